@@ -1,0 +1,106 @@
+/**
+ * Expected trouble. Every error that may reach a user or another process is a `SkepError` with a
+ * stable code; one table maps codes to gRPC, HTTP and exit status.
+ */
+
+export type ErrorCode =
+  | 'invalid-argument' // the request can never succeed as given
+  | 'failed-precondition' // the request may succeed when the cluster's state changes
+  | 'not-found'
+  | 'already-exists'
+  | 'name-conflict'
+  | 'version-conflict' // optimistic lock lost: read again
+  | 'permission-denied'
+  | 'unauthenticated'
+  | 'not-leader' // ask the leader
+  | 'no-leader' // quorum is lost or an election is running
+  | 'unavailable' // try again later
+  | 'not-a-manager'
+  | 'not-in-swarm'
+  | 'in-swarm'
+  | 'conflict' // state forbids it (409)
+  | 'resource-exhausted'
+  | 'deadline-exceeded'
+  | 'cancelled'
+  | 'unimplemented'
+  | 'data-loss' // durable data is damaged
+  | 'internal';
+
+interface CodeStatus {
+  /** gRPC status number (google.rpc.Code). */
+  readonly grpc: number;
+  readonly http: number;
+  readonly exit: number;
+  readonly retryable: boolean;
+}
+
+const INVALID_ARGUMENT = 3;
+const DEADLINE_EXCEEDED = 4;
+const NOT_FOUND = 5;
+const ALREADY_EXISTS = 6;
+const PERMISSION_DENIED = 7;
+const RESOURCE_EXHAUSTED = 8;
+const FAILED_PRECONDITION = 9;
+const ABORTED = 10;
+const UNIMPLEMENTED = 12;
+const INTERNAL = 13;
+const UNAVAILABLE = 14;
+const DATA_LOSS = 15;
+const UNAUTHENTICATED = 16;
+const UNKNOWN = 2;
+const CANCELLED = 1;
+
+/** HTTP column: docker-client-contract and swarm-behaviour tables; a version conflict is 500 there. */
+export const CODE_STATUS: Readonly<Record<ErrorCode, CodeStatus>> = {
+  'invalid-argument': { grpc: INVALID_ARGUMENT, http: 400, exit: 1, retryable: false },
+  'failed-precondition': { grpc: FAILED_PRECONDITION, http: 400, exit: 1, retryable: false },
+  'not-found': { grpc: NOT_FOUND, http: 404, exit: 1, retryable: false },
+  'already-exists': { grpc: ALREADY_EXISTS, http: 409, exit: 1, retryable: false },
+  'name-conflict': { grpc: ALREADY_EXISTS, http: 409, exit: 1, retryable: false },
+  'version-conflict': { grpc: UNKNOWN, http: 500, exit: 1, retryable: true },
+  'permission-denied': { grpc: PERMISSION_DENIED, http: 403, exit: 1, retryable: false },
+  unauthenticated: { grpc: UNAUTHENTICATED, http: 401, exit: 1, retryable: false },
+  'not-leader': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: true },
+  'no-leader': { grpc: UNAVAILABLE, http: 503, exit: 1, retryable: true },
+  unavailable: { grpc: UNAVAILABLE, http: 503, exit: 1, retryable: true },
+  'not-a-manager': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
+  'not-in-swarm': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
+  'in-swarm': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
+  conflict: { grpc: ABORTED, http: 409, exit: 1, retryable: false },
+  'resource-exhausted': { grpc: RESOURCE_EXHAUSTED, http: 500, exit: 1, retryable: true },
+  'deadline-exceeded': { grpc: DEADLINE_EXCEEDED, http: 500, exit: 1, retryable: true },
+  cancelled: { grpc: CANCELLED, http: 500, exit: 1, retryable: false },
+  unimplemented: { grpc: UNIMPLEMENTED, http: 501, exit: 1, retryable: false },
+  'data-loss': { grpc: DATA_LOSS, http: 500, exit: 1, retryable: false },
+  internal: { grpc: INTERNAL, http: 500, exit: 1, retryable: false },
+};
+
+/**
+ * An expected failure. `message` reads `<attempted action>: <actual value and rule>`, lower-case
+ * start, no full stop. Wrap once when crossing a folder: `new SkepError(code, 'join cluster', { cause })`.
+ */
+export class SkepError extends Error {
+  override readonly name = 'SkepError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get retryable(): boolean {
+    return CODE_STATUS[this.code].retryable;
+  }
+}
+
+/** True when `err` is a SkepError with one of `codes`. */
+export function hasCode(err: unknown, ...codes: ErrorCode[]): err is SkepError {
+  return err instanceof SkepError && codes.includes(err.code);
+}
+
+/** The words for a person: the message and those of its causes, joined by `: `. */
+export function describeError(err: unknown): string {
+  if (!(err instanceof Error)) return String(err);
+  if (err.cause === undefined || err.cause === null) return err.message;
+  return `${err.message}: ${describeError(err.cause)}`;
+}
