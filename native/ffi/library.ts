@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import koffi, { type IKoffiLib, type KoffiFunction } from 'koffi';
+import koffi, { type KoffiFunc, type LibraryHandle } from 'koffi';
 import { SkepError } from '../../common/base/errors.ts';
 
 /** The checkout or installation that this module belongs to: the folder with our package.json. */
@@ -68,10 +68,13 @@ export function errorFrom(buffer: Buffer): NativeError {
   return new NativeError(errnoName(buffer.readInt32LE(0)), text(4, 32), text(32, 256));
 }
 
-let library: IKoffiLib | null = null;
+// biome-ignore lint/suspicious/noExplicitAny: koffi's own shape of a declared function
+type NativeCall = KoffiFunc<(...args: any[]) => any>;
+
+let library: LibraryHandle | null = null;
 
 /** libskep.so, loaded at first use. */
-export function libskep(): IKoffiLib {
+export function libskep(): LibraryHandle {
   library ??= koffi.load(nativeBuildPath('libskep.so'));
   return library;
 }
@@ -82,7 +85,7 @@ export function libskep(): IKoffiLib {
  * with a `NativeError` when it returns a negative number.
  */
 export function declareAsync(prototype: string): (...args: unknown[]) => Promise<number> {
-  let call: KoffiFunction | null = null;
+  let call: NativeCall | null = null;
   return (...args) =>
     new Promise((resolve, reject) => {
       call ??= libskep().func(prototype);
@@ -97,7 +100,7 @@ export function declareAsync(prototype: string): (...args: unknown[]) => Promise
 
 /** As `declareAsync`, on the calling thread: only for calls that cannot block (microseconds). */
 export function declareSync(prototype: string): (...args: unknown[]) => number {
-  let call: KoffiFunction | null = null;
+  let call: NativeCall | null = null;
   return (...args) => {
     call ??= libskep().func(prototype);
     const err = Buffer.alloc(ERROR_BYTES);
