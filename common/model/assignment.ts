@@ -1,0 +1,139 @@
+/**
+ * What a node must know, as one set of keyed items. The dispatcher sends the whole set once and then
+ * diffs between revisions; the agent's tables are a pure function of the set at revision N.
+ */
+import type { ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId } from './ids.ts';
+import type { EndpointMode, Protocol } from './service.ts';
+import type { Task } from './task.ts';
+
+/** A network of which the node has a task (or the ingress network). */
+export interface AssignedNetwork {
+  readonly id: NetworkId;
+  readonly name: string;
+  readonly driver: string;
+  readonly vxlanId: number;
+  /** CIDR */
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly internal: boolean;
+  readonly ingress: boolean;
+  /** bytes; 0 = from the underlay */
+  readonly mtu: number;
+  /** UDP port of VXLAN */
+  readonly dataPathPort: number;
+}
+
+/** One task's seat in one network, anywhere in the cluster. Key: `networkId/taskId`. */
+export interface AssignedEndpoint {
+  readonly networkId: NetworkId;
+  readonly taskId: TaskId;
+  readonly serviceId: ServiceId;
+  readonly serviceName: string;
+  readonly slot: number;
+  readonly nodeId: NodeId;
+  /** VXLAN endpoint of the node it runs on */
+  readonly hostAddress: string;
+  /** without prefix length */
+  readonly address: string;
+  readonly hostname: string;
+  readonly containerName: string;
+  readonly aliases: readonly string[];
+  /** running and healthy and wanted: in DNS and load balancing only while true */
+  readonly serving: boolean;
+}
+
+/** A service as seen in one network. Key: `networkId/serviceId`. */
+export interface AssignedServiceEntry {
+  readonly networkId: NetworkId;
+  readonly serviceId: ServiceId;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly mode: EndpointMode;
+  /** without prefix length; null in dnsrr mode */
+  readonly virtualIp: string | null;
+}
+
+/** A port published through the routing mesh. Key: `protocol/publishedPort`. */
+export interface AssignedPort {
+  readonly protocol: Protocol;
+  readonly publishedPort: number;
+  readonly targetPort: number;
+  readonly serviceId: ServiceId;
+}
+
+/** A node's seat in a network: its own address there, by which it enters tasks' networks. Key: `networkId/nodeId`. */
+export interface AssignedPeer {
+  readonly networkId: NetworkId;
+  readonly nodeId: NodeId;
+  readonly hostAddress: string;
+  /** without prefix length */
+  readonly address: string;
+}
+
+export interface AssignedSecret {
+  readonly id: SecretId;
+  readonly name: string;
+  readonly data: Uint8Array;
+}
+
+export interface AssignedConfig {
+  readonly id: ConfigId;
+  readonly name: string;
+  readonly data: Uint8Array;
+}
+
+export interface AssignmentsByKind {
+  readonly task: Task;
+  readonly secret: AssignedSecret;
+  readonly config: AssignedConfig;
+  readonly network: AssignedNetwork;
+  readonly endpoint: AssignedEndpoint;
+  readonly serviceEntry: AssignedServiceEntry;
+  readonly port: AssignedPort;
+  readonly peer: AssignedPeer;
+}
+
+export type AssignmentKind = keyof AssignmentsByKind;
+
+/** One step between two revisions of a node's set. */
+export type AssignmentChange = {
+  [K in AssignmentKind]:
+    | {
+        readonly action: 'set';
+        readonly kind: K;
+        readonly key: string;
+        readonly item: AssignmentsByKind[K];
+      }
+    | { readonly action: 'remove'; readonly kind: K; readonly key: string };
+}[AssignmentKind];
+
+export function assignmentKey<K extends AssignmentKind>(
+  kind: K,
+  item: AssignmentsByKind[K],
+): string {
+  switch (kind) {
+    case 'task':
+    case 'secret':
+    case 'config':
+    case 'network':
+      return (item as Task | AssignedSecret | AssignedConfig | AssignedNetwork).id;
+    case 'endpoint': {
+      const endpoint = item as AssignedEndpoint;
+      return `${endpoint.networkId}/${endpoint.taskId}`;
+    }
+    case 'serviceEntry': {
+      const entry = item as AssignedServiceEntry;
+      return `${entry.networkId}/${entry.serviceId}`;
+    }
+    case 'port': {
+      const port = item as AssignedPort;
+      return `${port.protocol}/${port.publishedPort}`;
+    }
+    case 'peer': {
+      const peer = item as AssignedPeer;
+      return `${peer.networkId}/${peer.nodeId}`;
+    }
+    default:
+      throw new Error(`unknown assignment kind ${String(kind)}`);
+  }
+}

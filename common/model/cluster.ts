@@ -1,0 +1,62 @@
+/** Cluster: exactly one object; settings, trust root and join secrets. */
+import type { ClusterId } from './ids.ts';
+import type { Annotations, Meta } from './objects.ts';
+
+export interface ClusterSpec extends Annotations {
+  /** tasks kept per slot, the live one included; negative = for ever */
+  readonly taskHistoryLimit: number;
+  readonly raft: {
+    /** entries between snapshots */
+    readonly snapshotInterval: number;
+    readonly keepOldSnapshots: number;
+    readonly logEntriesForSlowFollowers: number;
+    readonly electionTicks: number;
+    readonly heartbeatTicks: number;
+  };
+  readonly dispatcherHeartbeatNanos: number;
+  readonly nodeCertExpiryNanos: number;
+  readonly autoLockManagers: boolean;
+}
+
+export const DEFAULT_CLUSTER_SPEC: ClusterSpec = {
+  name: 'default',
+  labels: {},
+  taskHistoryLimit: 5,
+  raft: {
+    snapshotInterval: 10_000,
+    keepOldSnapshots: 0,
+    logEntriesForSlowFollowers: 500,
+    electionTicks: 10,
+    heartbeatTicks: 1,
+  },
+  dispatcherHeartbeatNanos: 5_000_000_000,
+  nodeCertExpiryNanos: 90 * 24 * 3600 * 1e9,
+  autoLockManagers: false,
+};
+
+export interface Cluster {
+  readonly id: ClusterId;
+  readonly meta: Meta;
+  readonly spec: ClusterSpec;
+  readonly rootCa: {
+    readonly certPem: string;
+    /** never leaves the managers; never in an API answer */
+    readonly keyPem: string;
+    /** digest part of the join tokens: base 36 sha256 of the DER certificate, 50 characters */
+    readonly certDigest: string;
+    readonly joinTokens: { readonly worker: string; readonly manager: string };
+  };
+  /** CIDRs from which overlay subnets are cut */
+  readonly defaultAddressPool: readonly string[];
+  /** prefix length of a subnet cut from the pool */
+  readonly subnetSize: number;
+  /** UDP port of VXLAN */
+  readonly dataPathPort: number;
+  /** node id -> wall ms after which the entry may be dropped: removed nodes whose certificates are void */
+  readonly blockedNodes: Readonly<Record<string, number>>;
+}
+
+export const DEFAULT_ADDRESS_POOL: readonly string[] = ['10.0.0.0/8'];
+export const DEFAULT_SUBNET_SIZE = 24;
+export const DEFAULT_DATA_PATH_PORT = 4789;
+export const CLUSTER_PORT = 2377;

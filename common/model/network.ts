@@ -1,0 +1,41 @@
+/** Network: what was asked for, and the addresses and ids that the allocator gave it. */
+import type { NetworkId } from './ids.ts';
+import type { Annotations, Meta, StringMap } from './objects.ts';
+
+export interface IpamConfig {
+  /** CIDR; empty = from the pools */
+  readonly subnet: string;
+  readonly gateway: string;
+  /** CIDR inside the subnet from which addresses are given; empty = the subnet */
+  readonly range: string;
+  /** name -> address that must not be given */
+  readonly reserved: StringMap;
+}
+
+export interface NetworkSpec extends Annotations {
+  /** `overlay`, `bridge`, `host`, `none`, `macvlan` */
+  readonly driver: string;
+  readonly driverOptions: StringMap;
+  readonly internal: boolean;
+  readonly attachable: boolean;
+  readonly ingress: boolean;
+  readonly ipv6: boolean;
+  readonly ipam: {
+    readonly driver: string;
+    readonly options: StringMap;
+    readonly configs: readonly IpamConfig[];
+  };
+}
+
+export interface Network {
+  readonly id: NetworkId;
+  readonly meta: Meta;
+  readonly spec: NetworkSpec;
+  /** resolved subnets and gateways; empty until allocated */
+  readonly ipam: readonly IpamConfig[];
+  /** VXLAN network id; null until allocated or for other drivers */
+  readonly vxlanId: number | null;
+}
+
+/** Option that fixes the MTU inside an overlay network. */
+export const MTU_OPTION = 'com.docker.network.driver.mtu';

@@ -1,0 +1,46 @@
+/** Task states and their order. State only grows; compare with `isBefore`, never as strings. */
+
+/** Observed states, in order (swarm-behaviour 2.1); `remove` is only ever desired. */
+export const TASK_STATES = [
+  'new', // created by the orchestrator
+  'pending', // allocator done; waits for a node
+  'assigned', // scheduler chose a node
+  'accepted', // the agent has it
+  'preparing', // images, volumes, networks
+  'ready', // prepared; waits until desired state > ready
+  'starting', // with a health check: stays here until the first success
+  'running',
+  'complete', // exit code 0
+  'shutdown', // stopped on request
+  'failed', // error at or after starting
+  'rejected', // error before starting, or refused by an enforcer
+  'remove', // desired only: stop, then delete
+  'orphaned', // node gone too long or deleted
+] as const;
+
+export type TaskState = (typeof TASK_STATES)[number];
+
+const RANK: Readonly<Record<TaskState, number>> = Object.fromEntries(
+  TASK_STATES.map((state, index) => [state, index]),
+) as Record<TaskState, number>;
+
+/** < 0 when `a` comes before `b`, 0 when equal, > 0 after. */
+export function compareTaskStates(a: TaskState, b: TaskState): number {
+  return RANK[a] - RANK[b];
+}
+
+export function isBefore(a: TaskState, b: TaskState): boolean {
+  return RANK[a] < RANK[b];
+}
+
+export function isAfter(a: TaskState, b: TaskState): boolean {
+  return RANK[a] > RANK[b];
+}
+
+/** Ended: will never run (again). */
+export function isTerminal(state: TaskState): boolean {
+  return RANK[state] > RANK.running;
+}
+
+/** What the orchestrator may want of a task. */
+export type DesiredState = 'ready' | 'running' | 'complete' | 'shutdown' | 'remove';

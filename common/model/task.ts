@@ -1,0 +1,65 @@
+/** Task: one run of a service's container in a slot (or on a node). Ends once, never runs again. */
+import type { NetworkId, NodeId, ServiceId, TaskId } from './ids.ts';
+import type { Annotations, Meta } from './objects.ts';
+import type { Endpoint, GenericResource, LogDriver, PortConfig, TaskSpec } from './service.ts';
+import type { DesiredState, TaskState } from './task-state.ts';
+
+/** A task's seat in one network. Written by the allocator. */
+export interface NetworkAttachment {
+  readonly networkId: NetworkId;
+  /** CIDR notation, e.g. `10.0.1.5/24`; the first is the IPv4 one */
+  readonly addresses: readonly string[];
+  readonly aliases: readonly string[];
+}
+
+export interface ContainerStatus {
+  readonly containerId: string;
+  /** host pid of the container's init; 0 when it has ended */
+  readonly pid: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+}
+
+export interface TaskStatus {
+  readonly state: TaskState;
+  /** when the state was observed, by the clock of whoever wrote it */
+  readonly timestampMs: number;
+  readonly message: string;
+  /** empty = no error */
+  readonly err: string;
+  readonly container: ContainerStatus | null;
+  /** host-mode ports as bound */
+  readonly hostPorts: readonly PortConfig[];
+  /** manager's clock when the dispatcher stored it; 0 = not from an agent */
+  readonly appliedAtMs: number;
+}
+
+export interface Task {
+  readonly id: TaskId;
+  readonly meta: Meta;
+  readonly serviceId: ServiceId;
+  /** 1.. for replicated services, 0 for global ones */
+  readonly slot: number;
+  /** null until scheduled; set at creation for global services */
+  readonly nodeId: NodeId | null;
+  /** copies of the service's words at creation */
+  readonly spec: TaskSpec;
+  readonly specVersion: number;
+  readonly serviceAnnotations: Annotations;
+  readonly status: TaskStatus;
+  readonly desiredState: DesiredState;
+  readonly networks: readonly NetworkAttachment[];
+  /** the service's endpoint at allocation: its VIPs and ports; null until allocated */
+  readonly endpoint: Endpoint | null;
+  readonly logDriver: LogDriver | null;
+  readonly assignedGenericResources: readonly GenericResource[];
+  readonly jobIteration: number | null;
+}
+
+/** `service.slot.taskId`, or `service.nodeId.taskId` for global services: also the container's name. */
+export function taskName(
+  task: Pick<Task, 'id' | 'slot' | 'nodeId' | 'serviceAnnotations'>,
+): string {
+  const seat = task.slot > 0 ? String(task.slot) : (task.nodeId ?? '0');
+  return `${task.serviceAnnotations.name}.${seat}.${task.id}`;
+}
