@@ -1,0 +1,58 @@
+/** What an agent and the dispatcher say to one another on their one stream. */
+import type { AssignmentChange } from './assignment.ts';
+import type { TaskId } from './ids.ts';
+import type { Availability, NodeDescription, NodeRole } from './node.ts';
+import type { TaskStatus } from './task.ts';
+
+export interface TaskStatusUpdate {
+  readonly taskId: TaskId;
+  readonly status: TaskStatus;
+}
+
+export type AgentMessage =
+  /** first message of a stream */
+  | { readonly kind: 'hello'; readonly description: NodeDescription }
+  /** the node's description changed (resources, labels, TLS) */
+  | { readonly kind: 'description'; readonly description: NodeDescription }
+  | { readonly kind: 'heartbeat' }
+  /** newest status of each named task; re-sent until acknowledged */
+  | {
+      readonly kind: 'statuses';
+      readonly sequence: number;
+      readonly updates: readonly TaskStatusUpdate[];
+    }
+  /** the set is in force on this node at `revision` */
+  | { readonly kind: 'applied'; readonly revision: number };
+
+export interface ManagerPeer {
+  readonly nodeId: string;
+  /** `IP:port` */
+  readonly address: string;
+}
+
+export type DispatcherMessage =
+  /** first message of a stream, and again whenever one of its fields changes */
+  | {
+      readonly kind: 'session';
+      readonly heartbeatPeriodMs: number;
+      readonly managers: readonly ManagerPeer[];
+      readonly rootCaPem: string;
+      readonly nodeSpec: {
+        readonly desiredRole: NodeRole;
+        readonly availability: Availability;
+        readonly labels: Readonly<Record<string, string>>;
+      };
+      /** a CA rotation wants this node's certificate renewed now */
+      readonly renewCertificate: boolean;
+    }
+  /** the whole set (`complete`), or the step from `appliesTo` to `resultsIn` */
+  | {
+      readonly kind: 'assignments';
+      readonly complete: boolean;
+      /** false when more parts of the same step follow */
+      readonly last: boolean;
+      readonly appliesTo: number;
+      readonly resultsIn: number;
+      readonly changes: readonly AssignmentChange[];
+    }
+  | { readonly kind: 'statuses-stored'; readonly sequence: number };

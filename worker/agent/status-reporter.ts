@@ -1,0 +1,64 @@
+/**
+ * Statuses on their way to the manager: the newest of each task, sent again until stored. Bounded by
+ * the number of tasks. Knows nothing of streams.
+ */
+import type { TaskId } from '../../common/model/ids.ts';
+import type { TaskStatusUpdate } from '../../common/model/session.ts';
+import type { TaskStatus } from '../../common/model/task.ts';
+
+/** Most statuses in one message. */
+const BATCH_MAX = 200;
+
+export class StatusReporter {
+  readonly #unstored = new Map<TaskId, TaskStatus>();
+  readonly #inFlight = new Map<number, readonly TaskStatusUpdate[]>();
+  #sequence = 0;
+  #onWork: (() => void) | null = null;
+
+  /** `listener` is called when there is something to send; one at a time, null to stop. */
+  setListener(listener: (() => void) | null): void {
+    this.#onWork = listener;
+    if (listener && this.#unstored.size > 0) listener();
+  }
+
+  report(taskId: TaskId, status: TaskStatus): void {
+    this.#unstored.set(taskId, status);
+    this.#onWork?.();
+  }
+
+  /** The task is gone: nobody asks any more. */
+  forget(taskId: TaskId): void {
+    this.#unstored.delete(taskId);
+  }
+
+  /** A new session: what was in flight on the old one is unknown, so everything unstored goes again. */
+  reset(): void {
+    this.#inFlight.clear();
+  }
+
+  /** The next batch, or null when all that is unstored is in flight. */
+  take(): { sequence: number; updates: readonly TaskStatusUpdate[] } | null {
+    const sent = new Set<TaskStatus>();
+    for (const updates of this.#inFlight.values()) {
+      for (const update of updates) sent.add(update.status);
+    }
+    const updates: TaskStatusUpdate[] = [];
+    for (const [taskId, status] of this.#unstored) {
+      if (sent.has(status)) continue;
+      updates.push({ taskId, status });
+      if (updates.length === BATCH_MAX) break;
+    }
+    if (updates.length === 0) return null;
+    const sequence = ++this.#sequence;
+    this.#inFlight.set(sequence, updates);
+    return { sequence, updates };
+  }
+
+  /** The manager stored batch `sequence`. */
+  stored(sequence: number): void {
+    for (const { taskId, status } of this.#inFlight.get(sequence) ?? []) {
+      if (this.#unstored.get(taskId) === status) this.#unstored.delete(taskId);
+    }
+    this.#inFlight.delete(sequence);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What this node was told and where its tasks stand, on local disk: the first thing a restarted
+ * agent trusts. One file per task, replaced by rename. Never holds a secret.
+ */
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../common/base/log.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { Task, TaskStatus } from '../../common/model/task.ts';
+
+export interface TaskRecord {
+  readonly task: Task;
+  readonly status: TaskStatus;
+}
+
+const SUFFIX = '.json';
+
+export class TaskDatabase {
+  readonly #dir: string;
+  readonly #log: Logger;
+  /** newest record not yet written, per task; null = to be deleted */
+  readonly #pending = new Map<TaskId, TaskRecord | null>();
+  #writing: Promise<void> | null = null;
+
+  constructor(dir: string, log: Logger) {
+    this.#dir = dir;
+    this.#log = log;
+  }
+
+  /** Every readable record. A damaged file is reported and left out: the manager knows the task too. */
+  async load(): Promise<TaskRecord[]> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    const records: TaskRecord[] = [];
+    for (const name of await readdir(this.#dir)) {
+      if (!name.endsWith(SUFFIX)) continue;
+      try {
+        records.push(JSON.parse(await readFile(join(this.#dir, name), 'utf8')) as TaskRecord);
+      } catch (err) {
+        this.#log.warn({ file: join(this.#dir, name), err }, 'task record unreadable, left out');
+      }
+    }
+    return records;
+  }
+
+  /** Resolves when this record or a newer one of the task is on disk. */
+  put(record: TaskRecord): Promise<void> {
+    this.#pending.set(record.task.id, withoutSecrets(record));
+    return this.#flush();
+  }
+
+  remove(taskId: TaskId): Promise<void> {
+    this.#pending.set(taskId, null);
+    return this.#flush();
+  }
+
+  /** Resolves when everything given so far is on disk. */
+  async flushed(): Promise<void> {
+    while (this.#writing) await this.#writing;
+  }
+
+  #flush(): Promise<void> {
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = null;
+    });
+    return this.#writing;
+  }
+
+  async #writeAll(): Promise<void> {
+    // Yield first, so that changes of one turn are one write per task.
+    await Promise.resolve();
+    while (this.#pending.size > 0) {
+      for (const [taskId, record] of [...this.#pending]) {
+        this.#pending.delete(taskId);
+        const path = join(this.#dir, taskId + SUFFIX);
+        if (record === null) {
+          await rm(path, { force: true });
+        } else {
+          await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+          await rename(`${path}.new`, path);
+        }
+      }
+    }
+  }
+}
+
+function withoutSecrets(record: TaskRecord): TaskRecord {
+  const { task } = record;
+  if (task.spec.container.registryAuth === null) return record;
+  const container = { ...task.spec.container, registryAuth: null };
+  return { ...record, task: { ...task, spec: { ...task.spec, container } } };
+}

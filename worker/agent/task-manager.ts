@@ -1,0 +1,166 @@
+/**
+ * The node's set of tasks: what the manager assigned, one runner each, remembered on disk. Applies
+ * assignment sets in the order secrets, configs, network state, tasks; knows nothing of streams.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type {
+  AssignedConfig,
+  AssignedSecret,
+  AssignmentChange,
+} from '../../common/model/assignment.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { Task, TaskStatus } from '../../common/model/task.ts';
+import type { Dependencies, Executor } from '../executor/executor.ts';
+import type { StatusReporter } from './status-reporter.ts';
+import type { TaskDatabase } from './task-database.ts';
+import { TaskRunner } from './task-runner.ts';
+
+export interface TaskManagerOptions {
+  readonly executor: Executor;
+  readonly database: TaskDatabase;
+  readonly reporter: StatusReporter;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
+
+export class TaskManager {
+  readonly #options: TaskManagerOptions;
+  readonly #runners = new Map<TaskId, TaskRunner>();
+  /** tasks being removed: their ids are taken until that is done */
+  readonly #leaving = new Map<TaskId, Promise<void>>();
+  readonly #secrets = new Map<string, AssignedSecret>();
+  readonly #configs = new Map<string, AssignedConfig>();
+  readonly #background: TaskSet;
+  readonly #dependencies: Dependencies = {
+    secret: (id) => this.#secrets.get(id),
+    config: (id) => this.#configs.get(id),
+  };
+
+  constructor(options: TaskManagerOptions) {
+    this.#options = options;
+    this.#background = new TaskSet(options.onFailure);
+  }
+
+  /** Resumes the tasks of the local database, without a manager. */
+  async start(): Promise<void> {
+    const records = await this.#options.database.load();
+    await this.#options.executor.sweep(new Set(records.map((record) => record.task.id)));
+    for (const { task, status } of records) this.#add(task, status);
+  }
+
+  /** Leaves every task running. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
+    await this.#background.stop();
+    await this.#options.database.flushed();
+  }
+
+  list(): { task: Task; status: TaskStatus }[] {
+    return [...this.#runners.values()].map(({ task, status }) => ({ task, status }));
+  }
+
+  /** After a new session every status goes out again: the manager may have missed some. */
+  reportAll(): void {
+    for (const { task, status } of this.#runners.values()) {
+      this.#options.reporter.report(task.id, status);
+    }
+  }
+
+  /** Puts a set, or a step between two sets, in force. Resolves when the network state is programmed. */
+  async apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
+    this.#applyDependencies(changes, complete);
+    await this.#options.executor.applyNetworkState(changes, complete);
+    this.#applyTasks(changes, complete);
+  }
+
+  /** Ends and removes every task (leaving the swarm). */
+  async removeAll(): Promise<void> {
+    for (const taskId of [...this.#runners.keys()]) this.#remove(taskId);
+    await Promise.all(this.#leaving.values());
+  }
+
+  #applyDependencies(changes: readonly AssignmentChange[], complete: boolean): void {
+    if (complete) {
+      this.#secrets.clear();
+      this.#configs.clear();
+    }
+    for (const change of changes) {
+      if (change.kind === 'secret') {
+        if (change.action === 'set') this.#secrets.set(change.key, change.item);
+        else this.#secrets.delete(change.key);
+      } else if (change.kind === 'config') {
+        if (change.action === 'set') this.#configs.set(change.key, change.item);
+        else this.#configs.delete(change.key);
+      }
+    }
+  }
+
+  #applyTasks(changes: readonly AssignmentChange[], complete: boolean): void {
+    const named = new Set<TaskId>();
+    for (const change of changes) {
+      if (change.kind !== 'task') continue;
+      if (change.action === 'set') {
+        named.add(change.item.id);
+        this.#assign(change.item);
+      } else {
+        this.#remove(change.key as TaskId);
+      }
+    }
+    if (!complete) return;
+    for (const taskId of [...this.#runners.keys()]) {
+      if (!named.has(taskId)) this.#remove(taskId);
+    }
+  }
+
+  #assign(task: Task): void {
+    const runner = this.#runners.get(task.id);
+    if (!runner) {
+      if (!this.#leaving.has(task.id)) this.#add(task, task.status);
+      return;
+    }
+    runner.update(task);
+    this.#remember(runner.task, runner.status);
+  }
+
+  #add(task: Task, status: TaskStatus): void {
+    const { executor, clock, log } = this.#options;
+    const runner = new TaskRunner({
+      task,
+      status,
+      controller: executor.controller(task, this.#dependencies),
+      clock,
+      log,
+      onStatus: (latest, next) => {
+        this.#remember(latest, next);
+        this.#options.reporter.report(latest.id, next);
+      },
+    });
+    this.#runners.set(task.id, runner);
+    this.#remember(task, status);
+    runner.start();
+  }
+
+  #remove(taskId: TaskId): void {
+    const runner = this.#runners.get(taskId);
+    if (!runner) return;
+    this.#runners.delete(taskId);
+    this.#background.run((signal) => {
+      const removal = runner
+        .remove(signal)
+        .then(() => this.#options.database.remove(taskId))
+        .finally(() => {
+          this.#leaving.delete(taskId);
+          this.#options.reporter.forget(taskId);
+        });
+      this.#leaving.set(taskId, removal);
+      return removal;
+    });
+  }
+
+  #remember(task: Task, status: TaskStatus): void {
+    this.#background.run(() => this.#options.database.put({ task, status }));
+  }
+}

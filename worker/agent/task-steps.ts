@@ -1,0 +1,68 @@
+/**
+ * The order of a task's moves (swarm-behaviour 2.2), as pure functions. Each move advances the state
+ * by at most one; knows nothing of how a move is made.
+ */
+import type { DesiredState, TaskState } from '../../common/model/task-state.ts';
+import { isAfter, isBefore } from '../../common/model/task-state.ts';
+
+export type Step =
+  | 'accept'
+  | 'begin-preparing'
+  | 'prepare'
+  | 'begin-starting'
+  | 'start'
+  | 'wait'
+  | 'shutdown'
+  /** nothing to do until the assignment changes */
+  | 'rest';
+
+/** What to do next for a task that is observed in `state` and wanted in `desired`. */
+export function nextStep(state: TaskState, desired: DesiredState): Step {
+  if (isAfter(state, 'running')) return 'rest';
+  if (desired === 'shutdown' || desired === 'remove') return 'shutdown';
+  switch (state) {
+    case 'new':
+    case 'pending':
+    case 'assigned':
+      return 'accept';
+    case 'accepted':
+      return 'begin-preparing';
+    case 'preparing':
+      return 'prepare';
+    case 'ready':
+      return desired === 'ready' ? 'rest' : 'begin-starting';
+    case 'starting':
+      return 'start';
+    case 'running':
+      return 'wait';
+    default:
+      return 'rest';
+  }
+}
+
+/** The state that a finished step leads to. */
+export const STATE_AFTER: Readonly<Record<Exclude<Step, 'rest'>, TaskState>> = {
+  accept: 'accepted',
+  'begin-preparing': 'preparing',
+  prepare: 'ready',
+  'begin-starting': 'starting',
+  start: 'running',
+  wait: 'complete',
+  shutdown: 'shutdown',
+};
+
+/** The message that goes with a state reported by an agent. */
+export const STATE_MESSAGE: Readonly<Partial<Record<TaskState, string>>> = {
+  accepted: 'accepted',
+  preparing: 'preparing',
+  ready: 'prepared',
+  starting: 'starting',
+  running: 'started',
+  complete: 'finished',
+  shutdown: 'shutdown',
+};
+
+/** Where a failed step leads: before the process ran the task is rejected, afterwards it failed. */
+export function stateAfterFailure(state: TaskState): 'rejected' | 'failed' {
+  return isBefore(state, 'starting') ? 'rejected' : 'failed';
+}
