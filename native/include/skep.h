@@ -19,4 +19,31 @@ struct skep_error {
 };
 _Static_assert(sizeof(struct skep_error) == 256, "skep_error is mirrored in native/ffi/library.ts");
 
+/* ---- network namespaces and netlink (src/lib/ns.c, src/lib/nl.c) ---- */
+
+/* Makes a network namespace and pins it by a bind mount over `path`, which must not exist. */
+int skep_netns_create(const char *path, struct skep_error *err);
+
+/* Takes the pin away; the namespace ends with its last user. Success when there is none. */
+int skep_netns_remove(const char *path, struct skep_error *err);
+
+/* A netlink socket of `protocol` in the namespace at `ns_path` ("" = the caller's). Returns the fd. */
+int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error *err);
+
+/* A non-blocking IPv4 socket (TCP when `stream`, else UDP) bound there; not listening yet. Returns the fd. */
+int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port,
+                    struct skep_error *err);
+
+/* Writes `settings`, lines of `ipv4/ip_forward=1`, below /proc/sys/net there. Files that this kernel
+ * does not have are passed over. */
+int skep_netns_sysctl(const char *ns_path, const char *settings, struct skep_error *err);
+
+int skep_fd_close(int32_t fd, struct skep_error *err);
+
+/* Sends `request` and collects answers until the message with `last_seq` is acknowledged, failed or
+ * DONE. Returns the bytes of answers in `reply`; ETIMEDOUT after `timeout_ms`. */
+int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq,
+                     uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
+                     struct skep_error *err);
+
 #endif
