@@ -1,0 +1,88 @@
+/** One agent's open stream, and the revision of its assignment set that was sent last. */
+import { CancelledError } from '../../common/base/lifecycle.ts';
+import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { NodeId } from '../../common/model/ids.ts';
+import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import type { ReadView, StoreChange } from '../store/types.ts';
+import type { NetworkTables, TableChanges } from './network-tables.ts';
+import { NodeAssignments } from './node-assignments.ts';
+
+/** The transport's side of a session. */
+export interface AgentStream {
+  /** Queues a message. Throws when the peer is so slow that the queue is full. */
+  send(message: DispatcherMessage): void;
+  receive(signal: AbortSignal): Promise<AgentMessage | null>;
+}
+
+/** Most changes in one message: a set of thousands goes out in parts. */
+const CHANGES_PER_MESSAGE = 100;
+
+export class AgentSession {
+  readonly nodeId: NodeId;
+  /** monotonic ms of the last message from the agent */
+  lastHeardMs: number;
+  /** the agent has this revision in force; 0 = none yet */
+  appliedRevision = 0;
+
+  readonly #stream: AgentStream;
+  readonly #ended = new AbortController();
+  #assignments: NodeAssignments;
+  #sentRevision = 0;
+
+  constructor(nodeId: NodeId, stream: AgentStream, nowMs: number) {
+    this.nodeId = nodeId;
+    this.lastHeardMs = nowMs;
+    this.#stream = stream;
+    this.#assignments = new NodeAssignments(nodeId);
+  }
+
+  /** Ends the session: a pending `receive` rejects with `reason` (null: quietly). Idempotent. */
+  end(reason: unknown): void {
+    if (!this.#ended.signal.aborted) this.#ended.abort(reason ?? new CancelledError());
+  }
+
+  receive(signal: AbortSignal): Promise<AgentMessage | null> {
+    return this.#stream.receive(AbortSignal.any([signal, this.#ended.signal]));
+  }
+
+  send(message: DispatcherMessage): void {
+    if (this.#ended.signal.aborted) return;
+    try {
+      this.#stream.send(message);
+    } catch (err) {
+      // Cut off rather than buffered without limit: the agent comes back and gets the whole set.
+      this.end(err);
+    }
+  }
+
+  sendComplete(view: ReadView, tables: NetworkTables): void {
+    this.#assignments = new NodeAssignments(this.nodeId);
+    this.#sendSet(true, view.revision, this.#assignments.complete(view, tables));
+  }
+
+  sendStep(
+    view: ReadView,
+    tables: NetworkTables,
+    changes: readonly StoreChange[],
+    tableChanges: TableChanges,
+  ): void {
+    if (this.#sentRevision === 0) return;
+    const step = this.#assignments.step(view, tables, changes, tableChanges);
+    if (step.length > 0) this.#sendSet(false, view.revision, step);
+  }
+
+  #sendSet(complete: boolean, resultsIn: number, changes: readonly AssignmentChange[]): void {
+    const appliesTo = this.#sentRevision;
+    for (let at = 0; at === 0 || at < changes.length; at += CHANGES_PER_MESSAGE) {
+      this.send({
+        kind: 'assignments',
+        complete,
+        last: at + CHANGES_PER_MESSAGE >= changes.length,
+        appliesTo,
+        resultsIn,
+        changes: changes.slice(at, at + CHANGES_PER_MESSAGE),
+      });
+    }
+    this.#sentRevision = resultsIn;
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * What every node with a task in a network must know of that network, kept up to date from commits:
+ * a pure function of the store at one revision. Knows nothing of sessions.
+ */
+import type {
+  AssignedEndpoint,
+  AssignedNetwork,
+  AssignedPeer,
+  AssignedPort,
+  AssignedServiceEntry,
+  AssignmentChange,
+} from '../../common/model/assignment.ts';
+import { assignmentKey } from '../../common/model/assignment.ts';
+import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
+import { MTU_OPTION, type Network } from '../../common/model/network.ts';
+import type { Node } from '../../common/model/node.ts';
+import type { Service } from '../../common/model/service.ts';
+import { type Task, taskName } from '../../common/model/task.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+import type { ReadView, StoreChange } from '../store/types.ts';
+
+type NetworkItemKind = 'network' | 'endpoint' | 'serviceEntry' | 'peer';
+type NetworkItem = AssignedNetwork | AssignedEndpoint | AssignedServiceEntry | AssignedPeer;
+
+interface Entry {
+  readonly kind: NetworkItemKind;
+  readonly key: string;
+  readonly item: NetworkItem;
+  /** canonical text, to see whether a recomputed item differs */
+  readonly text: string;
+}
+
+/** Changes of one commit batch, ready to be sent to whoever holds the table. */
+export interface TableChanges {
+  readonly byNetwork: ReadonlyMap<NetworkId, readonly AssignmentChange[]>;
+  /** published ports: every node has them */
+  readonly ports: readonly AssignmentChange[];
+}
+
+const entryId = (kind: NetworkItemKind, key: string): string => `${kind} ${key}`;
+
+export class NetworkTables {
+  readonly #tables = new Map<NetworkId, Map<string, Entry>>();
+  readonly #ports = new Map<string, AssignedPort>();
+
+  /** Built whole from a view. */
+  constructor(view: ReadView) {
+    for (const network of view.list('network'))
+      this.#refreshNetwork(view, network.id, new Recorder());
+    for (const service of view.list('service'))
+      this.#refreshService(view, service, null, new Recorder());
+    for (const task of view.list('task')) this.#refreshTask(view, task, null, new Recorder());
+    for (const node of view.list('node')) this.#refreshNode(view, node, null, new Recorder());
+  }
+
+  /** The ingress network, or null before the allocator made it. */
+  static ingressOf(view: ReadView): Network | null {
+    return view.list('network').find((network) => network.spec.ingress) ?? null;
+  }
+
+  /** Everything of one network, as `set` changes. */
+  contents(networkId: NetworkId): AssignmentChange[] {
+    const entries = this.#tables.get(networkId)?.values() ?? [];
+    return Array.from(entries, setChange);
+  }
+
+  /** The opposite: `remove` changes for everything of one network. */
+  removal(networkId: NetworkId): AssignmentChange[] {
+    const entries = this.#tables.get(networkId)?.values() ?? [];
+    return Array.from(
+      entries,
+      ({ kind, key }): AssignmentChange => ({ action: 'remove', kind, key }),
+    );
+  }
+
+  ports(): AssignmentChange[] {
+    return Array.from(
+      this.#ports,
+      ([key, item]): AssignmentChange => ({ action: 'set', kind: 'port', key, item }),
+    );
+  }
+
+  /** Follows the changes of applied commits; `view` is the state after them. */
+  apply(view: ReadView, changes: readonly StoreChange[]): TableChanges {
+    const recorder = new Recorder();
+    for (const change of changes) {
+      const gone = change.action === 'remove';
+      const previous = change.action === 'create' ? null : previousOf(change);
+      switch (change.kind) {
+        case 'task':
+          this.#refreshTask(view, gone ? null : change.object, previous as Task | null, recorder);
+          break;
+        case 'service':
+          this.#refreshService(
+            view,
+            gone ? null : change.object,
+            previous as Service | null,
+            recorder,
+          );
+          break;
+        case 'node':
+          this.#refreshNode(view, gone ? null : change.object, previous as Node | null, recorder);
+          break;
+        case 'network':
+          this.#refreshNetwork(view, change.object.id, recorder);
+          break;
+        default:
+          break;
+      }
+    }
+    return recorder;
+  }
+
+  #refreshNetwork(view: ReadView, networkId: NetworkId, recorder: Recorder): void {
+    const network = view.get('network', networkId);
+    const cluster = view.list('cluster')[0];
+    const item = network && assignedNetwork(network, cluster?.dataPathPort ?? 0);
+    this.#put(networkId, 'network', networkId, item ?? null, recorder);
+    if (!network) this.#tables.delete(networkId);
+  }
+
+  #refreshTask(view: ReadView, task: Task | null, previous: Task | null, recorder: Recorder): void {
+    const networkIds = new Set<NetworkId>();
+    for (const { networkId } of previous?.networks ?? []) networkIds.add(networkId);
+    for (const { networkId } of task?.networks ?? []) networkIds.add(networkId);
+    const id = (task ?? previous)?.id;
+    for (const networkId of networkIds) {
+      const item = task && assignedEndpoint(view, task, networkId);
+      this.#put(networkId, 'endpoint', `${networkId}/${id}`, item ?? null, recorder);
+    }
+  }
+
+  #refreshService(
+    view: ReadView,
+    service: Service | null,
+    previous: Service | null,
+    recorder: Recorder,
+  ): void {
+    const id = (service ?? previous)?.id as ServiceId;
+    const networkIds = new Set([...networksOf(previous), ...networksOf(service)]);
+    for (const networkId of networkIds) {
+      const network = view.get('network', networkId);
+      const named = service !== null && network !== undefined && !network.spec.ingress;
+      const item = named ? assignedService(service, networkId) : null;
+      this.#put(networkId, 'serviceEntry', `${networkId}/${id}`, item, recorder);
+    }
+    this.#refreshPorts(id, service, recorder);
+  }
+
+  #refreshPorts(serviceId: ServiceId, service: Service | null, recorder: Recorder): void {
+    const wanted = new Map<string, AssignedPort>();
+    for (const port of service?.endpoint?.ports ?? []) {
+      if (port.publishMode !== 'ingress' || port.publishedPort === 0) continue;
+      const { protocol, publishedPort, targetPort } = port;
+      const item: AssignedPort = { protocol, publishedPort, targetPort, serviceId };
+      wanted.set(assignmentKey('port', item), item);
+    }
+    for (const [key, item] of this.#ports) {
+      if (item.serviceId !== serviceId || wanted.has(key)) continue;
+      this.#ports.delete(key);
+      recorder.port({ action: 'remove', kind: 'port', key });
+    }
+    for (const [key, item] of wanted) {
+      const known = this.#ports.get(key);
+      if (known && known.serviceId === serviceId && known.targetPort === item.targetPort) continue;
+      this.#ports.set(key, item);
+      recorder.port({ action: 'set', kind: 'port', key, item });
+    }
+  }
+
+  #refreshNode(view: ReadView, node: Node | null, previous: Node | null, recorder: Recorder): void {
+    const hostAddress = node ? hostAddressOf(node) : null;
+    const networkIds = new Set<NetworkId>();
+    for (const { networkId } of previous?.attachments ?? []) networkIds.add(networkId);
+    for (const { networkId } of node?.attachments ?? []) networkIds.add(networkId);
+    const id = (node ?? previous)?.id;
+    for (const networkId of networkIds) {
+      const seat = node?.attachments.find((attachment) => attachment.networkId === networkId);
+      const item: AssignedPeer | null =
+        node && seat && hostAddress !== null
+          ? { networkId, nodeId: node.id, hostAddress, address: withoutPrefix(seat.address) }
+          : null;
+      this.#put(networkId, 'peer', `${networkId}/${id}`, item, recorder);
+    }
+    const isDown = (it: Node | null): boolean => it?.status.state === 'down';
+    const same =
+      previous !== null &&
+      hostAddressOf(previous) === hostAddress &&
+      isDown(previous) === isDown(node);
+    if (!node || same) return;
+    for (const task of view.tasksByNode(node.id)) this.#refreshTask(view, task, task, recorder);
+  }
+
+  #put(
+    networkId: NetworkId,
+    kind: NetworkItemKind,
+    key: string,
+    item: NetworkItem | null,
+    recorder: Recorder,
+  ): void {
+    let table = this.#tables.get(networkId);
+    const id = entryId(kind, key);
+    const known = table?.get(id);
+    if (item === null) {
+      if (!known) return;
+      table?.delete(id);
+      recorder.network(networkId, { action: 'remove', kind, key });
+      return;
+    }
+    const text = JSON.stringify(item);
+    if (known?.text === text) return;
+    if (!table) {
+      table = new Map();
+      this.#tables.set(networkId, table);
+    }
+    const entry: Entry = { kind, key, item, text };
+    table.set(id, entry);
+    recorder.network(networkId, setChange(entry));
+  }
+}
+
+class Recorder implements TableChanges {
+  readonly byNetwork = new Map<NetworkId, AssignmentChange[]>();
+  readonly ports: AssignmentChange[] = [];
+
+  network(networkId: NetworkId, change: AssignmentChange): void {
+    const list = this.byNetwork.get(networkId);
+    if (list) list.push(change);
+    else this.byNetwork.set(networkId, [change]);
+  }
+
+  port(change: AssignmentChange): void {
+    this.ports.push(change);
+  }
+}
+
+function setChange({ kind, key, item }: Entry): AssignmentChange {
+  return { action: 'set', kind, key, item } as AssignmentChange;
+}
+
+function previousOf(change: StoreChange): unknown {
+  if (change.action === 'update') return change.previous;
+  return change.action === 'remove' ? change.object : null;
+}
+
+const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
+
+/** Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session. */
+export function hostAddressOf(node: Node): string | null {
+  const address = node.description?.address;
+  return address ? address.slice(0, address.lastIndexOf(':')) : null;
+}
+
+function networksOf(service: Service | null): NetworkId[] {
+  if (!service) return [];
+  const ids = new Set<NetworkId>();
+  for (const { networkId } of service.endpoint?.virtualIps ?? []) ids.add(networkId);
+  for (const { target } of service.spec.task.networks) ids.add(target as NetworkId);
+  return [...ids];
+}
+
+function assignedNetwork(network: Network, dataPathPort: number): AssignedNetwork | null {
+  const ipam = network.ipam[0];
+  if (network.vxlanId === null || !ipam) return null;
+  const { name, driver, internal, ingress, driverOptions } = network.spec;
+  return {
+    id: network.id,
+    name,
+    driver,
+    vxlanId: network.vxlanId,
+    subnet: ipam.subnet,
+    gateway: ipam.gateway,
+    internal,
+    ingress,
+    mtu: Number(driverOptions[MTU_OPTION] ?? 0),
+    dataPathPort,
+  };
+}
+
+/**
+ * A task's seat while it can have packets: from its assignment to a node until it ended. It serves
+ * only while it runs (hence is healthy) and is wanted.
+ */
+function assignedEndpoint(
+  view: ReadView,
+  task: Task,
+  networkId: NetworkId,
+): AssignedEndpoint | null {
+  const seat = task.networks.find((attachment) => attachment.networkId === networkId);
+  const address = seat?.addresses[0];
+  if (!seat || !address || task.nodeId === null) return null;
+  if (isBefore(task.status.state, 'assigned') || isTerminal(task.status.state)) return null;
+  const node = view.get('node', task.nodeId);
+  const hostAddress = node && hostAddressOf(node);
+  if (!hostAddress) return null;
+  const wanted = task.desiredState === 'running' || task.desiredState === 'complete';
+  return {
+    networkId,
+    taskId: task.id,
+    serviceId: task.serviceId,
+    serviceName: task.serviceAnnotations.name,
+    slot: task.slot,
+    nodeId: task.nodeId,
+    hostAddress,
+    address: withoutPrefix(address),
+    hostname: task.spec.container.hostname,
+    containerName: taskName(task),
+    aliases: seat.aliases,
+    serving: wanted && task.status.state === 'running' && node.status.state !== 'down',
+  };
+}
+
+function assignedService(service: Service, networkId: NetworkId): AssignedServiceEntry | null {
+  const attachment = service.spec.task.networks.find(({ target }) => target === networkId);
+  if (!attachment) return null;
+  const vip = service.endpoint?.virtualIps.find((entry) => entry.networkId === networkId);
+  return {
+    networkId,
+    serviceId: service.id,
+    name: service.spec.name,
+    aliases: attachment.aliases,
+    mode: service.spec.endpoint.mode,
+    virtualIp: vip ? withoutPrefix(vip.address) : null,
+  };
+}

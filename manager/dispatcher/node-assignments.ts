@@ -1,0 +1,205 @@
+/**
+ * One node's assignment set: which tasks, secrets, configs and networks it must know, and the steps
+ * between revisions. Knows nothing of streams.
+ */
+import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { ConfigId, NetworkId, NodeId, SecretId, TaskId } from '../../common/model/ids.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+import type { ReadView, StoreChange } from '../store/types.ts';
+import { NetworkTables, type TableChanges } from './network-tables.ts';
+
+/** Counts users of something shared; tells when the first comes and the last goes. */
+class UseCounts<T> {
+  readonly #counts = new Map<T, number>();
+
+  has(item: T): boolean {
+    return this.#counts.has(item);
+  }
+
+  keys(): IterableIterator<T> {
+    return this.#counts.keys();
+  }
+
+  add(item: T): void {
+    this.#counts.set(item, (this.#counts.get(item) ?? 0) + 1);
+  }
+
+  remove(item: T): void {
+    const left = (this.#counts.get(item) ?? 0) - 1;
+    if (left > 0) this.#counts.set(item, left);
+    else this.#counts.delete(item);
+  }
+}
+
+/** What a task makes its node need. */
+interface Needs {
+  readonly networks: readonly NetworkId[];
+  readonly secrets: readonly SecretId[];
+  readonly configs: readonly ConfigId[];
+}
+
+const NOTHING: Needs = { networks: [], secrets: [], configs: [] };
+
+export class NodeAssignments {
+  readonly #nodeId: NodeId;
+  readonly #tasks = new Map<TaskId, { readonly task: Task; readonly needs: Needs }>();
+  readonly #networks = new UseCounts<NetworkId>();
+  readonly #secrets = new UseCounts<SecretId>();
+  readonly #configs = new UseCounts<ConfigId>();
+  #ingress: NetworkId | null = null;
+
+  constructor(nodeId: NodeId) {
+    this.#nodeId = nodeId;
+  }
+
+  /** The whole set at the view's revision. Call once, first. */
+  complete(view: ReadView, tables: NetworkTables): AssignmentChange[] {
+    const changes: AssignmentChange[] = [];
+    this.#followIngress(view);
+    for (const task of view.tasksByNode(this.#nodeId)) {
+      if (isAssigned(task, this.#nodeId)) this.#setTask(task, changes);
+    }
+    for (const id of this.#secrets.keys()) pushSecret(view, id, changes);
+    for (const id of this.#configs.keys()) pushConfig(view, id, changes);
+    for (const id of this.#networks.keys()) changes.push(...tables.contents(id));
+    changes.push(...tables.ports());
+    return changes;
+  }
+
+  /** The step that `changes` (with what they did to the network tables) mean for this node. */
+  step(
+    view: ReadView,
+    tables: NetworkTables,
+    changes: readonly StoreChange[],
+    tableChanges: TableChanges,
+  ): AssignmentChange[] {
+    const out: AssignmentChange[] = [];
+    const before = {
+      networks: new Set(this.#networks.keys()),
+      secrets: new Set(this.#secrets.keys()),
+      configs: new Set(this.#configs.keys()),
+    };
+    for (const change of changes) {
+      if (change.kind === 'task') this.#follow(change, out);
+      else if (change.kind === 'network') this.#followIngress(view);
+    }
+    this.#stepFiles(view, before, out);
+    this.#stepNetworks(tables, before.networks, tableChanges, out);
+    out.push(...tableChanges.ports);
+    return out;
+  }
+
+  #follow(change: Extract<StoreChange, { kind: 'task' }>, out: AssignmentChange[]): void {
+    const task = change.object;
+    if (change.action !== 'remove' && isAssigned(task, this.#nodeId)) {
+      const known = this.#tasks.get(task.id);
+      if (!known || differsForAgent(known.task, task)) this.#setTask(task, out);
+      else this.#retain(task);
+    } else if (this.#tasks.has(task.id)) {
+      this.#release(task.id);
+      this.#tasks.delete(task.id);
+      out.push({ action: 'remove', kind: 'task', key: task.id });
+    }
+  }
+
+  #setTask(task: Task, out: AssignmentChange[]): void {
+    this.#retain(task);
+    out.push({ action: 'set', kind: 'task', key: task.id, item: task });
+  }
+
+  #retain(task: Task): void {
+    this.#release(task.id);
+    const needs = needsOf(task);
+    for (const id of needs.networks) this.#networks.add(id);
+    for (const id of needs.secrets) this.#secrets.add(id);
+    for (const id of needs.configs) this.#configs.add(id);
+    this.#tasks.set(task.id, { task, needs });
+  }
+
+  #release(taskId: TaskId): void {
+    const needs = this.#tasks.get(taskId)?.needs ?? NOTHING;
+    for (const id of needs.networks) this.#networks.remove(id);
+    for (const id of needs.secrets) this.#secrets.remove(id);
+    for (const id of needs.configs) this.#configs.remove(id);
+  }
+
+  /** Every node takes part in the ingress network, with or without tasks in it. */
+  #followIngress(view: ReadView): void {
+    const id = NetworkTables.ingressOf(view)?.id ?? null;
+    if (id === this.#ingress) return;
+    if (this.#ingress) this.#networks.remove(this.#ingress);
+    if (id) this.#networks.add(id);
+    this.#ingress = id;
+  }
+
+  #stepFiles(
+    view: ReadView,
+    before: { readonly secrets: ReadonlySet<SecretId>; readonly configs: ReadonlySet<ConfigId> },
+    out: AssignmentChange[],
+  ): void {
+    for (const id of this.#secrets.keys()) if (!before.secrets.has(id)) pushSecret(view, id, out);
+    for (const id of this.#configs.keys()) if (!before.configs.has(id)) pushConfig(view, id, out);
+    for (const key of before.secrets) {
+      if (!this.#secrets.has(key)) out.push({ action: 'remove', kind: 'secret', key });
+    }
+    for (const key of before.configs) {
+      if (!this.#configs.has(key)) out.push({ action: 'remove', kind: 'config', key });
+    }
+  }
+
+  #stepNetworks(
+    tables: NetworkTables,
+    before: ReadonlySet<NetworkId>,
+    tableChanges: TableChanges,
+    out: AssignmentChange[],
+  ): void {
+    for (const id of this.#networks.keys()) {
+      if (before.has(id)) out.push(...(tableChanges.byNetwork.get(id) ?? []));
+      else out.push(...tables.contents(id));
+    }
+    for (const id of before) {
+      if (this.#networks.has(id)) continue;
+      // What the table lost in this very step must go from the node as well as what it still holds.
+      out.push(...(tableChanges.byNetwork.get(id) ?? []).filter((c) => c.action === 'remove'));
+      out.push(...tables.removal(id));
+    }
+  }
+}
+
+/** The agent's business from the scheduler's decision on, until the task is deleted. */
+function isAssigned(task: Task, nodeId: NodeId): boolean {
+  return task.nodeId === nodeId && !isBefore(task.status.state, 'assigned');
+}
+
+/** Anything but status and meta: those come from the agent itself. */
+function differsForAgent(known: Task, next: Task): boolean {
+  return (
+    known.desiredState !== next.desiredState ||
+    JSON.stringify({ ...known, status: 0, meta: 0 }) !==
+      JSON.stringify({ ...next, status: 0, meta: 0 })
+  );
+}
+
+function needsOf(task: Task): Needs {
+  if (isTerminal(task.status.state)) return NOTHING;
+  return {
+    networks: task.networks.map(({ networkId }) => networkId),
+    secrets: task.spec.container.secrets.map(({ secretId }) => secretId),
+    configs: task.spec.container.configs.map(({ configId }) => configId),
+  };
+}
+
+function pushSecret(view: ReadView, id: SecretId, out: AssignmentChange[]): void {
+  const secret = view.get('secret', id);
+  if (!secret) return;
+  const { name, data } = secret.spec;
+  out.push({ action: 'set', kind: 'secret', key: id, item: { id, name, data } });
+}
+
+function pushConfig(view: ReadView, id: ConfigId, out: AssignmentChange[]): void {
+  const config = view.get('config', id);
+  if (!config) return;
+  const { name, data } = config.spec;
+  out.push({ action: 'set', kind: 'config', key: id, item: { id, name, data } });
+}

@@ -1,0 +1,114 @@
+/**
+ * Statuses from agents on their way into the store, written in batches. State only grows: a report
+ * below what is stored is dropped. Knows nothing of streams.
+ */
+import type { Clock, Timer } from '../../common/base/clock.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
+import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
+import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { TaskStatusUpdate } from '../../common/model/session.ts';
+import type { TaskStatus } from '../../common/model/task.ts';
+import { isBefore } from '../../common/model/task-state.ts';
+import type { Store, WriteTx } from '../store/types.ts';
+
+/** Statuses wait this long for others to share their transaction (Swarm: 100 ms). */
+const BATCH_DELAY_MS = 10;
+/** More waiting statuses than this and new ones are refused: the agent sends them again. */
+const WAITING_MAX = 20_000;
+
+interface Waiting {
+  readonly nodeId: NodeId;
+  readonly status: TaskStatus;
+}
+
+export class StatusWriter {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #background: TaskSet;
+  #waiting = new Map<TaskId, Waiting>();
+  #listeners: ((failure: unknown) => void)[] = [];
+  #timer: Timer | null = null;
+  #writing = false;
+
+  constructor(store: Store, clock: Clock, onFailure: OnFailure) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#background = new TaskSet(onFailure);
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    await this.#background.stop();
+    this.#settle(new SkepError('unavailable', 'store task statuses: the dispatcher stops'));
+  }
+
+  /** Resolves when the statuses are committed. Rejects with `resource-exhausted` or the store's error. */
+  write(nodeId: NodeId, updates: readonly TaskStatusUpdate[]): Promise<void> {
+    if (this.#waiting.size + updates.length > WAITING_MAX) {
+      return Promise.reject(
+        new SkepError('resource-exhausted', `store task statuses: ${WAITING_MAX} are waiting`),
+      );
+    }
+    for (const { taskId, status } of updates) {
+      const known = this.#waiting.get(taskId);
+      if (!known || !isBefore(status.state, known.status.state)) {
+        this.#waiting.set(taskId, { nodeId, status });
+      }
+    }
+    return new Promise((resolve, reject) => {
+      this.#listeners.push((failure) => (failure === null ? resolve() : reject(failure)));
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#timer || this.#writing) return;
+    this.#timer = this.#clock.setTimer(BATCH_DELAY_MS, () => {
+      this.#timer = null;
+      this.#background.run((signal) => this.#flush(signal));
+    });
+  }
+
+  async #flush(signal: AbortSignal): Promise<void> {
+    const batch = [...this.#waiting];
+    const listeners = this.#listeners;
+    this.#waiting = new Map();
+    this.#listeners = [];
+    this.#writing = true;
+    let failure: unknown = null;
+    try {
+      const nowMs = this.#clock.wallMs();
+      await this.#store.batch(
+        batch,
+        (tx, [taskId, waiting]) => applyStatus(tx, taskId, waiting, nowMs),
+        signal,
+      );
+    } catch (err) {
+      failure = err;
+      if (!hasCode(err, 'not-leader', 'no-leader', 'unavailable') && !signal.aborted) throw err;
+    } finally {
+      this.#writing = false;
+      for (const listener of listeners) listener(failure);
+      if (this.#waiting.size > 0) this.#schedule();
+    }
+  }
+
+  #settle(failure: unknown): void {
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    for (const listener of listeners) listener(failure);
+  }
+}
+
+/** A report of a deleted task, or of another node's task, or of the past, changes nothing. */
+function applyStatus(tx: WriteTx, taskId: TaskId, waiting: Waiting, nowMs: number): void {
+  const task = tx.get('task', taskId);
+  if (!task || task.nodeId !== waiting.nodeId) return;
+  if (isBefore(waiting.status.state, task.status.state)) return;
+  if (sameStatus(task.status, waiting.status)) return;
+  tx.update('task', { ...task, status: { ...waiting.status, appliedAtMs: nowMs } });
+}
+
+function sameStatus(a: TaskStatus, b: TaskStatus): boolean {
+  return JSON.stringify({ ...a, appliedAtMs: 0 }) === JSON.stringify({ ...b, appliedAtMs: 0 });
+}

@@ -1,0 +1,128 @@
+/**
+ * Health checks: when to probe and what a row of results means (swarm-behaviour 10.2). Runs probes
+ * through a function that it is given; knows nothing of containers.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import type { HealthConfig } from '../../common/model/service.ts';
+
+export type HealthStatus = 'starting' | 'healthy' | 'unhealthy';
+
+/** A check as it will run: every default filled in. */
+export interface HealthCheck {
+  /** argv of the probe */
+  readonly command: readonly string[];
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly startPeriodMs: number;
+  readonly startIntervalMs: number;
+  /** failures in a row until unhealthy, >= 1 */
+  readonly retries: number;
+}
+
+export interface ProbeResult {
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  /** 0 = healthy; -1 = timed out or could not run */
+  readonly exitCode: number;
+  readonly output: string;
+}
+
+export interface HealthReport {
+  readonly status: HealthStatus;
+  readonly failingStreak: number;
+  /** the last five, oldest first */
+  readonly log: readonly ProbeResult[];
+}
+
+const NANOS_PER_MS = 1e6;
+const RESULTS_KEPT = 5;
+const DEFAULT_INTERVAL_MS = 30_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_START_INTERVAL_MS = 5_000;
+const DEFAULT_RETRIES = 3;
+
+/**
+ * The check of a task: the service's words over the image's, field by field; null when there is none
+ * or it is disabled (`NONE`). `shell` is the argv prefix for CMD-SHELL.
+ */
+export function healthCheckOf(
+  service: HealthConfig | null,
+  image: Partial<HealthConfig> | null,
+  shell: readonly string[] = ['/bin/sh', '-c'],
+): HealthCheck | null {
+  const test = service && service.test.length > 0 ? service.test : (image?.test ?? []);
+  const command = commandOf(test, shell);
+  if (!command) return null;
+  const ms = (field: keyof HealthConfig, fallback: number): number => {
+    const nanos = Number(service?.[field] || image?.[field] || 0);
+    return nanos > 0 ? nanos / NANOS_PER_MS : fallback;
+  };
+  return {
+    command,
+    intervalMs: ms('intervalNanos', DEFAULT_INTERVAL_MS),
+    timeoutMs: ms('timeoutNanos', DEFAULT_TIMEOUT_MS),
+    startPeriodMs: ms('startPeriodNanos', 0),
+    startIntervalMs: ms('startIntervalNanos', DEFAULT_START_INTERVAL_MS),
+    retries: service?.retries || image?.retries || DEFAULT_RETRIES,
+  };
+}
+
+function commandOf(test: readonly string[], shell: readonly string[]): readonly string[] | null {
+  switch (test[0]) {
+    case 'CMD':
+      return test.length > 1 ? test.slice(1) : null;
+    case 'CMD-SHELL':
+      return test.length > 1 ? [...shell, test.slice(1).join(' ')] : null;
+    default:
+      return null;
+  }
+}
+
+export type Probe = (
+  command: readonly string[],
+  timeoutMs: number,
+  signal: AbortSignal,
+) => Promise<ProbeResult>;
+
+/** What the monitor tells: every result, and the status after it. */
+export type OnHealth = (report: HealthReport) => void;
+
+/**
+ * Probes until aborted or unhealthy. The first probe comes after one interval (the start interval
+ * while in the start period); failures inside the start period do not count until the first success.
+ */
+export async function monitorHealth(
+  check: HealthCheck,
+  probe: Probe,
+  clock: Clock,
+  onHealth: OnHealth,
+  signal: AbortSignal,
+): Promise<void> {
+  const begunMs = clock.monotonicMs();
+  let report: HealthReport = { status: 'starting', failingStreak: 0, log: [] };
+  onHealth(report);
+  while (report.status !== 'unhealthy') {
+    const inStartPeriod =
+      report.status === 'starting' && clock.monotonicMs() - begunMs < check.startPeriodMs;
+    await clock.sleep(inStartPeriod ? check.startIntervalMs : check.intervalMs, signal);
+    const graced =
+      report.status === 'starting' && clock.monotonicMs() - begunMs < check.startPeriodMs;
+    const result = await probe(check.command, check.timeoutMs, signal);
+    report = nextReport(report, result, graced, check.retries);
+    onHealth(report);
+  }
+}
+
+/** The report after one more result. `graced`: failures do not count yet. */
+export function nextReport(
+  report: HealthReport,
+  result: ProbeResult,
+  graced: boolean,
+  retries: number,
+): HealthReport {
+  const log = [...report.log, result].slice(-RESULTS_KEPT);
+  if (result.exitCode === 0) return { status: 'healthy', failingStreak: 0, log };
+  if (graced) return { ...report, log };
+  const failingStreak = report.failingStreak + 1;
+  return { status: failingStreak >= retries ? 'unhealthy' : report.status, failingStreak, log };
+}

@@ -1,0 +1,69 @@
+/** What the executor needs of the rooms beside it; `worker.ts` hands them in. */
+import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { StringMap } from '../../common/model/objects.ts';
+import type { ImageRecord, RegistryAuth } from '../images/image-store.ts';
+import type { AttachedTask, TaskNetworkRequest } from '../network/network-manager.ts';
+import type {
+  ContainerBundle,
+  ContainerState,
+  ExecSession,
+  ExecSpec,
+  ExitRecord,
+  LogQuery,
+  LogRecord,
+} from '../runtime/native-runtime.ts';
+
+export interface Runtime {
+  get(id: string): ContainerState | undefined;
+  list(): ContainerState[];
+  create(id: string, bundle: ContainerBundle, signal?: AbortSignal): Promise<ContainerState>;
+  startContainer(id: string): Promise<ContainerState>;
+  wait(id: string, signal?: AbortSignal): Promise<ExitRecord>;
+  signal(id: string, signo: number): Promise<void>;
+  killAll(id: string): Promise<void>;
+  remove(id: string): Promise<void>;
+  exec(id: string, spec: ExecSpec): Promise<ExecSession>;
+  logs(id: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
+}
+
+export interface Images {
+  get(reference: string): ImageRecord | undefined;
+  pull(
+    reference: string,
+    auth: RegistryAuth | null,
+    onProgress?: undefined,
+    signal?: AbortSignal,
+  ): Promise<ImageRecord>;
+  acquireRootfs(
+    containerId: string,
+    imageId: string,
+  ): Promise<{ readonly lowerDirs: readonly string[] }>;
+  releaseRootfs(containerId: string): Promise<void>;
+}
+
+export interface Volumes {
+  acquire(
+    containerId: string,
+    name: string,
+    options: {
+      readonly labels: StringMap;
+      readonly driver: string;
+      readonly options: StringMap;
+      readonly populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null;
+    },
+  ): Promise<{ readonly path: string }>;
+  acquireAnonymous(
+    containerId: string,
+    target: string,
+    populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null,
+  ): Promise<{ readonly path: string }>;
+  release(containerId: string): Promise<void>;
+}
+
+export interface Networks {
+  apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void>;
+  attachTask(request: TaskNetworkRequest, signal?: AbortSignal): Promise<AttachedTask>;
+  adoptTask(request: TaskNetworkRequest): Promise<void>;
+  detachTask(taskId: TaskId): Promise<void>;
+}
