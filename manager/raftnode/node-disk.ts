@@ -1,0 +1,133 @@
+/**
+ * `Disk` on node:fs: every call runs on the thread pool, none blocks the event loop. Knows nothing
+ * of what the files hold.
+ */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import { lockDirectory } from './directory-lock.ts';
+import type { Disk, DiskFile, DiskLock, OpenMode } from './disk.ts';
+
+const open = promisify(fs.open);
+const close = promisify(fs.close);
+const fsync = promisify(fs.fsync);
+const fdatasync = promisify(fs.fdatasync);
+
+const FLAGS: Readonly<Record<OpenMode, number>> = {
+  create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
+  read: fs.constants.O_RDONLY,
+  write: fs.constants.O_RDWR,
+};
+const FILE_MODE = 0o600;
+const DIR_MODE = 0o700;
+const ZERO_BLOCK = Buffer.alloc(1024 * 1024);
+
+export class NodeDisk implements Disk {
+  async open(path: string, mode: OpenMode): Promise<DiskFile> {
+    return new NodeDiskFile(path, await open(path, FLAGS[mode], FILE_MODE));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return fs.promises.rename(from, to);
+  }
+
+  unlink(path: string): Promise<void> {
+    return fs.promises.unlink(path);
+  }
+
+  readdir(path: string): Promise<string[]> {
+    return fs.promises.readdir(path);
+  }
+
+  async mkdir(path: string): Promise<void> {
+    await fs.promises.mkdir(path, { recursive: true, mode: DIR_MODE });
+  }
+
+  async stat(path: string): Promise<{ bytes: number; directory: boolean } | null> {
+    try {
+      const stat = await fs.promises.stat(path);
+      return { bytes: stat.size, directory: stat.isDirectory() };
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw err;
+    }
+  }
+
+  async fsyncDir(path: string): Promise<void> {
+    const fd = await open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+    try {
+      await fsync(fd);
+    } finally {
+      await close(fd);
+    }
+  }
+
+  lock(dir: string): Promise<DiskLock> {
+    return lockDirectory(dir);
+  }
+}
+
+class NodeDiskFile implements DiskFile {
+  readonly path: string;
+  readonly #fd: number;
+
+  constructor(path: string, fd: number) {
+    this.path = path;
+    this.#fd = fd;
+  }
+
+  async pwrite(data: Uint8Array, offset: number): Promise<void> {
+    let done = 0;
+    while (done < data.length) {
+      done += await this.#writeSome(data, done, offset + done);
+    }
+  }
+
+  read(offset: number, length: number): Promise<Buffer> {
+    return readFully(this.#fd, Buffer.allocUnsafe(length), offset);
+  }
+
+  fdatasync(): Promise<void> {
+    return fdatasync(this.#fd);
+  }
+
+  async zeroFill(bytes: number): Promise<void> {
+    for (let offset = 0; offset < bytes; offset += ZERO_BLOCK.length) {
+      await this.pwrite(
+        ZERO_BLOCK.subarray(0, Math.min(ZERO_BLOCK.length, bytes - offset)),
+        offset,
+      );
+    }
+  }
+
+  close(): Promise<void> {
+    return close(this.#fd);
+  }
+
+  #writeSome(data: Uint8Array, from: number, offset: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.write(this.#fd, data, from, data.length - from, offset, (err, written) => {
+        if (err) reject(err);
+        else resolve(written);
+      });
+    });
+  }
+}
+
+async function readFully(fd: number, into: Buffer, offset: number): Promise<Buffer> {
+  let done = 0;
+  while (done < into.length) {
+    const got = await readSome(fd, into, done, offset + done);
+    if (got === 0) break;
+    done += got;
+  }
+  return into.subarray(0, done);
+}
+
+function readSome(fd: number, into: Buffer, at: number, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.read(fd, into, at, into.length - at, offset, (err, got) => {
+      if (err) reject(err);
+      else resolve(got);
+    });
+  });
+}

@@ -1,0 +1,284 @@
+/**
+ * Reads a log directory: verifies it, folds its records to what they mean, tells a torn tail from
+ * damage. Writes nothing except `repairTail`. Knows no snapshots: who calls it holds the result
+ * against them.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import { EMPTY_HARD_STATE, type Entry, type HardState } from '../raft/types.ts';
+import type { FileCipher, Keyring } from './crypt.ts';
+import type { Disk } from './disk.ts';
+import {
+  decodeFrame,
+  decodeRecords,
+  decodeSegmentHeader,
+  type FramePosition,
+  findMarker,
+  firstPosition,
+  HEADER_BLOCK_BYTES,
+  isZero,
+  parseSegmentName,
+  type SegmentHeader,
+  type SnapshotMark,
+  type WalRecord,
+} from './wal-format.ts';
+
+export const WAL_KEY_PURPOSE = 'raft log segment';
+
+/** Whose log the directory must hold. */
+export interface WalIdentity {
+  readonly raftId: number;
+  readonly clusterDigest: Buffer;
+}
+
+export interface SegmentSummary {
+  readonly path: string;
+  readonly bytes: number;
+  readonly header: SegmentHeader;
+  /** Behind the last intact frame. */
+  readonly end: FramePosition;
+}
+
+/** What a crash left behind the last intact frame of the last segment. */
+export interface TornTail {
+  readonly path: string;
+  readonly fromOffset: number;
+  readonly toOffset: number;
+  readonly reason: string;
+}
+
+export interface WalContents {
+  readonly segments: readonly SegmentSummary[];
+  /** Older segments whose successors are gone already: left over from an interrupted clean-up. */
+  readonly leftovers: readonly string[];
+  readonly hardState: HardState;
+  /** Consecutive. They may begin before the newest snapshot or right after it. */
+  readonly entries: readonly Entry[];
+  /** Newest first. */
+  readonly marks: readonly SnapshotMark[];
+  readonly torn: TornTail | null;
+}
+
+/**
+ * Throws SkepError `data-loss` naming file and offset when data that was synced is damaged, and
+ * `failed-precondition` when the directory belongs to another node or cluster or key.
+ */
+export async function readWal(
+  disk: Disk,
+  dir: string,
+  keyring: Keyring,
+  identity: WalIdentity,
+): Promise<WalContents> {
+  const { current, leftovers } = await listSegments(disk, dir);
+  const fold = new RecordFold();
+  const segments: SegmentSummary[] = [];
+  let torn: TornTail | null = null;
+  for (const [i, path] of current.entries()) {
+    const bytes = await readWholeFile(disk, path);
+    const header = checkHeader(path, bytes, identity);
+    checkChain(segments.at(-1), path, header);
+    const cipher = keyring.forFile(path, header.salt, header.keyCheck, WAL_KEY_PURPOSE);
+    const scan = scanSegment(path, bytes, header, cipher, fold);
+    if (scan.damage !== null) {
+      torn = judgeDamage(scan.damage, path, bytes, header, i === current.length - 1);
+    }
+    segments.push({ path, bytes: bytes.length, header, end: scan.end });
+  }
+  return { segments, leftovers, torn, ...fold.result() };
+}
+
+/** Overwrites a torn tail with zeros, so that it can never be read again; durable when it resolves. */
+export async function repairTail(disk: Disk, torn: TornTail): Promise<void> {
+  const file = await disk.open(torn.path, 'write');
+  try {
+    await file.pwrite(Buffer.alloc(torn.toOffset - torn.fromOffset), torn.fromOffset);
+    await file.fdatasync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function listSegments(
+  disk: Disk,
+  dir: string,
+): Promise<{ current: string[]; leftovers: string[] }> {
+  const named = (await disk.readdir(dir))
+    .flatMap((name) => {
+      const parsed = parseSegmentName(name);
+      return parsed === null ? [] : [{ path: `${dir}/${name}`, seq: parsed.seq }];
+    })
+    .sort((a, b) => a.seq - b.seq);
+  let first = named.length - 1;
+  while (first > 0 && named[first - 1]!.seq === named[first]!.seq - 1) first--;
+  first = Math.max(0, first);
+  const paths = named.map((segment) => segment.path);
+  return { current: paths.slice(first), leftovers: paths.slice(0, first) };
+}
+
+async function readWholeFile(disk: Disk, path: string): Promise<Buffer> {
+  const stat = await disk.stat(path);
+  const file = await disk.open(path, 'read');
+  try {
+    return await file.read(0, stat?.bytes ?? 0);
+  } finally {
+    await file.close();
+  }
+}
+
+function checkHeader(path: string, bytes: Buffer, identity: WalIdentity): SegmentHeader {
+  const header = decodeSegmentHeader(bytes);
+  if (header === null) throw damaged(path, 0, 'segment header is not intact');
+  if (!header.clusterDigest.equals(identity.clusterDigest)) {
+    throw new SkepError(
+      'failed-precondition',
+      `open raft log ${path}: it belongs to another cluster: use the directory of this cluster's manager`,
+    );
+  }
+  if (header.raftId !== identity.raftId) {
+    throw new SkepError(
+      'failed-precondition',
+      `open raft log ${path}: it belongs to raft node ${header.raftId.toString(16)}, not to ${identity.raftId.toString(16)}`,
+    );
+  }
+  return header;
+}
+
+/** Each segment says where the one before ended, so a tail that was lost from it shows. */
+function checkChain(before: SegmentSummary | undefined, path: string, header: SegmentHeader): void {
+  if (before === undefined) return;
+  const { end } = before;
+  if (end.offset === header.prevEnd && end.chain === header.prevChain) return;
+  if (end.offset < header.prevEnd) {
+    throw damaged(before.path, end.offset, `flushes up to offset ${header.prevEnd} are missing`);
+  }
+  throw damaged(path, 0, `it does not continue ${before.path}`);
+}
+
+interface Damage {
+  readonly at: FramePosition;
+  readonly reason: string;
+  readonly torn: boolean;
+}
+
+function scanSegment(
+  path: string,
+  bytes: Buffer,
+  header: SegmentHeader,
+  cipher: FileCipher,
+  fold: RecordFold,
+): { end: FramePosition; damage: Damage | null } {
+  let at = firstPosition(header);
+  for (;;) {
+    const frame = decodeFrame(header, cipher, at, bytes);
+    if (frame.kind === 'damaged') return { end: at, damage: { at, ...frame } };
+    if (frame.kind === 'end') {
+      const quiet = isZero(bytes.subarray(at.offset));
+      const damage = quiet ? null : { at, reason: 'flush marker is blank', torn: true };
+      return { end: at, damage };
+    }
+    foldFrame(path, at.offset, frame.body, fold);
+    at = frame.next;
+  }
+}
+
+function foldFrame(path: string, offset: number, body: Buffer, fold: RecordFold): void {
+  try {
+    for (const record of decodeRecords(body)) fold.add(record);
+  } catch (err) {
+    if (err instanceof RangeError) throw damaged(path, offset, err.message);
+    throw err;
+  }
+}
+
+/**
+ * Only one flush is ever in flight, and it is the last of the last segment: anything else that does
+ * not read was synced once. Known limit: rot inside the very last synced flush looks like a torn
+ * write; each later flush, and the closing one of an orderly stop, ends that window.
+ */
+function judgeDamage(
+  damage: Damage,
+  path: string,
+  bytes: Buffer,
+  header: SegmentHeader,
+  isLast: boolean,
+): TornTail {
+  const { offset, flush } = damage.at;
+  if (!isLast) throw damaged(path, offset, damage.reason);
+  const later = findMarker(header, bytes, offset, flush + 1);
+  if (later !== null) {
+    throw damaged(path, offset, `${damage.reason}, and a later flush at ${later} is intact`);
+  }
+  if (!damage.torn) throw damaged(path, offset, damage.reason);
+  let toOffset = bytes.length;
+  while (toOffset > offset && bytes[toOffset - 1] === 0) toOffset--;
+  return { path, fromOffset: offset, toOffset, reason: damage.reason };
+}
+
+function damaged(path: string, offset: number, reason: string): SkepError {
+  return new SkepError(
+    'data-loss',
+    `open raft log: ${path} is damaged at offset ${offset}: ${reason}: nothing was changed; restore the file, or remove this manager from the cluster and join again as a new one`,
+  );
+}
+
+/** Folds records in log order. INVARIANT: `#entries` is consecutive. */
+class RecordFold {
+  #hardState: HardState = EMPTY_HARD_STATE;
+  #entries: Entry[] = [];
+  readonly #marks: SnapshotMark[] = [];
+
+  add(record: WalRecord): void {
+    switch (record.kind) {
+      case 'entry':
+        this.#addEntry(record.entry);
+        return;
+      case 'hard-state':
+        this.#hardState = record.hardState;
+        return;
+      case 'mark':
+        this.#addMark(record.mark);
+        return;
+    }
+  }
+
+  result(): { hardState: HardState; entries: Entry[]; marks: SnapshotMark[] } {
+    return {
+      hardState: this.#hardState,
+      entries: this.#entries,
+      marks: this.#marks.toSorted((a, b) => b.index - a.index),
+    };
+  }
+
+  /** An entry that repeats an index takes the place of all that came from there on. */
+  #addEntry(entry: Entry): void {
+    const first = this.#entries[0];
+    if (first === undefined || entry.index <= first.index) {
+      this.#entries = [entry];
+      return;
+    }
+    const at = entry.index - first.index;
+    if (at > this.#entries.length)
+      throw new RangeError(`entries before ${entry.index} are missing`);
+    this.#entries.length = at;
+    this.#entries.push(entry);
+  }
+
+  /** A snapshot from the leader replaces a log that does not contain its last entry. */
+  #addMark(mark: SnapshotMark): void {
+    const same = this.#marks.find((other) => other.index === mark.index);
+    if (same === undefined) this.#marks.push(mark);
+    if (!mark.installed || same !== undefined) return;
+    const first = this.#entries[0];
+    const covered = first === undefined ? undefined : this.#entries[mark.index - first.index];
+    if (covered?.term !== mark.term) this.#entries = [];
+  }
+}
+
+/** For tools that only look: the header block of a file. */
+export async function readHeader(disk: Disk, path: string): Promise<SegmentHeader | null> {
+  const file = await disk.open(path, 'read');
+  try {
+    return decodeSegmentHeader(await file.read(0, HEADER_BLOCK_BYTES));
+  } finally {
+    await file.close();
+  }
+}
