@@ -1,0 +1,180 @@
+/** How a follower and a candidate react to each message of their own term. */
+import { countVote, tryCampaign } from './elections.ts';
+import { ProposalDroppedError } from './errors.ts';
+import { restoreMembershipFrom } from './membership.ts';
+import type { RaftState } from './raft-state.ts';
+import { forwardReadRequest, handleReadResponse } from './reads.ts';
+import { becomeFollower } from './roles.ts';
+import { Tracker } from './tracker.ts';
+import { EMPTY_SNAPSHOT, type Message, NO_NODE, type Snapshot } from './types.ts';
+
+export function stepFollower(raft: RaftState, message: Message): void {
+  const { type, from } = message;
+  switch (type) {
+    case 'propose':
+      forwardProposal(raft, message);
+      return;
+    case 'append':
+    case 'heartbeat':
+    case 'snapshot':
+      raft.electionElapsed = 0;
+      raft.leader = from;
+      handleFromLeader(raft, message);
+      return;
+    case 'transfer-leader':
+      if (raft.leader === NO_NODE) {
+        raft.tell({ code: 'transfer-dropped-no-leader', term: raft.term });
+        return;
+      }
+      raft.send({ ...message, to: raft.leader });
+      return;
+    case 'forget-leader':
+      forgetLeader(raft);
+      return;
+    case 'timeout-now':
+      raft.tell({ code: 'timeout-now-received', from, term: raft.term });
+      // Without pre-vote: we know that we do not come back from a partition.
+      tryCampaign(raft, 'transfer');
+      return;
+    case 'read-index':
+      forwardReadRequest(raft, message);
+      return;
+    case 'read-index-response':
+      handleReadResponse(raft, message);
+      return;
+    default: // not for a follower
+  }
+}
+
+/** Both kinds of candidates; they differ in the answers that they wait for. */
+export function stepCandidate(raft: RaftState, message: Message): void {
+  const { type, from } = message;
+  switch (type) {
+    case 'propose':
+      raft.tell({ code: 'proposal-dropped-no-leader', term: raft.term });
+      throw new ProposalDroppedError('no-leader');
+    case 'append':
+    case 'heartbeat':
+    case 'snapshot':
+      // Somebody else won this term.
+      becomeFollower(raft, message.term, from);
+      handleFromLeader(raft, message);
+      return;
+    case 'pre-vote-response':
+      if (raft.role === 'pre-candidate') countVote(raft, message);
+      return;
+    case 'vote-response':
+      if (raft.role === 'candidate') countVote(raft, message);
+      return;
+    case 'timeout-now':
+      raft.tell({ code: 'timeout-now-ignored', from, term: raft.term, role: raft.role });
+      return;
+    default: // not for a candidate
+  }
+}
+
+function forwardProposal(raft: RaftState, message: Message): void {
+  const { leader, term } = raft;
+  if (leader === NO_NODE) {
+    raft.tell({ code: 'proposal-dropped-no-leader', term });
+    throw new ProposalDroppedError('no-leader');
+  }
+  if (raft.config.disableProposalForwarding) {
+    raft.tell({ code: 'proposal-dropped-not-forwarding', leader, term });
+    throw new ProposalDroppedError('not-leader');
+  }
+  raft.send({ ...message, to: leader });
+}
+
+function forgetLeader(raft: RaftState): void {
+  // A lease stands on followers remembering the leader.
+  if (raft.config.readOnlyMode === 'lease-based') {
+    raft.tell({ code: 'forget-leader-refused-lease' });
+    return;
+  }
+  if (raft.leader === NO_NODE) return;
+  raft.tell({ code: 'leader-forgotten', leader: raft.leader, term: raft.term });
+  raft.leader = NO_NODE;
+}
+
+function handleFromLeader(raft: RaftState, message: Message): void {
+  const { from: to, context } = message;
+  if (message.type === 'append') {
+    handleAppend(raft, message);
+  } else if (message.type === 'snapshot') {
+    handleSnapshot(raft, message);
+  } else {
+    raft.log.commitTo(message.commit);
+    raft.send({ type: 'heartbeat-response', to, context });
+  }
+}
+
+function handleAppend(raft: RaftState, message: Message): void {
+  const { from: to, entries } = message;
+  const previous = { term: message.logTerm, index: message.index };
+  if (previous.index < raft.log.committed) {
+    raft.send({ type: 'append-response', to, index: raft.log.committed });
+    return;
+  }
+  const last = raft.log.tryAppend({ previous, entries }, message.commit);
+  if (last !== null) {
+    raft.send({ type: 'append-response', to, index: last });
+    return;
+  }
+  const ownTerm = raft.log.termOrZero(previous.index);
+  raft.tell({ code: 'append-refused', from: to, ownTerm, previous });
+  // Entries of higher terms than the leader's at that place cannot match: the hint skips them.
+  const index = Math.min(previous.index, raft.log.lastIndex());
+  const hint = raft.log.findConflictByTerm({ index, term: previous.term });
+  raft.send({
+    type: 'append-response',
+    to,
+    index: previous.index,
+    reject: true,
+    rejectHint: hint.index,
+    logTerm: hint.term,
+  });
+}
+
+function handleSnapshot(raft: RaftState, message: Message): void {
+  const received = message.snapshot ?? EMPTY_SNAPSHOT;
+  const snapshot = { term: received.metadata.term, index: received.metadata.index };
+  const restored = restore(raft, received);
+  const commit = raft.log.committed;
+  raft.tell({ code: restored ? 'snapshot-restored' : 'snapshot-ignored', commit, snapshot });
+  const index = restored ? raft.log.lastIndex() : commit;
+  raft.send({ type: 'append-response', to: message.from, index });
+}
+
+/** Replaces log and membership by the snapshot's, unless this node needs or fits it not. */
+function restore(raft: RaftState, received: Snapshot): boolean {
+  const { confState, index, term } = received.metadata;
+  const snapshot = { term, index };
+  if (index <= raft.log.committed) return false;
+  if (raft.role !== 'follower') {
+    // Cannot happen: whoever gets a snapshot of its term follows the sender.
+    raft.tell({ code: 'snapshot-refused-not-follower' });
+    becomeFollower(raft, raft.term + 1, NO_NODE);
+    return false;
+  }
+  // Staged learners are outgoing voters.
+  const members = [confState.voters, confState.learners, confState.votersOutgoing];
+  if (!members.some((ids) => ids.includes(raft.id))) {
+    raft.tell({ code: 'snapshot-refused-not-member', confState });
+    return false;
+  }
+  if (raft.log.matches(snapshot)) {
+    // All of it is in the log already.
+    const last = raft.log.lastEntryId();
+    const commit = raft.log.committed;
+    raft.tell({ code: 'snapshot-fast-forwarded', commit, last, snapshot });
+    raft.log.commitTo(index);
+    return false;
+  }
+  raft.log.restore(received);
+  raft.tracker = new Tracker(raft.config);
+  restoreMembershipFrom(raft, confState);
+  const last = raft.log.lastEntryId();
+  raft.tell({ code: 'state-restored', commit: raft.log.committed, last, snapshot });
+  return true;
+}
