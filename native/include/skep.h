@@ -46,4 +46,15 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
                      uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
                      struct skep_error *err);
 
+/* ---- spawn.c ---- */
+
+/* A sealed copy of a program in memory, close-on-exec: what runs from it inside a container can
+ * never be used to change the file on the host. Returns a file descriptor. */
+int skep_seal_program(const char *path, struct skep_error *err);
+
+/* Runs skep-shim on a task directory, from a program descriptor. Returns the pid of the container's
+ * init, blocked until started; timeout_ms bounds the wait (then errno ETIMEDOUT: what was begun is
+ * the caller's to kill, by its cgroup). Blocks. */
+int skep_shim_spawn(int program_fd, const char *task_dir, int timeout_ms, struct skep_error *err);
+
 #endif

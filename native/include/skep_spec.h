@@ -1,0 +1,106 @@
+/*
+ * The flat binary formats between worker/runtime (TypeScript) and skep-shim: spec.bin, the exec
+ * request, log frames and the frames on the shim's socket. All integers are little-endian and
+ * unaligned. Mirrored in native/ffi/shim-protocol.ts and worker/runtime/spec-binary.ts.
+ *
+ *   str  = u32 length, bytes, NUL          list = u32 count, then the entries
+ *
+ *   spec.bin
+ *     u32 magic, u32 version
+ *     u64 clone flags of the namespaces to create (CLONE_NEW*)
+ *     list { u32 clone flag, str path }      namespaces to join (net, ipc, uts, cgroup)
+ *     str hostname, str domainname           "" = leave as it is
+ *     str cgroup2 directory                  "" = none; the init is cloned into it
+ *     list { str path }                      cgroup.procs files to write the init's pid to
+ *     str file with the line "oom_kill N"    "" = none
+ *     list { str }                           overlay lower directories, top first
+ *     u32 1 = the root is read-only
+ *     list { u32 kind, str source, str target, str type, str data, u64 MS_* flags,
+ *            u64 MOUNT_ATTR_* to set, u32 1 = attributes apply to the whole bound tree }
+ *     list { str path, u32 mode with S_IFMT, u32 major, u32 minor, u32 uid, u32 gid }   devices
+ *     list { str } masked paths, list { str } read-only paths
+ *     list { str path below /proc/sys, str value }   sysctls
+ *     u64 bytes per log file, u32 log files kept (>= 1)
+ *     process
+ *   process (also the payload of SKEP_FRAME_EXEC)
+ *     u32 SKEP_PROCESS_* flags, u32 uid, u32 gid, list { u32 } further groups
+ *     i32 oom_score_adj, u32 umask
+ *     u64 x 5 capabilities: bounding, effective, inheritable, permitted, ambient
+ *     list { u32 resource, u64 soft, u64 hard } rlimits
+ *     str cwd, list { str } args (>= 1), list { str } env
+ *     u32 length + bytes: struct sock_filter[] of the seccomp filter, may be empty
+ */
+#ifndef SKEP_SPEC_H
+#define SKEP_SPEC_H
+
+#include <stdint.h>
+
+#define SKEP_SPEC_MAGIC 0x504b5353u /* "SSKP" */
+#define SKEP_SPEC_VERSION 1u
+
+#define SKEP_MOUNT_FILESYSTEM 0u
+#define SKEP_MOUNT_BIND 1u
+
+#define SKEP_PROCESS_NO_NEW_PRIVILEGES 1u
+#define SKEP_PROCESS_STDIN 2u      /* exec only: stdin comes from the connection */
+#define SKEP_PROCESS_CREATE_CWD 4u /* make the working directory when it is missing */
+#define SKEP_PROCESS_TTY 8u        /* exec only: a terminal of the container's devpts */
+#define SKEP_PROCESS_OOM_SCORE 16u /* oom_score_adj is to be written */
+
+/*
+ * Every frame on the socket: u32 length of what follows, u8 type, payload. START, SIGNAL, EXEC,
+ * EXEC_SIGNAL and EXEC_RESIZE are requests: their payload begins with a u32 number, which the REPLY
+ * repeats. Replies need not come in the order of the requests (a START waits for its exec).
+ */
+#define SKEP_PROTOCOL_VERSION 1u
+#define SKEP_FRAME_BYTES_MAX (1u << 20)
+
+enum skep_frame {
+  /* shim -> agent */
+  SKEP_FRAME_HELLO = 1,     /* first on each connection: struct skep_hello */
+  SKEP_FRAME_REPLY = 2,     /* u32 request, i32 result (pid of an exec), struct skep_error */
+  SKEP_FRAME_EXIT = 3,      /* the init ended and the exit file is in place */
+  SKEP_FRAME_STDOUT = 4,    /* bytes of an exec */
+  SKEP_FRAME_STDERR = 5,
+  SKEP_FRAME_EXEC_EXIT = 6, /* i32 exit code, 128 + signal when signalled; last on its connection */
+  /* agent -> shim */
+  SKEP_FRAME_START = 16,
+  SKEP_FRAME_SIGNAL = 17,      /* i32 signal: to the init */
+  SKEP_FRAME_EXEC = 18,        /* process; the connection then belongs to that exec */
+  SKEP_FRAME_STDIN = 19,       /* bytes */
+  SKEP_FRAME_STDIN_CLOSE = 20,
+  SKEP_FRAME_EXEC_SIGNAL = 21, /* i32 pid, i32 signal */
+  SKEP_FRAME_EXEC_RESIZE = 22, /* i32 pid, u16 rows, u16 columns */
+};
+
+struct skep_hello {
+  uint32_t version;
+  uint32_t status; /* enum skep_status */
+  int32_t shim_pid;
+  int32_t init_pid;
+};
+_Static_assert(sizeof(struct skep_hello) == 16, "mirrored in native/ffi/shim-protocol.ts");
+
+enum skep_status { SKEP_CREATED = 0, SKEP_RUNNING = 1, SKEP_EXITED = 2 };
+
+/* Before each record of a log file. A record is one line with its newline, or a part of one. */
+struct skep_log_header {
+  int64_t seconds; /* CLOCK_REALTIME at which the bytes were read */
+  uint32_t nanoseconds;
+  uint32_t stream; /* 1 stdout, 2 stderr */
+  uint32_t length; /* of the bytes that follow */
+  uint32_t check;  /* SKEP_LOG_CHECK: a torn or foreign file is recognised */
+};
+_Static_assert(sizeof(struct skep_log_header) == 24, "mirrored in native/ffi/shim-protocol.ts");
+#define SKEP_LOG_CHECK 0x474f4c53u /* "SLOG" */
+#define SKEP_LOG_LINE_MAX 16384
+
+/* What the launcher reports once: result is the init's pid, or -1 with err filled. */
+struct skep_launch_report {
+  int32_t result;
+  int32_t shim_pid;
+  uint8_t err[256]; /* struct skep_error */
+};
+_Static_assert(sizeof(struct skep_launch_report) == 264, "read by native/src/lib/spawn.c");
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * The container's init from clone3 to exec. The parent's half attaches cgroups; the child's half
+ * joins namespaces, builds the root and waits twice on the go pipe (attached, started).
+ */
+#include "container.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "kernel.h"
+#include "mounts.h"
+#include "process.h"
+
+static void close_from(int first) {
+  if (syscall(NR_CLOSE_RANGE, first, ~0U, 0) == 0) return;
+  for (int fd = first; fd < 1024; fd++) close(fd);
+}
+
+int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd) {
+  int sources[5] = {input, output, error, *status_fd, *go_fd};
+  for (int i = 0; i < 5; i++) {
+    if (sources[i] < 0) continue;
+    sources[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, 10);
+    if (sources[i] < 0) return -1;
+  }
+  for (int i = 0; i < 5; i++) {
+    if (sources[i] < 0) continue;
+    if (dup3(sources[i], i, i > 2 ? O_CLOEXEC : 0) < 0) return -1;
+  }
+  *status_fd = 3;
+  if (*go_fd >= 0) *go_fd = 4;
+  close_from(*go_fd >= 0 ? 5 : 4);
+  return 0;
+}
+
+void send_status(int status_fd, int32_t kind, int32_t pid, const struct skep_error *err) {
+  struct status_record record = {.kind = kind, .pid = pid};
+  if (err != NULL) record.err = *err;
+  write_all(status_fd, &record, sizeof record); /* smaller than PIPE_BUF: arrives whole */
+}
+
+static int join_namespaces(const struct spec *spec, struct skep_error *err) {
+  struct reader cursor = spec->joins.cursor;
+  for (uint32_t i = 0; i < spec->joins.count; i++) {
+    int flag = (int)read_u32(&cursor);
+    const char *path = read_str(&cursor);
+    cleanup_fd int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC));
+    if (fd < 0) return fail(err, "open", "namespace %s", path);
+    if (setns(fd, flag) < 0) return fail(err, "setns", "namespace %s", path);
+  }
+  return 0;
+}
+
+static int bring_loopback_up(struct skep_error *err) {
+  struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+  cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(err, "socket", "loopback");
+  if (ioctl(fd, SIOCSIFFLAGS, &request) < 0) return fail(err, "ioctl", "loopback up");
+  return 0;
+}
+
+static int reopen_null_input(struct skep_error *err) {
+  cleanup_fd int fd = RETRY(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (fd < 0) return fail(err, "open", "/dev/null");
+  if (dup2(fd, 0) < 0) return fail(err, "dup2", "/dev/null");
+  return 0;
+}
+
+static int prepare(const struct spec *spec, struct skep_error *err) {
+  /* Nobody inside may look into us before exec: we still hold the host's view and the shim's file. */
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  setsid();
+  if (join_namespaces(spec, err) < 0) return -1;
+  if (spec->hostname[0] && sethostname(spec->hostname, strlen(spec->hostname)) < 0)
+    return fail(err, "sethostname", "%s", spec->hostname);
+  if (spec->domainname[0] && setdomainname(spec->domainname, strlen(spec->domainname)) < 0)
+    return fail(err, "setdomainname", "%s", spec->domainname);
+  /* Only now: the root of a cgroup namespace is the group that its maker is in. */
+  if ((spec->clone_flags & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
+    return fail(err, "unshare", "cgroup namespace");
+  if ((spec->clone_flags & CLONE_NEWNET) && bring_loopback_up(err) < 0) return -1;
+  if (apply_oom_score(&spec->process, err) < 0) return -1;
+  if (build_root(spec, err) < 0) return -1;
+  return reopen_null_input(err);
+}
+
+static bool wait_go(int go_fd) {
+  char byte;
+  return RETRY(read(go_fd, &byte, 1)) == 1; /* the end of the pipe: the shim is gone */
+}
+
+static _Noreturn void init_main(const struct spec *spec, int input, int output, int error,
+                                int status_fd, int go_fd) {
+  struct skep_error err = {0};
+  if (arrange_fds(input, output, error, &status_fd, &go_fd) < 0) _exit(1);
+  if (!wait_go(go_fd)) _exit(1);
+  if (prepare(spec, &err) < 0) {
+    send_status(status_fd, STATUS_ERROR, 0, &err);
+    _exit(1);
+  }
+  send_status(status_fd, STATUS_READY, 0, NULL);
+  if (!wait_go(go_fd)) _exit(1);
+  run_process(&spec->process, &err);
+  send_status(status_fd, STATUS_ERROR, 0, &err);
+  _exit(err.errno_value == ENOENT ? 127 : 126);
+}
+
+static int attach_cgroups(const struct spec *spec, int32_t pid, bool in_cgroup2,
+                          struct skep_error *err) {
+  char text[16], path[PATH_MAX];
+  snprintf(text, sizeof text, "%d", pid);
+  if (spec->cgroup2[0] && !in_cgroup2) {
+    snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
+    if (write_file(path, text) < 0) return fail(err, "write", "%s", path);
+  }
+  struct reader cursor = spec->cgroup_procs.cursor;
+  for (uint32_t i = 0; i < spec->cgroup_procs.count; i++) {
+    const char *procs = read_str(&cursor);
+    if (write_file(procs, text) < 0) return fail(err, "write", "%s", procs);
+  }
+  return 0;
+}
+
+/* clone3 into the cgroup2 group; where the kernel cannot (before 5.7), plainly. */
+static int32_t clone_init(const struct spec *spec, int *pid_fd, bool *in_cgroup2,
+                          struct skep_error *err) {
+  cleanup_fd int cgroup = -1;
+  struct skep_clone_args args = {
+      .flags = (spec->clone_flags & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD,
+      .pidfd = (uint64_t)(uintptr_t)pid_fd,
+      .exit_signal = SIGCHLD};
+  *in_cgroup2 = false;
+  if (spec->cgroup2[0]) {
+    cgroup = RETRY(open(spec->cgroup2, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (cgroup < 0) {
+      fail(err, "open", "%s", spec->cgroup2);
+      return -1;
+    }
+    args.flags |= SKEP_CLONE_INTO_CGROUP;
+    args.cgroup = (uint64_t)cgroup;
+    *in_cgroup2 = true;
+  }
+  int32_t pid = (int32_t)syscall(NR_CLONE3, &args, sizeof args);
+  if (pid < 0 && (errno == E2BIG || errno == EINVAL) && *in_cgroup2) {
+    args.flags &= ~SKEP_CLONE_INTO_CGROUP;
+    args.cgroup = 0;
+    *in_cgroup2 = false;
+    pid = (int32_t)syscall(NR_CLONE3, &args, sizeof args - 8);
+  }
+  if (pid < 0) fail(err, "clone3", "container init");
+  return pid;
+}
+
+int container_create(const struct spec *spec, struct container *container,
+                     struct skep_error *err) {
+  int go[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, error[2] = {-1, -1};
+  if (open_pipe(go) < 0 || open_pipe(status) < 0 || open_pipe(out) < 0 || open_pipe(error) < 0)
+    return fail(err, "pipe2", "container init"); /* the caller ends; so do the descriptors */
+  /* A command under another user may open /dev/stdout, which is this pipe. */
+  if (fchown(out[1], spec->process.uid, spec->process.gid) < 0 ||
+      fchown(error[1], spec->process.uid, spec->process.gid) < 0)
+    return fail(err, "fchown", "output pipe");
+  bool in_cgroup2;
+  int32_t pid = clone_init(spec, &container->pid_fd, &in_cgroup2, err);
+  if (pid < 0) return -1;
+  if (pid == 0) {
+    close(go[1]); /* or the init would keep its own go pipe from ending */
+    init_main(spec, 0, out[1], error[1], status[1], go[0]);
+  }
+  close(go[0]);
+  close(status[1]);
+  close(out[1]);
+  close(error[1]);
+  container->pid = pid;
+  container->go_fd = go[1];
+  container->status_fd = status[0];
+  container->output_fds[0] = out[0];
+  container->output_fds[1] = error[0];
+  set_nonblocking(status[0]);
+  set_nonblocking(out[0]);
+  set_nonblocking(error[0]);
+  if (attach_cgroups(spec, pid, in_cgroup2, err) < 0 || container_start(container, err) < 0) {
+    kill(pid, SIGKILL);
+    RETRY(waitpid(pid, NULL, 0));
+    return -1;
+  }
+  return 0;
+}
+
+int container_start(struct container *container, struct skep_error *err) {
+  if (write_all(container->go_fd, "g", 1) < 0) return fail(err, "write", "go pipe");
+  return 0;
+}

@@ -1,0 +1,117 @@
+/*
+ * exec: a helper joins the container's cgroups and namespaces, then clones the command as the
+ * shim's own child (CLONE_PARENT), because a joined pid namespace holds for children only.
+ */
+#include "exec.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "kernel.h"
+#include "process.h"
+
+#define EXEC_NAMESPACES \
+  (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+static int join_cgroups(const struct spec *spec, struct skep_error *err) {
+  char path[PATH_MAX];
+  if (spec->cgroup2[0]) {
+    snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
+    if (write_file(path, "0") < 0) return fail(err, "write", "%s", path);
+  }
+  struct reader cursor = spec->cgroup_procs.cursor;
+  for (uint32_t i = 0; i < spec->cgroup_procs.count; i++) {
+    const char *procs = read_str(&cursor);
+    if (write_file(procs, "0") < 0) return fail(err, "write", "%s", procs);
+  }
+  return 0;
+}
+
+static _Noreturn void command_main(const struct process *process, int status_fd) {
+  struct skep_error err = {0};
+  setsid();
+  run_process(process, &err);
+  send_status(status_fd, STATUS_ERROR, 0, &err);
+  _exit(err.errno_value == ENOENT ? 127 : 126);
+}
+
+static _Noreturn void helper_main(const struct spec *spec, int pid_fd,
+                                  const struct process *process, const int stdio[3],
+                                  int status_fd) {
+  struct skep_error err = {0};
+  int none = -1, joined = fcntl(pid_fd, F_DUPFD_CLOEXEC, 20);
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (join_cgroups(spec, &err) < 0 || apply_oom_score(process, &err) < 0) goto failed;
+  if (setns(joined, EXEC_NAMESPACES) < 0) {
+    fail(&err, "setns", "container");
+    goto failed;
+  }
+  if (arrange_fds(stdio[0], stdio[1], stdio[2], &status_fd, &none) < 0) {
+    fail(&err, "dup3", "exec");
+    goto failed;
+  }
+  long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) command_main(process, status_fd);
+  if (pid > 0) {
+    send_status(status_fd, STATUS_PID, (int32_t)pid, NULL);
+    _exit(0);
+  }
+  fail(&err, "clone", "exec");
+failed:
+  send_status(status_fd, STATUS_ERROR, 0, &err);
+  _exit(1);
+}
+
+static int open_stdio(const struct process *process, struct exec *exec, int child[3],
+                      struct skep_error *err) {
+  int ends[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
+  bool with_input = process->flags & SKEP_PROCESS_STDIN;
+  for (int i = with_input ? 0 : 1; i < 3; i++) {
+    if (open_pipe(ends[i]) < 0) return fail(err, "pipe2", "exec");
+    child[i] = ends[i][i == 0 ? 0 : 1];
+    if (i == 0)
+      exec->input_fd = ends[i][1];
+    else
+      exec->output_fds[i - 1] = ends[i][0];
+    set_nonblocking(ends[i][i == 0 ? 1 : 0]);
+    if (fchown(child[i], process->uid, process->gid) < 0) return fail(err, "fchown", "exec pipe");
+  }
+  if (!with_input) {
+    child[0] = RETRY(open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (child[0] < 0) return fail(err, "open", "/dev/null");
+  }
+  return 0;
+}
+
+int exec_start(const struct spec *spec, int container_pid_fd, const struct process *process,
+               struct exec *exec, struct skep_error *err) {
+  int child[3] = {-1, -1, -1}, status[2] = {-1, -1};
+  int result = open_stdio(process, exec, child, err);
+  if (result == 0 && open_pipe(status) < 0) result = fail(err, "pipe2", "exec status");
+  if (result == 0) {
+    exec->status_fd = status[0];
+    set_nonblocking(status[0]);
+    long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) helper_main(spec, container_pid_fd, process, child, status[1]);
+    if (pid < 0)
+      result = fail(err, "clone", "exec helper");
+    else
+      exec->helper_pid = (int32_t)pid;
+  }
+  for (int i = 0; i < 3; i++) release_fd(&child[i]);
+  release_fd(&status[1]);
+  if (result < 0) exec_release(exec);
+  return result;
+}
+
+void exec_release(struct exec *exec) {
+  release_fd(&exec->status_fd);
+  release_fd(&exec->input_fd);
+  release_fd(&exec->output_fds[0]);
+  release_fd(&exec->output_fds[1]);
+}

@@ -1,0 +1,27 @@
+/* The task's log file: framed lines, appended, rotated by size. Knows nothing of who reads it. */
+#ifndef SKEP_SHIM_LOG_H
+#define SKEP_SHIM_LOG_H
+
+#include "skep_spec.h"
+#include "util.h"
+
+struct log {
+  int fd; /* -1 when the file cannot be opened: output is then dropped, the task goes on */
+  uint64_t bytes, bytes_max;
+  uint32_t files_max; /* >= 1: `log`, `log.1` ... `log.<files_max - 1>` */
+};
+
+/* One output stream: what came since the last newline waits here. */
+struct log_stream {
+  uint32_t stream; /* 1 stdout, 2 stderr */
+  size_t pending;
+  char line[SKEP_LOG_LINE_MAX];
+};
+
+int log_open(struct log *log, uint64_t bytes_max, uint32_t files_max, struct skep_error *err);
+/* Splits bytes into lines; a line longer than SKEP_LOG_LINE_MAX becomes several records. */
+void log_append(struct log *log, struct log_stream *stream, const char *bytes, size_t length);
+/* Writes out an unfinished line, at the end of the stream. */
+void log_flush(struct log *log, struct log_stream *stream);
+
+#endif

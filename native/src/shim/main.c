@@ -1,0 +1,288 @@
+/*
+ * skep-shim TASK_DIRECTORY: the parent of one container. Reads spec.bin, leaves its own parent,
+ * makes the container, keeps its output and its exit, serves the socket. Ends with the container.
+ * It decides nothing: what to run, restart or limit is the agent's business.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim.h"
+
+#define REPORT_FD 3 /* libskep's skep_shim_spawn puts it there */
+#define FINISH_MS 2000 /* for connected agents to take the last frames */
+#define OUTPUT_BYTES 32768
+
+static _Noreturn void report(int fd, int32_t result, const struct skep_error *err) {
+  struct skep_launch_report record = {.result = result, .shim_pid = getpid()};
+  if (err != NULL) memcpy(record.err, err, sizeof *err);
+  write_all(fd, &record, sizeof record);
+  _exit(result < 0 ? 1 : 0);
+}
+
+static void report_created(struct shim *shim) {
+  struct skep_launch_report record = {.result = shim->init_pid, .shim_pid = getpid()};
+  write_all(shim->report_fd, &record, sizeof record);
+  release_fd(&shim->report_fd);
+}
+
+static uint8_t *read_spec(size_t *length, struct skep_error *err) {
+  struct stat status;
+  cleanup_fd int fd = RETRY(open("spec.bin", O_RDONLY | O_CLOEXEC));
+  if (fd < 0 || fstat(fd, &status) < 0) {
+    fail(err, "open", "spec.bin");
+    return NULL;
+  }
+  *length = (size_t)status.st_size;
+  uint8_t *bytes = malloc(*length + 1);
+  if (bytes == NULL || read_full(fd, bytes, *length) != (ssize_t)*length) {
+    fail(err, "read", "spec.bin");
+    return NULL;
+  }
+  return bytes;
+}
+
+static int prepare_shim(struct shim *shim, struct skep_error *err) {
+  sigset_t signals;
+  setsid();
+  prctl(PR_SET_NAME, "skep-shim", 0, 0, 0);
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  signal(SIGPIPE, SIG_IGN);
+  sigfillset(&signals); /* nothing but SIGKILL ends the parent of a running container */
+  sigprocmask(SIG_SETMASK, &signals, NULL);
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGCHLD);
+  shim->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (shim->signal_fd < 0) return fail(err, "signalfd", "SIGCHLD");
+  shim->streams[0].stream = 1;
+  shim->streams[1].stream = 2;
+  if (log_open(&shim->log, shim->spec.log_bytes_max, shim->spec.log_files_max, err) < 0) return -1;
+  return conn_listen(shim, err);
+}
+
+/* ---- what the container tells ---- */
+
+static void command_runs(struct shim *shim) {
+  release_fd(&shim->container.status_fd);
+  shim->status = SKEP_RUNNING;
+  write_state(shim);
+  for (int i = 0; i < CONNS_MAX; i++) {
+    struct conn *conn = &shim->conns[i];
+    if (conn->fd < 0 || !conn->awaits_start) continue;
+    conn->awaits_start = false;
+    conn_reply(shim, conn, conn->request, 0, NULL);
+  }
+}
+
+static void start_failed(struct shim *shim, const struct skep_error *err) {
+  release_fd(&shim->container.status_fd);
+  shim->start_error = *err;
+  if (shim->report_fd >= 0) report(shim->report_fd, -1, err);
+  for (int i = 0; i < CONNS_MAX; i++) {
+    struct conn *conn = &shim->conns[i];
+    if (conn->fd < 0 || !conn->awaits_start) continue;
+    conn->awaits_start = false;
+    conn_reply(shim, conn, conn->request, -1, err);
+  }
+}
+
+static void read_status(struct shim *shim) {
+  struct status_record record;
+  ssize_t n = RETRY(read(shim->container.status_fd, &record, sizeof record));
+  if (n < 0 && errno == EAGAIN) return;
+  if (n == sizeof record && record.kind == STATUS_READY) {
+    shim->prepared = true;
+    write_state(shim);
+    report_created(shim);
+  } else if (n == sizeof record) {
+    start_failed(shim, &record.err);
+  } else if (shim->start_requested) {
+    command_runs(shim);
+  } else {
+    struct skep_error err;
+    fail_with(&err, ECHILD, "init", "the container's init ended before its start");
+    start_failed(shim, &err);
+  }
+}
+
+/* `last`: the container has ended, take all there is. */
+static void read_output(struct shim *shim, int index, bool last) {
+  static char bytes[OUTPUT_BYTES];
+  int *fd = &shim->container.output_fds[index];
+  while (*fd >= 0) {
+    ssize_t n = RETRY(read(*fd, bytes, sizeof bytes));
+    if (n > 0)
+      log_append(&shim->log, &shim->streams[index], bytes, (size_t)n);
+    else if (n == 0 || errno != EAGAIN || last)
+      release_fd(fd);
+    if (!last) break;
+  }
+  if (*fd < 0) log_flush(&shim->log, &shim->streams[index]);
+}
+
+static void container_ended(struct shim *shim, int status) {
+  /* What it still said: at most "ready" and the end, or an error. Ends us if it never got ready. */
+  for (int i = 0; i < 2 && shim->container.status_fd >= 0; i++) read_status(shim);
+  shim->finished_nanos = now_nanos();
+  shim->exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  shim->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  shim->oom_killed = read_oom_killed(&shim->spec);
+  shim->status = SKEP_EXITED;
+  read_output(shim, 0, true);
+  read_output(shim, 1, true);
+  write_exit(shim);
+  for (int i = 0; i < CONNS_MAX; i++) {
+    struct conn *conn = &shim->conns[i];
+    if (conn->fd < 0 || conn->exec != NULL) continue;
+    if (conn_send(shim, conn, SKEP_FRAME_EXIT, NULL, 0)) conn->closing = true;
+  }
+}
+
+static void reap(struct shim *shim) {
+  struct signalfd_siginfo info;
+  int status;
+  pid_t pid;
+  while (read(shim->signal_fd, &info, sizeof info) > 0) continue;
+  while ((pid = RETRY(waitpid(-1, &status, WNOHANG))) > 0) {
+    int32_t code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    struct conn *conn;
+    if (pid == shim->container.pid) {
+      shim->container.pid = 0;
+      container_ended(shim, status);
+    } else if ((conn = session_of(shim, pid, true)) != NULL) {
+      conn->exec->helper_pid = 0;
+    } else if ((conn = session_of(shim, pid, false)) != NULL) {
+      session_reaped(shim, conn, code);
+    } else {
+      struct early_exit *slot = &shim->early_exits[shim->early_exit_next++ % EARLY_EXITS_MAX];
+      *slot = (struct early_exit){.pid = pid, .code = code};
+    }
+  }
+}
+
+/* ---- the event loop ---- */
+
+struct poll_set {
+  struct pollfd entries[8 + CONNS_MAX * 5];
+  nfds_t count;
+};
+
+static struct pollfd *watch(struct poll_set *set, int fd, short events) {
+  set->entries[set->count] = (struct pollfd){.fd = fd, .events = events};
+  return &set->entries[set->count++];
+}
+
+static void watch_conn(struct poll_set *set, const struct conn *conn) {
+  short events = 0;
+  if (!conn_blocked(conn) && !conn->closing) events |= POLLIN;
+  if (conn->out_length > conn->out_at) events |= POLLOUT;
+  watch(set, conn->fd, events);
+  const struct exec *exec = conn->exec;
+  if (exec == NULL) return;
+  watch(set, exec->status_fd, POLLIN);
+  watch(set, conn_blocked(conn) ? exec->input_fd : -1, POLLOUT);
+  bool room = exec->status_fd < 0 && session_has_room(conn);
+  for (int i = 0; i < 2; i++) watch(set, room ? exec->output_fds[i] : -1, POLLIN);
+}
+
+/* Tries everything that a connection could do now; each attempt is non-blocking. */
+static void serve_conn(struct shim *shim, struct conn *conn) {
+  if (conn->fd >= 0 && conn->exec != NULL && conn->exec->status_fd >= 0)
+    session_status(shim, conn);
+  if (conn->fd >= 0 && conn->exec != NULL && conn->exec->status_fd < 0) {
+    for (int i = 0; i < 2 && conn->fd >= 0 && conn->exec != NULL; i++) session_output(shim, conn, i);
+    if (conn->fd >= 0 && conn->exec != NULL) session_finish(shim, conn);
+  }
+  if (conn->fd >= 0 && conn_blocked(conn)) conn_handle(shim, conn);
+  if (conn->fd >= 0 && !conn_blocked(conn) && !conn->closing) conn_read(shim, conn);
+  if (conn->fd >= 0 && conn->out_length > conn->out_at) conn_write(shim, conn);
+}
+
+static int64_t monotonic_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool conns_busy(const struct shim *shim) {
+  for (int i = 0; i < CONNS_MAX; i++) {
+    const struct conn *conn = &shim->conns[i];
+    if (conn->fd >= 0 && (conn->exec != NULL || conn->out_length > conn->out_at)) return true;
+  }
+  return false;
+}
+
+/* One turn: wait, then serve whoever is ready. */
+static void turn(struct shim *shim, struct poll_set *set, int timeout_ms) {
+  set->count = 0;
+  const struct pollfd *signals = watch(set, shim->signal_fd, POLLIN);
+  const struct pollfd *listener = watch(set, shim->listen_fd, POLLIN);
+  const struct pollfd *status = watch(set, shim->container.status_fd, POLLIN);
+  const struct pollfd *outputs[2];
+  for (int i = 0; i < 2; i++) outputs[i] = watch(set, shim->container.output_fds[i], POLLIN);
+  nfds_t first[CONNS_MAX + 1];
+  for (int i = 0; i < CONNS_MAX; i++) {
+    first[i] = set->count;
+    if (shim->conns[i].fd >= 0) watch_conn(set, &shim->conns[i]);
+  }
+  first[CONNS_MAX] = set->count;
+  if (poll(set->entries, set->count, timeout_ms) < 0) return;
+  if (status->revents) read_status(shim);
+  for (int i = 0; i < 2; i++)
+    if (outputs[i]->revents) read_output(shim, i, false);
+  for (int i = 0; i < CONNS_MAX; i++) {
+    short ready = 0;
+    for (nfds_t entry = first[i]; entry < first[i + 1]; entry++) ready |= set->entries[entry].revents;
+    if (ready) serve_conn(shim, &shim->conns[i]);
+  }
+  if (listener->revents) conn_accept(shim);
+  if (signals->revents) reap(shim);
+}
+
+static _Noreturn void serve(struct shim *shim) {
+  static struct poll_set set;
+  int64_t deadline_ms = 0;
+  for (;;) {
+    int timeout_ms = -1;
+    if (shim->status == SKEP_EXITED) {
+      if (deadline_ms == 0) deadline_ms = monotonic_ms() + FINISH_MS;
+      int64_t left_ms = deadline_ms - monotonic_ms();
+      if (left_ms <= 0 || !conns_busy(shim)) break;
+      timeout_ms = (int)left_ms;
+    }
+    turn(shim, &set, timeout_ms);
+  }
+  unlink("sock");
+  _exit(0);
+}
+
+int main(int argc, char **argv) {
+  static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .report_fd = REPORT_FD};
+  struct skep_error err;
+  size_t length;
+  if (argc != 2 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
+  if (chdir(argv[1]) < 0) {
+    fail(&err, "chdir", "%s", argv[1]);
+    report(REPORT_FD, -1, &err);
+  }
+  uint8_t *bytes = read_spec(&length, &err);
+  if (bytes == NULL || parse_spec(bytes, length, &shim.spec, &err) < 0) report(REPORT_FD, -1, &err);
+  pid_t pid = fork();
+  if (pid < 0) {
+    fail(&err, "fork", "shim");
+    report(REPORT_FD, -1, &err);
+  }
+  if (pid > 0) _exit(0); /* the caller waits for this one only; init adopts the other */
+  shim.created_nanos = now_nanos();
+  if (prepare_shim(&shim, &err) < 0 || container_create(&shim.spec, &shim.container, &err) < 0)
+    report(REPORT_FD, -1, &err);
+  shim.init_pid = shim.container.pid;
+  serve(&shim);
+}

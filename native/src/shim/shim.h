@@ -1,0 +1,82 @@
+/* The state of one shim: one container, its log, the connections of agents. */
+#ifndef SKEP_SHIM_SHIM_H
+#define SKEP_SHIM_SHIM_H
+
+#include <poll.h>
+
+#include "container.h"
+#include "exec.h"
+#include "log.h"
+#include "spec.h"
+
+#define CONNS_MAX 128
+#define OUT_BYTES_MAX 65536 /* a slow reader of an exec holds up that exec, nothing else */
+#define EARLY_EXITS_MAX 32
+
+struct conn {
+  int fd; /* -1 = free */
+  uint8_t *in, *out;
+  size_t in_length, in_capacity;
+  size_t stdin_done; /* of the STDIN frame at the head of `in`, already written */
+  size_t out_at, out_length;
+  bool awaits_start;
+  uint32_t request; /* of the START or EXEC that awaits its reply */
+  bool closing; /* once `out` is empty */
+  struct exec *exec;
+};
+
+/* A child that was reaped before we were told what it is. */
+struct early_exit {
+  int32_t pid, code;
+};
+
+struct shim {
+  struct spec spec;
+  struct container container;
+  struct log log;
+  struct log_stream streams[2];
+  struct conn conns[CONNS_MAX];
+  struct early_exit early_exits[EARLY_EXITS_MAX];
+  unsigned early_exit_next;
+  int signal_fd, listen_fd, report_fd; /* report_fd: -1 once the launcher was told */
+  enum skep_status status;
+  bool prepared;        /* the init is ready to be started */
+  bool start_requested;
+  struct skep_error start_error; /* errno_value 0: none */
+  int32_t init_pid;     /* stays after the init's end */
+  int64_t created_nanos, started_nanos, finished_nanos;
+  int32_t exit_code, exit_signal;
+  bool oom_killed;
+};
+
+/* state.c: the files `state` and `exit` of the task directory. */
+int write_state(const struct shim *shim);
+int write_exit(const struct shim *shim);
+bool read_oom_killed(const struct spec *spec);
+
+/* conn.c: the protocol on the shim's socket. */
+int conn_listen(struct shim *shim, struct skep_error *err);
+void conn_accept(struct shim *shim);
+void conn_read(struct shim *shim, struct conn *conn);
+void conn_write(struct shim *shim, struct conn *conn);
+/* Handles the whole frames that wait in `in`. */
+void conn_handle(struct shim *shim, struct conn *conn);
+bool conn_blocked(const struct conn *conn); /* a STDIN frame waits for the command to read */
+void conn_close(struct shim *shim, struct conn *conn);
+/* Queues a frame; false when there is no room (then the peer is cut off). */
+bool conn_send(struct shim *shim, struct conn *conn, uint8_t type, const void *payload,
+               size_t length);
+void conn_reply(struct shim *shim, struct conn *conn, uint32_t request, int32_t result,
+                const struct skep_error *err);
+
+/* session.c: an exec and the connection that owns it. */
+void session_start(struct shim *shim, struct conn *conn, uint32_t request, const uint8_t *payload,
+                   size_t length);
+void session_status(struct shim *shim, struct conn *conn);
+void session_output(struct shim *shim, struct conn *conn, int index);
+void session_reaped(struct shim *shim, struct conn *conn, int32_t code);
+void session_finish(struct shim *shim, struct conn *conn);
+bool session_has_room(const struct conn *conn);
+struct conn *session_of(struct shim *shim, int32_t pid, bool helper);
+
+#endif

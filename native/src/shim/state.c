@@ -1,0 +1,84 @@
+/*
+ * The files that tell an agent about this task when nobody is connected. `exit` appears by rename,
+ * whole or not at all; it is not forced to disk: a machine that lost power has lost the task as well.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim.h"
+
+#define FILE_BYTES_MAX 2048
+
+/* Field 22 of /proc/<pid>/stat: with it a pid names one process for ever. */
+static uint64_t start_ticks(int32_t pid) {
+  char path[64], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  cleanup_fd int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC));
+  if (fd < 0) return 0;
+  ssize_t length = read_full(fd, text, sizeof text - 1);
+  if (length <= 0) return 0;
+  text[length] = 0;
+  char *at = strrchr(text, ')'); /* the name may hold anything; fields 3.. follow it */
+  for (int field = 2; at != NULL && field < 22; field++) at = strchr(at + 1, ' ');
+  return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
+}
+
+static void quote_json(char *out, size_t size, const char *text) {
+  size_t used = 0;
+  out[used++] = '"';
+  for (; *text && used + 8 < size; text++) {
+    unsigned char c = (unsigned char)*text;
+    if (c == '"' || c == '\\') {
+      out[used++] = '\\';
+      out[used++] = (char)c;
+    } else if (c < 0x20) {
+      used += (size_t)snprintf(out + used, size - used, "\\u%04x", c);
+    } else {
+      out[used++] = (char)c;
+    }
+  }
+  out[used++] = '"';
+  out[used] = 0;
+}
+
+int write_state(const struct shim *shim) {
+  char text[FILE_BYTES_MAX];
+  int length = snprintf(text, sizeof text,
+                        "{\"version\":1,\"shimPid\":%d,\"shimStartTicks\":%" PRIu64
+                        ",\"initPid\":%d,\"initStartTicks\":%" PRIu64
+                        ",\"createdAtNanos\":\"%" PRId64 "\",\"startedAtNanos\":\"%" PRId64 "\"}\n",
+                        getpid(), start_ticks(getpid()), shim->init_pid,
+                        start_ticks(shim->init_pid), shim->created_nanos, shim->started_nanos);
+  return replace_file("state", text, (size_t)length);
+}
+
+int write_exit(const struct shim *shim) {
+  char text[FILE_BYTES_MAX], syscall_name[64], detail[1024];
+  quote_json(syscall_name, sizeof syscall_name, shim->start_error.syscall);
+  quote_json(detail, sizeof detail, shim->start_error.detail);
+  int length = snprintf(text, sizeof text,
+                        "{\"version\":1,\"exitCode\":%d,\"signal\":%d,\"oomKilled\":%s,"
+                        "\"errno\":%d,\"syscall\":%s,\"detail\":%s,"
+                        "\"startedAtNanos\":\"%" PRId64 "\",\"finishedAtNanos\":\"%" PRId64 "\"}\n",
+                        shim->exit_code, shim->exit_signal, shim->oom_killed ? "true" : "false",
+                        shim->start_error.errno_value, syscall_name, detail, shim->started_nanos,
+                        shim->finished_nanos);
+  return replace_file("exit", text, (size_t)length);
+}
+
+bool read_oom_killed(const struct spec *spec) {
+  char text[1024];
+  if (spec->oom_file[0] == 0) return false;
+  cleanup_fd int fd = RETRY(open(spec->oom_file, O_RDONLY | O_CLOEXEC));
+  if (fd < 0) return false;
+  ssize_t length = read_full(fd, text, sizeof text - 1);
+  if (length <= 0) return false;
+  text[length] = 0;
+  for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+    if (strncmp(line, "oom_kill ", 9) == 0) return strtoull(line + 9, NULL, 10) > 0;
+  return false;
+}
