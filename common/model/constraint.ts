@@ -1,0 +1,111 @@
+/**
+ * Placement constraints: their grammar and what they mean for a node (swarm-behaviour 3.5). Shared by
+ * the control API (validation), the scheduler and the constraint enforcer.
+ */
+import { BlockList, isIP } from 'node:net';
+import { SkepError } from '../base/errors.ts';
+import type { Node } from './node.ts';
+
+export interface Constraint {
+  readonly key: string;
+  readonly operator: '==' | '!=';
+  readonly value: string;
+}
+
+/** `==` is looked for first, so that `a!=b==c` splits at `==`. */
+const OPERATORS = ['==', '!='] as const;
+const KEY_PATTERN = /^[a-z_][a-z0-9\-_.]+$/i;
+const VALUE_PATTERN = /^[a-z0-9:\-_\s.*()?+[\]\\^$|/]+$/i;
+const NODE_LABEL_PREFIX = 'node.labels.';
+const ENGINE_LABEL_PREFIX = 'engine.labels.';
+
+/** Throws `invalid-argument`. */
+export function parseConstraint(text: string): Constraint {
+  for (const operator of OPERATORS) {
+    const at = text.indexOf(operator);
+    if (at < 0) continue;
+    const key = text.slice(0, at).trim();
+    const value = text.slice(at + operator.length).trim();
+    if (!KEY_PATTERN.test(key)) throw new SkepError('invalid-argument', `key '${key}' is invalid`);
+    if (!VALUE_PATTERN.test(value)) {
+      throw new SkepError('invalid-argument', `value '${value}' is invalid`);
+    }
+    return { key, operator, value };
+  }
+  throw new SkepError(
+    'invalid-argument',
+    `constraint '${text}' expected one operator from ${OPERATORS.join(', ')}`,
+  );
+}
+
+/** Throws `invalid-argument` at the first that cannot be parsed. */
+export function parseConstraints(texts: readonly string[]): readonly Constraint[] {
+  return texts.map(parseConstraint);
+}
+
+/** True when the node meets every constraint. */
+export function nodeMeetsConstraints(node: Node, constraints: readonly Constraint[]): boolean {
+  return constraints.every((constraint) => nodeMeetsConstraint(node, constraint));
+}
+
+/** Keys of no known form are never met: the task waits, with an explanation. */
+export function nodeMeetsConstraint(node: Node, constraint: Constraint): boolean {
+  const key = constraint.key.toLowerCase();
+  switch (key) {
+    case 'node.id':
+      return compare(constraint, node.id);
+    case 'node.hostname':
+      return compare(constraint, node.description?.hostname ?? '');
+    case 'node.ip':
+      return compareIp(constraint, node.status.address);
+    case 'node.role':
+      return compare(constraint, node.role);
+    case 'node.platform.os':
+      return compare(constraint, node.description?.platform.os ?? '');
+    case 'node.platform.arch':
+      return compare(constraint, node.description?.platform.architecture ?? '');
+    default:
+  }
+  if (key.startsWith(NODE_LABEL_PREFIX) && key.length > NODE_LABEL_PREFIX.length) {
+    return compare(constraint, labelOf(node.spec.labels, constraint.key, NODE_LABEL_PREFIX));
+  }
+  if (key.startsWith(ENGINE_LABEL_PREFIX) && key.length > ENGINE_LABEL_PREFIX.length) {
+    const labels = node.description?.engineLabels ?? {};
+    return compare(constraint, labelOf(labels, constraint.key, ENGINE_LABEL_PREFIX));
+  }
+  return false;
+}
+
+/** Label keys, unlike the words before them, are case-sensitive. */
+function labelOf(labels: Readonly<Record<string, string>>, key: string, prefix: string): string {
+  const name = key.slice(prefix.length);
+  return Object.hasOwn(labels, name) ? labels[name]! : '';
+}
+
+function compare({ operator, value }: Constraint, actual: string): boolean {
+  return (operator === '==') === (value.toLowerCase() === actual.toLowerCase());
+}
+
+/** One address, or a CIDR that holds it; what is neither never matches, whatever the operator. */
+function compareIp({ operator, value }: Constraint, actual: string): boolean {
+  const family = isIP(value);
+  if (family !== 0) return (operator === '==') === (isIP(actual) === family && same(value, actual));
+  const slash = value.lastIndexOf('/');
+  const base = value.slice(0, slash);
+  const prefix = value.slice(slash + 1);
+  const baseFamily = slash < 0 ? 0 : isIP(base);
+  if (baseFamily === 0 || !/^\d{1,3}$/.test(prefix)) return false;
+  if (Number(prefix) > (baseFamily === 4 ? 32 : 128)) return false;
+  const type = baseFamily === 4 ? 'ipv4' : 'ipv6';
+  const subnet = new BlockList();
+  subnet.addSubnet(base, Number(prefix), type);
+  const inside = isIP(actual) === baseFamily && subnet.check(actual, type);
+  return (operator === '==') === inside;
+}
+
+function same(a: string, b: string): boolean {
+  const family = isIP(a) === 4 ? 'ipv4' : 'ipv6';
+  const list = new BlockList();
+  list.addAddress(a, family);
+  return list.check(b, family);
+}

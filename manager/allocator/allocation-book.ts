@@ -1,0 +1,155 @@
+/**
+ * Who holds which address, VXLAN id, subnet and port: the allocator's memory. It is a cache of the
+ * store, rebuilt by each new leader, plus what was decided but is not committed yet. No I/O.
+ */
+import { DEFAULT_ADDRESS_POOL, DEFAULT_SUBNET_SIZE } from '../../common/model/cluster.ts';
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { Network } from '../../common/model/network.ts';
+import type { Node } from '../../common/model/node.ts';
+import type { Endpoint } from '../../common/model/service.ts';
+import type { NetworkAttachment, Task } from '../../common/model/task.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
+import type { ReadView } from '../store/types.ts';
+import { AddressPool } from './address-pool.ts';
+import { PortPool } from './port-pool.ts';
+import { SubnetPool } from './subnet-pool.ts';
+import { VxlanIdPool } from './vxlan-id-pool.ts';
+
+export interface AllocatedNetwork {
+  /** as allocated */
+  readonly network: Network;
+  readonly pool: AddressPool;
+}
+
+/** Networks that other machines of the cluster share; only these have addresses from us. */
+export function isOverlay(network: Network): boolean {
+  return network.spec.driver === 'overlay';
+}
+
+export class AllocationBook {
+  readonly subnets: SubnetPool;
+  readonly vxlanIds = new VxlanIdPool();
+  readonly ports = new PortPool();
+  readonly networks = new Map<NetworkId, AllocatedNetwork>();
+  readonly endpoints = new Map<ServiceId, Endpoint>();
+  readonly taskAttachments = new Map<TaskId, readonly NetworkAttachment[]>();
+  /** address by network, per node; interface notation */
+  readonly nodeAttachments = new Map<NodeId, Map<NetworkId, string>>();
+
+  constructor(addressPools: readonly string[], subnetPrefixLength: number) {
+    this.subnets = new SubnetPool(addressPools, subnetPrefixLength);
+  }
+
+  /** The books of a new leader: exactly what the store says is in use. */
+  static fromView(view: ReadView): AllocationBook {
+    const cluster = view.list('cluster')[0];
+    const book = new AllocationBook(
+      cluster?.defaultAddressPool ?? DEFAULT_ADDRESS_POOL,
+      cluster?.subnetSize ?? DEFAULT_SUBNET_SIZE,
+    );
+    for (const network of view.list('network')) book.#restoreNetwork(network);
+    for (const service of view.list('service')) {
+      if (service.endpoint) book.#restoreEndpoint(service.id, service.endpoint);
+    }
+    for (const node of view.list('node')) book.#restoreNode(node);
+    for (const task of view.list('task')) book.#restoreTask(task);
+    book.vxlanIds.continueAboveUsed();
+    book.ports.continueAboveUsed();
+    return book;
+  }
+
+  /** The ingress network once it has a subnet. */
+  get ingress(): AllocatedNetwork | undefined {
+    for (const entry of this.networks.values()) if (entry.network.spec.ingress) return entry;
+    return undefined;
+  }
+
+  addNetwork(network: Network): void {
+    this.networks.set(network.id, { network, pool: new AddressPool(network.ipam) });
+  }
+
+  releaseNetwork(networkId: NetworkId): boolean {
+    const entry = this.networks.get(networkId);
+    if (!entry) return false;
+    this.networks.delete(networkId);
+    for (const { subnet } of entry.network.ipam) this.subnets.release(subnet);
+    if (entry.network.vxlanId !== null) this.vxlanIds.release(entry.network.vxlanId);
+    return true;
+  }
+
+  releaseAddress(networkId: NetworkId, address: string): void {
+    this.networks.get(networkId)?.pool.release(address);
+  }
+
+  releaseService(serviceId: ServiceId): boolean {
+    const endpoint = this.endpoints.get(serviceId);
+    if (!endpoint) return false;
+    this.endpoints.delete(serviceId);
+    for (const { networkId, address } of endpoint.virtualIps) {
+      this.releaseAddress(networkId, address);
+    }
+    for (const port of endpoint.ports) {
+      if (port.publishMode === 'ingress') {
+        this.ports.release(port.protocol, port.publishedPort, serviceId);
+      }
+    }
+    return true;
+  }
+
+  releaseTask(taskId: TaskId): boolean {
+    const attachments = this.taskAttachments.get(taskId);
+    if (!attachments) return false;
+    this.taskAttachments.delete(taskId);
+    for (const { networkId, addresses } of attachments) {
+      for (const address of addresses) this.releaseAddress(networkId, address);
+    }
+    return true;
+  }
+
+  releaseNode(nodeId: NodeId): boolean {
+    const attachments = this.nodeAttachments.get(nodeId);
+    if (!attachments) return false;
+    this.nodeAttachments.delete(nodeId);
+    for (const [networkId, address] of attachments) this.releaseAddress(networkId, address);
+    return true;
+  }
+
+  #restoreNetwork(network: Network): void {
+    // Subnets and ids are in use by whoever holds them, whether we gave them or not.
+    for (const { subnet } of network.ipam) if (subnet !== '') this.subnets.use(subnet);
+    if (network.vxlanId !== null) this.vxlanIds.take(network.vxlanId);
+    if (isOverlay(network) && network.vxlanId !== null) this.addNetwork(network);
+  }
+
+  #restoreEndpoint(serviceId: ServiceId, endpoint: Endpoint): void {
+    this.endpoints.set(serviceId, endpoint);
+    for (const { networkId, address } of endpoint.virtualIps) this.#restore(networkId, address);
+    for (const port of endpoint.ports) {
+      if (port.publishMode === 'ingress') {
+        this.ports.take(port.protocol, port.publishedPort, serviceId);
+      }
+    }
+  }
+
+  #restoreTask(task: Task): void {
+    if (isTerminal(task.status.state) || task.networks.length === 0) return;
+    this.taskAttachments.set(task.id, task.networks);
+    for (const { networkId, addresses } of task.networks) {
+      for (const address of addresses) this.#restore(networkId, address);
+    }
+  }
+
+  #restoreNode(node: Node): void {
+    if (node.attachments.length === 0) return;
+    const byNetwork = new Map<NetworkId, string>();
+    for (const { networkId, address } of node.attachments) {
+      byNetwork.set(networkId, address);
+      this.#restore(networkId, address);
+    }
+    this.nodeAttachments.set(node.id, byNetwork);
+  }
+
+  #restore(networkId: NetworkId, address: string): void {
+    this.networks.get(networkId)?.pool.restore(address);
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The allocator: gives networks their subnets, services their virtual addresses and ports, nodes and
+ * tasks their addresses, and takes them back. Leader only; it knows no other room.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import type { OnFailure } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
+import { Follower } from '../store/follower.ts';
+import type { Commit, Store, StoreChange } from '../store/types.ts';
+import { AllocationBook } from './allocation-book.ts';
+import { applyAllocation } from './apply.ts';
+import { ensureIngressNetwork } from './ingress-network.ts';
+import { type AllocationPlan, planAllocations } from './plan.ts';
+import { taskNeedsAllocation } from './plan-attachments.ts';
+
+export interface AllocatorOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
+
+/** What the next pass looks at. */
+class DirtySets {
+  readonly networks = new Set<NetworkId>();
+  readonly services = new Set<ServiceId>();
+  readonly nodes = new Set<NodeId>();
+  readonly tasks = new Set<TaskId>();
+
+  get empty(): boolean {
+    return this.networks.size + this.services.size + this.nodes.size + this.tasks.size === 0;
+  }
+}
+
+export class Allocator {
+  readonly #options: AllocatorOptions;
+  readonly #follower: Follower;
+  #book = new AllocationBook([], 0);
+  #dirty = new DirtySets();
+  #waiting: AllocationPlan['waiting'] | null = null;
+  /** something was given back or set up: those who wait may be served */
+  #relief = false;
+
+  constructor(options: AllocatorOptions) {
+    this.#options = { ...options, log: options.log.child({ component: 'allocator' }) };
+    this.#follower = new Follower(this.#options, {
+      resync: (signal) => this.#resync(signal),
+      react: (commits, signal) => this.#react(commits, signal),
+    });
+  }
+
+  async start(): Promise<void> {
+    this.#follower.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#follower.stop();
+  }
+
+  async #resync(signal: AbortSignal): Promise<void> {
+    const { store, random } = this.#options;
+    await store.update((tx) => ensureIngressNetwork(tx, random), signal);
+    this.#dirty = new DirtySets();
+    this.#waiting = null;
+    store.view((view) => {
+      this.#book = AllocationBook.fromView(view);
+      for (const network of sortedIngressFirst(view.list('network'))) {
+        this.#dirty.networks.add(network.id);
+      }
+      for (const service of view.list('service')) this.#dirty.services.add(service.id);
+      for (const node of view.list('node')) this.#dirty.nodes.add(node.id);
+      for (const task of view.list('task')) {
+        if (taskNeedsAllocation(task)) this.#dirty.tasks.add(task.id);
+      }
+    });
+    await this.#allocate(signal);
+  }
+
+  async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
+    for (const { changes } of commits) for (const change of changes) this.#observe(change);
+    if (this.#relief) this.#retryWaiting();
+    if (!this.#dirty.empty) await this.#allocate(signal);
+  }
+
+  #observe(change: StoreChange): void {
+    const book = this.#book;
+    switch (change.kind) {
+      case 'network':
+        if (change.action === 'remove') this.#freed(book.releaseNetwork(change.object.id));
+        else this.#dirty.networks.add(change.object.id);
+        this.#freed(this.#waiting !== null); // it may be the one that others could not find
+        return;
+      case 'service':
+        if (change.action === 'remove') this.#freed(book.releaseService(change.object.id));
+        else this.#dirty.services.add(change.object.id);
+        return;
+      case 'node':
+        if (change.action === 'remove') this.#freed(book.releaseNode(change.object.id));
+        else this.#dirty.nodes.add(change.object.id);
+        return;
+      case 'task':
+        this.#observeTask(change.object, change.action);
+        if (change.action === 'update') this.#observeMove(change.object, change.previous);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #observeTask(task: Task, action: StoreChange['action']): void {
+    const ended = action === 'remove' || isTerminal(task.status.state);
+    if (ended) {
+      this.#freed(this.#book.releaseTask(task.id));
+      if (task.nodeId && task.networks.length > 0) this.#dirty.nodes.add(task.nodeId);
+    } else if (taskNeedsAllocation(task) && !this.#waiting?.tasks.has(task.id)) {
+      this.#dirty.tasks.add(task.id);
+    }
+  }
+
+  /** A task that came to a node brings the node into the task's networks. */
+  #observeMove(task: Task, previous: Task): void {
+    if (task.nodeId === null || task.networks.length === 0) return;
+    if (previous.status.state === task.status.state && previous.nodeId === task.nodeId) return;
+    if (task.status.state === 'assigned') this.#dirty.nodes.add(task.nodeId);
+  }
+
+  #freed(freed: boolean): void {
+    if (freed) this.#relief = true;
+  }
+
+  #retryWaiting(): void {
+    this.#relief = false;
+    if (!this.#waiting) return;
+    for (const id of this.#waiting.networks.keys()) this.#dirty.networks.add(id);
+    for (const id of this.#waiting.services.keys()) this.#dirty.services.add(id);
+    for (const id of this.#waiting.nodes.keys()) this.#dirty.nodes.add(id);
+    for (const id of this.#waiting.tasks) this.#dirty.tasks.add(id);
+    this.#waiting = null;
+  }
+
+  async #allocate(signal: AbortSignal): Promise<void> {
+    const { store, clock, log } = this.#options;
+    const dirty = this.#dirty;
+    this.#dirty = new DirtySets();
+    const plan = store.view((view) => planAllocations(this.#book, view, dirty));
+    this.#remember(plan);
+    for (const [networkId, problem] of plan.waiting.networks) {
+      log.warn({ networkId, problem }, 'network cannot be allocated');
+    }
+    for (const [serviceId, problem] of plan.waiting.services) {
+      log.warn({ serviceId, problem }, 'service cannot be allocated');
+    }
+    for (const [nodeId, problem] of plan.waiting.nodes) {
+      log.warn({ nodeId, problem }, 'node cannot be attached to every network');
+    }
+    const nowMs = clock.wallMs();
+    await store.batch(plan.changes, (tx, change) => applyAllocation(tx, change, nowMs), signal);
+    // A network or an endpoint that came into being may be what others wait for.
+    if (plan.changes.some(({ kind }) => kind === 'network' || kind === 'service')) {
+      this.#relief = this.#waiting !== null;
+    }
+    if (this.#relief) this.#follower.wake();
+  }
+
+  #remember({ waiting }: AllocationPlan): void {
+    const old = this.#waiting;
+    const next = {
+      networks: new Map([...(old?.networks ?? []), ...waiting.networks]),
+      services: new Map([...(old?.services ?? []), ...waiting.services]),
+      nodes: new Map([...(old?.nodes ?? []), ...waiting.nodes]),
+      tasks: new Set([...(old?.tasks ?? []), ...waiting.tasks]),
+    };
+    const count = next.networks.size + next.services.size + next.nodes.size + next.tasks.size;
+    this.#waiting = count > 0 ? next : null;
+  }
+}
+
+/** So that the ingress network gets the first subnet of the pool. */
+function sortedIngressFirst<T extends { readonly spec: { readonly ingress: boolean } }>(
+  networks: readonly T[],
+): T[] {
+  return [...networks].sort((a, b) => Number(b.spec.ingress) - Number(a.spec.ingress));
+}

@@ -1,0 +1,176 @@
+/**
+ * Decides the virtual addresses and published ports of a service. Takes them in the book, gives back
+ * what the new endpoint no longer has; writes nothing.
+ */
+import { deepEqual } from '../../common/base/equal.ts';
+import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
+import type { Endpoint, PortConfig, Service, VirtualIp } from '../../common/model/service.ts';
+import type { ReadView } from '../store/types.ts';
+import type { AllocatedNetwork, AllocationBook } from './allocation-book.ts';
+import { requireNetworks } from './networks-of.ts';
+import { isProblem, type Problem } from './problem.ts';
+
+/** True when a port of the service is reached through the routing mesh. */
+export function publishesIngress(service: Service): boolean {
+  return service.spec.endpoint.ports.some((port) => port.publishMode === 'ingress');
+}
+
+/**
+ * The endpoint that fits the service's present words: the one it has when that still fits (same
+ * object), a new one, or why there is none, in which case the old one stays in force.
+ */
+export function planEndpoint(
+  book: AllocationBook,
+  view: ReadView,
+  service: Service,
+): Endpoint | Problem {
+  const spec = service.spec.endpoint;
+  const current = book.endpoints.get(service.id) ?? null;
+  const networks = requireNetworks(
+    book,
+    view,
+    service.spec.task.networks,
+    publishesIngress(service),
+  );
+  if (isProblem(networks)) return networks;
+  const wanted = spec.mode === 'vip' ? networks : [];
+  if (current && deepEqual(current.spec, spec) && sameNetworks(current.virtualIps, wanted)) {
+    return current;
+  }
+  const ports = takePorts(book, view, service, current);
+  if (isProblem(ports)) return ports;
+  const virtualIps = takeVirtualIps(book, wanted, current);
+  if (isProblem(virtualIps)) {
+    releaseUnused(book, service.id, ports, current?.ports ?? []);
+    return virtualIps;
+  }
+  const endpoint: Endpoint = { spec, ports, virtualIps };
+  if (current) {
+    releaseUnused(book, service.id, current.ports, ports);
+    for (const { networkId, address } of current.virtualIps) {
+      if (!virtualIps.some((vip) => vip.address === address && vip.networkId === networkId)) {
+        book.releaseAddress(networkId, address);
+      }
+    }
+  }
+  book.endpoints.set(service.id, endpoint);
+  return endpoint;
+}
+
+function sameNetworks(
+  virtualIps: readonly VirtualIp[],
+  networks: readonly AllocatedNetwork[],
+): boolean {
+  const ids = new Set<NetworkId>(networks.map(({ network }) => network.id));
+  return virtualIps.length === ids.size && virtualIps.every(({ networkId }) => ids.has(networkId));
+}
+
+function takeVirtualIps(
+  book: AllocationBook,
+  networks: readonly AllocatedNetwork[],
+  current: Endpoint | null,
+): VirtualIp[] | Problem {
+  const fresh: VirtualIp[] = [];
+  const all: VirtualIp[] = [];
+  for (const { network, pool } of networks) {
+    const kept = current?.virtualIps.find((vip) => vip.networkId === network.id);
+    if (kept) {
+      all.push(kept);
+      continue;
+    }
+    const address = pool.takeNext();
+    if (address === null) {
+      for (const vip of fresh) book.releaseAddress(vip.networkId, vip.address);
+      return exhausted({ network, pool });
+    }
+    const vip = { networkId: network.id, address };
+    fresh.push(vip);
+    all.push(vip);
+  }
+  return all;
+}
+
+/** Names the network and the numbers, for that is what the user has to change. */
+export function exhausted({ network, pool }: AllocatedNetwork): Problem {
+  const subnets = network.ipam.map(({ subnet, range }) => (range === '' ? subnet : range));
+  return {
+    problem: `network '${network.spec.name}' has no free address: ${pool.used} of ${pool.size} addresses of ${subnets.join(', ')} are in use`,
+  };
+}
+
+function takePorts(
+  book: AllocationBook,
+  view: ReadView,
+  service: Service,
+  current: Endpoint | null,
+): PortConfig[] | Problem {
+  const ports: PortConfig[] = [];
+  const giveUp = (problem: string): Problem => {
+    releaseUnused(book, service.id, ports, current?.ports ?? []);
+    return { problem };
+  };
+  // Fixed ports first, so that a dynamic one never takes a number that the same service names.
+  const wanted = service.spec.endpoint.ports;
+  const byIndex = new Map<number, PortConfig>();
+  for (const [index, port] of wanted.entries()) {
+    if (port.publishMode === 'host') byIndex.set(index, port);
+    if (port.publishMode === 'host' || port.publishedPort === 0) continue;
+    if (!book.ports.take(port.protocol, port.publishedPort, service.id)) {
+      return giveUp(conflictText(book, view, port));
+    }
+    ports.push(port);
+    byIndex.set(index, port);
+  }
+  const reusable = dynamicPorts(current);
+  for (const [index, port] of wanted.entries()) {
+    if (byIndex.has(index)) continue;
+    const published =
+      takeKept(reusable, port) ?? book.ports.takeNext(port.protocol, service.id) ?? 0;
+    if (published === 0) return giveUp(`no free ${port.protocol} port in the dynamic range`);
+    const allocated = { ...port, publishedPort: published };
+    ports.push(allocated);
+    byIndex.set(index, allocated);
+  }
+  return wanted.map((_, index) => byIndex.get(index)!);
+}
+
+/** The ports of the current endpoint that we chose, so that an update keeps their numbers. */
+function dynamicPorts(current: Endpoint | null): PortConfig[] {
+  if (!current) return [];
+  return current.ports.filter(
+    (port, index) =>
+      port.publishMode === 'ingress' && current.spec.ports[index]?.publishedPort === 0,
+  );
+}
+
+function takeKept(reusable: PortConfig[], port: PortConfig): number | undefined {
+  const index = reusable.findIndex(
+    (kept) => kept.protocol === port.protocol && kept.targetPort === port.targetPort,
+  );
+  return index < 0 ? undefined : reusable.splice(index, 1)[0]!.publishedPort;
+}
+
+function conflictText(book: AllocationBook, view: ReadView, port: PortConfig): string {
+  const owner = book.ports.owner(port.protocol, port.publishedPort);
+  const name = (owner && view.get('service', owner)?.spec.name) ?? '';
+  return `port '${port.publishedPort}' is already in use by service '${name}' (${owner}) as an ingress port`;
+}
+
+/** Gives back the ports of `ports` that `kept` does not have. */
+function releaseUnused(
+  book: AllocationBook,
+  serviceId: ServiceId,
+  ports: readonly PortConfig[],
+  kept: readonly PortConfig[],
+): void {
+  for (const { publishMode, protocol, publishedPort } of ports) {
+    if (publishMode !== 'ingress') continue;
+    const stays = kept.some(
+      (port) =>
+        port.publishMode === 'ingress' &&
+        port.protocol === protocol &&
+        port.publishedPort === publishedPort,
+    );
+    if (!stays) book.ports.release(protocol, publishedPort, serviceId);
+  }
+}

@@ -1,0 +1,99 @@
+/** Decides subnet, gateway and VXLAN id of an overlay network. Takes them in the book; writes nothing. */
+import { SkepError } from '../../common/base/errors.ts';
+import type { IpamConfig, Network } from '../../common/model/network.ts';
+import { type AllocationBook, isOverlay } from './allocation-book.ts';
+import { contains, formatIpv4, parseIpv4, parseIpv4Subnet, subnetSize } from './cidr.ts';
+import type { Problem } from './problem.ts';
+import { VXLAN_ID_LAST } from './vxlan-id-pool.ts';
+
+/** Option that fixes the VXLAN ids of a network, comma separated; the first is used. */
+const VXLAN_ID_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
+
+export interface NetworkAllocation {
+  readonly ipam: readonly IpamConfig[];
+  readonly vxlanId: number;
+}
+
+/** True when the network waits for us. */
+export function needsAllocation(network: Network): boolean {
+  return isOverlay(network) && network.vxlanId === null;
+}
+
+/** What the network gets; or why it gets nothing, with nothing taken. */
+export function planNetwork(book: AllocationBook, network: Network): NetworkAllocation | Problem {
+  const taken: string[] = [];
+  try {
+    const vxlanId = takeVxlanId(book, network);
+    try {
+      const ipam = resolveIpam(book, network, taken);
+      book.addNetwork({ ...network, ipam, vxlanId });
+      return { ipam, vxlanId };
+    } catch (err) {
+      book.vxlanIds.release(vxlanId);
+      throw err;
+    }
+  } catch (err) {
+    for (const subnet of taken) book.subnets.release(subnet);
+    if (err instanceof SkepError) {
+      return { problem: `network '${network.spec.name}' cannot be set up: ${err.message}` };
+    }
+    throw err;
+  }
+}
+
+function takeVxlanId(book: AllocationBook, network: Network): number {
+  const wanted = network.spec.driverOptions[VXLAN_ID_OPTION];
+  if (wanted === undefined) {
+    const id = book.vxlanIds.takeNext();
+    if (id === null) throw new SkepError('resource-exhausted', 'no free VXLAN id');
+    return id;
+  }
+  const id = Number((wanted.split(',')[0] ?? '').trim());
+  if (!Number.isInteger(id) || id < 1 || id > VXLAN_ID_LAST) {
+    throw new SkepError('invalid-argument', `VXLAN id '${wanted}' is not in 1..${VXLAN_ID_LAST}`);
+  }
+  if (!book.vxlanIds.take(id)) {
+    throw new SkepError('conflict', `VXLAN id ${id} is in use by another network`);
+  }
+  return id;
+}
+
+function resolveIpam(book: AllocationBook, network: Network, taken: string[]): IpamConfig[] {
+  const asked = network.spec.ipam.configs;
+  const configs = asked.length > 0 ? asked : [{ subnet: '', gateway: '', range: '', reserved: {} }];
+  return configs.map((config) => {
+    const subnet = config.subnet === '' ? cutSubnet(book) : chosenSubnet(book, config.subnet);
+    taken.push(subnet);
+    return { ...config, subnet, gateway: resolveGateway(subnet, config.gateway) };
+  });
+}
+
+function cutSubnet(book: AllocationBook): string {
+  const subnet = book.subnets.takeNext();
+  if (subnet !== null) return subnet;
+  throw new SkepError(
+    'resource-exhausted',
+    `all ${book.subnets.size} subnets of the default address pools are in use`,
+  );
+}
+
+function chosenSubnet(book: AllocationBook, text: string): string {
+  if (text.includes(':')) {
+    throw new SkepError('unimplemented', `IPv6 subnet ${text} is not supported`);
+  }
+  if (subnetSize(parseIpv4Subnet(text)) < 4) {
+    throw new SkepError('invalid-argument', `subnet ${text} has no room for a gateway and a task`);
+  }
+  book.subnets.use(text);
+  return text;
+}
+
+/** The subnet's first host address, unless the user chose another. */
+function resolveGateway(subnetText: string, wanted: string): string {
+  const subnet = parseIpv4Subnet(subnetText);
+  if (wanted === '') return formatIpv4(subnet.base + 1);
+  if (!contains(subnet, parseIpv4(wanted))) {
+    throw new SkepError('invalid-argument', `gateway ${wanted} is outside subnet ${subnetText}`);
+  }
+  return wanted;
+}
