@@ -82,10 +82,17 @@ export const CODE_STATUS: Readonly<Record<ErrorCode, CodeStatus>> = {
 export class SkepError extends Error {
   override readonly name = 'SkepError';
   readonly code: ErrorCode;
+  /** facts for programs, e.g. `leaderAddress` of a `not-leader`; they travel with the error */
+  readonly details: Readonly<Record<string, string>>;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown; details?: Readonly<Record<string, string>> },
+  ) {
     super(message, options);
     this.code = code;
+    this.details = options?.details ?? {};
   }
 
   get retryable(): boolean {

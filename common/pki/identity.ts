@@ -1,0 +1,143 @@
+/**
+ * A node's identity: its certificate, key and trust root, kept on disk for its owner alone, and a
+ * holder that tells its users when it changes.
+ */
+import { createPrivateKey } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assert } from '../base/assert.ts';
+import { SkepError } from '../base/errors.ts';
+import type { Random } from '../base/random.ts';
+import type { ClusterId, NodeId } from '../model/ids.ts';
+import type { NodeRole } from '../model/node.ts';
+import { notAfterMs, notBeforeMs, parseCertificate, verifyNodeCertificate } from './certificate.ts';
+
+export interface Identity {
+  readonly nodeId: NodeId;
+  readonly role: NodeRole;
+  readonly clusterId: ClusterId;
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly rootPem: string;
+}
+
+const FILE_NAME = 'identity.json';
+const FORMAT = 1;
+
+/**
+ * The identity that these three make. Throws `unauthenticated` when the certificate is not valid
+ * now under the root, `invalid-argument` when the key is not its key.
+ */
+export function identityOf(
+  parts: { readonly certPem: string; readonly keyPem: string; readonly rootPem: string },
+  nowMs: number,
+): Identity {
+  const certificate = parseCertificate(parts.certPem);
+  const subject = verifyNodeCertificate(certificate, parts.rootPem, nowMs);
+  if (!certificate.checkPrivateKey(createPrivateKey(parts.keyPem))) {
+    throw new SkepError(
+      'invalid-argument',
+      'check identity: the key is not that of the certificate',
+    );
+  }
+  const { certPem, keyPem, rootPem } = parts;
+  return { ...subject, certPem, keyPem, rootPem };
+}
+
+/**
+ * Writes the identity so that a crash leaves either the old or the new one. One file, because
+ * certificate and key must change together.
+ */
+export async function saveIdentity(directory: string, identity: Identity): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, FILE_NAME);
+  const temporary = `${path}.tmp`;
+  await rm(temporary, { force: true }); // else its old mode would stay
+  const file = await open(temporary, 'wx', 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify({ format: FORMAT, ...identity }, null, 2)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  const parent = await open(directory, 'r');
+  try {
+    await parent.sync();
+  } finally {
+    await parent.close();
+  }
+}
+
+/**
+ * The saved identity; null when there is none. Its expiry is not checked: see `remainingMs`.
+ * Throws `data-loss` when the file is damaged.
+ */
+export async function loadIdentity(directory: string): Promise<Identity | null> {
+  const path = join(directory, FILE_NAME);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new SkepError('internal', `read ${path}`, { cause });
+  }
+  try {
+    const parts = JSON.parse(text) as Identity & { readonly format: number };
+    if (parts.format !== FORMAT) throw new Error(`format ${parts.format} is not ${FORMAT}`);
+    const { certPem, keyPem, rootPem } = parts;
+    // Inside its own validity: an expired identity is still an identity.
+    const nowMs = notBeforeMs(parseCertificate(certPem));
+    return identityOf({ certPem, keyPem, rootPem }, nowMs);
+  } catch (cause) {
+    throw new SkepError('data-loss', `read node identity ${path}`, { cause });
+  }
+}
+
+/** After `swarm leave`. */
+export async function removeIdentity(directory: string): Promise<void> {
+  await rm(join(directory, FILE_NAME), { force: true });
+}
+
+/** Until the certificate ends; negative when it has. */
+export function remainingMs(identity: Identity, nowMs: number): number {
+  return notAfterMs(parseCertificate(identity.certPem)) - nowMs;
+}
+
+/**
+ * When to renew: uniform in 50-80 % of the validity, so that the nodes of a cluster made at one time
+ * do not all come at once (swarm-behaviour 6). Wall clock, ms.
+ */
+export function renewalTimeMs(identity: Identity, random: Random): number {
+  const certificate = parseCertificate(identity.certPem);
+  const fromMs = notBeforeMs(certificate);
+  const validityMs = notAfterMs(certificate) - fromMs;
+  return fromMs + validityMs * (0.5 + 0.3 * random.unit());
+}
+
+/** The current identity of this node; users read `current` when they need it and listen for changes. */
+export class IdentityHolder {
+  #current: Identity;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(identity: Identity) {
+    this.#current = identity;
+  }
+
+  get current(): Identity {
+    return this.#current;
+  }
+
+  /** Replaces it and tells the listeners. The node and its cluster never change. */
+  rotate(identity: Identity): void {
+    assert(identity.nodeId === this.#current.nodeId, 'identity rotates for the same node');
+    assert(identity.clusterId === this.#current.clusterId, 'identity rotates in the same cluster');
+    this.#current = identity;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

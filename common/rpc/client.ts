@@ -1,0 +1,348 @@
+/**
+ * Calls to one address. A client owns at most one connection, makes it when first needed, and makes
+ * a new one after a certificate change or when connecting hangs.
+ */
+import {
+  type ChannelCredentials,
+  Client,
+  connectivityState,
+  type CallOptions as GrpcCallOptions,
+  Metadata,
+  type ServiceError,
+  type ClientUnaryCall as SurfaceCall,
+} from '@grpc/grpc-js';
+import type { Clock } from '../base/clock.ts';
+import { SkepError } from '../base/errors.ts';
+import {
+  CONNECT_TIMEOUT_MS,
+  FLOW_CONTROL_WINDOW_BYTES,
+  KEEPALIVE_PERIOD_MS,
+  KEEPALIVE_TIMEOUT_MS,
+  MESSAGE_BYTES_MAX,
+  RECONNECT_BASE_MS,
+  RECONNECT_MAX_MS,
+  UNARY_TIMEOUT_MS,
+} from './limits.ts';
+import { splitHostPort } from './listener.ts';
+import type {
+  ClientStreamMethod,
+  Codec,
+  DuplexMethod,
+  ServerStreamMethod,
+  UnaryMethod,
+} from './method.ts';
+import { forwardingMetadata, type Peer } from './peer.ts';
+import { errorOfStatus } from './status.ts';
+import {
+  asBuffer,
+  MessageStream,
+  type ReceiveStream,
+  type RpcStream,
+  type SendStream,
+} from './stream.ts';
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** unary: default 5,000; streams: default none */
+  readonly timeoutMs?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** the call is passed on for this caller; only managers may */
+  readonly forwardedFor?: Peer;
+}
+
+/** A stream of requests whose one response comes at its end. */
+export interface ClientStreamCall<Req, Res> extends SendStream<Req> {
+  /** Ends the stream and resolves with the response. */
+  finish(): Promise<Res>;
+  cancel(reason?: unknown): void;
+}
+
+export interface RpcClientOptions {
+  /** `IP:port` or `name:port` */
+  readonly address: string;
+  readonly clock: Clock;
+  /** made anew for each connection, so that a rotated certificate is used */
+  readonly credentials: () => ChannelCredentials;
+  /** name sent by SNI and given to the certificate check, e.g. `swarm-manager` */
+  readonly serverName: string;
+  readonly connectTimeoutMs?: number;
+}
+
+/** All calls reject with SkepErrors (those of the server come out as they went in) or `signal.reason`. */
+export class RpcClient {
+  readonly #options: RpcClientOptions;
+  #client: Client | null = null;
+  #closed = false;
+
+  constructor(options: RpcClientOptions) {
+    this.#options = options;
+    splitHostPort(options.address);
+  }
+
+  get address(): string {
+    return this.#options.address;
+  }
+
+  /** Later calls use a new connection with the credentials of then; calls in flight go on. */
+  reconnect(): void {
+    this.#client?.close();
+    this.#client = null;
+  }
+
+  /** Idempotent. Calls in flight go on until they end by themselves; new ones fail. */
+  close(): void {
+    this.#closed = true;
+    this.reconnect();
+  }
+
+  async unary<Req, Res>(
+    method: UnaryMethod<Req, Res>,
+    request: Req,
+    options: CallOptions = {},
+  ): Promise<Res> {
+    const prepared = await this.#prepare(method.path, options, UNARY_TIMEOUT_MS);
+    const bytes = asBuffer(method.request.encode(request));
+    return new Promise<Res>((resolve, reject) => {
+      const call: SurfaceCall = prepared.client.makeUnaryRequest<Buffer, Buffer>(
+        method.path,
+        asIs,
+        asIs,
+        bytes,
+        prepared.metadata,
+        prepared.options,
+        (err, value) => {
+          release();
+          if (err) reject(errorOfStatus(prepared.action, err));
+          else
+            settle(resolve, reject, () => this.#decode(method.response, value!, prepared.action));
+        },
+      );
+      const release = onAbort(options.signal, (reason) => {
+        reject(reason);
+        call.cancel();
+      });
+    });
+  }
+
+  async serverStream<Req, Res>(
+    method: ServerStreamMethod<Req, Res>,
+    request: Req,
+    options: CallOptions = {},
+  ): Promise<ReceiveStream<Res>> {
+    const prepared = await this.#prepare(method.path, options, null);
+    const call = prepared.client.makeServerStreamRequest<Buffer, Buffer>(
+      method.path,
+      asIs,
+      asIs,
+      asBuffer(method.request.encode(request)),
+      prepared.metadata,
+      prepared.options,
+    );
+    const stream = new MessageStream<Res, never>({
+      ...streamParts(prepared.action, call),
+      readable: call,
+      writable: null,
+      decode: method.response.decode,
+      encode: null,
+    });
+    call.on(
+      'close',
+      onAbort(options.signal, (reason) => stream.cancel(reason)),
+    );
+    return stream;
+  }
+
+  async clientStream<Req, Res>(
+    method: ClientStreamMethod<Req, Res>,
+    options: CallOptions = {},
+  ): Promise<ClientStreamCall<Req, Res>> {
+    const prepared = await this.#prepare(method.path, options, null);
+    let onResponse: (err: ServiceError | null, value?: Buffer) => void = () => {};
+    const response = new Promise<Res>((resolve, reject) => {
+      onResponse = (err, value) => {
+        if (err) reject(errorOfStatus(prepared.action, err));
+        else settle(resolve, reject, () => this.#decode(method.response, value!, prepared.action));
+      };
+    });
+    response.catch(() => {}); // told again by finish() and by the failing write
+    const call = prepared.client.makeClientStreamRequest<Buffer, Buffer>(
+      method.path,
+      asIs,
+      asIs,
+      prepared.metadata,
+      prepared.options,
+      (err, value) => {
+        release();
+        if (err) stream.fail(errorOfStatus(prepared.action, err));
+        onResponse(err, value);
+      },
+    );
+    const stream = new MessageStream<never, Req>({
+      ...streamParts(prepared.action, call),
+      readable: null,
+      writable: call,
+      decode: null,
+      encode: method.request.encode,
+    });
+    let aborted: { readonly reason: unknown } | null = null;
+    const cancel = (reason?: unknown): void => {
+      aborted ??= { reason: reason ?? new SkepError('cancelled', `${prepared.action}: cancelled`) };
+      stream.cancel(aborted.reason);
+    };
+    const release = onAbort(options.signal, cancel);
+    return {
+      write: (message) => stream.write(message),
+      drained: (signal) => stream.drained(signal),
+      send: (message, signal) => stream.send(message, signal),
+      cancel,
+      finish: async () => {
+        stream.end();
+        try {
+          return await response;
+        } catch (err) {
+          if (aborted) throw aborted.reason;
+          throw err;
+        }
+      },
+    };
+  }
+
+  async duplex<Req, Res>(
+    method: DuplexMethod<Req, Res>,
+    options: CallOptions = {},
+  ): Promise<RpcStream<Res, Req>> {
+    const prepared = await this.#prepare(method.path, options, null);
+    const call = prepared.client.makeBidiStreamRequest<Buffer, Buffer>(
+      method.path,
+      asIs,
+      asIs,
+      prepared.metadata,
+      prepared.options,
+    );
+    const stream = new MessageStream<Res, Req>({
+      ...streamParts(prepared.action, call),
+      readable: call,
+      writable: call,
+      decode: method.response.decode,
+      encode: method.request.encode,
+    });
+    call.on(
+      'close',
+      onAbort(options.signal, (reason) => stream.cancel(reason)),
+    );
+    return stream;
+  }
+
+  /** A connected client and the call's parameters; the time spent connecting counts. */
+  async #prepare(path: string, options: CallOptions, defaultTimeoutMs: number | null) {
+    const { clock, address } = this.#options;
+    options.signal?.throwIfAborted();
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    const deadlineMs = timeoutMs === null ? null : clock.wallMs() + timeoutMs;
+    const client = await this.#connect(timeoutMs, options.signal);
+    const metadata = new Metadata();
+    const forwarded = options.forwardedFor ? forwardingMetadata(options.forwardedFor) : {};
+    for (const [key, value] of Object.entries({ ...options.metadata, ...forwarded })) {
+      metadata.set(key, value);
+    }
+    const grpcOptions: GrpcCallOptions = deadlineMs === null ? {} : { deadline: deadlineMs };
+    return { client, metadata, options: grpcOptions, action: `call ${path} at ${address}` };
+  }
+
+  /**
+   * Resolves when connected, or when gRPC knows why it cannot be (the call then fails at once with
+   * the reason). grpc-js sets no limit to connecting: a SYN into a dead network would hold the
+   * channel for two minutes, so that a hanging attempt is thrown away here.
+   */
+  async #connect(timeoutMs: number | null, signal: AbortSignal | undefined): Promise<Client> {
+    const { address, clock } = this.#options;
+    if (this.#closed) throw new SkepError('unavailable', `connect to ${address}: client is closed`);
+    this.#client ??= this.#createClient();
+    const client = this.#client;
+    const connectMs = this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
+    const limitMs = Math.min(connectMs, timeoutMs ?? Number.POSITIVE_INFINITY);
+    const deadlineMs = clock.wallMs() + limitMs;
+    for (;;) {
+      const channel = client.getChannel();
+      const state = channel.getConnectivityState(true);
+      if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) return client;
+      const changed = await new Promise<boolean>((resolve, reject) => {
+        const release = onAbort(signal, reject);
+        channel.watchConnectivityState(state, deadlineMs, (err) => {
+          release();
+          resolve(err === undefined || err === null);
+        });
+      });
+      if (!changed) {
+        if (this.#client === client) this.reconnect();
+        throw new SkepError('unavailable', `connect to ${address}: no answer within ${limitMs} ms`);
+      }
+    }
+  }
+
+  #createClient(): Client {
+    const { address, credentials, serverName } = this.#options;
+    return new Client(grpcTarget(address), credentials(), {
+      'grpc.ssl_target_name_override': serverName,
+      'grpc.default_authority': serverName,
+      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+      'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.initial_reconnect_backoff_ms': RECONNECT_BASE_MS,
+      'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
+      'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
+      // Connections belong to this client alone, retries are our callers', proxies are for the web.
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_retries': 0,
+      'grpc.enable_http_proxy': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.enable_channelz': 0,
+    });
+  }
+
+  #decode<T>(codec: Codec<T>, bytes: Uint8Array, action: string): T {
+    try {
+      return codec.decode(bytes);
+    } catch (cause) {
+      throw new SkepError('internal', `${action}: decode the response`, { cause });
+    }
+  }
+}
+
+const asIs = (bytes: Buffer): Buffer => bytes;
+
+function streamParts(action: string, call: SurfaceCall) {
+  return {
+    action,
+    cancel: () => call.cancel(),
+    failureOf: (err: unknown) => errorOfStatus(action, err as ServiceError),
+  };
+}
+
+function settle<T>(
+  resolve: (value: T) => void,
+  reject: (reason: unknown) => void,
+  compute: () => T,
+): void {
+  try {
+    resolve(compute());
+  } catch (err) {
+    reject(err);
+  }
+}
+
+/** Calls `listener` with the reason on abort (also if aborted already); returns the release. */
+function onAbort(signal: AbortSignal | undefined, listener: (reason: unknown) => void): () => void {
+  if (!signal) return () => {};
+  const abort = (): void => listener(signal.reason);
+  if (signal.aborted) queueMicrotask(abort);
+  else signal.addEventListener('abort', abort, { once: true });
+  return () => signal.removeEventListener('abort', abort);
+}
+
+function grpcTarget(address: string): string {
+  const { host } = splitHostPort(address);
+  if (host.includes(':')) return `ipv6:${address}`;
+  return /^\d+\.\d+\.\d+\.\d+$/.test(host) ? `ipv4:${address}` : `dns:${address}`;
+}

@@ -1,0 +1,22 @@
+/** Limits and times of every connection, in one place. */
+
+/** Largest message, bytes (gRPC's and Swarm's default). Larger things are streamed in parts. */
+export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** From this many unsent bytes on `write` asks the sender to wait. */
+export const STREAM_HIGH_WATER_BYTES = 256 * 1024;
+/** A sender that goes on regardless is refused above this many unsent bytes. */
+export const STREAM_PENDING_BYTES_MAX = 16 * 1024 * 1024;
+/** HTTP/2 window: a stream at 10 ms round trip may carry 400 MB/s. */
+export const FLOW_CONTROL_WINDOW_BYTES = 4 * 1024 * 1024;
+/** Unary calls end after this unless told otherwise (Swarm: 5 s for each RPC). */
+export const UNARY_TIMEOUT_MS = 5_000;
+/** TCP and TLS together. A lost SYN is sent again after 1 s and 3 s: one loss is survived. */
+export const CONNECT_TIMEOUT_MS = 3_000;
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** A silent peer is pinged after this, and given up this much later. */
+export const KEEPALIVE_PERIOD_MS = 5_000;
+export const KEEPALIVE_TIMEOUT_MS = 4_000;
+export const RECONNECT_BASE_MS = 100;
+export const RECONNECT_MAX_MS = 1_000;
+/** Connections held by a server at once; further ones are closed by the kernel's listener. */
+export const CONNECTIONS_MAX = 16_384;

@@ -1,0 +1,153 @@
+/**
+ * TLS listener of a node: asks for a certificate, does not insist on one, and knows for each
+ * connection whose certificate verified. Hands the sockets on; knows no RPC.
+ */
+
+import type { X509Certificate } from 'node:crypto';
+import { constants } from 'node:crypto';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { SkepError } from '../base/errors.ts';
+import { parseNodeCertificate } from '../pki/certificate.ts';
+import type { CredentialsSource } from './credentials.ts';
+import { CONNECTIONS_MAX, HANDSHAKE_TIMEOUT_MS } from './limits.ts';
+import { anonymousPeer, type ConnectionIdentity } from './peer.ts';
+
+export interface TlsListenerOptions {
+  readonly credentials: CredentialsSource;
+  /** a connection after its handshake */
+  readonly onConnection: (socket: TLSSocket, identity: ConnectionIdentity) => void;
+  /** a handshake that failed; for debug logs */
+  readonly onHandshakeError: (err: unknown, remoteAddress: string) => void;
+}
+
+/** Started by `listen`, ended by `close`. New certificates apply to connections made after a change. */
+export class TlsListener {
+  readonly #options: TlsListenerOptions;
+  readonly #server: Server;
+  readonly #sockets = new Map<TLSSocket, ConnectionIdentity>();
+  #releaseListener: (() => void) | null = null;
+
+  constructor(options: TlsListenerOptions) {
+    this.#options = options;
+    this.#server = createServer({
+      ...secureContextOptions(options.credentials),
+      requestCert: true,
+      // Joining nodes have none. A bad certificate is refused per call, with words.
+      rejectUnauthorized: false,
+      ALPNProtocols: ['h2'],
+      minVersion: 'TLSv1.3',
+      // No session tickets: gRPC never resumes, and each ticket costs the handshake a signature.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      noDelay: true,
+    });
+    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.on('secureConnection', (socket) => this.#accept(socket));
+    this.#server.on('tlsClientError', (err, socket) =>
+      options.onHandshakeError(err, socket.remoteAddress ?? ''),
+    );
+  }
+
+  /** Address in use, `IP:port`; the port is the kernel's choice when 0 was asked for. */
+  get address(): string {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') return '';
+    return joinHostPort(address.address, address.port);
+  }
+
+  /** Throws `unavailable` naming the address when it cannot be had. */
+  async listen(host: string, port: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const onError = (cause: Error): void => {
+        reject(new SkepError('unavailable', `listen on ${joinHostPort(host, port)}`, { cause }));
+      };
+      this.#server.once('error', onError);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', onError);
+        resolve();
+      });
+    });
+    this.#releaseListener = this.#options.credentials.onChange(() => {
+      this.#server.setSecureContext(secureContextOptions(this.#options.credentials));
+    });
+  }
+
+  /** Cuts every connection of a node off, e.g. when it was removed. */
+  disconnect(nodeId: string): void {
+    for (const [socket, identity] of this.#sockets) {
+      if (identity.peer.nodeId === nodeId) socket.destroy();
+    }
+  }
+
+  /** Idempotent. Destroys what is still connected. */
+  async close(): Promise<void> {
+    this.#releaseListener?.();
+    this.#releaseListener = null;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#sockets.keys()) socket.destroy();
+    await closed;
+  }
+
+  #accept(socket: TLSSocket): void {
+    const identity = identityOfSocket(socket, this.#options.credentials.current.clusterId);
+    this.#sockets.set(socket, identity);
+    socket.once('close', () => this.#sockets.delete(socket));
+    socket.on('error', (err) => this.#options.onHandshakeError(err, identity.peer.address));
+    this.#options.onConnection(socket, identity);
+  }
+}
+
+/** The identity comes from a certificate only if OpenSSL verified it against the cluster's root. */
+function identityOfSocket(socket: TLSSocket, clusterId: string): ConnectionIdentity {
+  const address = socket.remoteAddress?.replace(/^::ffff:/, '') ?? '';
+  const certificate = socket.getPeerX509Certificate();
+  if (!certificate) return { peer: anonymousPeer(address), refusal: null };
+  if (!socket.authorized) {
+    const reason = String(socket.authorizationError);
+    return {
+      peer: anonymousPeer(address),
+      refusal: `it was not issued by this cluster: ${reason}`,
+    };
+  }
+  return identityOfCertificate(certificate, clusterId, address);
+}
+
+function identityOfCertificate(
+  certificate: X509Certificate,
+  clusterId: string,
+  address: string,
+): ConnectionIdentity {
+  const subject = parseNodeCertificate(certificate);
+  if (!subject) {
+    return { peer: anonymousPeer(address), refusal: 'it does not name a node and its role' };
+  }
+  if (subject.clusterId !== clusterId) {
+    const refusal = `it is for cluster ${subject.clusterId}, this is cluster ${clusterId}`;
+    return { peer: anonymousPeer(address), refusal };
+  }
+  const { nodeId, role } = subject;
+  return { peer: { nodeId, role, clusterId, address }, refusal: null };
+}
+
+function secureContextOptions(source: CredentialsSource) {
+  const { certPem, keyPem, rootPem } = source.current;
+  return { cert: certPem, key: keyPem, ca: rootPem };
+}
+
+/** `10.0.0.1:2377`, `[fd00::1]:2377`. */
+export function joinHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** The parts of `IP:port` or `name:port`. Throws `invalid-argument`. */
+export function splitHostPort(address: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    throw new SkepError(
+      'invalid-argument',
+      `parse address ${JSON.stringify(address)}: want host:port`,
+    );
+  }
+  return { host: (match[1] ?? match[2])!, port };
+}

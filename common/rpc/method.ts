@@ -1,0 +1,69 @@
+/**
+ * RPC methods as plain data: path, direction of the streams, codecs and who may call. Server and
+ * client share the same value, so that they cannot disagree. Knows nothing of gRPC.
+ */
+import type { NodeRole } from '../model/node.ts';
+
+/** Turns messages into bytes and back. `decode` throws on bytes that are no such message. */
+export interface Codec<T> {
+  encode(message: T): Uint8Array;
+  decode(bytes: Uint8Array): T;
+}
+
+/** `anyone` = also callers without a certificate (joining nodes). */
+export type CallerRole = NodeRole | 'anyone';
+
+export interface MethodParts<Request, Response> {
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly request: Codec<Request>;
+  readonly response: Codec<Response>;
+  /** who may call; checked by the server for each call, not empty */
+  readonly roles: readonly CallerRole[];
+}
+
+export interface UnaryMethod<Request, Response> extends MethodParts<Request, Response> {
+  readonly kind: 'unary';
+}
+export interface ServerStreamMethod<Request, Response> extends MethodParts<Request, Response> {
+  readonly kind: 'serverStream';
+}
+export interface ClientStreamMethod<Request, Response> extends MethodParts<Request, Response> {
+  readonly kind: 'clientStream';
+}
+export interface DuplexMethod<Request, Response> extends MethodParts<Request, Response> {
+  readonly kind: 'duplex';
+}
+export type Method<Request, Response> =
+  | UnaryMethod<Request, Response>
+  | ServerStreamMethod<Request, Response>
+  | ClientStreamMethod<Request, Response>
+  | DuplexMethod<Request, Response>;
+
+/** One request, one response. */
+export function unary<Request, Response>(
+  parts: MethodParts<Request, Response>,
+): UnaryMethod<Request, Response> {
+  return { kind: 'unary', ...parts };
+}
+
+/** One request, many responses. */
+export function serverStream<Request, Response>(
+  parts: MethodParts<Request, Response>,
+): ServerStreamMethod<Request, Response> {
+  return { kind: 'serverStream', ...parts };
+}
+
+/** Many requests, one response. */
+export function clientStream<Request, Response>(
+  parts: MethodParts<Request, Response>,
+): ClientStreamMethod<Request, Response> {
+  return { kind: 'clientStream', ...parts };
+}
+
+/** Many of both, independent of each other. */
+export function duplex<Request, Response>(
+  parts: MethodParts<Request, Response>,
+): DuplexMethod<Request, Response> {
+  return { kind: 'duplex', ...parts };
+}

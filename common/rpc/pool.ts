@@ -1,0 +1,145 @@
+/**
+ * Clients to the other nodes of the cluster, one per address and expectation, with this node's
+ * certificate; and the two clients that a joining node needs before it has one.
+ */
+import { createSecureContext, type PeerCertificate } from 'node:tls';
+import { ChannelCredentials } from '@grpc/grpc-js';
+import type { Clock } from '../base/clock.ts';
+import type { NodeRole } from '../model/node.ts';
+import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
+import { RpcClient } from './client.ts';
+import type { CredentialsSource } from './credentials.ts';
+
+/** What the server's certificate must say, beside being of our cluster. */
+export type ExpectedPeer = { readonly role: NodeRole } | { readonly nodeId: string };
+
+export interface RpcClientPoolOptions {
+  readonly credentials: CredentialsSource;
+  readonly clock: Clock;
+}
+
+/** Clients live until `close`; a client without calls holds no connection after half an hour. */
+export class RpcClientPool {
+  readonly #options: RpcClientPoolOptions;
+  readonly #clients = new Map<string, RpcClient>();
+  readonly #releaseListener: () => void;
+
+  constructor(options: RpcClientPoolOptions) {
+    this.#options = options;
+    this.#releaseListener = options.credentials.onChange(() => {
+      for (const client of this.#clients.values()) client.reconnect();
+    });
+  }
+
+  /** The client for `address` (`IP:port`); the same one for the same question. */
+  client(address: string, expected: ExpectedPeer = { role: 'manager' }): RpcClient {
+    const name = expectedName(expected);
+    const key = `${name} ${address}`;
+    let client = this.#clients.get(key);
+    if (!client) {
+      client = new RpcClient({
+        address,
+        clock: this.#options.clock,
+        serverName: name,
+        credentials: () => this.#channelCredentials(expected),
+      });
+      this.#clients.set(key, client);
+    }
+    return client;
+  }
+
+  /** Forgets an address that is no longer used. */
+  drop(address: string): void {
+    for (const [key, client] of this.#clients) {
+      if (client.address !== address) continue;
+      client.close();
+      this.#clients.delete(key);
+    }
+  }
+
+  close(): void {
+    this.#releaseListener();
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  #channelCredentials(expected: ExpectedPeer): ChannelCredentials {
+    const { certPem, keyPem, rootPem, clusterId } = this.#options.credentials.current;
+    const context = createSecureContext({
+      cert: certPem,
+      key: keyPem,
+      ca: rootPem,
+      minVersion: 'TLSv1.3',
+    });
+    return ChannelCredentials.createFromSecureContext(context, {
+      checkServerIdentity: (_host, certificate) => checkPeer(certificate, expected, clusterId),
+    });
+  }
+}
+
+/**
+ * A client without a certificate of its own, for joining. With a root it accepts managers whose
+ * certificate that root issued; without one it accepts anybody: the caller must check what it is
+ * told (the digest of the root in the join token).
+ */
+export function anonymousClient(options: {
+  readonly address: string;
+  readonly rootPem: string | null;
+  readonly clock: Clock;
+}): RpcClient {
+  const { address, rootPem, clock } = options;
+  const expected: ExpectedPeer = { role: 'manager' };
+  return new RpcClient({
+    address,
+    clock,
+    serverName: expectedName(expected),
+    credentials: () =>
+      rootPem === null
+        ? ChannelCredentials.createFromSecureContext(
+            createSecureContext({ ca: [], minVersion: 'TLSv1.3' }),
+            { rejectUnauthorized: false, checkServerIdentity: () => undefined },
+          )
+        : ChannelCredentials.createFromSecureContext(
+            createSecureContext({ ca: rootPem, minVersion: 'TLSv1.3' }),
+            { checkServerIdentity: (_host, certificate) => checkPeer(certificate, expected, null) },
+          ),
+  });
+}
+
+function expectedName(expected: ExpectedPeer): string {
+  return 'role' in expected ? ROLE_UNITS[expected.role] : expected.nodeId;
+}
+
+/** Runs after OpenSSL verified the chain. Returns what is wrong, or nothing. */
+function checkPeer(
+  certificate: PeerCertificate,
+  expected: ExpectedPeer,
+  clusterId: string | null,
+): Error | undefined {
+  const { CN, OU, O } = certificate.subject;
+  const subject = nodeSubject({ cn: single(CN), ou: single(OU), o: single(O) });
+  const complaint = peerComplaint(subject, expected, clusterId);
+  return complaint === null ? undefined : new Error(`the server's certificate ${complaint}`);
+}
+
+function peerComplaint(
+  subject: NodeSubject | null,
+  expected: ExpectedPeer,
+  clusterId: string | null,
+): string | null {
+  if (!subject) return 'does not name a node and its role';
+  if (clusterId !== null && subject.clusterId !== clusterId) {
+    return `is for cluster ${subject.clusterId}, not ${clusterId}`;
+  }
+  if ('role' in expected && subject.role !== expected.role) {
+    return `is that of a ${subject.role}, not of a ${expected.role}`;
+  }
+  if ('nodeId' in expected && subject.nodeId !== expected.nodeId) {
+    return `is that of node ${subject.nodeId}, not of ${expected.nodeId}`;
+  }
+  return null;
+}
+
+function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? undefined : value;
+}

@@ -1,0 +1,104 @@
+/**
+ * SkepError <-> gRPC status. Our code and details travel in trailing metadata; the status number is
+ * for foreign clients and for failures of gRPC itself.
+ */
+import { type Metadata as GrpcMetadata, Metadata } from '@grpc/grpc-js';
+import { AssertionError } from '../base/assert.ts';
+import { CODE_STATUS, describeError, type ErrorCode, SkepError } from '../base/errors.ts';
+import { CancelledError } from '../base/lifecycle.ts';
+
+const CODE_KEY = 'skep-code';
+const DETAIL_PREFIX = 'skep-detail-';
+
+const CANCELLED = 1;
+const UNKNOWN = 2;
+const INTERNAL = 13;
+
+const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
+  [3, 'invalid-argument'],
+  [4, 'deadline-exceeded'],
+  [5, 'not-found'],
+  [6, 'already-exists'],
+  [7, 'permission-denied'],
+  [8, 'resource-exhausted'],
+  [9, 'failed-precondition'],
+  [10, 'conflict'],
+  [12, 'unimplemented'],
+  [14, 'unavailable'],
+  [15, 'data-loss'],
+  [16, 'unauthenticated'],
+]);
+
+export interface GrpcStatus {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: GrpcMetadata;
+}
+
+/** What the caller is told. Errors that are not SkepErrors reach it as `internal`, without their words. */
+export function statusOfError(err: unknown): GrpcStatus {
+  const error = publicError(err);
+  const metadata = new Metadata();
+  metadata.set(CODE_KEY, error.code);
+  for (const [key, value] of Object.entries(error.details)) {
+    metadata.set(DETAIL_PREFIX + encodeKey(key), encodeURIComponent(value));
+  }
+  return { code: CODE_STATUS[error.code].grpc, details: describeError(error), metadata };
+}
+
+/** True for failures that are ours to repair: they are logged, and not told to callers. */
+export function isUnexpected(err: unknown): boolean {
+  return !(err instanceof SkepError) && !(err instanceof CancelledError);
+}
+
+/** A broken invariant: the process must end. */
+export function isFatal(err: unknown): boolean {
+  return err instanceof AssertionError;
+}
+
+function publicError(err: unknown): SkepError {
+  if (err instanceof SkepError) return err;
+  if (err instanceof CancelledError) return new SkepError('cancelled', 'call cancelled');
+  return new SkepError('internal', 'internal error: see the log of the manager');
+}
+
+/** The SkepError that the server threw, or what went wrong on the way to it. `action` names the call. */
+export function errorOfStatus(
+  action: string,
+  status: { readonly code: number; readonly details: string; readonly metadata?: GrpcMetadata },
+): SkepError {
+  const code = status.metadata?.get(CODE_KEY)[0];
+  if (typeof code === 'string' && Object.hasOwn(CODE_STATUS, code)) {
+    return new SkepError(code as ErrorCode, status.details, {
+      details: detailsOf(status.metadata!),
+    });
+  }
+  return new SkepError(codeOfStatus(status.code), `${action}: ${status.details}`);
+}
+
+/**
+ * Without our code the status comes from gRPC: a stream reset by a dying server is CANCELLED or
+ * INTERNAL there, and means "try again" (our own cancellations never get here).
+ */
+function codeOfStatus(status: number): ErrorCode {
+  if (status === CANCELLED || status === INTERNAL || status === UNKNOWN) return 'unavailable';
+  return CODE_OF_STATUS.get(status) ?? 'internal';
+}
+
+function detailsOf(metadata: GrpcMetadata): Record<string, string> {
+  const details: Record<string, string> = {};
+  for (const [key, value] of Object.entries(metadata.getMap())) {
+    if (!key.startsWith(DETAIL_PREFIX)) continue;
+    details[decodeKey(key.slice(DETAIL_PREFIX.length))] = decodeURIComponent(String(value));
+  }
+  return details;
+}
+
+// Metadata keys are lower case on the wire: camelCase keys travel as kebab-case.
+function encodeKey(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function decodeKey(key: string): string {
+  return key.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
