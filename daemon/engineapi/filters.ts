@@ -1,0 +1,74 @@
+/** The `filters` query parameter in both of its encodings, checked against what a list call knows. */
+import { SkepError } from '../../common/base/errors.ts';
+
+/** Filter name -> its values. Names AND; values of a name OR, except labels, which AND. */
+export class Filters {
+  readonly #values: ReadonlyMap<string, readonly string[]>;
+
+  private constructor(values: ReadonlyMap<string, readonly string[]>) {
+    this.#values = values;
+  }
+
+  /**
+   * Parses `{"name":{"web":true}}` (Go clients) or `{"name":["web"]}` (Python, JavaScript). Throws
+   * `invalid-argument` for a filter that is not in `known`.
+   */
+  static parse(text: string | null, known: readonly string[]): Filters {
+    const values = new Map<string, readonly string[]>();
+    for (const [name, given] of Object.entries(parseObject(text))) {
+      if (!known.includes(name))
+        throw new SkepError('invalid-argument', `invalid filter '${name}'`);
+      values.set(name, valuesOf(name, given));
+    }
+    return new Filters(values);
+  }
+
+  /** The values of a filter; empty when it was not given. */
+  get(name: string): readonly string[] {
+    return this.#values.get(name) ?? [];
+  }
+
+  has(name: string): boolean {
+    return this.get(name).length > 0;
+  }
+
+  /** True when the filter was not given or `test` holds for one of its values. */
+  any(name: string, test: (value: string) => boolean): boolean {
+    const values = this.get(name);
+    return values.length === 0 || values.some(test);
+  }
+
+  /** `key` or `key=value`, all of which `labels` must have. */
+  labels(name: string, labels: Readonly<Record<string, string>>): boolean {
+    return this.get(name).every((filter) => {
+      const at = filter.indexOf('=');
+      if (at < 0) return Object.hasOwn(labels, filter);
+      return labels[filter.slice(0, at)] === filter.slice(at + 1);
+    });
+  }
+}
+
+function parseObject(text: string | null): Record<string, unknown> {
+  if (text === null || text === '') return {};
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (parsed !== null && typeof parsed === 'object' && !Array.isArray(parsed)) {
+      return parsed as Record<string, unknown>;
+    }
+  } catch (err) {
+    throw new SkepError('invalid-argument', `invalid filters: '${text}' is not JSON`, {
+      cause: err,
+    });
+  }
+  throw new SkepError('invalid-argument', `invalid filters: '${text}' is not an object`);
+}
+
+function valuesOf(name: string, given: unknown): readonly string[] {
+  if (Array.isArray(given)) return given.map(String);
+  if (given !== null && typeof given === 'object') {
+    return Object.entries(given)
+      .filter(([, on]) => on !== false)
+      .map(([value]) => value);
+  }
+  throw new SkepError('invalid-argument', `invalid filter '${name}': neither a list nor a map`);
+}

@@ -1,0 +1,172 @@
+/**
+ * One request of the Engine API: what a handler reads and how it answers. Knows HTTP and Docker's
+ * framing rules; nothing of swarm or containers.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { SkepError } from '../../common/base/errors.ts';
+
+/** Largest JSON body taken. The biggest legitimate one is a config: 1000 KiB in base 64. */
+const BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+const FALSE_WORDS = new Set(['', '0', 'no', 'false', 'none']);
+
+export interface RequestContextOptions {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly params: Readonly<Record<string, string | undefined>>;
+  readonly query: URLSearchParams;
+  /** negotiated API version as minor number, e.g. 50 for 1.50 */
+  readonly apiMinor: number;
+  /** the raw connection when the client asked for an upgrade, with what it already sent */
+  readonly upgrade: { readonly socket: Duplex; readonly head: Buffer } | null;
+}
+
+export class RequestContext {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly query: URLSearchParams;
+  readonly apiMinor: number;
+  /** aborted when the client goes away */
+  readonly signal: AbortSignal;
+  readonly #params: Readonly<Record<string, string | undefined>>;
+  readonly #upgrade: RequestContextOptions['upgrade'];
+
+  constructor(options: RequestContextOptions) {
+    this.request = options.request;
+    this.response = options.response;
+    this.query = options.query;
+    this.apiMinor = options.apiMinor;
+    this.#params = options.params;
+    this.#upgrade = options.upgrade;
+    const abort = new AbortController();
+    this.signal = abort.signal;
+    this.response.once('close', () => abort.abort(new SkepError('cancelled', 'client went away')));
+  }
+
+  /** A path parameter that the route guarantees. */
+  param(name: string): string {
+    const value = this.#params[name];
+    if (value === undefined) throw new SkepError('internal', `route has no parameter '${name}'`);
+    return value;
+  }
+
+  text(name: string): string | null {
+    return this.query.get(name);
+  }
+
+  /** Docker's booleans: empty, 0, no, false, none are false, anything else is true. */
+  flag(name: string, absent = false): boolean {
+    const value = this.query.get(name);
+    return value === null ? absent : !FALSE_WORDS.has(value.toLowerCase());
+  }
+
+  /** A required unsigned integer. */
+  integer(name: string): number {
+    const value = this.query.get(name);
+    if (value === null || !/^\d+$/.test(value)) {
+      throw new SkepError('invalid-argument', `invalid ${name}: '${value ?? ''}' is not a number`);
+    }
+    return Number(value);
+  }
+
+  /** The JSON body; `{}` when there is none. Throws `invalid-argument`. */
+  async json(): Promise<unknown> {
+    const body = this.#upgrade ? await this.#upgradeBody() : await this.#plainBody();
+    if (body.length === 0) return {};
+    try {
+      return JSON.parse(body.toString('utf8'));
+    } catch (err) {
+      throw new SkepError('invalid-argument', 'read request body: not JSON', { cause: err });
+    }
+  }
+
+  send(status: number, value: unknown): void {
+    const body = Buffer.from(`${JSON.stringify(value)}\n`);
+    this.response.writeHead(status, {
+      'Content-Type': 'application/json',
+      'Content-Length': body.length,
+    });
+    this.response.end(body);
+  }
+
+  empty(status: number): void {
+    this.response.writeHead(status, { 'Content-Length': 0 });
+    this.response.end();
+  }
+
+  /** Sends the headers at once: clients wait for them before they go on. */
+  stream(contentType: string, status = 200): ServerResponse {
+    this.response.writeHead(status, { 'Content-Type': contentType });
+    this.response.flushHeaders();
+    return this.response;
+  }
+
+  /**
+   * Takes the connection over for raw bytes in both directions: 101 when the client asked for an
+   * upgrade, else 200 on the same socket (older clients).
+   */
+  hijack(contentType: string): Duplex {
+    const socket = this.#upgrade?.socket ?? this.request.socket;
+    const status = this.#upgrade ? '101 UPGRADED' : '200 OK';
+    const upgrade = this.#upgrade ? 'Connection: Upgrade\r\nUpgrade: tcp\r\n' : '';
+    this.response.detachSocket(this.request.socket);
+    socket.write(`HTTP/1.1 ${status}\r\nContent-Type: ${contentType}\r\n${upgrade}\r\n`);
+    const rest = this.#rest;
+    if (rest.length > 0) socket.unshift(rest);
+    return socket;
+  }
+
+  #rest: Buffer = Buffer.alloc(0);
+
+  async #plainBody(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of this.request as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > BODY_BYTES_MAX) {
+        throw new SkepError('invalid-argument', `read request body: over ${BODY_BYTES_MAX} bytes`);
+      }
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  }
+
+  /** After an upgrade request the parser hands over the connection with the body still on it. */
+  async #upgradeBody(): Promise<Buffer> {
+    if (!this.#upgrade) return Buffer.alloc(0);
+    const { socket, head } = this.#upgrade;
+    const length = Number(this.request.headers['content-length'] ?? 0);
+    if (length > BODY_BYTES_MAX) {
+      throw new SkepError('invalid-argument', `read request body: over ${BODY_BYTES_MAX} bytes`);
+    }
+    let bytes = head;
+    while (bytes.length < length) {
+      const chunk = (socket.read() as Buffer | null) ?? (await readable(socket));
+      if (chunk === null) throw new SkepError('invalid-argument', 'read request body: cut short');
+      bytes = Buffer.concat([bytes, chunk]);
+    }
+    this.#rest = bytes.subarray(length);
+    return bytes.subarray(0, length);
+  }
+}
+
+function readable(socket: Duplex): Promise<Buffer | null> {
+  return new Promise((resolve, reject) => {
+    const settle = (run: () => void): void => {
+      socket.off('readable', onReadable);
+      socket.off('end', onEnd);
+      socket.off('error', onError);
+      run();
+    };
+    const onReadable = (): void => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk !== null) settle(() => resolve(chunk));
+    };
+    const onEnd = (): void => settle(() => resolve(null));
+    const onError = (err: Error): void => settle(() => reject(err));
+    socket.on('readable', onReadable);
+    socket.on('end', onEnd);
+    socket.on('error', onError);
+  });
+}

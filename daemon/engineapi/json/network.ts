@@ -1,0 +1,72 @@
+/** Networks: Docker's JSON and our model. */
+import type { IpamConfig, Network, NetworkSpec } from '../../../common/model/network.ts';
+import { isoTime } from './common.ts';
+import type { JsonReader } from './reader.ts';
+
+export function networkSpecFromJson(json: JsonReader): NetworkSpec {
+  json.refuse('ConfigOnly', 'config-only networks are not done yet');
+  json.object('ConfigFrom').refuse('Network', 'config-only networks are not done yet');
+  const ipam = json.object('IPAM');
+  return {
+    name: json.string('Name'),
+    labels: json.stringMap('Labels'),
+    driver: json.string('Driver', 'bridge'),
+    driverOptions: json.stringMap('Options'),
+    internal: json.boolean('Internal'),
+    attachable: json.boolean('Attachable'),
+    ingress: json.boolean('Ingress'),
+    ipv6: json.boolean('EnableIPv6'),
+    ipam: {
+      driver: ipam.string('Driver', 'default'),
+      options: ipam.stringMap('Options'),
+      configs: ipam.objects('Config').map((config) => ({
+        subnet: config.string('Subnet'),
+        gateway: config.string('Gateway'),
+        range: config.string('IPRange'),
+        reserved: config.stringMap('AuxiliaryAddresses'),
+      })),
+    },
+  };
+}
+
+/** A network of swarm scope as `docker network ls` and `inspect` expect it. */
+export function networkToJson(network: Network): object {
+  const { spec } = network;
+  const configs = network.ipam.length > 0 ? network.ipam : spec.ipam.configs;
+  return {
+    Name: spec.name,
+    Id: network.id,
+    Created: isoTime(network.meta.createdAtMs),
+    Scope: 'swarm',
+    Driver: spec.driver,
+    EnableIPv4: true,
+    EnableIPv6: spec.ipv6,
+    IPAM: {
+      Driver: spec.ipam.driver || 'default',
+      Options: spec.ipam.options,
+      Config: configs.map(ipamConfigToJson),
+    },
+    Internal: spec.internal,
+    Attachable: spec.attachable,
+    Ingress: spec.ingress,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: {},
+    Options: {
+      ...spec.driverOptions,
+      ...(network.vxlanId === null
+        ? {}
+        : { 'com.docker.network.driver.overlay.vxlanid_list': String(network.vxlanId) }),
+    },
+    Labels: spec.labels,
+  };
+}
+
+function ipamConfigToJson(config: IpamConfig): object {
+  return {
+    Subnet: config.subnet,
+    ...(config.range && { IPRange: config.range }),
+    ...(config.gateway && { Gateway: config.gateway }),
+    ...(Object.keys(config.reserved).length > 0 && { AuxiliaryAddresses: config.reserved }),
+  };
+}

@@ -1,0 +1,85 @@
+/** Tasks: our model as Docker's JSON. */
+import type { Network } from '../../../common/model/network.ts';
+import type { Task, TaskStatus } from '../../../common/model/task.ts';
+import { isoTime } from './common.ts';
+import { some } from './container-spec.ts';
+import { networkToJson } from './network.ts';
+import { genericToJson, portToJson, taskSpecToJson } from './service.ts';
+
+/** @param networkOf the networks that the task is attached to; a removed one is left out */
+export function taskToJson(
+  task: Task,
+  networkOf: (id: string) => Network | undefined,
+  labels: Readonly<Record<string, string>> = {},
+): object {
+  return {
+    ID: task.id,
+    Version: { Index: task.meta.version },
+    CreatedAt: isoTime(task.meta.createdAtMs),
+    UpdatedAt: isoTime(task.meta.updatedAtMs),
+    Labels: labels,
+    Spec: taskSpecToJson(task.spec),
+    ServiceID: task.serviceId,
+    ...some('Slot', task.slot),
+    ...some('NodeID', task.nodeId ?? ''),
+    Status: statusToJson(task.status),
+    DesiredState: task.desiredState,
+    ...some('AssignedGenericResources', task.assignedGenericResources.map(genericToJson)),
+    ...(task.jobIteration === null ? {} : { JobIteration: { Index: task.jobIteration } }),
+    NetworksAttachments: task.networks.flatMap(({ networkId, addresses }) => {
+      const network = networkOf(networkId);
+      if (!network) return [];
+      return [{ Network: attachedNetworkToJson(network), Addresses: addresses }];
+    }),
+  };
+}
+
+function statusToJson(status: TaskStatus): object {
+  const { container } = status;
+  return {
+    Timestamp: isoTime(status.timestampMs),
+    State: status.state,
+    Message: status.message,
+    ...some('Err', status.err),
+    ...(container && {
+      ContainerStatus: {
+        ContainerID: container.containerId,
+        PID: container.pid,
+        ExitCode: container.exitCode,
+      },
+    }),
+    PortStatus: some('Ports', status.hostPorts.map(portToJson)),
+  };
+}
+
+/** The network as the swarm object that it is (not the engine's view of it). */
+function attachedNetworkToJson(network: Network): object {
+  const { spec } = network;
+  const listed = networkToJson(network) as { IPAM: object };
+  return {
+    ID: network.id,
+    Version: { Index: network.meta.version },
+    CreatedAt: isoTime(network.meta.createdAtMs),
+    UpdatedAt: isoTime(network.meta.updatedAtMs),
+    Spec: {
+      Name: spec.name,
+      Labels: spec.labels,
+      DriverConfiguration: { Name: spec.driver, ...some('Options', spec.driverOptions) },
+      ...some('Ingress', spec.ingress),
+      ...some('Internal', spec.internal),
+      ...some('Attachable', spec.attachable),
+      Scope: 'swarm',
+    },
+    DriverState: {
+      Name: spec.driver,
+      ...(network.vxlanId === null
+        ? {}
+        : {
+            Options: {
+              'com.docker.network.driver.overlay.vxlanid_list': String(network.vxlanId),
+            },
+          }),
+    },
+    IPAMOptions: listed.IPAM,
+  };
+}
