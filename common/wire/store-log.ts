@@ -1,0 +1,113 @@
+/** The store's log entries and snapshot records <-> bytes. Knows what they look like, not what they do. */
+import { skep } from '../../proto/gen/skep.js';
+import { assertNever } from '../base/assert.ts';
+import { SkepError } from '../base/errors.ts';
+import type { ObjectKind } from '../model/object-kinds.ts';
+import { objectKindTable } from './objects.ts';
+import { bytesFromProto, enumTable, intFromProto, listFromProto } from './scalars.ts';
+
+export type StoreActionKind = 'create' | 'update' | 'remove';
+
+/** One write of a transaction. */
+export interface StoreAction {
+  readonly action: StoreActionKind;
+  readonly kind: ObjectKind;
+  readonly id: string;
+  /** version that the object must have at apply; 0 for `create` */
+  readonly expectedVersion: number;
+  /** encoded object; empty for `remove` */
+  readonly bytes: Uint8Array;
+}
+
+/** The payload of a log entry: all actions or none. */
+export interface StoreTransaction {
+  /** by which its proposer knows it again */
+  readonly transactionId: string;
+  readonly actions: readonly StoreAction[];
+}
+
+const actionTable = enumTable<StoreActionKind, skep.StoreActionKind>('store action', {
+  create: skep.StoreActionKind.STORE_ACTION_KIND_CREATE,
+  update: skep.StoreActionKind.STORE_ACTION_KIND_UPDATE,
+  remove: skep.StoreActionKind.STORE_ACTION_KIND_REMOVE,
+});
+
+export function encodeStoreTransaction(transaction: StoreTransaction): Uint8Array {
+  return skep.StoreTransaction.encode({
+    transactionId: transaction.transactionId,
+    actions: transaction.actions.map((action) => ({
+      action: actionTable.toProto(action.action),
+      kind: objectKindTable.toProto(action.kind),
+      expectedVersion: action.expectedVersion,
+      id: action.id,
+      object: action.bytes,
+    })),
+  }).finish();
+}
+
+function actionFromProto(m: skep.StoreAction.$Properties): StoreAction {
+  return {
+    action: actionTable.fromProto(m.action),
+    kind: objectKindTable.fromProto(m.kind),
+    id: m.id ?? '',
+    expectedVersion: intFromProto(m.expectedVersion, 'expectedVersion'),
+    bytes: bytesFromProto(m.object),
+  };
+}
+
+/** Bytes of the objects are views of `payload`. Throws `data-loss` for damaged input. */
+export function decodeStoreTransaction(payload: Uint8Array): StoreTransaction {
+  try {
+    const m = skep.StoreTransaction.decode(payload);
+    return {
+      transactionId: m.transactionId,
+      actions: listFromProto(m.actions, actionFromProto),
+    };
+  } catch (err) {
+    throw new SkepError('data-loss', 'decode store transaction', { cause: err });
+  }
+}
+
+/** What a snapshot's byte stream is made of: one header, the objects, one footer. */
+export type SnapshotRecord =
+  | { readonly type: 'header'; readonly format: number }
+  | { readonly type: 'object'; readonly kind: ObjectKind; readonly bytes: Uint8Array }
+  | { readonly type: 'footer'; readonly objectCount: number };
+
+function recordToProto(record: SnapshotRecord): skep.StoreSnapshotRecord.$Properties {
+  switch (record.type) {
+    case 'header':
+      return { header: { format: record.format } };
+    case 'object':
+      return { object: { kind: objectKindTable.toProto(record.kind), object: record.bytes } };
+    case 'footer':
+      return { footer: { objectCount: record.objectCount } };
+    default:
+      return assertNever(record, 'snapshot record');
+  }
+}
+
+export function encodeSnapshotRecord(record: SnapshotRecord): Uint8Array {
+  return skep.StoreSnapshotRecord.encode(recordToProto(record)).finish();
+}
+
+/** Bytes of an object are a view of `bytes`. Throws `data-loss` for damaged input. */
+export function decodeSnapshotRecord(bytes: Uint8Array): SnapshotRecord {
+  try {
+    const m = skep.StoreSnapshotRecord.decode(bytes);
+    if (m.object) {
+      return {
+        type: 'object',
+        kind: objectKindTable.fromProto(m.object.kind),
+        bytes: bytesFromProto(m.object.object),
+      };
+    }
+    if (m.header) return { type: 'header', format: m.header.format ?? 0 };
+    if (m.footer) {
+      return { type: 'footer', objectCount: intFromProto(m.footer.objectCount, 'objectCount') };
+    }
+  } catch (err) {
+    throw new SkepError('data-loss', 'decode snapshot record', { cause: err });
+  }
+  throw new SkepError('data-loss', 'decode snapshot record: it is empty or unknown');
+}
