@@ -1,0 +1,298 @@
+/**
+ * The directory of one raft node as a whole: its lock, its log, its snapshots, and how they fit
+ * together after a crash. Knows no roles, peers or time.
+ *
+ *   DIR/lock.<n>  DIR/wal/  DIR/snap/
+ */
+import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
+import { describeError, SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import {
+  type ConfState,
+  EMPTY_CONF_STATE,
+  EMPTY_HARD_STATE,
+  type Entry,
+  type HardState,
+} from '../raft/types.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { Keyring } from './crypt.ts';
+import { copyTree, type Disk, type DiskLock } from './disk.ts';
+import { Membership } from './membership.ts';
+import { SnapshotDir, type SnapshotId, type SnapshotReader } from './snapshot-files.ts';
+import { Wal, type WalOptions } from './wal.ts';
+import { CLUSTER_DIGEST_BYTES, type SnapshotMark } from './wal-format.ts';
+import type { WalContents, WalIdentity } from './wal-recovery.ts';
+
+export interface DurableOptions {
+  readonly disk: Disk;
+  readonly dir: string;
+  readonly raftId: number;
+  /** Keeps the directory of another cluster out. Default: not checked. */
+  readonly clusterId?: string;
+  readonly dek: Uint8Array;
+  /** Keys that files may still be under. */
+  readonly olderDeks?: readonly Uint8Array[];
+  readonly random: Random;
+  readonly log: Logger;
+  readonly segmentBytes?: number;
+  readonly smallSegmentBytes?: number;
+}
+
+/** Membership at a snapshot, in both views: the core's and ours. */
+export interface SnapshotHead extends SnapshotId {
+  readonly confState: ConfState;
+  readonly membership: Membership;
+}
+
+/** What the disk says at start. */
+export interface RecoveredState {
+  readonly hardState: HardState;
+  /** Null on a node that never had one: it joins and waits for its first. */
+  readonly snapshot: SnapshotHead | null;
+  /** Consecutive; from somewhere before `snapshot.index + 1` on. */
+  readonly entries: readonly Entry[];
+}
+
+/** Open directory. `close` releases everything; idempotent. */
+export class DurableState {
+  readonly wal: Wal;
+  readonly snapshots: SnapshotDir;
+  readonly recovered: RecoveredState;
+  readonly #lock: DiskLock;
+  #closed = false;
+
+  private constructor(
+    wal: Wal,
+    snapshots: SnapshotDir,
+    recovered: RecoveredState,
+    lock: DiskLock,
+  ) {
+    this.wal = wal;
+    this.snapshots = snapshots;
+    this.recovered = recovered;
+    this.#lock = lock;
+  }
+
+  /**
+   * @param expectation `new`: throws `already-exists` when a raft node lives there already;
+   *   `existing`: throws `not-found` when none does
+   */
+  static async open(
+    options: DurableOptions,
+    expectation: 'new' | 'existing',
+  ): Promise<DurableState> {
+    const { disk, dir } = options;
+    await disk.mkdir(`${dir}/wal`);
+    await disk.mkdir(`${dir}/snap`);
+    await disk.fsyncDir(dir);
+    await disk.fsyncDir(dirname(dir));
+    const lock = await disk.lock(dir);
+    try {
+      return await openLocked(options, expectation, lock);
+    } catch (err) {
+      await lock.release();
+      throw err;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      await this.wal.close();
+    } finally {
+      await this.#lock.release();
+    }
+  }
+
+  /** Internal to this file. */
+  static from(
+    wal: Wal,
+    snapshots: SnapshotDir,
+    recovered: RecoveredState,
+    lock: DiskLock,
+  ): DurableState {
+    return new DurableState(wal, snapshots, recovered, lock);
+  }
+}
+
+/** Copies the whole directory beside itself; returns where. Nobody may be writing. */
+export async function backUp(disk: Disk, dir: string, suffix: string): Promise<string> {
+  const target = `${dir}.${suffix}`;
+  await copyTree(disk, dir, target);
+  await disk.fsyncDir(dirname(dir));
+  return target;
+}
+
+async function openLocked(
+  options: DurableOptions,
+  expectation: 'new' | 'existing',
+  lock: DiskLock,
+): Promise<DurableState> {
+  const { disk, dir, random, log } = options;
+  const identity = identityOf(options);
+  const keyring = new Keyring(options.dek, options.olderDeks);
+  const walOptions: WalOptions = {
+    ...{ disk, keyring, random, identity, log },
+    dir: `${dir}/wal`,
+    ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
+    ...(options.smallSegmentBytes === undefined
+      ? {}
+      : { smallSegmentBytes: options.smallSegmentBytes }),
+  };
+  await expectPresence(disk, dir, expectation);
+  const { wal, contents } = await Wal.open(walOptions);
+  const snapshots = new SnapshotDir({ disk, keyring, random, identity, dir: `${dir}/snap` });
+  await snapshots.open();
+  const recovered = await recover(snapshots, contents, log);
+  return DurableState.from(wal, snapshots, recovered, lock);
+}
+
+function identityOf(options: DurableOptions): WalIdentity {
+  const digest = createHash('sha256').update(`skep cluster ${options.clusterId ?? ''}`).digest();
+  return { raftId: options.raftId, clusterDigest: digest.subarray(0, CLUSTER_DIGEST_BYTES) };
+}
+
+/** A bootstrap that died half-way may leave a snapshot without a log: that is not a raft node yet. */
+async function expectPresence(
+  disk: Disk,
+  dir: string,
+  expectation: 'new' | 'existing',
+): Promise<void> {
+  const names = await disk.readdir(`${dir}/wal`);
+  const present = names.some((name) => name.endsWith('.wal'));
+  if (expectation === 'existing' && !present) {
+    throw new SkepError('not-found', `open raft directory ${dir}: it holds no raft node`);
+  }
+  if (expectation === 'new' && present) {
+    throw new SkepError('already-exists', `create raft node in ${dir}: one lives there already`);
+  }
+}
+
+/**
+ * Finds the newest intact snapshot that belongs to the log and the entries that follow it. A
+ * snapshot belongs when the log says so (mark), or when the log holds its last entry (the crash came
+ * between file and mark). Throws `data-loss` when log and snapshots do not meet.
+ */
+async function recover(
+  dir: SnapshotDir,
+  contents: WalContents,
+  log: Logger,
+): Promise<RecoveredState> {
+  const found = await newestSnapshot(dir, contents, log);
+  const { hardState, entries } = contents;
+  if (found === null) return recoverEmpty(contents);
+  const first = entries[0];
+  if (first !== undefined && first.index > found.index + 1) {
+    throw new SkepError(
+      'data-loss',
+      `open raft log: it begins at index ${first.index}, the newest usable snapshot ends at ${found.index}: nothing was changed; restore the missing file, or join again as a new manager`,
+    );
+  }
+  const usable = reaches(entries, found) ? entries : [];
+  const lastIndex = Math.max(found.index, usable.at(-1)?.index ?? 0);
+  if (hardState.commit > lastIndex) {
+    throw new SkepError(
+      'data-loss',
+      `open raft log: it ends at index ${lastIndex}, but ${hardState.commit} was committed: nothing was changed; restore the missing file, or join again as a new manager`,
+    );
+  }
+  const commit = Math.max(hardState.commit, found.index);
+  return { hardState: { ...hardState, commit }, snapshot: found, entries: usable };
+}
+
+/** Entries that end before the snapshot, or disagree with it, are of no use any more. */
+function reaches(entries: readonly Entry[], snapshot: SnapshotId): boolean {
+  const first = entries[0];
+  if (first === undefined) return false;
+  if (first.index === snapshot.index + 1) return true;
+  return entries[snapshot.index - first.index]?.term === snapshot.term;
+}
+
+function recoverEmpty(contents: WalContents): RecoveredState {
+  const { marks, entries, hardState } = contents;
+  const mark = marks[0];
+  if (mark !== undefined || entries.length > 0) {
+    throw new SkepError(
+      'data-loss',
+      `open raft directory: snapshot ${mark?.term}-${mark?.index} is missing or damaged and the log does not go back further: nothing was changed; restore the file, or join again as a new manager`,
+    );
+  }
+  return { hardState: { ...EMPTY_HARD_STATE, ...hardState }, snapshot: null, entries: [] };
+}
+
+async function newestSnapshot(
+  dir: SnapshotDir,
+  contents: WalContents,
+  log: Logger,
+): Promise<SnapshotHead | null> {
+  for (const { index, term, path } of await dir.list()) {
+    if (!belongs({ index, term }, contents)) continue;
+    try {
+      const reader = await dir.read({ index, term });
+      await reader.close();
+      return { index, term, ...decodeSnapshotState(reader.membership) };
+    } catch (err) {
+      if (!(err instanceof SkepError) || err.code !== 'data-loss') throw err;
+      log.error({ path, reason: describeError(err) }, 'passed over a damaged snapshot');
+    }
+  }
+  return null;
+}
+
+function belongs(id: SnapshotId, contents: WalContents): boolean {
+  const same = (mark: SnapshotMark): boolean => mark.index === id.index && mark.term === id.term;
+  if (contents.marks.some(same)) return true;
+  const first = contents.entries[0];
+  return first !== undefined && contents.entries[id.index - first.index]?.term === id.term;
+}
+
+const STATE_FORMAT = 1;
+
+/** What a snapshot file holds beside the application's data. */
+export function encodeSnapshotState(confState: ConfState, membership: Membership): Uint8Array {
+  const writer = new ByteWriter().u8(STATE_FORMAT).u8(confState.autoLeave ? 1 : 0);
+  for (const key of CONF_LISTS) {
+    writer.u32(confState[key].length);
+    for (const raftId of confState[key]) writer.u64(raftId);
+  }
+  return writer.bytes(membership.encode()).finish();
+}
+
+const CONF_LISTS = ['voters', 'learners', 'votersOutgoing', 'learnersNext'] as const;
+
+/** Throws SkepError `data-loss` on bytes that are no such state. */
+export function decodeSnapshotState(bytes: Uint8Array): {
+  confState: ConfState;
+  membership: Membership;
+} {
+  try {
+    const reader = new ByteReader(bytes);
+    if (reader.u8() !== STATE_FORMAT) throw new RangeError('unknown format');
+    const autoLeave = reader.u8() === 1;
+    const lists: Record<(typeof CONF_LISTS)[number], number[]> = {
+      voters: [],
+      learners: [],
+      votersOutgoing: [],
+      learnersNext: [],
+    };
+    for (const key of CONF_LISTS) {
+      for (let left = reader.u32(); left > 0; left--) lists[key].push(reader.u64());
+    }
+    const confState: ConfState = { ...EMPTY_CONF_STATE, ...lists, autoLeave };
+    return { confState, membership: Membership.decode(reader.bytes()) };
+  } catch (cause) {
+    throw new SkepError('data-loss', 'decode membership of a snapshot', { cause });
+  }
+}
+
+/** The application's data alone, closing the file at the end. */
+export async function* dataOf(reader: SnapshotReader): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const { data } of reader.chunks()) yield data;
+  } finally {
+    await reader.close();
+  }
+}
