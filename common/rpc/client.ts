@@ -315,6 +315,7 @@ const asIs = (bytes: Buffer): Buffer => bytes;
 function streamParts(action: string, call: SurfaceCall) {
   return {
     action,
+    endMark: 'sent' as const,
     cancel: () => call.cancel(),
     failureOf: (err: unknown) => errorOfStatus(action, err as ServiceError),
   };

@@ -4,7 +4,10 @@
  */
 import type { NodeRole } from '../model/node.ts';
 
-/** Turns messages into bytes and back. `decode` throws on bytes that are no such message. */
+/**
+ * Turns messages into bytes and back. `decode` throws on bytes that are no such message. `encode`
+ * never gives a single zero byte (no protobuf encoding is one): it marks the end of request streams.
+ */
 export interface Codec<T> {
   encode(message: T): Uint8Array;
   decode(bytes: Uint8Array): T;

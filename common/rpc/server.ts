@@ -365,6 +365,7 @@ function decodeRequest<Req>(
 function streamParts(path: string, call: ServerSurfaceCall) {
   return {
     action: `serve ${path}`,
+    endMark: 'expected' as const,
     cancel: () => {
       call.emit('error', statusOfError(new SkepError('cancelled', `call ${path}: cut off`)));
     },

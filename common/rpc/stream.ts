@@ -5,6 +5,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { assert } from '../base/assert.ts';
 import { SkepError } from '../base/errors.ts';
+import { CancelledError } from '../base/lifecycle.ts';
 import { STREAM_HIGH_WATER_BYTES, STREAM_PENDING_BYTES_MAX } from './limits.ts';
 import type { Codec } from './method.ts';
 
@@ -42,9 +43,19 @@ export interface MessageStreamParts<In, Out> {
   readonly decode: Codec<In>['decode'] | null;
   readonly encode: Codec<Out>['encode'] | null;
   readonly cancel: () => void;
+  /** requests end with END_MARK: clients send it, servers expect it */
+  readonly endMark: 'sent' | 'expected';
   /** turns an `error` event into what readers and writers are told */
   readonly failureOf: (err: unknown) => unknown;
 }
+
+/**
+ * Last message of a stream of requests. To a server of grpc-js a stream that was reset looks like
+ * one that ended well, for some turns of the event loop; without this mark a cut stream would pass
+ * for a complete one. A zero byte alone is no protobuf message (field number 0), so it collides with
+ * none. The other direction needs no mark: there the final status tells.
+ */
+const END_MARK = Buffer.from([0]);
 
 /**
  * INVARIANTS: messages that arrived before a failure are delivered before it; the first failure is
@@ -62,9 +73,12 @@ export class MessageStream<In, Out> implements RpcStream<In, Out> {
   constructor(parts: MessageStreamParts<In, Out>) {
     this.#parts = parts;
     const { readable, writable } = parts;
+    let sawEnd = readable === null;
     if (readable) {
       readable.on('readable', () => this.#wakeReader?.());
       readable.on('end', () => {
+        sawEnd = true;
+        if (parts.endMark === 'expected' && !this.#readEnded) this.fail(new CancelledError());
         this.#readEnded = true;
         this.#wakeReader?.();
       });
@@ -74,7 +88,7 @@ export class MessageStream<In, Out> implements RpcStream<In, Out> {
     const source = (readable ?? writable)!;
     source.on('error', (err: unknown) => this.fail(parts.failureOf(err)));
     source.on('close', () => {
-      if (this.#readEnded && (this.#writeEnded || !writable)) return;
+      if (sawEnd && (this.#writeEnded || !writable)) return;
       this.fail(new SkepError('unavailable', `${parts.action}: the stream was closed`));
     });
   }
@@ -92,7 +106,8 @@ export class MessageStream<In, Out> implements RpcStream<In, Out> {
     for (;;) {
       signal?.throwIfAborted();
       const chunk: Uint8Array | null = readable.read();
-      if (chunk !== null) return this.#decode(decode, chunk);
+      if (chunk !== null && !this.#isEndMark(chunk)) return this.#decode(decode, chunk);
+      if (chunk !== null) this.#readEnded = true;
       if (this.#failure) throw this.#failure.reason;
       if (this.#readEnded) return null;
       await this.#waitReadable(signal);
@@ -143,7 +158,9 @@ export class MessageStream<In, Out> implements RpcStream<In, Out> {
   end(): void {
     if (this.#writeEnded || !this.#parts.writable) return;
     this.#writeEnded = true;
-    if (!this.#failure) this.#parts.writable.end();
+    if (this.#failure) return;
+    if (this.#parts.endMark === 'sent') this.#parts.writable.write(END_MARK);
+    this.#parts.writable.end();
   }
 
   cancel(reason?: unknown): void {
@@ -162,6 +179,10 @@ export class MessageStream<In, Out> implements RpcStream<In, Out> {
       this.cancel(err);
       throw err;
     }
+  }
+
+  #isEndMark(chunk: Uint8Array): boolean {
+    return this.#parts.endMark === 'expected' && chunk.length === 1 && chunk[0] === 0;
   }
 
   #isDrained(): boolean {
