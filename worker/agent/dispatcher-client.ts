@@ -1,0 +1,135 @@
+/**
+ * Opens the agent's stream to the leader: remembers the managers it was told of, follows a manager
+ * that names the leader, else asks one after the other.
+ */
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
+import { type Random, shuffled } from '../../common/base/random.ts';
+import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import { dispatcherSession } from '../../common/rpc/dispatcher-method.ts';
+import type { RpcClientPool } from '../../common/rpc/pool.ts';
+import type { RpcStream } from '../../common/rpc/stream.ts';
+import type { DispatcherDialer, DispatcherSession } from './agent.ts';
+
+export interface DispatcherClientOptions {
+  readonly pool: RpcClientPool;
+  /** where the managers' addresses are kept over restarts */
+  readonly file: string;
+  /** known before the first session, e.g. the one that this node joined by */
+  readonly seedAddresses: readonly string[];
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export class DispatcherClient implements DispatcherDialer {
+  readonly #options: DispatcherClientOptions;
+  #addresses: readonly string[];
+  /** where the leader was last seen or said to be */
+  #leader: string | null = null;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(options: DispatcherClientOptions) {
+    this.#options = options;
+    this.#addresses = options.seedAddresses;
+  }
+
+  /** Reads the remembered managers. */
+  async load(): Promise<void> {
+    try {
+      const kept = JSON.parse(await readFile(this.#options.file, 'utf8')) as string[];
+      this.#addresses = [...new Set([...kept, ...this.#options.seedAddresses])];
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') {
+        this.#options.log.warn({ err }, 'remembered managers unreadable');
+      }
+    }
+  }
+
+  /** A manager that is not the leader ends the stream with its first answer, naming the leader. */
+  async open(signal: AbortSignal): Promise<DispatcherSession> {
+    const candidates = this.#candidates();
+    let failure: unknown = new SkepError('unavailable', 'open agent session: no manager is known');
+    for (const address of candidates) {
+      try {
+        const stream = await this.#options.pool
+          .client(address)
+          .duplex(dispatcherSession, { signal });
+        this.#leader = address;
+        return new StreamSession(stream, (err) => this.#failed(address, err));
+      } catch (err) {
+        if (signal.aborted) throw signal.reason;
+        this.#failed(address, err);
+        failure = err;
+      }
+    }
+    throw failure;
+  }
+
+  learnManagers(managers: readonly { nodeId: string; address: string }[]): void {
+    const addresses = managers.map(({ address }) => address);
+    if (addresses.length === 0 || addresses.join() === this.#addresses.join()) return;
+    this.#addresses = addresses;
+    this.#saving = this.#saving.then(() => this.#save(addresses));
+  }
+
+  #candidates(): readonly string[] {
+    const others = shuffled(this.#addresses, this.#options.random);
+    if (this.#leader === null) return others;
+    return [this.#leader, ...others.filter((address) => address !== this.#leader)];
+  }
+
+  #failed(address: string, err: unknown): void {
+    const named = hasCode(err, 'not-leader') ? err.details['leaderAddress'] : undefined;
+    if (named) this.#leader = named;
+    else if (this.#leader === address) this.#leader = null;
+  }
+
+  async #save(addresses: readonly string[]): Promise<void> {
+    const { file, log } = this.#options;
+    try {
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      await writeFile(`${file}.new`, JSON.stringify(addresses));
+      await rename(`${file}.new`, file);
+    } catch (err) {
+      log.warn({ err }, 'managers could not be remembered');
+    }
+  }
+}
+
+class StreamSession implements DispatcherSession {
+  readonly #stream: RpcStream<DispatcherMessage, AgentMessage>;
+  readonly #onFailure: (err: unknown) => void;
+
+  constructor(
+    stream: RpcStream<DispatcherMessage, AgentMessage>,
+    onFailure: (err: unknown) => void,
+  ) {
+    this.#stream = stream;
+    this.#onFailure = onFailure;
+  }
+
+  send(message: AgentMessage): boolean {
+    try {
+      return this.#stream.write(message);
+    } catch (err) {
+      // The reader is told of the same failure and ends the session.
+      this.#stream.cancel(err);
+      return false;
+    }
+  }
+
+  async receive(signal: AbortSignal): Promise<DispatcherMessage | null> {
+    try {
+      return await this.#stream.next(signal);
+    } catch (err) {
+      if (!signal.aborted) this.#onFailure(err);
+      throw err;
+    }
+  }
+
+  close(): void {
+    this.#stream.cancel();
+  }
+}
