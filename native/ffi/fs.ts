@@ -1,0 +1,143 @@
+/**
+ * File-system calls that Node lacks: device nodes and extended attributes, and what overlayfs means
+ * by them (whiteouts, opaque directories). Plain libc, so it also works in worker threads.
+ */
+import { lstatSync, type Stats } from 'node:fs';
+import koffi, { type KoffiFunc } from 'koffi';
+import { errnoName, NativeError } from './library.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: koffi's own shape of a declared function
+type NativeCall = KoffiFunc<(...args: any[]) => any>;
+
+interface Libc {
+  readonly mknod: NativeCall;
+  readonly lsetxattr: NativeCall;
+  readonly lgetxattr: NativeCall;
+  readonly llistxattr: NativeCall;
+  readonly syncfs: NativeCall;
+}
+
+let libc: Libc | null = null;
+
+function load(): Libc {
+  if (libc === null) {
+    const self = koffi.load(null); // the C library that this process already runs on
+    libc = {
+      mknod: self.func('int mknod(const char *path, uint32_t mode, uint64_t dev)'),
+      lsetxattr: self.func(
+        'int lsetxattr(const char *path, const char *name, const uint8_t *value, size_t size, int flags)',
+      ),
+      lgetxattr: self.func(
+        'intptr_t lgetxattr(const char *path, const char *name, _Out_ uint8_t *value, size_t size)',
+      ),
+      llistxattr: self.func(
+        'intptr_t llistxattr(const char *path, _Out_ uint8_t *list, size_t size)',
+      ),
+      syncfs: self.func('int syncfs(int fd)'),
+    };
+  }
+  return libc;
+}
+
+function fail(syscall: string, detail: string): never {
+  throw new NativeError(errnoName(koffi.errno()), syscall, detail);
+}
+
+const S_IFIFO = 0o010000;
+const S_IFCHR = 0o020000;
+const S_IFBLK = 0o060000;
+const FILE_TYPE_BITS: Readonly<Record<SpecialFileKind, number>> = {
+  fifo: S_IFIFO,
+  'character-device': S_IFCHR,
+  'block-device': S_IFBLK,
+};
+
+export type SpecialFileKind = 'fifo' | 'character-device' | 'block-device';
+
+/** glibc's makedev: 12 bits of the major and 8 of the minor lie below, the rest above. */
+function deviceNumber(major: number, minor: number): bigint {
+  const [hi, lo] = [BigInt(major), BigInt(minor)];
+  return (
+    ((hi & 0xfffn) << 8n) | ((hi & 0xfffff000n) << 32n) | (lo & 0xffn) | ((lo & 0xffffff00n) << 12n)
+  );
+}
+
+/** Makes a device node or FIFO; `mode` = permission bits, subject to the umask. Throws NativeError. */
+export function makeNode(
+  path: string,
+  kind: SpecialFileKind,
+  mode: number,
+  major = 0,
+  minor = 0,
+): void {
+  const bits = FILE_TYPE_BITS[kind] | (mode & 0o7777);
+  if (load().mknod(path, bits, deviceNumber(major, minor)) !== 0) fail('mknod', path);
+}
+
+/** Sets an extended attribute of `path` itself (symlinks are not followed). Throws NativeError. */
+export function setXattr(path: string, name: string, value: Uint8Array): void {
+  if (load().lsetxattr(path, name, value, value.length, 0) !== 0) {
+    fail('lsetxattr', `${path} ${name}`);
+  }
+}
+
+const XATTR_VALUE_BYTES_MAX = 65_536; // XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h
+const ABSENT: readonly string[] = ['ENODATA', 'ENOTSUP', 'EOPNOTSUPP'];
+
+/** The value, or null when the attribute is absent or the file system has none. Throws NativeError. */
+export function getXattr(path: string, name: string): Buffer | null {
+  let buffer = Buffer.alloc(256);
+  let length: number = load().lgetxattr(path, name, buffer, buffer.length);
+  if (length < 0 && errnoName(koffi.errno()) === 'ERANGE') {
+    buffer = Buffer.alloc(XATTR_VALUE_BYTES_MAX);
+    length = load().lgetxattr(path, name, buffer, buffer.length);
+  }
+  if (length >= 0) return buffer.subarray(0, length);
+  if (ABSENT.includes(errnoName(koffi.errno()))) return null;
+  return fail('lgetxattr', `${path} ${name}`);
+}
+
+/** Names of the extended attributes of `path` itself. Throws NativeError. */
+export function listXattrs(path: string): string[] {
+  const buffer = Buffer.alloc(XATTR_VALUE_BYTES_MAX);
+  const length: number = load().llistxattr(path, buffer, buffer.length);
+  if (length >= 0) return buffer.toString('utf8', 0, length).split('\0').filter(Boolean);
+  if (ABSENT.includes(errnoName(koffi.errno()))) return [];
+  return fail('llistxattr', path);
+}
+
+/** Writes the whole file system of `fd` to disk, on a worker thread. Rejects with NativeError. */
+export function syncFileSystem(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    load().syncfs.async(fd, (err: Error | null, result: number) => {
+      if (err) reject(err);
+      else if (result !== 0) reject(new NativeError('EIO', 'syncfs', `fd ${fd}`));
+      else resolve();
+    });
+  });
+}
+
+/** In an overlayfs layer, "what lies below at this name is deleted": a character device 0:0. */
+export function makeWhiteout(path: string): void {
+  makeNode(path, 'character-device', 0);
+}
+
+export function isWhiteout(stats: Stats): boolean {
+  return stats.isCharacterDevice() && stats.rdev === 0;
+}
+
+const OVERLAY_OPAQUE = 'trusted.overlay.opaque';
+
+/** Makes a directory of an overlayfs layer hide the directories of its name below. Needs root. */
+export function setOpaque(directory: string): void {
+  setXattr(directory, OVERLAY_OPAQUE, Buffer.from('y'));
+}
+
+export function isOpaque(directory: string): boolean {
+  return getXattr(directory, OVERLAY_OPAQUE)?.toString() === 'y';
+}
+
+/** `lstat`, or null when nothing is there. */
+export function lstatOrNull(path: string): Stats | null {
+  return lstatSync(path, { throwIfNoEntry: false }) ?? null;
+}

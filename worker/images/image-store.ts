@@ -1,0 +1,414 @@
+/**
+ * The node's images: loads, pulls, names, lists and removes them and lends their unpacked layers to
+ * containers. Composes the rooms of this folder; knows nothing of tasks, mounts or the cluster.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import {
+  canonicalReference,
+  familiarReference,
+  parseImageReference,
+  withDefaultTag,
+} from '../../common/model/image-reference.ts';
+import { readImageArchive, type StoredImage } from './archive-reader.ts';
+import { writeImageArchive } from './archive-writer.ts';
+import { ContentStore } from './content-store.ts';
+import {
+  hostArchitecture,
+  type ImageConfig,
+  type ImageHistoryEntry,
+  type Platform,
+} from './image-config.ts';
+import { type ImageEntry, ImageIndex, moveTag } from './image-index.ts';
+import { type ImageRemoval, planRemoval } from './image-removal.ts';
+import { chainIds, LayerStore } from './layer-store.ts';
+import { PinStore } from './pin-store.ts';
+import type { ProgressListener } from './progress.ts';
+import { Puller } from './puller.ts';
+import type { RegistryAuth } from './registry-client.ts';
+
+export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
+export type { ProgressLine } from './progress.ts';
+export type { RegistryAuth } from './registry-client.ts';
+
+export interface ImageStoreOptions {
+  /** this store's own folder; made when missing. Not on overlayfs. Short: it is part of mount options */
+  readonly dir: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** `host`, `host:port` or CIDR: plain HTTP and unverified TLS are allowed there (always on loopback) */
+  readonly insecureRegistries: readonly string[];
+  /**
+   * Folders with `<host[:port]>/ca.crt` (and `client.cert`, `client.key`) for registries with their
+   * own CA; default: none but the system's CAs.
+   */
+  readonly certificateDirs?: readonly string[];
+}
+
+export interface ImageRecord {
+  /** `sha256:...` */
+  readonly id: string;
+  /** as people write them: `web:1` */
+  readonly repoTags: readonly string[];
+  /** `web@sha256:...` */
+  readonly repoDigests: readonly string[];
+  /** 0 when the image does not say */
+  readonly createdAtMs: number;
+  /** of the unpacked layers' files */
+  readonly sizeBytes: number;
+  /** `amd64`, `arm64`, ... */
+  readonly architecture: string;
+  readonly os: string;
+  readonly author: string;
+  readonly config: ImageConfig;
+  /** diff ids, bottom first */
+  readonly layers: readonly string[];
+  readonly history: readonly ImageHistoryEntry[];
+}
+
+export interface LoadedImage {
+  readonly id: string;
+  /** null = the archive gave it no name */
+  readonly reference: string | null;
+}
+
+/** How long blobs without an image are kept for the next attempt of a pull. */
+const UNUSED_BLOB_GRACE_MS = 24 * 3600 * 1000;
+
+/** What a load or pull is about to record: neither its blobs nor its layers may be swept. */
+interface Hold {
+  readonly blobs: Set<string>;
+  readonly chainIds: Set<string>;
+}
+
+export class ImageStore {
+  readonly #options: ImageStoreOptions;
+  readonly #log: Logger;
+  readonly #content: ContentStore;
+  readonly #layers: LayerStore;
+  readonly #index: ImageIndex;
+  readonly #pins: PinStore;
+  readonly #puller: Puller;
+  readonly #holds = new Set<Hold>();
+  readonly #architecture = hostArchitecture(process.arch);
+
+  constructor(options: ImageStoreOptions) {
+    this.#options = options;
+    this.#log = options.log.child({ component: 'images' });
+    this.#content = new ContentStore(options.dir, options.random);
+    this.#layers = new LayerStore(options.dir, this.#content, this.#log);
+    this.#index = new ImageIndex(options.dir, this.#content, this.#log);
+    this.#pins = new PinStore(join(options.dir, 'pins'));
+    this.#puller = new Puller({
+      content: this.#content,
+      clock: options.clock,
+      random: options.random,
+      log: this.#log,
+      architecture: this.#architecture,
+      insecureRegistries: options.insecureRegistries,
+      certificateDirs: options.certificateDirs ?? [],
+    });
+  }
+
+  /** Usable afterwards; whatever a crash left half-made is gone. */
+  async start(): Promise<void> {
+    await mkdir(this.#emptyLayerDir, { recursive: true, mode: 0o755 });
+    await this.#content.start();
+    await this.#layers.start();
+    await this.#index.start();
+    await this.#pins.start();
+    await this.#sweep(null);
+  }
+
+  async stop(): Promise<void> {
+    await this.#puller.stop();
+    await this.#layers.stop();
+    await this.#index.settled();
+  }
+
+  /** Newest first. */
+  list(): ImageRecord[] {
+    const records = this.#index.list().map(recordOf);
+    return records.sort((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? -1 : 1));
+  }
+
+  /** By id, name (`:latest` understood), `name@digest` or unique id prefix. */
+  get(reference: string): ImageRecord | undefined {
+    const found = this.#index.find(reference);
+    return found && recordOf(found.entry);
+  }
+
+  /**
+   * Takes a docker-archive or OCI layout, plain or gzip, from `tar` to its end. Rejects with
+   * `invalid-argument` (no such archive), `data-loss` (a digest does not match).
+   */
+  async load(
+    tar: Readable,
+    onProgress: ProgressListener = () => {},
+    signal?: AbortSignal,
+  ): Promise<LoadedImage[]> {
+    return this.#holding(async (hold) => {
+      const images = await readImageArchive(
+        this.#content,
+        tar,
+        this.#architecture,
+        (digest) => hold.blobs.add(digest),
+        signal,
+      );
+      const loaded: LoadedImage[] = [];
+      for (const image of images) {
+        const tags = image.references.map((r) => canonicalReference(withDefaultTag(r)));
+        await this.#record(image, hold, tags, []);
+        for (const reference of image.references) {
+          const name = familiarReference(withDefaultTag(reference));
+          loaded.push({ id: image.id, reference: name });
+          onProgress({ stream: `Loaded image: ${name}\n` });
+        }
+        if (image.references.length > 0) continue;
+        loaded.push({ id: image.id, reference: null });
+        onProgress({ stream: `Loaded image ID: ${image.id}\n` });
+      }
+      return loaded;
+    });
+  }
+
+  /**
+   * Fetches the image from its registry, for this machine's architecture, and names it so. Rejects
+   * with the registry's own words: `not-found`, `unauthenticated`, `permission-denied`, ...
+   */
+  async pull(
+    reference: string,
+    auth: RegistryAuth | null,
+    onProgress: ProgressListener = () => {},
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
+    const wanted = withDefaultTag(parseImageReference(reference));
+    return this.#holding(async (hold) => {
+      const pulled = await this.#puller.pull(wanted, auth, {
+        hold: (digest) => hold.blobs.add(digest),
+        onProgress,
+        ...(signal && { signal }),
+      });
+      const before = this.#index.get(pulled.id);
+      // As Docker: a pull by digest gives the image no tag.
+      const tags = wanted.digest === null ? [canonicalReference(wanted)] : [];
+      const digests = pulled.digests.map((d) => `${wanted.domain}/${wanted.path}@${d}`);
+      await this.#record(pulled, hold, tags, digests);
+      const name = familiarReference(wanted);
+      onProgress({ status: `Digest: ${pulled.digests[0]}` });
+      onProgress({
+        status: before
+          ? `Status: Image is up to date for ${name}`
+          : `Status: Downloaded newer image for ${name}`,
+      });
+      return recordOf(this.#require(pulled.id));
+    });
+  }
+
+  /** Asks the registry what a name means now, without fetching the image. Errors as `pull`. */
+  async resolveDigest(
+    reference: string,
+    auth: RegistryAuth | null,
+    signal?: AbortSignal,
+  ): Promise<{ digest: string; platforms: Platform[] }> {
+    return this.#puller.resolve(withDefaultTag(parseImageReference(reference)), auth, signal);
+  }
+
+  /** Gives an image one more name; takes the name from another image that has it. */
+  async tag(source: string, target: string): Promise<void> {
+    const { id } = this.#require(source);
+    const reference = withDefaultTag(parseImageReference(target));
+    if (reference.digest !== null) {
+      throw new SkepError(
+        'invalid-argument',
+        `tag ${target}: refusing to create a tag with a digest`,
+      );
+    }
+    await this.#index.update((images) => moveTag(images, id, canonicalReference(reference)));
+  }
+
+  /**
+   * Removes a name, and with the last name the image. Rejects with `not-found`, or `conflict` while
+   * a container uses it (`force` removes the name even so; the layers stay until it is gone).
+   */
+  async remove(reference: string, options: { force: boolean }): Promise<ImageRemoval> {
+    const outcome = await this.#index.update((images) => {
+      const found = this.#index.find(reference);
+      if (!found) throw noSuchImage(reference);
+      const plan = planRemoval(found, this.#pins.containersOf(found.entry.id), options.force);
+      if (plan.remaining === null) images.delete(found.entry.id);
+      else images.set(found.entry.id, plan.remaining);
+      return { untagged: plan.untagged, gone: plan.remaining ? null : found.entry };
+    });
+    if (outcome.gone === null) return { untagged: outcome.untagged, deleted: [] };
+    const layers = await this.#sweep(outcome.gone);
+    return { untagged: outcome.untagged, deleted: [outcome.gone.id, ...layers] };
+  }
+
+  /** A docker-archive (and OCI layout at once) of these images, made while it is read. */
+  save(references: readonly string[]): Readable {
+    const images = references.map((reference) => {
+      const found = this.#index.find(reference);
+      if (!found) throw noSuchImage(reference);
+      const named = found.reference !== null && found.reference.digest === null;
+      const tags = named ? [canonicalReference(found.reference)] : found.entry.repoTags;
+      return { entry: found.entry, tags };
+    });
+    return writeImageArchive(this.#content, images);
+  }
+
+  /**
+   * Lower directories of the image, topmost first, and a pin: until `releaseRootfs` neither the
+   * image nor its layers can be removed. Survives restarts; a second call with the same arguments
+   * is harmless. Rejects with `not-found`, `conflict` when the container has another image.
+   */
+  async acquireRootfs(
+    containerId: string,
+    imageId: string,
+  ): Promise<{ lowerDirs: readonly string[] }> {
+    const entry = this.#require(imageId);
+    const isNew = await this.#pins.add(containerId, entry.id);
+    try {
+      await this.#index.settled();
+      this.#require(entry.id); // a removal may have been under way before the pin
+      await this.#layers.ensure(entry.layers); // unpacked already, unless a power cut undid it
+      const lowerDirs = this.#layers.lowerDirs(entry.document.diffIds);
+      return { lowerDirs: lowerDirs.length > 0 ? lowerDirs : [this.#emptyLayerDir] };
+    } catch (err) {
+      if (isNew) await this.#pins.remove(containerId);
+      throw err;
+    }
+  }
+
+  /** Idempotent. */
+  async releaseRootfs(containerId: string): Promise<void> {
+    await this.#pins.remove(containerId);
+  }
+
+  /** Containers that hold an image, for the owner's sweep of those it no longer knows. */
+  pinnedContainers(): string[] {
+    return this.#pins.containers();
+  }
+
+  /** overlayfs wants at least one lower directory; an image may have no layer (`FROM scratch`). */
+  get #emptyLayerDir(): string {
+    return join(this.#options.dir, 'empty');
+  }
+
+  #require(reference: string): ImageEntry {
+    const found = this.#index.find(reference);
+    if (!found) throw noSuchImage(reference);
+    return found.entry;
+  }
+
+  /** Unpacks, then makes the image visible under its names. */
+  async #record(
+    image: StoredImage,
+    hold: Hold,
+    tags: readonly string[],
+    digests: readonly string[],
+  ): Promise<void> {
+    hold.blobs.add(image.manifestDigest).add(image.id);
+    const chain = chainIds(image.document.diffIds);
+    for (const chainId of chain) hold.chainIds.add(chainId);
+    for (const layer of image.layers) hold.blobs.add(layer.blob);
+    await this.#layers.ensure(image.layers);
+    const sizeBytes = chain.reduce((sum, id) => sum + (this.#layers.sizeBytes(id) ?? 0), 0);
+    await this.#index.update((images) => {
+      const known = images.get(image.id);
+      images.set(image.id, {
+        id: image.id,
+        document: image.document,
+        // Two manifests can share a config (other compression): the blobs we know stay in use.
+        layers: known?.layers ?? image.layers,
+        manifestDigest: known?.manifestDigest ?? image.manifestDigest,
+        repoTags: known?.repoTags ?? [],
+        repoDigests: [...new Set([...(known?.repoDigests ?? []), ...digests])],
+        sizeBytes,
+      });
+      for (const tag of tags) moveTag(images, image.id, tag);
+    });
+    this.#layers.persistLater();
+    this.#log.info({ imageId: image.id, tags }, 'image recorded');
+  }
+
+  async #holding<T>(work: (hold: Hold) => Promise<T>): Promise<T> {
+    const hold: Hold = { blobs: new Set(), chainIds: new Set() };
+    this.#holds.add(hold);
+    try {
+      return await work(hold);
+    } finally {
+      this.#holds.delete(hold);
+    }
+  }
+
+  /**
+   * Removes blobs and layers that nothing refers to; returns the layers. Young blobs that were not
+   * of the image just removed stay: they are what an interrupted pull goes on with.
+   */
+  async #sweep(gone: ImageEntry | null): Promise<string[]> {
+    const ofGone = new Set(gone === null ? [] : blobsOf(gone));
+    const oldMs = this.#options.clock.wallMs() - UNUSED_BLOB_GRACE_MS;
+    for (const digest of await this.#content.list()) {
+      if (this.#isBlobUsed(digest)) continue;
+      if (ofGone.has(digest) || this.#content.modifiedMs(digest) < oldMs) {
+        this.#content.remove(digest);
+      }
+    }
+    const removed: string[] = [];
+    for (const chainId of this.#layers.list()) {
+      if (this.#isLayerUsed(chainId)) continue;
+      this.#layers.remove(chainId);
+      removed.push(chainId);
+    }
+    return removed;
+  }
+
+  #isBlobUsed(digest: string): boolean {
+    for (const hold of this.#holds) if (hold.blobs.has(digest)) return true;
+    return this.#index.list().some((entry) => blobsOf(entry).includes(digest));
+  }
+
+  #isLayerUsed(chainId: string): boolean {
+    for (const hold of this.#holds) if (hold.chainIds.has(chainId)) return true;
+    return this.#index.list().some((entry) => chainIds(entry.document.diffIds).includes(chainId));
+  }
+}
+
+function blobsOf(entry: ImageEntry): string[] {
+  return [entry.id, entry.manifestDigest, ...entry.layers.map((layer) => layer.blob)];
+}
+
+function noSuchImage(reference: string): SkepError {
+  let name = reference;
+  try {
+    name = familiarReference(withDefaultTag(parseImageReference(reference)));
+  } catch {
+    // an id or nonsense: shown as it was given
+  }
+  return new SkepError('not-found', `No such image: ${name}`);
+}
+
+function recordOf(entry: ImageEntry): ImageRecord {
+  const { document } = entry;
+  const familiar = (name: string): string => familiarReference(parseImageReference(name));
+  return {
+    id: entry.id,
+    repoTags: entry.repoTags.map(familiar),
+    repoDigests: entry.repoDigests.map(familiar),
+    createdAtMs: document.createdAtMs,
+    sizeBytes: entry.sizeBytes,
+    architecture: document.architecture,
+    os: document.os,
+    author: document.author,
+    config: document.config,
+    layers: document.diffIds,
+    history: document.history,
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * Which container uses which image: one small file per container, so that pins outlive the daemon.
+ * No fsync: containers do not outlive the power cut that would lose one.
+ */
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SkepError } from '../../common/base/errors.ts';
+
+const CONTAINER_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
+
+export class PinStore {
+  readonly #dir: string;
+  /** container id -> image id */
+  readonly #pins = new Map<string, string>();
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.#dir)) {
+      if (name.endsWith('.new')) await rm(join(this.#dir, name));
+      else this.#pins.set(name, await readFile(join(this.#dir, name), 'utf8'));
+    }
+  }
+
+  containers(): string[] {
+    return [...this.#pins.keys()];
+  }
+
+  containersOf(imageId: string): string[] {
+    return [...this.#pins].filter(([, image]) => image === imageId).map(([container]) => container);
+  }
+
+  /** Holds from the moment of the call. False when it was held already. */
+  async add(containerId: string, imageId: string): Promise<boolean> {
+    if (!CONTAINER_ID.test(containerId) || containerId.endsWith('.new')) {
+      throw new SkepError(
+        'invalid-argument',
+        `pin image: container id ${containerId} is malformed`,
+      );
+    }
+    const held = this.#pins.get(containerId);
+    if (held === imageId) return false;
+    if (held !== undefined) {
+      throw new SkepError('conflict', `pin image: container ${containerId} already uses ${held}`);
+    }
+    this.#pins.set(containerId, imageId);
+    const path = join(this.#dir, containerId);
+    await writeFile(`${path}.new`, imageId);
+    await rename(`${path}.new`, path);
+    return true;
+  }
+
+  /** Idempotent. */
+  async remove(containerId: string): Promise<void> {
+    if (!this.#pins.delete(containerId)) return;
+    await rm(join(this.#dir, containerId), { force: true });
+  }
+}

@@ -1,0 +1,13 @@
+/** Lines of progress in the shape of Docker's JSON stream: one object per line, sent on as it is. */
+
+export interface ProgressLine {
+  /** short id of the layer that `status` is about */
+  readonly id?: string;
+  readonly status?: string;
+  /** bytes */
+  readonly progressDetail?: { readonly current: number; readonly total: number };
+  /** text to print as it is */
+  readonly stream?: string;
+}
+
+export type ProgressListener = (line: ProgressLine) => void;

@@ -1,0 +1,325 @@
+/**
+ * Brings an image from its registry into the content store: manifest, platform choice, parallel
+ * verified blobs, another attempt after passing trouble. Records and unpacks nothing.
+ */
+import { Backoff } from '../../common/base/backoff.ts';
+import type { Clock } from '../../common/base/clock.ts';
+import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
+import { CancelledError } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import { familiarReference, type ImageReference } from '../../common/model/image-reference.ts';
+import { type HoldBlob, pairLayers, type StoredImage } from './archive-reader.ts';
+import { type ContentStore, type Ingest, sha256Digest } from './content-store.ts';
+import {
+  choosePlatform,
+  type Descriptor,
+  type ManifestDocument,
+  type Platform,
+  parseImageDocument,
+  parseManifest,
+} from './image-config.ts';
+import type { ProgressListener } from './progress.ts';
+import { type RegistryAuth, RegistryClient } from './registry-client.ts';
+import { InsecureList, RegistryEndpoint, registryHost } from './registry-endpoint.ts';
+import { connectionError, isTransient } from './registry-errors.ts';
+
+/** Blobs under way at once, over all pulls (Docker: 3 for each). */
+const DOWNLOADS_MAX = 4;
+const ATTEMPTS_MAX = 5;
+const BACKOFF = { baseMs: 250, maxMs: 5_000 };
+const PROGRESS_PERIOD_MS = 100;
+const SHORT_ID_LENGTH = 12;
+
+export interface PullerOptions {
+  readonly content: ContentStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** GOARCH of this machine */
+  readonly architecture: string;
+  readonly insecureRegistries: readonly string[];
+  readonly certificateDirs: readonly string[];
+}
+
+export interface PullContext {
+  /** told of each blob before it is looked for */
+  readonly hold: HoldBlob;
+  readonly onProgress: ProgressListener;
+  readonly signal?: AbortSignal;
+}
+
+export interface PulledImage extends StoredImage {
+  /** what the name stood for in the registry: the digest of the manifest or of the index */
+  readonly digests: readonly string[];
+}
+
+interface Download extends PullContext {
+  readonly client: RegistryClient;
+  readonly descriptor: Descriptor;
+  readonly signal: AbortSignal;
+}
+
+export class Puller {
+  readonly #options: PullerOptions;
+  readonly #insecure: InsecureList;
+  readonly #endpoints = new Map<string, RegistryEndpoint>();
+  readonly #downloads = new Map<string, Promise<void>>();
+  readonly #abort = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+  #slots = DOWNLOADS_MAX;
+  #waiting: (() => void)[] = [];
+
+  /** Throws `invalid-argument` for a malformed insecure registry. */
+  constructor(options: PullerOptions) {
+    this.#options = options;
+    this.#insecure = new InsecureList(options.insecureRegistries);
+  }
+
+  /** Aborts what runs. */
+  async stop(): Promise<void> {
+    this.#abort.abort(new CancelledError());
+    await Promise.allSettled(this.#running);
+    for (const endpoint of this.#endpoints.values()) endpoint.close();
+  }
+
+  /** Rejects with `pull <name> from <registry>: <the registry's words>`. */
+  pull(
+    reference: ImageReference,
+    auth: RegistryAuth | null,
+    context: PullContext,
+  ): Promise<PulledImage> {
+    return this.#attempt('pull', reference, context.signal, (signal) =>
+      this.#pull(reference, this.#client(reference, auth), { ...context, signal }),
+    );
+  }
+
+  /** The digest that the name stands for now, and for which platforms. Stores nothing. */
+  resolve(
+    reference: ImageReference,
+    auth: RegistryAuth | null,
+    signal?: AbortSignal,
+  ): Promise<{ digest: string; platforms: Platform[] }> {
+    return this.#attempt('resolve', reference, signal, async (own) => {
+      const client = this.#client(reference, auth);
+      const { bytes, digest } = await this.#manifest(client, manifestName(reference), own);
+      const manifest = parseManifest(bytes);
+      if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
+      const { body } = await client.blob(manifest.config.digest, 0, own);
+      const chunks: Buffer[] = [];
+      for await (const chunk of body as AsyncIterable<Buffer>) chunks.push(chunk);
+      const { architecture, os } = parseImageDocument(Buffer.concat(chunks));
+      return { digest, platforms: [{ architecture, os }] };
+    });
+  }
+
+  async #attempt<T>(
+    verb: string,
+    reference: ImageReference,
+    signal: AbortSignal | undefined,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const own = signal ? AbortSignal.any([signal, this.#abort.signal]) : this.#abort.signal;
+    const run = work(own).catch((err: unknown) => {
+      if (own.aborted) throw own.reason;
+      const cause = connectionError(err);
+      const code: ErrorCode = cause instanceof SkepError ? cause.code : 'internal';
+      const name = familiarReference({ ...reference, domain: 'docker.io' });
+      throw new SkepError(code, `${verb} ${name} from ${reference.domain}`, { cause });
+    });
+    this.#running.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
+  #client(reference: ImageReference, auth: RegistryAuth | null): RegistryClient {
+    const host = registryHost(reference.domain);
+    let endpoint = this.#endpoints.get(host);
+    if (!endpoint) {
+      endpoint = new RegistryEndpoint({
+        clock: this.#options.clock,
+        host,
+        insecure: this.#insecure.has(host),
+        certificateDirs: this.#options.certificateDirs,
+      });
+      this.#endpoints.set(host, endpoint);
+    }
+    return new RegistryClient(endpoint, reference.path, auth);
+  }
+
+  async #pull(
+    reference: ImageReference,
+    client: RegistryClient,
+    context: PullContext & { signal: AbortSignal },
+  ): Promise<PulledImage> {
+    const { content, architecture } = this.#options;
+    const { onProgress, hold, signal } = context;
+    const tag = reference.tag ?? reference.digest!;
+    onProgress({ id: tag, status: `Pulling from ${reference.path}` });
+    const top = await this.#manifest(client, manifestName(reference), signal);
+    let { bytes, digest: manifestDigest } = top;
+    let manifest = parseManifest(bytes);
+    if (manifest.kind === 'index') {
+      const chosen = choosePlatform(manifest.manifests, architecture);
+      ({ bytes, digest: manifestDigest } = await this.#manifest(client, chosen.digest, signal));
+      manifest = parseManifest(bytes);
+    }
+    if (manifest.kind === 'index') {
+      throw new SkepError('unimplemented', 'read image manifest: an index inside an index');
+    }
+    refuseUnsupported(manifest.layers);
+    await content.put(bytes, hold);
+    const id = manifest.config.digest;
+    const silent: ProgressListener = () => {};
+    await this.#ensureBlob({
+      ...context,
+      client,
+      descriptor: manifest.config,
+      onProgress: silent,
+    });
+    const document = parseImageDocument(await content.read(id));
+    const digests = manifest.layers.map((layer) => layer.digest);
+    const layers = pairLayers(document, digests);
+    const unique = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
+    await Promise.all(
+      [...unique.values()].map((descriptor) =>
+        this.#ensureBlob({ ...context, client, descriptor }),
+      ),
+    );
+    return { id, manifestDigest, document, layers, digests: [top.digest] };
+  }
+
+  async #manifest(
+    client: RegistryClient,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{ bytes: Buffer; digest: string }> {
+    const bytes = await this.#retrying(signal, () => client.manifest(name, signal));
+    const digest = sha256Digest(bytes);
+    if (name.startsWith('sha256:') && digest !== name) {
+      throw new SkepError('data-loss', `verify manifest ${name}: its content hashes to ${digest}`);
+    }
+    return { bytes, digest };
+  }
+
+  /** Once for all who want the blob; whoever waited for a download that failed tries it itself. */
+  async #ensureBlob(download: Download): Promise<void> {
+    const { descriptor, onProgress } = download;
+    const id = descriptor.digest.slice('sha256:'.length).slice(0, SHORT_ID_LENGTH);
+    download.hold(descriptor.digest);
+    for (;;) {
+      if (this.#options.content.has(descriptor.digest)) {
+        onProgress({ id, status: 'Already exists' });
+        return;
+      }
+      const other = this.#downloads.get(descriptor.digest);
+      if (!other) break;
+      await other.catch(() => {});
+      download.signal.throwIfAborted();
+    }
+    onProgress({ id, status: 'Pulling fs layer', progressDetail: { current: 0, total: 0 } });
+    const own = this.#download(download, id).finally(() =>
+      this.#downloads.delete(descriptor.digest),
+    );
+    this.#downloads.set(descriptor.digest, own);
+    await own;
+    onProgress({ id, status: 'Download complete' });
+  }
+
+  async #download(download: Download, id: string): Promise<void> {
+    await this.#acquireSlot(download.signal);
+    let ingest: Ingest | null = null;
+    try {
+      const target = await this.#options.content.ingest();
+      ingest = target;
+      await this.#retrying(download.signal, () => this.#receive(download, target, id));
+      await target.commit(download.descriptor.digest);
+    } finally {
+      await ingest?.abort();
+      this.#releaseSlot();
+    }
+  }
+
+  /** Goes on where an earlier attempt broke off. */
+  async #receive(download: Download, ingest: Ingest, id: string): Promise<void> {
+    const { client, descriptor, signal, onProgress } = download;
+    const { body, offset } = await client.blob(descriptor.digest, ingest.sizeBytes, signal);
+    try {
+      if (offset !== ingest.sizeBytes) await ingest.restart();
+      const { clock } = this.#options;
+      let shownMs = clock.monotonicMs();
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        signal.throwIfAborted();
+        if (ingest.sizeBytes + chunk.length > descriptor.sizeBytes) {
+          throw new SkepError(
+            'data-loss',
+            `verify ${descriptor.digest}: longer than the ${descriptor.sizeBytes} bytes announced`,
+          );
+        }
+        await ingest.write(chunk);
+        if (clock.monotonicMs() - shownMs < PROGRESS_PERIOD_MS) continue;
+        shownMs = clock.monotonicMs();
+        const progressDetail = { current: ingest.sizeBytes, total: descriptor.sizeBytes };
+        onProgress({ id, status: 'Downloading', progressDetail });
+      }
+    } finally {
+      body.destroy();
+    }
+  }
+
+  async #retrying<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const backoff = new Backoff(BACKOFF, this.#options.random);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (err) {
+        if (signal.aborted || attempt === ATTEMPTS_MAX || !isTransient(err)) throw err;
+        this.#options.log.debug({ err, attempt }, 'registry request failed');
+        await this.#options.clock.sleep(backoff.nextDelayMs(), signal);
+      }
+    }
+  }
+
+  async #acquireSlot(signal: AbortSignal): Promise<void> {
+    while (this.#slots === 0) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    if (signal.aborted) {
+      this.#waiting.shift()?.(); // the slot is the next one's
+      throw signal.reason;
+    }
+    this.#slots--;
+  }
+
+  #releaseSlot(): void {
+    this.#slots++;
+    this.#waiting.shift()?.();
+  }
+}
+
+function manifestName(reference: ImageReference): string {
+  return reference.digest ?? reference.tag!;
+}
+
+function platformsOf(index: Extract<ManifestDocument, { kind: 'index' }>): Platform[] {
+  return index.manifests
+    .map((m) => ({
+      architecture: m.platform?.architecture ?? '',
+      os: m.platform?.os ?? '',
+    }))
+    .filter(({ os }) => os !== '' && os !== 'unknown'); // attestations are no platform
+}
+
+function refuseUnsupported(layers: readonly Descriptor[]): void {
+  for (const { mediaType, digest } of layers) {
+    if (/foreign|nondistributable/.test(mediaType)) {
+      throw new SkepError('unimplemented', `layer ${digest} is not distributed by the registry`);
+    }
+    if (/zstd$/.test(mediaType)) {
+      throw new SkepError('unimplemented', `layer ${digest}: zstd compression is not supported`);
+    }
+  }
+}

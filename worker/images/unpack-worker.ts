@@ -1,0 +1,89 @@
+/**
+ * The worker thread that unpacks layers: one job at a time, blob file -> directory. Everything it
+ * touches is synchronous except reading and inflating. Knows nothing of the store.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, createReadStream, mkdirSync, openSync, readSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { parentPort } from 'node:worker_threads';
+import { createGunzip } from 'node:zlib';
+import { describeError, type ErrorCode, SkepError } from '../../common/base/errors.ts';
+import { compressionOf } from './compression.ts';
+import { type LayerSummary, LayerWriter } from './layer-writer.ts';
+import { TarReader } from './tar-reader.ts';
+
+export interface UnpackJob {
+  readonly blobPath: string;
+  /** digest of the uncompressed tar, checked */
+  readonly diffId: string;
+  /** absolute; made by the job, must not exist */
+  readonly targetDir: string;
+}
+
+export type UnpackReply =
+  | { readonly kind: 'done'; readonly summary: LayerSummary }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string };
+
+const READ_BYTES = 256 * 1024;
+
+function readMagic(path: string): Buffer {
+  const magic = Buffer.alloc(8);
+  const fd = openSync(path, 'r');
+  try {
+    return magic.subarray(0, readSync(fd, magic, 0, magic.length, 0));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openLayer(path: string): Readable {
+  const file = createReadStream(path, { highWaterMark: READ_BYTES });
+  const compression = compressionOf(readMagic(path));
+  if (compression === 'none') return file;
+  if (compression === 'gzip') {
+    const inflated = createGunzip({ chunkSize: READ_BYTES });
+    file.on('error', (err) => inflated.destroy(err));
+    return file.pipe(inflated);
+  }
+  file.destroy();
+  throw new SkepError('unimplemented', `unpack layer: ${compression} compression is not supported`);
+}
+
+async function unpack(job: UnpackJob): Promise<LayerSummary> {
+  mkdirSync(job.targetDir, { mode: 0o755 });
+  const writer = new LayerWriter(job.targetDir);
+  const reader = new TarReader(writer);
+  const hash = createHash('sha256');
+  const input = openLayer(job.blobPath);
+  try {
+    for await (const chunk of input as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      reader.push(chunk);
+    }
+    reader.finish();
+    const actual = `sha256:${hash.digest('hex')}`;
+    if (actual !== job.diffId) {
+      throw new SkepError(
+        'data-loss',
+        `verify layer ${job.diffId}: its content hashes to ${actual}`,
+      );
+    }
+    return writer.finish();
+  } finally {
+    input.destroy();
+    writer.close();
+  }
+}
+
+async function reply(job: UnpackJob): Promise<UnpackReply> {
+  try {
+    return { kind: 'done', summary: await unpack(job) };
+  } catch (err) {
+    const code = err instanceof SkepError ? err.code : 'internal';
+    return { kind: 'failed', code, message: describeError(err) };
+  }
+}
+
+parentPort?.on('message', (job: UnpackJob) => {
+  void reply(job).then((answer) => parentPort?.postMessage(answer)); // reply never rejects
+});
