@@ -12,6 +12,7 @@ import { Tracker } from './tracker.ts';
 import {
   type HardState,
   type Message,
+  type MessageType,
   message,
   NO_NODE,
   type NodeId,
@@ -21,6 +22,28 @@ import {
 
 /** Fields of a message to send; sender and term are filled in. */
 export type Outgoing = Partial<Message> & Pick<Message, 'type' | 'to'>;
+
+export type MessageHandler = (raft: RaftState, message: Message) => void;
+/** What a role does with each type; types that are absent are not for it. */
+export type MessageHandlers = Readonly<Partial<Record<MessageType, MessageHandler>>>;
+
+/** They promise that something is durable. */
+const PROMISES: ReadonlySet<MessageType> = new Set([
+  'append-response',
+  'vote-response',
+  'pre-vote-response',
+]);
+
+/** A pre-vote speaks of a term that the node has not reached: their senders decide. */
+const ELECTION: ReadonlySet<MessageType> = new Set([
+  'vote',
+  'vote-response',
+  'pre-vote',
+  'pre-vote-response',
+]);
+
+/** Forwarded to the leader as if local: they must not be dropped for their term. */
+const TERMLESS: ReadonlySet<MessageType> = new Set(['propose', 'read-index']);
 
 export class RaftState {
   readonly config: CompleteRaftConfig;
@@ -84,16 +107,12 @@ export class RaftState {
   send(fields: Outgoing): void {
     const from = fields.from || this.id;
     const complete = message({ ...fields, from, term: this.#termToSend(fields) });
-    switch (fields.type) {
-      case 'append-response':
-      case 'vote-response':
-      case 'pre-vote-response':
-        this.messagesAfterAppend.push(complete);
-        return;
-      default:
-        assert(fields.to !== this.id, `raft send: ${fields.type} to itself`);
-        this.messages.push(complete);
+    if (PROMISES.has(fields.type)) {
+      this.messagesAfterAppend.push(complete);
+      return;
     }
+    assert(fields.to !== this.id, `raft send: ${fields.type} to itself`);
+    this.messages.push(complete);
   }
 
   /** Starts a term (or a role in the same term) with nothing known of the others. */
@@ -126,21 +145,11 @@ export class RaftState {
     return progress !== undefined && !progress.isLearner && this.log.unstable.snapshot === null;
   }
 
-  #termToSend(fields: Outgoing): number {
-    switch (fields.type) {
-      case 'vote':
-      case 'vote-response':
-      case 'pre-vote':
-      case 'pre-vote-response':
-        // A pre-vote speaks of a term that the node has not reached: the sender decides.
-        assert(fields.term, `raft send: ${fields.type} without a term`);
-        return fields.term;
-      case 'propose':
-      case 'read-index':
-        // Forwarded to the leader as if local: it must not be dropped for its term.
-        return 0;
-      default:
-        return this.term;
+  #termToSend({ type, term }: Outgoing): number {
+    if (ELECTION.has(type)) {
+      assert(term, `raft send: ${type} without a term`);
+      return term;
     }
+    return TERMLESS.has(type) ? 0 : this.term;
   }
 }

@@ -3,19 +3,33 @@
  * Pure: time is a count of ticks, chance comes from the configured `Random`, and effects are queued
  * in the state for `RawNode` to hand out.
  */
-import { assertNever } from '../../common/base/assert.ts';
 import { completeConfig, type RaftConfig } from './config.ts';
 import { answerVoteRequest, ignoresForLease, rejectVoteRequest, tryCampaign } from './elections.ts';
 import { totalSizeBytes } from './entry-slices.ts';
 import { restoreMembershipFrom } from './membership.ts';
 import { autoLeaveJoint } from './proposals.ts';
 import { voterIds } from './quorum.ts';
-import { RaftState } from './raft-state.ts';
+import { type MessageHandler, type MessageHandlers, RaftState } from './raft-state.ts';
 import { dischargeUncommitted } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import { stepCandidate, stepFollower } from './step-follower.ts';
 import { stepLeader } from './step-leader.ts';
-import { type Message, message, NO_NODE } from './types.ts';
+import { type Message, message, NO_NODE, type Role } from './types.ts';
+
+const IN_ANY_ROLE: MessageHandlers = {
+  hup: (raft) => tryCampaign(raft, raft.config.preVote ? 'pre-election' : 'election'),
+  'storage-append-response': handleStored,
+  'storage-apply-response': handleApplied,
+  vote: answerVoteRequest,
+  'pre-vote': answerVoteRequest,
+};
+
+const IN_ROLE: Readonly<Record<Role, MessageHandler>> = {
+  follower: stepFollower,
+  'pre-candidate': stepCandidate,
+  candidate: stepCandidate,
+  leader: stepLeader,
+};
 
 /** A node as storage left it: a follower that knows no leader. */
 export function startRaft(raftConfig: RaftConfig): RaftState {
@@ -75,40 +89,8 @@ export function step(raft: RaftState, received: Message): void {
     handleLowerTerm(raft, received);
     return;
   }
-  switch (received.type) {
-    case 'hup':
-      tryCampaign(raft, raft.config.preVote ? 'pre-election' : 'election');
-      return;
-    case 'storage-append-response':
-      handleStored(raft, received);
-      return;
-    case 'storage-apply-response':
-      handleApplied(raft, received);
-      return;
-    case 'vote':
-    case 'pre-vote':
-      answerVoteRequest(raft, received);
-      return;
-    default:
-      stepInRole(raft, received);
-  }
-}
-
-function stepInRole(raft: RaftState, received: Message): void {
-  switch (raft.role) {
-    case 'leader':
-      stepLeader(raft, received);
-      return;
-    case 'candidate':
-    case 'pre-candidate':
-      stepCandidate(raft, received);
-      return;
-    case 'follower':
-      stepFollower(raft, received);
-      return;
-    default:
-      assertNever(raft.role, 'raft role');
-  }
+  const handler = IN_ANY_ROLE[received.type] ?? IN_ROLE[raft.role];
+  handler(raft, received);
 }
 
 /** Usually steps down into the message's term. False: the message is to be ignored. */

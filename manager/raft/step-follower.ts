@@ -2,83 +2,84 @@
 import { countVote, tryCampaign } from './elections.ts';
 import { ProposalDroppedError } from './errors.ts';
 import { restoreMembershipFrom } from './membership.ts';
-import type { RaftState } from './raft-state.ts';
+import type { MessageHandlers, RaftState } from './raft-state.ts';
 import { forwardReadRequest, handleReadResponse } from './reads.ts';
 import { becomeFollower } from './roles.ts';
 import { Tracker } from './tracker.ts';
 import { EMPTY_SNAPSHOT, type Message, NO_NODE, type Snapshot } from './types.ts';
 
+const FOLLOWER: MessageHandlers = {
+  propose: forwardProposal,
+  append: followLeader,
+  heartbeat: followLeader,
+  snapshot: followLeader,
+  'transfer-leader': forwardTransfer,
+  'forget-leader': forgetLeader,
+  'timeout-now': campaignAtOnce,
+  'read-index': forwardReadRequest,
+  'read-index-response': handleReadResponse,
+};
+
+const CANDIDATE: MessageHandlers = {
+  propose: dropProposal,
+  append: yieldToLeader,
+  heartbeat: yieldToLeader,
+  snapshot: yieldToLeader,
+  'timeout-now': (raft, { from }) =>
+    raft.tell({ code: 'timeout-now-ignored', from, term: raft.term, role: raft.role }),
+  // Late answers of the first round arrive in the second; they mean nothing there.
+  'pre-vote-response': (raft, message) => {
+    if (raft.role === 'pre-candidate') countVote(raft, message);
+  },
+  'vote-response': (raft, message) => {
+    if (raft.role === 'candidate') countVote(raft, message);
+  },
+};
+
+/** Types that are not for a follower are ignored. */
 export function stepFollower(raft: RaftState, message: Message): void {
-  const { type, from } = message;
-  switch (type) {
-    case 'propose':
-      forwardProposal(raft, message);
-      return;
-    case 'append':
-    case 'heartbeat':
-    case 'snapshot':
-      raft.electionElapsed = 0;
-      raft.leader = from;
-      handleFromLeader(raft, message);
-      return;
-    case 'transfer-leader':
-      if (raft.leader === NO_NODE) {
-        raft.tell({ code: 'transfer-dropped-no-leader', term: raft.term });
-        return;
-      }
-      raft.send({ ...message, to: raft.leader });
-      return;
-    case 'forget-leader':
-      forgetLeader(raft);
-      return;
-    case 'timeout-now':
-      raft.tell({ code: 'timeout-now-received', from, term: raft.term });
-      // Without pre-vote: we know that we do not come back from a partition.
-      tryCampaign(raft, 'transfer');
-      return;
-    case 'read-index':
-      forwardReadRequest(raft, message);
-      return;
-    case 'read-index-response':
-      handleReadResponse(raft, message);
-      return;
-    default: // not for a follower
-  }
+  FOLLOWER[message.type]?.(raft, message);
 }
 
 /** Both kinds of candidates; they differ in the answers that they wait for. */
 export function stepCandidate(raft: RaftState, message: Message): void {
-  const { type, from } = message;
-  switch (type) {
-    case 'propose':
-      raft.tell({ code: 'proposal-dropped-no-leader', term: raft.term });
-      throw new ProposalDroppedError('no-leader');
-    case 'append':
-    case 'heartbeat':
-    case 'snapshot':
-      // Somebody else won this term.
-      becomeFollower(raft, message.term, from);
-      handleFromLeader(raft, message);
-      return;
-    case 'pre-vote-response':
-      if (raft.role === 'pre-candidate') countVote(raft, message);
-      return;
-    case 'vote-response':
-      if (raft.role === 'candidate') countVote(raft, message);
-      return;
-    case 'timeout-now':
-      raft.tell({ code: 'timeout-now-ignored', from, term: raft.term, role: raft.role });
-      return;
-    default: // not for a candidate
+  CANDIDATE[message.type]?.(raft, message);
+}
+
+function followLeader(raft: RaftState, message: Message): void {
+  raft.electionElapsed = 0;
+  raft.leader = message.from;
+  handleFromLeader(raft, message);
+}
+
+/** Somebody else won the term. */
+function yieldToLeader(raft: RaftState, message: Message): void {
+  becomeFollower(raft, message.term, message.from);
+  handleFromLeader(raft, message);
+}
+
+function forwardTransfer(raft: RaftState, message: Message): void {
+  if (raft.leader === NO_NODE) {
+    raft.tell({ code: 'transfer-dropped-no-leader', term: raft.term });
+    return;
   }
+  raft.send({ ...message, to: raft.leader });
+}
+
+/** Without pre-vote: the leader asked, so we know that we do not come back from a partition. */
+function campaignAtOnce(raft: RaftState, { from }: Message): void {
+  raft.tell({ code: 'timeout-now-received', from, term: raft.term });
+  tryCampaign(raft, 'transfer');
+}
+
+function dropProposal(raft: RaftState): never {
+  raft.tell({ code: 'proposal-dropped-no-leader', term: raft.term });
+  throw new ProposalDroppedError('no-leader');
 }
 
 function forwardProposal(raft: RaftState, message: Message): void {
   const { leader, term } = raft;
-  if (leader === NO_NODE) {
-    raft.tell({ code: 'proposal-dropped-no-leader', term });
-    throw new ProposalDroppedError('no-leader');
-  }
+  if (leader === NO_NODE) dropProposal(raft);
   if (raft.config.disableProposalForwarding) {
     raft.tell({ code: 'proposal-dropped-not-forwarding', leader, term });
     throw new ProposalDroppedError('not-leader');

@@ -3,68 +3,67 @@
 import { announceCommit } from './membership.ts';
 import type { Progress } from './progress.ts';
 import { handleProposal } from './proposals.ts';
-import type { RaftState } from './raft-state.ts';
+import type { MessageHandlers, RaftState } from './raft-state.ts';
 import { handleReadAck, handleReadRequest } from './reads.ts';
 import { broadcastHeartbeat, sendAppend, tryCommit, trySendAppend } from './replication.ts';
 import { becomeFollower } from './roles.ts';
-import { type Message, NO_NODE } from './types.ts';
+import { type Message, type MessageType, NO_NODE } from './types.ts';
 
+type MemberHandler = (raft: RaftState, progress: Progress, message: Message) => void;
+
+/** Messages whose sender need not be a member. */
+const FROM_ANYBODY: MessageHandlers = {
+  beat: broadcastHeartbeat,
+  'check-quorum': checkQuorum,
+  propose: (raft, message) => handleProposal(raft, message.entries),
+  'read-index': handleReadRequest,
+  'forget-leader': () => {},
+};
+
+const FROM_MEMBER: Readonly<Partial<Record<MessageType, MemberHandler>>> = {
+  'append-response': handleAppendResponse,
+  'heartbeat-response': handleHeartbeatResponse,
+  'snapshot-status': handleSnapshotStatus,
+  unreachable: handleUnreachable,
+  'transfer-leader': handleTransfer,
+};
+
+/** Types that are not for a leader are ignored. */
 export function stepLeader(raft: RaftState, message: Message): void {
-  switch (message.type) {
-    case 'beat':
-      broadcastHeartbeat(raft);
-      return;
-    case 'check-quorum':
-      checkQuorum(raft);
-      return;
-    case 'propose':
-      handleProposal(raft, message.entries);
-      return;
-    case 'read-index':
-      handleReadRequest(raft, message);
-      return;
-    case 'forget-leader':
-      return;
-    default:
-      stepFromMember(raft, message);
+  const { type, from } = message;
+  const handler = FROM_ANYBODY[type];
+  if (handler !== undefined) {
+    handler(raft, message);
+    return;
   }
-}
-
-function stepFromMember(raft: RaftState, message: Message): void {
-  const { from } = message;
   const progress = raft.tracker.get(from);
   if (progress === undefined) {
     raft.tell({ code: 'no-progress-for-sender', from });
     return;
   }
-  switch (message.type) {
-    case 'append-response':
-      progress.recentActive = true;
-      if (message.reject) handleRefusedAppend(raft, progress, message);
-      else handleAckedAppend(raft, progress, message);
-      return;
-    case 'heartbeat-response':
-      progress.recentActive = true;
-      progress.flowPaused = false;
-      // A probing member that has everything still needs an empty append to be found replicating.
-      if (progress.match < raft.log.lastIndex() || progress.state === 'probe') {
-        sendAppend(raft, from);
-      }
-      handleReadAck(raft, message);
-      return;
-    case 'snapshot-status':
-      handleSnapshotStatus(raft, progress, message);
-      return;
-    case 'unreachable':
-      // An optimistic append was probably lost.
-      if (progress.state === 'replicate') progress.becomeProbe();
-      raft.tell({ code: 'peer-unreachable', from, progress: progress.status() });
-      return;
-    case 'transfer-leader':
-      handleTransfer(raft, progress, message);
-      return;
-    default: // not for a leader
+  FROM_MEMBER[type]?.(raft, progress, message);
+}
+
+function handleAppendResponse(raft: RaftState, progress: Progress, message: Message): void {
+  progress.recentActive = true;
+  if (message.reject) handleRefusedAppend(raft, progress, message);
+  else handleAckedAppend(raft, progress, message);
+}
+
+function handleHeartbeatResponse(raft: RaftState, progress: Progress, message: Message): void {
+  progress.recentActive = true;
+  progress.flowPaused = false;
+  // A probing member that has everything still needs an empty append to be found replicating.
+  if (progress.match < raft.log.lastIndex() || progress.state === 'probe') {
+    sendAppend(raft, message.from);
   }
+  handleReadAck(raft, message);
+}
+
+function handleUnreachable(raft: RaftState, progress: Progress, { from }: Message): void {
+  // An optimistic append was probably lost.
+  if (progress.state === 'replicate') progress.becomeProbe();
+  raft.tell({ code: 'peer-unreachable', from, progress: progress.status() });
 }
 
 /** Steps down without word from a quorum, then counts afresh. */
