@@ -44,3 +44,16 @@ export function isTerminal(state: TaskState): boolean {
 
 /** What the orchestrator may want of a task. */
 export type DesiredState = 'ready' | 'running' | 'complete' | 'shutdown' | 'remove';
+
+const DESIRED_RANK: Readonly<Record<DesiredState, number>> = {
+  ready: 0,
+  running: 1,
+  complete: 2,
+  shutdown: 3,
+  remove: 4,
+};
+
+/** < 0 when `a` comes before `b`. Desired state only grows. */
+export function compareDesiredStates(a: DesiredState, b: DesiredState): number {
+  return DESIRED_RANK[a] - DESIRED_RANK[b];
+}

@@ -50,7 +50,10 @@ export interface Volumes {
       readonly labels: StringMap;
       readonly driver: string;
       readonly options: StringMap;
-      readonly populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null;
+      readonly populateFrom: {
+        readonly lowerDirs: readonly string[];
+        readonly path: string;
+      } | null;
     },
   ): Promise<{ readonly path: string }>;
   acquireAnonymous(

@@ -1,0 +1,16 @@
+/** How a task's container is known outside: Docker's clients want 64 hexadecimal characters. */
+import { createHash } from 'node:crypto';
+import type { TaskId } from './ids.ts';
+
+/** Length of the short form that `docker ps` prints. */
+export const SHORT_ID_CHARS = 12;
+
+/** Derived from the task's id, so that any node can compute it and nothing has to be remembered. */
+export function containerIdOf(taskId: TaskId): string {
+  return createHash('sha256').update(taskId).digest('hex');
+}
+
+/** The host name of a container that was given none. */
+export function defaultHostname(taskId: TaskId): string {
+  return containerIdOf(taskId).slice(0, SHORT_ID_CHARS);
+}

@@ -1,0 +1,109 @@
+/** A task's volumes, binds and tmpfs as OCI mounts; volumes are made on first use. */
+import { mkdir, stat } from 'node:fs/promises';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Mount } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import type { ImageConfig } from '../images/image-store.ts';
+import type { OciMount } from '../runtime/oci.ts';
+import type { Volumes } from './ports.ts';
+
+export interface MountParts {
+  readonly task: Task;
+  readonly image: ImageConfig;
+  readonly lowerDirs: readonly string[];
+  readonly volumes: Volumes;
+}
+
+/** Parents before children. Volumes that the image declares and the task does not name are anonymous. */
+export async function planMounts(parts: MountParts): Promise<OciMount[]> {
+  const { task, image } = parts;
+  const named = task.spec.container.mounts;
+  const targets = new Set(named.map(({ target }) => target));
+  const out: OciMount[] = [];
+  for (const mount of named) out.push(await ociMountOf(parts, mount));
+  for (const target of image.volumes) {
+    if (targets.has(target)) continue;
+    const populateFrom = { lowerDirs: parts.lowerDirs, path: target };
+    const { path } = await parts.volumes.acquireAnonymous(task.id, target, populateFrom);
+    out.push(bindMount(path, target, false, 'rprivate'));
+  }
+  return out.sort((a, b) => depth(a.destination) - depth(b.destination));
+}
+
+async function ociMountOf(parts: MountParts, mount: Mount): Promise<OciMount> {
+  switch (mount.type) {
+    case 'bind':
+      await requireSource(mount);
+      return bindMount(
+        mount.source,
+        mount.target,
+        mount.readOnly,
+        mount.bind?.propagation || 'rprivate',
+        mount.bind?.nonRecursive ?? false,
+      );
+    case 'volume':
+      return volumeMount(parts, mount);
+    case 'tmpfs':
+      return tmpfsMount(mount);
+    case 'cluster':
+      throw new SkepError(
+        'unimplemented',
+        `mount ${mount.target}: cluster volumes are not supported yet`,
+      );
+  }
+}
+
+async function requireSource(mount: Mount): Promise<void> {
+  try {
+    await stat(mount.source);
+  } catch {
+    if (!mount.bind?.createMountpoint) {
+      throw new SkepError('invalid-argument', `bind source path does not exist: ${mount.source}`);
+    }
+    await mkdir(mount.source, { recursive: true });
+  }
+}
+
+async function volumeMount(
+  { task, lowerDirs, volumes }: MountParts,
+  mount: Mount,
+): Promise<OciMount> {
+  if (mount.volume?.subpath) {
+    throw new SkepError(
+      'unimplemented',
+      `mount ${mount.target}: volume-subpath is not supported yet`,
+    );
+  }
+  const populateFrom = mount.volume?.noCopy ? null : { lowerDirs, path: mount.target };
+  const { path } =
+    mount.source === ''
+      ? await volumes.acquireAnonymous(task.id, mount.target, populateFrom)
+      : await volumes.acquire(task.id, mount.source, {
+          labels: mount.volume?.labels ?? {},
+          driver: mount.volume?.driver || 'local',
+          options: mount.volume?.driverOptions ?? {},
+          populateFrom,
+        });
+  return bindMount(path, mount.target, mount.readOnly, 'rprivate');
+}
+
+function bindMount(
+  source: string,
+  destination: string,
+  readOnly: boolean,
+  propagation: string,
+  nonRecursive = false,
+): OciMount {
+  const options = [nonRecursive ? 'bind' : 'rbind', propagation, ...(readOnly ? ['ro'] : [])];
+  return { destination, type: 'bind', source, options };
+}
+
+function tmpfsMount(mount: Mount): OciMount {
+  const options = ['nosuid', 'nodev', 'noexec'];
+  if (mount.readOnly) options.push('ro');
+  if (mount.tmpfs?.sizeBytes) options.push(`size=${mount.tmpfs.sizeBytes}`);
+  options.push(`mode=${(mount.tmpfs?.mode || 0o1777).toString(8)}`);
+  return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options };
+}
+
+const depth = (path: string): number => path.split('/').filter(Boolean).length;

@@ -1,0 +1,155 @@
+/**
+ * A task and its image become an OCI runtime configuration: pure, complete, the one place where
+ * Docker's rules for both meet. Knows nothing of how it is run.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import type { ContainerSpec, ResourceRequirements, Ulimit } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import type { ImageConfig } from '../images/image-store.ts';
+import { CAPABILITIES } from '../runtime/capabilities.ts';
+import {
+  capabilitySet,
+  DEFAULT_CAPABILITIES,
+  DEFAULT_PATH,
+  defaultProcess,
+  defaultSpec,
+} from '../runtime/defaults.ts';
+import type { OciMount, OciResources, OciRlimit, OciSpec, OciUser } from '../runtime/oci.ts';
+
+export interface OciParts {
+  readonly task: Task;
+  readonly image: ImageConfig;
+  readonly lowerDirs: readonly string[];
+  readonly hostname: string;
+  readonly user: OciUser;
+  /** resolv.conf, hosts, hostname, volumes, secrets: in mounting order */
+  readonly mounts: readonly OciMount[];
+  /** the network namespace: a new one, or the host's */
+  readonly network: 'new' | 'host';
+}
+
+const CPU_PERIOD_US = 100_000;
+const NANOS_PER_CPU = 1e9;
+
+export function ociSpecOf(parts: OciParts): OciSpec {
+  const { task, image, lowerDirs, hostname, user, mounts, network } = parts;
+  const { container } = task.spec;
+  const process = defaultProcess(
+    argvOf(container, image),
+    environmentOf(container, image, hostname),
+  );
+  const base = defaultSpec(lowerDirs, {
+    ...process,
+    cwd: container.workdir || image.workingDir || '/',
+    user,
+    capabilities: capabilitySet(capabilitiesOf(container.capabilityAdd, container.capabilityDrop)),
+    rlimits: container.ulimits.map(rlimitOf),
+    noNewPrivileges: container.privileges?.noNewPrivileges ?? false,
+    oomScoreAdj: container.oomScoreAdj === 0 ? null : container.oomScoreAdj,
+  });
+  const hidden = new Set(mounts.map(({ destination }) => destination));
+  return {
+    ...base,
+    root: { lowerDirs, readonly: container.readOnly },
+    hostname,
+    mounts: [...base.mounts.filter(({ destination }) => !hidden.has(destination)), ...mounts],
+    linux: {
+      ...base.linux,
+      namespaces: base.linux.namespaces.filter(
+        ({ type }) => type !== 'network' || network === 'new',
+      ),
+      resources: { ...base.linux.resources, ...resourcesOf(task.spec.resources) },
+      sysctl: container.sysctls,
+      seccomp: seccompOf(container, base),
+    },
+  };
+}
+
+/** Docker's rules: a command of the spec replaces the entrypoint and resets the image's command. */
+export function argvOf(
+  container: Pick<ContainerSpec, 'command' | 'args'>,
+  image: Pick<ImageConfig, 'entrypoint' | 'cmd'>,
+): readonly string[] {
+  const entrypoint = container.command.length > 0 ? container.command : (image.entrypoint ?? []);
+  const imageArgs = container.command.length > 0 ? [] : (image.cmd ?? []);
+  const args = container.args.length > 0 ? container.args : imageArgs;
+  const argv = [...entrypoint, ...args];
+  if (argv.length === 0) {
+    throw new SkepError(
+      'invalid-argument',
+      'no command specified: neither the image nor the service names one',
+    );
+  }
+  return argv;
+}
+
+/** The image's, then the spec's; an entry without `=` takes its name out. */
+export function environmentOf(
+  container: Pick<ContainerSpec, 'env' | 'tty'>,
+  image: Pick<ImageConfig, 'env'>,
+  hostname: string,
+): readonly string[] {
+  const values = new Map<string, string>([
+    ['PATH', DEFAULT_PATH],
+    ['HOSTNAME', hostname],
+  ]);
+  if (container.tty) values.set('TERM', 'xterm');
+  for (const entry of [...image.env, ...container.env]) {
+    const at = entry.indexOf('=');
+    if (at < 0) values.delete(entry);
+    else values.set(entry.slice(0, at), entry.slice(at + 1));
+  }
+  return Array.from(values, ([name, value]) => `${name}=${value}`);
+}
+
+/** `ALL` on either side is the whole list; an addition wins over a removal of the same name. */
+export function capabilitiesOf(add: readonly string[], drop: readonly string[]): readonly string[] {
+  const added = add.map(capabilityName);
+  const dropped = drop.map(capabilityName);
+  const base = added.includes('CAP_ALL') ? CAPABILITIES : DEFAULT_CAPABILITIES;
+  const kept = dropped.includes('CAP_ALL')
+    ? []
+    : base.filter((name) => !dropped.includes(name) || added.includes(name));
+  return [...new Set([...kept, ...added.filter((name) => name !== 'CAP_ALL')])];
+}
+
+function capabilityName(given: string): string {
+  const upper = given.toUpperCase();
+  const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
+  if (name !== 'CAP_ALL' && !CAPABILITIES.includes(name)) {
+    throw new SkepError('invalid-argument', `invalid capability: unknown capability '${given}'`);
+  }
+  return name;
+}
+
+function rlimitOf({ name, soft, hard }: Ulimit): OciRlimit {
+  return { type: `RLIMIT_${name.toUpperCase()}`, soft, hard };
+}
+
+function resourcesOf(resources: ResourceRequirements): Partial<OciResources> {
+  const { nanoCpus, memoryBytes, pids } = resources.limits;
+  const { swapBytes } = resources;
+  const swap = swapBytes === null ? null : swapBytes < 0 ? -1 : memoryBytes + swapBytes;
+  return {
+    ...(memoryBytes > 0 && { memory: { limit: memoryBytes, swap } }),
+    ...(nanoCpus > 0 && {
+      cpu: {
+        quota: Math.round((nanoCpus / NANOS_PER_CPU) * CPU_PERIOD_US),
+        period: CPU_PERIOD_US,
+        shares: null,
+      },
+    }),
+    ...(pids > 0 && { pids: { limit: pids } }),
+  };
+}
+
+function seccompOf(container: ContainerSpec, base: OciSpec): OciSpec['linux']['seccomp'] {
+  switch (container.privileges?.seccomp.mode ?? 'default') {
+    case 'default':
+      return base.linux.seccomp;
+    case 'unconfined':
+      return null;
+    case 'custom':
+      throw new SkepError('unimplemented', 'a seccomp profile of your own is not supported yet');
+  }
+}

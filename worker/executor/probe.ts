@@ -1,0 +1,69 @@
+/** Runs one health probe as a process in a container. */
+import type { Clock } from '../../common/base/clock.ts';
+import { describeError } from '../../common/base/errors.ts';
+import type { Probe, ProbeResult } from './health.ts';
+import type { Runtime } from './ports.ts';
+import { SIGKILL } from './signals.ts';
+
+/** Output kept per probe (swarm-behaviour 10.2). */
+const OUTPUT_BYTES_MAX = 4096;
+const NOT_RUN = -1;
+
+export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Probe {
+  return async (command, timeoutMs, signal) => {
+    const startedAtMs = clock.wallMs();
+    const finish = (exitCode: number, output: string): ProbeResult => ({
+      startedAtMs,
+      endedAtMs: clock.wallMs(),
+      exitCode,
+      output,
+    });
+    try {
+      const session = await runtime.exec(containerId, {
+        args: [...command],
+        env: [],
+        cwd: '',
+        user: null,
+        tty: false,
+        stdin: false,
+        privileged: false,
+      });
+      const output = new OutputHead();
+      session.stdout.on('data', (chunk: Buffer) => output.add(chunk));
+      session.stderr.on('data', (chunk: Buffer) => output.add(chunk));
+      const timeout = new AbortController();
+      const timer = clock.setTimer(timeoutMs, () => timeout.abort());
+      try {
+        const { exitCode } = await session.wait(AbortSignal.any([signal, timeout.signal]));
+        return finish(exitCode, output.text());
+      } catch (err) {
+        await session.kill(SIGKILL).catch(() => {}); // it may have ended by itself
+        if (signal.aborted) throw signal.reason;
+        if (!timeout.signal.aborted) throw err;
+        return finish(NOT_RUN, `health check exceeded timeout (${timeoutMs} ms)`);
+      } finally {
+        timer.cancel();
+      }
+    } catch (err) {
+      if (signal.aborted) throw signal.reason;
+      return finish(NOT_RUN, describeError(err));
+    }
+  };
+}
+
+class OutputHead {
+  readonly #chunks: Buffer[] = [];
+  #size = 0;
+
+  add(chunk: Buffer): void {
+    const room = OUTPUT_BYTES_MAX - this.#size;
+    if (room <= 0) return;
+    const kept = chunk.subarray(0, room);
+    this.#chunks.push(kept);
+    this.#size += kept.length;
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString('utf8');
+  }
+}
