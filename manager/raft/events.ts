@@ -135,6 +135,8 @@ export type RaftEvent =
   | { readonly code: 'peer-unreachable'; readonly from: NodeId; readonly progress: ProgressStatus }
   | { readonly code: 'snapshot-skipped-inactive'; readonly to: NodeId }
   | { readonly code: 'snapshot-unavailable'; readonly to: NodeId }
+  /** Whoever owns storage has to take a newer snapshot, else `to` never catches up. */
+  | { readonly code: 'snapshot-lacks-member'; readonly to: NodeId; readonly snapshot: EntryId }
   | {
       readonly code: 'snapshot-sent';
       readonly to: NodeId;

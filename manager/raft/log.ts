@@ -161,15 +161,6 @@ export class RaftLog {
     return true;
   }
 
-  /** Only at start: commit as it was persisted. */
-  loadCommitted(index: number): void {
-    assert(
-      index >= this.#committed && index <= this.lastIndex(),
-      `raft log: stored commit ${index} is outside ${this.#committed}..${this.lastIndex()}`,
-    );
-    this.#committed = index;
-  }
-
   restore(snapshot: Snapshot): void {
     const { index, term } = snapshot.metadata;
     const log = this.positions();

@@ -38,11 +38,11 @@ export function startRaft(raftConfig: RaftConfig): RaftState {
   const { hardState, confState } = config.storage.initialState();
   const last = raft.log.lastEntryId();
   restoreMembershipFrom(raft, confState);
-  if (hardState.term !== 0 || hardState.vote !== NO_NODE || hardState.commit !== 0) {
-    raft.log.loadCommitted(hardState.commit);
-    raft.term = hardState.term;
-    raft.vote = hardState.vote;
-  }
+  raft.term = hardState.term;
+  raft.vote = hardState.vote;
+  // Commit is written without a sync, so it may lie behind: what was applied or compacted was
+  // committed too.
+  raft.log.commitTo(Math.max(hardState.commit, config.applied));
   if (config.applied > 0) raft.log.appliedTo(config.applied, 0);
   becomeFollower(raft, raft.term, NO_NODE);
   raft.tell({

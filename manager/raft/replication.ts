@@ -6,7 +6,7 @@ import { assert } from '../../common/base/assert.ts';
 import { payloadBytes } from './entry-slices.ts';
 import type { Progress } from './progress.ts';
 import type { RaftState } from './raft-state.ts';
-import { type Entry, isEmptySnapshot, type NodeId } from './types.ts';
+import { type Entry, isEmptySnapshot, isMember, type NodeId } from './types.ts';
 
 /** An entry as proposed: its place is given by the leader. */
 export type ProposedEntry = Pick<Entry, 'type' | 'data'>;
@@ -56,7 +56,12 @@ function trySendSnapshot(raft: RaftState, to: NodeId, progress: Progress): boole
     return false;
   }
   assert(!isEmptySnapshot(snapshot), 'raft replication: log compacted without a snapshot');
-  const { index, term } = snapshot.metadata;
+  const { index, term, confState } = snapshot.metadata;
+  if (!isMember(confState, to)) {
+    // The receiver would refuse it, and we would send it again at once, forever.
+    raft.tell({ code: 'snapshot-lacks-member', to, snapshot: { index, term } });
+    return false;
+  }
   raft.tell({
     code: 'snapshot-sent',
     to,

@@ -6,7 +6,7 @@ import type { MessageHandlers, RaftState } from './raft-state.ts';
 import { forwardReadRequest, handleReadResponse } from './reads.ts';
 import { becomeFollower } from './roles.ts';
 import { Tracker } from './tracker.ts';
-import { EMPTY_SNAPSHOT, type Message, NO_NODE, type Snapshot } from './types.ts';
+import { EMPTY_SNAPSHOT, isMember, type Message, NO_NODE, type Snapshot } from './types.ts';
 
 const FOLLOWER: MessageHandlers = {
   propose: forwardProposal,
@@ -158,9 +158,7 @@ function restore(raft: RaftState, received: Snapshot): boolean {
     becomeFollower(raft, raft.term + 1, NO_NODE);
     return false;
   }
-  // Staged learners are outgoing voters.
-  const members = [confState.voters, confState.learners, confState.votersOutgoing];
-  if (!members.some((ids) => ids.includes(raft.id))) {
+  if (!isMember(confState, raft.id)) {
     raft.tell({ code: 'snapshot-refused-not-member', confState });
     return false;
   }

@@ -152,6 +152,11 @@ export const EMPTY_CONF_STATE: ConfState = {
   autoLeave: false,
 };
 
+export function isMember({ voters, learners, votersOutgoing }: ConfState, id: NodeId): boolean {
+  // Staged learners are outgoing voters.
+  return voters.includes(id) || learners.includes(id) || votersOutgoing.includes(id);
+}
+
 export interface SnapshotMetadata {
   readonly confState: ConfState;
   /** Last entry that the snapshot covers. 0 = no snapshot. */
@@ -254,7 +259,10 @@ export interface Storage {
   /** First index still there; `lastIndex() + 1` when there is no entry. */
   firstIndex(): number;
   lastIndex(): number;
-  /** The newest snapshot, empty when there is none yet. */
+  /**
+   * The newest snapshot, empty when there is none yet. One that was taken before a member joined is
+   * of no use to that member: the event `snapshot-lacks-member` asks for a newer one.
+   */
   snapshot(): Snapshot | 'temporarily-unavailable';
 }
 

@@ -140,6 +140,9 @@ const WORDS: Words = {
     `ignore sending snapshot to ${x(e.to)} since it is not recently active`,
   'snapshot-unavailable': (e, id) =>
     `${id} failed to send snapshot to ${x(e.to)} because snapshot is temporarily unavailable`,
+  // Ours alone: the reference sends such a snapshot.
+  'snapshot-lacks-member': (e, id) =>
+    `${id} has no snapshot ${snap(e.snapshot)} with member ${x(e.to)}`,
   'snapshot-sent': (e, id) =>
     `${id} [firstindex: ${e.firstIndex}, commit: ${e.commit}] sent snapshot${snap(e.snapshot)} ` +
     `to ${x(e.to)} [${formatProgress(e.progress)}]`,
