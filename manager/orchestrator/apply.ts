@@ -1,0 +1,53 @@
+/** Writes one decision of the orchestrator, unless what it was decided for has changed. */
+import { assertNever } from '../../common/base/assert.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import { compareDesiredStates, type DesiredState } from '../../common/model/task-state.ts';
+import type { WriteTx } from '../store/types.ts';
+import { newTask } from './task-factory.ts';
+import type { OrchestratorChange } from './world.ts';
+
+/** @param nowMs wall clock */
+export function applyOrchestration(tx: WriteTx, change: OrchestratorChange, nowMs: number): void {
+  switch (change.kind) {
+    case 'create': {
+      // Another spec since: the commit that brought it asks for a plan of its own.
+      const service = tx.get('service', change.service.id);
+      if (service?.specVersion !== change.service.specVersion) return;
+      for (const taskId of change.stops) desire(tx, taskId, 'shutdown');
+      const { taskId, place, desiredState } = change;
+      tx.create('task', newTask(taskId, service, place, desiredState, nowMs));
+      return;
+    }
+    case 'desire':
+      desire(tx, change.taskId, change.desiredState);
+      return;
+    case 'update-status': {
+      const service = tx.get('service', change.serviceId);
+      if (service?.specVersion !== change.specVersion) return;
+      tx.update('service', { ...service, updateStatus: change.status });
+      return;
+    }
+    case 'rollback': {
+      const service = tx.get('service', change.serviceId);
+      if (service?.specVersion !== change.specVersion || !service.previousSpec) return;
+      tx.update('service', {
+        ...service,
+        spec: service.previousSpec,
+        specVersion: service.previousSpecVersion ?? service.meta.version,
+        previousSpec: null,
+        previousSpecVersion: null,
+        updateStatus: change.status,
+      });
+      return;
+    }
+    default:
+      assertNever(change, 'orchestrator change');
+  }
+}
+
+/** Desired state only grows. */
+function desire(tx: WriteTx, taskId: TaskId, desiredState: DesiredState): void {
+  const task = tx.get('task', taskId);
+  if (!task || compareDesiredStates(task.desiredState, desiredState) >= 0) return;
+  tx.update('task', { ...task, desiredState });
+}

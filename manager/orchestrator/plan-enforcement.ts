@@ -1,0 +1,66 @@
+/** Which tasks of a node it can no longer have (swarm-behaviour 2.9). */
+import { nodeMeetsConstraints, parseConstraints } from '../../common/model/constraint.ts';
+import type { Node } from '../../common/model/node.ts';
+import type { GenericResource, Service } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+
+/** @param service looks up a task's service, whose present constraints count, not the task's own copy */
+export function noncompliantTasks(
+  node: Node,
+  tasks: readonly Task[],
+  service: (task: Task) => Service | undefined,
+): Task[] {
+  // Drained nodes are emptied by the orchestrator; paused ones keep what they have.
+  if (node.spec.availability !== 'active') return [];
+  const budget = new NodeBudget(node);
+  return tasks.filter((task) => {
+    if (!isPresent(task)) return false;
+    const placement = (service(task)?.spec.task ?? task.spec).placement;
+    if (!nodeMeetsConstraints(node, parseConstraints(placement.constraints))) return true;
+    return !budget.take(task);
+  });
+}
+
+function isPresent({ desiredState, status }: Task): boolean {
+  if (desiredState === 'shutdown' || desiredState === 'remove') return false;
+  return !isBefore(status.state, 'assigned') && !isTerminal(status.state);
+}
+
+/** What the node says it has, less what the tasks looked at so far reserve. */
+class NodeBudget {
+  readonly #known: boolean;
+  #nanoCpus: number;
+  #memoryBytes: number;
+  readonly #generic: Map<string, number>;
+
+  constructor({ description }: Node) {
+    this.#known = description !== null;
+    this.#nanoCpus = description?.nanoCpus ?? 0;
+    this.#memoryBytes = description?.memoryBytes ?? 0;
+    this.#generic = countByKind(description?.generic ?? []);
+  }
+
+  /** False when the task's reservations no longer fit; nothing is taken then. */
+  take({ spec }: Task): boolean {
+    if (!this.#known) return true;
+    const { nanoCpus, memoryBytes, generic } = spec.resources.reservations;
+    const counts = countByKind(generic);
+    if (nanoCpus > this.#nanoCpus || memoryBytes > this.#memoryBytes) return false;
+    for (const [kind, count] of counts) if (count > (this.#generic.get(kind) ?? 0)) return false;
+    this.#nanoCpus -= nanoCpus;
+    this.#memoryBytes -= memoryBytes;
+    for (const [kind, count] of counts) {
+      this.#generic.set(kind, (this.#generic.get(kind) ?? 0) - count);
+    }
+    return true;
+  }
+}
+
+function countByKind(resources: readonly GenericResource[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { kind, value } of resources) {
+    counts.set(kind, (counts.get(kind) ?? 0) + (typeof value === 'number' ? value : 1));
+  }
+  return counts;
+}

@@ -1,0 +1,89 @@
+/** A global service: one task on every node that may have it (swarm-behaviour 2.4). */
+import {
+  type Constraint,
+  nodeMeetsConstraints,
+  parseConstraints,
+} from '../../common/model/constraint.ts';
+import type { Node } from '../../common/model/node.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
+import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
+import { isWanted, type Seat, seatsByNode } from './seat.ts';
+import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
+
+export function planGlobalSeats(world: ServiceWorld, rules: SeatRules): ModePlan {
+  const constraints = parseConstraints(world.service.spec.task.placement.constraints);
+  const seats = seatsByNode(world.tasks);
+  const changes: OrchestratorChange[] = [];
+  const updatable: SeatPlan[] = [];
+  let wakeAtMs: number | null = null;
+  for (const [nodeId, seat] of seats) {
+    if (!world.node(nodeId)) changes.push(...desireAll(seat, 'remove'));
+  }
+  for (const node of world.nodes) {
+    const seat = seats.get(node.id) ?? emptySeat(node);
+    if (!isEligible(node, constraints)) {
+      changes.push(...desireAll(seat, 'shutdown'));
+      continue;
+    }
+    if (node.spec.availability === 'pause') {
+      changes.push(...leaveBe(seat));
+      continue;
+    }
+    const plan = planSeat(seat, world, rules);
+    changes.push(...plan.changes);
+    wakeAtMs = earliest(wakeAtMs, plan.wakeAtMs);
+    if (plan.state === 'dead') changes.push(fresh(world, seat));
+    else if (plan.dirty && isStraggler(world)) changes.push(replaced(world, plan));
+    else updatable.push(plan);
+  }
+  return { changes, wakeAtMs, updatable };
+}
+
+function isEligible(node: Node, constraints: readonly Constraint[]): boolean {
+  return !isLost(node) && nodeMeetsConstraints(node, constraints);
+}
+
+function emptySeat(node: Node): Seat {
+  return { key: node.id, place: { slot: 0, nodeId: node.id }, tasks: [] };
+}
+
+/** A paused node keeps what it has; what ends there is not replaced. */
+function leaveBe(seat: Seat): OrchestratorChange[] {
+  return seat.tasks
+    .filter((task) => isWanted(task) && isTerminal(task.status.state))
+    .map(({ id }) => ({ kind: 'desire', taskId: id, desiredState: 'shutdown' }));
+}
+
+function desireAll(seat: Seat, desiredState: 'shutdown' | 'remove'): OrchestratorChange[] {
+  return seat.tasks
+    .filter((task) => (desiredState === 'remove' ? task.desiredState !== 'remove' : isWanted(task)))
+    .map(({ id }) => ({ kind: 'desire', taskId: id, desiredState }));
+}
+
+function fresh(world: ServiceWorld, seat: Seat): OrchestratorChange {
+  return {
+    kind: 'create',
+    taskId: world.newTaskId(),
+    service: world.service,
+    place: seat.place,
+    desiredState: 'running',
+    stops: [],
+  };
+}
+
+/** The update is over: whoever was away (paused, apart) meanwhile catches up at once. */
+function isStraggler({ service }: ServiceWorld): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'completed' || state === 'rollback_completed';
+}
+
+function replaced(world: ServiceWorld, { seat, wanted }: SeatPlan): OrchestratorChange {
+  return {
+    kind: 'create',
+    taskId: world.newTaskId(),
+    service: world.service,
+    place: seat.place,
+    desiredState: 'ready',
+    stops: wanted.map(({ id }) => id),
+  };
+}

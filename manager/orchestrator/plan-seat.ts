@@ -1,0 +1,179 @@
+/**
+ * What one seat needs, whatever its service's mode: replacements for tasks that ended or lost their
+ * node, leave to run for prepared ones, and an end to those that a newer one has made superfluous.
+ */
+import type { Task } from '../../common/model/task.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
+import type { DirtyTest } from './dirty-task.ts';
+import { delayOverAtMs, mayRestart, startableAtMs } from './restart-policy.ts';
+import { isWanted, type Seat } from './seat.ts';
+import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
+
+export interface SeatPlan {
+  readonly seat: Seat;
+  readonly changes: readonly OrchestratorChange[];
+  /** look again then, wall ms */
+  readonly wakeAtMs: number | null;
+  /**
+   * `live`: counts as a replica (a task is wanted, or its restart policy says that it has done its
+   * work). `dead`: a task is missing. `settled` is live without a wanted task.
+   */
+  readonly state: 'live' | 'settled' | 'dead';
+  /** the newest task does not say what the service says: the updater's concern */
+  readonly dirty: boolean;
+  /** the wanted tasks after `changes` that existed before */
+  readonly wanted: readonly Task[];
+}
+
+/** The seats of a service after the mode's own rules; those that may be updated apart. */
+export interface ModePlan {
+  readonly changes: readonly OrchestratorChange[];
+  readonly wakeAtMs: number | null;
+  readonly updatable: readonly SeatPlan[];
+}
+
+export interface SeatRules {
+  readonly dirtyTest: DirtyTest;
+  readonly startFirst: boolean;
+  readonly rollingBack: boolean;
+}
+
+export function planSeat(seat: Seat, world: ServiceWorld, rules: SeatRules): SeatPlan {
+  const wanted = seat.tasks.filter(isWanted);
+  if (wanted.length === 0) return planIdleSeat(seat, world, rules);
+  const draft = new SeatDraft(seat, world, rules);
+  const fallen = wanted.filter((task) => hasFallen(task, world));
+  const standing = wanted.filter((task) => !fallen.includes(task));
+  draft.replaceFallen(fallen, standing);
+  draft.thinOut(standing);
+  draft.promote();
+  return draft.finish();
+}
+
+function hasFallen(task: Task, world: ServiceWorld): boolean {
+  if (isTerminal(task.status.state)) return true;
+  return task.nodeId !== null && isLost(world.node(task.nodeId));
+}
+
+/** Nothing is wanted here any more: either the work is done, or a task is missing. */
+function planIdleSeat(seat: Seat, world: ServiceWorld, rules: SeatRules): SeatPlan {
+  const newest = seat.tasks.at(-1);
+  const settled =
+    newest !== undefined &&
+    newest.desiredState !== 'remove' &&
+    !rules.rollingBack &&
+    !mayRestart(newest, seat, world.nowMs);
+  return {
+    seat,
+    changes: [],
+    wakeAtMs: null,
+    state: settled ? 'settled' : 'dead',
+    dirty: settled && rules.dirtyTest.isDirty(newest),
+    wanted: [],
+  };
+}
+
+class SeatDraft {
+  readonly #seat: Seat;
+  readonly #world: ServiceWorld;
+  readonly #rules: SeatRules;
+  readonly #changes: OrchestratorChange[] = [];
+  #wakeAtMs: number | null = null;
+  #wanted: Task[] = [];
+  #replaced = false;
+
+  constructor(seat: Seat, world: ServiceWorld, rules: SeatRules) {
+    this.#seat = seat;
+    this.#world = world;
+    this.#rules = rules;
+  }
+
+  replaceFallen(fallen: readonly Task[], standing: readonly Task[]): void {
+    const ripe = fallen.filter((task) => !this.#holdsBack(task));
+    const newest = ripe.at(-1);
+    if (!newest) return;
+    const missing =
+      ripe.length === fallen.length &&
+      (standing.length === 0 || this.#isFailedAttempt(newest, standing));
+    if (missing && mayRestart(newest, this.#seat, this.#world.nowMs)) {
+      this.#replaced = true;
+      this.#changes.push({
+        kind: 'create',
+        taskId: this.#world.newTaskId(),
+        service: this.#world.service,
+        place: this.#seat.place,
+        desiredState: 'ready',
+        stops: ripe.map(({ id }) => id),
+      });
+      return;
+    }
+    for (const task of ripe) this.#stop(task);
+  }
+
+  /** A task that ended within its own start delay waits it out first: no tight loop. */
+  #holdsBack(task: Task): boolean {
+    if (task.desiredState !== 'ready' || !isTerminal(task.status.state)) return false;
+    const overAtMs = delayOverAtMs(task, this.#seat, this.#world.nowMs);
+    if (overAtMs <= this.#world.nowMs) return false;
+    this.#wakeAtMs = earliest(this.#wakeAtMs, overAtMs);
+    this.#wanted.push(task);
+    return true;
+  }
+
+  /** The new half of a start-first update failed while the old half still runs: try the new again. */
+  #isFailedAttempt(newest: Task, standing: readonly Task[]): boolean {
+    const { dirtyTest } = this.#rules;
+    return !dirtyTest.isDirty(newest) && standing.every((task) => dirtyTest.isDirty(task));
+  }
+
+  /** One task for each seat; two only while a start-first update waits for the new one to run. */
+  thinOut(standing: readonly Task[]): void {
+    const { dirtyTest, startFirst } = this.#rules;
+    const clean = standing.filter((task) => !dirtyTest.isDirty(task));
+    const dirty = standing.filter((task) => dirtyTest.isDirty(task));
+    const keptClean = best(clean);
+    const keptDirty = best(dirty);
+    for (const task of clean) if (task !== keptClean) this.#stop(task);
+    for (const task of dirty) if (task !== keptDirty) this.#stop(task);
+    if (keptClean) this.#wanted.push(keptClean);
+    if (!keptDirty) return;
+    const superseded = keptClean && (!startFirst || keptClean.status.state === 'running');
+    if (superseded) this.#stop(keptDirty);
+    else this.#wanted.push(keptDirty);
+  }
+
+  promote(): void {
+    for (const task of this.#wanted) {
+      if (task.desiredState !== 'ready' || isTerminal(task.status.state)) continue;
+      const atMs = startableAtMs(task, this.#seat, this.#world);
+      if (atMs > this.#world.nowMs) this.#wakeAtMs = earliest(this.#wakeAtMs, atMs);
+      else this.#changes.push({ kind: 'desire', taskId: task.id, desiredState: 'running' });
+    }
+  }
+
+  finish(): SeatPlan {
+    const live = this.#replaced || this.#wanted.length > 0;
+    const newest = this.#seat.tasks.at(-1)!;
+    const settled =
+      !live && !this.#rules.rollingBack && !mayRestart(newest, this.#seat, this.#world.nowMs);
+    const hasClean =
+      this.#replaced || this.#wanted.some((task) => !this.#rules.dirtyTest.isDirty(task));
+    return {
+      seat: this.#seat,
+      changes: this.#changes,
+      wakeAtMs: this.#wakeAtMs,
+      state: live ? 'live' : settled ? 'settled' : 'dead',
+      dirty: !hasClean && (live || settled) && this.#rules.dirtyTest.isDirty(newest),
+      wanted: this.#wanted,
+    };
+  }
+
+  #stop(task: Task): void {
+    this.#changes.push({ kind: 'desire', taskId: task.id, desiredState: 'shutdown' });
+  }
+}
+
+/** The one nearest to serving: running before not, then the newest. `tasks` are oldest first. */
+function best(tasks: readonly Task[]): Task | undefined {
+  return tasks.findLast(({ status }) => status.state === 'running') ?? tasks.at(-1);
+}

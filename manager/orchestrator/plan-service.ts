@@ -1,0 +1,58 @@
+/**
+ * All that one service needs at this moment, as changes. Pure: the same world and memory give the
+ * same plan. The caller carries it out and asks again after each change, or at `wakeAtMs`.
+ */
+import { assertNever } from '../../common/base/assert.ts';
+import type { Task } from '../../common/model/task.ts';
+import { DirtyTest } from './dirty-task.ts';
+import { planGlobalSeats } from './plan-global.ts';
+import { planReplicatedSeats } from './plan-replicated.ts';
+import type { ModePlan, SeatRules } from './plan-seat.ts';
+import { isRollingBack, planUpdate, updateConfigOf } from './plan-update.ts';
+import type { UpdateProgress } from './update-progress.ts';
+import { earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
+
+export interface ServicePlan {
+  readonly changes: readonly OrchestratorChange[];
+  readonly wakeAtMs: number | null;
+  readonly progress: UpdateProgress | null;
+}
+
+export function planService(world: ServiceWorld, progress: UpdateProgress | null): ServicePlan {
+  const { service } = world;
+  const rules: SeatRules = {
+    dirtyTest: new DirtyTest(service, (id) => world.node(id)),
+    startFirst: updateConfigOf(service).order === 'start-first',
+    rollingBack: isRollingBack(service),
+  };
+  const seats = planMode(world, rules);
+  if (seats === null) return { changes: [], wakeAtMs: null, progress: null };
+  const update = planUpdate(world, seats.updatable, progress);
+  return {
+    changes: [...seats.changes, ...update.changes],
+    wakeAtMs: earliest(seats.wakeAtMs, update.wakeAtMs),
+    progress: update.progress,
+  };
+}
+
+function planMode(world: ServiceWorld, rules: SeatRules): ModePlan | null {
+  const { mode } = world.service.spec;
+  switch (mode.kind) {
+    case 'replicated':
+      return planReplicatedSeats(world, mode.replicas, rules);
+    case 'global':
+      return planGlobalSeats(world, rules);
+    case 'replicated-job':
+    case 'global-job':
+      return null; // the control API refuses jobs
+    default:
+      return assertNever(mode, 'service mode');
+  }
+}
+
+/** Tasks of a service that is gone: stop, then the reaper deletes them. */
+export function planRemovedService(tasks: readonly Task[]): OrchestratorChange[] {
+  return tasks
+    .filter(({ desiredState }) => desiredState !== 'remove')
+    .map(({ id }) => ({ kind: 'desire', taskId: id, desiredState: 'remove' }));
+}

@@ -1,0 +1,276 @@
+/**
+ * Rolling update and rollback of one service: which dirty seats get their new task now, what counts
+ * as a failure, and when it is over (swarm-behaviour 2.8). One step; the caller calls again.
+ */
+import type { TaskId } from '../../common/model/ids.ts';
+import {
+  DEFAULT_UPDATE_CONFIG,
+  type Service,
+  type UpdateConfig,
+  type UpdateStatus,
+} from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+import type { SeatPlan } from './plan-seat.ts';
+import { endedAtMs, hasStopped } from './restart-policy.ts';
+import type { UpdateProgress } from './update-progress.ts';
+import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
+
+export interface UpdatePlan {
+  readonly changes: readonly OrchestratorChange[];
+  readonly wakeAtMs: number | null;
+  /** to be passed in next time; null = no update is running */
+  readonly progress: UpdateProgress | null;
+}
+
+const NOTHING: UpdatePlan = { changes: [], wakeAtMs: null, progress: null };
+
+export function isRollingBack(service: Service): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'rollback_started' || state === 'rollback_paused';
+}
+
+/** The settings in force: the rollback's own while rolling back. */
+export function updateConfigOf(service: Service): UpdateConfig {
+  const config = isRollingBack(service) ? service.spec.rollback : service.spec.update;
+  return config ?? DEFAULT_UPDATE_CONFIG;
+}
+
+function isPaused(service: Service): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'paused' || state === 'rollback_paused';
+}
+
+function isUnderWay(service: Service): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'updating' || state === 'rollback_started';
+}
+
+/**
+ * @param seats what is left after scaling, as planned in this pass
+ * @param previous what the last call returned
+ */
+export function planUpdate(
+  world: ServiceWorld,
+  seats: readonly SeatPlan[],
+  previous: UpdateProgress | null,
+): UpdatePlan {
+  const { service } = world;
+  if (isPaused(service)) return NOTHING;
+  const dirty = seats.filter((seat) => seat.dirty);
+  const underWay = isUnderWay(service);
+  if (dirty.length === 0 && !underWay) return NOTHING;
+  const known = previous?.specVersion === service.specVersion && underWay ? previous : null;
+  const progress = known ?? begin(world, seats, dirty.length);
+  const step = new UpdateStep(world, progress);
+  if (!underWay) step.announce();
+  const failure = step.observe();
+  if (failure) return { ...NOTHING, changes: [step.reactTo(failure)] };
+  step.issue(dirty);
+  return step.finish(dirty.length);
+}
+
+/** A fresh update, or one that the last leader left half-done: its tasks tell how far it came. */
+function begin(
+  world: ServiceWorld,
+  seats: readonly SeatPlan[],
+  dirtySeats: number,
+): UpdateProgress {
+  const { service } = world;
+  const startedAtMs = isUnderWay(service) ? service.updateStatus!.startedAtMs : world.nowMs;
+  const attempts: UpdateProgress['attempts'] = new Map();
+  for (const { seat, dirty } of seats) {
+    if (dirty || !isUnderWay(service)) continue;
+    const lastOld = seat.tasks.findLastIndex((task) => task.specVersion !== service.specVersion);
+    const attempt = seat.tasks[lastOld + 1];
+    if (lastOld < 0 || !attempt || attempt.meta.createdAtMs < startedAtMs) continue;
+    // Failures of tasks that were replaced already were judged by the leader who replaced them.
+    const judged = isTerminal(attempt.status.state) && attempt.desiredState === 'shutdown';
+    const reachedAtMs = isBefore(attempt.status.state, 'running') ? null : endedAtMs(attempt);
+    attempts.set(seat.key, {
+      taskId: attempt.id,
+      reachedAtMs: judged ? startedAtMs : reachedAtMs,
+      settledAtMs: reachedAtMs,
+      judged,
+    });
+  }
+  return {
+    specVersion: service.specVersion,
+    seats: dirtySeats + attempts.size,
+    attempts,
+    failed: new Set(),
+  };
+}
+
+class UpdateStep {
+  readonly #world: ServiceWorld;
+  readonly #progress: UpdateProgress;
+  readonly #config: UpdateConfig;
+  readonly #changes: OrchestratorChange[] = [];
+  #wakeAtMs: number | null = null;
+
+  constructor(world: ServiceWorld, progress: UpdateProgress) {
+    this.#world = world;
+    this.#progress = progress;
+    this.#config = updateConfigOf(world.service);
+  }
+
+  announce(): void {
+    this.#setStatus({
+      state: 'updating',
+      startedAtMs: this.#world.nowMs,
+      completedAtMs: null,
+      message: 'update in progress',
+    });
+  }
+
+  /** Notes how the update's own tasks fare. Returns the task whose failure is one too many. */
+  observe(): Task | null {
+    const tasks = new Map(this.#world.tasks.map((task) => [task.id, task]));
+    let tooMany: Task | null = null;
+    for (const attempt of this.#progress.attempts.values()) {
+      const task = tasks.get(attempt.taskId);
+      if (!task) {
+        attempt.settledAtMs ??= this.#world.nowMs;
+        continue;
+      }
+      if (isBefore(task.status.state, 'running')) continue;
+      attempt.settledAtMs ??= this.#world.nowMs;
+      if (task.status.state === 'running') attempt.reachedAtMs ??= endedAtMs(task);
+      else if (this.#isFailure(task, attempt)) {
+        this.#progress.failed.add(task.id);
+        if (this.#tooManyFailures()) tooMany ??= task;
+      }
+    }
+    return tooMany;
+  }
+
+  #isFailure(task: Task, attempt: { reachedAtMs: number | null; judged: boolean }): boolean {
+    if (attempt.judged) return false;
+    attempt.judged = true;
+    // Stopped on request (scaled down, drained) or lost with its node: no fault of the new spec.
+    const { state } = task.status;
+    if (state !== 'complete' && state !== 'failed' && state !== 'rejected') return false;
+    const monitorMs = nanosToMs(this.#config.monitorNanos);
+    return attempt.reachedAtMs === null || endedAtMs(task) - attempt.reachedAtMs <= monitorMs;
+  }
+
+  #tooManyFailures(): boolean {
+    if (this.#config.failureAction === 'continue') return false;
+    const ratio = this.#progress.failed.size / Math.max(1, this.#progress.seats);
+    return ratio > this.#config.maxFailureRatio;
+  }
+
+  /** Pause, or back to the previous spec; a rollback that fails only pauses. */
+  reactTo(task: Task): OrchestratorChange {
+    const { service, nowMs } = this.#world;
+    const { id: serviceId, specVersion } = service;
+    const reason = `due to failure or early termination of task ${task.id}`;
+    const startedAtMs = service.updateStatus?.startedAtMs ?? nowMs;
+    if (isRollingBack(service)) {
+      const status: UpdateStatus = {
+        state: 'rollback_paused',
+        startedAtMs,
+        completedAtMs: null,
+        message: `rollback paused ${reason}`,
+      };
+      return { kind: 'update-status', serviceId, specVersion, status };
+    }
+    if (this.#config.failureAction === 'rollback' && service.previousSpec) {
+      const status: UpdateStatus = {
+        state: 'rollback_started',
+        startedAtMs: nowMs,
+        completedAtMs: null,
+        message: `update rolled back ${reason}`,
+      };
+      return { kind: 'rollback', serviceId, specVersion, status };
+    }
+    const message = `update paused ${reason}`;
+    const status: UpdateStatus = { state: 'paused', startedAtMs, completedAtMs: null, message };
+    return { kind: 'update-status', serviceId, specVersion, status };
+  }
+
+  /** Starts as many seats as there are idle workers. */
+  issue(dirty: SeatPlan[]): void {
+    const idle = this.#idleWorkers();
+    // Seats without a running task have nothing to lose: they come first.
+    const order = dirty.sort((a, b) => Number(isServing(a)) - Number(isServing(b)));
+    for (const seat of order.splice(0, idle)) this.#replace(seat);
+  }
+
+  #idleWorkers(): number {
+    if (this.#config.parallelism === 0) return Number.POSITIVE_INFINITY;
+    const delayMs = nanosToMs(this.#config.delayNanos);
+    let busy = 0;
+    for (const { settledAtMs } of this.#progress.attempts.values()) {
+      if (settledAtMs === null) busy++;
+      else if (this.#world.nowMs < settledAtMs + delayMs) {
+        busy++;
+        this.#wakeAtMs = earliest(this.#wakeAtMs, settledAtMs + delayMs);
+      }
+    }
+    return Math.max(0, this.#config.parallelism - busy);
+  }
+
+  #replace({ seat, wanted }: SeatPlan): void {
+    const startFirst = this.#config.order === 'start-first';
+    const stops = startFirst ? [] : wanted.map(({ id }) => id);
+    const waits =
+      !startFirst &&
+      (stops.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world)));
+    const taskId: TaskId = this.#world.newTaskId();
+    this.#progress.attempts.set(seat.key, {
+      taskId,
+      reachedAtMs: null,
+      settledAtMs: null,
+      judged: false,
+    });
+    this.#changes.push({
+      kind: 'create',
+      taskId,
+      service: this.#world.service,
+      place: seat.place,
+      desiredState: waits ? 'ready' : 'running',
+      stops,
+    });
+  }
+
+  /** @param remaining dirty seats not started yet are among them */
+  finish(dirtyAtStart: number): UpdatePlan {
+    const settled = [...this.#progress.attempts.values()].map(({ settledAtMs }) => settledAtMs);
+    const started = this.#changes.filter(({ kind }) => kind === 'create').length;
+    const open = dirtyAtStart - started > 0 || settled.includes(null);
+    if (open) {
+      return { changes: this.#changes, wakeAtMs: this.#wakeAtMs, progress: this.#progress };
+    }
+    const lastMs = settled.reduce<number>((last, ms) => Math.max(last, ms ?? 0), 0);
+    const overAtMs = settled.length === 0 ? 0 : lastMs + this.#watchMs();
+    if (this.#world.nowMs < overAtMs) {
+      return { changes: this.#changes, wakeAtMs: overAtMs, progress: this.#progress };
+    }
+    const rollback = isRollingBack(this.#world.service);
+    this.#setStatus({
+      state: rollback ? 'rollback_completed' : 'completed',
+      startedAtMs: this.#world.service.updateStatus?.startedAtMs ?? this.#world.nowMs,
+      completedAtMs: this.#world.nowMs,
+      message: rollback ? 'rollback completed' : 'update completed',
+    });
+    return { changes: this.#changes, wakeAtMs: null, progress: null };
+  }
+
+  /** How long after the last task settled failures still count. */
+  #watchMs(): number {
+    const { delayNanos, monitorNanos } = this.#config;
+    const [delayMs, monitorMs] = [nanosToMs(delayNanos), nanosToMs(monitorNanos)];
+    return delayMs >= monitorMs ? delayMs + 1000 : monitorMs;
+  }
+
+  #setStatus(status: UpdateStatus): void {
+    const { id: serviceId, specVersion } = this.#world.service;
+    this.#changes.push({ kind: 'update-status', serviceId, specVersion, status });
+  }
+}
+
+function isServing({ wanted }: SeatPlan): boolean {
+  return wanted.some(({ status }) => status.state === 'running');
+}

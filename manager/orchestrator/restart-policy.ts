@@ -1,0 +1,94 @@
+/**
+ * May a task be replaced after its end, and when may the replacement run? Everything is read from the
+ * seat's own history, so a new leader goes on where the old one stopped (swarm-behaviour 2.6).
+ */
+import { DEFAULT_RESTART_POLICY } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+import type { Seat } from './seat.ts';
+import { nanosToMs, type ServiceWorld } from './world.ts';
+
+/** Longest wait for an old task to stop before its replacement is let loose. */
+export const STOP_WAIT_MS = 60_000;
+
+/** When a task ended, by the manager's clock where that is known. */
+export function endedAtMs(task: Task): number {
+  return task.status.appliedAtMs || task.status.timestampMs;
+}
+
+/** Whether the restart policy gives `task`, which ended or lost its node, a successor in its seat. */
+export function mayRestart(task: Task, seat: Seat, nowMs: number): boolean {
+  const policy = task.spec.restart ?? DEFAULT_RESTART_POLICY;
+  if (policy.condition === 'none') return false;
+  if (policy.condition === 'on-failure' && task.status.state === 'complete') return false;
+  if (policy.maxAttempts === 0) return true;
+  const restarts = restartsOf(task, seat);
+  if (policy.windowNanos === 0) return restarts.length < policy.maxAttempts;
+  const failedAtMs = isTerminal(task.status.state) ? endedAtMs(task) : nowMs;
+  const since = failedAtMs - nanosToMs(policy.windowNanos);
+  const recent = restarts.filter(({ meta }) => meta.createdAtMs > since);
+  return recent.length < policy.maxAttempts;
+}
+
+/**
+ * The restarts that led to `task`: its predecessors of the same spec version without a break, and
+ * itself, but not the first of them, which an operator's word created. The reaper keeps
+ * maxAttempts + 1 tasks of a seat, enough for this count.
+ */
+function restartsOf(task: Task, seat: Seat): readonly Task[] {
+  const run: Task[] = [];
+  for (let i = seat.tasks.indexOf(task); i >= 0; i--) {
+    const candidate = seat.tasks[i]!;
+    if (candidate.specVersion !== task.specVersion || candidate.desiredState === 'remove') break;
+    run.push(candidate);
+  }
+  return run.slice(0, -1);
+}
+
+/**
+ * When a task that was created `ready` has waited out its restart delay, wall ms. The delay counts
+ * only after an end of its own (exit, failure, rejection): not after an update, a drain or a lost
+ * node, where waiting would help nobody.
+ */
+export function delayOverAtMs(task: Task, seat: Seat, nowMs: number): number {
+  const predecessor = seat.tasks[seat.tasks.indexOf(task) - 1];
+  if (!predecessor || !endedByItself(predecessor, task)) return task.meta.createdAtMs;
+  const delayMs = nanosToMs((task.spec.restart ?? DEFAULT_RESTART_POLICY).delayNanos);
+  return after(task.meta.createdAtMs, delayMs, nowMs);
+}
+
+/** `delayMs` after `fromMs`; at once when the wall clock was set back so far that it means nothing. */
+function after(fromMs: number, delayMs: number, nowMs: number): number {
+  return fromMs - nowMs > delayMs ? nowMs : fromMs + delayMs;
+}
+
+function endedByItself(predecessor: Task, successor: Task): boolean {
+  const { state } = predecessor.status;
+  if (state !== 'complete' && state !== 'failed' && state !== 'rejected') return false;
+  return endedAtMs(predecessor) <= successor.meta.createdAtMs;
+}
+
+/** True when nothing of the task runs any more, as far as anybody can know. */
+export function hasStopped(task: Task, world: ServiceWorld): boolean {
+  const { state } = task.status;
+  if (isTerminal(state) || isBefore(state, 'assigned') || task.nodeId === null) return true;
+  const node = world.node(task.nodeId);
+  return !node || node.status.state === 'down';
+}
+
+/**
+ * When a `ready` task may run: now or earlier = at once. Waits for its delay, and for the older tasks
+ * of the seat that were told to stop, the latter for STOP_WAIT_MS at most.
+ */
+export function startableAtMs(task: Task, seat: Seat, world: ServiceWorld): number {
+  const delayOver = delayOverAtMs(task, seat, world.nowMs);
+  const index = seat.tasks.indexOf(task);
+  const waits = seat.tasks.some(
+    (other, at) =>
+      at < index &&
+      (other.desiredState === 'shutdown' || other.desiredState === 'remove') &&
+      !hasStopped(other, world),
+  );
+  if (!waits) return delayOver;
+  return Math.max(delayOver, after(task.meta.createdAtMs, STOP_WAIT_MS, world.nowMs));
+}

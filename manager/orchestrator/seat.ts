@@ -1,0 +1,59 @@
+/** The tasks of one seat (slot, or node of a global service), oldest first, and questions about them. */
+import type { NodeId } from '../../common/model/ids.ts';
+import type { Task } from '../../common/model/task.ts';
+import { compareDesiredStates } from '../../common/model/task-state.ts';
+import type { SeatPlace } from './world.ts';
+
+export interface Seat {
+  readonly key: string;
+  readonly place: SeatPlace;
+  /** by age, oldest first; may be empty for a seat that is to be filled */
+  readonly tasks: readonly Task[];
+}
+
+/** Wanted to run, or to get ready for it. */
+export function isWanted(task: Task): boolean {
+  return task.desiredState === 'ready' || task.desiredState === 'running';
+}
+
+/**
+ * Oldest first. Of those created in the same millisecond the one that was told to stop is the older:
+ * a replacement is written together with the end of what it replaces.
+ */
+function byAge(a: Task, b: Task): number {
+  return (
+    a.meta.createdAtMs - b.meta.createdAtMs ||
+    compareDesiredStates(b.desiredState, a.desiredState) ||
+    (a.id < b.id ? -1 : 1)
+  );
+}
+
+/** Seats by slot number, ascending. */
+export function seatsBySlot(tasks: readonly Task[]): Seat[] {
+  const bySlot = new Map<number, Task[]>();
+  for (const task of tasks) append(bySlot, task.slot, task);
+  return [...bySlot]
+    .sort(([a], [b]) => a - b)
+    .map(([slot, members]) => ({
+      key: String(slot),
+      place: { slot, nodeId: null },
+      tasks: members.sort(byAge),
+    }));
+}
+
+/** Seats by node; tasks without a node cannot belong to a global service and are left out. */
+export function seatsByNode(tasks: readonly Task[]): Map<NodeId, Seat> {
+  const byNode = new Map<NodeId, Task[]>();
+  for (const task of tasks) if (task.nodeId !== null) append(byNode, task.nodeId, task);
+  const seats = new Map<NodeId, Seat>();
+  for (const [nodeId, members] of byNode) {
+    seats.set(nodeId, { key: nodeId, place: { slot: 0, nodeId }, tasks: members.sort(byAge) });
+  }
+  return seats;
+}
+
+function append<K>(lists: Map<K, Task[]>, key: K, task: Task): void {
+  const list = lists.get(key);
+  if (list) list.push(task);
+  else lists.set(key, [task]);
+}

@@ -1,0 +1,171 @@
+/**
+ * Keeps the tasks of every service as its words demand: the loop around `planService`. It decides
+ * nothing itself; timers and update progress are its only memory, and both can be rebuilt.
+ */
+import type { Timer } from '../../common/base/clock.ts';
+import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
+import type { Node } from '../../common/model/node.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isBefore } from '../../common/model/task-state.ts';
+import { Follower } from '../store/follower.ts';
+import type { Commit, ReadView, StoreChange } from '../store/types.ts';
+import { applyOrchestration } from './apply.ts';
+import { changesPlacement } from './node-change.ts';
+import type { RoomOptions } from './options.ts';
+import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
+import type { UpdateProgress } from './update-progress.ts';
+import type { OrchestratorChange } from './world.ts';
+
+/** Changes decided in one turn before they are written, so that no turn grows without limit. */
+const CHANGES_PER_PASS_MAX = 10_000;
+
+export class ServiceOrchestrator {
+  readonly #options: RoomOptions;
+  readonly #follower: Follower;
+  readonly #dirty = new Set<ServiceId>();
+  readonly #progress = new Map<ServiceId, UpdateProgress>();
+  /** when to look again, wall ms */
+  readonly #wakeAtMs = new Map<ServiceId, number>();
+  #timer: Timer | null = null;
+  #nodesChanged = false;
+
+  constructor(options: RoomOptions) {
+    this.#options = options;
+    this.#follower = new Follower(options, {
+      resync: (signal) => this.#resync(signal),
+      react: (commits, signal) => this.#react(commits, signal),
+    });
+  }
+
+  start(): void {
+    this.#follower.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = null;
+    await this.#follower.stop();
+    this.#timer?.cancel();
+  }
+
+  async #resync(signal: AbortSignal): Promise<void> {
+    this.#dirty.clear();
+    this.#progress.clear();
+    this.#wakeAtMs.clear();
+    this.#options.store.view((view) => {
+      for (const service of view.list('service')) this.#dirty.add(service.id);
+      for (const task of view.list('task')) this.#dirty.add(task.serviceId); // also of removed ones
+    });
+    await this.#work(signal);
+  }
+
+  async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
+    for (const { changes } of commits) for (const change of changes) this.#observe(change);
+    const nowMs = this.#options.clock.wallMs();
+    for (const [serviceId, atMs] of this.#wakeAtMs) if (atMs <= nowMs) this.#dirty.add(serviceId);
+    await this.#work(signal);
+  }
+
+  #observe(change: StoreChange): void {
+    switch (change.kind) {
+      case 'service':
+        this.#dirty.add(change.object.id);
+        return;
+      case 'task':
+        if (change.action !== 'update' || concernsUs(change.object, change.previous)) {
+          this.#dirty.add(change.object.serviceId);
+        }
+        return;
+      case 'node':
+        if (change.action !== 'update' || changesPlacement(change.object, change.previous)) {
+          this.#markServicesOf(change.object);
+        }
+        return;
+      default:
+        return;
+    }
+  }
+
+  #markServicesOf(node: Node): void {
+    this.#nodesChanged = true;
+    this.#options.store.view((view) => {
+      for (const task of view.tasksByNode(node.id)) this.#dirty.add(task.serviceId);
+    });
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#options;
+    while (this.#dirty.size > 0 || this.#nodesChanged) {
+      const changes = store.view((view) => this.#plan(view));
+      const nowMs = clock.wallMs();
+      await store.batch(changes, (tx, change) => applyOrchestration(tx, change, nowMs), signal);
+    }
+    this.#setTimer();
+  }
+
+  /** Plans dirty services, until enough is decided for one write. */
+  #plan(view: ReadView): OrchestratorChange[] {
+    if (this.#nodesChanged) {
+      for (const { id, spec } of view.list('service')) {
+        if (spec.mode.kind === 'global') this.#dirty.add(id);
+      }
+      this.#nodesChanged = false;
+    }
+    const changes: OrchestratorChange[] = [];
+    for (const serviceId of this.#dirty) {
+      this.#dirty.delete(serviceId);
+      changes.push(...this.#planOne(view, serviceId));
+      if (changes.length >= CHANGES_PER_PASS_MAX) break;
+    }
+    return changes;
+  }
+
+  #planOne(view: ReadView, serviceId: ServiceId): readonly OrchestratorChange[] {
+    const service = view.get('service', serviceId);
+    const tasks = view.tasksByService(serviceId);
+    if (!service) {
+      this.#progress.delete(serviceId);
+      this.#wakeAtMs.delete(serviceId);
+      return planRemovedService(tasks);
+    }
+    const world = {
+      service,
+      tasks,
+      node: (id: string) => view.get('node', id),
+      nodes: view.list('node'),
+      nowMs: this.#options.clock.wallMs(),
+      newTaskId: () => newId<TaskId>(this.#options.random),
+    };
+    const plan = planService(world, this.#progress.get(serviceId) ?? null);
+    this.#remember(serviceId, plan);
+    return plan.changes;
+  }
+
+  #remember(serviceId: ServiceId, plan: ServicePlan): void {
+    if (plan.progress) this.#progress.set(serviceId, plan.progress);
+    else this.#progress.delete(serviceId);
+    if (plan.wakeAtMs === null) this.#wakeAtMs.delete(serviceId);
+    else this.#wakeAtMs.set(serviceId, plan.wakeAtMs);
+    for (const change of plan.changes) {
+      if (change.kind !== 'update-status' && change.kind !== 'rollback') continue;
+      const { state: to, message } = change.status;
+      this.#options.log.info({ serviceId, to, message }, 'service update changed state');
+    }
+  }
+
+  #setTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (this.#wakeAtMs.size === 0) return;
+    const nextMs = Math.min(...this.#wakeAtMs.values());
+    const delayMs = Math.max(0, nextMs - this.#options.clock.wallMs());
+    this.#timer = this.#options.clock.setTimer(delayMs, () => this.#follower.wake());
+  }
+}
+
+/** The way to RUNNING is the agent's affair; its steps change no decision of ours. */
+function concernsUs(task: Task, previous: Task): boolean {
+  if (task.desiredState !== previous.desiredState || task.nodeId !== previous.nodeId) return true;
+  if (task.status.state === previous.status.state) return false;
+  return !isBefore(task.status.state, 'running');
+}

@@ -1,0 +1,41 @@
+/** New tasks, from a service's present words. */
+import type { TaskId } from '../../common/model/ids.ts';
+import { UNSTAMPED } from '../../common/model/objects.ts';
+import type { Service } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import type { DesiredState } from '../../common/model/task-state.ts';
+import type { SeatPlace } from './world.ts';
+
+export function newTask(
+  taskId: TaskId,
+  service: Service,
+  place: SeatPlace,
+  desiredState: DesiredState,
+  nowMs: number,
+): Task {
+  return {
+    id: taskId,
+    meta: UNSTAMPED,
+    serviceId: service.id,
+    slot: place.slot,
+    nodeId: place.nodeId,
+    spec: service.spec.task,
+    specVersion: service.specVersion,
+    serviceAnnotations: { name: service.spec.name, labels: service.spec.labels },
+    status: {
+      state: 'new',
+      timestampMs: nowMs,
+      message: 'created',
+      err: '',
+      container: null,
+      hostPorts: [],
+      appliedAtMs: 0,
+    },
+    desiredState,
+    networks: [],
+    endpoint: null,
+    logDriver: service.spec.task.logDriver,
+    assignedGenericResources: [],
+    jobIteration: service.jobStatus?.iteration ?? null,
+  };
+}

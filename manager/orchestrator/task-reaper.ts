@@ -1,0 +1,133 @@
+/** Deletes tasks that are over: those of removed slots and services at once, old ones beyond the limit. */
+import type { Timer } from '../../common/base/clock.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
+import type { ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
+import { Follower } from '../store/follower.ts';
+import type { Commit, ReadView, StoreChange } from '../store/types.ts';
+import type { RoomOptions } from './options.ts';
+import { historyLimit, isDoneForGood, surplusTasks } from './plan-reaping.ts';
+import { seatsByNode, seatsBySlot } from './seat.ts';
+
+/** Bursts of a rollout are cleaned up together. */
+const HISTORY_DELAY_MS = 250;
+const DIRTY_SEATS_MAX = 1000;
+
+export class TaskReaper {
+  readonly #options: RoomOptions;
+  readonly #follower: Follower;
+  readonly #done = new Set<TaskId>();
+  /** seats to be counted, as `serviceId/slot` or `serviceId/nodeId` -> one of their tasks */
+  readonly #seats = new Map<string, Task>();
+  #timer: Timer | null = null;
+  #historyDue = false;
+
+  constructor(options: RoomOptions) {
+    this.#options = options;
+    this.#follower = new Follower(options, {
+      resync: (signal) => this.#resync(signal),
+      react: (commits, signal) => this.#react(commits, signal),
+    });
+  }
+
+  start(): void {
+    this.#follower.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#follower.stop();
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  async #resync(signal: AbortSignal): Promise<void> {
+    this.#done.clear();
+    this.#seats.clear();
+    this.#options.store.view((view) => {
+      for (const task of view.list('task')) {
+        this.#note(view, task);
+        this.#seats.set(seatKey(task), task);
+      }
+    });
+    this.#historyDue = true;
+    await this.#reap(signal);
+  }
+
+  async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
+    this.#options.store.view((view) => {
+      for (const { changes } of commits) {
+        for (const change of changes) this.#observe(view, change);
+      }
+    });
+    await this.#reap(signal);
+  }
+
+  #observe(view: ReadView, change: StoreChange): void {
+    if (change.kind === 'node' && change.action === 'remove') {
+      for (const task of view.tasksByNode(change.object.id)) this.#note(view, task);
+    }
+    if (change.kind !== 'task' || change.action === 'remove') return;
+    const task = change.object;
+    this.#note(view, task);
+    // A task's birth may make another one surplus; so may the end of one that was spared before.
+    const counts =
+      change.action === 'create' ||
+      (isTerminal(task.status.state) && !isTerminal(change.previous.status.state));
+    if (counts) this.#seats.set(seatKey(task), task);
+  }
+
+  #note(view: ReadView, task: Task): void {
+    const nodeExists = task.nodeId === null || view.get('node', task.nodeId) !== undefined;
+    if (isDoneForGood(task, nodeExists)) this.#done.add(task.id);
+  }
+
+  async #reap(signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#options;
+    const doomed = [...this.#done];
+    this.#done.clear();
+    if (this.#historyDue || this.#seats.size > DIRTY_SEATS_MAX) {
+      doomed.push(...store.view((view) => this.#surplus(view)));
+      this.#seats.clear();
+      this.#historyDue = false;
+      this.#timer?.cancel();
+      this.#timer = null;
+    } else if (this.#seats.size > 0) {
+      this.#timer ??= clock.setTimer(HISTORY_DELAY_MS, () => {
+        this.#timer = null;
+        this.#historyDue = true;
+        this.#follower.wake();
+      });
+    }
+    await store.batch(
+      doomed,
+      (tx, taskId) => {
+        if (tx.get('task', taskId)) tx.remove('task', taskId);
+      },
+      signal,
+    );
+  }
+
+  #surplus(view: ReadView): TaskId[] {
+    const cluster = view.list('cluster')[0];
+    const clusterLimit = (cluster?.spec ?? DEFAULT_CLUSTER_SPEC).taskHistoryLimit;
+    const doomed: TaskId[] = [];
+    const global = new Set<ServiceId>();
+    for (const { serviceId, slot } of this.#seats.values()) {
+      const limit = historyLimit(view.get('service', serviceId), clusterLimit);
+      if (limit === null) continue;
+      if (slot === 0 && global.has(serviceId)) continue;
+      if (slot === 0) global.add(serviceId);
+      const seats =
+        slot === 0
+          ? seatsByNode(view.tasksByService(serviceId)).values()
+          : seatsBySlot(view.tasksBySlot(serviceId, slot));
+      for (const seat of seats) doomed.push(...surplusTasks(seat, limit).map(({ id }) => id));
+    }
+    return doomed;
+  }
+}
+
+function seatKey(task: Task): string {
+  return `${task.serviceId}/${task.slot > 0 ? task.slot : task.nodeId}`;
+}

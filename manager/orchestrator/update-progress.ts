@@ -1,0 +1,22 @@
+/** How far a rolling update has come. The leader's memory only: rebuilt from tasks by the next one. */
+import type { TaskId } from '../../common/model/ids.ts';
+
+export interface UpdateAttempt {
+  readonly taskId: TaskId;
+  /** when it was seen running, wall ms; null = not yet */
+  reachedAtMs: number | null;
+  /** when it ran, ended or vanished: from then on its worker is free again (after the delay) */
+  settledAtMs: number | null;
+  /** its end was looked at: it counts once */
+  judged: boolean;
+}
+
+export interface UpdateProgress {
+  /** of the service: another one voids all this */
+  readonly specVersion: number;
+  /** dirty seats at the beginning: the denominator of the failure ratio */
+  readonly seats: number;
+  /** the update's own task in each seat it has touched, by seat key */
+  readonly attempts: Map<string, UpdateAttempt>;
+  readonly failed: Set<TaskId>;
+}

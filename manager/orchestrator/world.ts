@@ -1,0 +1,65 @@
+/** What the plan of one service sees, and the changes it may ask for. Plain data, no store. */
+import type { NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { Node } from '../../common/model/node.ts';
+import type { Service, UpdateStatus } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import type { DesiredState } from '../../common/model/task-state.ts';
+
+export interface ServiceWorld {
+  readonly service: Service;
+  /** all tasks of the service, in any order */
+  readonly tasks: readonly Task[];
+  node(id: NodeId): Node | undefined;
+  /** every node of the cluster */
+  readonly nodes: readonly Node[];
+  /** wall clock, ms: compared with creation times, which outlive a leader */
+  readonly nowMs: number;
+  newTaskId(): TaskId;
+}
+
+/** Where a task of a service sits: a numbered slot, or a node (global services). */
+export interface SeatPlace {
+  /** 1.. for replicated services, 0 for global ones */
+  readonly slot: number;
+  /** preassigned node of a global service's task */
+  readonly nodeId: NodeId | null;
+}
+
+export type OrchestratorChange =
+  /** a new task from the service's present words, and an end to those it replaces, in one write */
+  | {
+      readonly kind: 'create';
+      readonly taskId: TaskId;
+      readonly service: Service;
+      readonly place: SeatPlace;
+      readonly desiredState: DesiredState;
+      readonly stops: readonly TaskId[];
+    }
+  /** desired state only grows: what is further already stays as it is */
+  | { readonly kind: 'desire'; readonly taskId: TaskId; readonly desiredState: DesiredState }
+  | {
+      readonly kind: 'update-status';
+      readonly serviceId: ServiceId;
+      readonly specVersion: number;
+      readonly status: UpdateStatus;
+    }
+  /** back to the previous spec; the only place where a spec changes without its user */
+  | {
+      readonly kind: 'rollback';
+      readonly serviceId: ServiceId;
+      readonly specVersion: number;
+      readonly status: UpdateStatus;
+    };
+
+/** A node on which nothing of ours may stay: gone, down or drained. */
+export function isLost(node: Node | undefined): boolean {
+  return !node || node.status.state === 'down' || node.spec.availability === 'drain';
+}
+
+/** The time from which on a step may be taken; null = no need to look again. */
+export function earliest(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
+}
+
+export const nanosToMs = (nanos: number): number => nanos / 1e6;
