@@ -423,7 +423,7 @@ function number(block: Buffer, start: number, lengthBytes: number): number {
 }
 
 function verifyChecksum(block: Buffer): void {
-  const stored = number(block, 148, 8);
+  const stored = Number.parseInt(text(block, 148, 8).trim(), 8);
   let sum = 8 * 0x20;
   for (let i = 0; i < BLOCK_BYTES; i++) if (i < 148 || i >= 156) sum += block[i]!;
   if (sum !== stored) throw damaged('invalid tar header');

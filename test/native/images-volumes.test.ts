@@ -1,0 +1,197 @@
+// Volumes with content from image layers: owners, whiteouts and trusted attributes need root.
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SystemClock } from '../../common/base/clock.ts';
+import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import { makeWhiteout, setOpaque, setXattr } from '../../native/ffi/fs.ts';
+import { type PopulateSource, VolumeStore } from '../../worker/volumes/volume-store.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+describe.skipIf(!isRoot)('volume store (needs root)', () => {
+  let dir: string;
+  let store: VolumeStore;
+
+  async function open(): Promise<VolumeStore> {
+    const options = {
+      dir: join(dir, 'volumes'),
+      clock: new SystemClock(),
+      random: new SystemRandom(),
+      log: silentLogger,
+    };
+    const opened = new VolumeStore(options);
+    await opened.start();
+    return opened;
+  }
+
+  const wanted = (populateFrom: PopulateSource | null) => ({
+    labels: {},
+    driver: '',
+    options: {},
+    populateFrom,
+  });
+
+  beforeEach(async () => {
+    dir = mkdtempSync('/var/tmp/skep-volumes-');
+    store = await open();
+  });
+
+  afterEach(async () => {
+    await store.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  /** Two layers: the upper one deletes, replaces and hides parts of the lower one. */
+  function layers(): string[] {
+    const [top, bottom] = [join(dir, 'top'), join(dir, 'bottom')];
+    for (const path of ['var/lib/db/conf', 'var/lib/db/hidden', 'etc']) {
+      mkdirSync(join(bottom, path), { recursive: true });
+      mkdirSync(join(top, path), { recursive: true });
+    }
+    const put = (path: string): void =>
+      writeFileSync(path, path.startsWith(top) ? 'top' : 'bottom');
+    put(join(bottom, 'var/lib/db/base'));
+    put(join(bottom, 'var/lib/db/gone'));
+    put(join(bottom, 'var/lib/db/both'));
+    put(join(bottom, 'var/lib/db/hidden/old'));
+    put(join(bottom, 'var/lib/db/conf/a'));
+    makeWhiteout(join(top, 'var/lib/db/gone'));
+    setOpaque(join(top, 'var/lib/db/hidden'));
+    put(join(top, 'var/lib/db/hidden/new'));
+    put(join(top, 'var/lib/db/both'));
+    setXattr(join(top, 'var/lib/db/both'), 'user.note', Buffer.from('n'));
+    symlinkSync('base', join(top, 'var/lib/db/link'));
+    chownSync(join(top, 'var/lib/db'), 999, 998);
+    chmodSync(join(top, 'var/lib/db'), 0o2770);
+    chownSync(join(bottom, 'var/lib/db/base'), 999, 998);
+    chmodSync(join(bottom, 'var/lib/db/base'), 0o4640);
+    symlinkSync('/var/lib/db', join(top, 'data'));
+    return [top, bottom];
+  }
+
+  test.each(['/var/lib/db', '/data', '/etc/../../data/'])(
+    'an empty volume gets what the image has at %s, with owners',
+    async (path) => {
+      const source = { lowerDirs: layers(), path };
+      const { path: data } = await store.acquire('c1', 'db', wanted(source));
+      expect(data).toBe(join(dir, 'volumes/db/_data'));
+      expect(readdirSync(data).sort()).toEqual(['base', 'both', 'conf', 'hidden', 'link']);
+      expect(readdirSync(join(data, 'hidden'))).toEqual(['new']);
+      expect(readFileSync(join(data, 'conf/a'), 'utf8')).toBe('bottom');
+      expect(readFileSync(join(data, 'both'), 'utf8')).toBe('top');
+      expect(readlinkSync(join(data, 'link'))).toBe('base');
+      const root = statSync(data);
+      expect([root.uid, root.gid, root.mode & 0o7777]).toEqual([999, 998, 0o2770]);
+      const base = lstatSync(join(data, 'base'));
+      expect([base.uid, base.gid, base.mode & 0o7777]).toEqual([999, 998, 0o4640]);
+    },
+  );
+
+  test('a volume with content is left as it is', async () => {
+    const { path } = await store.acquire('c1', 'db', wanted(null));
+    writeFileSync(join(path, 'mine'), '1');
+    await store.acquire('c2', 'db', wanted({ lowerDirs: layers(), path: '/var/lib/db' }));
+    expect(readdirSync(path)).toEqual(['mine']);
+  });
+
+  test('an empty volume that somebody has mounted is filled in place', async () => {
+    const { path } = await store.acquire('c1', 'db', wanted(null));
+    const { ino } = statSync(path);
+    await store.acquire('c2', 'db', wanted({ lowerDirs: layers(), path: '/var/lib/db' }));
+    expect(statSync(path).ino).toBe(ino);
+    expect(readdirSync(path)).toContain('base');
+  });
+
+  test('a target that the image does not have leaves the volume empty', async () => {
+    const { path } = await store.acquire(
+      'c1',
+      'db',
+      wanted({ lowerDirs: layers(), path: '/nowhere/at/all' }),
+    );
+    expect(readdirSync(path)).toEqual([]);
+    expect(readdirSync(join(dir, 'volumes/db')).sort()).toEqual(['_data', 'users', 'volume.json']);
+  });
+
+  test('many containers starting at once fill a volume once', async () => {
+    const source = { lowerDirs: layers(), path: '/var/lib/db' };
+    const ids = Array.from({ length: 8 }, (_, i) => `c${i}`);
+    await Promise.all(ids.map((id) => store.acquire(id, 'db', wanted(source))));
+    expect(store.get('db')?.usedBy.toSorted()).toEqual(ids);
+    expect(readdirSync(join(dir, 'volumes/db/_data')).sort()).toHaveLength(5);
+  });
+
+  test('a volume in use is not removed, also after a restart', async () => {
+    const { path } = await store.acquire('task1', 'db', wanted(null));
+    writeFileSync(join(path, 'kept'), '1');
+    await store.stop();
+    store = await open();
+    expect(store.usingContainers()).toEqual(['task1']);
+    await expect(store.remove('db', { force: true })).rejects.toThrow(
+      'remove db: volume is in use - [task1]',
+    );
+    await store.release('task1');
+    await store.release('task1');
+    expect(readFileSync(join(path, 'kept'), 'utf8')).toBe('1');
+    await store.remove('db', { force: false });
+    expect(existsSync(path)).toBe(false);
+    expect(readdirSync(join(dir, 'volumes'))).toEqual([]);
+    await expect(store.remove('db', { force: false })).rejects.toMatchObject({ code: 'not-found' });
+    await store.remove('db', { force: true });
+  });
+
+  test('an anonymous volume goes with its container', async () => {
+    const source = { lowerDirs: layers(), path: '/var/lib/db' };
+    const { name, path } = await store.createAnonymous('c1', source);
+    expect(name).toMatch(/^[0-9a-f]{64}$/);
+    expect(readdirSync(path)).toContain('base');
+    expect(store.get(name)).toMatchObject({ anonymous: true, usedBy: ['c1'] });
+    await store.release('c1');
+    expect(store.list()).toEqual([]);
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('what a crash left is cleared, but nobody loses data', async () => {
+    await store.create({ name: 'kept', driver: 'local', labels: { a: 'b' }, options: {} });
+    const root = join(dir, 'volumes');
+    mkdirSync(join(root, 'half/_data'), { recursive: true });
+    mkdirSync(join(root, 'foreign/_data'), { recursive: true });
+    writeFileSync(join(root, 'foreign/_data/file'), '1');
+    mkdirSync(join(root, '.trash-1/_data'), { recursive: true });
+    mkdirSync(join(root, 'kept/filling'));
+    await store.stop();
+    store = await open();
+    expect(readdirSync(root).sort()).toEqual(['foreign', 'kept']);
+    expect(readdirSync(join(root, 'kept')).sort()).toEqual(['_data', 'users', 'volume.json']);
+    expect(store.list()).toMatchObject([{ name: 'kept', labels: { a: 'b' }, driver: 'local' }]);
+  });
+
+  test.each([
+    [{ name: 'a' }, 'too short'],
+    [{ name: '../x' }, 'invalid characters'],
+    [{ name: 'a/b' }, 'invalid characters'],
+    [{ name: '.hidden' }, 'invalid characters'],
+    [{ name: 'ok', driver: 'nfs' }, 'plugin "nfs" not found'],
+    [{ name: 'ok', options: { type: 'nfs' } }, 'driver option type is not supported'],
+    [{ name: 'ok', options: { colour: 'red' } }, 'invalid option: "colour"'],
+  ])('refuses %j', async (options, words) => {
+    const full = { driver: '', labels: {}, options: {}, ...options };
+    await expect(store.create(full)).rejects.toThrow(words);
+    expect(readdirSync(join(dir, 'volumes'))).toEqual([]);
+  });
+});

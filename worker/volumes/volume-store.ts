@@ -1,0 +1,385 @@
+/**
+ * Named and anonymous volumes of this node: `<dir>/<name>/_data`, beside it `volume.json` and, in
+ * `users/`, one file per container that uses it. Mounts nothing: the runtime binds the paths that this store hands out.
+ */
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import { LowerTree } from './lower-tree.ts';
+import { requireLocalVolume } from './mount-options.ts';
+
+export interface VolumeStoreOptions {
+  /** this store's own folder; made when missing */
+  readonly dir: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface VolumeRecord {
+  readonly name: string;
+  readonly driver: 'local';
+  /** the directory to bind, absolute */
+  readonly mountpoint: string;
+  readonly createdAtMs: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+  /** made for one container and removed with it */
+  readonly anonymous: boolean;
+  /** containers that use it */
+  readonly usedBy: readonly string[];
+}
+
+/** Where a volume's first content comes from: an image's layers and a path in them. */
+export interface PopulateSource {
+  /** topmost first */
+  readonly lowerDirs: readonly string[];
+  /** absolute path inside the image */
+  readonly path: string;
+}
+
+export interface CreateVolumeOptions {
+  /** `''` = an own name of 64 hex digits */
+  readonly name: string;
+  /** `''` = local */
+  readonly driver: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface AcquireVolumeOptions extends Omit<CreateVolumeOptions, 'name'> {
+  /** null = never copy (`volume-nocopy`) */
+  readonly populateFrom: PopulateSource | null;
+}
+
+interface StoredVolume {
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly anonymous: boolean;
+}
+
+interface Volume {
+  readonly stored: StoredVolume;
+  readonly users: Set<string>;
+}
+
+/** Docker's rule (`RestrictedNamePattern`), with a bound. */
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$/;
+const CONTAINER_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
+const ANONYMOUS_NAME_BYTES = 32;
+const RECORD = 'volume.json';
+/** Not a possible volume name. */
+const TRASH_PREFIX = '.trash-';
+
+/** Throws `invalid-argument` with `bind source path does not exist`. */
+export async function requireBindSource(path: string): Promise<void> {
+  if (!path.startsWith('/')) {
+    throw new SkepError(
+      'invalid-argument',
+      `invalid mount path: ${path} mount path must be absolute`,
+    );
+  }
+  try {
+    await stat(path);
+  } catch (err) {
+    const isMissing = ['ENOENT', 'ENOTDIR'].includes((err as NodeJS.ErrnoException).code ?? '');
+    if (!isMissing) throw err;
+    throw new SkepError('invalid-argument', `bind source path does not exist: ${path}`);
+  }
+}
+
+export class VolumeStore {
+  readonly #options: VolumeStoreOptions;
+  readonly #log: Logger;
+  readonly #volumes = new Map<string, Volume>();
+  /** Per volume: creating, filling and removing follow one another. */
+  readonly #locks = new Map<string, Promise<unknown>>();
+
+  constructor(options: VolumeStoreOptions) {
+    this.#options = options;
+    this.#log = options.log.child({ component: 'volumes' });
+  }
+
+  /** Reads what is there; a volume whose making was interrupted is removed. */
+  async start(): Promise<void> {
+    await mkdir(this.#options.dir, { recursive: true, mode: 0o711 });
+    for (const name of await readdir(this.#options.dir)) {
+      if (name.startsWith(TRASH_PREFIX)) {
+        await rm(this.#path(name), { recursive: true, force: true });
+        continue;
+      }
+      const volume = await this.#readVolume(name);
+      if (volume === null) {
+        await this.#dropUnfinished(name);
+        continue;
+      }
+      this.#volumes.set(name, volume);
+      await rm(join(this.#path(name), 'filling'), { recursive: true, force: true });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.allSettled(this.#locks.values());
+  }
+
+  /** By name. */
+  list(): VolumeRecord[] {
+    return [...this.#volumes.keys()].sort().map((name) => this.#record(name));
+  }
+
+  get(name: string): VolumeRecord | undefined {
+    return this.#volumes.has(name) ? this.#record(name) : undefined;
+  }
+
+  /**
+   * Makes a volume; an existing one of that name is given back as it is. Throws
+   * `invalid-argument` (name), `not-found` (driver), `unimplemented` (driver option).
+   */
+  async create(options: CreateVolumeOptions): Promise<VolumeRecord> {
+    requireLocalVolume(options.driver, options.options);
+    const name = options.name === '' ? this.#randomName() : options.name;
+    await this.#locked(name, () => this.#ensure(name, options.labels, false));
+    return this.#record(name);
+  }
+
+  /**
+   * Throws `not-found` (not with `force`), `conflict` while a container uses it (also with `force`,
+   * as Docker).
+   */
+  async remove(name: string, options: { force: boolean }): Promise<void> {
+    await this.#locked(name, async () => {
+      const volume = this.#volumes.get(name);
+      if (!volume) {
+        if (options.force) return;
+        throw new SkepError('not-found', `get ${name}: no such volume`);
+      }
+      if (volume.users.size > 0) {
+        const users = [...volume.users].join(', ');
+        throw new SkepError('conflict', `remove ${name}: volume is in use - [${users}]`);
+      }
+      await this.#destroy(name);
+    });
+  }
+
+  /**
+   * The directory of the volume for a container, made when there is none. An empty volume first
+   * gets the image's content at `populateFrom.path`, with owners. Until `release` the volume cannot
+   * be removed. Survives restarts; repeating it is harmless.
+   */
+  async acquire(
+    containerId: string,
+    name: string,
+    options: AcquireVolumeOptions,
+    signal?: AbortSignal,
+  ): Promise<{ path: string }> {
+    requireLocalVolume(options.driver, options.options);
+    return this.#use(containerId, name, { ...options, anonymous: false }, signal);
+  }
+
+  /** A volume of 64 hex digits for this container alone; `release` removes it. */
+  async createAnonymous(
+    containerId: string,
+    populateFrom: PopulateSource | null,
+    signal?: AbortSignal,
+  ): Promise<{ name: string; path: string }> {
+    const name = this.#randomName();
+    const wanted = { labels: { 'com.docker.volume.anonymous': '' }, populateFrom, anonymous: true };
+    const { path } = await this.#use(containerId, name, wanted, signal);
+    return { name, path };
+  }
+
+  /** The container is gone: its volumes are free, its anonymous ones removed. Idempotent. */
+  async release(containerId: string): Promise<void> {
+    requireContainerId(containerId);
+    for (const [name, volume] of [...this.#volumes]) {
+      if (!volume.users.has(containerId)) continue;
+      await this.#locked(name, async () => {
+        volume.users.delete(containerId);
+        await rm(join(this.#path(name), 'users', containerId), { force: true });
+        if (volume.stored.anonymous && volume.users.size === 0) await this.#destroy(name);
+      });
+    }
+  }
+
+  /** Containers that hold a volume, for the owner's sweep of those it no longer knows. */
+  usingContainers(): string[] {
+    return [...new Set([...this.#volumes.values()].flatMap((volume) => [...volume.users]))];
+  }
+
+  async #use(
+    containerId: string,
+    name: string,
+    wanted: {
+      labels: Readonly<Record<string, string>>;
+      populateFrom: PopulateSource | null;
+      anonymous: boolean;
+    },
+    signal?: AbortSignal,
+  ): Promise<{ path: string }> {
+    requireContainerId(containerId);
+    return this.#locked(name, async () => {
+      const volume = await this.#ensure(name, wanted.labels, wanted.anonymous);
+      const path = this.#dataPath(name);
+      if (volume.users.has(containerId)) return { path };
+      const isShared = volume.users.size > 0;
+      if (wanted.populateFrom !== null && (await readdir(path)).length === 0) {
+        await this.#fill(name, wanted.populateFrom, isShared, signal);
+      }
+      await writeFile(join(this.#path(name), 'users', containerId), '');
+      volume.users.add(containerId);
+      return { path };
+    });
+  }
+
+  /**
+   * Nobody may see half a copy, so it is made aside and put in place as a whole; only a directory
+   * that others have mounted already has to be filled where it is.
+   */
+  async #fill(
+    name: string,
+    { lowerDirs, path }: PopulateSource,
+    isShared: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const tree = new LowerTree(lowerDirs);
+    if (isShared) {
+      await tree.copyDirectory(path, this.#dataPath(name), signal);
+      return;
+    }
+    const filling = join(this.#path(name), 'filling');
+    try {
+      await mkdir(filling, { mode: 0o755 });
+      const isFound = await tree.copyDirectory(path, filling, signal);
+      if (isFound) await rename(filling, this.#dataPath(name)); // over the empty directory
+    } finally {
+      await rm(filling, { recursive: true, force: true });
+    }
+  }
+
+  async #ensure(
+    name: string,
+    labels: Readonly<Record<string, string>>,
+    anonymous: boolean,
+  ): Promise<Volume> {
+    const known = this.#volumes.get(name);
+    if (known) return known;
+    if (name.length < 2) {
+      throw new SkepError(
+        'invalid-argument',
+        'volume name is too short, names should be at least two alphanumeric characters',
+      );
+    }
+    if (!VOLUME_NAME.test(name)) {
+      throw new SkepError(
+        'invalid-argument',
+        `create ${name}: ${JSON.stringify(name)} includes invalid characters for a local volume name,` +
+          ' only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed',
+      );
+    }
+    const stored = { name, createdAtMs: this.#options.clock.wallMs(), labels, anonymous };
+    await mkdir(join(this.#path(name), 'users'), { recursive: true, mode: 0o700 });
+    await mkdir(this.#dataPath(name), { recursive: true, mode: 0o755 });
+    await this.#writeStored(stored);
+    const volume: Volume = { stored, users: new Set() };
+    this.#volumes.set(name, volume);
+    this.#log.debug({ volumeName: name }, 'volume created');
+    return volume;
+  }
+
+  /** Renamed first: half a volume is never seen, and the next start ends what was begun. */
+  async #destroy(name: string): Promise<void> {
+    const trash = this.#path(`${TRASH_PREFIX}${this.#randomName().slice(0, 16)}`);
+    await rename(this.#path(name), trash);
+    this.#volumes.delete(name);
+    await rm(trash, { recursive: true, force: true });
+    this.#log.debug({ volumeName: name }, 'volume removed');
+  }
+
+  /** A folder without a record: the remains of `#ensure`, unless somebody's data are in it. */
+  async #dropUnfinished(name: string): Promise<void> {
+    const contents = await readdir(this.#dataPath(name)).catch(() => []);
+    if (contents.length === 0) await rm(this.#path(name), { recursive: true, force: true });
+    else this.#log.warn({ volumeName: name }, 'volume without a record is left alone');
+  }
+
+  #record(name: string): VolumeRecord {
+    const { stored, users } = this.#volumes.get(name)!;
+    return {
+      ...stored,
+      driver: 'local',
+      mountpoint: this.#dataPath(name),
+      options: {},
+      usedBy: [...users],
+    };
+  }
+
+  #path(name: string): string {
+    return join(this.#options.dir, name);
+  }
+
+  #dataPath(name: string): string {
+    return join(this.#path(name), '_data');
+  }
+
+  #randomName(): string {
+    return Buffer.from(this.#options.random.bytes(ANONYMOUS_NAME_BYTES)).toString('hex');
+  }
+
+  /** Durable: a named volume holds what people must not lose. */
+  async #writeStored(stored: StoredVolume): Promise<void> {
+    const path = join(this.#path(stored.name), RECORD);
+    const handle = await open(`${path}.new`, 'w', 0o600);
+    try {
+      await handle.writeFile(JSON.stringify(stored));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(`${path}.new`, path);
+    for (const directory of [this.#path(stored.name), this.#options.dir]) {
+      const entry = await open(directory, 'r');
+      try {
+        await entry.sync();
+      } finally {
+        await entry.close();
+      }
+    }
+  }
+
+  async #readVolume(name: string): Promise<Volume | null> {
+    let text: string;
+    try {
+      text = await readFile(join(this.#path(name), RECORD), 'utf8');
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw err;
+    }
+    const users = await readdir(join(this.#path(name), 'users'));
+    return { stored: JSON.parse(text) as StoredVolume, users: new Set(users) };
+  }
+
+  async #locked<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#locks.get(name) ?? Promise.resolve();
+    const result = before.then(work, work);
+    const settled = result.then(
+      () => {},
+      () => {}, // reported to the caller
+    );
+    this.#locks.set(name, settled);
+    try {
+      return await result;
+    } finally {
+      if (this.#locks.get(name) === settled) this.#locks.delete(name);
+    }
+  }
+}
+
+function requireContainerId(containerId: string): void {
+  if (!CONTAINER_ID.test(containerId)) {
+    throw new SkepError('invalid-argument', `use volume: container id ${containerId} is malformed`);
+  }
+}
