@@ -1,8 +1,8 @@
 /** Clusters of cores in memory: what users of Raft rely on, calm and under faults. */
 import { describe, expect, test } from 'vitest';
-import { SeededRandom } from '../../../common/base/random.ts';
 import type { NodeId } from '../../../manager/raft/types.ts';
 import { type ClusterOptions, RaftCluster } from '../../support/raft-cluster.ts';
+import { surviveFaults } from '../../support/raft-faults.ts';
 
 function electedCluster(options: Partial<ClusterOptions> = {}): {
   cluster: RaftCluster;
@@ -139,79 +139,13 @@ describe.each(STORAGE_FORMS)('raft cluster with $form', ({ asyncStorageWrites })
   });
 });
 
-type Disturbance = (cluster: RaftCluster, id: NodeId, joined: NodeId[]) => void;
-
-/** What may happen next, by weight. `id` is any node. */
-const DISTURBANCES: readonly (readonly [number, Disturbance])[] = [
-  [300, (cluster) => void cluster.deliverAny(5)],
-  [250, (cluster, id) => void cluster.work(id)],
-  [120, (cluster, id) => void cluster.finishAppend(id)],
-  [120, (cluster, id) => void cluster.finishApply(id)],
-  [100, (cluster, id) => cluster.tick(id)],
-  [30, (cluster, id) => void cluster.propose(cluster.leader() ?? id)],
-  [6, (cluster) => cluster.loseAny()],
-  [6, (cluster, id) => cluster.read(id)],
-  [4, (cluster, id) => cluster.compact(id, 3)],
-  [1, (cluster, id) => cluster.crash(id)],
-  [3, (cluster, id) => cluster.restart(id)],
-  [1, (cluster, id) => cluster.isolate(id)],
-  [1, (cluster, id) => cluster.cutLink(id, cluster.anyId())],
-  [3, (cluster) => cluster.heal()],
-  [1, (cluster, id) => cluster.transfer(cluster.leader() ?? id, cluster.anyId())],
-  [2, (cluster, id, joined) => changeSomeMember(cluster, cluster.leader() ?? id, joined)],
-];
-
-const TOTAL_WEIGHT = DISTURBANCES.reduce((sum, [weight]) => sum + weight, 0);
-
-function disturb(cluster: RaftCluster, random: SeededRandom, joined: NodeId[]): void {
-  let left = random.below(TOTAL_WEIGHT);
-  for (const [weight, happen] of DISTURBANCES) {
-    left -= weight;
-    if (left >= 0) continue;
-    happen(cluster, cluster.anyId(), joined);
-    return;
-  }
-}
-
-function changeSomeMember(cluster: RaftCluster, leader: NodeId, joined: NodeId[]): void {
-  if (joined.length < 2 && cluster.chance(30)) {
-    const id = cluster.addEmptyNode();
-    joined.push(id);
-    cluster.changeMember(leader, 'add-learner', id);
-    return;
-  }
-  const id = cluster.anyId();
-  const voters = cluster.node(leader).app.confState.voters;
-  if (cluster.chance(40)) cluster.changeMember(leader, 'add-voter', id);
-  // Two voters that lose one would be the end of the run, not a fault of Raft.
-  else if (voters.length > 3) cluster.changeMember(leader, 'remove', id);
-  else cluster.changeMember(leader, 'add-learner', joined[0] ?? id);
-}
-
 describe('raft cluster under faults', () => {
   const seeds = Array.from({ length: 40 }, (_, i) => i + 1);
 
   test.each(seeds)('keeps its promises and recovers, seed %i', (seed) => {
-    const cluster = new RaftCluster({
-      seed,
-      size: seed % 3 === 0 ? 5 : 3,
-      asyncStorageWrites: seed % 2 === 0,
-      preVote: seed % 5 !== 0,
-      checkQuorum: seed % 7 !== 0,
-    });
-    const joined: NodeId[] = [];
-    const random = new SeededRandom(seed + 1000);
-    for (let i = 0; i < 20_000; i++) disturb(cluster, random, joined);
-
-    cluster.heal();
-    for (const id of cluster.nodes.keys()) cluster.restart(id);
-    cluster.run(100);
-    const leader = cluster.leader();
-    expect(leader).not.toBeNull();
-    const name = cluster.propose(leader!);
-    cluster.run(20);
-    expect([...cluster.appliedProposals]).toContain(name);
-    const { confState, index } = cluster.node(leader!).app;
+    const { cluster, leader, lastProposal } = surviveFaults(seed, 20_000);
+    expect(cluster.appliedProposals.has(lastProposal)).toBe(true);
+    const { confState, index } = cluster.node(leader).app;
     for (const id of [...confState.voters, ...confState.learners]) {
       expect(cluster.node(id).app.index, `node ${id}`).toBe(index);
     }

@@ -1,0 +1,83 @@
+/** A random life of a Raft cluster, decided by one seed, and its recovery when all faults end. */
+import { assert } from '../../common/base/assert.ts';
+import { SeededRandom } from '../../common/base/random.ts';
+import type { NodeId } from '../../manager/raft/types.ts';
+import { RaftCluster } from './raft-cluster.ts';
+
+type Disturbance = (cluster: RaftCluster, id: NodeId, joined: NodeId[]) => void;
+
+/** What may happen next, by weight. `id` is any node. */
+const DISTURBANCES: readonly (readonly [number, Disturbance])[] = [
+  [300, (cluster) => void cluster.deliverAny(5)],
+  [250, (cluster, id) => void cluster.work(id)],
+  [120, (cluster, id) => void cluster.finishAppend(id)],
+  [120, (cluster, id) => void cluster.finishApply(id)],
+  [100, (cluster, id) => cluster.tick(id)],
+  [30, (cluster, id) => void cluster.propose(cluster.leader() ?? id)],
+  [6, (cluster) => cluster.loseAny()],
+  [6, (cluster, id) => cluster.read(id)],
+  [4, (cluster, id) => cluster.compact(id, 3)],
+  [1, (cluster, id) => cluster.crash(id)],
+  [3, (cluster, id) => cluster.restart(id)],
+  [1, (cluster, id) => cluster.isolate(id)],
+  [1, (cluster, id) => cluster.cutLink(id, cluster.anyId())],
+  [3, (cluster) => cluster.heal()],
+  [1, (cluster, id) => cluster.transfer(cluster.leader() ?? id, cluster.anyId())],
+  [2, (cluster, id, joined) => changeSomeMember(cluster, cluster.leader() ?? id, joined)],
+];
+
+const TOTAL_WEIGHT = DISTURBANCES.reduce((sum, [weight]) => sum + weight, 0);
+
+function disturb(cluster: RaftCluster, random: SeededRandom, joined: NodeId[]): void {
+  let left = random.below(TOTAL_WEIGHT);
+  for (const [weight, happen] of DISTURBANCES) {
+    left -= weight;
+    if (left >= 0) continue;
+    happen(cluster, cluster.anyId(), joined);
+    return;
+  }
+}
+
+function changeSomeMember(cluster: RaftCluster, leader: NodeId, joined: NodeId[]): void {
+  if (joined.length < 2 && cluster.chance(30)) {
+    const id = cluster.addEmptyNode();
+    joined.push(id);
+    cluster.changeMember(leader, 'add-learner', id);
+    return;
+  }
+  const id = cluster.anyId();
+  const voters = cluster.node(leader).app.confState.voters;
+  if (cluster.chance(40)) cluster.changeMember(leader, 'add-voter', id);
+  // Two voters that lose one would be the end of the run, not a fault of Raft.
+  else if (voters.length > 3) cluster.changeMember(leader, 'remove', id);
+  else cluster.changeMember(leader, 'add-learner', joined[0] ?? id);
+}
+
+/**
+ * `steps` random things happen, then all faults end. Throws when a promise is broken on the way or
+ * no leader is found after ten election timeouts.
+ */
+export function surviveFaults(
+  seed: number,
+  steps: number,
+): { cluster: RaftCluster; leader: NodeId; lastProposal: string } {
+  const cluster = new RaftCluster({
+    seed,
+    size: seed % 3 === 0 ? 5 : 3,
+    asyncStorageWrites: seed % 2 === 0,
+    preVote: seed % 5 !== 0,
+    checkQuorum: seed % 7 !== 0,
+  });
+  const joined: NodeId[] = [];
+  const random = new SeededRandom(seed + 1000);
+  for (let i = 0; i < steps; i++) disturb(cluster, random, joined);
+
+  cluster.heal();
+  for (const id of cluster.nodes.keys()) cluster.restart(id);
+  cluster.run(100);
+  const leader = cluster.leader();
+  assert(leader !== null, 'no leader after all faults ended');
+  const lastProposal = cluster.propose(leader);
+  cluster.run(20);
+  return { cluster, leader, lastProposal };
+}
