@@ -41,6 +41,9 @@ import {
   type SendStream,
 } from './stream.ts';
 
+/** Detail of an `unavailable` error whose call surely did not leave this node. */
+export const UNSENT = 'unsent';
+
 export interface CallOptions {
   readonly signal?: AbortSignal;
   /** unary: default 5,000; streams: default none */
@@ -246,7 +249,15 @@ export class RpcClient {
       metadata.set(key, value);
     }
     const grpcOptions: GrpcCallOptions = deadlineMs === null ? {} : { deadline: deadlineMs };
-    return { client, metadata, options: grpcOptions, action: `call ${path} at ${address}` };
+    const action = `call ${path} at ${address}`;
+    // Without a connection grpc-js fails the call at once, having sent nothing.
+    const connected = client.getChannel().getConnectivityState(false) === connectivityState.READY;
+    const failure = (err: ServiceError): SkepError => {
+      const error = errorOfStatus(action, err);
+      if (connected || error.code !== 'unavailable') return error;
+      return new SkepError('unavailable', error.message, { details: { [UNSENT]: 'true' } });
+    };
+    return { client, metadata, options: grpcOptions, action, failure };
   }
 
   /**
@@ -275,7 +286,13 @@ export class RpcClient {
       });
       if (!changed) {
         if (this.#client === client) this.reconnect();
-        throw new SkepError('unavailable', `connect to ${address}: no answer within ${limitMs} ms`);
+        throw new SkepError(
+          'unavailable',
+          `connect to ${address}: no answer within ${limitMs} ms`,
+          {
+            details: { [UNSENT]: 'true' },
+          },
+        );
       }
     }
   }

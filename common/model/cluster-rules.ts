@@ -1,0 +1,79 @@
+/** What a cluster's settings must obey (swarm-behaviour 1.2). */
+import { BlockList, isIP } from 'node:net';
+import { SkepError } from '../base/errors.ts';
+import type { Cluster, ClusterSpec } from './cluster.ts';
+
+const CLUSTER_NAME = 'default';
+const CERT_EXPIRY_NANOS_MIN = 3600 * 1e9;
+const SUBNET_SIZE_MAX = 29;
+const DATA_PATH_PORT_MIN = 1024;
+const DATA_PATH_PORT_MAX = 49_151;
+
+/** Throws `invalid-argument`; `unimplemented` for what is not done. */
+export function checkClusterSpec(spec: ClusterSpec): void {
+  if (spec.name !== CLUSTER_NAME) throw invalid(`swarm spec must be named "${CLUSTER_NAME}"`);
+  if (spec.dispatcherHeartbeatNanos < 0) {
+    throw invalid('heartbeat time period cannot be a negative duration');
+  }
+  if (spec.nodeCertExpiryNanos < CERT_EXPIRY_NANOS_MIN) {
+    throw invalid('minimum certificate expiry time is 1h0m0s');
+  }
+  const { raft } = spec;
+  const counts = { ...raft, taskHistoryLimit: spec.taskHistoryLimit };
+  for (const [field, value] of Object.entries(counts)) {
+    if (!Number.isSafeInteger(value)) throw invalid(`${field}: ${value} is not an integer`);
+  }
+  if (raft.snapshotInterval < 1) throw invalid('raft snapshot interval must be at least 1');
+  if (raft.keepOldSnapshots < 0 || raft.logEntriesForSlowFollowers < 0) {
+    throw invalid('raft snapshots and log entries to keep cannot be negative');
+  }
+  if (raft.heartbeatTicks < 1 || raft.electionTicks <= raft.heartbeatTicks) {
+    throw invalid(
+      'raft election tick must be greater than its heartbeat tick, which is at least 1',
+    );
+  }
+  if (spec.autoLockManagers) {
+    throw new SkepError('unimplemented', 'autolock of managers is not done yet');
+  }
+}
+
+/** What can only be chosen when a cluster is made. Throws `invalid-argument`. */
+export function checkAddressing(
+  addressing: Pick<Cluster, 'defaultAddressPool' | 'subnetSize' | 'dataPathPort'>,
+): void {
+  const { defaultAddressPool, subnetSize, dataPathPort } = addressing;
+  if (defaultAddressPool.length === 0) throw invalid('default address pool: none is given');
+  const seen = new BlockList();
+  for (const pool of defaultAddressPool) {
+    const { base, prefix } = parsePool(pool);
+    if (subnetSize < prefix || subnetSize > SUBNET_SIZE_MAX) {
+      throw invalid(
+        `default address pool ${pool}: subnet size ${subnetSize} is not in ${prefix}..${SUBNET_SIZE_MAX}`,
+      );
+    }
+    if (seen.check(base)) throw invalid(`default address pool ${pool}: it overlaps another`);
+    seen.addSubnet(base, prefix, 'ipv4');
+  }
+  if (
+    !Number.isInteger(dataPathPort) ||
+    dataPathPort < DATA_PATH_PORT_MIN ||
+    dataPathPort > DATA_PATH_PORT_MAX
+  ) {
+    throw invalid(
+      `data path port ${dataPathPort} is not in ${DATA_PATH_PORT_MIN}..${DATA_PATH_PORT_MAX}`,
+    );
+  }
+}
+
+function parsePool(pool: string): { base: string; prefix: number } {
+  const [base = '', prefixText = ''] = pool.split('/');
+  const prefix = Number(prefixText);
+  if (isIP(base) !== 4 || !/^\d{1,2}$/.test(prefixText) || prefix > 32) {
+    throw invalid(`default address pool ${pool}: not an IPv4 subnet in CIDR notation`);
+  }
+  return { base, prefix };
+}
+
+function invalid(message: string): SkepError {
+  return new SkepError('invalid-argument', message);
+}

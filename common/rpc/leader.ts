@@ -1,0 +1,108 @@
+/**
+ * Work that only the leader does, asked of any manager: done here when this node leads, else passed
+ * on to the leader, once, with the identity of the original caller.
+ */
+import type { Clock } from '../base/clock.ts';
+import { hasCode, SkepError } from '../base/errors.ts';
+import { UNSENT } from './client.ts';
+import type { UnaryMethod } from './method.ts';
+import type { Peer } from './peer.ts';
+import type { RpcClientPool } from './pool.ts';
+
+/** What a manager knows of leadership at this moment. */
+export interface LeaderLocator {
+  /** true = this node leads and its leader-only components run */
+  isLeader(): boolean;
+  /** `IP:port` of the leader's RPC server; null = not known */
+  leaderAddress(): string | null;
+}
+
+export interface LeaderCallOptions {
+  readonly locator: LeaderLocator;
+  readonly pool: RpcClientPool;
+  readonly clock: Clock;
+}
+
+export interface LeaderCall<Req, Res> {
+  readonly method: UnaryMethod<Req, Res>;
+  readonly request: Req;
+  /** the work itself, for when this node leads */
+  readonly local: () => Promise<Res>;
+  /** who asked, and whether a manager passed it on to us already; null = this node itself */
+  readonly caller: { readonly peer: Peer; readonly forwarded: boolean } | null;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface LeaderCallResult<Res> {
+  readonly response: Res;
+  /** true = another manager did the work */
+  readonly remote: boolean;
+}
+
+/** Longest wait for a leader: several elections. */
+export const LEADER_WAIT_MS = 5_000;
+const RETRY_PERIOD_MS = 100;
+
+/** Runs calls on the leader, wherever it is. */
+export class LeaderCaller {
+  readonly #options: LeaderCallOptions;
+
+  constructor(options: LeaderCallOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Does the work once. Repeats only what surely had no effect: a call that did not leave this node,
+   * or was refused with `not-leader`. Rejects with the work's own error; with `not-leader` when a
+   * manager passed the call on and this is not the leader either (details name it, when known); with
+   * `no-leader` after LEADER_WAIT_MS without one.
+   */
+  async run<Req, Res>(call: LeaderCall<Req, Res>): Promise<LeaderCallResult<Res>> {
+    const { locator, clock } = this.#options;
+    const deadlineMs = clock.monotonicMs() + LEADER_WAIT_MS;
+    let redirect: string | null = null;
+    for (;;) {
+      call.signal?.throwIfAborted();
+      try {
+        if (locator.isLeader()) return { response: await call.local(), remote: false };
+        if (call.caller?.forwarded) throw this.#notLeader();
+        const address: string | null = redirect ?? locator.leaderAddress();
+        redirect = null;
+        if (address) return { response: await this.#remote(address, call), remote: true };
+      } catch (err) {
+        if (call.caller?.forwarded || !hadNoEffect(err)) throw err;
+        redirect = err.details['leaderAddress'] ?? null;
+      }
+      if (clock.monotonicMs() >= deadlineMs) throw noLeader();
+      await clock.sleep(RETRY_PERIOD_MS, call.signal);
+    }
+  }
+
+  #remote<Req, Res>(address: string, call: LeaderCall<Req, Res>): Promise<Res> {
+    return this.#options.pool.client(address).unary(call.method, call.request, {
+      ...(call.caller ? { forwardedFor: call.caller.peer } : {}),
+      ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }),
+      ...(call.signal ? { signal: call.signal } : {}),
+    });
+  }
+
+  #notLeader(): SkepError {
+    const leaderAddress = this.#options.locator.leaderAddress();
+    return new SkepError('not-leader', 'this manager is not the leader', {
+      ...(leaderAddress ? { details: { leaderAddress } } : {}),
+    });
+  }
+}
+
+function hadNoEffect(err: unknown): err is SkepError {
+  if (hasCode(err, 'not-leader', 'no-leader')) return true;
+  return hasCode(err, 'unavailable') && err.details[UNSENT] !== undefined;
+}
+
+function noLeader(): SkepError {
+  return new SkepError(
+    'no-leader',
+    "the swarm does not have a leader: it's possible that too few managers are online, make sure more than half of the managers are online",
+  );
+}
