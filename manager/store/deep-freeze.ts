@@ -1,0 +1,16 @@
+/** Freezing of plain data. */
+
+/**
+ * Freezes `value` and what it holds, and returns it. What is frozen already counts as deeply frozen;
+ * byte arrays cannot be frozen and are left alone.
+ */
+export function deepFreeze<T extends object>(value: T): T {
+  Object.freeze(value);
+  for (const key in value) {
+    const inner: unknown = value[key];
+    if (typeof inner !== 'object' || inner === null) continue;
+    if (Object.isFrozen(inner) || ArrayBuffer.isView(inner)) continue;
+    deepFreeze(inner);
+  }
+  return value;
+}

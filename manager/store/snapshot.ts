@@ -1,0 +1,175 @@
+/**
+ * The state as a stream of bytes and back: length-prefixed records, a header first, a footer with the
+ * count last. How the stream is cut into chunks means nothing.
+ */
+import { assert } from '../../common/base/assert.ts';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { ObjectKind } from '../../common/model/object-kinds.ts';
+import { decodeObject } from '../../common/wire/object.ts';
+import {
+  decodeSnapshotRecord,
+  encodeSnapshotRecord,
+  type SnapshotRecord,
+} from '../../common/wire/store-log.ts';
+import { Tables } from './tables.ts';
+import type { StoredRecord } from './types.ts';
+
+const SNAPSHOT_FORMAT = 1;
+/** Longest chunk written, bytes. */
+export const SNAPSHOT_CHUNK_BYTES = 1024 * 1024;
+/** Longest record accepted, bytes: above what a transaction can carry. */
+const RECORD_BYTES_MAX = 16 * 1024 * 1024;
+const LENGTH_BYTES = 4;
+/** Longest stretch of decoding before other work gets its turn, ms. */
+const SLICE_MS = 5;
+
+/** Writes `records` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
+export function* writeSnapshot(records: readonly StoredRecord[]): Generator<Uint8Array, void> {
+  const chunks = new ChunkWriter();
+  yield* chunks.write(encodeSnapshotRecord({ type: 'header', format: SNAPSHOT_FORMAT }));
+  for (const { kind, bytes } of records) {
+    yield* chunks.write(encodeSnapshotRecord({ type: 'object', kind, bytes }));
+  }
+  yield* chunks.write(encodeSnapshotRecord({ type: 'footer', objectCount: records.length }));
+  const rest = chunks.rest();
+  if (rest.length > 0) yield rest;
+}
+
+class ChunkWriter {
+  #chunk = new Uint8Array(SNAPSHOT_CHUNK_BYTES);
+  #filled = 0;
+
+  *write(record: Uint8Array): Generator<Uint8Array, void> {
+    const length = new Uint8Array(LENGTH_BYTES);
+    new DataView(length.buffer).setUint32(0, record.length, true);
+    yield* this.#append(length);
+    yield* this.#append(record);
+  }
+
+  rest(): Uint8Array {
+    return this.#chunk.subarray(0, this.#filled);
+  }
+
+  *#append(bytes: Uint8Array): Generator<Uint8Array, void> {
+    let at = 0;
+    while (at < bytes.length) {
+      const part = bytes.subarray(at, at + SNAPSHOT_CHUNK_BYTES - this.#filled);
+      this.#chunk.set(part, this.#filled);
+      this.#filled += part.length;
+      at += part.length;
+      if (this.#filled === SNAPSHOT_CHUNK_BYTES) {
+        yield this.#chunk;
+        this.#chunk = new Uint8Array(SNAPSHOT_CHUNK_BYTES); // the reader may keep the other
+        this.#filled = 0;
+      }
+    }
+  }
+}
+
+/**
+ * Tables from a snapshot, decoded in slices of SLICE_MS. Throws `data-loss` for a stream that is
+ * damaged or incomplete.
+ */
+export async function readSnapshot(
+  chunks: AsyncIterable<Uint8Array>,
+  clock: Clock,
+): Promise<Tables> {
+  const tables = new Tables();
+  const reader = new RecordReader();
+  const state = new RestoreState(tables);
+  let sliceStartMs = clock.monotonicMs();
+  for await (const chunk of chunks) {
+    reader.push(chunk);
+    for (let record = reader.next(); record; record = reader.next()) {
+      state.take(record);
+      if (clock.monotonicMs() - sliceStartMs < SLICE_MS) continue;
+      await clock.sleep(0);
+      sliceStartMs = clock.monotonicMs();
+    }
+  }
+  state.finish(reader.pending);
+  return tables;
+}
+
+function damaged(what: string): SkepError {
+  return new SkepError('data-loss', `restore snapshot: ${what}`);
+}
+
+/** The order and the number of records. */
+class RestoreState {
+  readonly #tables: Tables;
+  #objects = 0;
+  #phase: 'header' | 'objects' | 'end' = 'header';
+
+  constructor(tables: Tables) {
+    this.#tables = tables;
+  }
+
+  take(record: SnapshotRecord): void {
+    if (this.#phase === 'header') {
+      if (record.type !== 'header') throw damaged('it does not start with a header');
+      if (record.format !== SNAPSHOT_FORMAT) throw damaged(`format ${record.format} is unknown`);
+      this.#phase = 'objects';
+      return;
+    }
+    if (this.#phase === 'end') throw damaged('it goes on after its footer');
+    if (record.type === 'header') throw damaged('a second header');
+    if (record.type === 'object') {
+      this.#objects++;
+      this.#tables.put(ownRecord(record.kind, record.bytes));
+      return;
+    }
+    if (record.objectCount !== this.#objects) {
+      throw damaged(`${this.#objects} objects, its footer says ${record.objectCount}`);
+    }
+    this.#phase = 'end';
+  }
+
+  finish(pendingBytes: number): void {
+    if (this.#phase !== 'end' || pendingBytes > 0) throw damaged('it ends too early');
+  }
+}
+
+/** A record of its own memory: `bytes` may be a view of something far larger. */
+export function ownRecord<K extends ObjectKind>(
+  kind: K,
+  bytes: Uint8Array,
+): { kind: K; object: ReturnType<typeof decodeObject<K>>; bytes: Uint8Array } {
+  const own = Buffer.from(bytes);
+  return { kind, object: decodeObject(kind, own), bytes: own };
+}
+
+/** Puts records together from chunks. */
+class RecordReader {
+  #buffer: Uint8Array = new Uint8Array(0);
+  #at = 0;
+
+  get pending(): number {
+    return this.#buffer.length - this.#at;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.pending === 0) {
+      this.#buffer = chunk;
+    } else {
+      const joined = new Uint8Array(this.pending + chunk.length);
+      joined.set(this.#buffer.subarray(this.#at));
+      joined.set(chunk, this.pending);
+      this.#buffer = joined;
+    }
+    this.#at = 0;
+  }
+
+  next(): SnapshotRecord | null {
+    if (this.pending < LENGTH_BYTES) return null;
+    const { buffer, byteOffset } = this.#buffer;
+    const length = new DataView(buffer, byteOffset + this.#at, LENGTH_BYTES).getUint32(0, true);
+    if (length > RECORD_BYTES_MAX) throw damaged(`a record of ${length} bytes`);
+    if (this.pending < LENGTH_BYTES + length) return null;
+    const start = this.#at + LENGTH_BYTES;
+    this.#at = start + length;
+    assert(this.#at <= this.#buffer.length, 'a record ends within its buffer');
+    return decodeSnapshotRecord(this.#buffer.subarray(start, this.#at));
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * The store: the replicated state in memory. Reads see the tables; writes become log entries through a
+ * `Proposer` and take effect, here and on every other manager, when `apply` is given them in the order
+ * of the log. It does not know Raft.
+ */
+import { assert } from '../../common/base/assert.ts';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Random } from '../../common/base/random.ts';
+import { decodeStoreTransaction, encodeStoreTransaction } from '../../common/wire/store-log.ts';
+import { applyActions, findConflict, resolveActions } from './apply.ts';
+import { ChangeFeed } from './feed.ts';
+import { readSnapshot, writeSnapshot } from './snapshot.ts';
+import { Tables } from './tables.ts';
+import { type StagedAction, Transaction } from './transaction.ts';
+import type { Proposer, ReadView, Store, Watch, WriteTx } from './types.ts';
+import { TablesView } from './view.ts';
+
+/** Proposals that one `update` makes before it gives up with `version-conflict`. */
+export const UPDATE_ATTEMPTS_MAX = 16;
+
+export interface MemoryStoreOptions {
+  /** null = set later by `setProposer`; writes are refused until then */
+  readonly proposer: Proposer | null;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** A transaction of ours that is on its way through the log. */
+interface Pending {
+  readonly actions: readonly StagedAction[];
+  /** null until applied */
+  outcome: 'applied' | 'conflict' | null;
+}
+
+/**
+ * INVARIANTS
+ * - `apply` is a function of the state and the payload alone: every manager has the same tables at
+ *   the same revision.
+ * - An object's version grows strictly with each write of it, as `revision` does with each entry.
+ * - A transaction checks the versions of what it writes, not of what it merely reads.
+ */
+export class MemoryStore implements Store {
+  readonly #clock: Clock;
+  readonly #transactionPrefix: string;
+  #proposer: Proposer | null;
+  #tables = new Tables();
+  #nextTransaction = 1;
+  readonly #feed = new ChangeFeed();
+  readonly #pending = new Map<string, Pending>();
+  /** `kind/id` of what our pending transactions write -> resolves when that one is settled */
+  readonly #inFlight = new Map<string, Promise<void>>();
+
+  constructor(options: MemoryStoreOptions) {
+    this.#proposer = options.proposer;
+    this.#clock = options.clock;
+    this.#transactionPrefix = Buffer.from(options.random.bytes(12)).toString('base64url');
+  }
+
+  /** By whom writes are committed from now on; null = refuse them. */
+  setProposer(proposer: Proposer | null): void {
+    this.#proposer = proposer;
+  }
+
+  get revision(): number {
+    return this.#tables.revision;
+  }
+
+  view<T>(read: (view: ReadView) => T): T {
+    const view = new TablesView(this.#tables);
+    try {
+      return synchronous(read(view));
+    } finally {
+      view.close();
+    }
+  }
+
+  async update<T>(write: (tx: WriteTx) => T, signal?: AbortSignal): Promise<T> {
+    for (let attempt = 1; ; ) {
+      signal?.throwIfAborted();
+      const { result, actions } = this.#run((tx) => {
+        const result = synchronous(write(tx));
+        tx.requireWithinLimits();
+        return result;
+      });
+      const outcome = await this.#commit(actions, signal);
+      if (outcome === 'applied') return result;
+      if (outcome === 'conflict') attempt = nextAttempt(attempt);
+    }
+  }
+
+  async batch<I>(
+    items: readonly I[],
+    write: (tx: WriteTx, item: I) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    let attempt = 1;
+    for (let done = 0; done < items.length; ) {
+      signal?.throwIfAborted();
+      const { result: count, actions } = this.#run((tx) => writeWhileFits(tx, items, done, write));
+      const outcome = await this.#commit(actions, signal);
+      if (outcome === 'applied') {
+        done += count;
+        attempt = 1;
+      } else if (outcome === 'conflict') {
+        attempt = nextAttempt(attempt);
+      }
+    }
+  }
+
+  watch(fromRevision?: number): Watch {
+    return this.#feed.watch(fromRevision);
+  }
+
+  /**
+   * Takes the committed entry of `index` into the state. An empty payload only moves the revision. A
+   * transaction that conflicts changes nothing, on any manager. Throws `data-loss` for a payload that
+   * cannot be decoded (with the state as it was).
+   */
+  apply(index: number, payload: Uint8Array): void {
+    assert(index > this.revision, `apply entry ${index}: the revision is ${this.revision} already`);
+    if (payload.length === 0) {
+      this.#tables.revision = index;
+      return;
+    }
+    const transaction = decodeStoreTransaction(payload);
+    const pending = this.#pending.get(transaction.transactionId);
+    const actions = pending?.actions ?? resolveActions(transaction.actions);
+    const conflict = findConflict(this.#tables, actions);
+    this.#tables.revision = index;
+    if (pending) pending.outcome = conflict ? 'conflict' : 'applied';
+    if (conflict) return;
+    this.#feed.append({ revision: index, changes: applyActions(this.#tables, actions) });
+  }
+
+  /** The state at the time of the call, in chunks of at most 1 MiB that are made one by one. */
+  snapshot(): Iterable<Uint8Array> {
+    return writeSnapshot(this.#tables.allRecords());
+  }
+
+  /**
+   * Replaces the state by a snapshot that covers the log up to `appliedIndex`. Every watch is cut off.
+   * Throws `data-loss` for a damaged one (with the state as it was). No `apply` meanwhile.
+   */
+  async restore(chunks: AsyncIterable<Uint8Array>, appliedIndex: number): Promise<void> {
+    const before = this.#tables;
+    const revisionBefore = before.revision;
+    const tables = await readSnapshot(chunks, this.#clock);
+    assert(
+      this.#tables === before && before.revision === revisionBefore,
+      'the state changed during a restore',
+    );
+    tables.revision = appliedIndex;
+    this.#tables = tables;
+    this.#feed.reset(appliedIndex);
+  }
+
+  #run<R>(write: (tx: Transaction) => R): { result: R; actions: StagedAction[] } {
+    const tx = new Transaction(this.#tables, Math.floor(this.#clock.wallMs()));
+    try {
+      const result = write(tx);
+      return { result, actions: tx.actions() };
+    } finally {
+      tx.close();
+    }
+  }
+
+  /**
+   * Proposes and waits for the outcome. `busy` = not proposed, because an earlier transaction of ours
+   * that writes the same object was still under way (it is settled now): this one was bound to fail.
+   */
+  async #commit(
+    actions: readonly StagedAction[],
+    signal: AbortSignal | undefined,
+  ): Promise<'applied' | 'conflict' | 'busy'> {
+    if (actions.length === 0) return 'applied';
+    for (const action of actions) {
+      const settled = this.#inFlight.get(inFlightKey(action));
+      if (!settled) continue;
+      await abortable(settled, signal);
+      return 'busy';
+    }
+    if (!this.#proposer) {
+      throw new SkepError(
+        'unavailable',
+        'commit transaction: this manager is not ready for writes',
+      );
+    }
+    const transactionId = `${this.#transactionPrefix}${this.#nextTransaction++}`;
+    const pending: Pending = { actions, outcome: null };
+    this.#pending.set(transactionId, pending);
+    const payload = encodeStoreTransaction({ transactionId, actions });
+    const committed = this.#propose(payload, signal);
+    const release = (): void => {
+      this.#pending.delete(transactionId);
+      for (const action of actions) this.#inFlight.delete(inFlightKey(action));
+    };
+    const settled = committed.then(release, release);
+    for (const action of actions) this.#inFlight.set(inFlightKey(action), settled);
+    await committed;
+    if (pending.outcome === null) {
+      throw new SkepError('unavailable', 'commit transaction: its outcome is unknown');
+    }
+    return pending.outcome;
+  }
+
+  /** Never throws synchronously. */
+  async #propose(payload: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    await this.#proposer!.propose(payload, signal);
+  }
+}
+
+function inFlightKey(action: StagedAction): string {
+  return `${action.kind}/${action.id}`;
+}
+
+/** Throws `version-conflict` after the last one. */
+function nextAttempt(attempt: number): number {
+  if (attempt >= UPDATE_ATTEMPTS_MAX) {
+    throw new SkepError(
+      'version-conflict',
+      `commit transaction: lost ${attempt} times, update out of sequence`,
+    );
+  }
+  return attempt + 1;
+}
+
+/** Writes items from `start` on until the transaction is full; answers how many. */
+function writeWhileFits<I>(
+  tx: Transaction,
+  items: readonly I[],
+  start: number,
+  write: (tx: WriteTx, item: I) => void,
+): number {
+  for (let at = start; at < items.length; at++) {
+    const savepoint = tx.savepoint();
+    synchronous(write(tx, items[at]!));
+    if (!tx.overLimit) continue;
+    if (at === start) tx.requireWithinLimits(); // throws: one item alone is too large
+    tx.rollback(savepoint);
+    return at - start;
+  }
+  return items.length - start;
+}
+
+/** A callback that awaits would read and write outside of its moment. */
+function synchronous<T>(result: T): T {
+  assert(!(result instanceof Promise), 'a store callback must be synchronous');
+  return result;
+}
+
+async function abortable(settled: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal) return settled;
+  signal.throwIfAborted();
+  let onAbort = (): void => {};
+  const aborted = new Promise<void>((resolve) => {
+    onAbort = resolve;
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  await Promise.race([settled, aborted]);
+  signal.removeEventListener('abort', onAbort);
+  signal.throwIfAborted();
+}

@@ -1,0 +1,225 @@
+/**
+ * The state itself: one table per kind, with secondary indexes kept on every write. Written only by
+ * apply and restore; knows neither transactions nor watchers.
+ */
+import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
+import {
+  type AnyObject,
+  OBJECT_KINDS,
+  type ObjectKind,
+  type ObjectsByKind,
+} from '../../common/model/object-kinds.ts';
+import { type Task, taskName } from '../../common/model/task.ts';
+import type { StoredRecord } from './types.ts';
+
+/** Kinds whose names are unique, without regard to case. */
+const UNIQUELY_NAMED: ReadonlySet<ObjectKind> = new Set([
+  'service',
+  'network',
+  'secret',
+  'config',
+  'cluster',
+]);
+
+export function isUniquelyNamed(kind: ObjectKind): boolean {
+  return UNIQUELY_NAMED.has(kind);
+}
+
+/** Names meet in this form. */
+export function foldName(name: string): string {
+  return name.toLowerCase();
+}
+
+/**
+ * The folded name by which an object is found; empty = by none. Nodes go by hostname. Tasks are not in
+ * the index of names: theirs end with their id.
+ */
+export function nameKey<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): string {
+  if (kind === 'task') return '';
+  if (kind === 'node') {
+    return foldName((object as ObjectsByKind['node']).description?.hostname ?? '');
+  }
+  return foldName((object as Exclude<AnyObject, Task | ObjectsByKind['node']>).spec.name);
+}
+
+/** The id in which the name of a task ends, and whether `task` really has that name. */
+export function taskIdInName(name: string): string {
+  return foldName(name.slice(name.lastIndexOf('.') + 1));
+}
+
+export function hasTaskName(task: Task, name: string): boolean {
+  return foldName(taskName(task)) === foldName(name);
+}
+
+/** What tasks can be looked up by. */
+export type TaskLookup =
+  | { readonly by: 'service'; readonly serviceId: ServiceId }
+  | { readonly by: 'node'; readonly nodeId: NodeId }
+  | { readonly by: 'slot'; readonly serviceId: ServiceId; readonly slot: number }
+  | { readonly by: 'network'; readonly networkId: NetworkId };
+
+/** What the indexes answer, decided on one task: for tasks that are not in the tables yet. */
+export function matchesLookup(task: Task, lookup: TaskLookup): boolean {
+  switch (lookup.by) {
+    case 'service':
+      return task.serviceId === lookup.serviceId;
+    case 'node':
+      return task.nodeId === lookup.nodeId;
+    case 'slot':
+      return task.serviceId === lookup.serviceId && task.slot === lookup.slot;
+    case 'network':
+      return task.networks.some((network) => network.networkId === lookup.networkId);
+  }
+}
+
+const NO_IDS: ReadonlySet<string> = new Set();
+
+/** Key -> ids. INVARIANT: no set is empty. */
+class Index {
+  readonly #ids = new Map<string, Set<string>>();
+
+  get(key: string): ReadonlySet<string> {
+    return this.#ids.get(key) ?? NO_IDS;
+  }
+
+  add(key: string, id: string): void {
+    const ids = this.#ids.get(key);
+    if (ids) ids.add(id);
+    else this.#ids.set(key, new Set([id]));
+  }
+
+  remove(key: string, id: string): void {
+    const ids = this.#ids.get(key);
+    if (!ids?.delete(id)) return;
+    if (ids.size === 0) this.#ids.delete(key);
+  }
+
+  /** `id` goes from one key to another; null = in neither. */
+  move(id: string, from: string | null, to: string | null): void {
+    if (from === to) return;
+    if (from !== null) this.remove(from, id);
+    if (to !== null) this.add(to, id);
+  }
+}
+
+function slotKey(serviceId: ServiceId, slot: number): string {
+  return `${serviceId}/${slot}`;
+}
+
+/** A record whose object has its type. */
+export interface RecordOf<K extends ObjectKind> extends StoredRecord {
+  readonly kind: K;
+  readonly object: ObjectsByKind[K];
+}
+
+interface Table<K extends ObjectKind> {
+  readonly records: Map<string, RecordOf<K>>;
+  readonly names: Index;
+  /** all objects, until the next write */
+  list: readonly ObjectsByKind[K][] | null;
+}
+
+export class Tables {
+  readonly #tables = Object.fromEntries(
+    OBJECT_KINDS.map((kind) => [kind, { records: new Map(), names: new Index(), list: null }]),
+  ) as unknown as { readonly [K in ObjectKind]: Table<K> };
+  readonly #tasksByService = new Index();
+  readonly #tasksByNode = new Index();
+  readonly #tasksBySlot = new Index();
+  readonly #tasksByNetwork = new Index();
+  /** index of the last applied entry */
+  revision = 0;
+
+  record<K extends ObjectKind>(kind: K, id: string): RecordOf<K> | undefined {
+    return this.#tables[kind].records.get(id);
+  }
+
+  /** Every record, in the order of OBJECT_KINDS. */
+  allRecords(): StoredRecord[] {
+    return OBJECT_KINDS.flatMap((kind): StoredRecord[] => [...this.#tables[kind].records.values()]);
+  }
+
+  list<K extends ObjectKind>(kind: K): readonly ObjectsByKind[K][] {
+    const table: Table<K> = this.#tables[kind];
+    if (table.list === null) {
+      const list = new Array<ObjectsByKind[K]>(table.records.size);
+      let at = 0;
+      for (const record of table.records.values()) list[at++] = record.object;
+      table.list = list;
+    }
+    return table.list;
+  }
+
+  count(kind: ObjectKind): number {
+    return this.#tables[kind].records.size;
+  }
+
+  /** Ids of the kind's objects of that name (not for tasks). */
+  idsByName(kind: ObjectKind, folded: string): ReadonlySet<string> {
+    return this.#tables[kind].names.get(folded);
+  }
+
+  taskIds(lookup: TaskLookup): ReadonlySet<string> {
+    switch (lookup.by) {
+      case 'service':
+        return this.#tasksByService.get(lookup.serviceId);
+      case 'node':
+        return this.#tasksByNode.get(lookup.nodeId);
+      case 'slot':
+        return this.#tasksBySlot.get(slotKey(lookup.serviceId, lookup.slot));
+      case 'network':
+        return this.#tasksByNetwork.get(lookup.networkId);
+    }
+  }
+
+  /** Creates or replaces. */
+  put<K extends ObjectKind>(record: RecordOf<K>): void {
+    const { kind, object } = record;
+    const table: Table<K> = this.#tables[kind];
+    const previous = table.records.get(object.id);
+    table.records.set(object.id, record);
+    table.list = null;
+    this.#reindex(kind, object.id, previous?.object ?? null, object);
+  }
+
+  remove(kind: ObjectKind, id: string): void {
+    const table = this.#tables[kind];
+    const previous = table.records.get(id);
+    if (!previous) return;
+    table.records.delete(id);
+    table.list = null;
+    this.#reindex(kind, id, previous.object, null);
+  }
+
+  #reindex<K extends ObjectKind>(
+    kind: K,
+    id: string,
+    from: ObjectsByKind[K] | null,
+    to: ObjectsByKind[K] | null,
+  ): void {
+    if (kind === 'task') {
+      this.#reindexTask(id, from as Task | null, to as Task | null);
+      return;
+    }
+    this.#tables[kind].names.move(
+      id,
+      (from && nameKey(kind, from)) || null,
+      (to && nameKey(kind, to)) || null,
+    );
+  }
+
+  #reindexTask(id: string, from: Task | null, to: Task | null): void {
+    this.#tasksByService.move(id, from?.serviceId ?? null, to?.serviceId ?? null);
+    this.#tasksByNode.move(id, from?.nodeId ?? null, to?.nodeId ?? null);
+    if (from?.serviceId !== to?.serviceId || from?.slot !== to?.slot) {
+      this.#tasksBySlot.move(
+        id,
+        from && slotKey(from.serviceId, from.slot),
+        to && slotKey(to.serviceId, to.slot),
+      );
+    }
+    if (from?.networks === to?.networks) return;
+    for (const { networkId } of from?.networks ?? []) this.#tasksByNetwork.remove(networkId, id);
+    for (const { networkId } of to?.networks ?? []) this.#tasksByNetwork.add(networkId, id);
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * A transaction under construction: the tables with staged writes laid over them. It ends as a list of
+ * actions with expected versions; it knows neither how they are committed nor what becomes of them.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
+import type { Task } from '../../common/model/task.ts';
+import { encodeObject } from '../../common/wire/object.ts';
+import type { StoreAction } from '../../common/wire/store-log.ts';
+import { deepFreeze } from './deep-freeze.ts';
+import {
+  isUniquelyNamed,
+  matchesLookup,
+  nameKey,
+  type RecordOf,
+  type Tables,
+  type TaskLookup,
+} from './tables.ts';
+import { MAX_CHANGES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, type WriteTx } from './types.ts';
+import { notFound, View } from './view.ts';
+
+/** What the encoding of an action adds to its id and object, bytes, at most. */
+const ACTION_OVERHEAD_BYTES = 32;
+
+/** The fate of one object in this transaction. */
+interface Staged<K extends ObjectKind> {
+  readonly kind: K;
+  readonly id: string;
+  /** as the transaction found it */
+  readonly base: RecordOf<K> | undefined;
+  /** null = removed */
+  readonly record: RecordOf<K> | null;
+}
+type AnyStaged = { [K in ObjectKind]: Staged<K> }[ObjectKind];
+
+/** An action with the object that it carries. */
+export interface StagedAction extends StoreAction {
+  readonly record: RecordOf<ObjectKind> | null;
+}
+
+export class Transaction extends View implements WriteTx {
+  readonly #nowMs: number;
+  readonly #staged = new Map<ObjectKind, Map<string, AnyStaged>>();
+  /** staged entries as they were before each write, for `rollback` */
+  readonly #journal: { kind: ObjectKind; id: string; before: AnyStaged | undefined }[] = [];
+  #changes = 0;
+  #bytes = 0;
+
+  /** @param nowMs stamped as the time of its writes */
+  constructor(tables: Tables, nowMs: number) {
+    super(tables);
+    this.#nowMs = nowMs;
+  }
+
+  /** More changes or bytes than one transaction may have. */
+  get overLimit(): boolean {
+    return this.#changes > MAX_CHANGES_PER_TRANSACTION || this.#bytes > MAX_TRANSACTION_BYTES;
+  }
+
+  /** Throws `resource-exhausted` when over a limit. */
+  requireWithinLimits(): void {
+    if (this.#changes > MAX_CHANGES_PER_TRANSACTION) {
+      throw new SkepError(
+        'resource-exhausted',
+        `commit transaction: ${this.#changes} changes exceed the limit of ${MAX_CHANGES_PER_TRANSACTION}`,
+      );
+    }
+    if (this.#bytes > MAX_TRANSACTION_BYTES) {
+      throw new SkepError(
+        'resource-exhausted',
+        `commit transaction: ${this.#bytes} bytes exceed the limit of ${MAX_TRANSACTION_BYTES}`,
+      );
+    }
+  }
+
+  /** A point to which `rollback` can return. */
+  savepoint(): number {
+    return this.#journal.length;
+  }
+
+  /** Forgets the writes since `savepoint`. */
+  rollback(savepoint: number): void {
+    while (this.#journal.length > savepoint) {
+      const { kind, id, before } = this.#journal.pop()!;
+      const staged = this.#staged.get(kind)!;
+      this.#count(staged.get(id), before);
+      if (before) staged.set(id, before);
+      else staged.delete(id);
+    }
+  }
+
+  /** What is to be committed; empty = nothing changed. */
+  actions(): StagedAction[] {
+    const actions: StagedAction[] = [];
+    for (const staged of this.#staged.values()) {
+      for (const { kind, id, base, record } of staged.values()) {
+        if (!base && !record) continue;
+        actions.push({
+          action: record ? (base ? 'update' : 'create') : 'remove',
+          kind,
+          id,
+          expectedVersion: base?.object.meta.version ?? 0,
+          bytes: record?.bytes ?? new Uint8Array(0),
+          record,
+        });
+      }
+    }
+    return actions;
+  }
+
+  get<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
+    this.assertOpen();
+    return this.#record(kind, id)?.object;
+  }
+
+  list<K extends ObjectKind>(kind: K): readonly ObjectsByKind[K][] {
+    this.assertOpen();
+    const staged = this.#stagedOf(kind);
+    if (!staged) return this.tables.list(kind);
+    const out = this.tables.list(kind).filter((object) => !staged.has(object.id));
+    for (const { record } of staged.values()) if (record) out.push(record.object);
+    return out;
+  }
+
+  count(kind: ObjectKind): number {
+    this.assertOpen();
+    let count = this.tables.count(kind);
+    for (const { base, record } of this.#stagedOf(kind)?.values() ?? []) {
+      count += (record ? 1 : 0) - (base ? 1 : 0);
+    }
+    return count;
+  }
+
+  create<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): ObjectsByKind[K] {
+    this.assertOpen();
+    if (this.#record(kind, object.id)) {
+      throw new SkepError('already-exists', `create ${kind}: ${object.id} already exists`);
+    }
+    return this.#put(kind, object, this.#nowMs);
+  }
+
+  update<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): ObjectsByKind[K] {
+    this.assertOpen();
+    const current = this.#record(kind, object.id);
+    if (!current) throw notFound(kind, object.id);
+    return this.#put(kind, object, current.object.meta.createdAtMs);
+  }
+
+  remove(kind: ObjectKind, id: string): void {
+    this.assertOpen();
+    if (!this.#record(kind, id)) throw notFound(kind, id);
+    this.#stage(kind, id, null);
+  }
+
+  protected named<K extends ObjectKind>(kind: K, folded: string): ObjectsByKind[K][] {
+    this.assertOpen();
+    return this.#overlaid(kind, this.tables.idsByName(kind, folded), (object) => {
+      const key = nameKey(kind, object);
+      return key !== '' && key === folded;
+    });
+  }
+
+  protected tasks(lookup: TaskLookup): readonly Task[] {
+    this.assertOpen();
+    return this.#overlaid('task', this.tables.taskIds(lookup), (task) =>
+      matchesLookup(task, lookup),
+    );
+  }
+
+  #put<K extends ObjectKind>(
+    kind: K,
+    object: ObjectsByKind[K],
+    createdAtMs: number,
+  ): ObjectsByKind[K] {
+    const meta = { version: this.revision, createdAtMs, updatedAtMs: this.#nowMs };
+    const stamped = { ...object, meta };
+    this.#checkName(kind, stamped);
+    // Encoded here and not at the end, so that `batch` knows the size before it goes on, and so that
+    // what cannot be encoded is reported to its writer.
+    const bytes = encodeObject(kind, stamped);
+    this.#stage(kind, object.id, { kind, object: deepFreeze(stamped), bytes });
+    return stamped;
+  }
+
+  #checkName<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): void {
+    if (!isUniquelyNamed(kind)) return;
+    const name = nameKey(kind, object);
+    if (name === '' || this.named(kind, name).every((other) => other.id === object.id)) return;
+    throw new SkepError(
+      'name-conflict',
+      `name conflicts with an existing object: ${kind} ${name} already exists`,
+    );
+  }
+
+  #stagedOf<K extends ObjectKind>(kind: K): Map<string, Staged<K>> | undefined {
+    return this.#staged.get(kind) as Map<string, Staged<K>> | undefined;
+  }
+
+  #record<K extends ObjectKind>(kind: K, id: string): RecordOf<K> | undefined {
+    const staged = this.#stagedOf(kind)?.get(id);
+    return staged ? (staged.record ?? undefined) : this.tables.record(kind, id);
+  }
+
+  /** The objects of `ids` that were not written here, and those written here that match. */
+  #overlaid<K extends ObjectKind>(
+    kind: K,
+    ids: ReadonlySet<string>,
+    matches: (object: ObjectsByKind[K]) => boolean,
+  ): ObjectsByKind[K][] {
+    const staged = this.#stagedOf(kind);
+    const out: ObjectsByKind[K][] = [];
+    for (const id of ids) {
+      if (!staged?.has(id)) out.push(this.tables.record(kind, id)!.object);
+    }
+    for (const { record } of staged?.values() ?? []) {
+      if (record && matches(record.object)) out.push(record.object);
+    }
+    return out;
+  }
+
+  #stage<K extends ObjectKind>(kind: K, id: string, record: RecordOf<K> | null): void {
+    let staged = this.#staged.get(kind);
+    if (!staged) {
+      staged = new Map();
+      this.#staged.set(kind, staged);
+    }
+    const before = staged.get(id);
+    const base = before ? (before as AnyStaged).base : this.tables.record(kind, id);
+    const after = { kind, id, base, record } as unknown as AnyStaged;
+    this.#journal.push({ kind, id, before });
+    staged.set(id, after);
+    this.#count(before, after);
+  }
+
+  #count(from: AnyStaged | undefined, to: AnyStaged | undefined): void {
+    const [fromBytes, toBytes] = [sizeOf(from), sizeOf(to)];
+    this.#bytes += toBytes - fromBytes;
+    this.#changes += (toBytes > 0 ? 1 : 0) - (fromBytes > 0 ? 1 : 0);
+  }
+}
+
+/** Bytes of the action in the log entry, at most; 0 = there is none. */
+function sizeOf(staged: AnyStaged | undefined): number {
+  if (!staged || (!staged.base && !staged.record)) return 0;
+  return staged.id.length + (staged.record?.bytes.length ?? 0) + ACTION_OVERHEAD_BYTES;
+}
