@@ -2,7 +2,7 @@
  * Notable events of a Raft node, as data: what an operator, a test or a trace may want to know.
  * Words and destinations are the listener's affair. No event changes what the node does.
  */
-import type { ProgressStatus } from './status.ts';
+import type { ConfChangeRefusal, ProgressStatus } from './status.ts';
 import type { AnyConfChange, ConfState, EntryId, MessageType, NodeId, Role } from './types.ts';
 
 export type RaftEventListener = (event: RaftEvent) => void;
@@ -113,9 +113,7 @@ export type RaftEvent =
       readonly code: 'conf-change-ignored';
       readonly change: AnyConfChange;
       readonly confState: ConfState;
-      readonly reason: 'unapplied-change' | 'leave-joint-first' | 'not-joint';
-      readonly pendingIndex: number;
-      readonly applied: number;
+      readonly refusal: ConfChangeRefusal;
     }
   | { readonly code: 'auto-leave-started'; readonly confState: ConfState }
   | { readonly code: 'auto-leave-refused'; readonly confState: ConfState; readonly err: unknown }

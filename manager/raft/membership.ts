@@ -41,7 +41,8 @@ export function announceCommit(raft: RaftState): void {
   broadcastAppend(raft);
 }
 
-function planChange(raft: RaftState, change: ConfChangeV2): MembershipResult {
+/** What `change` would lead to. Throws `MembershipChangeError` when it is impossible. */
+export function planChange(raft: RaftState, change: ConfChangeV2): MembershipResult {
   const base = {
     membership: raft.tracker.membership,
     progress: raft.tracker.progress,

@@ -1,10 +1,13 @@
 /** What a leader does with proposals, and what it proposes itself. */
 import { asV2, decodeConfChange, encodeConfChange, LEAVE_JOINT } from './conf-change.ts';
 import { ProposalDroppedError } from './errors.ts';
+import { planChange } from './membership.ts';
+import { MembershipChangeError } from './membership-change.ts';
 import type { RaftState } from './raft-state.ts';
 import { appendToOwnLog, broadcastAppend, type ProposedEntry } from './replication.ts';
+import type { ConfChangeRefusal } from './status.ts';
 import { confStateOf, isJoint } from './tracker.ts';
-import { type AnyConfChange, type Entry, NO_BYTES, NO_NODE } from './types.ts';
+import { type AnyConfChange, type ConfChangeV2, type Entry, NO_BYTES, NO_NODE } from './types.ts';
 
 const EMPTY_ENTRY: ProposedEntry = { type: 'normal', data: NO_BYTES };
 
@@ -30,30 +33,37 @@ export function handleProposal(raft: RaftState, proposed: readonly Entry[]): voi
 }
 
 /**
- * A membership change may enter the log when no other is unapplied and it fits the membership in
- * force. This is checked against what this node applied, so it may be wrong in both directions; the
- * `pendingConfIndex` makes the first rule safe. `offset`: place within the entries proposed.
+ * A membership change may enter the log when no other is unapplied and it is possible from the
+ * membership in force. The first rule makes the second exact: no change can come in between, so one
+ * that is admitted can be applied. `offset`: place within the entries proposed.
  */
 function admitConfChange(raft: RaftState, change: AnyConfChange, offset: number): boolean {
-  const { applied } = raft.log;
-  const joint = isJoint(raft.tracker.membership);
-  const leaving = asV2(change).changes.length === 0;
-  const reason =
-    raft.pendingConfIndex > applied
-      ? 'unapplied-change'
-      : joint && !leaving
-        ? 'leave-joint-first'
-        : !joint && leaving
-          ? 'not-joint'
-          : null;
-  if (reason !== null && !raft.config.disableConfChangeValidation) {
+  const refusal = refusalOf(raft, asV2(change));
+  if (refusal !== null && !raft.config.disableConfChangeValidation) {
     const confState = confStateOf(raft.tracker.membership);
-    const pendingIndex = raft.pendingConfIndex;
-    raft.tell({ code: 'conf-change-ignored', change, confState, reason, pendingIndex, applied });
+    raft.tell({ code: 'conf-change-ignored', change, confState, refusal });
     return false;
   }
   raft.pendingConfIndex = raft.log.lastIndex() + offset + 1;
   return true;
+}
+
+function refusalOf(raft: RaftState, change: ConfChangeV2): ConfChangeRefusal | null {
+  const { applied } = raft.log;
+  if (raft.pendingConfIndex > applied) {
+    return { reason: 'unapplied-change', pendingIndex: raft.pendingConfIndex, applied };
+  }
+  const joint = isJoint(raft.tracker.membership);
+  const leaving = change.changes.length === 0;
+  if (joint && !leaving) return { reason: 'leave-joint-first' };
+  if (!joint && leaving) return { reason: 'not-joint' };
+  try {
+    planChange(raft, change);
+  } catch (err) {
+    if (!(err instanceof MembershipChangeError)) throw err;
+    return { reason: 'impossible', why: err.message };
+  }
+  return null;
 }
 
 /**

@@ -11,7 +11,7 @@ import { applyMembershipChange } from './membership.ts';
 import { startRaft, step, tick } from './raft.ts';
 import type { RaftState } from './raft-state.ts';
 import { becomeFollower } from './roles.ts';
-import type { BasicStatus, ProgressStatus, Status } from './status.ts';
+import type { BasicStatus, ConfChangeRefusal, ProgressStatus, Status } from './status.ts';
 import {
   storageAppend,
   storageAppendResponse,
@@ -79,9 +79,17 @@ export class RawNode {
   #previousHardState: HardState;
   /** Sync form: what `advance` has to tell the node. Null: no Ready is out. */
   #stepsOnAdvance: Message[] | null = null;
+  /** Of the membership change proposed last. */
+  #refusal: ConfChangeRefusal | null = null;
 
   constructor(config: RaftConfig) {
-    this.#raft = startRaft(config);
+    this.#raft = startRaft({
+      ...config,
+      onEvent: (event) => {
+        if (event.code === 'conf-change-ignored') this.#refusal = event.refusal;
+        config.onEvent?.(event);
+      },
+    });
     this.#async = this.#raft.config.asyncStorageWrites;
     this.#previousSoftState = this.#softState();
     this.#previousHardState = this.#raft.hardState;
@@ -139,9 +147,17 @@ export class RawNode {
     this.#propose('normal', data);
   }
 
-  /** Like `propose`. A change that comes too early is replaced by an empty normal entry. */
-  proposeConfChange(change: AnyConfChange): void {
+  /**
+   * Like `propose`. A leader that refuses the change appends an empty entry in its place and returns
+   * why; null means that the change is on its way.
+   *
+   * Never remove or demote the leader of two voters: it may stop leading before the other one knows,
+   * and then neither can be elected. Transfer leadership first.
+   */
+  proposeConfChange(change: AnyConfChange): ConfChangeRefusal | null {
+    this.#refusal = null;
     this.#propose(entryTypeOf(change), encodeConfChange(change));
+    return this.#refusal;
   }
 
   /**

@@ -37,3 +37,12 @@ export interface Status extends BasicStatus {
   /** Per member including this node, ascending by id; empty unless leader. */
   readonly progress: ReadonlyMap<NodeId, ProgressStatus>;
 }
+
+/** Why a leader did not let a membership change into the log. */
+export type ConfChangeRefusal =
+  /** An earlier change, or the tail that a new leader found, is not applied yet: try again. */
+  | { readonly reason: 'unapplied-change'; readonly pendingIndex: number; readonly applied: number }
+  | { readonly reason: 'leave-joint-first' }
+  | { readonly reason: 'not-joint' }
+  /** It cannot be made from the members in force, e.g. it would remove the last voter. */
+  | { readonly reason: 'impossible'; readonly why: string };

@@ -48,9 +48,11 @@ function changeSomeMember(cluster: RaftCluster, leader: NodeId, joined: NodeId[]
   const id = cluster.anyId();
   const voters = cluster.node(leader).app.confState.voters;
   if (cluster.chance(40)) cluster.changeMember(leader, 'add-voter', id);
+  // See `RawNode.proposeConfChange`.
+  else if (id === leader && voters.length <= 2) return;
   // Two voters that lose one would be the end of the run, not a fault of Raft.
   else if (voters.length > 3) cluster.changeMember(leader, 'remove', id);
-  else cluster.changeMember(leader, 'add-learner', joined[0] ?? id);
+  else cluster.changeMember(leader, 'add-learner', id);
 }
 
 /**

@@ -2,7 +2,9 @@
  * The words of etcd/raft's log lines for the events of our core, so that traces can be compared with
  * the reference scripts line by line. Test adapter only.
  */
+import { assertNever } from '../../common/base/assert.ts';
 import type { RaftEvent, VoteJudgement } from '../../manager/raft/events.ts';
+import type { ConfChangeRefusal } from '../../manager/raft/status.ts';
 import type { EntryId, NodeId } from '../../manager/raft/types.ts';
 import {
   formatConfChange,
@@ -31,10 +33,23 @@ function judged(self: string, verb: string, preposition: string, event: VoteJudg
   return `${self} ${own} ${verb} ${request} at term ${term}`;
 }
 
-const CHANGE_REFUSALS = {
-  'leave-joint-first': 'must transition out of joint config first',
-  'not-joint': 'not in joint state; refusing empty conf change',
-};
+function refused(refusal: ConfChangeRefusal): string {
+  switch (refusal.reason) {
+    case 'unapplied-change':
+      return (
+        `possible unapplied conf change at index ${refusal.pendingIndex} ` +
+        `(applied to ${refusal.applied})`
+      );
+    case 'leave-joint-first':
+      return 'must transition out of joint config first';
+    case 'not-joint':
+      return 'not in joint state; refusing empty conf change';
+    case 'impossible':
+      return refusal.why;
+    default:
+      return assertNever(refusal);
+  }
+}
 
 const WORDS: Words = {
   'node-started': (e, id) =>
@@ -113,14 +128,9 @@ const WORDS: Words = {
   'proposal-dropped-size': (_, id) =>
     `${id} appending new entries to log would exceed uncommitted entry size limit; ` +
     'dropping proposal',
-  'conf-change-ignored': (e, id) => {
-    const why =
-      e.reason === 'unapplied-change'
-        ? `possible unapplied conf change at index ${e.pendingIndex} (applied to ${e.applied})`
-        : CHANGE_REFUSALS[e.reason];
-    const config = formatMembership(e.confState);
-    return `${id} ignoring conf change ${formatConfChange(e.change)} at config ${config}: ${why}`;
-  },
+  'conf-change-ignored': (e, id) =>
+    `${id} ignoring conf change ${formatConfChange(e.change)} at config ` +
+    `${formatMembership(e.confState)}: ${refused(e.refusal)}`,
   'auto-leave-started': (e) =>
     `initiating automatic transition out of joint configuration ${formatMembership(e.confState)}`,
   'auto-leave-refused': (e) =>
