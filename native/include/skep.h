@@ -57,4 +57,11 @@ int skep_seal_program(const char *path, struct skep_error *err);
  * the caller's to kill, by its cgroup). Blocks. */
 int skep_shim_spawn(int program_fd, const char *task_dir, int timeout_ms, struct skep_error *err);
 
+/* ---- bpf.c ---- */
+
+/* Loads `count` eBPF instructions (8 bytes each) as a device program and attaches it to a cgroup v2
+ * group, in addition to others. It goes with the group. */
+int skep_device_program_attach(const char *cgroup_dir, const uint8_t *instructions, uint32_t count,
+                               struct skep_error *err);
+
 #endif

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "kernel.h"
@@ -80,6 +81,7 @@ static int prepare(const struct spec *spec, struct skep_error *err) {
   /* Nobody inside may look into us before exec: we still hold the host's view and the shim's file. */
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   setsid();
+  umask(0); /* modes of device nodes are exact; run_process sets the command's own */
   if (join_namespaces(spec, err) < 0) return -1;
   if (spec->hostname[0] && sethostname(spec->hostname, strlen(spec->hostname)) < 0)
     return fail(err, "sethostname", "%s", spec->hostname);

@@ -1,0 +1,180 @@
+/**
+ * The one interface over cgroup v1, hybrid and v2, and what both implementations share. Every group
+ * is `<hierarchy>/<parent>/<task id>`; nothing else is ever touched.
+ */
+import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import type { Clock } from '../../../common/base/clock.ts';
+import { SkepError } from '../../../common/base/errors.ts';
+import type { OciResources } from '../oci.ts';
+import type { CgroupPlacement } from '../spec-binary.ts';
+
+/** Usage as counted by the kernel; null = this hierarchy does not tell. */
+export interface CgroupStats {
+  readonly cpuUsageNanos: bigint;
+  readonly cpuUserNanos: bigint;
+  readonly cpuSystemNanos: bigint;
+  readonly throttledPeriods: number;
+  readonly throttledNanos: bigint;
+  readonly memoryUsageBytes: number;
+  /** page cache that would be given up first; Docker shows usage without it */
+  readonly memoryInactiveFileBytes: number;
+  readonly memoryMaxUsageBytes: number | null;
+  /** null = unlimited */
+  readonly memoryLimitBytes: number | null;
+  readonly oomKills: number;
+  readonly pids: number;
+  /** null = unlimited */
+  readonly pidsLimit: number | null;
+}
+
+/** The group (on v1: the groups) of one task. */
+export interface TaskCgroup {
+  /** What the shim needs to put the init there. */
+  readonly placement: CgroupPlacement;
+  /** Makes the groups with their limits; all or nothing. */
+  create(resources: OciResources): Promise<void>;
+  /** Changes limits of existing groups; what is not named stays. */
+  update(resources: OciResources): Promise<void>;
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  /** SIGKILL to every process, frozen ones too; resolves when none is left. No groups: at once. */
+  killAll(): Promise<void>;
+  stats(): Promise<CgroupStats>;
+  /** The groups must be empty of processes. Idempotent. */
+  remove(): Promise<void>;
+}
+
+export interface CgroupDriver {
+  readonly version: 'v1' | 'hybrid' | 'v2';
+  group(taskId: string): TaskCgroup;
+  /** Ids of the tasks that have a group under our parent. */
+  list(): Promise<string[]>;
+  /** Removes the parent groups where they are empty. */
+  removeParent(): Promise<void>;
+}
+
+/** A group that stays non-empty this long after SIGKILL holds a process stuck in the kernel. */
+const EMPTY_WAIT_MS = 10_000;
+const POLL_FIRST_MS = 1;
+const POLL_MAX_MS = 50;
+
+function errnoOf(err: unknown): string {
+  return err instanceof Error && 'code' in err ? String(err.code) : '';
+}
+
+/** Writes one control file; the error names file and value. */
+export async function writeControl(file: string, value: string): Promise<void> {
+  try {
+    await writeFile(file, value);
+  } catch (err) {
+    throw new SkepError('internal', `write cgroup ${file} = ${value}: ${errnoOf(err)}`, {
+      cause: err,
+    });
+  }
+}
+
+/** The content without its last newline; null when the file does not exist. */
+export async function readControl(file: string): Promise<string | null> {
+  try {
+    return (await readFile(file, 'utf8')).trimEnd();
+  } catch (err) {
+    // ENODEV: the group is being removed
+    if (['ENOENT', 'ENODEV'].includes(errnoOf(err))) return null;
+    throw err;
+  }
+}
+
+/** `key value` lines. */
+export function parseKeyed(text: string | null): Map<string, bigint> {
+  const values = new Map<string, bigint>();
+  for (const line of (text ?? '').split('\n')) {
+    const [key, value] = line.split(' ');
+    if (key && value && /^\d+$/.test(value)) values.set(key, BigInt(value));
+  }
+  return values;
+}
+
+export async function makeGroup(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o755 });
+}
+
+/** Every process of `dir` and of the groups below it. */
+export async function listPids(dir: string): Promise<number[]> {
+  const pids: number[] = [];
+  const own = await readControl(`${dir}/cgroup.procs`);
+  for (const line of (own ?? '').split('\n')) if (line !== '') pids.push(Number(line));
+  for (const child of await childGroups(dir)) pids.push(...(await listPids(child)));
+  return pids;
+}
+
+export async function childGroups(dir: string): Promise<string[]> {
+  try {
+    const entries = await readdir(dir, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => `${dir}/${entry.name}`);
+  } catch (err) {
+    if (errnoOf(err) === 'ENOENT') return [];
+    throw err;
+  }
+}
+
+/** Removes `dir` and the groups that the task made below it. A just emptied one may still be busy. */
+export async function removeGroup(dir: string, clock: Clock): Promise<void> {
+  for (const child of await childGroups(dir)) await removeGroup(child, clock);
+  const deadlineMs = clock.monotonicMs() + EMPTY_WAIT_MS;
+  for (let delayMs = POLL_FIRST_MS; ; delayMs = Math.min(delayMs * 2, POLL_MAX_MS)) {
+    try {
+      await rmdir(dir);
+      return;
+    } catch (err) {
+      if (errnoOf(err) === 'ENOENT') return;
+      if (errnoOf(err) !== 'EBUSY' || clock.monotonicMs() > deadlineMs) {
+        throw new SkepError('internal', `remove cgroup ${dir}: ${errnoOf(err)}`, { cause: err });
+      }
+    }
+    await clock.sleep(delayMs);
+  }
+}
+
+/** Removes `dir` if no group is left in it. */
+export async function removeIfEmpty(dir: string): Promise<void> {
+  try {
+    await rmdir(dir);
+  } catch (err) {
+    if (!['ENOENT', 'EBUSY', 'ENOTEMPTY'].includes(errnoOf(err))) throw err;
+  }
+}
+
+/** Waits until no process is left in `dir`; rejects with `deadline-exceeded`. */
+export async function waitEmpty(dir: string, clock: Clock, again: () => Promise<void>) {
+  const deadlineMs = clock.monotonicMs() + EMPTY_WAIT_MS;
+  for (let delayMs = POLL_FIRST_MS; ; delayMs = Math.min(delayMs * 2, POLL_MAX_MS)) {
+    const pids = await listPids(dir);
+    if (pids.length === 0) return;
+    if (clock.monotonicMs() > deadlineMs) {
+      throw new SkepError(
+        'deadline-exceeded',
+        `kill processes of cgroup ${dir}: ${pids.join(', ')} do not end`,
+      );
+    }
+    await again();
+    await clock.sleep(delayMs);
+  }
+}
+
+/** SIGKILL; a process that is gone already is fine. */
+export function killPids(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (err) {
+      if (errnoOf(err) !== 'ESRCH') throw err;
+    }
+  }
+}
+
+/** A memory limit as the kernel writes it; null = unlimited (v1 writes a huge number, v2 `max`). */
+export function parseLimit(text: string | null): number | null {
+  if (text === null || text === 'max' || text === '') return null;
+  const value = Number(text);
+  return value >= 2 ** 62 ? null : value;
+}

@@ -1,0 +1,74 @@
+/** Which cgroup hierarchies this machine has, from /proc/self/mountinfo. Decides; writes nothing. */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../../../common/base/clock.ts';
+import { SkepError } from '../../../common/base/errors.ts';
+import { type CgroupDriver, readControl } from './cgroup.ts';
+import { CgroupV1 } from './v1.ts';
+import { CgroupV2 } from './v2.ts';
+
+export interface CgroupMounts {
+  /** v1 controller -> mount point */
+  readonly v1: ReadonlyMap<string, string>;
+  /** mount point of the v2 hierarchy, null = not mounted */
+  readonly v2: string | null;
+}
+
+const V1_CONTROLLERS = new Set([
+  'cpu',
+  'cpuacct',
+  'cpuset',
+  'memory',
+  'devices',
+  'freezer',
+  'blkio',
+  'pids',
+]);
+
+/** Parses mountinfo (proc(5)); the first mount of a hierarchy counts. */
+export function parseCgroupMounts(mountinfo: string): CgroupMounts {
+  const v1 = new Map<string, string>();
+  let v2: string | null = null;
+  for (const line of mountinfo.split('\n')) {
+    const [before, after] = line.split(' - ');
+    const [type, , options] = (after ?? '').split(' ');
+    const mountPoint = (before ?? '').split(' ')[4];
+    if (mountPoint === undefined) continue;
+    if (type === 'cgroup2') v2 ??= mountPoint;
+    if (type !== 'cgroup') continue;
+    for (const option of (options ?? '').split(',')) {
+      if (V1_CONTROLLERS.has(option) && !v1.has(option)) v1.set(option, mountPoint);
+    }
+  }
+  return { v1, v2 };
+}
+
+/**
+ * The driver for this machine. `parent` is the name of the group that holds all of ours, one path
+ * part. Rejects with `failed-precondition` when there is no hierarchy that could limit memory.
+ */
+export async function detectCgroups(parent: string, clock: Clock): Promise<CgroupDriver> {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(parent)) {
+    throw new SkepError(
+      'invalid-argument',
+      `cgroup parent: "${parent}" is not a single plain name`,
+    );
+  }
+  const mounts = parseCgroupMounts(await readFile('/proc/self/mountinfo', 'utf8'));
+  const controllers =
+    mounts.v2 === null
+      ? []
+      : ((await readControl(`${mounts.v2}/cgroup.controllers`)) ?? '').split(' ');
+  if (mounts.v2 !== null && controllers.includes('memory')) {
+    return new CgroupV2(mounts.v2, parent, controllers, clock);
+  }
+  if (mounts.v1.has('memory') && mounts.v1.has('pids') && mounts.v1.has('cpu')) {
+    // An empty v2 hierarchy still kills and freezes whole groups, since kernel 5.14.
+    const killable = mounts.v2 !== null && existsSync('/proc/self/ns/cgroup') ? mounts.v2 : null;
+    return new CgroupV1(mounts.v1, killable, parent, clock);
+  }
+  throw new SkepError(
+    'failed-precondition',
+    'find cgroups: neither a cgroup2 hierarchy with a memory controller nor v1 memory, cpu and pids hierarchies are mounted',
+  );
+}

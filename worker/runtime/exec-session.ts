@@ -1,0 +1,175 @@
+/**
+ * A command that runs inside a container beside its init: streams, exit code, signals. Lives as long
+ * as its connection to the shim; closing it kills the command.
+ */
+import { Readable, Writable } from 'node:stream';
+import { SkepError } from '../../common/base/errors.ts';
+import { NativeError } from '../../native/ffi/library.ts';
+import { FRAME, type Frame } from '../../native/ffi/shim-protocol.ts';
+import { ShimConnection } from './shim-connection.ts';
+import { failureExitCode, failureWords } from './task-files.ts';
+
+/** stdin goes to the shim in pieces of this size. */
+const STDIN_CHUNK_BYTES = 16384;
+
+/** A command that could not be run. */
+export class CommandError extends SkepError {
+  /** 127 = not found, 126 = cannot be executed */
+  readonly exitCode: number;
+
+  constructor(action: string, cause: NativeError) {
+    const isCommand = cause.syscall === 'execve';
+    const words = failureWords(cause.errno, cause.syscall, errorDetail(cause));
+    super(isCommand ? 'invalid-argument' : 'internal', `${action}: ${words}`, { cause });
+    this.exitCode = failureExitCode(cause.errno, cause.syscall);
+  }
+}
+
+/** A NativeError's message is `<syscall> <detail>: <errno>`. */
+function errorDetail(err: NativeError): string {
+  return err.message.slice(err.syscall.length + 1, err.message.length - err.errno.length - 2);
+}
+
+export interface ExecSession {
+  /** in the host's numbers */
+  readonly pid: number;
+  /** Not open when the exec was made without stdin. */
+  readonly stdin: Writable;
+  /** Both outputs must be read (or resumed): the command waits for a reader of either. */
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Resolves after the command's end; 128 + signal when signalled. */
+  wait(signal?: AbortSignal): Promise<{ exitCode: number }>;
+  /** Only with a terminal. */
+  resize(rows: number, columns: number): Promise<void>;
+  kill(signo: number): Promise<void>;
+  /** Gives up the command: it is killed if it still runs. Idempotent. */
+  close(): void;
+}
+
+/** Sends requests that must not wait behind this session's own stdin. */
+export type ControlRequest = (type: number, payload: Uint8Array) => Promise<number>;
+
+export class ShimExecSession implements ExecSession {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  #pid = 0;
+  #connection: ShimConnection | null = null;
+  readonly #control: ControlRequest;
+  readonly #end: Promise<{ exitCode: number }>;
+  #resolveEnd: (end: { exitCode: number }) => void = () => {};
+  #rejectEnd: (err: unknown) => void = () => {};
+
+  private constructor(control: ControlRequest, withStdin: boolean) {
+    this.#control = control;
+    this.#end = new Promise((resolve, reject) => {
+      this.#resolveEnd = resolve;
+      this.#rejectEnd = reject;
+    });
+    this.#end.catch(() => {}); // whoever waits is told; nobody has to wait
+    const read = (): void => this.#connection?.resume();
+    this.stdout = new Readable({ read });
+    this.stderr = new Readable({ read });
+    this.stdin = new Writable({
+      write: (chunk: Buffer, _encoding, done) => this.#writeStdin(chunk, done),
+      final: (done) => this.#sendStdinClose(done),
+    });
+    this.stdin.on('error', () => {}); // a command that ended early is no failure of the writer's
+    if (!withStdin) this.stdin.destroy();
+  }
+
+  /** `payload` is an encoded process. Rejects with a `CommandError` when it cannot be run. */
+  static async start(
+    taskDir: string,
+    payload: Uint8Array,
+    withStdin: boolean,
+    control: ControlRequest,
+  ): Promise<ShimExecSession> {
+    const session = new ShimExecSession(control, withStdin);
+    session.#connection = await ShimConnection.connect(taskDir, {
+      onFrame: (frame) => session.#onFrame(frame),
+      onClose: () => session.#onClose(),
+    });
+    try {
+      session.#pid = await session.#connection.request(FRAME.exec, payload);
+    } catch (err) {
+      session.close();
+      if (err instanceof NativeError) throw new CommandError('exec', err);
+      throw err;
+    }
+    return session;
+  }
+
+  get pid(): number {
+    return this.#pid;
+  }
+
+  wait(signal?: AbortSignal): Promise<{ exitCode: number }> {
+    return abortable(this.#end, signal);
+  }
+
+  async resize(rows: number, columns: number): Promise<void> {
+    const payload = Buffer.alloc(8);
+    payload.writeInt32LE(this.#pid, 0);
+    payload.writeUInt16LE(rows, 4);
+    payload.writeUInt16LE(columns, 6);
+    await this.#control(FRAME.execResize, payload);
+  }
+
+  async kill(signo: number): Promise<void> {
+    const payload = Buffer.alloc(8);
+    payload.writeInt32LE(this.#pid, 0);
+    payload.writeInt32LE(signo, 4);
+    await this.#control(FRAME.execSignal, payload);
+  }
+
+  close(): void {
+    this.#connection?.close();
+  }
+
+  #onFrame(frame: Frame): void {
+    if (frame.type === FRAME.stdout) this.#output(this.stdout, frame.payload);
+    else if (frame.type === FRAME.stderr) this.#output(this.stderr, frame.payload);
+    else if (frame.type === FRAME.execExit) {
+      this.#resolveEnd({ exitCode: frame.payload.readInt32LE(0) });
+      this.close();
+    }
+  }
+
+  #output(stream: Readable, bytes: Buffer): void {
+    if (!stream.push(bytes)) this.#connection?.pause();
+  }
+
+  #onClose(): void {
+    this.#rejectEnd(new SkepError('unavailable', 'wait for exec: the container ended meanwhile'));
+    this.stdout.push(null);
+    this.stderr.push(null);
+    this.stdin.destroy();
+  }
+
+  #writeStdin(chunk: Buffer, done: (err?: Error | null) => void): void {
+    const connection = this.#connection;
+    for (let at = 0; at < chunk.length; at += STDIN_CHUNK_BYTES) {
+      const piece = chunk.subarray(at, at + STDIN_CHUNK_BYTES);
+      const last = at + STDIN_CHUNK_BYTES >= chunk.length;
+      connection?.send(FRAME.stdin, piece, last ? done : undefined);
+    }
+    if (chunk.length === 0) done();
+  }
+
+  #sendStdinClose(done: (err?: Error | null) => void): void {
+    this.#connection?.send(FRAME.stdinClose, new Uint8Array(0), done);
+  }
+}
+
+/** `promise`, or a rejection with `signal.reason`, whichever is first. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

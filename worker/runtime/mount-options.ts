@@ -1,0 +1,82 @@
+/** fstab-like mount options -> flags of mount(2), attributes of mount_setattr(2), data. No I/O. */
+import { SkepError } from '../../common/base/errors.ts';
+import type { OciMount } from './oci.ts';
+
+const MS = {
+  rdonly: 1,
+  nosuid: 2,
+  nodev: 4,
+  noexec: 8,
+  synchronous: 16,
+  dirsync: 128,
+  noatime: 1024,
+  nodiratime: 2048,
+  bind: 4096,
+  rec: 16384,
+  relatime: 1 << 21,
+  strictatime: 1 << 24,
+} as const;
+
+/** Options that a file system takes at mount and a bind mount by its attributes. */
+const SHARED: Readonly<Record<string, { readonly flag: number; readonly attribute: number }>> = {
+  ro: { flag: MS.rdonly, attribute: 1 },
+  nosuid: { flag: MS.nosuid, attribute: 2 },
+  nodev: { flag: MS.nodev, attribute: 4 },
+  noexec: { flag: MS.noexec, attribute: 8 },
+};
+
+const FILESYSTEM_ONLY: Readonly<Record<string, number>> = {
+  sync: MS.synchronous,
+  dirsync: MS.dirsync,
+  noatime: MS.noatime,
+  nodiratime: MS.nodiratime,
+  relatime: MS.relatime,
+  strictatime: MS.strictatime,
+};
+
+/** Already so without being said. */
+const NEUTRAL = new Set(['rw', 'suid', 'dev', 'exec', 'async', 'private', 'rprivate', 'defaults']);
+const PROPAGATION = new Set(['shared', 'rshared', 'slave', 'rslave', 'unbindable', 'runbindable']);
+
+export interface ParsedMount {
+  readonly bind: boolean;
+  /** MS_* of mount(2) */
+  readonly flags: number;
+  /** MOUNT_ATTR_* to set afterwards (bind mounts) */
+  readonly attributes: number;
+  /** the attributes hold for mounts below the bound directory too */
+  readonly recursiveAttributes: boolean;
+  /** comma-separated, for the file system */
+  readonly data: string;
+}
+
+/** Throws `invalid-argument` on options that would be ignored. */
+export function parseMountOptions(mount: OciMount): ParsedMount {
+  const bind =
+    mount.type === 'bind' || mount.options.includes('bind') || mount.options.includes('rbind');
+  const refuse = (option: string, why: string): never => {
+    throw new SkepError(
+      'invalid-argument',
+      `mount ${mount.destination}: option "${option}": ${why}`,
+    );
+  };
+  let flags = bind ? MS.bind : 0;
+  let attributes = 0;
+  let recursiveAttributes = false;
+  const data: string[] = [];
+  for (const option of mount.options) {
+    const shared = SHARED[option];
+    if (PROPAGATION.has(option)) refuse(option, 'only private propagation is supported');
+    else if (option === 'rbind') flags |= MS.rec;
+    else if (option === 'bind' || NEUTRAL.has(option)) continue;
+    else if (shared !== undefined && bind) attributes |= shared.attribute;
+    else if (shared !== undefined) flags |= shared.flag;
+    else if (option === 'rro' && bind) {
+      attributes |= 1;
+      recursiveAttributes = true;
+    } else if (bind) refuse(option, 'not an option of a bind mount');
+    else if (FILESYSTEM_ONLY[option] !== undefined) flags |= FILESYSTEM_ONLY[option];
+    else data.push(option);
+  }
+  return { bind, flags, attributes, recursiveAttributes, data: data.join(',') };
+}

@@ -1,0 +1,366 @@
+/**
+ * Containers by our own shim: create, start, wait, signal, exec, logs, statistics, remove; adoption of
+ * what runs already when the daemon starts. Knows specs, not services or images.
+ */
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { OnFailure } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+import { NativeError } from '../../native/ffi/library.ts';
+import { ShimProgram } from '../../native/ffi/shim.ts';
+import { CAPABILITIES } from './capabilities.ts';
+import type { CgroupDriver, CgroupStats } from './cgroup/cgroup.ts';
+import { detectCgroups } from './cgroup/detect.ts';
+import { Container, type ContainerState } from './container.ts';
+import { capabilitySet } from './defaults.ts';
+import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
+import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
+import type { OciProcess, OciResources } from './oci.ts';
+import { seccompFilter } from './seccomp-filter.ts';
+import { encodeProcess, encodeSpec } from './spec-binary.ts';
+import { type ContainerBundle, type ExitRecord, readBundle, writeBundle } from './task-files.ts';
+import type { ResolvedUser } from './user.ts';
+
+export type { ContainerState } from './container.ts';
+export type { ExecSession } from './exec-session.ts';
+export type { LogQuery, LogRecord } from './log-reader.ts';
+export type { ContainerBundle, ExitRecord } from './task-files.ts';
+
+export type ContainerStats = CgroupStats;
+
+export interface RuntimeOptions {
+  /** absolute; one directory per container, on a file system that can be an overlay's upper layer */
+  readonly stateDir: string;
+  /** name of the group that holds all our groups */
+  readonly cgroupParent: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
+
+export interface ExecSpec {
+  readonly args: readonly string[];
+  /** over the container's own */
+  readonly env: readonly string[];
+  /** '' = the container's */
+  readonly cwd: string;
+  /** null = the container's */
+  readonly user: ResolvedUser | null;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  /** every capability, no seccomp filter */
+  readonly privileged: boolean;
+}
+
+/** Mounts of a slow disk included. What takes longer is stuck. */
+const CREATE_TIMEOUT_MS = 30_000;
+/** An id names a directory and a group. */
+const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
+
+/** Lifecycle: constructed, `start` (once), in service, `stop`. */
+export class NativeRuntime {
+  readonly #options: RuntimeOptions;
+  readonly #containers = new Map<string, Container>();
+  /** ids that are being created or removed */
+  readonly #busy = new Set<string>();
+  #program: ShimProgram | null = null;
+  #cgroups: CgroupDriver | null = null;
+  /** Removal of the parent groups; a create waits for it. */
+  #parentRemoval: Promise<void> = Promise.resolve();
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options;
+  }
+
+  /** Adopts what is there. Afterwards every task directory is a container, every other group gone. */
+  async start(): Promise<void> {
+    const { stateDir, cgroupParent, clock } = this.#options;
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    this.#cgroups = await detectCgroups(cgroupParent, clock);
+    this.#program = ShimProgram.open();
+    const ids = (await readdir(stateDir)).filter((name) => ID_PATTERN.test(name));
+    await Promise.all(ids.map((id) => this.#adopt(id)));
+    for (const id of await this.#cgroups.list()) {
+      if (!this.#containers.has(id)) await this.#removeKernelState(id);
+    }
+  }
+
+  /** Containers run on. Idempotent. */
+  async stop(): Promise<void> {
+    for (const container of this.#containers.values()) container.detach();
+    this.#containers.clear();
+    this.#program?.close();
+    this.#program = null;
+    await this.#parentRemoval;
+  }
+
+  list(): ContainerState[] {
+    return [...this.#containers.values()].map((container) => container.state);
+  }
+
+  get(id: string): ContainerState | undefined {
+    return this.#containers.get(id)?.state;
+  }
+
+  /**
+   * Makes the container up to its blocked init: namespaces, groups with limits, all mounts. Rejects
+   * with `already-exists`, with `invalid-argument` for a spec that cannot be honoured, else with what
+   * the kernel said; nothing is left behind then.
+   */
+  async create(id: string, bundle: ContainerBundle, signal?: AbortSignal): Promise<ContainerState> {
+    if (!ID_PATTERN.test(id)) {
+      throw new SkepError('invalid-argument', `create container: "${id}" is not a valid id`);
+    }
+    if (this.#containers.has(id) || this.#busy.has(id)) {
+      throw new SkepError('already-exists', `create container ${id}: it exists`);
+    }
+    signal?.throwIfAborted();
+    this.#busy.add(id);
+    try {
+      await this.#parentRemoval;
+      const container = await this.#build(id, bundle, signal);
+      this.#containers.set(id, container);
+      return container.state;
+    } finally {
+      this.#busy.delete(id);
+    }
+  }
+
+  /** Rejects with a `CommandError` when the command cannot be run; the container has then exited. */
+  async startContainer(id: string): Promise<ContainerState> {
+    const container = this.#require(id);
+    await container.start();
+    return container.state;
+  }
+
+  wait(id: string, signal?: AbortSignal): Promise<ExitRecord> {
+    return this.#require(id).wait(signal);
+  }
+
+  /** To the init only. One without a handler ignores all but SIGKILL and SIGSTOP, as any pid 1 does. */
+  async signal(id: string, signo: number): Promise<void> {
+    await this.#require(id).signal(signo);
+  }
+
+  /** SIGKILL to every process; resolves when they are gone and the exit is known. */
+  async killAll(id: string): Promise<void> {
+    const container = this.#require(id);
+    await container.cgroup.killAll();
+    await container.whenExited;
+  }
+
+  async freeze(id: string): Promise<void> {
+    await this.#require(id).cgroup.freeze();
+  }
+
+  async thaw(id: string): Promise<void> {
+    await this.#require(id).cgroup.thaw();
+  }
+
+  /**
+   * Everything of the container goes: groups, files, logs. A created one is killed; a running one is
+   * refused with `conflict`. Idempotent.
+   */
+  async remove(id: string): Promise<void> {
+    const container = this.#containers.get(id);
+    if (container === undefined || this.#busy.has(id)) return;
+    if (container.state.status === 'running') {
+      throw new SkepError('conflict', `remove container ${id}: it is running`);
+    }
+    this.#busy.add(id);
+    try {
+      await container.cgroup.killAll();
+      await container.whenExited;
+      container.detach();
+      await this.#removeKernelState(id);
+      await rm(container.taskDir, { recursive: true, force: true });
+      this.#containers.delete(id);
+    } finally {
+      this.#busy.delete(id);
+    }
+    if (this.#containers.size === 0 && this.#busy.size === 0) {
+      this.#parentRemoval = this.#requireCgroups().removeParent();
+      await this.#parentRemoval;
+    }
+  }
+
+  /** Runs a further command. Rejects with a `CommandError` when it cannot be run. */
+  async exec(id: string, spec: ExecSpec): Promise<ExecSession> {
+    const container = this.#require(id);
+    if (container.state.status !== 'running') {
+      throw new SkepError('conflict', `exec in container ${id}: it is not running`);
+    }
+    const bundle = await this.#requireBundle(container);
+    const process = execProcess(bundle.spec.process, spec);
+    const payload = encodeProcess(process, {
+      seccomp: spec.privileged ? new Uint8Array(0) : seccompFilter(bundle.spec),
+      stdin: spec.stdin,
+      tty: spec.tty,
+    });
+    return ShimExecSession.start(container.taskDir, payload, spec.stdin, (type, body) =>
+      container.request(type, body),
+    );
+  }
+
+  logs(id: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
+    const container = this.#require(id);
+    const source = {
+      taskDir: container.taskDir,
+      ended: () => container.state.status === 'exited',
+      whenEnded: container.whenExited,
+    };
+    return readLog(source, query, signal);
+  }
+
+  async stats(id: string): Promise<ContainerStats> {
+    return this.#require(id).cgroup.stats();
+  }
+
+  /** Changes limits; device rules stay as they were made. */
+  async updateResources(id: string, resources: OciResources): Promise<void> {
+    const container = this.#require(id);
+    await container.cgroup.update({ ...resources, devices: [] });
+    const bundle = await this.#requireBundle(container);
+    const merged = { ...bundle.spec.linux.resources, ...resources };
+    const spec = { ...bundle.spec, linux: { ...bundle.spec.linux, resources: merged } };
+    await writeBundle(container.taskDir, { ...bundle, spec });
+  }
+
+  /** The container's root as this daemon may open it. Rejected by `conflict` when it has ended. */
+  rootPath(id: string): string {
+    const { pid } = this.#require(id).state;
+    if (pid === 0) throw new SkepError('conflict', `container ${id} is not running`);
+    return `/proc/${pid}/root`;
+  }
+
+  #require(id: string): Container {
+    const container = this.#containers.get(id);
+    if (container === undefined) throw new SkepError('not-found', `no such container: ${id}`);
+    return container;
+  }
+
+  #requireCgroups(): CgroupDriver {
+    if (this.#cgroups === null) throw new SkepError('unavailable', 'the runtime is not started');
+    return this.#cgroups;
+  }
+
+  async #requireBundle(container: Container): Promise<ContainerBundle> {
+    const bundle = await readBundle(container.taskDir);
+    if (bundle !== null) return bundle;
+    throw new SkepError('data-loss', `read bundle of container ${container.id}: it is missing`);
+  }
+
+  #container(id: string): Container {
+    return new Container({
+      id,
+      taskDir: `${this.#options.stateDir}/${id}`,
+      cgroup: this.#requireCgroups().group(id),
+      clock: this.#options.clock,
+      log: this.#options.log,
+    });
+  }
+
+  async #build(id: string, bundle: ContainerBundle, signal?: AbortSignal): Promise<Container> {
+    const container = this.#container(id);
+    const program = this.#program;
+    if (program === null) throw new SkepError('unavailable', 'the runtime is not started');
+    const binary = encodeSpec(bundle.spec, {
+      cgroup: container.cgroup.placement,
+      seccomp: seccompFilter(bundle.spec),
+      logMaxBytes: bundle.logMaxBytes,
+      logMaxFiles: bundle.logMaxFiles,
+    });
+    try {
+      await Promise.all([
+        this.#writeTaskDir(container.taskDir, bundle, binary),
+        container.cgroup.create(bundle.spec.linux.resources),
+      ]);
+      signal?.throwIfAborted();
+      await program.spawn(container.taskDir, CREATE_TIMEOUT_MS);
+      await container.attach();
+      signal?.throwIfAborted();
+      return container;
+    } catch (err) {
+      await this.#discard(container);
+      if (err instanceof NativeError) throw new CommandError(`create container ${id}`, err);
+      throw err;
+    }
+  }
+
+  async #writeTaskDir(dir: string, bundle: ContainerBundle, binary: Uint8Array): Promise<void> {
+    await mkdir(dir, { mode: 0o710 });
+    // The upper directory's mode becomes that of the container's "/".
+    await Promise.all([
+      mkdir(`${dir}/upper`, { mode: 0o755 }),
+      mkdir(`${dir}/work`, { mode: 0o700 }),
+      mkdir(`${dir}/merged`, { mode: 0o700 }),
+      writeBundle(dir, bundle),
+      writeFile(`${dir}/spec.bin`, binary, { mode: 0o600 }),
+    ]);
+  }
+
+  /** After a failed create. */
+  async #discard(container: Container): Promise<void> {
+    try {
+      container.detach();
+      await this.#removeKernelState(container.id);
+      await rm(container.taskDir, { recursive: true, force: true });
+    } catch (err) {
+      this.#options.log.warn(
+        { taskId: container.id, err },
+        'failed container left something behind',
+      );
+    }
+  }
+
+  async #removeKernelState(id: string): Promise<void> {
+    const group = this.#requireCgroups().group(id);
+    await group.killAll();
+    await group.remove();
+  }
+
+  /** A directory without bundle or state is a create that an earlier daemon did not finish. */
+  async #adopt(id: string): Promise<void> {
+    const container = this.#container(id);
+    try {
+      if ((await readBundle(container.taskDir)) === null) {
+        await this.#discard(container);
+        return;
+      }
+      await container.attach();
+      if (container.state.createdAtMs === 0) {
+        await this.#discard(container);
+        return;
+      }
+      this.#containers.set(id, container);
+    } catch (err) {
+      // One damaged directory must not keep the node from starting.
+      this.#options.log.error({ taskId: id, err }, 'container cannot be adopted');
+      await this.#discard(container);
+    }
+  }
+}
+
+/** The container's process with what the exec asks for. */
+function execProcess(own: OciProcess, spec: ExecSpec): OciProcess {
+  if (spec.tty) throw new SkepError('unimplemented', 'exec: tty: a terminal is not supported yet');
+  const names = new Set(spec.env.map((entry) => entry.split('=', 1)[0]));
+  const inherited = own.env.filter((entry) => !names.has(entry.split('=', 1)[0]));
+  const user =
+    spec.user === null
+      ? own.user
+      : {
+          uid: spec.user.uid,
+          gid: spec.user.gid,
+          additionalGids: spec.user.additionalGids,
+        };
+  return {
+    ...own,
+    args: spec.args,
+    env: [...inherited, ...spec.env],
+    cwd: spec.cwd === '' ? own.cwd : spec.cwd,
+    user,
+    capabilities: spec.privileged ? capabilitySet(CAPABILITIES) : own.capabilities,
+  };
+}

@@ -1,0 +1,131 @@
+/**
+ * The part of the OCI runtime specification (config.json, 1.2) that the native runtime reads, with
+ * one extension: `root` names image layers instead of a mounted directory. Types only.
+ */
+import type { SeccompProfile } from '../../native/ffi/seccomp.ts';
+
+export interface OciSpec {
+  readonly process: OciProcess;
+  readonly root: OciRoot;
+  /** '' leaves the host's name in an own UTS namespace */
+  readonly hostname: string;
+  readonly domainname?: string;
+  readonly mounts: readonly OciMount[];
+  readonly linux: OciLinux;
+}
+
+/** Our extension: the root is an overlay, its upper directory lies in the task's directory. */
+export interface OciRoot {
+  /** absolute paths, top layer first, at least one */
+  readonly lowerDirs: readonly string[];
+  readonly readonly: boolean;
+}
+
+export interface OciProcess {
+  readonly args: readonly string[];
+  /** NAME=value */
+  readonly env: readonly string[];
+  /** absolute; made when missing */
+  readonly cwd: string;
+  readonly user: OciUser;
+  readonly capabilities: OciCapabilities;
+  readonly rlimits: readonly OciRlimit[];
+  readonly noNewPrivileges: boolean;
+  /** -1000..1000; null = as the daemon's */
+  readonly oomScoreAdj: number | null;
+}
+
+export interface OciUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly additionalGids: readonly number[];
+  /** default 0o022 */
+  readonly umask?: number;
+}
+
+/** Names such as `CAP_CHOWN`. */
+export interface OciCapabilities {
+  readonly bounding: readonly string[];
+  readonly effective: readonly string[];
+  readonly inheritable: readonly string[];
+  readonly permitted: readonly string[];
+  readonly ambient: readonly string[];
+}
+
+/** `type` is a name such as `RLIMIT_NOFILE`; limits are counts or bytes, -1 = unlimited. */
+export interface OciRlimit {
+  readonly type: string;
+  readonly soft: number;
+  readonly hard: number;
+}
+
+export interface OciMount {
+  /** absolute path in the container */
+  readonly destination: string;
+  /** `bind`, `cgroup` or a file system's name */
+  readonly type: string;
+  readonly source: string;
+  /** as in fstab: `ro`, `nosuid`, `rbind`, `rro`, ...; the rest goes to the file system */
+  readonly options: readonly string[];
+}
+
+export type OciNamespaceType = 'pid' | 'mount' | 'network' | 'ipc' | 'uts' | 'cgroup';
+
+/** With `path`: that namespace is joined instead of a new one being made. Not listed = the host's. */
+export interface OciNamespace {
+  readonly type: OciNamespaceType;
+  readonly path?: string;
+}
+
+export interface OciDevice {
+  /** c = character, b = block, p = fifo */
+  readonly type: 'c' | 'b' | 'p';
+  readonly path: string;
+  readonly major: number;
+  readonly minor: number;
+  /** permission bits */
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** `type` a = all; null numbers = any; `access` of the letters r, w, m. Later rules win. */
+export interface OciDeviceRule {
+  readonly allow: boolean;
+  readonly type: 'a' | 'c' | 'b';
+  readonly major: number | null;
+  readonly minor: number | null;
+  readonly access: string;
+}
+
+export interface OciResources {
+  readonly memory?: {
+    /** bytes; null = unlimited */
+    readonly limit: number | null;
+    /** bytes of memory and swap together; null = as `limit` (no swap); -1 = unlimited */
+    readonly swap: number | null;
+  };
+  readonly cpu?: {
+    /** microseconds per period; null = unlimited */
+    readonly quota: number | null;
+    /** microseconds, 1000..1000000 */
+    readonly period: number;
+    /** relative weight, 2..262144; null = default (1024) */
+    readonly shares: number | null;
+  };
+  /** null = unlimited */
+  readonly pids?: { readonly limit: number | null };
+  readonly devices: readonly OciDeviceRule[];
+}
+
+export interface OciLinux {
+  readonly namespaces: readonly OciNamespace[];
+  readonly resources: OciResources;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly devices: readonly OciDevice[];
+  /** `net.ipv4.ip_forward` -> value; namespaced ones only */
+  readonly sysctl: Readonly<Record<string, string>>;
+  /** null = unconfined */
+  readonly seccomp: SeccompProfile | null;
+}

@@ -1,0 +1,177 @@
+/**
+ * One connection to a shim: hello, requests with their replies, everything else to a listener. Knows
+ * the protocol, not what a container or an exec is.
+ */
+import { type FileHandle, open } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { SkepError } from '../../common/base/errors.ts';
+import {
+  decodeHello,
+  decodeReply,
+  encodeFrame,
+  encodeRequest,
+  FRAME,
+  type Frame,
+  FrameDecoder,
+  type Hello,
+  PROTOCOL_VERSION,
+} from '../../native/ffi/shim-protocol.ts';
+
+export interface ShimListener {
+  /** Frames other than hello and replies, in order. */
+  onFrame(frame: Frame): void;
+  /** Once, after the last frame. */
+  onClose(): void;
+}
+
+interface Waiter {
+  readonly resolve: (result: number) => void;
+  readonly reject: (err: unknown) => void;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+export class ShimConnection {
+  readonly hello: Hello;
+  readonly #socket: Socket;
+  readonly #waiters = new Map<number, Waiter>();
+  #nextRequest = 1;
+  #closed = false;
+
+  private constructor(socket: Socket, hello: Hello) {
+    this.#socket = socket;
+    this.hello = hello;
+  }
+
+  /**
+   * Connects to the shim of `taskDir` and waits for its hello. Rejects with `unavailable` when
+   * nobody listens, with `failed-precondition` when the shim speaks another version.
+   */
+  static async connect(taskDir: string, listener: ShimListener): Promise<ShimConnection> {
+    const socket = await connectSocket(taskDir);
+    return new Promise((resolve, reject) => {
+      const decoder = new FrameDecoder();
+      let connection: ShimConnection | null = null;
+      const onFrame = (frame: Frame): void => {
+        if (connection !== null) connection.#dispatch(frame, listener);
+        else {
+          connection = new ShimConnection(socket, checkHello(frame));
+          resolve(connection);
+        }
+      };
+      socket.on('data', (chunk: Buffer) => {
+        try {
+          for (const frame of decoder.push(chunk)) onFrame(frame);
+        } catch (err) {
+          reject(err);
+          socket.destroy();
+        }
+      });
+      socket.on('error', () => {}); // 'close' follows and tells everything
+      socket.on('close', () => {
+        reject(
+          new SkepError('unavailable', `connect to shim of ${taskDir}: closed without a hello`),
+        );
+        if (connection !== null) connection.#onClose(listener);
+      });
+    });
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Rejects with the shim's `NativeError`, or with `unavailable` when the connection ends first. */
+  request(type: number, payload: Uint8Array = NO_BYTES): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(connectionLost());
+        return;
+      }
+      const request = this.#nextRequest++;
+      this.#waiters.set(request, { resolve, reject });
+      this.#socket.write(encodeRequest(type, request, payload));
+    });
+  }
+
+  /** A frame without a reply; `done` is called when the socket took it. */
+  send(type: number, payload: Uint8Array, done: (err?: Error | null) => void = () => {}): void {
+    if (this.#closed) done(connectionLost());
+    else this.#socket.write(encodeFrame(type, payload), done);
+  }
+
+  /** Back-pressure: no frames until `resume`. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #dispatch(frame: Frame, listener: ShimListener): void {
+    if (frame.type !== FRAME.reply) {
+      listener.onFrame(frame);
+      return;
+    }
+    const reply = decodeReply(frame.payload);
+    const waiter = this.#waiters.get(reply.request);
+    this.#waiters.delete(reply.request);
+    if (reply.error !== null) waiter?.reject(reply.error);
+    else waiter?.resolve(reply.result);
+  }
+
+  #onClose(listener: ShimListener): void {
+    this.#closed = true;
+    for (const waiter of this.#waiters.values()) waiter.reject(connectionLost());
+    this.#waiters.clear();
+    listener.onClose();
+  }
+}
+
+function connectionLost(): SkepError {
+  return new SkepError('unavailable', 'talk to shim: the connection is closed');
+}
+
+function checkHello(frame: Frame): Hello {
+  if (frame.type !== FRAME.hello) {
+    throw new SkepError('data-loss', 'read from shim: the first frame is not a hello');
+  }
+  const hello = decodeHello(frame.payload);
+  if (hello.version !== PROTOCOL_VERSION) {
+    throw new SkepError(
+      'failed-precondition',
+      `connect to shim: it speaks version ${hello.version}, this daemon ${PROTOCOL_VERSION}`,
+    );
+  }
+  return hello;
+}
+
+/** Through the directory's descriptor: a socket path may have 107 characters only. */
+async function connectSocket(taskDir: string): Promise<Socket> {
+  let directory: FileHandle;
+  try {
+    directory = await open(taskDir, 'r');
+  } catch (err) {
+    throw new SkepError('unavailable', `connect to shim of ${taskDir}`, { cause: err });
+  }
+  try {
+    return await new Promise<Socket>((resolve, reject) => {
+      const socket = connect({ path: `/proc/self/fd/${directory.fd}/sock` });
+      const onError = (err: Error): void => {
+        reject(new SkepError('unavailable', `connect to shim of ${taskDir}`, { cause: err }));
+      };
+      socket.once('error', onError);
+      socket.once('connect', () => {
+        socket.removeListener('error', onError);
+        resolve(socket);
+      });
+    });
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * OCI spec -> the shim's flat format (native/include/skep_spec.h is the reference). Refuses, by the
+ * name of the field, what the shim cannot do; touches no file.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import { capabilityMask } from './capabilities.ts';
+import { parseMountOptions } from './mount-options.ts';
+import type { OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
+
+const MAGIC = 0x504b5353;
+const VERSION = 1;
+
+const NAMESPACE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
+  mount: 0x00020000,
+  cgroup: 0x02000000,
+  uts: 0x04000000,
+  ipc: 0x08000000,
+  pid: 0x20000000,
+  network: 0x40000000,
+};
+
+const PROCESS_FLAGS = { noNewPrivileges: 1, stdin: 2, createCwd: 4, tty: 8, oomScore: 16 } as const;
+
+const RLIMITS: Readonly<Record<string, number>> = {
+  RLIMIT_CPU: 0,
+  RLIMIT_FSIZE: 1,
+  RLIMIT_DATA: 2,
+  RLIMIT_STACK: 3,
+  RLIMIT_CORE: 4,
+  RLIMIT_RSS: 5,
+  RLIMIT_NPROC: 6,
+  RLIMIT_NOFILE: 7,
+  RLIMIT_MEMLOCK: 8,
+  RLIMIT_AS: 9,
+  RLIMIT_LOCKS: 10,
+  RLIMIT_SIGPENDING: 11,
+  RLIMIT_MSGQUEUE: 12,
+  RLIMIT_NICE: 13,
+  RLIMIT_RTPRIO: 14,
+  RLIMIT_RTTIME: 15,
+};
+
+const FILE_TYPES = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
+
+/** Where the cgroup layer wants the init to be put. */
+export interface CgroupPlacement {
+  /** directory of a cgroup2 group, '' = none */
+  readonly cgroup2Dir: string;
+  /** `cgroup.procs` files of v1 hierarchies */
+  readonly procsFiles: readonly string[];
+  /** a file with a line `oom_kill N`, '' = none */
+  readonly oomFile: string;
+  /** what a mount of type `cgroup` becomes */
+  readonly mounts: (mount: OciMount) => OciMount[];
+}
+
+export interface SpecContext {
+  readonly cgroup: CgroupPlacement;
+  /** the seccomp filter, `struct sock_filter[]`; empty = none */
+  readonly seccomp: Uint8Array;
+  readonly logMaxBytes: number;
+  readonly logMaxFiles: number;
+}
+
+/** Grows by doubling; strings are length-prefixed and NUL-terminated. */
+class Writer {
+  #bytes = Buffer.alloc(4096);
+  #length = 0;
+
+  #reserve(count: number): number {
+    const at = this.#length;
+    this.#length += count;
+    if (this.#length > this.#bytes.length) {
+      const grown = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#length));
+      this.#bytes.copy(grown);
+      this.#bytes = grown;
+    }
+    return at;
+  }
+
+  u32(value: number): void {
+    this.#bytes.writeUInt32LE(value >>> 0, this.#reserve(4));
+  }
+
+  u64(value: bigint): void {
+    this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, value), this.#reserve(8));
+  }
+
+  str(value: string, field: string): void {
+    if (value.includes('\0')) {
+      throw new SkepError('invalid-argument', `encode ${field}: contains a NUL character`);
+    }
+    const encoded = Buffer.from(value, 'utf8');
+    this.u32(encoded.length);
+    this.raw(encoded);
+    this.#bytes.writeUInt8(0, this.#reserve(1));
+  }
+
+  raw(value: Uint8Array): void {
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
+  }
+
+  list<T>(items: readonly T[], each: (item: T) => void): void {
+    this.u32(items.length);
+    for (const item of items) each(item);
+  }
+
+  strings(items: readonly string[], field: string): void {
+    this.list(items, (item) => this.str(item, field));
+  }
+
+  finish(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+}
+
+/** spec.bin of a container. Throws `invalid-argument` naming the field that cannot be honoured. */
+export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
+  const out = new Writer();
+  const { cgroup } = context;
+  out.u32(MAGIC);
+  out.u32(VERSION);
+  writeNamespaces(out, spec);
+  out.str(spec.hostname, 'hostname');
+  out.str(spec.domainname ?? '', 'domainname');
+  out.str(cgroup.cgroup2Dir, 'cgroup');
+  out.strings(cgroup.procsFiles, 'cgroup');
+  out.str(cgroup.oomFile, 'cgroup');
+  if (spec.root.lowerDirs.length === 0) {
+    throw new SkepError('invalid-argument', 'encode root: no image layer');
+  }
+  for (const dir of spec.root.lowerDirs) requireAbsolute(dir, 'root.lowerDirs');
+  out.strings(spec.root.lowerDirs, 'root.lowerDirs');
+  out.u32(spec.root.readonly ? 1 : 0);
+  const mounts = spec.mounts.flatMap((mount) =>
+    mount.type === 'cgroup' ? cgroup.mounts(mount) : [mount],
+  );
+  out.list(mounts, (mount) => writeMount(out, mount));
+  out.list(spec.linux.devices, (device) => {
+    requireAbsolute(device.path, 'linux.devices');
+    out.str(device.path, 'linux.devices');
+    out.u32(FILE_TYPES[device.type] | (device.fileMode & 0o7777));
+    for (const n of [device.major, device.minor, device.uid, device.gid]) out.u32(n);
+  });
+  out.strings(spec.linux.maskedPaths, 'linux.maskedPaths');
+  out.strings(spec.linux.readonlyPaths, 'linux.readonlyPaths');
+  out.list(Object.entries(spec.linux.sysctl), ([name, value]) => {
+    out.str(sysctlPath(name), 'linux.sysctl');
+    out.str(value, 'linux.sysctl');
+  });
+  out.u64(BigInt(context.logMaxBytes));
+  out.u32(context.logMaxFiles);
+  writeProcess(out, spec.process, context.seccomp, PROCESS_FLAGS.createCwd);
+  return out.finish();
+}
+
+/** The payload of an exec request. */
+export function encodeProcess(
+  process: OciProcess,
+  options: { readonly seccomp: Uint8Array; readonly stdin: boolean; readonly tty: boolean },
+): Buffer {
+  const out = new Writer();
+  const flags = (options.stdin ? PROCESS_FLAGS.stdin : 0) | (options.tty ? PROCESS_FLAGS.tty : 0);
+  writeProcess(out, process, options.seccomp, flags);
+  return out.finish();
+}
+
+function writeNamespaces(out: Writer, spec: OciSpec): void {
+  const { namespaces } = spec.linux;
+  if (!namespaces.some((ns) => ns.type === 'mount' && ns.path === undefined)) {
+    throw new SkepError(
+      'invalid-argument',
+      'encode linux.namespaces: a new mount namespace is required',
+    );
+  }
+  let flags = 0;
+  for (const ns of namespaces) if (ns.path === undefined) flags |= NAMESPACE_FLAGS[ns.type];
+  out.u64(BigInt(flags >>> 0));
+  const joined = namespaces.filter((ns) => ns.path !== undefined);
+  out.list(joined, (ns) => {
+    if (ns.type === 'pid' || ns.type === 'mount') {
+      throw new SkepError(
+        'invalid-argument',
+        `encode linux.namespaces: joining a ${ns.type} namespace by path is not supported`,
+      );
+    }
+    requireAbsolute(ns.path ?? '', 'linux.namespaces');
+    out.u32(NAMESPACE_FLAGS[ns.type]);
+    out.str(ns.path ?? '', 'linux.namespaces');
+  });
+}
+
+function writeMount(out: Writer, mount: OciMount): void {
+  requireAbsolute(mount.destination, 'mounts');
+  const parsed = parseMountOptions(mount);
+  if (parsed.bind) requireAbsolute(mount.source, 'mounts');
+  out.u32(parsed.bind ? 1 : 0);
+  out.str(mount.source, 'mounts');
+  out.str(mount.destination, 'mounts');
+  out.str(parsed.bind ? 'none' : mount.type, 'mounts');
+  out.str(parsed.data, 'mounts');
+  out.u64(BigInt(parsed.flags));
+  out.u64(BigInt(parsed.attributes));
+  out.u32(parsed.recursiveAttributes ? 1 : 0);
+}
+
+function writeProcess(out: Writer, process: OciProcess, seccomp: Uint8Array, flags: number): void {
+  const { user, capabilities } = process;
+  if (process.args.length === 0 || process.args[0] === '') {
+    throw new SkepError('invalid-argument', 'encode process.args: no command specified');
+  }
+  requireAbsolute(process.cwd, 'process.cwd');
+  out.u32(
+    flags |
+      (process.noNewPrivileges ? PROCESS_FLAGS.noNewPrivileges : 0) |
+      (process.oomScoreAdj === null ? 0 : PROCESS_FLAGS.oomScore),
+  );
+  out.u32(user.uid);
+  out.u32(user.gid);
+  out.list(user.additionalGids, (gid) => out.u32(gid));
+  out.u32(process.oomScoreAdj ?? 0);
+  out.u32(user.umask ?? 0o022);
+  out.u64(capabilityMask(capabilities.bounding));
+  out.u64(capabilityMask(capabilities.effective));
+  out.u64(capabilityMask(capabilities.inheritable));
+  out.u64(capabilityMask(capabilities.permitted));
+  out.u64(capabilityMask(capabilities.ambient));
+  out.list(process.rlimits, (limit) => {
+    const resource = RLIMITS[limit.type];
+    if (resource === undefined) {
+      throw new SkepError(
+        'invalid-argument',
+        `encode process.rlimits: unknown limit ${limit.type}`,
+      );
+    }
+    out.u32(resource);
+    out.u64(BigInt(limit.soft));
+    out.u64(BigInt(limit.hard));
+  });
+  out.str(process.cwd, 'process.cwd');
+  out.strings(process.args, 'process.args');
+  out.strings(process.env, 'process.env');
+  out.u32(seccomp.length);
+  out.raw(seccomp);
+}
+
+function requireAbsolute(path: string, field: string): void {
+  if (!path.startsWith('/')) {
+    throw new SkepError('invalid-argument', `encode ${field}: "${path}" is not an absolute path`);
+  }
+}
+
+/** Only what belongs to the container's own namespaces may be set. */
+function sysctlPath(name: string): string {
+  const path = name.includes('/') ? name : name.replaceAll('.', '/');
+  const namespaced = /^(net\/|kernel\/(msg|sem|shm)|fs\/mqueue\/|kernel\/domainname$)/.test(path);
+  if (!namespaced || path.split('/').includes('..')) {
+    throw new SkepError('invalid-argument', `encode linux.sysctl: ${name} is not namespaced`);
+  }
+  return path;
+}

@@ -1,0 +1,135 @@
+/**
+ * The files of a task directory that outlive the daemon: bundle.json (ours), `state` and `exit` (the
+ * shim's, see native/src/shim/state.c). Parses and writes; decides nothing.
+ */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { SkepError } from '../../common/base/errors.ts';
+import { errnoName } from '../../native/ffi/library.ts';
+import type { OciSpec } from './oci.ts';
+
+/** What a container is made from. */
+export interface ContainerBundle {
+  readonly spec: OciSpec;
+  /** size at which the log file is rotated; 0 = never */
+  readonly logMaxBytes: number;
+  /** files kept, the current one included; >= 1 */
+  readonly logMaxFiles: number;
+}
+
+/** How a container ended. */
+export interface ExitRecord {
+  /** 128 + signal when signalled; 127 or 126 when the command could not be run */
+  readonly exitCode: number;
+  /** 0 = it exited by itself */
+  readonly signal: number;
+  readonly oomKilled: boolean;
+  /** why it never ran or was given up; null = it ran and ended */
+  readonly error: string | null;
+  /** 0 = never started */
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number;
+}
+
+/** The shim's `state` file. Start ticks (proc(5), field 22) tell a reused pid. */
+export interface ShimState {
+  readonly shimPid: number;
+  readonly initPid: number;
+  readonly createdAtMs: number;
+  /** null = not started */
+  readonly startedAtMs: number | null;
+}
+
+async function readJson(path: string): Promise<Record<string, unknown> | null> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return null;
+    throw err;
+  }
+  try {
+    return JSON.parse(text);
+  } catch (err) {
+    throw new SkepError('data-loss', `read ${path}`, { cause: err });
+  }
+}
+
+function nanosToMs(value: unknown): number {
+  return Number(BigInt(String(value ?? 0)) / 1_000_000n);
+}
+
+async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.tmp`, text, { mode: 0o600 });
+  await rename(`${path}.tmp`, path);
+}
+
+export async function writeBundle(taskDir: string, bundle: ContainerBundle): Promise<void> {
+  await replaceFile(`${taskDir}/bundle.json`, JSON.stringify({ version: 1, ...bundle }));
+}
+
+/** null when there is none; rejects with `data-loss` when it is damaged. */
+export async function readBundle(taskDir: string): Promise<ContainerBundle | null> {
+  return (await readJson(`${taskDir}/bundle.json`)) as ContainerBundle | null;
+}
+
+export async function readState(taskDir: string): Promise<ShimState | null> {
+  const state = await readJson(`${taskDir}/state`);
+  if (state === null) return null;
+  const startedAtMs = nanosToMs(state['startedAtNanos']);
+  return {
+    shimPid: Number(state['shimPid']),
+    initPid: Number(state['initPid']),
+    createdAtMs: nanosToMs(state['createdAtNanos']),
+    startedAtMs: startedAtMs === 0 ? null : startedAtMs,
+  };
+}
+
+export async function readExit(taskDir: string): Promise<ExitRecord | null> {
+  const exit = await readJson(`${taskDir}/exit`);
+  if (exit === null) return null;
+  const errno = Number(exit['errno'] ?? 0);
+  const error =
+    errno === 0
+      ? ((exit['error'] as string | undefined) ?? null)
+      : failureWords(errnoName(errno), String(exit['syscall']), String(exit['detail']));
+  return {
+    exitCode: Number(exit['exitCode']),
+    signal: Number(exit['signal']),
+    oomKilled: exit['oomKilled'] === true,
+    error,
+    startedAtMs: nanosToMs(exit['startedAtNanos']),
+    finishedAtMs: nanosToMs(exit['finishedAtNanos']),
+  };
+}
+
+/** For a container whose shim is gone: the record that the shim could not write. */
+export async function writeExit(taskDir: string, record: ExitRecord): Promise<void> {
+  const { startedAtMs, finishedAtMs, ...rest } = record;
+  const nanos = (ms: number): string => `${BigInt(Math.trunc(ms)) * 1_000_000n}`;
+  const text = JSON.stringify({
+    version: 1,
+    ...rest,
+    startedAtNanos: nanos(startedAtMs),
+    finishedAtNanos: nanos(finishedAtMs),
+  });
+  await replaceFile(`${taskDir}/exit`, `${text}\n`);
+}
+
+/** What a person reads when a step of the shim failed; the wording of runc for commands. */
+export function failureWords(errno: string, syscall: string, detail: string): string {
+  if (syscall !== 'execve') return `${syscall} ${detail}: ${errno}`;
+  const command = `exec: "${detail}"`;
+  if (errno === 'ENOENT') {
+    return detail.includes('/')
+      ? `${command}: no such file or directory`
+      : `${command}: executable file not found in $PATH`;
+  }
+  if (errno === 'EACCES') return `${command}: permission denied`;
+  if (errno === 'ENOEXEC') return `${command}: exec format error`;
+  return `${command}: ${errno}`;
+}
+
+/** The exit code that a shell would give for such a failure. */
+export function failureExitCode(errno: string, syscall: string): number {
+  return syscall === 'execve' && errno === 'ENOENT' ? 127 : 126;
+}
