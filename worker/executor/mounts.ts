@@ -24,7 +24,7 @@ export async function planMounts(parts: MountParts): Promise<OciMount[]> {
   for (const target of image.volumes) {
     if (targets.has(target)) continue;
     const populateFrom = { lowerDirs: parts.lowerDirs, path: target };
-    const { path } = await parts.volumes.acquireAnonymous(task.id, target, populateFrom);
+    const { path } = await parts.volumes.createAnonymous(task.id, populateFrom);
     out.push(bindMount(path, target, false, 'rprivate'));
   }
   return out.sort((a, b) => depth(a.destination) - depth(b.destination));
@@ -77,7 +77,7 @@ async function volumeMount(
   const populateFrom = mount.volume?.noCopy ? null : { lowerDirs, path: mount.target };
   const { path } =
     mount.source === ''
-      ? await volumes.acquireAnonymous(task.id, mount.target, populateFrom)
+      ? await volumes.createAnonymous(task.id, populateFrom)
       : await volumes.acquire(task.id, mount.source, {
           labels: mount.volume?.labels ?? {},
           driver: mount.volume?.driver || 'local',

@@ -56,9 +56,8 @@ export interface Volumes {
       } | null;
     },
   ): Promise<{ readonly path: string }>;
-  acquireAnonymous(
+  createAnonymous(
     containerId: string,
-    target: string,
     populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null,
   ): Promise<{ readonly path: string }>;
   release(containerId: string): Promise<void>;

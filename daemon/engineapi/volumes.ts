@@ -1,0 +1,74 @@
+/** Volumes of this node. */
+import { SkepError } from '../../common/base/errors.ts';
+import type { VolumeRecord, VolumeStore } from '../../worker/volumes/volume-store.ts';
+import { Filters } from './filters.ts';
+import { isoTime } from './json/common.ts';
+import { JsonReader } from './json/reader.ts';
+import type { Routes } from './server.ts';
+
+export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
+  routes.add('GET', '/volumes', (context) => {
+    const filters = Filters.parse(context.text('filters'), ['name', 'label', 'driver', 'dangling']);
+    const rows = volumes.list().filter((volume) => matches(volume, filters));
+    context.send(200, { Volumes: rows.map(volumeToJson), Warnings: null });
+  });
+
+  routes.add('POST', '/volumes/create', async (context) => {
+    const json = new JsonReader(await context.json());
+    json.refuse('ClusterVolumeSpec', 'cluster volumes are not done yet');
+    const volume = await volumes.create({
+      name: json.string('Name'),
+      driver: json.string('Driver'),
+      labels: json.stringMap('Labels'),
+      options: json.stringMap('DriverOpts'),
+    });
+    context.send(201, volumeToJson(volume));
+  });
+
+  routes.add('GET', '/volumes/:name', (context) => {
+    const name = context.param('name');
+    const volume = volumes.get(name);
+    if (!volume) throw new SkepError('not-found', `get ${name}: no such volume`);
+    context.send(200, volumeToJson(volume));
+  });
+
+  routes.add('DELETE', '/volumes/:name', async (context) => {
+    await volumes.remove(context.param('name'), { force: context.flag('force') });
+    context.empty(204);
+  });
+
+  routes.add('POST', '/volumes/prune', async (context) => {
+    const filters = Filters.parse(context.text('filters'), ['label', 'all']);
+    const all =
+      filters.any('all', (value) => value === 'true' || value === '1') && filters.has('all');
+    const removed: string[] = [];
+    for (const volume of volumes.list()) {
+      const unused = volume.usedBy.length === 0 && (all || volume.anonymous);
+      if (!unused || !filters.labels('label', volume.labels)) continue;
+      await volumes.remove(volume.name, { force: false });
+      removed.push(volume.name);
+    }
+    context.send(200, { VolumesDeleted: removed, SpaceReclaimed: 0 });
+  });
+}
+
+function matches(volume: VolumeRecord, filters: Filters): boolean {
+  return (
+    filters.any('name', (name) => volume.name.includes(name)) &&
+    filters.labels('label', volume.labels) &&
+    filters.any('driver', (driver) => volume.driver === driver) &&
+    filters.any('dangling', (value) => (value === 'true') === (volume.usedBy.length === 0))
+  );
+}
+
+function volumeToJson(volume: VolumeRecord): object {
+  return {
+    CreatedAt: isoTime(volume.createdAtMs),
+    Driver: volume.driver,
+    Labels: volume.labels,
+    Mountpoint: volume.mountpoint,
+    Name: volume.name,
+    Options: volume.options,
+    Scope: 'local',
+  };
+}
