@@ -4,10 +4,9 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { hasCode, SkepError } from '../base/errors.ts';
-import { UNSENT } from './client.ts';
+import { type RpcClient, UNSENT } from './client.ts';
 import type { UnaryMethod } from './method.ts';
 import type { Peer } from './peer.ts';
-import type { RpcClientPool } from './pool.ts';
 
 /** What a manager knows of leadership at this moment. */
 export interface LeaderLocator {
@@ -19,7 +18,8 @@ export interface LeaderLocator {
 
 export interface LeaderCallOptions {
   readonly locator: LeaderLocator;
-  readonly pool: RpcClientPool;
+  /** an RpcClientPool */
+  readonly pool: { client(address: string): Pick<RpcClient, 'unary'> };
   readonly clock: Clock;
 }
 

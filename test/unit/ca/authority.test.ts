@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
+import type { Identity } from '../../../common/pki/identity.ts';
+import { identityOf } from '../../../common/pki/identity.ts';
+import { createRequest } from '../../../common/pki/issue.ts';
+import { createJoinToken } from '../../../common/pki/join-token.ts';
+import { LeaderCaller } from '../../../common/rpc/leader.ts';
+import { anonymousPeer, type Peer } from '../../../common/rpc/peer.ts';
+import { Authority } from '../../../manager/ca/authority.ts';
+import { createCluster } from '../../../manager/ca/bootstrap.ts';
+import { localStore } from '../../support/local-store.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+
+async function start() {
+  const local = localStore();
+  const { store, clock, random } = local;
+  const created = await createCluster({ random, nowMs: clock.wallMs() });
+  await store.update((tx) => {
+    tx.create('cluster', created.cluster);
+    tx.create('node', created.node);
+  });
+  const leader = new LeaderCaller({
+    clock,
+    locator: { isLeader: () => true, leaderAddress: () => null },
+    pool: { client: () => Promise.reject() as never },
+  });
+  const authority = new Authority({ store, leader, clock, random, log: silentLogger });
+  const issue = async (peer: Peer, token: string): Promise<Identity> => {
+    const { csrPem, keyPem } = await createRequest();
+    const request = { csrPem, token, availability: 'pause' as const };
+    const { certPem, rootPem } = await authority.issue(request, { peer, forwarded: false });
+    return identityOf({ certPem, keyPem, rootPem }, clock.wallMs());
+  };
+  return { ...local, ...created, authority, issue };
+}
+
+const stranger = anonymousPeer('10.0.0.9');
+
+function peerOf(identity: Identity): Peer {
+  const { nodeId, role, clusterId } = identity;
+  return { nodeId, role, clusterId, address: '10.0.0.9' };
+}
+
+describe('a new cluster', () => {
+  test('has a first manager whose certificate its root issued', async () => {
+    const { cluster, node, identity, authority } = await start();
+    expect(identity).toMatchObject({ nodeId: node.id, role: 'manager', clusterId: cluster.id });
+    expect(cluster.rootCa.joinTokens.worker).toMatch(`SWMTKN-1-${cluster.rootCa.certDigest}-`);
+    expect(cluster.rootCa.joinTokens.manager).not.toBe(cluster.rootCa.joinTokens.worker);
+    expect(authority.rootCertificate()).toBe(identity.rootPem);
+    expect(node).toMatchObject({ role: 'manager', spec: { desiredRole: 'manager' } });
+  });
+
+  test.each([
+    [{ subnetSize: 30 }, 'subnet size 30 is not in 8..29'],
+    [{ defaultAddressPool: ['10.0.0.0/16'], subnetSize: 15 }, 'subnet size 15 is not in 16..29'],
+    [{ defaultAddressPool: ['10.0.0.0/8', '10.1.0.0/16'] }, 'overlaps another'],
+    [{ defaultAddressPool: ['fd00::/8'] }, 'not an IPv4 subnet'],
+    [{ dataPathPort: 80 }, 'data path port 80 is not in 1024..49151'],
+    [{ spec: { ...DEFAULT_CLUSTER_SPEC, name: 'x' } }, 'must be named "default"'],
+    [{ spec: { ...DEFAULT_CLUSTER_SPEC, nodeCertExpiryNanos: 1 } }, 'minimum certificate expiry'],
+  ])('is not made with %j', async (settings, message) => {
+    const { random, clock } = localStore();
+    await expect(createCluster({ random, nowMs: clock.wallMs(), ...settings })).rejects.toThrow(
+      message,
+    );
+  });
+});
+
+describe('a join token', () => {
+  test.each(['worker', 'manager'] as const)('of a %s admits one with that role', async (role) => {
+    const { cluster, store, issue } = await start();
+    const identity = await issue(stranger, cluster.rootCa.joinTokens[role]);
+    expect(identity).toMatchObject({ role, clusterId: cluster.id });
+    const node = store.view((view) => view.require('node', identity.nodeId));
+    expect(node).toMatchObject({
+      role,
+      spec: { desiredRole: role, availability: 'pause' },
+      status: { state: 'unknown', address: '10.0.0.9' },
+      description: null,
+    });
+  });
+
+  test('with another secret is refused, and nothing is created', async () => {
+    const { cluster, store, random, issue } = await start();
+    const wrong = createJoinToken(cluster.rootCa.certPem, random);
+    await expect(issue(stranger, wrong)).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: 'a valid join token is necessary to join this cluster',
+    });
+    await expect(issue(stranger, 'SWMTKN-1-x')).rejects.toThrow(/^invalid join token$/);
+    expect(store.view((view) => view.count('node'))).toBe(1);
+  });
+});
+
+describe('a node with a certificate', () => {
+  test('gets the role that the store says, for the time that the cluster says', async () => {
+    const { cluster, store, clock, issue } = await start();
+    const first = await issue(stranger, cluster.rootCa.joinTokens.worker);
+    await store.update((tx) => {
+      const node = tx.require('node', first.nodeId);
+      tx.update('node', { ...node, role: 'manager' });
+      tx.update('cluster', {
+        ...cluster,
+        spec: { ...cluster.spec, nodeCertExpiryNanos: 7 * DAY_MS * 1e6 },
+      });
+    });
+    clock.advance(40 * DAY_MS);
+    const renewed = await issue(peerOf(first), '');
+    expect(renewed).toMatchObject({ nodeId: first.nodeId, role: 'manager' });
+    clock.advance(6 * DAY_MS);
+    expect(() => identityOf(renewed, clock.wallMs())).not.toThrow();
+    clock.advance(2 * DAY_MS);
+    expect(() => identityOf(renewed, clock.wallMs())).toThrow('valid from');
+  });
+
+  test('that was removed gets none, whatever token it shows', async () => {
+    const { cluster, store, issue } = await start();
+    const first = await issue(stranger, cluster.rootCa.joinTokens.worker);
+    await store.update((tx) => tx.remove('node', first.nodeId));
+    await expect(issue(peerOf(first), cluster.rootCa.joinTokens.manager)).rejects.toMatchObject({
+      code: 'permission-denied',
+      message: `node ${first.nodeId} was removed from swarm`,
+    });
+  });
+});
