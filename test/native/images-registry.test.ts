@@ -1,0 +1,527 @@
+// Pulling from a real registry (Debian's docker-registry) and from a server of our own that
+// misbehaves in chosen ways. Root, because pulled layers are unpacked.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { SystemClock } from '../../common/base/clock.ts';
+import { describeError } from '../../common/base/errors.ts';
+import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import {
+  ImageStore,
+  type ProgressLine,
+  type RegistryAuth,
+} from '../../worker/images/image-store.ts';
+import { RegistryClient } from '../../worker/images/registry-client.ts';
+import { RegistryEndpoint } from '../../worker/images/registry-endpoint.ts';
+import { buildBusyboxImage, layerTar, sha256 } from '../support/image-builder.ts';
+import {
+  hasDockerRegistry,
+  hasSkopeo,
+  push,
+  startRegistry,
+  type TestRegistry,
+} from '../support/image-registry.ts';
+
+const isRoot = process.getuid?.() === 0;
+const ALICE: RegistryAuth = { username: 'alice', password: 'secret' };
+
+let dir: string;
+let store: ImageStore;
+
+async function openStore(): Promise<ImageStore> {
+  const opened = new ImageStore({
+    dir: join(dir, 'images'),
+    clock: new SystemClock(),
+    random: new SystemRandom(),
+    log: silentLogger,
+    insecureRegistries: [],
+  });
+  await opened.start();
+  return opened;
+}
+
+beforeEach(async () => {
+  dir = mkdtempSync('/var/tmp/skep-registry-');
+  store = await openStore();
+});
+
+afterEach(async () => {
+  await store.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function failure(promise: Promise<unknown>): Promise<{ code: string; text: string }> {
+  const err = await promise.then(
+    () => new Error('it succeeded'),
+    (reason: unknown) => reason,
+  );
+  return { code: (err as { code: string }).code, text: describeError(err) };
+}
+
+describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
+  'pull from docker-registry (needs root, docker-registry, skopeo)',
+  () => {
+    let registryDir: string;
+    let registry: TestRegistry;
+
+    beforeAll(async () => {
+      registryDir = mkdtempSync('/var/tmp/skep-registry-peer-');
+      registry = await startRegistry({ dir: registryDir });
+      const outTar = join(registryDir, 'image.tar');
+      buildBusyboxImage({ name: 'web:1', outTar, files: { 'www/i': 'one' }, cmd: ['httpd'] });
+      push(registry, outTar, 'web:1');
+      buildBusyboxImage({ name: 'web:2', outTar, files: { 'www/i': 'two' } });
+      push(registry, outTar, 'web:2', '--format', 'oci');
+    });
+
+    afterAll(async () => {
+      await registry.stop();
+      rmSync(registryDir, { recursive: true, force: true });
+    });
+
+    test('an image arrives whole and can be found by each of its names', async () => {
+      const name = `${registry.host}/web:1`;
+      const lines: ProgressLine[] = [];
+      const image = await store.pull(name, null, (line) => lines.push(line));
+      expect(image.repoTags).toEqual([name]);
+      expect(image.repoDigests[0]).toMatch(/^127\.0\.0\.1:\d+\/web@sha256:[0-9a-f]{64}$/);
+      expect(image.config.cmd).toEqual(['httpd']);
+      const { lowerDirs } = await store.acquireRootfs('c1', image.id);
+      expect(readFileSync(join(lowerDirs[0]!, 'www/i'), 'utf8')).toBe('one');
+      const statuses = lines.map((line) => line.status);
+      expect(statuses[0]).toBe('Pulling from web');
+      expect(statuses).toContain('Download complete');
+      expect(statuses.at(-1)).toBe(`Status: Downloaded newer image for ${name}`);
+
+      const resolved = await store.resolveDigest(name, null);
+      expect(image.repoDigests[0]).toBe(`${registry.host}/web@${resolved.digest}`);
+      expect(resolved.platforms).toEqual([{ architecture: image.architecture, os: 'linux' }]);
+      for (const other of [`${name}@${resolved.digest}`, image.id, image.id.slice(7, 19)]) {
+        expect(store.get(other)?.id).toBe(image.id);
+      }
+      const again: ProgressLine[] = [];
+      await store.pull(name, null, (line) => again.push(line));
+      expect(again.at(-1)?.status).toBe(`Status: Image is up to date for ${name}`);
+    });
+
+    test('a pull by digest gives no tag; OCI manifests work; shared layers are not sent twice', async () => {
+      await store.pull(`${registry.host}/web:1`, null);
+      const { digest } = await store.resolveDigest(`${registry.host}/web:2`, null);
+      const lines: ProgressLine[] = [];
+      const pinned = `${registry.host}/web:2@${digest}`;
+      const image = await store.pull(pinned, null, (line) => lines.push(line));
+      expect(image.repoTags).toEqual([]);
+      expect(store.get(pinned)?.id).toBe(image.id);
+      expect(lines.filter((line) => line.status === 'Already exists')).toHaveLength(1);
+      expect(lines.filter((line) => line.status === 'Download complete')).toHaveLength(1);
+      expect(readdirSync(join(dir, 'images/l')).filter((n) => !n.includes('.'))).toHaveLength(3);
+    });
+
+    test('pulls at the same time share the downloads', async () => {
+      const lines: ProgressLine[] = [];
+      await Promise.all(
+        [1, 2, 3, 4].map(() =>
+          store.pull(`${registry.host}/web:1`, null, (line) => lines.push(line)),
+        ),
+      );
+      expect(lines.filter((line) => line.status === 'Download complete')).toHaveLength(2);
+    });
+
+    test('the registry is quoted when it does not have the image', async () => {
+      const { code, text } = await failure(store.pull(`${registry.host}/web:9`, null));
+      expect(code).toBe('not-found');
+      expect(text).toBe(`pull web:9 from ${registry.host}: manifest unknown: manifest unknown`);
+      expect(store.list()).toEqual([]);
+    });
+
+    test('a registry that is not there is a connection error, quickly', async () => {
+      const { code, text } = await failure(store.pull('127.0.0.1:1/web', null));
+      expect(code).toBe('unavailable');
+      expect(text).toContain('pull web:latest from 127.0.0.1:1');
+      expect(text).toContain('ECONNREFUSED');
+    });
+  },
+);
+
+describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
+  'a registry with passwords and TLS (needs root, docker-registry, skopeo)',
+  () => {
+    let registryDir: string;
+    let registry: TestRegistry;
+    let authority: string;
+
+    beforeAll(async () => {
+      registryDir = mkdtempSync('/var/tmp/skep-registry-peer-');
+      const { ca, certificate, key } = makeCertificates(registryDir);
+      authority = ca;
+      registry = await startRegistry({
+        dir: registryDir,
+        basicAuth: true,
+        tls: { certificate, key },
+      });
+      const outTar = join(registryDir, 'image.tar');
+      buildBusyboxImage({ name: 'web:1', outTar });
+      push(registry, outTar, 'web:1', '--dest-creds', 'alice:secret');
+    });
+
+    afterAll(async () => {
+      await registry.stop();
+      rmSync(registryDir, { recursive: true, force: true });
+    });
+
+    test('the right password opens it', async () => {
+      const image = await store.pull(`${registry.host}/web:1`, ALICE);
+      expect(image.repoTags).toEqual([`${registry.host}/web:1`]);
+    });
+
+    test.each([
+      ['no password', null],
+      ['a wrong password', { username: 'alice', password: 'guess' }],
+    ])('%s is unauthorized', async (_, auth) => {
+      const { code, text } = await failure(store.pull(`${registry.host}/web:1`, auth));
+      expect(code).toBe('unauthenticated');
+      expect(text).toContain('unauthorized: authentication required');
+      expect((await failure(store.resolveDigest(`${registry.host}/web:1`, auth))).code).toBe(
+        'unauthenticated',
+      );
+    });
+
+    test('its certificate is checked against the CA given for it', async () => {
+      const trusting = join(dir, 'certs');
+      mkdirSync(join(trusting, registry.host), { recursive: true });
+      writeFileSync(join(trusting, registry.host, 'ca.crt'), readFileSync(authority));
+      const manifestWith = async (certificateDirs: string[]): Promise<Buffer> => {
+        const endpoint = new RegistryEndpoint({
+          clock: new SystemClock(),
+          host: registry.host,
+          insecure: false,
+          certificateDirs,
+        });
+        try {
+          return await new RegistryClient(endpoint, 'web', ALICE).manifest('1');
+        } finally {
+          endpoint.close();
+        }
+      };
+      expect(JSON.parse((await manifestWith([trusting])).toString()).schemaVersion).toBe(2);
+      const { text } = await failure(manifestWith([]));
+      expect(text).toContain('certificate signed by unknown authority');
+    });
+  },
+);
+
+function makeCertificates(directory: string): { ca: string; certificate: string; key: string } {
+  const at = (name: string): string => join(directory, name);
+  const openssl = (...arguments_: string[]): void => {
+    execFileSync('openssl', arguments_, { stdio: 'ignore' });
+  };
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  openssl(
+    'req',
+    '-x509',
+    ...newKey,
+    '-keyout',
+    at('ca.key'),
+    '-out',
+    at('ca.crt'),
+    '-subj',
+    '/CN=Test CA',
+    '-days',
+    '30',
+  );
+  openssl(
+    'req',
+    ...newKey,
+    '-keyout',
+    at('tls.key'),
+    '-out',
+    at('tls.csr'),
+    '-subj',
+    '/CN=registry',
+  );
+  writeFileSync(at('ext'), 'subjectAltName=IP:127.0.0.1\n');
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    at('tls.csr'),
+    '-CA',
+    at('ca.crt'),
+    '-CAkey',
+    at('ca.key'),
+    '-CAcreateserial',
+    '-days',
+    '30',
+    '-extfile',
+    at('ext'),
+    '-out',
+    at('tls.crt'),
+  );
+  return { ca: at('ca.crt'), certificate: at('tls.crt'), key: at('tls.key') };
+}
+
+type Handler = (
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  /** how often this URL was asked for before */
+  earlier: number,
+) => boolean;
+
+/** A registry of one image in memory, with a hook before each answer. */
+class FaultyRegistry {
+  readonly layer: Buffer;
+  readonly tarDigest: string;
+  readonly config: Buffer;
+  readonly manifest: Buffer;
+  readonly index: Buffer;
+  readonly requests: string[] = [];
+  hook: Handler = () => false;
+  #server = http.createServer((request, response) => this.#serve(request, response));
+  host = '';
+
+  constructor() {
+    const tar = layerTar({ files: { data: Buffer.from(randomText(400_000)), hello: 'there' } });
+    this.tarDigest = sha256(tar);
+    this.layer = gzipSync(tar, { level: 0 });
+    this.config = json({
+      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      os: 'linux',
+      config: {},
+      rootfs: { type: 'layers', diff_ids: [this.tarDigest] },
+    });
+    const type = 'application/vnd.oci.image';
+    this.manifest = json({
+      schemaVersion: 2,
+      mediaType: `${type}.manifest.v1+json`,
+      config: { mediaType: `${type}.config.v1+json`, ...describe_(this.config) },
+      layers: [{ mediaType: `${type}.layer.v1.tar+gzip`, ...describe_(this.layer) }],
+    });
+    const platform = (architecture: string): object => ({ architecture, os: 'linux' });
+    const own = process.arch === 'x64' ? 'amd64' : process.arch;
+    const other = { digest: `sha256:${'0'.repeat(64)}`, size: 5, platform: platform('s390x') };
+    const mine = { ...describe_(this.manifest), platform: platform(own) };
+    const attestation = { ...other, platform: { architecture: 'unknown', os: 'unknown' } };
+    this.index = json({ schemaVersion: 2, manifests: [other, attestation, mine] });
+  }
+
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    this.host = `127.0.0.1:${(this.#server.address() as { port: number }).port}`;
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  get blobUrl(): string {
+    return `/v2/app/blobs/${sha256(this.layer)}`;
+  }
+
+  #serve(request: http.IncomingMessage, response: http.ServerResponse): void {
+    const url = request.url ?? '';
+    const earlier = this.requests.filter((one) => one === url).length;
+    this.requests.push(url);
+    if (this.hook(request, response, earlier)) return;
+    const bodies: Record<string, Buffer> = {
+      '/v2/': Buffer.from('{}'),
+      '/v2/app/manifests/1': this.manifest,
+      '/v2/app/manifests/multi': this.index,
+      [`/v2/app/manifests/${sha256(this.manifest)}`]: this.manifest,
+      [`/v2/app/blobs/${sha256(this.config)}`]: this.config,
+      [this.blobUrl]: this.layer,
+    };
+    const body = bodies[url];
+    const range = /bytes=(\d+)-/.exec(request.headers.range ?? '');
+    if (body && range) response.writeHead(206).end(body.subarray(Number(range[1])));
+    else response.writeHead(body ? 200 : 404).end(body);
+  }
+}
+
+function describe_(bytes: Buffer): { digest: string; size: number } {
+  return { digest: sha256(bytes), size: bytes.length };
+}
+
+function json(value: object): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+/** Incompressible enough, and the same in each call. */
+function randomText(bytes: number): string {
+  let text = '';
+  for (let i = 0; text.length < bytes; i++)
+    text += createHash('sha256').update(`${i}`).digest('hex');
+  return text.slice(0, bytes);
+}
+
+describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
+  let registry: FaultyRegistry;
+
+  beforeEach(async () => {
+    registry = new FaultyRegistry();
+    await registry.start();
+  });
+
+  afterEach(() => registry.stop());
+
+  const pull = (tag = '1', auth: RegistryAuth | null = null) =>
+    store.pull(`${registry.host}/app:${tag}`, auth);
+
+  test('of an index this machine gets its own platform', async () => {
+    const image = await pull('multi');
+    expect(image.id).toBe(sha256(registry.config));
+    expect(image.repoDigests).toEqual([`${registry.host}/app@${sha256(registry.index)}`]);
+    const { platforms } = await store.resolveDigest(`${registry.host}/app:multi`, null);
+    expect(platforms.map((p) => p.architecture)).toEqual(['s390x', image.architecture]);
+  });
+
+  test('a cut connection is taken up where it broke', async () => {
+    const ranges: (string | undefined)[] = [];
+    registry.hook = (request, response, earlier) => {
+      if (request.url !== registry.blobUrl) return false;
+      ranges.push(request.headers.range);
+      if (earlier > 1) return false;
+      const from = Number(/\d+/.exec(request.headers.range ?? '0')![0]);
+      response.writeHead(from > 0 ? 206 : 200, { 'Content-Length': registry.layer.length - from });
+      response.write(registry.layer.subarray(from, from + 100_000), () => {
+        response.socket?.end();
+      });
+      return true;
+    };
+    const image = await pull();
+    const offsets = ranges.map((range) => Number(/\d+/.exec(range ?? '0')![0]));
+    expect(offsets).toHaveLength(3);
+    expect(offsets[0]).toBe(0);
+    expect(offsets[1]).toBeGreaterThan(0);
+    expect(offsets[2]).toBeGreaterThan(offsets[1]!);
+    const { lowerDirs } = await store.acquireRootfs('c1', image.id);
+    expect(readFileSync(join(lowerDirs[0]!, 'hello'), 'utf8')).toBe('there');
+  });
+
+  test.each([500, 503, 429])('HTTP status %i is tried again', async (status) => {
+    registry.hook = (request, response, earlier) => {
+      if (request.url === '/v2/' || earlier > 0) return false;
+      response.writeHead(status).end();
+      return true;
+    };
+    await pull();
+    expect(registry.requests.filter((url) => url === registry.blobUrl)).toHaveLength(2);
+  });
+
+  test('a registry that stays broken is reported in its words', async () => {
+    registry.hook = (request, response) => {
+      if (request.url === '/v2/') return false;
+      const errors = [{ code: 'TOOMANYREQUESTS', message: 'slow down' }];
+      response.writeHead(429, { 'Content-Type': 'application/json' }).end(json({ errors }));
+      return true;
+    };
+    const { code, text } = await failure(pull());
+    expect(code).toBe('resource-exhausted');
+    expect(text).toBe(`pull app:1 from ${registry.host}: toomanyrequests: slow down`);
+  });
+
+  test.each([
+    ['other bytes', (layer: Buffer) => Buffer.from(layer).fill(0x41, 100, 200), 'hashes to'],
+    ['more bytes', (layer: Buffer) => Buffer.concat([layer, Buffer.alloc(9)]), 'longer than'],
+    ['fewer bytes', (layer: Buffer) => layer.subarray(0, -9), 'hashes to'],
+  ])('%s than announced are refused and not kept', async (_, spoil, words) => {
+    registry.hook = (request, response) => {
+      if (request.url !== registry.blobUrl) return false;
+      response.writeHead(200).end(spoil(registry.layer));
+      return true;
+    };
+    const { code, text } = await failure(pull());
+    expect(code).toBe('data-loss');
+    expect(text).toContain(words);
+    expect(store.list()).toEqual([]);
+    expect(readdirSync(join(dir, 'images/ingest'))).toEqual([]);
+    expect(readdirSync(join(dir, 'images/blobs/sha256'))).not.toContain(
+      sha256(registry.layer).slice(7),
+    );
+  });
+
+  test('bearer tokens are fetched with the password, and again when they expire', async () => {
+    const tokens: string[] = [];
+    registry.hook = (request, response) => {
+      const url = new URL(request.url ?? '', `http://${registry.host}`);
+      if (url.pathname === '/token') {
+        expect(request.headers.authorization).toBe(
+          `Basic ${Buffer.from('alice:secret').toString('base64')}`,
+        );
+        expect(url.searchParams.get('scope')).toBe('repository:app:pull');
+        expect(url.searchParams.get('service')).toBe('test registry');
+        tokens.push(`token${tokens.length}`);
+        response.end(json({ token: tokens.at(-1) }));
+        return true;
+      }
+      // The blob wants a younger token than the one that the manifest was given for.
+      const isExpired = request.url === registry.blobUrl && tokens.length < 2;
+      if (!isExpired && request.headers.authorization === `Bearer ${tokens.at(-1)}`) return false;
+      const challenge = `Bearer realm="http://${registry.host}/token",service="test registry",scope="repository:app:pull"`;
+      response.writeHead(401, { 'WWW-Authenticate': challenge }).end();
+      return true;
+    };
+    await pull('1', ALICE);
+    expect(tokens).toHaveLength(2);
+  });
+
+  test('a redirect to another host goes without the password', async () => {
+    const seen: (string | undefined)[] = [];
+    const other = http.createServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.end(registry.layer);
+    });
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as { port: number };
+    registry.hook = (request, response) => {
+      if (request.url === '/v2/') return false;
+      if (request.headers.authorization === undefined) {
+        response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="x"' }).end();
+        return true;
+      }
+      if (request.url !== registry.blobUrl) return false;
+      response.writeHead(307, { Location: `http://127.0.0.1:${port}/blob` }).end();
+      return true;
+    };
+    try {
+      await pull('1', ALICE);
+      expect(seen).toEqual([undefined]);
+    } finally {
+      other.closeAllConnections();
+      other.close();
+    }
+  });
+
+  test('an aborted pull ends at once, and the next one goes on', async () => {
+    const abort = new AbortController();
+    registry.hook = (request, response) => {
+      if (request.url !== registry.blobUrl || abort.signal.aborted) return false;
+      response.writeHead(200).write(registry.layer.subarray(0, 1000));
+      abort.abort(new Error('enough'));
+      return true;
+    };
+    const aborted = store.pull(`${registry.host}/app:1`, null, () => {}, abort.signal);
+    await expect(aborted).rejects.toThrow('enough');
+    expect((await pull()).repoTags).toEqual([`${registry.host}/app:1`]);
+  });
+
+  test('a cached blob of an interrupted pull is not fetched again after a restart', async () => {
+    registry.hook = (request, response) => {
+      if (request.url !== registry.blobUrl) return false;
+      response.writeHead(404).end();
+      return true;
+    };
+    await failure(pull());
+    await store.stop();
+    store = await openStore();
+    registry.hook = () => false;
+    await pull();
+    const configUrl = `/v2/app/blobs/${sha256(registry.config)}`;
+    expect(registry.requests.filter((url) => url === configUrl)).toHaveLength(1);
+  });
+});
