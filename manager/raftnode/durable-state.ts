@@ -63,12 +63,8 @@ export class DurableState {
   readonly #lock: DiskLock;
   #closed = false;
 
-  private constructor(
-    wal: Wal,
-    snapshots: SnapshotDir,
-    recovered: RecoveredState,
-    lock: DiskLock,
-  ) {
+  /** Use `open`. */
+  constructor(wal: Wal, snapshots: SnapshotDir, recovered: RecoveredState, lock: DiskLock) {
     this.wal = wal;
     this.snapshots = snapshots;
     this.recovered = recovered;
@@ -106,16 +102,6 @@ export class DurableState {
       await this.#lock.release();
     }
   }
-
-  /** Internal to this file. */
-  static from(
-    wal: Wal,
-    snapshots: SnapshotDir,
-    recovered: RecoveredState,
-    lock: DiskLock,
-  ): DurableState {
-    return new DurableState(wal, snapshots, recovered, lock);
-  }
 }
 
 /** Copies the whole directory beside itself; returns where. Nobody may be writing. */
@@ -147,11 +133,13 @@ async function openLocked(
   const snapshots = new SnapshotDir({ disk, keyring, random, identity, dir: `${dir}/snap` });
   await snapshots.open();
   const recovered = await recover(snapshots, contents, log);
-  return DurableState.from(wal, snapshots, recovered, lock);
+  return new DurableState(wal, snapshots, recovered, lock);
 }
 
 function identityOf(options: DurableOptions): WalIdentity {
-  const digest = createHash('sha256').update(`skep cluster ${options.clusterId ?? ''}`).digest();
+  const digest = createHash('sha256')
+    .update(`skep cluster ${options.clusterId ?? ''}`)
+    .digest();
   return { raftId: options.raftId, clusterDigest: digest.subarray(0, CLUSTER_DIGEST_BYTES) };
 }
 

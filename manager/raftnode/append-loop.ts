@@ -1,0 +1,218 @@
+/**
+ * Writes what the core asks to be written: everything queued in one flush, one flush in flight, then
+ * the responses. Knows the log and the snapshot directory; nothing of roles or peers.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import {
+  type HardState,
+  hardStateOf,
+  isEmptySnapshot,
+  type Message,
+  type Snapshot,
+} from '../raft/types.ts';
+import type { DurableState, SnapshotHead } from './durable-state.ts';
+import type { LogImage } from './log-image.ts';
+import type { SnapshotId } from './snapshot-files.ts';
+import { WalFullError } from './wal.ts';
+import type { WalRecord } from './wal-format.ts';
+
+const FULL_RETRY_MS = 1_000;
+
+export interface AppendHooks {
+  /** A snapshot is durable and named in the log: has it restored. Called before `written`. */
+  installed(snapshot: Snapshot): Promise<void>;
+  /** The message is durable: deliver its responses. */
+  written(message: Message): void;
+  /** Gives a received snapshot its final name; called before it is named in the log. */
+  publish(id: SnapshotId): Promise<void>;
+  /** No space for the log; told again with false when there is. */
+  full(isFull: boolean): void;
+  /** A flush ended and no other follows at once. */
+  idle(): void;
+  /** Final: the process must end. */
+  failed(err: unknown): void;
+}
+
+type Work =
+  | { readonly kind: 'message'; readonly message: Message }
+  | { readonly kind: 'taken'; readonly head: SnapshotHead; readonly done: () => void }
+  | { readonly kind: 'commit'; readonly hardState: HardState };
+
+export interface AppendLoopOptions {
+  readonly durable: DurableState;
+  readonly image: LogImage;
+  /** What is durable at start. */
+  readonly hardState: HardState;
+  readonly clock: Clock;
+  readonly keepEntries: number;
+  readonly hooks: AppendHooks;
+}
+
+/**
+ * INVARIANTS: messages are written and answered in order; a response leaves only after everything
+ * queued before it is durable; a changed commit index alone is not worth a sync, it waits for the
+ * next flush or for `flushCommit`.
+ */
+export class AppendLoop {
+  readonly #options: AppendLoopOptions;
+  readonly #abort = new AbortController();
+  #queue: Work[] = [];
+  #running: Promise<void> | null = null;
+  #durable: HardState;
+  /** Newer than `#durable` in its commit only. */
+  #deferred: HardState | null = null;
+  #stopped = false;
+
+  constructor(options: AppendLoopOptions) {
+    this.#options = options;
+    this.#durable = options.hardState;
+  }
+
+  get busy(): boolean {
+    return this.#running !== null;
+  }
+
+  /** Takes a `storage-append` message. */
+  push(message: Message): void {
+    this.#enqueue({ kind: 'message', message });
+  }
+
+  /** Our own snapshot has its final name: notes it in the log, then deletes what it replaces. */
+  snapshotTaken(head: SnapshotHead): Promise<void> {
+    return new Promise((done) => this.#enqueue({ kind: 'taken', head, done }));
+  }
+
+  /** Writes a commit index that is waiting, when nothing else is being written. */
+  flushCommit(): void {
+    if (this.busy || this.#deferred === null) return;
+    this.#enqueue({ kind: 'commit', hardState: this.#deferred });
+  }
+
+  /** Ends after the flush in flight and what is queued; a full disk is not waited for. */
+  async stop(): Promise<void> {
+    this.flushCommit();
+    this.#stopped = true;
+    this.#abort.abort();
+    while (this.#running !== null) await this.#running;
+  }
+
+  #enqueue(work: Work): void {
+    if (this.#stopped) return;
+    this.#queue.push(work);
+    this.#running ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await null; // gather what this turn still brings
+      while (this.#queue.length > 0) {
+        const batch = this.#queue;
+        this.#queue = [];
+        await this.#write(batch);
+      }
+    } catch (err) {
+      this.#stopped = true;
+      this.#queue = [];
+      this.#options.hooks.failed(err);
+    }
+    this.#running = null;
+    if (!this.#stopped) this.#options.hooks.idle();
+  }
+
+  async #write(batch: readonly Work[]): Promise<void> {
+    const records: WalRecord[] = [];
+    let hardState = this.#deferred;
+    let mustSync = false;
+    for (const work of batch) {
+      if (work.kind === 'message') {
+        mustSync = (await this.#collect(work.message, records)) || mustSync;
+        hardState = hardStateOf(work.message) ?? hardState;
+      } else {
+        mustSync = true;
+        if (work.kind === 'taken') records.push(markOf(work.head, false));
+      }
+    }
+    mustSync ||= hardState !== null && !sameVote(hardState, this.#durable);
+    this.#deferred = hardState;
+    if (mustSync) {
+      if (hardState !== null) records.push({ kind: 'hard-state', hardState });
+      if (!(await this.#flush(records))) return;
+      this.#durable = hardState ?? this.#durable;
+      this.#deferred = null;
+    }
+    for (const work of batch) await this.#finish(work);
+  }
+
+  /** Adds the records of a message; true when they need a sync. */
+  async #collect(message: Message, records: WalRecord[]): Promise<boolean> {
+    const { snapshot, entries } = message;
+    if (snapshot !== null && !isEmptySnapshot(snapshot)) {
+      await this.#options.hooks.publish(snapshot.metadata);
+      records.push(markOf(snapshot.metadata, true));
+    }
+    for (const entry of entries) records.push({ kind: 'entry', entry });
+    return records.length > 0;
+  }
+
+  /** False when stopped while the disk is full: then nothing was written. */
+  async #flush(records: readonly WalRecord[]): Promise<boolean> {
+    const { durable, clock, hooks } = this.#options;
+    for (let full = false; ; full = true) {
+      try {
+        await durable.wal.append(records);
+        if (full) hooks.full(false);
+        return true;
+      } catch (err) {
+        if (!(err instanceof WalFullError)) throw err;
+        if (!full) hooks.full(true);
+      }
+      try {
+        await clock.sleep(FULL_RETRY_MS, this.#abort.signal);
+      } catch {
+        return false; // stopped; nobody was told that anything is durable
+      }
+    }
+  }
+
+  async #finish(work: Work): Promise<void> {
+    const { image, hooks, keepEntries } = this.#options;
+    switch (work.kind) {
+      case 'commit':
+        return;
+      case 'taken':
+        image.snapshotTaken(work.head, keepEntries);
+        await this.#cleanUp(work.head);
+        work.done();
+        return;
+      case 'message': {
+        const { snapshot, entries } = work.message;
+        const hardState = hardStateOf(work.message);
+        const installs = snapshot !== null && !isEmptySnapshot(snapshot);
+        if (installs) {
+          image.install(snapshot);
+          await hooks.installed(snapshot);
+        }
+        image.append(entries);
+        if (hardState !== null) image.setHardState(hardState);
+        hooks.written(work.message);
+        if (installs) await this.#cleanUp(snapshot.metadata);
+        return;
+      }
+    }
+  }
+
+  async #cleanUp(newest: SnapshotId): Promise<void> {
+    const { durable, image } = this.#options;
+    if (newest.index < image.snapshotIndex) return;
+    await durable.snapshots.deleteOthers(newest);
+    await durable.wal.purge(Math.min(newest.index, image.firstIndex() - 1));
+  }
+}
+
+function markOf({ index, term }: SnapshotId, installed: boolean): WalRecord {
+  return { kind: 'mark', mark: { index, term, installed } };
+}
+
+function sameVote(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.vote === b.vote;
+}

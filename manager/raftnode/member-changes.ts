@@ -1,0 +1,138 @@
+/**
+ * Changes of membership on the leader: one at a time, refused when the cluster would stand still.
+ * Decides and proposes; what is in force it is told. Knows no disk and no streams.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import { confChange } from '../raft/conf-change.ts';
+import type { Status } from '../raft/status.ts';
+import type { ConfChange, ConfState } from '../raft/types.ts';
+import { encodeMember, type MemberRecord, type Membership, quorumLoss } from './membership.ts';
+
+/** A learner that is at most this many entries behind the commit index has caught up. */
+const PROMOTE_LAG_ENTRIES = 100;
+
+export interface MemberChangesOptions {
+  readonly self: number;
+  readonly membership: () => Membership;
+  readonly confState: () => ConfState;
+  /** Heard from within an election timeout; true for this node itself. */
+  readonly isReachable: (raftId: number) => boolean;
+  /** Resolves when the change is applied here; rejects as `RaftNode.propose`. */
+  readonly propose: (change: ConfChange, signal?: AbortSignal) => Promise<unknown>;
+}
+
+export class MemberChanges {
+  readonly #options: MemberChangesOptions;
+  /** INVARIANT: one change at a time is proposed and waited for. */
+  #last: Promise<unknown> = Promise.resolve();
+  #promoting = false;
+
+  constructor(options: MemberChangesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Adds a learner; it is promoted later, see `promote`. Resolves at once for a member that is known
+   * with the same address. Throws `failed-precondition` for a removed id, `already-exists` when id
+   * or node are taken.
+   */
+  add(member: MemberRecord, signal?: AbortSignal): Promise<void> {
+    return this.#inTurn(async () => {
+      const { members, removed } = this.#options.membership();
+      const action = `add manager ${member.nodeId}`;
+      const known = members.get(member.raftId);
+      if (known?.nodeId === member.nodeId && known.address === member.address) return;
+      if (removed.has(member.raftId)) {
+        throw new SkepError(
+          'failed-precondition',
+          `${action}: raft id ${member.raftId.toString(16)} was removed and is not used again`,
+        );
+      }
+      const taken = [...members.values()].find(
+        ({ raftId, nodeId }) => raftId === member.raftId || nodeId === member.nodeId,
+      );
+      if (taken !== undefined) {
+        throw new SkepError(
+          'already-exists',
+          `${action}: ${taken.nodeId} is a manager already, with raft id ${taken.raftId.toString(16)}`,
+        );
+      }
+      await this.#options.propose(
+        confChange('add-learner', member.raftId, encodeMember(member)),
+        signal,
+      );
+    });
+  }
+
+  /** Throws `not-found`, or `failed-precondition` when no majority would be left. */
+  remove(raftId: number, signal?: AbortSignal): Promise<void> {
+    return this.#inTurn(async () => {
+      const { membership, confState, isReachable, propose } = this.#options;
+      const action = `remove manager ${raftId.toString(16)}`;
+      if (!membership().members.has(raftId)) {
+        throw new SkepError('not-found', `${action}: no such member`);
+      }
+      const voters = confState().voters.filter((id) => id !== raftId);
+      if (voters.length === 0) {
+        throw new SkepError('failed-precondition', `${action}: it is the last manager`);
+      }
+      const loss = confState().voters.includes(raftId) ? quorumLoss(voters, isReachable) : null;
+      if (loss !== null) {
+        throw new SkepError('failed-precondition', `${action}: it would lose the quorum: ${loss}`);
+      }
+      await propose(confChange('remove', raftId), signal);
+    });
+  }
+
+  /** Changes address or node id. Throws `not-found`. */
+  update(member: MemberRecord, signal?: AbortSignal): Promise<void> {
+    return this.#inTurn(async () => {
+      const known = this.#options.membership().members.get(member.raftId);
+      if (known === undefined) {
+        throw new SkepError(
+          'not-found',
+          `update manager ${member.raftId.toString(16)}: no such member`,
+        );
+      }
+      if (known.nodeId === member.nodeId && known.address === member.address) return;
+      await this.#options.propose(
+        confChange('update', member.raftId, encodeMember(member)),
+        signal,
+      );
+    });
+  }
+
+  /**
+   * Gives a vote to a learner that has caught up, if the majority is reachable with it counted in.
+   * To be called on the leader from time to time; returns a promise only when it proposed.
+   */
+  promote(status: Status, signal: AbortSignal): Promise<void> | null {
+    if (this.#promoting) return null;
+    const { membership, isReachable } = this.#options;
+    const { voters, learners } = status.confState;
+    const ready = learners.find((id) => {
+      const progress = status.progress.get(id);
+      const caughtUp =
+        progress?.state === 'replicate' && progress.match + PROMOTE_LAG_ENTRIES >= status.commit;
+      return caughtUp && isReachable(id) && quorumLoss([...voters, id], isReachable) === null;
+    });
+    const record = ready === undefined ? undefined : membership().members.get(ready);
+    if (record === undefined) return null;
+    this.#promoting = true;
+    const change = confChange('add-voter', record.raftId, encodeMember(record));
+    return this.#inTurn(async () => {
+      try {
+        if (!membership().members.has(record.raftId)) return; // removed meanwhile
+        await this.#options.propose(change, signal);
+      } finally {
+        this.#promoting = false;
+      }
+    });
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {}); // told to the caller of this turn
+    return turn;
+  }
+}

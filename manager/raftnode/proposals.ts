@@ -1,0 +1,97 @@
+/**
+ * Callers that wait for their entries. Pure bookkeeping: settles each promise exactly once.
+ */
+import { assert } from '../../common/base/assert.ts';
+import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
+import type { Entry, EntryType } from '../raft/types.ts';
+
+export type ProposalErrorCode = Extract<
+  ErrorCode,
+  'not-leader' | 'no-leader' | 'unavailable' | 'invalid-argument' | 'not-a-manager'
+>;
+
+/** A proposal that was not committed, as far as this node knows. */
+export class ProposalError extends SkepError {
+  /**
+   * True = the entry is in some logs and may yet be committed: read before proposing it again.
+   * False = it certainly never will be.
+   */
+  readonly mayCommit: boolean;
+
+  constructor(code: ProposalErrorCode, message: string, mayCommit: boolean, cause?: unknown) {
+    super(code, message, cause === undefined ? {} : { cause });
+    this.mayCommit = mayCommit;
+  }
+}
+
+interface Waiter {
+  readonly term: number;
+  readonly type: EntryType;
+  readonly resolve: (index: number) => void;
+  readonly reject: (err: unknown) => void;
+  readonly release: () => void;
+}
+
+/** INVARIANT: at most one waiter per index; a settled waiter is gone from the map. */
+export class ProposalWaiters {
+  readonly #waiters = new Map<number, Waiter>();
+
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  /** Resolves with `index` once the entry is applied here. Abort only ends the waiting. */
+  wait(index: number, term: number, type: EntryType, signal?: AbortSignal): Promise<number> {
+    assert(!this.#waiters.has(index), `raft proposal: two waiters for index ${index}`);
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiters.delete(index);
+        reject(signal?.reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const release = (): void => signal?.removeEventListener('abort', onAbort);
+      this.#waiters.set(index, { term, type, resolve, reject, release });
+    });
+  }
+
+  /** An entry was applied here: it is what its waiter proposed, or has taken its place. */
+  applied(entry: Entry): void {
+    const waiter = this.#take(entry.index);
+    if (waiter === undefined) return;
+    if (waiter.term !== entry.term) {
+      waiter.reject(new ProposalError('not-leader', 'propose: another leader took over', false));
+    } else if (waiter.type !== entry.type) {
+      waiter.reject(
+        new ProposalError('unavailable', 'change members: another change is under way', false),
+      );
+    } else {
+      waiter.resolve(entry.index);
+    }
+  }
+
+  /** The log up to `index` came as a snapshot: nobody can tell what became of single entries. */
+  passed(index: number): void {
+    this.#rejectWhere(
+      (waiting) => waiting <= index,
+      () => new ProposalError('unavailable', 'propose: the outcome is not known', true),
+    );
+  }
+
+  /** Entries above `index` are in danger; those up to it will be applied. */
+  rejectAbove(index: number, error: () => ProposalError): void {
+    this.#rejectWhere((waiting) => waiting > index, error);
+  }
+
+  #rejectWhere(test: (index: number) => boolean, error: () => ProposalError): void {
+    for (const index of [...this.#waiters.keys()]) {
+      if (test(index)) this.#take(index)?.reject(error());
+    }
+  }
+
+  #take(index: number): Waiter | undefined {
+    const waiter = this.#waiters.get(index);
+    this.#waiters.delete(index);
+    waiter?.release();
+    return waiter;
+  }
+}

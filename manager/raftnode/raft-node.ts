@@ -1,0 +1,898 @@
+/**
+ * A member of the consensus group: drives the pure core with time, disk and network, and keeps its
+ * promises to callers. Knows what is committed, never what it means.
+ *
+ * How it flows: any input (tick, message, proposal, finished write) is stepped into the core; once
+ * per turn everything the core wants is taken out: messages to peers leave at once, also while our
+ * own write of the same entries is under way; writes go to the append loop (one flush in flight,
+ * everything queued in one), committed entries to the apply loop; both bring responses back.
+ */
+import { assert } from '../../common/base/assert.ts';
+import type { Timer } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import { TaskSet } from '../../common/base/lifecycle.ts';
+import { decodeConfChange } from '../raft/conf-change.ts';
+import { LocalMessageError, ProposalDroppedError, UnknownPeerError } from '../raft/errors.ts';
+import { RawNode } from '../raft/raw-node.ts';
+import {
+  type ConfChange,
+  type ConfState,
+  type Entry,
+  isEmptySnapshot,
+  LOCAL_APPEND_THREAD,
+  LOCAL_APPLY_THREAD,
+  type Message,
+  NO_NODE,
+  type Role,
+  type Snapshot,
+  type SoftState,
+} from '../raft/types.ts';
+import { AppendLoop } from './append-loop.ts';
+import { ApplyLoop } from './apply-loop.ts';
+import {
+  type DurableState,
+  dataOf,
+  decodeSnapshotState,
+  type RecoveredState,
+  type SnapshotHead,
+} from './durable-state.ts';
+import { LogImage } from './log-image.ts';
+import { MemberChanges } from './member-changes.ts';
+import { decodeMember, type MemberRecord, Membership, type RaftMember } from './membership.ts';
+import { DEFAULTS, type RaftNodeOptions, type RaftNodeStatus } from './node-options.ts';
+import { bootstrapState, joinState, restartState } from './node-start.ts';
+import {
+  type PeerAddress,
+  type PeerHandler,
+  RemovedMemberError,
+  type SnapshotOffer,
+  type SnapshotSink,
+} from './peer-transport.ts';
+import { ProposalError, ProposalWaiters } from './proposals.ts';
+import { ReadBarriers } from './read-barriers.ts';
+import type { SnapshotId } from './snapshot-files.ts';
+import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotTaker } from './snapshot-taker.ts';
+
+/** Largest proposal. With its envelope it fits a 4 MiB message. */
+export const PAYLOAD_BYTES_MAX = 3 * 1024 * 1024;
+
+const MIB = 1024 * 1024;
+/** Flow control of the core: design/raft.md section 2.2. */
+const FLOW = {
+  maxSizePerMessageBytes: 256 * 1024,
+  maxCommittedSizePerReadyBytes: 4 * MIB,
+  maxUncommittedBytes: 32 * MIB,
+  maxInflightMessages: 256,
+  maxInflightBytes: 4 * MIB,
+} as const;
+
+/**
+ * - created: nothing runs; - running; - stopping: hands leadership over; - removed: no member any
+ *   more, waits for `stop`; - failed: `onFailure` was told; - stopped.
+ */
+type State = 'created' | 'running' | 'stopping' | 'removed' | 'failed' | 'stopped';
+
+interface PendingProposal {
+  readonly payload: Uint8Array;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (index: Promise<number>) => void;
+  readonly reject: (err: unknown) => void;
+}
+
+type LeadershipListener = (isLeader: boolean, term: number) => void;
+
+export class RaftNode {
+  readonly #options: RaftNodeOptions;
+  readonly #durable: DurableState;
+  readonly #image: LogImage;
+  readonly #raw: RawNode;
+  readonly #appends: AppendLoop;
+  readonly #applies: ApplyLoop;
+  readonly #taker: SnapshotTaker;
+  readonly #receiver: SnapshotReceiver;
+  readonly #barriers: ReadBarriers;
+  readonly #changes: MemberChanges;
+  readonly #waiters = new ProposalWaiters();
+  readonly #tasks: TaskSet;
+  readonly #electionTicks: number;
+  #state: State = 'created';
+  #ticker: Timer | null = null;
+  #ticks = 0;
+  #wakeScheduled = false;
+  #pending: PendingProposal[] = [];
+  #membership: Membership;
+  #confState: ConfState;
+  /** Term of the entry at `appliedIndex`. */
+  #appliedTerm: number;
+  #soft: SoftState = { leader: NO_NODE, role: 'follower' };
+  /** The term of the present leadership of this node, 0 when it does not lead. */
+  #leadingTerm = 0;
+  /** True once this leader has applied everything of earlier terms. */
+  #settled = false;
+  #diskFull = false;
+  /** Tick of the last message, by sender. */
+  readonly #lastHeard = new Map<number, number>();
+  /** Where senders say they are, when membership does not (yet) say the same. */
+  readonly #observed = new Map<number, string>();
+  readonly #sendingSnapshot = new Map<number, AbortController>();
+  readonly #listeners = new Set<LeadershipListener>();
+  readonly #leaderWaiters = new Set<() => void>();
+  #claimed: SnapshotId | null = null;
+  #stopping: Promise<void> | null = null;
+
+  /** New cluster with this node as its only member; durable when it resolves. */
+  static async bootstrap(options: RaftNodeOptions): Promise<RaftNode> {
+    return new RaftNode(options, await bootstrapState(options));
+  }
+
+  /** New member without state; gets everything from the leader of a cluster that knows it. */
+  static async join(
+    options: RaftNodeOptions,
+    members: readonly Pick<RaftMember, 'raftId' | 'nodeId' | 'address'>[],
+  ): Promise<RaftNode> {
+    return new RaftNode(options, await joinState(options), members);
+  }
+
+  /**
+   * From what is on disk; the state machine is restored from the snapshot when it resolves. With
+   * `forceNewCluster` all other members are dropped (see `forceNewCluster`), after a copy of the
+   * directory was made beside it.
+   */
+  static async restart(
+    options: RaftNodeOptions,
+    extra: { readonly forceNewCluster: boolean } = { forceNewCluster: false },
+  ): Promise<RaftNode> {
+    return new RaftNode(options, await restartState(options, extra.forceNewCluster));
+  }
+
+  /** Use `bootstrap`, `join` or `restart`. */
+  private constructor(
+    options: RaftNodeOptions,
+    { durable, recovered }: { durable: DurableState; recovered: RecoveredState },
+    knownMembers: readonly MemberRecord[] = [],
+  ) {
+    this.#options = options;
+    this.#durable = durable;
+    this.#electionTicks = options.electionTicks ?? DEFAULTS.electionTicks;
+    this.#tasks = new TaskSet((err) => this.#fail(err));
+    const { snapshot } = recovered;
+    this.#membership =
+      snapshot?.membership ??
+      knownMembers.reduce((all, member) => all.withMember(member), Membership.EMPTY);
+    this.#image = new LogImage(recovered);
+    this.#confState = this.#image.initialState().confState;
+    this.#appliedTerm = snapshot?.term ?? 0;
+    this.#raw = this.#createCore(snapshot?.index ?? 0);
+    this.#appends = this.#createAppends(recovered);
+    this.#applies = this.#createApplies(snapshot?.index ?? 0);
+    this.#taker = this.#createTaker();
+    this.#receiver = new SnapshotReceiver({
+      dir: durable.snapshots,
+      deliver: (message) => this.#deliverSnapshot(message),
+    });
+    this.#barriers = new ReadBarriers({
+      nonce: options.random.bytes(8),
+      limitTicks: 2 * this.#electionTicks,
+      issue: (context) => {
+        this.#raw.readIndex(context);
+        this.#wake();
+      },
+      appliedIndex: () => this.#applies.appliedIndex,
+    });
+    this.#changes = new MemberChanges({
+      self: options.raftId,
+      membership: () => this.#membership,
+      confState: () => this.#confState,
+      isReachable: (raftId) => this.#isReachable(raftId),
+      propose: (change, signal) => this.#proposeChange(change, signal),
+    });
+  }
+
+  /** Begins to take part. */
+  async start(): Promise<void> {
+    assert(this.#state === 'created', `raft node: started while ${this.#state}`);
+    this.#state = 'running';
+    const { raftId, address, transport, clock, tickMs = DEFAULTS.tickMs } = this.#options;
+    await transport.start({ raftId, address }, this.#handler());
+    this.#publishPeers();
+    this.#ticker = clock.setPeriodic(tickMs, () => this.#guarded(() => this.#tick()));
+    const { voters } = this.#confState;
+    if (voters.length === 1 && voters[0] === raftId) this.#raw.campaign(); // nobody to wait for
+    this.#wake();
+  }
+
+  /** Hands leadership over if it can, ends everything, frees the directory. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  get appliedIndex(): number {
+    return this.#applies.appliedIndex;
+  }
+
+  /** True once this node is known not to be a member any more. */
+  get removed(): boolean {
+    return this.#state === 'removed';
+  }
+
+  status(): RaftNodeStatus {
+    const { term, commit, role, leader } = this.#raw.basicStatus();
+    const { raftId } = this.#options;
+    const isLearner = role === 'follower' && this.#confState.learners.includes(raftId);
+    return {
+      raftId,
+      term,
+      leaderRaftId: leader,
+      role: isLearner ? 'learner' : role,
+      committedIndex: commit,
+      appliedIndex: this.appliedIndex,
+      removed: this.removed,
+      diskFull: this.#diskFull,
+    };
+  }
+
+  /** Ascending by raft id. See `RaftMember` for what a node that does not lead can know. */
+  members(): RaftMember[] {
+    return [...this.#membership.members.values()]
+      .map((record) => this.#describe(record))
+      .sort((a, b) => a.raftId - b.raftId);
+  }
+
+  /** Null when no leader is known. */
+  leader(): RaftMember | null {
+    const record = this.#membership.members.get(this.#soft.leader);
+    return record === undefined ? null : this.#describe(record);
+  }
+
+  /**
+   * Called with true once this node leads and has applied everything of earlier terms, with false
+   * as soon as it does not lead any more. Returns the release.
+   */
+  onLeadershipChange(listener: LeadershipListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Resolves with the entry's index when it is committed and applied here. Rejects with
+   * `ProposalError` (see `mayCommit`), within two election timeouts when leadership or the majority
+   * is lost; with `signal.reason` on abort, which does not take the proposal back.
+   */
+  propose(payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    if (payload.length === 0 || payload.length > PAYLOAD_BYTES_MAX) {
+      const rule = `is outside 1..${PAYLOAD_BYTES_MAX}`;
+      return Promise.reject(
+        new ProposalError('invalid-argument', `propose ${payload.length} bytes: ${rule}`, false),
+      );
+    }
+    return this.#enqueueProposal(payload, signal);
+  }
+
+  /**
+   * Resolves with the cluster's commit index of some moment after the call, once it is applied here:
+   * a read that follows sees all writes acknowledged before the call. Works on any member. Rejects
+   * with `no-leader` after two election timeouts.
+   */
+  readBarrier(signal?: AbortSignal): Promise<number> {
+    const refusal = this.#refusal('read');
+    return refusal === null ? this.#barriers.wait(signal) : Promise.reject(refusal);
+  }
+
+  /** On the leader: adds a learner that becomes a voter by itself when it has caught up. */
+  addMember(member: MemberRecord, signal?: AbortSignal): Promise<void> {
+    return this.#changes.add(member, signal);
+  }
+
+  /** On the leader. A removed id never comes back. */
+  removeMember(raftId: number, signal?: AbortSignal): Promise<void> {
+    return this.#changes.remove(raftId, signal);
+  }
+
+  /** On the leader: a new address or node id for a member. */
+  updateMember(member: MemberRecord, signal?: AbortSignal): Promise<void> {
+    return this.#changes.update(member, signal);
+  }
+
+  /**
+   * Resolves when another node leads. Rejects with `not-leader`, with `failed-precondition` when
+   * there is nobody to take over, with `unavailable` when it did not within an election timeout.
+   */
+  async transferLeadership(signal?: AbortSignal): Promise<void> {
+    const action = 'transfer raft leadership';
+    if (this.#soft.role !== 'leader') throw this.#notLeader(action);
+    const to = this.#successor();
+    if (to === null) {
+      throw new SkepError('failed-precondition', `${action}: no other voting manager is reachable`);
+    }
+    this.#raw.transferLeader(to);
+    this.#wake();
+    const deadline = this.#ticks + this.#electionTicks + 1;
+    while (this.#soft.role === 'leader' && this.#isActive()) {
+      signal?.throwIfAborted();
+      if (this.#ticks >= deadline) {
+        throw new SkepError('unavailable', `${action} to ${to.toString(16)}: it did not take over`);
+      }
+      await new Promise<void>((resolve) => this.#leaderWaiters.add(resolve));
+    }
+  }
+
+  // Making the parts.
+
+  #createCore(applied: number): RawNode {
+    const { raftId, random, onEvent } = this.#options;
+    return new RawNode({
+      ...FLOW,
+      id: raftId,
+      electionTicks: this.#electionTicks,
+      heartbeatTicks: 1,
+      storage: this.#image,
+      random,
+      applied,
+      asyncStorageWrites: true,
+      checkQuorum: true,
+      preVote: true,
+      stepDownOnRemoval: true,
+      disableProposalForwarding: true,
+      ...(onEvent === undefined ? {} : { onEvent }),
+    });
+  }
+
+  #createAppends(recovered: RecoveredState): AppendLoop {
+    return new AppendLoop({
+      durable: this.#durable,
+      image: this.#image,
+      hardState: recovered.hardState,
+      clock: this.#options.clock,
+      keepEntries: this.#options.keepEntries ?? DEFAULTS.keepEntries,
+      hooks: {
+        publish: (id) => this.#receiver.publish(id),
+        installed: (snapshot) => this.#installed(snapshot),
+        written: (message) => this.#guarded(() => this.#respond(message.responses)),
+        full: (isFull) => this.#guarded(() => this.#setDiskFull(isFull)),
+        idle: () => this.#guarded(() => this.#drainProposals()),
+        failed: (err) => this.#fail(err),
+      },
+    });
+  }
+
+  #createApplies(appliedIndex: number): ApplyLoop {
+    const { stateMachine, clock } = this.#options;
+    return new ApplyLoop(stateMachine, clock, appliedIndex, {
+      applyConfChange: (entry) => this.#applyConfChange(entry),
+      applied: (entry) => this.#applied(entry),
+      finished: (message) => {
+        this.#respond(message.responses);
+        this.#barriers.applied();
+        this.#snapshotIfDue();
+      },
+      restored: (snapshot) => this.#restored(snapshot),
+      failed: (err) => this.#fail(err),
+    });
+  }
+
+  #createTaker(): SnapshotTaker {
+    const { stateMachine, clock, log } = this.#options;
+    return new SnapshotTaker({
+      dir: this.#durable.snapshots,
+      stateMachine,
+      clock,
+      log,
+      intervalEntries: this.#options.snapshotIntervalEntries ?? DEFAULTS.snapshotIntervalEntries,
+      intervalBytes: this.#options.snapshotIntervalBytes ?? DEFAULTS.snapshotIntervalBytes,
+      taken: (head) => this.#appends.snapshotTaken(head),
+    });
+  }
+
+  #handler(): PeerHandler {
+    return {
+      receive: (from, messages) => this.#receive(from, messages),
+      beginSnapshot: (from, offer) => this.#beginSnapshot(from, offer),
+      unreachable: (raftId) => {
+        if (!this.#isActive()) return;
+        this.#raw.reportUnreachable(raftId);
+        this.#wake();
+      },
+      removed: () => this.#becomeRemoved(),
+    };
+  }
+
+  // Driving the core.
+
+  #isActive(): boolean {
+    return this.#state === 'running' || this.#state === 'stopping';
+  }
+
+  /** The core's assertions end the process through the owner, not through a stray rejection. */
+  #guarded(act: () => void): void {
+    if (!this.#isActive()) return;
+    try {
+      act();
+    } catch (err) {
+      this.#fail(err);
+    }
+  }
+
+  #tick(): void {
+    this.#ticks++;
+    this.#raw.tick();
+    this.#barriers.tick();
+    this.#drainProposals();
+    this.#appends.flushCommit();
+    if (this.#settled) this.#leaderChores();
+    this.#wake();
+    this.#wakeLeaderWaiters();
+  }
+
+  #wake(): void {
+    if (this.#wakeScheduled) return;
+    this.#wakeScheduled = true;
+    queueMicrotask(() => {
+      this.#wakeScheduled = false;
+      this.#guarded(() => this.#pump());
+    });
+  }
+
+  /** Takes out everything that the core wants. */
+  #pump(): void {
+    while (this.#isActive() && this.#raw.hasReady()) {
+      const ready = this.#raw.ready();
+      this.#route(ready.messages);
+      for (const { requestContext, index } of ready.readStates) {
+        this.#barriers.confirmed(requestContext, index);
+      }
+      this.#noteLeader(ready.softState ?? this.#soft);
+    }
+    this.#snapshotIfDue();
+  }
+
+  #route(messages: readonly Message[]): void {
+    const outgoing: Message[] = [];
+    for (const message of messages) {
+      if (message.to === LOCAL_APPEND_THREAD) {
+        const { snapshot } = message;
+        if (snapshot !== null && !isEmptySnapshot(snapshot)) this.#claimed = snapshot.metadata;
+        this.#appends.push(message);
+      } else if (message.to === LOCAL_APPLY_THREAD) this.#applies.push(message);
+      else if (message.type === 'snapshot') this.#sendSnapshot(message);
+      else outgoing.push(message);
+    }
+    if (outgoing.length > 0) this.#options.transport.send(outgoing);
+  }
+
+  /** Delivers what waited for a write or for entries to be applied. */
+  #respond(responses: readonly Message[]): void {
+    if (!this.#isActive()) return;
+    const { raftId } = this.#options;
+    for (const response of responses) if (response.to === raftId) this.#raw.step(response);
+    this.#route(responses.filter(({ to }) => to !== raftId));
+    this.#wake();
+  }
+
+  #receive(from: PeerAddress, messages: readonly Message[]): void {
+    this.#admit(from);
+    if (!this.#isActive()) return;
+    this.#lastHeard.set(from.raftId, this.#ticks);
+    this.#observe(from);
+    for (const message of messages) {
+      if (message.to !== this.#options.raftId || message.from !== from.raftId) {
+        throw new SkepError(
+          'failed-precondition',
+          `accept raft message for ${message.to.toString(16)}: this is ${this.#options.raftId.toString(16)}`,
+        );
+      }
+      if (message.type === 'propose' || message.type === 'snapshot') continue; // have their own ways
+      this.#guarded(() => this.#step(message));
+    }
+    this.#wake();
+  }
+
+  #step(message: Message): void {
+    try {
+      this.#raw.step(message);
+    } catch (err) {
+      const expected = [LocalMessageError, UnknownPeerError, ProposalDroppedError];
+      if (!expected.some((type) => err instanceof type)) throw err;
+      this.#options.log.debug({ err, from: message.from }, 'dropped a raft message');
+    }
+  }
+
+  /** Throws `RemovedMemberError`. */
+  #admit(from: PeerAddress): void {
+    if (this.#membership.removed.has(from.raftId)) throw new RemovedMemberError(from.raftId);
+  }
+
+  // Roles.
+
+  #noteLeader(soft: SoftState): void {
+    const { term } = this.#raw.basicStatus();
+    const before = this.#soft;
+    this.#soft = soft;
+    if (this.#leadingTerm !== 0 && (soft.role !== 'leader' || this.#leadingTerm !== term)) {
+      this.#lostLeadership();
+    }
+    if (soft.role === 'leader') this.#leadingTerm = term;
+    if (soft.leader === before.leader && soft.role === before.role) return;
+    const { log, raftId } = this.#options;
+    const leader = soft.leader === NO_NODE ? null : soft.leader.toString(16);
+    log.info({ raftId: raftId.toString(16), raftTerm: term, role: soft.role, leader }, 'raft role');
+    if (soft.leader !== before.leader) this.#barriers.retry();
+    this.#wakeLeaderWaiters();
+  }
+
+  #lostLeadership(): void {
+    const term = this.#leadingTerm;
+    const wasSettled = this.#settled;
+    this.#leadingTerm = 0;
+    this.#settled = false;
+    const { commit } = this.#raw.basicStatus();
+    this.#waiters.rejectAbove(commit, () => this.#notLeader('propose', true));
+    for (const abort of this.#sendingSnapshot.values()) abort.abort();
+    if (wasSettled) for (const listener of [...this.#listeners]) listener(false, term);
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    const term = this.#leadingTerm;
+    for (const listener of [...this.#listeners]) listener(true, term);
+  }
+
+  #leaderChores(): void {
+    const { raftId, address } = this.#options;
+    if (this.#confState.learners.length > 0) {
+      const promotion = this.#changes.promote(this.#raw.status(), this.#tasks.signal);
+      if (promotion !== null) this.#inBackground(promotion, 'promotion of a manager failed');
+    }
+    this.#correctAddress({ raftId, address });
+    for (const [id, observed] of this.#observed) {
+      this.#correctAddress({ raftId: id, address: observed });
+    }
+  }
+
+  /** A member that came back under another address is found by its id. */
+  #correctAddress({ raftId, address }: PeerAddress): void {
+    const record = this.#membership.members.get(raftId);
+    if (record === undefined || record.address === address) return;
+    if (this.#ticks % this.#electionTicks !== 0) return; // one attempt per election timeout
+    const update = this.#changes.update({ ...record, address }, this.#tasks.signal);
+    this.#inBackground(update, 'update of a manager address failed');
+  }
+
+  #inBackground(work: Promise<unknown>, failure: string): void {
+    this.#tasks.run(async () => {
+      try {
+        await work;
+      } catch (err) {
+        this.#options.log.warn({ err }, failure); // tried again at a later tick
+      }
+    });
+  }
+
+  #successor(): number | null {
+    const { raftId } = this.#options;
+    const { progress, confState } = this.#raw.status();
+    const others = confState.voters.filter((id) => id !== raftId && this.#isReachable(id));
+    const match = (id: number): number => progress.get(id)?.match ?? 0;
+    return others.sort((a, b) => match(b) - match(a))[0] ?? null;
+  }
+
+  #wakeLeaderWaiters(): void {
+    for (const resolve of this.#leaderWaiters) resolve();
+    this.#leaderWaiters.clear();
+  }
+
+  // Proposals.
+
+  #enqueueProposal(payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    const refusal = this.#refusal('propose') ?? this.#leaderRefusal('propose');
+    if (refusal !== null) return Promise.reject(refusal);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ payload, signal, resolve, reject });
+      // While a flush is in flight proposals gather: they could not be durable earlier anyway.
+      if (!this.#appends.busy) queueMicrotask(() => this.#guarded(() => this.#drainProposals()));
+    });
+  }
+
+  #drainProposals(): void {
+    const pending = this.#pending;
+    if (pending.length === 0) return;
+    this.#pending = [];
+    for (const { payload, signal, resolve, reject } of pending) {
+      if (signal?.aborted) reject(signal.reason);
+      else {
+        try {
+          this.#raw.propose(payload);
+          const { lastIndex, term } = this.#raw.basicStatus();
+          resolve(this.#waiters.wait(lastIndex, term, 'normal', signal));
+        } catch (err) {
+          if (!(err instanceof ProposalDroppedError)) throw err;
+          reject(this.#dropped('propose', err));
+        }
+      }
+    }
+    this.#wake();
+  }
+
+  async #proposeChange(change: ConfChange, signal?: AbortSignal): Promise<void> {
+    const action = 'change members';
+    const refusal = this.#refusal(action) ?? this.#leaderRefusal(action);
+    if (refusal !== null) throw refusal;
+    if (!this.#settled) {
+      throw new ProposalError('unavailable', `${action}: the leader has just been elected`, false);
+    }
+    try {
+      this.#raw.proposeConfChange(change);
+    } catch (err) {
+      throw err instanceof ProposalDroppedError ? this.#dropped(action, err) : err;
+    }
+    const { lastIndex, term } = this.#raw.basicStatus();
+    this.#wake();
+    await this.#waiters.wait(lastIndex, term, 'conf-change', signal);
+  }
+
+  #dropped(action: string, err: ProposalDroppedError): ProposalError {
+    if (err.reason === 'not-leader' || err.reason === 'no-leader' || err.reason === 'removed') {
+      return this.#notLeader(action);
+    }
+    return new ProposalError('unavailable', `${action}: ${err.reason}`, false, err);
+  }
+
+  #notLeader(action: string, mayCommit = false): ProposalError {
+    const leader = this.leader();
+    if (leader === null || leader.raftId === this.#options.raftId) {
+      return new ProposalError('no-leader', `${action}: the managers have no leader`, mayCommit);
+    }
+    const words = `${action}: ${leader.nodeId} at ${leader.address} is the leader`;
+    return new ProposalError('not-leader', words, mayCommit);
+  }
+
+  #leaderRefusal(action: string): ProposalError | null {
+    if (this.#soft.role !== 'leader') return this.#notLeader(action);
+    if (!this.#diskFull) return null;
+    return new ProposalError('unavailable', `${action}: no space left for the raft log`, false);
+  }
+
+  /** Why nothing can be asked of this node; null when it can. */
+  #refusal(action: string): ProposalError | null {
+    if (this.#state === 'running') return null;
+    if (this.#state === 'removed') {
+      const words = `${action}: this manager was removed from the cluster`;
+      return new ProposalError('not-a-manager', words, false);
+    }
+    return new ProposalError('unavailable', `${action}: this manager is ${this.#state}`, false);
+  }
+
+  #setDiskFull(isFull: boolean): void {
+    this.#diskFull = isFull;
+    const { dir, log } = this.#options;
+    if (!isFull) {
+      log.info({ dir }, 'the raft log has space again');
+      return;
+    }
+    log.error({ dir }, 'no space left for the raft log: free some; reads go on');
+    const to = this.#soft.role === 'leader' ? this.#successor() : null;
+    if (to === null) return;
+    this.#raw.transferLeader(to);
+    this.#wake();
+  }
+
+  // Applying.
+
+  #applied(entry: Entry): void {
+    this.#appliedTerm = entry.term;
+    this.#taker.count(entry);
+    this.#waiters.applied(entry);
+    if (!this.#settled && this.#leadingTerm !== 0 && entry.term === this.#leadingTerm) {
+      this.#settle();
+    }
+  }
+
+  #applyConfChange(entry: Entry): void {
+    const change = decodeConfChange(entry);
+    this.#confState = this.#raw.applyConfChange(change);
+    this.#image.requireSnapshotFrom(entry.index);
+    for (const { type, nodeId } of change.kind === 'v1' ? [change] : change.changes) {
+      if (nodeId === NO_NODE) continue;
+      this.#observed.delete(nodeId);
+      if (type === 'remove') this.#membership = this.#membership.withoutMember(nodeId);
+      else if (change.context.length > 0) {
+        this.#membership = this.#membership.withMember(decodeMember(change.context));
+      }
+    }
+    this.#membershipChanged();
+  }
+
+  #membershipChanged(): void {
+    for (const [raftId, abort] of this.#sendingSnapshot) {
+      if (!this.#membership.members.has(raftId)) abort.abort();
+    }
+    this.#publishPeers();
+    if (this.#membership.removed.has(this.#options.raftId)) this.#becomeRemoved();
+    this.#wake();
+  }
+
+  #publishPeers(): void {
+    const addresses = new Map<number, string>();
+    for (const { raftId, address } of this.#membership.members.values()) {
+      addresses.set(raftId, address);
+    }
+    for (const [raftId, address] of this.#observed) addresses.set(raftId, address);
+    addresses.delete(this.#options.raftId);
+    this.#options.transport.setPeers(
+      [...addresses].map(([raftId, address]) => ({ raftId, address })),
+    );
+  }
+
+  #observe({ raftId, address }: PeerAddress): void {
+    const known = this.#observed.get(raftId) ?? this.#membership.members.get(raftId)?.address;
+    if (known === address) return;
+    this.#observed.set(raftId, address);
+    this.#publishPeers();
+  }
+
+  #isReachable(raftId: number): boolean {
+    if (raftId === this.#options.raftId) return true;
+    const heard = this.#lastHeard.get(raftId);
+    return heard !== undefined && this.#ticks - heard <= this.#electionTicks;
+  }
+
+  #describe(record: MemberRecord): RaftMember {
+    return {
+      ...record,
+      learner: this.#confState.learners.includes(record.raftId),
+      reachable: this.#isReachable(record.raftId),
+      leader: record.raftId === this.#soft.leader,
+    };
+  }
+
+  // Snapshots.
+
+  #snapshotIfDue(): void {
+    if (!this.#isActive() || this.#taker.busy) return;
+    const wanted = this.#image.takeSnapshotWanted();
+    if (!wanted && !this.#taker.due) return;
+    if (this.appliedIndex <= this.#image.snapshotIndex) return;
+    const head: SnapshotHead = {
+      index: this.appliedIndex,
+      term: this.#appliedTerm,
+      confState: this.#confState,
+      membership: this.#membership,
+    };
+    this.#tasks.run((signal) => this.#taker.take(head, signal));
+  }
+
+  #sendSnapshot(message: Message): void {
+    const { to, snapshot } = message;
+    assert(snapshot !== null, 'a snapshot message carries a snapshot');
+    this.#sendingSnapshot.get(to)?.abort();
+    const abort = new AbortController();
+    this.#sendingSnapshot.set(to, abort);
+    this.#tasks.run(async (signal) => {
+      const outcome = await this.#transmit(message, snapshot.metadata, [abort.signal, signal]);
+      if (this.#sendingSnapshot.get(to) === abort) this.#sendingSnapshot.delete(to);
+      this.#guarded(() => this.#raw.reportSnapshot(to, outcome));
+      this.#wake();
+    });
+  }
+
+  async #transmit(
+    message: Message,
+    id: SnapshotId,
+    signals: AbortSignal[],
+  ): Promise<'delivered' | 'failed'> {
+    const { transport, log } = this.#options;
+    const to = message.to.toString(16);
+    try {
+      const source = await this.#durable.snapshots.read(id);
+      try {
+        await transport.sendSnapshot(message, source, AbortSignal.any(signals));
+      } finally {
+        await source.close();
+      }
+      log.info({ to, raftIndex: id.index, bytes: source.dataBytes }, 'raft snapshot sent');
+      return 'delivered';
+    } catch (err) {
+      log.warn({ err, to, raftIndex: id.index }, 'raft snapshot not sent'); // the core asks again
+      return 'failed';
+    }
+  }
+
+  async #beginSnapshot(from: PeerAddress, offer: SnapshotOffer): Promise<SnapshotSink> {
+    this.#admit(from);
+    const { to, from: sender } = offer.message;
+    if (to !== this.#options.raftId || sender !== from.raftId || !this.#isActive()) {
+      throw new SkepError('failed-precondition', 'receive snapshot: it is for another raft node');
+    }
+    this.#lastHeard.set(from.raftId, this.#ticks);
+    this.#observe(from);
+    return this.#receiver.begin(offer);
+  }
+
+  #deliverSnapshot(message: Message): boolean {
+    this.#claimed = null;
+    this.#guarded(() => {
+      this.#step(message);
+      this.#pump();
+    });
+    const claimed = this.#claimed as SnapshotId | null; // set by #route
+    return claimed !== null && claimed.index === message.snapshot?.metadata.index;
+  }
+
+  async #installed(snapshot: Snapshot): Promise<void> {
+    // Opened before older files are deleted; stays readable when it is itself replaced.
+    const reader = await this.#durable.snapshots.read(snapshot.metadata);
+    this.#applies.restore(snapshot, dataOf(reader));
+  }
+
+  #restored(snapshot: Snapshot): void {
+    const { index, term, confState } = snapshot.metadata;
+    this.#appliedTerm = term;
+    this.#confState = confState;
+    this.#membership = decodeSnapshotState(snapshot.data).membership;
+    this.#image.requireSnapshotFrom(0);
+    this.#taker.restart();
+    this.#waiters.passed(index);
+    this.#barriers.applied();
+    this.#options.log.info({ raftIndex: index }, 'raft snapshot installed');
+    this.#membershipChanged();
+  }
+
+  // Ends.
+
+  #becomeRemoved(): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'removed';
+    this.#options.log.warn({}, 'this manager was removed from the cluster');
+    this.#quit('removed from the cluster');
+    this.#options.onRemoved?.();
+  }
+
+  #fail(err: unknown): void {
+    if (this.#state === 'failed' || this.#state === 'stopped') return;
+    this.#state = 'failed';
+    this.#quit('failed');
+    this.#options.onFailure(err);
+  }
+
+  /** Nothing is asked of the core any more, nobody waits any more. */
+  #quit(why: string): void {
+    this.#ticker?.cancel();
+    const error = (mayCommit: boolean) => (): ProposalError =>
+      new ProposalError('unavailable', `propose: this manager is ${why}`, mayCommit);
+    for (const { reject } of this.#pending.splice(0)) reject(error(false)());
+    this.#waiters.rejectAbove(0, error(true));
+    this.#barriers.rejectAll(error(false));
+    if (this.#settled) {
+      for (const listener of [...this.#listeners]) listener(false, this.#leadingTerm);
+    }
+    this.#leadingTerm = 0;
+    this.#settled = false;
+    this.#soft = { leader: NO_NODE, role: 'follower' satisfies Role };
+    this.#wakeLeaderWaiters();
+  }
+
+  async #stop(): Promise<void> {
+    const { transport, log } = this.#options;
+    if (this.#state === 'running') {
+      this.#state = 'stopping';
+      if (this.#soft.role === 'leader' && this.#successor() !== null) {
+        await this.transferLeadership().catch((err) =>
+          log.warn({ err }, 'leadership was not moved'),
+        );
+      }
+    }
+    const failed = this.#state === 'failed';
+    this.#state = 'stopped';
+    this.#quit('stopped');
+    await this.#tasks.stop();
+    await this.#applies.stop();
+    await this.#appends.stop();
+    await transport.stop();
+    await this.#receiver.stop();
+    await this.#durable.close().catch((err) => {
+      if (!failed) throw err;
+    });
+  }
+}
