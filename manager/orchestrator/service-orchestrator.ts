@@ -42,10 +42,9 @@ export class ServiceOrchestrator {
   }
 
   async stop(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = null;
     await this.#follower.stop();
     this.#timer?.cancel();
+    this.#timer = null;
   }
 
   async #resync(signal: AbortSignal): Promise<void> {
