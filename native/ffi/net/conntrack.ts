@@ -1,0 +1,68 @@
+/** Finds and deletes connection tracking entries by the address they were translated to. */
+import { ipv4Bytes } from './address.ts';
+import { attributes, MessageBatch, type NetlinkMessage, NLM_F_DUMP } from './message.ts';
+import type { NetlinkSocket } from './sockets.ts';
+
+const SUBSYSTEM = 1 << 8;
+const CT_GET = SUBSYSTEM | 1;
+const CT_DELETE = SUBSYSTEM | 2;
+const AF_INET = 2;
+const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
+const CTA_ID = 12;
+const CTA_TUPLE_IP = 1;
+const CTA_IP_V4_SRC = 1;
+const DELETES_PER_BATCH = 200;
+
+function header(batch: MessageBatch): void {
+  batch.u8(AF_INET);
+  batch.u8(0);
+  batch.u16(0);
+}
+
+/** A request for every IPv4 entry of the socket's namespace. */
+export function dumpConnections(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(CT_GET, NLM_F_DUMP, 'list connections', () => header(batch));
+  return batch;
+}
+
+/** The entries of a dump whose replies come from one of `addresses`: original tuple and id. */
+export function connectionsAnsweredBy(
+  messages: readonly NetlinkMessage[],
+  addresses: ReadonlySet<string>,
+): { readonly tuple: Buffer; readonly id: Buffer }[] {
+  const wanted = new Set([...addresses].map((address) => ipv4Bytes(address).toString('hex')));
+  const found: { tuple: Buffer; id: Buffer }[] = [];
+  for (const { payload } of messages) {
+    const entry = attributes(payload.subarray(4));
+    const tuple = entry.get(CTA_TUPLE_ORIG);
+    const reply = entry.get(CTA_TUPLE_REPLY);
+    const id = entry.get(CTA_ID);
+    const source = reply && attributes(attributes(reply).get(CTA_TUPLE_IP) ?? reply);
+    const address = source?.get(CTA_IP_V4_SRC)?.toString('hex');
+    if (tuple && id && address !== undefined && wanted.has(address)) found.push({ tuple, id });
+  }
+  return found;
+}
+
+/** Forgets every connection answered by one of `addresses`; returns how many there were. */
+export async function flushConnections(
+  socket: NetlinkSocket,
+  addresses: ReadonlySet<string>,
+): Promise<number> {
+  const entries = connectionsAnsweredBy(await socket.dump(dumpConnections()), addresses);
+  for (let at = 0; at < entries.length; at += DELETES_PER_BATCH) {
+    const batch = new MessageBatch();
+    for (const { tuple, id } of entries.slice(at, at + DELETES_PER_BATCH)) {
+      const fill = (): void => {
+        header(batch);
+        batch.attrBytes(CTA_TUPLE_ORIG | 0x8000, tuple);
+        batch.attrBytes(CTA_ID, id);
+      };
+      batch.message(CT_DELETE, 0, 'delete connection', fill, ['ENOENT']);
+    }
+    await socket.transact(batch);
+  }
+  return entries.length;
+}

@@ -1,0 +1,313 @@
+/**
+ * The nf_tables expressions that our rules are made of. Each function returns one or more
+ * expressions; registers are fixed by convention: R1 carries the value being matched or looked up,
+ * R2 a second one (a port, the next member of a concatenation lies in R1_NEXT).
+ */
+import type { MessageBatch } from './message.ts';
+import { type Expression, NFPROTO_IPV4, type Verdict, writeVerdict } from './nft.ts';
+
+/** NFT_REG_1 to 4: 16 bytes each. */
+const R1 = 1;
+const R2 = 2;
+/** NFT_REG32_01: the second 4 bytes of R1. */
+const R1_NEXT = 9;
+const REG_VERDICT = 0;
+
+const CMP_EQ = 0;
+const CMP_NEQ = 1;
+
+const META_MARK = 3;
+const META_IIFNAME = 6;
+const META_OIFNAME = 7;
+const META_L4PROTO = 16;
+const CT_DIRECTION = 1;
+const CT_STATUS = 2;
+const CT_MARK = 3;
+const PAYLOAD_LINK = 0;
+const PAYLOAD_NETWORK = 1;
+const PAYLOAD_TRANSPORT = 2;
+const RTN_LOCAL = 2;
+const IPS_DST_NAT = 32;
+
+export const IPPROTO = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+function expression(name: string, fill: (batch: MessageBatch) => void): Expression {
+  return (batch) =>
+    batch.nest(1, () => {
+      batch.attrText(1, name);
+      batch.nest(2, () => fill(batch));
+    });
+}
+
+function compare(value: Uint8Array, op: number): Expression {
+  return expression('cmp', (batch) => {
+    batch.attrBe32(1, R1);
+    batch.attrBe32(2, op);
+    batch.nest(3, () => batch.attrBytes(1, value));
+  });
+}
+
+function payload(base: number, offset: number, bytes: number, register: number): Expression {
+  return expression('payload', (batch) => {
+    batch.attrBe32(1, register);
+    batch.attrBe32(2, base);
+    batch.attrBe32(3, offset);
+    batch.attrBe32(4, bytes);
+  });
+}
+
+function meta(key: number, register: number): Expression {
+  return expression('meta', (batch) => {
+    batch.attrBe32(2, key);
+    batch.attrBe32(1, register);
+  });
+}
+
+function ct(key: number, register: number): Expression {
+  return expression('ct', (batch) => {
+    batch.attrBe32(2, key);
+    batch.attrBe32(1, register);
+  });
+}
+
+function lookup(set: string, register: number | null): Expression {
+  return expression('lookup', (batch) => {
+    batch.attrText(1, set);
+    batch.attrBe32(2, R1);
+    if (register !== null) batch.attrBe32(3, register);
+  });
+}
+
+function immediate(value: Uint8Array, register: number): Expression {
+  return expression('immediate', (batch) => {
+    batch.attrBe32(1, register);
+    batch.nest(2, () => batch.attrBytes(1, value));
+  });
+}
+
+/** Keeps `mask` of R1 (host order, 32 bits). */
+function keepBits(mask: number): Expression {
+  const maskBytes = Buffer.alloc(4);
+  maskBytes.writeUInt32LE(mask);
+  return expression('bitwise', (batch) => {
+    batch.attrBe32(1, R1);
+    batch.attrBe32(2, R1);
+    batch.attrBe32(3, 4);
+    batch.nest(4, () => batch.attrBytes(1, maskBytes));
+    batch.nest(5, () => batch.attrBytes(1, Buffer.alloc(4)));
+  });
+}
+
+function interfaceName(name: string): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.write(name);
+  return bytes;
+}
+
+/** `iifname NAME` (or `iifname != NAME`) */
+export function fromInterface(name: string, not = false): Expression[] {
+  return [meta(META_IIFNAME, R1), compare(interfaceName(name), not ? CMP_NEQ : CMP_EQ)];
+}
+
+/** `oifname NAME` (or `oifname != NAME`) */
+export function toInterface(name: string, not = false): Expression[] {
+  return [meta(META_OIFNAME, R1), compare(interfaceName(name), not ? CMP_NEQ : CMP_EQ)];
+}
+
+/** `meta l4proto N` */
+export function l4Protocol(protocol: number): Expression[] {
+  return [meta(META_L4PROTO, R1), compare(Buffer.from([protocol]), CMP_EQ)];
+}
+
+/** `fib daddr type local` */
+export function toLocalAddress(): Expression[] {
+  return [
+    expression('fib', (batch) => {
+      batch.attrBe32(1, R1);
+      batch.attrBe32(2, 3); // NFT_FIB_RESULT_ADDRTYPE
+      batch.attrBe32(3, 2); // NFTA_FIB_F_DADDR
+    }),
+    compare(Buffer.from([RTN_LOCAL, 0, 0, 0]), CMP_EQ),
+  ];
+}
+
+function prefixMatch(offset: number, address: Uint8Array, mask: number, not: boolean) {
+  const maskBytes = Buffer.alloc(4);
+  maskBytes.writeUInt32BE(mask >>> 0);
+  return [
+    payload(PAYLOAD_NETWORK, offset, 4, R1),
+    expression('bitwise', (batch) => {
+      batch.attrBe32(1, R1);
+      batch.attrBe32(2, R1);
+      batch.attrBe32(3, 4);
+      batch.nest(4, () => batch.attrBytes(1, maskBytes));
+      batch.nest(5, () => batch.attrBytes(1, Buffer.alloc(4)));
+    }),
+    compare(address, not ? CMP_NEQ : CMP_EQ),
+  ];
+}
+
+/** `ip saddr ADDRESS/MASK`; the host bits of `address` must be 0 */
+export function sourceIn(address: Uint8Array, mask: number, not = false): Expression[] {
+  return prefixMatch(12, address, mask, not);
+}
+
+/** `ip daddr ADDRESS/MASK`; the host bits of `address` must be 0 */
+export function destinationIn(address: Uint8Array, mask: number, not = false): Expression[] {
+  return prefixMatch(16, address, mask, not);
+}
+
+/** `ip daddr @SET` */
+export function destinationInSet(set: string): Expression[] {
+  return [payload(PAYLOAD_NETWORK, 16, 4, R1), lookup(set, null)];
+}
+
+/** `ip daddr vmap @MAP` */
+export function verdictByDestination(map: string): Expression[] {
+  return [payload(PAYLOAD_NETWORK, 16, 4, R1), lookup(map, REG_VERDICT)];
+}
+
+/** `meta l4proto . th dport vmap @MAP` */
+export function verdictByProtocolAndPort(map: string): Expression[] {
+  return [
+    meta(META_L4PROTO, R1),
+    payload(PAYLOAD_TRANSPORT, 2, 2, R1_NEXT),
+    lookup(map, REG_VERDICT),
+  ];
+}
+
+/** `ct direction original` or `reply` */
+export function connectionDirection(direction: 'original' | 'reply'): Expression[] {
+  return [ct(CT_DIRECTION, R1), compare(Buffer.from([direction === 'original' ? 0 : 1]), CMP_EQ)];
+}
+
+/** `ct status dnat`, or that it is not so */
+export function destinationTranslated(yes: boolean): Expression[] {
+  return [
+    ct(CT_STATUS, R1),
+    keepBits(IPS_DST_NAT),
+    compare(Buffer.alloc(4), yes ? CMP_NEQ : CMP_EQ),
+  ];
+}
+
+export type Spread =
+  /** each connection to the next */
+  | { readonly kind: 'round-robin' }
+  /** by the client's address: the same client, the same backend */
+  | { readonly kind: 'source-hash'; readonly seed: number };
+
+/** R1 := an index below `modulus` */
+function pick(modulus: number, spread: Spread): Expression[] {
+  if (spread.kind === 'round-robin') {
+    return [
+      expression('numgen', (batch) => {
+        batch.attrBe32(1, R1);
+        batch.attrBe32(2, modulus);
+        batch.attrBe32(3, 0); // NFT_NG_INCREMENTAL
+        batch.attrBe32(4, 0);
+      }),
+    ];
+  }
+  return [
+    payload(PAYLOAD_NETWORK, 12, 4, R2),
+    expression('hash', (batch) => {
+      batch.attrBe32(1, R2);
+      batch.attrBe32(2, R1);
+      batch.attrBe32(3, 4);
+      batch.attrBe32(4, modulus);
+      batch.attrBe32(5, spread.seed);
+      batch.attrBe32(6, 0);
+      batch.attrBe32(7, 0); // NFT_HASH_JENKINS
+    }),
+  ];
+}
+
+function nat(addressRegister: number, portRegister: number | null): Expression {
+  return expression('nat', (batch) => {
+    batch.attrBe32(1, 1); // NFT_NAT_DNAT
+    batch.attrBe32(2, NFPROTO_IPV4);
+    batch.attrBe32(3, addressRegister);
+    if (portRegister !== null) batch.attrBe32(5, portRegister);
+  });
+}
+
+function portBytes(port: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(port);
+  return bytes;
+}
+
+/**
+ * `dnat to numgen inc mod N map @MAP [: port]`: the map has exactly the keys `0 .. modulus - 1`.
+ * @param port null = the connection's own
+ */
+export function dnatByMap(
+  map: string,
+  modulus: number,
+  port: number | null,
+  spread: Spread = { kind: 'round-robin' },
+): Expression[] {
+  const chosen = [...pick(modulus, spread), lookup(map, R1)];
+  return port === null
+    ? [...chosen, nat(R1, null)]
+    : [...chosen, immediate(portBytes(port), R2), nat(R1, R2)];
+}
+
+/** `dnat to ADDRESS[:port]` */
+export function dnatTo(address: Uint8Array, port: number | null): Expression[] {
+  const target = immediate(address, R1);
+  return port === null
+    ? [target, nat(R1, null)]
+    : [target, immediate(portBytes(port), R2), nat(R1, R2)];
+}
+
+export function masquerade(): Expression[] {
+  return [expression('masq', () => {})];
+}
+
+/** `reject with icmp type port-unreachable`: refused at once for TCP and UDP alike */
+export function rejectPortUnreachable(): Expression[] {
+  return [
+    expression('reject', (batch) => {
+      batch.attrBe32(1, 0); // NFT_REJECT_ICMP_UNREACH
+      batch.attrU8(2, 3);
+    }),
+  ];
+}
+
+export function verdict(value: Verdict): Expression[] {
+  return [
+    expression('immediate', (batch) => {
+      batch.attrBe32(1, REG_VERDICT);
+      batch.nest(2, () => writeVerdict(batch, value));
+    }),
+  ];
+}
+
+/** `ct mark set ether saddr map @MAP`: the connection remembers who sent it */
+export function markConnectionBySourceMac(map: string): Expression[] {
+  return [
+    payload(PAYLOAD_LINK, 6, 6, R1),
+    lookup(map, R1),
+    expression('ct', (batch) => {
+      batch.attrBe32(2, CT_MARK);
+      batch.attrBe32(4, R1);
+    }),
+  ];
+}
+
+/** `meta mark set ct mark` */
+export function markFromConnection(): Expression[] {
+  return [
+    ct(CT_MARK, R1),
+    expression('meta', (batch) => {
+      batch.attrBe32(2, META_MARK);
+      batch.attrBe32(3, R1);
+    }),
+  ];
+}
+
+/** `ct mark != 0` */
+export function connectionMarked(): Expression[] {
+  return [ct(CT_MARK, R1), compare(Buffer.alloc(4), CMP_NEQ)];
+}

@@ -1,0 +1,263 @@
+/**
+ * Builders of nf_tables transactions: tables, chains, sets and maps, rules out of expressions. Pure
+ * bytes; one transaction is applied by the kernel as a whole or not at all.
+ */
+import { ipv4Bytes } from './address.ts';
+import { MessageBatch, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE } from './message.ts';
+import type { NetlinkSocket } from './sockets.ts';
+
+const SUBSYSTEM = 10 << 8;
+const BATCH_BEGIN = 16;
+const BATCH_END = 17;
+const NEWTABLE = SUBSYSTEM | 0;
+const DELTABLE = SUBSYSTEM | 2;
+const NEWCHAIN = SUBSYSTEM | 3;
+const DELCHAIN = SUBSYSTEM | 5;
+const NEWRULE = SUBSYSTEM | 6;
+const DELRULE = SUBSYSTEM | 8;
+const NEWSET = SUBSYSTEM | 9;
+const DELSET = SUBSYSTEM | 11;
+const NEWSETELEM = SUBSYSTEM | 12;
+const DELSETELEM = SUBSYSTEM | 14;
+
+export const NFPROTO_IPV4 = 2;
+const NFPROTO_UNSPEC = 0;
+const NFT_SET_MAP = 0x8;
+const DATA_VERDICT = 0xffffff00;
+/** An attribute's length has 16 bits; an element takes at most ~70 bytes of names and keys. */
+const ELEMENTS_PER_MESSAGE = 500;
+
+/** Values of enum nft_datatypes (nftables' own, used for display only). */
+export const NFT_TYPE = {
+  ipv4Address: 7,
+  etherAddress: 9,
+  /** host-order 32 bits: what numgen and marks are */
+  mark: 19,
+  /** inet_proto . inet_service: a concatenation, 6 bits per member */
+  protocolAndPort: (12 << 6) | 13,
+} as const;
+
+export type Verdict =
+  | { readonly kind: 'accept' | 'drop' | 'return' }
+  | { readonly kind: 'jump' | 'goto'; readonly chain: string };
+
+const VERDICT_CODE = { drop: 0, accept: 1, return: -5, jump: -3, goto: -4 } as const;
+
+/** Writes a verdict as the contents of a NFTA_*_DATA attribute. */
+export function writeVerdict(batch: MessageBatch, verdict: Verdict): void {
+  batch.nest(2, () => {
+    batch.attrBe32(1, VERDICT_CODE[verdict.kind]);
+    if ('chain' in verdict) batch.attrText(2, verdict.chain);
+  });
+}
+
+/** One expression of a rule: writes its NFTA_LIST_ELEM. */
+export type Expression = (batch: MessageBatch) => void;
+
+export type HookName = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+const HOOK_NUMBER = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
+
+export interface ChainHook {
+  readonly type: 'filter' | 'nat' | 'route';
+  readonly hook: HookName;
+  readonly priority: number;
+}
+
+export interface SetSpec {
+  readonly keyType: number;
+  /** bytes; each member of a concatenation is padded to 4 */
+  readonly keyBytes: number;
+  /** absent = a plain set */
+  readonly data?: 'verdict' | { readonly type: number; readonly bytes: number };
+}
+
+export interface SetElement {
+  readonly key: Uint8Array;
+  readonly data?: Verdict | Uint8Array;
+}
+
+/**
+ * One transaction over one table of the `ip` family. Messages apply in order. `commit` sends it;
+ * an empty one is not sent.
+ */
+export class NftTransaction {
+  readonly #batch = new MessageBatch(8192);
+  readonly #table: string;
+  #setId = 0;
+
+  constructor(table: string) {
+    this.#table = table;
+    this.#edge(BATCH_BEGIN);
+  }
+
+  get empty(): boolean {
+    return this.#batch.count === 1;
+  }
+
+  addTable(): void {
+    this.#message(NEWTABLE, NLM_F_CREATE, 'add table', () => this.#batch.attrText(1, this.#table));
+  }
+
+  /** With everything in it; it must exist (add it first when that is not known). */
+  deleteTable(): void {
+    this.#message(DELTABLE, 0, 'delete table', () => this.#batch.attrText(1, this.#table));
+  }
+
+  addChain(name: string, hook: ChainHook | null = null): void {
+    const batch = this.#batch;
+    this.#message(NEWCHAIN, NLM_F_CREATE, `add chain ${name}`, () => {
+      batch.attrText(1, this.#table);
+      batch.attrText(3, name);
+      if (!hook) return;
+      batch.nest(4, () => {
+        batch.attrBe32(1, HOOK_NUMBER[hook.hook]);
+        batch.attrBe32(2, hook.priority);
+      });
+      batch.attrBe32(5, VERDICT_CODE.accept);
+      batch.attrText(7, hook.type);
+    });
+  }
+
+  /** It must be empty (see `flushChain`) and unreferenced. */
+  deleteChain(name: string): void {
+    this.#message(DELCHAIN, 0, `delete chain ${name}`, () => {
+      this.#batch.attrText(1, this.#table);
+      this.#batch.attrText(3, name);
+    });
+  }
+
+  flushChain(name: string): void {
+    this.#message(DELRULE, 0, `flush chain ${name}`, () => {
+      this.#batch.attrText(1, this.#table);
+      this.#batch.attrText(2, name);
+    });
+  }
+
+  addRule(chain: string, expressions: readonly Expression[]): void {
+    const batch = this.#batch;
+    this.#message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, `add rule to chain ${chain}`, () => {
+      batch.attrText(1, this.#table);
+      batch.attrText(2, chain);
+      batch.nest(4, () => {
+        for (const expression of expressions) expression(batch);
+      });
+    });
+  }
+
+  addSet(name: string, spec: SetSpec): void {
+    const batch = this.#batch;
+    this.#message(NEWSET, NLM_F_CREATE, `add set ${name}`, () => {
+      batch.attrText(1, this.#table);
+      batch.attrText(2, name);
+      batch.attrBe32(3, spec.data === undefined ? 0 : NFT_SET_MAP);
+      batch.attrBe32(4, spec.keyType);
+      batch.attrBe32(5, spec.keyBytes);
+      if (spec.data === 'verdict') {
+        batch.attrBe32(6, DATA_VERDICT);
+      } else if (spec.data) {
+        batch.attrBe32(6, spec.data.type);
+        batch.attrBe32(7, spec.data.bytes);
+      }
+      batch.attrBe32(10, ++this.#setId);
+    });
+  }
+
+  deleteSet(name: string): void {
+    this.#message(DELSET, 0, `delete set ${name}`, () => {
+      this.#batch.attrText(1, this.#table);
+      this.#batch.attrText(2, name);
+    });
+  }
+
+  addElements(set: string, elements: readonly SetElement[]): void {
+    this.#elements(NEWSETELEM, NLM_F_CREATE, `add elements to ${set}`, set, elements);
+  }
+
+  /** Every one of them must be there. */
+  deleteElements(set: string, keys: readonly Uint8Array[]): void {
+    const elements = keys.map((key) => ({ key }));
+    this.#elements(DELSETELEM, 0, `delete elements of ${set}`, set, elements);
+  }
+
+  /** Applies the whole transaction, or rejects and nothing of it is applied. */
+  async commit(socket: NetlinkSocket): Promise<void> {
+    if (this.empty) return;
+    const last = this.#batch.count - 1;
+    this.#batch.flagLast(NLM_F_ACK); // kernels before 6.10 do not acknowledge the batch's end
+    this.#edge(BATCH_END);
+    await socket.transact(this.#batch, last);
+  }
+
+  /** For tests: the bytes as they are sent. */
+  bytes(): Buffer {
+    return Buffer.from(this.#batch.bytes(0));
+  }
+
+  #edge(type: number): void {
+    this.#batch.message(type, 0, 'nft transaction', () => {
+      this.#batch.u8(NFPROTO_UNSPEC);
+      this.#batch.u8(0);
+      this.#batch.u16(0x0a00); // NFNL_SUBSYS_NFTABLES, big endian
+    });
+  }
+
+  #message(type: number, flags: number, what: string, fill: () => void): void {
+    this.#batch.message(type, flags, `nft: ${what}`, () => {
+      this.#batch.u8(NFPROTO_IPV4);
+      this.#batch.u8(0);
+      this.#batch.u16(0);
+      fill();
+    });
+  }
+
+  #elements(
+    type: number,
+    flags: number,
+    what: string,
+    set: string,
+    elements: readonly SetElement[],
+  ): void {
+    const batch = this.#batch;
+    for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE) {
+      this.#message(type, flags, what, () => {
+        batch.attrText(1, this.#table);
+        batch.attrText(2, set);
+        batch.nest(3, () => {
+          for (const element of elements.slice(at, at + ELEMENTS_PER_MESSAGE)) {
+            batch.nest(1, () => writeElement(batch, element));
+          }
+        });
+      });
+    }
+  }
+}
+
+function writeElement(batch: MessageBatch, element: SetElement): void {
+  batch.nest(1, () => batch.attrBytes(1, element.key));
+  const { data } = element;
+  if (data === undefined) return;
+  batch.nest(2, () => {
+    if (data instanceof Uint8Array) batch.attrBytes(1, data);
+    else writeVerdict(batch, data);
+  });
+}
+
+/** A set key: a host-order 32-bit number, as numgen and marks give it. */
+export function numberKey(value: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(value >>> 0);
+  return key;
+}
+
+/** A set key: an IPv4 address. */
+export function addressKey(address: string): Buffer {
+  return ipv4Bytes(address);
+}
+
+/** A set key: protocol number . port. */
+export function protocolPortKey(protocol: number, port: number): Buffer {
+  const key = Buffer.alloc(8);
+  key.writeUInt8(protocol, 0);
+  key.writeUInt16BE(port, 4);
+  return key;
+}

@@ -1,0 +1,539 @@
+/**
+ * Builders and readers of rtnetlink messages: links, addresses, routes, rules, neighbours. Pure:
+ * bytes in, bytes out; what to build is the caller's decision.
+ */
+import { ipv4Bytes, parsePrefix, textOfIpv4 } from './address.ts';
+import {
+  attributes,
+  MessageBatch,
+  type NetlinkMessage,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  textOf,
+} from './message.ts';
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const RTM_SETLINK = 19;
+const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
+const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
+const RTM_GETROUTE = 26;
+const RTM_NEWNEIGH = 28;
+const RTM_DELNEIGH = 29;
+const RTM_GETNEIGH = 30;
+const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
+
+const AF_UNSPEC = 0;
+const AF_INET = 2;
+const AF_BRIDGE = 7;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
+const IFLA_LINKINFO = 18;
+const IFLA_NET_NS_FD = 28;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const IFLA_PROTINFO = 12;
+const VETH_INFO_PEER = 1;
+const IFF_UP = 1;
+
+const NUD_PERMANENT = 0x80;
+const NUD_NOARP = 0x40;
+const NTF_SELF = 0x02;
+const NTF_MASTER = 0x04;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
+const RTA_TABLE = 15;
+const RTPROT_STATIC = 4;
+const RTN_UNICAST = 1;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+export const MAIN_TABLE = 254;
+
+export interface LinkOptions {
+  readonly name?: string;
+  readonly mac?: Uint8Array;
+  /** bytes */
+  readonly mtu?: number;
+  /** ifindex of the bridge, in the namespace where the link ends up */
+  readonly master?: number;
+  readonly up?: boolean;
+  /** descriptor of the namespace to create it in (or, for an existing link, to move it to) */
+  readonly netnsFd?: number;
+}
+
+function linkHeader(batch: MessageBatch, index: number, options: LinkOptions): void {
+  batch.u8(AF_UNSPEC);
+  batch.u8(0);
+  batch.u16(0);
+  batch.u32(index);
+  batch.u32(options.up === true ? IFF_UP : 0);
+  batch.u32(options.up === undefined ? 0 : IFF_UP);
+}
+
+function linkAttributes(batch: MessageBatch, options: LinkOptions): void {
+  if (options.name !== undefined) batch.attrText(IFLA_IFNAME, options.name);
+  if (options.mac) batch.attrBytes(IFLA_ADDRESS, options.mac);
+  if (options.mtu !== undefined) batch.attrU32(IFLA_MTU, options.mtu);
+  if (options.master !== undefined) batch.attrU32(IFLA_MASTER, options.master);
+  if (options.netnsFd !== undefined) batch.attrU32(IFLA_NET_NS_FD, options.netnsFd);
+}
+
+function addLink(
+  batch: MessageBatch,
+  kind: string,
+  options: LinkOptions & { readonly name: string },
+  data: (() => void) | null,
+): void {
+  batch.message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, `create ${kind} ${options.name}`, () => {
+    linkHeader(batch, 0, options);
+    linkAttributes(batch, options);
+    batch.nest(IFLA_LINKINFO, () => {
+      batch.attrText(IFLA_INFO_KIND, kind);
+      if (data) batch.nest(IFLA_INFO_DATA, data);
+    });
+  });
+}
+
+export function addBridge(batch: MessageBatch, options: LinkOptions & { readonly name: string }) {
+  addLink(batch, 'bridge', options, () => {
+    batch.attrU32(5, 0); // IFLA_BR_STP_STATE: off, ports forward at once
+    batch.attrU8(23, 0); // IFLA_BR_MCAST_SNOOPING: nobody queries
+    batch.attrU8(36, 0); // IFLA_BR_NF_CALL_IPTABLES: bridged frames are not the firewall's business
+  });
+}
+
+/** A veth pair; each end may be created directly in its own namespace. */
+export function addVeth(
+  batch: MessageBatch,
+  end: LinkOptions & { readonly name: string },
+  peer: LinkOptions & { readonly name: string },
+): void {
+  addLink(batch, 'veth', end, () => {
+    batch.nest(VETH_INFO_PEER, () => {
+      linkHeader(batch, 0, peer);
+      linkAttributes(batch, peer);
+    });
+  });
+}
+
+export interface VxlanOptions {
+  /** 24 bits */
+  readonly vni: number;
+  /** outer source address */
+  readonly local: string;
+  /** UDP port */
+  readonly port: number;
+}
+
+/** No learning, no multicast, ARP answered from the neighbour table: a table-driven VXLAN device. */
+export function addVxlan(
+  batch: MessageBatch,
+  options: LinkOptions & { readonly name: string },
+  vxlan: VxlanOptions,
+): void {
+  addLink(batch, 'vxlan', options, () => {
+    batch.attrU32(1, vxlan.vni); // IFLA_VXLAN_ID
+    batch.attrBytes(4, ipv4Bytes(vxlan.local)); // IFLA_VXLAN_LOCAL
+    batch.attrU8(7, 0); // IFLA_VXLAN_LEARNING
+    batch.attrU8(11, 1); // IFLA_VXLAN_PROXY
+    batch.attrBe16(15, vxlan.port); // IFLA_VXLAN_PORT
+  });
+}
+
+/** Changes an existing link, named by index or by `byName`. */
+export function setLink(
+  batch: MessageBatch,
+  link: { readonly index: number } | { readonly byName: string },
+  options: Omit<LinkOptions, 'name'>,
+): void {
+  const name = 'byName' in link ? link.byName : '';
+  batch.message(RTM_SETLINK, 0, `set link ${name === '' ? '' : name}`, () => {
+    linkHeader(batch, 'index' in link ? link.index : 0, options);
+    linkAttributes(batch, name === '' ? options : { ...options, name });
+  });
+}
+
+export interface BridgePortOptions {
+  readonly learning?: boolean;
+  /** frames to unknown MACs go out here */
+  readonly unicastFlood?: boolean;
+  /** no frames to or from other isolated ports */
+  readonly isolated?: boolean;
+}
+
+export function setBridgePort(
+  batch: MessageBatch,
+  index: number,
+  options: BridgePortOptions,
+): void {
+  batch.message(RTM_SETLINK, 0, 'set bridge port', () => {
+    batch.u8(AF_BRIDGE);
+    batch.u8(0);
+    batch.u16(0);
+    batch.u32(index);
+    batch.u32(0);
+    batch.u32(0);
+    batch.nest(IFLA_PROTINFO, () => {
+      if (options.learning !== undefined) batch.attrU8(8, options.learning ? 1 : 0);
+      if (options.unicastFlood !== undefined) batch.attrU8(9, options.unicastFlood ? 1 : 0);
+      if (options.isolated !== undefined) batch.attrU8(33, options.isolated ? 1 : 0);
+    });
+  });
+}
+
+/** Deletes by name; `ENODEV` is success. */
+export function deleteLink(batch: MessageBatch, name: string): void {
+  batch.message(
+    RTM_DELLINK,
+    0,
+    `delete link ${name}`,
+    () => {
+      linkHeader(batch, 0, {});
+      batch.attrText(IFLA_IFNAME, name);
+    },
+    ['ENODEV'],
+  );
+}
+
+export interface LinkInfo {
+  readonly index: number;
+  readonly name: string;
+  readonly mtu: number;
+  /** 0 = none */
+  readonly master: number;
+  /** `veth`, `bridge`, ...; '' for physical ones */
+  readonly kind: string;
+}
+
+export function dumpLinks(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETLINK, NLM_F_DUMP, 'list links', () => linkHeader(batch, 0, {}));
+  return batch;
+}
+
+export function readLinks(messages: readonly NetlinkMessage[]): LinkInfo[] {
+  return messages
+    .filter((message) => message.type === RTM_NEWLINK)
+    .map(({ payload }) => {
+      const found = attributes(payload.subarray(16));
+      const info = found.get(IFLA_LINKINFO);
+      const kind = info && attributes(info).get(IFLA_INFO_KIND);
+      return {
+        index: payload.readInt32LE(4),
+        name: textOf(found.get(IFLA_IFNAME) ?? Buffer.alloc(0)),
+        mtu: found.get(IFLA_MTU)?.readUInt32LE() ?? 0,
+        master: found.get(IFLA_MASTER)?.readUInt32LE() ?? 0,
+        kind: kind ? textOf(kind) : '',
+      };
+    });
+}
+
+/** `cidr` such as `10.0.1.5/24`; the same address being there already is success. */
+export function addAddress(batch: MessageBatch, index: number, cidr: string): void {
+  const { address, length } = parsePrefix(cidr);
+  const bytes = ipv4Bytes(address);
+  batch.message(
+    RTM_NEWADDR,
+    NLM_F_CREATE | NLM_F_REPLACE,
+    `add address ${cidr}`,
+    () => {
+      batch.u8(AF_INET);
+      batch.u8(length);
+      batch.u8(0);
+      batch.u8(RT_SCOPE_UNIVERSE);
+      batch.u32(index);
+      batch.attrBytes(2, bytes); // IFA_LOCAL
+      batch.attrBytes(1, bytes); // IFA_ADDRESS
+    },
+    ['EEXIST'],
+  );
+}
+
+export interface AddressInfo {
+  readonly index: number;
+  readonly address: string;
+  readonly length: number;
+}
+
+export function dumpAddresses(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETADDR, NLM_F_DUMP, 'list addresses', () => {
+    batch.u32(AF_INET);
+    batch.u32(0);
+  });
+  return batch;
+}
+
+export function readAddresses(messages: readonly NetlinkMessage[]): AddressInfo[] {
+  const found: AddressInfo[] = [];
+  for (const { type, payload } of messages) {
+    const local = attributes(payload.subarray(8)).get(2);
+    if (type !== RTM_NEWADDR || payload[0] !== AF_INET || !local) continue;
+    found.push({
+      index: payload.readUInt32LE(4),
+      address: textOfIpv4(local),
+      length: payload.readUInt8(1),
+    });
+  }
+  return found;
+}
+
+export interface RouteOptions {
+  /** CIDR; `0.0.0.0/0` = default */
+  readonly to: string;
+  readonly via?: string;
+  readonly index: number;
+  readonly source?: string;
+  readonly table?: number;
+  readonly metric?: number;
+}
+
+function routeBody(batch: MessageBatch, route: RouteOptions): void {
+  const { address, length } = parsePrefix(route.to);
+  const table = route.table ?? MAIN_TABLE;
+  batch.u8(AF_INET);
+  batch.u8(length);
+  batch.u8(0);
+  batch.u8(0);
+  batch.u8(table < 256 ? table : 0);
+  batch.u8(RTPROT_STATIC);
+  batch.u8(route.via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
+  batch.u8(RTN_UNICAST);
+  batch.u32(0);
+  if (length > 0) batch.attrBytes(RTA_DST, ipv4Bytes(address));
+  batch.attrU32(RTA_OIF, route.index);
+  if (route.via !== undefined) batch.attrBytes(RTA_GATEWAY, ipv4Bytes(route.via));
+  if (route.source !== undefined) batch.attrBytes(RTA_PREFSRC, ipv4Bytes(route.source));
+  if (route.metric !== undefined) batch.attrU32(RTA_PRIORITY, route.metric);
+  batch.attrU32(RTA_TABLE, table);
+}
+
+/** Adds or replaces. */
+export function addRoute(batch: MessageBatch, route: RouteOptions): void {
+  batch.message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, `add route to ${route.to}`, () =>
+    routeBody(batch, route),
+  );
+}
+
+export function deleteRoute(batch: MessageBatch, route: RouteOptions): void {
+  batch.message(RTM_DELROUTE, 0, `delete route to ${route.to}`, () => routeBody(batch, route), [
+    'ESRCH',
+  ]);
+}
+
+export interface RouteInfo {
+  readonly to: string;
+  readonly length: number;
+  readonly index: number;
+}
+
+export function dumpRoutes(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETROUTE, NLM_F_DUMP, 'list routes', () => {
+    batch.u32(AF_INET);
+    batch.u32(0);
+    batch.u32(0);
+  });
+  return batch;
+}
+
+export function readRoutes(messages: readonly NetlinkMessage[]): RouteInfo[] {
+  const found: RouteInfo[] = [];
+  for (const { type, payload } of messages) {
+    if (type !== RTM_NEWROUTE || payload[0] !== AF_INET) continue;
+    const attrs = attributes(payload.subarray(12));
+    const destination = attrs.get(RTA_DST);
+    found.push({
+      to: destination ? textOfIpv4(destination) : '0.0.0.0',
+      length: payload.readUInt8(1),
+      index: attrs.get(RTA_OIF)?.readUInt32LE() ?? 0,
+    });
+  }
+  return found;
+}
+
+export interface MarkRule {
+  readonly mark: number;
+  readonly mask: number;
+  readonly table: number;
+  readonly priority: number;
+}
+
+function ruleBody(batch: MessageBatch, rule: MarkRule): void {
+  batch.u8(AF_INET);
+  batch.u8(0);
+  batch.u8(0);
+  batch.u8(0);
+  batch.u8(rule.table < 256 ? rule.table : 0);
+  batch.u8(0);
+  batch.u8(0);
+  batch.u8(1); // FR_ACT_TO_TBL
+  batch.u32(0);
+  batch.attrU32(6, rule.priority); // FRA_PRIORITY
+  batch.attrU32(10, rule.mark); // FRA_FWMARK
+  batch.attrU32(16, rule.mask); // FRA_FWMASK
+  batch.attrU32(15, rule.table); // FRA_TABLE
+}
+
+export function addMarkRule(batch: MessageBatch, rule: MarkRule): void {
+  batch.message(
+    RTM_NEWRULE,
+    NLM_F_CREATE | NLM_F_EXCL,
+    `add rule for mark ${rule.mark}`,
+    () => ruleBody(batch, rule),
+    ['EEXIST'],
+  );
+}
+
+export function deleteMarkRule(batch: MessageBatch, rule: MarkRule): void {
+  batch.message(RTM_DELRULE, 0, `delete rule for mark ${rule.mark}`, () => ruleBody(batch, rule), [
+    'ENOENT',
+    'EAFNOSUPPORT',
+  ]);
+}
+
+function neighbourBody(
+  batch: MessageBatch,
+  family: number,
+  index: number,
+  state: number,
+  flags: number,
+): void {
+  batch.u8(family);
+  batch.u8(0);
+  batch.u16(0);
+  batch.u32(index);
+  batch.u16(state);
+  batch.u8(flags);
+  batch.u8(0);
+}
+
+/** Frames for `mac` leave through the VXLAN device `index` to the host at `host`. */
+export function addRemoteMac(batch: MessageBatch, index: number, mac: Uint8Array, host: string) {
+  batch.message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, `forward to host ${host}`, () => {
+    neighbourBody(batch, AF_BRIDGE, index, NUD_PERMANENT | NUD_NOARP, NTF_SELF);
+    batch.attrBytes(NDA_LLADDR, mac);
+    batch.attrBytes(NDA_DST, ipv4Bytes(host));
+  });
+}
+
+export function deleteRemoteMac(batch: MessageBatch, index: number, mac: Uint8Array): void {
+  batch.message(
+    RTM_DELNEIGH,
+    0,
+    'delete forwarding entry',
+    () => {
+      neighbourBody(batch, AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF);
+      batch.attrBytes(NDA_LLADDR, mac);
+    },
+    ['ENOENT'],
+  );
+}
+
+/** The bridge that port `index` belongs to knows `mac` to be there, whatever frames claim. */
+export function addPortMac(batch: MessageBatch, index: number, mac: Uint8Array): void {
+  batch.message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, 'pin MAC to bridge port', () => {
+    neighbourBody(batch, AF_BRIDGE, index, NUD_NOARP, NTF_MASTER);
+    batch.attrBytes(NDA_LLADDR, mac);
+  });
+}
+
+export function dumpForwarding(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETNEIGH, NLM_F_DUMP, 'list bridge forwarding entries', () => {
+    // The kernel tells a bridge dump by an ifinfomsg header here, not an ndmsg.
+    batch.u8(AF_BRIDGE);
+    batch.u8(0);
+    batch.u16(0);
+    batch.u32(0);
+    batch.u32(0);
+    batch.u32(0);
+  });
+  return batch;
+}
+
+export interface ForwardingEntry {
+  readonly index: number;
+  readonly mac: Buffer;
+  /** the remote host, null for entries of a bridge */
+  readonly host: string | null;
+}
+
+export function readForwarding(messages: readonly NetlinkMessage[]): ForwardingEntry[] {
+  const found: ForwardingEntry[] = [];
+  for (const { type, payload } of messages) {
+    if (type !== RTM_NEWNEIGH || payload[0] !== AF_BRIDGE) continue;
+    const attrs = attributes(payload.subarray(12));
+    const mac = attrs.get(NDA_LLADDR);
+    const host = attrs.get(NDA_DST);
+    if (!mac) continue;
+    found.push({
+      index: payload.readInt32LE(4),
+      mac,
+      host: host?.length === 4 ? textOfIpv4(host) : null,
+    });
+  }
+  return found;
+}
+
+/** A permanent ARP entry on link `index`: the VXLAN device answers for it. */
+export function addNeighbour(
+  batch: MessageBatch,
+  index: number,
+  address: string,
+  mac: Uint8Array,
+): void {
+  batch.message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, `add neighbour ${address}`, () => {
+    neighbourBody(batch, AF_INET, index, NUD_PERMANENT, 0);
+    batch.attrBytes(NDA_DST, ipv4Bytes(address));
+    batch.attrBytes(NDA_LLADDR, mac);
+  });
+}
+
+export function deleteNeighbour(batch: MessageBatch, index: number, address: string): void {
+  batch.message(
+    RTM_DELNEIGH,
+    0,
+    `delete neighbour ${address}`,
+    () => {
+      neighbourBody(batch, AF_INET, index, 0, 0);
+      batch.attrBytes(NDA_DST, ipv4Bytes(address));
+    },
+    ['ENOENT'],
+  );
+}
+
+export function dumpNeighbours(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETNEIGH, NLM_F_DUMP, 'list neighbours', () =>
+    neighbourBody(batch, AF_INET, 0, 0, 0),
+  );
+  return batch;
+}
+
+/** Permanent entries only: `[ifindex, address]`. */
+export function readNeighbours(messages: readonly NetlinkMessage[]): [number, string][] {
+  const found: [number, string][] = [];
+  for (const { type, payload } of messages) {
+    if (type !== RTM_NEWNEIGH || payload[0] !== AF_INET) continue;
+    const address = attributes(payload.subarray(12)).get(NDA_DST);
+    const permanent = (payload.readUInt16LE(8) & NUD_PERMANENT) !== 0;
+    if (address && permanent) found.push([payload.readInt32LE(4), textOfIpv4(address)]);
+  }
+  return found;
+}

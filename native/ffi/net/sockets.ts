@@ -1,0 +1,164 @@
+/**
+ * Namespaces, netlink sockets and sockets bound inside a namespace, through libskep. Every
+ * descriptor has an owner with an explicit close: an open socket keeps its namespace alive.
+ */
+import { SkepError } from '../../../common/base/errors.ts';
+import { declareAsync, declareSync, errnoName, NativeError } from '../library.ts';
+import { type MessageBatch, type NetlinkMessage, NLM_F_ACK, readAnswers } from './message.ts';
+
+const createCall = declareAsync('int skep_netns_create(const char *path, _Out_ uint8_t *err)');
+const removeCall = declareAsync('int skep_netns_remove(const char *path, _Out_ uint8_t *err)');
+const netlinkCall = declareAsync(
+  'int skep_netns_netlink(const char *ns_path, int32_t protocol, _Out_ uint8_t *err)',
+);
+const bindCall = declareAsync(
+  'int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port, _Out_ uint8_t *err)',
+);
+const sysctlCall = declareAsync(
+  'int skep_netns_sysctl(const char *ns_path, const char *settings, _Out_ uint8_t *err)',
+);
+const closeCall = declareSync('int skep_fd_close(int32_t fd, _Out_ uint8_t *err)');
+const transactCall = declareAsync(
+  'int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq, _Out_ uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms, _Out_ uint8_t *err)',
+);
+
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+/** The namespace of this process, where a path is asked for. */
+export const OWN_NAMESPACE = '';
+
+const ANSWER_BYTES = 64 * 1024;
+const DUMP_BYTES = 8 * 1024 * 1024;
+const TIMEOUT_MS = 10_000;
+
+/** Makes a network namespace and pins it at `path`, which must not exist. */
+export async function createNetns(path: string): Promise<void> {
+  await createCall(path);
+}
+
+/** Takes a pin away; success when there is none. */
+export async function removeNetns(path: string): Promise<void> {
+  await removeCall(path);
+}
+
+/** An IPv4 socket bound inside the namespace; the caller owns the descriptor. */
+export function bindInNetns(
+  nsPath: string,
+  kind: 'tcp' | 'udp',
+  address: string,
+  port: number,
+): Promise<number> {
+  return bindCall(nsPath, kind === 'tcp' ? 1 : 0, address, port);
+}
+
+/** Writes files below /proc/sys/net, e.g. `{'ipv4/ip_forward': '1'}`, in order. */
+export async function writeNetSysctls(
+  nsPath: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
+  const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  await sysctlCall(nsPath, lines.join('\n'));
+}
+
+/** Closes a descriptor that came from this module. */
+export function closeFd(fd: number): void {
+  closeCall(fd);
+}
+
+/** What the kernel said to one message of a batch. */
+export class NetlinkError extends SkepError {
+  /** e.g. `EEXIST` */
+  readonly errno: string;
+
+  constructor(what: string, errno: string, detail: string) {
+    super('internal', `${what}: ${errno}${detail === '' ? '' : ` (${detail})`}`);
+    this.errno = errno;
+  }
+}
+
+/** One netlink socket, bound to the namespace it was opened in. Exchanges run one after another. */
+export class NetlinkSocket {
+  #fd: number;
+  #sequence = 0;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  static async open(nsPath: string, protocol: number): Promise<NetlinkSocket> {
+    return new NetlinkSocket(await netlinkCall(nsPath, protocol));
+  }
+
+  /**
+   * Sends `batch`, whose last message is the one acknowledged (by default the last written), and
+   * returns the answers. Rejects with the first `NetlinkError` that its message does not tolerate.
+   */
+  transact(batch: MessageBatch, lastIndex = batch.count - 1): Promise<NetlinkMessage[]> {
+    return this.#queue(async () => {
+      if (batch.count === 0) return [];
+      if (lastIndex === batch.count - 1) batch.flagLast(NLM_F_ACK);
+      return this.#exchange(batch, lastIndex, ANSWER_BYTES);
+    });
+  }
+
+  /** Sends one dump request and returns every object of the answer. */
+  dump(batch: MessageBatch): Promise<NetlinkMessage[]> {
+    return this.#queue(() => this.#dump(batch));
+  }
+
+  /** After the exchange in flight. Idempotent. */
+  close(): Promise<void> {
+    return this.#queue(async () => {
+      const fd = this.#fd;
+      this.#fd = -1;
+      if (fd >= 0) closeFd(fd);
+    });
+  }
+
+  async #dump(batch: MessageBatch): Promise<NetlinkMessage[]> {
+    for (let capacity = ANSWER_BYTES * 4; ; capacity *= 8) {
+      try {
+        return await this.#exchange(batch, batch.count - 1, capacity);
+      } catch (err) {
+        const grow = err instanceof NativeError && err.errno === 'EMSGSIZE';
+        if (!grow || capacity >= DUMP_BYTES * 8) throw err;
+      }
+    }
+  }
+
+  async #exchange(batch: MessageBatch, lastIndex: number, capacity: number) {
+    if (this.#fd < 0)
+      throw new SkepError('failed-precondition', 'use netlink socket: it is closed');
+    if (this.#sequence > 0x7000_0000) this.#sequence = 0;
+    const base = this.#sequence;
+    this.#sequence += batch.count;
+    const request = batch.bytes(base);
+    const reply = Buffer.allocUnsafe(capacity);
+    const last = base + lastIndex + 1;
+    const size = await transactCall(
+      this.#fd,
+      request,
+      request.length,
+      last,
+      reply,
+      capacity,
+      TIMEOUT_MS,
+    );
+    const answers = readAnswers(reply.subarray(0, size), base);
+    for (const problem of answers.problems) {
+      const note = batch.notes[problem.index];
+      const errno = errnoName(problem.errnoValue);
+      if (note?.tolerate.includes(errno)) continue;
+      throw new NetlinkError(note?.what ?? 'netlink batch', errno, problem.detail);
+    }
+    return answers.messages;
+  }
+
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    this.#tail = result.catch(() => {}); // the caller sees the failure; the next exchange goes on
+    return result;
+  }
+}
