@@ -15,7 +15,7 @@ import type { ImageHealthcheck, ImageRecord } from '../images/image-store.ts';
 import { hostsFile, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
-import type { OciUser } from '../runtime/oci.ts';
+import type { ResolvedUser } from '../runtime/user.ts';
 import { type Controller, type Dependencies, type Observed, TaskExitError } from './executor.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf, monitorHealth } from './health.ts';
 import { planMounts } from './mounts.ts';
@@ -31,12 +31,8 @@ export interface ControllerParts {
   readonly volumes: Volumes;
   readonly networks: Networks;
   readonly files: TaskFiles;
-  readonly resolveUser: (
-    user: string,
-    groups: readonly string[],
-    lowerDirs: readonly string[],
-  ) => Promise<OciUser>;
-  /** where predefined networks (host, none) are told from others */
+  /** `user[:group]`, by name or number, after the image's own files */
+  readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -164,7 +160,7 @@ export class ContainerController implements Controller {
   }
 
   async #create(image: ImageRecord, signal: AbortSignal): Promise<ContainerState> {
-    const { images, volumes, files, runtime, resolveUser } = this.#parts;
+    const { images, volumes, files, runtime } = this.#parts;
     const { container } = this.#task.spec;
     const { lowerDirs } = await images.acquireRootfs(this.#task.id, image.id);
     const hostname = this.#hostname();
@@ -192,7 +188,7 @@ export class ContainerController implements Controller {
       image: image.config,
       lowerDirs,
       hostname,
-      user: await resolveUser(container.user || image.config.user, container.groups, lowerDirs),
+      user: await this.#user(image, lowerDirs),
       mounts: [...names, ...mounts, ...payloads],
       network: this.#networkMode() === 'host' ? 'host' : 'new',
     });
@@ -202,6 +198,16 @@ export class ContainerController implements Controller {
       { spec, logMaxBytes: LOG_BYTES_MAX, logMaxFiles: LOG_FILES_MAX },
       signal,
     );
+  }
+
+  /** The spec's user over the image's, with the further groups that the spec names. */
+  async #user(image: ImageRecord, lowerDirs: readonly string[]): Promise<ResolvedUser> {
+    const { resolveUser } = this.#parts;
+    const { user, groups } = this.#task.spec.container;
+    const resolved = await resolveUser(user || image.config.user, lowerDirs);
+    const further = await Promise.all(groups.map((group) => resolveUser(`0:${group}`, lowerDirs)));
+    const gids = [...resolved.additionalGids, ...further.map(({ gid }) => gid)];
+    return { ...resolved, additionalGids: [...new Set(gids)] };
   }
 
   async #attach(state: ContainerState, signal: AbortSignal): Promise<void> {

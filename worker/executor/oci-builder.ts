@@ -14,14 +14,15 @@ import {
   defaultProcess,
   defaultSpec,
 } from '../runtime/defaults.ts';
-import type { OciMount, OciResources, OciRlimit, OciSpec, OciUser } from '../runtime/oci.ts';
+import type { OciMount, OciResources, OciRlimit, OciSpec } from '../runtime/oci.ts';
+import type { ResolvedUser } from '../runtime/user.ts';
 
 export interface OciParts {
   readonly task: Task;
   readonly image: ImageConfig;
   readonly lowerDirs: readonly string[];
   readonly hostname: string;
-  readonly user: OciUser;
+  readonly user: ResolvedUser;
   /** resolv.conf, hosts, hostname, volumes, secrets: in mounting order */
   readonly mounts: readonly OciMount[];
   /** the network namespace: a new one, or the host's */
@@ -36,12 +37,12 @@ export function ociSpecOf(parts: OciParts): OciSpec {
   const { container } = task.spec;
   const process = defaultProcess(
     argvOf(container, image),
-    environmentOf(container, image, hostname),
+    environmentOf(container, image, hostname, user.home),
   );
   const base = defaultSpec(lowerDirs, {
     ...process,
     cwd: container.workdir || image.workingDir || '/',
-    user,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     capabilities: capabilitySet(capabilitiesOf(container.capabilityAdd, container.capabilityDrop)),
     rlimits: container.ulimits.map(rlimitOf),
     noNewPrivileges: container.privileges?.noNewPrivileges ?? false,
@@ -88,10 +89,12 @@ export function environmentOf(
   container: Pick<ContainerSpec, 'env' | 'tty'>,
   image: Pick<ImageConfig, 'env'>,
   hostname: string,
+  home: string,
 ): readonly string[] {
   const values = new Map<string, string>([
     ['PATH', DEFAULT_PATH],
     ['HOSTNAME', hostname],
+    ['HOME', home],
   ]);
   if (container.tty) values.set('TERM', 'xterm');
   for (const entry of [...image.env, ...container.env]) {

@@ -1,0 +1,61 @@
+/** Mounting for the daemon itself: one kind of mount it makes, and taking mounts away. Plain libc. */
+import { readFileSync } from 'node:fs';
+import koffi, { type KoffiFunc } from 'koffi';
+import { errnoName, NativeError } from './library.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: koffi's own shape of a declared function
+type NativeCall = KoffiFunc<(...args: any[]) => any>;
+
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
+const MNT_DETACH = 2;
+const UMOUNT_NOFOLLOW = 8;
+
+let calls: { readonly mount: NativeCall; readonly umount2: NativeCall } | null = null;
+
+function libc(): NonNullable<typeof calls> {
+  if (calls === null) {
+    const self = koffi.load(null); // the C library that this process already runs on
+    calls = {
+      mount: self.func(
+        'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+      ),
+      umount2: self.func('int umount2(const char *target, int flags)'),
+    };
+  }
+  return calls;
+}
+
+/** Mount points at or below `path`, deepest last as the kernel lists them. */
+export function mountsBelow(path: string): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => unescapeOctal(line.split(' ')[4] ?? ''))
+    .filter((target) => target === path || target.startsWith(`${path}/`));
+}
+
+/** A tmpfs for its owner only, nosuid, nodev, noexec. Does nothing when something is mounted there. */
+export async function mountTmpfs(path: string): Promise<void> {
+  if (mountsBelow(path).includes(path)) return;
+  const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (libc().mount('tmpfs', path, 'tmpfs', flags, 'mode=0700') !== 0) {
+    throw new NativeError(errnoName(koffi.errno()), 'mount', `tmpfs on ${path}`);
+  }
+}
+
+/** Detaches every mount at or below `path`, last mounted first. */
+export async function unmountTree(path: string): Promise<void> {
+  for (const target of mountsBelow(path).reverse()) {
+    if (libc().umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) !== 0) {
+      throw new NativeError(errnoName(koffi.errno()), 'umount2', target);
+    }
+  }
+}
+
+/** mountinfo writes blanks and backslashes as `\ooo`. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}

@@ -1,0 +1,44 @@
+/** This machine as the scheduler sees it. Reads the system; remembers nothing. */
+import { arch, cpus, totalmem } from 'node:os';
+import type { NodeDescription } from '../common/model/node.ts';
+
+/** Kernel names of Node's architectures. */
+const KERNEL_ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: 'x86_64',
+  arm64: 'aarch64',
+  arm: 'armv7l',
+  ia32: 'i686',
+};
+
+const NANOS_PER_CPU = 1e9;
+
+export interface NodeFacts {
+  readonly hostname: string;
+  /** `IP:port` where other nodes reach this one */
+  readonly address: string;
+  readonly engineVersion: string;
+  readonly engineLabels: Readonly<Record<string, string>>;
+  readonly tlsInfo: NodeDescription['tlsInfo'];
+}
+
+export function describeNode(facts: NodeFacts): NodeDescription {
+  return {
+    hostname: facts.hostname,
+    platform: { architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(), os: 'linux' },
+    nanoCpus: cpus().length * NANOS_PER_CPU,
+    memoryBytes: totalmem(),
+    generic: [],
+    engineVersion: facts.engineVersion,
+    engineLabels: facts.engineLabels,
+    plugins: [
+      { type: 'Log', name: 'json-file' },
+      { type: 'Network', name: 'bridge' },
+      { type: 'Network', name: 'host' },
+      { type: 'Network', name: 'none' },
+      { type: 'Network', name: 'overlay' },
+      { type: 'Volume', name: 'local' },
+    ],
+    address: facts.address,
+    tlsInfo: facts.tlsInfo,
+  };
+}

@@ -1,0 +1,205 @@
+/**
+ * Composes the rooms of a worker. Images, volumes and the runtime are there from the start; network
+ * and agent while the node is part of a cluster.
+ */
+import { join } from 'node:path';
+import type { Clock } from '../common/base/clock.ts';
+import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
+import type { Logger } from '../common/base/log.ts';
+import type { Random } from '../common/base/random.ts';
+import type { NodeId } from '../common/model/ids.ts';
+import type { NodeDescription } from '../common/model/node.ts';
+import type { DispatcherMessage } from '../common/model/session.ts';
+import { readTaskLogs } from '../common/rpc/node-methods.ts';
+import type { RpcClientPool } from '../common/rpc/pool.ts';
+import type { RpcServer } from '../common/rpc/server.ts';
+import { mountTmpfs, unmountTree } from '../native/ffi/mount.ts';
+import { Agent } from './agent/agent.ts';
+import { DispatcherClient } from './agent/dispatcher-client.ts';
+import { StatusReporter } from './agent/status-reporter.ts';
+import { TaskDatabase } from './agent/task-database.ts';
+import { TaskManager } from './agent/task-manager.ts';
+import { ContainerView } from './container-view.ts';
+import { ContainerExecutor } from './executor/container-executor.ts';
+import { TaskFiles } from './executor/task-files.ts';
+import { ImageStore } from './images/image-store.ts';
+import { NetworkManager } from './network/network-manager.ts';
+import { NativeRuntime } from './runtime/native-runtime.ts';
+import { imageFileReader, resolveUser } from './runtime/user.ts';
+import { VolumeStore } from './volumes/volume-store.ts';
+
+export interface WorkerOptions {
+  readonly dataDir: string;
+  /** name of the cgroup under which all tasks of this daemon live */
+  readonly cgroupParent: string;
+  readonly insecureRegistries: readonly string[];
+  readonly upstreamNameservers: () => readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
+
+/** What a node knows of its cluster once it is part of it. */
+export interface ClusterMembership {
+  readonly nodeId: NodeId;
+  /** IP of this node's VXLAN endpoint */
+  readonly vtepAddress: string;
+  readonly pool: RpcClientPool;
+  readonly managerAddresses: readonly string[];
+  readonly describe: () => NodeDescription;
+  readonly onSession: (message: Extract<DispatcherMessage, { kind: 'session' }>) => void;
+}
+
+interface Joined {
+  readonly scope: Scope;
+  readonly tasks: TaskManager;
+  readonly networks: NetworkManager;
+  readonly executor: ContainerExecutor;
+}
+
+export class Worker {
+  readonly images: ImageStore;
+  readonly volumes: VolumeStore;
+  readonly containers: ContainerView;
+  readonly #options: WorkerOptions;
+  readonly #runtime: NativeRuntime;
+  readonly #files: TaskFiles;
+  readonly #scope = new Scope();
+  #joined: Joined | null = null;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    const { dataDir, clock, random, log, onFailure, cgroupParent } = options;
+    this.images = new ImageStore({
+      dir: join(dataDir, 'images'),
+      clock,
+      random,
+      log,
+      insecureRegistries: options.insecureRegistries,
+    });
+    this.volumes = new VolumeStore({ dir: join(dataDir, 'volumes'), clock, random, log });
+    this.#runtime = new NativeRuntime({
+      stateDir: join(dataDir, 'tasks'),
+      cgroupParent,
+      clock,
+      log: log.child({ component: 'runtime' }),
+      onFailure,
+    });
+    this.#files = new TaskFiles({
+      dir: join(dataDir, 'files'),
+      memoryDir: this.#memoryDir,
+      mountMemory: mountTmpfs,
+    });
+    this.containers = new ContainerView({
+      tasks: () => this.#joined?.tasks.list() ?? [],
+      state: (taskId) => this.#runtime.get(taskId),
+      image: (reference) => this.images.get(reference),
+      health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
+      exec: (taskId, spec) => this.#runtime.exec(taskId, spec),
+      logs: (taskId, query, signal) => this.#runtime.logs(taskId, query, signal),
+    });
+  }
+
+  get #memoryDir(): string {
+    return join(this.#options.dataDir, 'memory');
+  }
+
+  /** Adopts the containers of an earlier life of this daemon. */
+  async start(): Promise<void> {
+    await this.#scope.start(this.images);
+    await this.#scope.start(this.volumes);
+    await this.#scope.start(this.#runtime);
+  }
+
+  /** Leaves every task running. */
+  async stop(): Promise<void> {
+    await this.#joined?.scope.close();
+    this.#joined = null;
+    await this.#scope.close();
+  }
+
+  /** Takes part in a cluster: resumes the tasks that are known here, then asks the managers. */
+  async join(membership: ClusterMembership): Promise<void> {
+    const scope = new Scope();
+    try {
+      this.#joined = await this.#compose(membership, scope);
+    } catch (err) {
+      await scope.close();
+      throw err;
+    }
+  }
+
+  /** Ends every task and removes all that the cluster put on this machine. */
+  async leave(): Promise<void> {
+    const joined = this.#joined;
+    if (!joined) return;
+    await joined.tasks.removeAll();
+    await joined.scope.close();
+    await joined.networks.removeAll();
+    await unmountTree(this.#memoryDir);
+    this.#joined = null;
+  }
+
+  /** Serves what managers ask of a node; returns the release. */
+  register(server: RpcServer): () => void {
+    return server.handleServerStream(readTaskLogs, async (request, out, { signal }) => {
+      for await (const record of this.#runtime.logs(request.taskId, request, signal)) {
+        await out.send(record, signal);
+      }
+    });
+  }
+
+  async #compose(membership: ClusterMembership, scope: Scope): Promise<Joined> {
+    const { dataDir, clock, random, onFailure } = this.#options;
+    const log = this.#options.log.child({ component: 'agent', nodeId: membership.nodeId });
+    const networks = await scope.start(
+      new NetworkManager({
+        dir: join(dataDir, 'network'),
+        nodeId: membership.nodeId,
+        vtepAddress: membership.vtepAddress,
+        clock,
+        random,
+        log: this.#options.log.child({ component: 'network' }),
+        onFailure,
+        upstreamNameservers: this.#options.upstreamNameservers,
+      }),
+    );
+    const executor = new ContainerExecutor({
+      runtime: this.#runtime,
+      images: this.images,
+      volumes: this.volumes,
+      networks,
+      files: this.#files,
+      resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
+      describe: membership.describe,
+      clock,
+      log,
+    });
+    const reporter = new StatusReporter();
+    const database = new TaskDatabase(join(dataDir, 'agent', 'tasks'), log);
+    const tasks = new TaskManager({ executor, database, reporter, clock, log, onFailure });
+    const dialer = new DispatcherClient({
+      pool: membership.pool,
+      file: join(dataDir, 'agent', 'managers.json'),
+      seedAddresses: membership.managerAddresses,
+      random,
+      log,
+    });
+    await dialer.load();
+    await scope.start(
+      new Agent({
+        dialer,
+        tasks,
+        reporter,
+        describe: membership.describe,
+        onSession: membership.onSession,
+        clock,
+        random,
+        log,
+        onFailure,
+      }),
+    );
+    return { scope, tasks, networks, executor };
+  }
+}
