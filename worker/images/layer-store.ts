@@ -77,9 +77,13 @@ export class LayerStore {
     await mkdir(this.#dir, { recursive: true, mode: 0o711 });
     this.#bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     const names = await readdir(this.#dir);
+    // A number is never used twice: a directory must not meet the record of an earlier one.
+    for (const name of names) {
+      const number = Number.parseInt(name, 36); // of "<n>" and of "<n>.json"
+      if (number >= this.#nextNumber) this.#nextNumber = number + 1;
+    }
     for (const name of names.filter((n) => /^[0-9a-z]+$/.test(n))) {
       const record = names.includes(`${name}.json`) ? await this.#readRecord(name) : null;
-      this.#nextNumber = Math.max(this.#nextNumber, Number.parseInt(name, 36) + 1);
       const directory = join(this.#dir, name);
       if (record !== null && (record.bootId === null || record.bootId === this.#bootId)) {
         this.#layers.set(record.chainId, { directory, record });
@@ -145,9 +149,11 @@ export class LayerStore {
         await handle.close();
       }
       for (const layer of unsafe) {
-        if (this.#layers.get(layer.record.chainId) !== layer) continue; // removed meanwhile
-        layer.record = { ...layer.record, bootId: null };
-        await this.#writeRecord(layer);
+        await this.#publishRecord(layer.directory, { ...layer.record, bootId: null }, (record) => {
+          if (this.#layers.get(record.chainId) !== layer) return false; // removed meanwhile
+          layer.record = record;
+          return true;
+        });
       }
     });
   }
@@ -209,8 +215,10 @@ export class LayerStore {
         bootId: this.#bootId,
       };
       const layer: Layer = { directory, record };
-      await this.#writeRecord(layer);
-      this.#layers.set(chainId, layer);
+      await this.#publishRecord(directory, record, () => {
+        this.#layers.set(chainId, layer);
+        return true;
+      });
       this.#log.debug({ chainId, directory, entries: summary.entries }, 'layer unpacked');
       return layer;
     } catch (err) {
@@ -219,11 +227,19 @@ export class LayerStore {
     }
   }
 
-  /** No fsync: without it on disk the layer is simply unpacked again. */
-  async #writeRecord(layer: Layer): Promise<void> {
-    const path = `${layer.directory}.json`;
-    await writeFile(`${path}.new`, JSON.stringify(layer.record));
-    await rename(`${path}.new`, path);
+  /**
+   * Replaces the record of a directory, if `accept` still wants it at the very moment. No fsync:
+   * without it on disk the layer is simply unpacked again.
+   */
+  async #publishRecord(
+    directory: string,
+    record: LayerRecord,
+    accept: (record: LayerRecord) => boolean,
+  ): Promise<void> {
+    const temporary = this.#content.temporaryPath();
+    await writeFile(temporary, JSON.stringify(record));
+    if (accept(record)) renameSync(temporary, `${directory}.json`);
+    else await rm(temporary);
   }
 
   async #readRecord(name: string): Promise<LayerRecord | null> {
