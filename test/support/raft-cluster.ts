@@ -22,6 +22,7 @@ import {
   type Entry,
   hardStateOf,
   isEmptySnapshot,
+  isMember,
   type Message,
   type NodeId,
   type ReadState,
@@ -299,6 +300,13 @@ export class RaftCluster {
       best = { id, term: status.term };
     }
     return best?.id ?? null;
+  }
+
+  /** Nodes that are no members, as far as anybody has applied. */
+  removedNodes(): NodeId[] {
+    const nodes = [...this.nodes.values()];
+    const newest = nodes.reduce((a, b) => (b.app.index > a.app.index ? b : a)).app.confState;
+    return nodes.map(({ id }) => id).filter((id) => !isMember(newest, id));
   }
 
   term(id: NodeId): number {
