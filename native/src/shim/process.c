@@ -81,17 +81,27 @@ static int load_seccomp(const struct process *process, struct skep_error *err) {
   return 0;
 }
 
+/* What the daemon itself lacks cannot be given: such capabilities are left out, as runc does. */
+static int apply_capabilities(const struct process *process, struct skep_error *err) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) < 0) return fail(err, "capget", "process");
+  for (int i = 0; i < 2; i++) {
+    uint32_t held = data[i].permitted;
+    data[i].effective = (uint32_t)(process->effective >> (32 * i)) & held;
+    data[i].permitted = (uint32_t)(process->permitted >> (32 * i)) & held;
+    data[i].inheritable = (uint32_t)(process->inheritable >> (32 * i)) & held;
+  }
+  if (syscall(SYS_capset, &header, data) < 0) return fail(err, "capset", "process");
+  return 0;
+}
+
 static int apply_identity(const struct process *process, struct skep_error *err) {
   if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return fail(err, "prctl", "keep capabilities");
   if (syscall(SYS_setresuid, process->uid, process->uid, process->uid) < 0)
     return fail(err, "setresuid", "%u", process->uid);
   if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0) return fail(err, "prctl", "keep capabilities");
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  struct __user_cap_data_struct data[2] = {
-      {(uint32_t)process->effective, (uint32_t)process->permitted, (uint32_t)process->inheritable},
-      {(uint32_t)(process->effective >> 32), (uint32_t)(process->permitted >> 32),
-       (uint32_t)(process->inheritable >> 32)}};
-  if (syscall(SYS_capset, &header, data) < 0) return fail(err, "capset", "process");
+  if (apply_capabilities(process, err) < 0) return -1;
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (int cap = 0; cap < 64; cap++) {
     if (!(process->ambient & (1ULL << cap))) continue;

@@ -1,0 +1,175 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
+
+/** A second process that owns the runtime and dies by SIGKILL. */
+const OWNER = `
+import { NativeRuntime } from '${join(process.cwd(), 'worker/runtime/native-runtime.ts')}';
+import { defaultProcess, defaultSpec } from '${join(process.cwd(), 'worker/runtime/defaults.ts')}';
+import { SystemClock } from '${join(process.cwd(), 'common/base/clock.ts')}';
+import { silentLogger } from '${join(process.cwd(), 'common/base/log.ts')}';
+const [stateDir, cgroupParent, lower, script] = process.argv.slice(2);
+const runtime = new NativeRuntime({ stateDir, cgroupParent, clock: new SystemClock(), log: silentLogger, onFailure() {} });
+await runtime.start();
+const spec = defaultSpec([lower], defaultProcess(['sh', '-c', script]));
+await runtime.create('adopted', { spec, logMaxBytes: 1000000, logMaxFiles: 2 });
+await runtime.create('waiting', { spec, logMaxBytes: 1000000, logMaxFiles: 2 });
+const state = await runtime.startContainer('adopted');
+console.log(state.pid);
+setInterval(() => {}, 1000);
+`;
+
+function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Pids of the shims of `box`, by their command line. */
+function shims(box: RuntimeBox): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        return words[0] === 'skep-shim' && (words[1] ?? '').startsWith(box.stateDir);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', () => {
+  let box: RuntimeBox;
+  let owner: ChildProcess | null = null;
+  beforeEach(async () => {
+    box = await RuntimeBox.open();
+  });
+  afterEach(async () => {
+    owner?.kill('SIGKILL');
+    await box.close();
+  });
+
+  /** Starts the owner, waits for its container, kills it with -9. Returns the container's pid. */
+  async function runAndKillOwner(script: string): Promise<number> {
+    await box.runtime.stop();
+    const file = join(box.dir, 'owner.mts');
+    writeFileSync(file, OWNER);
+    const args = ['--import', 'tsx', file, box.stateDir, box.cgroupParent, box.lower, script];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    owner = child;
+    const pid = await new Promise<number>((resolve) =>
+      child.stdout.once('data', (text: Buffer) => resolve(Number(text.toString()))),
+    );
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+    return pid;
+  }
+
+  async function restart(): Promise<void> {
+    box.runtime = box.newRuntime();
+    await box.runtime.start();
+  }
+
+  test('a container survives kill -9 of its owner and is adopted: same pid, log, exit', async () => {
+    const script = 'i=0; while [ ! -e /end ]; do echo $i; i=$((i+1)); sleep 0.02; done; exit 9';
+    const pid = await runAndKillOwner(script);
+    expect(alive(pid)).toBe(true);
+    const linesBefore = readFileSync(join(box.stateDir, 'adopted/log')).length;
+    await restart();
+    expect(box.runtime.get('adopted')).toMatchObject({ status: 'running', pid });
+    expect(box.runtime.get('waiting')).toMatchObject({ status: 'created' });
+    expect(box.runtime.get('adopted')?.startedAtMs).toBeGreaterThan(0);
+    await expect
+      .poll(() => readFileSync(join(box.stateDir, 'adopted/log')).length)
+      .toBeGreaterThan(linesBefore);
+    writeFileSync(join(box.runtime.rootPath('adopted'), 'end'), '');
+    expect(await box.runtime.wait('adopted')).toMatchObject({
+      exitCode: 9,
+      signal: 0,
+      error: null,
+    });
+    const lines = (await box.logText('adopted')).split('\n');
+    expect(lines).toEqual(lines.map((_, i) => `${i}`)); // none lost, none twice
+    await box.runtime.startContainer('waiting');
+    await box.runtime.killAll('waiting');
+  });
+
+  test('an exit that happened meanwhile is found', async () => {
+    const pid = await runAndKillOwner('sleep 0.3; echo bye; exit 17');
+    await expect.poll(() => alive(pid), { timeout: 5000 }).toBe(false);
+    await expect.poll(() => existsSync(join(box.stateDir, 'adopted/exit'))).toBe(true);
+    await restart();
+    expect(box.runtime.get('adopted')).toMatchObject({ status: 'exited', exit: { exitCode: 17 } });
+    expect(await box.logText('adopted')).toBe('bye');
+  });
+
+  test('stop leaves containers running; start finds them', async () => {
+    const { pid } = await box.run('kept', 'sleep 1000');
+    await box.runtime.stop();
+    expect(alive(pid)).toBe(true);
+    await restart();
+    expect(box.runtime.get('kept')).toMatchObject({ status: 'running', pid });
+  });
+
+  test('a container whose shim was killed is killed and reported, in service and at start', async () => {
+    const script = '(trap "" TERM; sleep 1000) & sleep 1000';
+    for (const stopFirst of [false, true]) {
+      const id = `orphan-${stopFirst}`;
+      const { pid } = await box.run(id, script);
+      const [shim] = shims(box);
+      if (stopFirst) await box.runtime.stop();
+      process.kill(shim!, 'SIGKILL');
+      if (stopFirst) await restart();
+      expect(await box.runtime.wait(id)).toMatchObject({
+        exitCode: 137,
+        error: 'supervision was lost: the shim ended unexpectedly',
+      });
+      expect(alive(pid)).toBe(false);
+      await box.runtime.remove(id);
+    }
+  });
+
+  test('a create that was cut short is cleaned up at the next start', async () => {
+    await box.create('half', ['sleep', '1000']);
+    const pid = box.runtime.get('half')?.pid ?? 0;
+    await box.runtime.stop();
+    const { rmSync } = await import('node:fs');
+    rmSync(join(box.stateDir, 'half/bundle.json'));
+    await restart();
+    expect(box.runtime.list()).toEqual([]);
+    expect(existsSync(join(box.stateDir, 'half'))).toBe(false);
+    expect(alive(pid)).toBe(false);
+  });
+
+  test('after the last remove nothing is left: no group, mount, process, namespace, file', async () => {
+    const mountsBefore = readFileSync('/proc/self/mountinfo', 'utf8');
+    const ids = Array.from({ length: 5 }, (_, i) => `task-${i}`);
+    const namespaces: string[] = [];
+    await Promise.all(
+      ids.map(async (id) => {
+        const { netnsPath } = await box.run(id, 'sleep 1000 & (sleep 1000 &) ; sleep 1000');
+        namespaces.push(netnsPath ?? '');
+      }),
+    );
+    expect(box.cgroupDirs().some((dir) => existsSync(dir))).toBe(true);
+    const pids = box.runtime.list().map((state) => state.pid);
+    expect(shims(box)).toHaveLength(ids.length);
+    for (const id of ids) {
+      await box.runtime.killAll(id);
+      await box.runtime.remove(id);
+    }
+    expect(readdirSync(box.stateDir)).toEqual([]);
+    expect(box.cgroupDirs().filter((dir) => existsSync(dir))).toEqual([]);
+    expect(pids.filter(alive)).toEqual([]);
+    expect(namespaces.filter((path) => existsSync(path))).toEqual([]);
+    await expect.poll(() => shims(box)).toEqual([]);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mountsBefore);
+  });
+});
