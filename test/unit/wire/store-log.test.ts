@@ -1,0 +1,45 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { OBJECT_KINDS } from '../../../common/model/object-kinds.ts';
+import {
+  decodeSnapshotRecord,
+  decodeStoreTransaction,
+  encodeSnapshotRecord,
+  encodeStoreTransaction,
+  type SnapshotRecord,
+  type StoreActionKind,
+} from '../../../common/wire/store-log.ts';
+
+const action = fc.record({
+  action: fc.constantFrom<StoreActionKind>('create', 'update', 'remove'),
+  kind: fc.constantFrom(...OBJECT_KINDS),
+  id: fc.string(),
+  expectedVersion: fc.maxSafeNat(),
+  bytes: fc.uint8Array(),
+});
+
+describe('log entries of the store', () => {
+  test('a transaction survives encoding', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.array(action), (transactionId, actions) => {
+        const transaction = { transactionId, actions };
+        expect(decodeStoreTransaction(encodeStoreTransaction(transaction))).toEqual(transaction);
+      }),
+    );
+  });
+
+  test.each<SnapshotRecord>([
+    { type: 'header', format: 1 },
+    { type: 'object', kind: 'node', bytes: new Uint8Array([1, 2, 3]) },
+    { type: 'footer', objectCount: 2 ** 33 },
+    { type: 'footer', objectCount: 0 },
+  ])('a $type record of a snapshot survives encoding', (record) => {
+    expect(decodeSnapshotRecord(encodeSnapshotRecord(record))).toEqual(record);
+  });
+
+  test('damaged bytes are refused', () => {
+    const dataLoss = expect.objectContaining({ code: 'data-loss' });
+    expect(() => decodeStoreTransaction(new Uint8Array([0x12, 0x05]))).toThrow(dataLoss);
+    expect(() => decodeSnapshotRecord(new Uint8Array(0))).toThrow(dataLoss);
+  });
+});
