@@ -37,17 +37,19 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.#buffer.writeUInt8(value, this.#reserve(1));
+    const at = this.#reserve(1); // first: growing replaces #buffer
+    this.#buffer.writeUInt8(value, at);
     return this;
   }
 
   u32(value: number): this {
-    this.#buffer.writeUInt32LE(value, this.#reserve(4));
+    const at = this.#reserve(4);
+    this.#buffer.writeUInt32LE(value, at);
     return this;
   }
 
   u64(value: number): this {
-    const at = this.#reserve(8); // before #buffer is read: growing replaces it
+    const at = this.#reserve(8);
     writeU64(this.#buffer, value, at);
     return this;
   }

@@ -82,9 +82,14 @@ export class ProposalWaiters {
     this.#rejectWhere((waiting) => waiting > index, error);
   }
 
-  #rejectWhere(test: (index: number) => boolean, error: () => ProposalError): void {
-    for (const index of [...this.#waiters.keys()]) {
-      if (test(index)) this.#take(index)?.reject(error());
+  /** Whoever waits since a term before `term`. */
+  rejectBefore(term: number, error: () => ProposalError): void {
+    this.#rejectWhere((_, waiter) => waiter.term < term, error);
+  }
+
+  #rejectWhere(test: (index: number, waiter: Waiter) => boolean, error: () => ProposalError): void {
+    for (const [index, waiter] of [...this.#waiters]) {
+      if (test(index, waiter)) this.#take(index)?.reject(error());
     }
   }
 

@@ -110,6 +110,8 @@ export class RaftNode {
   #leadingTerm = 0;
   /** True once this leader has applied everything of earlier terms. */
   #settled = false;
+  /** When callers whose leader lost its office have waited long enough. */
+  #orphansUntilTick = 0;
   #diskFull = false;
   /** Tick of the last message, by sender. */
   readonly #lastHeard = new Map<number, number>();
@@ -418,6 +420,7 @@ export class RaftNode {
     this.#ticks++;
     this.#raw.tick();
     this.#barriers.tick();
+    if (this.#ticks === this.#orphansUntilTick) this.#rejectOrphans();
     this.#drainProposals();
     this.#appends.flushCommit();
     if (this.#settled) this.#leaderChores();
@@ -528,8 +531,17 @@ export class RaftNode {
     this.#settled = false;
     const { commit } = this.#raw.basicStatus();
     this.#waiters.rejectAbove(commit, () => this.#notLeader('propose', true));
+    this.#orphansUntilTick = this.#ticks + this.#electionTicks;
     for (const abort of this.#sendingSnapshot.values()) abort.abort();
     if (wasSettled) for (const listener of [...this.#listeners]) listener(false, term);
+  }
+
+  /** What was committed before the loss is normally applied by now. */
+  #rejectOrphans(): void {
+    const { term } = this.#raw.basicStatus();
+    this.#waiters.rejectBefore(this.#leadingTerm || term + 1, () => {
+      return new ProposalError('unavailable', 'propose: committed, but not yet applied here', true);
+    });
   }
 
   #settle(): void {
@@ -672,6 +684,8 @@ export class RaftNode {
       return;
     }
     log.error({ dir }, 'no space left for the raft log: free some; reads go on');
+    const words = 'propose: no space left for the raft log';
+    this.#waiters.rejectAbove(0, () => new ProposalError('unavailable', words, true));
     const to = this.#soft.role === 'leader' ? this.#successor() : null;
     if (to === null) return;
     this.#raw.transferLeader(to);

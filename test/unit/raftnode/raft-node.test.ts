@@ -1,0 +1,427 @@
+import { describe, expect, test } from 'vitest';
+import { hasCode } from '../../../common/base/errors.ts';
+import { ProposalError } from '../../../manager/raftnode/proposals.ts';
+import { ELECTION_MS, SimRaft, TICK_MS } from '../../support/sim-raft.ts';
+
+function noFailures(sim: SimRaft): void {
+  for (const member of sim.members.values()) expect(member.failures).toEqual([]);
+}
+
+describe('raft node alone', () => {
+  test('leads at once after bootstrap and commits', async () => {
+    const sim = new SimRaft(1);
+    const a = await sim.bootstrap(1);
+    await sim.until(() => a.node!.leader() !== null, 'leader', TICK_MS);
+    const first = await sim.propose(a, 'one');
+    const second = await sim.propose(a, 'two');
+    expect(second).toBe(first + 1);
+    expect(a.stateMachine.applied.map(({ index, text }) => [index, text])).toEqual([
+      [first, 'one'],
+      [second, 'two'],
+    ]);
+    noFailures(sim);
+  });
+
+  test.each(['crash', 'kill'] as const)('has everything acknowledged after a %s', async (how) => {
+    const sim = new SimRaft(2);
+    const a = await sim.bootstrap(1);
+    for (let i = 0; i < 30; i++) await sim.propose(a, `entry ${i}`);
+    sim.crash(1, how);
+    await sim.restart(1);
+    await sim.until(() => a.stateMachine.applied.length === 30, 'replay');
+    expect(a.stateMachine.texts.at(-1)).toBe('entry 29');
+    await sim.propose(a, 'after');
+    noFailures(sim);
+  });
+
+  test('restarts after an orderly stop with its commit index known', async () => {
+    const sim = new SimRaft(3);
+    const a = await sim.bootstrap(1);
+    await sim.propose(a, 'one');
+    await sim.run(a.node!.stop());
+    await sim.restart(1);
+    await sim.until(() => a.stateMachine.applied.length === 1, 'replay', TICK_MS);
+  });
+
+  test('many proposals at once share few syncs', async () => {
+    const sim = new SimRaft(4);
+    const a = await sim.bootstrap(1);
+    await sim.propose(a, 'warm');
+    a.disk.counts.clear();
+    const all = Array.from({ length: 200 }, (_, i) => a.node!.propose(Buffer.from(`p${i}`)));
+    const indexes = await sim.run(Promise.all(all));
+    expect(new Set(indexes).size).toBe(200);
+    expect(a.disk.counts.get('fdatasync')).toBeLessThanOrEqual(3);
+  });
+
+  test('takes snapshots, deletes old segments and restarts from the snapshot', async () => {
+    const sim = new SimRaft(5, { snapshotIntervalEntries: 50, keepEntries: 10 });
+    const a = await sim.bootstrap(1);
+    for (let i = 0; i < 230; i++) await sim.propose(a, `entry ${i} ${'x'.repeat(2000)}`);
+    await sim.until(() => a.disk.paths().filter((p) => p.endsWith('.snap')).length === 1, 'one');
+    const segments = a.disk.paths().filter((path) => path.endsWith('.wal'));
+    expect(segments.length).toBeLessThan(6);
+    sim.crash(1);
+    await sim.restart(1);
+    await sim.until(() => a.stateMachine.applied.length === 230, 'replay');
+    expect(a.stateMachine.restored.length).toBe(1);
+    expect(a.stateMachine.restored[0]).toBeGreaterThan(190);
+    noFailures(sim);
+  });
+
+  test('reads are linearizable on a single member', async () => {
+    const sim = new SimRaft(6);
+    const a = await sim.bootstrap(1);
+    const index = await sim.propose(a, 'one');
+    expect(await sim.run(a.node!.readBarrier())).toBeGreaterThanOrEqual(index);
+  });
+
+  test('a directory is used by one node at a time and never for a second bootstrap', async () => {
+    const sim = new SimRaft(7);
+    const a = await sim.bootstrap(1);
+    await expect(sim.restart(1)).rejects.toSatisfy((err) => hasCode(err, 'conflict'));
+    a.disk.kill();
+    const disk = a.disk;
+    const b = sim.machine(1);
+    Object.assign(b, { disk });
+    await expect(sim.bootstrap(1)).resolves.toBeDefined(); // another, empty disk
+  });
+
+  test('a failed sync ends the node and nothing is acknowledged', async () => {
+    const sim = new SimRaft(8);
+    const a = await sim.bootstrap(1);
+    await sim.propose(a, 'one');
+    a.disk.onOperation = (operation) => {
+      if (operation === 'fdatasync') throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    };
+    const refusal = await sim.run(a.node!.propose(Buffer.from('two')).catch((err) => err));
+    expect(refusal).toBeInstanceOf(ProposalError);
+    expect((refusal as ProposalError).mayCommit).toBe(true);
+    expect(a.failures.length).toBe(1);
+    a.disk.onOperation = null;
+    await sim.run(a.node!.stop());
+  });
+
+  test('aborted proposals reject with the reason', async () => {
+    const sim = new SimRaft(9);
+    const a = await sim.bootstrap(1);
+    await sim.propose(a, 'one');
+    const abort = new AbortController();
+    const proposal = a.node!.propose(Buffer.from('two'), abort.signal).catch((err) => err);
+    abort.abort(new Error('enough'));
+    expect(await sim.run(proposal)).toMatchObject({ message: 'enough' });
+  });
+
+  test.each([0, 3 * 1024 * 1024 + 1])('refuses a proposal of %i bytes', async (bytes) => {
+    const sim = new SimRaft(10);
+    const a = await sim.bootstrap(1);
+    await expect(a.node!.propose(Buffer.alloc(bytes))).rejects.toMatchObject({
+      code: 'invalid-argument',
+      mayCommit: false,
+    });
+  });
+});
+
+describe('raft cluster', () => {
+  test('grows from one to three and replicates', async () => {
+    const sim = new SimRaft(20);
+    const [a, b, c] = await sim.cluster(3);
+    await sim.propose(a!, 'hello');
+    await sim.agreed();
+    for (const member of [a, b, c]) expect(member!.stateMachine.texts).toEqual(['hello']);
+    expect(b!.node!.members().map(({ raftId, learner }) => [raftId, learner])).toEqual([
+      [1, false],
+      [2, false],
+      [3, false],
+    ]);
+    noFailures(sim);
+  });
+
+  test('elects another leader when the leader dies and keeps what was acknowledged', async () => {
+    const sim = new SimRaft(21);
+    const [a] = await sim.cluster(3);
+    for (let i = 0; i < 20; i++) await sim.propose(a!, `entry ${i}`);
+    sim.crash(1);
+    const leader = await sim.elected(3 * ELECTION_MS);
+    expect(leader.raftId).not.toBe(1);
+    await sim.propose(leader, 'after');
+    await sim.restart(1);
+    await sim.agreed();
+    const texts = [...Array.from({ length: 20 }, (_, i) => `entry ${i}`), 'after'];
+    for (const member of sim.members.values()) expect(member.stateMachine.texts).toEqual(texts);
+    noFailures(sim);
+  });
+
+  test('a member that fell far behind gets a snapshot', async () => {
+    const sim = new SimRaft(22, { snapshotIntervalEntries: 40, keepEntries: 5 });
+    const [a] = await sim.cluster(3);
+    sim.crash(3);
+    for (let i = 0; i < 150; i++) await sim.propose(a!, `entry ${i} ${'y'.repeat(300)}`);
+    await sim.restart(3);
+    await sim.agreed();
+    const c = sim.members.get(3)!;
+    expect(c.stateMachine.restored.length).toBeGreaterThanOrEqual(2);
+    expect(c.stateMachine.texts).toEqual(a!.stateMachine.texts);
+    sim.crash(3);
+    await sim.restart(3);
+    await sim.agreed();
+    expect(c.stateMachine.texts).toEqual(a!.stateMachine.texts);
+    noFailures(sim);
+  });
+
+  test('a snapshot transfer that breaks off goes on where it ended', async () => {
+    const sim = new SimRaft(23, { snapshotIntervalEntries: 40, keepEntries: 5 });
+    const [a] = await sim.cluster(3);
+    sim.crash(3);
+    for (let i = 0; i < 150; i++) await sim.propose(a!, `entry ${i} ${'y'.repeat(300)}`);
+    await sim.restart(3);
+    for (let i = 0; i < 6; i++) {
+      await sim.clock.advance(30);
+      sim.network.cut(1, 3);
+      await sim.clock.advance(20);
+      sim.network.heal();
+    }
+    await sim.agreed();
+    expect(sim.members.get(3)!.stateMachine.texts).toEqual(a!.stateMachine.texts);
+    noFailures(sim);
+  });
+
+  test('shrinks to two and one, and the removed ones know', async () => {
+    const sim = new SimRaft(24);
+    const [a, b, c] = await sim.cluster(3);
+    await sim.run(a!.node!.removeMember(3));
+    await sim.until(() => c!.removals === 1, 'removal of 3', 5 * ELECTION_MS);
+    expect(c!.node!.removed).toBe(true);
+    await expect(c!.node!.propose(Buffer.from('x'))).rejects.toMatchObject({
+      code: 'not-a-manager',
+    });
+    await sim.propose(a!, 'two members');
+    await sim.run(a!.node!.removeMember(2));
+    await sim.until(() => b!.removals === 1, 'removal of 2', 5 * ELECTION_MS);
+    await sim.propose(a!, 'alone');
+    expect(a!.node!.members().length).toBe(1);
+    noFailures(sim);
+  });
+
+  test('a removed id never comes back', async () => {
+    const sim = new SimRaft(25);
+    const [a, b] = await sim.cluster(3);
+    await sim.run(a!.node!.removeMember(2));
+    const { nodeId, address } = b!;
+    await expect(sim.run(a!.node!.addMember({ raftId: 2, nodeId, address }))).rejects.toMatchObject(
+      { code: 'failed-precondition' },
+    );
+  });
+
+  test('refuses to remove a member when no majority would be left', async () => {
+    const sim = new SimRaft(26);
+    const [a] = await sim.cluster(3);
+    sim.crash(3);
+    await sim.clock.advance(2 * ELECTION_MS);
+    await expect(sim.run(a!.node!.removeMember(2))).rejects.toThrow('it would lose the quorum');
+    await sim.run(a!.node!.removeMember(3));
+    await sim.propose(a!, 'still here');
+    noFailures(sim);
+  });
+
+  test('refuses to remove the last member and unknown ones', async () => {
+    const sim = new SimRaft(27);
+    const a = await sim.bootstrap(1);
+    await sim.propose(a, 'x');
+    await expect(sim.run(a.node!.removeMember(1))).rejects.toThrow('it is the last manager');
+    await expect(sim.run(a.node!.removeMember(9))).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  test('tells callers within two election timeouts that the majority is lost', async () => {
+    const sim = new SimRaft(28);
+    const [a] = await sim.cluster(3);
+    await sim.propose(a!, 'before');
+    sim.network.isolate(1);
+    const started = sim.clock.monotonicMs();
+    const refusal = await sim.run(
+      a!.node!.propose(Buffer.from('lost')).catch((err: unknown) => err),
+    );
+    expect(sim.clock.monotonicMs() - started).toBeLessThanOrEqual(2 * ELECTION_MS + TICK_MS);
+    expect(refusal).toMatchObject({ code: 'no-leader', mayCommit: true });
+    await expect(a!.node!.propose(Buffer.from('again'))).rejects.toMatchObject({
+      code: 'no-leader',
+      mayCommit: false,
+    });
+    sim.network.heal();
+    await sim.elected();
+    await sim.agreed();
+    noFailures(sim);
+  });
+
+  test('an entry that another leader overwrote is reported, once', async () => {
+    const sim = new SimRaft(29);
+    const [a, b] = await sim.cluster(3);
+    await sim.propose(a!, 'before');
+    sim.network.isolate(1);
+    let settled = 0;
+    const refusal = a!.node!.propose(Buffer.from('lost')).then(
+      () => settled++,
+      () => settled++,
+    );
+    await sim.until(() => b!.node!.leader()?.raftId !== 1 && b!.node!.leader() !== null, 'other');
+    const leader = sim.leader()!;
+    await sim.propose(leader, 'instead');
+    sim.network.heal();
+    await sim.agreed();
+    await sim.run(refusal);
+    expect(settled).toBe(1);
+    for (const member of sim.members.values()) {
+      expect(member.stateMachine.texts).toEqual(['before', 'instead']);
+    }
+    noFailures(sim);
+  });
+
+  test('a follower names the leader when it refuses a proposal', async () => {
+    const sim = new SimRaft(30);
+    const [, b] = await sim.cluster(3);
+    await sim.agreed();
+    await expect(b!.node!.propose(Buffer.from('x'))).rejects.toMatchObject({
+      code: 'not-leader',
+      mayCommit: false,
+      message: 'propose: node-1 at 10.0.0.1:2377 is the leader',
+    });
+  });
+
+  test('a read barrier on a follower sees every acknowledged write', async () => {
+    const sim = new SimRaft(31);
+    const [a, b] = await sim.cluster(3);
+    for (let i = 0; i < 10; i++) {
+      const index = await sim.propose(a!, `w${i}`);
+      const read = await sim.run(b!.node!.readBarrier());
+      expect(read).toBeGreaterThanOrEqual(index);
+      expect(b!.stateMachine.texts).toContain(`w${i}`);
+    }
+  });
+
+  test('a read barrier fails without a majority, and never answers from the past', async () => {
+    const sim = new SimRaft(32);
+    const [a] = await sim.cluster(3);
+    await sim.propose(a!, 'x');
+    sim.network.isolate(1);
+    const refusal = await sim.run(a!.node!.readBarrier().catch((err: unknown) => err));
+    expect(refusal).toMatchObject({ code: 'no-leader' });
+  });
+
+  test('hands leadership over on request and on stop', async () => {
+    const sim = new SimRaft(33);
+    const [a] = await sim.cluster(3);
+    await sim.propose(a!, 'x');
+    await sim.run(a!.node!.transferLeadership());
+    const second = await sim.elected();
+    expect(second.raftId).not.toBe(1);
+    const started = sim.clock.monotonicMs();
+    await sim.run(second.node!.stop());
+    second.node = null;
+    const third = await sim.elected();
+    expect(third.raftId).not.toBe(second.raftId);
+    expect(sim.clock.monotonicMs() - started).toBeLessThan(ELECTION_MS);
+    await sim.propose(third, 'y');
+    noFailures(sim);
+  });
+
+  test('tells of leadership only after everything of earlier terms is applied', async () => {
+    const sim = new SimRaft(34);
+    const [a, b, c] = await sim.cluster(3);
+    const heard: string[] = [];
+    for (const member of [b!, c!]) {
+      member.node!.onLeadershipChange((isLeader, term) => {
+        heard.push(`${member.raftId} ${isLeader} ${member.stateMachine.texts.length}`);
+        expect(term).toBe(member.node!.status().term);
+      });
+    }
+    for (let i = 0; i < 25; i++) await sim.propose(a!, `e${i}`);
+    sim.crash(1);
+    const leader = await sim.elected();
+    await sim.until(() => heard.length > 0, 'news');
+    expect(heard).toEqual([`${leader.raftId} true 25`]);
+    sim.network.isolate(leader.raftId);
+    await sim.until(() => heard.length > 1, 'loss');
+    expect(heard[1]).toBe(`${leader.raftId} false 25`);
+  });
+
+  test('a member that comes back under another address is found by its id', async () => {
+    const sim = new SimRaft(35);
+    const [a] = await sim.cluster(3);
+    sim.crash(3);
+    sim.members.get(3)!.address = '10.0.9.9:2377';
+    await sim.restart(3);
+    await sim.until(
+      () => a!.node!.members().some(({ address }) => address === '10.0.9.9:2377'),
+      'new address',
+    );
+    await sim.propose(a!, 'x');
+    await sim.agreed();
+    noFailures(sim);
+  });
+
+  test('a survivor becomes a cluster of its own and keeps what was committed', async () => {
+    const sim = new SimRaft(36);
+    const [a] = await sim.cluster(3);
+    for (let i = 0; i < 10; i++) await sim.propose(a!, `e${i}`);
+    await sim.agreed();
+    await sim.clock.advance(5 * TICK_MS); // the commit index reaches the disks
+    sim.crash(1);
+    sim.crash(2);
+    sim.crash(3);
+    await sim.restart(3, { forceNewCluster: true });
+    const c = sim.members.get(3)!;
+    await sim.until(() => c.node!.status().role === 'leader', 'leader');
+    await sim.propose(c, 'alone');
+    expect(c.stateMachine.texts).toEqual([
+      ...Array.from({ length: 10 }, (_, i) => `e${i}`),
+      'alone',
+    ]);
+    expect(c.node!.members().map(({ raftId }) => raftId)).toEqual([3]);
+    expect(c.disk.paths().some((path) => path.startsWith('/raft.backup-'))).toBe(true);
+    await sim.restart(2);
+    const b = sim.members.get(2)!;
+    await sim.until(() => b.removals === 1, 'old member is told');
+    await sim.join(4, c);
+    noFailures(sim);
+  });
+
+  test('a full disk moves leadership away and the node goes on when there is space', async () => {
+    const sim = new SimRaft(37);
+    const [a] = await sim.cluster(3);
+    await sim.propose(a!, 'x');
+    a!.disk.capacityBytes = 0;
+    let refusal: unknown = null;
+    for (let i = 0; i < 60 && refusal === null; i++) {
+      refusal = await sim.run(
+        a!.node!.propose(Buffer.alloc(2000, 65)).then(
+          () => null,
+          (err: unknown) => err,
+        ),
+      );
+    }
+    expect(refusal).toMatchObject({ code: 'unavailable', mayCommit: true });
+    await sim.until(() => (sim.leader()?.raftId ?? 1) !== 1, 'another leader', 2 * ELECTION_MS);
+    const other = sim.leader()!;
+    expect(other.raftId).not.toBe(1);
+    expect(a!.node!.status().diskFull).toBe(true);
+    await sim.propose(other, 'goes on');
+    a!.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    await sim.until(() => !a!.node!.status().diskFull, 'space');
+    await sim.agreed();
+    expect(a!.stateMachine.texts.at(-1)).toBe('goes on');
+    noFailures(sim);
+  });
+
+  test('an isolated member does not raise the term', async () => {
+    const sim = new SimRaft(38);
+    const [a] = await sim.cluster(3);
+    await sim.propose(a!, 'x');
+    const { term } = a!.node!.status();
+    sim.network.isolate(3);
+    await sim.clock.advance(10 * ELECTION_MS);
+    sim.network.heal();
+    await sim.propose(a!, 'y');
+    await sim.agreed();
+    expect(a!.node!.status()).toMatchObject({ term, role: 'leader' });
+  });
+});
