@@ -240,32 +240,44 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
 
   test('writes nothing outside a layer, whatever its links say', async () => {
     const outside = join(dir, 'outside');
-    mkdirSync(outside);
-    const before = statSync(outside);
+    mkdirSync(join(outside, 'inner'), { recursive: true });
+    mkdirSync(join(outside, 'other'));
+    const look = (): unknown =>
+      ['.', 'inner', 'other'].map((name) => {
+        const { mode, uid, mtimeMs, ctimeMs } = statSync(join(outside, name));
+        return { mode, uid, mtimeMs, ctimeMs, names: readdirSync(join(outside, name)) };
+      });
+    const before = look();
+    const data = Buffer.from('x');
     const id = await load({
       name: 'escape:1',
       empty: true,
       layers: [
         {
+          entries: [{ name: 'swap/other/', kind: 'directory', mode: 0o700, uid: 9 }],
+          files: { 'lib/f': 'y' },
+        },
+        {
           entries: [
             { name: 'up', kind: 'symlink', linkName: '../../../../../..' },
-            { name: `up${outside}/pwned`, kind: 'file', data: Buffer.from('x') },
-            { name: 'abs', kind: 'symlink', linkName: outside },
-            { name: 'abs/pwned', kind: 'file', data: Buffer.from('x') },
-            // a directory with pending work, replaced by a link to the outside
+            { name: `up${outside}/up`, kind: 'file', data },
+            { name: 'sub/abs', kind: 'symlink', linkName: outside },
+            { name: 'sub/abs/absolute', kind: 'file', data },
+            { name: 'sub/abs/hard', kind: 'hardlink', linkName: 'sub/abs/absolute' },
+            // directories with work left to do at the end, replaced by a link to the outside
             { name: 'swap/inner/', kind: 'directory', mode: 0o777, mtimeSeconds: 5 },
             { name: 'swap/other/file', kind: 'file' },
-            { name: 'swap', kind: 'symlink', linkName: dir },
-            { name: '/absolute', kind: 'file', data: Buffer.from('in') },
+            { name: 'swap/inner/foreign', kind: 'hardlink', linkName: 'lib/f' },
+            { name: 'swap', kind: 'symlink', linkName: outside },
+            { name: '/rooted', kind: 'file', data },
           ],
         },
       ],
     });
-    expect(readdirSync(outside)).toEqual([]);
-    expect(statSync(outside).mtimeMs).toBe(before.mtimeMs);
+    expect(look()).toEqual(before);
     const { lowerDirs } = await store.acquireRootfs('look', id);
-    expect(existsSync(join(lowerDirs[0]!, outside, 'pwned'))).toBe(true);
-    expect(readFileSync(join(lowerDirs[0]!, 'absolute'), 'utf8')).toBe('in');
+    expect(readdirSync(join(lowerDirs[0]!, outside)).sort()).toEqual(['absolute', 'hard', 'up']);
+    expect(readdirSync(lowerDirs[0]!).sort()).toEqual(['rooted', 'sub', 'swap', 'up', 'var']);
   });
 
   test.each([

@@ -273,7 +273,7 @@ export class ImageStore {
     imageId: string,
   ): Promise<{ lowerDirs: readonly string[] }> {
     const entry = this.#require(imageId);
-    const isNew = await this.#pins.add(containerId, entry.id);
+    const isNew = this.#pins.add(containerId, entry.id);
     try {
       await this.#index.settled();
       this.#require(entry.id); // a removal may have been under way before the pin

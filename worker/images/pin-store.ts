@@ -2,7 +2,8 @@
  * Which container uses which image: one small file per container, so that pins outlive the daemon.
  * No fsync: containers do not outlive the power cut that would lose one.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { renameSync, writeFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 
@@ -33,8 +34,8 @@ export class PinStore {
     return [...this.#pins].filter(([, image]) => image === imageId).map(([container]) => container);
   }
 
-  /** Holds from the moment of the call. False when it was held already. */
-  async add(containerId: string, imageId: string): Promise<boolean> {
+  /** False when it was held already. */
+  add(containerId: string, imageId: string): boolean {
     if (!CONTAINER_ID.test(containerId) || containerId.endsWith('.new')) {
       throw new SkepError(
         'invalid-argument',
@@ -47,9 +48,11 @@ export class PinStore {
       throw new SkepError('conflict', `pin image: container ${containerId} already uses ${held}`);
     }
     this.#pins.set(containerId, imageId);
+    // Synchronous: 0.1 ms here, against several when it queues behind other files' work. A container
+    // waits for it.
     const path = join(this.#dir, containerId);
-    await writeFile(`${path}.new`, imageId);
-    await rename(`${path}.new`, path);
+    writeFileSync(`${path}.new`, imageId);
+    renameSync(`${path}.new`, path);
     return true;
   }
 

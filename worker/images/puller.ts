@@ -105,10 +105,9 @@ export class Puller {
       const { bytes, digest } = await this.#manifest(client, manifestName(reference), own);
       const manifest = parseManifest(bytes);
       if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
-      const { body } = await client.blob(manifest.config.digest, 0, own);
-      const chunks: Buffer[] = [];
-      for await (const chunk of body as AsyncIterable<Buffer>) chunks.push(chunk);
-      const { architecture, os } = parseImageDocument(Buffer.concat(chunks));
+      const name = manifest.config.digest;
+      const config = await this.#retrying(own, () => client.document(name, own));
+      const { architecture, os } = parseImageDocument(config);
       return { digest, platforms: [{ architecture, os }] };
     });
   }

@@ -88,6 +88,11 @@ export class RegistryClient {
     return { body, offset: body.statusCode === 206 ? offset : 0 };
   }
 
+  /** A blob small enough to be a config, in memory. Its digest is not verified. */
+  async document(digest: string, signal?: AbortSignal): Promise<Buffer> {
+    return readAll(await this.#get(`blobs/${digest}`, {}, signal), DOCUMENT_BYTES_MAX);
+  }
+
   async #get(
     path: string,
     headers: Record<string, string>,
