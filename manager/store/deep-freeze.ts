@@ -9,7 +9,8 @@ export function deepFreeze<T extends object>(value: T): T {
   for (const key in value) {
     const inner: unknown = value[key];
     if (typeof inner !== 'object' || inner === null) continue;
-    if (Object.isFrozen(inner) || ArrayBuffer.isView(inner)) continue;
+    // In this order: asking a byte array whether it is frozen visits each of its elements.
+    if (ArrayBuffer.isView(inner) || Object.isFrozen(inner)) continue;
     deepFreeze(inner);
   }
   return value;

@@ -61,9 +61,10 @@ export class LocalProposer implements Proposer {
     const store = this.#store;
     assert(store !== null, 'the proposer has a store');
     const index = store.revision + 1;
+    const check = encodingCheck(store, payload);
     store.apply(index, payload);
     this.entries.push(payload);
-    checkEncodings(store, payload);
+    check();
     return index;
   }
 }
@@ -72,19 +73,23 @@ export class LocalProposer implements Proposer {
  * The writer's store keeps the object that was handed to it, all others keep what its encoding says:
  * both must be the same, or a follower would see another cluster.
  */
-function checkEncodings(store: MemoryStore, payload: Uint8Array): void {
-  if (payload.length === 0) return;
-  for (const { action, kind, id, bytes } of decodeStoreTransaction(payload).actions) {
-    if (action === 'remove') continue;
-    const stored = store.view((view) => view.get(kind, id));
-    const decoded = decodeObject(kind, bytes);
-    if (stored?.meta.version !== decoded.meta.version) continue; // the transaction conflicted
-    assert(
-      isDeepStrictEqual(plain(stored), plain(decoded)),
-      `${kind} ${id} was stored with a form that does not survive its encoding:\n` +
-        `${JSON.stringify(stored)}\n${JSON.stringify(decoded)}`,
-    );
-  }
+function encodingCheck(store: MemoryStore, payload: Uint8Array): () => void {
+  if (payload.length === 0) return () => {};
+  const { actions } = decodeStoreTransaction(payload);
+  const stored = () => actions.map(({ kind, id }) => store.view((view) => view.get(kind, id)));
+  const before = stored();
+  return () => {
+    const after = stored();
+    for (const [i, { action, kind, id, bytes }] of actions.entries()) {
+      if (action === 'remove' || after[i] === before[i]) continue; // unchanged = it conflicted
+      const decoded = decodeObject(kind, bytes);
+      assert(
+        isDeepStrictEqual(plain(after[i]), plain(decoded)),
+        `${kind} ${id} was stored with a form that does not survive its encoding:\n` +
+          `${JSON.stringify(after[i])}\n${JSON.stringify(decoded)}`,
+      );
+    }
+  };
 }
 
 /** Buffers as plain byte arrays, for comparison. */
