@@ -21,6 +21,8 @@ export interface LeaderCallOptions {
   /** an RpcClientPool */
   readonly pool: { client(address: string): Pick<RpcClient, 'unary'> };
   readonly clock: Clock;
+  /** this manager: on whose behalf its own calls are made */
+  readonly self: () => Peer;
 }
 
 export interface LeaderCall<Req, Res> {
@@ -81,7 +83,7 @@ export class LeaderCaller {
 
   #remote<Req, Res>(address: string, call: LeaderCall<Req, Res>): Promise<Res> {
     return this.#options.pool.client(address).unary(call.method, call.request, {
-      ...(call.caller ? { forwardedFor: call.caller.peer } : {}),
+      forwardedFor: call.caller?.peer ?? this.#options.self(),
       ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }),
       ...(call.signal ? { signal: call.signal } : {}),
     });

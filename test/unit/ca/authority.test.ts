@@ -23,6 +23,7 @@ async function start() {
   });
   const leader = new LeaderCaller({
     clock,
+    self: () => stranger,
     locator: { isLeader: () => true, leaderAddress: () => null },
     pool: { client: () => Promise.reject() as never },
   });

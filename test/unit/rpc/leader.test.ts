@@ -28,6 +28,7 @@ function world(options: {
   const state = { leads: options.leads ?? false, leader: options.leader ?? null };
   const caller = new LeaderCaller({
     clock,
+    self: () => peer,
     locator: { isLeader: () => state.leads, leaderAddress: () => state.leader },
     pool: {
       client: (address) => ({

@@ -1,0 +1,115 @@
+/** Writes to secrets and configs (swarm-behaviour 1.7). */
+import { deepEqual } from '../../common/base/equal.ts';
+import { type ConfigId, newId, type SecretId } from '../../common/model/ids.ts';
+import { checkFileObjectName } from '../../common/model/names.ts';
+import { UNSTAMPED } from '../../common/model/objects.ts';
+import {
+  CONFIG_BYTES_LIMIT,
+  type Config,
+  type ConfigSpec,
+  SECRET_BYTES_LIMIT,
+  type Secret,
+  type SecretSpec,
+} from '../../common/model/secret.ts';
+import type { Service } from '../../common/model/service.ts';
+import type {
+  CreateRequest,
+  RemoveRequest,
+  UpdateRequest,
+} from '../../common/rpc/control-methods.ts';
+import type { WriteTx } from '../store/types.ts';
+import { requireByRef, requireVersion } from './lookup.ts';
+import { invalid, notDone } from './refusal.ts';
+import type { WriteEnvironment } from './writes.ts';
+
+type Kind = 'secret' | 'config';
+
+export function createSecret(
+  tx: WriteTx,
+  { spec }: CreateRequest<SecretSpec>,
+  environment: WriteEnvironment,
+): Secret {
+  if (spec.driver !== '') throw notDone(`secret driver "${spec.driver}": external drivers are`);
+  checkFile('secret', spec, SECRET_BYTES_LIMIT);
+  const id = newId<SecretId>(environment.random);
+  return tx.create('secret', { id, meta: UNSTAMPED, spec: withOwnData(spec) });
+}
+
+export function createConfig(
+  tx: WriteTx,
+  { spec }: CreateRequest<ConfigSpec>,
+  environment: WriteEnvironment,
+): Config {
+  checkFile('config', spec, CONFIG_BYTES_LIMIT);
+  const id = newId<ConfigId>(environment.random);
+  return tx.create('config', { id, meta: UNSTAMPED, spec: withOwnData(spec) });
+}
+
+export function updateSecret(tx: WriteTx, request: UpdateRequest<SecretSpec>): Secret {
+  const secret = requireByRef(tx, 'secret', request.ref);
+  requireVersion(secret, request.version);
+  return tx.update('secret', { ...secret, spec: withNewLabels(secret.spec, request.spec) });
+}
+
+export function updateConfig(tx: WriteTx, request: UpdateRequest<ConfigSpec>): Config {
+  const config = requireByRef(tx, 'config', request.ref);
+  requireVersion(config, request.version);
+  return tx.update('config', { ...config, spec: withNewLabels(config.spec, request.spec) });
+}
+
+export function removeSecret(tx: WriteTx, { ref }: RemoveRequest): string {
+  const { id, spec } = requireByRef(tx, 'secret', ref);
+  requireUnused(tx, 'secret', spec.name, (service) =>
+    service.spec.task.container.secrets.some((reference) => reference.secretId === id),
+  );
+  tx.remove('secret', id);
+  return id;
+}
+
+export function removeConfig(tx: WriteTx, { ref }: RemoveRequest): string {
+  const { id, spec } = requireByRef(tx, 'config', ref);
+  requireUnused(tx, 'config', spec.name, (service) =>
+    service.spec.task.container.configs.some((reference) => reference.configId === id),
+  );
+  tx.remove('config', id);
+  return id;
+}
+
+function checkFile(kind: Kind, spec: SecretSpec | ConfigSpec, bytesLimit: number): void {
+  checkFileObjectName(kind, spec.name);
+  if (spec.templateDriver !== '') {
+    throw notDone(`${kind} templating "${spec.templateDriver}": templates in ${kind}s are`);
+  }
+  if (spec.data.length === 0 || spec.data.length >= bytesLimit) {
+    throw invalid(
+      `${kind} data must be larger than 0 and less than ${bytesLimit} bytes: it has ${spec.data.length}`,
+    );
+  }
+}
+
+/** The given bytes may be a view of a larger message; the store keeps them for long. */
+function withOwnData<S extends SecretSpec | ConfigSpec>(spec: S): S {
+  return { ...spec, data: new Uint8Array(spec.data) };
+}
+
+/** Data that is absent or unchanged may be given, as `stack deploy` does. */
+function withNewLabels<S extends SecretSpec | ConfigSpec>(spec: S, wanted: S): S {
+  const data = wanted.data.length === 0 ? spec.data : wanted.data;
+  if (!deepEqual({ ...wanted, labels: spec.labels, data }, spec)) {
+    throw invalid('only updates to Labels are allowed');
+  }
+  return { ...spec, labels: wanted.labels };
+}
+
+function requireUnused(
+  tx: WriteTx,
+  kind: Kind,
+  name: string,
+  uses: (service: Service) => boolean,
+): void {
+  const services = tx.list('service').filter(uses);
+  if (services.length === 0) return;
+  const names = services.map((service) => service.spec.name).sort();
+  const noun = names.length === 1 ? 'service' : 'services';
+  throw invalid(`${kind} '${name}' is in use by the following ${noun}: ${names.join(', ')}`);
+}

@@ -1,0 +1,163 @@
+/** Writes to networks, and what their specs must obey (swarm-behaviour 1.6). */
+import { BlockList, isIP } from 'node:net';
+import { SkepError } from '../../common/base/errors.ts';
+import { type NetworkId, newId } from '../../common/model/ids.ts';
+import { checkName } from '../../common/model/names.ts';
+import {
+  type IpamConfig,
+  MTU_OPTION,
+  type Network,
+  type NetworkSpec,
+} from '../../common/model/network.ts';
+import { UNSTAMPED } from '../../common/model/objects.ts';
+import { isAfter } from '../../common/model/task-state.ts';
+import type { CreateRequest, RemoveRequest } from '../../common/rpc/control-methods.ts';
+import type { ReadView, WriteTx } from '../store/types.ts';
+import { requireByRef } from './lookup.ts';
+import { failed, invalid, notDone } from './refusal.ts';
+import { PREDEFINED_NETWORKS, usesIngress } from './service-references.ts';
+import type { WriteEnvironment } from './writes.ts';
+
+const PREDEFINED_LABEL = 'com.docker.swarm.predefined';
+const ENCRYPTED_OPTION = 'encrypted';
+const KNOWN_OPTIONS = [MTU_OPTION, 'com.docker.network.driver.overlay.vxlanid_list'];
+const MTU_MIN = 68;
+const MTU_MAX = 65_535;
+
+export function createNetwork(
+  tx: WriteTx,
+  { spec }: CreateRequest<NetworkSpec>,
+  environment: WriteEnvironment,
+): Network {
+  checkNetworkSpec(spec);
+  if (spec.ingress) {
+    const ingress = tx.list('network').find((network) => network.spec.ingress);
+    if (ingress) {
+      throw new SkepError('already-exists', `ingress network (${ingress.id}) is already present`);
+    }
+  }
+  return tx.create('network', {
+    id: newId<NetworkId>(environment.random),
+    meta: UNSTAMPED,
+    spec,
+    ipam: [],
+    vxlanId: null,
+  });
+}
+
+export function removeNetwork(tx: WriteTx, { ref }: RemoveRequest): string {
+  const network = requireByRef(tx, 'network', ref);
+  if (PREDEFINED_NETWORKS.includes(network.spec.name)) {
+    throw failed(`${network.spec.name} is a pre-defined network and cannot be removed`);
+  }
+  requireUnused(tx, network);
+  tx.remove('network', network.id);
+  return network.id;
+}
+
+function requireUnused(view: ReadView, network: Network): void {
+  const { id } = network;
+  for (const service of view.list('service')) {
+    if (network.spec.ingress && usesIngress(service.spec)) {
+      throw failed(`ingress network cannot be removed because service ${service.id} depends on it`);
+    }
+    if (service.spec.task.networks.some((attachment) => attachment.target === id)) {
+      throw failed(`network ${id} is in use by service ${service.id}`);
+    }
+  }
+  for (const task of view.tasksByNetwork(id)) {
+    const wanted = task.desiredState === 'ready' || task.desiredState === 'running';
+    if (wanted && !isAfter(task.status.state, 'running')) {
+      throw failed(`network ${id} is in use by task ${task.id}`);
+    }
+  }
+}
+
+/** Throws `invalid-argument`, `permission-denied`, or `unimplemented` for what is not done. */
+export function checkNetworkSpec(spec: NetworkSpec): void {
+  checkName(spec.name);
+  if (PREDEFINED_NETWORKS.includes(spec.name)) {
+    throw new SkepError(
+      'permission-denied',
+      `operation is not permitted on predefined ${spec.name} network`,
+    );
+  }
+  if (Object.hasOwn(spec.labels, PREDEFINED_LABEL)) {
+    throw new SkepError(
+      'permission-denied',
+      `label ${PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users`,
+    );
+  }
+  if (spec.driver !== 'overlay') {
+    throw notDone(`driver "${spec.driver}": swarm networks other than overlay are`);
+  }
+  if (spec.ingress && spec.attachable) {
+    throw invalid('ingress network cannot be attachable');
+  }
+  if (spec.ipv6) throw notDone('EnableIPv6: IPv6 in overlay networks is');
+  checkOptions(spec);
+  checkIpam(spec);
+}
+
+function checkOptions({ driverOptions }: NetworkSpec): void {
+  for (const [name, value] of Object.entries(driverOptions)) {
+    if (name === ENCRYPTED_OPTION) {
+      if (value !== 'false') throw notDone('driver option "encrypted": encrypted networks are');
+    } else if (!KNOWN_OPTIONS.includes(name)) {
+      throw notDone(`driver option "${name}" is`);
+    }
+  }
+  const mtu = driverOptions[MTU_OPTION];
+  if (mtu === undefined) return;
+  const bytes = Number(mtu);
+  if (!/^\d+$/.test(mtu) || bytes < MTU_MIN || bytes > MTU_MAX) {
+    throw invalid(`driver option "${MTU_OPTION}": '${mtu}' is not in ${MTU_MIN}..${MTU_MAX}`);
+  }
+}
+
+function checkIpam({ ipam }: NetworkSpec): void {
+  if (ipam.driver !== '' && ipam.driver !== 'default') {
+    throw notDone(`IPAM driver "${ipam.driver}": IPAM drivers other than default are`);
+  }
+  ipam.configs.forEach(checkIpamConfig);
+}
+
+function checkIpamConfig({ subnet, range, gateway, reserved }: IpamConfig): void {
+  if (subnet === '') {
+    if (range === '' && gateway === '' && Object.keys(reserved).length === 0) return;
+    throw invalid('ipam configuration: a range, gateway or reserved address needs a subnet');
+  }
+  const inside = subnetOf(subnet, 'subnet');
+  if (range !== '') {
+    subnetOf(range, 'range');
+    const wider = prefixLength(range) < prefixLength(subnet);
+    if (wider || !inside.check(range.split('/')[0]!)) {
+      throw invalid(`ipam configuration: range ${range} is not contained in subnet ${subnet}`);
+    }
+  }
+  const addresses = gateway === '' ? [] : [['gateway', gateway] as const];
+  for (const [name, address] of [...addresses, ...Object.entries(reserved)]) {
+    if (isIP(address) === 0) {
+      throw invalid(`ipam configuration: ${name} ${address} is not an IP address`);
+    }
+    if (isIP(address) !== 4 || !inside.check(address)) {
+      throw invalid(`ipam configuration: ${name} ${address} is not contained in subnet ${subnet}`);
+    }
+  }
+}
+
+function prefixLength(cidr: string): number {
+  return Number(cidr.split('/')[1]);
+}
+
+function subnetOf(cidr: string, what: string): BlockList {
+  const [base = '', prefix = ''] = cidr.split('/');
+  const family = isIP(base);
+  if (family === 6) throw notDone(`ipam configuration: IPv6 ${what} ${cidr} is`);
+  if (family !== 4 || !/^\d{1,2}$/.test(prefix) || Number(prefix) > 32) {
+    throw invalid(`ipam configuration: invalid ${what} ${cidr}: not in CIDR notation`);
+  }
+  const block = new BlockList();
+  block.addSubnet(base, Number(prefix), 'ipv4');
+  return block;
+}

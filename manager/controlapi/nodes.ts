@@ -1,0 +1,139 @@
+/** Writes to nodes: their specs, and their removal (swarm-behaviour 1.3, 5.3). */
+
+import { SkepError } from '../../common/base/errors.ts';
+import type { Cluster } from '../../common/model/cluster.ts';
+import type { NodeId } from '../../common/model/ids.ts';
+import type { Node, NodeSpec } from '../../common/model/node.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isBefore } from '../../common/model/task-state.ts';
+import { notAfterMs, parseCertificate } from '../../common/pki/certificate.ts';
+import type {
+  ManagerStatus,
+  RemoveRequest,
+  UpdateRequest,
+} from '../../common/rpc/control-methods.ts';
+import type { ReadView, Store, WriteTx } from '../store/types.ts';
+import { requireCluster } from './cluster.ts';
+import { requireByRef, requireVersion } from './lookup.ts';
+import { failed } from './refusal.ts';
+import type { WriteEnvironment } from './writes.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+/** A removed node stays blocked this much longer than its certificate is valid. */
+const BLOCK_MARGIN_MS = 7 * DAY_MS;
+/** Live tasks of a removed node that go in the same transaction as the node. */
+const TASKS_IN_ONE_TRANSACTION = 100;
+
+export function updateNode(
+  tx: WriteTx,
+  request: UpdateRequest<NodeSpec>,
+  environment: WriteEnvironment,
+): Node {
+  const node = requireByRef(tx, 'node', request.ref);
+  requireVersion(node, request.version);
+  const demoted = node.spec.desiredRole === 'manager' && request.spec.desiredRole === 'worker';
+  if (demoted) checkDemotion(tx, node, environment.managers());
+  return tx.update('node', { ...node, spec: request.spec });
+}
+
+function checkDemotion(view: ReadView, node: Node, managers: readonly ManagerStatus[]): void {
+  const wanted = view.list('node').filter(({ spec }) => spec.desiredRole === 'manager');
+  if (wanted.length === 1) {
+    throw failed('attempting to demote the last manager of the swarm');
+  }
+  if (!managers.some((manager) => manager.nodeId === node.id)) {
+    throw new SkepError('not-found', "can't find manager in raft memberlist");
+  }
+  const left = managers.filter((manager) => manager.nodeId !== node.id);
+  const reachable = left.filter((manager) => manager.reachable).length;
+  if (reachable < Math.floor(left.length / 2) + 1) {
+    throw failed("can't remove member from the raft: this would result in a loss of quorum");
+  }
+}
+
+/**
+ * Removes a node: its certificate is void from then on, and its live tasks are orphaned, so that
+ * others take their places. One transaction, unless there are too many tasks for one: then they go
+ * first, and a repetition finishes what was cut short.
+ */
+export async function removeNode(
+  store: Store,
+  request: RemoveRequest,
+  environment: WriteEnvironment,
+  signal?: AbortSignal,
+): Promise<string> {
+  const { nodeId, tasks } = store.view((view) => {
+    const { id } = requireRemovable(view, request, environment);
+    return { nodeId: id, tasks: liveTasks(view, id) };
+  });
+  if (tasks.length > TASKS_IN_ONE_TRANSACTION) {
+    await store.batch(
+      tasks,
+      (tx, { id }) => {
+        const task = tx.get('task', id);
+        if (task && isLive(task)) orphan(tx, task, environment.nowMs);
+      },
+      signal,
+    );
+  }
+  return store.update((tx) => {
+    const node = requireRemovable(tx, { ...request, ref: nodeId }, environment);
+    for (const task of liveTasks(tx, nodeId)) orphan(tx, task, environment.nowMs);
+    const cluster = requireCluster(tx);
+    tx.update('cluster', {
+      ...cluster,
+      blockedNodes: blockedWith(cluster, node, environment.nowMs),
+    });
+    tx.remove('node', nodeId);
+    return nodeId;
+  }, signal);
+}
+
+function requireRemovable(
+  view: ReadView,
+  { ref, force }: RemoveRequest,
+  environment: WriteEnvironment,
+): Node {
+  const node = requireByRef(view, 'node', ref);
+  if (environment.managers().some((manager) => manager.nodeId === node.id)) {
+    throw failed(
+      `node ${node.id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
+    );
+  }
+  if (node.status.state === 'ready' && !force) {
+    throw failed(`node ${node.id} is not down and can't be removed`);
+  }
+  return node;
+}
+
+function liveTasks(view: ReadView, nodeId: NodeId): readonly Task[] {
+  return view.tasksByNode(nodeId).filter(isLive);
+}
+
+function isLive(task: Task): boolean {
+  return isBefore(task.status.state, 'complete');
+}
+
+function orphan(tx: WriteTx, task: Task, nowMs: number): void {
+  const status = {
+    ...task.status,
+    state: 'orphaned' as const,
+    timestampMs: nowMs,
+    message: 'task belonged to a node that has been deleted',
+  };
+  tx.update('task', { ...task, status });
+}
+
+function blockedWith(cluster: Cluster, node: Node, nowMs: number): Cluster['blockedNodes'] {
+  const kept = Object.entries(cluster.blockedNodes).filter(([, untilMs]) => untilMs > nowMs);
+  return {
+    ...Object.fromEntries(kept),
+    [node.id]: certificateEndMs(cluster, node, nowMs) + BLOCK_MARGIN_MS,
+  };
+}
+
+/** Of the last certificate that was issued to it; else of one issued now. */
+function certificateEndMs(cluster: Cluster, node: Node, nowMs: number): number {
+  if (node.certificate) return notAfterMs(parseCertificate(node.certificate));
+  return nowMs + Math.ceil(cluster.spec.nodeCertExpiryNanos / 1e6);
+}

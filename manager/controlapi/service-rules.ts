@@ -1,0 +1,160 @@
+/** What a service spec must obey by itself (swarm-behaviour 1.4). Pure; looks nothing up. */
+import { SkepError } from '../../common/base/errors.ts';
+import { parseConstraints } from '../../common/model/constraint.ts';
+import { checkName } from '../../common/model/names.ts';
+import type {
+  EndpointSpec,
+  PortConfig,
+  ResourceRequirements,
+  RestartPolicy,
+  ServiceMode,
+  ServiceSpec,
+  TaskSpec,
+  UpdateConfig,
+} from '../../common/model/service.ts';
+import { checkContainerSpec } from './container-rules.ts';
+import { invalid, notDone } from './refusal.ts';
+
+const NANO_CPUS_MIN = 1e6;
+const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
+const SWAPPINESS_MAX = 100;
+const PORT_MAX = 65_535;
+
+/** What the cluster can do beyond the basics. */
+export interface Capabilities {
+  /** job services have an orchestrator */
+  readonly jobs: boolean;
+}
+
+/** Throws `invalid-argument`, or `unimplemented` for what is not done. */
+export function checkServiceSpec(spec: ServiceSpec, capabilities: Capabilities): void {
+  checkName(spec.name);
+  checkTaskSpec(spec.task);
+  checkMode(spec, capabilities);
+  checkUpdate('update', spec.update);
+  checkUpdate('rollback', spec.rollback);
+  checkEndpoint(spec.endpoint);
+}
+
+function checkTaskSpec(task: TaskSpec): void {
+  if (task.runtime !== '' && task.runtime !== 'container') {
+    throw notDone(`runtime "${task.runtime}": services other than of containers are`);
+  }
+  checkResources(task.resources);
+  if (task.restart) checkRestart(task.restart);
+  parseConstraints(task.placement.constraints);
+  if (task.placement.maxReplicas < 0) {
+    throw invalid('Placement: max replicas per node cannot be negative');
+  }
+  checkContainerSpec(task.container);
+}
+
+function checkResources(resources: ResourceRequirements): void {
+  for (const { nanoCpus, memoryBytes } of [resources.limits, resources.reservations]) {
+    if (nanoCpus !== 0 && nanoCpus < NANO_CPUS_MIN) {
+      throw invalid(`invalid cpu value ${nanoCpus / 1e9}: Must be at least ${NANO_CPUS_MIN / 1e9}`);
+    }
+    if (memoryBytes !== 0 && memoryBytes < MEMORY_BYTES_MIN) {
+      throw invalid(`invalid memory value ${memoryBytes}: Must be at least 4MiB`);
+    }
+  }
+  if (resources.limits.pids < 0) throw invalid('invalid pids limit: it cannot be negative');
+  for (const { kind, value } of resources.reservations.generic) {
+    if (kind === '') throw invalid('invalid generic resource: its kind is empty');
+    if (typeof value === 'string') {
+      throw invalid(`invalid generic resource ${kind}: only discrete counts can be reserved`);
+    }
+    if (value < 0) throw invalid(`invalid generic resource ${kind}: ${value} is negative`);
+  }
+  const { swapBytes, memorySwappiness } = resources;
+  if (swapBytes !== null && resources.limits.memoryBytes === 0) {
+    throw invalid('setting a swap limit needs a memory limit');
+  }
+  if (swapBytes !== null && swapBytes < -1) throw invalid(`invalid swap bytes ${swapBytes}`);
+  const swappiness = memorySwappiness ?? 0;
+  if (swappiness < 0 || swappiness > SWAPPINESS_MAX) {
+    throw invalid(`invalid memory swappiness ${swappiness}: must be between 0 and 100`);
+  }
+}
+
+function checkRestart(restart: RestartPolicy): void {
+  if (restart.delayNanos < 0) throw invalid('TaskSpec: restart-delay cannot be negative');
+  if (restart.windowNanos < 0) throw invalid('TaskSpec: restart-window cannot be negative');
+  if (restart.maxAttempts < 0) throw invalid('TaskSpec: restart-max-attempts cannot be negative');
+}
+
+function checkUpdate(kind: 'update' | 'rollback', config: UpdateConfig | null): void {
+  if (!config) return;
+  if (config.parallelism < 0) throw invalid(`TaskSpec: ${kind}-parallelism cannot be negative`);
+  if (config.delayNanos < 0) throw invalid(`TaskSpec: ${kind}-delay cannot be negative`);
+  if (config.monitorNanos < 0) throw invalid(`TaskSpec: ${kind}-monitor cannot be negative`);
+  if (!(config.maxFailureRatio >= 0 && config.maxFailureRatio <= 1)) {
+    throw invalid(`TaskSpec: ${kind}-maxfailureratio cannot be less than 0 or bigger than 1`);
+  }
+  if (kind === 'rollback' && config.failureAction === 'rollback') {
+    throw invalid('TaskSpec: rollback-failureaction cannot be rollback');
+  }
+}
+
+function checkMode(spec: ServiceSpec, capabilities: Capabilities): void {
+  const { mode } = spec;
+  if (isJob(mode)) {
+    if (!capabilities.jobs) throw notDone(`mode "${mode.kind}": job services are`);
+    if (spec.update || spec.rollback) {
+      throw invalid('job-mode services cannot have an update or rollback config');
+    }
+  }
+  switch (mode.kind) {
+    case 'replicated':
+      if (mode.replicas < 0) throw invalid('Number of replicas must be non-negative');
+      return;
+    case 'replicated-job':
+      if (mode.maxConcurrent < 0) throw invalid('Maximum concurrent jobs must not be negative');
+      if (mode.totalCompletions < 0) throw invalid('Total completed jobs must not be negative');
+      return;
+    case 'global':
+    case 'global-job':
+      return;
+  }
+}
+
+export function isJob(mode: ServiceMode): boolean {
+  return mode.kind === 'replicated-job' || mode.kind === 'global-job';
+}
+
+function checkEndpoint(endpoint: EndpointSpec): void {
+  const published = new Set<string>();
+  for (const port of endpoint.ports) {
+    checkPort(port);
+    if (port.publishMode === 'ingress' && endpoint.mode === 'dnsrr') {
+      throw invalid("EndpointSpec: port published with ingress mode can't be used with dnsrr mode");
+    }
+    if (port.publishedPort === 0) continue;
+    const key = `${port.protocol}/${port.publishedPort}`;
+    if (published.has(key)) {
+      throw invalid(
+        `EndpointSpec: duplicate published ports provided: ${port.publishedPort}/${port.protocol}`,
+      );
+    }
+    published.add(key);
+  }
+}
+
+function checkPort({ targetPort, publishedPort }: PortConfig): void {
+  if (!Number.isInteger(targetPort) || targetPort < 1 || targetPort > PORT_MAX) {
+    throw invalid(`EndpointSpec: target port ${targetPort} is not in 1..${PORT_MAX}`);
+  }
+  if (!Number.isInteger(publishedPort) || publishedPort < 0 || publishedPort > PORT_MAX) {
+    throw invalid(`EndpointSpec: published port ${publishedPort} is not in 0..${PORT_MAX}`);
+  }
+}
+
+/** What an update may not change. Throws `unimplemented`. */
+export function checkSpecChange(from: ServiceSpec, to: ServiceSpec): void {
+  if (from.name !== to.name) {
+    throw new SkepError('unimplemented', 'renaming services is not supported');
+  }
+  if (from.mode.kind !== to.mode.kind) {
+    throw new SkepError('unimplemented', 'service mode change is not allowed');
+  }
+}
