@@ -13,6 +13,7 @@ import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../common/mod
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { addMember, listMembers } from '../common/rpc/membership-methods.ts';
+import type { Peer } from '../common/rpc/peer.ts';
 import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { CallContext, RpcServer } from '../common/rpc/server.ts';
 import type { RpcStream } from '../common/rpc/stream.ts';
@@ -206,6 +207,7 @@ export class Manager implements ManagerList, LeaderLocator {
       const { raftId } = this.#requireRaft().status();
       const { nodeId, address, clock } = this.#options;
       const caller = new LeaderCaller({
+        self: () => this.#self(),
         locator: this.#remoteLeader(),
         pool: this.#options.pool,
         clock,
@@ -249,7 +251,7 @@ export class Manager implements ManagerList, LeaderLocator {
   #register(): void {
     const { server, pool, clock, random, nodeId } = this.#options;
     const log = this.#options.log;
-    const leader = new LeaderCaller({ locator: this, pool, clock });
+    const leader = new LeaderCaller({ locator: this, pool, clock, self: () => this.#self() });
     const raft = this.#requireRaft();
     const authority = new Authority({
       store: this.store,
@@ -378,6 +380,12 @@ export class Manager implements ManagerList, LeaderLocator {
         this.#announceMembers();
       },
     };
+  }
+
+  /** This manager as a caller of others. */
+  #self(): Peer {
+    const { nodeId, clusterId, address } = this.#options;
+    return { nodeId, role: 'manager', clusterId, address };
   }
 
   #announceMembers(): void {

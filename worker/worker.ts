@@ -114,8 +114,7 @@ export class Worker {
 
   /** Leaves every task running. */
   async stop(): Promise<void> {
-    await this.#joined?.scope.close();
-    this.#joined = null;
+    await this.suspend();
     await this.#scope.close();
   }
 
@@ -128,6 +127,13 @@ export class Worker {
       await scope.close();
       throw err;
     }
+  }
+
+  /** Ends the conversation with the cluster; its tasks go on running and are known here. */
+  async suspend(): Promise<void> {
+    const joined = this.#joined;
+    this.#joined = null;
+    await joined?.scope.close();
   }
 
   /** Ends every task and removes all that the cluster put on this machine. */

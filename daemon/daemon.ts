@@ -1,0 +1,162 @@
+/** Composes the process: a worker always, the cluster membership, and the Engine API on its socket. */
+
+import { readFileSync } from 'node:fs';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../common/base/clock.ts';
+import { SkepError } from '../common/base/errors.ts';
+import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
+import type { Logger } from '../common/base/log.ts';
+import type { Random } from '../common/base/random.ts';
+import { parseCertificate } from '../common/pki/certificate.ts';
+import { describeNode } from '../worker/node-facts.ts';
+import { Worker } from '../worker/worker.ts';
+import { addRoutes } from './engineapi/routes.ts';
+import { EngineServer } from './engineapi/server.ts';
+import type { DaemonOptions } from './options.ts';
+import { SwarmNode } from './swarm-node.ts';
+import { VERSION } from './version.ts';
+
+export interface DaemonParts {
+  readonly options: DaemonOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
+
+export class Daemon {
+  readonly #parts: DaemonParts;
+  readonly #scope = new Scope();
+  #engineId = '';
+
+  constructor(parts: DaemonParts) {
+    this.#parts = parts;
+  }
+
+  /** The API answers when this resolves. */
+  async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (err) {
+      await this.#scope.close();
+      throw err;
+    }
+  }
+
+  /** Tasks go on running. */
+  stop(): Promise<void> {
+    return this.#scope.close();
+  }
+
+  async #start(): Promise<void> {
+    const { options, clock, random, log, onFailure } = this.#parts;
+    await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
+    this.#engineId = await this.#loadEngineId();
+    const worker = await this.#scope.start(
+      new Worker({
+        dataDir: options.dataDir,
+        cgroupParent: options.cgroupParent,
+        insecureRegistries: options.insecureRegistries,
+        upstreamNameservers,
+        clock,
+        random,
+        log,
+        onFailure,
+      }),
+    );
+    const swarm = new SwarmNode({
+      dataDir: options.dataDir,
+      hostname: options.hostname,
+      listenAddress: options.listenAddress,
+      advertiseAddress: options.advertiseAddress,
+      worker,
+      describe: (address, identity) =>
+        describeNode({
+          hostname: options.hostname,
+          address,
+          engineVersion: VERSION,
+          engineLabels: options.labels,
+          tlsInfo: tlsInfoOf(identity.certPem, identity.rootPem),
+        }),
+      clock,
+      random,
+      log,
+      onFailure,
+    });
+    await this.#scope.start(swarm);
+    await this.#listen(worker, swarm);
+    log.info({ sockets: options.sockets, version: VERSION }, 'daemon ready');
+  }
+
+  async #listen(worker: Worker, swarm: SwarmNode): Promise<void> {
+    const { options, clock, random, log } = this.#parts;
+    for (const path of options.sockets) {
+      const server = new EngineServer({
+        log: log.child({ component: 'engineapi' }),
+        headers: () => ({ Server: `skep/${VERSION} (linux)` }),
+      });
+      addRoutes(server, {
+        worker,
+        swarm,
+        engineId: this.#engineId,
+        hostname: options.hostname,
+        dataDir: options.dataDir,
+        version: VERSION,
+        labels: options.labels,
+        insecureRegistries: options.insecureRegistries,
+        clock,
+        random,
+      });
+      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      await rm(path, { force: true });
+      this.#scope.defer(async () => {
+        await server.stop();
+        await rm(path, { force: true });
+      });
+      await server.listen(path);
+      await chmod(path, 0o660);
+    }
+  }
+
+  /** Identifies this engine over restarts, in or out of a cluster. */
+  async #loadEngineId(): Promise<string> {
+    const { options, random } = this.#parts;
+    const path = join(options.dataDir, 'engine-id');
+    try {
+      return (await readFile(path, 'utf8')).trim();
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') {
+        throw new SkepError('data-loss', `read ${path}`, { cause: err });
+      }
+    }
+    const hex = Buffer.from(random.bytes(16)).toString('hex');
+    const id = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+    await writeFile(path, `${id}\n`);
+    return id;
+  }
+}
+
+/** The host's resolvers, read anew each time: they change with the network. */
+function upstreamNameservers(): readonly string[] {
+  try {
+    return readFileSync('/etc/resolv.conf', 'utf8')
+      .split('\n')
+      .map((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1])
+      .filter((address) => address !== undefined);
+  } catch {
+    return [];
+  }
+}
+
+function tlsInfoOf(
+  certPem: string,
+  rootPem: string,
+): Parameters<typeof describeNode>[0]['tlsInfo'] {
+  const root = parseCertificate(rootPem);
+  return {
+    trustRootPem: rootPem,
+    certIssuerSubject: Buffer.from(parseCertificate(certPem).issuer),
+    certIssuerPublicKey: root.publicKey.export({ type: 'spki', format: 'der' }),
+  };
+}

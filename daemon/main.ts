@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+/** The skepd process: makes the clock and the dice, starts the daemon, ends it on signals. */
+import { SystemClock } from '../common/base/clock.ts';
+import { describeError } from '../common/base/errors.ts';
+import { createLogger } from '../common/base/log.ts';
+import { SystemRandom } from '../common/base/random.ts';
+import { Daemon } from './daemon.ts';
+import { parseDaemonOptions } from './options.ts';
+import { VERSION } from './version.ts';
+
+/** SIGTERM ends the daemon within 5 s; what is not done by then is left to the next start. */
+const STOP_LIMIT_MS = 4_500;
+
+async function main(): Promise<void> {
+  const options = await parseDaemonOptions(process.argv, VERSION);
+  const log = createLogger(options.logLevel);
+  const clock = new SystemClock();
+  const daemon = new Daemon({
+    options,
+    clock,
+    random: new SystemRandom(),
+    log,
+    onFailure: (err) => {
+      // A component died in service: the tasks go on, a new process takes over from what is on disk.
+      log.error({ err }, 'daemon failed');
+      process.exit(1);
+    },
+  });
+  const stop = (): void => {
+    clock.setTimer(STOP_LIMIT_MS, () => process.exit(1));
+    daemon.stop().then(
+      () => process.exit(0),
+      (err: unknown) => {
+        log.error({ err }, 'daemon did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  process.on('SIGPIPE', () => {});
+  await daemon.start();
+}
+
+main().catch((err: unknown) => {
+  process.stderr.write(`skepd: ${describeError(err)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,101 @@
+/** What the daemon is told at start: flags, and a file that may say the same things. */
+import { hostname } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { SkepError } from '../common/base/errors.ts';
+import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
+import { readConfigFile } from './config-file.ts';
+
+export interface DaemonOptions {
+  readonly dataDir: string;
+  /** paths of unix sockets, at least one */
+  readonly sockets: readonly string[];
+  /** `IP:port` of the cluster's RPC; empty = what `swarm init` or `join` says */
+  readonly listenAddress: string;
+  /** empty = chosen */
+  readonly advertiseAddress: string;
+  readonly hostname: string;
+  readonly cgroupParent: string;
+  readonly logLevel: LogLevel;
+  readonly insecureRegistries: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export const DEFAULT_SOCKET = '/run/skep/skep.sock';
+const DEFAULT_DATA_DIR = '/var/lib/skep';
+
+interface Flags {
+  readonly dataDir?: string;
+  readonly host?: readonly string[];
+  readonly listenAddr?: string;
+  readonly advertiseAddr?: string;
+  readonly hostname?: string;
+  readonly cgroupParent?: string;
+  readonly logLevel?: LogLevel;
+  readonly insecureRegistry?: readonly string[];
+  readonly label?: readonly string[];
+  readonly config?: string;
+}
+
+const collect = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+];
+
+/** Flags win over the file. Prints help or a usage error and exits by itself, as commands do. */
+export async function parseDaemonOptions(
+  argv: readonly string[],
+  version: string,
+): Promise<DaemonOptions> {
+  const command = new Command('skepd')
+    .description('The skep daemon: one per host, worker always, manager when the node is one')
+    .version(version)
+    .option('--data-dir <dir>', `where everything durable lies (default ${DEFAULT_DATA_DIR})`)
+    .option(
+      '--host <url>',
+      `unix:///PATH of the API socket (default unix://${DEFAULT_SOCKET})`,
+      collect,
+    )
+    .option('--listen-addr <ip:port>', 'where the cluster RPC listens (default 0.0.0.0:2377)')
+    .option('--advertise-addr <ip>', 'the address that other nodes are told')
+    .option('--hostname <name>', 'the name of this node (default: the machine name)')
+    .option('--cgroup-parent <name>', 'cgroup under which tasks run (default skep)', cgroupName)
+    .addOption(new Option('--log-level <level>', 'default info').choices(LOG_LEVELS))
+    .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
+    .option('--label <key=value>', 'engine label of this node', collect)
+    .option('--config <file>', 'YAML file with the same settings, e.g. `data-dir: /srv/skep`')
+    .allowExcessArguments(false)
+    .parse([...argv]);
+  const flags = command.opts<Flags>();
+  const file: Flags = flags.config === undefined ? {} : await readConfigFile(flags.config);
+  const all = { ...file, ...flags };
+  return {
+    dataDir: all.dataDir ?? DEFAULT_DATA_DIR,
+    sockets: (all.host ?? [`unix://${DEFAULT_SOCKET}`]).map(socketPath),
+    listenAddress: all.listenAddr ?? '',
+    advertiseAddress: all.advertiseAddr ?? '',
+    hostname: all.hostname ?? hostname(),
+    cgroupParent: all.cgroupParent ?? 'skep',
+    logLevel: all.logLevel ?? 'info',
+    insecureRegistries: all.insecureRegistry ?? [],
+    labels: Object.fromEntries((all.label ?? []).map(labelOf)),
+  };
+}
+
+function socketPath(url: string): string {
+  if (url.startsWith('unix:///')) return url.slice('unix://'.length);
+  throw new SkepError(
+    'unimplemented',
+    `--host ${url}: only unix:///PATH is supported yet; TCP needs TLS, which is not done`,
+  );
+}
+
+function labelOf(text: string): readonly [string, string] {
+  const at = text.indexOf('=');
+  if (at <= 0) throw new SkepError('invalid-argument', `--label ${text}: expected KEY=VALUE`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function cgroupName(value: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(value)) return value;
+  throw new InvalidArgumentError('letters, digits, "_", "." and "-" only.');
+}
