@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
@@ -140,11 +140,11 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     await box.create('half', ['sleep', '1000']);
     const pid = box.runtime.get('half')?.pid ?? 0;
     await box.runtime.stop();
-    const { rmSync } = await import('node:fs');
     rmSync(join(box.stateDir, 'half/bundle.json'));
     await restart();
     expect(box.runtime.list()).toEqual([]);
     expect(existsSync(join(box.stateDir, 'half'))).toBe(false);
+    expect(box.cgroupDirs().filter((dir) => existsSync(dir))).toEqual([]);
     expect(alive(pid)).toBe(false);
   });
 

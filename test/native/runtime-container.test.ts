@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CommandError } from '../../worker/runtime/exec-session.ts';
 import type { OciMount, OciSpec } from '../../worker/runtime/oci.ts';
-import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
+import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const SIGTERM = 15;
 const NAMESPACES = ['pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'];
@@ -313,6 +313,41 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
     expect(failure).toMatchObject({ message: `start container ${id}: ${words}`, exitCode });
     expect(await box.runtime.wait(id)).toMatchObject({ exitCode, error: words });
     await box.runtime.remove(id);
+  });
+
+  test('cannot call what the seccomp profile refuses', async () => {
+    const { lines } = await box.output(
+      'seccomp',
+      'grep Seccomp: /proc/self/status; exec 2>&1; unshare -n true; mount -t tmpfs x /tmp; true',
+    );
+    expect(lines).toEqual([
+      'Seccomp:\t2',
+      'unshare: unshare(0x40000000): Operation not permitted',
+      'mount: permission denied (are you root?)',
+    ]);
+    const free = await box.output('unconfined', 'grep Seccomp: /proc/self/status', (spec) => ({
+      ...spec,
+      linux: { ...spec.linux, seccomp: null },
+    }));
+    expect(free.text).toBe('Seccomp:\t0');
+  });
+
+  test('has a seccomp filter under no-new-privileges and in an exec, too', async () => {
+    await box.run('seccomp-exec', 'grep Seccomp: /proc/self/status; sleep 100', (spec) => ({
+      ...spec,
+      process: {
+        ...spec.process,
+        noNewPrivileges: true,
+        user: { uid: 5, gid: 5, additionalGids: [] },
+      },
+    }));
+    await expect.poll(() => box.logText('seccomp-exec')).toBe('Seccomp:\t2');
+    const grep = execSpec(['grep', 'Seccomp:', '/proc/self/status']);
+    const own = await execResult(await box.runtime.exec('seccomp-exec', grep));
+    expect(own.stdout).toBe('Seccomp:\t2\n');
+    const privileged = await box.runtime.exec('seccomp-exec', { ...grep, privileged: true });
+    expect((await execResult(privileged)).stdout).toBe('Seccomp:\t0\n');
+    await box.runtime.killAll('seccomp-exec');
   });
 
   test('leaves nothing of a create that fails', async () => {

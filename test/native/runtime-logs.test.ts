@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defaultProcess, defaultSpec } from '../../worker/runtime/defaults.ts';
@@ -54,7 +54,6 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: logs', () => {
     for await (const record of box.runtime.logs('follow', { ...ALL_LOGS, follow: true, tail: 1 })) {
       lines.push(Buffer.from(record.data).toString().trimEnd());
       if (lines.length === 1) {
-        const { writeFileSync } = await import('node:fs');
         writeFileSync(join(box.runtime.rootPath('follow'), 'go'), '');
       }
     }

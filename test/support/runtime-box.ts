@@ -26,7 +26,7 @@ import type { OciSpec } from '../../worker/runtime/oci.ts';
 
 const APPLETS =
   'sh true false echo sleep cat ls id mount env hostname ps head tail readlink pwd dd kill mkdir ' +
-  'touch rm grep wc tr yes seq stat umount mknod date test cut sort chmod chown ln df ip trap';
+  'touch rm grep wc tr yes seq stat umount mknod date test cut sort chmod chown ln df ip unshare stty tty';
 
 /** Both needed for every suite that uses this file. */
 export const runtimeTestsCanRun = process.getuid?.() === 0;

@@ -2,6 +2,7 @@
  * What a container gets unless its spec says otherwise: the same capabilities, mounts, devices and
  * hidden paths as Docker gives (moby `oci/defaults.go`, `oci/caps/defaults.go`). Values only.
  */
+import { defaultSeccomp } from './default-seccomp.ts';
 import type {
   OciDevice,
   OciDeviceRule,
@@ -161,7 +162,7 @@ export function defaultSpec(lowerDirs: readonly string[], process: OciProcess): 
       readonlyPaths: DEFAULT_READONLY_PATHS,
       devices: DEFAULT_DEVICES,
       sysctl: {},
-      seccomp: null,
+      seccomp: defaultSeccomp(process.capabilities.bounding),
     },
   };
 }

@@ -62,8 +62,9 @@ const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 export class NativeRuntime {
   readonly #options: RuntimeOptions;
   readonly #containers = new Map<string, Container>();
-  /** ids that are being created or removed */
-  readonly #busy = new Set<string>();
+  /** ids that are being created */
+  readonly #creating = new Set<string>();
+  readonly #removals = new Map<string, Promise<void>>();
   #program: ShimProgram | null = null;
   #cgroups: CgroupDriver | null = null;
   /** Removal of the parent groups; a create waits for it. */
@@ -84,6 +85,7 @@ export class NativeRuntime {
     for (const id of await this.#cgroups.list()) {
       if (!this.#containers.has(id)) await this.#removeKernelState(id);
     }
+    await this.#releaseParent();
   }
 
   /** Containers run on. Idempotent. */
@@ -112,18 +114,19 @@ export class NativeRuntime {
     if (!ID_PATTERN.test(id)) {
       throw new SkepError('invalid-argument', `create container: "${id}" is not a valid id`);
     }
-    if (this.#containers.has(id) || this.#busy.has(id)) {
+    if (this.#containers.has(id) || this.#creating.has(id)) {
       throw new SkepError('already-exists', `create container ${id}: it exists`);
     }
     signal?.throwIfAborted();
-    this.#busy.add(id);
+    this.#creating.add(id);
     try {
       await this.#parentRemoval;
       const container = await this.#build(id, bundle, signal);
       this.#containers.set(id, container);
       return container.state;
     } finally {
-      this.#busy.delete(id);
+      this.#creating.delete(id);
+      await this.#releaseParent();
     }
   }
 
@@ -164,25 +167,27 @@ export class NativeRuntime {
    */
   async remove(id: string): Promise<void> {
     const container = this.#containers.get(id);
-    if (container === undefined || this.#busy.has(id)) return;
+    if (container === undefined) return;
     if (container.state.status === 'running') {
       throw new SkepError('conflict', `remove container ${id}: it is running`);
     }
-    this.#busy.add(id);
+    const removal = this.#removals.get(id) ?? this.#destroy(container);
+    this.#removals.set(id, removal);
     try {
-      await container.cgroup.killAll();
-      await container.whenExited;
-      container.detach();
-      await this.#removeKernelState(id);
-      await rm(container.taskDir, { recursive: true, force: true });
-      this.#containers.delete(id);
+      await removal;
     } finally {
-      this.#busy.delete(id);
+      this.#removals.delete(id);
     }
-    if (this.#containers.size === 0 && this.#busy.size === 0) {
-      this.#parentRemoval = this.#requireCgroups().removeParent();
-      await this.#parentRemoval;
-    }
+    await this.#releaseParent();
+  }
+
+  async #destroy(container: Container): Promise<void> {
+    await container.cgroup.killAll();
+    await container.whenExited;
+    container.detach();
+    await container.cgroup.remove();
+    await rm(container.taskDir, { recursive: true, force: true });
+    this.#containers.delete(container.id);
   }
 
   /** Runs a further command. Rejects with a `CommandError` when it cannot be run. */
@@ -232,6 +237,13 @@ export class NativeRuntime {
     const { pid } = this.#require(id).state;
     if (pid === 0) throw new SkepError('conflict', `container ${id} is not running`);
     return `/proc/${pid}/root`;
+  }
+
+  /** The parent groups exist while a container does. */
+  async #releaseParent(): Promise<void> {
+    if (this.#containers.size > 0 || this.#creating.size > 0) return;
+    this.#parentRemoval = this.#requireCgroups().removeParent();
+    await this.#parentRemoval;
   }
 
   #require(id: string): Container {

@@ -1,0 +1,35 @@
+import { describe, expect, test } from 'vitest';
+import { parseMountOptions } from '../../../worker/runtime/mount-options.ts';
+
+function parse(type: string, ...options: string[]) {
+  return parseMountOptions({ destination: '/x', type, source: '/s', options });
+}
+
+describe('mount options', () => {
+  test.each([
+    ['tmpfs', ['nosuid', 'noexec', 'ro', 'size=1m', 'mode=700'], 1 | 2 | 8, 0, 'size=1m,mode=700'],
+    ['tmpfs', ['rw', 'strictatime'], 1 << 24, 0, ''],
+    ['proc', [], 0, 0, ''],
+    ['bind', ['rbind', 'rprivate', 'ro', 'nosuid'], 4096 | 16384, 1 | 2, ''],
+    ['none', ['bind'], 4096, 0, ''],
+    ['bind', ['rw'], 4096, 0, ''],
+  ])('%s %j', (type, options, flags, attributes, data) => {
+    const parsed = parse(type, ...options);
+    expect(parsed).toMatchObject({ flags, attributes, data, recursiveAttributes: false });
+  });
+
+  test('rro protects the whole bound tree', () => {
+    expect(parse('bind', 'rbind', 'rro')).toMatchObject({
+      attributes: 1,
+      recursiveAttributes: true,
+    });
+  });
+
+  test.each([
+    ['bind', 'rshared', 'only private propagation'],
+    ['tmpfs', 'slave', 'only private propagation'],
+    ['bind', 'size=1m', 'not an option of a bind mount'],
+  ])('refuses %s %s', (type, option, words) => {
+    expect(() => parse(type, option)).toThrow(`mount /x: option "${option}": ${words}`);
+  });
+});

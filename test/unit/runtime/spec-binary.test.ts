@@ -1,0 +1,170 @@
+import { describe, expect, test } from 'vitest';
+import { defaultProcess, defaultSpec } from '../../../worker/runtime/defaults.ts';
+import type { OciSpec } from '../../../worker/runtime/oci.ts';
+import { encodeProcess, encodeSpec } from '../../../worker/runtime/spec-binary.ts';
+
+const CONTEXT = {
+  cgroup: {
+    cgroup2Dir: '/cg2',
+    procsFiles: ['/cg/memory/cgroup.procs'],
+    oomFile: '/cg/memory/memory.oom_control',
+    mounts: () => [],
+  },
+  seccomp: Buffer.alloc(16, 1),
+  logMaxBytes: 1000,
+  logMaxFiles: 3,
+};
+const base = defaultSpec(['/layers/a', '/layers/b'], defaultProcess(['sh', '-c', 'ö'], ['A=b']));
+const noSeccomp = new Uint8Array(0);
+
+/** As the shim reads it. */
+class Reader {
+  at = 0;
+  readonly bytes: Buffer;
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+  u32(): number {
+    this.at += 4;
+    return this.bytes.readUInt32LE(this.at - 4);
+  }
+  u64(): bigint {
+    this.at += 8;
+    return this.bytes.readBigUInt64LE(this.at - 8);
+  }
+  str(): string {
+    const length = this.u32();
+    const text = this.bytes.toString('utf8', this.at, this.at + length);
+    expect(this.bytes[this.at + length]).toBe(0);
+    this.at += length + 1;
+    return text;
+  }
+  list<T>(each: () => T): T[] {
+    return Array.from({ length: this.u32() }, each);
+  }
+}
+
+describe('spec.bin', () => {
+  test('has every field in the order of the header file', () => {
+    const r = new Reader(encodeSpec({ ...base, hostname: 'host' }, CONTEXT));
+    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 1]);
+    expect(r.u64()).toBe(0x6e020000n); // six namespaces
+    expect(r.list(() => [r.u32(), r.str()])).toEqual([]);
+    expect([r.str(), r.str(), r.str()]).toEqual(['host', '', '/cg2']);
+    expect(r.list(() => r.str())).toEqual(['/cg/memory/cgroup.procs']);
+    expect(r.str()).toBe('/cg/memory/memory.oom_control');
+    expect(r.list(() => r.str())).toEqual(['/layers/a', '/layers/b']);
+    expect(r.u32()).toBe(0);
+    const mounts = r.list(() => ({
+      kind: r.u32(),
+      names: [r.str(), r.str(), r.str(), r.str()],
+      numbers: [r.u64(), r.u64(), BigInt(r.u32())],
+    }));
+    expect(mounts[0]).toEqual({
+      kind: 0,
+      names: ['proc', '/proc', 'proc', ''],
+      numbers: [14n, 0n, 0n],
+    });
+    expect(mounts).toHaveLength(6); // the cgroup mount became none
+    const devices = r.list(() => [r.str(), r.u32(), r.u32(), r.u32(), r.u32(), r.u32()]);
+    expect(devices[0]).toEqual(['/dev/null', 0o020666, 1, 3, 0, 0]);
+    expect(r.list(() => r.str())).toContain('/proc/kcore');
+    expect(r.list(() => r.str())).toContain('/proc/sys');
+    expect(r.list(() => [r.str(), r.str()])).toEqual([]);
+    expect([r.u64(), r.u32()]).toEqual([1000n, 3]);
+    expect([r.u32(), r.u32(), r.u32()]).toEqual([4, 0, 0]); // flags: make the cwd; uid; gid
+    expect(r.list(() => r.u32())).toEqual([]);
+    expect([r.u32(), r.u32()]).toEqual([0, 0o022]);
+    const caps = 0xa80425fbn;
+    expect([r.u64(), r.u64(), r.u64(), r.u64(), r.u64()]).toEqual([caps, caps, 0n, caps, 0n]);
+    expect(r.list(() => [r.u32(), r.u64(), r.u64()])).toEqual([]);
+    expect(r.str()).toBe('/');
+    expect(r.list(() => r.str())).toEqual(['sh', '-c', 'ö']);
+    expect(r.list(() => r.str())).toHaveLength(2);
+    expect(r.u32()).toBe(16);
+    expect(r.at + 16).toBe(r.bytes.length);
+  });
+
+  test('joined namespaces are listed instead of made', () => {
+    const namespaces = base.linux.namespaces.map((ns) =>
+      ns.type === 'network' ? { ...ns, path: '/proc/7/ns/net' } : ns,
+    );
+    const r = new Reader(encodeSpec({ ...base, linux: { ...base.linux, namespaces } }, CONTEXT));
+    r.at = 8;
+    expect(r.u64()).toBe(0x2e020000n);
+    expect(r.list(() => [r.u32(), r.str()])).toEqual([[0x40000000, '/proc/7/ns/net']]);
+  });
+
+  test('an unlimited rlimit is all ones', () => {
+    const rlimits = [{ type: 'RLIMIT_NOFILE', soft: 5, hard: -1 }];
+    const bytes = encodeProcess(
+      { ...base.process, rlimits },
+      { seccomp: noSeccomp, stdin: true, tty: false },
+    );
+    const r = new Reader(bytes);
+    expect(r.u32()).toBe(2);
+    r.at += 8 + 4 + 8 + 40;
+    expect(r.list(() => [r.u32(), r.u64(), r.u64()])).toEqual([[7, 5n, 2n ** 64n - 1n]]);
+  });
+
+  const refused: [string, (spec: OciSpec) => OciSpec, string][] = [
+    [
+      'no command',
+      (s) => ({ ...s, process: { ...s.process, args: [] } }),
+      'process.args: no command',
+    ],
+    [
+      'relative cwd',
+      (s) => ({ ...s, process: { ...s.process, cwd: 'x' } }),
+      'process.cwd: "x" is not',
+    ],
+    [
+      'NUL',
+      (s) => ({ ...s, process: { ...s.process, env: ['A=\0'] } }),
+      'process.env: contains a NUL',
+    ],
+    [
+      'unknown limit',
+      (s) => ({
+        ...s,
+        process: { ...s.process, rlimits: [{ type: 'RLIMIT_X', soft: 1, hard: 1 }] },
+      }),
+      'unknown limit RLIMIT_X',
+    ],
+    [
+      'unknown capability',
+      (s) => {
+        const capabilities = { ...s.process.capabilities, bounding: ['CAP_FLY'] };
+        return { ...s, process: { ...s.process, capabilities } };
+      },
+      'unknown capability: CAP_FLY',
+    ],
+    ['no layer', (s) => ({ ...s, root: { lowerDirs: [], readonly: false } }), 'no image layer'],
+    [
+      'host mounts',
+      (s) => ({ ...s, linux: { ...s.linux, namespaces: [] } }),
+      'a new mount namespace is required',
+    ],
+    [
+      'joined pid namespace',
+      (s) => {
+        const pid = { type: 'pid' as const, path: '/proc/1/ns/pid' };
+        return { ...s, linux: { ...s.linux, namespaces: [{ type: 'mount' }, pid] } };
+      },
+      'joining a pid namespace',
+    ],
+    [
+      'sysctl of the host',
+      (s) => ({ ...s, linux: { ...s.linux, sysctl: { 'vm.swappiness': '1' } } }),
+      'vm.swappiness is not namespaced',
+    ],
+    [
+      'sysctl with dots',
+      (s) => ({ ...s, linux: { ...s.linux, sysctl: { 'net/../vm/swappiness': '1' } } }),
+      'is not namespaced',
+    ],
+  ];
+  test.each(refused)('refuses %s', (_name, change, words) => {
+    expect(() => encodeSpec(change(base), CONTEXT)).toThrow(words);
+  });
+});
