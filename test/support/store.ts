@@ -1,6 +1,6 @@
 /** A real store without Raft: proposals are applied at once, or when the test says so. */
 import { isDeepStrictEqual } from 'node:util';
-import { assert } from '../../common/base/assert.ts';
+import { AssertionError, assert } from '../../common/base/assert.ts';
 import { SeededRandom } from '../../common/base/random.ts';
 import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import { decodeObject } from '../../common/wire/object.ts';
@@ -83,8 +83,8 @@ function encodingCheck(store: MemoryStore, payload: Uint8Array): () => void {
     for (const [i, { action, kind, id, bytes }] of actions.entries()) {
       if (action === 'remove' || after[i] === before[i]) continue; // unchanged = it conflicted
       const decoded = decodeObject(kind, bytes);
-      assert(
-        isDeepStrictEqual(plain(after[i]), plain(decoded)),
+      if (isDeepStrictEqual(plain(after[i]), plain(decoded))) continue;
+      throw new AssertionError(
         `${kind} ${id} was stored with a form that does not survive its encoding:\n` +
           `${JSON.stringify(after[i])}\n${JSON.stringify(decoded)}`,
       );
