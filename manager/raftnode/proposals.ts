@@ -18,8 +18,13 @@ export class ProposalError extends SkepError {
    */
   readonly mayCommit: boolean;
 
-  constructor(code: ProposalErrorCode, message: string, mayCommit: boolean, cause?: unknown) {
-    super(code, message, cause === undefined ? {} : { cause });
+  constructor(
+    code: ProposalErrorCode,
+    message: string,
+    mayCommit: boolean,
+    options: { cause?: unknown; details?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(code, message, options);
     this.mayCommit = mayCommit;
   }
 }

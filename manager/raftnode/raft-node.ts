@@ -648,7 +648,7 @@ export class RaftNode {
     if (err.reason === 'not-leader' || err.reason === 'no-leader' || err.reason === 'removed') {
       return this.#notLeader(action);
     }
-    return new ProposalError('unavailable', `${action}: ${err.reason}`, false, err);
+    return new ProposalError('unavailable', `${action}: ${err.reason}`, false, { cause: err });
   }
 
   #notLeader(action: string, mayCommit = false): ProposalError {
@@ -657,7 +657,8 @@ export class RaftNode {
       return new ProposalError('no-leader', `${action}: the managers have no leader`, mayCommit);
     }
     const words = `${action}: ${leader.nodeId} at ${leader.address} is the leader`;
-    return new ProposalError('not-leader', words, mayCommit);
+    const details = { leaderAddress: leader.address };
+    return new ProposalError('not-leader', words, mayCommit, { details });
   }
 
   #leaderRefusal(action: string): ProposalError | null {

@@ -29,6 +29,8 @@ import type { WalIdentity } from './wal-recovery.ts';
 
 export const SNAPSHOT_KEY_PURPOSE = 'raft snapshot';
 
+const CHUNK_BYTES_MAX = 1024 * 1024;
+
 export interface SnapshotDirOptions {
   readonly disk: Disk;
   readonly dir: string;
@@ -147,11 +149,15 @@ export class SnapshotWriter {
     await this.#frame('membership', membership);
   }
 
+  /** Larger chunks are split: each must fit one message on the way to a follower. */
   async append(chunk: Uint8Array): Promise<void> {
     assert(this.#state === 'open', 'snapshot takes data only before it is finished');
-    this.#dataFrames++;
-    this.#dataBytes += chunk.length;
-    await this.#frame('data', chunk);
+    for (let from = 0; from < chunk.length; from += CHUNK_BYTES_MAX) {
+      const piece = chunk.subarray(from, from + CHUNK_BYTES_MAX);
+      await this.#frame('data', piece);
+      this.#dataFrames++;
+      this.#dataBytes += piece.length;
+    }
   }
 
   /** Completes the file; durable, but not yet under its final name. */

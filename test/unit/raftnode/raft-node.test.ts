@@ -284,6 +284,7 @@ describe('raft cluster', () => {
       code: 'not-leader',
       mayCommit: false,
       message: 'propose: node-1 at 10.0.0.1:2377 is the leader',
+      details: { leaderAddress: '10.0.0.1:2377' },
     });
   });
 

@@ -1,0 +1,233 @@
+/**
+ * `PeerTransport` over gRPC: per peer one stream of batches out, and theirs in; each snapshot on a
+ * stream of its own, taken up where it broke off. Knows nothing of roles and logs.
+ */
+import { assert } from '../../common/base/assert.ts';
+import { Backoff } from '../../common/base/backoff.ts';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import { Scope } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { RpcClientPool } from '../../common/rpc/pool.ts';
+import { raftExchange, raftSendSnapshot } from '../../common/rpc/raft-methods.ts';
+import type { CallContext, RpcServer } from '../../common/rpc/server.ts';
+import type { ReceiveStream, RpcStream } from '../../common/rpc/stream.ts';
+import type {
+  RaftBatch,
+  RaftBatchAck,
+  RaftWireMessage,
+  SnapshotAck,
+  SnapshotChunk,
+} from '../../common/wire/raft.ts';
+import type { Message } from '../raft/types.ts';
+import { type LinkStream, PeerLink } from './peer-link.ts';
+import {
+  type PeerAddress,
+  type PeerHandler,
+  type PeerTransport,
+  RemovedMemberError,
+  type SnapshotSource,
+} from './peer-transport.ts';
+
+/** Attempts of a snapshot that bring nothing new, until the core is told that it failed. */
+const FRUITLESS_ATTEMPTS_MAX = 4;
+const SNAPSHOT_BACKOFF = { baseMs: 200, maxMs: 2_000 };
+
+export interface GrpcTransportOptions {
+  readonly server: RpcServer;
+  readonly pool: RpcClientPool;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export class GrpcTransport implements PeerTransport {
+  readonly #options: GrpcTransportOptions;
+  readonly #scope = new Scope();
+  readonly #links = new Map<number, PeerLink>();
+  /** Links to peers that left or moved, until they have ended. */
+  readonly #ending = new Set<Promise<void>>();
+  #self: PeerAddress | null = null;
+  #handler: PeerHandler | null = null;
+
+  constructor(options: GrpcTransportOptions) {
+    this.#options = options;
+  }
+
+  async start(self: PeerAddress, handler: PeerHandler): Promise<void> {
+    assert(this.#self === null, 'raft transport: started twice');
+    this.#self = self;
+    this.#handler = handler;
+    const { server } = this.#options;
+    this.#scope.defer(
+      server.handleDuplex(raftExchange, (stream, context) =>
+        serveExchange(handler, stream, context),
+      ),
+    );
+    this.#scope.defer(
+      server.handleClientStream(raftSendSnapshot, (chunks, context) =>
+        serveSnapshot(handler, chunks, context),
+      ),
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#handler = null;
+    await this.#scope.close();
+    for (const raftId of [...this.#links.keys()]) this.#endLink(raftId);
+    await Promise.all(this.#ending);
+  }
+
+  setPeers(peers: readonly PeerAddress[]): void {
+    const wanted = new Map(peers.map(({ raftId, address }) => [raftId, address]));
+    for (const [raftId, link] of [...this.#links]) {
+      if (wanted.get(raftId) !== link.address) this.#endLink(raftId);
+    }
+    if (this.#handler === null) return;
+    for (const peer of peers) {
+      if (!this.#links.has(peer.raftId)) this.#links.set(peer.raftId, this.#createLink(peer));
+    }
+  }
+
+  send(messages: readonly Message[]): void {
+    for (const message of messages) this.#links.get(message.to)?.send(message);
+  }
+
+  async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
+    const { clock, random, log } = this.#options;
+    const backoff = new Backoff(SNAPSHOT_BACKOFF, random);
+    let best = -1;
+    for (let fruitless = 0; ; fruitless++) {
+      try {
+        const ack = await this.#attemptSnapshot(message, source, signal);
+        if (ack.finished) return;
+        if (ack.offset > best) fruitless = 0;
+        best = Math.max(best, ack.offset);
+        throw new SkepError('unavailable', `send snapshot: ${ack.offset} of ${source.dataBytes}`);
+      } catch (err) {
+        signal.throwIfAborted();
+        const isFinal = err instanceof SkepError && err.code === 'permission-denied';
+        if (isFinal || fruitless >= FRUITLESS_ATTEMPTS_MAX) throw err;
+        log.debug({ err, to: message.to.toString(16) }, 'raft snapshot broke off');
+      }
+      await clock.sleep(backoff.nextDelayMs(), signal);
+    }
+  }
+
+  /** Asks where the receiver is, sends the rest, and tells where it is then. */
+  async #attemptSnapshot(
+    message: Message,
+    source: SnapshotSource,
+    signal: AbortSignal,
+  ): Promise<SnapshotAck> {
+    const address = this.#links.get(message.to)?.address;
+    if (address === undefined || this.#self === null) {
+      throw new SkepError('permission-denied', 'send snapshot: the receiver is no member');
+    }
+    const client = this.#options.pool.client(address);
+    const { fileId, membership, dataBytes } = source;
+    const offer: SnapshotChunk = {
+      kind: 'offer',
+      from: this.#self,
+      message: wireMessage(message),
+      ...{ fileId, membership, dataBytes },
+    };
+    const question = await client.clientStream(raftSendSnapshot, { signal });
+    await question.send(offer, signal);
+    const answer = await question.finish();
+    if (answer.finished) return answer;
+    const call = await client.clientStream(raftSendSnapshot, { signal });
+    try {
+      await call.send(offer, signal);
+      for await (const { offset, data } of source.chunks(answer.offset)) {
+        await call.send({ kind: 'data', offset, data }, signal);
+      }
+      return await call.finish();
+    } catch (err) {
+      call.cancel();
+      throw err;
+    }
+  }
+
+  #createLink({ raftId, address }: PeerAddress): PeerLink {
+    const { clock, random, log } = this.#options;
+    return new PeerLink({
+      ...{ raftId, address, clock, random, log },
+      open: (signal) => this.#openStream(address, signal),
+      unreachable: () => this.#handler?.unreachable(raftId),
+    });
+  }
+
+  async #openStream(address: string, signal: AbortSignal): Promise<LinkStream> {
+    const from = this.#self;
+    assert(from !== null, 'raft transport: a link before start');
+    const stream = await this.#options.pool.client(address).duplex(raftExchange, { signal });
+    return {
+      send: (batch, abort) => stream.send({ from, messages: batch.map(wireMessage) }, abort),
+      ended: this.#listen(stream),
+      cancel: () => stream.cancel(),
+    };
+  }
+
+  async #listen(stream: RpcStream<RaftBatchAck, RaftBatch>): Promise<void> {
+    for await (const { removed } of stream) {
+      if (removed) this.#handler?.removed();
+    }
+  }
+
+  #endLink(raftId: number): void {
+    const link = this.#links.get(raftId);
+    if (link === undefined) return;
+    this.#links.delete(raftId);
+    const ending = link.stop();
+    this.#ending.add(ending);
+    void ending.finally(() => this.#ending.delete(ending)); // stop does not reject
+  }
+}
+
+async function serveExchange(
+  handler: PeerHandler,
+  stream: RpcStream<RaftBatch, RaftBatchAck>,
+  { signal }: CallContext,
+): Promise<void> {
+  for (;;) {
+    const batch = await stream.next(signal);
+    if (batch === null) return;
+    try {
+      handler.receive(batch.from, batch.messages);
+    } catch (err) {
+      if (!(err instanceof RemovedMemberError)) throw err;
+      await stream.send({ removed: true }, signal);
+      return;
+    }
+  }
+}
+
+async function serveSnapshot(
+  handler: PeerHandler,
+  chunks: ReceiveStream<SnapshotChunk>,
+  { signal }: CallContext,
+): Promise<SnapshotAck> {
+  const offer = await chunks.next(signal);
+  if (offer === null || offer.kind !== 'offer') {
+    throw new SkepError('invalid-argument', 'receive snapshot: the stream begins without an offer');
+  }
+  const sink = await handler.beginSnapshot(offer.from, offer);
+  for (;;) {
+    const chunk = await chunks.next(signal);
+    if (chunk === null) break;
+    if (chunk.kind !== 'data') {
+      throw new SkepError('invalid-argument', 'receive snapshot: a second offer in one stream');
+    }
+    await sink.write(chunk.offset, chunk.data);
+  }
+  if (sink.offset < offer.dataBytes) return { offset: sink.offset, finished: false };
+  await sink.finish();
+  return { offset: sink.offset, finished: true };
+}
+
+/** Only messages between nodes reach a transport; `responses` are local and stay here. */
+function wireMessage(message: Message): RaftWireMessage {
+  return { ...(message as Omit<Message, 'type'> & Pick<RaftWireMessage, 'type'>), responses: [] };
+}
