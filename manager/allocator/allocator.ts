@@ -2,6 +2,7 @@
  * The allocator: gives networks their subnets, services their virtual addresses and ports, nodes and
  * tasks their addresses, and takes them back. Leader only; it knows no other room.
  */
+import { assertNever } from '../../common/base/assert.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -107,8 +108,12 @@ export class Allocator {
         this.#observeTask(change.object, change.action);
         if (change.action === 'update') this.#observeMove(change.object, change.previous);
         return;
-      default:
+      case 'cluster':
+      case 'secret':
+      case 'config':
         return;
+      default:
+        assertNever(change, 'store change');
     }
   }
 

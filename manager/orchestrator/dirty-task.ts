@@ -1,4 +1,5 @@
 /** Is a task still what its service's words say? (swarm-behaviour 2.8) */
+import { assertNever } from '../../common/base/assert.ts';
 import { deepEqual } from '../../common/base/equal.ts';
 import { nodeMeetsConstraints, parseConstraints } from '../../common/model/constraint.ts';
 import type { NodeId } from '../../common/model/ids.ts';
@@ -34,8 +35,10 @@ export class DirtyTest {
         return isBefore(task.status.state, 'ready') || isAfter(task.status.state, 'running');
       case 'placement':
         return !this.#standsWhereItMay(task);
-      default:
+      case 'substance':
         return true;
+      default:
+        return assertNever(difference, 'spec difference');
     }
   }
 

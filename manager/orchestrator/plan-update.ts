@@ -57,10 +57,11 @@ export function planUpdate(
 ): UpdatePlan {
   const { service } = world;
   if (isPaused(service)) return NOTHING;
-  const dirty = seats.filter((seat) => seat.dirty);
   const underWay = isUnderWay(service);
-  if (dirty.length === 0 && !underWay) return NOTHING;
   const known = previous?.specVersion === service.specVersion && underWay ? previous : null;
+  // One attempt for each seat and update: what becomes of it is the restart policy's affair.
+  const dirty = seats.filter(({ dirty, seat }) => dirty && !known?.attempts.has(seat.key));
+  if (dirty.length === 0 && !underWay) return NOTHING;
   const progress = known ?? begin(world, seats, dirty.length);
   const step = new UpdateStep(world, progress);
   if (!underWay) step.announce();

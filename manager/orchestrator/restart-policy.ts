@@ -46,26 +46,30 @@ function restartsOf(task: Task, seat: Seat): readonly Task[] {
 }
 
 /**
- * When a task that was created `ready` has waited out its restart delay, wall ms. The delay counts
- * only after an end of its own (exit, failure, rejection): not after an update, a drain or a lost
- * node, where waiting would help nobody.
+ * When a task that was created `ready` has waited out its restart delay, wall ms (0 = no delay). Only
+ * a task that follows shortly on one of the same spec that ended by itself (exit, failure, rejection)
+ * waits: after an update, a drain or the loss of a node waiting would help nobody.
  */
 export function delayOverAtMs(task: Task, seat: Seat, nowMs: number): number {
-  const predecessor = seat.tasks[seat.tasks.indexOf(task) - 1];
-  if (!predecessor || !endedByItself(predecessor, task)) return task.meta.createdAtMs;
+  const ends = seat.tasks.filter(
+    (other) =>
+      other.id !== task.id && other.specVersion === task.specVersion && endedByItself(other),
+  );
+  if (ends.length === 0) return 0;
   const delayMs = nanosToMs((task.spec.restart ?? DEFAULT_RESTART_POLICY).delayNanos);
-  return after(task.meta.createdAtMs, delayMs, nowMs);
+  const lastEndMs = Math.max(...ends.map(endedAtMs));
+  // Twice: a task that ended within its own delay was replaced only when that delay was over.
+  if (lastEndMs + 2 * delayMs < task.meta.createdAtMs) return 0;
+  return after(Math.max(lastEndMs, task.meta.createdAtMs), delayMs, nowMs);
+}
+
+function endedByItself({ status }: Task): boolean {
+  return status.state === 'complete' || status.state === 'failed' || status.state === 'rejected';
 }
 
 /** `delayMs` after `fromMs`; at once when the wall clock was set back so far that it means nothing. */
 function after(fromMs: number, delayMs: number, nowMs: number): number {
   return fromMs - nowMs > delayMs ? nowMs : fromMs + delayMs;
-}
-
-function endedByItself(predecessor: Task, successor: Task): boolean {
-  const { state } = predecessor.status;
-  if (state !== 'complete' && state !== 'failed' && state !== 'rejected') return false;
-  return endedAtMs(predecessor) <= successor.meta.createdAtMs;
 }
 
 /** True when nothing of the task runs any more, as far as anybody can know. */
@@ -77,15 +81,13 @@ export function hasStopped(task: Task, world: ServiceWorld): boolean {
 }
 
 /**
- * When a `ready` task may run: now or earlier = at once. Waits for its delay, and for the older tasks
- * of the seat that were told to stop, the latter for STOP_WAIT_MS at most.
+ * When a `ready` task may run: now or earlier = at once. Waits for its delay, and for the tasks of the
+ * seat that were told to stop, the latter for STOP_WAIT_MS at most.
  */
 export function startableAtMs(task: Task, seat: Seat, world: ServiceWorld): number {
   const delayOver = delayOverAtMs(task, seat, world.nowMs);
-  const index = seat.tasks.indexOf(task);
   const waits = seat.tasks.some(
-    (other, at) =>
-      at < index &&
+    (other) =>
       (other.desiredState === 'shutdown' || other.desiredState === 'remove') &&
       !hasStopped(other, world),
   );

@@ -17,13 +17,14 @@ export function isWanted(task: Task): boolean {
 }
 
 /**
- * Oldest first. Of those created in the same millisecond the one that was told to stop is the older:
- * a replacement is written together with the end of what it replaces.
+ * Oldest first. Of those created in the same millisecond the one that was told to stop is the older,
+ * for a replacement is written together with the end of what it replaces; then the older spec.
  */
 function byAge(a: Task, b: Task): number {
   return (
     a.meta.createdAtMs - b.meta.createdAtMs ||
     compareDesiredStates(b.desiredState, a.desiredState) ||
+    a.specVersion - b.specVersion ||
     (a.id < b.id ? -1 : 1)
   );
 }

@@ -2,6 +2,7 @@
  * Keeps the tasks of every service as its words demand: the loop around `planService`. It decides
  * nothing itself; timers and update progress are its only memory, and both can be rebuilt.
  */
+import { assertNever } from '../../common/base/assert.ts';
 import type { Timer } from '../../common/base/clock.ts';
 import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
@@ -80,8 +81,13 @@ export class ServiceOrchestrator {
           this.#markServicesOf(change.object);
         }
         return;
-      default:
+      case 'cluster':
+      case 'network':
+      case 'secret':
+      case 'config':
         return;
+      default:
+        assertNever(change, 'store change');
     }
   }
 

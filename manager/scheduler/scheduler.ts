@@ -2,6 +2,7 @@
  * The scheduler: gives every allocated task a node, or says in words why none will do. Leader only; it
  * decides as soon as something comes, for all that has come by then. It knows no other room.
  */
+import { assertNever } from '../../common/base/assert.ts';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { deepEqual } from '../../common/base/equal.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
@@ -103,8 +104,13 @@ export class Scheduler {
         if (change.action === 'remove') this.#table.networkDrivers.delete(change.object.id);
         else this.#table.networkDrivers.set(change.object.id, change.object.spec.driver);
         return;
-      default:
+      case 'cluster':
+      case 'service':
+      case 'secret':
+      case 'config':
         return;
+      default:
+        assertNever(change, 'store change');
     }
   }
 

@@ -1,0 +1,337 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import type { NetworkId } from '../../../common/model/ids.ts';
+import type { Network, NetworkSpec } from '../../../common/model/network.ts';
+import type { Service, ServiceSpec } from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { Allocator } from '../../../manager/allocator/allocator.ts';
+import {
+  aCluster,
+  aNetwork,
+  aNetworkSpec,
+  aNetworkTarget,
+  aNode,
+  aPort,
+  aService,
+  aServiceSpec,
+  aTaskOf,
+  aTaskSpec,
+  aTaskStatus,
+} from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+describe('allocator', () => {
+  let t: TestStore;
+  let allocator: Allocator;
+  const failures: unknown[] = [];
+
+  const lead = async (): Promise<void> => {
+    const { store, clock, random } = t;
+    const onFailure = (err: unknown): void => void failures.push(err);
+    allocator = new Allocator({ store, clock, random, log: silentLogger, onFailure });
+    await allocator.start();
+    await rest();
+  };
+  const rest = async (): Promise<void> => {
+    for (let i = 0; i < 6; i++) await settle();
+  };
+  beforeEach(async () => {
+    t = makeStore();
+    await t.create('cluster', aCluster());
+    await lead();
+  });
+  afterEach(async () => {
+    await allocator.stop();
+    expect(failures).toEqual([]);
+  });
+
+  const network = async (spec: Partial<NetworkSpec> = {}): Promise<Network> => {
+    const [created] = await t.create('network', aNetwork({ spec: aNetworkSpec(spec) }));
+    await rest();
+    return t.get('network', created!.id);
+  };
+  const subnet = (text: string, more: Partial<Network['ipam'][0]> = {}) => ({
+    ipam: {
+      driver: 'default',
+      options: {},
+      configs: [{ subnet: text, gateway: '', range: '', reserved: {}, ...more }],
+    },
+  });
+  const on = (...networks: (Network | string)[]) =>
+    aTaskSpec({
+      networks: networks.map((one) =>
+        aNetworkTarget({ target: typeof one === 'string' ? one : one.id, aliases: ['db'] }),
+      ),
+    });
+  const service = async (spec: Partial<ServiceSpec>): Promise<Service> => {
+    const [created] = await t.create('service', aService({ spec: aServiceSpec(spec) }));
+    await rest();
+    return t.get('service', created!.id);
+  };
+  const task = async (of: Service, overrides: Partial<Task> = {}): Promise<Task> => {
+    const [created] = await t.create('task', aTaskOf(of, { endpoint: null, ...overrides }));
+    await rest();
+    return t.get('task', created!.id);
+  };
+  const ingress = (): Network => t.store.view((view) => view.byName('network', 'ingress'))[0]!;
+  const end = (id: Task['id'], state: 'failed' | 'running'): Promise<unknown> =>
+    t.store.update((tx) => {
+      const now = tx.require('task', id);
+      tx.update('task', { ...now, status: { ...now.status, state } });
+    });
+
+  test('makes the ingress network once, first of all', () => {
+    expect(ingress()).toMatchObject({
+      spec: { driver: 'overlay', ingress: true },
+      ipam: [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1' }],
+      vxlanId: 4096,
+    });
+  });
+
+  test('does not make it again after the user removed it from a cluster in use', async () => {
+    await network();
+    await t.store.update((tx) => tx.remove('network', ingress().id));
+    await allocator.stop();
+    await lead();
+    expect(ingress()).toBeUndefined();
+  });
+
+  test('numbers networks and subnets one after the other', async () => {
+    const [first, second] = [await network(), await network()];
+    expect([first.ipam[0]!.subnet, first.vxlanId]).toEqual(['10.0.1.0/24', 4097]);
+    expect([second.ipam[0]!.subnet, second.vxlanId]).toEqual(['10.0.2.0/24', 4098]);
+  });
+
+  test('keeps what the user chose and passes it over', async () => {
+    const chosen = await network(subnet('10.0.1.0/25', { gateway: '10.0.1.126' }));
+    expect(chosen.ipam[0]).toMatchObject({ subnet: '10.0.1.0/25', gateway: '10.0.1.126' });
+    expect((await network()).ipam[0]!.subnet).toBe('10.0.2.0/24');
+  });
+
+  test('takes the VXLAN id from the option', async () => {
+    const driverOptions = { 'com.docker.network.driver.overlay.vxlanid_list': '300' };
+    expect((await network({ driverOptions })).vxlanId).toBe(300);
+    expect((await network({ driverOptions })).vxlanId).toBeNull(); // in use
+  });
+
+  test.each(['host', 'bridge', 'none'])('leaves networks of driver %s alone', async (driver) => {
+    const local = await network({ driver });
+    expect([local.vxlanId, local.ipam]).toEqual([null, []]);
+    const web = await service({ task: on(local) });
+    expect(web.endpoint!.virtualIps).toEqual([]);
+    expect(await task(web)).toMatchObject({ status: { state: 'pending' }, networks: [] });
+    const named = await service({ task: on(driver) });
+    expect(await task(named)).toMatchObject({ status: { state: 'pending' }, networks: [] });
+  });
+
+  test('gives a service one address in each of its networks, ingress first', async () => {
+    const [front, back] = [await network(), await network()];
+    const web = await service({
+      task: on(front, back),
+      endpoint: { mode: 'vip', ports: [aPort({ publishedPort: 80 })] },
+    });
+    expect(web.endpoint!.virtualIps).toEqual([
+      { networkId: ingress().id, address: '10.0.0.2/24' },
+      { networkId: front.id, address: '10.0.1.2/24' },
+      { networkId: back.id, address: '10.0.2.2/24' },
+    ]);
+    const first = await task(web);
+    expect(first.networks).toEqual([
+      { networkId: ingress().id, addresses: ['10.0.0.3/24'], aliases: [] },
+      { networkId: front.id, addresses: ['10.0.1.3/24'], aliases: ['db'] },
+      { networkId: back.id, addresses: ['10.0.2.3/24'], aliases: ['db'] },
+    ]);
+    expect(first.endpoint).toEqual(web.endpoint);
+    expect(first.status).toMatchObject({ state: 'pending', message: 'pending task scheduling' });
+  });
+
+  test('gives no virtual address in dnsrr mode, and takes it back on a change of mode', async () => {
+    const net = await network();
+    const web = await service({ task: on(net), endpoint: { mode: 'dnsrr', ports: [] } });
+    expect(web.endpoint!.virtualIps).toEqual([]);
+    const change = (mode: 'vip' | 'dnsrr') =>
+      t.store.update((tx) => {
+        const now = tx.require('service', web.id);
+        tx.update('service', { ...now, spec: { ...now.spec, endpoint: { mode, ports: [] } } });
+      });
+    await change('vip');
+    await rest();
+    expect(t.get('service', web.id).endpoint!.virtualIps).toHaveLength(1);
+    await change('dnsrr');
+    await rest();
+    expect(t.get('service', web.id).endpoint!.virtualIps).toEqual([]);
+  });
+
+  test('keeps a dynamic port over updates and leaves host ports to the node', async () => {
+    const ports = [aPort(), aPort({ targetPort: 53, publishMode: 'host' })];
+    const web = await service({ endpoint: { mode: 'vip', ports } });
+    expect(web.endpoint!.ports.map((port) => port.publishedPort)).toEqual([30_000, 0]);
+    await t.store.update((tx) => {
+      const more = [...ports, aPort({ targetPort: 81, publishedPort: 8081 })];
+      tx.update('service', {
+        ...web,
+        spec: { ...web.spec, endpoint: { mode: 'vip', ports: more } },
+      });
+    });
+    await rest();
+    const published = t.get('service', web.id).endpoint!.ports.map((port) => port.publishedPort);
+    expect(published).toEqual([30_000, 0, 8081]);
+  });
+
+  test('a port in use keeps the tasks in NEW, with the reason, until it is free', async () => {
+    const endpoint = { mode: 'vip' as const, ports: [aPort({ publishedPort: 8080 })] };
+    const first = await service({ name: 'first', endpoint });
+    const second = await service({ endpoint });
+    const waiting = await task(second);
+    expect(second.endpoint).toBeNull();
+    expect(waiting.status).toMatchObject({
+      state: 'new',
+      err: `port '8080' is already in use by service 'first' (${first.id}) as an ingress port`,
+    });
+    const udp = { mode: 'vip' as const, ports: [aPort({ publishedPort: 8080, protocol: 'udp' })] };
+    expect((await service({ endpoint: udp })).endpoint).not.toBeNull();
+
+    await t.store.update((tx) => tx.remove('service', first.id));
+    await rest();
+    expect(t.get('task', waiting.id).status).toMatchObject({ state: 'pending', err: '' });
+  });
+
+  test('an exhausted network names itself and the numbers, and serves again when one is freed', async () => {
+    const small = await network({ name: 'small', ...subnet('10.9.0.0/29') });
+    const web = await service({ task: on(small) }); // one of 5 is its own
+    const tasks: Task[] = [];
+    for (let slot = 1; slot <= 5; slot++) tasks.push(await task(web, { slot }));
+    expect(tasks.map(({ status }) => status.state)).toEqual([...Array(4).fill('pending'), 'new']);
+    expect(tasks[4]!.status.err).toBe(
+      "network 'small' has no free address: 5 of 5 addresses of 10.9.0.0/29 are in use",
+    );
+    await end(tasks[0]!.id, 'failed');
+    await rest();
+    expect(t.get('task', tasks[4]!.id).status).toMatchObject({ state: 'pending', err: '' });
+  });
+
+  test('a task may ask for its address', async () => {
+    const net = await network();
+    const networks = [aNetworkTarget({ target: net.id, addresses: ['10.0.1.77'] })];
+    const web = await service({ task: aTaskSpec({ networks }) });
+    expect((await task(web)).networks[0]!.addresses).toEqual(['10.0.1.77/24']);
+    expect((await task(web, { slot: 2 })).status.err).toMatch(
+      /^address 10.0.1.77 of network .* is in use$/,
+    );
+  });
+
+  test('a node has an address in ingress from the day it is ready, and in the networks of its tasks', async () => {
+    const net = await network();
+    const [node] = await t.create(
+      'node',
+      aNode({ status: { state: 'unknown', message: '', address: '' } }),
+    );
+    await rest();
+    expect(t.get('node', node!.id).attachments).toEqual([]);
+    const set = (state: 'ready' | 'down') =>
+      t.store.update((tx) => {
+        const now = tx.require('node', node!.id);
+        tx.update('node', { ...now, status: { ...now.status, state } });
+      });
+    await set('ready');
+    await rest();
+    await set('down');
+    await rest();
+    const networkIds = (): NetworkId[] =>
+      t.get('node', node!.id).attachments.map(({ networkId }) => networkId);
+    expect(networkIds()).toEqual([ingress().id]);
+
+    const one = await task(await service({ task: on(net) }));
+    await t.store.update((tx) => {
+      const status = aTaskStatus({ state: 'assigned' });
+      tx.update('task', { ...tx.require('task', one.id), nodeId: node!.id, status });
+    });
+    await rest();
+    expect(networkIds()).toEqual([ingress().id, net.id]);
+    await end(one.id, 'failed');
+    await rest();
+    expect(networkIds()).toEqual([ingress().id]);
+  });
+
+  test('tasks that nobody wants any more get nothing', async () => {
+    const web = await service({});
+    expect((await task(web, { desiredState: 'remove' })).status.state).toBe('new');
+  });
+
+  test('2,000 tasks are allocated, each with an address of its own', async () => {
+    const big = await network(subnet('172.16.0.0/16'));
+    const web = await service({ task: on(big) });
+    const tasks = Array.from({ length: 2000 }, (_, i) =>
+      aTaskOf(web, { slot: i + 1, endpoint: null }),
+    );
+    await allocator.stop();
+    await t.store.batch(tasks, (tx, one) => void tx.create('task', one));
+    await lead();
+    for (let i = 0; i < 200; i++) await settle();
+    const addresses = t.store.view((view) =>
+      view.list('task').flatMap(({ networks }) => networks.flatMap((one) => one.addresses)),
+    );
+    expect(new Set(addresses).size).toBe(2000);
+  });
+
+  test('over any history no address or port has two holders, and a new leader agrees', async () => {
+    const nets = [await network(subnet('10.7.0.0/27')), await network(subnet('10.7.1.0/28'))];
+    const step = fc.record({
+      kind: fc.constantFrom('service', 'task', 'task', 'task', 'end', 'remove', 'unserve', 'lead'),
+      pick: fc.nat(1000),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (history) => {
+        for (const { kind, pick } of history) await act(kind, pick);
+        await rest();
+        expectNoTwoHolders();
+      }),
+      { numRuns: 25 },
+    );
+
+    async function act(kind: string, pick: number): Promise<void> {
+      const services = t.store.view((view) => view.list('service'));
+      const tasks = t.store.view((view) => view.list('task'));
+      const one = tasks[pick % Math.max(1, tasks.length)];
+      const web = services[pick % Math.max(1, services.length)];
+      if (kind === 'service') {
+        const port = aPort({ publishedPort: pick % 3 === 0 ? 8000 + (pick % 5) : 0 });
+        await t.create('service', {
+          ...aService({ spec: aServiceSpec({ task: on(...nets.slice(pick % 2)) }) }),
+          ...(pick % 2 === 0 && {
+            spec: aServiceSpec({ endpoint: { mode: 'vip', ports: [port] }, task: on(nets[0]!) }),
+          }),
+        });
+      } else if (kind === 'task' && web) await t.create('task', aTaskOf(web, { endpoint: null }));
+      else if (kind === 'end' && one) await end(one.id, 'failed');
+      else if (kind === 'remove' && one) await t.store.update((tx) => tx.remove('task', one.id));
+      else if (kind === 'unserve' && web) {
+        await t.store.update((tx) => tx.remove('service', web.id));
+      } else if (kind === 'lead') {
+        await allocator.stop();
+        await lead();
+      }
+      if (pick % 2 === 0) await rest();
+    }
+  });
+
+  function expectNoTwoHolders(): void {
+    const holders = t.store.view((view) => [
+      ...view
+        .list('service')
+        .flatMap(({ endpoint }) => [
+          ...(endpoint?.virtualIps ?? []).map((vip) => `${vip.networkId} ${vip.address}`),
+          ...(endpoint?.ports ?? []).map((port) => `${port.protocol} ${port.publishedPort}`),
+        ]),
+      ...view
+        .list('task')
+        .filter(({ status }) => status.state !== 'failed')
+        .flatMap(({ networks }) =>
+          networks.flatMap((one) => one.addresses.map((it) => `${one.networkId} ${it}`)),
+        ),
+    ]);
+    expect(holders).toHaveLength(new Set(holders).size);
+  }
+});

@@ -1,0 +1,274 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ServiceId } from '../../../common/model/ids.ts';
+import {
+  DEFAULT_UPDATE_CONFIG,
+  type ServiceSpec,
+  type UpdateConfig,
+} from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { aContainerSpec, aTaskSpec } from '../../support/builders.ts';
+import { ControlRooms } from '../../support/control-rooms.ts';
+
+const replicas = (count: number) => ({ mode: { kind: 'replicated' as const, replicas: count } });
+const update = (config: Partial<UpdateConfig>) => ({
+  update: { ...DEFAULT_UPDATE_CONFIG, ...config },
+});
+const image = (name: string) => (spec: ServiceSpec) => ({
+  ...spec,
+  task: { ...spec.task, container: { ...spec.task.container, image: name } },
+});
+const isNew = ({ spec }: Task): boolean => spec.container.image === 'new';
+
+describe('rolling update', () => {
+  let rooms: ControlRooms;
+  beforeEach(async () => {
+    rooms = await ControlRooms.start(3);
+  });
+  afterEach(() => rooms.stop());
+
+  const fresh = (id: ServiceId): Task[] => rooms.tasks(id).filter(isNew);
+  const freshRunning = (id: ServiceId): number => rooms.running(id).filter(isNew).length;
+  const deploy = (spec: Partial<ServiceSpec> = {}) => rooms.deploy({ ...replicas(4), ...spec });
+
+  test('a first deployment is no update', async () => {
+    const { id } = await deploy();
+    await rooms.pass(10_000, 1000);
+    expect(rooms.service(id).updateStatus).toBeNull();
+  });
+
+  test('replaces one slot after the other and says so', async () => {
+    const { id } = await deploy(update({ delayNanos: 2e9 }));
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus).toMatchObject({
+      state: 'updating',
+      message: 'update in progress',
+      completedAtMs: null,
+    });
+    expect(freshRunning(id)).toBe(1);
+    await rooms.pass(1900);
+    expect(freshRunning(id)).toBe(1);
+    await rooms.pass(200);
+    expect(freshRunning(id)).toBe(2);
+    await rooms.pass(4000);
+    expect(freshRunning(id)).toBe(4);
+    expect(rooms.service(id).updateStatus!.state).toBe('updating');
+    await rooms.pass(5100);
+    expect(rooms.service(id).updateStatus).toMatchObject({
+      state: 'completed',
+      message: 'update completed',
+    });
+    expect(rooms.service(id).updateStatus!.completedAtMs).not.toBeNull();
+  });
+
+  test.each([
+    [2, 2],
+    [3, 3],
+    [0, 4],
+  ])('parallelism %i starts %i slots at once', async (parallelism, started) => {
+    const { id } = await deploy(update({ parallelism }));
+    rooms.outcome = () => 'starting';
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(fresh(id)).toHaveLength(started);
+  });
+
+  test('stop-first: the new task runs only after the old one has stopped', async () => {
+    const { id } = await rooms.deploy();
+    const [old] = rooms.running(id);
+    rooms.deaf.add(old!.id);
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(fresh(id)[0]).toMatchObject({ desiredState: 'ready', status: { state: 'ready' } });
+    await rooms.report(old!.id, 'shutdown');
+    await rooms.rest();
+    expect(freshRunning(id)).toBe(1);
+  });
+
+  test('start-first: the old task goes only after the new one runs', async () => {
+    const { id } = await rooms.deploy(update({ order: 'start-first' }));
+    const [old] = rooms.running(id);
+    rooms.outcome = () => 'starting';
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(fresh(id)[0]!.status.state).toBe('starting');
+    expect(rooms.test.get('task', old!.id).desiredState).toBe('running');
+    await rooms.report(fresh(id)[0]!.id, 'running');
+    await rooms.rest();
+    expect(rooms.test.get('task', old!.id).status.state).toBe('shutdown');
+  });
+
+  test('a failure within the monitor period pauses, and nothing more is touched', async () => {
+    const { id } = await deploy(update({ delayNanos: 1e9 }));
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    const [first] = fresh(id);
+    await rooms.report(first!.id, 'failed');
+    await rooms.pass(20_000, 1000);
+    expect(rooms.service(id).updateStatus).toMatchObject({
+      state: 'paused',
+      message: `update paused due to failure or early termination of task ${first!.id}`,
+    });
+    expect(new Set(fresh(id).map(({ slot }) => slot)).size).toBe(1);
+    expect(freshRunning(id)).toBe(1); // the restart policy goes on with the failed slot
+  });
+
+  test('a failure after the monitor period is none of the update', async () => {
+    const { id } = await deploy(update({ delayNanos: 7e9, monitorNanos: 5e9 }));
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    await rooms.pass(6000, 1000);
+    await rooms.report(fresh(id)[0]!.id, 'failed');
+    await rooms.pass(60_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    expect(freshRunning(id)).toBe(4);
+  });
+
+  test('failure action continue replaces every slot', async () => {
+    const { id } = await deploy(update({ failureAction: 'continue' }));
+    rooms.outcome = (task) => (isNew(task) ? 'failed' : 'running');
+    await rooms.change(id, image('new'));
+    await rooms.pass(30_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    expect(new Set(fresh(id).map(({ slot }) => slot)).size).toBe(4);
+  });
+
+  test('the failure ratio tolerates failures up to and including itself', async () => {
+    const { id } = await deploy(update({ maxFailureRatio: 0.25 }));
+    const failing = new Set<string>();
+    rooms.outcome = (task) => {
+      if (isNew(task) && failing.size < 1) failing.add(task.id);
+      return failing.has(task.id) ? 'failed' : 'running';
+    };
+    await rooms.change(id, image('new'));
+    await rooms.pass(30_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+  });
+
+  test('failure action rollback brings the previous spec back', async () => {
+    const { id } = await deploy(update({ failureAction: 'rollback' }));
+    rooms.outcome = (task) => (isNew(task) ? 'failed' : 'running');
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    const started = rooms.service(id);
+    expect(started.updateStatus!.state).toBe('rollback_started');
+    expect(started.updateStatus!.message).toMatch(
+      /^update rolled back due to failure or early termination of task \w{25}$/,
+    );
+    expect(started.spec.task.container.image).not.toBe('new');
+    expect(started.previousSpec).toBeNull();
+    await rooms.pass(30_000, 1000);
+    expect(rooms.service(id).updateStatus).toMatchObject({
+      state: 'rollback_completed',
+      message: 'rollback completed',
+    });
+    expect(rooms.running(id)).toHaveLength(4);
+    expect(freshRunning(id)).toBe(0);
+  });
+
+  test('a rollback that fails only pauses', async () => {
+    const { id } = await deploy(update({ failureAction: 'rollback' }));
+    rooms.outcome = () => 'failed';
+    await rooms.change(id, image('new'));
+    await rooms.pass(10_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('rollback_paused');
+    expect(rooms.service(id).updateStatus!.message).toMatch(/^rollback paused due to failure/);
+  });
+
+  test('a new update replaces the paused one', async () => {
+    const { id } = await deploy();
+    rooms.outcome = (task) => (isNew(task) ? 'failed' : 'running');
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus!.state).toBe('paused');
+    await rooms.change(id, image('newer'));
+    await rooms.pass(40_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    const images = rooms.running(id).map(({ spec }) => spec.container.image);
+    expect(images).toEqual(['newer', 'newer', 'newer', 'newer']);
+  });
+
+  test('a new leader finishes the update and keeps the count', async () => {
+    const { id } = await deploy(update({ delayNanos: 1e9 }));
+    await rooms.change(id, image('new'));
+    await rooms.pass(1500);
+    expect(freshRunning(id)).toBe(2);
+    const { startedAtMs } = rooms.service(id).updateStatus!;
+    await rooms.stop();
+    await rooms.lead();
+    await rooms.pass(30_000, 1000);
+    expect(rooms.service(id).updateStatus).toMatchObject({ state: 'completed', startedAtMs });
+    expect(freshRunning(id)).toBe(4);
+    expect(fresh(id)).toHaveLength(4);
+  });
+
+  test.each<[string, (spec: ServiceSpec) => ServiceSpec]>([
+    ['service labels', (spec) => ({ ...spec, labels: { a: 'b' } })],
+    ['update settings', (spec) => ({ ...spec, ...update({ parallelism: 3 }) })],
+    ['replicas', (spec) => ({ ...spec, ...replicas(5) })],
+    [
+      'registry credentials',
+      (spec) => ({
+        ...spec,
+        task: { ...spec.task, container: { ...spec.task.container, registryAuth: 'x' } },
+      }),
+    ],
+    [
+      'constraints that still hold',
+      (spec) => ({
+        ...spec,
+        task: {
+          ...spec.task,
+          placement: { ...spec.task.placement, constraints: ['node.role == worker'] },
+        },
+      }),
+    ],
+  ])('a change of %s restarts nothing', async (_, patch) => {
+    const { id } = await deploy();
+    const before = rooms.running(id).map((task) => task.id);
+    await rooms.change(id, patch);
+    await rooms.rest();
+    expect(rooms.running(id).map((task) => task.id)).toEqual(expect.arrayContaining(before));
+    expect(rooms.service(id).updateStatus).toBeNull();
+  });
+
+  test('constraints that no longer hold move the tasks', async () => {
+    const { id } = await deploy();
+    const [node] = rooms.nodes();
+    await rooms.setNode(node!.id, (it) => ({ ...it, spec: { ...it.spec, labels: { a: '1' } } }));
+    await rooms.change(id, (spec) => ({
+      ...spec,
+      ...update({ parallelism: 0 }),
+      task: {
+        ...spec.task,
+        placement: { ...spec.task.placement, constraints: ['node.labels.a == 1'] },
+      },
+    }));
+    await rooms.pass(10_000, 1000);
+    expect(rooms.running(id).map(({ nodeId }) => nodeId)).toEqual(Array(4).fill(node!.id));
+  });
+
+  test('a completed task that need not run again is replaced by an update', async () => {
+    const task = aTaskSpec({
+      container: aContainerSpec({ image: 'old' }),
+      restart: { condition: 'on-failure', delayNanos: 0, maxAttempts: 0, windowNanos: 0 },
+    });
+    const { id } = await rooms.deploy({ task });
+    await rooms.report(rooms.tasks(id)[0]!.id, 'complete');
+    await rooms.rest();
+    expect(rooms.tasks(id)).toHaveLength(1);
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(freshRunning(id)).toBe(1);
+  });
+
+  test('a global service is updated node by node', async () => {
+    const { id } = await rooms.deploy({ mode: { kind: 'global' }, ...update({ delayNanos: 1e9 }) });
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(freshRunning(id)).toBe(1);
+    await rooms.pass(8000, 1000);
+    expect(freshRunning(id)).toBe(3);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+  });
+});
