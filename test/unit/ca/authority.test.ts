@@ -9,13 +9,13 @@ import { LeaderCaller } from '../../../common/rpc/leader.ts';
 import { anonymousPeer, type Peer } from '../../../common/rpc/peer.ts';
 import { Authority } from '../../../manager/ca/authority.ts';
 import { createCluster } from '../../../manager/ca/bootstrap.ts';
-import { localStore } from '../../support/local-store.ts';
+import { makeStore } from '../../support/store.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
 async function start() {
-  const local = localStore();
-  const { store, clock, random } = local;
+  const made = makeStore();
+  const { store, clock, random } = made;
   const created = await createCluster({ random, nowMs: clock.wallMs() });
   await store.update((tx) => {
     tx.create('cluster', created.cluster);
@@ -34,7 +34,7 @@ async function start() {
     const { certPem, rootPem } = await authority.issue(request, { peer, forwarded: false });
     return identityOf({ certPem, keyPem, rootPem }, clock.wallMs());
   };
-  return { ...local, ...created, authority, issue };
+  return { ...made, ...created, authority, issue };
 }
 
 const stranger = anonymousPeer('10.0.0.9');
@@ -63,7 +63,7 @@ describe('a new cluster', () => {
     [{ spec: { ...DEFAULT_CLUSTER_SPEC, name: 'x' } }, 'must be named "default"'],
     [{ spec: { ...DEFAULT_CLUSTER_SPEC, nodeCertExpiryNanos: 1 } }, 'minimum certificate expiry'],
   ])('is not made with %j', async (settings, message) => {
-    const { random, clock } = localStore();
+    const { random, clock } = makeStore();
     await expect(createCluster({ random, nowMs: clock.wallMs(), ...settings })).rejects.toThrow(
       message,
     );
@@ -108,12 +108,12 @@ describe('a node with a certificate', () => {
         spec: { ...cluster.spec, nodeCertExpiryNanos: 7 * DAY_MS * 1e6 },
       });
     });
-    clock.advance(40 * DAY_MS);
+    await clock.advance(40 * DAY_MS);
     const renewed = await issue(peerOf(first), '');
     expect(renewed).toMatchObject({ nodeId: first.nodeId, role: 'manager' });
-    clock.advance(6 * DAY_MS);
+    await clock.advance(6 * DAY_MS);
     expect(() => identityOf(renewed, clock.wallMs())).not.toThrow();
-    clock.advance(2 * DAY_MS);
+    await clock.advance(2 * DAY_MS);
     expect(() => identityOf(renewed, clock.wallMs())).toThrow('valid from');
   });
 

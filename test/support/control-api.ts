@@ -1,0 +1,44 @@
+/** A control API on a manager that leads, over a real store. */
+import type { ManagerStatus } from '../../common/rpc/control-methods.ts';
+import { LeaderCaller } from '../../common/rpc/leader.ts';
+import { anonymousPeer } from '../../common/rpc/peer.ts';
+import { ControlApi } from '../../manager/controlapi/control-api.ts';
+import { aCluster } from './builders.ts';
+import { InstantClock } from './instant-clock.ts';
+import { makeStore, type TestStore } from './store.ts';
+
+export interface TestControlApi extends TestStore {
+  readonly api: ControlApi;
+  /** raft's members; to be changed by tests */
+  readonly managers: ManagerStatus[];
+  /** times that a read waited for the barrier */
+  readonly barriers: () => number;
+}
+
+export async function makeControlApi(options: { jobs?: boolean } = {}): Promise<TestControlApi> {
+  const made = makeStore();
+  await made.create('cluster', aCluster());
+  const managers: ManagerStatus[] = [];
+  let barriers = 0;
+  const api = new ControlApi({
+    store: made.store,
+    clock: made.clock,
+    random: made.random,
+    capabilities: { jobs: options.jobs ?? false },
+    membership: { members: () => managers },
+    readBarrier: async () => {
+      barriers++;
+    },
+    leader: new LeaderCaller({
+      clock: new InstantClock(),
+      self: () => anonymousPeer(''),
+      locator: { isLeader: () => true, leaderAddress: () => null },
+      pool: {
+        client: () => {
+          throw new Error('the leader calls nobody');
+        },
+      },
+    }),
+  });
+  return { ...made, api, managers, barriers: () => barriers };
+}

@@ -1,0 +1,521 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { ContainerSpec, ServiceSpec, TaskSpec } from '../../../common/model/service.ts';
+import { ANYWHERE, DEFAULT_UPDATE_CONFIG, NO_RESOURCES } from '../../../common/model/service.ts';
+import {
+  aConfig,
+  aContainerSpec,
+  aNetwork,
+  aNetworkSpec,
+  aNetworkTarget,
+  aPort,
+  aSecret,
+  aServiceSpec,
+  aTaskOf,
+  aTaskSpec,
+  aTaskStatus,
+} from '../../support/builders.ts';
+import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+
+let it: TestControlApi;
+
+beforeEach(async () => {
+  it = await makeControlApi();
+});
+
+const withTask = (task: Partial<TaskSpec>) => aServiceSpec({ task: aTaskSpec(task) });
+const withContainer = (container: Partial<ContainerSpec>) =>
+  withTask({ container: aContainerSpec(container) });
+const withPorts = (...ports: Parameters<typeof aPort>[0][]) =>
+  aServiceSpec({ endpoint: { mode: 'vip', ports: ports.map(aPort) } });
+const mount = (overrides: object) => ({
+  type: 'volume' as const,
+  source: 'data',
+  target: '/data',
+  readOnly: false,
+  bind: null,
+  volume: null,
+  tmpfs: null,
+  ...overrides,
+});
+const file = { name: 'x', uid: '0', gid: '0', mode: 0o444 };
+const health = {
+  test: [],
+  intervalNanos: 0,
+  timeoutNanos: 0,
+  startPeriodNanos: 0,
+  startIntervalNanos: 0,
+  retries: 0,
+};
+const resources = (limits: object, others: object = {}) => ({
+  ...NO_RESOURCES,
+  limits: { ...NO_RESOURCES.limits, ...limits },
+  ...others,
+});
+
+const INVALID: [string, ServiceSpec, string][] = [
+  ['an empty name', aServiceSpec({ name: '' }), 'name must be provided'],
+  ['a dot in its name', aServiceSpec({ name: 'a.b' }), 'valid as a DNS name component'],
+  ['a name of 64 characters', aServiceSpec({ name: 'a'.repeat(64) }), '63 characters or fewer'],
+  ['no image', withContainer({ image: '' }), 'image reference must be provided'],
+  ['a bad image', withContainer({ image: 'Not OK' }), '"Not OK" is not a valid repository/tag'],
+  [
+    'two mounts at one place',
+    withContainer({ mounts: [mount({}), mount({})] }),
+    'duplicate mount point: /data',
+  ],
+  [
+    'a relative mount target',
+    withContainer({ mounts: [mount({ target: 'x' })] }),
+    'must be absolute',
+  ],
+  [
+    'a relative bind source',
+    withContainer({ mounts: [mount({ type: 'bind' })] }),
+    "'data' mount path must be absolute",
+  ],
+  [
+    'a tmpfs with a source',
+    withContainer({ mounts: [mount({ type: 'tmpfs' })] }),
+    'Source must not be specified',
+  ],
+  ['a mount over everything', withContainer({ mounts: [mount({ target: '/' })] }), "can't be '/'"],
+  [
+    'a short health interval',
+    withContainer({ healthcheck: { ...health, intervalNanos: 1 } }),
+    'Interval in HealthConfig cannot be less than 1ms',
+  ],
+  [
+    'negative health retries',
+    withContainer({ healthcheck: { ...health, retries: -1 } }),
+    'Retries in HealthConfig',
+  ],
+  [
+    'an unknown health form',
+    withContainer({ healthcheck: { ...health, test: ['curl'] } }),
+    'starts with "curl"',
+  ],
+  [
+    'a soft above a hard limit',
+    withContainer({ ulimits: [{ name: 'nofile', soft: 2, hard: 1 }] }),
+    'soft limit',
+  ],
+  [
+    'too little cpu',
+    withTask({ resources: resources({ nanoCpus: 999_999 }) }),
+    'Must be at least 0.001',
+  ],
+  [
+    'too little memory',
+    withTask({ resources: resources({ memoryBytes: 4194303 }) }),
+    'Must be at least 4MiB',
+  ],
+  [
+    'swap without a memory limit',
+    withTask({ resources: resources({}, { swapBytes: 1 }) }),
+    'needs a memory limit',
+  ],
+  [
+    'a bad constraint',
+    withTask({ placement: { ...ANYWHERE, constraints: ['node.role=manager'] } }),
+    'expected one operator from',
+  ],
+  [
+    'negative restart delay',
+    withTask({ restart: { condition: 'any', delayNanos: -1, maxAttempts: 0, windowNanos: 0 } }),
+    'restart-delay cannot be negative',
+  ],
+  [
+    'a negative count',
+    aServiceSpec({ mode: { kind: 'replicated', replicas: -1 } }),
+    'must be non-negative',
+  ],
+  [
+    'negative update delay',
+    aServiceSpec({ update: { ...DEFAULT_UPDATE_CONFIG, delayNanos: -1 } }),
+    'update-delay cannot be negative',
+  ],
+  [
+    'a failure ratio over 1',
+    aServiceSpec({ rollback: { ...DEFAULT_UPDATE_CONFIG, maxFailureRatio: 1.1 } }),
+    'rollback-maxfailureratio',
+  ],
+  [
+    'one port twice',
+    withPorts({ publishedPort: 80 }, { publishedPort: 80 }),
+    'duplicate published ports provided: 80/tcp',
+  ],
+  ['target port 0', withPorts({ targetPort: 0 }), 'target port 0 is not in 1..65535'],
+  [
+    'ingress ports in dnsrr mode',
+    aServiceSpec({ endpoint: { mode: 'dnsrr', ports: [aPort()] } }),
+    "can't be used with dnsrr mode",
+  ],
+  [
+    'a secret without a target',
+    withContainer({
+      secrets: [{ secretId: 's' as never, secretName: 's', file: { ...file, name: '' } }],
+    }),
+    'malformed secret reference, no target',
+  ],
+];
+
+const NOT_DONE: [string, ServiceSpec, string][] = [
+  ['a job', aServiceSpec({ mode: { kind: 'global-job' } }), 'mode "global-job"'],
+  ['another runtime', withTask({ runtime: 'plugin' }), 'runtime "plugin"'],
+  [
+    'a cluster mount',
+    withContainer({ mounts: [mount({ type: 'cluster' })] }),
+    'mount type "cluster"',
+  ],
+  [
+    'a credential spec',
+    withContainer({ configs: [{ configId: 'c' as never, configName: 'c', file: null }] }),
+    'credential specs',
+  ],
+  [
+    'the host network',
+    withTask({ networks: [aNetworkTarget({ target: 'host' })] }),
+    'network "host"',
+  ],
+];
+
+describe('a new service', () => {
+  test.each(INVALID)('is refused with %s', async (_, spec, message) => {
+    const creating = it.api.createService(spec);
+    await expect(creating).rejects.toThrow(message);
+    await expect(creating).rejects.toMatchObject({ code: 'invalid-argument' });
+    expect(await it.api.listServices()).toEqual([]);
+  });
+
+  test.each(NOT_DONE)('as %s is refused by name', async (_, spec, message) => {
+    const creating = it.api.createService(spec);
+    await expect(creating).rejects.toThrow(message);
+    await expect(creating).rejects.toMatchObject({ code: 'unimplemented' });
+  });
+
+  test('is stored as it was asked for, with its networks by id', async () => {
+    const [network] = await it.create(
+      'network',
+      aNetwork({ spec: aNetworkSpec({ name: 'back' }) }),
+    );
+    const spec = withTask({ networks: [aNetworkTarget({ target: 'back', aliases: ['db'] })] });
+    const service = await it.api.createService(spec);
+    expect(service.spec).toEqual({
+      ...spec,
+      task: { ...spec.task, networks: [{ ...spec.task.networks[0], target: network!.id }] },
+    });
+    expect(service).toMatchObject({ specVersion: 0, previousSpec: null, endpoint: null });
+    expect(await it.api.getService(service.id)).toEqual(service);
+  });
+
+  test('may not take a name in use, whatever its case', async () => {
+    await it.api.createService(aServiceSpec({ name: 'web' }));
+    await expect(it.api.createService(aServiceSpec({ name: 'Web' }))).rejects.toMatchObject({
+      code: 'name-conflict',
+      message: 'name conflicts with an existing object: service Web already exists',
+    });
+  });
+
+  test('needs the secrets and configs that it names, by id and name', async () => {
+    const [secret] = await it.create('secret', aSecret());
+    const reference = { secretId: secret!.id, secretName: secret!.spec.name, file };
+    await it.api.createService(withContainer({ secrets: [reference] }));
+    const renamed = { ...reference, secretName: 'other' };
+    const unknown = {
+      ...reference,
+      secretId: 'x' as never,
+      secretName: 'third',
+      file: { ...file, name: 'y' },
+    };
+    await expect(it.api.createService(withContainer({ secrets: [renamed] }))).rejects.toThrow(
+      'secret not found: other',
+    );
+    await expect(
+      it.api.createService(withContainer({ secrets: [renamed, unknown] })),
+    ).rejects.toThrow('secrets not found: other, third');
+    await expect(
+      it.api.createService(withContainer({ secrets: [reference, { ...unknown, file }] })),
+    ).rejects.toThrow("have a conflicting target: 'x'");
+  });
+
+  test('cannot join the ingress network or one that is not there', async () => {
+    await it.create(
+      'network',
+      aNetwork({ spec: aNetworkSpec({ name: 'ingress', ingress: true }) }),
+    );
+    const joining = (target: string) =>
+      it.api.createService(withTask({ networks: [aNetworkTarget({ target })] }));
+    await expect(joining('ingress')).rejects.toThrow(
+      'explicitly attached to the ingress network "ingress"',
+    );
+    await expect(joining('nowhere')).rejects.toMatchObject({
+      code: 'not-found',
+      message: 'network nowhere not found',
+    });
+  });
+});
+
+describe('published ports', () => {
+  test('need an ingress network, host ports do not', async () => {
+    await expect(it.api.createService(withPorts({ publishedPort: 80 }))).rejects.toMatchObject({
+      code: 'failed-precondition',
+      message: 'service needs ingress network, but no ingress network is present',
+    });
+    await it.api.createService(withPorts({ publishedPort: 80, publishMode: 'host' }));
+  });
+
+  test.each([
+    ['ingress', 'ingress', true],
+    ['ingress', 'host', true],
+    ['host', 'ingress', true],
+    ['host', 'host', false],
+  ] as const)('of one number as %s and %s: conflict %s', async (first, second, conflict) => {
+    await it.create('network', aNetwork({ spec: aNetworkSpec({ ingress: true }) }));
+    const { id, spec } = await it.api.createService(
+      withPorts({ publishedPort: 8080, publishMode: first }),
+    );
+    const creating = it.api.createService(withPorts({ publishedPort: 8080, publishMode: second }));
+    const as = first === 'ingress' ? 'an ingress port' : 'a host-published port';
+    if (conflict) {
+      await expect(creating).rejects.toThrow(
+        `port '8080' is already in use by service '${spec.name}' (${id}) as ${as}`,
+      );
+    } else {
+      await creating;
+    }
+  });
+
+  test('of another protocol or of the service itself do not conflict; allocated ones do', async () => {
+    await it.create('network', aNetwork({ spec: aNetworkSpec({ ingress: true }) }));
+    const first = await it.api.createService(withPorts({ publishedPort: 53 }));
+    await it.api.createService(withPorts({ publishedPort: 53, protocol: 'udp' }));
+    await it.api.updateService(first.id, first.meta.version, { ...first.spec, labels: { a: 'b' } });
+    const dynamic = await it.api.createService(withPorts({}));
+    await it.store.update((tx) => {
+      const { endpoint } = dynamic.spec;
+      const ports = [aPort({ publishedPort: 30_000 })];
+      tx.update('service', { ...dynamic, endpoint: { spec: endpoint, ports, virtualIps: [] } });
+    });
+    await expect(it.api.createService(withPorts({ publishedPort: 30_000 }))).rejects.toThrow(
+      "port '30000' is already in use",
+    );
+  });
+});
+
+describe('an update', () => {
+  test('keeps the old spec and the version that identifies it', async () => {
+    const first = await it.api.createService(aServiceSpec({ labels: { n: '1' } }));
+    const second = await it.api.updateService(first.id, first.meta.version, {
+      ...first.spec,
+      labels: { n: '2' },
+    });
+    expect(second).toMatchObject({
+      spec: { labels: { n: '2' } },
+      specVersion: first.meta.version,
+      previousSpec: { labels: { n: '1' } },
+      previousSpecVersion: 0,
+      updateStatus: null,
+    });
+    expect(second.meta.version).toBeGreaterThan(first.meta.version);
+  });
+
+  test('with an old version is out of sequence', async () => {
+    const { id, spec, meta } = await it.api.createService(aServiceSpec());
+    await it.api.updateService(id, meta.version, spec);
+    await expect(it.api.updateService(id, meta.version, spec)).rejects.toMatchObject({
+      code: 'version-conflict',
+      message: 'update out of sequence',
+    });
+  });
+
+  test('cannot rename or change the mode', async () => {
+    const { id, spec, meta } = await it.api.createService(aServiceSpec());
+    const update = (change: Partial<ServiceSpec>) =>
+      it.api.updateService(id, meta.version, { ...spec, ...change });
+    await expect(update({ name: 'other' })).rejects.toMatchObject({ code: 'unimplemented' });
+    await expect(update({ mode: { kind: 'global' } })).rejects.toMatchObject({
+      code: 'unimplemented',
+    });
+    await expect(it.api.updateService('nobody', 1, spec)).rejects.toThrow(
+      'service nobody not found',
+    );
+  });
+
+  test('back and back again gives the first spec', async () => {
+    const first = await it.api.createService(aServiceSpec({ labels: { n: '1' } }));
+    await expect(
+      it.api.updateService(first.id, first.meta.version, first.spec, { rollback: true }),
+    ).rejects.toMatchObject({
+      code: 'failed-precondition',
+      message: `service ${first.spec.name} does not have a previous spec`,
+    });
+    const second = await it.api.updateService(first.id, first.meta.version, {
+      ...first.spec,
+      labels: { n: '2' },
+    });
+    const third = await it.api.updateService(first.id, second.meta.version, second.spec, {
+      rollback: true,
+    });
+    expect(third).toMatchObject({
+      spec: { labels: { n: '1' } },
+      specVersion: 0,
+      previousSpec: { labels: { n: '2' } },
+      previousSpecVersion: first.meta.version,
+      updateStatus: {
+        state: 'rollback_started',
+        message: 'manually requested rollback',
+        completedAtMs: null,
+      },
+    });
+    const fourth = await it.api.updateService(first.id, third.meta.version, third.spec, {
+      rollback: true,
+    });
+    expect(fourth.spec.labels).toEqual({ n: '2' });
+  });
+
+  test('counts the iterations of a job', async () => {
+    const jobs = await makeControlApi({ jobs: true });
+    const job = await jobs.api.createService(
+      aServiceSpec({ mode: { kind: 'replicated-job', maxConcurrent: 1, totalCompletions: 2 } }),
+    );
+    expect(job.jobStatus).toMatchObject({ iteration: 0 });
+    const next = await jobs.api.updateService(job.id, job.meta.version, job.spec);
+    expect(next.jobStatus).toMatchObject({ iteration: 1 });
+    await expect(
+      jobs.api.createService(
+        aServiceSpec({ mode: { kind: 'global-job' }, update: DEFAULT_UPDATE_CONFIG }),
+      ),
+    ).rejects.toThrow('cannot have an update');
+  });
+});
+
+describe('registry credentials', () => {
+  const stored = () => it.get('service', id).spec.task.container.registryAuth;
+  let id = '';
+
+  test('are never shown, and kept from the spec that the update names', async () => {
+    const first = await it.api.createService(withContainer({ registryAuth: 'first' }));
+    id = first.id;
+    expect(first.spec.task.container.registryAuth).toBe(null);
+    expect((await it.api.listServices())[0]?.spec.task.container.registryAuth).toBe(null);
+    const kept = await it.api.updateService(id, first.meta.version, first.spec);
+    expect(stored()).toBe('first');
+    expect(kept.previousSpec?.task.container.registryAuth).toBe(null);
+    const container = { ...first.spec.task.container, registryAuth: 'second' };
+    const other = await it.api.updateService(id, kept.meta.version, {
+      ...first.spec,
+      task: { ...first.spec.task, container },
+    });
+    expect(stored()).toBe('second');
+    await it.api.updateService(id, other.meta.version, first.spec, {
+      registryAuthFrom: 'previous-spec',
+    });
+    expect(stored()).toBe('first');
+  });
+});
+
+describe('looking up', () => {
+  test('goes by id, then name, then prefix of an id', async () => {
+    const a = await it.api.createService(aServiceSpec({ name: 'alpha' }));
+    const b = await it.api.createService(aServiceSpec({ name: a.id.slice(0, 5) }));
+    expect((await it.api.getService(a.id)).id).toBe(a.id);
+    expect((await it.api.getService('ALPHA')).id).toBe(a.id);
+    expect((await it.api.getService(a.id.slice(0, 6))).id).toBe(a.id);
+    expect((await it.api.getService(a.id.slice(0, 5))).id).toBe(b.id);
+    await expect(it.api.getService('')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  test('tells how many could be meant', async () => {
+    const template = await it.api.createService(aServiceSpec());
+    await it.store.update((tx) => {
+      for (const n of ['1', '2']) {
+        tx.create('service', { ...template, id: `same${n}` as never, spec: aServiceSpec() });
+      }
+    });
+    await expect(it.api.getService('same')).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: 'service same is ambiguous (2 matches found)',
+    });
+  });
+});
+
+describe('lists', () => {
+  test('of services are narrowed by id, name, labels and mode, after the barrier', async () => {
+    const web = await it.api.createService(
+      aServiceSpec({ name: 'web', labels: { tier: 'front', a: '' } }),
+    );
+    const webAdmin = await it.api.createService(
+      aServiceSpec({ name: 'web-admin', labels: { tier: 'back', a: '' } }),
+    );
+    const db = await it.api.createService(aServiceSpec({ name: 'db', mode: { kind: 'global' } }));
+    const names = async (filters: Parameters<typeof it.api.listServices>[0]) =>
+      (await it.api.listServices(filters)).map((service) => service.spec.name).sort();
+    const before = it.barriers();
+    expect(await names({})).toEqual(['db', 'web', 'web-admin']);
+    expect(it.barriers()).toBe(before + 1);
+    expect(await names({ names: ['WEB'] })).toEqual(['web']);
+    expect(await names({ namePrefixes: ['web', 'x'] })).toEqual(['web', 'web-admin']);
+    expect(await names({ labels: ['a'] })).toEqual(['web', 'web-admin']);
+    expect(await names({ labels: ['a', 'tier=back'] })).toEqual(['web-admin']);
+    expect(await names({ labels: ['a=x'] })).toEqual([]);
+    expect(await names({ modes: ['global'] })).toEqual(['db']);
+    expect(await names({ ids: [web.id.slice(0, 8), db.id] })).toEqual(['db', 'web']);
+    expect(await names({ ids: [webAdmin.id], modes: ['global'] })).toEqual([]);
+  });
+
+  test('of tasks are narrowed by service, state, labels and being up to date', async () => {
+    const service = await it.api.createService(
+      aServiceSpec({ name: 'web', labels: { stack: 's' } }),
+    );
+    const other = await it.api.createService(aServiceSpec({ name: 'db' }));
+    const [old, now] = await it.create(
+      'task',
+      aTaskOf(service, { specVersion: 99, desiredState: 'shutdown' }),
+      aTaskOf(service, { status: aTaskStatus({ state: 'running' }) }),
+      aTaskOf(other),
+    );
+    const ids = async (filters: Parameters<typeof it.api.listTasks>[0]) =>
+      (await it.api.listTasks(filters)).map((task) => task.id).sort();
+    expect(await ids({ services: ['web'] })).toEqual([old!.id, now!.id].sort());
+    expect(await ids({ services: ['web'], upToDate: true })).toEqual([now!.id]);
+    expect(await ids({ services: ['web', 'db'], desiredStates: ['running'] })).toHaveLength(2);
+    expect(await ids({ labels: ['stack=s'], desiredStates: ['shutdown'] })).toEqual([old!.id]);
+    expect(await ids({ names: [`web.1.${now!.id}`] })).toEqual([now!.id]);
+    await expect(it.api.listTasks({ services: ['nobody'] })).rejects.toThrow(
+      'service nobody not found',
+    );
+    expect((await it.api.getTask(`web.1.${now!.id}`)).id).toBe(now!.id);
+  });
+
+  test('of statuses count what runs and what should', async () => {
+    const service = await it.api.createService(
+      aServiceSpec({ mode: { kind: 'replicated', replicas: 3 } }),
+    );
+    const running = aTaskStatus({ state: 'running' });
+    await it.create(
+      'task',
+      aTaskOf(service, { status: running }),
+      aTaskOf(service, { status: running, desiredState: 'shutdown' }),
+      aTaskOf(service),
+    );
+    const statuses = await it.api.serviceStatuses([service.id, 'gone']);
+    expect([...statuses]).toEqual([[service.id, { running: 1, desired: 3, completed: 0 }]]);
+  });
+});
+
+test('a removed service leaves its tasks to the orchestrator', async () => {
+  const service = await it.api.createService(aServiceSpec({ name: 'web' }));
+  await it.create('task', aTaskOf(service));
+  expect(await it.api.removeService('web')).toBe(service.id);
+  expect(await it.api.listServices()).toEqual([]);
+  expect(await it.api.listTasks()).toHaveLength(1);
+  await expect(it.api.removeService('web')).rejects.toMatchObject({ code: 'not-found' });
+});
+
+test('configs are shown with their data, secrets without', async () => {
+  const [secret] = await it.create('secret', aSecret());
+  const [config] = await it.create('config', aConfig());
+  expect((await it.api.getSecret(secret!.id)).spec.data).toHaveLength(0);
+  expect((await it.api.listSecrets())[0]?.spec.data).toHaveLength(0);
+  expect((await it.api.getConfig(config!.id)).spec.data.length).toBeGreaterThan(0);
+});
