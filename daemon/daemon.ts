@@ -12,7 +12,7 @@ import { parseCertificate } from '../common/pki/certificate.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
 import { addRoutes } from './engineapi/routes.ts';
-import { EngineServer } from './engineapi/server.ts';
+import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
 import { SwarmNode } from './swarm-node.ts';
 import { VERSION } from './version.ts';
@@ -94,7 +94,12 @@ export class Daemon {
     for (const path of options.sockets) {
       const server = new EngineServer({
         log: log.child({ component: 'engineapi' }),
-        headers: () => ({ Server: `skep/${VERSION} (linux)` }),
+        headers: () => ({
+          Server: `skep/${VERSION} (linux)`,
+          'Api-Version': API_VERSION_MAX,
+          'Docker-Experimental': 'false',
+          Ostype: 'linux',
+        }),
       });
       addRoutes(server, {
         worker,

@@ -8,7 +8,7 @@ import { hasCode, SkepError } from '../common/base/errors.ts';
 import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
-import type { NodeId } from '../common/model/ids.ts';
+import { asId, type NodeId } from '../common/model/ids.ts';
 import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../common/model/session.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
@@ -249,7 +249,7 @@ export class Manager implements ManagerList, LeaderLocator {
   }
 
   #register(): void {
-    const { server, pool, clock, random, nodeId } = this.#options;
+    const { server, pool, clock, random } = this.#options;
     const log = this.#options.log;
     const leader = new LeaderCaller({ locator: this, pool, clock, self: () => this.#self() });
     const raft = this.#requireRaft();
@@ -263,11 +263,15 @@ export class Manager implements ManagerList, LeaderLocator {
     const control = new ControlApi({
       store: this.store,
       leader,
-      readBarrier: (signal) => raft.readBarrier(signal),
+      membership: {
+        members: () =>
+          this.members().map((member) => ({ ...member, nodeId: asId<NodeId>(member.nodeId) })),
+      },
+      readBarrier: async (signal) => {
+        await raft.readBarrier(signal);
+      },
       clock,
       random,
-      nodeId,
-      log: log.child({ component: 'controlapi' }),
     });
     this.#control = control;
     this.#scope.defer(authority.register(server));

@@ -1,0 +1,99 @@
+/** `/networks`: networks of swarm scope, and this node's predefined ones. */
+import { hasCode, SkepError } from '../../common/base/errors.ts';
+import { Filters } from './filters.ts';
+import { networkSpecFromJson, networkToJson } from './json/network.ts';
+import { JsonReader } from './json/reader.ts';
+import { controlOf, type RouteParts } from './parts.ts';
+import { predefinedNetworks } from './predefined-networks.ts';
+import type { Method, Routes } from './server.ts';
+
+const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
+const NOT_YET: readonly (readonly [Method, string, string])[] = [
+  ['POST', '/networks/:id/connect', 'connecting containers by hand'],
+  ['POST', '/networks/:id/disconnect', 'disconnecting containers by hand'],
+  ['POST', '/networks/prune', 'pruning networks'],
+];
+
+interface NetworkRow {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Scope: string;
+  readonly Driver: string;
+  readonly Labels: Readonly<Record<string, string>>;
+}
+
+export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
+  const local = predefinedNetworks(parts.engineId) as readonly NetworkRow[];
+
+  routes.add('GET', '/networks', async (context) => {
+    const filters = Filters.parse(context.text('filters'), NETWORK_FILTERS);
+    if (filters.has('dangling')) {
+      throw new SkepError('unimplemented', "filter 'dangling' is not supported yet");
+    }
+    const swarm = parts.swarm.manager
+      ? await controlOf(parts).listNetworks({}, context.signal)
+      : [];
+    const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...local];
+    context.send(
+      200,
+      rows.filter((row) => matches(row, filters)),
+    );
+  });
+
+  routes.add('GET', '/networks/:id', async (context) => {
+    const ref = context.param('id');
+    if (context.text('scope') !== 'swarm') {
+      const found = local.find((row) => row.Name === ref || row.Id.startsWith(ref));
+      if (found) return context.send(200, found);
+    }
+    if (!parts.swarm.manager) throw new SkepError('not-found', `network ${ref} not found`);
+    try {
+      context.send(200, networkToJson(await controlOf(parts).getNetwork(ref, context.signal)));
+    } catch (err) {
+      if (hasCode(err, 'not-found')) throw new SkepError('not-found', `network ${ref} not found`);
+      throw err;
+    }
+  });
+
+  routes.add('POST', '/networks/create', async (context) => {
+    const spec = networkSpecFromJson(new JsonReader(await context.json()));
+    if (spec.driver !== 'overlay') {
+      throw new SkepError(
+        'unimplemented',
+        `network driver '${spec.driver}' is not supported yet: use --driver overlay`,
+      );
+    }
+    const network = await controlOf(parts).createNetwork(spec, context.signal);
+    context.send(201, { Id: network.id, Warning: '' });
+  });
+
+  routes.add('DELETE', '/networks/:id', async (context) => {
+    const ref = context.param('id');
+    if (local.some((row) => row.Name === ref)) {
+      throw new SkepError(
+        'permission-denied',
+        `${ref} is a pre-defined network and cannot be removed`,
+      );
+    }
+    await controlOf(parts).removeNetwork(ref, context.signal);
+    context.empty(204);
+  });
+
+  for (const [method, path, what] of NOT_YET) {
+    routes.add(method, path, () => {
+      throw new SkepError('unimplemented', `${what} is not supported yet`);
+    });
+  }
+}
+
+function matches(row: NetworkRow, filters: Filters): boolean {
+  const predefined = ['bridge', 'host', 'none'].includes(row.Name);
+  return (
+    filters.any('driver', (driver) => row.Driver === driver) &&
+    filters.any('id', (id) => row.Id.startsWith(id)) &&
+    filters.labels('label', row.Labels) &&
+    filters.any('name', (name) => row.Name.includes(name)) &&
+    filters.any('scope', (scope) => row.Scope === scope) &&
+    filters.any('type', (type) => (type === 'builtin') === predefined)
+  );
+}

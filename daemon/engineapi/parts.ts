@@ -1,0 +1,28 @@
+/** What the routes are made of: the interfaces of worker, manager and cluster membership. */
+import type { Clock } from '../../common/base/clock.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { Manager } from '../../manager/manager.ts';
+import type { Worker } from '../../worker/worker.ts';
+import type { SwarmNode } from '../swarm-node.ts';
+
+export interface RouteParts {
+  readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers'>;
+  readonly swarm: Pick<
+    SwarmNode,
+    'state' | 'init' | 'join' | 'leave' | 'requireManager' | 'manager' | 'remoteManagers'
+  >;
+  /** of this engine, over restarts */
+  readonly engineId: string;
+  readonly hostname: string;
+  readonly dataDir: string;
+  readonly version: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly insecureRegistries: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** The control API of the manager on this node; throws with Docker's words when there is none. */
+export function controlOf(parts: Pick<RouteParts, 'swarm'>): Manager['control'] {
+  return parts.swarm.requireManager().control;
+}

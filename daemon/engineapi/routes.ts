@@ -1,0 +1,28 @@
+/** Every route of the Engine API, room by room. */
+import { addContainerRoutes } from './containers.ts';
+import { addImageRoutes } from './images.ts';
+import { addNetworkRoutes } from './networks.ts';
+import { addNodeRoutes } from './nodes.ts';
+import type { RouteParts } from './parts.ts';
+import { addConfigRoutes, addSecretRoutes } from './secrets.ts';
+import type { Routes } from './server.ts';
+import { addServiceLogRoutes } from './service-logs.ts';
+import { addServiceRoutes } from './services.ts';
+import { addSwarmRoutes } from './swarm.ts';
+import { addSystemRoutes } from './system.ts';
+import { addVolumeRoutes } from './volumes.ts';
+
+export function addRoutes(routes: Routes, parts: RouteParts): void {
+  const { worker, clock, random } = parts;
+  addSystemRoutes(routes, parts);
+  addSwarmRoutes(routes, parts);
+  addNodeRoutes(routes, parts);
+  addServiceRoutes(routes, parts);
+  addServiceLogRoutes(routes, parts);
+  addNetworkRoutes(routes, parts);
+  addSecretRoutes(routes, parts);
+  addConfigRoutes(routes, parts);
+  addContainerRoutes(routes, { containers: worker.containers, clock, random });
+  addImageRoutes(routes, { images: worker.images, clock });
+  addVolumeRoutes(routes, worker.volumes);
+}

@@ -1,0 +1,154 @@
+/** `/services` and `/tasks`: what runs in the cluster. */
+import { SkepError } from '../../common/base/errors.ts';
+import type { ServiceMode } from '../../common/model/service.ts';
+import type { DesiredState } from '../../common/model/task-state.ts';
+import { Filters } from './filters.ts';
+import type { RequestContext } from './http-context.ts';
+import { JsonReader } from './json/reader.ts';
+import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
+import { taskToJson } from './json/task.ts';
+import { controlOf, type RouteParts } from './parts.ts';
+import type { Routes } from './server.ts';
+
+const SERVICE_FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];
+const TASK_FILTERS = [
+  'desired-state',
+  'id',
+  'label',
+  'name',
+  'node',
+  'service',
+  '_up-to-date',
+  'runtime',
+];
+const MODES: Readonly<Record<string, ServiceMode['kind']>> = {
+  replicated: 'replicated',
+  global: 'global',
+  'replicated-job': 'replicated-job',
+  'global-job': 'global-job',
+};
+
+export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
+  routes.add('GET', '/services', async (context) => {
+    const filters = Filters.parse(context.text('filters'), SERVICE_FILTERS);
+    const control = controlOf(parts);
+    const services = await control.listServices(
+      {
+        ids: filters.get('id'),
+        namePrefixes: filters.get('name'),
+        labels: filters.get('label'),
+        modes: filters.get('mode').map(modeOf),
+        runtimes: filters.get('runtime'),
+      },
+      context.signal,
+    );
+    const ids = services.map(({ id }) => id);
+    const statuses = context.flag('status')
+      ? await control.serviceStatuses(ids, context.signal)
+      : null;
+    const rows = services.map((service) => {
+      const status = statuses?.get(service.id);
+      if (!status) return serviceToJson(service);
+      const { running, desired, completed } = status;
+      const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
+      return { ...serviceToJson(service), ServiceStatus: counts };
+    });
+    context.send(200, rows);
+  });
+
+  routes.add('POST', '/services/create', async (context) => {
+    const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
+    const service = await controlOf(parts).createService(spec, context.signal);
+    context.send(201, { ID: service.id, Warnings: null });
+  });
+
+  routes.add('GET', '/services/:id', async (context) => {
+    const service = await controlOf(parts).getService(context.param('id'), context.signal);
+    context.send(200, serviceToJson(service));
+  });
+
+  routes.add('POST', '/services/:id/update', async (context) => {
+    const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
+    const rollback = context.text('rollback') ?? '';
+    if (rollback !== '' && rollback !== 'previous') {
+      throw new SkepError('invalid-argument', `invalid rollback: '${rollback}'`);
+    }
+    await controlOf(parts).updateService(
+      context.param('id'),
+      context.integer('version'),
+      spec,
+      {
+        rollback: rollback === 'previous',
+        registryAuthFrom:
+          context.text('registryAuthFrom') === 'previous-spec' ? 'previous-spec' : 'spec',
+      },
+      context.signal,
+    );
+    context.send(200, { Warnings: null });
+  });
+
+  routes.add('DELETE', '/services/:id', async (context) => {
+    await controlOf(parts).removeService(context.param('id'), context.signal);
+    context.empty(200);
+  });
+
+  routes.add('GET', '/tasks', async (context) => {
+    const filters = Filters.parse(context.text('filters'), TASK_FILTERS);
+    const upToDate = filters.get('_up-to-date').some((value) => value === 'true' || value === '1');
+    const tasks = await controlOf(parts).listTasks(
+      {
+        ids: filters.get('id'),
+        names: filters.get('name'),
+        services: filters.get('service'),
+        nodes: filters.get('node'),
+        labels: filters.get('label'),
+        desiredStates: desiredStatesOf(filters),
+        runtimes: filters.get('runtime'),
+        upToDate,
+      },
+      context.signal,
+    );
+    const { store } = parts.swarm.requireManager();
+    context.send(
+      200,
+      store.view((view) => tasks.map((task) => taskToJson(task, (id) => view.get('network', id)))),
+    );
+  });
+
+  routes.add('GET', '/tasks/:id', async (context) => {
+    const task = await controlOf(parts).getTask(context.param('id'), context.signal);
+    const { store } = parts.swarm.requireManager();
+    context.send(
+      200,
+      store.view((view) => taskToJson(task, (id) => view.get('network', id))),
+    );
+  });
+}
+
+function authOf(context: RequestContext): string | null {
+  const header = context.request.headers['x-registry-auth'];
+  return typeof header === 'string' && header !== '' ? header : null;
+}
+
+function modeOf(text: string): ServiceMode['kind'] {
+  const mode = MODES[text];
+  if (!mode) throw new SkepError('invalid-argument', `invalid mode: '${text}'`);
+  return mode;
+}
+
+/** `accepted` is Docker's third word, for tasks that wait for their turn. */
+function desiredStatesOf(filters: Filters): DesiredState[] {
+  return filters.get('desired-state').flatMap((text): DesiredState[] => {
+    switch (text.toLowerCase()) {
+      case 'running':
+        return ['running', 'complete'];
+      case 'shutdown':
+        return ['shutdown', 'remove'];
+      case 'accepted':
+      case 'ready':
+        return ['ready'];
+      default:
+        throw new SkepError('invalid-argument', `invalid desired-state: '${text}'`);
+    }
+  });
+}

@@ -1,0 +1,165 @@
+/** `/_ping`, `/version`, `/info` and what else is said of the engine itself. */
+import { arch, cpus, release, totalmem } from 'node:os';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
+import type { RequestContext } from './http-context.ts';
+import { clusterInfoToJson } from './json/cluster.ts';
+import { controlOf, type RouteParts } from './parts.ts';
+import { API_VERSION_MAX, API_VERSION_MIN, type Method, type Routes } from './server.ts';
+
+const NOT_YET: readonly (readonly [Method, string, string])[] = [
+  ['GET', '/events', 'events'],
+  ['GET', '/system/df', 'disk usage'],
+  ['POST', '/auth', 'checking registry credentials'],
+  ['POST', '/build', 'building images'],
+  ['POST', '/build/prune', 'building images'],
+  ['POST', '/session', 'build sessions'],
+  ['POST', '/commit', 'making images from containers'],
+];
+
+const GO_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+const KERNEL_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
+
+export function addSystemRoutes(routes: Routes, parts: RouteParts): void {
+  const ping = (context: RequestContext): void => {
+    const { response } = context;
+    response.setHeader('Builder-Version', '1');
+    response.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate');
+    response.setHeader('Pragma', 'no-cache');
+    response.setHeader('Swarm', swarmHeader(parts));
+    response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': 2 });
+    response.end(context.request.method === 'HEAD' ? undefined : 'OK');
+  };
+  routes.add('HEAD', '/_ping', ping);
+  routes.add('GET', '/_ping', ping);
+  routes.add('GET', '/version', (context) => context.send(200, versionJson(parts)));
+  routes.add('GET', '/info', async (context) => context.send(200, await infoJson(parts, context)));
+  routes.add('GET', '/plugins', (context) => context.send(200, []));
+  for (const [method, path, what] of NOT_YET) {
+    routes.add(method, path, () => {
+      throw new SkepError('unimplemented', `${what} is not supported yet`);
+    });
+  }
+}
+
+function swarmHeader({ swarm }: RouteParts): string {
+  const { local, role } = swarm.state();
+  return local === 'active' ? `active/${role}` : local;
+}
+
+function versionJson({ version }: RouteParts): object {
+  const architecture = GO_ARCHITECTURES[arch()] ?? arch();
+  const details = {
+    ApiVersion: API_VERSION_MAX,
+    MinAPIVersion: API_VERSION_MIN,
+    Arch: architecture,
+    Os: 'linux',
+    KernelVersion: release(),
+    GoVersion: `node ${process.versions.node}`,
+    GitCommit: '',
+    BuildTime: '',
+    Experimental: 'false',
+  };
+  return {
+    ...details,
+    Experimental: false,
+    Version: version,
+    Platform: { Name: 'skep' },
+    Components: [{ Name: 'Engine', Version: version, Details: details }],
+  };
+}
+
+async function infoJson(parts: RouteParts, context: RequestContext): Promise<object> {
+  const { worker, version, labels } = parts;
+  const containers = worker.containers.list();
+  const running = containers.filter(({ state }) => state.status === 'running').length;
+  return {
+    ID: parts.engineId,
+    Containers: containers.length,
+    ContainersRunning: running,
+    ContainersPaused: 0,
+    ContainersStopped: containers.length - running,
+    Images: worker.images.list().length,
+    Driver: 'overlay2',
+    DriverStatus: [],
+    Plugins: {
+      Volume: ['local'],
+      Network: ['host', 'null', 'overlay'],
+      Authorization: null,
+      Log: ['json-file'],
+    },
+    MemoryLimit: true,
+    SwapLimit: true,
+    CpuCfsPeriod: true,
+    CpuCfsQuota: true,
+    CPUShares: true,
+    CPUSet: true,
+    PidsLimit: true,
+    OomKillDisable: false,
+    IPv4Forwarding: true,
+    Debug: false,
+    NFd: 0,
+    NGoroutines: 0,
+    SystemTime: new Date(parts.clock.wallMs()).toISOString(),
+    LoggingDriver: 'json-file',
+    CgroupDriver: 'cgroupfs',
+    NEventsListener: 0,
+    KernelVersion: release(),
+    OperatingSystem: 'Linux',
+    OSType: 'linux',
+    Architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(),
+    IndexServerAddress: '',
+    RegistryConfig: {
+      InsecureRegistryCIDRs: ['127.0.0.0/8'],
+      IndexConfigs: {},
+      Mirrors: [],
+    },
+    NCPU: cpus().length,
+    MemTotal: totalmem(),
+    DockerRootDir: parts.dataDir,
+    Name: parts.hostname,
+    Labels: Object.entries(labels).map(([key, value]) => `${key}=${value}`),
+    ExperimentalBuild: false,
+    ServerVersion: version,
+    Runtimes: { native: { path: 'skep-shim' } },
+    DefaultRuntime: 'native',
+    Swarm: await swarmInfoJson(parts, context),
+    LiveRestoreEnabled: true,
+    Isolation: '',
+    InitBinary: '',
+    SecurityOptions: ['name=seccomp,profile=builtin'],
+    Warnings: null,
+  };
+}
+
+async function swarmInfoJson(parts: RouteParts, context: RequestContext): Promise<object> {
+  const { swarm } = parts;
+  const { local, nodeId, nodeAddress, role, error } = swarm.state();
+  const base = {
+    NodeID: nodeId,
+    NodeAddr: nodeAddress,
+    LocalNodeState: local,
+    ControlAvailable: role === 'manager',
+    Error: error,
+    RemoteManagers: swarm
+      .remoteManagers()
+      .map((manager) => ({ NodeID: manager.nodeId, Addr: manager.address })),
+  };
+  if (role !== 'manager') return base;
+  try {
+    const control = controlOf(parts);
+    const nodes = await control.listNodes({}, context.signal);
+    const cluster = await control.getCluster(context.signal);
+    return {
+      ...base,
+      Nodes: nodes.length,
+      Managers: nodes.filter((node) => node.role === 'manager').length,
+      Cluster: clusterInfoToJson(cluster),
+    };
+  } catch (err) {
+    // The engine answers also while the cluster has no leader.
+    if (hasCode(err, 'no-leader', 'unavailable', 'deadline-exceeded', 'not-leader')) {
+      return { ...base, Error: err.message };
+    }
+    throw err;
+  }
+}
