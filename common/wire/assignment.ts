@@ -26,6 +26,7 @@ import {
   textListFromProto,
   uint32,
 } from './scalars.ts';
+import { encodeWith } from './scratch.ts';
 import { taskFromProto, taskToProto } from './task.ts';
 
 const assignmentKindTable = enumTable<AssignmentKind, skep.AssignmentKind>('assignment kind', {
@@ -247,7 +248,8 @@ export function assignmentChangeFromProto(m: skep.AssignmentChange.$Properties):
 
 /** Bytes of one change: what the agent keeps in its local database. */
 export function encodeAssignmentChange(change: AssignmentChange): Uint8Array {
-  return skep.AssignmentChange.encode(assignmentChangeToProto(change)).finish();
+  const message = assignmentChangeToProto(change);
+  return encodeWith((writer) => skep.AssignmentChange.encode(message, writer));
 }
 
 /** Throws `data-loss` for damaged input. */

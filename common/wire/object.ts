@@ -1,46 +1,48 @@
 /** Any stored object <-> bytes, by kind. What the store and its snapshots use. */
+import type { Writer } from 'protobufjs/minimal.js';
 import { skep } from '../../proto/gen/skep.js';
 import { SkepError } from '../base/errors.ts';
 import type { ObjectKind, ObjectsByKind } from '../model/object-kinds.ts';
 import { clusterFromProto, clusterToProto } from './cluster.ts';
 import { networkFromProto, networkToProto } from './network.ts';
 import { nodeFromProto, nodeToProto } from './node.ts';
+import { encodeWith } from './scratch.ts';
 import { configFromProto, configToProto, secretFromProto, secretToProto } from './secret.ts';
 import { serviceFromProto, serviceToProto } from './service.ts';
 import { taskFromProto, taskToProto } from './task.ts';
 
 type Codec<T> = {
-  readonly encode: (object: T) => Uint8Array;
+  readonly encode: (object: T, writer: Writer) => Writer;
   readonly decode: (bytes: Uint8Array) => T;
 };
 
 const CODECS: { readonly [K in ObjectKind]: Codec<ObjectsByKind[K]> } = {
   cluster: {
-    encode: (object) => skep.Cluster.encode(clusterToProto(object)).finish(),
+    encode: (object, writer) => skep.Cluster.encode(clusterToProto(object), writer),
     decode: (bytes) => clusterFromProto(skep.Cluster.decode(bytes)),
   },
   node: {
-    encode: (object) => skep.Node.encode(nodeToProto(object)).finish(),
+    encode: (object, writer) => skep.Node.encode(nodeToProto(object), writer),
     decode: (bytes) => nodeFromProto(skep.Node.decode(bytes)),
   },
   service: {
-    encode: (object) => skep.Service.encode(serviceToProto(object)).finish(),
+    encode: (object, writer) => skep.Service.encode(serviceToProto(object), writer),
     decode: (bytes) => serviceFromProto(skep.Service.decode(bytes)),
   },
   task: {
-    encode: (object) => skep.Task.encode(taskToProto(object)).finish(),
+    encode: (object, writer) => skep.Task.encode(taskToProto(object), writer),
     decode: (bytes) => taskFromProto(skep.Task.decode(bytes)),
   },
   network: {
-    encode: (object) => skep.Network.encode(networkToProto(object)).finish(),
+    encode: (object, writer) => skep.Network.encode(networkToProto(object), writer),
     decode: (bytes) => networkFromProto(skep.Network.decode(bytes)),
   },
   secret: {
-    encode: (object) => skep.Secret.encode(secretToProto(object)).finish(),
+    encode: (object, writer) => skep.Secret.encode(secretToProto(object), writer),
     decode: (bytes) => secretFromProto(skep.Secret.decode(bytes)),
   },
   config: {
-    encode: (object) => skep.Config.encode(configToProto(object)).finish(),
+    encode: (object, writer) => skep.Config.encode(configToProto(object), writer),
     decode: (bytes) => configFromProto(skep.Config.decode(bytes)),
   },
 };
@@ -50,7 +52,7 @@ const CODECS: { readonly [K in ObjectKind]: Codec<ObjectsByKind[K]> } = {
  * (unsafe integers, lone surrogates).
  */
 export function encodeObject<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array {
-  return CODECS[kind].encode(object);
+  return encodeWith((writer) => CODECS[kind].encode(object, writer));
 }
 
 /**

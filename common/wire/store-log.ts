@@ -5,6 +5,7 @@ import { SkepError } from '../base/errors.ts';
 import type { ObjectKind } from '../model/object-kinds.ts';
 import { objectKindTable } from './objects.ts';
 import { bytesFromProto, enumTable, intFromProto, listFromProto } from './scalars.ts';
+import { encodeWith } from './scratch.ts';
 
 export type StoreActionKind = 'create' | 'update' | 'remove';
 
@@ -33,7 +34,7 @@ const actionTable = enumTable<StoreActionKind, skep.StoreActionKind>('store acti
 });
 
 export function encodeStoreTransaction(transaction: StoreTransaction): Uint8Array {
-  return skep.StoreTransaction.encode({
+  const message = {
     transactionId: transaction.transactionId,
     actions: transaction.actions.map((action) => ({
       action: actionTable.toProto(action.action),
@@ -42,7 +43,8 @@ export function encodeStoreTransaction(transaction: StoreTransaction): Uint8Arra
       id: action.id,
       object: action.bytes,
     })),
-  }).finish();
+  };
+  return encodeWith((writer) => skep.StoreTransaction.encode(message, writer));
 }
 
 function actionFromProto(m: skep.StoreAction.$Properties): StoreAction {
@@ -88,7 +90,8 @@ function recordToProto(record: SnapshotRecord): skep.StoreSnapshotRecord.$Proper
 }
 
 export function encodeSnapshotRecord(record: SnapshotRecord): Uint8Array {
-  return skep.StoreSnapshotRecord.encode(recordToProto(record)).finish();
+  const message = recordToProto(record);
+  return encodeWith((writer) => skep.StoreSnapshotRecord.encode(message, writer));
 }
 
 /** Bytes of an object are a view of `bytes`. Throws `data-loss` for damaged input. */
