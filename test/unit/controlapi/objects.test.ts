@@ -1,0 +1,425 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
+import type { NetworkSpec } from '../../../common/model/network.ts';
+import { MTU_OPTION } from '../../../common/model/network.ts';
+import { createRoot } from '../../../common/pki/issue.ts';
+import {
+  aContainerSpec,
+  aNetwork,
+  aNetworkSpec,
+  aNetworkTarget,
+  aNode,
+  aNodeDescription,
+  aNodeSpec,
+  aPort,
+  aSecretSpec,
+  aServiceSpec,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+} from '../../support/builders.ts';
+import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+import { TestAuthority } from '../../support/identities.ts';
+
+let it: TestControlApi;
+
+beforeEach(async () => {
+  it = await makeControlApi();
+});
+
+const withIpam = (config: object) =>
+  aNetworkSpec({
+    ipam: {
+      driver: 'default',
+      options: {},
+      configs: [{ subnet: '', gateway: '', range: '', reserved: {}, ...config }],
+    },
+  });
+const withOption = (name: string, value: string) =>
+  aNetworkSpec({ driverOptions: { [name]: value } });
+
+const BAD_NETWORKS: [string, NetworkSpec, string, string][] = [
+  ['a bad name', aNetworkSpec({ name: 'a b' }), 'invalid-argument', 'DNS name component'],
+  [
+    'a predefined name',
+    aNetworkSpec({ name: 'host' }),
+    'permission-denied',
+    'predefined host network',
+  ],
+  [
+    'the predefined label',
+    aNetworkSpec({ labels: { 'com.docker.swarm.predefined': '' } }),
+    'permission-denied',
+    'com.docker.swarm.predefined',
+  ],
+  ['another driver', aNetworkSpec({ driver: 'macvlan' }), 'unimplemented', 'driver "macvlan"'],
+  [
+    'ingress and attachable',
+    aNetworkSpec({ ingress: true, attachable: true }),
+    'invalid-argument',
+    'cannot be attachable',
+  ],
+  ['encryption', withOption('encrypted', ''), 'unimplemented', 'encrypted networks'],
+  ['an unknown option', withOption('colour', 'red'), 'unimplemented', 'driver option "colour"'],
+  ['a bad MTU', withOption(MTU_OPTION, '67'), 'invalid-argument', "'67' is not in 68..65535"],
+  ['IPv6', aNetworkSpec({ ipv6: true }), 'unimplemented', 'EnableIPv6'],
+  ['an IPv6 subnet', withIpam({ subnet: 'fd00::/64' }), 'unimplemented', 'IPv6 subnet fd00::/64'],
+  [
+    'no prefix length',
+    withIpam({ subnet: '10.1.0.0' }),
+    'invalid-argument',
+    'invalid subnet 10.1.0.0',
+  ],
+  [
+    'a gateway outside',
+    withIpam({ subnet: '10.1.0.0/24', gateway: '10.2.0.1' }),
+    'invalid-argument',
+    'gateway 10.2.0.1 is not contained in subnet 10.1.0.0/24',
+  ],
+  [
+    'a wider range',
+    withIpam({ subnet: '10.1.0.0/24', range: '10.1.0.0/16' }),
+    'invalid-argument',
+    'range 10.1.0.0/16 is not contained',
+  ],
+  [
+    'a reserved name for no address',
+    withIpam({ subnet: '10.1.0.0/24', reserved: { a: 'x' } }),
+    'invalid-argument',
+    'a x is not an IP address',
+  ],
+  [
+    'a gateway without subnet',
+    withIpam({ gateway: '10.1.0.1' }),
+    'invalid-argument',
+    'needs a subnet',
+  ],
+  [
+    'another IPAM driver',
+    aNetworkSpec({ ipam: { driver: 'x', options: {}, configs: [] } }),
+    'unimplemented',
+    'IPAM driver "x"',
+  ],
+];
+
+describe('a network', () => {
+  test.each(BAD_NETWORKS)('is refused with %s', async (_, spec, code, message) => {
+    const creating = it.api.createNetwork(spec);
+    await expect(creating).rejects.toThrow(message);
+    await expect(creating).rejects.toMatchObject({ code });
+  });
+
+  test('is created, found, listed and removed', async () => {
+    const spec = withIpam({ subnet: '10.1.0.0/24', gateway: '10.1.0.9', range: '10.1.0.128/25' });
+    const network = await it.api.createNetwork({
+      ...spec,
+      name: 'back',
+      driverOptions: { [MTU_OPTION]: '1400' },
+    });
+    expect(network).toMatchObject({ ipam: [], vxlanId: null });
+    expect((await it.api.getNetwork('back')).id).toBe(network.id);
+    await expect(it.api.createNetwork(aNetworkSpec({ name: 'BACK' }))).rejects.toMatchObject({
+      code: 'name-conflict',
+    });
+    expect(await it.api.listNetworks({ drivers: ['overlay'] })).toHaveLength(1);
+    expect(await it.api.removeNetwork('back')).toBe(network.id);
+    expect(await it.api.listNetworks()).toEqual([]);
+  });
+
+  test('of kind ingress is one, and stays while a service needs it', async () => {
+    const ingress = await it.api.createNetwork(aNetworkSpec({ ingress: true }));
+    await expect(it.api.createNetwork(aNetworkSpec({ ingress: true }))).rejects.toMatchObject({
+      code: 'already-exists',
+      message: `ingress network (${ingress.id}) is already present`,
+    });
+    const service = await it.api.createService(
+      aServiceSpec({ endpoint: { mode: 'vip', ports: [aPort()] } }),
+    );
+    await expect(it.api.removeNetwork(ingress.id)).rejects.toMatchObject({
+      code: 'failed-precondition',
+      message: `ingress network cannot be removed because service ${service.id} depends on it`,
+    });
+  });
+
+  test('in use by a service, or by a task that still runs, is not removed', async () => {
+    const [network] = await it.create('network', aNetwork());
+    const target = network!.id;
+    const service = await it.api.createService(
+      aServiceSpec({ task: aTaskSpec({ networks: [aNetworkTarget({ target })] }) }),
+    );
+    await expect(it.api.removeNetwork(target)).rejects.toMatchObject({
+      code: 'failed-precondition',
+      message: `network ${target} is in use by service ${service.id}`,
+    });
+    await it.api.removeService(service.id);
+    const networks = [{ networkId: target, addresses: ['10.0.1.5/24'], aliases: [] }];
+    const status = aTaskStatus({ state: 'running' });
+    const [task] = await it.create('task', aTask({ networks, status }));
+    await expect(it.api.removeNetwork(target)).rejects.toThrow(
+      `network ${target} is in use by task ${task!.id}`,
+    );
+    await it.store.update((tx) => tx.update('task', { ...task!, desiredState: 'remove' }));
+    await it.api.removeNetwork(target);
+  });
+});
+
+describe.each(['secret', 'config'] as const)('a %s', (kind) => {
+  const bytesLimit = { secret: 512_000, config: 1_024_000 }[kind];
+  const spec = (overrides: object) => ({ ...aSecretSpec({ name: `file-${kind}` }), ...overrides });
+  const create = (overrides: object) =>
+    kind === 'secret'
+      ? it.api.createSecret(spec(overrides))
+      : it.api.createConfig(withoutDriver(spec(overrides)));
+  const update = (version: number, overrides: object) =>
+    kind === 'secret'
+      ? it.api.updateSecret(`file-${kind}`, version, spec(overrides))
+      : it.api.updateConfig(`file-${kind}`, version, withoutDriver(spec(overrides)));
+  const withoutDriver = ({ driver: _, ...rest }: ReturnType<typeof aSecretSpec>) => rest;
+
+  test.each([
+    ['no name', { name: '' }, 'invalid-argument', `invalid ${kind} name`],
+    ['a long name', { name: 'a'.repeat(65) }, 'invalid-argument', 'only 64'],
+    ['no data', { data: new Uint8Array(0) }, 'invalid-argument', 'larger than 0'],
+    [
+      'too much data',
+      { data: new Uint8Array(bytesLimit) },
+      'invalid-argument',
+      `less than ${bytesLimit} bytes`,
+    ],
+    ['a template', { templateDriver: 'golang' }, 'unimplemented', 'templating "golang"'],
+  ])('is refused with %s', async (_, overrides, code, message) => {
+    const creating = create(overrides);
+    await expect(creating).rejects.toThrow(message);
+    await expect(creating).rejects.toMatchObject({ code });
+  });
+
+  test('of the largest size is taken, once by its name', async () => {
+    await create({ data: new Uint8Array(bytesLimit - 1) });
+    await expect(create({})).rejects.toMatchObject({ code: 'name-conflict' });
+  });
+
+  test('changes its labels only; equal or absent data may be given', async () => {
+    const data = new Uint8Array([1, 2, 3]);
+    const made = await create({ data });
+    const first = await update(made.meta.version, {
+      data: new Uint8Array([1, 2, 3]),
+      labels: { a: 'b' },
+    });
+    expect(first.spec.labels).toEqual({ a: 'b' });
+    const second = await update(first.meta.version, { data: new Uint8Array(0), labels: {} });
+    expect(it.get(kind, made.id).spec.data).toEqual(data);
+    await expect(update(second.meta.version, { data: new Uint8Array([1]) })).rejects.toThrow(
+      'only updates to Labels are allowed',
+    );
+    await expect(update(made.meta.version, { data })).rejects.toMatchObject({
+      code: 'version-conflict',
+    });
+  });
+
+  test('in use is not removed, and its users are named', async () => {
+    const made = await create({});
+    const name = made.spec.name;
+    const file = { name: 'x', uid: '0', gid: '0', mode: 0o444 };
+    const container = aContainerSpec(
+      kind === 'secret'
+        ? { secrets: [{ secretId: made.id as never, secretName: name, file }] }
+        : { configs: [{ configId: made.id as never, configName: name, file }] },
+    );
+    const remove = () =>
+      kind === 'secret' ? it.api.removeSecret(name) : it.api.removeConfig(name);
+    const web = await it.api.createService(
+      aServiceSpec({ name: 'web', task: aTaskSpec({ container }) }),
+    );
+    await expect(remove()).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: `${kind} '${name}' is in use by the following service: web`,
+    });
+    const api = await it.api.createService(
+      aServiceSpec({ name: 'api', task: aTaskSpec({ container }) }),
+    );
+    await expect(remove()).rejects.toThrow('is in use by the following services: api, web');
+    await it.api.removeService(web.id);
+    await it.api.removeService(api.id);
+    expect(await remove()).toBe(made.id);
+  });
+});
+
+test('an external secret driver is refused by name', async () => {
+  await expect(it.api.createSecret(aSecretSpec({ driver: 'vault' }))).rejects.toThrow(
+    'secret driver "vault"',
+  );
+});
+
+describe('a node', () => {
+  const manager = (nodeId: string, reachable = true) => ({
+    nodeId: nodeId as never,
+    address: '10.0.0.1:2377',
+    leader: false,
+    reachable,
+  });
+
+  test('gets a new availability, labels and wanted role; its own role is not touched', async () => {
+    const [node] = await it.create(
+      'node',
+      aNode({ description: aNodeDescription({ hostname: 'h1' }) }),
+    );
+    const spec = aNodeSpec({
+      availability: 'drain',
+      desiredRole: 'manager',
+      labels: { zone: 'a' },
+    });
+    const updated = await it.api.updateNode('H1', node!.meta.version, spec);
+    expect(updated).toMatchObject({ spec, role: 'worker' });
+    await expect(it.api.updateNode('h1', node!.meta.version, spec)).rejects.toMatchObject({
+      code: 'version-conflict',
+    });
+  });
+
+  test('of a hostname that several have is ambiguous', async () => {
+    const description = aNodeDescription({ hostname: 'twin' });
+    await it.create('node', aNode({ description }), aNode({ description }));
+    await expect(it.api.getNode('twin')).rejects.toThrow(
+      'node twin is ambiguous (2 matches found)',
+    );
+  });
+
+  test('that is the last manager is not demoted, nor one whose loss costs the quorum', async () => {
+    const spec = aNodeSpec({ desiredRole: 'manager' });
+    const [a] = await it.create('node', aNode({ spec, role: 'manager' }));
+    const demote = (node: typeof a) =>
+      it.api.updateNode(node!.id, node!.meta.version, aNodeSpec({ desiredRole: 'worker' }));
+    await expect(demote(a)).rejects.toMatchObject({
+      code: 'failed-precondition',
+      message: 'attempting to demote the last manager of the swarm',
+    });
+    const [b, c] = await it.create(
+      'node',
+      aNode({ spec, role: 'manager' }),
+      aNode({ spec, role: 'manager' }),
+    );
+    await expect(demote(b)).rejects.toMatchObject({
+      code: 'not-found',
+      message: "can't find manager in raft memberlist",
+    });
+    it.managers.push(manager(a!.id), manager(b!.id), manager(c!.id, false));
+    await expect(demote(b)).rejects.toThrow('loss of quorum');
+    expect((await demote(c)).spec.desiredRole).toBe('worker');
+    expect(await it.api.listManagers()).toHaveLength(3);
+  });
+
+  test('that is ready or a member of raft is not removed', async () => {
+    const [ready, member] = await it.create('node', aNode(), aNode());
+    await expect(it.api.removeNode(ready!.id)).rejects.toMatchObject({
+      code: 'failed-precondition',
+      message: `node ${ready!.id} is not down and can't be removed`,
+    });
+    it.managers.push(manager(member!.id));
+    await expect(it.api.removeNode(member!.id, true)).rejects.toThrow(
+      'must be demoted to worker before removal',
+    );
+    await expect(it.api.removeNode('nobody')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  test('takes its live tasks and its certificate with it', async () => {
+    const nowMs = it.clock.wallMs();
+    const authority = await TestAuthority.create(nowMs);
+    const identity = await authority.identity('worker', 'x');
+    const der = Buffer.from(identity.certPem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+    const status = { state: 'down' as const, message: '', address: '' };
+    const [node] = await it.create('node', aNode({ status, certificate: new Uint8Array(der) }));
+    const nodeId = node!.id;
+    const [live, done, elsewhere] = await it.create(
+      'task',
+      aTask({ nodeId, status: aTaskStatus({ state: 'running' }) }),
+      aTask({ nodeId, status: aTaskStatus({ state: 'failed' }) }),
+      aTask({ status: aTaskStatus({ state: 'running' }) }),
+    );
+    expect(await it.api.removeNode(nodeId)).toBe(nodeId);
+    const state = (task: typeof live) => it.get('task', task!.id).status.state;
+    expect([live, done, elsewhere].map(state)).toEqual(['orphaned', 'failed', 'running']);
+    expect((await it.api.getCluster()).blockedNodes).toEqual({
+      [nodeId]: nowMs + 97 * 24 * 3600 * 1000,
+    });
+    expect(await it.api.listNodes()).toEqual([]);
+  });
+
+  test('with more tasks than fit into a transaction is removed too, and old blocks are dropped', async () => {
+    const [node] = await it.create('node', aNode());
+    const nodeId = node!.id;
+    const cluster = (await it.api.getCluster()).id;
+    await it.store.update((tx) => {
+      const stored = tx.require('cluster', cluster);
+      tx.update('cluster', { ...stored, blockedNodes: { old: 1, recent: it.clock.wallMs() + 1 } });
+    });
+    for (let round = 0; round < 3; round++) {
+      await it.create('task', ...Array.from({ length: 150 }, () => aTask({ nodeId })));
+    }
+    await it.api.removeNode(nodeId, true);
+    const states = (await it.api.listTasks()).map((task) => task.status.state);
+    expect(states.filter((state) => state === 'orphaned')).toHaveLength(450);
+    expect(Object.keys((await it.api.getCluster()).blockedNodes).sort()).toEqual(
+      [nodeId, 'recent'].sort(),
+    );
+  });
+
+  test('is found by labels, role and hostname', async () => {
+    await it.create(
+      'node',
+      aNode({
+        spec: aNodeSpec({ labels: { zone: 'a' } }),
+        description: aNodeDescription({ hostname: 'one', engineLabels: { disk: 'ssd' } }),
+      }),
+      aNode({ spec: aNodeSpec({ desiredRole: 'manager' }), description: null }),
+    );
+    expect(await it.api.listNodes({ nodeLabels: ['zone=a'] })).toHaveLength(1);
+    expect(await it.api.listNodes({ engineLabels: ['disk'] })).toHaveLength(1);
+    expect(await it.api.listNodes({ names: ['on'] })).toHaveLength(1);
+    expect(await it.api.listNodes({ roles: ['manager'] })).toHaveLength(1);
+    expect(await it.api.listNodes({ roles: ['worker'], names: ['two'] })).toEqual([]);
+  });
+});
+
+describe('the cluster', () => {
+  test('is shown with its tokens, without its key', async () => {
+    const cluster = await it.api.getCluster();
+    expect(cluster.rootCa.joinTokens.worker).not.toBe('');
+    expect(cluster.rootCa.keyPem).toBe('');
+  });
+
+  test('takes new settings and rotates the token that is asked for', async () => {
+    const root = await createRoot({ nowMs: it.clock.wallMs(), random: it.random });
+    const { id, rootCa } = await it.api.getCluster();
+    await it.store.update((tx) => {
+      const stored = tx.require('cluster', id);
+      tx.update('cluster', { ...stored, rootCa: { ...stored.rootCa, ...root } });
+    });
+    const { meta } = await it.api.getCluster();
+    const spec = { ...DEFAULT_CLUSTER_SPEC, taskHistoryLimit: 2, dispatcherHeartbeatNanos: 0 };
+    const updated = await it.api.updateCluster(meta.version, spec, { manager: true });
+    expect(updated.spec).toEqual({ ...DEFAULT_CLUSTER_SPEC, taskHistoryLimit: 2 });
+    expect(updated.rootCa.joinTokens.worker).toBe(rootCa.joinTokens.worker);
+    expect(updated.rootCa.joinTokens.manager).toMatch(/^SWMTKN-1-/);
+    expect(updated.rootCa.keyPem).toBe('');
+    expect(it.get('cluster', id).rootCa.keyPem).toBe(root.keyPem);
+    await expect(it.api.updateCluster(meta.version, spec)).rejects.toMatchObject({
+      code: 'version-conflict',
+    });
+  });
+
+  test.each([
+    [{ name: 'other' }, 'invalid-argument', 'must be named "default"'],
+    [{ nodeCertExpiryNanos: 3599e9 }, 'invalid-argument', 'minimum certificate expiry'],
+    [{ dispatcherHeartbeatNanos: -1 }, 'invalid-argument', 'cannot be a negative duration'],
+    [
+      { raft: { ...DEFAULT_CLUSTER_SPEC.raft, electionTicks: 1 } },
+      'invalid-argument',
+      'election tick',
+    ],
+    [{ autoLockManagers: true }, 'unimplemented', 'autolock'],
+  ])('refuses %j', async (change, code, message) => {
+    const { meta } = await it.api.getCluster();
+    const updating = it.api.updateCluster(meta.version, { ...DEFAULT_CLUSTER_SPEC, ...change });
+    await expect(updating).rejects.toThrow(message);
+    await expect(updating).rejects.toMatchObject({ code });
+  });
+});
