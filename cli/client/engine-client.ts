@@ -1,0 +1,422 @@
+/**
+ * The Engine API as typed calls. One method per endpoint; no policy, no printing. Names and ids are
+ * both accepted wherever the daemon accepts both.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import type {
+  ContainerJson,
+  ContainerSummaryJson,
+  EngineVersionJson,
+  ImageSummaryJson,
+  InfoJson,
+  NetworkCreateJson,
+  NetworkJson,
+  NodeJson,
+  NodeSpecJson,
+  SecretJson,
+  SecretSpecJson,
+  ServiceJson,
+  ServiceSpecJson,
+  SwarmInitJson,
+  SwarmJoinJson,
+  SwarmJson,
+  SwarmSpecJson,
+  TaskJson,
+  VolumeJson,
+} from '../../common/model/engine-json.ts';
+import { type HijackedConnection, type Query, Transport } from './transport.ts';
+
+/** Filter name -> its values. */
+export type FilterMap = Readonly<Record<string, readonly string[]>>;
+
+export interface ProgressJson {
+  readonly stream?: string;
+  readonly status?: string;
+  readonly id?: string;
+  readonly progress?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  readonly error?: string;
+  readonly errorDetail?: { readonly message?: string };
+}
+
+export interface LogQuery {
+  readonly follow?: boolean;
+  readonly tail?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly timestamps?: boolean;
+  readonly details?: boolean;
+}
+
+export interface ExecCreateJson {
+  readonly AttachStdin: boolean;
+  readonly AttachStdout: boolean;
+  readonly AttachStderr: boolean;
+  readonly Tty: boolean;
+  readonly Cmd: readonly string[];
+  readonly Env?: readonly string[];
+  readonly WorkingDir?: string;
+  readonly User?: string;
+  readonly Privileged?: boolean;
+}
+
+export interface ServiceWarnings {
+  readonly Warnings?: readonly string[] | null;
+}
+
+export interface CreateServiceOptions {
+  /** base64url JSON for the image's registry */
+  readonly registryAuth?: string;
+}
+
+/** The `filters` query value; undefined when there is none. */
+export function encodeFilters(filters: FilterMap | undefined): string | undefined {
+  const entries = Object.entries(filters ?? {}).filter(([, values]) => values.length > 0);
+  if (entries.length === 0) return undefined;
+  return JSON.stringify(
+    Object.fromEntries(
+      entries.map(([name, values]) => [name, Object.fromEntries(values.map((v) => [v, true]))]),
+    ),
+  );
+}
+
+const enc = encodeURIComponent;
+/** Image names keep their slashes. */
+const encName = (name: string): string => name.split('/').map(enc).join('/');
+const authHeader = (auth: string | undefined): { headers?: Record<string, string> } =>
+  auth === undefined ? {} : { headers: { 'X-Registry-Auth': auth } };
+
+export class EngineClient {
+  readonly #http: Transport;
+
+  constructor(host: string) {
+    this.#http = new Transport(host);
+  }
+
+  get host(): string {
+    return this.#http.host;
+  }
+
+  close(): void {
+    this.#http.close();
+  }
+
+  #get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+    return this.#http.call('GET', path, { query, ...(signal && { signal }) });
+  }
+
+  #post<T>(path: string, query: Query = {}, body?: unknown): Promise<T> {
+    return this.#http.call('POST', path, { query, ...(body !== undefined && { body }) });
+  }
+
+  async #delete(path: string, query: Query = {}): Promise<void> {
+    await this.#http.call('DELETE', path, { query });
+  }
+
+  // ---- system
+
+  /** Resolves when the daemon answers; its headers say what it is. */
+  async ping(signal?: AbortSignal): Promise<{ readonly swarm: string; readonly api: string }> {
+    const response = await this.#http.stream('GET', '/_ping', signal ? { signal } : {});
+    response.resume();
+    const header = (name: string): string => String(response.headers[name] ?? '');
+    return { swarm: header('swarm'), api: header('api-version') };
+  }
+
+  info(): Promise<InfoJson> {
+    return this.#get('/info');
+  }
+
+  version(): Promise<EngineVersionJson> {
+    return this.#get('/version');
+  }
+
+  // ---- swarm
+
+  swarmInit(request: SwarmInitJson): Promise<string> {
+    return this.#post('/swarm/init', {}, request);
+  }
+
+  async swarmJoin(request: SwarmJoinJson): Promise<void> {
+    await this.#post('/swarm/join', {}, request);
+  }
+
+  async swarmLeave(force: boolean): Promise<void> {
+    await this.#post('/swarm/leave', force ? { force: true } : {});
+  }
+
+  swarm(): Promise<SwarmJson> {
+    return this.#get('/swarm');
+  }
+
+  async swarmUpdate(
+    version: number,
+    spec: SwarmSpecJson,
+    rotate: { readonly worker?: boolean; readonly manager?: boolean; readonly unlockKey?: boolean },
+  ): Promise<void> {
+    const query = {
+      version,
+      rotateWorkerToken: String(rotate.worker ?? false),
+      rotateManagerToken: String(rotate.manager ?? false),
+      rotateManagerUnlockKey: String(rotate.unlockKey ?? false),
+    };
+    await this.#post('/swarm/update', query, spec);
+  }
+
+  unlockKey(): Promise<{ readonly UnlockKey: string }> {
+    return this.#get('/swarm/unlockkey');
+  }
+
+  async unlock(key: string): Promise<void> {
+    await this.#post('/swarm/unlock', {}, { UnlockKey: key });
+  }
+
+  // ---- nodes
+
+  nodes(filters?: FilterMap): Promise<readonly NodeJson[]> {
+    return this.#get('/nodes', { filters: encodeFilters(filters) });
+  }
+
+  node(ref: string): Promise<NodeJson> {
+    return this.#get(`/nodes/${enc(ref)}`);
+  }
+
+  async nodeUpdate(id: string, version: number, spec: NodeSpecJson): Promise<void> {
+    await this.#post(`/nodes/${enc(id)}/update`, { version }, spec);
+  }
+
+  nodeRemove(ref: string, force: boolean): Promise<void> {
+    return this.#delete(`/nodes/${enc(ref)}`, force ? { force } : {});
+  }
+
+  // ---- services and tasks
+
+  services(filters?: FilterMap, status = false): Promise<readonly ServiceJson[]> {
+    const query = { filters: encodeFilters(filters), ...(status && { status: 'true' }) };
+    return this.#get('/services', query);
+  }
+
+  service(ref: string, insertDefaults = false): Promise<ServiceJson> {
+    return this.#get(`/services/${enc(ref)}`, { insertDefaults: String(insertDefaults) });
+  }
+
+  serviceCreate(
+    spec: ServiceSpecJson,
+    options: CreateServiceOptions = {},
+  ): Promise<{ readonly ID: string } & ServiceWarnings> {
+    const auth = authHeader(options.registryAuth);
+    return this.#http.call('POST', '/services/create', { body: spec, ...auth });
+  }
+
+  serviceUpdate(
+    id: string,
+    version: number,
+    spec: ServiceSpecJson,
+    options: CreateServiceOptions & { readonly rollback?: boolean } = {},
+  ): Promise<ServiceWarnings> {
+    const query = {
+      version,
+      ...(options.registryAuth === undefined && { registryAuthFrom: 'spec' }),
+      ...(options.rollback && { rollback: 'previous' }),
+    };
+    const auth = authHeader(options.registryAuth);
+    const path = `/services/${enc(id)}/update`;
+    return this.#http.call('POST', path, { query, body: spec, ...auth });
+  }
+
+  serviceRemove(ref: string): Promise<void> {
+    return this.#delete(`/services/${enc(ref)}`);
+  }
+
+  tasks(filters?: FilterMap): Promise<readonly TaskJson[]> {
+    return this.#get('/tasks', { filters: encodeFilters(filters) });
+  }
+
+  task(ref: string): Promise<TaskJson> {
+    return this.#get(`/tasks/${enc(ref)}`);
+  }
+
+  /** @param kind of object that `ref` names */
+  logs(
+    kind: 'services' | 'tasks' | 'containers',
+    ref: string,
+    query: LogQuery,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    return this.#http.stream('GET', `/${kind}/${enc(ref)}/logs`, {
+      query: {
+        stdout: true,
+        stderr: true,
+        ...(query.follow && { follow: true }),
+        ...(query.details && { details: true }),
+        ...(query.timestamps && { timestamps: true }),
+        since: query.since,
+        until: query.until,
+        tail: query.tail ?? 'all',
+      },
+      ...(signal && { signal }),
+    });
+  }
+
+  /** What the registry says of an image name. */
+  distribution(
+    image: string,
+    registryAuth?: string,
+  ): Promise<{
+    readonly Descriptor: { readonly digest: string };
+    readonly Platforms?: readonly { readonly architecture: string; readonly os: string }[] | null;
+  }> {
+    const path = `/distribution/${encName(image)}/json`;
+    return this.#http.call('GET', path, authHeader(registryAuth));
+  }
+
+  // ---- networks
+
+  networks(filters?: FilterMap): Promise<readonly NetworkJson[]> {
+    return this.#get('/networks', { filters: encodeFilters(filters) });
+  }
+
+  network(ref: string, options: { scope?: string; verbose?: boolean } = {}): Promise<NetworkJson> {
+    const query = { scope: options.scope, ...(options.verbose && { verbose: 'true' }) };
+    return this.#get(`/networks/${enc(ref)}`, query);
+  }
+
+  networkCreate(
+    spec: NetworkCreateJson,
+  ): Promise<{ readonly Id: string; readonly Warning?: string }> {
+    return this.#post('/networks/create', {}, spec);
+  }
+
+  networkRemove(ref: string): Promise<void> {
+    return this.#delete(`/networks/${enc(ref)}`);
+  }
+
+  // ---- secrets and configs
+
+  secrets(kind: 'secrets' | 'configs', filters?: FilterMap): Promise<readonly SecretJson[]> {
+    return this.#get(`/${kind}`, { filters: encodeFilters(filters) });
+  }
+
+  secret(kind: 'secrets' | 'configs', ref: string): Promise<SecretJson> {
+    return this.#get(`/${kind}/${enc(ref)}`);
+  }
+
+  secretCreate(
+    kind: 'secrets' | 'configs',
+    spec: SecretSpecJson,
+  ): Promise<{ readonly ID: string }> {
+    return this.#post(`/${kind}/create`, {}, spec);
+  }
+
+  async secretUpdate(
+    kind: 'secrets' | 'configs',
+    id: string,
+    version: number,
+    spec: SecretSpecJson,
+  ): Promise<void> {
+    await this.#post(`/${kind}/${enc(id)}/update`, { version }, spec);
+  }
+
+  secretRemove(kind: 'secrets' | 'configs', ref: string): Promise<void> {
+    return this.#delete(`/${kind}/${enc(ref)}`);
+  }
+
+  // ---- volumes
+
+  async volumes(filters?: FilterMap): Promise<readonly VolumeJson[]> {
+    const answer = await this.#get<{ readonly Volumes: readonly VolumeJson[] | null }>('/volumes', {
+      filters: encodeFilters(filters),
+    });
+    return answer.Volumes ?? [];
+  }
+
+  volume(name: string): Promise<VolumeJson> {
+    return this.#get(`/volumes/${enc(name)}`);
+  }
+
+  volumeCreate(request: {
+    readonly Name: string;
+    readonly Driver: string;
+    readonly DriverOpts: Readonly<Record<string, string>>;
+    readonly Labels: Readonly<Record<string, string>>;
+  }): Promise<VolumeJson> {
+    return this.#post('/volumes/create', {}, request);
+  }
+
+  volumeRemove(name: string, force: boolean): Promise<void> {
+    return this.#delete(`/volumes/${enc(name)}`, force ? { force } : {});
+  }
+
+  // ---- images
+
+  images(filters?: FilterMap): Promise<readonly ImageSummaryJson[]> {
+    return this.#get('/images/json', { filters: encodeFilters(filters) });
+  }
+
+  image(name: string): Promise<object> {
+    return this.#get(`/images/${encName(name)}/json`);
+  }
+
+  imageLoad(tar: Readable): AsyncIterable<ProgressJson> {
+    return this.#http.jsonLines('POST', '/images/load', { query: { quiet: true }, body: tar });
+  }
+
+  /** @param name repository, @param tag tag or digest */
+  imagePull(name: string, tag: string, registryAuth?: string): AsyncIterable<ProgressJson> {
+    const query = { fromImage: name, tag };
+    return this.#http.jsonLines('POST', '/images/create', { query, ...authHeader(registryAuth) });
+  }
+
+  imageTag(name: string, repository: string, tag: string): Promise<void> {
+    return this.#post(`/images/${encName(name)}/tag`, { repo: repository, tag });
+  }
+
+  imageRemove(
+    name: string,
+    force: boolean,
+  ): Promise<readonly { readonly Untagged?: string; readonly Deleted?: string }[]> {
+    const query = force ? { force } : {};
+    return this.#http.call('DELETE', `/images/${encName(name)}`, { query });
+  }
+
+  // ---- containers
+
+  containers(query: {
+    readonly all?: boolean;
+    readonly limit?: number;
+    readonly filters?: FilterMap;
+  }): Promise<readonly ContainerSummaryJson[]> {
+    return this.#get('/containers/json', {
+      ...(query.all && { all: true }),
+      limit: query.limit,
+      filters: encodeFilters(query.filters),
+    });
+  }
+
+  container(ref: string): Promise<ContainerJson> {
+    return this.#get(`/containers/${enc(ref)}/json`);
+  }
+
+  execCreate(ref: string, request: ExecCreateJson): Promise<{ readonly Id: string }> {
+    return this.#post(`/containers/${enc(ref)}/exec`, {}, request);
+  }
+
+  execAttach(id: string, tty: boolean): Promise<HijackedConnection> {
+    return this.#http.hijack(`/exec/${enc(id)}/start`, { Detach: false, Tty: tty });
+  }
+
+  async execDetached(id: string, tty: boolean): Promise<void> {
+    await this.#post(`/exec/${enc(id)}/start`, {}, { Detach: true, Tty: tty });
+  }
+
+  async execResize(id: string, rows: number, columns: number): Promise<void> {
+    await this.#post(`/exec/${enc(id)}/resize`, { h: rows, w: columns });
+  }
+
+  execInspect(
+    id: string,
+  ): Promise<{ readonly ExitCode: number | null; readonly Running: boolean }> {
+    return this.#get(`/exec/${enc(id)}/json`);
+  }
+}
