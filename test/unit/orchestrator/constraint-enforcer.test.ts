@@ -1,0 +1,84 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import type { Availability } from '../../../common/model/node.ts';
+import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
+import { noncompliantTasks } from '../../../manager/orchestrator/plan-enforcement.ts';
+import {
+  aNode,
+  aNodeDescription,
+  aNodeSpec,
+  aService,
+  aServiceSpec,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+} from '../../support/builders.ts';
+import { ControlRooms } from '../../support/control-rooms.ts';
+
+const wanting = (constraint: string) =>
+  aTaskSpec({ placement: { ...ANYWHERE, constraints: [constraint] } });
+const reserving = (nanoCpus: number) =>
+  aTaskSpec({
+    resources: { ...NO_RESOURCES, reservations: { nanoCpus, memoryBytes: 0, generic: [] } },
+  });
+const running = aTaskStatus({ state: 'running' });
+const none = () => undefined;
+
+describe('constraint enforcer', () => {
+  test.each<[Availability, number]>([
+    ['active', 1],
+    ['pause', 0],
+    ['drain', 0],
+  ])('looks at a node that is %s: %i rejected', (availability, count) => {
+    const task = aTask({ spec: wanting('node.labels.a == b'), status: running });
+    const node = aNode({ spec: aNodeSpec({ availability }) });
+    expect(noncompliantTasks(node, [task], none)).toHaveLength(count);
+  });
+
+  test("the service's present constraints count, not the task's copy", () => {
+    const task = aTask({ spec: wanting('node.labels.a == b'), status: running });
+    const service = aService({ spec: aServiceSpec() });
+    expect(noncompliantTasks(aNode(), [task], () => service)).toEqual([]);
+    const strict = aService({ spec: aServiceSpec({ task: wanting('node.labels.a == b') }) });
+    expect(noncompliantTasks(aNode(), [aTask({ status: running })], () => strict)).toHaveLength(1);
+  });
+
+  test('tasks that no longer fit together are rejected, the later ones first to go', () => {
+    const node = aNode({ description: aNodeDescription({ nanoCpus: 3e9 }) });
+    const tasks = [2e9, 2e9, 1e9].map((cpus) => aTask({ spec: reserving(cpus), status: running }));
+    expect(noncompliantTasks(node, tasks, none)).toEqual([tasks[1]]);
+    expect(noncompliantTasks({ ...node, description: null }, tasks, none)).toEqual([]);
+  });
+
+  test.each([
+    ['ended', { status: aTaskStatus({ state: 'failed' }) }],
+    ['not placed yet', { status: aTaskStatus({ state: 'pending' }) }],
+    ['told to stop', { status: running, desiredState: 'shutdown' as const }],
+  ])('a task that is %s is left alone', (_, overrides) => {
+    const task = aTask({ spec: wanting('node.labels.a == b'), ...overrides });
+    expect(noncompliantTasks(aNode(), [task], none)).toEqual([]);
+  });
+
+  describe('in the cluster', () => {
+    let rooms: ControlRooms;
+    afterEach(() => rooms.stop());
+
+    test('a changed label moves the task to a node that fits', async () => {
+      rooms = await ControlRooms.start(2);
+      const label = (index: number, labels: Record<string, string>) =>
+        rooms.setNode(rooms.nodes()[index]!.id, (it) => ({ ...it, spec: { ...it.spec, labels } }));
+      await label(0, { a: 'b' });
+      const { id } = await rooms.deploy({ task: wanting('node.labels.a == b') });
+      const old = rooms.running(id)[0]!;
+      await label(1, { a: 'b' });
+      await label(0, {});
+      await rooms.rest();
+      expect(rooms.test.get('task', old.id).status).toMatchObject({
+        state: 'rejected',
+        message: 'task rejected by constraint enforcer',
+        err: 'assigned node no longer meets constraints',
+      });
+      await rooms.pass(6000, 1000);
+      expect(rooms.running(id).map(({ nodeId }) => nodeId)).toEqual([rooms.nodes()[1]!.id]);
+    });
+  });
+});

@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_RESTART_POLICY, type ServiceMode } from '../../../common/model/service.ts';
+import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
+import {
+  historyLimit,
+  isDoneForGood,
+  surplusTasks,
+} from '../../../manager/orchestrator/plan-reaping.ts';
+import { seatsBySlot } from '../../../manager/orchestrator/seat.ts';
+import {
+  aService,
+  aServiceSpec,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
+
+describe('reaper', () => {
+  test.each<[DesiredState, TaskState, boolean, boolean]>([
+    ['remove', 'new', true, true],
+    ['remove', 'pending', true, true],
+    ['remove', 'assigned', true, false],
+    ['remove', 'running', true, false],
+    ['remove', 'running', false, true],
+    ['remove', 'complete', true, true],
+    ['remove', 'shutdown', true, true],
+    ['remove', 'orphaned', true, true],
+    ['shutdown', 'shutdown', true, false],
+    ['running', 'orphaned', true, false],
+  ])(
+    'desired %s, state %s, node there %s: deleted at once = %s',
+    (desiredState, state, there, done) => {
+      const task = aTask({ desiredState, status: aTaskStatus({ state }) });
+      expect(isDoneForGood(task, there)).toBe(done);
+    },
+  );
+
+  test('an orphaned task of no service is deleted at once', () => {
+    const task = aTask({ serviceId: '' as never, status: aTaskStatus({ state: 'orphaned' }) });
+    expect(isDoneForGood(task, true)).toBe(true);
+  });
+
+  const limited = (maxAttempts: number, mode: ServiceMode = { kind: 'global' }) =>
+    aService({
+      spec: aServiceSpec({
+        mode,
+        task: aTaskSpec({ restart: { ...DEFAULT_RESTART_POLICY, maxAttempts } }),
+      }),
+    });
+  test.each([
+    [limited(0), 5, 5],
+    [limited(0), 0, 0],
+    [limited(0), -1, null],
+    [limited(2), 5, 3],
+    [limited(2), -1, 3],
+    [limited(0, { kind: 'global-job' }), 5, null],
+    [undefined, 5, 5],
+  ])('limit %#', (service, clusterLimit, expected) => {
+    expect(historyLimit(service, clusterLimit)).toBe(expected);
+  });
+
+  test('the oldest that ended or never began go first; what may still run stays', () => {
+    const at = (createdAtMs: number, state: TaskState, desiredState: DesiredState = 'shutdown') =>
+      aTask({
+        id: idOf(`t${createdAtMs}`),
+        desiredState,
+        status: aTaskStatus({ state }),
+        meta: { version: 1, createdAtMs, updatedAtMs: 0 },
+      });
+    const tasks = [
+      at(1, 'running'), // told to stop, not stopped yet
+      at(2, 'failed'),
+      at(3, 'pending'),
+      at(4, 'shutdown'),
+      at(5, 'running', 'running'),
+    ];
+    const [seat] = seatsBySlot([...tasks].reverse());
+    expect(surplusTasks(seat!, 3)).toEqual([tasks[1], tasks[2]]);
+    expect(surplusTasks(seat!, 1)).toEqual([tasks[1], tasks[2], tasks[3]]);
+    expect(surplusTasks(seat!, 5)).toEqual([]);
+  });
+});

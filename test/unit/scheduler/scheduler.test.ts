@@ -1,0 +1,164 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
+import type { TaskState } from '../../../common/model/task-state.ts';
+import { Scheduler } from '../../../manager/scheduler/scheduler.ts';
+import { aNode, aTask, aTaskSpec, aTaskStatus, idOf } from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+describe('scheduler', () => {
+  let t: TestStore;
+  let scheduler: Scheduler;
+  const failures: unknown[] = [];
+  const rest = async (): Promise<void> => {
+    for (let i = 0; i < 6; i++) await settle();
+  };
+  beforeEach(async () => {
+    t = makeStore();
+    const { store, clock, random } = t;
+    const onFailure = (err: unknown): void => void failures.push(err);
+    scheduler = new Scheduler({ store, clock, random, log: silentLogger, onFailure });
+    await scheduler.start();
+  });
+  afterEach(async () => {
+    await scheduler.stop();
+    expect(failures).toEqual([]);
+  });
+
+  const one = async (overrides: Partial<Task> = {}): Promise<Task> => {
+    const status = aTaskStatus({ state: 'pending' });
+    const [task] = await t.create('task', aTask({ status, ...overrides }));
+    await rest();
+    return t.get('task', task!.id);
+  };
+  const half = aTaskSpec({
+    resources: { ...NO_RESOURCES, reservations: { nanoCpus: 2e9, memoryBytes: 0, generic: [] } },
+  });
+  const report = async (task: Task, state: TaskState): Promise<void> => {
+    await t.store.update((tx) => {
+      const now = tx.require('task', task.id);
+      tx.update('task', { ...now, status: { ...now.status, state } });
+    });
+    await rest();
+  };
+
+  test('places an allocated task and says so', async () => {
+    const [node] = await t.create('node', aNode());
+    expect(await one()).toMatchObject({
+      nodeId: node!.id,
+      status: { state: 'assigned', message: 'scheduler assigned task to node', err: '' },
+    });
+  });
+
+  test('confirms a preassigned task', async () => {
+    const [, second] = await t.create('node', aNode(), aNode());
+    expect(await one({ nodeId: second!.id, slot: 0 })).toMatchObject({
+      nodeId: second!.id,
+      status: {
+        state: 'assigned',
+        message: 'scheduler confirmed task can run on preassigned node',
+      },
+    });
+  });
+
+  test.each([
+    ['not allocated yet', { status: aTaskStatus({ state: 'new' }) }],
+    ['told to stop', { desiredState: 'shutdown' as const }],
+    ['told to go', { desiredState: 'remove' as const }],
+  ])('leaves a task alone that is %s', async (_, overrides) => {
+    await t.create('node', aNode());
+    expect((await one(overrides)).nodeId).toBeNull();
+  });
+
+  test('prepares a task whose start must wait', async () => {
+    await t.create('node', aNode());
+    expect((await one({ desiredState: 'ready' })).status.state).toBe('assigned');
+  });
+
+  test('explains why a task waits, once, and places it when a node comes', async () => {
+    const waiting = await one();
+    expect(waiting.status).toMatchObject({ state: 'pending', err: 'no suitable node' });
+    const { revision } = t.store;
+    await t.create('node', aNode({ status: { state: 'down', message: '', address: '' } }));
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', waiting.id).status.err).toBe(
+      'no suitable node (1 node not available for new tasks)',
+    );
+    await t.create('node', aNode());
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', waiting.id).status).toMatchObject({ state: 'assigned', err: '' });
+    expect(t.store.revision).toBe(revision + 4); // two nodes, one explanation, one placement
+  });
+
+  test('places a waiting task when another one ends', async () => {
+    await t.create('node', aNode()); // 4 CPUs
+    const [first] = [await one({ spec: half }), await one({ spec: half, slot: 2 })];
+    const third = await one({ spec: half, slot: 3 });
+    expect(third.status.err).toBe('no suitable node (insufficient resources on 1 node)');
+    await report(first, 'failed');
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', third.id).status.state).toBe('assigned');
+  });
+
+  test('does not try refused tasks again for every commit of a burst', async () => {
+    await t.create('node', aNode());
+    const spec = aTaskSpec({ placement: { ...ANYWHERE, constraints: ['node.labels.a == b'] } });
+    const waiting = await one({ spec });
+    const label = (value: string) =>
+      t.store.update((tx) => {
+        const node = tx.list('node')[0]!;
+        tx.update('node', { ...node, spec: { ...node.spec, labels: { a: value } } });
+      });
+    await label('x');
+    await rest();
+    await label('b');
+    await rest();
+    expect(t.get('task', waiting.id).nodeId).toBeNull();
+    await t.clock.advance(50);
+    await rest();
+    expect(t.get('task', waiting.id).nodeId).not.toBeNull();
+  });
+
+  test('a node that is drained while the decision is on its way gets nothing', async () => {
+    const [node] = await t.create('node', aNode());
+    await rest();
+    const spec = { ...node!.spec, availability: 'drain' as const };
+    // Both commits come before the scheduler sees either: its table still shows the node as active.
+    const drained = t.store.update((tx) => {
+      tx.create('task', aTask({ id: idOf('late'), status: aTaskStatus({ state: 'pending' }) }));
+    });
+    const later = drained.then(() =>
+      t.store.update((tx) => tx.update('node', { ...tx.require('node', node!.id), spec })),
+    );
+    await later;
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', idOf('late')).nodeId).toBeNull();
+    await t.store.update((tx) =>
+      tx.update('node', { ...tx.require('node', node!.id), spec: node!.spec }),
+    );
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', idOf('late')).nodeId).toBe(node!.id);
+  });
+
+  test('what one leader placed counts for the next', async () => {
+    const [node] = await t.create('node', aNode());
+    await one({ spec: half });
+    await scheduler.stop();
+    const { store, clock, random } = t;
+    const onFailure = (err: unknown): void => void failures.push(err);
+    scheduler = new Scheduler({ store, clock, random, log: silentLogger, onFailure });
+    await scheduler.start();
+    await one({ spec: half, slot: 2 });
+    expect((await one({ spec: half, slot: 3 })).nodeId).toBeNull();
+    expect(scheduler.explain(await one({ spec: half, slot: 4 }))).toEqual([
+      { nodeId: node!.id, refusal: { filter: 'resource', detail: 'needs 2.00 CPUs, 0.00 free' } },
+    ]);
+  });
+});
