@@ -55,7 +55,7 @@ function statusToJson(status: TaskStatus): object {
 /** The network as the swarm object that it is (not the engine's view of it). */
 function attachedNetworkToJson(network: Network): object {
   const { spec } = network;
-  const listed = networkToJson(network) as { IPAM: object };
+  const { IPAM } = networkToJson(network) as { IPAM: { Driver: string; Config: object[] } };
   return {
     ID: network.id,
     Version: { Index: network.meta.version },
@@ -80,6 +80,6 @@ function attachedNetworkToJson(network: Network): object {
             },
           }),
     },
-    IPAMOptions: listed.IPAM,
+    IPAMOptions: { Driver: { Name: IPAM.Driver }, Configs: IPAM.Config },
   };
 }
