@@ -1,0 +1,71 @@
+// The limits once more, on cgroup v2: in a virtual machine, because the machine at hand may have v1.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Cgroup2Report } from '../support/cgroup2-probe.ts';
+
+const root = join(import.meta.dirname, '../..');
+const canRun =
+  process.getuid?.() === 0 &&
+  process.arch === 'x64' &&
+  spawnSync('qemu-system-x86_64', ['--version']).status === 0;
+/** The machine emulates its processor: everything takes about twenty times as long. */
+const LIMIT_SECONDS = 400;
+
+describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
+  let report: Cgroup2Report;
+  beforeAll(() => {
+    const vm = join(root, 'test/support/cgroup2-vm');
+    const probe = ['node', '--import', 'tsx', 'test/support/cgroup2-probe.ts'];
+    const run = spawnSync(vm, ['-t', `${LIMIT_SECONDS}`, ...probe], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    const line = run.stdout.split('\n').find((text) => text.startsWith('report '));
+    if (line === undefined) throw new Error(`exit ${run.status}\n${run.stdout}\n${run.stderr}`);
+    report = JSON.parse(line.slice('report '.length));
+  }, LIMIT_SECONDS * 1000);
+
+  test('every controller is there', () => {
+    expect(report.controllers.split(' ')).toEqual(
+      expect.arrayContaining(['cpu', 'memory', 'pids']),
+    );
+  });
+
+  test('half a core is half a core', () => {
+    expect(report.cpuMax).toBe('50000 100000');
+    expect(report.throttledPeriods).toBeGreaterThan(10);
+    expect(report.cores).toBeGreaterThan(0.45);
+    expect(report.cores).toBeLessThan(0.55);
+  });
+
+  test('memory: no swap, OOM with 137', () => {
+    expect(report).toMatchObject({ memoryMax: `${64 * 1024 * 1024}`, swapMax: '0' });
+    expect(report.oom).toEqual({ exitCode: 137, oomKilled: true });
+  });
+
+  test('a fork storm stops at the pids limit', () => {
+    expect(report.pidsMax).toBe('20');
+    expect(report.pids).toBeLessThanOrEqual(20);
+    expect(report.pidsLog).toContain("can't fork");
+  });
+
+  test('the device program lets the default devices through and no others', () => {
+    expect(report.devices).toMatch(/^null\n/);
+    expect(report.devices).toContain('Operation not permitted');
+  });
+
+  test('init and exec are in the task group, which is the root of their cgroup namespace', () => {
+    expect(report.cgroupPath).toMatch(/^0::\/skep-test-[^/]+\/exec$/);
+    expect(report.exec).toBe('0::/\n');
+  });
+
+  test('a frozen container uses nothing and can be killed', () => {
+    expect(report.frozenNanos).toBe(0);
+    expect(report.killedExitCode).toBe(137);
+  });
+
+  test('no group is left', () => {
+    expect(report.leftovers).toEqual([]);
+  });
+});

@@ -1,0 +1,113 @@
+/**
+ * Runs containers with limits on this machine and prints what was seen, one JSON object. Started in
+ * a VM whose kernel has every controller on cgroup v2 (test/support/cgroup2-vm).
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { OciResources, OciSpec } from '../../worker/runtime/oci.ts';
+import { execResult, execSpec, RuntimeBox } from './runtime-box.ts';
+
+const MIB = 1024 * 1024;
+
+/** What runtime-cgroup2.test.ts reads. */
+export interface Cgroup2Report {
+  readonly controllers: string;
+  readonly cores: number;
+  readonly throttledPeriods: number;
+  readonly cpuMax: string;
+  readonly memoryMax: string;
+  readonly swapMax: string;
+  readonly oom: { exitCode: number; oomKilled: boolean };
+  readonly pidsMax: string;
+  readonly pids: number;
+  readonly pidsLog: string;
+  readonly devices: string;
+  readonly exec: string;
+  readonly frozenNanos: number;
+  readonly killedExitCode: number;
+  readonly cgroupPath: string;
+  readonly leftovers: string[];
+}
+
+function withResources(resources: Partial<OciResources>) {
+  return (spec: OciSpec): OciSpec => ({
+    ...spec,
+    linux: { ...spec.linux, resources: { ...spec.linux.resources, ...resources } },
+  });
+}
+
+async function probe(): Promise<Cgroup2Report> {
+  const box = await RuntimeBox.open();
+  const parent = `/sys/fs/cgroup/${box.cgroupParent}`;
+  const control = (id: string, file: string): string =>
+    readFileSync(`${parent}/${id}/${file}`, 'utf8').trim();
+  const { runtime } = box;
+
+  const quota = { cpu: { quota: 50_000, period: 100_000, shares: null } };
+  await box.run('cpu', 'while :; do :; done', withResources(quota));
+  await sleep(300);
+  const before = await runtime.stats('cpu');
+  const startedMs = performance.now();
+  await sleep(5000);
+  const after = await runtime.stats('cpu');
+  const cores =
+    Number(after.cpuUsageNanos - before.cpuUsageNanos) / 1e6 / (performance.now() - startedMs);
+  const cpuMax = control('cpu', 'cpu.max');
+  const throttledPeriods = after.throttledPeriods - before.throttledPeriods;
+  await runtime.freeze('cpu');
+  await sleep(500);
+  const frozen = await runtime.stats('cpu');
+  await sleep(1000);
+  const frozenNanos = Number((await runtime.stats('cpu')).cpuUsageNanos - frozen.cpuUsageNanos);
+  await runtime.killAll('cpu');
+  const killedExitCode = (await runtime.wait('cpu')).exitCode;
+
+  const limit = { memory: { limit: 64 * MIB, swap: null } };
+  await box.run('oom', 'exec dd if=/dev/zero of=/dev/null bs=100M count=1', withResources(limit));
+  const { exitCode, oomKilled } = await runtime.wait('oom');
+  const memoryMax = control('oom', 'memory.max');
+  const swapMax = existsSync(`${parent}/oom/memory.swap.max`)
+    ? control('oom', 'memory.swap.max')
+    : '0';
+
+  const storm = 'i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done';
+  await box.run('pids', `(${storm}); sleep 100`, withResources({ pids: { limit: 20 } }));
+  while (!(await box.logText('pids')).includes("can't fork")) await sleep(100);
+  const pids = (await runtime.stats('pids')).pids;
+  const pidsLog = await box.logText('pids');
+  const pidsMax = control('pids', 'pids.max');
+  await runtime.killAll('pids');
+
+  const { text: devices } = await box.output(
+    'devices',
+    'exec 2>&1; echo x > /dev/null && echo null; mknod /k c 1 11 && cat /k; cat /proc/self/cgroup; ls /sys/fs/cgroup | wc -l',
+  );
+  await box.run('exec', 'sleep 1000');
+  const session = await runtime.exec('exec', execSpec(['cat', '/proc/self/cgroup']));
+  const exec = (await execResult(session)).stdout;
+  const cgroupPath = readFileSync(`/proc/${runtime.get('exec')?.pid}/cgroup`, 'utf8').trim();
+  await box.close();
+  return {
+    controllers: readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8').trim(),
+    cores,
+    throttledPeriods,
+    cpuMax,
+    memoryMax,
+    swapMax,
+    oom: { exitCode, oomKilled },
+    pidsMax,
+    pids,
+    pidsLog,
+    devices,
+    exec,
+    frozenNanos,
+    killedExitCode,
+    cgroupPath,
+    leftovers: readdirSync('/sys/fs/cgroup').filter((name) => name.startsWith('skep')),
+  };
+}
+
+// The clock's timers do not keep a process alive; a daemon has its sockets for that.
+const alive = setInterval(() => {}, 1000);
+console.log(`report ${JSON.stringify(await probe())}`);
+clearInterval(alive);
