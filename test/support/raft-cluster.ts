@@ -107,6 +107,10 @@ export class RaftCluster {
     this.#act(id, (raw) => raw.tick());
   }
 
+  campaign(id: NodeId): void {
+    this.#act(id, (raw) => raw.campaign());
+  }
+
   propose(id: NodeId): string {
     const name = `p${this.#nextProposal++}`;
     this.#act(id, (raw) => raw.propose(encoder.encode(name)));
@@ -257,7 +261,7 @@ export class RaftCluster {
 
   /** Until nothing is left to do without time passing. */
   settle(): void {
-    for (let round = 0; round < 1000; round++) {
+    for (let round = 0; round < 10_000; round++) {
       let busy = false;
       for (const id of this.nodes.keys()) {
         busy = this.work(id) || busy;

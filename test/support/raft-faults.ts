@@ -6,7 +6,7 @@ import { RaftCluster } from './raft-cluster.ts';
 
 type Disturbance = (cluster: RaftCluster, id: NodeId, joined: NodeId[]) => void;
 
-/** What may happen next, by weight. `id` is any node. */
+/** What may happen next, by weight in an average life. `id` is any node. */
 const DISTURBANCES: readonly (readonly [number, Disturbance])[] = [
   [300, (cluster) => void cluster.deliverAny(5)],
   [250, (cluster, id) => void cluster.work(id)],
@@ -14,6 +14,7 @@ const DISTURBANCES: readonly (readonly [number, Disturbance])[] = [
   [120, (cluster, id) => void cluster.finishApply(id)],
   [100, (cluster, id) => cluster.tick(id)],
   [30, (cluster, id) => void cluster.propose(cluster.leader() ?? id)],
+  [10, (cluster, id) => void cluster.propose(id)],
   [6, (cluster) => cluster.loseAny()],
   [6, (cluster, id) => cluster.read(id)],
   [4, (cluster, id) => cluster.compact(id, 3)],
@@ -22,19 +23,35 @@ const DISTURBANCES: readonly (readonly [number, Disturbance])[] = [
   [1, (cluster, id) => cluster.isolate(id)],
   [1, (cluster, id) => cluster.cutLink(id, cluster.anyId())],
   [3, (cluster) => cluster.heal()],
+  [1, (cluster, id) => cluster.campaign(id)],
   [1, (cluster, id) => cluster.transfer(cluster.leader() ?? id, cluster.anyId())],
   [2, (cluster, id, joined) => changeSomeMember(cluster, cluster.leader() ?? id, joined)],
 ];
 
-const TOTAL_WEIGHT = DISTURBANCES.reduce((sum, [weight]) => sum + weight, 0);
+/** How much more or less often each thing happens; every seed draws its own mixture. */
+const FACTORS = [0.1, 0.5, 1, 3, 10];
 
-function disturb(cluster: RaftCluster, random: SeededRandom, joined: NodeId[]): void {
-  let left = random.below(TOTAL_WEIGHT);
-  for (const [weight, happen] of DISTURBANCES) {
-    left -= weight;
-    if (left >= 0) continue;
+class Fate {
+  readonly #random: SeededRandom;
+  readonly #weights: readonly number[];
+  readonly #total: number;
+
+  constructor(seed: number) {
+    this.#random = new SeededRandom(seed);
+    this.#weights = DISTURBANCES.map(
+      ([weight]) => weight * FACTORS[this.#random.below(FACTORS.length)]!,
+    );
+    this.#total = this.#weights.reduce((sum, weight) => sum + weight, 0);
+  }
+
+  strike(cluster: RaftCluster, joined: NodeId[]): void {
+    let left = this.#random.unit() * this.#total;
+    const at = this.#weights.findIndex((weight) => {
+      left -= weight;
+      return left < 0;
+    });
+    const [, happen] = DISTURBANCES[Math.max(at, 0)]!;
     happen(cluster, cluster.anyId(), joined);
-    return;
   }
 }
 
@@ -71,8 +88,8 @@ export function surviveFaults(
     checkQuorum: seed % 7 !== 0,
   });
   const joined: NodeId[] = [];
-  const random = new SeededRandom(seed + 1000);
-  for (let i = 0; i < steps; i++) disturb(cluster, random, joined);
+  const fate = new Fate(seed);
+  for (let i = 0; i < steps; i++) fate.strike(cluster, joined);
 
   cluster.heal();
   const calmDown = (): void => {
