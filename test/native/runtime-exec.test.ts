@@ -89,6 +89,35 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     expect(await session.wait()).toEqual({ exitCode: 137 });
   });
 
+  test('has a terminal of the container when asked, with a size and job control', async () => {
+    const args = [
+      'sh',
+      '-c',
+      'tty; test -t 0 && test -t 1 && test -t 2 && echo all; read x; stty size; echo "got $x"; exit 4',
+    ];
+    const user = { uid: 7, gid: 8, additionalGids: [], home: '/' };
+    const session = await box.runtime.exec('main', execSpec(args, { tty: true, user }));
+    session.stderr.resume();
+    await session.resize(33, 111);
+    session.stdin.write('hello\r');
+    const { stdout, exitCode } = await execResult(session);
+    const lines = stdout.trimEnd().split('\r\n');
+    expect(lines.filter((line) => line !== 'hello')).toEqual([
+      '/dev/pts/0',
+      'all',
+      '33 111',
+      'got hello',
+    ]);
+    expect(lines).toContain('hello'); // its echo, whenever it came
+    expect(exitCode).toBe(4);
+  });
+
+  test('an interrupt typed at the terminal reaches the command', async () => {
+    const session = await box.runtime.exec('main', execSpec(['sleep', '1000'], { tty: true }));
+    session.stdin.write('\x03');
+    expect(await execResult(session)).toMatchObject({ exitCode: 130 });
+  });
+
   test('is killed when its session is closed', async () => {
     const session = await box.runtime.exec('main', execSpec(['sleep', '999']));
     const before = (await box.runtime.stats('main')).pids;

@@ -158,6 +158,7 @@ async function readRecords(file: OpenFile): Promise<LogRecord[]> {
 /** Wakes the follower when the directory changes, the container ends or the caller aborts. */
 class ChangeWaiter {
   readonly #watcher: FSWatcher;
+  readonly #release: () => void;
   #changed = false;
   #wake: () => void = () => {};
 
@@ -170,6 +171,7 @@ class ChangeWaiter {
     this.#watcher.on('error', notify); // the directory is gone: the next read tells
     void source.whenEnded.then(notify, notify);
     signal?.addEventListener('abort', notify, { once: true });
+    this.#release = () => signal?.removeEventListener('abort', notify);
   }
 
   async next(): Promise<void> {
@@ -182,6 +184,7 @@ class ChangeWaiter {
   }
 
   close(): void {
+    this.#release();
     this.#watcher.close();
   }
 }

@@ -47,6 +47,7 @@ export interface ExecSpec {
   readonly cwd: string;
   /** null = the container's */
   readonly user: ResolvedUser | null;
+  /** a terminal: its output is all on stdout */
   readonly tty: boolean;
   readonly stdin: boolean;
   /** every capability, no seccomp filter */
@@ -200,10 +201,10 @@ export class NativeRuntime {
     const process = execProcess(bundle.spec.process, spec);
     const payload = encodeProcess(process, {
       seccomp: spec.privileged ? new Uint8Array(0) : seccompFilter(bundle.spec),
-      stdin: spec.stdin,
+      stdin: spec.stdin && !spec.tty,
       tty: spec.tty,
     });
-    return ShimExecSession.start(container.taskDir, payload, spec.stdin, (type, body) =>
+    return ShimExecSession.start(container.taskDir, payload, spec.stdin || spec.tty, (type, body) =>
       container.request(type, body),
     );
   }
@@ -356,7 +357,6 @@ export class NativeRuntime {
 
 /** The container's process with what the exec asks for. */
 function execProcess(own: OciProcess, spec: ExecSpec): OciProcess {
-  if (spec.tty) throw new SkepError('unimplemented', 'exec: tty: a terminal is not supported yet');
   const names = new Set(spec.env.map((entry) => entry.split('=', 1)[0]));
   const inherited = own.env.filter((entry) => !names.has(entry.split('=', 1)[0]));
   const user =

@@ -10,7 +10,8 @@ struct status_record {
   int32_t pid;
   struct skep_error err;
 };
-enum status_kind { STATUS_READY = 1, STATUS_ERROR = 2, STATUS_PID = 3 };
+/* STATUS_TERMINAL carries the master's descriptor (exec only). */
+enum status_kind { STATUS_READY = 1, STATUS_ERROR = 2, STATUS_PID = 3, STATUS_TERMINAL = 4 };
 
 struct container {
   int32_t pid;   /* 0 before and after its life */

@@ -10,10 +10,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include "kernel.h"
 #include "process.h"
+#include "terminal.h"
 
 #define EXEC_NAMESPACES \
   (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
@@ -35,14 +38,27 @@ static int join_cgroups(const struct spec *spec, struct skep_error *err) {
 static _Noreturn void command_main(const struct process *process, int status_fd) {
   struct skep_error err = {0};
   setsid();
+  if (process->flags & SKEP_PROCESS_TTY) ioctl(0, TIOCSCTTY, 0); /* fresh, so it cannot be taken */
   run_process(process, &err);
   send_status(status_fd, STATUS_ERROR, 0, &err);
   _exit(err.errno_value == ENOENT ? 127 : 126);
 }
 
+/* Makes a terminal, hands its master to the shim, and takes the other side for all three. */
+static int take_terminal(const struct process *process, int stdio[3], int status_fd,
+                         struct skep_error *err) {
+  struct status_record record = {.kind = STATUS_TERMINAL};
+  int peer;
+  cleanup_fd int master = terminal_open(process->uid, &peer, err);
+  if (master < 0) return -1;
+  if (terminal_send(status_fd, &record, sizeof record, master) < 0)
+    return fail(err, "sendmsg", "terminal");
+  for (int i = 0; i < 3; i++) stdio[i] = peer;
+  return 0;
+}
+
 static _Noreturn void helper_main(const struct spec *spec, int pid_fd,
-                                  const struct process *process, const int stdio[3],
-                                  int status_fd) {
+                                  const struct process *process, int stdio[3], int status_fd) {
   struct skep_error err = {0};
   int none = -1, joined = fcntl(pid_fd, F_DUPFD_CLOEXEC, 20);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -51,6 +67,8 @@ static _Noreturn void helper_main(const struct spec *spec, int pid_fd,
     fail(&err, "setns", "container");
     goto failed;
   }
+  if ((process->flags & SKEP_PROCESS_TTY) && take_terminal(process, stdio, status_fd, &err) < 0)
+    goto failed;
   if (arrange_fds(stdio[0], stdio[1], stdio[2], &status_fd, &none) < 0) {
     fail(&err, "dup3", "exec");
     goto failed;
@@ -71,6 +89,7 @@ static int open_stdio(const struct process *process, struct exec *exec, int chil
                       struct skep_error *err) {
   int ends[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
   bool with_input = process->flags & SKEP_PROCESS_STDIN;
+  if (process->flags & SKEP_PROCESS_TTY) return 0; /* the helper brings a terminal */
   for (int i = with_input ? 0 : 1; i < 3; i++) {
     if (open_pipe(ends[i]) < 0) return fail(err, "pipe2", "exec");
     child[i] = ends[i][i == 0 ? 0 : 1];
@@ -92,7 +111,9 @@ int exec_start(const struct spec *spec, int container_pid_fd, const struct proce
                struct exec *exec, struct skep_error *err) {
   int child[3] = {-1, -1, -1}, status[2] = {-1, -1};
   int result = open_stdio(process, exec, child, err);
-  if (result == 0 && open_pipe(status) < 0) result = fail(err, "pipe2", "exec status");
+  /* A socket, because a terminal's master may come over it. */
+  if (result == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, status) < 0)
+    result = fail(err, "socketpair", "exec status");
   if (result == 0) {
     exec->status_fd = status[0];
     set_nonblocking(status[0]);

@@ -2,12 +2,14 @@
  * An exec and the connection that owns it: the outcome of its start, its output, its end. Output
  * waits in the pipe while the connection has no room, so a slow reader slows only its own command.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shim.h"
+#include "terminal.h"
 
 #define CHUNK_BYTES 16384
 
@@ -80,8 +82,16 @@ static void start_failed(struct shim *shim, struct conn *conn, const struct skep
 void session_status(struct shim *shim, struct conn *conn) {
   struct status_record record;
   struct exec *exec = conn->exec;
-  ssize_t n = RETRY(read(exec->status_fd, &record, sizeof record));
+  int descriptor;
+  ssize_t n = terminal_receive(exec->status_fd, &record, sizeof record, &descriptor);
   if (n < 0 && errno == EAGAIN) return;
+  if (n == sizeof record && record.kind == STATUS_TERMINAL && descriptor >= 0) {
+    exec->output_fds[0] = descriptor;
+    exec->input_fd = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    set_nonblocking(descriptor); /* one open file: for both */
+    return;
+  }
+  release_fd(&descriptor);
   if (n == sizeof record && record.kind == STATUS_PID) {
     exec->pid = exec->command_pid = record.pid;
     take_early_exit(shim, conn);
