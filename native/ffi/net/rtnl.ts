@@ -218,6 +218,22 @@ export interface LinkInfo {
   readonly master: number;
   /** `veth`, `bridge`, ...; '' for physical ones */
   readonly kind: string;
+  /** null for other kinds */
+  readonly vxlan: VxlanOptions | null;
+}
+
+/** Asks for one link; `ENODEV` is an empty answer. */
+export function getLink(batch: MessageBatch, name: string): void {
+  batch.message(
+    RTM_GETLINK,
+    0,
+    `look up link ${name}`,
+    () => {
+      linkHeader(batch, 0, {});
+      batch.attrText(IFLA_IFNAME, name);
+    },
+    ['ENODEV'],
+  );
 }
 
 export function dumpLinks(): MessageBatch {
@@ -231,16 +247,27 @@ export function readLinks(messages: readonly NetlinkMessage[]): LinkInfo[] {
     .filter((message) => message.type === RTM_NEWLINK)
     .map(({ payload }) => {
       const found = attributes(payload.subarray(16));
-      const info = found.get(IFLA_LINKINFO);
-      const kind = info && attributes(info).get(IFLA_INFO_KIND);
+      const info = attributes(found.get(IFLA_LINKINFO) ?? Buffer.alloc(0));
+      const kind = textOf(info.get(IFLA_INFO_KIND) ?? Buffer.alloc(0));
       return {
         index: payload.readInt32LE(4),
         name: textOf(found.get(IFLA_IFNAME) ?? Buffer.alloc(0)),
         mtu: found.get(IFLA_MTU)?.readUInt32LE() ?? 0,
         master: found.get(IFLA_MASTER)?.readUInt32LE() ?? 0,
-        kind: kind ? textOf(kind) : '',
+        kind,
+        vxlan: kind === 'vxlan' ? readVxlan(info.get(IFLA_INFO_DATA) ?? Buffer.alloc(0)) : null,
       };
     });
+}
+
+function readVxlan(data: Buffer): VxlanOptions {
+  const found = attributes(data);
+  const local = found.get(4);
+  return {
+    vni: found.get(1)?.readUInt32LE() ?? 0,
+    local: local ? textOfIpv4(local) : '',
+    port: found.get(15)?.readUInt16BE() ?? 0,
+  };
 }
 
 /** `cidr` such as `10.0.1.5/24`; the same address being there already is success. */

@@ -1,0 +1,138 @@
+/**
+ * Passes queries on to other nameservers, from sockets in the daemon's own namespace. Knows nothing
+ * of the cluster's names.
+ */
+import { createSocket } from 'node:dgram';
+import { connect, isIPv6 } from 'node:net';
+import type { Clock } from '../../common/base/clock.ts';
+import type { Random } from '../../common/base/random.ts';
+import { emptyAnswer, type Question, RCODE } from './dns-message.ts';
+
+/** Resolvers in tasks give up after 5 s: two servers must fit. */
+const SERVER_TIMEOUT_MS = 2_000;
+const SERVERS_MAX = 3;
+/** Beyond it queries are refused (as Docker does). */
+const CONCURRENT_MAX = 1_024;
+const DNS_PORT = 53;
+
+export class DnsForwarder {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  #inFlight = 0;
+
+  constructor(clock: Clock, random: Random) {
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** The first answer among `servers`, else SERVFAIL. Never rejects. */
+  async forward(
+    query: Buffer,
+    question: Question | null,
+    servers: readonly string[],
+    transport: 'udp' | 'tcp',
+  ): Promise<Buffer> {
+    if (this.#inFlight >= CONCURRENT_MAX) return emptyAnswer(query, question, RCODE.refused);
+    this.#inFlight++;
+    try {
+      for (const server of servers.slice(0, SERVERS_MAX)) {
+        const ask = transport === 'udp' ? this.#askUdp : this.#askTcp;
+        const answer = await ask.call(this, query, server);
+        if (answer && (answer.readUInt16BE(2) & 0xf) !== RCODE.serverFailure) return answer;
+      }
+      return emptyAnswer(query, question, RCODE.serverFailure);
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  /** null = no usable answer in time. A fresh port and id per query: answers are hard to forge. */
+  #askUdp(query: Buffer, server: string): Promise<Buffer | null> {
+    const outgoing = this.#withFreshId(query);
+    return new Promise((resolve) => {
+      const socket = createSocket(isIPv6(server) ? 'udp6' : 'udp4');
+      let done = false;
+      const finish = (answer: Buffer | null): void => {
+        if (done) return;
+        done = true;
+        timer.cancel();
+        socket.close();
+        resolve(answer && this.#withId(answer, query));
+      };
+      const timer = this.#clock.setTimer(SERVER_TIMEOUT_MS, () => finish(null));
+      socket.on('error', () => finish(null));
+      socket.on('message', (message) => {
+        if (answers(message, outgoing)) finish(message);
+      });
+      socket.connect(DNS_PORT, server, () => socket.send(outgoing));
+    });
+  }
+
+  #askTcp(query: Buffer, server: string): Promise<Buffer | null> {
+    const outgoing = this.#withFreshId(query);
+    return new Promise((resolve) => {
+      const socket = connect({ host: server, port: DNS_PORT });
+      const frames = new DnsFrames();
+      let done = false;
+      const finish = (answer: Buffer | null): void => {
+        if (done) return;
+        done = true;
+        timer.cancel();
+        socket.destroy();
+        resolve(answer && this.#withId(answer, query));
+      };
+      const timer = this.#clock.setTimer(SERVER_TIMEOUT_MS, () => finish(null));
+      socket.on('error', () => finish(null));
+      socket.on('close', () => finish(null));
+      socket.on('data', (chunk) => {
+        for (const message of frames.push(chunk)) {
+          if (answers(message, outgoing)) finish(message);
+        }
+      });
+      socket.write(frameOf(outgoing));
+    });
+  }
+
+  #withFreshId(query: Buffer): Buffer {
+    const copy = Buffer.from(query);
+    copy.writeUInt16BE(this.#random.below(0x10000), 0);
+    return copy;
+  }
+
+  #withId(answer: Buffer, query: Buffer): Buffer {
+    answer.writeUInt16BE(query.readUInt16BE(0), 0);
+    return answer;
+  }
+}
+
+function answers(message: Buffer, query: Buffer): boolean {
+  return (
+    message.length >= 12 &&
+    (message.readUInt16BE(2) & 0x8000) !== 0 &&
+    message.readUInt16BE(0) === query.readUInt16BE(0)
+  );
+}
+
+/** A message with its two length bytes, as DNS over TCP has it. */
+export function frameOf(message: Buffer): Buffer {
+  const length = Buffer.alloc(2);
+  length.writeUInt16BE(message.length);
+  return Buffer.concat([length, message]);
+}
+
+/** Splits a TCP stream into messages; at most one incomplete message (64 KiB) is held. */
+export class DnsFrames {
+  #rest: Buffer = Buffer.alloc(0);
+
+  push(chunk: Buffer): Buffer[] {
+    this.#rest = Buffer.concat([this.#rest, chunk]);
+    const messages: Buffer[] = [];
+    while (this.#rest.length >= 2) {
+      const end = 2 + this.#rest.readUInt16BE(0);
+      if (this.#rest.length < end) break;
+      messages.push(this.#rest.subarray(2, end));
+      this.#rest = this.#rest.subarray(end);
+    }
+    return messages;
+  }
+}

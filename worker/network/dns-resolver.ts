@@ -1,0 +1,85 @@
+/**
+ * What a task's question means: looked up in the tables of the task's own networks. Pure: gives
+ * either the answer or `null`, which means "ask elsewhere".
+ */
+import { type Random, shuffled } from '../../common/base/random.ts';
+import type { NetworkId } from '../../common/model/ids.ts';
+import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
+import {
+  addressAnswer,
+  emptyAnswer,
+  pointerAnswer,
+  type Question,
+  RCODE,
+  reverseAddress,
+  TYPE,
+} from './dns-message.ts';
+
+/** Clients must see a change soon; virtual IPs hardly ever change, task lists do. */
+const TTL_SECONDS = 2;
+
+/** Who asks. */
+export interface DnsClient {
+  /** in the order in which names are searched; the ingress network has no names */
+  readonly networkIds: readonly NetworkId[];
+}
+
+/** Addresses of a name among the client's networks; null when none of them knows it. */
+export function lookupName(
+  tables: ClusterTables,
+  client: DnsClient,
+  name: string,
+): string[] | null {
+  const networks = client.networkIds.flatMap((id) => tables.networks.get(id) ?? []);
+  const visible = networks.filter(({ network }) => !network?.ingress);
+  for (const table of visible) {
+    const found = inNetwork(table, name);
+    if (found) return found;
+  }
+  for (let dot = name.indexOf('.'); dot > 0; dot = name.indexOf('.', dot + 1)) {
+    const networkName = name.slice(dot + 1);
+    for (const table of visible) {
+      if (table.network?.name.toLowerCase() !== networkName) continue;
+      const found = inNetwork(table, name.slice(0, dot));
+      if (found) return found;
+    }
+  }
+  return null;
+}
+
+function inNetwork(table: NetworkTable, name: string): string[] | null {
+  return table.names.lookup(name, (serviceId) => table.servingOf(serviceId));
+}
+
+/** Names of the holder of `address` among the client's networks, with the network's name. */
+export function lookupAddress(tables: ClusterTables, client: DnsClient, address: string): string[] {
+  return client.networkIds.flatMap((id) => {
+    const table = tables.networks.get(id);
+    if (!table?.network || table.network.ingress) return [];
+    return table.names.reverse(address).map((name) => `${name}.${table.network?.name}`);
+  });
+}
+
+/** The response to `query` from the cluster's own names; null when they do not cover it. */
+export function answerLocally(
+  tables: ClusterTables,
+  client: DnsClient,
+  query: Buffer,
+  question: Question,
+  bytesMax: number,
+  random: Random,
+): Buffer | null {
+  if (question.type === TYPE.ptr) {
+    const address = reverseAddress(question.name);
+    const names = address === null ? [] : lookupAddress(tables, client, address);
+    return names.length > 0 ? pointerAnswer(query, question, names, TTL_SECONDS) : null;
+  }
+  const addresses = lookupName(tables, client, question.name);
+  if (!addresses) return null;
+  // A name of ours without this kind of record: it exists, and nobody else may answer for it.
+  if (question.type !== TYPE.a && question.type !== TYPE.any) {
+    return emptyAnswer(query, question, RCODE.noError);
+  }
+  const order = addresses.length > 1 ? shuffled(addresses, random) : addresses;
+  return addressAnswer(query, question, order, TTL_SECONDS, bytesMax);
+}

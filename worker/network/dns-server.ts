@@ -1,0 +1,124 @@
+/**
+ * The resolver at 127.0.0.11 inside one task's namespace, over UDP and TCP. Owns the sockets; what
+ * to answer is given as a function.
+ */
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import { createServer, type Server, type Socket } from 'node:net';
+import { bindInNetns, closeFd } from '../../native/ffi/net/sockets.ts';
+import { DnsFrames, frameOf } from './dns-forwarder.ts';
+import { RESOLVER_ADDRESS } from './name-files.ts';
+
+const DNS_PORT = 53;
+const TCP_IDLE_MS = 10_000;
+const TCP_CONNECTIONS_MAX = 64;
+
+/** The response to a query; null = none is sent. Must not reject. */
+export type AnswerQuery = (
+  query: Buffer,
+  transport: 'udp' | 'tcp',
+) => Promise<Buffer> | Buffer | null;
+
+export class DnsServer {
+  readonly #answer: AnswerQuery;
+  readonly #connections = new Set<Socket>();
+  #udp: DatagramSocket | null = null;
+  #tcp: Server | null = null;
+
+  constructor(answer: AnswerQuery) {
+    this.#answer = answer;
+  }
+
+  /** The namespace's loopback link must be up. */
+  async open(nsPath: string): Promise<void> {
+    const [udp, tcp] = await Promise.allSettled([
+      bindInNetns(nsPath, 'udp', RESOLVER_ADDRESS, DNS_PORT),
+      bindInNetns(nsPath, 'tcp', RESOLVER_ADDRESS, DNS_PORT),
+    ]);
+    if (udp.status === 'rejected' || tcp.status === 'rejected') {
+      for (const result of [udp, tcp]) if (result.status === 'fulfilled') closeFd(result.value);
+      throw udp.status === 'rejected' ? udp.reason : (tcp as PromiseRejectedResult).reason;
+    }
+    await this.#listenUdp(udp.value);
+    await this.#listenTcp(tcp.value);
+  }
+
+  async close(): Promise<void> {
+    const { promise: udpClosed, resolve: onUdpClosed } = deferred();
+    if (this.#udp) this.#udp.close(onUdpClosed);
+    else onUdpClosed();
+    const { promise: tcpClosed, resolve: onTcpClosed } = deferred();
+    for (const connection of this.#connections) connection.destroy();
+    if (this.#tcp) this.#tcp.close(() => onTcpClosed());
+    else onTcpClosed();
+    this.#udp = null;
+    this.#tcp = null;
+    await Promise.all([udpClosed, tcpClosed]);
+  }
+
+  #listenUdp(fd: number): Promise<void> {
+    const socket = createSocket('udp4');
+    this.#udp = socket;
+    socket.on('message', (query, from) => {
+      void this.#reply(query, 'udp', (response) => {
+        if (this.#udp === socket) socket.send(response, from.port, from.address, () => {});
+      });
+    });
+    return new Promise((resolve, reject) => {
+      socket.once('error', reject);
+      socket.bind({ fd, exclusive: true }, () => {
+        socket.off('error', reject);
+        // ICMP errors of clients that went away; the socket goes on.
+        socket.on('error', () => {});
+        resolve();
+      });
+    });
+  }
+
+  #listenTcp(fd: number): Promise<void> {
+    const server = createServer((connection) => this.#serve(connection));
+    server.maxConnections = TCP_CONNECTIONS_MAX;
+    this.#tcp = server;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ fd, exclusive: true }, () => {
+        server.off('error', reject);
+        server.on('error', () => {}); // accept failures (descriptor limit): the client retries
+        resolve();
+      });
+    });
+  }
+
+  #serve(connection: Socket): void {
+    const frames = new DnsFrames();
+    this.#connections.add(connection);
+    connection.setTimeout(TCP_IDLE_MS, () => connection.destroy());
+    connection.on('close', () => this.#connections.delete(connection));
+    connection.on('error', () => connection.destroy());
+    connection.on('data', (chunk) => {
+      for (const query of frames.push(chunk)) {
+        void this.#reply(query, 'tcp', (response) => {
+          if (!connection.destroyed) connection.write(frameOf(response));
+        });
+      }
+    });
+  }
+
+  /** Never rejects, as `#answer` does not. */
+  async #reply(
+    query: Buffer,
+    transport: 'udp' | 'tcp',
+    send: (response: Buffer) => void,
+  ): Promise<void> {
+    const answer = this.#answer(query, transport);
+    const response = answer instanceof Promise ? await answer : answer;
+    if (response) send(response);
+  }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve: () => void = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}

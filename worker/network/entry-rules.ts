@@ -1,0 +1,100 @@
+/**
+ * How a task answers connections from outside through the node that let them in: the connection is
+ * marked by the MAC of that node's seat in the ingress network, replies are routed by the mark. So
+ * the client's address needs no translation. Pure: rules and routes as values.
+ */
+import {
+  ipv4Bytes,
+  ipv4Number,
+  ipv4Text,
+  macOf,
+  maskNumber,
+  networkNumber,
+  type Prefix,
+} from '../../native/ffi/net/address.ts';
+import type { MessageBatch } from '../../native/ffi/net/message.ts';
+import { NFT_TYPE, type NftTransaction, numberKey } from '../../native/ffi/net/nft.ts';
+import {
+  connectionDirection,
+  connectionMarked,
+  dnatTo,
+  fromInterface,
+  IPPROTO,
+  l4Protocol,
+  markConnectionBySourceMac,
+  markFromConnection,
+  sourceIn,
+} from '../../native/ffi/net/nft-expressions.ts';
+import { addMarkRule, addRoute, deleteMarkRule, deleteRoute } from '../../native/ffi/net/rtnl.ts';
+import { PRIORITY } from './kernel-names.ts';
+
+const ENTRY_NODES = 'entry_nodes';
+/** Marks and routing tables in a task's namespace are ours: one per entry node. */
+const MARK_BASE = 0x5ce00000;
+const MARK_MASK = 0xffffffff;
+/** Before the main table (32766): a client may have an address that a task's network has too. */
+const RULE_PRIORITY = 1000;
+
+export interface EntryRules {
+  /** the task's link in the ingress network */
+  readonly link: string;
+  /** addresses of the nodes' seats in the ingress network */
+  readonly nodes: readonly string[];
+  /** what the task's sockets send from by default; UDP is delivered to it, so that replies match */
+  readonly localAddress: string;
+  /** of the ingress network: what comes from it is answered to it directly */
+  readonly subnet: Prefix;
+}
+
+/** Mark and table of an entry node: the last 20 bits of its address tell them apart. */
+export function entryMark(nodeAddress: string): number {
+  return MARK_BASE + (ipv4Number(nodeAddress) & 0xfffff);
+}
+
+export function writeEntryRules(tx: NftTransaction, entry: EntryRules): void {
+  tx.addSet(ENTRY_NODES, {
+    keyType: NFT_TYPE.etherAddress,
+    keyBytes: 6,
+    data: { type: NFT_TYPE.mark, bytes: 4 },
+  });
+  tx.addElements(
+    ENTRY_NODES,
+    entry.nodes.map((address) => ({ key: macOf(address), data: numberKey(entryMark(address)) })),
+  );
+  const opening = [...fromInterface(entry.link), ...connectionDirection('original')];
+  tx.addChain('entry', { type: 'filter', hook: 'prerouting', priority: PRIORITY.mangle });
+  tx.addRule('entry', [...opening, ...markConnectionBySourceMac(ENTRY_NODES)]);
+  // A datagram socket bound to no address replies from the address of the default route; were that
+  // not the one the connection has, the reply would leave untranslated by another way.
+  tx.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
+  const subnet = ipv4Bytes(ipv4Text(networkNumber(entry.subnet)));
+  tx.addRule('entry_nat', [
+    ...fromInterface(entry.link),
+    ...l4Protocol(IPPROTO.udp),
+    ...sourceIn(subnet, maskNumber(entry.subnet.length), true),
+    ...dnatTo(ipv4Bytes(entry.localAddress), null),
+  ]);
+  tx.addChain('reply', { type: 'route', hook: 'output', priority: PRIORITY.mangle });
+  tx.addRule('reply', [
+    ...connectionDirection('reply'),
+    ...connectionMarked(),
+    ...markFromConnection(),
+  ]);
+}
+
+/** Replies with the mark of `nodeAddress` leave through it. */
+export function addEntryRoute(batch: MessageBatch, nodeAddress: string, linkIndex: number): void {
+  const table = entryMark(nodeAddress);
+  addRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
+  addMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: RULE_PRIORITY });
+}
+
+export function removeEntryRoute(
+  batch: MessageBatch,
+  nodeAddress: string,
+  linkIndex: number,
+): void {
+  const table = entryMark(nodeAddress);
+  deleteMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: RULE_PRIORITY });
+  deleteRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
+}

@@ -1,0 +1,186 @@
+/**
+ * The bridge in the host's namespace that gives tasks their way out and carries host-mode ports.
+ * Its addresses are local to this host. Knows nothing of overlay networks.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import {
+  ipv4Number,
+  ipv4Text,
+  macOf,
+  networkNumber,
+  overlap,
+  type Prefix,
+  parsePrefix,
+  textOfIpv4,
+} from '../../native/ffi/net/address.ts';
+import { MessageBatch } from '../../native/ffi/net/message.ts';
+import {
+  addAddress,
+  addBridge,
+  dumpAddresses,
+  dumpForwarding,
+  dumpRoutes,
+  readAddresses,
+  readForwarding,
+  readRoutes,
+} from '../../native/ffi/net/rtnl.ts';
+import {
+  type NetlinkSocket,
+  OWN_NAMESPACE,
+  writeNetSysctls,
+} from '../../native/ffi/net/sockets.ts';
+import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
+import { findLink, listLinks, makeVeth, removeLink, securePort, type VethEnd } from './legs.ts';
+
+/** The local pools of swarm-behaviour 7.1, without the one that Docker's own bridge takes. */
+export const DEFAULT_GATEWAY_POOLS: readonly string[] = [
+  ...Array.from({ length: 14 }, (_, i) => `172.${18 + i}.0.0/16`),
+  ...Array.from({ length: 16 }, (_, i) => `192.168.${i * 16}.0/20`),
+];
+
+/** The first of `pools` that shares no address with `taken`; null when every one does. */
+export function chooseGatewayPool(
+  pools: readonly string[],
+  taken: readonly Prefix[],
+): Prefix | null {
+  const free = pools
+    .map(parsePrefix)
+    .find((pool) => !taken.some((other) => other.length > 0 && overlap(pool, other)));
+  return free ?? null;
+}
+
+export class GatewayBridge {
+  readonly #host: NetlinkSocket;
+  readonly #pools: readonly string[];
+  readonly #used = new Set<number>();
+  #subnet: Prefix | null = null;
+  #index = 0;
+  #mtu = 0;
+  #next = 0;
+
+  constructor(host: NetlinkSocket, pools: readonly string[]) {
+    this.#host = host;
+    this.#pools = pools;
+  }
+
+  /** The bridge's own address with the subnet's length; null before `ensure` or `adopt`. */
+  get subnet(): Prefix | null {
+    return this.#subnet;
+  }
+
+  get gateway(): string {
+    return this.#subnet?.address ?? '';
+  }
+
+  /** Takes up what is there; addresses in use are those whose ports are there. */
+  async adopt(): Promise<boolean> {
+    const link = await findLink(this.#host, GATEWAY_BRIDGE);
+    if (!link) return false;
+    const addresses = readAddresses(await this.#host.dump(dumpAddresses()));
+    const own = addresses.find(({ index }) => index === link.index);
+    if (!own) {
+      await removeLink(this.#host, GATEWAY_BRIDGE);
+      return false;
+    }
+    this.#index = link.index;
+    this.#mtu = link.mtu;
+    this.#subnet = { address: own.address, length: own.length };
+    const ports = (await listLinks(this.#host)).filter(({ name }) => isGatewayPortName(name));
+    const indexes = new Set(ports.map(({ index }) => index));
+    for (const { index, mac } of readForwarding(await this.#host.dump(dumpForwarding()))) {
+      if (indexes.has(index)) this.#used.add(ipv4Number(textOfIpv4(mac.subarray(2))));
+    }
+    return true;
+  }
+
+  /** Makes the bridge unless it is there. Throws `resource-exhausted` when every pool is in use. */
+  async ensure(mtu: number): Promise<void> {
+    if (this.#subnet) return;
+    const routes = readRoutes(await this.#host.dump(dumpRoutes()));
+    const taken = routes.map(({ to, length }) => ({ address: to, length }));
+    const pool = chooseGatewayPool(this.#pools, taken);
+    if (!pool) {
+      throw new SkepError(
+        'resource-exhausted',
+        `create ${GATEWAY_BRIDGE}: all of ${this.#pools.length} address pools overlap routes of this host`,
+      );
+    }
+    const gateway = ipv4Text(networkNumber(pool) + 1);
+    const batch = new MessageBatch(512);
+    addBridge(batch, { name: GATEWAY_BRIDGE, mac: macOf(gateway), mtu, up: true });
+    await this.#host.transact(batch);
+    this.#index = (await findLink(this.#host, GATEWAY_BRIDGE))?.index ?? 0;
+    const addressing = new MessageBatch(128);
+    addAddress(addressing, this.#index, `${gateway}/${pool.length}`);
+    await this.#host.transact(addressing);
+    await writeNetSysctls(OWN_NAMESPACE, {
+      // Host-mode ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
+      [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`]: '1',
+    });
+    this.#mtu = mtu;
+    this.#subnet = { address: gateway, length: pool.length };
+  }
+
+  /** An address for a task. Freed ones are reused only after the subnet was gone through once. */
+  reserve(): string {
+    const { address, length } = this.#required();
+    const first = ipv4Number(address) + 1;
+    const count = 2 ** (32 - length) - 3;
+    for (let i = 0; i < count; i++) {
+      const candidate = first + ((this.#next + i) % count);
+      if (this.#used.has(candidate)) continue;
+      this.#next = (candidate - first + 1) % count;
+      this.#used.add(candidate);
+      return ipv4Text(candidate);
+    }
+    throw new SkepError(
+      'resource-exhausted',
+      `reserve gateway address: all ${count} addresses of ${GATEWAY_BRIDGE} are in use`,
+    );
+  }
+
+  release(address: string): void {
+    this.#used.delete(ipv4Number(address));
+  }
+
+  /** True when `address` belongs to the bridge's subnet. */
+  contains(address: string): boolean {
+    return this.#subnet !== null && overlap(this.#subnet, { address, length: 32 });
+  }
+
+  /** Ports are isolated from one another: tasks meet in overlay networks, not here. */
+  async plug(taskId: TaskId, peer: VethEnd, peerSocket: NetlinkSocket): Promise<void> {
+    this.#required();
+    const port = gatewayPortName(taskId);
+    await makeVeth(
+      this.#host,
+      { name: port, master: this.#index, mtu: this.#mtu, up: true },
+      { ...peer, mtu: this.#mtu, up: true },
+      async () => {
+        await removeLink(this.#host, port);
+        await removeLink(peerSocket, peer.name);
+      },
+    );
+    await securePort(this.#host, port, peer.mac ?? new Uint8Array(6), { isolated: true });
+  }
+
+  async hasPort(taskId: TaskId): Promise<boolean> {
+    return (await findLink(this.#host, gatewayPortName(taskId))) !== null;
+  }
+
+  /** Removes the bridge and every port of it that its task's namespace has not taken along yet. */
+  async destroy(): Promise<void> {
+    for (const { name } of await listLinks(this.#host)) {
+      if (isGatewayPortName(name)) await removeLink(this.#host, name);
+    }
+    await removeLink(this.#host, GATEWAY_BRIDGE);
+    this.#subnet = null;
+    this.#used.clear();
+  }
+
+  #required(): Prefix {
+    if (!this.#subnet) throw new SkepError('internal', `${GATEWAY_BRIDGE} was not made yet`);
+    return this.#subnet;
+  }
+}

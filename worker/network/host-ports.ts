@@ -1,0 +1,92 @@
+/**
+ * Host-mode published ports of this node's tasks: chooses numbers, keeps them over restarts of the
+ * daemon. Knows nothing of rules.
+ */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { PortConfig } from '../../common/model/service.ts';
+import { NativeError } from '../../native/ffi/library.ts';
+import { bindInNetns, closeFd, OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
+
+/** The range that Linux gives to outgoing connections, minus what the routing mesh hands out. */
+const EPHEMERAL_FIRST = 32_768;
+const EPHEMERAL_LAST = 60_999;
+const ATTEMPTS = 64;
+
+export interface HostPortsOptions {
+  /** one file per task with host-mode ports */
+  readonly dir: string;
+  readonly random: Random;
+  /** who has the port already, among us; null = nobody */
+  readonly holder: (port: PortConfig) => string | null;
+}
+
+export class HostPorts {
+  readonly #options: HostPortsOptions;
+
+  constructor(options: HostPortsOptions) {
+    this.#options = options;
+  }
+
+  /** Fills in ports that are 0. Throws `conflict` when one is taken. */
+  async allocate(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    if (ports.length === 0) return ports;
+    const bound: PortConfig[] = [];
+    for (const port of ports) {
+      bound.push(port.publishedPort === 0 ? await this.#choose(port) : await this.#claim(port));
+    }
+    await mkdir(this.#options.dir, { recursive: true });
+    await writeFile(join(this.#options.dir, taskId), JSON.stringify(bound));
+    return bound;
+  }
+
+  /** The ports that a running task was given; `asked` when nothing was kept. */
+  async recall(taskId: TaskId, asked: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    if (asked.length === 0) return asked;
+    const text = await readFile(join(this.#options.dir, taskId), 'utf8').catch(() => null);
+    const kept = text === null ? asked : (JSON.parse(text) as readonly PortConfig[]);
+    return kept.filter(({ publishedPort }) => publishedPort > 0);
+  }
+
+  async forget(taskId: TaskId): Promise<void> {
+    await rm(join(this.#options.dir, taskId), { force: true });
+  }
+
+  async #claim(port: PortConfig): Promise<PortConfig> {
+    const holder = this.#options.holder(port) ?? ((await portIsFree(port)) ? null : 'a process');
+    if (holder === null) return port;
+    throw new SkepError(
+      'conflict',
+      `publish port ${port.publishedPort}/${port.protocol} on the host: it is in use by ${holder}`,
+    );
+  }
+
+  async #choose(port: PortConfig): Promise<PortConfig> {
+    for (let i = 0; i < ATTEMPTS; i++) {
+      const number = EPHEMERAL_FIRST + this.#options.random.below(EPHEMERAL_LAST - EPHEMERAL_FIRST);
+      const candidate = { ...port, publishedPort: number };
+      if (this.#options.holder(candidate) === null && (await portIsFree(candidate))) {
+        return candidate;
+      }
+    }
+    throw new SkepError(
+      'resource-exhausted',
+      `publish port ${port.targetPort}/${port.protocol} on the host: no free port in ${ATTEMPTS} attempts`,
+    );
+  }
+}
+
+/** True when no process of this host listens on it. */
+async function portIsFree(port: PortConfig): Promise<boolean> {
+  if (port.protocol === 'sctp') return true; // nothing to ask: SCTP sockets need a module
+  try {
+    closeFd(await bindInNetns(OWN_NAMESPACE, port.protocol, '0.0.0.0', port.publishedPort));
+    return true;
+  } catch (err) {
+    if (err instanceof NativeError && err.errno === 'EADDRINUSE') return false;
+    throw err;
+  }
+}

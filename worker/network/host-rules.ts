@@ -1,0 +1,200 @@
+/**
+ * The nft table in the host's namespace: published ports to serving tasks, host-mode ports to this
+ * node's tasks, outbound masquerade, and what must not cross. Knows the table, not how it is decided.
+ */
+import type { Random } from '../../common/base/random.ts';
+import type { Protocol } from '../../common/model/service.ts';
+import { ipv4Bytes, maskNumber, networkNumber, type Prefix } from '../../native/ffi/net/address.ts';
+import { NFT_TYPE, type NftTransaction, protocolPortKey } from '../../native/ffi/net/nft.ts';
+import {
+  connectionDirection,
+  destinationIn,
+  destinationTranslated,
+  dnatByMap,
+  dnatTo,
+  fromInterface,
+  IPPROTO,
+  masquerade,
+  sourceIn,
+  toInterface,
+  toLocalAddress,
+  verdict,
+  verdictByProtocolAndPort,
+} from '../../native/ffi/net/nft-expressions.ts';
+import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { BackendMap } from './balancer.ts';
+import { GATEWAY_BRIDGE, INGRESS_LINK, PRIORITY } from './kernel-names.ts';
+import { OwnedTable } from './nft-table.ts';
+
+const PORT_VERDICTS = 'ports';
+const LOOPBACK = Buffer.from([127, 0, 0, 0]);
+const LOOPBACK_MASK = 0xff000000;
+
+/** Where connections to one published port go. */
+export type PortTarget =
+  | { readonly kind: 'service'; readonly serviceId: string; readonly targetPort: number }
+  | { readonly kind: 'task'; readonly address: string; readonly targetPort: number };
+
+interface BalancedService {
+  readonly map: BackendMap;
+  backends: ReadonlySet<string>;
+}
+
+const portKeyOf = (protocol: Protocol, port: number): string => `${protocol}/${port}`;
+
+/** `protocol/port`, as in the key of an assigned port. */
+function parsePortKey(key: string): { readonly protocol: Protocol; readonly port: number } {
+  const [protocol, port] = key.split('/');
+  return { protocol: protocol as Protocol, port: Number(port) };
+}
+
+const chainOf = (key: string): string => `port_${key.replace('/', '_')}`;
+
+export class HostRules extends OwnedTable {
+  readonly #random: Random;
+  readonly #services = new Map<string, BalancedService>();
+  readonly #ports = new Map<string, PortTarget>();
+  #gateway: Prefix | null = null;
+
+  constructor(socket: NetlinkSocket, random: Random) {
+    super(socket);
+    this.#random = random;
+  }
+
+  get services(): IterableIterator<string> {
+    return this.#services.keys();
+  }
+
+  portTarget(protocol: Protocol, port: number): PortTarget | null {
+    return this.#ports.get(portKeyOf(protocol, port)) ?? null;
+  }
+
+  /** The subnet of the gateway bridge; takes effect at the next `rebuild`. */
+  setGateway(subnet: Prefix): void {
+    this.#gateway = subnet;
+  }
+
+  /**
+   * Applies services before ports that name them and ports' removal before services'.
+   * @param services service -> serving addresses; null = it has no published ports any more
+   * @param ports `protocol/port` -> target; null = not published any more
+   */
+  async set(
+    services: ReadonlyMap<string, ReadonlySet<string> | null>,
+    ports: ReadonlyMap<string, PortTarget | null>,
+  ): Promise<void> {
+    if (services.size + ports.size === 0) return;
+    await this.change((tx) => {
+      for (const [key] of ports) this.#removePort(tx, key);
+      for (const [id, wanted] of services) if (wanted) this.#setService(tx, id, wanted);
+      for (const [key, target] of ports) if (target) this.#addPort(tx, key, target);
+      for (const [id, wanted] of services) if (!wanted) this.#removeService(tx, id);
+    });
+  }
+
+  protected override build(tx: NftTransaction): void {
+    tx.addSet(PORT_VERDICTS, { keyType: NFT_TYPE.protocolAndPort, keyBytes: 8, data: 'verdict' });
+    this.#buildTranslation(tx);
+    this.#buildGuards(tx);
+    const services = [...this.#services].map(([id, { backends }]) => [id, backends] as const);
+    const ports = [...this.#ports];
+    this.#services.clear();
+    this.#ports.clear();
+    for (const [id, backends] of services) this.#setService(tx, id, backends);
+    for (const [key, target] of ports) this.#addPort(tx, key, target);
+  }
+
+  #buildTranslation(tx: NftTransaction): void {
+    const published = [...toLocalAddress(), ...verdictByProtocolAndPort(PORT_VERDICTS)];
+    tx.addChain('prerouting', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
+    tx.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...published]);
+    tx.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
+    tx.addRule('output', published);
+    tx.addChain('postrouting', { type: 'nat', hook: 'postrouting', priority: PRIORITY.srcnat });
+    const post = (...rules: Parameters<NftTransaction['addRule']>[1][]): void =>
+      tx.addRule('postrouting', rules.flat());
+    // Into the ingress network the client keeps its address, but for two kinds that no reply could
+    // reach: loopback, and tasks' gateway addresses, which every host gives out alike.
+    post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(INGRESS_LINK), masquerade());
+    post(fromInterface(GATEWAY_BRIDGE), toInterface(INGRESS_LINK), masquerade());
+    // A task that reaches another by the host's address must get its replies back through here.
+    post(fromInterface(GATEWAY_BRIDGE), toInterface(GATEWAY_BRIDGE), masquerade());
+    post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(GATEWAY_BRIDGE), masquerade());
+    if (!this.#gateway) return;
+    const network = Buffer.alloc(4);
+    network.writeUInt32BE(networkNumber(this.#gateway));
+    const mask = maskNumber(this.#gateway.length);
+    post(sourceIn(network, mask), toInterface(GATEWAY_BRIDGE, true), masquerade());
+  }
+
+  #buildGuards(tx: NftTransaction): void {
+    const opening = connectionDirection('original');
+    const untranslated = destinationTranslated(false);
+    const drop = verdict({ kind: 'drop' });
+    tx.addChain('forward', { type: 'filter', hook: 'forward', priority: PRIORITY.filter });
+    // Out of the ingress network come replies only; into both networks what was published only.
+    tx.addRule('forward', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+    for (const link of [INGRESS_LINK, GATEWAY_BRIDGE]) {
+      tx.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
+    }
+    tx.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
+    tx.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+    // route_localnet lets loopback addresses through the interface: not from outside.
+    const loopback = destinationIn(LOOPBACK, LOOPBACK_MASK);
+    tx.addRule('input', [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);
+  }
+
+  #setService(tx: NftTransaction, id: string, wanted: ReadonlySet<string>): void {
+    let service = this.#services.get(id);
+    if (!service) {
+      service = { map: new BackendMap(`backends_${id}`, this.#random), backends: new Set() };
+      this.#services.set(id, service);
+      service.map.create(tx);
+    }
+    service.backends = wanted;
+    if (!service.map.update(tx, wanted)) return;
+    for (const [key, target] of this.#ports) {
+      if (target.kind !== 'service' || target.serviceId !== id) continue;
+      tx.flushChain(chainOf(key));
+      this.#fillPortChain(tx, key, target);
+    }
+  }
+
+  #removeService(tx: NftTransaction, id: string): void {
+    const service = this.#services.get(id);
+    if (!service) return;
+    this.#services.delete(id);
+    tx.deleteSet(service.map.name);
+  }
+
+  #addPort(tx: NftTransaction, key: string, target: PortTarget): void {
+    this.#ports.set(key, target);
+    const { protocol, port } = parsePortKey(key);
+    tx.addChain(chainOf(key));
+    this.#fillPortChain(tx, key, target);
+    tx.addElements(PORT_VERDICTS, [
+      {
+        key: protocolPortKey(IPPROTO[protocol], port),
+        data: { kind: 'jump', chain: chainOf(key) },
+      },
+    ]);
+  }
+
+  #fillPortChain(tx: NftTransaction, key: string, target: PortTarget): void {
+    if (target.kind === 'task') {
+      tx.addRule(chainOf(key), dnatTo(ipv4Bytes(target.address), target.targetPort));
+      return;
+    }
+    const map = this.#services.get(target.serviceId)?.map;
+    if (!map || map.size === 0) return;
+    tx.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort));
+  }
+
+  #removePort(tx: NftTransaction, key: string): void {
+    if (!this.#ports.delete(key)) return;
+    const { protocol, port } = parsePortKey(key);
+    tx.deleteElements(PORT_VERDICTS, [protocolPortKey(IPPROTO[protocol], port)]);
+    tx.flushChain(chainOf(key));
+    tx.deleteChain(chainOf(key));
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * What we keep in the host's namespace (the daemon's own): the gateway bridge, the seat in the
+ * ingress network, the rules table, forwarding. Knows the kernel, not the cluster's tables.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Random } from '../../common/base/random.ts';
+import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
+import { flushConnections } from '../../native/ffi/net/conntrack.ts';
+import { MessageBatch } from '../../native/ffi/net/message.ts';
+import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl.ts';
+import {
+  NETLINK_NETFILTER,
+  NETLINK_ROUTE,
+  NetlinkSocket,
+  OWN_NAMESPACE,
+  writeNetSysctls,
+} from '../../native/ffi/net/sockets.ts';
+import { GatewayBridge } from './gateway-bridge.ts';
+import { HostRules } from './host-rules.ts';
+import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
+import { findLink, listLinks, removeLink } from './legs.ts';
+import { deleteOwnedTable } from './nft-table.ts';
+import type { OverlayNetwork } from './overlay-network.ts';
+
+const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
+const DEFAULT_MTU = 1500;
+
+export interface HostSideOptions {
+  readonly vtepAddress: string;
+  readonly gatewayPools: readonly string[];
+  /** file that keeps what `net.ipv4.ip_forward` was before us */
+  readonly forwardFile: string;
+  readonly random: Random;
+}
+
+export class HostSide {
+  readonly route: NetlinkSocket;
+  readonly gateway: GatewayBridge;
+  readonly rules: HostRules;
+  readonly #filter: NetlinkSocket;
+  readonly #options: HostSideOptions;
+  #forwarding = false;
+  #underlayMtu: number | null = null;
+
+  private constructor(options: HostSideOptions, route: NetlinkSocket, filter: NetlinkSocket) {
+    this.#options = options;
+    this.route = route;
+    this.#filter = filter;
+    this.gateway = new GatewayBridge(route, options.gatewayPools);
+    this.rules = new HostRules(filter, options.random);
+  }
+
+  /** Opens the sockets and takes up a gateway bridge that is there. */
+  static async open(options: HostSideOptions): Promise<HostSide> {
+    const route = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_ROUTE);
+    const filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
+    const host = new HostSide(options, route, filter);
+    if (await host.gateway.adopt()) {
+      if (host.gateway.subnet) host.rules.setGateway(host.gateway.subnet);
+    }
+    return host;
+  }
+
+  async close(): Promise<void> {
+    await this.route.close();
+    await this.#filter.close();
+  }
+
+  /** MTU of the link that carries the VXLAN packets, bytes. */
+  async underlayMtu(): Promise<number> {
+    if (this.#underlayMtu !== null) return this.#underlayMtu;
+    const addresses = readAddresses(await this.route.dump(dumpAddresses()));
+    const own = addresses.find(({ address }) => address === this.#options.vtepAddress);
+    const link = (await listLinks(this.route)).find(({ index }) => index === own?.index);
+    // Loopback (a cluster of one) has 65536: no packet of ours should be that large.
+    this.#underlayMtu = Math.min(link?.mtu ?? DEFAULT_MTU, 9000);
+    return this.#underlayMtu;
+  }
+
+  /** Lets packets pass between links; what the setting was is kept in a file for `restore`. */
+  async enableForwarding(): Promise<void> {
+    if (this.#forwarding) return;
+    const before = readFileSync(FORWARD_FILE, 'utf8').trim();
+    if (before !== '1') {
+      await mkdir(dirname(this.#options.forwardFile), { recursive: true });
+      await writeFile(this.#options.forwardFile, before);
+      await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': '1' });
+    }
+    this.#forwarding = true;
+  }
+
+  /** Makes the gateway bridge and its rules unless they are there. */
+  async ensureGateway(): Promise<void> {
+    if (this.gateway.subnet) return;
+    await this.enableForwarding();
+    await this.gateway.ensure(await this.underlayMtu());
+    if (!this.gateway.subnet) return;
+    this.rules.setGateway(this.gateway.subnet);
+    await this.rules.rebuild();
+  }
+
+  /** Gives this host its seat, `cidr`, in the ingress network. */
+  async ensureIngress(overlay: OverlayNetwork, cidr: string): Promise<void> {
+    await this.enableForwarding();
+    const { address, length } = parsePrefix(cidr);
+    const link = await findLink(this.route, INGRESS_LINK);
+    if (link) {
+      const addresses = readAddresses(await this.route.dump(dumpAddresses()));
+      const same = addresses.some(
+        (own) => own.index === link.index && own.address === address && own.length === length,
+      );
+      if (same && (await overlay.hasPort(INGRESS_PORT))) return;
+    }
+    await this.removeIngress();
+    await overlay.plug(INGRESS_PORT, { name: INGRESS_LINK, mac: macOf(address) }, this.route);
+    await writeNetSysctls(OWN_NAMESPACE, {
+      // Connections from 127.0.0.1 to a published port leave here; the rules keep others out.
+      [`ipv4/conf/${INGRESS_LINK}/route_localnet`]: '1',
+      [`ipv6/conf/${INGRESS_LINK}/disable_ipv6`]: '1',
+    });
+    const batch = new MessageBatch(128);
+    addAddress(batch, (await findLink(this.route, INGRESS_LINK))?.index ?? 0, cidr);
+    await this.route.transact(batch);
+  }
+
+  removeIngress(): Promise<void> {
+    return removeLink(this.route, INGRESS_LINK);
+  }
+
+  /** Connections through this host that ended at one of `addresses` are forgotten. */
+  async forgetConnections(addresses: ReadonlySet<string>): Promise<void> {
+    await flushConnections(this.#filter, addresses);
+  }
+
+  /** Takes everything of ours out of the host's namespace. */
+  async restore(): Promise<void> {
+    await deleteOwnedTable(this.#filter);
+    await this.removeIngress();
+    await this.gateway.destroy();
+    const before = await readFile(this.#options.forwardFile, 'utf8').catch(() => null);
+    if (before !== null) await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': before });
+    await rm(this.#options.forwardFile, { force: true });
+  }
+}

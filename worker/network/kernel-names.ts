@@ -1,0 +1,43 @@
+/**
+ * Names and numbers of what we make in the kernel. Everything is derived from ids, so that what
+ * belongs to whom can be told after a restart. No I/O.
+ */
+import { createHash } from 'node:crypto';
+import type { TaskId } from '../../common/model/ids.ts';
+
+/** The nft table of the `ip` family that holds all our rules, in every namespace. */
+export const NFT_TABLE = 'skep';
+
+/** Bridge for outbound traffic and host-mode ports, in the host's namespace. */
+export const GATEWAY_BRIDGE = 'skep_gw';
+/** The host's own seat in the ingress network. */
+export const INGRESS_LINK = 'skep_in';
+/** Inside an overlay's namespace. */
+export const OVERLAY_BRIDGE = 'br0';
+export const OVERLAY_VXLAN = 'vx0';
+/** The overlay's end of the host's ingress leg. */
+export const INGRESS_PORT = 'vhost';
+
+export const DEFAULT_VXLAN_PORT = 4789;
+/** Outer Ethernet, IPv4, UDP and VXLAN headers. */
+export const VXLAN_OVERHEAD_BYTES = 50;
+
+/** Priorities of nf_tables hooks (linux/netfilter_ipv4.h). */
+export const PRIORITY = { dstnat: -100, filter: 0, srcnat: 100, mangle: -150 } as const;
+
+function shortHash(text: string, chars: number): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, chars);
+}
+
+/** Interface names have at most 15 characters. */
+export function overlayPortName(taskId: TaskId): string {
+  return `v${shortHash(taskId, 13)}`;
+}
+
+export function gatewayPortName(taskId: TaskId): string {
+  return `skg${shortHash(taskId, 11)}`;
+}
+
+export function isGatewayPortName(name: string): boolean {
+  return /^skg[0-9a-f]{11}$/.test(name);
+}

@@ -1,0 +1,89 @@
+/**
+ * Veth pairs: making one between two namespaces, finding links again. Knows nothing of networks or
+ * tasks.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { MessageBatch } from '../../native/ffi/net/message.ts';
+import {
+  addPortMac,
+  addVeth,
+  type BridgePortOptions,
+  deleteLink,
+  dumpLinks,
+  getLink,
+  type LinkInfo,
+  type LinkOptions,
+  readLinks,
+  setBridgePort,
+} from '../../native/ffi/net/rtnl.ts';
+import { NetlinkError, type NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+
+/** One end of a pair; `netnsFd` absent = in the namespace of the socket that makes it. */
+export type VethEnd = LinkOptions & { readonly name: string };
+
+/** Runs `work` with a descriptor of the namespace at `path`. */
+export async function withNetns<T>(path: string, work: (fd: number) => Promise<T>): Promise<T> {
+  const fd = openSync(path, 'r');
+  try {
+    return await work(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export async function listLinks(socket: NetlinkSocket): Promise<LinkInfo[]> {
+  return readLinks(await socket.dump(dumpLinks()));
+}
+
+/** A link by name, null when there is none. */
+export async function findLink(socket: NetlinkSocket, name: string): Promise<LinkInfo | null> {
+  const batch = new MessageBatch(128);
+  getLink(batch, name);
+  return readLinks(await socket.transact(batch))[0] ?? null;
+}
+
+/** Deletes a link by name; success when there is none. */
+export async function removeLink(socket: NetlinkSocket, name: string): Promise<void> {
+  const batch = new MessageBatch(128);
+  deleteLink(batch, name);
+  await socket.transact(batch);
+}
+
+/**
+ * Makes the pair. A remnant under the same names (of an attempt that was cut short) is removed
+ * first by `cleanUp`.
+ */
+export async function makeVeth(
+  socket: NetlinkSocket,
+  end: VethEnd,
+  peer: VethEnd,
+  cleanUp: () => Promise<void>,
+): Promise<void> {
+  const attempt = async (): Promise<void> => {
+    const batch = new MessageBatch(512);
+    addVeth(batch, end, peer);
+    await socket.transact(batch);
+  };
+  try {
+    await attempt();
+  } catch (err) {
+    if (!(err instanceof NetlinkError) || err.errno !== 'EEXIST') throw err;
+    await cleanUp();
+    await attempt();
+  }
+}
+
+/** A bridge port that carries exactly one known MAC: nothing is learnt from what it sends. */
+export async function securePort(
+  socket: NetlinkSocket,
+  name: string,
+  mac: Uint8Array,
+  options: BridgePortOptions = {},
+): Promise<void> {
+  const link = await findLink(socket, name);
+  if (!link) return; // its namespace ended in between: nothing is left to secure
+  const batch = new MessageBatch(512);
+  setBridgePort(batch, link.index, { learning: false, unicastFlood: false, ...options });
+  addPortMac(batch, link.index, mac);
+  await socket.transact(batch);
+}

@@ -1,0 +1,66 @@
+/**
+ * An nft table that we own whole: kept by incremental transactions, built anew in one transaction
+ * when one fails or the kernel's contents are unknown. Knows nothing of what the rules are for.
+ */
+import { NftTransaction } from '../../native/ffi/net/nft.ts';
+import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { NFT_TABLE } from './kernel-names.ts';
+
+export abstract class OwnedTable {
+  readonly #socket: NetlinkSocket;
+  /** the kernel has what our memory says */
+  #known = false;
+  /** `rebuild` was asked for once: from then on memory and kernel are to agree */
+  #live = false;
+
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  /** Writes the whole contents; the table is there and empty. */
+  protected abstract build(tx: NftTransaction): void;
+
+  /** The last transaction failed: `rebuild` is due. */
+  get stale(): boolean {
+    return this.#live && !this.#known;
+  }
+
+  /** Replaces whatever the kernel has by our contents, in one transaction. */
+  async rebuild(): Promise<void> {
+    this.#live = true;
+    this.#known = false;
+    const tx = new NftTransaction(NFT_TABLE);
+    tx.addTable();
+    tx.deleteTable();
+    tx.addTable();
+    this.build(tx);
+    await tx.commit(this.#socket);
+    this.#known = true;
+  }
+
+  /** Applies a step; before the first `rebuild` it changes memory only. */
+  protected async change(step: (tx: NftTransaction) => void): Promise<void> {
+    const tx = new NftTransaction(NFT_TABLE);
+    const known = this.#known;
+    step(tx);
+    if (!known) {
+      if (this.#live) await this.rebuild();
+      return;
+    }
+    this.#known = false;
+    try {
+      await tx.commit(this.#socket);
+      this.#known = true;
+    } catch {
+      await this.rebuild(); // somebody else altered the table; a second failure is the caller's
+    }
+  }
+}
+
+/** Takes the table away; success when there is none. */
+export async function deleteOwnedTable(socket: NetlinkSocket): Promise<void> {
+  const tx = new NftTransaction(NFT_TABLE);
+  tx.addTable();
+  tx.deleteTable();
+  await tx.commit(socket);
+}

@@ -1,0 +1,261 @@
+/**
+ * One overlay network on this host: a pinned namespace with a bridge and a VXLAN device, and the
+ * table of remote seats in it. Knows nothing of tasks' rules, names or published ports.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import type { AssignedNetwork } from '../../common/model/assignment.ts';
+import type { NetworkId } from '../../common/model/ids.ts';
+import { macOf, textOfIpv4 } from '../../native/ffi/net/address.ts';
+import { MessageBatch } from '../../native/ffi/net/message.ts';
+import {
+  addBridge,
+  addNeighbour,
+  addRemoteMac,
+  addVxlan,
+  deleteNeighbour,
+  deleteRemoteMac,
+  dumpForwarding,
+  readForwarding,
+  setBridgePort,
+  setLink,
+} from '../../native/ffi/net/rtnl.ts';
+import {
+  createNetns,
+  NETLINK_ROUTE,
+  NetlinkError,
+  NetlinkSocket,
+  removeNetns,
+  writeNetSysctls,
+} from '../../native/ffi/net/sockets.ts';
+import { DEFAULT_VXLAN_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
+import {
+  findLink,
+  listLinks,
+  makeVeth,
+  removeLink,
+  securePort,
+  type VethEnd,
+  withNetns,
+} from './legs.ts';
+
+/** A device of the same VNI in a namespace that is just ending goes within a second or so. */
+const DYING_DEVICE_WAIT_MS = 5_000;
+const DYING_DEVICE_POLL_MS = 50;
+const SEATS_PER_SEND = 250;
+
+export interface OverlayParts {
+  readonly id: NetworkId;
+  readonly pin: string;
+  /** rtnetlink socket in the host's namespace */
+  readonly host: NetlinkSocket;
+  readonly clock: Clock;
+  /** outer source address */
+  readonly vtepAddress: string;
+}
+
+/** INVARIANT: `#remote` is what the VXLAN device's tables hold: seat address -> host. */
+export class OverlayNetwork {
+  readonly id: NetworkId;
+  readonly #parts: OverlayParts;
+  readonly #route: NetlinkSocket;
+  readonly #remote = new Map<string, string>();
+  #bridgeIndex = 0;
+  #vxlanIndex = 0;
+  #mtu = 0;
+
+  private constructor(parts: OverlayParts, route: NetlinkSocket) {
+    this.id = parts.id;
+    this.#parts = parts;
+    this.#route = route;
+  }
+
+  /** bytes inside the network */
+  get mtu(): number {
+    return this.#mtu;
+  }
+
+  static async create(
+    parts: OverlayParts,
+    network: AssignedNetwork,
+    mtu: number,
+  ): Promise<OverlayNetwork> {
+    await createNetns(parts.pin);
+    try {
+      // No address of any kind lives here, so nothing but frames between tasks.
+      await writeNetSysctls(parts.pin, {
+        'ipv6/conf/all/disable_ipv6': '1',
+        'ipv6/conf/default/disable_ipv6': '1',
+      });
+      const overlay = new OverlayNetwork(parts, await NetlinkSocket.open(parts.pin, NETLINK_ROUTE));
+      try {
+        await overlay.#build(network, mtu);
+        return overlay;
+      } catch (err) {
+        await overlay.close();
+        throw err;
+      }
+    } catch (err) {
+      await removeNetns(parts.pin);
+      throw err;
+    }
+  }
+
+  /** What an earlier life of the daemon left; null when it is not whole (its pin is removed). */
+  static async adopt(parts: OverlayParts): Promise<OverlayNetwork | null> {
+    const route = await NetlinkSocket.open(parts.pin, NETLINK_ROUTE).catch(() => null);
+    const overlay = route && new OverlayNetwork(parts, route);
+    if (overlay && (await overlay.#readBack())) return overlay;
+    if (overlay) await removeLink(overlay.#route, OVERLAY_VXLAN);
+    await route?.close();
+    await removeNetns(parts.pin);
+    return null;
+  }
+
+  /** After adoption: the device is replaced when the network's parameters are others by now. */
+  async conform(network: AssignedNetwork): Promise<void> {
+    const vxlan = (await findLink(this.#route, OVERLAY_VXLAN))?.vxlan;
+    const wanted = this.#vxlanOptions(network);
+    const same =
+      vxlan?.vni === wanted.vni && vxlan.local === wanted.local && vxlan.port === wanted.port;
+    if (same) return;
+    await removeLink(this.#route, OVERLAY_VXLAN);
+    this.#remote.clear();
+    await this.#addVxlan(network);
+  }
+
+  /** @param changes seat -> host that holds it; null = nobody, or this host */
+  async setSeats(changes: ReadonlyMap<string, string | null>): Promise<void> {
+    const steps = [...changes].filter(
+      ([address, host]) => (this.#remote.get(address) ?? null) !== host,
+    );
+    for (let at = 0; at < steps.length; at += SEATS_PER_SEND) {
+      const batch = new MessageBatch(16_384);
+      const chunk = steps.slice(at, at + SEATS_PER_SEND);
+      for (const [address, host] of chunk) this.#seatMessages(batch, address, host);
+      await this.#route.transact(batch);
+      for (const [address, host] of chunk) {
+        if (host === null) this.#remote.delete(address);
+        else this.#remote.set(address, host);
+      }
+    }
+  }
+
+  /** Seats that the kernel knows as remote. */
+  get remoteSeats(): IterableIterator<string> {
+    return this.#remote.keys();
+  }
+
+  /**
+   * Plugs a link into the network: `port` is its end here, `peer` the other one.
+   * @param peerSocket rtnetlink socket of the peer's namespace, to clear a remnant there
+   */
+  async plug(port: string, peer: VethEnd, peerSocket: NetlinkSocket): Promise<void> {
+    await withNetns(this.#parts.pin, (netnsFd) =>
+      makeVeth(
+        this.#parts.host,
+        { name: port, netnsFd, master: this.#bridgeIndex, mtu: this.#mtu, up: true },
+        { ...peer, mtu: this.#mtu, up: true },
+        async () => {
+          await removeLink(this.#route, port);
+          await removeLink(peerSocket, peer.name);
+        },
+      ),
+    );
+    await securePort(this.#route, port, peer.mac ?? new Uint8Array(6));
+  }
+
+  async hasPort(port: string): Promise<boolean> {
+    return (await findLink(this.#route, port)) !== null;
+  }
+
+  /** Names of everything plugged in. */
+  async ports(): Promise<string[]> {
+    const links = await listLinks(this.#route);
+    return links
+      .filter(({ master, name }) => master === this.#bridgeIndex && name !== OVERLAY_VXLAN)
+      .map(({ name }) => name);
+  }
+
+  /** Closes our sockets; the network goes on. */
+  close(): Promise<void> {
+    return this.#route.close();
+  }
+
+  /** The device is deleted by name: its namespace ends later, and its VNI must be free at once. */
+  async destroy(): Promise<void> {
+    await removeLink(this.#route, OVERLAY_VXLAN);
+    await this.close();
+    await removeNetns(this.#parts.pin);
+  }
+
+  #vxlanOptions(network: AssignedNetwork) {
+    return {
+      vni: network.vxlanId,
+      local: this.#parts.vtepAddress,
+      port: network.dataPathPort || DEFAULT_VXLAN_PORT,
+    };
+  }
+
+  async #build(network: AssignedNetwork, mtu: number): Promise<void> {
+    this.#mtu = mtu;
+    const batch = new MessageBatch(512);
+    addBridge(batch, { name: OVERLAY_BRIDGE, mtu, up: true });
+    await this.#route.transact(batch);
+    this.#bridgeIndex = (await findLink(this.#route, OVERLAY_BRIDGE))?.index ?? 0;
+    await this.#addVxlan(network);
+  }
+
+  /** Made from the host's namespace: that is where its UDP socket must be. */
+  async #addVxlan(network: AssignedNetwork): Promise<void> {
+    await withNetns(this.#parts.pin, (netnsFd) => this.#createVxlan(network, netnsFd));
+    this.#vxlanIndex = (await findLink(this.#route, OVERLAY_VXLAN))?.index ?? 0;
+    const batch = new MessageBatch(256);
+    setLink(batch, { index: this.#vxlanIndex }, { master: this.#bridgeIndex, up: true });
+    setBridgePort(batch, this.#vxlanIndex, { learning: false });
+    await this.#route.transact(batch);
+  }
+
+  async #createVxlan(network: AssignedNetwork, netnsFd: number): Promise<void> {
+    const { clock, host } = this.#parts;
+    const deadlineMs = clock.monotonicMs() + DYING_DEVICE_WAIT_MS;
+    const options = { name: OVERLAY_VXLAN, mtu: this.#mtu, netnsFd };
+    for (;;) {
+      const batch = new MessageBatch(512);
+      addVxlan(batch, options, this.#vxlanOptions(network));
+      try {
+        await host.transact(batch);
+        return;
+      } catch (err) {
+        const taken = err instanceof NetlinkError && err.errno === 'EEXIST';
+        if (!taken || clock.monotonicMs() >= deadlineMs) throw err;
+      }
+      await clock.sleep(DYING_DEVICE_POLL_MS);
+    }
+  }
+
+  async #readBack(): Promise<boolean> {
+    const links = await listLinks(this.#route);
+    const bridge = links.find(({ name }) => name === OVERLAY_BRIDGE);
+    const vxlan = links.find(({ name }) => name === OVERLAY_VXLAN);
+    if (!bridge || !vxlan) return false;
+    this.#bridgeIndex = bridge.index;
+    this.#vxlanIndex = vxlan.index;
+    this.#mtu = bridge.mtu;
+    for (const entry of readForwarding(await this.#route.dump(dumpForwarding()))) {
+      const ours = entry.index === vxlan.index && entry.host !== null;
+      if (ours) this.#remote.set(textOfIpv4(entry.mac.subarray(2)), entry.host as string);
+    }
+    return true;
+  }
+
+  #seatMessages(batch: MessageBatch, address: string, host: string | null): void {
+    const mac = macOf(address);
+    if (host === null) {
+      deleteNeighbour(batch, this.#vxlanIndex, address);
+      deleteRemoteMac(batch, this.#vxlanIndex, mac);
+    } else {
+      addRemoteMac(batch, this.#vxlanIndex, mac, host);
+      addNeighbour(batch, this.#vxlanIndex, address, mac);
+    }
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The nft table in a task's namespace: connections to a service's virtual IP go to one of its
+ * serving tasks, at once refused when there is none. Knows the table, not how it is decided.
+ */
+import type { Random } from '../../common/base/random.ts';
+import { addressKey, NFT_TYPE, type NftTransaction } from '../../native/ffi/net/nft.ts';
+import {
+  destinationInSet,
+  dnatByMap,
+  rejectPortUnreachable,
+  verdictByDestination,
+} from '../../native/ffi/net/nft-expressions.ts';
+import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { BackendMap } from './balancer.ts';
+import { type EntryRules, writeEntryRules } from './entry-rules.ts';
+import { PRIORITY } from './kernel-names.ts';
+import { OwnedTable } from './nft-table.ts';
+
+const VIP_VERDICTS = 'vips';
+const VIP_ADDRESSES = 'vip_addresses';
+
+interface BalancedVip {
+  readonly map: BackendMap;
+  backends: ReadonlySet<string>;
+}
+
+const chainOf = (virtualIp: string): string => `vip_${virtualIp}`;
+
+export class TaskRules extends OwnedTable {
+  readonly #random: Random;
+  readonly #vips = new Map<string, BalancedVip>();
+  #entry: EntryRules | null = null;
+
+  constructor(socket: NetlinkSocket, random: Random) {
+    super(socket);
+    this.#random = random;
+  }
+
+  /** The virtual IPs balanced here. */
+  get virtualIps(): IterableIterator<string> {
+    return this.#vips.keys();
+  }
+
+  /** How connections from outside find their way back; takes effect at the next `rebuild`. */
+  setEntry(entry: EntryRules | null): void {
+    this.#entry = entry;
+  }
+
+  /** @param wanted null = the virtual IP is no longer one */
+  async set(changes: ReadonlyMap<string, ReadonlySet<string> | null>): Promise<void> {
+    const steps = [...changes].filter(([virtualIp, wanted]) => this.#differs(virtualIp, wanted));
+    if (steps.length === 0) return;
+    await this.change((tx) => {
+      for (const [virtualIp, wanted] of steps) {
+        if (wanted === null) this.#remove(tx, virtualIp);
+        else this.#set(tx, virtualIp, wanted);
+      }
+    });
+  }
+
+  protected override build(tx: NftTransaction): void {
+    tx.addSet(VIP_VERDICTS, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4, data: 'verdict' });
+    tx.addSet(VIP_ADDRESSES, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4 });
+    tx.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
+    tx.addRule('output', verdictByDestination(VIP_VERDICTS));
+    tx.addChain('guard', { type: 'filter', hook: 'output', priority: PRIORITY.filter });
+    tx.addRule('guard', [...destinationInSet(VIP_ADDRESSES), ...rejectPortUnreachable()]);
+    const vips = [...this.#vips].map(([virtualIp, { backends }]) => [virtualIp, backends] as const);
+    this.#vips.clear();
+    for (const [virtualIp, backends] of vips) this.#set(tx, virtualIp, backends);
+    if (this.#entry) writeEntryRules(tx, this.#entry);
+  }
+
+  #differs(virtualIp: string, wanted: ReadonlySet<string> | null): boolean {
+    const current = this.#vips.get(virtualIp)?.backends;
+    if (!current || !wanted) return (current === undefined) !== (wanted === null);
+    return current.size !== wanted.size || [...wanted].some((address) => !current.has(address));
+  }
+
+  #set(tx: NftTransaction, virtualIp: string, wanted: ReadonlySet<string>): void {
+    const vip = this.#vips.get(virtualIp) ?? this.#create(tx, virtualIp);
+    vip.backends = wanted;
+    if (!vip.map.update(tx, wanted)) return;
+    tx.flushChain(chainOf(virtualIp));
+    if (wanted.size > 0) {
+      tx.addRule(chainOf(virtualIp), dnatByMap(vip.map.name, wanted.size, null));
+    }
+  }
+
+  #create(tx: NftTransaction, virtualIp: string): BalancedVip {
+    const vip = {
+      map: new BackendMap(`backends_${virtualIp}`, this.#random),
+      backends: new Set<string>(),
+    };
+    this.#vips.set(virtualIp, vip);
+    vip.map.create(tx);
+    tx.addChain(chainOf(virtualIp));
+    const key = addressKey(virtualIp);
+    tx.addElements(VIP_VERDICTS, [{ key, data: { kind: 'jump', chain: chainOf(virtualIp) } }]);
+    tx.addElements(VIP_ADDRESSES, [{ key }]);
+    return vip;
+  }
+
+  #remove(tx: NftTransaction, virtualIp: string): void {
+    const vip = this.#vips.get(virtualIp);
+    if (!vip) return;
+    this.#vips.delete(virtualIp);
+    const key = addressKey(virtualIp);
+    tx.deleteElements(VIP_VERDICTS, [key]);
+    tx.deleteElements(VIP_ADDRESSES, [key]);
+    tx.flushChain(chainOf(virtualIp));
+    tx.deleteChain(chainOf(virtualIp));
+    tx.deleteSet(vip.map.name);
+  }
+}
