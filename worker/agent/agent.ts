@@ -127,7 +127,6 @@ export class Agent {
       if (message === null) return;
       switch (message.kind) {
         case 'session':
-          this.#backoff.reset();
           pulse.setPeriod(message.heartbeatPeriodMs);
           dialer.learnManagers(message.managers);
           onSession(message);
@@ -136,6 +135,8 @@ export class Agent {
           const set = assembly.add(message);
           if (!set) break;
           await tasks.apply(set.changes, set.complete);
+          // Not before: a node whose network cannot be programmed must not come back at once for ever.
+          this.#backoff.reset();
           session.send({ kind: 'applied', revision: set.revision });
           break;
         }
