@@ -90,8 +90,12 @@ const authHeader = (auth: string | undefined): { headers?: Record<string, string
 export class EngineClient {
   readonly #http: Transport;
 
-  constructor(host: string) {
-    this.#http = new Transport(host);
+  /**
+   * @param host `unix:///PATH`
+   * @param signal aborts every call
+   */
+  constructor(host: string, signal?: AbortSignal) {
+    this.#http = new Transport(host, signal);
   }
 
   get host(): string {

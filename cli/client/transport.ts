@@ -56,9 +56,15 @@ export class Transport {
   readonly #socketPath: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 16 });
 
-  /** @param host `unix:///PATH` */
-  constructor(host: string) {
+  readonly #signal: AbortSignal | undefined;
+
+  /**
+   * @param host `unix:///PATH`
+   * @param signal aborts every call that has no signal of its own
+   */
+  constructor(host: string, signal?: AbortSignal) {
     this.host = host;
+    this.#signal = signal;
     this.#socketPath = parseHost(host);
   }
 
@@ -135,7 +141,7 @@ export class Transport {
   }
 
   #open(method: string, path: string, options: CallOptions): Promise<IncomingMessage> {
-    const { body, signal } = options;
+    const { body, signal = this.#signal } = options;
     const source = isReadable(body) ? body : null;
     const payload = body === undefined || source ? null : Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {

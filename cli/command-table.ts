@@ -1,0 +1,213 @@
+/**
+ * Every command: its words, one line about it, and where its code is. Nothing is imported until a
+ * command runs, so that help is fast. Knows no flags.
+ */
+import type { Configure } from './commands/context.ts';
+
+export interface CommandEntry {
+  readonly summary: string;
+  readonly aliases?: readonly string[];
+  readonly load: () => Promise<Configure>;
+}
+
+export interface CommandGroup {
+  readonly summary: string;
+  readonly aliases?: readonly string[];
+  readonly commands: Readonly<Record<string, CommandEntry>>;
+}
+
+const LS = { aliases: ['list'] } as const;
+const RM = { aliases: ['remove'] } as const;
+
+const entry = (
+  summary: string,
+  load: () => Promise<Configure>,
+  extra: { readonly aliases?: readonly string[] } = {},
+): CommandEntry => ({ summary, load, ...extra });
+
+const swarm = () => import('./commands/swarm.ts');
+const node = () => import('./commands/node.ts');
+const nodeList = () => import('./commands/node-list.ts');
+const service = () => import('./commands/service.ts');
+const serviceCreate = () => import('./commands/service-create.ts');
+const serviceUpdate = () => import('./commands/service-update.ts');
+const stack = () => import('./commands/stack.ts');
+const stackDeploy = () => import('./commands/stack-deploy.ts');
+const network = () => import('./commands/network.ts');
+const secret = () => import('./commands/secret.ts');
+const volume = () => import('./commands/volume.ts');
+const image = () => import('./commands/image.ts');
+const container = () => import('./commands/container.ts');
+const exec = () => import('./commands/exec.ts');
+const system = () => import('./commands/system.ts');
+const logs = () => import('./commands/logs.ts');
+const dev = () => import('./dev/commands.ts');
+
+export const GROUPS: Readonly<Record<string, CommandGroup>> = {
+  swarm: {
+    summary: 'Manage the cluster',
+    commands: {
+      init: entry('Start a cluster on this node', async () => (await swarm()).init),
+      join: entry('Join a cluster as a node', async () => (await swarm()).join),
+      'join-token': entry('Show or rotate join tokens', async () => (await swarm()).joinToken),
+      leave: entry('Leave the cluster', async () => (await swarm()).leave),
+      update: entry('Change settings of the cluster', async () => (await swarm()).update),
+    },
+  },
+  node: {
+    summary: 'Manage the nodes of the cluster',
+    commands: {
+      demote: entry('Make managers workers', async () => (await node()).demote),
+      inspect: entry('Show nodes in detail', async () => (await node()).inspect),
+      ls: entry('List nodes', async () => (await nodeList()).ls, LS),
+      promote: entry('Make workers managers', async () => (await node()).promote),
+      ps: entry('List the tasks of nodes', async () => (await nodeList()).ps),
+      rm: entry('Remove nodes from the cluster', async () => (await node()).rm, RM),
+      update: entry('Change a node', async () => (await node()).update),
+    },
+  },
+  service: {
+    summary: 'Manage services',
+    commands: {
+      create: entry('Create a service', async () => (await serviceCreate()).create),
+      inspect: entry('Show services in detail', async () => (await service()).inspect),
+      logs: entry('Show the logs of a service or task', async () => (await logs()).serviceLogs),
+      ls: entry('List services', async () => (await service()).ls, LS),
+      ps: entry('List the tasks of services', async () => (await service()).ps),
+      rm: entry('Remove services', async () => (await service()).rm, RM),
+      rollback: entry('Go back to the previous spec', async () => (await service()).rollback),
+      scale: entry('Set the number of replicas', async () => (await service()).scale),
+      update: entry('Change a service', async () => (await serviceUpdate()).update),
+    },
+  },
+  stack: {
+    summary: 'Manage stacks: services deployed from a file',
+    commands: {
+      deploy: entry('Deploy a stack file', async () => (await stackDeploy()).deploy, {
+        aliases: ['up'],
+      }),
+      ls: entry('List stacks', async () => (await stack()).ls, LS),
+      ps: entry('List the tasks of a stack', async () => (await stack()).ps),
+      rm: entry('Remove stacks', async () => (await stack()).rm, { aliases: ['remove', 'down'] }),
+      services: entry('List the services of a stack', async () => (await stack()).services),
+    },
+  },
+  network: {
+    summary: 'Manage networks',
+    commands: {
+      create: entry('Create a network', async () => (await network()).create),
+      inspect: entry('Show networks in detail', async () => (await network()).inspect),
+      ls: entry('List networks', async () => (await network()).ls, LS),
+      rm: entry('Remove networks', async () => (await network()).rm, RM),
+    },
+  },
+  secret: {
+    summary: 'Manage secrets',
+    commands: {
+      create: entry('Create a secret', async () => (await secret()).secretCreate),
+      inspect: entry('Show secrets in detail', async () => (await secret()).secretInspect),
+      ls: entry('List secrets', async () => (await secret()).secretLs, LS),
+      rm: entry('Remove secrets', async () => (await secret()).secretRm, RM),
+    },
+  },
+  config: {
+    summary: 'Manage configs',
+    commands: {
+      create: entry('Create a config', async () => (await secret()).configCreate),
+      inspect: entry('Show configs in detail', async () => (await secret()).configInspect),
+      ls: entry('List configs', async () => (await secret()).configLs, LS),
+      rm: entry('Remove configs', async () => (await secret()).configRm, RM),
+    },
+  },
+  volume: {
+    summary: 'Manage volumes of a host',
+    commands: {
+      create: entry('Create a volume', async () => (await volume()).create),
+      inspect: entry('Show volumes in detail', async () => (await volume()).inspect),
+      ls: entry('List volumes', async () => (await volume()).ls, LS),
+      rm: entry('Remove volumes', async () => (await volume()).rm, RM),
+    },
+  },
+  image: {
+    summary: 'Manage images of a host',
+    commands: {
+      inspect: entry('Show images in detail', async () => (await image()).inspect),
+      load: entry('Load an image archive', async () => (await image()).load),
+      ls: entry('List images', async () => (await image()).ls, LS),
+      pull: entry('Pull an image from a registry', async () => (await image()).pull),
+      rm: entry('Remove images', async () => (await image()).rm, RM),
+      tag: entry('Give an image another name', async () => (await image()).tag),
+    },
+  },
+  container: {
+    summary: 'See the containers of a host',
+    commands: {
+      exec: entry('Run a command in a container', async () => (await exec()).exec),
+      inspect: entry('Show containers in detail', async () => (await container()).inspect),
+      logs: entry('Show the logs of a container', async () => (await logs()).containerLogs),
+      ls: entry('List containers', async () => (await container()).ps, {
+        aliases: ['list', 'ps'],
+      }),
+    },
+  },
+  system: {
+    summary: 'See the daemon',
+    commands: {
+      info: entry('Show what the daemon says of itself', async () => (await system()).info),
+    },
+  },
+  dev: {
+    summary: 'A whole cluster on this machine, for trying and for tests',
+    commands: {
+      up: entry('Start a cluster', async () => (await dev()).up),
+      down: entry('End a cluster and remove all that it made', async () => (await dev()).down),
+      status: entry('Show the hosts of a cluster', async () => (await dev()).status),
+      load: entry('Load an image archive on every host', async () => (await dev()).load),
+      kill: entry('Kill the daemon of a host', async () => (await dev()).kill),
+      start: entry('Start the daemon of a host again', async () => (await dev()).start),
+      cut: entry('Take the link of a host down', async () => (await dev()).cut),
+      heal: entry('Bring the link of a host up again', async () => (await dev()).heal),
+      run: entry('Run a command in the network of a host', async () => (await dev()).run),
+    },
+  },
+};
+
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  exec: GROUPS['container']!.commands['exec']!,
+  images: GROUPS['image']!.commands['ls']!,
+  info: GROUPS['system']!.commands['info']!,
+  inspect: entry('Show any object in detail', async () => (await system()).inspect),
+  load: GROUPS['image']!.commands['load']!,
+  logs: GROUPS['container']!.commands['logs']!,
+  ps: GROUPS['container']!.commands['ls']!,
+  pull: GROUPS['image']!.commands['pull']!,
+  rmi: GROUPS['image']!.commands['rm']!,
+  version: entry('Show the versions of command and daemon', async () => (await system()).version),
+};
+
+export interface FoundCommand {
+  /** e.g. `skep service ls` */
+  readonly words: string;
+  readonly entry: CommandEntry;
+  /** what follows the command's words */
+  readonly rest: readonly string[];
+}
+
+/** The entry that `args` begin with; the group alone, or null for no such command. */
+export function findCommand(
+  args: readonly string[],
+): FoundCommand | { readonly group: string; readonly unknown: string | null } | null {
+  const [first = '', second] = args;
+  const single = COMMANDS[first];
+  if (single && Object.hasOwn(COMMANDS, first)) {
+    return { words: `skep ${first}`, entry: single, rest: args.slice(1) };
+  }
+  if (!Object.hasOwn(GROUPS, first)) return null;
+  const group = GROUPS[first]!;
+  if (second === undefined || second.startsWith('-')) return { group: first, unknown: null };
+  for (const [name, candidate] of Object.entries(group.commands)) {
+    if (name !== second && !candidate.aliases?.includes(second)) continue;
+    return { words: `skep ${first} ${name}`, entry: candidate, rest: args.slice(2) };
+  }
+  return { group: first, unknown: second };
+}
