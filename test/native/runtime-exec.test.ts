@@ -118,12 +118,16 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     expect(await execResult(session)).toMatchObject({ exitCode: 130 });
   });
 
-  test('is killed when its session is closed', async () => {
-    const session = await box.runtime.exec('main', execSpec(['sleep', '999']));
-    const before = (await box.runtime.stats('main')).pids;
-    session.close();
-    await expect.poll(async () => (await box.runtime.stats('main')).pids).toBeLessThan(before);
-  });
+  test.each([0, 300_000])(
+    'is killed when its session is closed, with %i bytes unread',
+    async (bytes) => {
+      const session = await box.runtime.exec('main', execSpec(['sleep', '999'], { stdin: true }));
+      session.stdin.write(Buffer.alloc(bytes));
+      const before = (await box.runtime.stats('main')).pids;
+      session.close();
+      await expect.poll(async () => (await box.runtime.stats('main')).pids).toBeLessThan(before);
+    },
+  );
 
   test('ends without its background child, which keeps the output open', async () => {
     const result = await run(['sh', '-c', 'sleep 3 & echo done']);

@@ -240,6 +240,9 @@ static void turn(struct shim *shim, struct poll_set *set, int timeout_ms) {
   for (int i = 0; i < CONNS_MAX; i++) {
     short ready = 0;
     for (nfds_t entry = first[i]; entry < first[i + 1]; entry++) ready |= set->entries[entry].revents;
+    /* A peer that is gone while its input waits to be read would be met only after that. */
+    bool gone = first[i] < first[i + 1] && (set->entries[first[i]].revents & (POLLHUP | POLLERR));
+    if (gone && conn_blocked(&shim->conns[i])) conn_close(shim, &shim->conns[i]);
     if (ready) serve_conn(shim, &shim->conns[i]);
   }
   if (listener->revents) conn_accept(shim);
