@@ -206,7 +206,7 @@ function writeMount(out: Writer, mount: OciMount): void {
 }
 
 function writeProcess(out: Writer, process: OciProcess, seccomp: Uint8Array, flags: number): void {
-  const { user, capabilities } = process;
+  const { user, capabilities, env } = process;
   if (process.args.length === 0 || process.args[0] === '') {
     throw new SkepError('invalid-argument', 'encode process.args: no command specified');
   }
@@ -240,7 +240,7 @@ function writeProcess(out: Writer, process: OciProcess, seccomp: Uint8Array, fla
   });
   out.str(process.cwd, 'process.cwd');
   out.strings(process.args, 'process.args');
-  out.strings(process.env, 'process.env');
+  out.strings(env, 'process.env');
   out.u32(seccomp.length);
   out.raw(seccomp);
 }
