@@ -156,7 +156,8 @@ export class GatewayBridge {
     await makeVeth(
       this.#host,
       { name: port, master: this.#index, mtu: this.#mtu, up: true },
-      { ...peer, mtu: this.#mtu, up: true },
+      { ...peer, mtu: this.#mtu },
+      peerSocket,
       async () => {
         await removeLink(this.#host, port);
         await removeLink(peerSocket, peer.name);

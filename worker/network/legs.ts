@@ -15,6 +15,7 @@ import {
   type LinkOptions,
   readLinks,
   setBridgePort,
+  setLink,
 } from '../../native/ffi/net/rtnl.ts';
 import { NetlinkError, type NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 
@@ -50,13 +51,15 @@ export async function removeLink(socket: NetlinkSocket, name: string): Promise<v
 }
 
 /**
- * Makes the pair. A remnant under the same names (of an attempt that was cut short) is removed
- * first by `cleanUp`.
+ * Makes the pair and sets both ends up. A remnant under the same names (of an attempt that was cut
+ * short) is removed first by `cleanUp`.
+ * @param peerSocket rtnetlink socket of the peer's namespace
  */
 export async function makeVeth(
   socket: NetlinkSocket,
   end: VethEnd,
   peer: VethEnd,
+  peerSocket: NetlinkSocket,
   cleanUp: () => Promise<void>,
 ): Promise<void> {
   const attempt = async (): Promise<void> => {
@@ -71,6 +74,10 @@ export async function makeVeth(
     await cleanUp();
     await attempt();
   }
+  // Not part of the creation: the kernel sets the peer up before the pair is joined (ENOTCONN).
+  const batch = new MessageBatch(128);
+  setLink(batch, { byName: peer.name }, { up: true });
+  await peerSocket.transact(batch);
 }
 
 /** A bridge port that carries exactly one known MAC: nothing is learnt from what it sends. */

@@ -323,8 +323,8 @@ export class NetworkManager {
 
   async #setTaskIngress(state: AttachedState): Promise<void> {
     const leg = state.network.legs.find(({ networkId }) => this.#isIngress(networkId));
-    const table = leg && this.#tables.networks.get(leg.networkId);
-    if (!table?.network) return;
+    const table = leg ? this.#tables.networks.get(leg.networkId) : undefined;
+    if (!leg || !table?.network) return;
     await state.network.setIngress({
       networkId: leg.networkId,
       nodes: [...table.peers.values()].map(({ address }) => address),

@@ -154,7 +154,8 @@ export class OverlayNetwork {
       makeVeth(
         this.#parts.host,
         { name: port, netnsFd, master: this.#bridgeIndex, mtu: this.#mtu, up: true },
-        { ...peer, mtu: this.#mtu, up: true },
+        { ...peer, mtu: this.#mtu },
+        peerSocket,
         async () => {
           await removeLink(this.#route, port);
           await removeLink(peerSocket, peer.name);

@@ -1,0 +1,282 @@
+/** Three hosts, two services: the data path end to end, in namespaces. Needs root. */
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { AssignedEndpoint } from '../../common/model/assignment.ts';
+import { asId, type NodeId } from '../../common/model/ids.ts';
+import type { PortConfig } from '../../common/model/service.ts';
+import type { TaskNetworkRequest } from '../../worker/network/network-manager.ts';
+import {
+  httpFrom,
+  inNetns,
+  type LabHost,
+  type LabTask,
+  NetworkLab,
+  tryInNetns,
+  udpFrom,
+} from '../support/network-lab.ts';
+import { endpoint, network, port, remove, service, set } from '../support/network-scene.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+const INGRESS = network('ingress', 4096, 0, { ingress: true });
+const FRONT = network('front', 4097, 1);
+const BACK = network('back', 4098, 2, { internal: true });
+
+function request(
+  seats: readonly AssignedEndpoint[],
+  task: LabTask,
+  hostPorts: readonly PortConfig[] = [],
+): TaskNetworkRequest {
+  const first = seats[0] as AssignedEndpoint;
+  return {
+    taskId: first.taskId,
+    serviceId: first.serviceId,
+    containerName: first.containerName,
+    hostname: first.taskId,
+    netnsPath: task.netns,
+    attachments: seats.map(({ networkId, address }) => ({
+      networkId,
+      addresses: [`${address}/24`],
+      aliases: [],
+    })),
+    hostPorts,
+    dns: { nameservers: [], search: [], options: [] },
+  };
+}
+
+async function answersOf(netns: string, address: string, portNumber: number, count: number) {
+  const names = new Set<string>();
+  for (let i = 0; i < count; i++) {
+    names.add((await httpFrom(netns, address, portNumber)).split(' ')[0] ?? '');
+  }
+  return [...names].sort();
+}
+
+const dig = (netns: string, name: string) =>
+  tryInNetns(netns, 'busybox', 'nslookup', name, '127.0.0.11');
+
+describe.skipIf(!isRoot)('network of a node (root only)', () => {
+  let lab: NetworkLab;
+  let hosts: [LabHost, LabHost, LabHost];
+  let web1: LabTask;
+  let web2: LabTask;
+  let db: LabTask;
+  let client: LabTask;
+  // web: front + ingress on hosts 0 and 1; db: back on host 1; client: front + back on host 0.
+  const at = (i: number) => hosts[i] as LabHost;
+  const seats = () => ({
+    web1: [
+      endpoint(FRONT, 'web', 1, at(0), '10.0.1.11'),
+      endpoint(INGRESS, 'web', 1, at(0), '10.0.0.11'),
+    ],
+    web2: [
+      endpoint(FRONT, 'web', 2, at(1), '10.0.1.12'),
+      endpoint(INGRESS, 'web', 2, at(1), '10.0.0.12'),
+    ],
+    db: [endpoint(BACK, 'db', 1, at(1), '10.0.2.13')],
+    client: [
+      endpoint(FRONT, 'client', 1, at(0), '10.0.1.14'),
+      endpoint(BACK, 'client', 1, at(0), '10.0.2.14'),
+    ],
+  });
+  const WEB = service(FRONT, 'web', '10.0.1.2', ['site']);
+  const DB = service(BACK, 'db', null);
+  const everything = () => [
+    ...[INGRESS, FRONT, BACK].map((item) => set('network', item)),
+    ...hosts.map(({ nodeId, address }, i) =>
+      set('peer', {
+        networkId: INGRESS.id,
+        nodeId: asId<NodeId>(nodeId),
+        hostAddress: address,
+        address: `10.0.0.${i + 2}`,
+      }),
+    ),
+    ...Object.values(seats())
+      .flat()
+      .map((item) => set('endpoint', item)),
+    set('serviceEntry', WEB),
+    set('serviceEntry', DB),
+    set('port', port('web', 8080, 80)),
+    set('port', port('web', 8081, 81, 'udp')),
+  ];
+
+  beforeAll(async () => {
+    lab = await NetworkLab.create('skn', 3);
+    hosts = lab.hosts as [LabHost, LabHost, LabHost];
+    await Promise.all(hosts.map((host) => host.start()));
+    await Promise.all(hosts.map((host) => host.apply(everything(), true)));
+    [web1, web2, db, client] = await Promise.all([
+      lab.task('web1'),
+      lab.task('web2'),
+      lab.task('db1'),
+      lab.task('client1'),
+    ]);
+    await hosts[0].attach(request(seats().web1, web1));
+    await hosts[1].attach(request(seats().web2, web2));
+    await hosts[1].attach(request(seats().db, db));
+    await hosts[0].attach(request(seats().client, client));
+  });
+
+  afterAll(async () => {
+    await lab?.close();
+  });
+
+  test('tasks on two hosts reach each other by address', async () => {
+    expect(await httpFrom(client.netns, '10.0.1.11')).toBe('web1 10.0.1.14');
+    expect(await httpFrom(client.netns, '10.0.1.12')).toBe('web2 10.0.1.14');
+    expect(await httpFrom(client.netns, '10.0.2.13')).toBe('db1 10.0.2.14');
+  });
+
+  test('the MTU inside is the underlay less the VXLAN headers, and full packets pass', async () => {
+    const link = await inNetns(client.netns, 'ip', '-o', 'link', 'show', 'eth0');
+    expect(link).toContain('mtu 1450');
+    const ping = await tryInNetns(
+      client.netns,
+      'busybox',
+      'ping',
+      '-c1',
+      '-s',
+      '1422',
+      '10.0.1.12',
+    );
+    expect(ping).toContain('1 packets received');
+  });
+
+  test('the virtual IP alternates backends and keeps the client address', async () => {
+    const answers: string[] = [];
+    for (let i = 0; i < 4; i++) answers.push(await httpFrom(client.netns, '10.0.1.2'));
+    expect(new Set(answers)).toEqual(new Set(['web1 10.0.1.14', 'web2 10.0.1.14']));
+    expect(answers[0]).toBe(answers[2]);
+    expect(answers[0]).not.toBe(answers[1]);
+  });
+
+  test('names of the own networks are answered, others are not', async () => {
+    expect(await dig(client.netns, 'web')).toContain('10.0.1.2');
+    expect(await dig(client.netns, 'site')).toContain('10.0.1.2');
+    expect(await dig(client.netns, 'web.front')).toContain('10.0.1.2');
+    const tasks = await dig(client.netns, 'tasks.web');
+    expect(tasks).toContain('10.0.1.11');
+    expect(tasks).toContain('10.0.1.12');
+    expect(await dig(client.netns, 'db')).toContain('10.0.2.13');
+    expect(await dig(client.netns, 'web.2')).toContain('10.0.1.12');
+    expect(await dig(web1.netns, 'db')).not.toContain('10.0.2.13');
+  });
+
+  test('a published port answers on every host, and the client keeps its address', async () => {
+    for (const host of hosts) {
+      expect(await answersOf(lab.outside, host.address, 8080, 4)).toEqual(['web1', 'web2']);
+      expect(await httpFrom(lab.outside, host.address, 8080)).toContain(lab.outsideAddress);
+    }
+  });
+
+  test('a published port answers on every host by its own addresses and localhost', async () => {
+    for (const host of hosts) {
+      expect(await answersOf(host.netns, '127.0.0.1', 8080, 4)).toEqual(['web1', 'web2']);
+      expect(await answersOf(host.netns, host.address, 8080, 4)).toEqual(['web1', 'web2']);
+    }
+  });
+
+  test('a published UDP port keeps the client address, and the answer comes from the port asked', async () => {
+    for (const host of hosts) {
+      const answers = [
+        await udpFrom(lab.outside, host.address, 8081),
+        await udpFrom(lab.outside, host.address, 8081),
+      ];
+      for (const answer of answers) {
+        expect(answer).toMatch(new RegExp(`^web[12] ${lab.outsideAddress} from ${host.address}$`));
+      }
+      expect(await udpFrom(host.netns, '127.0.0.1', 8081)).toMatch(/^web[12] .* from 127.0.0.1$/);
+    }
+  });
+
+  test('tasks reach the outside and published ports of hosts', async () => {
+    const ping = await tryInNetns(web1.netns, 'busybox', 'ping', '-c1', '-W2', lab.outsideAddress);
+    expect(ping).toContain('1 packets received');
+    for (const host of hosts) {
+      expect(await answersOf(web1.netns, host.address, 8080, 4)).toEqual(['web1', 'web2']);
+    }
+  });
+
+  test('an internal network has no way out', async () => {
+    const ping = await tryInNetns(db.netns, 'busybox', 'ping', '-c1', '-W1', lab.outsideAddress);
+    expect(ping).toMatch(/unreachable/);
+  });
+
+  test('a backend that stops serving gets no new connection; with none the VIP refuses at once', async () => {
+    const [front1, ingress1] = seats().web1.map((seat) => ({ ...seat, serving: false }));
+    const [front2, ingress2] = seats().web2.map((seat) => ({ ...seat, serving: false }));
+    const first = [front1, ingress1].map((item) => set('endpoint', item as AssignedEndpoint));
+    const second = [front2, ingress2].map((item) => set('endpoint', item as AssignedEndpoint));
+    await Promise.all(hosts.map((host) => host.apply(first)));
+    expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web2']);
+    expect(await answersOf(lab.outside, hosts[2].address, 8080, 4)).toEqual(['web2']);
+    await Promise.all(hosts.map((host) => host.apply(second)));
+    expect(await httpFrom(client.netns, '10.0.1.2')).toMatch(/refused|Couldn't connect/);
+    expect(await httpFrom(lab.outside, hosts[2].address, 8080)).toMatch(/refused|Couldn't connect/);
+    await Promise.all(hosts.map((host) => host.apply(everything(), true)));
+    expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);
+  });
+
+  test('a host-mode port answers on its host and goes with its task', async () => {
+    const seat = endpoint(FRONT, 'solo', 1, at(2), '10.0.1.30');
+    const task = await lab.task('solo1');
+    const given: PortConfig = {
+      name: '',
+      protocol: 'tcp',
+      targetPort: 80,
+      publishedPort: 9090,
+      publishMode: 'host',
+    };
+    const free = { ...given, publishedPort: 0 };
+    await Promise.all(hosts.map((host) => host.apply([set('endpoint', seat)])));
+    const { hostPorts } = await hosts[2].attach(request([seat], task, [given, free]));
+    const chosen = hostPorts[1]?.publishedPort ?? 0;
+    expect(chosen).toBeGreaterThan(1024);
+    expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toBe(`solo1 ${lab.outsideAddress}`);
+    expect(await httpFrom(hosts[2].netns, '127.0.0.1', chosen)).toMatch(/^solo1 /);
+    expect(await httpFrom(web1.netns, '10.0.1.30')).toBe('solo1 10.0.1.11');
+    const other = endpoint(FRONT, 'solo', 2, at(2), '10.0.1.31');
+    await expect(hosts[2].attach(request([other], task, [given]))).rejects.toThrow(/9090\/tcp/);
+    await task.end();
+    await hosts[2].detach(seat.taskId);
+    await Promise.all(hosts.map((host) => host.apply([remove('endpoint', seat)])));
+    expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
+  });
+
+  test('after kill -9 of the daemon tasks go on, and the next one takes them up', async () => {
+    await hosts[0].crash();
+    expect(await httpFrom(client.netns, '10.0.1.12')).toBe('web2 10.0.1.14');
+    expect(await httpFrom(lab.outside, hosts[0].address, 8080)).toContain(lab.outsideAddress);
+    await hosts[0].start();
+    await hosts[0].adopt(request(seats().web1, web1));
+    await hosts[0].adopt(request(seats().client, client));
+    await hosts[0].apply(everything(), true);
+    expect(await dig(client.netns, 'web')).toContain('10.0.1.2');
+    expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);
+    expect(await answersOf(lab.outside, hosts[0].address, 8080, 4)).toEqual(['web1', 'web2']);
+    expect((await readdir(`${hosts[0].dir}/netns`)).sort()).toEqual(
+      [INGRESS.id, FRONT.id, BACK.id].sort(),
+    );
+  });
+
+  test('detach removes a network with its last task; leaving removes everything', async () => {
+    await db.end();
+    await hosts[1].detach(seats().db[0]?.taskId ?? '');
+    expect((await readdir(`${hosts[1].dir}/netns`)).sort()).toEqual([INGRESS.id, FRONT.id].sort());
+    for (const task of [web1, web2, client]) await task.end();
+    for (const host of hosts) {
+      for (const seat of [seats().web1, seats().web2, seats().client]) {
+        await host.detach(seat[0]?.taskId ?? '');
+      }
+      await host.removeAll();
+      expect(existsSync(host.dir)).toBe(false);
+      expect(await inNetns(host.netns, 'nft', 'list', 'tables')).toBe('');
+      const links = await inNetns(host.netns, 'ip', '-o', 'link');
+      expect(links.trim().split('\n')).toHaveLength(2);
+      expect(await inNetns(host.netns, 'cat', '/proc/sys/net/ipv4/ip_forward')).toBe('0\n');
+      const rules = await inNetns(host.netns, 'ip', 'rule');
+      expect(rules.trim().split('\n')).toHaveLength(3);
+    }
+  });
+});

@@ -1,0 +1,237 @@
+/**
+ * Hosts as network namespaces on one bridge, each with a NetworkManager in a child process, and
+ * processes standing for tasks. Everything is removed by `close`, also after a failed test.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { AttachedTask, TaskNetworkRequest } from '../../worker/network/network-manager.ts';
+
+const run = promisify(execFile);
+const here = fileURLToPath(new URL('.', import.meta.url));
+
+/** Runs a command; its standard output. Rejects with what it wrote to standard error. */
+export async function command(file: string, ...args: string[]): Promise<string> {
+  const { stdout } = await run(file, args, { timeout: 30_000, maxBuffer: 16 << 20 });
+  return stdout;
+}
+
+/** Runs a command in a network namespace (but in this process's mount namespace). */
+export function inNetns(path: string, file: string, ...args: string[]): Promise<string> {
+  return command('nsenter', `--net=${path}`, file, ...args);
+}
+
+/** `inNetns` whose failure is an answer too. */
+export function tryInNetns(path: string, file: string, ...args: string[]): Promise<string> {
+  return inNetns(path, file, ...args).catch((err: { stdout?: string; stderr?: string }) =>
+    `failed: ${err.stdout ?? ''}${err.stderr ?? ''}`.trim(),
+  );
+}
+
+/** HTTP body of `http://address:port/`, trimmed. */
+export async function httpFrom(netns: string, address: string, port = 80): Promise<string> {
+  const url = `http://${address}:${port}/`;
+  return (await tryInNetns(netns, 'curl', '-sS', '-m', '3', url)).trim();
+}
+
+export async function udpFrom(netns: string, address: string, port: number): Promise<string> {
+  const script = join(here, 'network-udp.mjs');
+  return (await tryInNetns(netns, process.execPath, script, address, String(port))).trim();
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => child.once('exit', () => resolve()));
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  child.kill('SIGKILL');
+  await ended(child);
+}
+
+export class LabTask {
+  readonly netns: string;
+  readonly #process: ChildProcess;
+
+  constructor(process: ChildProcess) {
+    this.#process = process;
+    this.netns = `/proc/${process.pid}/ns/net`;
+  }
+
+  end(): Promise<void> {
+    return kill(this.#process);
+  }
+}
+
+export class LabHost {
+  readonly nodeId: string;
+  readonly address: string;
+  readonly netns: string;
+  readonly dir: string;
+  #child: ChildProcess | null = null;
+  #waiting = new Map<number, { resolve: (value: never) => void; reject: (err: Error) => void }>();
+  #next = 1;
+
+  constructor(nodeId: string, address: string, netns: string, dir: string) {
+    this.nodeId = nodeId;
+    this.address = address;
+    this.netns = netns;
+    this.dir = dir;
+  }
+
+  /** Starts the child and its manager. */
+  async start(upstream = ''): Promise<void> {
+    const script = join(here, 'network-host.ts');
+    const child = spawn(
+      'nsenter',
+      [
+        `--net=${this.netns}`,
+        process.execPath,
+        '--import',
+        'tsx',
+        script,
+        this.dir,
+        this.nodeId,
+        this.address,
+        upstream,
+      ],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    );
+    this.#child = child;
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      const { id, result, error } = JSON.parse(line);
+      const waiting = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) waiting?.resolve(result as never);
+      else waiting?.reject(new Error(error));
+    });
+    child.once('exit', () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error('host process ended'));
+      this.#waiting.clear();
+    });
+    await this.#call('start');
+  }
+
+  apply(changes: readonly AssignmentChange[], complete = false): Promise<void> {
+    return this.#call('apply', changes, complete);
+  }
+  attach(request: TaskNetworkRequest): Promise<AttachedTask> {
+    return this.#call('attachTask', request);
+  }
+  adopt(request: TaskNetworkRequest): Promise<void> {
+    return this.#call('adoptTask', request);
+  }
+  detach(taskId: string): Promise<void> {
+    return this.#call('detachTask', taskId);
+  }
+  removeAll(): Promise<void> {
+    return this.#call('removeAll');
+  }
+
+  /** As kill -9 of the daemon: nothing is cleaned up. */
+  async crash(): Promise<void> {
+    if (this.#child) await kill(this.#child);
+    this.#child = null;
+  }
+
+  #call<T>(operation: string, ...args: unknown[]): Promise<T> {
+    const id = this.#next++;
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#child?.stdin?.write(`${JSON.stringify({ id, operation, args })}\n`);
+    });
+  }
+}
+
+export class NetworkLab {
+  readonly hosts: LabHost[] = [];
+  /** a namespace on the underlay that is no host: the outside client */
+  readonly outside: string;
+  readonly outsideAddress = '172.30.77.100';
+  readonly #prefix: string;
+  readonly #dir: string;
+  readonly #tasks: ChildProcess[] = [];
+
+  private constructor(prefix: string) {
+    this.#prefix = prefix;
+    this.#dir = mkdtempSync(join(tmpdir(), 'skep-network-'));
+    this.outside = `/run/netns/${prefix}c`;
+  }
+
+  /** @param prefix at most 6 characters; names of namespaces and links begin with it */
+  static async create(prefix: string, hostCount: number, underlayMtu = 1500): Promise<NetworkLab> {
+    const lab = new NetworkLab(prefix);
+    try {
+      await lab.#makeUnderlay(hostCount, underlayMtu);
+    } catch (err) {
+      await lab.close();
+      throw err;
+    }
+    return lab;
+  }
+
+  async #makeUnderlay(hostCount: number, mtu: number): Promise<void> {
+    const hub = `${this.#prefix}h`;
+    await command('ip', 'netns', 'add', hub);
+    await command('ip', '-n', hub, 'link', 'add', 'br0', 'type', 'bridge');
+    await command('ip', '-n', hub, 'link', 'set', 'br0', 'up');
+    const seats = Array.from({ length: hostCount }, (_, i) => ({
+      name: `${this.#prefix}${i}`,
+      address: `172.30.77.${i + 1}`,
+    }));
+    seats.push({ name: `${this.#prefix}c`, address: this.outsideAddress });
+    for (const [i, { name, address }] of seats.entries()) {
+      await command('ip', 'netns', 'add', name);
+      const sized = ['mtu', `${mtu}`];
+      const peer = ['peer', 'name', 'up0', ...sized, 'netns', name];
+      await command('ip', '-n', hub, 'link', 'add', `p${i}`, ...sized, 'type', 'veth', ...peer);
+      await command('ip', '-n', hub, 'link', 'set', `p${i}`, 'master', 'br0', 'up');
+      await command('ip', '-n', name, 'link', 'set', 'lo', 'up');
+      await command('ip', '-n', name, 'link', 'set', 'up0', 'up');
+      await command('ip', '-n', name, 'addr', 'add', `${address}/24`, 'dev', 'up0');
+      if (i < hostCount) {
+        const dir = join(this.#dir, name);
+        this.hosts.push(new LabHost(`node${i}`, address, `/run/netns/${name}`, dir));
+      }
+    }
+  }
+
+  /** A task: a process in a namespace of its own, answering with its name (HTTP 80, UDP 81). */
+  async task(name: string): Promise<LabTask> {
+    const child = spawn(
+      'unshare',
+      ['--net', process.execPath, join(here, 'network-echo.mjs'), name],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    this.#tasks.push(child);
+    await new Promise<void>((resolve, reject) => {
+      child.stdout?.once('data', () => resolve());
+      child.once('exit', () => reject(new Error(`task ${name} ended`)));
+    });
+    return new LabTask(child);
+  }
+
+  async close(): Promise<void> {
+    for (const child of this.#tasks) await kill(child);
+    for (const host of this.hosts) await host.crash();
+    for (const { dir } of this.hosts) {
+      const pins = join(dir, 'netns');
+      let names: string[] = [];
+      try {
+        names = readdirSync(pins);
+      } catch {} // never made, or removed by the manager
+      for (const name of names) await command('umount', '-l', join(pins, name)).catch(() => '');
+    }
+    const listed = await command('ip', 'netns', 'list');
+    for (const line of listed.split('\n')) {
+      const name = line.split(' ')[0] ?? '';
+      if (name.startsWith(this.#prefix)) await command('ip', 'netns', 'del', name);
+    }
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}

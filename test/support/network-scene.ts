@@ -1,0 +1,108 @@
+/** Builds the assignment changes of a small cluster: networks, services, seats of tasks. */
+import type {
+  AssignedEndpoint,
+  AssignedNetwork,
+  AssignedPort,
+  AssignedServiceEntry,
+  AssignmentChange,
+  AssignmentKind,
+  AssignmentsByKind,
+} from '../../common/model/assignment.ts';
+import { assignmentKey } from '../../common/model/assignment.ts';
+import {
+  asId,
+  type NetworkId,
+  type NodeId,
+  type ServiceId,
+  type TaskId,
+} from '../../common/model/ids.ts';
+
+export function set<K extends AssignmentKind>(
+  kind: K,
+  item: AssignmentsByKind[K],
+): AssignmentChange {
+  return { action: 'set', kind, key: assignmentKey(kind, item), item } as AssignmentChange;
+}
+
+export function remove<K extends AssignmentKind>(
+  kind: K,
+  item: AssignmentsByKind[K],
+): AssignmentChange {
+  return { action: 'remove', kind, key: assignmentKey(kind, item) };
+}
+
+export function network(
+  name: string,
+  vxlanId: number,
+  third: number,
+  options: Partial<AssignedNetwork> = {},
+): AssignedNetwork {
+  return {
+    id: asId<NetworkId>(`net-${name}`),
+    name,
+    driver: 'overlay',
+    vxlanId,
+    subnet: `10.0.${third}.0/24`,
+    gateway: `10.0.${third}.1`,
+    internal: false,
+    ingress: false,
+    mtu: 0,
+    dataPathPort: 4789,
+    ...options,
+  };
+}
+
+export function endpoint(
+  where: AssignedNetwork,
+  service: string,
+  slot: number,
+  node: { readonly nodeId: string; readonly address: string },
+  address: string,
+  options: Partial<AssignedEndpoint> = {},
+): AssignedEndpoint {
+  return {
+    networkId: where.id,
+    taskId: asId<TaskId>(`task-${service}-${slot}`),
+    serviceId: asId<ServiceId>(`svc-${service}`),
+    serviceName: service,
+    slot,
+    nodeId: asId<NodeId>(node.nodeId),
+    hostAddress: node.address,
+    address,
+    hostname: '',
+    containerName: `${service}.${slot}.task-${service}-${slot}`,
+    aliases: [],
+    serving: true,
+    ...options,
+  };
+}
+
+export function service(
+  where: AssignedNetwork,
+  name: string,
+  virtualIp: string | null,
+  aliases: readonly string[] = [],
+): AssignedServiceEntry {
+  return {
+    networkId: where.id,
+    serviceId: asId<ServiceId>(`svc-${name}`),
+    name,
+    aliases,
+    mode: virtualIp === null ? 'dnsrr' : 'vip',
+    virtualIp,
+  };
+}
+
+export function port(
+  serviceName: string,
+  publishedPort: number,
+  targetPort: number,
+  protocol: AssignedPort['protocol'] = 'tcp',
+): AssignedPort {
+  return {
+    protocol,
+    publishedPort,
+    targetPort,
+    serviceId: asId<ServiceId>(`svc-${serviceName}`),
+  };
+}
