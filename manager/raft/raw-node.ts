@@ -28,6 +28,7 @@ import {
   type HardState,
   LOCAL_APPEND_THREAD,
   LOCAL_APPLY_THREAD,
+  type LogGap,
   type Message,
   type MessageType,
   message,
@@ -270,6 +271,11 @@ export class RawNode {
       leader: raft.leader,
       leadTransferee: raft.leadTransferee,
     };
+  }
+
+  /** Term of an entry of this node's log, durable or not; for those who check logs against another. */
+  logTerm(index: number): number | LogGap {
+    return this.#raft.log.term(index);
   }
 
   #propose(type: EntryType, data: Uint8Array): void {

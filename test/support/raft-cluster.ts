@@ -76,6 +76,9 @@ export class RaftCluster {
   readonly #leaders: Map<number, NodeId> = new Map();
   /** What the application was told at each index, by whoever applied it first. */
   readonly #digests: Map<number, number> = new Map();
+  /** Per index: the entry's term, and the term of the node that applied it first, at that time. */
+  readonly #applied: Map<number, { term: number; appliedIn: number }> = new Map();
+  /** "node@term" -> whom it voted for, durably or in a message. */
   readonly #votes: Map<string, NodeId> = new Map();
   #highestCommit = 0;
   #nextProposal = 1;
@@ -198,7 +201,7 @@ export class RaftCluster {
       node.storage.append(ready.entries);
     }
     for (const one of ready.messages) {
-      if (!isLocalTarget(one.to)) this.#network.push(one);
+      if (!isLocalTarget(one.to)) this.#send(node, one);
       else if (one.type === 'storage-append') node.appendWork.push(one);
       else node.applyWork.push(one);
     }
@@ -396,8 +399,18 @@ export class RaftCluster {
   #respond(node: SimNode, work: Message): void {
     for (const one of work.responses) {
       if (one.to === node.id) this.#act(node.id, (raw) => raw.step(one));
-      else this.#network.push(one);
+      else this.#send(node, one);
     }
+  }
+
+  /** What a message promises must be durable by now. */
+  #send(node: SimNode, one: Message): void {
+    if (one.type === 'append-response' && !one.reject) {
+      const last = node.storage.lastIndex();
+      assert(one.index <= last, `node ${node.id} acknowledged ${one.index} with ${last} durable`);
+    }
+    if (one.type === 'vote-response' && !one.reject) this.#checkVote(node.id, one.term, one.to);
+    this.#network.push(one);
   }
 
   #install(node: SimNode, snapshot: Snapshot | null): void {
@@ -415,6 +428,10 @@ export class RaftCluster {
         confState = node.raw!.applyConfChange(decodeConfChange(entry));
       }
       const digest = mix(node.app.digest, entry);
+      if (!this.#applied.has(entry.index)) {
+        const appliedIn = node.raw!.basicStatus().term;
+        this.#applied.set(entry.index, { term: entry.term, appliedIn });
+      }
       const fresh = !this.#digests.has(entry.index);
       node.app = this.#verified({ index: entry.index, digest, confState });
       if (!fresh || entry.type !== 'normal' || entry.data.length === 0) continue;
@@ -432,12 +449,22 @@ export class RaftCluster {
     return app;
   }
 
-  /** Election safety. */
+  /** Election safety, and leader completeness: it holds all that was committed in earlier terms. */
   #checkLeader(node: SimNode): void {
-    const { term } = node.raw!.basicStatus();
-    const known = this.#leaders.get(term) ?? node.id;
-    assert(known === node.id, `two leaders in term ${term}: ${known} and ${node.id}`);
+    const raw = node.raw!;
+    const { term } = raw.basicStatus();
+    const known = this.#leaders.get(term);
+    assert(known === undefined || known === node.id, `two leaders in term ${term}`);
+    if (known !== undefined) return;
     this.#leaders.set(term, node.id);
+    for (const [index, entry] of this.#applied) {
+      if (entry.appliedIn >= term) continue;
+      const own = raw.logTerm(index);
+      assert(
+        own === entry.term || own === 'compacted',
+        `leader ${node.id} of term ${term} lacks entry ${index} of term ${entry.term}`,
+      );
+    }
   }
 
   #check(node: SimNode): void {
@@ -451,11 +478,18 @@ export class RaftCluster {
     const { hardState } = node.storage.initialState();
     assert(hardState.term <= term, `node ${node.id}: term fell to ${term}`);
     if (hardState.vote === 0) return;
-    const key = `${node.id}@${hardState.term}`;
-    const before = this.#votes.get(key) ?? hardState.vote;
-    assert(before === hardState.vote, `node ${node.id} voted twice in term ${hardState.term}`);
-    this.#votes.set(key, before);
-    assert(hardState.term < term || vote === before, `node ${node.id} forgot its vote`);
+    this.#checkVote(node.id, hardState.term, hardState.vote);
+    assert(
+      hardState.term < term || vote === hardState.vote,
+      `node ${node.id} forgot its vote in term ${term}`,
+    );
+  }
+
+  #checkVote(id: NodeId, term: number, vote: NodeId): void {
+    const key = `${id}@${term}`;
+    const before = this.#votes.get(key) ?? vote;
+    assert(before === vote, `node ${id} voted for ${before} and ${vote} in term ${term}`);
+    this.#votes.set(key, vote);
   }
 
   /** Linearizable reads: not older than what was committed when the read was asked for. */
