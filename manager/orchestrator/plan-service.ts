@@ -28,6 +28,8 @@ export function planService(world: ServiceWorld, progress: UpdateProgress | null
   const seats = planMode(world, rules);
   if (seats === null) return { changes: [], wakeAtMs: null, progress: null };
   const update = planUpdate(world, seats.updatable, progress);
+  // The spec is about to change: what the seats need is decided against the new one.
+  if (update.changes.some(({ kind }) => kind === 'rollback')) return update;
   return {
     changes: [...seats.changes, ...update.changes],
     wakeAtMs: earliest(seats.wakeAtMs, update.wakeAtMs),

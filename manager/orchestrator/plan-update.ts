@@ -13,7 +13,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { endedAtMs, hasStopped } from './restart-policy.ts';
-import type { UpdateProgress } from './update-progress.ts';
+import type { UpdateAttempt, UpdateProgress } from './update-progress.ts';
 import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
 export interface UpdatePlan {
@@ -146,9 +146,8 @@ class UpdateStep {
     return tooMany;
   }
 
-  #isFailure(task: Task, attempt: { reachedAtMs: number | null; judged: boolean }): boolean {
+  #isFailure(task: Task, attempt: UpdateAttempt): boolean {
     if (attempt.judged) return false;
-    attempt.judged = true;
     // Stopped on request (scaled down, drained) or lost with its node: no fault of the new spec.
     const { state } = task.status;
     if (state !== 'complete' && state !== 'failed' && state !== 'rejected') return false;

@@ -7,8 +7,8 @@ export interface UpdateAttempt {
   reachedAtMs: number | null;
   /** when it ran, ended or vanished: from then on its worker is free again (after the delay) */
   settledAtMs: number | null;
-  /** its end was looked at: it counts once */
-  judged: boolean;
+  /** its end was met and looked at by an earlier leader: it does not count here */
+  readonly judged: boolean;
 }
 
 export interface UpdateProgress {

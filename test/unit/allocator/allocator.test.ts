@@ -164,6 +164,31 @@ describe('allocator', () => {
     expect(t.get('service', web.id).endpoint!.virtualIps).toEqual([]);
   });
 
+  test('nothing leaks when services change or cannot be served', async () => {
+    const [tight, full] = [
+      await network(subnet('10.9.0.0/29')),
+      await network(subnet('10.9.1.0/30')), // one address
+    ];
+    const first = await service({ task: on(tight) });
+    await service({ task: on(full) });
+    const hopeless = await service({ task: on(tight, full), endpoint: { mode: 'vip', ports: [] } });
+    expect(hopeless.endpoint).toBeNull();
+    for (let round = 0; round < 12; round++) {
+      await t.store.update((tx) => {
+        const mode = round % 2 === 0 ? ('dnsrr' as const) : ('vip' as const);
+        const now = tx.require('service', first.id);
+        tx.update('service', { ...now, spec: { ...now.spec, endpoint: { mode, ports: [] } } });
+        const other = tx.require('service', hopeless.id);
+        tx.update('service', { ...other, spec: { ...other.spec, labels: { round: `${round}` } } });
+      });
+      await rest();
+    }
+    expect(t.get('service', first.id).endpoint!.virtualIps).toHaveLength(1);
+    for (let slot = 1; slot <= 4; slot++) {
+      expect((await task(first, { slot })).status.state).toBe('pending');
+    }
+  });
+
   test('keeps a dynamic port over updates and leaves host ports to the node', async () => {
     const ports = [aPort(), aPort({ targetPort: 53, publishMode: 'host' })];
     const web = await service({ endpoint: { mode: 'vip', ports } });

@@ -38,6 +38,24 @@ describe('replicated orchestrator', () => {
     expect(new Set(left.map(({ nodeId }) => nodeId)).size).toBe(3);
   });
 
+  test('scaling down keeps the first copy on each node, not the lowest slots', async () => {
+    const [, ...others] = rooms.nodes();
+    const make = async (availability: 'active' | 'pause'): Promise<void> => {
+      for (const { id } of others) {
+        await rooms.setNode(id, (node) => ({ ...node, spec: { ...node.spec, availability } }));
+      }
+      await rooms.rest();
+    };
+    await make('pause');
+    const { id } = await rooms.deploy(replicas(3));
+    await make('active');
+    await rooms.change(id, scaledTo(5));
+    await rooms.rest();
+    await rooms.change(id, scaledTo(3));
+    await rooms.rest();
+    expect(runningSlots(id)).toEqual([1, 4, 5]);
+  });
+
   test('scaled-down tasks are deleted once they have stopped', async () => {
     const { id } = await rooms.deploy(replicas(3));
     await rooms.change(id, scaledTo(1));
@@ -156,6 +174,32 @@ describe('replicated orchestrator', () => {
     expect(rooms.running(id)).toHaveLength(3);
     expect(rooms.running(id).some(({ nodeId }) => nodeId === victim.nodeId)).toBe(false);
     expect(rooms.test.get('task', victim.id).status.state).toBe('shutdown');
+  });
+
+  test('a drain long after a failure asks for no delay', async () => {
+    const { id } = await rooms.deploy();
+    await rooms.report(rooms.running(id)[0]!.id, 'failed');
+    await rooms.pass(60_000, 1000);
+    const { nodeId } = rooms.running(id)[0]!;
+    await rooms.setNode(nodeId!, (node) => ({
+      ...node,
+      spec: { ...node.spec, availability: 'drain' },
+    }));
+    await rooms.rest();
+    expect(rooms.running(id)).toHaveLength(1);
+    expect(rooms.running(id)[0]!.nodeId).not.toBe(nodeId);
+  });
+
+  test('tasks that a lost node never stopped vanish with the node', async () => {
+    const { id } = await rooms.deploy(replicas(3));
+    const nodeId = rooms.running(id)[0]!.nodeId!;
+    rooms.silent.add(nodeId);
+    await rooms.test.store.update((tx) => tx.remove('service', id));
+    await rooms.rest();
+    expect(rooms.tasks(id).map((task) => task.nodeId)).toEqual([nodeId]);
+    await rooms.test.store.update((tx) => tx.remove('node', nodeId));
+    await rooms.rest();
+    expect(rooms.tasks(id)).toEqual([]);
   });
 
   test('the tasks of a lost node are replaced at once, without delay', async () => {

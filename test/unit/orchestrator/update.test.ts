@@ -202,6 +202,44 @@ describe('rolling update', () => {
     expect(fresh(id)).toHaveLength(4);
   });
 
+  test('a new leader waits out the delay between two slots', async () => {
+    const { id } = await deploy(update({ delayNanos: 10e9 }));
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    await rooms.pass(3000);
+    await rooms.stop();
+    await rooms.lead();
+    await rooms.pass(6900);
+    expect(freshRunning(id)).toBe(1);
+    await rooms.pass(200);
+    expect(freshRunning(id)).toBe(2);
+  });
+
+  test('a start-first update that is rolled back leaves the old tasks as they were', async () => {
+    const { id } = await deploy(update({ order: 'start-first', failureAction: 'rollback' }));
+    const before = rooms.running(id).map((task) => task.id);
+    rooms.outcome = (task) => (isNew(task) ? 'failed' : 'running');
+    await rooms.change(id, image('new'));
+    await rooms.pass(20_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('rollback_completed');
+    expect(rooms.running(id).map((task) => task.id)).toEqual(before);
+    expect(rooms.tasks(id)).toHaveLength(5); // and the one that failed
+  });
+
+  test('a failed start-first attempt is tried again beside the old task', async () => {
+    const { id } = await rooms.deploy(update({ order: 'start-first' }));
+    const [old] = rooms.running(id);
+    let failures = 0;
+    rooms.outcome = (task) => (isNew(task) && failures++ < 1 ? 'failed' : 'running');
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus!.state).toBe('paused');
+    expect(rooms.test.get('task', old!.id).desiredState).toBe('running');
+    await rooms.pass(5100);
+    expect(freshRunning(id)).toBe(1);
+    expect(rooms.test.get('task', old!.id).desiredState).toBe('shutdown');
+  });
+
   test.each<[string, (spec: ServiceSpec) => ServiceSpec]>([
     ['service labels', (spec) => ({ ...spec, labels: { a: 'b' } })],
     ['update settings', (spec) => ({ ...spec, ...update({ parallelism: 3 }) })],

@@ -33,9 +33,12 @@ describe('scheduler', () => {
     await rest();
     return t.get('task', task!.id);
   };
-  const half = aTaskSpec({
-    resources: { ...NO_RESOURCES, reservations: { nanoCpus: 2e9, memoryBytes: 0, generic: [] } },
-  });
+  const reserving = (nanoCpus: number) =>
+    aTaskSpec({
+      resources: { ...NO_RESOURCES, reservations: { nanoCpus, memoryBytes: 0, generic: [] } },
+    });
+  const half = reserving(2e9);
+  const threeQuarters = reserving(3e9);
   const report = async (task: Task, state: TaskState): Promise<void> => {
     await t.store.update((tx) => {
       const now = tx.require('task', task.id);
@@ -130,7 +133,8 @@ describe('scheduler', () => {
     const spec = { ...node!.spec, availability: 'drain' as const };
     // Both commits come before the scheduler sees either: its table still shows the node as active.
     const drained = t.store.update((tx) => {
-      tx.create('task', aTask({ id: idOf('late'), status: aTaskStatus({ state: 'pending' }) }));
+      const status = aTaskStatus({ state: 'pending' });
+      tx.create('task', aTask({ id: idOf('late'), spec: threeQuarters, status }));
     });
     const later = drained.then(() =>
       t.store.update((tx) => tx.update('node', { ...tx.require('node', node!.id), spec })),
@@ -145,6 +149,16 @@ describe('scheduler', () => {
     await t.clock.advance(100);
     await rest();
     expect(t.get('task', idOf('late')).nodeId).toBe(node!.id);
+  });
+
+  test('tasks that failed on a node send the next ones elsewhere', async () => {
+    const [node] = await t.create('node', aNode());
+    for (let i = 0; i < 5; i++) await report(await one(), i % 2 === 0 ? 'failed' : 'rejected');
+    const [other] = await t.create('node', aNode());
+    await one({ serviceId: idOf('another'), slot: 1 }); // goes to the first node
+    expect((await one()).nodeId).toBe(other!.id);
+    expect((await one({ slot: 2 })).nodeId).toBe(other!.id);
+    expect((await one({ specVersion: 7, slot: 3 })).nodeId).toBe(node!.id);
   });
 
   test('what one leader placed counts for the next', async () => {

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest';
+import type { TaskId } from '../../../common/model/ids.ts';
+import type { RestartPolicy, Service } from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
+import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
+import { DirtyTest } from '../../../manager/orchestrator/dirty-task.ts';
+import { planSeat, type SeatPlan } from '../../../manager/orchestrator/plan-seat.ts';
+import { seatsBySlot } from '../../../manager/orchestrator/seat.ts';
+import {
+  aNode,
+  aService,
+  aServiceSpec,
+  aTaskOf,
+  aTaskSpec,
+  aTaskStatus,
+  freshId,
+} from '../../support/builders.ts';
+
+const node = aNode();
+
+function service(policy: Partial<RestartPolicy> = {}): Service {
+  const restart = { condition: 'any' as const, delayNanos: 0, maxAttempts: 0, windowNanos: 0 };
+  const task = aTaskSpec({ restart: { ...restart, ...policy } });
+  return aService({ specVersion: 1, spec: aServiceSpec({ task }) });
+}
+
+let age = 0;
+function task(of: Service, desiredState: DesiredState, state: TaskState, old = false): Task {
+  return aTaskOf(of, {
+    nodeId: node.id,
+    desiredState,
+    status: aTaskStatus({ state, timestampMs: age }),
+    meta: { version: 1, createdAtMs: age++, updatedAtMs: 0 },
+    ...(old && { specVersion: 0, spec: { ...of.spec.task, forceUpdate: 9 } }),
+  });
+}
+
+function plan(
+  of: Service,
+  tasks: Task[],
+  rules = { startFirst: false, rollingBack: false },
+): SeatPlan {
+  const world = {
+    service: of,
+    tasks,
+    node: () => node,
+    nodes: [node],
+    nowMs: 1_000_000,
+    newTaskId: () => freshId<TaskId>('new'),
+  };
+  const [seat] = seatsBySlot(tasks);
+  return planSeat(seat!, world, { ...rules, dirtyTest: new DirtyTest(of, () => node) });
+}
+
+describe('a seat', () => {
+  test.each<[string, Partial<RestartPolicy>, DesiredState, TaskState, SeatPlan['state']]>([
+    ['a task that runs', {}, 'running', 'running', 'live'],
+    ['work that is done', { condition: 'on-failure' }, 'shutdown', 'complete', 'settled'],
+    ['a task that may not come back', { condition: 'none' }, 'shutdown', 'failed', 'settled'],
+    ['a task that is missing', {}, 'shutdown', 'failed', 'dead'],
+    ['a slot that was given up', { condition: 'none' }, 'remove', 'shutdown', 'dead'],
+  ])('with %s: %s %s %s is %s', (_, policy, desiredState, state, expected) => {
+    const web = service(policy);
+    expect(plan(web, [task(web, desiredState, state)]).state).toBe(expected);
+  });
+
+  test('settled work counts for nothing while rolling back', () => {
+    const web = service({ condition: 'none' });
+    const tasks = [task(web, 'shutdown', 'failed')];
+    expect(plan(web, tasks, { startFirst: false, rollingBack: true }).state).toBe('dead');
+  });
+
+  test('an ended task and its successor are one write', () => {
+    const web = service();
+    const ended = task(web, 'running', 'failed');
+    expect(plan(web, [ended]).changes).toMatchObject([
+      { kind: 'create', desiredState: 'ready', stops: [ended.id] },
+    ]);
+  });
+
+  test('an ended old task beside a running new one is only told to stop', () => {
+    const web = service();
+    const [old, fresh] = [task(web, 'running', 'failed', true), task(web, 'running', 'running')];
+    const { changes, dirty } = plan(web, [old, fresh]);
+    expect(changes).toEqual([{ kind: 'desire', taskId: old.id, desiredState: 'shutdown' }]);
+    expect(dirty).toBe(false);
+  });
+
+  test('start-first: the old one stays until the new one runs', () => {
+    const web = service();
+    const tasks = (state: TaskState) => [
+      task(web, 'running', 'running', true),
+      task(web, 'running', state),
+    ];
+    const rules = { startFirst: true, rollingBack: false };
+    expect(plan(web, tasks('starting'), rules).changes).toEqual([]);
+    expect(plan(web, tasks('running'), rules).changes).toHaveLength(1);
+    expect(plan(web, tasks('starting')).changes).toHaveLength(1); // stop-first
+  });
+
+  test('the newest task decides whether the seat is dirty', () => {
+    const web = service({ condition: 'none' });
+    expect(plan(web, [task(web, 'running', 'running', true)]).dirty).toBe(true);
+    expect(plan(web, [task(web, 'running', 'running')]).dirty).toBe(false);
+    const attempted = [task(web, 'running', 'running', true), task(web, 'shutdown', 'failed')];
+    expect(plan(web, attempted, { startFirst: true, rollingBack: false }).dirty).toBe(false);
+  });
+
+  test('max attempts do not count tasks of another spec in between', () => {
+    const web = service({ maxAttempts: 1 });
+    const tasks = [
+      task(web, 'shutdown', 'failed'),
+      task(web, 'shutdown', 'failed', true),
+      task(web, 'running', 'failed'),
+    ];
+    expect(plan(web, tasks).changes[0]!.kind).toBe('create');
+    expect(plan(web, tasks.toSpliced(1, 1)).changes[0]!.kind).toBe('desire');
+  });
+});
