@@ -11,6 +11,13 @@ const script = (...lines: string[]) => ({
   mode: 0o755,
 });
 
+/** As pid 1 a shell gets no default action for SIGTERM: it says itself that it ends at once. */
+const serve = (port: number): readonly string[] => [
+  `httpd -f -v -p ${port} -h /www &`,
+  "trap 'kill $!; exit 0' TERM",
+  'wait $!',
+];
+
 /** `mysql`: an HTTP service on 3306 that counts its visits in a file on its volume. */
 const MYSQL_FILES = {
   'www/cgi-bin/index.cgi': script(
@@ -23,7 +30,7 @@ const MYSQL_FILES = {
   'entrypoint.sh': script(
     'mkdir -p /var/lib/mysql',
     'echo "ready for connections, database $MYSQL_DATABASE"',
-    'exec httpd -f -v -p 3306 -h /www',
+    ...serve(3306),
   ),
 };
 
@@ -33,13 +40,13 @@ const WORDPRESS_FILES = {
   'www/cgi-bin/index.cgi': script(
     "printf 'Content-Type: text/plain\\r\\n\\r\\n'",
     'echo "hello from $(hostname), you are $REMOTE_ADDR"',
-    'echo "the database says: $(wget -q -T 3 -O - http://$(cat /run/db-host)/ 2>&1)"',
+    'echo "the database says: $(wget -q -O - http://$(cat /run/db-host)/ 2>&1)"',
   ),
   'entrypoint.sh': script(
     'mkdir -p /run',
     'echo "$WORDPRESS_DB_HOST" > /run/db-host',
     'echo "serving on port 80, database at $WORDPRESS_DB_HOST"',
-    'exec httpd -f -v -p 80 -h /www',
+    ...serve(80),
   ),
 };
 

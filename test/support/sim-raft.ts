@@ -2,10 +2,12 @@
  * Raft nodes with their real driver, log and snapshots in one process: the disks, the network and
  * time are simulated, one seed decides all chance.
  */
+import { type Clock, sleepOn, type Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SeededRandom } from '../../common/base/random.ts';
 import type { Message } from '../../manager/raft/types.ts';
+import type { RaftMember } from '../../manager/raftnode/membership.ts';
 import type { RaftNodeOptions, StateMachine } from '../../manager/raftnode/node-options.ts';
 import {
   type PeerAddress,
@@ -52,6 +54,8 @@ export class RecordingStateMachine implements StateMachine {
 interface Endpoint {
   readonly self: PeerAddress;
   readonly handler: PeerHandler;
+  /** Resolves when the process is gone: connections to it break. */
+  readonly gone: Promise<void>;
 }
 
 /** Carries messages between the transports of all nodes, each link in order. */
@@ -146,13 +150,18 @@ export class SimNetwork {
     };
     const { fileId, membership, dataBytes } = source;
     const offer = { message, fileId, membership, dataBytes };
-    const sink = await (await hop()).handler.beginSnapshot(sender.self, offer);
+    const receiver = await hop();
+    const broken = receiver.gone.then(() => {
+      throw new SkepError('unavailable', 'send snapshot: the receiver is gone');
+    });
+    broken.catch(() => {}); // told by the races
+    const sink = await Promise.race([receiver.handler.beginSnapshot(sender.self, offer), broken]);
     for await (const { offset, data } of source.chunks(sink.offset)) {
       await hop();
-      await sink.write(offset, data);
+      await Promise.race([sink.write(offset, data), broken]);
     }
     await hop();
-    await sink.finish();
+    await Promise.race([sink.finish(), broken]);
   }
 }
 
@@ -160,6 +169,7 @@ export class SimTransport implements PeerTransport {
   readonly #network: SimNetwork;
   #endpoint: Endpoint | null = null;
   #detach: (() => void) | null = null;
+  #breakConnections: () => void = () => {};
   #peers = new Map<number, PeerAddress>();
 
   constructor(network: SimNetwork) {
@@ -167,7 +177,10 @@ export class SimTransport implements PeerTransport {
   }
 
   async start(self: PeerAddress, handler: PeerHandler): Promise<void> {
-    this.#endpoint = { self, handler };
+    const gone = new Promise<void>((resolve) => {
+      this.#breakConnections = resolve;
+    });
+    this.#endpoint = { self, handler, gone };
     this.#detach = this.#network.attach(this.#endpoint);
   }
 
@@ -178,6 +191,7 @@ export class SimTransport implements PeerTransport {
   /** The process is gone. */
   kill(): void {
     this.#detach?.();
+    this.#breakConnections();
     this.#endpoint = null;
   }
 
@@ -194,10 +208,53 @@ export class SimTransport implements PeerTransport {
     }
   }
 
+  greet(): void {
+    for (const peer of this.#peers.values()) {
+      if (this.#endpoint !== null) this.#network.deliver(this.#endpoint, peer, []);
+    }
+  }
+
   async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
     const peer = this.#peers.get(message.to);
     if (this.#endpoint === null || peer === undefined) throw new Error('no such peer');
     await this.#network.carrySnapshot(this.#endpoint, peer, message, source, signal);
+  }
+}
+
+/** The clock of one life of a process: after its death nothing fires any more. */
+class ProcessClock implements Clock {
+  readonly #clock: FakeClock;
+  readonly #isAlive: () => boolean;
+
+  constructor(clock: FakeClock, isAlive: () => boolean) {
+    this.#clock = clock;
+    this.#isAlive = isAlive;
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  wallMs(): number {
+    return this.#clock.wallMs();
+  }
+
+  setTimer(delayMs: number, callback: () => void): Timer {
+    return this.#clock.setTimer(delayMs, () => {
+      if (this.#isAlive()) callback();
+    });
+  }
+
+  setPeriodic(periodMs: number, callback: () => void): Timer {
+    const timer = this.#clock.setPeriodic(periodMs, () => {
+      if (this.#isAlive()) callback();
+      else timer.cancel();
+    });
+    return timer;
+  }
+
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+    return sleepOn(this, delayMs, signal);
   }
 }
 
@@ -206,6 +263,8 @@ export interface SimMember {
   readonly raftId: number;
   readonly nodeId: string;
   address: string;
+  /** Lives so far; the process of an earlier one does nothing any more. */
+  life: number;
   readonly disk: SimDisk;
   node: RaftNode | null;
   stateMachine: RecordingStateMachine;
@@ -223,6 +282,8 @@ export class SimRaft {
   readonly members = new Map<number, SimMember>();
   readonly #random: SeededRandom;
   readonly #overrides: Partial<RaftNodeOptions>;
+  /** Longest time of a disk operation on machines made from now on. 0 = they take no time. */
+  diskLatencyMs = 0;
 
   constructor(seed: number, overrides: Partial<RaftNodeOptions> = {}) {
     this.#random = new SeededRandom(seed);
@@ -236,7 +297,8 @@ export class SimRaft {
       raftId,
       nodeId: `node-${raftId}`,
       address: `10.0.0.${raftId}:2377`,
-      disk: new SimDisk({ random: this.#random.fork() }),
+      life: 0,
+      disk: this.#disk(),
       node: null,
       stateMachine: new RecordingStateMachine(),
       transport: null,
@@ -265,6 +327,12 @@ export class SimRaft {
     return member;
   }
 
+  /** Starts an empty node for a machine that `members` know. */
+  async startJoined(raftId: number, members: readonly RaftMember[]): Promise<SimMember> {
+    const member = this.members.get(raftId)!;
+    return this.#run(member, RaftNode.join(this.#options(member), members));
+  }
+
   async restart(raftId: number, extra = { forceNewCluster: false }): Promise<SimMember> {
     const member = this.members.get(raftId)!;
     return this.#run(member, RaftNode.restart(this.#options(member), extra));
@@ -273,7 +341,7 @@ export class SimRaft {
   /** `size` voting members 1..size, member 1 leading. */
   async cluster(size: number): Promise<SimMember[]> {
     const first = await this.bootstrap(1);
-    await this.until(() => first.node!.leader() !== null, 'first leader');
+    await this.until(() => first.node!.appliedIndex > 1, 'first leader');
     const members = [first];
     for (let id = 2; id <= size; id++) members.push(await this.join(id, first));
     return members;
@@ -285,6 +353,7 @@ export class SimRaft {
     if (how === 'crash') member.disk.crash();
     else member.disk.kill();
     member.transport?.kill();
+    member.life++;
     member.node = null;
   }
 
@@ -306,7 +375,9 @@ export class SimRaft {
   async until(test: () => boolean, what: string, limitMs = 20 * ELECTION_MS): Promise<void> {
     await settle();
     for (let waitedMs = 0; !test(); waitedMs += 5) {
-      if (waitedMs > limitMs) throw new Error(`waited ${limitMs} ms for: ${what}`);
+      if (waitedMs > limitMs) {
+        throw new Error(`waited ${limitMs} ms for: ${what}\n${this.describe()}`);
+      }
       await this.clock.advance(5);
     }
   }
@@ -332,15 +403,35 @@ export class SimRaft {
 
   /** All running members have applied the same. */
   async agreed(limitMs = 20 * ELECTION_MS): Promise<void> {
-    const running = [...this.members.values()].filter(
-      (member) => member.node !== null && !member.node.removed,
-    );
     const same = (): boolean => {
+      const running = [...this.members.values()].filter(
+        (member) => member.node !== null && !member.node.removed,
+      );
       const indexes = running.map((member) => member.node!.appliedIndex);
       const committed = running.map((member) => member.node!.status().committedIndex);
       return new Set([...indexes, ...committed]).size === 1;
     };
     await this.until(same, 'agreement', limitMs);
+  }
+
+  /** For failure messages: what each member thinks. */
+  describe(): string {
+    return [...this.members.values()]
+      .map(({ raftId, node, life, stateMachine, failures }) => {
+        const status = JSON.stringify(node?.status() ?? 'down');
+        const members = node?.members().map((m) => `${m.raftId}${m.learner ? 'L' : ''}`);
+        return `${raftId} life ${life} ${status} ${members} ${stateMachine.restored} ${failures}`;
+      })
+      .join('\n');
+  }
+
+  #disk(): SimDisk {
+    const random = this.#random.fork();
+    if (this.diskLatencyMs === 0) return new SimDisk({ random: random.fork() });
+    return new SimDisk({
+      random: random.fork(),
+      latency: () => this.clock.sleep(random.unit() * this.diskLatencyMs),
+    });
   }
 
   async #run(member: SimMember, starting: Promise<RaftNode>): Promise<SimMember> {
@@ -351,6 +442,7 @@ export class SimRaft {
 
   #options(member: SimMember): RaftNodeOptions {
     const { raftId, nodeId, address, disk } = member;
+    const life = ++member.life;
     member.stateMachine = new RecordingStateMachine();
     member.transport = new SimTransport(this.network);
     return {
@@ -363,7 +455,7 @@ export class SimRaft {
       stateMachine: member.stateMachine,
       transport: member.transport,
       disk: disk.mount(),
-      clock: this.clock,
+      clock: new ProcessClock(this.clock, () => member.life === life),
       random: this.#random.fork(),
       log: silentLogger,
       onFailure: (err) => member.failures.push(err),
