@@ -222,7 +222,7 @@ process.stdout.on('error', (err: NodeJS.ErrnoException) =>
 // Not awaited at the top level: a pending top-level await would hide the exit status.
 // The clock's timers do not keep a process alive, and a command may have nothing else to wait for.
 const alive = new MessageChannel();
-alive.port1.onmessage = () => {};
+alive.port1.on('message', () => {});
 void main(process.argv.slice(2), interrupt.signal).then((status) => {
   if (status !== 0) process.exitCode = status;
   alive.port1.close();
