@@ -66,7 +66,10 @@ function requireUnused(view: ReadView, network: Network): void {
     }
   }
   for (const task of view.tasksByNetwork(id)) {
-    const wanted = task.desiredState === 'ready' || task.desiredState === 'running';
+    // Tasks of a removed service are on their way out: `stack rm` removes its networks right away.
+    const wanted =
+      (task.desiredState === 'ready' || task.desiredState === 'running') &&
+      view.get('service', task.serviceId) !== undefined;
     if (wanted && !isAfter(task.status.state, 'running')) {
       throw failed(`network ${id} is in use by task ${task.id}`);
     }
