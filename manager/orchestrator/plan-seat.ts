@@ -2,6 +2,7 @@
  * What one seat needs, whatever its service's mode: replacements for tasks that ended or lost their
  * node, leave to run for prepared ones, and an end to those that a newer one has made superfluous.
  */
+import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import type { DirtyTest } from './dirty-task.ts';
@@ -23,6 +24,8 @@ export interface SeatPlan {
   readonly dirty: boolean;
   /** the wanted tasks after `changes` that existed before */
   readonly wanted: readonly Task[];
+  /** the task that `changes` create in place of an ended one that was out of date; null = none */
+  readonly successor: TaskId | null;
 }
 
 /** The seats of a service after the mode's own rules; those that may be updated apart. */
@@ -70,6 +73,7 @@ function planIdleSeat(seat: Seat, world: ServiceWorld, rules: SeatRules): SeatPl
     state: settled ? 'settled' : 'dead',
     dirty: settled && rules.dirtyTest.isDirty(newest),
     wanted: [],
+    successor: null,
   };
 }
 
@@ -81,6 +85,7 @@ class SeatDraft {
   #wakeAtMs: number | null = null;
   #wanted: Task[] = [];
   #replaced = false;
+  #successor: TaskId | null = null;
 
   constructor(seat: Seat, world: ServiceWorld, rules: SeatRules) {
     this.#seat = seat;
@@ -96,10 +101,12 @@ class SeatDraft {
       ripe.length === fallen.length &&
       (standing.length === 0 || this.#isFailedAttempt(newest, standing));
     if (missing && mayRestart(newest, this.#seat, this.#world.nowMs)) {
+      const taskId = this.#world.newTaskId();
       this.#replaced = true;
+      if (this.#rules.dirtyTest.isDirty(newest)) this.#successor = taskId;
       this.#changes.push({
         kind: 'create',
-        taskId: this.#world.newTaskId(),
+        taskId,
         service: this.#world.service,
         place: this.#seat.place,
         desiredState: 'ready',
@@ -165,6 +172,7 @@ class SeatDraft {
       state: live ? 'live' : settled ? 'settled' : 'dead',
       dirty: !hasClean && (live || settled) && this.#rules.dirtyTest.isDirty(newest),
       wanted: this.#wanted,
+      successor: this.#successor,
     };
   }
 

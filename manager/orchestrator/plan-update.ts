@@ -13,6 +13,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { endedAtMs, hasStopped } from './restart-policy.ts';
+import type { Seat } from './seat.ts';
 import type { UpdateAttempt, UpdateProgress } from './update-progress.ts';
 import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -60,13 +61,18 @@ export function planUpdate(
   const underWay = isUnderWay(service);
   const known = previous?.specVersion === service.specVersion && underWay ? previous : null;
   // One attempt for each seat and update: what becomes of it is the restart policy's affair.
-  const dirty = seats.filter(({ dirty, seat }) => dirty && !known?.attempts.has(seat.key));
-  if (dirty.length === 0 && !underWay) return NOTHING;
-  const progress = known ?? begin(world, seats, dirty.length);
+  const open = seats.filter(({ seat }) => !known?.attempts.has(seat.key));
+  const dirty = open.filter((plan) => plan.dirty);
+  // Where an old task just ended, its successor has the new spec without our doing: no less an attempt.
+  const succeeded = open.filter(({ successor }) => successor !== null);
+  const begins = dirty.length > 0 || (succeeded.length > 0 && service.updateStatus === null);
+  if (!begins && !underWay) return NOTHING;
+  const progress = known ?? begin(world, seats, dirty.length + succeeded.length);
   const step = new UpdateStep(world, progress);
   if (!underWay) step.announce();
   const failure = step.observe();
   if (failure) return { ...NOTHING, changes: [step.reactTo(failure)] };
+  for (const { seat, successor } of succeeded) step.note(seat, successor!);
   step.issue(dirty);
   return step.finish(dirty.length);
 }
@@ -123,6 +129,12 @@ class UpdateStep {
       completedAtMs: null,
       message: 'update in progress',
     });
+  }
+
+  /** `taskId` is the update's own task in this seat. */
+  note({ key }: Seat, taskId: TaskId): void {
+    const attempt = { taskId, reachedAtMs: null, settledAtMs: null, judged: false };
+    this.#progress.attempts.set(key, attempt);
   }
 
   /** Notes how the update's own tasks fare. Returns the task whose failure is one too many. */
@@ -219,12 +231,7 @@ class UpdateStep {
       !startFirst &&
       (stops.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world)));
     const taskId: TaskId = this.#world.newTaskId();
-    this.#progress.attempts.set(seat.key, {
-      taskId,
-      reachedAtMs: null,
-      settledAtMs: null,
-      judged: false,
-    });
+    this.note(seat, taskId);
     this.#changes.push({
       kind: 'create',
       taskId,

@@ -202,6 +202,23 @@ describe('rolling update', () => {
     expect(fresh(id)).toHaveLength(4);
   });
 
+  test('a slot whose old task ended just then is part of the update', async () => {
+    const { id } = await rooms.deploy();
+    const [old] = rooms.running(id);
+    rooms.test.proposer.hold = true;
+    const changed = rooms.change(id, image('new'));
+    const failed = rooms.report(old!.id, 'failed');
+    rooms.test.proposer.hold = false;
+    rooms.test.proposer.release();
+    await Promise.all([changed, failed]);
+    await rooms.rest();
+    expect(fresh(id)).toHaveLength(1);
+    expect(rooms.service(id).updateStatus!.state).toBe('updating');
+    await rooms.report(fresh(id)[0]!.id, 'failed');
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus!.state).toBe('paused');
+  });
+
   test('a new leader waits out the delay between two slots', async () => {
     const { id } = await deploy(update({ delayNanos: 10e9 }));
     await rooms.change(id, image('new'));
