@@ -44,6 +44,24 @@ export async function udpFrom(netns: string, address: string, port: number): Pro
   return (await tryInNetns(netns, process.execPath, script, address, String(port))).trim();
 }
 
+export interface DnsReply {
+  readonly rcode: string;
+  readonly data: readonly string[];
+  readonly cut: boolean;
+}
+
+/** What a nameserver, by default that of the task's own namespace, answers to a task. */
+export async function dnsFrom(
+  netns: string,
+  name: string,
+  type = 'A',
+  transport: 'udp' | 'tcp' = 'udp',
+): Promise<DnsReply> {
+  const script = join(here, 'network-dns.mjs');
+  const args = [script, 'ask', '127.0.0.11', name, type, transport];
+  return JSON.parse(await inNetns(netns, process.execPath, ...args));
+}
+
 function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
   return new Promise((resolve) => child.once('exit', () => resolve()));
@@ -214,6 +232,21 @@ export class NetworkLab {
       child.once('exit', () => reject(new Error(`task ${name} ended`)));
     });
     return new LabTask(child);
+  }
+
+  /** A nameserver in `netns` that knows `outside.example` only (203.0.113.7). */
+  nameserver(netns: string): Promise<void> {
+    const script = join(here, 'network-dns.mjs');
+    return this.#background('nsenter', `--net=${netns}`, process.execPath, script, 'serve');
+  }
+
+  async #background(file: string, ...args: string[]): Promise<void> {
+    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#tasks.push(child);
+    await new Promise<void>((resolve, reject) => {
+      child.stdout?.once('data', () => resolve());
+      child.once('exit', () => reject(new Error(`${file} ended`)));
+    });
   }
 
   async close(): Promise<void> {

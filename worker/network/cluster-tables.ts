@@ -198,8 +198,10 @@ export class ClusterTables {
         this.ports.set(key, change.item);
         touched.ports.add(key);
         break;
-      default:
-        break; // tasks, secrets and configs are not ours
+      case 'task':
+      case 'secret':
+      case 'config':
+        break; // not ours
     }
   }
 

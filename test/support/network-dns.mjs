@@ -1,0 +1,61 @@
+// DNS in namespaces. Ask: network-dns.mjs ask SERVER NAME TYPE udp|tcp. Serve on port 53: network-dns.mjs serve
+import { createSocket } from 'node:dgram';
+import { connect, createServer } from 'node:net';
+import dnsPacket from 'dns-packet';
+
+const [mode, server, name, type, transport] = process.argv.slice(2);
+
+function reply(query) {
+  const { id, questions } = dnsPacket.decode(query);
+  const known = questions[0].name === 'outside.example';
+  return dnsPacket.encode({
+    type: 'response',
+    id,
+    flags: known ? dnsPacket.RECURSION_AVAILABLE : 3,
+    questions,
+    answers: known ? [{ type: 'A', name: questions[0].name, ttl: 60, data: '203.0.113.7' }] : [],
+  });
+}
+
+function show(message) {
+  const { rcode, answers, flag_tc: cut } = dnsPacket.decode(message);
+  const data = answers.map((answer) => answer.data).sort();
+  console.log(JSON.stringify({ rcode, data, cut }));
+  process.exit(0);
+}
+
+if (mode === 'serve') {
+  const udp = createSocket('udp4');
+  udp.on('message', (query, from) => udp.send(reply(query), from.port, from.address));
+  udp.bind(53, '0.0.0.0');
+  createServer((socket) => {
+    socket.on('data', (chunk) => {
+      const answer = reply(chunk.subarray(2));
+      const length = Buffer.alloc(2);
+      length.writeUInt16BE(answer.length);
+      socket.end(Buffer.concat([length, answer]));
+    });
+  }).listen(53, '0.0.0.0', () => console.log('ready'));
+} else {
+  const question = {
+    type: 'query',
+    id: 4711,
+    flags: dnsPacket.RECURSION_DESIRED,
+    questions: [{ type, name }],
+  };
+  setTimeout(() => {
+    console.log('timeout');
+    process.exit(1);
+  }, 8000);
+  if (transport === 'udp') {
+    const udp = createSocket('udp4');
+    udp.on('message', show);
+    udp.send(dnsPacket.encode(question), 53, server);
+  } else {
+    const socket = connect(53, server);
+    // In two pieces: the server must put a message together again.
+    const framed = dnsPacket.streamEncode(question);
+    socket.write(framed.subarray(0, 5), () => setTimeout(() => socket.write(framed.subarray(5)), 50));
+    socket.on('data', (chunk) => show(chunk.subarray(2)));
+  }
+}
