@@ -86,6 +86,8 @@ export function surviveFaults(
     asyncStorageWrites: seed % 2 === 0,
     preVote: seed % 5 !== 0,
     checkQuorum: seed % 7 !== 0,
+    maxSizePerMessageBytes: [1, 80, 400][(seed % 11) % 3]!,
+    maxInflightMessages: [1, 3, 16][(seed % 13) % 3]!,
   });
   const joined: NodeId[] = [];
   const fate = new Fate(seed);
