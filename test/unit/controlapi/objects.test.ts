@@ -151,14 +151,17 @@ describe('a network', () => {
       code: 'failed-precondition',
       message: `network ${target} is in use by service ${service.id}`,
     });
-    await it.api.removeService(service.id);
+    const moved = { ...service.spec, task: { ...service.spec.task, networks: [] } };
+    await it.api.updateService(service.id, service.meta.version, moved);
     const networks = [{ networkId: target, addresses: ['10.0.1.5/24'], aliases: [] }];
     const status = aTaskStatus({ state: 'running' });
-    const [task] = await it.create('task', aTask({ networks, status }));
+    const task = { ...aTask({ networks, status }), serviceId: service.id };
+    const [former] = await it.create('task', task);
     await expect(it.api.removeNetwork(target)).rejects.toThrow(
-      `network ${target} is in use by task ${task!.id}`,
+      `network ${target} is in use by task ${former!.id}`,
     );
-    await it.store.update((tx) => tx.update('task', { ...task!, desiredState: 'remove' }));
+    // A removed service's tasks are on their way out: they hold no network.
+    await it.api.removeService(service.id);
     await it.api.removeNetwork(target);
   });
 });
