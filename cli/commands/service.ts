@@ -1,0 +1,243 @@
+/** `skep service ...`: lists, showing, scaling, going back, removing. */
+import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
+import { hasStatus } from '../client/transport.ts';
+import { type Listing, renderInspect, renderListing } from '../output/listing.ts';
+import { ingressPorts } from '../output/ports.ts';
+import { naturalCompare } from '../output/table.ts';
+import {
+  type CommandContext,
+  type Configure,
+  collect,
+  ExitError,
+  eachOf,
+  errorLine,
+  filterMap,
+  printLine,
+  UsageError,
+  warnLine,
+} from './context.ts';
+import { waitForService } from './converge.ts';
+import { prettyService } from './service-pretty.ts';
+import { listTasks, SHORT_ID_CHARS, shortImage, type TaskListFlags } from './tasks.ts';
+
+export function modeName({ Mode }: ServiceSpecJson): string {
+  if (Mode?.Global) return 'global';
+  if (Mode?.GlobalJob) return 'global job';
+  if (Mode?.ReplicatedJob) return 'replicated job';
+  return 'replicated';
+}
+
+function replicasText(service: ServiceJson): string {
+  const { RunningTasks = 0, DesiredTasks = 0, CompletedTasks = 0 } = service.ServiceStatus ?? {};
+  const text = `${RunningTasks}/${DesiredTasks}`;
+  const job = service.Spec.Mode?.ReplicatedJob;
+  if (job) return `${text} (${CompletedTasks}/${job.TotalCompletions ?? 1} completed)`;
+  if (service.Spec.Mode?.GlobalJob) {
+    return `${text} (${CompletedTasks}/${DesiredTasks + CompletedTasks} completed)`;
+  }
+  const most = service.Spec.TaskTemplate.Placement?.MaxReplicas ?? 0;
+  return most > 0 && service.Spec.Mode?.Replicated ? `${text} (max ${most} per node)` : text;
+}
+
+/** Rows of `service ls` and `stack services`, sorted by name. */
+export function listServices(services: readonly ServiceJson[]): Listing {
+  const rows = [...services]
+    .sort((a, b) => naturalCompare(a.Spec.Name, b.Spec.Name))
+    .map((service) => ({
+      ID: service.ID.slice(0, SHORT_ID_CHARS),
+      Name: service.Spec.Name,
+      Mode: modeName(service.Spec),
+      Replicas: replicasText(service),
+      Image: shortImage(service.Spec.TaskTemplate.ContainerSpec?.Image ?? ''),
+      Ports: ingressPorts(service.Endpoint?.Ports),
+    }));
+  return {
+    columns: [
+      ['ID', 'ID'],
+      ['NAME', 'Name'],
+      ['MODE', 'Mode'],
+      ['REPLICAS', 'Replicas'],
+      ['IMAGE', 'Image'],
+      ['PORTS', 'Ports'],
+    ],
+    rows,
+    quietField: 'ID',
+  };
+}
+
+interface ListFlags {
+  readonly filter?: readonly string[];
+  readonly format?: string;
+  readonly quiet?: boolean;
+}
+
+export const ls: Configure = (command, context) => {
+  command
+    .option('-f, --filter <name=value>', 'id, label, mode, name', collect)
+    .option('--format <template>', 'table, json or a template')
+    .option('-q, --quiet', 'ids only')
+    .action(async (flags: ListFlags) => {
+      const services = await context.client.services(filterMap(flags.filter), !flags.quiet);
+      context.stdout.write(renderListing(listServices(services), flags));
+    });
+};
+
+export const ps: Configure = (command, context) => {
+  command
+    .argument('<service...>', 'ids or names')
+    .option('-f, --filter <name=value>', 'desired-state, id, name, node', collect)
+    .option('--format <template>', 'table, json or a template')
+    .option('--no-resolve', 'ids instead of names')
+    .option('--no-trunc', 'full ids, images and errors')
+    .option('-q, --quiet', 'ids only')
+    .action(async (refs: readonly string[], flags: TaskListFlags) => {
+      const { ids, missing } = await findServices(context, refs);
+      if (ids.length > 0) {
+        const filters = await withSelf(context, filterMap(flags.filter));
+        const tasks = await context.client.tasks({ ...filters, service: ids });
+        context.stdout.write(renderListing(await listTasks(context, tasks, flags), flags));
+      }
+      for (const ref of missing) warnLine(context, `no such service: ${ref}`);
+      if (missing.length > 0) throw new ExitError(1);
+    });
+};
+
+/** As Docker: an id, else an exact name, else the only service whose id begins so. */
+async function findServices(
+  context: CommandContext,
+  refs: readonly string[],
+): Promise<{ readonly ids: string[]; readonly missing: string[] }> {
+  const ids: string[] = [];
+  const missing: string[] = [];
+  for (const ref of refs) {
+    const [byId, byName] = await Promise.all([
+      context.client.services({ id: [ref] }),
+      context.client.services({ name: [ref] }),
+    ]);
+    const found =
+      byId.find((service) => service.ID === ref) ??
+      byName.find((service) => service.Spec.Name === ref) ??
+      byId[0];
+    if (found) ids.push(found.ID);
+    else missing.push(ref);
+  }
+  return { ids, missing };
+}
+
+async function withSelf(
+  context: CommandContext,
+  filters: Record<string, readonly string[]>,
+): Promise<Record<string, readonly string[]>> {
+  if (!filters['node']?.includes('self')) return filters;
+  const own = (await context.client.info()).Swarm.NodeID ?? '';
+  return { ...filters, node: filters['node'].map((node) => (node === 'self' ? own : node)) };
+}
+
+export const inspect: Configure = (command, context) => {
+  command
+    .argument('<service...>', 'ids or names')
+    .option('-f, --format <template>', 'json or a template')
+    .option('--pretty', 'print for people')
+    .action(async (refs: readonly string[], flags: { format?: string; pretty?: boolean }) => {
+      const found: ServiceJson[] = [];
+      const missing: string[] = [];
+      for (const ref of refs) {
+        try {
+          found.push(await context.client.service(ref, true));
+        } catch (err) {
+          missing.push(hasStatus(err, 404) ? `no such service: ${ref}` : errorLine(err));
+        }
+      }
+      const text = flags.pretty
+        ? found.map(prettyService).join('\n')
+        : renderInspect(found, flags.format);
+      context.stdout.write(text);
+      for (const line of missing) warnLine(context, line);
+      if (missing.length > 0) throw new ExitError(1);
+    });
+};
+
+export const rm: Configure = (command, context) => {
+  command.argument('<service...>', 'ids or names').action((refs: readonly string[]) =>
+    eachOf(context, refs, async (ref) => {
+      await context.client.serviceRemove(ref);
+      printLine(context, ref);
+    }),
+  );
+};
+
+export const scale: Configure = (command, context) => {
+  command
+    .argument('<service=replicas...>', 'e.g. web=5')
+    .option('-d, --detach', 'do not wait until the services run')
+    .action(async (targets: readonly string[], { detach }: { readonly detach?: boolean }) => {
+      const wanted = targets.map(parseScale);
+      const scaled: [string, string][] = [];
+      await eachOf(
+        context,
+        wanted.map(([ref]) => ref),
+        async (ref) => {
+          const replicas = wanted.find(([name]) => name === ref)![1];
+          scaled.push([ref, await scaleService(context, ref, replicas)]);
+          printLine(context, `${ref} scaled to ${replicas}`);
+        },
+      ).finally(async () => {
+        if (detach) return;
+        for (const [ref, id] of scaled) {
+          if (scaled.length > 1) printLine(context, `${ref}:`);
+          await waitForService(context, id);
+        }
+      });
+    });
+};
+
+function parseScale(text: string): readonly [string, number] {
+  const match = /^([^=]+)=(\d+)$/.exec(text);
+  if (!match) {
+    throw new UsageError(`invalid scale specifier '${text}': expected SERVICE=REPLICAS`);
+  }
+  return [match[1]!, Number(match[2])];
+}
+
+/** The service's id. */
+async function scaleService(
+  context: CommandContext,
+  ref: string,
+  replicas: number,
+): Promise<string> {
+  const service = await context.client.service(ref);
+  const { Replicated, ReplicatedJob } = service.Spec.Mode ?? {};
+  if (!Replicated && !ReplicatedJob) {
+    throw new UsageError(`${ref}: scale can only be used with replicated or replicated-job mode`);
+  }
+  const mode = Replicated
+    ? { Replicated: { Replicas: replicas } }
+    : { ReplicatedJob: { ...ReplicatedJob, TotalCompletions: replicas } };
+  const spec = { ...service.Spec, Mode: mode };
+  await context.client.serviceUpdate(service.ID, service.Version.Index, spec);
+  return service.ID;
+}
+
+export const rollback: Configure = (command, context) => {
+  command
+    .argument('<service>', 'id or name')
+    .option('-d, --detach', 'do not wait until the service runs')
+    .option('-q, --quiet', 'no progress')
+    .action(async (ref: string, flags: { readonly detach?: boolean; readonly quiet?: boolean }) => {
+      await rollBack(context, ref);
+      printLine(context, ref);
+      if (!flags.detach) await waitForService(context, ref, flags);
+    });
+};
+
+/** Swaps the service's spec with the previous one. */
+export async function rollBack(context: CommandContext, ref: string): Promise<void> {
+  const service = await context.client.service(ref);
+  const answer = await context.client.serviceUpdate(
+    service.ID,
+    service.Version.Index,
+    service.Spec,
+    { rollback: true },
+  );
+  for (const warning of answer?.Warnings ?? []) warnLine(context, warning);
+}
