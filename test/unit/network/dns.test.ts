@@ -1,0 +1,168 @@
+import dnsPacket from 'dns-packet';
+import { describe, expect, test } from 'vitest';
+import { SeededRandom } from '../../../common/base/random.ts';
+import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
+import { DnsFrames, frameOf } from '../../../worker/network/dns-forwarder.ts';
+import {
+  addressAnswer,
+  emptyAnswer,
+  type Question,
+  RCODE,
+  readQuestion,
+} from '../../../worker/network/dns-message.ts';
+import { answerLocally } from '../../../worker/network/dns-resolver.ts';
+import { endpoint, network, service, set } from '../../support/network-scene.ts';
+
+function ask(name: string, type: 'A' | 'AAAA' | 'PTR' | 'MX' = 'A', udpPayloadSize = 0): Buffer {
+  return dnsPacket.encode({
+    type: 'query',
+    id: 4711,
+    flags: dnsPacket.RECURSION_DESIRED,
+    questions: [{ type, name }],
+    additionals:
+      udpPayloadSize > 0
+        ? [
+            {
+              type: 'OPT',
+              name: '.',
+              udpPayloadSize,
+              extendedRcode: 0,
+              ednsVersion: 0,
+              flags: 0,
+              flag_do: false,
+              options: [],
+            },
+          ]
+        : [],
+  });
+}
+
+const question = (query: Buffer): Question => readQuestion(query) as Question;
+
+describe('DNS messages', () => {
+  test.each([
+    [0, 512],
+    [4096, 1232],
+    [900, 900],
+    [100, 512],
+  ])('a client that offers %d bytes gets at most %d', (offered, limit) => {
+    expect(question(ask('Web.Example', 'A', offered))).toMatchObject({
+      name: 'web.example',
+      type: 1,
+      udpBytesMax: limit,
+    });
+  });
+
+  test.each([
+    ['nothing', Buffer.alloc(0)],
+    [
+      'a response',
+      dnsPacket.encode({ type: 'response', id: 1, questions: [{ type: 'A', name: 'x' }] }),
+    ],
+    [
+      'two questions',
+      dnsPacket.encode({
+        type: 'query',
+        id: 1,
+        questions: [
+          { type: 'A', name: 'x' },
+          { type: 'A', name: 'y' },
+        ],
+      }),
+    ],
+    ['a name cut short', ask('web').subarray(0, 15)],
+    [
+      'a compressed name',
+      Buffer.concat([ask('web').subarray(0, 12), Buffer.from([0xc0, 12, 0, 1, 0, 1])]),
+    ],
+  ])('%s is no question that we read', (_what, query) => {
+    expect(readQuestion(query)).toBeNull();
+  });
+
+  test('A records come back with the question as it was asked', () => {
+    const query = ask('WeB');
+    const answer = addressAnswer(query, question(query), ['10.0.0.1', '10.0.0.2'], 2, 512);
+    const decoded = dnsPacket.decode(answer);
+    expect(decoded).toMatchObject({
+      id: 4711,
+      rcode: 'NOERROR',
+      flag_rd: true,
+      flag_ra: true,
+      flag_tc: false,
+    });
+    expect(decoded.questions?.[0]?.name).toBe('WeB');
+    expect(decoded.answers).toMatchObject([
+      { type: 'A', name: 'WeB', ttl: 2, data: '10.0.0.1' },
+      { type: 'A', name: 'WeB', ttl: 2, data: '10.0.0.2' },
+    ]);
+  });
+
+  test('what does not fit is left out and marked', () => {
+    const query = ask('web');
+    const many = Array.from({ length: 100 }, (_, i) => `10.0.0.${i}`);
+    const answer = addressAnswer(query, question(query), many, 2, 512);
+    expect(answer.length).toBeLessThanOrEqual(512);
+    expect(dnsPacket.decode(answer)).toMatchObject({ flag_tc: true });
+    expect(dnsPacket.decode(answer).answers).toHaveLength(30);
+  });
+
+  test('an error for a message without readable question has a header only', () => {
+    const answer = emptyAnswer(ask('web').subarray(0, 14), null, RCODE.formatError);
+    expect(answer).toHaveLength(12);
+    expect(dnsPacket.decode(answer)).toMatchObject({ id: 4711, rcode: 'FORMERR' });
+  });
+
+  test('a stream is split into messages wherever it is cut', () => {
+    const messages = [ask('a'), ask('bb'), ask('ccc')];
+    const stream = Buffer.concat(messages.map(frameOf));
+    for (let size = 1; size < stream.length; size += 7) {
+      const frames = new DnsFrames();
+      const got: Buffer[] = [];
+      for (let at = 0; at < stream.length; at += size)
+        got.push(...frames.push(stream.subarray(at, at + size)));
+      expect(got).toEqual(messages);
+    }
+  });
+});
+
+describe('answers from the tables', () => {
+  const tables = new ClusterTables();
+  const front = network('front', 4097, 1);
+  tables.apply(
+    [
+      set('network', front),
+      set('serviceEntry', service(front, 'web', '10.0.1.2')),
+      set(
+        'endpoint',
+        endpoint(front, 'web', 1, { nodeId: 'n', address: '172.30.0.1' }, '10.0.1.11'),
+      ),
+    ],
+    true,
+  );
+  const answer = (query: Buffer) =>
+    answerLocally(
+      tables,
+      { networkIds: [front.id] },
+      query,
+      question(query),
+      512,
+      new SeededRandom(1),
+    );
+
+  test.each(['AAAA', 'MX'] as const)(
+    'a known name without %s records is empty, not asked elsewhere',
+    (type) => {
+      expect(dnsPacket.decode(answer(ask('web', type)) as Buffer)).toMatchObject({
+        rcode: 'NOERROR',
+        answers: [],
+      });
+    },
+  );
+
+  test('a reverse name of a seat is answered, others are asked elsewhere', () => {
+    const reply = dnsPacket.decode(answer(ask('11.1.0.10.in-addr.arpa', 'PTR')) as Buffer);
+    expect(reply.answers).toMatchObject([{ type: 'PTR', data: 'web.1.task-web-1.front' }]);
+    expect(answer(ask('1.2.3.4.in-addr.arpa', 'PTR'))).toBeNull();
+    expect(answer(ask('example.com'))).toBeNull();
+  });
+});
