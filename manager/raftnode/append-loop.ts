@@ -72,6 +72,11 @@ export class AppendLoop {
     return this.#running !== null;
   }
 
+  /** A restart will not know less to be committed. */
+  get durableCommit(): number {
+    return this.#durable.commit;
+  }
+
   /** Takes a `storage-append` message. */
   push(message: Message): void {
     this.#enqueue({ kind: 'message', message });

@@ -9,13 +9,7 @@ import { dirname } from 'node:path';
 import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import {
-  type ConfState,
-  EMPTY_CONF_STATE,
-  EMPTY_HARD_STATE,
-  type Entry,
-  type HardState,
-} from '../raft/types.ts';
+import { type ConfState, EMPTY_CONF_STATE, type Entry, type HardState } from '../raft/types.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { Keyring } from './crypt.ts';
 import { copyTree, type Disk, type DiskLock } from './disk.ts';
@@ -53,6 +47,8 @@ export interface RecoveredState {
   readonly snapshot: SnapshotHead | null;
   /** Consecutive; from somewhere before `snapshot.index + 1` on. */
   readonly entries: readonly Entry[];
+  /** That of the snapshot; before the first one, what the node was told when it joined. */
+  readonly membership: Membership;
 }
 
 /** Open directory. `close` releases everything; idempotent. */
@@ -188,7 +184,8 @@ async function recover(
     );
   }
   const commit = Math.max(hardState.commit, found.index);
-  return { hardState: { ...hardState, commit }, snapshot: found, entries: usable };
+  const { membership } = found;
+  return { hardState: { ...hardState, commit }, snapshot: found, entries: usable, membership };
 }
 
 /** Entries that end before the snapshot, or disagree with it, are of no use any more. */
@@ -208,7 +205,9 @@ function recoverEmpty(contents: WalContents): RecoveredState {
       `open raft directory: snapshot ${mark?.term}-${mark?.index} is missing or damaged and the log does not go back further: nothing was changed; restore the file, or join again as a new manager`,
     );
   }
-  return { hardState: { ...EMPTY_HARD_STATE, ...hardState }, snapshot: null, entries: [] };
+  const { members } = contents;
+  const membership = members === null ? Membership.EMPTY : Membership.decode(members);
+  return { hardState, snapshot: null, entries: [], membership };
 }
 
 async function newestSnapshot(

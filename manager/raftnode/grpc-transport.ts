@@ -94,6 +94,10 @@ export class GrpcTransport implements PeerTransport {
     for (const message of messages) this.#links.get(message.to)?.send(message);
   }
 
+  greet(): void {
+    for (const link of this.#links.values()) link.greet();
+  }
+
   async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#options;
     const backoff = new Backoff(SNAPSHOT_BACKOFF, random);
@@ -154,25 +158,25 @@ export class GrpcTransport implements PeerTransport {
     const { clock, random, log } = this.#options;
     return new PeerLink({
       ...{ raftId, address, clock, random, log },
-      open: (signal) => this.#openStream(address, signal),
+      open: (signal) => this.#openStream({ raftId, address }, signal),
       unreachable: () => this.#handler?.unreachable(raftId),
     });
   }
 
-  async #openStream(address: string, signal: AbortSignal): Promise<LinkStream> {
+  async #openStream({ raftId, address }: PeerAddress, signal: AbortSignal): Promise<LinkStream> {
     const from = this.#self;
     assert(from !== null, 'raft transport: a link before start');
     const stream = await this.#options.pool.client(address).duplex(raftExchange, { signal });
     return {
       send: (batch, abort) => stream.send({ from, messages: batch.map(wireMessage) }, abort),
-      ended: this.#listen(stream),
+      ended: this.#listen(stream, raftId),
       cancel: () => stream.cancel(),
     };
   }
 
-  async #listen(stream: RpcStream<RaftBatchAck, RaftBatch>): Promise<void> {
+  async #listen(stream: RpcStream<RaftBatchAck, RaftBatch>, by: number): Promise<void> {
     for await (const { removed } of stream) {
-      if (removed) this.#handler?.removed();
+      if (removed) this.#handler?.removed(by);
     }
   }
 

@@ -39,15 +39,22 @@ export function bootstrapState(options: RaftNodeOptions): Promise<StartState> {
       { kind: 'mark', mark: { index: 1, term: 1, installed: false } },
       { kind: 'hard-state', hardState },
     ]);
-    return { hardState, snapshot: head, entries: [] };
+    return { hardState, snapshot: head, entries: [], membership: head.membership };
   });
 }
 
-/** An empty log: from now on the directory is one of this node. */
-export function joinState(options: RaftNodeOptions): Promise<StartState> {
+/** An empty log: from now on the directory is one of this node, and knows whom to ask. */
+export function joinState(
+  options: RaftNodeOptions,
+  known: readonly MemberRecord[],
+): Promise<StartState> {
   return opened(options, 'new', async (durable) => {
-    await durable.wal.append([{ kind: 'hard-state', hardState: EMPTY_HARD_STATE }]);
-    return durable.recovered;
+    const membership = known.reduce((all, one) => all.withMember(one), Membership.EMPTY);
+    await durable.wal.append([
+      { kind: 'members', members: membership.encode() },
+      { kind: 'hard-state', hardState: EMPTY_HARD_STATE },
+    ]);
+    return { ...durable.recovered, membership };
   });
 }
 

@@ -15,6 +15,8 @@ const QUEUE_MESSAGES_MAX = 1024;
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 /** A batch ends when it holds this much; a single message may be larger. */
 const BATCH_BYTES = 1024 * 1024;
+/** Takes the place of a message in the queue, and adds none to its batch. */
+const GREETING = Symbol('greeting');
 const MESSAGE_OVERHEAD_BYTES = 64;
 const BACKOFF = { baseMs: 50, maxMs: 500 };
 /** A stream that lived this long was a success. */
@@ -48,7 +50,7 @@ export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #backoff: Backoff;
   readonly #tasks: TaskSet;
-  #queue = new BoundedQueue<Message>(QUEUE_MESSAGES_MAX);
+  #queue = new BoundedQueue<Message | typeof GREETING>(QUEUE_MESSAGES_MAX);
   #queuedBytes = 0;
   #downUntilMs = 0;
   #running = false;
@@ -64,16 +66,29 @@ export class PeerLink {
     return this.#options.address;
   }
 
+  /** Sends a batch, with no message if none is due. */
+  greet(): void {
+    if (this.#stopped || this.#isDown() || !this.#queue.push(GREETING)) return;
+    this.#start();
+  }
+
   send(message: Message): void {
     if (this.#stopped) return;
     const bytes = messageBytes(message);
-    const isDown = this.#options.clock.monotonicMs() < this.#downUntilMs;
     const fits = this.#queuedBytes === 0 || this.#queuedBytes + bytes <= QUEUE_BYTES_MAX;
-    if (isDown || !fits || !this.#queue.push(message)) {
+    if (this.#isDown() || !fits || !this.#queue.push(message)) {
       this.#options.unreachable();
       return;
     }
     this.#queuedBytes += bytes;
+    this.#start();
+  }
+
+  #isDown(): boolean {
+    return this.#options.clock.monotonicMs() < this.#downUntilMs;
+  }
+
+  #start(): void {
     if (this.#running) return;
     this.#running = true;
     this.#tasks.run((signal) => this.#run(signal));
@@ -122,9 +137,11 @@ export class PeerLink {
   }
 }
 
-function* batches(messages: readonly Message[]): Iterable<Message[]> {
+function* batches(queued: readonly (Message | typeof GREETING)[]): Iterable<Message[]> {
   let batch: Message[] = [];
   let bytes = 0;
+  const messages = queued.filter((item) => item !== GREETING);
+  if (messages.length === 0) yield [];
   for (const message of messages) {
     const size = messageBytes(message);
     if (batch.length > 0 && bytes + size > BATCH_BYTES) {

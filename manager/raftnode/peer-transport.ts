@@ -50,8 +50,8 @@ export interface PeerHandler {
   beginSnapshot(from: PeerAddress, offer: SnapshotOffer): Promise<SnapshotSink>;
   /** Messages to the peer were dropped: the queue is full or the connection is lost. */
   unreachable(raftId: number): void;
-  /** A peer says that this node was removed from the cluster. */
-  removed(): void;
+  /** The peer says that this node was removed from the cluster. */
+  removed(by: number): void;
 }
 
 export interface PeerTransport {
@@ -63,6 +63,8 @@ export interface PeerTransport {
   setPeers(peers: readonly PeerAddress[]): void;
   /** Never blocks: what does not fit into the peer's queue is dropped and told by `unreachable`. */
   send(messages: readonly Message[]): void;
+  /** Sends every peer an empty batch: one that knows this node as removed says so. */
+  greet(): void;
   /** On a stream of its own. Resolves when the receiver has everything durable. */
   sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void>;
 }

@@ -29,6 +29,7 @@ import {
 } from '../raft/types.ts';
 import { AppendLoop } from './append-loop.ts';
 import { ApplyLoop } from './apply-loop.ts';
+import { Departure } from './departure.ts';
 import {
   type DurableState,
   dataOf,
@@ -38,7 +39,7 @@ import {
 } from './durable-state.ts';
 import { LogImage } from './log-image.ts';
 import { MemberChanges } from './member-changes.ts';
-import { decodeMember, type MemberRecord, Membership, type RaftMember } from './membership.ts';
+import { decodeMember, type MemberRecord, type Membership, type RaftMember } from './membership.ts';
 import { DEFAULTS, type RaftNodeOptions, type RaftNodeStatus } from './node-options.ts';
 import { bootstrapState, joinState, restartState } from './node-start.ts';
 import {
@@ -68,10 +69,13 @@ const FLOW = {
 } as const;
 
 /**
- * - created: nothing runs; - running; - stopping: hands leadership over; - removed: no member any
- *   more, waits for `stop`; - failed: `onFailure` was told; - stopped.
+ * - created: nothing runs; - running; - leaving: removed, still votes (see `Departure`);
+ * - stopping: hands leadership over; - removed: no member any more, waits for `stop`;
+ * - failed: `onFailure` was told; - stopped.
  */
-type State = 'created' | 'running' | 'stopping' | 'removed' | 'failed' | 'stopped';
+type State = 'created' | 'running' | 'leaving' | 'stopping' | 'removed' | 'failed' | 'stopped';
+
+const ACTIVE: ReadonlySet<State> = new Set<State>(['running', 'leaving', 'stopping']);
 
 interface PendingProposal {
   readonly payload: Uint8Array;
@@ -113,6 +117,9 @@ export class RaftNode {
   /** When callers whose leader lost its office have waited long enough. */
   #orphansUntilTick = 0;
   #diskFull = false;
+  readonly #departure: Departure;
+  /** Index of each removal applied in this life. */
+  readonly #removedAt = new Map<number, number>();
   /** Tick of the last message, by sender. */
   readonly #lastHeard = new Map<number, number>();
   /** Where senders say they are, when membership does not (yet) say the same. */
@@ -129,11 +136,8 @@ export class RaftNode {
   }
 
   /** New member without state; gets everything from the leader of a cluster that knows it. */
-  static async join(
-    options: RaftNodeOptions,
-    members: readonly Pick<RaftMember, 'raftId' | 'nodeId' | 'address'>[],
-  ): Promise<RaftNode> {
-    return new RaftNode(options, await joinState(options), members);
+  static async join(options: RaftNodeOptions, members: readonly MemberRecord[]): Promise<RaftNode> {
+    return new RaftNode(options, await joinState(options, members));
   }
 
   /**
@@ -152,16 +156,14 @@ export class RaftNode {
   private constructor(
     options: RaftNodeOptions,
     { durable, recovered }: { durable: DurableState; recovered: RecoveredState },
-    knownMembers: readonly MemberRecord[] = [],
   ) {
     this.#options = options;
     this.#durable = durable;
     this.#electionTicks = options.electionTicks ?? DEFAULTS.electionTicks;
     this.#tasks = new TaskSet((err) => this.#fail(err));
+    this.#departure = new Departure({ patienceTicks: 5 * this.#electionTicks });
     const { snapshot } = recovered;
-    this.#membership =
-      snapshot?.membership ??
-      knownMembers.reduce((all, member) => all.withMember(member), Membership.EMPTY);
+    this.#membership = recovered.membership;
     this.#image = new LogImage(recovered);
     this.#confState = this.#image.initialState().confState;
     this.#appliedTerm = snapshot?.term ?? 0;
@@ -226,8 +228,8 @@ export class RaftNode {
     return {
       raftId,
       term,
-      leaderRaftId: leader,
-      role: isLearner ? 'learner' : role,
+      leaderRaftId: this.#isActive() ? leader : NO_NODE,
+      role: isLearner ? 'learner' : this.#isActive() ? role : 'follower',
       committedIndex: commit,
       appliedIndex: this.appliedIndex,
       removed: this.removed,
@@ -287,9 +289,17 @@ export class RaftNode {
     return this.#changes.add(member, signal);
   }
 
-  /** On the leader. A removed id never comes back. */
-  removeMember(raftId: number, signal?: AbortSignal): Promise<void> {
-    return this.#changes.remove(raftId, signal);
+  /**
+   * On the leader. A removed id never comes back. A leader does not remove itself while another can
+   * lead: it hands leadership over and rejects with `not-leader`, so that the caller asks that one.
+   */
+  async removeMember(raftId: number, signal?: AbortSignal): Promise<void> {
+    const isSelf = raftId === this.#options.raftId && this.#soft.role === 'leader';
+    if (isSelf && this.#successor() !== null) {
+      await this.transferLeadership(signal);
+      throw this.#notLeader('remove this manager');
+    }
+    await this.#changes.remove(raftId, signal);
   }
 
   /** On the leader: a new address or node id for a member. */
@@ -298,7 +308,7 @@ export class RaftNode {
   }
 
   /**
-   * Resolves when another node leads. Rejects with `not-leader`, with `failed-precondition` when
+   * Resolves when another node is known to lead. Rejects with `not-leader`, with `failed-precondition` when
    * there is nobody to take over, with `unavailable` when it did not within an election timeout.
    */
   async transferLeadership(signal?: AbortSignal): Promise<void> {
@@ -311,7 +321,8 @@ export class RaftNode {
     this.#raw.transferLeader(to);
     this.#wake();
     const deadline = this.#ticks + this.#electionTicks + 1;
-    while (this.#soft.role === 'leader' && this.#isActive()) {
+    const isDone = (): boolean => ![NO_NODE, this.#options.raftId].includes(this.#soft.leader);
+    while (!isDone() && this.#isActive()) {
       signal?.throwIfAborted();
       if (this.#ticks >= deadline) {
         throw new SkepError('unavailable', `${action} to ${to.toString(16)}: it did not take over`);
@@ -396,14 +407,14 @@ export class RaftNode {
         this.#raw.reportUnreachable(raftId);
         this.#wake();
       },
-      removed: () => this.#becomeRemoved(),
+      removed: (by) => this.#guarded(() => this.#toldRemoved(by)),
     };
   }
 
   // Driving the core.
 
   #isActive(): boolean {
-    return this.#state === 'running' || this.#state === 'stopping';
+    return ACTIVE.has(this.#state);
   }
 
   /** The core's assertions end the process through the owner, not through a stray rejection. */
@@ -424,6 +435,8 @@ export class RaftNode {
     this.#drainProposals();
     this.#appends.flushCommit();
     if (this.#settled) this.#leaderChores();
+    this.#askIfRemoved();
+    this.#departIfOver();
     this.#wake();
     this.#wakeLeaderWaiters();
   }
@@ -474,8 +487,7 @@ export class RaftNode {
   }
 
   #receive(from: PeerAddress, messages: readonly Message[]): void {
-    this.#admit(from);
-    if (!this.#isActive()) return;
+    if (!this.#admit(from) || !this.#isActive()) return;
     this.#lastHeard.set(from.raftId, this.#ticks);
     this.#observe(from);
     for (const message of messages) {
@@ -501,9 +513,15 @@ export class RaftNode {
     }
   }
 
-  /** Throws `RemovedMemberError`. */
-  #admit(from: PeerAddress): void {
-    if (this.#membership.removed.has(from.raftId)) throw new RemovedMemberError(from.raftId);
+  /**
+   * False for messages to drop. Throws `RemovedMemberError`, once the removal outlasts a restart of
+   * this node: the sender may rely on it and never vote again.
+   */
+  #admit({ raftId }: PeerAddress): boolean {
+    if (!this.#membership.removed.has(raftId)) return true;
+    const removedAt = this.#removedAt.get(raftId) ?? 0;
+    if (removedAt <= this.#appends.durableCommit) throw new RemovedMemberError(raftId);
+    return false;
   }
 
   // Roles.
@@ -560,6 +578,19 @@ export class RaftNode {
     for (const [id, observed] of this.#observed) {
       this.#correctAddress({ raftId: id, address: observed });
     }
+  }
+
+  /**
+   * A learner never campaigns, and one that leaves asks nobody for votes: they would not hear that
+   * they were removed.
+   */
+  #askIfRemoved(): void {
+    const isLeaving = this.#state === 'leaving' || this.#departure.isTold;
+    const periodTicks = isLeaving ? Math.ceil(this.#electionTicks / 2) : 2 * this.#electionTicks;
+    if (this.#ticks % periodTicks !== 0) return;
+    const { leader } = this.#soft; // a learner keeps the last one that it knew
+    const isAlone = leader === NO_NODE || !this.#isReachable(leader);
+    if (isLeaving || isAlone) this.#options.transport.greet();
   }
 
   /** A member that came back under another address is found by its id. */
@@ -670,7 +701,7 @@ export class RaftNode {
   /** Why nothing can be asked of this node; null when it can. */
   #refusal(action: string): ProposalError | null {
     if (this.#state === 'running') return null;
-    if (this.#state === 'removed') {
+    if (this.#state === 'removed' || this.#state === 'leaving') {
       const words = `${action}: this manager was removed from the cluster`;
       return new ProposalError('not-a-manager', words, false);
     }
@@ -711,8 +742,10 @@ export class RaftNode {
     for (const { type, nodeId } of change.kind === 'v1' ? [change] : change.changes) {
       if (nodeId === NO_NODE) continue;
       this.#observed.delete(nodeId);
-      if (type === 'remove') this.#membership = this.#membership.withoutMember(nodeId);
-      else if (change.context.length > 0) {
+      if (type === 'remove') {
+        this.#membership = this.#membership.withoutMember(nodeId);
+        this.#removedAt.set(nodeId, entry.index);
+      } else if (change.context.length > 0) {
         this.#membership = this.#membership.withMember(decodeMember(change.context));
       }
     }
@@ -724,7 +757,7 @@ export class RaftNode {
       if (!this.#membership.members.has(raftId)) abort.abort();
     }
     this.#publishPeers();
-    if (this.#membership.removed.has(this.#options.raftId)) this.#becomeRemoved();
+    if (this.#membership.removed.has(this.#options.raftId)) this.#leave();
     this.#wake();
   }
 
@@ -815,9 +848,9 @@ export class RaftNode {
   }
 
   async #beginSnapshot(from: PeerAddress, offer: SnapshotOffer): Promise<SnapshotSink> {
-    this.#admit(from);
+    const isAdmitted = this.#admit(from) && this.#isActive();
     const { to, from: sender } = offer.message;
-    if (to !== this.#options.raftId || sender !== from.raftId || !this.#isActive()) {
+    if (to !== this.#options.raftId || sender !== from.raftId || !isAdmitted) {
       throw new SkepError('failed-precondition', 'receive snapshot: it is for another raft node');
     }
     this.#lastHeard.set(from.raftId, this.#ticks);
@@ -856,8 +889,25 @@ export class RaftNode {
 
   // Ends.
 
-  #becomeRemoved(): void {
+  #toldRemoved(by: number): void {
+    this.#departure.tell(by, this.#ticks);
+    this.#departIfOver();
+  }
+
+  /** This node has applied its own removal; others may yet need its vote to do the same. */
+  #leave(): void {
     if (this.#state !== 'running') return;
+    this.#state = 'leaving';
+    this.#barriers.rejectAll(() => this.#refusal('read'));
+    this.#departIfOver();
+  }
+
+  #departIfOver(): void {
+    if (this.#state !== 'running' && this.#state !== 'leaving') return;
+    const { voters } = this.#confState;
+    const known = voters.length > 0 ? voters : [...this.#membership.members.keys()];
+    const others = known.filter((id) => id !== this.#options.raftId);
+    if (!this.#departure.isOver(others, this.#ticks)) return;
     this.#state = 'removed';
     this.#options.log.warn({}, 'this manager was removed from the cluster');
     this.#quit('removed from the cluster');
@@ -890,7 +940,7 @@ export class RaftNode {
 
   async #stop(): Promise<void> {
     const { transport, log } = this.#options;
-    if (this.#state === 'running') {
+    if (this.#state === 'running' || this.#state === 'leaving') {
       this.#state = 'stopping';
       if (this.#soft.role === 'leader' && this.#successor() !== null) {
         await this.transferLeadership().catch((err) =>

@@ -13,6 +13,7 @@
  *   record:  payloadBytes:u32 type:u8 payload
  */
 import { crc32 } from 'node:zlib';
+import { assertNever } from '../../common/base/assert.ts';
 import type { Entry, EntryType, HardState } from '../raft/types.ts';
 import { alignUp, ByteReader, ByteWriter, readU64, writeU64 } from './bytes.ts';
 import { type FileCipher, KEY_CHECK_BYTES, SALT_BYTES, TAG_BYTES } from './crypt.ts';
@@ -95,7 +96,9 @@ export function parseSegmentName(name: string): { seq: number; firstIndex: numbe
 export type WalRecord =
   | { readonly kind: 'entry'; readonly entry: Entry }
   | { readonly kind: 'hard-state'; readonly hardState: HardState }
-  | { readonly kind: 'mark'; readonly mark: SnapshotMark };
+  | { readonly kind: 'mark'; readonly mark: SnapshotMark }
+  /** Members known before there is a snapshot, encoded. */
+  | { readonly kind: 'members'; readonly members: Uint8Array };
 
 export interface SnapshotMark {
   readonly index: number;
@@ -106,7 +109,7 @@ export interface SnapshotMark {
 const RECORD_ENTRY = 1;
 const RECORD_HARD_STATE = 2;
 const RECORD_MARK = 3;
-const RECORD_PREFIX_BYTES = 5;
+const RECORD_MEMBERS = 4;
 const ENTRY_FIELDS_BYTES = 17;
 const ENTRY_TYPES: readonly EntryType[] = ['normal', 'conf-change', 'conf-change-v2'];
 
@@ -139,12 +142,12 @@ function encodeRecord(writer: ByteWriter, record: WalRecord): void {
         .u8(installed ? 1 : 0);
       return;
     }
+    case 'members':
+      writer.u32(record.members.length).u8(RECORD_MEMBERS).raw(record.members);
+      return;
+    default:
+      assertNever(record, 'log record');
   }
-}
-
-/** Bytes that the record takes in the body of a frame. */
-export function entryRecordBytes(entry: Entry): number {
-  return RECORD_PREFIX_BYTES + ENTRY_FIELDS_BYTES + entry.data.length;
 }
 
 /** Throws RangeError on a record that cannot be: the bytes were never written by us. */
@@ -179,6 +182,8 @@ function decodeRecord(type: number, reader: ByteReader): WalRecord {
         kind: 'mark',
         mark: { index: reader.u64(), term: reader.u64(), installed: reader.u8() === 1 },
       };
+    case RECORD_MEMBERS:
+      return { kind: 'members', members: reader.raw(reader.remaining) };
     default:
       throw new RangeError(`unknown type of log record: ${type}`);
   }

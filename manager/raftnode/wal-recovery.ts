@@ -55,6 +55,8 @@ export interface WalContents {
   readonly entries: readonly Entry[];
   /** Newest first. */
   readonly marks: readonly SnapshotMark[];
+  /** Those of a node that waits for its first snapshot; null on all others. */
+  readonly members: Uint8Array | null;
   readonly torn: TornTail | null;
 }
 
@@ -225,6 +227,7 @@ class RecordFold {
   #hardState: HardState = EMPTY_HARD_STATE;
   #entries: Entry[] = [];
   readonly #marks: SnapshotMark[] = [];
+  #members: Uint8Array | null = null;
 
   add(record: WalRecord): void {
     switch (record.kind) {
@@ -237,11 +240,15 @@ class RecordFold {
       case 'mark':
         this.#addMark(record.mark);
         return;
+      case 'members':
+        this.#members = record.members;
+        return;
     }
   }
 
-  result(): { hardState: HardState; entries: Entry[]; marks: SnapshotMark[] } {
+  result(): Pick<WalContents, 'hardState' | 'entries' | 'marks' | 'members'> {
     return {
+      members: this.#marks.length === 0 ? this.#members : null,
       hardState: this.#hardState,
       entries: this.#entries,
       marks: this.#marks.toSorted((a, b) => b.index - a.index),

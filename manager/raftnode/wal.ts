@@ -200,7 +200,7 @@ export class Wal {
   #remember(record: WalRecord): void {
     if (record.kind === 'entry') this.#nextIndex = record.entry.index + 1;
     else if (record.kind === 'hard-state') this.#hardState = record.hardState;
-    else this.#rememberMark(record.mark);
+    else if (record.kind === 'mark') this.#rememberMark(record.mark);
   }
 
   #rememberMark(mark: SnapshotMark): void {

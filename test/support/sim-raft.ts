@@ -129,7 +129,7 @@ export class SimNetwork {
       try {
         target.handler.receive(sender.self, messages);
       } catch (err) {
-        if (err instanceof RemovedMemberError) sender.handler.removed();
+        if (err instanceof RemovedMemberError) sender.handler.removed(to.raftId);
         else sender.handler.unreachable(to.raftId);
       }
     });

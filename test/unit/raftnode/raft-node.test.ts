@@ -213,6 +213,74 @@ describe('raft cluster', () => {
     );
   });
 
+  test('a joining member that was removed before it got anything is told after its restart', async () => {
+    const sim = new SimRaft(39);
+    const [a] = await sim.cluster(3);
+    const { raftId, nodeId, address } = sim.machine(4);
+    await sim.run(a!.node!.addMember({ raftId, nodeId, address }));
+    sim.network.isolate(4);
+    const d = await sim.startJoined(4, a!.node!.members());
+    await sim.run(a!.node!.removeMember(4));
+    sim.crash(4);
+    await sim.restart(4);
+    expect(d.node!.members().length).toBe(4);
+    sim.network.heal();
+    await sim.until(() => d.removals === 1, 'removal', 3 * ELECTION_MS);
+    noFailures(sim);
+  });
+
+  test('a leader that is to be removed hands over first, and is removed by its successor', async () => {
+    const sim = new SimRaft(41);
+    const [a] = await sim.cluster(3);
+    await expect(sim.run(a!.node!.removeMember(1))).rejects.toMatchObject({ code: 'not-leader' });
+    const leader = await sim.elected();
+    expect(leader.raftId).not.toBe(1);
+    await sim.propose(leader, 'settled');
+    await sim.run(leader.node!.removeMember(1));
+    await sim.until(() => a!.removals === 1, 'removal');
+    await sim.propose(leader, 'two are left');
+    noFailures(sim);
+  });
+
+  test('the last but one goes only when the last knows that it is alone', async () => {
+    const sim = new SimRaft(42);
+    const [a, b] = await sim.cluster(2);
+    await sim.propose(a!, 'x');
+    await sim.agreed();
+    // The successor is not heard for a while, so the leader removes itself; its last words are lost.
+    sim.network.cut(2, 1);
+    await sim.clock.advance(ELECTION_MS + TICK_MS);
+    sim.network.heal();
+    const removal = a!.node!.removeMember(1).catch(() => {});
+    await sim.clock.advance(8);
+    sim.network.isolate(2);
+    await sim.clock.advance(3 * ELECTION_MS);
+    sim.network.heal();
+    await sim.until(() => sim.leader() !== null, 'a leader');
+    await sim.run(removal);
+    await sim.run(
+      sim.leader()!.raftId === 1 ? a!.node!.removeMember(1).catch(() => {}) : Promise.resolve(),
+    );
+    await sim.until(() => b!.node!.status().role === 'leader', 'the last one leads');
+    await sim.propose(b!, 'alone');
+    noFailures(sim);
+  });
+
+  test('a learner that was removed behind its back is told', async () => {
+    const sim = new SimRaft(40);
+    const [a] = await sim.cluster(3);
+    const { raftId, nodeId, address } = sim.machine(4);
+    await sim.run(a!.node!.addMember({ raftId, nodeId, address }));
+    const d = await sim.startJoined(4, a!.node!.members());
+    await sim.until(() => d.node!.status().role === 'learner', 'learner');
+    sim.network.isolate(4);
+    await sim.run(a!.node!.removeMember(4));
+    await sim.clock.advance(ELECTION_MS);
+    sim.network.heal();
+    await sim.until(() => d.removals === 1, 'removal', 4 * ELECTION_MS);
+    noFailures(sim);
+  });
+
   test('refuses to remove a member when no majority would be left', async () => {
     const sim = new SimRaft(26);
     const [a] = await sim.cluster(3);
