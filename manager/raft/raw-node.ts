@@ -145,7 +145,15 @@ export class RawNode {
 
   /** Appends on the leader, forwards elsewhere. Throws `ProposalDroppedError`. */
   propose(data: Uint8Array): void {
-    this.#propose('normal', data);
+    this.proposeAll([data]);
+  }
+
+  /**
+   * Proposes entries that follow one another in the log. All of them are taken or none. Far cheaper
+   * than one by one: they leave in as few messages as the size limit allows.
+   */
+  proposeAll(data: readonly Uint8Array[]): void {
+    this.#propose(data.map((one) => proposedEntry('normal', one)));
   }
 
   /**
@@ -157,7 +165,7 @@ export class RawNode {
    */
   proposeConfChange(change: AnyConfChange): ConfChangeRefusal | null {
     this.#refusal = null;
-    this.#propose(entryTypeOf(change), encodeConfChange(change));
+    this.#propose([proposedEntry(entryTypeOf(change), encodeConfChange(change))]);
     return this.#refusal;
   }
 
@@ -217,7 +225,7 @@ export class RawNode {
 
   /** Asks for a linearizable read point; answered by `Ready.readStates`, or never. */
   readIndex(requestContext: Uint8Array): void {
-    const entries: Entry[] = [{ index: 0, term: 0, type: 'normal', data: requestContext }];
+    const entries = [proposedEntry('normal', requestContext)];
     step(this.#raft, message({ type: 'read-index', entries }));
   }
 
@@ -278,8 +286,7 @@ export class RawNode {
     return this.#raft.log.term(index);
   }
 
-  #propose(type: EntryType, data: Uint8Array): void {
-    const entries: Entry[] = [{ index: 0, term: 0, type, data }];
+  #propose(entries: readonly Entry[]): void {
     step(this.#raft, message({ type: 'propose', from: this.#raft.id, entries }));
   }
 
@@ -329,6 +336,11 @@ export class RawNode {
     }
     return responses;
   }
+}
+
+/** The leader gives it its place. */
+function proposedEntry(type: EntryType, data: Uint8Array): Entry {
+  return { index: 0, term: 0, type, data };
 }
 
 function sameSoftState(a: SoftState, b: SoftState): boolean {

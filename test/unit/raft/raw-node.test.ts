@@ -183,6 +183,18 @@ describe('raft node', () => {
     expect(forwarded).toMatchObject({ to: 2, from: 1, term: 0 });
   });
 
+  test('entries proposed together leave in one append and are dropped together', () => {
+    const node = leaderOfThree({ maxUncommittedBytes: 100 });
+    node.raw.proposeAll([bytes('a'), bytes('b'), bytes('c')]);
+    const appends = sent(drainAll(node), 'append').filter(({ to }) => to === 2);
+    expect(appends.map(({ entries }) => entries.length)).toEqual([3]);
+    const { lastIndex } = node.raw.basicStatus();
+    expect(() => node.raw.proposeAll([bytes('d'), new Uint8Array(100)])).toThrow(
+      ProposalDroppedError,
+    );
+    expect(node.raw.basicStatus().lastIndex).toBe(lastIndex);
+  });
+
   test('drops proposals past the limit of uncommitted bytes until some are committed', () => {
     const node = leaderOfThree({ maxUncommittedBytes: 100 });
     node.raw.propose(new Uint8Array(60));
