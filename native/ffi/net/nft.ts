@@ -159,6 +159,7 @@ export class NftTransaction {
         batch.attrBe32(7, spec.data.bytes);
       }
       batch.attrBe32(10, ++this.#setId);
+      batch.attrBytes(13, byteOrders(spec));
     });
   }
 
@@ -230,6 +231,18 @@ export class NftTransaction {
       });
     }
   }
+}
+
+/**
+ * What the nft command keeps with a set to show its contents (libnftnl's udata: type, length,
+ * value): the byte order of keys and of data. The kernel does not look at it.
+ */
+function byteOrders(spec: SetSpec): Uint8Array {
+  const order = (type: number): number => (type === NFT_TYPE.mark ? 1 : 2);
+  const field = (kind: number, value: number): number[] => [kind, 4, value, 0, 0, 0];
+  const key = field(0, order(spec.keyType));
+  const hasValues = spec.data !== undefined && spec.data !== 'verdict';
+  return Uint8Array.from(hasValues ? [...key, ...field(1, order(spec.data.type))] : key);
 }
 
 function writeElement(batch: MessageBatch, element: SetElement): void {
