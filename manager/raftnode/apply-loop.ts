@@ -75,6 +75,7 @@ export class ApplyLoop {
 
   async #run(): Promise<void> {
     try {
+      await null; // never inside the turn of the caller, who has messages to send first
       for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
         if (this.#stopped) break;
         if (next.kind === 'entries') await this.#apply(next.message);

@@ -454,11 +454,11 @@ export class RaftNode {
   #pump(): void {
     while (this.#isActive() && this.#raw.hasReady()) {
       const ready = this.#raw.ready();
+      this.#noteLeader(ready.softState ?? this.#soft);
       this.#route(ready.messages);
       for (const { requestContext, index } of ready.readStates) {
         this.#barriers.confirmed(requestContext, index);
       }
-      this.#noteLeader(ready.softState ?? this.#soft);
     }
     this.#snapshotIfDue();
   }
