@@ -1,0 +1,366 @@
+/**
+ * A development cluster of real daemons for a test file, and the commands that act on it: the built
+ * `bin/skep`, plain HTTP from this machine, and waiting with a last value in the failure's words.
+ * Knows the program from outside only: its command, its files, its API socket.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect } from 'vitest';
+import { leftoversOf } from './host-inventory.ts';
+import { type BusyboxImageOptions, buildBusyboxImage } from './image-builder.ts';
+
+export const REPOSITORY = join(import.meta.dirname, '../..');
+export const SKEP = join(REPOSITORY, 'bin/skep');
+
+/** Root makes the namespaces; the built program is what is tested. */
+export const clusterTestsCanRun =
+  process.getuid?.() === 0 && existsSync(join(REPOSITORY, 'dist/cli/main.js'));
+
+export const UP_LIMIT_MS = 60_000;
+const COMMAND_LIMIT_MS = 90_000;
+const LOG_LINES_SHOWN = 25;
+
+export interface CommandResult {
+  readonly argv: readonly string[];
+  /** null = ended by a signal, for one because it took too long */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CommandOptions {
+  readonly input?: string;
+  readonly cwd?: string;
+  /** added to this process's environment */
+  readonly env?: Readonly<Record<string, string>>;
+  /** default 90 s; then SIGKILL */
+  readonly limitMs?: number;
+}
+
+/** Runs a program to its end. Rejects only when it cannot be started. */
+export function run(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+  const [program = '', ...args] = argv;
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      cwd: options.cwd ?? '/',
+      env: { ...process.env, ...options.env },
+      timeout: options.limitMs ?? COMMAND_LIMIT_MS,
+      killSignal: 'SIGKILL',
+    });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+    child.stdin.on('error', () => {}); // a program need not read its input
+    child.stdin.end(options.input ?? '');
+    child.once('error', reject);
+    child.once('close', (code) => {
+      resolve({
+        argv,
+        code,
+        stdout: Buffer.concat(out).toString(),
+        stderr: Buffer.concat(err).toString(),
+      });
+    });
+  });
+}
+
+/** Throws with all that the program said, unless it ended with 0. */
+export function succeeded(result: CommandResult): CommandResult {
+  if (result.code === 0) return result;
+  const { argv, code, stdout, stderr } = result;
+  throw new Error(`${argv.join(' ')}: status ${code}\n${stdout}${stderr}`);
+}
+
+export interface ClusterHost {
+  readonly name: string;
+  readonly role: 'manager' | 'worker';
+  readonly address: string;
+  readonly netns: string;
+  readonly socket: string;
+  readonly pid: number | null;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** One request on a connection of its own. Rejects when there is no answer within `limitMs`. */
+export function http(address: string, port: number, path = '/', limitMs = 5000) {
+  return new Promise<HttpAnswer>((resolve, reject) => {
+    const request = get({ host: address, port, path, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.once('error', reject);
+      response.once('end', () => {
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() });
+      });
+    });
+    request.setTimeout(limitMs, () => {
+      request.destroy(new Error(`no answer from ${address}:${port} within ${limitMs} ms`));
+    });
+    request.once('error', reject);
+  });
+}
+
+export interface Patience {
+  readonly withinMs: number;
+  /** default 100 */
+  readonly everyMs?: number;
+}
+
+/**
+ * Calls `attempt` until it does not throw; resolves with its value. When the time is over, rejects
+ * with what it threw last, which should name the value that was wrong (`expect` does).
+ */
+export async function eventually<T>(
+  what: string,
+  attempt: () => T | Promise<T>,
+  { withinMs, everyMs = 100 }: Patience,
+): Promise<T> {
+  const deadline = performance.now() + withinMs;
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await attempt();
+    } catch (err) {
+      if (performance.now() > deadline) {
+        const last = err instanceof Error ? err.message : String(err);
+        throw new Error(`${what}: not within ${withinMs} ms (${attempts} tries); last: ${last}`, {
+          cause: err,
+        });
+      }
+      await sleep(everyMs);
+    }
+  }
+}
+
+/** Splits a table as our commands print them: columns stand at least three blanks apart. */
+export function tableRows(text: string): string[][] {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.trimEnd().split(/ {2,}/));
+}
+
+export interface TaskRow {
+  readonly id: string;
+  /** `web.1` */
+  readonly name: string;
+  /** host's name, or '' */
+  readonly node: string;
+  readonly desired: string;
+  /** first word: `Running` */
+  readonly current: string;
+  readonly error: string;
+}
+
+export class TestCluster {
+  readonly name: string;
+  readonly hosts: readonly ClusterHost[];
+
+  constructor(name: string, hosts: readonly ClusterHost[]) {
+    this.name = name;
+    this.hosts = hosts;
+  }
+
+  get managers(): readonly ClusterHost[] {
+    return this.hosts.filter((host) => host.role === 'manager');
+  }
+
+  get workers(): readonly ClusterHost[] {
+    return this.hosts.filter((host) => host.role === 'worker');
+  }
+
+  host(name: string): ClusterHost {
+    const host = this.hosts.find((candidate) => candidate.name === name);
+    if (!host) throw new Error(`no host ${name} in ${this.hosts.map((h) => h.name).join(', ')}`);
+    return host;
+  }
+
+  /** `skep ARGS` against the first manager, or the host named. Never throws for a failed command. */
+  try(args: readonly string[], options: CommandOptions & { host?: string } = {}) {
+    const host = this.host(options.host ?? this.hosts[0]!.name);
+    return run([SKEP, '-H', `unix://${host.socket}`, ...args], options);
+  }
+
+  /** As `try`, but throws with the command's words unless it ends with 0; resolves with its output. */
+  async skep(args: readonly string[], options: CommandOptions & { host?: string } = {}) {
+    return succeeded(await this.try(args, options)).stdout;
+  }
+
+  /** `skep dev VERB --name THIS ...`, e.g. `dev('kill', 'worker-1')`. */
+  async dev(verb: string, ...args: readonly string[]): Promise<string> {
+    return succeeded(await run([SKEP, 'dev', verb, '--name', this.name, ...args])).stdout;
+  }
+
+  /** Builds an image from busybox and loads it on every host. */
+  async image(options: Omit<BusyboxImageOptions, 'outTar'>): Promise<void> {
+    const dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+    try {
+      const outTar = join(dir, 'image.tar');
+      buildBusyboxImage({ ...options, outTar });
+      await this.dev('load', outTar);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  }
+
+  /** The tasks of a service, also the ended ones that are still kept. */
+  async tasks(service: string, host?: string): Promise<TaskRow[]> {
+    const fields = ['ID', 'Name', 'Node', 'DesiredState', 'CurrentState', 'Error'];
+    const format = fields.map((field) => `{{.${field}}}`).join('\t');
+    const args = ['service', 'ps', '--no-trunc', '--format', format, service];
+    const text = await this.skep(args, host === undefined ? {} : { host });
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => {
+        const [id = '', name = '', node = '', desired = '', current = '', error = ''] =
+          line.split('\t');
+        // Ended tasks are drawn as branches below the one that took their slot.
+        const bare = name.replace(/^[ \\_]+/, '');
+        return { id, name: bare, node, desired, current: current.split(' ')[0] ?? '', error };
+      });
+  }
+
+  /** Waits until exactly `count` tasks run and are meant to. */
+  running(
+    service: string,
+    count: number,
+    { withinMs = 30_000, host }: { readonly withinMs?: number; readonly host?: string } = {},
+  ): Promise<TaskRow[]> {
+    return eventually(
+      `${service}: ${count} running tasks`,
+      async () => {
+        const tasks = await this.tasks(service, host);
+        const wanted = tasks.filter((task) => task.desired === 'Running');
+        const seen = wanted.map((task) => `${task.name} ${task.current} ${task.error}`.trim());
+        expect(seen, JSON.stringify(tasks, null, 1)).toEqual(
+          wanted.slice(0, count).map((task) => `${task.name} Running`),
+        );
+        expect(wanted).toHaveLength(count);
+        return wanted;
+      },
+      { withinMs, everyMs: 150 },
+    );
+  }
+
+  /** Pid, on this machine, of a running task's first process. */
+  async taskPid(task: TaskRow): Promise<number> {
+    const { Status } = await this.inspectTask(task);
+    const pid = Status.ContainerStatus?.PID ?? 0;
+    expect(pid, `pid of ${task.name}: ${JSON.stringify(Status)}`).toBeGreaterThan(1);
+    return pid;
+  }
+
+  async inspectTask(task: TaskRow): Promise<TaskJson> {
+    const [json] = JSON.parse(await this.skep(['inspect', task.id])) as TaskJson[];
+    return json!;
+  }
+
+  /** Last lines of every daemon's log. */
+  logTails(): string {
+    const parts = this.hosts.map((host) => {
+      const path = `/var/lib/skep-dev/${this.name}/${host.name}/skepd.log`;
+      const text = existsSync(path) ? readFileSync(path, 'utf8') : '(no log)';
+      const lines = text.trimEnd().split('\n').slice(-LOG_LINES_SHOWN);
+      return `--- ${host.name}\n${lines.join('\n')}`;
+    });
+    return parts.join('\n');
+  }
+
+  /** Names of the groups, in any hierarchy, that hold this host's tasks. */
+  taskGroups(host: string): string[] {
+    const root = '/sys/fs/cgroup';
+    const parent = `skep-${this.name}-${host}`;
+    const roots = [root, ...readdirSync(root).map((name) => `${root}/${name}`)];
+    return roots
+      .map((dir) => `${dir}/${parent}`)
+      .filter((dir) => existsSync(dir))
+      .flatMap((dir) =>
+        readdirSync(dir, { withFileTypes: true })
+          .filter((entry) => entry.isDirectory())
+          .map((entry) => `${dir}/${entry.name}`),
+      );
+  }
+}
+
+/** What these tests read of a task. */
+export interface TaskJson {
+  readonly ID: string;
+  readonly Slot?: number;
+  readonly NodeID?: string;
+  readonly Status: {
+    readonly State: string;
+    readonly Err?: string;
+    readonly Message?: string;
+    readonly ContainerStatus?: {
+      readonly ContainerID?: string;
+      readonly PID?: number;
+      readonly ExitCode?: number;
+    };
+  };
+}
+
+export interface ClusterRequest {
+  readonly managers: number;
+  readonly workers: number;
+  /** of the daemons; default `info` */
+  readonly logLevel?: string;
+}
+
+/** Starts a cluster. `prefix` is a few letters; the process id makes the name unique. */
+export async function startCluster(prefix: string, request: ClusterRequest): Promise<TestCluster> {
+  const name = `${prefix}-${process.pid.toString(36)}`;
+  const sizes = ['--managers', `${request.managers}`, '--workers', `${request.workers}`];
+  const level = ['--log-level', request.logLevel ?? 'info'];
+  const argv = [SKEP, 'dev', 'up', '--name', name, ...sizes, ...level, '--json'];
+  const { stdout } = succeeded(await run(argv));
+  const { hosts } = JSON.parse(stdout) as { hosts: ClusterHost[] };
+  return new TestCluster(name, hosts);
+}
+
+/** Ends a cluster and fails when anything that bears its name is left on this machine. */
+export async function endCluster(cluster: TestCluster): Promise<void> {
+  await cluster.dev('down');
+  await eventually(
+    `nothing of cluster ${cluster.name} is left`,
+    () => expect(leftoversOf(cluster.name)).toEqual([]),
+    { withinMs: 5000 },
+  );
+}
+
+/**
+ * One cluster for all tests of the surrounding `describe`, ended also after failures. A failed test
+ * prints the ends of the daemons' logs.
+ */
+export function useCluster(
+  prefix: string,
+  request: ClusterRequest,
+  prepare: (cluster: TestCluster) => Promise<void> = async () => {},
+): { readonly current: TestCluster } {
+  let cluster: TestCluster | null = null;
+  beforeAll(async () => {
+    cluster = await startCluster(prefix, request);
+    await prepare(cluster);
+  }, UP_LIMIT_MS);
+  beforeEach((context) => {
+    context.onTestFailed(() => {
+      console.error(`${context.task.name}: the daemons' logs end with\n${cluster?.logTails()}`);
+    });
+  });
+  afterAll(async () => {
+    if (cluster) await endCluster(cluster);
+  }, UP_LIMIT_MS);
+  return {
+    get current() {
+      if (!cluster) throw new Error('the cluster was not started');
+      return cluster;
+    },
+  };
+}
