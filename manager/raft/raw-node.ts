@@ -64,11 +64,7 @@ const RESPONSE_TYPES: ReadonlySet<MessageType> = new Set([
   'read-index-response',
 ]);
 
-/** True for messages that must never come from the network. */
-export function isLocalMessage(type: MessageType): boolean {
-  return LOCAL_TYPES.has(type);
-}
-
+/** True for the writer of the log and the applier of this node: never to be sent over a network. */
 export function isLocalTarget(id: NodeId): boolean {
   return id === LOCAL_APPEND_THREAD || id === LOCAL_APPLY_THREAD;
 }
