@@ -210,6 +210,7 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
   test('leaving removes everything, also what an unfinished start left in the directory', async () => {
     writeFileSync(`${host.dir}/netns/not-a-pin`, '');
     for (const task of [api, peer]) await task.end();
+    await host.stop(); // the other one leaves while it runs
     await both(async (it) => {
       await it.removeAll();
       expect(await inNetns(it.netns, 'nft', 'list', 'tables')).toBe('');

@@ -147,6 +147,9 @@ export class LabHost {
   detach(taskId: string): Promise<void> {
     return this.#call('detachTask', taskId);
   }
+  stop(): Promise<void> {
+    return this.#call('stop');
+  }
   removeAll(): Promise<void> {
     return this.#call('removeAll');
   }

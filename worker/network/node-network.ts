@@ -1,0 +1,448 @@
+/**
+ * The kernel's part of a node's networks: tasks, overlays and the host's own namespace, kept in line
+ * with the cluster's tables. Not for concurrent use: its owner runs one call after another.
+ */
+import { join } from 'node:path';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { PortConfig } from '../../common/model/service.ts';
+import { parsePrefix } from '../../native/ffi/net/address.ts';
+import type { ClusterTables, NetworkTable, Touched } from './cluster-tables.ts';
+import type { AnswerQuery } from './dns-server.ts';
+import { HostPorts } from './host-ports.ts';
+import type { PortTarget } from './host-rules.ts';
+import { HostSide } from './host-side.ts';
+import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
+import { OverlaySet } from './overlay-set.ts';
+import { planLegs, TaskNetwork } from './task-network.ts';
+import {
+  type AttachedTask,
+  checkRequest,
+  hasWayOut,
+  type TaskNetworkRequest,
+} from './task-request.ts';
+
+export interface NodeNetworkOptions {
+  readonly dir: string;
+  readonly nodeId: NodeId;
+  readonly vtepAddress: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly gatewayPools: readonly string[];
+  readonly tables: ClusterTables;
+  /** what the resolver of a task answers */
+  readonly answerFor: (request: TaskNetworkRequest) => AnswerQuery;
+}
+
+interface AttachedState {
+  readonly request: TaskNetworkRequest;
+  readonly network: TaskNetwork;
+  readonly hostPorts: readonly PortConfig[];
+  /** legs that could not be made yet: their network was not in the tables at adoption */
+  readonly missing: Set<NetworkId>;
+}
+
+/** INVARIANT: before the first `program` no rule and no network of an earlier life is removed. */
+export class NodeNetwork {
+  readonly #options: NodeNetworkOptions;
+  readonly #tables: ClusterTables;
+  readonly #host: HostSide;
+  readonly #overlays: OverlaySet;
+  readonly #hostPorts: HostPorts;
+  readonly #tasks = new Map<TaskId, AttachedState>();
+  #synced = false;
+
+  private constructor(options: NodeNetworkOptions, host: HostSide, overlays: OverlaySet) {
+    this.#options = options;
+    this.#tables = options.tables;
+    this.#host = host;
+    this.#overlays = overlays;
+    this.#hostPorts = new HostPorts({
+      dir: join(options.dir, 'ports'),
+      random: options.random,
+      holder: ({ protocol, publishedPort }) => {
+        const target = host.rules.portTarget(protocol, publishedPort);
+        if (!target) return null;
+        return target.kind === 'service' ? `service ${target.serviceId}` : 'another task';
+      },
+    });
+  }
+
+  /** Opens the sockets and takes up what an earlier life of the daemon left. */
+  static async open(options: NodeNetworkOptions): Promise<NodeNetwork> {
+    const { dir, vtepAddress, clock, random, gatewayPools } = options;
+    const forwardFile = join(dir, 'ip_forward');
+    const host = await HostSide.open({ vtepAddress, gatewayPools, forwardFile, random });
+    const pins = join(dir, 'netns');
+    const overlays = new OverlaySet({ dir: pins, host: host.route, clock, vtepAddress });
+    try {
+      await overlays.adopt();
+    } catch (err) {
+      await host.close();
+      throw err;
+    }
+    return new NodeNetwork(options, host, overlays);
+  }
+
+  /** Lets go of every namespace; what is programmed stays. */
+  async close(): Promise<void> {
+    for (const { network } of this.#tasks.values()) await network.close();
+    this.#tasks.clear();
+    await this.#overlays.close();
+    await this.#host.close();
+  }
+
+  /** Removes all of ours from the kernel, and closes. */
+  async destroy(): Promise<void> {
+    for (const { network } of this.#tasks.values()) await network.close();
+    this.#tasks.clear();
+    await this.#overlays.removeAll();
+    await this.#host.restore();
+    await this.close();
+  }
+
+  /** Brings the kernel in line with the tables; `touched` is what changed in them. */
+  async program(touched: Touched): Promise<void> {
+    const first = !this.#synced;
+    this.#synced = true;
+    if (first) await this.#programAll();
+    else await this.#programTouched(touched);
+  }
+
+  /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */
+  async detach(taskId: TaskId): Promise<void> {
+    const attached = this.#tasks.get(taskId);
+    await this.#hostPorts.forget(taskId);
+    if (!attached) return;
+    this.#tasks.delete(taskId);
+    await this.#release(attached);
+    for (const { networkId } of attached.network.legs) await this.#removeUnused(networkId);
+  }
+
+  /** Makes and programs the links of a task whose networks are in the tables. */
+  async attach(request: TaskNetworkRequest): Promise<AttachedTask> {
+    const attached = this.#tasks.get(request.taskId);
+    if (attached) return { hostPorts: attached.hostPorts };
+    checkRequest(this.#tables, request);
+    const state = await this.#openTask(request, (ports) =>
+      this.#hostPorts.allocate(request.taskId, ports),
+    );
+    try {
+      await state.network.prepare();
+      for (const { networkId } of state.network.legs) await this.#ensureOverlay(networkId);
+      const wayOut = this.#wantsGateway(request);
+      if (wayOut) await this.#host.ensureGateway();
+      await state.network.plug(this.#overlays.all, wayOut ? this.#host.gateway : null);
+      await this.#programTask(state);
+      await this.#publishHostPorts(state);
+      await state.network.openResolver();
+    } catch (err) {
+      this.#tasks.delete(request.taskId);
+      await this.#release(state);
+      await this.#hostPorts.forget(request.taskId);
+      throw err;
+    }
+    return { hostPorts: state.hostPorts };
+  }
+
+  /** Takes up a task that an earlier life of the daemon attached. */
+  async adopt(request: TaskNetworkRequest): Promise<void> {
+    if (this.#tasks.has(request.taskId)) return;
+    const state = await this.#openTask(request, (ports) =>
+      this.#hostPorts.recall(request.taskId, ports),
+    );
+    try {
+      await this.#takeUp(state);
+    } catch (err) {
+      this.#tasks.delete(request.taskId);
+      await this.#release(state);
+      throw err;
+    }
+  }
+
+  async #takeUp(state: AttachedState): Promise<void> {
+    const { request } = state;
+    for (const leg of state.network.legs) {
+      this.#overlays.recognise(leg.networkId, overlayPortName(request.taskId));
+    }
+    for (const id of await state.network.readBack(this.#overlays.all, this.#host.gateway)) {
+      state.missing.add(id);
+    }
+    if (this.#synced) {
+      await this.#repair(state);
+      await this.#programTask(state);
+    }
+    await this.#publishHostPorts(state);
+    await state.network.openResolver();
+  }
+
+  async #openTask(
+    request: TaskNetworkRequest,
+    hostPorts: (ports: readonly PortConfig[]) => Promise<readonly PortConfig[]>,
+  ): Promise<AttachedState> {
+    const legs = planLegs(request.attachments);
+    const ports = await hostPorts(request.hostPorts);
+    const network = await TaskNetwork.open(request.taskId, request.netnsPath, legs, {
+      random: this.#options.random,
+      answer: this.#options.answerFor(request),
+    });
+    const state: AttachedState = { request, network, hostPorts: ports, missing: new Set() };
+    this.#tasks.set(request.taskId, state);
+    return state;
+  }
+
+  #isIngress(id: NetworkId): boolean {
+    return this.#tables.networks.get(id)?.network?.ingress === true;
+  }
+
+  #wantsGateway(request: TaskNetworkRequest): boolean {
+    return hasWayOut(
+      this.#tables,
+      request.attachments.map(({ networkId }) => networkId),
+    );
+  }
+
+  async #release(state: AttachedState): Promise<void> {
+    await state.network.close();
+    const address = state.network.gatewayAddress;
+    if (state.hostPorts.length > 0) {
+      const gone = state.hostPorts.map((port) => [keyOfPort(port), null] as const);
+      await this.#host.rules.set(new Map(), new Map(gone));
+      if (address !== null) await this.#host.forgetConnections(new Set([address]));
+    }
+    if (address !== null) this.#host.gateway.release(address);
+  }
+
+  async #publishHostPorts({ network, hostPorts }: AttachedState): Promise<void> {
+    const address = network.gatewayAddress;
+    if (hostPorts.length === 0 || address === null) return;
+    const targets = hostPorts.map((port): [string, PortTarget] => [
+      keyOfPort(port),
+      { kind: 'task', address, targetPort: port.targetPort },
+    ]);
+    await this.#host.rules.set(new Map(), new Map(targets));
+  }
+
+  /** Writes the whole table of a task's namespace. */
+  async #programTask(state: AttachedState): Promise<void> {
+    const changes = new Map<string, ReadonlySet<string> | null>();
+    for (const virtualIp of state.network.rules.virtualIps) changes.set(virtualIp, null);
+    for (const { networkId } of state.network.legs) {
+      const table = this.#tables.networks.get(networkId);
+      if (!table || table.network?.ingress) continue;
+      for (const { serviceId, virtualIp } of table.services.values()) {
+        if (virtualIp !== null) changes.set(virtualIp, new Set(table.servingOf(serviceId)));
+      }
+    }
+    await state.network.rules.set(changes);
+    await this.#setTaskIngress(state);
+    await state.network.rules.rebuild();
+  }
+
+  async #setTaskIngress(state: AttachedState): Promise<void> {
+    const leg = state.network.legs.find(({ networkId }) => this.#isIngress(networkId));
+    const table = leg ? this.#tables.networks.get(leg.networkId) : undefined;
+    if (!leg || !table?.network) return;
+    await state.network.setIngress({
+      networkId: leg.networkId,
+      nodes: [...table.peers.values()].map(({ address }) => address),
+      subnet: parsePrefix(table.network.subnet),
+    });
+  }
+
+  /** Makes anew what an adopted task lacks, as far as the tables know its networks. */
+  async #repair(state: AttachedState): Promise<void> {
+    const { taskId } = state.request;
+    const ready = [...state.missing].filter((id) => this.#tables.networks.get(id)?.network);
+    for (const id of ready) {
+      await state.network.unplug(id);
+      await this.#ensureOverlay(id);
+    }
+    if (ready.length > 0) {
+      await state.network.plug(
+        new Map([...this.#overlays.all].filter(([id]) => ready.includes(id))),
+        null,
+      );
+      for (const id of ready) state.missing.delete(id);
+      this.#options.log.warn({ taskId, networkIds: ready }, 'task links were made anew');
+    }
+    if (state.network.gatewayAddress === null && this.#wantsGateway(state.request)) {
+      await this.#host.ensureGateway();
+      await state.network.plug(new Map(), this.#host.gateway);
+      this.#options.log.warn({ taskId }, 'way out of a task was made anew');
+    }
+  }
+
+  /** The first revision after a start: everything is compared, what is not named goes. */
+  async #programAll(): Promise<void> {
+    for (const [id, overlay] of this.#overlays.all) {
+      const table = this.#tables.networks.get(id);
+      if (!table?.network) continue;
+      await overlay.conform(table.network);
+      await this.#overlays.syncAllSeats(overlay, table);
+    }
+    await this.#syncIngress();
+    for (const state of this.#tasks.values()) {
+      await this.#guarded(state, async () => {
+        await this.#repair(state);
+        await this.#programTask(state);
+      });
+    }
+    await this.#host.rules.set(...this.#published(new Set(this.#tables.ports.keys()), null));
+    await this.#host.rules.rebuild();
+    await this.sweep();
+  }
+
+  async #programTouched(touched: Touched): Promise<void> {
+    for (const id of touched.networks) await this.#networkChanged(id);
+    for (const [id, addresses] of touched.seats) {
+      await this.#overlays.syncSeats(id, this.#tables.networks.get(id), addresses);
+    }
+    const ingressId = this.#tables.ingress()?.network?.id;
+    const seatChanged = [...touched.peers, ...touched.networks].some((id) => id === ingressId);
+    if (seatChanged || touched.networks.size > 0) await this.#syncIngress();
+    for (const state of this.#tasks.values()) {
+      await this.#guarded(state, () => this.#programChanges(state, touched, seatChanged));
+    }
+    const ingressServices = ingressId ? touched.services.get(ingressId) : undefined;
+    await this.#host.rules.set(...this.#published(touched.ports, ingressServices ?? null));
+    await this.#forgetGone(touched, ingressId);
+  }
+
+  async #networkChanged(id: NetworkId): Promise<void> {
+    const overlay = this.#overlays.all.get(id);
+    const network = this.#tables.networks.get(id)?.network;
+    if (network && overlay) await overlay.conform(network);
+    if (!network) await this.#removeUnused(id);
+  }
+
+  async #programChanges(state: AttachedState, touched: Touched, seatChanged: boolean) {
+    if (state.missing.size > 0) await this.#repair(state);
+    const changes = new Map<string, ReadonlySet<string> | null>();
+    for (const { networkId } of state.network.legs) {
+      if (this.#isIngress(networkId)) continue;
+      for (const virtualIp of touched.virtualIpsGone.get(networkId) ?? []) {
+        changes.set(virtualIp, null);
+      }
+      const services = touched.services.get(networkId);
+      if (services) collectVips(changes, this.#tables.networks.get(networkId), services);
+    }
+    await state.network.rules.set(changes);
+    const entered = state.network.legs.some(({ networkId }) => this.#isIngress(networkId));
+    if (seatChanged && entered) {
+      await this.#setTaskIngress(state);
+      await state.network.rules.rebuild();
+    }
+  }
+
+  /** This host's own seat in the ingress network, by which published ports enter. */
+  async #syncIngress(): Promise<void> {
+    const table = this.#tables.ingress();
+    const seat = table?.peers.get(this.#options.nodeId);
+    if (!table?.network || !seat) {
+      await this.#host.removeIngress();
+      return;
+    }
+    const overlay = await this.#ensureOverlay(table.network.id);
+    const { length } = parsePrefix(table.network.subnet);
+    await this.#host.ensureIngress(overlay, `${seat.address}/${length}`);
+    this.#overlays.recognise(table.network.id, INGRESS_PORT);
+  }
+
+  /** Steps for the host's table. @param changed services to look at; null = all that are published */
+  #published(
+    ports: ReadonlySet<string>,
+    changed: ReadonlySet<ServiceId> | null,
+  ): [Map<string, ReadonlySet<string> | null>, Map<string, PortTarget | null>] {
+    const ingress = this.#tables.ingress();
+    const targets = new Map<string, PortTarget | null>();
+    const services = new Map<string, ReadonlySet<string> | null>();
+    const inUse = new Set<string>();
+    for (const port of this.#tables.ports.values()) inUse.add(port.serviceId);
+    for (const key of ports) {
+      const port = this.#tables.ports.get(key);
+      if (port) services.set(port.serviceId, new Set(ingress?.servingOf(port.serviceId) ?? []));
+      targets.set(
+        key,
+        port ? { kind: 'service', serviceId: port.serviceId, targetPort: port.targetPort } : null,
+      );
+    }
+    for (const id of changed ?? []) {
+      if (inUse.has(id)) services.set(id, new Set(ingress?.servingOf(id) ?? []));
+    }
+    for (const id of this.#host.rules.services) if (!inUse.has(id)) services.set(id, null);
+    return [services, targets];
+  }
+
+  async #forgetGone(touched: Touched, ingressId: NetworkId | undefined): Promise<void> {
+    for (const [id, addresses] of touched.gone) {
+      if (addresses.size === 0) continue;
+      if (id === ingressId) await this.#host.forgetConnections(addresses);
+      for (const state of this.#tasks.values()) {
+        const member = state.network.legs.some(({ networkId }) => networkId === id);
+        if (member) await this.#guarded(state, () => state.network.forgetConnections(addresses));
+      }
+    }
+  }
+
+  /** One task's trouble must not keep the others from their rules; the sweep tries again. */
+  async #guarded(state: AttachedState, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (err) {
+      this.#options.log.warn({ err, taskId: state.request.taskId }, 'program task network failed');
+    }
+  }
+
+  async #ensureOverlay(id: NetworkId) {
+    const existing = this.#overlays.all.get(id);
+    if (existing) return existing;
+    const table = this.#tables.networks.get(id);
+    if (!table) throw new SkepError('internal', `create overlay ${id}: it is not in the tables`);
+    return this.#overlays.ensure(table, await this.#host.underlayMtu());
+  }
+
+  async #removeUnused(id: NetworkId): Promise<void> {
+    if (!this.#overlays.all.has(id)) return;
+    const table = this.#tables.networks.get(id);
+    const isIngressSeat = table?.network?.ingress && table.peers.has(this.#options.nodeId);
+    const used = [...this.#tasks.values()].some(({ network }) =>
+      network.legs.some(({ networkId }) => networkId === id),
+    );
+    if (isIngressSeat || used || !(await this.#overlays.strangersGone(id))) return;
+    await this.#overlays.remove(id);
+  }
+
+  /** Removes what belongs to nobody, tries again what failed. */
+  async sweep(): Promise<void> {
+    if (!this.#synced) return;
+    for (const id of [...this.#overlays.all.keys()]) await this.#removeUnused(id);
+    if (this.#host.rules.stale) await this.#host.rules.rebuild();
+    for (const state of this.#tasks.values()) {
+      await this.#guarded(state, async () => {
+        if (state.missing.size > 0) await this.#repair(state);
+        if (state.network.rules.stale) await this.#programTask(state);
+      });
+    }
+  }
+}
+
+function keyOfPort(port: PortConfig): string {
+  return `${port.protocol}/${port.publishedPort}`;
+}
+
+/** Steps for a task's table: the touched services as they are now. */
+function collectVips(
+  changes: Map<string, ReadonlySet<string> | null>,
+  table: NetworkTable | undefined,
+  services: ReadonlySet<ServiceId>,
+): void {
+  for (const id of services) {
+    const virtualIp = table?.services.get(id)?.virtualIp ?? null;
+    if (virtualIp !== null) changes.set(virtualIp, new Set(table?.servingOf(id) ?? []));
+  }
+}
