@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
+import { defaultHostname } from '../../common/model/container-id.ts';
 import { asId, type NodeId } from '../../common/model/ids.ts';
 import type { TaskNetworkRequest } from '../../worker/network/network-manager.ts';
 import {
@@ -89,7 +90,7 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
     const ask = (name: string, type = 'A') => dnsFrom(api.netns, name, type, transport);
     expect(await ask('peer')).toEqual({ rcode: 'NOERROR', data: ['10.0.5.3'], cut: false });
     expect((await ask('TASKS.Peer')).data).toEqual(['10.0.5.12']);
-    expect((await ask('task-peer-1')).data).toEqual(['10.0.5.12']);
+    expect((await ask(defaultHostname(seatOfPeer().taskId))).data).toEqual(['10.0.5.12']);
     expect((await ask('box')).data).toEqual(['10.0.5.11']);
     expect(await ask('peer', 'AAAA')).toEqual({ rcode: 'NOERROR', data: [], cut: false });
     expect((await ask('12.5.0.10.in-addr.arpa', 'PTR')).data).toEqual(['peer.1.task-peer-1.inner']);

@@ -3,6 +3,7 @@
  * messages nor the kernel.
  */
 import type { AssignedEndpoint, AssignedServiceEntry } from '../../common/model/assignment.ts';
+import { containerIdOf, defaultHostname } from '../../common/model/container-id.ts';
 import type { ServiceId } from '../../common/model/ids.ts';
 
 /** One meaning of a name. */
@@ -10,8 +11,6 @@ type Meaning =
   | { readonly kind: 'address'; readonly address: string }
   /** every serving task of the service */
   | { readonly kind: 'tasks'; readonly serviceId: ServiceId };
-
-const SHORT_ID_CHARS = 12;
 
 /** Names are compared in lower case. INVARIANT: a name without meanings is not in the index. */
 export class NameIndex {
@@ -95,8 +94,9 @@ function endpointNames(endpoint: AssignedEndpoint): string[] {
   const names = [
     endpoint.containerName,
     endpoint.hostname,
-    endpoint.taskId,
-    endpoint.taskId.slice(0, SHORT_ID_CHARS),
+    containerIdOf(endpoint.taskId),
+    // The container's short id, which is also the host name of one that was given none.
+    defaultHostname(endpoint.taskId),
   ];
   if (endpoint.slot > 0) names.push(`${endpoint.serviceName}.${endpoint.slot}`);
   // A task of no service answers to its own aliases; a service's are those of its entry.

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { defaultHostname } from '../../../common/model/container-id.ts';
 import { asId, type NodeId, type ServiceId } from '../../../common/model/ids.ts';
 import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
 import { lookupAddress, lookupName } from '../../../worker/network/dns-resolver.ts';
@@ -46,6 +47,7 @@ describe('cluster tables', () => {
     ['web.2', ['10.0.1.12']],
     ['web.2.task-web-2', ['10.0.1.12']],
     ['box', ['10.0.1.11']],
+    [defaultHostname(WEB2.taskId), ['10.0.1.12']],
     ['web.front', ['10.0.1.2']],
     ['web.2.front', ['10.0.1.12']],
     ['db', null],
