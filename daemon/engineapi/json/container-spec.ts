@@ -14,7 +14,9 @@ export function containerSpecFromJson(
   json: JsonReader,
   registryAuth: string | null,
 ): ContainerSpec {
-  json.refuse('Isolation', 'isolation is a Windows feature');
+  if (!['', 'default'].includes(json.string('Isolation'))) {
+    json.refuse('Isolation', 'isolation is a Windows feature');
+  }
   const dns = json.object('DNSConfig');
   return {
     image: json.string('Image'),
