@@ -1,0 +1,119 @@
+/**
+ * What is wrong with a stack file, and where: file, line, column, the line itself with a caret, the
+ * nearest known word. Knows text and positions, not what keys mean.
+ */
+
+export interface Problem {
+  /** from 1 */
+  readonly line: number;
+  /** from 1, in characters */
+  readonly column: number;
+  /** how many characters to underline, >= 1 */
+  readonly length: number;
+  readonly message: string;
+}
+
+const SHOWN_MAX = 20;
+
+/** A stack file that cannot be used. Its message names every problem found, in file order. */
+export class StackFileError extends Error {
+  override readonly name = 'StackFileError';
+  readonly problems: readonly Problem[];
+
+  constructor(source: SourceText, problems: readonly Problem[]) {
+    const sorted = [...problems].sort((a, b) => a.line - b.line || a.column - b.column);
+    const shown = sorted.slice(0, SHOWN_MAX).map((problem) => source.render(problem));
+    const rest = sorted.length - shown.length;
+    super([...shown, ...(rest > 0 ? [`and ${rest} more problems`] : [])].join('\n'));
+    this.problems = sorted;
+  }
+}
+
+/** The text of a file and where its lines begin. */
+export class SourceText {
+  /** as the user named it */
+  readonly path: string;
+  readonly text: string;
+  readonly #starts: readonly number[];
+
+  constructor(path: string, text: string) {
+    this.path = path;
+    this.text = text;
+    const starts = [0];
+    for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
+    this.#starts = starts;
+  }
+
+  /** Where a character offset is, both from 1. */
+  position(offset: number): { readonly line: number; readonly column: number } {
+    let low = 0;
+    let high = this.#starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#starts[middle]! <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: offset - this.#starts[low]! + 1 };
+  }
+
+  /** @param line from 1 */
+  line(line: number): string {
+    const end = this.#starts[line] ?? this.text.length + 1;
+    return this.text.slice(this.#starts[line - 1] ?? 0, end - 1).replace(/\r$/, '');
+  }
+
+  get lineCount(): number {
+    return this.#starts.length;
+  }
+
+  render({ line, column, length, message }: Problem): string {
+    // Odd blanks are shown as plain ones, so that the caret stands under what it means.
+    const shown = this.line(line).replace(/[\t\u00a0]/g, ' ');
+    const number = String(line);
+    const caret = '^'.repeat(Math.max(1, Math.min(length, shown.length - column + 1)));
+    return [
+      `${this.path}:${line}:${column}: ${message}`,
+      `  ${number} | ${shown}`,
+      `  ${' '.repeat(number.length)} | ${' '.repeat(column - 1)}${caret}`,
+    ].join('\n');
+  }
+}
+
+/** The word of `known` that `word` is most likely meant to be; null when none is near. */
+export function nearestWord(word: string, known: readonly string[]): string | null {
+  const limit = Math.max(1, Math.floor(word.length / 3));
+  let best: string | null = null;
+  let bestDistance = limit + 1;
+  for (const candidate of known) {
+    const distance = editDistance(word.toLowerCase(), candidate);
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Insertions, removals, replacements and swaps of neighbours (restricted Damerau-Levenshtein). */
+export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const same = a[row - 1] === b[column - 1];
+      let cost = Math.min(
+        last[column]! + 1,
+        current[column - 1]! + 1,
+        last[column - 1]! + (same ? 0 : 1),
+      );
+      if (row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]) {
+        cost = Math.min(cost, before[column - 2]! + 1);
+      }
+      current.push(cost);
+    }
+    before = last;
+    last = current;
+  }
+  return last[b.length]!;
+}

@@ -1,0 +1,197 @@
+/** The top-level sections `networks`, `volumes`, `secrets` and `configs`. */
+import type {
+  IpamJson,
+  NetworkCreateJson,
+  SecretSpecJson,
+} from '../../common/model/engine-json.ts';
+import { checkFileObjectName, checkName } from '../../common/model/names.ts';
+import type { Item } from './item.ts';
+import {
+  type Declaration,
+  readNamedFile,
+  type StackScope,
+  scopedName,
+  type VolumeDeclaration,
+  withNamespace,
+} from './scope.ts';
+
+interface Named {
+  readonly name: string;
+  readonly external: boolean;
+}
+
+/** `external: true`, `external: {name: x}`, `name: x`. */
+function naming(
+  stack: string,
+  key: string,
+  fields: ReadonlyMap<string, Item>,
+  check: (name: string) => void,
+  at: Item,
+): Named {
+  const external = fields.get('external');
+  let name = fields.get('name')?.text() ?? null;
+  let isExternal = false;
+  if (external?.isMap) {
+    isExternal = true;
+    const inner = external
+      .fields({ known: ['name'] })
+      .get('name')
+      ?.text();
+    if (inner !== undefined && name !== null)
+      external.problem(`${external.path}: name is given twice`);
+    name ??= inner ?? null;
+  } else if (external) isExternal = external.boolean() ?? false;
+  const full = name ?? (isExternal ? key : scopedName(stack, key));
+  (fields.get('name') ?? at).attempt(() => check(full));
+  return { name: full, external: isExternal };
+}
+
+const NETWORK_KEYS = {
+  known: [
+    'driver',
+    'driver_opts',
+    'external',
+    'internal',
+    'ipam',
+    'labels',
+    'attachable',
+    'name',
+    'enable_ipv6',
+  ],
+  undone: ['enable_ipv4'],
+};
+
+export interface NetworkSection {
+  readonly declarations: ReadonlyMap<string, Declaration>;
+  readonly specs: ReadonlyMap<string, NetworkCreateJson>;
+}
+
+export function networkSection(stack: string, section: Item | undefined): NetworkSection {
+  const declarations = new Map<string, Declaration>();
+  const specs = new Map<string, NetworkCreateJson>();
+  for (const [key, item] of section?.entries() ?? []) {
+    const fields = item.fields(NETWORK_KEYS);
+    const named = naming(stack, key, fields, checkName, item);
+    declarations.set(key, named);
+    const ipam = fields.get('ipam');
+    specs.set(key, {
+      Name: named.name,
+      Driver: fields.get('driver')?.text() || 'overlay',
+      Internal: fields.get('internal')?.boolean() ?? false,
+      Attachable: fields.get('attachable')?.boolean() ?? false,
+      EnableIPv6: fields.get('enable_ipv6')?.boolean() ?? false,
+      ...(ipam && { IPAM: ipamOf(ipam) }),
+      Options: fields.get('driver_opts')?.stringMap() ?? {},
+      Labels: withNamespace(stack, fields.get('labels')?.stringMap() ?? {}),
+    });
+  }
+  if (!declarations.has('default')) {
+    const name = scopedName(stack, 'default');
+    declarations.set('default', { name, external: false });
+    specs.set('default', { Name: name, Driver: 'overlay', Labels: withNamespace(stack, {}) });
+  }
+  return { declarations, specs };
+}
+
+function ipamOf(item: Item): IpamJson {
+  const fields = item.fields({ known: ['driver', 'config', 'options'] });
+  return {
+    Driver: fields.get('driver')?.text() ?? 'default',
+    Config: (fields.get('config')?.items() ?? []).map((config) => {
+      const inner = config.fields({
+        known: ['subnet', 'gateway', 'ip_range'],
+        undone: ['aux_addresses'],
+      });
+      const subnet = inner.get('subnet')?.text();
+      const gateway = inner.get('gateway')?.text();
+      const range = inner.get('ip_range')?.text();
+      return {
+        ...(subnet && { Subnet: subnet }),
+        ...(gateway && { Gateway: gateway }),
+        ...(range && { IPRange: range }),
+      };
+    }),
+  };
+}
+
+const VOLUME_KEYS = {
+  known: ['driver', 'driver_opts', 'external', 'labels', 'name'],
+  undone: ['x-cluster-spec'],
+};
+
+export function volumeSection(
+  stack: string,
+  section: Item | undefined,
+): ReadonlyMap<string, VolumeDeclaration> {
+  const volumes = new Map<string, VolumeDeclaration>();
+  for (const [key, item] of section?.entries() ?? []) {
+    const fields = item.fields(VOLUME_KEYS);
+    const named = naming(stack, key, fields, () => {}, item);
+    for (const other of ['driver', 'driver_opts', 'labels']) {
+      if (!named.external || !fields.has(other)) continue;
+      fields.get(other)?.problem(`${item.path}: ${other} conflicts with external`);
+    }
+    volumes.set(key, {
+      ...named,
+      driver: fields.get('driver')?.text() ?? '',
+      driverOptions: fields.get('driver_opts')?.stringMap() ?? {},
+      labels: withNamespace(stack, fields.get('labels')?.stringMap() ?? {}),
+    });
+  }
+  return volumes;
+}
+
+const FILE_KEYS = {
+  known: ['file', 'external', 'labels', 'name', 'content', 'environment'],
+  undone: ['driver', 'driver_opts', 'template_driver'],
+};
+
+export interface FileSection {
+  readonly declarations: ReadonlyMap<string, Declaration>;
+  readonly specs: readonly SecretSpecJson[];
+}
+
+/** Secrets and configs: their data from a file, an environment variable, or the stack file itself. */
+export function fileSection(
+  kind: 'secret' | 'config',
+  scope: Pick<StackScope, 'request' | 'state'>,
+  section: Item | undefined,
+): FileSection {
+  const stack = scope.request.name;
+  const declarations = new Map<string, Declaration>();
+  const specs: SecretSpecJson[] = [];
+  for (const [key, item] of section?.entries() ?? []) {
+    const fields = item.fields(FILE_KEYS);
+    const named = naming(stack, key, fields, (name) => checkFileObjectName(kind, name), item);
+    declarations.set(key, named);
+    const data = named.external ? null : fileData(scope as StackScope, item, fields);
+    if (data === null) continue;
+    specs.push({
+      Name: named.name,
+      Labels: withNamespace(stack, fields.get('labels')?.stringMap() ?? {}),
+      Data: Buffer.from(data).toString('base64'),
+    });
+  }
+  return { declarations, specs };
+}
+
+function fileData(
+  scope: StackScope,
+  item: Item,
+  fields: ReadonlyMap<string, Item>,
+): Uint8Array | null {
+  const sources = ['file', 'environment', 'content'].filter((name) => fields.has(name));
+  if (sources.length !== 1) {
+    item.problem(`${item.path}: one of file, environment, content or external is needed`);
+    return null;
+  }
+  const source = fields.get(sources[0]!)!;
+  const text = source.text();
+  if (text === undefined) return null;
+  if (sources[0] === 'content') return Buffer.from(text);
+  if (sources[0] === 'file') return readNamedFile(scope, source, text);
+  const value = scope.request.env[text];
+  if (value === undefined)
+    source.problem(`${source.path}: environment variable ${text} is not set`);
+  return value === undefined ? null : Buffer.from(value);
+}
