@@ -2,6 +2,8 @@
  * Owners and what they own. Acquire, register the release on the next line; everything is released
  * in reverse order, exactly once, also after a failure half-way through a start.
  */
+import { setMaxListeners } from 'node:events';
+
 
 /** Something that outlives a call. `stop` is idempotent and resolves when nothing of it runs. */
 export interface Service {
@@ -70,6 +72,8 @@ export class TaskSet {
 
   constructor(onFailure: OnFailure) {
     this.#onFailure = onFailure;
+    // Every waiting task of the owner listens here: their number is the owner's to bound.
+    setMaxListeners(0, this.#abort.signal);
   }
 
   get signal(): AbortSignal {

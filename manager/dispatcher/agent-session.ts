@@ -26,6 +26,8 @@ export class AgentSession {
 
   readonly #stream: AgentStream;
   readonly #ended = new AbortController();
+  /** one for the whole session: each `AbortSignal.any` of a long-lived signal is kept by it */
+  #either: { readonly outer: AbortSignal; readonly signal: AbortSignal } | null = null;
   #assignments: NodeAssignments;
   #sentRevision = 0;
 
@@ -42,7 +44,10 @@ export class AgentSession {
   }
 
   receive(signal: AbortSignal): Promise<AgentMessage | null> {
-    return this.#stream.receive(AbortSignal.any([signal, this.#ended.signal]));
+    if (this.#either?.outer !== signal) {
+      this.#either = { outer: signal, signal: AbortSignal.any([signal, this.#ended.signal]) };
+    }
+    return this.#stream.receive(this.#either.signal);
   }
 
   send(message: DispatcherMessage): void {
