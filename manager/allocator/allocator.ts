@@ -26,6 +26,9 @@ export interface AllocatorOptions {
   readonly onFailure: OnFailure;
 }
 
+/** Problems remembered as logged; then they are forgotten and may be logged once more. */
+const LOGGED_MAX = 10_000;
+
 /** What the next pass looks at. */
 class DirtySets {
   readonly networks = new Set<NetworkId>();
@@ -46,6 +49,8 @@ export class Allocator {
   #waiting: AllocationPlan['waiting'] | null = null;
   /** something was given back or set up: those who wait may be served */
   #relief = false;
+  /** problems that were logged, by id */
+  readonly #logged = new Map<string, string>();
 
   constructor(options: AllocatorOptions) {
     this.#options = { ...options, log: options.log.child({ component: 'allocator' }) };
@@ -149,20 +154,12 @@ export class Allocator {
   }
 
   async #allocate(signal: AbortSignal): Promise<void> {
-    const { store, clock, log } = this.#options;
+    const { store, clock } = this.#options;
     const dirty = this.#dirty;
     this.#dirty = new DirtySets();
     const plan = store.view((view) => planAllocations(this.#book, view, dirty));
     this.#remember(plan);
-    for (const [networkId, problem] of plan.waiting.networks) {
-      log.warn({ networkId, problem }, 'network cannot be allocated');
-    }
-    for (const [serviceId, problem] of plan.waiting.services) {
-      log.warn({ serviceId, problem }, 'service cannot be allocated');
-    }
-    for (const [nodeId, problem] of plan.waiting.nodes) {
-      log.warn({ nodeId, problem }, 'node cannot be attached to every network');
-    }
+    this.#logProblems(plan);
     const nowMs = clock.wallMs();
     await store.batch(plan.changes, (tx, change) => applyAllocation(tx, change, nowMs), signal);
     // A network or an endpoint that came into being may be what others wait for.
@@ -170,6 +167,28 @@ export class Allocator {
       this.#relief = this.#waiting !== null;
     }
     if (this.#relief) this.#follower.wake();
+  }
+
+  /** Each problem once, and again when its words change. */
+  #logProblems({ waiting }: AllocationPlan): void {
+    const { log } = this.#options;
+    const fresh = (id: string, problem: string): boolean => {
+      if (this.#logged.get(id) === problem) return false;
+      if (this.#logged.size >= LOGGED_MAX) this.#logged.clear();
+      this.#logged.set(id, problem);
+      return true;
+    };
+    for (const [networkId, problem] of waiting.networks) {
+      if (fresh(networkId, problem))
+        log.warn({ networkId, problem }, 'network waits for allocation');
+    }
+    for (const [serviceId, problem] of waiting.services) {
+      if (fresh(serviceId, problem))
+        log.warn({ serviceId, problem }, 'service waits for allocation');
+    }
+    for (const [nodeId, problem] of waiting.nodes) {
+      if (fresh(nodeId, problem)) log.warn({ nodeId, problem }, 'node waits for an address');
+    }
   }
 
   #remember({ waiting }: AllocationPlan): void {

@@ -87,16 +87,17 @@ function takeFixed({ network, pool }: AllocatedNetwork, wanted: string): string 
 }
 
 export interface NodeAllocation {
-  readonly attachments: Node['attachments'];
+  /** null = as they are */
+  readonly attachments: Node['attachments'] | null;
   /** networks without an address for the node; the allocator tries again when one is freed */
   readonly problems: readonly string[];
 }
 
 /**
  * The node's own addresses: one in each overlay network of its tasks, one in the ingress network from
- * the day it was ready. What no task there uses any more is given back. Null when nothing changes.
+ * the day it was ready. What no task there uses any more is given back.
  */
-export function planNode(book: AllocationBook, view: ReadView, node: Node): NodeAllocation | null {
+export function planNode(book: AllocationBook, view: ReadView, node: Node): NodeAllocation {
   const held = book.nodeAttachments.get(node.id) ?? new Map<NetworkId, string>();
   const wanted = wantedNetworks(book, view, node);
   const next = new Map<NetworkId, string>();
@@ -117,7 +118,7 @@ export function planNode(book: AllocationBook, view: ReadView, node: Node): Node
     book.releaseAddress(networkId, address);
     changed = true;
   }
-  if (!changed && problems.length === 0) return null;
+  if (!changed) return { attachments: null, problems };
   setNodeAttachments(book, node.id, next);
   const attachments = [...next].map(([networkId, address]) => ({ networkId, address }));
   return { attachments, problems };

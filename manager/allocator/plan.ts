@@ -112,10 +112,10 @@ class PlanPass {
 
   #planNode(id: NodeId): void {
     const node = this.#view.get('node', id);
-    const plan = node && planNode(this.#book, this.#view, node);
-    if (!plan) return;
-    if (plan.problems.length > 0) this.#nodes.set(id, plan.problems.join('; '));
-    this.#changes.push({ kind: 'node', id, attachments: plan.attachments });
+    if (!node) return;
+    const { attachments, problems } = planNode(this.#book, this.#view, node);
+    if (problems.length > 0) this.#nodes.set(id, problems.join('; '));
+    if (attachments) this.#changes.push({ kind: 'node', id, attachments });
   }
 
   #planTask(id: TaskId): void {

@@ -280,6 +280,22 @@ describe('allocator', () => {
     expect(networkIds()).toEqual([ingress().id]);
   });
 
+  test('more nodes than the ingress network has addresses: the rest waits, at rest', async () => {
+    const nodes = Array.from({ length: 255 }, () => aNode());
+    await t.store.batch(nodes, (tx, node) => void tx.create('node', node));
+    await rest();
+    const without = (): string[] =>
+      nodes.filter(({ id }) => t.get('node', id).attachments.length === 0).map(({ id }) => id);
+    expect(without()).toHaveLength(2);
+    const { revision } = t.store;
+    await rest();
+    expect(t.store.revision).toBe(revision);
+    await t.store.update((tx) => tx.remove('node', nodes[0]!.id));
+    nodes.shift();
+    await rest();
+    expect(without()).toHaveLength(1);
+  });
+
   test('tasks that nobody wants any more get nothing', async () => {
     const web = await service({});
     expect((await task(web, { desiredState: 'remove' })).status.state).toBe('new');
