@@ -4,7 +4,6 @@
  */
 import { setMaxListeners } from 'node:events';
 
-
 /** Something that outlives a call. `stop` is idempotent and resolves when nothing of it runs. */
 export interface Service {
   start(): Promise<void>;

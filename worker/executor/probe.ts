@@ -31,18 +31,26 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       const output = new OutputHead();
       session.stdout.on('data', (chunk: Buffer) => output.add(chunk));
       session.stderr.on('data', (chunk: Buffer) => output.add(chunk));
-      const timeout = new AbortController();
-      const timer = clock.setTimer(timeoutMs, () => timeout.abort());
+      // By hand, not by AbortSignal.any: the monitor's signal lives as long as its container.
+      const over = new AbortController();
+      let timedOut = false;
+      const onAbort = (): void => over.abort(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+      const timer = clock.setTimer(timeoutMs, () => {
+        timedOut = true;
+        over.abort();
+      });
       try {
-        const { exitCode } = await session.wait(AbortSignal.any([signal, timeout.signal]));
+        const { exitCode } = await session.wait(over.signal);
         return finish(exitCode, output.text());
       } catch (err) {
         await session.kill(SIGKILL).catch(() => {}); // it may have ended by itself
         if (signal.aborted) throw signal.reason;
-        if (!timeout.signal.aborted) throw err;
+        if (!timedOut) throw err;
         return finish(NOT_RUN, `health check exceeded timeout (${timeoutMs} ms)`);
       } finally {
         timer.cancel();
+        signal.removeEventListener('abort', onAbort);
       }
     } catch (err) {
       if (signal.aborted) throw signal.reason;
