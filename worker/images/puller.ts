@@ -29,6 +29,8 @@ const DOWNLOADS_MAX = 4;
 const ATTEMPTS_MAX = 5;
 const BACKOFF = { baseMs: 250, maxMs: 5_000 };
 const PROGRESS_PERIOD_MS = 100;
+/** Somebody waits at a terminal, and can do without the digest: a machine without a way out answers soon. */
+const RESOLVE_LIMIT_MS = 5_000;
 const SHORT_ID_LENGTH = 12;
 
 export interface PullerOptions {
@@ -94,13 +96,16 @@ export class Puller {
     );
   }
 
-  /** The digest that the name stands for now, and for which platforms. Stores nothing. */
+  /**
+   * The digest that the name stands for now, and for which platforms. Stores nothing. Rejects with
+   * `deadline-exceeded` after 5 s.
+   */
   resolve(
     reference: ImageReference,
     auth: RegistryAuth | null,
     signal?: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
-    return this.#attempt('resolve', reference, signal, async (own) => {
+    const work = async (own: AbortSignal): Promise<{ digest: string; platforms: Platform[] }> => {
       const client = this.#client(reference, auth);
       const { bytes, digest } = await this.#manifest(client, manifestName(reference), own);
       const manifest = parseManifest(bytes);
@@ -109,7 +114,19 @@ export class Puller {
       const config = await this.#retrying(own, () => client.document(name, own));
       const { architecture, os } = parseImageDocument(config);
       return { digest, platforms: [{ architecture, os }] };
-    });
+    };
+    return this.#attempt('resolve', reference, signal, (own) => this.#bounded(own, work));
+  }
+
+  async #bounded<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const limit = new AbortController();
+    const late = new SkepError('deadline-exceeded', `no answer in ${RESOLVE_LIMIT_MS} ms`);
+    const timer = this.#options.clock.setTimer(RESOLVE_LIMIT_MS, () => limit.abort(late));
+    try {
+      return await work(AbortSignal.any([signal, limit.signal]));
+    } finally {
+      timer.cancel();
+    }
   }
 
   async #attempt<T>(
