@@ -1,0 +1,278 @@
+/** `skep stack deploy`: a stack file's objects made or brought up to date, in dependency order. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
+import { Option } from 'commander';
+import type { SecretJson, ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
+import { hasStatus } from '../client/transport.ts';
+import { loadStack } from '../compose/load-stack.ts';
+import { type FileUse, IMAGE_LABEL, type Stack, type StackService } from '../compose/stack.ts';
+import {
+  type CommandContext,
+  type Configure,
+  collect,
+  printLine,
+  refuseFlags,
+  UsageError,
+  warnLine,
+} from './context.ts';
+import { waitForService } from './converge.ts';
+import { resolveImage } from './service-spec.ts';
+import { ofStack } from './stack.ts';
+
+interface DeployFlags {
+  readonly composeFile?: readonly string[];
+  readonly detach: boolean;
+  readonly prune?: boolean;
+  readonly quiet?: boolean;
+  readonly resolveImage: 'always' | 'changed' | 'never';
+}
+
+export const deploy: Configure = (command, context) => {
+  refuseFlags(command, {
+    '--with-registry-auth': 'credentials of registries are not supported yet',
+  });
+  command
+    .argument('<stack>', 'name of the stack')
+    .option('-c, --compose-file <file>', 'stack file, or - for standard input', collect)
+    .option('-d, --detach', 'do not wait until the services run', true)
+    .option('--prune', 'remove services that the file no longer has')
+    .option('-q, --quiet', 'no progress')
+    .addOption(
+      new Option('--resolve-image <when>', 'ask the registry for digests')
+        .choices(['always', 'changed', 'never'])
+        .default('always'),
+    )
+    .action(async (name: string, flags: DeployFlags) => {
+      const stack = await readStack(context, name, flags.composeFile ?? []);
+      await requireManager(context);
+      for (const warning of stack.warnings) warnLine(context, warning);
+      if (flags.prune) await prune(context, stack);
+      await checkExternalNetworks(context, stack);
+      await createNetworks(context, stack);
+      await putFiles(context, 'secrets', stack);
+      await putFiles(context, 'configs', stack);
+      const ids = await putServices(context, stack, flags.resolveImage);
+      if (flags.detach) return;
+      for (const [serviceName, id] of ids) {
+        if (ids.length > 1 && !flags.quiet) printLine(context, `${serviceName}:`);
+        await waitForService(context, id, flags);
+      }
+    });
+};
+
+async function readStack(
+  context: CommandContext,
+  name: string,
+  files: readonly string[],
+): Promise<Stack> {
+  const [file, ...others] = files;
+  if (file === undefined) {
+    throw new UsageError('Specify a Compose file (with --compose-file)');
+  }
+  if (others.length > 0) {
+    throw new UsageError('--compose-file: merging several files is not supported yet');
+  }
+  const path = resolve(context.cwd, file);
+  const text = file === '-' ? await readText(context.stdin) : readFileText(path, file);
+  return loadStack({
+    name,
+    path: file === '-' ? '<stdin>' : file,
+    text,
+    dir: file === '-' ? context.cwd : dirname(path),
+    env: context.env,
+    readFile: (named) => readFileSync(named),
+  });
+}
+
+function readFileText(path: string, file: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException;
+    throw new UsageError(
+      code === 'ENOENT' ? `open ${file}: no such file or directory` : `open ${file}: ${code}`,
+    );
+  }
+}
+
+async function requireManager(context: CommandContext): Promise<void> {
+  const { Swarm } = await context.client.info();
+  if (Swarm.ControlAvailable) return;
+  throw new UsageError(
+    'this node is not a swarm manager. Use "skep swarm init" or "skep swarm join" to connect this node to swarm and try again',
+  );
+}
+
+/** Removes services of the stack that the file no longer has. */
+async function prune(context: CommandContext, stack: Stack): Promise<void> {
+  const wanted = new Set(stack.services.map(({ spec }) => spec.Name));
+  for (const { ID, Spec } of await context.client.services(ofStack(stack.name))) {
+    if (wanted.has(Spec.Name)) continue;
+    printLine(context, `Removing service ${Spec.Name}`);
+    await context.client.serviceRemove(ID);
+  }
+}
+
+const PREDEFINED = ['bridge', 'host', 'none', 'default'];
+
+async function checkExternalNetworks(context: CommandContext, stack: Stack): Promise<void> {
+  for (const name of stack.externalNetworks) {
+    if (PREDEFINED.includes(name)) continue;
+    try {
+      const { Scope } = await context.client.network(name);
+      if (Scope === 'swarm') continue;
+      throw new UsageError(
+        `network "${name}" is declared as external, but it is not in the right scope: "${Scope}" instead of "swarm"`,
+      );
+    } catch (err) {
+      if (!hasStatus(err, 404)) throw err;
+      throw new UsageError(
+        `network "${name}" is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed`,
+      );
+    }
+  }
+}
+
+/** An existing network stays as it is, also when the file says otherwise. */
+async function createNetworks(context: CommandContext, stack: Stack): Promise<void> {
+  const existing = await context.client.networks(ofStack(stack.name));
+  const names = new Set(existing.map(({ Name }) => Name));
+  for (const network of stack.networks) {
+    if (names.has(network.Name)) continue;
+    printLine(context, `Creating network ${network.Name}`);
+    await context.client.networkCreate(network);
+  }
+}
+
+async function putFiles(
+  context: CommandContext,
+  kind: 'secrets' | 'configs',
+  stack: Stack,
+): Promise<void> {
+  const { client } = context;
+  for (const spec of stack[kind]) {
+    const existing = await existingFile(context, kind, spec.Name);
+    if (existing) await client.secretUpdate(kind, existing.ID, existing.Version.Index, spec);
+    else {
+      printLine(context, `Creating ${kind.slice(0, -1)} ${spec.Name}`);
+      await client.secretCreate(kind, spec);
+    }
+  }
+}
+
+async function existingFile(
+  context: CommandContext,
+  kind: 'secrets' | 'configs',
+  name: string,
+): Promise<SecretJson | null> {
+  try {
+    return await context.client.secret(kind, name);
+  } catch (err) {
+    if (hasStatus(err, 404)) return null;
+    throw err;
+  }
+}
+
+/** Name and id of each service. */
+async function putServices(
+  context: CommandContext,
+  stack: Stack,
+  when: DeployFlags['resolveImage'],
+): Promise<[string, string][]> {
+  const { client } = context;
+  const files = {
+    secrets: await fileIds(context, 'secrets', stack),
+    configs: await fileIds(context, 'configs', stack),
+  };
+  const existing = await client.services(ofStack(stack.name));
+  const byName = new Map(existing.map((service) => [service.Spec.Name, service]));
+  const ids: [string, string][] = [];
+  for (const service of stack.services) {
+    const before = byName.get(service.spec.Name);
+    const spec = await finalSpec(context, service, before, when, files);
+    if (before) {
+      printLine(context, `Updating service ${spec.Name} (id: ${before.ID})`);
+      const answer = await client.serviceUpdate(before.ID, before.Version.Index, spec);
+      for (const warning of answer?.Warnings ?? []) warnLine(context, warning);
+      ids.push([spec.Name, before.ID]);
+    } else {
+      printLine(context, `Creating service ${spec.Name}`);
+      const { ID, Warnings } = await client.serviceCreate(spec);
+      for (const warning of Warnings ?? []) warnLine(context, warning);
+      ids.push([spec.Name, ID]);
+    }
+  }
+  return ids;
+}
+
+type FileIds = ReadonlyMap<string, string>;
+
+async function fileIds(
+  context: CommandContext,
+  kind: 'secrets' | 'configs',
+  stack: Stack,
+): Promise<FileIds> {
+  const names = [...new Set(stack.services.flatMap((service) => service[kind].map((f) => f.name)))];
+  if (names.length === 0) return new Map();
+  const found = await context.client.secrets(kind, { name: names });
+  const ids = new Map(found.map(({ ID, Spec }) => [Spec.Name, ID]));
+  for (const name of names) {
+    if (!ids.has(name)) throw new UsageError(`${kind.slice(0, -1)} not found: ${name}`);
+  }
+  return ids;
+}
+
+async function finalSpec(
+  context: CommandContext,
+  { spec, secrets, configs }: StackService,
+  before: ServiceJson | undefined,
+  when: DeployFlags['resolveImage'],
+  ids: { readonly secrets: FileIds; readonly configs: FileIds },
+): Promise<ServiceSpecJson> {
+  const task = spec.TaskTemplate;
+  const written = task.ContainerSpec.Image;
+  const unchanged = before?.Spec.Labels?.[IMAGE_LABEL] === written;
+  const keep = before !== undefined && unchanged && when !== 'always';
+  const resolved = keep
+    ? {
+        image: before.Spec.TaskTemplate.ContainerSpec.Image,
+        platforms: before.Spec.TaskTemplate.Placement?.Platforms ?? [],
+      }
+    : await resolveImage(context, written, when !== 'never');
+  const file = ({ target, uid, gid, mode }: FileUse) => ({
+    Name: target,
+    UID: uid,
+    GID: gid,
+    Mode: mode,
+  });
+  return {
+    ...spec,
+    TaskTemplate: {
+      ...task,
+      ContainerSpec: {
+        ...task.ContainerSpec,
+        Image: resolved.image,
+        ...(secrets.length > 0 && {
+          Secrets: secrets.map((use) => ({
+            SecretID: ids.secrets.get(use.name) ?? '',
+            SecretName: use.name,
+            File: file(use),
+          })),
+        }),
+        ...(configs.length > 0 && {
+          Configs: configs.map((use) => ({
+            ConfigID: ids.configs.get(use.name) ?? '',
+            ConfigName: use.name,
+            File: file(use),
+          })),
+        }),
+      },
+      Placement: {
+        ...task.Placement,
+        ...(resolved.platforms.length > 0 && { Platforms: resolved.platforms }),
+      },
+      ForceUpdate: before?.Spec.TaskTemplate.ForceUpdate ?? 0,
+    },
+  };
+}
