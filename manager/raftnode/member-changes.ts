@@ -12,7 +12,6 @@ import { encodeMember, type MemberRecord, type Membership, quorumLoss } from './
 const PROMOTE_LAG_ENTRIES = 100;
 
 export interface MemberChangesOptions {
-  readonly self: number;
   readonly membership: () => Membership;
   readonly confState: () => ConfState;
   /** Heard from within an election timeout; true for this node itself. */

@@ -16,14 +16,12 @@ import { LocalMessageError, ProposalDroppedError, UnknownPeerError } from '../ra
 import { RawNode } from '../raft/raw-node.ts';
 import {
   type ConfChange,
-  type ConfState,
   type Entry,
   isEmptySnapshot,
   LOCAL_APPEND_THREAD,
   LOCAL_APPLY_THREAD,
   type Message,
   NO_NODE,
-  type Role,
   type Snapshot,
   type SoftState,
 } from '../raft/types.ts';
@@ -37,22 +35,20 @@ import {
   type RecoveredState,
   type SnapshotHead,
 } from './durable-state.ts';
+import { Leadership, type LeadershipListener } from './leadership.ts';
 import { LogImage } from './log-image.ts';
 import { MemberChanges } from './member-changes.ts';
-import { decodeMember, type MemberRecord, type Membership, type RaftMember } from './membership.ts';
+import { MemberView } from './member-view.ts';
+import type { MemberRecord, RaftMember } from './membership.ts';
 import { DEFAULTS, type RaftNodeOptions, type RaftNodeStatus } from './node-options.ts';
 import { bootstrapState, joinState, restartState } from './node-start.ts';
-import {
-  type PeerAddress,
-  type PeerHandler,
-  RemovedMemberError,
-  type SnapshotOffer,
-  type SnapshotSink,
-} from './peer-transport.ts';
-import { ProposalError, ProposalWaiters } from './proposals.ts';
+import type { PeerAddress, PeerHandler, SnapshotOffer, SnapshotSink } from './peer-transport.ts';
+import { ProposalQueue } from './proposal-queue.ts';
+import { ProposalError } from './proposals.ts';
 import { ReadBarriers } from './read-barriers.ts';
 import type { SnapshotId } from './snapshot-files.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
 import { SnapshotTaker } from './snapshot-taker.ts';
 
 /** Largest proposal. With its envelope it fits a 4 MiB message. */
@@ -77,15 +73,6 @@ type State = 'created' | 'running' | 'leaving' | 'stopping' | 'removed' | 'faile
 
 const ACTIVE: ReadonlySet<State> = new Set<State>(['running', 'leaving', 'stopping']);
 
-interface PendingProposal {
-  readonly payload: Uint8Array;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (index: Promise<number>) => void;
-  readonly reject: (err: unknown) => void;
-}
-
-type LeadershipListener = (isLeader: boolean, term: number) => void;
-
 export class RaftNode {
   readonly #options: RaftNodeOptions;
   readonly #durable: DurableState;
@@ -97,36 +84,22 @@ export class RaftNode {
   readonly #receiver: SnapshotReceiver;
   readonly #barriers: ReadBarriers;
   readonly #changes: MemberChanges;
-  readonly #waiters = new ProposalWaiters();
+  readonly #proposals: ProposalQueue;
+  readonly #sender: SnapshotSender;
+  readonly #view: MemberView;
+  readonly #leadership = new Leadership();
   readonly #tasks: TaskSet;
   readonly #electionTicks: number;
   #state: State = 'created';
   #ticker: Timer | null = null;
   #ticks = 0;
   #wakeScheduled = false;
-  #pending: PendingProposal[] = [];
-  #membership: Membership;
-  #confState: ConfState;
   /** Term of the entry at `appliedIndex`. */
   #appliedTerm: number;
-  #soft: SoftState = { leader: NO_NODE, role: 'follower' };
-  /** The term of the present leadership of this node, 0 when it does not lead. */
-  #leadingTerm = 0;
-  /** True once this leader has applied everything of earlier terms. */
-  #settled = false;
   /** When callers whose leader lost its office have waited long enough. */
   #orphansUntilTick = 0;
   #diskFull = false;
   readonly #departure: Departure;
-  /** Index of each removal applied in this life. */
-  readonly #removedAt = new Map<number, number>();
-  /** Tick of the last message, by sender. */
-  readonly #lastHeard = new Map<number, number>();
-  /** Where senders say they are, when membership does not (yet) say the same. */
-  readonly #observed = new Map<number, string>();
-  readonly #sendingSnapshot = new Map<number, AbortController>();
-  readonly #listeners = new Set<LeadershipListener>();
-  readonly #leaderWaiters = new Set<() => void>();
   #claimed: SnapshotId | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -163,9 +136,13 @@ export class RaftNode {
     this.#tasks = new TaskSet((err) => this.#fail(err));
     this.#departure = new Departure({ patienceTicks: 5 * this.#electionTicks });
     const { snapshot } = recovered;
-    this.#membership = recovered.membership;
     this.#image = new LogImage(recovered);
-    this.#confState = this.#image.initialState().confState;
+    this.#view = new MemberView({
+      self: { raftId: options.raftId, address: options.address },
+      membership: recovered.membership,
+      confState: this.#image.initialState().confState,
+      silenceTicksMax: this.#electionTicks,
+    });
     this.#appliedTerm = snapshot?.term ?? 0;
     this.#raw = this.#createCore(snapshot?.index ?? 0);
     this.#appends = this.#createAppends(recovered);
@@ -175,6 +152,8 @@ export class RaftNode {
       dir: durable.snapshots,
       deliver: (message) => this.#deliverSnapshot(message),
     });
+    this.#sender = this.#createSender();
+    this.#proposals = this.#createProposals();
     this.#barriers = new ReadBarriers({
       nonce: options.random.bytes(8),
       limitTicks: 2 * this.#electionTicks,
@@ -185,10 +164,9 @@ export class RaftNode {
       appliedIndex: () => this.#applies.appliedIndex,
     });
     this.#changes = new MemberChanges({
-      self: options.raftId,
-      membership: () => this.#membership,
-      confState: () => this.#confState,
-      isReachable: (raftId) => this.#isReachable(raftId),
+      membership: () => this.#view.membership,
+      confState: () => this.#view.confState,
+      isReachable: (raftId) => this.#view.isReachable(raftId),
       propose: (change, signal) => this.#proposeChange(change, signal),
     });
   }
@@ -201,8 +179,7 @@ export class RaftNode {
     await transport.start({ raftId, address }, this.#handler());
     this.#publishPeers();
     this.#ticker = clock.setPeriodic(tickMs, () => this.#guarded(() => this.#tick()));
-    const { voters } = this.#confState;
-    if (voters.length === 1 && voters[0] === raftId) this.#raw.campaign(); // nobody to wait for
+    if (this.#view.isSelfAlone) this.#raw.campaign(); // nobody to wait for
     this.#wake();
   }
 
@@ -224,7 +201,7 @@ export class RaftNode {
   status(): RaftNodeStatus {
     const { term, commit, role, leader } = this.#raw.basicStatus();
     const { raftId } = this.#options;
-    const isLearner = role === 'follower' && this.#confState.learners.includes(raftId);
+    const isLearner = role === 'follower' && this.#view.isSelfLearner;
     return {
       raftId,
       term,
@@ -239,15 +216,13 @@ export class RaftNode {
 
   /** Ascending by raft id. See `RaftMember` for what a node that does not lead can know. */
   members(): RaftMember[] {
-    return [...this.#membership.members.values()]
-      .map((record) => this.#describe(record))
-      .sort((a, b) => a.raftId - b.raftId);
+    return this.#view.list(this.#leadership.soft.leader);
   }
 
   /** Null when no leader is known. */
   leader(): RaftMember | null {
-    const record = this.#membership.members.get(this.#soft.leader);
-    return record === undefined ? null : this.#describe(record);
+    const { leader } = this.#leadership.soft;
+    return this.#view.describe(leader, leader);
   }
 
   /**
@@ -255,8 +230,7 @@ export class RaftNode {
    * as soon as it does not lead any more. Returns the release.
    */
   onLeadershipChange(listener: LeadershipListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#leadership.onChange(listener);
   }
 
   /**
@@ -271,7 +245,8 @@ export class RaftNode {
         new ProposalError('invalid-argument', `propose ${payload.length} bytes: ${rule}`, false),
       );
     }
-    return this.#enqueueProposal(payload, signal);
+    const refusal = this.#refusal('propose') ?? this.#leaderRefusal('propose');
+    return refusal === null ? this.#proposals.push(payload, signal) : Promise.reject(refusal);
   }
 
   /**
@@ -294,7 +269,7 @@ export class RaftNode {
    * lead: it hands leadership over and rejects with `not-leader`, so that the caller asks that one.
    */
   async removeMember(raftId: number, signal?: AbortSignal): Promise<void> {
-    const isSelf = raftId === this.#options.raftId && this.#soft.role === 'leader';
+    const isSelf = raftId === this.#options.raftId && this.#leadership.isLeader;
     if (isSelf && this.#successor() !== null) {
       await this.transferLeadership(signal);
       throw this.#notLeader('remove this manager');
@@ -313,7 +288,7 @@ export class RaftNode {
    */
   async transferLeadership(signal?: AbortSignal): Promise<void> {
     const action = 'transfer raft leadership';
-    if (this.#soft.role !== 'leader') throw this.#notLeader(action);
+    if (!this.#leadership.isLeader) throw this.#notLeader(action);
     const to = this.#successor();
     if (to === null) {
       throw new SkepError('failed-precondition', `${action}: no other voting manager is reachable`);
@@ -321,13 +296,14 @@ export class RaftNode {
     this.#raw.transferLeader(to);
     this.#wake();
     const deadline = this.#ticks + this.#electionTicks + 1;
-    const isDone = (): boolean => ![NO_NODE, this.#options.raftId].includes(this.#soft.leader);
+    const isDone = (): boolean =>
+      ![NO_NODE, this.#options.raftId].includes(this.#leadership.soft.leader);
     while (!isDone() && this.#isActive()) {
       signal?.throwIfAborted();
       if (this.#ticks >= deadline) {
         throw new SkepError('unavailable', `${action} to ${to.toString(16)}: it did not take over`);
       }
-      await new Promise<void>((resolve) => this.#leaderWaiters.add(resolve));
+      await this.#leadership.changed();
     }
   }
 
@@ -364,7 +340,7 @@ export class RaftNode {
         installed: (snapshot) => this.#installed(snapshot),
         written: (message) => this.#guarded(() => this.#respond(message.responses)),
         full: (isFull) => this.#guarded(() => this.#setDiskFull(isFull)),
-        idle: () => this.#guarded(() => this.#drainProposals()),
+        idle: () => this.#guarded(() => this.#proposals.drain()),
         failed: (err) => this.#fail(err),
       },
     });
@@ -395,6 +371,27 @@ export class RaftNode {
       intervalEntries: this.#options.snapshotIntervalEntries ?? DEFAULTS.snapshotIntervalEntries,
       intervalBytes: this.#options.snapshotIntervalBytes ?? DEFAULTS.snapshotIntervalBytes,
       taken: (head) => this.#appends.snapshotTaken(head),
+    });
+  }
+
+  #createSender(): SnapshotSender {
+    const { transport, log } = this.#options;
+    return new SnapshotSender({
+      ...{ transport, log, tasks: this.#tasks, dir: this.#durable.snapshots },
+      report: (to, outcome) => {
+        this.#guarded(() => this.#raw.reportSnapshot(to, outcome));
+        this.#wake();
+      },
+    });
+  }
+
+  #createProposals(): ProposalQueue {
+    return new ProposalQueue({
+      raw: this.#raw,
+      isBusy: () => this.#appends.busy,
+      schedule: () => queueMicrotask(() => this.#guarded(() => this.#proposals.drain())),
+      wake: () => this.#wake(),
+      notLeader: (action) => this.#notLeader(action),
     });
   }
 
@@ -429,16 +426,17 @@ export class RaftNode {
 
   #tick(): void {
     this.#ticks++;
+    this.#view.tick();
     this.#raw.tick();
     this.#barriers.tick();
     if (this.#ticks === this.#orphansUntilTick) this.#rejectOrphans();
-    this.#drainProposals();
+    this.#proposals.drain();
     this.#appends.flushCommit();
-    if (this.#settled) this.#leaderChores();
+    if (this.#leadership.isSettled) this.#leaderChores();
     this.#askIfRemoved();
     this.#departIfOver();
     this.#wake();
-    this.#wakeLeaderWaiters();
+    this.#leadership.wake();
   }
 
   #wake(): void {
@@ -454,7 +452,7 @@ export class RaftNode {
   #pump(): void {
     while (this.#isActive() && this.#raw.hasReady()) {
       const ready = this.#raw.ready();
-      this.#noteLeader(ready.softState ?? this.#soft);
+      this.#noteLeader(ready.softState ?? this.#leadership.soft);
       this.#route(ready.messages);
       for (const { requestContext, index } of ready.readStates) {
         this.#barriers.confirmed(requestContext, index);
@@ -471,7 +469,7 @@ export class RaftNode {
         if (snapshot !== null && !isEmptySnapshot(snapshot)) this.#claimed = snapshot.metadata;
         this.#appends.push(message);
       } else if (message.to === LOCAL_APPLY_THREAD) this.#applies.push(message);
-      else if (message.type === 'snapshot') this.#sendSnapshot(message);
+      else if (message.type === 'snapshot') this.#sender.send(message);
       else outgoing.push(message);
     }
     if (outgoing.length > 0) this.#options.transport.send(outgoing);
@@ -487,9 +485,8 @@ export class RaftNode {
   }
 
   #receive(from: PeerAddress, messages: readonly Message[]): void {
-    if (!this.#admit(from) || !this.#isActive()) return;
-    this.#lastHeard.set(from.raftId, this.#ticks);
-    this.#observe(from);
+    if (!this.#view.admit(from, this.#appends.durableCommit) || !this.#isActive()) return;
+    if (this.#view.hear(from)) this.#publishPeers();
     for (const message of messages) {
       if (message.to !== this.#options.raftId || message.from !== from.raftId) {
         throw new SkepError(
@@ -513,70 +510,47 @@ export class RaftNode {
     }
   }
 
-  /**
-   * False for messages to drop. Throws `RemovedMemberError`, once the removal outlasts a restart of
-   * this node: the sender may rely on it and never vote again.
-   */
-  #admit({ raftId }: PeerAddress): boolean {
-    if (!this.#membership.removed.has(raftId)) return true;
-    const removedAt = this.#removedAt.get(raftId) ?? 0;
-    if (removedAt <= this.#appends.durableCommit) throw new RemovedMemberError(raftId);
-    return false;
-  }
-
   // Roles.
 
   #noteLeader(soft: SoftState): void {
     const { term } = this.#raw.basicStatus();
-    const before = this.#soft;
-    this.#soft = soft;
-    if (this.#leadingTerm !== 0 && (soft.role !== 'leader' || this.#leadingTerm !== term)) {
-      this.#lostLeadership();
-    }
-    if (soft.role === 'leader') this.#leadingTerm = term;
-    if (soft.leader === before.leader && soft.role === before.role) return;
+    const news = this.#leadership.note(soft, term);
+    if (news.lost) this.#lostLeadership();
+    if (news.leader) this.#barriers.retry();
+    if (!news.leader && !news.role) return;
     const { log, raftId } = this.#options;
     const leader = soft.leader === NO_NODE ? null : soft.leader.toString(16);
     log.info({ raftId: raftId.toString(16), raftTerm: term, role: soft.role, leader }, 'raft role');
-    if (soft.leader !== before.leader) this.#barriers.retry();
-    this.#wakeLeaderWaiters();
   }
 
   #lostLeadership(): void {
-    const term = this.#leadingTerm;
-    const wasSettled = this.#settled;
-    this.#leadingTerm = 0;
-    this.#settled = false;
     const { commit } = this.#raw.basicStatus();
-    this.#waiters.rejectAbove(commit, () => this.#notLeader('propose', true));
+    this.#proposals.waiters.rejectAbove(commit, () => this.#notLeader('propose', true));
     this.#orphansUntilTick = this.#ticks + this.#electionTicks;
-    for (const abort of this.#sendingSnapshot.values()) abort.abort();
-    if (wasSettled) for (const listener of [...this.#listeners]) listener(false, term);
+    this.#sender.abortUnless(() => false);
   }
 
   /** What was committed before the loss is normally applied by now. */
   #rejectOrphans(): void {
     const { term } = this.#raw.basicStatus();
-    this.#waiters.rejectBefore(this.#leadingTerm || term + 1, () => {
-      return new ProposalError('unavailable', 'propose: committed, but not yet applied here', true);
+    const { leadingTerm } = this.#leadership;
+    const words = 'propose: committed, but not yet applied here';
+    this.#proposals.waiters.rejectBefore(leadingTerm === 0 ? term + 1 : leadingTerm, () => {
+      return new ProposalError('unavailable', words, true);
     });
   }
 
-  #settle(): void {
-    this.#settled = true;
-    const term = this.#leadingTerm;
-    for (const listener of [...this.#listeners]) listener(true, term);
-  }
-
   #leaderChores(): void {
-    const { raftId, address } = this.#options;
-    if (this.#confState.learners.length > 0) {
-      const promotion = this.#changes.promote(this.#raw.status(), this.#tasks.signal);
+    const { signal } = this.#tasks;
+    if (this.#view.confState.learners.length > 0) {
+      const promotion = this.#changes.promote(this.#raw.status(), signal);
       if (promotion !== null) this.#inBackground(promotion, 'promotion of a manager failed');
     }
-    this.#correctAddress({ raftId, address });
-    for (const [id, observed] of this.#observed) {
-      this.#correctAddress({ raftId: id, address: observed });
+    if (this.#ticks % this.#electionTicks !== 0) return;
+    // A member that came back under another address is found by its id.
+    for (const record of this.#view.moved()) {
+      const update = this.#changes.update(record, signal);
+      this.#inBackground(update, 'update of a manager address failed');
     }
   }
 
@@ -588,18 +562,9 @@ export class RaftNode {
     const isLeaving = this.#state === 'leaving' || this.#departure.isTold;
     const periodTicks = isLeaving ? Math.ceil(this.#electionTicks / 2) : 2 * this.#electionTicks;
     if (this.#ticks % periodTicks !== 0) return;
-    const { leader } = this.#soft; // a learner keeps the last one that it knew
-    const isAlone = leader === NO_NODE || !this.#isReachable(leader);
+    const { leader } = this.#leadership.soft; // a learner keeps the last one that it knew
+    const isAlone = leader === NO_NODE || !this.#view.isReachable(leader);
     if (isLeaving || isAlone) this.#options.transport.greet();
-  }
-
-  /** A member that came back under another address is found by its id. */
-  #correctAddress({ raftId, address }: PeerAddress): void {
-    const record = this.#membership.members.get(raftId);
-    if (record === undefined || record.address === address) return;
-    if (this.#ticks % this.#electionTicks !== 0) return; // one attempt per election timeout
-    const update = this.#changes.update({ ...record, address }, this.#tasks.signal);
-    this.#inBackground(update, 'update of a manager address failed');
   }
 
   #inBackground(work: Promise<unknown>, failure: string): void {
@@ -615,71 +580,21 @@ export class RaftNode {
   #successor(): number | null {
     const { raftId } = this.#options;
     const { progress, confState } = this.#raw.status();
-    const others = confState.voters.filter((id) => id !== raftId && this.#isReachable(id));
+    const others = confState.voters.filter((id) => id !== raftId && this.#view.isReachable(id));
     const match = (id: number): number => progress.get(id)?.match ?? 0;
     return others.sort((a, b) => match(b) - match(a))[0] ?? null;
   }
 
-  #wakeLeaderWaiters(): void {
-    for (const resolve of this.#leaderWaiters) resolve();
-    this.#leaderWaiters.clear();
-  }
-
   // Proposals.
-
-  #enqueueProposal(payload: Uint8Array, signal?: AbortSignal): Promise<number> {
-    const refusal = this.#refusal('propose') ?? this.#leaderRefusal('propose');
-    if (refusal !== null) return Promise.reject(refusal);
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ payload, signal, resolve, reject });
-      // While a flush is in flight proposals gather: they could not be durable earlier anyway.
-      if (!this.#appends.busy) queueMicrotask(() => this.#guarded(() => this.#drainProposals()));
-    });
-  }
-
-  #drainProposals(): void {
-    const pending = this.#pending;
-    if (pending.length === 0) return;
-    this.#pending = [];
-    for (const { payload, signal, resolve, reject } of pending) {
-      if (signal?.aborted) reject(signal.reason);
-      else {
-        try {
-          this.#raw.propose(payload);
-          const { lastIndex, term } = this.#raw.basicStatus();
-          resolve(this.#waiters.wait(lastIndex, term, 'normal', signal));
-        } catch (err) {
-          if (!(err instanceof ProposalDroppedError)) throw err;
-          reject(this.#dropped('propose', err));
-        }
-      }
-    }
-    this.#wake();
-  }
 
   async #proposeChange(change: ConfChange, signal?: AbortSignal): Promise<void> {
     const action = 'change members';
     const refusal = this.#refusal(action) ?? this.#leaderRefusal(action);
     if (refusal !== null) throw refusal;
-    if (!this.#settled) {
+    if (!this.#leadership.isSettled) {
       throw new ProposalError('unavailable', `${action}: the leader has just been elected`, false);
     }
-    try {
-      this.#raw.proposeConfChange(change);
-    } catch (err) {
-      throw err instanceof ProposalDroppedError ? this.#dropped(action, err) : err;
-    }
-    const { lastIndex, term } = this.#raw.basicStatus();
-    this.#wake();
-    await this.#waiters.wait(lastIndex, term, 'conf-change', signal);
-  }
-
-  #dropped(action: string, err: ProposalDroppedError): ProposalError {
-    if (err.reason === 'not-leader' || err.reason === 'no-leader' || err.reason === 'removed') {
-      return this.#notLeader(action);
-    }
-    return new ProposalError('unavailable', `${action}: ${err.reason}`, false, { cause: err });
+    await this.#proposals.change(change, signal);
   }
 
   #notLeader(action: string, mayCommit = false): ProposalError {
@@ -693,7 +608,7 @@ export class RaftNode {
   }
 
   #leaderRefusal(action: string): ProposalError | null {
-    if (this.#soft.role !== 'leader') return this.#notLeader(action);
+    if (!this.#leadership.isLeader) return this.#notLeader(action);
     if (!this.#diskFull) return null;
     return new ProposalError('unavailable', `${action}: no space left for the raft log`, false);
   }
@@ -717,8 +632,8 @@ export class RaftNode {
     }
     log.error({ dir }, 'no space left for the raft log: free some; reads go on');
     const words = 'propose: no space left for the raft log';
-    this.#waiters.rejectAbove(0, () => new ProposalError('unavailable', words, true));
-    const to = this.#soft.role === 'leader' ? this.#successor() : null;
+    this.#proposals.waiters.rejectAbove(0, () => new ProposalError('unavailable', words, true));
+    const to = this.#leadership.isLeader ? this.#successor() : null;
     if (to === null) return;
     this.#raw.transferLeader(to);
     this.#wake();
@@ -729,70 +644,26 @@ export class RaftNode {
   #applied(entry: Entry): void {
     this.#appliedTerm = entry.term;
     this.#taker.count(entry);
-    this.#waiters.applied(entry);
-    if (!this.#settled && this.#leadingTerm !== 0 && entry.term === this.#leadingTerm) {
-      this.#settle();
-    }
+    this.#proposals.waiters.applied(entry);
+    this.#leadership.applied(entry.term);
   }
 
   #applyConfChange(entry: Entry): void {
     const change = decodeConfChange(entry);
-    this.#confState = this.#raw.applyConfChange(change);
+    this.#view.apply(change, entry.index, this.#raw.applyConfChange(change));
     this.#image.requireSnapshotFrom(entry.index);
-    for (const { type, nodeId } of change.kind === 'v1' ? [change] : change.changes) {
-      if (nodeId === NO_NODE) continue;
-      this.#observed.delete(nodeId);
-      if (type === 'remove') {
-        this.#membership = this.#membership.withoutMember(nodeId);
-        this.#removedAt.set(nodeId, entry.index);
-      } else if (change.context.length > 0) {
-        this.#membership = this.#membership.withMember(decodeMember(change.context));
-      }
-    }
     this.#membershipChanged();
   }
 
   #membershipChanged(): void {
-    for (const [raftId, abort] of this.#sendingSnapshot) {
-      if (!this.#membership.members.has(raftId)) abort.abort();
-    }
+    this.#sender.abortUnless((raftId) => this.#view.membership.members.has(raftId));
     this.#publishPeers();
-    if (this.#membership.removed.has(this.#options.raftId)) this.#leave();
+    if (this.#view.isSelfRemoved) this.#leave();
     this.#wake();
   }
 
   #publishPeers(): void {
-    const addresses = new Map<number, string>();
-    for (const { raftId, address } of this.#membership.members.values()) {
-      addresses.set(raftId, address);
-    }
-    for (const [raftId, address] of this.#observed) addresses.set(raftId, address);
-    addresses.delete(this.#options.raftId);
-    this.#options.transport.setPeers(
-      [...addresses].map(([raftId, address]) => ({ raftId, address })),
-    );
-  }
-
-  #observe({ raftId, address }: PeerAddress): void {
-    const known = this.#observed.get(raftId) ?? this.#membership.members.get(raftId)?.address;
-    if (known === address) return;
-    this.#observed.set(raftId, address);
-    this.#publishPeers();
-  }
-
-  #isReachable(raftId: number): boolean {
-    if (raftId === this.#options.raftId) return true;
-    const heard = this.#lastHeard.get(raftId);
-    return heard !== undefined && this.#ticks - heard <= this.#electionTicks;
-  }
-
-  #describe(record: MemberRecord): RaftMember {
-    return {
-      ...record,
-      learner: this.#confState.learners.includes(record.raftId),
-      reachable: this.#isReachable(record.raftId),
-      leader: record.raftId === this.#soft.leader,
-    };
+    this.#options.transport.setPeers(this.#view.peers());
   }
 
   // Snapshots.
@@ -805,56 +676,19 @@ export class RaftNode {
     const head: SnapshotHead = {
       index: this.appliedIndex,
       term: this.#appliedTerm,
-      confState: this.#confState,
-      membership: this.#membership,
+      confState: this.#view.confState,
+      membership: this.#view.membership,
     };
     this.#tasks.run((signal) => this.#taker.take(head, signal));
   }
 
-  #sendSnapshot(message: Message): void {
-    const { to, snapshot } = message;
-    assert(snapshot !== null, 'a snapshot message carries a snapshot');
-    this.#sendingSnapshot.get(to)?.abort();
-    const abort = new AbortController();
-    this.#sendingSnapshot.set(to, abort);
-    this.#tasks.run(async (signal) => {
-      const outcome = await this.#transmit(message, snapshot.metadata, [abort.signal, signal]);
-      if (this.#sendingSnapshot.get(to) === abort) this.#sendingSnapshot.delete(to);
-      this.#guarded(() => this.#raw.reportSnapshot(to, outcome));
-      this.#wake();
-    });
-  }
-
-  async #transmit(
-    message: Message,
-    id: SnapshotId,
-    signals: AbortSignal[],
-  ): Promise<'delivered' | 'failed'> {
-    const { transport, log } = this.#options;
-    const to = message.to.toString(16);
-    try {
-      const source = await this.#durable.snapshots.read(id);
-      try {
-        await transport.sendSnapshot(message, source, AbortSignal.any(signals));
-      } finally {
-        await source.close();
-      }
-      log.info({ to, raftIndex: id.index, bytes: source.dataBytes }, 'raft snapshot sent');
-      return 'delivered';
-    } catch (err) {
-      log.warn({ err, to, raftIndex: id.index }, 'raft snapshot not sent'); // the core asks again
-      return 'failed';
-    }
-  }
-
   async #beginSnapshot(from: PeerAddress, offer: SnapshotOffer): Promise<SnapshotSink> {
-    const isAdmitted = this.#admit(from) && this.#isActive();
+    const isAdmitted = this.#view.admit(from, this.#appends.durableCommit) && this.#isActive();
     const { to, from: sender } = offer.message;
     if (to !== this.#options.raftId || sender !== from.raftId || !isAdmitted) {
       throw new SkepError('failed-precondition', 'receive snapshot: it is for another raft node');
     }
-    this.#lastHeard.set(from.raftId, this.#ticks);
-    this.#observe(from);
+    if (this.#view.hear(from)) this.#publishPeers();
     return this.#receiver.begin(offer);
   }
 
@@ -877,11 +711,10 @@ export class RaftNode {
   #restored(snapshot: Snapshot): void {
     const { index, term, confState } = snapshot.metadata;
     this.#appliedTerm = term;
-    this.#confState = confState;
-    this.#membership = decodeSnapshotState(snapshot.data).membership;
+    this.#view.replace(decodeSnapshotState(snapshot.data).membership, confState);
     this.#image.requireSnapshotFrom(0);
     this.#taker.restart();
-    this.#waiters.passed(index);
+    this.#proposals.waiters.passed(index);
     this.#barriers.applied();
     this.#options.log.info({ raftIndex: index }, 'raft snapshot installed');
     this.#membershipChanged();
@@ -904,10 +737,7 @@ export class RaftNode {
 
   #departIfOver(): void {
     if (this.#state !== 'running' && this.#state !== 'leaving') return;
-    const { voters } = this.#confState;
-    const known = voters.length > 0 ? voters : [...this.#membership.members.keys()];
-    const others = known.filter((id) => id !== this.#options.raftId);
-    if (!this.#departure.isOver(others, this.#ticks)) return;
+    if (!this.#departure.isOver(this.#view.others, this.#ticks)) return;
     this.#state = 'removed';
     this.#options.log.warn({}, 'this manager was removed from the cluster');
     this.#quit('removed from the cluster');
@@ -924,25 +754,17 @@ export class RaftNode {
   /** Nothing is asked of the core any more, nobody waits any more. */
   #quit(why: string): void {
     this.#ticker?.cancel();
-    const error = (mayCommit: boolean) => (): ProposalError =>
-      new ProposalError('unavailable', `propose: this manager is ${why}`, mayCommit);
-    for (const { reject } of this.#pending.splice(0)) reject(error(false)());
-    this.#waiters.rejectAbove(0, error(true));
-    this.#barriers.rejectAll(error(false));
-    if (this.#settled) {
-      for (const listener of [...this.#listeners]) listener(false, this.#leadingTerm);
-    }
-    this.#leadingTerm = 0;
-    this.#settled = false;
-    this.#soft = { leader: NO_NODE, role: 'follower' satisfies Role };
-    this.#wakeLeaderWaiters();
+    const words = `propose: this manager is ${why}`;
+    this.#proposals.end(words);
+    this.#barriers.rejectAll(() => new ProposalError('unavailable', words, false));
+    this.#leadership.end();
   }
 
   async #stop(): Promise<void> {
     const { transport, log } = this.#options;
     if (this.#state === 'running' || this.#state === 'leaving') {
       this.#state = 'stopping';
-      if (this.#soft.role === 'leader' && this.#successor() !== null) {
+      if (this.#leadership.isLeader && this.#successor() !== null) {
         await this.transferLeadership().catch((err) =>
           log.warn({ err }, 'leadership was not moved'),
         );
