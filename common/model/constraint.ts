@@ -43,6 +43,21 @@ export function parseConstraints(texts: readonly string[]): readonly Constraint[
   return texts.map(parseConstraint);
 }
 
+/**
+ * The constraints of a stored object. They were validated when it was written; should one be unreadable
+ * all the same, no node meets it, and nobody who reads it fails.
+ */
+export function storedConstraints(texts: readonly string[]): readonly Constraint[] {
+  return texts.map((text) => {
+    try {
+      return parseConstraint(text);
+    } catch (err) {
+      if (err instanceof SkepError) return { key: '', operator: '==', value: text };
+      throw err;
+    }
+  });
+}
+
 /** True when the node meets every constraint. */
 export function nodeMeetsConstraints(node: Node, constraints: readonly Constraint[]): boolean {
   return constraints.every((constraint) => nodeMeetsConstraint(node, constraint));

@@ -1,11 +1,12 @@
 /** Rejects running tasks that their node may no longer have; the orchestrator then moves them. */
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
-import type { Commit, WriteTx } from '../store/types.ts';
+import type { Commit, ReadView, WriteTx } from '../store/types.ts';
 import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
-import { noncompliantTasks } from './plan-enforcement.ts';
+import { isMisplaced, noncompliantTasks } from './plan-enforcement.ts';
 
 export class ConstraintEnforcer {
   readonly #options: RoomOptions;
@@ -14,8 +15,8 @@ export class ConstraintEnforcer {
   constructor(options: RoomOptions) {
     this.#options = options;
     this.#follower = new Follower(options, {
-      resync: (signal) => this.#enforce(this.#allNodes(), signal),
-      react: (commits, signal) => this.#enforce(changedNodes(commits), signal),
+      resync: (signal) => this.#enforce(this.#everything(), signal),
+      react: (commits, signal) => this.#enforce(suspectsOf(commits), signal),
     });
   }
 
@@ -27,21 +28,20 @@ export class ConstraintEnforcer {
     return this.#follower.stop();
   }
 
-  #allNodes(): Set<NodeId> {
-    return this.#options.store.view((view) => new Set(view.list('node').map(({ id }) => id)));
+  #everything(): Suspects {
+    return this.#options.store.view((view) => ({
+      nodeIds: new Set(view.list('node').map(({ id }) => id)),
+      taskIds: [],
+    }));
   }
 
-  async #enforce(nodeIds: ReadonlySet<NodeId>, signal: AbortSignal): Promise<void> {
-    if (nodeIds.size === 0) return;
+  async #enforce(suspects: Suspects, signal: AbortSignal): Promise<void> {
+    if (suspects.nodeIds.size === 0 && suspects.taskIds.length === 0) return;
     const { store, clock, log } = this.#options;
-    const rejected = store.view((view) =>
-      [...nodeIds].flatMap((nodeId) => {
-        const node = view.get('node', nodeId);
-        if (!node) return [];
-        const tasks = view.tasksByNode(nodeId);
-        return noncompliantTasks(node, tasks, (task) => view.get('service', task.serviceId));
-      }),
-    );
+    const rejected = store.view((view) => [
+      ...[...suspects.nodeIds].flatMap((nodeId) => rejectedOn(view, nodeId)),
+      ...suspects.taskIds.flatMap((taskId) => misplaced(view, taskId)),
+    ]);
     for (const { id: taskId, nodeId } of rejected) {
       log.info({ taskId, nodeId }, 'node no longer meets constraints of task');
     }
@@ -50,17 +50,44 @@ export class ConstraintEnforcer {
   }
 }
 
-function changedNodes(commits: readonly Commit[]): Set<NodeId> {
-  const changed = new Set<NodeId>();
+/** What must be looked at: nodes that changed, and tasks that came to a node meanwhile. */
+interface Suspects {
+  readonly nodeIds: ReadonlySet<NodeId>;
+  readonly taskIds: readonly TaskId[];
+}
+
+function suspectsOf(commits: readonly Commit[]): Suspects {
+  const nodeIds = new Set<NodeId>();
+  const taskIds: TaskId[] = [];
   for (const { changes } of commits) {
     for (const change of changes) {
-      if (change.kind !== 'node' || change.action === 'remove') continue;
-      if (change.action === 'create' || changesPlacement(change.object, change.previous)) {
-        changed.add(change.object.id);
+      if (change.action !== 'update') {
+        if (change.kind === 'node' && change.action === 'create') nodeIds.add(change.object.id);
+      } else if (change.kind === 'node') {
+        if (changesPlacement(change.object, change.previous)) nodeIds.add(change.object.id);
+      } else if (change.kind === 'task') {
+        const { status, id } = change.object;
+        if (status.state === 'assigned' && change.previous.status.state !== 'assigned') {
+          taskIds.push(id);
+        }
       }
     }
   }
-  return changed;
+  return { nodeIds, taskIds };
+}
+
+function rejectedOn(view: ReadView, nodeId: NodeId): Task[] {
+  const node = view.get('node', nodeId);
+  if (!node) return [];
+  const service = (task: Task) => view.get('service', task.serviceId);
+  return noncompliantTasks(node, view.tasksByNode(nodeId), service);
+}
+
+function misplaced(view: ReadView, taskId: TaskId): Task[] {
+  const task = view.get('task', taskId);
+  const node = task?.nodeId ? view.get('node', task.nodeId) : undefined;
+  if (!task || !node) return [];
+  return isMisplaced(node, task, view.get('service', task.serviceId)) ? [task] : [];
 }
 
 function reject(tx: WriteTx, taskId: TaskId, nowMs: number): void {

@@ -1,7 +1,7 @@
 /** Is a task still what its service's words say? (swarm-behaviour 2.8) */
 import { assertNever } from '../../common/base/assert.ts';
 import { deepEqual } from '../../common/base/equal.ts';
-import { nodeMeetsConstraints, parseConstraints } from '../../common/model/constraint.ts';
+import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service, TaskSpec } from '../../common/model/service.ts';
@@ -55,7 +55,7 @@ export class DirtyTest {
     const node = task.nodeId === null ? undefined : this.#node(task.nodeId);
     if (!node) return false;
     const { constraints } = this.#service.spec.task.placement;
-    return nodeMeetsConstraints(node, parseConstraints(constraints));
+    return nodeMeetsConstraints(node, storedConstraints(constraints));
   }
 }
 

@@ -1,5 +1,5 @@
 /** Which tasks of a node it can no longer have (swarm-behaviour 2.9). */
-import { nodeMeetsConstraints, parseConstraints } from '../../common/model/constraint.ts';
+import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { GenericResource, Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -16,10 +16,19 @@ export function noncompliantTasks(
   const budget = new NodeBudget(node);
   return tasks.filter((task) => {
     if (!isPresent(task)) return false;
-    const placement = (service(task)?.spec.task ?? task.spec).placement;
-    if (!nodeMeetsConstraints(node, parseConstraints(placement.constraints))) return true;
-    return !budget.take(task);
+    return !meetsConstraints(node, task, service(task)) || !budget.take(task);
   });
+}
+
+/** True when a task that just came to `node` may not be there: the node changed on its way. */
+export function isMisplaced(node: Node, task: Task, service: Service | undefined): boolean {
+  if (node.spec.availability !== 'active' || !isPresent(task)) return false;
+  return !meetsConstraints(node, task, service);
+}
+
+function meetsConstraints(node: Node, task: Task, service: Service | undefined): boolean {
+  const { constraints } = (service?.spec.task ?? task.spec).placement;
+  return constraints.length === 0 || nodeMeetsConstraints(node, storedConstraints(constraints));
 }
 
 function isPresent({ desiredState, status }: Task): boolean {

@@ -2,7 +2,7 @@
 import {
   type Constraint,
   nodeMeetsConstraints,
-  parseConstraints,
+  storedConstraints,
 } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
@@ -11,7 +11,7 @@ import { isWanted, type Seat, seatsByNode } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
 export function planGlobalSeats(world: ServiceWorld, rules: SeatRules): ModePlan {
-  const constraints = parseConstraints(world.service.spec.task.placement.constraints);
+  const constraints = storedConstraints(world.service.spec.task.placement.constraints);
   const seats = seatsByNode(world.tasks);
   const changes: OrchestratorChange[] = [];
   const updatable: SeatPlan[] = [];

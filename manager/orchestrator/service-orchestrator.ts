@@ -15,7 +15,7 @@ import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import type { UpdateProgress } from './update-progress.ts';
-import type { OrchestratorChange } from './world.ts';
+import { isLost, type OrchestratorChange } from './world.ts';
 
 /** Changes decided in one turn before they are written, so that no turn grows without limit. */
 const CHANGES_PER_PASS_MAX = 10_000;
@@ -72,7 +72,7 @@ export class ServiceOrchestrator {
         this.#dirty.add(change.object.id);
         return;
       case 'task':
-        if (change.action !== 'update' || concernsUs(change.object, change.previous)) {
+        if (change.action !== 'update' || this.#concernsUs(change.object, change.previous)) {
           this.#dirty.add(change.object.serviceId);
         }
         return;
@@ -89,6 +89,20 @@ export class ServiceOrchestrator {
       default:
         assertNever(change, 'store change');
     }
+  }
+
+  /** The way to RUNNING is the agent's affair; its steps change no decision of ours. */
+  #concernsUs(task: Task, previous: Task): boolean {
+    if (task.desiredState !== previous.desiredState) return true;
+    if (task.nodeId !== previous.nodeId && this.#cameToLostNode(task)) return true;
+    if (task.status.state === previous.status.state) return false;
+    return !isBefore(task.status.state, 'running');
+  }
+
+  /** The node went away while the scheduler's decision for it was being committed. */
+  #cameToLostNode({ nodeId }: Task): boolean {
+    if (nodeId === null) return false;
+    return isLost(this.#options.store.view((view) => view.get('node', nodeId)));
   }
 
   #markServicesOf(node: Node): void {
@@ -166,11 +180,4 @@ export class ServiceOrchestrator {
     const delayMs = Math.max(0, nextMs - this.#options.clock.wallMs());
     this.#timer = this.#options.clock.setTimer(delayMs, () => this.#follower.wake());
   }
-}
-
-/** The way to RUNNING is the agent's affair; its steps change no decision of ours. */
-function concernsUs(task: Task, previous: Task): boolean {
-  if (task.desiredState !== previous.desiredState || task.nodeId !== previous.nodeId) return true;
-  if (task.status.state === previous.status.state) return false;
-  return !isBefore(task.status.state, 'running');
 }

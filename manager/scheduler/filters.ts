@@ -1,5 +1,5 @@
 /** The filters, in the order in which they are asked; the first refusal counts (swarm-behaviour 3.2). */
-import { nodeMeetsConstraint, parseConstraints } from '../../common/model/constraint.ts';
+import { nodeMeetsConstraint, storedConstraints } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Platform } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -109,7 +109,7 @@ const constraint: Filter = {
   prepare: (task) => {
     const texts = task.spec.placement.constraints;
     if (texts.length === 0) return null;
-    const constraints = parseConstraints(texts);
+    const constraints = storedConstraints(texts);
     return {
       passes: ({ node }) => constraints.every((one) => nodeMeetsConstraint(node, one)),
       detail: ({ node }) =>

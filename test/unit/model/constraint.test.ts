@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { nodeMeetsConstraints, parseConstraint } from '../../../common/model/constraint.ts';
+import {
+  nodeMeetsConstraints,
+  parseConstraint,
+  storedConstraints,
+} from '../../../common/model/constraint.ts';
 import { aNode, aNodeDescription, aNodeSpec } from '../../support/builders.ts';
 
 describe('grammar of constraints', () => {
@@ -77,6 +81,12 @@ describe('constraints and a node', () => {
     const bare = aNode({ description: null });
     expect(nodeMeetsConstraints(bare, [parseConstraint('node.hostname != x')])).toBe(true);
     expect(nodeMeetsConstraints(bare, [parseConstraint('node.platform.os == linux')])).toBe(false);
+  });
+
+  test('one that cannot be read is met by no node', () => {
+    const unreadable = storedConstraints(['node.role == worker', 'nonsense']);
+    expect(unreadable).toHaveLength(2);
+    expect(nodeMeetsConstraints(node, unreadable.slice(1))).toBe(false);
   });
 
   test('every constraint counts', () => {

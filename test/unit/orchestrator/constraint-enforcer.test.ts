@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import type { Availability } from '../../../common/model/node.ts';
+import type { Availability, Node } from '../../../common/model/node.ts';
 import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
 import { noncompliantTasks } from '../../../manager/orchestrator/plan-enforcement.ts';
 import {
@@ -61,6 +61,34 @@ describe('constraint enforcer', () => {
   describe('in the cluster', () => {
     let rooms: ControlRooms;
     afterEach(() => rooms.stop());
+
+    test.each(['label', 'drain', 'down'] as const)(
+      'a decision that was on its way when the node changed (%s) does not stand',
+      async (what) => {
+        rooms = await ControlRooms.start(2);
+        const [first, second] = rooms.nodes();
+        const change = (node: Node): Node => {
+          if (what === 'label') return { ...node, spec: { ...node.spec, labels: {} } };
+          if (what === 'down') return { ...node, status: { ...node.status, state: 'down' } };
+          return { ...node, spec: { ...node.spec, availability: 'drain' } };
+        };
+        for (const { id } of [first!, second!]) {
+          await rooms.setNode(id, (it) => ({ ...it, spec: { ...it.spec, labels: { a: 'b' } } }));
+        }
+        rooms.silent.add(first!.id);
+        await rooms.scheduler.stop();
+        const { id } = await rooms.deploy({ task: wanting('node.labels.a == b') });
+        const [task] = rooms.tasks(id);
+        await rooms.setNode(first!.id, change);
+        await rooms.rest();
+        await rooms.test.store.update((tx) => {
+          const status = { ...task!.status, state: 'assigned' as const };
+          tx.update('task', { ...tx.require('task', task!.id), nodeId: first!.id, status });
+        });
+        await rooms.rest();
+        expect(rooms.test.get('task', task!.id).desiredState).toBe('shutdown');
+      },
+    );
 
     test('a changed label moves the task to a node that fits', async () => {
       rooms = await ControlRooms.start(2);
