@@ -1,0 +1,112 @@
+/** `skep ps` and `skep container inspect`: containers of the host whose daemon answers. */
+import type { ContainerJson, ContainerSummaryJson } from '../../common/model/engine-json.ts';
+import { hasStatus } from '../client/transport.ts';
+import { renderInspect, renderListing } from '../output/listing.ts';
+import { ellipsis } from '../output/table.ts';
+import { ago } from '../output/units.ts';
+import {
+  type Configure,
+  collect,
+  ExitError,
+  errorLine,
+  filterMap,
+  refuseFlags,
+  unsigned,
+  warnLine,
+} from './context.ts';
+import { SHORT_ID_CHARS, shortImage } from './tasks.ts';
+
+const COMMAND_CHARS_MAX = 20;
+
+interface PsFlags {
+  readonly all?: boolean;
+  readonly filter?: readonly string[];
+  readonly format?: string;
+  readonly last?: number;
+  readonly latest?: boolean;
+  readonly quiet?: boolean;
+  readonly trunc?: boolean;
+}
+
+export const ps: Configure = (command, context) => {
+  refuseFlags(command, { '--size': 'sizes of containers are not supported yet' });
+  command
+    .option('-a, --all', 'also those that do not run')
+    .option('-f, --filter <name=value>', 'health, id, is-task, label, name, status', collect)
+    .option('--format <template>', 'table, json or a template')
+    .option('-n, --last <n>', 'the last n, running or not', unsigned)
+    .option('-l, --latest', 'the last one, running or not')
+    .option('--no-trunc', 'full ids and commands')
+    .option('-q, --quiet', 'ids only')
+    .action(async (flags: PsFlags) => {
+      const limit = flags.latest ? 1 : flags.last;
+      const containers = await context.client.containers({
+        all: (flags.all ?? false) || limit !== undefined,
+        ...(limit !== undefined && { limit }),
+        filters: filterMap(flags.filter),
+      });
+      const trunc = flags.trunc ?? true;
+      const nowMs = context.clock.wallMs();
+      const rows = containers.map((container) => rowOf(container, trunc, nowMs));
+      const columns = [
+        ['CONTAINER ID', 'ID'],
+        ['IMAGE', 'Image'],
+        ['COMMAND', 'Command'],
+        ['CREATED', 'RunningFor'],
+        ['STATUS', 'Status'],
+        ['PORTS', 'Ports'],
+        ['NAMES', 'Names'],
+      ] as const;
+      context.stdout.write(renderListing({ columns, rows, quietField: 'ID' }, flags));
+    });
+};
+
+function rowOf(container: ContainerSummaryJson, trunc: boolean, nowMs: number) {
+  const command = trunc ? ellipsis(container.Command, COMMAND_CHARS_MAX) : container.Command;
+  return {
+    ID: trunc ? container.Id.slice(0, SHORT_ID_CHARS) : container.Id,
+    Image: shortImage(container.Image, trunc),
+    Command: `"${command}"`,
+    RunningFor: ago(container.Created, nowMs),
+    CreatedAt: new Date(container.Created * 1000).toISOString(),
+    Status: container.Status,
+    State: container.State,
+    Ports: portsText(container),
+    Names: container.Names.map((name) => name.replace(/^\//, '')).join(','),
+    Labels: Object.entries(container.Labels ?? {})
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+    Mounts: (container.Mounts ?? []).map((mount) => mount.Name || mount.Source || '').join(','),
+    Networks: Object.keys(container.NetworkSettings?.Networks ?? {}).join(','),
+  };
+}
+
+function portsText({ Ports }: ContainerSummaryJson): string {
+  return (Ports ?? [])
+    .map(({ IP, PrivatePort, PublicPort, Type }) =>
+      PublicPort === undefined
+        ? `${PrivatePort}/${Type}`
+        : `${IP ?? '0.0.0.0'}:${PublicPort}->${PrivatePort}/${Type}`,
+    )
+    .join(', ');
+}
+
+export const inspect: Configure = (command, context) => {
+  command
+    .argument('<container...>', 'ids or names')
+    .option('-f, --format <template>', 'json or a template')
+    .action(async (refs: readonly string[], flags: { format?: string }) => {
+      const found: ContainerJson[] = [];
+      const missing: string[] = [];
+      for (const ref of refs) {
+        try {
+          found.push(await context.client.container(ref));
+        } catch (err) {
+          missing.push(hasStatus(err, 404) ? `no such container: ${ref}` : errorLine(err));
+        }
+      }
+      context.stdout.write(renderInspect(found, flags.format));
+      for (const line of missing) warnLine(context, line);
+      if (missing.length > 0) throw new ExitError(1);
+    });
+};

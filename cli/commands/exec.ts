@@ -1,0 +1,131 @@
+/** `skep exec`: a command in a container of this host. Its exit status becomes ours. */
+import type { ReadStream } from 'node:tty';
+import { FrameDecoder } from '../client/frames.ts';
+import type { HijackedConnection } from '../client/transport.ts';
+import {
+  type CommandContext,
+  type Configure,
+  collect,
+  ExitError,
+  refuseFlags,
+  UsageError,
+} from './context.ts';
+import { environmentOf } from './service-create.ts';
+
+interface ExecFlags {
+  readonly detach?: boolean;
+  readonly env?: readonly string[];
+  readonly envFile?: readonly string[];
+  readonly interactive?: boolean;
+  readonly privileged?: boolean;
+  readonly tty?: boolean;
+  readonly user?: string;
+  readonly workdir?: string;
+}
+
+export const exec: Configure = (command, context) => {
+  refuseFlags(command, { '--detach-keys': 'not supported yet' });
+  command
+    .passThroughOptions()
+    .argument('<container>', 'id or name')
+    .argument('<command...>', 'and its arguments')
+    .option('-d, --detach', 'do not wait')
+    .option('-e, --env <key=value>', 'environment variable', collect)
+    .option('--env-file <file>', 'file of environment variables', collect)
+    .option('-i, --interactive', 'pass standard input on')
+    .option('--privileged', 'with every capability')
+    .option('-t, --tty', 'allocate a terminal')
+    .option('-u, --user <user>', 'name or id, with :group')
+    .option('-w, --workdir <dir>', 'working directory')
+    .action(async (ref: string, words: readonly string[], flags: ExecFlags) => {
+      const status = await runExec(context, ref, words, flags);
+      if (status !== 0) throw new ExitError(status);
+    });
+};
+
+async function runExec(
+  context: CommandContext,
+  ref: string,
+  words: readonly string[],
+  flags: ExecFlags,
+): Promise<number> {
+  const { client } = context;
+  const tty = flags.tty ?? false;
+  if (tty && flags.interactive && !flags.detach && !context.stdin.isTTY) {
+    throw new UsageError('the input device is not a TTY');
+  }
+  const env = await environmentOf(context, flags);
+  const container = await client.container(ref);
+  const { Id } = await client.execCreate(container.Id, {
+    AttachStdin: (flags.interactive ?? false) && !flags.detach,
+    AttachStdout: !flags.detach,
+    AttachStderr: !flags.detach,
+    Tty: tty,
+    Cmd: words,
+    ...(env.length > 0 && { Env: env }),
+    ...(flags.workdir && { WorkingDir: flags.workdir }),
+    ...(flags.user && { User: flags.user }),
+    ...(flags.privileged && { Privileged: true }),
+  });
+  if (flags.detach) {
+    await client.execDetached(Id, tty);
+    return 0;
+  }
+  const connection = await client.execAttach(Id, tty);
+  await relay(context, connection, { id: Id, tty, stdin: flags.interactive ?? false });
+  return (await client.execInspect(Id)).ExitCode ?? 0;
+}
+
+interface RelayOptions {
+  readonly id: string;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+}
+
+/** Bytes both ways until the daemon ends the stream. The end of our input is passed on. */
+async function relay(
+  context: CommandContext,
+  connection: HijackedConnection,
+  options: RelayOptions,
+): Promise<void> {
+  const { socket, head } = connection;
+  const restore = options.tty && options.stdin ? rawTerminal(context, options.id) : () => {};
+  if (options.stdin) context.stdin.pipe(socket);
+  const decoder = new FrameDecoder();
+  const show = (chunk: Buffer): void => {
+    if (options.tty) {
+      context.stdout.write(chunk);
+      return;
+    }
+    for (const { stream, data } of decoder.push(chunk)) {
+      (stream === 'stderr' ? context.stderr : context.stdout).write(data);
+    }
+  };
+  try {
+    if (head.length > 0) show(head);
+    for await (const chunk of socket as AsyncIterable<Buffer>) show(chunk);
+  } finally {
+    restore();
+    context.stdin.unpipe(socket);
+    context.stdin.pause();
+    socket.destroy();
+  }
+}
+
+/** Keys go to the process as they are typed, and it learns the size of the window. */
+function rawTerminal(context: CommandContext, execId: string): () => void {
+  const input = context.stdin as Partial<ReadStream>;
+  const resize = (): void => {
+    const { rows, columns } = context.stdout;
+    if (rows === undefined || columns === undefined) return;
+    // The process may have ended meanwhile; a window has no more use then.
+    context.client.execResize(execId, rows, columns).catch(() => {});
+  };
+  input.setRawMode?.(true);
+  context.stdout.on('resize', resize);
+  resize();
+  return () => {
+    input.setRawMode?.(false);
+    context.stdout.off('resize', resize);
+  };
+}

@@ -1,0 +1,214 @@
+/** `skep image ...`: images of the host whose daemon answers. */
+import { createReadStream } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { ImageSummaryJson } from '../../common/model/engine-json.ts';
+import {
+  familiarReference,
+  familiarRepository,
+  parseImageReference,
+  withDefaultTag,
+} from '../../common/model/image-reference.ts';
+import type { ProgressJson } from '../client/engine-client.ts';
+import { hasStatus } from '../client/transport.ts';
+import { renderInspect, renderListing } from '../output/listing.ts';
+import { ago, humanSize } from '../output/units.ts';
+import {
+  type CommandContext,
+  type Configure,
+  collect,
+  ExitError,
+  eachOf,
+  errorLine,
+  filterMap,
+  printLine,
+  refuseFlags,
+  UsageError,
+  warnLine,
+} from './context.ts';
+import { SHORT_ID_CHARS } from './tasks.ts';
+
+const NONE = '<none>';
+
+interface ListFlags {
+  readonly all?: boolean;
+  readonly digests?: boolean;
+  readonly filter?: readonly string[];
+  readonly format?: string;
+  readonly quiet?: boolean;
+  readonly trunc?: boolean;
+}
+
+export const ls: Configure = (command, context) => {
+  command
+    .argument('[repository[:tag]]', 'only these', '')
+    .option('-a, --all', 'also intermediate ones; there are none')
+    .option('--digests', 'show digests')
+    .option('-f, --filter <name=value>', 'dangling, label, reference', collect)
+    .option('--format <template>', 'table, json or a template')
+    .option('--no-trunc', 'full ids')
+    .option('-q, --quiet', 'ids only')
+    .action(async (reference: string, flags: ListFlags) => {
+      const filters = filterMap(flags.filter);
+      const images = await context.client.images(
+        reference === '' ? filters : { ...filters, reference: [reference] },
+      );
+      const nowMs = context.clock.wallMs();
+      const rows = images.flatMap((image) => rowsOf(image, flags, nowMs));
+      const digest = [['DIGEST', 'Digest'] as const].filter(() => flags.digests);
+      const columns = [
+        ['REPOSITORY', 'Repository'],
+        ['TAG', 'Tag'],
+        ...digest,
+        ['IMAGE ID', 'ID'],
+        ['CREATED', 'CreatedSince'],
+        ['SIZE', 'Size'],
+      ] as const;
+      context.stdout.write(renderListing({ columns, rows, quietField: 'ID' }, flags));
+    });
+};
+
+/** One row for each name of the image. */
+function rowsOf(image: ImageSummaryJson, flags: ListFlags, nowMs: number) {
+  const id = image.Id.replace(/^sha256:/, '');
+  const common = {
+    ID: flags.trunc === false ? image.Id : id.slice(0, SHORT_ID_CHARS),
+    CreatedSince: ago(image.Created, nowMs),
+    CreatedAt: new Date(image.Created * 1000).toISOString(),
+    Size: humanSize(image.Size),
+  };
+  const digests = new Map(
+    (image.RepoDigests ?? []).map((text) => [text.split('@')[0] ?? '', text.split('@')[1] ?? NONE]),
+  );
+  const tags = image.RepoTags ?? [];
+  if (tags.length === 0) return [{ Repository: NONE, Tag: NONE, Digest: NONE, ...common }];
+  return tags.map((tag) => {
+    const at = tag.lastIndexOf(':');
+    const repository = tag.slice(0, at);
+    const digest = digests.get(repository) ?? NONE;
+    return { Repository: repository, Tag: tag.slice(at + 1), Digest: digest, ...common };
+  });
+}
+
+export const load: Configure = (command, context) => {
+  refuseFlags(command, { '--platform': 'not supported yet' });
+  command
+    .option('-i, --input <file>', 'archive; else standard input')
+    .option('-q, --quiet', 'no progress')
+    .action(async ({ input }: { readonly input?: string }) => {
+      if (input === undefined && context.stdin.isTTY) {
+        throw new UsageError('requested load from stdin, but stdin is empty');
+      }
+      const path = input === undefined ? null : resolve(context.cwd, input);
+      if (path !== null) await access(path);
+      const source = path === null ? context.stdin : createReadStream(path);
+      for await (const line of context.client.imageLoad(source)) {
+        checkProgress(line);
+        if (line.stream !== undefined) context.stdout.write(line.stream);
+      }
+    });
+};
+
+/** Throws what the stream says went wrong. */
+function checkProgress(line: ProgressJson): void {
+  const message = line.errorDetail?.message ?? line.error;
+  if (message !== undefined) throw new UsageError(message);
+}
+
+export const pull: Configure = (command, context) => {
+  refuseFlags(command, {
+    '--all-tags': 'not supported yet',
+    '--platform': 'not supported yet',
+    '--disable-content-trust': 'not supported',
+  });
+  command
+    .argument('<image>', 'name, with a tag or digest')
+    .option('-q, --quiet', 'no progress')
+    .action(async (name: string, { quiet }: { readonly quiet?: boolean }) => {
+      const given = parseImageReference(name);
+      const reference = withDefaultTag(given);
+      if (given.tag === null && given.digest === null && !quiet) {
+        printLine(context, 'Using default tag: latest');
+      }
+      const repository = familiarRepository(reference);
+      const tag = reference.digest ?? reference.tag ?? 'latest';
+      await showPull(context, context.client.imagePull(repository, tag), quiet ?? false);
+      const { domain, path } = reference;
+      const full = `${domain}/${path}`;
+      printLine(context, reference.digest === null ? `${full}:${tag}` : `${full}@${tag}`);
+    });
+};
+
+/** Without a terminal each step of a layer is a line, and the counting in between none. */
+async function showPull(
+  context: CommandContext,
+  lines: AsyncIterable<ProgressJson>,
+  quiet: boolean,
+): Promise<void> {
+  const last = new Map<string, string>();
+  for await (const line of lines) {
+    checkProgress(line);
+    const { id = '', status = '' } = line;
+    if (quiet || status === '' || last.get(id) === status) continue;
+    if (id !== '') last.set(id, status);
+    printLine(context, id === '' ? status : `${id}: ${status}`);
+  }
+}
+
+export const tag: Configure = (command, context) => {
+  command
+    .argument('<source>', 'image')
+    .argument('<target>', 'further name')
+    .action(async (source: string, target: string) => {
+      const reference = withDefaultTag(parseImageReference(target));
+      if (reference.digest !== null) throw new UsageError('refusing to create a tag with a digest');
+      const repository = familiarRepository(reference);
+      await context.client.imageTag(source, repository, reference.tag ?? 'latest');
+    });
+};
+
+export const inspect: Configure = (command, context) => {
+  command
+    .argument('<image...>', 'names or ids')
+    .option('-f, --format <template>', 'json or a template')
+    .action(async (names: readonly string[], flags: { format?: string }) => {
+      const found: object[] = [];
+      const missing: string[] = [];
+      for (const name of names) {
+        try {
+          found.push(await context.client.image(name));
+        } catch (err) {
+          missing.push(hasStatus(err, 404) ? `no such image: ${name}` : errorLine(err));
+        }
+      }
+      context.stdout.write(renderInspect(found, flags.format));
+      for (const line of missing) warnLine(context, line);
+      if (missing.length > 0) throw new ExitError(1);
+    });
+};
+
+export const rm: Configure = (command, context) => {
+  refuseFlags(command, { '--no-prune': 'not supported yet', '--platform': 'not supported yet' });
+  command
+    .argument('<image...>', 'names or ids')
+    .option('-f, --force', 'also when the image has several names')
+    .action((names: readonly string[], { force }: { readonly force?: boolean }) =>
+      eachOf(context, names, async (name) => {
+        for (const { Untagged, Deleted } of await context.client.imageRemove(
+          name,
+          force ?? false,
+        )) {
+          if (Untagged !== undefined) printLine(context, `Untagged: ${familiar(Untagged)}`);
+          if (Deleted !== undefined) printLine(context, `Deleted: ${Deleted}`);
+        }
+      }),
+    );
+};
+
+function familiar(name: string): string {
+  try {
+    return familiarReference(parseImageReference(name));
+  } catch {
+    return name; // an id
+  }
+}

@@ -1,0 +1,174 @@
+/** `skep network ...`. */
+import type { IpamConfigJson, NetworkJson } from '../../common/model/engine-json.ts';
+import { hasStatus } from '../client/transport.ts';
+import { renderInspect, renderListing } from '../output/listing.ts';
+import { naturalCompare } from '../output/table.ts';
+import {
+  type Configure,
+  collect,
+  ExitError,
+  eachOf,
+  errorLine,
+  filterMap,
+  pairs,
+  printLine,
+  refuseFlags,
+  UsageError,
+  warnLine,
+} from './context.ts';
+import { SHORT_ID_CHARS } from './tasks.ts';
+
+interface ListFlags {
+  readonly filter?: readonly string[];
+  readonly format?: string;
+  readonly quiet?: boolean;
+  readonly trunc?: boolean;
+}
+
+export const ls: Configure = (command, context) => {
+  command
+    .option('-f, --filter <name=value>', 'driver, id, label, name, scope, type', collect)
+    .option('--format <template>', 'table, json or a template')
+    .option('--no-trunc', 'full ids')
+    .option('-q, --quiet', 'ids only')
+    .action(async (flags: ListFlags) => {
+      const networks = await context.client.networks(filterMap(flags.filter));
+      const rows = [...networks]
+        .sort((a, b) => naturalCompare(a.Name, b.Name))
+        .map((network) => ({
+          ID: flags.trunc === false ? network.Id : network.Id.slice(0, SHORT_ID_CHARS),
+          Name: network.Name,
+          Driver: network.Driver,
+          Scope: network.Scope,
+          Internal: String(network.Internal ?? false),
+          IPv6: String(network.EnableIPv6 ?? false),
+          Labels: Object.entries(network.Labels ?? {})
+            .map(([key, value]) => `${key}=${value}`)
+            .join(','),
+          CreatedAt: network.Created,
+        }));
+      const columns = [
+        ['NETWORK ID', 'ID'],
+        ['NAME', 'Name'],
+        ['DRIVER', 'Driver'],
+        ['SCOPE', 'Scope'],
+      ] as const;
+      context.stdout.write(renderListing({ columns, rows, quietField: 'ID' }, flags));
+    });
+};
+
+interface CreateFlags {
+  readonly attachable?: boolean;
+  readonly auxAddress?: readonly string[];
+  readonly driver: string;
+  readonly gateway?: readonly string[];
+  readonly ingress?: boolean;
+  readonly internal?: boolean;
+  readonly ipRange?: readonly string[];
+  readonly ipamDriver: string;
+  readonly ipamOpt?: readonly string[];
+  readonly ipv6?: boolean;
+  readonly label?: readonly string[];
+  readonly opt?: readonly string[];
+  readonly subnet?: readonly string[];
+}
+
+export const create: Configure = (command, context) => {
+  refuseFlags(command, {
+    '--config-from': 'config-only networks are not supported yet',
+    '--config-only': 'config-only networks are not supported yet',
+    '--scope': 'the scope follows from the driver',
+  });
+  command
+    .argument('<name>', 'of the network')
+    .option('--attachable', 'containers may be attached by hand')
+    .option('--aux-address <name=address>', 'address that is not to be given out', collect)
+    .option('-d, --driver <driver>', 'of the network', 'bridge')
+    .option('--gateway <address>', 'one for each subnet', collect)
+    .option('--ingress', 'make this the network of published ports')
+    .option('--internal', 'no way out')
+    .option('--ip-range <cidr>', 'where addresses come from', collect)
+    .option('--ipam-driver <driver>', 'of address management', 'default')
+    .option('--ipam-opt <key=value>', 'of address management', collect)
+    .option('--ipv6', 'also IPv6')
+    .option('--label <key=value>', 'of the network', collect)
+    .option('-o, --opt <key=value>', 'of the driver', collect)
+    .option('--subnet <cidr>', 'of the network', collect)
+    .action(async (name: string, flags: CreateFlags) => {
+      const { Id, Warning } = await context.client.networkCreate({
+        Name: name,
+        Driver: flags.driver,
+        Internal: flags.internal ?? false,
+        Attachable: flags.attachable ?? false,
+        Ingress: flags.ingress ?? false,
+        EnableIPv6: flags.ipv6 ?? false,
+        IPAM: {
+          Driver: flags.ipamDriver,
+          Options: pairs(flags.ipamOpt),
+          Config: ipamConfigs(flags),
+        },
+        Options: pairs(flags.opt),
+        Labels: pairs(flags.label),
+      });
+      if (Warning) warnLine(context, Warning);
+      printLine(context, Id);
+    });
+};
+
+/** Gateways and ranges belong to the subnets in their order. */
+function ipamConfigs(flags: CreateFlags): IpamConfigJson[] {
+  const { subnet = [], gateway = [], ipRange = [], auxAddress = [] } = flags;
+  if (subnet.length === 0 && (gateway.length > 0 || ipRange.length > 0 || auxAddress.length > 0)) {
+    throw new UsageError('every ip-range, gateway or aux-address must have a corresponding subnet');
+  }
+  if (subnet.length > 1 && auxAddress.length > 0) {
+    throw new UsageError('--aux-address with several subnets is not supported yet');
+  }
+  if (gateway.length > subnet.length || ipRange.length > subnet.length) {
+    throw new UsageError('there are more gateways or ip-ranges than subnets');
+  }
+  return subnet.map((cidr, index) => ({
+    Subnet: cidr,
+    ...(gateway[index] !== undefined && { Gateway: gateway[index] }),
+    ...(ipRange[index] !== undefined && { IPRange: ipRange[index] }),
+    ...(auxAddress.length > 0 && { AuxiliaryAddresses: pairs(auxAddress) }),
+  }));
+}
+
+export const inspect: Configure = (command, context) => {
+  command
+    .argument('<network...>', 'ids or names')
+    .option('-f, --format <template>', 'json or a template')
+    .option('-v, --verbose', 'with services and tasks')
+    .action(async (refs: readonly string[], flags: { format?: string; verbose?: boolean }) => {
+      const found: NetworkJson[] = [];
+      const missing: string[] = [];
+      for (const ref of refs) {
+        try {
+          found.push(await context.client.network(ref, { verbose: flags.verbose ?? false }));
+        } catch (err) {
+          missing.push(hasStatus(err, 404) ? `no such network: ${ref}` : errorLine(err));
+        }
+      }
+      context.stdout.write(renderInspect(found, flags.format));
+      for (const line of missing) warnLine(context, line);
+      if (missing.length > 0) throw new ExitError(1);
+    });
+};
+
+export const rm: Configure = (command, context) => {
+  command
+    .argument('<network...>', 'ids or names')
+    .option('-f, --force', 'no error for a network that does not exist')
+    .action((refs: readonly string[], { force }: { readonly force?: boolean }) =>
+      eachOf(context, refs, async (ref) => {
+        try {
+          await context.client.networkRemove(ref);
+        } catch (err) {
+          if (force && hasStatus(err, 404)) return;
+          throw err;
+        }
+        printLine(context, ref);
+      }),
+    );
+};

@@ -1,0 +1,122 @@
+/** `skep volume ...`: volumes of the host whose daemon answers. */
+import type { VolumeJson } from '../../common/model/engine-json.ts';
+import { hasStatus } from '../client/transport.ts';
+import { renderInspect, renderListing } from '../output/listing.ts';
+import { naturalCompare } from '../output/table.ts';
+import {
+  type Configure,
+  collect,
+  ExitError,
+  eachOf,
+  errorLine,
+  filterMap,
+  pairs,
+  printLine,
+  refuseFlags,
+  warnLine,
+} from './context.ts';
+
+const CLUSTER_ONLY = 'cluster volumes are not supported yet';
+
+interface ListFlags {
+  readonly filter?: readonly string[];
+  readonly format?: string;
+  readonly quiet?: boolean;
+}
+
+export const ls: Configure = (command, context) => {
+  refuseFlags(command, { '--cluster': CLUSTER_ONLY });
+  command
+    .option('-f, --filter <name=value>', 'dangling, driver, label, name', collect)
+    .option('--format <template>', 'table, json or a template')
+    .option('-q, --quiet', 'names only')
+    .action(async (flags: ListFlags) => {
+      const volumes = await context.client.volumes(filterMap(flags.filter));
+      const rows = [...volumes]
+        .sort((a, b) => naturalCompare(a.Name, b.Name))
+        .map((volume) => ({
+          Driver: volume.Driver,
+          Name: volume.Name,
+          Mountpoint: volume.Mountpoint,
+          Scope: volume.Scope,
+          Labels: Object.entries(volume.Labels ?? {})
+            .map(([key, value]) => `${key}=${value}`)
+            .join(','),
+        }));
+      const columns = [
+        ['DRIVER', 'Driver'],
+        ['VOLUME NAME', 'Name'],
+      ] as const;
+      context.stdout.write(renderListing({ columns, rows, quietField: 'Name' }, flags));
+    });
+};
+
+interface CreateFlags {
+  readonly driver: string;
+  readonly label?: readonly string[];
+  readonly opt?: readonly string[];
+}
+
+export const create: Configure = (command, context) => {
+  refuseFlags(
+    command,
+    Object.fromEntries(
+      [
+        'availability',
+        'group',
+        'limit-bytes',
+        'required-bytes',
+        'scope',
+        'secret',
+        'sharing',
+        'type',
+      ].map((name) => [`--${name}`, CLUSTER_ONLY]),
+    ),
+  );
+  command
+    .argument('[name]', 'of the volume; one is made up when it is missing', '')
+    .option('-d, --driver <driver>', 'of the volume', 'local')
+    .option('--label <key=value>', 'of the volume', collect)
+    .option('-o, --opt <key=value>', 'of the driver', collect)
+    .action(async (name: string, flags: CreateFlags) => {
+      const volume = await context.client.volumeCreate({
+        Name: name,
+        Driver: flags.driver,
+        DriverOpts: pairs(flags.opt),
+        Labels: pairs(flags.label),
+      });
+      printLine(context, volume.Name);
+    });
+};
+
+export const inspect: Configure = (command, context) => {
+  command
+    .argument('<volume...>', 'names')
+    .option('-f, --format <template>', 'json or a template')
+    .action(async (names: readonly string[], flags: { format?: string }) => {
+      const found: VolumeJson[] = [];
+      const missing: string[] = [];
+      for (const name of names) {
+        try {
+          found.push(await context.client.volume(name));
+        } catch (err) {
+          missing.push(hasStatus(err, 404) ? `no such volume: ${name}` : errorLine(err));
+        }
+      }
+      context.stdout.write(renderInspect(found, flags.format));
+      for (const line of missing) warnLine(context, line);
+      if (missing.length > 0) throw new ExitError(1);
+    });
+};
+
+export const rm: Configure = (command, context) => {
+  command
+    .argument('<volume...>', 'names')
+    .option('-f, --force', 'no error for a volume that does not exist')
+    .action((names: readonly string[], { force }: { readonly force?: boolean }) =>
+      eachOf(context, names, async (name) => {
+        await context.client.volumeRemove(name, force ?? false);
+        printLine(context, name);
+      }),
+    );
+};
