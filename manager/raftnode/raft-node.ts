@@ -400,8 +400,7 @@ export class RaftNode {
       receive: (from, messages) => this.#receive(from, messages),
       beginSnapshot: (from, offer) => this.#beginSnapshot(from, offer),
       unreachable: (raftId) => {
-        if (!this.#isActive()) return;
-        this.#raw.reportUnreachable(raftId);
+        this.#guarded(() => this.#raw.reportUnreachable(raftId));
         this.#wake();
       },
       removed: (by) => this.#guarded(() => this.#toldRemoved(by)),
