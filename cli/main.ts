@@ -125,7 +125,9 @@ function makeContext(host: string, signal: AbortSignal): CommandContext & { clos
     close: () => client?.close(),
     stdout: process.stdout,
     stderr: process.stderr,
-    stdin: process.stdin,
+    get stdin() {
+      return process.stdin; // made at the first use: it holds a descriptor
+    },
     clock: new SystemClock(),
     env: process.env,
     cwd: process.cwd(),
@@ -224,7 +226,7 @@ process.stdout.on('error', (err: NodeJS.ErrnoException) =>
 const alive = new MessageChannel();
 alive.port1.on('message', () => {});
 void main(process.argv.slice(2), interrupt.signal).then((status) => {
-  if (status !== 0) process.exitCode = status;
   alive.port1.close();
-  process.stdin.unref();
+  // Standard input may still be open, and writes to files, pipes and terminals are done by now.
+  process.exit(status || process.exitCode || 0);
 });

@@ -76,6 +76,8 @@ interface UpdateFlags extends SharedFlags {
   readonly rollback?: boolean;
   readonly capAdd?: Many;
   readonly capDrop?: Many;
+  readonly publishAdd?: Many;
+  readonly publishRm?: Many;
   readonly [list: `${string}Add` | `${string}Rm`]: Many | undefined;
 }
 
@@ -336,7 +338,7 @@ function scalars(flags: UpdateFlags): Partial<ContainerSpecJson> {
 /** Removes by target port and protocol; a published port that is added takes the old one's place. */
 export function changedPorts(
   ports: readonly PortJson[],
-  flags: { readonly publishAdd?: Many | undefined; readonly publishRm?: Many | undefined },
+  flags: Pick<UpdateFlags, 'publishAdd' | 'publishRm'>,
 ): PortJson[] {
   const keyOf = (port: PortJson): string => `${port.TargetPort}/${port.Protocol ?? 'tcp'}`;
   const gone = new Set((flags.publishRm ?? []).flatMap((text) => parsePublish(text).map(keyOf)));
