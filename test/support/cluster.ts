@@ -139,6 +139,16 @@ export async function eventually<T>(
   }
 }
 
+/** False for a process that ended, also while nobody has asked for its status. */
+export function isAlive(pid: number): boolean {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !'ZX'.includes(text.charAt(text.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
+}
+
 /** Splits a table as our commands print them: columns stand at least three blanks apart. */
 export function tableRows(text: string): string[][] {
   return text

@@ -1,0 +1,205 @@
+// Tasks, daemons and links that fail: what the cluster does about each, and how soon.
+import { describe, expect, test } from 'vitest';
+import {
+  clusterTestsCanRun,
+  eventually,
+  isAlive,
+  type TaskRow,
+  type TestCluster,
+  useCluster,
+} from '../support/cluster.ts';
+
+const IMAGE = 'skep-test/busybox:1';
+const RESTART_DELAY_MS = 1000;
+/** A node counts as down when three heartbeats of 5 s are missing. */
+const DOWN_GRACE_MS = 15_000;
+
+describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 workers', () => {
+  const shared = useCluster('fail', { managers: 3, workers: 2 }, (cluster) =>
+    cluster.image({ name: IMAGE }),
+  );
+
+  async function create(name: string, flags: readonly string[]): Promise<void> {
+    await shared.current.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', name, ...flags],
+      ...[IMAGE, 'sleep', '100000'],
+    ]);
+  }
+
+  async function pidsOf(cluster: TestCluster, tasks: readonly TaskRow[]) {
+    const pids = new Map<string, number>();
+    for (const task of tasks) pids.set(task.id, await cluster.taskPid(task));
+    return pids;
+  }
+
+  test('a killed task is replaced in its slot, after the delay', { timeout: 60_000 }, async () => {
+    const cluster = shared.current;
+    await create('victim', ['--replicas', '3', '--restart-delay', `${RESTART_DELAY_MS}ms`]);
+    const tasks = await cluster.running('victim', 3);
+    const victim = tasks.find((task) => task.name === 'victim.2')!;
+    const pid = await cluster.taskPid(victim);
+    process.kill(pid, 'SIGKILL');
+    const killedMs = performance.now();
+    const [next] = await eventually(
+      'a new victim.2',
+      async () => {
+        const now = await cluster.tasks('victim');
+        const found = now.filter(
+          (task) => task.name === 'victim.2' && task.id !== victim.id && task.current === 'Running',
+        );
+        expect(found, JSON.stringify(now)).toHaveLength(1);
+        return found;
+      },
+      { withinMs: RESTART_DELAY_MS + 2000 },
+    );
+    expect(performance.now() - killedMs).toBeGreaterThan(RESTART_DELAY_MS);
+    expect(await cluster.taskPid(next!)).not.toBe(pid);
+    const old = (await cluster.tasks('victim')).find((task) => task.id === victim.id)!;
+    expect(old).toMatchObject({ desired: 'Shutdown', current: 'Failed' });
+    expect(old.error).toContain('non-zero exit (137)');
+    // The others were left alone.
+    const rest = tasks.filter((task) => task.id !== victim.id).map((task) => task.id);
+    const still = (await cluster.running('victim', 3)).map((task) => task.id);
+    expect(still).toEqual(expect.arrayContaining(rest));
+    await cluster.skep(['service', 'rm', 'victim']);
+  });
+
+  test('without its leader the cluster goes on, and tasks there too', {
+    timeout: 90_000,
+  }, async () => {
+    const cluster = shared.current;
+    await create('lasting', ['--mode', 'global', '--stop-grace-period', '1s']);
+    await create('growing', ['--replicas', '1', '--constraint', 'node.role==worker']);
+    const tasks = await cluster.running('lasting', 5);
+    await cluster.running('growing', 1);
+    const format = '{{.Hostname}} {{.ManagerStatus}}';
+    const nodes = await cluster.skep(['node', 'ls', '--format', format]);
+    const leader = /^(\S+) Leader$/m.exec(nodes)![1]!;
+    const other = cluster.managers.find((host) => host.name !== leader)!.name;
+    const there = tasks.filter((task) => task.node === leader);
+    expect(there).toHaveLength(1);
+    const pids = await pidsOf(cluster, tasks);
+
+    await cluster.dev('kill', leader);
+    const killedMs = performance.now();
+    await eventually(
+      `${other} accepts a scale`,
+      () => cluster.skep(['service', 'scale', '--detach', 'growing=2'], { host: other }),
+      { withinMs: 3000, everyMs: 50 },
+    );
+    console.log(
+      `a write was accepted ${Math.round(performance.now() - killedMs)} ms after the kill`,
+    );
+    await cluster.running('growing', 2, { host: other });
+    for (const [id, pid] of pids) expect(isAlive(pid), `${id} ${pid}`).toBe(true);
+
+    await cluster.dev('start', leader);
+    await eventually(
+      'five ready nodes',
+      async () => {
+        const text = await cluster.skep(['node', 'ls', '--format', '{{.Status}}'], { host: other });
+        expect(text.trim().split('\n')).toEqual(Array(5).fill('Ready'));
+      },
+      { withinMs: 20_000 },
+    );
+    // Adopted: the same tasks with the same processes, and under command again.
+    const after = await cluster.running('lasting', 5, { host: leader });
+    expect(new Set(after.map((task) => task.id))).toEqual(new Set(pids.keys()));
+    expect(await pidsOf(cluster, after)).toEqual(pids);
+    const container = `${there[0]!.name}.${there[0]!.id}`;
+    const names = await cluster.skep(['ps', '--format', '{{.Names}}'], { host: leader });
+    expect(names.split('\n')).toContain(container);
+    await cluster.skep(['service', 'rm', 'lasting', 'growing'], { host: other });
+    await eventually(
+      'the adopted task ends when it is told to',
+      () => expect([...pids.values()].filter(isAlive)).toEqual([]),
+      { withinMs: 15_000 },
+    );
+  });
+
+  test('a host that is cut off is replaced, and tidied when it returns', {
+    timeout: 120_000,
+  }, async () => {
+    const cluster = shared.current;
+    const lost = 'worker-2';
+    await create('spread', ['--replicas', '5', '--stop-grace-period', '1s']);
+    const before = await cluster.running('spread', 5);
+    const there = before.filter((task) => task.node === lost);
+    expect(there).toHaveLength(1);
+    const pid = await cluster.taskPid(there[0]!);
+
+    await cluster.dev('cut', lost);
+    const cutMs = performance.now();
+    const statusOf = async (): Promise<string> =>
+      (await cluster.skep(['node', 'ls', '--format', '{{.Hostname}} {{.Status}}']))
+        .split('\n')
+        .find((line) => line.startsWith(`${lost} `))!
+        .split(' ')[1]!;
+    const now = await eventually(
+      'its task runs elsewhere',
+      async () => {
+        const tasks = await cluster.running('spread', 5, { withinMs: 0 });
+        expect(tasks.map((task) => task.node)).not.toContain(lost);
+        return tasks;
+      },
+      { withinMs: DOWN_GRACE_MS + 10_000, everyMs: 250 },
+    );
+    console.log(`replaced ${Math.round(performance.now() - cutMs)} ms after the cut`);
+    expect(await statusOf()).toBe('Down');
+    // The others stayed where they were; the one on the lost host still runs there, out of reach.
+    const rest = before.filter((task) => task.node !== lost).map((task) => task.id);
+    expect(now.map((task) => task.id)).toEqual(expect.arrayContaining(rest));
+    expect(isAlive(pid)).toBe(true);
+
+    await cluster.dev('heal', lost);
+    await eventually(`${lost} is ready`, async () => expect(await statusOf()).toBe('Ready'), {
+      withinMs: 30_000,
+      everyMs: 250,
+    });
+    await eventually(
+      'the surplus task is gone',
+      async () => {
+        expect(isAlive(pid)).toBe(false);
+        expect(await cluster.skep(['ps', '-q'], { host: lost })).toBe('');
+      },
+      { withinMs: 20_000, everyMs: 250 },
+    );
+    await cluster.running('spread', 5);
+    await cluster.skep(['service', 'rm', 'spread']);
+  });
+
+  test('a daemon that was stopped politely finds its tasks again', {
+    timeout: 60_000,
+  }, async () => {
+    const cluster = shared.current;
+    const host = 'worker-1';
+    await create('kept', ['--constraint', `node.hostname==${host}`, '--stop-grace-period', '1s']);
+    const [task] = await cluster.running('kept', 1);
+    const pid = await cluster.taskPid(task!);
+    const status = JSON.parse(await cluster.dev('status', '--json')) as {
+      hosts: { name: string; pid: number }[];
+    };
+    const daemon = status.hosts.find((one) => one.name === host)!.pid;
+    process.kill(daemon, 'SIGTERM');
+    await eventually('the daemon ends', () => expect(isAlive(daemon)).toBe(false), {
+      withinMs: 5000,
+    });
+    expect(isAlive(pid)).toBe(true);
+    await cluster.dev('start', host);
+    const [same] = await cluster.running('kept', 1);
+    expect(same!.id).toBe(task!.id);
+    expect(await cluster.taskPid(same!)).toBe(pid);
+    // And what it would have missed is noticed: its end, with the exit status.
+    process.kill(pid, 'SIGKILL');
+    await eventually(
+      'its end is told',
+      async () => {
+        const old = (await cluster.tasks('kept')).find((one) => one.id === task!.id);
+        expect(old).toMatchObject({ current: 'Failed' });
+        expect(old!.error).toContain('137');
+      },
+      { withinMs: 10_000 },
+    );
+    await cluster.skep(['service', 'rm', 'kept']);
+  });
+});

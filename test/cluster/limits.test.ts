@@ -1,0 +1,141 @@
+// Limits of a service as the kernel holds them: read from the control groups of its running task.
+import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { clusterTestsCanRun, eventually, useCluster } from '../support/cluster.ts';
+
+const IMAGE = 'skep-test/busybox:1';
+const MIB = 1024 * 1024;
+const WINDOW_MS = 5000;
+const onV1 = existsSync('/sys/fs/cgroup/memory');
+
+/** The group of a process in one hierarchy, e.g. `cpu`, or in the only one. */
+function groupOf(pid: number, controller: string): string {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
+  const fields = lines.map((line) => line.split(':'));
+  const v1 = fields.find((parts) => parts[1]!.split(',').includes(controller));
+  if (v1) return `/sys/fs/cgroup/${controller}${v1[2]}`;
+  return `/sys/fs/cgroup${fields.find((parts) => parts[0] === '0')![2]}`;
+}
+
+const value = (file: string): string => readFileSync(file, 'utf8').trim();
+
+/** Processor time that a group used since it was made. */
+function usedMs(pid: number): number {
+  if (onV1) return Number(value(`${groupOf(pid, 'cpuacct')}/cpuacct.usage`)) / 1e6;
+  return Number(/usage_usec (\d+)/.exec(value(`${groupOf(pid, 'cpu')}/cpu.stat`))![1]) / 1e3;
+}
+
+describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
+  const shared = useCluster('lim', { managers: 1, workers: 0 }, (cluster) =>
+    cluster.image({ name: IMAGE }),
+  );
+
+  const create = (name: string, flags: readonly string[], script: string) =>
+    shared.current.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', name],
+      ...flags,
+      IMAGE,
+      ...['sh', '-c', script],
+    ]);
+
+  test('cpus 0.5: a busy loop gets half a core', { timeout: 120_000 }, async () => {
+    await create('busy', ['--limit-cpu', '0.5'], 'while :; do :; done');
+    const [task] = await shared.current.running('busy', 1);
+    const pid = await shared.current.taskPid(task!);
+    // Never more than half; on a machine with other work it may have to wait until it gets as much.
+    const seen: number[] = [];
+    while (seen.length < 8 && !seen.some((cores) => cores >= 0.45)) {
+      const before = usedMs(pid);
+      const startedMs = performance.now();
+      await sleep(WINDOW_MS);
+      seen.push((usedMs(pid) - before) / (performance.now() - startedMs));
+    }
+    await shared.current.skep(['service', 'rm', 'busy']);
+    expect(Math.max(...seen), `${seen}`).toBeGreaterThanOrEqual(0.45);
+    expect(Math.max(...seen), `${seen}`).toBeLessThanOrEqual(0.55);
+  });
+
+  test('memory 64M: allocating 100 MB ends with 137 and says OOM', {
+    timeout: 60_000,
+  }, async () => {
+    await create(
+      'greedy',
+      ['--limit-memory', '64M', '--restart-condition', 'none'],
+      'exec dd if=/dev/zero of=/dev/null bs=100M count=1',
+    );
+    const task = await eventually(
+      'the task failed',
+      async () => {
+        const [only, ...others] = await shared.current.tasks('greedy');
+        expect(others).toEqual([]);
+        expect(only!.current, JSON.stringify(only)).toBe('Failed');
+        return only!;
+      },
+      { withinMs: 20_000 },
+    );
+    expect(task.error).toContain('non-zero exit (137)');
+    expect(task.error).toMatch(/OOM|out of memory/i);
+    expect((await shared.current.inspectTask(task)).Status.ContainerStatus?.ExitCode).toBe(137);
+    const text = await shared.current.skep(['service', 'ps', '--no-trunc', 'greedy']);
+    expect(text).toMatch(/OOM|out of memory/i);
+    await shared.current.skep(['service', 'rm', 'greedy']);
+  });
+
+  test('a program within its memory is left alone', { timeout: 60_000 }, async () => {
+    await create(
+      'modest',
+      ['--limit-memory', '64M', '--restart-condition', 'none'],
+      'dd if=/dev/zero of=/dev/null bs=30M count=3 && echo done',
+    );
+    await eventually(
+      'the task is complete',
+      async () => {
+        const [task] = await shared.current.tasks('modest');
+        expect(task!.current, JSON.stringify(task)).toBe('Complete');
+      },
+      { withinMs: 20_000 },
+    );
+    await shared.current.skep(['service', 'rm', 'modest']);
+  });
+
+  test('the values stand in the files of the control group', { timeout: 60_000 }, async () => {
+    await create(
+      'files',
+      ['--limit-cpu', '0.5', '--limit-memory', '64M', '--limit-pids', '33'],
+      'exec sleep 1000',
+    );
+    const [task] = await shared.current.running('files', 1);
+    const pid = await shared.current.taskPid(task!);
+    const [cpu, memory, pids] = ['cpu', 'memory', 'pids'].map((name) => groupOf(pid, name));
+    expect(cpu).toContain(`/skep-${shared.current.name}-manager-1/`);
+    expect(value(`${pids}/pids.max`)).toBe('33');
+    if (onV1) {
+      const quota = Number(value(`${cpu}/cpu.cfs_quota_us`));
+      const period = Number(value(`${cpu}/cpu.cfs_period_us`));
+      expect(quota / period).toBe(0.5);
+      expect(value(`${memory}/memory.limit_in_bytes`)).toBe(`${64 * MIB}`);
+    } else {
+      const [quota, period] = value(`${cpu}/cpu.max`).split(' ').map(Number);
+      expect(quota! / period!).toBe(0.5);
+      expect(value(`${memory}/memory.max`)).toBe(`${64 * MIB}`);
+    }
+    await shared.current.skep(['service', 'rm', 'files']);
+  });
+
+  test('a service without limits has none', { timeout: 60_000 }, async () => {
+    await create('free', [], 'exec sleep 1000');
+    const [task] = await shared.current.running('free', 1);
+    const pid = await shared.current.taskPid(task!);
+    if (onV1) {
+      expect(value(`${groupOf(pid, 'cpu')}/cpu.cfs_quota_us`)).toBe('-1');
+      expect(Number(value(`${groupOf(pid, 'memory')}/memory.limit_in_bytes`))).toBeGreaterThan(
+        2 ** 60,
+      );
+    } else {
+      expect(value(`${groupOf(pid, 'cpu')}/cpu.max`)).toMatch(/^max /);
+      expect(value(`${groupOf(pid, 'memory')}/memory.max`)).toBe('max');
+    }
+    await shared.current.skep(['service', 'rm', 'free']);
+  });
+});
