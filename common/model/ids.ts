@@ -22,7 +22,6 @@ export type AnyId =
   | SessionId;
 
 const ID_CHARS = 25;
-const ID_PATTERN = /^[0-9a-z]{25}$/;
 
 /**
  * A fresh id: 25 characters, base 36, from 17 random bytes with the top bit set and the first
@@ -35,11 +34,6 @@ export function newId<T extends AnyId>(random: Random): T {
   value |= 1n << 135n;
   const text = value.toString(36);
   return text.slice(text.length - ID_CHARS) as T;
-}
-
-/** True for text in the form of an id. */
-export function isId(text: string): boolean {
-  return ID_PATTERN.test(text);
 }
 
 /** Brands text that is an id by its origin (wire, store, file). Its form is not checked. */

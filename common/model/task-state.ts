@@ -24,11 +24,6 @@ const RANK: Readonly<Record<TaskState, number>> = Object.fromEntries(
   TASK_STATES.map((state, index) => [state, index]),
 ) as Record<TaskState, number>;
 
-/** < 0 when `a` comes before `b`, 0 when equal, > 0 after. */
-export function compareTaskStates(a: TaskState, b: TaskState): number {
-  return RANK[a] - RANK[b];
-}
-
 export function isBefore(a: TaskState, b: TaskState): boolean {
   return RANK[a] < RANK[b];
 }

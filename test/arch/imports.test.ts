@@ -61,7 +61,6 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'dns-packet': ['worker/network'],
   'find-my-way': ['daemon/engineapi'],
   'ipaddr.js': ['manager', 'worker/network', 'common/base', 'common/model'],
-  'tar-stream': ['worker/images'],
   commander: ['cli', 'daemon/options.ts'],
 };
 
