@@ -125,6 +125,17 @@ describe('raft log', () => {
     expect(log.nextCommitted(false).map(({ index }) => index)).toEqual([1]);
   });
 
+  test('entries that replace ones being written are handed out to be written too', () => {
+    const log = logOf([], entries(1, 1, 1, 1, 1));
+    log.unstable.acceptInProgress();
+    log.append(entries(3, 2, 2));
+    const next = log.unstable.nextEntries();
+    expect(next.map(({ index, term }) => [index, term])).toEqual([
+      [3, 2],
+      [4, 2],
+    ]);
+  });
+
   test('entries stay unstable until the write that holds them in their last form', () => {
     const log = logOf([], entries(1, 1, 1));
     log.unstable.acceptInProgress();
