@@ -80,32 +80,22 @@ export class NetworkTables {
     );
   }
 
-  /** Follows the changes of applied commits; `view` is the state after them. */
+  /** Follows the changes of applied commits; `view` is the state after exactly them. */
   apply(view: ReadView, changes: readonly StoreChange[]): TableChanges {
     const recorder = new Recorder();
     for (const change of changes) {
       const gone = change.action === 'remove';
       const previous = change.action === 'create' ? null : previousOf(change);
-      switch (change.kind) {
-        case 'task':
-          this.#refreshTask(view, gone ? null : change.object, previous as Task | null, recorder);
-          break;
-        case 'service':
-          this.#refreshService(
-            view,
-            gone ? null : change.object,
-            previous as Service | null,
-            recorder,
-          );
-          break;
-        case 'node':
-          this.#refreshNode(view, gone ? null : change.object, previous as Node | null, recorder);
-          break;
-        case 'network':
-          this.#refreshNetwork(view, change.object.id, recorder);
-          break;
-        default:
-          break;
+      if (change.kind === 'task') {
+        this.#refreshTask(view, gone ? null : change.object, previous as Task | null, recorder);
+      } else if (change.kind === 'service') {
+        const service = gone ? null : change.object;
+        this.#refreshService(view, service, previous as Service | null, recorder);
+      } else if (change.kind === 'node') {
+        this.#refreshNode(view, gone ? null : change.object, previous as Node | null, recorder);
+      } else if (change.kind === 'network') {
+        this.#refreshNetwork(view, change.object.id, recorder);
+        if (change.action !== 'update') this.#refreshNames(view, change.object.id, recorder);
       }
     }
     return recorder;
@@ -116,7 +106,15 @@ export class NetworkTables {
     const cluster = view.list('cluster')[0];
     const item = network && assignedNetwork(network, cluster?.dataPathPort ?? 0);
     this.#put(networkId, 'network', networkId, item ?? null, recorder);
-    if (!network) this.#tables.delete(networkId);
+  }
+
+  /** Services have names in networks that exist. */
+  #refreshNames(view: ReadView, networkId: NetworkId, recorder: Recorder): void {
+    for (const service of view.list('service')) {
+      if (networksOf(service).includes(networkId)) {
+        this.#refreshService(view, service, service, recorder);
+      }
+    }
   }
 
   #refreshTask(view: ReadView, task: Task | null, previous: Task | null, recorder: Recorder): void {
@@ -187,8 +185,8 @@ export class NetworkTables {
       previous !== null &&
       hostAddressOf(previous) === hostAddress &&
       isDown(previous) === isDown(node);
-    if (!node || same) return;
-    for (const task of view.tasksByNode(node.id)) this.#refreshTask(view, task, task, recorder);
+    if (same || !id) return;
+    for (const task of view.tasksByNode(id)) this.#refreshTask(view, task, task, recorder);
   }
 
   #put(
@@ -204,6 +202,7 @@ export class NetworkTables {
     if (item === null) {
       if (!known) return;
       table?.delete(id);
+      if (table?.size === 0) this.#tables.delete(networkId);
       recorder.network(networkId, { action: 'remove', kind, key });
       return;
     }

@@ -131,18 +131,22 @@ class FeedWatch implements Watch {
   async next(signal?: AbortSignal): Promise<readonly Commit[] | null> {
     for (;;) {
       signal?.throwIfAborted();
+      const commits = this.poll();
+      if (commits.length > 0) return commits;
       if (this.#ended) return null;
-      if (this.#epoch !== this.#feed.epoch || this.#nextSeq < this.#feed.firstSeq) {
-        this.#ended = true;
-        throw resync('the reader was too slow or the state was replaced');
-      }
-      if (this.#nextSeq < this.#feed.endSeq) {
-        const commits = this.#feed.since(this.#nextSeq);
-        this.#nextSeq += commits.length;
-        return commits;
-      }
       await this.#changed(signal);
     }
+  }
+
+  poll(): readonly Commit[] {
+    if (this.#ended) return [];
+    if (this.#epoch !== this.#feed.epoch || this.#nextSeq < this.#feed.firstSeq) {
+      this.#ended = true;
+      throw resync('the reader was too slow or the state was replaced');
+    }
+    const commits = this.#feed.since(this.#nextSeq);
+    this.#nextSeq += commits.length;
+    return commits;
   }
 
   close(): void {

@@ -68,6 +68,8 @@ export interface Commit {
 export interface Watch extends AsyncIterable<Commit> {
   /** The commits that came since the last call, waiting for at least one. null at the end. */
   next(signal?: AbortSignal): Promise<readonly Commit[] | null>;
+  /** The same without waiting: maybe none. After it, the reader has seen all of the current view. */
+  poll(): readonly Commit[];
   close(): void;
 }
 

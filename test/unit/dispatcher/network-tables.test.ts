@@ -1,0 +1,211 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { AssignedEndpoint, AssignmentChange } from '../../../common/model/assignment.ts';
+import type { NodeId } from '../../../common/model/ids.ts';
+import type { Node } from '../../../common/model/node.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { TASK_STATES, type TaskState } from '../../../common/model/task-state.ts';
+import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
+import type { WriteTx } from '../../../manager/store/types.ts';
+import {
+  applyTo,
+  histories,
+  type ItemSet,
+  networkIds,
+  perform,
+  setScene,
+} from '../../support/assignment-history.ts';
+import {
+  aNode,
+  aNodeDescription,
+  aPort,
+  aService,
+  aTask,
+  aTaskStatus,
+  idOf,
+  NO_PORTS,
+} from '../../support/builders.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+const [networkId] = networkIds as [(typeof networkIds)[number]];
+
+function everything(tables: NetworkTables): ItemSet {
+  const networks = networkIds.flatMap((id) => tables.contents(id));
+  return applyTo(new Map(), [...networks, ...tables.ports()]);
+}
+
+async function scene(): Promise<TestStore> {
+  const test = makeStore();
+  await setScene(test);
+  return test;
+}
+
+/** Tables over a store, and the changes of each write. */
+async function followed(test: TestStore) {
+  const watch = test.store.watch();
+  const tables = test.store.view((view) => new NetworkTables(view));
+  const write = async (change: (tx: WriteTx) => void): Promise<AssignmentChange[]> => {
+    await test.store.update(change);
+    const changes = watch.poll().flatMap((commit) => commit.changes);
+    const { byNetwork, ports } = test.store.view((view) => tables.apply(view, changes));
+    return [...[...byNetwork.values()].flat(), ...ports];
+  };
+  return { tables, write };
+}
+
+describe('network tables', () => {
+  test('built whole at a revision they equal tables that followed each commit', async () => {
+    await fc.assert(
+      fc.asyncProperty(histories, async (history) => {
+        const { store, ...rest } = await scene();
+        void rest;
+        const watch = store.watch();
+        const tables = store.view((view) => new NetworkTables(view));
+        const held = everything(tables);
+        for (const batch of history) {
+          for (const ops of batch) {
+            await store.update((tx) => {
+              for (const op of ops) perform(tx, op);
+            });
+          }
+          const changes = watch.poll().flatMap((commit) => commit.changes);
+          const { byNetwork, ports } = store.view((view) => tables.apply(view, changes));
+          const whole = everything(store.view((view) => new NetworkTables(view)));
+          expect(everything(tables)).toEqual(whole);
+          // Who applies the recorded changes holds the same.
+          applyTo(held, [...[...byNetwork.values()].flat(), ...ports]);
+          expect(held).toEqual(whole);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  describe('an endpoint', () => {
+    const nodeId = idOf<NodeId>('nod');
+
+    async function endpointOf(task: Partial<Task>, node: Partial<Node> = {}) {
+      const test = await scene();
+      await test.create('node', aNode({ id: nodeId, ...node }));
+      await test.create(
+        'task',
+        aTask({
+          nodeId,
+          status: aTaskStatus({ state: 'running' }),
+          networks: [{ networkId, addresses: ['10.0.1.5/24'], aliases: ['db'] }],
+          ...task,
+        }),
+      );
+      const tables = test.store.view((view) => new NetworkTables(view));
+      const change = tables.contents(networkId).find(({ kind }) => kind === 'endpoint');
+      return change?.action === 'set' ? (change.item as AssignedEndpoint) : null;
+    }
+
+    test('has its address without prefix, its node and its aliases', async () => {
+      expect(await endpointOf({})).toMatchObject({
+        address: '10.0.1.5',
+        hostAddress: '192.0.2.1',
+        nodeId,
+        aliases: ['db'],
+        serving: true,
+      });
+    });
+
+    test.each(
+      TASK_STATES.map((state): [TaskState, boolean | null] => {
+        if (state === 'running') return [state, true];
+        const waiting = ['new', 'pending'].includes(state);
+        const live = ['assigned', 'accepted', 'preparing', 'ready', 'starting'].includes(state);
+        return [state, live && !waiting ? false : null];
+      }),
+    )('of a task that is %s serves: %s', async (state, serving) => {
+      const endpoint = await endpointOf({ status: aTaskStatus({ state }) });
+      expect(endpoint?.serving ?? null).toBe(serving);
+    });
+
+    test.each([
+      ['running', true],
+      ['complete', true],
+      ['ready', false],
+      ['shutdown', false],
+      ['remove', false],
+    ] as const)('of a running task that is wanted %s serves: %s', async (desiredState, serving) => {
+      expect((await endpointOf({ desiredState }))?.serving).toBe(serving);
+    });
+
+    test.each([
+      ['ready', true],
+      ['unknown', true],
+      ['down', false],
+    ] as const)('on a node that is %s serves: %s', async (state, serving) => {
+      const status = { state, message: '', address: '' };
+      expect((await endpointOf({}, { status }))?.serving).toBe(serving);
+    });
+
+    test('is absent while its node has not said where it is reached', async () => {
+      expect(await endpointOf({}, { description: null })).toBeNull();
+    });
+
+    test('follows its node to another address, and stops serving when the node goes down', async () => {
+      const test = await scene();
+      const [node] = await test.create('node', aNode({ id: nodeId }));
+      await test.create(
+        'task',
+        aTask({
+          nodeId,
+          status: aTaskStatus({ state: 'running' }),
+          networks: [{ networkId, addresses: ['10.0.1.5/24'], aliases: [] }],
+        }),
+      );
+      const { write } = await followed(test);
+      const description = aNodeDescription({ address: '192.0.2.9:2377' });
+      expect(await write((tx) => tx.update('node', { ...node!, description }))).toEqual([
+        expect.objectContaining({ item: expect.objectContaining({ hostAddress: '192.0.2.9' }) }),
+      ]);
+      const status = { state: 'down', message: '', address: '' } as const;
+      expect(await write((tx) => tx.update('node', { ...node!, description, status }))).toEqual([
+        expect.objectContaining({ item: expect.objectContaining({ serving: false }) }),
+      ]);
+      expect(await write((tx) => tx.remove('node', nodeId))).toEqual([
+        expect.objectContaining({ action: 'remove', kind: 'endpoint' }),
+      ]);
+    });
+  });
+
+  test('a status that changes nothing for others is no change', async () => {
+    const test = await scene();
+    await test.create('node', aNode({ id: idOf('nod') }));
+    const [task] = await test.create(
+      'task',
+      aTask({
+        nodeId: idOf('nod'),
+        status: aTaskStatus({ state: 'preparing' }),
+        networks: [{ networkId, addresses: ['10.0.1.5/24'], aliases: [] }],
+      }),
+    );
+    const { write } = await followed(test);
+    const status = aTaskStatus({ state: 'starting', message: 'on its way' });
+    expect(await write((tx) => tx.update('task', { ...task!, status }))).toEqual([]);
+  });
+
+  test('a published port goes from one service to another in one transaction', async () => {
+    const test = await scene();
+    const endpoint = { spec: NO_PORTS, ports: [aPort({ publishedPort: 80 })], virtualIps: [] };
+    const [from, to] = await test.create('service', aService({ endpoint }), aService());
+    const { tables, write } = await followed(test);
+    const changes = await write((tx) => {
+      tx.update('service', { ...to!, endpoint });
+      tx.update('service', { ...from!, endpoint: { ...endpoint, ports: [] } });
+    });
+    const expected = { kind: 'port', key: 'tcp/80', item: { serviceId: to!.id } };
+    expect(changes.at(-1)).toMatchObject({ action: 'set', ...expected });
+    expect(tables.ports()).toMatchObject([expected]);
+  });
+
+  test('host-mode ports and those without a number are not published by every node', async () => {
+    const test = await scene();
+    const ports = [aPort({ publishedPort: 0 }), aPort({ publishedPort: 81, publishMode: 'host' })];
+    await test.create('service', aService({ endpoint: { spec: NO_PORTS, ports, virtualIps: [] } }));
+    expect(test.store.view((view) => new NetworkTables(view).ports())).toEqual([]);
+  });
+});
