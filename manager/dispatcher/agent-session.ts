@@ -23,6 +23,8 @@ export class AgentSession {
   lastHeardMs: number;
   /** the agent has this revision in force; 0 = none yet */
   appliedRevision = 0;
+  /** its node is registered and it got its first messages: it takes part in steps */
+  greeted = false;
 
   readonly #stream: AgentStream;
   readonly #ended = new AbortController();

@@ -7,14 +7,14 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { NodeId } from '../../common/model/ids.ts';
+import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { Node, NodeDescription, NodeStatus } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../../common/model/session.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
-import type { Commit, Store, Watch } from '../store/types.ts';
+import type { Commit, Store, Watch, WriteTx } from '../store/types.ts';
 import { AgentSession, type AgentStream } from './agent-session.ts';
 import { NetworkTables } from './network-tables.ts';
-import { StatusWriter } from './status-writer.ts';
+import { isTransient, StatusWriter } from './status-writer.ts';
 
 export type { AgentStream } from './agent-session.ts';
 
@@ -56,6 +56,9 @@ export class Dispatcher {
   readonly #downSince = new Map<NodeId, number>();
   #tables: NetworkTables | null = null;
   #watch: Watch | null = null;
+  /** taken from the watch, not yet in the tables */
+  #pending: Commit[] = [];
+  #stopped = false;
   #sweep: Timer | null = null;
   #unsubscribe: (() => void) | null = null;
 
@@ -76,15 +79,13 @@ export class Dispatcher {
     this.#unsubscribe = managers.onChange(() => this.#announce(store));
   }
 
+  /** Idempotent. Ends every session. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#sweep?.cancel();
     this.#unsubscribe?.();
     this.#watch?.close();
-    const reason = new SkepError(
-      'not-leader',
-      'agent session: this manager is no longer the leader',
-    );
-    for (const session of this.#sessions.values()) session.end(reason);
+    for (const session of this.#sessions.values()) session.end(notLeader());
     this.#sessions.clear();
     await this.#statuses.stop();
     await this.#background.stop();
@@ -102,14 +103,17 @@ export class Dispatcher {
     if (hello.kind !== 'hello') {
       throw new SkepError('invalid-argument', `agent session: first message is '${hello.kind}'`);
     }
-    await this.#register(nodeId, peerAddress, hello.description);
+    if (this.#stopped) throw notLeader();
     this.#sessions
       .get(nodeId)
       ?.end(new SkepError('unavailable', 'agent session: replaced by a newer one'));
     const session = new AgentSession(nodeId, stream, this.#options.clock.monotonicMs());
+    // Before it is registered, so that nobody finds it down from now on.
     this.#sessions.set(nodeId, session);
     this.#deadlines.delete(nodeId);
+    this.#downSince.delete(nodeId);
     try {
+      await this.#register(nodeId, peerAddress, hello.description);
       this.#greet(session);
       for (;;) {
         const message = await session.receive(signal);
@@ -121,9 +125,15 @@ export class Dispatcher {
       session.end(null);
       if (this.#sessions.get(nodeId) === session) {
         this.#sessions.delete(nodeId);
-        this.#deadlines.set(nodeId, session.lastHeardMs + MISSED_PERIODS * this.#periodMs());
+        this.#expect(nodeId, session.lastHeardMs + MISSED_PERIODS * this.#periodMs());
       }
     }
+  }
+
+  /** A node without a session counts as down from `deadlineMs` on. */
+  #expect(nodeId: NodeId, deadlineMs: number): void {
+    const exists = this.#options.store.view((view) => view.get('node', nodeId) !== undefined);
+    if (exists) this.#deadlines.set(nodeId, deadlineMs);
   }
 
   async #handle(session: AgentSession, peerAddress: string, message: AgentMessage): Promise<void> {
@@ -155,8 +165,10 @@ export class Dispatcher {
   /** The first session message and the whole set. */
   #greet(session: AgentSession): void {
     const { store } = this.#options;
+    this.#catchUp();
     store.view((view) => {
       const node = view.require('node', session.nodeId);
+      session.greeted = true;
       session.send(this.#sessionMessage(view.list('cluster')[0]?.rootCa.certPem ?? '', node));
       if (this.#tables) session.sendComplete(view, this.#tables);
     });
@@ -165,11 +177,15 @@ export class Dispatcher {
   #announce(store: Store): void {
     store.view((view) => {
       const rootCaPem = view.list('cluster')[0]?.rootCa.certPem ?? '';
-      for (const session of this.#sessions.values()) {
+      for (const session of this.#greeted()) {
         const node = view.get('node', session.nodeId);
         if (node) session.send(this.#sessionMessage(rootCaPem, node));
       }
     });
+  }
+
+  #greeted(): AgentSession[] {
+    return [...this.#sessions.values()].filter(({ greeted }) => greeted);
   }
 
   #sessionMessage(rootCaPem: string, node: Node): DispatcherMessage {
@@ -215,6 +231,7 @@ export class Dispatcher {
     const nodes = store.view((view) => view.list('node'));
     const nowMs = clock.monotonicMs();
     for (const node of nodes) {
+      if (this.#sessions.has(node.id)) continue;
       if (node.status.state === 'down') this.#downSince.set(node.id, nowMs);
       else this.#deadlines.set(node.id, nowMs + MISSED_PERIODS_UNKNOWN * this.#periodMs());
     }
@@ -222,7 +239,7 @@ export class Dispatcher {
       nodes.filter((node) => node.status.state === 'ready'),
       (tx, { id }) => {
         const node = tx.get('node', id);
-        if (node?.status.state !== 'ready') return;
+        if (node?.status.state !== 'ready' || this.#sessions.has(id)) return;
         const message = 'node moved to unknown: leadership changed';
         tx.update('node', { ...node, status: { ...node.status, state: 'unknown', message } });
       },
@@ -234,26 +251,50 @@ export class Dispatcher {
     const { store } = this.#options;
     this.#watch?.close();
     this.#watch = store.watch();
+    this.#pending = [];
     store.view((view) => {
       const tables = new NetworkTables(view);
       this.#tables = tables;
-      for (const session of this.#sessions.values()) session.sendComplete(view, tables);
+      for (const session of this.#greeted()) session.sendComplete(view, tables);
     });
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    for (;;) {
+    while (this.#watch && !this.#stopped) {
+      const watch = this.#watch;
       try {
-        const commits = await this.#watch?.next(signal);
+        const commits = await watch.next(signal);
+        if (watch !== this.#watch) continue; // started over in the meantime
         if (!commits) return;
+        this.#pending.push(...commits);
         await this.#options.clock.sleep(STEP_DELAY_MS, signal);
-        this.#step(commits);
+        this.#catchUp();
       } catch (err) {
         if (!hasCode(err, 'resource-exhausted')) throw err;
-        this.#options.log.warn({ err }, 'dispatcher fell behind the change feed');
-        this.#resync();
+        if (watch === this.#watch) this.#startOver(err);
       }
     }
+  }
+
+  /**
+   * Brings tables and sessions to the store's revision of this very moment. A view must never be
+   * newer than the changes that are applied with it, nor a new session's set newer than the tables.
+   */
+  #catchUp(): void {
+    if (!this.#watch) return;
+    try {
+      const commits = [...this.#pending, ...this.#watch.poll()];
+      this.#pending = [];
+      if (commits.length > 0) this.#step(commits);
+    } catch (err) {
+      if (!hasCode(err, 'resource-exhausted')) throw err;
+      this.#startOver(err);
+    }
+  }
+
+  #startOver(err: unknown): void {
+    this.#options.log.warn({ err }, 'dispatcher fell behind the change feed');
+    this.#resync();
   }
 
   #step(commits: readonly Commit[]): void {
@@ -262,7 +303,7 @@ export class Dispatcher {
     const changes = commits.flatMap((commit) => commit.changes);
     this.#options.store.view((view) => {
       const tableChanges = tables.apply(view, changes);
-      for (const session of this.#sessions.values()) {
+      for (const session of this.#greeted()) {
         session.sendStep(view, tables, changes, tableChanges);
       }
       for (const change of changes) {
@@ -293,56 +334,74 @@ export class Dispatcher {
       if (nowMs - session.lastHeardMs < graceMs) continue;
       session.end(new SkepError('deadline-exceeded', 'agent session: heartbeat failure'));
       this.#sessions.delete(session.nodeId);
-      this.#deadlines.set(session.nodeId, nowMs);
+      this.#expect(session.nodeId, nowMs);
     }
-    for (const [nodeId, deadlineMs] of this.#deadlines) {
-      if (nowMs < deadlineMs) continue;
+    const down = [...this.#deadlines].filter(([, deadlineMs]) => nowMs >= deadlineMs);
+    for (const [nodeId] of down) {
       this.#deadlines.delete(nodeId);
       this.#downSince.set(nodeId, nowMs);
-      await this.#markDown(nodeId, signal);
     }
-    for (const [nodeId, sinceMs] of this.#downSince) {
-      if (nowMs - sinceMs < ORPHAN_DELAY_MS) continue;
-      this.#downSince.delete(nodeId);
-      await this.#orphanTasks(nodeId, signal);
-    }
+    const lost = [...this.#downSince].filter(([, sinceMs]) => nowMs - sinceMs >= ORPHAN_DELAY_MS);
+    for (const [nodeId] of lost) this.#downSince.delete(nodeId);
+    if (down.length > 0)
+      await this.#markDown(
+        down.map(([nodeId]) => nodeId),
+        signal,
+      );
+    for (const [nodeId, sinceMs] of lost) await this.#orphanTasks(nodeId, sinceMs, signal);
   }
 
-  async #markDown(nodeId: NodeId, signal: AbortSignal): Promise<void> {
-    this.#options.log.warn({ nodeId }, 'node down');
+  async #markDown(nodeIds: readonly NodeId[], signal: AbortSignal): Promise<void> {
+    const { store, clock, log } = this.#options;
+    log.warn({ nodeIds }, 'nodes down');
     try {
-      await this.#options.store.update((tx) => {
-        const node = tx.get('node', nodeId);
-        if (!node || node.status.state === 'down' || this.#sessions.has(nodeId)) return;
-        const status: NodeStatus = { ...node.status, state: 'down', message: 'heartbeat failure' };
-        tx.update('node', { ...node, status });
-      }, signal);
+      await store.batch(
+        nodeIds,
+        (tx, nodeId) => {
+          const node = tx.get('node', nodeId);
+          if (!node || node.status.state === 'down' || this.#sessions.has(nodeId)) return;
+          const message = 'heartbeat failure';
+          tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
+        },
+        signal,
+      );
     } catch (err) {
-      this.#deadlines.set(nodeId, this.#options.clock.monotonicMs() + SWEEP_PERIOD_MS);
-      if (!hasCode(err, 'not-leader', 'no-leader', 'unavailable')) throw err;
+      if (!isTransient(err)) throw err;
+      for (const nodeId of nodeIds) {
+        if (this.#sessions.has(nodeId)) continue;
+        this.#downSince.delete(nodeId);
+        this.#expect(nodeId, clock.monotonicMs() + SWEEP_PERIOD_MS);
+      }
     }
   }
 
-  async #orphanTasks(nodeId: NodeId, signal: AbortSignal): Promise<void> {
-    const { store, clock } = this.#options;
+  async #orphanTasks(nodeId: NodeId, sinceMs: number, signal: AbortSignal): Promise<void> {
+    const { store } = this.#options;
     const tasks = store.view((view) => view.tasksByNode(nodeId));
-    await store.batch(
-      tasks,
-      (tx, { id }) => {
-        const task = tx.get('task', id);
-        if (!task || isBefore(task.status.state, 'assigned') || isTerminal(task.status.state))
-          return;
-        const status = {
-          ...task.status,
-          state: 'orphaned' as const,
-          timestampMs: clock.wallMs(),
-          message: 'node was down for 24 hours',
-        };
-        tx.update('task', { ...task, status });
-      },
-      signal,
-    );
+    try {
+      await store.batch(tasks, (tx, { id }) => this.#orphanTask(tx, nodeId, id), signal);
+    } catch (err) {
+      if (!isTransient(err)) throw err;
+      if (!this.#sessions.has(nodeId)) this.#downSince.set(nodeId, sinceMs);
+    }
   }
+
+  #orphanTask(tx: WriteTx, nodeId: NodeId, id: TaskId): void {
+    const task = tx.get('task', id);
+    if (!task || this.#sessions.has(nodeId)) return;
+    if (isBefore(task.status.state, 'assigned') || isTerminal(task.status.state)) return;
+    const status = {
+      ...task.status,
+      state: 'orphaned' as const,
+      timestampMs: this.#options.clock.wallMs(),
+      message: 'node was down for 24 hours',
+    };
+    tx.update('task', { ...task, status });
+  }
+}
+
+function notLeader(): SkepError {
+  return new SkepError('not-leader', 'agent session: this manager is no longer the leader');
 }
 
 /** Roles, labels, availability and the trust root are part of the session message. */

@@ -18,6 +18,7 @@ const WAITING_MAX = 20_000;
 
 interface Waiting {
   readonly nodeId: NodeId;
+  readonly taskId: TaskId;
   readonly status: TaskStatus;
 }
 
@@ -25,10 +26,12 @@ export class StatusWriter {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #background: TaskSet;
-  #waiting = new Map<TaskId, Waiting>();
+  /** by node and task: what one node says of another's task must not displace the owner's words */
+  #waiting = new Map<string, Waiting>();
   #listeners: ((failure: unknown) => void)[] = [];
   #timer: Timer | null = null;
   #writing = false;
+  #stopped = false;
 
   constructor(store: Store, clock: Clock, onFailure: OnFailure) {
     this.#store = store;
@@ -36,23 +39,27 @@ export class StatusWriter {
     this.#background = new TaskSet(onFailure);
   }
 
+  /** Idempotent. Writes that wait are refused. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#timer?.cancel();
     await this.#background.stop();
-    this.#settle(new SkepError('unavailable', 'store task statuses: the dispatcher stops'));
+    this.#settle(stopping());
   }
 
   /** Resolves when the statuses are committed. Rejects with `resource-exhausted` or the store's error. */
   write(nodeId: NodeId, updates: readonly TaskStatusUpdate[]): Promise<void> {
+    if (this.#stopped) return Promise.reject(stopping());
     if (this.#waiting.size + updates.length > WAITING_MAX) {
       return Promise.reject(
         new SkepError('resource-exhausted', `store task statuses: ${WAITING_MAX} are waiting`),
       );
     }
     for (const { taskId, status } of updates) {
-      const known = this.#waiting.get(taskId);
+      const key = `${nodeId}/${taskId}`;
+      const known = this.#waiting.get(key);
       if (!known || !isBefore(status.state, known.status.state)) {
-        this.#waiting.set(taskId, { nodeId, status });
+        this.#waiting.set(key, { nodeId, taskId, status });
       }
     }
     return new Promise((resolve, reject) => {
@@ -62,7 +69,7 @@ export class StatusWriter {
   }
 
   #schedule(): void {
-    if (this.#timer || this.#writing) return;
+    if (this.#timer || this.#writing || this.#stopped) return;
     this.#timer = this.#clock.setTimer(BATCH_DELAY_MS, () => {
       this.#timer = null;
       this.#background.run((signal) => this.#flush(signal));
@@ -70,7 +77,7 @@ export class StatusWriter {
   }
 
   async #flush(signal: AbortSignal): Promise<void> {
-    const batch = [...this.#waiting];
+    const batch = [...this.#waiting.values()];
     const listeners = this.#listeners;
     this.#waiting = new Map();
     this.#listeners = [];
@@ -78,18 +85,14 @@ export class StatusWriter {
     let failure: unknown = null;
     try {
       const nowMs = this.#clock.wallMs();
-      await this.#store.batch(
-        batch,
-        (tx, [taskId, waiting]) => applyStatus(tx, taskId, waiting, nowMs),
-        signal,
-      );
+      await this.#store.batch(batch, (tx, waiting) => applyStatus(tx, waiting, nowMs), signal);
     } catch (err) {
       failure = err;
-      if (!hasCode(err, 'not-leader', 'no-leader', 'unavailable') && !signal.aborted) throw err;
+      if (!isTransient(err) && !signal.aborted) throw err;
     } finally {
       this.#writing = false;
       for (const listener of listeners) listener(failure);
-      if (this.#waiting.size > 0) this.#schedule();
+      if (this.#listeners.length > 0) this.#schedule();
     }
   }
 
@@ -100,9 +103,25 @@ export class StatusWriter {
   }
 }
 
+/** A write that may succeed later or elsewhere; anything else is our own fault. */
+export function isTransient(err: unknown): boolean {
+  return hasCode(
+    err,
+    'not-leader',
+    'no-leader',
+    'unavailable',
+    'version-conflict',
+    'deadline-exceeded',
+  );
+}
+
+function stopping(): SkepError {
+  return new SkepError('unavailable', 'store task statuses: the dispatcher stops');
+}
+
 /** A report of a deleted task, or of another node's task, or of the past, changes nothing. */
-function applyStatus(tx: WriteTx, taskId: TaskId, waiting: Waiting, nowMs: number): void {
-  const task = tx.get('task', taskId);
+function applyStatus(tx: WriteTx, waiting: Waiting, nowMs: number): void {
+  const task = tx.get('task', waiting.taskId);
   if (!task || task.nodeId !== waiting.nodeId) return;
   if (isBefore(waiting.status.state, task.status.state)) return;
   if (sameStatus(task.status, waiting.status)) return;
