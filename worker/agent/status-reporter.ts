@@ -11,6 +11,8 @@ const BATCH_MAX = 200;
 
 export class StatusReporter {
   readonly #unstored = new Map<TaskId, TaskStatus>();
+  /** what this session was given of each task of `#unstored` */
+  readonly #sent = new Map<TaskId, TaskStatus>();
   readonly #inFlight = new Map<number, readonly TaskStatusUpdate[]>();
   #sequence = 0;
   #onWork: (() => void) | null = null;
@@ -29,22 +31,21 @@ export class StatusReporter {
   /** The task is gone: nobody asks any more. */
   forget(taskId: TaskId): void {
     this.#unstored.delete(taskId);
+    this.#sent.delete(taskId);
   }
 
   /** A new session: what was in flight on the old one is unknown, so everything unstored goes again. */
   reset(): void {
     this.#inFlight.clear();
+    this.#sent.clear();
   }
 
   /** The next batch, or null when all that is unstored is in flight. */
   take(): { sequence: number; updates: readonly TaskStatusUpdate[] } | null {
-    const sent = new Set<TaskStatus>();
-    for (const updates of this.#inFlight.values()) {
-      for (const update of updates) sent.add(update.status);
-    }
     const updates: TaskStatusUpdate[] = [];
     for (const [taskId, status] of this.#unstored) {
-      if (sent.has(status)) continue;
+      if (this.#sent.get(taskId) === status) continue;
+      this.#sent.set(taskId, status);
       updates.push({ taskId, status });
       if (updates.length === BATCH_MAX) break;
     }
@@ -57,7 +58,7 @@ export class StatusReporter {
   /** The manager stored batch `sequence`. */
   stored(sequence: number): void {
     for (const { taskId, status } of this.#inFlight.get(sequence) ?? []) {
-      if (this.#unstored.get(taskId) === status) this.#unstored.delete(taskId);
+      if (this.#unstored.get(taskId) === status) this.forget(taskId);
     }
     this.#inFlight.delete(sequence);
   }

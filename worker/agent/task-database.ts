@@ -4,9 +4,11 @@
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
+import { TASK_STATES } from '../../common/model/task-state.ts';
 
 export interface TaskRecord {
   readonly task: Task;
@@ -14,6 +16,8 @@ export interface TaskRecord {
 }
 
 const SUFFIX = '.json';
+/** of a record that is being written: after a crash it is of no use */
+const UNFINISHED_SUFFIX = '.json.new';
 
 export class TaskDatabase {
   readonly #dir: string;
@@ -32,11 +36,13 @@ export class TaskDatabase {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     const records: TaskRecord[] = [];
     for (const name of await readdir(this.#dir)) {
+      const path = join(this.#dir, name);
+      if (name.endsWith(UNFINISHED_SUFFIX)) await rm(path, { force: true });
       if (!name.endsWith(SUFFIX)) continue;
       try {
-        records.push(JSON.parse(await readFile(join(this.#dir, name), 'utf8')) as TaskRecord);
+        records.push(parseRecord(await readFile(path, 'utf8')));
       } catch (err) {
-        this.#log.warn({ file: join(this.#dir, name), err }, 'task record unreadable, left out');
+        this.#log.warn({ file: path, err }, 'task record unreadable, left out');
       }
     }
     return records;
@@ -59,28 +65,47 @@ export class TaskDatabase {
   }
 
   #flush(): Promise<void> {
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = null;
-    });
+    this.#writing ??= this.#writeAll();
     return this.#writing;
   }
 
   async #writeAll(): Promise<void> {
     // Yield first, so that changes of one turn are one write per task.
     await Promise.resolve();
-    while (this.#pending.size > 0) {
-      for (const [taskId, record] of [...this.#pending]) {
-        this.#pending.delete(taskId);
-        const path = join(this.#dir, taskId + SUFFIX);
-        if (record === null) {
-          await rm(path, { force: true });
-        } else {
-          await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-          await rename(`${path}.new`, path);
-        }
+    try {
+      while (this.#pending.size > 0) {
+        for (const [taskId, record] of [...this.#pending]) await this.#write(taskId, record);
       }
+    } finally {
+      // In the turn of the last look at what is pending: a later `put` must begin a new round.
+      this.#writing = null;
     }
   }
+
+  async #write(taskId: TaskId, record: TaskRecord | null): Promise<void> {
+    this.#pending.delete(taskId);
+    const path = join(this.#dir, taskId + SUFFIX);
+    if (record === null) {
+      await rm(path, { force: true });
+      return;
+    }
+    const unfinished = join(this.#dir, taskId + UNFINISHED_SUFFIX);
+    await writeFile(unfinished, JSON.stringify(record), { mode: 0o600 });
+    await rename(unfinished, path);
+  }
+}
+
+/** Checks what the agent's start relies on; the rest of a record is as this program wrote it. */
+function parseRecord(text: string): TaskRecord {
+  const record = JSON.parse(text) as {
+    readonly task?: { readonly id?: unknown };
+    readonly status?: { readonly state?: unknown };
+  } | null;
+  const state = record?.status?.state;
+  if (typeof record?.task?.id !== 'string' || !TASK_STATES.some((known) => known === state)) {
+    throw new SkepError('data-loss', 'read task record: it names no task or no state');
+  }
+  return record as TaskRecord;
 }
 
 function withoutSecrets(record: TaskRecord): TaskRecord {
