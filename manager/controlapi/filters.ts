@@ -1,5 +1,6 @@
 /** What list calls can be narrowed to. Fields AND; values of a field OR; labels AND. */
-import type { AnyId } from '../../common/model/ids.ts';
+import { DirtyTest } from '../../common/model/dirty-task.ts';
+import type { AnyId, ServiceId } from '../../common/model/ids.ts';
 import type { Network } from '../../common/model/network.ts';
 import type { Node, NodeRole } from '../../common/model/node.ts';
 import type { StringMap } from '../../common/model/objects.ts';
@@ -138,12 +139,23 @@ export function taskFilter(view: ReadView, filters: TaskFilters): Test<Task> {
     withLabels(filters.labels, (task) => task.serviceAnnotations.labels),
     any(filters.desiredStates, (task, state) => task.desiredState === state),
     any(filters.runtimes, ({ spec }, runtime) => runtimeOf(spec.runtime) === runtime),
-    (task) => !filters.upToDate || isUpToDate(view, task),
+    ...(filters.upToDate ? [upToDate(view)] : []),
   );
 }
 
-function isUpToDate(view: ReadView, task: Task): boolean {
-  return view.get('service', task.serviceId)?.specVersion === task.specVersion;
+/** Whether a task is what its service says now, as a rolling update would judge it. */
+function upToDate(view: ReadView): Test<Task> {
+  const tests = new Map<ServiceId, DirtyTest>();
+  return (task) => {
+    let test = tests.get(task.serviceId);
+    if (!test) {
+      const service = view.get('service', task.serviceId);
+      if (!service) return false;
+      test = new DirtyTest(service, (id) => view.get('node', id));
+      tests.set(task.serviceId, test);
+    }
+    return !test.isDirty(task);
+  };
 }
 
 function runtimeOf(runtime: string): string {

@@ -2,10 +2,11 @@
  * What one seat needs, whatever its service's mode: replacements for tasks that ended or lost their
  * node, leave to run for prepared ones, and an end to those that a newer one has made superfluous.
  */
+
+import type { DirtyTest } from '../../common/model/dirty-task.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
-import type { DirtyTest } from './dirty-task.ts';
 import { delayOverAtMs, mayRestart, startableAtMs } from './restart-policy.ts';
 import { isWanted, type Seat } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';

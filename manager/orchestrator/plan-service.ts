@@ -3,8 +3,8 @@
  * same plan. The caller carries it out and asks again after each change, or at `wakeAtMs`.
  */
 import { assertNever } from '../../common/base/assert.ts';
+import { DirtyTest } from '../../common/model/dirty-task.ts';
 import type { Task } from '../../common/model/task.ts';
-import { DirtyTest } from './dirty-task.ts';
 import { planGlobalSeats } from './plan-global.ts';
 import { planReplicatedSeats } from './plan-replicated.ts';
 import type { ModePlan, SeatRules } from './plan-seat.ts';

@@ -468,10 +468,16 @@ describe('lists', () => {
       aServiceSpec({ name: 'web', labels: { stack: 's' } }),
     );
     const other = await it.api.createService(aServiceSpec({ name: 'db' }));
+    const { container } = service.spec.task;
     const [old, now] = await it.create(
       'task',
-      aTaskOf(service, { specVersion: 99, desiredState: 'shutdown' }),
-      aTaskOf(service, { status: aTaskStatus({ state: 'running' }) }),
+      aTaskOf(service, {
+        specVersion: 99,
+        desiredState: 'shutdown',
+        spec: { ...service.spec.task, container: { ...container, image: 'older' } },
+      }),
+      // An older version of the same words, as after `service scale`: still up to date.
+      aTaskOf(service, { specVersion: 98, status: aTaskStatus({ state: 'running' }) }),
       aTaskOf(other),
     );
     const ids = async (filters: Parameters<typeof it.api.listTasks>[0]) =>

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { DirtyTest } from '../../../common/model/dirty-task.ts';
 import type { TaskId } from '../../../common/model/ids.ts';
 import type { RestartPolicy, Service } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
-import { DirtyTest } from '../../../manager/orchestrator/dirty-task.ts';
 import { planSeat, type SeatPlan } from '../../../manager/orchestrator/plan-seat.ts';
 import { seatsBySlot } from '../../../manager/orchestrator/seat.ts';
 import {

@@ -1,12 +1,12 @@
 /** Is a task still what its service's words say? (swarm-behaviour 2.8) */
-import { assertNever } from '../../common/base/assert.ts';
-import { deepEqual } from '../../common/base/equal.ts';
-import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
-import type { NodeId } from '../../common/model/ids.ts';
-import type { Node } from '../../common/model/node.ts';
-import type { Service, TaskSpec } from '../../common/model/service.ts';
-import type { Task } from '../../common/model/task.ts';
-import { isAfter, isBefore } from '../../common/model/task-state.ts';
+import { assertNever } from '../base/assert.ts';
+import { deepEqual } from '../base/equal.ts';
+import { nodeMeetsConstraints, storedConstraints } from './constraint.ts';
+import type { NodeId } from './ids.ts';
+import type { Node } from './node.ts';
+import type { Service, TaskSpec } from './service.ts';
+import type { Task } from './task.ts';
+import { isAfter, isBefore } from './task-state.ts';
 
 /**
  * Answers for the tasks of one service at one moment. Tasks of one spec version share a spec, so the
