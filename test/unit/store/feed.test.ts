@@ -36,6 +36,19 @@ describe('change feed', () => {
     ]);
   });
 
+  test('a poll takes what there is, without waiting, and next goes on after it', async () => {
+    const feed = new ChangeFeed();
+    const watch = feed.watch(undefined);
+    expect(watch.poll()).toEqual([]);
+    fill(feed, 1, 2);
+    expect(revisionsOf(watch.poll())).toEqual([1, 2]);
+    const waiting = watch.next();
+    fill(feed, 3, 3);
+    expect(revisionsOf(await waiting)).toEqual([3]);
+    feed.reset(9);
+    expect(() => watch.poll()).toThrow(RESYNC);
+  });
+
   test('a watch that waits is woken by the next commit', async () => {
     const feed = new ChangeFeed();
     const watch = feed.watch(undefined);

@@ -1,0 +1,42 @@
+/** An agent's end of its session, without a transport. */
+import { BoundedQueue } from '../../common/base/queue.ts';
+import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import type { AgentStream } from '../../manager/dispatcher/agent-session.ts';
+
+const INBOX_MAX = 1_000;
+
+export type Of<K extends DispatcherMessage['kind']> = Extract<DispatcherMessage, { kind: K }>;
+
+export class FakeAgentStream implements AgentStream {
+  /** everything that was sent to the agent */
+  readonly sent: DispatcherMessage[] = [];
+  /** sending fails with this from the given message on */
+  full: { readonly from: number; readonly reason: unknown } | null = null;
+  readonly #inbox = new BoundedQueue<AgentMessage>(INBOX_MAX);
+  #taken: AgentMessage[] = [];
+
+  send(message: DispatcherMessage): void {
+    if (this.full && this.sent.length >= this.full.from) throw this.full.reason;
+    this.sent.push(message);
+  }
+
+  async receive(signal: AbortSignal): Promise<AgentMessage | null> {
+    signal.throwIfAborted();
+    if (this.#taken.length === 0) this.#taken = (await this.#inbox.takeAll(signal)) ?? [];
+    return this.#taken.shift() ?? null;
+  }
+
+  /** The agent says something. */
+  say(message: AgentMessage): void {
+    this.#inbox.push(message);
+  }
+
+  /** The agent ends the stream. */
+  close(): void {
+    this.#inbox.close();
+  }
+
+  of<K extends DispatcherMessage['kind']>(kind: K): Of<K>[] {
+    return this.sent.filter((message): message is Of<K> => message.kind === kind);
+  }
+}

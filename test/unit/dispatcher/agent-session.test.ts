@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { CancelledError } from '../../../common/base/lifecycle.ts';
+import type { NodeId } from '../../../common/model/ids.ts';
+import { AgentSession } from '../../../manager/dispatcher/agent-session.ts';
+import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
+import { FakeAgentStream } from '../../support/agent-stream.ts';
+import { aTask, aTaskStatus, idOf } from '../../support/builders.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+const nodeId = idOf<NodeId>('nod');
+
+async function withTasks(count: number): Promise<TestStore> {
+  const test = makeStore();
+  const status = aTaskStatus({ state: 'assigned' });
+  await test.create('task', ...Array.from({ length: count }, () => aTask({ nodeId, status })));
+  return test;
+}
+
+function sendComplete({ store }: TestStore, session: AgentSession): void {
+  store.view((view) => session.sendComplete(view, new NetworkTables(view)));
+}
+
+describe('an agent session', () => {
+  test.each([
+    [0, [0]],
+    [1, [1]],
+    [100, [100]],
+    [101, [100, 1]],
+    [150, [100, 50]],
+  ])('sends a set of %i in parts of at most 100, only the last marked so', async (count, parts) => {
+    const store = await withTasks(count);
+    const stream = new FakeAgentStream();
+    sendComplete(store, new AgentSession(nodeId, stream, 0));
+    const sent = stream.of('assignments');
+    expect(sent.map(({ changes }) => changes.length)).toEqual(parts);
+    expect(sent.map(({ last }) => last)).toEqual(parts.map((_, i) => i === parts.length - 1));
+    for (const message of sent) {
+      expect(message).toMatchObject({ complete: true, appliesTo: 0 });
+      expect(message.resultsIn).toBe(store.store.revision);
+    }
+  });
+
+  test('each step applies to the one before, and an empty one is not sent', async () => {
+    const { store, ...test } = await withTasks(1);
+    const stream = new FakeAgentStream();
+    const session = new AgentSession(nodeId, stream, 0);
+    const tables = store.view((view) => new NetworkTables(view));
+    const watch = store.watch();
+    const step = (): void => {
+      const changes = watch.poll().flatMap((commit) => commit.changes);
+      store.view((view) => {
+        session.sendStep(view, tables, changes, tables.apply(view, changes));
+      });
+    };
+    store.view((view) => session.sendComplete(view, tables));
+    const first = store.revision;
+    await test.create('task', aTask({ status: aTaskStatus({ state: 'assigned' }) }));
+    step();
+    expect(stream.sent).toHaveLength(1);
+    await test.create('task', aTask({ nodeId, status: aTaskStatus({ state: 'assigned' }) }));
+    step();
+    expect(stream.of('assignments').at(-1)).toMatchObject({
+      complete: false,
+      appliesTo: first,
+      resultsIn: first + 2,
+    });
+  });
+
+  test('is cut off when its stream takes no more, and sends nothing after', async () => {
+    const store = await withTasks(150);
+    const stream = new FakeAgentStream();
+    const reason = new SkepError('resource-exhausted', 'slow');
+    stream.full = { from: 1, reason };
+    const session = new AgentSession(nodeId, stream, 0);
+    sendComplete(store, session);
+    expect(stream.sent).toHaveLength(1);
+    await expect(session.receive(new AbortController().signal)).rejects.toBe(reason);
+    stream.full = null;
+    session.send({ kind: 'statuses-stored', sequence: 1 });
+    expect(stream.sent).toHaveLength(1);
+  });
+
+  test('its end reaches a reader that waits; the first reason counts', async () => {
+    const session = new AgentSession(nodeId, new FakeAgentStream(), 0);
+    const waiting = session.receive(new AbortController().signal);
+    session.end(null);
+    session.end(new Error('later'));
+    await expect(waiting).rejects.toBeInstanceOf(CancelledError);
+  });
+});

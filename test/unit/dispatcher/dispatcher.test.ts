@@ -1,0 +1,419 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { silentLogger } from '../../../common/base/log.ts';
+import type { NodeId } from '../../../common/model/ids.ts';
+import type { Node, NodeDescription } from '../../../common/model/node.ts';
+import type { ManagerPeer } from '../../../common/model/session.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { Dispatcher } from '../../../manager/dispatcher/dispatcher.ts';
+import { FEED_COMMITS_MAX } from '../../../manager/store/feed.ts';
+import { FakeAgentStream } from '../../support/agent-stream.ts';
+import {
+  aCluster,
+  aNode,
+  aNodeDescription,
+  aNodeSpec,
+  aTask,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+const nodeId = idOf<NodeId>('nod');
+const PERIOD_MS = 5_000;
+const DAY_MS = 24 * 3600 * 1000;
+const DOWN = { state: 'down', message: '', address: '' } as const;
+
+let store: TestStore;
+let dispatcher: Dispatcher;
+let failures: unknown[];
+let managers: ManagerPeer[];
+let managersChanged: () => void;
+
+beforeEach(async () => {
+  store = makeStore();
+  failures = [];
+  managers = [{ nodeId: 'm1', address: '192.0.2.1:2377' }];
+  await store.create('cluster', aCluster());
+  await store.create('node', aNode({ id: nodeId, description: null, status: DOWN }));
+});
+
+afterEach(async () => {
+  await dispatcher.stop();
+  expect(failures).toEqual([]);
+  expect(store.clock.pending).toBe(0);
+});
+
+async function lead(): Promise<void> {
+  dispatcher = new Dispatcher({
+    ...store,
+    managers: {
+      managers: () => managers,
+      onChange: (listener) => {
+        managersChanged = listener;
+        return () => {};
+      },
+    },
+    log: silentLogger,
+    onFailure: (err) => failures.push(err),
+  });
+  await dispatcher.start();
+}
+
+class Agent {
+  readonly stream = new FakeAgentStream();
+  /** how `serve` ended */
+  readonly ended: Promise<unknown>;
+  #abort = new AbortController();
+
+  constructor(description: NodeDescription, of: NodeId, address = '192.0.2.7') {
+    this.stream.say({ kind: 'hello', description });
+    this.ended = dispatcher
+      .serve(of, address, this.stream, this.#abort.signal)
+      .then(() => null)
+      .catch((err: unknown) => err);
+  }
+
+  disconnect(): void {
+    this.#abort.abort(new SkepError('cancelled', 'connection lost'));
+  }
+}
+
+async function connect(description = aNodeDescription(), of = nodeId): Promise<Agent> {
+  const agent = new Agent(description, of);
+  await settle();
+  return agent;
+}
+
+const node = (): Node => store.get('node', nodeId);
+const nodeState = (): string => node().status.state;
+const assigned = (overrides: Partial<Task> = {}): Task =>
+  aTask({ nodeId, status: aTaskStatus({ state: 'assigned' }), ...overrides });
+
+/** Time passes while the agents say that they are alive. */
+async function beat(agents: readonly Agent[], periods: number): Promise<void> {
+  for (let i = 0; i < periods; i++) {
+    for (const { stream } of agents) stream.say({ kind: 'heartbeat' });
+    await store.clock.advance(PERIOD_MS);
+  }
+}
+
+describe('a registration', () => {
+  beforeEach(lead);
+
+  test('makes the node ready, with its description and where it came from', async () => {
+    const description = aNodeDescription({ hostname: 'vega' });
+    await connect(description);
+    expect(node()).toMatchObject({
+      description,
+      status: { state: 'ready', address: '192.0.2.7' },
+    });
+  });
+
+  test('is answered with the session and the whole set', async () => {
+    await store.create('task', assigned());
+    const { stream } = await connect();
+    expect(stream.sent).toMatchObject([
+      {
+        kind: 'session',
+        heartbeatPeriodMs: PERIOD_MS,
+        managers,
+        rootCaPem: 'certificate',
+        nodeSpec: { desiredRole: 'worker', availability: 'active', labels: {} },
+      },
+      { kind: 'assignments', complete: true, last: true, resultsIn: store.store.revision },
+    ]);
+  });
+
+  test('of an unknown node is refused', async () => {
+    const { ended } = await connect(aNodeDescription(), idOf('foreign'));
+    expect(await ended).toMatchObject({ code: 'not-found' });
+  });
+
+  test('comes first on a stream', async () => {
+    const stream = new FakeAgentStream();
+    stream.say({ kind: 'heartbeat' });
+    const signal = new AbortController().signal;
+    await expect(dispatcher.serve(nodeId, '', stream, signal)).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
+  });
+
+  test('that is not stored yet gets no steps and no announcements', async () => {
+    store.proposer.hold = true;
+    const { stream } = await connect();
+    managersChanged();
+    await store.clock.advance(100);
+    expect(stream.sent).toEqual([]);
+    store.proposer.hold = false;
+    store.proposer.release();
+    await settle();
+    expect(stream.sent.map(({ kind }) => kind)).toEqual(['session', 'assignments']);
+  });
+
+  test('a new description in the course of a session is stored', async () => {
+    const { stream } = await connect();
+    stream.say({ kind: 'description', description: aNodeDescription({ hostname: 'deneb' }) });
+    await settle();
+    expect(node().description?.hostname).toBe('deneb');
+  });
+});
+
+describe('assignments', () => {
+  beforeEach(lead);
+
+  test('follow commits, those of 10 ms in one step', async () => {
+    const { stream } = await connect();
+    const before = stream.of('assignments')[0]!.resultsIn;
+    await store.create('task', assigned());
+    await store.create('task', assigned());
+    await store.clock.advance(10);
+    const steps = stream.of('assignments').slice(1);
+    expect(steps).toMatchObject([
+      { complete: false, appliesTo: before, resultsIn: store.store.revision },
+    ]);
+    expect(steps[0]!.changes).toHaveLength(2);
+  });
+
+  test('of a session that begins between a commit and its step hold it once', async () => {
+    const other = await connect();
+    const [task] = await store.create('task', assigned());
+    // This session sees the task in its set; the step of the same commit must not follow it.
+    const agent = await connect();
+    await store.store.update((tx) => tx.remove('task', task!.id));
+    await store.clock.advance(20);
+    expect(await other.ended).toMatchObject({ code: 'unavailable' });
+    expect(agent.stream.of('assignments')).toMatchObject([
+      { complete: true, changes: [{ action: 'set', key: task!.id }] },
+      { complete: false, changes: [{ action: 'remove', key: task!.id }] },
+    ]);
+  });
+
+  test('a step is never of changes that its revision has already left behind', async () => {
+    const { stream } = await connect();
+    const [task] = await store.create('task', assigned());
+    await store.clock.advance(5);
+    await store.store.update((tx) => tx.remove('task', task!.id));
+    await store.clock.advance(5);
+    // Both commits are in the one step: what came and went is not sent as if it were there.
+    const changes = stream.of('assignments').flatMap((message) => message.changes);
+    expect(changes.at(-1)?.action ?? 'remove').toBe('remove');
+    expect(stream.of('assignments').at(-1)?.resultsIn).toBe(store.store.revision);
+  });
+
+  test('a reader that fell behind the feed starts over with a whole set', async () => {
+    const { stream } = await connect();
+    const [task] = await store.create('task', assigned());
+    for (let slot = 0; slot <= FEED_COMMITS_MAX; slot++) {
+      await store.store.update((tx) => tx.update('task', { ...task!, slot }));
+    }
+    await store.clock.advance(20);
+    expect(stream.of('assignments').at(-1)).toMatchObject({
+      complete: true,
+      resultsIn: store.store.revision,
+    });
+  });
+
+  test('news of the session are announced to every agent', async () => {
+    const { stream } = await connect();
+    managers = [...managers, { nodeId: 'm2', address: '192.0.2.2:2377' }];
+    managersChanged();
+    expect(stream.of('session').at(-1)?.managers).toHaveLength(2);
+    await store.store.update((tx) => {
+      const spec = aNodeSpec({ desiredRole: 'manager', availability: 'drain' });
+      tx.update('node', { ...tx.require('node', nodeId), spec });
+    });
+    await store.clock.advance(10);
+    expect(stream.of('session').at(-1)?.nodeSpec).toMatchObject({
+      desiredRole: 'manager',
+      availability: 'drain',
+    });
+  });
+});
+
+describe('liveness', () => {
+  test('a node is down after three periods of silence, and its session ends', async () => {
+    await lead();
+    const agent = await connect();
+    await beat([agent], 4);
+    expect(nodeState()).toBe('ready');
+    await store.clock.advance(2 * PERIOD_MS - 1_000);
+    expect(nodeState()).toBe('ready');
+    await store.clock.advance(1_500);
+    expect(node().status).toMatchObject({ state: 'down', message: 'heartbeat failure' });
+    expect(await agent.ended).toMatchObject({ code: 'deadline-exceeded' });
+  });
+
+  test('a node whose connection broke has the same time to come back', async () => {
+    await lead();
+    const agent = await connect();
+    agent.disconnect();
+    await store.clock.advance(2 * PERIOD_MS);
+    expect(nodeState()).toBe('ready');
+    const again = await connect();
+    await beat([again], 4);
+    expect(nodeState()).toBe('ready');
+    again.stream.close();
+    expect(await again.ended).toBeNull();
+    await store.clock.advance(3 * PERIOD_MS + 500);
+    expect(nodeState()).toBe('down');
+  });
+
+  test('the period is that of the cluster', async () => {
+    await store.store.update((tx) => {
+      const [cluster] = tx.list('cluster');
+      const spec = { ...cluster!.spec, dispatcherHeartbeatNanos: 1e9 };
+      tx.update('cluster', { ...cluster!, spec });
+    });
+    await lead();
+    const { stream } = await connect();
+    expect(stream.of('session')[0]?.heartbeatPeriodMs).toBe(1_000);
+    await store.clock.advance(3_500);
+    expect(nodeState()).toBe('down');
+  });
+
+  test('for a new leader ready nodes are unknown, and down after six periods', async () => {
+    const status = { state: 'ready', message: '', address: '' } as const;
+    await store.create('node', aNode({ id: idOf('other'), status }));
+    await lead();
+    expect(nodeState()).toBe('down');
+    expect(store.get('node', idOf('other')).status.state).toBe('unknown');
+    await store.clock.advance(6 * PERIOD_MS - 500);
+    expect(store.get('node', idOf('other')).status.state).toBe('unknown');
+    await store.clock.advance(1_000);
+    expect(store.get('node', idOf('other')).status.state).toBe('down');
+  });
+
+  test('one that registers with the new leader in time is ready', async () => {
+    await store.store.update((tx) => tx.update('node', aNode({ id: nodeId })));
+    await lead();
+    expect(nodeState()).toBe('unknown');
+    const agent = await connect();
+    await beat([agent], 8);
+    expect(nodeState()).toBe('ready');
+  });
+
+  test('a node that cannot be marked now is marked later', async () => {
+    await lead();
+    await connect();
+    store.proposer.hold = true;
+    await store.clock.advance(3 * PERIOD_MS + 500);
+    store.proposer.fail(new SkepError('unavailable', 'busy'));
+    await settle();
+    expect(nodeState()).toBe('ready');
+    store.proposer.hold = false;
+    await store.clock.advance(1_500);
+    expect(nodeState()).toBe('down');
+  });
+
+  test('a node that registers while it is being marked stays ready', async () => {
+    await lead();
+    await connect();
+    store.proposer.hold = true;
+    await store.clock.advance(3 * PERIOD_MS + 500);
+    expect(store.proposer.held).toBe(1);
+    const agent = await connect(aNodeDescription({ hostname: 'again' }));
+    store.proposer.hold = false;
+    store.proposer.release();
+    await settle();
+    await beat([agent], 4);
+    expect(nodeState()).toBe('ready');
+  });
+});
+
+describe('tasks of a lost node', () => {
+  const states = ['running', 'failed'] as const;
+  const tasks = states.map((state) =>
+    aTask({ id: idOf(state), nodeId, status: aTaskStatus({ state }) }),
+  );
+  const taskStates = () => states.map((state) => store.get('task', idOf(state)).status.state);
+
+  test('are orphaned after it was down for 24 hours; ended ones stay as they are', async () => {
+    await store.create('task', ...tasks);
+    await lead();
+    await store.clock.advance(DAY_MS - 1_000);
+    expect(taskStates()).toEqual(['running', 'failed']);
+    await store.clock.advance(2_000);
+    expect(taskStates()).toEqual(['orphaned', 'failed']);
+  }, 30_000);
+
+  test('stay when it came back in time', async () => {
+    await store.create('task', ...tasks);
+    await lead();
+    await store.clock.advance(1_000);
+    const agent = await connect();
+    const periods = Math.ceil(DAY_MS / PERIOD_MS) + 2;
+    await beat([agent], periods);
+    expect(taskStates()).toEqual(['running', 'failed']);
+  }, 60_000);
+});
+
+describe('sessions', () => {
+  beforeEach(lead);
+
+  test('a newer one replaces the older', async () => {
+    const first = await connect();
+    const second = await connect();
+    expect(await first.ended).toMatchObject({ code: 'unavailable' });
+    await beat([second], 5);
+    expect(nodeState()).toBe('ready');
+  });
+
+  test('the session of a removed node ends, and nothing is remembered of it', async () => {
+    const agent = await connect();
+    await store.store.update((tx) => tx.remove('node', nodeId));
+    await store.clock.advance(10);
+    expect(await agent.ended).toMatchObject({ code: 'permission-denied' });
+    const before = store.store.revision;
+    await store.clock.advance(10 * PERIOD_MS);
+    expect(store.store.revision).toBe(before);
+  });
+
+  test('end when the leadership is lost, and none begins after', async () => {
+    const agent = await connect();
+    await dispatcher.stop();
+    expect(await agent.ended).toMatchObject({ code: 'not-leader' });
+    expect(await (await connect()).ended).toMatchObject({ code: 'not-leader' });
+  });
+
+  test('one that was registering when leadership was lost ends too', async () => {
+    store.proposer.hold = true;
+    const agent = await connect();
+    await dispatcher.stop();
+    store.proposer.release();
+    expect(await agent.ended).toMatchObject({ code: 'not-leader' });
+    expect(agent.stream.sent).toEqual([]);
+  });
+});
+
+describe('statuses', () => {
+  const status = aTaskStatus({ state: 'running' });
+
+  test('are acknowledged after they were committed', async () => {
+    await lead();
+    const { stream } = await connect();
+    const [task] = await store.create('task', assigned());
+    store.proposer.hold = true;
+    stream.say({ kind: 'statuses', sequence: 4, updates: [{ taskId: task!.id, status }] });
+    await store.clock.advance(50);
+    expect(stream.of('statuses-stored')).toEqual([]);
+    store.proposer.hold = false;
+    store.proposer.release();
+    await settle();
+    expect(stream.of('statuses-stored')).toEqual([{ kind: 'statuses-stored', sequence: 4 }]);
+    expect(store.get('task', task!.id).status.state).toBe('running');
+  });
+
+  test('that could not be stored end the session without acknowledgement', async () => {
+    await lead();
+    const { stream, ended } = await connect();
+    const [task] = await store.create('task', assigned());
+    store.proposer.hold = true;
+    stream.say({ kind: 'statuses', sequence: 1, updates: [{ taskId: task!.id, status }] });
+    await store.clock.advance(10);
+    store.proposer.fail(new SkepError('unavailable', 'no quorum'));
+    expect(await ended).toMatchObject({ code: 'unavailable' });
+    expect(stream.of('statuses-stored')).toEqual([]);
+  });
+});

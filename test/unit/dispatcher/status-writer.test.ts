@@ -1,0 +1,192 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import type { NodeId, TaskId } from '../../../common/model/ids.ts';
+import type { TaskStatus } from '../../../common/model/task.ts';
+import type { TaskState } from '../../../common/model/task-state.ts';
+import { isTransient, StatusWriter } from '../../../manager/dispatcher/status-writer.ts';
+import { aTask, aTaskStatus, idOf } from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+const nodeId = idOf<NodeId>('nod');
+const otherNode = idOf<NodeId>('other');
+const taskId = idOf<TaskId>('tsk');
+
+let store: TestStore;
+let writer: StatusWriter;
+let failures: unknown[];
+
+beforeEach(async () => {
+  store = makeStore();
+  failures = [];
+  writer = new StatusWriter(store.store, store.clock, (err) => failures.push(err));
+  await store.create(
+    'task',
+    aTask({ id: taskId, nodeId, status: aTaskStatus({ state: 'assigned' }) }),
+  );
+});
+
+afterEach(() => writer.stop());
+
+const status = (state: TaskState, overrides: Partial<TaskStatus> = {}): TaskStatus =>
+  aTaskStatus({ state, ...overrides });
+const report = (state: TaskState, of = nodeId, id = taskId): Promise<void> =>
+  writer.write(of, [{ taskId: id, status: status(state) }]);
+const stateOf = (id = taskId): TaskState => store.get('task', id).status.state;
+
+describe('the status writer', () => {
+  test('stores a status, with the time at which it was stored', async () => {
+    const written = writer.write(nodeId, [
+      { taskId, status: status('running', { message: 'started', timestampMs: 7 }) },
+    ]);
+    await store.clock.advance(10);
+    await written;
+    expect(store.get('task', taskId).status).toMatchObject({
+      state: 'running',
+      message: 'started',
+      timestampMs: 7,
+      appliedAtMs: store.clock.wallMs(),
+    });
+  });
+
+  test('reports of one moment share one transaction', async () => {
+    const others = await store.create(
+      'task',
+      ...Array.from({ length: 5 }, () => aTask({ nodeId, status: status('assigned') })),
+    );
+    const before = store.proposer.entries.length;
+    const written = others.map(({ id }) => report('running', nodeId, id));
+    expect(store.proposer.entries.length).toBe(before);
+    await store.clock.advance(10);
+    await Promise.all(written);
+    expect(store.proposer.entries.length).toBe(before + 1);
+  });
+
+  test.each([
+    ['running', 'starting', 'running'],
+    ['failed', 'running', 'failed'],
+    ['starting', 'running', 'running'],
+  ] as const)('a state only grows: %s, then %s leaves %s', async (first, second, left) => {
+    for (const state of [first, second]) {
+      const written = report(state);
+      await store.clock.advance(10);
+      await written;
+    }
+    expect(stateOf()).toBe(left);
+  });
+
+  test('also within one batch', async () => {
+    const written = [report('failed'), report('running')];
+    await store.clock.advance(10);
+    await Promise.all(written);
+    expect(stateOf()).toBe('failed');
+  });
+
+  test.each(['before', 'after'] as const)(
+    "another node's words about a task change nothing, said %s the owner's",
+    async (when) => {
+      const written =
+        when === 'before'
+          ? [report('failed', otherNode), report('running')]
+          : [report('running'), report('failed', otherNode)];
+      await store.clock.advance(10);
+      await Promise.all(written);
+      expect(stateOf()).toBe('running');
+    },
+  );
+
+  test('a status that is stored already is acknowledged without a write', async () => {
+    const first = report('running');
+    await store.clock.advance(10);
+    await first;
+    const before = store.store.revision;
+    const again = report('running');
+    await store.clock.advance(10);
+    await again;
+    expect(store.store.revision).toBe(before);
+  });
+
+  test('a report of a deleted task is acknowledged', async () => {
+    const written = report('running', nodeId, idOf('gone'));
+    await store.clock.advance(10);
+    await expect(written).resolves.toBeUndefined();
+  });
+
+  test('an empty report is acknowledged, also while another is being written', async () => {
+    store.proposer.hold = true;
+    const first = report('running');
+    await store.clock.advance(10);
+    const empty = writer.write(nodeId, []);
+    store.proposer.release();
+    await first;
+    await store.clock.advance(10);
+    await expect(empty).resolves.toBeUndefined();
+  });
+
+  test('is acknowledged only after the commit; what comes meanwhile is the next batch', async () => {
+    store.proposer.hold = true;
+    let acknowledged = 0;
+    const count = (): void => void acknowledged++;
+    const written = [report('starting').then(count)];
+    await store.clock.advance(10);
+    expect(store.proposer.held).toBe(1);
+    written.push(report('running').then(count));
+    await store.clock.advance(100);
+    expect([acknowledged, store.proposer.held]).toEqual([0, 1]);
+    store.proposer.release();
+    await settle();
+    expect(acknowledged).toBe(1);
+    await store.clock.advance(10);
+    store.proposer.release();
+    await Promise.all(written);
+    expect(stateOf()).toBe('running');
+  });
+
+  test('more than 20,000 waiting statuses are refused', async () => {
+    const updates = Array.from({ length: 20_000 }, (_, i) => ({
+      taskId: idOf<TaskId>(`t${i}x`),
+      status: status('running'),
+    }));
+    const written = writer.write(nodeId, updates);
+    await expect(report('running')).rejects.toMatchObject({ code: 'resource-exhausted' });
+    await store.clock.advance(10);
+    await written;
+    const next = report('running');
+    await store.clock.advance(10);
+    await expect(next).resolves.toBeUndefined();
+  });
+
+  test.each(['not-leader', 'no-leader', 'unavailable', 'version-conflict'] as const)(
+    'a commit that fails with %s is told to the reporter alone',
+    async (code) => {
+      store.proposer.hold = true;
+      const written = report('running');
+      await store.clock.advance(10);
+      store.proposer.fail(new SkepError(code, 'no'));
+      await expect(written).rejects.toMatchObject({ code });
+      expect(failures).toEqual([]);
+      expect(stateOf()).toBe('assigned');
+    },
+  );
+
+  test('any other failure is told to the owner as well', async () => {
+    store.proposer.hold = true;
+    const written = report('running');
+    await store.clock.advance(10);
+    const err = new SkepError('internal', 'broken');
+    expect(isTransient(err)).toBe(false);
+    store.proposer.fail(err);
+    await expect(written).rejects.toBe(err);
+    await settle();
+    expect(failures).toEqual([err]);
+  });
+
+  test('reports that wait at the stop, and those after it, are refused', async () => {
+    const waiting = report('running');
+    const stopped = writer.stop();
+    await expect(waiting).rejects.toMatchObject({ code: 'unavailable' });
+    await stopped;
+    await expect(report('running')).rejects.toMatchObject({ code: 'unavailable' });
+    expect(store.clock.pending).toBe(0);
+  });
+});
