@@ -58,14 +58,20 @@ export class LogBroker {
     });
     const stop = AbortSignal.any([signal, readers.signal]);
     const seen = new Set<TaskId>();
+    let reading = 0;
     const begin = (task: Task): void => {
       if (seen.has(task.id) || task.nodeId === null || isBefore(task.status.state, 'running')) {
         return;
       }
       seen.add(task.id);
-      readers.run(() => this.#readTask(task, query, queue, stop));
+      reading++;
+      readers.run(async () => {
+        await this.#readTask(task, query, queue, stop);
+        reading--;
+      });
     };
-    readers.run(() => this.#drive(selector, query.follow, begin, readers, queue, stop));
+    const areRead = (): boolean => reading === 0;
+    readers.run(() => this.#drive(selector, query.follow, begin, areRead, queue, stop));
     try {
       for (;;) {
         const events = await queue.takeAll(signal);
@@ -83,7 +89,7 @@ export class LogBroker {
     selector: LogSelector,
     follow: boolean,
     begin: (task: Task) => void,
-    readers: TaskSet,
+    areRead: () => boolean,
     queue: BoundedQueue<LogEvent>,
     signal: AbortSignal,
   ): Promise<void> {
@@ -92,7 +98,7 @@ export class LogBroker {
     try {
       for (const task of store.view((view) => tasksOf(view, selector))) begin(task);
       if (!follow) {
-        while (readers.size > 1) await clock.sleep(FULL_WAIT_MS, signal);
+        while (!areRead()) await clock.sleep(FULL_WAIT_MS, signal);
         queue.close();
         return;
       }
