@@ -109,6 +109,28 @@ export async function waitForService(
   }
 }
 
+/** Waits for several at once; each line then begins with the service's name, and there are no bars. */
+export async function waitForServices(
+  context: CommandContext,
+  services: readonly (readonly [name: string, id: string])[],
+  options: WaitOptions = {},
+): Promise<void> {
+  const [only] = services;
+  if (services.length === 1 && only) {
+    await waitForService(context, only[1], options);
+    return;
+  }
+  const waits = services.map(([name, id]) => {
+    const screen = options.quiet ? null : new Screen(context, `${name}: `);
+    return follow(context, id, screen);
+  });
+  const results = await Promise.allSettled(waits);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (!failed) return;
+  if (!context.signal.aborted) throw failed.reason;
+  printLine(context, 'Operation continuing in background.');
+}
+
 async function follow(
   context: CommandContext,
   serviceId: string,
@@ -161,13 +183,16 @@ function checkPaused(service: ServiceJson): void {
 class Screen {
   readonly #context: CommandContext;
   readonly #tty: boolean;
+  readonly #prefix: string;
   #drawn = 0;
   #last = '';
   #verifying = false;
 
-  constructor(context: CommandContext) {
+  /** @param prefix of every line; with one there are no bars */
+  constructor(context: CommandContext, prefix = '') {
     this.#context = context;
-    this.#tty = context.stdout.isTTY ?? false;
+    this.#prefix = prefix;
+    this.#tty = prefix === '' && (context.stdout.isTTY ?? false);
   }
 
   show(view: ServiceView, verifyLeftMs: number | null): void {
@@ -184,26 +209,27 @@ class Screen {
     const line = [overall, ...[...errors].map((text) => ellipsis(text, ERROR_CHARS_MAX))].join(
       '; ',
     );
-    if (line !== this.#last) printLine(this.#context, line);
+    if (line !== this.#last) this.#say(line);
     this.#last = line;
     if (verifyLeftMs !== null && !this.#verifying) {
       const seconds = Math.max(1, Math.round(verifyLeftMs / 1000));
-      printLine(
-        this.#context,
-        `verify: Waiting ${seconds} seconds to verify that tasks are stable...`,
-      );
+      this.#say(`verify: Waiting ${seconds} seconds to verify that tasks are stable...`);
     }
     this.#verifying = verifyLeftMs !== null;
   }
 
   note(text: string): void {
     this.#drawn = 0;
-    printLine(this.#context, text);
+    this.#say(text);
   }
 
   end(text: string): void {
     this.#drawn = 0;
-    if (text !== '') printLine(this.#context, text);
+    if (text !== '') this.#say(text);
+  }
+
+  #say(text: string): void {
+    printLine(this.#context, `${this.#prefix}${text}`);
   }
 
   #draw(lines: readonly string[]): void {

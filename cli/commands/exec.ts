@@ -1,14 +1,16 @@
 /** `skep exec`: a command in a container of this host. Its exit status becomes ours. */
 import type { ReadStream } from 'node:tty';
 import { FrameDecoder } from '../client/frames.ts';
-import type { HijackedConnection } from '../client/transport.ts';
+import { ApiError, type HijackedConnection } from '../client/transport.ts';
 import {
   type CommandContext,
   type Configure,
   collect,
   ExitError,
+  errorLine,
   refuseFlags,
   UsageError,
+  warnLine,
 } from './context.ts';
 import { environmentOf } from './service-create.ts';
 
@@ -71,9 +73,29 @@ async function runExec(
     await client.execDetached(Id, tty);
     return 0;
   }
-  const connection = await client.execAttach(Id, tty);
+  const connection = await attach(context, Id, tty);
   await relay(context, connection, { id: Id, tty, stdin: flags.interactive ?? false });
   return (await client.execInspect(Id)).ExitCode ?? 0;
+}
+
+const EXIT_NOT_FOUND = 127;
+const EXIT_NOT_EXECUTABLE = 126;
+
+/** A program that is missing or may not be run ends with a shell's status for it. */
+async function attach(
+  context: CommandContext,
+  id: string,
+  tty: boolean,
+): Promise<HijackedConnection> {
+  try {
+    return await context.client.execAttach(id, tty);
+  } catch (err) {
+    if (!(err instanceof ApiError)) throw err;
+    const missing = /executable file not found|no such file or directory|ENOENT/.test(err.message);
+    if (!missing && !/permission denied|EACCES/.test(err.message)) throw err;
+    warnLine(context, errorLine(err));
+    throw new ExitError(missing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+  }
 }
 
 interface RelayOptions {

@@ -16,7 +16,7 @@ import {
   UsageError,
   warnLine,
 } from './context.ts';
-import { waitForService } from './converge.ts';
+import { waitForService, waitForServices } from './converge.ts';
 import { prettyService } from './service-pretty.ts';
 import { listTasks, SHORT_ID_CHARS, shortImage, type TaskListFlags } from './tasks.ts';
 
@@ -173,21 +173,19 @@ export const scale: Configure = (command, context) => {
     .action(async (targets: readonly string[], { detach }: { readonly detach?: boolean }) => {
       const wanted = targets.map(parseScale);
       const scaled: [string, string][] = [];
-      await eachOf(
-        context,
-        wanted.map(([ref]) => ref),
-        async (ref) => {
-          const replicas = wanted.find(([name]) => name === ref)![1];
-          scaled.push([ref, await scaleService(context, ref, replicas)]);
-          printLine(context, `${ref} scaled to ${replicas}`);
-        },
-      ).finally(async () => {
-        if (detach) return;
-        for (const [ref, id] of scaled) {
-          if (scaled.length > 1) printLine(context, `${ref}:`);
-          await waitForService(context, id);
-        }
-      });
+      try {
+        await eachOf(
+          context,
+          wanted.map(([ref]) => ref),
+          async (ref) => {
+            const replicas = wanted.find(([name]) => name === ref)![1];
+            scaled.push([ref, await scaleService(context, ref, replicas)]);
+            printLine(context, `${ref} scaled to ${replicas}`);
+          },
+        );
+      } finally {
+        if (!detach && scaled.length > 0) await waitForServices(context, scaled);
+      }
     });
 };
 

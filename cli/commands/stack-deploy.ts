@@ -16,8 +16,8 @@ import {
   UsageError,
   warnLine,
 } from './context.ts';
-import { waitForService } from './converge.ts';
-import { resolveImage } from './service-spec.ts';
+import { waitForServices } from './converge.ts';
+import { type ResolvedImage, resolveImage } from './service-spec.ts';
 import { ofStack } from './stack.ts';
 
 interface DeployFlags {
@@ -53,11 +53,7 @@ export const deploy: Configure = (command, context) => {
       await putFiles(context, 'secrets', stack);
       await putFiles(context, 'configs', stack);
       const ids = await putServices(context, stack, flags.resolveImage);
-      if (flags.detach) return;
-      for (const [serviceName, id] of ids) {
-        if (ids.length > 1 && !flags.quiet) printLine(context, `${serviceName}:`);
-        await waitForService(context, id, flags);
-      }
+      if (!flags.detach) await waitForServices(context, ids, flags);
     });
 };
 
@@ -188,9 +184,14 @@ async function putServices(
   const existing = await client.services(ofStack(stack.name));
   const byName = new Map(existing.map((service) => [service.Spec.Name, service]));
   const ids: [string, string][] = [];
-  for (const service of stack.services) {
-    const before = byName.get(service.spec.Name);
-    const spec = await finalSpec(context, service, before, when, files);
+  // Asked all at once: a registry that does not answer costs its time-out only once.
+  const specs = await Promise.all(
+    withImages(context, stack, byName, when).map(async ([service, image]) =>
+      finalSpec(service, byName.get(service.spec.Name), await image, files),
+    ),
+  );
+  for (const spec of specs) {
+    const before = byName.get(spec.Name);
     if (before) {
       printLine(context, `Updating service ${spec.Name} (id: ${before.ID})`);
       const answer = await client.serviceUpdate(before.ID, before.Version.Index, spec);
@@ -223,23 +224,36 @@ async function fileIds(
   return ids;
 }
 
-async function finalSpec(
+/** Each service and its image, asked for once however many services use it. */
+function withImages(
   context: CommandContext,
+  stack: Stack,
+  existing: ReadonlyMap<string, ServiceJson>,
+  when: DeployFlags['resolveImage'],
+): (readonly [StackService, Promise<ResolvedImage>])[] {
+  const asked = new Map<string, Promise<ResolvedImage>>();
+  return stack.services.map((service) => {
+    const written = service.spec.TaskTemplate.ContainerSpec.Image;
+    const before = existing.get(service.spec.Name)?.Spec;
+    const unchanged = before?.Labels?.[IMAGE_LABEL] === written;
+    if (before && unchanged && when !== 'always') {
+      const { ContainerSpec, Placement } = before.TaskTemplate;
+      const kept = { image: ContainerSpec.Image, platforms: Placement?.Platforms ?? [] };
+      return [service, Promise.resolve(kept)];
+    }
+    const image = asked.get(written) ?? resolveImage(context, written, when !== 'never');
+    asked.set(written, image);
+    return [service, image];
+  });
+}
+
+function finalSpec(
   { spec, secrets, configs }: StackService,
   before: ServiceJson | undefined,
-  when: DeployFlags['resolveImage'],
+  resolved: ResolvedImage,
   ids: { readonly secrets: FileIds; readonly configs: FileIds },
-): Promise<ServiceSpecJson> {
+): ServiceSpecJson {
   const task = spec.TaskTemplate;
-  const written = task.ContainerSpec.Image;
-  const unchanged = before?.Spec.Labels?.[IMAGE_LABEL] === written;
-  const keep = before !== undefined && unchanged && when !== 'always';
-  const resolved = keep
-    ? {
-        image: before.Spec.TaskTemplate.ContainerSpec.Image,
-        platforms: before.Spec.TaskTemplate.Placement?.Platforms ?? [],
-      }
-    : await resolveImage(context, written, when !== 'never');
   const file = ({ target, uid, gid, mode }: FileUse) => ({
     Name: target,
     UID: uid,

@@ -74,18 +74,13 @@ class Interpolation {
     const word = this.#until('}');
     const value = this.#env[name];
     const given = value !== undefined && (value !== '' || !operator.startsWith(':'));
-    switch (operator.at(-1)) {
-      case '-':
-        return given ? value : word;
-      case '+':
-        return given ? word : '';
-      default:
-        if (given) return value;
-        throw new SkepError(
-          'invalid-argument',
-          `required variable ${name} is missing a value${word === '' ? '' : `: ${word}`}`,
-        );
-    }
+    if (operator.endsWith('-')) return given ? value : word;
+    if (operator.endsWith('+')) return given ? word : '';
+    if (given) return value;
+    throw new SkepError(
+      'invalid-argument',
+      `required variable ${name} is missing a value${word === '' ? '' : `: ${word}`}`,
+    );
   }
 
   #name(): string {

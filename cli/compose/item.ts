@@ -104,7 +104,7 @@ export class Item {
     const text = this.text();
     if (text === undefined) return undefined;
     if (!INTEGER.test(text.trim()) || !Number.isSafeInteger(Number(text))) {
-      this.problem(`${this.path} must be a integer: got ${JSON.stringify(text)}`);
+      this.problem(`${this.path} must be an integer: got ${JSON.stringify(text)}`);
       return undefined;
     }
     if (Number(text) >= least) return Number(text);

@@ -58,6 +58,7 @@ function problemOf(source: SourceText, err: YAMLParseError): Problem {
   const [start, end] = err.pos;
   const { line, column } = source.position(Math.min(start, source.text.length));
   const words = WORDS[err.code];
-  const message = words === undefined ? err.message : `${words} (${err.code.toLowerCase()})`;
-  return { line, column, length: Math.max(1, end - start), message };
+  // The parser points at the first character of a key only.
+  const word = /^[\w.-]+/.exec(source.text.slice(start))?.[0].length ?? 1;
+  return { line, column, length: Math.max(end - start, word), message: words ?? err.message };
 }

@@ -4,7 +4,6 @@
  */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import type { SwarmJoinJson } from '../../common/model/engine-json.ts';
 import { EngineClient } from '../client/engine-client.ts';
 import {
   answers,
@@ -146,7 +145,7 @@ function joinRequest(
   first: HostPlan,
   host: HostPlan,
   tokens: { readonly Worker: string; readonly Manager: string },
-): SwarmJoinJson {
+): Parameters<EngineClient['swarmJoin']>[0] {
   return {
     ListenAddr: `${host.address}:${CLUSTER_PORT}`,
     AdvertiseAddr: host.address,
