@@ -26,14 +26,15 @@ async function everything(cluster: TestCluster): Promise<string> {
 }
 
 describe.skipIf(!clusterTestsCanRun)('bad input', () => {
-  const shared = useCluster('bad', { managers: 1, workers: 0 });
   let dir: string;
   let before: string;
-  beforeAll(async () => {
+  beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
-    before = await everything(shared.current);
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const shared = useCluster('bad', { managers: 1, workers: 0 }, async (cluster) => {
+    before = await everything(cluster);
+  });
   afterEach(async () => {
     expect(await everything(shared.current)).toBe(before);
   });
@@ -65,7 +66,7 @@ describe.skipIf(!clusterTestsCanRun)('bad input', () => {
       [...GOOD.slice(0, 2), `  ${NO_BREAK_SPACE} image: skep-test/none:1`],
       /^stack\.yml:3:3: .*no-break space/m,
     ],
-    ['a key given twice', [...GOOD, '    image: skep-test/other:1'], /^stack\.yml:5:5: .*image/m],
+    ['a key given twice', [...GOOD, '    image: skep-test/other:1'], /^stack\.yml:5:5: .*twice/m],
     ['a port that is none', [...GOOD, '    ports: ["http:80"]'], /^stack\.yml:5:13: /m],
     [
       'a network that is not defined',
@@ -101,9 +102,9 @@ describe.skipIf(!clusterTestsCanRun)('bad input', () => {
   });
 
   const NAMES: [string, RegExp][] = [
-    ['two words', /valid DNS name component/],
-    ['under_score_', /valid DNS name component/],
-    ['dotted.name', /valid DNS name component/],
+    ['two words', /valid as a DNS name component/],
+    ['under_score_', /valid as a DNS name component/],
+    ['dotted.name', /valid as a DNS name component/],
     ['a'.repeat(64), /63 characters or fewer/],
   ];
   test.each(NAMES)('a service cannot be named %j', async (name, words) => {
