@@ -22,6 +22,9 @@ export interface Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** Node fires a longer timer at once (it holds a signed 32-bit number): longer waits go in parts. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 export class SystemClock implements Clock {
   monotonicMs(): number {
     return performance.now();
@@ -32,8 +35,13 @@ export class SystemClock implements Clock {
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
-    const handle = setTimeout(callback, delayMs);
-    handle.unref();
+    let handle: NodeJS.Timeout;
+    const arm = (leftMs: number): void => {
+      const partMs = Math.min(leftMs, TIMER_MS_MAX);
+      handle = setTimeout(() => (leftMs > partMs ? arm(leftMs - partMs) : callback()), partMs);
+      handle.unref();
+    };
+    arm(delayMs);
     return { cancel: () => clearTimeout(handle) };
   }
 
