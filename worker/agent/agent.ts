@@ -119,8 +119,18 @@ export class Agent {
     }
   }
 
+  /** A set that cannot be put in force ends the session: the next one brings the whole set again. */
+  async #apply(set: { changes: readonly AssignmentChange[]; complete: boolean }): Promise<void> {
+    try {
+      await this.#options.tasks.apply(set.changes, set.complete);
+    } catch (err) {
+      this.#options.log.error({ err }, 'assignments could not be put in force');
+      throw err;
+    }
+  }
+
   async #receive(session: DispatcherSession, pulse: Pulse, signal: AbortSignal): Promise<void> {
-    const { tasks, reporter, dialer, onSession } = this.#options;
+    const { reporter, dialer, onSession } = this.#options;
     const assembly = new AssignmentAssembly();
     for (;;) {
       const message = await session.receive(signal);
@@ -134,7 +144,7 @@ export class Agent {
         case 'assignments': {
           const set = assembly.add(message);
           if (!set) break;
-          await tasks.apply(set.changes, set.complete);
+          await this.#apply(set);
           // Not before: a node whose network cannot be programmed must not come back at once for ever.
           this.#backoff.reset();
           session.send({ kind: 'applied', revision: set.revision });

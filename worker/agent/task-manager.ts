@@ -12,6 +12,7 @@ import type {
 } from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
+import { isBefore } from '../../common/model/task-state.ts';
 import type { Dependencies, Executor } from '../executor/executor.ts';
 import type { StatusReporter } from './status-reporter.ts';
 import type { TaskDatabase } from './task-database.ts';
@@ -29,6 +30,8 @@ export interface TaskManagerOptions {
 export class TaskManager {
   readonly #options: TaskManagerOptions;
   readonly #runners = new Map<TaskId, TaskRunner>();
+  /** resumed tasks that wait for their manager; their runners were never started */
+  readonly #held = new Set<TaskId>();
   /** tasks being removed: their ids are taken until that is done */
   readonly #leaving = new Map<TaskId, Promise<void>>();
   readonly #secrets = new Map<string, AssignedSecret>();
@@ -48,7 +51,11 @@ export class TaskManager {
   async start(): Promise<void> {
     const records = await this.#options.database.load();
     await this.#options.executor.sweep(new Set(records.map((record) => record.task.id)));
-    for (const { task, status } of records) this.#add(task, status);
+    for (const { task, status } of records) {
+      // What still has to be prepared needs secrets and credentials, which only a manager has.
+      const held = isBefore(status.state, 'starting');
+      this.#add(task, status, held);
+    }
   }
 
   /** Leaves every task running. */
@@ -72,8 +79,12 @@ export class TaskManager {
   /** Puts a set, or a step between two sets, in force. Resolves when the network state is programmed. */
   async apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
     this.#applyDependencies(changes, complete);
-    await this.#options.executor.applyNetworkState(changes, complete);
-    this.#applyTasks(changes, complete);
+    try {
+      await this.#options.executor.applyNetworkState(changes, complete);
+    } finally {
+      // One network's trouble must not hold up orders to stop; a task that needs it says what lacks.
+      this.#applyTasks(changes, complete);
+    }
   }
 
   /** Ends and removes every task (leaving the swarm). */
@@ -118,14 +129,19 @@ export class TaskManager {
   #assign(task: Task): void {
     const runner = this.#runners.get(task.id);
     if (!runner) {
-      if (!this.#leaving.has(task.id)) this.#add(task, task.status);
+      if (!this.#leaving.has(task.id)) this.#add(task, task.status, false);
+      return;
+    }
+    if (this.#held.has(task.id)) {
+      this.#add(task, runner.status, false);
       return;
     }
     runner.update(task);
     this.#remember(runner.task, runner.status);
   }
 
-  #add(task: Task, status: TaskStatus): void {
+  /** @param held not to be started before a manager assigns it (again) */
+  #add(task: Task, status: TaskStatus, held: boolean): void {
     const { executor, clock, log } = this.#options;
     const runner = new TaskRunner({
       task,
@@ -140,13 +156,19 @@ export class TaskManager {
     });
     this.#runners.set(task.id, runner);
     this.#remember(task, status);
-    runner.start();
+    if (held) {
+      this.#held.add(task.id);
+    } else {
+      this.#held.delete(task.id);
+      runner.start();
+    }
   }
 
   #remove(taskId: TaskId): void {
     const runner = this.#runners.get(taskId);
     if (!runner) return;
     this.#runners.delete(taskId);
+    this.#held.delete(taskId);
     this.#background.run((signal) => {
       const removal = runner
         .remove(signal)

@@ -76,26 +76,39 @@ export class TaskRunner {
 
   /** Leaves the task as it is (the daemon stops). Resolves when no move is under way. */
   async stop(): Promise<void> {
+    await this.#halt();
+    this.#controller.close();
+  }
+
+  /** The assignment is gone: ends the task if it runs and removes all it had. Retries until done. */
+  async remove(signal: AbortSignal): Promise<void> {
+    await this.#halt();
+    const { clock } = this.#options;
+    try {
+      while (!(await this.#removed(signal))) await clock.sleep(RETRY_DELAY_MS, signal);
+    } finally {
+      this.#controller.close();
+    }
+  }
+
+  async #halt(): Promise<void> {
     this.#closing = true;
     this.#step?.abort.abort();
     this.#wake?.();
     await this.#running;
   }
 
-  /** The assignment is gone: ends the task if it runs and removes all it had. Retries until done. */
-  async remove(signal: AbortSignal): Promise<void> {
-    await this.stop();
-    const { clock, log } = this.#options;
-    for (;;) {
-      try {
-        if (!isTerminal(this.#status.state)) await this.#controller.shutdown(signal);
-        await this.#controller.remove(signal);
-        return;
-      } catch (err) {
-        if (signal.aborted) throw signal.reason;
-        log.warn({ taskId: this.#task.id, err }, 'task removal failed, will be retried');
-        await clock.sleep(RETRY_DELAY_MS, signal);
-      }
+  /** One attempt; false when it failed. */
+  async #removed(signal: AbortSignal): Promise<boolean> {
+    try {
+      if (!isTerminal(this.#status.state)) await this.#controller.shutdown(signal);
+      await this.#controller.remove(signal);
+      return true;
+    } catch (err) {
+      if (signal.aborted) throw signal.reason;
+      const { log } = this.#options;
+      log.warn({ taskId: this.#task.id, err }, 'task removal failed, will be retried');
+      return false;
     }
   }
 
