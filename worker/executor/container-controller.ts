@@ -3,7 +3,6 @@
  * runtime. Holds nothing that a restarted daemon could not find again.
  */
 import type { Clock } from '../../common/base/clock.ts';
-import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { containerIdOf, defaultHostname } from '../../common/model/container-id.ts';
@@ -17,12 +16,14 @@ import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import { type Controller, type Dependencies, type Observed, TaskExitError } from './executor.ts';
-import { type HealthCheck, type HealthReport, healthCheckOf, monitorHealth } from './health.ts';
+import { type HealthCheck, type HealthReport, healthCheckOf } from './health.ts';
+import { HealthWatch } from './health-watch.ts';
 import { planMounts } from './mounts.ts';
 import { ociSpecOf } from './oci-builder.ts';
 import type { Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
 import { SIGTERM, signalNumber } from './signals.ts';
+import { ignoreGone, stopContainer } from './stop-container.ts';
 import type { TaskFiles } from './task-files.ts';
 
 export interface ControllerParts {
@@ -41,10 +42,10 @@ const NANOS_PER_MS = 1e6;
 const DEFAULT_GRACE_MS = 10_000;
 /** A stopped task's endpoint leaves every node's tables in this time; it serves on until then. */
 const DRAIN_MS = 400;
-/** After SIGKILL the kernel needs a moment; longer than this and something is stuck. */
-const KILL_WAIT_MS = 10_000;
 const LOG_BYTES_MAX = 10 * 1024 * 1024;
 const LOG_FILES_MAX = 3;
+
+const UNHEALTHY = 'unhealthy container';
 
 /** Networks that are not ours to attach: the host's own, or none at all. */
 type NetworkMode = 'host' | 'own';
@@ -53,24 +54,31 @@ export class ContainerController implements Controller {
   readonly #task: Task;
   readonly #dependencies: Dependencies;
   readonly #parts: ControllerParts;
-  #hostPorts: readonly PortConfig[] = [];
+  readonly #onClose: () => void;
+  /** begun by `start`; `wait` goes on with it */
+  readonly #watch: HealthWatch;
+  #hostPorts: readonly PortConfig[];
   #attached = false;
   #exit: ExitRecord | null = null;
-  #health: HealthReport | null = null;
-  /** ends the health monitor that `start` began and `wait` goes on with */
-  #monitor: AbortController | null = null;
-  #unhealthy: Promise<void> | null = null;
 
-  constructor(task: Task, dependencies: Dependencies, parts: ControllerParts) {
+  /** `task.status` is where the task stands, also after a restart; `onClose` is told of `close`. */
+  constructor(
+    task: Task,
+    dependencies: Dependencies,
+    parts: ControllerParts,
+    onClose: () => void = () => {},
+  ) {
     this.#task = task;
     this.#dependencies = dependencies;
     this.#parts = parts;
+    this.#onClose = onClose;
+    this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }));
     this.#hostPorts = task.status.hostPorts;
   }
 
   /** The newest health report; null without a health check. */
   get health(): HealthReport | null {
-    return this.#health;
+    return this.#watch.report;
   }
 
   observed(): Observed {
@@ -98,39 +106,30 @@ export class ContainerController implements Controller {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    const { runtime } = this.#parts;
     const known = this.#state();
-    if (known.status === 'created') await runtime.startContainer(this.#task.id);
-    else await this.#adopt(known);
-    if (!this.#check()) return;
-    await this.#firstHealthy(signal);
+    await this.#adopt(known); // it may have been prepared by an earlier daemon
+    if (known.status === 'created') await this.#parts.runtime.startContainer(this.#task.id);
+    const check = this.#check();
+    if (check) await this.#firstHealthy(check, signal);
   }
 
   async wait(signal: AbortSignal): Promise<void> {
     await this.#adopt(this.#state());
-    if (this.#check() && !this.#monitor) this.#beginMonitor();
-    const ended = new AbortController();
-    const either = AbortSignal.any([signal, ended.signal]);
+    const check = this.#check();
+    if (check && !this.#watch.running) this.#beginWatch(check);
+    const over = new AbortController();
+    const exit = this.#parts.runtime.wait(this.#task.id, AbortSignal.any([signal, over.signal]));
     try {
-      const exit = this.#parts.runtime.wait(this.#task.id, either);
-      const first = await Promise.race([
-        exit.then((record) => ({ record, unhealthy: false })),
-        this.#untilUnhealthy().then(() => ({ record: null, unhealthy: true })),
-      ]);
-      if (!first.unhealthy && first.record) return await this.#ended(first.record, null);
-      exit.catch(() => {}); // superseded by the stop below
-      await this.#stop(signal);
-      await this.#ended(
-        this.#exit ?? (await this.#parts.runtime.wait(this.#task.id, signal)),
-        'unhealthy container',
-      );
+      const ended = await Promise.race([exit, this.#watch.whenUnhealthy()]);
+      if (ended) await this.#ended(ended, null);
+      else await this.#ended(await this.#stop(signal), UNHEALTHY);
     } finally {
-      ended.abort(new CancelledError());
+      over.abort(new CancelledError());
     }
   }
 
   async shutdown(signal: AbortSignal): Promise<void> {
-    this.#endMonitor();
+    this.#watch.end();
     const state = this.#parts.runtime.get(this.#task.id);
     if (state?.status === 'running') {
       if (this.#task.networks.length > 0) await this.#parts.clock.sleep(DRAIN_MS, signal);
@@ -142,13 +141,14 @@ export class ContainerController implements Controller {
   }
 
   async remove(_signal: AbortSignal): Promise<void> {
-    const { runtime, images, volumes, files } = this.#parts;
-    this.#endMonitor();
-    await runtime.remove(this.#task.id);
-    await this.#detach();
-    await images.releaseRootfs(this.#task.id);
-    await volumes.release(this.#task.id);
-    await files.remove(this.#task.id);
+    this.#watch.end();
+    await releaseTask(this.#parts, this.#task.id);
+    this.#attached = false;
+  }
+
+  close(): void {
+    this.#watch.end();
+    this.#onClose();
   }
 
   /** The image under the task's reference: what is here already, else from its registry. */
@@ -183,6 +183,7 @@ export class ContainerController implements Controller {
       volumes,
     });
     const payloads = await files.writePayloads(this.#task, this.#dependencies);
+    signalNumber(this.#stopSignalName(image)); // one that cannot be sent is told now, not at the end
     const spec = ociSpecOf({
       task: this.#task,
       image: image.config,
@@ -253,44 +254,35 @@ export class ContainerController implements Controller {
   }
 
   #hostname(): string {
-    return this.#task.spec.container.hostname || defaultHostname(this.#task.id as TaskId);
+    return this.#task.spec.container.hostname || defaultHostname(this.#task.id);
   }
 
-  /** Stop signal, grace period, SIGKILL; resolves when the container has ended. */
-  async #stop(signal: AbortSignal): Promise<void> {
-    const { runtime, clock } = this.#parts;
-    const id = this.#task.id;
-    const { stopGracePeriodNanos } = this.#task.spec.container;
-    const graceMs =
-      stopGracePeriodNanos === null ? DEFAULT_GRACE_MS : stopGracePeriodNanos / NANOS_PER_MS;
-    const ended = runtime.wait(id, signal);
-    await ignoreGone(runtime.signal(id, this.#stopSignal()));
-    const inTime = await Promise.race([ended, clock.sleep(graceMs, signal).then(() => null)]);
-    if (inTime) {
-      this.#exit = inTime;
-      return;
-    }
-    await ignoreGone(runtime.killAll(id));
-    const killed = await Promise.race([ended, clock.sleep(KILL_WAIT_MS, signal).then(() => null)]);
-    if (!killed) {
-      throw new SkepError(
-        'unavailable',
-        `stop container: it lives ${KILL_WAIT_MS} ms after SIGKILL`,
-      );
-    }
-    this.#exit = killed;
+  /** Resolves when the container has ended. */
+  async #stop(signal: AbortSignal): Promise<ExitRecord> {
+    const { runtime, clock, images } = this.#parts;
+    const { image, stopGracePeriodNanos } = this.#task.spec.container;
+    this.#exit = await stopContainer(
+      {
+        runtime,
+        clock,
+        containerId: this.#task.id,
+        signo: signalNumber(this.#stopSignalName(images.get(image))),
+        graceMs:
+          stopGracePeriodNanos === null ? DEFAULT_GRACE_MS : stopGracePeriodNanos / NANOS_PER_MS,
+      },
+      signal,
+    );
+    return this.#exit;
   }
 
-  #stopSignal(): number {
-    const { stopSignal, image } = this.#task.spec.container;
-    const text = stopSignal || this.#parts.images.get(image)?.config.stopSignal;
-    return text ? signalNumber(text) : SIGTERM;
+  #stopSignalName(image: ImageRecord | undefined): string {
+    return this.#task.spec.container.stopSignal || image?.config.stopSignal || String(SIGTERM);
   }
 
   /** What the end of the process means for the task. */
   async #ended(exit: ExitRecord, cause: string | null): Promise<void> {
     this.#exit = exit;
-    this.#endMonitor();
+    this.#watch.end();
     await this.#detach();
     if (exit.exitCode === 0 && cause === null) return;
     const why = cause ?? (exit.oomKilled ? this.#oomCause() : exit.error);
@@ -314,80 +306,42 @@ export class ContainerController implements Controller {
     return healthCheckOf(container.healthcheck, healthOfImage(image?.config.healthcheck ?? null));
   }
 
-  /** Resolves at the first healthy probe; fails when the container ends or is unhealthy first. */
-  async #firstHealthy(signal: AbortSignal): Promise<void> {
-    let onHealthy: () => void = () => {};
-    const healthy = new Promise<void>((resolve) => {
-      onHealthy = resolve;
-    });
-    this.#beginMonitor(onHealthy);
-    const done = new AbortController();
-    const either = AbortSignal.any([signal, done.signal]);
-    const exit = this.#parts.runtime.wait(this.#task.id, either);
-    exit.catch(() => {}); // told below, or no longer of interest
+  /**
+   * Resolves at the first healthy probe, and when the process ends well before one (a job need not
+   * live that long); fails when it ends otherwise or is unhealthy first.
+   */
+  async #firstHealthy(check: HealthCheck, signal: AbortSignal): Promise<void> {
+    this.#beginWatch(check);
+    const over = new AbortController();
+    const exit = this.#parts.runtime.wait(this.#task.id, AbortSignal.any([signal, over.signal]));
     try {
       const first = await Promise.race([
-        healthy.then(() => 'healthy' as const),
-        exit.then((record) => record),
-        this.#untilUnhealthy().then(() => 'unhealthy' as const),
+        exit,
+        this.#watch.whenHealthy().then(() => 'healthy' as const),
+        this.#watch.whenUnhealthy().then(() => 'unhealthy' as const),
       ]);
-      if (first === 'healthy') return;
-      if (first !== 'unhealthy') {
-        await this.#ended(first, first.exitCode === 0 ? 'ended before it was healthy' : null);
-        return;
-      }
-      await this.#stop(signal);
-      await this.#ended(this.#exit ?? (await exit), 'unhealthy container');
+      if (first === 'unhealthy') await this.#ended(await this.#stop(signal), UNHEALTHY);
+      else if (first !== 'healthy') await this.#ended(first, null);
     } finally {
-      done.abort(new CancelledError());
+      over.abort(new CancelledError());
     }
   }
 
-  #beginMonitor(onHealthy: () => void = () => {}): void {
-    const check = this.#check();
-    if (!check) return;
-    this.#endMonitor();
-    const monitor = new AbortController();
-    this.#monitor = monitor;
-    const { clock, runtime, log } = this.#parts;
-    const probe = probeIn(runtime, this.#task.id, clock);
-    this.#unhealthy = monitorHealth(
-      check,
-      probe,
-      clock,
-      (report) => {
-        this.#health = report;
-        if (report.status === 'healthy') onHealthy();
-      },
-      monitor.signal,
-    );
-    this.#unhealthy.catch((err: unknown) => {
-      if (monitor.signal.aborted) return;
-      log.warn({ taskId: this.#task.id, reason: describeError(err) }, 'health monitor failed');
-    });
-  }
-
-  #endMonitor(): void {
-    this.#monitor?.abort(new CancelledError());
-    this.#monitor = null;
-    this.#unhealthy = null;
-  }
-
-  /** Never resolves without a health check, or when the monitor was ended. */
-  #untilUnhealthy(): Promise<void> {
-    const unhealthy = this.#unhealthy;
-    if (!unhealthy) return new Promise(() => {});
-    return unhealthy.catch(() => new Promise<void>(() => {}));
+  #beginWatch(check: HealthCheck): void {
+    const { runtime, clock } = this.#parts;
+    this.#watch.begin(check, probeIn(runtime, this.#task.id, clock));
   }
 }
 
-/** The process may end between our look and our signal. */
-async function ignoreGone(signalling: Promise<void>): Promise<void> {
-  try {
-    await signalling;
-  } catch (err) {
-    if (!hasCode(err, 'not-found', 'conflict')) throw err;
-  }
+/** Everything that a task has on this node goes, whatever its state. Idempotent. */
+export async function releaseTask(parts: ControllerParts, taskId: TaskId): Promise<void> {
+  const { runtime, networks, images, volumes, files } = parts;
+  if (runtime.get(taskId)?.status === 'running') await ignoreGone(runtime.killAll(taskId));
+  await runtime.remove(taskId);
+  await networks.detachTask(taskId);
+  await images.releaseRootfs(taskId);
+  await volumes.release(taskId);
+  await files.remove(taskId);
 }
 
 function healthOfImage(image: ImageHealthcheck | null): Partial<HealthConfig> | null {

@@ -1,22 +1,19 @@
 /** The executor: hands out controllers, passes network state on, sweeps what belongs to no task. */
-import type { Clock } from '../../common/base/clock.ts';
-import type { Logger } from '../../common/base/log.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
-import type { TaskId } from '../../common/model/ids.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
-import { ContainerController, type ControllerParts } from './container-controller.ts';
+import { ContainerController, type ControllerParts, releaseTask } from './container-controller.ts';
 import type { Controller, Dependencies, Executor } from './executor.ts';
 import type { HealthReport } from './health.ts';
 
 export interface ContainerExecutorOptions extends ControllerParts {
   readonly describe: () => NodeDescription;
-  readonly clock: Clock;
-  readonly log: Logger;
 }
 
 export class ContainerExecutor implements Executor {
   readonly #options: ContainerExecutorOptions;
+  /** those that are not closed */
   readonly #controllers = new Map<TaskId, ContainerController>();
 
   constructor(options: ContainerExecutorOptions) {
@@ -28,7 +25,9 @@ export class ContainerExecutor implements Executor {
   }
 
   controller(task: Task, dependencies: Dependencies): Controller {
-    const controller = new ContainerController(task, dependencies, this.#options);
+    const controller = new ContainerController(task, dependencies, this.#options, () => {
+      if (this.#controllers.get(task.id) === controller) this.#controllers.delete(task.id);
+    });
     this.#controllers.set(task.id, controller);
     return controller;
   }
@@ -38,25 +37,17 @@ export class ContainerExecutor implements Executor {
     return this.#controllers.get(taskId)?.health ?? null;
   }
 
-  forget(taskId: TaskId): void {
-    this.#controllers.delete(taskId);
-  }
-
   applyNetworkState(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
     return this.#options.networks.apply(changes, complete);
   }
 
   async sweep(known: ReadonlySet<TaskId>): Promise<void> {
-    const { runtime, networks, images, volumes, files, log } = this.#options;
+    const { runtime, log } = this.#options;
     for (const { id } of runtime.list()) {
-      const taskId = id as TaskId;
+      const taskId = asId<TaskId>(id);
       if (known.has(taskId)) continue;
       log.warn({ taskId }, 'container belongs to no task, removed');
-      await runtime.remove(taskId);
-      await networks.detachTask(taskId);
-      await images.releaseRootfs(taskId);
-      await volumes.release(taskId);
-      await files.remove(taskId);
+      await releaseTask(this.#options, taskId);
     }
   }
 }

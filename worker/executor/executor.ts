@@ -50,6 +50,8 @@ export interface Controller {
   /** Everything the task had on this node is gone, whatever its state was. */
   remove(signal: AbortSignal): Promise<void>;
   observed(): Observed;
+  /** Lets go of the task, which stays as it is. The last call. */
+  close(): void;
 }
 
 export interface Executor {
