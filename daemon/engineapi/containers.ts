@@ -107,7 +107,7 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const { tty } = info.task.spec.container;
     const records = containers.logs(info.task.id, selection, context.signal);
     const out = context.stream(streamType(tty, context.apiMinor));
-    await writeLogLines(out, linesOf(records), selection, tty);
+    await writeLogLines(out, linesOf(records), selection, tty, context.signal);
   });
 
   routes.add('POST', '/containers/:id/exec', async (context) => {
@@ -211,6 +211,8 @@ async function relay(
   ended: Promise<void>,
 ): Promise<void> {
   socket.on('error', () => socket.destroy());
+  // A client that is gone takes its process along: nobody reads what it writes.
+  socket.once('close', () => session.close());
   if (spec.stdin) socket.pipe(session.stdin);
   else socket.resume();
   const forward = (stream: 'stdout' | 'stderr'): Promise<void> => {

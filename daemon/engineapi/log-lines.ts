@@ -54,16 +54,17 @@ function instant(text: string | null): bigint | null {
   return BigInt(match[1] ?? '0') * NANOS_PER_SECOND + nanos;
 }
 
-/** Writes lines as frames (or bare, for a terminal), waiting for a slow reader. */
+/** Writes lines as frames (or bare, for a terminal), waiting for a slow reader until it is gone. */
 export async function writeLogLines(
   out: Writable,
   lines: AsyncIterable<LogLine>,
   selection: LogSelection,
   tty: boolean,
+  signal: AbortSignal,
 ): Promise<void> {
   for await (const line of lines) {
     const bytes = Buffer.concat([prefix(line, selection), line.data]);
-    if (!out.write(tty ? bytes : frame(line.stream, bytes))) await once(out, 'drain');
+    if (!out.write(tty ? bytes : frame(line.stream, bytes))) await once(out, 'drain', { signal });
   }
   out.end();
 }
