@@ -1,7 +1,7 @@
 /** What a cluster's settings must obey (swarm-behaviour 1.2). */
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../base/errors.ts';
-import type { Cluster, ClusterSpec } from './cluster.ts';
+import { type Cluster, type ClusterSpec, DEFAULT_CLUSTER_SPEC } from './cluster.ts';
 
 const CLUSTER_NAME = 'default';
 const CERT_EXPIRY_NANOS_MIN = 3600 * 1e9;
@@ -30,6 +30,14 @@ export function checkClusterSpec(spec: ClusterSpec): void {
   if (raft.heartbeatTicks < 1 || raft.electionTicks <= raft.heartbeatTicks) {
     throw invalid(
       'raft election tick must be greater than its heartbeat tick, which is at least 1',
+    );
+  }
+  const fixed = DEFAULT_CLUSTER_SPEC.raft;
+  for (const field of Object.keys(fixed) as (keyof typeof fixed)[]) {
+    if (raft[field] === fixed[field]) continue;
+    throw new SkepError(
+      'unimplemented',
+      `raft setting ${field}: values other than ${fixed[field]} are not done yet`,
     );
   }
   if (spec.autoLockManagers) {

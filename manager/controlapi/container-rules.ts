@@ -29,6 +29,9 @@ export function checkContainerSpec(container: ContainerSpec): void {
     }),
   );
   checkFileTargets('config', container.configs.map(configTarget));
+  if (container.tty) throw notDone('ContainerSpec: TTY: terminals of tasks are');
+  if (container.openStdin) throw notDone('ContainerSpec: OpenStdin: standard input of tasks is');
+  if (container.init === true) throw notDone('ContainerSpec: Init: an init process is');
   if (container.healthcheck) checkHealth(container.healthcheck);
   if ((container.stopGracePeriodNanos ?? 0) < 0) {
     throw invalid('ContainerSpec: stop grace period cannot be negative');

@@ -4,6 +4,7 @@ import { parseConstraints } from '../../common/model/constraint.ts';
 import { checkName } from '../../common/model/names.ts';
 import type {
   EndpointSpec,
+  LogDriver,
   PortConfig,
   ResourceRequirements,
   RestartPolicy,
@@ -47,6 +48,7 @@ function checkTaskSpec(task: TaskSpec): void {
     throw invalid('Placement: max replicas per node cannot be negative');
   }
   checkContainerSpec(task.container);
+  checkLogDriver(task.logDriver);
 }
 
 function checkResources(resources: ResourceRequirements): void {
@@ -75,6 +77,17 @@ function checkResources(resources: ResourceRequirements): void {
   if (swappiness < 0 || swappiness > SWAPPINESS_MAX) {
     throw invalid(`invalid memory swappiness ${swappiness}: must be between 0 and 100`);
   }
+  if (memorySwappiness !== null) throw notDone('memory swappiness is');
+}
+
+/** One driver is there, and it has no options: `docker logs` can always read it. */
+function checkLogDriver(driver: LogDriver | null): void {
+  if (!driver) return;
+  if (!['', 'json-file', 'local'].includes(driver.name)) {
+    throw notDone(`log driver "${driver.name}" is`);
+  }
+  const [option] = Object.keys(driver.options);
+  if (option !== undefined) throw notDone(`log driver option "${option}" is`);
 }
 
 function checkRestart(restart: RestartPolicy): void {
