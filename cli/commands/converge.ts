@@ -187,6 +187,7 @@ class Screen {
   #drawn = 0;
   #last = '';
   #verifying = false;
+  readonly #told = new Set<string>();
 
   /** @param prefix of every line; with one there are no bars */
   constructor(context: CommandContext, prefix = '') {
@@ -205,12 +206,12 @@ class Screen {
       this.#draw([overall, ...bars, ...(verifyLeftMs === null ? [] : [verify])]);
       return;
     }
-    const errors = new Set(view.slots.map((slot) => slot.error).filter((text) => text !== ''));
-    const line = [overall, ...[...errors].map((text) => ellipsis(text, ERROR_CHARS_MAX))].join(
-      '; ',
-    );
-    if (line !== this.#last) this.#say(line);
-    this.#last = line;
+    // A task that fails again and again says the same each time: once is enough.
+    const errors = view.slots.map((slot) => slot.error).filter((text) => text !== '');
+    const fresh = [...new Set(errors)].filter((text) => !this.#told.has(text));
+    for (const text of fresh) this.#told.add(text);
+    if (overall !== this.#last || fresh.length > 0) this.#say([overall, ...fresh].join('; '));
+    this.#last = overall;
     if (verifyLeftMs !== null && !this.#verifying) {
       const seconds = Math.max(1, Math.round(verifyLeftMs / 1000));
       this.#say(`verify: Waiting ${seconds} seconds to verify that tasks are stable...`);

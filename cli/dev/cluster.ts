@@ -5,13 +5,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { EngineClient } from '../client/engine-client.ts';
-import {
-  answers,
-  type DaemonSettings,
-  daemonPid,
-  startDaemon,
-  stopDaemon,
-} from './daemon-process.ts';
+import { answers, daemonPid, startDaemon, stopDaemon } from './daemon-process.ts';
 import {
   createBridge,
   createHostNetwork,
@@ -29,6 +23,7 @@ import {
 import {
   type ClusterPlan,
   chooseSubnet,
+  type DaemonSettings,
   type DevRoots,
   type HostPlan,
   planCluster,
@@ -97,7 +92,7 @@ export async function up(request: UpRequest, parts: DevParts): Promise<ClusterSt
   try {
     await createBridge(plan);
     for (const host of plan.hosts) await createHostNetwork(plan, host);
-    await all(plan.hosts, (host) => startDaemon(host, request, parts.clock, parts.signal));
+    await all(plan.hosts, (host) => startDaemon(host, plan.settings, parts.clock, parts.signal));
     await formCluster(plan);
     return await status(plan);
   } catch (err) {

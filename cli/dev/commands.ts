@@ -19,7 +19,7 @@ import {
 } from './cluster.ts';
 import { daemonPid, killDaemon, startDaemon } from './daemon-process.ts';
 import { inNetwork, setLink } from './kernel.ts';
-import { checkClusterName, type HostPlan } from './plan.ts';
+import { type ClusterPlan, checkClusterName, type HostPlan } from './plan.ts';
 import { DEV_ROOTS, requireHost, requireState } from './state.ts';
 
 /** What these commands need of the program around them. */
@@ -151,16 +151,15 @@ async function loadImage(client: EngineClient, file: string): Promise<string> {
 }
 
 /** A command for one host of a running cluster. */
-function onHost(
-  work: (host: HostPlan, context: DevContext, flags: DaemonFlags) => Promise<string>,
-) {
+function onHost(work: (host: HostPlan, context: DevContext, plan: ClusterPlan) => Promise<string>) {
   return (command: Command, context: DevContext): void => {
     named(command)
       .argument('<host>', 'e.g. worker-1')
-      .action(async (hostName: string, flags: NameFlags & DaemonFlags) => {
+      .action(async (hostName: string, { name }: NameFlags) => {
         requireRoot();
-        const host = requireHost(await requireState(DEV_ROOTS, flags.name), hostName);
-        context.stdout.write(`${await work(host, context, flags)}\n`);
+        const plan = await requireState(DEV_ROOTS, name);
+        const host = requireHost(plan, hostName);
+        context.stdout.write(`${await work(host, context, plan)}\n`);
       });
   };
 }
@@ -169,17 +168,14 @@ export const kill: DevConfigure = onHost(async (host, { clock }) => {
   return `${host.name}: killed daemon ${await killDaemon(host, clock)}`;
 });
 
-export const start: DevConfigure = (command, context) => {
-  daemonFlags(command);
-  onHost(async (host, { clock, signal }, flags) => {
-    const running = await daemonPid(host);
-    if (running !== null) {
-      throw new SkepError('failed-precondition', `the daemon of ${host.name} runs, pid ${running}`);
-    }
-    await startDaemon(host, settingsOf(flags), clock, signal);
-    return `${host.name}: started daemon ${await daemonPid(host)}`;
-  })(command, context);
-};
+export const start: DevConfigure = onHost(async (host, { clock, signal }, plan) => {
+  const running = await daemonPid(host);
+  if (running !== null) {
+    throw new SkepError('failed-precondition', `the daemon of ${host.name} runs, pid ${running}`);
+  }
+  await startDaemon(host, plan.settings, clock, signal);
+  return `${host.name}: started daemon ${await daemonPid(host)}`;
+});
 
 export const cut: DevConfigure = onHost(async (host) => {
   await setLink(host, 'down');

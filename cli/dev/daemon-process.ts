@@ -10,18 +10,13 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { EngineClient } from '../client/engine-client.ts';
 import { hasArgument, inNetwork, isRunning, signalProcess } from './kernel.ts';
-import type { HostPlan } from './plan.ts';
+import type { DaemonSettings, HostPlan } from './plan.ts';
 import { dataDirOf, logFileOf, readPid, writePid } from './state.ts';
 
 const READY_LIMIT_MS = 20_000;
 const READY_POLL_MS = 50;
 const STOP_LIMIT_MS = 6_000;
 const LOG_LINES_SHOWN = 12;
-
-export interface DaemonSettings {
-  readonly logLevel: string;
-  readonly insecureRegistries: readonly string[];
-}
 
 /** `bin/skepd` of the checkout that this file belongs to, compiled or not. */
 function daemonProgram(): string {

@@ -21,8 +21,15 @@ export interface HostPlan {
   readonly cgroupParent: string;
 }
 
+/** What the hosts' daemons are started with, also when they are started again. */
+export interface DaemonSettings {
+  readonly logLevel: string;
+  readonly insecureRegistries: readonly string[];
+}
+
 export interface ClusterPlan {
   readonly name: string;
+  readonly settings: DaemonSettings;
   readonly bridge: string;
   /** third number of 172.30.N.0/24 */
   readonly subnet: number;
@@ -69,7 +76,7 @@ export function chooseSubnet(name: string, taken: ReadonlySet<number>): number {
   throw new SkepError('resource-exhausted', `no free subnet in ${SUBNET_PREFIX}.0.0/16`);
 }
 
-export interface PlanRequest extends DevRoots {
+export interface PlanRequest extends DevRoots, DaemonSettings {
   readonly name: string;
   readonly managers: number;
   readonly workers: number;
@@ -92,6 +99,7 @@ export function planCluster(request: PlanRequest): ClusterPlan {
   ];
   return {
     name,
+    settings: { logLevel: request.logLevel, insecureRegistries: request.insecureRegistries },
     bridge: `skb-${tag}`,
     subnet,
     bridgeAddress: `${SUBNET_PREFIX}.${subnet}.1`,
