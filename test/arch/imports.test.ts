@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'cli/client': ['common'],
   'cli/compose': ['common/model', 'common/base'],
   'cli/output': ['common/model', 'common/base'],
-  'cli/dev': ['cli/client', 'common/base'],
+  'cli/dev': ['cli/client', 'common/model', 'common/base'],
   cli: ['cli', 'common'],
   'daemon/engineapi': ['manager', 'worker', 'daemon/swarm-node.ts', 'common'],
   daemon: ['manager', 'worker', 'daemon', 'common'],
