@@ -66,6 +66,10 @@ export function containerSpecFromJson(
   };
 }
 
+/**
+ * INVARIANT: what is written reads back as the same spec, down to parts that are given but empty:
+ * clients change a service by sending back what they read, and a difference restarts its tasks.
+ */
 export function containerSpecToJson(spec: ContainerSpec): object {
   return {
     Image: spec.image,
@@ -77,14 +81,14 @@ export function containerSpecToJson(spec: ContainerSpec): object {
     ...some('Dir', spec.workdir),
     ...some('User', spec.user),
     ...some('Groups', spec.groups),
-    ...some('Privileges', spec.privileges && privilegesToJson(spec.privileges)),
+    ...(spec.privileges && { Privileges: privilegesToJson(spec.privileges) }),
     ...some('StopSignal', spec.stopSignal),
     ...some('TTY', spec.tty),
     ...some('OpenStdin', spec.openStdin),
     ...some('ReadOnly', spec.readOnly),
     ...some('Mounts', spec.mounts.map(mountToJson)),
     ...(spec.stopGracePeriodNanos === null ? {} : { StopGracePeriod: spec.stopGracePeriodNanos }),
-    ...some('Healthcheck', spec.healthcheck && healthToJson(spec.healthcheck)),
+    ...(spec.healthcheck && { Healthcheck: healthToJson(spec.healthcheck) }),
     ...some('Hosts', spec.hosts),
     DNSConfig: {
       ...some('Nameservers', spec.dns.nameservers),
