@@ -15,7 +15,13 @@ import { hostsFile, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
-import { type Controller, type Dependencies, type Observed, TaskExitError } from './executor.ts';
+import {
+  type Controller,
+  type Dependencies,
+  type Observed,
+  TaskExitError,
+  TemporaryError,
+} from './executor.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
 import { planMounts } from './mounts.ts';
@@ -214,16 +220,27 @@ export class ContainerController implements Controller {
   async #attach(state: ContainerState, signal: AbortSignal): Promise<void> {
     const request = this.#networkRequest(state);
     if (!request) return;
-    const { hostPorts } = await this.#parts.networks.attachTask(request, signal);
-    this.#hostPorts = hostPorts;
-    this.#attached = true;
+    try {
+      const { hostPorts } = await this.#parts.networks.attachTask(request, signal);
+      this.#hostPorts = hostPorts;
+      this.#attached = true;
+    } catch (err) {
+      // The task is rejected for it: what was made so far must not outlive that.
+      if (!signal.aborted) await this.#parts.runtime.remove(this.#task.id);
+      throw err;
+    }
   }
 
   /** A container that runs from before this daemon: its network goes on, we take it up again. */
   async #adopt(state: ContainerState): Promise<void> {
     if (this.#attached || state.status === 'exited') return;
     const request = this.#networkRequest(state);
-    if (request) await this.#parts.networks.adoptTask(request);
+    try {
+      if (request) await this.#parts.networks.adoptTask(request);
+    } catch (err) {
+      // The process runs: only the runtime may say that it failed.
+      throw new TemporaryError('take up the network of a running task', { cause: err });
+    }
     this.#attached = true;
   }
 

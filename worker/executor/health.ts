@@ -68,14 +68,10 @@ export function healthCheckOf(
 }
 
 function commandOf(test: readonly string[], shell: readonly string[]): readonly string[] | null {
-  switch (test[0]) {
-    case 'CMD':
-      return test.length > 1 ? test.slice(1) : null;
-    case 'CMD-SHELL':
-      return test.length > 1 ? [...shell, test.slice(1).join(' ')] : null;
-    default:
-      return null;
-  }
+  const [form, ...words] = test;
+  if (words.length === 0) return null;
+  if (form === 'CMD') return words;
+  return form === 'CMD-SHELL' ? [...shell, words.join(' ')] : null;
 }
 
 export type Probe = (

@@ -58,12 +58,20 @@ describe('prepare', () => {
 
   test('takes up after a restart what was created, without creating it again', async () => {
     const it = await scene();
-    it.networks.attachFailure = new SkepError('unavailable', 'daemon stops');
-    await expect(it.controller().prepare(it.signal)).rejects.toThrow();
-    it.networks.attachFailure = null;
+    await it.controller().prepare(it.signal);
     it.calls.length = 0;
     await it.controller().prepare(it.signal);
     expect(it.calls).toEqual(['attach']);
+  });
+
+  test('leaves no container behind when its network cannot be attached', async () => {
+    const it = await scene();
+    it.networks.attachFailure = new SkepError('unavailable', 'no such network');
+    await expect(it.controller().prepare(it.signal)).rejects.toThrow('no such network');
+    it.networks.attachFailure = null;
+    it.calls.length = 0;
+    await it.controller().prepare(it.signal);
+    expect(it.calls).toContain('create');
   });
 
   test.each(['running', 'exited'])('has nothing to do for one that is %s', async (status) => {
