@@ -56,7 +56,8 @@ export class Item {
   constructor(state: LoadState, node: Node | null, place: Node | null, path: string) {
     this.#state = state;
     this.#node = resolveAlias(state.document, node);
-    this.#place = node?.range ? node : place;
+    const [start = 0, end = 0] = node?.range ?? [];
+    this.#place = end > start ? node : place;
     this.path = path;
   }
 

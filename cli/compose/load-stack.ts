@@ -49,9 +49,10 @@ function convert(request: StackRequest, state: LoadState, root: Item): Stack {
     usedNetworks: new Set(),
     warnings: new Set(),
   };
-  const entries = sections.get('services')?.entries() ?? [];
-  if (entries.length === 0 && !root.isNull) {
-    (sections.get('services') ?? root).problem('the file has no services');
+  const section = sections.get('services');
+  const entries = section?.entries() ?? [];
+  if (entries.length === 0 && !root.isNull && (!section || section.isMap || section.isNull)) {
+    (section ?? root).problem('the file has no services');
   }
   const services = entries
     .map(([key, item]) => serviceSection(scope, key, item))

@@ -173,10 +173,10 @@ function imageOf(item: Item, fields: Fields): string {
     item.problem(`${item.path}: image is required`);
     return '';
   }
-  const text = image.text() ?? '';
-  if (text === '' && !image.isNull) image.problem(`${image.path}: image is empty`);
-  else if (text !== '') image.attempt(() => parseImageReference(text));
-  return text;
+  const text = image.text();
+  if (text === '') image.problem(`${image.path}: image is empty`);
+  else if (text !== undefined) image.attempt(() => parseImageReference(text));
+  return text ?? '';
 }
 
 function containerOf(scope: StackScope, fields: Fields, image: string): ContainerSpecJson {
