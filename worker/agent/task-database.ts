@@ -74,7 +74,7 @@ export class TaskDatabase {
     await Promise.resolve();
     try {
       while (this.#pending.size > 0) {
-        for (const [taskId, record] of [...this.#pending]) await this.#write(taskId, record);
+        for (const taskId of [...this.#pending.keys()]) await this.#writeNewest(taskId);
       }
     } finally {
       // In the turn of the last look at what is pending: a later `put` must begin a new round.
@@ -82,7 +82,9 @@ export class TaskDatabase {
     }
   }
 
-  async #write(taskId: TaskId, record: TaskRecord | null): Promise<void> {
+  async #writeNewest(taskId: TaskId): Promise<void> {
+    // Taken only now: while the tasks before it were written, a newer record may have come.
+    const record = this.#pending.get(taskId) ?? null;
     this.#pending.delete(taskId);
     const path = join(this.#dir, taskId + SUFFIX);
     if (record === null) {

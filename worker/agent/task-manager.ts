@@ -146,7 +146,8 @@ export class TaskManager {
     const runner = new TaskRunner({
       task,
       status,
-      controller: executor.controller(task, this.#dependencies),
+      // Where the task stands here, not where the assignment has it: that names the ports it holds.
+      controller: executor.controller({ ...task, status }, this.#dependencies),
       clock,
       log,
       onStatus: (latest, next) => {

@@ -3,7 +3,7 @@
  * by at most one; knows nothing of how a move is made.
  */
 import type { DesiredState, TaskState } from '../../common/model/task-state.ts';
-import { isAfter, isBefore } from '../../common/model/task-state.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 
 export type Step =
   | 'accept'
@@ -18,8 +18,7 @@ export type Step =
 
 /** What to do next for a task that is observed in `state` and wanted in `desired`. */
 export function nextStep(state: TaskState, desired: DesiredState): Step {
-  if (isAfter(state, 'running')) return 'rest';
-  if (desired === 'shutdown' || desired === 'remove') return 'shutdown';
+  if (!isTerminal(state) && (desired === 'shutdown' || desired === 'remove')) return 'shutdown';
   switch (state) {
     case 'new':
     case 'pending':
@@ -35,7 +34,12 @@ export function nextStep(state: TaskState, desired: DesiredState): Step {
       return 'start';
     case 'running':
       return 'wait';
-    default:
+    case 'complete':
+    case 'shutdown':
+    case 'failed':
+    case 'rejected':
+    case 'remove':
+    case 'orphaned':
       return 'rest';
   }
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import { TaskDatabase, type TaskRecord } from '../../../worker/agent/task-database.ts';
 import { aContainerSpec, aTask, aTaskSpec, aTaskStatus } from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
 const folder = temporaryFolders();
@@ -55,6 +56,17 @@ describe('task database', () => {
     void database.remove(it.task.id);
     await database.flushed();
     expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('writes the newest record of a task also when it came while others were written', async () => {
+    const { database, dir } = await opened();
+    const [first, second] = [record('preparing'), record('preparing')];
+    const newer = { ...second, status: aTaskStatus({ state: 'running' }) };
+    void database.put(first);
+    void database.put(second);
+    await settle(); // the first one is being written, the second one waits
+    await database.put(newer);
+    expect(await reloaded(dir)).toContainEqual(newer);
   });
 
   test('a record put in the very turn in which a write ends is written', async () => {
