@@ -1,0 +1,338 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { silentLogger } from '../../../common/base/log.ts';
+import type { Random } from '../../../common/base/random.ts';
+import type { AssignmentChange } from '../../../common/model/assignment.ts';
+import type { DispatcherMessage } from '../../../common/model/session.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { Agent, AssignmentAssembly } from '../../../worker/agent/agent.ts';
+import { StatusReporter } from '../../../worker/agent/status-reporter.ts';
+import { TaskDatabase } from '../../../worker/agent/task-database.ts';
+import { TaskManager } from '../../../worker/agent/task-manager.ts';
+import { aNodeDescription, aTask, aTaskStatus } from '../../support/builders.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
+import { FakeDialer } from '../../support/fake-dispatcher.ts';
+import { FakeExecutor } from '../../support/fake-executor.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
+
+type SessionMessage = Extract<DispatcherMessage, { kind: 'session' }>;
+type Assignments = Extract<DispatcherMessage, { kind: 'assignments' }>;
+
+const folder = temporaryFolders();
+/** Half of every bound: back-off delays are half their limit, heartbeats without jitter. */
+const MIDDLE: Random = {
+  bytes: (length) => new Uint8Array(length),
+  below: (bound) => Math.floor(bound / 2),
+  unit: () => 0.5,
+};
+
+const running: Agent[] = [];
+afterEach(async () => {
+  for (const agent of running.splice(0)) await agent.stop();
+});
+
+async function scene() {
+  const clock = new FakeClock();
+  const dialer = new FakeDialer();
+  const executor = new FakeExecutor();
+  const reporter = new StatusReporter();
+  const heard: SessionMessage[] = [];
+  const failures: unknown[] = [];
+  const onFailure = (err: unknown): void => void failures.push(err);
+  const tasks = new TaskManager({
+    executor,
+    database: new TaskDatabase(await folder(), silentLogger),
+    reporter,
+    clock,
+    log: silentLogger,
+    onFailure,
+  });
+  const agent = new Agent({
+    dialer,
+    tasks,
+    reporter,
+    describe: () => executor.describe(),
+    onSession: (message) => heard.push(message),
+    clock,
+    random: MIDDLE,
+    log: silentLogger,
+    onFailure,
+  });
+  running.push(agent);
+  return { clock, dialer, executor, reporter, tasks, agent, heard, failures };
+}
+
+async function started() {
+  const it = await scene();
+  await it.agent.start();
+  await settle();
+  return it;
+}
+
+function sessionMessage(overrides: Partial<SessionMessage> = {}): SessionMessage {
+  return {
+    kind: 'session',
+    heartbeatPeriodMs: 5_000,
+    managers: [{ nodeId: 'm1', address: '10.0.0.1:2377' }],
+    rootCaPem: 'root',
+    nodeSpec: { desiredRole: 'worker', availability: 'active', labels: {} },
+    renewCertificate: false,
+    ...overrides,
+  };
+}
+
+function assignments(overrides: Partial<Assignments> = {}): Assignments {
+  return {
+    kind: 'assignments',
+    complete: true,
+    last: true,
+    appliesTo: 0,
+    resultsIn: 1,
+    changes: [],
+    ...overrides,
+  };
+}
+
+function set(item: Task): AssignmentChange {
+  return { action: 'set', kind: 'task', key: item.id, item };
+}
+
+describe('agent session', () => {
+  test('begins with the description of the node', async () => {
+    const it = await started();
+    expect(it.dialer.session.sent).toEqual([
+      { kind: 'hello', description: it.executor.description },
+    ]);
+  });
+
+  test('passes on what the session message says', async () => {
+    const it = await started();
+    const message = sessionMessage();
+    it.dialer.session.push(message);
+    await settle();
+    expect(it.heard).toEqual([message]);
+    expect(it.dialer.learned).toEqual([['10.0.0.1:2377']]);
+  });
+
+  test('says when a set is in force', async () => {
+    const it = await started();
+    const task = aTask({ status: aTaskStatus({ state: 'assigned' }) });
+    it.dialer.session.push(assignments({ resultsIn: 7, changes: [set(task)] }));
+    await settle();
+    expect(it.dialer.session.sent).toContainEqual({ kind: 'applied', revision: 7 });
+    expect(it.tasks.list()).toHaveLength(1);
+  });
+
+  test('puts a set in parts in force once, with its last part', async () => {
+    const it = await started();
+    const [a, b] = [aTask(), aTask()];
+    it.dialer.session.push(assignments({ last: false, changes: [set(a)] }));
+    await settle();
+    expect(it.tasks.list()).toEqual([]);
+    it.dialer.session.push(assignments({ changes: [set(b)] }));
+    await settle();
+    expect(it.tasks.list()).toHaveLength(2);
+    expect(it.dialer.session.kinds().filter((kind) => kind === 'applied')).toHaveLength(1);
+  });
+
+  test('sends statuses as they come and again what was not stored, in the next session', async () => {
+    const it = await started();
+    const task = aTask({ status: aTaskStatus({ state: 'assigned' }), desiredState: 'ready' });
+    it.dialer.session.push(assignments({ changes: [set(task)] }));
+    await settle();
+    const sent = it.dialer.session.sent.flatMap((message) =>
+      message.kind === 'statuses' ? message.updates.map(({ status }) => status.state) : [],
+    );
+    expect(sent).toEqual(['accepted', 'preparing', 'ready']);
+    it.dialer.session.push(null);
+    await it.clock.advance(100);
+    expect(it.dialer.sessions).toHaveLength(2);
+    expect(it.dialer.session.sent[1]).toMatchObject({
+      kind: 'statuses',
+      updates: [{ taskId: task.id, status: { state: 'ready' } }],
+    });
+  });
+
+  test('an acknowledged status is sent once per session', async () => {
+    const it = await started();
+    const status = aTaskStatus({ state: 'running' });
+    it.reporter.report(aTask().id, status);
+    const message = it.dialer.session.sent.at(-1);
+    expect(message).toMatchObject({ kind: 'statuses' });
+    if (message?.kind === 'statuses') {
+      it.dialer.session.push({ kind: 'statuses-stored', sequence: message.sequence });
+    }
+    await settle();
+    it.dialer.session.push(null);
+    await it.clock.advance(100);
+    expect(it.dialer.session.kinds()).toEqual(['hello']);
+  });
+
+  test('beats every 5 s until told another period', async () => {
+    const it = await started();
+    await it.clock.advance(4_999);
+    expect(it.dialer.session.kinds()).toEqual(['hello']);
+    await it.clock.advance(1);
+    await it.clock.advance(5_000);
+    expect(it.dialer.session.kinds()).toEqual(['hello', 'heartbeat', 'heartbeat']);
+    it.dialer.session.push(sessionMessage({ heartbeatPeriodMs: 1_000 }));
+    await it.clock.advance(3_000);
+    expect(it.dialer.session.kinds().filter((kind) => kind === 'heartbeat')).toHaveLength(5);
+  });
+
+  test('looks at the node every 20 s and sends a description that changed', async () => {
+    const it = await started();
+    await it.clock.advance(20_000);
+    expect(it.dialer.session.kinds()).not.toContain('description');
+    const description = aNodeDescription({ engineLabels: { rack: '7' } });
+    it.executor.description = description;
+    await it.clock.advance(19_999);
+    expect(it.dialer.session.kinds()).not.toContain('description');
+    await it.clock.advance(1);
+    expect(it.dialer.session.sent).toContainEqual({ kind: 'description', description });
+    await it.clock.advance(20_000);
+    expect(it.dialer.session.kinds().filter((kind) => kind === 'description')).toHaveLength(1);
+  });
+
+  test('nothing of an ended session goes on', async () => {
+    const it = await started();
+    const { session } = it.dialer;
+    it.dialer.failures.push(...Array.from({ length: 100 }, () => new Error('refused')));
+    session.push(null);
+    await settle();
+    const count = session.sent.length;
+    it.executor.description = aNodeDescription();
+    it.reporter.report(aTask().id, aTaskStatus());
+    await it.clock.advance(60_000);
+    expect(session.closed).toBe(true);
+    expect(session.sent).toHaveLength(count);
+  });
+
+  test('a gap in the steps ends it; the next one begins with the whole set', async () => {
+    const it = await started();
+    it.dialer.session.push(assignments({ resultsIn: 3 }));
+    it.dialer.session.push(assignments({ complete: false, appliesTo: 5, resultsIn: 6 }));
+    await settle();
+    expect(it.dialer.session.closed).toBe(true);
+    await it.clock.advance(100);
+    expect(it.dialer.sessions).toHaveLength(2);
+    expect(it.failures).toEqual([]);
+  });
+
+  test('a network that cannot be programmed ends it, without a word that the set is in force', async () => {
+    const it = await started();
+    it.executor.networkFailure = new Error('netlink: ENOMEM');
+    it.dialer.session.push(assignments());
+    await settle();
+    expect(it.dialer.session.closed).toBe(true);
+    expect(it.dialer.session.kinds()).not.toContain('applied');
+  });
+});
+
+describe('agent between sessions', () => {
+  test('doubles its back-off up to 5 s while managers cannot be reached', async () => {
+    const it = await scene();
+    it.dialer.failures.push(...Array.from({ length: 20 }, () => new Error('refused')));
+    await it.agent.start();
+    const gapsMs: number[] = [];
+    for (let attempt = 1; attempt < 10; attempt++) {
+      const fromMs = it.clock.monotonicMs();
+      while (it.dialer.attempts === attempt) await it.clock.advance(10);
+      gapsMs.push(it.clock.monotonicMs() - fromMs);
+    }
+    expect(gapsMs).toEqual([50, 100, 200, 400, 800, 1_600, 2_500, 2_500, 2_500]);
+  });
+
+  test.each<[string, DispatcherMessage[], number]>([
+    ['starts over after a set was applied', [sessionMessage(), assignments()], 50],
+    ['goes on growing after a session that applied nothing', [sessionMessage()], 400],
+  ])('its back-off %s', async (_what, messages, delayMs) => {
+    const it = await scene();
+    it.dialer.failures.push(new Error('refused'), new Error('refused'), new Error('refused'));
+    await it.agent.start();
+    await it.clock.advance(400);
+    expect(it.dialer.sessions).toHaveLength(1);
+    it.dialer.session.push(...messages, null);
+    await it.clock.advance(delayMs - 1);
+    expect(it.dialer.sessions).toHaveLength(1);
+    await it.clock.advance(1);
+    expect(it.dialer.sessions).toHaveLength(2);
+  });
+
+  test('goes on asking managers who refuse this node', async () => {
+    const it = await scene();
+    it.dialer.failures.push(new SkepError('permission-denied', 'node was removed'));
+    await it.agent.start();
+    await it.clock.advance(100);
+    expect(it.dialer.sessions).toHaveLength(1);
+    expect(it.failures).toEqual([]);
+  });
+
+  test('tasks go on without a session', async () => {
+    const it = await started();
+    const task = aTask({ status: aTaskStatus({ state: 'assigned' }) });
+    it.executor.onController = (controller) => controller.hold('prepare');
+    it.dialer.session.push(assignments({ changes: [set(task)] }));
+    await settle();
+    it.dialer.failures.push(...Array.from({ length: 50 }, () => new Error('refused')));
+    it.dialer.session.push(new Error('reset'));
+    await settle();
+    it.executor.require(task.id).finish('prepare');
+    await settle();
+    expect(it.tasks.list()[0]?.status.state).toBe('running');
+  });
+
+  test.each(['in a session', 'while it waits for the next one'])('stops %s', async (when) => {
+    const it = await started();
+    if (when !== 'in a session') {
+      it.dialer.session.push(null);
+      await settle();
+    }
+    await it.agent.stop();
+    const { attempts } = it.dialer;
+    expect(it.clock.pending).toBe(0);
+    await it.clock.advance(60_000);
+    expect(it.dialer.attempts).toBe(attempts);
+    expect(it.failures).toEqual([]);
+  });
+});
+
+describe('assignment assembly', () => {
+  const change = set(aTask());
+  const other = set(aTask());
+
+  test('hands a set over with its last part', () => {
+    const assembly = new AssignmentAssembly();
+    expect(assembly.add(assignments({ last: false, changes: [change] }))).toBeNull();
+    expect(assembly.add(assignments({ changes: [other], resultsIn: 4 }))).toEqual({
+      changes: [change, other],
+      complete: true,
+      revision: 4,
+    });
+  });
+
+  test('follows steps, each from where the one before led', () => {
+    const assembly = new AssignmentAssembly();
+    assembly.add(assignments({ resultsIn: 4 }));
+    const step = assignments({ complete: false, appliesTo: 4, resultsIn: 9, changes: [change] });
+    expect(assembly.add(step)).toEqual({ changes: [change], complete: false, revision: 9 });
+    expect(assembly.add({ ...step, appliesTo: 9, resultsIn: 10 })?.revision).toBe(10);
+  });
+
+  test('takes a complete set at any time', () => {
+    const assembly = new AssignmentAssembly();
+    assembly.add(assignments({ resultsIn: 4 }));
+    expect(assembly.add(assignments({ resultsIn: 2 }))?.revision).toBe(2);
+  });
+
+  test.each<[string, number | null, number]>([
+    ['a step before any set', null, 0],
+    ['a step that skips one', 4, 5],
+    ['a step that came before', 4, 3],
+  ])('refuses %s', (_what, at, appliesTo) => {
+    const assembly = new AssignmentAssembly();
+    if (at !== null) assembly.add(assignments({ resultsIn: at }));
+    const step = assignments({ complete: false, appliesTo, resultsIn: 9 });
+    expect(() => assembly.add(step)).toThrow(`this node is at ${at}`);
+  });
+});
