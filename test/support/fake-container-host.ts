@@ -274,6 +274,10 @@ export class FakeImages implements Images {
     this.calls.push('release rootfs');
     this.pinned.delete(containerId);
   }
+
+  pinnedContainers(): string[] {
+    return [...this.pinned];
+  }
 }
 
 export class FakeVolumes implements Volumes {
@@ -283,10 +287,15 @@ export class FakeVolumes implements Volumes {
     options: Parameters<Volumes['acquire']>[2] | null;
     populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null;
   }[] = [];
+  readonly users = new Set<string>();
   #anonymous = 0;
 
   constructor(calls: string[] = []) {
     this.calls = calls;
+  }
+
+  usingContainers(): string[] {
+    return [...this.users];
   }
 
   async acquire(
@@ -306,7 +315,8 @@ export class FakeVolumes implements Volumes {
     return { path: `/volumes/anonymous-${++this.#anonymous}` };
   }
 
-  async release(): Promise<void> {
+  async release(containerId: string): Promise<void> {
+    this.users.delete(containerId);
     this.calls.push('release volumes');
   }
 }

@@ -42,12 +42,23 @@ export class ContainerExecutor implements Executor {
   }
 
   async sweep(known: ReadonlySet<TaskId>): Promise<void> {
-    const { runtime, log } = this.#options;
-    for (const { id } of runtime.list()) {
+    const { runtime, images, volumes, files, log } = this.#options;
+    const found = new Set([
+      ...runtime.list().map(({ id }) => id),
+      ...images.pinnedContainers(),
+      ...volumes.usingContainers(),
+      ...(await files.list()),
+    ]);
+    for (const id of found) {
       const taskId = asId<TaskId>(id);
       if (known.has(taskId)) continue;
-      log.warn({ taskId }, 'container belongs to no task, removed');
-      await releaseTask(this.#options, taskId);
+      log.warn({ taskId }, 'what belongs to no task is removed');
+      try {
+        await releaseTask(this.#options, taskId);
+      } catch (err) {
+        // One stubborn leftover must not keep the daemon from serving the tasks it knows.
+        log.error({ taskId, err }, 'what belongs to no task could not be removed');
+      }
     }
   }
 }

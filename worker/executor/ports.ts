@@ -40,6 +40,8 @@ export interface Images {
     imageId: string,
   ): Promise<{ readonly lowerDirs: readonly string[] }>;
   releaseRootfs(containerId: string): Promise<void>;
+  /** containers that hold an image, known to anybody or not */
+  pinnedContainers(): readonly string[];
 }
 
 export interface Volumes {
@@ -61,6 +63,8 @@ export interface Volumes {
     populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null,
   ): Promise<{ readonly path: string }>;
   release(containerId: string): Promise<void>;
+  /** containers that hold a volume, known to anybody or not */
+  usingContainers(): readonly string[];
 }
 
 export interface Networks {

@@ -2,7 +2,7 @@
  * The files that a task finds in its root beside the image's: resolv.conf, hosts, hostname, secrets
  * and configs. The first three lie on disk, the others in one tmpfs per node, never on disk.
  */
-import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { FileTarget } from '../../common/model/service.ts';
@@ -80,9 +80,24 @@ export class TaskFiles {
     return mounts;
   }
 
+  /** Tasks that have files here, known to anybody or not. */
+  async list(): Promise<readonly string[]> {
+    const { dir, memoryDir } = this.#options;
+    return [...(await namesIn(dir)), ...(await namesIn(memoryDir))];
+  }
+
   async remove(taskId: string): Promise<void> {
     await rm(join(this.#options.dir, taskId), { recursive: true, force: true });
     await rm(join(this.#options.memoryDir, taskId), { recursive: true, force: true });
+  }
+}
+
+async function namesIn(dir: string): Promise<readonly string[]> {
+  try {
+    return await readdir(dir);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw err;
   }
 }
 
