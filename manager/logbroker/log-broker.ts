@@ -2,6 +2,7 @@
  * The output of services, wherever their tasks run: asks each task's node for its log and hands the
  * records on as they come. Runs on every manager; reads the store, writes nothing.
  */
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError, hasCode } from '../../common/base/errors.ts';
 import { TaskSet } from '../../common/base/lifecycle.ts';
@@ -13,7 +14,7 @@ import type { TaskLogQuery, TaskLogRecord } from '../../common/model/task-log.ts
 import { isBefore } from '../../common/model/task-state.ts';
 import { readTaskLogs } from '../../common/rpc/node-methods.ts';
 import type { RpcClientPool } from '../../common/rpc/pool.ts';
-import type { ReadView, Store } from '../store/types.ts';
+import type { Commit, ReadView, Store } from '../store/types.ts';
 
 export interface LogBrokerOptions {
   readonly store: Store;
@@ -57,6 +58,7 @@ export class LogBroker {
       queue.close();
     });
     const stop = AbortSignal.any([signal, readers.signal]);
+    setMaxListeners(0, stop); // one reader per task listens
     const seen = new Set<TaskId>();
     let reading = 0;
     const begin = (task: Task): void => {
@@ -94,19 +96,29 @@ export class LogBroker {
     signal: AbortSignal,
   ): Promise<void> {
     const { store, clock } = this.#options;
-    const watch = store.watch();
-    try {
+    const look = (): void => {
       for (const task of store.view((view) => tasksOf(view, selector))) begin(task);
-      if (!follow) {
-        while (!areRead()) await clock.sleep(FULL_WAIT_MS, signal);
-        queue.close();
-        return;
-      }
+    };
+    if (!follow) {
+      look();
+      while (!areRead()) await clock.sleep(FULL_WAIT_MS, signal);
+      queue.close();
+      return;
+    }
+    while (!signal.aborted) await this.#followTasks(selector, look, signal);
+  }
+
+  /** Until the feed is cut off: a reader that was too slow starts over. */
+  async #followTasks(selector: LogSelector, look: () => void, signal: AbortSignal): Promise<void> {
+    const watch = this.#options.store.watch();
+    try {
+      look();
       for (;;) {
         const commits = await watch.next(signal);
-        if (commits === null) return;
-        for (const task of store.view((view) => tasksOf(view, selector))) begin(task);
+        if (commits?.some((commit) => concerns(commit, selector))) look();
       }
+    } catch (err) {
+      if (!hasCode(err, 'resource-exhausted')) throw err;
     } finally {
       watch.close();
     }
@@ -126,8 +138,10 @@ export class LogBroker {
         task.nodeId === null ? undefined : store.view((v) => v.get('node', task.nodeId!));
       const address = node?.description?.address;
       try {
-        if (!node || !address) {
-          await push(queue, { kind: 'incomplete', task, why: 'its node is gone' }, clock, signal);
+        const exists = store.view((view) => view.get('task', task.id) !== undefined);
+        if (!node || !address || !exists) {
+          const why = exists ? 'its node is gone' : 'it was removed';
+          await push(queue, { kind: 'incomplete', task, why }, clock, signal);
           return;
         }
         const stream = await pool
@@ -151,6 +165,16 @@ export class LogBroker {
       }
     }
   }
+}
+
+function concerns(commit: Commit, selector: LogSelector): boolean {
+  return commit.changes.some(
+    ({ kind, object }) =>
+      kind === 'task' &&
+      (selector.kind === 'task'
+        ? object.id === selector.taskId
+        : object.serviceId === selector.serviceId),
+  );
 }
 
 function tasksOf(view: ReadView, selector: LogSelector): readonly Task[] {
