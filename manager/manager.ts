@@ -22,6 +22,7 @@ import { Authority } from './ca/authority.ts';
 import type { NewCluster } from './ca/bootstrap.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
+import { Expulsion } from './expulsion.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
 import {
   loadManagerKeys,
@@ -110,6 +111,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#raft = raft;
       this.store.setProposer(raft);
       this.#register();
+      await this.#scope.start(this.#expulsion());
       this.#scope.defer(raft.onLeadershipChange((leads) => this.#onLeadership(leads)));
       this.#scope.defer(() => this.#stopLeading());
       await this.#scope.start(raft);
@@ -296,6 +298,13 @@ export class Manager implements ManagerList, LeaderLocator {
         this.#serveAgent(stream, context),
       ),
     );
+  }
+
+  #expulsion(): Expulsion {
+    const { server, clock, random, onFailure } = this.#options;
+    const log = this.#options.log.child({ component: 'expulsion' });
+    const disconnect = (nodeId: string): void => server.disconnect(nodeId);
+    return new Expulsion({ store: this.store, clock, random, onFailure, log, disconnect });
   }
 
   /** A node that lost its manager's state joins again under a new id; its old member is dead. */
