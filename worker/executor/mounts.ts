@@ -1,5 +1,6 @@
 /** A task's volumes, binds and tmpfs as OCI mounts; volumes are made on first use. */
 import { mkdir, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Mount } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -17,11 +18,14 @@ export interface MountParts {
 /** Parents before children. Volumes that the image declares and the task does not name are anonymous. */
 export async function planMounts(parts: MountParts): Promise<OciMount[]> {
   const { task, image } = parts;
-  const named = task.spec.container.mounts;
+  const named = task.spec.container.mounts.map((mount) => ({
+    ...mount,
+    target: cleanPath(mount.target),
+  }));
   const targets = new Set(named.map(({ target }) => target));
   const out: OciMount[] = [];
   for (const mount of named) out.push(await ociMountOf(parts, mount));
-  for (const target of image.volumes) {
+  for (const target of new Set(image.volumes.map(cleanPath))) {
     if (targets.has(target)) continue;
     const populateFrom = { lowerDirs: parts.lowerDirs, path: target };
     const { path } = await parts.volumes.createAnonymous(task.id, populateFrom);
@@ -104,6 +108,11 @@ function tmpfsMount(mount: Mount): OciMount {
   if (mount.tmpfs?.sizeBytes) options.push(`size=${mount.tmpfs.sizeBytes}`);
   options.push(`mode=${(mount.tmpfs?.mode || 0o1777).toString(8)}`);
   return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options };
+}
+
+/** `/data/` and `/a/../data` are `/data`: two mounts at one place would hide one another. */
+function cleanPath(path: string): string {
+  return resolve('/', path);
 }
 
 const depth = (path: string): number => path.split('/').filter(Boolean).length;

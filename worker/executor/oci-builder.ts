@@ -105,15 +105,18 @@ export function environmentOf(
   return Array.from(values, ([name, value]) => `${name}=${value}`);
 }
 
-/** `ALL` on either side is the whole list; an addition wins over a removal of the same name. */
+/**
+ * Docker's rules: adding `ALL` gives the whole list without those dropped by name; dropping `ALL`
+ * leaves what is added by name; else an addition wins over a removal of the same name.
+ */
 export function capabilitiesOf(add: readonly string[], drop: readonly string[]): readonly string[] {
   const added = add.map(capabilityName);
-  const dropped = drop.map(capabilityName);
-  const base = added.includes('CAP_ALL') ? CAPABILITIES : DEFAULT_CAPABILITIES;
-  const kept = dropped.includes('CAP_ALL')
+  const dropped = new Set(drop.map(capabilityName));
+  if (added.includes('CAP_ALL')) return CAPABILITIES.filter((name) => !dropped.has(name));
+  const kept = dropped.has('CAP_ALL')
     ? []
-    : base.filter((name) => !dropped.includes(name) || added.includes(name));
-  return [...new Set([...kept, ...added.filter((name) => name !== 'CAP_ALL')])];
+    : DEFAULT_CAPABILITIES.filter((name) => !dropped.has(name));
+  return [...new Set([...kept, ...added])];
 }
 
 function capabilityName(given: string): string {

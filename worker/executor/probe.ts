@@ -35,6 +35,7 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       const over = new AbortController();
       let timedOut = false;
       const onAbort = (): void => over.abort(signal.reason);
+      if (signal.aborted) onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
       const timer = clock.setTimer(timeoutMs, () => {
         timedOut = true;
@@ -50,6 +51,7 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
         return finish(NOT_RUN, `health check exceeded timeout (${timeoutMs} ms)`);
       } finally {
         timer.cancel();
+        session.close();
         signal.removeEventListener('abort', onAbort);
       }
     } catch (err) {

@@ -3,21 +3,29 @@ import { constants } from 'node:os';
 import { SkepError } from '../../common/base/errors.ts';
 
 const SIGNALS: Readonly<Record<string, number>> = constants.signals;
-const SIGNAL_MAX = 64;
+/** Real-time signals as the C library numbers them: the first two are its own. */
+const SIGRTMIN = 34;
+const SIGRTMAX = 64;
 
 export const SIGKILL = 9;
 export const SIGTERM = 15;
 
-/** `SIGTERM`, `TERM`, `15` -> 15. Throws `invalid-argument`. */
+/** `SIGTERM`, `term`, `15` -> 15; `RTMIN+1` -> 35; `RTMAX-1` -> 63. Throws `invalid-argument`. */
 export function signalNumber(text: string): number {
-  if (/^\d+$/.test(text)) {
-    const value = Number(text);
-    if (value >= 1 && value <= SIGNAL_MAX) return value;
-  }
-  const upper = text.toUpperCase();
-  const realtime = /^(?:SIG)?RTMIN(?:\+(\d+))?$/.exec(upper);
-  if (realtime) return 34 + Number(realtime[1] ?? 0);
-  const value = SIGNALS[upper] ?? SIGNALS[`SIG${upper}`];
-  if (value === undefined) throw new SkepError('invalid-argument', `invalid signal: ${text}`);
+  const name = text.toUpperCase().replace(/^SIG/, '');
+  const value = SIGNALS[`SIG${name}`] ?? realtimeNumber(name) ?? plainNumber(text);
+  if (value === null) throw new SkepError('invalid-argument', `invalid signal: ${text}`);
   return value;
+}
+
+function realtimeNumber(name: string): number | null {
+  const [, end, offset = '0'] = /^RT(MIN(?=\+|$)|MAX(?=-|$))(?:[+-](\d+))?$/.exec(name) ?? [];
+  if (end === undefined) return null;
+  const value = end === 'MIN' ? SIGRTMIN + Number(offset) : SIGRTMAX - Number(offset);
+  return value >= SIGRTMIN && value <= SIGRTMAX ? value : null;
+}
+
+function plainNumber(text: string): number | null {
+  const value = /^\d+$/.test(text) ? Number(text) : 0;
+  return value >= 1 && value <= SIGRTMAX ? value : null;
 }

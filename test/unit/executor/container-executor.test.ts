@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import type { HealthConfig } from '../../../common/model/service.ts';
+import { ContainerExecutor } from '../../../worker/executor/container-executor.ts';
+import { TaskFiles } from '../../../worker/executor/task-files.ts';
+import { aContainerSpec, aNodeDescription, aTask, aTaskSpec } from '../../support/builders.ts';
+import { CHECK } from '../../support/controller-scene.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
+import {
+  anImage,
+  FakeImages,
+  FakeNetworks,
+  FakeRuntime,
+  FakeVolumes,
+} from '../../support/fake-container-host.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
+
+const folder = temporaryFolders();
+const NONE = { secret: () => undefined, config: () => undefined };
+
+async function scene() {
+  const dir = await folder();
+  const calls: string[] = [];
+  const clock = new FakeClock();
+  const runtime = new FakeRuntime(calls);
+  const images = new FakeImages(calls);
+  const networks = new FakeNetworks(calls);
+  const description = aNodeDescription();
+  const executor = new ContainerExecutor({
+    runtime,
+    images,
+    networks,
+    volumes: new FakeVolumes(calls),
+    files: new TaskFiles({
+      dir: join(dir, 'files'),
+      memoryDir: join(dir, 'memory'),
+      mountMemory: async () => {},
+    }),
+    resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
+    describe: () => description,
+    clock,
+    log: silentLogger,
+  });
+  const aCheckedTask = (healthcheck: HealthConfig | null = CHECK) => {
+    const container = aContainerSpec({ healthcheck });
+    images.byReference.set(container.image, anImage());
+    return aTask({ spec: aTaskSpec({ container }) });
+  };
+  return { executor, runtime, images, networks, calls, clock, description, aCheckedTask };
+}
+
+describe('container executor', () => {
+  test('describes the node and passes network state on', async () => {
+    const it = await scene();
+    expect(it.executor.describe()).toBe(it.description);
+    await it.executor.applyNetworkState([], true);
+    expect(it.calls).toEqual(['apply network']);
+  });
+
+  test('the sweep removes what belongs to no task, also when it runs', async () => {
+    const it = await scene();
+    const [known, running, ended] = [aTask(), aTask(), aTask()];
+    for (const { id } of [known, running, ended]) it.runtime.addRunning(id);
+    it.runtime.end(ended.id);
+    await it.executor.sweep(new Set([known.id]));
+    expect(it.runtime.list().map(({ id }) => id)).toEqual([known.id]);
+    const released = ['remove container', 'detach', 'release rootfs', 'release volumes'];
+    expect(it.calls).toEqual(['kill', ...released, ...released]);
+  });
+
+  test('knows the health of a task until it is let go of', async () => {
+    const it = await scene();
+    const task = it.aCheckedTask();
+    it.runtime.addRunning(task.id);
+    const controller = it.executor.controller(task, NONE);
+    expect(it.executor.health(task.id)).toBeNull();
+    const abort = new AbortController();
+    const wait = expect(controller.wait(abort.signal)).rejects.toThrow();
+    await settle();
+    expect(it.executor.health(task.id)?.status).toBe('starting');
+    abort.abort();
+    await wait;
+    controller.close();
+    expect(it.executor.health(task.id)).toBeNull();
+  });
+
+  test('an older controller of a task that is let go of does not hide the newer one', async () => {
+    const it = await scene();
+    const task = it.aCheckedTask();
+    it.runtime.addRunning(task.id);
+    const older = it.executor.controller(task, NONE);
+    const newer = it.executor.controller(task, NONE);
+    const wait = newer.wait(new AbortController().signal);
+    await settle();
+    older.close();
+    expect(it.executor.health(task.id)?.status).toBe('starting');
+    it.runtime.end(task.id);
+    await wait;
+    newer.close();
+  });
+});

@@ -1,0 +1,146 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Mount } from '../../../common/model/service.ts';
+import { planMounts } from '../../../worker/executor/mounts.ts';
+import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
+import { anImageConfig, FakeVolumes } from '../../support/fake-container-host.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
+
+const folder = temporaryFolders();
+
+function aMount(overrides: Partial<Mount> = {}): Mount {
+  return {
+    type: 'volume',
+    source: 'data',
+    target: '/data',
+    readOnly: false,
+    bind: null,
+    volume: null,
+    tmpfs: null,
+    ...overrides,
+  };
+}
+
+const VOLUME = { noCopy: false, labels: {}, driver: '', driverOptions: {}, subpath: '' };
+
+async function planned(mounts: Mount[], imageVolumes: string[] = []) {
+  const volumes = new FakeVolumes();
+  const task = aTask({ spec: aTaskSpec({ container: aContainerSpec({ mounts }) }) });
+  const image = anImageConfig({ volumes: imageVolumes });
+  const plan = await planMounts({ task, image, lowerDirs: ['/layers/1'], volumes });
+  return { plan, volumes };
+}
+
+describe('mounts of a task', () => {
+  test('a named volume is made on first use and filled from the image', async () => {
+    const { plan, volumes } = await planned([aMount()]);
+    expect(plan).toEqual([
+      {
+        destination: '/data',
+        type: 'bind',
+        source: '/volumes/data',
+        options: ['rbind', 'rprivate'],
+      },
+    ]);
+    const populateFrom = { lowerDirs: ['/layers/1'], path: '/data' };
+    expect(volumes.acquired).toEqual([
+      {
+        name: 'data',
+        options: { labels: {}, driver: 'local', options: {}, populateFrom },
+        populateFrom,
+      },
+    ]);
+  });
+
+  test('volume options are passed on; without copy it stays empty', async () => {
+    const { volumes } = await planned([
+      aMount({
+        volume: { ...VOLUME, noCopy: true, labels: { a: 'b' }, driverOptions: { o: 'ro' } },
+      }),
+    ]);
+    expect(volumes.acquired[0]?.options).toEqual({
+      labels: { a: 'b' },
+      driver: 'local',
+      options: { o: 'ro' },
+      populateFrom: null,
+    });
+  });
+
+  test('a volume without a name is anonymous', async () => {
+    const { plan, volumes } = await planned([aMount({ source: '' })]);
+    expect(plan[0]?.source).toBe('/volumes/anonymous-1');
+    expect(volumes.acquired[0]?.name).toBeNull();
+  });
+
+  test("the image's volumes are anonymous unless the task mounts something there", async () => {
+    const { plan } = await planned([aMount({ target: '/data' })], ['/data', '/cache']);
+    expect(plan.map(({ destination, source }) => [destination, source])).toEqual([
+      ['/data', '/volumes/data'],
+      ['/cache', '/volumes/anonymous-1'],
+    ]);
+  });
+
+  test('a place is one place, however it is written', async () => {
+    const { plan } = await planned([aMount({ target: '/data/' })], ['/x/../data', '/cache/']);
+    expect(plan.map(({ destination }) => destination)).toEqual(['/data', '/cache']);
+  });
+
+  test.each<[string, Partial<Mount>, string[]]>([
+    ['plain', {}, ['rbind', 'rprivate']],
+    ['read-only', { readOnly: true }, ['rbind', 'rprivate', 'ro']],
+    [
+      'with propagation',
+      { bind: { propagation: 'rshared', nonRecursive: false, createMountpoint: false } },
+      ['rbind', 'rshared'],
+    ],
+    [
+      'not recursive',
+      { bind: { propagation: '', nonRecursive: true, createMountpoint: false } },
+      ['bind', 'rprivate'],
+    ],
+  ])('a bind, %s', async (_what, overrides, options) => {
+    const source = await folder();
+    const { plan } = await planned([aMount({ type: 'bind', source, ...overrides })]);
+    expect(plan).toEqual([{ destination: '/data', type: 'bind', source, options }]);
+  });
+
+  test('the source of a bind must exist', async () => {
+    const source = join(await folder(), 'nowhere');
+    await expect(planned([aMount({ type: 'bind', source })])).rejects.toThrow(
+      `bind source path does not exist: ${source}`,
+    );
+  });
+
+  test('or is made when asked for', async () => {
+    const source = join(await folder(), 'a', 'b');
+    const bind = { propagation: '', nonRecursive: false, createMountpoint: true };
+    await planned([aMount({ type: 'bind', source, bind })]);
+    expect((await stat(source)).isDirectory()).toBe(true);
+  });
+
+  test.each<[string, Partial<Mount>, string[]]>([
+    ['plain', {}, ['nosuid', 'nodev', 'noexec', 'mode=1777']],
+    ['read-only', { readOnly: true }, ['nosuid', 'nodev', 'noexec', 'ro', 'mode=1777']],
+    [
+      'with size and mode',
+      { tmpfs: { sizeBytes: 4096, mode: 0o700 } },
+      ['nosuid', 'nodev', 'noexec', 'size=4096', 'mode=700'],
+    ],
+  ])('a tmpfs, %s', async (_what, overrides, options) => {
+    const { plan } = await planned([aMount({ type: 'tmpfs', source: '', ...overrides })]);
+    expect(plan).toEqual([{ destination: '/data', type: 'tmpfs', source: 'tmpfs', options }]);
+  });
+
+  test('parents come before children, in whatever order they are given', async () => {
+    const targets = ['/a/b/c', '/a', '/x', '/a/b'];
+    const { plan } = await planned(targets.map((target) => aMount({ target })));
+    expect(plan.map(({ destination }) => destination)).toEqual(['/a', '/x', '/a/b', '/a/b/c']);
+  });
+
+  test('what is not done is refused by name', async () => {
+    await expect(planned([aMount({ type: 'cluster' })])).rejects.toThrow('cluster volumes');
+    const volume = { ...VOLUME, subpath: 'sub' };
+    await expect(planned([aMount({ volume })])).rejects.toThrow('volume-subpath');
+  });
+});

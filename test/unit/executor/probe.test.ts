@@ -1,0 +1,73 @@
+import { describe, expect, test } from 'vitest';
+import { probeIn } from '../../../worker/executor/probe.ts';
+import { SIGKILL } from '../../../worker/executor/signals.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
+import { FakeRuntime, type ProbeScript } from '../../support/fake-container-host.ts';
+
+const ID = 'box';
+
+function scene(script: ProbeScript, output = '') {
+  const clock = new FakeClock();
+  const runtime = new FakeRuntime();
+  runtime.addRunning(ID);
+  runtime.probes = [script];
+  runtime.probeOutput = output;
+  const abort = new AbortController();
+  const probe = probeIn(runtime, ID, clock);
+  return { clock, runtime, abort, run: () => probe(['check', '-x'], 2_000, abort.signal) };
+}
+
+describe('health probe', () => {
+  test.each([0, 1, 127])('ends with the exit code of its command: %i', async (code) => {
+    const it = scene(code, 'all well');
+    const result = await it.run();
+    expect(result).toMatchObject({ exitCode: code, output: 'all well' });
+    expect(it.runtime.execs).toMatchObject([{ args: ['check', '-x'], tty: false, user: null }]);
+    expect(it.clock.pending).toBe(0);
+  });
+
+  test('keeps the first 4096 bytes of output', async () => {
+    const it = scene(0, 'x'.repeat(5_000));
+    expect((await it.run()).output).toBe('x'.repeat(4_096));
+  });
+
+  test('one that takes too long is killed and counts as failed', async () => {
+    const it = scene('hangs');
+    const running = it.run();
+    await it.clock.advance(2_000);
+    expect(await running).toMatchObject({
+      exitCode: -1,
+      output: 'health check exceeded timeout (2000 ms)',
+      startedAtMs: it.clock.wallMs() - 2_000,
+      endedAtMs: it.clock.wallMs(),
+    });
+    expect(it.runtime.calls).toEqual([`kill probe ${SIGKILL}`]);
+    expect(it.clock.pending).toBe(0);
+  });
+
+  test('one that cannot be run counts as failed and says why', async () => {
+    const it = scene(0);
+    it.runtime.end(ID);
+    const result = await it.run();
+    expect(result.exitCode).toBe(-1);
+    expect(result.output).toContain('not running');
+  });
+
+  test('a cancelled one is killed and rejects with the reason', async () => {
+    const it = scene('hangs');
+    const refused = expect(it.run()).rejects.toThrow('container ended');
+    await settle();
+    it.abort.abort(new Error('container ended'));
+    await refused;
+    expect(it.runtime.calls).toEqual([`kill probe ${SIGKILL}`]);
+    expect(it.clock.pending).toBe(0);
+  });
+
+  test('one that is cancelled while it is being begun does not wait for its timeout', async () => {
+    const it = scene('hangs');
+    const refused = expect(it.run()).rejects.toThrow('container ended');
+    it.abort.abort(new Error('container ended'));
+    await refused;
+    expect(it.clock.pending).toBe(0);
+  });
+});
