@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { encodeFilters } from '../../../../cli/client/engine-client.ts';
+import { FrameDecoder, framesOf } from '../../../../cli/client/frames.ts';
+import { parseHost } from '../../../../cli/client/transport.ts';
+
+function frame(stream: number, text: string): Buffer {
+  const data = Buffer.from(text);
+  const head = Buffer.alloc(8);
+  head[0] = stream;
+  head.writeUInt32BE(data.length, 4);
+  return Buffer.concat([head, data]);
+}
+
+describe('multiplexed streams', () => {
+  const bytes = Buffer.concat([frame(1, 'out'), frame(2, ''), frame(2, 'error')]);
+  const expected = [
+    ['stdout', 'out'],
+    ['stderr', ''],
+    ['stderr', 'error'],
+  ];
+
+  test.each([1, 2, 3, 7, 8, 9, 100])('are cut into frames from chunks of %d bytes', (size) => {
+    const decoder = new FrameDecoder();
+    const frames = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      frames.push(...decoder.push(bytes.subarray(at, at + size)));
+    }
+    expect(frames.map(({ stream, data }) => [stream, data.toString()])).toEqual(expected);
+  });
+
+  test('a stream number that does not exist is an error', () => {
+    expect(() => new FrameDecoder().push(frame(9, 'x'))).toThrow(/unrecognized input header: 9/);
+  });
+
+  test("the daemon's own error ends the read", async () => {
+    const body = (async function* () {
+      yield frame(3, 'boom');
+    })();
+    await expect(framesOf(body)[Symbol.asyncIterator]().next()).rejects.toThrow(/boom/);
+  });
+});
+
+describe('hosts', () => {
+  test('a unix socket is named by its path', () => {
+    expect(parseHost('unix:///run/skep/skep.sock')).toBe('/run/skep/skep.sock');
+  });
+
+  test.each([
+    ['tcp://127.0.0.1:2375', /only unix:\/\/\/PATH is supported yet/],
+    ['unix://relative', /expected unix:\/\/\/ABSOLUTE/],
+    ['nonsense', /unable to parse/],
+  ])('%s is refused', (host, why) => expect(() => parseHost(host)).toThrow(why));
+});
+
+test('filters are sent as maps, none as nothing', () => {
+  expect(encodeFilters({ name: ['a', 'b'], id: [] })).toBe('{"name":{"a":true,"b":true}}');
+  expect(encodeFilters({ id: [] })).toBeUndefined();
+  expect(encodeFilters(undefined)).toBeUndefined();
+});
