@@ -5,7 +5,8 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { ERROR_BYTES, errorFrom, type NativeError } from './library.ts';
 
-export const PROTOCOL_VERSION = 1;
+/** What this daemon's shims speak. Older ones still run: every version from 1 on is understood. */
+export const PROTOCOL_VERSION = 2;
 export const FRAME_BYTES_MAX = 1 << 20;
 const FRAME_HEADER_BYTES = 5;
 
@@ -80,19 +81,69 @@ export interface Hello {
   readonly shimPid: number;
   /** 0 when the init has ended */
   readonly initPid: number;
+  /** since 1970; 0 while the init is not prepared; null = version 1, which does not tell */
+  readonly createdAtNanos: bigint | null;
+  /** 0 = not started; null as above */
+  readonly startedAtNanos: bigint | null;
 }
 
-export const HELLO_BYTES = 16;
+export const HELLO_BYTES = 32;
+/** of version 1 */
+const OLD_HELLO_BYTES = 16;
 const STATUSES = ['created', 'running', 'exited'] as const;
 
+/** Throws `failed-precondition` for a version that is newer than ours, `data-loss` for nonsense. */
 export function decodeHello(payload: Buffer): Hello {
-  const status = payload.length === HELLO_BYTES ? STATUSES[payload.readUInt32LE(4)] : undefined;
+  const version = payload.length < OLD_HELLO_BYTES ? 0 : payload.readUInt32LE(0);
+  if (version > PROTOCOL_VERSION) {
+    const words = `it speaks version ${version}, this daemon 1 to ${PROTOCOL_VERSION}`;
+    throw new SkepError('failed-precondition', `connect to shim: ${words}`);
+  }
+  const expectedBytes = version === 1 ? OLD_HELLO_BYTES : HELLO_BYTES;
+  const status =
+    version > 0 && payload.length === expectedBytes ? STATUSES[payload.readUInt32LE(4)] : undefined;
   if (status === undefined) throw new SkepError('data-loss', 'read from shim: malformed hello');
   return {
-    version: payload.readUInt32LE(0),
+    version,
     status,
     shimPid: payload.readInt32LE(8),
     initPid: payload.readInt32LE(12),
+    createdAtNanos: version === 1 ? null : payload.readBigInt64LE(16),
+    startedAtNanos: version === 1 ? null : payload.readBigInt64LE(24),
+  };
+}
+
+/** `struct skep_exit` */
+export interface ShimExit {
+  /** since 1970; 0 = never started */
+  readonly startedAtNanos: bigint;
+  readonly finishedAtNanos: bigint;
+  /** 128 + signal when signalled */
+  readonly exitCode: number;
+  /** 0 = it exited by itself */
+  readonly signal: number;
+  readonly oomKilled: boolean;
+  /** why the command could not be run; null = it was */
+  readonly startError: NativeError | null;
+}
+
+export const EXIT_BYTES = 288;
+const EXIT_ERROR_AT = EXIT_BYTES - ERROR_BYTES;
+
+/** null: of version 1, which says no more than that the file `exit` is in place. */
+export function decodeExit(payload: Buffer): ShimExit | null {
+  if (payload.length === 0) return null;
+  if (payload.length !== EXIT_BYTES) {
+    throw new SkepError('data-loss', 'read from shim: malformed exit');
+  }
+  const failed = payload.readInt32LE(EXIT_ERROR_AT) !== 0;
+  return {
+    startedAtNanos: payload.readBigInt64LE(0),
+    finishedAtNanos: payload.readBigInt64LE(8),
+    exitCode: payload.readInt32LE(16),
+    signal: payload.readInt32LE(20),
+    oomKilled: payload.readUInt32LE(24) !== 0,
+    startError: failed ? errorFrom(payload.subarray(EXIT_ERROR_AT)) : null,
   };
 }
 

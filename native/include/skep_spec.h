@@ -52,14 +52,14 @@
  * EXEC_SIGNAL and EXEC_RESIZE are requests: their payload begins with a u32 number, which the REPLY
  * repeats. Replies need not come in the order of the requests (a START waits for its exec).
  */
-#define SKEP_PROTOCOL_VERSION 1u
+#define SKEP_PROTOCOL_VERSION 2u /* 1: a hello without times, an EXIT without a record */
 #define SKEP_FRAME_BYTES_MAX (1u << 20)
 
 enum skep_frame {
   /* shim -> agent */
   SKEP_FRAME_HELLO = 1,     /* first on each connection: struct skep_hello */
   SKEP_FRAME_REPLY = 2,     /* u32 request, i32 result (pid of an exec), struct skep_error */
-  SKEP_FRAME_EXIT = 3,      /* the init ended and the exit file is in place */
+  SKEP_FRAME_EXIT = 3,      /* the init ended: struct skep_exit; also told to who connects later */
   SKEP_FRAME_STDOUT = 4,    /* bytes of an exec */
   SKEP_FRAME_STDERR = 5,
   SKEP_FRAME_EXEC_EXIT = 6, /* i32 exit code, 128 + signal when signalled; last on its connection */
@@ -77,9 +77,22 @@ struct skep_hello {
   uint32_t version;
   uint32_t status; /* enum skep_status */
   int32_t shim_pid;
-  int32_t init_pid;
+  int32_t init_pid;      /* 0 when it has ended */
+  int64_t created_nanos; /* 0 while the init is not prepared */
+  int64_t started_nanos; /* 0 = START was not asked for */
 };
-_Static_assert(sizeof(struct skep_hello) == 16, "mirrored in native/ffi/shim-protocol.ts");
+_Static_assert(sizeof(struct skep_hello) == 32, "mirrored in native/ffi/shim-protocol.ts");
+
+/* What the file `exit` says, for when it cannot be written. */
+struct skep_exit {
+  int64_t started_nanos, finished_nanos;
+  int32_t exit_code; /* 128 + signal when signalled */
+  int32_t signal;    /* 0 = it exited by itself */
+  uint32_t oom_killed;
+  uint32_t reserved;
+  uint8_t start_error[256]; /* struct skep_error; errno_value 0: the command was run */
+};
+_Static_assert(sizeof(struct skep_exit) == 288, "mirrored in native/ffi/shim-protocol.ts");
 
 enum skep_status { SKEP_CREATED = 0, SKEP_RUNNING = 1, SKEP_EXITED = 2 };
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ERROR_BYTES } from '../../native/ffi/library.ts';
 import {
+  EXIT_BYTES,
   FRAME,
   FRAME_BYTES_MAX,
   HELLO_BYTES,
@@ -45,6 +46,15 @@ const EXPECTED: Record<string, number> = {
   'offsetof(struct skep_hello, status)': 4,
   'offsetof(struct skep_hello, shim_pid)': 8,
   'offsetof(struct skep_hello, init_pid)': 12,
+  'offsetof(struct skep_hello, created_nanos)': 16,
+  'offsetof(struct skep_hello, started_nanos)': 24,
+  'sizeof(struct skep_exit)': EXIT_BYTES,
+  'offsetof(struct skep_exit, started_nanos)': 0,
+  'offsetof(struct skep_exit, finished_nanos)': 8,
+  'offsetof(struct skep_exit, exit_code)': 16,
+  'offsetof(struct skep_exit, signal)': 20,
+  'offsetof(struct skep_exit, oom_killed)': 24,
+  'offsetof(struct skep_exit, start_error)': EXIT_BYTES - ERROR_BYTES,
   'sizeof(struct skep_log_header)': LOG_HEADER_BYTES,
   'offsetof(struct skep_log_header, seconds)': 0,
   'offsetof(struct skep_log_header, nanoseconds)': 8,

@@ -136,11 +136,14 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     }
   });
 
-  test('a create that was cut short is cleaned up at the next start', async () => {
+  test.each([
+    ['no bundle', ['bundle.json']],
+    ['neither a state nor a socket', ['state', 'sock']],
+  ])('a create that was cut short is cleaned up at the next start: %s', async (_, missing) => {
     await box.create('half', ['sleep', '1000']);
     const pid = box.runtime.get('half')?.pid ?? 0;
     await box.runtime.stop();
-    rmSync(join(box.stateDir, 'half/bundle.json'));
+    for (const name of missing) rmSync(join(box.stateDir, 'half', name));
     await restart();
     expect(box.runtime.list()).toEqual([]);
     expect(existsSync(join(box.stateDir, 'half'))).toBe(false);

@@ -3,14 +3,23 @@
  * and group; which containers exist is the runtime's business.
  */
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
-import { FRAME } from '../../native/ffi/shim-protocol.ts';
+import { decodeExit, FRAME, type Frame, type Hello } from '../../native/ffi/shim-protocol.ts';
 import type { TaskCgroup } from './cgroup/cgroup.ts';
 import { abortable, CommandError } from './exec-session.ts';
-import { ShimConnection } from './shim-connection.ts';
-import { type ExitRecord, readExit, readState, writeExit } from './task-files.ts';
+import { identityOf, isAlive, type ProcessIdentity } from './process-identity.ts';
+import { nobodyListens, ShimConnection } from './shim-connection.ts';
+import {
+  type ExitRecord,
+  exitRecordOf,
+  nanosToMs,
+  readExit,
+  readState,
+  type ShimState,
+  writeExit,
+} from './task-files.ts';
 
 /**
  * `created`: namespaces and mounts exist, the init waits. `running`: the command was executed.
@@ -32,6 +41,13 @@ export interface ContainerState {
 }
 
 const SIGKILL = 9;
+/** How long the start of a daemon waits for a shim's answer; later it is awaited in the background. */
+const ADOPT_WAIT_MS = 250;
+/** Between looks after a container whose shim cannot be reached: doubled each time up to the most. */
+const LOOK_FIRST_MS = 50;
+const LOOK_MAX_MS = 5000;
+/** After the last process of a container is gone, its shim has this long to say how it ended. */
+const END_WAIT_MS = 5000;
 
 export interface ContainerOptions {
   readonly id: string;
@@ -41,6 +57,12 @@ export interface ContainerOptions {
   readonly log: Logger;
 }
 
+/**
+ * INVARIANTS
+ * - Killed unasked only when its shim is known to be gone: nobody has its socket open and its process
+ *   has ended. Trouble of ours, or a shim that does not answer, leaves the container as it is.
+ * - While there is no connection and no exit, one loop (`#supervise`) looks for either.
+ */
 export class Container {
   readonly id: string;
   readonly taskDir: string;
@@ -53,10 +75,16 @@ export class Container {
   #startedAtMs: number | null = null;
   #exit: ExitRecord | null = null;
   #connection: ShimConnection | null = null;
+  /** null = not known (yet) */
+  #shim: ProcessIdentity | null = null;
+  #init: ProcessIdentity | null = null;
+  /** the attempt to connect that is under way; never rejects */
+  #attempt: Promise<unknown> | null = null;
+  /** ends the pause between two looks */
+  #wake = new AbortController();
   #detached = false;
   readonly whenExited: Promise<ExitRecord>;
   #resolveExited: (record: ExitRecord) => void = () => {};
-  #rejectExited: (err: unknown) => void = () => {};
 
   constructor(options: ContainerOptions) {
     this.id = options.id;
@@ -64,11 +92,9 @@ export class Container {
     this.cgroup = options.cgroup;
     this.#clock = options.clock;
     this.#log = options.log;
-    this.whenExited = new Promise((resolve, reject) => {
+    this.whenExited = new Promise((resolve) => {
       this.#resolveExited = resolve;
-      this.#rejectExited = reject;
     });
-    this.whenExited.catch(() => {}); // whoever waits is told
   }
 
   get state(): ContainerState {
@@ -83,44 +109,64 @@ export class Container {
     };
   }
 
-  /**
-   * Takes over a container whose shim was started just now or by an earlier daemon: its exit when it
-   * has ended, its connection while it lives; a live container without a shim is killed and reported.
-   */
+  /** Takes over a container whose shim was spawned just now. Rejects when it cannot be reached. */
   async attach(): Promise<void> {
-    const state = await readState(this.taskDir);
-    this.#createdAtMs = state?.createdAtMs ?? 0;
-    this.#startedAtMs = state?.startedAtMs ?? null;
-    if (await this.#takeExit()) return;
     try {
-      const connection = await ShimConnection.connect(this.taskDir, {
-        onFrame: (frame) => {
-          if (frame.type === FRAME.exit) this.#settle();
-        },
-        onClose: () => this.#settle(),
-      });
-      this.#connection = connection;
-      this.#pid = connection.hello.initPid;
-      if (connection.hello.status === 'running') this.#status = 'running';
+      await this.#connect();
     } catch (err) {
-      if (!(err instanceof SkepError)) throw err;
-      if (!(await this.#takeExit())) await this.#giveUp(err);
+      if (!(await this.#takeExit())) throw err;
     }
+  }
+
+  /**
+   * Takes over a container of an earlier daemon: its exit when it has ended, else its shim's
+   * connection. A live container without a shim is killed and reported; one whose shim cannot be
+   * reached stays as its files have it, and is looked after in the background. False: the directory
+   * is what a create left that was cut short.
+   */
+  async adopt(): Promise<boolean> {
+    const state = await this.#readState();
+    if (await this.#takeExit()) {
+      this.#createdAtMs = state?.createdAtMs ?? this.#createdAtMs;
+      return true;
+    }
+    if (state !== null) {
+      await this.#takeState(state);
+      const over = new AbortController();
+      const enough = this.#clock.sleep(ADOPT_WAIT_MS, over.signal).catch(() => {});
+      await Promise.race([this.#supervise(), enough]);
+      over.abort();
+      return true;
+    }
+    // The disk was full when the shim wrote, or there never was a container: the shim knows.
+    try {
+      await this.#connect();
+    } catch (err) {
+      if (await this.#takeExit()) return true;
+      if (nobodyListens(err)) return false;
+      void this.#supervise();
+      return true;
+    }
+    return this.#createdAtMs > 0 || this.#status !== 'created';
   }
 
   /** Resolves after the command was executed; rejects with a `CommandError` after its failed start. */
   async start(): Promise<void> {
-    if (this.#status !== 'created' || this.#connection === null) {
+    if (this.#status !== 'created') {
       throw new SkepError('conflict', `start container ${this.id}: it is ${this.#status}`);
     }
     try {
-      await this.#connection.request(FRAME.start);
+      await this.request(FRAME.start, new Uint8Array(0));
     } catch (err) {
       if (!(err instanceof NativeError)) throw err;
+      if (err.errno === 'EBUSY' && err.syscall === 'shim') {
+        const words = `start container ${this.id}: it was asked for before`;
+        throw new SkepError('conflict', words, { cause: err });
+      }
       await this.whenExited;
       throw new CommandError(`start container ${this.id}`, err);
     }
-    this.#startedAtMs = (await readState(this.taskDir))?.startedAtMs ?? null;
+    this.#startedAtMs = (await this.#readState())?.startedAtMs ?? this.#clock.wallMs();
     // A short command may have ended while we were reading.
     if (this.#exit === null) this.#status = 'running';
   }
@@ -129,71 +175,217 @@ export class Container {
     return abortable(this.whenExited, signal);
   }
 
+  /** Through the shim; past it when it cannot be reached. Rejects with `conflict` after the end. */
   async signal(signo: number): Promise<void> {
+    await this.#attempt;
+    if (this.#connection === null && this.#exit === null) {
+      await this.#signalDirectly(signo);
+      return;
+    }
     const payload = Buffer.alloc(4);
     payload.writeInt32LE(signo, 0);
     await this.request(FRAME.signal, payload);
   }
 
-  /** A request on the control connection. Rejects with `conflict` when the container has ended. */
-  request(type: number, payload: Uint8Array): Promise<number> {
-    if (this.#connection === null || this.#exit !== null) {
-      return Promise.reject(
-        new SkepError('conflict', `container ${this.id} is not running: it is ${this.#status}`),
-      );
+  /**
+   * A request on the control connection. Rejects with `conflict` when the container has ended, with
+   * `unavailable` when its shim cannot be reached.
+   */
+  async request(type: number, payload: Uint8Array): Promise<number> {
+    await this.#attempt;
+    if (this.#exit !== null) throw this.#notRunning();
+    if (this.#connection === null) {
+      throw new SkepError('unavailable', `the shim of container ${this.id} cannot be reached`);
     }
     return this.#connection.request(type, payload);
+  }
+
+  /**
+   * SIGKILL to every process; resolves when they are gone and the exit is known. A shim that does not
+   * tell it within 5 s is killed too, and its supervision counts as lost. Rejects with `internal`
+   * when a process survives.
+   */
+  async kill(): Promise<void> {
+    await this.cgroup.killAll();
+    this.#wake.abort();
+    const over = new AbortController();
+    const tooLate = this.#clock.sleep(END_WAIT_MS, over.signal).then(
+      () => true,
+      () => false,
+    );
+    const late = await Promise.race([this.whenExited.then(() => false), tooLate]);
+    over.abort();
+    if (!late) return;
+    if (this.#shim !== null && (await isAlive(this.#shim))) process.kill(this.#shim.pid, SIGKILL);
+    await this.#giveUp('its shim did not tell its end');
   }
 
   /** Lets go of the shim; the container runs on. */
   detach(): void {
     this.#detached = true;
+    this.#wake.abort();
     this.#connection?.close();
   }
 
-  /** The exit frame came or the connection ended: find out which end it was. */
-  #settle(): void {
-    if (this.#detached || this.#exit !== null) return;
-    this.#takeExit()
-      .then(async (taken) => {
-        if (taken || this.#detached || this.#exit !== null) return;
-        await this.#giveUp(new SkepError('unavailable', 'the connection to the shim was lost'));
-      })
-      .catch((err: unknown) => {
-        this.#log.error({ taskId: this.id, err }, 'exit of container cannot be read');
-        this.#rejectExited(err);
-      });
+  async #connect(): Promise<void> {
+    const connecting = ShimConnection.connect(this.taskDir, this.#clock, {
+      onFrame: (frame) => this.#onFrame(frame),
+      onClose: () => this.#onClose(),
+    });
+    const attempt = connecting.then((connection) => this.#use(connection));
+    this.#attempt = attempt.catch(() => {});
+    try {
+      await attempt;
+    } finally {
+      this.#attempt = null;
+    }
+  }
+
+  async #use(connection: ShimConnection): Promise<void> {
+    if (this.#exit !== null || this.#detached) {
+      connection.close(); // its exit came right behind the hello
+      return;
+    }
+    this.#connection = connection;
+    const { hello } = connection;
+    this.#takeHello(hello);
+    this.#shim ??= await identityOf(hello.shimPid);
+    this.#init ??= await identityOf(hello.initPid);
+  }
+
+  #takeHello(hello: Hello): void {
+    this.#pid = hello.initPid;
+    if (hello.status === 'running') this.#status = 'running';
+    if (hello.createdAtNanos !== null) this.#createdAtMs = nanosToMs(hello.createdAtNanos);
+    if (hello.status === 'running' && hello.startedAtNanos !== null) {
+      this.#startedAtMs = nanosToMs(hello.startedAtNanos);
+    }
+  }
+
+  /** Damage is the same as none: the shim knows better. */
+  async #readState(): Promise<ShimState | null> {
+    try {
+      return await readState(this.taskDir);
+    } catch (err) {
+      if (!hasCode(err, 'data-loss')) throw err;
+      this.#log.warn({ taskId: this.id, err }, 'state of container is damaged');
+      return null;
+    }
+  }
+
+  async #takeState(state: ShimState): Promise<void> {
+    this.#createdAtMs = state.createdAtMs;
+    this.#startedAtMs = state.startedAtMs;
+    if (state.startedAtMs !== null) this.#status = 'running';
+    this.#shim = state.shim;
+    this.#init = state.init;
+    this.#pid = (await isAlive(state.init)) ? state.init.pid : 0;
+  }
+
+  #onFrame(frame: Frame): void {
+    if (frame.type !== FRAME.exit) return;
+    const exit = decodeExit(frame.payload);
+    if (exit !== null) this.#ended(exitRecordOf(exit));
+    // Else an older shim: its file is in place, and it closes the connection now.
+  }
+
+  #onClose(): void {
+    this.#connection = null;
+    if (this.#exit === null) void this.#supervise();
+  }
+
+  /** Looks until there is a connection or an exit. Never rejects. */
+  async #supervise(): Promise<void> {
+    let pauseMs = LOOK_FIRST_MS;
+    let told = '';
+    while (!this.#detached && this.#exit === null) {
+      try {
+        if (await this.#look()) break;
+      } catch (err) {
+        const words = err instanceof Error ? err.message : String(err);
+        if (words !== told) {
+          this.#log.warn({ taskId: this.id, err }, 'shim of container cannot be reached, goes on');
+        }
+        told = words;
+      }
+      if (this.#detached || this.#exit !== null) break;
+      this.#wake = new AbortController();
+      await this.#clock.sleep(pauseMs, this.#wake.signal).catch(() => {});
+      pauseMs = Math.min(pauseMs * 2, LOOK_MAX_MS);
+    }
+    if (told !== '' && this.#connection !== null) {
+      this.#log.info({ taskId: this.id }, 'shim of container is reached again');
+    }
+  }
+
+  /** True when there is a connection or an exit now. Rejects when the shim cannot be reached. */
+  async #look(): Promise<boolean> {
+    if (await this.#takeExit()) return true;
+    try {
+      await this.#connect();
+      return true;
+    } catch (err) {
+      if (this.#exit !== null || this.#detached) return true;
+      if (!nobodyListens(err)) throw err;
+      if (this.#shim !== null && (await isAlive(this.#shim))) return false; // it is just ending
+    }
+    // Its last act may have been the exit.
+    if (!(await this.#takeExit()) && !this.#detached)
+      await this.#giveUp('the shim ended unexpectedly');
+    return true;
   }
 
   async #takeExit(): Promise<boolean> {
     const record = await readExit(this.taskDir);
-    if (record !== null && this.#exit === null) this.#ended(record);
+    if (record !== null) this.#ended(record);
     return record !== null;
   }
 
   #ended(record: ExitRecord): void {
+    if (this.#exit !== null || this.#detached) return;
     this.#exit = record;
     this.#status = 'exited';
     this.#pid = 0;
     if (record.startedAtMs > 0) this.#startedAtMs = record.startedAtMs;
     this.#connection?.close();
     this.#connection = null;
+    this.#wake.abort();
     this.#resolveExited(record);
   }
 
   /** Nobody supervises it any more, so nobody would see it end: kill it, and say why. */
-  async #giveUp(cause: SkepError): Promise<void> {
-    this.#log.warn({ taskId: this.id, err: cause }, 'supervision of container was lost');
+  async #giveUp(why: string): Promise<void> {
+    this.#log.warn({ taskId: this.id, why }, 'supervision of container was lost');
     await this.cgroup.killAll();
     const record: ExitRecord = {
       exitCode: 128 + SIGKILL,
       signal: SIGKILL,
       oomKilled: false,
-      error: 'supervision was lost: the shim ended unexpectedly',
+      error: `supervision was lost: ${why}`,
       startedAtMs: this.#startedAtMs ?? 0,
       finishedAtMs: this.#clock.wallMs(),
     };
-    await writeExit(this.taskDir, record);
+    try {
+      await writeExit(this.taskDir, record);
+    } catch (err) {
+      // The next daemon comes to the same end.
+      this.#log.warn({ taskId: this.id, err }, 'exit of container cannot be written');
+    }
     this.#ended(record);
+  }
+
+  async #signalDirectly(signo: number): Promise<void> {
+    if (this.#init === null || !(await isAlive(this.#init))) throw this.#notRunning();
+    try {
+      process.kill(this.#init.pid, signo);
+    } catch (err) {
+      if (err instanceof Error && 'code' in err && err.code === 'ESRCH') throw this.#notRunning();
+      throw err;
+    }
+  }
+
+  #notRunning(): SkepError {
+    const words = `container ${this.id} is not running: it is ${this.#status}`;
+    return new SkepError('conflict', words);
   }
 }

@@ -3,11 +3,12 @@
  * as its connection to the shim; closing it kills the command.
  */
 import { Readable, Writable } from 'node:stream';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { FRAME, type Frame } from '../../native/ffi/shim-protocol.ts';
 import { ShimConnection } from './shim-connection.ts';
-import { failureExitCode, failureWords } from './task-files.ts';
+import { errorDetail, failureExitCode, failureWords } from './task-files.ts';
 
 /** stdin goes to the shim in pieces of this size. */
 const STDIN_CHUNK_BYTES = 16384;
@@ -23,11 +24,6 @@ export class CommandError extends SkepError {
     super(isCommand ? 'invalid-argument' : 'internal', `${action}: ${words}`, { cause });
     this.exitCode = failureExitCode(cause.errno, cause.syscall);
   }
-}
-
-/** A NativeError's message is `<syscall> <detail>: <errno>`. */
-function errorDetail(err: NativeError): string {
-  return err.message.slice(err.syscall.length + 1, err.message.length - err.errno.length - 2);
 }
 
 export interface ExecSession {
@@ -82,12 +78,13 @@ export class ShimExecSession implements ExecSession {
   /** `payload` is an encoded process. Rejects with a `CommandError` when it cannot be run. */
   static async start(
     taskDir: string,
+    clock: Clock,
     payload: Uint8Array,
     withStdin: boolean,
     control: ControlRequest,
   ): Promise<ShimExecSession> {
     const session = new ShimExecSession(control, withStdin);
-    session.#connection = await ShimConnection.connect(taskDir, {
+    session.#connection = await ShimConnection.connect(taskDir, clock, {
       onFrame: (frame) => session.#onFrame(frame),
       onClose: () => session.#onClose(),
     });

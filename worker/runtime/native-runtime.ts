@@ -75,7 +75,11 @@ export class NativeRuntime {
     this.#options = options;
   }
 
-  /** Adopts what is there. Afterwards every task directory is a container, every other group gone. */
+  /**
+   * Adopts what is there. Afterwards every task directory is a container, every other group gone.
+   * Waits for no shim longer than a moment. Rejects, and touches nothing, when descriptors or memory
+   * are too short to find out what is there.
+   */
   async start(): Promise<void> {
     const { stateDir, cgroupParent, clock } = this.#options;
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
@@ -84,7 +88,7 @@ export class NativeRuntime {
     const ids = (await readdir(stateDir)).filter((name) => ID_PATTERN.test(name));
     await Promise.all(ids.map((id) => this.#adopt(id)));
     for (const id of await this.#cgroups.list()) {
-      if (!this.#containers.has(id)) await this.#removeKernelState(id);
+      if (!this.#containers.has(id)) await this.#sweepGroup(id);
     }
     await this.#releaseParent();
   }
@@ -147,11 +151,12 @@ export class NativeRuntime {
     await this.#require(id).signal(signo);
   }
 
-  /** SIGKILL to every process; resolves when they are gone and the exit is known. */
+  /**
+   * SIGKILL to every process; resolves when they are gone and the exit is known, which a stuck shim
+   * delays by 5 s at most. Rejects with `internal` when a process survives.
+   */
   async killAll(id: string): Promise<void> {
-    const container = this.#require(id);
-    await container.cgroup.killAll();
-    await container.whenExited;
+    await this.#require(id).kill();
   }
 
   async freeze(id: string): Promise<void> {
@@ -164,14 +169,23 @@ export class NativeRuntime {
 
   /**
    * Everything of the container goes: groups, files, logs. A created one is killed; a running one is
-   * refused with `conflict`. Idempotent.
+   * refused with `conflict` (`destroy` does not refuse). Idempotent.
    */
   async remove(id: string): Promise<void> {
-    const container = this.#containers.get(id);
-    if (container === undefined) return;
-    if (container.state.status === 'running') {
+    if (this.#containers.get(id)?.state.status === 'running') {
       throw new SkepError('conflict', `remove container ${id}: it is running`);
     }
+    await this.destroy(id);
+  }
+
+  /**
+   * As `remove`, of a container in any state: its processes are killed first, and their end is
+   * awaited within the bounds of `killAll`. Rejects with `internal` when a process survives SIGKILL;
+   * the container is then still there, to be destroyed later. Idempotent.
+   */
+  async destroy(id: string): Promise<void> {
+    const container = this.#containers.get(id);
+    if (container === undefined) return;
     const removal = this.#removals.get(id) ?? this.#destroy(container);
     this.#removals.set(id, removal);
     try {
@@ -183,11 +197,10 @@ export class NativeRuntime {
   }
 
   async #destroy(container: Container): Promise<void> {
-    await container.cgroup.killAll();
-    await container.whenExited;
+    await container.kill();
     container.detach();
     await container.cgroup.remove();
-    await rm(container.taskDir, { recursive: true, force: true });
+    await this.#removeTaskDir(container);
     this.#containers.delete(container.id);
   }
 
@@ -204,7 +217,9 @@ export class NativeRuntime {
       stdin: spec.stdin && !spec.tty,
       tty: spec.tty,
     });
-    return ShimExecSession.start(container.taskDir, payload, spec.stdin || spec.tty, (type, body) =>
+    const { clock } = this.#options;
+    const withStdin = spec.stdin || spec.tty;
+    return ShimExecSession.start(container.taskDir, clock, payload, withStdin, (type, body) =>
       container.request(type, body),
     );
   }
@@ -318,7 +333,7 @@ export class NativeRuntime {
     try {
       container.detach();
       await this.#removeKernelState(container.id);
-      await rm(container.taskDir, { recursive: true, force: true });
+      await this.#removeTaskDir(container);
     } catch (err) {
       this.#options.log.warn(
         { taskId: container.id, err },
@@ -327,13 +342,27 @@ export class NativeRuntime {
     }
   }
 
+  async #removeTaskDir({ taskDir }: Container): Promise<void> {
+    // A shim that could not write the exit may just be trying again.
+    await rm(taskDir, { recursive: true, force: true, maxRetries: 3 });
+  }
+
   async #removeKernelState(id: string): Promise<void> {
     const group = this.#requireCgroups().group(id);
     await group.killAll();
     await group.remove();
   }
 
-  /** A directory without bundle or state is a create that an earlier daemon did not finish. */
+  async #sweepGroup(id: string): Promise<void> {
+    try {
+      await this.#removeKernelState(id);
+    } catch (err) {
+      // A process stuck in the kernel must not keep the node from starting.
+      this.#options.log.error({ taskId: id, err }, 'group of no container cannot be removed');
+    }
+  }
+
+  /** A directory without bundle, or without a container, is a create that was not finished. */
   async #adopt(id: string): Promise<void> {
     const container = this.#container(id);
     try {
@@ -341,18 +370,22 @@ export class NativeRuntime {
         await this.#discard(container);
         return;
       }
-      await container.attach();
-      if (container.state.createdAtMs === 0) {
-        await this.#discard(container);
-        return;
-      }
-      this.#containers.set(id, container);
+      if (await container.adopt()) this.#containers.set(id, container);
+      else await this.#discard(container);
     } catch (err) {
+      // Running tasks must not pay for a shortage of ours; the next start may go better.
+      if (isShortage(err)) throw err;
       // One damaged directory must not keep the node from starting.
       this.#options.log.error({ taskId: id, err }, 'container cannot be adopted');
       await this.#discard(container);
     }
   }
+}
+
+/** Nothing was learned about what was asked: descriptors or memory are short. */
+function isShortage(err: unknown): boolean {
+  const code = err instanceof Error && 'code' in err ? err.code : null;
+  return code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM';
 }
 
 /** The container's process with what the exec asks for. */

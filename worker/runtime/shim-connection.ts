@@ -4,6 +4,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import {
   decodeHello,
@@ -14,7 +15,6 @@ import {
   type Frame,
   FrameDecoder,
   type Hello,
-  PROTOCOL_VERSION,
 } from '../../native/ffi/shim-protocol.ts';
 
 export interface ShimListener {
@@ -30,6 +30,8 @@ interface Waiter {
 }
 
 const NO_BYTES = new Uint8Array(0);
+/** A shim says hello at once; one that does not is stopped or stuck. */
+const HELLO_MS = 2000;
 
 export class ShimConnection {
   readonly hello: Hello;
@@ -44,18 +46,29 @@ export class ShimConnection {
   }
 
   /**
-   * Connects to the shim of `taskDir` and waits for its hello. Rejects with `unavailable` when
-   * nobody listens, with `failed-precondition` when the shim speaks another version.
+   * Connects to the shim of `taskDir` and waits 2 s for its hello. Rejects with `unavailable` when
+   * it cannot be reached (see `nobodyListens`), with `deadline-exceeded` when it does not answer,
+   * with `failed-precondition` when it speaks a newer version.
    */
-  static async connect(taskDir: string, listener: ShimListener): Promise<ShimConnection> {
+  static async connect(
+    taskDir: string,
+    clock: Clock,
+    listener: ShimListener,
+  ): Promise<ShimConnection> {
     const socket = await connectSocket(taskDir);
     return new Promise((resolve, reject) => {
+      const limit = clock.setTimer(HELLO_MS, () => {
+        const words = `connect to shim of ${taskDir}: no hello in ${HELLO_MS} ms`;
+        reject(new SkepError('deadline-exceeded', words));
+        socket.destroy();
+      });
       const decoder = new FrameDecoder();
       let connection: ShimConnection | null = null;
       const onFrame = (frame: Frame): void => {
         if (connection !== null) connection.#dispatch(frame, listener);
         else {
-          connection = new ShimConnection(socket, checkHello(frame));
+          connection = new ShimConnection(socket, helloOf(frame));
+          limit.cancel();
           resolve(connection);
         }
       };
@@ -69,6 +82,7 @@ export class ShimConnection {
       });
       socket.on('error', () => {}); // 'close' follows and tells everything
       socket.on('close', () => {
+        limit.cancel();
         reject(
           new SkepError('unavailable', `connect to shim of ${taskDir}: closed without a hello`),
         );
@@ -137,18 +151,19 @@ function connectionLost(): SkepError {
   return new SkepError('unavailable', 'talk to shim: the connection is closed');
 }
 
-function checkHello(frame: Frame): Hello {
-  if (frame.type !== FRAME.hello) {
-    throw new SkepError('data-loss', 'read from shim: the first frame is not a hello');
-  }
-  const hello = decodeHello(frame.payload);
-  if (hello.version !== PROTOCOL_VERSION) {
-    throw new SkepError(
-      'failed-precondition',
-      `connect to shim: it speaks version ${hello.version}, this daemon ${PROTOCOL_VERSION}`,
-    );
-  }
-  return hello;
+/**
+ * True for an error of `connect` which says that no process has the socket open. Every other says
+ * nothing about the shim: it may be stopped, of another version, or we are short of descriptors.
+ */
+export function nobodyListens(err: unknown): boolean {
+  const cause = err instanceof SkepError ? err.cause : null;
+  const code = cause instanceof Error && 'code' in cause ? cause.code : null;
+  return code === 'ECONNREFUSED' || code === 'ENOENT';
+}
+
+function helloOf(frame: Frame): Hello {
+  if (frame.type === FRAME.hello) return decodeHello(frame.payload);
+  throw new SkepError('data-loss', 'read from shim: the first frame is not a hello');
 }
 
 /** Through the directory's descriptor: a socket path may have 107 characters only. */

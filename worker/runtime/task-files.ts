@@ -4,8 +4,10 @@
  */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
-import { errnoName } from '../../native/ffi/library.ts';
+import { errnoName, type NativeError } from '../../native/ffi/library.ts';
+import type { ShimExit } from '../../native/ffi/shim-protocol.ts';
 import type { OciSpec } from './oci.ts';
+import type { ProcessIdentity } from './process-identity.ts';
 
 /** What a container is made from. */
 export interface ContainerBundle {
@@ -30,10 +32,10 @@ export interface ExitRecord {
   readonly finishedAtMs: number;
 }
 
-/** The shim's `state` file. Start ticks (proc(5), field 22) tell a reused pid. */
+/** The shim's `state` file. */
 export interface ShimState {
-  readonly shimPid: number;
-  readonly initPid: number;
+  readonly shim: ProcessIdentity;
+  readonly init: ProcessIdentity;
   readonly createdAtMs: number;
   /** null = not started */
   readonly startedAtMs: number | null;
@@ -54,7 +56,7 @@ async function readJson(path: string): Promise<Record<string, unknown> | null> {
   }
 }
 
-function nanosToMs(value: unknown): number {
+export function nanosToMs(value: unknown): number {
   return Number(BigInt(String(value ?? 0)) / 1_000_000n);
 }
 
@@ -77,8 +79,8 @@ export async function readState(taskDir: string): Promise<ShimState | null> {
   if (state === null) return null;
   const startedAtMs = nanosToMs(state['startedAtNanos']);
   return {
-    shimPid: Number(state['shimPid']),
-    initPid: Number(state['initPid']),
+    shim: { pid: Number(state['shimPid']), startTicks: Number(state['shimStartTicks']) },
+    init: { pid: Number(state['initPid']), startTicks: Number(state['initStartTicks']) },
     createdAtMs: nanosToMs(state['createdAtNanos']),
     startedAtMs: startedAtMs === 0 ? null : startedAtMs,
   };
@@ -102,6 +104,22 @@ export async function readExit(taskDir: string): Promise<ExitRecord | null> {
   };
 }
 
+/** The same from the shim's last words, for when the file cannot be written. */
+export function exitRecordOf(exit: ShimExit): ExitRecord {
+  const { startError } = exit;
+  return {
+    exitCode: exit.exitCode,
+    signal: exit.signal,
+    oomKilled: exit.oomKilled,
+    error:
+      startError === null
+        ? null
+        : failureWords(startError.errno, startError.syscall, errorDetail(startError)),
+    startedAtMs: nanosToMs(exit.startedAtNanos),
+    finishedAtMs: nanosToMs(exit.finishedAtNanos),
+  };
+}
+
 /** For a container whose shim is gone: the record that the shim could not write. */
 export async function writeExit(taskDir: string, record: ExitRecord): Promise<void> {
   const { startedAtMs, finishedAtMs, ...rest } = record;
@@ -113,6 +131,11 @@ export async function writeExit(taskDir: string, record: ExitRecord): Promise<vo
     finishedAtNanos: nanos(finishedAtMs),
   });
   await replaceFile(`${taskDir}/exit`, `${text}\n`);
+}
+
+/** A NativeError's message is `<syscall> <detail>: <errno>`. */
+export function errorDetail(err: NativeError): string {
+  return err.message.slice(err.syscall.length + 1, err.message.length - err.errno.length - 2);
 }
 
 /** What a person reads when a step of the shim failed; the wording of runc for commands. */

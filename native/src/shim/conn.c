@@ -40,8 +40,11 @@ void conn_accept(struct shim *shim) {
     struct skep_hello hello = {.version = SKEP_PROTOCOL_VERSION,
                                .status = (uint32_t)shim->status,
                                .shim_pid = getpid(),
-                               .init_pid = shim->container.pid};
+                               .init_pid = shim->container.pid,
+                               .created_nanos = shim->prepared ? shim->created_nanos : 0,
+                               .started_nanos = shim->started_nanos};
     conn_send(shim, conn, SKEP_FRAME_HELLO, &hello, sizeof hello);
+    if (shim->status == SKEP_EXITED) conn_send_exit(shim, conn);
     return;
   }
   close(fd); /* every slot is taken: the peer sees the end without a hello */
@@ -81,6 +84,16 @@ bool conn_send(struct shim *shim, struct conn *conn, uint8_t type, const void *p
   if (length > 0) memcpy(conn->out + conn->out_length + HEADER_BYTES, payload, length);
   conn->out_length += HEADER_BYTES + length;
   return true;
+}
+
+bool conn_send_exit(struct shim *shim, struct conn *conn) {
+  struct skep_exit record = {.started_nanos = shim->started_nanos,
+                             .finished_nanos = shim->finished_nanos,
+                             .exit_code = shim->exit_code,
+                             .signal = shim->exit_signal,
+                             .oom_killed = shim->oom_killed};
+  memcpy(record.start_error, &shim->start_error, sizeof record.start_error);
+  return conn_send(shim, conn, SKEP_FRAME_EXIT, &record, sizeof record);
 }
 
 void conn_reply(struct shim *shim, struct conn *conn, uint32_t request, int32_t result,

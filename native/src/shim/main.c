@@ -1,6 +1,7 @@
 /*
  * skep-shim TASK_DIRECTORY: the parent of one container. Reads spec.bin, leaves its own parent,
- * makes the container, keeps its output and its exit, serves the socket. Ends with the container.
+ * makes the container, keeps its output and its exit, serves the socket. Ends with the container,
+ * once its exit is on disk.
  * It decides nothing: what to run, restart or limit is the agent's business.
  */
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 #define REPORT_FD 3 /* libskep's skep_shim_spawn puts it there */
 #define FINISH_MS 2000 /* for connected agents to take the last frames */
+#define RETRY_MS 500   /* between attempts to write a file that is due */
 #define OUTPUT_BYTES 32768
 
 static _Noreturn void report(int fd, int32_t result, const struct skep_error *err) {
@@ -141,7 +143,7 @@ static void container_ended(struct shim *shim, int status) {
   for (int i = 0; i < CONNS_MAX; i++) {
     struct conn *conn = &shim->conns[i];
     if (conn->fd < 0 || conn->exec != NULL) continue;
-    if (conn_send(shim, conn, SKEP_FRAME_EXIT, NULL, 0)) conn->closing = true;
+    if (conn_send_exit(shim, conn)) conn->closing = true;
   }
 }
 
@@ -249,18 +251,29 @@ static void turn(struct shim *shim, struct poll_set *set, int timeout_ms) {
   if (signals->revents) reap(shim);
 }
 
+/* However busy the container is. */
+static void retry_due(struct shim *shim) {
+  static int64_t next_ms;
+  if ((!shim->state_due && !shim->exit_due) || monotonic_ms() < next_ms) return;
+  write_due(shim);
+  next_ms = monotonic_ms() + RETRY_MS;
+}
+
 static _Noreturn void serve(struct shim *shim) {
   static struct poll_set set;
   int64_t deadline_ms = 0;
   for (;;) {
     int timeout_ms = -1;
-    if (shim->status == SKEP_EXITED) {
+    if (shim->status == SKEP_EXITED && !shim->exit_due) {
       if (deadline_ms == 0) deadline_ms = monotonic_ms() + FINISH_MS;
       int64_t left_ms = deadline_ms - monotonic_ms();
       if (left_ms <= 0 || !conns_busy(shim)) break;
       timeout_ms = (int)left_ms;
+    } else if (shim->state_due || shim->exit_due) {
+      timeout_ms = RETRY_MS;
     }
     turn(shim, &set, timeout_ms);
+    retry_due(shim);
   }
   unlink("sock");
   _exit(0);

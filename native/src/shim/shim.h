@@ -47,11 +47,14 @@ struct shim {
   int64_t created_nanos, started_nanos, finished_nanos;
   int32_t exit_code, exit_signal;
   bool oom_killed;
+  bool state_due, exit_due; /* not on disk yet: the disk may be full */
 };
 
 /* state.c: the files `state` and `exit` of the task directory. */
-int write_state(const struct shim *shim);
-int write_exit(const struct shim *shim);
+/* Failure leaves the file due; `write_due` tries again. `exit` is what the shim lives for. */
+void write_state(struct shim *shim);
+void write_exit(struct shim *shim);
+void write_due(struct shim *shim);
 bool read_oom_killed(const struct spec *spec);
 
 /* conn.c: the protocol on the shim's socket. */
@@ -66,6 +69,8 @@ void conn_close(struct shim *shim, struct conn *conn);
 /* Queues a frame; false when there is no room (then the peer is cut off). */
 bool conn_send(struct shim *shim, struct conn *conn, uint8_t type, const void *payload,
                size_t length);
+/* The end of the container, as the file `exit` has it. */
+bool conn_send_exit(struct shim *shim, struct conn *conn);
 void conn_reply(struct shim *shim, struct conn *conn, uint32_t request, int32_t result,
                 const struct skep_error *err);
 

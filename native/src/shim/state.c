@@ -1,6 +1,7 @@
 /*
- * The files that tell an agent about this task when nobody is connected. `exit` appears by rename,
- * whole or not at all; it is not forced to disk: a machine that lost power has lost the task as well.
+ * The files that tell an agent about this task when nobody is connected. They appear by rename,
+ * whole or not at all; they are not forced to disk: a machine that lost power has lost the task as
+ * well. What cannot be written now (no space) stays due and is tried again.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -45,7 +46,12 @@ static void quote_json(char *out, size_t size, const char *text) {
   out[used] = 0;
 }
 
-int write_state(const struct shim *shim) {
+/* True when it is on disk, or when the task directory is gone and nobody will ask. */
+static bool put(const char *name, const char *text, int length) {
+  return replace_file(name, text, (size_t)length) == 0 || errno == ENOENT;
+}
+
+void write_state(struct shim *shim) {
   char text[FILE_BYTES_MAX];
   int length = snprintf(text, sizeof text,
                         "{\"version\":1,\"shimPid\":%d,\"shimStartTicks\":%" PRIu64
@@ -53,10 +59,10 @@ int write_state(const struct shim *shim) {
                         ",\"createdAtNanos\":\"%" PRId64 "\",\"startedAtNanos\":\"%" PRId64 "\"}\n",
                         getpid(), start_ticks(getpid()), shim->init_pid,
                         start_ticks(shim->init_pid), shim->created_nanos, shim->started_nanos);
-  return replace_file("state", text, (size_t)length);
+  shim->state_due = !put("state", text, length);
 }
 
-int write_exit(const struct shim *shim) {
+void write_exit(struct shim *shim) {
   char text[FILE_BYTES_MAX], syscall_name[64], detail[1024];
   quote_json(syscall_name, sizeof syscall_name, shim->start_error.syscall);
   quote_json(detail, sizeof detail, shim->start_error.detail);
@@ -67,7 +73,12 @@ int write_exit(const struct shim *shim) {
                         shim->exit_code, shim->exit_signal, shim->oom_killed ? "true" : "false",
                         shim->start_error.errno_value, syscall_name, detail, shim->started_nanos,
                         shim->finished_nanos);
-  return replace_file("exit", text, (size_t)length);
+  shim->exit_due = !put("exit", text, length);
+}
+
+void write_due(struct shim *shim) {
+  if (shim->state_due) write_state(shim);
+  if (shim->exit_due) write_exit(shim);
 }
 
 bool read_oom_killed(const struct spec *spec) {

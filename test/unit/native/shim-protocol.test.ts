@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  decodeExit,
   decodeHello,
   decodeLogHeader,
   decodeReply,
@@ -9,6 +10,17 @@ import {
   FRAME,
   FrameDecoder,
 } from '../../../native/ffi/shim-protocol.ts';
+
+function hello(version: number, size: number): Buffer {
+  const bytes = Buffer.alloc(Math.max(size, 32));
+  bytes.writeUInt32LE(version, 0);
+  bytes.writeUInt32LE(1, 4);
+  bytes.writeInt32LE(10, 8);
+  bytes.writeInt32LE(11, 12);
+  bytes.writeBigInt64LE(5n, 16);
+  bytes.writeBigInt64LE(6n, 24);
+  return bytes.subarray(0, size);
+}
 
 describe('shim protocol', () => {
   test('frames survive any cutting of the stream', () => {
@@ -58,14 +70,52 @@ describe('shim protocol', () => {
   });
 
   test('hello is checked', () => {
-    const bytes = Buffer.alloc(16);
-    bytes.writeUInt32LE(1, 0);
-    bytes.writeUInt32LE(1, 4);
-    bytes.writeInt32LE(10, 8);
-    bytes.writeInt32LE(11, 12);
-    expect(decodeHello(bytes)).toEqual({ version: 1, status: 'running', shimPid: 10, initPid: 11 });
+    const bytes = hello(2, 32);
+    expect(decodeHello(bytes)).toEqual({
+      version: 2,
+      status: 'running',
+      shimPid: 10,
+      initPid: 11,
+      createdAtNanos: 5n,
+      startedAtNanos: 6n,
+    });
+    expect(() => decodeHello(bytes.subarray(0, 16))).toThrow('malformed hello');
     bytes.writeUInt32LE(9, 4);
     expect(() => decodeHello(bytes)).toThrow('malformed hello');
+    expect(() => decodeHello(hello(0, 32))).toThrow('malformed hello');
+    expect(() => decodeHello(Buffer.alloc(3))).toThrow('malformed hello');
+  });
+
+  test('the hello of an older shim is understood, a newer one is named', () => {
+    expect(decodeHello(hello(1, 16))).toMatchObject({
+      version: 1,
+      status: 'running',
+      createdAtNanos: null,
+    });
+    expect(() => decodeHello(hello(3, 40))).toThrow('it speaks version 3, this daemon 1 to 2');
+  });
+
+  test('an exit carries its record; that of an older shim is empty', () => {
+    const bytes = Buffer.alloc(288);
+    bytes.writeBigInt64LE(7n, 0);
+    bytes.writeBigInt64LE(8n, 8);
+    bytes.writeInt32LE(137, 16);
+    bytes.writeInt32LE(9, 20);
+    bytes.writeUInt32LE(1, 24);
+    expect(decodeExit(bytes)).toEqual({
+      startedAtNanos: 7n,
+      finishedAtNanos: 8n,
+      exitCode: 137,
+      signal: 9,
+      oomKilled: true,
+      startError: null,
+    });
+    bytes.writeInt32LE(2, 32);
+    bytes.write('execve', 36);
+    bytes.write('nope', 64);
+    expect(decodeExit(bytes)?.startError).toMatchObject({ errno: 'ENOENT', syscall: 'execve' });
+    expect(decodeExit(Buffer.alloc(0))).toBeNull();
+    expect(() => decodeExit(bytes.subarray(1))).toThrow('malformed exit');
   });
 
   test('a log header is told from anything else', () => {
