@@ -11,14 +11,7 @@ export interface RegistryCredentials {
 /** null when nothing (or an empty object) was sent. Throws `invalid-argument`. */
 export function parseRegistryAuth(header: string | null): RegistryCredentials | null {
   if (header === null || header === '') return null;
-  let fields: Record<string, unknown>;
-  try {
-    fields = JSON.parse(Buffer.from(header, 'base64url').toString('utf8'));
-  } catch (err) {
-    throw new SkepError('invalid-argument', 'read registry credentials: not base 64 of JSON', {
-      cause: err,
-    });
-  }
+  const fields = parseFields(header);
   const text = (name: string): string => {
     const value = fields[name];
     return typeof value === 'string' ? value : '';
@@ -35,4 +28,19 @@ export function parseRegistryAuth(header: string | null): RegistryCredentials | 
   const identityToken = text('identitytoken') || text('identityToken');
   if (username === '' && identityToken === '') return null;
   return { username, password, ...(identityToken && { identityToken }) };
+}
+
+/** The parser's own words are not passed on: they quote what they could not read. */
+function parseFields(header: string): Record<string, unknown> {
+  let fields: unknown = null;
+  try {
+    fields = JSON.parse(Buffer.from(header, 'base64url').toString('utf8'));
+  } catch {
+    // refused below
+  }
+  if (typeof fields === 'object' && fields !== null) return fields as Record<string, unknown>;
+  throw new SkepError(
+    'invalid-argument',
+    'read registry credentials: not base 64 of a JSON object',
+  );
 }

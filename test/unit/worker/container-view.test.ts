@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { containerIdOf } from '../../../common/model/container-id.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { ContainerView } from '../../../worker/container-view.ts';
+import type { ContainerState } from '../../../worker/runtime/native-runtime.ts';
+import { aTask, aTaskStatus } from '../../support/builders.ts';
+import { anImage, FakeRuntime } from '../../support/fake-container-host.ts';
+
+const COMMAND = {
+  args: ['sh'],
+  env: [],
+  cwd: '',
+  user: null,
+  tty: false,
+  stdin: false,
+  privileged: false,
+};
+
+/** Tasks with a container unless named in `without`. */
+function scene(tasks: readonly Task[], without: readonly Task[] = []) {
+  const runtime = new FakeRuntime();
+  const images = new Map([[tasks[0]?.spec.container.image ?? '', anImage()]]);
+  for (const task of tasks) if (!without.includes(task)) runtime.addRunning(task.id);
+  const view = new ContainerView({
+    tasks: () => tasks.map((task) => ({ task, status: aTaskStatus({ state: 'running' }) })),
+    state: (taskId): ContainerState | undefined => runtime.get(taskId),
+    image: (reference) => images.get(reference),
+    health: () => null,
+    exec: (taskId, spec) => runtime.exec(taskId, spec),
+    logs: () => runtime.logs(),
+  });
+  return { runtime, images, view };
+}
+
+function codeOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (err) {
+    if (err instanceof SkepError) return `${err.code}: ${err.message}`;
+  }
+  return 'nothing was thrown';
+}
+
+describe('containers of a node', () => {
+  test('are its tasks that have a container, newest first', () => {
+    const [older, none, newer] = [aTask(), aTask(), aTask()];
+    const { view } = scene([older, none, newer], [none]);
+    expect(view.list().map(({ task }) => task.id)).toEqual([newer.id, older.id]);
+  });
+
+  test('join the task with what runs', () => {
+    const task = aTask();
+    const { view, runtime, images } = scene([task]);
+    expect(view.list()[0]).toEqual({
+      id: containerIdOf(task.id),
+      name: `web.1.${task.id}`,
+      task,
+      status: aTaskStatus({ state: 'running' }),
+      state: runtime.get(task.id),
+      image: images.get(task.spec.container.image),
+      health: null,
+    });
+    images.clear();
+    expect(view.list()[0]?.image).toBeNull();
+  });
+
+  test.each<[string, (task: Task) => string]>([
+    ['id', (task) => containerIdOf(task.id)],
+    ['the short id', (task) => containerIdOf(task.id).slice(0, 12)],
+    ['a name', (task) => `web.1.${task.id}`],
+    ['a name with a slash', (task) => `/web.1.${task.id}`],
+    ["the task's id", (task) => task.id],
+  ])('are found by %s', (_what, reference) => {
+    const [task, other] = [aTask(), aTask()];
+    const { view } = scene([task, other]);
+    expect(view.require(reference(task)).task).toBe(task);
+  });
+
+  test('an ambiguous start of an id is refused, as is an unknown one', () => {
+    const tasks = Array.from({ length: 17 }, () => aTask()); // two of them start alike
+    const { view } = scene(tasks);
+    const starts = tasks.map(({ id }) => containerIdOf(id)[0]!);
+    const twice = starts.find((start, i) => starts.indexOf(start) !== i)!;
+    expect(codeOf(() => view.require(twice))).toMatch(/^invalid-argument: .*ambiguous/);
+    expect(codeOf(() => view.require('nope'))).toBe('not-found: No such container: nope');
+    expect(codeOf(() => view.require(''))).toMatch(/^not-found/);
+  });
+
+  test('run a further command only while they run', async () => {
+    const task = aTask();
+    const { view, runtime } = scene([task]);
+    await view.exec(view.require(task.id), COMMAND);
+    expect(runtime.execs).toEqual([COMMAND]);
+    runtime.end(task.id);
+    const ended = view.require(task.id);
+    expect(codeOf(() => view.exec(ended, COMMAND))).toBe(
+      `conflict: container ${ended.id} is not running`,
+    );
+  });
+});
