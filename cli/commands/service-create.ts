@@ -128,7 +128,9 @@ async function serviceSpec(
   args: Many,
   flags: CreateFlags,
 ): Promise<ServiceSpecJson> {
+  // What the flags alone can get wrong comes before the first question to the daemon.
   const mode = modeOf(flags);
+  const container = await containerSpec(context, args, flags);
   const networks = await resolveNetworks(context, (flags.network ?? []).map(parseNetworkFlag));
   const secrets = await resolveSecrets(context, (flags.secret ?? []).map(parseFileReference));
   const configs = await resolveConfigs(context, (flags.config ?? []).map(parseFileReference));
@@ -142,7 +144,7 @@ async function serviceSpec(
   const restart = restartOf(flags, undefined);
   const task: TaskSpecJson = {
     ContainerSpec: {
-      ...(await containerSpec(context, args, flags)),
+      ...container,
       Image: resolved.image,
       ...(secrets.length > 0 && { Secrets: secrets }),
       ...(configs.length > 0 && { Configs: configs }),
