@@ -1,45 +1,17 @@
 /**
- * This machine's part in a cluster: none, worker or manager, and the steps between. Owns identity,
- * RPC server, manager and the worker's membership; one step at a time.
+ * This machine's part in clusters: none, worker or manager, and the steps between (init, join, leave),
+ * one at a time. What goes on inside a membership is Membership's.
  */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Clock } from '../common/base/clock.ts';
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
-import { type OnFailure, Scope, TaskSet } from '../common/base/lifecycle.ts';
-import type { Logger } from '../common/base/log.ts';
-import type { Random } from '../common/base/random.ts';
-import type { Availability, NodeDescription, NodeRole } from '../common/model/node.ts';
-import type { DispatcherMessage } from '../common/model/session.ts';
-import {
-  type Identity,
-  IdentityHolder,
-  loadIdentity,
-  removeIdentity,
-  renewalTimeMs,
-  saveIdentity,
-} from '../common/pki/identity.ts';
-import { joinCluster, renewIdentity } from '../common/rpc/join-cluster.ts';
-import { RpcClientPool } from '../common/rpc/pool.ts';
-import { RpcServer } from '../common/rpc/server.ts';
+import type { Availability, NodeRole } from '../common/model/node.ts';
+import type { Identity } from '../common/pki/identity.ts';
+import { joinCluster } from '../common/rpc/join-cluster.ts';
 import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstrap.ts';
 import { Manager, type ManagerOrigin } from '../manager/manager.ts';
-import type { Worker } from '../worker/worker.ts';
 import { chooseAdvertiseAddress, parseHostPort } from './addresses.ts';
-
-export interface SwarmNodeOptions {
-  readonly dataDir: string;
-  readonly hostname: string;
-  /** of the daemon's flags; empty = not given */
-  readonly listenAddress: string;
-  readonly advertiseAddress: string;
-  readonly worker: Worker;
-  readonly describe: (address: string, identity: Identity) => NodeDescription;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly onFailure: OnFailure;
-}
+import { Membership, wasNeverMade } from './membership.ts';
+import { MembershipFiles, type NodeAddresses } from './membership-files.ts';
+import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
 export interface InitRequest {
   readonly listenAddress: string;
@@ -59,22 +31,6 @@ export interface JoinRequest {
   readonly availability: Availability;
 }
 
-/** Where this node listens and is reached; kept over restarts. */
-interface Addresses {
-  readonly listen: string;
-  readonly advertise: string;
-  readonly managers: readonly string[];
-}
-
-interface Membership {
-  readonly identity: IdentityHolder;
-  readonly addresses: Addresses;
-  readonly server: RpcServer;
-  readonly pool: RpcClientPool;
-  readonly scope: Scope;
-  manager: Manager | null;
-}
-
 export interface SwarmState {
   readonly local: 'inactive' | 'pending' | 'active' | 'error';
   readonly nodeId: string;
@@ -85,41 +41,36 @@ export interface SwarmState {
 }
 
 const DEFAULT_LISTEN = '0.0.0.0:2377';
-const RENEWAL_RETRY_MS = 5_000;
 
 export class SwarmNode {
   readonly #options: SwarmNodeOptions;
-  readonly #background: TaskSet;
+  readonly #files: MembershipFiles;
   #membership: Membership | null = null;
   #busy: string | null = null;
   #error = '';
-  #roleChange: Promise<void> = Promise.resolve();
-  #wantedRole: NodeRole | null = null;
 
   constructor(options: SwarmNodeOptions) {
     this.#options = options;
-    this.#background = new TaskSet(options.onFailure);
+    this.#files = new MembershipFiles(options.dataDir);
   }
 
   /** Takes up the membership of an earlier life, if there was one. */
   async start(): Promise<void> {
-    const { dataDir } = this.#options;
-    const identity = await loadIdentity(this.#certificates);
+    const identity = await this.#files.loadIdentity();
     if (!identity) return;
-    const addresses = await this.#loadAddresses();
-    const isManager = await Manager.hasState(dataDir);
-    await this.#enter(
-      identity,
-      addresses,
-      isManager ? { kind: 'restart', forceNewCluster: false } : null,
-    );
+    const addresses = await this.#files.loadAddresses();
+    try {
+      await this.#enter(identity, addresses, await this.#originAtStart(identity, addresses));
+    } catch (err) {
+      if (!wasNeverMade(err)) throw err;
+      this.#options.log.error({ reason: describeError(err) }, 'this node is in no cluster');
+      await this.#files.forget();
+    }
   }
 
   /** Tasks go on running. */
   async stop(): Promise<void> {
-    await this.#background.stop();
-    await this.#roleChange;
-    await this.#membership?.scope.close();
+    await this.#membership?.close();
     this.#membership = null;
   }
 
@@ -169,7 +120,7 @@ export class SwarmNode {
       const { clock, random } = this.#options;
       const addresses = this.#addressesFor(request, []);
       const cluster = await createCluster({ ...request.cluster, random, nowMs: clock.wallMs() });
-      await this.#persist(cluster.identity, addresses);
+      await this.#files.save(cluster.identity, addresses);
       await this.#enterOrForget(cluster.identity, addresses, { kind: 'bootstrap', cluster });
       return cluster.identity.nodeId;
     });
@@ -195,7 +146,7 @@ export class SwarmNode {
           clock,
         }),
       );
-      await this.#persist(identity, addresses);
+      await this.#files.save(identity, addresses);
       const origin: ManagerOrigin | null =
         identity.role === 'manager' ? { kind: 'join', managerAddresses: remotes } : null;
       await this.#enterOrForget(identity, addresses, origin);
@@ -210,10 +161,9 @@ export class SwarmNode {
         throw new SkepError('not-in-swarm', 'This node is not part of a swarm');
       }
       if (membership.manager && !force) throw leaveRefusal(membership.manager);
-      await this.#options.worker.leave();
-      await membership.scope.close();
+      await membership.leave();
       this.#membership = null;
-      await this.#forget();
+      await this.#files.forget();
     });
   }
 
@@ -227,10 +177,13 @@ export class SwarmNode {
     }
     const { current } = membership.identity;
     const { addresses } = membership;
-    await this.#options.worker.suspend();
-    await membership.scope.close();
+    await membership.close();
     this.#membership = null;
-    await this.#enter(current, addresses, { kind: 'restart', forceNewCluster: true });
+    await this.#enter(current, addresses, {
+      kind: 'restart',
+      forceNewCluster: true,
+      managerAddresses: [],
+    });
     return current.nodeId;
   }
 
@@ -259,7 +212,7 @@ export class SwarmNode {
   #addressesFor(
     request: { readonly listenAddress: string; readonly advertiseAddress: string },
     managers: readonly string[],
-  ): Addresses {
+  ): NodeAddresses {
     const { listenAddress, advertiseAddress } = this.#options;
     const asked = request.listenAddress === DEFAULT_LISTEN ? '' : request.listenAddress;
     const listen = parseHostPort(asked || listenAddress || DEFAULT_LISTEN);
@@ -277,227 +230,39 @@ export class SwarmNode {
   /** A first entry that fails leaves nothing behind. */
   async #enterOrForget(
     identity: Identity,
-    addresses: Addresses,
+    addresses: NodeAddresses,
     origin: ManagerOrigin | null,
   ): Promise<void> {
     try {
       await this.#enter(identity, addresses, origin);
     } catch (err) {
-      await this.#forget();
+      await this.#files.forget();
       throw err;
     }
   }
 
   async #enter(
     identity: Identity,
-    addresses: Addresses,
+    addresses: NodeAddresses,
     origin: ManagerOrigin | null,
   ): Promise<void> {
-    const { clock, log, onFailure, worker } = this.#options;
-    const scope = new Scope();
-    try {
-      const holder = new IdentityHolder(identity);
-      const server = new RpcServer({
-        credentials: holder,
-        logger: log.child({ component: 'rpc' }),
-        onFailure,
-        isBlocked: (nodeId) => this.#isBlocked(nodeId),
-      });
-      scope.defer(() => server.stop());
-      const pool = new RpcClientPool({ credentials: holder, clock });
-      scope.defer(() => pool.close());
-      const membership: Membership = {
-        identity: holder,
-        addresses,
-        server,
-        pool,
-        scope,
-        manager: null,
-      };
-      scope.defer(async () => membership.manager?.stop());
-      scope.defer(worker.register(server));
-      const { host, port } = parseHostPort(addresses.listen);
-      await server.listen(host, port);
-      if (origin) await this.#startManager(membership, origin);
-      this.#membership = membership;
-      scope.defer(() => worker.suspend());
-      await this.#startWorker(membership);
-      this.#background.run((signal) => this.#renewInTime(membership, signal));
-    } catch (err) {
-      this.#membership = null;
-      await scope.close();
-      throw err;
-    }
+    const parts = { ...this.#options, files: this.#files };
+    this.#membership = await Membership.enter(parts, identity, addresses, origin);
   }
 
-  async #startManager(membership: Membership, origin: ManagerOrigin): Promise<void> {
-    const { dataDir, clock, random, log, onFailure } = this.#options;
-    const { identity, addresses, server, pool } = membership;
-    const manager = new Manager({
-      dataDir,
-      nodeId: identity.current.nodeId,
-      clusterId: identity.current.clusterId,
-      address: addresses.advertise,
-      server,
-      pool,
-      clock,
-      random,
-      log,
-      onFailure,
-      onRemoved: () => this.#onRemoved(membership),
-    });
-    await manager.start(origin);
-    membership.manager = manager;
-  }
-
-  async #startWorker(membership: Membership): Promise<void> {
-    const { identity, addresses, pool } = membership;
-    const { host } = parseHostPort(addresses.advertise);
-    await this.#options.worker.join({
-      nodeId: identity.current.nodeId,
-      vtepAddress: host,
-      pool,
-      managerAddresses: [...addresses.managers, addresses.advertise],
-      describe: () => this.#options.describe(addresses.advertise, identity.current),
-      onSession: (message) => this.#onSession(membership, message),
-    });
-  }
-
-  #isBlocked(nodeId: string): boolean {
-    const manager = this.#membership?.manager;
-    if (!manager) return false;
-    return manager.store.view((view) => {
-      const blocked = view.list('cluster')[0]?.blockedNodes ?? {};
-      return Object.hasOwn(blocked, nodeId);
-    });
-  }
-
-  #onSession(
-    membership: Membership,
-    message: Extract<DispatcherMessage, { kind: 'session' }>,
-  ): void {
-    this.#follow(membership, message.nodeSpec.desiredRole);
-  }
-
-  /** Raft says that this node is no member any more: the rest of a demotion. */
-  #onRemoved(membership: Membership): void {
-    this.#follow(membership, 'worker');
-  }
-
-  /** Role changes, one after the other; the last wish wins. */
-  #follow(membership: Membership, role: NodeRole): void {
-    const has: NodeRole = membership.manager ? 'manager' : 'worker';
-    if (this.#membership !== membership || role === (this.#wantedRole ?? has)) return;
-    this.#wantedRole = role;
-    this.#background.run((signal) => {
-      this.#roleChange = this.#roleChange.then(() => this.#changeRole(membership, role, signal));
-      return this.#roleChange;
-    });
-  }
-
-  async #changeRole(membership: Membership, role: NodeRole, signal: AbortSignal): Promise<void> {
-    const { log, clock, dataDir } = this.#options;
-    while (this.#wantedRole === role && !signal.aborted) {
-      try {
-        await this.#renew(membership, signal);
-        if (membership.identity.current.role === role) {
-          if (role === 'manager' && !membership.manager) {
-            const managerAddresses = await this.#knownManagers(membership);
-            await this.#startManager(membership, { kind: 'join', managerAddresses });
-          } else if (role === 'worker' && membership.manager) {
-            const { manager } = membership;
-            membership.manager = null;
-            await manager.stop();
-            await rm(join(dataDir, 'raft'), { recursive: true, force: true });
-          }
-          this.#wantedRole = null;
-          log.info({ role }, 'role changed');
-          return;
-        }
-      } catch (err) {
-        if (signal.aborted) return;
-        log.warn({ role, err }, 'role change failed, will be retried');
-      }
-      await clock.sleep(RENEWAL_RETRY_MS / 5, signal).catch(() => {}); // stopping: the loop ends
-    }
-  }
-
-  async #knownManagers(membership: Membership): Promise<readonly string[]> {
-    const file = join(this.#options.dataDir, 'agent', 'managers.json');
-    try {
-      return JSON.parse(await readFile(file, 'utf8')) as string[];
-    } catch {
-      return membership.addresses.managers;
-    }
-  }
-
-  async #renewInTime(membership: Membership, signal: AbortSignal): Promise<void> {
-    const { clock, random, log } = this.#options;
-    for (;;) {
-      const dueMs = renewalTimeMs(membership.identity.current, random);
-      while (clock.wallMs() < dueMs) {
-        // Long sleeps in parts: a timer holds at most 2^31 ms, and the wall clock may be set.
-        await clock.sleep(Math.min(3_600_000, Math.max(1_000, dueMs - clock.wallMs())), signal);
-        if (this.#membership !== membership) return;
-      }
-      try {
-        await this.#renew(membership, signal);
-      } catch (err) {
-        log.warn({ reason: describeError(err) }, 'certificate renewal failed, will be retried');
-        await clock.sleep(RENEWAL_RETRY_MS, signal);
-      }
-    }
-  }
-
-  async #renew(membership: Membership, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
-    const { identity, pool } = membership;
-    const managers = await this.#knownManagers(membership);
-    let failure: unknown = new SkepError('unavailable', 'renew certificate: no manager is known');
-    for (const address of managers) {
-      try {
-        const client = pool.client(address);
-        const renewed = await renewIdentity({ client, identity: identity.current, clock, signal });
-        await saveIdentity(this.#certificates, renewed);
-        identity.rotate(renewed);
-        return;
-      } catch (err) {
-        if (signal.aborted) throw signal.reason;
-        failure = err;
-        if (hasCode(err, 'permission-denied')) break;
-      }
-    }
-    throw failure;
-  }
-
-  get #certificates(): string {
-    return join(this.#options.dataDir, 'certificates');
-  }
-
-  get #addressesFile(): string {
-    return join(this.#options.dataDir, 'swarm.json');
-  }
-
-  async #persist(identity: Identity, addresses: Addresses): Promise<void> {
-    await writeFile(`${this.#addressesFile}.new`, JSON.stringify(addresses));
-    await rename(`${this.#addressesFile}.new`, this.#addressesFile);
-    await saveIdentity(this.#certificates, identity);
-  }
-
-  async #loadAddresses(): Promise<Addresses> {
-    try {
-      return JSON.parse(await readFile(this.#addressesFile, 'utf8')) as Addresses;
-    } catch (err) {
-      throw new SkepError('data-loss', `read ${this.#addressesFile}`, { cause: err });
-    }
-  }
-
-  async #forget(): Promise<void> {
+  /** A worker's certificate beside a manager's state: a demotion was cut short. */
+  async #originAtStart(
+    identity: Identity,
+    addresses: NodeAddresses,
+  ): Promise<ManagerOrigin | null> {
     const { dataDir } = this.#options;
-    await removeIdentity(this.#certificates);
-    await rm(this.#addressesFile, { force: true });
-    await rm(join(dataDir, 'raft'), { recursive: true, force: true });
-    await rm(join(dataDir, 'agent'), { recursive: true, force: true });
+    if (identity.role === 'worker') {
+      await Manager.removeState(dataDir);
+      return null;
+    }
+    if (!(await Manager.hasState(dataDir))) return null;
+    const managerAddresses = [...(await this.#files.loadManagers()), ...addresses.managers];
+    return { kind: 'restart', forceNewCluster: false, managerAddresses };
   }
 }
 

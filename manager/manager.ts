@@ -2,17 +2,19 @@
  * Composes the rooms of a manager. The store, the API and the log broker are there on every manager;
  * allocator, orchestrators, scheduler, dispatcher and role manager while it leads.
  */
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../common/base/clock.ts';
-import { hasCode, SkepError } from '../common/base/errors.ts';
-import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
+import { withDeadline } from '../common/base/deadline.ts';
+import { describeError, SkepError } from '../common/base/errors.ts';
+import { type OnFailure, Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../common/model/session.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
-import { addMember, listMembers } from '../common/rpc/membership-methods.ts';
+import { addMember, listMembers, removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
 import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { CallContext, RpcServer } from '../common/rpc/server.ts';
@@ -23,6 +25,8 @@ import type { NewCluster } from './ca/bootstrap.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
 import { Expulsion } from './expulsion.ts';
+import { ENTRY_TIMEOUT_MS, GroupEntry, WITHDRAWAL_TIMEOUT_MS } from './group-entry.ts';
+import { LeaderRooms, type Room } from './leader-rooms.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
 import {
   loadManagerKeys,
@@ -56,36 +60,44 @@ export interface ManagerOptions {
   readonly onRemoved: () => void;
 }
 
-/** How this manager comes to its state. */
+/** How this manager comes to its state. The addresses are those of managers known from elsewhere. */
 export type ManagerOrigin =
   | { readonly kind: 'bootstrap'; readonly cluster: NewCluster }
   | { readonly kind: 'join'; readonly managerAddresses: readonly string[] }
-  | { readonly kind: 'restart'; readonly forceNewCluster: boolean };
-
-interface Room {
-  start(): Promise<void>;
-  stop(): Promise<void>;
-}
-
-const JOIN_TIMEOUT_MS = 20_000;
+  | {
+      readonly kind: 'restart';
+      readonly forceNewCluster: boolean;
+      readonly managerAddresses: readonly string[];
+    };
 
 export class Manager implements ManagerList, LeaderLocator {
   readonly store: MemoryStore;
   readonly logs: LogBroker;
   readonly #options: ManagerOptions;
   readonly #scope = new Scope();
+  readonly #background: TaskSet;
+  readonly #rooms: LeaderRooms<{ readonly dispatcher: Dispatcher }>;
+  readonly #leader: LeaderCaller;
   readonly #changeListeners = new Set<() => void>();
   #raft: RaftNode | null = null;
+  #raftId = 0;
+  /** removed before it knew that it had been added */
+  #expelled = false;
   #control: ControlApi | null = null;
   #leading = false;
-  #rooms: readonly Room[] = [];
-  #dispatcher: Dispatcher | null = null;
-  /** leadership changes are carried out one after the other */
-  #transition: Promise<void> = Promise.resolve();
 
   constructor(options: ManagerOptions) {
     this.#options = options;
-    const { clock, random, pool, log } = options;
+    const { clock, random, pool, log, onFailure, nodeId } = options;
+    this.#background = new TaskSet(onFailure);
+    this.#rooms = new LeaderRooms({
+      compose: () => this.#composeRooms(),
+      clock,
+      random,
+      log: log.child({ component: 'manager', nodeId }),
+      onFailure,
+    });
+    this.#leader = new LeaderCaller({ locator: this, pool, clock, self: () => this.#self() });
     this.store = new MemoryStore({ proposer: null, clock, random });
     this.logs = new LogBroker({
       store: this.store,
@@ -100,12 +112,25 @@ export class Manager implements ManagerList, LeaderLocator {
     return (await loadManagerKeys(keysPath(dataDir))) !== null;
   }
 
+  /** Forgets the state of a manager, if there is any. */
+  static async removeState(dataDir: string): Promise<void> {
+    await rm(raftDir(dataDir), { recursive: true, force: true });
+  }
+
   get control(): ControlApi {
     if (!this.#control) throw new SkepError('unavailable', 'manager is starting');
     return this.#control;
   }
 
-  async start(origin: ManagerOrigin): Promise<void> {
+  /**
+   * A first start (bootstrap, join) that fails leaves no state behind, unless it was aborted. A restart of a manager whose
+   * join was cut short goes on joining in the background. Rejects with `not-in-swarm` when the cluster
+   * itself was never completed: nothing here is worth keeping then.
+   */
+  async start(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
+    const { dataDir } = this.#options;
+    // What lies here without the node's being a manager is the rest of an attempt that was cut short.
+    if (origin.kind !== 'restart') await Manager.removeState(dataDir);
     try {
       const raft = await this.#openRaft(origin);
       this.#raft = raft;
@@ -113,11 +138,13 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#register();
       await this.#scope.start(this.#expulsion());
       this.#scope.defer(raft.onLeadershipChange((leads) => this.#onLeadership(leads)));
-      this.#scope.defer(() => this.#stopLeading());
+      this.#scope.defer(() => this.#rooms.stop());
       await this.#scope.start(raft);
-      await this.#enter(origin);
+      this.#scope.defer(() => this.#background.stop());
+      await this.#enter(origin, signal);
     } catch (err) {
       await this.#scope.close();
+      if (origin.kind !== 'restart' && !signal?.aborted) await Manager.removeState(dataDir);
       throw err;
     }
   }
@@ -125,6 +152,39 @@ export class Manager implements ManagerList, LeaderLocator {
   /** Hands leadership over, if it has it, and stops. */
   stop(): Promise<void> {
     return this.#scope.close();
+  }
+
+  /** True once the other managers removed this one from their group. */
+  get removed(): boolean {
+    return this.#expelled || (this.#raft?.removed ?? false);
+  }
+
+  /**
+   * Leaves the group of managers, if it is one of several and they can do without this one. Best
+   * effort: resolves with whether it did, within WITHDRAWAL_TIMEOUT_MS.
+   */
+  async withdraw(): Promise<boolean> {
+    const raft = this.#requireRaft();
+    if (this.removed || this.members().length <= 1) return false;
+    const { clock, log } = this.#options;
+    const request = { raftId: this.#raftId };
+    try {
+      await withDeadline(
+        { clock, limitMs: WITHDRAWAL_TIMEOUT_MS, action: 'withdraw from the managers' },
+        (signal) =>
+          this.#leader.run({
+            method: removeMember,
+            request,
+            local: () => raft.removeMember(request.raftId, signal).then(() => null),
+            caller: null,
+            signal,
+          }),
+      );
+      return true;
+    } catch (err) {
+      log.warn({ reason: describeError(err) }, 'the other managers keep this one in their group');
+      return false;
+    }
   }
 
   isLeader(): boolean {
@@ -154,9 +214,11 @@ export class Manager implements ManagerList, LeaderLocator {
     if (origin.kind === 'restart') {
       const keys = await loadManagerKeys(path);
       if (!keys) throw new SkepError('data-loss', `start manager: ${path} is missing`);
+      this.#raftId = keys.raftId;
       return RaftNode.restart(this.#raftOptions(keys), { forceNewCluster: origin.forceNewCluster });
     }
     const keys = newManagerKeys(random);
+    this.#raftId = keys.raftId;
     if (origin.kind === 'bootstrap') {
       const raft = await RaftNode.bootstrap(this.#raftOptions(keys));
       await saveManagerKeys(path, keys);
@@ -173,7 +235,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#options;
     const log = this.#options.log.child({ component: 'raft' });
     return {
-      dir: join(dataDir, 'raft'),
+      dir: raftDir(dataDir),
       raftId: keys.raftId,
       nodeId,
       address,
@@ -197,7 +259,7 @@ export class Manager implements ManagerList, LeaderLocator {
   }
 
   /** What follows the start of Raft: the first objects, or entering an existing group. */
-  async #enter(origin: ManagerOrigin): Promise<void> {
+  async #enter(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
     if (origin.kind === 'bootstrap') {
       const { cluster, node } = origin.cluster;
       await this.#whenLeading();
@@ -206,40 +268,52 @@ export class Manager implements ManagerList, LeaderLocator {
         tx.create('node', node);
       });
     } else if (origin.kind === 'join') {
-      const { raftId } = this.#requireRaft().status();
-      const { nodeId, address, clock } = this.#options;
-      const caller = new LeaderCaller({
-        self: () => this.#self(),
-        locator: this.#remoteLeader(),
-        pool: this.#options.pool,
-        clock,
+      await this.#groupEntry(origin.managerAddresses).enter(signal);
+    } else if (!this.members().some(({ raftId }) => raftId === this.#raftId)) {
+      const entry = this.#groupEntry(origin.managerAddresses);
+      this.#background.run(async (signal) => {
+        if (await entry.resume(signal)) return;
+        this.#expelled = true;
+        this.#options.onRemoved();
       });
-      await caller.run({
-        method: addMember,
-        request: { raftId, nodeId, address, learner: true },
-        local: () => Promise.reject(new SkepError('internal', 'a joining manager leads nothing')),
-        caller: null,
-        timeoutMs: JOIN_TIMEOUT_MS,
-      });
-      await this.#requireRaft().readBarrier(AbortSignal.timeout(JOIN_TIMEOUT_MS));
+    } else if (this.members().length === 1) {
+      await this.#requireCluster();
     }
   }
 
-  /** While joining, the group's members say who leads; asking any of them leads to it. */
-  #remoteLeader(): LeaderLocator {
-    return {
-      isLeader: () => false,
-      leaderAddress: () => {
-        const own = this.#options.address;
-        const others = this.members().filter(({ address }) => address !== own);
-        return (others.find(({ leader }) => leader) ?? others[0])?.address ?? null;
-      },
-    };
+  /** Between the first log and the first objects of a new cluster the process may have ended. */
+  async #requireCluster(): Promise<void> {
+    try {
+      await this.#whenLeading();
+    } catch (err) {
+      this.#options.log.warn({ reason: describeError(err) }, 'the only manager does not lead yet');
+      return;
+    }
+    if (this.store.view((view) => view.list('cluster').length) > 0) return;
+    throw new SkepError(
+      'not-in-swarm',
+      "start manager: 'swarm init' was interrupted on this node before the cluster was made: run it again",
+    );
+  }
+
+  #groupEntry(managerAddresses: readonly string[]): GroupEntry {
+    const { nodeId, address, pool, clock, random, log } = this.#options;
+    return new GroupEntry({
+      member: { raftId: this.#raftId, nodeId, address, learner: true },
+      raft: this.#requireRaft(),
+      managerAddresses,
+      pool,
+      self: () => this.#self(),
+      clock,
+      random,
+      log: log.child({ component: 'raft' }),
+    });
   }
 
   async #membersOf(addresses: readonly string[]): Promise<readonly RaftMember[]> {
     let failure: unknown = new SkepError('unavailable', 'join managers: no manager is known');
     for (const address of addresses) {
+      if (address === this.#options.address) continue;
       try {
         const members = await this.#options.pool.client(address).unary(listMembers, null);
         return members.map((member) => ({ ...member, reachable: true, leader: false }));
@@ -251,9 +325,9 @@ export class Manager implements ManagerList, LeaderLocator {
   }
 
   #register(): void {
-    const { server, pool, clock, random } = this.#options;
+    const { server, clock, random } = this.#options;
     const log = this.#options.log;
-    const leader = new LeaderCaller({ locator: this, pool, clock, self: () => this.#self() });
+    const leader = this.#leader;
     const raft = this.#requireRaft();
     const authority = new Authority({
       store: this.store,
@@ -278,26 +352,53 @@ export class Manager implements ManagerList, LeaderLocator {
     this.#control = control;
     this.#scope.defer(authority.register(server));
     this.#scope.defer(control.register(server));
-    this.#scope.defer(
-      server.handleUnary(listMembers, async () => this.members().map((member) => ({ ...member }))),
-    );
-    this.#scope.defer(
-      server.handleUnary(addMember, async (request, context) => {
-        if (!this.#leading) throw this.#notLeader('add manager');
-        if (context.peer.nodeId !== request.nodeId) {
-          throw new SkepError('permission-denied', 'add manager: a node may only add itself');
-        }
-        await this.#dropFormerMember(request.nodeId, request.raftId, context.signal);
-        await raft.addMember(request, context.signal);
-        this.#announceMembers();
-        return null;
-      }),
-    );
+    this.#registerMembership();
     this.#scope.defer(
       server.handleDuplex(dispatcherSession, (stream, context) =>
         this.#serveAgent(stream, context),
       ),
     );
+  }
+
+  #registerMembership(): void {
+    const { server } = this.#options;
+    const raft = this.#requireRaft();
+    this.#scope.defer(
+      server.handleUnary(listMembers, async () => this.members().map((member) => ({ ...member }))),
+    );
+    this.#scope.defer(
+      server.handleUnary(addMember, async (request, { peer, signal }) => {
+        if (!this.#leading) throw this.#notLeader('add manager');
+        if (peer.nodeId !== request.nodeId) {
+          throw new SkepError('permission-denied', 'add manager: a node may only add itself');
+        }
+        this.#requireWanted(request.nodeId);
+        await this.#dropFormerMember(request.nodeId, request.raftId, signal);
+        await raft.addMember(request, signal);
+        this.#announceMembers();
+        return null;
+      }),
+    );
+    this.#scope.defer(
+      server.handleUnary(removeMember, async ({ raftId }, { peer, signal }) => {
+        if (!this.#leading) throw this.#notLeader('remove manager');
+        const member = this.members().find((it) => it.raftId === raftId);
+        if (!member) return null;
+        if (peer.nodeId !== member.nodeId) {
+          throw new SkepError('permission-denied', 'remove manager: a node may only remove itself');
+        }
+        await raft.removeMember(raftId, signal);
+        this.#announceMembers();
+        return null;
+      }),
+    );
+  }
+
+  /** A node on its way to worker must not come back by a request that it sent before it knew. */
+  #requireWanted(nodeId: string): void {
+    const node = this.store.view((view) => view.get('node', asId<NodeId>(nodeId)));
+    if (node?.spec.desiredRole === 'manager') return;
+    throw new SkepError('conflict', `add manager: node ${nodeId} is not to be a manager`);
   }
 
   #expulsion(): Expulsion {
@@ -319,7 +420,7 @@ export class Manager implements ManagerList, LeaderLocator {
     stream: RpcStream<AgentMessage, DispatcherMessage>,
     context: CallContext,
   ): Promise<void> {
-    const dispatcher = this.#dispatcher;
+    const dispatcher = this.#rooms.current?.dispatcher;
     if (!dispatcher) throw this.#notLeader('agent session');
     const { peer, signal } = context;
     if (peer.nodeId === null)
@@ -340,18 +441,10 @@ export class Manager implements ManagerList, LeaderLocator {
 
   #onLeadership(leads: boolean): void {
     this.#leading = leads;
-    this.#transition = this.#transition.then(async () => {
-      try {
-        if (leads) await this.#startLeading();
-        else await this.#stopLeading();
-      } catch (err) {
-        if (!hasCode(err, 'not-leader', 'no-leader', 'unavailable')) this.#options.onFailure(err);
-      }
-    });
+    this.#rooms.lead(leads);
   }
 
-  async #startLeading(): Promise<void> {
-    if (!this.#leading || this.#rooms.length > 0) return;
+  #composeRooms(): { rooms: { dispatcher: Dispatcher }; all: readonly Room[] } {
     const { clock, random, log, onFailure } = this.#options;
     const parts = { store: this.store, clock, random, onFailure };
     const named = (component: string): typeof parts & { log: Logger } => ({
@@ -359,26 +452,14 @@ export class Manager implements ManagerList, LeaderLocator {
       log: log.child({ component }),
     });
     const dispatcher = new Dispatcher({ ...named('dispatcher'), managers: this });
-    const rooms: readonly Room[] = [
+    const all: readonly Room[] = [
       new Allocator(named('allocator')),
       new Orchestrator(named('orchestrator')),
       new Scheduler(named('scheduler')),
       new RoleManager({ ...named('roles'), group: this.#group() }),
       dispatcher,
     ];
-    this.#rooms = rooms;
-    for (const room of rooms) await room.start();
-    this.#dispatcher = dispatcher;
-    log.info({ nodeId: this.#options.nodeId }, 'leading');
-  }
-
-  async #stopLeading(): Promise<void> {
-    const rooms = this.#rooms;
-    this.#rooms = [];
-    this.#dispatcher = null;
-    if (rooms.length === 0) return;
-    await Promise.all(rooms.map((room) => room.stop()));
-    this.#options.log.info({ nodeId: this.#options.nodeId }, 'no longer leading');
+    return { rooms: { dispatcher }, all };
   }
 
   #group(): ConstructorParameters<typeof RoleManager>[0]['group'] {
@@ -412,13 +493,21 @@ export class Manager implements ManagerList, LeaderLocator {
 
   async #whenLeading(): Promise<void> {
     const raft = this.#requireRaft();
-    while (!this.#leading) {
-      await raft.readBarrier(AbortSignal.timeout(JOIN_TIMEOUT_MS));
-      await this.#transition;
-    }
+    const { clock } = this.#options;
+    const action = 'take up leadership of a single manager';
+    await withDeadline({ clock, limitMs: ENTRY_TIMEOUT_MS, action }, async (signal) => {
+      while (!this.#leading) {
+        await raft.readBarrier(signal);
+        await this.#rooms.settled();
+      }
+    });
   }
 }
 
+function raftDir(dataDir: string): string {
+  return join(dataDir, 'raft');
+}
+
 function keysPath(dataDir: string): string {
-  return join(dataDir, 'raft', 'manager.json');
+  return join(raftDir(dataDir), 'manager.json');
 }

@@ -53,6 +53,7 @@ export interface ClusterMembership {
 
 interface Joined {
   readonly scope: Scope;
+  readonly agent: Agent;
   readonly tasks: TaskManager;
   readonly networks: NetworkManager;
   readonly executor: ContainerExecutor;
@@ -136,12 +137,17 @@ export class Worker {
     await joined?.scope.close();
   }
 
-  /** Ends every task and removes all that the cluster put on this machine. */
+  /**
+   * Ends every task and removes all that the cluster put on this machine. The session ends first, or
+   * a task assigned meanwhile would outlive the membership. After a failure it can be called again
+   * and does what is left.
+   */
   async leave(): Promise<void> {
     const joined = this.#joined;
     if (!joined) return;
+    await joined.agent.endSession();
     await joined.tasks.removeAll();
-    await joined.scope.close();
+    if (!joined.scope.closed) await joined.scope.close();
     await joined.networks.removeAll();
     await unmountTree(this.#memoryDir);
     this.#joined = null;
@@ -193,7 +199,8 @@ export class Worker {
       log,
     });
     await dialer.load();
-    await scope.start(
+    scope.defer(() => dialer.saved());
+    const agent = await scope.start(
       new Agent({
         dialer,
         tasks,
@@ -206,6 +213,6 @@ export class Worker {
         onFailure,
       }),
     );
-    return { scope, tasks, networks, executor };
+    return { scope, agent, tasks, networks, executor };
   }
 }

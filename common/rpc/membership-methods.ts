@@ -1,4 +1,4 @@
-/** How a manager enters the Raft group: it asks who is in it, and then to be added. */
+/** How a manager enters the Raft group (it asks who is in it, then to be added) and leaves it. */
 import { skep } from '../../proto/gen/skep.js';
 import { int64, intFromProto, listFromProto, requiredMessage, text } from '../wire/scalars.ts';
 import { codec } from './codec.ts';
@@ -38,6 +38,22 @@ export const addMember = unary<ClusterMember, null>({
   ),
   response: codec<null, skep.AddMemberResponse.$Properties>(
     skep.AddMemberResponse,
+    () => ({}),
+    () => null,
+  ),
+});
+
+/** Removes a member of the caller's own node; a member that is not there is removed already. */
+export const removeMember = unary<{ readonly raftId: number }, null>({
+  path: '/skep.Membership/RemoveMember',
+  roles: ['manager'],
+  request: codec<{ readonly raftId: number }, skep.RemoveMemberRequest.$Properties>(
+    skep.RemoveMemberRequest,
+    ({ raftId }) => ({ raftId: int64(raftId, 'raft_id') }),
+    (m) => ({ raftId: intFromProto(m.raftId, 'raft_id') }),
+  ),
+  response: codec<null, skep.RemoveMemberResponse.$Properties>(
+    skep.RemoveMemberResponse,
     () => ({}),
     () => null,
   ),

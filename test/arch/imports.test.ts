@@ -67,7 +67,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
 /** Time, chance and environment are parameters; these places make them. */
 const IMPURE_HOMES = ['common/base', 'daemon/main.ts', 'cli/main.ts'];
 const IMPURE =
-  /(?<![.'\w])(?:Date\.now|performance\.now|setTimeout|setInterval|Math\.random|randomUUID|process\.env)\b|new Date\(\)/;
+  /(?<![.'\w])(?:Date\.now|performance\.now|setTimeout|setInterval|Math\.random|randomUUID|process\.env|AbortSignal\.timeout)\b|new Date\(\)/;
 
 function sourceFiles(dir: string): string[] {
   return readdirSync(join(root, dir)).flatMap((name) => {

@@ -68,9 +68,14 @@ export class Agent {
     this.#background.run((signal) => this.#sessions(signal));
   }
 
+  /** No more assignments from when this resolves; tasks are still looked after. Idempotent. */
+  endSession(): Promise<void> {
+    return this.#background.stop();
+  }
+
   /** Tasks go on running. */
   async stop(): Promise<void> {
-    await this.#background.stop();
+    await this.endSession();
     await this.#options.tasks.stop();
   }
 

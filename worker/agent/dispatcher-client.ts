@@ -74,6 +74,11 @@ export class DispatcherClient implements DispatcherDialer {
     this.#saving = this.#saving.then(() => this.#save(addresses));
   }
 
+  /** Resolves when what was learned so far is on disk: nothing is written after that. */
+  saved(): Promise<void> {
+    return this.#saving;
+  }
+
   #candidates(): readonly string[] {
     const others = shuffled(this.#addresses, this.#options.random);
     if (this.#leader === null) return others;

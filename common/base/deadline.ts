@@ -1,0 +1,33 @@
+/** A limit of time around work that takes a signal, on a clock that may be simulated. */
+import type { Clock } from './clock.ts';
+import { SkepError } from './errors.ts';
+
+export interface DeadlineOptions {
+  readonly clock: Clock;
+  /** ms, > 0 */
+  readonly limitMs: number;
+  /** for the words of the failure */
+  readonly action: string;
+  /** of the caller: aborts the work as well */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Does `work` with a signal that is aborted after the limit with `deadline-exceeded`. */
+export async function withDeadline<T>(
+  { clock, limitMs, action, signal }: DeadlineOptions,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const abort = new AbortController();
+  const onAbort = (): void => abort.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = clock.setTimer(limitMs, () => {
+    abort.abort(new SkepError('deadline-exceeded', `${action}: not done within ${limitMs} ms`));
+  });
+  try {
+    return await work(abort.signal);
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What a node keeps of its membership: certificate, addresses, the managers it was told of. Knows where
+ * the files lie, not what they are good for.
+ */
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SkepError } from '../common/base/errors.ts';
+import {
+  type Identity,
+  loadIdentity,
+  removeIdentity,
+  saveIdentity,
+} from '../common/pki/identity.ts';
+
+/** Where this node listens and is reached, `IP:port`; kept over restarts. */
+export interface NodeAddresses {
+  readonly listen: string;
+  readonly advertise: string;
+  /** by which it joined; empty for the founder */
+  readonly managers: readonly string[];
+}
+
+export class MembershipFiles {
+  readonly #dataDir: string;
+
+  constructor(dataDir: string) {
+    this.#dataDir = dataDir;
+  }
+
+  /** null when this node is in no cluster. Throws `data-loss` when the file is damaged. */
+  loadIdentity(): Promise<Identity | null> {
+    return loadIdentity(this.#certificates);
+  }
+
+  /** Durable when it resolves. */
+  saveIdentity(identity: Identity): Promise<void> {
+    return saveIdentity(this.#certificates, identity);
+  }
+
+  /** The identity last: with it the node is a member. */
+  async save(identity: Identity, addresses: NodeAddresses): Promise<void> {
+    await writeFile(`${this.#addresses}.new`, JSON.stringify(addresses));
+    await rename(`${this.#addresses}.new`, this.#addresses);
+    await this.saveIdentity(identity);
+  }
+
+  /** Throws `data-loss` when there is no readable file. */
+  async loadAddresses(): Promise<NodeAddresses> {
+    try {
+      return JSON.parse(await readFile(this.#addresses, 'utf8')) as NodeAddresses;
+    } catch (err) {
+      throw new SkepError('data-loss', `read ${this.#addresses}`, { cause: err });
+    }
+  }
+
+  /** The managers named by the last session; empty when there was none. */
+  async loadManagers(): Promise<readonly string[]> {
+    try {
+      const kept = await readFile(join(this.#dataDir, 'agent', 'managers.json'), 'utf8');
+      return JSON.parse(kept) as string[];
+    } catch {
+      return []; // the addresses by which the node joined are left
+    }
+  }
+
+  /** The identity first: what is left of an interrupted removal is no membership. */
+  async forget(): Promise<void> {
+    await removeIdentity(this.#certificates);
+    await rm(this.#addresses, { force: true });
+    await rm(join(this.#dataDir, 'raft'), { recursive: true, force: true });
+    await rm(join(this.#dataDir, 'agent'), { recursive: true, force: true });
+  }
+
+  get #certificates(): string {
+    return join(this.#dataDir, 'certificates');
+  }
+
+  get #addresses(): string {
+    return join(this.#dataDir, 'swarm.json');
+  }
+}

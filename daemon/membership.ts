@@ -1,0 +1,188 @@
+/**
+ * A node's part in one cluster, from entering to leaving: identity, RPC server, the manager when it is
+ * one, the worker's membership, and the background work that must not outlive them.
+ */
+import { hasCode } from '../common/base/errors.ts';
+import { Scope, TaskSet } from '../common/base/lifecycle.ts';
+import type { NodeRole } from '../common/model/node.ts';
+import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
+import { renewIdentity } from '../common/rpc/join-cluster.ts';
+import { RpcClientPool } from '../common/rpc/pool.ts';
+import { RpcServer } from '../common/rpc/server.ts';
+import { Manager, type ManagerOrigin } from '../manager/manager.ts';
+import { parseHostPort } from './addresses.ts';
+import { CertificateRenewal } from './certificate-renewal.ts';
+import type { MembershipFiles, NodeAddresses } from './membership-files.ts';
+import { RoleFollower } from './role-follower.ts';
+import type { SwarmNodeOptions } from './swarm-node-options.ts';
+
+export interface MembershipParts extends SwarmNodeOptions {
+  readonly files: MembershipFiles;
+}
+
+export class Membership {
+  readonly identity: IdentityHolder;
+  readonly addresses: NodeAddresses;
+  readonly #parts: MembershipParts;
+  readonly #scope = new Scope();
+  readonly #tasks: TaskSet;
+  readonly #server: RpcServer;
+  readonly #pool: RpcClientPool;
+  readonly #renewal: CertificateRenewal;
+  readonly #role: RoleFollower;
+  #manager: Manager | null = null;
+  /** A manager may learn that it was removed before its start is over. */
+  #starting: Promise<void> = Promise.resolve();
+
+  /** Takes up the membership. `origin` = null: as a worker. A failure leaves nothing running. */
+  static async enter(
+    parts: MembershipParts,
+    identity: Identity,
+    addresses: NodeAddresses,
+    origin: ManagerOrigin | null,
+  ): Promise<Membership> {
+    const membership = new Membership(parts, identity, addresses);
+    try {
+      await membership.#enter(origin);
+    } catch (err) {
+      await membership.close();
+      throw err;
+    }
+    return membership;
+  }
+
+  private constructor(parts: MembershipParts, identity: Identity, addresses: NodeAddresses) {
+    this.#parts = parts;
+    this.identity = new IdentityHolder(identity);
+    this.addresses = addresses;
+    const { clock, random, log, onFailure, files } = parts;
+    this.#tasks = new TaskSet(onFailure);
+    this.#server = new RpcServer({
+      credentials: this.identity,
+      logger: log.child({ component: 'rpc' }),
+      onFailure,
+      isBlocked: (nodeId) => this.#isBlocked(nodeId),
+    });
+    this.#pool = new RpcClientPool({ credentials: this.identity, clock });
+    this.#renewal = new CertificateRenewal({
+      identity: this.identity,
+      managers: () => this.#managers(),
+      request: (address, current, signal) =>
+        renewIdentity({ client: this.#pool.client(address), identity: current, clock, signal }),
+      save: (renewed) => files.saveIdentity(renewed),
+      clock,
+      random,
+      log,
+    });
+    this.#role = new RoleFollower({
+      plays: () => (this.#manager && !this.#manager.removed ? 'manager' : 'worker'),
+      renew: (signal) => this.#renewal.renew(signal),
+      become: (role, signal) => this.#become(role, signal),
+      tasks: this.#tasks,
+      clock,
+      log,
+    });
+  }
+
+  get manager(): Manager | null {
+    return this.#manager;
+  }
+
+  /**
+   * Ends every task and this node's part in the group of managers, then closes. After a failure it can
+   * be called again. What is on disk is the caller's to remove.
+   */
+  async leave(): Promise<void> {
+    await this.#tasks.stop();
+    await this.#parts.worker.leave();
+    await this.#manager?.withdraw();
+    if (!this.#scope.closed) await this.#scope.close();
+  }
+
+  /** Tasks go on running. */
+  close(): Promise<void> {
+    return this.#scope.close();
+  }
+
+  async #enter(origin: ManagerOrigin | null): Promise<void> {
+    const { worker } = this.#parts;
+    this.#scope.defer(() => this.#server.stop());
+    this.#scope.defer(() => this.#pool.close());
+    this.#scope.defer(async () => this.#manager?.stop());
+    this.#scope.defer(worker.register(this.#server));
+    const { host, port } = parseHostPort(this.addresses.listen);
+    await this.#server.listen(host, port);
+    if (origin) await this.#startManager(origin);
+    this.#scope.defer(() => worker.suspend());
+    this.#scope.defer(() => this.#tasks.stop());
+    await this.#startWorker();
+    this.#tasks.run((signal) => this.#renewal.keepRenewed(signal));
+  }
+
+  async #startManager(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
+    const { dataDir, clock, random, log, onFailure } = this.#parts;
+    const { nodeId, clusterId } = this.identity.current;
+    const manager = new Manager({
+      dataDir,
+      nodeId,
+      clusterId,
+      address: this.addresses.advertise,
+      server: this.#server,
+      pool: this.#pool,
+      clock,
+      random,
+      log,
+      onFailure,
+      onRemoved: () => this.#role.removed(),
+    });
+    const started = manager.start(origin, signal).then(() => {
+      this.#manager = manager;
+    });
+    this.#starting = started.catch(() => {}); // told to this caller
+    await started;
+  }
+
+  async #startWorker(): Promise<void> {
+    const { advertise, managers } = this.addresses;
+    const { host } = parseHostPort(advertise);
+    await this.#parts.worker.join({
+      nodeId: this.identity.current.nodeId,
+      vtepAddress: host,
+      pool: this.#pool,
+      managerAddresses: this.#manager ? [...managers, advertise] : managers,
+      describe: () => this.#parts.describe(advertise, this.identity.current),
+      onSession: ({ nodeSpec }) => this.#role.follow(nodeSpec.desiredRole),
+    });
+  }
+
+  async #become(role: NodeRole, signal: AbortSignal): Promise<void> {
+    await this.#starting;
+    const manager = this.#manager;
+    if (role === 'manager' && manager && !manager.removed) return;
+    this.#manager = null;
+    await manager?.stop();
+    await Manager.removeState(this.#parts.dataDir);
+    if (role === 'worker') return;
+    await this.#startManager({ kind: 'join', managerAddresses: await this.#managers() }, signal);
+  }
+
+  #isBlocked(nodeId: string): boolean {
+    if (!this.#manager) return false;
+    return this.#manager.store.view((view) => {
+      const blocked = view.list('cluster')[0]?.blockedNodes ?? {};
+      return Object.hasOwn(blocked, nodeId);
+    });
+  }
+
+  /** Managers to ask, those of the last session first. */
+  async #managers(): Promise<readonly string[]> {
+    const { managers, advertise } = this.addresses;
+    const told = await this.#parts.files.loadManagers();
+    return [...new Set([...told, ...managers, ...(this.#manager ? [advertise] : [])])];
+  }
+}
+
+/** True for the failure of a manager whose cluster was never completed (see `Manager.start`). */
+export function wasNeverMade(err: unknown): boolean {
+  return hasCode(err, 'not-in-swarm');
+}

@@ -1,0 +1,22 @@
+/** What a node is made of, whether or not it is in a cluster. */
+import type { Clock } from '../common/base/clock.ts';
+import type { OnFailure } from '../common/base/lifecycle.ts';
+import type { Logger } from '../common/base/log.ts';
+import type { Random } from '../common/base/random.ts';
+import type { NodeDescription } from '../common/model/node.ts';
+import type { Identity } from '../common/pki/identity.ts';
+import type { Worker } from '../worker/worker.ts';
+
+export interface SwarmNodeOptions {
+  readonly dataDir: string;
+  readonly hostname: string;
+  /** of the daemon's flags; empty = not given */
+  readonly listenAddress: string;
+  readonly advertiseAddress: string;
+  readonly worker: Worker;
+  readonly describe: (address: string, identity: Identity) => NodeDescription;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
