@@ -269,7 +269,9 @@ export class TestCluster {
   }
 
   async inspectTask(task: TaskRow): Promise<TaskJson> {
-    const [json] = JSON.parse(await this.skep(['inspect', '--type', 'task', task.id])) as TaskJson[];
+    const [json] = JSON.parse(
+      await this.skep(['inspect', '--type', 'task', task.id]),
+    ) as TaskJson[];
     return json!;
   }
 
