@@ -9,12 +9,23 @@ import type { Logger } from '../../common/base/log.ts';
 import { type Random, shuffled } from '../../common/base/random.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
 import { dispatcherSession } from '../../common/rpc/dispatcher-method.ts';
-import type { RpcClientPool } from '../../common/rpc/pool.ts';
 import type { RpcStream } from '../../common/rpc/stream.ts';
 import type { DispatcherDialer, DispatcherSession } from './agent.ts';
 
+type DispatcherStream = RpcStream<DispatcherMessage, AgentMessage>;
+
+/** What is needed of `RpcClientPool`. */
+export interface DispatcherConnections {
+  client(address: string): {
+    duplex(
+      method: typeof dispatcherSession,
+      options: { readonly signal: AbortSignal },
+    ): Promise<DispatcherStream>;
+  };
+}
+
 export interface DispatcherClientOptions {
-  readonly pool: RpcClientPool;
+  readonly pool: DispatcherConnections;
   /** where the managers' addresses are kept over restarts */
   readonly file: string;
   /** known before the first session, e.g. the one that this node joined by */
@@ -38,7 +49,7 @@ export class DispatcherClient implements DispatcherDialer {
   /** Reads the remembered managers. */
   async load(): Promise<void> {
     try {
-      const kept = JSON.parse(await readFile(this.#options.file, 'utf8')) as string[];
+      const kept = parseAddresses(await readFile(this.#options.file, 'utf8'));
       this.#addresses = [...new Set([...kept, ...this.#options.seedAddresses])];
     } catch (err) {
       if ((err as NodeJS.ErrnoException).code !== 'ENOENT') {
@@ -103,14 +114,19 @@ export class DispatcherClient implements DispatcherDialer {
   }
 }
 
+function parseAddresses(text: string): string[] {
+  const addresses: unknown = JSON.parse(text);
+  if (Array.isArray(addresses) && addresses.every((address) => typeof address === 'string')) {
+    return addresses;
+  }
+  throw new SkepError('data-loss', 'read remembered managers: not a list of addresses');
+}
+
 class StreamSession implements DispatcherSession {
-  readonly #stream: RpcStream<DispatcherMessage, AgentMessage>;
+  readonly #stream: DispatcherStream;
   readonly #onFailure: (err: unknown) => void;
 
-  constructor(
-    stream: RpcStream<DispatcherMessage, AgentMessage>,
-    onFailure: (err: unknown) => void,
-  ) {
+  constructor(stream: DispatcherStream, onFailure: (err: unknown) => void) {
     this.#stream = stream;
     this.#onFailure = onFailure;
   }

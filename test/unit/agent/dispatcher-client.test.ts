@@ -1,0 +1,256 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { silentLogger } from '../../../common/base/log.ts';
+import { SeededRandom } from '../../../common/base/random.ts';
+import type { AgentMessage, DispatcherMessage } from '../../../common/model/session.ts';
+import type { RpcStream } from '../../../common/rpc/stream.ts';
+import {
+  DispatcherClient,
+  type DispatcherConnections,
+} from '../../../worker/agent/dispatcher-client.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
+
+const folder = temporaryFolders();
+const A = '10.0.0.1:2377';
+const B = '10.0.0.2:2377';
+const C = '10.0.0.3:2377';
+const BEAT: AgentMessage = { kind: 'heartbeat' };
+const STORED: DispatcherMessage = { kind: 'statuses-stored', sequence: 1 };
+
+class FakeStream implements RpcStream<DispatcherMessage, AgentMessage> {
+  readonly written: AgentMessage[] = [];
+  readonly cancelled: unknown[] = [];
+  answer: DispatcherMessage | SkepError | null = STORED;
+  writeFailure: unknown = null;
+
+  async next(): Promise<DispatcherMessage | null> {
+    if (this.answer instanceof Error) throw this.answer;
+    return this.answer;
+  }
+
+  write(message: AgentMessage): boolean {
+    if (this.writeFailure) throw this.writeFailure;
+    this.written.push(message);
+    return true;
+  }
+
+  cancel(reason?: unknown): void {
+    this.cancelled.push(reason);
+  }
+
+  async drained(): Promise<void> {}
+  async send(): Promise<void> {}
+  end(): void {}
+
+  async *[Symbol.asyncIterator](): AsyncIterator<DispatcherMessage> {
+    // The agent asks for one message at a time.
+  }
+}
+
+/** Managers that answer; the others cannot be reached. */
+class FakeManagers implements DispatcherConnections {
+  readonly reachable = new Map<string, FakeStream>();
+  readonly asked: string[] = [];
+
+  add(address: string, answer: FakeStream['answer'] = STORED): FakeStream {
+    const stream = new FakeStream();
+    stream.answer = answer;
+    this.reachable.set(address, stream);
+    return stream;
+  }
+
+  client(address: string) {
+    return {
+      duplex: async (_method: unknown, { signal }: { readonly signal: AbortSignal }) => {
+        this.asked.push(address);
+        signal.throwIfAborted();
+        const stream = this.reachable.get(address);
+        if (!stream) throw new SkepError('unavailable', `connect to ${address}: refused`);
+        return stream;
+      },
+    };
+  }
+}
+
+async function scene(seedAddresses: readonly string[], file?: string) {
+  const managers = new FakeManagers();
+  const path = file ?? join(await folder(), 'agent', 'managers.json');
+  const client = new DispatcherClient({
+    pool: managers,
+    file: path,
+    seedAddresses,
+    random: new SeededRandom(7),
+    log: silentLogger,
+  });
+  const { signal } = new AbortController();
+  /** Opens and reads one message. */
+  const talk = async () => (await client.open(signal)).receive(signal);
+  return { managers, client, signal, talk, file: path };
+}
+
+function notLeader(leaderAddress?: string): SkepError {
+  return new SkepError('not-leader', 'this manager is not the leader', {
+    details: leaderAddress === undefined ? {} : { leaderAddress },
+  });
+}
+
+const peers = (...addresses: string[]) =>
+  addresses.map((address, i) => ({ nodeId: `m${i}`, address }));
+
+describe('dispatcher client', () => {
+  test('asks one manager after the other until one can be reached', async () => {
+    const it = await scene([A, B, C]);
+    it.managers.add(B);
+    expect(await it.talk()).toEqual(STORED);
+    expect(it.managers.asked.at(-1)).toBe(B);
+    expect(new Set(it.managers.asked).size).toBe(it.managers.asked.length);
+  });
+
+  test('tells of the last refusal when nobody can be reached', async () => {
+    const it = await scene([A, B]);
+    await expect(it.client.open(it.signal)).rejects.toThrow(/connect to .*: refused/);
+    expect(new Set(it.managers.asked)).toEqual(new Set([A, B]));
+  });
+
+  test('says so when it knows no manager', async () => {
+    const it = await scene([]);
+    await expect(it.client.open(it.signal)).rejects.toThrow('no manager is known');
+  });
+
+  test('goes next to the leader that a manager names, though it knows it not', async () => {
+    const it = await scene([A]);
+    it.managers.add(A, notLeader(C));
+    it.managers.add(C);
+    await expect(it.talk()).rejects.toThrow('not the leader');
+    expect(await it.talk()).toEqual(STORED);
+    expect(it.managers.asked).toEqual([A, C]);
+  });
+
+  test('begins with the leader of the last session', async () => {
+    const it = await scene([A, B, C]);
+    it.managers.add(B);
+    await it.talk();
+    for (let i = 0; i < 5; i++) {
+      it.managers.asked.length = 0;
+      await it.talk();
+      expect(it.managers.asked).toEqual([B]);
+    }
+  });
+
+  test('asks the others when the leader it was told of cannot be reached', async () => {
+    const it = await scene([A]);
+    it.managers.add(A, notLeader(C));
+    await expect(it.talk()).rejects.toThrow('not the leader');
+    it.managers.asked.length = 0;
+    it.managers.add(A);
+    expect(await it.talk()).toEqual(STORED);
+    expect(it.managers.asked).toEqual([C, A]);
+  });
+
+  test('gives up a leader whose stream broke', async () => {
+    const it = await scene([A, B]);
+    it.managers.add(A, new SkepError('unavailable', 'reset'));
+    it.managers.add(B, new SkepError('unavailable', 'reset'));
+    const firstAsked: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      it.managers.asked.length = 0;
+      await expect(it.talk()).rejects.toThrow('reset');
+      firstAsked.push(it.managers.asked[0]!);
+    }
+    expect(new Set(firstAsked)).toEqual(new Set([A, B]));
+  });
+
+  test('stops asking when it is cancelled', async () => {
+    const it = await scene([A, B, C]);
+    const abort = new AbortController();
+    abort.abort(new Error('daemon stops'));
+    await expect(it.client.open(abort.signal)).rejects.toThrow('daemon stops');
+    expect(it.managers.asked).toHaveLength(1);
+  });
+
+  test('remembers over a restart the managers of the last session', async () => {
+    const before = await scene([A]);
+    before.client.learnManagers(peers(B, C));
+    await before.client.saved();
+    const after = await scene([], before.file);
+    await after.client.load();
+    await expect(after.client.open(after.signal)).rejects.toThrow();
+    expect(new Set(after.managers.asked)).toEqual(new Set([B, C]));
+  });
+
+  test('forgets nothing when it is told of no manager', async () => {
+    const it = await scene([A]);
+    it.client.learnManagers([]);
+    it.managers.add(A);
+    expect(await it.talk()).toEqual(STORED);
+  });
+
+  test('writes the newest list last', async () => {
+    const it = await scene([A]);
+    it.client.learnManagers(peers(A, B));
+    it.client.learnManagers(peers(A, B, C));
+    await it.client.saved();
+    expect(JSON.parse(await readFile(it.file, 'utf8'))).toEqual([A, B, C]);
+  });
+
+  test.each(['', '{"a":1}', '"10.0.0.9:1"', '[1,2]'])(
+    'begins with its seeds when the file holds %j',
+    async (text) => {
+      const file = join(await folder(), 'managers.json');
+      await writeFile(file, text);
+      const it = await scene([A], file);
+      await it.client.load();
+      await expect(it.client.open(it.signal)).rejects.toThrow();
+      expect(it.managers.asked).toEqual([A]);
+    },
+  );
+
+  test('goes on when the list cannot be written', async () => {
+    const file = join(await folder(), 'managers.json');
+    await mkdir(`${file}.new`);
+    const it = await scene([A], file);
+    it.client.learnManagers(peers(A, B));
+    await it.client.saved();
+    it.managers.add(B);
+    expect(await it.talk()).toEqual(STORED);
+  });
+});
+
+describe('agent stream', () => {
+  test('passes messages on and breaks off when closed', async () => {
+    const it = await scene([A]);
+    const stream = it.managers.add(A);
+    const session = await it.client.open(it.signal);
+    expect(session.send(BEAT)).toBe(true);
+    expect(stream.written).toEqual([BEAT]);
+    stream.answer = null;
+    expect(await session.receive(it.signal)).toBeNull();
+    session.close();
+    expect(stream.cancelled).toHaveLength(1);
+  });
+
+  test('a failed write is the reader’s to tell', async () => {
+    const it = await scene([A]);
+    const stream = it.managers.add(A);
+    const session = await it.client.open(it.signal);
+    stream.writeFailure = new SkepError('resource-exhausted', 'too much is queued');
+    expect(session.send(BEAT)).toBe(false);
+    expect(stream.cancelled).toEqual([stream.writeFailure]);
+  });
+
+  test('a reader that is cancelled does not give up the leader', async () => {
+    const it = await scene([A, B, C]);
+    it.managers.add(B);
+    await it.talk();
+    const abort = new AbortController();
+    const session = await it.client.open(abort.signal);
+    it.managers.reachable.get(B)!.answer = new SkepError('cancelled', 'stopped');
+    abort.abort();
+    await expect(session.receive(abort.signal)).rejects.toThrow();
+    it.managers.asked.length = 0;
+    await it.client.open(it.signal);
+    expect(it.managers.asked).toEqual([B]);
+  });
+});
