@@ -75,7 +75,6 @@ describe.skipIf(!clusterTestsCanRun)('bad input', () => {
     ],
     [
       'a variable that must be set',
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: the stack file's own syntax
       [...GOOD, '    hostname: ${SKEP_TEST_NOT_SET:?say who you are}'],
       /^stack\.yml:5:\d+: .*say who you are/m,
     ],

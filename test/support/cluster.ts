@@ -326,9 +326,19 @@ export interface ClusterRequest {
   readonly logLevel?: string;
 }
 
+/** What ends the names of the clusters that this process starts. */
+const OWN_SUFFIX = `-${process.pid.toString(36)}`;
+
+/** Clusters of others that run on this machine now. */
+export function otherClusters(): string[] {
+  const root = '/var/lib/skep-dev';
+  const names = existsSync(root) ? readdirSync(root) : [];
+  return names.filter((name) => !name.endsWith(OWN_SUFFIX));
+}
+
 /** Starts a cluster. `prefix` is a few letters; the process id makes the name unique. */
 export async function startCluster(prefix: string, request: ClusterRequest): Promise<TestCluster> {
-  const name = `${prefix}-${process.pid.toString(36)}`;
+  const name = `${prefix}${OWN_SUFFIX}`;
   const sizes = ['--managers', `${request.managers}`, '--workers', `${request.workers}`];
   const level = ['--log-level', request.logLevel ?? 'info'];
   const argv = [SKEP, 'dev', 'up', '--name', name, ...sizes, ...level, '--json'];

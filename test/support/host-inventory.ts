@@ -24,19 +24,32 @@ const FILE_PARENTS = ['/var/lib', '/run', '/var/tmp', '/dev/shm'];
 /** Left out: a cache of downloads that is meant to stay. */
 const KEPT_FILES = ['/var/tmp/skep-cgroup2-vm'];
 
-export function takeInventory(): Inventory {
+/**
+ * What is there now, except what bears the name of one of these clusters: other people's, that come
+ * and go meanwhile.
+ */
+export function takeInventory(otherClusters: readonly string[] = []): Inventory {
+  const others = otherClusters.map((name) => new RegExp(`skep-(dev/)?${name}[-/ ]`));
+  const keep = (lines: readonly string[]): string[] =>
+    lines.filter((line) => !others.some((other) => other.test(`${line} `)));
+  const processes = readProcesses();
+  const orphans = [...processes.values()]
+    .filter(({ pid, parent, state }) => pid > 2 && parent !== 2 && !'ZX'.includes(state))
+    .filter(({ pid }) => isOrphanTree(pid, processes))
+    .map(({ pid }) => ({ pid, line: `${pid} ${commandOf(pid)} (${groupsOf(pid)})` }))
+    .filter(({ line }) => keep([line]).length > 0);
   return {
-    processes: processLines(),
-    mounts: mountLines(),
-    'network namespaces': namespaceLines(),
-    links: commandLines('ip', ['-o', 'link']).map((line) => linkName(line)),
+    processes: orphans.map(({ line }) => line),
+    mounts: keep(mountLines()),
+    'network namespaces': keep(namespaceLines(orphans.map(({ pid }) => pid))),
+    links: commandLines('ip', ['-o', 'link']).map(linkName),
     routes: [
       ...commandLines('ip', ['route', 'show', 'table', 'all']),
       ...commandLines('ip', ['rule']),
     ],
     nftables: commandLines('nft', ['list', 'ruleset']),
-    cgroups: cgroupLines(),
-    files: fileLines(),
+    cgroups: keep(cgroupLines()),
+    files: keep(fileLines()),
   };
 }
 
@@ -45,8 +58,9 @@ export function difference(before: Inventory, after: Inventory): string[] {
   return SUBJECTS.flatMap((subject) => {
     const old = new Set(before[subject]);
     const now = new Set(after[subject]);
-    // A process of somebody else may end meanwhile; everything else that goes is our doing.
-    const gone = subject === 'processes' ? [] : [...old].filter((line) => !now.has(line));
+    // Somebody else's process may end meanwhile; everything else that goes is our doing.
+    const mayGo = subject === 'processes' || subject === 'network namespaces';
+    const gone = mayGo ? [] : [...old].filter((line) => !now.has(line));
     return [
       ...[...now].filter((line) => !old.has(line)).map((line) => `+ ${subject}: ${line}`),
       ...gone.map((line) => `- ${subject}: ${line}`),
@@ -61,15 +75,6 @@ export function leftoversOf(cluster: string): string[] {
   return SUBJECTS.flatMap((subject) =>
     inventory[subject].filter((line) => pattern.test(line)).map((line) => `${subject}: ${line}`),
   );
-}
-
-/** `pid command (groups)` of every process that is not a kernel thread, a zombie or the test's own. */
-function processLines(): string[] {
-  const all = readProcesses();
-  return [...all.values()]
-    .filter(({ pid, parent, state }) => pid > 2 && parent !== 2 && !'ZX'.includes(state))
-    .filter(({ pid }) => isOrphanTree(pid, all))
-    .map(({ pid }) => `${pid} ${commandOf(pid)} (${groupsOf(pid)})`);
 }
 
 interface ProcessState {
@@ -131,15 +136,13 @@ function mountLines(): string[] {
     });
 }
 
-/** Named ones, and those that only live processes hold. */
-function namespaceLines(): string[] {
+/** Named ones, and those that only these processes hold. */
+function namespaceLines(pids: readonly number[]): string[] {
   const named = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
   const own = link('/proc/self/ns/net');
-  const all = readProcesses();
-  const held = [...all.keys()]
-    .filter((pid) => isOrphanTree(pid, all))
+  const held = pids
     .map((pid) => link(`/proc/${pid}/ns/net`))
-    .filter((id) => id !== '' && id !== own);
+    .filter((id) => !['', own].includes(id));
   return [...named.map((name) => `name ${name}`), ...new Set(held)];
 }
 
