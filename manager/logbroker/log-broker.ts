@@ -68,8 +68,11 @@ export class LogBroker {
       seen.add(task.id);
       reading++;
       readers.run(async () => {
-        await this.#readTask(task, query, queue, stop);
-        reading--;
+        try {
+          await this.#readTask(task, query, queue, stop);
+        } finally {
+          reading--;
+        }
       });
     };
     const areRead = (): boolean => reading === 0;
