@@ -1,0 +1,120 @@
+import { PassThrough, Readable } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import { type Configure, ExitError, refuseFlags } from '../../../cli/commands/context.ts';
+import { runCommand } from '../../../cli/run.ts';
+
+async function run(configure: Configure, rest: readonly string[]) {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const status = await runCommand(
+    { words: 'skep try', rest, entry: { summary: 'Try it', load: async () => configure } },
+    {
+      host: 'unix:///nowhere.sock',
+      stdout,
+      stderr,
+      stdin: () => Readable.from([]),
+      env: {},
+      cwd: '/',
+      signal: new AbortController().signal,
+    },
+  );
+  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
+  return { status, stdout: text(stdout), stderr: text(stderr) };
+}
+
+/** Prints its operands and flags. */
+const echo =
+  (passThrough: boolean): Configure =>
+  (command, context) => {
+    if (passThrough) command.passThroughOptions();
+    refuseFlags(command, { '--isolation': 'it is a Windows feature' });
+    command
+      .argument('[words...]')
+      .option('-d, --detach', 'not now', true)
+      .option('-q, --quiet')
+      .option('--name <name>')
+      .action((words, flags) => {
+        context.stdout.write(JSON.stringify([words, flags]));
+      });
+  };
+
+describe('running a command', () => {
+  test.each([
+    [
+      ['a', '--detach=false', 'b'],
+      [['a', 'b'], { detach: false }],
+    ],
+    [
+      ['-q=true', '-d=0'],
+      [[], { detach: false, quiet: true }],
+    ],
+    [
+      ['--name=--detach=false', 'a'],
+      [['a'], { detach: true, name: '--detach=false' }],
+    ],
+    [
+      ['--name', '-d=x', 'a'],
+      [['a'], { detach: true, name: '-d=x' }],
+    ],
+    [
+      ['--', '--detach=false'],
+      [['--detach=false'], { detach: true }],
+    ],
+  ])('flags among operands: %j', async (args, expected) => {
+    const { status, stdout } = await run(echo(false), args);
+    expect([status, JSON.parse(stdout)]).toEqual([0, expected]);
+  });
+
+  test.each([
+    [
+      ['-q', 'prog', '--detach=false', '-q'],
+      [['prog', '--detach=false', '-q'], { detach: true, quiet: true }],
+    ],
+    [
+      ['--name', 'n', '--detach=false', 'prog', '-x'],
+      [['prog', '-x'], { detach: false, name: 'n' }],
+    ],
+  ])('flags that end at the first operand: %j', async (args, expected) => {
+    const { status, stdout } = await run(echo(true), args);
+    expect([status, JSON.parse(stdout)]).toEqual([0, expected]);
+  });
+
+  test.each([
+    [['--wings'], 125, /^unknown flag: --wings\n\nRun 'skep try --help'/],
+    [['--detach=maybe'], 125, /invalid argument "maybe" for "--detach" flag/],
+    [['--name'], 125, /argument missing/],
+    [['--isolation', 'hyperv'], 125, /'--isolation.*it is a Windows feature/],
+    [['--isolation=x'], 125, /it is a Windows feature/],
+  ])('%j ends with its own status', async (args, status, words) => {
+    expect(await run(echo(false), args)).toEqual({
+      status,
+      stdout: '',
+      stderr: expect.stringMatching(words),
+    });
+  });
+
+  test('help is no error', async () => {
+    const { status, stdout, stderr } = await run(echo(false), ['--help']);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/Usage: skep try/);
+  });
+
+  test("a command's own status and errors come out", async () => {
+    const ends: Configure = (command) => {
+      command.action(() => {
+        throw new ExitError(7);
+      });
+    };
+    expect(await run(ends, [])).toEqual({ status: 7, stdout: '', stderr: '' });
+    const asks: Configure = (command, context) => {
+      command.action(async () => {
+        await context.client.version();
+      });
+    };
+    expect(await run(asks, [])).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(
+        /^Cannot connect to the skep daemon at unix:\/\/\/nowhere.sock/,
+      ),
+    });
+  });
+});
