@@ -58,7 +58,7 @@ export class RequestContext {
   /** Docker's booleans: empty, 0, no, false, none are false, anything else is true. */
   flag(name: string, absent = false): boolean {
     const value = this.query.get(name);
-    return value === null ? absent : !FALSE_WORDS.has(value.toLowerCase());
+    return value === null ? absent : !FALSE_WORDS.has(value.trim().toLowerCase());
   }
 
   /** A required unsigned integer. */
@@ -122,12 +122,13 @@ export class RequestContext {
   async #plainBody(): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let size = 0;
-    for await (const chunk of this.request as AsyncIterable<Buffer>) {
-      size += chunk.length;
+    // The connection stays open when the loop is left: the refusal is still to be sent on it.
+    for await (const chunk of this.request.iterator({ destroyOnReturn: false })) {
+      size += (chunk as Buffer).length;
       if (size > BODY_BYTES_MAX) {
         throw new SkepError('invalid-argument', `read request body: over ${BODY_BYTES_MAX} bytes`);
       }
-      chunks.push(chunk);
+      chunks.push(chunk as Buffer);
     }
     return Buffer.concat(chunks);
   }

@@ -3,6 +3,7 @@
  * it; nothing here knows what they do.
  */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import findMyWay from 'find-my-way';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
@@ -34,6 +35,8 @@ export class EngineServer implements Routes {
   readonly #server: Server;
   readonly #router = findMyWay({ ignoreTrailingSlash: true, maxParamLength: 512 });
   readonly #handlers = new Map<object, Handler>();
+  /** also those that were taken over: the HTTP server knows of them no longer */
+  readonly #sockets = new Set<Socket>();
 
   constructor(options: EngineServerOptions) {
     this.#options = options;
@@ -44,7 +47,13 @@ export class EngineServer implements Routes {
       const response = new ServerResponse(request);
       response.assignSocket(request.socket);
       socket.on('error', () => socket.destroy());
+      // An answer instead of a take-over is the last thing on this connection.
+      response.once('finish', () => socket.end());
       void this.#answer(request, response, { socket, head }); // #answer never rejects
+    });
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
     });
     // Streams (events, logs, waits) are idle for as long as their source is.
     this.#server.requestTimeout = 0;
@@ -71,7 +80,7 @@ export class EngineServer implements Routes {
   /** Cuts every connection. */
   async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeAllConnections();
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
@@ -84,8 +93,8 @@ export class EngineServer implements Routes {
       for (const [name, value] of Object.entries(this.#options.headers())) {
         response.setHeader(name, value);
       }
-      const url = new URL(request.url ?? '/', 'http://skep');
-      const { path, apiMinor } = splitVersion(url.pathname);
+      const { pathname, query } = splitTarget(request.url ?? '/');
+      const { path, apiMinor } = splitVersion(pathname);
       const found = this.#router.find((request.method ?? 'GET') as Method, path);
       const handler = found && this.#handlers.get(found.store as object);
       if (!found || !handler) throw new SkepError('not-found', 'page not found');
@@ -94,7 +103,7 @@ export class EngineServer implements Routes {
           request,
           response,
           params: found.params,
-          query: url.searchParams,
+          query,
           apiMinor,
           upgrade,
         }),
@@ -127,6 +136,13 @@ export class EngineServer implements Routes {
     });
     response.end(body);
   }
+}
+
+/** Not through `URL`, to which `//x` is a host. */
+function splitTarget(target: string): { pathname: string; query: URLSearchParams } {
+  const at = target.indexOf('?');
+  if (at < 0) return { pathname: target, query: new URLSearchParams() };
+  return { pathname: target.slice(0, at), query: new URLSearchParams(target.slice(at + 1)) };
 }
 
 function splitVersion(pathname: string): { path: string; apiMinor: number } {

@@ -90,10 +90,16 @@ export class JsonReader {
   }
 
   stringMap(name: string): Readonly<Record<string, string>> {
-    const out: Record<string, string> = {};
-    const inner = this.object(name);
-    for (const { name: key } of inner.#fields.values()) out[key] = inner.string(key);
-    return out;
+    const given = this.raw(name);
+    const at = new JsonReader(given, this.at(name)); // refuses what is no object
+    // Keys are the user's, so here the case counts; fromEntries because `__proto__` is a key too.
+    return Object.fromEntries(
+      Object.entries(given ?? {})
+        .filter(([, value]) => value !== null)
+        .map(([key, value]) => {
+          return [key, typeof value === 'string' ? value : at.#wrong(key, 'a string', value)];
+        }),
+    );
   }
 
   /** One of `allowed` (compared without case); absent or empty gives `absent`. */
@@ -106,7 +112,12 @@ export class JsonReader {
 
   /** Standard base 64; absent is empty. */
   base64(name: string): Uint8Array {
-    return Buffer.from(this.string(name), 'base64');
+    const text = this.string(name).replace(/[\r\n]/g, '');
+    if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
+      // Its content may be a secret: it is not repeated.
+      throw new SkepError('invalid-argument', `${this.at(name)} must be base 64`);
+    }
+    return Buffer.from(text, 'base64');
   }
 
   /** Refuses a field that is not done, by name, when it was given with a meaning. */

@@ -7,17 +7,13 @@ import { networkToJson } from './network.ts';
 import { genericToJson, portToJson, taskSpecToJson } from './service.ts';
 
 /** @param networkOf the networks that the task is attached to; a removed one is left out */
-export function taskToJson(
-  task: Task,
-  networkOf: (id: string) => Network | undefined,
-  labels: Readonly<Record<string, string>> = {},
-): object {
+export function taskToJson(task: Task, networkOf: (id: string) => Network | undefined): object {
   return {
     ID: task.id,
     Version: { Index: task.meta.version },
     CreatedAt: isoTime(task.meta.createdAtMs),
     UpdatedAt: isoTime(task.meta.updatedAtMs),
-    Labels: labels,
+    Labels: {}, // a task has none of its own; those of its service are in the service
     Spec: taskSpecToJson(task.spec),
     ServiceID: task.serviceId,
     ...some('Slot', task.slot),
