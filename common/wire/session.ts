@@ -42,9 +42,10 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
       const { revision } = requiredMessage(m.applied, 'applied');
       return { kind: 'applied', revision: intFromProto(revision, 'revision') };
     }
-    default:
-      throw new SkepError('invalid-argument', 'decode agent message: it has no known body');
+    case undefined:
+      break;
   }
+  throw new SkepError('invalid-argument', 'decode agent message: it has no known body');
 }
 
 export function encodeDispatcherMessage(message: DispatcherMessage): Uint8Array {
@@ -71,9 +72,10 @@ export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
       const { sequence } = requiredMessage(m.statusesStored, 'statuses_stored');
       return { kind: 'statuses-stored', sequence: intFromProto(sequence, 'sequence') };
     }
-    default:
-      throw new SkepError('invalid-argument', 'decode dispatcher message: it has no known body');
+    case undefined:
+      break;
   }
+  throw new SkepError('invalid-argument', 'decode dispatcher message: it has no known body');
 }
 
 function agentMessageToProto(message: AgentMessage): skep.AgentMessage.$Properties {
