@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type ErrorCode, SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
+import { asId, type NodeId } from '../../../common/model/ids.ts';
 import type { RpcClient } from '../../../common/rpc/client.ts';
 import { addMember, removeMember } from '../../../common/rpc/membership-methods.ts';
 import { GroupEntry } from '../../../manager/group-entry.ts';
@@ -34,7 +35,7 @@ function scene(respond: { add: Respond; barrier?: () => Promise<void> }) {
     raft: { members: () => members, readBarrier: respond.barrier ?? (async () => {}) },
     managerAddresses: ['10.0.0.2:2377', OWN],
     pool: { client },
-    self: () => ({ nodeId: 'joiner', role: 'manager', clusterId: 'c', address: OWN }),
+    self: () => ({ nodeId: asId<NodeId>('joiner'), role: 'manager', clusterId: 'c', address: OWN }),
     clock,
     random: new SeededRandom(1),
     log: silentLogger,
