@@ -138,10 +138,7 @@ async function relay(
 function rawTerminal(context: CommandContext, execId: string): () => void {
   const input = context.stdin as Partial<ReadStream>;
   const resize = (): void => {
-    const { rows, columns } = context.stdout;
-    if (rows === undefined || columns === undefined) return;
-    // The process may have ended meanwhile; a window has no more use then.
-    context.client.execResize(execId, rows, columns).catch(() => {});
+    void sendSize(context, execId); // it never rejects
   };
   input.setRawMode?.(true);
   context.stdout.on('resize', resize);
@@ -150,4 +147,22 @@ function rawTerminal(context: CommandContext, execId: string): () => void {
     input.setRawMode?.(false);
     context.stdout.off('resize', resize);
   };
+}
+
+const RESIZE_ATTEMPTS = 5;
+const RESIZE_PAUSE_MS = 20;
+
+/** Tells the size of the window; the first time the process may not have begun yet. */
+async function sendSize(context: CommandContext, execId: string): Promise<void> {
+  const { rows, columns } = context.stdout;
+  if (!rows || !columns) return;
+  for (let attempt = 0; attempt < RESIZE_ATTEMPTS; attempt++) {
+    try {
+      await context.client.execResize(execId, rows, columns);
+      return;
+    } catch {
+      // Not begun, or ended: a window has no more use then.
+      await context.clock.sleep(RESIZE_PAUSE_MS * (attempt + 1)).catch(() => {});
+    }
+  }
 }
