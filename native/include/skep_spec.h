@@ -11,7 +11,7 @@
  *     list { u32 clone flag, str path }      namespaces to join (net, ipc, uts, cgroup)
  *     str hostname, str domainname           "" = leave as it is
  *     str cgroup2 directory                  "" = none; the init is cloned into it
- *     list { str path }                      cgroup.procs files to write the init's pid to
+ *     list { str path }                      tasks files of v1 groups; the init writes itself there
  *     str file with the line "oom_kill N"    "" = none
  *     list { str }                           overlay lower directories, top first
  *     u32 1 = the root is read-only

@@ -46,8 +46,8 @@ const FILE_TYPES = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
 export interface CgroupPlacement {
   /** directory of a cgroup2 group, '' = none */
   readonly cgroup2Dir: string;
-  /** `cgroup.procs` files of v1 hierarchies */
-  readonly procsFiles: readonly string[];
+  /** `tasks` files of v1 hierarchies: the init has one thread */
+  readonly tasksFiles: readonly string[];
   /** a file with a line `oom_kill N`, '' = none */
   readonly oomFile: string;
   /** what a mount of type `cgroup` becomes */
@@ -125,7 +125,7 @@ export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   out.str(spec.hostname, 'hostname');
   out.str(spec.domainname ?? '', 'domainname');
   out.str(cgroup.cgroup2Dir, 'cgroup');
-  out.strings(cgroup.procsFiles, 'cgroup');
+  out.strings(cgroup.tasksFiles, 'cgroup');
   out.str(cgroup.oomFile, 'cgroup');
   if (spec.root.lowerDirs.length === 0) {
     throw new SkepError('invalid-argument', 'encode root: no image layer');

@@ -101,12 +101,25 @@ static bool wait_go(int go_fd) {
   return RETRY(read(go_fd, &byte, 1)) == 1; /* the end of the pipe: the shim is gone */
 }
 
+/*
+ * By the init itself and for its one thread: then the kernel need not hold off every fork and exit of
+ * the machine, for which another process that is moved waits milliseconds.
+ */
+static int join_cgroups1(const struct spec *spec, struct skep_error *err) {
+  struct reader cursor = spec->cgroup_tasks.cursor;
+  for (uint32_t i = 0; i < spec->cgroup_tasks.count; i++) {
+    const char *tasks = read_str(&cursor);
+    if (write_file(tasks, "0") < 0) return fail(err, "write", "%s", tasks);
+  }
+  return 0;
+}
+
 static _Noreturn void init_main(const struct spec *spec, int input, int output, int error,
                                 int status_fd, int go_fd) {
   struct skep_error err = {0};
   if (arrange_fds(input, output, error, &status_fd, &go_fd) < 0) _exit(1);
   if (!wait_go(go_fd)) _exit(1);
-  if (prepare(spec, &err) < 0) {
+  if (join_cgroups1(spec, &err) < 0 || prepare(spec, &err) < 0) {
     send_status(status_fd, STATUS_ERROR, 0, &err);
     _exit(1);
   }
@@ -117,20 +130,13 @@ static _Noreturn void init_main(const struct spec *spec, int input, int output, 
   _exit(err.errno_value == ENOENT ? 127 : 126);
 }
 
-static int attach_cgroups(const struct spec *spec, int32_t pid, bool in_cgroup2,
+static int attach_cgroup2(const struct spec *spec, int32_t pid, bool in_cgroup2,
                           struct skep_error *err) {
   char text[16], path[PATH_MAX];
+  if (!spec->cgroup2[0] || in_cgroup2) return 0;
   snprintf(text, sizeof text, "%d", pid);
-  if (spec->cgroup2[0] && !in_cgroup2) {
-    snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
-    if (write_file(path, text) < 0) return fail(err, "write", "%s", path);
-  }
-  struct reader cursor = spec->cgroup_procs.cursor;
-  for (uint32_t i = 0; i < spec->cgroup_procs.count; i++) {
-    const char *procs = read_str(&cursor);
-    if (write_file(procs, text) < 0) return fail(err, "write", "%s", procs);
-  }
-  return 0;
+  snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
+  return write_file(path, text) < 0 ? fail(err, "write", "%s", path) : 0;
 }
 
 /* clone3 into the cgroup2 group; where the kernel cannot (before 5.7), plainly. */
@@ -191,7 +197,7 @@ int container_create(const struct spec *spec, struct container *container,
   set_nonblocking(status[0]);
   set_nonblocking(out[0]);
   set_nonblocking(error[0]);
-  if (attach_cgroups(spec, pid, in_cgroup2, err) < 0 || container_start(container, err) < 0) {
+  if (attach_cgroup2(spec, pid, in_cgroup2, err) < 0 || container_start(container, err) < 0) {
     kill(pid, SIGKILL);
     RETRY(waitpid(pid, NULL, 0));
     return -1;

@@ -27,10 +27,10 @@ static int join_cgroups(const struct spec *spec, struct skep_error *err) {
     snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
     if (write_file(path, "0") < 0) return fail(err, "write", "%s", path);
   }
-  struct reader cursor = spec->cgroup_procs.cursor;
-  for (uint32_t i = 0; i < spec->cgroup_procs.count; i++) {
-    const char *procs = read_str(&cursor);
-    if (write_file(procs, "0") < 0) return fail(err, "write", "%s", procs);
+  struct reader cursor = spec->cgroup_tasks.cursor;
+  for (uint32_t i = 0; i < spec->cgroup_tasks.count; i++) {
+    const char *tasks = read_str(&cursor);
+    if (write_file(tasks, "0") < 0) return fail(err, "write", "%s", tasks);
   }
   return 0;
 }

@@ -108,7 +108,7 @@ int parse_spec(const uint8_t *bytes, size_t length, struct spec *spec, struct sk
   spec->hostname = read_str(&reader);
   spec->domainname = read_str(&reader);
   spec->cgroup2 = read_str(&reader);
-  spec->cgroup_procs = read_list(&reader, "s");
+  spec->cgroup_tasks = read_list(&reader, "s");
   spec->oom_file = read_str(&reader);
   spec->lower_dirs = read_list(&reader, "s");
   spec->readonly_root = read_u32(&reader);

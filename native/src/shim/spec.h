@@ -51,7 +51,7 @@ struct spec {
   struct list joins;
   const char *hostname, *domainname;
   const char *cgroup2;
-  struct list cgroup_procs;
+  struct list cgroup_tasks;
   const char *oom_file;
   struct list lower_dirs;
   uint32_t readonly_root;

@@ -6,7 +6,7 @@ import { encodeProcess, encodeSpec } from '../../../worker/runtime/spec-binary.t
 const CONTEXT = {
   cgroup: {
     cgroup2Dir: '/cg2',
-    procsFiles: ['/cg/memory/cgroup.procs'],
+    tasksFiles: ['/cg/memory/tasks'],
     oomFile: '/cg/memory/memory.oom_control',
     mounts: () => [],
   },
@@ -51,7 +51,7 @@ describe('spec.bin', () => {
     expect(r.u64()).toBe(0x6e020000n); // six namespaces
     expect(r.list(() => [r.u32(), r.str()])).toEqual([]);
     expect([r.str(), r.str(), r.str()]).toEqual(['host', '', '/cg2']);
-    expect(r.list(() => r.str())).toEqual(['/cg/memory/cgroup.procs']);
+    expect(r.list(() => r.str())).toEqual(['/cg/memory/tasks']);
     expect(r.str()).toBe('/cg/memory/memory.oom_control');
     expect(r.list(() => r.str())).toEqual(['/layers/a', '/layers/b']);
     expect(r.u32()).toBe(0);

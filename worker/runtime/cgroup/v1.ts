@@ -99,7 +99,7 @@ class TaskCgroupV1 implements TaskCgroup {
     this.#clock = clock;
     this.placement = {
       cgroup2Dir: unified ?? '',
-      procsFiles: [...new Set(dirs.values())].map((dir) => `${dir}/cgroup.procs`),
+      tasksFiles: [...new Set(dirs.values())].map((dir) => `${dir}/tasks`),
       oomFile: `${this.#dir('memory')}/memory.oom_control`,
       mounts: (mount) => this.#expandMount(mount),
     };

@@ -82,7 +82,7 @@ class TaskCgroupV2 implements TaskCgroup {
     this.#clock = clock;
     this.placement = {
       cgroup2Dir: dir,
-      procsFiles: [],
+      tasksFiles: [],
       oomFile: `${dir}/memory.events`,
       mounts: (mount) => [expandMount(mount)],
     };
