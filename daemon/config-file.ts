@@ -7,10 +7,13 @@ import { LOG_LEVELS } from '../common/base/log.ts';
 const TEXT_KEYS = ['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent'];
 const LIST_KEYS = ['host', 'insecure-registry', 'label'];
 
+/** The same rule as for the flag. */
+export const CGROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+
 /** Throws `invalid-argument` with file, line and column. */
 export async function readConfigFile(path: string): Promise<Record<string, never>> {
   const lines = new LineCounter();
-  const document = parseDocument(await readFile(path, 'utf8'), { lineCounter: lines });
+  const document = parseDocument(await textOf(path), { lineCounter: lines });
   const at = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
     return `${path}:${line}:${col}`;
@@ -27,9 +30,17 @@ export async function readConfigFile(path: string): Promise<Record<string, never
   for (const { key, value } of document.contents.items) {
     const name = String(isScalar(key) ? key.value : key);
     const place = at(isScalar(key) ? (key.range?.[0] ?? 0) : 0);
-    out[camel(name)] = settingOf(name, isSeq(value) ? value.toJSON() : value, place);
+    out[camel(name)] = settingOf(name, isSeq(value) ? value.items : value, place);
   }
   return out as Record<string, never>;
+}
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new SkepError('invalid-argument', `read configuration ${path}`, { cause });
+  }
 }
 
 function settingOf(name: string, value: unknown, place: string): unknown {
@@ -37,10 +48,13 @@ function settingOf(name: string, value: unknown, place: string): unknown {
     throw new SkepError('invalid-argument', `${place}: ${name} must be ${rule}`);
   };
   if (LIST_KEYS.includes(name)) {
-    const list = Array.isArray(value) ? value : isScalar(value) ? [value.value] : wrong('a list');
-    return list.map(String);
+    const list = Array.isArray(value) ? value : isScalar(value) ? [value] : wrong('a list');
+    return list.map((item) => textIn(item) ?? wrong('a list of single values'));
   }
-  const text = isScalar(value) ? String(value.value) : wrong('a single value');
+  const text = textIn(value) ?? wrong('a single value');
+  if (name === 'cgroup-parent' && !CGROUP_NAME.test(text)) {
+    return wrong('made of letters, digits, "_", "." and "-"');
+  }
   if (TEXT_KEYS.includes(name)) return text;
   if (name === 'log-level') {
     return LOG_LEVELS.some((level) => level === text)
@@ -48,6 +62,11 @@ function settingOf(name: string, value: unknown, place: string): unknown {
       : wrong(`one of ${LOG_LEVELS.join(', ')}`);
   }
   throw new SkepError('invalid-argument', `${place}: unknown setting '${name}'`);
+}
+
+/** The text of a scalar; null when there is none. */
+function textIn(value: unknown): string | null {
+  return isScalar(value) && value.value !== null ? String(value.value) : null;
 }
 
 function camel(name: string): string {

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
-import { readConfigFile } from './config-file.ts';
+import { CGROUP_NAME, readConfigFile } from './config-file.ts';
 
 export interface DaemonOptions {
   readonly dataDir: string;
@@ -96,6 +96,6 @@ function labelOf(text: string): readonly [string, string] {
 }
 
 function cgroupName(value: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(value)) return value;
+  if (CGROUP_NAME.test(value)) return value;
   throw new InvalidArgumentError('letters, digits, "_", "." and "-" only.');
 }

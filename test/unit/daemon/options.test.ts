@@ -1,0 +1,113 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { readConfigFile } from '../../../daemon/config-file.ts';
+import { DEFAULT_SOCKET, parseDaemonOptions } from '../../../daemon/options.ts';
+
+let dir: string;
+let file: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'skep-options-'));
+  file = join(dir, 'skep.yml');
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+const parse = (...flags: string[]) => parseDaemonOptions(['node', 'skepd', ...flags], '0');
+const withFile = async (text: string, ...flags: string[]) => {
+  await writeFile(file, text);
+  return parse('--config', file, ...flags);
+};
+
+describe('daemon options', () => {
+  test('have defaults', async () => {
+    expect(await parse()).toMatchObject({
+      dataDir: '/var/lib/skep',
+      sockets: [DEFAULT_SOCKET],
+      listenAddress: '',
+      advertiseAddress: '',
+      hostname: hostname(),
+      cgroupParent: 'skep',
+      logLevel: 'info',
+      insecureRegistries: [],
+      labels: {},
+    });
+  });
+
+  test('are told by flags; lists by repeating them', async () => {
+    const options = await parse(
+      ...['--host', 'unix:///a.sock', '--host', 'unix:///b.sock', '--label', 'zone=a=b'],
+      ...['--label', 'empty=', '--log-level', 'debug', '--data-dir', '/srv'],
+    );
+    expect(options).toMatchObject({
+      sockets: ['/a.sock', '/b.sock'],
+      labels: { zone: 'a=b', empty: '' },
+      logLevel: 'debug',
+      dataDir: '/srv',
+    });
+  });
+
+  test('are told by a file, over which flags win', async () => {
+    const text = [
+      'data-dir: /from/file',
+      'host: unix:///file.sock',
+      'hostname: vega',
+      'insecure-registry: [a:5000, b:5000]',
+      'label:',
+      '  - zone=a',
+      'log-level: warn',
+    ].join('\n');
+    expect(await withFile(text, '--hostname', 'deneb')).toMatchObject({
+      dataDir: '/from/file',
+      sockets: ['/file.sock'],
+      hostname: 'deneb',
+      insecureRegistries: ['a:5000', 'b:5000'],
+      labels: { zone: 'a' },
+      logLevel: 'warn',
+    });
+  });
+
+  test.each([
+    [['--host', 'tcp://0.0.0.0:2375'], 'unimplemented', 'only unix:///PATH is supported yet'],
+    [['--label', 'x'], 'invalid-argument', '--label x: expected KEY=VALUE'],
+    [['--label', '=x'], 'invalid-argument', '--label =x: expected KEY=VALUE'],
+  ])('%j are refused', async (flags, code, message) => {
+    await expect(parse(...flags)).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(message),
+    });
+  });
+});
+
+describe('the configuration file', () => {
+  test('may be empty', async () => {
+    await writeFile(file, '# nothing\n');
+    expect(await readConfigFile(file)).toEqual({});
+  });
+
+  test.each([
+    ['hostname: a\ndata-dri: /x', '2:1', "unknown setting 'data-dri'"],
+    ['hostname: a\n\n  log-level: b', '[13]:', ''],
+    ['log-level: loud', '1:1', 'log-level must be one of'],
+    ['hostname: [a]', '1:1', 'hostname must be a single value'],
+    ['label:\n  a: b', '1:1', 'label must be a list'],
+    ['- a', '1:1', 'expected a map of settings'],
+    ['hostname: "a', '1:', ''],
+    ['hostname:\nlabel: [a=b]', '1:1', 'hostname must be a single value'],
+    ['cgroup-parent: ../x', '1:1', 'cgroup-parent must be'],
+    ['host: [[a]]', '1:1', 'host must be a list of single values'],
+  ])('%j is refused at %s: %s', async (text, place, message) => {
+    await writeFile(file, text);
+    await expect(readConfigFile(file)).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: expect.stringMatching(new RegExp(`^${file}:${place}.*: .*${message}`)),
+    });
+  });
+
+  test('that is not there is named', async () => {
+    await expect(readConfigFile(file)).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: expect.stringContaining(file),
+    });
+  });
+});
