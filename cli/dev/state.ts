@@ -2,7 +2,7 @@
  * What is kept of development clusters on disk: the plan, written before anything is made, so that
  * `down` can remove also what a failed `up` left; and the pids of the daemons.
  */
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
 import type { ClusterPlan, DevRoots, HostPlan } from './plan.ts';
 
@@ -62,8 +62,13 @@ export async function listStates(roots: DevRoots): Promise<ClusterPlan[]> {
 }
 
 export async function removeState(roots: DevRoots, name: string): Promise<void> {
-  await rm(`${roots.socketRoot}/${name}`, { recursive: true, force: true });
-  await rm(`${roots.stateRoot}/${name}`, { recursive: true, force: true });
+  for (const root of [roots.socketRoot, roots.stateRoot]) {
+    await rm(`${root}/${name}`, { recursive: true, force: true });
+    await rmdir(root).catch((err: NodeJS.ErrnoException) => {
+      // Other clusters are in it, or it never was.
+      if (err.code !== 'ENOTEMPTY' && err.code !== 'ENOENT') throw err;
+    });
+  }
 }
 
 /** Throws `not-found`. */

@@ -3,12 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import {
-  clusterTestsCanRun,
-  eventually,
-  type TestCluster,
-  useCluster,
-} from '../support/cluster.ts';
+import { clusterTestsCanRun, eventually, type TestCluster } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
 
 const NO_BREAK_SPACE = '\u00a0';
 const GOOD = ['services:', '  web:', '    image: skep-test/none:1', '    command: ["sleep", "9"]'];

@@ -6,8 +6,8 @@ import {
   succeeded,
   type TestCluster,
   tableRows,
-  useCluster,
 } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
 
 interface NodeRow {
   readonly hostname: string;

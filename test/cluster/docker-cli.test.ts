@@ -13,8 +13,8 @@ import {
   run,
   succeeded,
   tableRows,
-  useCluster,
 } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const title = hasDocker ? 'the docker CLI' : 'the docker CLI (skipped: docker is not installed)';

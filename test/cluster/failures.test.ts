@@ -6,8 +6,8 @@ import {
   isAlive,
   type TaskRow,
   type TestCluster,
-  useCluster,
 } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/busybox:1';
 const RESTART_DELAY_MS = 1000;

@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, eventually, useCluster } from '../support/cluster.ts';
+import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/busybox:1';
 const MIB = 1024 * 1024;

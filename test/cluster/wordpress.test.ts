@@ -13,8 +13,8 @@ import {
   succeeded,
   type TestCluster,
   tableRows,
-  useCluster,
 } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
 
 const PORT = 8080;
 const WEB = 'wordpress_wordpress';

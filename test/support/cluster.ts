@@ -3,13 +3,13 @@
  * `bin/skep`, plain HTTP from this machine, and waiting with a last value in the failure's words.
  * Knows the program from outside only: its command, its files, its API socket.
  */
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, expect } from 'vitest';
 import { leftoversOf } from './host-inventory.ts';
 import { type BusyboxImageOptions, buildBusyboxImage } from './image-builder.ts';
 
@@ -250,10 +250,12 @@ export class TestCluster {
         const tasks = await this.tasks(service, host);
         const wanted = tasks.filter((task) => task.desired === 'Running');
         const seen = wanted.map((task) => `${task.name} ${task.current} ${task.error}`.trim());
-        expect(seen, JSON.stringify(tasks, null, 1)).toEqual(
-          wanted.slice(0, count).map((task) => `${task.name} Running`),
+        const all = JSON.stringify(tasks, null, 1);
+        assert.equal(wanted.length, count, `${wanted.length} tasks of ${service}: ${all}`);
+        assert(
+          wanted.every((task) => task.current === 'Running'),
+          `${seen.join('; ')}: ${all}`,
         );
-        expect(wanted).toHaveLength(count);
         return wanted;
       },
       { withinMs, everyMs: 150 },
@@ -264,7 +266,7 @@ export class TestCluster {
   async taskPid(task: TaskRow): Promise<number> {
     const { Status } = await this.inspectTask(task);
     const pid = Status.ContainerStatus?.PID ?? 0;
-    expect(pid, `pid of ${task.name}: ${JSON.stringify(Status)}`).toBeGreaterThan(1);
+    assert(pid > 1, `pid of ${task.name}: ${JSON.stringify(Status)}`);
     return pid;
   }
 
@@ -329,13 +331,6 @@ export interface ClusterRequest {
 /** What ends the names of the clusters that this process starts. */
 const OWN_SUFFIX = `-${process.pid.toString(36)}`;
 
-/** Clusters of others that run on this machine now. */
-export function otherClusters(): string[] {
-  const root = '/var/lib/skep-dev';
-  const names = existsSync(root) ? readdirSync(root) : [];
-  return names.filter((name) => !name.endsWith(OWN_SUFFIX));
-}
-
 /** Starts a cluster. `prefix` is a few letters; the process id makes the name unique. */
 export async function startCluster(prefix: string, request: ClusterRequest): Promise<TestCluster> {
   const name = `${prefix}${OWN_SUFFIX}`;
@@ -352,37 +347,7 @@ export async function endCluster(cluster: TestCluster): Promise<void> {
   await cluster.dev('down');
   await eventually(
     `nothing of cluster ${cluster.name} is left`,
-    () => expect(leftoversOf(cluster.name)).toEqual([]),
+    () => assert.deepEqual(leftoversOf(cluster.name), []),
     { withinMs: 5000 },
   );
-}
-
-/**
- * One cluster for all tests of the surrounding `describe`, ended also after failures. A failed test
- * prints the ends of the daemons' logs.
- */
-export function useCluster(
-  prefix: string,
-  request: ClusterRequest,
-  prepare: (cluster: TestCluster) => Promise<void> = async () => {},
-): { readonly current: TestCluster } {
-  let cluster: TestCluster | null = null;
-  beforeAll(async () => {
-    cluster = await startCluster(prefix, request);
-    await prepare(cluster);
-  }, UP_LIMIT_MS);
-  beforeEach((context) => {
-    context.onTestFailed(() => {
-      console.error(`${context.task.name}: the daemons' logs end with\n${cluster?.logTails()}`);
-    });
-  });
-  afterAll(async () => {
-    if (cluster) await endCluster(cluster);
-  }, UP_LIMIT_MS);
-  return {
-    get current() {
-      if (!cluster) throw new Error('the cluster was not started');
-      return cluster;
-    },
-  };
 }

@@ -24,32 +24,24 @@ const FILE_PARENTS = ['/var/lib', '/run', '/var/tmp', '/dev/shm'];
 /** Left out: a cache of downloads that is meant to stay. */
 const KEPT_FILES = ['/var/tmp/skep-cgroup2-vm'];
 
-/**
- * What is there now, except what bears the name of one of these clusters: other people's, that come
- * and go meanwhile.
- */
-export function takeInventory(otherClusters: readonly string[] = []): Inventory {
-  const others = otherClusters.map((name) => new RegExp(`skep-(dev/)?${name}[-/ ]`));
-  const keep = (lines: readonly string[]): string[] =>
-    lines.filter((line) => !others.some((other) => other.test(`${line} `)));
+export function takeInventory(): Inventory {
   const processes = readProcesses();
   const orphans = [...processes.values()]
     .filter(({ pid, parent, state }) => pid > 2 && parent !== 2 && !'ZX'.includes(state))
     .filter(({ pid }) => isOrphanTree(pid, processes))
-    .map(({ pid }) => ({ pid, line: `${pid} ${commandOf(pid)} (${groupsOf(pid)})` }))
-    .filter(({ line }) => keep([line]).length > 0);
+    .map(({ pid }) => pid);
   return {
-    processes: orphans.map(({ line }) => line),
-    mounts: keep(mountLines()),
-    'network namespaces': keep(namespaceLines(orphans.map(({ pid }) => pid))),
+    processes: orphans.map((pid) => `${pid} ${commandOf(pid)} (${groupsOf(pid)})`),
+    mounts: mountLines(),
+    'network namespaces': namespaceLines(orphans),
     links: commandLines('ip', ['-o', 'link']).map(linkName),
     routes: [
       ...commandLines('ip', ['route', 'show', 'table', 'all']),
       ...commandLines('ip', ['rule']),
     ],
     nftables: commandLines('nft', ['list', 'ruleset']),
-    cgroups: keep(cgroupLines()),
-    files: keep(fileLines()),
+    cgroups: cgroupLines(),
+    files: fileLines(),
   };
 }
 
@@ -58,9 +50,7 @@ export function difference(before: Inventory, after: Inventory): string[] {
   return SUBJECTS.flatMap((subject) => {
     const old = new Set(before[subject]);
     const now = new Set(after[subject]);
-    // Somebody else's process may end meanwhile; everything else that goes is our doing.
-    const mayGo = subject === 'processes' || subject === 'network namespaces';
-    const gone = mayGo ? [] : [...old].filter((line) => !now.has(line));
+    const gone = [...old].filter((line) => !now.has(line));
     return [
       ...[...now].filter((line) => !old.has(line)).map((line) => `+ ${subject}: ${line}`),
       ...gone.map((line) => `- ${subject}: ${line}`),
