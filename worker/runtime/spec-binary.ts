@@ -79,11 +79,13 @@ class Writer {
   }
 
   u32(value: number): void {
-    this.#bytes.writeUInt32LE(value >>> 0, this.#reserve(4));
+    const at = this.#reserve(4); // first: it may replace the buffer
+    this.#bytes.writeUInt32LE(value >>> 0, at);
   }
 
   u64(value: bigint): void {
-    this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, value), this.#reserve(8));
+    const at = this.#reserve(8);
+    this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, value), at);
   }
 
   str(value: string, field: string): void {
@@ -93,7 +95,8 @@ class Writer {
     const encoded = Buffer.from(value, 'utf8');
     this.u32(encoded.length);
     this.raw(encoded);
-    this.#bytes.writeUInt8(0, this.#reserve(1));
+    const end = this.#reserve(1);
+    this.#bytes.writeUInt8(0, end);
   }
 
   raw(value: Uint8Array): void {

@@ -168,3 +168,15 @@ describe('spec.bin', () => {
     expect(() => encodeSpec(change(base), CONTEXT)).toThrow(words);
   });
 });
+
+describe('spec.bin of any size', () => {
+  test('each field may be the one that makes the buffer grow', () => {
+    const lengthWith = (length: number): number => {
+      const process = defaultProcess(['sh'], [`A=${'x'.repeat(length)}`]);
+      return encodeSpec({ ...base, process }, CONTEXT).length;
+    };
+    const empty = lengthWith(0);
+    // The first buffer holds 4 KiB: every field behind the variable crosses its end once.
+    for (let length = 0; length < 4200; length++) expect(lengthWith(length)).toBe(empty + length);
+  });
+});
