@@ -4,6 +4,7 @@
  * that two lists can be compared and the difference read. Looks only, changes nothing.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 export const SUBJECTS = [
@@ -58,10 +59,12 @@ export function difference(before: Inventory, after: Inventory): string[] {
   });
 }
 
-/** Everything on this machine that bears the name of a development cluster. */
+/** Everything on this machine that bears the name of a development cluster, or its links' tag. */
 export function leftoversOf(cluster: string): string[] {
   const inventory = takeInventory();
-  const pattern = new RegExp(`(skep|skep-dev/)[^ ]*\\b${cluster}\\b`);
+  // The names of links are too short for a cluster's name (cli/dev/plan.ts).
+  const tag = createHash('sha256').update(cluster).digest('hex').slice(0, 6);
+  const pattern = new RegExp(`skep[^ ]*\\b${cluster}\\b|\\bsk[bv]-${tag}\\b`);
   return SUBJECTS.flatMap((subject) =>
     inventory[subject].filter((line) => pattern.test(line)).map((line) => `${subject}: ${line}`),
   );
