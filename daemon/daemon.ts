@@ -11,6 +11,7 @@ import type { Random } from '../common/base/random.ts';
 import { parseCertificate } from '../common/pki/certificate.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
+import { Execs } from './engineapi/containers.ts';
 import { addRoutes } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
@@ -91,6 +92,7 @@ export class Daemon {
 
   async #listen(worker: Worker, swarm: SwarmNode): Promise<void> {
     const { options, clock, random, log } = this.#parts;
+    const execs = new Execs(random);
     for (const path of options.sockets) {
       const server = new EngineServer({
         log: log.child({ component: 'engineapi' }),
@@ -111,7 +113,7 @@ export class Daemon {
         labels: options.labels,
         insecureRegistries: options.insecureRegistries,
         clock,
-        random,
+        execs,
       });
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });
       await rm(path, { force: true });

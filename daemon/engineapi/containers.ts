@@ -18,7 +18,7 @@ import type { Method, Routes } from './server.ts';
 export interface ContainerRoutesOptions {
   readonly containers: ContainerView;
   readonly clock: Clock;
-  readonly random: Random;
+  readonly execs: Execs;
 }
 
 /** An exec that was created; kept for a while after it ended, so that its exit code can be read. */
@@ -74,8 +74,7 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
 ];
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
-  const { containers, clock } = options;
-  const execs = new Execs(options.random);
+  const { containers, clock, execs } = options;
 
   routes.add('GET', '/containers/json', (context) => {
     const filters = Filters.parse(context.text('filters'), CONTAINER_FILTERS);
@@ -156,7 +155,8 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
   }
 }
 
-class Execs {
+/** The execs of this engine: the same ones over each of its sockets. */
+export class Execs {
   readonly #random: Random;
   readonly #records = new Map<string, ExecRecord>();
 

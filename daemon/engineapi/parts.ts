@@ -1,9 +1,9 @@
 /** What the routes are made of: the interfaces of worker, manager and cluster membership. */
 import type { Clock } from '../../common/base/clock.ts';
-import type { Random } from '../../common/base/random.ts';
 import type { Manager } from '../../manager/manager.ts';
 import type { Worker } from '../../worker/worker.ts';
 import type { SwarmNode } from '../swarm-node.ts';
+import type { Execs } from './containers.ts';
 
 export interface RouteParts {
   readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers'>;
@@ -19,7 +19,7 @@ export interface RouteParts {
   readonly labels: Readonly<Record<string, string>>;
   readonly insecureRegistries: readonly string[];
   readonly clock: Clock;
-  readonly random: Random;
+  readonly execs: Execs;
 }
 
 /** The control API of the manager on this node; throws with Docker's words when there is none. */

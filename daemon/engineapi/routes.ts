@@ -13,7 +13,7 @@ import { addSystemRoutes } from './system.ts';
 import { addVolumeRoutes } from './volumes.ts';
 
 export function addRoutes(routes: Routes, parts: RouteParts): void {
-  const { worker, clock, random } = parts;
+  const { worker, clock, execs } = parts;
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
   addNodeRoutes(routes, parts);
@@ -22,7 +22,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
-  addContainerRoutes(routes, { containers: worker.containers, clock, random });
+  addContainerRoutes(routes, { containers: worker.containers, clock, execs });
   addImageRoutes(routes, { images: worker.images, clock });
   addVolumeRoutes(routes, worker.volumes);
 }

@@ -108,11 +108,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     OSType: 'linux',
     Architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(),
     IndexServerAddress: '',
-    RegistryConfig: {
-      InsecureRegistryCIDRs: ['127.0.0.0/8'],
-      IndexConfigs: {},
-      Mirrors: [],
-    },
+    RegistryConfig: registryConfigJson(parts.insecureRegistries),
     NCPU: cpus().length,
     MemTotal: totalmem(),
     DockerRootDir: parts.dataDir,
@@ -128,6 +124,19 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     InitBinary: '',
     SecurityOptions: ['name=seccomp,profile=builtin'],
     Warnings: null,
+  };
+}
+
+/** Loopback is always insecure, as in Docker; the rest is what the daemon was told. */
+function registryConfigJson(insecure: readonly string[]): object {
+  const ranges = insecure.filter((entry) => entry.includes('/'));
+  const hosts = insecure.filter((entry) => !entry.includes('/'));
+  return {
+    InsecureRegistryCIDRs: ['127.0.0.0/8', ...ranges],
+    IndexConfigs: Object.fromEntries(
+      hosts.map((host) => [host, { Name: host, Mirrors: [], Secure: false, Official: false }]),
+    ),
+    Mirrors: [],
   };
 }
 
