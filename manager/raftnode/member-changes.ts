@@ -5,17 +5,15 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { confChange } from '../raft/conf-change.ts';
 import type { Status } from '../raft/status.ts';
-import type { ConfChange, ConfState } from '../raft/types.ts';
-import { encodeMember, type MemberRecord, type Membership, quorumLoss } from './membership.ts';
+import type { ConfChange } from '../raft/types.ts';
+import type { MemberView } from './member-view.ts';
+import { encodeMember, type MemberRecord, quorumLoss } from './membership.ts';
 
 /** A learner that is at most this many entries behind the commit index has caught up. */
 const PROMOTE_LAG_ENTRIES = 100;
 
 export interface MemberChangesOptions {
-  readonly membership: () => Membership;
-  readonly confState: () => ConfState;
-  /** Heard from within an election timeout; true for this node itself. */
-  readonly isReachable: (raftId: number) => boolean;
+  readonly view: MemberView;
   /** Resolves when the change is applied here; rejects as `RaftNode.propose`. */
   readonly propose: (change: ConfChange, signal?: AbortSignal) => Promise<unknown>;
 }
@@ -37,7 +35,7 @@ export class MemberChanges {
    */
   add(member: MemberRecord, signal?: AbortSignal): Promise<void> {
     return this.#inTurn(async () => {
-      const { members, removed } = this.#options.membership();
+      const { members, removed } = this.#options.view.membership;
       const action = `add manager ${member.nodeId}`;
       const known = members.get(member.raftId);
       if (known?.nodeId === member.nodeId && known.address === member.address) return;
@@ -66,16 +64,18 @@ export class MemberChanges {
   /** Throws `not-found`, or `failed-precondition` when no majority would be left. */
   remove(raftId: number, signal?: AbortSignal): Promise<void> {
     return this.#inTurn(async () => {
-      const { membership, confState, isReachable, propose } = this.#options;
+      const { view, propose } = this.#options;
       const action = `remove manager ${raftId.toString(16)}`;
-      if (!membership().members.has(raftId)) {
+      if (!view.membership.members.has(raftId)) {
         throw new SkepError('not-found', `${action}: no such member`);
       }
-      const voters = confState().voters.filter((id) => id !== raftId);
+      const { voters: present } = view.confState;
+      const voters = present.filter((id) => id !== raftId);
       if (voters.length === 0) {
         throw new SkepError('failed-precondition', `${action}: it is the last manager`);
       }
-      const loss = confState().voters.includes(raftId) ? quorumLoss(voters, isReachable) : null;
+      const isReachable = (id: number): boolean => view.isReachable(id);
+      const loss = present.includes(raftId) ? quorumLoss(voters, isReachable) : null;
       if (loss !== null) {
         throw new SkepError('failed-precondition', `${action}: it would lose the quorum: ${loss}`);
       }
@@ -86,7 +86,7 @@ export class MemberChanges {
   /** Changes address or node id. Throws `not-found`. */
   update(member: MemberRecord, signal?: AbortSignal): Promise<void> {
     return this.#inTurn(async () => {
-      const known = this.#options.membership().members.get(member.raftId);
+      const known = this.#options.view.membership.members.get(member.raftId);
       if (known === undefined) {
         throw new SkepError(
           'not-found',
@@ -107,7 +107,8 @@ export class MemberChanges {
    */
   promote(status: Status, signal: AbortSignal): Promise<void> | null {
     if (this.#promoting) return null;
-    const { membership, isReachable } = this.#options;
+    const { view } = this.#options;
+    const isReachable = (id: number): boolean => view.isReachable(id);
     const { voters, learners } = status.confState;
     const ready = learners.find((id) => {
       const progress = status.progress.get(id);
@@ -115,13 +116,13 @@ export class MemberChanges {
         progress?.state === 'replicate' && progress.match + PROMOTE_LAG_ENTRIES >= status.commit;
       return caughtUp && isReachable(id) && quorumLoss([...voters, id], isReachable) === null;
     });
-    const record = ready === undefined ? undefined : membership().members.get(ready);
+    const record = ready === undefined ? undefined : view.membership.members.get(ready);
     if (record === undefined) return null;
     this.#promoting = true;
     const change = confChange('add-voter', record.raftId, encodeMember(record));
     return this.#inTurn(async () => {
       try {
-        if (!membership().members.has(record.raftId)) return; // removed meanwhile
+        if (!view.membership.members.has(record.raftId)) return; // removed meanwhile
         await this.#options.propose(change, signal);
       } finally {
         this.#promoting = false;

@@ -1,12 +1,19 @@
 /**
- * Proposals on their way into the core. While a flush is in flight they gather (they could not be
- * durable earlier anyway) and then go in together. Knows nothing of roles: the core refuses.
+ * The way of a proposal: refused, or gathered while a flush is in flight (it could not be durable
+ * earlier anyway), handed to the core, and waited for until it is applied here or its fate is known.
+ *
+ *   push -> drain -> core -> (log, peers, commit, apply) -> waiters.applied -> the caller
  */
 import { entryTypeOf } from '../raft/conf-change.ts';
 import { ProposalDroppedError } from '../raft/errors.ts';
 import type { RawNode } from '../raft/raw-node.ts';
 import type { ConfChange } from '../raft/types.ts';
+import type { Leadership } from './leadership.ts';
+import type { NodeLife } from './node-life.ts';
 import { ProposalError, ProposalWaiters } from './proposals.ts';
+
+/** Largest proposal. With its envelope it fits a 4 MiB message. */
+const PAYLOAD_BYTES_MAX = 3 * 1024 * 1024;
 
 interface Pending {
   readonly payload: Uint8Array;
@@ -17,19 +24,25 @@ interface Pending {
 
 export interface ProposalQueueOptions {
   readonly raw: RawNode;
+  readonly life: NodeLife;
+  readonly leadership: Leadership;
+  /** How long the callers of a leader that lost its office wait for what was committed. */
+  readonly orphanTicks: number;
   /** A flush is in flight; `drain` is called when it ends. */
   readonly isBusy: () => boolean;
-  /** Runs `drain` soon, where its assertions are handled. */
-  readonly schedule: () => void;
   /** The core has something to do. */
   readonly wake: () => void;
-  readonly notLeader: (action: string) => ProposalError;
+  readonly notLeader: (action: string, mayCommit: boolean) => ProposalError;
 }
 
 export class ProposalQueue {
   readonly waiters = new ProposalWaiters();
   readonly #options: ProposalQueueOptions;
   #pending: Pending[] = [];
+  #diskFull = false;
+  #ticks = 0;
+  /** When callers whose leader lost its office have waited long enough. */
+  #orphansUntilTick = 0;
 
   constructor(options: ProposalQueueOptions) {
     this.#options = options;
@@ -37,10 +50,12 @@ export class ProposalQueue {
 
   /** Resolves with the index when the entry is applied here. */
   push(payload: Uint8Array, signal?: AbortSignal): Promise<number> {
+    const refusal = sizeRefusal(payload) ?? this.#refusal('propose');
+    if (refusal !== null) return Promise.reject(refusal);
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       this.#pending.push({ payload, signal, resolve, reject });
-      if (!this.#options.isBusy()) this.#options.schedule();
+      if (!this.#options.isBusy()) queueMicrotask(() => this.#drainGuarded());
     });
   }
 
@@ -55,15 +70,46 @@ export class ProposalQueue {
 
   /** Resolves when the change is applied here. Changes do not gather: they are rare. */
   async change(change: ConfChange, signal?: AbortSignal): Promise<void> {
-    const { raw, wake } = this.#options;
+    const action = 'change members';
+    const { raw, leadership, wake } = this.#options;
+    const refusal = this.#refusal(action);
+    if (refusal !== null) throw refusal;
+    if (!leadership.isSettled) {
+      throw new ProposalError('unavailable', `${action}: the leader has just been elected`, false);
+    }
     try {
       raw.proposeConfChange(change);
     } catch (err) {
-      throw err instanceof ProposalDroppedError ? this.#dropped('change members', err) : err;
+      throw err instanceof ProposalDroppedError ? this.#dropped(action, err) : err;
     }
     const { lastIndex, term } = raw.basicStatus();
     wake();
     await this.waiters.wait(lastIndex, term, entryTypeOf(change), signal);
+  }
+
+  tick(): void {
+    this.#ticks++;
+    if (this.#ticks === this.#orphansUntilTick) this.#rejectOrphans();
+    this.drain();
+  }
+
+  /** What is not committed may be lost; what is committed is normally applied soon. */
+  leadershipLost(): void {
+    const { raw, orphanTicks, notLeader } = this.#options;
+    this.waiters.rejectAbove(raw.basicStatus().commit, () => notLeader('propose', true));
+    this.#orphansUntilTick = this.#ticks + orphanTicks;
+  }
+
+  /** Nothing can be written at present, or again. */
+  setDiskFull(isFull: boolean): void {
+    this.#diskFull = isFull;
+    if (!isFull) return;
+    const words = 'propose: no space left for the raft log';
+    this.waiters.rejectAbove(0, () => new ProposalError('unavailable', words, true));
+  }
+
+  get diskFull(): boolean {
+    return this.#diskFull;
   }
 
   /** Nobody will be answered any more. */
@@ -72,6 +118,19 @@ export class ProposalQueue {
       new ProposalError('unavailable', words, mayCommit);
     for (const { reject } of this.#pending.splice(0)) reject(error(false)());
     this.waiters.rejectAbove(0, error(true));
+  }
+
+  #refusal(action: string): ProposalError | null {
+    const { life, leadership, notLeader } = this.#options;
+    const refusal = life.refusal(action);
+    if (refusal !== null) return refusal;
+    if (!leadership.isLeader) return notLeader(action, false);
+    if (!this.#diskFull) return null;
+    return new ProposalError('unavailable', `${action}: no space left for the raft log`, false);
+  }
+
+  #drainGuarded(): void {
+    this.#options.life.guarded(() => this.drain());
   }
 
   #propose({ payload, signal, resolve, reject }: Pending): void {
@@ -91,10 +150,24 @@ export class ProposalQueue {
     resolve(this.waiters.wait(lastIndex, term, 'normal', signal));
   }
 
+  #rejectOrphans(): void {
+    const { raw, leadership } = this.#options;
+    const { leadingTerm } = leadership;
+    const words = 'propose: committed, but not yet applied here';
+    const term = leadingTerm === 0 ? raw.basicStatus().term + 1 : leadingTerm;
+    this.waiters.rejectBefore(term, () => new ProposalError('unavailable', words, true));
+  }
+
   #dropped(action: string, err: ProposalDroppedError): ProposalError {
     if (err.reason === 'not-leader' || err.reason === 'no-leader' || err.reason === 'removed') {
-      return this.#options.notLeader(action);
+      return this.#options.notLeader(action, false);
     }
     return new ProposalError('unavailable', `${action}: ${err.reason}`, false, { cause: err });
   }
+}
+
+function sizeRefusal({ length }: Uint8Array): ProposalError | null {
+  if (length > 0 && length <= PAYLOAD_BYTES_MAX) return null;
+  const rule = `is outside 1..${PAYLOAD_BYTES_MAX}`;
+  return new ProposalError('invalid-argument', `propose ${length} bytes: ${rule}`, false);
 }

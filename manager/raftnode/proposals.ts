@@ -4,6 +4,7 @@
 import { assert } from '../../common/base/assert.ts';
 import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
 import type { Entry, EntryType } from '../raft/types.ts';
+import type { RaftMember } from './membership.ts';
 
 export type ProposalErrorCode = Extract<
   ErrorCode,
@@ -27,6 +28,20 @@ export class ProposalError extends SkepError {
     super(code, message, options);
     this.mayCommit = mayCommit;
   }
+}
+
+/** Of a node that does not lead. @param leader another node that does, as far as this one knows */
+export function notLeaderError(
+  action: string,
+  leader: RaftMember | null,
+  mayCommit: boolean,
+): ProposalError {
+  if (leader === null) {
+    return new ProposalError('no-leader', `${action}: the managers have no leader`, mayCommit);
+  }
+  const words = `${action}: ${leader.nodeId} at ${leader.address} is the leader`;
+  const details = { leaderAddress: leader.address };
+  return new ProposalError('not-leader', words, mayCommit, { details });
 }
 
 interface Waiter {

@@ -1,0 +1,133 @@
+/**
+ * The three ways of a snapshot on a node: taken of its own state when it is due, sent to a follower
+ * that is behind the log, received from a leader and installed. Knows when, not what is inside.
+ */
+import type { TaskSet } from '../../common/base/lifecycle.ts';
+import { type Entry, isEmptySnapshot, type Message, type Snapshot } from '../raft/types.ts';
+import type { AppendLoop } from './append-loop.ts';
+import type { ApplyLoop } from './apply-loop.ts';
+import { type DurableState, dataOf } from './durable-state.ts';
+import type { LogImage } from './log-image.ts';
+import type { MemberView } from './member-view.ts';
+import type { NodeLife } from './node-life.ts';
+import { DEFAULTS, type RaftNodeOptions } from './node-options.ts';
+import type { SnapshotOffer, SnapshotSink } from './peer-transport.ts';
+import type { SnapshotId } from './snapshot-files.ts';
+import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
+import { SnapshotTaker } from './snapshot-taker.ts';
+
+export interface NodeSnapshotsOptions {
+  readonly node: RaftNodeOptions;
+  readonly durable: DurableState;
+  readonly image: LogImage;
+  readonly view: MemberView;
+  readonly appends: AppendLoop;
+  readonly applies: ApplyLoop;
+  readonly life: NodeLife;
+  readonly tasks: TaskSet;
+  /** Term of the entry at the applied index. */
+  readonly appliedTerm: number;
+  /** Hands a message of type `snapshot`, whose data is here, to the core. */
+  readonly deliver: (message: Message) => void;
+  /** What became of a snapshot that was sent. */
+  readonly report: (to: number, outcome: 'delivered' | 'failed') => void;
+}
+
+export class NodeSnapshots {
+  readonly #options: NodeSnapshotsOptions;
+  readonly #taker: SnapshotTaker;
+  readonly #receiver: SnapshotReceiver;
+  readonly #sender: SnapshotSender;
+  #appliedTerm: number;
+  /** The last one that the core wanted to be written. */
+  #claimed: SnapshotId | null = null;
+
+  constructor(options: NodeSnapshotsOptions) {
+    this.#options = options;
+    this.#appliedTerm = options.appliedTerm;
+    const { stateMachine, clock, log, transport } = options.node;
+    const dir = options.durable.snapshots;
+    this.#taker = new SnapshotTaker({
+      ...{ dir, stateMachine, clock, log },
+      intervalEntries: options.node.snapshotIntervalEntries ?? DEFAULTS.snapshotIntervalEntries,
+      intervalBytes: options.node.snapshotIntervalBytes ?? DEFAULTS.snapshotIntervalBytes,
+      taken: (head) => options.appends.snapshotTaken(head),
+    });
+    this.#receiver = new SnapshotReceiver({ dir, deliver: (message) => this.#deliver(message) });
+    const { tasks, report } = options;
+    this.#sender = new SnapshotSender({ dir, transport, log, tasks, report });
+  }
+
+  // Taken of the own state.
+
+  applied(entry: Entry): void {
+    this.#appliedTerm = entry.term;
+    this.#taker.count(entry);
+  }
+
+  /** When enough came since the last one, or a follower needs one that is not there. */
+  takeIfDue(): void {
+    const { image, view, applies, life, tasks } = this.#options;
+    if (!life.isActive || this.#taker.busy) return;
+    const wanted = image.takeSnapshotWanted();
+    if (!wanted && !this.#taker.due) return;
+    const index = applies.appliedIndex;
+    if (index <= image.snapshotIndex) return;
+    const { confState, membership } = view;
+    const head = { index, term: this.#appliedTerm, confState, membership };
+    tasks.run((signal) => this.#taker.take(head, signal));
+  }
+
+  // Sent to followers.
+
+  send(message: Message): void {
+    this.#sender.send(message);
+  }
+
+  /** Gives up what is under way to followers for which `keep` is false. */
+  abortUnless(keep: (raftId: number) => boolean): void {
+    this.#sender.abortUnless(keep);
+  }
+
+  // Received from a leader: begin -> deliver -> the core claims it in a `storage-append` -> publish
+  // -> (the log names it) -> install -> restored.
+
+  begin(offer: SnapshotOffer): Promise<SnapshotSink> {
+    return this.#receiver.begin(offer);
+  }
+
+  /** The core wants `message` to be written. */
+  noteClaim({ snapshot }: Message): void {
+    if (snapshot !== null && !isEmptySnapshot(snapshot)) this.#claimed = snapshot.metadata;
+  }
+
+  publish(id: SnapshotId): Promise<void> {
+    return this.#receiver.publish(id);
+  }
+
+  async install(snapshot: Snapshot): Promise<void> {
+    const { durable, applies } = this.#options;
+    // Opened before older files are deleted; stays readable when it is itself replaced.
+    const reader = await durable.snapshots.read(snapshot.metadata);
+    applies.restore(snapshot, dataOf(reader));
+  }
+
+  restored({ metadata }: Snapshot): void {
+    this.#appliedTerm = metadata.term;
+    this.#taker.restart();
+    this.#options.image.requireSnapshotFrom(0);
+  }
+
+  stop(): Promise<void> {
+    return this.#receiver.stop();
+  }
+
+  /** True = the core claimed it. */
+  #deliver(message: Message): boolean {
+    this.#claimed = null;
+    this.#options.deliver(message);
+    const claimed = this.#claimed as SnapshotId | null; // set by noteClaim
+    return claimed !== null && claimed.index === message.snapshot?.metadata.index;
+  }
+}
