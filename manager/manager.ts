@@ -2,73 +2,35 @@
  * Composes the rooms of a manager. The store, the API and the log broker are there on every manager;
  * allocator, orchestrators, scheduler, dispatcher and role manager while it leads.
  */
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Clock } from '../common/base/clock.ts';
 import { withDeadline } from '../common/base/deadline.ts';
 import { describeError, SkepError } from '../common/base/errors.ts';
-import { type OnFailure, Scope, TaskSet } from '../common/base/lifecycle.ts';
+import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
-import type { Random } from '../common/base/random.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../common/model/session.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
-import { addMember, listMembers, removeMember } from '../common/rpc/membership-methods.ts';
+import { removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
-import type { RpcClientPool } from '../common/rpc/pool.ts';
-import type { CallContext, RpcServer } from '../common/rpc/server.ts';
+import type { CallContext } from '../common/rpc/server.ts';
 import type { RpcStream } from '../common/rpc/stream.ts';
 import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';
-import type { NewCluster } from './ca/bootstrap.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
 import { Expulsion } from './expulsion.ts';
 import { ENTRY_TIMEOUT_MS, GroupEntry, WITHDRAWAL_TIMEOUT_MS } from './group-entry.ts';
+import { GroupService } from './group-service.ts';
 import { LeaderRooms, type Room } from './leader-rooms.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
-import {
-  loadManagerKeys,
-  type ManagerKeys,
-  newManagerKeys,
-  saveManagerKeys,
-} from './manager-files.ts';
+import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
-import { GrpcTransport } from './raftnode/grpc-transport.ts';
+import { hasRaftState, openRaft, removeRaftState } from './raft-start.ts';
 import type { RaftMember } from './raftnode/membership.ts';
-import { NodeDisk } from './raftnode/node-disk.ts';
-import type { RaftNodeOptions } from './raftnode/node-options.ts';
-import { RaftNode } from './raftnode/raft-node.ts';
+import type { RaftNode } from './raftnode/raft-node.ts';
 import { RoleManager } from './role-manager.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { MemoryStore } from './store/store.ts';
-
-export interface ManagerOptions {
-  readonly dataDir: string;
-  readonly nodeId: NodeId;
-  readonly clusterId: string;
-  /** `IP:port` where the other managers reach this one */
-  readonly address: string;
-  readonly server: RpcServer;
-  readonly pool: RpcClientPool;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly onFailure: OnFailure;
-  /** This node was removed from the group of managers. */
-  readonly onRemoved: () => void;
-}
-
-/** How this manager comes to its state. The addresses are those of managers known from elsewhere. */
-export type ManagerOrigin =
-  | { readonly kind: 'bootstrap'; readonly cluster: NewCluster }
-  | { readonly kind: 'join'; readonly managerAddresses: readonly string[] }
-  | {
-      readonly kind: 'restart';
-      readonly forceNewCluster: boolean;
-      readonly managerAddresses: readonly string[];
-    };
 
 export class Manager implements ManagerList, LeaderLocator {
   readonly store: MemoryStore;
@@ -108,13 +70,13 @@ export class Manager implements ManagerList, LeaderLocator {
   }
 
   /** True when this directory holds the state of a manager. */
-  static async hasState(dataDir: string): Promise<boolean> {
-    return (await loadManagerKeys(keysPath(dataDir))) !== null;
+  static hasState(dataDir: string): Promise<boolean> {
+    return hasRaftState(dataDir);
   }
 
   /** Forgets the state of a manager, if there is any. */
-  static async removeState(dataDir: string): Promise<void> {
-    await rm(raftDir(dataDir), { recursive: true, force: true });
+  static removeState(dataDir: string): Promise<void> {
+    return removeRaftState(dataDir);
   }
 
   get control(): ControlApi {
@@ -132,8 +94,9 @@ export class Manager implements ManagerList, LeaderLocator {
     // What lies here without the node's being a manager is the rest of an attempt that was cut short.
     if (origin.kind !== 'restart') await Manager.removeState(dataDir);
     try {
-      const raft = await this.#openRaft(origin);
+      const { raft, raftId } = await openRaft(this.#options, this.store, origin);
       this.#raft = raft;
+      this.#raftId = raftId;
       this.store.setProposer(raft);
       this.#register();
       await this.#scope.start(this.#expulsion());
@@ -208,56 +171,6 @@ export class Manager implements ManagerList, LeaderLocator {
     return () => this.#changeListeners.delete(listener);
   }
 
-  async #openRaft(origin: ManagerOrigin): Promise<RaftNode> {
-    const { dataDir, random } = this.#options;
-    const path = keysPath(dataDir);
-    if (origin.kind === 'restart') {
-      const keys = await loadManagerKeys(path);
-      if (!keys) throw new SkepError('data-loss', `start manager: ${path} is missing`);
-      this.#raftId = keys.raftId;
-      return RaftNode.restart(this.#raftOptions(keys), { forceNewCluster: origin.forceNewCluster });
-    }
-    const keys = newManagerKeys(random);
-    this.#raftId = keys.raftId;
-    if (origin.kind === 'bootstrap') {
-      const raft = await RaftNode.bootstrap(this.#raftOptions(keys));
-      await saveManagerKeys(path, keys);
-      return raft;
-    }
-    const members = await this.#membersOf(origin.managerAddresses);
-    const raft = await RaftNode.join(this.#raftOptions(keys), members);
-    await saveManagerKeys(path, keys);
-    return raft;
-  }
-
-  #raftOptions(keys: ManagerKeys): RaftNodeOptions {
-    const { dataDir, nodeId, clusterId, address, clock, random, onFailure, onRemoved } =
-      this.#options;
-    const log = this.#options.log.child({ component: 'raft' });
-    return {
-      dir: raftDir(dataDir),
-      raftId: keys.raftId,
-      nodeId,
-      address,
-      clusterId,
-      dek: keys.dek,
-      stateMachine: this.store,
-      transport: new GrpcTransport({
-        server: this.#options.server,
-        pool: this.#options.pool,
-        clock,
-        random,
-        log,
-      }),
-      disk: new NodeDisk(),
-      clock,
-      random,
-      log,
-      onFailure,
-      onRemoved,
-    };
-  }
-
   /** What follows the start of Raft: the first objects, or entering an existing group. */
   async #enter(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
     if (origin.kind === 'bootstrap') {
@@ -310,20 +223,6 @@ export class Manager implements ManagerList, LeaderLocator {
     });
   }
 
-  async #membersOf(addresses: readonly string[]): Promise<readonly RaftMember[]> {
-    let failure: unknown = new SkepError('unavailable', 'join managers: no manager is known');
-    for (const address of addresses) {
-      if (address === this.#options.address) continue;
-      try {
-        const members = await this.#options.pool.client(address).unary(listMembers, null);
-        return members.map((member) => ({ ...member, reachable: true, leader: false }));
-      } catch (err) {
-        failure = err;
-      }
-    }
-    throw failure;
-  }
-
   #register(): void {
     const { server, clock, random } = this.#options;
     const log = this.#options.log;
@@ -352,7 +251,7 @@ export class Manager implements ManagerList, LeaderLocator {
     this.#control = control;
     this.#scope.defer(authority.register(server));
     this.#scope.defer(control.register(server));
-    this.#registerMembership();
+    this.#scope.defer(this.#groupService().register(server));
     this.#scope.defer(
       server.handleDuplex(dispatcherSession, (stream, context) =>
         this.#serveAgent(stream, context),
@@ -360,60 +259,11 @@ export class Manager implements ManagerList, LeaderLocator {
     );
   }
 
-  #registerMembership(): void {
-    const { server } = this.#options;
-    const raft = this.#requireRaft();
-    this.#scope.defer(
-      server.handleUnary(listMembers, async () => this.members().map((member) => ({ ...member }))),
-    );
-    this.#scope.defer(
-      server.handleUnary(addMember, async (request, { peer, signal }) => {
-        if (!this.#leading) throw this.#notLeader('add manager');
-        if (peer.nodeId !== request.nodeId) {
-          throw new SkepError('permission-denied', 'add manager: a node may only add itself');
-        }
-        this.#requireWanted(request.nodeId);
-        await this.#dropFormerMember(request.nodeId, request.raftId, signal);
-        await raft.addMember(request, signal);
-        this.#announceMembers();
-        return null;
-      }),
-    );
-    this.#scope.defer(
-      server.handleUnary(removeMember, async ({ raftId }, { peer, signal }) => {
-        if (!this.#leading) throw this.#notLeader('remove manager');
-        const member = this.members().find((it) => it.raftId === raftId);
-        if (!member) return null;
-        if (peer.nodeId !== member.nodeId) {
-          throw new SkepError('permission-denied', 'remove manager: a node may only remove itself');
-        }
-        await raft.removeMember(raftId, signal);
-        this.#announceMembers();
-        return null;
-      }),
-    );
-  }
-
-  /** A node on its way to worker must not come back by a request that it sent before it knew. */
-  #requireWanted(nodeId: string): void {
-    const node = this.store.view((view) => view.get('node', asId<NodeId>(nodeId)));
-    if (node?.spec.desiredRole === 'manager') return;
-    throw new SkepError('conflict', `add manager: node ${nodeId} is not to be a manager`);
-  }
-
   #expulsion(): Expulsion {
     const { server, clock, random, onFailure } = this.#options;
     const log = this.#options.log.child({ component: 'expulsion' });
     const disconnect = (nodeId: string): void => server.disconnect(nodeId);
     return new Expulsion({ store: this.store, clock, random, onFailure, log, disconnect });
-  }
-
-  /** A node that lost its manager's state joins again under a new id; its old member is dead. */
-  async #dropFormerMember(nodeId: string, raftId: number, signal: AbortSignal): Promise<void> {
-    const former = this.members().find(
-      (member) => member.nodeId === nodeId && member.raftId !== raftId,
-    );
-    if (former) await this.#requireRaft().removeMember(former.raftId, signal);
   }
 
   async #serveAgent(
@@ -456,34 +306,28 @@ export class Manager implements ManagerList, LeaderLocator {
       new Allocator(named('allocator')),
       new Orchestrator(named('orchestrator')),
       new Scheduler(named('scheduler')),
-      new RoleManager({ ...named('roles'), group: this.#group() }),
+      new RoleManager({ ...named('roles'), group: this.#groupService() }),
       dispatcher,
     ];
     return { rooms: { dispatcher }, all };
   }
 
-  #group(): ConstructorParameters<typeof RoleManager>[0]['group'] {
-    const memberOf = (nodeId: NodeId): RaftMember | undefined =>
-      this.members().find((member) => member.nodeId === nodeId);
-    return {
-      has: (nodeId) => memberOf(nodeId) !== undefined,
-      remove: async (nodeId, signal) => {
-        const member = memberOf(nodeId);
-        if (!member) return;
-        await this.#requireRaft().removeMember(member.raftId, signal);
-        this.#announceMembers();
+  #groupService(): GroupService {
+    return new GroupService({
+      raft: this.#requireRaft(),
+      store: this.store,
+      isLeader: () => this.#leading,
+      notLeader: (action) => this.#notLeader(action),
+      changed: () => {
+        for (const listener of [...this.#changeListeners]) listener();
       },
-    };
+    });
   }
 
   /** This manager as a caller of others. */
   #self(): Peer {
     const { nodeId, clusterId, address } = this.#options;
     return { nodeId, role: 'manager', clusterId, address };
-  }
-
-  #announceMembers(): void {
-    for (const listener of [...this.#changeListeners]) listener();
   }
 
   #requireRaft(): RaftNode {
@@ -502,12 +346,4 @@ export class Manager implements ManagerList, LeaderLocator {
       }
     });
   }
-}
-
-function raftDir(dataDir: string): string {
-  return join(dataDir, 'raft');
-}
-
-function keysPath(dataDir: string): string {
-  return join(raftDir(dataDir), 'manager.json');
 }

@@ -1,0 +1,35 @@
+/** What a manager is given, and how it comes to its state. */
+import type { Clock } from '../common/base/clock.ts';
+import type { OnFailure } from '../common/base/lifecycle.ts';
+import type { Logger } from '../common/base/log.ts';
+import type { Random } from '../common/base/random.ts';
+import type { NodeId } from '../common/model/ids.ts';
+import type { RpcClientPool } from '../common/rpc/pool.ts';
+import type { RpcServer } from '../common/rpc/server.ts';
+import type { NewCluster } from './ca/bootstrap.ts';
+
+export interface ManagerOptions {
+  readonly dataDir: string;
+  readonly nodeId: NodeId;
+  readonly clusterId: string;
+  /** `IP:port` where the other managers reach this one */
+  readonly address: string;
+  readonly server: RpcServer;
+  readonly pool: RpcClientPool;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+  /** This node was removed from the group of managers. */
+  readonly onRemoved: () => void;
+}
+
+/** How this manager comes to its state. The addresses are those of managers known from elsewhere. */
+export type ManagerOrigin =
+  | { readonly kind: 'bootstrap'; readonly cluster: NewCluster }
+  | { readonly kind: 'join'; readonly managerAddresses: readonly string[] }
+  | {
+      readonly kind: 'restart';
+      readonly forceNewCluster: boolean;
+      readonly managerAddresses: readonly string[];
+    };
