@@ -79,7 +79,7 @@ export class Keyring {
     if (dek === undefined) {
       throw new SkepError(
         'failed-precondition',
-        `read ${path}: it was encrypted with another key: unlock this manager with the right key`,
+        `read ${path}: it was encrypted with another key than those in manager.json: nothing was changed; put the manager.json of this raft directory back`,
       );
     }
     return cipherOf(dek, salt, purpose);

@@ -16,8 +16,8 @@ import { copyTree, type Disk, type DiskLock } from './disk.ts';
 import { Membership } from './membership.ts';
 import { SnapshotDir, type SnapshotId, type SnapshotReader } from './snapshot-files.ts';
 import { Wal, type WalOptions } from './wal.ts';
-import { CLUSTER_DIGEST_BYTES, type SnapshotMark } from './wal-format.ts';
-import type { WalContents, WalIdentity } from './wal-recovery.ts';
+import { CLUSTER_DIGEST_BYTES, parseTipName, type SnapshotMark } from './wal-format.ts';
+import { lost, readWal, type WalContents, type WalIdentity } from './wal-recovery.ts';
 
 export interface DurableOptions {
   readonly disk: Disk;
@@ -76,13 +76,12 @@ export class DurableState {
     expectation: 'new' | 'existing',
   ): Promise<DurableState> {
     const { disk, dir } = options;
-    await disk.mkdir(`${dir}/wal`);
-    await disk.mkdir(`${dir}/snap`);
-    await disk.fsyncDir(dir);
-    await disk.fsyncDir(dirname(dir));
+    if (expectation === 'new') await makeDirectories(disk, dir);
+    else await requireDirectory(disk, dir);
     const lock = await disk.lock(dir);
     try {
-      return await openLocked(options, expectation, lock);
+      await expectPresence(disk, dir, expectation);
+      return await openLocked(options, lock);
     } catch (err) {
       await lock.release();
       throw err;
@@ -108,11 +107,23 @@ export async function backUp(disk: Disk, dir: string, suffix: string): Promise<s
   return target;
 }
 
-async function openLocked(
-  options: DurableOptions,
-  expectation: 'new' | 'existing',
-  lock: DiskLock,
-): Promise<DurableState> {
+async function makeDirectories(disk: Disk, dir: string): Promise<void> {
+  await disk.mkdir(`${dir}/wal`);
+  await disk.mkdir(`${dir}/snap`);
+  await disk.fsyncDir(dir);
+  await disk.fsyncDir(dirname(dir));
+}
+
+async function requireDirectory(disk: Disk, dir: string): Promise<void> {
+  if ((await disk.stat(`${dir}/wal`)) === null) throw noRaftNode(dir);
+}
+
+function noRaftNode(dir: string): SkepError {
+  return new SkepError('not-found', `open raft directory ${dir}: it holds no raft node`);
+}
+
+/** Judges what is there before it changes anything. */
+async function openLocked(options: DurableOptions, lock: DiskLock): Promise<DurableState> {
   const { disk, dir, random, log } = options;
   const identity = identityOf(options);
   const keyring = new Keyring(options.dek, options.olderDeks);
@@ -124,11 +135,11 @@ async function openLocked(
       ? {}
       : { smallSegmentBytes: options.smallSegmentBytes }),
   };
-  await expectPresence(disk, dir, expectation);
-  const { wal, contents } = await Wal.open(walOptions);
   const snapshots = new SnapshotDir({ disk, keyring, random, identity, dir: `${dir}/snap` });
-  await snapshots.open();
+  const contents = await readWal(disk, walOptions.dir, keyring, identity);
   const recovered = await recover(snapshots, contents, log);
+  const { wal } = await Wal.open(walOptions, contents);
+  await snapshots.open();
   return new DurableState(wal, snapshots, recovered, lock);
 }
 
@@ -146,10 +157,8 @@ async function expectPresence(
   expectation: 'new' | 'existing',
 ): Promise<void> {
   const names = await disk.readdir(`${dir}/wal`);
-  const present = names.some((name) => name.endsWith('.wal'));
-  if (expectation === 'existing' && !present) {
-    throw new SkepError('not-found', `open raft directory ${dir}: it holds no raft node`);
-  }
+  const present = names.some((name) => name.endsWith('.wal') || parseTipName(name) !== null);
+  if (expectation === 'existing' && !present) throw noRaftNode(dir);
   if (expectation === 'new' && present) {
     throw new SkepError('already-exists', `create raft node in ${dir}: one lives there already`);
   }
@@ -165,23 +174,18 @@ async function recover(
   contents: WalContents,
   log: Logger,
 ): Promise<RecoveredState> {
-  const found = await newestSnapshot(dir, contents, log);
+  const { found, passedOver } = await newestSnapshot(dir, contents, log);
   const { hardState, entries } = contents;
-  if (found === null) return recoverEmpty(contents);
+  if (found === null) return recoverEmpty(contents, passedOver);
   const first = entries[0];
   if (first !== undefined && first.index > found.index + 1) {
-    throw new SkepError(
-      'data-loss',
-      `open raft log: it begins at index ${first.index}, the newest usable snapshot ends at ${found.index}: nothing was changed; restore the missing file, or join again as a new manager`,
-    );
+    const gap = `it begins at index ${first.index}, the newest usable snapshot ends at ${found.index}`;
+    throw lost(`${gap}${afterColon(passedOver)}`);
   }
   const usable = reaches(entries, found) ? entries : [];
   const lastIndex = Math.max(found.index, usable.at(-1)?.index ?? 0);
   if (hardState.commit > lastIndex) {
-    throw new SkepError(
-      'data-loss',
-      `open raft log: it ends at index ${lastIndex}, but ${hardState.commit} was committed: nothing was changed; restore the missing file, or join again as a new manager`,
-    );
+    throw lost(`it ends at index ${lastIndex}, but ${hardState.commit} was committed`);
   }
   const commit = Math.max(hardState.commit, found.index);
   const { membership } = found;
@@ -196,14 +200,12 @@ function reaches(entries: readonly Entry[], snapshot: SnapshotId): boolean {
   return entries[snapshot.index - first.index]?.term === snapshot.term;
 }
 
-function recoverEmpty(contents: WalContents): RecoveredState {
+function recoverEmpty(contents: WalContents, passedOver: string | null): RecoveredState {
   const { marks, entries, hardState } = contents;
   const mark = marks[0];
   if (mark !== undefined || entries.length > 0) {
-    throw new SkepError(
-      'data-loss',
-      `open raft directory: snapshot ${mark?.term}-${mark?.index} is missing or damaged and the log does not go back further: nothing was changed; restore the file, or join again as a new manager`,
-    );
+    const words = `the snapshot of index ${mark?.index}, term ${mark?.term}, is missing or damaged and the log does not go back further`;
+    throw lost(`${words}${afterColon(passedOver)}`);
   }
   const { members } = contents;
   const membership = members === null ? Membership.EMPTY : Membership.decode(members);
@@ -214,19 +216,26 @@ async function newestSnapshot(
   dir: SnapshotDir,
   contents: WalContents,
   log: Logger,
-): Promise<SnapshotHead | null> {
+): Promise<{ found: SnapshotHead | null; passedOver: string | null }> {
+  let passedOver: string | null = null;
   for (const { index, term, path } of await dir.list()) {
     if (!belongs({ index, term }, contents)) continue;
     try {
       const reader = await dir.read({ index, term });
       await reader.close();
-      return { index, term, ...decodeSnapshotState(reader.membership) };
+      const found = { index, term, ...decodeSnapshotState(reader.membership) };
+      return { found, passedOver };
     } catch (err) {
       if (!(err instanceof SkepError) || err.code !== 'data-loss') throw err;
+      passedOver ??= describeError(err);
       log.error({ path, reason: describeError(err) }, 'passed over a damaged snapshot');
     }
   }
-  return null;
+  return { found: null, passedOver };
+}
+
+function afterColon(text: string | null): string {
+  return text === null ? '' : `: ${text}`;
 }
 
 function belongs(id: SnapshotId, contents: WalContents): boolean {

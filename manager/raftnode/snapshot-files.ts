@@ -74,6 +74,7 @@ export class SnapshotDir {
   /** Finished snapshots, newest (highest index) first. They need not be intact. */
   async list(): Promise<(SnapshotId & { readonly path: string })[]> {
     const { disk, dir } = this.#options;
+    if ((await disk.stat(dir)) === null) return [];
     return (await disk.readdir(dir))
       .flatMap((name) => {
         const id = parseSnapshotName(name);

@@ -6,7 +6,7 @@
  * records of the flush, encrypted together. Frames are chained: the checksum of each is seeded with
  * that of the one before, across segments too, so that a lost frame in the middle shows.
  *
- *   header:  magic[8] seq:u64 raftId:u64 firstIndex:u64 prevEnd:u64 prevChain:u32 0:u32 salt[16]
+ *   header:  magic[8] seq:u64 raftId:u64 firstIndex:u64 prevEnd:u64 prevChain:u32 fileBytes:u32 salt[16]
  *            keyCheck[8] clusterDigest[16] crc:u32
  *   frame:   magic:u32 bodyBytes:u32 flush:u64 prevOffset:u32 chain:u32 markerCrc:u32 0:u32 tag[16]
  *            body, zeros up to a multiple of 8
@@ -39,6 +39,8 @@ export interface SegmentHeader {
   /** Where the last frame of the segment before ends, and its chain; 0 in the first segment. */
   readonly prevEnd: number;
   readonly prevChain: number;
+  /** Size of the file from its beginning on: a shorter one was cut. */
+  readonly fileBytes: number;
   readonly salt: Buffer;
   readonly keyCheck: Buffer;
   readonly clusterDigest: Buffer;
@@ -53,6 +55,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   writeU64(block, header.firstIndex, 24);
   writeU64(block, header.prevEnd, 32);
   block.writeUInt32LE(header.prevChain, 40);
+  block.writeUInt32LE(header.fileBytes, 44);
   header.salt.copy(block, 48);
   header.keyCheck.copy(block, 64);
   header.clusterDigest.copy(block, 72);
@@ -72,6 +75,7 @@ export function decodeSegmentHeader(block: Buffer): SegmentHeader | null {
     firstIndex: readU64(block, 24),
     prevEnd: readU64(block, 32),
     prevChain: block.readUInt32LE(40),
+    fileBytes: block.readUInt32LE(44),
     salt: Buffer.from(block.subarray(48, 48 + SALT_BYTES)),
     keyCheck: Buffer.from(block.subarray(64, 64 + KEY_CHECK_BYTES)),
     clusterDigest: Buffer.from(block.subarray(72, 72 + CLUSTER_DIGEST_BYTES)),
@@ -90,6 +94,19 @@ export function parseSegmentName(name: string): { seq: number; firstIndex: numbe
   const match = SEGMENT_NAME.exec(name);
   if (match === null) return null;
   return { seq: Number.parseInt(match[1]!, 16), firstIndex: Number.parseInt(match[2]!, 16) };
+}
+
+const TIP_NAME = /^tip\.([0-9a-f]{8})$/;
+
+/** Name of the empty file that says which segment is the last: else nobody missed a deleted one. */
+export function tipName(seq: number): string {
+  return `tip.${seq.toString(16).padStart(8, '0')}`;
+}
+
+/** Null for other files. */
+export function parseTipName(name: string): number | null {
+  const match = TIP_NAME.exec(name);
+  return match === null ? null : Number.parseInt(match[1]!, 16);
 }
 
 /** What the log holds. `mark` = a snapshot up to here is on disk; `installed` = it came from a leader. */

@@ -14,9 +14,9 @@ import {
   type FramePosition,
   findMarker,
   firstPosition,
-  HEADER_BLOCK_BYTES,
   isZero,
   parseSegmentName,
+  parseTipName,
   type SegmentHeader,
   type SnapshotMark,
   type WalRecord,
@@ -50,6 +50,8 @@ export interface WalContents {
   readonly segments: readonly SegmentSummary[];
   /** Older segments whose successors are gone already: left over from an interrupted clean-up. */
   readonly leftovers: readonly string[];
+  /** Number of the segment that the tip names; null without a tip. */
+  readonly tip: number | null;
   readonly hardState: HardState;
   /** Consecutive. They may begin before the newest snapshot or right after it. */
   readonly entries: readonly Entry[];
@@ -70,7 +72,7 @@ export async function readWal(
   keyring: Keyring,
   identity: WalIdentity,
 ): Promise<WalContents> {
-  const { current, leftovers } = await listSegments(disk, dir);
+  const { current, leftovers, tip } = await listSegments(disk, dir);
   const fold = new RecordFold();
   const segments: SegmentSummary[] = [];
   let torn: TornTail | null = null;
@@ -85,7 +87,15 @@ export async function readWal(
     }
     segments.push({ path, bytes: bytes.length, header, end: scan.end });
   }
-  return { segments, leftovers, torn, ...fold.result() };
+  checkTip(dir, segments.at(-1), tip);
+  return { segments, leftovers, tip, torn, ...fold.result() };
+}
+
+/** The tip follows a segment's name: it may be behind by a crash, never ahead. */
+function checkTip(dir: string, last: SegmentSummary | undefined, tip: number | null): void {
+  const seq = last?.header.seq ?? 0;
+  if (tip === null || tip <= seq) return;
+  throw lost(`segment ${tip} of ${dir} is missing, the last one there is ${seq}`);
 }
 
 /** Overwrites a torn tail with zeros, so that it can never be read again; durable when it resolves. */
@@ -102,8 +112,10 @@ export async function repairTail(disk: Disk, torn: TornTail): Promise<void> {
 async function listSegments(
   disk: Disk,
   dir: string,
-): Promise<{ current: string[]; leftovers: string[] }> {
-  const named = (await disk.readdir(dir))
+): Promise<{ current: string[]; leftovers: string[]; tip: number | null }> {
+  const names = await disk.readdir(dir);
+  const tips = names.map(parseTipName).filter((seq) => seq !== null);
+  const named = names
     .flatMap((name) => {
       const parsed = parseSegmentName(name);
       return parsed === null ? [] : [{ path: `${dir}/${name}`, seq: parsed.seq }];
@@ -113,7 +125,8 @@ async function listSegments(
   while (first > 0 && named[first - 1]!.seq === named[first]!.seq - 1) first--;
   first = Math.max(0, first);
   const paths = named.map((segment) => segment.path);
-  return { current: paths.slice(first), leftovers: paths.slice(0, first) };
+  const tip = tips.length === 0 ? null : Math.max(...tips);
+  return { current: paths.slice(first), leftovers: paths.slice(0, first), tip };
 }
 
 async function readWholeFile(disk: Disk, path: string): Promise<Buffer> {
@@ -129,16 +142,19 @@ async function readWholeFile(disk: Disk, path: string): Promise<Buffer> {
 function checkHeader(path: string, bytes: Buffer, identity: WalIdentity): SegmentHeader {
   const header = decodeSegmentHeader(bytes);
   if (header === null) throw damaged(path, 0, 'segment header is not intact');
+  if (bytes.length < header.fileBytes) {
+    throw damaged(path, bytes.length, `the file ends here, it had ${header.fileBytes} bytes`);
+  }
   if (!header.clusterDigest.equals(identity.clusterDigest)) {
     throw new SkepError(
       'failed-precondition',
-      `open raft log ${path}: it belongs to another cluster: use the directory of this cluster's manager`,
+      `open raft log ${path}: it belongs to another cluster: nothing was changed; put the raft directory of this manager back`,
     );
   }
   if (header.raftId !== identity.raftId) {
     throw new SkepError(
       'failed-precondition',
-      `open raft log ${path}: it belongs to raft node ${header.raftId.toString(16)}, not to ${identity.raftId.toString(16)}`,
+      `open raft log ${path}: it belongs to raft node ${header.raftId.toString(16)}, not to ${identity.raftId.toString(16)}: nothing was changed; put the raft directory of this manager back`,
     );
   }
   return header;
@@ -216,10 +232,15 @@ function judgeDamage(
 }
 
 function damaged(path: string, offset: number, reason: string): SkepError {
-  return new SkepError(
-    'data-loss',
-    `open raft log: ${path} is damaged at offset ${offset}: ${reason}: nothing was changed; restore the file, or remove this manager from the cluster and join again as a new one`,
-  );
+  return lost(`${path} is damaged at offset ${offset}: ${reason}`);
+}
+
+/** What to do is the same whatever was lost: the log of the other managers is whole. */
+const RECOVERY_ADVICE =
+  "nothing was changed; restore the raft directory from a backup, or run 'skep node rm' for this node on another manager, 'skep swarm leave --force' here, and join again";
+
+export function lost(reason: string): SkepError {
+  return new SkepError('data-loss', `open raft log: ${reason}: ${RECOVERY_ADVICE}`);
 }
 
 /** Folds records in log order. INVARIANT: `#entries` is consecutive. */
@@ -277,15 +298,5 @@ class RecordFold {
     const first = this.#entries[0];
     const covered = first === undefined ? undefined : this.#entries[mark.index - first.index];
     if (covered?.term !== mark.term) this.#entries = [];
-  }
-}
-
-/** For tools that only look: the header block of a file. */
-export async function readHeader(disk: Disk, path: string): Promise<SegmentHeader | null> {
-  const file = await disk.open(path, 'read');
-  try {
-    return decodeSegmentHeader(await file.read(0, HEADER_BLOCK_BYTES));
-  } finally {
-    await file.close();
   }
 }

@@ -24,6 +24,7 @@ import {
   type SegmentHeader,
   type SnapshotMark,
   segmentName,
+  tipName,
   type WalRecord,
 } from './wal-format.ts';
 import {
@@ -88,6 +89,8 @@ export class Wal {
   #open: OpenSegment | null = null;
   #at: FramePosition;
   #seq: number;
+  /** What the name of the tip says; null before there is one. */
+  #tip: number | null;
   #nextIndex: number;
   #hardState: HardState | null;
   #mark: SnapshotMark | null;
@@ -106,6 +109,7 @@ export class Wal {
     const last = contents.segments.at(-1);
     this.#at = last?.end ?? { offset: 0, prevOffset: 0, chain: 0, flush: 0 };
     this.#seq = last?.header.seq ?? 0;
+    this.#tip = contents.tip;
     this.#mark = contents.marks[0] ?? null;
     this.#nextIndex = (contents.entries.at(-1)?.index ?? this.#mark?.index ?? 0) + 1;
     this.#hardState = contents.segments.length === 0 ? null : contents.hardState;
@@ -114,11 +118,15 @@ export class Wal {
   /**
    * Reads and repairs what is there. Throws as `readWal`, and then has changed nothing.
    * The caller holds the lock of the directory.
+   * @param read what `readWal` gave, when the caller judged that already; nothing was changed yet
    */
-  static async open(options: WalOptions): Promise<{ wal: Wal; contents: WalContents }> {
+  static async open(
+    options: WalOptions,
+    read?: WalContents,
+  ): Promise<{ wal: Wal; contents: WalContents }> {
     const { disk, dir, log } = options;
     await disk.mkdir(dir);
-    const contents = await readWal(disk, dir, options.keyring, options.identity);
+    const contents = read ?? (await readWal(disk, dir, options.keyring, options.identity));
     if (contents.torn !== null) {
       log.warn({ ...contents.torn }, 'discarded the unfinished last write of the raft log');
       await repairTail(disk, contents.torn);
@@ -232,6 +240,7 @@ export class Wal {
       firstIndex: this.#nextIndex,
       prevEnd: this.#seq === 0 ? 0 : this.#at.offset,
       prevChain: this.#at.chain,
+      fileBytes: spare.bytes,
       salt,
       keyCheck: check,
       clusterDigest: identity.clusterDigest,
@@ -241,11 +250,25 @@ export class Wal {
     await spare.file.fdatasync();
     await disk.rename(`${dir}/${SPARE_NAME}`, path);
     await disk.fsyncDir(dir);
+    await this.#moveTip(header.seq);
     this.#open = { file: spare.file, bytes: spare.bytes, header, cipher };
     this.#at = firstPosition(header);
     this.#seq = header.seq;
     this.#segments.push({ path, firstIndex: header.firstIndex });
     this.#spare = this.#prepareSpare(this.#nextSegmentBytes()).catch((err) => this.#noSpare(err));
+  }
+
+  /**
+   * After the segment is durable under its name and before anything in it is acknowledged: so a
+   * segment that the tip names was there once.
+   */
+  async #moveTip(seq: number): Promise<void> {
+    const { disk, dir } = this.#options;
+    const path = `${dir}/${tipName(seq)}`;
+    if (this.#tip === null) await (await disk.open(path, 'create')).close();
+    else if (this.#tip !== seq) await disk.rename(`${dir}/${tipName(this.#tip)}`, path);
+    await disk.fsyncDir(dir);
+    this.#tip = seq;
   }
 
   /** The prepared file when it is large enough, else a new one. */
