@@ -9,6 +9,7 @@ import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import { parseCertificate } from '../common/pki/certificate.ts';
+import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
 import { Execs } from './engineapi/containers.ts';
@@ -20,6 +21,8 @@ import { VERSION } from './version.ts';
 
 export interface DaemonParts {
   readonly options: DaemonOptions;
+  /** Where managers keep their log. */
+  readonly disk: Disk;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -51,7 +54,7 @@ export class Daemon {
   }
 
   async #start(): Promise<void> {
-    const { options, clock, random, log, onFailure } = this.#parts;
+    const { options, disk, clock, random, log, onFailure } = this.#parts;
     await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
     this.#engineId = await this.#loadEngineId();
     const worker = await this.#scope.start(
@@ -80,6 +83,7 @@ export class Daemon {
           engineLabels: options.labels,
           tlsInfo: tlsInfoOf(identity.certPem, identity.rootPem),
         }),
+      disk,
       clock,
       random,
       log,

@@ -4,6 +4,7 @@ import { SystemClock } from '../common/base/clock.ts';
 import { describeError } from '../common/base/errors.ts';
 import { createLogger } from '../common/base/log.ts';
 import { SystemRandom } from '../common/base/random.ts';
+import { NodeDisk } from '../manager/raftnode/node-disk.ts';
 import { Daemon } from './daemon.ts';
 import { parseDaemonOptions } from './options.ts';
 import { VERSION } from './version.ts';
@@ -17,6 +18,7 @@ async function main(): Promise<void> {
   const clock = new SystemClock();
   const daemon = new Daemon({
     options,
+    disk: new NodeDisk(),
     clock,
     random: new SystemRandom(),
     log,

@@ -121,7 +121,7 @@ export class Membership {
   }
 
   async #startManager(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
-    const { dataDir, clock, random, log, onFailure } = this.#parts;
+    const { dataDir, disk, clock, random, log, onFailure } = this.#parts;
     const { nodeId, clusterId } = this.identity.current;
     const manager = new Manager({
       dataDir,
@@ -130,6 +130,7 @@ export class Membership {
       address: this.addresses.advertise,
       server: this.#server,
       pool: this.#pool,
+      disk,
       clock,
       random,
       log,
@@ -162,7 +163,7 @@ export class Membership {
     if (role === 'manager' && manager && !manager.removed) return;
     this.#manager = null;
     await manager?.stop();
-    await Manager.removeState(this.#parts.dataDir);
+    await Manager.removeState(this.#parts.disk, this.#parts.dataDir);
     if (role === 'worker') return;
     await this.#startManager({ kind: 'join', managerAddresses: await this.#managers() }, signal);
   }

@@ -5,6 +5,7 @@ import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 import type { Identity } from '../common/pki/identity.ts';
+import type { Disk } from '../manager/raftnode/disk.ts';
 import type { Worker } from '../worker/worker.ts';
 
 export interface SwarmNodeOptions {
@@ -15,6 +16,7 @@ export interface SwarmNodeOptions {
   readonly advertiseAddress: string;
   readonly worker: Worker;
   readonly describe: (address: string, identity: Identity) => NodeDescription;
+  readonly disk: Disk;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

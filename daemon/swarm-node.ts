@@ -256,12 +256,12 @@ export class SwarmNode {
     identity: Identity,
     addresses: NodeAddresses,
   ): Promise<ManagerOrigin | null> {
-    const { dataDir } = this.#options;
+    const { disk, dataDir } = this.#options;
     if (identity.role === 'worker') {
-      await Manager.removeState(dataDir);
+      await Manager.removeState(disk, dataDir);
       return null;
     }
-    if (!(await Manager.hasState(dataDir))) return null;
+    if (!(await Manager.hasState(disk, dataDir))) return null;
     const managerAddresses = [...(await this.#files.loadManagers()), ...addresses.managers];
     return { kind: 'restart', forceNewCluster: false, managerAddresses };
   }

@@ -1,61 +1,238 @@
-/** What a manager keeps beside its Raft log: its member id and the key of its log. For root only. */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+/**
+ * What a manager keeps beside its Raft log, in `raft/manager.json`: its member id, and the keys of its
+ * log, sealed under the cluster's unlock key when the cluster is locked. For root only.
+ *
+ *   { "format": 1, "raftId", "nodeId", "hasLog", "lockVersion", "keys", "check" }
+ *   keys: { "kind": "plain", "dek", "olderDeks" }      base64
+ *       | { "kind": "sealed", "salt", "tag", "body" }  AES-256-GCM of the same
+ *   check: CRC-32 of the rest, so that damage is told from a wrong key
+ */
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { SkepError } from '../common/base/errors.ts';
 import type { Random } from '../common/base/random.ts';
+import { DEK_BYTES, SALT_BYTES, TAG_BYTES } from './raftnode/crypt.ts';
+import { type Disk, readFile, writeFileDurably } from './raftnode/disk.ts';
 
 export interface ManagerKeys {
   /** 48-bit random; a new one for each time a node becomes a manager */
   readonly raftId: number;
+  /** Whose manager it is: a directory that was moved to another node is refused. */
+  readonly nodeId: string;
+  /** A log was made: from then on its absence is damage. */
+  readonly hasLog: boolean;
   /** 32 bytes: encrypts log and snapshots */
   readonly dek: Uint8Array;
+  /** Under which files may still be while a change of key is under way. */
+  readonly olderDeks: readonly Uint8Array[];
 }
 
-const DEK_BYTES = 32;
-const RAFT_ID_BOUND = 2 ** 48;
+/** The unlock key, and how new it is: an older one never takes the place of a newer. */
+export interface ManagerLock {
+  readonly key: Uint8Array;
+  /** Version of the cluster object that brought it. */
+  readonly version: number;
+}
 
-export function newManagerKeys(random: Random): ManagerKeys {
-  return { raftId: 1 + random.below(RAFT_ID_BOUND - 1), dek: random.bytes(DEK_BYTES) };
+const FORMAT = 1;
+const RAFT_ID_BOUND = 2 ** 48;
+const ALGORITHM = 'aes-256-gcm';
+/** Each sealing has its own salt and so its own key. */
+const NONCE = Buffer.alloc(12);
+
+export function raftDir(dataDir: string): string {
+  return join(dataDir, 'raft');
+}
+
+/** @param dir the Raft directory */
+export function managerFilePath(dir: string): string {
+  return join(dir, 'manager.json');
+}
+
+export function newManagerKeys(random: Random, nodeId: string): ManagerKeys {
+  const raftId = 1 + random.below(RAFT_ID_BOUND - 1);
+  return { raftId, nodeId, hasLog: false, dek: random.bytes(DEK_BYTES), olderDeks: [] };
+}
+
+type StoredKeys =
+  | { readonly kind: 'plain'; readonly dek: string; readonly olderDeks: readonly string[] }
+  | { readonly kind: 'sealed'; readonly salt: string; readonly tag: string; readonly body: string };
+
+interface StoredFields {
+  readonly format: number;
+  readonly raftId: number;
+  readonly nodeId: string;
+  readonly hasLog: boolean;
+  readonly lockVersion: number;
+  readonly keys: StoredKeys;
+}
+
+/** The file as read; its keys may need the unlock key. */
+export class ManagerFile {
+  readonly #path: string;
+  readonly #fields: StoredFields;
+
+  constructor(path: string, fields: StoredFields) {
+    this.#path = path;
+    this.#fields = fields;
+  }
+
+  get isLocked(): boolean {
+    return this.#fields.keys.kind === 'sealed';
+  }
+
+  get raftId(): number {
+    return this.#fields.raftId;
+  }
+
+  get nodeId(): string {
+    return this.#fields.nodeId;
+  }
+
+  get hasLog(): boolean {
+    return this.#fields.hasLog;
+  }
+
+  /** 0 when the cluster was never locked. */
+  get lockVersion(): number {
+    return this.#fields.lockVersion;
+  }
+
+  /**
+   * @param unlockKey null = none is known
+   * @throws SkepError `locked` without a key, `unauthenticated` with a wrong one
+   */
+  open(unlockKey: Uint8Array | null): ManagerKeys {
+    const { raftId, nodeId, hasLog, keys } = this.#fields;
+    if (keys.kind === 'plain') return { raftId, nodeId, hasLog, ...decodeDeks(keys) };
+    if (unlockKey === null) {
+      throw new SkepError('locked', `read ${this.#path}: it is locked: the unlock key is needed`);
+    }
+    const plain = unseal(keys, unlockKey, associatedData(this.#fields));
+    if (plain === null) {
+      throw new SkepError('unauthenticated', `unlock ${this.#path}: invalid key provided`);
+    }
+    const deks = JSON.parse(plain.toString('utf8')) as EncodedDeks;
+    return { raftId, nodeId, hasLog, ...decodeDeks(deks) };
+  }
 }
 
 /** null when there is no file. Throws `data-loss` when it is damaged. */
-export async function loadManagerKeys(path: string): Promise<ManagerKeys | null> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw err;
-  }
-  try {
-    const { raftId, dek } = JSON.parse(text) as { raftId: number; dek: string };
-    const bytes = Buffer.from(dek, 'base64');
-    if (Number.isSafeInteger(raftId) && bytes.length === DEK_BYTES) return { raftId, dek: bytes };
-  } catch (err) {
-    throw new SkepError('data-loss', `read manager keys: ${path} is damaged`, { cause: err });
-  }
-  throw new SkepError('data-loss', `read manager keys: ${path} is damaged`);
+export async function loadManagerFile(disk: Disk, path: string): Promise<ManagerFile | null> {
+  const bytes = await readFile(disk, path);
+  if (bytes === null) return null;
+  const fields = parse(bytes.toString('utf8'));
+  if (fields !== null) return new ManagerFile(path, fields);
+  const advice = `nothing was changed; restore it from a backup, or run 'skep node rm' for this node on another manager, 'skep swarm leave --force' here, and join again`;
+  throw new SkepError('data-loss', `read manager keys: ${path} is damaged: ${advice}`);
 }
 
-/** Durable when it resolves. */
-export async function saveManagerKeys(path: string, keys: ManagerKeys): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const text = JSON.stringify({
+/** Durable when it resolves. `lock` = null: the keys are not sealed. */
+export async function saveManagerFile(
+  disk: Disk,
+  path: string,
+  keys: ManagerKeys,
+  lock: ManagerLock | null,
+  random: Random,
+): Promise<void> {
+  await disk.mkdir(dirname(path));
+  const head = {
+    format: FORMAT,
     raftId: keys.raftId,
-    dek: Buffer.from(keys.dek).toString('base64'),
-  });
-  const file = await open(`${path}.new`, 'w', 0o600);
+    nodeId: keys.nodeId,
+    hasLog: keys.hasLog,
+    lockVersion: lock?.version ?? 0,
+  };
+  const deks = encodeDeks(keys);
+  const stored: StoredKeys =
+    lock === null
+      ? { kind: 'plain', ...deks }
+      : seal(JSON.stringify(deks), lock.key, associatedData(head), random);
+  const fields: StoredFields = { ...head, keys: stored };
+  const text = JSON.stringify({ ...fields, check: checkOf(fields) });
+  await writeFileDurably(disk, path, Buffer.from(text));
+}
+
+function parse(text: string): StoredFields | null {
   try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
+    const { check, ...fields } = JSON.parse(text) as StoredFields & { check: number };
+    return fields.format === FORMAT && checkOf(fields) === check ? fields : null;
+  } catch {
+    return null;
   }
-  await rename(`${path}.new`, path);
-  const directory = await open(dirname(path), 'r');
+}
+
+/** Over the text that `JSON.stringify` makes of the fields in the order of the file. */
+function checkOf(fields: StoredFields): number {
+  return crc32(JSON.stringify(fields));
+}
+
+interface EncodedDeks {
+  readonly dek: string;
+  readonly olderDeks: readonly string[];
+}
+
+function encodeDeks({ dek, olderDeks }: Pick<ManagerKeys, 'dek' | 'olderDeks'>): EncodedDeks {
+  return { dek: encode(dek), olderDeks: olderDeks.map(encode) };
+}
+
+function decodeDeks(encoded: EncodedDeks): Pick<ManagerKeys, 'dek' | 'olderDeks'> {
+  return { dek: decode(encoded.dek), olderDeks: encoded.olderDeks.map(decode) };
+}
+
+function encode(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}
+
+function decode(text: string): Buffer {
+  return Buffer.from(text, 'base64');
+}
+
+/** Binds the sealed keys to the member that they belong to. */
+function associatedData({
+  raftId,
+  nodeId,
+  lockVersion,
+}: Pick<StoredFields, 'raftId' | 'nodeId' | 'lockVersion'>): Buffer {
+  return Buffer.from(JSON.stringify([raftId, nodeId, lockVersion]));
+}
+
+function sealingKey(unlockKey: Uint8Array, salt: Uint8Array): Buffer {
+  return Buffer.from(hkdfSync('sha256', unlockKey, salt, 'skep manager keys', DEK_BYTES));
+}
+
+function seal(
+  plain: string,
+  unlockKey: Uint8Array,
+  associated: Buffer,
+  random: Random,
+): StoredKeys & { kind: 'sealed' } {
+  const salt = random.bytes(SALT_BYTES);
+  const cipher = createCipheriv(ALGORITHM, sealingKey(unlockKey, salt), NONCE);
+  cipher.setAAD(associated);
+  const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
+  return {
+    kind: 'sealed',
+    salt: encode(salt),
+    tag: encode(cipher.getAuthTag()),
+    body: encode(body),
+  };
+}
+
+function unseal(
+  { salt, tag, body }: StoredKeys & { kind: 'sealed' },
+  unlockKey: Uint8Array,
+  associated: Buffer,
+): Buffer | null {
+  const key = sealingKey(unlockKey, decode(salt));
+  const decipher = createDecipheriv(ALGORITHM, key, NONCE, { authTagLength: TAG_BYTES });
+  decipher.setAAD(associated);
+  decipher.setAuthTag(decode(tag));
+  const plain = decipher.update(decode(body));
   try {
-    await directory.sync();
-  } finally {
-    await directory.close();
+    return Buffer.concat([plain, decipher.final()]);
+  } catch {
+    return null;
   }
 }

@@ -7,6 +7,7 @@ import type { NodeId } from '../common/model/ids.ts';
 import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { RpcServer } from '../common/rpc/server.ts';
 import type { NewCluster } from './ca/bootstrap.ts';
+import type { Disk } from './raftnode/disk.ts';
 
 export interface ManagerOptions {
   readonly dataDir: string;
@@ -16,6 +17,7 @@ export interface ManagerOptions {
   readonly address: string;
   readonly server: RpcServer;
   readonly pool: RpcClientPool;
+  readonly disk: Disk;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

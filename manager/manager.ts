@@ -23,9 +23,11 @@ import { ENTRY_TIMEOUT_MS, GroupEntry, WITHDRAWAL_TIMEOUT_MS } from './group-ent
 import { GroupService } from './group-service.ts';
 import { LeaderRooms, type Room } from './leader-rooms.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
+import type { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
 import { hasRaftState, openRaft, removeRaftState } from './raft-start.ts';
+import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
 import { RoleManager } from './role-manager.ts';
@@ -42,7 +44,7 @@ export class Manager implements ManagerList, LeaderLocator {
   readonly #leader: LeaderCaller;
   readonly #changeListeners = new Set<() => void>();
   #raft: RaftNode | null = null;
-  #raftId = 0;
+  #keys: KeptManagerKeys | null = null;
   /** removed before it knew that it had been added */
   #expelled = false;
   #control: ControlApi | null = null;
@@ -70,13 +72,13 @@ export class Manager implements ManagerList, LeaderLocator {
   }
 
   /** True when this directory holds the state of a manager. */
-  static hasState(dataDir: string): Promise<boolean> {
-    return hasRaftState(dataDir);
+  static hasState(disk: Disk, dataDir: string): Promise<boolean> {
+    return hasRaftState(disk, dataDir);
   }
 
   /** Forgets the state of a manager, if there is any. */
-  static removeState(dataDir: string): Promise<void> {
-    return removeRaftState(dataDir);
+  static removeState(disk: Disk, dataDir: string): Promise<void> {
+    return removeRaftState(disk, dataDir);
   }
 
   get control(): ControlApi {
@@ -90,13 +92,13 @@ export class Manager implements ManagerList, LeaderLocator {
    * itself was never completed: nothing here is worth keeping then.
    */
   async start(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
-    const { dataDir } = this.#options;
+    const { disk, dataDir } = this.#options;
     // What lies here without the node's being a manager is the rest of an attempt that was cut short.
-    if (origin.kind !== 'restart') await Manager.removeState(dataDir);
+    if (origin.kind !== 'restart') await Manager.removeState(disk, dataDir);
     try {
-      const { raft, raftId } = await openRaft(this.#options, this.store, origin);
+      const { raft, keys } = await openRaft(this.#options, this.store, origin);
       this.#raft = raft;
-      this.#raftId = raftId;
+      this.#keys = keys;
       this.store.setProposer(raft);
       this.#register();
       await this.#scope.start(this.#expulsion());
@@ -107,9 +109,14 @@ export class Manager implements ManagerList, LeaderLocator {
       await this.#enter(origin, signal);
     } catch (err) {
       await this.#scope.close();
-      if (origin.kind !== 'restart' && !signal?.aborted) await Manager.removeState(dataDir);
+      if (origin.kind !== 'restart' && !signal?.aborted) await Manager.removeState(disk, dataDir);
       throw err;
     }
+  }
+
+  /** The log of this manager goes on under a new key. See `RaftNode.rotateKey`. */
+  rotateKey(): Promise<void> {
+    return this.#requireRaft().rotateKey();
   }
 
   /** Hands leadership over, if it has it, and stops. */
@@ -328,6 +335,10 @@ export class Manager implements ManagerList, LeaderLocator {
   #self(): Peer {
     const { nodeId, clusterId, address } = this.#options;
     return { nodeId, role: 'manager', clusterId, address };
+  }
+
+  get #raftId(): number {
+    return this.#keys?.keys.raftId ?? 0;
   }
 
   #requireRaft(): RaftNode {

@@ -3,70 +3,105 @@
  * files that say so. Knows nothing of what happens once it runs.
  */
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { SkepError } from '../common/base/errors.ts';
 import { listMembers } from '../common/rpc/membership-methods.ts';
 import {
-  loadManagerKeys,
+  loadManagerFile,
   type ManagerKeys,
+  managerFilePath,
   newManagerKeys,
-  saveManagerKeys,
+  raftDir,
 } from './manager-files.ts';
+import { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
+import { RaftDamageError } from './raftnode/damage.ts';
+import type { Disk } from './raftnode/disk.ts';
+import { holdsRaftNode } from './raftnode/durable-state.ts';
 import { GrpcTransport } from './raftnode/grpc-transport.ts';
 import type { RaftMember } from './raftnode/membership.ts';
-import { NodeDisk } from './raftnode/node-disk.ts';
 import type { RaftNodeOptions, StateMachine } from './raftnode/node-options.ts';
 import { RaftNode } from './raftnode/raft-node.ts';
 
-/** True when this directory holds the state of a manager. */
-export async function hasRaftState(dataDir: string): Promise<boolean> {
-  return (await loadManagerKeys(keysPath(dataDir))) !== null;
+/** True when this directory holds the state of a manager, or did. Keys that never had a log are none. */
+export async function hasRaftState(disk: Disk, dataDir: string): Promise<boolean> {
+  const dir = raftDir(dataDir);
+  if (await holdsRaftNode(disk, dir)) return true;
+  return (await loadManagerFile(disk, managerFilePath(dir)))?.hasLog ?? false;
 }
 
-/** Forgets the state of a manager, if there is any. */
-export async function removeRaftState(dataDir: string): Promise<void> {
-  await rm(raftDir(dataDir), { recursive: true, force: true });
+/** Forgets the state of a manager, if there is any: all of it or, when it is cut short, nothing. */
+export async function removeRaftState(disk: Disk, dataDir: string): Promise<void> {
+  const dir = raftDir(dataDir);
+  const removed = `${dir}.removed`;
+  await rm(removed, { recursive: true, force: true });
+  if ((await disk.stat(dir)) === null) return;
+  await disk.rename(dir, removed);
+  await disk.fsyncDir(dataDir);
+  await rm(removed, { recursive: true, force: true });
 }
 
-/** The node, not started yet; `raftId` is its own. */
+/** A Raft node that was not started yet, and its keys. */
+export interface OpenedRaft {
+  readonly raft: RaftNode;
+  readonly keys: KeptManagerKeys;
+}
+
 export async function openRaft(
   manager: ManagerOptions,
   stateMachine: StateMachine,
   origin: ManagerOrigin,
-): Promise<{ raft: RaftNode; raftId: number }> {
-  const path = keysPath(manager.dataDir);
-  const options = (keys: ManagerKeys): RaftNodeOptions => raftOptions(manager, stateMachine, keys);
+): Promise<OpenedRaft> {
   if (origin.kind === 'restart') {
-    const keys = await loadManagerKeys(path);
-    if (!keys) throw new SkepError('data-loss', `start manager: ${path} is missing`);
+    const keys = await loadKeys(manager);
     const { forceNewCluster } = origin;
-    const raft = await RaftNode.restart(options(keys), { forceNewCluster });
-    return { raft, raftId: keys.raftId };
+    const options = raftOptions(manager, stateMachine, keys);
+    return { keys, raft: await RaftNode.restart(options, { forceNewCluster }) };
   }
-  const keys = newManagerKeys(manager.random);
-  const raft =
-    origin.kind === 'bootstrap'
-      ? await RaftNode.bootstrap(options(keys))
-      : await RaftNode.join(options(keys), await membersOf(manager, origin.managerAddresses));
-  await saveManagerKeys(path, keys); // last: without it the directory is no manager's
-  return { raft, raftId: keys.raftId };
+  const members = origin.kind === 'join' ? await membersOf(manager, origin.managerAddresses) : null;
+  const keys = keptKeys(manager, newManagerKeys(manager.random, manager.nodeId));
+  await keys.save(); // first: a log without its key is damage, a key without a log is nothing
+  const options = raftOptions(manager, stateMachine, keys);
+  const raft = members ? await RaftNode.join(options, members) : await RaftNode.bootstrap(options);
+  await keys.saveHasLog();
+  return { keys, raft };
+}
+
+async function loadKeys(manager: ManagerOptions): Promise<KeptManagerKeys> {
+  const { disk, dataDir, nodeId } = manager;
+  const dir = raftDir(dataDir);
+  const path = managerFilePath(dir);
+  const file = await loadManagerFile(disk, path);
+  if (file === null) throw new RaftDamageError(path, null, 'the file is missing');
+  if (file.nodeId !== nodeId) {
+    throw new SkepError(
+      'failed-precondition',
+      `start manager: ${dir} belongs to node ${file.nodeId}, this is ${nodeId}: nothing was changed; put the raft directory of this node back`,
+    );
+  }
+  if (!(await holdsRaftNode(disk, dir))) throw new RaftDamageError(dir, null, 'the log is missing');
+  return keptKeys(manager, file.open(null));
+}
+
+function keptKeys({ disk, dataDir, random }: ManagerOptions, keys: ManagerKeys): KeptManagerKeys {
+  const path = managerFilePath(raftDir(dataDir));
+  return new KeptManagerKeys({ disk, path, random, keys, lock: null });
 }
 
 function raftOptions(
   manager: ManagerOptions,
   stateMachine: StateMachine,
-  { raftId, dek }: ManagerKeys,
+  kept: KeptManagerKeys,
 ): RaftNodeOptions {
-  const { dataDir, nodeId, clusterId, address, clock, random, onFailure, onRemoved } = manager;
-  const { server, pool } = manager;
+  const { dataDir, nodeId, clusterId, address, disk, clock, random } = manager;
+  const { server, pool, onFailure, onRemoved } = manager;
+  const { raftId, dek, olderDeks } = kept.keys;
   const log = manager.log.child({ component: 'raft' });
   return {
-    ...{ nodeId, clusterId, address, clock, random, log, onFailure, onRemoved },
-    ...{ raftId, dek, stateMachine },
+    ...{ nodeId, clusterId, address, disk, clock, random, log, onFailure, onRemoved },
+    ...{ raftId, dek, olderDeks, stateMachine },
     dir: raftDir(dataDir),
+    saveKeys: (keys) => kept.saveDeks(keys),
     transport: new GrpcTransport({ server, pool, clock, random, log }),
-    disk: new NodeDisk(),
   };
 }
 
@@ -85,12 +120,4 @@ async function membersOf(
     }
   }
   throw failure;
-}
-
-function raftDir(dataDir: string): string {
-  return join(dataDir, 'raft');
-}
-
-function keysPath(dataDir: string): string {
-  return join(raftDir(dataDir), 'manager.json');
 }

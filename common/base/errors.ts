@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'not-a-manager'
   | 'not-in-swarm'
   | 'in-swarm'
+  | 'locked' // this manager needs the unlock key of its cluster
   | 'conflict' // state forbids it (409)
   | 'resource-exhausted'
   | 'deadline-exceeded'
@@ -66,6 +67,7 @@ export const CODE_STATUS: Readonly<Record<ErrorCode, CodeStatus>> = {
   'not-a-manager': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
   'not-in-swarm': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
   'in-swarm': { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
+  locked: { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
   conflict: { grpc: ABORTED, http: 409, exit: 1, retryable: false },
   'resource-exhausted': { grpc: RESOURCE_EXHAUSTED, http: 500, exit: 1, retryable: true },
   'deadline-exceeded': { grpc: DEADLINE_EXCEEDED, http: 500, exit: 1, retryable: true },

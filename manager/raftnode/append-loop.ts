@@ -10,6 +10,7 @@ import {
   type Message,
   type Snapshot,
 } from '../raft/types.ts';
+import type { Keyring } from './crypt.ts';
 import type { DurableState, SnapshotHead } from './durable-state.ts';
 import type { LogImage } from './log-image.ts';
 import type { SnapshotId } from './snapshot-files.ts';
@@ -35,8 +36,18 @@ export interface AppendHooks {
 
 type Work =
   | { readonly kind: 'message'; readonly message: Message }
-  | { readonly kind: 'taken'; readonly head: SnapshotHead; readonly done: () => void }
+  | {
+      readonly kind: 'taken';
+      readonly head: SnapshotHead;
+      /** Segments go even if followers could still use them. */
+      readonly replacesAll: boolean;
+      readonly ended: Ended;
+    }
+  | { readonly kind: 'rekey'; readonly keyring: Keyring; readonly ended: Ended }
   | { readonly kind: 'commit'; readonly hardState: HardState };
+
+/** Tells whoever waits for a piece of work. */
+type Ended = () => void;
 
 export interface AppendLoopOptions {
   readonly durable: DurableState;
@@ -62,6 +73,7 @@ export class AppendLoop {
   /** Newer than `#durable` in its commit only. */
   #deferred: HardState | null = null;
   #stopped = false;
+  readonly #waiting = new Set<Ended>();
 
   constructor(options: AppendLoopOptions) {
     this.#options = options;
@@ -82,9 +94,17 @@ export class AppendLoop {
     this.#enqueue({ kind: 'message', message });
   }
 
-  /** Our own snapshot has its final name: notes it in the log, then deletes what it replaces. */
-  snapshotTaken(head: SnapshotHead): Promise<void> {
-    return new Promise((done) => this.#enqueue({ kind: 'taken', head, done }));
+  /**
+   * Our own snapshot has its final name: notes it in the log, then deletes what it replaces.
+   * @param replacesAll also the segments whose entries are kept for followers; those stay in memory
+   */
+  snapshotTaken(head: SnapshotHead, replacesAll = false): Promise<void> {
+    return this.#wait((ended) => this.#enqueue({ kind: 'taken', head, replacesAll, ended }));
+  }
+
+  /** Resolves when log and snapshots use `keyring` for everything that they begin. */
+  rekey(keyring: Keyring): Promise<void> {
+    return this.#wait((ended) => this.#enqueue({ kind: 'rekey', keyring, ended }));
   }
 
   /** Writes a commit index that is waiting, when nothing else is being written. */
@@ -99,6 +119,24 @@ export class AppendLoop {
     this.#stopped = true;
     this.#abort.abort();
     while (this.#running !== null) await this.#running;
+    this.#release();
+  }
+
+  /** Resolves also when the loop ends before the work: nothing is written any more then. */
+  #wait(enqueue: (ended: Ended) => void): Promise<void> {
+    return new Promise((resolve) => {
+      const ended = (): void => {
+        this.#waiting.delete(ended);
+        resolve();
+      };
+      this.#waiting.add(ended);
+      if (this.#stopped) ended();
+      else enqueue(ended);
+    });
+  }
+
+  #release(): void {
+    for (const ended of [...this.#waiting]) ended();
   }
 
   #enqueue(work: Work): void {
@@ -119,6 +157,7 @@ export class AppendLoop {
       this.#stopped = true;
       this.#queue = [];
       this.#options.hooks.failed(err);
+      this.#release();
     }
     this.#running = null;
     if (!this.#stopped) this.#options.hooks.idle();
@@ -132,7 +171,7 @@ export class AppendLoop {
       if (work.kind === 'message') {
         mustSync = (await this.#collect(work.message, records)) || mustSync;
         hardState = hardStateOf(work.message) ?? hardState;
-      } else {
+      } else if (work.kind !== 'rekey') {
         mustSync = true;
         if (work.kind === 'taken') records.push(markOf(work.head, false));
       }
@@ -180,14 +219,19 @@ export class AppendLoop {
   }
 
   async #finish(work: Work): Promise<void> {
-    const { image, hooks, keepEntries } = this.#options;
+    const { durable, image, hooks, keepEntries } = this.#options;
     switch (work.kind) {
       case 'commit':
         return;
       case 'taken':
         image.snapshotTaken(work.head, keepEntries);
-        await this.#cleanUp(work.head);
-        work.done();
+        await this.#cleanUp(work.head, work.replacesAll);
+        work.ended();
+        return;
+      case 'rekey':
+        await durable.wal.rekey(work.keyring);
+        durable.snapshots.rekey(work.keyring);
+        work.ended();
         return;
       case 'message': {
         const { snapshot, entries } = work.message;
@@ -206,11 +250,12 @@ export class AppendLoop {
     }
   }
 
-  async #cleanUp(newest: SnapshotId): Promise<void> {
+  async #cleanUp(newest: SnapshotId, replacesAll = false): Promise<void> {
     const { durable, image } = this.#options;
     if (newest.index < image.snapshotIndex) return;
     await durable.snapshots.deleteOthers(newest);
-    await durable.wal.purge(Math.min(newest.index, image.firstIndex() - 1));
+    const kept = replacesAll ? newest.index : Math.min(newest.index, image.firstIndex() - 1);
+    await durable.wal.purge(kept);
   }
 }
 

@@ -85,6 +85,11 @@ export class Keyring {
     return cipherOf(dek, salt, purpose);
   }
 
+  /** Whether both write with the same key. */
+  writesLike(other: Keyring): boolean {
+    return Buffer.from(this.#deks[0]!).equals(other.#deks[0]!);
+  }
+
   /** Whether a file with this header is under the key that writes now. */
   isCurrent(salt: Uint8Array, check: Uint8Array): boolean {
     return checkOf(this.#deks[0]!, salt).equals(check);

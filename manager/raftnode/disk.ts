@@ -3,6 +3,8 @@
  * and delay them. Knows nothing of logs or snapshots.
  */
 
+import { dirname } from 'node:path';
+
 /** An open file. One operation at a time per region; offsets and lengths in bytes. */
 export interface DiskFile {
   readonly path: string;
@@ -48,6 +50,33 @@ export interface Disk {
 export function errnoOf(err: unknown): string {
   if (typeof err !== 'object' || err === null || !('code' in err)) return '';
   return typeof err.code === 'string' ? err.code : '';
+}
+
+/** A whole small file; null when there is none. */
+export async function readFile(disk: Disk, path: string): Promise<Buffer | null> {
+  const stat = await disk.stat(path);
+  if (stat === null) return null;
+  const file = await disk.open(path, 'read');
+  try {
+    return await file.read(0, stat.bytes);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Replaces a small file: all of the old contents or all of the new, whatever happens. */
+export async function writeFileDurably(disk: Disk, path: string, data: Uint8Array): Promise<void> {
+  const temporary = `${path}.new`;
+  if ((await disk.stat(temporary)) !== null) await disk.unlink(temporary);
+  const file = await disk.open(temporary, 'create');
+  try {
+    await file.pwrite(data, 0);
+    await file.fdatasync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, path);
+  await disk.fsyncDir(dirname(path));
 }
 
 /** Copies a directory tree, durable when it resolves. `to` must not exist. */

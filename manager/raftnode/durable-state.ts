@@ -12,12 +12,13 @@ import type { Random } from '../../common/base/random.ts';
 import { type ConfState, EMPTY_CONF_STATE, type Entry, type HardState } from '../raft/types.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { Keyring } from './crypt.ts';
+import { RaftDamageError } from './damage.ts';
 import { copyTree, type Disk, type DiskLock } from './disk.ts';
 import { Membership } from './membership.ts';
 import { SnapshotDir, type SnapshotId, type SnapshotReader } from './snapshot-files.ts';
 import { Wal, type WalOptions } from './wal.ts';
 import { CLUSTER_DIGEST_BYTES, parseTipName, type SnapshotMark } from './wal-format.ts';
-import { lost, readWal, type WalContents, type WalIdentity } from './wal-recovery.ts';
+import { readWal, type WalContents, type WalIdentity } from './wal-recovery.ts';
 
 export interface DurableOptions {
   readonly disk: Disk;
@@ -77,10 +78,17 @@ export class DurableState {
   ): Promise<DurableState> {
     const { disk, dir } = options;
     if (expectation === 'new') await makeDirectories(disk, dir);
-    else await requireDirectory(disk, dir);
+    else if (!(await holdsRaftNode(disk, dir))) {
+      throw new SkepError('not-found', `open raft directory ${dir}: it holds no raft node`);
+    }
     const lock = await disk.lock(dir);
     try {
-      await expectPresence(disk, dir, expectation);
+      if (expectation === 'new' && (await holdsRaftNode(disk, dir))) {
+        throw new SkepError(
+          'already-exists',
+          `create raft node in ${dir}: one lives there already`,
+        );
+      }
       return await openLocked(options, lock);
     } catch (err) {
       await lock.release();
@@ -114,12 +122,11 @@ async function makeDirectories(disk: Disk, dir: string): Promise<void> {
   await disk.fsyncDir(dirname(dir));
 }
 
-async function requireDirectory(disk: Disk, dir: string): Promise<void> {
-  if ((await disk.stat(`${dir}/wal`)) === null) throw noRaftNode(dir);
-}
-
-function noRaftNode(dir: string): SkepError {
-  return new SkepError('not-found', `open raft directory ${dir}: it holds no raft node`);
+/** Whether a raft node lives or lived in `dir`. A snapshot alone is left from a bootstrap that died half-way. */
+export async function holdsRaftNode(disk: Disk, dir: string): Promise<boolean> {
+  if ((await disk.stat(`${dir}/wal`)) === null) return false;
+  const names = await disk.readdir(`${dir}/wal`);
+  return names.some((name) => name.endsWith('.wal') || parseTipName(name) !== null);
 }
 
 /** Judges what is there before it changes anything. */
@@ -143,25 +150,11 @@ async function openLocked(options: DurableOptions, lock: DiskLock): Promise<Dura
   return new DurableState(wal, snapshots, recovered, lock);
 }
 
-function identityOf(options: DurableOptions): WalIdentity {
+function identityOf(options: Pick<DurableOptions, 'raftId' | 'clusterId'>): WalIdentity {
   const digest = createHash('sha256')
     .update(`skep cluster ${options.clusterId ?? ''}`)
     .digest();
   return { raftId: options.raftId, clusterDigest: digest.subarray(0, CLUSTER_DIGEST_BYTES) };
-}
-
-/** A bootstrap that died half-way may leave a snapshot without a log: that is not a raft node yet. */
-async function expectPresence(
-  disk: Disk,
-  dir: string,
-  expectation: 'new' | 'existing',
-): Promise<void> {
-  const names = await disk.readdir(`${dir}/wal`);
-  const present = names.some((name) => name.endsWith('.wal') || parseTipName(name) !== null);
-  if (expectation === 'existing' && !present) throw noRaftNode(dir);
-  if (expectation === 'new' && present) {
-    throw new SkepError('already-exists', `create raft node in ${dir}: one lives there already`);
-  }
 }
 
 /**
@@ -169,23 +162,24 @@ async function expectPresence(
  * snapshot belongs when the log says so (mark), or when the log holds its last entry (the crash came
  * between file and mark). Throws `data-loss` when log and snapshots do not meet.
  */
-async function recover(
+export async function recover(
   dir: SnapshotDir,
   contents: WalContents,
   log: Logger,
 ): Promise<RecoveredState> {
   const { found, passedOver } = await newestSnapshot(dir, contents, log);
   const { hardState, entries } = contents;
-  if (found === null) return recoverEmpty(contents, passedOver);
+  if (found === null) return recoverEmpty(dir.path, contents, passedOver);
   const first = entries[0];
   if (first !== undefined && first.index > found.index + 1) {
-    const gap = `it begins at index ${first.index}, the newest usable snapshot ends at ${found.index}`;
-    throw lost(`${gap}${afterColon(passedOver)}`);
+    const gap = `the log begins at index ${first.index}, the newest usable snapshot ends at ${found.index}`;
+    throw new RaftDamageError(dir.path, null, `${gap}${afterColon(passedOver)}`);
   }
   const usable = reaches(entries, found) ? entries : [];
   const lastIndex = Math.max(found.index, usable.at(-1)?.index ?? 0);
   if (hardState.commit > lastIndex) {
-    throw lost(`it ends at index ${lastIndex}, but ${hardState.commit} was committed`);
+    const words = `the log ends at index ${lastIndex}, but ${hardState.commit} was committed`;
+    throw new RaftDamageError(dir.path, null, words);
   }
   const commit = Math.max(hardState.commit, found.index);
   const { membership } = found;
@@ -200,12 +194,16 @@ function reaches(entries: readonly Entry[], snapshot: SnapshotId): boolean {
   return entries[snapshot.index - first.index]?.term === snapshot.term;
 }
 
-function recoverEmpty(contents: WalContents, passedOver: string | null): RecoveredState {
+function recoverEmpty(
+  path: string,
+  contents: WalContents,
+  passedOver: string | null,
+): RecoveredState {
   const { marks, entries, hardState } = contents;
   const mark = marks[0];
   if (mark !== undefined || entries.length > 0) {
     const words = `the snapshot of index ${mark?.index}, term ${mark?.term}, is missing or damaged and the log does not go back further`;
-    throw lost(`${words}${afterColon(passedOver)}`);
+    throw new RaftDamageError(path, null, `${words}${afterColon(passedOver)}`);
   }
   const { members } = contents;
   const membership = members === null ? Membership.EMPTY : Membership.decode(members);
@@ -227,8 +225,9 @@ async function newestSnapshot(
       return { found, passedOver };
     } catch (err) {
       if (!(err instanceof SkepError) || err.code !== 'data-loss') throw err;
-      passedOver ??= describeError(err);
-      log.error({ path, reason: describeError(err) }, 'passed over a damaged snapshot');
+      const reason = err instanceof RaftDamageError ? err.summary : describeError(err);
+      passedOver ??= reason;
+      log.error({ path, reason }, 'passed over a damaged snapshot');
     }
   }
   return { found: null, passedOver };

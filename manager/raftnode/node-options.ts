@@ -6,6 +6,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { RaftEventListener } from '../raft/events.ts';
 import type { Role } from '../raft/types.ts';
 import type { Disk } from './disk.ts';
+import type { SaveKeys } from './key-rotation.ts';
 import type { PeerTransport } from './peer-transport.ts';
 
 export interface StateMachine {
@@ -31,6 +32,8 @@ export interface RaftNodeOptions {
   readonly dek: Uint8Array;
   /** Keys that files may still be under after an interrupted change of key. */
   readonly olderDeks?: readonly Uint8Array[];
+  /** Keeps changed keys (see `KeyRotation`). Without it the key cannot be changed. */
+  readonly saveKeys?: SaveKeys;
   readonly stateMachine: StateMachine;
   readonly transport: PeerTransport;
   readonly disk: Disk;
@@ -70,6 +73,8 @@ export interface RaftNodeStatus {
   readonly removed: boolean;
   /** The log cannot grow: the node answers reads and follows nobody until there is space. */
   readonly diskFull: boolean;
+  /** Files may still be under an older key. */
+  readonly keyRotation: boolean;
 }
 
 export const DEFAULTS = {

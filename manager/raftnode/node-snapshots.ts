@@ -6,7 +6,7 @@ import type { TaskSet } from '../../common/base/lifecycle.ts';
 import { type Entry, isEmptySnapshot, type Message, type Snapshot } from '../raft/types.ts';
 import type { AppendLoop } from './append-loop.ts';
 import type { ApplyLoop } from './apply-loop.ts';
-import { type DurableState, dataOf } from './durable-state.ts';
+import { type DurableState, dataOf, type SnapshotHead } from './durable-state.ts';
 import type { LogImage } from './log-image.ts';
 import type { MemberView } from './member-view.ts';
 import type { NodeLife } from './node-life.ts';
@@ -52,7 +52,7 @@ export class NodeSnapshots {
       ...{ dir, stateMachine, clock, log },
       intervalEntries: options.node.snapshotIntervalEntries ?? DEFAULTS.snapshotIntervalEntries,
       intervalBytes: options.node.snapshotIntervalBytes ?? DEFAULTS.snapshotIntervalBytes,
-      taken: (head) => options.appends.snapshotTaken(head),
+      taken: (head, replacesAll) => options.appends.snapshotTaken(head, replacesAll),
     });
     this.#receiver = new SnapshotReceiver({ dir, deliver: (message) => this.#deliver(message) });
     const { tasks, report } = options;
@@ -68,15 +68,32 @@ export class NodeSnapshots {
 
   /** When enough came since the last one, or a follower needs one that is not there. */
   takeIfDue(): void {
-    const { image, view, applies, life, tasks } = this.#options;
+    const { image, applies, life, tasks } = this.#options;
     if (!life.isActive || this.#taker.busy) return;
     const wanted = image.takeSnapshotWanted();
     if (!wanted && !this.#taker.due) return;
-    const index = applies.appliedIndex;
-    if (index <= image.snapshotIndex) return;
-    const { confState, membership } = view;
-    const head = { index, term: this.#appliedTerm, confState, membership };
+    if (applies.appliedIndex <= image.snapshotIndex) return;
+    const head = this.#head();
     tasks.run((signal) => this.#taker.take(head, signal));
+  }
+
+  /**
+   * Takes a snapshot that replaces every older file, once it covers the log up to `index`; not on a
+   * node without any state. What is there under the same name is replaced as well.
+   */
+  replaceIfCovering(index: number): void {
+    const { life, applies, tasks } = this.#options;
+    const { appliedIndex } = applies;
+    if (!life.isActive || !this.#taker.mayStart || appliedIndex === 0) return;
+    if (appliedIndex < index) return;
+    const head = this.#head();
+    tasks.run((signal) => this.#taker.take(head, signal, true));
+  }
+
+  #head(): SnapshotHead {
+    const { view, applies } = this.#options;
+    const { confState, membership } = view;
+    return { index: applies.appliedIndex, term: this.#appliedTerm, confState, membership };
   }
 
   // Sent to followers.

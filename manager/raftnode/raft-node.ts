@@ -14,6 +14,7 @@ import { AppendLoop } from './append-loop.ts';
 import { ApplyLoop } from './apply-loop.ts';
 import { CoreDriver } from './core-driver.ts';
 import { type DurableState, decodeSnapshotState, type RecoveredState } from './durable-state.ts';
+import { KeyRotation } from './key-rotation.ts';
 import { LeaderDuties } from './leader-duties.ts';
 import { Leadership, type LeadershipListener } from './leadership.ts';
 import { Leaving } from './leaving.ts';
@@ -50,6 +51,7 @@ export class RaftNode {
   readonly #changes: MemberChanges;
   readonly #duties: LeaderDuties;
   readonly #leaving: Leaving;
+  readonly #keys: KeyRotation;
   #ticker: Timer | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -101,6 +103,7 @@ export class RaftNode {
     this.#changes = this.#createChanges();
     this.#duties = this.#createDuties();
     this.#leaving = this.#createLeaving();
+    this.#keys = this.#createKeys();
   }
 
   /** Begins to take part. */
@@ -143,6 +146,7 @@ export class RaftNode {
       appliedIndex: this.appliedIndex,
       removed: this.removed,
       diskFull: this.#proposals.diskFull,
+      keyRotation: this.#keys.underWay,
     };
   }
 
@@ -213,6 +217,15 @@ export class RaftNode {
    */
   transferLeadership(signal?: AbortSignal): Promise<void> {
     return this.#duties.transfer(signal);
+  }
+
+  /**
+   * Resolves when everything that is written from now on is under a new key; files under older ones
+   * are replaced in the background (see `KeyRotation`). Rejects when the keys could not be saved.
+   */
+  rotateKey(): Promise<void> {
+    const refusal = this.#life.refusal('rotate raft key');
+    return refusal === null ? this.#keys.rotate() : Promise.reject(refusal);
   }
 
   // Making the parts.
@@ -324,6 +337,17 @@ export class RaftNode {
     });
   }
 
+  #createKeys(): KeyRotation {
+    const { dek, olderDeks = [], saveKeys: save, random, log } = this.#options;
+    return new KeyRotation({
+      ...{ save, random, log, durable: this.#durable, appends: this.#appends },
+      keys: { dek, olderDeks },
+      retryTicks: 5 * this.#electionTicks,
+      replaceFiles: (index) => this.#snapshots.replaceIfCovering(index),
+      run: (work) => this.#tasks.run(work),
+    });
+  }
+
   #createLeaving(): Leaving {
     const { log, transport, onRemoved } = this.#options;
     return new Leaving({
@@ -360,6 +384,7 @@ export class RaftNode {
     this.#appends.flushCommit();
     this.#duties.tick();
     this.#leaving.tick();
+    this.#keys.tick();
     this.#driver.wake();
     this.#leadership.wake();
   }

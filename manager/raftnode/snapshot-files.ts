@@ -7,7 +7,8 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type FileCipher, type Keyring, SALT_BYTES } from './crypt.ts';
-import type { Disk, DiskFile } from './disk.ts';
+import { RaftDamageError } from './damage.ts';
+import { type Disk, type DiskFile, errnoOf } from './disk.ts';
 import {
   checkFrame,
   decodeFrameHead,
@@ -50,6 +51,8 @@ export class SnapshotDir {
   readonly #options: SnapshotDirOptions;
   #keyring: Keyring;
   #temporary = 0;
+  /** Begun and not aborted: each may get its final name yet, or has just got it. */
+  readonly #writing = new Set<SnapshotWriter>();
 
   constructor(options: SnapshotDirOptions) {
     this.#options = options;
@@ -83,6 +86,10 @@ export class SnapshotDir {
       .sort((a, b) => b.index - a.index);
   }
 
+  get path(): string {
+    return this.#options.dir;
+  }
+
   pathOf(id: SnapshotId): string {
     return `${this.#options.dir}/${snapshotName(id.term, id.index)}`;
   }
@@ -95,9 +102,23 @@ export class SnapshotDir {
     const header: SnapshotHeader = { ...identity, ...id, salt, keyCheck: check };
     const path = `${dir}/${snapshotName(id.term, id.index)}.${++this.#temporary}.tmp`;
     const file = await disk.open(path, 'create');
-    const writer = new SnapshotWriter({ disk, dir, file, header, cipher });
+    const ended = (): void => void this.#writing.delete(writer);
+    const writer = new SnapshotWriter({ disk, dir, file, header, cipher, ended });
+    this.#writing.add(writer);
     await writer.writeHeader(membership);
     return writer;
+  }
+
+  /** Whether any snapshot, finished or being written, is under an older key. */
+  async hasStale(): Promise<boolean> {
+    const isStale = ({ salt, keyCheck }: SnapshotHeader): boolean =>
+      !this.#keyring.isCurrent(salt, keyCheck);
+    for (const writer of this.#writing) if (isStale(writer.header)) return true;
+    for (const { path } of await this.list()) {
+      const header = await readHeader(this.#options.disk, path);
+      if (header === 'damaged' || (header !== 'gone' && isStale(header))) return true;
+    }
+    return false;
   }
 
   /** Opens for reading; throws `data-loss`, naming file and offset, when it is not whole. */
@@ -121,6 +142,8 @@ interface WriterParts {
   readonly file: DiskFile;
   readonly header: SnapshotHeader;
   readonly cipher: FileCipher;
+  /** It will write no more: published or aborted. */
+  readonly ended: () => void;
 }
 
 /** One snapshot in the making: `append`..., `finish`, `publish`; or `abort` at any time. */
@@ -134,6 +157,10 @@ export class SnapshotWriter {
   constructor(parts: WriterParts) {
     this.#parts = parts;
     this.#at = firstFrame(parts.header);
+  }
+
+  get header(): SnapshotHeader {
+    return this.#parts.header;
   }
 
   get id(): SnapshotId {
@@ -181,6 +208,7 @@ export class SnapshotWriter {
     await disk.rename(file.path, `${dir}/${snapshotName(term, index)}`);
     await disk.fsyncDir(dir);
     this.#state = 'published';
+    this.#parts.ended();
   }
 
   /** Deletes what was written, unless published. Idempotent. */
@@ -189,6 +217,7 @@ export class SnapshotWriter {
     const { disk, file } = this.#parts;
     if (this.#state === 'open') await file.close();
     this.#state = 'aborted';
+    this.#parts.ended();
     await disk.unlink(file.path);
   }
 
@@ -245,7 +274,7 @@ export class SnapshotReader {
     const file = await disk.open(path, 'read');
     try {
       const header = decodeSnapshotHeader(await file.read(0, SNAPSHOT_HEADER_BYTES));
-      if (header === null) throw damaged(path, 0, 'header is not intact');
+      if (header === null) throw new RaftDamageError(path, 0, 'header is not intact');
       if (!header.clusterDigest.equals(identity.clusterDigest)) {
         throw new SkepError('failed-precondition', `open ${path}: it belongs to another cluster`);
       }
@@ -285,6 +314,22 @@ export class SnapshotReader {
   }
 }
 
+/** `gone`: a newer snapshot took its place meanwhile. */
+async function readHeader(disk: Disk, path: string): Promise<SnapshotHeader | 'damaged' | 'gone'> {
+  let file: DiskFile;
+  try {
+    file = await disk.open(path, 'read');
+  } catch (err) {
+    if (errnoOf(err) === 'ENOENT') return 'gone';
+    throw err;
+  }
+  try {
+    return decodeSnapshotHeader(await file.read(0, SNAPSHOT_HEADER_BYTES)) ?? 'damaged';
+  } finally {
+    await file.close();
+  }
+}
+
 async function scanFrames(
   file: DiskFile,
   header: SnapshotHeader,
@@ -292,7 +337,8 @@ async function scanFrames(
 ): Promise<{ membership: Buffer; dataBytes: number; firstData: SnapshotPosition }> {
   const first = firstFrame(header);
   const opening = await readFrame(file, first);
-  if (opening.frame.kind !== 'membership') throw damaged(file.path, first.offset, 'no membership');
+  if (opening.frame.kind !== 'membership')
+    throw new RaftDamageError(file.path, first.offset, 'no membership');
   const membership = unsealed(file.path, header, cipher, opening.frame, opening.body, first);
   let dataBytes = 0;
   let dataFrames = 0;
@@ -301,11 +347,12 @@ async function scanFrames(
     if (frame.kind === 'footer') {
       const footer = new ByteReader(unsealed(file.path, header, cipher, frame, body, at));
       if (footer.u32() !== dataFrames || footer.u64() !== dataBytes) {
-        throw damaged(file.path, at.offset, 'footer does not match the data');
+        throw new RaftDamageError(file.path, at.offset, 'footer does not match the data');
       }
       return { membership, dataBytes, firstData: opening.next };
     }
-    if (frame.kind !== 'data') throw damaged(file.path, at.offset, `a second ${frame.kind} frame`);
+    if (frame.kind !== 'data')
+      throw new RaftDamageError(file.path, at.offset, `a second ${frame.kind} frame`);
     dataFrames++;
     dataBytes += frame.bodyBytes;
     at = next;
@@ -317,10 +364,10 @@ async function readFrame(
   at: SnapshotPosition,
 ): Promise<{ frame: SnapshotFrameHead; body: Buffer; next: SnapshotPosition }> {
   const frame = decodeFrameHead(await file.read(at.offset, FRAME_HEAD_BYTES), at);
-  if (frame === null) throw damaged(file.path, at.offset, 'no frame where one is due');
+  if (frame === null) throw new RaftDamageError(file.path, at.offset, 'no frame where one is due');
   const body = await file.read(at.offset + FRAME_HEAD_BYTES, frame.bodyBytes);
   const next = checkFrame(frame, body, at);
-  if (next === null) throw damaged(file.path, at.offset, 'checksum mismatch');
+  if (next === null) throw new RaftDamageError(file.path, at.offset, 'checksum mismatch');
   return { frame, body, next };
 }
 
@@ -333,13 +380,6 @@ function unsealed(
   at: SnapshotPosition,
 ): Buffer {
   const plain = openFrame(header, cipher, frame, body);
-  if (plain === null) throw damaged(path, at.offset, 'authentication failed');
+  if (plain === null) throw new RaftDamageError(path, at.offset, 'authentication failed');
   return plain;
-}
-
-function damaged(path: string, offset: number, reason: string): SkepError {
-  return new SkepError(
-    'data-loss',
-    `read snapshot ${path}: damaged at offset ${offset}: ${reason}`,
-  );
 }

@@ -22,7 +22,7 @@ export interface SnapshotTakerOptions {
   readonly intervalEntries: number;
   readonly intervalBytes: number;
   /** The snapshot has its final name: notes it in the log. */
-  readonly taken: (head: SnapshotHead) => Promise<void>;
+  readonly taken: (head: SnapshotHead, replacesAll: boolean) => Promise<void>;
 }
 
 export class SnapshotTaker {
@@ -55,23 +55,25 @@ export class SnapshotTaker {
   get due(): boolean {
     const { intervalEntries, intervalBytes } = this.#options;
     return (
-      this.#mayStart && (this.#entriesSince >= intervalEntries || this.#bytesSince >= intervalBytes)
+      this.mayStart && (this.#entriesSince >= intervalEntries || this.#bytesSince >= intervalBytes)
     );
   }
 
-  get #mayStart(): boolean {
+  /** Not while one is being written, nor for a while after one for which there was no space. */
+  get mayStart(): boolean {
     return !this.#busy && this.#options.clock.monotonicMs() >= this.#notBeforeMs;
   }
 
   /**
    * Takes a snapshot of this moment: the view is fixed before the call returns. Rejects only with
    * what must end the process.
+   * @param replacesAll see `AppendLoop.snapshotTaken`
    */
-  async take(head: SnapshotHead, signal: AbortSignal): Promise<void> {
+  async take(head: SnapshotHead, signal: AbortSignal, replacesAll = false): Promise<void> {
     assert(!this.#busy, 'raft snapshot: one at a time');
     this.#busy = true;
     try {
-      await this.#take(head, signal);
+      await this.#take(head, signal, replacesAll);
     } catch (err) {
       if (errnoOf(err) !== 'ENOSPC') throw err;
       this.#notBeforeMs = this.#options.clock.monotonicMs() + FULL_PAUSE_MS;
@@ -81,7 +83,7 @@ export class SnapshotTaker {
     }
   }
 
-  async #take(head: SnapshotHead, signal: AbortSignal): Promise<void> {
+  async #take(head: SnapshotHead, signal: AbortSignal, replacesAll: boolean): Promise<void> {
     const { stateMachine, dir, clock, log, taken } = this.#options;
     const startedMs = clock.monotonicMs();
     const [entries, bytes] = [this.#entriesSince, this.#bytesSince];
@@ -99,7 +101,7 @@ export class SnapshotTaker {
     }
     this.#entriesSince -= entries;
     this.#bytesSince -= bytes;
-    await taken(head);
+    await taken(head, replacesAll);
     const fields = { raftIndex: head.index, bytes: writer.dataBytes };
     log.info({ ...fields, elapsedMs: clock.monotonicMs() - startedMs }, 'raft snapshot taken');
   }

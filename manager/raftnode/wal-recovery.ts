@@ -6,7 +6,8 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { EMPTY_HARD_STATE, type Entry, type HardState } from '../raft/types.ts';
 import type { FileCipher, Keyring } from './crypt.ts';
-import type { Disk } from './disk.ts';
+import { RaftDamageError } from './damage.ts';
+import { type Disk, readFile } from './disk.ts';
 import {
   decodeFrame,
   decodeRecords,
@@ -62,8 +63,16 @@ export interface WalContents {
   readonly torn: TornTail | null;
 }
 
+/** What could be read, and what ended it. */
+export interface WalScan {
+  /** Up to the trouble, if there is any. */
+  readonly contents: WalContents;
+  /** Null when everything is there and intact. */
+  readonly trouble: SkepError | null;
+}
+
 /**
- * Throws SkepError `data-loss` naming file and offset when data that was synced is damaged, and
+ * Throws `RaftDamageError` naming file and offset when data that was synced is damaged, and
  * `failed-precondition` when the directory belongs to another node or cluster or key.
  */
 export async function readWal(
@@ -72,30 +81,66 @@ export async function readWal(
   keyring: Keyring,
   identity: WalIdentity,
 ): Promise<WalContents> {
+  const { contents, trouble } = await scanWal(disk, dir, keyring, identity);
+  if (trouble !== null) throw trouble;
+  return contents;
+}
+
+/** As `readWal`, for who wants to see also what lies before the damage. */
+export async function scanWal(
+  disk: Disk,
+  dir: string,
+  keyring: Keyring,
+  identity: WalIdentity,
+): Promise<WalScan> {
   const { current, leftovers, tip } = await listSegments(disk, dir);
   const fold = new RecordFold();
   const segments: SegmentSummary[] = [];
   let torn: TornTail | null = null;
-  for (const [i, path] of current.entries()) {
-    const bytes = await readWholeFile(disk, path);
-    const header = checkHeader(path, bytes, identity);
-    checkChain(segments.at(-1), path, header);
-    const cipher = keyring.forFile(path, header.salt, header.keyCheck, WAL_KEY_PURPOSE);
-    const scan = scanSegment(path, bytes, header, cipher, fold);
-    if (scan.damage !== null) {
-      torn = judgeDamage(scan.damage, path, bytes, header, i === current.length - 1);
+  let trouble: SkepError | null = null;
+  try {
+    for (const [i, path] of current.entries()) {
+      const isLast = i === current.length - 1;
+      const read = await readSegment(disk, path, { keyring, identity, fold, isLast }, segments);
+      torn = read.torn;
     }
-    segments.push({ path, bytes: bytes.length, header, end: scan.end });
+    checkTip(dir, segments.at(-1), tip);
+  } catch (err) {
+    if (!(err instanceof SkepError)) throw err;
+    trouble = err;
   }
-  checkTip(dir, segments.at(-1), tip);
-  return { segments, leftovers, tip, torn, ...fold.result() };
+  return { contents: { segments, leftovers, tip, torn, ...fold.result() }, trouble };
+}
+
+interface SegmentContext {
+  readonly keyring: Keyring;
+  readonly identity: WalIdentity;
+  readonly fold: RecordFold;
+  readonly isLast: boolean;
+}
+
+/** Adds the segment to `segments` as soon as its header is known to be ours. */
+async function readSegment(
+  disk: Disk,
+  path: string,
+  { keyring, identity, fold, isLast }: SegmentContext,
+  segments: SegmentSummary[],
+): Promise<{ torn: TornTail | null }> {
+  const bytes = (await readFile(disk, path)) ?? Buffer.alloc(0);
+  const header = checkHeader(path, bytes, identity);
+  checkChain(segments.at(-1), path, header);
+  const cipher = keyring.forFile(path, header.salt, header.keyCheck, WAL_KEY_PURPOSE);
+  const scan = scanSegment(path, bytes, header, cipher, fold);
+  segments.push({ path, bytes: bytes.length, header, end: scan.end });
+  if (scan.damage === null) return { torn: null };
+  return { torn: judgeDamage(scan.damage, path, bytes, header, isLast) };
 }
 
 /** The tip follows a segment's name: it may be behind by a crash, never ahead. */
 function checkTip(dir: string, last: SegmentSummary | undefined, tip: number | null): void {
   const seq = last?.header.seq ?? 0;
   if (tip === null || tip <= seq) return;
-  throw lost(`segment ${tip} of ${dir} is missing, the last one there is ${seq}`);
+  throw new RaftDamageError(dir, null, `segment ${tip} is missing, the last one there is ${seq}`);
 }
 
 /** Overwrites a torn tail with zeros, so that it can never be read again; durable when it resolves. */
@@ -129,21 +174,15 @@ async function listSegments(
   return { current: paths.slice(first), leftovers: paths.slice(0, first), tip };
 }
 
-async function readWholeFile(disk: Disk, path: string): Promise<Buffer> {
-  const stat = await disk.stat(path);
-  const file = await disk.open(path, 'read');
-  try {
-    return await file.read(0, stat?.bytes ?? 0);
-  } finally {
-    await file.close();
-  }
-}
-
 function checkHeader(path: string, bytes: Buffer, identity: WalIdentity): SegmentHeader {
   const header = decodeSegmentHeader(bytes);
-  if (header === null) throw damaged(path, 0, 'segment header is not intact');
+  if (header === null) throw new RaftDamageError(path, 0, 'segment header is not intact');
   if (bytes.length < header.fileBytes) {
-    throw damaged(path, bytes.length, `the file ends here, it had ${header.fileBytes} bytes`);
+    throw new RaftDamageError(
+      path,
+      bytes.length,
+      `the file ends here, it had ${header.fileBytes} bytes`,
+    );
   }
   if (!header.clusterDigest.equals(identity.clusterDigest)) {
     throw new SkepError(
@@ -166,9 +205,13 @@ function checkChain(before: SegmentSummary | undefined, path: string, header: Se
   const { end } = before;
   if (end.offset === header.prevEnd && end.chain === header.prevChain) return;
   if (end.offset < header.prevEnd) {
-    throw damaged(before.path, end.offset, `flushes up to offset ${header.prevEnd} are missing`);
+    throw new RaftDamageError(
+      before.path,
+      end.offset,
+      `flushes up to offset ${header.prevEnd} are missing`,
+    );
   }
-  throw damaged(path, 0, `it does not continue ${before.path}`);
+  throw new RaftDamageError(path, 0, `it does not continue ${before.path}`);
 }
 
 interface Damage {
@@ -202,7 +245,7 @@ function foldFrame(path: string, offset: number, body: Buffer, fold: RecordFold)
   try {
     for (const record of decodeRecords(body)) fold.add(record);
   } catch (err) {
-    if (err instanceof RangeError) throw damaged(path, offset, err.message);
+    if (err instanceof RangeError) throw new RaftDamageError(path, offset, err.message);
     throw err;
   }
 }
@@ -220,27 +263,19 @@ function judgeDamage(
   isLast: boolean,
 ): TornTail {
   const { offset, flush } = damage.at;
-  if (!isLast) throw damaged(path, offset, damage.reason);
+  if (!isLast) throw new RaftDamageError(path, offset, damage.reason);
   const later = findMarker(header, bytes, offset, flush + 1);
   if (later !== null) {
-    throw damaged(path, offset, `${damage.reason}, and a later flush at ${later} is intact`);
+    throw new RaftDamageError(
+      path,
+      offset,
+      `${damage.reason}, and a later flush at ${later} is intact`,
+    );
   }
-  if (!damage.torn) throw damaged(path, offset, damage.reason);
+  if (!damage.torn) throw new RaftDamageError(path, offset, damage.reason);
   let toOffset = bytes.length;
   while (toOffset > offset && bytes[toOffset - 1] === 0) toOffset--;
   return { path, fromOffset: offset, toOffset, reason: damage.reason };
-}
-
-function damaged(path: string, offset: number, reason: string): SkepError {
-  return lost(`${path} is damaged at offset ${offset}: ${reason}`);
-}
-
-/** What to do is the same whatever was lost: the log of the other managers is whole. */
-const RECOVERY_ADVICE =
-  "nothing was changed; restore the raft directory from a backup, or run 'skep node rm' for this node on another manager, 'skep swarm leave --force' here, and join again";
-
-export function lost(reason: string): SkepError {
-  return new SkepError('data-loss', `open raft log: ${reason}: ${RECOVERY_ADVICE}`);
 }
 
 /** Folds records in log order. INVARIANT: `#entries` is consecutive. */

@@ -67,6 +67,8 @@ interface Segment {
   readonly path: string;
   /** Index of the next new entry when the segment was begun. */
   readonly firstIndex: number;
+  readonly salt: Buffer;
+  readonly keyCheck: Buffer;
 }
 
 interface OpenSegment {
@@ -102,10 +104,7 @@ export class Wal {
   private constructor(options: WalOptions, contents: WalContents) {
     this.#options = options;
     this.#keyring = options.keyring;
-    this.#segments = contents.segments.map(({ path, header }) => ({
-      path,
-      firstIndex: header.firstIndex,
-    }));
+    this.#segments = contents.segments.map(({ path, header }) => segmentOf(path, header));
     const last = contents.segments.at(-1);
     this.#at = last?.end ?? { offset: 0, prevOffset: 0, chain: 0, flush: 0 };
     this.#seq = last?.header.seq ?? 0;
@@ -174,11 +173,21 @@ export class Wal {
     if (purged) await this.#options.disk.fsyncDir(this.#options.dir);
   }
 
-  /** From the next flush on, a new segment under the keyring's writing key. */
+  /** From the next flush on, a new segment under the keyring's writing key if that is another. */
   async rekey(keyring: Keyring): Promise<void> {
     assert(!this.#busy, 'raft log: no change of key during a flush');
+    const isSame = keyring.writesLike(this.#keyring);
     this.#keyring = keyring;
-    await this.#closeSegment();
+    if (!isSame) await this.#closeSegment();
+  }
+
+  /** Last index that segments under an older key may hold; null when there are none. */
+  get staleUpTo(): number | null {
+    const isStale = ({ salt, keyCheck }: Segment): boolean =>
+      !this.#keyring.isCurrent(salt, keyCheck);
+    const last = this.#segments.findLastIndex(isStale);
+    if (last < 0) return null;
+    return (this.#segments[last + 1]?.firstIndex ?? this.#nextIndex) - 1;
   }
 
   /** A last, empty flush proves that the one before it is whole (see `judgeDamage`). */
@@ -254,7 +263,7 @@ export class Wal {
     this.#open = { file: spare.file, bytes: spare.bytes, header, cipher };
     this.#at = firstPosition(header);
     this.#seq = header.seq;
-    this.#segments.push({ path, firstIndex: header.firstIndex });
+    this.#segments.push(segmentOf(path, header));
     this.#spare = this.#prepareSpare(this.#nextSegmentBytes()).catch((err) => this.#noSpare(err));
   }
 
@@ -317,6 +326,10 @@ export class Wal {
     this.#open = null;
     await open?.file.close();
   }
+}
+
+function segmentOf(path: string, { firstIndex, salt, keyCheck }: SegmentHeader): Segment {
+  return { path, firstIndex, salt, keyCheck };
 }
 
 /**

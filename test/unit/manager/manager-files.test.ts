@@ -1,54 +1,121 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import {
-  loadManagerKeys,
+  loadManagerFile,
+  type ManagerKeys,
+  type ManagerLock,
   newManagerKeys,
-  saveManagerKeys,
+  saveManagerFile,
 } from '../../../manager/manager-files.ts';
+import { NodeDisk } from '../../../manager/raftnode/node-disk.ts';
+import { SimDisk } from '../../support/sim-disk.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
 
-let dir: string;
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'skep-keys-'));
-});
-afterEach(() => rm(dir, { recursive: true, force: true }));
+const newFolder = temporaryFolders();
+const PATH = '/raft/manager.json';
+const random = new SeededRandom(1);
+const lock: ManagerLock = { key: new Uint8Array(32).fill(4), version: 17 };
+const keys: ManagerKeys = {
+  ...newManagerKeys(random, 'node-a'),
+  hasLog: true,
+  olderDeks: [random.bytes(32)],
+};
+
+async function saved(withLock: ManagerLock | null): Promise<SimDisk> {
+  const disk = new SimDisk();
+  await saveManagerFile(disk.mount(), PATH, keys, withLock, random);
+  return disk;
+}
+
+function plain({ dek, olderDeks, ...rest }: ManagerKeys): unknown {
+  return { ...rest, deks: [dek, ...olderDeks].map((key) => Buffer.from(key).toString('hex')) };
+}
 
 describe("a manager's keys", () => {
-  test('come back as they were saved, in a file for root only', async () => {
-    const keys = newManagerKeys(new SeededRandom(1));
-    const path = join(dir, 'raft', 'manager.json');
-    await saveManagerKeys(path, keys);
-    const loaded = await loadManagerKeys(path);
-    expect(loaded?.raftId).toBe(keys.raftId);
-    expect(Buffer.from(loaded!.dek).equals(Buffer.from(keys.dek))).toBe(true);
+  test('come back as they were saved', async () => {
+    const file = await loadManagerFile((await saved(null)).mount(), PATH);
+    expect(file!.isLocked).toBe(false);
+    expect(plain(file!.open(null))).toEqual(plain(keys));
+  });
+
+  test('lie in a file for root only', async () => {
+    const path = join(await newFolder(), 'raft', 'manager.json');
+    await saveManagerFile(new NodeDisk(), path, keys, null, random);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
-    expect((await stat(join(dir, 'raft'))).mode & 0o777).toBe(0o700);
+    expect((await stat(join(path, '..'))).mode & 0o777).toBe(0o700);
+    expect(plain((await loadManagerFile(new NodeDisk(), path))!.open(null))).toEqual(plain(keys));
   });
 
   test('are null where none were saved', async () => {
-    expect(await loadManagerKeys(join(dir, 'none'))).toBeNull();
+    expect(await loadManagerFile(new SimDisk().mount(), PATH)).toBeNull();
   });
 
-  test.each([
-    ['cut short', '{"raftId":1,"de'],
-    ['without a key', '{"raftId":1}'],
-    ['with a short key', '{"raftId":1,"dek":"AAAA"}'],
-    ['with an id that is no number', `{"raftId":"1","dek":"${'A'.repeat(43)}="}`],
-    ['empty', ''],
-  ])('%s are damaged, which is not the same as absent', async (_, text) => {
-    const path = join(dir, 'manager.json');
-    await writeFile(path, text);
-    await expect(loadManagerKeys(path)).rejects.toMatchObject({
-      code: 'data-loss',
-      message: expect.stringContaining(path),
-    });
+  test('are opened by the unlock key alone once they are locked', async () => {
+    const file = (await loadManagerFile((await saved(lock)).mount(), PATH))!;
+    expect(file.isLocked).toBe(true);
+    expect(file.lockVersion).toBe(17);
+    expect(plain(file.open(lock.key))).toEqual(plain(keys));
+    expect(() => file.open(null)).toThrow(expect.objectContaining({ code: 'locked' }));
+    const wrong = new Uint8Array(32).fill(5);
+    expect(() => file.open(wrong)).toThrow(expect.objectContaining({ code: 'unauthenticated' }));
+  });
+
+  test('cannot be seen in a locked file', async () => {
+    const text = (await saved(lock)).contents(PATH).toString();
+    for (const key of [keys.dek, keys.olderDeks[0]!, lock.key]) {
+      expect(text).not.toContain(Buffer.from(key).toString('base64').slice(0, 20));
+    }
+  });
+
+  test('a flipped bit anywhere is damage, which is neither absence nor a wrong key', async () => {
+    for (const withLock of [null, lock]) {
+      const disk = await saved(withLock);
+      const { length } = disk.contents(PATH);
+      for (let offset = 0; offset < length; offset += 3) {
+        disk.flipBit(PATH, offset);
+        await expect(loadManagerFile(disk.mount(), PATH), `offset ${offset}`).rejects.toMatchObject(
+          {
+            code: 'data-loss',
+            message: expect.stringContaining(`${PATH} is damaged: nothing was changed`),
+          },
+        );
+        disk.flipBit(PATH, offset);
+      }
+    }
+  });
+
+  test.each(['', '{"raftId":1,"de', '{}', 'null', '[]'])('%j is damage', async (text) => {
+    const disk = new SimDisk();
+    disk.setContents(PATH, Buffer.from(text));
+    await expect(loadManagerFile(disk.mount(), PATH)).rejects.toMatchObject({ code: 'data-loss' });
+  });
+
+  test('are all old or all new after a crash at any moment', async () => {
+    const next: ManagerKeys = { ...keys, dek: new Uint8Array(32).fill(9), olderDeks: [keys.dek] };
+    const seen = new Set<string>();
+    for (let seed = 1; seed <= 60; seed++) {
+      const chance = new SeededRandom(seed);
+      const disk = new SimDisk({ random: chance.fork() });
+      await saveManagerFile(disk.mount(), PATH, keys, null, chance);
+      let left = chance.below(8);
+      disk.onOperation = () => {
+        if (left-- === 0) disk.crash();
+      };
+      void saveManagerFile(disk.mount(), PATH, next, lock, chance);
+      for (let turn = 0; turn < 50; turn++) await null;
+      disk.onOperation = null;
+      disk.crash();
+      const file = (await loadManagerFile(disk.mount(), PATH))!;
+      expect(plain(file.open(lock.key))).toEqual(plain(file.isLocked ? next : keys));
+      seen.add(String(file.isLocked));
+    }
+    expect(seen.size).toBe(2);
   });
 
   test('an id is new each time, positive and below 2^48', () => {
-    const random = new SeededRandom(2);
-    const ids = Array.from({ length: 500 }, () => newManagerKeys(random).raftId);
+    const ids = Array.from({ length: 500 }, () => newManagerKeys(random, 'node-a').raftId);
     expect(new Set(ids).size).toBe(ids.length);
     expect(Math.min(...ids)).toBeGreaterThan(0);
     expect(Math.max(...ids)).toBeLessThan(2 ** 48);

@@ -9,7 +9,7 @@ import { RpcClientPool } from '../../../common/rpc/pool.ts';
 import { RpcServer } from '../../../common/rpc/server.ts';
 import { createCluster, type NewCluster } from '../../../manager/ca/bootstrap.ts';
 import { Manager } from '../../../manager/manager.ts';
-import { newManagerKeys, saveManagerKeys } from '../../../manager/manager-files.ts';
+import { newManagerKeys, saveManagerFile } from '../../../manager/manager-files.ts';
 import type { ManagerOrigin } from '../../../manager/manager-options.ts';
 import { GrpcTransport } from '../../../manager/raftnode/grpc-transport.ts';
 import { NodeDisk } from '../../../manager/raftnode/node-disk.ts';
@@ -20,6 +20,7 @@ import { temporaryFolders } from '../../support/temporary-folder.ts';
 const newFolder = temporaryFolders();
 const clock = new SystemClock();
 const random = new SystemRandom();
+const disk = new NodeDisk();
 const log = silentLogger;
 const address = '127.0.0.1:2377'; // nothing listens: a single manager calls nobody
 const onFailure = (err: unknown): void => {
@@ -43,7 +44,7 @@ function rpcOf({ identity }: NewCluster): { server: RpcServer; pool: RpcClientPo
 
 async function started(dataDir: string, cluster: NewCluster, origin: ManagerOrigin) {
   const { nodeId, clusterId } = cluster.identity;
-  const parts = { dataDir, nodeId, clusterId, address, clock, random, log, onFailure };
+  const parts = { dataDir, nodeId, clusterId, address, disk, clock, random, log, onFailure };
   const manager = new Manager({ ...parts, ...rpcOf(cluster), onRemoved: () => {} });
   managers.push(manager);
   await manager.start(origin);
@@ -52,17 +53,17 @@ async function started(dataDir: string, cluster: NewCluster, origin: ManagerOrig
 
 /** A log of a new cluster into which nothing was written: `swarm init` died there. */
 async function interruptedInit(dataDir: string, cluster: NewCluster): Promise<void> {
-  const keys = newManagerKeys(random);
   const { nodeId, clusterId } = cluster.identity;
+  const keys = newManagerKeys(random, nodeId);
   const raft = await RaftNode.bootstrap({
     ...{ ...keys, nodeId, clusterId, address, clock, random, log, onFailure },
     dir: join(dataDir, 'raft'),
     stateMachine: new MemoryStore({ proposer: null, clock, random }),
     transport: new GrpcTransport({ ...rpcOf(cluster), clock, random, log }),
-    disk: new NodeDisk(),
+    disk,
   });
   await raft.stop();
-  await saveManagerKeys(join(dataDir, 'raft', 'manager.json'), keys);
+  await saveManagerFile(disk, join(dataDir, 'raft', 'manager.json'), keys, null, random);
 }
 
 const restart = { kind: 'restart', forceNewCluster: false, managerAddresses: [] } as const;
@@ -111,6 +112,6 @@ describe('manager', () => {
     const joining = started(dataDir, cluster, { kind: 'join', managerAddresses: [address] });
     await expect(joining).rejects.toThrow('no manager is known');
     expect(await readdir(dataDir)).toEqual([]);
-    expect(await Manager.hasState(dataDir)).toBe(false);
+    expect(await Manager.hasState(disk, dataDir)).toBe(false);
   });
 });

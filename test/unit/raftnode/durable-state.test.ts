@@ -70,29 +70,29 @@ describe('raft directory', () => {
     [
       'a segment in the middle that was deleted',
       (disk, wal) => disk.removeFile(wal.at(-2)!),
-      /it begins at index \d+, the newest usable snapshot ends at \d+/,
+      /the log begins at index \d+, the newest usable snapshot ends at \d+/,
     ],
     [
       'a last segment that was deleted',
       (disk, wal) => disk.removeFile(wal.at(-1)!),
-      /segment \d+ of \/raft\/wal is missing/,
+      /\/raft\/wal: segment \d+ is missing/,
     ],
     [
       'no segment left',
       (disk, wal) => {
         for (const path of wal) disk.removeFile(path);
       },
-      /segment \d+ of \/raft\/wal is missing, the last one there is 0/,
+      /\/raft\/wal: segment \d+ is missing, the last one there is 0/,
     ],
     [
       'a snapshot that was cut',
       (disk, _, snap) => cut(disk, snap, disk.contents(snap).length - 9),
-      /snapshot .*\.snap: damaged at offset \d+: /,
+      /\.snap is damaged at offset \d+: /,
     ],
     [
       'a flipped byte in the snapshot',
       (disk, _, snap) => flip(disk, snap, 400),
-      /snapshot .*\.snap: damaged at offset \d+: checksum mismatch/,
+      /\.snap is damaged at offset \d+: checksum mismatch/,
     ],
     [
       'a snapshot that was deleted',

@@ -106,6 +106,29 @@ describe('snapshot file', () => {
     );
   });
 
+  test('that was begun before a change of key is under the old one until it is replaced', async () => {
+    const disk = new SimDisk();
+    const dir = dirOn(disk);
+    await dir.open();
+    const [published, aborted] = [
+      await dir.begin(ID, Buffer.alloc(0)),
+      await dir.begin(ID, Buffer.alloc(0)),
+    ];
+    expect(await dir.hasStale()).toBe(false);
+    dir.rekey(new Keyring(new Uint8Array(32).fill(8), [new Uint8Array(32).fill(7)]));
+    expect(await dir.hasStale()).toBe(true);
+    await aborted.abort();
+    expect(await dir.hasStale()).toBe(true);
+    await published.finish();
+    await published.publish();
+    expect(await dir.hasStale()).toBe(true);
+    const next = await dir.begin({ ...ID, index: ID.index + 1 }, Buffer.alloc(0));
+    await next.finish();
+    await next.publish();
+    await dir.deleteOthers(next.id);
+    expect(await dir.hasStale()).toBe(false);
+  });
+
   test('is readable to its end after it was deleted', async () => {
     const { dir } = await written();
     const reader = await dir.read(ID);
