@@ -1,13 +1,14 @@
-// `npm run bench -- NAME` runs bench/NAME.ts, which prints key=value lines.
+// `npm run bench -- NAME` compiles the product and the benchmarks as the product is compiled (a loader
+// that compiles on the fly keeps function names, which costs in hot paths), then runs bench/NAME.ts.
+// The working directory is the root of the repository.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const [name, ...rest] = process.argv.slice(2);
-const file = join(root, 'bench', `${name}.ts`);
-if (!name || !existsSync(file)) {
+if (!name || !existsSync(join(root, 'bench', `${name}.ts`))) {
   const dir = join(root, 'bench');
   const known = (existsSync(dir) ? readdirSync(dir) : [])
     .filter((entry) => entry.endsWith('.ts'))
@@ -15,8 +16,15 @@ if (!name || !existsSync(file)) {
   process.stderr.write(`usage: npm run bench -- NAME [ARG...]   (${known.join(', ') || 'there is none yet'})\n`);
   process.exit(2);
 }
-const { status } = spawnSync(process.execPath, ['--import', 'tsx', file, ...rest], {
-  stdio: 'inherit',
-  cwd: root,
-});
-process.exit(status ?? 1);
+
+function run(command, args) {
+  const { status } = spawnSync(command, args, { stdio: 'inherit', cwd: root });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+const out = join(root, 'dist', 'benchmark');
+if (!existsSync(join(root, 'proto', 'gen'))) run(process.execPath, ['scripts/proto.mjs']);
+run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.bench.json']);
+mkdirSync(join(out, 'proto'), { recursive: true });
+cpSync(join(root, 'proto', 'gen'), join(out, 'proto', 'gen'), { recursive: true });
+run(process.execPath, [join(out, 'bench', `${name}.js`), ...rest]);

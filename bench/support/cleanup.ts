@@ -1,0 +1,64 @@
+/**
+ * What a benchmark made and must not leave behind, also when it fails or is interrupted: processes
+ * (ended by pid) and temporary directories.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+
+const directories: string[] = [];
+const pids = new Set<number>();
+
+process.on('exit', () => {
+  for (const pid of pids) endProcess(pid);
+  for (const directory of directories) {
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+});
+for (const [signal, status] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.on(signal, () => process.exit(status));
+}
+
+/** On the disk of the temporary directory; removed at the end. */
+export function temporaryDirectory(name: string): string {
+  const directory = mkdtempSync(join(tmpdir(), `skep-bench-${name}-`));
+  directories.push(directory);
+  return directory;
+}
+
+/** To be ended with this process. Returns the release. */
+export function endAtExit(pid: number): () => void {
+  pids.add(pid);
+  return () => pids.delete(pid);
+}
+
+/** Runs a program to its end; throws with what it said when it fails. */
+export async function runProgram(command: string, args: readonly string[]): Promise<string> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const texts = Promise.all([textOf(child.stdout), textOf(child.stderr)]);
+  const [status] = await once(child, 'close');
+  const [output, errors] = await texts;
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${errors || output}`);
+  return output;
+}
+
+async function textOf(stream: Readable): Promise<string> {
+  let text = '';
+  for await (const chunk of stream) text += String(chunk);
+  return text;
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // has ended by itself
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * A process that a benchmark starts and asks to do things: the two ends of it. A helper ends with the
+ * one that started it, because its channel is cut then.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { endAtExit } from './cleanup.ts';
+
+/** What a helper can be asked, by name. Arguments and results pass by structured clone. */
+export type Operations = Readonly<Record<string, (argument: never) => unknown>>;
+
+type Argument<Op> = Op extends (argument: infer A) => unknown ? A : never;
+type Result<Op> = Op extends (argument: never) => infer R ? Awaited<R> : never;
+
+interface Question {
+  readonly id: number;
+  readonly name: string;
+  readonly argument: unknown;
+}
+
+interface Answer {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly failure?: string;
+}
+
+/** In the helper: answers until the channel is cut. */
+export function serve(operations: Operations): void {
+  process.on('disconnect', () => process.exit(0));
+  process.on('message', (question: Question) => {
+    void answer(operations, question).then((reply) => process.send?.(reply));
+  });
+}
+
+async function answer(operations: Operations, { id, name, argument }: Question): Promise<Answer> {
+  try {
+    return { id, value: await operations[name]!(argument as never) };
+  } catch (err) {
+    return { id, failure: err instanceof Error ? (err.stack ?? err.message) : String(err) };
+  }
+}
+
+/** In the benchmark: a running helper with the operations `Ops`. */
+export class HelperProcess<Ops extends Operations> {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  readonly #gone: Promise<unknown>;
+  #lastId = 0;
+
+  /** @param module compiled file that calls `serve` */
+  constructor(module: string, nodeOptions: readonly string[] = []) {
+    this.#child = fork(module, { serialization: 'advanced', execArgv: [...nodeOptions] });
+    this.#gone = once(this.#child, 'exit');
+    const release = endAtExit(this.pid);
+    this.#child.on('message', (reply: Answer) => this.#waiting.get(reply.id)?.(reply));
+    this.#child.on('exit', () => {
+      release();
+      for (const [id, settle] of this.#waiting) settle({ id, failure: 'the process has ended' });
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** Rejects with what the operation threw, or when the process ends before it answers. */
+  ask<Name extends keyof Ops & string>(
+    name: Name,
+    argument: Argument<Ops[Name]>,
+  ): Promise<Result<Ops[Name]>> {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, ({ value, failure }) => {
+        this.#waiting.delete(id);
+        if (failure === undefined) resolve(value as Result<Ops[Name]>);
+        else reject(new Error(`${name}: ${failure}`));
+      });
+      this.#child.send({ id, name, argument } satisfies Question);
+    });
+  }
+
+  /** As the power failing to this process alone. Resolves when it is gone. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#gone;
+  }
+}
