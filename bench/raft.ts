@@ -1,9 +1,16 @@
 /** Consensus: throughput against etcd, fail-over, snapshots, the core alone. `npm run bench -- raft [PART...]` */
 import { core } from './raft/core.ts';
+import { failover } from './raft/failover.ts';
+import { snapshot } from './raft/snapshot.ts';
 import { throughput } from './raft/throughput.ts';
 import { say } from './support/report.ts';
 
-const PARTS: Readonly<Record<string, () => Promise<void>>> = { core, throughput };
+const PARTS: Readonly<Record<string, () => Promise<void>>> = {
+  core,
+  throughput,
+  failover,
+  snapshot,
+};
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(PARTS, name));

@@ -1,4 +1,5 @@
-/** Three members of ours, each a process: started, joined, all with a vote. */
+/** Members of ours, each a process: started, joined, all with a vote. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Identity } from '../../common/pki/identity.ts';
@@ -6,62 +7,107 @@ import type { MemberRecord } from '../../manager/raftnode/membership.ts';
 import { BenchAuthority } from '../support/bench-authority.ts';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { HelperProcess } from '../support/helper-process.ts';
-import type { MemberOperations } from './member-process.ts';
+import { until } from '../support/wait.ts';
+import type { MachineKind, MemberOperations, StartMember } from './member-process.ts';
 
-const MEMBERS = 3;
 const MODULE = fileURLToPath(new URL('./member-process.js', import.meta.url));
 
-export interface RaftGroup {
-  readonly leader: HelperProcess<MemberOperations>;
-  readonly leaderAddress: string;
-  /** For a client of the group. */
-  readonly clientIdentity: Identity;
+export type MemberProcess = HelperProcess<MemberOperations>;
+
+interface Member {
+  readonly process: MemberProcess;
+  readonly record: MemberRecord;
+  readonly start: StartMember;
 }
 
-/** The group ends with this process. */
-export async function startRaftGroup(nodeOptions: readonly string[] = []): Promise<RaftGroup> {
-  const dir = temporaryDirectory('raft');
-  const authority = await BenchAuthority.create();
-  const records: MemberRecord[] = [];
-  const processes: HelperProcess<MemberOperations>[] = [];
-  for (let i = 0; i < MEMBERS; i++) {
-    const member = new HelperProcess<MemberOperations>(MODULE, i === 0 ? nodeOptions : []);
-    const identity = i === 0 ? authority.cluster.identity : await authority.manager();
-    const record = await member.ask('start', {
-      ...{ identity, members: records, raftId: 1 + i, dir: join(dir, `m${i}`) },
-    });
-    if (i > 0) await addVoter(processes[0]!, record);
-    else
-      await until(async () => (await member.ask('status', undefined as never)).role === 'leader');
-    processes.push(member);
-    records.push(record);
+/** Its members end with this process. The first one leads. */
+export class RaftGroup {
+  readonly #dir = temporaryDirectory('raft');
+  readonly #authority: BenchAuthority;
+  readonly #machine: MachineKind;
+  readonly #members: Member[] = [];
+
+  private constructor(authority: BenchAuthority, machine: MachineKind) {
+    this.#authority = authority;
+    this.#machine = machine;
   }
-  return {
-    leader: processes[0]!,
-    leaderAddress: records[0]!.address,
-    clientIdentity: await authority.manager(),
-  };
-}
 
-async function addVoter(
-  leader: HelperProcess<MemberOperations>,
-  record: MemberRecord,
-): Promise<void> {
-  await until(async () => {
-    try {
-      await leader.ask('add', record);
+  /** @param nodeOptions for the process of the leader */
+  static async start(
+    size: number,
+    machine: MachineKind,
+    nodeOptions: readonly string[] = [],
+  ): Promise<RaftGroup> {
+    const group = new RaftGroup(await BenchAuthority.create(), machine);
+    await group.#begin(group.#authority.cluster.identity, 'found', nodeOptions);
+    await until('a leader', async () => (await group.leader.ask('status')).role === 'leader');
+    while (group.#members.length < size) await group.grow();
+    return group;
+  }
+
+  get leader(): MemberProcess {
+    return this.#members[0]!.process;
+  }
+
+  get leaderAddress(): string {
+    return this.#members[0]!.record.address;
+  }
+
+  get processes(): readonly MemberProcess[] {
+    return this.#members.map((member) => member.process);
+  }
+
+  /** For a client of the group. */
+  clientIdentity(): Promise<Identity> {
+    return this.#authority.manager();
+  }
+
+  /** One more; resolves when it has a vote. `watched` is told of its process before it joins. */
+  async grow(watched: (member: MemberProcess) => Promise<unknown> = async () => {}): Promise<void> {
+    const known = this.#members.map((member) => member.record);
+    const { process, record } = await this.#begin(
+      await this.#authority.manager(),
+      { join: known },
+      [],
+    );
+    await watched(process);
+    await until('the leader to add a member', async () => {
+      await this.leader.ask('add', record); // refused until it has applied all of earlier terms
       return true;
-    } catch {
-      return false; // it leads, but has not applied all of earlier terms yet
-    }
-  });
-  await until(async () => (await leader.ask('voters', undefined as never)).includes(record.raftId));
-}
+    });
+    const hasVote = async (): Promise<boolean> =>
+      (await this.leader.ask('voters')).includes(record.raftId);
+    await until('a vote', hasVote, { limitMs: 120_000 });
+  }
 
-async function until(test: () => Promise<boolean>, limitMs = 20_000): Promise<void> {
-  const deadlineMs = performance.now() + limitMs;
-  while (!(await test())) {
-    if (performance.now() > deadlineMs) throw new Error('the group did not come together');
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  /** Kills the last member and starts it again from its directory; how long it took to open. */
+  async restartLast(): Promise<{ readonly process: MemberProcess; readonly elapsedMs: number }> {
+    const last = this.#members.at(-1)!;
+    await last.process.kill();
+    const process: MemberProcess = new HelperProcess(MODULE);
+    const { elapsedMs } = await process.ask('start', { ...last.start, how: 'restart' });
+    return { process, elapsedMs };
+  }
+
+  async stop(): Promise<void> {
+    for (const { process } of this.#members) await process.kill();
+  }
+
+  async #begin(
+    identity: Identity,
+    how: StartMember['how'],
+    nodeOptions: readonly string[],
+  ): Promise<Member> {
+    const number = this.#members.length;
+    const process: MemberProcess = new HelperProcess(MODULE, nodeOptions);
+    const start: StartMember = {
+      ...{ identity, how, machine: this.#machine, raftId: 1 + number },
+      dir: join(this.#dir, `m${number}`),
+      dek: randomBytes(32),
+    };
+    const { raftId, nodeId, address } = await process.ask('start', start);
+    const member = { process, start, record: { raftId, nodeId, address } };
+    this.#members.push(member);
+    return member;
   }
 }

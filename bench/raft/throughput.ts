@@ -9,8 +9,9 @@ import { figure, say } from '../support/report.ts';
 import { median } from '../support/statistics.ts';
 import type { ClientOperations } from './client-process.ts';
 import { requireEtcd, startEtcd } from './etcd-cluster.ts';
-import { startRaftGroup } from './raft-group.ts';
+import { RaftGroup } from './raft-group.ts';
 
+const MEMBERS = 3;
 const ROUNDS = 3;
 const IN_FLIGHT = [1, 16, 64, 256];
 const ROUND_MS = 2_000;
@@ -25,14 +26,17 @@ export async function throughput(): Promise<void> {
   const client = new HelperProcess<ClientOperations>(module);
   const etcdAddress = await startEtcd(client);
   const profiled = process.env['BENCH_PROFILE'];
-  const group = await startRaftGroup(
+  const group = await RaftGroup.start(
+    MEMBERS,
+    'key-value',
     profiled === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiled}`],
   );
+  const identity = await group.clientIdentity();
   const run: Readonly<Record<Side, (inFlight: number) => Promise<LoadResult>>> = {
     inprocess: (inFlight) => group.leader.ask('propose', { inFlight, ...COMMON }),
     rpc: (inFlight) =>
       client.ask('skep', {
-        ...{ inFlight, ...COMMON, address: group.leaderAddress, identity: group.clientIdentity },
+        ...{ inFlight, ...COMMON, address: group.leaderAddress, identity },
       }),
     etcd: (inFlight) => client.ask('etcd', { inFlight, ...COMMON, address: etcdAddress }),
   };

@@ -9,7 +9,7 @@ import { endAtExit } from './cleanup.ts';
 /** What a helper can be asked, by name. Arguments and results pass by structured clone. */
 export type Operations = Readonly<Record<string, (argument: never) => unknown>>;
 
-type Argument<Op> = Op extends (argument: infer A) => unknown ? A : never;
+type Arguments<Op> = Op extends (...args: infer A) => unknown ? A : never;
 type Result<Op> = Op extends (argument: never) => infer R ? Awaited<R> : never;
 
 interface Question {
@@ -66,7 +66,7 @@ export class HelperProcess<Ops extends Operations> {
   /** Rejects with what the operation threw, or when the process ends before it answers. */
   ask<Name extends keyof Ops & string>(
     name: Name,
-    argument: Argument<Ops[Name]>,
+    ...[argument]: Arguments<Ops[Name]>
   ): Promise<Result<Ops[Name]>> {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {

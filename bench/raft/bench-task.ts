@@ -1,0 +1,82 @@
+/** A running task as a busy cluster has them; encoded it is about a kilobyte. */
+import type { NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import { UNSTAMPED } from '../../common/model/objects.ts';
+import { ANYWHERE, NO_RESOURCES } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+
+const TASKS_PER_SERVICE = 100;
+const NODES = 1_000;
+
+export function benchTask(number: number): Task {
+  const service = Math.floor(number / TASKS_PER_SERVICE);
+  const name = `team-${service % 20}_service-${service}`;
+  const env = Array.from({ length: 12 }, (_, i) => `SETTING_${i}=value of setting ${i} of ${name}`);
+  const labels = { 'com.example.team': `team-${service % 20}`, 'com.example.stack': 'shop' };
+  return {
+    id: id<TaskId>('t', number),
+    meta: UNSTAMPED,
+    serviceId: id<ServiceId>('s', service),
+    slot: (number % TASKS_PER_SERVICE) + 1,
+    nodeId: id<NodeId>('n', number % NODES),
+    spec: {
+      container: {
+        image: `registry.example.com/shop/${name}:1.27.3`,
+        labels,
+        command: [],
+        args: ['--listen', '0.0.0.0:8080', '--log-level', 'info'],
+        hostname: '',
+        env,
+        workdir: '/srv',
+        user: '1000:1000',
+        groups: [],
+        tty: false,
+        openStdin: false,
+        readOnly: true,
+        init: true,
+        stopSignal: 'SIGTERM',
+        stopGracePeriodNanos: 10e9,
+        healthcheck: null,
+        mounts: [],
+        secrets: [],
+        configs: [],
+        hosts: [],
+        dns: { nameservers: [], search: [], options: [] },
+        sysctls: {},
+        capabilityAdd: [],
+        capabilityDrop: [],
+        ulimits: [],
+        oomScoreAdj: 0,
+        privileges: null,
+        registryAuth: null,
+      },
+      resources: NO_RESOURCES,
+      restart: null,
+      placement: ANYWHERE,
+      networks: [],
+      logDriver: null,
+      forceUpdate: 0,
+      runtime: 'container',
+    },
+    specVersion: 1,
+    serviceAnnotations: { name, labels },
+    status: {
+      state: 'running',
+      timestampMs: 1_700_000_000_000 + number,
+      message: 'started',
+      err: '',
+      container: null,
+      hostPorts: [],
+      appliedAtMs: 1_700_000_000_000 + number,
+    },
+    desiredState: 'running',
+    networks: [],
+    endpoint: null,
+    logDriver: null,
+    assignedGenericResources: [],
+    jobIteration: null,
+  };
+}
+
+function id<T extends string>(letter: string, number: number): T {
+  return `${letter}${String(number).padStart(24, '0')}` as T;
+}

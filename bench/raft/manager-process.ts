@@ -1,0 +1,81 @@
+/** A real manager in a process of its own, without a worker: what `skepd` runs on a manager node. */
+import { SystemClock } from '../../common/base/clock.ts';
+import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import { type Identity, IdentityHolder } from '../../common/pki/identity.ts';
+import { RpcClientPool } from '../../common/rpc/pool.ts';
+import { RpcServer } from '../../common/rpc/server.ts';
+import { newNode } from '../../manager/ca/bootstrap.ts';
+import { Manager } from '../../manager/manager.ts';
+import type { ManagerOrigin } from '../../manager/manager-options.ts';
+import { serve } from '../support/helper-process.ts';
+
+const clock = new SystemClock();
+const random = new SystemRandom();
+const log = silentLogger;
+
+function onFailure(err: unknown): void {
+  process.stderr.write(`a manager failed: ${String(err)}\n`);
+  process.exit(1);
+}
+
+let manager: Manager | null = null;
+
+function running(): Manager {
+  if (manager === null) throw new Error('the manager is not started');
+  return manager;
+}
+
+export interface StartManager {
+  readonly dataDir: string;
+  readonly identity: Identity;
+  /** 0 = the kernel's choice */
+  readonly port: number;
+  readonly origin: ManagerOrigin;
+}
+
+const operations = {
+  /** Resolves with the port. */
+  async start({ dataDir, identity, port, origin }: StartManager): Promise<number> {
+    const credentials = new IdentityHolder(identity);
+    const server = new RpcServer({ credentials, logger: log, onFailure });
+    await server.listen('127.0.0.1', port);
+    const pool = new RpcClientPool({ credentials, clock });
+    const { nodeId, clusterId } = identity;
+    const { address } = server;
+    manager = new Manager({
+      ...{ dataDir, nodeId, clusterId, address, server, pool, clock, random, log, onFailure },
+      onRemoved: () => onFailure('removed'),
+    });
+    await manager.start(origin);
+    return Number(address.split(':')[1]);
+  },
+
+  /** Makes the nodes of these identities known as managers to be, so that they may join. */
+  async expect(identities: readonly Identity[]): Promise<void> {
+    await running().store.update((tx) => {
+      for (const { nodeId, certPem } of identities) {
+        tx.create('node', newNode(nodeId, 'manager', 'active', certPem, '127.0.0.1'));
+      }
+    });
+  },
+
+  leads: (): boolean => running().isLeader(),
+
+  /** True when this manager leads and hears from `count` voters, itself one of them. */
+  hears: (count: number): boolean =>
+    running().isLeader() &&
+    running()
+      .members()
+      .filter(({ learner, reachable }) => reachable && !learner).length === count,
+
+  /** A write of a user's, by way of the control API of this manager. */
+  async write(name: string): Promise<void> {
+    const data = new TextEncoder().encode('value');
+    await running().control.createConfig({ name, labels: {}, data, templateDriver: '' });
+  },
+};
+
+export type ManagerOperations = typeof operations;
+
+serve(operations);
