@@ -32,14 +32,9 @@ export class RaftGroup {
     this.#machine = machine;
   }
 
-  /** @param nodeOptions for the process of the leader */
-  static async start(
-    size: number,
-    machine: MachineKind,
-    nodeOptions: readonly string[] = [],
-  ): Promise<RaftGroup> {
+  static async start(size: number, machine: MachineKind): Promise<RaftGroup> {
     const group = new RaftGroup(await BenchAuthority.create(), machine);
-    await group.#begin(group.#authority.cluster.identity, 'found', nodeOptions);
+    await group.#begin(group.#authority.cluster.identity, 'found');
     await until('a leader', async () => (await group.leader.ask('status')).role === 'leader');
     while (group.#members.length < size) await group.grow();
     return group;
@@ -65,11 +60,7 @@ export class RaftGroup {
   /** One more; resolves when it has a vote. `watched` is told of its process before it joins. */
   async grow(watched: (member: MemberProcess) => Promise<unknown> = async () => {}): Promise<void> {
     const known = this.#members.map((member) => member.record);
-    const { process, record } = await this.#begin(
-      await this.#authority.manager(),
-      { join: known },
-      [],
-    );
+    const { process, record } = await this.#begin(await this.#authority.manager(), { join: known });
     await watched(process);
     await until('the leader to add a member', async () => {
       await this.leader.ask('add', record); // refused until it has applied all of earlier terms
@@ -93,13 +84,9 @@ export class RaftGroup {
     for (const { process } of this.#members) await process.kill();
   }
 
-  async #begin(
-    identity: Identity,
-    how: StartMember['how'],
-    nodeOptions: readonly string[],
-  ): Promise<Member> {
+  async #begin(identity: Identity, how: StartMember['how']): Promise<Member> {
     const number = this.#members.length;
-    const process: MemberProcess = new HelperProcess(MODULE, nodeOptions);
+    const process: MemberProcess = new HelperProcess(MODULE);
     const start: StartMember = {
       ...{ identity, how, machine: this.#machine, raftId: 1 + number },
       dir: join(this.#dir, `m${number}`),

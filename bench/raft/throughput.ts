@@ -25,12 +25,7 @@ export async function throughput(): Promise<void> {
   const module = fileURLToPath(new URL('./client-process.js', import.meta.url));
   const client = new HelperProcess<ClientOperations>(module);
   const etcdAddress = await startEtcd(client);
-  const profiled = process.env['BENCH_PROFILE'];
-  const group = await RaftGroup.start(
-    MEMBERS,
-    'key-value',
-    profiled === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiled}`],
-  );
+  const group = await RaftGroup.start(MEMBERS, 'key-value');
   const identity = await group.clientIdentity();
   const run: Readonly<Record<Side, (inFlight: number) => Promise<LoadResult>>> = {
     inprocess: (inFlight) => group.leader.ask('propose', { inFlight, ...COMMON }),

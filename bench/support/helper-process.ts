@@ -48,8 +48,8 @@ export class HelperProcess<Ops extends Operations> {
   #lastId = 0;
 
   /** @param module compiled file that calls `serve` */
-  constructor(module: string, nodeOptions: readonly string[] = []) {
-    this.#child = fork(module, { serialization: 'advanced', execArgv: [...nodeOptions] });
+  constructor(module: string) {
+    this.#child = fork(module, { serialization: 'advanced' });
     this.#gone = once(this.#child, 'exit');
     const release = endAtExit(this.pid);
     this.#child.on('message', (reply: Answer) => this.#waiting.get(reply.id)?.(reply));
