@@ -8,6 +8,7 @@ import { RpcServer } from '../../common/rpc/server.ts';
 import { newNode } from '../../manager/ca/bootstrap.ts';
 import { Manager } from '../../manager/manager.ts';
 import type { ManagerOrigin } from '../../manager/manager-options.ts';
+import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import { serve } from '../support/helper-process.ts';
 
 const clock = new SystemClock();
@@ -45,6 +46,7 @@ const operations = {
     const { address } = server;
     manager = new Manager({
       ...{ dataDir, nodeId, clusterId, address, server, pool, clock, random, log, onFailure },
+      disk: new NodeDisk(),
       onRemoved: () => onFailure('removed'),
     });
     await manager.start(origin);
