@@ -65,30 +65,37 @@ export function nodeMeetsConstraints(node: Node, constraints: readonly Constrain
 
 /** Keys of no known form are never met: the task waits, with an explanation. */
 export function nodeMeetsConstraint(node: Node, constraint: Constraint): boolean {
-  const key = constraint.key.toLowerCase();
-  switch (key) {
+  const value = nodeValueOf(node, constraint.key);
+  if (value === null) return false;
+  if (constraint.key.toLowerCase() === 'node.ip') return compareIp(constraint, value);
+  return compare(constraint, value);
+}
+
+/** What constraints on `key` look at, empty where the node has none; null = no constraint has such a key. */
+export function nodeValueOf(node: Node, key: string): string | null {
+  const folded = key.toLowerCase();
+  switch (folded) {
     case 'node.id':
-      return compare(constraint, node.id);
+      return node.id;
     case 'node.hostname':
-      return compare(constraint, node.description?.hostname ?? '');
+      return node.description?.hostname ?? '';
     case 'node.ip':
-      return compareIp(constraint, node.status.address);
+      return node.status.address;
     case 'node.role':
-      return compare(constraint, node.role);
+      return node.role;
     case 'node.platform.os':
-      return compare(constraint, node.description?.platform.os ?? '');
+      return node.description?.platform.os ?? '';
     case 'node.platform.arch':
-      return compare(constraint, node.description?.platform.architecture ?? '');
+      return node.description?.platform.architecture ?? '';
     default:
   }
-  if (key.startsWith(NODE_LABEL_PREFIX) && key.length > NODE_LABEL_PREFIX.length) {
-    return compare(constraint, labelOf(node.spec.labels, constraint.key, NODE_LABEL_PREFIX));
+  if (folded.startsWith(NODE_LABEL_PREFIX) && key.length > NODE_LABEL_PREFIX.length) {
+    return labelOf(node.spec.labels, key, NODE_LABEL_PREFIX);
   }
-  if (key.startsWith(ENGINE_LABEL_PREFIX) && key.length > ENGINE_LABEL_PREFIX.length) {
-    const labels = node.description?.engineLabels ?? {};
-    return compare(constraint, labelOf(labels, constraint.key, ENGINE_LABEL_PREFIX));
+  if (folded.startsWith(ENGINE_LABEL_PREFIX) && key.length > ENGINE_LABEL_PREFIX.length) {
+    return labelOf(node.description?.engineLabels ?? {}, key, ENGINE_LABEL_PREFIX);
   }
-  return false;
+  return null;
 }
 
 /** Label keys, unlike the words before them, are case-sensitive. */

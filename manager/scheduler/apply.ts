@@ -1,11 +1,11 @@
 /** Writes one decision of the scheduler, unless the task or the node has moved on in the meantime. */
 import type { Task } from '../../common/model/task.ts';
 import type { WriteTx } from '../store/types.ts';
-import { isActive } from './node-entry.ts';
-import type { Decision } from './plan-placement.ts';
+import { isActive } from './place.ts';
+import type { Placement, Refusal } from './plan-placement.ts';
 
 /** @param nowMs wall clock, for the status */
-export function applyDecision(tx: WriteTx, decision: Decision, nowMs: number): void {
+export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs: number): void {
   const task = tx.get('task', decision.task.id);
   if (!task || !isSchedulable(task)) return;
   if (decision.kind === 'refuse') {

@@ -1,17 +1,35 @@
 /** What a filter is: does it concern this task, does a node pass, and how is a refusal put in words. */
 import type { Task } from '../../common/model/task.ts';
-import type { NodeEntry } from './node-entry.ts';
 import type { NodeTable } from './node-table.ts';
 
-/** A filter made ready for one task. */
+/** A filter made ready for one task. Nodes go by their index in the table. */
 export interface NodeCheck {
-  passes(entry: NodeEntry): boolean;
-  /** Why this node is refused and by how much, for a person. Called only when it does not pass. */
-  detail(entry: NodeEntry): string;
+  /** Checks of one filter with equal keys say the same of every node. */
+  readonly key: string;
+  passes(index: number): boolean;
+  /** Only for a node that does not pass. */
+  refusal(index: number): NodeRefusal;
+}
+
+/** Why one node is refused, for a person. */
+export interface NodeRefusal {
+  /** what is wanted, what is there, and by how much it falls short */
+  readonly detail: string;
+  /** the change that would make this filter pass, as an order to the reader */
+  readonly remedy: string;
+  /** what is missing of a resource, where that can be counted; CPUs in nano-CPUs, memory in bytes */
+  readonly shortBy: Readonly<Record<string, number>>;
 }
 
 export interface Filter {
   readonly name: string;
+  /**
+   * `node`: the answer follows from the node's own words and state, and is kept until those change;
+   * `load`: it depends on the tasks that are there.
+   */
+  readonly looksAt: 'node' | 'load';
+  /** How hard its remedies are to carry out, for choosing the nearest one; greater is harder. */
+  readonly effort: number;
   /** null = the filter does not concern the task */
   prepare(task: Task, table: NodeTable): NodeCheck | null;
   /** One clause for all the nodes that were refused. */

@@ -1,50 +1,79 @@
 /** A node's generic resources: discrete kinds are counted, named ones handed out value by value. */
 import type { GenericResource } from '../../common/model/service.ts';
 
+/** What is free is what is advertised and not taken, also when the node advertises something else later. */
 export class GenericPool {
-  readonly #discrete = new Map<string, number>();
-  readonly #named = new Map<string, Set<string>>();
+  #discrete = new Map<string, number>();
+  #named = new Map<string, Set<string>>();
+  readonly #takenCounts = new Map<string, number>();
+  readonly #takenValues = new Map<string, Set<string>>();
 
   constructor(advertised: readonly GenericResource[]) {
-    for (const resource of advertised) this.#give(resource, 1);
+    this.advertise(advertised);
+  }
+
+  /** The node's present word, instead of the last one. */
+  advertise(advertised: readonly GenericResource[]): void {
+    this.#discrete = new Map();
+    this.#named = new Map();
+    for (const { kind, value } of advertised) {
+      if (typeof value === 'number') addTo(this.#discrete, kind, value);
+      else valuesOf(this.#named, kind).add(value);
+    }
   }
 
   free(kind: string): number {
-    return this.#named.get(kind)?.size ?? this.#discrete.get(kind) ?? 0;
+    const values = this.#named.get(kind);
+    if (!values) return (this.#discrete.get(kind) ?? 0) - (this.#takenCounts.get(kind) ?? 0);
+    const taken = this.#takenValues.get(kind);
+    if (!taken) return values.size;
+    let free = 0;
+    for (const value of values) if (!taken.has(value)) free++;
+    return free;
   }
 
   /** What a reservation of `count` of `kind` would get. The caller has checked `free`. */
   pick(kind: string, count: number): GenericResource[] {
     const values = this.#named.get(kind);
     if (!values) return [{ kind, value: count }];
-    return [...values].slice(0, count).map((value) => ({ kind, value }));
+    const taken = this.#takenValues.get(kind);
+    const free = [...values].filter((value) => !taken?.has(value));
+    return free.slice(0, count).map((value) => ({ kind, value }));
   }
 
   take(assigned: readonly GenericResource[]): void {
-    for (const resource of assigned) this.#give(resource, -1);
+    for (const { kind, value } of assigned) {
+      if (typeof value === 'number') addTo(this.#takenCounts, kind, value);
+      else valuesOf(this.#takenValues, kind).add(value);
+    }
   }
 
   release(assigned: readonly GenericResource[]): void {
-    for (const resource of assigned) this.#give(resource, 1);
-  }
-
-  #give({ kind, value }: GenericResource, sign: 1 | -1): void {
-    if (typeof value === 'number') {
-      this.#discrete.set(kind, (this.#discrete.get(kind) ?? 0) + sign * value);
-      return;
+    for (const { kind, value } of assigned) {
+      if (typeof value === 'number') addTo(this.#takenCounts, kind, -value);
+      else this.#takenValues.get(kind)?.delete(value);
     }
-    const values = this.#named.get(kind) ?? new Set();
-    if (sign > 0) values.add(value);
-    else values.delete(value);
-    this.#named.set(kind, values);
   }
+}
+
+function addTo(counts: Map<string, number>, kind: string, amount: number): void {
+  counts.set(kind, (counts.get(kind) ?? 0) + amount);
+}
+
+function valuesOf(sets: Map<string, Set<string>>, kind: string): Set<string> {
+  const known = sets.get(kind);
+  if (known) return known;
+  const values = new Set<string>();
+  sets.set(kind, values);
+  return values;
 }
 
 /** Count asked for by kind; a named reservation, which the API refuses, counts as one. */
-export function genericDemand(asked: readonly GenericResource[]): Map<string, number> {
+export function genericDemand(asked: readonly GenericResource[]): ReadonlyMap<string, number> {
+  if (asked.length === 0) return NO_DEMAND;
   const demand = new Map<string, number>();
-  for (const { kind, value } of asked) {
-    demand.set(kind, (demand.get(kind) ?? 0) + (typeof value === 'number' ? value : 1));
-  }
+  for (const { kind, value } of asked) addTo(demand, kind, typeof value === 'number' ? value : 1);
   return demand;
 }
+
+const NO_DEMAND: ReadonlyMap<string, number> = new Map();

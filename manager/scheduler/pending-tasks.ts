@@ -1,73 +1,135 @@
-/** The tasks that wait for a node, by group; which groups are new, and which were refused already. */
-import type { TaskId } from '../../common/model/ids.ts';
+/** The tasks that wait for a node, by group; which groups are to be decided, and which were refused why. */
+import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isSchedulable } from './apply.ts';
-import { groupKey } from './node-entry.ts';
+import type { Refusals } from './refusals.ts';
+import { TaskGroups } from './task-groups.ts';
 
+/** Tasks that are decided together: those that are alike, or those that belong to one node already. */
+export interface PendingGroup {
+  readonly key: string;
+  /** of tasks of global services, which have no choice; null = any node */
+  readonly nodeId: NodeId | null;
+  readonly tasks: Map<TaskId, Task>;
+  /** why no node would do for one of them, kept up to date; null = none was refused, or their node alone counts */
+  refusals: Refusals | null;
+  /** a decision could not be written: to be made again as soon as anything changes */
+  unwritten: boolean;
+}
+
+type DueTasks = Map<PendingGroup, Set<TaskId>>;
+
+/** INVARIANT: no group is empty, and none is due without a task. */
 export class PendingTasks {
-  readonly #groups = new Map<string, Map<TaskId, Task>>();
-  readonly #groupOf = new Map<TaskId, string>();
-  /** groups with a task that was never decided, or that shall be tried again */
-  readonly #due = new Set<string>();
+  readonly #alike = new TaskGroups();
+  readonly #groups = new Map<string, PendingGroup>();
+  readonly #groupOf = new Map<TaskId, PendingGroup>();
+  /** tasks that were never decided, or that shall be decided again; those that belong to a node */
+  readonly #dueAtHome: DueTasks = new Map();
+  /** and those that may go to any */
+  readonly #dueAnywhere: DueTasks = new Map();
 
   get size(): number {
     return this.#groupOf.size;
   }
 
   get hasDue(): boolean {
-    return this.#due.size > 0;
+    return this.#dueAtHome.size + this.#dueAnywhere.size > 0;
+  }
+
+  get groups(): Iterable<PendingGroup> {
+    return this.#groups.values();
   }
 
   /** Takes note of a task's present state: it may come, stay or go. New ones are due. */
   put(task: Task): void {
-    if (!this.#groupOf.has(task.id) && isSchedulable(task)) this.#due.add(waitKey(task));
+    const isNew = !this.#groupOf.has(task.id) && isSchedulable(task);
     this.putBack(task);
+    if (isNew) this.#makeDue(this.#groupOf.get(task.id)!, task.id);
   }
 
-  /** As `put`, but a new one waits for `retryAll`. */
+  /** As `put`, but a new one waits until it is made due. */
   putBack(task: Task): void {
     if (!isSchedulable(task)) {
       this.remove(task.id);
       return;
     }
-    const key = waitKey(task);
-    const group = this.#groups.get(key) ?? new Map<TaskId, Task>();
-    group.set(task.id, task);
-    this.#groups.set(key, group);
-    this.#groupOf.set(task.id, key);
+    const known = this.#groupOf.get(task.id);
+    const group = known ?? this.#groupFor(task);
+    group.tasks.set(task.id, task);
+    if (!known) this.#groupOf.set(task.id, group);
   }
 
   remove(taskId: TaskId): void {
-    const key = this.#groupOf.get(taskId);
-    if (key === undefined) return;
+    const group = this.#groupOf.get(taskId);
+    if (!group) return;
     this.#groupOf.delete(taskId);
-    const group = this.#groups.get(key)!;
-    group.delete(taskId);
-    if (group.size === 0) this.#groups.delete(key);
-    if (group.size === 0) this.#due.delete(key);
+    group.tasks.delete(taskId);
+    const due = this.#dueOf(group);
+    const dueTasks = due.get(group);
+    dueTasks?.delete(taskId);
+    if (dueTasks?.size === 0) due.delete(group);
+    if (group.tasks.size === 0) this.#groups.delete(group.key);
   }
 
-  /** Everything is to be tried again. */
-  retryAll(): void {
-    for (const key of this.#groups.keys()) this.#due.add(key);
+  /** All tasks of the group are to be decided again. */
+  retry(group: PendingGroup): void {
+    group.unwritten = false;
+    this.#dueOf(group).set(group, new Set(group.tasks.keys()));
   }
 
-  /** The groups that are due, those of preassigned tasks first; each is due no longer. */
-  *takeDue(): Generator<readonly Task[]> {
-    const keys = [...this.#due].sort(
-      (a, b) => Number(b.startsWith(PREASSIGNED)) - Number(a.startsWith(PREASSIGNED)),
-    );
-    for (const key of keys) {
-      this.#due.delete(key);
-      const group = this.#groups.get(key);
-      if (group) yield [...group.values()];
+  groupOf(taskId: TaskId): PendingGroup | undefined {
+    return this.#groupOf.get(taskId);
+  }
+
+  /** Its decision could not be written. */
+  putBackUnwritten(task: Task): void {
+    this.putBack(task);
+    const group = this.#groupOf.get(task.id);
+    if (group) group.unwritten = true;
+  }
+
+  /** At most `limit` tasks of one group that are due, no longer due then; those that belong to a node first. */
+  takeDue(limit: number): { readonly group: PendingGroup; readonly tasks: Task[] } | null {
+    const due = this.#dueAtHome.size > 0 ? this.#dueAtHome : this.#dueAnywhere;
+    for (const [group, taskIds] of due) {
+      const tasks: Task[] = [];
+      for (const taskId of taskIds) {
+        if (tasks.length >= limit) break;
+        taskIds.delete(taskId);
+        tasks.push(group.tasks.get(taskId)!);
+      }
+      if (taskIds.size === 0) due.delete(group);
+      return { group, tasks };
     }
+    return null;
+  }
+
+  #groupFor(task: Task): PendingGroup {
+    const key = task.nodeId === null ? this.#alike.keyOf(task) : preassignedKey(task.nodeId);
+    let group = this.#groups.get(key);
+    if (!group) {
+      group = { key, nodeId: task.nodeId, tasks: new Map(), refusals: null, unwritten: false };
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  /** With a task that comes anew, those of its group that were refused get their chance, too. */
+  #makeDue(group: PendingGroup, taskId: TaskId): void {
+    const due = this.#dueOf(group);
+    const taskIds = due.get(group);
+    if (taskIds) taskIds.add(taskId);
+    else if (group.refusals || group.unwritten) this.retry(group);
+    else due.set(group, new Set([taskId]));
+  }
+
+  #dueOf(group: PendingGroup): DueTasks {
+    return group.nodeId === null ? this.#dueAnywhere : this.#dueAtHome;
   }
 }
 
 /** No service id begins so. */
-const PREASSIGNED = '@';
-
-function waitKey(task: Task): string {
-  return task.nodeId === null ? groupKey(task) : `${PREASSIGNED}${groupKey(task)}`;
+function preassignedKey(nodeId: NodeId): string {
+  return `@${nodeId}`;
 }

@@ -1,56 +1,63 @@
-/** The filters that concern one task, as one question to a node, and the words for a refusal by all. */
-import type { NodeId } from '../../common/model/ids.ts';
+/** The filters that concern tasks that are alike, as one question to a node. */
 import type { Task } from '../../common/model/task.ts';
 import type { Filter, NodeCheck } from './filter.ts';
 import { FILTERS } from './filters.ts';
-import type { NodeEntry } from './node-entry.ts';
+import type { NodeSet } from './node-set.ts';
 import type { NodeTable } from './node-table.ts';
 
-/** What one node says to a task: null = it could run there. */
-export interface NodeVerdict {
-  readonly nodeId: NodeId;
-  readonly refusal: { readonly filter: string; readonly detail: string } | null;
+/** A filter that concerns the task; `number` is its place in FILTERS, counted from 1. */
+export interface Stage {
+  readonly number: number;
+  readonly filter: Filter;
+  readonly check: NodeCheck;
 }
 
+/**
+ * What the table says at this moment, each time it is asked. A verdict is the number of the first filter
+ * that refuses; 0 = the task could run there.
+ */
 export class Pipeline {
-  readonly #stages: readonly { readonly filter: Filter; readonly check: NodeCheck }[];
+  readonly stages: readonly Stage[];
+  readonly #table: NodeTable;
+  readonly #set: NodeSet;
+  readonly #load: readonly Stage[];
 
   constructor(task: Task, table: NodeTable) {
-    this.#stages = FILTERS.flatMap((filter) => {
+    this.#table = table;
+    this.stages = FILTERS.flatMap((filter, at) => {
       const check = filter.prepare(task, table);
-      return check ? [{ filter, check }] : [];
+      return check ? [{ number: at + 1, filter, check }] : [];
     });
+    this.#load = this.stages.filter(({ filter }) => filter.looksAt === 'load');
+    this.#set = table.sets.get(this.stages.filter(({ filter }) => filter.looksAt === 'node'));
   }
 
-  passes(entry: NodeEntry): boolean {
-    return this.#stages.every(({ check }) => check.passes(entry));
+  /** Brings what is remembered of nodes up to date; to be called after the table changed. */
+  refresh(): void {
+    this.#table.sets.refresh(this.#set);
   }
 
-  /** Each node's own answer, for `service explain`. */
-  verdict(entry: NodeEntry): NodeVerdict {
-    const stage = this.#stages.find(({ check }) => !check.passes(entry));
-    const refusal = stage ? { filter: stage.filter.name, detail: stage.check.detail(entry) } : null;
-    return { nodeId: entry.node.id, refusal };
+  /** Indexes of the nodes that pass but for the tasks there, ascending. */
+  candidates(): Int32Array {
+    return this.#set.members();
   }
 
-  /** Why none of `entries` will do: the filters' clauses, most refusals first. */
-  explain(entries: Iterable<NodeEntry>): string {
-    const refusals = new Map<Filter, number>();
-    for (const { filter } of this.#stages) refusals.set(filter, 0);
-    for (const entry of entries) {
-      const stage = this.#stages.find(({ check }) => !check.passes(entry));
-      if (stage) refusals.set(stage.filter, refusals.get(stage.filter)! + 1);
+  passes(index: number): boolean {
+    return this.#set.passes(index) && this.hasRoom(index);
+  }
+
+  /** Whether the tasks there leave room for one more. */
+  hasRoom(index: number): boolean {
+    for (const { check } of this.#load) if (!check.passes(index)) return false;
+    return true;
+  }
+
+  verdict(index: number): number {
+    const byNode = this.#set.verdict(index);
+    for (const { number, check } of this.#load) {
+      if (byNode !== 0 && byNode < number) return byNode;
+      if (!check.passes(index)) return number;
     }
-    return [...refusals]
-      .filter(([, nodes]) => nodes > 0)
-      .sort(([, a], [, b]) => b - a)
-      .map(([filter, nodes]) => filter.explain(nodes))
-      .join('; ');
+    return byNode;
   }
-}
-
-/** Every node's verdict on `task`, in the table's order. */
-export function explainPlacement(table: NodeTable, task: Task): NodeVerdict[] {
-  const pipeline = new Pipeline(task, table);
-  return [...table.entries].map((entry) => pipeline.verdict(entry));
 }

@@ -1,19 +1,28 @@
-/** Where the tasks of one group go. Books each decision in the table at once; writes nothing. */
+/** Where tasks that are alike go. Books each decision in the table at once; writes nothing. */
 import type { NodeId } from '../../common/model/ids.ts';
 import type { GenericResource } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { genericDemand } from './generic-pool.ts';
-import { groupKey, type NodeEntry } from './node-entry.ts';
 import type { NodeTable } from './node-table.ts';
 import { Pipeline } from './pipeline.ts';
 import { labelReaders, preferenceTree } from './preferences.ts';
-import { type NodeSource, SpreadHeap } from './spread.ts';
+import { explain, noSuitableNode, Refusals } from './refusals.ts';
+import { type NodeSource, SpreadHeap, type SpreadRule } from './spread.ts';
+import { versionKey } from './task-groups.ts';
 
 export interface Placement {
   readonly kind: 'place';
   readonly task: Task;
   readonly nodeId: NodeId;
   readonly assignedGenericResources: readonly GenericResource[];
+}
+
+/** The task's node is one that is awaited: it has its place, and is written when the node is back. */
+export interface Hold {
+  readonly kind: 'hold';
+  readonly task: Task;
+  /** of the node */
+  readonly index: number;
 }
 
 export interface Refusal {
@@ -23,68 +32,84 @@ export interface Refusal {
   readonly explanation: string;
 }
 
-export type Decision = Placement | Refusal;
+export type Decision = Placement | Hold | Refusal;
+
+export interface GroupPlan {
+  readonly decisions: readonly Decision[];
+  /** null = every task has a node */
+  readonly refusals: Refusals | null;
+}
 
 /**
- * Decides for tasks that are alike (same service and spec version).
+ * Decides for tasks that are alike.
  * @param nowMs monotonic, for the age of failures
  */
-export function planGroup(table: NodeTable, tasks: readonly Task[], nowMs: number): Decision[] {
+export function planGroup(table: NodeTable, tasks: readonly Task[], nowMs: number): GroupPlan {
   const [model] = tasks;
-  if (!model) return [];
+  if (!model) return { decisions: [], refusals: null };
   const pipeline = new Pipeline(model, table);
   const source = openSource(table, model, pipeline, nowMs);
   const decisions: Decision[] = [];
-  let refused: string | null = null;
-  for (const task of tasks) {
-    let placement: Placement | null = null;
-    if (refused === null) {
-      source.placeOn((entry) => {
-        placement = book(table, task, entry);
-      });
+  const demand = genericDemand(model.spec.resources.reservations.generic);
+  let [task, decision]: [Task, Decision | null] = [model, null];
+  const take = (index: number): void => {
+    decision = book(table, task, index, demand);
+  };
+  for (let at = 0; at < tasks.length; at++) {
+    task = tasks[at]!;
+    if (source.placeOn(take) < 0) {
+      const refusals = new Refusals(table, pipeline);
+      const explanation = noSuitableNode(refusals.explanation());
+      for (const rest of tasks.slice(at)) {
+        decisions.push({ kind: 'refuse', task: rest, explanation });
+      }
+      return { decisions, refusals };
     }
-    if (placement) {
-      decisions.push(placement);
-      continue;
-    }
-    refused ??= noSuitableNode(pipeline.explain(table.entries));
-    decisions.push({ kind: 'refuse', task, explanation: refused });
+    decisions.push(decision!);
   }
-  return decisions;
+  return { decisions, refusals: null };
 }
 
 /** A task of a global service: only its own node counts. Null while that node is unknown. */
 export function planPreassigned(table: NodeTable, task: Task): Decision | null {
-  const entry = task.nodeId === null ? undefined : table.get(task.nodeId);
-  if (!entry) return null;
+  const index = task.nodeId === null ? undefined : table.indexOf(task.nodeId);
+  if (index === undefined) return null;
   const pipeline = new Pipeline(task, table);
-  if (pipeline.passes(entry)) return book(table, task, entry);
-  return { kind: 'refuse', task, explanation: pipeline.explain([entry]) };
-}
-
-function noSuitableNode(explanation: string): string {
-  return explanation === '' ? 'no suitable node' : `no suitable node (${explanation})`;
+  const verdict = pipeline.verdict(index);
+  if (verdict === 0) {
+    return book(table, task, index, genericDemand(task.spec.resources.reservations.generic));
+  }
+  const { filter } = pipeline.stages.find(({ number }) => number === verdict)!;
+  return { kind: 'refuse', task, explanation: explain([{ filter: filter.name, nodes: 1 }]) };
 }
 
 function openSource(table: NodeTable, model: Task, pipeline: Pipeline, nowMs: number): NodeSource {
-  const passes = (entry: NodeEntry): boolean => pipeline.passes(entry);
-  const key = groupKey(model);
-  const heap = (entries: readonly NodeEntry[]): NodeSource =>
-    new SpreadHeap(entries, model.serviceId, passes, (entry) => entry.failuresOf(key, nowMs));
+  const rule: SpreadRule = {
+    table,
+    serviceId: model.serviceId,
+    hasRoom: (index) => pipeline.hasRoom(index),
+    failures: table.failures.recent(versionKey(model), nowMs),
+  };
   const readers = labelReaders(model.spec.placement.preferences);
-  return preferenceTree([...table.entries], readers, model.serviceId, passes, heap);
+  const candidates = pipeline.candidates();
+  if (readers.length === 0) return new SpreadHeap(candidates, rule);
+  const members = new Set(candidates);
+  return preferenceTree([...table.indexes()], readers, (index) => members.has(index), rule);
 }
 
-function book(table: NodeTable, task: Task, entry: NodeEntry): Placement {
-  const assignedGenericResources = [
-    ...genericDemand(task.spec.resources.reservations.generic),
-  ].flatMap(([kind, count]) => entry.generic.pick(kind, count));
-  const nodeId = entry.node.id;
-  table.putTask({
-    ...task,
-    nodeId,
-    assignedGenericResources,
-    status: { ...task.status, state: 'assigned' },
-  });
-  return { kind: 'place', task, nodeId, assignedGenericResources };
+function book(
+  table: NodeTable,
+  task: Task,
+  index: number,
+  demand: ReadonlyMap<string, number>,
+): Placement | Hold {
+  const assignedGenericResources =
+    demand.size === 0
+      ? NO_GENERIC
+      : [...demand].flatMap(([kind, count]) => table.generic(index).pick(kind, count));
+  table.book(task, index, assignedGenericResources);
+  if (table.isAwaited(index)) return { kind: 'hold', task, index };
+  return { kind: 'place', task, nodeId: table.node(index).id, assignedGenericResources };
 }
+
+const NO_GENERIC: readonly GenericResource[] = [];

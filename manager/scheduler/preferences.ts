@@ -2,11 +2,8 @@
  * Placement preferences: a tree with one level for each `spread` label. Each task goes down the branch
  * that has the fewest tasks of the service and still room (swarm-behaviour 3.4).
  */
-
-import type { ServiceId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
-import type { NodeEntry } from './node-entry.ts';
-import type { NodeSource } from './spread.ts';
+import { type NodeSource, SpreadHeap, type SpreadRule } from './spread.ts';
 
 /** Reads the label that a preference spreads over; nodes without it share the empty value. */
 type LabelReader = (node: Node) => string;
@@ -33,29 +30,29 @@ function labelReader(descriptor: string): LabelReader | null {
 }
 
 /**
- * @param entries every node: tasks on nodes that do not pass count in their branch, too
- * @param passes whether a node may get a task now
- * @param leaf makes the source of a branch's passing nodes
+ * @param all every node of the branch: tasks on nodes that do not pass count, too
+ * @param passes whether a node may get tasks, but for the room on it
  */
 export function preferenceTree(
-  entries: readonly NodeEntry[],
+  all: readonly number[],
   readers: readonly LabelReader[],
-  serviceId: ServiceId,
-  passes: (entry: NodeEntry) => boolean,
-  leaf: (entries: readonly NodeEntry[]) => NodeSource,
+  passes: (index: number) => boolean,
+  rule: SpreadRule,
 ): NodeSource {
   const [reader, ...deeper] = readers;
-  if (!reader) return leaf(entries.filter(passes));
-  const byValue = new Map<string, NodeEntry[]>();
-  for (const entry of entries) {
-    const value = reader(entry.node);
+  if (!reader) return new SpreadHeap(all.filter(passes), rule);
+  const { table, serviceId } = rule;
+  const byValue = new Map<string, number[]>();
+  for (const index of all) {
+    const value = reader(table.node(index));
     const members = byValue.get(value);
-    if (members) members.push(entry);
-    else byValue.set(value, [entry]);
+    if (members) members.push(index);
+    else byValue.set(value, [index]);
   }
+  const active = table.activeOf(serviceId);
   const branches = [...byValue.values()].map((members) => ({
-    tasks: members.reduce((sum, entry) => sum + entry.activeOf(serviceId), 0),
-    source: preferenceTree(members, deeper, serviceId, passes, leaf),
+    tasks: members.reduce((sum, index) => sum + (active.get(index) ?? 0), 0),
+    source: preferenceTree(members, deeper, passes, rule),
   }));
   return new EvenBranches(branches);
 }
@@ -65,23 +62,40 @@ interface Branch {
   readonly source: NodeSource;
 }
 
+/** INVARIANT: no branch has fewer tasks than its parent in the heap. */
 class EvenBranches implements NodeSource {
-  #open: Branch[];
+  readonly #heap: Branch[];
 
+  /** Of branches with equally many tasks the first comes first. */
   constructor(branches: Branch[]) {
-    this.#open = branches;
+    this.#heap = branches.sort((a, b) => a.tasks - b.tasks);
   }
 
-  placeOn(book: (entry: NodeEntry) => void): NodeEntry | null {
-    while (this.#open.length > 0) {
-      const branch = this.#open.reduce((best, one) => (one.tasks < best.tasks ? one : best));
-      const entry = branch.source.placeOn(book);
-      if (entry) {
+  placeOn(book: (index: number) => void): number {
+    for (let branch = this.#heap[0]; branch; branch = this.#heap[0]) {
+      const index = branch.source.placeOn(book);
+      if (index >= 0) {
         branch.tasks++;
-        return entry;
+        this.#sinkFirst();
+        return index;
       }
-      this.#open = this.#open.filter((one) => one !== branch);
+      const last = this.#heap.pop()!;
+      if (this.#heap.length > 0) this.#heap[0] = last;
+      this.#sinkFirst();
     }
-    return null;
+    return -1;
+  }
+
+  #sinkFirst(): void {
+    const heap = this.#heap;
+    for (let at = 0; ; ) {
+      const [left, right] = [2 * at + 1, 2 * at + 2];
+      let least = at;
+      if (left < heap.length && heap[left]!.tasks < heap[least]!.tasks) least = left;
+      if (right < heap.length && heap[right]!.tasks < heap[least]!.tasks) least = right;
+      if (least === at) return;
+      [heap[at], heap[least]] = [heap[least]!, heap[at]!];
+      at = least;
+    }
   }
 }

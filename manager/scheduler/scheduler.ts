@@ -4,11 +4,11 @@
  */
 import { assertNever } from '../../common/base/assert.ts';
 import type { Clock, Timer } from '../../common/base/clock.ts';
-import { deepEqual } from '../../common/base/equal.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { Node } from '../../common/model/node.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
+import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -16,8 +16,16 @@ import type { Commit, Store, StoreChange } from '../store/types.ts';
 import { applyDecision, isSchedulable } from './apply.ts';
 import { NodeTable } from './node-table.ts';
 import { PendingTasks } from './pending-tasks.ts';
-import { explainPlacement, type NodeVerdict } from './pipeline.ts';
-import { type Decision, planGroup, planPreassigned } from './plan-placement.ts';
+import {
+  type Decision,
+  type Hold,
+  type Placement,
+  planGroup,
+  planPreassigned,
+  type Refusal,
+} from './plan-placement.ts';
+import { RefusedTasks } from './refused-tasks.ts';
+import { versionKey } from './task-groups.ts';
 
 export interface SchedulerOptions {
   readonly store: Store;
@@ -27,63 +35,91 @@ export interface SchedulerOptions {
   readonly onFailure: OnFailure;
 }
 
-/** Decisions made in one turn before they are written, so that no turn grows without limit. */
-const DECISIONS_PER_TURN_MAX = 5000;
-/** Tasks that were refused are tried again when something became free, but no more often than this. */
-const RETRY_PERIOD_MS = 50;
+/** Decisions made before they are written: five transactions. */
+const DECISIONS_PER_WRITE_MAX = 1_000;
+/**
+ * How long a new leader keeps places for nodes that have not registered with it yet. Agents wait at most
+ * 5 s between attempts to reconnect; the rest is for the registration itself.
+ */
+export const RETURN_GRACE_MS = 8_000;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #follower: Follower;
+  readonly #budget: TurnBudget;
   #table = new NodeTable();
   #pending = new PendingTasks();
-  /** a node changed or something was freed since the last retry */
-  #relief = false;
-  #lastRetryMs = Number.NEGATIVE_INFINITY;
-  #retryTimer: Timer | null = null;
+  #refused: RefusedTasks;
+  /** tasks with a place on a node that is awaited; they are in no group of those that wait for one */
+  #holds = new Map<TaskId, Hold>();
+  #graceTimer: Timer | null = null;
+  #graceIsOver = false;
 
   constructor(options: SchedulerOptions) {
     this.#options = { ...options, log: options.log.child({ component: 'scheduler' }) };
+    this.#budget = new TurnBudget(options.clock);
     this.#follower = new Follower(this.#options, {
       resync: (signal) => this.#resync(signal),
       react: (commits, signal) => this.#react(commits, signal),
     });
+    this.#refused = this.#noneRefused();
   }
 
   async start(): Promise<void> {
+    this.#graceTimer = this.#options.clock.setTimer(RETURN_GRACE_MS, () => {
+      this.#graceIsOver = true;
+      this.#follower.wake();
+    });
     this.#follower.start();
   }
 
   async stop(): Promise<void> {
     await this.#follower.stop();
-    this.#retryTimer?.cancel();
-    this.#retryTimer = null;
+    this.#graceTimer?.cancel();
+    this.#refused.stop();
   }
 
-  /** What every node says to `task` at this moment. */
-  explain(task: Task): readonly NodeVerdict[] {
-    return explainPlacement(this.#table, task);
+  #noneRefused(): RefusedTasks {
+    return new RefusedTasks(this.#table, this.#pending, this.#options.clock, () =>
+      this.#follower.wake(),
+    );
   }
 
   async #resync(signal: AbortSignal): Promise<void> {
+    this.#budget.begin();
+    this.#refused.stop();
     this.#table = new NodeTable();
     this.#pending = new PendingTasks();
-    this.#options.store.view((view) => {
-      for (const { id, spec } of view.list('network')) {
-        this.#table.networkDrivers.set(id, spec.driver);
-      }
-      for (const node of view.list('node')) this.#table.putNode(node);
-      for (const task of view.list('task')) {
-        this.#table.putTask(task);
-        this.#pending.put(task);
-      }
-    });
+    this.#holds = new Map();
+    this.#refused = this.#noneRefused();
+    this.#table.awaitsUnknown = !this.#graceIsOver;
+    // The lists stay as they are; what is committed while they are read in turns comes by the feed.
+    const { networks, nodes, tasks } = this.#options.store.view((view) => ({
+      networks: view.list('network'),
+      nodes: view.list('node'),
+      tasks: view.list('task'),
+    }));
+    for (const { id, spec } of networks) this.#table.networkDrivers.set(id, spec.driver);
+    for (const node of nodes) {
+      this.#table.putNode(node);
+      if (this.#budget.spent) await this.#budget.renew();
+    }
+    for (const task of tasks) {
+      this.#table.putTask(task);
+      this.#pending.put(task);
+      if (this.#budget.spent) await this.#budget.renew();
+    }
     await this.#decideAll(signal);
   }
 
   async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
-    for (const { changes } of commits) for (const change of changes) this.#observe(change);
-    this.#retryRefused();
+    this.#budget.begin();
+    for (const { changes } of commits) {
+      for (const change of changes) this.#observe(change);
+      if (this.#budget.spent) await this.#budget.renew();
+    }
+    if (this.#graceIsOver) this.#endGrace();
+    await this.#refused.review(this.#budget);
     await this.#decideAll(signal);
   }
 
@@ -93,13 +129,14 @@ export class Scheduler {
         this.#observeTask(change.object, change.action === 'remove');
         if (change.action === 'update') this.#observeFailure(change.object, change.previous);
         return;
-      case 'node':
-        if (change.action === 'remove') this.#table.removeNode(change.object.id);
+      case 'node': {
+        const { id } = change.object;
+        const index = this.#table.indexOf(id);
+        if (change.action === 'remove') this.#table.removeNode(id);
         else this.#table.putNode(change.object);
-        if (change.action !== 'update' || mayHelp(change.object, change.previous)) {
-          this.#relief = true;
-        }
+        if (index !== undefined) this.#releaseHolds(index);
         return;
+      }
       case 'network':
         if (change.action === 'remove') this.#table.networkDrivers.delete(change.object.id);
         else this.#table.networkDrivers.set(change.object.id, change.object.spec.driver);
@@ -115,10 +152,20 @@ export class Scheduler {
   }
 
   #observeTask(task: Task, removed: boolean): void {
-    const freed = removed ? this.#table.removeTask(task.id) : this.#table.putTask(task);
-    if (removed) this.#pending.remove(task.id);
-    else this.#pending.put(task);
-    if (freed) this.#relief = true;
+    if (removed) {
+      this.#holds.delete(task.id);
+      this.#pending.remove(task.id);
+      this.#table.removeTask(task.id);
+      return;
+    }
+    const hold = this.#holds.get(task.id);
+    if (hold && isSchedulable(task)) {
+      this.#holds.set(task.id, { ...hold, task }); // its place is kept
+      return;
+    }
+    this.#holds.delete(task.id);
+    this.#pending.put(task);
+    this.#table.putTask(task);
   }
 
   /** Tasks of global services have no choice of node: their failures say nothing about it. */
@@ -126,88 +173,93 @@ export class Scheduler {
     const { state } = task.status;
     if (task.slot === 0 || task.nodeId === null || isTerminal(previous.status.state)) return;
     if (state !== 'failed' && state !== 'rejected') return;
-    this.#table.get(task.nodeId)?.noteFailure(task, this.#options.clock.monotonicMs());
+    const index = this.#table.indexOf(task.nodeId);
+    if (index === undefined) return;
+    this.#table.failures.note(versionKey(task), index, this.#options.clock.monotonicMs());
   }
 
-  /** Freed places come in bursts; refused tasks are tried again for all of a burst together. */
-  #retryRefused(): void {
-    if (!this.#relief) return;
-    if (this.#pending.size === 0) {
-      this.#relief = false;
-      return;
+  #endGrace(): void {
+    if (!this.#table.awaitsUnknown) return;
+    this.#table.awaitsUnknown = false;
+    this.#options.log.debug({ tasks: this.#holds.size }, 'nodes are no longer awaited');
+    const indexes = new Set([...this.#holds.values()].map(({ index }) => index));
+    for (const index of indexes) this.#releaseHolds(index);
+  }
+
+  /** The node registered, or is not coming: what was held for it is decided again. */
+  #releaseHolds(index: number): void {
+    if (this.#holds.size === 0) return;
+    if (this.#table.nodeAt(index) && this.#table.isAwaited(index)) return;
+    for (const { task, index: home } of this.#holds.values()) {
+      if (home !== index) continue;
+      this.#holds.delete(task.id);
+      this.#table.removeTask(task.id);
+      this.#pending.put(task);
     }
-    const { clock } = this.#options;
-    const waitMs = this.#lastRetryMs + RETRY_PERIOD_MS - clock.monotonicMs();
-    if (waitMs > 0) {
-      this.#retryTimer ??= clock.setTimer(waitMs, () => {
-        this.#retryTimer = null;
-        this.#follower.wake();
-      });
-      return;
-    }
-    this.#relief = false;
-    this.#lastRetryMs = clock.monotonicMs();
-    this.#pending.retryAll();
   }
 
   async #decideAll(signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#options;
-    while (this.#pending.hasDue) {
-      const decisions = this.#decide();
-      const writes = decisions.filter(saysSomethingNew);
-      const nowMs = clock.wallMs();
-      await store.batch(writes, (tx, decision) => applyDecision(tx, decision, nowMs), signal);
-      this.#settle(writes);
+    for (;;) {
+      const writes = [...this.#refused.takeRestatements(), ...this.#decide()];
+      if (writes.length > 0) {
+        const nowMs = clock.wallMs();
+        await store.batch(writes, (tx, decision) => applyDecision(tx, decision, nowMs), signal);
+        this.#settle(writes);
+      }
+      if (!this.#pending.hasDue) return;
+      if (this.#budget.spent) await this.#budget.renew();
     }
   }
 
-  #decide(): Decision[] {
+  /** Decisions to write, for as many of the tasks that are due as fit into this turn. */
+  #decide(): (Placement | Refusal)[] {
     const nowMs = this.#options.clock.monotonicMs();
-    const decisions: Decision[] = [];
-    for (const tasks of this.#pending.takeDue()) {
-      for (const decision of this.#decideGroup(tasks, nowMs)) {
-        decisions.push(decision);
-        if (decision.kind === 'place') this.#pending.remove(decision.task.id);
+    const writes: (Placement | Refusal)[] = [];
+    let room = DECISIONS_PER_WRITE_MAX;
+    while (room > 0 && this.#pending.hasDue) {
+      const { group, tasks } = this.#pending.takeDue(room)!;
+      room -= tasks.length;
+      for (const decision of this.#decideTasks(group.nodeId === null, tasks, nowMs)) {
+        this.#note(decision);
+        if (decision.kind !== 'hold' && saysSomethingNew(decision)) writes.push(decision);
       }
-      if (decisions.length >= DECISIONS_PER_TURN_MAX) break;
+      if (this.#budget.spent) break;
     }
+    return writes;
+  }
+
+  #decideTasks(alike: boolean, tasks: readonly Task[], nowMs: number): readonly Decision[] {
+    if (!alike) return tasks.flatMap((task) => planPreassigned(this.#table, task) ?? []);
+    const { decisions, refusals } = planGroup(this.#table, tasks, nowMs);
+    if (refusals) this.#refused.note(tasks[0]!, refusals);
     return decisions;
   }
 
-  #decideGroup(tasks: readonly Task[], nowMs: number): Decision[] {
-    if (tasks[0]?.nodeId === null) return planGroup(this.#table, tasks, nowMs);
-    return tasks.flatMap((task) => planPreassigned(this.#table, task) ?? []);
+  #note(decision: Decision): void {
+    if (decision.kind === 'refuse') return;
+    if (decision.kind === 'hold') this.#holds.set(decision.task.id, decision);
+    this.#pending.remove(decision.task.id);
   }
 
   /**
    * What could not be written is as open as before: its booking is undone. It is not decided again
    * until the feed brings the change of the node that stood in the way.
    */
-  #settle(writes: readonly Decision[]): void {
+  #settle(writes: readonly (Placement | Refusal)[]): void {
     this.#options.store.view((view) => {
       for (const { kind, task } of writes) {
         if (kind !== 'place') continue;
         const now = view.get('task', task.id);
         if (now && !isSchedulable(now)) continue; // written, or another's word: the feed tells
         this.#table.removeTask(task.id);
-        if (now) this.#pending.putBack(now);
+        if (now) this.#pending.putBackUnwritten(now);
       }
     });
   }
 }
 
 /** A refusal in the same words as before needs no write. */
-function saysSomethingNew(decision: Decision): boolean {
+function saysSomethingNew(decision: Placement | Refusal): boolean {
   return decision.kind === 'place' || decision.task.status.err !== decision.explanation;
-}
-
-/** Attachments and certificates change often and open no place. */
-function mayHelp(node: Node, previous: Node): boolean {
-  return (
-    node.status.state !== previous.status.state ||
-    node.status.address !== previous.status.address ||
-    node.role !== previous.role ||
-    !deepEqual(node.spec, previous.spec) ||
-    !deepEqual(node.description, previous.description)
-  );
 }

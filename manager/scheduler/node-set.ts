@@ -1,0 +1,116 @@
+/**
+ * Which nodes pass the filters that look at the node alone: kept for each set of such filters, and
+ * brought up to date node by node.
+ */
+import type { NodeCheck } from './filter.ts';
+
+/** Sets kept; then all are forgotten and made again as they are asked for. */
+const SETS_MAX = 1_000;
+
+/** A node check with its place in the order of filters, counted from 1. */
+export interface NumberedCheck {
+  readonly number: number;
+  readonly check: NodeCheck;
+}
+
+/** Index has no node. */
+const NOBODY = 255;
+
+export class NodeSets {
+  readonly #exists: (index: number) => boolean;
+  readonly #sets = new Map<string, NodeSet>();
+  /** nodes that changed, in order; a set remembers how far it has read */
+  #changes: number[] = [];
+  #epoch = 0;
+  #slots = 0;
+
+  /** @param exists whether an index has a node */
+  constructor(exists: (index: number) => boolean) {
+    this.#exists = exists;
+  }
+
+  noteChange(index: number, slots: number): void {
+    this.#slots = slots;
+    this.#changes.push(index);
+    if (this.#changes.length <= 2 * slots + 1_024) return;
+    this.#changes = [];
+    this.#epoch++;
+  }
+
+  /** The set of these checks, up to date. */
+  get(checks: readonly NumberedCheck[]): NodeSet {
+    const key = JSON.stringify(checks.map(({ number, check }) => [number, check.key]));
+    if (this.#sets.size >= SETS_MAX && !this.#sets.has(key)) this.#sets.clear();
+    const set = this.#sets.get(key) ?? new NodeSet(checks, this.#exists);
+    this.#sets.set(key, set);
+    set.catchUp(this.#epoch, this.#changes, this.#slots);
+    return set;
+  }
+
+  /** Brings `set`, which came from here, up to date. */
+  refresh(set: NodeSet): void {
+    set.catchUp(this.#epoch, this.#changes, this.#slots);
+  }
+}
+
+export class NodeSet {
+  readonly #checks: readonly NumberedCheck[];
+  readonly #exists: (index: number) => boolean;
+  #verdicts = new Uint8Array(0);
+  #members: Int32Array | null = null;
+  #epoch = -1;
+  #read = 0;
+
+  constructor(checks: readonly NumberedCheck[], exists: (index: number) => boolean) {
+    this.#checks = checks;
+    this.#exists = exists;
+  }
+
+  /** Number of the first check that refuses the node; 0 = all pass. Only for an index that has a node. */
+  verdict(index: number): number {
+    return this.#verdicts[index]!;
+  }
+
+  passes(index: number): boolean {
+    return this.#verdicts[index] === 0;
+  }
+
+  /** Indexes of the nodes that pass, ascending. Valid until the next change. */
+  members(): Int32Array {
+    this.#members ??= this.#collect();
+    return this.#members;
+  }
+
+  catchUp(epoch: number, changes: readonly number[], slots: number): void {
+    if (this.#verdicts.length < slots) {
+      const grown = new Uint8Array(Math.max(slots, 2 * this.#verdicts.length)).fill(NOBODY);
+      grown.set(this.#verdicts);
+      this.#verdicts = grown;
+    }
+    if (epoch !== this.#epoch) {
+      for (let i = 0; i < slots; i++) this.#judge(i);
+    } else {
+      for (let at = this.#read; at < changes.length; at++) this.#judge(changes[at]!);
+    }
+    this.#epoch = epoch;
+    this.#read = changes.length;
+  }
+
+  #judge(index: number): void {
+    const verdict = this.#exists(index)
+      ? (this.#checks.find(({ check }) => !check.passes(index))?.number ?? 0)
+      : NOBODY;
+    if (verdict === this.#verdicts[index]) return;
+    if (verdict === 0 || this.#verdicts[index] === 0) this.#members = null;
+    this.#verdicts[index] = verdict;
+  }
+
+  #collect(): Int32Array {
+    const members = new Int32Array(this.#verdicts.length);
+    let count = 0;
+    for (let i = 0; i < this.#verdicts.length; i++) {
+      if (this.#verdicts[i] === 0) members[count++] = i;
+    }
+    return members.subarray(0, count);
+  }
+}

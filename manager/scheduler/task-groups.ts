@@ -1,0 +1,36 @@
+/** Which tasks are alike, so that they are decided, refused and judged together. */
+
+import type { TaskSpec } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import { hostPortKeys } from './place.ts';
+
+/** What failures of tasks are counted by: service and spec version. */
+export function versionKey({ serviceId, specVersion }: Task): string {
+  return `${serviceId}/${specVersion}`;
+}
+
+/**
+ * Tasks of one service and version that ask the same of a node. Everything that a filter or the spread
+ * reads of a task is in the key.
+ */
+export class TaskGroups {
+  /** specs are frozen and shared by the tasks of a version: each is put in words once */
+  readonly #demands = new WeakMap<TaskSpec, string>();
+
+  keyOf(task: Task): string {
+    const networks = task.networks.map(({ networkId }) => networkId).join();
+    const ports = hostPortKeys(task.endpoint).join();
+    const log = task.logDriver?.name ?? '';
+    return `${versionKey(task)} ${networks} ${ports} ${log} ${this.#demand(task.spec)}`;
+  }
+
+  #demand(spec: TaskSpec): string {
+    let demand = this.#demands.get(spec);
+    if (demand === undefined) {
+      const drivers = spec.container.mounts.map(({ type, volume }) => [type, volume?.driver ?? '']);
+      demand = JSON.stringify([spec.resources.reservations, spec.placement, drivers]);
+      this.#demands.set(spec, demand);
+    }
+    return demand;
+  }
+}

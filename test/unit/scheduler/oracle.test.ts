@@ -1,0 +1,307 @@
+/**
+ * The scheduler's table, caches and heaps against a scheduler without any: it looks at every node and
+ * every task for each decision, and knows the rules only from swarm-behaviour 3.2 to 3.4.
+ */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { NodeId, ServiceId, TaskId } from '../../../common/model/ids.ts';
+import type { Node } from '../../../common/model/node.ts';
+import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { NodeTable } from '../../../manager/scheduler/node-table.ts';
+import { type Decision, planGroup } from '../../../manager/scheduler/plan-placement.ts';
+import {
+  aNode,
+  aNodeDescription,
+  aNodeSpec,
+  aPort,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
+
+const ZONES = ['', 'a', 'b'];
+const RACKS = ['', '1', '2'];
+const NOW_MS = 1_000;
+
+/** A world without caches. */
+class Naive {
+  readonly nodes = new Map<NodeId, Node>();
+  readonly placed = new Map<TaskId, Task>();
+  /** failures within the window, by node and service */
+  readonly failures = new Map<string, number>();
+
+  on(nodeId: NodeId): Task[] {
+    return [...this.placed.values()].filter((task) => task.nodeId === nodeId);
+  }
+
+  ofService(nodeId: NodeId, serviceId: ServiceId): number {
+    return this.on(nodeId).filter((task) => task.serviceId === serviceId && wanted(task)).length;
+  }
+
+  /** Name of the first filter that refuses; null = the node will do. */
+  refusal(task: Task, node: Node): string | null {
+    const there = this.on(node.id);
+    const { placement, resources } = task.spec;
+    const { nanoCpus, generic } = resources.reservations;
+    if (node.status.state !== 'ready' || node.spec.availability !== 'active') return 'ready';
+    const reserved = there.reduce((sum, one) => sum + one.spec.resources.reservations.nanoCpus, 0);
+    if (nanoCpus > 0 && reserved + nanoCpus > node.description!.nanoCpus) return 'resource';
+    const gpus = generic.reduce((sum, { value }) => sum + Number(value), 0);
+    const taken = there.reduce((sum, one) => sum + one.assignedGenericResources.length, 0);
+    if (gpus > 0 && taken + gpus > node.description!.generic.length) return 'resource';
+    const zone = node.spec.labels['zone'] ?? '';
+    for (const text of placement.constraints) {
+      if (text.includes('==') ? !text.endsWith(`==${zone}`) : text.endsWith(`!=${zone}`)) {
+        return 'constraint';
+      }
+    }
+    const ports = (of: Task): number[] => (of.endpoint?.ports ?? []).map((it) => it.publishedPort);
+    if (there.some((one) => ports(one).some((port) => ports(task).includes(port)))) {
+      return 'host-port';
+    }
+    const limit = placement.maxReplicas;
+    if (limit > 0 && this.ofService(node.id, task.serviceId) >= limit) return 'max-replicas';
+    return null;
+  }
+
+  /** Nodes that are as good as any other that will do; of branches that tie, the best of each. */
+  best(
+    task: Task,
+    branch: readonly Node[] = [...this.nodes.values()],
+    preferences = task.spec.placement.preferences,
+  ): Set<NodeId> {
+    const [preference, ...deeper] = preferences;
+    if (!preference) return this.#leastLoaded(task, branch);
+    const label = preference.spreadOver.slice('node.labels.'.length);
+    const labelOf = (node: Node): string => node.spec.labels[label] ?? '';
+    const open = [...new Set(branch.map(labelOf))]
+      .map((value) => branch.filter((node) => labelOf(node) === value))
+      .filter((members) => members.some((node) => this.refusal(task, node) === null));
+    const load = (members: readonly Node[]): number =>
+      members.reduce((sum, { id }) => sum + this.ofService(id, task.serviceId), 0);
+    const least = Math.min(...open.map(load));
+    const chosen = open.filter((members) => load(members) === least);
+    return new Set(chosen.flatMap((members) => [...this.best(task, members, deeper)]));
+  }
+
+  #leastLoaded(task: Task, branch: readonly Node[]): Set<NodeId> {
+    const rank = ({ id }: Node): number[] => {
+      const failed = this.failures.get(`${id} ${task.serviceId}`) ?? 0;
+      const ofService = this.ofService(id, task.serviceId);
+      return [failed >= 5 ? failed : 0, ofService, this.on(id).filter(wanted).length];
+    };
+    const order = (a: Node, b: Node): number => {
+      const [left, right] = [rank(a), rank(b)];
+      return left.map((value, i) => value - right[i]!).find((difference) => difference !== 0) ?? 0;
+    };
+    const fit = branch.filter((node) => this.refusal(task, node) === null).sort(order);
+    return new Set(fit.filter((node) => order(node, fit[0]!) === 0).map(({ id }) => id));
+  }
+
+  /** Filter -> nodes that it refused first. */
+  reasons(task: Task): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const node of this.nodes.values()) {
+      const filter = this.refusal(task, node);
+      if (filter) counts[filter] = (counts[filter] ?? 0) + 1;
+    }
+    return counts;
+  }
+}
+
+function wanted(task: Task): boolean {
+  return task.desiredState === 'running';
+}
+
+const nodeShape = fc.record({
+  zone: fc.constantFrom(...ZONES),
+  rack: fc.constantFrom(...RACKS),
+  cpus: fc.integer({ min: 1, max: 6 }),
+  gpus: fc.nat(3),
+  state: fc.constantFrom('ready', 'ready', 'ready', 'down' as const),
+  availability: fc.constantFrom('active', 'active', 'active', 'drain' as const),
+});
+type NodeShape = typeof nodeShape extends fc.Arbitrary<infer T> ? T : never;
+
+const groupShape = fc.record({
+  count: fc.integer({ min: 1, max: 9 }),
+  service: fc.nat(3),
+  cpus: fc.nat(2),
+  gpus: fc.constantFrom(0, 0, 1, 2),
+  constraint: fc.constantFrom('', '', 'node.labels.zone==a', 'node.labels.zone!=b'),
+  preferences: fc.constantFrom([], [], ['zone'], ['zone', 'rack']),
+  port: fc.constantFrom(0, 0, 0, 80, 81),
+  maxReplicas: fc.constantFrom(0, 0, 1, 2),
+});
+type GroupShape = typeof groupShape extends fc.Arbitrary<infer T> ? T : never;
+
+const step = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('group' as const), group: groupShape }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('node' as const),
+      pick: fc.nat(9),
+      shape: nodeShape,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('remove' as const), pick: fc.nat(9) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('end' as const, 'stop' as const, 'fail' as const),
+      pick: fc.nat(99),
+    }),
+  },
+);
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+function nodeOf(id: NodeId, shape: NodeShape): Node {
+  const { zone, rack, cpus, gpus, state, availability } = shape;
+  return aNode({
+    id,
+    spec: aNodeSpec({ labels: { ...(zone && { zone }), ...(rack && { rack }) }, availability }),
+    status: { state, message: '', address: '' },
+    description: aNodeDescription({
+      nanoCpus: cpus * 1e9,
+      generic: Array.from({ length: gpus }, (_, i) => ({ kind: 'gpu', value: `g${i}` })),
+    }),
+  });
+}
+
+function groupOf(shape: GroupShape): Task[] {
+  const ports = shape.port === 0 ? [] : [aPort({ publishMode: 'host', publishedPort: shape.port })];
+  const spec = aTaskSpec({
+    placement: {
+      ...ANYWHERE,
+      constraints: shape.constraint === '' ? [] : [shape.constraint],
+      preferences: shape.preferences.map((label) => ({ spreadOver: `node.labels.${label}` })),
+      maxReplicas: shape.maxReplicas,
+    },
+    resources: {
+      ...NO_RESOURCES,
+      reservations: {
+        nanoCpus: shape.cpus * 1e9,
+        memoryBytes: 0,
+        generic: shape.gpus > 0 ? [{ kind: 'gpu', value: shape.gpus }] : [],
+      },
+    },
+  });
+  return Array.from({ length: shape.count }, () =>
+    aTask({
+      serviceId: idOf<ServiceId>(`s${shape.service}`),
+      spec,
+      endpoint: { spec: { mode: 'vip', ports }, ports, virtualIps: [] },
+      status: aTaskStatus({ state: 'pending' }),
+    }),
+  );
+}
+
+/** One history, told to both. */
+class Both {
+  readonly table = new NodeTable();
+  readonly naive = new Naive();
+
+  act(one: Step): void {
+    switch (one.kind) {
+      case 'group':
+        this.#decide(groupOf(one.group));
+        return;
+      case 'node':
+        this.#putNode(nodeOf(idOf<NodeId>(`n${one.pick}`), one.shape));
+        return;
+      case 'remove': {
+        const id = idOf<NodeId>(`n${one.pick}`);
+        this.naive.nodes.delete(id);
+        for (const task of this.naive.on(id)) this.naive.placed.delete(task.id);
+        for (const key of this.naive.failures.keys()) {
+          if (key.startsWith(id)) this.naive.failures.delete(key);
+        }
+        this.table.removeNode(id);
+        return;
+      }
+      default:
+        this.#taskGoes(one.kind, one.pick);
+    }
+  }
+
+  #putNode(node: Node): void {
+    // A node may not take back a named resource that it has given: the naive count would not see it.
+    const given = this.naive.on(node.id).flatMap((task) => task.assignedGenericResources);
+    const generic = [...node.description!.generic];
+    for (const one of given) {
+      if (!generic.some(({ value }) => value === one.value)) generic.push(one);
+    }
+    const whole = { ...node, description: { ...node.description!, generic } };
+    this.naive.nodes.set(node.id, whole);
+    this.table.putNode(whole);
+  }
+
+  #taskGoes(kind: 'end' | 'stop' | 'fail', pick: number): void {
+    const tasks = [...this.naive.placed.values()];
+    const task = tasks[pick % Math.max(1, tasks.length)];
+    if (!task) return;
+    if (kind === 'stop') {
+      const stopped = { ...task, desiredState: 'shutdown' as const };
+      this.naive.placed.set(task.id, stopped);
+      this.table.putTask(stopped);
+      return;
+    }
+    this.naive.placed.delete(task.id);
+    this.table.putTask({ ...task, status: aTaskStatus({ state: 'failed' }) });
+    if (kind === 'end') return;
+    for (let i = 0; i < 5; i++) {
+      const key = `${task.nodeId} ${task.serviceId}`;
+      this.naive.failures.set(key, (this.naive.failures.get(key) ?? 0) + 1);
+      const index = this.table.indexOf(task.nodeId!)!;
+      this.table.failures.note(`${task.serviceId}/${task.specVersion}`, index, NOW_MS - 1);
+    }
+  }
+
+  #decide(tasks: readonly Task[]): void {
+    const { decisions, refusals } = planGroup(this.table, tasks, NOW_MS);
+    expect(decisions.map(({ task }) => task.id)).toEqual(tasks.map(({ id }) => id));
+    for (const decision of decisions) this.#judge(decision);
+    if (!refusals) return;
+    const told = Object.fromEntries(refusals.reasons().map((one) => [one.filter, one.nodes]));
+    expect(told).toEqual(this.naive.reasons(tasks[0]!));
+  }
+
+  #judge(decision: Decision): void {
+    const { task } = decision;
+    const best = this.naive.best(task);
+    if (decision.kind !== 'place') {
+      expect([...best]).toEqual([]);
+      return;
+    }
+    expect([...best]).toContain(decision.nodeId);
+    const status = aTaskStatus({ state: 'assigned' });
+    const { nodeId, assignedGenericResources } = decision;
+    const placed = { ...task, nodeId, assignedGenericResources, status };
+    const values = this.naive
+      .on(nodeId)
+      .flatMap((one) => one.assignedGenericResources.map(({ value }) => value));
+    for (const { value } of assignedGenericResources) expect(values).not.toContain(value);
+    this.naive.placed.set(task.id, placed);
+    this.table.putTask(placed);
+  }
+}
+
+describe('scheduler against the naive one', () => {
+  test('over any history each task gets a node that is as good as any, or the same refusals', () => {
+    fc.assert(
+      fc.property(
+        fc.array(nodeShape, { minLength: 1, maxLength: 7 }),
+        fc.array(step, { minLength: 1, maxLength: 25 }),
+        (nodes, history) => {
+          const both = new Both();
+          for (const [pick, shape] of nodes.entries()) both.act({ kind: 'node', pick, shape });
+          for (const one of history) both.act(one);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
