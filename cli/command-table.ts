@@ -33,6 +33,7 @@ const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
 const stackDeploy = () => import('./commands/stack-deploy.ts');
+const stackLint = () => import('./commands/stack-lint.ts');
 const network = () => import('./commands/network.ts');
 const secret = () => import('./commands/secret.ts');
 const volume = () => import('./commands/volume.ts');
@@ -83,9 +84,11 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   stack: {
     summary: 'Manage stacks: services deployed from a file',
     commands: {
+      config: entry('Print a stack file, merged', async () => (await stackLint()).config),
       deploy: entry('Deploy a stack file', async () => (await stackDeploy()).deploy, {
         aliases: ['up'],
       }),
+      lint: entry('Say what becomes of each key', async () => (await stackLint()).lint),
       ls: entry('List stacks', async () => (await stack()).ls, LS),
       ps: entry('List the tasks of a stack', async () => (await stack()).ps),
       rm: entry('Remove stacks', async () => (await stack()).rm, { aliases: ['remove', 'down'] }),

@@ -141,8 +141,16 @@ process.stdout.on('error', (err: NodeJS.ErrnoException) =>
 // The clock's timers do not keep a process alive, and a command may have nothing else to wait for.
 const alive = new MessageChannel();
 alive.port1.on('message', () => {});
-void main(process.argv.slice(2), interrupt.signal).then((status) => {
+void main(process.argv.slice(2), interrupt.signal).then(async (status) => {
   alive.port1.close();
-  // Standard input may still be open, and writes to files, pipes and terminals are done by now.
+  // A pipe takes 64 KiB at once; the rest is written while its reader reads.
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  // Standard input may still be open.
   process.exit(status || process.exitCode || 0);
 });
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((done) => {
+    stream.write('', () => done());
+  });
+}

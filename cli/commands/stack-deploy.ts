@@ -1,7 +1,4 @@
 /** `skep stack deploy`: a stack file's objects made or brought up to date, in dependency order. */
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { text as readText } from 'node:stream/consumers';
 import { Option } from 'commander';
 import type { SecretJson, ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
 import { hasStatus } from '../client/transport.ts';
@@ -19,12 +16,13 @@ import {
 import { waitForServices } from './converge.ts';
 import { type ResolvedImage, resolveImage } from './service-spec.ts';
 import { ofStack } from './stack.ts';
+import { type FileFlags, fileFlags, stackRequest } from './stack-files.ts';
 
-interface DeployFlags {
-  readonly composeFile?: readonly string[];
+interface DeployFlags extends FileFlags {
   readonly detach: boolean;
   readonly prune?: boolean;
   readonly quiet?: boolean;
+  readonly ignoreRefused?: boolean;
   readonly resolveImage: 'always' | 'changed' | 'never';
 }
 
@@ -32,11 +30,14 @@ export const deploy: Configure = (command, context) => {
   refuseFlags(command, {
     '--with-registry-auth': 'credentials of registries are not supported yet',
   });
-  command
-    .argument('<stack>', 'name of the stack')
-    .option('-c, --compose-file <file>', 'stack file, or - for standard input', collect)
+  fileFlags(
+    command
+      .argument('<stack>', 'name of the stack')
+      .option('-c, --compose-file <file>', 'stack file, or - for standard input', collect),
+  )
     .option('-d, --detach', 'do not wait until the services run', true)
     .option('--prune', 'remove services that the file no longer has')
+    .option('--ignore-refused', 'deploy without the keys that are refused')
     .option('-q, --quiet', 'no progress')
     .addOption(
       new Option('--resolve-image <when>', 'ask the registry for digests')
@@ -44,9 +45,11 @@ export const deploy: Configure = (command, context) => {
         .default('always'),
     )
     .action(async (name: string, flags: DeployFlags) => {
-      const stack = await readStack(context, name, flags.composeFile ?? []);
+      const request = await stackRequest(context, name, flags.composeFile ?? [], flags);
+      const ignoreRefused = flags.ignoreRefused ?? false;
+      const { stack, warnings } = loadStack({ ...request, ignoreRefused });
       await requireManager(context);
-      for (const warning of stack.warnings) warnLine(context, warning);
+      for (const warning of warnings) warnLine(context, warning);
       if (flags.prune) await prune(context, stack);
       await checkExternalNetworks(context, stack);
       await createNetworks(context, stack);
@@ -56,41 +59,6 @@ export const deploy: Configure = (command, context) => {
       if (!flags.detach) await waitForServices(context, ids, flags);
     });
 };
-
-async function readStack(
-  context: CommandContext,
-  name: string,
-  files: readonly string[],
-): Promise<Stack> {
-  const [file, ...others] = files;
-  if (file === undefined) {
-    throw new UsageError('Specify a Compose file (with --compose-file)');
-  }
-  if (others.length > 0) {
-    throw new UsageError('--compose-file: merging several files is not supported yet');
-  }
-  const path = resolve(context.cwd, file);
-  const text = file === '-' ? await readText(context.stdin) : readFileText(path, file);
-  return loadStack({
-    name,
-    path: file === '-' ? '<stdin>' : file,
-    text,
-    dir: file === '-' ? context.cwd : dirname(path),
-    env: context.env,
-    readFile: (named) => readFileSync(named),
-  });
-}
-
-function readFileText(path: string, file: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (err) {
-    const { code } = err as NodeJS.ErrnoException;
-    throw new UsageError(
-      code === 'ENOENT' ? `open ${file}: no such file or directory` : `open ${file}: ${code}`,
-    );
-  }
-}
 
 async function requireManager(context: CommandContext): Promise<void> {
   const { Swarm } = await context.client.info();
@@ -283,8 +251,9 @@ function finalSpec(
         }),
       },
       Placement: {
-        ...task.Placement,
+        // A platform of the file narrows what the image is made for.
         ...(resolved.platforms.length > 0 && { Platforms: resolved.platforms }),
+        ...task.Placement,
       },
       ForceUpdate: before?.Spec.TaskTemplate.ForceUpdate ?? 0,
     },

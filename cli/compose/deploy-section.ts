@@ -1,4 +1,6 @@
 /** `deploy` of a service, and `restart`, which stands for its restart policy. */
+
+import { parseConstraint } from '../../common/model/constraint.ts';
 import type {
   PlacementJson,
   ResourcesJson,
@@ -6,7 +8,7 @@ import type {
   ServiceModeJson,
   UpdateConfigJson,
 } from '../../common/model/engine-json.ts';
-import type { Item } from './item.ts';
+import type { Fields, Item } from './item.ts';
 import { parseDurationNanos, parseNanoCpus, parseSizeBytes } from './values.ts';
 
 export interface Deployment {
@@ -20,30 +22,19 @@ export interface Deployment {
   readonly rollback: UpdateConfigJson | undefined;
 }
 
-const DEPLOY_KEYS = {
-  known: [
-    'mode',
-    'replicas',
-    'labels',
-    'endpoint_mode',
-    'resources',
-    'placement',
-    'restart_policy',
-    'update_config',
-    'rollback_config',
-  ],
-};
-
 const MODES = ['replicated', 'global', 'replicated-job', 'global-job'] as const;
 
-/** @param deploy absent = all defaults */
-export function deploySection(deploy: Item | undefined): Deployment {
-  const fields: ReadonlyMap<string, Item> = deploy?.fields(DEPLOY_KEYS) ?? new Map();
+/**
+ * @param deploy absent = all defaults
+ * @param scale the older key for replicas
+ */
+export function deploySection(deploy: Item | undefined, scale: Item | undefined): Deployment {
+  const fields: Fields = deploy?.fields() ?? new Map();
   const restart = fields.get('restart_policy');
   const update = fields.get('update_config');
   const rollback = fields.get('rollback_config');
   return {
-    mode: modeOf(fields),
+    mode: modeOf(fields, scale),
     labels: fields.get('labels')?.stringMap() ?? {},
     endpointMode: fields.get('endpoint_mode')?.oneOf(['vip', 'dnsrr']),
     resources: resourcesOf(fields.get('resources')),
@@ -54,10 +45,13 @@ export function deploySection(deploy: Item | undefined): Deployment {
   };
 }
 
-function modeOf(fields: ReadonlyMap<string, Item>): ServiceModeJson {
+function modeOf(fields: Fields, scale: Item | undefined): ServiceModeJson {
   const mode = fields.get('mode')?.oneOf(MODES) ?? 'replicated';
-  const replicasItem = fields.get('replicas');
+  const replicasItem = fields.get('replicas') ?? scale;
   const replicas = replicasItem?.integer(0);
+  if (scale && replicasItem !== scale && scale.integer(0) !== replicas) {
+    scale.problem(`${scale.path} and deploy.replicas say two different things`);
+  }
   switch (mode) {
     case 'replicated':
       return { Replicated: { Replicas: replicas ?? 1 } };
@@ -71,13 +65,10 @@ function modeOf(fields: ReadonlyMap<string, Item>): ServiceModeJson {
 }
 
 function resourcesOf(item: Item | undefined): ResourcesJson {
-  const parts = item?.fields({ known: ['limits', 'reservations'] });
-  const limits = parts?.get('limits')?.fields({ known: ['cpus', 'memory', 'pids'] });
-  const reservations = parts?.get('reservations')?.fields({
-    known: ['cpus', 'memory', 'generic_resources'],
-    undone: ['devices'],
-  });
-  const common = (fields: ReadonlyMap<string, Item> | undefined) => {
+  const parts = item?.fields();
+  const limits = parts?.get('limits')?.fields();
+  const reservations = parts?.get('reservations')?.fields();
+  const common = (fields: Fields | undefined) => {
     const cpus = fields?.get('cpus')?.parsed(parseNanoCpus);
     const memory = fields?.get('memory')?.parsed(parseSizeBytes);
     return { ...(cpus && { NanoCPUs: cpus }), ...(memory && { MemoryBytes: memory }) };
@@ -94,10 +85,7 @@ function resourcesOf(item: Item | undefined): ResourcesJson {
 }
 
 function genericResource(item: Item) {
-  const spec = item
-    .fields({ known: ['discrete_resource_spec'] })
-    .get('discrete_resource_spec')
-    ?.fields({ known: ['kind', 'value'] });
+  const spec = item.fields().get('discrete_resource_spec')?.fields();
   const kind = spec?.get('kind')?.text();
   const value = spec?.get('value')?.integer(0);
   if (kind === undefined || value === undefined) {
@@ -108,14 +96,13 @@ function genericResource(item: Item) {
 }
 
 function placementOf(item: Item | undefined): PlacementJson {
-  const fields = item?.fields({ known: ['constraints', 'preferences', 'max_replicas_per_node'] });
-  const constraints = fields?.get('constraints')?.texts() ?? [];
+  const fields = item?.fields();
+  const constraintItems = fields?.get('constraints')?.items() ?? [];
+  for (const constraint of constraintItems) constraint.parsed(parseConstraint);
+  const constraints = constraintItems.map((constraint) => constraint.text() ?? '');
   const most = fields?.get('max_replicas_per_node')?.integer(0);
   const preferences = (fields?.get('preferences')?.items() ?? []).flatMap((preference) => {
-    const spread = preference
-      .fields({ known: ['spread'] })
-      .get('spread')
-      ?.text();
+    const spread = preference.fields().get('spread')?.text();
     return spread === undefined ? [] : [{ Spread: { SpreadDescriptor: spread } }];
   });
   return {
@@ -126,7 +113,7 @@ function placementOf(item: Item | undefined): PlacementJson {
 }
 
 function restartPolicy(item: Item): RestartPolicyJson {
-  const fields = item.fields({ known: ['condition', 'delay', 'max_attempts', 'window'] });
+  const fields = item.fields();
   const condition = fields.get('condition')?.oneOf(['none', 'on-failure', 'any']);
   const delay = fields.get('delay')?.parsed(parseDurationNanos);
   const attempts = fields.get('max_attempts')?.integer(0);
@@ -139,12 +126,8 @@ function restartPolicy(item: Item): RestartPolicyJson {
   };
 }
 
-const UPDATE_KEYS = {
-  known: ['parallelism', 'delay', 'failure_action', 'monitor', 'max_failure_ratio', 'order'],
-};
-
 function updateConfig(item: Item, actions: readonly string[]): UpdateConfigJson {
-  const fields = item.fields(UPDATE_KEYS);
+  const fields = item.fields();
   const delay = fields.get('delay')?.parsed(parseDurationNanos);
   const action = fields.get('failure_action')?.oneOf(actions);
   const monitor = fields.get('monitor')?.parsed(parseDurationNanos);

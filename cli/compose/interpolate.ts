@@ -1,6 +1,16 @@
 /** `${VAR}` and its forms in the values of a stack file. */
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Environment } from './files.ts';
+import {
+  childPath,
+  type Findings,
+  listValue,
+  type MapEntry,
+  type MapValue,
+  mapValue,
+  type ScalarValue,
+  type Value,
+} from './tree.ts';
 
 const NAME = /[_a-zA-Z][_a-zA-Z0-9]*/y;
 
@@ -9,19 +19,25 @@ const NAME = /[_a-zA-Z][_a-zA-Z0-9]*/y;
  * `${VAR?message}`, `${VAR:+other}`, `${VAR+other}`, `$$`; defaults may hold variables again. An
  * unset variable is empty. Throws `invalid-argument`.
  */
-export function interpolate(text: string, env: Environment): string {
+export function interpolate(
+  text: string,
+  env: Environment,
+  unset: (name: string) => void = () => {},
+): string {
   if (!text.includes('$')) return text;
-  return new Interpolation(text, env).run();
+  return new Interpolation(text, env, unset).run();
 }
 
 class Interpolation {
   readonly #text: string;
   readonly #env: Environment;
+  readonly #unset: (name: string) => void;
   #at = 0;
 
-  constructor(text: string, env: Environment) {
+  constructor(text: string, env: Environment, unset: (name: string) => void) {
     this.#text = text;
     this.#env = env;
+    this.#unset = unset;
   }
 
   run(): string {
@@ -58,7 +74,13 @@ class Interpolation {
       return value;
     }
     this.#at++;
-    return this.#env[this.#name()] ?? '';
+    return this.#plain(this.#name());
+  }
+
+  #plain(name: string): string {
+    const value = this.#env[name];
+    if (value === undefined) this.#unset(name);
+    return value ?? '';
   }
 
   #braces(): string {
@@ -68,7 +90,7 @@ class Interpolation {
     const operator = match.exec(this.#text)?.[0] ?? '';
     if (operator === '') {
       if (this.#text[this.#at] !== '}') this.#bad(`after the name ${name}`);
-      return this.#env[name] ?? '';
+      return this.#plain(name);
     }
     this.#at += operator.length;
     const word = this.#until('}');
@@ -96,5 +118,73 @@ class Interpolation {
       'invalid-argument',
       `invalid interpolation format: "${this.#text}": ${why}; you may need to escape any $ with another $`,
     );
+  }
+}
+
+/** Told of a plain `$NAME` that stands for nothing. */
+export type UnsetListener = (value: ScalarValue, name: string) => void;
+
+/**
+ * The texts of a file with their variables filled in; keys stay as they are, and so does what
+ * belongs to nobody (`x-` at the top level), unless an alias brings it elsewhere.
+ */
+export function interpolateFile(
+  root: Value,
+  env: Environment,
+  findings: Findings,
+  unset: UnsetListener,
+): Value {
+  const pass = new InterpolationPass(env, findings, unset);
+  if (root.kind !== 'map') return pass.value(root, '');
+  return pass.map(root, '', (name) => !name.startsWith('x-'));
+}
+
+class InterpolationPass {
+  readonly #env: Environment;
+  readonly #findings: Findings;
+  readonly #unset: UnsetListener;
+  /** what aliases share is done once */
+  readonly #done = new Map<Value, Value>();
+
+  constructor(env: Environment, findings: Findings, unset: UnsetListener) {
+    this.#env = env;
+    this.#findings = findings;
+    this.#unset = unset;
+  }
+
+  value(value: Value, path: string): Value {
+    if (value.kind === 'broken') return value;
+    if (value.kind === 'scalar') return this.#scalar(value, path);
+    const done = this.#done.get(value);
+    if (done) return done;
+    const made =
+      value.kind === 'map'
+        ? this.map(value, path, () => true)
+        : listValue(
+            value.place,
+            value.items.map((item, index) => this.value(item, childPath(path, index))),
+            value.mark,
+          );
+    this.#done.set(value, made);
+    return made;
+  }
+
+  map(map: MapValue, path: string, wanted: (name: string) => boolean): MapValue {
+    const entries = new Map<string, MapEntry>();
+    for (const [name, { keyPlace, value }] of map.entries) {
+      const made = wanted(name) ? this.value(value, childPath(path, name)) : value;
+      entries.set(name, { keyPlace, value: made });
+    }
+    return mapValue(map.place, entries, map.mark);
+  }
+
+  #scalar(value: ScalarValue, path: string): Value {
+    if (typeof value.value !== 'string' || !value.text.includes('$')) return value;
+    try {
+      const text = interpolate(value.text, this.#env, (name) => this.#unset(value, name));
+      return { ...value, value: text, text, interpolated: true };
+    } catch (err) {
+      return this.#findings.broken(value.place, `${path}: ${describeError(err)}`);
+    }
   }
 }

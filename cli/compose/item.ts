@@ -1,114 +1,97 @@
 /**
- * A value in a stack file, with its place: typed reads that note every mistake at its position and
- * go on, so that all are told at once. Knows YAML nodes; not what the keys of a stack mean.
+ * A value of a checked model, with its path: typed reads that note every mistake at its place and go
+ * on, so that all are told at once. Shapes are checked before; what is read here is what the words
+ * mean. Knows no keys.
  */
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  type Node,
-  type Pair,
-  type Scalar,
-} from 'yaml';
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import type { Environment } from './files.ts';
-import { interpolate } from './interpolate.ts';
-import { nearestWord, type Problem, type SourceText } from './problems.ts';
+import { nearestWord, type Place } from './problems.ts';
+import {
+  childPath,
+  type Findings,
+  isNull,
+  type MapEntry,
+  type ScalarValue,
+  type Value,
+} from './tree.ts';
 
-/** What one load collects. */
-export interface LoadState {
-  readonly source: SourceText;
-  readonly document: Document;
-  readonly env: Environment;
-  readonly problems: Problem[];
-  /** known keys that have no effect yet, as dotted paths */
-  readonly undone: string[];
-}
-
-/** Keys of a section: those that are read, those known but without effect yet. */
-export interface KeyRules {
-  readonly known: readonly string[];
-  readonly undone?: readonly string[];
+/** What the conversion of one model shares. */
+export interface ConversionState {
+  readonly findings: Findings;
+  /** places of keys that are to be read as if they were not there */
+  readonly skipped: ReadonlySet<Place>;
+  /** told of what is read and has no effect although its key has one */
+  readonly ignored: (item: Item, why: string) => void;
 }
 
 const TRUE_WORDS = ['true', 'yes', 'y', 'on'];
 const FALSE_WORDS = ['false', 'no', 'n', 'off'];
 const INTEGER = /^[-+]?\d+$/;
-/** Aliases may nest; a file whose aliases form a ring is refused by the YAML parser. */
-const MERGE_KEY = '<<';
 
-interface Entry {
-  readonly key: Scalar;
-  readonly name: string;
-  readonly value: Node | null;
-}
+export type Fields = ReadonlyMap<string, Item>;
 
 export class Item {
   readonly path: string;
-  readonly #state: LoadState;
-  /** the value, aliases followed */
-  readonly #node: Node | null;
-  /** what stands at the place where the value belongs: the key, when the value is empty */
-  readonly #place: Node | null;
+  readonly value: Value;
+  readonly #state: ConversionState;
 
-  constructor(state: LoadState, node: Node | null, place: Node | null, path: string) {
+  constructor(state: ConversionState, value: Value, path: string) {
     this.#state = state;
-    this.#node = resolveAlias(state.document, node);
-    const [start = 0, end = 0] = node?.range ?? [];
-    this.#place = end > start ? node : place;
+    this.value = value;
     this.path = path;
+  }
+
+  get place(): Place {
+    return this.value.place;
   }
 
   /** True for a value left empty, or given as null. */
   get isNull(): boolean {
-    return this.#node === null || (isScalar(this.#node) && this.#node.value === null);
+    return isNull(this.value);
   }
 
   get isMap(): boolean {
-    return isMap(this.#node);
+    return this.value.kind === 'map';
   }
 
   get isList(): boolean {
-    return isSeq(this.#node);
+    return this.value.kind === 'list';
+  }
+
+  /** True for what stands in the place of a value whose problem is told. */
+  get isBroken(): boolean {
+    return this.value.kind === 'broken';
   }
 
   /** Notes a mistake at this value. */
   problem(message: string): void {
-    this.#problemAt(this.#place, message);
+    this.#state.findings.problem(this.place, message);
   }
 
-  /** Notes that this known thing has no effect yet. */
-  undone(): void {
-    this.#state.undone.push(this.path);
+  /** Notes that this value, unlike others of its key, has no effect. */
+  ignored(why: string): void {
+    this.#state.ignored(this, why);
   }
 
-  /** A scalar as text, variables filled in; undefined (and a problem) for anything else. */
+  /** undefined for what was refused already. */
   text(): string | undefined {
-    if (!isScalar(this.#node) || this.#node.value === null) {
-      this.problem(`${this.path} must be a string`);
-      return undefined;
-    }
-    const { value, source } = this.#node;
-    if (typeof value !== 'string') return source ?? String(value);
-    try {
-      return interpolate(value, this.#state.env);
-    } catch (err) {
-      this.problem(`${this.path}: ${describeError(err)}`);
-      return undefined;
-    }
+    return this.#scalar()?.text;
+  }
+
+  #scalar(): ScalarValue | undefined {
+    const { value } = this;
+    return value.kind === 'scalar' && value.value !== null ? value : undefined;
   }
 
   /** A whole number, also as a string. */
   integer(least = Number.MIN_SAFE_INTEGER): number | undefined {
     const text = this.text();
     if (text === undefined) return undefined;
-    if (!INTEGER.test(text.trim()) || !Number.isSafeInteger(Number(text))) {
+    const number = INTEGER.test(text.trim()) ? Number(text) : (this.#scalar()?.value ?? '');
+    if (typeof number !== 'number' || !Number.isSafeInteger(number)) {
       this.problem(`${this.path} must be an integer: got ${JSON.stringify(text)}`);
       return undefined;
     }
-    if (Number(text) >= least) return Number(text);
+    if (number >= least) return number;
     this.problem(`${this.path} must be ${least} or more: got ${text}`);
     return undefined;
   }
@@ -172,36 +155,30 @@ export class Item {
 
   /** The values of a list. */
   items(): Item[] {
-    if (!isSeq(this.#node)) {
-      if (!this.isNull) this.problem(`${this.path} must be a list`);
-      return [];
-    }
-    return this.#node.items.map(
-      (node, index) => new Item(this.#state, node as Node, this.#place, `${this.path}.${index}`),
+    if (this.value.kind !== 'list') return [];
+    return this.value.items.map(
+      (item, index) => new Item(this.#state, item, childPath(this.path, index)),
     );
   }
 
-  /** A list of texts; one text alone counts as a list of one when `single` is set. */
-  texts(single = false): string[] {
-    if (single && isScalar(this.#node) && !this.isNull) return [this.text()].filter(isText);
+  /** A list of texts; one text alone counts as a list of one. */
+  texts(): string[] {
+    if (!this.isList) return [this.text()].filter(isText);
     return this.items()
       .map((item) => item.text())
       .filter(isText);
   }
 
-  /** Everything in a map whose keys the user chooses; `x-` keys are left out. */
+  /** Everything in a map whose keys the user chooses. */
   entries(): [string, Item][] {
-    return this.#entries(true).map(({ name, key, value }) => [name, this.#child(name, key, value)]);
+    return this.#entries().map(([name, { value }]) => [name, this.#child(name, value)]);
   }
 
-  /** A map with known keys. An unknown one is a problem at its place. */
-  fields(rules: KeyRules): ReadonlyMap<string, Item> {
+  /** A map with known keys. */
+  fields(): Fields {
     const fields = new Map<string, Item>();
-    for (const { name, key, value } of this.#entries(true)) {
-      const child = this.#child(name, key, value);
-      if (rules.known.includes(name)) fields.set(name, child);
-      else if (rules.undone?.includes(name)) child.undone();
-      else this.#unknownKey(key, name, rules);
+    for (const [name, { keyPlace, value }] of this.#entries()) {
+      if (!this.#state.skipped.has(keyPlace)) fields.set(name, this.#child(name, value));
     }
     return fields;
   }
@@ -217,8 +194,7 @@ export class Item {
         return [[text.slice(0, at), text.slice(at + 1), item]];
       });
     }
-    return this.#entries(false).flatMap(({ name, key, value }): [string, string | null, Item][] => {
-      const item = this.#child(name, key, value);
+    return this.entries().flatMap(([name, item]): [string, string | null, Item][] => {
       if (item.isNull) return [[name, null, item]];
       const text = item.text();
       return text === undefined ? [] : [[name, text, item]];
@@ -230,69 +206,13 @@ export class Item {
     return Object.fromEntries(this.pairs().map(([key, value]) => [key, value ?? '']));
   }
 
-  #child(name: string, key: Scalar, value: Node | null): Item {
-    return new Item(this.#state, value, key, this.path === '' ? name : `${this.path}.${name}`);
+  #child(name: string, value: Value): Item {
+    return new Item(this.#state, value, childPath(this.path, name));
   }
 
-  #entries(skipExtensions: boolean): Entry[] {
-    if (!isMap(this.#node)) {
-      const what = this.path === '' ? 'a stack file' : this.path;
-      if (!this.isNull) this.problem(`${what} must be a mapping`);
-      return [];
-    }
-    const own: Entry[] = [];
-    const merged: Entry[] = [];
-    for (const pair of this.#node.items as Pair<Node, Node | null>[]) {
-      const name = this.#keyName(pair);
-      if (name === null) continue;
-      if (name === MERGE_KEY) merged.push(...this.#mergedEntries(pair.value));
-      else own.push({ key: pair.key as Scalar, name, value: pair.value });
-    }
-    const names = new Set(own.map(({ name }) => name));
-    for (const entry of merged) {
-      if (names.has(entry.name)) continue;
-      names.add(entry.name);
-      own.push(entry);
-    }
-    return skipExtensions ? own.filter(({ name }) => !name.startsWith('x-')) : own;
-  }
-
-  /** What `<<` brings: a map, or several of which the earlier win. */
-  #mergedEntries(value: Node | null): Entry[] {
-    const target = resolveAlias(this.#state.document, value);
-    const maps = isSeq(target) ? (target.items as Node[]) : [target];
-    return maps.flatMap((node) => {
-      const item = new Item(this.#state, node, value, this.path);
-      if (item.isMap) return item.#entries(false);
-      this.#problemAt(value, `${this.path}: << must name a mapping`);
-      return [];
-    });
-  }
-
-  #keyName(pair: Pair<Node, Node | null>): string | null {
-    if (isScalar(pair.key)) return pair.key.source ?? String(pair.key.value);
-    this.#problemAt(pair.key, `${this.path}: a key must be a plain word`);
-    return null;
-  }
-
-  #unknownKey(key: Scalar, name: string, { known, undone = [] }: KeyRules): void {
-    const where = this.path === '' ? 'at the top level' : `in ${this.path}`;
-    const near = nearestWord(name, [...known, ...undone]);
-    const hint = near === null ? '' : `; did you mean ${near}?`;
-    this.#problemAt(key, `unknown key '${name}' ${where}${hint}`);
-  }
-
-  #problemAt(node: Node | null, message: string): void {
-    const [start = 0, end = 0] = node?.range ?? [];
-    const { line, column } = this.#state.source.position(start);
-    const lineEnd = this.#state.source.line(line).length + 1;
-    const length = Math.max(1, Math.min(end - start, lineEnd - column));
-    this.#state.problems.push({ line, column, length, message });
+  #entries(): readonly (readonly [string, MapEntry])[] {
+    return this.value.kind === 'map' ? [...this.value.entries] : [];
   }
 }
 
 const isText = (text: string | undefined): text is string => text !== undefined;
-
-function resolveAlias(document: Document, node: Node | null): Node | null {
-  return isAlias(node) ? (node.resolve(document) ?? null) : node;
-}

@@ -1,28 +1,41 @@
 /** `volumes` and `tmpfs` of a service, short and long. */
 
-import type { MountJson } from '../../common/model/engine-json.ts';
-import type { Item } from './item.ts';
+import type { LabelsJson, MountJson } from '../../common/model/engine-json.ts';
+import type { Fields, Item } from './item.ts';
 import { PROPAGATIONS } from './mounts.ts';
 import { nearestWord } from './problems.ts';
-import { hostPath, type StackScope } from './scope.ts';
+import type { StackScope } from './scope.ts';
 import { parseSizeBytes } from './values.ts';
 
-export function mountSection(
-  scope: StackScope,
-  volumes: Item | undefined,
-  tmpfs: Item | undefined,
-): MountJson[] {
+export function mountSection(scope: StackScope, fields: Fields): MountJson[] {
+  const volumes = fields.get('volumes');
+  const tmpfs = fields.get('tmpfs');
+  const shared = sharedMemory(fields.get('shm_size'));
   const mounts = (volumes?.items() ?? []).map((item) =>
     item.isMap ? longMount(scope, item) : shortMount(scope, item),
   );
   const memory = tmpfs?.isList ? tmpfs.items() : tmpfs ? [tmpfs] : [];
-  const all = [...mounts, ...memory.map(tmpfsMount)].filter((mount) => mount !== undefined);
+  const all = [...mounts, ...memory.map(tmpfsMount), shared].filter((mount) => mount !== undefined);
   const targets = new Set<string>();
   for (const { Target } of all) {
-    if (targets.has(Target)) volumes?.problem(`${volumes.path}: two mounts at ${Target}`);
+    const at = volumes ?? tmpfs;
+    if (targets.has(Target)) at?.problem(`${at.path}: two mounts at ${Target}`);
     targets.add(Target);
   }
   return all;
+}
+
+const SHARED_MEMORY_MODE = 0o1777;
+
+/** The runtime has a tmpfs of its own there, which a mount of the spec takes the place of. */
+function sharedMemory(item: Item | undefined): MountJson | undefined {
+  const size = item?.parsed(parseSizeBytes);
+  if (size === undefined) return undefined;
+  return {
+    Type: 'tmpfs',
+    Target: '/dev/shm',
+    TmpfsOptions: { SizeBytes: size, Mode: SHARED_MEMORY_MODE },
+  };
 }
 
 function shortMount(scope: StackScope, item: Item): MountJson | undefined {
@@ -40,7 +53,7 @@ function shortMount(scope: StackScope, item: Item): MountJson | undefined {
   if (isPath) {
     return {
       Type: 'bind',
-      Source: hostPath(scope.request, source),
+      Source: source,
       Target: absolute(item, target),
       ...(extra.readOnly && { ReadOnly: true }),
       ...(extra.propagation && { BindOptions: { Propagation: extra.propagation } }),
@@ -49,7 +62,7 @@ function shortMount(scope: StackScope, item: Item): MountJson | undefined {
   return namedVolume(scope, item, source, absolute(item, target), {
     readOnly: extra.readOnly,
     noCopy: extra.noCopy,
-    subpath: undefined,
+    labels: {},
   });
 }
 
@@ -74,7 +87,7 @@ function shortOptions(item: Item, text: string, isBind: boolean) {
 interface VolumeExtras {
   readonly readOnly: boolean;
   readonly noCopy: boolean;
-  readonly subpath: string | undefined;
+  readonly labels: LabelsJson;
 }
 
 function namedVolume(
@@ -97,8 +110,7 @@ function namedVolume(
   };
   const options = {
     ...(extras.noCopy && { NoCopy: true }),
-    ...(extras.subpath && { Subpath: extras.subpath }),
-    ...(!volume.external && { Labels: volume.labels }),
+    ...(!volume.external && { Labels: { ...extras.labels, ...volume.labels } }),
     ...(Object.keys(driver).length > 0 && !volume.external && { DriverConfig: driver }),
   };
   return {
@@ -110,17 +122,12 @@ function namedVolume(
   };
 }
 
-const LONG_KEYS = {
-  known: ['type', 'source', 'target', 'read_only', 'bind', 'volume', 'tmpfs', 'consistency'],
-};
-
 function longMount(scope: StackScope, item: Item): MountJson | undefined {
-  const fields = item.fields(LONG_KEYS);
+  const fields = item.fields();
   const type = fields.get('type')?.oneOf(['volume', 'bind', 'tmpfs']);
   const targetItem = fields.get('target');
   const target = targetItem?.text();
   if (type === undefined || target === undefined) {
-    if (!fields.has('type')) item.problem(`${item.path}: type is required`);
     if (!fields.has('target')) item.problem(`${item.path}: target is required`);
     return undefined;
   }
@@ -143,39 +150,36 @@ function longMount(scope: StackScope, item: Item): MountJson | undefined {
       const options = bindOptions(fields.get('bind'));
       return {
         Type: type,
-        Source: hostPath(scope.request, source ?? ''),
+        Source: source ?? '',
         ...common,
         ...(options && { BindOptions: options }),
       };
     }
     case 'volume': {
-      const inner = fields
-        .get('volume')
-        ?.fields({ known: ['nocopy', 'subpath'], undone: ['labels'] });
+      const inner = fields.get('volume')?.fields();
       const noCopy = inner?.get('nocopy')?.boolean() ?? false;
+      const labels = inner?.get('labels')?.stringMap() ?? {};
       if (source === undefined) return { Type: type, ...common };
-      const subpath = inner?.get('subpath')?.text();
-      return namedVolume(scope, sourceItem ?? item, source, target, { readOnly, noCopy, subpath });
+      return namedVolume(scope, sourceItem ?? item, source, target, { readOnly, noCopy, labels });
     }
   }
 }
 
 function bindOptions(item: Item | undefined): MountJson['BindOptions'] {
-  const fields = item?.fields({
-    known: ['propagation', 'create_host_path'],
-    undone: ['selinux', 'recursive'],
-  });
+  const fields = item?.fields();
   const propagation = fields?.get('propagation')?.oneOf(PROPAGATIONS);
   const create = fields?.get('create_host_path')?.boolean() ?? false;
-  if (!propagation && !create) return undefined;
+  const alone = fields?.get('recursive')?.text() === 'disabled';
+  if (!propagation && !create && !alone) return undefined;
   return {
     ...(propagation && { Propagation: propagation }),
+    ...(alone && { NonRecursive: true }),
     ...(create && { CreateMountpoint: true }),
   };
 }
 
 function tmpfsOptions(item: Item | undefined): MountJson['TmpfsOptions'] {
-  const fields = item?.fields({ known: ['size', 'mode'] });
+  const fields = item?.fields();
   const size = fields?.get('size')?.parsed(parseSizeBytes);
   const mode = fields?.get('mode')?.fileMode();
   if (size === undefined && mode === undefined) return undefined;

@@ -4,6 +4,7 @@
  */
 
 export interface Problem {
+  readonly source: SourceText;
   /** from 1 */
   readonly line: number;
   /** from 1, in characters */
@@ -15,18 +16,55 @@ export interface Problem {
 
 const SHOWN_MAX = 20;
 
-/** A stack file that cannot be used. Its message names every problem found, in file order. */
+/** Stack files that cannot be used. The message names every problem found, file by file. */
 export class StackFileError extends Error {
   override readonly name = 'StackFileError';
   readonly problems: readonly Problem[];
 
-  constructor(source: SourceText, problems: readonly Problem[]) {
-    const sorted = [...problems].sort((a, b) => a.line - b.line || a.column - b.column);
-    const shown = sorted.slice(0, SHOWN_MAX).map((problem) => source.render(problem));
+  constructor(problems: readonly Problem[]) {
+    const sorted = sortProblems(problems);
+    const shown = sorted.slice(0, SHOWN_MAX).map((problem) => problem.source.render(problem));
     const rest = sorted.length - shown.length;
     super([...shown, ...(rest > 0 ? [`and ${rest} more problems`] : [])].join('\n'));
     this.problems = sorted;
   }
+}
+
+/** By file in the order of their first problems, then by place; each once. */
+function sortProblems(problems: readonly Problem[]): Problem[] {
+  const files = [...new Set(problems.map(({ source }) => source))];
+  const seen = new Set<string>();
+  return problems
+    .filter(({ source, line, column, message }) => {
+      const key = `${files.indexOf(source)}:${line}:${column}:${message}`;
+      return !seen.has(key) && seen.add(key);
+    })
+    .sort(
+      (a, b) =>
+        files.indexOf(a.source) - files.indexOf(b.source) || a.line - b.line || a.column - b.column,
+    );
+}
+
+/** A stretch of the text of a file. */
+export interface Place {
+  readonly source: SourceText;
+  /** offsets of characters: from, and up to but not with */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** `file:line:column` */
+export function shownPlace({ source, start }: Place): string {
+  const { line, column } = source.position(Math.min(start, source.text.length));
+  return `${source.path}:${line}:${column}`;
+}
+
+/** A problem of at least one character, underlined up to the end of its line at most. */
+export function problemAt({ source, start, end }: Place, message: string): Problem {
+  const { line, column } = source.position(Math.min(start, source.text.length));
+  const lineEnd = source.line(line).length + 1;
+  const length = Math.max(1, Math.min(end - start, lineEnd - column));
+  return { source, line, column, length, message };
 }
 
 /** The text of a file and where its lines begin. */

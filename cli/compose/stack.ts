@@ -19,9 +19,26 @@ export interface FileUse {
   readonly mode: number;
 }
 
+export type DependencyCondition =
+  | 'service_started'
+  | 'service_healthy'
+  | 'service_completed_successfully';
+
+/** A service that another one waits for. */
+export interface Dependency {
+  /** key in the file */
+  readonly service: string;
+  readonly condition: DependencyCondition;
+  /** false: its absence is no mistake */
+  readonly required: boolean;
+  /** the one that waits is restarted when it is updated */
+  readonly restart: boolean;
+}
+
 export interface StackService {
   /** key in the file */
   readonly key: string;
+  readonly dependsOn: readonly Dependency[];
   /** without ids of secrets and configs; networks by name */
   readonly spec: ServiceSpecJson;
   readonly secrets: readonly FileUse[];
@@ -38,19 +55,38 @@ export interface Stack {
   readonly secrets: readonly SecretSpecJson[];
   readonly configs: readonly SecretSpecJson[];
   readonly services: readonly StackService[];
-  /** one line each, for standard error */
-  readonly warnings: readonly string[];
+}
+
+/** A file by its text, and by the name that messages give it. */
+export interface InputFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+export interface StackFile extends InputFile {
+  /** absolute path; any other text for what is no file */
+  readonly location: string;
 }
 
 export interface StackRequest {
   /** name of the stack */
   readonly name: string;
-  /** path of the file as the user gave it, for messages */
-  readonly path: string;
-  readonly text: string;
-  /** absolute; relative paths in the file start here */
+  /** at least one; later ones go over earlier ones. Paths as the user gave them */
+  readonly files: readonly StackFile[];
+  /** absolute; relative paths in the files start here */
   readonly dir: string;
+  /** the command's own environment */
   readonly env: Environment;
+  /** files of further variables; null = `.env` of the directory, if there is one */
+  readonly envFiles: readonly InputFile[] | null;
+  /** besides those of COMPOSE_PROFILES; `*` is every one */
+  readonly profiles: readonly string[];
   /** reads a file by absolute path; throws what the file system throws */
   readonly readFile: (path: string) => Uint8Array;
+  /** takes odd blanks for spaces */
+  readonly fixWhitespace: boolean;
+  /** false: variables stay as they are written */
+  readonly interpolate: boolean;
+  /** refused keys are left out with a warning instead of being mistakes */
+  readonly ignoreRefused: boolean;
 }

@@ -5,10 +5,9 @@ import type {
   SecretSpecJson,
 } from '../../common/model/engine-json.ts';
 import { checkFileObjectName, checkName } from '../../common/model/names.ts';
-import type { Item } from './item.ts';
+import type { Fields, Item } from './item.ts';
 import {
   type Declaration,
-  readNamedFile,
   type StackScope,
   scopedName,
   type VolumeDeclaration,
@@ -24,7 +23,7 @@ interface Named {
 function naming(
   stack: string,
   key: string,
-  fields: ReadonlyMap<string, Item>,
+  fields: Fields,
   check: (name: string) => void,
   at: Item,
 ): Named {
@@ -33,10 +32,7 @@ function naming(
   let isExternal = false;
   if (external?.isMap) {
     isExternal = true;
-    const inner = external
-      .fields({ known: ['name'] })
-      .get('name')
-      ?.text();
+    const inner = external.fields().get('name')?.text();
     if (inner !== undefined && name !== null)
       external.problem(`${external.path}: name is given twice`);
     name ??= inner ?? null;
@@ -45,21 +41,6 @@ function naming(
   (fields.get('name') ?? at).attempt(() => check(full));
   return { name: full, external: isExternal };
 }
-
-const NETWORK_KEYS = {
-  known: [
-    'driver',
-    'driver_opts',
-    'external',
-    'internal',
-    'ipam',
-    'labels',
-    'attachable',
-    'name',
-    'enable_ipv6',
-  ],
-  undone: ['enable_ipv4'],
-};
 
 export interface NetworkSection {
   readonly declarations: ReadonlyMap<string, Declaration>;
@@ -70,7 +51,7 @@ export function networkSection(stack: string, section: Item | undefined): Networ
   const declarations = new Map<string, Declaration>();
   const specs = new Map<string, NetworkCreateJson>();
   for (const [key, item] of section?.entries() ?? []) {
-    const fields = item.fields(NETWORK_KEYS);
+    const fields = item.fields();
     const named = naming(stack, key, fields, checkName, item);
     declarations.set(key, named);
     const ipam = fields.get('ipam');
@@ -94,30 +75,24 @@ export function networkSection(stack: string, section: Item | undefined): Networ
 }
 
 function ipamOf(item: Item): IpamJson {
-  const fields = item.fields({ known: ['driver', 'config', 'options'] });
+  const fields = item.fields();
   return {
     Driver: fields.get('driver')?.text() ?? 'default',
     Config: (fields.get('config')?.items() ?? []).map((config) => {
-      const inner = config.fields({
-        known: ['subnet', 'gateway', 'ip_range'],
-        undone: ['aux_addresses'],
-      });
+      const inner = config.fields();
       const subnet = inner.get('subnet')?.text();
       const gateway = inner.get('gateway')?.text();
       const range = inner.get('ip_range')?.text();
+      const reserved = inner.get('aux_addresses')?.stringMap();
       return {
         ...(subnet && { Subnet: subnet }),
         ...(gateway && { Gateway: gateway }),
         ...(range && { IPRange: range }),
+        ...(reserved && { AuxiliaryAddresses: reserved }),
       };
     }),
   };
 }
-
-const VOLUME_KEYS = {
-  known: ['driver', 'driver_opts', 'external', 'labels', 'name'],
-  undone: ['x-cluster-spec'],
-};
 
 export function volumeSection(
   stack: string,
@@ -125,7 +100,7 @@ export function volumeSection(
 ): ReadonlyMap<string, VolumeDeclaration> {
   const volumes = new Map<string, VolumeDeclaration>();
   for (const [key, item] of section?.entries() ?? []) {
-    const fields = item.fields(VOLUME_KEYS);
+    const fields = item.fields();
     const named = naming(stack, key, fields, () => {}, item);
     for (const other of ['driver', 'driver_opts', 'labels']) {
       if (!named.external || !fields.has(other)) continue;
@@ -141,11 +116,6 @@ export function volumeSection(
   return volumes;
 }
 
-const FILE_KEYS = {
-  known: ['file', 'external', 'labels', 'name', 'content', 'environment'],
-  undone: ['driver', 'driver_opts', 'template_driver'],
-};
-
 export interface FileSection {
   readonly declarations: ReadonlyMap<string, Declaration>;
   readonly specs: readonly SecretSpecJson[];
@@ -154,17 +124,17 @@ export interface FileSection {
 /** Secrets and configs: their data from a file, an environment variable, or the stack file itself. */
 export function fileSection(
   kind: 'secret' | 'config',
-  scope: Pick<StackScope, 'request' | 'state'>,
+  scope: Pick<StackScope, 'request' | 'readFile'>,
   section: Item | undefined,
 ): FileSection {
   const stack = scope.request.name;
   const declarations = new Map<string, Declaration>();
   const specs: SecretSpecJson[] = [];
   for (const [key, item] of section?.entries() ?? []) {
-    const fields = item.fields(FILE_KEYS);
+    const fields = item.fields();
     const named = naming(stack, key, fields, (name) => checkFileObjectName(kind, name), item);
     declarations.set(key, named);
-    const data = named.external ? null : fileData(scope as StackScope, item, fields);
+    const data = named.external ? null : fileData(scope, item, fields);
     if (data === null) continue;
     specs.push({
       Name: named.name,
@@ -176,9 +146,9 @@ export function fileSection(
 }
 
 function fileData(
-  scope: StackScope,
+  scope: Pick<StackScope, 'request' | 'readFile'>,
   item: Item,
-  fields: ReadonlyMap<string, Item>,
+  fields: Fields,
 ): Uint8Array | null {
   const sources = ['file', 'environment', 'content'].filter((name) => fields.has(name));
   if (sources.length !== 1) {
@@ -189,7 +159,7 @@ function fileData(
   const text = source.text();
   if (text === undefined) return null;
   if (sources[0] === 'content') return Buffer.from(text);
-  if (sources[0] === 'file') return readNamedFile(scope, source, text);
+  if (sources[0] === 'file') return scope.readFile(text, source.place);
   const value = scope.request.env[text];
   if (value === undefined)
     source.problem(`${source.path}: environment variable ${text} is not set`);

@@ -108,6 +108,12 @@ export interface UlimitJson {
   readonly Hard: number;
 }
 
+export interface PrivilegesJson {
+  readonly NoNewPrivileges?: boolean;
+  readonly Seccomp?: { readonly Mode: string };
+  readonly AppArmor?: { readonly Mode: string };
+}
+
 export interface ContainerSpecJson {
   readonly Image: string;
   readonly Labels?: LabelsJson;
@@ -139,6 +145,7 @@ export interface ContainerSpecJson {
   readonly CapabilityDrop?: readonly string[];
   readonly Ulimits?: readonly UlimitJson[];
   readonly OomScoreAdj?: number;
+  readonly Privileges?: PrivilegesJson;
 }
 
 export interface GenericResourceJson {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { loadStack } from '../../../../cli/compose/load-stack.ts';
 import { StackFileError } from '../../../../cli/compose/problems.ts';
+import { stackRequestOf } from '../../../support/stack-files.ts';
 
 const SEED_FILE = `x-base: &base
   image: base:1
@@ -61,14 +62,9 @@ function apply(edits: readonly { at: number; remove: number; insert: string }[])
 
 function check(text: string): void {
   try {
-    loadStack({
-      name: 's',
-      path: 'f.yml',
-      text,
-      dir: '/',
-      env: {},
-      readFile: () => Buffer.from('A=1'),
-    });
+    loadStack(
+      stackRequestOf({ files: { 'f.yml': text } }, { env: {}, readFile: () => Buffer.from('A=1') }),
+    );
   } catch (err) {
     if (!(err instanceof StackFileError)) throw err;
     expect(err.problems.length).toBeGreaterThan(0);

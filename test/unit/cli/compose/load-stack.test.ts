@@ -2,27 +2,23 @@ import { describe, expect, test } from 'vitest';
 import { loadStack } from '../../../../cli/compose/load-stack.ts';
 import { StackFileError } from '../../../../cli/compose/problems.ts';
 import type { Stack, StackRequest } from '../../../../cli/compose/stack.ts';
+import { stackRequestOf } from '../../../support/stack-files.ts';
 
 const FILES: Readonly<Record<string, string>> = {
-  '/src/app.env': '# settings\nA=file\nB=from file\nPASSED\nABSENT\n',
-  '/src/key.txt': 'secret',
+  'app.env': '# settings\nA=file\nB=from file\nPASSED\nABSENT\n',
+  'key.txt': 'secret',
 };
 
 function load(text: string, change: Partial<StackRequest> = {}): Stack {
-  return loadStack({
-    name: 'shop',
-    path: 'stack.yml',
-    text,
-    dir: '/src',
-    env: { HOME: '/home/me', TAG: '2', PASSED: 'through', EMPTY: '' },
-    readFile: (path) => {
-      const found = FILES[path];
-      if (found === undefined) throw Object.assign(new Error('no file'), { code: 'ENOENT' });
-      return Buffer.from(found);
-    },
-    ...change,
-  });
+  return loadStack(requestOf(text, change)).stack;
 }
+
+function requestOf(text: string, change: Partial<StackRequest> = {}): StackRequest {
+  return stackRequestOf({ files: { 'stack.yml': text, ...FILES } }, change);
+}
+
+/** Lines that a deployment prints. */
+const warningsOf = (text: string): readonly string[] => loadStack(requestOf(text)).warnings;
 
 function errorOf(text: string): StackFileError {
   try {
@@ -47,8 +43,7 @@ const container = (keys: string, rest = '') => service(keys, rest).TaskTemplate.
 
 describe('conversion of a stack file', () => {
   test('makes the WordPress-shaped stack of the course', () => {
-    const stack = load(
-      `version: "3"
+    const text = `version: "3"
 services:
   mysql:
     image: mysql:5.7
@@ -70,9 +65,8 @@ services:
       WORDPRESS_DB_HOST: mysql:3306
 volumes:
   db_data: {}
-`,
-      { name: 'wordpress' },
-    );
+`;
+    const stack = load(text, { name: 'wordpress' });
     const labels = (extra: object) => ({ 'com.docker.stack.namespace': 'wordpress', ...extra });
     expect(stack.networks).toEqual([
       { Name: 'wordpress_default', Driver: 'overlay', Labels: labels({}) },
@@ -113,8 +107,11 @@ volumes:
         },
       }),
     ]);
-    expect(stack.warnings).toEqual([
-      expect.stringMatching(/^stack.yml: depends_on does not order/),
+    expect(stack.services[1]!.dependsOn).toEqual([
+      { service: 'mysql', condition: 'service_started', required: true, restart: false },
+    ]);
+    expect(warningsOf(text)).toEqual([
+      expect.stringMatching(/^stack.yml:11:5: services.wordpress.depends_on has no effect: /),
     ]);
   });
 
@@ -134,10 +131,7 @@ volumes:
       'stop_grace_period: 1m30s\nstop_signal: SIGINT',
       { StopGracePeriod: 90e9, StopSignal: 'SIGINT' },
     ],
-    [
-      'init: true\nread_only: yes\ntty: true\nstdin_open: true',
-      { Init: true, ReadOnly: true, TTY: true, OpenStdin: true },
-    ],
+    ['init: false\nread_only: yes\ntty: false\nstdin_open: false', { Init: false, ReadOnly: true }],
     ['extra_hosts: ["db:10.0.0.9"]', { Hosts: ['10.0.0.9 db'] }],
     ['extra_hosts: {db: "::1"}', { Hosts: ['::1 db'] }],
     [
@@ -261,7 +255,7 @@ volumes:
       front: {aliases: [www]}
       out: null
 networks:
-  front: {driver_opts: {encrypted: ""}, attachable: true, ipam: {config: [{subnet: 10.9.0.0/24}]}}
+  front: {driver_opts: {com.docker.network.driver.mtu: 1400}, attachable: true, ipam: {config: [{subnet: 10.9.0.0/24}]}}
   out: {external: true, name: company}
   unused: {}
 `);
@@ -274,7 +268,7 @@ networks:
       expect.objectContaining({
         Name: 'shop_front',
         Attachable: true,
-        Options: { encrypted: '' },
+        Options: { 'com.docker.network.driver.mtu': '1400' },
         IPAM: { Driver: 'default', Config: [{ Subnet: '10.9.0.0/24' }] },
       }),
     ]);
@@ -329,12 +323,13 @@ services:
     expect(stack.services[1]!.spec.TaskTemplate.ContainerSpec.Env).toEqual(['A=1', 'B=own', 'C=3']);
   });
 
-  test('names known keys without effect in one line, and nothing else is said', () => {
-    const stack = load(`services:
-  web: {image: "web:1", build: ., logging: {driver: x}, x-own: 1}
-`);
-    expect(stack.warnings).toEqual([
-      'stack.yml: ignoring options that are not supported yet: services.web.build, services.web.logging',
+  test('names each key without effect with its place, and nothing else is said', () => {
+    const text = `services:
+  web: {image: "web:1", build: ., annotations: {a: b}, x-own: 1}
+`;
+    expect(warningsOf(text)).toEqual([
+      'stack.yml:2:25: services.web.build has no effect: images are not built here: `image` must name one',
+      'stack.yml:2:35: services.web.annotations has no effect: nothing reads the annotations of a container',
     ]);
   });
 
@@ -347,7 +342,9 @@ services:
       { Protocol: 'udp', TargetPort: 91, PublishedPort: 81, PublishMode: 'ingress' },
       { Protocol: 'tcp', TargetPort: 5, PublishedPort: 6, PublishMode: 'host' },
     ]);
-    expect(stack.warnings).toHaveLength(1);
+    expect(warningsOf(text)).toEqual([
+      'stack.yml:4:13: services.web.ports.0 has no effect: address 127.0.0.1: a published port answers on every node',
+    ]);
   });
 });
 
@@ -383,22 +380,22 @@ volume: {}
     [
       'a tab',
       'services:\n  web:\n\timage: x\n',
-      '3:1 tab used as indentation: YAML takes spaces only',
+      '3:1 tab used as indentation: YAML takes spaces only (--fix-whitespace reads it as spaces)',
     ],
     [
       'a no-break space',
       'services:\n  web:\n    image: x\n\u00a0   ports: []\n',
-      '4:1 no-break space (U+00A0) used as indentation: YAML takes spaces only',
+      '4:1 no-break space (U+00A0) used as indentation: YAML takes spaces only (--fix-whitespace reads it as spaces)',
     ],
     [
       'a no-break space after spaces',
       'services:\n \u00a0web:\n',
-      '2:2 no-break space (U+00A0) used as indentation: YAML takes spaces only',
+      '2:2 no-break space (U+00A0) used as indentation: YAML takes spaces only (--fix-whitespace reads it as spaces)',
     ],
     [
       'a key given twice',
       'services:\n  web:\n    image: x\n    image: y\n',
-      '4:5 this key stands here twice',
+      "4:5 key 'image' stands here twice: the first is on line 3",
     ],
     [
       'a word for a number',
@@ -406,7 +403,7 @@ volume: {}
       '2:38 services.web.deploy.replicas must be an integer: got "many"',
     ],
     ['a list for a mapping', 'services: []\n', '1:11 services must be a mapping'],
-    ['an empty service', 'services:\n  web:\n', '2:3 services.web must be a mapping'],
+    ['an empty service', 'services:\n  web:\n', '2:3 services.web must be a mapping: it is empty'],
     ['no services', 'version: "3"\n', '1:1 the file has no services'],
     [
       'an unknown volume',
@@ -426,7 +423,7 @@ volume: {}
     [
       'a missing env file',
       'services:\n  web: {image: x, env_file: no.env}\n',
-      '2:29 services.web.env_file: cannot read no.env: ENOENT',
+      '2:29 cannot read no.env: ENOENT',
     ],
     [
       'a name that cannot be one',

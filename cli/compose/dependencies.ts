@@ -1,0 +1,88 @@
+/** `depends_on`: which services a service waits for; the names must exist and make no ring. */
+import type { Item } from './item.ts';
+import { nearestWord } from './problems.ts';
+import type { Dependency, DependencyCondition } from './stack.ts';
+
+const CONDITIONS: readonly DependencyCondition[] = [
+  'service_started',
+  'service_healthy',
+  'service_completed_successfully',
+];
+
+/** Both forms: names alone wait for the start. */
+export function dependenciesOf(item: Item | undefined): Dependency[] {
+  if (!item) return [];
+  if (item.isList) {
+    return item.texts().map((service) => ({
+      service,
+      condition: 'service_started',
+      required: true,
+      restart: false,
+    }));
+  }
+  return item.entries().map(([service, entry]) => {
+    const fields = entry.fields();
+    return {
+      service,
+      condition: fields.get('condition')?.oneOf(CONDITIONS) ?? 'service_started',
+      required: fields.get('required')?.boolean() ?? true,
+      restart: fields.get('restart')?.boolean() ?? false,
+    };
+  });
+}
+
+/** Notes services that do not exist, and rings with their path. */
+export function checkDependencies(services: ReadonlyMap<string, Item>): void {
+  const edges = new Map<string, { readonly to: string; readonly at: Item }[]>();
+  for (const [name, service] of services) {
+    const item = service.fields().get('depends_on');
+    const optional = new Set(
+      dependenciesOf(item)
+        .filter(({ required }) => !required)
+        .map(({ service: other }) => other),
+    );
+    const targets = !item
+      ? []
+      : item.isList
+        ? item.items().map((at) => ({ to: at.text() ?? '', at }))
+        : item.entries().map(([to, at]) => ({ to, at }));
+    edges.set(
+      name,
+      targets.filter(({ to, at }) => {
+        if (services.has(to)) return true;
+        if (!optional.has(to)) unknownService(at, to, [...services.keys()]);
+        return false;
+      }),
+    );
+  }
+  findRings(edges);
+}
+
+function unknownService(at: Item, name: string, known: readonly string[]): void {
+  const near = nearestWord(name, known);
+  const hint = near === null ? '' : `; did you mean ${near}?`;
+  at.problem(`${at.path}: there is no service "${name}" in this deployment${hint}`);
+}
+
+/** Each ring is told once, at the edge that closes it. */
+function findRings(
+  edges: ReadonlyMap<string, readonly { readonly to: string; readonly at: Item }[]>,
+): void {
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (name: string): void => {
+    if (done.has(name)) return;
+    path.push(name);
+    for (const { to, at } of edges.get(name) ?? []) {
+      const start = path.indexOf(to);
+      if (start < 0) visit(to);
+      else {
+        const ring = [...path.slice(start), to].join(' -> ');
+        at.problem(`${at.path}: services wait for each other in a ring: ${ring}`);
+      }
+    }
+    path.pop();
+    done.add(name);
+  };
+  for (const name of edges.keys()) visit(name);
+}

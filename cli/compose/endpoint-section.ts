@@ -1,0 +1,88 @@
+/** `networks` and `ports` of a service. */
+import type { NetworkAttachmentJson, PortJson } from '../../common/model/engine-json.ts';
+import type { Fields, Item } from './item.ts';
+import { PROTOCOLS, parseShortPorts } from './ports.ts';
+import { nearestWord } from './problems.ts';
+import type { StackScope } from './scope.ts';
+import { some } from './some.ts';
+
+const DEFAULT_NETWORK = 'default';
+
+export function portSection(section: Item | undefined): PortJson[] {
+  return (section?.items() ?? []).flatMap((item): readonly PortJson[] => {
+    if (item.isMap) return longPort(item);
+    const short = item.parsed(parseShortPorts);
+    if (short?.address) {
+      item.ignored(`address ${short.address}: a published port answers on every node`);
+    }
+    return short?.ports ?? [];
+  });
+}
+
+function longPort(item: Item): readonly PortJson[] {
+  const fields = item.fields();
+  const target = fields.get('target');
+  if (!target) {
+    item.problem(`${item.path}: target is required`);
+    return [];
+  }
+  const targetText = target.text();
+  if (targetText === undefined) return [];
+  const name = fields.get('name')?.text();
+  const protocol = fields.get('protocol')?.oneOf(PROTOCOLS) ?? 'tcp';
+  const mode = fields.get('mode')?.oneOf(['ingress', 'host']) ?? 'ingress';
+  const published = fields.get('published')?.text() ?? '';
+  const text = published === '' || published === '0' ? targetText : `${published}:${targetText}`;
+  const short = item.attempt(() => parseShortPorts(text));
+  return (short?.ports ?? []).map((port) => ({
+    ...some('Name', name),
+    ...port,
+    Protocol: protocol,
+    PublishMode: mode,
+  }));
+}
+
+/** Each network under the service's key, its aliases there, and `container_name`. Sorted. */
+export function attachmentSection(
+  scope: StackScope,
+  key: string,
+  fields: Fields,
+): NetworkAttachmentJson[] {
+  const names = [fields.get('container_name')?.text(), key].filter((name) => name !== undefined);
+  return wantedNetworks(fields.get('networks'))
+    .flatMap(([name, item]): NetworkAttachmentJson[] => {
+      const network = scope.networks.get(name);
+      if (!network) {
+        if (item) undefinedName(item, 'network', name, [...scope.networks.keys()]);
+        return [];
+      }
+      scope.usedNetworks.add(name);
+      const aliases = item?.isMap ? item.fields().get('aliases')?.texts() : undefined;
+      return [{ Target: network.name, Aliases: [...new Set([...(aliases ?? []), ...names])] }];
+    })
+    .sort((a, b) => (a.Target < b.Target ? -1 : 1));
+}
+
+function wantedNetworks(section: Item | undefined): readonly (readonly [string, Item | null])[] {
+  if (!section || (section.isList && section.items().length === 0))
+    return [[DEFAULT_NETWORK, null]];
+  if (!section.isList) {
+    const entries = section.entries();
+    return entries.length > 0 ? entries : [[DEFAULT_NETWORK, null]];
+  }
+  return section.items().flatMap((item): [string, Item][] => {
+    const name = item.text();
+    return name === undefined ? [] : [[name, item]];
+  });
+}
+
+export function undefinedName(
+  item: Item,
+  kind: string,
+  name: string,
+  known: readonly string[],
+): void {
+  const near = nearestWord(name, known);
+  const hint = near === null ? `declare it under the top-level ${kind}s` : `did you mean ${near}?`;
+  item.problem(`${item.path}: undefined ${kind} "${name}"; ${hint}`);
+}

@@ -1,0 +1,157 @@
+/** The keys of the top level, and of the networks, volumes, secrets and configs that it declares. */
+import { textOf, type Value } from '../tree.ts';
+import {
+  ANYTHING,
+  dict,
+  either,
+  FILE,
+  FLAG,
+  honoured,
+  INTEGER,
+  ignored,
+  type Key,
+  type KeyTable,
+  list,
+  map,
+  mapped,
+  NAMES,
+  nullable,
+  OFF,
+  ON,
+  OPTIONS,
+  PAIRS,
+  refused,
+  refusedUnless,
+  type Shape,
+  section,
+  TEXT,
+  TEXT_LIST,
+  TEXT_OR_SET,
+  type Verdict,
+} from './key.ts';
+import { SERVICE_KEYS } from './service-keys.ts';
+
+/** `true`, or the name in the cluster. */
+const external = (extra: { readonly open?: true }): Key =>
+  honoured(
+    'an object that is there already',
+    either(FLAG, map({ name: honoured('Name', TEXT) }, extra)),
+  );
+
+/** Options of networks that have an effect. */
+const NETWORK_OPTIONS = [
+  'com.docker.network.driver.mtu',
+  'com.docker.network.driver.overlay.vxlanid_list',
+];
+
+function judgeNetworkOptions(value: Value): Verdict | null {
+  if (value.kind !== 'map') return null;
+  for (const [name, entry] of value.entries) {
+    if (NETWORK_OPTIONS.includes(name)) continue;
+    if (name === 'encrypted' && textOf(entry.value) === 'false') continue;
+    return { kind: 'refused', why: `option "${name}" of networks is not supported yet` };
+  }
+  return null;
+}
+
+const NETWORK_KEYS: KeyTable = {
+  name: honoured('Name', TEXT),
+  external: external({}),
+  driver: refusedUnless(['overlay', ''], 'the networks of services are overlay networks', TEXT),
+  driver_opts: { ...honoured('Options', OPTIONS), judge: judgeNetworkOptions },
+  internal: honoured('Internal', FLAG),
+  attachable: honoured('Attachable', FLAG),
+  enable_ipv4: refusedUnless(ON, 'overlay networks have IPv4', FLAG),
+  enable_ipv6: refusedUnless(OFF, 'there is no IPv6 in overlay networks yet', FLAG),
+  labels: honoured('Labels', PAIRS, 'pairs'),
+  ipam: section(
+    map({
+      driver: refusedUnless(['default', ''], 'addresses are given by the cluster itself', TEXT),
+      options: refused("the cluster's own IPAM has no options", dict(TEXT)),
+      config: section(
+        list(
+          map({
+            subnet: honoured('IPAM.Config.Subnet', TEXT),
+            ip_range: honoured('IPAM.Config.IPRange', TEXT),
+            gateway: honoured('IPAM.Config.Gateway', TEXT),
+            aux_addresses: honoured('IPAM.Config.AuxiliaryAddresses', dict(TEXT)),
+          }),
+        ),
+      ),
+    }),
+  ),
+};
+
+const VOLUME_KEYS: KeyTable = {
+  name: honoured('Mounts.Source', TEXT),
+  external: external({}),
+  driver: refusedUnless(['local', ''], 'the only driver of volumes is local', TEXT),
+  driver_opts: honoured('Mounts.VolumeOptions.DriverConfig.Options', OPTIONS),
+  labels: honoured('Mounts.VolumeOptions.Labels', PAIRS, 'pairs'),
+  'x-cluster-spec': refused('cluster volumes are not supported', ANYTHING),
+};
+
+const FILE_KEYS: KeyTable = {
+  name: honoured('Name', TEXT),
+  external: external({ open: true }),
+  file: honoured('Data: the file of the machine that deploys', FILE),
+  environment: honoured('Data: the variable of the command that deploys', TEXT),
+  labels: honoured('Labels', PAIRS, 'pairs'),
+  template_driver: refused('templates are not expanded yet', TEXT),
+};
+
+const SECRET_KEYS: KeyTable = {
+  ...FILE_KEYS,
+  driver: refused('secrets are kept by the cluster itself', TEXT),
+  driver_opts: refused('secrets are kept by the cluster itself', OPTIONS),
+};
+
+const CONFIG_KEYS: KeyTable = { ...FILE_KEYS, content: honoured('Data', TEXT) };
+
+const declared = (of: Shape): Key => section(dict(of, { names: NAMES }));
+
+export const TOP_KEYS: KeyTable = {
+  version: mapped('nothing: every version is read as the same format', TEXT),
+  name: ignored('the stack is named on the command line', TEXT),
+  include: honoured(
+    'what the other files declare',
+    list(
+      either(
+        TEXT,
+        map(
+          {
+            path: honoured('which files', TEXT_OR_SET),
+            env_file: honoured('variables of these files', TEXT_OR_SET),
+            project_directory: honoured('where relative paths of these files start', TEXT),
+          },
+          { extensions: false },
+        ),
+      ),
+    ),
+  ),
+  services: declared(map(SERVICE_KEYS)),
+  networks: declared(nullable(map(NETWORK_KEYS))),
+  volumes: declared(nullable(map(VOLUME_KEYS))),
+  secrets: declared(map(SECRET_KEYS)),
+  configs: declared(map(CONFIG_KEYS)),
+  models: refused(
+    'models cannot be run',
+    dict(
+      map(
+        {
+          name: section(TEXT),
+          model: section(TEXT),
+          context_size: section(INTEGER),
+          runtime_flags: section(TEXT_LIST),
+        },
+        { required: ['model'] },
+      ),
+      { names: NAMES },
+    ),
+  ),
+};
+
+export const STACK_FILE: Shape = map(TOP_KEYS);
+
+/** One service: what `extends` merges. */
+export const SERVICE: Shape = map(SERVICE_KEYS);
