@@ -4,7 +4,7 @@ import type { LabelsJson, MountJson } from '../../common/model/engine-json.ts';
 import type { Fields, Item } from './item.ts';
 import { PROPAGATIONS } from './mounts.ts';
 import { nearestWord } from './problems.ts';
-import type { StackScope } from './scope.ts';
+import { type StackScope, withNamespace } from './scope.ts';
 import { parseSizeBytes } from './values.ts';
 
 export function mountSection(scope: StackScope, fields: Fields): MountJson[] {
@@ -110,7 +110,9 @@ function namedVolume(
   };
   const options = {
     ...(extras.noCopy && { NoCopy: true }),
-    ...(!volume.external && { Labels: { ...extras.labels, ...volume.labels } }),
+    ...(!volume.external && {
+      Labels: withNamespace(scope.request.name, { ...volume.labels, ...extras.labels }),
+    }),
     ...(Object.keys(driver).length > 0 && !volume.external && { DriverConfig: driver }),
   };
   return {
