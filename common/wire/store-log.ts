@@ -57,6 +57,20 @@ function actionFromProto(m: skep.StoreAction.$Properties): StoreAction {
   };
 }
 
+/** Tag of StoreTransaction's field 1, of wire type 2. */
+const TRANSACTION_ID_TAG = (1 << 3) | 2;
+
+/**
+ * The id of the transaction that `payload` encodes, by which its proposer knows it again without decoding
+ * all of it; null when it does not begin with one.
+ */
+export function transactionIdOf(payload: Uint8Array): string | null {
+  const [tag, length] = [payload[0], payload[1]];
+  if (tag !== TRANSACTION_ID_TAG || length === undefined || length >= 128) return null;
+  if (payload.length < 2 + length) return null;
+  return Buffer.from(payload.buffer, payload.byteOffset + 2, length).toString('utf8');
+}
+
 /** Bytes of the objects are views of `payload`. Throws `data-loss` for damaged input. */
 export function decodeStoreTransaction(payload: Uint8Array): StoreTransaction {
   try {

@@ -27,7 +27,7 @@ import {
   textListFromProto,
   uint32,
 } from './scalars.ts';
-import { taskSpecFromProto, taskSpecToProto } from './service.ts';
+import { decodeTaskSpec, encodeTaskSpec } from './task-spec.ts';
 
 export const taskStateTable = enumTable<TaskState, skep.TaskState>('task state', {
   new: skep.TaskState.TASK_STATE_NEW,
@@ -119,7 +119,7 @@ export function taskToProto(task: Task): skep.Task.$Properties {
     serviceId: text(task.serviceId),
     slot: uint32(task.slot, 'task.slot'),
     nodeId: optionalText(task.nodeId),
-    spec: taskSpecToProto(task.spec),
+    spec: encodeTaskSpec(task.spec),
     specVersion: int64(task.specVersion, 'task.specVersion'),
     serviceAnnotations: annotationsToProto(task.serviceAnnotations),
     status: taskStatusToProto(task.status),
@@ -139,7 +139,7 @@ export function taskFromProto(m: skep.Task.$Properties): Task {
     serviceId: asId<Task['serviceId']>(m.serviceId ?? ''),
     slot: m.slot ?? 0,
     nodeId: nullable(m.nodeId, asId<NodeId>),
-    spec: taskSpecFromProto(requiredMessage(m.spec, 'task.spec')),
+    spec: decodeTaskSpec(requiredMessage(m.spec, 'task.spec')),
     specVersion: intFromProto(m.specVersion, 'task.specVersion'),
     serviceAnnotations: annotationsFromProto(
       requiredMessage(m.serviceAnnotations, 'task.serviceAnnotations'),

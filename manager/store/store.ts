@@ -7,7 +7,13 @@ import { assert } from '../../common/base/assert.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
-import { decodeStoreTransaction, encodeStoreTransaction } from '../../common/wire/store-log.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
+import type { ObjectKind } from '../../common/model/object-kinds.ts';
+import {
+  decodeStoreTransaction,
+  encodeStoreTransaction,
+  transactionIdOf,
+} from '../../common/wire/store-log.ts';
 import { applyActions, findConflict, resolveActions } from './apply.ts';
 import { ChangeFeed } from './feed.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
@@ -48,8 +54,16 @@ export class MemoryStore implements Store {
   #nextTransaction = 1;
   readonly #feed = new ChangeFeed();
   readonly #pending = new Map<string, Pending>();
-  /** `kind/id` of what our pending transactions write -> resolves when that one is settled */
-  readonly #inFlight = new Map<string, Promise<void>>();
+  /** id of what our pending transactions write -> resolves when that one is settled */
+  readonly #inFlight: Readonly<Record<ObjectKind, Map<string, Promise<void>>>> = {
+    cluster: new Map(),
+    node: new Map(),
+    service: new Map(),
+    task: new Map(),
+    network: new Map(),
+    secret: new Map(),
+    config: new Map(),
+  };
 
   constructor(options: MemoryStoreOptions) {
     this.#proposer = options.proposer;
@@ -94,8 +108,11 @@ export class MemoryStore implements Store {
     write: (tx: WriteTx, item: I) => void,
     signal?: AbortSignal,
   ): Promise<void> {
+    const budget = new TurnBudget(this.#clock);
+    budget.begin();
     let attempt = 1;
     for (let done = 0; done < items.length; ) {
+      if (budget.spent) await budget.renew();
       signal?.throwIfAborted();
       const { result: count, actions } = this.#run((tx) => writeWhileFits(tx, items, done, write));
       const outcome = await this.#commit(actions, signal);
@@ -123,9 +140,8 @@ export class MemoryStore implements Store {
       this.#tables.revision = index;
       return;
     }
-    const transaction = decodeStoreTransaction(payload);
-    const pending = this.#pending.get(transaction.transactionId);
-    const actions = pending?.actions ?? resolveActions(transaction.actions);
+    const pending = this.#pending.get(transactionIdOf(payload) ?? '');
+    const actions = pending?.actions ?? resolveActions(decodeStoreTransaction(payload).actions);
     const conflict = findConflict(this.#tables, actions);
     this.#tables.revision = index;
     if (pending) pending.outcome = conflict ? 'conflict' : 'applied';
@@ -174,8 +190,8 @@ export class MemoryStore implements Store {
     signal: AbortSignal | undefined,
   ): Promise<'applied' | 'conflict' | 'busy'> {
     if (actions.length === 0) return 'applied';
-    for (const action of actions) {
-      const settled = this.#inFlight.get(inFlightKey(action));
+    for (const { kind, id } of actions) {
+      const settled = this.#inFlight[kind].get(id);
       if (!settled) continue;
       await abortable(settled, signal);
       return 'busy';
@@ -193,10 +209,10 @@ export class MemoryStore implements Store {
     const committed = this.#propose(payload, signal);
     const release = (): void => {
       this.#pending.delete(transactionId);
-      for (const action of actions) this.#inFlight.delete(inFlightKey(action));
+      for (const { kind, id } of actions) this.#inFlight[kind].delete(id);
     };
     const settled = committed.then(release, release);
-    for (const action of actions) this.#inFlight.set(inFlightKey(action), settled);
+    for (const { kind, id } of actions) this.#inFlight[kind].set(id, settled);
     await committed;
     if (pending.outcome === null) {
       throw new SkepError('unavailable', 'commit transaction: its outcome is unknown');
@@ -208,10 +224,6 @@ export class MemoryStore implements Store {
   async #propose(payload: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     await this.#proposer!.propose(payload, signal);
   }
-}
-
-function inFlightKey(action: StagedAction): string {
-  return `${action.kind}/${action.id}`;
 }
 
 /** Throws `version-conflict` after the last one. */

@@ -74,23 +74,30 @@ export function matchesLookup(task: Task, lookup: TaskLookup): boolean {
 
 const NO_IDS: ReadonlySet<string> = new Set();
 
-/** Key -> ids. INVARIANT: no set is empty. */
+/**
+ * Key -> ids. Most keys (names, slots) have one id, which needs no set of its own. INVARIANT: no set is
+ * empty.
+ */
 class Index {
-  readonly #ids = new Map<string, Set<string>>();
+  readonly #ids = new Map<string, string | Set<string>>();
 
   get(key: string): ReadonlySet<string> {
-    return this.#ids.get(key) ?? NO_IDS;
+    const ids = this.#ids.get(key);
+    if (ids === undefined) return NO_IDS;
+    return typeof ids === 'string' ? new Set([ids]) : ids;
   }
 
   add(key: string, id: string): void {
     const ids = this.#ids.get(key);
-    if (ids) ids.add(id);
-    else this.#ids.set(key, new Set([id]));
+    if (ids === undefined) this.#ids.set(key, id);
+    else if (typeof ids !== 'string') ids.add(id);
+    else if (ids !== id) this.#ids.set(key, new Set([ids, id]));
   }
 
   remove(key: string, id: string): void {
     const ids = this.#ids.get(key);
-    if (!ids?.delete(id)) return;
+    if (ids === id) this.#ids.delete(key);
+    if (ids === undefined || typeof ids === 'string' || !ids.delete(id)) return;
     if (ids.size === 0) this.#ids.delete(key);
   }
 
