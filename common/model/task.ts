@@ -56,6 +56,45 @@ export interface Task {
   readonly jobIteration: number | null;
 }
 
+/** What changes in the life of a task. */
+type TaskChanges = Partial<
+  Pick<
+    Task,
+    | 'meta'
+    | 'nodeId'
+    | 'status'
+    | 'desiredState'
+    | 'networks'
+    | 'endpoint'
+    | 'assignedGenericResources'
+  >
+>;
+
+/**
+ * A copy of `task` with some fields changed. By name and not by spreading: V8 copies a frozen object
+ * several times slower, and into several times the memory, than it fills one whose fields it sees.
+ */
+export function taskWith(task: Task, changes: TaskChanges): Task {
+  const { nodeId, endpoint } = changes;
+  return {
+    id: task.id,
+    meta: changes.meta ?? task.meta,
+    serviceId: task.serviceId,
+    slot: task.slot,
+    nodeId: nodeId === undefined ? task.nodeId : nodeId,
+    spec: task.spec,
+    specVersion: task.specVersion,
+    serviceAnnotations: task.serviceAnnotations,
+    status: changes.status ?? task.status,
+    desiredState: changes.desiredState ?? task.desiredState,
+    networks: changes.networks ?? task.networks,
+    endpoint: endpoint === undefined ? task.endpoint : endpoint,
+    logDriver: task.logDriver,
+    assignedGenericResources: changes.assignedGenericResources ?? task.assignedGenericResources,
+    jobIteration: task.jobIteration,
+  };
+}
+
 /** `service.slot.taskId`, or `service.nodeId.taskId` for global services: also the container's name. */
 export function taskName(
   task: Pick<Task, 'id' | 'slot' | 'nodeId' | 'serviceAnnotations'>,

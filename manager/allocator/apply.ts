@@ -1,5 +1,6 @@
 /** Writes one decision of the allocator, unless the object has moved on in the meantime. */
 import { assertNever } from '../../common/base/assert.ts';
+import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import type { WriteTx } from '../store/types.ts';
 import type { AllocationChange } from './plan.ts';
 
@@ -24,20 +25,23 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
     case 'task': {
       const task = tx.get('task', change.id);
       if (task?.status.state !== 'new') return;
-      const status = {
-        ...task.status,
-        state: 'pending' as const,
+      const { container, hostPorts, appliedAtMs } = task.status;
+      const status: TaskStatus = {
+        state: 'pending',
         timestampMs: nowMs,
         message: 'pending task scheduling',
         err: '',
+        container,
+        hostPorts,
+        appliedAtMs,
       };
-      tx.update('task', { ...task, ...change.allocation, status });
+      tx.update('task', taskWith(task, { ...change.allocation, status }));
       return;
     }
     case 'task-waits': {
       const task = tx.get('task', change.id);
       if (task?.status.state !== 'new') return;
-      tx.update('task', { ...task, status: { ...task.status, err: change.problem } });
+      tx.update('task', taskWith(task, { status: { ...task.status, err: change.problem } }));
       return;
     }
     default:

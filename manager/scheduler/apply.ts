@@ -1,5 +1,5 @@
 /** Writes one decision of the scheduler, unless the task or the node has moved on in the meantime. */
-import type { Task } from '../../common/model/task.ts';
+import { type Task, type TaskStatus, taskWith } from '../../common/model/task.ts';
 import type { WriteTx } from '../store/types.ts';
 import { isActive } from './place.ts';
 import type { Placement, Refusal } from './plan-placement.ts';
@@ -10,7 +10,7 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
   if (!task || !isSchedulable(task)) return;
   if (decision.kind === 'refuse') {
     const status = { ...task.status, err: decision.explanation };
-    tx.update('task', { ...task, status });
+    tx.update('task', taskWith(task, { status }));
     return;
   }
   const node = tx.get('node', decision.nodeId);
@@ -18,16 +18,19 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
   const preassigned = task.nodeId !== null;
   if (preassigned && task.nodeId !== decision.nodeId) return;
   const { nodeId, assignedGenericResources } = decision;
-  const status = {
-    ...task.status,
-    state: 'assigned' as const,
+  const { container, hostPorts, appliedAtMs } = task.status;
+  const status: TaskStatus = {
+    state: 'assigned',
     timestampMs: nowMs,
     message: preassigned
       ? 'scheduler confirmed task can run on preassigned node'
       : 'scheduler assigned task to node',
     err: '',
+    container,
+    hostPorts,
+    appliedAtMs,
   };
-  tx.update('task', { ...task, nodeId, assignedGenericResources, status });
+  tx.update('task', taskWith(task, { nodeId, assignedGenericResources, status }));
 }
 
 /** Allocated, not placed yet, and still wanted. */

@@ -4,7 +4,8 @@
  */
 import { SkepError } from '../../common/base/errors.ts';
 import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
-import type { Task } from '../../common/model/task.ts';
+import type { Meta } from '../../common/model/objects.ts';
+import { type Task, taskWith } from '../../common/model/task.ts';
 import { encodeObject } from '../../common/wire/object.ts';
 import type { StoreAction } from '../../common/wire/store-log.ts';
 import { deepFreeze } from './deep-freeze.ts';
@@ -173,7 +174,7 @@ export class Transaction extends View implements WriteTx {
     createdAtMs: number,
   ): ObjectsByKind[K] {
     const meta = { version: this.revision, createdAtMs, updatedAtMs: this.#nowMs };
-    const stamped = { ...object, meta };
+    const stamped = withMeta(kind, object, meta);
     this.#checkName(kind, stamped);
     // Encoded here and not at the end, so that `batch` knows the size before it goes on, and so that
     // what cannot be encoded is reported to its writer.
@@ -237,6 +238,16 @@ export class Transaction extends View implements WriteTx {
     this.#bytes += toBytes - fromBytes;
     this.#changes += (toBytes > 0 ? 1 : 0) - (fromBytes > 0 ? 1 : 0);
   }
+}
+
+function withMeta<K extends ObjectKind>(
+  kind: K,
+  object: ObjectsByKind[K],
+  meta: Meta,
+): ObjectsByKind[K] {
+  // Of tasks there are by far the most, and most writes are theirs.
+  if (kind === 'task') return taskWith(object as Task, { meta }) as ObjectsByKind[K];
+  return { ...object, meta };
 }
 
 /** Bytes of the action in the log entry, at most; 0 = there is none. */
