@@ -18,10 +18,19 @@ export interface Directive {
   readonly input: string;
   /** Ends with a newline unless empty. */
   readonly expected: string;
+  /** Lines of the file that hold the output, fences included: `from <= line < to`, 0-based. */
+  readonly outputLines: { readonly from: number; readonly to: number };
 }
 
+const FENCE = '----';
+
 export function readDirectives(path: string): Directive[] {
-  const lines = readFileSync(path, 'utf8').split('\n');
+  return parseDirectives(readFileSync(path, 'utf8'), path);
+}
+
+/** Throws on a directive without `----`; `path` is for the words. */
+export function parseDirectives(text: string, path: string): Directive[] {
+  const lines = text.split('\n');
   const directives: Directive[] = [];
   let at = 0;
   while (at < lines.length) {
@@ -32,13 +41,14 @@ export function readDirectives(path: string): Directive[] {
     }
     const line = at + 1;
     const inputStart = ++at;
-    while (at < lines.length && lines[at] !== '----') at++;
+    while (at < lines.length && lines[at] !== FENCE) at++;
+    if (at === lines.length) throw new Error(`${path}:${line}: directive without ${FENCE}`);
     const input = lines.slice(inputStart, at).join('\n');
-    at++;
-    const { output, next } = readOutput(lines, at);
+    const from = at;
+    const { output, next } = readOutput(lines, at + 1);
     at = next;
     const expected = output.length === 0 ? '' : `${output.join('\n')}\n`;
-    directives.push({ line, ...parseHead(head), input, expected });
+    directives.push({ line, ...parseHead(head), input, expected, outputLines: { from, to: next } });
   }
   return directives;
 }
@@ -49,9 +59,9 @@ function readOutput(
   start: number,
 ): { output: readonly string[]; next: number } {
   let at = start;
-  if (lines[at] === '----') {
+  if (lines[at] === FENCE) {
     at++;
-    while (at < lines.length && !(lines[at] === '----' && lines[at + 1] === '----')) at++;
+    while (at < lines.length && !(lines[at] === FENCE && lines[at + 1] === FENCE)) at++;
     return { output: lines.slice(start + 1, at), next: at + 2 };
   }
   while (at < lines.length && lines[at]!.trim() !== '') at++;
@@ -80,24 +90,38 @@ export function valuesOf(directive: Directive, key: string): readonly string[] |
 }
 
 export interface DirectiveResult {
-  readonly line: number;
-  readonly command: string;
+  readonly directive: Directive;
+  /** Ends with a newline unless empty, like `Directive.expected`. */
   readonly output: string;
 }
 
-/** Runs a script; what was printed and what should have been, in the same shape for comparison. */
+/** Runs a script from its first directive to its last. */
 export function runScript(
   path: string,
   handle: (directive: Directive) => string,
-): { actual: DirectiveResult[]; expected: DirectiveResult[] } {
-  const actual: DirectiveResult[] = [];
-  const expected: DirectiveResult[] = [];
-  for (const directive of readDirectives(path)) {
-    const { line, command } = directive;
+): DirectiveResult[] {
+  return readDirectives(path).map((directive) => {
     const output = handle(directive);
     const ended = output === '' || output.endsWith('\n') ? output : `${output}\n`;
-    actual.push({ line, command, output: ended });
-    expected.push({ line, command, output: directive.expected });
+    return { directive, output: ended };
+  });
+}
+
+/** The script with the outputs of `results` in the place of those it expects. */
+export function rewriteScript(text: string, results: readonly DirectiveResult[]): string {
+  const lines = text.split('\n');
+  const rewritten: string[] = [];
+  let at = 0;
+  for (const { directive, output } of results) {
+    const { from, to } = directive.outputLines;
+    rewritten.push(...lines.slice(at, from), FENCE);
+    const body = output.replace(/\n$/, '').split('\n');
+    if (body.some((line) => line.trim() === '')) {
+      rewritten.push(FENCE, ...(output === '' ? [] : body), FENCE, FENCE);
+    } else {
+      rewritten.push(...body);
+    }
+    at = to;
   }
-  return { actual, expected };
+  return [...rewritten, ...lines.slice(at)].join('\n');
 }

@@ -211,7 +211,7 @@ function formatSoftState({ leader, role }: SoftState): string {
   return `Lead:${leader} State:${ROLE_NAMES[role]}`;
 }
 
-function formatHardState({ term, vote, commit }: HardState): string {
+export function formatHardState({ term, vote, commit }: HardState): string {
   return `Term:${term}${vote === 0 ? '' : ` Vote:${vote}`} Commit:${commit}`;
 }
 

@@ -3,20 +3,19 @@
  * storage, a pool of messages in the order they were sent, and everything that happens printed.
  */
 
-import { confChange, confChangeV2, decodeConfChange } from '../../manager/raft/conf-change.ts';
+import { AssertionError } from '../../common/base/assert.ts';
+import { decodeConfChange } from '../../manager/raft/conf-change.ts';
 import type { RaftConfig } from '../../manager/raft/config.ts';
 import {
   LocalMessageError,
   ProposalDroppedError,
   UnknownPeerError,
 } from '../../manager/raft/errors.ts';
-import { levelOf, type RaftEvent, type RaftEventLevel } from '../../manager/raft/events.ts';
+import { levelOf, type RaftEvent } from '../../manager/raft/events.ts';
 import { MemoryStorage } from '../../manager/raft/memory-storage.ts';
 import { isLocalTarget, RawNode } from '../../manager/raft/raw-node.ts';
 import {
-  type ConfChangeTransition,
   type ConfState,
-  EMPTY_CONF_STATE,
   type Entry,
   type HardState,
   hardStateOf,
@@ -28,61 +27,21 @@ import {
   type NodeId,
   type Snapshot,
 } from '../../manager/raft/types.ts';
-import { type Directive, valuesOf } from './datadriven.ts';
 import {
   formatEntries,
+  formatHardState,
   formatMessage,
   formatProgress,
   formatReady,
-  MESSAGE_NAMES,
-  parseChanges,
   ROLE_NAMES,
 } from './raft-format.ts';
+import { LOG_LEVELS, Trace } from './raft-trace.ts';
 import { wordsFor } from './raft-words.ts';
 
-const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal', 'none'] as const;
-
 /** Trouble that a directive reports in its output. */
-class DirectiveError extends Error {}
+export class DirectiveError extends Error {}
 
-/** The trace: level by level filtered, silenced wholly at `none`. */
-class Trace {
-  level: (typeof LEVELS)[number] = 'debug';
-  #text = '';
-
-  get silent(): boolean {
-    return this.level === 'none';
-  }
-
-  write(text: string): void {
-    if (!this.silent) this.#text += text;
-  }
-
-  log(level: RaftEventLevel, text: string): void {
-    if (LEVELS.indexOf(this.level) > LEVELS.indexOf(level)) return;
-    this.#text += `${level.toUpperCase()} ${text}\n`;
-  }
-
-  /** What `body` prints is moved in by two spaces. */
-  indented(body: () => void): void {
-    const outer = this.#text;
-    this.#text = '';
-    try {
-      body();
-    } finally {
-      const lines = this.#text.replace(/\n$/, '').split('\n');
-      this.#text = outer + (this.#text === '' ? '' : lines.map((one) => `  ${one}\n`).join(''));
-    }
-  }
-
-  take(): string {
-    const text = this.#text;
-    this.#text = '';
-    return text;
-  }
-}
-
-/** Storage whose snapshot is always the newest state of the application. */
+/** Storage whose snapshot, and membership at start, are always the newest of the application. */
 class HistoryStorage extends MemoryStorage {
   readonly #newest: () => Snapshot;
 
@@ -91,14 +50,22 @@ class HistoryStorage extends MemoryStorage {
     this.#newest = newest;
   }
 
+  override initialState(): { hardState: HardState; confState: ConfState } {
+    return { ...super.initialState(), confState: this.#newest().metadata.confState };
+  }
+
   override snapshot(): Snapshot {
     return this.#newest();
   }
 }
 
+/** Scenarios become quiet within tens of rounds; a core that never does is told so. */
+const ROUNDS_MAX = 500;
+
 interface Member {
   readonly id: NodeId;
-  readonly raw: RawNode;
+  /** Another one after each restart. */
+  raw: RawNode;
   readonly storage: HistoryStorage;
   readonly config: RaftConfig;
   readonly appendWork: Message[];
@@ -107,18 +74,15 @@ interface Member {
   readonly history: Snapshot[];
 }
 
-type Handler = (group: RaftInteraction, directive: Directive) => void;
-
 export class RaftInteraction {
   readonly #trace = new Trace();
   readonly #members: Member[] = [];
   #messages: Message[] = [];
 
-  handle(directive: Directive): string {
-    const handler = HANDLERS[directive.command];
+  /** What `body` prints, its trouble included; `ok` for nothing. */
+  perform(body: () => void): string {
     try {
-      if (handler === undefined) throw new DirectiveError('unknown command');
-      handler(this, directive);
+      body();
     } catch (err) {
       const text = errorText(err);
       if (this.#trace.silent) return text;
@@ -134,7 +98,7 @@ export class RaftInteraction {
   }
 
   setLogLevel(name: string): void {
-    const level = LEVELS.find((one) => one === name.toLowerCase());
+    const level = LOG_LEVELS.find((one) => one === name.toLowerCase());
     if (level === undefined) throw new DirectiveError(`unknown log level ${name}`);
     this.#trace.level = level;
   }
@@ -163,6 +127,41 @@ export class RaftInteraction {
     };
     const raw = new RawNode(config);
     this.#members.push({ id, raw, storage, config, appendWork: [], applyWork: [], history });
+  }
+
+  /** A crash and a start: what was persisted and applied is there, all else is gone. */
+  restart(id: NodeId): void {
+    const member = this.member(id);
+    member.appendWork.length = 0;
+    member.applyWork.length = 0;
+    member.raw = new RawNode({
+      ...member.config,
+      applied: member.history.at(-1)!.metadata.index,
+    });
+  }
+
+  /** Gives a node the log of another life: entries with these terms after what it holds. */
+  loadLog(id: NodeId, terms: readonly number[], hardState: HardState): void {
+    const { storage } = this.member(id);
+    const first = storage.lastIndex() + 1;
+    storage.append(
+      terms.map((term, i): Entry => ({ index: first + i, term, type: 'normal', data: NO_BYTES })),
+    );
+    storage.setHardState(hardState);
+    this.restart(id);
+  }
+
+  printHardState(id: NodeId): void {
+    const { hardState } = this.member(id).storage.initialState();
+    this.#trace.write(formatHardState(hardState));
+  }
+
+  /** What the application made of the entries that it was told to apply. */
+  printApplication(id: NodeId): void {
+    const { data, metadata } = this.member(id).history.at(-1)!;
+    this.#trace.write(
+      `applied=${metadata.index} data=${JSON.stringify(Buffer.from(data).toString())}`,
+    );
   }
 
   printLog(id: NodeId): void {
@@ -200,10 +199,13 @@ export class RaftInteraction {
     this.#trace.write(formatMessage(sent));
   }
 
-  /** Delivers or drops what waits for `to`; returns how many messages there were. */
-  deliver(to: NodeId, drop: boolean, type: MessageType | undefined): number {
+  /**
+   * Delivers or drops what waits for `to`; returns how many messages there were. With `keep` they
+   * stay, to be delivered again: the network duplicates.
+   */
+  deliver(to: NodeId, drop: boolean, type: MessageType | undefined, keep = false): number {
     const wanted = this.#messages.filter((one) => isFor(one, to, drop, type));
-    this.#messages = this.#messages.filter((one) => !isFor(one, to, drop, type));
+    if (!keep) this.#messages = this.#messages.filter((one) => !wanted.includes(one));
     for (const one of wanted) {
       this.#trace.write(`${drop ? 'dropped: ' : ''}${formatMessage(one)}\n`);
       if (drop) continue;
@@ -277,7 +279,8 @@ export class RaftInteraction {
   stabilize(ids: readonly NodeId[]): void {
     const members = ids.length === 0 ? this.#members : ids.map((id) => this.member(id));
     let busy = true;
-    while (busy) {
+    for (let round = 0; busy; round++) {
+      if (round === ROUNDS_MAX) throw new DirectiveError(`not quiet after ${round} rounds`);
       busy = false;
       for (const { id, raw } of members) {
         if (!raw.hasReady()) continue;
@@ -341,7 +344,7 @@ function isFor(one: Message, to: NodeId, drop: boolean, type: MessageType | unde
 }
 
 function persist(
-  { storage }: Member,
+  { storage, history }: Member,
   hardState: HardState | null,
   entries: readonly Entry[],
   snapshot: Snapshot | null,
@@ -357,6 +360,7 @@ function persist(
   if (!storage.applySnapshot(snapshot)) {
     throw new DirectiveError('requested index is older than the existing snapshot');
   }
+  history.push(snapshot);
 }
 
 function apply({ raw, history }: Member, entries: readonly Entry[]): void {
@@ -376,128 +380,10 @@ function apply({ raw, history }: Member, entries: readonly Entry[]): void {
 }
 
 function errorText(err: unknown): string {
+  if (err instanceof AssertionError) return `panic: ${err.message}`;
   if (err instanceof DirectiveError) return err.message;
   if (err instanceof ProposalDroppedError) return 'raft proposal dropped';
   if (err instanceof LocalMessageError) return 'raft: cannot step raft local message';
   if (err instanceof UnknownPeerError) return 'raft: cannot step as peer not found';
   throw err;
 }
-
-function idsOf(directive: Directive): NodeId[] {
-  return directive.args.filter(({ values }) => values.length === 0).map(({ key }) => Number(key));
-}
-
-function firstId(directive: Directive): NodeId {
-  return Number(directive.args[0]!.key);
-}
-
-function addNodes(group: RaftInteraction, directive: Directive): void {
-  const value = (key: string): string | undefined => valuesOf(directive, key)?.[0];
-  const flag = (key: string): boolean => value(key) === 'true';
-  const ids = (key: string): NodeId[] => (valuesOf(directive, key) ?? []).map(Number);
-  const index = Number(value('index') ?? 0);
-  const confState = { ...EMPTY_CONF_STATE, voters: ids('voters'), learners: ids('learners') };
-  const snapshot: Snapshot = {
-    data: Buffer.from(value('content') ?? ''),
-    metadata: { confState, index, term: index > 0 ? 1 : 0 },
-  };
-  const inflight = value('inflight');
-  const committedSize = value('max-committed-size-per-ready');
-  const options: Partial<RaftConfig> = {
-    applied: index,
-    asyncStorageWrites: flag('async-storage-writes'),
-    preVote: flag('prevote'),
-    checkQuorum: flag('checkquorum'),
-    disableConfChangeValidation: flag('disable-conf-change-validation'),
-    stepDownOnRemoval: flag('step-down-on-removal'),
-    readOnlyMode: value('read-only') === 'lease-based' ? 'lease-based' : 'safe',
-    ...(inflight === undefined ? {} : { maxInflightMessages: Number(inflight) }),
-    ...(committedSize === undefined
-      ? {}
-      : { maxCommittedSizePerReadyBytes: Number(committedSize) }),
-  };
-  for (let i = 0; i < firstId(directive); i++) group.addMember(options, snapshot);
-}
-
-function deliverMessages(group: RaftInteraction, directive: Directive): void {
-  const name = valuesOf(directive, 'type')?.[0];
-  const type = Object.entries(MESSAGE_NAMES).find(([, known]) => known === name)?.[0];
-  let handled = 0;
-  for (const { key, values } of directive.args) {
-    const wanted = type as MessageType | undefined;
-    if (values.length === 0) handled += group.deliver(Number(key), false, wanted);
-    if (key !== 'drop') continue;
-    for (const id of values) handled += group.deliver(Number(id), true, wanted);
-  }
-  if (handled === 0) group.noMessages();
-}
-
-function proposeConfChange(group: RaftInteraction, directive: Directive): void {
-  const changes = parseChanges(directive.input);
-  const { raw } = group.member(firstId(directive));
-  if (valuesOf(directive, 'v1')?.[0] === 'true') {
-    const [first] = changes;
-    raw.proposeConfChange(confChange(first!.type, first!.nodeId));
-    return;
-  }
-  const transitions: Readonly<Record<string, ConfChangeTransition>> = {
-    auto: 'auto',
-    implicit: 'joint-implicit',
-    explicit: 'joint-explicit',
-  };
-  const transition = transitions[valuesOf(directive, 'transition')?.[0] ?? 'auto'];
-  raw.proposeConfChange(confChangeV2(changes, transition));
-}
-
-const HANDLERS: Readonly<Record<string, Handler>> = {
-  'add-nodes': addNodes,
-  campaign: (group, directive) => group.member(firstId(directive)).raw.campaign(),
-  compact: (group, directive) => {
-    const id = firstId(directive);
-    if (!group.member(id).storage.compact(Number(directive.args[1]!.key))) {
-      throw new DirectiveError('requested index is unavailable due to compaction');
-    }
-    group.printLog(id);
-  },
-  'deliver-msgs': deliverMessages,
-  'forget-leader': (group, directive) => group.member(firstId(directive)).raw.forgetLeader(),
-  'log-level': (group, directive) => group.setLogLevel(directive.args[0]!.key),
-  'process-append-thread': (group, directive) =>
-    group.forEach(idsOf(directive), 'processing append thread', (id) => group.processAppend(id)),
-  'process-apply-thread': (group, directive) =>
-    group.forEach(idsOf(directive), 'processing apply thread', (id) => group.processApply(id)),
-  'process-ready': (group, directive) =>
-    group.forEach(idsOf(directive), 'handling Ready', (id) => group.processReady(id)),
-  propose: (group, directive) =>
-    group.member(firstId(directive)).raw.propose(Buffer.from(directive.args[1]!.key)),
-  'propose-conf-change': proposeConfChange,
-  'raft-log': (group, directive) => group.printLog(firstId(directive)),
-  'raft-state': (group) => group.printStates(),
-  'report-unreachable': (group, directive) => {
-    const [at, lost] = idsOf(directive);
-    group.member(at!).raw.reportUnreachable(lost!);
-  },
-  'send-snapshot': (group, directive) => {
-    const [from, to] = idsOf(directive);
-    group.sendSnapshot(from!, to!);
-  },
-  'set-randomized-election-timeout': (group, directive) => {
-    const ticks = Number(valuesOf(directive, 'timeout')![0]);
-    group.member(firstId(directive)).raw.overrideElectionTimeout(ticks);
-  },
-  stabilize: (group, directive) =>
-    group.atLevel(valuesOf(directive, 'log-level')?.[0], () => group.stabilize(idsOf(directive))),
-  status: (group, directive) => group.printStatus(firstId(directive)),
-  'tick-election': (group, directive) => {
-    const { raw, config } = group.member(firstId(directive));
-    for (let i = 0; i < config.electionTicks; i++) raw.tick();
-  },
-  'tick-heartbeat': (group, directive) => {
-    const { raw, config } = group.member(firstId(directive));
-    for (let i = 0; i < config.heartbeatTicks; i++) raw.tick();
-  },
-  'transfer-leadership': (group, directive) => {
-    const from = Number(valuesOf(directive, 'from')![0]);
-    group.member(from).raw.transferLeader(Number(valuesOf(directive, 'to')![0]));
-  },
-};

@@ -1,23 +1,40 @@
 /**
- * Where the reference scripts of etcd/raft lie, if they are at hand. They are not part of this
- * repository; without them the conformance suites skip.
+ * Suites of scenario scripts. Those of etcd/raft are not part of this repository: they run where
+ * they are at hand and are skipped, visibly, where not.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { checkScript, findScripts } from './raft-conformance.ts';
 
-const ROOT = fileURLToPath(new URL('../../../shared/reference/raft-testdata', import.meta.url));
+const REFERENCE = fileURLToPath(
+  new URL('../../../shared/reference/raft-testdata', import.meta.url),
+);
+const OWN = fileURLToPath(new URL('../scenarios/raft', import.meta.url));
 
-export const REFERENCE_MISSING = `etcd/raft test data is not at ${ROOT}`;
-
-/** The scripts of one suite as (name, path), sorted; null when the data is absent. */
-export function referenceScripts(
+export function describeReferenceSuite(
   suite: 'quorum' | 'confchange' | 'interaction',
-): { name: string; path: string }[] | null {
-  const folder = join(ROOT, suite);
-  if (!existsSync(folder)) return null;
-  return readdirSync(folder)
-    .filter((file) => file.endsWith('.txt'))
-    .sort()
-    .map((file) => ({ name: basename(file, '.txt'), path: join(folder, file) }));
+  title: string,
+): void {
+  const folder = join(REFERENCE, suite);
+  describe(title, () => {
+    if (existsSync(folder)) testScripts(folder);
+    else test.skip(`etcd/raft test data is not at ${folder}`, () => {});
+  });
+}
+
+export function describeOwnScenarios(title: string): void {
+  describe(title, () => testScripts(OWN));
+}
+
+function testScripts(folder: string): void {
+  test.each(findScripts(folder).map((path) => ({ name: basename(path, '.txt'), path })))(
+    '$name',
+    ({ path }) => {
+      const { directives, failures } = checkScript(path, { exact: true });
+      expect(failures.map(({ line, command, diff }) => `${line}: ${command}\n${diff}`)).toEqual([]);
+      expect(directives).toBeGreaterThan(0);
+    },
+  );
 }

@@ -1,69 +1,7 @@
 /** Membership changes: results and refusals equal to those of etcd/raft's scripts. */
-import { describe, expect, test } from 'vitest';
-import {
-  changeSimply,
-  enterJoint,
-  leaveJoint,
-  MembershipChangeError,
-  type MembershipResult,
-} from '../../../manager/raft/membership-change.ts';
-import { sortedIds } from '../../../manager/raft/quorum.ts';
-import { confStateOf, NO_MEMBERS } from '../../../manager/raft/tracker.ts';
-import { type Directive, runScript, valuesOf } from '../../support/datadriven.ts';
-import { formatMembership, formatProgress, parseChanges } from '../../support/raft-format.ts';
-import { REFERENCE_MISSING, referenceScripts } from '../../support/raft-reference.ts';
+import { describeReferenceSuite } from '../../support/raft-reference.ts';
 
-const LIMITS = { maxInflightMessages: 10, maxInflightBytes: Number.POSITIVE_INFINITY };
-
-class Changes {
-  #current: MembershipResult = { membership: NO_MEMBERS, progress: new Map() };
-  #lastIndex = 0;
-
-  handle(directive: Directive): string {
-    try {
-      this.#current = this.#change(directive);
-    } catch (err) {
-      if (err instanceof MembershipChangeError) return err.message;
-      throw err;
-    } finally {
-      this.#lastIndex++;
-    }
-    const { membership, progress } = this.#current;
-    const lines = sortedIds(progress.keys()).map(
-      (id) => `${id}: ${formatProgress(progress.get(id)!.status())}`,
-    );
-    return [formatMembership(confStateOf(membership)), ...lines].join('\n');
-  }
-
-  #change(directive: Directive): MembershipResult {
-    const base = { ...this.#current, lastIndex: this.#lastIndex, limits: LIMITS };
-    const changes = parseChanges(directive.input);
-    switch (directive.command) {
-      case 'simple':
-        return changeSimply(base, changes);
-      case 'enter-joint':
-        return enterJoint(base, valuesOf(directive, 'autoleave')?.[0] === 'true', changes);
-      case 'leave-joint':
-        if (changes.length > 0) throw new MembershipChangeError('this command takes no input');
-        return leaveJoint(base);
-      default:
-        throw new Error(`unknown command ${directive.command}`);
-    }
-  }
-}
-
-const scripts = referenceScripts('confchange');
-
-describe('raft membership changes, compared with the reference scripts', () => {
-  if (scripts === null) {
-    test.skip(REFERENCE_MISSING, () => {});
-    return;
-  }
-
-  test.each(scripts)('$name', ({ path }) => {
-    const changes = new Changes();
-    const { actual, expected } = runScript(path, (directive) => changes.handle(directive));
-    expect(actual.length).toBeGreaterThan(0);
-    expect(actual).toEqual(expected);
-  });
-});
+describeReferenceSuite(
+  'confchange',
+  'raft membership changes, compared with the reference scripts',
+);
