@@ -15,10 +15,15 @@ import { ProposalError, ProposalWaiters } from './proposals.ts';
 /** Largest proposal. With its envelope it fits a 4 MiB message. */
 const PAYLOAD_BYTES_MAX = 3 * 1024 * 1024;
 
+/** Gathered proposals, at most: as much as the core takes uncommitted (`FLOW` in node-core.ts). */
+const PENDING_BYTES_MAX = 32 * 1024 * 1024;
+/** What a waiting caller costs beside its payload, roughly. */
+const PENDING_OVERHEAD_BYTES = 512;
+
 interface Pending {
   readonly payload: Uint8Array;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (index: Promise<number>) => void;
+  readonly resolve: (index: number) => void;
   readonly reject: (err: unknown) => void;
 }
 
@@ -39,6 +44,7 @@ export class ProposalQueue {
   readonly waiters = new ProposalWaiters();
   readonly #options: ProposalQueueOptions;
   #pending: Pending[] = [];
+  #pendingBytes = 0;
   #diskFull = false;
   #ticks = 0;
   /** When callers whose leader lost its office have waited long enough. */
@@ -53,6 +59,11 @@ export class ProposalQueue {
     const refusal = sizeRefusal(payload) ?? this.#refusal('propose');
     if (refusal !== null) return Promise.reject(refusal);
     if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.#pendingBytes >= PENDING_BYTES_MAX) {
+      const words = `propose: ${this.#pendingBytes} bytes wait for the raft log already`;
+      return Promise.reject(new ProposalError('unavailable', words, false));
+    }
+    this.#pendingBytes += payload.length + PENDING_OVERHEAD_BYTES;
     return new Promise((resolve, reject) => {
       this.#pending.push({ payload, signal, resolve, reject });
       if (!this.#options.isBusy()) queueMicrotask(() => this.#drainGuarded());
@@ -64,7 +75,8 @@ export class ProposalQueue {
     const pending = this.#pending;
     if (pending.length === 0) return;
     this.#pending = [];
-    for (const proposal of pending) this.#propose(proposal);
+    this.#pendingBytes = 0;
+    this.#propose(pending.filter((proposal) => !rejectAborted(proposal)));
     this.#options.wake();
   }
 
@@ -133,21 +145,31 @@ export class ProposalQueue {
     this.#options.life.guarded(() => this.drain());
   }
 
-  #propose({ payload, signal, resolve, reject }: Pending): void {
-    if (signal?.aborted) {
-      reject(signal.reason);
-      return;
-    }
+  /**
+   * Together, so that they leave in few messages and are answered by few. The core takes all or none:
+   * when they are too much it gets one half after the other, and so as many as it has room for.
+   */
+  #propose(proposals: readonly Pending[]): void {
+    if (proposals.length === 0) return;
     const { raw } = this.#options;
     try {
-      raw.propose(payload);
+      raw.proposeAll(proposals.map(({ payload }) => payload));
     } catch (err) {
       if (!(err instanceof ProposalDroppedError)) throw err;
-      reject(this.#dropped('propose', err));
+      if (err.reason === 'too-much-uncommitted' && proposals.length > 1) {
+        const half = proposals.length >> 1;
+        this.#propose(proposals.slice(0, half));
+        this.#propose(proposals.slice(half));
+        return;
+      }
+      for (const { reject } of proposals) reject(this.#dropped('propose', err));
       return;
     }
     const { lastIndex, term } = raw.basicStatus();
-    resolve(this.waiters.wait(lastIndex, term, 'normal', signal));
+    let index = lastIndex - proposals.length;
+    for (const { signal, resolve, reject } of proposals) {
+      this.waiters.add({ index: ++index, term, type: 'normal', resolve, reject, signal });
+    }
   }
 
   #rejectOrphans(): void {
@@ -164,6 +186,12 @@ export class ProposalQueue {
     }
     return new ProposalError('unavailable', `${action}: ${err.reason}`, false, { cause: err });
   }
+}
+
+function rejectAborted({ signal, reject }: Pending): boolean {
+  if (!signal?.aborted) return false;
+  reject(signal.reason);
+  return true;
 }
 
 function sizeRefusal({ length }: Uint8Array): ProposalError | null {

@@ -52,6 +52,14 @@ interface Waiter {
   readonly release: () => void;
 }
 
+export type NewWaiter = Omit<Waiter, 'release'> & {
+  readonly index: number;
+  /** Not aborted yet. */
+  readonly signal: AbortSignal | undefined;
+};
+
+const nothing = (): void => {};
+
 /** INVARIANT: at most one waiter per index; a settled waiter is gone from the map. */
 export class ProposalWaiters {
   readonly #waiters = new Map<number, Waiter>();
@@ -62,16 +70,25 @@ export class ProposalWaiters {
 
   /** Resolves with `index` once the entry is applied here. Abort only ends the waiting. */
   wait(index: number, term: number, type: EntryType, signal?: AbortSignal): Promise<number> {
+    return new Promise((resolve, reject) =>
+      this.add({ index, term, type, resolve, reject, signal }),
+    );
+  }
+
+  /** `wait` for a promise that is there already. */
+  add({ index, signal, ...rest }: NewWaiter): void {
     assert(!this.#waiters.has(index), `raft proposal: two waiters for index ${index}`);
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#waiters.delete(index);
-        reject(signal?.reason);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const release = (): void => signal?.removeEventListener('abort', onAbort);
-      this.#waiters.set(index, { term, type, resolve, reject, release });
-    });
+    if (signal === undefined) {
+      this.#waiters.set(index, { ...rest, release: nothing });
+      return;
+    }
+    const onAbort = (): void => {
+      this.#waiters.delete(index);
+      rest.reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    const release = (): void => signal.removeEventListener('abort', onAbort);
+    this.#waiters.set(index, { ...rest, release });
   }
 
   /** An entry was applied here: it is what its waiter proposed, or has taken its place. */
