@@ -1,19 +1,38 @@
 #!/usr/bin/env node
 /** The skepd process: makes the clock and the dice, starts the daemon, ends it on signals. */
+import { readFileSync } from 'node:fs';
 import { SystemClock } from '../common/base/clock.ts';
 import { describeError } from '../common/base/errors.ts';
 import { createLogger } from '../common/base/log.ts';
 import { SystemRandom } from '../common/base/random.ts';
 import { NodeDisk } from '../manager/raftnode/node-disk.ts';
 import { Daemon } from './daemon.ts';
-import { parseDaemonOptions } from './options.ts';
+import { type DaemonOptions, parseInvocation } from './options.ts';
+import { type InspectRequest, inspectRaftDirectory } from './raft-inspect.ts';
 import { VERSION } from './version.ts';
 
 /** SIGTERM ends the daemon within 5 s; what is not done by then is left to the next start. */
 const STOP_LIMIT_MS = 4_500;
 
 async function main(): Promise<void> {
-  const options = await parseDaemonOptions(process.argv, VERSION);
+  const invocation = await parseInvocation(process.argv, VERSION);
+  if (invocation.kind === 'serve') await serve(invocation.options);
+  else await inspectRaft(invocation.request);
+}
+
+async function inspectRaft(request: InspectRequest): Promise<void> {
+  const unlockKey = request.unlockKey === '-' ? readFileSync(0, 'utf8').trim() : request.unlockKey;
+  const disk = new NodeDisk();
+  const { text, isHealthy } = await inspectRaftDirectory(
+    { ...request, unlockKey },
+    disk,
+    new SystemRandom(),
+  );
+  process.stdout.write(text);
+  process.exitCode = isHealthy ? 0 : 1;
+}
+
+async function serve(options: DaemonOptions): Promise<void> {
   const log = createLogger(options.logLevel);
   const clock = new SystemClock();
   const daemon = new Daemon({

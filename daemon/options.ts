@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { CGROUP_NAME, readConfigFile } from './config-file.ts';
+import type { InspectRequest } from './raft-inspect.ts';
 
 export interface DaemonOptions {
   readonly dataDir: string;
@@ -41,11 +42,17 @@ const collect = (value: string, before: readonly string[] = []): readonly string
   value,
 ];
 
+/** What the program was started for. */
+export type Invocation =
+  | { readonly kind: 'serve'; readonly options: DaemonOptions }
+  | { readonly kind: 'inspect-raft'; readonly request: InspectRequest };
+
 /** Flags win over the file. Prints help or a usage error and exits by itself, as commands do. */
-export async function parseDaemonOptions(
+export async function parseInvocation(
   argv: readonly string[],
   version: string,
-): Promise<DaemonOptions> {
+): Promise<Invocation> {
+  let request: InspectRequest | null = null;
   const command = new Command('skepd')
     .description('The skep daemon: one per host, worker always, manager when the node is one')
     .version(version)
@@ -64,8 +71,24 @@ export async function parseDaemonOptions(
     .option('--label <key=value>', 'engine label of this node', collect)
     .option('--config <file>', 'YAML file with the same settings, e.g. `data-dir: /srv/skep`')
     .allowExcessArguments(false)
-    .parse([...argv]);
-  const flags = command.opts<Flags>();
+    .action(() => {});
+  command
+    .command('raft')
+    .description('look at the Raft log of a manager')
+    .command('inspect <dir>')
+    .description(
+      'Print segments, terms, indexes, snapshots and the first damage, if there is any (exit status 1). Changes nothing; the daemon may run',
+    )
+    .option('--unlock-key <key>', 'of a locked cluster; - = read it from standard input')
+    .action((dir: string, { unlockKey }: { unlockKey?: string }) => {
+      request = { dir, unlockKey: unlockKey ?? null };
+    });
+  command.parse([...argv]);
+  if (request !== null) return { kind: 'inspect-raft', request };
+  return { kind: 'serve', options: await daemonOptions(command.opts<Flags>()) };
+}
+
+async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
   const file: Flags = flags.config === undefined ? {} : await readConfigFile(flags.config);
   const all = { ...file, ...flags };
   return {

@@ -42,6 +42,17 @@ export async function lockDirectory(dir: string): Promise<DiskLock> {
   };
 }
 
+/** Whether a living process holds the lock of `dir`. Takes and changes nothing. */
+export async function isDirectoryLocked(dir: string): Promise<boolean> {
+  const fd = fs.openSync(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    const highest = Math.max(0, ...numbersIn(dir));
+    return highest > 0 && (await isLive(`/proc/self/fd/${fd}/lock.${highest}`));
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
 async function linkNext(dir: string, base: string, candidate: string): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const highest = Math.max(0, ...numbersIn(dir));

@@ -243,8 +243,8 @@ export class SnapshotReader {
   readonly dataBytes: number;
   /** Tells two files of the same state apart: chunk bounds may differ. */
   readonly fileId: string;
+  readonly header: SnapshotHeader;
   readonly #file: DiskFile;
-  readonly #header: SnapshotHeader;
   readonly #cipher: FileCipher;
   readonly #firstData: SnapshotPosition;
 
@@ -255,7 +255,7 @@ export class SnapshotReader {
     scan: { membership: Buffer; dataBytes: number; firstData: SnapshotPosition },
   ) {
     this.#file = file;
-    this.#header = header;
+    this.header = header;
     this.#cipher = cipher;
     this.#firstData = scan.firstData;
     this.id = { index: header.index, term: header.term };
@@ -296,7 +296,7 @@ export class SnapshotReader {
       if (offset >= fromOffset) {
         if (!started && offset !== fromOffset) break;
         started = true;
-        const data = unsealed(this.#file.path, this.#header, this.#cipher, frame, body, at);
+        const data = unsealed(this.#file.path, this.header, this.#cipher, frame, body, at);
         yield { offset, data };
       }
       offset += frame.bodyBytes;

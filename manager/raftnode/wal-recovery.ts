@@ -154,6 +154,12 @@ export async function repairTail(disk: Disk, torn: TornTail): Promise<void> {
   }
 }
 
+/** Of the segments that count; null when there are none. */
+export async function firstSegmentPath(disk: Disk, dir: string): Promise<string | null> {
+  if ((await disk.stat(dir)) === null) return null;
+  return (await listSegments(disk, dir)).current[0] ?? null;
+}
+
 async function listSegments(
   disk: Disk,
   dir: string,

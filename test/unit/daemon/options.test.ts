@@ -3,7 +3,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readConfigFile } from '../../../daemon/config-file.ts';
-import { DEFAULT_SOCKET, parseDaemonOptions } from '../../../daemon/options.ts';
+import { type DaemonOptions, DEFAULT_SOCKET, parseInvocation } from '../../../daemon/options.ts';
 
 let dir: string;
 let file: string;
@@ -13,7 +13,12 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-const parse = (...flags: string[]) => parseDaemonOptions(['node', 'skepd', ...flags], '0');
+const invoked = (...flags: string[]) => parseInvocation(['node', 'skepd', ...flags], '0');
+const parse = async (...flags: string[]): Promise<DaemonOptions> => {
+  const invocation = await invoked(...flags);
+  if (invocation.kind !== 'serve') throw new Error(`invoked for ${invocation.kind}`);
+  return invocation.options;
+};
 const withFile = async (text: string, ...flags: string[]) => {
   await writeFile(file, text);
   return parse('--config', file, ...flags);
@@ -108,6 +113,19 @@ describe('the configuration file', () => {
     await expect(readConfigFile(file)).rejects.toMatchObject({
       code: 'invalid-argument',
       message: expect.stringContaining(file),
+    });
+  });
+});
+
+describe('raft inspect', () => {
+  test('is another job of the same program', async () => {
+    expect(await invoked('raft', 'inspect', '/srv/raft')).toEqual({
+      kind: 'inspect-raft',
+      request: { dir: '/srv/raft', unlockKey: null },
+    });
+    expect(await invoked('raft', 'inspect', '--unlock-key', '-', '/srv')).toEqual({
+      kind: 'inspect-raft',
+      request: { dir: '/srv', unlockKey: '-' },
     });
   });
 });
