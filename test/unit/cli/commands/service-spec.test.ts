@@ -310,7 +310,7 @@ Creating service shop_web
       /bad.yml:2:9: unknown key 'imag' in services.web; did you mean image\?/,
     ],
     [['-c', 'none.yml', 'shop'], /open none.yml: no such file or directory/],
-    [['-c', 'stack.yml', '-c', 'bad.yml', 'shop'], /several files is not supported yet/],
+    [['-c', 'stack.yml', '-c', 'bad.yml', 'shop'], /^bad.yml:2:9: unknown key/],
     [['shop'], /Specify a Compose file/],
     [['-c', 'stack.yml', 'no good'], /name must be valid/],
   ])('%j is refused and nothing is asked of the daemon', async (argv, why) => {
