@@ -5,6 +5,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { constants } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { SkepError } from '../base/errors.ts';
 import { parseNodeCertificate } from '../pki/certificate.ts';
@@ -24,6 +25,8 @@ export interface TlsListenerOptions {
 export class TlsListener {
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
+  /** Those in their handshake as well: the server's end waits for every one. */
+  readonly #connections = new Set<Socket>();
   readonly #sockets = new Map<TLSSocket, ConnectionIdentity>();
   #releaseListener: (() => void) | null = null;
 
@@ -42,6 +45,10 @@ export class TlsListener {
       noDelay: true,
     });
     this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.on('connection', (connection: Socket) => {
+      this.#connections.add(connection);
+      connection.once('close', () => this.#connections.delete(connection));
+    });
     this.#server.on('secureConnection', (socket) => this.#accept(socket));
     this.#server.on('tlsClientError', (err, socket) =>
       options.onHandshakeError(err, socket.remoteAddress ?? ''),
@@ -85,6 +92,7 @@ export class TlsListener {
     this.#releaseListener = null;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#sockets.keys()) socket.destroy();
+    for (const connection of this.#connections) connection.destroy();
     await closed;
   }
 

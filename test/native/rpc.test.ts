@@ -1,6 +1,6 @@
 /** RPC over loopback sockets. Needs no root. */
 
-import { createServer, type Server } from 'node:net';
+import { createConnection, createServer, type Server } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
@@ -352,6 +352,21 @@ describe('time', () => {
       /^unavailable: .*ECONNREFUSED/,
     );
     expect(clock.monotonicMs() - startMs).toBeLessThan(1_000);
+  });
+
+  test('is not spent at a stop on connections that never shake hands', async () => {
+    const { server } = await startServer();
+    const [host, port] = server.address.split(':') as [string, string];
+    const socket = createConnection(Number(port), host);
+    scope.defer(() => void socket.destroy());
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => {}); // a reset is fine
+    await new Promise((resolve) => socket.once('connect', resolve));
+    await clock.sleep(50); // until the server has it
+    const startedMs = clock.monotonicMs();
+    await server.stop();
+    await closed;
+    expect(clock.monotonicMs() - startedMs).toBeLessThan(2000);
   });
 
   test('is limited while connecting to something that does not answer', async () => {
