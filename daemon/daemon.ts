@@ -56,6 +56,9 @@ export class Daemon {
   async #start(): Promise<void> {
     const { options, disk, clock, random, log, onFailure } = this.#parts;
     await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
+    // Before anything is looked at: two daemons would both take the tasks here for their own.
+    const lock = await disk.lock(options.dataDir);
+    this.#scope.defer(() => lock.release());
     this.#engineId = await this.#loadEngineId();
     const worker = await this.#scope.start(
       new Worker({

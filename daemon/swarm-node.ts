@@ -12,6 +12,7 @@ import type { ManagerOrigin } from '../manager/manager-options.ts';
 import { chooseAdvertiseAddress, parseHostPort } from './addresses.ts';
 import { Membership, wasNeverMade } from './membership.ts';
 import { MembershipFiles, type NodeAddresses } from './membership-files.ts';
+import { type StalledMembership, stalledBy, stalledError } from './stalled-membership.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
 export interface InitRequest {
@@ -38,6 +39,7 @@ export interface SwarmState {
   /** IP */
   readonly nodeAddress: string;
   readonly role: NodeRole | null;
+  /** What an operator must know; '' when all is well. */
   readonly error: string;
 }
 
@@ -47,6 +49,8 @@ export class SwarmNode {
   readonly #options: SwarmNodeOptions;
   readonly #files: MembershipFiles;
   #membership: Membership | null = null;
+  /** INVARIANT: null while there is a `#membership`. */
+  #stalled: StalledMembership | null = null;
   #busy: string | null = null;
   #error = '';
 
@@ -55,7 +59,10 @@ export class SwarmNode {
     this.#files = new MembershipFiles(options.dataDir);
   }
 
-  /** Takes up the membership of an earlier life, if there was one. */
+  /**
+   * Takes up the membership of an earlier life, if there was one. One that cannot be taken up is shown
+   * by `state`, and may be left.
+   */
   async start(): Promise<void> {
     const identity = await this.#files.loadIdentity();
     if (!identity) return;
@@ -63,9 +70,15 @@ export class SwarmNode {
     try {
       await this.#enter(identity, addresses, await this.#originAtStart(identity, addresses));
     } catch (err) {
-      if (!wasNeverMade(err)) throw err;
-      this.#options.log.error({ reason: describeError(err) }, 'this node is in no cluster');
-      await this.#files.forget();
+      const reason = describeError(err);
+      if (wasNeverMade(err)) {
+        this.#options.log.error({ reason }, 'this node is in no cluster');
+        await this.#files.forget();
+        return;
+      }
+      this.#stalled = stalledBy(identity, addresses, err);
+      if (!this.#stalled) throw err;
+      this.#options.log.error({ reason }, "this node's part in the cluster cannot be taken up");
     }
   }
 
@@ -77,6 +90,7 @@ export class SwarmNode {
 
   state(): SwarmState {
     const membership = this.#membership;
+    if (this.#stalled) return stalledState(this.#stalled);
     if (!membership) {
       const local = this.#busy === 'join' ? 'pending' : this.#error ? 'error' : 'inactive';
       return { local, nodeId: '', nodeAddress: '', role: null, error: this.#error };
@@ -84,7 +98,8 @@ export class SwarmNode {
     const { nodeId } = membership.identity.current;
     const { host } = parseHostPort(membership.addresses.advertise);
     const role = membership.manager ? 'manager' : 'worker';
-    return { local: 'active', nodeId, nodeAddress: host, role, error: '' };
+    const error = membership.manager?.trouble ?? '';
+    return { local: 'active', nodeId, nodeAddress: host, role, error };
   }
 
   /** Managers that this node knows, for `docker info`. */
@@ -94,6 +109,7 @@ export class SwarmNode {
 
   /** The manager on this node. Throws `not-in-swarm` or `not-a-manager` with Docker's words. */
   requireManager(): Manager {
+    if (this.#stalled) throw stalledError(this.#stalled);
     if (!this.#membership) {
       throw new SkepError(
         'not-in-swarm',
@@ -157,6 +173,7 @@ export class SwarmNode {
   /** Ends every task and forgets the cluster. Managers need `force`. */
   leave(force: boolean): Promise<void> {
     return this.#exclusively('leave', async () => {
+      if (this.#stalled) await this.#enterToLeave(this.#stalled, force);
       const membership = this.#membership;
       if (!membership) {
         throw new SkepError('not-in-swarm', 'This node is not part of a swarm');
@@ -170,6 +187,7 @@ export class SwarmNode {
 
   async #forceNewCluster(): Promise<string> {
     const membership = this.#membership;
+    if (this.#stalled) throw stalledError(this.#stalled);
     if (!membership?.manager) {
       throw new SkepError(
         'not-a-manager',
@@ -188,8 +206,15 @@ export class SwarmNode {
     return current.nodeId;
   }
 
+  /** Only a worker in a cluster knows what is to be removed; a manager's state is not needed for it. */
+  async #enterToLeave(stalled: StalledMembership, force: boolean): Promise<void> {
+    if (!force) throw stalledError(stalled);
+    await this.#enter(stalled.identity, stalled.addresses, null);
+    this.#stalled = null;
+  }
+
   #requireOutside(): void {
-    if (!this.#membership) return;
+    if (!this.#membership && !this.#stalled) return;
     throw new SkepError(
       'in-swarm',
       'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.',
@@ -265,6 +290,12 @@ export class SwarmNode {
     const managerAddresses = [...(await this.#files.loadManagers()), ...addresses.managers];
     return { kind: 'restart', forceNewCluster: false, managerAddresses };
   }
+}
+
+function stalledState({ identity, addresses, error }: StalledMembership): SwarmState {
+  const { nodeId, role } = identity;
+  const nodeAddress = parseHostPort(addresses.advertise).host;
+  return { local: 'error', nodeId, nodeAddress, role, error: describeError(error) };
 }
 
 /** The first remote that answers decides, also when it refuses the token. */

@@ -124,6 +124,12 @@ export class Manager implements ManagerList, LeaderLocator {
     return this.#scope.close();
   }
 
+  /** What an operator must see to; null when all is well. */
+  get trouble(): string | null {
+    if (!this.#raft?.status().diskFull) return null;
+    return `no space left for the raft log in ${this.#options.dataDir}: this manager answers reads only until there is`;
+  }
+
   /** True once the other managers removed this one from their group. */
   get removed(): boolean {
     return this.#expelled || (this.#raft?.removed ?? false);

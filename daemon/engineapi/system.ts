@@ -147,13 +147,13 @@ async function swarmInfoJson(parts: RouteParts, context: RequestContext): Promis
     NodeID: nodeId,
     NodeAddr: nodeAddress,
     LocalNodeState: local,
-    ControlAvailable: role === 'manager',
+    ControlAvailable: local === 'active' && role === 'manager',
     Error: error,
     RemoteManagers: swarm
       .remoteManagers()
       .map((manager) => ({ NodeID: manager.nodeId, Addr: manager.address })),
   };
-  if (role !== 'manager') return base;
+  if (local !== 'active' || role !== 'manager') return base;
   try {
     const control = controlOf(parts);
     const nodes = await control.listNodes({}, context.signal);

@@ -41,19 +41,26 @@ export interface RaftDirectory {
   readonly node: RaftNode;
 }
 
+export interface DirectoryOptions {
+  /** Under which the keys are sealed; default: none. */
+  readonly lock?: ManagerLock | null;
+  /** Default `node-a`. */
+  readonly nodeId?: string;
+}
+
 /**
  * A lone member below `dataDir` with 120 entries of 3 KB, at least one snapshot and several segments.
  */
 export async function runningRaftDirectory(
   dataDir: string,
-  lock: ManagerLock | null = null,
+  { lock = null, nodeId = 'node-a' }: DirectoryOptions = {},
 ): Promise<RaftDirectory> {
   const dir = raftDir(dataDir);
-  const keys = newManagerKeys(random, 'node-a');
+  const keys = newManagerKeys(random, nodeId);
   const kept = new KeptManagerKeys({ disk, path: managerFilePath(dir), random, keys, lock });
   const options: RaftNodeOptions = {
     ...{ dir, raftId: keys.raftId, dek: keys.dek, disk, clock, random, log: silentLogger },
-    ...{ nodeId: 'node-a', clusterId: 'cluster-a', address: '10.0.0.1:2377' },
+    ...{ nodeId, clusterId: 'cluster-a', address: '10.0.0.1:2377' },
     saveKeys: (changed) => kept.saveDeks(changed),
     stateMachine: new RecordingStateMachine(),
     transport: NO_PEERS,
@@ -77,9 +84,9 @@ export async function runningRaftDirectory(
 
 export async function stoppedRaftDirectory(
   dataDir: string,
-  lock: ManagerLock | null = null,
+  options: DirectoryOptions = {},
 ): Promise<RaftDirectory> {
-  const made = await runningRaftDirectory(dataDir, lock);
+  const made = await runningRaftDirectory(dataDir, options);
   await made.node.stop();
   return made;
 }

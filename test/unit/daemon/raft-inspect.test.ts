@@ -145,7 +145,7 @@ describe('skepd raft inspect', () => {
   test('needs the unlock key of a locked cluster', async () => {
     const dataDir = await newFolder();
     const lock = { key: new Uint8Array(32).fill(3), version: 5 };
-    const { dir } = await stoppedRaftDirectory(dataDir, lock);
+    const { dir } = await stoppedRaftDirectory(dataDir, { lock });
     await expect(inspect({ dir })).rejects.toThrow(
       'give the unlock key of the cluster with --unlock-key',
     );
