@@ -3,7 +3,9 @@ import type { Clock } from '../../common/base/clock.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import type { RaftConfig } from '../raft/config.ts';
 import type { RaftEventListener } from '../raft/events.ts';
+import type { RawNode } from '../raft/raw-node.ts';
 import type { Role } from '../raft/types.ts';
 import type { Disk } from './disk.ts';
 import type { SaveKeys } from './key-rotation.ts';
@@ -58,9 +60,24 @@ export interface RaftNodeOptions {
   readonly segmentBytes?: number;
   /** Default 8 MiB. */
   readonly smallSegmentBytes?: number;
+  /** Limits of the core that differ from `DEFAULTS.flow`. */
+  readonly flow?: Partial<FlowLimits>;
   /** For tests and traces. */
   readonly onEvent?: RaftEventListener;
 }
+
+/** See the fields of the same names in `RaftConfig`. */
+export type FlowLimits = Pick<
+  Required<RaftConfig>,
+  | 'maxSizePerMessageBytes'
+  | 'maxCommittedSizePerReadyBytes'
+  | 'maxUncommittedBytes'
+  | 'maxInflightMessages'
+  | 'maxInflightBytes'
+>;
+
+/** The core's own view, for those who check it against that of others. */
+export type CoreView = Pick<RawNode, 'basicStatus' | 'status' | 'logTerm'>;
 
 export interface RaftNodeStatus {
   readonly raftId: number;
@@ -77,10 +94,20 @@ export interface RaftNodeStatus {
   readonly keyRotation: boolean;
 }
 
+const MIB = 1024 * 1024;
+
 export const DEFAULTS = {
   tickMs: 100,
   electionTicks: 10,
   snapshotIntervalEntries: 10_000,
   snapshotIntervalBytes: 64 * 1024 * 1024,
   keepEntries: 500,
+  /** A batch on the wire holds some of the messages (`BATCH_BYTES` in peer-link.ts). */
+  flow: {
+    maxSizePerMessageBytes: 256 * 1024,
+    maxCommittedSizePerReadyBytes: 4 * MIB,
+    maxUncommittedBytes: 32 * MIB,
+    maxInflightMessages: 256,
+    maxInflightBytes: 4 * MIB,
+  },
 } as const;

@@ -24,7 +24,12 @@ import { MemberView } from './member-view.ts';
 import type { MemberRecord, RaftMember } from './membership.ts';
 import { createCore } from './node-core.ts';
 import { NodeLife } from './node-life.ts';
-import { DEFAULTS, type RaftNodeOptions, type RaftNodeStatus } from './node-options.ts';
+import {
+  type CoreView,
+  DEFAULTS,
+  type RaftNodeOptions,
+  type RaftNodeStatus,
+} from './node-options.ts';
 import { NodeSnapshots } from './node-snapshots.ts';
 import { bootstrapState, joinState, restartState, type StartState } from './node-start.ts';
 import { PeerReception } from './peer-reception.ts';
@@ -130,6 +135,10 @@ export class RaftNode {
   /** True once this node is known not to be a member any more. */
   get removed(): boolean {
     return this.#life.state === 'removed';
+  }
+
+  get core(): CoreView {
+    return this.#raw;
   }
 
   status(): RaftNodeStatus {

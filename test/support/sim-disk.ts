@@ -43,17 +43,24 @@ interface NameChange {
   readonly set: { readonly path: string; readonly inode: Inode } | null;
 }
 
+/** Sees what the disk holds for good. A file is known by an object of its own: names change. */
+export interface DiskObserver {
+  wrote(file: object, path: string, offset: number, data: Buffer): void;
+  /** All that was written before the call of `fdatasync` is durable. */
+  synced(file: object): void;
+}
+
 export interface SimDiskOptions {
   readonly random?: SeededRandom;
   /** Awaited within every operation; default: none, operations end in the same turn. */
-  readonly latency?: (operation: DiskOperation) => Promise<void>;
+  readonly latency?: (operation: DiskOperation) => Promise<void> | null;
   /** Most bytes in all files; default: no limit. Beyond it writes fail with ENOSPC. */
   readonly capacityBytes?: number;
 }
 
 export class SimDisk {
   readonly #random: SeededRandom;
-  readonly #latency: ((operation: DiskOperation) => Promise<void>) | undefined;
+  readonly #latency: ((operation: DiskOperation) => Promise<void> | null) | undefined;
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
   #nameChanges: NameChange[] = [];
@@ -63,6 +70,9 @@ export class SimDisk {
   capacityBytes: number;
   /** Called before each operation; may throw (a fault), or crash this disk. */
   onOperation: ((operation: DiskOperation, path: string) => void) | null = null;
+  /** True for an `fdatasync` that fails with EIO, after which unsynced data is as after a crash. */
+  failsSync: ((path: string) => boolean) | null = null;
+  observer: DiskObserver | null = null;
   /** How many times each operation was begun. */
   readonly counts = new Map<DiskOperation, number>();
 
@@ -226,7 +236,8 @@ export class SimDisk {
     if (life !== this.#life) return await never();
     this.counts.set(operation, (this.counts.get(operation) ?? 0) + 1);
     this.onOperation?.(operation, path);
-    if (this.#latency !== undefined) await this.#latency(operation);
+    const latency = this.#latency?.(operation) ?? null;
+    if (latency !== null) await latency;
     if (life !== this.#life) return await never();
     const result = act();
     await null;
@@ -249,10 +260,15 @@ export class SimDisk {
       fdatasync: () => {
         const covered = new Set(inode.unsynced);
         return this.#operate(life, 'fdatasync', path, () => {
+          if (this.failsSync?.(path)) {
+            this.#crashInode(inode);
+            throw errno('EIO', path);
+          }
           for (const write of inode.unsynced) {
             if (covered.has(write)) inode.durable = overwritten(inode.durable, write);
           }
           inode.unsynced = inode.unsynced.filter((write) => !covered.has(write));
+          this.observer?.synced(inode);
         });
       },
       zeroFill: (bytes) =>
@@ -265,15 +281,26 @@ export class SimDisk {
 
   #write(inode: Inode, write: Write, path: string): void {
     const growth = Math.max(0, write.offset + write.data.length - inode.cached.length);
-    if (growth > 0 && this.#usedBytes() + growth > this.capacityBytes) throw errno('ENOSPC', path);
-    inode.cached = overwritten(inode.cached, write);
-    inode.unsynced.push(write);
+    const isFull = growth > 0 && this.#lacksSpace(growth);
+    // The kernel writes what fits before it says that the rest does not.
+    const taken = isFull ? this.#random.below(write.data.length - growth + 1) : write.data.length;
+    const done = { offset: write.offset, data: write.data.subarray(0, taken) };
+    if (taken > 0) {
+      inode.cached = overwritten(inode.cached, done);
+      inode.unsynced.push(done);
+      this.observer?.wrote(inode, path, done.offset, done.data);
+    }
+    if (isFull) throw errno('ENOSPC', path);
   }
 
-  #usedBytes(): number {
+  get usedBytes(): number {
     let used = 0;
     for (const inode of this.#names.values()) used += inode.cached.length;
     return used;
+  }
+
+  #lacksSpace(bytes: number): boolean {
+    return Number.isFinite(this.capacityBytes) && this.usedBytes + bytes > this.capacityBytes;
   }
 
   #crashInode(inode: Inode): void {
