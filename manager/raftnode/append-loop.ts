@@ -253,7 +253,7 @@ export class AppendLoop {
   async #cleanUp(newest: SnapshotId, replacesAll = false): Promise<void> {
     const { durable, image } = this.#options;
     if (newest.index < image.snapshotIndex) return;
-    await durable.snapshots.deleteOthers(newest);
+    await durable.snapshots.deleteReplaced(newest);
     const kept = replacesAll ? newest.index : Math.min(newest.index, image.firstIndex() - 1);
     await durable.wal.purge(kept);
   }

@@ -127,10 +127,11 @@ export class SnapshotDir {
     return SnapshotReader.open(disk, this.pathOf(id), this.#keyring, identity);
   }
 
-  /** Deletes all snapshots but `keep`. */
-  async deleteOthers(keep: SnapshotId): Promise<void> {
-    for (const { path } of await this.list()) {
-      if (path !== this.pathOf(keep)) await this.#options.disk.unlink(path);
+  /** Deletes what `newest` replaces. One that is newer still may wait for being installed. */
+  async deleteReplaced(newest: SnapshotId): Promise<void> {
+    for (const { index, path } of await this.list()) {
+      const isReplaced = index <= newest.index && path !== this.pathOf(newest);
+      if (isReplaced) await this.#options.disk.unlink(path);
     }
     await this.#options.disk.fsyncDir(this.#options.dir);
   }

@@ -125,14 +125,25 @@ describe('snapshot file', () => {
     const next = await dir.begin({ ...ID, index: ID.index + 1 }, Buffer.alloc(0));
     await next.finish();
     await next.publish();
-    await dir.deleteOthers(next.id);
+    await dir.deleteReplaced(next.id);
     expect(await dir.hasStale()).toBe(false);
+  });
+
+  test('deletes what a snapshot replaces and leaves a newer one that waits to be installed', async () => {
+    const { dir } = await written();
+    for (const index of [900, 1100]) {
+      const writer = await dir.begin({ index, term: 3 }, Buffer.from('the members'));
+      await writer.finish();
+      await writer.publish();
+    }
+    await dir.deleteReplaced(ID);
+    expect((await dir.list()).map(({ index }) => index)).toEqual([1100, 1000]);
   });
 
   test('is readable to its end after it was deleted', async () => {
     const { dir } = await written();
     const reader = await dir.read(ID);
-    await dir.deleteOthers({ index: 2000, term: 3 });
+    await dir.deleteReplaced({ index: 2000, term: 3 });
     expect(await dir.list()).toEqual([]);
     let bytes = 0;
     for await (const chunk of reader.chunks()) bytes += chunk.data.length;
