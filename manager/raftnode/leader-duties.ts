@@ -41,7 +41,7 @@ export class LeaderDuties {
     const { raw, view, changes, tasks, electionTicks } = this.#options;
     const { signal } = tasks;
     if (view.confState.learners.length > 0) {
-      const promotion = changes.promote(raw.status(), signal);
+      const promotion = changes.promote(() => raw.status(), signal);
       if (promotion !== null) this.#inBackground(promotion, 'promotion of a manager failed');
     }
     if (this.#ticks % electionTicks !== 0) return;

@@ -104,30 +104,34 @@ export class MemberChanges {
   /**
    * Gives a vote to a learner that has caught up, if the majority is reachable with it counted in.
    * To be called on the leader from time to time; returns a promise only when it proposed.
+   * @param status asked again when the turn of the change comes: others before it may take long
    */
-  promote(status: Status, signal: AbortSignal): Promise<void> | null {
-    if (this.#promoting) return null;
-    const { view } = this.#options;
-    const isReachable = (id: number): boolean => view.isReachable(id);
-    const { voters, learners } = status.confState;
-    const ready = learners.find((id) => {
-      const progress = status.progress.get(id);
-      const caughtUp =
-        progress?.state === 'replicate' && progress.match + PROMOTE_LAG_ENTRIES >= status.commit;
-      return caughtUp && isReachable(id) && quorumLoss([...voters, id], isReachable) === null;
-    });
-    const record = ready === undefined ? undefined : view.membership.members.get(ready);
-    if (record === undefined) return null;
+  promote(status: () => Status, signal: AbortSignal): Promise<void> | null {
+    if (this.#promoting || this.#promotable(status()) === null) return null;
     this.#promoting = true;
-    const change = confChange('add-voter', record.raftId, encodeMember(record));
     return this.#inTurn(async () => {
       try {
-        if (!view.membership.members.has(record.raftId)) return; // removed meanwhile
+        const record = this.#promotable(status());
+        if (record === null) return;
+        const change = confChange('add-voter', record.raftId, encodeMember(record));
         await this.#options.propose(change, signal);
       } finally {
         this.#promoting = false;
       }
     });
+  }
+
+  /** A learner that may get its vote now. */
+  #promotable({ confState, progress, commit }: Status): MemberRecord | null {
+    const { view } = this.#options;
+    const isReachable = (id: number): boolean => view.isReachable(id);
+    const { voters, learners } = confState;
+    const ready = learners.find((id) => {
+      const one = progress.get(id);
+      const caughtUp = one?.state === 'replicate' && one.match + PROMOTE_LAG_ENTRIES >= commit;
+      return caughtUp && isReachable(id) && quorumLoss([...voters, id], isReachable) === null;
+    });
+    return ready === undefined ? null : (view.membership.members.get(ready) ?? null);
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
