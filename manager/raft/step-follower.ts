@@ -29,7 +29,9 @@ const CANDIDATE: MessageHandlers = {
     raft.tell({ code: 'timeout-now-ignored', from, term: raft.term, role: raft.role }),
   // Late answers of the first round arrive in the second; they mean nothing there.
   'pre-vote-response': (raft, message) => {
-    if (raft.role === 'pre-candidate') countVote(raft, message);
+    // A grant speaks of the term asked for; one of an earlier round would raise the term for nothing.
+    const isStale = !message.reject && message.term !== raft.term + 1;
+    if (raft.role === 'pre-candidate' && !isStale) countVote(raft, message);
   },
   'vote-response': (raft, message) => {
     if (raft.role === 'candidate') countVote(raft, message);

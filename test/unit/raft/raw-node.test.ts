@@ -385,3 +385,20 @@ describe('raft node', () => {
     expect(() => start([1], options)).toThrow(/^raft /);
   });
 });
+
+describe('pre-vote', () => {
+  test('a grant of an earlier round does not count in a later one', () => {
+    const node = start([1, 2, 3], { preVote: true });
+    node.raw.campaign();
+    drainAll(node);
+    const grant = message({ type: 'pre-vote-response', from: 2, to: 1, term: 1 });
+    node.raw.step(message({ type: 'heartbeat', from: 3, to: 1, term: 1 }));
+    drainAll(node);
+    node.raw.campaign(); // asks about term 2
+    drainAll(node);
+    node.raw.step(grant); // delayed by the network
+    expect(node.raw.basicStatus()).toMatchObject({ role: 'pre-candidate', term: 1 });
+    node.raw.step(message({ ...grant, term: 2 }));
+    expect(node.raw.basicStatus()).toMatchObject({ role: 'candidate', term: 2 });
+  });
+});
