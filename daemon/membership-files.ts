@@ -11,14 +11,10 @@ import {
   removeIdentity,
   saveIdentity,
 } from '../common/pki/identity.ts';
+import type { NodeAddresses } from './node-addresses.ts';
 
-/** Where this node listens and is reached, `IP:port`; kept over restarts. */
-export interface NodeAddresses {
-  readonly listen: string;
-  readonly advertise: string;
-  /** by which it joined; empty for the founder */
-  readonly managers: readonly string[];
-}
+/** Files of a time when flags were not kept. */
+const NO_FLAGS: NodeAddresses['flags'] = { listenAddress: '', advertiseAddress: '' };
 
 export class MembershipFiles {
   readonly #dataDir: string;
@@ -39,15 +35,20 @@ export class MembershipFiles {
 
   /** The identity last: with it the node is a member. */
   async save(identity: Identity, addresses: NodeAddresses): Promise<void> {
+    await this.saveAddresses(addresses);
+    await this.saveIdentity(identity);
+  }
+
+  async saveAddresses(addresses: NodeAddresses): Promise<void> {
     await writeFile(`${this.#addresses}.new`, JSON.stringify(addresses));
     await rename(`${this.#addresses}.new`, this.#addresses);
-    await this.saveIdentity(identity);
   }
 
   /** Throws `data-loss` when there is no readable file. */
   async loadAddresses(): Promise<NodeAddresses> {
     try {
-      return JSON.parse(await readFile(this.#addresses, 'utf8')) as NodeAddresses;
+      const kept = JSON.parse(await readFile(this.#addresses, 'utf8')) as NodeAddresses;
+      return { ...kept, flags: kept.flags ?? NO_FLAGS };
     } catch (err) {
       throw new SkepError('data-loss', `read ${this.#addresses}`, { cause: err });
     }

@@ -13,7 +13,8 @@ import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
 import { parseHostPort } from './addresses.ts';
 import { CertificateRenewal } from './certificate-renewal.ts';
-import type { MembershipFiles, NodeAddresses } from './membership-files.ts';
+import type { MembershipFiles } from './membership-files.ts';
+import type { NodeAddresses } from './node-addresses.ts';
 import { RoleFollower } from './role-follower.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 

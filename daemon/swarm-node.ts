@@ -9,9 +9,15 @@ import { joinCluster } from '../common/rpc/join-cluster.ts';
 import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstrap.ts';
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
-import { chooseAdvertiseAddress, parseHostPort } from './addresses.ts';
+import { parseHostPort } from './addresses.ts';
 import { Membership, wasNeverMade } from './membership.ts';
-import { MembershipFiles, type NodeAddresses } from './membership-files.ts';
+import { MembershipFiles } from './membership-files.ts';
+import {
+  type AddressFlags,
+  addressesAtStart,
+  chooseAddresses,
+  type NodeAddresses,
+} from './node-addresses.ts';
 import { type StalledMembership, stalledBy, stalledError } from './stalled-membership.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
@@ -43,8 +49,6 @@ export interface SwarmState {
   readonly error: string;
 }
 
-const DEFAULT_LISTEN = '0.0.0.0:2377';
-
 export class SwarmNode {
   readonly #options: SwarmNodeOptions;
   readonly #files: MembershipFiles;
@@ -66,7 +70,7 @@ export class SwarmNode {
   async start(): Promise<void> {
     const identity = await this.#files.loadIdentity();
     if (!identity) return;
-    const addresses = await this.#files.loadAddresses();
+    const addresses = await this.#addressesAtStart();
     try {
       await this.#enter(identity, addresses, await this.#originAtStart(identity, addresses));
     } catch (err) {
@@ -135,7 +139,7 @@ export class SwarmNode {
       if (request.forceNewCluster) return this.#forceNewCluster();
       this.#requireOutside();
       const { clock, random } = this.#options;
-      const addresses = this.#addressesFor(request, []);
+      const addresses = chooseAddresses(request, this.#flags, []);
       const cluster = await createCluster({ ...request.cluster, random, nowMs: clock.wallMs() });
       await this.#files.save(cluster.identity, addresses);
       await this.#enterOrForget(cluster.identity, addresses, { kind: 'bootstrap', cluster });
@@ -154,7 +158,7 @@ export class SwarmNode {
       if (remotes.length === 0) {
         throw new SkepError('invalid-argument', 'at least 1 RemoteAddr is required to join');
       }
-      const addresses = this.#addressesFor(request, remotes);
+      const addresses = chooseAddresses(request, this.#flags, remotes);
       const identity = await joinFirst(remotes, (remoteAddress) =>
         joinCluster({
           remoteAddress,
@@ -235,22 +239,20 @@ export class SwarmNode {
     }
   }
 
-  #addressesFor(
-    request: { readonly listenAddress: string; readonly advertiseAddress: string },
-    managers: readonly string[],
-  ): NodeAddresses {
+  get #flags(): AddressFlags {
     const { listenAddress, advertiseAddress } = this.#options;
-    const asked = request.listenAddress === DEFAULT_LISTEN ? '' : request.listenAddress;
-    const listen = parseHostPort(asked || listenAddress || DEFAULT_LISTEN);
-    const advertise = chooseAdvertiseAddress(
-      request.advertiseAddress || advertiseAddress,
-      listen.host,
-    );
-    return {
-      listen: `${listen.host}:${listen.port}`,
-      advertise: `${advertise}:${listen.port}`,
-      managers,
-    };
+    return { listenAddress, advertiseAddress };
+  }
+
+  async #addressesAtStart(): Promise<NodeAddresses> {
+    const kept = await this.#files.loadAddresses();
+    const now = addressesAtStart(kept, this.#flags);
+    await this.#files.saveAddresses(now);
+    if (now.advertise !== kept.advertise) {
+      const { log } = this.#options;
+      log.info({ from: kept.advertise, to: now.advertise }, 'this node has a new address');
+    }
+    return now;
   }
 
   /** A first entry that fails leaves nothing behind. */

@@ -45,10 +45,16 @@ function checkDemotion(view: ReadView, node: Node, managers: readonly ManagerSta
     throw new SkepError('not-found', "can't find manager in raft memberlist");
   }
   const left = managers.filter((manager) => manager.nodeId !== node.id);
-  const reachable = left.filter((manager) => manager.reachable).length;
-  if (reachable < Math.floor(left.length / 2) + 1) {
-    throw failed("can't remove member from the raft: this would result in a loss of quorum");
-  }
+  const silent = left.filter((manager) => !manager.reachable);
+  const reachable = left.length - silent.length;
+  const needed = Math.floor(left.length / 2) + 1;
+  if (reachable >= needed) return;
+  const names = silent.map(
+    ({ nodeId }) => view.get('node', nodeId)?.description?.hostname ?? nodeId,
+  );
+  throw failed(
+    `can't remove member from the raft: this would result in a loss of quorum: of the ${left.length} managers left ${reachable} can be reached and ${needed} must be; start ${names.join(', ')} first, or demote it instead`,
+  );
 }
 
 /**
