@@ -102,6 +102,9 @@ export class NodeLife {
       const words = `${action}: this manager was removed from the cluster`;
       return new ProposalError('not-a-manager', words, false);
     }
-    return new ProposalError('unavailable', `${action}: this manager is ${this.#state}`, false);
+    // On its way out it hands leadership over: the next leader is to be asked.
+    const code =
+      this.#state === 'stopping' || this.#state === 'stopped' ? 'no-leader' : 'unavailable';
+    return new ProposalError(code, `${action}: this manager is ${this.#state}`, false);
   }
 }

@@ -37,7 +37,7 @@ export interface ProposalQueueOptions {
   readonly isBusy: () => boolean;
   /** The core has something to do. */
   readonly wake: () => void;
-  readonly notLeader: (action: string, mayCommit: boolean) => ProposalError;
+  readonly notLeader: (action: string) => ProposalError;
 }
 
 export class ProposalQueue {
@@ -107,8 +107,10 @@ export class ProposalQueue {
 
   /** What is not committed may be lost; what is committed is normally applied soon. */
   leadershipLost(): void {
-    const { raw, orphanTicks, notLeader } = this.#options;
-    this.waiters.rejectAbove(raw.basicStatus().commit, () => notLeader('propose', true));
+    const { raw, orphanTicks } = this.#options;
+    const words = 'propose: leadership was lost before the outcome was known';
+    const unknown = (): ProposalError => new ProposalError('unavailable', words, true);
+    this.waiters.rejectAbove(raw.basicStatus().commit, unknown);
     this.#orphansUntilTick = this.#ticks + orphanTicks;
   }
 
@@ -126,17 +128,16 @@ export class ProposalQueue {
 
   /** Nobody will be answered any more. */
   end(words: string): void {
-    const error = (mayCommit: boolean) => (): ProposalError =>
-      new ProposalError('unavailable', words, mayCommit);
-    for (const { reject } of this.#pending.splice(0)) reject(error(false)());
-    this.waiters.rejectAbove(0, error(true));
+    const untried = new ProposalError('no-leader', words, false);
+    for (const { reject } of this.#pending.splice(0)) reject(untried);
+    this.waiters.rejectAbove(0, () => new ProposalError('unavailable', words, true));
   }
 
   #refusal(action: string): ProposalError | null {
     const { life, leadership, notLeader } = this.#options;
     const refusal = life.refusal(action);
     if (refusal !== null) return refusal;
-    if (!leadership.isLeader) return notLeader(action, false);
+    if (!leadership.isLeader) return notLeader(action);
     if (!this.#diskFull) return null;
     return new ProposalError('unavailable', `${action}: no space left for the raft log`, false);
   }
@@ -181,10 +182,11 @@ export class ProposalQueue {
   }
 
   #dropped(action: string, err: ProposalDroppedError): ProposalError {
-    if (err.reason === 'not-leader' || err.reason === 'no-leader' || err.reason === 'removed') {
-      return this.#options.notLeader(action, false);
+    if (err.reason === 'too-much-uncommitted') {
+      return new ProposalError('unavailable', `${action}: ${err.reason}`, false, { cause: err });
     }
-    return new ProposalError('unavailable', `${action}: ${err.reason}`, false, { cause: err });
+    // This node does not lead, or is about to stop leading: the next leader is to be asked.
+    return this.#options.notLeader(action);
   }
 }
 

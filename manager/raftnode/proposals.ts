@@ -11,7 +11,10 @@ export type ProposalErrorCode = Extract<
   'not-leader' | 'no-leader' | 'unavailable' | 'invalid-argument' | 'not-a-manager'
 >;
 
-/** A proposal that was not committed, as far as this node knows. */
+/**
+ * A proposal that was not committed, as far as this node knows. INVARIANT: with `not-leader` and
+ * `no-leader` it never will be, so that callers may repeat it at the next leader.
+ */
 export class ProposalError extends SkepError {
   /**
    * True = the entry is in some logs and may yet be committed: read before proposing it again.
@@ -26,22 +29,19 @@ export class ProposalError extends SkepError {
     options: { cause?: unknown; details?: Readonly<Record<string, string>> } = {},
   ) {
     super(code, message, options);
+    assert(!mayCommit || (code !== 'not-leader' && code !== 'no-leader'), `${code}: may commit`);
     this.mayCommit = mayCommit;
   }
 }
 
 /** Of a node that does not lead. @param leader another node that does, as far as this one knows */
-export function notLeaderError(
-  action: string,
-  leader: RaftMember | null,
-  mayCommit: boolean,
-): ProposalError {
+export function notLeaderError(action: string, leader: RaftMember | null): ProposalError {
   if (leader === null) {
-    return new ProposalError('no-leader', `${action}: the managers have no leader`, mayCommit);
+    return new ProposalError('no-leader', `${action}: the managers have no leader`, false);
   }
   const words = `${action}: ${leader.nodeId} at ${leader.address} is the leader`;
   const details = { leaderAddress: leader.address };
-  return new ProposalError('not-leader', words, mayCommit, { details });
+  return new ProposalError('not-leader', words, false, { details });
 }
 
 interface Waiter {

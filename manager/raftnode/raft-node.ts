@@ -210,7 +210,7 @@ export class RaftNode {
     const isSelf = raftId === this.#options.raftId && this.#leadership.isLeader;
     if (isSelf && this.#duties.successor() !== null) {
       await this.transferLeadership(signal);
-      throw this.#notLeader('remove this manager', false);
+      throw this.#notLeader('remove this manager');
     }
     await this.#changes.remove(raftId, signal);
   }
@@ -312,7 +312,7 @@ export class RaftNode {
       orphanTicks: this.#electionTicks,
       isBusy: () => this.#appends.busy,
       wake: () => this.#driver.wake(),
-      notLeader: (action, mayCommit) => this.#notLeader(action, mayCommit),
+      notLeader: (action) => this.#notLeader(action),
     });
   }
 
@@ -342,7 +342,7 @@ export class RaftNode {
       ...{ view: this.#view, leadership: this.#leadership, changes: this.#changes },
       tasks: this.#tasks,
       wake: () => this.#driver.wake(),
-      notLeader: (action) => this.#notLeader(action, false),
+      notLeader: (action) => this.#notLeader(action),
     });
   }
 
@@ -457,10 +457,10 @@ export class RaftNode {
     }
   }
 
-  #notLeader(action: string, mayCommit: boolean): ProposalError {
+  #notLeader(action: string): ProposalError {
     const leader = this.leader();
     const other = leader?.raftId === this.#options.raftId ? null : leader;
-    return notLeaderError(action, other, mayCommit);
+    return notLeaderError(action, other);
   }
 
   // Ends.

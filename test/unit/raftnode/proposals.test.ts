@@ -6,7 +6,12 @@ function entry(index: number, term: number, type: Entry['type'] = 'normal'): Ent
   return { index, term, type, data: new Uint8Array() };
 }
 
-const refusal = () => new ProposalError('not-leader', 'gone', true);
+const refusal = () => new ProposalError('unavailable', 'gone', true);
+
+test('a proposal that may yet be committed is never refused with a code on which it is repeated', () => {
+  expect(() => new ProposalError('not-leader', 'gone', true)).toThrow('may commit');
+  expect(() => new ProposalError('no-leader', 'gone', true)).toThrow('may commit');
+});
 
 describe('callers that wait for their entries', () => {
   test('resolve when their own entry is applied', async () => {

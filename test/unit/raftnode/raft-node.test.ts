@@ -306,7 +306,7 @@ describe('raft cluster', () => {
       a!.node!.propose(Buffer.from('lost')).catch((err: unknown) => err),
     );
     expect(sim.clock.monotonicMs() - started).toBeLessThanOrEqual(2 * ELECTION_MS + TICK_MS);
-    expect(refusal).toMatchObject({ code: 'no-leader', mayCommit: true });
+    expect(refusal).toMatchObject({ code: 'unavailable', mayCommit: true });
     await expect(a!.node!.propose(Buffer.from('again'))).rejects.toMatchObject({
       code: 'no-leader',
       mayCommit: false,
@@ -380,12 +380,31 @@ describe('raft cluster', () => {
     const second = await sim.elected();
     expect(second.raftId).not.toBe(1);
     const started = sim.clock.monotonicMs();
-    await sim.run(second.node!.stop());
+    const stopped = second.node!.stop();
+    // What was surely not proposed is refused with a code on which callers ask the next leader.
+    await expect(second.node!.propose(Buffer.from('late'))).rejects.toMatchObject({
+      code: 'no-leader',
+      mayCommit: false,
+    });
+    await sim.run(stopped);
     second.node = null;
     const third = await sim.elected();
     expect(third.raftId).not.toBe(second.raftId);
     expect(sim.clock.monotonicMs() - started).toBeLessThan(ELECTION_MS);
     await sim.propose(third, 'y');
+    noFailures(sim);
+  });
+
+  test('during a hand-over proposals are for the next leader', async () => {
+    const sim = new SimRaft(34);
+    const [a] = await sim.cluster(3);
+    await sim.agreed();
+    const moved = a!.node!.transferLeadership();
+    await expect(sim.run(a!.node!.propose(Buffer.from('x')))).rejects.toMatchObject({
+      code: 'no-leader',
+      mayCommit: false,
+    });
+    await sim.run(moved);
     noFailures(sim);
   });
 
