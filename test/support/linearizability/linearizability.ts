@@ -111,8 +111,9 @@ function describe(
 ): string {
   const { outcome } = culprit;
   const touched = new Set(valuesOf(culprit));
-  const late = prefix.slice(-LINES_SHOWN);
-  const shown = prefix.filter(
+  const telling = prefix.filter((operation) => tellsSomething(operation));
+  const late = telling.slice(-LINES_SHOWN);
+  const shown = telling.filter(
     (operation) =>
       late.includes(operation) ||
       sameCall(operation, culprit) ||
@@ -133,6 +134,11 @@ function describe(
     `an order of what came before it${before.order.length > tail.length ? ' ends with' : ''}:`,
     ...tail.map((line) => `  ${line}`),
   ].join('\n');
+}
+
+/** A failure says nothing, and a read under way neither. */
+function tellsSomething({ call, outcome }: Operation): boolean {
+  return outcome.kind !== 'failed' && (outcome.kind !== 'unknown' || call.kind !== 'read');
 }
 
 function valuesOf({ call, outcome }: Operation): Value[] {

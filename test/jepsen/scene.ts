@@ -1,0 +1,325 @@
+/**
+ * The cluster under test as a nemesis sees it: acts on its daemons, links and members, and keeps the
+ * record of what was up and connected. A thing counts as broken from before it is touched until after
+ * it is mended.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { withHost } from '../../cli/dev/cluster.ts';
+import { daemonPid, killDaemon, startDaemon, stopDaemon } from '../../cli/dev/daemon-process.ts';
+import { signalProcess } from '../../cli/dev/kernel.ts';
+import type { ClusterPlan, HostPlan } from '../../cli/dev/plan.ts';
+import type { Clock } from '../../common/base/clock.ts';
+import type { NodeJson } from '../../common/model/engine-json.ts';
+import type { Reach, ReachChange } from './availability.ts';
+import { type Drop, type Slowness, setDrops, setSlow } from './network-faults.ts';
+
+const POLL_MS = 100;
+const CALL_LIMIT_MS = 4_000;
+const CLUSTER_PORT = 2377;
+/** After a member came or went, until both its certificate and its vote are surely in force. */
+const SETTLE_MS = 2_000;
+
+export interface SceneOptions {
+  readonly plan: ClusterPlan;
+  readonly clock: Clock;
+  /** Ends waits; what is broken stays so until `healAll`. */
+  readonly signal: AbortSignal;
+  readonly slowness: Slowness;
+  readonly nowMs: () => number;
+}
+
+export class Scene {
+  readonly changes: ReachChange[] = [];
+  readonly #options: SceneOptions;
+  readonly #up = new Set<string>();
+  /** Reasons for which `a>b` is broken: a link may be cut for several. */
+  readonly #cuts = new Map<string, number>();
+  readonly #drops = new Map<string, Drop[]>();
+  #voters: (readonly string[])[];
+
+  constructor(options: SceneOptions) {
+    this.#options = options;
+    for (const { name } of options.plan.hosts) this.#up.add(name);
+    this.#voters = [options.plan.hosts.map(({ name }) => name)];
+    this.#note();
+  }
+
+  get hosts(): readonly HostPlan[] {
+    return this.#options.plan.hosts;
+  }
+
+  get voters(): readonly string[] {
+    return this.#voters.at(-1)!;
+  }
+
+  isUp(host: HostPlan): boolean {
+    return this.#up.has(host.name);
+  }
+
+  /** The host that most lately is known to lead, asked of whoever answers; null when nobody knows. */
+  async leader(): Promise<HostPlan | null> {
+    const nodes = await this.#nodes().catch(() => []);
+    const node = nodes.find(({ ManagerStatus }) => ManagerStatus?.Leader);
+    return this.hosts.find(({ name }) => name === node?.Description?.Hostname) ?? null;
+  }
+
+  // Daemons.
+
+  async kill(host: HostPlan): Promise<void> {
+    this.#setUp(host, false);
+    await killDaemon(host, this.#options.clock);
+  }
+
+  /** SIGTERM: it hands leadership over and ends. */
+  async terminate(host: HostPlan): Promise<void> {
+    this.#setUp(host, false);
+    await stopDaemon(host, this.#options.clock);
+  }
+
+  async restart(host: HostPlan): Promise<void> {
+    const { plan, clock } = this.#options;
+    // Not the run's signal: what was killed is started again also at the end.
+    const never = new AbortController().signal;
+    await startDaemon(host, plan.settings, clock, never);
+    this.#setUp(host, true);
+  }
+
+  async pause(host: HostPlan): Promise<void> {
+    this.#setUp(host, false);
+    signalProcess(await this.#requirePid(host), 'SIGSTOP');
+  }
+
+  async resume(host: HostPlan): Promise<void> {
+    signalProcess(await this.#requirePid(host), 'SIGCONT');
+    this.#setUp(host, true);
+  }
+
+  // Links.
+
+  /** Returns what mends it. */
+  async breakLinks(
+    links: readonly { readonly from: HostPlan; readonly to: HostPlan; readonly share: number }[],
+  ): Promise<() => Promise<void>> {
+    const added = links.map(({ from, to, share }) => ({ to, drop: { from, share } }));
+    this.#setCuts(links, 1);
+    for (const { to, drop } of added) this.#dropsAt(to).push(drop);
+    const receivers = new Set(links.map(({ to }) => to));
+    await this.#writeDrops(receivers);
+    return async () => {
+      for (const { to, drop } of added) {
+        const drops = this.#dropsAt(to);
+        drops.splice(drops.indexOf(drop), 1);
+      }
+      await this.#writeDrops(receivers);
+      this.#setCuts(links, -1);
+    };
+  }
+
+  /** What the host sends comes late. Returns what mends it. */
+  async slowDown(host: HostPlan): Promise<() => Promise<void>> {
+    const links = this.hosts.filter((to) => to !== host).map((to) => ({ from: host, to }));
+    this.#setCuts(links, 1);
+    await setSlow(host, this.#options.slowness);
+    return async () => {
+      await setSlow(host, null);
+      this.#setCuts(links, -1);
+    };
+  }
+
+  // Members.
+
+  /** Demotes a manager and waits until it is a worker; false when the cluster did not get there. */
+  async demote(host: HostPlan, withinMs: number): Promise<boolean> {
+    const rest = this.voters.filter((name) => name !== host.name);
+    this.#setVoters([this.voters, rest]);
+    const done = await this.#setRole(host, 'worker', withinMs);
+    if (done) this.#setVoters([rest]);
+    return done;
+  }
+
+  async promote(host: HostPlan, withinMs: number): Promise<boolean> {
+    const all = [...new Set([...this.voters, host.name])].sort();
+    this.#setVoters([this.voters.filter((name) => name !== host.name), all]);
+    const done = await this.#setRole(host, 'manager', withinMs);
+    if (done) {
+      await sleep(SETTLE_MS);
+      this.#setVoters([all]);
+    }
+    return done;
+  }
+
+  /** A worker leaves the cluster, is forgotten by it, and comes back as a new node and manager. */
+  async replace(host: HostPlan, withinMs: number): Promise<boolean> {
+    const deadline = this.#options.nowMs() + withinMs;
+    await withHost(host, (client) => client.swarmLeave(true));
+    const forgotten = await this.#until(deadline, async () => {
+      const other = this.#anyOther(host);
+      return withHost(other, async (client) => {
+        const nodes = await client.nodes();
+        const old = nodes.filter(({ Description }) => Description?.Hostname === host.name);
+        for (const { ID } of old) await client.nodeRemove(ID, true);
+        return old.length === 0;
+      });
+    });
+    const all = [...new Set([...this.voters, host.name])].sort();
+    this.#setVoters([this.voters.filter((name) => name !== host.name), all]);
+    const joined =
+      forgotten &&
+      (await this.#until(deadline, async () => {
+        const other = this.#anyOther(host);
+        const token = await withHost(other, async (client) => {
+          return (await client.swarm()).JoinTokens?.Manager ?? '';
+        });
+        await withHost(host, (client) =>
+          client.swarmJoin({
+            ListenAddr: `${host.address}:${CLUSTER_PORT}`,
+            AdvertiseAddr: host.address,
+            DataPathAddr: '',
+            RemoteAddrs: [`${other.address}:${CLUSTER_PORT}`],
+            JoinToken: token,
+            Availability: 'active',
+          }),
+        );
+        return true;
+      }));
+    if (!joined) return false;
+    await sleep(SETTLE_MS);
+    this.#setVoters([all]);
+    return true;
+  }
+
+  /** Resolves when every host is a reachable manager; throws with the last picture otherwise. */
+  async requireWhole(withinMs: number): Promise<void> {
+    const deadline = this.#options.nowMs() + withinMs;
+    let picture = '';
+    const isWhole = await this.#until(deadline, async () => {
+      const nodes = await this.#nodes();
+      picture = nodes
+        .map(({ Description, Status, ManagerStatus }) =>
+          [Description?.Hostname, Status?.State, ManagerStatus?.Reachability].join(' '),
+        )
+        .join('; ');
+      return this.hosts.every(({ name }) =>
+        nodes.some(
+          ({ Description, Status, ManagerStatus }) =>
+            Description?.Hostname === name &&
+            Status?.State === 'ready' &&
+            ManagerStatus?.Reachability === 'reachable',
+        ),
+      );
+    });
+    if (!isWhole) throw new Error(`the cluster is not whole within ${withinMs} ms: ${picture}`);
+  }
+
+  /** Links and daemons as they were at first. Members are `requireMembers`'s. */
+  async healAll(): Promise<void> {
+    this.#drops.clear();
+    for (const host of this.hosts) {
+      await setDrops(host, []);
+      await setSlow(host, null);
+    }
+    this.#cuts.clear();
+    this.#note();
+    for (const host of this.hosts) {
+      const pid = await daemonPid(host);
+      if (pid === null) await this.restart(host);
+      else signalProcess(pid, 'SIGCONT');
+      this.#setUp(host, true);
+    }
+  }
+
+  async #setRole(host: HostPlan, role: 'worker' | 'manager', withinMs: number): Promise<boolean> {
+    const deadline = this.#options.nowMs() + withinMs;
+    return this.#until(deadline, () =>
+      withHost(this.#anyOther(host), async (client) => {
+        const nodes = await client.nodes();
+        const node = nodes.find(({ Description }) => Description?.Hostname === host.name);
+        if (!node) return false;
+        if (node.Spec.Role !== role) {
+          await client.nodeUpdate(node.ID, node.Version.Index, { ...node.Spec, Role: role });
+        }
+        const isManager = node.ManagerStatus !== undefined;
+        const isReachable = node.ManagerStatus?.Reachability === 'reachable';
+        return role === 'manager' ? isReachable : !isManager && node.Spec.Role === role;
+      }),
+    );
+  }
+
+  async #nodes(): Promise<readonly NodeJson[]> {
+    for (const host of this.hosts.filter((candidate) => this.isUp(candidate))) {
+      try {
+        return await limited(withHost(host, (client) => client.nodes()));
+      } catch {
+        // asked of the next one
+      }
+    }
+    throw new Error('no manager answers');
+  }
+
+  #anyOther(host: HostPlan): HostPlan {
+    const others = this.hosts.filter((other) => other !== host && this.isUp(other));
+    const chosen = others[Math.floor(this.#options.nowMs()) % Math.max(1, others.length)];
+    if (!chosen) throw new Error('no other manager is up');
+    return chosen;
+  }
+
+  /** False when the time is over; failures of `attempt` are tried again. */
+  async #until(deadlineMs: number, attempt: () => Promise<boolean>): Promise<boolean> {
+    while (this.#options.nowMs() < deadlineMs && !this.#options.signal.aborted) {
+      if (await limited(attempt()).catch(() => false)) return true;
+      await sleep(POLL_MS);
+    }
+    return false;
+  }
+
+  async #requirePid(host: HostPlan): Promise<number> {
+    const pid = await daemonPid(host);
+    if (pid === null) throw new Error(`the daemon of ${host.name} does not run`);
+    return pid;
+  }
+
+  #dropsAt(host: HostPlan): Drop[] {
+    let drops = this.#drops.get(host.name);
+    if (!drops) {
+      drops = [];
+      this.#drops.set(host.name, drops);
+    }
+    return drops;
+  }
+
+  async #writeDrops(hosts: Iterable<HostPlan>): Promise<void> {
+    for (const host of hosts) await setDrops(host, this.#dropsAt(host));
+  }
+
+  #setUp({ name }: HostPlan, isUp: boolean): void {
+    if (isUp) this.#up.add(name);
+    else this.#up.delete(name);
+    this.#note();
+  }
+
+  #setCuts(links: readonly { readonly from: HostPlan; readonly to: HostPlan }[], by: 1 | -1): void {
+    for (const { from, to } of links) {
+      const link = `${from.name}>${to.name}`;
+      this.#cuts.set(link, (this.#cuts.get(link) ?? 0) + by);
+    }
+    this.#note();
+  }
+
+  #setVoters(voters: (readonly string[])[]): void {
+    this.#voters = voters;
+    this.#note();
+  }
+
+  #note(): void {
+    const cut = [...this.#cuts].filter(([, reasons]) => reasons > 0).map(([link]) => link);
+    const reach: Reach = { up: [...this.#up], cut, voters: this.#voters };
+    this.changes.push({ atMs: this.#options.nowMs(), reach });
+  }
+}
+
+async function limited<T>(work: Promise<T>): Promise<T> {
+  const late = sleep(CALL_LIMIT_MS, undefined, { ref: false }).then((): never => {
+    throw new Error(`no answer within ${CALL_LIMIT_MS} ms`);
+  });
+  return Promise.race([work, late]);
+}
