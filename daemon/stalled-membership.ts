@@ -5,7 +5,7 @@
  */
 import { hasCode, SkepError } from '../common/base/errors.ts';
 import type { Identity } from '../common/pki/identity.ts';
-import type { NodeAddresses } from './membership-files.ts';
+import type { NodeAddresses } from './node-addresses.ts';
 
 export interface StalledMembership {
   readonly identity: Identity;

@@ -102,6 +102,12 @@ export class SkepError extends Error {
   }
 }
 
+/**
+ * Detail of an error that says what became of the request: `none` = it surely had no effect and never
+ * will, so that it may be repeated; `unknown` = it may have taken effect, or may yet.
+ */
+export const EFFECT = 'effect';
+
 /** True when `err` is a SkepError with one of `codes`. */
 export function hasCode(err: unknown, ...codes: ErrorCode[]): err is SkepError {
   return err instanceof SkepError && codes.includes(err.code);

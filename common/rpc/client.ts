@@ -12,7 +12,7 @@ import {
   type ClientUnaryCall as SurfaceCall,
 } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
-import { SkepError } from '../base/errors.ts';
+import { EFFECT, SkepError } from '../base/errors.ts';
 import {
   CONNECT_TIMEOUT_MS,
   FLOW_CONTROL_WINDOW_BYTES,
@@ -40,9 +40,6 @@ import {
   type RpcStream,
   type SendStream,
 } from './stream.ts';
-
-/** Detail of an `unavailable` error whose call surely did not leave this node. */
-export const UNSENT = 'unsent';
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
@@ -250,14 +247,7 @@ export class RpcClient {
     }
     const grpcOptions: GrpcCallOptions = deadlineMs === null ? {} : { deadline: deadlineMs };
     const action = `call ${path} at ${address}`;
-    // Without a connection grpc-js fails the call at once, having sent nothing.
-    const connected = client.getChannel().getConnectivityState(false) === connectivityState.READY;
-    const failure = (err: ServiceError): SkepError => {
-      const error = errorOfStatus(action, err);
-      if (connected || error.code !== 'unavailable') return error;
-      return new SkepError('unavailable', error.message, { details: { [UNSENT]: 'true' } });
-    };
-    return { client, metadata, options: grpcOptions, action, failure };
+    return { client, metadata, options: grpcOptions, action };
   }
 
   /**
@@ -290,7 +280,7 @@ export class RpcClient {
           'unavailable',
           `connect to ${address}: no answer within ${limitMs} ms`,
           {
-            details: { [UNSENT]: 'true' },
+            details: { [EFFECT]: 'none' },
           },
         );
       }

@@ -3,8 +3,8 @@
  * on to the leader, once, with the identity of the original caller.
  */
 import type { Clock } from '../base/clock.ts';
-import { hasCode, SkepError } from '../base/errors.ts';
-import { type RpcClient, UNSENT } from './client.ts';
+import { EFFECT, hasCode, SkepError } from '../base/errors.ts';
+import type { RpcClient } from './client.ts';
 import type { UnaryMethod } from './method.ts';
 import type { Peer } from './peer.ts';
 
@@ -45,6 +45,8 @@ export interface LeaderCallResult<Res> {
 /** Longest wait for a leader: several elections. */
 export const LEADER_WAIT_MS = 5_000;
 const RETRY_PERIOD_MS = 100;
+/** An answer that a replaced leader sent on its way out is waited for this long. */
+const REPLACED_GRACE_MS = 500;
 
 /** Runs calls on the leader, wherever it is. */
 export class LeaderCaller {
@@ -58,12 +60,14 @@ export class LeaderCaller {
    * Does the work once. Repeats only what surely had no effect: a call that did not leave this node,
    * or was refused with `not-leader`. Rejects with the work's own error; with `not-leader` when a
    * manager passed the call on and this is not the leader either (details name it, when known); with
-   * `no-leader` after LEADER_WAIT_MS without one.
+   * `unavailable` when the leader that was asked was replaced and does not answer; with `no-leader`
+   * after LEADER_WAIT_MS without one.
    */
   async run<Req, Res>(call: LeaderCall<Req, Res>): Promise<LeaderCallResult<Res>> {
     const { locator, clock } = this.#options;
     const deadlineMs = clock.monotonicMs() + LEADER_WAIT_MS;
     let redirect: string | null = null;
+    let refusal: SkepError | null = null;
     for (;;) {
       call.signal?.throwIfAborted();
       try {
@@ -75,18 +79,44 @@ export class LeaderCaller {
       } catch (err) {
         if (call.caller?.forwarded || !hadNoEffect(err)) throw err;
         redirect = err.details['leaderAddress'] ?? null;
+        refusal = hasCode(err, 'unavailable') ? err : null;
       }
-      if (clock.monotonicMs() >= deadlineMs) throw noLeader();
+      if (clock.monotonicMs() >= deadlineMs) throw refusal ?? noLeader();
       await clock.sleep(RETRY_PERIOD_MS, call.signal);
     }
   }
 
-  #remote<Req, Res>(address: string, call: LeaderCall<Req, Res>): Promise<Res> {
-    return this.#options.pool.client(address).unary(call.method, call.request, {
-      forwardedFor: call.caller?.peer ?? this.#options.self(),
-      ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }),
-      ...(call.signal ? { signal: call.signal } : {}),
-    });
+  async #remote<Req, Res>(address: string, call: LeaderCall<Req, Res>): Promise<Res> {
+    const over = new AbortController();
+    void this.#letGoOf(address, over); // ends with `over`, never rejects
+    try {
+      return await this.#options.pool.client(address).unary(call.method, call.request, {
+        forwardedFor: call.caller?.peer ?? this.#options.self(),
+        ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }),
+        signal: call.signal ? AbortSignal.any([call.signal, over.signal]) : over.signal,
+      });
+    } finally {
+      over.abort();
+    }
+  }
+
+  /**
+   * Aborts `over` once another manager than the one at `address` leads: that one may be stopped or cut
+   * off, and would be waited for until the call's deadline.
+   */
+  async #letGoOf(address: string, over: AbortController): Promise<void> {
+    const { locator, clock } = this.#options;
+    const known = [null, address, locator.leaderAddress()]; // `address` may be newer than what we know
+    let sinceMs: number | null = null;
+    while (!over.signal.aborted) {
+      const isReplaced = locator.isLeader() || !known.includes(locator.leaderAddress());
+      sinceMs = isReplaced ? (sinceMs ?? clock.monotonicMs()) : null;
+      if (sinceMs !== null && clock.monotonicMs() - sinceMs >= REPLACED_GRACE_MS) {
+        over.abort(replaced(address));
+        return;
+      }
+      await clock.sleep(RETRY_PERIOD_MS, over.signal).catch(() => {}); // over
+    }
   }
 
   #notLeader(): SkepError {
@@ -98,8 +128,13 @@ export class LeaderCaller {
 }
 
 function hadNoEffect(err: unknown): err is SkepError {
-  if (hasCode(err, 'not-leader', 'no-leader')) return true;
-  return hasCode(err, 'unavailable') && err.details[UNSENT] !== undefined;
+  if (hasCode(err, 'not-leader', 'no-leader')) return err.details[EFFECT] !== 'unknown';
+  return hasCode(err, 'unavailable') && err.details[EFFECT] === 'none';
+}
+
+function replaced(address: string): SkepError {
+  const words = `wait for the manager at ${address}: another one leads now, it is not known what became of the request`;
+  return new SkepError('unavailable', words, { details: { [EFFECT]: 'unknown' } });
 }
 
 function noLeader(): SkepError {

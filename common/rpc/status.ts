@@ -4,7 +4,7 @@
  */
 import { type Metadata as GrpcMetadata, Metadata } from '@grpc/grpc-js';
 import { AssertionError } from '../base/assert.ts';
-import { CODE_STATUS, describeError, type ErrorCode, SkepError } from '../base/errors.ts';
+import { CODE_STATUS, describeError, EFFECT, type ErrorCode, SkepError } from '../base/errors.ts';
 import { CancelledError } from '../base/lifecycle.ts';
 
 const CODE_KEY = 'skep-code';
@@ -73,7 +73,11 @@ export function errorOfStatus(
       details: detailsOf(status.metadata!),
     });
   }
-  return new SkepError(codeOfStatus(status.code), `${action}: ${status.details}`);
+  // grpc-js's words when no connection could be picked for the call: nothing was sent.
+  const isUnsent = status.details.startsWith('No connection established');
+  return new SkepError(codeOfStatus(status.code), `${action}: ${status.details}`, {
+    details: isUnsent ? { [EFFECT]: 'none' } : {},
+  });
 }
 
 /**

@@ -2,7 +2,7 @@
  * Callers that wait for their entries. Pure bookkeeping: settles each promise exactly once.
  */
 import { assert } from '../../common/base/assert.ts';
-import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
+import { EFFECT, type ErrorCode, SkepError } from '../../common/base/errors.ts';
 import type { Entry, EntryType } from '../raft/types.ts';
 import type { RaftMember } from './membership.ts';
 
@@ -13,7 +13,8 @@ export type ProposalErrorCode = Extract<
 
 /**
  * A proposal that was not committed, as far as this node knows. INVARIANT: with `not-leader` and
- * `no-leader` it never will be, so that callers may repeat it at the next leader.
+ * `no-leader` it never will be, so that callers may repeat it at the next leader. Its `EFFECT` says what
+ * `mayCommit` does.
  */
 export class ProposalError extends SkepError {
   /**
@@ -28,7 +29,8 @@ export class ProposalError extends SkepError {
     mayCommit: boolean,
     options: { cause?: unknown; details?: Readonly<Record<string, string>> } = {},
   ) {
-    super(code, message, options);
+    const effect = mayCommit ? 'unknown' : 'none';
+    super(code, message, { ...options, details: { ...options.details, [EFFECT]: effect } });
     assert(!mayCommit || (code !== 'not-leader' && code !== 'no-leader'), `${code}: may commit`);
     this.mayCommit = mayCommit;
   }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SkepError } from '../../../common/base/errors.ts';
-import { UNSENT } from '../../../common/rpc/client.ts';
+import { EFFECT, SkepError } from '../../../common/base/errors.ts';
 import { LEADER_WAIT_MS, LeaderCaller } from '../../../common/rpc/leader.ts';
 import { unary } from '../../../common/rpc/method.ts';
 import { anonymousPeer } from '../../../common/rpc/peer.ts';
@@ -15,7 +14,8 @@ const method = unary<string, string>({
 });
 const peer = anonymousPeer('10.0.0.9');
 
-type Answer = string | SkepError;
+/** A promise is an answer that takes its time; it is cut short by the call's signal. */
+type Answer = string | SkepError | Promise<string>;
 
 /** A world in which the managers at some addresses answer, in turn, what is listed for them. */
 function world(options: {
@@ -36,7 +36,11 @@ function world(options: {
           asked.push({ address, forwardedFor: callOptions?.forwardedFor });
           const answer = options.answers?.[address]?.shift();
           if (answer instanceof Error) throw answer;
-          return answer as never;
+          const aborted = new Promise<never>((_, reject) => {
+            const signal = callOptions?.signal;
+            signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+          });
+          return Promise.race([answer, aborted]) as never;
         },
       }),
     },
@@ -100,8 +104,50 @@ describe('work of the leader', () => {
     expect(asked).toHaveLength(1);
   });
 
+  test('lets go of a leader that was replaced and does not answer', async () => {
+    const { run, state } = world({ leader: 'b:1', answers: { 'b:1': [new Promise(() => {})] } });
+    const result = run(local);
+    state.leader = null; // an election
+    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+    state.leader = 'c:1';
+    await expect(result).rejects.toMatchObject({
+      code: 'unavailable',
+      details: { [EFFECT]: 'unknown' },
+    });
+  });
+
+  test('waits for a leader that others point to, whatever this node knows', async () => {
+    let answer = (_: string): void => {};
+    const slow = new Promise<string>((resolve) => {
+      answer = resolve;
+    });
+    const { run, clock } = world({
+      leader: 'b:1',
+      answers: { 'b:1': [notLeader('c:1')], 'c:1': [slow] },
+    });
+    const result = run(local);
+    for (let turn = 0; turn < 10_000 && clock.monotonicMs() < 2_000; turn++)
+      await Promise.resolve();
+    answer('remote');
+    expect((await result).response).toBe('remote');
+  });
+
+  test('says why nothing could be done when that is no lack of a leader', async () => {
+    const full = new SkepError('unavailable', 'no space', { details: { [EFFECT]: 'none' } });
+    const { run } = world({ leads: true });
+    await expect(run(() => Promise.reject(full))).rejects.toBe(full);
+  });
+
+  test('is not tried again when leadership was lost with the write under way', async () => {
+    const lost = new SkepError('no-leader', 'propose: lost', { details: { [EFFECT]: 'unknown' } });
+    const here = world({ leads: true });
+    await expect(here.run(() => Promise.reject(lost))).rejects.toBe(lost);
+    const there = world({ leader: 'b:1', answers: { 'b:1': [lost, 'remote'] } });
+    await expect(there.run(local)).rejects.toBe(lost);
+  });
+
   test('is tried again when it surely did not leave, and only then', async () => {
-    const unsent = new SkepError('unavailable', 'refused', { details: { [UNSENT]: 'true' } });
+    const unsent = new SkepError('unavailable', 'refused', { details: { [EFFECT]: 'none' } });
     const first = world({ leader: 'b:1', answers: { 'b:1': [unsent, 'remote'] } });
     expect((await first.run(local)).response).toBe('remote');
     const broken = new SkepError('unavailable', 'connection dropped');
