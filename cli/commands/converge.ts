@@ -1,46 +1,19 @@
 /**
  * Waits until a service runs as asked, showing the way: bars on a terminal, plain lines elsewhere.
- * The rules are Docker's: every slot's current task runs, and stays so for the monitor period.
+ * The rules are Docker's: every slot's current task runs, and stays so for the monitor period; every
+ * slot of a job completes once.
  */
 import type { NodeJson, ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
-import { ellipsis } from '../output/table.ts';
 import { type CommandContext, printLine, UsageError } from './context.ts';
+import { isJob, isOver, viewJob } from './job-progress.ts';
+import { type ProgressView, rank, Screen } from './progress-view.ts';
 
 const POLL_MS = 200;
 const MONITOR_DEFAULT_NANOS = 5e9;
-const BARS_MAX = 20;
-const ERROR_CHARS_MAX = 75;
-const STATE_WIDTH = 9;
 
-const STATE_ORDER = [
-  'new',
-  'allocated',
-  'pending',
-  'assigned',
-  'accepted',
-  'preparing',
-  'ready',
-  'starting',
-  'running',
-  'complete',
-  'shutdown',
-  'failed',
-  'rejected',
-];
-
-const rank = (state: string): number => STATE_ORDER.indexOf(state);
-
-export interface SlotView {
-  readonly label: string;
-  readonly state: string;
-  readonly error: string;
-}
-
-export interface ServiceView {
-  readonly slots: readonly SlotView[];
+export interface ServiceView extends ProgressView {
   readonly wanted: number;
   readonly running: number;
-  readonly rollingBack: boolean;
 }
 
 /** Per slot (or node) the task that is meant to run: lowest desired state, then lowest state. */
@@ -72,13 +45,11 @@ export function viewService(
       state: task.Status.State,
       error: task.Status.Err ?? '',
     }));
-  const updateState = service.UpdateStatus?.State ?? '';
-  return {
-    slots,
-    wanted,
-    running: slots.filter((slot) => slot.state === 'running').length,
-    rollingBack: updateState.startsWith('rollback'),
-  };
+  const running = slots.filter((slot) => slot.state === 'running').length;
+  const rollingBack = service.UpdateStatus?.State?.startsWith('rollback') ?? false;
+  const title = rollingBack ? 'rolling back update' : 'overall progress';
+  const heading = [`${title}: ${running} out of ${wanted} tasks`];
+  return { heading, slots, seats: wanted, goal: 'running', wanted, running };
 }
 
 function comesFirst(task: TaskJson, other: TaskJson): boolean {
@@ -147,8 +118,15 @@ async function follow(
     ]);
     checkPaused(service);
     if (isJob(service)) {
-      screen?.end(`${service.Spec.Name}: job created; its progress is not followed yet`);
-      return;
+      const job = viewJob(service, tasks);
+      screen?.show(job, null);
+      // Before a global job's tasks are there it is not known how many there will be.
+      if (isOver(job) && (job.total > 0 || service.Spec.Mode?.ReplicatedJob)) {
+        if (job.failed === 0) return screen?.end('job complete');
+        throw new UsageError(`job failed: ${job.failed} of ${job.total} tasks did not complete`);
+      }
+      await clock.sleep(POLL_MS, signal);
+      continue;
     }
     const view = viewService(service, tasks, nodes);
     sawRollback ||= service.UpdateStatus?.State === 'rollback_completed';
@@ -170,83 +148,8 @@ async function follow(
   }
 }
 
-const isJob = ({ Spec }: ServiceJson): boolean =>
-  Spec.Mode?.ReplicatedJob !== undefined || Spec.Mode?.GlobalJob !== undefined;
-
 function checkPaused(service: ServiceJson): void {
   const { State: state, Message: message = '' } = service.UpdateStatus ?? {};
   if (state === 'paused') throw new UsageError(`service update paused: ${message}`);
   if (state === 'rollback_paused') throw new UsageError(`service rollback paused: ${message}`);
-}
-
-/** Bars that are drawn over on a terminal; elsewhere one line for each change. */
-class Screen {
-  readonly #context: CommandContext;
-  readonly #tty: boolean;
-  readonly #prefix: string;
-  #drawn = 0;
-  #last = '';
-  #verifying = false;
-  readonly #told = new Set<string>();
-
-  /** @param prefix of every line; with one there are no bars */
-  constructor(context: CommandContext, prefix = '') {
-    this.#context = context;
-    this.#prefix = prefix;
-    this.#tty = prefix === '' && (context.stdout.isTTY ?? false);
-  }
-
-  show(view: ServiceView, verifyLeftMs: number | null): void {
-    const title = view.rollingBack ? 'rolling back update' : 'overall progress';
-    const overall = `${title}: ${view.running} out of ${view.wanted} tasks`;
-    if (this.#tty) {
-      const seconds = Math.ceil((verifyLeftMs ?? 0) / 1000);
-      const verify = `verify: Waiting ${Math.max(1, seconds)} seconds to verify that tasks are stable...`;
-      const bars = view.wanted <= BARS_MAX ? view.slots.map(bar) : [];
-      this.#draw([overall, ...bars, ...(verifyLeftMs === null ? [] : [verify])]);
-      return;
-    }
-    // A task that fails again and again says the same each time: once is enough.
-    const errors = view.slots.map((slot) => slot.error).filter((text) => text !== '');
-    const fresh = [...new Set(errors)].filter((text) => !this.#told.has(text));
-    for (const text of fresh) this.#told.add(text);
-    if (overall !== this.#last || fresh.length > 0) this.#say([overall, ...fresh].join('; '));
-    this.#last = overall;
-    if (verifyLeftMs !== null && !this.#verifying) {
-      const seconds = Math.max(1, Math.round(verifyLeftMs / 1000));
-      this.#say(`verify: Waiting ${seconds} seconds to verify that tasks are stable...`);
-    }
-    this.#verifying = verifyLeftMs !== null;
-  }
-
-  note(text: string): void {
-    this.#drawn = 0;
-    this.#say(text);
-  }
-
-  end(text: string): void {
-    this.#drawn = 0;
-    if (text !== '') this.#say(text);
-  }
-
-  #say(text: string): void {
-    printLine(this.#context, `${this.#prefix}${text}`);
-  }
-
-  #draw(lines: readonly string[]): void {
-    const { stdout } = this.#context;
-    const width = stdout.columns ?? 80;
-    const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
-    const body = lines.map((line) => `\x1b[2K${line.slice(0, width - 1)}\n`).join('');
-    stdout.write(`${up}\x1b[J${body}`);
-    this.#drawn = lines.length;
-  }
-}
-
-function bar({ label, state, error }: SlotView): string {
-  if (error !== '') return `${label}: ${ellipsis(error, ERROR_CHARS_MAX)}`;
-  const steps = Math.max(0, rank(state));
-  const full = Math.round((Math.min(steps, rank('running')) / rank('running')) * 50);
-  const drawn = full >= 50 ? '='.repeat(50) : `${'='.repeat(full)}>${' '.repeat(49 - full)}`;
-  return `${label}: ${state.padEnd(STATE_WIDTH)} [${drawn}]`;
 }

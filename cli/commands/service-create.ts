@@ -137,9 +137,8 @@ async function serviceSpec(
   const resolved = await resolveImage(context, image, flags.resolveImage ?? true);
   const update = updateConfigOf('update', flags, undefined);
   const rollback = updateConfigOf('rollback', flags, undefined);
-  const job = flags.mode.endsWith('-job');
-  if (job && (update || rollback)) {
-    throw new UsageError('update and rollback flags cannot be used with a job');
+  if (flags.mode.endsWith('-job') && (update || rollback)) {
+    throw new UsageError('update and rollback configuration is not supported for jobs');
   }
   const restart = restartOf(flags, undefined);
   const task: TaskSpecJson = {
@@ -150,10 +149,7 @@ async function serviceSpec(
       ...(configs.length > 0 && { Configs: configs }),
     },
     Resources: resourcesOf(flags),
-    ...(restart && {
-      RestartPolicy: job && !flags.restartCondition ? { ...restart, Condition: 'none' } : restart,
-    }),
-    ...(job && !restart && { RestartPolicy: { Condition: 'none' } }),
+    ...(restart && { RestartPolicy: restart }),
     Placement: {
       ...(flags.constraint && { Constraints: flags.constraint }),
       ...(flags.placementPref && { Preferences: flags.placementPref.map(parsePreference) }),
@@ -191,13 +187,20 @@ function modeOf(flags: CreateFlags): ServiceModeJson {
       throw new UsageError('replicas can only be used with replicated or replicated-job mode');
     }
     if (flags.replicasMaxPerNode) {
-      throw new UsageError('replicas-max-per-node can only be used with replicated mode');
+      throw new UsageError(
+        'replicas-max-per-node can only be used with replicated or replicated-job mode',
+      );
     }
     return mode === 'global' ? { Global: {} } : { GlobalJob: {} };
   }
   if (mode === 'replicated-job') {
-    const total = replicas ?? 1;
-    return { ReplicatedJob: { MaxConcurrent: maxConcurrent ?? total, TotalCompletions: total } };
+    const concurrent = maxConcurrent ?? replicas;
+    return {
+      ReplicatedJob: {
+        ...(concurrent !== undefined && { MaxConcurrent: concurrent }),
+        ...(replicas !== undefined && { TotalCompletions: replicas }),
+      },
+    };
   }
   return { Replicated: { ...(replicas !== undefined && { Replicas: replicas }) } };
 }

@@ -76,7 +76,7 @@ export function sharedFlags(command: Command): void {
     .option('--stop-grace-period <duration>', 'before SIGKILL (default 10s)', duration)
     .option('--replicas <n>', 'number of tasks', unsigned)
     .option('--replicas-max-per-node <n>', '0 = unlimited', unsigned)
-    .option('--max-concurrent <n>', 'of a job', unsigned)
+    .option('--max-concurrent <n>', 'tasks of a job at once (default: replicas)', unsigned)
     .option('--limit-cpu <n>', 'e.g. 0.5', cpus)
     .option('--limit-memory <size>', 'e.g. 64m', size)
     .option('--limit-pids <n>', '0 = unlimited', unsigned)

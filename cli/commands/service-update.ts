@@ -160,10 +160,23 @@ async function changedSpec(
 }
 
 function changedMode(mode: ServiceModeJson | undefined, flags: UpdateFlags): ServiceModeJson {
-  const { replicas } = flags;
+  const { replicas, maxConcurrent } = flags;
+  const job = mode?.ReplicatedJob;
+  if (maxConcurrent !== undefined && !job) {
+    throw new UsageError('max-concurrent can only be used with replicated-job mode');
+  }
+  if (job) {
+    return {
+      ReplicatedJob: {
+        ...job,
+        ...(maxConcurrent !== undefined && { MaxConcurrent: maxConcurrent }),
+        ...(replicas !== undefined && { TotalCompletions: replicas }),
+      },
+    };
+  }
   if (replicas === undefined) return mode ?? { Replicated: {} };
   if (mode && !mode.Replicated) {
-    throw new UsageError('replicas can only be used with replicated mode');
+    throw new UsageError('replicas can only be used with replicated or replicated-job mode');
   }
   return { Replicated: { Replicas: replicas } };
 }

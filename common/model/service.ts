@@ -12,6 +12,11 @@ export type ServiceMode =
     }
   | { readonly kind: 'global-job' };
 
+/** Runs to completion, in iterations, instead of being kept running. */
+export function isJob({ kind }: ServiceMode): boolean {
+  return kind === 'replicated-job' || kind === 'global-job';
+}
+
 export type Protocol = 'tcp' | 'udp' | 'sctp';
 
 /** As written in a spec, and, with `publishedPort` filled in, as allocated. */

@@ -38,9 +38,9 @@ export interface Task {
   readonly id: TaskId;
   readonly meta: Meta;
   readonly serviceId: ServiceId;
-  /** 1.. for replicated services, 0 for global ones */
+  /** 1.. for replicated services, 0.. for replicated jobs, 0 for global services and jobs */
   readonly slot: number;
-  /** null until scheduled; set at creation for global services */
+  /** null until scheduled; set at creation for global services and jobs */
   readonly nodeId: NodeId | null;
   /** copies of the service's words at creation */
   readonly spec: TaskSpec;
@@ -95,7 +95,7 @@ export function taskWith(task: Task, changes: TaskChanges): Task {
   };
 }
 
-/** `service.slot.taskId`, or `service.nodeId.taskId` for global services: also the container's name. */
+/** `service.slot.taskId`, or `service.nodeId.taskId` where the slot is 0: also the container's name. */
 export function taskName(
   task: Pick<Task, 'id' | 'slot' | 'nodeId' | 'serviceAnnotations'>,
 ): string {

@@ -35,7 +35,6 @@ import {
 } from './filters.ts';
 import { requireByRef } from './lookup.ts';
 import { redactCluster, redactSecret, redactService, redactTask } from './redact.ts';
-import type { Capabilities } from './service-rules.ts';
 import { type ServiceStatus, serviceStatus } from './service-status.ts';
 import { type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
 
@@ -53,7 +52,6 @@ export interface ControlApiOptions {
   readonly readBarrier: (signal?: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
-  readonly capabilities?: Capabilities;
 }
 
 export interface UpdateServiceOptions {
@@ -325,14 +323,13 @@ export class ControlApi {
       timeoutMs: WRITE_TIMEOUT_MS,
       signal,
       local: () => {
-        const { store, clock, random, membership, capabilities } = this.#options;
+        const { store, clock, random, membership } = this.#options;
         return WRITES[verb](
           store,
           request,
           {
             nowMs: Math.floor(clock.wallMs()),
             random,
-            capabilities: capabilities ?? { jobs: false },
             managers: () => membership.members(),
           },
           signal,

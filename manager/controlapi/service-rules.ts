@@ -1,17 +1,18 @@
 /** What a service spec must obey by itself (swarm-behaviour 1.4). Pure; looks nothing up. */
+import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { parseConstraints } from '../../common/model/constraint.ts';
 import { checkName } from '../../common/model/names.ts';
-import type {
-  EndpointSpec,
-  LogDriver,
-  PortConfig,
-  ResourceRequirements,
-  RestartPolicy,
-  ServiceMode,
-  ServiceSpec,
-  TaskSpec,
-  UpdateConfig,
+import {
+  type EndpointSpec,
+  isJob,
+  type LogDriver,
+  type PortConfig,
+  type ResourceRequirements,
+  type RestartPolicy,
+  type ServiceSpec,
+  type TaskSpec,
+  type UpdateConfig,
 } from '../../common/model/service.ts';
 import { checkContainerSpec } from './container-rules.ts';
 import { invalid, notDone } from './refusal.ts';
@@ -20,18 +21,14 @@ const NANO_CPUS_MIN = 1e6;
 const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 const SWAPPINESS_MAX = 100;
 const PORT_MAX = 65_535;
-
-/** What the cluster can do beyond the basics. */
-export interface Capabilities {
-  /** job services have an orchestrator */
-  readonly jobs: boolean;
-}
+/** Of one service. A manager holds about 7 KB for each task (docs/decisions/0035). */
+const TASKS_MAX = 100_000;
 
 /** Throws `invalid-argument`, or `unimplemented` for what is not done. */
-export function checkServiceSpec(spec: ServiceSpec, capabilities: Capabilities): void {
+export function checkServiceSpec(spec: ServiceSpec): void {
   checkName(spec.name);
   checkTaskSpec(spec.task);
-  checkMode(spec, capabilities);
+  checkMode(spec);
   checkUpdate('update', spec.update);
   checkUpdate('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
@@ -109,30 +106,32 @@ function checkUpdate(kind: 'update' | 'rollback', config: UpdateConfig | null): 
   }
 }
 
-function checkMode(spec: ServiceSpec, capabilities: Capabilities): void {
-  const { mode } = spec;
+function checkMode({ mode, update, rollback }: ServiceSpec): void {
   if (isJob(mode)) {
-    if (!capabilities.jobs) throw notDone(`mode "${mode.kind}": job services are`);
-    if (spec.update || spec.rollback) {
-      throw invalid('job-mode services cannot have an update or rollback config');
-    }
+    if (update) throw invalid('Jobs may not have an update config');
+    if (rollback) throw invalid('Jobs may not have a rollback config');
   }
   switch (mode.kind) {
     case 'replicated':
-      if (mode.replicas < 0) throw invalid('Number of replicas must be non-negative');
+      checkCount('Number of replicas must be non-negative', mode.replicas);
       return;
     case 'replicated-job':
-      if (mode.maxConcurrent < 0) throw invalid('Maximum concurrent jobs must not be negative');
-      if (mode.totalCompletions < 0) throw invalid('Total completed jobs must not be negative');
+      checkCount('Maximum concurrent jobs must not be negative', mode.maxConcurrent);
+      checkCount('Total completed jobs must not be negative', mode.totalCompletions);
       return;
     case 'global':
     case 'global-job':
       return;
+    default:
+      assertNever(mode, 'service mode');
   }
 }
 
-export function isJob(mode: ServiceMode): boolean {
-  return mode.kind === 'replicated-job' || mode.kind === 'global-job';
+function checkCount(rule: string, count: number): void {
+  if (count < 0) throw invalid(rule);
+  if (count > TASKS_MAX) {
+    throw invalid(`${count} tasks: a service may have ${TASKS_MAX} or fewer`);
+  }
 }
 
 function checkEndpoint(endpoint: EndpointSpec): void {

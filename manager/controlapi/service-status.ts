@@ -32,7 +32,7 @@ export function serviceStatus(service: Service, tasks: readonly Task[]): Service
     case 'replicated-job':
       return { running, desired: mode.maxConcurrent, completed };
     case 'global-job':
-      return { running, desired: count(current, (task) => wanted(task)), completed };
+      return { running, desired: count(current, (task) => unfinished(task)), completed };
     default:
       return assertNever(mode, 'service mode');
   }
@@ -40,6 +40,11 @@ export function serviceStatus(service: Service, tasks: readonly Task[]): Service
 
 function wanted(task: Task): boolean {
   return task.desiredState === 'running' || task.desiredState === 'complete';
+}
+
+/** What has completed is counted by itself. */
+function unfinished(task: Task): boolean {
+  return wanted(task) && task.status.state !== 'complete';
 }
 
 function count(tasks: readonly Task[], test: (task: Task) => boolean): number {

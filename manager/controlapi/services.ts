@@ -2,7 +2,7 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { newId, type ServiceId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
-import type { Service, ServiceSpec } from '../../common/model/service.ts';
+import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
 import type {
   CreateRequest,
   RegistryAuthSource,
@@ -12,7 +12,7 @@ import type { WriteTx } from '../store/types.ts';
 import { requireByRef, requireVersion } from './lookup.ts';
 import { failed } from './refusal.ts';
 import { resolveReferences } from './service-references.ts';
-import { checkServiceSpec, checkSpecChange, isJob } from './service-rules.ts';
+import { checkServiceSpec, checkSpecChange } from './service-rules.ts';
 import type { WriteEnvironment } from './writes.ts';
 
 export function createService(
@@ -20,7 +20,7 @@ export function createService(
   request: CreateRequest<ServiceSpec>,
   environment: WriteEnvironment,
 ): Service {
-  checkServiceSpec(request.spec, environment.capabilities);
+  checkServiceSpec(request.spec);
   requireFreeName(tx, request.spec.name);
   const spec = resolveReferences(tx, request.spec, null);
   return tx.create('service', {
@@ -51,7 +51,7 @@ export function updateService(
   request: UpdateServiceRequest,
   environment: WriteEnvironment,
 ): Service {
-  checkServiceSpec(request.spec, environment.capabilities);
+  checkServiceSpec(request.spec);
   const service = requireByRef(tx, 'service', request.ref);
   requireVersion(service, request.version);
   return request.rollback

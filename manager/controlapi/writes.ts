@@ -20,7 +20,6 @@ import { requireByRef } from './lookup.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { removeNode, updateNode } from './nodes.ts';
 import { redactCluster, redactSecret, redactService } from './redact.ts';
-import type { Capabilities } from './service-rules.ts';
 import { createService, updateService } from './services.ts';
 
 export type Verb = keyof typeof controlMethods;
@@ -36,7 +35,6 @@ export interface WriteEnvironment {
   /** wall clock */
   readonly nowMs: number;
   readonly random: Random;
-  readonly capabilities: Capabilities;
   /** the raft members, as this leader sees them */
   readonly managers: () => readonly ManagerStatus[];
 }

@@ -1,6 +1,7 @@
 /** Writes one decision of the orchestrator, unless what it was decided for has changed. */
 import { assertNever } from '../../common/base/assert.ts';
 import type { TaskId } from '../../common/model/ids.ts';
+import type { Service } from '../../common/model/service.ts';
 import { compareDesiredStates, type DesiredState } from '../../common/model/task-state.ts';
 import type { WriteTx } from '../store/types.ts';
 import { newTask } from './task-factory.ts';
@@ -12,7 +13,7 @@ export function applyOrchestration(tx: WriteTx, change: OrchestratorChange, nowM
     case 'create': {
       // Another spec since: the commit that brought it asks for a plan of its own.
       const service = tx.get('service', change.service.id);
-      if (service?.specVersion !== change.service.specVersion) return;
+      if (!service || !saysTheSame(service, change.service)) return;
       for (const taskId of change.stops) desire(tx, taskId, 'shutdown');
       const { taskId, place, desiredState } = change;
       tx.create('task', newTask(taskId, service, place, desiredState, nowMs));
@@ -43,6 +44,11 @@ export function applyOrchestration(tx: WriteTx, change: OrchestratorChange, nowM
     default:
       assertNever(change, 'orchestrator change');
   }
+}
+
+/** Of a job, the same iteration: a rollback brings an older spec version back. */
+function saysTheSame(a: Service, b: Service): boolean {
+  return a.specVersion === b.specVersion && a.jobStatus?.iteration === b.jobStatus?.iteration;
 }
 
 /** Desired state only grows. */

@@ -17,23 +17,28 @@ export function isDoneForGood(task: Task, nodeExists: boolean): boolean {
 }
 
 /** Tasks kept in each seat, the live one included; null = all. */
-export function historyLimit(service: Service | undefined, clusterLimit: number): number | null {
-  const kind = service?.spec.mode.kind;
-  if (kind === 'replicated-job' || kind === 'global-job') return null;
+export function historyLimit(service: Service, clusterLimit: number): number | null {
   // The restart policy counts its attempts from these very tasks.
-  const attempts = service?.spec.task.restart?.maxAttempts ?? 0;
+  const attempts = service.spec.task.restart?.maxAttempts ?? 0;
   if (attempts > 0) return attempts + 1;
   return clusterLimit < 0 ? null : clusterLimit;
 }
 
-/** The oldest tasks of a seat beyond the limit that have ended or never began. */
-export function surplusTasks(seat: Seat, limit: number): Task[] {
-  const surplus = seat.tasks.length - limit;
+/**
+ * The oldest tasks of a seat beyond the limit that have ended or never began. Never those that the
+ * orchestrator reads: the newest, which says whether the seat is settled; the one before while the
+ * newest waits for its restart delay; what the present iteration of a job has completed.
+ * @param iteration of a job; null for other services
+ */
+export function surplusTasks(seat: Seat, limit: number, iteration: number | null): Task[] {
+  const read = seat.tasks.at(-1)?.desiredState === 'ready' ? 2 : 1;
+  const surplus = seat.tasks.length - Math.max(limit, read);
   if (surplus <= 0) return [];
-  return seat.tasks.filter(isHistory).slice(0, surplus);
+  const older = seat.tasks.slice(0, -read);
+  return older.filter((task) => isHistory(task, iteration)).slice(0, surplus);
 }
 
-function isHistory(task: Task): boolean {
-  if (isWanted(task)) return false;
+function isHistory(task: Task, iteration: number | null): boolean {
+  if (isWanted(task) && task.jobIteration === iteration) return false;
   return isTerminal(task.status.state) || isBefore(task.status.state, 'assigned');
 }

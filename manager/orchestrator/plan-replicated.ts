@@ -2,7 +2,7 @@
 import type { NodeId } from '../../common/model/ids.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
 import { seatsBySlot } from './seat.ts';
-import { earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
+import { CREATES_MAX, earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
 export function planReplicatedSeats(
   world: ServiceWorld,
@@ -71,8 +71,9 @@ function filled(
   missing: number,
 ): OrchestratorChange[] {
   const taken = new Set(live.map(({ seat }) => seat.place.slot));
+  const count = Math.min(missing, CREATES_MAX);
   const changes: OrchestratorChange[] = [];
-  for (let slot = 1; changes.length < missing; slot++) {
+  for (let slot = 1; changes.length < count; slot++) {
     if (taken.has(slot)) continue;
     changes.push({
       kind: 'create',

@@ -4,9 +4,12 @@
  */
 import { assertNever } from '../../common/base/assert.ts';
 import { DirtyTest } from '../../common/model/dirty-task.ts';
+import type { ServiceMode } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { planGlobalSeats } from './plan-global.ts';
+import { planGlobalJob } from './plan-global-job.ts';
 import { planReplicatedSeats } from './plan-replicated.ts';
+import { planReplicatedJob } from './plan-replicated-job.ts';
 import type { ModePlan, SeatRules } from './plan-seat.ts';
 import { isRollingBack, planUpdate, updateConfigOf } from './plan-update.ts';
 import type { UpdateProgress } from './update-progress.ts';
@@ -18,15 +21,35 @@ export interface ServicePlan {
   readonly progress: UpdateProgress | null;
 }
 
+type KeptRunning = Extract<ServiceMode, { readonly kind: 'replicated' | 'global' }>;
+
 export function planService(world: ServiceWorld, progress: UpdateProgress | null): ServicePlan {
+  const { mode } = world.service.spec;
+  switch (mode.kind) {
+    case 'replicated':
+    case 'global':
+      return planSeatsAndUpdate(world, mode, progress);
+    case 'replicated-job':
+      return { ...planReplicatedJob(world, mode), progress: null };
+    case 'global-job':
+      return { ...planGlobalJob(world), progress: null };
+    default:
+      return assertNever(mode, 'service mode');
+  }
+}
+
+function planSeatsAndUpdate(
+  world: ServiceWorld,
+  mode: KeptRunning,
+  progress: UpdateProgress | null,
+): ServicePlan {
   const { service } = world;
   const rules: SeatRules = {
     dirtyTest: new DirtyTest(service, (id) => world.node(id)),
     startFirst: updateConfigOf(service).order === 'start-first',
     rollingBack: isRollingBack(service),
   };
-  const seats = planMode(world, rules);
-  if (seats === null) return { changes: [], wakeAtMs: null, progress: null };
+  const seats = planKeptRunning(world, mode, rules);
   const update = planUpdate(world, seats.updatable, progress);
   // The spec is about to change: what the seats need is decided against the new one.
   if (update.changes.some(({ kind }) => kind === 'rollback')) return update;
@@ -37,16 +60,12 @@ export function planService(world: ServiceWorld, progress: UpdateProgress | null
   };
 }
 
-function planMode(world: ServiceWorld, rules: SeatRules): ModePlan | null {
-  const { mode } = world.service.spec;
+function planKeptRunning(world: ServiceWorld, mode: KeptRunning, rules: SeatRules): ModePlan {
   switch (mode.kind) {
     case 'replicated':
       return planReplicatedSeats(world, mode.replicas, rules);
     case 'global':
       return planGlobalSeats(world, rules);
-    case 'replicated-job':
-    case 'global-job':
-      return null; // the control API refuses jobs
     default:
       return assertNever(mode, 'service mode');
   }

@@ -11,9 +11,9 @@ export interface Seat {
   readonly tasks: readonly Task[];
 }
 
-/** Wanted to run, or to get ready for it. */
-export function isWanted(task: Task): boolean {
-  return task.desiredState === 'ready' || task.desiredState === 'running';
+/** Wanted to run, to get ready for it or, of a job, to complete. */
+export function isWanted({ desiredState }: Task): boolean {
+  return desiredState === 'ready' || desiredState === 'running' || desiredState === 'complete';
 }
 
 /**

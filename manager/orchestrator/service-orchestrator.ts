@@ -126,7 +126,8 @@ export class ServiceOrchestrator {
   #plan(view: ReadView): OrchestratorChange[] {
     if (this.#nodesChanged) {
       for (const { id, spec } of view.list('service')) {
-        if (spec.mode.kind === 'global') this.#dirty.add(id);
+        const { kind } = spec.mode;
+        if (kind === 'global' || kind === 'global-job') this.#dirty.add(id);
       }
       this.#nodesChanged = false;
     }

@@ -70,10 +70,12 @@ export class TaskReaper {
     if (change.kind !== 'task' || change.action === 'remove') return;
     const task = change.object;
     this.#note(view, task);
-    // A task's birth may make another one surplus; so may the end of one that was spared before.
+    // A task's birth may make another one surplus; so may the end, or the start, of one that was
+    // spared before.
     const counts =
       change.action === 'create' ||
-      (isTerminal(task.status.state) && !isTerminal(change.previous.status.state));
+      (isTerminal(task.status.state) && !isTerminal(change.previous.status.state)) ||
+      (task.desiredState !== 'ready' && change.previous.desiredState === 'ready');
     if (counts) this.#seats.set(seatKey(task), task);
   }
 
@@ -112,17 +114,22 @@ export class TaskReaper {
     const cluster = view.list('cluster')[0];
     const clusterLimit = (cluster?.spec ?? DEFAULT_CLUSTER_SPEC).taskHistoryLimit;
     const doomed: TaskId[] = [];
-    const global = new Set<ServiceId>();
+    const counted = new Set<ServiceId>();
     for (const { serviceId, slot } of this.#seats.values()) {
-      const limit = historyLimit(view.get('service', serviceId), clusterLimit);
-      if (limit === null) continue;
-      if (slot === 0 && global.has(serviceId)) continue;
-      if (slot === 0) global.add(serviceId);
-      const seats =
-        slot === 0
-          ? seatsByNode(view.tasksByService(serviceId)).values()
-          : seatsBySlot(view.tasksBySlot(serviceId, slot));
-      for (const seat of seats) doomed.push(...surplusTasks(seat, limit).map(({ id }) => id));
+      const service = view.get('service', serviceId);
+      // The tasks of a removed service are all told to go.
+      const limit = service ? historyLimit(service, clusterLimit) : null;
+      if (!service || limit === null || counted.has(serviceId)) continue;
+      const { kind } = service.spec.mode;
+      const byNode = kind === 'global' || kind === 'global-job';
+      if (byNode) counted.add(serviceId);
+      const seats = byNode
+        ? seatsByNode(view.tasksByService(serviceId)).values()
+        : seatsBySlot(view.tasksBySlot(serviceId, slot));
+      const iteration = service.jobStatus?.iteration ?? null;
+      for (const seat of seats) {
+        doomed.push(...surplusTasks(seat, limit, iteration).map(({ id }) => id));
+      }
     }
     return doomed;
   }

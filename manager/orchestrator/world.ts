@@ -17,11 +17,17 @@ export interface ServiceWorld {
   newTaskId(): TaskId;
 }
 
-/** Where a task of a service sits: a numbered slot, or a node (global services). */
+/**
+ * New tasks of one service decided at once; the rest follows when these are written. What a spec asks
+ * for may be far more than one turn or one write can hold.
+ */
+export const CREATES_MAX = 10_000;
+
+/** Where a task of a service sits: a numbered slot, or a node (global services and jobs). */
 export interface SeatPlace {
-  /** 1.. for replicated services, 0 for global ones */
+  /** 1.. for replicated services, 0.. for replicated jobs, 0 for global services and jobs */
   readonly slot: number;
-  /** preassigned node of a global service's task */
+  /** preassigned node of a global service's or job's task */
   readonly nodeId: NodeId | null;
 }
 

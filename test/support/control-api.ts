@@ -15,7 +15,7 @@ export interface TestControlApi extends TestStore {
   readonly barriers: () => number;
 }
 
-export async function makeControlApi(options: { jobs?: boolean } = {}): Promise<TestControlApi> {
+export async function makeControlApi(): Promise<TestControlApi> {
   const made = makeStore();
   await made.create('cluster', aCluster());
   const managers: ManagerStatus[] = [];
@@ -24,7 +24,6 @@ export async function makeControlApi(options: { jobs?: boolean } = {}): Promise<
     store: made.store,
     clock: made.clock,
     random: made.random,
-    capabilities: { jobs: options.jobs ?? false },
     membership: { members: () => managers },
     readBarrier: async () => {
       barriers++;

@@ -3,7 +3,7 @@ import { assertNever } from '../../common/base/assert.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import type { NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
-import type { Service, ServiceSpec } from '../../common/model/service.ts';
+import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
 import { isAfter, isBefore, isTerminal, type TaskState } from '../../common/model/task-state.ts';
 import { Allocator } from '../../manager/allocator/allocator.ts';
@@ -62,7 +62,11 @@ export class ControlRooms {
 
   /** Creates a service and lets everything come to rest. */
   async deploy(spec: Partial<ServiceSpec> = {}): Promise<Service> {
-    const [service] = await this.test.create('service', aService({ spec: aServiceSpec(spec) }));
+    const whole = aServiceSpec(spec);
+    const jobStatus = isJob(whole.mode)
+      ? { iteration: 0, lastExecutionMs: this.test.clock.wallMs() }
+      : null;
+    const [service] = await this.test.create('service', aService({ spec: whole, jobStatus }));
     await this.rest();
     return this.service(service!.id);
   }
@@ -78,6 +82,10 @@ export class ControlRooms {
         previousSpec: service.spec,
         previousSpecVersion: service.specVersion,
         updateStatus: null,
+        jobStatus: service.jobStatus && {
+          iteration: service.jobStatus.iteration + 1,
+          lastExecutionMs: this.test.clock.wallMs(),
+        },
       });
     });
   }
@@ -113,7 +121,8 @@ export class ControlRooms {
   /** Tasks that are wanted and run. */
   running(id: ServiceId): Task[] {
     return this.tasks(id).filter(
-      ({ desiredState, status }) => desiredState === 'running' && status.state === 'running',
+      ({ desiredState, status }) =>
+        (desiredState === 'running' || desiredState === 'complete') && status.state === 'running',
     );
   }
 
@@ -152,9 +161,8 @@ export class ControlRooms {
       case 'ready':
         return 'ready';
       case 'running':
-        return task.status.state === 'running' ? null : this.outcome(task);
       case 'complete':
-        return null;
+        return task.status.state === 'running' ? null : this.outcome(task);
       case 'shutdown':
       case 'remove':
         return 'shutdown';

@@ -7,7 +7,7 @@ import { checkServiceSpec } from '../../../manager/controlapi/service-rules.ts';
 import { aContainerSpec, aServiceSpec, aTaskSpec } from '../../support/builders.ts';
 
 const check = (task: Parameters<typeof aTaskSpec>[0]): void =>
-  checkServiceSpec(aServiceSpec({ task: aTaskSpec(task) }), { jobs: false });
+  checkServiceSpec(aServiceSpec({ task: aTaskSpec(task) }));
 
 describe('what is not done yet is refused by name', () => {
   test.each<[Partial<ContainerSpec>, string]>([

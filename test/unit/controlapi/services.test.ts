@@ -130,6 +130,31 @@ const INVALID: [string, ServiceSpec, string][] = [
     'must be non-negative',
   ],
   [
+    'more replicas than any cluster can hold',
+    aServiceSpec({ mode: { kind: 'replicated', replicas: 1e9 } }),
+    '1000000000 tasks: a service may have 100000 or fewer',
+  ],
+  [
+    'a negative number of concurrent jobs',
+    aServiceSpec({ mode: { kind: 'replicated-job', maxConcurrent: -1, totalCompletions: 1 } }),
+    'Maximum concurrent jobs must not be negative',
+  ],
+  [
+    'a negative number of completions',
+    aServiceSpec({ mode: { kind: 'replicated-job', maxConcurrent: 1, totalCompletions: -1 } }),
+    'Total completed jobs must not be negative',
+  ],
+  [
+    'an update config for a job',
+    aServiceSpec({ mode: { kind: 'global-job' }, update: DEFAULT_UPDATE_CONFIG }),
+    'Jobs may not have an update config',
+  ],
+  [
+    'a rollback config for a job',
+    aServiceSpec({ mode: { kind: 'global-job' }, rollback: DEFAULT_UPDATE_CONFIG }),
+    'Jobs may not have a rollback config',
+  ],
+  [
     'negative update delay',
     aServiceSpec({ update: { ...DEFAULT_UPDATE_CONFIG, delayNanos: -1 } }),
     'update-delay cannot be negative',
@@ -160,7 +185,6 @@ const INVALID: [string, ServiceSpec, string][] = [
 ];
 
 const NOT_DONE: [string, ServiceSpec, string][] = [
-  ['a job', aServiceSpec({ mode: { kind: 'global-job' } }), 'mode "global-job"'],
   ['another runtime', withTask({ runtime: 'plugin' }), 'runtime "plugin"'],
   [
     'a cluster mount',
@@ -373,19 +397,18 @@ describe('an update', () => {
     expect(fourth.spec.labels).toEqual({ n: '2' });
   });
 
-  test('counts the iterations of a job', async () => {
-    const jobs = await makeControlApi({ jobs: true });
-    const job = await jobs.api.createService(
+  test('counts the iterations of a job, and says when each began', async () => {
+    const job = await it.api.createService(
       aServiceSpec({ mode: { kind: 'replicated-job', maxConcurrent: 1, totalCompletions: 2 } }),
     );
-    expect(job.jobStatus).toMatchObject({ iteration: 0 });
-    const next = await jobs.api.updateService(job.id, job.meta.version, job.spec);
-    expect(next.jobStatus).toMatchObject({ iteration: 1 });
-    await expect(
-      jobs.api.createService(
-        aServiceSpec({ mode: { kind: 'global-job' }, update: DEFAULT_UPDATE_CONFIG }),
-      ),
-    ).rejects.toThrow('cannot have an update');
+    expect(job.jobStatus).toEqual({ iteration: 0, lastExecutionMs: it.clock.wallMs() });
+    await it.clock.advance(5000);
+    const next = await it.api.updateService(job.id, job.meta.version, job.spec);
+    expect(next.jobStatus).toEqual({ iteration: 1, lastExecutionMs: it.clock.wallMs() });
+    const back = await it.api.updateService(job.id, next.meta.version, next.spec, {
+      rollback: true,
+    });
+    expect(back.jobStatus).toMatchObject({ iteration: 2 });
   });
 });
 

@@ -54,8 +54,7 @@ describe('reaper', () => {
     [limited(0), -1, null],
     [limited(2), 5, 3],
     [limited(2), -1, 3],
-    [limited(0, { kind: 'global-job' }), 5, null],
-    [undefined, 5, 5],
+    [limited(0, { kind: 'global-job' }), 5, 5],
   ])('limit %#', (service, clusterLimit, expected) => {
     expect(historyLimit(service, clusterLimit)).toBe(expected);
   });
@@ -76,8 +75,39 @@ describe('reaper', () => {
       at(5, 'running', 'running'),
     ];
     const [seat] = seatsBySlot([...tasks].reverse());
-    expect(surplusTasks(seat!, 3)).toEqual([tasks[1], tasks[2]]);
-    expect(surplusTasks(seat!, 1)).toEqual([tasks[1], tasks[2], tasks[3]]);
-    expect(surplusTasks(seat!, 5)).toEqual([]);
+    expect(surplusTasks(seat!, 3, null)).toEqual([tasks[1], tasks[2]]);
+    expect(surplusTasks(seat!, 1, null)).toEqual([tasks[1], tasks[2], tasks[3]]);
+    expect(surplusTasks(seat!, 5, null)).toEqual([]);
+  });
+
+  const ended = (createdAtMs: number, desiredState: DesiredState, jobIteration: number | null) =>
+    aTask({
+      id: idOf(`t${createdAtMs}`),
+      desiredState,
+      jobIteration,
+      status: aTaskStatus({ state: 'complete' }),
+      meta: { version: 1, createdAtMs, updatedAtMs: 0 },
+    });
+
+  test('the newest task of a seat stays, whatever the limit: it says that the work is done', () => {
+    const tasks = [ended(1, 'shutdown', null), ended(2, 'shutdown', null)];
+    expect(surplusTasks(seatsBySlot(tasks)[0]!, 0, null)).toEqual([tasks[0]]);
+  });
+
+  test('the task before one that waits for its restart stays: it says how long', () => {
+    const waiting = aTask({
+      desiredState: 'ready',
+      meta: { version: 1, createdAtMs: 9, updatedAtMs: 0 },
+    });
+    const tasks = [ended(1, 'shutdown', null), ended(2, 'shutdown', null), waiting];
+    expect(surplusTasks(seatsBySlot(tasks)[0]!, 0, null)).toEqual([tasks[0]]);
+  });
+
+  test('what the present iteration of a job completed stays, what earlier ones did is history', () => {
+    const tasks = [ended(1, 'complete', 0), ended(2, 'complete', 1), ended(3, 'complete', 2)];
+    const [seat] = seatsBySlot(tasks);
+    expect(surplusTasks(seat!, 1, 2)).toEqual([tasks[0], tasks[1]]);
+    expect(surplusTasks(seat!, 1, 1)).toEqual([tasks[0]]);
+    expect(surplusTasks(seat!, 2, 2)).toEqual([tasks[0]]);
   });
 });

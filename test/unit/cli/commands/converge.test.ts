@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { viewService } from '../../../../cli/commands/converge.ts';
+import { isOver, viewJob } from '../../../../cli/commands/job-progress.ts';
 import { scale } from '../../../../cli/commands/service.ts';
 import type { NodeJson, ServiceJson, TaskJson } from '../../../../common/model/engine-json.ts';
 import { runCommand } from '../../../support/cli-command.ts';
@@ -187,5 +188,92 @@ verify: Service s converged
     });
     const wrong = await runCommand(scale, ['web'], { engine });
     expect(wrong.stderr).toMatch(/expected SERVICE=REPLICAS/);
+  });
+});
+
+describe('view of a job', () => {
+  const ofIteration = (Index: number) => ({ JobIteration: { Index } });
+  const job = service(
+    { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 4 } },
+    { JobStatus: ofIteration(1) },
+  );
+  const run = (slot: number, state: string, desired = 'complete', iteration = 1) =>
+    task(slot, state, desired, ofIteration(iteration));
+
+  test('counts completions and tasks under way, of the present iteration', () => {
+    const tasks = [
+      run(0, 'complete'),
+      run(1, 'failed', 'shutdown'),
+      run(1, 'ready', 'ready'),
+      run(2, 'running'),
+      run(3, 'complete', 'complete', 0),
+    ];
+    const view = viewJob(job, tasks);
+    expect(view.heading).toEqual([
+      'job progress: 1 out of 4 complete',
+      'active tasks: 2 out of 2 tasks',
+    ]);
+    expect(view.slots.map(({ label, state }) => `${label} ${state}`)).toEqual([
+      '1/4 complete',
+      '2/4 ready',
+      '3/4 running',
+    ]);
+    expect(isOver(view)).toBe(false);
+  });
+
+  test('is over when each seat has completed or was given up', () => {
+    const ended = [run(0, 'complete'), run(1, 'failed', 'shutdown'), run(2, 'complete')];
+    expect(isOver(viewJob(job, ended))).toBe(false);
+    const view = viewJob(job, [...ended, run(3, 'rejected', 'shutdown')]);
+    expect(view).toMatchObject({ completed: 2, failed: 2 });
+    expect(isOver(view)).toBe(true);
+  });
+
+  test('what was stopped with its node is no failure', () => {
+    const view = viewJob(job, [run(0, 'shutdown', 'shutdown')]);
+    expect(view).toMatchObject({ completed: 0, failed: 0, slots: [] });
+  });
+
+  test('a global job counts the nodes that have a task', () => {
+    const everywhere = service({ GlobalJob: {} }, { JobStatus: ofIteration(1) });
+    const on = (NodeID: string, state: string) =>
+      task(0, state, 'complete', { ...ofIteration(1), NodeID });
+    const view = viewJob(everywhere, [on('b', 'running'), on('a', 'complete')]);
+    expect(view.heading).toEqual(['job progress: 1 out of 2 complete']);
+    expect(view.slots.map(({ label }) => label)).toEqual(['a', 'b']);
+  });
+});
+
+describe('waiting for a job', () => {
+  const one = (state: string) => {
+    const desired = state === 'failed' ? 'shutdown' : 'complete';
+    return [task(0, state, desired, { JobIteration: { Index: 0 } })];
+  };
+  const waited = (...states: readonly string[]) => {
+    const { engine } = scripted(states.map(one));
+    const job = service(
+      { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 1 } },
+      { JobStatus: { JobIteration: { Index: 0 } } },
+    );
+    return runCommand(scale, ['web=1'], { engine: { ...engine, service: async () => job } });
+  };
+
+  test('ends as soon as it has completed', async () => {
+    expect(await waited('running', 'complete')).toEqual({
+      status: 0,
+      stderr: '',
+      stdout: `web scaled to 1
+job progress: 0 out of 1 complete; active tasks: 1 out of 1 tasks
+job progress: 1 out of 1 complete; active tasks: 0 out of 0 tasks
+job complete
+`,
+    });
+  });
+
+  test('is an error when a task was given up', async () => {
+    expect(await waited('running', 'failed')).toMatchObject({
+      status: 1,
+      stderr: 'job failed: 1 of 1 tasks did not complete\n',
+    });
   });
 });

@@ -90,6 +90,38 @@ describe('service create', () => {
     });
   });
 
+  test.each<[string, object]>([
+    ['--mode replicated-job', { ReplicatedJob: {} }],
+    [
+      '--mode replicated-job --replicas 5',
+      { ReplicatedJob: { MaxConcurrent: 5, TotalCompletions: 5 } },
+    ],
+    [
+      '--mode replicated-job --replicas 5 --max-concurrent 2',
+      { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 5 } },
+    ],
+    ['--mode replicated-job --max-concurrent 2', { ReplicatedJob: { MaxConcurrent: 2 } }],
+    ['--mode global-job', { GlobalJob: {} }],
+  ])('%s asks for %o, with the restart policy by default', async (flags, mode) => {
+    const { engine, sent } = creating();
+    await runCommand(create, ['-d', ...flags.split(' '), 'web'], { engine });
+    expect((sent.spec as { Mode: object }).Mode).toEqual(mode);
+    expect(sent.spec).not.toHaveProperty('TaskTemplate.RestartPolicy');
+  });
+
+  test.each([
+    ['--max-concurrent 2', /max-concurrent can only be used with replicated-job mode/],
+    ['--mode global-job --replicas 2', /replicas can only be used with replicated/],
+    ['--mode global-job --replicas-max-per-node 2', /replicas-max-per-node can only be used/],
+    ['--mode global-job --update-delay 1s', /not supported for jobs/],
+    ['--mode replicated-job --rollback-delay 1s', /not supported for jobs/],
+  ])('%s is refused', async (flags, message) => {
+    const { engine, sent } = creating();
+    const result = await runCommand(create, ['-d', ...flags.split(' '), 'web'], { engine });
+    expect(result.stderr).toMatch(message);
+    expect(sent.spec).toBeUndefined();
+  });
+
   test('a registry that does not answer is a warning, and the image stays as it is', async () => {
     const { engine, sent } = creating();
     const distribution = async () => {
@@ -146,10 +178,10 @@ describe('service update', () => {
     },
   };
 
-  async function updated(argv: string[]) {
+  async function updated(argv: string[], mode?: object) {
     const sent: unknown[][] = [];
     const engine = {
-      service: async () => service,
+      service: async () => (mode ? { ...service, Spec: { ...service.Spec, Mode: mode } } : service),
       serviceUpdate: async (...args: unknown[]) => void sent.push(args),
       network: async (name: string) => ({ Id: name }),
     };
@@ -182,6 +214,27 @@ describe('service update', () => {
         ForceUpdate: 3,
       },
     });
+  });
+
+  test('replicas of a job are its completions', async () => {
+    const job = { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 3 } };
+    const [, , spec] = await updated(['--replicas', '5'], job);
+    expect(spec).toMatchObject({
+      Mode: { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 5 } },
+    });
+    const [, , faster] = await updated(['--max-concurrent', '2'], job);
+    expect(faster).toMatchObject({
+      Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 3 } },
+    });
+  });
+
+  test.each([
+    [{ Global: {} }, '--replicas', /replicas can only be used with replicated or replicated-job/],
+    [{ Replicated: {} }, '--max-concurrent', /max-concurrent can only be used with replicated-job/],
+  ])('mode %o takes no %s', async (Mode, flag, message) => {
+    const engine = { service: async () => ({ ...service, Spec: { ...service.Spec, Mode } }) };
+    const result = await runCommand(update, ['-d', flag, '2', 'web'], { engine });
+    expect(result.stderr).toMatch(message);
   });
 
   test('--rollback goes back and takes no other flag', async () => {

@@ -1,0 +1,74 @@
+/**
+ * How far the present iteration of a job is, from what the API tells of it. The rules are Docker's; that
+ * a job can end without having completed is ours.
+ */
+import type { ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { ProgressView, SlotView } from './progress-view.ts';
+
+export interface JobView extends ProgressView {
+  readonly completed: number;
+  /** seats that the restart policy has given up */
+  readonly failed: number;
+  /** completions wanted; of a global job, the nodes that have or had a task */
+  readonly total: number;
+}
+
+export const isJob = ({ Spec }: ServiceJson): boolean =>
+  Spec.Mode?.ReplicatedJob !== undefined || Spec.Mode?.GlobalJob !== undefined;
+
+/** True when nothing will happen any more. */
+export function isOver({ completed, failed, total }: JobView): boolean {
+  return completed + failed >= total;
+}
+
+/** @param tasks in any order; those of earlier iterations do not count */
+export function viewJob(service: ServiceJson, tasks: readonly TaskJson[]): JobView {
+  const iteration = service.JobStatus?.JobIteration?.Index ?? 0;
+  const replicated = service.Spec.Mode?.ReplicatedJob;
+  const seats = new Map<string, TaskJson>();
+  for (const task of tasks) {
+    if ((task.JobIteration?.Index ?? 0) !== iteration) continue;
+    const key = replicated ? String(task.Slot ?? 0) : (task.NodeID ?? '');
+    const other = seats.get(key);
+    if (!other || tellsMore(task, other)) seats.set(key, task);
+  }
+  // What was stopped on request and has no successor (yet) tells nothing.
+  const entries = [...seats].filter(([, task]) => isWanted(task) || isFailed(task));
+  const completed = entries.filter(([, task]) => isComplete(task)).length;
+  const failed = entries.filter(([, task]) => isFailed(task) && !isWanted(task)).length;
+  const total = replicated ? (replicated.TotalCompletions ?? 1) : entries.length;
+  const slots: SlotView[] = entries
+    .sort(([a], [b]) => (replicated ? Number(a) - Number(b) : a < b ? -1 : 1))
+    .map(([key, task]) => ({
+      label: replicated ? `${Number(key) + 1}/${total}` : key,
+      state: task.Status.State,
+      error: task.Status.Err ?? '',
+    }));
+  const active = entries.length - completed - failed;
+  const atOnce = Math.min(replicated?.MaxConcurrent ?? total, total - completed - failed);
+  return {
+    heading: [
+      `job progress: ${completed} out of ${total} complete`,
+      ...(replicated ? [`active tasks: ${active} out of ${atOnce} tasks`] : []),
+    ],
+    slots,
+    seats: total,
+    goal: 'complete',
+    completed,
+    failed,
+    total,
+  };
+}
+
+const isComplete = (task: TaskJson): boolean => task.Status.State === 'complete';
+const isFailed = ({ Status: { State } }: TaskJson): boolean =>
+  State === 'failed' || State === 'rejected';
+const isWanted = ({ DesiredState }: TaskJson): boolean =>
+  DesiredState === 'ready' || DesiredState === 'complete';
+
+/** Of a seat's tasks: the one that completed, else the one that is wanted, else the newest. */
+function tellsMore(task: TaskJson, other: TaskJson): boolean {
+  if (isComplete(task) !== isComplete(other)) return isComplete(task);
+  if (isWanted(task) !== isWanted(other)) return isWanted(task);
+  return task.CreatedAt > other.CreatedAt;
+}
