@@ -47,6 +47,7 @@ export class TurnWatch {
   }
 }
 
-function runDelayMs(): number {
+/** Time in which the main thread of this process could have run and waited for a core, ms. */
+export function runDelayMs(): number {
   return Number(readFileSync('/proc/self/schedstat', 'latin1').split(' ')[1]) / 1e6;
 }

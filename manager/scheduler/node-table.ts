@@ -61,7 +61,7 @@ export class NodeTable {
   /** The node with this index, which there is. */
   node(index: number): Node {
     const node = this.#nodes[index];
-    assert(node, `node table: no node has index ${index}`);
+    assert(node, 'the index of a node is asked for, and has one');
     return node;
   }
 
