@@ -8,8 +8,8 @@ import type { Commit, Watch } from './types.ts';
 
 /** Commits kept. */
 export const FEED_COMMITS_MAX = 10_000;
-/** Changes kept in all of them: bounds the memory that replaced objects hold. */
-export const FEED_CHANGES_MAX = 200_000;
+/** Changes kept in all of them: bounds the memory that replaced objects hold, about 0.4 KiB for each. */
+export const FEED_CHANGES_MAX = 50_000;
 
 function resync(why: string): SkepError {
   return new SkepError('resource-exhausted', `watch the store: ${why}, resync`);
