@@ -152,7 +152,10 @@ class Conformer {
     for (const [name, entry] of value.entries) {
       if (names && !names.test(name)) {
         const words = `${nameOf(path)}: '${name}' cannot be a name here: names match ${names.source}`;
-        this.#findings.problem(entry.keyPlace, words);
+        entries.set(name, {
+          keyPlace: entry.keyPlace,
+          value: this.#findings.broken(entry.keyPlace, words),
+        });
         continue;
       }
       const inner = this.value(entry.value, of, childPath(path, name));

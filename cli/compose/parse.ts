@@ -189,11 +189,24 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 function problemOf(source: SourceText, err: YAMLError): Problem {
-  const [start, end] = err.pos;
-  // The parser points at the first character of a key only.
-  const word = /^[\w.-]+/.exec(source.text.slice(start, start + 80))?.[0].length ?? 1;
+  const quote = /^Missing closing (["'])/.exec(err.message)?.[1];
+  if (quote !== undefined) return openQuote(source, quote);
+  const [from, to] = err.pos;
+  // Of a line with a wrong indentation the parser names the end of the line before.
+  const start = err.code === 'BAD_INDENT' && source.text[from] === '\n' ? from + 1 : from;
+  // Of a key it points at the first character only.
+  const word = /^[ \t]*[\w.-]+/.exec(source.text.slice(start, start + 80))?.[0].length ?? 1;
   const message = missingBlank(source, start) ?? WORDS[err.code] ?? lowerFirst(err.message);
-  return problemAt({ source, start, end: Math.max(end, start + word) }, message);
+  return problemAt({ source, start, end: Math.max(to, start + word) }, message);
+}
+
+/** The last quote of its kind in the file opens the text: any other would have closed it. */
+function openQuote(source: SourceText, quote: string): Problem {
+  let start = source.text.lastIndexOf(quote);
+  while (quote === '"' && source.text[start - 1] === '\\') {
+    start = source.text.lastIndexOf(quote, start - 1);
+  }
+  return problemAt({ source, start, end: start + 1 }, `this ${quote} is not closed`);
 }
 
 /** `"80":"80"`: two quoted texts with a colon between them are neither a text nor a mapping. */

@@ -20,8 +20,8 @@ export function serviceSection(
 ): StackService | undefined {
   const stack = scope.request.name;
   const name = scopedName(stack, key);
-  item.attempt(() => checkName(name));
   if (!item.isMap) return undefined;
+  item.attempt(() => checkName(name));
   const fields = item.fields();
   const image = imageOf(item, fields);
   const deploy = deploySection(fields.get('deploy'), fields.get('scale'));

@@ -19,6 +19,9 @@ interface Named {
   readonly external: boolean;
 }
 
+/** Stands for a declaration whose mistake is told, so that its uses are none. */
+const unusable = (key: string): Named => ({ name: key, external: true });
+
 /** `external: true`, `external: {name: x}`, `name: x`. */
 function naming(
   stack: string,
@@ -51,6 +54,10 @@ export function networkSection(stack: string, section: Item | undefined): Networ
   const declarations = new Map<string, Declaration>();
   const specs = new Map<string, NetworkCreateJson>();
   for (const [key, item] of section?.entries() ?? []) {
+    if (item.isBroken) {
+      declarations.set(key, unusable(key));
+      continue;
+    }
     const fields = item.fields();
     const named = naming(stack, key, fields, checkName, item);
     declarations.set(key, named);
@@ -100,6 +107,10 @@ export function volumeSection(
 ): ReadonlyMap<string, VolumeDeclaration> {
   const volumes = new Map<string, VolumeDeclaration>();
   for (const [key, item] of section?.entries() ?? []) {
+    if (item.isBroken) {
+      volumes.set(key, { ...unusable(key), driver: '', driverOptions: {}, labels: {} });
+      continue;
+    }
     const fields = item.fields();
     const named = naming(stack, key, fields, () => {}, item);
     for (const other of ['driver', 'driver_opts', 'labels']) {
@@ -131,6 +142,10 @@ export function fileSection(
   const declarations = new Map<string, Declaration>();
   const specs: SecretSpecJson[] = [];
   for (const [key, item] of section?.entries() ?? []) {
+    if (item.isBroken) {
+      declarations.set(key, unusable(key));
+      continue;
+    }
     const fields = item.fields();
     const named = naming(stack, key, fields, (name) => checkFileObjectName(kind, name), item);
     declarations.set(key, named);
