@@ -38,6 +38,9 @@ export function conform(value: Value, shape: Shape, base: PathBase, findings: Fi
   return new Conformer(base, findings).value(value, shape, '');
 }
 
+/** Problems for which a near word is looked for; more are not printed. */
+const HINTS_MAX = 100;
+
 const WORD_FLAGS: Readonly<Record<string, boolean>> = {
   true: true,
   yes: true,
@@ -166,7 +169,8 @@ class Conformer {
 
   #unknownKey({ keyPlace }: MapEntry, name: string, keys: KeyTable, path: string): void {
     const where = path === '' ? 'at the top level' : `in ${path}`;
-    const near = nearestWord(name, Object.keys(keys));
+    const count = this.#findings.problems.length;
+    const near = count < HINTS_MAX ? nearestWord(name, Object.keys(keys)) : null;
     const hint = near === null ? '' : `; did you mean ${near}?`;
     this.#findings.problem(keyPlace, `unknown key '${name}' ${where}${hint}`);
   }

@@ -9,6 +9,12 @@ const CONDITIONS: readonly DependencyCondition[] = [
   'service_completed_successfully',
 ];
 
+interface Edge {
+  readonly to: string;
+  /** where it is written */
+  readonly at: Item;
+}
+
 /** Both forms: names alone wait for the start. */
 export function dependenciesOf(item: Item | undefined): Dependency[] {
   if (!item) return [];
@@ -33,7 +39,7 @@ export function dependenciesOf(item: Item | undefined): Dependency[] {
 
 /** Notes services that do not exist, and rings with their path. */
 export function checkDependencies(services: ReadonlyMap<string, Item>): void {
-  const edges = new Map<string, { readonly to: string; readonly at: Item }[]>();
+  const edges = new Map<string, readonly Edge[]>();
   for (const [name, service] of services) {
     const item = service.fields().get('depends_on');
     const optional = new Set(
@@ -64,25 +70,30 @@ function unknownService(at: Item, name: string, known: readonly string[]): void 
   at.problem(`${at.path}: there is no service "${name}" in this deployment${hint}`);
 }
 
-/** Each ring is told once, at the edge that closes it. */
-function findRings(
-  edges: ReadonlyMap<string, readonly { readonly to: string; readonly at: Item }[]>,
-): void {
+/** Each ring is told once, at the edge that closes it. A walk with a stack of its own: chains are long. */
+function findRings(edges: ReadonlyMap<string, readonly Edge[]>): void {
   const done = new Set<string>();
-  const path: string[] = [];
-  const visit = (name: string): void => {
-    if (done.has(name)) return;
-    path.push(name);
-    for (const { to, at } of edges.get(name) ?? []) {
-      const start = path.indexOf(to);
-      if (start < 0) visit(to);
-      else {
-        const ring = [...path.slice(start), to].join(' -> ');
+  for (const start of edges.keys()) {
+    if (done.has(start)) continue;
+    const depths = new Map([[start, 0]]);
+    const walk = [{ name: start, next: 0 }];
+    for (let step = walk.at(-1); step; step = walk.at(-1)) {
+      const edge = edges.get(step.name)?.[step.next++];
+      if (!edge) {
+        done.add(step.name);
+        depths.delete(step.name);
+        walk.pop();
+        continue;
+      }
+      const { to, at } = edge;
+      const depth = depths.get(to);
+      if (depth !== undefined) {
+        const ring = [...walk.slice(depth).map(({ name }) => name), to].join(' -> ');
         at.problem(`${at.path}: services wait for each other in a ring: ${ring}`);
+      } else if (!done.has(to)) {
+        depths.set(to, walk.length);
+        walk.push({ name: to, next: 0 });
       }
     }
-    path.pop();
-    done.add(name);
-  };
-  for (const name of edges.keys()) visit(name);
+  }
 }

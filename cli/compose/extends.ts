@@ -16,6 +16,9 @@ import {
   withEntries,
 } from './tree.ts';
 
+/** Steps from a service to the last one that it extends. */
+const STEPS_MAX = 100;
+
 interface Wanted {
   readonly service: string;
   readonly servicePlace: Place;
@@ -90,6 +93,10 @@ export class ExtendsResolver {
     if (chain.includes(there)) {
       const ring = [...chain.slice(chain.indexOf(there)), there].map((step) => step.split(': ')[1]);
       this.#problem(servicePlace, `services extend each other in a ring: ${ring.join(' -> ')}`);
+      return null;
+    }
+    if (chain.length > STEPS_MAX) {
+      this.#problem(servicePlace, `services extend each other over more than ${STEPS_MAX} steps`);
       return null;
     }
     const other = file ? this.#file(file.path, file.place) : root;

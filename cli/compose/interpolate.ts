@@ -12,6 +12,8 @@ import {
   type Value,
 } from './tree.ts';
 
+/** Variables within the defaults of variables. */
+const DEPTH_MAX = 100;
 const NAME = /[_a-zA-Z][_a-zA-Z0-9]*/y;
 
 /**
@@ -33,6 +35,7 @@ class Interpolation {
   readonly #env: Environment;
   readonly #unset: (name: string) => void;
   #at = 0;
+  #depth = 0;
 
   constructor(text: string, env: Environment, unset: (name: string) => void) {
     this.#text = text;
@@ -93,7 +96,9 @@ class Interpolation {
       return this.#plain(name);
     }
     this.#at += operator.length;
+    if (++this.#depth > DEPTH_MAX) this.#bad(`variables are nested more than ${DEPTH_MAX} deep`);
     const word = this.#until('}');
+    this.#depth--;
     const value = this.#env[name];
     const given = value !== undefined && (value !== '' || !operator.startsWith(':'));
     if (operator.endsWith('-')) return given ? value : word;

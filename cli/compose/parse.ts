@@ -37,6 +37,10 @@ import {
  */
 const VALUES_MAX = 300_000;
 const MERGE_KEY = '<<';
+/** Errors of form that are looked into: after the first, most follow from it. */
+const ERRORS_MAX = 100;
+/** Characters around an error that are looked at for its cause. */
+const CONTEXT_MAX = 200;
 
 /** null for a file without any value. Throws `StackFileError` for what is no YAML. */
 export function parseStackText(source: SourceText): Value | null {
@@ -54,7 +58,7 @@ export function parseStackText(source: SourceText): Value | null {
     merge: true,
     uniqueKeys: false,
   });
-  const problems = document.errors.map((err) => problemOf(source, err));
+  const problems = document.errors.slice(0, ERRORS_MAX).map((err) => problemOf(source, err));
   if (problems.length > 0) throw new StackFileError(problems);
   const reader = new NodeReader(source, document);
   const value = document.contents === null ? null : reader.read(document.contents as Node, null);
@@ -195,9 +199,15 @@ function problemOf(source: SourceText, err: YAMLError): Problem {
   // Of a line with a wrong indentation the parser names the end of the line before.
   const start = err.code === 'BAD_INDENT' && source.text[from] === '\n' ? from + 1 : from;
   // Of a key it points at the first character only.
-  const word = /^[ \t]*[\w.-]+/.exec(source.text.slice(start, start + 80))?.[0].length ?? 1;
-  const message = missingBlank(source, start) ?? WORDS[err.code] ?? lowerFirst(err.message);
+  const word =
+    /^[ \t]*[\w.-]+/.exec(source.text.slice(start, start + CONTEXT_MAX))?.[0].length ?? 1;
+  const message = missingBlank(source, start) ?? wordsOf(err);
   return problemAt({ source, start, end: Math.max(to, start + word) }, message);
+}
+
+function wordsOf({ code, message }: YAMLError): string {
+  if (message.includes('call stack')) return 'values are nested too deeply';
+  return WORDS[code] ?? lowerFirst(message);
 }
 
 /** The last quote of its kind in the file opens the text: any other would have closed it. */
@@ -211,9 +221,9 @@ function openQuote(source: SourceText, quote: string): Problem {
 
 /** `"80":"80"`: two quoted texts with a colon between them are neither a text nor a mapping. */
 function missingBlank({ text }: SourceText, start: number): string | null {
-  const lineStart = text.lastIndexOf('\n', start - 1) + 1;
+  const lineStart = Math.max(text.lastIndexOf('\n', start - 1) + 1, start - CONTEXT_MAX);
   const before = /(["'])([^"']*)\1:?$/.exec(text.slice(lineStart, start));
-  const after = /^:?(["'])([^"'\n]*)\1/.exec(text.slice(start, start + 200));
+  const after = /^:?(["'])([^"'\n]*)\1/.exec(text.slice(start, start + CONTEXT_MAX));
   if (!before || !after) return null;
   const pair = `${before[2]}:${after[2]}`;
   return `two quoted texts with ":" between them: quote the pair as a whole, "${pair}"`;

@@ -14,7 +14,12 @@ export interface Problem {
   readonly message: string;
 }
 
+/** problems */
 const SHOWN_MAX = 20;
+/** characters of a line; of a longer one, those around the problem are shown */
+const SHOWN_LINE_MAX = 200;
+/** characters */
+const MESSAGE_MAX = 400;
 
 /** Stack files that cannot be used. The message names every problem found, file by file. */
 export class StackFileError extends Error {
@@ -105,16 +110,25 @@ export class SourceText {
   }
 
   render({ line, column, length, message }: Problem): string {
+    const whole = this.line(line);
+    const start = whole.length > SHOWN_LINE_MAX ? Math.max(0, column - SHOWN_LINE_MAX / 2) : 0;
     // Odd blanks are shown as plain ones, so that the caret stands under what it means.
-    const shown = this.line(line).replace(/[\t\u00a0]/g, ' ');
+    const shown = whole.slice(start, start + SHOWN_LINE_MAX).replace(/[\t\u00a0]/g, ' ');
     const number = String(line);
-    const caret = '^'.repeat(Math.max(1, Math.min(length, shown.length - column + 1)));
+    const at = column - 1 - start;
+    const caret = '^'.repeat(Math.max(1, Math.min(length, shown.length - at)));
     return [
-      `${this.path}:${line}:${column}: ${message}`,
+      `${this.path}:${line}:${column}: ${cropped(message)}`,
       `  ${number} | ${shown}`,
-      `  ${' '.repeat(number.length)} | ${' '.repeat(column - 1)}${caret}`,
+      `  ${' '.repeat(number.length)} | ${' '.repeat(at)}${caret}`,
     ].join('\n');
   }
+}
+
+/** A value may be a whole file. */
+function cropped(message: string): string {
+  if (message.length <= MESSAGE_MAX) return message;
+  return `${message.slice(0, MESSAGE_MAX / 2)} ... ${message.slice(-MESSAGE_MAX / 2)}`;
 }
 
 /** The word of `known` that `word` is most likely meant to be; null when none is near. */

@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { PassThrough, Readable } from 'node:stream';
+import { text as readText } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type Configure, ExitError, refuseFlags } from '../../../cli/commands/context.ts';
 import { runCommand } from '../../../cli/run.ts';
@@ -117,4 +121,18 @@ describe('running a command', () => {
       ),
     });
   });
+});
+
+test('what a command prints into a pipe arrives whole, also what the pipe cannot hold', async () => {
+  const content = 'x'.repeat(2_000_000);
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', 'cli/main.ts', 'stack', 'config', '-c', '-'],
+    { cwd: fileURLToPath(new URL('../../../', import.meta.url)) },
+  );
+  const ended = once(child, 'exit');
+  child.stdin.end(`services: {a: {image: a}}\nconfigs: {c: {content: "${content}"}}\n`);
+  const text = await readText(child.stdout);
+  expect(await ended).toEqual([0, null]);
+  expect(text).toBe(`services:\n  a:\n    image: a\nconfigs:\n  c:\n    content: ${content}\n`);
 });

@@ -190,6 +190,43 @@ describe('mistakes of form', () => {
     ]);
   });
 
+  const nested = (count: number, open: string, close: string): string =>
+    open.repeat(count) + close.repeat(count);
+  const chain = (count: number, key: string): string =>
+    Array.from({ length: count }, (_, at) => `  s${at}: {image: a, ${key}: s${at + 1}}\n`).join('');
+
+  test.each([
+    ['lists', `a: ${nested(5000, '[', ']')}`, /values are nested too deeply$/],
+    ['mappings', `a: ${nested(5000, '{a: ', '}')}`, /values are nested too deeply$/],
+    [
+      'variables',
+      `services: {a: {image: "${nested(5000, '\u0024{A:-', '}')}"}}`,
+      /variables are nested more than 100 deep; /,
+    ],
+    [
+      'services',
+      `services:\n${chain(200, 'extends')}  s200: {image: a}\n`,
+      /services extend each other over more than 100 steps$/,
+    ],
+  ])('%s that are nested without end are told', (_, text, expected) => {
+    expect(places(text).filter((place) => expected.test(place))).not.toEqual([]);
+  });
+
+  test('a chain of dependencies may be as long as it likes', () => {
+    const links = chain(3000, 'depends_on').replaceAll(/depends_on: (s\d+)/g, 'depends_on: [$1]');
+    expect(() => load(`services:\n${links}  s3000: {image: a}\n`)).not.toThrow();
+  });
+
+  test('of a long line and a long value a part is shown', () => {
+    const { message } = errorOf(
+      `services: {a: {user: "${'u'.repeat(2000)}", image: "${'X'.repeat(9000)}"}}`,
+    );
+    const [words = '', line = '', caret = ''] = message.split('\n');
+    expect(words.length).toBeLessThan(500);
+    expect(line.length).toBeLessThan(220);
+    expect(line.slice(caret.indexOf('^'))).toMatch(/^"X+$/);
+  });
+
   test('only so many mistakes are printed', () => {
     const text = `services:\n${Array.from({ length: 50 }, (_, n) => `  s${n}: {}\n`).join('')}`;
     const { message, problems } = errorOf(text);
