@@ -29,6 +29,7 @@ const swarm = () => import('./commands/swarm.ts');
 const node = () => import('./commands/node.ts');
 const nodeList = () => import('./commands/node-list.ts');
 const service = () => import('./commands/service.ts');
+const serviceExplain = () => import('./commands/service-explain.ts');
 const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
@@ -71,6 +72,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
     summary: 'Manage services',
     commands: {
       create: entry('Create a service', async () => (await serviceCreate()).create),
+      explain: entry(
+        'Say why tasks wait, and what would help',
+        async () => (await serviceExplain()).explain,
+      ),
       inspect: entry('Show services in detail', async () => (await service()).inspect),
       logs: entry('Show the logs of a service or task', async () => (await logs()).serviceLogs),
       ls: entry('List services', async () => (await service()).ls, LS),

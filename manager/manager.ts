@@ -31,6 +31,7 @@ import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
 import { RoleManager } from './role-manager.ts';
+import { PlacementExplainer } from './scheduler/explain-placement.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { MemoryStore } from './store/store.ts';
 
@@ -258,6 +259,7 @@ export class Manager implements ManagerList, LeaderLocator {
       readBarrier: async (signal) => {
         await raft.readBarrier(signal);
       },
+      explainer: new PlacementExplainer({ store: this.store, clock }),
       clock,
       random,
     });

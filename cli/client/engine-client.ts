@@ -16,6 +16,7 @@ import type {
   NodeSpecJson,
   SecretJson,
   SecretSpecJson,
+  ServiceExplanationJson,
   ServiceJson,
   ServiceSpecJson,
   SwarmInitJson,
@@ -199,6 +200,10 @@ export class EngineClient {
   services(filters?: FilterMap, status = false): Promise<readonly ServiceJson[]> {
     const query = { filters: encodeFilters(filters), ...(status && { status: 'true' }) };
     return this.#get('/services', query);
+  }
+
+  serviceExplanation(ref: string): Promise<ServiceExplanationJson> {
+    return this.#get(`/skep/services/${enc(ref)}/explain`);
   }
 
   service(ref: string, insertDefaults = false): Promise<ServiceJson> {

@@ -375,6 +375,40 @@ export interface SwarmSpecJson {
   readonly EncryptionConfig?: { readonly AutoLockManagers?: boolean };
 }
 
+/** Of skep's own: why tasks of a service wait, and what each node says to one more of them. */
+export interface ServiceExplanationJson {
+  readonly ServiceID: string;
+  readonly ServiceName: string;
+  /** how many tasks wait; `Waiting` has the first 100 */
+  readonly WaitingCount: number;
+  readonly Waiting: readonly {
+    readonly TaskID: string;
+    /** 0 for global services */
+    readonly Slot: number;
+    /** empty for replicated services */
+    readonly NodeID: string;
+    readonly State: string;
+    readonly Reason: string;
+  }[];
+  readonly Nodes: readonly {
+    readonly NodeID: string;
+    readonly Hostname: string;
+    readonly Tasks: number;
+    readonly Fits: boolean;
+    readonly Refusals: readonly {
+      readonly Filter: string;
+      readonly Detail: string;
+      readonly Remedy: string;
+      readonly ShortBy: Readonly<Record<string, number>>;
+    }[];
+  }[];
+  readonly Nearest: {
+    readonly NodeID: string;
+    readonly Hostname: string;
+    readonly Changes: readonly string[];
+  } | null;
+}
+
 export interface SwarmJson extends ObjectHeadJson {
   readonly Spec: SwarmSpecJson;
   readonly JoinTokens?: { readonly Worker: string; readonly Manager: string };

@@ -4,6 +4,7 @@ import type { ServiceMode } from '../../common/model/service.ts';
 import type { DesiredState } from '../../common/model/task-state.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
+import { explanationToJson } from './json/placement.ts';
 import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
@@ -65,6 +66,12 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('GET', '/services/:id', async (context) => {
     const service = await controlOf(parts).getService(context.param('id'), context.signal);
     context.send(200, serviceToJson(service));
+  });
+
+  routes.add('GET', '/skep/services/:id/explain', async (context) => {
+    const control = controlOf(parts);
+    const explanation = await control.explainService(context.param('id'), context.signal);
+    context.send(200, explanationToJson(explanation));
   });
 
   routes.add('POST', '/services/:id/update', async (context) => {

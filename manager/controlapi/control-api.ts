@@ -8,6 +8,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
 import type { Node, NodeSpec } from '../../common/model/node.ts';
+import type { PlacementExplanation } from '../../common/model/placement.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../../common/model/secret.ts';
 import type { Service, ServiceSpec } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -44,12 +45,18 @@ export interface Membership {
   members(): readonly ManagerStatus[];
 }
 
+/** Tells what the scheduler would say, on every manager. */
+export interface PlacementExplainer {
+  explain(service: Service): Promise<PlacementExplanation>;
+}
+
 export interface ControlApiOptions {
   readonly store: Store;
   readonly leader: LeaderCaller;
   readonly membership: Membership;
   /** resolves when this store has everything that was committed before the call */
   readonly readBarrier: (signal?: AbortSignal) => Promise<void>;
+  readonly explainer: PlacementExplainer;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -147,6 +154,12 @@ export class ControlApi {
       }
       return statuses;
     }, signal);
+  }
+
+  /** Why tasks of the service wait, and what each node says to one more of them. */
+  async explainService(ref: string, signal?: AbortSignal): Promise<PlacementExplanation> {
+    const service = await this.#read((view) => requireByRef(view, 'service', ref), signal);
+    return this.#options.explainer.explain(service);
   }
 
   // ---- tasks ----

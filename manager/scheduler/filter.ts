@@ -1,4 +1,5 @@
 /** What a filter is: does it concern this task, does a node pass, and how is a refusal put in words. */
+import type { FilterRefusal } from '../../common/model/placement.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { NodeTable } from './node-table.ts';
 
@@ -12,13 +13,9 @@ export interface NodeCheck {
 }
 
 /** Why one node is refused, for a person. */
-export interface NodeRefusal {
-  /** what is wanted, what is there, and by how much it falls short */
-  readonly detail: string;
-  /** the change that would make this filter pass, as an order to the reader */
-  readonly remedy: string;
-  /** what is missing of a resource, where that can be counted; CPUs in nano-CPUs, memory in bytes */
-  readonly shortBy: Readonly<Record<string, number>>;
+export interface NodeRefusal extends Omit<FilterRefusal, 'filter'> {
+  /** how hard the remedy is to carry out, to find the nearest one: a setting is 1, a machine 10 */
+  readonly effort: number;
 }
 
 export interface Filter {
@@ -28,8 +25,6 @@ export interface Filter {
    * `load`: it depends on the tasks that are there.
    */
   readonly looksAt: 'node' | 'load';
-  /** How hard its remedies are to carry out, for choosing the nearest one; greater is harder. */
-  readonly effort: number;
   /** null = the filter does not concern the task */
   prepare(task: Task, table: NodeTable): NodeCheck | null;
   /** One clause for all the nodes that were refused. */

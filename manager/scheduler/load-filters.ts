@@ -17,7 +17,6 @@ interface Shortage {
 export const resource: Filter = {
   name: 'resource',
   looksAt: 'load',
-  effort: 3,
   prepare: (task, table) => {
     const { nanoCpus, memoryBytes, generic } = task.spec.resources.reservations;
     const demand = genericDemand(generic);
@@ -69,6 +68,8 @@ export const resource: Filter = {
             .join('; '),
           remedy: `reserve at most ${list(({ label, free, inWords }) => `${inWords(Math.max(0, free))} of ${label}`)}, or free ${list(({ label, needs, free, inWords }) => `${inWords(needs - free)} of ${label}`)} there`,
           shortBy: Object.fromEntries(short.map(({ key, needs, free }) => [key, needs - free])),
+          // The less is missing of what is asked for, the nearer.
+          effort: short.reduce((sum, { needs, free }) => sum + 2 + (needs - free) / needs, 0),
         };
       },
     };
@@ -79,7 +80,6 @@ export const resource: Filter = {
 export const hostPort: Filter = {
   name: 'host-port',
   looksAt: 'load',
-  effort: 4,
   prepare: (task, table) => {
     const keys = hostPortKeys(task.endpoint);
     if (keys.length === 0) return null;
@@ -92,6 +92,7 @@ export const hostPort: Filter = {
         detail: `${inUse(index)} in use`,
         remedy: `publish another port than ${inUse(index)}, or publish it in mode ingress`,
         shortBy: {},
+        effort: 4,
       }),
     };
   },
@@ -101,7 +102,6 @@ export const hostPort: Filter = {
 export const maxReplicas: Filter = {
   name: 'max-replicas',
   looksAt: 'load',
-  effort: 1,
   prepare: ({ serviceId, spec }, table) => {
     const limit = spec.placement.maxReplicas;
     if (limit <= 0) return null;
@@ -113,6 +113,7 @@ export const maxReplicas: Filter = {
         detail: `has ${activeAt(index)} of ${limit} tasks allowed for each node`,
         remedy: `allow ${activeAt(index) + 1} tasks for each node (--replicas-max-per-node)`,
         shortBy: {},
+        effort: 1,
       }),
     };
   },

@@ -18,7 +18,6 @@ function nameOf({ id, description }: Node): string {
 export const ready: Filter = {
   name: 'ready',
   looksAt: 'node',
-  effort: 1,
   prepare: (_, table) => ({
     key: '',
     passes: (index) => {
@@ -34,6 +33,7 @@ export const ready: Filter = {
         remedy:
           status.state === 'ready' ? active : `bring the node back: its state is ${status.state}`,
         shortBy: {},
+        effort: status.state === 'ready' ? 1 : 10,
       };
     },
   }),
@@ -46,7 +46,6 @@ export const ready: Filter = {
 export const plugin: Filter = {
   name: 'plugin',
   looksAt: 'node',
-  effort: 6,
   prepare: (task, table) => {
     const needs = pluginNeeds(task, table);
     if (needs.length === 0) return null;
@@ -61,6 +60,7 @@ export const plugin: Filter = {
         detail: `has no ${missingAt(index)}`,
         remedy: `install ${missingAt(index)} on ${nameOf(table.node(index))}`,
         shortBy: {},
+        effort: 6,
       }),
     };
   },
@@ -104,7 +104,6 @@ function missingPlugins({ description }: Node, needs: readonly PluginNeed[]): Pl
 export const constraint: Filter = {
   name: 'constraint',
   looksAt: 'node',
-  effort: 2,
   prepare: (task, table) => {
     const texts = task.spec.placement.constraints;
     if (texts.length === 0) return null;
@@ -129,6 +128,7 @@ export const constraint: Filter = {
             .map((one) => constraintRemedy(node, one))
             .join(' && '),
           shortBy: {},
+          effort: 2 * unmet(index).length,
         };
       },
     };
@@ -160,7 +160,6 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch
 export const platform: Filter = {
   name: 'platform',
   looksAt: 'node',
-  effort: 5,
   prepare: (task, table) => {
     const { platforms } = task.spec.placement;
     if (platforms.length === 0) return null;
@@ -179,6 +178,7 @@ export const platform: Filter = {
         detail: `needs ${wanted}, is ${nameAt(index)}`,
         remedy: `use an image for ${nameAt(index)}`,
         shortBy: {},
+        effort: 8,
       }),
     };
   },

@@ -15,6 +15,7 @@ import { RpcServer } from '../../common/rpc/server.ts';
 import { Authority } from '../../manager/ca/authority.ts';
 import { createCluster, type NewCluster } from '../../manager/ca/bootstrap.ts';
 import { ControlApi } from '../../manager/controlapi/control-api.ts';
+import { PlacementExplainer } from '../../manager/scheduler/explain-placement.ts';
 import { MemoryStore } from '../../manager/store/store.ts';
 import { aContainerSpec, aSecretSpec, aServiceSpec, aTaskSpec } from '../support/builders.ts';
 import { TestAuthority } from '../support/identities.ts';
@@ -73,6 +74,7 @@ class Managers {
       leader,
       membership,
       readBarrier: async () => {},
+      explainer: new PlacementExplainer({ store, clock }),
       clock,
       random,
     });

@@ -3,6 +3,7 @@ import type { ManagerStatus } from '../../common/rpc/control-methods.ts';
 import { LeaderCaller } from '../../common/rpc/leader.ts';
 import { anonymousPeer } from '../../common/rpc/peer.ts';
 import { ControlApi } from '../../manager/controlapi/control-api.ts';
+import { PlacementExplainer } from '../../manager/scheduler/explain-placement.ts';
 import { aCluster } from './builders.ts';
 import { InstantClock } from './instant-clock.ts';
 import { makeStore, type TestStore } from './store.ts';
@@ -22,6 +23,7 @@ export async function makeControlApi(): Promise<TestControlApi> {
   let barriers = 0;
   const api = new ControlApi({
     store: made.store,
+    explainer: new PlacementExplainer(made),
     clock: made.clock,
     random: made.random,
     membership: { members: () => managers },

@@ -7,6 +7,7 @@ import {
   aNetwork,
   aNetworkSpec,
   aNetworkTarget,
+  aNode,
   aPort,
   aSecret,
   aServiceSpec,
@@ -547,4 +548,15 @@ test('configs are shown with their data, secrets without', async () => {
   expect((await it.api.getSecret(secret!.id)).spec.data).toHaveLength(0);
   expect((await it.api.listSecrets())[0]?.spec.data).toHaveLength(0);
   expect((await it.api.getConfig(config!.id)).spec.data.length).toBeGreaterThan(0);
+});
+
+test('a placement is explained behind a read barrier, of the service that the reference means', async () => {
+  const service = await it.api.createService(aServiceSpec({ name: 'web' }));
+  await it.create('node', aNode(), aNode({ status: { state: 'down', message: '', address: '' } }));
+  const before = it.barriers();
+  const explanation = await it.api.explainService(service.id.slice(0, 6));
+  expect(it.barriers()).toBe(before + 1);
+  expect(explanation.serviceName).toBe('web');
+  expect(explanation.nodes.map(({ refusals }) => refusals.length)).toEqual([0, 1]);
+  await expect(it.api.explainService('nope')).rejects.toMatchObject({ code: 'not-found' });
 });

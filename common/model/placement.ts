@@ -1,0 +1,50 @@
+/** Why tasks of a service wait, and what each node says to one more of them. */
+import type { NodeId, ServiceId, TaskId } from './ids.ts';
+
+/** What one filter of the scheduler says to a node that it refuses. */
+export interface FilterRefusal {
+  readonly filter: string;
+  /** what is wanted, what is there, and by how much it falls short */
+  readonly detail: string;
+  /** the change that would make this filter pass, as an order to the reader */
+  readonly remedy: string;
+  /** what is missing, where that can be counted: `NanoCPUs`, `MemoryBytes`, or a generic resource */
+  readonly shortBy: Readonly<Record<string, number>>;
+}
+
+export interface NodeVerdict {
+  readonly nodeId: NodeId;
+  readonly hostname: string;
+  /** tasks of the service there that are wanted */
+  readonly tasks: number;
+  /** every filter that refuses, in the order in which they are asked; none = the node will do */
+  readonly refusals: readonly FilterRefusal[];
+}
+
+export interface WaitingTask {
+  readonly taskId: TaskId;
+  /** 0 for tasks of global services */
+  readonly slot: number;
+  /** of tasks of global services, which come with their node */
+  readonly nodeId: NodeId | null;
+  /** `new` waits for addresses and ports, `pending` for a node */
+  readonly state: 'new' | 'pending';
+  /** in the words of its status; empty = it was not looked at yet */
+  readonly reason: string;
+}
+
+export interface PlacementExplanation {
+  readonly serviceId: ServiceId;
+  readonly serviceName: string;
+  /** the first of them, by slot */
+  readonly waiting: readonly WaitingTask[];
+  readonly waitingCount: number;
+  readonly nodes: readonly NodeVerdict[];
+  /** the smallest change that would make a node do; null = one will do as it is, or there is none */
+  readonly nearest: {
+    readonly nodeId: NodeId;
+    readonly hostname: string;
+    /** all of them are needed */
+    readonly changes: readonly string[];
+  } | null;
+}

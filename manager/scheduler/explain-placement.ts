@@ -1,0 +1,158 @@
+/**
+ * What the scheduler would say of one more task of a service, node by node. Worked out from the store, so
+ * that every manager can tell it, whoever leads.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
+import { asId, type NetworkId, type TaskId } from '../../common/model/ids.ts';
+import { UNSTAMPED } from '../../common/model/objects.ts';
+import type {
+  NodeVerdict,
+  PlacementExplanation,
+  WaitingTask,
+} from '../../common/model/placement.ts';
+import type { Endpoint, Service } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+import type { Store } from '../store/types.ts';
+import type { NodeRefusal } from './filter.ts';
+import { NodeTable } from './node-table.ts';
+import { Pipeline } from './pipeline.ts';
+import { isActive } from './place.ts';
+
+/** Waiting tasks that are named: as a rule all say the same. */
+const WAITING_SHOWN_MAX = 100;
+
+export class PlacementExplainer {
+  readonly #store: Store;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+
+  constructor(options: { readonly store: Store; readonly clock: Pick<Clock, 'monotonicMs'> }) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+  }
+
+  /** Of the state at the time of the call, worked out in turns. */
+  async explain(service: Service): Promise<PlacementExplanation> {
+    const budget = new TurnBudget(this.#clock);
+    budget.begin();
+    const { networks, nodes, tasks } = this.#store.view((view) => ({
+      networks: view.list('network'),
+      nodes: view.list('node'),
+      tasks: view.list('task'),
+    }));
+    const table = new NodeTable();
+    for (const { id, spec } of networks) table.networkDrivers.set(id, spec.driver);
+    for (const node of nodes) {
+      table.putNode(node);
+      if (budget.spent) await budget.renew();
+    }
+    for (const task of tasks) {
+      table.putTask(task);
+      if (budget.spent) await budget.renew();
+    }
+    const own = tasks.filter(({ serviceId }) => serviceId === service.id);
+    return explainPlacement(table, service, own);
+  }
+}
+
+/** @param tasks of the service */
+export function explainPlacement(
+  table: NodeTable,
+  service: Service,
+  tasks: readonly Task[],
+): PlacementExplanation {
+  const pipeline = new Pipeline(oneMore(service), table);
+  const active = table.activeOf(service.id);
+  // A node that has its task of a global service gets no other.
+  const isServed = (index: number): boolean => isGlobal(service) && (active.get(index) ?? 0) > 0;
+  const looks = [...table.indexes()].map((index) => ({
+    index,
+    refusals: isServed(index) ? [] : refusalsOf(pipeline, index),
+  }));
+  const verdicts = looks.map(({ index, refusals }): NodeVerdict => {
+    const node = table.node(index);
+    return {
+      nodeId: node.id,
+      hostname: node.description?.hostname ?? '',
+      tasks: active.get(index) ?? 0,
+      refusals: refusals.map(({ effort, ...refusal }) => refusal),
+    };
+  });
+  const best = verdicts.some(({ refusals }) => refusals.length === 0)
+    ? undefined
+    : looks.sort((a, b) => effortOf(a.refusals) - effortOf(b.refusals))[0];
+  const waiting = tasks.flatMap((task) => waitingTask(task) ?? []).sort((a, b) => a.slot - b.slot);
+  const bestNode = best && table.node(best.index);
+  return {
+    serviceId: service.id,
+    serviceName: service.spec.name,
+    waiting: waiting.slice(0, WAITING_SHOWN_MAX),
+    waitingCount: waiting.length,
+    nodes: verdicts,
+    nearest:
+      best && bestNode
+        ? {
+            nodeId: bestNode.id,
+            hostname: bestNode.description?.hostname ?? '',
+            changes: best.refusals.map(({ remedy }) => remedy),
+          }
+        : null,
+  };
+}
+
+type RankedRefusal = NodeRefusal & { readonly filter: string };
+
+function refusalsOf(pipeline: Pipeline, index: number): RankedRefusal[] {
+  return pipeline.stages
+    .filter(({ check }) => !check.passes(index))
+    .map(({ filter, check }) => ({ filter: filter.name, ...check.refusal(index) }));
+}
+
+function effortOf(refusals: readonly RankedRefusal[]): number {
+  return refusals.reduce((sum, { effort }) => sum + effort, 0);
+}
+
+function isGlobal({ spec }: Service): boolean {
+  return spec.mode.kind === 'global' || spec.mode.kind === 'global-job';
+}
+
+function waitingTask(task: Task): WaitingTask | null {
+  const { state, err } = task.status;
+  if (!isActive(task) || (state !== 'new' && state !== 'pending')) return null;
+  return { taskId: task.id, slot: task.slot, nodeId: task.nodeId, state, reason: err };
+}
+
+/** The task that would be placed: as the orchestrator makes it and the allocator would complete it. */
+function oneMore(service: Service): Task {
+  const { endpoint: spec, task, name, labels } = service.spec;
+  const endpoint: Endpoint = service.endpoint ?? { spec, ports: spec.ports, virtualIps: [] };
+  return {
+    id: asId<TaskId>(''),
+    meta: UNSTAMPED,
+    serviceId: service.id,
+    slot: 0,
+    nodeId: null,
+    spec: task,
+    specVersion: service.specVersion,
+    serviceAnnotations: { name, labels },
+    status: {
+      state: 'pending',
+      timestampMs: 0,
+      message: '',
+      err: '',
+      container: null,
+      hostPorts: [],
+      appliedAtMs: 0,
+    },
+    desiredState: 'running',
+    networks: task.networks.map(({ target }) => ({
+      networkId: asId<NetworkId>(target),
+      addresses: [],
+      aliases: [],
+    })),
+    endpoint,
+    logDriver: task.logDriver,
+    assignedGenericResources: [],
+    jobIteration: null,
+  };
+}
