@@ -261,6 +261,11 @@ export class RawNode {
     return { ...this.basicStatus(), confState: confStateOf(tracker.membership), progress };
   }
 
+  /** Highest index known to be durable on a quorum. */
+  get commit(): number {
+    return this.#raft.log.committed;
+  }
+
   /** Cheap; for polling. */
   basicStatus(): BasicStatus {
     const raft = this.#raft;

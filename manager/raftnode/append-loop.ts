@@ -28,8 +28,6 @@ export interface AppendHooks {
   publish(id: SnapshotId): Promise<void>;
   /** No space for the log; told again with false when there is. */
   full(isFull: boolean): void;
-  /** A flush ended and no other follows at once. */
-  idle(): void;
   /** Final: the process must end. */
   failed(err: unknown): void;
 }
@@ -160,7 +158,6 @@ export class AppendLoop {
       this.#release();
     }
     this.#running = null;
-    if (!this.#stopped) this.#options.hooks.idle();
   }
 
   async #write(batch: readonly Work[]): Promise<void> {

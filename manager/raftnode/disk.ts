@@ -14,6 +14,8 @@ export interface DiskFile {
   read(offset: number, length: number): Promise<Buffer>;
   /** Resolves when everything written before the call is durable. A rejection is final: see `Wal`. */
   fdatasync(): Promise<void>;
+  /** `pwrite`, and durable when it resolves. A rejection is final as that of `fdatasync`. */
+  writeThrough(data: Uint8Array, offset: number): Promise<void>;
   /** Fills `[0, bytes)` of a fresh file with zeros, so that later writes change no metadata. */
   zeroFill(bytes: number): Promise<void>;
   close(): Promise<void>;

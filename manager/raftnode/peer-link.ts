@@ -3,21 +3,15 @@
  * and not what the messages mean.
  */
 import { Backoff } from '../../common/base/backoff.ts';
-import type { Clock } from '../../common/base/clock.ts';
+import type { Clock, Timer } from '../../common/base/clock.ts';
 import { TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
-import { BoundedQueue } from '../../common/base/queue.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { Message } from '../raft/types.ts';
+import { PeerQueue } from './peer-queue.ts';
 
-/** Messages held for a peer; the core keeps at most 256 appends under way. */
-const QUEUE_MESSAGES_MAX = 1024;
-const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
-/** A batch ends when it holds this much; a single message may be larger. */
-const BATCH_BYTES = 1024 * 1024;
-/** Takes the place of a message in the queue, and adds none to its batch. */
-const GREETING = Symbol('greeting');
-const MESSAGE_OVERHEAD_BYTES = 64;
+/** How long news of a commit waits for entries to go along with. */
+const COMPANY_WAIT_MS = 2;
 const BACKOFF = { baseMs: 50, maxMs: 500 };
 /** A stream that lived this long was a success. */
 const STABLE_MS = 3_000;
@@ -50,8 +44,10 @@ export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #backoff: Backoff;
   readonly #tasks: TaskSet;
-  #queue = new BoundedQueue<Message | typeof GREETING>(QUEUE_MESSAGES_MAX);
-  #queuedBytes = 0;
+  readonly #queue = new PeerQueue();
+  /** Lets `#carry` look at the queue again. */
+  #wake: () => void = () => {};
+  #companyTimer: Timer | null = null;
   #downUntilMs = 0;
   #running = false;
   #stopped = false;
@@ -68,20 +64,27 @@ export class PeerLink {
 
   /** Sends a batch, with no message if none is due. */
   greet(): void {
-    if (this.#stopped || this.#isDown() || !this.#queue.push(GREETING)) return;
+    if (this.#stopped || this.#isDown()) return;
+    this.#queue.greet();
     this.#start();
   }
 
   send(message: Message): void {
     if (this.#stopped) return;
-    const bytes = messageBytes(message);
-    const fits = this.#queuedBytes === 0 || this.#queuedBytes + bytes <= QUEUE_BYTES_MAX;
-    if (this.#isDown() || !fits || !this.#queue.push(message)) {
+    if (this.#isDown() || !this.#queue.push(message)) {
       this.#options.unreachable();
       return;
     }
-    this.#queuedBytes += bytes;
-    this.#start();
+    if (this.#queue.isDue) this.#start();
+    else this.#waitForCompany();
+  }
+
+  #waitForCompany(): void {
+    this.#companyTimer ??= this.#options.clock.setTimer(COMPANY_WAIT_MS, () => {
+      this.#companyTimer = null;
+      this.#queue.release();
+      if (this.#queue.isDue) this.#start();
+    });
   }
 
   #isDown(): boolean {
@@ -89,6 +92,7 @@ export class PeerLink {
   }
 
   #start(): void {
+    this.#wake();
     if (this.#running) return;
     this.#running = true;
     this.#tasks.run((signal) => this.#run(signal));
@@ -97,6 +101,7 @@ export class PeerLink {
   /** Idempotent; what is queued is dropped. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#companyTimer?.cancel();
     await this.#tasks.stop();
   }
 
@@ -118,46 +123,30 @@ export class PeerLink {
     }
     if (openedMs > 0 && clock.monotonicMs() - openedMs >= STABLE_MS) this.#backoff.reset();
     this.#downUntilMs = clock.monotonicMs() + this.#backoff.nextDelayMs();
-    this.#queue = new BoundedQueue(QUEUE_MESSAGES_MAX);
-    this.#queuedBytes = 0;
+    this.#queue.clear();
     unreachable();
   }
 
   async #carry(stream: LinkStream, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
-    const ended = stream.ended.finally(() => over.abort(new Error('the stream ended')));
-    ended.catch(() => {}); // told by the race below
+    let isOver = false;
+    const ended = stream.ended.finally(() => {
+      isOver = true;
+      over.abort(new Error('the stream ended'));
+      this.#wake();
+    });
+    ended.catch(() => {}); // told below
     const both = AbortSignal.any([signal, over.signal]);
+    both.addEventListener('abort', () => this.#wake(), { once: true });
     for (;;) {
-      const messages = await Promise.race([this.#queue.takeAll(both), ended.then(() => null)]);
-      if (messages === null) return;
-      this.#queuedBytes = 0;
-      for (const batch of batches(messages)) await stream.send(batch, both);
+      while (!this.#queue.isDue && !isOver && !both.aborted) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      if (isOver) return await ended;
+      signal.throwIfAborted();
+      await stream.send(this.#queue.takeBatch(), both);
     }
   }
-}
-
-function* batches(queued: readonly (Message | typeof GREETING)[]): Iterable<Message[]> {
-  let batch: Message[] = [];
-  let bytes = 0;
-  const messages = queued.filter((item) => item !== GREETING);
-  if (messages.length === 0) yield [];
-  for (const message of messages) {
-    const size = messageBytes(message);
-    if (batch.length > 0 && bytes + size > BATCH_BYTES) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(message);
-    bytes += size;
-  }
-  if (batch.length > 0) yield batch;
-}
-
-/** Close enough to the encoded size. */
-function messageBytes(message: Message): number {
-  let bytes = MESSAGE_OVERHEAD_BYTES + message.context.length;
-  for (const { data } of message.entries) bytes += data.length + MESSAGE_OVERHEAD_BYTES;
-  return bytes;
 }

@@ -1,8 +1,12 @@
 /**
- * The way of a proposal: refused, or gathered while a flush is in flight (it could not be durable
- * earlier anyway), handed to the core, and waited for until it is applied here or its fate is known.
+ * The way of a proposal: refused, or gathered while the round before it is under way, handed to the
+ * core, and waited for until it is applied here or its fate is known.
  *
- *   push -> drain -> core -> (log, peers, commit, apply) -> waiters.applied -> the caller
+ * One round at a time: what a write and its answers cost on every member is the same for one entry as
+ * for many, so that under load a second round would take more from the first than it gains (see
+ * docs/decisions/0020). Alone, a proposal waits for nobody.
+ *
+ *   push -> startRound -> core -> (log, peers, commit, apply) -> waiters.applied -> the caller
  */
 import { entryTypeOf } from '../raft/conf-change.ts';
 import { ProposalDroppedError } from '../raft/errors.ts';
@@ -33,8 +37,6 @@ export interface ProposalQueueOptions {
   readonly leadership: Leadership;
   /** How long the callers of a leader that lost its office wait for what was committed. */
   readonly orphanTicks: number;
-  /** A flush is in flight; `drain` is called when it ends. */
-  readonly isBusy: () => boolean;
   /** The core has something to do. */
   readonly wake: () => void;
   readonly notLeader: (action: string) => ProposalError;
@@ -45,6 +47,8 @@ export class ProposalQueue {
   readonly #options: ProposalQueueOptions;
   #pending: Pending[] = [];
   #pendingBytes = 0;
+  /** Last index of the round under way, if it is not committed yet. */
+  #roundEnd = 0;
   #diskFull = false;
   #ticks = 0;
   /** When callers whose leader lost its office have waited long enough. */
@@ -66,12 +70,16 @@ export class ProposalQueue {
     this.#pendingBytes += payload.length + PENDING_OVERHEAD_BYTES;
     return new Promise((resolve, reject) => {
       this.#pending.push({ payload, signal, resolve, reject });
-      if (!this.#options.isBusy()) queueMicrotask(() => this.#drainGuarded());
+      if (this.#pending.length === 1) queueMicrotask(() => this.#startRoundGuarded());
     });
   }
 
-  /** Hands everything that gathered to the core. */
-  drain(): void {
+  /** Hands everything that gathered to the core, unless a round is under way. */
+  startRound(): void {
+    if (this.#pending.length > 0 && this.#options.raw.commit >= this.#roundEnd) this.#drain();
+  }
+
+  #drain(): void {
     const pending = this.#pending;
     if (pending.length === 0) return;
     this.#pending = [];
@@ -102,7 +110,7 @@ export class ProposalQueue {
   tick(): void {
     this.#ticks++;
     if (this.#ticks === this.#orphansUntilTick) this.#rejectOrphans();
-    this.drain();
+    this.#drain(); // a round that takes longer than a tick holds nobody up
   }
 
   /** What is not committed may be lost; what is committed is normally applied soon. */
@@ -112,6 +120,7 @@ export class ProposalQueue {
     const unknown = (): ProposalError => new ProposalError('unavailable', words, true);
     this.waiters.rejectAbove(raw.basicStatus().commit, unknown);
     this.#orphansUntilTick = this.#ticks + orphanTicks;
+    this.#roundEnd = 0;
   }
 
   /** Nothing can be written at present, or again. */
@@ -142,8 +151,8 @@ export class ProposalQueue {
     return new ProposalError('unavailable', `${action}: no space left for the raft log`, false);
   }
 
-  #drainGuarded(): void {
-    this.#options.life.guarded(() => this.drain());
+  #startRoundGuarded(): void {
+    this.#options.life.guarded(() => this.startRound());
   }
 
   /**
@@ -167,6 +176,7 @@ export class ProposalQueue {
       return;
     }
     const { lastIndex, term } = raw.basicStatus();
+    this.#roundEnd = lastIndex;
     let index = lastIndex - proposals.length;
     for (const { signal, resolve, reject } of proposals) {
       this.waiters.add({ index: ++index, term, type: 'normal', resolve, reject, signal });

@@ -252,7 +252,6 @@ export class RaftNode {
         installed: (snapshot) => this.#snapshots.install(snapshot),
         written: (message) => guarded(() => this.#driver.respond(message.responses)),
         full: (isFull) => guarded(() => this.#setDiskFull(isFull)),
-        idle: () => guarded(() => this.#proposals.drain()),
         failed: (err) => this.#life.fail(err),
       },
     });
@@ -284,7 +283,10 @@ export class RaftNode {
         sendSnapshot: (message) => this.#snapshots.send(message),
         storageAppend: (message) => this.#snapshots.noteClaim(message),
         readState: (context, index) => this.#barriers.confirmed(context, index),
-        pumped: () => this.#snapshots.takeIfDue(),
+        pumped: () => {
+          this.#proposals.startRound();
+          this.#snapshots.takeIfDue();
+        },
       },
     });
   }
@@ -310,7 +312,6 @@ export class RaftNode {
     return new ProposalQueue({
       ...{ raw: this.#raw, life: this.#life, leadership: this.#leadership },
       orphanTicks: this.#electionTicks,
-      isBusy: () => this.#appends.busy,
       wake: () => this.#driver.wake(),
       notLeader: (action) => this.#notLeader(action),
     });

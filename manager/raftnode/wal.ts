@@ -208,8 +208,7 @@ export class Wal {
     }
     const open = this.#open!;
     const { frame, next } = encodeFrame(open.header, open.cipher, this.#at, body);
-    await open.file.pwrite(frame, this.#at.offset);
-    await open.file.fdatasync();
+    await open.file.writeThrough(frame, this.#at.offset);
     this.#at = next;
     for (const record of records) this.#remember(record);
   }

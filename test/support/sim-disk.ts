@@ -245,7 +245,7 @@ export class SimDisk {
   }
 
   #file(life: number, path: string, inode: Inode): DiskFile {
-    return {
+    const file: DiskFile = {
       path,
       pwrite: (data, offset) => {
         const copy = Buffer.from(data);
@@ -271,12 +271,17 @@ export class SimDisk {
           this.observer?.synced(inode);
         });
       },
+      writeThrough: async (data, offset) => {
+        await file.pwrite(data, offset);
+        await file.fdatasync();
+      },
       zeroFill: (bytes) =>
         this.#operate(life, 'pwrite', path, () =>
           this.#write(inode, { offset: 0, data: Buffer.alloc(bytes) }, path),
         ),
       close: async () => {},
     };
+    return file;
   }
 
   #write(inode: Inode, write: Write, path: string): void {

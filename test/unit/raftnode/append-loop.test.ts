@@ -61,7 +61,6 @@ async function setUp() {
         events.push(`published ${index}`);
       },
       full: () => {},
-      idle: () => events.push('idle'),
       failed: (err) => events.push(`failed ${err}`),
     },
   });
@@ -92,7 +91,7 @@ describe('append loop', () => {
     expect(events).toEqual(['sync begins']);
     expect(image.lastIndex()).toBe(0);
     await letSyncEnd();
-    expect(events).toEqual(['sync begins', 'sync ends', 'answered append-response', 'idle']);
+    expect(events).toEqual(['sync begins', 'sync ends', 'answered append-response']);
     expect(image.lastIndex()).toBe(2);
   });
 
@@ -113,16 +112,16 @@ describe('append loop', () => {
     events.length = 0;
     loop.push(write({ term: 1, commit: 2 }));
     await settle();
-    expect(events).toEqual(['answered append-response', 'idle']);
+    expect(events).toEqual(['answered append-response']);
     expect(loop.durableCommit).toBe(0);
     loop.flushCommit();
     await settle();
     await letSyncEnd();
-    expect(events.slice(2)).toEqual(['sync begins', 'sync ends', 'idle']);
+    expect(events.slice(1)).toEqual(['sync begins', 'sync ends']);
     expect(loop.durableCommit).toBe(2);
     loop.flushCommit();
     await settle();
-    expect(events.length).toBe(5);
+    expect(events.length).toBe(3);
   });
 
   test('puts everything that gathered during a sync into the next one, in order', async () => {
@@ -157,7 +156,6 @@ describe('append loop', () => {
       'sync ends',
       'installed 50',
       'answered append-response',
-      'idle',
     ]);
   });
 });

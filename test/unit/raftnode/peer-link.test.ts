@@ -9,6 +9,11 @@ function heartbeat(commit: number): Message {
   return message({ type: 'heartbeat', commit });
 }
 
+/** An append without entries. */
+function news(commit: number): Message {
+  return message({ type: 'append', commit });
+}
+
 function append(bytes: number): Message {
   const data = new Uint8Array(bytes);
   return message({ type: 'append', entries: [{ index: 1, term: 1, type: 'normal', data }] });
@@ -64,9 +69,25 @@ describe('link to a peer', () => {
 
   test('splits what is large', async () => {
     const { link, sent } = setUp();
-    for (let i = 0; i < 5; i++) link.send(append(400_000));
+    for (let i = 0; i < 5; i++) link.send(append(100_000));
     await settle();
     expect(sent.map((batch) => batch.length)).toEqual([2, 2, 1]);
+    await link.stop();
+  });
+
+  test('news of a commit wait a moment for entries that tell as much', async () => {
+    const { clock, link, sent } = setUp();
+    link.send(news(4));
+    await settle();
+    expect(sent).toEqual([]);
+    link.send(append(10));
+    await settle();
+    expect(sent).toEqual([[0]]);
+    link.send(news(5));
+    link.send(news(6));
+    await clock.advance(2);
+    await settle();
+    expect(sent).toEqual([[0], [6]]);
     await link.stop();
   });
 

@@ -152,6 +152,36 @@ describe('raft cluster', () => {
     noFailures(sim);
   });
 
+  test('proposals that come while a round is under way go together in the next one', async () => {
+    const sim = new SimRaft(29);
+    const [a, b] = await sim.cluster(3);
+    await sim.propose(a!, 'warm');
+    sim.network.latencyMs = { min: 20, max: 20 };
+    b!.disk.counts.clear();
+    const all = [];
+    for (let i = 0; i < 30; i++) {
+      all.push(a!.node!.propose(Buffer.from(`p${i}`)));
+      await sim.clock.advance(1); // far longer than a flush, shorter than a round
+    }
+    const indexes = await sim.run(Promise.all(all));
+    expect(indexes).toEqual(Array.from({ length: 30 }, (_, i) => indexes[0]! + i));
+    expect(b!.disk.counts.get('fdatasync')).toBeLessThanOrEqual(4);
+  });
+
+  test('a round that gets no answer holds nobody up for longer than a tick', async () => {
+    const sim = new SimRaft(30);
+    const [a] = await sim.cluster(3);
+    await sim.propose(a!, 'warm');
+    sim.network.isolate(1);
+    const first = a!.node!.propose(Buffer.from('first')).catch((err: unknown) => err);
+    await sim.clock.advance(1);
+    const second = a!.node!.propose(Buffer.from('second')).catch((err: unknown) => err);
+    await sim.clock.advance(2 * TICK_MS);
+    sim.network.heal();
+    const [one, two] = await sim.run(Promise.all([first, second]));
+    expect(two).toBe((one as number) + 1);
+  });
+
   test('a member that fell far behind gets a snapshot', async () => {
     const sim = new SimRaft(22, { snapshotIntervalEntries: 40, keepEntries: 5 });
     const [a] = await sim.cluster(3);
