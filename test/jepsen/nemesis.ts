@@ -17,6 +17,7 @@ export const FAULTS = [
   'oneway',
   'link',
   'split',
+  'shatter',
   'minority',
   'loss',
   'delay',
@@ -34,6 +35,7 @@ export const FAULT_WORDS: Readonly<Record<FaultKind, string>> = {
   oneway: 'a host hears nobody, or nobody hears it',
   link: 'one link is cut, one way or both',
   split: 'two groups that do not hear each other',
+  shatter: 'no host hears any other',
   minority: 'a majority is killed or paused for a while',
   loss: 'one or two hosts lose 2 to 20 % of what they are sent',
   delay: 'what a host sends comes late',
@@ -41,7 +43,7 @@ export const FAULT_WORDS: Readonly<Record<FaultKind, string>> = {
 
 const HANDS: readonly (readonly FaultKind[])[] = [
   ['kill', 'pause', 'handover', 'member', 'replace', 'minority'],
-  ['isolate', 'oneway', 'link', 'split', 'loss', 'delay'],
+  ['isolate', 'oneway', 'link', 'split', 'shatter', 'loss', 'delay'],
 ];
 
 /** Between the beginnings of two faults: each is met on its own, as the limit of an outage is for one. */
@@ -79,6 +81,8 @@ export class Nemesis {
   readonly records: FaultRecord[] = [];
   readonly #options: NemesisOptions;
   #nextMs = 0;
+  /** When the last fault began. */
+  #leader: HostPlan | null = null;
 
   constructor(options: NemesisOptions) {
     this.#options = options;
@@ -114,13 +118,16 @@ export class Nemesis {
 
   async #attempt(kind: FaultKind, signal: AbortSignal): Promise<void> {
     const { nowMs, say } = this.#options;
+    this.#leader = await this.#options.scene.leader();
+    const leads = this.#leader === null ? 'nobody' : this.#leader.name;
     const fromMs = nowMs();
     const broken = await this.#break(kind);
     if (broken === null) return;
-    say(`${kind}: ${broken.what}`);
+    const what = `${broken.what} (${leads} leads)`;
+    say(`${kind}: ${what}`);
     await pause(broken.holdMs ?? this.#between(HOLD_MS), signal);
     await broken.mend();
-    const record = { kind, what: broken.what, fromMs, toMs: nowMs() };
+    const record = { kind, what, fromMs, toMs: nowMs() };
     this.records.push(record);
     say(`${kind}: mended after ${((record.toMs - fromMs) / 1000).toFixed(1)} s`);
   }
@@ -148,6 +155,8 @@ export class Nemesis {
         return this.#link();
       case 'split':
         return this.#split();
+      case 'shatter':
+        return this.#shatter();
       case 'loss':
         return this.#loss();
       case 'delay':
@@ -156,7 +165,7 @@ export class Nemesis {
   }
 
   async #kill(): Promise<Broken | null> {
-    const host = await this.#victim();
+    const host = this.#victim();
     if (host === null) return null;
     const { scene } = this.#options;
     await scene.kill(host);
@@ -164,7 +173,7 @@ export class Nemesis {
   }
 
   async #pauseOne(): Promise<Broken | null> {
-    const host = await this.#victim();
+    const host = this.#victim();
     if (host === null) return null;
     const { scene } = this.#options;
     await scene.pause(host);
@@ -173,14 +182,14 @@ export class Nemesis {
 
   async #handover(): Promise<Broken | null> {
     const { scene } = this.#options;
-    const host = await scene.leader();
+    const host = this.#leader;
     if (host === null || !scene.isUp(host)) return null;
     await scene.terminate(host);
-    return { what: `from ${host.name}`, mend: () => scene.restart(host), holdMs: 500 };
+    return { what: host.name, mend: () => scene.restart(host), holdMs: 500 };
   }
 
   async #member(): Promise<Broken | null> {
-    const host = await this.#victim();
+    const host = this.#victim();
     if (host === null) return null;
     const { scene } = this.#options;
     const demoted = await scene.demote(host, MEMBER_LIMIT_MS);
@@ -191,7 +200,7 @@ export class Nemesis {
   }
 
   async #replace(): Promise<Broken | null> {
-    const host = await this.#victim();
+    const host = this.#victim();
     if (host === null) return null;
     const { scene, say } = this.#options;
     const demoted = await scene.demote(host, MEMBER_LIMIT_MS);
@@ -225,13 +234,13 @@ export class Nemesis {
   }
 
   async #isolate(): Promise<Broken> {
-    const host = await this.#target();
+    const host = this.#target();
     const links = this.#others(host).flatMap((other) => both(host, other));
     return { what: host.name, mend: await this.#cut(links) };
   }
 
   async #oneWay(): Promise<Broken> {
-    const host = await this.#target();
+    const host = this.#target();
     const deaf = this.#options.random.unit() < 0.5;
     const links = this.#others(host).map((other) =>
       deaf ? { from: other, to: host } : { from: host, to: other },
@@ -241,7 +250,7 @@ export class Nemesis {
   }
 
   async #link(): Promise<Broken> {
-    const host = await this.#target();
+    const host = this.#target();
     const other = this.#pick(this.#others(host));
     const way = this.#pick(['both', 'to', 'from'] as const);
     const links = both(host, other).filter(
@@ -260,6 +269,12 @@ export class Nemesis {
     return { what: `${names(left)} | ${names(right)}`, mend: await this.#cut(links) };
   }
 
+  async #shatter(): Promise<Broken> {
+    const { hosts } = this.#options.scene;
+    const links = hosts.flatMap((to) => this.#others(to).map((from) => ({ from, to })));
+    return { what: 'every link', mend: await this.#cut(links) };
+  }
+
   async #loss(): Promise<Broken> {
     const { scene, random } = this.#options;
     const hosts = shuffled(scene.hosts, random).slice(0, 1 + random.below(2));
@@ -271,7 +286,7 @@ export class Nemesis {
   }
 
   async #delay(): Promise<Broken> {
-    const host = await this.#target();
+    const host = this.#target();
     return { what: host.name, mend: await this.#options.scene.slowDown(host) };
   }
 
@@ -284,19 +299,18 @@ export class Nemesis {
   }
 
   /** A host whose daemon runs, half of the time the leader's; null when none runs. */
-  async #victim(): Promise<HostPlan | null> {
+  #victim(): HostPlan | null {
     const { scene } = this.#options;
-    const host = await this.#target();
+    const host = this.#target();
     if (scene.isUp(host)) return host;
     const up = scene.hosts.filter((candidate) => scene.isUp(candidate));
     return up.length > 0 ? this.#pick(up) : null;
   }
 
-  async #target(): Promise<HostPlan> {
+  #target(): HostPlan {
     const { scene, random } = this.#options;
     const chosen = this.#pick(scene.hosts);
-    if (random.unit() >= LEADER_SHARE) return chosen;
-    return (await scene.leader()) ?? chosen;
+    return random.unit() < LEADER_SHARE ? (this.#leader ?? chosen) : chosen;
   }
 
   #pick<T>(items: readonly T[]): T {

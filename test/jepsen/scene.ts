@@ -15,6 +15,8 @@ import { type Drop, type Slowness, setDrops, setSlow } from './network-faults.ts
 
 const POLL_MS = 100;
 const CALL_LIMIT_MS = 4_000;
+/** While nobody leads, nobody is told to lead. */
+const LEADER_LIMIT_MS = 500;
 const CLUSTER_PORT = 2377;
 /** After a member came or went, until both its certificate and its vote are surely in force. */
 const SETTLE_MS = 2_000;
@@ -58,7 +60,7 @@ export class Scene {
 
   /** The host that most lately is known to lead, asked of whoever answers; null when nobody knows. */
   async leader(): Promise<HostPlan | null> {
-    const nodes = await this.#nodes().catch(() => []);
+    const nodes = await this.#nodes(LEADER_LIMIT_MS).catch(() => []);
     const node = nodes.find(({ ManagerStatus }) => ManagerStatus?.Leader);
     return this.hosts.find(({ name }) => name === node?.Description?.Hostname) ?? null;
   }
@@ -193,7 +195,7 @@ export class Scene {
     const deadline = this.#options.nowMs() + withinMs;
     let picture = '';
     const isWhole = await this.#until(deadline, async () => {
-      const nodes = await this.#nodes();
+      const nodes = await this.#nodes(CALL_LIMIT_MS);
       picture = nodes
         .map(({ Description, Status, ManagerStatus }) =>
           [Description?.Hostname, Status?.State, ManagerStatus?.Reachability].join(' '),
@@ -245,15 +247,17 @@ export class Scene {
     );
   }
 
-  async #nodes(): Promise<readonly NodeJson[]> {
-    for (const host of this.hosts.filter((candidate) => this.isUp(candidate))) {
-      try {
-        return await limited(withHost(host, (client) => client.nodes()));
-      } catch {
-        // asked of the next one
-      }
-    }
-    throw new Error('no manager answers');
+  /** As the first manager that answers sees them. */
+  #nodes(limitMs: number): Promise<readonly NodeJson[]> {
+    const up = this.hosts.filter((host) => this.isUp(host));
+    return Promise.any(
+      up.map((host) =>
+        limited(
+          withHost(host, (client) => client.nodes()),
+          limitMs,
+        ),
+      ),
+    );
   }
 
   #anyOther(host: HostPlan): HostPlan {
@@ -266,7 +270,7 @@ export class Scene {
   /** False when the time is over; failures of `attempt` are tried again. */
   async #until(deadlineMs: number, attempt: () => Promise<boolean>): Promise<boolean> {
     while (this.#options.nowMs() < deadlineMs && !this.#options.signal.aborted) {
-      if (await limited(attempt()).catch(() => false)) return true;
+      if (await limited(attempt(), CALL_LIMIT_MS).catch(() => false)) return true;
       await sleep(POLL_MS);
     }
     return false;
@@ -317,9 +321,9 @@ export class Scene {
   }
 }
 
-async function limited<T>(work: Promise<T>): Promise<T> {
-  const late = sleep(CALL_LIMIT_MS, undefined, { ref: false }).then((): never => {
-    throw new Error(`no answer within ${CALL_LIMIT_MS} ms`);
+async function limited<T>(work: Promise<T>, limitMs: number): Promise<T> {
+  const late = sleep(limitMs, undefined, { ref: false }).then((): never => {
+    throw new Error(`no answer within ${limitMs} ms`);
   });
   return Promise.race([work, late]);
 }
