@@ -43,11 +43,14 @@ export function chooseAddresses(
 }
 
 /**
- * For a start: `kept`, unless a flag says something else than when that was decided. A flag that is
+ * For a start: `kept` itself, unless a flag says something else than when that was decided. A flag that is
  * no longer given changes nothing. Members are known by id, so the others follow to the new address.
  */
 export function addressesAtStart(kept: NodeAddresses, flags: AddressFlags): NodeAddresses {
   const { listenAddress, advertiseAddress } = flags;
+  const isSame =
+    listenAddress === kept.flags.listenAddress && advertiseAddress === kept.flags.advertiseAddress;
+  if (isSame) return kept;
   const isNewListen = listenAddress !== '' && listenAddress !== kept.flags.listenAddress;
   const isNewAdvertise =
     advertiseAddress !== '' && advertiseAddress !== kept.flags.advertiseAddress;

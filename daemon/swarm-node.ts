@@ -247,6 +247,7 @@ export class SwarmNode {
   async #addressesAtStart(): Promise<NodeAddresses> {
     const kept = await this.#files.loadAddresses();
     const now = addressesAtStart(kept, this.#flags);
+    if (now === kept) return kept; // a full disk does not keep a node from starting
     await this.#files.saveAddresses(now);
     if (now.advertise !== kept.advertise) {
       const { log } = this.#options;

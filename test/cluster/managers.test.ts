@@ -287,6 +287,26 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     await shows({ [third.name]: 'Reachable' }, leader);
   });
 
+  test('a manager that leaves by force is out of the group, and its node can be removed', {
+    timeout: 90_000,
+  }, async () => {
+    const cluster = shared.current;
+    await cluster.skep(['node', 'promote', 'worker-1']);
+    await shows({ 'worker-1': 'Reachable' }, 'worker-1');
+    await cluster.skep(['swarm', 'leave', '--force'], { host: 'worker-1' });
+    // Not "Unreachable": the others do not wait for it any more.
+    await shows({ 'worker-1': '' });
+    expect(await refused(['node', 'ls'], 'worker-1')).toContain(
+      'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join"',
+    );
+    await eventually(
+      'the node is down and removed',
+      () => cluster.skep(['node', 'rm', 'worker-1']),
+      { withinMs: 20_000 },
+    );
+    expect(Object.keys(await statuses()).sort()).toEqual(['manager-1', 'manager-2', 'manager-3']);
+  });
+
   test('the last manager is neither demoted nor leaves without force', {
     timeout: 90_000,
   }, async () => {
