@@ -22,6 +22,8 @@ export interface ContainerViewOptions {
   readonly state: (taskId: TaskId) => ContainerState | undefined;
   readonly image: (reference: string) => ImageRecord | undefined;
   readonly health: (taskId: TaskId) => HealthReport | null;
+  /** the task as it runs: with its templates expanded */
+  readonly expanded: (task: Task) => Task;
   readonly exec: (taskId: TaskId, spec: ExecSpec) => Promise<ExecSession>;
   readonly logs: (
     taskId: TaskId,
@@ -92,7 +94,7 @@ export class ContainerView {
     return {
       id: containerIdOf(task.id),
       name: taskName(task),
-      task,
+      task: this.#options.expanded(task),
       status,
       state,
       image: this.#options.image(task.spec.container.image) ?? null,

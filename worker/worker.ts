@@ -97,6 +97,7 @@ export class Worker {
       state: (taskId) => this.#runtime.get(taskId),
       image: (reference) => this.images.get(reference),
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
+      expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
       exec: (taskId, spec) => this.#runtime.exec(taskId, spec),
       logs: (taskId, query, signal) => this.#runtime.logs(taskId, query, signal),
     });

@@ -26,9 +26,13 @@ type Kind = 'secrets' | 'configs';
 
 const nounOf = (kind: Kind): string => kind.slice(0, -1);
 
+interface CreateFlags {
+  readonly label?: readonly string[];
+  readonly templateDriver?: string;
+}
+
 function create(kind: Kind): Configure {
   return (command, context) => {
-    refuseFlags(command, { '--template-driver': 'templates are not supported yet' });
     if (kind === 'secrets') {
       refuseFlags(command, { '--driver': 'secret drivers are not supported yet' });
     }
@@ -36,13 +40,15 @@ function create(kind: Kind): Configure {
       .argument('<name>', `of the ${nounOf(kind)}`)
       .argument('<file>', 'its content; - for standard input')
       .option('-l, --label <key=value>', `of the ${nounOf(kind)}`, collect)
-      .action(async (name: string, file: string, flags: { readonly label?: readonly string[] }) => {
+      .option('--template-driver <driver>', 'golang: the content is a template')
+      .action(async (name: string, file: string, flags: CreateFlags) => {
         const data = await contentOf(context, file);
         if (data.length === 0) throw new UsageError(`${nounOf(kind)} data must not be empty`);
         const { ID } = await context.client.secretCreate(kind, {
           Name: name,
           Labels: pairs(flags.label),
           Data: data.toString('base64'),
+          ...(flags.templateDriver && { Templating: { Name: flags.templateDriver } }),
         });
         printLine(context, ID);
       });

@@ -74,12 +74,16 @@ export interface AssignedSecret {
   readonly id: SecretId;
   readonly name: string;
   readonly data: Uint8Array;
+  /** as in the spec: `golang` = the data is a template; empty = verbatim */
+  readonly templateDriver: string;
 }
 
 export interface AssignedConfig {
   readonly id: ConfigId;
   readonly name: string;
   readonly data: Uint8Array;
+  /** as in the spec: `golang` = the data is a template; empty = verbatim */
+  readonly templateDriver: string;
 }
 
 export interface AssignmentsByKind {

@@ -41,7 +41,12 @@ const assignmentKindTable = enumTable<AssignmentKind, skep.AssignmentKind>('assi
 });
 
 function assignedSecretToProto(secret: AssignedSecret): skep.AssignedSecret.$Properties {
-  return { id: text(secret.id), name: text(secret.name), data: secret.data };
+  return {
+    id: text(secret.id),
+    name: text(secret.name),
+    data: secret.data,
+    templateDriver: text(secret.templateDriver),
+  };
 }
 
 function assignedSecretFromProto(m: skep.AssignedSecret.$Properties): AssignedSecret {
@@ -49,11 +54,17 @@ function assignedSecretFromProto(m: skep.AssignedSecret.$Properties): AssignedSe
     id: asId<AssignedSecret['id']>(m.id ?? ''),
     name: m.name ?? '',
     data: bytesFromProto(m.data),
+    templateDriver: m.templateDriver ?? '',
   });
 }
 
 function assignedConfigToProto(config: AssignedConfig): skep.AssignedConfig.$Properties {
-  return { id: text(config.id), name: text(config.name), data: config.data };
+  return {
+    id: text(config.id),
+    name: text(config.name),
+    data: config.data,
+    templateDriver: text(config.templateDriver),
+  };
 }
 
 function assignedConfigFromProto(m: skep.AssignedConfig.$Properties): AssignedConfig {
@@ -61,6 +72,7 @@ function assignedConfigFromProto(m: skep.AssignedConfig.$Properties): AssignedCo
     id: asId<AssignedConfig['id']>(m.id ?? ''),
     name: m.name ?? '',
     data: bytesFromProto(m.data),
+    templateDriver: m.templateDriver ?? '',
   });
 }
 

@@ -14,10 +14,11 @@ const NANOS_PER_MS = 1e6;
 const HEALTH_FORMS = ['NONE', 'CMD', 'CMD-SHELL'];
 const OOM_SCORE_MAX = 1000;
 const PROPAGATIONS = ['', 'rprivate', 'private', 'rshared', 'shared', 'rslave', 'slave'];
-/** A value that starts with a template is known on the node only. */
-const TEMPLATE_START = '{{';
 
-/** Throws `invalid-argument`, or `unimplemented` for what is not done. */
+/**
+ * Throws `invalid-argument`, or `unimplemented` for what is not done.
+ * @param container with its templates expanded
+ */
 export function checkContainerSpec(container: ContainerSpec): void {
   checkImage(container.image);
   checkMounts(container.mounts);
@@ -73,14 +74,14 @@ function checkMount(mount: Mount): void {
     invalid(`invalid mount config for type "${mount.type}": ${rule}`);
   if (mount.type === 'cluster') throw notDone('mount type "cluster": cluster volumes are');
   if (mount.target === '') throw fail('field Target must not be empty');
-  if (!isAbsolute(mount.target)) {
+  if (!mount.target.startsWith('/')) {
     throw fail(`invalid mount path: '${mount.target}' mount path must be absolute`);
   }
   if (mount.target === '/') throw fail("invalid specification: destination can't be '/'");
   switch (mount.type) {
     case 'bind':
       if (mount.source === '') throw fail('field Source must not be empty');
-      if (!isAbsolute(mount.source)) {
+      if (!mount.source.startsWith('/')) {
         throw fail(`invalid mount path: '${mount.source}' mount path must be absolute`);
       }
       if (!PROPAGATIONS.includes(mount.bind?.propagation ?? '')) {
@@ -99,10 +100,6 @@ function checkMount(mount: Mount): void {
       }
       return;
   }
-}
-
-function isAbsolute(path: string): boolean {
-  return path.startsWith('/') || path.startsWith(TEMPLATE_START);
 }
 
 function configTarget(config: ContainerSpec['configs'][number]) {

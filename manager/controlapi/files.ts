@@ -1,5 +1,6 @@
 /** Writes to secrets and configs (swarm-behaviour 1.7). */
 import { deepEqual } from '../../common/base/equal.ts';
+import { TEMPLATE_DRIVER } from '../../common/model/container-template.ts';
 import { type ConfigId, newId, type SecretId } from '../../common/model/ids.ts';
 import { checkFileObjectName } from '../../common/model/names.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
@@ -77,8 +78,10 @@ export function removeConfig(tx: WriteTx, { ref }: RemoveRequest): string {
 
 function checkFile(kind: Kind, spec: SecretSpec | ConfigSpec, bytesLimit: number): void {
   checkFileObjectName(kind, spec.name);
-  if (spec.templateDriver !== '') {
-    throw notDone(`${kind} templating "${spec.templateDriver}": templates in ${kind}s are`);
+  if (spec.templateDriver !== '' && spec.templateDriver !== TEMPLATE_DRIVER) {
+    throw invalid(
+      `${kind} template driver "${spec.templateDriver}": the only one is ${TEMPLATE_DRIVER}`,
+    );
   }
   if (spec.data.length === 0 || spec.data.length >= bytesLimit) {
     throw invalid(

@@ -2,6 +2,12 @@
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { parseConstraints } from '../../common/model/constraint.ts';
+import {
+  expandContainer,
+  type TemplateContext,
+  templateContext,
+} from '../../common/model/container-template.ts';
+import { asId, type NodeId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import { checkName } from '../../common/model/names.ts';
 import {
   type EndpointSpec,
@@ -28,10 +34,24 @@ const TASKS_MAX = 100_000;
 export function checkServiceSpec(spec: ServiceSpec): void {
   checkName(spec.name);
   checkTaskSpec(spec.task);
+  checkContainerSpec(expandContainer(spec.task.container, sampleContext(spec)));
   checkMode(spec);
   checkUpdate('update', spec.update);
   checkUpdate('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
+}
+
+/** Templates are tried on a task that could be, so that an unknown field is told now and not on a node. */
+function sampleContext({ name, labels }: ServiceSpec): TemplateContext {
+  const task = {
+    id: asId<TaskId>('taskid'),
+    slot: 1,
+    nodeId: asId<NodeId>('nodeid'),
+    serviceId: asId<ServiceId>('serviceid'),
+    serviceAnnotations: { name, labels },
+  };
+  const platform = { architecture: 'architecture', os: 'os' };
+  return templateContext(task, { hostname: 'hostname', platform });
 }
 
 function checkTaskSpec(task: TaskSpec): void {
@@ -44,7 +64,6 @@ function checkTaskSpec(task: TaskSpec): void {
   if (task.placement.maxReplicas < 0) {
     throw invalid('Placement: max replicas per node cannot be negative');
   }
-  checkContainerSpec(task.container);
   checkLogDriver(task.logDriver);
 }
 

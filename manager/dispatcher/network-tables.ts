@@ -11,6 +11,7 @@ import type {
   AssignmentChange,
 } from '../../common/model/assignment.ts';
 import { assignmentKey } from '../../common/model/assignment.ts';
+import { expandedHostname } from '../../common/model/container-template.ts';
 import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
 import { MTU_OPTION, type Network } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
@@ -302,7 +303,7 @@ function assignedEndpoint(
     nodeId: task.nodeId,
     hostAddress,
     address: withoutPrefix(address),
-    hostname: task.spec.container.hostname,
+    hostname: expandedHostname(task, node.description),
     containerName: taskName(task),
     aliases: seat.aliases,
     serving: wanted && task.status.state === 'running' && node.status.state !== 'down',

@@ -193,13 +193,13 @@ function needsOf(task: Task): Needs {
 function pushSecret(view: ReadView, id: SecretId, out: AssignmentChange[]): void {
   const secret = view.get('secret', id);
   if (!secret) return;
-  const { name, data } = secret.spec;
-  out.push({ action: 'set', kind: 'secret', key: id, item: { id, name, data } });
+  const { name, data, templateDriver } = secret.spec;
+  out.push({ action: 'set', kind: 'secret', key: id, item: { id, name, data, templateDriver } });
 }
 
 function pushConfig(view: ReadView, id: ConfigId, out: AssignmentChange[]): void {
   const config = view.get('config', id);
   if (!config) return;
-  const { name, data } = config.spec;
-  out.push({ action: 'set', kind: 'config', key: id, item: { id, name, data } });
+  const { name, data, templateDriver } = config.spec;
+  out.push({ action: 'set', kind: 'config', key: id, item: { id, name, data, templateDriver } });
 }

@@ -430,8 +430,18 @@ export const assignmentArbitraries: {
   readonly [K in AssignmentKind]: fc.Arbitrary<AssignmentsByKind[K]>;
 } = {
   task,
-  secret: record<AssignmentsByKind['secret']>({ id: id(), name: text, data: bytes }),
-  config: record<AssignmentsByKind['config']>({ id: id(), name: text, data: bytes }),
+  secret: record<AssignmentsByKind['secret']>({
+    id: id(),
+    name: text,
+    data: bytes,
+    templateDriver: text,
+  }),
+  config: record<AssignmentsByKind['config']>({
+    id: id(),
+    name: text,
+    data: bytes,
+    templateDriver: text,
+  }),
   network: record<AssignmentsByKind['network']>({
     id: id(),
     name: text,

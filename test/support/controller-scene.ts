@@ -8,7 +8,7 @@ import { ContainerController } from '../../worker/executor/container-controller.
 import type { Dependencies } from '../../worker/executor/executor.ts';
 import { TaskFiles } from '../../worker/executor/task-files.ts';
 import type { ImageConfig } from '../../worker/images/image-store.ts';
-import { aContainerSpec, aTask, aTaskSpec, idOf } from './builders.ts';
+import { aContainerSpec, aNodeDescription, aTask, aTaskSpec, idOf } from './builders.ts';
 import { FakeClock } from './fake-clock.ts';
 import {
   anImage,
@@ -96,6 +96,7 @@ export class ControllerScene {
         }),
         clock,
         log: silentLogger,
+        node: () => aNodeDescription({ hostname: 'here' }),
       },
       () => this.closed++,
     );

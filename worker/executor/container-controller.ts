@@ -6,6 +6,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { containerIdOf, defaultHostname } from '../../common/model/container-id.ts';
+import type { TemplateNode } from '../../common/model/container-template.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import type { HealthConfig, PortConfig } from '../../common/model/service.ts';
@@ -31,6 +32,7 @@ import { probeIn } from './probe.ts';
 import { SIGTERM, signalNumber } from './signals.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
 import type { TaskFiles } from './task-files.ts';
+import { expandDependencies, expandTask } from './templates.ts';
 
 export interface ControllerParts {
   readonly runtime: Runtime;
@@ -42,6 +44,8 @@ export interface ControllerParts {
   readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** this node, as templates may name it */
+  readonly node: () => TemplateNode;
 }
 
 const NANOS_PER_MS = 1e6;
@@ -57,7 +61,9 @@ const UNHEALTHY = 'unhealthy container';
 type NetworkMode = 'host' | 'own';
 
 export class ContainerController implements Controller {
+  /** as assigned; `#expanded` is what runs */
   readonly #task: Task;
+  #expandedTask: Task | null = null;
   readonly #dependencies: Dependencies;
   readonly #parts: ControllerParts;
   readonly #onClose: () => void;
@@ -167,7 +173,8 @@ export class ContainerController implements Controller {
 
   async #create(image: ImageRecord, signal: AbortSignal): Promise<ContainerState> {
     const { images, volumes, files, runtime } = this.#parts;
-    const { container } = this.#task.spec;
+    const task = this.#expanded();
+    const { container } = task.spec;
     const { lowerDirs } = await images.acquireRootfs(this.#task.id, image.id);
     const hostname = this.#hostname();
     const names =
@@ -183,15 +190,16 @@ export class ContainerController implements Controller {
             hostname,
           });
     const mounts = await planMounts({
-      task: this.#task,
+      task,
       image: image.config,
       lowerDirs,
       volumes,
     });
-    const payloads = await files.writePayloads(this.#task, this.#dependencies);
+    const dependencies = expandDependencies(task, this.#parts.node(), this.#dependencies);
+    const payloads = await files.writePayloads(task, dependencies);
     signalNumber(this.#stopSignalName(image)); // one that cannot be sent is told now, not at the end
     const spec = ociSpecOf({
-      task: this.#task,
+      task,
       image: image.config,
       lowerDirs,
       hostname,
@@ -271,7 +279,13 @@ export class ContainerController implements Controller {
   }
 
   #hostname(): string {
-    return this.#task.spec.container.hostname || defaultHostname(this.#task.id);
+    return this.#expanded().spec.container.hostname || defaultHostname(this.#task.id);
+  }
+
+  /** With its templates expanded. Throws `invalid-argument` for one that does not mean anything here. */
+  #expanded(): Task {
+    this.#expandedTask ??= expandTask(this.#task, this.#parts.node());
+    return this.#expandedTask;
   }
 
   /** Resolves when the container has ended. */

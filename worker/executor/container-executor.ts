@@ -1,4 +1,5 @@
 /** The executor: hands out controllers, passes network state on, sweeps what belongs to no task. */
+import { SkepError } from '../../common/base/errors.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
@@ -6,18 +7,21 @@ import type { Task } from '../../common/model/task.ts';
 import { ContainerController, type ControllerParts, releaseTask } from './container-controller.ts';
 import type { Controller, Dependencies, Executor } from './executor.ts';
 import type { HealthReport } from './health.ts';
+import { expandTask } from './templates.ts';
 
-export interface ContainerExecutorOptions extends ControllerParts {
+export interface ContainerExecutorOptions extends Omit<ControllerParts, 'node'> {
   readonly describe: () => NodeDescription;
 }
 
 export class ContainerExecutor implements Executor {
   readonly #options: ContainerExecutorOptions;
+  readonly #parts: ControllerParts;
   /** those that are not closed */
   readonly #controllers = new Map<TaskId, ContainerController>();
 
   constructor(options: ContainerExecutorOptions) {
     this.#options = options;
+    this.#parts = { ...options, node: options.describe };
   }
 
   describe(): NodeDescription {
@@ -25,7 +29,7 @@ export class ContainerExecutor implements Executor {
   }
 
   controller(task: Task, dependencies: Dependencies): Controller {
-    const controller = new ContainerController(task, dependencies, this.#options, () => {
+    const controller = new ContainerController(task, dependencies, this.#parts, () => {
       if (this.#controllers.get(task.id) === controller) this.#controllers.delete(task.id);
     });
     this.#controllers.set(task.id, controller);
@@ -35,6 +39,16 @@ export class ContainerExecutor implements Executor {
   /** The health of a task's container; null without a health check, or for an unknown task. */
   health(taskId: TaskId): HealthReport | null {
     return this.#controllers.get(taskId)?.health ?? null;
+  }
+
+  /** The task as it runs; as assigned while its templates mean nothing (then it was rejected). */
+  expanded(task: Task): Task {
+    try {
+      return expandTask(task, this.#options.describe());
+    } catch (err) {
+      if (err instanceof SkepError) return task;
+      throw err;
+    }
   }
 
   applyNetworkState(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
@@ -54,7 +68,7 @@ export class ContainerExecutor implements Executor {
       if (known.has(taskId)) continue;
       log.warn({ taskId }, 'what belongs to no task is removed');
       try {
-        await releaseTask(this.#options, taskId);
+        await releaseTask(this.#parts, taskId);
       } catch (err) {
         // One stubborn leftover must not keep the daemon from serving the tasks it knows.
         log.error({ taskId, err }, 'what belongs to no task could not be removed');

@@ -158,8 +158,8 @@ describe('task manager', () => {
     const it = await started();
     const secretId = idOf<SecretId>('sec');
     const configId = idOf<ConfigId>('cfg');
-    const secret = { id: secretId, name: 's', data: new Uint8Array([1]) };
-    const config = { id: configId, name: 'c', data: new Uint8Array([2]) };
+    const secret = { id: secretId, name: 's', data: new Uint8Array([1]), templateDriver: '' };
+    const config = { id: configId, name: 'c', data: new Uint8Array([2]), templateDriver: '' };
     const task = assigned();
     await it.manager.apply(
       [

@@ -189,11 +189,21 @@ describe.each(['secret', 'config'] as const)('a %s', (kind) => {
       'invalid-argument',
       `less than ${bytesLimit} bytes`,
     ],
-    ['a template', { templateDriver: 'golang' }, 'unimplemented', 'templating "golang"'],
+    [
+      'an unknown template driver',
+      { templateDriver: 'jinja' },
+      'invalid-argument',
+      'template driver "jinja"',
+    ],
   ])('is refused with %s', async (_, overrides, code, message) => {
     const creating = create(overrides);
     await expect(creating).rejects.toThrow(message);
     await expect(creating).rejects.toMatchObject({ code });
+  });
+
+  test('may be a template', async () => {
+    const made = await create({ templateDriver: 'golang' });
+    expect(made.spec.templateDriver).toBe('golang');
   });
 
   test('of the largest size is taken, once by its name', async () => {

@@ -79,6 +79,33 @@ const INVALID: [string, ServiceSpec, string][] = [
     withContainer({ mounts: [mount({ type: 'tmpfs' })] }),
     'Source must not be specified',
   ],
+  [
+    'an unknown field in a template',
+    withContainer({ env: ['A={{.Task.Colour}}'] }),
+    `expanding env "A={{.Task.Colour}}" failed: template parsing error: can't evaluate field Colour`,
+  ],
+  [
+    'a template that names a label which the service does not have',
+    withContainer({ hostname: '{{.Service.Labels.none}}' }),
+    'expanding hostname failed',
+  ],
+  [
+    'an unclosed template',
+    withContainer({ mounts: [mount({ source: '{{.Task.Slot' })] }),
+    'expanding mount source "{{.Task.Slot" failed',
+  ],
+  [
+    'a mount target that is relative once it is expanded',
+    withContainer({ mounts: [mount({ target: '{{.Task.Slot}}' })] }),
+    'must be absolute',
+  ],
+  [
+    'two mounts at one place once they are expanded',
+    withContainer({
+      mounts: [mount({ target: '/1' }), mount({ target: '/{{.Task.Slot}}' })],
+    }),
+    'duplicate mount point',
+  ],
   ['a mount over everything', withContainer({ mounts: [mount({ target: '/' })] }), "can't be '/'"],
   [
     'a short health interval',
@@ -216,6 +243,16 @@ describe('a new service', () => {
     const creating = it.api.createService(spec);
     await expect(creating).rejects.toThrow(message);
     await expect(creating).rejects.toMatchObject({ code: 'unimplemented' });
+  });
+
+  test('keeps its templates: they are expanded where its tasks run', async () => {
+    const container = aContainerSpec({
+      env: ['SLOT={{.Task.Slot}}', 'TIER={{.Service.Labels.tier}}'],
+      hostname: '{{.Node.Hostname}}',
+    });
+    const task = aTaskSpec({ container });
+    const service = await it.api.createService(aServiceSpec({ task, labels: { tier: 'front' } }));
+    expect(it.get('service', service.id).spec.task.container).toEqual(container);
   });
 
   test('is stored as it was asked for, with its networks by id', async () => {

@@ -134,7 +134,7 @@ describe('remove', () => {
   test('releases everything, files and secrets too', async () => {
     const secretId = idOf<SecretId>('sec');
     const file = { name: 's', uid: '0', gid: '0', mode: 0o444 };
-    const secret = { id: secretId, name: 'pass', data: new Uint8Array([1]) };
+    const secret = { id: secretId, name: 'pass', data: new Uint8Array([1]), templateDriver: '' };
     const it = await scene({
       container: { secrets: [{ secretId, secretName: 'pass', file }] },
       dependencies: { secret: () => secret, config: () => undefined },

@@ -19,11 +19,11 @@ function target(name: string, mode = 0o444): FileTarget {
   return { name, uid: String(UID), gid: String(GID), mode };
 }
 
+const verbatim = (text: string) => ({ data: Buffer.from(text), templateDriver: '' });
+
 const dependencies: Dependencies = {
-  secret: (id) =>
-    id === SECRET ? { id: SECRET, name: 'pass', data: Buffer.from('hush') } : undefined,
-  config: (id) =>
-    id === CONFIG ? { id: CONFIG, name: 'conf', data: Buffer.from('k = v') } : undefined,
+  secret: (id) => (id === SECRET ? { id: SECRET, name: 'pass', ...verbatim('hush') } : undefined),
+  config: (id) => (id === CONFIG ? { id: CONFIG, name: 'conf', ...verbatim('k = v') } : undefined),
 };
 
 async function scene(container: Partial<ContainerSpec> = {}) {

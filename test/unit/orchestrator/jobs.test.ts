@@ -350,6 +350,21 @@ describe('global job', () => {
     expect(completed(id)).toHaveLength(2);
   });
 
+  test('a task that failed as its node was drained is tried again when the node is back', async () => {
+    const [node] = rooms.nodes();
+    const { id } = await rooms.deploy({ ...everywhere, ...restart({ delayNanos: 0 }) });
+    const task = rooms.running(id).find(({ nodeId }) => nodeId === node!.id)!;
+    await rooms.test.store.update((tx) => {
+      const spec = { ...node!.spec, availability: 'drain' as const };
+      tx.update('node', { ...tx.require('node', node!.id), spec });
+      const status = { ...task.status, state: 'failed' as const };
+      tx.update('task', { ...tx.require('task', task.id), status });
+    });
+    await rooms.rest();
+    await make(node!, 'active');
+    expect(nodesOf(rooms.running(id)).has(node!.id)).toBe(true);
+  });
+
   test('an update runs it everywhere again, and nothing of the old iteration stays', async () => {
     rooms.outcome = () => 'complete';
     const { id } = await rooms.deploy(everywhere);

@@ -27,6 +27,7 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
     state: (taskId): ContainerState | undefined => runtime.get(taskId),
     image: (reference) => images.get(reference),
     health: () => null,
+    expanded: (task) => task,
     exec: (taskId, spec) => runtime.exec(taskId, spec),
     logs: () => runtime.logs(),
   });

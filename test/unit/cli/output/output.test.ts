@@ -86,7 +86,7 @@ describe('templates', () => {
     ['{{(index .Items 1).P}}', null],
     ['a {{- .Name -}} b', 'awebb'],
     ['{{/* nothing */}}x\\ty', 'x\ty'],
-    ['{{printf .Name}}', null],
+    ['{{nothing .Name}}', null],
     ['{{.Name', null],
     ['{{if .Name}}', null],
     ['{{end}}', null],
