@@ -5,19 +5,18 @@
  */
 import { isAbsolute, join, normalize } from 'node:path';
 import type { DictShape, KeyTable, ListShape, MapShape, ScalarShape, Shape } from './keys/key.ts';
-import { nearestWord } from './problems.ts';
+import { nearestWord, type Place } from './problems.ts';
 import {
-  childPath,
   type Findings,
   isNull,
   type ListValue,
-  listValue,
-  type MapEntry,
   type MapValue,
-  mapValue,
   type ScalarValue,
   scalarValue,
   type Value,
+  WalkPath,
+  withItems,
+  withValues,
 } from './tree.ts';
 
 /** Where relative paths start, and what `~` is. */
@@ -35,7 +34,7 @@ export function absolutePath({ dir, home }: PathBase, path: string): string {
 }
 
 export function conform(value: Value, shape: Shape, base: PathBase, findings: Findings): Value {
-  return new Conformer(base, findings).value(value, shape, '');
+  return new Conformer(base, findings).value(value, shape);
 }
 
 /** Problems for which a near word is looked for; more are not printed. */
@@ -55,54 +54,51 @@ const WORD_FLAGS: Readonly<Record<string, boolean>> = {
 class Conformer {
   readonly #base: PathBase;
   readonly #findings: Findings;
+  readonly #path = new WalkPath();
 
   constructor(base: PathBase, findings: Findings) {
     this.#base = base;
     this.#findings = findings;
   }
 
-  value(value: Value, shape: Shape, path: string): Value {
+  /** The path of the value, or what stands for it at the top. */
+  get #name(): string {
+    return `${this.#path}` || 'a stack file';
+  }
+
+  value(value: Value, shape: Shape): Value {
     // What is taken away has no shape.
     if (shape.any || value.kind === 'broken' || value.mark === 'reset') return value;
-    if (isNull(value)) return shape.nullable ? value : this.#empty(value, shape, path);
+    if (isNull(value)) return shape.nullable ? value : this.#unfit(value, shape, ': it is empty');
     switch (value.kind) {
       case 'scalar':
-        if (!shape.scalar) return this.#unfit(value, shape, path);
-        return this.#scalar(value, shape.scalar, shape, path);
+        return shape.scalar ? this.#scalar(value, shape.scalar, shape) : this.#unfit(value, shape);
       case 'list':
-        if (!shape.list) return this.#unfit(value, shape, path);
-        return this.#list(value, shape.list, path);
+        return shape.list ? this.#list(value, shape.list) : this.#unfit(value, shape);
       case 'map':
-        if (shape.map) return this.#map(value, shape.map, path);
-        if (shape.dict) return this.#dict(value, shape.dict, path);
-        return this.#unfit(value, shape, path);
+        if (shape.map) return this.#map(value, shape.map);
+        return shape.dict ? this.#dict(value, shape.dict) : this.#unfit(value, shape);
     }
   }
 
-  #unfit(value: Value, shape: Shape, path: string): Value {
-    return this.#findings.broken(value.place, `${nameOf(path)} must be ${formsOf(shape)}`);
+  #within(step: string | number, value: Value, shape: Shape): Value {
+    return this.#path.within(step, () => this.value(value, shape));
   }
 
-  #empty(value: Value, shape: Shape, path: string): Value {
-    return this.#findings.broken(
-      value.place,
-      `${nameOf(path)} must be ${formsOf(shape)}: it is empty`,
-    );
+  #unfit(value: Value, shape: Shape, why = ''): Value {
+    return this.#findings.broken(value.place, `${this.#name} must be ${formsOf(shape)}${why}`);
   }
 
-  #scalar(value: ScalarValue, shape: ScalarShape, whole: Shape, path: string): Value {
+  #scalar(value: ScalarValue, shape: ScalarShape, whole: Shape): Value {
     const typed = typedScalar(value, shape);
     if (!typed) {
-      const got = `got ${JSON.stringify(value.text)}`;
-      const hint =
-        typeof value.value === 'string'
-          ? ''
-          : `; in quotes it is a text: ${JSON.stringify(value.text)}`;
-      const words = `${path} must be ${formsOf(whole)}: ${got}${shape.types.includes('string') ? hint : ''}`;
-      return this.#findings.broken(value.place, words);
+      const quoted = JSON.stringify(value.text);
+      const isText = typeof value.value === 'string' || !shape.types.includes('string');
+      const hint = isText ? '' : `; in quotes it is a text: ${quoted}`;
+      return this.#unfit(value, whole, `: got ${quoted}${hint}`);
     }
     const wrong = ruleBroken(typed, shape);
-    if (wrong !== null) return this.#findings.broken(value.place, `${path} ${wrong}`);
+    if (wrong !== null) return this.#findings.broken(value.place, `${this.#name} ${wrong}`);
     return shape.path === undefined ? typed : this.#located(typed, shape.path);
   }
 
@@ -116,59 +112,49 @@ class Conformer {
     return moved === text ? value : scalarValue(value.place, moved, moved, value.mark);
   }
 
-  #list(value: ListValue, { of, unique }: ListShape, path: string): Value {
-    const items = value.items.map((item, index) => this.value(item, of, childPath(path, index)));
-    if (unique) this.#uniqueItems(value.items, path);
-    return listValue(value.place, items, value.mark);
+  #list(value: ListValue, { of, unique }: ListShape): Value {
+    if (unique && value.items.length > 1) this.#uniqueItems(value.items);
+    return withItems(value, (item, index) => this.#within(index, item, of));
   }
 
-  #uniqueItems(items: readonly Value[], path: string): void {
+  #uniqueItems(items: readonly Value[]): void {
     const seen = new Map<string, number>();
     for (const [index, item] of items.entries()) {
-      const text = JSON.stringify(plain(item));
+      const text = item.kind === 'scalar' ? scalarKey(item) : JSON.stringify(plain(item));
       const first = seen.get(text);
       if (first === undefined) seen.set(text, index);
-      else this.#findings.problem(item.place, `${path}.${index} is the same as ${path}.${first}`);
+      else {
+        const words = `${this.#path}.${index} is the same as ${this.#path}.${first}`;
+        this.#findings.problem(item.place, words);
+      }
     }
   }
 
-  #map(value: MapValue, shape: MapShape, path: string): Value {
-    const entries = new Map<string, MapEntry>();
-    for (const [name, entry] of value.entries) {
-      const key = Object.hasOwn(shape.keys, name) ? shape.keys[name] : undefined;
-      const isExtension = shape.extensions !== false && name.startsWith('x-');
-      if (key) {
-        const inner = this.value(entry.value, key.shape, childPath(path, name));
-        entries.set(name, { keyPlace: entry.keyPlace, value: inner });
-      } else if (isExtension || shape.open) entries.set(name, entry);
-      else this.#unknownKey(entry, name, shape.keys, path);
-    }
+  #map(value: MapValue, shape: MapShape): Value {
     for (const name of shape.required ?? []) {
       if (value.entries.has(name)) continue;
-      this.#findings.problem(value.place, `${nameOf(path)}: ${name} is required`);
+      this.#findings.problem(value.place, `${this.#name}: ${name} is required`);
     }
-    return mapValue(value.place, entries, value.mark);
+    return withValues(value, (inner, name, { keyPlace }) => {
+      const key = Object.hasOwn(shape.keys, name) ? shape.keys[name] : undefined;
+      if (key) return this.#within(name, inner, key.shape);
+      const isExtension = shape.extensions !== false && name.startsWith('x-');
+      if (isExtension || shape.open) return inner;
+      this.#unknownKey(keyPlace, name, shape.keys);
+      return null;
+    });
   }
 
-  #dict(value: MapValue, { of, names }: DictShape, path: string): Value {
-    const entries = new Map<string, MapEntry>();
-    for (const [name, entry] of value.entries) {
-      if (names && !names.test(name)) {
-        const words = `${nameOf(path)}: '${name}' cannot be a name here: names match ${names.source}`;
-        entries.set(name, {
-          keyPlace: entry.keyPlace,
-          value: this.#findings.broken(entry.keyPlace, words),
-        });
-        continue;
-      }
-      const inner = this.value(entry.value, of, childPath(path, name));
-      entries.set(name, { keyPlace: entry.keyPlace, value: inner });
-    }
-    return mapValue(value.place, entries, value.mark);
+  #dict(value: MapValue, { of, names }: DictShape): Value {
+    return withValues(value, (inner, name, { keyPlace }) => {
+      if (!names || names.test(name)) return this.#within(name, inner, of);
+      const words = `'${name}' cannot be a name here: names match ${names.source}`;
+      return this.#findings.broken(keyPlace, `${this.#name}: ${words}`);
+    });
   }
 
-  #unknownKey({ keyPlace }: MapEntry, name: string, keys: KeyTable, path: string): void {
-    const where = path === '' ? 'at the top level' : `in ${path}`;
+  #unknownKey(keyPlace: Place, name: string, keys: KeyTable): void {
+    const where = `${this.#path}` === '' ? 'at the top level' : `in ${this.#path}`;
     const count = this.#findings.problems.length;
     const near = count < HINTS_MAX ? nearestWord(name, Object.keys(keys)) : null;
     const hint = near === null ? '' : `; did you mean ${near}?`;
@@ -176,7 +162,10 @@ class Conformer {
   }
 }
 
-const nameOf = (path: string): string => (path === '' ? 'a stack file' : path);
+/** Equal for equal scalars of one type. */
+function scalarKey({ value }: ScalarValue): string {
+  return JSON.stringify(value);
+}
 
 /** `a string or a list`; kinds in the order in which people write them. */
 function formsOf({ scalar, list, map, dict }: Shape): string {

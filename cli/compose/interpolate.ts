@@ -2,14 +2,13 @@
 import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Environment } from './files.ts';
 import {
-  childPath,
   type Findings,
-  listValue,
-  type MapEntry,
   type MapValue,
-  mapValue,
   type ScalarValue,
   type Value,
+  WalkPath,
+  withItems,
+  withValues,
 } from './tree.ts';
 
 /** Variables within the defaults of variables. */
@@ -140,14 +139,15 @@ export function interpolateFile(
   unset: UnsetListener,
 ): Value {
   const pass = new InterpolationPass(env, findings, unset);
-  if (root.kind !== 'map') return pass.value(root, '');
-  return pass.map(root, '', (name) => !name.startsWith('x-'));
+  if (root.kind !== 'map') return pass.value(root);
+  return pass.map(root, (name) => !name.startsWith('x-'));
 }
 
 class InterpolationPass {
   readonly #env: Environment;
   readonly #findings: Findings;
   readonly #unset: UnsetListener;
+  readonly #path = new WalkPath();
   /** what aliases share is done once */
   readonly #done = new Map<Value, Value>();
 
@@ -157,39 +157,32 @@ class InterpolationPass {
     this.#unset = unset;
   }
 
-  value(value: Value, path: string): Value {
+  value(value: Value): Value {
     if (value.kind === 'broken') return value;
-    if (value.kind === 'scalar') return this.#scalar(value, path);
+    if (value.kind === 'scalar') return this.#scalar(value);
     const done = this.#done.get(value);
     if (done) return done;
     const made =
       value.kind === 'map'
-        ? this.map(value, path, () => true)
-        : listValue(
-            value.place,
-            value.items.map((item, index) => this.value(item, childPath(path, index))),
-            value.mark,
-          );
+        ? this.map(value, () => true)
+        : withItems(value, (item, index) => this.#path.within(index, () => this.value(item)));
     this.#done.set(value, made);
     return made;
   }
 
-  map(map: MapValue, path: string, wanted: (name: string) => boolean): MapValue {
-    const entries = new Map<string, MapEntry>();
-    for (const [name, { keyPlace, value }] of map.entries) {
-      const made = wanted(name) ? this.value(value, childPath(path, name)) : value;
-      entries.set(name, { keyPlace, value: made });
-    }
-    return mapValue(map.place, entries, map.mark);
+  map(map: MapValue, wanted: (name: string) => boolean): MapValue {
+    return withValues(map, (value, name) =>
+      wanted(name) ? this.#path.within(name, () => this.value(value)) : value,
+    );
   }
 
-  #scalar(value: ScalarValue, path: string): Value {
+  #scalar(value: ScalarValue): Value {
     if (typeof value.value !== 'string' || !value.text.includes('$')) return value;
     try {
       const text = interpolate(value.text, this.#env, (name) => this.#unset(value, name));
       return { ...value, value: text, text, interpolated: true };
     } catch (err) {
-      return this.#findings.broken(value.place, `${path}: ${describeError(err)}`);
+      return this.#findings.broken(value.place, `${this.#path}: ${describeError(err)}`);
     }
   }
 }

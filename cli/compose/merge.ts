@@ -17,6 +17,7 @@ import {
   scalarValue,
   textOf,
   type Value,
+  withValues,
 } from './tree.ts';
 
 /** A value that a later file has put another one in the place of, or added something to. */
@@ -40,17 +41,17 @@ export function mergeValues(
 
 /** Without what `!reset` takes away, and without marks. */
 export function settle(value: Value): Value {
+  if (!value.isMarked) return value;
   switch (value.kind) {
     case 'scalar':
-      return value.mark ? { ...value, mark: null } : value;
+      return { ...value, mark: null, isMarked: false };
     case 'list':
       return listValue(value.place, value.items.filter(({ mark }) => mark !== 'reset').map(settle));
     case 'map': {
-      const entries = new Map<string, MapEntry>();
-      for (const [name, { keyPlace, value: inner }] of value.entries) {
-        if (inner.mark !== 'reset') entries.set(name, { keyPlace, value: settle(inner) });
-      }
-      return mapValue(value.place, entries);
+      const { place, entries } = withValues(value, (inner) =>
+        inner.mark === 'reset' ? null : settle(inner),
+      );
+      return mapValue(place, entries);
     }
     case 'broken':
       return value;
@@ -184,7 +185,10 @@ function asPairs(value: Value): Value {
     const name = at < 0 ? text : text.slice(0, at);
     const inner =
       at < 0 ? scalarValue(item.place, null, '') : scalarValue(item.place, text.slice(at + 1));
-    entries.set(name, { keyPlace: item.place, value: { ...inner, mark: item.mark } });
+    entries.set(name, {
+      keyPlace: item.place,
+      value: { ...inner, mark: item.mark, isMarked: item.isMarked },
+    });
   }
   return mapValue(value.place, entries, value.mark);
 }

@@ -10,6 +10,8 @@ export type Mark = 'reset' | 'override';
 interface ValueHead {
   readonly place: Place;
   readonly mark: Mark | null;
+  /** true when it or a value within it has a mark */
+  readonly isMarked: boolean;
   /** how many values this one holds, itself included; what is shared counts each time */
   readonly size: number;
 }
@@ -52,7 +54,16 @@ export function scalarValue(
   text: string = String(value),
   mark: Mark | null = null,
 ): ScalarValue {
-  return { kind: 'scalar', place, mark, size: 1, value, text, interpolated: false };
+  return {
+    kind: 'scalar',
+    place,
+    mark,
+    isMarked: mark !== null,
+    size: 1,
+    value,
+    text,
+    interpolated: false,
+  };
 }
 
 export function listValue(
@@ -60,7 +71,13 @@ export function listValue(
   items: readonly Value[],
   mark: Mark | null = null,
 ): ListValue {
-  return { kind: 'list', place, mark, size: items.reduce((sum, { size }) => sum + size, 1), items };
+  let size = 1;
+  let isMarked = mark !== null;
+  for (const item of items) {
+    size += item.size;
+    isMarked ||= item.isMarked;
+  }
+  return { kind: 'list', place, mark, isMarked, size, items };
 }
 
 export function mapValue(
@@ -69,12 +86,67 @@ export function mapValue(
   mark: Mark | null = null,
 ): MapValue {
   let size = 1;
-  for (const { value } of entries.values()) size += value.size;
-  return { kind: 'map', place, mark, size, entries };
+  let isMarked = mark !== null;
+  for (const { value } of entries.values()) {
+    size += value.size;
+    isMarked ||= value.isMarked;
+  }
+  return { kind: 'map', place, mark, isMarked, size, entries };
+}
+
+/** The list, or one with other items: the same one when each item is the same. */
+export function withItems(
+  list: ListValue,
+  change: (item: Value, index: number) => Value,
+): ListValue {
+  let isSame = true;
+  const items = list.items.map((item, index) => {
+    const changed = change(item, index);
+    isSame &&= changed === item;
+    return changed;
+  });
+  return isSame ? list : listValue(list.place, items, list.mark);
+}
+
+/**
+ * The map, or one with other values: the same one when each value is the same.
+ * @param change null takes the entry out
+ */
+export function withValues(
+  map: MapValue,
+  change: (value: Value, name: string, entry: MapEntry) => Value | null,
+): MapValue {
+  let entries: Map<string, MapEntry> | null = null;
+  for (const [name, entry] of map.entries) {
+    const value = change(entry.value, name, entry);
+    if (value === entry.value) continue;
+    entries ??= new Map(map.entries);
+    if (value === null) entries.delete(name);
+    else entries.set(name, { keyPlace: entry.keyPlace, value });
+  }
+  return entries ? mapValue(map.place, entries, map.mark) : map;
 }
 
 export function brokenValue(place: Place): BrokenValue {
-  return { kind: 'broken', place, mark: null, size: 1 };
+  return { kind: 'broken', place, mark: null, isMarked: false, size: 1 };
+}
+
+/** Where a walk stands: names and indexes from the top. Its text is made when it is asked for. */
+export class WalkPath {
+  readonly #steps: (string | number)[] = [];
+
+  /** What `work` returns, done one step further down. */
+  within<T>(step: string | number, work: () => T): T {
+    this.#steps.push(step);
+    const result = work();
+    this.#steps.pop();
+    return result;
+  }
+
+  /** dotted; empty at the top */
+  toString(): string {
+    return this.#steps.join('.');
+  }
 }
 
 export function isNull(value: Value): boolean {
