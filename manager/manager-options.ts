@@ -8,6 +8,7 @@ import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { RpcServer } from '../common/rpc/server.ts';
 import type { NewCluster } from './ca/bootstrap.ts';
 import type { Disk } from './raftnode/disk.ts';
+import type { RaftNodeOptions } from './raftnode/node-options.ts';
 
 export interface ManagerOptions {
   readonly dataDir: string;
@@ -22,6 +23,11 @@ export interface ManagerOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly onFailure: OnFailure;
+  /** How often snapshots are taken and how large segments are; default: see `RaftNodeOptions`. */
+  readonly raft?: Pick<
+    RaftNodeOptions,
+    'snapshotIntervalEntries' | 'keepEntries' | 'segmentBytes' | 'smallSegmentBytes'
+  >;
   /** This node was removed from the group of managers. */
   readonly onRemoved: () => void;
 }

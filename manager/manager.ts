@@ -29,6 +29,7 @@ import { Orchestrator } from './orchestrator/orchestrator.ts';
 import { hasRaftState, openRaft, removeRaftState } from './raft-start.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
+import type { RaftNodeStatus } from './raftnode/node-options.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
 import { RoleManager } from './role-manager.ts';
 import { PlacementExplainer } from './scheduler/explain-placement.ts';
@@ -115,6 +116,10 @@ export class Manager implements ManagerList, LeaderLocator {
     }
   }
 
+  raftStatus(): RaftNodeStatus {
+    return this.#requireRaft().status();
+  }
+
   /** The log of this manager goes on under a new key. See `RaftNode.rotateKey`. */
   rotateKey(): Promise<void> {
     return this.#requireRaft().rotateKey();
@@ -196,6 +201,8 @@ export class Manager implements ManagerList, LeaderLocator {
       });
     } else if (origin.kind === 'join') {
       await this.#groupEntry(origin.managerAddresses).enter(signal);
+    } else if (this.members().length === 0 && origin.managerAddresses.length === 0) {
+      throw interruptedInit(); // who joins knows at least the manager that it asked
     } else if (!this.members().some(({ raftId }) => raftId === this.#raftId)) {
       const entry = this.#groupEntry(origin.managerAddresses);
       this.#background.run(async (signal) => {
@@ -217,10 +224,7 @@ export class Manager implements ManagerList, LeaderLocator {
       return;
     }
     if (this.store.view((view) => view.list('cluster').length) > 0) return;
-    throw new SkepError(
-      'not-in-swarm',
-      "start manager: 'swarm init' was interrupted on this node before the cluster was made: run it again",
-    );
+    throw interruptedInit();
   }
 
   #groupEntry(managerAddresses: readonly string[]): GroupEntry {
@@ -365,4 +369,11 @@ export class Manager implements ManagerList, LeaderLocator {
       }
     });
   }
+}
+
+function interruptedInit(): SkepError {
+  return new SkepError(
+    'not-in-swarm',
+    "start manager: 'swarm init' was interrupted on this node before the cluster was made: run it again",
+  );
 }

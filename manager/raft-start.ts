@@ -99,6 +99,7 @@ function raftOptions(
   return {
     ...{ nodeId, clusterId, address, disk, clock, random, log, onFailure, onRemoved },
     ...{ raftId, dek, olderDeks, stateMachine },
+    ...manager.raft,
     dir: raftDir(dataDir),
     saveKeys: (keys) => kept.saveDeks(keys),
     transport: new GrpcTransport({ server, pool, clock, random, log }),

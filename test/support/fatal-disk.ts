@@ -1,0 +1,56 @@
+/** A disk that ends the process just before or just after one operation that makes things durable. */
+import type { Disk, DiskFile } from '../../manager/raftnode/disk.ts';
+
+export type DurableOperation = 'write' | 'sync' | 'create' | 'rename' | 'unlink' | 'directory sync';
+
+/** What the process was about to do, or had just done. */
+export interface FatalPoint {
+  readonly moment: 'before' | 'after';
+  readonly operation: DurableOperation;
+  /** of the file or directory; of a rename, where from */
+  readonly path: string;
+}
+
+/**
+ * `disk`, but `die` is called at the `ordinal`-th operation (from 1). It ends the process, so its promise
+ * never settles; what goes on meanwhile without waiting for the operation shows.
+ */
+export function fatalDisk(
+  disk: Disk,
+  { ordinal, moment }: { readonly ordinal: number; readonly moment: FatalPoint['moment'] },
+  die: (point: FatalPoint) => Promise<never>,
+): Disk {
+  let count = 0;
+  const around = async <T>(
+    operation: DurableOperation,
+    path: string,
+    act: () => Promise<T>,
+  ): Promise<T> => {
+    const isFatal = ++count === ordinal;
+    if (isFatal && moment === 'before') await die({ moment, operation, path });
+    const result = await act();
+    if (isFatal && moment === 'after') await die({ moment, operation, path });
+    return result;
+  };
+  const fatalFile = (file: DiskFile): DiskFile => ({
+    path: file.path,
+    pwrite: (data, offset) => around('write', file.path, () => file.pwrite(data, offset)),
+    read: (offset, length) => file.read(offset, length),
+    fdatasync: () => around('sync', file.path, () => file.fdatasync()),
+    zeroFill: (bytes) => around('write', file.path, () => file.zeroFill(bytes)),
+    close: () => file.close(),
+  });
+  return {
+    open: async (path, mode) => {
+      if (mode !== 'create') return fatalFile(await disk.open(path, mode));
+      return fatalFile(await around('create', path, () => disk.open(path, mode)));
+    },
+    rename: (from, to) => around('rename', from, () => disk.rename(from, to)),
+    unlink: (path) => around('unlink', path, () => disk.unlink(path)),
+    readdir: (path) => disk.readdir(path),
+    mkdir: (path) => disk.mkdir(path),
+    stat: (path) => disk.stat(path),
+    fsyncDir: (path) => around('directory sync', path, () => disk.fsyncDir(path)),
+    lock: (dir) => disk.lock(dir),
+  };
+}
