@@ -37,6 +37,10 @@ export function fatalDisk(
     pwrite: (data, offset) => around('write', file.path, () => file.pwrite(data, offset)),
     read: (offset, length) => file.read(offset, length),
     fdatasync: () => around('sync', file.path, () => file.fdatasync()),
+    writeThrough: async (data, offset) => {
+      await around('write', file.path, () => file.pwrite(data, offset));
+      await around('sync', file.path, () => file.fdatasync());
+    },
     zeroFill: (bytes) => around('write', file.path, () => file.zeroFill(bytes)),
     close: () => file.close(),
   });
