@@ -26,6 +26,7 @@ const entry = (
 ): CommandEntry => ({ summary, load, ...extra });
 
 const swarm = () => import('./commands/swarm.ts');
+const swarmLock = () => import('./commands/swarm-lock.ts');
 const node = () => import('./commands/node.ts');
 const nodeList = () => import('./commands/node-list.ts');
 const service = () => import('./commands/service.ts');
@@ -53,6 +54,11 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       join: entry('Join a cluster as a node', async () => (await swarm()).join),
       'join-token': entry('Show or rotate join tokens', async () => (await swarm()).joinToken),
       leave: entry('Leave the cluster', async () => (await swarm()).leave),
+      unlock: entry('Unlock the manager on this node', async () => (await swarmLock()).unlock),
+      'unlock-key': entry(
+        'Show or rotate the unlock key',
+        async () => (await swarmLock()).unlockKey,
+      ),
       update: entry('Change settings of the cluster', async () => (await swarm()).update),
     },
   },

@@ -5,6 +5,7 @@
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
 import type { Identity } from '../common/pki/identity.ts';
+import { parseUnlockKey } from '../common/pki/unlock-key.ts';
 import { joinCluster } from '../common/rpc/join-cluster.ts';
 import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstrap.ts';
 import { Manager } from '../manager/manager.ts';
@@ -18,7 +19,13 @@ import {
   chooseAddresses,
   type NodeAddresses,
 } from './node-addresses.ts';
-import { type StalledMembership, stalledBy, stalledError } from './stalled-membership.ts';
+import {
+  type StalledMembership,
+  stalledBy,
+  stalledError,
+  stalledLeaveRefusal,
+  stalledReason,
+} from './stalled-membership.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
 export interface InitRequest {
@@ -40,7 +47,7 @@ export interface JoinRequest {
 }
 
 export interface SwarmState {
-  readonly local: 'inactive' | 'pending' | 'active' | 'error';
+  readonly local: 'inactive' | 'pending' | 'active' | 'locked' | 'error';
   readonly nodeId: string;
   /** IP */
   readonly nodeAddress: string;
@@ -174,6 +181,30 @@ export class SwarmNode {
     });
   }
 
+  /**
+   * Takes up the membership of a locked manager. Throws `conflict` when it is not locked,
+   * `invalid-argument` for what is no key, `unauthenticated` for the wrong one.
+   */
+  unlock(unlockKey: string): Promise<void> {
+    return this.#exclusively('unlock', async () => {
+      const stalled = this.#stalled;
+      if (stalled?.kind !== 'locked') {
+        this.requireManager();
+        throw new SkepError('conflict', 'swarm is not locked');
+      }
+      const { identity, addresses } = stalled;
+      const key = parseUnlockKey(unlockKey);
+      try {
+        await this.#enter(identity, addresses, await this.#originAtStart(identity, addresses, key));
+      } catch (err) {
+        if (!hasCode(err, 'unauthenticated')) throw err;
+        const words = 'swarm could not be unlocked: invalid key provided';
+        throw new SkepError('unauthenticated', words);
+      }
+      this.#stalled = null;
+    });
+  }
+
   /** Ends every task and forgets the cluster. Managers need `force`. */
   leave(force: boolean): Promise<void> {
     return this.#exclusively('leave', async () => {
@@ -200,19 +231,21 @@ export class SwarmNode {
     }
     const { current } = membership.identity;
     const { addresses } = membership;
+    const unlockKey = membership.manager.unlockKey;
     await membership.close();
     this.#membership = null;
     await this.#enter(current, addresses, {
       kind: 'restart',
       forceNewCluster: true,
       managerAddresses: [],
+      ...(unlockKey && { unlockKey }),
     });
     return current.nodeId;
   }
 
   /** Only a worker in a cluster knows what is to be removed; a manager's state is not needed for it. */
   async #enterToLeave(stalled: StalledMembership, force: boolean): Promise<void> {
-    if (!force) throw stalledError(stalled);
+    if (!force) throw stalledLeaveRefusal(stalled);
     await this.#enter(stalled.identity, stalled.addresses, null);
     this.#stalled = null;
   }
@@ -283,6 +316,7 @@ export class SwarmNode {
   async #originAtStart(
     identity: Identity,
     addresses: NodeAddresses,
+    unlockKey?: Uint8Array,
   ): Promise<ManagerOrigin | null> {
     const { disk, dataDir } = this.#options;
     if (identity.role === 'worker') {
@@ -291,14 +325,16 @@ export class SwarmNode {
     }
     if (!(await Manager.hasState(disk, dataDir))) return null;
     const managerAddresses = [...(await this.#files.loadManagers()), ...addresses.managers];
-    return { kind: 'restart', forceNewCluster: false, managerAddresses };
+    const origin = { kind: 'restart', forceNewCluster: false, managerAddresses } as const;
+    return unlockKey ? { ...origin, unlockKey } : origin;
   }
 }
 
-function stalledState({ identity, addresses, error }: StalledMembership): SwarmState {
+function stalledState(stalled: StalledMembership): SwarmState {
+  const { kind, identity, addresses } = stalled;
   const { nodeId, role } = identity;
   const nodeAddress = parseHostPort(addresses.advertise).host;
-  return { local: 'error', nodeId, nodeAddress, role, error: describeError(error) };
+  return { local: kind, nodeId, nodeAddress, role, error: stalledReason(stalled) };
 }
 
 /** The first remote that answers decides, also when it refuses the token. */

@@ -28,12 +28,15 @@ export interface ManagerKeys {
   readonly olderDeks: readonly Uint8Array[];
 }
 
-/** The unlock key, and how new it is: an older one never takes the place of a newer. */
+/** Under what the keys are sealed, and how new that is: an older one never takes the place of a newer. */
 export interface ManagerLock {
-  readonly key: Uint8Array;
-  /** Version of the cluster object that brought it. */
+  /** The unlock key; null = the cluster is not locked. */
+  readonly key: Uint8Array | null;
+  /** `unlockKeyVersion` of the cluster; 0 = it never had a key */
   readonly version: number;
 }
+
+export const NO_LOCK: ManagerLock = { key: null, version: 0 };
 
 const FORMAT = 1;
 const RAFT_ID_BOUND = 2 ** 48;
@@ -128,12 +131,12 @@ export async function loadManagerFile(disk: Disk, path: string): Promise<Manager
   throw new SkepError('data-loss', `read manager keys: ${path} is damaged: ${advice}`);
 }
 
-/** Durable when it resolves. `lock` = null: the keys are not sealed. */
+/** Durable when it resolves. */
 export async function saveManagerFile(
   disk: Disk,
   path: string,
   keys: ManagerKeys,
-  lock: ManagerLock | null,
+  lock: ManagerLock,
   random: Random,
 ): Promise<void> {
   await disk.mkdir(dirname(path));
@@ -142,11 +145,11 @@ export async function saveManagerFile(
     raftId: keys.raftId,
     nodeId: keys.nodeId,
     hasLog: keys.hasLog,
-    lockVersion: lock?.version ?? 0,
+    lockVersion: lock.version,
   };
   const deks = encodeDeks(keys);
   const stored: StoredKeys =
-    lock === null
+    lock.key === null
       ? { kind: 'plain', ...deks }
       : seal(JSON.stringify(deks), lock.key, associatedData(head), random);
   const fields: StoredFields = { ...head, keys: stored };

@@ -12,52 +12,56 @@ export interface ManagerKeysOptions {
   readonly path: string;
   readonly random: Random;
   readonly keys: ManagerKeys;
-  /** null = the cluster is not locked */
-  readonly lock: ManagerLock | null;
+  readonly lock: ManagerLock;
 }
 
 export class KeptManagerKeys {
   readonly #options: ManagerKeysOptions;
   #keys: ManagerKeys;
-  #lock: ManagerLock | null;
+  #lock: ManagerLock;
+  /** What the next write seals under; see `adopt`. */
+  #nextLock: ManagerLock;
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(options: ManagerKeysOptions) {
     this.#options = options;
     this.#keys = options.keys;
     this.#lock = options.lock;
+    this.#nextLock = options.lock;
   }
 
   get keys(): ManagerKeys {
     return this.#keys;
   }
 
-  get lock(): ManagerLock | null {
+  /** Under what the file is sealed. */
+  get lock(): ManagerLock {
     return this.#lock;
   }
 
   /** For a first start, before there is a log. */
   save(): Promise<void> {
-    return this.#exclusively(() => this.#change(this.#keys, this.#lock));
+    return this.#exclusively(() => this.#change(this.#keys));
   }
 
   /** From now on a missing log is damage. */
   saveHasLog(): Promise<void> {
-    return this.#exclusively(() => this.#change({ ...this.#keys, hasLog: true }, this.#lock));
+    return this.#exclusively(() => this.#change({ ...this.#keys, hasLog: true }));
   }
 
   /** Durable when it resolves. A rejection leaves the old or the new file. */
   saveDeks(deks: RaftKeys): Promise<void> {
-    return this.#exclusively(() => this.#change({ ...this.#keys, ...deks }, this.#lock));
+    return this.#exclusively(() => this.#change({ ...this.#keys, ...deks }));
   }
 
-  /** Seals the keys under another unlock key, or (null) under none; durable when it resolves. */
-  saveLock(lock: ManagerLock | null): Promise<void> {
-    return this.#exclusively(() => this.#change(this.#keys, lock));
+  /** The next write seals the keys under `lock`: the change of key that must follow is that write. */
+  adopt(lock: ManagerLock): void {
+    this.#nextLock = lock;
   }
 
-  async #change(keys: ManagerKeys, lock: ManagerLock | null): Promise<void> {
+  async #change(keys: ManagerKeys): Promise<void> {
     const { disk, path, random } = this.#options;
+    const lock = this.#nextLock;
     await saveManagerFile(disk, path, keys, lock, random);
     this.#keys = keys;
     this.#lock = lock;

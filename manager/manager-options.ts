@@ -39,5 +39,7 @@ export type ManagerOrigin =
   | {
       readonly kind: 'restart';
       readonly forceNewCluster: boolean;
+      /** opens the keys of a locked manager */
+      readonly unlockKey?: Uint8Array;
       readonly managerAddresses: readonly string[];
     };

@@ -22,6 +22,7 @@ import { Expulsion } from './expulsion.ts';
 import { ENTRY_TIMEOUT_MS, GroupEntry, WITHDRAWAL_TIMEOUT_MS } from './group-entry.ts';
 import { GroupService } from './group-service.ts';
 import { LeaderRooms, type Room } from './leader-rooms.ts';
+import { LockFollower } from './lock-follower.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
 import type { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
@@ -108,6 +109,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#scope.defer(() => this.#rooms.stop());
       await this.#scope.start(raft);
       this.#scope.defer(() => this.#background.stop());
+      await this.#scope.start(this.#lockFollower(raft, keys));
       await this.#enter(origin, signal);
     } catch (err) {
       await this.#scope.close();
@@ -134,6 +136,11 @@ export class Manager implements ManagerList, LeaderLocator {
   get trouble(): string | null {
     if (!this.#raft?.status().diskFull) return null;
     return `no space left for the raft log in ${this.#options.dataDir}: this manager answers reads only until there is`;
+  }
+
+  /** Opens this manager's keys on the disk; null while they are not locked. */
+  get unlockKey(): Uint8Array | null {
+    return this.#keys?.lock.key ?? null;
   }
 
   /** True once the other managers removed this one from their group. */
@@ -276,6 +283,13 @@ export class Manager implements ManagerList, LeaderLocator {
         this.#serveAgent(stream, context),
       ),
     );
+  }
+
+  #lockFollower(raft: RaftNode, keys: KeptManagerKeys): LockFollower {
+    const { clock, random, onFailure } = this.#options;
+    const log = this.#options.log.child({ component: 'lock' });
+    const rotateKey = (): Promise<void> => raft.rotateKey();
+    return new LockFollower({ store: this.store, keys, rotateKey, clock, random, onFailure, log });
   }
 
   #expulsion(): Expulsion {

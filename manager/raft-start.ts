@@ -8,7 +8,9 @@ import { listMembers } from '../common/rpc/membership-methods.ts';
 import {
   loadManagerFile,
   type ManagerKeys,
+  type ManagerLock,
   managerFilePath,
+  NO_LOCK,
   newManagerKeys,
   raftDir,
 } from './manager-files.ts';
@@ -52,13 +54,13 @@ export async function openRaft(
   origin: ManagerOrigin,
 ): Promise<OpenedRaft> {
   if (origin.kind === 'restart') {
-    const keys = await loadKeys(manager);
-    const { forceNewCluster } = origin;
+    const { forceNewCluster, unlockKey } = origin;
+    const keys = await loadKeys(manager, unlockKey);
     const options = raftOptions(manager, stateMachine, keys);
     return { keys, raft: await RaftNode.restart(options, { forceNewCluster }) };
   }
   const members = origin.kind === 'join' ? await membersOf(manager, origin.managerAddresses) : null;
-  const keys = keptKeys(manager, newManagerKeys(manager.random, manager.nodeId));
+  const keys = keptKeys(manager, newManagerKeys(manager.random, manager.nodeId), NO_LOCK);
   await keys.save(); // first: a log without its key is damage, a key without a log is nothing
   const options = raftOptions(manager, stateMachine, keys);
   const raft = members ? await RaftNode.join(options, members) : await RaftNode.bootstrap(options);
@@ -66,7 +68,10 @@ export async function openRaft(
   return { keys, raft };
 }
 
-async function loadKeys(manager: ManagerOptions): Promise<KeptManagerKeys> {
+async function loadKeys(
+  manager: ManagerOptions,
+  unlockKey: Uint8Array | null = null,
+): Promise<KeptManagerKeys> {
   const { disk, dataDir, nodeId } = manager;
   const dir = raftDir(dataDir);
   const path = managerFilePath(dir);
@@ -79,12 +84,17 @@ async function loadKeys(manager: ManagerOptions): Promise<KeptManagerKeys> {
     );
   }
   if (!(await holdsRaftNode(disk, dir))) throw new RaftDamageError(dir, null, 'the log is missing');
-  return keptKeys(manager, file.open(null));
+  const lock = { key: file.isLocked ? unlockKey : null, version: file.lockVersion };
+  return keptKeys(manager, file.open(unlockKey), lock);
 }
 
-function keptKeys({ disk, dataDir, random }: ManagerOptions, keys: ManagerKeys): KeptManagerKeys {
+function keptKeys(
+  { disk, dataDir, random }: ManagerOptions,
+  keys: ManagerKeys,
+  lock: ManagerLock,
+): KeptManagerKeys {
   const path = managerFilePath(raftDir(dataDir));
-  return new KeptManagerKeys({ disk, path, random, keys, lock: null });
+  return new KeptManagerKeys({ disk, path, random, keys, lock });
 }
 
 function raftOptions(

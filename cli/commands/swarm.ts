@@ -14,11 +14,13 @@ import {
   UsageError,
   unsigned,
 } from './context.ts';
+import { boolean, printUnlockKey } from './swarm-lock.ts';
 
 const DEFAULT_LISTEN = '0.0.0.0:2377';
 const AVAILABILITIES = ['active', 'pause', 'drain'];
 
 interface SpecFlags {
+  readonly autolock?: boolean;
   readonly certExpiry?: number;
   readonly dispatcherHeartbeat?: number;
   readonly maxSnapshots?: number;
@@ -37,12 +39,12 @@ interface InitFlags extends SpecFlags {
   readonly listenAddr: string;
 }
 
-const NO_AUTOLOCK = { '--autolock': 'locking managers is not supported yet' };
 const NO_EXTERNAL_CA = { '--external-ca': 'external CAs are not supported yet' };
 
 function specFlags(command: Parameters<Configure>[0]): void {
   const duration = flag(parseDurationNanos);
   command
+    .option('--autolock [bool]', 'managers need a key after a restart', flag(boolean))
     .option('--cert-expiry <duration>', 'validity of node certificates, e.g. 2160h', duration)
     .option('--dispatcher-heartbeat <duration>', 'heartbeat period of the nodes', duration)
     .option('--max-snapshots <n>', 'additional Raft snapshots to keep', unsigned)
@@ -69,6 +71,9 @@ function specOf(flags: SpecFlags, base: SwarmSpecJson): SwarmSpecJson {
     ...(flags.certExpiry !== undefined && {
       CAConfig: { ...base.CAConfig, NodeCertExpiry: flags.certExpiry },
     }),
+    ...(flags.autolock !== undefined && {
+      EncryptionConfig: { AutoLockManagers: flags.autolock },
+    }),
   };
 }
 
@@ -77,7 +82,7 @@ const availability = (): Option =>
 
 export const init: Configure = (command, context) => {
   specFlags(command);
-  refuseFlags(command, { ...NO_AUTOLOCK, ...NO_EXTERNAL_CA });
+  refuseFlags(command, NO_EXTERNAL_CA);
   command
     .option('--advertise-addr <ip[:port]>', 'address that other nodes are told')
     .addOption(availability())
@@ -103,6 +108,7 @@ export const init: Configure = (command, context) => {
         context,
         "To add a manager to this swarm, run 'skep swarm join-token manager' and follow the instructions.\n",
       );
+      if (flags.autolock) await printUnlockKey(context);
     });
 };
 
@@ -114,7 +120,7 @@ async function initialise(context: CommandContext, flags: InitFlags): Promise<st
       DataPathAddr: flags.dataPathAddr ?? '',
       DataPathPort: flags.dataPathPort ?? 0,
       ForceNewCluster: flags.forceNewCluster ?? false,
-      AutoLockManagers: false,
+      AutoLockManagers: flags.autolock ?? false,
       Availability: flags.availability,
       DefaultAddrPool: flags.defaultAddrPool ?? [],
       SubnetSize: flags.defaultAddrPoolMaskLength,
@@ -211,7 +217,7 @@ export const leave: Configure = (command, context) => {
 
 export const update: Configure = (command, context) => {
   specFlags(command);
-  refuseFlags(command, { ...NO_AUTOLOCK, ...NO_EXTERNAL_CA });
+  refuseFlags(command, NO_EXTERNAL_CA);
   command.action(async (flags: SpecFlags) => {
     if (Object.keys(flags).length === 0) {
       command.outputHelp();
@@ -220,5 +226,6 @@ export const update: Configure = (command, context) => {
     const { Version, Spec } = await context.client.swarm();
     await context.client.swarmUpdate(Version.Index, specOf(flags, Spec), {});
     printLine(context, 'Swarm updated.');
+    if (flags.autolock && !Spec.EncryptionConfig?.AutoLockManagers) await printUnlockKey(context);
   });
 };

@@ -40,9 +40,6 @@ export function checkClusterSpec(spec: ClusterSpec): void {
       `raft setting ${field}: values other than ${fixed[field]} are not done yet`,
     );
   }
-  if (spec.autoLockManagers) {
-    throw new SkepError('unimplemented', 'autolock of managers is not done yet');
-  }
 }
 
 /** What can only be chosen when a cluster is made. Throws `invalid-argument`. */

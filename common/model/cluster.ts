@@ -46,6 +46,13 @@ export interface Cluster {
     readonly certDigest: string;
     readonly joinTokens: { readonly worker: string; readonly manager: string };
   };
+  /**
+   * Seals the keys of every manager on its disk, as `SWMKEY-1-...`; '' while `autoLockManagers` is off.
+   * Never in an API answer but that of the unlock key.
+   */
+  readonly unlockKey: string;
+  /** grows with each change of `unlockKey`; 0 = there never was one */
+  readonly unlockKeyVersion: number;
   /** CIDRs from which overlay subnets are cut */
   readonly defaultAddressPool: readonly string[];
   /** prefix length of a subnet cut from the pool */

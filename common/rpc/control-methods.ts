@@ -49,6 +49,7 @@ export interface UpdateClusterRequest {
   readonly spec: ClusterSpec;
   readonly rotateWorkerToken: boolean;
   readonly rotateManagerToken: boolean;
+  readonly rotateUnlockKey: boolean;
 }
 
 export interface RemoveRequest {
@@ -184,12 +185,14 @@ const updateClusterRequest = codec<UpdateClusterRequest, skep.UpdateClusterReque
     spec: clusterSpec.to(request.spec),
     rotateWorkerToken: request.rotateWorkerToken,
     rotateManagerToken: request.rotateManagerToken,
+    rotateUnlockKey: request.rotateUnlockKey,
   }),
   (m) => ({
     version: intFromProto(m.version, 'version'),
     spec: clusterSpec.from(requiredMessage(m.spec, 'spec')),
     rotateWorkerToken: m.rotateWorkerToken ?? false,
     rotateManagerToken: m.rotateManagerToken ?? false,
+    rotateUnlockKey: m.rotateUnlockKey ?? false,
   }),
 );
 

@@ -96,6 +96,8 @@ export function clusterToProto(cluster: Cluster): skep.Cluster.$Properties {
     subnetSize: uint32(cluster.subnetSize, 'cluster.subnetSize'),
     dataPathPort: uint32(cluster.dataPathPort, 'cluster.dataPathPort'),
     blockedNodes: blockedNodesToProto(cluster.blockedNodes),
+    unlockKey: text(cluster.unlockKey),
+    unlockKeyVersion: int64(cluster.unlockKeyVersion, 'cluster.unlockKeyVersion'),
   };
 }
 
@@ -119,5 +121,7 @@ export function clusterFromProto(m: skep.Cluster.$Properties): Cluster {
     subnetSize: m.subnetSize ?? 0,
     dataPathPort: m.dataPathPort ?? 0,
     blockedNodes: blockedNodesFromProto(m.blockedNodes),
+    unlockKey: m.unlockKey ?? '',
+    unlockKeyVersion: intFromProto(m.unlockKeyVersion, 'unlockKeyVersion'),
   });
 }

@@ -9,7 +9,7 @@ export interface RouteParts {
   readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers'>;
   readonly swarm: Pick<
     SwarmNode,
-    'state' | 'init' | 'join' | 'leave' | 'requireManager' | 'manager' | 'remoteManagers'
+    'state' | 'init' | 'join' | 'leave' | 'unlock' | 'requireManager' | 'manager' | 'remoteManagers'
   >;
   /** of this engine, over restarts */
   readonly engineId: string;

@@ -1,8 +1,6 @@
 /** `/swarm`: making, joining, leaving and settings of a cluster. */
-import { SkepError } from '../../common/base/errors.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { Availability } from '../../common/model/node.ts';
-import type { RequestContext } from './http-context.ts';
 import { clusterSpecFromJson, swarmToJson } from './json/cluster.ts';
 import { JsonReader } from './json/reader.ts';
 import { controlOf, type RouteParts } from './parts.ts';
@@ -14,11 +12,11 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('POST', '/swarm/init', async (context) => {
     const json = new JsonReader(await context.json());
     json.refuse('DataPathAddr', 'a data path address of its own is not done yet');
-    json.refuse('AutoLockManagers', 'locking managers is not done yet');
-    const spec = json.has('Spec') ? clusterSpecFromJson(json.object('Spec')) : DEFAULT_CLUSTER_SPEC;
-    if (spec.autoLockManagers) {
-      throw new SkepError('unimplemented', 'AutoLockManagers: locking managers is not done yet');
-    }
+    const asked = json.has('Spec')
+      ? clusterSpecFromJson(json.object('Spec'))
+      : DEFAULT_CLUSTER_SPEC;
+    const autoLockManagers = asked.autoLockManagers || json.boolean('AutoLockManagers');
+    const spec = { ...asked, autoLockManagers };
     const pool = json.strings('DefaultAddrPool');
     const subnetSize = json.integer('SubnetSize');
     const dataPathPort = json.integer('DataPathPort');
@@ -60,35 +58,29 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
   });
 
   routes.add('POST', '/swarm/update', async (context) => {
-    if (context.flag('rotateManagerUnlockKey')) throw noLocking();
     const spec = clusterSpecFromJson(new JsonReader(await context.json()));
-    if (spec.autoLockManagers) throw noLocking();
     await controlOf(parts).updateCluster(
       context.integer('version'),
       spec,
       {
         worker: context.flag('rotateWorkerToken'),
         manager: context.flag('rotateManagerToken'),
+        unlockKey: context.flag('rotateManagerUnlockKey'),
       },
       context.signal,
     );
     context.empty(200);
   });
 
-  routes.add('GET', '/swarm/unlockkey', (context) => {
-    controlOf(parts);
-    context.send(200, { UnlockKey: '' });
+  routes.add('GET', '/swarm/unlockkey', async (context) => {
+    context.send(200, { UnlockKey: await controlOf(parts).getUnlockKey(context.signal) });
   });
 
-  routes.add('POST', '/swarm/unlock', refuseUnlock);
-}
-
-function refuseUnlock(_context: RequestContext): never {
-  throw new SkepError('conflict', 'swarm is not locked');
-}
-
-function noLocking(): SkepError {
-  return new SkepError('unimplemented', 'locking managers is not supported yet');
+  routes.add('POST', '/swarm/unlock', async (context) => {
+    const json = new JsonReader(await context.json());
+    await swarm.unlock(json.string('UnlockKey'));
+    context.empty(200);
+  });
 }
 
 function availabilityOf(json: JsonReader): Availability {

@@ -16,6 +16,7 @@ import { certificateDigest, parseCertificate } from '../../common/pki/certificat
 import { type Identity, identityOf } from '../../common/pki/identity.ts';
 import { createRequest, createRoot, issueNodeCertificate } from '../../common/pki/issue.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
+import { createUnlockKey, formatUnlockKey } from '../../common/pki/unlock-key.ts';
 
 const NANOS_PER_MS = 1e6;
 
@@ -77,6 +78,8 @@ export async function createCluster(options: CreateClusterOptions): Promise<NewC
     },
     ...addressing,
     blockedNodes: {},
+    unlockKey: spec.autoLockManagers ? formatUnlockKey(createUnlockKey(random)) : '',
+    unlockKeyVersion: spec.autoLockManagers ? 1 : 0,
   };
   return {
     cluster,

@@ -1,7 +1,9 @@
 /** Writes to the cluster object. */
-import type { Cluster } from '../../common/model/cluster.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import { checkClusterSpec } from '../../common/model/cluster-rules.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
+import { createUnlockKey, formatUnlockKey } from '../../common/pki/unlock-key.ts';
 import type { UpdateClusterRequest } from '../../common/rpc/control-methods.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
 import { requireVersion } from './lookup.ts';
@@ -36,5 +38,25 @@ export function updateCluster(
     worker: request.rotateWorkerToken ? fresh() : worker,
     manager: request.rotateManagerToken ? fresh() : manager,
   };
-  return tx.update('cluster', { ...cluster, spec, rootCa: { ...rootCa, joinTokens } });
+  return tx.update('cluster', {
+    ...cluster,
+    spec,
+    rootCa: { ...rootCa, joinTokens },
+    ...unlockKeyFor(cluster, spec, request.rotateUnlockKey, environment.random),
+  });
+}
+
+/** A key while managers lock themselves, none otherwise; asking for a new one makes one only then. */
+function unlockKeyFor(
+  { unlockKey, unlockKeyVersion }: Cluster,
+  { autoLockManagers }: ClusterSpec,
+  rotate: boolean,
+  random: Random,
+): Pick<Cluster, 'unlockKey' | 'unlockKeyVersion'> {
+  const isKept = autoLockManagers ? unlockKey !== '' && !rotate : unlockKey === '';
+  if (isKept) return { unlockKey, unlockKeyVersion };
+  return {
+    unlockKey: autoLockManagers ? formatUnlockKey(createUnlockKey(random)) : '',
+    unlockKeyVersion: unlockKeyVersion + 1,
+  };
 }

@@ -71,6 +71,8 @@ export interface UpdateServiceOptions {
 export interface RotateTokens {
   readonly worker?: boolean;
   readonly manager?: boolean;
+  /** of locked managers */
+  readonly unlockKey?: boolean;
 }
 
 /** Passing a write on, and a transaction, may each take an election's time. */
@@ -285,6 +287,11 @@ export class ControlApi {
     return this.#read((view) => redactCluster(requireCluster(view)), signal);
   }
 
+  /** '' while the managers are not locked. */
+  getUnlockKey(signal?: AbortSignal): Promise<string> {
+    return this.#read((view) => requireCluster(view).unlockKey, signal);
+  }
+
   updateCluster(
     version: number,
     spec: ClusterSpec,
@@ -296,6 +303,7 @@ export class ControlApi {
       spec,
       rotateWorkerToken: rotate.worker ?? false,
       rotateManagerToken: rotate.manager ?? false,
+      rotateUnlockKey: rotate.unlockKey ?? false,
     };
     return this.#write('updateCluster', request, signal);
   }

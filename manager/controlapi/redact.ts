@@ -7,7 +7,7 @@ import type { Task } from '../../common/model/task.ts';
 const NO_DATA = new Uint8Array(0);
 
 export function redactCluster(cluster: Cluster): Cluster {
-  return { ...cluster, rootCa: { ...cluster.rootCa, keyPem: '' } };
+  return { ...cluster, unlockKey: '', rootCa: { ...cluster.rootCa, keyPem: '' } };
 }
 
 export function redactSecret(secret: Secret): Secret {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SystemRandom } from '../../common/base/random.ts';
-import { loadManagerFile, saveManagerFile } from '../../manager/manager-files.ts';
+import { loadManagerFile, NO_LOCK, saveManagerFile } from '../../manager/manager-files.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import {
   clusterTestsCanRun,
@@ -123,7 +123,7 @@ describe.skipIf(!clusterTestsCanRun)("a manager's raft directory", () => {
       async (dir) => {
         const path = join(dir, 'manager.json');
         const keys = (await loadManagerFile(disk, path))!.open(null);
-        await saveManagerFile(disk, path, { ...keys, dek: random.bytes(32) }, null, random);
+        await saveManagerFile(disk, path, { ...keys, dek: random.bytes(32) }, NO_LOCK, random);
       },
       /encrypted with another key than those in manager\.json/,
     ],

@@ -394,6 +394,8 @@ const cluster = record<Cluster>({
   subnetSize: uint32,
   dataPathPort: uint32,
   blockedNodes: fc.dictionary(text, integer, { maxKeys: 2, noNullPrototype: true }),
+  unlockKey: text,
+  unlockKeyVersion: uint32,
 });
 
 const secret = record<Secret>({

@@ -290,6 +290,8 @@ export function aCluster(overrides: Partial<Cluster> = {}): Cluster {
     subnetSize: DEFAULT_SUBNET_SIZE,
     dataPathPort: DEFAULT_DATA_PATH_PORT,
     blockedNodes: {},
+    unlockKey: '',
+    unlockKeyVersion: 0,
     ...overrides,
   };
 }

@@ -88,7 +88,10 @@ function create(): Manager {
 
 /** As a daemon does: what was never completed is begun anew. */
 async function start(): Promise<Manager> {
-  const restart: ManagerOrigin = { kind: 'restart', forceNewCluster: false, managerAddresses: [] };
+  const restart: ManagerOrigin = {
+    ...{ kind: 'restart', forceNewCluster: false },
+    managerAddresses: [],
+  };
   if (await Manager.hasState(new NodeDisk(), request.dataDir)) {
     const manager = create();
     try {

@@ -8,6 +8,7 @@ import { SystemRandom } from '../../common/base/random.ts';
 import {
   type ManagerLock,
   managerFilePath,
+  NO_LOCK,
   newManagerKeys,
   raftDir,
 } from '../../manager/manager-files.ts';
@@ -43,7 +44,7 @@ export interface RaftDirectory {
 
 export interface DirectoryOptions {
   /** Under which the keys are sealed; default: none. */
-  readonly lock?: ManagerLock | null;
+  readonly lock?: ManagerLock;
   /** Default `node-a`. */
   readonly nodeId?: string;
 }
@@ -53,7 +54,7 @@ export interface DirectoryOptions {
  */
 export async function runningRaftDirectory(
   dataDir: string,
-  { lock = null, nodeId = 'node-a' }: DirectoryOptions = {},
+  { lock = NO_LOCK, nodeId = 'node-a' }: DirectoryOptions = {},
 ): Promise<RaftDirectory> {
   const dir = raftDir(dataDir);
   const keys = newManagerKeys(random, nodeId);

@@ -401,6 +401,28 @@ describe('the cluster', () => {
     expect(cluster.rootCa.keyPem).toBe('');
   });
 
+  test('has an unlock key while its managers lock themselves', async () => {
+    const { id } = await it.api.getCluster();
+    const change = async (autoLockManagers: boolean, rotate: boolean) => {
+      const { meta } = await it.api.getCluster();
+      const spec = { ...DEFAULT_CLUSTER_SPEC, autoLockManagers };
+      const updated = await it.api.updateCluster(meta.version, spec, { unlockKey: rotate });
+      expect(updated.unlockKey).toBe(''); // shown by getUnlockKey alone
+      const { unlockKeyVersion } = it.get('cluster', id);
+      return { key: await it.api.getUnlockKey(), version: unlockKeyVersion };
+    };
+    expect(await it.api.getUnlockKey()).toBe('');
+    expect(await change(false, true)).toEqual({ key: '', version: 0 });
+    const first = await change(true, false);
+    expect(first).toEqual({ key: expect.stringMatching(/^SWMKEY-1-/), version: 1 });
+    expect(await change(true, false)).toEqual(first);
+    const second = await change(true, true);
+    expect(second.version).toBe(2);
+    expect(second.key).not.toBe(first.key);
+    expect(await change(false, false)).toEqual({ key: '', version: 3 });
+    expect((await change(true, false)).version).toBe(4);
+  });
+
   test('takes new settings and rotates the token that is asked for', async () => {
     const root = await createRoot({ nowMs: it.clock.wallMs(), random: it.random });
     const { id, rootCa } = await it.api.getCluster();
@@ -430,7 +452,6 @@ describe('the cluster', () => {
       'invalid-argument',
       'election tick',
     ],
-    [{ autoLockManagers: true }, 'unimplemented', 'autolock'],
   ])('refuses %j', async (change, code, message) => {
     const { meta } = await it.api.getCluster();
     const updating = it.api.updateCluster(meta.version, { ...DEFAULT_CLUSTER_SPEC, ...change });

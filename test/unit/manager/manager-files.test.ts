@@ -6,6 +6,7 @@ import {
   loadManagerFile,
   type ManagerKeys,
   type ManagerLock,
+  NO_LOCK,
   newManagerKeys,
   saveManagerFile,
 } from '../../../manager/manager-files.ts';
@@ -16,14 +17,14 @@ import { temporaryFolders } from '../../support/temporary-folder.ts';
 const newFolder = temporaryFolders();
 const PATH = '/raft/manager.json';
 const random = new SeededRandom(1);
-const lock: ManagerLock = { key: new Uint8Array(32).fill(4), version: 17 };
+const lock = { key: new Uint8Array(32).fill(4), version: 17 };
 const keys: ManagerKeys = {
   ...newManagerKeys(random, 'node-a'),
   hasLog: true,
   olderDeks: [random.bytes(32)],
 };
 
-async function saved(withLock: ManagerLock | null): Promise<SimDisk> {
+async function saved(withLock: ManagerLock): Promise<SimDisk> {
   const disk = new SimDisk();
   await saveManagerFile(disk.mount(), PATH, keys, withLock, random);
   return disk;
@@ -35,14 +36,14 @@ function plain({ dek, olderDeks, ...rest }: ManagerKeys): unknown {
 
 describe("a manager's keys", () => {
   test('come back as they were saved', async () => {
-    const file = await loadManagerFile((await saved(null)).mount(), PATH);
+    const file = await loadManagerFile((await saved(NO_LOCK)).mount(), PATH);
     expect(file!.isLocked).toBe(false);
     expect(plain(file!.open(null))).toEqual(plain(keys));
   });
 
   test('lie in a file for root only', async () => {
     const path = join(await newFolder(), 'raft', 'manager.json');
-    await saveManagerFile(new NodeDisk(), path, keys, null, random);
+    await saveManagerFile(new NodeDisk(), path, keys, NO_LOCK, random);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect((await stat(join(path, '..'))).mode & 0o777).toBe(0o700);
     expect(plain((await loadManagerFile(new NodeDisk(), path))!.open(null))).toEqual(plain(keys));
@@ -70,7 +71,7 @@ describe("a manager's keys", () => {
   });
 
   test('a flipped bit anywhere is damage, which is neither absence nor a wrong key', async () => {
-    for (const withLock of [null, lock]) {
+    for (const withLock of [NO_LOCK, lock]) {
       const disk = await saved(withLock);
       const { length } = disk.contents(PATH);
       for (let offset = 0; offset < length; offset += 3) {
@@ -98,7 +99,7 @@ describe("a manager's keys", () => {
     for (let seed = 1; seed <= 60; seed++) {
       const chance = new SeededRandom(seed);
       const disk = new SimDisk({ random: chance.fork() });
-      await saveManagerFile(disk.mount(), PATH, keys, null, chance);
+      await saveManagerFile(disk.mount(), PATH, keys, NO_LOCK, chance);
       let left = chance.below(8);
       disk.onOperation = () => {
         if (left-- === 0) disk.crash();

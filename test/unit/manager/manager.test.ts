@@ -1,15 +1,22 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../../common/base/clock.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SystemRandom } from '../../../common/base/random.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import { IdentityHolder } from '../../../common/pki/identity.ts';
+import { parseUnlockKey } from '../../../common/pki/unlock-key.ts';
 import { RpcClientPool } from '../../../common/rpc/pool.ts';
 import { RpcServer } from '../../../common/rpc/server.ts';
 import { createCluster, type NewCluster } from '../../../manager/ca/bootstrap.ts';
 import { Manager } from '../../../manager/manager.ts';
-import { newManagerKeys, saveManagerFile } from '../../../manager/manager-files.ts';
+import {
+  loadManagerFile,
+  NO_LOCK,
+  newManagerKeys,
+  saveManagerFile,
+} from '../../../manager/manager-files.ts';
 import type { ManagerOrigin } from '../../../manager/manager-options.ts';
 import { GrpcTransport } from '../../../manager/raftnode/grpc-transport.ts';
 import { NodeDisk } from '../../../manager/raftnode/node-disk.ts';
@@ -63,10 +70,80 @@ async function interruptedInit(dataDir: string, cluster: NewCluster): Promise<vo
     disk,
   });
   await raft.stop();
-  await saveManagerFile(disk, join(dataDir, 'raft', 'manager.json'), keys, null, random);
+  await saveManagerFile(disk, join(dataDir, 'raft', 'manager.json'), keys, NO_LOCK, random);
 }
 
-const restart = { kind: 'restart', forceNewCluster: false, managerAddresses: [] } as const;
+const restart = {
+  kind: 'restart',
+  forceNewCluster: false,
+  managerAddresses: [],
+} as const;
+
+async function manifest(dataDir: string) {
+  return (await loadManagerFile(disk, join(dataDir, 'raft', 'manager.json')))!;
+}
+
+/** What `swarm update` does. */
+async function relock({ control }: Manager, autoLockManagers: boolean, unlockKey = false) {
+  const { meta, spec } = await control.getCluster();
+  await control.updateCluster(meta.version, { ...spec, autoLockManagers }, { unlockKey });
+  return control.getUnlockKey();
+}
+
+describe('a locked manager', () => {
+  async function locked() {
+    const dataDir = await newFolder();
+    const spec = { ...DEFAULT_CLUSTER_SPEC, autoLockManagers: true };
+    const cluster = await createCluster({ random, nowMs: clock.wallMs(), spec });
+    const manager = await started(dataDir, cluster, { kind: 'bootstrap', cluster });
+    await vi.waitFor(async () => expect((await manifest(dataDir)).isLocked).toBe(true));
+    const unlockKey = parseUnlockKey(cluster.cluster.unlockKey);
+    return { dataDir, cluster, manager, unlockKey };
+  }
+
+  test('needs the key after a restart, and the right one', async () => {
+    const { dataDir, cluster, manager, unlockKey } = await locked();
+    await manager.stop();
+    await expect(started(dataDir, cluster, restart)).rejects.toMatchObject({ code: 'locked' });
+    const wrong = started(dataDir, cluster, { ...restart, unlockKey: random.bytes(32) });
+    await expect(wrong).rejects.toMatchObject({ code: 'unauthenticated' });
+    const second = await started(dataDir, cluster, { ...restart, unlockKey });
+    expect(second.store.view((view) => view.list('node'))).toHaveLength(1);
+    expect(Buffer.from(second.unlockKey!).equals(unlockKey)).toBe(true);
+  });
+
+  test('follows a new key with a new data key, and opens for good', async () => {
+    const { dataDir, manager, unlockKey } = await locked();
+    const before = (await manifest(dataDir)).open(unlockKey).dek;
+    const next = parseUnlockKey(await relock(manager, true, true));
+    await vi.waitFor(async () => expect((await manifest(dataDir)).lockVersion).toBe(2));
+    const file = await manifest(dataDir);
+    expect(() => file.open(unlockKey)).toThrow('invalid key');
+    expect(Buffer.from(file.open(next).dek).equals(before)).toBe(false);
+    await vi.waitFor(() => expect(manager.raftStatus().keyRotation).toBe(false));
+    expect((await manifest(dataDir)).open(next).olderDeks).toEqual([]);
+    expect(await relock(manager, false)).toBe('');
+    await vi.waitFor(async () => expect((await manifest(dataDir)).isLocked).toBe(false));
+    expect(manager.unlockKey).toBeNull();
+  });
+
+  test('that was down when the key changed is opened by the old one and takes the new one', async () => {
+    const { dataDir, cluster, manager, unlockKey } = await locked();
+    const oldKeys = (await manifest(dataDir)).open(unlockKey);
+    const next = parseUnlockKey(await relock(manager, true, true));
+    await vi.waitFor(() => expect(manager.raftStatus().keyRotation).toBe(false));
+    const newKeys = (await manifest(dataDir)).open(next);
+    await manager.stop();
+    // As if the change had come from the log of another manager: sealed as before it.
+    const kept = { ...newKeys, olderDeks: [oldKeys.dek] };
+    const path = join(dataDir, 'raft', 'manager.json');
+    await saveManagerFile(disk, path, kept, { key: unlockKey, version: 1 }, random);
+    const again = await started(dataDir, cluster, { ...restart, unlockKey });
+    await vi.waitFor(async () => expect((await manifest(dataDir)).lockVersion).toBe(2));
+    expect((await manifest(dataDir)).open(next).raftId).toBe(newKeys.raftId);
+    expect(Buffer.from(again.unlockKey!).equals(next)).toBe(true);
+  });
+});
 
 describe('manager', () => {
   test('founds a cluster and comes back with it', async () => {
