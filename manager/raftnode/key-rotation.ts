@@ -91,8 +91,9 @@ export class KeyRotation {
       olderDeks: [this.#keys.dek, ...this.#keys.olderDeks],
     };
     await save(keys);
-    this.#keys = keys;
     await this.#use(keys);
+    // Only now: until the files are judged by the new key, none of them would count as old.
+    this.#keys = keys;
     log.info({}, 'raft key changed, replacing what is under the old one');
   }
 
