@@ -111,15 +111,14 @@ export function appendToOwnLog(raft: RaftState, proposed: readonly ProposedEntry
 }
 
 /**
- * Counts new entries against the limit. An empty tail takes any size, and entries without payload
- * always pass: a new leader's first entry, the leaving of a joint configuration.
+ * Counts new entries against the limit. An empty tail takes one entry of any size, and entries
+ * without payload always pass: a new leader's first entry, the leaving of a joint configuration.
  */
 function chargeUncommitted(raft: RaftState, entries: readonly Entry[]): boolean {
   const bytes = payloadBytes(entries);
   const total = raft.uncommittedBytes + bytes;
-  if (raft.uncommittedBytes > 0 && bytes > 0 && total > raft.config.maxUncommittedBytes) {
-    return false;
-  }
+  const isAlone = raft.uncommittedBytes === 0 && entries.length === 1;
+  if (!isAlone && bytes > 0 && total > raft.config.maxUncommittedBytes) return false;
   raft.uncommittedBytes = total;
   return true;
 }

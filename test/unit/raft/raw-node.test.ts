@@ -204,6 +204,13 @@ describe('raft node', () => {
     node.raw.propose(new Uint8Array(60));
   });
 
+  test('takes one proposal of any size when nothing is uncommitted, but no larger batch', () => {
+    const node = leaderOfThree({ maxUncommittedBytes: 100 });
+    const batch = [new Uint8Array(60), new Uint8Array(60)];
+    expect(() => node.raw.proposeAll(batch)).toThrow('too-much-uncommitted');
+    node.raw.propose(new Uint8Array(600));
+  });
+
   test('an empty tail takes a proposal of any size', () => {
     const node = leaderOfThree({ maxUncommittedBytes: 10 });
     node.raw.propose(new Uint8Array(60));
