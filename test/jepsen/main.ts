@@ -112,8 +112,11 @@ async function perform(
   await running;
   interrupted.throwIfAborted();
   await scene.healAll();
-  await scene.requireWhole(WHOLE_LIMIT_MS);
-  const complaints = await finalReads(scene, keys.all, nowMs, operations);
+  const picture = await scene.becomeWhole(WHOLE_LIMIT_MS);
+  const complaints = [
+    ...(picture === null ? [] : [`the cluster did not become whole again: ${picture}`]),
+    ...(await finalReads(scene, keys.all, nowMs, operations)),
+  ];
   for (const [line, times] of [...failures].sort((a, b) => b[1] - a[1])) say(`${times} x ${line}`);
   const { steal, pressure } = lag.load();
   await lag.stop();

@@ -190,10 +190,13 @@ export class Scene {
     return true;
   }
 
-  /** Resolves when every host is a reachable manager; throws with the last picture otherwise. */
-  async requireWhole(withinMs: number): Promise<void> {
+  /** Waits until every host is a reachable manager: null, or how it looks when the time is over. */
+  async becomeWhole(withinMs: number): Promise<string | null> {
+    for (const host of this.hosts) {
+      if (!this.voters.includes(host.name)) await this.promote(host, withinMs);
+    }
     const deadline = this.#options.nowMs() + withinMs;
-    let picture = '';
+    let picture = 'nobody tells';
     const isWhole = await this.#until(deadline, async () => {
       const nodes = await this.#nodes(CALL_LIMIT_MS);
       picture = nodes
@@ -210,10 +213,10 @@ export class Scene {
         ),
       );
     });
-    if (!isWhole) throw new Error(`the cluster is not whole within ${withinMs} ms: ${picture}`);
+    return isWhole ? null : picture;
   }
 
-  /** Links and daemons as they were at first. Members are `requireMembers`'s. */
+  /** Links and daemons as they were at first. */
   async healAll(): Promise<void> {
     this.#drops.clear();
     for (const host of this.hosts) {
