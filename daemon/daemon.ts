@@ -120,6 +120,7 @@ export class Daemon {
         labels: options.labels,
         insecureRegistries: options.insecureRegistries,
         clock,
+        random,
         execs,
       });
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });

@@ -292,6 +292,29 @@ export interface ServiceSpec extends Annotations {
   readonly endpoint: EndpointSpec;
 }
 
+/** Between the stop signal and the kill of a container whose spec says nothing. */
+export const DEFAULT_STOP_GRACE_PERIOD_NANOS = 10_000_000_000;
+
+/** What a spec means where it says nothing, for readers who want to see it. Jobs are not updated. */
+export function specWithDefaults(spec: ServiceSpec): ServiceSpec {
+  const { task } = spec;
+  const { container } = task;
+  const updated = isJob(spec.mode) ? null : DEFAULT_UPDATE_CONFIG;
+  return {
+    ...spec,
+    task: {
+      ...task,
+      container: {
+        ...container,
+        stopGracePeriodNanos: container.stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS,
+      },
+      restart: task.restart ?? DEFAULT_RESTART_POLICY,
+    },
+    update: spec.update ?? updated,
+    rollback: spec.rollback ?? updated,
+  };
+}
+
 export interface UpdateStatus {
   readonly state:
     | 'updating'

@@ -1,5 +1,6 @@
 /** What the routes are made of: the interfaces of worker, manager and cluster membership. */
 import type { Clock } from '../../common/base/clock.ts';
+import type { Random } from '../../common/base/random.ts';
 import type { Manager } from '../../manager/manager.ts';
 import type { Worker } from '../../worker/worker.ts';
 import type { SwarmNode } from '../swarm-node.ts';
@@ -19,6 +20,7 @@ export interface RouteParts {
   readonly labels: Readonly<Record<string, string>>;
   readonly insecureRegistries: readonly string[];
   readonly clock: Clock;
+  readonly random: Random;
   readonly execs: Execs;
 }
 

@@ -1,7 +1,12 @@
 /** `/services` and `/tasks`: what runs in the cluster. */
-import { SkepError } from '../../common/base/errors.ts';
-import type { ServiceMode } from '../../common/model/service.ts';
-import type { DesiredState } from '../../common/model/task-state.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
+import {
+  type Service,
+  type ServiceMode,
+  type ServiceSpec,
+  specWithDefaults,
+} from '../../common/model/service.ts';
+import { TASK_STATES, type TaskState } from '../../common/model/task-state.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { explanationToJson } from './json/placement.ts';
@@ -9,6 +14,7 @@ import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
 import { controlOf, type RouteParts } from './parts.ts';
+import { randomName } from './random-name.ts';
 import type { Routes } from './server.ts';
 
 const SERVICE_FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];
@@ -22,6 +28,7 @@ const TASK_FILTERS = [
   '_up-to-date',
   'runtime',
 ];
+const NAME_ATTEMPTS_MAX = 20;
 const MODES: Readonly<Record<string, ServiceMode['kind']>> = {
   replicated: 'replicated',
   global: 'global',
@@ -59,13 +66,16 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('POST', '/services/create', async (context) => {
     const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
-    const service = await controlOf(parts).createService(spec, context.signal);
+    const service = await createNamed(parts, spec, context.signal);
     context.send(201, { ID: service.id, Warnings: null });
   });
 
   routes.add('GET', '/services/:id', async (context) => {
     const service = await controlOf(parts).getService(context.param('id'), context.signal);
-    context.send(200, serviceToJson(service));
+    const shown = context.flag('insertDefaults')
+      ? { ...service, spec: specWithDefaults(service.spec) }
+      : service;
+    context.send(200, serviceToJson(shown));
   });
 
   routes.add('GET', '/skep/services/:id/explain', async (context) => {
@@ -132,6 +142,23 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   });
 }
 
+/** A service without a name gets one; when another has it already, one more. */
+async function createNamed(
+  parts: RouteParts,
+  spec: ServiceSpec,
+  signal: AbortSignal,
+): Promise<Service> {
+  const control = controlOf(parts);
+  if (spec.name !== '') return control.createService(spec, signal);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await control.createService({ ...spec, name: randomName(parts.random) }, signal);
+    } catch (err) {
+      if (attempt === NAME_ATTEMPTS_MAX || !hasCode(err, 'name-conflict')) throw err;
+    }
+  }
+}
+
 function authOf(context: RequestContext): string | null {
   const header = context.request.headers['x-registry-auth'];
   return typeof header === 'string' && header !== '' ? header : null;
@@ -143,19 +170,18 @@ function modeOf(text: string): ServiceMode['kind'] {
   return mode;
 }
 
-/** `accepted` is Docker's third word, for tasks that wait for their turn. */
-function desiredStatesOf(filters: Filters): DesiredState[] {
-  return filters.get('desired-state').flatMap((text): DesiredState[] => {
-    switch (text.toLowerCase()) {
-      case 'running':
-        return ['running', 'complete'];
-      case 'shutdown':
-        return ['shutdown', 'remove'];
-      case 'accepted':
-      case 'ready':
-        return ['ready'];
-      default:
-        throw new SkepError('invalid-argument', `invalid desired-state: '${text}'`);
-    }
+/**
+ * `running` and `shutdown` are meant as people mean them: with the tasks of jobs, which are wanted
+ * complete, and those that are to be removed. Any other state is taken by its name, as Swarm does.
+ */
+function desiredStatesOf(filters: Filters): TaskState[] {
+  return filters.get('desired-state').flatMap((text): TaskState[] => {
+    const word = text.toLowerCase();
+    if (word === 'running') return ['running', 'complete'];
+    if (word === 'shutdown') return ['shutdown', 'remove'];
+    if (word === 'accepted') return ['accepted', 'ready'];
+    const state = TASK_STATES.find((name) => name === word);
+    if (!state) throw new SkepError('invalid-argument', `invalid desired-state: '${text}'`);
+    return [state];
   });
 }

@@ -6,7 +6,7 @@ import type { Node, NodeRole } from '../../common/model/node.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { Service, ServiceMode } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
-import type { DesiredState } from '../../common/model/task-state.ts';
+import type { TaskState } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
 import { requireByRef } from './lookup.ts';
 
@@ -54,7 +54,7 @@ export interface TaskFilters {
   readonly nodes?: readonly string[];
   /** of the service: `key` or `key=value` */
   readonly labels?: readonly string[];
-  readonly desiredStates?: readonly DesiredState[];
+  readonly desiredStates?: readonly TaskState[];
   readonly runtimes?: readonly string[];
   /** true = only tasks of their service's present spec */
   readonly upToDate?: boolean;

@@ -9,7 +9,11 @@ import { containerIdOf, defaultHostname } from '../../common/model/container-id.
 import type { TemplateNode } from '../../common/model/container-template.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
-import type { HealthConfig, PortConfig } from '../../common/model/service.ts';
+import {
+  DEFAULT_STOP_GRACE_PERIOD_NANOS,
+  type HealthConfig,
+  type PortConfig,
+} from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import type { ImageHealthcheck, ImageRecord } from '../images/image-store.ts';
 import { hostsFile, resolvConf } from '../network/name-files.ts';
@@ -49,7 +53,6 @@ export interface ControllerParts {
 }
 
 const NANOS_PER_MS = 1e6;
-const DEFAULT_GRACE_MS = 10_000;
 /** A stopped task's endpoint leaves every node's tables in this time; it serves on until then. */
 const DRAIN_MS = 400;
 const LOG_BYTES_MAX = 10 * 1024 * 1024;
@@ -298,8 +301,7 @@ export class ContainerController implements Controller {
         clock,
         containerId: this.#task.id,
         signo: signalNumber(this.#stopSignalName(images.get(image))),
-        graceMs:
-          stopGracePeriodNanos === null ? DEFAULT_GRACE_MS : stopGracePeriodNanos / NANOS_PER_MS,
+        graceMs: (stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS) / NANOS_PER_MS,
       },
       signal,
     );

@@ -1,6 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { ContainerSpec, ServiceSpec, TaskSpec } from '../../../common/model/service.ts';
+import type {
+  ContainerSpec,
+  ServiceMode,
+  ServiceSpec,
+  TaskSpec,
+} from '../../../common/model/service.ts';
 import { ANYWHERE, DEFAULT_UPDATE_CONFIG, NO_RESOURCES } from '../../../common/model/service.ts';
+import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
+import type { ServiceStatus } from '../../../manager/controlapi/service-status.ts';
 import {
   aConfig,
   aContainerSpec,
@@ -567,6 +574,30 @@ describe('lists', () => {
     );
     const statuses = await it.api.serviceStatuses([service.id, 'gone']);
     expect([...statuses]).toEqual([[service.id, { running: 1, desired: 3, completed: 0 }]]);
+  });
+
+  test.each<[ServiceMode, ServiceStatus]>([
+    [
+      { kind: 'replicated-job', maxConcurrent: 5, totalCompletions: 9 },
+      { running: 1, desired: 5, completed: 2 },
+    ],
+    [{ kind: 'global-job' }, { running: 1, desired: 2, completed: 2 }],
+  ])('of %o counts the present iteration, and completed tasks apart', async (mode, expected) => {
+    const service = await it.api.createService(aServiceSpec({ mode }));
+    const now = (state: TaskState, desiredState: DesiredState = 'complete', jobIteration = 0) =>
+      aTaskOf(service, { status: aTaskStatus({ state }), desiredState, jobIteration });
+    await it.create(
+      'task',
+      now('complete'),
+      now('complete'),
+      now('running'),
+      now('starting'),
+      now('failed', 'shutdown'),
+      now('running', 'remove', 9),
+      now('complete', 'complete', 9),
+    );
+    const statuses = await it.api.serviceStatuses([service.id]);
+    expect(statuses.get(service.id)).toEqual(expected);
   });
 });
 

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ServiceId } from '../../../common/model/ids.ts';
+import type { ServiceId, TaskId } from '../../../common/model/ids.ts';
 import type { Availability, Node } from '../../../common/model/node.ts';
 import { ANYWHERE, type RestartPolicy, type ServiceSpec } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
-import { aNode, aTaskSpec } from '../../support/builders.ts';
+import { applyOrchestration } from '../../../manager/orchestrator/apply.ts';
+import { aNode, aTaskSpec, idOf } from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
 
 const job = (totalCompletions: number, maxConcurrent = totalCompletions) => ({
@@ -248,6 +249,32 @@ describe('replicated job', () => {
   });
 });
 
+test('a task planned for one iteration is not written into another with the same spec', async () => {
+  // As after two rollbacks: the spec version is the old one again, the iteration is not.
+  const { id } = await rooms.deploy(job(0));
+  const planned = rooms.service(id);
+  const taskId = idOf<TaskId>('late');
+  await rooms.test.store.update((tx) => {
+    tx.update('service', {
+      ...tx.require('service', id),
+      jobStatus: { iteration: 2, lastExecutionMs: 0 },
+    });
+    applyOrchestration(
+      tx,
+      {
+        kind: 'create',
+        taskId,
+        service: planned,
+        place: { slot: 0, nodeId: null },
+        desiredState: 'complete',
+        stops: [],
+      },
+      0,
+    );
+  });
+  expect(rooms.tasks(id)).toEqual([]);
+});
+
 describe('global job', () => {
   const everywhere = { mode: { kind: 'global-job' as const } };
   const nodesOf = (tasks: readonly Task[]) => new Set(tasks.map(({ nodeId }) => nodeId));
@@ -371,6 +398,15 @@ describe('global job', () => {
     await rooms.change(id, again);
     await rooms.rest();
     expect(rooms.tasks(id).map(({ jobIteration }) => jobIteration)).toEqual([1, 1, 1]);
+  });
+
+  test('history is kept for each node by itself', async () => {
+    rooms.outcome = () => 'failed';
+    const { id } = await rooms.deploy({ ...everywhere, ...restart({ delayNanos: 1e9 }) });
+    await rooms.pass(10_500, 500);
+    for (const node of rooms.nodes()) {
+      expect(rooms.tasks(id).filter(({ nodeId }) => nodeId === node.id).length).toBe(5);
+    }
   });
 
   test('unfinished tasks of a removed node vanish, completed ones stay', async () => {

@@ -4,8 +4,10 @@ import type { TaskId } from '../../../common/model/ids.ts';
 import type { RestartPolicy, Service } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
+import { planReplicatedSeats } from '../../../manager/orchestrator/plan-replicated.ts';
 import { planSeat, type SeatPlan } from '../../../manager/orchestrator/plan-seat.ts';
 import { seatsBySlot } from '../../../manager/orchestrator/seat.ts';
+import { CREATES_MAX } from '../../../manager/orchestrator/world.ts';
 import {
   aNode,
   aService,
@@ -116,4 +118,19 @@ describe('a seat', () => {
     expect(plan(web, tasks).changes[0]!.kind).toBe('create');
     expect(plan(web, tasks.toSpliced(1, 1)).changes[0]!.kind).toBe('desire');
   });
+});
+
+test('a service with very many replicas is filled in parts', () => {
+  const web = service();
+  const world = {
+    service: web,
+    tasks: [],
+    node: () => node,
+    nodes: [node],
+    nowMs: 0,
+    newTaskId: () => freshId<TaskId>(),
+  };
+  const dirtyTest = new DirtyTest(web, () => node);
+  const rules = { dirtyTest, startFirst: false, rollingBack: false };
+  expect(planReplicatedSeats(world, 100_000, rules).changes).toHaveLength(CREATES_MAX);
 });

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_RESTART_POLICY, type ServiceMode } from '../../../common/model/service.ts';
 import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
 import {
@@ -15,6 +15,7 @@ import {
   aTaskStatus,
   idOf,
 } from '../../support/builders.ts';
+import { ControlRooms } from '../../support/control-rooms.ts';
 
 describe('reaper', () => {
   test.each<[DesiredState, TaskState, boolean, boolean]>([
@@ -109,5 +110,35 @@ describe('reaper', () => {
     expect(surplusTasks(seat!, 1, 2)).toEqual([tasks[0], tasks[1]]);
     expect(surplusTasks(seat!, 1, 1)).toEqual([tasks[0]]);
     expect(surplusTasks(seat!, 2, 2)).toEqual([tasks[0]]);
+  });
+});
+
+describe('reaper at work', () => {
+  let rooms: ControlRooms;
+  beforeEach(async () => {
+    rooms = await ControlRooms.start(1);
+    const [cluster] = rooms.test.store.view((view) => view.list('cluster'));
+    await rooms.test.store.update((tx) =>
+      tx.update('cluster', { ...cluster!, spec: { ...cluster!.spec, taskHistoryLimit: 0 } }),
+    );
+  });
+  afterEach(() => rooms.stop());
+
+  test('keeps no history with limit 0, but the restart delay is waited out', async () => {
+    const { id } = await rooms.deploy();
+    await rooms.report(rooms.tasks(id)[0]!.id, 'failed');
+    await rooms.pass(4900);
+    expect(rooms.tasks(id).map(({ desiredState }) => desiredState)).toEqual(['shutdown', 'ready']);
+    await rooms.pass(600);
+    expect(rooms.tasks(id)).toMatchObject([{ status: { state: 'running' } }]);
+  });
+
+  test('with limit 0 work that is done is not done again', async () => {
+    rooms.outcome = () => 'complete';
+    const restart = { ...DEFAULT_RESTART_POLICY, condition: 'on-failure' as const, delayNanos: 0 };
+    const { id } = await rooms.deploy({ task: aTaskSpec({ restart }) });
+    const [done] = rooms.tasks(id);
+    await rooms.pass(2000);
+    expect(rooms.tasks(id).map((task) => task.id)).toEqual([done!.id]);
   });
 });

@@ -1,0 +1,128 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { DesiredState } from '../../../common/model/task-state.ts';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import { addServiceRoutes } from '../../../daemon/engineapi/services.ts';
+import { aTaskOf } from '../../support/builders.ts';
+import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+
+let it: TestControlApi;
+let handlers: Map<string, (context: RequestContext) => unknown>;
+beforeEach(async () => {
+  it = await makeControlApi();
+  handlers = new Map();
+  const routes = {
+    add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
+      handlers.set(`${method} ${path}`, handler),
+  } as unknown as Routes;
+  const swarm = { requireManager: () => ({ control: it.api, store: it.store }) };
+  addServiceRoutes(routes, { swarm, random: it.random } as unknown as RouteParts);
+});
+
+/** The answer's body. */
+async function call(
+  route: string,
+  { query = {}, body }: { query?: Record<string, string>; body?: unknown } = {},
+): Promise<unknown> {
+  let sent: unknown;
+  await handlers.get(route)!({
+    text: (name: string) => query[name] ?? null,
+    flag: (name: string) => ['1', 'true'].includes(query[name] ?? ''),
+    param: () => query['id'] ?? '',
+    json: async () => body,
+    request: { headers: {} },
+    send: (_: number, json: unknown) => {
+      sent = JSON.parse(JSON.stringify(json));
+    },
+  } as unknown as RequestContext);
+  return sent;
+}
+
+const create = async (spec: object): Promise<string> => {
+  const body = { TaskTemplate: { ContainerSpec: { Image: 'x' } }, ...spec };
+  return ((await call('POST /services/create', { body })) as { ID: string }).ID;
+};
+const inspect = (id: string, insertDefaults: string) =>
+  call('GET /services/:id', { query: { id, insertDefaults } });
+
+describe('a service', () => {
+  test('without a name gets one of its own', async () => {
+    const names = new Set<string>();
+    for (let i = 0; i < 50; i++) names.add(it.get('service', await create({})).spec.name);
+    expect(names.size).toBe(50);
+    for (const name of names) expect(name).toMatch(/^[a-z]+_[a-z]+$/);
+  });
+
+  test('with a name that is taken is refused', async () => {
+    await create({ Name: 'web' });
+    await expect(create({ Name: 'web' })).rejects.toMatchObject({ code: 'name-conflict' });
+  });
+
+  test('is shown with its defaults when they are asked for, and stored without', async () => {
+    const id = await create({ Name: 'web' });
+    expect(await inspect(id, 'true')).toMatchObject({
+      Spec: {
+        TaskTemplate: {
+          ContainerSpec: { StopGracePeriod: 10e9 },
+          RestartPolicy: { Condition: 'any', Delay: 5e9, MaxAttempts: 0 },
+        },
+        UpdateConfig: {
+          Parallelism: 1,
+          FailureAction: 'pause',
+          Monitor: 5e9,
+          MaxFailureRatio: 0,
+          Order: 'stop-first',
+        },
+        RollbackConfig: { Parallelism: 1, Order: 'stop-first' },
+      },
+    });
+    const plain = await inspect(id, 'false');
+    expect(plain).not.toHaveProperty('Spec.UpdateConfig');
+    expect(plain).not.toHaveProperty('Spec.TaskTemplate.RestartPolicy');
+  });
+
+  test('that is a job is shown without an update config, with its iteration', async () => {
+    const id = await create({ Mode: { ReplicatedJob: { MaxConcurrent: 2 } } });
+    const shown = await inspect(id, 'true');
+    expect(shown).not.toHaveProperty('Spec.UpdateConfig');
+    expect(shown).toMatchObject({
+      Spec: { Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 2 } } },
+      JobStatus: { JobIteration: { Index: 0 }, LastExecution: '2026-01-01T00:00:00.000Z' },
+    });
+  });
+
+  test('is found by its mode', async () => {
+    await create({ Name: 'web' });
+    await create({ Name: 'job', Mode: { GlobalJob: {} } });
+    const filters = JSON.stringify({ mode: { 'global-job': true } });
+    expect(await call('GET /services', { query: { filters } })).toMatchObject([
+      { Spec: { Name: 'job' } },
+    ]);
+  });
+});
+
+describe('tasks by desired state', () => {
+  test.each<[string, DesiredState[]]>([
+    ['running', ['running', 'complete']],
+    ['shutdown', ['shutdown', 'remove']],
+    ['accepted', ['ready']],
+    ['complete', ['complete']],
+    ['REMOVE', ['remove']],
+    ['preparing', []],
+  ])('%s means %j', async (word, states) => {
+    const service = it.get('service', await create({ Name: 'web' }));
+    const all: DesiredState[] = ['ready', 'running', 'complete', 'shutdown', 'remove'];
+    await it.create('task', ...all.map((desiredState) => aTaskOf(service, { desiredState })));
+    const filters = JSON.stringify({ 'desired-state': [word] });
+    const tasks = (await call('GET /tasks', { query: { filters } })) as { DesiredState: string }[];
+    expect(tasks.map((task) => task.DesiredState).sort()).toEqual([...states].sort());
+  });
+
+  test('another word is refused', async () => {
+    const filters = JSON.stringify({ 'desired-state': ['sleeping'] });
+    await expect(call('GET /tasks', { query: { filters } })).rejects.toThrow(
+      "invalid desired-state: 'sleeping'",
+    );
+  });
+});
