@@ -1,8 +1,11 @@
 /** Long work in short turns of the event loop, so that nobody else waits long for theirs. */
 import type { Clock } from './clock.ts';
 
-/** A turn of work that can be cut anywhere, ms: several owners may have theirs in one turn of the loop. */
-const TURN_MS = 4;
+/**
+ * A turn of work, ms. Short, since it ends only at the owner's next step, several owners may have theirs in
+ * one turn of the loop, and a collection of garbage of some ms may fall into it: together below 10.
+ */
+const TURN_MS = 2;
 
 /** One owner's work: `begin`, then `if (budget.spent) await budget.renew()` between its steps. */
 export class TurnBudget {

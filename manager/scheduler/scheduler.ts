@@ -35,8 +35,8 @@ export interface SchedulerOptions {
   readonly onFailure: OnFailure;
 }
 
-/** Decisions made before they are written: five transactions. */
-const DECISIONS_PER_WRITE_MAX = 1_000;
+/** Decisions made in one go, before they are written. */
+const DECISIONS_PER_WRITE_MAX = 400;
 /**
  * How long a new leader keeps places for nodes that have not registered with it yet. Agents wait at most
  * 5 s between attempts to reconnect; the rest is for the registration itself.

@@ -17,7 +17,17 @@ export class TaskGroups {
   /** specs are frozen and shared by the tasks of a version: each is put in words once */
   readonly #demands = new WeakMap<TaskSpec, string>();
 
+  /** the last one, for tasks that are alike come one after the other */
+  #last: { readonly task: Task; readonly key: string } | null = null;
+
   keyOf(task: Task): string {
+    if (this.#last && clearlyAlike(this.#last.task, task)) return this.#last.key;
+    const key = this.#keyOf(task);
+    this.#last = { task, key };
+    return key;
+  }
+
+  #keyOf(task: Task): string {
     const networks = task.networks.map(({ networkId }) => networkId).join();
     const ports = hostPortKeys(task.endpoint).join();
     const log = task.logDriver?.name ?? '';
@@ -33,4 +43,17 @@ export class TaskGroups {
     }
     return demand;
   }
+}
+
+/** By what they share; what only looks the same is found by the key. */
+function clearlyAlike(a: Task, b: Task): boolean {
+  return (
+    a.spec === b.spec &&
+    a.serviceId === b.serviceId &&
+    a.specVersion === b.specVersion &&
+    a.endpoint === b.endpoint &&
+    a.logDriver === b.logDriver &&
+    a.networks.length === b.networks.length &&
+    a.networks.every(({ networkId }, at) => networkId === b.networks[at]!.networkId)
+  );
 }
