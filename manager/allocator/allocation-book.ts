@@ -6,7 +6,7 @@ import { DEFAULT_ADDRESS_POOL, DEFAULT_SUBNET_SIZE } from '../../common/model/cl
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Network } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
-import type { Endpoint } from '../../common/model/service.ts';
+import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
@@ -42,20 +42,54 @@ export class AllocationBook {
 
   /** The books of a new leader: exactly what the store says is in use. */
   static fromView(view: ReadView): AllocationBook {
+    const { book, restoring } = AllocationBook.restore(view);
+    while (!restoring.next().done);
+    return book;
+  }
+
+  /**
+   * The same object by object: the book is whole when `restoring` has come to its end. It may be drained
+   * after the view has ended, for it works on lists that stay as they are.
+   */
+  static restore(view: ReadView): {
+    readonly book: AllocationBook;
+    readonly restoring: Generator<void, void>;
+  } {
     const cluster = view.list('cluster')[0];
     const book = new AllocationBook(
       cluster?.defaultAddressPool ?? DEFAULT_ADDRESS_POOL,
       cluster?.subnetSize ?? DEFAULT_SUBNET_SIZE,
     );
-    for (const network of view.list('network')) book.#restoreNetwork(network);
-    for (const service of view.list('service')) {
-      if (service.endpoint) book.#restoreEndpoint(service.id, service.endpoint);
+    const restoring = book.#restoring(
+      view.list('network'),
+      view.list('service'),
+      view.list('node'),
+      view.list('task'),
+    );
+    return { book, restoring };
+  }
+
+  *#restoring(
+    networks: readonly Network[],
+    services: readonly Service[],
+    nodes: readonly Node[],
+    tasks: readonly Task[],
+  ): Generator<void, void> {
+    for (const network of networks) this.#restoreNetwork(network);
+    for (const service of services) {
+      if (service.endpoint) this.#restoreEndpoint(service.id, service.endpoint);
+      yield;
     }
-    for (const node of view.list('node')) book.#restoreNode(node);
-    for (const task of view.list('task')) book.#restoreTask(task);
-    book.vxlanIds.continueAboveUsed();
-    book.ports.continueAboveUsed();
-    return book;
+    for (const node of nodes) {
+      this.#restoreNode(node);
+      yield;
+    }
+    for (const task of tasks) {
+      this.#restoreTask(task);
+      yield;
+    }
+    this.vxlanIds.continueAboveUsed();
+    this.ports.continueAboveUsed();
   }
 
   /** The ingress network once it has a subnet. */

@@ -7,6 +7,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
@@ -15,7 +16,7 @@ import type { Commit, Store, StoreChange } from '../store/types.ts';
 import { AllocationBook } from './allocation-book.ts';
 import { applyAllocation } from './apply.ts';
 import { ensureIngressNetwork } from './ingress-network.ts';
-import { type AllocationPlan, planAllocations } from './plan.ts';
+import { type AllocationPlan, type DirtyIds, planAllocations } from './plan.ts';
 import { taskNeedsAllocation } from './plan-attachments.ts';
 
 export interface AllocatorOptions {
@@ -29,6 +30,10 @@ export interface AllocatorOptions {
 /** Problems remembered as logged; then they are forgotten and may be logged once more. */
 const LOGGED_MAX = 10_000;
 
+/** Tasks decided in one go, before they are written. */
+const TASKS_PER_PLAN_MAX = 400;
+const NONE: ReadonlySet<never> = new Set();
+
 /** What the next pass looks at. */
 class DirtySets {
   readonly networks = new Set<NetworkId>();
@@ -39,11 +44,24 @@ class DirtySets {
   get empty(): boolean {
     return this.networks.size + this.services.size + this.nodes.size + this.tasks.size === 0;
   }
+
+  /** All but the tasks, then the tasks some at a time: each part builds on what the last one gave. */
+  *parts(tasksMax: number): Generator<DirtyIds> {
+    const nothing = { networks: NONE, services: NONE, nodes: NONE };
+    if (this.networks.size + this.services.size + this.nodes.size > 0) {
+      yield { networks: this.networks, services: this.services, nodes: this.nodes, tasks: NONE };
+    }
+    const tasks = [...this.tasks];
+    for (let at = 0; at < tasks.length; at += tasksMax) {
+      yield { ...nothing, tasks: new Set(tasks.slice(at, at + tasksMax)) };
+    }
+  }
 }
 
 export class Allocator {
   readonly #options: AllocatorOptions;
   readonly #follower: Follower;
+  readonly #budget: TurnBudget;
   #book = new AllocationBook([], 0);
   #dirty = new DirtySets();
   #waiting: AllocationPlan['waiting'] | null = null;
@@ -54,6 +72,7 @@ export class Allocator {
 
   constructor(options: AllocatorOptions) {
     this.#options = { ...options, log: options.log.child({ component: 'allocator' }) };
+    this.#budget = new TurnBudget(options.clock);
     this.#follower = new Follower(this.#options, {
       resync: (signal) => this.#resync(signal),
       react: (commits, signal) => this.#react(commits, signal),
@@ -73,8 +92,9 @@ export class Allocator {
     await store.update((tx) => ensureIngressNetwork(tx, random), signal);
     this.#dirty = new DirtySets();
     this.#waiting = null;
-    store.view((view) => {
-      this.#book = AllocationBook.fromView(view);
+    const restoring = store.view((view) => {
+      const { book, restoring } = AllocationBook.restore(view);
+      this.#book = book;
       for (const network of sortedIngressFirst(view.list('network'))) {
         this.#dirty.networks.add(network.id);
       }
@@ -83,12 +103,19 @@ export class Allocator {
       for (const task of view.list('task')) {
         if (taskNeedsAllocation(task)) this.#dirty.tasks.add(task.id);
       }
+      return restoring;
     });
+    this.#budget.begin();
+    while (!restoring.next().done) if (this.#budget.spent) await this.#budget.renew();
     await this.#allocate(signal);
   }
 
   async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
-    for (const { changes } of commits) for (const change of changes) this.#observe(change);
+    this.#budget.begin();
+    for (const { changes } of commits) {
+      for (const change of changes) this.#observe(change);
+      if (this.#budget.spent) await this.#budget.renew();
+    }
     if (this.#relief) this.#retryWaiting();
     if (!this.#dirty.empty) await this.#allocate(signal);
   }
@@ -157,14 +184,17 @@ export class Allocator {
     const { store, clock } = this.#options;
     const dirty = this.#dirty;
     this.#dirty = new DirtySets();
-    const plan = store.view((view) => planAllocations(this.#book, view, dirty));
-    this.#remember(plan);
-    this.#logProblems(plan);
-    const nowMs = clock.wallMs();
-    await store.batch(plan.changes, (tx, change) => applyAllocation(tx, change, nowMs), signal);
-    // A network or an endpoint that came into being may be what others wait for.
-    if (plan.changes.some(({ kind }) => kind === 'network' || kind === 'service')) {
-      this.#relief = this.#waiting !== null;
+    for (const part of dirty.parts(TASKS_PER_PLAN_MAX)) {
+      const plan = store.view((view) => planAllocations(this.#book, view, part));
+      this.#remember(plan);
+      this.#logProblems(plan);
+      const nowMs = clock.wallMs();
+      await store.batch(plan.changes, (tx, change) => applyAllocation(tx, change, nowMs), signal);
+      // A network or an endpoint that came into being may be what others wait for.
+      if (plan.changes.some(({ kind }) => kind === 'network' || kind === 'service')) {
+        this.#relief = this.#waiting !== null;
+      }
+      if (this.#budget.spent) await this.#budget.renew();
     }
     if (this.#relief) this.#follower.wake();
   }
