@@ -53,14 +53,16 @@ export function containerSection(
     },
     ...some('Sysctls', fields.get('sysctls')?.stringMap()),
     ...some('CapabilityAdd', add),
-    ...some(
-      'CapabilityDrop',
-      drop.filter((name) => !add.includes(name)),
-    ),
+    ...some('CapabilityDrop', droppedCapabilities(drop, add)),
     ...some('Ulimits', ulimitsOf(fields.get('ulimits'))),
     ...some('OomScoreAdj', oomScore(fields.get('oom_score_adj'))),
     ...some('Privileges', privilegesOf(fields.get('security_opt'))),
   };
+}
+
+/** `ALL` says it alone; what is added as well is not dropped. */
+function droppedCapabilities(drop: readonly string[], add: readonly string[]): readonly string[] {
+  return drop.includes('ALL') ? ['ALL'] : drop.filter((name) => !add.includes(name));
 }
 
 /** A text is split as a shell would; null = the image's own. */
@@ -184,8 +186,9 @@ function hostsOf(item: Item | undefined): string[] {
   });
 }
 
+/** Sorted by name. */
 function ulimitsOf(item: Item | undefined): UlimitJson[] {
-  return (item?.entries() ?? []).flatMap(([name, limit]): UlimitJson[] => {
+  const limits = (item?.entries() ?? []).flatMap(([name, limit]): UlimitJson[] => {
     if (!limit.isMap) {
       const both = limit.integer(-1);
       return both === undefined ? [] : [{ Name: name, Soft: both, Hard: both }];
@@ -199,6 +202,7 @@ function ulimitsOf(item: Item | undefined): UlimitJson[] {
     }
     return [{ Name: name, Soft: soft, Hard: hard }];
   });
+  return limits.sort((a, b) => (a.Name < b.Name ? -1 : 1));
 }
 
 const OOM_SCORE_MAX = 1000;

@@ -8,8 +8,9 @@ import { some } from './some.ts';
 
 const DEFAULT_NETWORK = 'default';
 
+/** Sorted by what they publish, so that the order in the file counts for nothing. */
 export function portSection(section: Item | undefined): PortJson[] {
-  return (section?.items() ?? []).flatMap((item): readonly PortJson[] => {
+  const ports = (section?.items() ?? []).flatMap((item): readonly PortJson[] => {
     if (item.isMap) return longPort(item);
     const short = item.parsed(parseShortPorts);
     if (short?.address) {
@@ -17,6 +18,9 @@ export function portSection(section: Item | undefined): PortJson[] {
     }
     return short?.ports ?? [];
   });
+  return ports.sort(
+    (a, b) => (a.PublishedPort ?? 0) - (b.PublishedPort ?? 0) || a.TargetPort - b.TargetPort,
+  );
 }
 
 function longPort(item: Item): readonly PortJson[] {

@@ -3,7 +3,7 @@
  * specification ("Merge"), key by key as the tables say. The later file wins; `!reset` takes a value
  * away, `!override` puts one in the place of all that was there.
  */
-import type { Merge, Shape } from './keys/key.ts';
+import type { Identities, Merge, Shape } from './keys/key.ts';
 import type { Place } from './problems.ts';
 import {
   childPath,
@@ -71,7 +71,9 @@ class Merger {
   value(base: Value, over: Value, shape: Shape, merge: Merge, path: string): Value {
     if (base.kind === 'broken' || over.kind === 'broken') return over;
     if (over.mark === 'override') return this.#replace(over);
-    if (typeof merge === 'function') return this.#unique(base, over, merge, path);
+    if (typeof merge === 'object' && 'identity' in merge) {
+      return this.#unique(base, over, merge, path);
+    }
     switch (merge) {
       case 'deep':
         return this.#deep(base, over, shape, path);
@@ -139,10 +141,15 @@ class Merger {
     return mapValue(over.place, entries);
   }
 
-  #unique(base: Value, over: Value, identity: (item: Value) => string | null, path: string): Value {
+  #unique(
+    base: Value,
+    over: Value,
+    { identity, expand = (item) => [item] }: Identities,
+    path: string,
+  ): Value {
     if (base.kind !== 'list' || over.kind !== 'list') return this.#replace(over);
-    const items = [...base.items];
-    for (const item of over.items) {
+    const items = base.items.flatMap(expand);
+    for (const item of over.items.flatMap(expand)) {
       const key = identity(item);
       const at = key === null ? -1 : items.findIndex((other) => identity(other) === key);
       if (at < 0) {

@@ -87,6 +87,7 @@ function platformOf(item: Item | undefined): PlacementJson {
   return {};
 }
 
+/** Sorted by name. */
 function filesOf(
   kind: 'secret' | 'config',
   declared: ReadonlyMap<string, Declaration>,
@@ -101,7 +102,7 @@ function filesOf(
     }
     targets.set(target, name);
   }
-  return uses;
+  return uses.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
 function fileUse(

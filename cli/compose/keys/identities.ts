@@ -1,35 +1,63 @@
 /** When an item of one file's list is the same thing as an item of another's: the later one counts. */
-import { textOf, type Value } from '../tree.ts';
+import { parseShortPorts, type ShortPorts } from '../ports.ts';
+import { scalarValue, textOf, type Value } from '../tree.ts';
+import type { Identities } from './key.ts';
 
 function field(item: Value, name: string): string | undefined {
   return item.kind === 'map' ? textOf(item.entries.get(name)?.value) : undefined;
 }
 
 /** Mounts are known by where they stand in the container. */
-export function mountIdentity(item: Value): string | null {
+function mountIdentity(item: Value): string | null {
   if (item.kind === 'map') return field(item, 'target') ?? null;
   const parts = (textOf(item) ?? '').split(':');
   return (parts.length === 1 ? parts[0] : parts[1]) ?? null;
 }
 
 /** Secrets and configs are known by where they stand in the container. */
-export function useIdentity(item: Value): string | null {
+function useIdentity(item: Value): string | null {
   if (item.kind !== 'map') return textOf(item) ?? null;
   return field(item, 'target') ?? field(item, 'source') ?? null;
 }
 
-const SHORT = /^(?:(?:(\[.*\]|[^:]*):)?([^:]*):)?([^:/]+)(?:\/(.+))?$/;
-
-/** Ports are known by address, published and target port, and protocol. */
-export function portIdentity(item: Value): string | null {
+/**
+ * Ports are known by what they publish: a cluster's port can lead to one target only. (The
+ * specification counts the target as well, whose result no cluster could have.) Ports that publish
+ * nothing are known by their target.
+ */
+function portIdentity(item: Value): string | null {
   if (item.kind === 'map') {
-    const parts = [field(item, 'host_ip') ?? '', field(item, 'published') ?? ''];
+    const protocol = field(item, 'protocol') ?? 'tcp';
+    const published = field(item, 'published') ?? '';
+    if (published !== '' && published !== '0') return `${published}/${protocol}`;
     const target = field(item, 'target');
-    return target === undefined
-      ? null
-      : [...parts, target, field(item, 'protocol') ?? 'tcp'].join('|');
+    return target === undefined ? null : `:${target}/${protocol}`;
   }
-  const match = SHORT.exec(textOf(item) ?? '');
-  if (!match) return null;
-  return [match[1] ?? '', match[2] ?? '', match[3], match[4] ?? 'tcp'].join('|');
+  const [port] = shortPorts(item)?.ports ?? [];
+  if (!port) return null;
+  const { PublishedPort: published, TargetPort: target, Protocol: protocol } = port;
+  return published === undefined ? `:${target}/${protocol}` : `${published}/${protocol}`;
 }
+
+function shortPorts(item: Value): ShortPorts | null {
+  try {
+    return parseShortPorts(textOf(item) ?? '');
+  } catch {
+    return null; // its mistake is told when it is converted
+  }
+}
+
+/** A range as its ports, so that a later file can change one of them. */
+function expandPorts(item: Value): readonly Value[] {
+  const range = item.kind === 'scalar' ? shortPorts(item) : null;
+  if (!range || range.ports.length <= 1) return [item];
+  const address = range.address === null ? '' : `${range.address}:`;
+  return range.ports.map(({ PublishedPort: published, TargetPort: target, Protocol: protocol }) => {
+    const from = published === undefined ? address && `${address}:` : `${address}${published}:`;
+    return scalarValue(item.place, `${from}${target}/${protocol}`);
+  });
+}
+
+export const PORT_IDENTITIES: Identities = { identity: portIdentity, expand: expandPorts };
+export const MOUNT_IDENTITIES: Identities = { identity: mountIdentity };
+export const USE_IDENTITIES: Identities = { identity: useIdentity };

@@ -21,7 +21,7 @@ export type Verdict =
  * key, lists one after the other, anything else by the later). `replace`: the later alone. `pairs`:
  * both forms of `KEY=value` as a mapping; `hosts`: both forms of hosts as a list. `driver`: deep when
  * both are of one driver. `names`: a list of names as a mapping, each with what a name alone stands
- * for. A function: lists whose items are the same thing when it gives the same text.
+ * for. Identities: lists whose items are the same thing when their identities are equal.
  */
 export type Merge =
   | 'deep'
@@ -30,7 +30,15 @@ export type Merge =
   | 'hosts'
   | 'driver'
   | { readonly names: Readonly<Record<string, string>> | null }
-  | ((item: Value) => string | null);
+  | Identities;
+
+/** When an item of one file's list is the same thing as an item of another's. */
+export interface Identities {
+  /** null: it is like no other */
+  readonly identity: (item: Value) => string | null;
+  /** an item that stands for several, one by one */
+  readonly expand?: (item: Value) => readonly Value[];
+}
 
 export interface Key {
   readonly shape: Shape;

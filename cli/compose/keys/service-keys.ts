@@ -2,7 +2,7 @@
 import { parseSecurityOption } from '../security-options.ts';
 import { textOf, type Value } from '../tree.ts';
 import { DEPLOY, DEVICE_REQUEST_KEYS, HOOK } from './deploy-keys.ts';
-import { mountIdentity, portIdentity, useIdentity } from './identities.ts';
+import { MOUNT_IDENTITIES, PORT_IDENTITIES, USE_IDENTITIES } from './identities.ts';
 import {
   ANYTHING,
   COMMAND,
@@ -62,7 +62,7 @@ const FILE_USE = (kind: string): Key =>
         }),
       ),
     ),
-    useIdentity,
+    USE_IDENTITIES,
   );
 
 const PORT_KEYS: KeyTable = {
@@ -304,7 +304,7 @@ export const SERVICE_KEYS: KeyTable = {
         map(VOLUME_KEYS, { required: ['type'] }),
       ),
     ),
-    mountIdentity,
+    MOUNT_IDENTITIES,
   ),
   tmpfs: honoured(MOUNT, TEXT_OR_SET),
   secrets: FILE_USE('Secrets'),
@@ -340,7 +340,7 @@ export const SERVICE_KEYS: KeyTable = {
   ports: honoured(
     'EndpointSpec.Ports',
     set(either({ scalar: { types: ['number', 'string'] } }, map(PORT_KEYS))),
-    portIdentity,
+    PORT_IDENTITIES,
   ),
   container_name: mapped(
     'Networks.Aliases: a further name of the service',

@@ -147,8 +147,8 @@ volumes:
       'ulimits: {nproc: 5, nofile: {soft: 1, hard: 2}}',
       {
         Ulimits: [
-          { Name: 'nproc', Soft: 5, Hard: 5 },
           { Name: 'nofile', Soft: 1, Hard: 2 },
+          { Name: 'nproc', Soft: 5, Hard: 5 },
         ],
       },
     ],
@@ -338,9 +338,9 @@ services:
       'services:\n  web:\n    image: web:1\n    ports: ["127.0.0.1:80-81:90-91/udp", {target: 5, published: "6", mode: host}]\n';
     const stack = load(text);
     expect(stack.services[0]!.spec.EndpointSpec?.Ports).toEqual([
+      { Protocol: 'tcp', TargetPort: 5, PublishedPort: 6, PublishMode: 'host' },
       { Protocol: 'udp', TargetPort: 90, PublishedPort: 80, PublishMode: 'ingress' },
       { Protocol: 'udp', TargetPort: 91, PublishedPort: 81, PublishMode: 'ingress' },
-      { Protocol: 'tcp', TargetPort: 5, PublishedPort: 6, PublishMode: 'host' },
     ]);
     expect(warningsOf(text)).toEqual([
       'stack.yml:4:13: services.web.ports.0 has no effect: address 127.0.0.1: a published port answers on every node',

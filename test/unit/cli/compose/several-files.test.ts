@@ -74,6 +74,12 @@ describe('several files', () => {
       'ports: ["80:80", {published: 81, target: 81, mode: host}]',
     ],
     [
+      'ports of a range, one of them',
+      'ports: ["8080-8081:80-81", 9000]',
+      'ports: ["8080:99", 9000]',
+      'ports: ["8080:99", 8081:81/tcp, 9000]',
+    ],
+    [
       'volumes, by their target',
       'volumes: ["/a:/x", "/b:/y"]',
       'volumes: ["/c:/x:ro"]',
