@@ -151,10 +151,12 @@ export function fileSection(
     declarations.set(key, named);
     const data = named.external ? null : fileData(scope, item, fields);
     if (data === null) continue;
+    const template = fields.get('template_driver')?.text();
     specs.push({
       Name: named.name,
       Labels: withNamespace(stack, fields.get('labels')?.stringMap() ?? {}),
       Data: Buffer.from(data).toString('base64'),
+      ...(template !== undefined && { Templating: { Name: template } }),
     });
   }
   return { declarations, specs };

@@ -9,6 +9,7 @@ import {
   honoured,
   INTEGER,
   ignored,
+  isOneOf,
   type Key,
   type KeyTable,
   list,
@@ -86,7 +87,13 @@ const VOLUME_KEYS: KeyTable = {
   name: honoured('Mounts.Source', TEXT),
   external: external({}),
   driver: refusedUnless(['local', ''], 'the only driver of volumes is local', TEXT),
-  driver_opts: honoured('Mounts.VolumeOptions.DriverConfig.Options', OPTIONS),
+  driver_opts: {
+    ...refused('the local driver has no options yet', OPTIONS),
+    judge: (value) =>
+      value.kind === 'map' && value.entries.size === 0
+        ? { kind: 'honoured', to: 'no options' }
+        : null,
+  },
   labels: honoured('Mounts.VolumeOptions.Labels', PAIRS, 'pairs'),
   'x-cluster-spec': refused('cluster volumes are not supported', ANYTHING),
 };
@@ -97,7 +104,13 @@ const FILE_KEYS: KeyTable = {
   file: honoured('Data: the file of the machine that deploys', FILE),
   environment: honoured('Data: the variable of the command that deploys', TEXT),
   labels: honoured('Labels', PAIRS, 'pairs'),
-  template_driver: refused('templates are not expanded yet', TEXT),
+  template_driver: {
+    ...honoured('Templating.Name', TEXT),
+    judge: (value) =>
+      isOneOf(value, ['golang'])
+        ? null
+        : { kind: 'refused', why: 'the only template driver is golang' },
+  },
 };
 
 const SECRET_KEYS: KeyTable = {
