@@ -63,7 +63,7 @@ export class ProposalQueue {
     const refusal = sizeRefusal(payload) ?? this.#refusal('propose');
     if (refusal !== null) return Promise.reject(refusal);
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#pendingBytes >= PENDING_BYTES_MAX) {
+    if (this.#pendingBytes + payload.length > PENDING_BYTES_MAX) {
       const words = `propose: ${this.#pendingBytes} bytes wait for the raft log already`;
       return Promise.reject(new ProposalError('unavailable', words, false));
     }
