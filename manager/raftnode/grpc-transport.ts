@@ -190,21 +190,26 @@ export class GrpcTransport implements PeerTransport {
   }
 }
 
+/** One stream of a peer's; tells of its end, unless this node ended it. */
 async function serveExchange(
   handler: PeerHandler,
   stream: RpcStream<RaftBatch, RaftBatchAck>,
   { signal }: CallContext,
 ): Promise<void> {
-  for (;;) {
-    const batch = await stream.next(signal);
-    if (batch === null) return;
-    try {
+  let from: number | null = null;
+  try {
+    for (;;) {
+      const batch = await stream.next(signal);
+      if (batch === null) return;
+      from = batch.from.raftId;
       handler.receive(batch.from, batch.messages);
-    } catch (err) {
-      if (!(err instanceof RemovedMemberError)) throw err;
-      await stream.send({ removed: true }, signal);
-      return;
     }
+  } catch (err) {
+    if (!(err instanceof RemovedMemberError)) throw err;
+    from = null;
+    await stream.send({ removed: true }, signal);
+  } finally {
+    if (from !== null) handler.lost(from);
   }
 }
 

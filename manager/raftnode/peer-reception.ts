@@ -18,6 +18,7 @@ export interface PeerReceptionOptions {
   readonly durableCommit: () => number;
   readonly beginSnapshot: (offer: SnapshotOffer) => Promise<SnapshotSink>;
   readonly unreachable: (raftId: number) => void;
+  readonly lost: (raftId: number) => void;
   readonly removed: (by: number) => void;
   /** A peer is somewhere else than was known. */
   readonly moved: () => void;
@@ -48,6 +49,10 @@ export class PeerReception implements PeerHandler {
 
   unreachable(raftId: number): void {
     this.#options.unreachable(raftId);
+  }
+
+  lost(raftId: number): void {
+    this.#options.lost(raftId);
   }
 
   removed(by: number): void {

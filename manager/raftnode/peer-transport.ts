@@ -50,6 +50,8 @@ export interface PeerHandler {
   beginSnapshot(from: PeerAddress, offer: SnapshotOffer): Promise<SnapshotSink>;
   /** Messages to the peer were dropped: the queue is full or the connection is lost. */
   unreachable(raftId: number): void;
+  /** The stream of a peer's messages broke off: its process may have ended. */
+  lost(raftId: number): void;
   /** The peer says that this node was removed from the cluster. */
   removed(by: number): void;
 }

@@ -16,6 +16,7 @@ import { CoreDriver } from './core-driver.ts';
 import { type DurableState, decodeSnapshotState, type RecoveredState } from './durable-state.ts';
 import { KeyRotation } from './key-rotation.ts';
 import { LeaderDuties } from './leader-duties.ts';
+import { LeaderLoss } from './leader-loss.ts';
 import { Leadership, type LeadershipListener } from './leadership.ts';
 import { Leaving } from './leaving.ts';
 import { LogImage } from './log-image.ts';
@@ -56,6 +57,7 @@ export class RaftNode {
   readonly #changes: MemberChanges;
   readonly #duties: LeaderDuties;
   readonly #leaving: Leaving;
+  readonly #loss: LeaderLoss;
   readonly #keys: KeyRotation;
   #ticker: Timer | null = null;
   #stopping: Promise<void> | null = null;
@@ -108,6 +110,11 @@ export class RaftNode {
     this.#changes = this.#createChanges();
     this.#duties = this.#createDuties();
     this.#leaving = this.#createLeaving();
+    this.#loss = new LeaderLoss({
+      ...{ raftId: options.raftId, clock: options.clock, raw: this.#raw, life: this.#life },
+      ...{ view: this.#view, leadership: this.#leadership },
+      wake: () => this.#driver.wake(),
+    });
     this.#keys = this.#createKeys();
   }
 
@@ -379,6 +386,7 @@ export class RaftNode {
         this.#life.guarded(() => this.#raw.reportUnreachable(raftId));
         this.#driver.wake();
       },
+      lost: (raftId) => this.#life.guarded(() => this.#loss.told(raftId)),
       removed: (by) => this.#life.guarded(() => this.#leaving.told(by)),
       moved: () => this.#publishPeers(),
     });
@@ -469,6 +477,7 @@ export class RaftNode {
   /** Nothing is asked of the core any more, nobody waits any more. */
   #quit(why: string): void {
     this.#ticker?.cancel();
+    this.#loss.stop();
     const words = `propose: this manager is ${why}`;
     this.#proposals.end(words);
     this.#barriers.rejectAll(() => new ProposalError('unavailable', words, false));

@@ -106,6 +106,14 @@ export class SimNetwork {
     return isCut ? null : (this.#endpoints.get(to.address) ?? null);
   }
 
+  /** The process of `raftId` died: its connections are closed, and the others see that. */
+  closeConnectionsOf(raftId: number): void {
+    for (const { self, handler } of this.#endpoints.values()) {
+      if (self.raftId === raftId) continue;
+      this.#clock.setTimer(this.latencyMs.max, () => handler.lost(raftId));
+    }
+  }
+
   deliver(sender: Endpoint, to: PeerAddress, messages: readonly Message[]): void {
     const from = sender.self.raftId;
     if (this.#random.unit() < this.lossRate) return;
@@ -353,6 +361,7 @@ export class SimRaft {
     if (how === 'crash') member.disk.crash();
     else member.disk.kill();
     member.transport?.kill();
+    if (how === 'kill') this.network.closeConnectionsOf(raftId);
     member.life++;
     member.node = null;
   }

@@ -152,6 +152,36 @@ describe('raft cluster', () => {
     noFailures(sim);
   });
 
+  test.each([3, 5])(
+    'of %i, a leader whose process dies is replaced before an election timeout',
+    async (size) => {
+      const sim = new SimRaft(31);
+      const [a] = await sim.cluster(size);
+      await sim.propose(a!, 'before');
+      sim.crash(1, 'kill');
+      const killedMs = sim.clock.monotonicMs();
+      const leader = await sim.elected(ELECTION_MS / 2);
+      await sim.propose(leader, 'after');
+      expect(sim.clock.monotonicMs() - killedMs).toBeLessThan(ELECTION_MS / 2);
+      noFailures(sim);
+    },
+  );
+
+  test('streams that break while their leader lives cost neither the term nor the office', async () => {
+    const sim = new SimRaft(32);
+    const [a, b] = await sim.cluster(3);
+    await sim.propose(a!, 'before');
+    const { term } = a!.node!.status();
+    sim.network.isolate(3); // it could not answer a pre-vote; the leader alone must be enough
+    for (let i = 0; i < 10; i++) {
+      sim.network.closeConnectionsOf(1);
+      await sim.clock.advance(ELECTION_MS / 3);
+    }
+    expect(a!.node!.status()).toMatchObject({ role: 'leader', term });
+    expect(b!.node!.leader()?.raftId).toBe(1);
+    await sim.propose(a!, 'after');
+  });
+
   test('proposals that come while a round is under way go together in the next one', async () => {
     const sim = new SimRaft(29);
     const [a, b] = await sim.cluster(3);
