@@ -108,6 +108,34 @@ export function encodeSnapshotRecord(record: SnapshotRecord): Uint8Array {
   return encodeWith((writer) => skep.StoreSnapshotRecord.encode(message, writer));
 }
 
+const OBJECT_TAG = 18; // StoreSnapshotRecord.object: field 2, length-delimited
+const KIND_TAG = 8; // StoreSnapshotObject.kind: field 1, varint
+const BYTES_TAG = 18; // StoreSnapshotObject.object: field 2, length-delimited
+
+/**
+ * The record of an object but for the object's own bytes (one at least), which are its end. A snapshot is written from
+ * bytes that are there already: this saves a copy of each.
+ */
+export function encodeSnapshotObjectHead(kind: ObjectKind, objectBytes: number): Uint8Array {
+  const kindNumber = objectKindTable.toProto(kind);
+  const innerBytes = 1 + varintBytes(kindNumber) + 1 + varintBytes(objectBytes) + objectBytes;
+  return encodeWith((writer) =>
+    writer
+      .uint32(OBJECT_TAG)
+      .uint32(innerBytes)
+      .uint32(KIND_TAG)
+      .int32(kindNumber)
+      .uint32(BYTES_TAG)
+      .uint32(objectBytes),
+  );
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) bytes++;
+  return bytes;
+}
+
 /** Bytes of an object are a view of `bytes`. Throws `data-loss` for damaged input. */
 export function decodeSnapshotRecord(bytes: Uint8Array): SnapshotRecord {
   try {

@@ -9,6 +9,7 @@ import type { ObjectKind } from '../../common/model/object-kinds.ts';
 import { decodeObject } from '../../common/wire/object.ts';
 import {
   decodeSnapshotRecord,
+  encodeSnapshotObjectHead,
   encodeSnapshotRecord,
   type SnapshotRecord,
 } from '../../common/wire/store-log.ts';
@@ -16,8 +17,11 @@ import { Tables } from './tables.ts';
 import type { StoredRecord } from './types.ts';
 
 const SNAPSHOT_FORMAT = 1;
-/** Longest chunk written, bytes. */
-export const SNAPSHOT_CHUNK_BYTES = 1024 * 1024;
+/**
+ * Longest chunk written, bytes. Making one, encrypting and sending it are turns of the event loop: they
+ * take well under a millisecond each.
+ */
+export const SNAPSHOT_CHUNK_BYTES = 128 * 1024;
 /** Longest record accepted, bytes: above what a transaction can carry. */
 const RECORD_BYTES_MAX = 16 * 1024 * 1024;
 const LENGTH_BYTES = 4;
@@ -27,40 +31,60 @@ const SLICE_MS = 5;
 /** Writes `records` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
 export function* writeSnapshot(records: readonly StoredRecord[]): Generator<Uint8Array, void> {
   const chunks = new ChunkWriter();
-  yield* chunks.write(encodeSnapshotRecord({ type: 'header', format: SNAPSHOT_FORMAT }));
+  const header = encodeSnapshotRecord({ type: 'header', format: SNAPSHOT_FORMAT });
+  chunks.write(header, NO_BYTES);
   for (const { kind, bytes } of records) {
-    yield* chunks.write(encodeSnapshotRecord({ type: 'object', kind, bytes }));
+    chunks.write(encodeSnapshotObjectHead(kind, bytes.length), bytes);
+    while (chunks.hasFull) yield chunks.takeFull();
   }
-  yield* chunks.write(encodeSnapshotRecord({ type: 'footer', objectCount: records.length }));
+  const footer = encodeSnapshotRecord({ type: 'footer', objectCount: records.length });
+  chunks.write(footer, NO_BYTES);
+  while (chunks.hasFull) yield chunks.takeFull();
   const rest = chunks.rest();
   if (rest.length > 0) yield rest;
 }
 
-class ChunkWriter {
-  #chunk = new Uint8Array(SNAPSHOT_CHUNK_BYTES);
-  #filled = 0;
+const NO_BYTES = new Uint8Array(0);
 
-  *write(record: Uint8Array): Generator<Uint8Array, void> {
-    const length = new Uint8Array(LENGTH_BYTES);
-    new DataView(length.buffer).setUint32(0, record.length, true);
-    yield* this.#append(length);
-    yield* this.#append(record);
+/** Makes as little garbage as it can: it runs while all other work of a manager goes on. */
+class ChunkWriter {
+  readonly #length = Buffer.alloc(LENGTH_BYTES);
+  #chunk = Buffer.allocUnsafeSlow(SNAPSHOT_CHUNK_BYTES);
+  #filled = 0;
+  #full: Uint8Array[] = [];
+
+  get hasFull(): boolean {
+    return this.#full.length > 0;
+  }
+
+  takeFull(): Uint8Array {
+    const chunk = this.#full.shift();
+    assert(chunk !== undefined, 'a full chunk is there');
+    return chunk;
+  }
+
+  /** A record in two parts. */
+  write(head: Uint8Array, tail: Uint8Array): void {
+    this.#length.writeUInt32LE(head.length + tail.length, 0);
+    this.#append(this.#length);
+    this.#append(head);
+    this.#append(tail);
   }
 
   rest(): Uint8Array {
     return this.#chunk.subarray(0, this.#filled);
   }
 
-  *#append(bytes: Uint8Array): Generator<Uint8Array, void> {
-    let at = 0;
-    while (at < bytes.length) {
-      const part = bytes.subarray(at, at + SNAPSHOT_CHUNK_BYTES - this.#filled);
+  #append(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
+      const room = SNAPSHOT_CHUNK_BYTES - this.#filled;
+      const part = bytes.length - at <= room && at === 0 ? bytes : bytes.subarray(at, at + room);
       this.#chunk.set(part, this.#filled);
       this.#filled += part.length;
       at += part.length;
       if (this.#filled === SNAPSHOT_CHUNK_BYTES) {
-        yield this.#chunk;
-        this.#chunk = new Uint8Array(SNAPSHOT_CHUNK_BYTES); // the reader may keep the other
+        this.#full.push(this.#chunk);
+        this.#chunk = Buffer.allocUnsafeSlow(SNAPSHOT_CHUNK_BYTES); // the reader may keep the other
         this.#filled = 0;
       }
     }

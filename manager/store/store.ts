@@ -149,7 +149,7 @@ export class MemoryStore implements Store {
     this.#feed.append({ revision: index, changes: applyActions(this.#tables, actions) });
   }
 
-  /** The state at the time of the call, in chunks of at most 1 MiB that are made one by one. */
+  /** The state at the time of the call, in chunks of at most 128 KiB that are made one by one. */
   snapshot(): Iterable<Uint8Array> {
     return writeSnapshot(this.#tables.allRecords());
   }

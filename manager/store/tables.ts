@@ -143,7 +143,11 @@ export class Tables {
 
   /** Every record, in the order of OBJECT_KINDS. */
   allRecords(): StoredRecord[] {
-    return OBJECT_KINDS.flatMap((kind): StoredRecord[] => [...this.#tables[kind].records.values()]);
+    const all: StoredRecord[] = [];
+    for (const kind of OBJECT_KINDS) {
+      for (const record of this.#tables[kind].records.values()) all.push(record);
+    }
+    return all;
   }
 
   list<K extends ObjectKind>(kind: K): readonly ObjectsByKind[K][] {

@@ -4,6 +4,7 @@ import { OBJECT_KINDS } from '../../../common/model/object-kinds.ts';
 import {
   decodeSnapshotRecord,
   decodeStoreTransaction,
+  encodeSnapshotObjectHead,
   encodeSnapshotRecord,
   encodeStoreTransaction,
   type SnapshotRecord,
@@ -27,6 +28,18 @@ describe('log entries of the store', () => {
       }),
     );
   });
+
+  test.each([1, 127, 128, 16_383, 16_384, 3_000_000])(
+    'the head of an object of %i bytes is its record up to them',
+    (length) => {
+      const bytes = new Uint8Array(length).fill(7);
+      for (const kind of OBJECT_KINDS) {
+        const record = Buffer.from(encodeSnapshotRecord({ type: 'object', kind, bytes }));
+        const head = encodeSnapshotObjectHead(kind, length);
+        expect(Buffer.concat([head, bytes]).equals(record)).toBe(true);
+      }
+    },
+  );
 
   test.each<SnapshotRecord>([
     { type: 'header', format: 1 },
