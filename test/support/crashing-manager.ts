@@ -21,15 +21,13 @@ import type { NewCluster } from '../../manager/ca/bootstrap.ts';
 import { Manager } from '../../manager/manager.ts';
 import type { ManagerOrigin } from '../../manager/manager-options.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
-import { type FatalPoint, fatalDisk } from './fatal-disk.ts';
+import { type FatalPoint, type FatalTarget, fatalDisk } from './fatal-disk.ts';
 
-export interface CrashRequest {
+/** `ordinal` 0: ends in order, once nothing is left under an old key. */
+export interface CrashRequest extends FatalTarget {
   readonly dataDir: string;
   /** file with the `NewCluster`, serialized by node:v8 */
   readonly clusterFile: string;
-  /** 0 = does not crash: ends in order once nothing is left under an old key */
-  readonly ordinal: number;
-  readonly moment: FatalPoint['moment'];
 }
 
 export type CrashReport =

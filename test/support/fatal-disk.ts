@@ -11,13 +11,33 @@ export interface FatalPoint {
   readonly path: string;
 }
 
+/** At which operation to die. */
+export interface FatalTarget {
+  /** as `kindOf` says; null = any */
+  readonly kind: string | null;
+  /** from 1, of that kind; 0 = never */
+  readonly ordinal: number;
+  readonly moment: FatalPoint['moment'];
+}
+
+/** `sync raft/wal/SEGMENT`: what is done to which kind of file. */
+export function kindOf({ operation, path }: Omit<FatalPoint, 'moment'>, dataDir: string): string {
+  const file = path
+    .slice(dataDir.length + 1)
+    .replace(/[0-9a-f]{8}-[0-9a-f]{14}\.wal/, 'SEGMENT')
+    .replace(/[0-9a-f]{14}-[0-9a-f]{14}\.snap/, 'SNAPSHOT')
+    .replace(/SNAPSHOT\.\d+\.tmp/, 'SNAPSHOT.tmp')
+    .replace(/tip\.[0-9a-f]{8}/, 'TIP');
+  return `${operation} ${file}`;
+}
+
 /**
- * `disk`, but `die` is called at the `ordinal`-th operation (from 1). It ends the process, so its promise
- * never settles; what goes on meanwhile without waiting for the operation shows.
+ * `disk`, but `die` is called at the target. It ends the process, so its promise never settles; what
+ * goes on meanwhile without waiting for the operation shows.
  */
 export function fatalDisk(
   disk: Disk,
-  { ordinal, moment }: { readonly ordinal: number; readonly moment: FatalPoint['moment'] },
+  { kind, ordinal, moment, dataDir }: FatalTarget & { readonly dataDir: string },
   die: (point: FatalPoint) => Promise<never>,
 ): Disk {
   let count = 0;
@@ -26,7 +46,8 @@ export function fatalDisk(
     path: string,
     act: () => Promise<T>,
   ): Promise<T> => {
-    const isFatal = ++count === ordinal;
+    const isOne = kind === null || kind === kindOf({ operation, path }, dataDir);
+    const isFatal = isOne && ++count === ordinal;
     if (isFatal && moment === 'before') await die({ moment, operation, path });
     const result = await act();
     if (isFatal && moment === 'after') await die({ moment, operation, path });
