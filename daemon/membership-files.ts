@@ -5,10 +5,12 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../common/base/errors.ts';
+import type { Random } from '../common/base/random.ts';
 import {
   type Identity,
   loadIdentity,
   removeIdentity,
+  type StoredIdentity,
   saveIdentity,
 } from '../common/pki/identity.ts';
 import type { NodeAddresses } from './node-addresses.ts';
@@ -18,19 +20,28 @@ const NO_FLAGS: NodeAddresses['flags'] = { listenAddress: '', advertiseAddress: 
 
 export class MembershipFiles {
   readonly #dataDir: string;
+  readonly #random: Random;
+  #saving: Promise<void> = Promise.resolve();
 
-  constructor(dataDir: string) {
+  constructor(dataDir: string, random: Random) {
     this.#dataDir = dataDir;
+    this.#random = random;
   }
 
   /** null when this node is in no cluster. Throws `data-loss` when the file is damaged. */
-  loadIdentity(): Promise<Identity | null> {
+  loadIdentity(): Promise<StoredIdentity | null> {
     return loadIdentity(this.#certificates);
   }
 
-  /** Durable when it resolves. */
-  saveIdentity(identity: Identity): Promise<void> {
-    return saveIdentity(this.#certificates, identity);
+  /**
+   * Durable when it resolves. One after the other: a renewal and a change of the lock may meet.
+   * @param sealKey null = the key is not sealed
+   */
+  saveIdentity(identity: Identity, sealKey: Uint8Array | null = null): Promise<void> {
+    const sealing = sealKey && { key: sealKey, random: this.#random };
+    const saved = this.#saving.then(() => saveIdentity(this.#certificates, identity, sealing));
+    this.#saving = saved.catch(() => {}); // told to whoever asked
+    return saved;
   }
 
   /** The identity last: with it the node is a member. */
@@ -69,6 +80,7 @@ export class MembershipFiles {
     await removeIdentity(this.#certificates);
     await rm(this.#addresses, { force: true });
     await rm(join(this.#dataDir, 'raft'), { recursive: true, force: true });
+    await rm(join(this.#dataDir, 'raft.removed'), { recursive: true, force: true });
     await rm(join(this.#dataDir, 'agent'), { recursive: true, force: true });
   }
 

@@ -18,6 +18,8 @@ import type { NodeAddresses } from './node-addresses.ts';
 import { RoleFollower } from './role-follower.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
+const SEAL_RETRY_MS = 5_000;
+
 export interface MembershipParts extends SwarmNodeOptions {
   readonly files: MembershipFiles;
 }
@@ -57,7 +59,7 @@ export class Membership {
     this.#parts = parts;
     this.identity = new IdentityHolder(identity);
     this.addresses = addresses;
-    const { clock, random, log, onFailure, files } = parts;
+    const { clock, random, log, onFailure } = parts;
     this.#tasks = new TaskSet(onFailure);
     this.#server = new RpcServer({
       credentials: this.identity,
@@ -71,7 +73,7 @@ export class Membership {
       managers: () => this.#managers(),
       request: (address, current, signal) =>
         renewIdentity({ client: this.#pool.client(address), identity: current, clock, signal }),
-      save: (renewed) => files.saveIdentity(renewed),
+      save: (renewed) => this.#saveIdentity(renewed),
       clock,
       random,
       log,
@@ -137,9 +139,12 @@ export class Membership {
       log,
       onFailure,
       onRemoved: () => this.#role.removed(),
+      onLockChanged: () => this.#tasks.run((signal) => this.#followLock(signal)),
     });
     const started = manager.start(origin, signal).then(() => {
       this.#manager = manager;
+      // The process may have ended between the change of the lock and this.
+      if (manager.identityKey) this.#tasks.run((abort) => this.#followLock(abort));
     });
     this.#starting = started.catch(() => {}); // told to this caller
     await started;
@@ -158,12 +163,32 @@ export class Membership {
     });
   }
 
+  /** The key of the certificate is sealed as the manager's keys are. */
+  async #followLock(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#parts;
+    for (;;) {
+      try {
+        await this.#saveIdentity();
+        return;
+      } catch (err) {
+        log.warn({ err }, 'the certificate is not sealed as the lock wants it, will be retried');
+        await clock.sleep(SEAL_RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** Sealed on a manager of a locked cluster. */
+  #saveIdentity(identity: Identity = this.identity.current): Promise<void> {
+    return this.#parts.files.saveIdentity(identity, this.#manager?.identityKey ?? null);
+  }
+
   async #become(role: NodeRole, signal: AbortSignal): Promise<void> {
     await this.#starting;
     const manager = this.#manager;
     if (role === 'manager' && manager && !manager.removed) return;
     this.#manager = null;
     await manager?.stop();
+    await this.#saveIdentity(); // what opens it goes with the state
     await Manager.removeState(this.#parts.disk, this.#parts.dataDir);
     if (role === 'worker') return;
     await this.#startManager({ kind: 'join', managerAddresses: await this.#managers() }, signal);

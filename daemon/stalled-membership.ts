@@ -4,12 +4,12 @@
  * and the node can be unlocked or leave. Nothing on the disk is changed.
  */
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
-import type { Identity } from '../common/pki/identity.ts';
+import type { StoredIdentity } from '../common/pki/identity.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 
 export interface StalledMembership {
   readonly kind: 'locked' | 'error';
-  readonly identity: Identity;
+  readonly identity: StoredIdentity;
   readonly addresses: NodeAddresses;
   readonly error: SkepError;
 }
@@ -20,7 +20,7 @@ const LOCKED =
 
 /** Null for failures that another start may not meet: these end the daemon. */
 export function stalledBy(
-  identity: Identity,
+  identity: StoredIdentity,
   addresses: NodeAddresses,
   err: unknown,
 ): StalledMembership | null {

@@ -4,7 +4,7 @@
  */
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
-import type { Identity } from '../common/pki/identity.ts';
+import type { Identity, StoredIdentity } from '../common/pki/identity.ts';
 import { parseUnlockKey } from '../common/pki/unlock-key.ts';
 import { joinCluster } from '../common/rpc/join-cluster.ts';
 import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstrap.ts';
@@ -19,6 +19,7 @@ import {
   chooseAddresses,
   type NodeAddresses,
 } from './node-addresses.ts';
+import { passingIdentity } from './passing-identity.ts';
 import {
   type StalledMembership,
   stalledBy,
@@ -67,7 +68,7 @@ export class SwarmNode {
 
   constructor(options: SwarmNodeOptions) {
     this.#options = options;
-    this.#files = new MembershipFiles(options.dataDir);
+    this.#files = new MembershipFiles(options.dataDir, options.random);
   }
 
   /**
@@ -79,7 +80,7 @@ export class SwarmNode {
     if (!identity) return;
     const addresses = await this.#addressesAtStart();
     try {
-      await this.#enter(identity, addresses, await this.#originAtStart(identity, addresses));
+      await this.#takeUp(identity, addresses);
     } catch (err) {
       const reason = describeError(err);
       if (wasNeverMade(err)) {
@@ -195,7 +196,7 @@ export class SwarmNode {
       const { identity, addresses } = stalled;
       const key = parseUnlockKey(unlockKey);
       try {
-        await this.#enter(identity, addresses, await this.#originAtStart(identity, addresses, key));
+        await this.#takeUp(identity, addresses, key);
       } catch (err) {
         if (!hasCode(err, 'unauthenticated')) throw err;
         const words = 'swarm could not be unlocked: invalid key provided';
@@ -243,10 +244,29 @@ export class SwarmNode {
     return current.nodeId;
   }
 
+  /** A membership that lies on the disk. */
+  async #takeUp(
+    stored: StoredIdentity,
+    addresses: NodeAddresses,
+    unlockKey?: Uint8Array,
+  ): Promise<void> {
+    const { disk, dataDir } = this.#options;
+    const sealKey = stored.isSealed
+      ? await Manager.identityKey(disk, dataDir, unlockKey ?? null)
+      : null;
+    const identity = stored.open(sealKey);
+    await this.#enter(
+      identity,
+      addresses,
+      await this.#originAtStart(identity, addresses, unlockKey),
+    );
+  }
+
   /** Only a worker in a cluster knows what is to be removed; a manager's state is not needed for it. */
   async #enterToLeave(stalled: StalledMembership, force: boolean): Promise<void> {
     if (!force) throw stalledLeaveRefusal(stalled);
-    await this.#enter(stalled.identity, stalled.addresses, null);
+    const identity = await passingIdentity(stalled.identity, this.#options);
+    await this.#enter(identity, stalled.addresses, null);
     this.#stalled = null;
   }
 

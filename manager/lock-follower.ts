@@ -13,6 +13,8 @@ export interface LockFollowerOptions extends FollowerOptions {
   readonly keys: KeptManagerKeys;
   /** A new data key, saved under what was adopted: who knew the old unlock key learns nothing more. */
   readonly rotateKey: () => Promise<void>;
+  /** The keys on the disk are sealed otherwise than before. */
+  readonly changed: () => void;
 }
 
 export class LockFollower {
@@ -37,7 +39,7 @@ export class LockFollower {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    const { keys, rotateKey, clock, log } = this.#options;
+    const { keys, rotateKey, changed, clock, log } = this.#options;
     for (;;) {
       const wanted = this.#wanted();
       if (wanted === null || wanted.version <= keys.lock.version) return;
@@ -45,6 +47,7 @@ export class LockFollower {
       try {
         await rotateKey();
         log.info({ locked: wanted.key !== null }, 'manager keys follow the unlock key');
+        changed();
       } catch (err) {
         signal.throwIfAborted();
         log.warn({ err }, 'manager keys do not follow the unlock key yet, will be retried');

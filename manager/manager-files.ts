@@ -3,16 +3,16 @@
  * log, sealed under the cluster's unlock key when the cluster is locked. For root only.
  *
  *   { "format": 1, "raftId", "nodeId", "hasLog", "lockVersion", "keys", "check" }
- *   keys: { "kind": "plain", "dek", "olderDeks" }      base64
- *       | { "kind": "sealed", "salt", "tag", "body" }  AES-256-GCM of the same
+ *   keys: { "kind": "plain", "dek", "olderDeks", "identityKey" }  base64
+ *       | { "kind": "sealed", "salt", "tag", "body" }         the same, sealed
  *   check: CRC-32 of the rest, so that damage is told from a wrong key
  */
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { SkepError } from '../common/base/errors.ts';
 import type { Random } from '../common/base/random.ts';
-import { DEK_BYTES, SALT_BYTES, TAG_BYTES } from './raftnode/crypt.ts';
+import { type SealContext, type Sealed, seal, unseal } from '../common/pki/sealing.ts';
+import { DEK_BYTES } from './raftnode/crypt.ts';
 import { type Disk, readFile, writeFileDurably } from './raftnode/disk.ts';
 
 export interface ManagerKeys {
@@ -26,6 +26,8 @@ export interface ManagerKeys {
   readonly dek: Uint8Array;
   /** Under which files may still be while a change of key is under way. */
   readonly olderDeks: readonly Uint8Array[];
+  /** 32 bytes: seals the key of the node's certificate while the cluster is locked */
+  readonly identityKey: Uint8Array;
 }
 
 /** Under what the keys are sealed, and how new that is: an older one never takes the place of a newer. */
@@ -40,9 +42,7 @@ export const NO_LOCK: ManagerLock = { key: null, version: 0 };
 
 const FORMAT = 1;
 const RAFT_ID_BOUND = 2 ** 48;
-const ALGORITHM = 'aes-256-gcm';
-/** Each sealing has its own salt and so its own key. */
-const NONCE = Buffer.alloc(12);
+const IDENTITY_KEY_BYTES = 32;
 
 export function raftDir(dataDir: string): string {
   return join(dataDir, 'raft');
@@ -55,12 +55,20 @@ export function managerFilePath(dir: string): string {
 
 export function newManagerKeys(random: Random, nodeId: string): ManagerKeys {
   const raftId = 1 + random.below(RAFT_ID_BOUND - 1);
-  return { raftId, nodeId, hasLog: false, dek: random.bytes(DEK_BYTES), olderDeks: [] };
+  const identityKey = random.bytes(IDENTITY_KEY_BYTES);
+  return {
+    raftId,
+    nodeId,
+    hasLog: false,
+    dek: random.bytes(DEK_BYTES),
+    olderDeks: [],
+    identityKey,
+  };
 }
 
 type StoredKeys =
-  | { readonly kind: 'plain'; readonly dek: string; readonly olderDeks: readonly string[] }
-  | { readonly kind: 'sealed'; readonly salt: string; readonly tag: string; readonly body: string };
+  | ({ readonly kind: 'plain' } & EncodedSecrets)
+  | ({ readonly kind: 'sealed' } & Sealed);
 
 interface StoredFields {
   readonly format: number;
@@ -108,16 +116,16 @@ export class ManagerFile {
    */
   open(unlockKey: Uint8Array | null): ManagerKeys {
     const { raftId, nodeId, hasLog, keys } = this.#fields;
-    if (keys.kind === 'plain') return { raftId, nodeId, hasLog, ...decodeDeks(keys) };
+    if (keys.kind === 'plain') return { raftId, nodeId, hasLog, ...decodeSecrets(keys) };
     if (unlockKey === null) {
       throw new SkepError('locked', `read ${this.#path}: it is locked: the unlock key is needed`);
     }
-    const plain = unseal(keys, unlockKey, associatedData(this.#fields));
+    const plain = unseal(keys, unlockKey, sealContext(this.#fields));
     if (plain === null) {
       throw new SkepError('unauthenticated', `unlock ${this.#path}: invalid key provided`);
     }
-    const deks = JSON.parse(plain.toString('utf8')) as EncodedDeks;
-    return { raftId, nodeId, hasLog, ...decodeDeks(deks) };
+    const secrets = JSON.parse(plain) as EncodedSecrets;
+    return { raftId, nodeId, hasLog, ...decodeSecrets(secrets) };
   }
 }
 
@@ -147,11 +155,14 @@ export async function saveManagerFile(
     hasLog: keys.hasLog,
     lockVersion: lock.version,
   };
-  const deks = encodeDeks(keys);
+  const secrets = encodeSecrets(keys);
   const stored: StoredKeys =
     lock.key === null
-      ? { kind: 'plain', ...deks }
-      : seal(JSON.stringify(deks), lock.key, associatedData(head), random);
+      ? { kind: 'plain', ...secrets }
+      : {
+          kind: 'sealed',
+          ...seal(JSON.stringify(secrets), lock.key, sealContext(head), random),
+        };
   const fields: StoredFields = { ...head, keys: stored };
   const text = JSON.stringify({ ...fields, check: checkOf(fields) });
   await writeFileDurably(disk, path, Buffer.from(text));
@@ -171,17 +182,28 @@ function checkOf(fields: StoredFields): number {
   return crc32(JSON.stringify(fields));
 }
 
-interface EncodedDeks {
+interface EncodedSecrets {
   readonly dek: string;
   readonly olderDeks: readonly string[];
+  readonly identityKey: string;
 }
 
-function encodeDeks({ dek, olderDeks }: Pick<ManagerKeys, 'dek' | 'olderDeks'>): EncodedDeks {
-  return { dek: encode(dek), olderDeks: olderDeks.map(encode) };
+type Secrets = Pick<ManagerKeys, 'dek' | 'olderDeks' | 'identityKey'>;
+
+function encodeSecrets({ dek, olderDeks, identityKey }: Secrets): EncodedSecrets {
+  return {
+    dek: encode(dek),
+    olderDeks: olderDeks.map(encode),
+    identityKey: encode(identityKey),
+  };
 }
 
-function decodeDeks(encoded: EncodedDeks): Pick<ManagerKeys, 'dek' | 'olderDeks'> {
-  return { dek: decode(encoded.dek), olderDeks: encoded.olderDeks.map(decode) };
+function decodeSecrets(encoded: EncodedSecrets): Secrets {
+  return {
+    dek: decode(encoded.dek),
+    olderDeks: encoded.olderDeks.map(decode),
+    identityKey: decode(encoded.identityKey),
+  };
 }
 
 function encode(bytes: Uint8Array): string {
@@ -193,49 +215,13 @@ function decode(text: string): Buffer {
 }
 
 /** Binds the sealed keys to the member that they belong to. */
-function associatedData({
+function sealContext({
   raftId,
   nodeId,
   lockVersion,
-}: Pick<StoredFields, 'raftId' | 'nodeId' | 'lockVersion'>): Buffer {
-  return Buffer.from(JSON.stringify([raftId, nodeId, lockVersion]));
-}
-
-function sealingKey(unlockKey: Uint8Array, salt: Uint8Array): Buffer {
-  return Buffer.from(hkdfSync('sha256', unlockKey, salt, 'skep manager keys', DEK_BYTES));
-}
-
-function seal(
-  plain: string,
-  unlockKey: Uint8Array,
-  associated: Buffer,
-  random: Random,
-): StoredKeys & { kind: 'sealed' } {
-  const salt = random.bytes(SALT_BYTES);
-  const cipher = createCipheriv(ALGORITHM, sealingKey(unlockKey, salt), NONCE);
-  cipher.setAAD(associated);
-  const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
+}: Pick<StoredFields, 'raftId' | 'nodeId' | 'lockVersion'>): SealContext {
   return {
-    kind: 'sealed',
-    salt: encode(salt),
-    tag: encode(cipher.getAuthTag()),
-    body: encode(body),
+    purpose: 'manager keys',
+    associated: JSON.stringify([raftId, nodeId, lockVersion]),
   };
-}
-
-function unseal(
-  { salt, tag, body }: StoredKeys & { kind: 'sealed' },
-  unlockKey: Uint8Array,
-  associated: Buffer,
-): Buffer | null {
-  const key = sealingKey(unlockKey, decode(salt));
-  const decipher = createDecipheriv(ALGORITHM, key, NONCE, { authTagLength: TAG_BYTES });
-  decipher.setAAD(associated);
-  decipher.setAuthTag(decode(tag));
-  const plain = decipher.update(decode(body));
-  try {
-    return Buffer.concat([plain, decipher.final()]);
-  } catch {
-    return null;
-  }
 }

@@ -28,6 +28,8 @@ export interface ManagerOptions {
     RaftNodeOptions,
     'snapshotIntervalEntries' | 'keepEntries' | 'segmentBytes' | 'smallSegmentBytes'
   >;
+  /** `Manager.identityKey` may be another. */
+  readonly onLockChanged?: () => void;
   /** This node was removed from the group of managers. */
   readonly onRemoved: () => void;
 }

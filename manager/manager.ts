@@ -27,7 +27,7 @@ import { LogBroker } from './logbroker/log-broker.ts';
 import type { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
-import { hasRaftState, openRaft, removeRaftState } from './raft-start.ts';
+import { hasRaftState, loadIdentityKey, openRaft, removeRaftState } from './raft-start.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNodeStatus } from './raftnode/node-options.ts';
@@ -77,6 +77,15 @@ export class Manager implements ManagerList, LeaderLocator {
   /** True when this directory holds the state of a manager. */
   static hasState(disk: Disk, dataDir: string): Promise<boolean> {
     return hasRaftState(disk, dataDir);
+  }
+
+  /** See `loadIdentityKey`. */
+  static identityKey(
+    disk: Disk,
+    dataDir: string,
+    unlockKey: Uint8Array | null,
+  ): Promise<Uint8Array> {
+    return loadIdentityKey(disk, dataDir, unlockKey);
   }
 
   /** Forgets the state of a manager, if there is any. */
@@ -136,6 +145,11 @@ export class Manager implements ManagerList, LeaderLocator {
   get trouble(): string | null {
     if (!this.#raft?.status().diskFull) return null;
     return `no space left for the raft log in ${this.#options.dataDir}: this manager answers reads only until there is`;
+  }
+
+  /** Seals the key of the node's certificate; null while the cluster is not locked. */
+  get identityKey(): Uint8Array | null {
+    return this.unlockKey && (this.#keys?.keys.identityKey ?? null);
   }
 
   /** Opens this manager's keys on the disk; null while they are not locked. */
@@ -288,8 +302,11 @@ export class Manager implements ManagerList, LeaderLocator {
   #lockFollower(raft: RaftNode, keys: KeptManagerKeys): LockFollower {
     const { clock, random, onFailure } = this.#options;
     const log = this.#options.log.child({ component: 'lock' });
-    const rotateKey = (): Promise<void> => raft.rotateKey();
-    return new LockFollower({ store: this.store, keys, rotateKey, clock, random, onFailure, log });
+    return new LockFollower({
+      ...{ store: this.store, keys, clock, random, onFailure, log },
+      rotateKey: () => raft.rotateKey(),
+      changed: () => this.#options.onLockChanged?.(),
+    });
   }
 
   #expulsion(): Expulsion {

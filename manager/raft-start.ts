@@ -31,6 +31,21 @@ export async function hasRaftState(disk: Disk, dataDir: string): Promise<boolean
   return (await loadManagerFile(disk, managerFilePath(dir)))?.hasLog ?? false;
 }
 
+/**
+ * Opens the sealed key of the node's certificate. Throws `locked`, `unauthenticated` and `data-loss` as
+ * `ManagerFile.open` and `loadManagerFile`.
+ */
+export async function loadIdentityKey(
+  disk: Disk,
+  dataDir: string,
+  unlockKey: Uint8Array | null,
+): Promise<Uint8Array> {
+  const path = managerFilePath(raftDir(dataDir));
+  const file = await loadManagerFile(disk, path);
+  if (file === null) throw new RaftDamageError(path, null, 'the file is missing');
+  return file.open(unlockKey).identityKey;
+}
+
 /** Forgets the state of a manager, if there is any: all of it or, when it is cut short, nothing. */
 export async function removeRaftState(disk: Disk, dataDir: string): Promise<void> {
   const dir = raftDir(dataDir);

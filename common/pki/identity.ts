@@ -11,6 +11,7 @@ import type { Random } from '../base/random.ts';
 import type { ClusterId, NodeId } from '../model/ids.ts';
 import type { NodeRole } from '../model/node.ts';
 import { notAfterMs, notBeforeMs, parseCertificate, verifyNodeCertificate } from './certificate.ts';
+import { type SealContext, type Sealed, seal, unseal } from './sealing.ts';
 
 export interface Identity {
   readonly nodeId: NodeId;
@@ -44,18 +45,32 @@ export function identityOf(
   return { ...subject, certPem, keyPem, rootPem };
 }
 
+/** The identity as it lies on the disk: its key may be sealed. */
+export interface StoredIdentity extends Omit<Identity, 'keyPem'> {
+  readonly isSealed: boolean;
+  /**
+   * @param sealKey not looked at when it is not sealed
+   * @throws SkepError `data-loss` when it does not open
+   */
+  open(sealKey: Uint8Array | null): Identity;
+}
+
 /**
  * Writes the identity so that a crash leaves either the old or the new one. One file, because
  * certificate and key must change together.
  */
-export async function saveIdentity(directory: string, identity: Identity): Promise<void> {
+export async function saveIdentity(
+  directory: string,
+  identity: Identity,
+  sealing: { readonly key: Uint8Array; readonly random: Random } | null = null,
+): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, FILE_NAME);
   const temporary = `${path}.tmp`;
   await rm(temporary, { force: true }); // else its old mode would stay
   const file = await open(temporary, 'wx', 0o600);
   try {
-    await file.writeFile(`${JSON.stringify({ format: FORMAT, ...identity }, null, 2)}\n`);
+    await file.writeFile(`${JSON.stringify(encodeIdentity(identity, sealing), null, 2)}\n`);
     await file.sync();
   } finally {
     await file.close();
@@ -69,11 +84,31 @@ export async function saveIdentity(directory: string, identity: Identity): Promi
   }
 }
 
+interface IdentityFile extends Omit<Identity, 'keyPem'> {
+  readonly format: number;
+  readonly keyPem?: string;
+  readonly sealedKey?: Sealed;
+}
+
+function encodeIdentity(
+  identity: Identity,
+  sealing: { readonly key: Uint8Array; readonly random: Random } | null,
+): IdentityFile {
+  if (sealing === null) return { format: FORMAT, ...identity };
+  const { keyPem, ...rest } = identity;
+  const sealedKey = seal(keyPem, sealing.key, sealContext(identity.certPem), sealing.random);
+  return { format: FORMAT, ...rest, sealedKey };
+}
+
+function sealContext(certPem: string): SealContext {
+  return { purpose: 'node certificate key', associated: certPem };
+}
+
 /**
  * The saved identity; null when there is none. Its expiry is not checked: see `remainingMs`.
  * Throws `data-loss` when the file is damaged.
  */
-export async function loadIdentity(directory: string): Promise<Identity | null> {
+export async function loadIdentity(directory: string): Promise<StoredIdentity | null> {
   const path = join(directory, FILE_NAME);
   let text: string;
   try {
@@ -82,15 +117,27 @@ export async function loadIdentity(directory: string): Promise<Identity | null> 
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new SkepError('internal', `read ${path}`, { cause });
   }
+  const damaged = (cause: unknown): SkepError =>
+    new SkepError('data-loss', `read node identity ${path}`, { cause });
   try {
-    const parts = JSON.parse(text) as Identity & { readonly format: number };
+    const parts = JSON.parse(text) as IdentityFile;
     if (parts.format !== FORMAT) throw new Error(`format ${parts.format} is not ${FORMAT}`);
-    const { certPem, keyPem, rootPem } = parts;
+    const { certPem, rootPem, keyPem, sealedKey } = parts;
     // Inside its own validity: an expired identity is still an identity.
     const nowMs = notBeforeMs(parseCertificate(certPem));
-    return identityOf({ certPem, keyPem, rootPem }, nowMs);
+    const subject = verifyNodeCertificate(parseCertificate(certPem), rootPem, nowMs);
+    const isSealed = sealedKey !== undefined;
+    const openWith = (sealKey: Uint8Array | null): Identity => {
+      const key = isSealed
+        ? sealKey && unseal(sealedKey, sealKey, sealContext(certPem))
+        : (keyPem ?? null);
+      if (key === null) throw damaged(new Error('its key does not open'));
+      return identityOf({ certPem, keyPem: key, rootPem }, nowMs);
+    };
+    if (!isSealed) openWith(null); // damage shows at once
+    return { ...subject, certPem, rootPem, isSealed, open: openWith };
   } catch (cause) {
-    throw new SkepError('data-loss', `read node identity ${path}`, { cause });
+    throw damaged(cause);
   }
 }
 

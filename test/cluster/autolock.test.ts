@@ -17,9 +17,15 @@ const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const LOCKED = 'Swarm is encrypted and needs to be unlocked before it can be used.';
 
 async function isSealed(cluster: TestCluster, host: string): Promise<boolean> {
-  const path = `/var/lib/skep-dev/${cluster.name}/${host}/data/raft/manager.json`;
-  const { keys } = JSON.parse(await readFile(path, 'utf8')) as { keys: { kind: string } };
-  return keys.kind === 'sealed';
+  const dataDir = `/var/lib/skep-dev/${cluster.name}/${host}/data`;
+  const read = async (path: string): Promise<unknown> =>
+    JSON.parse(await readFile(`${dataDir}/${path}`, 'utf8'));
+  const { keys } = (await read('raft/manager.json')) as { keys: { kind: string } };
+  const { keyPem } = (await read('certificates/identity.json')) as { keyPem?: string };
+  const isCertificateSealed = keyPem === undefined;
+  // They follow one another; a test waits until they agree.
+  if ((keys.kind === 'sealed') !== isCertificateSealed) throw new Error('half sealed');
+  return isCertificateSealed;
 }
 
 async function localState(cluster: TestCluster, host: string): Promise<string> {
@@ -159,6 +165,44 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
     succeeded(await unlock(host, next));
     key = next;
     await allReachable();
+  });
+
+  test('a locked manager can be left and joins again', { timeout: 60_000 }, async () => {
+    const cluster = shared.current;
+    const host = 'manager-3';
+    await restarted(host);
+    const format = '{{.Swarm.NodeID}}';
+    const nodeId = (await cluster.skep(['info', '--format', format], { host })).trim();
+    await cluster.skep(['swarm', 'leave', '--force'], { host });
+    expect(await localState(cluster, host)).toBe('inactive');
+    await cluster.skep(['node', 'demote', nodeId]);
+    await cluster.skep(['node', 'rm', '--force', nodeId]);
+    const token = (await cluster.skep(['swarm', 'join-token', '-q', 'manager'])).trim();
+    const remote = `${cluster.host('manager-1').address}:2377`;
+    await cluster.skep(['swarm', 'join', '--token', token, remote], { host });
+    await allReachable();
+    await allSealed(true);
+  });
+
+  test('a demoted manager keeps an open certificate', { timeout: 60_000 }, async () => {
+    const cluster = shared.current;
+    const host = 'manager-3';
+    await cluster.skep(['node', 'demote', host]);
+    await eventually(
+      'it is a worker',
+      async () => {
+        const info = await cluster.skep(['info', '--format', '{{.Swarm.ControlAvailable}}'], {
+          host,
+        });
+        expect(info.trim()).toBe('false');
+      },
+      { withinMs: 20_000 },
+    );
+    await restarted(host);
+    expect(await localState(cluster, host)).toBe('active');
+    await cluster.skep(['node', 'promote', host]);
+    await allReachable();
+    await allSealed(true);
   });
 
   test('opens for good', { timeout: 60_000 }, async () => {

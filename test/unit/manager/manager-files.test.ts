@@ -30,8 +30,9 @@ async function saved(withLock: ManagerLock): Promise<SimDisk> {
   return disk;
 }
 
-function plain({ dek, olderDeks, ...rest }: ManagerKeys): unknown {
-  return { ...rest, deks: [dek, ...olderDeks].map((key) => Buffer.from(key).toString('hex')) };
+function plain({ dek, olderDeks, identityKey, ...rest }: ManagerKeys): unknown {
+  const keys = [dek, identityKey, ...olderDeks];
+  return { ...rest, keys: keys.map((key) => Buffer.from(key).toString('hex')) };
 }
 
 describe("a manager's keys", () => {
@@ -65,7 +66,7 @@ describe("a manager's keys", () => {
 
   test('cannot be seen in a locked file', async () => {
     const text = (await saved(lock)).contents(PATH).toString();
-    for (const key of [keys.dek, keys.olderDeks[0]!, lock.key]) {
+    for (const key of [keys.dek, keys.olderDeks[0]!, keys.identityKey, lock.key]) {
       expect(text).not.toContain(Buffer.from(key).toString('base64').slice(0, 20));
     }
   });
