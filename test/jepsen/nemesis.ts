@@ -11,6 +11,7 @@ export const FAULTS = [
   'kill',
   'pause',
   'handover',
+  'move',
   'member',
   'replace',
   'isolate',
@@ -29,6 +30,7 @@ export const FAULT_WORDS: Readonly<Record<FaultKind, string>> = {
   kill: 'kill -9 of a daemon, started again later',
   pause: 'SIGSTOP of a daemon, SIGCONT later',
   handover: 'SIGTERM of the leader: it hands leadership over; started again',
+  move: 'kill -9, and started again at another address',
   member: 'a manager is demoted, and promoted again',
   replace: 'a manager is demoted, leaves, is removed, and joins as a new one',
   isolate: 'a host is cut off from all others, both ways',
@@ -42,7 +44,7 @@ export const FAULT_WORDS: Readonly<Record<FaultKind, string>> = {
 };
 
 const HANDS: readonly (readonly FaultKind[])[] = [
-  ['kill', 'pause', 'handover', 'member', 'replace', 'minority'],
+  ['kill', 'pause', 'handover', 'move', 'member', 'replace', 'minority'],
   ['isolate', 'oneway', 'link', 'split', 'shatter', 'loss', 'delay'],
 ];
 
@@ -141,6 +143,8 @@ export class Nemesis {
         return this.#pauseOne();
       case 'handover':
         return this.#handover();
+      case 'move':
+        return this.#move();
       case 'member':
         return this.#member();
       case 'replace':
@@ -185,6 +189,15 @@ export class Nemesis {
     const host = this.#leader;
     if (host === null || !scene.isUp(host)) return null;
     await scene.terminate(host);
+    return { what: host.name, mend: () => scene.restart(host), holdMs: 500 };
+  }
+
+  async #move(): Promise<Broken | null> {
+    const host = this.#victim();
+    if (host === null) return null;
+    const { scene } = this.#options;
+    await scene.kill(host);
+    await scene.move(host);
     return { what: host.name, mend: () => scene.restart(host), holdMs: 500 };
   }
 
@@ -295,7 +308,7 @@ export class Nemesis {
   }
 
   #others(host: HostPlan): HostPlan[] {
-    return this.#options.scene.hosts.filter((other) => other !== host);
+    return this.#options.scene.hosts.filter(({ name }) => name !== host.name);
   }
 
   /** A host whose daemon runs, half of the time the leader's; null when none runs. */

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { inNetwork } from '../../cli/dev/kernel.ts';
-import type { HostPlan } from '../../cli/dev/plan.ts';
+import { type HostPlan, SUBNET_BITS } from '../../cli/dev/plan.ts';
 
 const TABLE = 'skep_jepsen';
 
@@ -28,6 +28,14 @@ export async function setDrops(at: HostPlan, drops: readonly Drop[]): Promise<vo
     ...rules,
   ];
   await inHost(at, ['nft', '-f', '-'], script.join('\n'));
+}
+
+/** Gives the host `address` in place of the one that it has. What it had open breaks. */
+export async function setAddress(at: HostPlan, address: string, gateway: string): Promise<void> {
+  // The old one goes first: with it the kernel would take away later ones of its subnet.
+  await inHost(at, ['ip', 'addr', 'del', `${at.address}/${SUBNET_BITS}`, 'dev', 'eth0']);
+  await inHost(at, ['ip', 'addr', 'add', `${address}/${SUBNET_BITS}`, 'dev', 'eth0']);
+  await inHost(at, ['ip', 'route', 'replace', 'default', 'via', gateway]);
 }
 
 /** How slow links are made. `netem` delays each packet; without it in the kernel a narrow queue does. */

@@ -7,17 +7,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { withHost } from '../../cli/dev/cluster.ts';
 import { daemonPid, killDaemon, startDaemon, stopDaemon } from '../../cli/dev/daemon-process.ts';
 import { signalProcess } from '../../cli/dev/kernel.ts';
-import type { ClusterPlan, HostPlan } from '../../cli/dev/plan.ts';
+import { type ClusterPlan, type HostPlan, SUBNET_PREFIX } from '../../cli/dev/plan.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import type { NodeJson } from '../../common/model/engine-json.ts';
 import type { Reach, ReachChange } from './availability.ts';
-import { type Drop, type Slowness, setDrops, setSlow } from './network-faults.ts';
+import { type Slowness, setAddress, setDrops, setSlow } from './network-faults.ts';
 
 const POLL_MS = 100;
 const CALL_LIMIT_MS = 4_000;
 /** While nobody leads, nobody is told to lead. */
 const LEADER_LIMIT_MS = 500;
 const CLUSTER_PORT = 2377;
+/** Of the addresses that hosts move to: above those that `skep dev` gives. */
+const FIRST_MOVED_NUMBER = 211;
+const MOVED_NUMBERS = 40;
 /** After a member came or went, until both its certificate and its vote are surely in force. */
 const SETTLE_MS = 2_000;
 
@@ -36,18 +39,23 @@ export class Scene {
   readonly #up = new Set<string>();
   /** Reasons for which `a>b` is broken: a link may be cut for several. */
   readonly #cuts = new Map<string, number>();
-  readonly #drops = new Map<string, Drop[]>();
+  /** By receiver: senders by name, for they may move. */
+  readonly #drops = new Map<string, { readonly from: string; readonly share: number }[]>();
+  /** As they are now. */
+  readonly #hosts: HostPlan[];
+  #moves = 0;
   #voters: (readonly string[])[];
 
   constructor(options: SceneOptions) {
     this.#options = options;
+    this.#hosts = [...options.plan.hosts];
     for (const { name } of options.plan.hosts) this.#up.add(name);
     this.#voters = [options.plan.hosts.map(({ name }) => name)];
     this.#note();
   }
 
   get hosts(): readonly HostPlan[] {
-    return this.#options.plan.hosts;
+    return this.#hosts;
   }
 
   get voters(): readonly string[] {
@@ -78,12 +86,24 @@ export class Scene {
     await stopDaemon(host, this.#options.clock);
   }
 
-  async restart(host: HostPlan): Promise<void> {
+  async restart({ name }: HostPlan): Promise<void> {
     const { plan, clock } = this.#options;
+    const host = this.#host(name);
     // Not the run's signal: what was killed is started again also at the end.
     const never = new AbortController().signal;
     await startDaemon(host, plan.settings, clock, never);
     this.#setUp(host, true);
+  }
+
+  /** Of a host whose daemon does not run: what it is started with next is another address. */
+  async move({ name }: HostPlan): Promise<void> {
+    const { plan } = this.#options;
+    const host = this.#host(name);
+    const number = FIRST_MOVED_NUMBER + (this.#moves++ % MOVED_NUMBERS);
+    const address = `${SUBNET_PREFIX}.${plan.subnet}.${number}`;
+    await setAddress(host, address, plan.bridgeAddress);
+    this.#hosts[this.#hosts.indexOf(host)] = { ...host, address };
+    await this.#writeDrops(this.#hosts);
   }
 
   async pause(host: HostPlan): Promise<void> {
@@ -102,7 +122,7 @@ export class Scene {
   async breakLinks(
     links: readonly { readonly from: HostPlan; readonly to: HostPlan; readonly share: number }[],
   ): Promise<() => Promise<void>> {
-    const added = links.map(({ from, to, share }) => ({ to, drop: { from, share } }));
+    const added = links.map(({ from, to, share }) => ({ to, drop: { from: from.name, share } }));
     this.#setCuts(links, 1);
     for (const { to, drop } of added) this.#dropsAt(to).push(drop);
     const receivers = new Set(links.map(({ to }) => to));
@@ -119,7 +139,9 @@ export class Scene {
 
   /** What the host sends comes late. Returns what mends it. */
   async slowDown(host: HostPlan): Promise<() => Promise<void>> {
-    const links = this.hosts.filter((to) => to !== host).map((to) => ({ from: host, to }));
+    const links = this.hosts
+      .filter(({ name }) => name !== host.name)
+      .map((to) => ({ from: host, to }));
     this.#setCuts(links, 1);
     await setSlow(host, this.#options.slowness);
     return async () => {
@@ -151,7 +173,8 @@ export class Scene {
   }
 
   /** A worker leaves the cluster, is forgotten by it, and comes back as a new node and manager. */
-  async replace(host: HostPlan, withinMs: number): Promise<boolean> {
+  async replace({ name }: HostPlan, withinMs: number): Promise<boolean> {
+    const host = this.#host(name);
     const deadline = this.#options.nowMs() + withinMs;
     await withHost(host, (client) => client.swarmLeave(true));
     const forgotten = await this.#until(deadline, async () => {
@@ -264,7 +287,7 @@ export class Scene {
   }
 
   #anyOther(host: HostPlan): HostPlan {
-    const others = this.hosts.filter((other) => other !== host && this.isUp(other));
+    const others = this.hosts.filter((other) => other.name !== host.name && this.isUp(other));
     const chosen = others[Math.floor(this.#options.nowMs()) % Math.max(1, others.length)];
     if (!chosen) throw new Error('no other manager is up');
     return chosen;
@@ -285,17 +308,29 @@ export class Scene {
     return pid;
   }
 
-  #dropsAt(host: HostPlan): Drop[] {
-    let drops = this.#drops.get(host.name);
+  #host(name: string): HostPlan {
+    const host = this.#hosts.find((candidate) => candidate.name === name);
+    if (!host) throw new Error(`no host ${name}`);
+    return host;
+  }
+
+  #dropsAt({ name }: HostPlan): { readonly from: string; readonly share: number }[] {
+    let drops = this.#drops.get(name);
     if (!drops) {
       drops = [];
-      this.#drops.set(host.name, drops);
+      this.#drops.set(name, drops);
     }
     return drops;
   }
 
   async #writeDrops(hosts: Iterable<HostPlan>): Promise<void> {
-    for (const host of hosts) await setDrops(host, this.#dropsAt(host));
+    for (const host of hosts) {
+      const drops = this.#dropsAt(host);
+      await setDrops(
+        host,
+        drops.map(({ from, share }) => ({ from: this.#host(from), share })),
+      );
+    }
   }
 
   #setUp({ name }: HostPlan, isUp: boolean): void {
