@@ -46,7 +46,7 @@ export interface LeaderCallResult<Res> {
 export const LEADER_WAIT_MS = 5_000;
 const RETRY_PERIOD_MS = 100;
 /** An answer that a replaced leader sent on its way out is waited for this long. */
-const REPLACED_GRACE_MS = 500;
+const REPLACED_GRACE_MS = 300;
 
 /** Runs calls on the leader, wherever it is. */
 export class LeaderCaller {

@@ -230,6 +230,11 @@ export class RawNode {
     step(this.#raft, message({ type: 'transfer-leader', from: to }));
   }
 
+  /** A leader that heard of no majority since the last check steps down now, not at the next one. */
+  checkQuorum(): void {
+    if (this.#raft.role === 'leader') step(this.#raft, message({ type: 'check-quorum' }));
+  }
+
   /** A follower stops following its leader, so that it may vote for another. */
   forgetLeader(): void {
     step(this.#raft, message({ type: 'forget-leader' }));

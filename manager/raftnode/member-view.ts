@@ -4,7 +4,13 @@
  */
 import { assert } from '../../common/base/assert.ts';
 import { type AnyConfChange, type ConfState, NO_NODE } from '../raft/types.ts';
-import { decodeMember, type MemberRecord, type Membership, type RaftMember } from './membership.ts';
+import {
+  decodeMember,
+  type MemberRecord,
+  type Membership,
+  quorumLoss,
+  type RaftMember,
+} from './membership.ts';
 import { type PeerAddress, RemovedMemberError } from './peer-transport.ts';
 
 export interface MemberViewOptions {
@@ -50,6 +56,11 @@ export class MemberView {
   get isSelfAlone(): boolean {
     const { voters } = this.#confState;
     return voters.length === 1 && voters[0] === this.#options.self.raftId;
+  }
+
+  /** True while a majority of the voters was heard within `silenceTicksMax`. */
+  get hearsMajority(): boolean {
+    return quorumLoss(this.#confState.voters, (raftId) => this.isReachable(raftId)) === null;
   }
 
   get isSelfLearner(): boolean {

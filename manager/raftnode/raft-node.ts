@@ -397,6 +397,8 @@ export class RaftNode {
   #tick(): void {
     this.#view.tick();
     this.#raw.tick();
+    // The core looks once per election timeout, so that it may be late by another one.
+    if (this.#leadership.isLeader && !this.#view.hearsMajority) this.#raw.checkQuorum();
     this.#barriers.tick();
     this.#proposals.tick();
     this.#appends.flushCommit();

@@ -377,6 +377,20 @@ describe('raft cluster', () => {
     noFailures(sim);
   });
 
+  test('a leader that hears nobody steps down after one election timeout, whenever it falls', async () => {
+    for (let phase = 0; phase < 10; phase++) {
+      const sim = new SimRaft(29 + phase);
+      const [a] = await sim.cluster(3);
+      await sim.propose(a!, 'before');
+      await sim.clock.advance(phase * TICK_MS);
+      for (const other of [2, 3]) sim.network.cut(other, 1);
+      const cutMs = sim.clock.monotonicMs();
+      while (a!.node!.status().role === 'leader') await sim.clock.advance(TICK_MS / 4);
+      expect(sim.clock.monotonicMs() - cutMs).toBeLessThanOrEqual(ELECTION_MS + 3 * TICK_MS);
+      noFailures(sim);
+    }
+  });
+
   test('an entry that another leader overwrote is reported, once', async () => {
     const sim = new SimRaft(29);
     const [a, b] = await sim.cluster(3);
