@@ -114,6 +114,7 @@ async function perform(
   await scene.healAll();
   const picture = await scene.becomeWhole(WHOLE_LIMIT_MS);
   const complaints = [
+    ...scene.fallen.map((when) => `a daemon ended by itself, noticed of ${when}`),
     ...(picture === null ? [] : [`the cluster did not become whole again: ${picture}`]),
     ...(await finalReads(scene, keys.all, nowMs, operations)),
   ];

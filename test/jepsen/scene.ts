@@ -35,6 +35,8 @@ export interface SceneOptions {
 
 export class Scene {
   readonly changes: ReachChange[] = [];
+  /** Daemons that ended by themselves, with the time at which it was noticed. */
+  readonly fallen: string[] = [];
   readonly #options: SceneOptions;
   readonly #up = new Set<string>();
   /** Reasons for which `a>b` is broken: a link may be cut for several. */
@@ -76,8 +78,9 @@ export class Scene {
   // Daemons.
 
   async kill(host: HostPlan): Promise<void> {
+    const runs = await this.#runsAsItShould(host);
     this.#setUp(host, false);
-    await killDaemon(host, this.#options.clock);
+    if (runs) await killDaemon(host, this.#options.clock);
   }
 
   /** SIGTERM: it hands leadership over and ends. */
@@ -108,11 +111,11 @@ export class Scene {
 
   async pause(host: HostPlan): Promise<void> {
     this.#setUp(host, false);
-    signalProcess(await this.#requirePid(host), 'SIGSTOP');
+    await this.#signal(host, 'SIGSTOP');
   }
 
   async resume(host: HostPlan): Promise<void> {
-    signalProcess(await this.#requirePid(host), 'SIGCONT');
+    await this.#signal(host, 'SIGCONT');
     this.#setUp(host, true);
   }
 
@@ -249,9 +252,9 @@ export class Scene {
     this.#cuts.clear();
     this.#note();
     for (const host of this.hosts) {
-      const pid = await daemonPid(host);
-      if (pid === null) await this.restart(host);
-      else signalProcess(pid, 'SIGCONT');
+      await this.#runsAsItShould(host);
+      await this.#signal(host, 'SIGCONT');
+      if ((await daemonPid(host)) === null) await this.restart(host);
       this.#setUp(host, true);
     }
   }
@@ -302,10 +305,16 @@ export class Scene {
     return false;
   }
 
-  async #requirePid(host: HostPlan): Promise<number> {
+  /** Notes a daemon that is taken to run and does not. */
+  async #runsAsItShould(host: HostPlan): Promise<boolean> {
+    if ((await daemonPid(host)) !== null) return true;
+    if (this.isUp(host)) this.fallen.push(`${host.name} at ${this.#options.nowMs().toFixed(0)} ms`);
+    return false;
+  }
+
+  async #signal(host: HostPlan, signal: NodeJS.Signals): Promise<void> {
     const pid = await daemonPid(host);
-    if (pid === null) throw new Error(`the daemon of ${host.name} does not run`);
-    return pid;
+    if (pid !== null) signalProcess(pid, signal);
   }
 
   #host(name: string): HostPlan {
