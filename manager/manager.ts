@@ -64,7 +64,12 @@ export class Manager implements ManagerList, LeaderLocator {
       log: log.child({ component: 'manager', nodeId }),
       onFailure,
     });
-    this.#leader = new LeaderCaller({ locator: this, pool, clock, self: () => this.#self() });
+    this.#leader = new LeaderCaller({
+      locator: this,
+      pool: { client: (leader) => pool.peer(leader) },
+      clock,
+      self: () => this.#self(),
+    });
     this.store = new MemoryStore({ proposer: null, clock, random });
     this.logs = new LogBroker({
       store: this.store,

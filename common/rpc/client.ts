@@ -66,6 +66,10 @@ export interface RpcClientOptions {
   /** name sent by SNI and given to the certificate check, e.g. `swarm-manager` */
   readonly serverName: string;
   readonly connectTimeoutMs?: number;
+  /** A connection with calls on it is pinged after this, */
+  readonly keepalivePeriodMs?: number;
+  /** and given up with its calls when no answer comes within this. */
+  readonly keepaliveTimeoutMs?: number;
 }
 
 /** All calls reject with SkepErrors (those of the server come out as they went in) or `signal.reason`. */
@@ -289,13 +293,15 @@ export class RpcClient {
 
   #createClient(): Client {
     const { address, credentials, serverName } = this.#options;
+    const { keepalivePeriodMs = KEEPALIVE_PERIOD_MS } = this.#options;
+    const { keepaliveTimeoutMs = KEEPALIVE_TIMEOUT_MS } = this.#options;
     return new Client(grpcTarget(address), credentials(), {
       'grpc.ssl_target_name_override': serverName,
       'grpc.default_authority': serverName,
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-      'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
-      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.keepalive_time_ms': keepalivePeriodMs,
+      'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
       'grpc.initial_reconnect_backoff_ms': RECONNECT_BASE_MS,
       'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
       'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,

@@ -16,6 +16,15 @@ export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** A silent peer is pinged after this, and given up this much later. */
 export const KEEPALIVE_PERIOD_MS = 5_000;
 export const KEEPALIVE_TIMEOUT_MS = 4_000;
+/**
+ * Between managers, which choose a new leader within 2 s. TCP alone would go on with a link that was cut
+ * for some seconds only after as long again: its retries are ever further apart.
+ */
+export const PEER_LIMITS = {
+  connectTimeoutMs: 1_500,
+  keepalivePeriodMs: 1_000,
+  keepaliveTimeoutMs: 2_000,
+} as const;
 export const RECONNECT_BASE_MS = 100;
 export const RECONNECT_MAX_MS = 1_000;
 /** Connections held by a server at once; further ones are closed by the kernel's listener. */

@@ -9,6 +9,7 @@ import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
 import { RpcClient } from './client.ts';
 import type { CredentialsSource } from './credentials.ts';
+import { PEER_LIMITS } from './limits.ts';
 
 /** What the server's certificate must say, beside being of our cluster. */
 export type ExpectedPeer = { readonly role: NodeRole } | { readonly nodeId: string };
@@ -33,8 +34,24 @@ export class RpcClientPool {
 
   /** The client for `address` (`IP:port`); the same one for the same question. */
   client(address: string, expected: ExpectedPeer = { role: 'manager' }): RpcClient {
+    return this.#client(address, expected, {});
+  }
+
+  /**
+   * The client for what managers tell each other in small messages, on a connection of its own: one
+   * that is cut is noticed and made again much sooner (see PEER_LIMITS).
+   */
+  peer(address: string): RpcClient {
+    return this.#client(address, { role: 'manager' }, PEER_LIMITS);
+  }
+
+  #client(
+    address: string,
+    expected: ExpectedPeer,
+    limits: typeof PEER_LIMITS | Record<string, never>,
+  ): RpcClient {
     const name = expectedName(expected);
-    const key = `${name} ${address}`;
+    const key = `${name} ${address} ${limits === PEER_LIMITS ? 'peer' : ''}`;
     let client = this.#clients.get(key);
     if (!client) {
       client = new RpcClient({
@@ -42,6 +59,7 @@ export class RpcClientPool {
         clock: this.#options.clock,
         serverName: name,
         credentials: () => this.#channelCredentials(expected),
+        ...limits,
       });
       this.#clients.set(key, client);
     }

@@ -166,7 +166,7 @@ export class GrpcTransport implements PeerTransport {
   async #openStream({ raftId, address }: PeerAddress, signal: AbortSignal): Promise<LinkStream> {
     const from = this.#self;
     assert(from !== null, 'raft transport: a link before start');
-    const stream = await this.#options.pool.client(address).duplex(raftExchange, { signal });
+    const stream = await this.#options.pool.peer(address).duplex(raftExchange, { signal });
     return {
       send: (batch, abort) => stream.send({ from, messages: batch.map(wireMessage) }, abort),
       ended: this.#listen(stream, raftId),

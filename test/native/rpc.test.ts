@@ -1,6 +1,6 @@
 /** RPC over loopback sockets. Needs no root. */
 
-import { createConnection, createServer, type Server } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
@@ -9,7 +9,7 @@ import { Scope } from '../../common/base/lifecycle.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { type Identity, IdentityHolder } from '../../common/pki/identity.ts';
 import type { RpcClient } from '../../common/rpc/client.ts';
-import { STREAM_PENDING_BYTES_MAX } from '../../common/rpc/limits.ts';
+import { PEER_LIMITS, STREAM_PENDING_BYTES_MAX } from '../../common/rpc/limits.ts';
 import {
   type Codec,
   clientStream,
@@ -83,6 +83,39 @@ function connect(server: { address: string }, identity: Identity, expected?: Exp
   const pool = new RpcClientPool({ credentials: new IdentityHolder(identity), clock });
   scope.defer(() => pool.close());
   return pool.client(server.address, expected);
+}
+
+/** A way to `target` on which nothing moves while it is cut, as on a broken network. */
+async function cuttable(target: string) {
+  const [host, port] = target.split(':') as [string, string];
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const proxy = createServer((near) => {
+    const far = createConnection(Number(port), host);
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {}); // both ends go together
+    }
+    const pass = (to: Socket) => (chunk: Buffer) => void (isCut || to.write(chunk));
+    near.on('data', pass(far));
+    far.on('data', pass(near));
+    near.once('close', () => far.destroy());
+    far.once('close', () => near.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  scope.defer(() => {
+    for (const socket of sockets) socket.destroy();
+    proxy.close();
+  });
+  return {
+    address: `127.0.0.1:${(proxy.address() as { port: number }).port}`,
+    cut: () => {
+      isCut = true;
+    },
+    heal: () => {
+      isCut = false;
+    },
+  };
 }
 
 function outcome(promise: Promise<unknown>): Promise<unknown> {
@@ -457,6 +490,31 @@ describe('streams', () => {
     server.handleDuplex(chat, async () => {});
     const stream = await connect(server, managerId).duplex(chat);
     expect(await outcome(stream.next())).toMatch(/^permission-denied: /);
+  });
+
+  test('between managers are given up when their connection is cut, and made anew', async () => {
+    const { server } = await startServer();
+    server.handleDuplex(chat, async (stream) => {
+      for await (const message of stream) await stream.send(message);
+    });
+    const link = await cuttable(server.address);
+    const pool = new RpcClientPool({ credentials: new IdentityHolder(workerId), clock });
+    scope.defer(() => pool.close());
+    const manager = pool.peer(link.address);
+    const stream = await manager.duplex(chat);
+    await stream.send('one');
+    expect(await stream.next()).toBe('one');
+    link.cut();
+    const cutMs = clock.monotonicMs();
+    await stream.send('two');
+    expect(await outcome(stream.next())).toMatch(/^unavailable: /);
+    expect(clock.monotonicMs() - cutMs).toBeLessThan(
+      PEER_LIMITS.keepalivePeriodMs + PEER_LIMITS.keepaliveTimeoutMs + 1_000,
+    );
+    link.heal();
+    const next = await manager.duplex(chat);
+    await next.send('three');
+    expect(await next.next()).toBe('three');
   });
 
   test('that break with their server fail as unavailable, and the handler is gone', async () => {
