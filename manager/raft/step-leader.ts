@@ -1,5 +1,5 @@
 /** How a leader reacts to each message of its own term. */
-
+import { assert } from '../../common/base/assert.ts';
 import { announceCommit } from './membership.ts';
 import type { Progress } from './progress.ts';
 import { handleProposal } from './proposals.ts';
@@ -95,6 +95,12 @@ function handleRefusedAppend(raft: RaftState, progress: Progress, message: Messa
 
 function handleAckedAppend(raft: RaftState, progress: Progress, message: Message): void {
   const { from, index } = message;
+  const last = raft.log.lastIndex();
+  // Members acknowledge what this leader sent, or what is committed, which it holds.
+  assert(
+    index <= last,
+    `raft: ${from.toString(16)} has ${index}, its leader only ${last}; was the log damaged?`,
+  );
   const news = progress.acked(index);
   // An old acknowledgement still ends probing: it shows where the logs match.
   if (!news && !(progress.match === index && progress.state === 'probe')) return;

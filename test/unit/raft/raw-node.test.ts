@@ -234,6 +234,14 @@ describe('raft node', () => {
     expect(asked.map(({ to }) => to)).toEqual([3]);
   });
 
+  test('a member that holds more than its leader shows that the leader lost something', () => {
+    const node = leaderOfThree();
+    const { term, lastIndex: index } = node.raw.basicStatus();
+    const ack = message({ type: 'append-response', from: 2, to: 1, term, index });
+    node.raw.step(ack);
+    expect(() => node.raw.step({ ...ack, index: index + 1 })).toThrow('was the log damaged');
+  });
+
   test('sends no more than the window to a follower that does not answer', () => {
     const node = leaderOfThree({ maxInflightMessages: 3 });
     for (let i = 0; i < 10; i++) node.raw.propose(bytes('x'));
