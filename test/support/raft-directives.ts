@@ -133,6 +133,10 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     group.forEach(idsOf(directive), 'handling Ready', (id) => group.processReady(id)),
   propose: (group, directive) =>
     group.member(firstId(directive)).raw.propose(Buffer.from(directive.args[1]!.key)),
+  'propose-batch': (group, directive) =>
+    group
+      .member(firstId(directive))
+      .raw.proposeAll(directive.args.slice(1).map(({ key }) => Buffer.from(key))),
   'propose-conf-change': proposeConfChange,
   'raft-log': (group, directive) => group.printLog(firstId(directive)),
   'raft-state': (group) => group.printStates(),
