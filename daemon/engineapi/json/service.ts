@@ -1,5 +1,5 @@
 /** Services: Docker's JSON and our model, both ways. */
-
+import { SkepError } from '../../../common/base/errors.ts';
 import type {
   EndpointSpec,
   GenericResource,
@@ -169,6 +169,13 @@ function networksFromJson(json: JsonReader): TaskSpec['networks'] {
 }
 
 function modeFromJson(json: JsonReader): ServiceMode {
+  const given = ['Replicated', 'Global', 'ReplicatedJob', 'GlobalJob'].filter((m) => json.has(m));
+  if (given.length > 1) {
+    throw new SkepError(
+      'invalid-argument',
+      `must specify only one service mode: got ${given.join(', ')}`,
+    );
+  }
   if (json.has('Global')) return { kind: 'global' };
   if (json.has('GlobalJob')) return { kind: 'global-job' };
   if (json.has('ReplicatedJob')) {

@@ -149,6 +149,13 @@ describe("Docker's JSON gives back what it was made from", () => {
 });
 
 describe('specs from clients', () => {
+  test('a service has one mode', () => {
+    const json = sent({ Mode: { Replicated: {}, GlobalJob: {} } });
+    expect(() => serviceSpecFromJson(json, null)).toThrow(
+      'must specify only one service mode: got Replicated, GlobalJob',
+    );
+  });
+
   test('a service without replicas has one; jobs complete as often as they run at once', () => {
     expect(serviceSpecFromJson(sent({ Mode: { Replicated: {} } }), null).mode).toEqual({
       kind: 'replicated',
