@@ -79,7 +79,10 @@ function replaceSpec(
   });
 }
 
-/** Current and previous spec change places: two rollbacks undo each other. */
+/**
+ * Current and previous spec change places: two rollbacks undo each other. A job begins a new iteration;
+ * there is nothing that would ever complete a rollback of it.
+ */
 function rollBack(tx: WriteTx, service: Service, environment: WriteEnvironment): Service {
   if (!service.previousSpec) {
     throw failed(`service ${service.spec.name} does not have a previous spec`);
@@ -91,12 +94,14 @@ function rollBack(tx: WriteTx, service: Service, environment: WriteEnvironment):
     specVersion: service.previousSpecVersion ?? 0,
     previousSpec: service.spec,
     previousSpecVersion: service.specVersion,
-    updateStatus: {
-      state: 'rollback_started',
-      startedAtMs: environment.nowMs,
-      completedAtMs: null,
-      message: 'manually requested rollback',
-    },
+    updateStatus: service.jobStatus
+      ? null
+      : {
+          state: 'rollback_started',
+          startedAtMs: environment.nowMs,
+          completedAtMs: null,
+          message: 'manually requested rollback',
+        },
     jobStatus: nextJobStatus(service, environment.nowMs),
   });
 }

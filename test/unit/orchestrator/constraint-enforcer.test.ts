@@ -58,6 +58,19 @@ describe('constraint enforcer', () => {
     expect(noncompliantTasks(aNode(), [task], none)).toEqual([]);
   });
 
+  test('what a job has completed stays and takes nothing; what it runs is judged', () => {
+    const node = aNode({ description: aNodeDescription({ nanoCpus: 3e9 }) });
+    const [done, fits, tooMuch] = ['complete', 'running', 'running'].map((state) =>
+      aTask({
+        spec: reserving(2e9),
+        status: aTaskStatus({ state: state as 'complete' | 'running' }),
+        desiredState: 'complete',
+        jobIteration: 0,
+      }),
+    );
+    expect(noncompliantTasks(node, [done!, fits!, tooMuch!], none)).toEqual([tooMuch]);
+  });
+
   describe('in the cluster', () => {
     let rooms: ControlRooms;
     afterEach(() => rooms.stop());
