@@ -6,7 +6,7 @@ import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, WriteTx } from '../store/types.ts';
 import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
-import { isMisplaced, noncompliantTasks } from './plan-enforcement.ts';
+import { ENFORCED_MESSAGE, isMisplaced, noncompliantTasks } from './plan-enforcement.ts';
 
 export class ConstraintEnforcer {
   readonly #options: RoomOptions;
@@ -98,7 +98,7 @@ function reject(tx: WriteTx, taskId: TaskId, nowMs: number): void {
     state: 'rejected' as const,
     timestampMs: nowMs,
     appliedAtMs: nowMs,
-    message: 'task rejected by constraint enforcer',
+    message: ENFORCED_MESSAGE,
     err: 'assigned node no longer meets constraints',
   };
   tx.update('task', { ...task, status });

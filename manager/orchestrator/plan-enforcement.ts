@@ -5,6 +5,9 @@ import type { GenericResource, Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 
+/** Docker's words. Tells a rejection of ours from one by the task's agent. */
+export const ENFORCED_MESSAGE = 'task rejected by constraint enforcer';
+
 /** @param service looks up a task's service, whose present constraints count, not the task's own copy */
 export function noncompliantTasks(
   node: Node,

@@ -4,6 +4,7 @@
  */
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
+import { ENFORCED_MESSAGE } from './plan-enforcement.ts';
 import { delayOverAtMs, hasStopped, mayRestart, startableAtMs } from './restart-policy.ts';
 import { isWanted, type Seat } from './seat.ts';
 import { isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
@@ -69,9 +70,9 @@ export function isDone({ status }: Task): boolean {
   return status.state === 'complete';
 }
 
-/** By itself: the restart policy's affair. What was stopped or lost its node has not failed. */
-function failed({ status }: Task): boolean {
-  return status.state === 'failed' || status.state === 'rejected';
+/** By itself: the restart policy's affair. What was stopped, or lost or outgrew its node, has not. */
+function failed({ status: { state, message } }: Task): boolean {
+  return state === 'failed' || (state === 'rejected' && message !== ENFORCED_MESSAGE);
 }
 
 function hasFallen(task: Task, world: ServiceWorld): boolean {

@@ -167,6 +167,23 @@ describe('replicated job', () => {
     expect(moved!.nodeId).not.toBe(lost!.nodeId);
   });
 
+  test('a task whose node no longer meets the constraints moves, under any policy', async () => {
+    const placement = { ...ANYWHERE, constraints: ['node.labels.disk == ssd'] };
+    const { task } = restart({ condition: 'none' });
+    const label = async ({ id }: Node, labels: Record<string, string>): Promise<void> => {
+      await rooms.setNode(id, (it) => ({ ...it, spec: { ...it.spec, labels } }));
+      await rooms.rest();
+    };
+    const [first, second] = rooms.nodes();
+    await label(first!, { disk: 'ssd' });
+    const { id } = await rooms.deploy({ ...job(1), task: { ...task, placement } });
+    expect(rooms.running(id).map(({ nodeId }) => nodeId)).toEqual([first!.id]);
+    await label(second!, { disk: 'ssd' });
+    await label(first!, {});
+    await rooms.pass(6000, 1000);
+    expect(rooms.running(id).map(({ nodeId }) => nodeId)).toEqual([second!.id]);
+  });
+
   test('a slot keeps its place among the concurrent ones while it moves', async () => {
     const { id } = await rooms.deploy({ ...job(3, 1), ...restart({ condition: 'none' }) });
     const [lost] = rooms.running(id);
