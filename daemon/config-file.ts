@@ -5,7 +5,7 @@ import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS } from '../common/base/log.ts';
 
 const TEXT_KEYS = ['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent'];
-const LIST_KEYS = ['host', 'insecure-registry', 'label'];
+const LIST_KEYS = ['host', 'insecure-registry', 'label', 'node-generic-resource'];
 
 /** The same rule as for the flag. */
 export const CGROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;

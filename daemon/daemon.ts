@@ -84,6 +84,7 @@ export class Daemon {
           address,
           engineVersion: VERSION,
           engineLabels: options.labels,
+          generic: options.genericResources,
           tlsInfo: tlsInfoOf(identity.certPem, identity.rootPem),
         }),
       disk,

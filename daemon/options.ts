@@ -3,6 +3,8 @@ import { hostname } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
+import { parseGenericResources } from '../common/model/generic-resource.ts';
+import type { GenericResource } from '../common/model/service.ts';
 import { CGROUP_NAME, readConfigFile } from './config-file.ts';
 import type { InspectRequest } from './raft-inspect.ts';
 
@@ -19,6 +21,8 @@ export interface DaemonOptions {
   readonly logLevel: LogLevel;
   readonly insecureRegistries: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** what tasks can reserve here besides CPUs and memory */
+  readonly genericResources: readonly GenericResource[];
 }
 
 export const DEFAULT_SOCKET = '/run/skep/skep.sock';
@@ -34,6 +38,7 @@ interface Flags {
   readonly logLevel?: LogLevel;
   readonly insecureRegistry?: readonly string[];
   readonly label?: readonly string[];
+  readonly nodeGenericResource?: readonly string[];
   readonly config?: string;
 }
 
@@ -69,6 +74,11 @@ export async function parseInvocation(
     .addOption(new Option('--log-level <level>', 'default info').choices(LOG_LEVELS))
     .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
     .option('--label <key=value>', 'engine label of this node', collect)
+    .option(
+      '--node-generic-resource <kind=value>',
+      'what tasks can reserve here: a count (ssd=3) or values (gpu=UUID1,gpu=UUID2)',
+      collect,
+    )
     .option('--config <file>', 'YAML file with the same settings, e.g. `data-dir: /srv/skep`')
     .allowExcessArguments(false)
     .action(() => {});
@@ -101,6 +111,7 @@ async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
     logLevel: all.logLevel ?? 'info',
     insecureRegistries: all.insecureRegistry ?? [],
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
+    genericResources: parseGenericResources(all.nodeGenericResource ?? []),
   };
 }
 

@@ -18,6 +18,7 @@ export interface NodeFacts {
   readonly address: string;
   readonly engineVersion: string;
   readonly engineLabels: Readonly<Record<string, string>>;
+  readonly generic: NodeDescription['generic'];
   readonly tlsInfo: NodeDescription['tlsInfo'];
 }
 
@@ -27,7 +28,7 @@ export function describeNode(facts: NodeFacts): NodeDescription {
     platform: { architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(), os: 'linux' },
     nanoCpus: cpus().length * NANOS_PER_CPU,
     memoryBytes: totalmem(),
-    generic: [],
+    generic: facts.generic,
     engineVersion: facts.engineVersion,
     engineLabels: facts.engineLabels,
     plugins: [

@@ -3,6 +3,7 @@
  * Docker's rules for both meet. Knows nothing of how it is run.
  */
 import { SkepError } from '../../common/base/errors.ts';
+import { genericResourceEnvironment } from '../../common/model/generic-resource.ts';
 import type { ContainerSpec, ResourceRequirements, Ulimit } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { ImageConfig } from '../images/image-store.ts';
@@ -35,10 +36,10 @@ const NANOS_PER_CPU = 1e9;
 export function ociSpecOf(parts: OciParts): OciSpec {
   const { task, image, lowerDirs, hostname, user, mounts, network } = parts;
   const { container } = task.spec;
-  const process = defaultProcess(
-    argvOf(container, image),
-    environmentOf(container, image, hostname, user.home),
-  );
+  const process = defaultProcess(argvOf(container, image), [
+    ...environmentOf(container, image, hostname, user.home),
+    ...genericResourceEnvironment(task.assignedGenericResources),
+  ]);
   const base = defaultSpec(lowerDirs, {
     ...process,
     cwd: container.workdir || image.workingDir || '/',

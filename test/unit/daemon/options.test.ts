@@ -36,6 +36,7 @@ describe('daemon options', () => {
       logLevel: 'info',
       insecureRegistries: [],
       labels: {},
+      genericResources: [],
     });
   });
 
@@ -43,10 +44,16 @@ describe('daemon options', () => {
     const options = await parse(
       ...['--host', 'unix:///a.sock', '--host', 'unix:///b.sock', '--label', 'zone=a=b'],
       ...['--label', 'empty=', '--log-level', 'debug', '--data-dir', '/srv'],
+      ...['--node-generic-resource', 'ssd=3', '--node-generic-resource', 'gpu=a,gpu=b'],
     );
     expect(options).toMatchObject({
       sockets: ['/a.sock', '/b.sock'],
       labels: { zone: 'a=b', empty: '' },
+      genericResources: [
+        { kind: 'ssd', value: 3 },
+        { kind: 'gpu', value: 'a' },
+        { kind: 'gpu', value: 'b' },
+      ],
       logLevel: 'debug',
       dataDir: '/srv',
     });

@@ -123,6 +123,12 @@ describe('OCI configuration of a task', () => {
     expect(spec.process.env).toContain('HOME=/home/u');
   });
 
+  test('tells the process which generic resources it has', () => {
+    const assignedGenericResources = [{ kind: 'gpu', value: 'UUID1' }];
+    const spec = specOf({}, { task: aTask({ assignedGenericResources }) });
+    expect(spec.process.env).toContain('DOCKER_RESOURCE_GPU=UUID1');
+  });
+
   test.each([
     ['', '', '/'],
     ['', '/img', '/img'],

@@ -7,6 +7,7 @@ const FACTS = {
   address: '10.0.0.1:2377',
   engineVersion: '1.2.3',
   engineLabels: { rack: '7' },
+  generic: [{ kind: 'ssd', value: 3 }],
   tlsInfo: null,
 };
 
