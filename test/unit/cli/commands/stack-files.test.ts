@@ -100,7 +100,7 @@ stack.yml:2:19  refused   services.web.tty    tasks have no terminals yet
 });
 
 describe('stack config', () => {
-  test('prints files that are merged, from the first one’s directory', async () => {
+  test('prints files that are merged, from the directory of the first', async () => {
     write({
       'app/a.yml': 'services: {web: {image: "web:${TAG}", volumes: ["./d:/d"]}}\n',
       'app/.env': 'TAG=3\n',

@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'vitest';
+import { lintStack, loadStack } from '../../../../cli/compose/load-stack.ts';
+import { stackRequestOf } from '../../../support/stack-files.ts';
+
+/** The verdict and words of one key of a file. */
+function factOf(text: string, path: string): string {
+  const { facts } = lintStack(stackRequestOf({ files: { 'f.yml': text } }));
+  const fact = facts.find((one) => one.path === path);
+  return fact ? `${fact.kind}: ${fact.text}` : 'nothing is said of it';
+}
+
+const service = (keys: string): string => `services:\n  web: {image: web, ${keys}}\n`;
+
+describe('verdicts that depend on the value', () => {
+  test.each([
+    ['privileged: false', 'privileged', /^honoured/],
+    ['privileged: "no"', 'privileged', /^honoured/],
+    ['privileged: true', 'privileged', /^refused: .*cap_add can$/],
+    ['init: true', 'init', /^refused/],
+    ['tty: false', 'tty', /^honoured/],
+    ['pid: ', 'pid', /^honoured/],
+    ['pid: host', 'pid', /^refused/],
+    ['ipc: private', 'ipc', /^honoured/],
+    ['ipc: shareable', 'ipc', /^refused/],
+    ['isolation: default', 'isolation', /^honoured/],
+    ['userns_mode: host', 'userns_mode', /^honoured/],
+    ['use_api_socket: false', 'use_api_socket', /^honoured/],
+    ['use_api_socket: true', 'use_api_socket', /^refused/],
+    ['links: [db]', 'links', /^mapped/],
+    ['links: ["db:database"]', 'links', /^refused/],
+    ['logging: {driver: local}', 'logging.driver', /^honoured/],
+    ['logging: {driver: syslog}', 'logging.driver', /^refused/],
+    ['security_opt: ["no-new-privileges"]', 'security_opt', /^mapped/],
+    ['security_opt: ["seccomp=unconfined", "apparmor:unconfined"]', 'security_opt', /^mapped/],
+    ['security_opt: ["seccomp:./own.json"]', 'security_opt', /^refused: "seccomp:.\/own.json"/],
+    ['volumes: [{type: image, source: a, target: /a}]', 'volumes.0.type', /^refused: .*image/],
+    [
+      'volumes: [{type: bind, source: /a, target: /a, bind: {recursive: readonly}}]',
+      'volumes.0.bind.recursive',
+      /^refused/,
+    ],
+    ['networks: {default: {ipv4_address: 10.0.0.5}}', 'networks.default.ipv4_address', /^refused/],
+    ['ports: [{target: 1, host_ip: 127.0.0.1}]', 'ports.0.host_ip', /^ignored/],
+    ['depends_on: [web2]', 'depends_on', /^ignored: checked and kept/],
+    ['build: {context: .}', 'build', /^ignored: images are not built here/],
+    ['x-own: 1', 'x-own', /^extension/],
+  ])('%s', (keys, key, expected) => {
+    expect(factOf(service(keys), `services.web.${key}`)).toMatch(expected);
+  });
+
+  test.each([
+    ['networks', 'driver: overlay', /^honoured/],
+    ['networks', 'driver: bridge', /^refused/],
+    ['networks', 'enable_ipv6: true', /^refused/],
+    ['networks', 'enable_ipv4: true', /^honoured/],
+    ['networks', 'driver_opts: {encrypted: "false"}', /^honoured/],
+    ['networks', 'driver_opts: {encrypted: ""}', /^refused: option "encrypted"/],
+    ['volumes', 'driver: local', /^honoured/],
+    ['volumes', 'driver: nfs', /^refused/],
+    ['volumes', 'driver_opts: {}', /^honoured/],
+    ['volumes', 'driver_opts: {type: tmpfs}', /^refused/],
+    ['secrets', 'template_driver: golang', /^honoured/],
+    ['configs', 'template_driver: jinja', /^refused/],
+    ['secrets', 'driver: vault', /^refused/],
+  ])('%s: %s', (section, keys, expected) => {
+    const text = `${service('')}${section}:\n  one: {${keys}}\n`;
+    expect(factOf(text, `${section}.one.${keys.split(':')[0]}`)).toMatch(expected);
+  });
+});
+
+describe('keys of older files', () => {
+  const task = (keys: string) =>
+    loadStack(stackRequestOf({ files: { 'f.yml': service(keys) } })).stack.services[0]!.spec
+      .TaskTemplate;
+
+  test.each([
+    ['cpus: 0.5', { Limits: { NanoCPUs: 5e8 } }],
+    ['cpu_quota: 50000', { Limits: { NanoCPUs: 5e8 } }],
+    ['cpu_quota: 50000, cpu_period: 10000', { Limits: { NanoCPUs: 5e9 } }],
+    ['cpu_quota: -1', {}],
+    [
+      'mem_limit: 64m, memswap_limit: 96m',
+      { Limits: { MemoryBytes: 67108864 }, SwapBytes: 33554432 },
+    ],
+    ['mem_limit: 64m, memswap_limit: -1', { Limits: { MemoryBytes: 67108864 }, SwapBytes: -1 }],
+    ['mem_reservation: 1g', { Reservations: { MemoryBytes: 1073741824 } }],
+    ['pids_limit: -1', {}],
+    ['pids_limit: 7', { Limits: { Pids: 7 } }],
+    [
+      'mem_limit: 64m, deploy: {resources: {limits: {memory: 64M}}}',
+      { Limits: { MemoryBytes: 67108864 } },
+    ],
+  ])('%s', (keys, expected) => {
+    expect(task(keys).Resources).toEqual({ Limits: {}, Reservations: {}, ...expected });
+  });
+
+  test('a platform narrows the nodes, whatever the variant', () => {
+    expect(task('platform: linux/arm64/v8').Placement).toEqual({
+      Platforms: [{ OS: 'linux', Architecture: 'arm64' }],
+    });
+  });
+
+  test('scale counts replicas', () => {
+    const { stack } = loadStack(stackRequestOf({ files: { 'f.yml': service('scale: 3') } }));
+    expect(stack.services[0]!.spec.Mode).toEqual({ Replicated: { Replicas: 3 } });
+  });
+});
