@@ -11,6 +11,7 @@ import {
   isNull,
   type ListValue,
   type MapValue,
+  plain,
   type ScalarValue,
   scalarValue,
   type Value,
@@ -220,22 +221,4 @@ function ruleBroken({ value, text }: ScalarValue, shape: ScalarShape): string | 
   if (least !== undefined && value < least) return `must be ${least} or more: got ${text}`;
   if (most !== undefined && value > most) return `must be ${most} or less: got ${text}`;
   return null;
-}
-
-/** As JSON has it; order of keys counts for nothing. */
-export function plain(value: Value): unknown {
-  switch (value.kind) {
-    case 'scalar':
-      return value.value;
-    case 'list':
-      return value.items.map(plain);
-    case 'map':
-      return Object.fromEntries(
-        [...value.entries]
-          .sort(([a], [b]) => (a < b ? -1 : 1))
-          .map(([name, entry]) => [name, plain(entry.value)]),
-      );
-    case 'broken':
-      return { broken: value.place.start };
-  }
 }

@@ -35,7 +35,15 @@ function longPort(item: Item): readonly PortJson[] {
   const name = fields.get('name')?.text();
   const protocol = fields.get('protocol')?.oneOf(PROTOCOLS) ?? 'tcp';
   const mode = fields.get('mode')?.oneOf(['ingress', 'host']) ?? 'ingress';
-  const published = fields.get('published')?.text() ?? '';
+  const publishedItem = fields.get('published');
+  const published = publishedItem?.text() ?? '';
+  if (published.includes('-')) {
+    // One of a range, says the specification; all of it, says the short form.
+    publishedItem?.problem(
+      `${publishedItem.path} must be one port: a range is written in the short form`,
+    );
+    return [];
+  }
   const text = published === '' || published === '0' ? targetText : `${published}:${targetText}`;
   const short = item.attempt(() => parseShortPorts(text));
   return (short?.ports ?? []).map((port) => ({

@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
-import { absolutePath, plain } from './conform.ts';
+import { absolutePath } from './conform.ts';
 import type { Environment } from './files.ts';
 import { environmentWith, type LoadContext, type ProjectFiles } from './load-context.ts';
 import {
@@ -12,6 +12,7 @@ import {
   type MapValue,
   mapValue,
   member,
+  plain,
   textOf,
   type Value,
   withEntries,

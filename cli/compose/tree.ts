@@ -166,6 +166,24 @@ export function withEntries(map: MapValue, changes: ReadonlyMap<string, MapEntry
   return mapValue(map.place, new Map([...map.entries, ...changes]), map.mark);
 }
 
+/** As JSON has it; order of keys counts for nothing. */
+export function plain(value: Value): unknown {
+  switch (value.kind) {
+    case 'scalar':
+      return value.value;
+    case 'list':
+      return value.items.map(plain);
+    case 'map':
+      return Object.fromEntries(
+        [...value.entries]
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([name, entry]) => [name, plain(entry.value)]),
+      );
+    case 'broken':
+      return { broken: value.place.start };
+  }
+}
+
 /** `path.key`; the top level has no path. */
 export function childPath(path: string, key: string | number): string {
   return path === '' ? String(key) : `${path}.${key}`;

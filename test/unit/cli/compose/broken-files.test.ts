@@ -163,6 +163,11 @@ describe('mistakes of form', () => {
       expect.stringMatching(/^2:52 services.a.deploy.placement.constraints.0: /),
     ],
     [
+      'one port of a range, which nobody can choose',
+      'services:\n  a: {image: a, ports: [{target: 80, published: "8000-8010"}]}\n',
+      '2:49 services.a.ports.0.published must be one port: a range is written in the short form',
+    ],
+    [
       'two limits that differ',
       'services:\n  a: {image: a, mem_limit: 1m, deploy: {resources: {limits: {memory: 2m}}}}\n',
       '2:28 services.a.mem_limit and deploy.resources say two different things',

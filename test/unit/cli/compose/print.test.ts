@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { plain } from '../../../../cli/compose/conform.ts';
 import { loadStack, loadStackModel } from '../../../../cli/compose/load-stack.ts';
 import { printModel } from '../../../../cli/compose/print.ts';
 import { StackFileError } from '../../../../cli/compose/problems.ts';
 import type { StackRequest } from '../../../../cli/compose/stack.ts';
+import { plain } from '../../../../cli/compose/tree.ts';
 import { stackRequestOf } from '../../../support/stack-files.ts';
 
 const PLAIN = { escapeDollars: true, origins: false };

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { plain } from '../../../../cli/compose/conform.ts';
 import { loadStack, loadStackModel } from '../../../../cli/compose/load-stack.ts';
 import { StackFileError } from '../../../../cli/compose/problems.ts';
 import type { StackRequest } from '../../../../cli/compose/stack.ts';
+import { plain } from '../../../../cli/compose/tree.ts';
 import { stackRequestOf } from '../../../support/stack-files.ts';
 
 const request = (
