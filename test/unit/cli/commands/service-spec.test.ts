@@ -333,6 +333,25 @@ Creating service shop_web
     });
   });
 
+  test('a platform of the file narrows those that the image is made for', async () => {
+    writeFileSync(
+      join(dir, 'platform.yml'),
+      'services:\n  all: {image: web}\n  arm: {image: web, platform: linux/arm64}\n',
+    );
+    const { engine, specs } = cluster();
+    const platform = (architecture: string) => ({ architecture, os: 'linux' });
+    const distribution = async () => ({
+      Descriptor: { digest: DIGEST },
+      Platforms: [platform('amd64'), platform('arm64')],
+    });
+    const argv = ['-c', 'platform.yml', 'shop'];
+    await runCommand(deploy, argv, { engine: { ...engine, distribution }, cwd: dir });
+    const placed = (name: string) =>
+      (specs.get(name)!.TaskTemplate as { Placement?: { Platforms?: object[] } }).Placement;
+    expect(placed('shop_all')?.Platforms).toHaveLength(2);
+    expect(placed('shop_arm')?.Platforms).toEqual([{ OS: 'linux', Architecture: 'arm64' }]);
+  });
+
   test('updates what is there, prunes what is no longer, asks no registry when told so', async () => {
     const old = (ID: string, Name: string) => ({
       ID,
