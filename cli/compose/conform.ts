@@ -11,6 +11,7 @@ import {
   isNull,
   type ListValue,
   type MapValue,
+  member,
   plain,
   type ScalarValue,
   scalarValue,
@@ -141,7 +142,7 @@ class Conformer {
       if (key) return this.#within(name, inner, key.shape);
       const isExtension = shape.extensions !== false && name.startsWith('x-');
       if (isExtension || shape.open) return inner;
-      this.#unknownKey(keyPlace, name, shape.keys);
+      this.#unknownKey(keyPlace, name, shape.keys, inner);
       return null;
     });
   }
@@ -154,8 +155,14 @@ class Conformer {
     });
   }
 
-  #unknownKey(keyPlace: Place, name: string, keys: KeyTable): void {
-    const where = `${this.#path}` === '' ? 'at the top level' : `in ${this.#path}`;
+  #unknownKey(keyPlace: Place, name: string, keys: KeyTable, value: Value): void {
+    const isTop = `${this.#path}` === '';
+    const where = isTop ? 'at the top level' : `in ${this.#path}`;
+    if (isTop && (member(value, 'image') ?? member(value, 'build'))) {
+      const words = `unknown key '${name}' ${where}: services stand under the key services`;
+      this.#findings.problem(keyPlace, words);
+      return;
+    }
     const count = this.#findings.problems.length;
     const near = count < HINTS_MAX ? nearestWord(name, Object.keys(keys)) : null;
     const hint = near === null ? '' : `; did you mean ${near}?`;

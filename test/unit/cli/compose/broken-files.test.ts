@@ -148,6 +148,11 @@ describe('mistakes of form', () => {
       '2:33 services.a.cap_add.2 is the same as services.a.cap_add.0',
     ],
     [
+      'a service at the top level, as files of version 1 have it',
+      'web: {image: web}\nservices: {a: {image: a}}\n',
+      "1:1 unknown key 'web' at the top level: services stand under the key services",
+    ],
+    [
       'a name that cannot be one',
       'services:\n  a b: {image: a}\n',
       "2:3 services: 'a b' cannot be a name here: names match ^[a-zA-Z0-9._-]+$",
