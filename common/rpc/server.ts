@@ -326,7 +326,7 @@ export class RpcServer {
 
 /**
  * The end of a call before its time. Most calls end by themselves and most handlers never ask, so the
- * signal is made for those that do: it is a fifth of the cost of a small call.
+ * signal is made for those that do: making and ending one costs as much as decoding a small request.
  */
 class CallAbort {
   readonly #onAbort: (reason: unknown) => void;

@@ -1,6 +1,6 @@
 /**
  * `PeerTransport` over gRPC: per peer one stream of batches out, and theirs in; each snapshot on a
- * stream of its own, taken up where it broke off. Knows nothing of roles and logs.
+ * stream and a connection apart from it, taken up where it broke off. Knows nothing of roles and logs.
  */
 import { assert } from '../../common/base/assert.ts';
 import { Backoff } from '../../common/base/backoff.ts';

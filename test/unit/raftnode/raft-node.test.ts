@@ -102,6 +102,22 @@ describe('raft node alone', () => {
     await sim.run(a.node!.stop());
   });
 
+  test('takes as many proposals of one moment as it has room for, and refuses the rest at once', async () => {
+    const sim = new SimRaft(34);
+    const a = await sim.bootstrap(1);
+    await sim.propose(a, 'warm');
+    const payload = Buffer.alloc(3 * 1024 * 1024, 'p');
+    const all = Array.from({ length: 13 }, () => a.node!.propose(payload));
+    const outcomes = await sim.run(Promise.allSettled(all));
+    const refused = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+    expect(refused.length).toBe(3);
+    for (const reason of refused) {
+      expect(reason).toMatchObject({ code: 'unavailable', mayCommit: false });
+    }
+    expect(a.stateMachine.applied.length).toBe(1 + 10);
+    await sim.propose(a, 'there is room again');
+  });
+
   test('aborted proposals reject with the reason', async () => {
     const sim = new SimRaft(9);
     const a = await sim.bootstrap(1);
@@ -180,6 +196,25 @@ describe('raft cluster', () => {
     expect(a!.node!.status()).toMatchObject({ role: 'leader', term });
     expect(b!.node!.leader()?.raftId).toBe(1);
     await sim.propose(a!, 'after');
+  });
+
+  test('the leader sends entries while its own write is under way', async () => {
+    const sim = new SimRaft(33);
+    const [a, b, c] = await sim.cluster(3);
+    const index = await sim.propose(a!, 'before');
+    await sim.agreed();
+    a!.disk.kill(); // its writes do not end any more
+    const outcome = a!.node!.propose(Buffer.from('on its way')).catch((err: unknown) => err);
+    await sim.until(
+      () => [b, c].every((member) => member!.node!.status().committedIndex > index),
+      'commit by the others',
+      TICK_MS,
+    );
+    sim.crash(1);
+    await sim.restart(1);
+    await sim.agreed();
+    expect(a!.stateMachine.texts).toEqual(['before', 'on its way']);
+    void outcome; // nobody is left to answer
   });
 
   test('proposals that come while a round is under way go together in the next one', async () => {
