@@ -14,6 +14,11 @@ import type { SnapshotDir } from './snapshot-files.ts';
 /** After a snapshot for which there was no space. */
 const FULL_PAUSE_MS = 10_000;
 
+/** Bytes of a snapshot for each byte of log since the one before. */
+const AMPLIFICATION_MAX = 2;
+/** A large state is kept waiting for at most so many intervals: the log in memory has its price too. */
+const STRETCH_MAX = 10;
+
 export interface SnapshotTakerOptions {
   readonly dir: SnapshotDir;
   readonly stateMachine: StateMachine;
@@ -29,6 +34,8 @@ export class SnapshotTaker {
   readonly #options: SnapshotTakerOptions;
   #entriesSince = 0;
   #bytesSince = 0;
+  /** Size of the last one; 0 = not known. */
+  #lastBytes = 0;
   #busy = false;
   #notBeforeMs = 0;
 
@@ -51,11 +58,17 @@ export class SnapshotTaker {
     this.#bytesSince = 0;
   }
 
-  /** Whether enough came since the last one. */
+  /**
+   * Whether enough came since the last one: enough entries, and with a large state so many that
+   * snapshots do not write more than twice what the log does.
+   */
   get due(): boolean {
+    if (!this.mayStart) return false;
     const { intervalEntries, intervalBytes } = this.#options;
+    const isWorthIt = this.#bytesSince >= this.#lastBytes / AMPLIFICATION_MAX;
     return (
-      this.mayStart && (this.#entriesSince >= intervalEntries || this.#bytesSince >= intervalBytes)
+      this.#bytesSince >= intervalBytes ||
+      this.#entriesSince >= intervalEntries * (isWorthIt ? 1 : STRETCH_MAX)
     );
   }
 
@@ -101,6 +114,7 @@ export class SnapshotTaker {
     }
     this.#entriesSince -= entries;
     this.#bytesSince -= bytes;
+    this.#lastBytes = writer.dataBytes;
     await taken(head, replacesAll);
     const fields = { raftIndex: head.index, bytes: writer.dataBytes };
     log.info({ ...fields, elapsedMs: clock.monotonicMs() - startedMs }, 'raft snapshot taken');
