@@ -32,6 +32,11 @@ export class GenericPool {
     return free;
   }
 
+  /** What the node advertises. */
+  total(kind: string): number {
+    return this.#named.get(kind)?.size ?? this.#discrete.get(kind) ?? 0;
+  }
+
   /** What a reservation of `count` of `kind` would get. The caller has checked `free`. */
   pick(kind: string, count: number): GenericResource[] {
     const values = this.#named.get(kind);

@@ -100,8 +100,7 @@ describe('explanation of a placement', () => {
             filter: 'resource',
             detail:
               'CPUs short by 0.50 (needs 1.50, 1.00 free); memory short by 512 MiB (needs 1 GiB, 512 MiB free)',
-            remedy:
-              'reserve at most 1.00 of CPUs and 512 MiB of memory, or free 0.50 of CPUs and 512 MiB of memory there',
+            remedy: 'reserve at most 1.00 of CPUs and 512 MiB of memory', // it will never have more
             shortBy: { NanoCPUs: 5e8, MemoryBytes: 512 * MIB },
           },
           {
@@ -178,8 +177,12 @@ describe('explanation of a placement', () => {
     const service = wanting({ memoryBytes: 8 * GIB });
     const other = wanting({ memoryBytes: 512 * MIB });
     const node = host('a');
-    expect(await said(service, node, [runningOn(other, node)])).toEqual([
+    const tasks = [runningOn(other, node)];
+    expect(await said(service, node, tasks)).toEqual([
       'resource: memory short by 512 MiB (needs 8 GiB, 7.50 GiB free)',
+    ]);
+    expect((await explain(service, [node], tasks)).nearest?.changes).toEqual([
+      'reserve at most 7.50 GiB of memory, or free 512 MiB of memory there',
     ]);
     const networks = [aNetworkTarget({ target: 'weave' })];
     const attached = aService({ spec: aServiceSpec({ task: aTaskSpec({ networks }) }) });
@@ -201,7 +204,7 @@ describe('explanation of a placement', () => {
     expect(both.nearest).toEqual({
       nodeId: nearly.id,
       hostname: 'nearly',
-      changes: ['reserve at most 15 GiB of memory, or free 1 GiB of memory there'],
+      changes: ['reserve at most 15 GiB of memory'],
     });
     const label = host('label', {
       description: aNodeDescription({ hostname: 'label', memoryBytes: 64 * GIB }),
