@@ -36,12 +36,16 @@ describe.skipIf(!clusterTestsCanRun)('3 managers of which 2 are lost', () => {
 
     await cluster.dev('kill', 'manager-1');
     await cluster.dev('kill', 'manager-3');
-    const stuck = await cluster.try(['config', 'create', 'lost', '-'], {
-      ...{ host, input: 'no' },
-      limitMs: 60_000,
-    });
-    expect(stuck.code).toBe(1);
-    expect(stuck.stderr).toMatch(/leader/);
+    await eventually(
+      'no write is taken for want of a leader',
+      async () => {
+        const args = ['config', 'create', 'lost', '-'];
+        const stuck = await cluster.try(args, { host, input: 'no', limitMs: 60_000 });
+        expect(stuck.code).toBe(1);
+        expect(stuck.stderr).toMatch(/leader/);
+      },
+      { withinMs: 30_000, everyMs: 500 },
+    );
 
     await cluster.skep(['swarm', 'init', '--force-new-cluster'], { host });
     const names = await cluster.skep(['config', 'ls', '--format', '{{.Name}}'], { host });
