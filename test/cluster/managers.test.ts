@@ -250,8 +250,11 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     const device = succeeded(
       await run([...inside, 'ip', '-o', '-4', 'addr', 'show', 'to', moving.address]),
     ).stdout.split(/\s+/)[1]!;
-    succeeded(await run([...inside, 'ip', 'addr', 'del', `${moving.address}/24`, 'dev', device]));
-    succeeded(await run([...inside, 'ip', 'addr', 'add', `${address}/24`, 'dev', device]));
+    const move = async (from: string, to: string): Promise<void> => {
+      succeeded(await run([...inside, 'ip', 'addr', 'del', `${from}/24`, 'dev', device]));
+      succeeded(await run([...inside, 'ip', 'addr', 'add', `${to}/24`, 'dev', device]));
+    };
+    await move(moving.address, address);
 
     const dir = `/var/lib/skep-dev/${cluster.name}/${moving.name}`;
     const log = openSync(join(dir, 'moved.log'), 'a');
@@ -285,6 +288,12 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     await cluster.skep(['node', 'update', '--label-add', 'moved=1', 'worker-1'], { host: leader });
     await cluster.dev('start', third.name);
     await shows({ [third.name]: 'Reachable' }, leader);
+    // And home again.
+    await ended(child.pid!);
+    await move(address, moving.address);
+    await cluster.dev('start', moving.name);
+    const witness = cluster.managers.find(({ name }) => name !== moving.name)!;
+    await shows({ [moving.name]: 'Reachable' }, witness.name, 20_000);
   });
 
   test('a manager that leaves by force is out of the group, and its node can be removed', {
