@@ -9,6 +9,8 @@ import {
   aNode,
   aNodeDescription,
   aNodeSpec,
+  aService,
+  aServiceSpec,
   aTask,
   aTaskSpec,
   aTaskStatus,
@@ -169,6 +171,23 @@ describe('scheduler', () => {
     expect((await one({ slot: 2 })).nodeId).toBe(other!.id);
     expect((await one({ specVersion: 7, slot: 3 })).nodeId).toBe(node!.id);
   });
+
+  test.each([
+    ['the first slot of a replicated job', 'other', 'replicated-job' as const],
+    ['a global service', 'first', 'global' as const],
+  ])(
+    'when tasks of %s failed five times, the next goes to the %s node',
+    async (_, expected, kind) => {
+      const [first] = await t.create('node', aNode());
+      const mode = kind === 'global' ? { kind } : { kind, maxConcurrent: 1, totalCompletions: 1 };
+      const [service] = await t.create('service', aService({ spec: aServiceSpec({ mode }) }));
+      const seat = { serviceId: service!.id, slot: 0 };
+      for (let i = 0; i < 5; i++) await report(await one(seat), 'failed');
+      await t.create('node', aNode());
+      for (const other of ['a', 'b']) await one({ serviceId: idOf(other) }); // one on each node
+      expect((await one({ ...seat, slot: 1 })).nodeId === first!.id).toBe(expected === 'first');
+    },
+  );
 
   test('what one leader placed counts for the next', async () => {
     await t.create('node', aNode());
