@@ -71,7 +71,7 @@ export class SimDisk {
   /** Called before each operation; may throw (a fault), or crash this disk. */
   onOperation: ((operation: DiskOperation, path: string) => void) | null = null;
   /** True for an `fdatasync` that fails with EIO, after which unsynced data is as after a crash. */
-  failsSync: ((path: string) => boolean) | null = null;
+  failsSync: ((file: object, path: string) => boolean) | null = null;
   observer: DiskObserver | null = null;
   /** How many times each operation was begun. */
   readonly counts = new Map<DiskOperation, number>();
@@ -260,7 +260,7 @@ export class SimDisk {
       fdatasync: () => {
         const covered = new Set(inode.unsynced);
         return this.#operate(life, 'fdatasync', path, () => {
-          if (this.failsSync?.(path)) {
+          if (this.failsSync?.(inode, path)) {
             this.#crashInode(inode);
             throw errno('EIO', path);
           }

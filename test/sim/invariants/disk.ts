@@ -1,0 +1,52 @@
+/** What a disk must hold, and what its owner must notice. */
+import { SkepError } from '../../../common/base/errors.ts';
+import { type Checker, expect } from '../checker.ts';
+import type { Machine } from '../machine.ts';
+
+export class ReplayIsMemory implements Checker {
+  readonly number = 12;
+  readonly name = 'after a crash a node knows what was durable';
+
+  restarted({ raftId, node, truth }: Machine): void {
+    const { term, vote, commit, lastIndex } = node!.core.basicStatus();
+    const { hardState } = truth;
+    const isVoteKept =
+      term > hardState.term || (term === hardState.term && vote === hardState.vote);
+    expect(isVoteKept, () => {
+      return `${raftId} comes back in term ${term} with vote ${vote}; on disk were ${hardState.term} and ${hardState.vote}`;
+    });
+    expect(commit >= hardState.commit, () => {
+      return `${raftId} comes back with commit ${commit}; on disk was ${hardState.commit}`;
+    });
+    // A write that was kept although not synced may have replaced the end of the log, and then in a
+    // later term.
+    for (let index = truth.lastIndex; index > truth.mark.index; index--) {
+      const own = node!.core.logTerm(index);
+      if (own === 'compacted') return;
+      const there = truth.term(index);
+      const isReplaced = index > hardState.commit && term > hardState.term;
+      expect(own === there || isReplaced || there === undefined, () => {
+        return `${raftId} comes back with a log to ${lastIndex}, term ${own} at ${index}; on disk was ${there}`;
+      });
+    }
+  }
+
+  refused({ raftId, damage }: Machine, err: unknown): void {
+    expect(damage !== null, () => `${raftId} does not start after a crash: ${String(err)}`);
+  }
+}
+
+export class DamageIsNoticed implements Checker {
+  readonly number = 17;
+  readonly name = 'damaged data is refused by name';
+
+  restarted({ raftId, damage }: Machine): void {
+    expect(damage !== 'rot', () => `${raftId} starts although its log is damaged`);
+  }
+
+  refused({ raftId, damage }: Machine, err: unknown): void {
+    if (damage !== 'rot' && damage !== 'snapshot-rot') return;
+    const isNamed = err instanceof SkepError && err.code === 'data-loss';
+    expect(isNamed, () => `${raftId} refuses its damaged data with: ${String(err)}`);
+  }
+}
