@@ -148,9 +148,13 @@ export class Machine {
 
   /** The machine loses power, or (`kill`) the process dies and the page cache stays. */
   end(how: 'crash' | 'kill'): void {
-    if (how === 'crash') this.disk.crash();
-    else this.disk.kill();
-    this.#transport?.kill();
+    if (how === 'crash') {
+      this.disk.crash();
+      this.#transport?.vanish();
+    } else {
+      this.disk.kill();
+      this.#transport?.kill();
+    }
     this.#transport = null;
     this.life++;
     this.node = null;

@@ -103,7 +103,7 @@ export class SimNetwork {
     if (this.#chance(this.#quality.loss)) {
       this.#observer.lost(from, to.raftId, messages.length);
       // A stream that breaks is noticed, a packet that gets lost is not.
-      if (this.#chance(0.5)) this.#later(sender, () => sender.handler.unreachable(to.raftId));
+      if (this.#chance(0.5)) this.#breakStream(sender, to);
       return;
     }
     this.#carry(sender, to, messages);
@@ -195,9 +195,26 @@ export class SimNetwork {
     }
   }
 
-  /** News for the sender, in its own time. */
-  #later(sender: Endpoint, tell: () => void): void {
-    this.#clock.schedule(this.#drawDelay(), sender.self.raftId, 'deliver', tell);
+  /** The process at `endpoint` ended and its kernel closed its connections: who is reached sees that. */
+  closeConnections(endpoint: Endpoint): void {
+    const { raftId } = endpoint.self;
+    for (const other of this.#endpoints.values()) {
+      if (other.self.raftId === raftId || this.isCut(raftId, other.self.raftId)) continue;
+      this.#later(other, () => other.handler.lost(raftId));
+    }
+  }
+
+  /** Both ends live on; each notices in its own time. */
+  #breakStream(sender: Endpoint, to: PeerAddress): void {
+    this.#later(sender, () => sender.handler.unreachable(to.raftId));
+    const receiver = this.#endpoints.get(to.address);
+    if (receiver === undefined || receiver.self.raftId !== to.raftId) return;
+    this.#later(receiver, () => receiver.handler.lost(sender.self.raftId));
+  }
+
+  /** News for a process, in its own time. */
+  #later({ self }: Endpoint, tell: () => void): void {
+    this.#clock.schedule(this.#drawDelay(), self.raftId, 'deliver', tell);
   }
 
   #delay(owner: number, kind: EventKind): Promise<void> {
@@ -243,8 +260,15 @@ export class SimTransport implements PeerTransport {
     this.kill();
   }
 
-  /** The process is gone. */
+  /** The process is gone; the machine goes on and closes its connections. */
   kill(): void {
+    const endpoint = this.#endpoint;
+    this.vanish();
+    if (endpoint !== null) this.#network.closeConnections(endpoint);
+  }
+
+  /** The machine is gone: nobody is told. */
+  vanish(): void {
     this.#detach?.();
     this.#breakConnections();
     this.#endpoint = null;
