@@ -13,7 +13,7 @@ export function benchTask(number: number): Task {
   const env = Array.from({ length: 12 }, (_, i) => `SETTING_${i}=value of setting ${i} of ${name}`);
   const labels = { 'com.example.team': `team-${service % 20}`, 'com.example.stack': 'shop' };
   return {
-    id: id<TaskId>('t', number),
+    id: benchTaskId(number),
     meta: UNSTAMPED,
     serviceId: id<ServiceId>('s', service),
     slot: (number % TASKS_PER_SERVICE) + 1,
@@ -75,6 +75,10 @@ export function benchTask(number: number): Task {
     assignedGenericResources: [],
     jobIteration: null,
   };
+}
+
+export function benchTaskId(number: number): TaskId {
+  return id<TaskId>('t', number);
 }
 
 function id<T extends string>(letter: string, number: number): T {

@@ -17,7 +17,7 @@ import { MemoryStore } from '../../manager/store/store.ts';
 import { serve } from '../support/helper-process.ts';
 import { type Load, type LoadResult, runLoad } from '../support/load.ts';
 import { type LongestTurns, TurnWatch } from '../support/turn-watch.ts';
-import { benchTask } from './bench-task.ts';
+import { benchTask, benchTaskId } from './bench-task.ts';
 import { encodePut, KeyValueMachine, PutSource } from './key-value-machine.ts';
 import { proposeMethod } from './propose-method.ts';
 
@@ -65,8 +65,7 @@ async function open(options: RaftNodeOptions, how: StartMember['how']): Promise<
 async function updateTasks(load: { readonly stopped: boolean }): Promise<void> {
   for (let at = 0; !load.stopped; at++) {
     await store.update((tx) => {
-      const tasks = tx.list('task');
-      const task = tasks[(at * 7919) % tasks.length]!;
+      const task = tx.require('task', benchTaskId((at * 7919) % tx.count('task')));
       tx.update('task', { ...task, status: { ...task.status, message: `update ${at}` } });
     });
     await clock.sleep(UPDATE_PAUSE_MS);
