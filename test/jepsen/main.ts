@@ -13,7 +13,6 @@ import { DEV_ROOTS, listStates, logFileOf, requireState } from '../../cli/dev/st
 import { SystemClock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
 import { SeededRandom } from '../../common/base/random.ts';
-import type { Operation } from '../support/linearizability/history.ts';
 import { type Run, readRun, writeRun } from './history-file.ts';
 import { LagMonitor } from './lag.ts';
 import { Nemesis } from './nemesis.ts';
@@ -22,7 +21,7 @@ import { type JepsenOptions, parseOptions, USAGE, UsageError } from './options.t
 import { Registers } from './registers.ts';
 import { Scene } from './scene.ts';
 import { describeOutage, judge, summaryLine } from './verdict.ts';
-import { Client, KeyRing } from './workload.ts';
+import { Book, Client, KeyRing } from './workload.ts';
 
 const PREFIX = 'jepsen-';
 const WHOLE_LIMIT_MS = 60_000;
@@ -82,57 +81,50 @@ async function perform(
     nowMs,
     say: (line) => say(`${(nowMs() / 1000).toFixed(1).padStart(7)}  ${line}`),
   });
-  const operations: Operation[] = [];
-  const failures = new Map<string, number>();
+  const book = new Book();
   const keys = new KeyRing();
-  const clients = plan.hosts.flatMap((host) =>
+  const clients = plan.hosts.flatMap(({ name: hostName, socket }) =>
     Array.from({ length: options.clientsPerManager }, (_, number) => {
-      return new Client({
-        name: `${host.name}.${number + 1}`,
-        socket: host.socket,
-        keys,
-        random: random.fork(),
-        nowMs,
-        record: (operation) => operations.push(operation),
-        failed: (failure, words) => {
-          const line = `${failure}: ${words.replace(/register-\d+/g, 'KEY')}`;
-          failures.set(line, (failures.get(line) ?? 0) + 1);
-        },
-      });
+      const clientName = `${hostName}.${number + 1}`;
+      return new Client({ name: clientName, socket, keys, book, random: random.fork(), nowMs });
     }),
   );
   const lag = new LagMonitor(nowMs);
-  const over = new AbortController();
-  const stop = AbortSignal.any([over.signal, interrupted]);
-  const running = Promise.all([nemesis.run(stop), ...clients.map((client) => client.run(stop))]);
-  running.catch(() => over.abort(new Error('a part of the run failed')));
-  await sleep(options.minutes * 60_000, undefined, { signal: stop }).catch(() => {}); // told below
-  const endMs = nowMs();
-  over.abort(new Error('the time is over'));
-  await running;
-  interrupted.throwIfAborted();
-  await scene.healAll();
-  const picture = await scene.becomeWhole(WHOLE_LIMIT_MS);
-  const complaints = [
-    ...scene.fallen.map((when) => `a daemon ended by itself, noticed of ${when}`),
-    ...(picture === null ? [] : [`the cluster did not become whole again: ${picture}`]),
-    ...(await finalReads(scene, keys.all, nowMs, operations)),
-  ];
-  for (const [line, times] of [...failures].sort((a, b) => b[1] - a[1])) say(`${times} x ${line}`);
+  try {
+    const over = new AbortController();
+    const stop = AbortSignal.any([over.signal, interrupted]);
+    const running = Promise.all([nemesis.run(stop), ...clients.map((client) => client.run(stop))]);
+    running.catch(() => over.abort(new Error('a part of the run failed')));
+    await sleep(options.minutes * 60_000, undefined, { signal: stop }).catch(() => {}); // told below
+    const endMs = nowMs();
+    over.abort(new Error('the time is over'));
+    await running;
+    interrupted.throwIfAborted();
+    await scene.healAll();
+    const picture = await scene.becomeWhole(WHOLE_LIMIT_MS);
+    const complaints = [
+      ...scene.fallen.map((when) => `a daemon ended by itself, noticed of ${when}`),
+      ...(picture === null ? [] : [`the cluster did not become whole again: ${picture}`]),
+      ...(await finalReads(scene, keys.all, nowMs, book)),
+    ];
+    for (const line of book.failureLines()) say(line);
+    say(machineLine(lag));
+    const { seed, managers } = options;
+    const { changes } = scene;
+    const { operations } = book;
+    const { records: faults } = nemesis;
+    return { seed, managers, endMs, operations, changes, faults, stalls: lag.stalls, complaints };
+  } finally {
+    await lag.stop();
+  }
+}
+
+function machineLine(lag: LagMonitor): string {
   const { steal, pressure } = lag.load();
-  await lag.stop();
+  const stolen = `${(steal * 100).toFixed(1)} % of the processor stolen`;
   const waiting = pressure === null ? '' : `, ${(pressure * 100).toFixed(0)} % waiting for it`;
-  say(
-    `machine: ${(steal * 100).toFixed(1)} % of the processor stolen${waiting}, ${lag.stalls.length} stalls, longest ${lag.longestMs.toFixed(0)} ms`,
-  );
-  return {
-    seed: options.seed,
-    managers: options.managers,
-    ...{ endMs, operations, complaints },
-    changes: scene.changes,
-    faults: nemesis.records,
-    stalls: lag.stalls,
-  };
+  const stalls = `${lag.stalls.length} stalls, longest ${lag.longestMs.toFixed(0)} ms`;
+  return `machine: ${stolen}${waiting}, ${stalls}`;
 }
 
 /** Every manager is asked for every register. Returns where they do not agree. */
@@ -140,7 +132,7 @@ async function finalReads(
   scene: Scene,
   keys: readonly string[],
   nowMs: () => number,
-  operations: Operation[],
+  book: Book,
 ): Promise<string[]> {
   const answers = new Map<string, string>();
   const complaints: string[] = [];
@@ -155,7 +147,7 @@ async function finalReads(
           atMs: nowMs(),
           value: found.get(key)?.value ?? null,
         } as const;
-        operations.push({
+        book.record({
           client: `final@${host.name}`,
           key,
           call: { kind: 'read' },

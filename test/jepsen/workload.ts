@@ -43,6 +43,28 @@ export class KeyRing {
   }
 }
 
+/** What the clients of a run did: their operations, and how often which failure came. */
+export class Book {
+  readonly operations: Operation[] = [];
+  readonly #failures = new Map<string, number>();
+
+  record(operation: Operation): void {
+    this.operations.push(operation);
+  }
+
+  /** How a failure was taken, and its words. */
+  failed(failure: WriteFailure | 'read', err: unknown): void {
+    const line = `${failure}: ${describeError(err).replace(/register-\d+/g, 'KEY')}`;
+    this.#failures.set(line, (this.#failures.get(line) ?? 0) + 1);
+  }
+
+  /** The most frequent ones first. */
+  failureLines(): string[] {
+    const sorted = [...this.#failures].sort(([, a], [, b]) => b - a);
+    return sorted.map(([line, times]) => `${times} x ${line}`);
+  }
+}
+
 export interface ClientOptions {
   readonly name: string;
   /** of its manager */
@@ -51,9 +73,7 @@ export interface ClientOptions {
   readonly random: Random;
   /** On the clock of the run. */
   readonly nowMs: () => number;
-  readonly record: (operation: Operation) => void;
-  /** Told of every failure, for the report: how it was taken, and its words. */
-  readonly failed: (failure: WriteFailure | 'read', words: string) => void;
+  readonly book: Book;
 }
 
 type Settled = { readonly kind: 'done' } | { readonly kind: WriteFailure };
@@ -98,7 +118,7 @@ export class Client {
       this.#record(key, { kind: 'read' }, begin, { kind: 'saw', value: found?.value ?? null });
       return found;
     } catch (err) {
-      this.#options.failed('read', describeError(err));
+      this.#options.book.failed('read', err);
       this.#record(key, { kind: 'read' }, begin, { kind: 'failed' });
       return undefined;
     }
@@ -150,7 +170,7 @@ export class Client {
       return { kind: 'done' };
     } catch (err) {
       const kind = classifyWriteFailure(err);
-      this.#options.failed(kind, describeError(err));
+      this.#options.book.failed(kind, err);
       return { kind };
     }
   }
@@ -162,9 +182,9 @@ export class Client {
   }
 
   #record(key: string, call: Call, invokedMs: number, outcome: WithoutTime<Outcome>): void {
-    const { name, nowMs, record } = this.#options;
+    const { name, nowMs, book } = this.#options;
     const timed = outcome.kind === 'unknown' ? outcome : { ...outcome, atMs: nowMs() };
-    record({ client: name, key, call, invokedMs, outcome: timed });
+    book.record({ client: name, key, call, invokedMs, outcome: timed });
   }
 
   #newValue(): string {
