@@ -72,7 +72,7 @@ export class RaftState {
    * the log, so that at most one is unapplied.
    */
   pendingConfIndex = 0;
-  /** Leader only: payload appended and not applied yet, at most (an estimate from below). */
+  /** Leader only: payload appended in its term and not applied yet. */
   uncommittedBytes = 0;
 
   /** May go out at once. */

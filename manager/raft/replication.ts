@@ -123,9 +123,10 @@ function chargeUncommitted(raft: RaftState, entries: readonly Entry[]): boolean 
   return true;
 }
 
-/** Entries were applied. The count may be too low (reset with the term), never too high. */
+/** Entries were applied; only those of its own term were charged to this leader. */
 export function dischargeUncommitted(raft: RaftState, entries: readonly Entry[]): void {
-  raft.uncommittedBytes = Math.max(0, raft.uncommittedBytes - payloadBytes(entries));
+  const own = entries.filter(({ term }) => term === raft.term);
+  raft.uncommittedBytes = Math.max(0, raft.uncommittedBytes - payloadBytes(own));
 }
 
 /** Leader only: moves commit to what a quorum holds. Only entries of its own term count. */

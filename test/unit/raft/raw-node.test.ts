@@ -204,6 +204,24 @@ describe('raft node', () => {
     node.raw.propose(new Uint8Array(60));
   });
 
+  test('what an earlier leader left is not taken for what this one appended', () => {
+    const node = start([1, 2, 3], { maxUncommittedBytes: 100 });
+    const entries = [{ index: 1, term: 1, type: 'normal', data: new Uint8Array(90) }] as const;
+    node.raw.step(message({ type: 'append', from: 2, to: 1, term: 1, entries }));
+    drainAll(node);
+    node.raw.campaign();
+    drainAll(node);
+    node.raw.step(message({ type: 'vote-response', from: 3, to: 1, term: 2 }));
+    drainAll(node);
+    const { lastIndex } = node.raw.basicStatus();
+    node.raw.propose(new Uint8Array(80));
+    drainAll(node);
+    // Commits the old entry and the leader's first one, not the proposal.
+    node.raw.step(message({ type: 'append-response', from: 2, to: 1, term: 2, index: lastIndex }));
+    drainAll(node);
+    expect(() => node.raw.propose(new Uint8Array(80))).toThrow('too-much-uncommitted');
+  });
+
   test('takes one proposal of any size when nothing is uncommitted, but no larger batch', () => {
     const node = leaderOfThree({ maxUncommittedBytes: 100 });
     const batch = [new Uint8Array(60), new Uint8Array(60)];
