@@ -31,6 +31,8 @@ export interface DurableLogObserver {
   entry(entry: Entry, previousTerm: number | null): void;
   /** A flush became durable. */
   flushed(records: readonly WalRecord[]): void;
+  /** Was being written when the process ended: a crash may have kept it. */
+  unsynced(entry: Entry): void;
 }
 
 /** One place in any log. */
@@ -51,6 +53,8 @@ export class DurableLog implements DiskObserver {
   /** Every place that was ever durable here, also when it was truncated later. */
   readonly everDurable = new Set<number>();
   everLastIndex = 0;
+  /** The life before ended with a flush that was not synced: it may be kept, or not. */
+  wasWriting = false;
   /** Index of the first entry written in this life; 0 = none yet. */
   firstWritten = 0;
 
@@ -99,12 +103,22 @@ export class DurableLog implements DiskObserver {
 
   /** A new life: what is not synced now never will be, and new segments are begun. */
   restart(): void {
+    const segments = [...this.#segments.values()];
+    this.wasWriting ||= segments.some(({ pending }) => pending.length > 0);
+    for (const segment of segments) {
+      for (const bytes of segment.pending) {
+        for (const record of this.#read(segment, bytes) ?? []) {
+          if (record.kind === 'entry') this.#observer.unsynced(record.entry);
+        }
+      }
+    }
     this.#segments.clear();
     this.firstWritten = 0;
   }
 
   /** What the node found at its start is what there is. */
   adopt(state: { hardState: HardState; firstIndex: number; terms: number[] }): void {
+    this.wasWriting = false;
     this.hardState = state.hardState;
     this.firstIndex = state.firstIndex;
     this.terms = state.terms;
@@ -112,14 +126,20 @@ export class DurableLog implements DiskObserver {
   }
 
   #take(segment: Segment, bytes: Buffer): void {
-    const { header, cipher, at } = segment;
-    const frame = decodeFrame(header, cipher, { ...at, offset: 0 }, bytes);
-    if (frame.kind !== 'frame') return; // a later read of the log will tell
-    const offset = at.offset + frame.next.offset;
-    segment.at = { ...frame.next, prevOffset: at.offset, offset };
-    const records = decodeRecords(frame.body);
+    const records = this.#read(segment, bytes);
+    if (records === null) return; // a later read of the log will tell
     for (const record of records) this.#fold(record);
     this.#observer.flushed(records);
+  }
+
+  /** The next flush of the segment; null when it is none. */
+  #read(segment: Segment, bytes: Buffer): WalRecord[] | null {
+    const { header, cipher, at } = segment;
+    const frame = decodeFrame(header, cipher, { ...at, offset: 0 }, bytes);
+    if (frame.kind !== 'frame') return null;
+    const offset = at.offset + frame.next.offset;
+    segment.at = { ...frame.next, prevOffset: at.offset, offset };
+    return decodeRecords(frame.body);
   }
 
   #fold(record: WalRecord): void {

@@ -2,6 +2,7 @@
  * The operator: adds and removes members through whoever leads, and replaces machines that cannot
  * come back by new ones under new ids.
  */
+import type { SeededRandom } from '../../common/base/random.ts';
 import { WORLD } from './clock.ts';
 import type { Machine } from './machine.ts';
 import type { World } from './world.ts';
@@ -10,12 +11,14 @@ const REPLACE_EVERY_MS = 700;
 
 export class Operator {
   readonly #world: World;
+  readonly #random: SeededRandom;
   /** Changes asked for and not answered. */
   #busy = 0;
-  #stopped = false;
+  #works = false;
 
   constructor(world: World) {
     this.#world = world;
+    this.#random = world.fork();
   }
 
   get busy(): boolean {
@@ -23,8 +26,9 @@ export class Operator {
   }
 
   start(): void {
+    this.#works = true;
     const round = (): void => {
-      if (this.#stopped) return;
+      if (!this.#works) return;
       this.#replaceOne();
       this.#world.clock.schedule(REPLACE_EVERY_MS, WORLD, 'fault', round);
     };
@@ -32,7 +36,7 @@ export class Operator {
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#works = false;
   }
 
   /** Adds a new machine and starts it once it is a learner. Resolves when that is over. */
@@ -41,8 +45,8 @@ export class Operator {
     if (leader === null) return;
     const machine = this.#world.addMachine();
     const { raftId, nodeId, address } = machine;
-    const members = await this.#ask(leader, async (node) => {
-      await node.addMember({ raftId, nodeId, address });
+    const members = await this.#ask(leader, async (node, signal) => {
+      await node.addMember({ raftId, nodeId, address }, signal);
       return node.members();
     });
     if (members === null) {
@@ -58,8 +62,8 @@ export class Operator {
   async remove(target: Machine): Promise<boolean> {
     const leader = this.#world.leader();
     if (leader === null) return false;
-    const done = await this.#ask(leader, async (node) => {
-      await node.removeMember(target.raftId);
+    const done = await this.#ask(leader, async (node, signal) => {
+      await node.removeMember(target.raftId, signal);
       return true;
     });
     if (done) this.#world.count('member.removed');
@@ -69,7 +73,7 @@ export class Operator {
   /** Null when it failed, or the process that was asked died. */
   #ask<T>(
     machine: Machine,
-    what: (node: NonNullable<Machine['node']>) => Promise<T>,
+    what: (node: NonNullable<Machine['node']>, signal?: AbortSignal) => Promise<T>,
   ): Promise<T | null> {
     const { life } = machine;
     this.#busy++;
@@ -84,9 +88,18 @@ export class Operator {
       this.#world.onDeath(machine, () => end(null));
       machine.whenAwake(() => {
         if (machine.life !== life || machine.node === null) return;
-        what(machine.node).then(end, () => end(null));
+        what(machine.node, this.#impatience()).then(end, () => end(null));
       });
     });
+  }
+
+  /** At times the operator does not wait for the end: the next change meets one that is unapplied. */
+  #impatience(): AbortSignal | undefined {
+    if (!this.#works || this.#random.below(4) > 0) return undefined;
+    const abort = new AbortController();
+    const afterMs = this.#random.unit() ** 2 * 500;
+    this.#world.clock.schedule(afterMs, WORLD, 'fault', () => abort.abort(new Error('called off')));
+    return abort.signal;
   }
 
   #replaceOne(): void {
@@ -96,7 +109,7 @@ export class Operator {
       .find(({ damage, gone }) => damage !== null && gone);
     if (lost === undefined || this.busy) return;
     void this.remove(lost).then((done) => {
-      if (!done || lost.damage === 'never-joined' || this.#stopped) return;
+      if (!done || lost.damage === 'never-joined' || !this.#works) return;
       this.#world.count('member.replaced');
       void this.grow();
     });

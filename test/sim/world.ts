@@ -263,6 +263,7 @@ export class World {
     return {
       event: (event) => this.#event(machine, event),
       entry: (entry, previousTerm) => this.checks.tell('durable', machine, entry, previousTerm),
+      unsynced: (entry) => this.facts.see(entry, null, `on the disk of ${raftId}, unsynced`),
       flushed: (records) => {
         this.#note(raftId, `flushed ${records.length} records`);
         this.checks.tell('flushed', machine, records);

@@ -18,14 +18,14 @@ export class ReplayIsMemory implements Checker {
     expect(commit >= hardState.commit, () => {
       return `${raftId} comes back with commit ${commit}; on disk was ${hardState.commit}`;
     });
-    // A write that was kept although not synced may have replaced the end of the log, and then in a
-    // later term.
-    for (let index = truth.lastIndex; index > truth.mark.index; index--) {
+    // A flush that was kept although not synced may have replaced what was not committed.
+    const replacedFrom = truth.wasWriting ? hardState.commit + 1 : Number.POSITIVE_INFINITY;
+    const last = truth.wasWriting ? truth.lastIndex : Math.max(lastIndex, truth.lastIndex);
+    for (let index = last; index > truth.mark.index; index--) {
       const own = node!.core.logTerm(index);
       if (own === 'compacted') return;
       const there = truth.term(index);
-      const isReplaced = index > hardState.commit && term > hardState.term;
-      expect(own === there || isReplaced || there === undefined, () => {
+      expect(own === (there ?? 'unavailable') || index >= replacedFrom, () => {
         return `${raftId} comes back with a log to ${lastIndex}, term ${own} at ${index}; on disk was ${there}`;
       });
     }

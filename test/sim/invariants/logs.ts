@@ -141,7 +141,7 @@ export class BoundedMemory implements Checker {
       bytes += own;
       largest = Math.max(largest, own);
     }
-    expect(bytes <= 2 * this.#flow.maxUncommittedBytes + largest, () => {
+    expect(bytes <= Math.max(this.#flow.maxUncommittedBytes, largest), () => {
       return `${machine.raftId} has ${bytes} bytes uncommitted, the limit is ${this.#flow.maxUncommittedBytes}`;
     });
   }

@@ -100,7 +100,8 @@ export class OneChange implements Checker {
 function mayPromote({ confState, progress, commit }: Status, id: number): boolean {
   const learner = progress.get(id);
   if (learner === undefined || !confState.learners.includes(id)) return true;
-  return learner.state === 'replicate' && learner.match + PROMOTE_LAG_ENTRIES >= commit;
+  // Its state may change and change back within the event that promotes it.
+  return learner.match > 0 && learner.match + PROMOTE_LAG_ENTRIES >= commit;
 }
 
 function same(a: readonly number[], b: readonly number[]): boolean {

@@ -249,6 +249,14 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     invariants: [8, 0],
   },
   {
+    name: 'inherited-discharged',
+    bug: 'what an earlier leader left is discharged without having been charged',
+    file: `${RAFT}/replication.ts`,
+    find: 'const own = entries.filter(({ term }) => term === raft.term);',
+    replace: 'const own = entries.filter(({ term }) => term <= raft.term);',
+    invariants: [15],
+  },
+  {
     name: 'removed-stays-voter',
     bug: 'a member that was removed goes on being counted',
     file: `${RAFT}/membership-change.ts`,

@@ -30,14 +30,6 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     invariants: [7],
   },
   {
-    name: 'wrong-waiter',
-    bug: 'whoever waits for an index is told of whatever came there',
-    file: `${NODE}/proposals.ts`,
-    find: 'if (waiter.term !== entry.term) {',
-    replace: 'if (waiter.term < 0) {',
-    invariants: [7],
-  },
-  {
     name: 'refused-for-good',
     bug: 'a proposal that may yet be committed is refused for good',
     file: `${NODE}/proposal-queue.ts`,
