@@ -41,8 +41,8 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     name: 'callers-forgotten',
     bug: 'a leader that lost its office does not tell its callers',
     file: `${NODE}/proposal-queue.ts`,
-    find: '    this.waiters.rejectAbove(raw.basicStatus().commit, unknown);\n',
-    replace: '    void unknown;\n    void raw;\n',
+    find: '    this.waiters.rejectAbove(raw.basicStatus().commit, unknown);\n    this.#orphansUntilTick = this.#ticks + orphanTicks;\n',
+    replace: '    void [raw, orphanTicks, unknown];\n',
     invariants: [13],
   },
   {
@@ -75,7 +75,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     file: `${NODE}/node-snapshots.ts`,
     find: 'const { confState, membership } = view;',
     replace: 'const { membership } = view; const confState = { ...view.confState, learners: [] };',
-    invariants: [8, 0],
+    invariants: [8, 0, 13],
   },
   {
     name: 'snapshot-of-later',
