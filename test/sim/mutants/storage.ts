@@ -58,7 +58,7 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     bug: 'all segments of a node have one salt, thus one key',
     file: `${NODE}/wal.ts`,
     find: 'const salt = Buffer.from(random.bytes(SALT_BYTES));',
-    replace: 'const salt = Buffer.alloc(SALT_BYTES, random.bytes(0));',
+    replace: 'const salt = Buffer.alloc(SALT_BYTES, random.bytes(1).fill(7));',
     invariants: [16, 12],
   },
   {
