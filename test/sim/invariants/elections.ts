@@ -119,8 +119,9 @@ export class Monotone implements Checker {
   #due: { readonly machine: Machine; readonly life: number; term: number } | null = null;
 
   delivering(machine: Machine, message: Message): void {
-    const { node, life, lastView, stopping } = machine;
-    if (!BINDING.has(message.type) || node === null || node.removed || stopping) return;
+    const { node, life, lastView, stopping, syncFailed } = machine;
+    if (!BINDING.has(message.type) || node === null || node.removed) return;
+    if (stopping || syncFailed) return; // takes no part any more
     if (message.term <= (lastView?.status.term ?? message.term)) return;
     if (!node.members().some(({ raftId }) => raftId === message.from)) return;
     const term = Math.max(message.term, this.#due?.machine === machine ? this.#due.term : 0);
