@@ -14,6 +14,7 @@ import { AppendLoop } from './append-loop.ts';
 import { ApplyLoop } from './apply-loop.ts';
 import { CoreDriver } from './core-driver.ts';
 import { type DurableState, decodeSnapshotState, type RecoveredState } from './durable-state.ts';
+import { ElectionPace } from './election-pace.ts';
 import { KeyRotation } from './key-rotation.ts';
 import { LeaderDuties } from './leader-duties.ts';
 import { LeaderLoss } from './leader-loss.ts';
@@ -56,6 +57,7 @@ export class RaftNode {
   readonly #barriers: ReadBarriers;
   readonly #changes: MemberChanges;
   readonly #duties: LeaderDuties;
+  readonly #pace: ElectionPace;
   readonly #leaving: Leaving;
   readonly #loss: LeaderLoss;
   readonly #keys: KeyRotation;
@@ -109,6 +111,11 @@ export class RaftNode {
     this.#barriers = this.#createBarriers();
     this.#changes = this.#createChanges();
     this.#duties = this.#createDuties();
+    this.#pace = new ElectionPace({
+      electionTicks: this.#electionTicks,
+      random: options.random,
+      setTimeoutTicks: (ticks) => this.#raw.overrideElectionTimeout(ticks),
+    });
     this.#leaving = this.#createLeaving();
     this.#loss = new LeaderLoss({
       ...{ raftId: options.raftId, clock: options.clock, raw: this.#raw, life: this.#life },
@@ -411,6 +418,7 @@ export class RaftNode {
 
   #noteRoles(soft: SoftState): void {
     const { term } = this.#raw.basicStatus();
+    this.#pace.note(soft, term);
     const news = this.#leadership.note(soft, term);
     if (news.lost) {
       this.#proposals.leadershipLost();
