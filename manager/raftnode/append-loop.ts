@@ -149,7 +149,8 @@ export class AppendLoop {
       while (this.#queue.length > 0) {
         const batch = this.#queue;
         this.#queue = [];
-        await this.#write(batch);
+        // What came after an abandoned batch would leave a gap in the log.
+        if (!(await this.#write(batch))) this.#queue = [];
       }
     } catch (err) {
       this.#stopped = true;
@@ -160,7 +161,8 @@ export class AppendLoop {
     this.#running = null;
   }
 
-  async #write(batch: readonly Work[]): Promise<void> {
+  /** False when stopped while the disk is full: nothing of the batch is on the disk. */
+  async #write(batch: readonly Work[]): Promise<boolean> {
     const records: WalRecord[] = [];
     let hardState = this.#deferred;
     let mustSync = false;
@@ -177,11 +179,12 @@ export class AppendLoop {
     this.#deferred = hardState;
     if (mustSync) {
       if (hardState !== null) records.push({ kind: 'hard-state', hardState });
-      if (!(await this.#flush(records))) return;
+      if (!(await this.#flush(records))) return false;
       this.#durable = hardState ?? this.#durable;
       this.#deferred = null;
     }
     for (const work of batch) await this.#finish(work);
+    return true;
   }
 
   /** Adds the records of a message; true when they need a sync. */

@@ -13,6 +13,20 @@ import { LogImage } from '../../../manager/raftnode/log-image.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { SimDisk } from '../../support/sim-disk.ts';
 
+function open(disk: SimDisk, expectation: 'new' | 'existing'): Promise<DurableState> {
+  const options = {
+    disk: disk.mount(),
+    dir: '/raft',
+    raftId: 1,
+    dek: new Uint8Array(32),
+    random: new SeededRandom(1),
+    log: silentLogger,
+    segmentBytes: 64 * 1024,
+    smallSegmentBytes: 64 * 1024,
+  };
+  return DurableState.open(options, expectation);
+}
+
 /** An append loop over a disk whose syncs wait until they are let through. */
 async function setUp() {
   const events: string[] = [];
@@ -28,19 +42,7 @@ async function setUp() {
       events.push('sync ends');
     },
   });
-  const durable = await DurableState.open(
-    {
-      disk: disk.mount(),
-      dir: '/raft',
-      raftId: 1,
-      dek: new Uint8Array(32),
-      random: new SeededRandom(1),
-      log: silentLogger,
-      segmentBytes: 64 * 1024,
-      smallSegmentBytes: 64 * 1024,
-    },
-    'new',
-  );
+  const durable = await open(disk, 'new');
   await durable.wal.append([]);
   await settle();
   const image = new LogImage(durable.recovered);
@@ -60,7 +62,7 @@ async function setUp() {
       publish: async ({ index }) => {
         events.push(`published ${index}`);
       },
-      full: () => {},
+      full: (isFull) => events.push(`full ${isFull}`),
       failed: (err) => events.push(`failed ${err}`),
     },
   });
@@ -69,7 +71,7 @@ async function setUp() {
     release?.();
     await settle();
   };
-  return { disk, loop, image, events, letSyncEnd, gate };
+  return { disk, durable, loop, image, events, letSyncEnd, gate };
 }
 
 function write(fields: Partial<Message>, answer: Message['type'] = 'append-response'): Message {
@@ -141,6 +143,26 @@ describe('append loop', () => {
       'answered heartbeat-response',
       'answered vote-response',
     ]);
+  });
+
+  test('writes nothing after a batch that it gave up on a full disk: the log would have a gap', async () => {
+    const { disk, durable, loop, events, gate } = await setUp();
+    gate.closed = false;
+    const full = [...Array(60)].map((_, i) => ({
+      ...entries(1 + i, 1)[0]!,
+      data: Buffer.alloc(2048),
+    }));
+    disk.capacityBytes = 0;
+    loop.push(write({ term: 1, entries: full }));
+    await settle();
+    expect(events).toEqual(['full true']);
+    loop.push(write({ term: 1, entries: entries(61, 1) }));
+    disk.capacityBytes = Number.POSITIVE_INFINITY;
+    await loop.stop();
+    await durable.close();
+    const again = await open(disk, 'existing');
+    expect(again.recovered.entries).toEqual([]);
+    await again.close();
   });
 
   test('publishes a received snapshot before the log names it, and has it restored after', async () => {
