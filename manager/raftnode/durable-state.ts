@@ -202,7 +202,10 @@ function recoverEmpty(
   const { marks, entries, hardState } = contents;
   const mark = marks[0];
   if (mark !== undefined || entries.length > 0) {
-    const words = `the snapshot of index ${mark?.index}, term ${mark?.term}, is missing or damaged and the log does not go back further`;
+    const which = mark
+      ? `the snapshot of index ${mark.index}, term ${mark.term},`
+      : 'every snapshot';
+    const words = `${which} is missing or damaged and the log does not go back further`;
     throw new RaftDamageError(path, null, `${words}${afterColon(passedOver)}`);
   }
   const { members } = contents;
