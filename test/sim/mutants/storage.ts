@@ -135,6 +135,14 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     invariants: [12, 13],
   },
   {
+    name: 'gap-after-full-disk',
+    bug: 'a node that stops while its disk is full writes later entries without earlier ones',
+    file: `${NODE}/append-loop.ts`,
+    find: 'if (!(await this.#write(batch))) this.#queue = [];',
+    replace: 'await this.#write(batch);',
+    invariants: [12],
+  },
+  {
     name: 'newer-snapshot-deleted',
     bug: 'cleaning up after a snapshot deletes a newer one that waits to be installed',
     file: `${NODE}/snapshot-files.ts`,
