@@ -78,9 +78,10 @@ export class CoreDriver {
 
   /** Delivers what waited for a write or for entries to be applied. */
   respond(responses: readonly Message[]): void {
-    const { raftId, raw, life } = this.#options;
+    const { raftId, life } = this.#options;
     if (!life.isActive) return;
-    for (const response of responses) if (response.to === raftId) raw.step(response);
+    // One of its own may come when it is no member any more.
+    for (const response of responses) if (response.to === raftId) this.step(response);
     this.#route(responses.filter(({ to }) => to !== raftId));
     this.wake();
   }
