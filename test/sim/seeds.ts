@@ -15,4 +15,5 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
     seed: 777,
     found: 'a stop on a full disk wrote later entries without those that were given up',
   },
+  { seed: 909, found: 'a removed node died of an acknowledgement of its own' },
 ];
