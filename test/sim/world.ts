@@ -2,6 +2,7 @@
  * A cluster under one seed: machines, links, clients, and what watches them. Knows how events go and
  * what they tell; what happens when is decided in `life.ts`.
  */
+import { hasCode } from '../../common/base/errors.ts';
 import { SeededRandom } from '../../common/base/random.ts';
 import type { RaftEvent } from '../../manager/raft/events.ts';
 import type { Status } from '../../manager/raft/status.ts';
@@ -150,8 +151,9 @@ export class World {
   }
 
   #refused(machine: Machine, err: unknown): void {
-    if (machine.syncFailed) {
-      this.end(machine, 'kill', 'failed sync at start');
+    // A start that fails for the moment: on a disk that fails or is full. The next one decides.
+    if (machine.syncFailed || hasCode(err, 'resource-exhausted')) {
+      this.end(machine, 'kill', machine.syncFailed ? 'failed sync at start' : 'full disk at start');
       this.clock.schedule(500, WORLD, 'fault', () => void this.restart(machine));
       return;
     }
