@@ -29,7 +29,7 @@ export interface RoleManagerOptions {
   readonly onFailure: OnFailure;
 }
 
-/** A removal that would lose quorum is tried again after this long (swarm-behaviour 5.1). */
+/** A removal that would lose quorum is tried again after this long. */
 const RETRY_MS = 5_000;
 
 export class RoleManager {

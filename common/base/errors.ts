@@ -51,7 +51,7 @@ const UNAUTHENTICATED = 16;
 const UNKNOWN = 2;
 const CANCELLED = 1;
 
-/** HTTP column: docker-client-contract and swarm-behaviour tables; a version conflict is 500 there. */
+/** HTTP column: what the Docker daemon answers, which its client goes by; a version conflict is 500 there. */
 export const CODE_STATUS: Readonly<Record<ErrorCode, CodeStatus>> = {
   'invalid-argument': { grpc: INVALID_ARGUMENT, http: 400, exit: 1, retryable: false },
   'failed-precondition': { grpc: FAILED_PRECONDITION, http: 400, exit: 1, retryable: false },

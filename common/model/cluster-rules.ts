@@ -1,4 +1,4 @@
-/** What a cluster's settings must obey (swarm-behaviour 1.2). */
+/** What a cluster's settings must obey: Swarm's limits. */
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../base/errors.ts';
 import { type Cluster, type ClusterSpec, DEFAULT_CLUSTER_SPEC } from './cluster.ts';

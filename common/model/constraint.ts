@@ -1,5 +1,5 @@
 /**
- * Placement constraints: their grammar and what they mean for a node (swarm-behaviour 3.5). Shared by
+ * Placement constraints: their grammar and what they mean for a node, as in Swarm. Shared by
  * the control API (validation), the scheduler and the constraint enforcer.
  */
 import { BlockList, isIP } from 'node:net';

@@ -1,4 +1,4 @@
-/** Is a task still what its service's words say? (swarm-behaviour 2.8) */
+/** Is a task still what its service's words say? An update replaces what is not. */
 import { assertNever } from '../base/assert.ts';
 import { deepEqual } from '../base/equal.ts';
 import { nodeMeetsConstraints, storedConstraints } from './constraint.ts';

@@ -35,7 +35,7 @@ function invalid(text: string, rule: string): SkepError {
   return new SkepError('invalid-argument', `generic resource '${text}': ${rule}`);
 }
 
-/** `DOCKER_RESOURCE_GPU=UUID1,UUID2` for each kind that a task got (swarm-behaviour 3.6). */
+/** `DOCKER_RESOURCE_GPU=UUID1,UUID2` for each kind that a task got: Docker's form. */
 export function genericResourceEnvironment(assigned: readonly GenericResource[]): string[] {
   const byKind = new Map<string, (string | number)[]>();
   for (const { kind, value } of assigned) byKind.set(kind, [...(byKind.get(kind) ?? []), value]);

@@ -25,7 +25,7 @@ const ID_CHARS = 25;
 
 /**
  * A fresh id: 25 characters, base 36, from 17 random bytes with the top bit set and the first
- * character dropped (swarm-behaviour 1.1), so that its length never varies.
+ * character dropped, so that its length never varies; Swarm's ids look the same.
  */
 export function newId<T extends AnyId>(random: Random): T {
   const bytes = random.bytes(17);

@@ -1,4 +1,4 @@
-/** Rules for names that users choose (swarm-behaviour 1.1). */
+/** Rules for names that users choose: Swarm's pattern and lengths. */
 import { SkepError } from '../base/errors.ts';
 
 const NAME_PATTERN = /^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/;

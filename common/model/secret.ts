@@ -2,7 +2,7 @@
 import type { ConfigId, SecretId } from './ids.ts';
 import type { Annotations, Meta } from './objects.ts';
 
-/** Data must be smaller than this (swarm-behaviour 1.7). */
+/** Data must be smaller than this, as in Swarm. */
 export const SECRET_BYTES_LIMIT = 500 * 1024;
 export const CONFIG_BYTES_LIMIT = 1000 * 1024;
 

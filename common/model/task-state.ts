@@ -1,6 +1,6 @@
 /** Task states and their order. State only grows; compare with `isBefore`, never as strings. */
 
-/** Observed states, in order (swarm-behaviour 2.1); `remove` is only ever desired. */
+/** Observed states, in order, Swarm's; `remove` is only ever desired. */
 export const TASK_STATES = [
   'new', // created by the orchestrator
   'pending', // allocator done; waits for a node

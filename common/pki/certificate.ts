@@ -10,7 +10,7 @@ import type { NodeRole } from '../model/node.ts';
 /** Subject and subject alternative name of the cluster's own root and of managers. */
 export const CA_NAME = 'swarm-ca';
 
-/** The role as certificates spell it (swarm-behaviour 6). */
+/** The role as certificates spell it, in the organizational unit: Swarm's words. */
 export const ROLE_UNITS: Readonly<Record<NodeRole, string>> = {
   worker: 'swarm-worker',
   manager: 'swarm-manager',

@@ -153,7 +153,7 @@ export function remainingMs(identity: Identity, nowMs: number): number {
 
 /**
  * When to renew: uniform in 50-80 % of the validity, so that the nodes of a cluster made at one time
- * do not all come at once (swarm-behaviour 6). Wall clock, ms.
+ * do not all come at once. Wall clock, ms.
  */
 export function renewalTimeMs(identity: Identity, random: Random): number {
   const certificate = parseCertificate(identity.certPem);

@@ -10,7 +10,7 @@ import { CA_NAME, ROLE_UNITS } from './certificate.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const ROOT_VALIDITY_MS = 20 * 365 * DAY_MS;
-/** Certificates begin this long ago, so that clocks may differ (swarm-behaviour 6). */
+/** Certificates begin this long ago, so that clocks may differ. */
 const BACKDATE_MS = 3600 * 1000;
 const SERIAL_BYTES = 16;
 const ECDSA = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;

@@ -10,7 +10,7 @@ import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.
 import type { Logger } from '../../common/base/log.ts';
 import { RequestContext } from './http-context.ts';
 
-/** The newest API that is served, and the oldest (docker-client-contract 1). */
+/** The newest API that is served, and the oldest: the range of Docker 28.2. 1.24 is the first with services. */
 export const API_VERSION_MAX = '1.50';
 export const API_VERSION_MIN = '1.24';
 

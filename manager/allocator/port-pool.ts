@@ -3,7 +3,7 @@ import type { ServiceId } from '../../common/model/ids.ts';
 import type { Protocol } from '../../common/model/service.ts';
 import { SerialBitmap } from './serial-bitmap.ts';
 
-/** Chosen when the user names none (swarm-behaviour 7.6). */
+/** Chosen when the user names none: Swarm's range. */
 export const DYNAMIC_PORT_FIRST = 30_000;
 export const DYNAMIC_PORT_LAST = 32_767;
 const DYNAMIC_PORTS = DYNAMIC_PORT_LAST - DYNAMIC_PORT_FIRST + 1;

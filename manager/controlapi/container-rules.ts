@@ -1,4 +1,4 @@
-/** What a container spec must obey (swarm-behaviour 1.4, 10). Pure; looks nothing up. */
+/** What a container spec must obey. Pure; looks nothing up. */
 import { SkepError } from '../../common/base/errors.ts';
 import { parseImageReference } from '../../common/model/image-reference.ts';
 import type {

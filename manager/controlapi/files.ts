@@ -1,4 +1,4 @@
-/** Writes to secrets and configs (swarm-behaviour 1.7). */
+/** Writes to secrets and configs. */
 import { deepEqual } from '../../common/base/equal.ts';
 import { TEMPLATE_DRIVER } from '../../common/model/container-template.ts';
 import { type ConfigId, newId, type SecretId } from '../../common/model/ids.ts';

@@ -1,4 +1,4 @@
-/** Writes to networks, and what their specs must obey (swarm-behaviour 1.6). */
+/** Writes to networks, and what their specs must obey. */
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
 import { type NetworkId, newId } from '../../common/model/ids.ts';

@@ -1,4 +1,4 @@
-/** Writes to nodes: their specs, and their removal (swarm-behaviour 1.3, 5.3). */
+/** Writes to nodes: their specs, and their removal. */
 
 import { SkepError } from '../../common/base/errors.ts';
 import type { Cluster } from '../../common/model/cluster.ts';

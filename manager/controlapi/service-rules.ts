@@ -1,4 +1,4 @@
-/** What a service spec must obey by itself (swarm-behaviour 1.4). Pure; looks nothing up. */
+/** What a service spec must obey by itself. Pure; looks nothing up. */
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { parseConstraints } from '../../common/model/constraint.ts';

@@ -34,7 +34,7 @@ export interface DispatcherOptions {
   readonly onFailure: OnFailure;
 }
 
-/** Missed periods until a node counts as down (swarm-behaviour 4). */
+/** Missed periods until a node counts as down: Swarm's number. */
 const MISSED_PERIODS = 3;
 /** The same for nodes that a new leader has not heard of yet. */
 const MISSED_PERIODS_UNKNOWN = 6;

@@ -1,4 +1,4 @@
-/** Which tasks of a node it can no longer have (swarm-behaviour 2.9). */
+/** Which tasks of a node it can no longer have: its labels or resources changed. */
 import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { GenericResource, Service } from '../../common/model/service.ts';

@@ -1,6 +1,6 @@
 /**
  * A global job: each node that may have it is to complete one task in each iteration, also a node that
- * comes later (swarm-behaviour 2.5).
+ * comes later.
  */
 import {
   type Constraint,

@@ -1,4 +1,4 @@
-/** A global service: one task on every node that may have it (swarm-behaviour 2.4). */
+/** A global service: one task on every node that may have it. */
 import {
   type Constraint,
   nodeMeetsConstraints,

@@ -1,6 +1,6 @@
 /**
  * What one seat of a job needs: a seat (slot, or node) is to be completed once in each iteration.
- * Jobs are neither updated nor kept running, so that this is not `planSeat` (swarm-behaviour 2.5).
+ * Jobs are neither updated nor kept running, so that this is not `planSeat`.
  */
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';

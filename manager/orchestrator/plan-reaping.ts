@@ -1,4 +1,4 @@
-/** Which tasks may be deleted for good (swarm-behaviour 2.7). */
+/** Which tasks may be deleted for good. */
 import type { Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';

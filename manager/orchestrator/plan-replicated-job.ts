@@ -1,6 +1,6 @@
 /**
  * A replicated job: so many slots, numbered from 0, are to be completed once in each iteration, a
- * limited number of them at a time (swarm-behaviour 2.5).
+ * limited number of them at a time.
  */
 import type { ServiceMode } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';

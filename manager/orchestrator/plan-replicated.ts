@@ -1,4 +1,4 @@
-/** A replicated service: as many live slots as replicas, numbered from 1 (swarm-behaviour 2.3). */
+/** A replicated service: as many live slots as replicas, numbered from 1. */
 import type { NodeId } from '../../common/model/ids.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
 import { seatsBySlot } from './seat.ts';

@@ -1,6 +1,6 @@
 /**
  * Rolling update and rollback of one service: which dirty seats get their new task now, what counts
- * as a failure, and when it is over (swarm-behaviour 2.8). One step; the caller calls again.
+ * as a failure, and when it is over. One step; the caller calls again.
  */
 import type { TaskId } from '../../common/model/ids.ts';
 import {

@@ -1,6 +1,6 @@
 /**
  * May a task be replaced after its end, and when may the replacement run? Everything is read from the
- * seat's own history, so a new leader goes on where the old one stopped (swarm-behaviour 2.6).
+ * seat's own history, so a new leader goes on where the old one stopped.
  */
 import { DEFAULT_RESTART_POLICY } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';

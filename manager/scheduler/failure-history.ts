@@ -1,6 +1,6 @@
 /** Recent failures of tasks by node: they make a node second choice for tasks that are alike. */
 
-/** Failures older than this are forgiven (swarm-behaviour 3.3). */
+/** Failures older than this are forgiven; both numbers are Swarm's. */
 export const FAILURE_WINDOW_MS = 5 * 60_000;
 /** So many recent failures make a node second choice. */
 export const FAILURES_TOLERATED = 5;

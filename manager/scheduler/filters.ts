@@ -1,5 +1,5 @@
 /**
- * The filters, in the order in which they are asked; the first refusal counts (swarm-behaviour 3.2).
+ * The filters, in the order in which they are asked; the first refusal counts. Swarm's order.
  * Cluster volumes have none: the control API refuses them.
  */
 import type { Filter } from './filter.ts';

@@ -1,6 +1,6 @@
 /**
  * Placement preferences: a tree with one level for each `spread` label. Each task goes down the branch
- * that has the fewest tasks of the service and still room (swarm-behaviour 3.4).
+ * that has the fewest tasks of the service and still room.
  */
 import type { Node } from '../../common/model/node.ts';
 import { type NodeSource, SpreadHeap, type SpreadRule } from './spread.ts';

@@ -62,7 +62,7 @@ export class Refusals {
   }
 }
 
-/** The filters' clauses (swarm-behaviour 3.2). */
+/** The filters' clauses, in Swarm's words. */
 export function explain(reasons: readonly PendingReason[]): string {
   return reasons
     .map(({ filter, nodes }) => FILTERS.find(({ name }) => name === filter)!.explain(nodes))

@@ -1,6 +1,6 @@
 /**
  * Which of the nodes that pass gets the next task: fewest recent failures, then fewest tasks of the
- * service, then fewest tasks (swarm-behaviour 3.3). A heap, since one placement moves one node only.
+ * service, then fewest tasks. A heap, since one placement moves one node only.
  */
 import type { ServiceId } from '../../common/model/ids.ts';
 import type { NodeTable } from './node-table.ts';

@@ -14,7 +14,7 @@ import { World } from './world.ts';
 const FOUNDING_MS = 120 * ELECTION_MS;
 const LIVENESS = 13;
 const ANSWER = 'everybody gets an answer';
-/** design/raft.md, invariant 13. */
+/** Invariant 13 of docs/design/simulation.md: a leader within 20 election timeouts. */
 const HEALING_MS = 20 * ELECTION_MS;
 
 export interface RunReport {

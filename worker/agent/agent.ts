@@ -45,7 +45,7 @@ export interface AgentOptions {
 
 /** Swarm: first delay up to 100 ms, at most 8 s; ours is capped lower, so that fail-over shows soon. */
 const RECONNECT = { baseMs: 100, maxMs: 5_000 };
-/** A changed description is sent at the next look (swarm-behaviour 4: 20 s). */
+/** A changed description is sent at the next look; Swarm looks as often. */
 const DESCRIBE_PERIOD_MS = 20_000;
 const HEARTBEAT_DEFAULT_MS = 5_000;
 /** Heartbeats are spread by +-10 %, so that a thousand agents do not beat as one. */

@@ -18,7 +18,7 @@ import {
   stateAfterFailure,
 } from './task-steps.ts';
 
-/** A temporary error: the same move again after this long (swarm-behaviour 2.2). */
+/** A temporary error: the same move again after this long. */
 const RETRY_DELAY_MS = 1_000;
 
 export interface TaskRunnerOptions {

@@ -1,5 +1,5 @@
 /**
- * The order of a task's moves (swarm-behaviour 2.2), as pure functions. Each move advances the state
+ * The order of a task's moves, as pure functions. Each move advances the state
  * by at most one; knows nothing of how a move is made.
  */
 import type { DesiredState, TaskState } from '../../common/model/task-state.ts';

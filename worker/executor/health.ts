@@ -1,5 +1,5 @@
 /**
- * Health checks: when to probe and what a row of results means (swarm-behaviour 10.2). Runs probes
+ * Health checks: when to probe and what a row of results means, as in Docker. Runs probes
  * through a function that it is given; knows nothing of containers.
  */
 import type { Clock } from '../../common/base/clock.ts';

@@ -5,7 +5,7 @@ import type { Probe, ProbeResult } from './health.ts';
 import type { Runtime } from './ports.ts';
 import { SIGKILL } from './signals.ts';
 
-/** Output kept per probe (swarm-behaviour 10.2). */
+/** Output kept per probe, as by Docker. */
 const OUTPUT_BYTES_MAX = 4096;
 const NOT_RUN = -1;
 

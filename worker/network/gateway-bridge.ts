@@ -33,7 +33,7 @@ import {
 import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
 import { findLink, listLinks, makeVeth, removeLink, securePort, type VethEnd } from './legs.ts';
 
-/** The local pools of swarm-behaviour 7.1, without the one that Docker's own bridge takes. */
+/** Docker's local address pools, without the one that Docker's own bridge takes. */
 export const DEFAULT_GATEWAY_POOLS: readonly string[] = [
   ...Array.from({ length: 14 }, (_, i) => `172.${18 + i}.0.0/16`),
   ...Array.from({ length: 16 }, (_, i) => `192.168.${i * 16}.0/20`),

@@ -8,7 +8,7 @@ import { placeKey } from '../durable-log.ts';
 import { type Facts, sorted } from '../facts.ts';
 import type { Machine } from '../machine.ts';
 
-/** design/raft-node.md: how far behind a learner may be that gets its vote. */
+/** docs/design/raft-node.md: how far behind a learner may be that gets its vote. */
 const PROMOTE_LAG_ENTRIES = 100;
 
 export class OneChange implements Checker {

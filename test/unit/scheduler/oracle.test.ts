@@ -1,6 +1,6 @@
 /**
  * The scheduler's table, caches and heaps against a scheduler without any: it looks at every node and
- * every task for each decision, and knows the rules only from swarm-behaviour 3.2 to 3.4.
+ * every task for each decision, and knows the rules only from what Swarm does and control-plane.md says.
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
