@@ -1,6 +1,6 @@
 /**
  * The group of managers as others see it: answers who belongs to it, adds and removes members on the
- * leader, and tells of changes. Knows who may ask, not how membership is agreed upon.
+ * leader. Knows who may ask, not how membership is agreed upon, nor who has to hear of it.
  */
 import { SkepError } from '../common/base/errors.ts';
 import { Scope } from '../common/base/lifecycle.ts';
@@ -17,8 +17,6 @@ export interface GroupServiceOptions {
   readonly store: Store;
   readonly isLeader: () => boolean;
   readonly notLeader: (action: string) => SkepError;
-  /** Members were added or removed by this node. */
-  readonly changed: () => void;
 }
 
 export class GroupService implements RaftGroup {
@@ -44,7 +42,6 @@ export class GroupService implements RaftGroup {
         this.#requireWanted(request.nodeId);
         await this.#dropFormer(request.nodeId, request.raftId, signal);
         await raft.addMember(request, signal);
-        this.#options.changed();
         return null;
       }),
     );
@@ -56,7 +53,7 @@ export class GroupService implements RaftGroup {
         if (peer.nodeId !== member.nodeId) {
           throw new SkepError('permission-denied', 'remove manager: a node may only remove itself');
         }
-        await this.#remove(member, signal);
+        await raft.removeMember(member.raftId, signal);
         return null;
       }),
     );
@@ -69,12 +66,7 @@ export class GroupService implements RaftGroup {
 
   async remove(nodeId: NodeId, signal: AbortSignal): Promise<void> {
     const member = this.#memberOf(nodeId);
-    if (member) await this.#remove(member, signal);
-  }
-
-  async #remove({ raftId }: RaftMember, signal: AbortSignal): Promise<void> {
-    await this.#options.raft.removeMember(raftId, signal);
-    this.#options.changed();
+    if (member) await this.#options.raft.removeMember(member.raftId, signal);
   }
 
   /** A node on its way to worker must not come back by a request that it sent before it knew. */

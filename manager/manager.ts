@@ -120,6 +120,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#register();
       await this.#scope.start(this.#expulsion());
       this.#scope.defer(raft.onLeadershipChange((leads) => this.#onLeadership(leads)));
+      this.#scope.defer(raft.onMembersChange(() => this.#tellChange()));
       this.#scope.defer(() => this.#rooms.stop());
       await this.#scope.start(raft);
       this.#scope.defer(() => this.#background.stop());
@@ -211,6 +212,7 @@ export class Manager implements ManagerList, LeaderLocator {
     return this.members().map(({ nodeId, address }) => ({ nodeId, address }));
   }
 
+  /** Told when the leader, the members or an address of theirs may be another. */
   onChange(listener: () => void): () => void {
     this.#changeListeners.add(listener);
     return () => this.#changeListeners.delete(listener);
@@ -347,6 +349,11 @@ export class Manager implements ManagerList, LeaderLocator {
   #onLeadership(leads: boolean): void {
     this.#leading = leads;
     this.#rooms.lead(leads);
+    this.#tellChange();
+  }
+
+  #tellChange(): void {
+    for (const listener of [...this.#changeListeners]) listener();
   }
 
   #composeRooms(): { rooms: { dispatcher: Dispatcher }; all: readonly Room[] } {
@@ -373,9 +380,6 @@ export class Manager implements ManagerList, LeaderLocator {
       store: this.store,
       isLeader: () => this.#leading,
       notLeader: (action) => this.#notLeader(action),
-      changed: () => {
-        for (const listener of [...this.#changeListeners]) listener();
-      },
     });
   }
 

@@ -61,6 +61,7 @@ export class RaftNode {
   readonly #leaving: Leaving;
   readonly #loss: LeaderLoss;
   readonly #keys: KeyRotation;
+  readonly #memberListeners = new Set<() => void>();
   #ticker: Timer | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -190,6 +191,12 @@ export class RaftNode {
    */
   onLeadershipChange(listener: LeadershipListener): () => void {
     return this.#leadership.onChange(listener);
+  }
+
+  /** Called when `leader()` or `members()` may answer otherwise. Returns the release. */
+  onMembersChange(listener: () => void): () => void {
+    this.#memberListeners.add(listener);
+    return () => this.#memberListeners.delete(listener);
   }
 
   /**
@@ -424,7 +431,10 @@ export class RaftNode {
       this.#proposals.leadershipLost();
       this.#snapshots.abortUnless(() => false);
     }
-    if (news.leader) this.#barriers.retry();
+    if (news.leader) {
+      this.#barriers.retry();
+      this.#tellMemberListeners();
+    }
     if (!news.leader && !news.role) return;
     const { log, raftId } = this.#options;
     const leader = soft.leader === NO_NODE ? null : soft.leader.toString(16);
@@ -459,6 +469,11 @@ export class RaftNode {
     this.#publishPeers();
     if (this.#view.isSelfRemoved) this.#leaving.leave();
     this.#driver.wake();
+    this.#tellMemberListeners();
+  }
+
+  #tellMemberListeners(): void {
+    for (const listener of [...this.#memberListeners]) listener();
   }
 
   #publishPeers(): void {
@@ -492,6 +507,7 @@ export class RaftNode {
     this.#proposals.end(words);
     this.#barriers.rejectAll(() => new ProposalError('unavailable', words, false));
     this.#leadership.end();
+    this.#tellMemberListeners();
   }
 
   async #stop(): Promise<void> {

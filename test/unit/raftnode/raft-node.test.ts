@@ -552,6 +552,33 @@ describe('raft cluster', () => {
     noFailures(sim);
   });
 
+  test('tells whenever the leader, a member or an address is another', async () => {
+    const sim = new SimRaft(37);
+    const [a, b] = await sim.cluster(3);
+    await sim.agreed();
+    const view = (): string =>
+      JSON.stringify([b!.node!.leader()?.raftId, b!.node!.members().map((it) => it.address)]);
+    const heard: string[] = [];
+    const release = b!.node!.onMembersChange(() => heard.push(view()));
+    const told = (what: string, known: (text: string) => boolean): Promise<void> =>
+      sim.until(() => heard.some(known) && heard.at(-1) === view(), what);
+
+    sim.crash(3);
+    sim.members.get(3)!.address = '10.0.9.9:2377';
+    await sim.restart(3);
+    await told('new address', (text) => text.includes('10.0.9.9:2377'));
+    await sim.run(a!.node!.removeMember(3));
+    await told('removal', (text) => !text.includes('10.0.9.9:2377'));
+    await sim.join(4, a!);
+    await told('new member', (text) => text.includes('10.0.0.4:2377'));
+    await sim.run(a!.node!.transferLeadership());
+    await told('new leader', (text) => !text.startsWith('[1,') && !text.startsWith('[null,'));
+    release();
+    const count = heard.length;
+    await sim.run(b!.node!.stop());
+    expect(heard).toHaveLength(count);
+  });
+
   test('a survivor becomes a cluster of its own and keeps what was committed', async () => {
     const sim = new SimRaft(36);
     const [a] = await sim.cluster(3);
