@@ -38,7 +38,8 @@ const RESUME = { baseMs: 500, maxMs: 10_000 };
 
 export class GroupEntry {
   readonly #options: GroupEntryOptions;
-  #asked = 0;
+  /** Addresses that were asked since all of them had been. */
+  readonly #asked = new Set<string>();
 
   constructor(options: GroupEntryOptions) {
     this.#options = options;
@@ -138,20 +139,33 @@ export class GroupEntry {
 
   #caller(): LeaderCaller {
     const { pool, clock, self } = this.#options;
-    return new LeaderCaller({ locator: this.#locator(), pool, clock, self });
+    const asking: LeaderCallOptions['pool'] = {
+      client: (address) => {
+        if (this.#others().every((other) => this.#asked.has(other))) this.#asked.clear();
+        this.#asked.add(address);
+        return pool.client(address);
+      },
+    };
+    return new LeaderCaller({ locator: this.#locator(), pool: asking, clock, self });
   }
 
-  /** The known managers in turn, the leader first: any of them names the leader. */
+  /** The known managers in turn: any of them names the leader. */
   #locator(): LeaderLocator {
-    const { raft, member, managerAddresses } = this.#options;
     return {
       isLeader: () => false,
       leaderAddress: () => {
-        const known = [...raft.members()].sort((a, b) => Number(b.leader) - Number(a.leader));
-        const addresses = [...known.map(({ address }) => address), ...managerAddresses];
-        const others = [...new Set(addresses)].filter((address) => address !== member.address);
-        return others[this.#asked++ % Math.max(1, others.length)] ?? null;
+        const others = this.#others();
+        return others.find((address) => !this.#asked.has(address)) ?? others[0] ?? null;
       },
+      onChange: () => () => {}, // this node knows no better than whom it asks
     };
+  }
+
+  /** Addresses of the other managers, the leader's first. */
+  #others(): string[] {
+    const { raft, member, managerAddresses } = this.#options;
+    const known = [...raft.members()].sort((a, b) => Number(b.leader) - Number(a.leader));
+    const addresses = [...known.map(({ address }) => address), ...managerAddresses];
+    return addresses.filter((address) => address !== member.address);
   }
 }

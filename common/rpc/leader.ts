@@ -2,7 +2,7 @@
  * Work that only the leader does, asked of any manager: done here when this node leads, else passed
  * on to the leader, once, with the identity of the original caller.
  */
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { EFFECT, hasCode, SkepError } from '../base/errors.ts';
 import type { RpcClient } from './client.ts';
 import type { UnaryMethod } from './method.ts';
@@ -14,6 +14,8 @@ export interface LeaderLocator {
   isLeader(): boolean;
   /** `IP:port` of the leader's RPC server; null = not known */
   leaderAddress(): string | null;
+  /** Told when one of the two may answer otherwise than before. Returns the release. */
+  onChange(listener: () => void): () => void;
 }
 
 export interface LeaderCallOptions {
@@ -44,6 +46,7 @@ export interface LeaderCallResult<Res> {
 
 /** Longest wait for a leader: several elections. */
 export const LEADER_WAIT_MS = 5_000;
+/** Between two tries, when nothing is heard of a leader meanwhile. */
 const RETRY_PERIOD_MS = 100;
 /** An answer that a replaced leader sent on its way out is waited for this long. */
 const REPLACED_GRACE_MS = 300;
@@ -81,14 +84,29 @@ export class LeaderCaller {
         redirect = err.details['leaderAddress'] ?? null;
         refusal = hasCode(err, 'unavailable') ? err : null;
       }
-      if (clock.monotonicMs() >= deadlineMs) throw refusal ?? noLeader();
-      await clock.sleep(RETRY_PERIOD_MS, call.signal);
+      const leftMs = deadlineMs - clock.monotonicMs();
+      if (leftMs <= 0) throw refusal ?? noLeader();
+      await this.#pause(Math.min(RETRY_PERIOD_MS, leftMs), call.signal);
+    }
+  }
+
+  /** Until the next try; ends early when the leader is another one now. */
+  async #pause(limitMs: number, signal?: AbortSignal): Promise<void> {
+    const { locator, clock } = this.#options;
+    const over = new AbortController();
+    const release = locator.onChange(() => over.abort());
+    try {
+      await clock.sleep(limitMs, signal ? AbortSignal.any([signal, over.signal]) : over.signal);
+    } catch {
+      signal?.throwIfAborted();
+    } finally {
+      release();
     }
   }
 
   async #remote<Req, Res>(address: string, call: LeaderCall<Req, Res>): Promise<Res> {
     const over = new AbortController();
-    void this.#letGoOf(address, over); // ends with `over`, never rejects
+    const release = this.#whenReplaced(address, () => over.abort(replaced(address)));
     try {
       return await this.#options.pool.client(address).unary(call.method, call.request, {
         forwardedFor: call.caller?.peer ?? this.#options.self(),
@@ -96,27 +114,32 @@ export class LeaderCaller {
         signal: call.signal ? AbortSignal.any([call.signal, over.signal]) : over.signal,
       });
     } finally {
-      over.abort();
+      release();
     }
   }
 
   /**
-   * Aborts `over` once another manager than the one at `address` leads: that one may be stopped or cut
-   * off, and would be waited for until the call's deadline.
+   * Calls `act` when another manager than the one at `address` leads: that one may be stopped or cut
+   * off, and would be waited for until the call's deadline. Returns the release.
    */
-  async #letGoOf(address: string, over: AbortController): Promise<void> {
+  #whenReplaced(address: string, act: () => void): () => void {
     const { locator, clock } = this.#options;
     const known = [null, address, locator.leaderAddress()]; // `address` may be newer than what we know
-    let sinceMs: number | null = null;
-    while (!over.signal.aborted) {
-      const isReplaced = locator.isLeader() || !known.includes(locator.leaderAddress());
-      sinceMs = isReplaced ? (sinceMs ?? clock.monotonicMs()) : null;
-      if (sinceMs !== null && clock.monotonicMs() - sinceMs >= REPLACED_GRACE_MS) {
-        over.abort(replaced(address));
-        return;
+    let grace: Timer | null = null;
+    const look = (): void => {
+      if (locator.isLeader() || !known.includes(locator.leaderAddress())) {
+        grace ??= clock.setTimer(REPLACED_GRACE_MS, act);
+      } else {
+        grace?.cancel();
+        grace = null;
       }
-      await clock.sleep(RETRY_PERIOD_MS, over.signal).catch(() => {}); // over
-    }
+    };
+    const release = locator.onChange(look);
+    look();
+    return () => {
+      release();
+      grace?.cancel();
+    };
   }
 
   #notLeader(): SkepError {

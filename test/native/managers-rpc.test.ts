@@ -64,6 +64,7 @@ class Managers {
       locator: {
         isLeader: () => this.leader === at,
         leaderAddress: () => (this.leader === null ? null : this.servers[this.leader]!.address),
+        onChange: () => () => {},
       },
     });
     const membership = {

@@ -33,7 +33,7 @@ export async function makeControlApi(): Promise<TestControlApi> {
     leader: new LeaderCaller({
       clock: new InstantClock(),
       self: () => anonymousPeer(''),
-      locator: { isLeader: () => true, leaderAddress: () => null },
+      locator: { isLeader: () => true, leaderAddress: () => null, onChange: () => () => {} },
       pool: {
         client: () => {
           throw new Error('the leader calls nobody');

@@ -24,7 +24,7 @@ async function start() {
   const leader = new LeaderCaller({
     clock,
     self: () => stranger,
-    locator: { isLeader: () => true, leaderAddress: () => null },
+    locator: { isLeader: () => true, leaderAddress: () => null, onChange: () => () => {} },
     pool: { client: () => Promise.reject() as never },
   });
   const authority = new Authority({ store, leader, clock, random, log: silentLogger });

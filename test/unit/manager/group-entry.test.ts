@@ -17,15 +17,18 @@ function refuse(code: ErrorCode, details: Record<string, string> = {}): Promise<
 }
 
 /** A joiner that knows one manager from its log and one from elsewhere. */
-function scene(respond: { add: Respond; barrier?: () => Promise<void> }) {
+function scene(respond: { add: Respond; barrier?: () => Promise<void>; others?: string[] }) {
   const clock = new FakeClock();
   const calls: string[] = [];
   const members = [{ raftId: 1, address: '10.0.0.1:2377', leader: false }];
   const client = (address: string): Pick<RpcClient, 'unary'> => ({
-    unary: async (method, request) => {
+    unary: async (method, request, { signal } = {}) => {
       const name = method.path.split('/').at(-1);
       calls.push(`${name} ${address}`);
-      if (method.path === addMember.path) await respond.add(address);
+      const aborted = new Promise<never>((_, reject) => {
+        signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+      });
+      if (method.path === addMember.path) await Promise.race([respond.add(address), aborted]);
       else expect(request).toEqual({ raftId: 9 });
       return null as never;
     },
@@ -33,7 +36,7 @@ function scene(respond: { add: Respond; barrier?: () => Promise<void> }) {
   const entry = new GroupEntry({
     member: { raftId: 9, nodeId: 'joiner', address: OWN, learner: true },
     raft: { members: () => members, readBarrier: respond.barrier ?? (async () => {}) },
-    managerAddresses: ['10.0.0.2:2377', OWN],
+    managerAddresses: ['10.0.0.2:2377', ...(respond.others ?? []), OWN],
     pool: { client },
     self: () => ({ nodeId: asId<NodeId>('joiner'), role: 'manager', clusterId: 'c', address: OWN }),
     clock,
@@ -70,6 +73,28 @@ describe('group entry', () => {
     });
     await finish(clock, entry.enter());
     expect(calls).toEqual(['AddMember 10.0.0.1:2377', 'AddMember 10.0.0.2:2377']);
+  });
+
+  test.each([3, 4, 5, 7])('asks each of %i managers before it asks one again', async (size) => {
+    const others = Array.from({ length: size - 2 }, (_, i) => `10.0.0.${i + 3}:2377`);
+    let asked = 0;
+    const { entry, calls, clock } = scene({
+      others,
+      add: () => (++asked > size ? accepted('') : refuse('no-leader')),
+    });
+    await finish(clock, entry.enter());
+    const known = ['10.0.0.1:2377', '10.0.0.2:2377', ...others, '10.0.0.1:2377'];
+    expect(calls).toEqual(known.map((address) => `AddMember ${address}`));
+  });
+
+  test('waits for the one that it asked, however many it knows', async () => {
+    const others = ['10.0.0.3:2377', '10.0.0.4:2377', '10.0.0.5:2377', '10.0.0.6:2377'];
+    const { entry, calls, clock } = scene({
+      others,
+      add: () => clock.sleep(4_000).then(() => null),
+    });
+    await finish(clock, entry.enter());
+    expect(calls).toEqual(['AddMember 10.0.0.1:2377']);
   });
 
   test('takes back a request whose fate is unknown', async () => {

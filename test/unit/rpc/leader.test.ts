@@ -3,7 +3,7 @@ import { EFFECT, SkepError } from '../../../common/base/errors.ts';
 import { LEADER_WAIT_MS, LeaderCaller } from '../../../common/rpc/leader.ts';
 import { unary } from '../../../common/rpc/method.ts';
 import { anonymousPeer } from '../../../common/rpc/peer.ts';
-import { InstantClock } from '../../support/instant-clock.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 const text = { encode: () => new Uint8Array(), decode: () => '' };
 const method = unary<string, string>({
@@ -23,13 +23,21 @@ function world(options: {
   leader?: string | null;
   answers?: Record<string, Answer[]>;
 }) {
-  const clock = new InstantClock();
+  const clock = new FakeClock();
+  const listeners = new Set<() => void>();
   const asked: { address: string; forwardedFor: unknown }[] = [];
   const state = { leads: options.leads ?? false, leader: options.leader ?? null };
   const caller = new LeaderCaller({
     clock,
     self: () => peer,
-    locator: { isLeader: () => state.leads, leaderAddress: () => state.leader },
+    locator: {
+      isLeader: () => state.leads,
+      leaderAddress: () => state.leader,
+      onChange: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
     pool: {
       client: (address) => ({
         unary: async (_method, _request, callOptions) => {
@@ -45,9 +53,21 @@ function world(options: {
       }),
     },
   });
-  const run = (local: () => Promise<string>, forwarded = false) =>
+  const begin = (local: () => Promise<string>, forwarded = false) =>
     caller.run({ method, request: '', local, caller: { peer, forwarded } });
-  return { clock, asked, state, run };
+  /** `begin`, and as much time as it takes. */
+  const run: typeof begin = async (...args) => {
+    const result = begin(...args);
+    result.catch(() => {}); // told below
+    await clock.advance(2 * LEADER_WAIT_MS);
+    return result;
+  };
+  /** Another manager leads from now on, and this one is told. */
+  const follow = (leader: string | null): void => {
+    state.leader = leader;
+    for (const listener of [...listeners]) listener();
+  };
+  return { clock, asked, state, listeners, begin, run, follow };
 }
 
 const notLeader = (leaderAddress?: string) =>
@@ -88,9 +108,13 @@ describe('work of the leader', () => {
   });
 
   test('waits while there is no leader, then says so', async () => {
-    const { run, clock } = world({});
-    await expect(run(local)).rejects.toMatchObject({ code: 'no-leader' });
-    expect(clock.monotonicMs()).toBe(LEADER_WAIT_MS);
+    const { begin, clock } = world({});
+    const refused = expect(begin(local)).rejects.toMatchObject({ code: 'no-leader' });
+    await clock.advance(LEADER_WAIT_MS - 1);
+    expect(clock.pending).toBe(1);
+    await clock.advance(1);
+    expect(clock.pending).toBe(0);
+    await refused;
   });
 
   test('is tried again when leadership was lost before anything happened', async () => {
@@ -104,16 +128,53 @@ describe('work of the leader', () => {
     expect(asked).toHaveLength(1);
   });
 
+  test('goes on at once when a leader is found', async () => {
+    const { begin, clock, follow, listeners } = world({ answers: { 'b:1': ['remote'] } });
+    const result = begin(local);
+    await clock.advance(1);
+    follow('b:1');
+    expect((await result).response).toBe('remote');
+    expect(clock.monotonicMs()).toBe(1);
+    expect([clock.pending, listeners.size]).toEqual([0, 0]);
+  });
+
   test('lets go of a leader that was replaced and does not answer', async () => {
-    const { run, state } = world({ leader: 'b:1', answers: { 'b:1': [new Promise(() => {})] } });
-    const result = run(local);
-    state.leader = null; // an election
-    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
-    state.leader = 'c:1';
-    await expect(result).rejects.toMatchObject({
+    const never = new Promise<string>(() => {});
+    const { begin, clock, follow, listeners } = world({
+      leader: 'b:1',
+      answers: { 'b:1': [never] },
+    });
+    const result = begin(local);
+    const refused = expect(result).rejects.toMatchObject({
       code: 'unavailable',
       details: { [EFFECT]: 'unknown' },
     });
+    await clock.advance(1_000);
+    follow(null); // an election
+    await clock.advance(1_000);
+    expect(clock.pending).toBe(0);
+    follow('c:1');
+    await clock.advance(299);
+    expect(clock.pending).toBe(1);
+    await clock.advance(1);
+    await refused;
+    expect([clock.pending, listeners.size]).toEqual([0, 0]);
+  });
+
+  test('goes on waiting for a leader that leads again', async () => {
+    let answer = (_: string): void => {};
+    const slow = new Promise<string>((resolve) => {
+      answer = resolve;
+    });
+    const { begin, clock, follow } = world({ leader: 'b:1', answers: { 'b:1': [slow] } });
+    const result = begin(local);
+    await clock.advance(1);
+    follow('c:1');
+    await clock.advance(299);
+    follow('b:1');
+    await clock.advance(1_000);
+    answer('remote');
+    expect((await result).response).toBe('remote');
   });
 
   test('waits for a leader that others point to, whatever this node knows', async () => {
@@ -121,13 +182,12 @@ describe('work of the leader', () => {
     const slow = new Promise<string>((resolve) => {
       answer = resolve;
     });
-    const { run, clock } = world({
+    const { begin, clock } = world({
       leader: 'b:1',
       answers: { 'b:1': [notLeader('c:1')], 'c:1': [slow] },
     });
-    const result = run(local);
-    for (let turn = 0; turn < 10_000 && clock.monotonicMs() < 2_000; turn++)
-      await Promise.resolve();
+    const result = begin(local);
+    await clock.advance(2_000);
     answer('remote');
     expect((await result).response).toBe('remote');
   });
