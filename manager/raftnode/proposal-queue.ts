@@ -14,13 +14,14 @@ import type { RawNode } from '../raft/raw-node.ts';
 import type { ConfChange } from '../raft/types.ts';
 import type { Leadership } from './leadership.ts';
 import type { NodeLife } from './node-life.ts';
+import { DEFAULTS } from './node-options.ts';
 import { ProposalError, ProposalWaiters } from './proposals.ts';
 
 /** Largest proposal. With its envelope it fits a 4 MiB message. */
 const PAYLOAD_BYTES_MAX = 3 * 1024 * 1024;
 
-/** Gathered proposals, at most: as much as the core takes uncommitted (`FLOW` in node-core.ts). */
-const PENDING_BYTES_MAX = 32 * 1024 * 1024;
+/** Gathered proposals, at most: as much as the core takes uncommitted. */
+const PENDING_BYTES_MAX = DEFAULTS.flow.maxUncommittedBytes;
 /** What a waiting caller costs beside its payload, roughly. */
 const PENDING_OVERHEAD_BYTES = 512;
 
