@@ -66,10 +66,10 @@ export class NodeSnapshots {
     this.#taker.count(entry);
   }
 
-  /** When enough came since the last one, or a follower needs one that is not there. */
+  /** When enough came since the last one, or a follower needs one that is not there: the core asks again. */
   takeIfDue(): void {
     const { image, applies, life, tasks } = this.#options;
-    if (!life.isActive || this.#taker.busy) return;
+    if (!life.isActive || !this.#taker.mayStart) return;
     const wanted = image.takeSnapshotWanted();
     if (!wanted && !this.#taker.due) return;
     if (applies.appliedIndex <= image.snapshotIndex) return;

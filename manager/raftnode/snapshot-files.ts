@@ -105,7 +105,12 @@ export class SnapshotDir {
     const ended = (): void => void this.#writing.delete(writer);
     const writer = new SnapshotWriter({ disk, dir, file, header, cipher, ended });
     this.#writing.add(writer);
-    await writer.writeHeader(membership);
+    try {
+      await writer.writeHeader(membership);
+    } catch (err) {
+      await writer.abort();
+      throw err;
+    }
     return writer;
   }
 

@@ -43,10 +43,6 @@ export class SnapshotTaker {
     this.#options = options;
   }
 
-  get busy(): boolean {
-    return this.#busy;
-  }
-
   count(entry: Entry): void {
     this.#entriesSince++;
     this.#bytesSince += entry.data.length;

@@ -632,6 +632,25 @@ describe('raft cluster', () => {
     noFailures(sim);
   });
 
+  test('a snapshot for which there is no space is not tried again at once', async () => {
+    const sim = new SimRaft(38);
+    const [a] = await sim.cluster(2);
+    let begun = 0;
+    a!.disk.onOperation = (operation, path) => {
+      if (operation === 'create' && path.endsWith('.tmp')) begun++;
+    };
+    a!.disk.capacityBytes = a!.disk.usedBytes;
+    const { raftId, nodeId, address } = sim.machine(3);
+    await sim.run(a!.node!.addMember({ raftId, nodeId, address }));
+    await sim.startJoined(3, a!.node!.members()); // it needs a snapshot in which it is a member
+    await sim.until(() => begun > 0, 'first try');
+    await sim.clock.advance(5 * ELECTION_MS);
+    expect(begun).toBe(1);
+    a!.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    await sim.until(() => sim.members.get(3)!.stateMachine.restored.length > 0, 'snapshot');
+    noFailures(sim);
+  });
+
   test('an isolated member does not raise the term', async () => {
     const sim = new SimRaft(38);
     const [a] = await sim.cluster(3);

@@ -129,6 +129,20 @@ describe('snapshot file', () => {
     expect(await dir.hasStale()).toBe(false);
   });
 
+  test('for which there is no space leaves nothing behind', async () => {
+    const { disk, dir, path } = await written();
+    disk.capacityBytes = disk.usedBytes;
+    await expect(dir.begin(ID, Buffer.alloc(10))).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect(await disk.mount().readdir(DIR)).toEqual([path.slice(DIR.length + 1)]);
+    dir.rekey(new Keyring(new Uint8Array(32).fill(8), [new Uint8Array(32).fill(7)]));
+    disk.capacityBytes = Number.POSITIVE_INFINITY;
+    const next = await dir.begin({ ...ID, index: ID.index + 1 }, Buffer.alloc(0));
+    await next.finish();
+    await next.publish();
+    await dir.deleteReplaced(next.id);
+    expect(await dir.hasStale()).toBe(false);
+  });
+
   test('deletes what a snapshot replaces and leaves a newer one that waits to be installed', async () => {
     const { dir } = await written();
     for (const index of [900, 1100]) {
