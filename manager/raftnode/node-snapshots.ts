@@ -78,13 +78,16 @@ export class NodeSnapshots {
   }
 
   /**
-   * Takes a snapshot that replaces every older file, once it covers the log up to `index`; not on a
-   * node without any state. What is there under the same name is replaced as well.
+   * Gives up what is being received under an older key, and takes a snapshot that replaces every older
+   * file, once it covers the log up to `index`; not on a node without any state. What is there under
+   * the same name is replaced as well.
    */
   replaceIfCovering(index: number): void {
     const { life, applies, tasks } = this.#options;
     const { appliedIndex } = applies;
-    if (!life.isActive || !this.#taker.mayStart || appliedIndex === 0) return;
+    if (!life.isActive) return;
+    tasks.run(() => this.#receiver.giveUpStale());
+    if (!this.#taker.mayStart || appliedIndex === 0) return;
     if (appliedIndex < index) return;
     const head = this.#head();
     tasks.run((signal) => this.#taker.take(head, signal, true));

@@ -116,14 +116,17 @@ export class SnapshotDir {
 
   /** Whether any snapshot, finished or being written, is under an older key. */
   async hasStale(): Promise<boolean> {
-    const isStale = ({ salt, keyCheck }: SnapshotHeader): boolean =>
-      !this.#keyring.isCurrent(salt, keyCheck);
-    for (const writer of this.#writing) if (isStale(writer.header)) return true;
+    for (const writer of this.#writing) if (this.isStale(writer.header)) return true;
     for (const { path } of await this.list()) {
       const header = await readHeader(this.#options.disk, path);
-      if (header === 'damaged' || (header !== 'gone' && isStale(header))) return true;
+      if (header === 'damaged' || (header !== 'gone' && this.isStale(header))) return true;
     }
     return false;
+  }
+
+  /** Under an older key. */
+  isStale({ salt, keyCheck }: SnapshotHeader): boolean {
+    return !this.#keyring.isCurrent(salt, keyCheck);
   }
 
   /** Opens for reading; throws `data-loss`, naming file and offset, when it is not whole. */

@@ -66,6 +66,13 @@ export class SnapshotReceiver {
     this.#finished.delete(keyOf(id));
   }
 
+  /** A half transfer under an older key would keep that key for ever: its leader begins anew. */
+  async giveUpStale(): Promise<void> {
+    const transfer = this.#current;
+    if (transfer === null || transfer.working || this.#beginning) return;
+    if (this.#options.dir.isStale(transfer.writer.header)) await this.#giveUp(transfer);
+  }
+
   async stop(): Promise<void> {
     const transfer = this.#current;
     this.#current = null;

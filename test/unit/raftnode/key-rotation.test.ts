@@ -1,9 +1,13 @@
 // A change of the data key leaves nothing under the old one, and may be cut short anywhere.
 import { describe, expect, test } from 'vitest';
+import { EMPTY_CONF_STATE, message } from '../../../manager/raft/types.ts';
 import { Keyring } from '../../../manager/raftnode/crypt.ts';
 import { writeFileDurably } from '../../../manager/raftnode/disk.ts';
+import { encodeSnapshotState } from '../../../manager/raftnode/durable-state.ts';
 import type { RaftKeys } from '../../../manager/raftnode/key-rotation.ts';
+import { Membership } from '../../../manager/raftnode/membership.ts';
 import type { RaftNodeOptions } from '../../../manager/raftnode/node-options.ts';
+import type { SnapshotOffer } from '../../../manager/raftnode/peer-transport.ts';
 import { decodeSnapshotHeader } from '../../../manager/raftnode/snapshot-format.ts';
 import { decodeSegmentHeader } from '../../../manager/raftnode/wal-format.ts';
 import type { SimDisk } from '../../support/sim-disk.ts';
@@ -69,6 +73,10 @@ function foreignFiles(disk: SimDisk, key: Uint8Array): string[] {
   });
 }
 
+function isUnfinished(path: string): boolean {
+  return path.includes('/snap/') && path.endsWith('.tmp');
+}
+
 function texts(from: number, to: number): string[] {
   return Array.from({ length: to - from }, (_, i) => `entry ${from + i}`);
 }
@@ -127,6 +135,35 @@ describe('rotation of the raft key', () => {
     await node.rotated();
     const b = await node.sim.join(2, a);
     expect(b.stateMachine.texts).toEqual(texts(0, 30));
+  });
+
+  test('gives up a transfer under the old key that nobody goes on with', async () => {
+    const node = new RotatingNode(13);
+    const a = await node.bootstrap();
+    await node.sim.propose(a, 'before');
+    const peer = { raftId: 2, address: '10.0.0.2:2377' };
+    const { handler } = node.sim.network.reach(2, { raftId: 1, address: a.address })!;
+    const metadata = { index: 1_000, term: 9, confState: EMPTY_CONF_STATE };
+    const offer: SnapshotOffer = {
+      message: message({
+        ...{ type: 'snapshot', from: 2, to: 1, term: 9 },
+        snapshot: { data: new Uint8Array(0), metadata },
+      }),
+      fileId: 'half',
+      membership: encodeSnapshotState(EMPTY_CONF_STATE, Membership.EMPTY),
+      dataBytes: 100,
+    };
+    const sink = await node.sim.run(handler.beginSnapshot(peer, offer));
+    await node.sim.run(sink.write(0, new Uint8Array(50)));
+    let taken = 0;
+    a.disk.onOperation = (operation, path) => {
+      if (operation === 'create' && isUnfinished(path)) taken++;
+    };
+    await node.sim.run(a.node!.rotateKey());
+    await node.rotated();
+    expect(taken).toBe(1);
+    expect(a.disk.paths().filter(isUnfinished)).toEqual([]);
+    await expect(sink.write(50, new Uint8Array(50))).rejects.toMatchObject({ code: 'conflict' });
   });
 
   test('several at once end with the last key', async () => {
