@@ -101,30 +101,37 @@ export class GrpcTransport implements PeerTransport {
   async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#options;
     const backoff = new Backoff(SNAPSHOT_BACKOFF, random);
-    let best = -1;
-    for (let fruitless = 0; ; fruitless++) {
+    let best = 0;
+    let fruitless = 0;
+    const arrived = (offset: number): void => {
+      if (offset <= best) return;
+      best = offset;
+      fruitless = 0;
+    };
+    for (;;) {
       try {
-        const ack = await this.#attemptSnapshot(message, source, signal);
-        if (ack.finished) return;
-        if (ack.offset > best) fruitless = 0;
-        best = Math.max(best, ack.offset);
-        throw new SkepError('unavailable', `send snapshot: ${ack.offset} of ${source.dataBytes}`);
+        if (await this.#attemptSnapshot(message, source, signal, arrived)) return;
+        throw new SkepError('unavailable', `send snapshot: ${best} of ${source.dataBytes}`);
       } catch (err) {
         signal.throwIfAborted();
         const isFinal = err instanceof SkepError && err.code === 'permission-denied';
-        if (isFinal || fruitless >= FRUITLESS_ATTEMPTS_MAX) throw err;
+        if (isFinal || ++fruitless > FRUITLESS_ATTEMPTS_MAX) throw err;
         log.debug({ err, to: message.to.toString(16) }, 'raft snapshot broke off');
       }
       await clock.sleep(backoff.nextDelayMs(), signal);
     }
   }
 
-  /** Asks where the receiver is, sends the rest, and tells where it is then. */
+  /**
+   * Asks where the receiver is and sends the rest; true when it has all.
+   * @param arrived told how much the receiver has, whenever it says so: most attempts end by an error
+   */
   async #attemptSnapshot(
     message: Message,
     source: SnapshotSource,
     signal: AbortSignal,
-  ): Promise<SnapshotAck> {
+    arrived: (offset: number) => void,
+  ): Promise<boolean> {
     const address = this.#links.get(message.to)?.address;
     if (address === undefined || this.#self === null) {
       throw new SkepError('permission-denied', 'send snapshot: the receiver is no member');
@@ -140,14 +147,17 @@ export class GrpcTransport implements PeerTransport {
     const question = await client.clientStream(raftSendSnapshot, { signal });
     await question.send(offer, signal);
     const answer = await question.finish();
-    if (answer.finished) return answer;
+    arrived(answer.offset);
+    if (answer.finished) return true;
     const call = await client.clientStream(raftSendSnapshot, { signal });
     try {
       await call.send(offer, signal);
       for await (const { offset, data } of source.chunks(answer.offset)) {
         await call.send({ kind: 'data', offset, data }, signal);
       }
-      return await call.finish();
+      const ack = await call.finish();
+      arrived(ack.offset);
+      return ack.finished;
     } catch (err) {
       call.cancel();
       throw err;
