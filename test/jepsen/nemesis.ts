@@ -82,8 +82,9 @@ interface Broken {
 export class Nemesis {
   readonly records: FaultRecord[] = [];
   readonly #options: NemesisOptions;
+  /** No fault begins earlier. */
   #nextMs = 0;
-  /** When the last fault began. */
+  /** Who led when the last fault began. */
   #leader: HostPlan | null = null;
 
   constructor(options: NemesisOptions) {
