@@ -19,6 +19,10 @@ export class ReadOnlyQueue {
   #confirmed = 0;
   readonly #acked: Map<NodeId, number> = new Map();
 
+  /**
+   * Few gather: a member has one request under way and repeats it after some ticks, and a leader without
+   * a quorum, whose reads nobody confirms, steps down after an election timeout.
+   */
   add(request: Message, commit: number): void {
     this.#unconfirmed.push({ request, index: commit });
   }

@@ -1,6 +1,6 @@
 /**
- * The log on disk, written: segments of 64 MiB filled with zeros ahead, one write and one sync per
- * flush. Knows no Raft: it keeps records in order and says when they are durable.
+ * The log on disk, written: segments of 64 MiB filled with zeros ahead, one write through to the disk
+ * per flush. Knows no Raft: it keeps records in order and says when they are durable.
  *
  * INVARIANTS: one flush is in flight at a time; a segment carries its final name only when its
  * header is durable; a failed write or sync is final (what the page cache holds afterwards is
