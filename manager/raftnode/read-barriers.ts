@@ -1,7 +1,8 @@
 /**
  * Linearizable reads: asks the leader for its commit index, confirmed by a majority, and waits until
  * this node has applied that much. All callers of a moment share one request. Callers are bounded by
- * time only: each waits for `limitTicks` at most, and costs less than the call that it came with.
+ * time only: each waits `limitTicks` at most for the leader's word, then for entries that are committed,
+ * and costs less than the call that it came with.
  */
 import { ByteWriter } from './bytes.ts';
 import { ProposalError } from './proposals.ts';
