@@ -11,6 +11,7 @@ import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstra
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
 import { parseHostPort } from './addresses.ts';
+import { leaveRefusal } from './leave-refusal.ts';
 import { Membership, wasNeverMade } from './membership.ts';
 import { MembershipFiles } from './membership-files.ts';
 import {
@@ -77,10 +78,17 @@ export class SwarmNode {
    */
   async start(): Promise<void> {
     const identity = await this.#files.loadIdentity();
-    if (!identity) return;
-    const addresses = await this.#addressesAtStart();
+    if (identity) await this.#takeUpOrShow(identity, await this.#addressesAtStart());
+  }
+
+  /** What lies on the disk, or why not. Throws what another start may not meet. */
+  async #takeUpOrShow(
+    identity: StoredIdentity,
+    addresses: NodeAddresses,
+    unlockKey?: Uint8Array,
+  ): Promise<void> {
     try {
-      await this.#takeUp(identity, addresses);
+      await this.#takeUp(identity, addresses, unlockKey);
     } catch (err) {
       const reason = describeError(err);
       if (wasNeverMade(err)) {
@@ -233,15 +241,35 @@ export class SwarmNode {
     const { current } = membership.identity;
     const { addresses } = membership;
     const unlockKey = membership.manager.unlockKey;
+    const stored = await this.#files.loadIdentity();
     await membership.close();
     this.#membership = null;
-    await this.#enter(current, addresses, {
-      kind: 'restart',
-      forceNewCluster: true,
-      managerAddresses: [],
-      ...(unlockKey && { unlockKey }),
-    });
+    try {
+      await this.#enter(current, addresses, {
+        kind: 'restart',
+        forceNewCluster: true,
+        managerAddresses: [],
+        ...(unlockKey && { unlockKey }),
+      });
+    } catch (err) {
+      // It has a membership all the same, which an init or a join would write over.
+      if (stored) await this.#goOn(stored, addresses, unlockKey ?? undefined);
+      throw err;
+    }
     return current.nodeId;
+  }
+
+  /** With what lies on the disk; a daemon that cannot ends. */
+  async #goOn(
+    stored: StoredIdentity,
+    addresses: NodeAddresses,
+    unlockKey?: Uint8Array,
+  ): Promise<void> {
+    try {
+      await this.#takeUpOrShow(stored, addresses, unlockKey);
+    } catch (err) {
+      this.#options.onFailure(err);
+    }
   }
 
   /** A membership that lies on the disk. */
@@ -372,18 +400,4 @@ async function joinFirst(
     }
   }
   throw failure;
-}
-
-/** Docker's words for the three situations. */
-function leaveRefusal(manager: Manager): SkepError {
-  const start =
-    'You are attempting to leave the swarm on a node that is participating as a manager. ';
-  const voters = manager.members().filter(({ learner }) => !learner).length;
-  const middle =
-    voters <= 1
-      ? 'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. '
-      : voters <= 2
-        ? 'Removing this node leaves 1 managers out of 2. Without a Raft quorum your swarm will be inaccessible. The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.'
-        : 'The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.';
-  return new SkepError('unavailable', start + middle);
 }
