@@ -87,7 +87,7 @@ function makeContext(parts: ProcessParts): CommandContext & { close(): void } {
   };
 }
 
-/** Go's flags take `--detach=false`; commander's booleans take no value. */
+/** Go's flags take `--detach=false`; commander's booleans take no value, and `--no-x` sets `x` to false. */
 function applyBooleanValues(command: SkepCommand, args: readonly string[]): string[] {
   const out: string[] = [];
   for (let at = 0; at < args.length; at++) {
@@ -100,7 +100,8 @@ function applyBooleanValues(command: SkepCommand, args: readonly string[]): stri
     const option = command.options.find((o) => o.long === name || o.short === name);
     const takesValue = option?.required || option?.optional;
     if (option && !takesValue && value !== null) {
-      command.setOptionValueWithSource(option.attributeName(), parseBoolean(name, value), 'cli');
+      const isSet = parseBoolean(name, value) !== option.negate;
+      command.setOptionValueWithSource(option.attributeName(), isSet, 'cli');
       continue;
     }
     out.push(arg);

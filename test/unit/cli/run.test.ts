@@ -83,6 +83,19 @@ describe('running a command', () => {
   });
 
   test.each([
+    [['--no-trunc'], false],
+    [['--no-trunc=true'], false],
+    [['--no-trunc=false'], true],
+  ])('a flag that says no means it when it is true: %j', async (args, expected) => {
+    const lists: Configure = (command, context) => {
+      command.option('--no-trunc').action(({ trunc }) => {
+        context.stdout.write(JSON.stringify(trunc));
+      });
+    };
+    expect((await run(lists, args)).stdout).toBe(String(expected));
+  });
+
+  test.each([
     [['--wings'], 125, /^unknown flag: --wings\n\nRun 'skep try --help'/],
     [['--detach=maybe'], 125, /invalid argument "maybe" for "--detach" flag/],
     [['--name'], 125, /argument missing/],
