@@ -3,7 +3,7 @@
  * the environment, mounts). The control API tries them, the executor expands them, and then those in
  * secrets and configs, with these same words.
  */
-import { SkepError } from '../base/errors.ts';
+import { describeError, SkepError } from '../base/errors.ts';
 import { parseTemplate, printed, type TemplateFunctions } from '../base/template.ts';
 import type { NodeDescription } from './node.ts';
 import type { StringMap } from './objects.ts';
@@ -73,9 +73,8 @@ export function expandContainer(spec: ContainerSpec, context: TemplateContext): 
   const expand = (what: string, text: string): string => {
     try {
       return expandTemplate(text, context);
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new SkepError('invalid-argument', `expanding ${what} failed: ${reason}`, { cause });
+    } catch (err) {
+      throw new SkepError('invalid-argument', `expanding ${what} failed: ${describeError(err)}`);
     }
   };
   const env = spec.env.map((entry) => {

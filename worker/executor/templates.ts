@@ -1,5 +1,5 @@
 /** Templates of a task, expanded on the node that runs it: in its container, its secrets and configs. */
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { TemplateFunctions } from '../../common/base/template.ts';
 import { printed, templateFailure } from '../../common/base/template.ts';
 import type { AssignedConfig, AssignedSecret } from '../../common/model/assignment.ts';
@@ -49,12 +49,10 @@ function expandPayload<T extends AssignedSecret | AssignedConfig>(
   try {
     const text = Buffer.from(payload.data).toString('utf8');
     return { ...payload, data: Buffer.from(expandTemplate(text, context, functions)) };
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+  } catch (err) {
     throw new SkepError(
       'invalid-argument',
-      `failed to expand templated ${kind} ${payload.name}: ${reason}`,
-      { cause },
+      `failed to expand templated ${kind} ${payload.name}: ${describeError(err)}`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { describeError } from '../../../common/base/errors.ts';
 import {
   expandContainer,
   expandedHostname,
@@ -99,8 +100,15 @@ describe('templates of a container', () => {
   test.each([
     [{ env: ['A={{.X}}'] }, 'expanding env "A={{.X}}" failed: '],
     [{ hostname: '{{.X}}' }, 'expanding hostname failed: '],
-  ])('an error in %o says where', (spec, message) => {
-    expect(() => expandContainer(aContainerSpec(spec), context)).toThrow(message);
+  ])('an error in %o says where, and why once', (spec, place) => {
+    const reason = "template parsing error: can't evaluate field X: there are Service, Node, Task";
+    let told = '';
+    try {
+      expandContainer(aContainerSpec(spec), context);
+    } catch (err) {
+      told = describeError(err);
+    }
+    expect(told).toBe(`${place}${reason}`);
   });
 
   test.each([
