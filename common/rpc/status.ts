@@ -29,6 +29,13 @@ const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
   [16, 'unauthenticated'],
 ]);
 
+/**
+ * grpc-js's words when no connection could be picked for the call, so that nothing was sent, with the
+ * last failure of the socket. Its note on name resolution, mostly empty, is left out.
+ */
+const NO_CONNECTION =
+  /^No connection established(?:\. Last error: (?:Error: )?(.*?)(?:\. Resolution note: .*)?)?$/s;
+
 export interface GrpcStatus {
   readonly code: number;
   readonly details: string;
@@ -73,10 +80,10 @@ export function errorOfStatus(
       details: detailsOf(status.metadata!),
     });
   }
-  // grpc-js's words when no connection could be picked for the call: nothing was sent.
-  const isUnsent = status.details.startsWith('No connection established');
-  return new SkepError(codeOfStatus(status.code), `${action}: ${status.details}`, {
-    details: isUnsent ? { [EFFECT]: 'none' } : {},
+  const unsent = NO_CONNECTION.exec(status.details);
+  const words = unsent ? `no connection${unsent[1] ? `: ${unsent[1]}` : ''}` : status.details;
+  return new SkepError(codeOfStatus(status.code), `${action}: ${words}`, {
+    details: unsent ? { [EFFECT]: 'none' } : {},
   });
 }
 
