@@ -63,6 +63,9 @@ export const deploy: Configure = (command, context) => {
 async function requireManager(context: CommandContext): Promise<void> {
   const { Swarm } = await context.client.info();
   if (Swarm.ControlAvailable) return;
+  if (Swarm.LocalNodeState === 'locked') {
+    throw new UsageError('this manager is locked. Use "skep swarm unlock" and try again');
+  }
   throw new UsageError(
     'this node is not a swarm manager. Use "skep swarm init" or "skep swarm join" to connect this node to swarm and try again',
   );

@@ -154,4 +154,13 @@ describe('stack deploy', () => {
     const { stderr } = await run(deploy, ['-c', 'a.yml', '--ignore-refused', 'shop'], noManager);
     expect(stderr).toMatch(/^this node is not a swarm manager/);
   });
+
+  test('a locked manager is told apart from a node that is none', async () => {
+    write({ 'a.yml': 'services:\n  web: {image: w}\n' });
+    const Swarm = { ControlAvailable: false, LocalNodeState: 'locked' };
+    const locked = { engine: { info: async () => ({ Swarm }) } };
+    expect((await run(deploy, ['-c', 'a.yml', 'shop'], locked)).stderr).toBe(
+      'this manager is locked. Use "skep swarm unlock" and try again\n',
+    );
+  });
 });
