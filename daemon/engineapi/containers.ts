@@ -13,7 +13,7 @@ import type { RequestContext } from './http-context.ts';
 import { containerRowToJson, containerToJson, labelsOf } from './json/container.ts';
 import { JsonReader } from './json/reader.ts';
 import { type LogLine, logSelection, writeLogLines } from './log-lines.ts';
-import type { Method, Routes } from './server.ts';
+import type { Routes } from './server.ts';
 
 export interface ContainerRoutesOptions {
   readonly containers: ContainerView;
@@ -48,30 +48,6 @@ const CONTAINER_FILTERS = [
   'expose',
 ];
 const FILTERS_DONE = ['id', 'name', 'label', 'status', 'is-task', 'health'];
-
-/** Verbs of containers that are no tasks: the runtime's own issue. */
-const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  ['POST', '/containers/create', 'containers outside of services'],
-  ['POST', '/containers/:id/start', 'starting containers by hand'],
-  ['POST', '/containers/:id/stop', 'stopping containers by hand'],
-  ['POST', '/containers/:id/restart', 'restarting containers by hand'],
-  ['POST', '/containers/:id/kill', 'killing containers by hand'],
-  ['POST', '/containers/:id/pause', 'pausing containers'],
-  ['POST', '/containers/:id/unpause', 'pausing containers'],
-  ['POST', '/containers/:id/attach', 'attaching to containers'],
-  ['POST', '/containers/:id/wait', 'waiting for containers'],
-  ['POST', '/containers/:id/update', 'updating containers'],
-  ['POST', '/containers/:id/rename', 'renaming containers'],
-  ['DELETE', '/containers/:id', 'removing containers by hand'],
-  ['POST', '/containers/prune', 'removing containers by hand'],
-  ['GET', '/containers/:id/stats', 'container statistics'],
-  ['GET', '/containers/:id/top', 'listing processes'],
-  ['GET', '/containers/:id/changes', 'listing changed files'],
-  ['GET', '/containers/:id/archive', 'copying files'],
-  ['PUT', '/containers/:id/archive', 'copying files'],
-  ['HEAD', '/containers/:id/archive', 'copying files'],
-  ['GET', '/containers/:id/export', 'exporting containers'],
-];
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
   const { containers, clock, execs } = options;
@@ -147,12 +123,6 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
       Pid: record.session?.pid ?? 0,
     });
   });
-
-  for (const [method, path, what] of NOT_YET) {
-    routes.add(method, path, () => {
-      throw new SkepError('unimplemented', `${what} is not supported yet`);
-    });
-  }
 }
 
 /** The execs of this engine: the same ones over each of its sockets. */

@@ -5,15 +5,9 @@ import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { JsonReader } from './json/reader.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { predefinedNetworks } from './predefined-networks.ts';
-import type { Method, Routes } from './server.ts';
+import type { Routes } from './server.ts';
 
 const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
-const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  ['POST', '/networks/:id/connect', 'connecting containers by hand'],
-  ['POST', '/networks/:id/disconnect', 'disconnecting containers by hand'],
-  ['POST', '/networks/prune', 'pruning networks'],
-];
-
 interface NetworkRow {
   readonly Id: string;
   readonly Name: string;
@@ -78,12 +72,6 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
     await controlOf(parts).removeNetwork(ref, context.signal);
     context.empty(204);
   });
-
-  for (const [method, path, what] of NOT_YET) {
-    routes.add(method, path, () => {
-      throw new SkepError('unimplemented', `${what} is not supported yet`);
-    });
-  }
 }
 
 function matches(row: NetworkRow, filters: Filters): boolean {

@@ -3,6 +3,7 @@ import { addContainerRoutes } from './containers.ts';
 import { addImageRoutes } from './images.ts';
 import { addNetworkRoutes } from './networks.ts';
 import { addNodeRoutes } from './nodes.ts';
+import { addNotYetRoutes } from './not-yet.ts';
 import type { RouteParts } from './parts.ts';
 import { addConfigRoutes, addSecretRoutes } from './secrets.ts';
 import type { Routes } from './server.ts';
@@ -25,4 +26,5 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addContainerRoutes(routes, { containers: worker.containers, clock, execs });
   addImageRoutes(routes, { images: worker.images, clock });
   addVolumeRoutes(routes, worker.volumes);
+  addNotYetRoutes(routes);
 }

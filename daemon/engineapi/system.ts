@@ -1,20 +1,10 @@
 /** `/_ping`, `/version`, `/info` and what else is said of the engine itself. */
 import { arch, cpus, release, totalmem } from 'node:os';
-import { hasCode, SkepError } from '../../common/base/errors.ts';
+import { hasCode } from '../../common/base/errors.ts';
 import type { RequestContext } from './http-context.ts';
 import { clusterInfoToJson } from './json/cluster.ts';
 import { controlOf, type RouteParts } from './parts.ts';
-import { API_VERSION_MAX, API_VERSION_MIN, type Method, type Routes } from './server.ts';
-
-const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  ['GET', '/events', 'events'],
-  ['GET', '/system/df', 'disk usage'],
-  ['POST', '/auth', 'checking registry credentials'],
-  ['POST', '/build', 'building images'],
-  ['POST', '/build/prune', 'building images'],
-  ['POST', '/session', 'build sessions'],
-  ['POST', '/commit', 'making images from containers'],
-];
+import { API_VERSION_MAX, API_VERSION_MIN, type Routes } from './server.ts';
 
 const GO_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 const KERNEL_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
@@ -34,11 +24,6 @@ export function addSystemRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('GET', '/version', (context) => context.send(200, versionJson(parts)));
   routes.add('GET', '/info', async (context) => context.send(200, await infoJson(parts, context)));
   routes.add('GET', '/plugins', (context) => context.send(200, []));
-  for (const [method, path, what] of NOT_YET) {
-    routes.add(method, path, () => {
-      throw new SkepError('unimplemented', `${what} is not supported yet`);
-    });
-  }
 }
 
 function swarmHeader({ swarm }: RouteParts): string {

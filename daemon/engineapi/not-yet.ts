@@ -1,0 +1,55 @@
+/**
+ * Docker's routes that skep has not yet. Each is refused by its name, so that a client's user learns what
+ * is missing rather than that a page was not found.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import type { Method, Routes } from './server.ts';
+
+/** method, path, what the route would do */
+export const NOT_YET: readonly (readonly [Method, string, string])[] = [
+  ['GET', '/events', 'events'],
+  ['GET', '/system/df', 'disk usage'],
+  ['POST', '/auth', 'checking registry credentials'],
+  ['POST', '/build', 'building images'],
+  ['POST', '/build/prune', 'building images'],
+  ['POST', '/session', 'build sessions'],
+  ['POST', '/commit', 'making images from containers'],
+  ['POST', '/containers/create', 'containers outside of services'],
+  ['POST', '/containers/:id/start', 'starting containers by hand'],
+  ['POST', '/containers/:id/stop', 'stopping containers by hand'],
+  ['POST', '/containers/:id/restart', 'restarting containers by hand'],
+  ['POST', '/containers/:id/kill', 'killing containers by hand'],
+  ['POST', '/containers/:id/pause', 'pausing containers'],
+  ['POST', '/containers/:id/unpause', 'pausing containers'],
+  ['POST', '/containers/:id/attach', 'attaching to containers'],
+  ['POST', '/containers/:id/wait', 'waiting for containers'],
+  ['POST', '/containers/:id/update', 'updating containers'],
+  ['POST', '/containers/:id/rename', 'renaming containers'],
+  ['DELETE', '/containers/:id', 'removing containers by hand'],
+  ['POST', '/containers/prune', 'removing containers by hand'],
+  ['GET', '/containers/:id/stats', 'container statistics'],
+  ['GET', '/containers/:id/top', 'listing processes'],
+  ['GET', '/containers/:id/changes', 'listing changed files'],
+  ['GET', '/containers/:id/archive', 'copying files'],
+  ['PUT', '/containers/:id/archive', 'copying files'],
+  ['HEAD', '/containers/:id/archive', 'copying files'],
+  ['GET', '/containers/:id/export', 'exporting containers'],
+  ['POST', '/containers/:id/resize', 'resizing terminals of main processes'],
+  ['POST', '/networks/:id/connect', 'connecting containers by hand'],
+  ['POST', '/networks/:id/disconnect', 'disconnecting containers by hand'],
+  ['POST', '/networks/prune', 'pruning networks'],
+  ['GET', '/images/search', 'searching registries'],
+  ['POST', '/images/prune', 'pruning images'],
+  ['PUT', '/volumes/:name', 'updating cluster volumes'],
+  ['GET', '/plugins/*', 'plugins'],
+  ['POST', '/plugins/*', 'plugins'],
+  ['DELETE', '/plugins/*', 'plugins'],
+];
+
+export function addNotYetRoutes(routes: Routes): void {
+  for (const [method, path, what] of NOT_YET) {
+    routes.add(method, path, () => {
+      throw new SkepError('unimplemented', `${what} is not supported yet`);
+    });
+  }
+}

@@ -1,0 +1,23 @@
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import { addNotYetRoutes, NOT_YET } from '../../../daemon/engineapi/not-yet.ts';
+import { addRoutes } from '../../../daemon/engineapi/routes.ts';
+import { EngineServer, type Routes } from '../../../daemon/engineapi/server.ts';
+
+type AllParts = Parameters<typeof addRoutes>[1];
+
+describe('routes that are not there yet', () => {
+  test.each(NOT_YET)('%s %s is refused by its name', (method, path, what) => {
+    const handlers = new Map<string, () => unknown>();
+    addNotYetRoutes({
+      add: (m, p, handler) => handlers.set(`${m} ${p}`, handler as () => unknown),
+    } as Routes);
+    expect(handlers.get(`${method} ${path}`)).toThrow(`${what} is not supported yet`);
+  });
+
+  test('stand beside all the others: no route is there twice', () => {
+    const server = new EngineServer({ log: silentLogger, headers: () => ({}) });
+    const parts = { worker: {}, swarm: {} } as unknown as AllParts;
+    expect(() => addRoutes(server, parts)).not.toThrow();
+  });
+});
