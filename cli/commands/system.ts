@@ -102,7 +102,7 @@ function infoText(found: InfoJson): string {
     ` Server Version: ${found.ServerVersion ?? ''}`,
     ` Storage Driver: ${found.Driver ?? ''}`,
     ` Cgroup Driver: ${found.CgroupDriver ?? ''}`,
-    ` Cgroup Version: ${found.CgroupVersion ?? ''}`,
+    found.CgroupVersion ? ` Cgroup Version: ${found.CgroupVersion}` : null,
     ` Swarm: ${swarm.LocalNodeState ?? 'inactive'}`,
     swarm.NodeID ? `  NodeID: ${swarm.NodeID}` : null,
     swarm.Error ? `  Error: ${swarm.Error}` : null,

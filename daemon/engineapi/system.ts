@@ -1,10 +1,19 @@
 /** `/_ping`, `/version`, `/info` and what else is said of the engine itself. */
 import { arch, cpus, release, totalmem } from 'node:os';
-import { hasCode } from '../../common/base/errors.ts';
+import { type ErrorCode, hasCode } from '../../common/base/errors.ts';
 import type { RequestContext } from './http-context.ts';
 import { clusterInfoToJson } from './json/cluster.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { API_VERSION_MAX, API_VERSION_MIN, type Routes } from './server.ts';
+
+/** Why a manager may not be able to say anything of its cluster. */
+const SILENT_CLUSTER: readonly ErrorCode[] = [
+  'no-leader',
+  'unavailable',
+  'deadline-exceeded',
+  'not-leader',
+  'not-a-manager',
+];
 
 const GO_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 const KERNEL_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
@@ -150,8 +159,8 @@ async function swarmInfoJson(parts: RouteParts, context: RequestContext): Promis
       Cluster: clusterInfoToJson(cluster),
     };
   } catch (err) {
-    // The engine answers also while the cluster has no leader.
-    if (hasCode(err, 'no-leader', 'unavailable', 'deadline-exceeded', 'not-leader')) {
+    // The engine answers also while the cluster has no leader, and while this manager leaves the group.
+    if (hasCode(err, ...SILENT_CLUSTER)) {
       return { ...base, Error: err.message };
     }
     throw err;

@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'vitest';
+import { type ErrorCode, SkepError } from '../../../common/base/errors.ts';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
+import type { Handler } from '../../../daemon/engineapi/server.ts';
+import { addSystemRoutes } from '../../../daemon/engineapi/system.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+
+/** `/info` of a manager whose cluster answers with this error. */
+async function infoWhen(failure: SkepError): Promise<unknown> {
+  const fails = async () => {
+    throw failure;
+  };
+  const parts = {
+    worker: { containers: { list: () => [] }, images: { list: () => [] } },
+    swarm: {
+      state: () => ({
+        local: 'active',
+        nodeId: 'n1',
+        nodeAddress: '10.0.0.1',
+        role: 'manager',
+        error: '',
+      }),
+      remoteManagers: () => [],
+      requireManager: () => ({ control: { listNodes: fails, getCluster: fails } }),
+    },
+    labels: {},
+    insecureRegistries: [],
+    clock: new FakeClock(),
+  } as unknown as RouteParts;
+  const handlers = new Map<string, Handler>();
+  addSystemRoutes(
+    { add: (method, path, handler) => handlers.set(`${method} ${path}`, handler) },
+    parts,
+  );
+  let sent: unknown;
+  const send = (_: number, json: unknown) => {
+    sent = json;
+  };
+  await handlers.get('GET /info')!({ send } as unknown as RequestContext);
+  return sent;
+}
+
+describe('info', () => {
+  test.each<ErrorCode>(['no-leader', 'unavailable', 'not-a-manager'])(
+    'is given also when the cluster cannot be read: %s',
+    async (code) => {
+      const failure = new SkepError(code, 'read: this manager was removed from the cluster');
+      expect(await infoWhen(failure)).toMatchObject({
+        Swarm: { NodeID: 'n1', Error: 'read: this manager was removed from the cluster' },
+      });
+    },
+  );
+
+  test('tells of faults that are ours', async () => {
+    await expect(infoWhen(new SkepError('internal', 'broken'))).rejects.toThrow('broken');
+  });
+});
