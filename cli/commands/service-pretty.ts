@@ -8,7 +8,7 @@ function line(label: string, value: unknown, indent = ''): string | null {
   if (value === undefined || value === null || value === '' || value === 0) return null;
   if (Array.isArray(value) && value.length === 0) return null;
   const text = Array.isArray(value) ? value.join(' ') : String(value);
-  return `${indent}${`${label}:`.padEnd(16 - indent.length)}${text}`;
+  return `${indent}${`${label}:`.padEnd(15 - indent.length)} ${text}`;
 }
 
 export function prettyService(service: ServiceJson): string {

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { prettyService } from '../../../../cli/commands/service-pretty.ts';
+import type { ServiceJson } from '../../../../common/model/engine-json.ts';
+
+test('values stand in a column, and apart from labels that are wider than it', () => {
+  const service = {
+    ID: 'abc',
+    Spec: {
+      Name: 'sums',
+      Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 5 } },
+      TaskTemplate: { ContainerSpec: { Image: 'w' } },
+    },
+  } as unknown as ServiceJson;
+  expect(prettyService(service).split('\n').slice(0, 5)).toEqual([
+    'ID:             abc',
+    'Name:           sums',
+    'Service Mode:   ReplicatedJob',
+    ' Max Concurrent: 2',
+    ' Total Completions: 5',
+  ]);
+});
