@@ -310,7 +310,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
     await box.create(id, args);
     const failure = await box.runtime.startContainer(id).catch((err: unknown) => err);
     expect(failure).toBeInstanceOf(CommandError);
-    expect(failure).toMatchObject({ message: `start container ${id}: ${words}`, exitCode });
+    expect(failure).toMatchObject({ message: `start container: ${words}`, exitCode });
     expect(await box.runtime.wait(id)).toMatchObject({ exitCode, error: words });
     await box.runtime.remove(id);
   });

@@ -164,7 +164,7 @@ export class Container {
         throw new SkepError('conflict', words, { cause: err });
       }
       await this.whenExited;
-      throw new CommandError(`start container ${this.id}`, err);
+      throw new CommandError('start container', err); // whose it is, the task says
     }
     this.#startedAtMs = (await this.#readState())?.startedAtMs ?? this.#clock.wallMs();
     // A short command may have ended while we were reading.
