@@ -41,9 +41,9 @@ export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['GET', '/images/search', 'searching registries'],
   ['POST', '/images/prune', 'pruning images'],
   ['PUT', '/volumes/:name', 'updating cluster volumes'],
-  ['GET', '/plugins/*', 'plugins'],
-  ['POST', '/plugins/*', 'plugins'],
-  ['DELETE', '/plugins/*', 'plugins'],
+  ['GET', '/plugins/*', 'managing plugins'],
+  ['POST', '/plugins/*', 'managing plugins'],
+  ['DELETE', '/plugins/*', 'managing plugins'],
 ];
 
 export function addNotYetRoutes(routes: Routes): void {
