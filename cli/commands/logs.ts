@@ -178,7 +178,7 @@ class LineLabels {
       return found.Spec.Name || found.Description?.Hostname || nodeId;
     });
     const slot = await named(nodeId, async () =>
-      String((await client.task(taskId)).Slot || nodeId),
+      String((await client.task(taskId)).Slot ?? nodeId),
     );
     const shortTask = this.#flags.trunc === false ? taskId : taskId.slice(0, SHORT_ID_CHARS);
     const task = this.#flags.taskIds === false ? '' : `.${shortTask}`;

@@ -93,7 +93,7 @@ async function nameTasks(
   return Promise.all(
     tasks.map(async (task) => {
       const nodeId = task.NodeID ?? '';
-      const slot = task.Slot ? String(task.Slot) : nodeId;
+      const slot = task.Slot ?? nodeId;
       const service = resolve ? await services.of(task.ServiceID) : task.ServiceID;
       const node = resolve && nodeId !== '' ? await nodes.of(nodeId) : nodeId;
       return { task, name: `${service}.${slot}`, node };

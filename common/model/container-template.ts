@@ -52,7 +52,7 @@ export function templateContext(task: TemplateTask, node: TemplateNode): Templat
     Task: {
       ID: task.id,
       Name: taskName(task),
-      Slot: task.slot > 0 ? String(task.slot) : nodeId,
+      Slot: task.slot === null ? nodeId : String(task.slot),
     },
   };
 }

@@ -23,8 +23,8 @@ export interface NodeVerdict {
 
 export interface WaitingTask {
   readonly taskId: TaskId;
-  /** 0 for tasks of global services */
-  readonly slot: number;
+  /** null for tasks of global services */
+  readonly slot: number | null;
   /** of tasks of global services, which come with their node */
   readonly nodeId: NodeId | null;
   /** `new` waits for addresses and ports, `pending` for a node */

@@ -38,8 +38,8 @@ export interface Task {
   readonly id: TaskId;
   readonly meta: Meta;
   readonly serviceId: ServiceId;
-  /** 1.. for replicated services, 0.. for replicated jobs, 0 for global services and jobs */
-  readonly slot: number;
+  /** 1.. for replicated services, 0.. for replicated jobs; null for global services and jobs */
+  readonly slot: number | null;
   /** null until scheduled; set at creation for global services and jobs */
   readonly nodeId: NodeId | null;
   /** copies of the service's words at creation */
@@ -95,10 +95,10 @@ export function taskWith(task: Task, changes: TaskChanges): Task {
   };
 }
 
-/** `service.slot.taskId`, or `service.nodeId.taskId` where the slot is 0: also the container's name. */
+/** `service.slot.taskId`, or `service.nodeId.taskId` where there is no slot: also the container's name. */
 export function taskName(
   task: Pick<Task, 'id' | 'slot' | 'nodeId' | 'serviceAnnotations'>,
 ): string {
-  const seat = task.slot > 0 ? String(task.slot) : (task.nodeId ?? '0');
+  const seat = task.slot ?? task.nodeId ?? '';
   return `${task.serviceAnnotations.name}.${seat}.${task.id}`;
 }

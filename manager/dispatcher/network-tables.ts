@@ -299,7 +299,7 @@ function assignedEndpoint(
     taskId: task.id,
     serviceId: task.serviceId,
     serviceName: task.serviceAnnotations.name,
-    slot: task.slot,
+    slot: task.slot ?? 0,
     nodeId: task.nodeId,
     hostAddress,
     address: withoutPrefix(address),

@@ -44,7 +44,7 @@ function isEligible(node: Node, constraints: readonly Constraint[]): boolean {
 }
 
 function emptySeat(node: Node): Seat {
-  return { key: node.id, place: { slot: 0, nodeId: node.id }, tasks: [] };
+  return { key: node.id, place: { slot: null, nodeId: node.id }, tasks: [] };
 }
 
 /** A paused node keeps what it has; what ends there is not replaced. */

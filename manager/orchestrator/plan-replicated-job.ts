@@ -1,6 +1,7 @@
 /**
- * A replicated job: so many slots, numbered from 0, are to be completed once in each iteration, a
- * limited number of them at a time.
+ * A replicated job: so many slots are to be completed once in each iteration, a limited number of them at
+ * a time. They are numbered from 0 because docker's client counts them so, and would
+ * wait for the last one for ever (decision 0048).
  */
 import type { ServiceMode } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';

@@ -33,7 +33,7 @@ export function planReplicatedSeats(
  */
 export function keptSlots(live: readonly SeatPlan[], replicas: number): SeatPlan[] {
   const inOrder = [...live].sort(
-    (a, b) => Number(isRunning(b)) - Number(isRunning(a)) || a.seat.place.slot - b.seat.place.slot,
+    (a, b) => Number(isRunning(b)) - Number(isRunning(a)) || slotOf(a) - slotOf(b),
   );
   const copies = new Map<NodeId, number>();
   const ranked = inOrder.map((plan) => {
@@ -49,6 +49,11 @@ export function keptSlots(live: readonly SeatPlan[], replicas: number): SeatPlan
 
 function isRunning({ wanted }: SeatPlan): boolean {
   return wanted.some(({ status }) => status.state === 'running');
+}
+
+/** Seats of replicated services have a number. */
+function slotOf({ seat }: SeatPlan): number {
+  return seat.place.slot ?? 0;
 }
 
 /** The node of a slot that stands on exactly one. */

@@ -29,10 +29,10 @@ function byAge(a: Task, b: Task): number {
   );
 }
 
-/** Seats by slot number, ascending. */
+/** Seats by slot number, ascending; tasks without a slot cannot belong to a replicated service. */
 export function seatsBySlot(tasks: readonly Task[]): Seat[] {
   const bySlot = new Map<number, Task[]>();
-  for (const task of tasks) append(bySlot, task.slot, task);
+  for (const task of tasks) if (task.slot !== null) append(bySlot, task.slot, task);
   return [...bySlot]
     .sort(([a], [b]) => a - b)
     .map(([slot, members]) => ({
@@ -48,7 +48,7 @@ export function seatsByNode(tasks: readonly Task[]): Map<NodeId, Seat> {
   for (const task of tasks) if (task.nodeId !== null) append(byNode, task.nodeId, task);
   const seats = new Map<NodeId, Seat>();
   for (const [nodeId, members] of byNode) {
-    seats.set(nodeId, { key: nodeId, place: { slot: 0, nodeId }, tasks: members.sort(byAge) });
+    seats.set(nodeId, { key: nodeId, place: { slot: null, nodeId }, tasks: members.sort(byAge) });
   }
   return seats;
 }

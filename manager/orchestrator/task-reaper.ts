@@ -120,12 +120,11 @@ export class TaskReaper {
       // The tasks of a removed service are all told to go.
       const limit = service ? historyLimit(service, clusterLimit) : null;
       if (!service || limit === null || counted.has(serviceId)) continue;
-      const { kind } = service.spec.mode;
-      const byNode = kind === 'global' || kind === 'global-job';
-      if (byNode) counted.add(serviceId);
-      const seats = byNode
-        ? seatsByNode(view.tasksByService(serviceId)).values()
-        : seatsBySlot(view.tasksBySlot(serviceId, slot));
+      if (slot === null) counted.add(serviceId);
+      const seats =
+        slot === null
+          ? seatsByNode(view.tasksByService(serviceId)).values()
+          : seatsBySlot(view.tasksBySlot(serviceId, slot));
       const iteration = service.jobStatus?.iteration ?? null;
       for (const seat of seats) {
         doomed.push(...surplusTasks(seat, limit, iteration).map(({ id }) => id));
@@ -136,5 +135,5 @@ export class TaskReaper {
 }
 
 function seatKey(task: Task): string {
-  return `${task.serviceId}/${task.slot > 0 ? task.slot : task.nodeId}`;
+  return `${task.serviceId}/${task.slot ?? task.nodeId}`;
 }

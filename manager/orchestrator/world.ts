@@ -25,8 +25,8 @@ export const CREATES_MAX = 10_000;
 
 /** Where a task of a service sits: a numbered slot, or a node (global services and jobs). */
 export interface SeatPlace {
-  /** 1.. for replicated services, 0.. for replicated jobs, 0 for global services and jobs */
-  readonly slot: number;
+  /** 1.. for replicated services, 0.. for replicated jobs; null for global services and jobs */
+  readonly slot: number | null;
   /** preassigned node of a global service's or job's task */
   readonly nodeId: NodeId | null;
 }

@@ -81,7 +81,9 @@ export function explainPlacement(
   const best = verdicts.some(({ refusals }) => refusals.length === 0)
     ? undefined
     : looks.sort((a, b) => effortOf(a.refusals) - effortOf(b.refusals))[0];
-  const waiting = tasks.flatMap((task) => waitingTask(task) ?? []).sort((a, b) => a.slot - b.slot);
+  const waiting = tasks
+    .flatMap((task) => waitingTask(task) ?? [])
+    .sort((a, b) => (a.slot ?? 0) - (b.slot ?? 0));
   const bestNode = best && table.node(best.index);
   return {
     serviceId: service.id,

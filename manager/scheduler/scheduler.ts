@@ -171,20 +171,11 @@ export class Scheduler {
   /** Tasks of global services have no choice of node: their failures say nothing about it. */
   #observeFailure(task: Task, previous: Task): void {
     const { state } = task.status;
-    if (task.nodeId === null || isTerminal(previous.status.state)) return;
+    if (task.slot === null || task.nodeId === null || isTerminal(previous.status.state)) return;
     if (state !== 'failed' && state !== 'rejected') return;
-    if (this.#cameWithNode(task)) return;
     const index = this.#table.indexOf(task.nodeId);
     if (index === undefined) return;
     this.#table.failures.note(versionKey(task), index, this.#options.clock.monotonicMs());
-  }
-
-  /** Slots of replicated jobs begin with 0, as those of global services are: their service tells. */
-  #cameWithNode({ slot, serviceId }: Task): boolean {
-    if (slot > 0) return false;
-    const service = this.#options.store.view((view) => view.get('service', serviceId));
-    const kind = service?.spec.mode.kind;
-    return kind !== 'replicated' && kind !== 'replicated-job';
   }
 
   #endGrace(): void {

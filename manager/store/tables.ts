@@ -113,6 +113,11 @@ function slotKey(serviceId: ServiceId, slot: number): string {
   return `${serviceId}/${slot}`;
 }
 
+/** Null for what sits on a node and has no slot. */
+function keyOfTaskSlot({ serviceId, slot }: Task): string | null {
+  return slot === null ? null : slotKey(serviceId, slot);
+}
+
 /** A record whose object has its type. */
 export interface RecordOf<K extends ObjectKind> extends StoredRecord {
   readonly kind: K;
@@ -223,11 +228,7 @@ export class Tables {
     this.#tasksByService.move(id, from?.serviceId ?? null, to?.serviceId ?? null);
     this.#tasksByNode.move(id, from?.nodeId ?? null, to?.nodeId ?? null);
     if (from?.serviceId !== to?.serviceId || from?.slot !== to?.slot) {
-      this.#tasksBySlot.move(
-        id,
-        from && slotKey(from.serviceId, from.slot),
-        to && slotKey(to.serviceId, to.slot),
-      );
+      this.#tasksBySlot.move(id, from && keyOfTaskSlot(from), to && keyOfTaskSlot(to));
     }
     if (from?.networks === to?.networks) return;
     for (const { networkId } of from?.networks ?? []) this.#tasksByNetwork.remove(networkId, id);

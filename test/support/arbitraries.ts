@@ -267,7 +267,7 @@ const task = record<Task>({
   id: id(),
   meta,
   serviceId: id(),
-  slot: uint32,
+  slot: orNull(uint32),
   nodeId: orNull(id()),
   spec: taskSpec,
   specVersion: count,

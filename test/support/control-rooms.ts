@@ -115,7 +115,9 @@ export class ControlRooms {
 
   tasks(id: ServiceId): Task[] {
     const tasks = this.test.store.view((view) => [...view.tasksByService(id)]);
-    return tasks.sort((a, b) => a.slot - b.slot || a.meta.createdAtMs - b.meta.createdAtMs);
+    return tasks.sort(
+      (a, b) => (a.slot ?? 0) - (b.slot ?? 0) || a.meta.createdAtMs - b.meta.createdAtMs,
+    );
   }
 
   /** Tasks that are wanted and run. */

@@ -10,7 +10,7 @@ export function explanationToJson(explanation: PlacementExplanation): ServiceExp
     WaitingCount: waitingCount,
     Waiting: waiting.map(({ taskId, slot, nodeId, state, reason }) => ({
       TaskID: taskId,
-      Slot: slot,
+      Slot: slot ?? 0,
       NodeID: nodeId ?? '',
       State: state,
       Reason: reason,

@@ -16,7 +16,7 @@ export function taskToJson(task: Task, networkOf: (id: string) => Network | unde
     Labels: {}, // a task has none of its own; those of its service are in the service
     Spec: taskSpecToJson(task.spec),
     ServiceID: task.serviceId,
-    ...some('Slot', task.slot),
+    ...(task.slot === null ? {} : { Slot: task.slot }), // 0 is a slot: the first one of a job
     ...some('NodeID', task.nodeId ?? ''),
     Status: statusToJson(task.status),
     DesiredState: task.desiredState,

@@ -211,3 +211,10 @@ test('a task names the networks that still exist', () => {
     NetworksAttachments: [{ Network: { ID: network.id, Spec: { Scope: 'swarm' } } }],
   });
 });
+
+test.each([
+  [0, 0],
+  [null, undefined],
+])('the slot %s of a task is told as %s', (slot, told) => {
+  expect((taskToJson(aTask({ slot }), () => undefined) as { Slot?: number }).Slot).toBe(told);
+});

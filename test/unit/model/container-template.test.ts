@@ -52,8 +52,13 @@ describe('templates of a container', () => {
     expect(() => expandTemplate(text, context)).toThrow(message);
   });
 
+  test('the first slot of a job is 0, and a slot all the same', () => {
+    const first = templateContext({ ...task, slot: 0 }, node);
+    expect(expandTemplate('{{.Task.Slot}} {{.Task.Name}}', first)).toBe(`0 web.0.${idOf('task')}`);
+  });
+
   test('without a slot the node stands in its place', () => {
-    const everywhere = templateContext({ ...task, slot: 0 }, node);
+    const everywhere = templateContext({ ...task, slot: null }, node);
     expect(expandTemplate('{{.Task.Slot}} {{.Task.Name}}', everywhere)).toBe(
       `${idOf('node')} web.${idOf('node')}.${idOf('task')}`,
     );

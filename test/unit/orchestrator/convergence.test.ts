@@ -44,7 +44,7 @@ function perSeat(tasks: readonly Task[]): Map<string, number> {
   for (const task of tasks) {
     if (task.desiredState !== 'running' || isBefore(task.status.state, 'running')) continue;
     if (isTerminal(task.status.state)) continue;
-    const key = task.slot > 0 ? `${task.slot}` : `${task.nodeId}`;
+    const key = `${task.slot ?? task.nodeId}`;
     seats.set(key, (seats.get(key) ?? 0) + 1);
   }
   return seats;
@@ -88,7 +88,7 @@ test('whatever happened, each seat ends with one running task of the present spe
       expect(running.every((task) => task.spec.forceUpdate === service.spec.task.forceUpdate)).toBe(
         true,
       );
-      expect(new Set(running.map(({ slot, nodeId }) => slot || nodeId)).size).toBe(wanted);
+      expect(new Set(running.map(({ slot, nodeId }) => slot ?? nodeId)).size).toBe(wanted);
       expect(service.updateStatus?.state ?? 'completed').toBe('completed');
       await rooms.stop();
     }),

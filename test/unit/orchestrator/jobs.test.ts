@@ -42,7 +42,7 @@ const make = async ({ id }: Node, availability: Availability): Promise<void> => 
 };
 const completed = (id: ServiceId): Task[] =>
   rooms.tasks(id).filter(({ status }) => status.state === 'complete');
-const slots = (tasks: readonly Task[]): number[] => tasks.map(({ slot }) => slot);
+const slots = (tasks: readonly Task[]): (number | null)[] => tasks.map(({ slot }) => slot);
 
 describe('replicated job', () => {
   test('its tasks are wanted complete, in slots from 0, and carry the iteration', async () => {
@@ -303,7 +303,7 @@ describe('global job', () => {
     expect(nodesOf(completed(id)).size).toBe(3);
     expect(rooms.tasks(id)).toHaveLength(3);
     expect(rooms.tasks(id)).toMatchObject(
-      Array(3).fill({ slot: 0, desiredState: 'complete', jobIteration: 0 }),
+      Array(3).fill({ slot: null, desiredState: 'complete', jobIteration: 0 }),
     );
   });
 

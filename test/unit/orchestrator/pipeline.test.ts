@@ -65,7 +65,7 @@ describe('the way of a task through the rooms', () => {
     await rooms.test.create('node', aNode());
     await rooms.rest();
     expect(new Set(rooms.running(id).map(({ nodeId }) => nodeId)).size).toBe(3);
-    expect(rooms.running(id).every(({ slot }) => slot === 0)).toBe(true);
+    expect(rooms.running(id).every(({ slot }) => slot === null)).toBe(true);
   });
 
   test('a task waits in NEW, with the reason, while its network does not exist', async () => {

@@ -19,7 +19,8 @@ describe('replicated orchestrator', () => {
   });
   afterEach(() => rooms.stop());
 
-  const runningSlots = (id: ServiceId): number[] => rooms.running(id).map(({ slot }) => slot);
+  const runningSlots = (id: ServiceId): (number | null)[] =>
+    rooms.running(id).map(({ slot }) => slot);
 
   test('scaling up fills the lowest free slots', async () => {
     const { id } = await rooms.deploy(replicas(2));

@@ -111,7 +111,7 @@ test('an update with failures ends, by its failure action, and never doubles mor
     fc.asyncProperty(updates(true), async (update) => {
       const { replicas, config } = update;
       const { rooms, id } = await watched(update, (tasks) => {
-        const bySlot = new Map<number, number>();
+        const bySlot = new Map<number | null, number>();
         for (const { slot, status } of tasks) {
           if (status.state === 'running') bySlot.set(slot, (bySlot.get(slot) ?? 0) + 1);
         }

@@ -11,10 +11,13 @@ describe('a status of gRPC itself', () => {
       'call X at 10.0.0.1:99: no connection: connect ECONNREFUSED 10.0.0.1:99',
     ],
     ['No connection established', 'call X at 10.0.0.1:99: no connection'],
-  ])('says what is wrong with the connection, and that nothing was sent: %s', (details, message) => {
-    const err = errorOfStatus('call X at 10.0.0.1:99', { code: UNAVAILABLE, details });
-    expect(err).toMatchObject({ code: 'unavailable', message, details: { [EFFECT]: 'none' } });
-  });
+  ])(
+    'says what is wrong with the connection, and that nothing was sent: %s',
+    (details, message) => {
+      const err = errorOfStatus('call X at 10.0.0.1:99', { code: UNAVAILABLE, details });
+      expect(err).toMatchObject({ code: 'unavailable', message, details: { [EFFECT]: 'none' } });
+    },
+  );
 
   test('keeps other words, and promises nothing about what was sent', () => {
     const err = errorOfStatus('call X', { code: UNAVAILABLE, details: 'Connection dropped' });

@@ -243,7 +243,7 @@ describe('explanation of a placement', () => {
     });
     const [served, short] = [host('served'), host('short')];
     const other = wanting({ nanoCpus: 2e9 });
-    const tasks = [runningOn(service, served, { slot: 0 }), runningOn(other, short)];
+    const tasks = [runningOn(service, served, { slot: null }), runningOn(other, short)];
     const { nodes } = await explain(service, [served, short], tasks);
     expect(nodes.map(({ tasks, refusals }) => [tasks, refusals.length])).toEqual([
       [1, 0],

@@ -9,8 +9,6 @@ import {
   aNode,
   aNodeDescription,
   aNodeSpec,
-  aService,
-  aServiceSpec,
   aTask,
   aTaskSpec,
   aTaskStatus,
@@ -68,7 +66,7 @@ describe('scheduler', () => {
 
   test('confirms a preassigned task', async () => {
     const [, second] = await t.create('node', aNode(), aNode());
-    expect(await one({ nodeId: second!.id, slot: 0 })).toMatchObject({
+    expect(await one({ nodeId: second!.id, slot: null })).toMatchObject({
       nodeId: second!.id,
       status: {
         state: 'assigned',
@@ -173,15 +171,13 @@ describe('scheduler', () => {
   });
 
   test.each([
-    ['the first slot of a replicated job', 'other', 'replicated-job' as const],
-    ['a global service', 'first', 'global' as const],
+    ['the first slot of a replicated job', 'other', 0],
+    ['a global service', 'first', null],
   ])(
     'when tasks of %s failed five times, the next goes to the %s node',
-    async (_, expected, kind) => {
+    async (_, expected, slot) => {
       const [first] = await t.create('node', aNode());
-      const mode = kind === 'global' ? { kind } : { kind, maxConcurrent: 1, totalCompletions: 1 };
-      const [service] = await t.create('service', aService({ spec: aServiceSpec({ mode }) }));
-      const seat = { serviceId: service!.id, slot: 0 };
+      const seat: Partial<Task> = { serviceId: idOf('web'), slot };
       for (let i = 0; i < 5; i++) await report(await one(seat), 'failed');
       await t.create('node', aNode());
       for (const other of ['a', 'b']) await one({ serviceId: idOf(other) }); // one on each node
@@ -250,7 +246,7 @@ describe('scheduler', () => {
   test('a task of a global service waits for its own node and no other', async () => {
     const paused = aNodeSpec({ availability: 'pause' });
     const [home] = await t.create('node', aNode({ spec: paused }), aNode());
-    const waiting = await one({ nodeId: home!.id, slot: 0 });
+    const waiting = await one({ nodeId: home!.id, slot: null });
     expect(waiting.status.err).toBe('1 node not available for new tasks');
     await t.create('node', aNode());
     await t.clock.advance(100);

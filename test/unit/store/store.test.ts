@@ -209,7 +209,7 @@ describe('a view', () => {
     const nodes = await create('node', aNode({ description }), aNode({ description }));
     await create('node', aNode({ description: null }));
     const [task] = await create('task', aTaskOf(web!, { slot: 3 }));
-    const [global] = await create('task', aTaskOf(web!, { slot: 0, nodeId: nodes[0]!.id }));
+    const [global] = await create('task', aTaskOf(web!, { slot: null, nodeId: nodes[0]!.id }));
     store.view((view) => {
       expect(view.byName('service', 'wEB')).toEqual([web]);
       expect(view.byName('service', 'we')).toEqual([]);

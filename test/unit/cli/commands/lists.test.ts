@@ -111,6 +111,19 @@ two       web.10      web:1     node-1    Running         Running 30 seconds ago
     );
   });
 
+  test("service ps shows a job's first slot as 0, and the node of what has no slot", async () => {
+    const { Slot: _, ...everywhere } = task('b', 1, 1, { State: 'complete' }, 'complete');
+    const engine = {
+      services: async () => [service('service-1', 'sums')],
+      tasks: async () => [task('a', 0, 1, { State: 'complete' }, 'complete'), everywhere],
+      service: async () => service('service-1', 'sums'),
+      node: noNode,
+    };
+    const flags = ['--format', '{{.Name}}', 'sums'];
+    const { stdout } = await runCommand(ps, flags, { engine, clock: atOneMinute() });
+    expect(stdout).toBe('sums.0\nsums.node-1\n');
+  });
+
   test('service ps of a service that does not exist is an error', async () => {
     const result = await runCommand(ps, ['nope'], { engine: { services: async () => [] } });
     expect(result).toEqual({ status: 1, stdout: '', stderr: 'no such service: nope\n' });
