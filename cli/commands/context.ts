@@ -3,6 +3,7 @@
  * of it comes through the context, so that tests can pass their own.
  */
 import type { Readable, Writable } from 'node:stream';
+import { getSystemErrorMap } from 'node:util';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Clock } from '../../common/base/clock.ts';
 import type { EngineClient } from '../client/engine-client.ts';
@@ -128,8 +129,17 @@ export async function eachOf(
 export function errorLine(err: unknown): string {
   if (!(err instanceof Error)) return String(err);
   if (err.name === 'ApiError') return `Error response from daemon: ${err.message}`;
+  const refused = fileFailure(err);
+  if (refused !== null) return refused;
   const cause = err.cause instanceof Error ? `: ${err.cause.message}` : '';
   return `${err.message}${cause}`;
+}
+
+/** What the system says of a file, in the words that people know: `open FILE: no such file or directory`. */
+function fileFailure({ path, errno, syscall }: NodeJS.ErrnoException): string | null {
+  const words = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1];
+  if (path === undefined || words === undefined) return null;
+  return `${syscall === 'access' ? 'open' : syscall} ${path}: ${words}`;
 }
 
 /** Declares flags that Docker has and we do not do yet: refused by name. */

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { access, readFile } from 'node:fs/promises';
 import { PassThrough, Readable } from 'node:stream';
 import { text as readText } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -113,6 +114,19 @@ describe('running a command', () => {
     const { status, stdout, stderr } = await run(echo(false), ['--help']);
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/Usage: skep try/);
+  });
+
+  test.each([access, readFile])('a file that is not there is named: %o', async (call) => {
+    const reads: Configure = (command) => {
+      command.action(async () => {
+        await call('/no/such/file');
+      });
+    };
+    expect(await run(reads, [])).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'open /no/such/file: no such file or directory\n',
+    });
   });
 
   test("a command's own status and errors come out", async () => {
