@@ -1,8 +1,8 @@
 /**
  * The client of the RPC rounds, in a process of its own: the same grpc-js client, one connection and
- * one unary call per put, to etcd (without TLS) or to a member of ours (mutual TLS).
+ * one unary call per put, to etcd or to a member of ours, both over mutual TLS.
  */
-import { ChannelCredentials, Client, type ClientOptions } from '@grpc/grpc-js';
+import { ChannelCredentials, Client } from '@grpc/grpc-js';
 import type { Identity } from '../../common/pki/identity.ts';
 import { serve } from '../support/helper-process.ts';
 import { type Load, type LoadResult, runLoad } from '../support/load.ts';
@@ -20,31 +20,27 @@ import { proposeMethod } from './propose-method.ts';
 interface Target {
   /** `IP:port` */
   readonly address: string;
-  readonly valueBytes: number;
+  readonly identity: Identity;
 }
+
+type PutLoad = Load & Target & { readonly valueBytes: number };
 
 const clients = new Map<string, Client>();
 
-function clientOf(address: string, credentials: () => ChannelCredentials, options: ClientOptions) {
+function clientOf({ address, identity }: Target): Client {
   let client = clients.get(address);
   if (client === undefined) {
-    client = new Client(address, credentials(), options);
+    const { rootPem, keyPem, certPem } = identity;
+    const name = 'swarm-manager';
+    const options = { 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name };
+    const [root, key, cert] = [rootPem, keyPem, certPem].map((pem) => Buffer.from(pem));
+    const credentials = ChannelCredentials.createSsl(root!, key!, cert!, {
+      checkServerIdentity: () => undefined,
+    });
+    client = new Client(address, credentials, options);
     clients.set(address, client);
   }
   return client;
-}
-
-function plainClient(address: string): Client {
-  return clientOf(address, () => ChannelCredentials.createInsecure(), {});
-}
-
-function mutualTlsClient(address: string, { rootPem, keyPem, certPem }: Identity): Client {
-  const name = 'swarm-manager';
-  const options = { 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name };
-  const [root, key, cert] = [rootPem, keyPem, certPem].map((pem) => Buffer.from(pem));
-  const create = (): ChannelCredentials =>
-    ChannelCredentials.createSsl(root, key, cert, { checkServerIdentity: () => undefined });
-  return clientOf(address, create, options);
 }
 
 function call(client: Client, path: string, request: Uint8Array): Promise<Buffer> {
@@ -59,26 +55,25 @@ function call(client: Client, path: string, request: Uint8Array): Promise<Buffer
 }
 
 const operations = {
-  etcd({ address, valueBytes, ...load }: Load & Target): Promise<LoadResult> {
-    const client = plainClient(address);
-    const puts = new PutSource(valueBytes);
+  etcd(load: PutLoad): Promise<LoadResult> {
+    const client = clientOf(load);
+    const puts = new PutSource(load.valueBytes);
     return runLoad(load, async () => {
       const request = putRequest.encode(puts.next()).finish();
       putResponse.decode(await call(client, PUT_PATH, request));
     });
   },
 
-  skep(argument: Load & Target & { readonly identity: Identity }): Promise<LoadResult> {
-    const { address, valueBytes, identity, ...load } = argument;
-    const client = mutualTlsClient(address, identity);
-    const puts = new PutSource(valueBytes);
+  skep(load: PutLoad): Promise<LoadResult> {
+    const client = clientOf(load);
+    const puts = new PutSource(load.valueBytes);
     return runLoad(load, () => call(client, proposeMethod.path, encodePut(puts.next())));
   },
 
-  /** Whether etcd's member at `address` leads. */
-  async etcdLeads(address: string): Promise<boolean> {
+  /** Whether the member of etcd there leads. */
+  async etcdLeads(target: Target): Promise<boolean> {
     const request = statusRequest.encode({}).finish();
-    const bytes = await call(plainClient(address), STATUS_PATH, request);
+    const bytes = await call(clientOf(target), STATUS_PATH, request);
     const status = statusResponse.decode(bytes) as unknown as {
       readonly leader: { toString(): string };
       readonly header: { readonly memberId: { toString(): string } };

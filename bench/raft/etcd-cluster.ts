@@ -1,7 +1,13 @@
-/** Three members of Debian's etcd on loopback, as its defaults are; without TLS. */
+/**
+ * Three members of Debian's etcd on loopback, as its defaults are but for mutual TLS everywhere: among
+ * the members and from the client, as ours.
+ */
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import type { Identity } from '../../common/pki/identity.ts';
+import { BenchAuthority } from '../support/bench-authority.ts';
 import { endAtExit, runProgram, temporaryDirectory } from '../support/cleanup.ts';
 import type { HelperProcess } from '../support/helper-process.ts';
 import { say } from '../support/report.ts';
@@ -10,6 +16,14 @@ import type { ClientOperations } from './client-process.ts';
 const MEMBERS = 3;
 const PACKAGE = 'etcd-server';
 const START_LIMIT_MS = 30_000;
+/** Members check each other's certificate against the name they dial. */
+const HOST = 'localhost';
+
+export interface EtcdTarget {
+  /** Of the leader, `IP:port` */
+  readonly address: string;
+  readonly identity: Identity;
+}
 
 /** Resolves with the version. Installs the package when it is missing. */
 export async function requireEtcd(): Promise<string> {
@@ -24,33 +38,53 @@ export async function requireEtcd(): Promise<string> {
   }
 }
 
-/** Starts the members; resolves with the leader's client address. They end with this process. */
-export async function startEtcd(client: HelperProcess<ClientOperations>): Promise<string> {
+/** Starts the members; resolves with where and as whom to call. They end with this process. */
+export async function startEtcd(client: HelperProcess<ClientOperations>): Promise<EtcdTarget> {
   const dir = temporaryDirectory('etcd');
+  const identity = await (await BenchAuthority.create()).manager(HOST);
   const ports = await freePorts(2 * MEMBERS);
   const members = Array.from({ length: MEMBERS }, (_, i) => ({
     name: `m${i}`,
-    client: `127.0.0.1:${ports[2 * i]}`,
-    peer: `http://127.0.0.1:${ports[2 * i + 1]}`,
+    clientPort: ports[2 * i]!,
+    peerPort: ports[2 * i + 1]!,
   }));
-  const cluster = members.map(({ name, peer }) => `${name}=${peer}`).join(',');
-  for (const member of members) {
-    const url = `http://${member.client}`;
+  const peerUrl = (port: number): string => `https://${HOST}:${port}`;
+  const cluster = members.map(({ name, peerPort }) => `${name}=${peerUrl(peerPort)}`).join(',');
+  const tls = mutualTlsArguments(dir, identity);
+  for (const { name, clientPort, peerPort } of members) {
+    const url = `https://127.0.0.1:${clientPort}`;
     startDying('etcd', [
-      ...['--name', member.name, '--data-dir', join(dir, member.name), '--logger', 'zap'],
+      ...['--name', name, '--data-dir', join(dir, name), '--logger', 'zap'],
       ...['--log-level', 'error', '--initial-cluster', cluster],
       ...['--listen-client-urls', url, '--advertise-client-urls', url],
-      ...['--listen-peer-urls', member.peer, '--initial-advertise-peer-urls', member.peer],
+      ...['--listen-peer-urls', `https://127.0.0.1:${peerPort}`],
+      ...['--initial-advertise-peer-urls', peerUrl(peerPort), ...tls],
     ]);
   }
   const deadlineMs = performance.now() + START_LIMIT_MS;
   for (;;) {
-    for (const { client: address } of members) {
-      if (await client.ask('etcdLeads', address).catch(() => false)) return address;
+    for (const { clientPort } of members) {
+      const target = { address: `127.0.0.1:${clientPort}`, identity };
+      if (await client.ask('etcdLeads', target).catch(() => false)) return target;
     }
     if (performance.now() > deadlineMs) throw new Error('etcd has no leader');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+function mutualTlsArguments(dir: string, { certPem, keyPem, rootPem }: Identity): string[] {
+  const file = (name: string, pem: string): string => {
+    const path = join(dir, name);
+    writeFileSync(path, pem, { mode: 0o600 });
+    return path;
+  };
+  const cert = file('cert.pem', certPem);
+  const key = file('key.pem', keyPem);
+  const ca = file('ca.pem', rootPem);
+  return ['', 'peer-'].flatMap((side) => [
+    ...[`--${side}cert-file=${cert}`, `--${side}key-file=${key}`],
+    ...[`--${side}trusted-ca-file=${ca}`, `--${side}client-cert-auth`],
+  ]);
 }
 
 /** The kernel ends it should this process die without a chance to. */

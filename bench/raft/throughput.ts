@@ -24,10 +24,12 @@ const SIDES = ['inprocess', 'rpc', 'etcd'] as const;
 type Side = (typeof SIDES)[number];
 
 export async function throughput(): Promise<void> {
-  say(`etcd ${await requireEtcd()}: 3 members on loopback without TLS, defaults, client: grpc-js`);
+  say(
+    `etcd ${await requireEtcd()}: 3 members on loopback, defaults and mutual TLS, client: grpc-js`,
+  );
   const module = fileURLToPath(new URL('./client-process.js', import.meta.url));
   const client = new HelperProcess<ClientOperations>(module);
-  const etcdAddress = await startEtcd(client);
+  const etcd = await startEtcd(client);
   const group = await RaftGroup.start(MEMBERS, 'key-value');
   const identity = await group.clientIdentity();
   const run: Readonly<Record<Side, (inFlight: number, durationMs: number) => Promise<LoadResult>>> =
@@ -40,7 +42,7 @@ export async function throughput(): Promise<void> {
           ...{ address: group.leaderAddress, identity },
         }),
       etcd: (inFlight, durationMs) =>
-        client.ask('etcd', { inFlight, durationMs, valueBytes: VALUE_BYTES, address: etcdAddress }),
+        client.ask('etcd', { inFlight, durationMs, valueBytes: VALUE_BYTES, ...etcd }),
     };
   for (const side of SIDES) {
     const { perSecond } = await run[side](WARM_UP_IN_FLIGHT, WARM_UP_MS);

@@ -21,15 +21,15 @@ export class BenchAuthority {
     return new BenchAuthority(await createCluster({ random, nowMs: Date.now() }));
   }
 
-  /** Identity of one more manager. */
-  async manager(): Promise<Identity> {
+  /** Identity of one more manager. @param name its node id, which its certificate has as a DNS name too */
+  async manager(name: string = newId<NodeId>(this.#random)): Promise<Identity> {
     const { csrPem, keyPem } = await createRequest();
     const { certPem: rootPem, keyPem: rootKeyPem } = this.cluster.cluster.rootCa;
     const nowMs = Date.now();
     const certPem = await issueNodeCertificate({
       authority: { certPem: rootPem, keyPem: rootKeyPem },
       csrPem,
-      nodeId: newId<NodeId>(this.#random),
+      nodeId: name,
       role: 'manager',
       clusterId: this.cluster.identity.clusterId,
       nowMs,
