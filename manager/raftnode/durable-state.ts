@@ -177,11 +177,13 @@ export async function recover(
   }
   const usable = reaches(entries, found) ? entries : [];
   const lastIndex = Math.max(found.index, usable.at(-1)?.index ?? 0);
-  if (hardState.commit > lastIndex) {
-    const words = `the log ends at index ${lastIndex}, but ${hardState.commit} was committed`;
-    throw new RaftDamageError(dir.path, null, words);
+  // Snapshots hold what is committed. This node promised to have what an installed one brought, and must
+  // not come back without it when that one is passed over.
+  const commit = Math.max(hardState.commit, found.index, contents.marks[0]?.index ?? 0);
+  if (commit > lastIndex) {
+    const words = `the log ends at index ${lastIndex}, but ${commit} was committed`;
+    throw new RaftDamageError(dir.path, null, `${words}${afterColon(passedOver)}`);
   }
-  const commit = Math.max(hardState.commit, found.index);
   const { membership } = found;
   return { hardState: { ...hardState, commit }, snapshot: found, entries: usable, membership };
 }

@@ -37,13 +37,20 @@ export function takeInventory(): Inventory {
     'network namespaces': namespaceLines(orphans),
     links: commandLines('ip', ['-o', 'link']).map(linkName),
     routes: [
-      ...commandLines('ip', ['route', 'show', 'table', 'all']),
+      ...commandLines('ip', ['route', 'show', 'table', 'all']).filter(
+        (line) => !isLinkLocalRoute(line),
+      ),
       ...commandLines('ip', ['rule']),
     ],
     nftables: commandLines('nft', ['list', 'ruleset']),
     cgroups: cgroupLines(),
     files: fileLines(),
   };
+}
+
+/** The kernel makes these for each link, a second or two after the link: they come and go with it. */
+function isLinkLocalRoute(line: string): boolean {
+  return /^(local |anycast |multicast )?(fe80:|ff00:)/.test(line);
 }
 
 /** Lines of `after` that `before` lacks (`+ mounts: ...`), and the other way round (`- ...`). */

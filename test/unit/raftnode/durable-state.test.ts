@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
-import { type DurableOptions, DurableState } from '../../../manager/raftnode/durable-state.ts';
+import {
+  type DurableOptions,
+  DurableState,
+  encodeSnapshotState,
+} from '../../../manager/raftnode/durable-state.ts';
 import type { SimDisk } from '../../support/sim-disk.ts';
 import { SimRaft } from '../../support/sim-raft.ts';
 
@@ -140,6 +144,29 @@ describe('raft directory', () => {
     await expect(opened(disk, { dir: '/nowhere' })).rejects.toMatchObject({ code: 'not-found' });
     expect(disk.paths()).toEqual(before);
     expect(await disk.mount().stat('/nowhere')).toBeNull();
+  });
+
+  test('is refused without the snapshot that a leader sent, though an older one and its log are whole', async () => {
+    const sim = new SimRaft(5, { snapshotIntervalEntries: 1000, keepEntries: 0 });
+    const member = await sim.bootstrap(1);
+    for (let i = 0; i < 5; i++) await sim.propose(member, `entry ${i}`);
+    await sim.run(member.node!.stop());
+    const { disk } = member;
+    const durable = await opened(disk);
+    const { membership, confState } = durable.recovered.snapshot!;
+    const writer = await durable.snapshots.begin(
+      { index: 50, term: 1 },
+      encodeSnapshotState(confState, membership),
+    );
+    await writer.finish();
+    await writer.publish();
+    // The node dies before it deletes what this snapshot replaces.
+    await durable.wal.append([{ kind: 'mark', mark: { index: 50, term: 1, installed: true } }]);
+    await durable.close();
+    const newest = pathsOf(disk, '.snap').at(-1)!;
+    expect(pathsOf(disk, '.snap')).toHaveLength(2);
+    cut(disk, newest, disk.contents(newest).length - 5);
+    await expect(opened(disk)).rejects.toThrow(/the log ends at index \d+, but 50 was committed/);
   });
 
   test('may lack the tip when the crash came before it was made', async () => {
