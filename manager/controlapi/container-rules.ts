@@ -73,6 +73,7 @@ function checkMount(mount: Mount): void {
   const fail = (rule: string): SkepError =>
     invalid(`invalid mount config for type "${mount.type}": ${rule}`);
   if (mount.type === 'cluster') throw notDone('mount type "cluster": cluster volumes are');
+  if (mount.volume?.subpath) throw notDone(`mount ${mount.target}: a part of a volume is`);
   if (mount.target === '') throw fail('field Target must not be empty');
   if (!mount.target.startsWith('/')) {
     throw fail(`invalid mount path: '${mount.target}' mount path must be absolute`);
