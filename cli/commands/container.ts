@@ -1,19 +1,10 @@
 /** `skep ps` and `skep container inspect`: containers of the host whose daemon answers. */
-import type { ContainerJson, ContainerSummaryJson } from '../../common/model/engine-json.ts';
-import { hasStatus } from '../client/transport.ts';
-import { renderInspect, renderListing } from '../output/listing.ts';
+import type { ContainerSummaryJson } from '../../common/model/engine-json.ts';
+import { renderListing } from '../output/listing.ts';
 import { ellipsis } from '../output/table.ts';
 import { ago } from '../output/units.ts';
-import {
-  type Configure,
-  collect,
-  ExitError,
-  errorLine,
-  filterMap,
-  refuseFlags,
-  unsigned,
-  warnLine,
-} from './context.ts';
+import { type Configure, collect, filterMap, refuseFlags, unsigned } from './context.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS, shortImage } from './tasks.ts';
 
 const COMMAND_CHARS_MAX = 20;
@@ -95,18 +86,10 @@ export const inspect: Configure = (command, context) => {
   command
     .argument('<container...>', 'ids or names')
     .option('-f, --format <template>', 'json or a template')
-    .action(async (refs: readonly string[], flags: { format?: string }) => {
-      const found: ContainerJson[] = [];
-      const missing: string[] = [];
-      for (const ref of refs) {
-        try {
-          found.push(await context.client.container(ref));
-        } catch (err) {
-          missing.push(hasStatus(err, 404) ? `no such container: ${ref}` : errorLine(err));
-        }
-      }
-      context.stdout.write(renderInspect(found, flags.format));
-      for (const line of missing) warnLine(context, line);
-      if (missing.length > 0) throw new ExitError(1);
-    });
+    .action((refs: readonly string[], flags: InspectFlags) =>
+      inspectEach(context, refs, flags, {
+        noun: 'container',
+        find: (ref) => context.client.container(ref),
+      }),
+    );
 };

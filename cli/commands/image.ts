@@ -10,22 +10,19 @@ import {
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
 import type { ProgressJson } from '../client/engine-client.ts';
-import { hasStatus } from '../client/transport.ts';
-import { renderInspect, renderListing } from '../output/listing.ts';
+import { renderListing } from '../output/listing.ts';
 import { ago, humanSize } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
   collect,
-  ExitError,
   eachOf,
-  errorLine,
   filterMap,
   printLine,
   refuseFlags,
   UsageError,
-  warnLine,
 } from './context.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 
 const NONE = '<none>';
@@ -171,20 +168,12 @@ export const inspect: Configure = (command, context) => {
   command
     .argument('<image...>', 'names or ids')
     .option('-f, --format <template>', 'json or a template')
-    .action(async (names: readonly string[], flags: { format?: string }) => {
-      const found: object[] = [];
-      const missing: string[] = [];
-      for (const name of names) {
-        try {
-          found.push(await context.client.image(name));
-        } catch (err) {
-          missing.push(hasStatus(err, 404) ? `no such image: ${name}` : errorLine(err));
-        }
-      }
-      context.stdout.write(renderInspect(found, flags.format));
-      for (const line of missing) warnLine(context, line);
-      if (missing.length > 0) throw new ExitError(1);
-    });
+    .action((names: readonly string[], flags: InspectFlags) =>
+      inspectEach(context, names, flags, {
+        noun: 'image',
+        find: (name) => context.client.image(name),
+      }),
+    );
 };
 
 export const rm: Configure = (command, context) => {

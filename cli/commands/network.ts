@@ -1,14 +1,12 @@
 /** `skep network ...`. */
-import type { IpamConfigJson, NetworkJson } from '../../common/model/engine-json.ts';
+import type { IpamConfigJson } from '../../common/model/engine-json.ts';
 import { hasStatus } from '../client/transport.ts';
-import { renderInspect, renderListing } from '../output/listing.ts';
+import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import {
   type Configure,
   collect,
-  ExitError,
   eachOf,
-  errorLine,
   filterMap,
   pairs,
   printLine,
@@ -16,6 +14,7 @@ import {
   UsageError,
   warnLine,
 } from './context.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 
 interface ListFlags {
@@ -140,20 +139,12 @@ export const inspect: Configure = (command, context) => {
     .argument('<network...>', 'ids or names')
     .option('-f, --format <template>', 'json or a template')
     .option('-v, --verbose', 'with services and tasks')
-    .action(async (refs: readonly string[], flags: { format?: string; verbose?: boolean }) => {
-      const found: NetworkJson[] = [];
-      const missing: string[] = [];
-      for (const ref of refs) {
-        try {
-          found.push(await context.client.network(ref, { verbose: flags.verbose ?? false }));
-        } catch (err) {
-          missing.push(hasStatus(err, 404) ? `no such network: ${ref}` : errorLine(err));
-        }
-      }
-      context.stdout.write(renderInspect(found, flags.format));
-      for (const line of missing) warnLine(context, line);
-      if (missing.length > 0) throw new ExitError(1);
-    });
+    .action((refs: readonly string[], flags: InspectFlags & { verbose?: boolean }) =>
+      inspectEach(context, refs, flags, {
+        noun: 'network',
+        find: (ref) => context.client.network(ref, { verbose: flags.verbose ?? false }),
+      }),
+    );
 };
 
 export const rm: Configure = (command, context) => {

@@ -1,21 +1,17 @@
 /** `skep node ...`: showing and changing nodes. Lists are in node-list.ts. */
 import { Option } from 'commander';
 import type { NodeJson, NodeSpecJson } from '../../common/model/engine-json.ts';
-import { hasStatus } from '../client/transport.ts';
-import { renderInspect } from '../output/listing.ts';
 import { humanBinarySize } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
   collect,
-  ExitError,
   eachOf,
-  errorLine,
   pairs,
   printLine,
   UsageError,
-  warnLine,
 } from './context.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 
 /** The node meant by `ref`, where `self` is the one that answers. */
 export async function resolveNode(context: CommandContext, ref: string): Promise<NodeJson> {
@@ -30,23 +26,13 @@ export const inspect: Configure = (command, context) => {
     .argument('<node...>', 'ids, names or self')
     .option('-f, --format <template>', 'json or a template')
     .option('--pretty', 'print for people')
-    .action(async (refs: readonly string[], flags: { format?: string; pretty?: boolean }) => {
-      const found: NodeJson[] = [];
-      const missing: string[] = [];
-      for (const ref of refs) {
-        try {
-          found.push(await resolveNode(context, ref));
-        } catch (err) {
-          missing.push(hasStatus(err, 404) ? `no such node: ${ref}` : errorLine(err));
-        }
-      }
-      const text = flags.pretty
-        ? found.map(prettyNode).join('\n')
-        : renderInspect(found, flags.format);
-      context.stdout.write(text);
-      for (const line of missing) warnLine(context, line);
-      if (missing.length > 0) throw new ExitError(1);
-    });
+    .action((refs: readonly string[], flags: InspectFlags) =>
+      inspectEach(context, refs, flags, {
+        noun: 'node',
+        find: (ref) => resolveNode(context, ref),
+        pretty: prettyNode,
+      }),
+    );
 };
 
 const capital = (word: string | undefined): string =>

@@ -3,24 +3,21 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { buffer as readStream } from 'node:stream/consumers';
 import type { SecretJson } from '../../common/model/engine-json.ts';
-import { hasStatus } from '../client/transport.ts';
-import { renderInspect, renderListing } from '../output/listing.ts';
+import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import { ago } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
   collect,
-  ExitError,
   eachOf,
-  errorLine,
   filterMap,
   pairs,
   printLine,
   refuseFlags,
   UsageError,
-  warnLine,
 } from './context.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 
 type Kind = 'secrets' | 'configs';
 
@@ -106,23 +103,13 @@ function inspect(kind: Kind): Configure {
       .argument(`<${nounOf(kind)}...>`, 'ids or names')
       .option('-f, --format <template>', 'json or a template')
       .option('--pretty', 'print for people')
-      .action(async (refs: readonly string[], flags: { format?: string; pretty?: boolean }) => {
-        const found: SecretJson[] = [];
-        const missing: string[] = [];
-        for (const ref of refs) {
-          try {
-            found.push(await context.client.secret(kind, ref));
-          } catch (err) {
-            missing.push(hasStatus(err, 404) ? `no such ${nounOf(kind)}: ${ref}` : errorLine(err));
-          }
-        }
-        const text = flags.pretty
-          ? found.map(pretty).join('\n')
-          : renderInspect(found, flags.format);
-        context.stdout.write(text);
-        for (const line of missing) warnLine(context, line);
-        if (missing.length > 0) throw new ExitError(1);
-      });
+      .action((refs: readonly string[], flags: InspectFlags) =>
+        inspectEach(context, refs, flags, {
+          noun: nounOf(kind),
+          find: (ref) => context.client.secret(kind, ref),
+          pretty,
+        }),
+      );
   };
 }
 

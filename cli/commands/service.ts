@@ -1,7 +1,6 @@
 /** `skep service ...`: lists, showing, scaling, going back, removing. */
 import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
-import { hasStatus } from '../client/transport.ts';
-import { type Listing, renderInspect, renderListing } from '../output/listing.ts';
+import { type Listing, renderListing } from '../output/listing.ts';
 import { ingressPorts } from '../output/ports.ts';
 import { naturalCompare } from '../output/table.ts';
 import {
@@ -10,13 +9,13 @@ import {
   collect,
   ExitError,
   eachOf,
-  errorLine,
   filterMap,
   printLine,
   UsageError,
   warnLine,
 } from './context.ts';
 import { waitForService, waitForServices } from './converge.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { prettyService } from './service-pretty.ts';
 import { listTasks, SHORT_ID_CHARS, shortImage, type TaskListFlags } from './tasks.ts';
 
@@ -138,23 +137,13 @@ export const inspect: Configure = (command, context) => {
     .argument('<service...>', 'ids or names')
     .option('-f, --format <template>', 'json or a template')
     .option('--pretty', 'print for people')
-    .action(async (refs: readonly string[], flags: { format?: string; pretty?: boolean }) => {
-      const found: ServiceJson[] = [];
-      const missing: string[] = [];
-      for (const ref of refs) {
-        try {
-          found.push(await context.client.service(ref, true));
-        } catch (err) {
-          missing.push(hasStatus(err, 404) ? `no such service: ${ref}` : errorLine(err));
-        }
-      }
-      const text = flags.pretty
-        ? found.map(prettyService).join('\n')
-        : renderInspect(found, flags.format);
-      context.stdout.write(text);
-      for (const line of missing) warnLine(context, line);
-      if (missing.length > 0) throw new ExitError(1);
-    });
+    .action((refs: readonly string[], flags: InspectFlags) =>
+      inspectEach(context, refs, flags, {
+        noun: 'service',
+        find: (ref) => context.client.service(ref, true),
+        pretty: prettyService,
+      }),
+    );
 };
 
 export const rm: Configure = (command, context) => {

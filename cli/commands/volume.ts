@@ -1,20 +1,15 @@
-/** `skep volume ...`: volumes of the host whose daemon answers. */
-import type { VolumeJson } from '../../common/model/engine-json.ts';
-import { hasStatus } from '../client/transport.ts';
-import { renderInspect, renderListing } from '../output/listing.ts';
+import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import {
   type Configure,
   collect,
-  ExitError,
   eachOf,
-  errorLine,
   filterMap,
   pairs,
   printLine,
   refuseFlags,
-  warnLine,
 } from './context.ts';
+import { type InspectFlags, inspectEach } from './inspect-each.ts';
 
 const CLUSTER_ONLY = 'cluster volumes are not supported yet';
 
@@ -93,20 +88,12 @@ export const inspect: Configure = (command, context) => {
   command
     .argument('<volume...>', 'names')
     .option('-f, --format <template>', 'json or a template')
-    .action(async (names: readonly string[], flags: { format?: string }) => {
-      const found: VolumeJson[] = [];
-      const missing: string[] = [];
-      for (const name of names) {
-        try {
-          found.push(await context.client.volume(name));
-        } catch (err) {
-          missing.push(hasStatus(err, 404) ? `no such volume: ${name}` : errorLine(err));
-        }
-      }
-      context.stdout.write(renderInspect(found, flags.format));
-      for (const line of missing) warnLine(context, line);
-      if (missing.length > 0) throw new ExitError(1);
-    });
+    .action((names: readonly string[], flags: InspectFlags) =>
+      inspectEach(context, names, flags, {
+        noun: 'volume',
+        find: (name) => context.client.volume(name),
+      }),
+    );
 };
 
 export const rm: Configure = (command, context) => {
