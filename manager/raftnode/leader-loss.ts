@@ -29,13 +29,18 @@ export interface LeaderLossOptions {
   readonly view: MemberView;
   readonly leadership: Leadership;
   readonly clock: Clock;
+  /** A second break within this is not believed: streams that break again and again tell of the link. */
+  readonly quietMs: number;
   /** The core has something to do. */
   readonly wake: () => void;
 }
 
+/** INVARIANT: at most one leader is given up early in `quietMs`, and none twice in its term. */
 export class LeaderLoss {
   readonly #options: LeaderLossOptions;
   #timer: Timer | null = null;
+  #believedMs = Number.NEGATIVE_INFINITY;
+  #believedTerm = 0;
 
   constructor(options: LeaderLossOptions) {
     this.#options = options;
@@ -45,6 +50,11 @@ export class LeaderLoss {
   told(raftId: number): void {
     const { raw, view, leadership, clock, wake } = this.#options;
     if (raftId !== leadership.soft.leader || leadership.isLeader) return;
+    const now = clock.monotonicMs();
+    const { term } = raw.basicStatus();
+    if (term === this.#believedTerm || now - this.#believedMs < this.#options.quietMs) return;
+    this.#believedMs = now;
+    this.#believedTerm = term;
     raw.forgetLeader();
     wake();
     const { voters } = view.confState;

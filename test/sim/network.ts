@@ -103,7 +103,8 @@ export class SimNetwork {
     if (this.#chance(this.#quality.loss)) {
       this.#observer.lost(from, to.raftId, messages.length);
       // A stream that breaks is noticed, a packet that gets lost is not.
-      if (this.#chance(0.5)) this.#breakStream(sender, to);
+      if (this.#chance(0.5)) this.#later(sender, () => sender.handler.unreachable(to.raftId));
+      if (this.#chance(0.1)) this.#endStream(sender, to);
       return;
     }
     this.#carry(sender, to, messages);
@@ -204,9 +205,8 @@ export class SimNetwork {
     }
   }
 
-  /** Both ends live on; each notices in its own time. */
-  #breakStream(sender: Endpoint, to: PeerAddress): void {
-    this.#later(sender, () => sender.handler.unreachable(to.raftId));
+  /** Both ends live on, and the receiver sees the end of the stream. */
+  #endStream(sender: Endpoint, to: PeerAddress): void {
     const receiver = this.#endpoints.get(to.address);
     if (receiver === undefined || receiver.self.raftId !== to.raftId) return;
     this.#later(receiver, () => receiver.handler.lost(sender.self.raftId));

@@ -198,6 +198,19 @@ describe('raft cluster', () => {
     await sim.propose(a!, 'after');
   });
 
+  test('streams that break again and again cost an election now and then, not one each', async () => {
+    const sim = new SimRaft(34);
+    const [a] = await sim.cluster(3);
+    const { term } = a!.node!.status();
+    for (let i = 0; i < 30; i++) {
+      sim.network.closeConnectionsOf(sim.leader()!.raftId); // for all followers at once
+      await sim.clock.advance(ELECTION_MS / 3);
+    }
+    const leader = await sim.elected();
+    expect(leader.node!.status().term - term).toBeLessThanOrEqual(6);
+    await sim.propose(leader, 'after');
+  });
+
   test('the leader sends entries while its own write is under way', async () => {
     const sim = new SimRaft(33);
     const [a, b, c] = await sim.cluster(3);
