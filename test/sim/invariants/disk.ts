@@ -1,5 +1,6 @@
 /** What a disk must hold, and what its owner must notice. */
 import { SkepError } from '../../../common/base/errors.ts';
+import { NO_NODE } from '../../../manager/raft/types.ts';
 import { type Checker, expect } from '../checker.ts';
 import type { Machine } from '../machine.ts';
 
@@ -10,8 +11,9 @@ export class ReplayIsMemory implements Checker {
   restarted({ raftId, node, truth, damage }: Machine): void {
     const { term, vote, commit, lastIndex } = node!.core.basicStatus();
     const { hardState } = truth;
-    const isVoteKept =
-      term > hardState.term || (term === hardState.term && vote === hardState.vote);
+    // A flush that was kept although not synced may hold the vote that nobody heard of.
+    const isSameVote = vote === hardState.vote || (hardState.vote === NO_NODE && truth.wasWriting);
+    const isVoteKept = term > hardState.term || (term === hardState.term && isSameVote);
     expect(isVoteKept, () => {
       return `${raftId} comes back in term ${term} with vote ${vote}; on disk were ${hardState.term} and ${hardState.vote}`;
     });
