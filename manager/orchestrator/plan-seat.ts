@@ -7,7 +7,7 @@ import type { DirtyTest } from '../../common/model/dirty-task.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
-import { delayOverAtMs, mayRestart, startableAtMs } from './restart-policy.ts';
+import { delayOverAtMs, endedByItself, mayRestart, startableAtMs } from './restart-policy.ts';
 import { isWanted, type Seat } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -21,7 +21,7 @@ export interface SeatPlan {
    * work). `dead`: a task is missing. `settled` is live without a wanted task.
    */
   readonly state: 'live' | 'settled' | 'dead';
-  /** the newest task does not say what the service says: the updater's concern */
+  /** lives, or is settled, without a task that says what the service says: the updater's concern */
   readonly dirty: boolean;
   /** the wanted tasks after `changes` that existed before */
   readonly wanted: readonly Task[];
@@ -164,17 +164,27 @@ class SeatDraft {
     const newest = this.#seat.tasks.at(-1)!;
     const settled =
       !live && !this.#rules.rollingBack && !mayRestart(newest, this.#seat, this.#world.nowMs);
-    const hasClean =
-      this.#replaced || this.#wanted.some((task) => !this.#rules.dirtyTest.isDirty(task));
+    const dirty = live ? this.#isBehind(newest) : settled && this.#rules.dirtyTest.isDirty(newest);
     return {
       seat: this.#seat,
       changes: this.#changes,
       wakeAtMs: this.#wakeAtMs,
       state: live ? 'live' : settled ? 'settled' : 'dead',
-      dirty: !hasClean && (live || settled) && this.#rules.dirtyTest.isDirty(newest),
+      dirty,
       wanted: this.#wanted,
       successor: this.#successor,
     };
+  }
+
+  /**
+   * Every task that stays is out of date. One that was called off (a rollback came) is no reply to that,
+   * even if its words are the service's again; one of these very words that ended by itself, and may not
+   * be restarted, is.
+   */
+  #isBehind(newest: Task): boolean {
+    const { dirtyTest } = this.#rules;
+    if (this.#replaced || this.#wanted.some((task) => !dirtyTest.isDirty(task))) return false;
+    return newest.specVersion !== this.#world.service.specVersion || !endedByItself(newest);
   }
 
   #stop(task: Task): void {

@@ -63,7 +63,8 @@ export function delayOverAtMs(task: Task, seat: Seat, nowMs: number): number {
   return after(Math.max(lastEndMs, task.meta.createdAtMs), delayMs, nowMs);
 }
 
-function endedByItself({ status }: Task): boolean {
+/** Neither told to stop nor lost with its node. */
+export function endedByItself({ status }: Task): boolean {
   return status.state === 'complete' || status.state === 'failed' || status.state === 'rejected';
 }
 

@@ -100,12 +100,32 @@ describe('a seat', () => {
     expect(plan(web, tasks('starting')).changes).toHaveLength(1); // stop-first
   });
 
-  test('the newest task decides whether the seat is dirty', () => {
+  describe('is dirty', () => {
     const web = service({ condition: 'none' });
-    expect(plan(web, [task(web, 'running', 'running', true)]).dirty).toBe(true);
-    expect(plan(web, [task(web, 'running', 'running')]).dirty).toBe(false);
-    const attempted = [task(web, 'running', 'running', true), task(web, 'shutdown', 'failed')];
-    expect(plan(web, attempted, { startFirst: true, rollingBack: false }).dirty).toBe(false);
+    const startFirst = { startFirst: true, rollingBack: false };
+    const dirtyBesideOld = (newest: Task): boolean =>
+      plan(web, [{ ...task(web, 'running', 'running', true), ...older }, newest], startFirst).dirty;
+    const older = { meta: { version: 1, createdAtMs: -1, updatedAtMs: 0 } };
+
+    test('when it lives by an old task alone', () => {
+      expect(plan(web, [task(web, 'running', 'running', true)]).dirty).toBe(true);
+      expect(plan(web, [task(web, 'running', 'running')]).dirty).toBe(false);
+      expect(dirtyBesideOld(task(web, 'running', 'starting'))).toBe(false);
+    });
+
+    test('not after an attempt that failed and may not be repeated', () => {
+      expect(dirtyBesideOld(task(web, 'running', 'failed'))).toBe(false);
+      expect(dirtyBesideOld(task(web, 'shutdown', 'failed'))).toBe(false);
+    });
+
+    test('when the newer task was called off, whose words are the present ones again', () => {
+      const before = { specVersion: 0 };
+      expect(dirtyBesideOld({ ...task(web, 'shutdown', 'shutdown'), ...before })).toBe(true);
+      expect(dirtyBesideOld({ ...task(web, 'shutdown', 'starting'), ...before })).toBe(true);
+      expect(dirtyBesideOld({ ...task(web, 'shutdown', 'failed'), ...before })).toBe(true);
+      // A second rollback to the same version: the first was called off here.
+      expect(dirtyBesideOld(task(web, 'shutdown', 'shutdown'))).toBe(true);
+    });
   });
 
   test('max attempts do not count tasks of another spec in between', () => {

@@ -243,6 +243,27 @@ describe('rolling update', () => {
     expect(rooms.tasks(id)).toHaveLength(5); // and the one that failed
   });
 
+  test('an update that was rolled back is tried again in every slot', async () => {
+    const { id } = await deploy(
+      update({ order: 'start-first', failureAction: 'rollback', parallelism: 2 }),
+    );
+    await rooms.pass(1000, 1000); // the new tasks are the younger ones
+    rooms.outcome = (task) => (isNew(task) ? 'starting' : 'running');
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    const [failing, waiting] = fresh(id);
+    await rooms.report(failing!.id, 'failed');
+    await rooms.pass(20_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('rollback_completed');
+    expect(rooms.test.get('task', waiting!.id).status.state).toBe('shutdown');
+    rooms.outcome = () => 'running';
+    await rooms.change(id, image('new'));
+    await rooms.pass(60_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    expect(freshRunning(id)).toBe(4);
+    expect(rooms.running(id)).toHaveLength(4);
+  });
+
   test('a failed start-first attempt is tried again beside the old task', async () => {
     const { id } = await rooms.deploy(update({ order: 'start-first' }));
     const [old] = rooms.running(id);
