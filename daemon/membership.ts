@@ -84,12 +84,23 @@ export class Membership {
       become: (role, signal) => this.#become(role, signal),
       tasks: this.#tasks,
       clock,
+      random,
       log,
     });
   }
 
   get manager(): Manager | null {
     return this.#manager;
+  }
+
+  /** What an operator must see to, for `docker info`; '' when all is well. */
+  get trouble(): string {
+    const { refusal } = this.#parts.worker;
+    const refused =
+      refusal === ''
+        ? ''
+        : `the managers refuse this node, which may leave the swarm and join anew: ${refusal}`;
+    return this.#manager?.trouble ?? refused;
   }
 
   /**

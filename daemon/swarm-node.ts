@@ -118,8 +118,7 @@ export class SwarmNode {
     const { nodeId } = membership.identity.current;
     const { host } = parseHostPort(membership.addresses.advertise);
     const role = membership.manager ? 'manager' : 'worker';
-    const error = membership.manager?.trouble ?? '';
-    return { local: 'active', nodeId, nodeAddress: host, role, error };
+    return { local: 'active', nodeId, nodeAddress: host, role, error: membership.trouble };
   }
 
   /** Managers that this node knows, for `docker info`. */

@@ -131,6 +131,11 @@ export class Worker {
     }
   }
 
+  /** Why the managers refuse this node, for people; '' while they do not. */
+  get refusal(): string {
+    return this.#joined?.agent.refusal ?? '';
+  }
+
   /** Ends the conversation with the cluster; its tasks go on running and are known here. */
   async suspend(): Promise<void> {
     const joined = this.#joined;

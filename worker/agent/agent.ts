@@ -45,6 +45,8 @@ export interface AgentOptions {
 
 /** Swarm: first delay up to 100 ms, at most 8 s; ours is capped lower, so that fail-over shows soon. */
 const RECONNECT = { baseMs: 100, maxMs: 5_000 };
+/** Managers that refuse this node will hardly change their mind: it was removed from the swarm. */
+const REFUSED = { baseMs: 100, maxMs: 60_000 };
 /** A changed description is sent at the next look; Swarm looks as often. */
 const DESCRIBE_PERIOD_MS = 20_000;
 const HEARTBEAT_DEFAULT_MS = 5_000;
@@ -55,11 +57,19 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #background: TaskSet;
   readonly #backoff: Backoff;
+  readonly #refusedBackoff: Backoff;
+  #refusal = '';
 
   constructor(options: AgentOptions) {
     this.#options = options;
     this.#background = new TaskSet(options.onFailure);
     this.#backoff = new Backoff(RECONNECT, options.random);
+    this.#refusedBackoff = new Backoff(REFUSED, options.random);
+  }
+
+  /** The managers' last word when they refuse this node, for people; '' while they do not. */
+  get refusal(): string {
+    return this.#refusal;
   }
 
   /** Resumes local tasks, then talks to the managers in the background. */
@@ -91,14 +101,22 @@ export class Agent {
         }
       } catch (err) {
         if (signal.aborted) return;
-        if (hasCode(err, 'permission-denied', 'not-found')) {
-          log.error({ err }, 'managers refuse this node');
-        } else {
-          log.info({ reason: describeError(err) }, 'session ended');
-        }
+        if (hasCode(err, 'permission-denied', 'not-found')) this.#refused(describeError(err));
+        else log.info({ reason: describeError(err) }, 'session ended');
       }
-      if (!signal.aborted) await clock.sleep(this.#backoff.nextDelayMs(), signal);
+      const backoff = this.#refusal === '' ? this.#backoff : this.#refusedBackoff;
+      if (!signal.aborted) await clock.sleep(backoff.nextDelayMs(), signal);
     }
+  }
+
+  #refused(reason: string): void {
+    if (this.#refusal === '') this.#options.log.error({ reason }, 'managers refuse this node');
+    this.#refusal = reason;
+  }
+
+  #accepted(): void {
+    this.#refusal = '';
+    this.#refusedBackoff.reset();
   }
 
   async #serve(session: DispatcherSession, signal: AbortSignal): Promise<void> {
@@ -142,6 +160,7 @@ export class Agent {
       if (message === null) return;
       switch (message.kind) {
         case 'session':
+          this.#accepted();
           pulse.setPeriod(message.heartbeatPeriodMs);
           dialer.learnManagers(message.managers);
           onSession(message);

@@ -268,6 +268,26 @@ describe('agent between sessions', () => {
     expect(it.failures).toEqual([]);
   });
 
+  test('says that managers refuse this node, and asks them ever more rarely, until they do not', async () => {
+    const it = await scene();
+    const removed = new SkepError('permission-denied', 'node was removed');
+    it.dialer.failures.push(...Array.from({ length: 12 }, () => removed));
+    expect(it.agent.refusal).toBe('');
+    await it.agent.start();
+    await settle();
+    expect(it.agent.refusal).toBe('node was removed');
+    await it.clock.advance(50_000); // 50 ms, then twice as long each time: 51,150 ms to the eleventh
+    expect(it.dialer.attempts).toBe(10);
+    it.dialer.failures.splice(0, it.dialer.failures.length, new Error('no manager is reached'));
+    await it.clock.advance(1_150);
+    expect(it.dialer.attempts).toBe(11);
+    expect(it.agent.refusal).toBe('node was removed');
+    await it.clock.advance(30_000);
+    it.dialer.session.push(sessionMessage());
+    await settle();
+    expect(it.agent.refusal).toBe('');
+  });
+
   test('tasks go on without a session', async () => {
     const it = await started();
     const task = aTask({ status: aTaskStatus({ state: 'assigned' }) });

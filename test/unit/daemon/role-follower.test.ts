@@ -1,9 +1,18 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
 import { TaskSet } from '../../../common/base/lifecycle.ts';
 import { silentLogger } from '../../../common/base/log.ts';
+import type { Random } from '../../../common/base/random.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
 import { RoleFollower } from '../../../daemon/role-follower.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
+
+/** Half of every bound: back-off delays are half their limit. */
+const MIDDLE: Random = {
+  bytes: (length) => new Uint8Array(length),
+  below: (bound) => Math.floor(bound / 2),
+  unit: () => 0.5,
+};
 
 /** A node whose managers grant `granted`, and what it did. */
 class Scene {
@@ -15,6 +24,8 @@ class Scene {
   granted: NodeRole;
   plays: NodeRole;
   failures: Error[] = [];
+  refusal: SkepError | null = null;
+  renewals = 0;
   readonly follower: RoleFollower;
 
   constructor(role: NodeRole) {
@@ -23,6 +34,8 @@ class Scene {
     this.follower = new RoleFollower({
       plays: () => this.plays,
       renew: async () => {
+        this.renewals++;
+        if (this.refusal) throw this.refusal;
         this.steps.push(`renewed as ${this.granted}`);
         return this.granted;
       },
@@ -34,6 +47,7 @@ class Scene {
       },
       tasks: this.tasks,
       clock: this.clock,
+      random: MIDDLE,
       log: silentLogger,
     });
   }
@@ -94,6 +108,33 @@ describe('role follower', () => {
     scene.follower.removed();
     await settle();
     expect(scene.steps).toEqual(['renewed as manager', 'became manager']);
+  });
+
+  test.each<NodeRole>(['worker', 'manager'])(
+    'a manager removed from the swarm while it is to be %s ends as no manager, and asks no more',
+    async (told) => {
+      scene = new Scene('manager');
+      scene.refusal = new SkepError('permission-denied', 'node was removed from swarm');
+      scene.follower.follow(told);
+      scene.follower.removed();
+      await scene.clock.advance(60_000);
+      expect(scene.steps).toEqual(['became worker']);
+      expect(scene.renewals).toBe(1);
+      expect(scene.clock.pending).toBe(0);
+    },
+  );
+
+  test('doubles its back-off up to 30 s while the managers cannot be reached', async () => {
+    scene.refusal = new SkepError('unavailable', 'no manager is known');
+    scene.follower.follow('manager');
+    await settle();
+    const gapsMs: number[] = [];
+    for (let attempt = 1; attempt < 8; attempt++) {
+      const fromMs = scene.clock.monotonicMs();
+      while (scene.renewals === attempt) await scene.clock.advance(100);
+      gapsMs.push(scene.clock.monotonicMs() - fromMs);
+    }
+    expect(gapsMs).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
   });
 
   test('stops trying with the membership, and never starts after it', async () => {
