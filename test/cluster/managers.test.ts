@@ -340,4 +340,35 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
       'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.',
     );
   });
+
+  test('a manager that is removed right after its demotion says so, and can leave', {
+    timeout: 90_000,
+  }, async () => {
+    const cluster = shared.current;
+    const leader = await leaderName();
+    const { name } = others(leader)[0]!;
+    const told = async (): Promise<string> => {
+      const format = '{{.Swarm.ControlAvailable}} {{.Swarm.Error}}';
+      return (await cluster.skep(['info', '--format', format], { host: name })).trim();
+    };
+    await cluster.skep(['node', 'promote', name], { host: leader });
+    await shows({ [name]: 'Reachable' }, leader, 20_000);
+    await cluster.skep(['node', 'demote', name], { host: leader });
+    // Refused while it is a member of the raft group: the first that is not comes before its certificate.
+    await eventually(
+      'it is removed',
+      () => cluster.skep(['node', 'rm', '--force', name], { host: leader }),
+      { withinMs: 15_000, everyMs: 50 },
+    );
+    await eventually(
+      'it is no manager and knows why',
+      async () =>
+        expect(await told()).toMatch(
+          /^false the managers refuse this node.*was removed from swarm/,
+        ),
+      { withinMs: 20_000 },
+    );
+    await cluster.skep(['swarm', 'leave'], { host: name });
+    expect(await told()).toBe('false');
+  });
 });
