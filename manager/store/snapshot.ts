@@ -28,16 +28,22 @@ const LENGTH_BYTES = 4;
 /** Longest stretch of decoding before other work gets its turn, ms. */
 const SLICE_MS = 5;
 
-/** Writes `records` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
-export function* writeSnapshot(records: readonly StoredRecord[]): Generator<Uint8Array, void> {
+/** Writes the records of `lists` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
+export function* writeSnapshot(
+  lists: readonly (readonly StoredRecord[])[],
+): Generator<Uint8Array, void> {
   const chunks = new ChunkWriter();
   const header = encodeSnapshotRecord({ type: 'header', format: SNAPSHOT_FORMAT });
   chunks.write(header, NO_BYTES);
-  for (const { kind, bytes } of records) {
-    chunks.write(encodeSnapshotObjectHead(kind, bytes.length), bytes);
-    while (chunks.hasFull) yield chunks.takeFull();
+  let objectCount = 0;
+  for (const records of lists) {
+    objectCount += records.length;
+    for (const { kind, bytes } of records) {
+      chunks.write(encodeSnapshotObjectHead(kind, bytes.length), bytes);
+      while (chunks.hasFull) yield chunks.takeFull();
+    }
   }
-  const footer = encodeSnapshotRecord({ type: 'footer', objectCount: records.length });
+  const footer = encodeSnapshotRecord({ type: 'footer', objectCount });
   chunks.write(footer, NO_BYTES);
   while (chunks.hasFull) yield chunks.takeFull();
   const rest = chunks.rest();
