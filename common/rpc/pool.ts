@@ -2,13 +2,13 @@
  * Clients to the other nodes of the cluster, one per address and expectation, with this node's
  * certificate; and the two clients that a joining node needs before it has one.
  */
-import { createSecureContext, type PeerCertificate } from 'node:tls';
+import { createSecureContext, type PeerCertificate, type SecureContext } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
 import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
 import { RpcClient } from './client.ts';
-import type { CredentialsSource } from './credentials.ts';
+import type { Credentials, CredentialsSource } from './credentials.ts';
 import { PEER_LIMITS } from './limits.ts';
 
 /** What the server's certificate must say, beside being of our cluster. */
@@ -24,6 +24,8 @@ export class RpcClientPool {
   readonly #options: RpcClientPoolOptions;
   readonly #clients = new Map<string, RpcClient>();
   readonly #releaseListener: () => void;
+  /** One for all clients, until the credentials change: it takes a millisecond or two to make. */
+  #context: { readonly of: Credentials; readonly secure: SecureContext } | null = null;
 
   constructor(options: RpcClientPoolOptions) {
     this.#options = options;
@@ -82,16 +84,25 @@ export class RpcClientPool {
   }
 
   #channelCredentials(expected: ExpectedPeer): ChannelCredentials {
-    const { certPem, keyPem, rootPem, clusterId } = this.#options.credentials.current;
-    const context = createSecureContext({
-      cert: certPem,
-      key: keyPem,
-      ca: rootPem,
-      minVersion: 'TLSv1.3',
-    });
-    return ChannelCredentials.createFromSecureContext(context, {
+    const { clusterId } = this.#options.credentials.current;
+    return ChannelCredentials.createFromSecureContext(this.#secureContext(), {
       checkServerIdentity: (_host, certificate) => checkPeer(certificate, expected, clusterId),
     });
+  }
+
+  #secureContext(): SecureContext {
+    const { current } = this.#options.credentials;
+    if (this.#context?.of !== current) {
+      const { certPem, keyPem, rootPem } = current;
+      const secure = createSecureContext({
+        cert: certPem,
+        key: keyPem,
+        ca: rootPem,
+        minVersion: 'TLSv1.3',
+      });
+      this.#context = { of: current, secure };
+    }
+    return this.#context.secure;
   }
 }
 
