@@ -25,7 +25,10 @@ export class TurnBudget {
     return this.#clock.monotonicMs() >= this.#endMs;
   }
 
-  /** Goes on after everything else that is ready had its turn. */
+  /**
+   * Goes on after everything else that is ready had its turn. Keeps the process alive, as the clock's sleep does not:
+   * at start nothing else does.
+   */
   async renew(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.begin();

@@ -5,6 +5,7 @@
 import { assert } from '../../common/base/assert.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { ObjectKind } from '../../common/model/object-kinds.ts';
 import { decodeObject } from '../../common/wire/object.ts';
 import {
@@ -25,8 +26,6 @@ export const SNAPSHOT_CHUNK_BYTES = 128 * 1024;
 /** Longest record accepted, bytes: above what a transaction can carry. */
 const RECORD_BYTES_MAX = 16 * 1024 * 1024;
 const LENGTH_BYTES = 4;
-/** Longest stretch of decoding before other work gets its turn, ms. */
-const SLICE_MS = 5;
 
 /** Writes the records of `lists` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
 export function* writeSnapshot(
@@ -98,8 +97,8 @@ class ChunkWriter {
 }
 
 /**
- * Tables from a snapshot, decoded in slices of SLICE_MS. Throws `data-loss` for a stream that is
- * damaged or incomplete.
+ * Tables from a snapshot, decoded in short turns. Throws `data-loss` for a stream that is damaged or
+ * incomplete.
  */
 export async function readSnapshot(
   chunks: AsyncIterable<Uint8Array>,
@@ -108,15 +107,13 @@ export async function readSnapshot(
   const tables = new Tables();
   const reader = new RecordReader();
   const state = new RestoreState(tables);
-  let sliceStartMs = clock.monotonicMs();
+  const budget = new TurnBudget(clock);
+  budget.begin();
   for await (const chunk of chunks) {
     reader.push(chunk);
     for (let record = reader.next(); record; record = reader.next()) {
       state.take(record);
-      if (clock.monotonicMs() - sliceStartMs < SLICE_MS) continue;
-      // Not the clock's sleep: that one does not keep the process alive, and at start nothing else does.
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      sliceStartMs = clock.monotonicMs();
+      if (budget.spent) await budget.renew();
     }
   }
   state.finish(reader.pending);
