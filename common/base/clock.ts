@@ -35,6 +35,7 @@ export class SystemClock implements Clock {
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
+    if (delayMs === 0) return nextTurn(callback);
     let handle: NodeJS.Timeout;
     const arm = (leftMs: number): void => {
       const partMs = Math.min(leftMs, TIMER_MS_MAX);
@@ -54,6 +55,12 @@ export class SystemClock implements Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     return sleepOn(this, delayMs, signal);
   }
+}
+
+/** Node makes a timer of 0 ms one of 1 ms. After the I/O at hand, before anything that waits for time. */
+function nextTurn(callback: () => void): Timer {
+  const handle = setImmediate(callback);
+  return { cancel: () => clearImmediate(handle) };
 }
 
 /** `Clock.sleep` in terms of `Clock.setTimer`; shared by the real clock and the fakes. */

@@ -8,6 +8,7 @@
  *
  *   push -> startRound -> core -> (log, peers, commit, apply) -> waiters.applied -> the caller
  */
+import type { Clock } from '../../common/base/clock.ts';
 import { entryTypeOf } from '../raft/conf-change.ts';
 import { ProposalDroppedError } from '../raft/errors.ts';
 import type { RawNode } from '../raft/raw-node.ts';
@@ -34,8 +35,10 @@ interface Pending {
 
 export interface ProposalQueueOptions {
   readonly raw: RawNode;
+  readonly clock: Clock;
   readonly life: NodeLife;
   readonly leadership: Leadership;
+  readonly appliedIndex: () => number;
   /** How long the callers of a leader that lost its office wait for what was committed. */
   readonly orphanTicks: number;
   /** The core has something to do. */
@@ -48,7 +51,7 @@ export class ProposalQueue {
   readonly #options: ProposalQueueOptions;
   #pending: Pending[] = [];
   #pendingBytes = 0;
-  /** Last index of the round under way, if it is not committed yet. */
+  /** Last index of the round under way, if it is not applied yet. */
   #roundEnd = 0;
   #diskFull = false;
   #ticks = 0;
@@ -69,15 +72,20 @@ export class ProposalQueue {
       return Promise.reject(new ProposalError('unavailable', words, false));
     }
     this.#pendingBytes += payload.length + PENDING_OVERHEAD_BYTES;
+    const { clock } = this.#options;
     return new Promise((resolve, reject) => {
       this.#pending.push({ payload, signal, resolve, reject });
-      if (this.#pending.length === 1) queueMicrotask(() => this.#startRoundGuarded());
+      if (this.#pending.length === 1) clock.setTimer(0, () => this.#startRoundGuarded());
     });
   }
 
-  /** Hands everything that gathered to the core, unless a round is under way. */
+  /**
+   * Hands everything that gathered to the core, unless a round is under way. It is over when it is
+   * applied: its callers have been answered then, and what they propose next goes along.
+   */
   startRound(): void {
-    if (this.#pending.length > 0 && this.#options.raw.commit >= this.#roundEnd) this.#drain();
+    const { appliedIndex } = this.#options;
+    if (this.#pending.length > 0 && appliedIndex() >= this.#roundEnd) this.#drain();
   }
 
   #drain(): void {

@@ -333,6 +333,8 @@ export class RaftNode {
   #createProposals(): ProposalQueue {
     return new ProposalQueue({
       ...{ raw: this.#raw, life: this.#life, leadership: this.#leadership },
+      clock: this.#options.clock,
+      appliedIndex: () => this.#applies.appliedIndex,
       orphanTicks: this.#electionTicks,
       wake: () => this.#driver.wake(),
       notLeader: (action) => this.#notLeader(action),

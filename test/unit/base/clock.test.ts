@@ -1,3 +1,4 @@
+import { stat } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../../common/base/clock.ts';
 
@@ -25,6 +26,20 @@ describe('system clock', () => {
     timer.cancel();
     vi.advanceTimersByTime(2 ** 33);
     expect(fired).not.toHaveBeenCalled();
+  });
+
+  test('0 ms is the end of this turn, before anything that waits for time', async () => {
+    vi.useRealTimers();
+    const order = await new Promise<string[]>((resolve) => {
+      const seen: string[] = [];
+      stat('.', () => {
+        setTimeout(() => resolve([...seen, 'timer']), 0);
+        new SystemClock().setTimer(0, () => seen.push('cancelled')).cancel();
+        new SystemClock().setTimer(0, () => seen.push('turn'));
+        void Promise.resolve().then(() => seen.push('promise'));
+      });
+    });
+    expect(order).toEqual(['promise', 'turn', 'timer']);
   });
 
   test('a sleep ends with the reason of its signal', async () => {

@@ -246,6 +246,34 @@ describe('raft cluster', () => {
     expect(b!.disk.counts.get('fdatasync')).toBeLessThanOrEqual(4);
   });
 
+  test('proposals of one turn go together, also those that come some promises later', async () => {
+    const sim = new SimRaft(31);
+    const [a, b] = await sim.cluster(3);
+    await sim.propose(a!, 'warm');
+    b!.disk.counts.clear();
+    const all = [];
+    for (let i = 0; i < 10; i++) {
+      all.push(a!.node!.propose(Buffer.from(`p${i}`)));
+      for (let hop = 0; hop < 10; hop++) await null; // as between calls decoded from one piece of input
+    }
+    await sim.run(Promise.all(all));
+    expect(b!.disk.counts.get('fdatasync')).toBe(1);
+  });
+
+  test('a caller that was just answered goes along with who waited meanwhile', async () => {
+    const sim = new SimRaft(32);
+    const [a, b] = await sim.cluster(3);
+    await sim.propose(a!, 'warm');
+    sim.network.latencyMs = { min: 20, max: 20 };
+    b!.disk.counts.clear();
+    const propose = (text: string): Promise<number> => a!.node!.propose(Buffer.from(text));
+    const first = propose('first').then(() => propose('again'));
+    await sim.clock.advance(1);
+    const [again, waited] = await sim.run(Promise.all([first, propose('waited')]));
+    expect(Math.abs(again - waited)).toBe(1);
+    expect(b!.disk.counts.get('fdatasync')).toBe(2);
+  });
+
   test('a round that gets no answer holds nobody up for longer than a tick', async () => {
     const sim = new SimRaft(30);
     const [a] = await sim.cluster(3);
