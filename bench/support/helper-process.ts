@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { endAtExit } from './cleanup.ts';
 
 /** What a helper can be asked, by name. Arguments and results pass by structured clone. */
@@ -40,6 +41,13 @@ async function answer(operations: Operations, { id, name, argument }: Question):
   }
 }
 
+/** Flags of Node that the daemon runs with. The working directory is the root of the repository. */
+function productFlags(): string[] {
+  const flags = /^exec node ((?:--\S+ )*)-- "\$main"/m.exec(readFileSync('bin/skepd', 'utf8'))?.[1];
+  if (flags === undefined) throw new Error('bin/skepd: where does it start node?');
+  return flags.trim().split(' ').filter(Boolean);
+}
+
 /** In the benchmark: a running helper with the operations `Ops`. */
 export class HelperProcess<Ops extends Operations> {
   readonly #child: ChildProcess;
@@ -49,7 +57,7 @@ export class HelperProcess<Ops extends Operations> {
 
   /** @param module compiled file that calls `serve` */
   constructor(module: string) {
-    this.#child = fork(module, { serialization: 'advanced' });
+    this.#child = fork(module, { serialization: 'advanced', execArgv: productFlags() });
     this.#gone = once(this.#child, 'exit');
     const release = endAtExit(this.pid);
     this.#child.on('message', (reply: Answer) => this.#waiting.get(reply.id)?.(reply));
