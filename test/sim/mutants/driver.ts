@@ -97,8 +97,8 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     name: 'commit-remembered-wrong',
     bug: 'after a restart more counts as committed than was',
     file: `${NODE}/durable-state.ts`,
-    find: 'const commit = Math.max(hardState.commit, found.index);',
+    find: 'const commit = Math.max(hardState.commit, found.index, contents.marks[0]?.index ?? 0);',
     replace: 'const commit = lastIndex;',
-    invariants: [6, 0, 2],
+    invariants: [6, 0, 2, 4],
   },
 ];
