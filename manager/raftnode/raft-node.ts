@@ -121,7 +121,7 @@ export class RaftNode {
     this.#loss = new LeaderLoss({
       ...{ raftId: options.raftId, clock: options.clock, raw: this.#raw, life: this.#life },
       ...{ view: this.#view, leadership: this.#leadership },
-      quietMs: 2 * this.#electionTicks * (options.tickMs ?? DEFAULTS.tickMs),
+      quietMs: this.#electionTicks * (options.tickMs ?? DEFAULTS.tickMs),
       wake: () => this.#driver.wake(),
     });
     this.#keys = this.#createKeys();
