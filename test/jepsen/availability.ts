@@ -46,6 +46,7 @@ export function servingSets({ up, cut, voters }: Reach): string[][] {
 /**
  * The longest time in which nothing succeeded while one and the same serving set was whole; null when
  * there was never one. A set begins to count when it becomes whole. `successesMs` ascending.
+ * Nothing after `endMs` counts: while the last fault is mended nobody asks any more.
  */
 export function longestOutage(
   changes: readonly ReachChange[],
@@ -64,7 +65,8 @@ export function longestOutage(
     }
   };
   let next = 0;
-  for (const { atMs, reach } of [...changes, { atMs: endMs, reach: null }]) {
+  const during = changes.filter(({ atMs }) => atMs < endMs);
+  for (const { atMs, reach } of [...during, { atMs: endMs, reach: null }]) {
     for (; next < successesMs.length && successesMs[next]! <= atMs; next++) {
       close(successesMs[next]!);
       lastSuccessMs = successesMs[next]!;

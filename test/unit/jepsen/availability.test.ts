@@ -93,6 +93,12 @@ describe('longest outage', () => {
       [],
       [0, 50],
     ],
+    [
+      'ends with the run, though what was broken is mended after it',
+      [at(0, whole), at(90, without('a')), at(400, whole)],
+      [30, 60, 99],
+      [60, 99],
+    ],
     ['is nothing where there was never a majority', [at(0, lost)], [], null],
   ])('%s', (_, changes, successes, span) => {
     const longest = longestOutage(changes, successes, 100);
