@@ -6,7 +6,7 @@ import { SkepError } from '../common/base/errors.ts';
 import { Scope } from '../common/base/lifecycle.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import { addMember, listMembers, removeMember } from '../common/rpc/membership-methods.ts';
-import type { RpcServer } from '../common/rpc/server.ts';
+import type { RpcService } from '../common/rpc/server.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
 import type { RaftGroup } from './role-manager.ts';
@@ -27,7 +27,7 @@ export class GroupService implements RaftGroup {
   }
 
   /** Returns the release. */
-  register(server: RpcServer): () => Promise<void> {
+  register(server: RpcService): () => Promise<void> {
     const { raft, isLeader, notLeader } = this.#options;
     const scope = new Scope();
     scope.defer(

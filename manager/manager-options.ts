@@ -4,8 +4,8 @@ import type { OnFailure } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import type { NodeId } from '../common/model/ids.ts';
-import type { RpcClientPool } from '../common/rpc/pool.ts';
-import type { RpcServer } from '../common/rpc/server.ts';
+import type { RpcClients } from '../common/rpc/pool.ts';
+import type { RpcService } from '../common/rpc/server.ts';
 import type { NewCluster } from './ca/bootstrap.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftNodeOptions } from './raftnode/node-options.ts';
@@ -16,8 +16,8 @@ export interface ManagerOptions {
   readonly clusterId: string;
   /** `IP:port` where the other managers reach this one */
   readonly address: string;
-  readonly server: RpcServer;
-  readonly pool: RpcClientPool;
+  readonly server: RpcService;
+  readonly pool: RpcClients;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly random: Random;

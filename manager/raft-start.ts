@@ -2,7 +2,6 @@
  * How a manager's Raft node comes to be: founded, joining, or from what lies on the disk; and the
  * files that say so. Knows nothing of what happens once it runs.
  */
-import { rm } from 'node:fs/promises';
 import { SkepError } from '../common/base/errors.ts';
 import { listMembers } from '../common/rpc/membership-methods.ts';
 import {
@@ -50,11 +49,11 @@ export async function loadIdentityKey(
 export async function removeRaftState(disk: Disk, dataDir: string): Promise<void> {
   const dir = raftDir(dataDir);
   const removed = `${dir}.removed`;
-  await rm(removed, { recursive: true, force: true });
+  await disk.removeTree(removed);
   if ((await disk.stat(dir)) === null) return;
   await disk.rename(dir, removed);
   await disk.fsyncDir(dataDir);
-  await rm(removed, { recursive: true, force: true });
+  await disk.removeTree(removed);
 }
 
 /** A Raft node that was not started yet, and its keys. */

@@ -14,13 +14,22 @@ import { PEER_LIMITS } from './limits.ts';
 /** What the server's certificate must say, beside being of our cluster. */
 export type ExpectedPeer = { readonly role: NodeRole } | { readonly nodeId: string };
 
+/** Calls to one address. */
+export type RpcCalls = Pick<RpcClient, 'unary' | 'serverStream' | 'clientStream' | 'duplex'>;
+
+/** The other nodes, for those who call them: an `RpcClientPool`, or the simulator's. */
+export interface RpcClients {
+  client(address: string, expected?: ExpectedPeer): RpcCalls;
+  peer(address: string): RpcCalls;
+}
+
 export interface RpcClientPoolOptions {
   readonly credentials: CredentialsSource;
   readonly clock: Clock;
 }
 
 /** Clients live until `close`; a client without calls holds no connection after half an hour. */
-export class RpcClientPool {
+export class RpcClientPool implements RpcClients {
   readonly #options: RpcClientPoolOptions;
   readonly #clients = new Map<string, RpcClient>();
   readonly #releaseListener: () => void;

@@ -77,6 +77,12 @@ export interface RpcServerOptions {
   readonly isBlocked?: (nodeId: string) => boolean;
 }
 
+/** A server for those who serve methods by it: an `RpcServer`, or the simulator's. */
+export type RpcService = Pick<
+  RpcServer,
+  'handleUnary' | 'handleServerStream' | 'handleClientStream' | 'handleDuplex' | 'disconnect'
+>;
+
 type State = 'new' | 'listening' | 'stopped';
 
 type AuthContext = ReturnType<ServerInterceptingCallInterface['getAuthContext']>;

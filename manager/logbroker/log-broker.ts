@@ -13,12 +13,12 @@ import type { Task } from '../../common/model/task.ts';
 import type { TaskLogQuery, TaskLogRecord } from '../../common/model/task-log.ts';
 import { isBefore } from '../../common/model/task-state.ts';
 import { readTaskLogs } from '../../common/rpc/node-methods.ts';
-import type { RpcClientPool } from '../../common/rpc/pool.ts';
+import type { RpcClients } from '../../common/rpc/pool.ts';
 import type { Commit, ReadView, Store } from '../store/types.ts';
 
 export interface LogBrokerOptions {
   readonly store: Store;
-  readonly pool: RpcClientPool;
+  readonly pool: RpcClients;
   readonly clock: Clock;
   readonly log: Logger;
 }

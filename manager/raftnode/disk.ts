@@ -37,6 +37,8 @@ export interface Disk {
   open(path: string, mode: OpenMode): Promise<DiskFile>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** With all that is in it; fine when there is nothing. */
+  removeTree(path: string): Promise<void>;
   /** Names in the directory, in no order. */
   readdir(path: string): Promise<string[]>;
   /** With parents; fine when it exists. Mode 0700. */

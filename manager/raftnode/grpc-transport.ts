@@ -9,9 +9,9 @@ import { SkepError } from '../../common/base/errors.ts';
 import { Scope } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { RpcClientPool } from '../../common/rpc/pool.ts';
+import type { RpcClients } from '../../common/rpc/pool.ts';
 import { raftExchange, raftSendSnapshot } from '../../common/rpc/raft-methods.ts';
-import type { CallContext, RpcServer } from '../../common/rpc/server.ts';
+import type { CallContext, RpcService } from '../../common/rpc/server.ts';
 import type { ReceiveStream, RpcStream } from '../../common/rpc/stream.ts';
 import type {
   RaftBatch,
@@ -35,8 +35,8 @@ const FRUITLESS_ATTEMPTS_MAX = 4;
 const SNAPSHOT_BACKOFF = { baseMs: 200, maxMs: 2_000 };
 
 export interface GrpcTransportOptions {
-  readonly server: RpcServer;
-  readonly pool: RpcClientPool;
+  readonly server: RpcService;
+  readonly pool: RpcClients;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

@@ -34,6 +34,10 @@ export class NodeDisk implements Disk {
     return fs.promises.unlink(path);
   }
 
+  removeTree(path: string): Promise<void> {
+    return fs.promises.rm(path, { recursive: true, force: true });
+  }
+
   readdir(path: string): Promise<string[]> {
     return fs.promises.readdir(path);
   }

@@ -151,6 +151,7 @@ function methodsOf(disk: Disk): Omit<Disk, 'open'> {
   return {
     rename: (from, to) => disk.rename(from, to),
     unlink: (path) => disk.unlink(path),
+    removeTree: (path) => disk.removeTree(path),
     readdir: (path) => disk.readdir(path),
     mkdir: (path) => disk.mkdir(path),
     stat: (path) => disk.stat(path),

@@ -72,6 +72,7 @@ export function fatalDisk(
     },
     rename: (from, to) => around('rename', from, () => disk.rename(from, to)),
     unlink: (path) => around('unlink', path, () => disk.unlink(path)),
+    removeTree: (path) => disk.removeTree(path),
     readdir: (path) => disk.readdir(path),
     mkdir: (path) => disk.mkdir(path),
     stat: (path) => disk.stat(path),

@@ -89,6 +89,7 @@ export class SimDisk {
       open: (path, mode) => this.#openFile(life, path, mode),
       rename: (from, to) => this.#rename(life, from, to),
       unlink: (path) => this.#unlink(life, path),
+      removeTree: (path) => this.#removeTree(life, path),
       readdir: (path) => this.#readdir(life, path),
       mkdir: (path) => this.#mkdir(life, path),
       stat: (path) => this.#stat(life, path),
@@ -172,15 +173,46 @@ export class SimDisk {
 
   #rename(life: number, from: string, to: string): Promise<void> {
     return this.#operate(life, 'rename', from, () => {
+      if (this.#dirs.has(from)) {
+        this.#renameTree(from, to);
+        return;
+      }
       const inode = this.#require(from);
       this.#change({ dir: parentOf(to), removed: [from], set: { path: to, inode } });
     });
+  }
+
+  /** Durable at once, unlike that of a file. */
+  #renameTree(from: string, to: string): void {
+    const moved = (path: string): string =>
+      path === from || path.startsWith(`${from}/`) ? to + path.slice(from.length) : path;
+    const movedNames = (names: ReadonlyMap<string, Inode>): Map<string, Inode> =>
+      new Map([...names].map(([path, inode]) => [moved(path), inode]));
+    this.#names = movedNames(this.#names);
+    this.#durableNames = movedNames(this.#durableNames);
+    this.#dirs = new Set([...this.#dirs].map(moved));
+    this.#nameChanges = this.#nameChanges.map(({ dir, removed, set }) => ({
+      dir: moved(dir),
+      removed: removed.map(moved),
+      set: set && { path: moved(set.path), inode: set.inode },
+    }));
   }
 
   #unlink(life: number, path: string): Promise<void> {
     return this.#operate(life, 'unlink', path, () => {
       this.#require(path);
       this.#change({ dir: parentOf(path), removed: [path], set: null });
+    });
+  }
+
+  /** One after the other, so that a crash leaves some. */
+  #removeTree(life: number, path: string): Promise<void> {
+    return this.#operate(life, 'unlink', path, () => {
+      const isInside = (name: string): boolean => name === path || name.startsWith(`${path}/`);
+      for (const name of [...this.#names.keys()].filter(isInside)) {
+        this.#change({ dir: parentOf(name), removed: [name], set: null });
+      }
+      for (const dir of [...this.#dirs].filter(isInside)) this.#dirs.delete(dir);
     });
   }
 

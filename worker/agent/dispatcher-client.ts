@@ -2,11 +2,10 @@
  * Opens the agent's stream to the leader: remembers the managers it was told of, follows a manager
  * that names the leader, else asks one after the other.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { type Random, shuffled } from '../../common/base/random.ts';
+import { NodeSmallFiles, type SmallFiles } from '../../common/base/small-files.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
 import { dispatcherSession } from '../../common/rpc/dispatcher-method.ts';
 import type { RpcStream } from '../../common/rpc/stream.ts';
@@ -28,6 +27,7 @@ export interface DispatcherClientOptions {
   readonly pool: DispatcherConnections;
   /** where the managers' addresses are kept over restarts */
   readonly file: string;
+  readonly files?: SmallFiles;
   /** known before the first session, e.g. the one that this node joined by */
   readonly seedAddresses: readonly string[];
   readonly random: Random;
@@ -36,6 +36,7 @@ export interface DispatcherClientOptions {
 
 export class DispatcherClient implements DispatcherDialer {
   readonly #options: DispatcherClientOptions;
+  readonly #files: SmallFiles;
   #addresses: readonly string[];
   /** where the leader was last seen or said to be */
   #leader: string | null = null;
@@ -43,18 +44,19 @@ export class DispatcherClient implements DispatcherDialer {
 
   constructor(options: DispatcherClientOptions) {
     this.#options = options;
+    this.#files = options.files ?? new NodeSmallFiles();
     this.#addresses = options.seedAddresses;
   }
 
   /** Reads the remembered managers. */
   async load(): Promise<void> {
+    const { file, seedAddresses, log } = this.#options;
     try {
-      const kept = parseAddresses(await readFile(this.#options.file, 'utf8'));
-      this.#addresses = [...new Set([...kept, ...this.#options.seedAddresses])];
+      const text = await this.#files.read(file);
+      if (text !== null)
+        this.#addresses = [...new Set([...parseAddresses(text), ...seedAddresses])];
     } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#options.log.warn({ err }, 'remembered managers unreadable');
-      }
+      log.warn({ err }, 'remembered managers unreadable');
     }
   }
 
@@ -105,9 +107,7 @@ export class DispatcherClient implements DispatcherDialer {
   async #save(addresses: readonly string[]): Promise<void> {
     const { file, log } = this.#options;
     try {
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-      await writeFile(`${file}.new`, JSON.stringify(addresses));
-      await rename(`${file}.new`, file);
+      await this.#files.replace(file, JSON.stringify(addresses));
     } catch (err) {
       log.warn({ err }, 'managers could not be remembered');
     }

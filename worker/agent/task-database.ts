@@ -2,10 +2,10 @@
  * What this node was told and where its tasks stand, on local disk: the first thing a restarted
  * agent trusts. One file per task, replaced by rename. Never holds a secret.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
+import { NodeSmallFiles, type SmallFiles } from '../../common/base/small-files.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
 import { TASK_STATES } from '../../common/model/task-state.ts';
@@ -22,25 +22,26 @@ const UNFINISHED_SUFFIX = '.json.new';
 export class TaskDatabase {
   readonly #dir: string;
   readonly #log: Logger;
+  readonly #files: SmallFiles;
   /** newest record not yet written, per task; null = to be deleted */
   readonly #pending = new Map<TaskId, TaskRecord | null>();
   #writing: Promise<void> | null = null;
 
-  constructor(dir: string, log: Logger) {
+  constructor(dir: string, log: Logger, files: SmallFiles = new NodeSmallFiles()) {
     this.#dir = dir;
     this.#log = log;
+    this.#files = files;
   }
 
   /** Every readable record. A damaged file is reported and left out: the manager knows the task too. */
   async load(): Promise<TaskRecord[]> {
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     const records: TaskRecord[] = [];
-    for (const name of await readdir(this.#dir)) {
+    for (const name of await this.#files.list(this.#dir)) {
       const path = join(this.#dir, name);
-      if (name.endsWith(UNFINISHED_SUFFIX)) await rm(path, { force: true });
+      if (name.endsWith(UNFINISHED_SUFFIX)) await this.#files.remove(path);
       if (!name.endsWith(SUFFIX)) continue;
       try {
-        records.push(parseRecord(await readFile(path, 'utf8')));
+        records.push(parseRecord((await this.#files.read(path)) ?? ''));
       } catch (err) {
         this.#log.warn({ file: path, err }, 'task record unreadable, left out');
       }
@@ -87,13 +88,8 @@ export class TaskDatabase {
     const record = this.#pending.get(taskId) ?? null;
     this.#pending.delete(taskId);
     const path = join(this.#dir, taskId + SUFFIX);
-    if (record === null) {
-      await rm(path, { force: true });
-      return;
-    }
-    const unfinished = join(this.#dir, taskId + UNFINISHED_SUFFIX);
-    await writeFile(unfinished, JSON.stringify(record), { mode: 0o600 });
-    await rename(unfinished, path);
+    if (record === null) await this.#files.remove(path);
+    else await this.#files.replace(path, JSON.stringify(record));
   }
 }
 
