@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'locked' // this manager needs the unlock key of its cluster
   | 'conflict' // state forbids it (409)
   | 'resource-exhausted'
+  | 'compacted' // the history that was asked for is no longer kept: start over from the present
   | 'deadline-exceeded'
   | 'cancelled'
   | 'unimplemented'
@@ -43,6 +44,7 @@ const PERMISSION_DENIED = 7;
 const RESOURCE_EXHAUSTED = 8;
 const FAILED_PRECONDITION = 9;
 const ABORTED = 10;
+const OUT_OF_RANGE = 11;
 const UNIMPLEMENTED = 12;
 const INTERNAL = 13;
 const UNAVAILABLE = 14;
@@ -70,6 +72,7 @@ export const CODE_STATUS: Readonly<Record<ErrorCode, CodeStatus>> = {
   locked: { grpc: FAILED_PRECONDITION, http: 503, exit: 1, retryable: false },
   conflict: { grpc: ABORTED, http: 409, exit: 1, retryable: false },
   'resource-exhausted': { grpc: RESOURCE_EXHAUSTED, http: 500, exit: 1, retryable: true },
+  compacted: { grpc: OUT_OF_RANGE, http: 410, exit: 1, retryable: false },
   'deadline-exceeded': { grpc: DEADLINE_EXCEEDED, http: 500, exit: 1, retryable: true },
   cancelled: { grpc: CANCELLED, http: 500, exit: 1, retryable: false },
   unimplemented: { grpc: UNIMPLEMENTED, http: 501, exit: 1, retryable: false },

@@ -23,6 +23,7 @@ const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
   [8, 'resource-exhausted'],
   [9, 'failed-precondition'],
   [10, 'conflict'],
+  [11, 'compacted'],
   [12, 'unimplemented'],
   [14, 'unavailable'],
   [15, 'data-loss'],

@@ -12,6 +12,7 @@ import { addServiceRoutes } from './services.ts';
 import { addSwarmRoutes } from './swarm.ts';
 import { addSystemRoutes } from './system.ts';
 import { addVolumeRoutes } from './volumes.ts';
+import { addWatchRoutes } from './watch.ts';
 
 export function addRoutes(routes: Routes, parts: RouteParts): void {
   const { worker, clock, execs } = parts;
@@ -20,6 +21,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNodeRoutes(routes, parts);
   addServiceRoutes(routes, parts);
   addServiceLogRoutes(routes, parts);
+  addWatchRoutes(routes, parts);
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);

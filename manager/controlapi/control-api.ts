@@ -37,6 +37,7 @@ import {
 import { requireByRef } from './lookup.ts';
 import { redactCluster, redactSecret, redactService, redactTask } from './redact.ts';
 import { type ServiceStatus, serviceStatus } from './service-status.ts';
+import { type ClusterWatch, type WatchFilters, watchCluster } from './watch.ts';
 import { type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
 
 /** Raft's membership, as far as the control API asks. */
@@ -86,12 +87,16 @@ const WRITE_TIMEOUT_MS = 15_000;
  */
 export class ControlApi {
   readonly #options: ControlApiOptions;
+  readonly #watches = new Set<ClusterWatch>();
 
   constructor(options: ControlApiOptions) {
     this.#options = options;
   }
 
-  /** Serves the writes of other managers, when this one leads; returns the release. */
+  /**
+   * Serves the writes of other managers, when this one leads; returns the release, which ends every watch
+   * as well: this manager learns of no more changes.
+   */
   register(server: Pick<RpcServer, 'handleUnary'>): () => void {
     const releases = (Object.keys(controlMethods) as Verb[]).map((verb) =>
       this.#serve(server, verb),
@@ -107,6 +112,7 @@ export class ControlApi {
     );
     return () => {
       for (const release of releases) release();
+      for (const watch of this.#watches) watch.close();
     };
   }
 
@@ -306,6 +312,25 @@ export class ControlApi {
       rotateUnlockKey: rotate.unlockKey ?? false,
     };
     return this.#write('updateCluster', request, signal);
+  }
+
+  // ---- changes ----
+
+  /**
+   * Changes of every kind of object, as this manager learns of them; the same revisions on each. See
+   * `watchCluster`.
+   */
+  async watch(
+    filters: WatchFilters,
+    fromRevision: number | undefined,
+    signal?: AbortSignal,
+  ): Promise<ClusterWatch> {
+    await this.#options.readBarrier(signal);
+    const watch = watchCluster(this.#options.store, filters, fromRevision, () =>
+      this.#watches.delete(watch),
+    );
+    this.#watches.add(watch);
+    return watch;
   }
 
   // ---- the way to the leader ----

@@ -81,7 +81,7 @@ function withLabels<T>(asked: readonly string[] | undefined, labelsOf: (object: 
   return (object: T): boolean => asked.every((filter) => hasLabel(labelsOf(object), filter));
 }
 
-function hasLabel(labels: StringMap, filter: string): boolean {
+export function hasLabel(labels: StringMap, filter: string): boolean {
   const equals = filter.indexOf('=');
   if (equals < 0) return Object.hasOwn(labels, filter);
   const key = filter.slice(0, equals);

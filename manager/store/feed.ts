@@ -11,8 +11,12 @@ export const FEED_COMMITS_MAX = 10_000;
 /** Changes kept in all of them: bounds the memory that replaced objects hold, about 0.4 KiB for each. */
 export const FEED_CHANGES_MAX = 50_000;
 
-function resync(why: string): SkepError {
-  return new SkepError('resource-exhausted', `watch the store: ${why}, resync`);
+/** Detail of a feed's `resource-exhausted`: the smallest revision from which a watch could go on. */
+export const OLDEST_REVISION = 'oldestRevision';
+
+function resync(why: string, oldestRevision: number): SkepError {
+  const details = { [OLDEST_REVISION]: String(oldestRevision) };
+  return new SkepError('resource-exhausted', `watch the store: ${why}, resync`, { details });
 }
 
 export class ChangeFeed {
@@ -34,6 +38,11 @@ export class ChangeFeed {
 
   get firstSeq(): number {
     return this.#firstSeq;
+  }
+
+  /** Changes after this revision, and none before, are kept. */
+  get floorRevision(): number {
+    return this.#floorRevision;
   }
 
   get endSeq(): number {
@@ -81,7 +90,8 @@ export class ChangeFeed {
   watch(fromRevision: number | undefined): Watch {
     if (fromRevision === undefined) return new FeedWatch(this, this.endSeq);
     if (fromRevision < this.#floorRevision) {
-      throw resync(`changes after revision ${fromRevision} are no longer kept`);
+      const why = `changes after revision ${fromRevision} are no longer kept`;
+      throw resync(why, this.#floorRevision);
     }
     return new FeedWatch(this, this.#seqAfter(fromRevision));
   }
@@ -142,7 +152,8 @@ class FeedWatch implements Watch {
     if (this.#ended) return [];
     if (this.#epoch !== this.#feed.epoch || this.#nextSeq < this.#feed.firstSeq) {
       this.#ended = true;
-      throw resync('the reader was too slow or the state was replaced');
+      const why = 'the reader was too slow or the state was replaced';
+      throw resync(why, this.#feed.floorRevision);
     }
     const commits = this.#feed.since(this.#nextSeq);
     this.#nextSeq += commits.length;

@@ -1,0 +1,39 @@
+/** Writes to a client that may read slowly, or not at all. Knows nothing of what it writes. */
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+
+/** A client that has taken nothing for so long is gone or stuck. */
+export const READER_PATIENCE_MS = 30_000;
+
+/** INVARIANT: what waits for the client is what the stream holds, some tens of KiB and one chunk. */
+export class PatientWriter {
+  readonly #out: Writable;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+
+  /** @param signal aborted when the client is gone */
+  constructor(out: Writable, clock: Clock, signal: AbortSignal) {
+    this.#out = out;
+    this.#clock = clock;
+    this.#signal = signal;
+  }
+
+  /** Resolves when more may be written. Rejects with `cancelled` when the client takes no more. */
+  async write(chunk: string): Promise<void> {
+    this.#signal.throwIfAborted();
+    if (this.#out.write(chunk)) return;
+    const tooLong = new AbortController();
+    const timer = this.#clock.setTimer(READER_PATIENCE_MS, () => tooLong.abort());
+    try {
+      await once(this.#out, 'drain', { signal: AbortSignal.any([this.#signal, tooLong.signal]) });
+    } catch (err) {
+      this.#signal.throwIfAborted();
+      const words = `write to a client: it has read nothing for ${READER_PATIENCE_MS} ms`;
+      throw new SkepError('cancelled', words, { cause: err });
+    } finally {
+      timer.cancel();
+    }
+  }
+}
