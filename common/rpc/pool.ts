@@ -10,6 +10,7 @@ import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts
 import { RpcClient } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
 import { PEER_LIMITS } from './limits.ts';
+import { refusesConnections } from './refusal.ts';
 
 /** What the server's certificate must say, beside being of our cluster. */
 export type ExpectedPeer = { readonly role: NodeRole } | { readonly nodeId: string };
@@ -21,6 +22,8 @@ export type RpcCalls = Pick<RpcClient, 'unary' | 'serverStream' | 'clientStream'
 export interface RpcClients {
   client(address: string, expected?: ExpectedPeer): RpcCalls;
   peer(address: string): RpcCalls;
+  /** See `refusesConnections`. */
+  refuses(address: string, signal: AbortSignal): Promise<boolean>;
 }
 
 export interface RpcClientPoolOptions {
@@ -54,6 +57,10 @@ export class RpcClientPool implements RpcClients {
    */
   peer(address: string): RpcClient {
     return this.#client(address, { role: 'manager' }, PEER_LIMITS);
+  }
+
+  refuses(address: string, signal: AbortSignal): Promise<boolean> {
+    return refusesConnections(address, { clock: this.#options.clock, signal });
   }
 
   #client(

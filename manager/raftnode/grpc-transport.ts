@@ -98,6 +98,11 @@ export class GrpcTransport implements PeerTransport {
     for (const link of this.#links.values()) link.greet();
   }
 
+  async isGone(raftId: number, signal: AbortSignal): Promise<boolean> {
+    const address = this.#links.get(raftId)?.address;
+    return address !== undefined && (await this.#options.pool.refuses(address, signal));
+  }
+
   async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#options;
     const backoff = new Backoff(SNAPSHOT_BACKOFF, random);

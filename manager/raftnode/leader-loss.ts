@@ -1,18 +1,22 @@
 /**
- * A follower whose leader's stream broke off does not wait for an election timeout: it forgets the
- * leader, so that it may vote, and campaigns soon, by a pre-vote. Knows when, not what an election is.
+ * A follower whose leader's stream broke off does not wait for an election timeout: it asks the leader's
+ * host whether the process is gone, and if so forgets the leader, so that it may vote, and campaigns soon,
+ * by a pre-vote. Knows when, not what an election is.
  *
- * Nothing rests on the break meaning what it seems to. While the leader lives, those that still hear it
- * ignore the pre-vote, no term is raised, and its next heartbeat makes this node a follower again.
- * When its process died, all of them lost it at the same moment. A leader that vanished with its host
- * breaks no stream: then the election timeout tells.
+ * A broken stream alone proves nothing: streams break on bad links, and a leader that lives would be
+ * deposed each time. Connections that are refused prove that its process ended, as far as this node can
+ * know; and if one is refused by mistake, who still hears the leader ignores the pre-vote, no term is raised,
+ * and its next heartbeat makes this node a follower again. A leader that vanished with its host, or hangs,
+ * refuses nothing: then the election timeout tells.
  */
 import type { Clock, Timer } from '../../common/base/clock.ts';
+import type { TaskSet } from '../../common/base/lifecycle.ts';
 import type { RawNode } from '../raft/raw-node.ts';
 import { NO_NODE } from '../raft/types.ts';
 import type { Leadership } from './leadership.ts';
 import type { MemberView } from './member-view.ts';
 import type { NodeLife } from './node-life.ts';
+import type { PeerTransport } from './peer-transport.ts';
 
 /** Until the first one campaigns: by then the others know of the loss too. */
 const FIRST_MS = 30;
@@ -28,19 +32,18 @@ export interface LeaderLossOptions {
   readonly life: NodeLife;
   readonly view: MemberView;
   readonly leadership: Leadership;
+  readonly transport: Pick<PeerTransport, 'isGone'>;
   readonly clock: Clock;
-  /** A second break within this is not believed: streams that break again and again tell of the link. */
-  readonly quietMs: number;
+  readonly tasks: TaskSet;
   /** The core has something to do. */
   readonly wake: () => void;
 }
 
-/** INVARIANT: at most one leader is given up early in `quietMs`, and none twice in its term. */
+/** INVARIANT: a leader is given up early only when its process is gone; a host is asked once at a time. */
 export class LeaderLoss {
   readonly #options: LeaderLossOptions;
+  readonly #asked = new Set<number>();
   #timer: Timer | null = null;
-  #believedMs = Number.NEGATIVE_INFINITY;
-  #believedTerm = 0;
 
   constructor(options: LeaderLossOptions) {
     this.#options = options;
@@ -48,25 +51,35 @@ export class LeaderLoss {
 
   /** The stream of messages from `raftId` broke off. */
   told(raftId: number): void {
-    const { raw, view, leadership, clock, wake } = this.#options;
-    if (raftId !== leadership.soft.leader || leadership.isLeader) return;
-    const now = clock.monotonicMs();
-    const { term } = raw.basicStatus();
-    if (term === this.#believedTerm || now - this.#believedMs < this.#options.quietMs) return;
-    this.#believedMs = now;
-    this.#believedTerm = term;
-    raw.forgetLeader();
-    wake();
-    const { voters } = view.confState;
-    const order = voters.filter((id) => id !== raftId).sort((a, b) => a - b);
-    const rank = order.indexOf(this.#options.raftId);
-    if (rank < 0) return; // a learner
-    this.#timer?.cancel();
-    this.#timer = clock.setTimer(FIRST_MS + rank * STEP_MS, () => this.#campaign());
+    if (!this.#follows(raftId) || this.#asked.has(raftId)) return;
+    const { tasks, transport, life } = this.#options;
+    this.#asked.add(raftId);
+    tasks.run(async (signal) => {
+      const isGone = await transport.isGone(raftId, signal);
+      this.#asked.delete(raftId);
+      if (isGone) life.guarded(() => this.#giveUp(raftId));
+    });
   }
 
   stop(): void {
     this.#timer?.cancel();
+  }
+
+  #follows(raftId: number): boolean {
+    const { soft, isLeader } = this.#options.leadership;
+    return soft.leader === raftId && !isLeader;
+  }
+
+  #giveUp(leader: number): void {
+    if (!this.#follows(leader)) return; // another one took over meanwhile
+    const { raftId, raw, view, clock, wake } = this.#options;
+    raw.forgetLeader();
+    wake();
+    const others = view.confState.voters.filter((id) => id !== leader);
+    const rank = others.sort((a, b) => a - b).indexOf(raftId);
+    if (rank < 0) return; // a learner
+    this.#timer?.cancel();
+    this.#timer = clock.setTimer(FIRST_MS + rank * STEP_MS, () => this.#campaign());
   }
 
   #campaign(): void {

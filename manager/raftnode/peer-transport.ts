@@ -50,7 +50,7 @@ export interface PeerHandler {
   beginSnapshot(from: PeerAddress, offer: SnapshotOffer): Promise<SnapshotSink>;
   /** Messages to the peer were dropped: the queue is full or the connection is lost. */
   unreachable(raftId: number): void;
-  /** The stream of a peer's messages broke off: its process may have ended. */
+  /** The stream of a peer's messages broke off: its process may have ended, `isGone` tells. */
   lost(raftId: number): void;
   /** The peer says that this node was removed from the cluster. */
   removed(by: number): void;
@@ -67,6 +67,11 @@ export interface PeerTransport {
   send(messages: readonly Message[]): void;
   /** Sends every peer an empty batch: one that knows this node as removed says so. */
   greet(): void;
+  /**
+   * True when the peer's host says that no process takes its connections; false when one does, or the
+   * host does not say so soon. Rejects only with `signal.reason`.
+   */
+  isGone(raftId: number, signal: AbortSignal): Promise<boolean>;
   /** On a stream of its own. Resolves when the receiver has everything durable. */
   sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void>;
 }

@@ -119,9 +119,9 @@ export class RaftNode {
     });
     this.#leaving = this.#createLeaving();
     this.#loss = new LeaderLoss({
-      ...{ raftId: options.raftId, clock: options.clock, raw: this.#raw, life: this.#life },
+      ...{ raftId: options.raftId, clock: options.clock, transport: options.transport },
+      ...{ raw: this.#raw, life: this.#life, tasks: this.#tasks },
       ...{ view: this.#view, leadership: this.#leadership },
-      quietMs: this.#electionTicks * (options.tickMs ?? DEFAULTS.tickMs),
       wake: () => this.#driver.wake(),
     });
     this.#keys = this.#createKeys();

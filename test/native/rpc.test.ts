@@ -20,6 +20,7 @@ import {
 } from '../../common/rpc/method.ts';
 import type { Peer } from '../../common/rpc/peer.ts';
 import { anonymousClient, type ExpectedPeer, RpcClientPool } from '../../common/rpc/pool.ts';
+import { refusesConnections } from '../../common/rpc/refusal.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
 import { TestAuthority } from '../support/identities.ts';
 
@@ -617,4 +618,50 @@ test('a client survives a restart of its server', async () => {
     await clock.sleep(50);
   }
   expect(answers.at(-1)).toBe('second');
+});
+
+describe('connections', () => {
+  const never = new AbortController().signal;
+  const listening = async (server: Server): Promise<string> => {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    scope.defer(() => void server.close());
+    return `127.0.0.1:${(server.address() as { port: number }).port}`;
+  };
+
+  test('are refused where nobody listens', async () => {
+    const server = createServer();
+    const address = await listening(server);
+    server.close();
+    expect(await refusesConnections(address, { clock, signal: never })).toBe(true);
+  });
+
+  test('are not refused by a server that says nothing', async () => {
+    const server = createServer();
+    const address = await listening(server);
+    expect(await refusesConnections(address, { clock, signal: never })).toBe(false);
+  });
+
+  test('are refused by a process that ends after its kernel accepted one', async () => {
+    const server = createServer((socket) => {
+      server.close();
+      socket.resetAndDestroy();
+    });
+    const address = await listening(server);
+    expect(await refusesConnections(address, { clock, signal: never })).toBe(true);
+  });
+
+  test('are not refused by a server that turns everybody away', async () => {
+    const server = createServer((socket) => void socket.resetAndDestroy());
+    const address = await listening(server);
+    expect(await refusesConnections(address, { clock, signal: never })).toBe(false);
+  });
+
+  test('are given up on abort', async () => {
+    const server = createServer();
+    const address = await listening(server);
+    const abort = new AbortController();
+    const asked = refusesConnections(address, { clock, signal: abort.signal });
+    abort.abort(new Error('enough'));
+    await expect(asked).rejects.toThrow('enough');
+  });
 });

@@ -45,6 +45,8 @@ export class SimNetwork {
   readonly #linkFreeMs = new Map<string, number>();
   readonly #cloggedUntilMs = new Map<string, number>();
   readonly #cut = new Set<string>();
+  /** Machines that run, whether or not a process does: their kernels answer. */
+  readonly #powered = new Set<number>();
   /** All links are perfect and quick: the time after the faults. */
   isHealed = false;
 
@@ -84,6 +86,7 @@ export class SimNetwork {
 
   attach(endpoint: Endpoint): () => void {
     this.#endpoints.set(endpoint.self.address, endpoint);
+    this.#powered.add(endpoint.self.raftId);
     return () => {
       if (this.#endpoints.get(endpoint.self.address) === endpoint) {
         this.#endpoints.delete(endpoint.self.address);
@@ -95,6 +98,20 @@ export class SimNetwork {
   reach(from: number, to: PeerAddress): Endpoint | null {
     if (this.isCut(from, to.raftId)) return null;
     return this.#endpoints.get(to.address) ?? null;
+  }
+
+  /** The machine of `raftId` answers nothing any more, until a process runs there. */
+  powerOff(raftId: number): void {
+    this.#powered.delete(raftId);
+  }
+
+  /** See `PeerTransport.isGone`: a connection there and the kernel's answer back. */
+  async isGone(from: number, to: PeerAddress): Promise<boolean> {
+    await this.#delay(from, 'deliver');
+    if (this.isCut(from, to.raftId) || !this.#powered.has(to.raftId)) return false;
+    const isGone = !this.#endpoints.has(to.address);
+    await this.#delay(from, 'deliver');
+    return isGone && !this.isCut(to.raftId, from);
   }
 
   deliver(sender: Endpoint, to: PeerAddress, messages: readonly Message[]): void {
@@ -263,15 +280,14 @@ export class SimTransport implements PeerTransport {
   /** The process is gone; the machine goes on and closes its connections. */
   kill(): void {
     const endpoint = this.#endpoint;
-    this.vanish();
+    this.#end();
     if (endpoint !== null) this.#network.closeConnections(endpoint);
   }
 
   /** The machine is gone: nobody is told. */
   vanish(): void {
-    this.#detach?.();
-    this.#breakConnections();
-    this.#endpoint = null;
+    if (this.#endpoint !== null) this.#network.powerOff(this.#endpoint.self.raftId);
+    this.#end();
   }
 
   setPeers(peers: readonly PeerAddress[]): void {
@@ -298,11 +314,26 @@ export class SimTransport implements PeerTransport {
     }
   }
 
+  async isGone(raftId: number): Promise<boolean> {
+    const peer = this.#peers.get(raftId);
+    const endpoint = this.#endpoint;
+    if (endpoint === null || peer === undefined) return false;
+    const isGone = await this.#network.isGone(endpoint.self.raftId, peer);
+    if (this.#endpoint !== endpoint) return await new Promise(() => {}); // this process is gone
+    return isGone;
+  }
+
   async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
     const peer = this.#peers.get(message.to);
     if (this.#endpoint === null || peer === undefined) {
       throw new SkepError('unavailable', 'send snapshot: no such peer');
     }
     await this.#network.carrySnapshot(this.#endpoint, peer, message, source, signal);
+  }
+
+  #end(): void {
+    this.#detach?.();
+    this.#breakConnections();
+    this.#endpoint = null;
   }
 }

@@ -31,6 +31,7 @@ const NO_PEERS: PeerTransport = {
   send: () => {},
   sendSnapshot: () => Promise.reject(new Error('no peers')),
   greet: () => {},
+  isGone: async () => false,
 };
 
 export interface RaftDirectory {

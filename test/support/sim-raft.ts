@@ -100,10 +100,11 @@ export class SimNetwork {
 
   /** Null when nobody answers there, or the way there is cut. */
   reach(from: number, to: PeerAddress): Endpoint | null {
-    const isCut = [`${from}>${to.raftId}`, `${from}>*`, `*>${to.raftId}`].some((link) =>
-      this.#cut.has(link),
-    );
-    return isCut ? null : (this.#endpoints.get(to.address) ?? null);
+    return this.#isCut(from, to) ? null : (this.#endpoints.get(to.address) ?? null);
+  }
+
+  #isCut(from: number, { raftId }: PeerAddress): boolean {
+    return [`${from}>${raftId}`, `${from}>*`, `*>${raftId}`].some((link) => this.#cut.has(link));
   }
 
   /** The process of `raftId` died: its connections are closed, and the others see that. */
@@ -112,6 +113,12 @@ export class SimNetwork {
       if (self.raftId === raftId) continue;
       this.#clock.setTimer(this.latencyMs.max, () => handler.lost(raftId));
     }
+  }
+
+  /** Where no process listens, its kernel says so. */
+  async isGone(from: number, to: PeerAddress): Promise<boolean> {
+    await this.#clock.sleep(2 * this.latencyMs.max);
+    return !this.#isCut(from, to) && !this.#endpoints.has(to.address);
   }
 
   deliver(sender: Endpoint, to: PeerAddress, messages: readonly Message[]): void {
@@ -220,6 +227,15 @@ export class SimTransport implements PeerTransport {
     for (const peer of this.#peers.values()) {
       if (this.#endpoint !== null) this.#network.deliver(this.#endpoint, peer, []);
     }
+  }
+
+  async isGone(raftId: number): Promise<boolean> {
+    const peer = this.#peers.get(raftId);
+    const endpoint = this.#endpoint;
+    if (endpoint === null || peer === undefined) return false;
+    const isGone = await this.#network.isGone(endpoint.self.raftId, peer);
+    if (this.#endpoint !== endpoint) return await new Promise(() => {}); // this process is gone
+    return isGone;
   }
 
   async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
