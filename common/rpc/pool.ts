@@ -24,6 +24,8 @@ export interface RpcClients {
   peer(address: string): RpcCalls;
   /** See `refusesConnections`. */
   refuses(address: string, signal: AbortSignal): Promise<boolean>;
+  /** The node at `address` was heard: connections to it need not wait after those that failed. */
+  heard(address: string): void;
 }
 
 export interface RpcClientPoolOptions {
@@ -61,6 +63,10 @@ export class RpcClientPool implements RpcClients {
 
   refuses(address: string, signal: AbortSignal): Promise<boolean> {
     return refusesConnections(address, { clock: this.#options.clock, signal });
+  }
+
+  heard(address: string): void {
+    this.peer(address).retryNow();
   }
 
   #client(

@@ -62,7 +62,7 @@ export class GrpcTransport implements PeerTransport {
     const { server } = this.#options;
     this.#scope.defer(
       server.handleDuplex(raftExchange, (stream, context) =>
-        serveExchange(handler, stream, context),
+        serveExchange(handler, stream, context, (peer) => this.#heard(peer)),
       ),
     );
     this.#scope.defer(
@@ -169,6 +169,14 @@ export class GrpcTransport implements PeerTransport {
     }
   }
 
+  /** A peer opened a stream: what was down to it is up. */
+  #heard({ raftId }: PeerAddress): void {
+    const link = this.#links.get(raftId);
+    if (link === undefined) return;
+    this.#options.pool.heard(link.address);
+    link.retryNow();
+  }
+
   #createLink({ raftId, address }: PeerAddress): PeerLink {
     const { clock, random, log } = this.#options;
     return new PeerLink({
@@ -210,12 +218,14 @@ async function serveExchange(
   handler: PeerHandler,
   stream: RpcStream<RaftBatch, RaftBatchAck>,
   { signal }: CallContext,
+  opened: (by: PeerAddress) => void,
 ): Promise<void> {
   let from: number | null = null;
   try {
     for (;;) {
       const batch = await stream.next(signal);
       if (batch === null) return;
+      if (from === null) opened(batch.from);
       from = batch.from.raftId;
       handler.receive(batch.from, batch.messages);
     }

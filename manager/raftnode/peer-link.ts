@@ -98,6 +98,12 @@ export class PeerLink {
     this.#tasks.run((signal) => this.#run(signal));
   }
 
+  /** The peer is there: the next message opens a stream. */
+  retryNow(): void {
+    this.#downUntilMs = 0;
+    this.#backoff.reset();
+  }
+
   /** Idempotent; what is queued is dropped. */
   async stop(): Promise<void> {
     this.#stopped = true;

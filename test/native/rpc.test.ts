@@ -620,6 +620,24 @@ test('a client survives a restart of its server', async () => {
   expect(answers.at(-1)).toBe('second');
 });
 
+test('a client that is told of its server does not wait after a connection that failed', async () => {
+  const { server } = await startServer();
+  const { address } = server;
+  await server.stop();
+  const pool = new RpcClientPool({ credentials: new IdentityHolder(workerId), clock });
+  scope.defer(() => pool.close());
+  const greeting = (): Promise<unknown> => outcome(pool.peer(address).unary(greet, ''));
+  // Each failure makes the next wait longer, up to RECONNECT_MAX_MS.
+  for (let i = 0; i < 20; i++) {
+    expect(await greeting()).toMatch(/^unavailable: /);
+    await clock.sleep(100);
+  }
+  const next = await startServer({ port: Number(address.split(':')[1]) });
+  next.server.handleUnary(greet, async () => 'hello');
+  pool.heard(address);
+  expect(await greeting()).toBe('hello');
+});
+
 describe('connections', () => {
   const never = new AbortController().signal;
   const listening = async (server: Server): Promise<string> => {

@@ -8,7 +8,7 @@ import type { SnapshotAck, SnapshotChunk } from '../../../common/wire/raft.ts';
 import { message } from '../../../manager/raft/types.ts';
 import { GrpcTransport } from '../../../manager/raftnode/grpc-transport.ts';
 import type { PeerHandler, SnapshotSource } from '../../../manager/raftnode/peer-transport.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 
 const DATA_BYTES = 100;
 const CHUNK_BYTES = 10;
@@ -91,5 +91,58 @@ describe('sending a snapshot', () => {
     const receiver = new Receiver(0);
     expect(await sent(receiver)).toMatchObject({ code: 'unavailable' });
     expect(receiver.calls).toBe(2 * 5); // each attempt asks first
+  });
+});
+
+describe('a peer that opens a stream', () => {
+  test('is called again at once, whatever failed before', async () => {
+    type Exchange = (stream: unknown, context: unknown) => Promise<void>;
+    let exchange: Exchange = async () => {};
+    let opened = 0;
+    const heard: string[] = [];
+    const release = (): Promise<void> => Promise.resolve();
+    const server = {
+      handleDuplex: (_method: unknown, handler: Exchange) => {
+        exchange = handler;
+        return release;
+      },
+      handleClientStream: () => release,
+    };
+    const pool = {
+      peer: () => ({
+        duplex: async () => {
+          opened++;
+          throw new SkepError('unavailable', 'nobody is there');
+        },
+      }),
+      heard: (address: string) => heard.push(address),
+    };
+    const transport = new GrpcTransport({
+      server: server as unknown as RpcServer,
+      pool: pool as unknown as RpcClientPool,
+      random: new SeededRandom(1),
+      log: silentLogger,
+      clock: new FakeClock(),
+    });
+    const handler = { receive: () => {}, unreachable: () => {}, lost: () => {} };
+    await transport.start(
+      { raftId: 1, address: '10.0.0.1:2377' },
+      handler as unknown as PeerHandler,
+    );
+    transport.setPeers([PEER]);
+    const send = async (): Promise<void> => {
+      transport.send([message({ type: 'heartbeat', to: PEER.raftId })]);
+      await settle();
+    };
+    await send();
+    await send();
+    expect(opened).toBe(1); // the second one came too soon
+    const batches = [{ from: PEER, messages: [] }, null];
+    const signal = new AbortController().signal;
+    await exchange({ next: async () => batches.shift() }, { signal });
+    await send();
+    expect(opened).toBe(2);
+    expect(heard).toEqual([PEER.address]);
+    await transport.stop();
   });
 });

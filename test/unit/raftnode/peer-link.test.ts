@@ -121,6 +121,19 @@ describe('link to a peer', () => {
     await link.stop();
   });
 
+  test('does not wait any more when the peer was heard', async () => {
+    const { link, sent, state } = setUp();
+    state.refuse = true;
+    link.send(heartbeat(1));
+    await settle();
+    state.refuse = false;
+    link.retryNow();
+    link.send(heartbeat(2));
+    await settle();
+    expect(sent).toEqual([[2]]);
+    await link.stop();
+  });
+
   test('opens again after its stream ended', async () => {
     const { clock, link, sent, state, breakStream } = setUp();
     link.send(heartbeat(1));
