@@ -201,6 +201,7 @@ export class Worker {
       pool: membership.pool,
       file: join(dataDir, 'agent', 'managers.json'),
       seedAddresses: membership.managerAddresses,
+      clock,
       random,
       log,
     });

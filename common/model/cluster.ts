@@ -13,6 +13,7 @@ export interface ClusterSpec extends Annotations {
     readonly electionTicks: number;
     readonly heartbeatTicks: number;
   };
+  /** shortest period of agents' heartbeats; the dispatcher stretches it when there are thousands */
   readonly dispatcherHeartbeatNanos: number;
   readonly nodeCertExpiryNanos: number;
   readonly autoLockManagers: boolean;
@@ -29,7 +30,7 @@ export const DEFAULT_CLUSTER_SPEC: ClusterSpec = {
     electionTicks: 10,
     heartbeatTicks: 1,
   },
-  dispatcherHeartbeatNanos: 5_000_000_000,
+  dispatcherHeartbeatNanos: 2_000_000_000,
   nodeCertExpiryNanos: 90 * 24 * 3600 * 1e9,
   autoLockManagers: false,
 };

@@ -14,6 +14,7 @@ export type AgentMessage =
   | { readonly kind: 'hello'; readonly description: NodeDescription }
   /** the node's description changed (resources, labels, TLS) */
   | { readonly kind: 'description'; readonly description: NodeDescription }
+  /** answered by `heartbeat-heard`; the first one follows the first session message */
   | { readonly kind: 'heartbeat' }
   /** newest status of each named task; re-sent until acknowledged */
   | {
@@ -22,7 +23,9 @@ export type AgentMessage =
       readonly updates: readonly TaskStatusUpdate[];
     }
   /** the set is in force on this node at `revision` */
-  | { readonly kind: 'applied'; readonly revision: number };
+  | { readonly kind: 'applied'; readonly revision: number }
+  /** last message of a session that the agent ends on purpose and means to follow up (a restart, an upgrade) */
+  | { readonly kind: 'pause' };
 
 export interface ManagerPeer {
   readonly nodeId: string;
@@ -55,4 +58,5 @@ export type DispatcherMessage =
       readonly resultsIn: number;
       readonly changes: readonly AssignmentChange[];
     }
-  | { readonly kind: 'statuses-stored'; readonly sequence: number };
+  | { readonly kind: 'statuses-stored'; readonly sequence: number }
+  | { readonly kind: 'heartbeat-heard' };

@@ -42,6 +42,8 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
       const { revision } = requiredMessage(m.applied, 'applied');
       return { kind: 'applied', revision: intFromProto(revision, 'revision') };
     }
+    case 'pause':
+      return { kind: 'pause' };
     case undefined:
       break;
   }
@@ -72,6 +74,8 @@ export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
       const { sequence } = requiredMessage(m.statusesStored, 'statuses_stored');
       return { kind: 'statuses-stored', sequence: intFromProto(sequence, 'sequence') };
     }
+    case 'heartbeatHeard':
+      return { kind: 'heartbeat-heard' };
     case undefined:
       break;
   }
@@ -98,6 +102,8 @@ function agentMessageToProto(message: AgentMessage): skep.AgentMessage.$Properti
       };
     case 'applied':
       return { applied: { revision: int64(message.revision, 'revision') } };
+    case 'pause':
+      return { pause: {} };
   }
 }
 
@@ -125,6 +131,8 @@ function dispatcherMessageToProto(message: DispatcherMessage): skep.DispatcherMe
       };
     case 'statuses-stored':
       return { statusesStored: { sequence: int64(message.sequence, 'sequence') } };
+    case 'heartbeat-heard':
+      return { heartbeatHeard: {} };
   }
 }
 

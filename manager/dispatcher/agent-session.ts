@@ -19,12 +19,15 @@ const CHANGES_PER_MESSAGE = 100;
 
 export class AgentSession {
   readonly nodeId: NodeId;
-  /** monotonic ms of the last message from the agent */
-  lastHeardMs: number;
   /** the agent has this revision in force; 0 = none yet */
   appliedRevision = 0;
   /** its node is registered and it got its first messages: it takes part in steps */
   greeted = false;
+  /**
+   * Its end, when it comes, is no loss of the node: the agent announced it, the dispatcher ends it, or the
+   * session had not begun.
+   */
+  returns = true;
 
   readonly #stream: AgentStream;
   readonly #ended = new AbortController();
@@ -33,16 +36,19 @@ export class AgentSession {
   #assignments: NodeAssignments;
   #sentRevision = 0;
 
-  constructor(nodeId: NodeId, stream: AgentStream, nowMs: number) {
+  constructor(nodeId: NodeId, stream: AgentStream) {
     this.nodeId = nodeId;
-    this.lastHeardMs = nowMs;
     this.#stream = stream;
     this.#assignments = new NodeAssignments(nodeId);
   }
 
-  /** Ends the session: a pending `receive` rejects with `reason` (null: quietly). Idempotent. */
+  /**
+   * Ends the session from this side: a pending `receive` rejects with `reason` (null: quietly). Idempotent.
+   */
   end(reason: unknown): void {
-    if (!this.#ended.signal.aborted) this.#ended.abort(reason ?? new CancelledError());
+    if (this.#ended.signal.aborted) return;
+    this.returns = true;
+    this.#ended.abort(reason ?? new CancelledError());
   }
 
   receive(signal: AbortSignal): Promise<AgentMessage | null> {

@@ -7,13 +7,16 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { NodeId, TaskId } from '../../common/model/ids.ts';
-import type { Node, NodeDescription, NodeStatus } from '../../common/model/node.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
+import type { NodeId } from '../../common/model/ids.ts';
+import type { Node, NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../../common/model/session.ts';
-import { isBefore, isTerminal } from '../../common/model/task-state.ts';
-import type { Commit, Store, Watch, WriteTx } from '../store/types.ts';
+import type { Commit, Store, StoreChange, Watch } from '../store/types.ts';
 import { AgentSession, type AgentStream } from './agent-session.ts';
+import { heartbeatPeriodMs } from './heartbeat-period.ts';
+import { type Absence, Liveness } from './liveness.ts';
 import { NetworkTables } from './network-tables.ts';
+import { NodeStates, sameJson } from './node-states.ts';
 import { isTransient, StatusWriter } from './status-writer.ts';
 
 export type { AgentStream } from './agent-session.ts';
@@ -34,14 +37,10 @@ export interface DispatcherOptions {
   readonly onFailure: OnFailure;
 }
 
-/** Missed periods until a node counts as down: Swarm's number. */
-const MISSED_PERIODS = 3;
-/** The same for nodes that a new leader has not heard of yet. */
-const MISSED_PERIODS_UNKNOWN = 6;
 /** Tasks of a node that was down for this long are given up. */
 const ORPHAN_DELAY_MS = 24 * 3600 * 1000;
-/** How often liveness is looked at; a part of the smallest period. */
-const SWEEP_PERIOD_MS = 500;
+/** How often liveness is looked at; a part of the shortest grace. */
+const SWEEP_PERIOD_MS = 200;
 /** Commits wait this long for others to share their message. */
 const STEP_DELAY_MS = 10;
 const NANOS_PER_MS = 1e6;
@@ -50,10 +49,13 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #background: TaskSet;
   readonly #statuses: StatusWriter;
+  readonly #nodes: NodeStates;
   readonly #sessions = new Map<NodeId, AgentSession>();
-  /** nodes without a session: when they count as down, by the monotonic clock */
-  readonly #deadlines = new Map<NodeId, number>();
+  readonly #liveness: Liveness;
+  /** by the monotonic clock */
   readonly #downSince = new Map<NodeId, number>();
+  /** what agents were told last */
+  #periodMs = 0;
   #tables: NetworkTables | null = null;
   #watch: Watch | null = null;
   /** taken from the watch, not yet in the tables */
@@ -66,17 +68,22 @@ export class Dispatcher {
     this.#options = options;
     this.#background = new TaskSet(options.onFailure);
     this.#statuses = new StatusWriter(options.store, options.clock, options.onFailure);
+    const { store, clock } = options;
+    const isConnected = (nodeId: NodeId): boolean => this.#sessions.has(nodeId);
+    this.#nodes = new NodeStates({ store, clock, isConnected });
+    this.#liveness = new Liveness(() => clock.monotonicMs(), SWEEP_PERIOD_MS);
   }
 
   async start(): Promise<void> {
-    const { store, clock, managers } = this.#options;
-    await this.#forgetLiveness();
+    const { clock, managers } = this.#options;
+    this.#choosePeriod();
+    await this.#expectAll();
     this.#resync();
     this.#background.run((signal) => this.#follow(signal));
     this.#sweep = clock.setPeriodic(SWEEP_PERIOD_MS, () =>
       this.#background.run((signal) => this.#checkLiveness(signal)),
     );
-    this.#unsubscribe = managers.onChange(() => this.#announce(store));
+    this.#unsubscribe = managers.onChange(() => this.#announce(this.#greeted()));
   }
 
   /** Idempotent. Ends every session. */
@@ -107,10 +114,10 @@ export class Dispatcher {
     this.#sessions
       .get(nodeId)
       ?.end(new SkepError('unavailable', 'agent session: replaced by a newer one'));
-    const session = new AgentSession(nodeId, stream, this.#options.clock.monotonicMs());
+    const session = new AgentSession(nodeId, stream);
     // Before it is registered, so that nobody finds it down from now on.
     this.#sessions.set(nodeId, session);
-    this.#deadlines.delete(nodeId);
+    this.#liveness.connect(nodeId);
     this.#downSince.delete(nodeId);
     try {
       await this.#register(nodeId, peerAddress, hello.description);
@@ -118,27 +125,33 @@ export class Dispatcher {
       for (;;) {
         const message = await session.receive(signal);
         if (message === null) return;
-        session.lastHeardMs = this.#options.clock.monotonicMs();
+        if (this.#sessions.get(nodeId) === session) this.#liveness.heard(nodeId);
         await this.#handle(session, peerAddress, message);
       }
     } finally {
+      const { returns } = session;
       session.end(null);
       if (this.#sessions.get(nodeId) === session) {
         this.#sessions.delete(nodeId);
-        this.#expect(nodeId, session.lastHeardMs + MISSED_PERIODS * this.#periodMs());
+        this.#expect(nodeId, returns ? 'returning' : 'broken');
       }
     }
   }
 
-  /** A node without a session counts as down from `deadlineMs` on. */
-  #expect(nodeId: NodeId, deadlineMs: number): void {
+  /** A node without a session; one that was removed is no longer waited for. */
+  #expect(nodeId: NodeId, absence: Absence): void {
     const exists = this.#options.store.view((view) => view.get('node', nodeId) !== undefined);
-    if (exists) this.#deadlines.set(nodeId, deadlineMs);
+    if (exists) this.#liveness.miss(nodeId, absence, this.#periodMs);
+    else this.#liveness.forget(nodeId);
   }
 
   async #handle(session: AgentSession, peerAddress: string, message: AgentMessage): Promise<void> {
     switch (message.kind) {
       case 'heartbeat':
+        session.send({ kind: 'heartbeat-heard' });
+        return;
+      case 'pause':
+        session.returns = true;
         return;
       case 'applied':
         session.appliedRevision = message.revision;
@@ -164,22 +177,24 @@ export class Dispatcher {
 
   /** The first session message and the whole set. */
   #greet(session: AgentSession): void {
-    const { store } = this.#options;
     this.#catchUp();
-    store.view((view) => {
-      const node = view.require('node', session.nodeId);
-      session.greeted = true;
-      session.send(this.#sessionMessage(view.list('cluster')[0]?.rootCa.certPem ?? '', node));
+    session.greeted = true;
+    session.returns = false;
+    this.#announce([session]);
+    this.#options.store.view((view) => {
       if (this.#tables) session.sendComplete(view, this.#tables);
     });
   }
 
-  #announce(store: Store): void {
-    store.view((view) => {
+  /** The session message, with what it says now. A node that is gone is told so otherwise. */
+  #announce(sessions: Iterable<AgentSession>): void {
+    this.#options.store.view((view) => {
       const rootCaPem = view.list('cluster')[0]?.rootCa.certPem ?? '';
-      for (const session of this.#greeted()) {
+      for (const session of sessions) {
         const node = view.get('node', session.nodeId);
-        if (node) session.send(this.#sessionMessage(rootCaPem, node));
+        if (!node) continue;
+        session.send(this.#sessionMessage(rootCaPem, node));
+        this.#liveness.promise(session.nodeId, this.#periodMs);
       }
     });
   }
@@ -191,7 +206,7 @@ export class Dispatcher {
   #sessionMessage(rootCaPem: string, node: Node): DispatcherMessage {
     return {
       kind: 'session',
-      heartbeatPeriodMs: this.#periodMs(),
+      heartbeatPeriodMs: this.#periodMs,
       managers: this.#options.managers.managers(),
       rootCaPem,
       nodeSpec: {
@@ -203,11 +218,15 @@ export class Dispatcher {
     };
   }
 
-  #periodMs(): number {
-    return this.#options.store.view((view) => {
+  /** True when it is another one now, which is to be announced. */
+  #choosePeriod(): boolean {
+    const chosenMs = this.#options.store.view((view) => {
       const nanos = view.list('cluster')[0]?.spec.dispatcherHeartbeatNanos ?? 0;
-      return nanos > 0 ? nanos / NANOS_PER_MS : 5_000;
+      return (nanos > 0 ? nanos : DEFAULT_CLUSTER_SPEC.dispatcherHeartbeatNanos) / NANOS_PER_MS;
     });
+    const before = this.#periodMs;
+    this.#periodMs = heartbeatPeriodMs(chosenMs, this.#liveness.size, before);
+    return this.#periodMs !== before;
   }
 
   async #register(
@@ -215,35 +234,22 @@ export class Dispatcher {
     peerAddress: string,
     description: NodeDescription,
   ): Promise<void> {
-    const status: NodeStatus = { state: 'ready', message: '', address: peerAddress };
-    await this.#options.store.update((tx) => {
-      const node = tx.get('node', nodeId);
-      if (!node) throw new SkepError('not-found', `agent session: node ${nodeId} not registered`);
-      if (sameJson(node.description, description) && sameJson(node.status, status)) return;
-      tx.update('node', { ...node, description, status });
-    });
+    await this.#nodes.register(nodeId, peerAddress, description);
     this.#options.log.info({ nodeId, address: description.address }, 'node registered');
   }
 
-  /** A new leader knows nothing about who is alive: ready nodes are unknown until they register. */
-  async #forgetLiveness(): Promise<void> {
+  /** A new leader knows nothing about who is alive. */
+  async #expectAll(): Promise<void> {
     const { store, clock } = this.#options;
     const nodes = store.view((view) => view.list('node'));
     const nowMs = clock.monotonicMs();
-    for (const node of nodes) {
-      if (this.#sessions.has(node.id)) continue;
-      if (node.status.state === 'down') this.#downSince.set(node.id, nowMs);
-      else this.#deadlines.set(node.id, nowMs + MISSED_PERIODS_UNKNOWN * this.#periodMs());
+    for (const { id, status } of nodes) {
+      if (this.#sessions.has(id)) continue;
+      if (status.state === 'down') this.#downSince.set(id, nowMs);
+      else this.#liveness.miss(id, 'unheard', this.#periodMs);
     }
-    await store.batch(
-      nodes.filter((node) => node.status.state === 'ready'),
-      (tx, { id }) => {
-        const node = tx.get('node', id);
-        if (node?.status.state !== 'ready' || this.#sessions.has(id)) return;
-        const message = 'node moved to unknown: leadership changed';
-        tx.update('node', { ...node, status: { ...node.status, state: 'unknown', message } });
-      },
-    );
+    const ready = nodes.filter(({ status }) => status.state === 'ready');
+    await this.#nodes.forgetLiveness(ready.map(({ id }) => id));
   }
 
   /** Opens the feed, then builds the tables from the view: no commit is lost between the two. */
@@ -311,11 +317,27 @@ export class Dispatcher {
           this.#forgetNode(change.object.id);
       }
     });
-    if (changes.some(concernsSessions)) this.#announce(this.#options.store);
+    this.#announce(this.#concerned(changes));
+  }
+
+  /** Sessions whose message says something else after these changes. */
+  #concerned(changes: readonly StoreChange[]): Iterable<AgentSession> {
+    if (changes.some(({ kind, action }) => kind === 'cluster' && action === 'update')) {
+      this.#choosePeriod();
+      return this.#greeted();
+    }
+    const concerned = new Set<AgentSession>();
+    for (const change of changes) {
+      if (change.kind !== 'node' || change.action !== 'update') continue;
+      const session = this.#sessions.get(change.object.id);
+      if (!session?.greeted || sameJson(change.object.spec, change.previous.spec)) continue;
+      concerned.add(session);
+    }
+    return concerned;
   }
 
   #forgetNode(nodeId: NodeId): void {
-    this.#deadlines.delete(nodeId);
+    this.#liveness.forget(nodeId);
     this.#downSince.delete(nodeId);
     this.#sessions
       .get(nodeId)
@@ -328,89 +350,50 @@ export class Dispatcher {
   }
 
   async #checkLiveness(signal: AbortSignal): Promise<void> {
-    const nowMs = this.#options.clock.monotonicMs();
-    const graceMs = MISSED_PERIODS * this.#periodMs();
-    for (const session of this.#sessions.values()) {
-      if (nowMs - session.lastHeardMs < graceMs) continue;
-      session.end(new SkepError('deadline-exceeded', 'agent session: heartbeat failure'));
-      this.#sessions.delete(session.nodeId);
-      this.#expect(session.nodeId, nowMs);
+    this.#liveness.listen();
+    if (this.#choosePeriod()) this.#announce(this.#greeted());
+    const down = this.#liveness.overdue();
+    for (const nodeId of this.#liveness.silent()) {
+      const silent = new SkepError('deadline-exceeded', 'agent session: heartbeat failure');
+      this.#sessions.get(nodeId)?.end(silent);
+      this.#sessions.delete(nodeId);
+      down.push(nodeId);
     }
-    const down = [...this.#deadlines].filter(([, deadlineMs]) => nowMs >= deadlineMs);
-    for (const [nodeId] of down) {
-      this.#deadlines.delete(nodeId);
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const nodeId of down) {
+      this.#liveness.forget(nodeId);
       this.#downSince.set(nodeId, nowMs);
     }
     const lost = [...this.#downSince].filter(([, sinceMs]) => nowMs - sinceMs >= ORPHAN_DELAY_MS);
     for (const [nodeId] of lost) this.#downSince.delete(nodeId);
-    if (down.length > 0)
-      await this.#markDown(
-        down.map(([nodeId]) => nodeId),
-        signal,
-      );
+    if (down.length > 0) await this.#markDown(down, signal);
     for (const [nodeId, sinceMs] of lost) await this.#orphanTasks(nodeId, sinceMs, signal);
   }
 
   async #markDown(nodeIds: readonly NodeId[], signal: AbortSignal): Promise<void> {
-    const { store, clock, log } = this.#options;
-    log.warn({ nodeIds }, 'nodes down');
+    this.#options.log.warn({ nodeIds }, 'nodes down');
     try {
-      await store.batch(
-        nodeIds,
-        (tx, nodeId) => {
-          const node = tx.get('node', nodeId);
-          if (!node || node.status.state === 'down' || this.#sessions.has(nodeId)) return;
-          const message = 'heartbeat failure';
-          tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
-        },
-        signal,
-      );
+      await this.#nodes.markDown(nodeIds, signal);
     } catch (err) {
       if (!isTransient(err)) throw err;
       for (const nodeId of nodeIds) {
         if (this.#sessions.has(nodeId)) continue;
         this.#downSince.delete(nodeId);
-        this.#expect(nodeId, clock.monotonicMs() + SWEEP_PERIOD_MS);
+        this.#expect(nodeId, 'broken');
       }
     }
   }
 
   async #orphanTasks(nodeId: NodeId, sinceMs: number, signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
-    const tasks = store.view((view) => view.tasksByNode(nodeId));
     try {
-      await store.batch(tasks, (tx, { id }) => this.#orphanTask(tx, nodeId, id), signal);
+      await this.#nodes.orphanTasks(nodeId, signal);
     } catch (err) {
       if (!isTransient(err)) throw err;
       if (!this.#sessions.has(nodeId)) this.#downSince.set(nodeId, sinceMs);
     }
   }
-
-  #orphanTask(tx: WriteTx, nodeId: NodeId, id: TaskId): void {
-    const task = tx.get('task', id);
-    if (!task || this.#sessions.has(nodeId)) return;
-    if (isBefore(task.status.state, 'assigned') || isTerminal(task.status.state)) return;
-    const status = {
-      ...task.status,
-      state: 'orphaned' as const,
-      timestampMs: this.#options.clock.wallMs(),
-      message: 'node was down for 24 hours',
-    };
-    tx.update('task', { ...task, status });
-  }
 }
 
 function notLeader(): SkepError {
   return new SkepError('not-leader', 'agent session: this manager is no longer the leader');
-}
-
-/** Roles, labels, availability and the trust root are part of the session message. */
-function concernsSessions(change: Commit['changes'][number]): boolean {
-  if (change.action !== 'update') return false;
-  if (change.kind === 'cluster') return true;
-  return change.kind === 'node' && !sameJson(change.object.spec, change.previous.spec);
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -11,8 +11,10 @@ import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/busybox:1';
 const RESTART_DELAY_MS = 1000;
-/** A node counts as down when three heartbeats of 5 s are missing. */
-const DOWN_GRACE_MS = 15_000;
+/** A silent node is down after three heartbeats of 2 s, and its tasks are to run elsewhere soon after. */
+const REPLACED_WITHIN_MS = 10_000;
+/** A killed daemon's connections break: it has 2 s to come back. */
+const RESET_REPLACED_WITHIN_MS = 3_000;
 
 describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 workers', () => {
   const shared = useCluster('fail', { managers: 3, workers: 2 }, (cluster) =>
@@ -142,7 +144,7 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
         expect(tasks.map((task) => task.node)).not.toContain(lost);
         return tasks;
       },
-      { withinMs: DOWN_GRACE_MS + 10_000, everyMs: 250 },
+      { withinMs: REPLACED_WITHIN_MS, everyMs: 100 },
     );
     console.log(`replaced ${Math.round(performance.now() - cutMs)} ms after the cut`);
     expect(await statusOf()).toBe('Down');
@@ -166,6 +168,34 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
     );
     await cluster.running('spread', 5);
     await cluster.skep(['service', 'rm', 'spread']);
+  });
+
+  test('a daemon that died is not waited for as long as a silent host', {
+    timeout: 60_000,
+  }, async () => {
+    const cluster = shared.current;
+    const lost = 'worker-1';
+    await create('moved', ['--replicas', '5', '--stop-grace-period', '1s']);
+    const before = await cluster.running('moved', 5);
+    expect(before.filter((task) => task.node === lost)).toHaveLength(1);
+    await cluster.dev('kill', lost);
+    const killedMs = performance.now();
+    await eventually(
+      'its task runs elsewhere',
+      async () => {
+        const tasks = await cluster.running('moved', 5, { withinMs: 0 });
+        expect(tasks.map((task) => task.node)).not.toContain(lost);
+      },
+      { withinMs: RESET_REPLACED_WITHIN_MS, everyMs: 100 },
+    );
+    console.log(`replaced ${Math.round(performance.now() - killedMs)} ms after the kill`);
+    await cluster.dev('start', lost);
+    await cluster.skep(['service', 'rm', 'moved']);
+    await eventually(
+      'the surplus task is gone',
+      async () => expect(await cluster.skep(['ps', '-q'], { host: lost })).toBe(''),
+      { withinMs: 20_000, everyMs: 250 },
+    );
   });
 
   test('a daemon that was stopped politely finds its tasks again', {

@@ -5,6 +5,9 @@ import type { DispatcherDialer, DispatcherSession } from '../../worker/agent/age
 export class FakeSession implements DispatcherSession {
   readonly sent: AgentMessage[] = [];
   closed = false;
+  paused = false;
+  /** each heartbeat is answered at once */
+  answers = true;
   readonly #waiting: (DispatcherMessage | Error | null)[] = [];
   #wake: (() => void) | null = null;
 
@@ -20,6 +23,7 @@ export class FakeSession implements DispatcherSession {
 
   send(message: AgentMessage): boolean {
     this.sent.push(message);
+    if (message.kind === 'heartbeat' && this.answers) this.push({ kind: 'heartbeat-heard' });
     return true;
   }
 
@@ -36,8 +40,13 @@ export class FakeSession implements DispatcherSession {
     return next;
   }
 
-  close(): void {
+  close(reason?: unknown): void {
+    if (!this.closed && reason instanceof Error) this.push(reason);
     this.closed = true;
+  }
+
+  async pause(): Promise<void> {
+    this.paused = !this.closed;
   }
 }
 

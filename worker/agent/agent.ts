@@ -3,7 +3,7 @@
  * assignments in force and reports statuses. Tasks go on whether or not there is a session.
  */
 import { Backoff } from '../../common/base/backoff.ts';
-import type { Clock } from '../../common/base/clock.ts';
+import type { Clock, Timer } from '../../common/base/clock.ts';
 import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -11,6 +11,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import { Pulse } from './pulse.ts';
 import type { StatusReporter } from './status-reporter.ts';
 import type { TaskManager } from './task-manager.ts';
 
@@ -20,7 +21,10 @@ export interface DispatcherSession {
   send(message: AgentMessage): boolean;
   /** The next message; null when the stream ended. Rejects when it broke. */
   receive(signal: AbortSignal): Promise<DispatcherMessage | null>;
-  close(): void;
+  /** Breaks it off: a pending `receive` rejects with `reason`. Idempotent. */
+  close(reason?: unknown): void;
+  /** Says `pause`, and resolves when the manager has it, or has not answered in PAUSE_LIMIT_MS; then closes. */
+  pause(): Promise<void>;
 }
 
 /** Finds the leader among the managers it knows. */
@@ -37,6 +41,8 @@ export interface AgentOptions {
   readonly describe: () => NodeDescription;
   /** Told of each session message: roles, labels, trust root. */
   readonly onSession: (message: Extract<DispatcherMessage, { kind: 'session' }>) => void;
+  /** Told of each heartbeat that was answered: how long that took, ms. */
+  readonly onHeartbeat?: (elapsedMs: number) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -49,9 +55,8 @@ const RECONNECT = { baseMs: 100, maxMs: 5_000 };
 const REFUSED = { baseMs: 100, maxMs: 60_000 };
 /** A changed description is sent at the next look; Swarm looks as often. */
 const DESCRIBE_PERIOD_MS = 20_000;
-const HEARTBEAT_DEFAULT_MS = 5_000;
-/** Heartbeats are spread by +-10 %, so that a thousand agents do not beat as one. */
-const HEARTBEAT_JITTER = 0.1;
+/** From the first word on a stream to the manager's: it registers the node meanwhile, maybe with thousands. */
+const GREETING_LIMIT_MS = 15_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -59,6 +64,8 @@ export class Agent {
   readonly #backoff: Backoff;
   readonly #refusedBackoff: Backoff;
   #refusal = '';
+  /** the end of the conversation is for good (leaving the swarm): nothing is said of coming back */
+  #leaving = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -78,14 +85,18 @@ export class Agent {
     this.#background.run((signal) => this.#sessions(signal));
   }
 
-  /** No more assignments from when this resolves; tasks are still looked after. Idempotent. */
+  /**
+   * Ends the conversation for good (the node leaves). No more assignments from when this resolves; tasks are
+   * still looked after. Idempotent.
+   */
   endSession(): Promise<void> {
+    this.#leaving = true;
     return this.#background.stop();
   }
 
-  /** Tasks go on running. */
+  /** Tasks go on running, and the managers are told that this node will be back. */
   async stop(): Promise<void> {
-    await this.endSession();
+    await this.#background.stop();
     await this.#options.tasks.stop();
   }
 
@@ -96,6 +107,9 @@ export class Agent {
         const session = await this.#options.dialer.open(signal);
         try {
           await this.#serve(session, signal);
+        } catch (err) {
+          if (!this.#leaving) await session.pause(); // no word reaches a manager that broke it off
+          throw err;
         } finally {
           session.close();
         }
@@ -123,7 +137,16 @@ export class Agent {
     const { clock, describe, reporter, tasks } = this.#options;
     let description = describe();
     session.send({ kind: 'hello', description });
-    const pulse = new Pulse(clock, this.#options.random, () => session.send({ kind: 'heartbeat' }));
+    const pulse = new Pulse({
+      clock,
+      random: this.#options.random,
+      beat: () => session.send({ kind: 'heartbeat' }),
+      onAnswer: (elapsedMs) => this.#options.onHeartbeat?.(elapsedMs),
+      onSilence: () => session.close(silentManager('heartbeats')),
+    });
+    const greeting = clock.setTimer(GREETING_LIMIT_MS, () => {
+      session.close(silentManager('the registration of this node'));
+    });
     const describing = clock.setPeriodic(DESCRIBE_PERIOD_MS, () => {
       const now = describe();
       if (JSON.stringify(now) === JSON.stringify(description)) return;
@@ -134,9 +157,10 @@ export class Agent {
       reporter.reset();
       tasks.reportAll();
       reporter.setListener(() => sendStatuses(session, reporter));
-      await this.#receive(session, pulse, signal);
+      await this.#receive(session, pulse, greeting, signal);
     } finally {
       reporter.setListener(null);
+      greeting.cancel();
       describing.cancel();
       pulse.stop();
     }
@@ -152,7 +176,12 @@ export class Agent {
     }
   }
 
-  async #receive(session: DispatcherSession, pulse: Pulse, signal: AbortSignal): Promise<void> {
+  async #receive(
+    session: DispatcherSession,
+    pulse: Pulse,
+    greeting: Timer,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { reporter, dialer, onSession } = this.#options;
     const assembly = new AssignmentAssembly();
     for (;;) {
@@ -160,6 +189,7 @@ export class Agent {
       if (message === null) return;
       switch (message.kind) {
         case 'session':
+          greeting.cancel();
           this.#accepted();
           pulse.setPeriod(message.heartbeatPeriodMs);
           dialer.learnManagers(message.managers);
@@ -178,9 +208,16 @@ export class Agent {
           reporter.stored(message.sequence);
           sendStatuses(session, reporter);
           break;
+        case 'heartbeat-heard':
+          pulse.answered();
+          break;
       }
     }
   }
+}
+
+function silentManager(what: string): SkepError {
+  return new SkepError('deadline-exceeded', `agent session: the manager does not answer ${what}`);
 }
 
 function sendStatuses(session: DispatcherSession, reporter: StatusReporter): void {
@@ -210,41 +247,5 @@ export class AssignmentAssembly {
     this.#parts = [];
     this.#revision = message.resultsIn;
     return { changes, complete: message.complete, revision: message.resultsIn };
-  }
-}
-
-/** Sends heartbeats at a period that the dispatcher chooses. */
-class Pulse {
-  readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #beat: () => void;
-  #periodMs = HEARTBEAT_DEFAULT_MS;
-  #timer: { cancel(): void } | null = null;
-
-  constructor(clock: Clock, random: Random, beat: () => void) {
-    this.#clock = clock;
-    this.#random = random;
-    this.#beat = beat;
-    this.#schedule();
-  }
-
-  setPeriod(periodMs: number): void {
-    if (periodMs === this.#periodMs) return;
-    this.#periodMs = periodMs;
-    this.stop();
-    this.#schedule();
-  }
-
-  stop(): void {
-    this.#timer?.cancel();
-    this.#timer = null;
-  }
-
-  #schedule(): void {
-    const spread = 1 + HEARTBEAT_JITTER * (2 * this.#random.unit() - 1);
-    this.#timer = this.#clock.setTimer(this.#periodMs * spread, () => {
-      this.#beat();
-      this.#schedule();
-    });
   }
 }

@@ -2,6 +2,7 @@
  * Opens the agent's stream to the leader: remembers the managers it was told of, follows a manager
  * that names the leader, else asks one after the other.
  */
+import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { type Random, shuffled } from '../../common/base/random.ts';
@@ -12,6 +13,9 @@ import type { RpcStream } from '../../common/rpc/stream.ts';
 import type { DispatcherDialer, DispatcherSession } from './agent.ts';
 
 type DispatcherStream = RpcStream<DispatcherMessage, AgentMessage>;
+
+/** A manager that lives ends the stream in a round trip; one that does not is not waited for. */
+const PAUSE_LIMIT_MS = 500;
 
 /** What is needed of `RpcClientPool`. */
 export interface DispatcherConnections {
@@ -30,6 +34,7 @@ export interface DispatcherClientOptions {
   readonly files?: SmallFiles;
   /** known before the first session, e.g. the one that this node joined by */
   readonly seedAddresses: readonly string[];
+  readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
 }
@@ -70,7 +75,7 @@ export class DispatcherClient implements DispatcherDialer {
           .client(address)
           .duplex(dispatcherSession, { signal });
         this.#leader = address;
-        return new StreamSession(stream, (err) => this.#failed(address, err));
+        return new StreamSession(stream, this.#options.clock, (err) => this.#failed(address, err));
       } catch (err) {
         if (signal.aborted) throw signal.reason;
         this.#failed(address, err);
@@ -124,10 +129,12 @@ function parseAddresses(text: string): string[] {
 
 class StreamSession implements DispatcherSession {
   readonly #stream: DispatcherStream;
+  readonly #clock: Clock;
   readonly #onFailure: (err: unknown) => void;
 
-  constructor(stream: DispatcherStream, onFailure: (err: unknown) => void) {
+  constructor(stream: DispatcherStream, clock: Clock, onFailure: (err: unknown) => void) {
     this.#stream = stream;
+    this.#clock = clock;
     this.#onFailure = onFailure;
   }
 
@@ -150,7 +157,21 @@ class StreamSession implements DispatcherSession {
     }
   }
 
-  close(): void {
-    this.#stream.cancel();
+  close(reason?: unknown): void {
+    this.#stream.cancel(reason);
+  }
+
+  async pause(): Promise<void> {
+    const over = new AbortController();
+    const timer = this.#clock.setTimer(PAUSE_LIMIT_MS, () => over.abort());
+    try {
+      this.#stream.write({ kind: 'pause' });
+      this.#stream.end();
+      while ((await this.#stream.next(over.signal)) !== null); // what was under way is of no use now
+    } catch {
+      // The session had failed already, or nobody answers.
+    } finally {
+      timer.cancel();
+    }
   }
 }

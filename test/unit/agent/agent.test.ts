@@ -168,20 +168,44 @@ describe('agent session', () => {
     expect(it.dialer.session.kinds()).toEqual(['hello']);
   });
 
-  test('beats every 5 s until told another period', async () => {
+  test('beats from the first session message on, at the period that it names', async () => {
     const it = await started();
+    await it.clock.advance(10_000);
+    expect(it.dialer.session.kinds()).toEqual(['hello']);
+    it.dialer.session.push(sessionMessage());
     await it.clock.advance(4_999);
     expect(it.dialer.session.kinds()).toEqual(['hello']);
-    await it.clock.advance(1);
-    await it.clock.advance(5_000);
+    await it.clock.advance(5_001);
     expect(it.dialer.session.kinds()).toEqual(['hello', 'heartbeat', 'heartbeat']);
     it.dialer.session.push(sessionMessage({ heartbeatPeriodMs: 1_000 }));
     await it.clock.advance(3_000);
     expect(it.dialer.session.kinds().filter((kind) => kind === 'heartbeat')).toHaveLength(5);
   });
 
+  test('ends when the manager answers no heartbeat any more, and another one is asked', async () => {
+    const it = await started();
+    const { session } = it.dialer;
+    session.push(sessionMessage({ heartbeatPeriodMs: 2_000 }));
+    await it.clock.advance(6_000);
+    session.answers = false;
+    await it.clock.advance(5_900);
+    expect(session.closed).toBe(false);
+    await it.clock.advance(200);
+    expect(session.closed).toBe(true);
+    expect(it.dialer.sessions).toHaveLength(2);
+  });
+
+  test('ends when nobody registers the node for 15 s', async () => {
+    const it = await started();
+    await it.clock.advance(14_900);
+    expect(it.dialer.sessions).toHaveLength(1);
+    await it.clock.advance(200);
+    expect(it.dialer.sessions).toHaveLength(2);
+  });
+
   test('looks at the node every 20 s and sends a description that changed', async () => {
     const it = await started();
+    it.dialer.session.push(sessionMessage());
     await it.clock.advance(20_000);
     expect(it.dialer.session.kinds()).not.toContain('description');
     const description = aNodeDescription({ engineLabels: { rack: '7' } });
@@ -300,6 +324,28 @@ describe('agent between sessions', () => {
     it.executor.require(task.id).finish('prepare');
     await settle();
     expect(it.tasks.list()[0]?.status.state).toBe('running');
+  });
+
+  test('tells the manager that it will be back when it stops, or ends the session itself', async () => {
+    const it = await started();
+    const { session } = it.dialer;
+    session.push(assignments({ resultsIn: 3 }));
+    session.push(assignments({ complete: false, appliesTo: 5, resultsIn: 6 }));
+    await settle();
+    expect(session.paused).toBe(true);
+    await it.clock.advance(100);
+    await it.agent.stop();
+    expect(it.dialer.session.paused).toBe(true);
+  });
+
+  test('says nothing of the kind when the node leaves, or the manager ended the session', async () => {
+    const it = await started();
+    const { session } = it.dialer;
+    session.push(null);
+    await it.clock.advance(100);
+    expect(session.paused).toBe(false);
+    await it.agent.endSession();
+    expect(it.dialer.session).toMatchObject({ paused: false, closed: true });
   });
 
   test.each(['in a session', 'while it waits for the next one'])('stops %s', async (when) => {

@@ -10,6 +10,7 @@ import {
   DispatcherClient,
   type DispatcherConnections,
 } from '../../../worker/agent/dispatcher-client.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
 const folder = temporaryFolders();
@@ -24,8 +25,9 @@ class FakeStream implements RpcStream<DispatcherMessage, AgentMessage> {
   readonly cancelled: unknown[] = [];
   answer: DispatcherMessage | SkepError | null = STORED;
   writeFailure: unknown = null;
+  ended = false;
 
-  async next(): Promise<DispatcherMessage | null> {
+  async next(_signal?: AbortSignal): Promise<DispatcherMessage | null> {
     if (this.answer instanceof Error) throw this.answer;
     return this.answer;
   }
@@ -42,7 +44,9 @@ class FakeStream implements RpcStream<DispatcherMessage, AgentMessage> {
 
   async drained(): Promise<void> {}
   async send(): Promise<void> {}
-  end(): void {}
+  end(): void {
+    this.ended = true;
+  }
 
   async *[Symbol.asyncIterator](): AsyncIterator<DispatcherMessage> {
     // The agent asks for one message at a time.
@@ -77,17 +81,19 @@ class FakeManagers implements DispatcherConnections {
 async function scene(seedAddresses: readonly string[], file?: string) {
   const managers = new FakeManagers();
   const path = file ?? join(await folder(), 'agent', 'managers.json');
+  const clock = new FakeClock();
   const client = new DispatcherClient({
     pool: managers,
     file: path,
     seedAddresses,
+    clock,
     random: new SeededRandom(7),
     log: silentLogger,
   });
   const { signal } = new AbortController();
   /** Opens and reads one message. */
   const talk = async () => (await client.open(signal)).receive(signal);
-  return { managers, client, signal, talk, file: path };
+  return { managers, client, clock, signal, talk, file: path };
 }
 
 function notLeader(leaderAddress?: string): SkepError {
@@ -229,6 +235,40 @@ describe('agent stream', () => {
     expect(await session.receive(it.signal)).toBeNull();
     session.close();
     expect(stream.cancelled).toHaveLength(1);
+  });
+
+  test('pauses: says so, ends its side and reads until the manager has ended', async () => {
+    const it = await scene([A]);
+    const stream = it.managers.add(A);
+    const session = await it.client.open(it.signal);
+    const rest = [STORED, STORED, null];
+    stream.next = async () => rest.shift() ?? null;
+    await session.pause();
+    expect(stream.written).toEqual([{ kind: 'pause' }]);
+    expect(stream.ended).toBe(true);
+    expect(rest).toEqual([]);
+    expect(it.clock.pending).toBe(0);
+  });
+
+  test('does not wait for a manager that says nothing, nor for one that is gone', async () => {
+    const it = await scene([A]);
+    const stream = it.managers.add(A);
+    const session = await it.client.open(it.signal);
+    stream.next = (signal) =>
+      new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+    let over = false;
+    const paused = session.pause().then(() => {
+      over = true;
+    });
+    await it.clock.advance(499);
+    expect(over).toBe(false);
+    await it.clock.advance(1);
+    await settle();
+    expect(over).toBe(true);
+    await paused;
+    stream.writeFailure = new SkepError('unavailable', 'reset');
+    await session.pause();
+    expect(it.clock.pending).toBe(0);
   });
 
   test('a failed write is the reader’s to tell', async () => {

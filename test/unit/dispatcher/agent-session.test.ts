@@ -31,7 +31,7 @@ describe('an agent session', () => {
   ])('sends a set of %i in parts of at most 100, only the last marked so', async (count, parts) => {
     const store = await withTasks(count);
     const stream = new FakeAgentStream();
-    sendComplete(store, new AgentSession(nodeId, stream, 0));
+    sendComplete(store, new AgentSession(nodeId, stream));
     const sent = stream.of('assignments');
     expect(sent.map(({ changes }) => changes.length)).toEqual(parts);
     expect(sent.map(({ last }) => last)).toEqual(parts.map((_, i) => i === parts.length - 1));
@@ -44,7 +44,7 @@ describe('an agent session', () => {
   test('each step applies to the one before, and an empty one is not sent', async () => {
     const { store, ...test } = await withTasks(1);
     const stream = new FakeAgentStream();
-    const session = new AgentSession(nodeId, stream, 0);
+    const session = new AgentSession(nodeId, stream);
     const tables = store.view((view) => new NetworkTables(view));
     const watch = store.watch();
     const step = (): void => {
@@ -72,7 +72,7 @@ describe('an agent session', () => {
     const stream = new FakeAgentStream();
     const reason = new SkepError('resource-exhausted', 'slow');
     stream.full = { from: 1, reason };
-    const session = new AgentSession(nodeId, stream, 0);
+    const session = new AgentSession(nodeId, stream);
     sendComplete(store, session);
     expect(stream.sent).toHaveLength(1);
     await expect(session.receive(new AbortController().signal)).rejects.toBe(reason);
@@ -82,7 +82,7 @@ describe('an agent session', () => {
   });
 
   test('its end reaches a reader that waits; the first reason counts', async () => {
-    const session = new AgentSession(nodeId, new FakeAgentStream(), 0);
+    const session = new AgentSession(nodeId, new FakeAgentStream());
     const waiting = session.receive(new AbortController().signal);
     session.end(null);
     session.end(new Error('later'));

@@ -26,6 +26,7 @@ describe('messages of an agent session', () => {
     { kind: 'hello', description },
     { kind: 'description', description },
     { kind: 'heartbeat' },
+    { kind: 'pause' },
     { kind: 'applied', revision: Number.MAX_SAFE_INTEGER },
     { kind: 'statuses', sequence: 0, updates: [] },
     ...TASK_STATES.map((state): AgentMessage => {
@@ -46,6 +47,7 @@ describe('messages of an agent session', () => {
       renewCertificate: true,
     },
     { kind: 'statuses-stored', sequence: 3 },
+    { kind: 'heartbeat-heard' },
     { kind: 'assignments', complete: true, last: false, appliesTo: 0, resultsIn: 9, changes: [] },
   ])('from the dispatcher survive encoding: $kind', (message) => {
     expect(decodeDispatcherMessage(encodeDispatcherMessage(message))).toStrictEqual(message);
