@@ -2,10 +2,11 @@
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeId } from '../../common/model/ids.ts';
+import type { Node } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
-import type { ReadView, StoreChange } from '../store/types.ts';
+import type { ReadView } from '../store/types.ts';
 import type { NetworkTables, TableChanges } from './network-tables.ts';
-import { NodeAssignments } from './node-assignments.ts';
+import { NodeAssignments, type TaskChange } from './node-assignments.ts';
 
 /** The transport's side of a session. */
 export interface AgentStream {
@@ -76,11 +77,11 @@ export class AgentSession {
   sendStep(
     view: ReadView,
     tables: NetworkTables,
-    changes: readonly StoreChange[],
+    taskChanges: readonly TaskChange[],
     tableChanges: TableChanges,
   ): void {
     if (this.#sentRevision === 0) return;
-    const step = this.#assignments.step(view, tables, changes, tableChanges);
+    const step = this.#assignments.step(view, tables, taskChanges, tableChanges);
     if (step.length > 0) this.#sendSet(false, view.revision, step);
   }
 
@@ -98,4 +99,14 @@ export class AgentSession {
     }
     this.#sentRevision = resultsIn;
   }
+}
+
+/** What every session is told, whatever its node. */
+export type SessionNews = Pick<SessionMessage, 'heartbeatPeriodMs' | 'managers' | 'rootCaPem'>;
+type SessionMessage = Extract<DispatcherMessage, { kind: 'session' }>;
+
+export function sessionMessage({ spec }: Node, news: SessionNews): SessionMessage {
+  const { desiredRole, availability, labels } = spec;
+  const nodeSpec = { desiredRole, availability, labels };
+  return { kind: 'session', ...news, nodeSpec, renewCertificate: false };
 }

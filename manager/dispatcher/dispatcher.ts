@@ -9,13 +9,14 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { NodeId } from '../../common/model/ids.ts';
-import type { Node, NodeDescription } from '../../common/model/node.ts';
-import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../../common/model/session.ts';
+import type { NodeDescription } from '../../common/model/node.ts';
+import type { AgentMessage, ManagerPeer } from '../../common/model/session.ts';
 import type { Commit, Store, StoreChange, Watch } from '../store/types.ts';
-import { AgentSession, type AgentStream } from './agent-session.ts';
+import { AgentSession, type AgentStream, sessionMessage } from './agent-session.ts';
 import { heartbeatPeriodMs } from './heartbeat-period.ts';
 import { type Absence, Liveness } from './liveness.ts';
 import { NetworkTables } from './network-tables.ts';
+import { taskChangesByNode } from './node-assignments.ts';
 import { NodeStates, sameJson } from './node-states.ts';
 import { isTransient, StatusWriter } from './status-writer.ts';
 
@@ -188,34 +189,21 @@ export class Dispatcher {
 
   /** The session message, with what it says now. A node that is gone is told so otherwise. */
   #announce(sessions: Iterable<AgentSession>): void {
+    const managers = this.#options.managers.managers();
     this.#options.store.view((view) => {
       const rootCaPem = view.list('cluster')[0]?.rootCa.certPem ?? '';
       for (const session of sessions) {
         const node = view.get('node', session.nodeId);
         if (!node) continue;
-        session.send(this.#sessionMessage(rootCaPem, node));
-        this.#liveness.promise(session.nodeId, this.#periodMs);
+        const heartbeatPeriodMs = this.#periodMs;
+        session.send(sessionMessage(node, { heartbeatPeriodMs, managers, rootCaPem }));
+        this.#liveness.promise(session.nodeId, heartbeatPeriodMs);
       }
     });
   }
 
   #greeted(): AgentSession[] {
     return [...this.#sessions.values()].filter(({ greeted }) => greeted);
-  }
-
-  #sessionMessage(rootCaPem: string, node: Node): DispatcherMessage {
-    return {
-      kind: 'session',
-      heartbeatPeriodMs: this.#periodMs,
-      managers: this.#options.managers.managers(),
-      rootCaPem,
-      nodeSpec: {
-        desiredRole: node.spec.desiredRole,
-        availability: node.spec.availability,
-        labels: node.spec.labels,
-      },
-      renewCertificate: false,
-    };
   }
 
   /** True when it is another one now, which is to be announced. */
@@ -307,10 +295,18 @@ export class Dispatcher {
     const tables = this.#tables;
     if (!tables) return;
     const changes = commits.flatMap((commit) => commit.changes);
+    const { ingressId } = tables;
     this.#options.store.view((view) => {
       const tableChanges = tables.apply(view, changes);
-      for (const session of this.#greeted()) {
-        session.sendStep(view, tables, changes, tableChanges);
+      const ofNodes = taskChangesByNode(changes);
+      // Most commits concern a few nodes: the others are asked only when something that many hold changed.
+      const isShared = tableChanges.byNetwork.size + tableChanges.ports.length > 0;
+      const nodeIds =
+        isShared || tables.ingressId !== ingressId ? this.#sessions.keys() : ofNodes.keys();
+      for (const nodeId of nodeIds) {
+        const session = this.#sessions.get(nodeId);
+        if (!session?.greeted) continue;
+        session.sendStep(view, tables, ofNodes.get(nodeId) ?? [], tableChanges);
       }
       for (const change of changes) {
         if (change.kind === 'node' && change.action === 'remove')

@@ -12,7 +12,7 @@ import type {
 } from '../../common/model/assignment.ts';
 import { assignmentKey } from '../../common/model/assignment.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
-import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
+import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import { MTU_OPTION, type Network } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
@@ -31,21 +31,43 @@ interface Entry {
   readonly text: string;
 }
 
+/** What changed in one network. */
+export interface NetworkChanges {
+  /** everything but peers, in order */
+  readonly items: readonly AssignmentChange[];
+  /** the last one of each node */
+  readonly peers: ReadonlyMap<NodeId, AssignmentChange>;
+}
+
 /** Changes of one commit batch, ready to be sent to whoever holds the table. */
 export interface TableChanges {
-  readonly byNetwork: ReadonlyMap<NetworkId, readonly AssignmentChange[]>;
+  readonly byNetwork: ReadonlyMap<NetworkId, NetworkChanges>;
   /** published ports: every node has them */
   readonly ports: readonly AssignmentChange[];
+}
+
+/**
+ * Whose peers a node must know of a network: all (null), for its tasks there answer packets from every one; or,
+ * without a task there, its own only. So a cluster of N nodes sends N seats, not N * N.
+ */
+export type PeersOf = NodeId | null;
+
+interface Table {
+  /** by kind and key */
+  readonly items: Map<string, Entry>;
+  readonly peers: Map<NodeId, Entry>;
 }
 
 const entryId = (kind: NetworkItemKind, key: string): string => `${kind} ${key}`;
 
 export class NetworkTables {
-  readonly #tables = new Map<NetworkId, Map<string, Entry>>();
+  readonly #tables = new Map<NetworkId, Table>();
   readonly #ports = new Map<string, AssignedPort>();
+  #ingressId: NetworkId | null;
 
   /** Built whole from a view. */
   constructor(view: ReadView) {
+    this.#ingressId = NetworkTables.ingressOf(view)?.id ?? null;
     for (const network of view.list('network'))
       this.#refreshNetwork(view, network.id, new Recorder());
     for (const service of view.list('service'))
@@ -59,19 +81,38 @@ export class NetworkTables {
     return view.list('network').find((network) => network.spec.ingress) ?? null;
   }
 
-  /** Everything of one network, as `set` changes. */
-  contents(networkId: NetworkId): AssignmentChange[] {
-    const entries = this.#tables.get(networkId)?.values() ?? [];
-    return Array.from(entries, setChange);
+  /** At the revision of the last `apply`. */
+  get ingressId(): NetworkId | null {
+    return this.#ingressId;
   }
 
-  /** The opposite: `remove` changes for everything of one network. */
-  removal(networkId: NetworkId): AssignmentChange[] {
-    const entries = this.#tables.get(networkId)?.values() ?? [];
-    return Array.from(
-      entries,
-      ({ kind, key }): AssignmentChange => ({ action: 'remove', kind, key }),
-    );
+  /** Everything of one network but peers, as `set` changes. */
+  items(networkId: NetworkId): AssignmentChange[] {
+    return Array.from(this.#tables.get(networkId)?.items.values() ?? [], setChange);
+  }
+
+  peers(networkId: NetworkId, whose: PeersOf): AssignmentChange[] {
+    return Array.from(this.#peerEntries(networkId, whose), setChange);
+  }
+
+  /** The opposite of `items` and `peers`: `remove` changes for everything of one network. */
+  removal(networkId: NetworkId, whose: PeersOf): AssignmentChange[] {
+    const items = this.#tables.get(networkId)?.items.values() ?? [];
+    return [...items, ...this.#peerEntries(networkId, whose)].map(removeChange);
+  }
+
+  /** `remove` changes for all peers but that of `nodeId`. */
+  otherPeersRemoval(networkId: NetworkId, nodeId: NodeId): AssignmentChange[] {
+    const peers = [...(this.#tables.get(networkId)?.peers ?? [])];
+    return peers.filter(([id]) => id !== nodeId).map(([, entry]) => removeChange(entry));
+  }
+
+  #peerEntries(networkId: NetworkId, whose: PeersOf): readonly Entry[] {
+    const peers = this.#tables.get(networkId)?.peers;
+    if (!peers) return [];
+    if (whose === null) return [...peers.values()];
+    const own = peers.get(whose);
+    return own ? [own] : [];
   }
 
   ports(): AssignmentChange[] {
@@ -95,6 +136,7 @@ export class NetworkTables {
       } else if (change.kind === 'node') {
         this.#refreshNode(view, gone ? null : change.object, previous as Node | null, recorder);
       } else if (change.kind === 'network') {
+        this.#ingressId = NetworkTables.ingressOf(view)?.id ?? null;
         this.#refreshNetwork(view, change.object.id, recorder);
         if (change.action !== 'update') this.#refreshNames(view, change.object.id, recorder);
       }
@@ -179,7 +221,7 @@ export class NetworkTables {
         node && seat && hostAddress !== null
           ? { networkId, nodeId: node.id, hostAddress, address: withoutPrefix(seat.address) }
           : null;
-      this.#put(networkId, 'peer', `${networkId}/${id}`, item, recorder);
+      if (id) this.#putPeer(networkId, id, item, recorder);
     }
     const isDown = (it: Node | null): boolean => it?.status.state === 'down';
     const same =
@@ -192,41 +234,66 @@ export class NetworkTables {
 
   #put(
     networkId: NetworkId,
-    kind: NetworkItemKind,
+    kind: Exclude<NetworkItemKind, 'peer'>,
     key: string,
     item: NetworkItem | null,
     recorder: Recorder,
   ): void {
-    let table = this.#tables.get(networkId);
-    const id = entryId(kind, key);
-    const known = table?.get(id);
+    const change = this.#replace(networkId, 'items', entryId(kind, key), { kind, key, item });
+    if (change) recorder.network(networkId).items.push(change);
+  }
+
+  #putPeer(
+    networkId: NetworkId,
+    nodeId: NodeId,
+    item: AssignedPeer | null,
+    recorder: Recorder,
+  ): void {
+    const key = `${networkId}/${nodeId}`;
+    const change = this.#replace(networkId, 'peers', nodeId, { kind: 'peer', key, item });
+    if (change) recorder.network(networkId).peers.set(nodeId, change);
+  }
+
+  /** The change that this makes; null for none. */
+  #replace(
+    networkId: NetworkId,
+    part: keyof Table,
+    id: string,
+    next: Omit<Entry, 'item' | 'text'> & { readonly item: NetworkItem | null },
+  ): AssignmentChange | null {
+    const table = this.#tables.get(networkId) ?? { items: new Map(), peers: new Map() };
+    const entries = table[part] as Map<string, Entry>;
+    const known = entries.get(id);
+    const { kind, key, item } = next;
     if (item === null) {
-      if (!known) return;
-      table?.delete(id);
-      if (table?.size === 0) this.#tables.delete(networkId);
-      recorder.network(networkId, { action: 'remove', kind, key });
-      return;
+      if (!known) return null;
+      entries.delete(id);
+      if (table.items.size + table.peers.size === 0) this.#tables.delete(networkId);
+      return removeChange(known);
     }
     const text = JSON.stringify(item);
-    if (known?.text === text) return;
-    if (!table) {
-      table = new Map();
-      this.#tables.set(networkId, table);
-    }
+    if (known?.text === text) return null;
     const entry: Entry = { kind, key, item, text };
-    table.set(id, entry);
-    recorder.network(networkId, setChange(entry));
+    entries.set(id, entry);
+    this.#tables.set(networkId, table);
+    return setChange(entry);
   }
 }
 
 class Recorder implements TableChanges {
-  readonly byNetwork = new Map<NetworkId, AssignmentChange[]>();
+  readonly byNetwork = new Map<
+    NetworkId,
+    { readonly items: AssignmentChange[]; readonly peers: Map<NodeId, AssignmentChange> }
+  >();
   readonly ports: AssignmentChange[] = [];
 
-  network(networkId: NetworkId, change: AssignmentChange): void {
-    const list = this.byNetwork.get(networkId);
-    if (list) list.push(change);
-    else this.byNetwork.set(networkId, [change]);
+  network(networkId: NetworkId) {
+    let changes = this.byNetwork.get(networkId);
+    if (!changes) {
+      changes = { items: [], peers: new Map() };
+      this.byNetwork.set(networkId, changes);
+    }
+    return changes;
   }
 
   port(change: AssignmentChange): void {
@@ -236,6 +303,10 @@ class Recorder implements TableChanges {
 
 function setChange({ kind, key, item }: Entry): AssignmentChange {
   return { action: 'set', kind, key, item } as AssignmentChange;
+}
+
+function removeChange({ kind, key }: Entry): AssignmentChange {
+  return { action: 'remove', kind, key };
 }
 
 function previousOf(change: StoreChange): unknown {

@@ -7,7 +7,7 @@ import type { ConfigId, NetworkId, NodeId, SecretId, TaskId } from '../../common
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
-import { NetworkTables, type TableChanges } from './network-tables.ts';
+import type { NetworkTables, PeersOf, TableChanges } from './network-tables.ts';
 
 /** Counts users of something shared; tells when the first comes and the last goes. */
 class UseCounts<T> {
@@ -41,10 +41,21 @@ interface Needs {
 
 const NOTHING: Needs = { networks: [], secrets: [], configs: [] };
 
+export type TaskChange = Extract<StoreChange, { kind: 'task' }>;
+
+/** What the node held before a step. */
+interface Held {
+  readonly networks: ReadonlySet<NetworkId>;
+  readonly inhabited: ReadonlySet<NetworkId>;
+  readonly secrets: ReadonlySet<SecretId>;
+  readonly configs: ReadonlySet<ConfigId>;
+}
+
 export class NodeAssignments {
   readonly #nodeId: NodeId;
   readonly #tasks = new Map<TaskId, { readonly task: Task; readonly needs: Needs }>();
-  readonly #networks = new UseCounts<NetworkId>();
+  /** of its tasks; it holds these and the ingress network */
+  readonly #inhabited = new UseCounts<NetworkId>();
   readonly #secrets = new UseCounts<SecretId>();
   readonly #configs = new UseCounts<ConfigId>();
   #ingress: NetworkId | null = null;
@@ -56,41 +67,69 @@ export class NodeAssignments {
   /** The whole set at the view's revision. Call once, first. */
   complete(view: ReadView, tables: NetworkTables): AssignmentChange[] {
     const changes: AssignmentChange[] = [];
-    this.#followIngress(view);
+    this.#ingress = tables.ingressId;
     for (const task of view.tasksByNode(this.#nodeId)) {
       if (isAssigned(task, this.#nodeId)) this.#setTask(task, changes);
     }
     for (const id of this.#secrets.keys()) pushSecret(view, id, changes);
     for (const id of this.#configs.keys()) pushConfig(view, id, changes);
-    for (const id of this.#networks.keys()) changes.push(...tables.contents(id));
+    for (const id of this.#networks()) {
+      changes.push(...tables.items(id), ...tables.peers(id, this.#peersOf(id)));
+    }
     changes.push(...tables.ports());
     return changes;
   }
 
-  /** The step that `changes` (with what they did to the network tables) mean for this node. */
+  /**
+   * The step that a batch of commits means for this node: `taskChanges` are those of its own tasks (others do
+   * no harm), `tableChanges` what the batch did to the network tables.
+   */
   step(
     view: ReadView,
     tables: NetworkTables,
-    changes: readonly StoreChange[],
+    taskChanges: readonly TaskChange[],
     tableChanges: TableChanges,
   ): AssignmentChange[] {
     const out: AssignmentChange[] = [];
-    const before = {
-      networks: new Set(this.#networks.keys()),
-      secrets: new Set(this.#secrets.keys()),
-      configs: new Set(this.#configs.keys()),
-    };
-    for (const change of changes) {
-      if (change.kind === 'task') this.#follow(change, out);
-      else if (change.kind === 'network') this.#followIngress(view);
+    if (taskChanges.length === 0 && this.#ingress === tables.ingressId) {
+      for (const [id, { items, peers }] of tableChanges.byNetwork) {
+        if (this.#holds(id)) out.push(...items, ...pick(peers, this.#peersOf(id)));
+      }
+    } else {
+      const before = this.#held();
+      this.#ingress = tables.ingressId;
+      for (const change of taskChanges) this.#follow(change, out);
+      this.#stepFiles(view, before, out);
+      this.#stepNetworks(tables, before, tableChanges, out);
     }
-    this.#stepFiles(view, before, out);
-    this.#stepNetworks(tables, before.networks, tableChanges, out);
     out.push(...tableChanges.ports);
     return out;
   }
 
-  #follow(change: Extract<StoreChange, { kind: 'task' }>, out: AssignmentChange[]): void {
+  #held(): Held {
+    return {
+      networks: new Set(this.#networks()),
+      inhabited: new Set(this.#inhabited.keys()),
+      secrets: new Set(this.#secrets.keys()),
+      configs: new Set(this.#configs.keys()),
+    };
+  }
+
+  #holds(id: NetworkId): boolean {
+    return id === this.#ingress || this.#inhabited.has(id);
+  }
+
+  *#networks(): Iterable<NetworkId> {
+    yield* this.#inhabited.keys();
+    // Every node takes part in the ingress network, with or without tasks in it.
+    if (this.#ingress && !this.#inhabited.has(this.#ingress)) yield this.#ingress;
+  }
+
+  #peersOf(id: NetworkId): PeersOf {
+    return this.#inhabited.has(id) ? null : this.#nodeId;
+  }
+
+  #follow(change: TaskChange, out: AssignmentChange[]): void {
     const task = change.object;
     if (change.action !== 'remove' && isAssigned(task, this.#nodeId)) {
       const known = this.#tasks.get(task.id);
@@ -111,7 +150,7 @@ export class NodeAssignments {
   #retain(task: Task): void {
     this.#release(task.id);
     const needs = needsOf(task);
-    for (const id of needs.networks) this.#networks.add(id);
+    for (const id of needs.networks) this.#inhabited.add(id);
     for (const id of needs.secrets) this.#secrets.add(id);
     for (const id of needs.configs) this.#configs.add(id);
     this.#tasks.set(task.id, { task, needs });
@@ -119,25 +158,12 @@ export class NodeAssignments {
 
   #release(taskId: TaskId): void {
     const needs = this.#tasks.get(taskId)?.needs ?? NOTHING;
-    for (const id of needs.networks) this.#networks.remove(id);
+    for (const id of needs.networks) this.#inhabited.remove(id);
     for (const id of needs.secrets) this.#secrets.remove(id);
     for (const id of needs.configs) this.#configs.remove(id);
   }
 
-  /** Every node takes part in the ingress network, with or without tasks in it. */
-  #followIngress(view: ReadView): void {
-    const id = NetworkTables.ingressOf(view)?.id ?? null;
-    if (id === this.#ingress) return;
-    if (this.#ingress) this.#networks.remove(this.#ingress);
-    if (id) this.#networks.add(id);
-    this.#ingress = id;
-  }
-
-  #stepFiles(
-    view: ReadView,
-    before: { readonly secrets: ReadonlySet<SecretId>; readonly configs: ReadonlySet<ConfigId> },
-    out: AssignmentChange[],
-  ): void {
+  #stepFiles(view: ReadView, before: Held, out: AssignmentChange[]): void {
     for (const id of this.#secrets.keys()) if (!before.secrets.has(id)) pushSecret(view, id, out);
     for (const id of this.#configs.keys()) if (!before.configs.has(id)) pushConfig(view, id, out);
     for (const key of before.secrets) {
@@ -150,21 +176,62 @@ export class NodeAssignments {
 
   #stepNetworks(
     tables: NetworkTables,
-    before: ReadonlySet<NetworkId>,
+    before: Held,
     tableChanges: TableChanges,
     out: AssignmentChange[],
   ): void {
-    for (const id of this.#networks.keys()) {
-      if (before.has(id)) out.push(...(tableChanges.byNetwork.get(id) ?? []));
-      else out.push(...tables.contents(id));
+    for (const id of this.#networks()) {
+      const changes = tableChanges.byNetwork.get(id);
+      if (!before.networks.has(id)) {
+        out.push(...tables.items(id), ...tables.peers(id, this.#peersOf(id)));
+        continue;
+      }
+      out.push(...(changes?.items ?? []));
+      const peers = changes?.peers ?? new Map<NodeId, AssignmentChange>();
+      const knew = before.inhabited.has(id);
+      out.push(...pick(peers, knew ? null : this.#nodeId)); // of those that it knew
+      const knows = this.#inhabited.has(id);
+      if (knows && !knew) out.push(...tables.peers(id, null));
+      if (knew && !knows) out.push(...tables.otherPeersRemoval(id, this.#nodeId));
     }
-    for (const id of before) {
-      if (this.#networks.has(id)) continue;
+    for (const id of before.networks) {
+      if (this.#holds(id)) continue;
+      const whose = before.inhabited.has(id) ? null : this.#nodeId;
+      const { items = [], peers = new Map<NodeId, AssignmentChange>() } =
+        tableChanges.byNetwork.get(id) ?? {};
       // What the table lost in this very step must go from the node as well as what it still holds.
-      out.push(...(tableChanges.byNetwork.get(id) ?? []).filter((c) => c.action === 'remove'));
-      out.push(...tables.removal(id));
+      out.push(...[...items, ...pick(peers, whose)].filter((c) => c.action === 'remove'));
+      out.push(...tables.removal(id, whose));
     }
   }
+}
+
+function pick(
+  peers: ReadonlyMap<NodeId, AssignmentChange>,
+  whose: PeersOf,
+): readonly AssignmentChange[] {
+  if (whose === null) return [...peers.values()];
+  const own = peers.get(whose);
+  return own ? [own] : [];
+}
+
+/** Of each node that a task is or was on. */
+export function taskChangesByNode(changes: readonly StoreChange[]): Map<NodeId, TaskChange[]> {
+  const byNode = new Map<NodeId, TaskChange[]>();
+  const add = (nodeId: NodeId | null, change: TaskChange): void => {
+    if (nodeId === null) return;
+    const known = byNode.get(nodeId);
+    if (known) known.push(change);
+    else byNode.set(nodeId, [change]);
+  };
+  for (const change of changes) {
+    if (change.kind !== 'task') continue;
+    add(change.object.nodeId, change);
+    if (change.action !== 'update') continue;
+    const { nodeId } = change.previous;
+    if (nodeId !== change.object.nodeId) add(nodeId, change);
+  }
+  return byNode;
 }
 
 /** The agent's business from the scheduler's decision on, until the task is deleted. */

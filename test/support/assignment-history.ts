@@ -5,7 +5,8 @@ import type { ConfigId, NetworkId, NodeId, SecretId, ServiceId } from '../../com
 import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { TASK_STATES, type TaskState } from '../../common/model/task-state.ts';
-import type { WriteTx } from '../../manager/store/types.ts';
+import type { TaskChange } from '../../manager/dispatcher/node-assignments.ts';
+import type { StoreChange, WriteTx } from '../../manager/store/types.ts';
 import {
   aCluster,
   aConfig,
@@ -241,6 +242,10 @@ function nodeOf(step: Extract<Op, { op: 'node' }>): Node {
     status: { state: step.state, message: '', address: '' },
     attachments: step.attachments.map((networkId) => ({ networkId, address: '10.0.0.3/24' })),
   });
+}
+
+export function ofTasks(changes: readonly StoreChange[]): TaskChange[] {
+  return changes.filter((change): change is TaskChange => change.kind === 'task');
 }
 
 export type ItemSet = Map<string, unknown>;

@@ -5,6 +5,7 @@ import type { NodeId } from '../../../common/model/ids.ts';
 import { AgentSession } from '../../../manager/dispatcher/agent-session.ts';
 import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
 import { FakeAgentStream } from '../../support/agent-stream.ts';
+import { ofTasks } from '../../support/assignment-history.ts';
 import { aTask, aTaskStatus, idOf } from '../../support/builders.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
@@ -50,7 +51,7 @@ describe('an agent session', () => {
     const step = (): void => {
       const changes = watch.poll().flatMap((commit) => commit.changes);
       store.view((view) => {
-        session.sendStep(view, tables, changes, tables.apply(view, changes));
+        session.sendStep(view, tables, ofTasks(changes), tables.apply(view, changes));
       });
     };
     store.view((view) => session.sendComplete(view, tables));

@@ -10,6 +10,8 @@ import { FEED_COMMITS_MAX } from '../../../manager/store/feed.ts';
 import { FakeAgentStream } from '../../support/agent-stream.ts';
 import {
   aCluster,
+  aNetwork,
+  aNetworkSpec,
   aNode,
   aNodeDescription,
   aNodeSpec,
@@ -213,6 +215,43 @@ describe('assignments', () => {
       complete: true,
       resultsIn: store.store.revision,
     });
+  });
+
+  test('a step goes to the nodes that it concerns', async () => {
+    await store.create('node', aNode({ id: idOf('other'), description: null, status: DOWN }));
+    const here = await connect();
+    const there = await connect(aNodeDescription(), idOf('other'));
+    const [task] = await store.create('task', assigned());
+    await store.clock.advance(10);
+    expect(here.stream.of('assignments')).toHaveLength(2);
+    expect(there.stream.of('assignments')).toHaveLength(1);
+    // A task does not change its node; if one did, both would be told.
+    await store.store.update((tx) => tx.update('task', { ...task!, nodeId: idOf('other') }));
+    await store.clock.advance(10);
+    expect(here.stream.of('assignments').at(-1)?.changes).toMatchObject([{ action: 'remove' }]);
+    expect(there.stream.of('assignments').at(-1)?.changes).toMatchObject([{ action: 'set' }]);
+    const ipam = [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1', range: '', reserved: {} }];
+    await store.create(
+      'network',
+      aNetwork({ vxlanId: 4096, ipam, spec: aNetworkSpec({ ingress: true }) }),
+    );
+    await store.clock.advance(10);
+    for (const { stream } of [here, there]) {
+      expect(stream.of('assignments').at(-1)?.changes).toMatchObject([{ kind: 'network' }]);
+    }
+  });
+
+  test('a node whose settings changed is told, the others are not', async () => {
+    await store.create('node', aNode({ id: idOf('other'), description: null, status: DOWN }));
+    const here = await connect();
+    const there = await connect(aNodeDescription(), idOf('other'));
+    await store.store.update((tx) => {
+      const spec = aNodeSpec({ availability: 'drain' });
+      tx.update('node', { ...tx.require('node', nodeId), spec });
+    });
+    await store.clock.advance(10);
+    expect(here.stream.of('session')).toHaveLength(2);
+    expect(there.stream.of('session')).toHaveLength(1);
   });
 
   test('news of the session are announced to every agent', async () => {

@@ -5,7 +5,7 @@ import type { NodeId } from '../../../common/model/ids.ts';
 import type { Node } from '../../../common/model/node.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { TASK_STATES, type TaskState } from '../../../common/model/task-state.ts';
-import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
+import { NetworkTables, type TableChanges } from '../../../manager/dispatcher/network-tables.ts';
 import type { WriteTx } from '../../../manager/store/types.ts';
 import {
   applyTo,
@@ -30,8 +30,16 @@ import { makeStore, type TestStore } from '../../support/store.ts';
 const [networkId] = networkIds as [(typeof networkIds)[number]];
 
 function everything(tables: NetworkTables): ItemSet {
-  const networks = networkIds.flatMap((id) => tables.contents(id));
+  const networks = networkIds.flatMap((id) => [...tables.items(id), ...tables.peers(id, null)]);
   return applyTo(new Map(), [...networks, ...tables.ports()]);
+}
+
+function allOf({ byNetwork, ports }: TableChanges): AssignmentChange[] {
+  const networks = [...byNetwork.values()].flatMap(({ items, peers }) => [
+    ...items,
+    ...peers.values(),
+  ]);
+  return [...networks, ...ports];
 }
 
 async function scene(): Promise<TestStore> {
@@ -48,7 +56,7 @@ async function followed(test: TestStore) {
     await test.store.update(change);
     const changes = watch.poll().flatMap((commit) => commit.changes);
     const { byNetwork, ports } = test.store.view((view) => tables.apply(view, changes));
-    return [...[...byNetwork.values()].flat(), ...ports];
+    return allOf({ byNetwork, ports });
   };
   return { tables, write };
 }
@@ -73,7 +81,7 @@ describe('network tables', () => {
           const whole = everything(store.view((view) => new NetworkTables(view)));
           expect(everything(tables)).toEqual(whole);
           // Who applies the recorded changes holds the same.
-          applyTo(held, [...[...byNetwork.values()].flat(), ...ports]);
+          applyTo(held, allOf({ byNetwork, ports }));
           expect(held).toEqual(whole);
         }
       }),
@@ -97,7 +105,7 @@ describe('network tables', () => {
         }),
       );
       const tables = test.store.view((view) => new NetworkTables(view));
-      const change = tables.contents(networkId).find(({ kind }) => kind === 'endpoint');
+      const change = tables.items(networkId).find(({ kind }) => kind === 'endpoint');
       return change?.action === 'set' ? (change.item as AssignedEndpoint) : null;
     }
 

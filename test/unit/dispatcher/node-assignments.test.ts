@@ -11,6 +11,7 @@ import {
   type ItemSet,
   networkIds,
   nodeIds,
+  ofTasks,
   perform,
   setScene,
 } from '../../support/assignment-history.ts';
@@ -39,7 +40,7 @@ async function followed(test: TestStore, of = nodeId) {
     await test.store.update(change);
     const changes = watch.poll().flatMap((commit) => commit.changes);
     return test.store.view((view) =>
-      assignments.step(view, tables, changes, tables.apply(view, changes)),
+      assignments.step(view, tables, ofTasks(changes), tables.apply(view, changes)),
     );
   };
   return { first, write };
@@ -84,7 +85,7 @@ describe('a node assignment set', () => {
           test.store.view((view) => {
             const tableChanges = tables.apply(view, changes);
             for (const { assignments, held } of nodes) {
-              applyTo(held, assignments.step(view, tables, changes, tableChanges));
+              applyTo(held, assignments.step(view, tables, ofTasks(changes), tableChanges));
             }
           });
           for (const { id, held } of nodes) expect(held).toEqual(wholeSet(test, id));
@@ -104,6 +105,39 @@ describe('a node assignment set', () => {
       'remove network net2',
     );
     expect(said(await write((tx) => tx.create('network', network)))).toEqual(['set network net2']);
+  });
+
+  test('of the other seats in a network a node is told while it has a task there', async () => {
+    const test = await scene();
+    const ingress = networkIds.at(-1)!;
+    const attachments = (host: number) => [{ networkId: ingress, address: `10.0.0.${host}/24` }];
+    const { write } = await followed(test);
+    const own = await write((tx) =>
+      tx.update('node', { ...tx.require('node', nodeId), attachments: attachments(2) }),
+    );
+    expect(said(own)).toEqual(['set peer net2/nod']);
+    const far = aNode({ id: nodeIds[1]!, attachments: attachments(3) });
+    expect(await write((tx) => tx.create('node', far))).toEqual([]);
+    const task = aTask({
+      id: idOf('t'),
+      nodeId,
+      status: aTaskStatus({ state: 'running' }),
+      networks: [{ networkId: ingress, addresses: ['10.0.0.9/24'], aliases: [] }],
+    });
+    expect(said(await write((tx) => tx.create('task', task)))).toEqual([
+      'set task t',
+      'set endpoint net2/t',
+      'set peer net2/nod',
+      'set peer net2/nod1',
+    ]);
+    const farther = aNode({ id: nodeIds[2]!, attachments: attachments(4) });
+    expect(said(await write((tx) => tx.create('node', farther)))).toEqual(['set peer net2/nod2']);
+    expect(said(await write((tx) => tx.remove('task', task.id)))).toEqual([
+      'remove task t',
+      'remove endpoint net2/t',
+      'remove peer net2/nod1',
+      'remove peer net2/nod2',
+    ]);
   });
 
   test('secrets and configs come with their first user and go with the last', async () => {
