@@ -13,6 +13,7 @@ import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
 import { Execs } from './engineapi/containers.ts';
+import { EventJournal } from './engineapi/event-journal.ts';
 import { addRoutes } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
@@ -32,10 +33,12 @@ export interface DaemonParts {
 export class Daemon {
   readonly #parts: DaemonParts;
   readonly #scope = new Scope();
+  readonly #events: EventJournal;
   #engineId = '';
 
   constructor(parts: DaemonParts) {
     this.#parts = parts;
+    this.#events = new EventJournal(parts.clock);
   }
 
   /** The API answers when this resolves. */
@@ -70,6 +73,7 @@ export class Daemon {
         random,
         log,
         onFailure,
+        tell: (event) => this.#events.tell(event),
       }),
     );
     const swarm = new SwarmNode({
@@ -92,6 +96,7 @@ export class Daemon {
       random,
       log,
       onFailure,
+      onClusterEvent: (event, timeMs) => this.#events.tellOfCluster(event, timeMs),
     });
     await this.#scope.start(swarm);
     await this.#listen(worker, swarm);
@@ -123,6 +128,7 @@ export class Daemon {
         clock,
         random,
         execs,
+        events: this.#events,
       });
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });
       await rm(path, { force: true });

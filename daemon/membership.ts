@@ -135,7 +135,7 @@ export class Membership {
   }
 
   async #startManager(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
-    const { dataDir, disk, clock, random, log, onFailure } = this.#parts;
+    const { dataDir, disk, clock, random, log, onFailure, onClusterEvent } = this.#parts;
     const { nodeId, clusterId } = this.identity.current;
     const manager = new Manager({
       dataDir,
@@ -149,6 +149,7 @@ export class Membership {
       random,
       log,
       onFailure,
+      onClusterEvent,
       onRemoved: () => this.#role.removed(),
       onLockChanged: () => this.#tasks.run((signal) => this.#followLock(signal)),
     });

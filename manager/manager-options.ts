@@ -7,6 +7,7 @@ import type { NodeId } from '../common/model/ids.ts';
 import type { RpcClients } from '../common/rpc/pool.ts';
 import type { RpcService } from '../common/rpc/server.ts';
 import type { NewCluster } from './ca/bootstrap.ts';
+import type { TellClusterEvent } from './cluster-events.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftNodeOptions } from './raftnode/node-options.ts';
 
@@ -30,6 +31,8 @@ export interface ManagerOptions {
   >;
   /** `Manager.identityKey` may be another. */
   readonly onLockChanged?: () => void;
+  /** What changes in the cluster, for the events of this node's API. */
+  readonly onClusterEvent?: TellClusterEvent;
   /** This node was removed from the group of managers. */
   readonly onRemoved: () => void;
 }

@@ -16,6 +16,7 @@ import type { CallContext } from '../common/rpc/server.ts';
 import type { RpcStream } from '../common/rpc/stream.ts';
 import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';
+import { ClusterEvents } from './cluster-events.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
 import { Expulsion } from './expulsion.ts';
@@ -124,6 +125,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#scope.defer(() => this.#rooms.stop());
       await this.#scope.start(raft);
       this.#scope.defer(() => this.#background.stop());
+      await this.#scope.start(this.#clusterEvents());
       await this.#scope.start(this.#lockFollower(raft, keys));
       await this.#enter(origin, signal);
     } catch (err) {
@@ -314,6 +316,14 @@ export class Manager implements ManagerList, LeaderLocator {
       rotateKey: () => raft.rotateKey(),
       changed: () => this.#options.onLockChanged?.(),
     });
+  }
+
+  /** After Raft, so that what it applies again at its start is no news. */
+  #clusterEvents(): ClusterEvents {
+    const { clock, random, onFailure, onClusterEvent } = this.#options;
+    const log = this.#options.log.child({ component: 'events' });
+    const tell = onClusterEvent ?? ((): void => {});
+    return new ClusterEvents({ store: this.store, clock, random, onFailure, log, tell });
   }
 
   #expulsion(): Expulsion {

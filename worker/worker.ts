@@ -7,6 +7,7 @@ import type { Clock } from '../common/base/clock.ts';
 import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
+import type { TellEvent } from '../common/model/engine-event.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 import type { DispatcherMessage } from '../common/model/session.ts';
@@ -38,6 +39,8 @@ export interface WorkerOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly onFailure: OnFailure;
+  /** what happens to containers, images, volumes and their networks here */
+  readonly tell: TellEvent;
 }
 
 /** What a node knows of its cluster once it is part of it. */
@@ -71,15 +74,16 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    const { dataDir, clock, random, log, onFailure, cgroupParent } = options;
+    const { dataDir, clock, random, log, onFailure, cgroupParent, tell } = options;
     this.images = new ImageStore({
       dir: join(dataDir, 'images'),
       clock,
       random,
       log,
+      tell,
       insecureRegistries: options.insecureRegistries,
     });
-    this.volumes = new VolumeStore({ dir: join(dataDir, 'volumes'), clock, random, log });
+    this.volumes = new VolumeStore({ dir: join(dataDir, 'volumes'), clock, random, log, tell });
     this.#runtime = new NativeRuntime({
       stateDir: join(dataDir, 'tasks'),
       cgroupParent,
@@ -169,7 +173,7 @@ export class Worker {
   }
 
   async #compose(membership: ClusterMembership, scope: Scope): Promise<Joined> {
-    const { dataDir, clock, random, onFailure } = this.#options;
+    const { dataDir, clock, random, onFailure, tell } = this.#options;
     const log = this.#options.log.child({ component: 'agent', nodeId: membership.nodeId });
     const networks = await scope.start(
       new NetworkManager({
@@ -193,6 +197,7 @@ export class Worker {
       describe: membership.describe,
       clock,
       log,
+      tell,
     });
     const reporter = new StatusReporter();
     const database = new TaskDatabase(join(dataDir, 'agent', 'tasks'), log);

@@ -5,8 +5,11 @@ import { finished } from 'node:stream/promises';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
+import { containerAttributes } from '../../common/model/container-labels.ts';
+import type { StringMap } from '../../common/model/objects.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { ExecSession, ExecSpec, LogRecord } from '../../worker/runtime/native-runtime.ts';
+import type { EventJournal } from './event-journal.ts';
 import { Filters } from './filters.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
@@ -19,6 +22,7 @@ export interface ContainerRoutesOptions {
   readonly containers: ContainerView;
   readonly clock: Clock;
   readonly execs: Execs;
+  readonly events: Pick<EventJournal, 'tell'>;
 }
 
 /** An exec that was created; kept for a while after it ended, so that its exit code can be read. */
@@ -50,7 +54,14 @@ const CONTAINER_FILTERS = [
 const FILTERS_DONE = ['id', 'name', 'label', 'status', 'is-task', 'health'];
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
-  const { containers, clock, execs } = options;
+  const { containers, clock, execs, events } = options;
+  const tell = (record: ExecRecord, action: string, more: StringMap = {}): void =>
+    events.tell({
+      type: 'container',
+      action,
+      id: record.container.id,
+      attributes: containerAttributes(record.container.task, { execID: record.id, ...more }),
+    });
 
   routes.add('GET', '/containers/json', (context) => {
     const filters = Filters.parse(context.text('filters'), CONTAINER_FILTERS);
@@ -91,13 +102,16 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
       throw new SkepError('conflict', `container ${info.id} is not running`);
     }
     const record = execs.create(info, execSpecOf(new JsonReader(await context.json())));
+    tell(record, `exec_create: ${record.spec.args.join(' ')}`);
     context.send(201, { Id: record.id });
   });
 
   routes.add('POST', '/exec/:id/start', async (context) => {
     const record = execs.require(context.param('id'));
     const detach = new JsonReader(await context.json()).boolean('Detach');
-    await startExec(context, containers, record, detach);
+    await startExec(context, containers, record, detach, (action, more) =>
+      tell(record, action, more),
+    );
   });
 
   routes.add('POST', '/exec/:id/resize', async (context) => {
@@ -155,12 +169,15 @@ async function startExec(
   containers: ContainerView,
   record: ExecRecord,
   detach: boolean,
+  tell: (action: string, more?: StringMap) => void,
 ): Promise<void> {
   if (record.session) throw new SkepError('conflict', `exec ${record.id} was started already`);
   const session = await containers.exec(record.container, record.spec);
   record.session = session;
+  tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = session.wait().then(({ exitCode }) => {
     record.exitCode = exitCode;
+    tell('exec_die', { exitCode: String(exitCode) });
   });
   if (detach) {
     session.stdout.resume();

@@ -5,6 +5,7 @@ import type { Manager } from '../../manager/manager.ts';
 import type { Worker } from '../../worker/worker.ts';
 import type { SwarmNode } from '../swarm-node.ts';
 import type { Execs } from './containers.ts';
+import type { EventJournal } from './event-journal.ts';
 
 export interface RouteParts {
   readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers'>;
@@ -22,6 +23,7 @@ export interface RouteParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly execs: Execs;
+  readonly events: EventJournal;
 }
 
 /** The control API of the manager on this node; throws with Docker's words when there is none. */

@@ -1,5 +1,6 @@
 /** Every route of the Engine API, room by room. */
 import { addContainerRoutes } from './containers.ts';
+import { addEventRoutes } from './events.ts';
 import { addImageRoutes } from './images.ts';
 import { addNetworkRoutes } from './networks.ts';
 import { addNodeRoutes } from './nodes.ts';
@@ -15,7 +16,7 @@ import { addVolumeRoutes } from './volumes.ts';
 import { addWatchRoutes } from './watch.ts';
 
 export function addRoutes(routes: Routes, parts: RouteParts): void {
-  const { worker, clock, execs } = parts;
+  const { worker, clock, execs, events } = parts;
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
   addNodeRoutes(routes, parts);
@@ -25,8 +26,9 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
-  addContainerRoutes(routes, { containers: worker.containers, clock, execs });
+  addContainerRoutes(routes, { containers: worker.containers, clock, execs, events });
   addImageRoutes(routes, { images: worker.images, clock });
   addVolumeRoutes(routes, worker.volumes);
+  addEventRoutes(routes, { events, clock });
   addNotYetRoutes(routes);
 }

@@ -39,6 +39,7 @@ async function openStore(): Promise<ImageStore> {
     clock: new SystemClock(),
     random: new SystemRandom(),
     log: silentLogger,
+    tell: () => {},
     insecureRegistries: [],
   });
   await opened.start();

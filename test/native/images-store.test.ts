@@ -39,6 +39,7 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
       clock: new SystemClock(),
       random: new SystemRandom(),
       log: silentLogger,
+      tell: () => {},
       insecureRegistries: [],
     });
   }

@@ -113,6 +113,7 @@ describe.skipIf(!isRoot)('image store against kill -9 (needs root)', () => {
       clock: new SystemClock(),
       random: new SystemRandom(),
       log: silentLogger,
+      tell: () => {},
       insecureRegistries: [],
     });
 
@@ -155,7 +156,7 @@ describe.skipIf(!isRoot)('image store against kill -9 (needs root)', () => {
       import { ImageStore } from ${at('worker/images/image-store.ts')};
       const store = new ImageStore({ dir: ${JSON.stringify(join(dir, 'images'))},
         clock: new SystemClock(), random: new SystemRandom(), log: silentLogger,
-        insecureRegistries: [] });
+        tell: () => {}, insecureRegistries: [] });
       await store.start();
       process.stdout.write('started');
       await store.load(createReadStream(${JSON.stringify(archive)}));

@@ -34,6 +34,7 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
       clock: new SystemClock(),
       random: new SystemRandom(),
       log: silentLogger,
+      tell: () => {},
     };
     const opened = new VolumeStore(options);
     await opened.start();

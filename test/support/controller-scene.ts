@@ -1,6 +1,7 @@
 /** One task's controller on fakes of the rooms beside it. */
 import { join } from 'node:path';
 import { silentLogger } from '../../common/base/log.ts';
+import type { EngineEvent } from '../../common/model/engine-event.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import type { ContainerSpec, HealthConfig, TaskSpec } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
@@ -48,6 +49,7 @@ export interface SceneOptions {
 
 export class ControllerScene {
   readonly calls: string[] = [];
+  readonly events: EngineEvent[] = [];
   readonly clock = new FakeClock();
   readonly runtime = new FakeRuntime(this.calls);
   readonly images = new FakeImages(this.calls);
@@ -96,6 +98,7 @@ export class ControllerScene {
         }),
         clock,
         log: silentLogger,
+        tell: (event) => this.events.push(event),
         node: () => aNodeDescription({ hostname: 'here' }),
       },
       () => this.closed++,

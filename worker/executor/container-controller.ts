@@ -7,6 +7,7 @@ import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { containerIdOf, defaultHostname } from '../../common/model/container-id.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
+import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import {
@@ -20,6 +21,7 @@ import { hostsFile, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
+import { ContainerEvents } from './container-events.ts';
 import {
   type Controller,
   type Dependencies,
@@ -48,6 +50,7 @@ export interface ControllerParts {
   readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly tell: TellEvent;
   /** this node, as templates may name it */
   readonly node: () => TemplateNode;
 }
@@ -70,6 +73,7 @@ export class ContainerController implements Controller {
   readonly #dependencies: Dependencies;
   readonly #parts: ControllerParts;
   readonly #onClose: () => void;
+  readonly #events: ContainerEvents;
   /** begun by `start`; `wait` goes on with it */
   readonly #watch: HealthWatch;
   #hostPorts: readonly PortConfig[];
@@ -87,7 +91,10 @@ export class ContainerController implements Controller {
     this.#dependencies = dependencies;
     this.#parts = parts;
     this.#onClose = onClose;
-    this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }));
+    this.#events = new ContainerEvents(task, parts.tell);
+    this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }), (status) =>
+      this.#events.health(status),
+    );
     this.#hostPorts = task.status.hostPorts;
   }
 
@@ -117,13 +124,17 @@ export class ContainerController implements Controller {
     if (known) return;
     const image = await this.#image(signal);
     const state = await this.#create(image, signal);
+    this.#events.created();
     await this.#attach(state, signal);
   }
 
   async start(signal: AbortSignal): Promise<void> {
     const known = this.#state();
     await this.#adopt(known); // it may have been prepared by an earlier daemon
-    if (known.status === 'created') await this.#parts.runtime.startContainer(this.#task.id);
+    if (known.status === 'created') {
+      await this.#parts.runtime.startContainer(this.#task.id);
+      this.#events.started();
+    }
     const check = this.#check();
     if (check) await this.#firstHealthy(check, signal);
   }
@@ -157,8 +168,11 @@ export class ContainerController implements Controller {
 
   async remove(_signal: AbortSignal): Promise<void> {
     this.#watch.end();
+    const isHere = this.#parts.runtime.get(this.#task.id) !== undefined;
     await releaseTask(this.#parts, this.#task.id);
+    if (this.#attached) this.#events.disconnected();
     this.#attached = false;
+    if (isHere) this.#events.destroyed();
   }
 
   close(): void {
@@ -235,6 +249,7 @@ export class ContainerController implements Controller {
       const { hostPorts } = await this.#parts.networks.attachTask(request, signal);
       this.#hostPorts = hostPorts;
       this.#attached = true;
+      this.#events.connected();
     } catch (err) {
       // The task is rejected for it: what was made so far must not outlive that.
       if (!signal.aborted) await this.#parts.runtime.remove(this.#task.id);
@@ -257,6 +272,7 @@ export class ContainerController implements Controller {
 
   async #detach(): Promise<void> {
     await this.#parts.networks.detachTask(this.#task.id);
+    if (this.#attached) this.#events.disconnected();
     this.#attached = false;
   }
 
@@ -302,9 +318,12 @@ export class ContainerController implements Controller {
         containerId: this.#task.id,
         signo: signalNumber(this.#stopSignalName(images.get(image))),
         graceMs: (stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS) / NANOS_PER_MS,
+        onSignal: (signo) => this.#events.signalled(signo),
       },
       signal,
     );
+    this.#events.died(this.#exit);
+    this.#events.stopped();
     return this.#exit;
   }
 
@@ -316,6 +335,7 @@ export class ContainerController implements Controller {
   async #ended(exit: ExitRecord, cause: string | null): Promise<void> {
     this.#exit = exit;
     this.#watch.end();
+    this.#events.died(exit);
     await this.#detach();
     if (exit.exitCode === 0 && cause === null) return;
     const why = cause ?? (exit.oomKilled ? this.#oomCause() : exit.error);

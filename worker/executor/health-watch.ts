@@ -6,7 +6,13 @@ import type { Clock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
-import { type HealthCheck, type HealthReport, monitorHealth, type Probe } from './health.ts';
+import {
+  type HealthCheck,
+  type HealthReport,
+  type HealthStatus,
+  monitorHealth,
+  type Probe,
+} from './health.ts';
 
 interface Monitor {
   readonly abort: AbortController;
@@ -19,12 +25,15 @@ const NEVER = new Promise<never>(() => {});
 export class HealthWatch {
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #onStatus: (status: HealthStatus) => void;
   #report: HealthReport | null = null;
   #monitor: Monitor | null = null;
 
-  constructor(clock: Clock, log: Logger) {
+  /** @param onStatus told of each status that is another than the one before */
+  constructor(clock: Clock, log: Logger, onStatus: (status: HealthStatus) => void) {
     this.#clock = clock;
     this.#log = log;
+    this.#onStatus = onStatus;
   }
 
   /** The newest one, also after the end; null when nothing was ever watched. */
@@ -45,7 +54,9 @@ export class HealthWatch {
       onHealthy = resolve;
     });
     const onHealth = (report: HealthReport): void => {
+      const before = this.#report?.status;
       this.#report = report;
+      if (report.status !== before) this.#onStatus(report.status);
       if (report.status === 'healthy') onHealthy();
     };
     const unhealthy = monitorHealth(check, probe, this.#clock, onHealth, abort.signal);

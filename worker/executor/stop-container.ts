@@ -7,6 +7,7 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { ExitRecord } from '../runtime/native-runtime.ts';
 import type { Runtime } from './ports.ts';
+import { SIGKILL } from './signals.ts';
 
 /** After SIGKILL the kernel needs a moment; longer than this and something is stuck. */
 const KILL_WAIT_MS = 10_000;
@@ -19,6 +20,8 @@ export interface StopRequest {
   readonly signo: number;
   /** from the signal to SIGKILL, >= 0 */
   readonly graceMs: number;
+  /** told of each signal before it is sent */
+  readonly onSignal: (signo: number) => void;
 }
 
 /**
@@ -26,7 +29,7 @@ export interface StopRequest {
  * outlives SIGKILL. Nothing of it waits on afterwards, whatever the outcome.
  */
 export async function stopContainer(
-  { runtime, clock, containerId, signo, graceMs }: StopRequest,
+  { runtime, clock, containerId, signo, graceMs, onSignal }: StopRequest,
   signal: AbortSignal,
 ): Promise<ExitRecord> {
   const over = new AbortController();
@@ -35,9 +38,11 @@ export async function stopContainer(
   ended.catch(() => {}); // whoever awaits it below is told
   const tooLate = (afterMs: number): Promise<null> => clock.sleep(afterMs, either).then(() => null);
   try {
+    onSignal(signo);
     await ignoreGone(runtime.signal(containerId, signo));
     const inTime = await Promise.race([ended, tooLate(graceMs)]);
     if (inTime) return inTime;
+    onSignal(SIGKILL);
     const killing = ignoreGone(runtime.killAll(containerId)).then(() => ended);
     const killed = await Promise.race([killing, tooLate(KILL_WAIT_MS)]);
     if (killed) return killed;

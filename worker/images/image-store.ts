@@ -9,6 +9,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import type { TellEvent } from '../../common/model/engine-event.ts';
 import {
   canonicalReference,
   familiarReference,
@@ -42,6 +43,7 @@ export interface ImageStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly tell: TellEvent;
   /** `host`, `host:port` or CIDR: plain HTTP and unverified TLS are allowed there (always on loopback) */
   readonly insecureRegistries: readonly string[];
   /**
@@ -165,6 +167,7 @@ export class ImageStore {
       for (const image of images) {
         const tags = image.references.map((r) => canonicalReference(withDefaultTag(r)));
         await this.#record(image, hold, tags, []);
+        this.#tell('load', image.id, image.id);
         for (const reference of image.references) {
           const name = familiarReference(withDefaultTag(reference));
           loaded.push({ id: image.id, reference: name });
@@ -201,6 +204,7 @@ export class ImageStore {
       const digests = pulled.digests.map((d) => `${wanted.domain}/${wanted.path}@${d}`);
       await this.#record(pulled, hold, tags, digests);
       const name = familiarReference(wanted);
+      this.#tell('pull', name, familiarReference({ ...wanted, tag: null, digest: null }));
       onProgress({ status: `Digest: ${pulled.digests[0]}` });
       onProgress({
         status: before
@@ -231,6 +235,7 @@ export class ImageStore {
       );
     }
     await this.#index.update((images) => moveTag(images, id, canonicalReference(reference)));
+    this.#tell('tag', id, familiarReference(reference));
   }
 
   /**
@@ -244,9 +249,12 @@ export class ImageStore {
       const plan = planRemoval(found, this.#pins.containersOf(found.entry.id), options.force);
       if (plan.remaining === null) images.delete(found.entry.id);
       else images.set(found.entry.id, plan.remaining);
-      return { untagged: plan.untagged, gone: plan.remaining ? null : found.entry };
+      const gone = plan.remaining ? null : found.entry;
+      return { id: found.entry.id, untagged: plan.untagged, gone };
     });
+    for (const name of outcome.untagged) this.#tell('untag', outcome.id, name);
     if (outcome.gone === null) return { untagged: outcome.untagged, deleted: [] };
+    this.#tell('delete', outcome.id, outcome.id);
     const layers = await this.#sweep(outcome.gone);
     return { untagged: outcome.untagged, deleted: [outcome.gone.id, ...layers] };
   }
@@ -294,6 +302,10 @@ export class ImageStore {
   /** Containers that hold an image, for the owner's sweep of those it no longer knows. */
   pinnedContainers(): string[] {
     return this.#pins.containers();
+  }
+
+  #tell(action: string, id: string, name: string): void {
+    this.#options.tell({ type: 'image', action, id, attributes: { name } });
   }
 
   /** overlayfs wants at least one lower directory; an image may have no layer (`FROM scratch`). */

@@ -8,6 +8,10 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { containerIdOf } from '../../common/model/container-id.ts';
+import type { TellEvent } from '../../common/model/engine-event.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
+import type { StringMap } from '../../common/model/objects.ts';
 import { LowerTree } from './lower-tree.ts';
 import { requireLocalVolume } from './mount-options.ts';
 
@@ -17,6 +21,7 @@ export interface VolumeStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly tell: TellEvent;
 }
 
 export interface VolumeRecord {
@@ -200,6 +205,7 @@ export class VolumeStore {
       await this.#locked(name, async () => {
         volume.users.delete(containerId);
         await rm(join(this.#path(name), 'users', containerId), { force: true });
+        this.#tell('unmount', name, { container: containerIdOf(asId<TaskId>(containerId)) });
         if (volume.stored.anonymous && volume.users.size === 0) await this.#destroy(name);
       });
     }
@@ -231,6 +237,7 @@ export class VolumeStore {
       }
       await writeFile(join(this.#path(name), 'users', containerId), '');
       volume.users.add(containerId);
+      this.#tell('mount', name, { container: containerIdOf(asId<TaskId>(containerId)) });
       return { path };
     });
   }
@@ -286,6 +293,7 @@ export class VolumeStore {
     await this.#writeStored(stored);
     const volume: Volume = { stored, users: new Set() };
     this.#volumes.set(name, volume);
+    this.#tell('create', name);
     this.#log.debug({ volumeName: name }, 'volume created');
     return volume;
   }
@@ -296,7 +304,13 @@ export class VolumeStore {
     await rename(this.#path(name), trash);
     this.#volumes.delete(name);
     await rm(trash, { recursive: true, force: true });
+    this.#tell('destroy', name);
     this.#log.debug({ volumeName: name }, 'volume removed');
+  }
+
+  #tell(action: string, name: string, more: StringMap = {}): void {
+    const attributes = { driver: 'local', ...more };
+    this.#options.tell({ type: 'volume', action, id: name, attributes });
   }
 
   /** A folder without a record: the remains of `#ensure`, unless somebody's data are in it. */

@@ -1,4 +1,5 @@
 /** Containers of tasks as Docker's JSON. */
+import { containerLabels } from '../../../common/model/container-labels.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
 import { isoTime } from './common.ts';
 import { healthToJson, some } from './container-spec.ts';
@@ -109,17 +110,8 @@ export function containerToJson(info: ContainerInfo): object {
   };
 }
 
-export function labelsOf(info: ContainerInfo): Record<string, string> {
-  const { task } = info;
-  return {
-    ...task.spec.container.labels,
-    'com.docker.swarm.node.id': task.nodeId ?? '',
-    'com.docker.swarm.service.id': task.serviceId,
-    'com.docker.swarm.service.name': task.serviceAnnotations.name,
-    'com.docker.swarm.task': '',
-    'com.docker.swarm.task.id': task.id,
-    'com.docker.swarm.task.name': info.name,
-  };
+export function labelsOf({ task }: ContainerInfo): Readonly<Record<string, string>> {
+  return containerLabels(task);
 }
 
 function argvOf(info: ContainerInfo): readonly string[] {

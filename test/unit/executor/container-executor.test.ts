@@ -41,6 +41,7 @@ async function scene() {
     describe: () => description,
     clock,
     log: silentLogger,
+    tell: () => {},
   });
   const aCheckedTask = (healthcheck: HealthConfig | null = CHECK) => {
     const container = aContainerSpec({ healthcheck });

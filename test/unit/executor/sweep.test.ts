@@ -41,6 +41,7 @@ describe('sweep', () => {
       },
       clock: new FakeClock(),
       log: silentLogger,
+      tell: () => {},
     });
     await executor.sweep(new Set([KNOWN]));
     expect([...images.pinned]).toEqual([KNOWN]);

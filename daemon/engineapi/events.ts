@@ -1,0 +1,128 @@
+/** `GET /events`: what happens on this node and in its cluster, in Docker's form. */
+import type { Clock, Timer } from '../../common/base/clock.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
+import type { JournalReader } from '../../common/base/journal.ts';
+import { EVENT_FILTERS, eventTest } from './event-filters.ts';
+import type { EventJournal, ScopedEvent } from './event-journal.ts';
+import { Filters } from './filters.ts';
+import type { RequestContext } from './http-context.ts';
+import { PatientWriter } from './patient-writer.ts';
+import type { Routes } from './server.ts';
+
+export interface EventRoutesOptions {
+  readonly events: Pick<EventJournal, 'kept' | 'reader'>;
+  readonly clock: Clock;
+}
+
+const NANOS_PER_MS = 1e6;
+
+export function addEventRoutes(routes: Routes, { events, clock }: EventRoutesOptions): void {
+  routes.add('GET', '/events', async (context) => {
+    const selection = eventSelection(context);
+    const out = context.stream('application/json');
+    const writer = new PatientWriter(out, clock, context.signal);
+    await sendEvents(events, selection, writer, clock, context.signal);
+    out.end();
+  });
+}
+
+export interface EventSelection {
+  /** wall clock; null = only what comes */
+  readonly sinceMs: number | null;
+  /** wall clock; null = for ever */
+  readonly untilMs: number | null;
+  readonly test: (event: ScopedEvent) => boolean;
+}
+
+export function eventSelection(context: Pick<RequestContext, 'text'>): EventSelection {
+  const [since, until] = [context.text('since'), context.text('until')];
+  const [sinceMs, untilMs] = [instantMs(since), instantMs(until)];
+  if (untilMs !== null && sinceMs !== null && untilMs < sinceMs) {
+    throw new SkepError(
+      'invalid-argument',
+      `\`since\` time (${since}) cannot be after \`until\` time (${until})`,
+    );
+  }
+  return {
+    sinceMs,
+    untilMs,
+    test: eventTest(Filters.parse(context.text('filters'), EVENT_FILTERS)),
+  };
+}
+
+/** Until the client goes or `until` is over. Rejects with `cancelled` for a client too slow. */
+export async function sendEvents(
+  events: Pick<EventJournal, 'kept' | 'reader'>,
+  { sinceMs, untilMs, test }: EventSelection,
+  writer: Pick<PatientWriter, 'write'>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const reader = events.reader(); // before what is kept is read: nothing lies between
+  const send = async (batch: readonly ScopedEvent[]): Promise<void> => {
+    for (const event of batch) if (test(event)) await writer.write(`${eventLine(event)}\n`);
+  };
+  if (sinceMs !== null) {
+    await send(
+      events
+        .kept()
+        .filter(({ timeMs }) => timeMs >= sinceMs && (untilMs === null || timeMs <= untilMs)),
+    );
+  }
+  const over = new AbortController();
+  const timer: Timer | null =
+    untilMs === null
+      ? null
+      : clock.setTimer(Math.max(0, untilMs - clock.wallMs()), () => over.abort());
+  try {
+    if (untilMs !== null && untilMs <= clock.wallMs()) return;
+    for (;;) await send(await nextOf(reader, AbortSignal.any([signal, over.signal])));
+  } catch (err) {
+    signal.throwIfAborted();
+    if (!over.signal.aborted) throw err;
+  } finally {
+    timer?.cancel();
+  }
+}
+
+/** Docker's stream has no word for events that were lost: it is cut, so that the client knows. */
+async function nextOf(
+  reader: JournalReader<ScopedEvent>,
+  signal: AbortSignal,
+): Promise<readonly ScopedEvent[]> {
+  try {
+    return await reader.next(signal);
+  } catch (err) {
+    if (!hasCode(err, 'resource-exhausted')) throw err;
+    throw new SkepError('cancelled', 'send events: the client reads too slowly', { cause: err });
+  }
+}
+
+/** With the fields of clients before 1.22, as Docker sends them still. */
+export function eventLine(event: ScopedEvent): string {
+  const { type, action, id, attributes, scope } = event;
+  const timeMs = Math.floor(event.timeMs);
+  const older =
+    type === 'container'
+      ? { status: action, id, from: attributes['image'] ?? '' }
+      : type === 'image'
+        ? { status: action, id }
+        : {};
+  return JSON.stringify({
+    ...older,
+    Type: type,
+    Action: action,
+    Actor: { ID: id, Attributes: attributes },
+    scope,
+    time: Math.floor(timeMs / 1000),
+    timeNano: timeMs * NANOS_PER_MS,
+  });
+}
+
+/** Unix seconds, with a fraction or without, as clients send them; null = not given. */
+function instantMs(text: string | null): number | null {
+  if (text === null || text === '') return null;
+  const match = /^(\d{1,12})(?:\.(\d{1,9}))?$/.exec(text);
+  if (!match) throw new SkepError('invalid-argument', `invalid time: '${text}'`);
+  return Number(match[1]) * 1000 + Number((match[2] ?? '').padEnd(9, '0')) / NANOS_PER_MS;
+}
