@@ -42,6 +42,7 @@ const volume = () => import('./commands/volume.ts');
 const image = () => import('./commands/image.ts');
 const container = () => import('./commands/container.ts');
 const exec = () => import('./commands/exec.ts');
+const events = () => import('./commands/events.ts');
 const system = () => import('./commands/system.ts');
 const logs = () => import('./commands/logs.ts');
 const dev = () => import('./dev/commands.ts');
@@ -167,6 +168,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   system: {
     summary: 'See the daemon',
     commands: {
+      events: entry('Show what happens, as it comes', async () => (await events()).events),
       info: entry('Show what the daemon says of itself', async () => (await system()).info),
     },
   },
@@ -187,6 +189,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
 };
 
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  events: GROUPS['system']!.commands['events']!,
   exec: GROUPS['container']!.commands['exec']!,
   images: GROUPS['image']!.commands['ls']!,
   info: GROUPS['system']!.commands['info']!,

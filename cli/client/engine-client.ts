@@ -8,6 +8,7 @@ import type {
   ContainerJson,
   ContainerSummaryJson,
   EngineVersionJson,
+  EventJson,
   ImageSummaryJson,
   InfoJson,
   NetworkCreateJson,
@@ -48,6 +49,13 @@ export interface LogQuery {
   readonly until?: string;
   readonly timestamps?: boolean;
   readonly details?: boolean;
+}
+
+export interface EventQuery {
+  /** unix seconds */
+  readonly since?: string;
+  readonly until?: string;
+  readonly filters?: FilterMap;
 }
 
 export interface ExecCreateJson {
@@ -135,6 +143,15 @@ export class EngineClient {
 
   version(): Promise<EngineVersionJson> {
     return this.#get('/version');
+  }
+
+  /** Goes on until `until`, or until `signal` aborts. */
+  events(query: EventQuery, signal?: AbortSignal): AsyncIterable<EventJson> {
+    const { since, until } = query;
+    return this.#http.jsonLines('GET', '/events', {
+      query: { since, until, filters: encodeFilters(query.filters) },
+      ...(signal && { signal }),
+    });
   }
 
   // ---- swarm

@@ -314,6 +314,23 @@ export interface SecretJson extends ObjectHeadJson {
   readonly Spec: SecretSpecJson;
 }
 
+/** One line of `/events`. */
+export interface EventJson {
+  readonly Type: string;
+  readonly Action: string;
+  readonly Actor: {
+    readonly ID: string;
+    readonly Attributes: Readonly<Record<string, string>>;
+  };
+  readonly scope: string;
+  readonly time: number;
+  readonly timeNano: number;
+  /** of containers and images, for old clients: these three */
+  readonly status?: string;
+  readonly id?: string;
+  readonly from?: string;
+}
+
 export interface VolumeJson {
   readonly Name: string;
   readonly Driver: string;

@@ -92,7 +92,8 @@ class FilteredWatch implements ClusterWatch {
       throw compacted(err, this.#revision);
     }
     this.#revision = commits?.at(-1)?.revision ?? this.#revision;
-    return commits && commits.map((commit) => this.#shown(commit)).filter(hasChanges);
+    if (commits === null) return null;
+    return commits.map((commit) => this.#shown(commit)).filter(hasChanges);
   }
 
   close(): void {
