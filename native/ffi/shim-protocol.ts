@@ -6,7 +6,9 @@ import { SkepError } from '../../common/base/errors.ts';
 import { ERROR_BYTES, errorFrom, type NativeError } from './library.ts';
 
 /** What this daemon's shims speak. Older ones still run: every version from 1 on is understood. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
+/** The first one that knows `attach` and `resize`. */
+export const ATTACH_VERSION = 3;
 export const FRAME_BYTES_MAX = 1 << 20;
 const FRAME_HEADER_BYTES = 5;
 
@@ -25,6 +27,8 @@ export const FRAME = {
   stdinClose: 20,
   execSignal: 21,
   execResize: 22,
+  attach: 23,
+  resize: 24,
 } as const;
 
 export interface Frame {

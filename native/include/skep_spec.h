@@ -20,6 +20,7 @@
  *     list { str path, u32 mode with S_IFMT, u32 major, u32 minor, u32 uid, u32 gid }   devices
  *     list { str } masked paths, list { str } read-only paths
  *     list { str path below /proc/sys, str value }   sysctls
+ *     str AppArmor profile of its commands   "" = whatever the daemon's is
  *     u64 bytes per log file, u32 log files kept (>= 1)
  *     process
  *   process (also the payload of SKEP_FRAME_EXEC)
@@ -36,23 +37,25 @@
 #include <stdint.h>
 
 #define SKEP_SPEC_MAGIC 0x504b5353u /* "SSKP" */
-#define SKEP_SPEC_VERSION 1u
+#define SKEP_SPEC_VERSION 2u
 
 #define SKEP_MOUNT_FILESYSTEM 0u
 #define SKEP_MOUNT_BIND 1u
 
 #define SKEP_PROCESS_NO_NEW_PRIVILEGES 1u
-#define SKEP_PROCESS_STDIN 2u      /* exec only: stdin comes from the connection */
+#define SKEP_PROCESS_STDIN 2u      /* stdin comes from the connection; without it it is /dev/null */
 #define SKEP_PROCESS_CREATE_CWD 4u /* make the working directory when it is missing */
-#define SKEP_PROCESS_TTY 8u        /* exec only: a terminal of the container's devpts */
+#define SKEP_PROCESS_TTY 8u        /* a terminal of the container's devpts */
 #define SKEP_PROCESS_OOM_SCORE 16u /* oom_score_adj is to be written */
+#define SKEP_PROCESS_INIT 32u      /* the container's own only: as child of a pid 1 of ours */
 
 /*
- * Every frame on the socket: u32 length of what follows, u8 type, payload. START, SIGNAL, EXEC,
- * EXEC_SIGNAL and EXEC_RESIZE are requests: their payload begins with a u32 number, which the REPLY
- * repeats. Replies need not come in the order of the requests (a START waits for its exec).
+ * Every frame on the socket: u32 length of what follows, u8 type, payload. START, SIGNAL, RESIZE,
+ * ATTACH, EXEC, EXEC_SIGNAL and EXEC_RESIZE are requests: their payload begins with a u32 number,
+ * which the REPLY repeats. Replies need not come in the order of the requests (a START waits for its
+ * exec).
  */
-#define SKEP_PROTOCOL_VERSION 2u /* 1: a hello without times, an EXIT without a record */
+#define SKEP_PROTOCOL_VERSION 3u /* 2: no ATTACH, no RESIZE; 1: a hello without times, an EXIT without a record */
 #define SKEP_FRAME_BYTES_MAX (1u << 20)
 
 enum skep_frame {
@@ -60,7 +63,7 @@ enum skep_frame {
   SKEP_FRAME_HELLO = 1,     /* first on each connection: struct skep_hello */
   SKEP_FRAME_REPLY = 2,     /* u32 request, i32 result (pid of an exec), struct skep_error */
   SKEP_FRAME_EXIT = 3,      /* the init ended: struct skep_exit; also told to who connects later */
-  SKEP_FRAME_STDOUT = 4,    /* bytes of an exec */
+  SKEP_FRAME_STDOUT = 4,    /* bytes of the connection's exec, or of the container when attached */
   SKEP_FRAME_STDERR = 5,
   SKEP_FRAME_EXEC_EXIT = 6, /* i32 exit code, 128 + signal when signalled; last on its connection */
   /* agent -> shim */
@@ -71,6 +74,8 @@ enum skep_frame {
   SKEP_FRAME_STDIN_CLOSE = 20,
   SKEP_FRAME_EXEC_SIGNAL = 21, /* i32 pid, i32 signal */
   SKEP_FRAME_EXEC_RESIZE = 22, /* i32 pid, u16 rows, u16 columns */
+  SKEP_FRAME_ATTACH = 23,      /* from here on: the container's output to this connection, its STDIN in */
+  SKEP_FRAME_RESIZE = 24,      /* u16 rows, u16 columns: the container's terminal */
 };
 
 struct skep_hello {

@@ -33,6 +33,8 @@ const FRAMES: Readonly<Record<keyof typeof FRAME, string>> = {
   stdinClose: 'STDIN_CLOSE',
   execSignal: 'EXEC_SIGNAL',
   execResize: 'EXEC_RESIZE',
+  attach: 'ATTACH',
+  resize: 'RESIZE',
 };
 
 /** C expression -> the value that TypeScript assumes. */
@@ -66,7 +68,7 @@ const EXPECTED: Record<string, number> = {
   SKEP_PROTOCOL_VERSION: PROTOCOL_VERSION,
   SKEP_FRAME_BYTES_MAX: FRAME_BYTES_MAX,
   SKEP_SPEC_MAGIC: 0x504b5353,
-  SKEP_SPEC_VERSION: 1,
+  SKEP_SPEC_VERSION: 2,
   SKEP_CREATED: 0,
   SKEP_RUNNING: 1,
   SKEP_EXITED: 2,
@@ -75,6 +77,7 @@ const EXPECTED: Record<string, number> = {
   SKEP_PROCESS_CREATE_CWD: 4,
   SKEP_PROCESS_TTY: 8,
   SKEP_PROCESS_OOM_SCORE: 16,
+  SKEP_PROCESS_INIT: 32,
   ...Object.fromEntries(
     Object.entries(FRAME).map(([name, value]) => [
       `SKEP_FRAME_${FRAMES[name as keyof typeof FRAME]}`,

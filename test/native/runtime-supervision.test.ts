@@ -90,7 +90,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: supervision', () => {
     expect(box.runtime.get('newer')).toMatchObject({ status: 'running', pid });
     await expect(box.runtime.exec('newer', execSpec(['true']))).rejects.toMatchObject({
       code: 'failed-precondition',
-      message: 'connect to shim: it speaks version 99, this daemon 1 to 2',
+      message: 'connect to shim: it speaks version 99, this daemon 1 to 3',
     });
     expect(alive(pid)).toBe(true);
     await box.runtime.signal('newer', SIGTERM);
@@ -108,6 +108,9 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: supervision', () => {
       expect(box.runtime.get('older')).toMatchObject({ status: 'running', pid });
       const session = await box.runtime.exec('older', execSpec(['echo', 'here']));
       expect(await execResult(session)).toMatchObject({ stdout: 'here\n', exitCode: 0 });
+      const unknown = { code: 'unimplemented' };
+      await expect(box.runtime.attach('older')).rejects.toMatchObject(unknown);
+      await expect(box.runtime.resize('older', 1, 1)).rejects.toMatchObject(unknown);
       await box.runtime.signal('older', SIGTERM);
       expect(await box.runtime.wait('older')).toMatchObject({ exitCode: 5, error: null });
       expect(box.runtime.get('older-waiting')).toMatchObject({ status: 'created' });

@@ -6,7 +6,13 @@ import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
-import { decodeExit, FRAME, type Frame, type Hello } from '../../native/ffi/shim-protocol.ts';
+import {
+  ATTACH_VERSION,
+  decodeExit,
+  FRAME,
+  type Frame,
+  type Hello,
+} from '../../native/ffi/shim-protocol.ts';
 import type { TaskCgroup } from './cgroup/cgroup.ts';
 import { abortable, CommandError } from './exec-session.ts';
 import { identityOf, isAlive, type ProcessIdentity } from './process-identity.ts';
@@ -185,6 +191,24 @@ export class Container {
     const payload = Buffer.alloc(4);
     payload.writeInt32LE(signo, 0);
     await this.request(FRAME.signal, payload);
+  }
+
+  /** Of its terminal. Rejects with `conflict` when it has none, or after its end. */
+  async resize(rows: number, columns: number): Promise<void> {
+    const version = this.#connection?.hello.version ?? ATTACH_VERSION;
+    if (version < ATTACH_VERSION) {
+      throw new SkepError('unimplemented', `resize: container ${this.id} is of an older release`);
+    }
+    const payload = Buffer.alloc(4);
+    payload.writeUInt16LE(rows, 0);
+    payload.writeUInt16LE(columns, 2);
+    try {
+      await this.request(FRAME.resize, payload);
+    } catch (err) {
+      if (!(err instanceof NativeError) || err.errno !== 'ENOTTY') throw err;
+      const words = `resize container ${this.id}: it has no terminal`;
+      throw new SkepError('conflict', words, { cause: err });
+    }
   }
 
   /**

@@ -137,6 +137,10 @@ export function defaultProcess(args: readonly string[], env: readonly string[] =
     rlimits: [],
     noNewPrivileges: false,
     oomScoreAdj: null,
+    terminal: false,
+    apparmorProfile: null,
+    openStdin: false,
+    init: false,
   };
 }
 

@@ -2,16 +2,14 @@
  * A command that runs inside a container beside its init: streams, exit code, signals. Lives as long
  * as its connection to the shim; closing it kills the command.
  */
-import { Readable, Writable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { FRAME, type Frame } from '../../native/ffi/shim-protocol.ts';
 import { ShimConnection } from './shim-connection.ts';
+import { stdinWriter } from './stdin-writer.ts';
 import { errorDetail, failureExitCode, failureWords } from './task-files.ts';
-
-/** stdin goes to the shim in pieces of this size. */
-const STDIN_CHUNK_BYTES = 16384;
 
 /** A command that could not be run. */
 export class CommandError extends SkepError {
@@ -67,11 +65,7 @@ export class ShimExecSession implements ExecSession {
     const read = (): void => this.#connection?.resume();
     this.stdout = new Readable({ read });
     this.stderr = new Readable({ read });
-    this.stdin = new Writable({
-      write: (chunk: Buffer, _encoding, done) => this.#writeStdin(chunk, done),
-      final: (done) => this.#sendStdinClose(done),
-    });
-    this.stdin.on('error', () => {}); // a command that ended early is no failure of the writer's
+    this.stdin = stdinWriter(() => this.#connection);
     if (!withStdin) this.stdin.destroy();
   }
 
@@ -143,20 +137,6 @@ export class ShimExecSession implements ExecSession {
     this.stdout.push(null);
     this.stderr.push(null);
     this.stdin.destroy();
-  }
-
-  #writeStdin(chunk: Buffer, done: (err?: Error | null) => void): void {
-    const connection = this.#connection;
-    for (let at = 0; at < chunk.length; at += STDIN_CHUNK_BYTES) {
-      const piece = chunk.subarray(at, at + STDIN_CHUNK_BYTES);
-      const last = at + STDIN_CHUNK_BYTES >= chunk.length;
-      connection?.send(FRAME.stdin, piece, last ? done : undefined);
-    }
-    if (chunk.length === 0) done();
-  }
-
-  #sendStdinClose(done: (err?: Error | null) => void): void {
-    this.#connection?.send(FRAME.stdinClose, new Uint8Array(0), done);
   }
 }
 

@@ -9,20 +9,21 @@ import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { ShimProgram } from '../../native/ffi/shim.ts';
-import { CAPABILITIES } from './capabilities.ts';
+import { type AttachSession, ShimAttachSession } from './attach-session.ts';
 import type { CgroupDriver, CgroupStats } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
 import { Container, type ContainerState } from './container.ts';
-import { capabilitySet } from './defaults.ts';
+import { type ExecSpec, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
-import type { OciProcess, OciResources } from './oci.ts';
+import type { OciResources } from './oci.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { encodeProcess, encodeSpec } from './spec-binary.ts';
 import { type ContainerBundle, type ExitRecord, readBundle, writeBundle } from './task-files.ts';
-import type { ResolvedUser } from './user.ts';
 
+export type { AttachSession } from './attach-session.ts';
 export type { ContainerState } from './container.ts';
+export type { ExecSpec } from './exec-process.ts';
 export type { ExecSession } from './exec-session.ts';
 export type { LogQuery, LogRecord } from './log-reader.ts';
 export type { ContainerBundle, ExitRecord } from './task-files.ts';
@@ -37,21 +38,6 @@ export interface RuntimeOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onFailure: OnFailure;
-}
-
-export interface ExecSpec {
-  readonly args: readonly string[];
-  /** over the container's own */
-  readonly env: readonly string[];
-  /** '' = the container's */
-  readonly cwd: string;
-  /** null = the container's */
-  readonly user: ResolvedUser | null;
-  /** a terminal: its output is all on stdout */
-  readonly tty: boolean;
-  readonly stdin: boolean;
-  /** every capability, no seccomp filter */
-  readonly privileged: boolean;
 }
 
 /** Mounts of a slow disk included. What takes longer is stuck. */
@@ -224,6 +210,23 @@ export class NativeRuntime {
     );
   }
 
+  /**
+   * The streams of the container's own process, from now on; also before it is started. Rejects with
+   * `conflict` after its end.
+   */
+  async attach(id: string): Promise<AttachSession> {
+    const container = this.#require(id);
+    if (container.state.status === 'exited') {
+      throw new SkepError('conflict', `attach to container ${id}: it has ended`);
+    }
+    return ShimAttachSession.open(container.taskDir, this.#options.clock);
+  }
+
+  /** The size of its terminal. Rejects with `conflict` when it has none, or has ended. */
+  async resize(id: string, rows: number, columns: number): Promise<void> {
+    await this.#require(id).resize(rows, columns);
+  }
+
   logs(id: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
     const container = this.#require(id);
     const source = {
@@ -386,26 +389,4 @@ export class NativeRuntime {
 function isShortage(err: unknown): boolean {
   const code = err instanceof Error && 'code' in err ? err.code : null;
   return code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM';
-}
-
-/** The container's process with what the exec asks for. */
-function execProcess(own: OciProcess, spec: ExecSpec): OciProcess {
-  const names = new Set(spec.env.map((entry) => entry.split('=', 1)[0]));
-  const inherited = own.env.filter((entry) => !names.has(entry.split('=', 1)[0]));
-  const user =
-    spec.user === null
-      ? own.user
-      : {
-          uid: spec.user.uid,
-          gid: spec.user.gid,
-          additionalGids: spec.user.additionalGids,
-        };
-  return {
-    ...own,
-    args: spec.args,
-    env: [...inherited, ...spec.env],
-    cwd: spec.cwd === '' ? own.cwd : spec.cwd,
-    user,
-    capabilities: spec.privileged ? capabilitySet(CAPABILITIES) : own.capabilities,
-  };
 }

@@ -33,6 +33,14 @@ export interface OciProcess {
   readonly noNewPrivileges: boolean;
   /** -1000..1000; null = as the daemon's */
   readonly oomScoreAdj: number | null;
+  /** stdin, stdout and stderr are a terminal of the container, which is also its /dev/console */
+  readonly terminal: boolean;
+  /** null = as the daemon's; what is named must be loaded in the kernel */
+  readonly apparmorProfile: string | null;
+  /** Ours: stdin is a pipe that whoever attaches writes to; without it, /dev/null. */
+  readonly openStdin: boolean;
+  /** Ours: pid 1 is `skep-init`, and the command its child. */
+  readonly init: boolean;
 }
 
 export interface OciUser {

@@ -8,7 +8,7 @@ import { parseMountOptions } from './mount-options.ts';
 import type { OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
 
 const MAGIC = 0x504b5353;
-const VERSION = 1;
+const VERSION = 2;
 
 const NAMESPACE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   mount: 0x00020000,
@@ -19,7 +19,14 @@ const NAMESPACE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   network: 0x40000000,
 };
 
-const PROCESS_FLAGS = { noNewPrivileges: 1, stdin: 2, createCwd: 4, tty: 8, oomScore: 16 } as const;
+const PROCESS_FLAGS = {
+  noNewPrivileges: 1,
+  stdin: 2,
+  createCwd: 4,
+  tty: 8,
+  oomScore: 16,
+  init: 32,
+} as const;
 
 const RLIMITS: Readonly<Record<string, number>> = {
   RLIMIT_CPU: 0,
@@ -149,12 +156,13 @@ export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   out.strings(spec.linux.maskedPaths, 'linux.maskedPaths');
   out.strings(spec.linux.readonlyPaths, 'linux.readonlyPaths');
   out.list(Object.entries(spec.linux.sysctl), ([name, value]) => {
-    out.str(sysctlPath(name), 'linux.sysctl');
+    out.str(sysctlPath(name, spec.linux.namespaces), 'linux.sysctl');
     out.str(value, 'linux.sysctl');
   });
+  out.str(spec.process.apparmorProfile ?? '', 'process.apparmorProfile');
   out.u64(BigInt(context.logMaxBytes));
   out.u32(context.logMaxFiles);
-  writeProcess(out, spec.process, context.seccomp, PROCESS_FLAGS.createCwd);
+  writeProcess(out, spec.process, context.seccomp, mainFlags(spec.process));
   return out.finish();
 }
 
@@ -167,6 +175,15 @@ export function encodeProcess(
   const flags = (options.stdin ? PROCESS_FLAGS.stdin : 0) | (options.tty ? PROCESS_FLAGS.tty : 0);
   writeProcess(out, process, options.seccomp, flags);
   return out.finish();
+}
+
+function mainFlags({ openStdin, terminal, init }: OciProcess): number {
+  return (
+    PROCESS_FLAGS.createCwd |
+    (openStdin ? PROCESS_FLAGS.stdin : 0) |
+    (terminal ? PROCESS_FLAGS.tty : 0) |
+    (init ? PROCESS_FLAGS.init : 0)
+  );
 }
 
 function writeNamespaces(out: Writer, spec: OciSpec): void {
@@ -254,12 +271,23 @@ function requireAbsolute(path: string, field: string): void {
   }
 }
 
-/** Only what belongs to the container's own namespaces may be set. */
-function sysctlPath(name: string): string {
+/** What may be set below /proc/sys, by the namespace that it belongs to. */
+const SYSCTLS: readonly (readonly [RegExp, OciNamespaceType])[] = [
+  [/^net\//, 'network'],
+  [/^(kernel\/(msg|sem|shm)|fs\/mqueue\/)/, 'ipc'],
+  [/^kernel\/domainname$/, 'uts'],
+];
+
+/** Only what belongs to the container's own namespaces may be set: else it would be the host's. */
+function sysctlPath(name: string, namespaces: OciSpec['linux']['namespaces']): string {
   const path = name.includes('/') ? name : name.replaceAll('.', '/');
-  const namespaced = /^(net\/|kernel\/(msg|sem|shm)|fs\/mqueue\/|kernel\/domainname$)/.test(path);
-  if (!namespaced || path.split('/').includes('..')) {
+  const needed = SYSCTLS.find(([pattern]) => pattern.test(path))?.[1];
+  if (needed === undefined || path.split('/').includes('..')) {
     throw new SkepError('invalid-argument', `encode linux.sysctl: ${name} is not namespaced`);
+  }
+  if (!namespaces.some(({ type }) => type === needed)) {
+    const words = `${name} would be the host's: the container has no ${needed} namespace of its own`;
+    throw new SkepError('invalid-argument', `encode linux.sysctl: ${words}`);
   }
   return path;
 }

@@ -69,13 +69,14 @@ bool conn_send(struct shim *shim, struct conn *conn, uint8_t type, const void *p
                size_t length) {
   uint32_t size = (uint32_t)length + 1;
   if (conn->fd < 0) return false;
-  if (conn->out == NULL) conn->out = malloc(OUT_BYTES_MAX);
+  size_t capacity = conn->attached ? ATTACHED_BYTES_MAX : OUT_BYTES_MAX;
+  if (conn->out == NULL) conn->out = malloc(capacity);
   if (conn->out_at > 0) {
     memmove(conn->out, conn->out + conn->out_at, conn->out_length - conn->out_at);
     conn->out_length -= conn->out_at;
     conn->out_at = 0;
   }
-  if (conn->out == NULL || conn->out_length + HEADER_BYTES + length > OUT_BYTES_MAX) {
+  if (conn->out == NULL || conn->out_length + HEADER_BYTES + length > capacity) {
     conn_close(shim, conn);
     return false;
   }
@@ -184,11 +185,35 @@ static void handle_signal(struct shim *shim, struct conn *conn, uint32_t request
   }
 }
 
+/* u16 rows, u16 columns */
+static int set_size(int terminal, const uint8_t *payload) {
+  struct winsize size = {0};
+  memcpy(&size.ws_row, payload, 2);
+  memcpy(&size.ws_col, payload + 2, 2);
+  return ioctl(terminal, TIOCSWINSZ, &size);
+}
+
+static void handle_resize(struct shim *shim, struct conn *conn, uint32_t request,
+                          const uint8_t *payload, size_t length) {
+  struct skep_error err;
+  if (length != 4 || !(shim->spec.process.flags & SKEP_PROCESS_TTY)) {
+    refuse(shim, conn, request, ENOTTY, "resize: the container has no terminal");
+    return;
+  }
+  int result = set_size(shim->container.output_fds[0], payload);
+  if (result < 0) fail(&err, "ioctl", "resize");
+  conn_reply(shim, conn, request, result, result < 0 ? &err : NULL);
+}
+
 /* payload: i32 pid, then i32 signal, or u16 rows and u16 columns */
 static void handle_exec_control(struct shim *shim, struct conn *conn, uint8_t type,
                                 uint32_t request, const uint8_t *payload, size_t length) {
   struct skep_error err;
   int result;
+  if (type == SKEP_FRAME_RESIZE) {
+    handle_resize(shim, conn, request, payload, length);
+    return;
+  }
   struct conn *target = session_of(shim, payload_i32(payload, length, 0), false);
   if (target == NULL || length != 8) {
     refuse(shim, conn, request, ESRCH, "exec: no such process");
@@ -197,10 +222,7 @@ static void handle_exec_control(struct shim *shim, struct conn *conn, uint8_t ty
   if (type == SKEP_FRAME_EXEC_SIGNAL) {
     result = kill(target->exec->pid, payload_i32(payload, length, 4));
   } else {
-    struct winsize size = {0};
-    memcpy(&size.ws_row, payload + 4, 2);
-    memcpy(&size.ws_col, payload + 6, 2);
-    result = ioctl(target->exec->output_fds[0], TIOCSWINSZ, &size);
+    result = set_size(target->exec->output_fds[0], payload + 4);
   }
   if (result < 0) fail(&err, type == SKEP_FRAME_EXEC_SIGNAL ? "kill" : "ioctl", "exec");
   conn_reply(shim, conn, request, result, result < 0 ? &err : NULL);
@@ -221,22 +243,38 @@ static void handle_request(struct shim *shim, struct conn *conn, uint8_t type,
     handle_signal(shim, conn, request, payload_i32(payload, length, 0));
   else if (type == SKEP_FRAME_EXEC)
     session_start(shim, conn, request, payload, length);
+  else if (type == SKEP_FRAME_ATTACH)
+    attached_start(shim, conn, request);
   else
     handle_exec_control(shim, conn, type, request, payload, length);
 }
 
+/* What this connection's STDIN goes to; NULL: nothing. */
+static int *input_of(struct shim *shim, struct conn *conn) {
+  if (conn->exec != NULL) return &conn->exec->input_fd;
+  return conn->attached ? &shim->container.input_fd : NULL;
+}
+
 /* False: the frame has to wait at the head of `in`. */
-static bool write_stdin(struct conn *conn, const uint8_t *payload, size_t length) {
-  while (conn->exec != NULL && conn->exec->input_fd >= 0 && conn->stdin_done < length) {
-    ssize_t n = RETRY(write(conn->exec->input_fd, payload + conn->stdin_done, length - conn->stdin_done));
+static bool write_stdin(struct shim *shim, struct conn *conn, const uint8_t *payload, size_t length) {
+  int *input = input_of(shim, conn);
+  while (input != NULL && *input >= 0 && conn->stdin_done < length) {
+    ssize_t n = RETRY(write(*input, payload + conn->stdin_done, length - conn->stdin_done));
     if (n < 0 && errno == EAGAIN) return false;
     if (n < 0)
-      release_fd(&conn->exec->input_fd); /* the command reads no more: drop the rest */
+      release_fd(input); /* the command reads no more: drop the rest */
     else
       conn->stdin_done += (size_t)n;
   }
   conn->stdin_done = 0;
   return true;
+}
+
+/* The container's terminal stays open: who attaches next may type again. */
+static void close_stdin(struct shim *shim, struct conn *conn) {
+  int *input = input_of(shim, conn);
+  bool terminal = conn->exec == NULL && (shim->spec.process.flags & SKEP_PROCESS_TTY);
+  if (input != NULL && !terminal) release_fd(input);
 }
 
 static bool handle_frame(struct shim *shim, struct conn *conn, uint8_t type,
@@ -247,12 +285,14 @@ static bool handle_frame(struct shim *shim, struct conn *conn, uint8_t type,
     case SKEP_FRAME_EXEC:
     case SKEP_FRAME_EXEC_SIGNAL:
     case SKEP_FRAME_EXEC_RESIZE:
+    case SKEP_FRAME_ATTACH:
+    case SKEP_FRAME_RESIZE:
       handle_request(shim, conn, type, payload, length);
       return true;
     case SKEP_FRAME_STDIN:
-      return write_stdin(conn, payload, length);
+      return write_stdin(shim, conn, payload, length);
     case SKEP_FRAME_STDIN_CLOSE:
-      if (conn->exec != NULL) release_fd(&conn->exec->input_fd);
+      close_stdin(shim, conn);
       return true;
     default:
       conn_close(shim, conn); /* speaks another protocol */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "kernel.h"
 #include "mounts.h"
 #include "process.h"
+#include "terminal.h"
 
 static void close_from(int first) {
   if (syscall(NR_CLOSE_RANGE, first, ~0U, 0) == 0) return;
@@ -47,7 +49,17 @@ int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd) {
 void send_status(int status_fd, int32_t kind, int32_t pid, const struct skep_error *err) {
   struct status_record record = {.kind = kind, .pid = pid};
   if (err != NULL) record.err = *err;
-  write_all(status_fd, &record, sizeof record); /* smaller than PIPE_BUF: arrives whole */
+  write_all(status_fd, &record, sizeof record); /* a socket of packets: arrives whole */
+}
+
+int hand_over_terminal(uint32_t uid, int status_fd, struct skep_error *err) {
+  struct status_record record = {.kind = STATUS_TERMINAL};
+  int peer;
+  cleanup_fd int master = terminal_open(uid, &peer, err);
+  if (master < 0) return -1;
+  if (terminal_send(status_fd, &record, sizeof record, master) < 0)
+    return fail(err, "sendmsg", "terminal");
+  return peer;
 }
 
 static int join_namespaces(const struct spec *spec, struct skep_error *err) {
@@ -77,7 +89,30 @@ static int reopen_null_input(struct skep_error *err) {
   return 0;
 }
 
-static int prepare(const struct spec *spec, struct skep_error *err) {
+/* The terminal as 0, 1 and 2, as the session's own, and as /dev/console, where daemons look for it. */
+static int take_terminal(const struct process *process, int status_fd, struct skep_error *err) {
+  static const char console[] = "/dev/console";
+  char path[40];
+  cleanup_fd int peer = hand_over_terminal(process->uid, status_fd, err);
+  if (peer < 0) return -1;
+  for (int i = 0; i < 3; i++)
+    if (dup2(peer, i) < 0) return fail(err, "dup2", "terminal");
+  if (ioctl(0, TIOCSCTTY, 0) < 0) return fail(err, "ioctl", "controlling terminal");
+  cleanup_fd int made = RETRY(open(console, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+  if (made < 0 && errno != EEXIST) return fail(err, "open", console);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", peer);
+  if (mount(path, console, NULL, MS_BIND, NULL) < 0) return fail(err, "mount", console);
+  return 0;
+}
+
+/* By the init's descriptors as they are: output pipes, and the input pipe when there is one. */
+static int arrange_stdio(const struct process *process, int status_fd, struct skep_error *err) {
+  if (process->flags & SKEP_PROCESS_TTY) return take_terminal(process, status_fd, err);
+  if (process->flags & SKEP_PROCESS_STDIN) return 0;
+  return reopen_null_input(err);
+}
+
+static int prepare(const struct spec *spec, int status_fd, struct skep_error *err) {
   /* Nobody inside may look into us before exec: we still hold the host's view and the shim's file. */
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   setsid();
@@ -93,7 +128,7 @@ static int prepare(const struct spec *spec, struct skep_error *err) {
   if ((spec->clone_flags & CLONE_NEWNET) && bring_loopback_up(err) < 0) return -1;
   if (apply_oom_score(&spec->process, err) < 0) return -1;
   if (build_root(spec, err) < 0) return -1;
-  return reopen_null_input(err);
+  return arrange_stdio(&spec->process, status_fd, err);
 }
 
 static bool wait_go(int go_fd) {
@@ -117,17 +152,22 @@ static int join_cgroups1(const struct spec *spec, struct skep_error *err) {
 static _Noreturn void init_main(const struct spec *spec, int input, int output, int error,
                                 int status_fd, int go_fd) {
   struct skep_error err = {0};
+  struct confinement confinement = {.apparmor = spec->apparmor, .reaper_fd = -1};
   if (arrange_fds(input, output, error, &status_fd, &go_fd) < 0) _exit(1);
   if (!wait_go(go_fd)) _exit(1);
-  if (join_cgroups1(spec, &err) < 0 || prepare(spec, &err) < 0) {
+  if (spec->process.flags & SKEP_PROCESS_INIT) {
+    confinement.reaper_fd = RETRY(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)); /* still the host's */
+    if (confinement.reaper_fd < 0) fail(&err, "open", "/proc/self/exe");
+  }
+  if (err.errno_value != 0 || join_cgroups1(spec, &err) < 0 || prepare(spec, status_fd, &err) < 0) {
     send_status(status_fd, STATUS_ERROR, 0, &err);
     _exit(1);
   }
   send_status(status_fd, STATUS_READY, 0, NULL);
   if (!wait_go(go_fd)) _exit(1);
-  run_process(&spec->process, &err);
+  run_process(&spec->process, &confinement, &err);
   send_status(status_fd, STATUS_ERROR, 0, &err);
-  _exit(err.errno_value == ENOENT ? 127 : 126);
+  _exit(exec_exit_code(&err));
 }
 
 static int attach_cgroup2(const struct spec *spec, int32_t pid, bool in_cgroup2,
@@ -172,26 +212,37 @@ static int32_t clone_init(const struct spec *spec, int *pid_fd, bool *in_cgroup2
 int container_create(const struct spec *spec, struct container *container,
                      struct skep_error *err) {
   int go[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, error[2] = {-1, -1};
-  if (open_pipe(go) < 0 || open_pipe(status) < 0 || open_pipe(out) < 0 || open_pipe(error) < 0)
-    return fail(err, "pipe2", "container init"); /* the caller ends; so do the descriptors */
+  int in[2] = {-1, -1};
+  bool terminal = spec->process.flags & SKEP_PROCESS_TTY; /* the init makes it, inside */
+  bool piped_input = !terminal && (spec->process.flags & SKEP_PROCESS_STDIN);
+  /* The caller ends on failure; so do the descriptors. Status: a socket, for a terminal's master. */
+  if (open_pipe(go) < 0 || open_pipe(out) < 0 || open_pipe(error) < 0 ||
+      (piped_input && open_pipe(in) < 0))
+    return fail(err, "pipe2", "container init");
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, status) < 0)
+    return fail(err, "socketpair", "container status");
   /* A command under another user may open /dev/stdout, which is this pipe. */
   if (fchown(out[1], spec->process.uid, spec->process.gid) < 0 ||
-      fchown(error[1], spec->process.uid, spec->process.gid) < 0)
-    return fail(err, "fchown", "output pipe");
+      fchown(error[1], spec->process.uid, spec->process.gid) < 0 ||
+      (piped_input && fchown(in[0], spec->process.uid, spec->process.gid) < 0))
+    return fail(err, "fchown", "standard pipes");
   bool in_cgroup2;
   int32_t pid = clone_init(spec, &container->pid_fd, &in_cgroup2, err);
   if (pid < 0) return -1;
   if (pid == 0) {
     close(go[1]); /* or the init would keep its own go pipe from ending */
-    init_main(spec, 0, out[1], error[1], status[1], go[0]);
+    init_main(spec, piped_input ? in[0] : 0, out[1], error[1], status[1], go[0]);
   }
   close(go[0]);
   close(status[1]);
   close(out[1]);
   close(error[1]);
+  release_fd(&in[0]);
   container->pid = pid;
   container->go_fd = go[1];
   container->status_fd = status[0];
+  container->input_fd = in[1];
+  if (piped_input) set_nonblocking(in[1]);
   container->output_fds[0] = out[0];
   container->output_fds[1] = error[0];
   set_nonblocking(status[0]);

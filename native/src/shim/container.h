@@ -10,7 +10,7 @@ struct status_record {
   int32_t pid;
   struct skep_error err;
 };
-/* STATUS_TERMINAL carries the master's descriptor (exec only). */
+/* STATUS_TERMINAL carries the master's descriptor. */
 enum status_kind { STATUS_READY = 1, STATUS_ERROR = 2, STATUS_PID = 3, STATUS_TERMINAL = 4 };
 
 struct container {
@@ -18,7 +18,8 @@ struct container {
   int pid_fd;
   int go_fd;     /* one byte lets the init make its next move */
   int status_fd; /* -1 once the command runs */
-  int output_fds[2]; /* stdout, stderr; -1 at their end */
+  int input_fd;  /* -1: there is none, or it was closed */
+  int output_fds[2]; /* stdout, stderr; -1 at their end. With a terminal: the master, -1 */
 };
 
 /* Clones the init, attaches it to its cgroups and lets it build its root. Does not wait for that. */
@@ -28,6 +29,8 @@ int container_start(struct container *container, struct skep_error *err);
 
 /* For children: moves fds to 0, 1, 2, 3 (status) and 4 (go, or -1), closes every other one. */
 int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd);
+/* Makes a terminal, sends its master over `status_fd`. Returns the command's side. */
+int hand_over_terminal(uint32_t uid, int status_fd, struct skep_error *err);
 void send_status(int status_fd, int32_t kind, int32_t pid, const struct skep_error *err);
 
 #endif

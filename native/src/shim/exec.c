@@ -16,7 +16,6 @@
 
 #include "kernel.h"
 #include "process.h"
-#include "terminal.h"
 
 #define EXEC_NAMESPACES \
   (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
@@ -35,24 +34,22 @@ static int join_cgroups(const struct spec *spec, struct skep_error *err) {
   return 0;
 }
 
-static _Noreturn void command_main(const struct process *process, int status_fd) {
+static _Noreturn void command_main(const struct spec *spec, const struct process *process,
+                                   int status_fd) {
   struct skep_error err = {0};
+  struct confinement confinement = {.apparmor = spec->apparmor, .reaper_fd = -1};
   setsid();
   if (process->flags & SKEP_PROCESS_TTY) ioctl(0, TIOCSCTTY, 0); /* fresh, so it cannot be taken */
-  run_process(process, &err);
+  run_process(process, &confinement, &err);
   send_status(status_fd, STATUS_ERROR, 0, &err);
-  _exit(err.errno_value == ENOENT ? 127 : 126);
+  _exit(exec_exit_code(&err));
 }
 
 /* Makes a terminal, hands its master to the shim, and takes the other side for all three. */
 static int take_terminal(const struct process *process, int stdio[3], int status_fd,
                          struct skep_error *err) {
-  struct status_record record = {.kind = STATUS_TERMINAL};
-  int peer;
-  cleanup_fd int master = terminal_open(process->uid, &peer, err);
-  if (master < 0) return -1;
-  if (terminal_send(status_fd, &record, sizeof record, master) < 0)
-    return fail(err, "sendmsg", "terminal");
+  int peer = hand_over_terminal(process->uid, status_fd, err);
+  if (peer < 0) return -1;
   for (int i = 0; i < 3; i++) stdio[i] = peer;
   return 0;
 }
@@ -74,7 +71,7 @@ static _Noreturn void helper_main(const struct spec *spec, int pid_fd,
     goto failed;
   }
   long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
-  if (pid == 0) command_main(process, status_fd);
+  if (pid == 0) command_main(spec, process, status_fd);
   if (pid > 0) {
     send_status(status_fd, STATUS_PID, (int32_t)pid, NULL);
     _exit(0);

@@ -5,6 +5,7 @@
  * It decides nothing: what to run, restart or limit is the agent's business.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "reaper.h"
 #include "shim.h"
+#include "terminal.h"
 
 #define REPORT_FD 3 /* libskep's skep_shim_spawn puts it there */
-#define FINISH_MS 2000 /* for connected agents to take the last frames */
+#define FINISH_MS 2000 /* for connected agents to take the last frames, for the killed to be reaped */
 #define RETRY_MS 500   /* between attempts to write a file that is due */
-#define OUTPUT_BYTES 32768
+#define STALL_LOOK_MS 500 /* how often an attached reader that does not read is looked at */
 
 static _Noreturn void report(int fd, int32_t result, const struct skep_error *err) {
   struct skep_launch_report record = {.result = result, .shim_pid = getpid()};
@@ -95,10 +98,26 @@ static void start_failed(struct shim *shim, const struct skep_error *err) {
   }
 }
 
+/* The init's output pipes end with its own use of them: all comes from the terminal now. */
+static void take_terminal(struct shim *shim, int master) {
+  struct container *container = &shim->container;
+  release_fd(&container->output_fds[0]);
+  release_fd(&container->output_fds[1]);
+  set_nonblocking(master);
+  container->output_fds[0] = master;
+  container->input_fd = fcntl(master, F_DUPFD_CLOEXEC, 0);
+}
+
 static void read_status(struct shim *shim) {
   struct status_record record;
-  ssize_t n = RETRY(read(shim->container.status_fd, &record, sizeof record));
+  int descriptor;
+  ssize_t n = terminal_receive(shim->container.status_fd, &record, sizeof record, &descriptor);
   if (n < 0 && errno == EAGAIN) return;
+  if (n == sizeof record && record.kind == STATUS_TERMINAL && descriptor >= 0) {
+    take_terminal(shim, descriptor);
+    return;
+  }
+  release_fd(&descriptor);
   if (n == sizeof record && record.kind == STATUS_READY) {
     shim->prepared = true;
     write_state(shim);
@@ -120,9 +139,10 @@ static void read_output(struct shim *shim, int index, bool last) {
   int *fd = &shim->container.output_fds[index];
   while (*fd >= 0) {
     ssize_t n = RETRY(read(*fd, bytes, sizeof bytes));
-    if (n > 0)
+    if (n > 0) {
       log_append(&shim->log, &shim->streams[index], bytes, (size_t)n);
-    else if (n == 0 || errno != EAGAIN || last)
+      attached_output(shim, index, bytes, (size_t)n);
+    } else if (n == 0 || errno != EAGAIN || last)
       release_fd(fd);
     if (!last) break;
   }
@@ -130,13 +150,16 @@ static void read_output(struct shim *shim, int index, bool last) {
 }
 
 static void container_ended(struct shim *shim, int status) {
-  /* What it still said: at most "ready" and the end, or an error. Ends us if it never got ready. */
-  for (int i = 0; i < 2 && shim->container.status_fd >= 0; i++) read_status(shim);
+  /* What it still said: at most a terminal, "ready" and the end, or an error. Ends us if it never
+   * got ready. */
+  for (int i = 0; i < 3 && shim->container.status_fd >= 0; i++) read_status(shim);
   shim->finished_nanos = now_nanos();
   shim->exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   shim->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   shim->oom_killed = read_oom_killed(&shim->spec);
   shim->status = SKEP_EXITED;
+  release_fd(&shim->container.input_fd);
+  if (!(shim->spec.clone_flags & CLONE_NEWPID)) end_group(&shim->spec);
   read_output(shim, 0, true);
   read_output(shim, 1, true);
   write_exit(shim);
@@ -181,12 +204,13 @@ static struct pollfd *watch(struct poll_set *set, int fd, short events) {
   return &set->entries[set->count++];
 }
 
-static void watch_conn(struct poll_set *set, const struct conn *conn) {
+static void watch_conn(const struct shim *shim, struct poll_set *set, const struct conn *conn) {
   short events = 0;
   if (!conn_blocked(conn) && !conn->closing) events |= POLLIN;
   if (conn->out_length > conn->out_at) events |= POLLOUT;
   watch(set, conn->fd, events);
   const struct exec *exec = conn->exec;
+  if (conn->attached) watch(set, conn_blocked(conn) ? shim->container.input_fd : -1, POLLOUT);
   if (exec == NULL) return;
   watch(set, exec->status_fd, POLLIN);
   watch(set, conn_blocked(conn) ? exec->input_fd : -1, POLLOUT);
@@ -207,18 +231,18 @@ static void serve_conn(struct shim *shim, struct conn *conn) {
   if (conn->fd >= 0 && conn->out_length > conn->out_at) conn_write(shim, conn);
 }
 
-static int64_t monotonic_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool conns_busy(const struct shim *shim) {
   for (int i = 0; i < CONNS_MAX; i++) {
     const struct conn *conn = &shim->conns[i];
     if (conn->fd >= 0 && (conn->exec != NULL || conn->out_length > conn->out_at)) return true;
   }
   return false;
+}
+
+/* Who is left to us by the container, killed but not reaped yet: nobody else may reap it. */
+static bool has_children(void) {
+  siginfo_t info;
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 /* One turn: wait, then serve whoever is ready. */
@@ -228,11 +252,13 @@ static void turn(struct shim *shim, struct poll_set *set, int timeout_ms) {
   const struct pollfd *listener = watch(set, shim->listen_fd, POLLIN);
   const struct pollfd *status = watch(set, shim->container.status_fd, POLLIN);
   const struct pollfd *outputs[2];
-  for (int i = 0; i < 2; i++) outputs[i] = watch(set, shim->container.output_fds[i], POLLIN);
+  bool room = attached_have_room(shim);
+  for (int i = 0; i < 2; i++)
+    outputs[i] = watch(set, room ? shim->container.output_fds[i] : -1, POLLIN);
   nfds_t first[CONNS_MAX + 1];
   for (int i = 0; i < CONNS_MAX; i++) {
     first[i] = set->count;
-    if (shim->conns[i].fd >= 0) watch_conn(set, &shim->conns[i]);
+    if (shim->conns[i].fd >= 0) watch_conn(shim, set, &shim->conns[i]);
   }
   first[CONNS_MAX] = set->count;
   if (poll(set->entries, set->count, timeout_ms) < 0) return;
@@ -267,13 +293,16 @@ static _Noreturn void serve(struct shim *shim) {
     if (shim->status == SKEP_EXITED && !shim->exit_due) {
       if (deadline_ms == 0) deadline_ms = monotonic_ms() + FINISH_MS;
       int64_t left_ms = deadline_ms - monotonic_ms();
-      if (left_ms <= 0 || !conns_busy(shim)) break;
+      if (left_ms <= 0 || (!conns_busy(shim) && !has_children())) break;
       timeout_ms = (int)left_ms;
     } else if (shim->state_due || shim->exit_due) {
       timeout_ms = RETRY_MS;
+    } else if (!attached_have_room(shim)) {
+      timeout_ms = STALL_LOOK_MS;
     }
     turn(shim, &set, timeout_ms);
     retry_due(shim);
+    attached_cut_stalled(shim, monotonic_ms());
   }
   unlink("sock");
   _exit(0);
@@ -283,6 +312,7 @@ int main(int argc, char **argv) {
   static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .report_fd = REPORT_FD};
   struct skep_error err;
   size_t length;
+  if (argc > 2 && strcmp(argv[0], REAPER_NAME) == 0) reaper_main(argv + 2, environ);
   if (argc != 2 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
   if (chdir(argv[1]) < 0) {
     fail(&err, "chdir", "%s", argv[1]);

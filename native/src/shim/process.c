@@ -15,14 +15,18 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "kernel.h"
+#include "reaper.h"
 
 #ifndef PR_CAP_AMBIENT
 #define PR_CAP_AMBIENT 47
 #define PR_CAP_AMBIENT_RAISE 2
 #define PR_CAP_AMBIENT_CLEAR_ALL 4
 #endif
+
+#define PROC_MAGIC 0x9fa0
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -178,7 +182,57 @@ static int drop_privileges(const struct process *process, struct skep_error *err
   return 0;
 }
 
-int run_process(const struct process *process, struct skep_error *err) {
+/* The image may have put anything at /proc: a write elsewhere would leave the command unconfined. */
+static int write_proc(const char *path, const char *text) {
+  struct statfs fs;
+  cleanup_fd int fd = RETRY(open(path, O_WRONLY | O_CLOEXEC));
+  if (fd < 0) return -1;
+  if (fstatfs(fd, &fs) < 0) return -1;
+  if (fs.f_type != PROC_MAGIC) {
+    errno = EXDEV;
+    return -1;
+  }
+  return write_all(fd, text, strlen(text));
+}
+
+/* For the next exec. The second name is the one of kernels with a single security module. */
+static int apply_apparmor(const char *profile, struct skep_error *err) {
+  char text[512];
+  if (profile[0] == 0) return 0;
+  if (snprintf(text, sizeof text, "exec %s", profile) >= (int)sizeof text)
+    return fail_with(err, ENAMETOOLONG, "apparmor", "profile %.64s...", profile);
+  if (write_proc("/proc/self/attr/apparmor/exec", text) == 0) return 0;
+  if (errno == ENOENT && write_proc("/proc/self/attr/exec", text) == 0) return 0;
+  return fail(err, "apparmor", "profile %s", profile);
+}
+
+int execute_command(char **args, char **env, struct skep_error *err) {
+  sigset_t none;
+  sigemptyset(&none);
+  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL); /* what cannot be set, is */
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  execute(args, env);
+  return fail(err, "execve", "%s", args[0]);
+}
+
+int exec_exit_code(const struct skep_error *err) { return err->errno_value == ENOENT ? 127 : 126; }
+
+/* This program once more, as pid 1, with all that the command would have had; it tells of an error
+ * through the same status descriptor. */
+static int execute_reaper(int reaper_fd, uint32_t count, char **args, char **env,
+                          struct skep_error *err) {
+  char **all = calloc(count + 3, sizeof *all);
+  if (all == NULL) return fail(err, "calloc", "arguments");
+  all[0] = REAPER_NAME;
+  all[1] = "--";
+  memcpy(all + 2, args, count * sizeof *args);
+  if (fcntl(REAPER_STATUS_FD, F_SETFD, 0) < 0) return fail(err, "fcntl", REAPER_NAME);
+  syscall(SYS_execveat, reaper_fd, "", all, env, AT_EMPTY_PATH);
+  return fail(err, "execveat", REAPER_NAME);
+}
+
+int run_process(const struct process *process, const struct confinement *confinement,
+                struct skep_error *err) {
   char **args = string_array(&process->args), **env = string_array(&process->env);
   if (args == NULL || env == NULL) return fail(err, "calloc", "arguments");
   umask((mode_t)process->umask);
@@ -187,10 +241,8 @@ int run_process(const struct process *process, struct skep_error *err) {
   if (drop_privileges(process, err) < 0) return -1;
   if (enter_directory(process->cwd, err) < 0) return -1;
   if ((process->flags & SKEP_PROCESS_NO_NEW_PRIVILEGES) && load_seccomp(process, err) < 0) return -1;
-  sigset_t none;
-  sigemptyset(&none);
-  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL); /* what cannot be set, is */
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  execute(args, env);
-  return fail(err, "execve", "%s", args[0]);
+  if (apply_apparmor(confinement->apparmor, err) < 0) return -1;
+  if (confinement->reaper_fd >= 0)
+    return execute_reaper(confinement->reaper_fd, process->args.count, args, env, err);
+  return execute_command(args, env, err);
 }

@@ -7,8 +7,19 @@
 
 #include "spec.h"
 
+/* What the command is confined by, besides what its process says. */
+struct confinement {
+  const char *apparmor; /* profile; "" = as we are */
+  int reaper_fd;        /* this program, to be pid 1 with the command as its child; -1 = no such thing */
+};
+
 /* Returns only on failure. err->detail names the command when execve failed. */
-int run_process(const struct process *process, struct skep_error *err);
+int run_process(const struct process *process, const struct confinement *confinement,
+                struct skep_error *err);
+/* The last of it: signals as new, then execve, by the PATH of `env`. Returns only on failure. */
+int execute_command(char **args, char **env, struct skep_error *err);
+/* What a shell would exit with after that failure. */
+int exec_exit_code(const struct skep_error *err);
 /* Writes oom_score_adj of the calling process; needs a /proc of this or an outer pid namespace. */
 int apply_oom_score(const struct process *process, struct skep_error *err);
 

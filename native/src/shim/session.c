@@ -32,7 +32,7 @@ void session_start(struct shim *shim, struct conn *conn, uint32_t request, const
   struct process process;
   int result = -1;
   conn->request = request;
-  if (conn->exec != NULL || conn->awaits_start) {
+  if (conn->exec != NULL || conn->awaits_start || conn->attached) {
     conn_close(shim, conn); /* one connection, one exec */
     return;
   }

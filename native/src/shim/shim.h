@@ -12,6 +12,9 @@
 #define CONNS_MAX 128
 #define OUT_BYTES_MAX 65536 /* a slow reader of an exec holds up that exec, nothing else */
 #define EARLY_EXITS_MAX 32
+#define OUTPUT_BYTES 32768 /* of the container, read at once */
+/* At the end all that the pipes hold goes out, on top of what waits: twice 64 KiB. */
+#define ATTACHED_BYTES_MAX (OUT_BYTES_MAX + 2 * 65536 + 4096)
 
 struct conn {
   int fd; /* -1 = free */
@@ -22,6 +25,8 @@ struct conn {
   bool awaits_start;
   uint32_t request; /* of the START or EXEC that awaits its reply */
   bool closing; /* once `out` is empty */
+  bool attached; /* gets the container's output; its STDIN is the container's */
+  int64_t stalled_ms; /* since when it has no room; 0 = it has */
   struct exec *exec;
 };
 
@@ -55,6 +60,8 @@ struct shim {
 void write_state(struct shim *shim);
 void write_exit(struct shim *shim);
 void write_due(struct shim *shim);
+/* The end of all processes of the group, where no pid namespace ends them with the init. */
+void end_group(const struct spec *spec);
 bool read_oom_killed(const struct spec *spec);
 
 /* conn.c: the protocol on the shim's socket. */
@@ -73,6 +80,13 @@ bool conn_send(struct shim *shim, struct conn *conn, uint8_t type, const void *p
 bool conn_send_exit(struct shim *shim, struct conn *conn);
 void conn_reply(struct shim *shim, struct conn *conn, uint32_t request, int32_t result,
                 const struct skep_error *err);
+
+/* attached.c: connections that see the container's own output and write to its input. */
+void attached_start(struct shim *shim, struct conn *conn, uint32_t request);
+void attached_output(struct shim *shim, int index, const char *bytes, size_t length);
+bool attached_have_room(const struct shim *shim);
+/* A reader holds up the container as the person at a terminal would, but not for ever. */
+void attached_cut_stalled(struct shim *shim, int64_t now_ms);
 
 /* session.c: an exec and the connection that owns it. */
 void session_start(struct shim *shim, struct conn *conn, uint32_t request, const uint8_t *payload,

@@ -117,6 +117,7 @@ int parse_spec(const uint8_t *bytes, size_t length, struct spec *spec, struct sk
   spec->masked = read_list(&reader, "s");
   spec->readonly = read_list(&reader, "s");
   spec->sysctls = read_list(&reader, "ss");
+  spec->apparmor = read_str(&reader);
   spec->log_bytes_max = read_u64(&reader);
   spec->log_files_max = read_u32(&reader);
   read_process(&reader, &spec->process);

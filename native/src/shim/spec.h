@@ -56,6 +56,7 @@ struct spec {
   struct list lower_dirs;
   uint32_t readonly_root;
   struct list mounts, devices, masked, readonly, sysctls;
+  const char *apparmor;
   uint64_t log_bytes_max;
   uint32_t log_files_max;
   struct process process;

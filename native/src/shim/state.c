@@ -5,6 +5,8 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "shim.h"
 
 #define FILE_BYTES_MAX 2048
+#define KILL_ROUNDS_MAX 100 /* for children that are made meanwhile; the daemon kills what is left */
 
 /* Field 22 of /proc/<pid>/stat: with it a pid names one process for ever. */
 static uint64_t start_ticks(int32_t pid) {
@@ -79,6 +82,37 @@ void write_exit(struct shim *shim) {
 void write_due(struct shim *shim) {
   if (shim->state_due) write_state(shim);
   if (shim->exit_due) write_exit(shim);
+}
+
+/* SIGKILL to all that this tasks file lists; false when it lists none. */
+static bool kill_listed(const char *tasks_file) {
+  char text[4096];
+  cleanup_fd int fd = RETRY(open(tasks_file, O_RDONLY | O_CLOEXEC));
+  if (fd < 0) return false;
+  ssize_t length = read_full(fd, text, sizeof text - 1);
+  if (length <= 0) return false;
+  while (length > 0 && text[length - 1] != '\n') length--; /* half a number is another process */
+  text[length] = 0;
+  bool any = false;
+  for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    int pid = atoi(line);
+    if (pid > 0 && kill(pid, SIGKILL) == 0) any = true;
+  }
+  return any;
+}
+
+void end_group(const struct spec *spec) {
+  char path[PATH_MAX];
+  if (spec->cgroup2[0]) {
+    snprintf(path, sizeof path, "%s/cgroup.kill", spec->cgroup2);
+    if (write_file(path, "1") == 0) return;
+    snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
+    for (int i = 0; i < KILL_ROUNDS_MAX && kill_listed(path); i++) continue;
+  } else if (spec->cgroup_tasks.count > 0) {
+    struct reader cursor = spec->cgroup_tasks.cursor;
+    const char *tasks_file = read_str(&cursor);
+    for (int i = 0; i < KILL_ROUNDS_MAX && kill_listed(tasks_file); i++) continue;
+  }
 }
 
 bool read_oom_killed(const struct spec *spec) {

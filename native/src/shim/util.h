@@ -46,6 +46,7 @@ int write_file(const char *path, const char *text);
 int replace_file(const char *path, const char *bytes, size_t length);
 
 int64_t now_nanos(void); /* CLOCK_REALTIME */
+int64_t monotonic_ms(void);
 int set_nonblocking(int fd);
 int open_pipe(int ends[2]); /* close-on-exec */
 

@@ -47,7 +47,7 @@ class Reader {
 describe('spec.bin', () => {
   test('has every field in the order of the header file', () => {
     const r = new Reader(encodeSpec({ ...base, hostname: 'host' }, CONTEXT));
-    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 1]);
+    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 2]);
     expect(r.u64()).toBe(0x6e020000n); // six namespaces
     expect(r.list(() => [r.u32(), r.str()])).toEqual([]);
     expect([r.str(), r.str(), r.str()]).toEqual(['host', '', '/cg2']);
@@ -71,6 +71,7 @@ describe('spec.bin', () => {
     expect(r.list(() => r.str())).toContain('/proc/kcore');
     expect(r.list(() => r.str())).toContain('/proc/sys');
     expect(r.list(() => [r.str(), r.str()])).toEqual([]);
+    expect(r.str()).toBe(''); // no AppArmor profile
     expect([r.u64(), r.u32()]).toEqual([1000n, 3]);
     expect([r.u32(), r.u32(), r.u32()]).toEqual([4, 0, 0]); // flags: make the cwd; uid; gid
     expect(r.list(() => r.u32())).toEqual([]);
@@ -157,6 +158,14 @@ describe('spec.bin', () => {
       'sysctl of the host',
       (s) => ({ ...s, linux: { ...s.linux, sysctl: { 'vm.swappiness': '1' } } }),
       'vm.swappiness is not namespaced',
+    ],
+    [
+      'sysctl of a namespace that is the host’s',
+      (s) => {
+        const namespaces = s.linux.namespaces.filter(({ type }) => type !== 'ipc');
+        return { ...s, linux: { ...s.linux, namespaces, sysctl: { 'kernel.shmmax': '1' } } };
+      },
+      "kernel.shmmax would be the host's: the container has no ipc namespace",
     ],
     [
       'sysctl with dots',

@@ -1,0 +1,70 @@
+// What a container shares with the host, or is kept from, when its spec says other than the default.
+import { readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { OciNamespaceType, OciSpec } from '../../worker/runtime/oci.ts';
+import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
+
+const SIGKILL = 9;
+
+function sharing(...types: OciNamespaceType[]) {
+  return (spec: OciSpec): OciSpec => ({
+    ...spec,
+    linux: {
+      ...spec.linux,
+      namespaces: spec.linux.namespaces.filter(({ type }) => !types.includes(type)),
+    },
+  });
+}
+
+describe.skipIf(!runtimeTestsCanRun)('native runtime: isolation', () => {
+  let box: RuntimeBox;
+  beforeAll(async () => {
+    box = await RuntimeBox.open();
+  });
+  afterAll(async () => {
+    await box.close();
+    expect(box.failures).toEqual([]);
+  });
+
+  test.each([
+    ['pid', 'pid'],
+    ['ipc', 'ipc'],
+    ['uts', 'uts'],
+    ['cgroup', 'cgroup'],
+  ] as const)(
+    'shares the %s namespace of the host when it has none, an exec too',
+    async (type, file) => {
+      const { pid } = await box.run(`shared-${type}`, 'sleep 100', sharing(type));
+      const own = readlinkSync(`/proc/self/ns/${file}`);
+      expect(readlinkSync(`/proc/${pid}/ns/${file}`)).toBe(own);
+      const session = await box.runtime.exec(
+        `shared-${type}`,
+        execSpec(['readlink', `/proc/self/ns/${file}`]),
+      );
+      expect((await execResult(session)).stdout.trim()).toBe(own);
+      await box.runtime.killAll(`shared-${type}`);
+    },
+  );
+
+  test('the name of the host is seen and kept', async () => {
+    const before = hostname();
+    const { text } = await box.output('host-name', 'hostname', sharing('uts'));
+    expect(text).toBe(before);
+    expect(hostname()).toBe(before);
+  });
+
+  test('processes of the host are seen, and what it leaves ends with it all the same', async () => {
+    await box.run(
+      'host-pids',
+      'sleep 1001 & echo $!; ps -o pid | grep -c .; exec sleep 100',
+      sharing('pid'),
+    );
+    await expect.poll(async () => (await box.logText('host-pids')).split('\n').length).toBe(2);
+    const [left = ''] = (await box.logText('host-pids')).split('\n');
+    expect(readlinkSync(`/proc/${left}/exe`)).toContain('busybox'); // in the host's numbers
+    await box.runtime.signal('host-pids', SIGKILL);
+    expect(await box.runtime.wait('host-pids')).toMatchObject({ exitCode: 137 });
+    await expect.poll(async () => (await box.runtime.stats('host-pids')).pids).toBe(0);
+  });
+});
