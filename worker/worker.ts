@@ -22,6 +22,7 @@ import { TaskDatabase } from './agent/task-database.ts';
 import { TaskManager } from './agent/task-manager.ts';
 import { ContainerView } from './container-view.ts';
 import { ContainerExecutor } from './executor/container-executor.ts';
+import { hostFacts } from './executor/host-facts.ts';
 import { TaskFiles } from './executor/task-files.ts';
 import { ImageStore } from './images/image-store.ts';
 import { NetworkManager } from './network/network-manager.ts';
@@ -193,6 +194,7 @@ export class Worker {
       volumes: this.volumes,
       networks,
       files: this.#files,
+      hostFacts,
       resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
       describe: membership.describe,
       clock,

@@ -110,16 +110,51 @@ export interface UlimitJson {
 
 export interface PrivilegesJson {
   readonly NoNewPrivileges?: boolean;
-  readonly Seccomp?: { readonly Mode: string };
-  readonly AppArmor?: { readonly Mode: string };
+  /** `Profile`: of the mode `custom`, base64 */
+  readonly Seccomp?: { readonly Mode: string; readonly Profile?: string };
+  /** the mode `custom` and `Profile` are ours */
+  readonly AppArmor?: { readonly Mode: string; readonly Profile?: string };
 }
 
-export interface ContainerSpecJson {
+/** Ours: fields of Docker's HostConfig, in a ContainerSpec. */
+export interface IsolationJson {
+  readonly Privileged?: boolean;
+  readonly Devices?: readonly {
+    readonly PathOnHost: string;
+    readonly PathInContainer: string;
+    readonly CgroupPermissions: string;
+  }[];
+  readonly DeviceCgroupRules?: readonly string[];
+  readonly PidMode?: string;
+  readonly IpcMode?: string;
+  readonly UTSMode?: string;
+  readonly CgroupnsMode?: string;
+}
+
+export interface DeviceRateJson {
+  readonly Path: string;
+  readonly Rate: number;
+}
+
+/** Ours: fields of Docker's HostConfig, in Resources. */
+export interface KernelResourcesJson {
+  readonly CpuShares?: number;
+  readonly CpusetCpus?: string;
+  readonly CpusetMems?: string;
+  readonly BlkioWeight?: number;
+  readonly BlkioDeviceReadBps?: readonly DeviceRateJson[];
+  readonly BlkioDeviceWriteBps?: readonly DeviceRateJson[];
+  readonly BlkioDeviceReadIOps?: readonly DeviceRateJson[];
+  readonly BlkioDeviceWriteIOps?: readonly DeviceRateJson[];
+}
+
+export interface ContainerSpecJson extends IsolationJson {
   readonly Image: string;
   readonly Labels?: LabelsJson;
   readonly Command?: readonly string[];
   readonly Args?: readonly string[];
   readonly Hostname?: string;
+  readonly Domainname?: string;
   readonly Env?: readonly string[];
   readonly Dir?: string;
   readonly User?: string;
@@ -153,7 +188,7 @@ export interface GenericResourceJson {
   readonly NamedResourceSpec?: { readonly Kind: string; readonly Value: string };
 }
 
-export interface ResourcesJson {
+export interface ResourcesJson extends KernelResourcesJson {
   readonly Limits?: {
     readonly NanoCPUs?: number;
     readonly MemoryBytes?: number;

@@ -108,6 +108,39 @@ export interface ResourceLimits {
   readonly pids: number;
 }
 
+/** A block device of a node, by its path there, and bytes or operations per second. */
+export interface DeviceRate {
+  readonly path: string;
+  readonly rate: number;
+}
+
+/** Throttles of block devices; empty lists are none. */
+export interface BlockIoLimits {
+  /** relative, 10..1000; 0 = the kernel's default */
+  readonly weight: number;
+  readonly readBps: readonly DeviceRate[];
+  readonly writeBps: readonly DeviceRate[];
+  readonly readIops: readonly DeviceRate[];
+  readonly writeIops: readonly DeviceRate[];
+}
+
+/** What the kernel's controllers offer beyond Swarm's resources (Docker's HostConfig has it). */
+export interface KernelResources {
+  /** relative weight, 2..262144; 0 = default (1024) */
+  readonly cpuShares: number;
+  /** lists like `0-2,5`; '' = all */
+  readonly cpusetCpus: string;
+  readonly cpusetMems: string;
+  readonly blockIo: BlockIoLimits;
+}
+
+export const NO_KERNEL_RESOURCES: KernelResources = {
+  cpuShares: 0,
+  cpusetCpus: '',
+  cpusetMems: '',
+  blockIo: { weight: 0, readBps: [], writeBps: [], readIops: [], writeIops: [] },
+};
+
 export interface ResourceRequirements {
   readonly limits: ResourceLimits;
   readonly reservations: Resources;
@@ -115,6 +148,8 @@ export interface ResourceRequirements {
   readonly swapBytes: number | null;
   /** 0..100; null = kernel's default */
   readonly memorySwappiness: number | null;
+  /** null = NO_KERNEL_RESOURCES */
+  readonly kernel: KernelResources | null;
 }
 
 export const NO_RESOURCES: ResourceRequirements = {
@@ -122,6 +157,7 @@ export const NO_RESOURCES: ResourceRequirements = {
   reservations: { nanoCpus: 0, memoryBytes: 0, generic: [] },
   swapBytes: null,
   memorySwappiness: null,
+  kernel: null,
 };
 
 export interface Platform {
@@ -217,8 +253,44 @@ export interface Privileges {
     readonly mode: 'default' | 'unconfined' | 'custom';
     readonly profile: string;
   };
-  readonly apparmor: 'default' | 'disabled';
+  /** default = the node's profile for containers, where it has one; custom = `profile`, loaded there */
+  readonly apparmor: {
+    readonly mode: 'default' | 'disabled' | 'custom';
+    readonly profile: string;
+  };
 }
+
+export interface DeviceMapping {
+  /** on the node; a directory stands for the devices in it */
+  readonly hostPath: string;
+  readonly containerPath: string;
+  /** letters of r, w, m */
+  readonly permissions: string;
+}
+
+/** What a container shares with its node, beyond Swarm's container spec (Docker's HostConfig has it). */
+export interface Isolation {
+  /** every capability and device, nothing hidden, no seccomp filter and no AppArmor profile */
+  readonly privileged: boolean;
+  readonly devices: readonly DeviceMapping[];
+  /** like `c 1:3 rwm` or `a *:* rwm`; later ones win */
+  readonly deviceRules: readonly string[];
+  readonly pid: 'private' | 'host';
+  /** none = private, without /dev/shm */
+  readonly ipc: 'private' | 'host' | 'none';
+  readonly uts: 'private' | 'host';
+  readonly cgroup: 'private' | 'host';
+}
+
+export const DEFAULT_ISOLATION: Isolation = {
+  privileged: false,
+  devices: [],
+  deviceRules: [],
+  pid: 'private',
+  ipc: 'private',
+  uts: 'private',
+  cgroup: 'private',
+};
 
 /** What runs. Absent strings are empty, absent lists are empty, absent scalars with meaning are null. */
 export interface ContainerSpec {
@@ -229,6 +301,8 @@ export interface ContainerSpec {
   /** replaces the image's command when not empty */
   readonly args: readonly string[];
   readonly hostname: string;
+  /** NIS domain, and what follows the host name in /etc/hosts */
+  readonly domainname: string;
   readonly env: readonly string[];
   readonly workdir: string;
   readonly user: string;
@@ -257,6 +331,8 @@ export interface ContainerSpec {
   readonly ulimits: readonly Ulimit[];
   readonly oomScoreAdj: number;
   readonly privileges: Privileges | null;
+  /** null = DEFAULT_ISOLATION */
+  readonly isolation: Isolation | null;
   /** registry credentials, base64 JSON as in X-Registry-Auth; never shown; null = none */
   readonly registryAuth: string | null;
 }

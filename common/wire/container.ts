@@ -11,6 +11,7 @@ import type {
   SecretReference,
   Ulimit,
 } from '../model/service.ts';
+import { isolationFromProto, isolationToProto } from './isolation.ts';
 import { mountFromProto, mountToProto } from './mount.ts';
 import {
   enumTable,
@@ -39,10 +40,14 @@ const seccompModeTable = enumTable<Privileges['seccomp']['mode'], skep.SeccompMo
   },
 );
 
-const apparmorModeTable = enumTable<Privileges['apparmor'], skep.ApparmorMode>('apparmor mode', {
-  default: skep.ApparmorMode.APPARMOR_MODE_DEFAULT,
-  disabled: skep.ApparmorMode.APPARMOR_MODE_DISABLED,
-});
+const apparmorModeTable = enumTable<Privileges['apparmor']['mode'], skep.ApparmorMode>(
+  'apparmor mode',
+  {
+    default: skep.ApparmorMode.APPARMOR_MODE_DEFAULT,
+    disabled: skep.ApparmorMode.APPARMOR_MODE_DISABLED,
+    custom: skep.ApparmorMode.APPARMOR_MODE_CUSTOM,
+  },
+);
 
 function healthConfigToProto(health: HealthConfig): skep.HealthConfig.$Properties {
   return {
@@ -137,7 +142,8 @@ function privilegesToProto(privileges: Privileges): skep.Privileges.$Properties 
     noNewPrivileges: privileges.noNewPrivileges,
     seccompMode: seccompModeTable.toProto(privileges.seccomp.mode),
     seccompProfile: text(privileges.seccomp.profile),
-    apparmor: apparmorModeTable.toProto(privileges.apparmor),
+    apparmor: apparmorModeTable.toProto(privileges.apparmor.mode),
+    apparmorProfile: text(privileges.apparmor.profile),
   };
 }
 
@@ -148,7 +154,10 @@ function privilegesFromProto(m: skep.Privileges.$Properties): Privileges {
       mode: seccompModeTable.fromProto(m.seccompMode),
       profile: m.seccompProfile ?? '',
     }),
-    apparmor: apparmorModeTable.fromProto(m.apparmor),
+    apparmor: Object.freeze({
+      mode: apparmorModeTable.fromProto(m.apparmor),
+      profile: m.apparmorProfile ?? '',
+    }),
   });
 }
 
@@ -167,6 +176,7 @@ export function containerSpecToProto(spec: ContainerSpec): skep.ContainerSpec.$P
     command: textList(spec.command),
     args: textList(spec.args),
     hostname: text(spec.hostname),
+    domainname: text(spec.domainname),
     env: textList(spec.env),
     workdir: text(spec.workdir),
     user: text(spec.user),
@@ -193,6 +203,7 @@ export function containerSpecToProto(spec: ContainerSpec): skep.ContainerSpec.$P
     ulimits: spec.ulimits.map(ulimitToProto),
     oomScoreAdj: int64(spec.oomScoreAdj, 'oomScoreAdj'),
     privileges: nullable(spec.privileges, privilegesToProto),
+    isolation: nullable(spec.isolation, isolationToProto),
     registryAuth: optionalText(spec.registryAuth),
   };
 }
@@ -205,6 +216,7 @@ export function containerSpecFromProto(m: skep.ContainerSpec.$Properties): Conta
     command: textListFromProto(m.command),
     args: textListFromProto(m.args),
     hostname: m.hostname ?? '',
+    domainname: m.domainname ?? '',
     env: textListFromProto(m.env),
     workdir: m.workdir ?? '',
     user: m.user ?? '',
@@ -231,6 +243,7 @@ export function containerSpecFromProto(m: skep.ContainerSpec.$Properties): Conta
     ulimits: listFromProto(m.ulimits, ulimitFromProto),
     oomScoreAdj: intFromProto(m.oomScoreAdj, 'oomScoreAdj'),
     privileges: nullable(m.privileges, privilegesFromProto),
+    isolation: nullable(m.isolation, isolationFromProto),
     registryAuth: m.registryAuth ?? null,
   });
 }

@@ -8,11 +8,13 @@ import type {
   ResourceRequirements,
   RestartPolicy,
 } from '../model/service.ts';
+import { kernelResourcesFromProto, kernelResourcesToProto } from './isolation.ts';
 import {
   enumTable,
   int64,
   intFromProto,
   listFromProto,
+  nullable,
   optionalInt64,
   optionalIntFromProto,
   requiredMessage,
@@ -83,6 +85,7 @@ export function resourceRequirementsToProto(
     },
     swapBytes: optionalInt64(resources.swapBytes, 'swapBytes'),
     memorySwappiness: optionalInt64(resources.memorySwappiness, 'memorySwappiness'),
+    kernel: nullable(resources.kernel, kernelResourcesToProto),
   };
 }
 
@@ -104,6 +107,7 @@ export function resourceRequirementsFromProto(
     }),
     swapBytes: optionalIntFromProto(m.swapBytes, 'swapBytes'),
     memorySwappiness: optionalIntFromProto(m.memorySwappiness, 'memorySwappiness'),
+    kernel: nullable(m.kernel, kernelResourcesFromProto),
   });
 }
 

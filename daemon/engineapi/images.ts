@@ -8,7 +8,7 @@ import type { ImageRecord, ImageStore, ProgressLine } from '../../worker/images/
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { isoTime } from './json/common.ts';
-import { some } from './json/container-spec.ts';
+import { some } from './json/some.ts';
 import type { Routes } from './server.ts';
 
 export interface ImageRoutesOptions {

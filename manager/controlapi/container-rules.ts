@@ -8,6 +8,7 @@ import type {
   Mount,
   Ulimit,
 } from '../../common/model/service.ts';
+import { checkIsolation } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
 
 const NANOS_PER_MS = 1e6;
@@ -30,14 +31,12 @@ export function checkContainerSpec(container: ContainerSpec): void {
     }),
   );
   checkFileTargets('config', container.configs.map(configTarget));
-  if (container.tty) throw notDone('ContainerSpec: TTY: terminals of tasks are');
-  if (container.openStdin) throw notDone('ContainerSpec: OpenStdin: standard input of tasks is');
-  if (container.init === true) throw notDone('ContainerSpec: Init: an init process is');
   if (container.healthcheck) checkHealth(container.healthcheck);
   if ((container.stopGracePeriodNanos ?? 0) < 0) {
     throw invalid('ContainerSpec: stop grace period cannot be negative');
   }
   container.ulimits.forEach(checkUlimit);
+  checkIsolation(container);
   if (!(Math.abs(container.oomScoreAdj) <= OOM_SCORE_MAX)) {
     throw invalid(
       `ContainerSpec: OOM score adjustment ${container.oomScoreAdj} is not in -${OOM_SCORE_MAX}..${OOM_SCORE_MAX}`,

@@ -21,6 +21,7 @@ import {
   type UpdateConfig,
 } from '../../common/model/service.ts';
 import { checkContainerSpec } from './container-rules.ts';
+import { checkKernelResources } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
 
 const NANO_CPUS_MIN = 1e6;
@@ -93,7 +94,7 @@ function checkResources(resources: ResourceRequirements): void {
   if (swappiness < 0 || swappiness > SWAPPINESS_MAX) {
     throw invalid(`invalid memory swappiness ${swappiness}: must be between 0 and 100`);
   }
-  if (memorySwappiness !== null) throw notDone('memory swappiness is');
+  checkKernelResources(resources.kernel);
 }
 
 /** One driver is there, and it has no options: `docker logs` can always read it. */

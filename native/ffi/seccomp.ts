@@ -126,6 +126,7 @@ function outcomes(
   fallback: number,
 ): Map<number, Outcome> {
   const result = new Map<number, Outcome>();
+  const decided = new Set<number>(); // by a rule without conditions: the first one counts
   for (const rule of profile.syscalls) {
     const action = actionOf(rule.action, rule.errnoRet);
     for (const name of rule.names) {
@@ -133,11 +134,11 @@ function outcomes(
       if (nr === undefined) continue;
       const known = result.get(nr) ?? { conditionals: [], otherwise: fallback };
       const alternatives = conditionalsOf(rule.args ?? [], action);
-      if (alternatives.length === 0) {
-        // The first unconditional rule counts.
-        if (known.otherwise === fallback) result.set(nr, { ...known, otherwise: action });
-      } else {
+      if (alternatives.length > 0) {
         result.set(nr, { ...known, conditionals: [...known.conditionals, ...alternatives] });
+      } else if (!decided.has(nr)) {
+        decided.add(nr);
+        result.set(nr, { ...known, otherwise: action });
       }
     }
   }

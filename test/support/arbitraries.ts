@@ -15,6 +15,7 @@ import type { Meta } from '../../common/model/objects.ts';
 import type { Config, Secret } from '../../common/model/secret.ts';
 import type {
   ContainerSpec,
+  DeviceRate,
   Endpoint,
   EndpointSpec,
   GenericResource,
@@ -107,6 +108,7 @@ const container = record<ContainerSpec>({
   command: texts,
   args: texts,
   hostname: text,
+  domainname: text,
   env: texts,
   workdir: text,
   user: text,
@@ -154,11 +156,33 @@ const container = record<ContainerSpec>({
         mode: fc.constantFrom('default', 'unconfined', 'custom'),
         profile: text,
       }),
-      apparmor: fc.constantFrom('default', 'disabled'),
+      apparmor: record<NonNullable<ContainerSpec['privileges']>['apparmor']>({
+        mode: fc.constantFrom('default', 'disabled', 'custom'),
+        profile: text,
+      }),
+    }),
+  ),
+  isolation: orNull(
+    record<NonNullable<ContainerSpec['isolation']>>({
+      privileged: flag,
+      devices: someOf(
+        record<NonNullable<ContainerSpec['isolation']>['devices'][number]>({
+          hostPath: text,
+          containerPath: text,
+          permissions: text,
+        }),
+      ),
+      deviceRules: texts,
+      pid: fc.constantFrom('private', 'host'),
+      ipc: fc.constantFrom('private', 'host', 'none'),
+      uts: fc.constantFrom('private', 'host'),
+      cgroup: fc.constantFrom('private', 'host'),
     }),
   ),
   registryAuth: orNull(text),
 });
+
+const deviceRates = someOf(record<DeviceRate>({ path: text, rate: integer }));
 
 const taskSpec = record<TaskSpec>({
   container,
@@ -175,6 +199,20 @@ const taskSpec = record<TaskSpec>({
     }),
     swapBytes: orNull(integer),
     memorySwappiness: orNull(integer),
+    kernel: orNull(
+      record<NonNullable<TaskSpec['resources']['kernel']>>({
+        cpuShares: integer,
+        cpusetCpus: text,
+        cpusetMems: text,
+        blockIo: record<NonNullable<TaskSpec['resources']['kernel']>['blockIo']>({
+          weight: integer,
+          readBps: deviceRates,
+          writeBps: deviceRates,
+          readIops: deviceRates,
+          writeIops: deviceRates,
+        }),
+      }),
+    ),
   }),
   restart: orNull(
     record<NonNullable<TaskSpec['restart']>>({

@@ -45,6 +45,7 @@ export function aContainerSpec(overrides: Partial<ContainerSpec> = {}): Containe
     command: [],
     args: [],
     hostname: '',
+    domainname: '',
     env: [],
     workdir: '',
     user: '',
@@ -67,6 +68,7 @@ export function aContainerSpec(overrides: Partial<ContainerSpec> = {}): Containe
     ulimits: [],
     oomScoreAdj: 0,
     privileges: null,
+    isolation: null,
     registryAuth: null,
     ...overrides,
   };

@@ -17,6 +17,7 @@ import {
   FakeNetworks,
   FakeRuntime,
   FakeVolumes,
+  NO_HOST_FACTS,
 } from './fake-container-host.ts';
 
 const NONE: Dependencies = { secret: () => undefined, config: () => undefined };
@@ -90,6 +91,7 @@ export class ControllerScene {
         volumes,
         networks,
         files,
+        hostFacts: async () => NO_HOST_FACTS,
         resolveUser: async (user) => ({
           uid: Number(user.split(':')[0] || 0),
           gid: Number(user.split(':')[1] ?? 0),

@@ -4,6 +4,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
+import type { HostFacts } from '../../worker/executor/host-facts.ts';
 import type { Images, Networks, Runtime, Volumes } from '../../worker/executor/ports.ts';
 import type { ImageConfig, ImageRecord, RegistryAuth } from '../../worker/images/image-store.ts';
 import type { AttachedTask, TaskNetworkRequest } from '../../worker/network/network-manager.ts';
@@ -355,3 +356,12 @@ export class FakeNetworks implements Networks {
     this.attached.delete(taskId);
   }
 }
+
+/** A machine without devices to give or AppArmor. */
+export const NO_HOST_FACTS: HostFacts = {
+  devices: [],
+  blockDevices: new Map(),
+  apparmorProfile: null,
+  arch: 'amd64',
+  kernel: '6.1.0',
+};

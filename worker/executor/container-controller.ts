@@ -14,6 +14,7 @@ import {
   DEFAULT_STOP_GRACE_PERIOD_NANOS,
   type HealthConfig,
   type PortConfig,
+  type TaskSpec,
 } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import type { ImageHealthcheck, ImageRecord } from '../images/image-store.ts';
@@ -31,6 +32,7 @@ import {
 } from './executor.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
+import type { HostFacts } from './host-facts.ts';
 import { planMounts } from './mounts.ts';
 import { ociSpecOf } from './oci-builder.ts';
 import type { Images, Networks, Runtime, Volumes } from './ports.ts';
@@ -48,6 +50,8 @@ export interface ControllerParts {
   readonly files: TaskFiles;
   /** `user[:group]`, by name or number, after the image's own files */
   readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
+  /** what a spec asks to know of this machine */
+  readonly hostFacts: (spec: TaskSpec) => Promise<HostFacts>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly tell: TellEvent;
@@ -201,6 +205,7 @@ export class ContainerController implements Controller {
             resolvConf: resolvConf(container.dns),
             hosts: hostsFile({
               hostname,
+              domainname: container.domainname,
               addresses: this.#task.networks.flatMap(({ addresses }) => addresses),
               extra: container.hosts,
             }),
@@ -223,6 +228,7 @@ export class ContainerController implements Controller {
       user: await this.#user(image, lowerDirs),
       mounts: [...names, ...mounts, ...payloads],
       network: this.#networkMode() === 'host' ? 'host' : 'new',
+      host: await this.#parts.hostFacts(task.spec),
     });
     signal.throwIfAborted();
     return runtime.create(
@@ -298,7 +304,9 @@ export class ContainerController implements Controller {
   }
 
   #hostname(): string {
-    return this.#expanded().spec.container.hostname || defaultHostname(this.#task.id);
+    const { hostname, isolation } = this.#expanded().spec.container;
+    if (isolation?.uts === 'host') return this.#parts.node().hostname;
+    return hostname || defaultHostname(this.#task.id);
   }
 
   /** With its templates expanded. Throws `invalid-argument` for one that does not mean anything here. */

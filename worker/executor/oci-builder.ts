@@ -4,7 +4,13 @@
  */
 import { SkepError } from '../../common/base/errors.ts';
 import { genericResourceEnvironment } from '../../common/model/generic-resource.ts';
-import type { ContainerSpec, ResourceRequirements, Ulimit } from '../../common/model/service.ts';
+import {
+  type ContainerSpec,
+  DEFAULT_ISOLATION,
+  type Isolation,
+  type Privileges,
+  type Ulimit,
+} from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import { CAPABILITIES } from '../runtime/capabilities.ts';
@@ -15,8 +21,12 @@ import {
   defaultProcess,
   defaultSpec,
 } from '../runtime/defaults.ts';
-import type { OciMount, OciResources, OciRlimit, OciSpec } from '../runtime/oci.ts';
+import type { OciMount, OciRlimit, OciSpec } from '../runtime/oci.ts';
+import { seccompOf } from '../runtime/seccomp-choice.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
+import type { HostFacts } from './host-facts.ts';
+import { isolatedLinux, isolatedMounts, sharedNamespaces } from './isolation.ts';
+import { resourcesOf } from './oci-resources.ts';
 
 export interface OciParts {
   readonly task: Task;
@@ -28,14 +38,16 @@ export interface OciParts {
   readonly mounts: readonly OciMount[];
   /** the network namespace: a new one, or the host's */
   readonly network: 'new' | 'host';
+  readonly host: HostFacts;
 }
 
-const CPU_PERIOD_US = 100_000;
-const NANOS_PER_CPU = 1e9;
-
 export function ociSpecOf(parts: OciParts): OciSpec {
-  const { task, image, lowerDirs, hostname, user, mounts, network } = parts;
+  const { task, image, lowerDirs, hostname, user, mounts, host } = parts;
   const { container } = task.spec;
+  const isolation = container.isolation ?? DEFAULT_ISOLATION;
+  const capabilities = isolation.privileged
+    ? CAPABILITIES
+    : capabilitiesOf(container.capabilityAdd, container.capabilityDrop);
   const process = defaultProcess(argvOf(container, image), [
     ...environmentOf(container, image, hostname, user.home),
     ...genericResourceEnvironment(task.assignedGenericResources),
@@ -44,25 +56,33 @@ export function ociSpecOf(parts: OciParts): OciSpec {
     ...process,
     cwd: container.workdir || image.workingDir || '/',
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
-    capabilities: capabilitySet(capabilitiesOf(container.capabilityAdd, container.capabilityDrop)),
+    capabilities: capabilitySet(capabilities),
     rlimits: container.ulimits.map(rlimitOf),
     noNewPrivileges: container.privileges?.noNewPrivileges ?? false,
     oomScoreAdj: container.oomScoreAdj === 0 ? null : container.oomScoreAdj,
+    terminal: container.tty,
+    openStdin: container.openStdin,
+    init: container.init ?? false,
+    apparmorProfile: host.apparmorProfile,
   });
+  const shared = sharedNamespaces(isolation);
+  const linux = isolatedLinux(isolation, base.linux, host.devices);
+  const own = isolatedMounts(isolation, base.mounts);
   const hidden = new Set(mounts.map(({ destination }) => destination));
   return {
     ...base,
     root: { lowerDirs, readonly: container.readOnly },
-    hostname,
-    mounts: [...base.mounts.filter(({ destination }) => !hidden.has(destination)), ...mounts],
+    hostname: isolation.uts === 'host' ? '' : hostname,
+    domainname: container.domainname,
+    mounts: [...own.filter(({ destination }) => !hidden.has(destination)), ...mounts],
     linux: {
-      ...base.linux,
-      namespaces: base.linux.namespaces.filter(
-        ({ type }) => type !== 'network' || network === 'new',
+      ...linux,
+      namespaces: linux.namespaces.filter(
+        ({ type }) => !shared.has(type) && (type !== 'network' || parts.network === 'new'),
       ),
-      resources: { ...base.linux.resources, ...resourcesOf(task.spec.resources) },
+      resources: { ...linux.resources, ...resourcesOf(task.spec.resources, host.blockDevices) },
       sysctl: container.sysctls,
-      seccomp: seccompOf(container, base),
+      seccomp: seccompOf(seccompModeOf(container, isolation), { ...host, capabilities }),
     },
   };
 }
@@ -133,30 +153,8 @@ function rlimitOf({ name, soft, hard }: Ulimit): OciRlimit {
   return { type: `RLIMIT_${name.toUpperCase()}`, soft, hard };
 }
 
-function resourcesOf(resources: ResourceRequirements): Partial<OciResources> {
-  const { nanoCpus, memoryBytes, pids } = resources.limits;
-  const { swapBytes } = resources;
-  const swap = swapBytes === null ? null : swapBytes < 0 ? -1 : memoryBytes + swapBytes;
-  return {
-    ...(memoryBytes > 0 && { memory: { limit: memoryBytes, swap } }),
-    ...(nanoCpus > 0 && {
-      cpu: {
-        quota: Math.round((nanoCpus / NANOS_PER_CPU) * CPU_PERIOD_US),
-        period: CPU_PERIOD_US,
-        shares: null,
-      },
-    }),
-    ...(pids > 0 && { pids: { limit: pids } }),
-  };
-}
-
-function seccompOf(container: ContainerSpec, base: OciSpec): OciSpec['linux']['seccomp'] {
-  switch (container.privileges?.seccomp.mode ?? 'default') {
-    case 'default':
-      return base.linux.seccomp;
-    case 'unconfined':
-      return null;
-    case 'custom':
-      throw new SkepError('unimplemented', 'a seccomp profile of your own is not supported yet');
-  }
+/** A privileged container has no filter, but one that it is given. */
+function seccompModeOf(container: ContainerSpec, { privileged }: Isolation): Privileges['seccomp'] {
+  const given = container.privileges?.seccomp ?? { mode: 'default', profile: '' };
+  return privileged && given.mode === 'default' ? { ...given, mode: 'unconfined' } : given;
 }

@@ -28,6 +28,8 @@ export function resolvConf(dns: DnsOptions): string {
 
 export interface HostsOptions {
   readonly hostname: string;
+  /** '' = none */
+  readonly domainname: string;
   /** the task's own addresses, with or without prefix length */
   readonly addresses: readonly string[];
   /** `IP name [name...]`, as the spec has them */
@@ -35,7 +37,9 @@ export interface HostsOptions {
 }
 
 export function hostsFile(options: HostsOptions): string {
-  const own = options.addresses.map((cidr) => `${cidr.split('/')[0]}\t${options.hostname}`);
+  const { hostname, domainname } = options;
+  const names = domainname === '' ? hostname : `${hostname}.${domainname} ${hostname}`;
+  const own = options.addresses.map((cidr) => `${cidr.split('/')[0]}\t${names}`);
   return [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',

@@ -106,12 +106,33 @@ export interface OciDeviceRule {
   readonly access: string;
 }
 
+/** Per second, of one block device. */
+export interface OciThrottle {
+  readonly major: number;
+  readonly minor: number;
+  /** bytes or operations */
+  readonly rate: number;
+}
+
+export interface OciBlockIo {
+  /** relative, 10..1000; null = default */
+  readonly weight: number | null;
+  readonly throttleReadBpsDevice: readonly OciThrottle[];
+  readonly throttleWriteBpsDevice: readonly OciThrottle[];
+  readonly throttleReadIOPSDevice: readonly OciThrottle[];
+  readonly throttleWriteIOPSDevice: readonly OciThrottle[];
+}
+
 export interface OciResources {
   readonly memory?: {
     /** bytes; null = unlimited */
     readonly limit: number | null;
     /** bytes of memory and swap together; null = as `limit` (no swap); -1 = unlimited */
     readonly swap: number | null;
+    /** bytes that reclaim leaves alone while it can (v1: goes down to first) */
+    readonly reservation?: number;
+    /** 0..100; v1 only */
+    readonly swappiness?: number;
   };
   readonly cpu?: {
     /** microseconds per period; null = unlimited */
@@ -120,7 +141,11 @@ export interface OciResources {
     readonly period: number;
     /** relative weight, 2..262144; null = default (1024) */
     readonly shares: number | null;
+    /** lists like `0-2,5`; absent = all */
+    readonly cpus?: string;
+    readonly mems?: string;
   };
+  readonly blockIO?: OciBlockIo;
   /** null = unlimited */
   readonly pids?: { readonly limit: number | null };
   readonly devices: readonly OciDeviceRule[];

@@ -3,6 +3,8 @@
  * name of the field, what the shim cannot do; touches no file.
  */
 import { SkepError } from '../../common/base/errors.ts';
+import { sysctlNamespace, sysctlPath } from '../../common/model/sysctl.ts';
+import { ULIMITS } from '../../common/model/ulimits.ts';
 import { capabilityMask } from './capabilities.ts';
 import { parseMountOptions } from './mount-options.ts';
 import type { OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
@@ -27,25 +29,6 @@ const PROCESS_FLAGS = {
   oomScore: 16,
   init: 32,
 } as const;
-
-const RLIMITS: Readonly<Record<string, number>> = {
-  RLIMIT_CPU: 0,
-  RLIMIT_FSIZE: 1,
-  RLIMIT_DATA: 2,
-  RLIMIT_STACK: 3,
-  RLIMIT_CORE: 4,
-  RLIMIT_RSS: 5,
-  RLIMIT_NPROC: 6,
-  RLIMIT_NOFILE: 7,
-  RLIMIT_MEMLOCK: 8,
-  RLIMIT_AS: 9,
-  RLIMIT_LOCKS: 10,
-  RLIMIT_SIGPENDING: 11,
-  RLIMIT_MSGQUEUE: 12,
-  RLIMIT_NICE: 13,
-  RLIMIT_RTPRIO: 14,
-  RLIMIT_RTTIME: 15,
-};
 
 const FILE_TYPES = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
 
@@ -156,7 +139,7 @@ export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   out.strings(spec.linux.maskedPaths, 'linux.maskedPaths');
   out.strings(spec.linux.readonlyPaths, 'linux.readonlyPaths');
   out.list(Object.entries(spec.linux.sysctl), ([name, value]) => {
-    out.str(sysctlPath(name, spec.linux.namespaces), 'linux.sysctl');
+    out.str(ownSysctlPath(name, spec.linux.namespaces), 'linux.sysctl');
     out.str(value, 'linux.sysctl');
   });
   out.str(spec.process.apparmorProfile ?? '', 'process.apparmorProfile');
@@ -247,8 +230,8 @@ function writeProcess(out: Writer, process: OciProcess, seccomp: Uint8Array, fla
   out.u64(capabilityMask(capabilities.permitted));
   out.u64(capabilityMask(capabilities.ambient));
   out.list(process.rlimits, (limit) => {
-    const resource = RLIMITS[limit.type];
-    if (resource === undefined) {
+    const resource = ULIMITS.indexOf(limit.type.replace(/^RLIMIT_/, '').toLowerCase());
+    if (resource < 0) {
       throw new SkepError(
         'invalid-argument',
         `encode process.rlimits: unknown limit ${limit.type}`,
@@ -271,23 +254,15 @@ function requireAbsolute(path: string, field: string): void {
   }
 }
 
-/** What may be set below /proc/sys, by the namespace that it belongs to. */
-const SYSCTLS: readonly (readonly [RegExp, OciNamespaceType])[] = [
-  [/^net\//, 'network'],
-  [/^(kernel\/(msg|sem|shm)|fs\/mqueue\/)/, 'ipc'],
-  [/^kernel\/domainname$/, 'uts'],
-];
-
 /** Only what belongs to the container's own namespaces may be set: else it would be the host's. */
-function sysctlPath(name: string, namespaces: OciSpec['linux']['namespaces']): string {
-  const path = name.includes('/') ? name : name.replaceAll('.', '/');
-  const needed = SYSCTLS.find(([pattern]) => pattern.test(path))?.[1];
-  if (needed === undefined || path.split('/').includes('..')) {
+function ownSysctlPath(name: string, namespaces: OciSpec['linux']['namespaces']): string {
+  const needed = sysctlNamespace(name);
+  if (needed === null) {
     throw new SkepError('invalid-argument', `encode linux.sysctl: ${name} is not namespaced`);
   }
   if (!namespaces.some(({ type }) => type === needed)) {
     const words = `${name} would be the host's: the container has no ${needed} namespace of its own`;
     throw new SkepError('invalid-argument', `encode linux.sysctl: ${words}`);
   }
-  return path;
+  return sysctlPath(name);
 }

@@ -8,7 +8,9 @@ import type {
   Mount,
   Privileges,
 } from '../../../common/model/service.ts';
+import { isolationFromJson, isolationToJson } from './isolation.ts';
 import type { JsonReader } from './reader.ts';
+import { some } from './some.ts';
 
 export function containerSpecFromJson(
   json: JsonReader,
@@ -24,6 +26,7 @@ export function containerSpecFromJson(
     command: json.strings('Command'),
     args: json.strings('Args'),
     hostname: json.string('Hostname'),
+    domainname: json.string('Domainname'),
     env: json.strings('Env'),
     workdir: json.string('Dir'),
     user: json.string('User'),
@@ -62,6 +65,7 @@ export function containerSpecFromJson(
     })),
     oomScoreAdj: json.integer('OomScoreAdj'),
     privileges: json.has('Privileges') ? privilegesFromJson(json.object('Privileges')) : null,
+    isolation: isolationFromJson(json),
     registryAuth,
   };
 }
@@ -77,6 +81,7 @@ export function containerSpecToJson(spec: ContainerSpec): object {
     ...some('Command', spec.command),
     ...some('Args', spec.args),
     ...some('Hostname', spec.hostname),
+    ...some('Domainname', spec.domainname),
     ...some('Env', spec.env),
     ...some('Dir', spec.workdir),
     ...some('User', spec.user),
@@ -121,17 +126,8 @@ export function containerSpecToJson(spec: ContainerSpec): object {
       spec.ulimits.map(({ name, soft, hard }) => ({ Name: name, Soft: soft, Hard: hard })),
     ),
     ...some('OomScoreAdj', spec.oomScoreAdj),
+    ...(spec.isolation && isolationToJson(spec.isolation)),
   };
-}
-
-/** `{ [name]: value }` unless the value says nothing: Docker leaves such fields out. */
-export function some(name: string, value: unknown): object {
-  if (value === null || value === undefined || value === '' || value === 0 || value === false) {
-    return {};
-  }
-  if (Array.isArray(value) && value.length === 0) return {};
-  if (typeof value === 'object' && Object.keys(value).length === 0) return {};
-  return { [name]: value };
 }
 
 function mountFromJson(json: JsonReader): Mount {
@@ -240,13 +236,17 @@ function privilegesFromJson(json: JsonReader): Privileges {
   json.refuse('CredentialSpec', 'credential specs are a Windows feature');
   json.refuse('SELinuxContext', 'SELinux contexts are not done yet');
   const seccomp = json.object('Seccomp');
+  const apparmor = json.object('AppArmor');
   return {
     noNewPrivileges: json.boolean('NoNewPrivileges'),
     seccomp: {
       mode: seccomp.oneOf('Mode', ['default', 'unconfined', 'custom'], 'default'),
       profile: Buffer.from(seccomp.base64('Profile')).toString('utf8'),
     },
-    apparmor: json.object('AppArmor').oneOf('Mode', ['default', 'disabled'], 'default'),
+    apparmor: {
+      mode: apparmor.oneOf('Mode', ['default', 'disabled', 'custom'], 'default'),
+      profile: apparmor.string('Profile'),
+    },
   };
 }
 
@@ -261,7 +261,9 @@ function privilegesToJson(privileges: Privileges): object {
             ...some('Profile', Buffer.from(seccomp.profile).toString('base64')),
           },
         }),
-    ...(apparmor === 'default' ? {} : { AppArmor: { Mode: apparmor } }),
+    ...(apparmor.mode === 'default'
+      ? {}
+      : { AppArmor: { Mode: apparmor.mode, ...some('Profile', apparmor.profile) } }),
     ...some('NoNewPrivileges', privileges.noNewPrivileges),
   };
 }

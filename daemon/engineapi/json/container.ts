@@ -2,7 +2,8 @@
 import { containerLabels } from '../../../common/model/container-labels.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
 import { isoTime } from './common.ts';
-import { healthToJson, some } from './container-spec.ts';
+import { healthToJson } from './container-spec.ts';
+import { some } from './some.ts';
 
 const ENDED_BY_ERROR = 255;
 

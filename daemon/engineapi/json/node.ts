@@ -2,9 +2,9 @@
 import { SkepError } from '../../../common/base/errors.ts';
 import type { Node, NodeSpec } from '../../../common/model/node.ts';
 import { isoTime } from './common.ts';
-import { some } from './container-spec.ts';
 import type { JsonReader } from './reader.ts';
 import { genericToJson } from './service.ts';
+import { some } from './some.ts';
 
 /** What Raft says of a manager node; never taken from the store. */
 export interface ManagerStatus {

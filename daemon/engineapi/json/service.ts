@@ -15,8 +15,10 @@ import type {
 } from '../../../common/model/service.ts';
 import { DEFAULT_RESTART_POLICY, DEFAULT_UPDATE_CONFIG } from '../../../common/model/service.ts';
 import { isoTime } from './common.ts';
-import { containerSpecFromJson, containerSpecToJson, some } from './container-spec.ts';
+import { containerSpecFromJson, containerSpecToJson } from './container-spec.ts';
+import { kernelResourcesFromJson, kernelResourcesToJson } from './isolation.ts';
 import type { JsonReader } from './reader.ts';
+import { some } from './some.ts';
 
 /** @param registryAuth the X-Registry-Auth header; null keeps none */
 export function serviceSpecFromJson(json: JsonReader, registryAuth: string | null): ServiceSpec {
@@ -284,6 +286,7 @@ function resourcesFromJson(json: JsonReader): ResourceRequirements {
     },
     swapBytes: json.has('SwapBytes') ? json.integer('SwapBytes') : null,
     memorySwappiness: json.has('MemorySwappiness') ? json.integer('MemorySwappiness') : null,
+    kernel: kernelResourcesFromJson(json),
   };
 }
 
@@ -300,6 +303,7 @@ function resourcesToJson(resources: ResourceRequirements): object {
     ...(resources.memorySwappiness === null
       ? {}
       : { MemorySwappiness: resources.memorySwappiness }),
+    ...(resources.kernel && kernelResourcesToJson(resources.kernel)),
   };
 }
 

@@ -2,9 +2,9 @@
 import type { Network } from '../../../common/model/network.ts';
 import type { Task, TaskStatus } from '../../../common/model/task.ts';
 import { isoTime } from './common.ts';
-import { some } from './container-spec.ts';
 import { networkToJson } from './network.ts';
 import { genericToJson, portToJson, taskSpecToJson } from './service.ts';
+import { some } from './some.ts';
 
 /** @param networkOf the networks that the task is attached to; a removed one is left out */
 export function taskToJson(task: Task, networkOf: (id: string) => Network | undefined): object {

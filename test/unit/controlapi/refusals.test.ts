@@ -1,23 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import { checkClusterSpec } from '../../../common/model/cluster-rules.ts';
-import type { ContainerSpec, LogDriver } from '../../../common/model/service.ts';
-import { NO_RESOURCES } from '../../../common/model/service.ts';
+import type { LogDriver } from '../../../common/model/service.ts';
 import { checkServiceSpec } from '../../../manager/controlapi/service-rules.ts';
-import { aContainerSpec, aServiceSpec, aTaskSpec } from '../../support/builders.ts';
+import { aServiceSpec, aTaskSpec } from '../../support/builders.ts';
 
 const check = (task: Parameters<typeof aTaskSpec>[0]): void =>
   checkServiceSpec(aServiceSpec({ task: aTaskSpec(task) }));
 
 describe('what is not done yet is refused by name', () => {
-  test.each<[Partial<ContainerSpec>, string]>([
-    [{ tty: true }, 'ContainerSpec: TTY: terminals of tasks are not done yet'],
-    [{ openStdin: true }, 'ContainerSpec: OpenStdin: standard input of tasks is not done yet'],
-    [{ init: true }, 'ContainerSpec: Init: an init process is not done yet'],
-  ])('container %o', (container, message) => {
-    expect(() => check({ container: aContainerSpec(container) })).toThrow(message);
-  });
-
   test.each<[LogDriver, string]>([
     [{ name: 'syslog', options: {} }, 'log driver "syslog" is not done yet'],
     [
@@ -28,19 +19,10 @@ describe('what is not done yet is refused by name', () => {
     expect(() => check({ logDriver })).toThrow(message);
   });
 
-  test('memory swappiness', () => {
-    const resources = { ...NO_RESOURCES, memorySwappiness: 10 };
-    expect(() => check({ resources })).toThrow('memory swappiness is not done yet');
-  });
-
   test('raft settings that nothing reads', () => {
     const raft = { ...DEFAULT_CLUSTER_SPEC.raft, snapshotInterval: 5 };
     expect(() => checkClusterSpec({ ...DEFAULT_CLUSTER_SPEC, raft })).toThrow(
       'raft setting snapshotInterval: values other than 10000 are not done yet',
     );
-  });
-
-  test.each<[Partial<ContainerSpec>]>([[{}], [{ init: false }]])('but not %o', (container) => {
-    expect(() => check({ container: aContainerSpec(container) })).not.toThrow();
   });
 });

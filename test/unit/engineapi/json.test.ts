@@ -35,8 +35,11 @@ function sayable(spec: ContainerSpec): ContainerSpec {
   const plain = { mode: 'default', profile: '' } as const;
   return {
     ...spec,
-    privileges:
-      privileges?.seccomp.mode === 'default' ? { ...privileges, seccomp: plain } : privileges,
+    privileges: privileges && {
+      ...privileges,
+      seccomp: privileges.seccomp.mode === 'default' ? plain : privileges.seccomp,
+      apparmor: privileges.apparmor.mode === 'default' ? plain : privileges.apparmor,
+    },
     registryAuth: null,
   };
 }

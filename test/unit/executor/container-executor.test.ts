@@ -13,6 +13,7 @@ import {
   FakeNetworks,
   FakeRuntime,
   FakeVolumes,
+  NO_HOST_FACTS,
 } from '../../support/fake-container-host.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
@@ -37,6 +38,7 @@ async function scene() {
       memoryDir: join(dir, 'memory'),
       mountMemory: async () => {},
     }),
+    hostFacts: async () => NO_HOST_FACTS,
     resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
     describe: () => description,
     clock,

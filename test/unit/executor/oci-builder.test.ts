@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { NO_RESOURCES, type ResourceRequirements } from '../../../common/model/service.ts';
+import {
+  DEFAULT_ISOLATION,
+  NO_KERNEL_RESOURCES,
+  NO_RESOURCES,
+  type ResourceRequirements,
+} from '../../../common/model/service.ts';
 import {
   argvOf,
   capabilitiesOf,
@@ -8,13 +13,14 @@ import {
   ociSpecOf,
 } from '../../../worker/executor/oci-builder.ts';
 import { CAPABILITIES } from '../../../worker/runtime/capabilities.ts';
+import { defaultSeccomp } from '../../../worker/runtime/default-seccomp.ts';
 import {
   DEFAULT_CAPABILITIES,
   DEFAULT_DEVICE_RULES,
   DEFAULT_PATH,
 } from '../../../worker/runtime/defaults.ts';
 import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
-import { anImageConfig } from '../../support/fake-container-host.ts';
+import { anImageConfig, NO_HOST_FACTS } from '../../support/fake-container-host.ts';
 
 describe('argv', () => {
   test.each<[string, string[], string[], string[] | null, string[] | null, string[]]>([
@@ -105,6 +111,7 @@ describe('OCI configuration of a task', () => {
       user: { uid: 5, gid: 6, additionalGids: [7], home: '/home/u' },
       mounts: [],
       network: 'new',
+      host: NO_HOST_FACTS,
       ...overrides,
     });
   }
@@ -146,7 +153,7 @@ describe('OCI configuration of a task', () => {
       privileges: {
         noNewPrivileges: true,
         seccomp: { mode: 'unconfined', profile: '' },
-        apparmor: 'default',
+        apparmor: { mode: 'default', profile: '' },
       },
     });
     expect(spec.process.rlimits).toEqual([{ type: 'RLIMIT_NOFILE', soft: 10, hard: 20 }]);
@@ -156,11 +163,107 @@ describe('OCI configuration of a task', () => {
     expect(spec.linux.seccomp).toBeNull();
   });
 
-  test('has the default seccomp profile; one of your own is refused', () => {
-    expect(specOf().linux.seccomp).not.toBeNull();
-    const seccomp = { mode: 'custom', profile: '{}' } as const;
-    const privileges = { noNewPrivileges: false, seccomp, apparmor: 'default' } as const;
-    expect(() => specOf({ privileges })).toThrow(/seccomp profile of your own/);
+  const withSeccomp = (mode: 'default' | 'unconfined' | 'custom', profile = '') => ({
+    noNewPrivileges: false,
+    seccomp: { mode, profile },
+    apparmor: { mode: 'default' as const, profile: '' },
+  });
+
+  test('has the default seccomp profile, or its own, by the rules that hold here', () => {
+    expect(specOf().linux.seccomp).toEqual(defaultSeccomp(DEFAULT_CAPABILITIES));
+    const read = { names: ['read'], action: 'SCMP_ACT_ALLOW' };
+    const profile = JSON.stringify({
+      defaultAction: 'SCMP_ACT_ERRNO',
+      defaultErrnoRet: 5,
+      syscalls: [
+        read,
+        { ...read, names: ['bpf'], includes: { caps: ['CAP_BPF'] } },
+        { ...read, names: ['chown'], excludes: { caps: ['CAP_CHOWN'] } },
+        { ...read, names: ['ptrace'], includes: { minKernel: '4.8' } },
+        { ...read, names: ['later'], includes: { minKernel: '6.2' } },
+        { ...read, names: ['arm'], includes: { arches: ['arm64'] } },
+      ],
+    });
+    const { seccomp } = specOf({ privileges: withSeccomp('custom', profile) }).linux;
+    expect(seccomp).toMatchObject({ defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 5 });
+    expect(seccomp?.syscalls.flatMap(({ names }) => names)).toEqual(['read', 'ptrace']);
+    expect(() => specOf({ privileges: withSeccomp('custom', '{}') })).toThrow('defaultAction');
+  });
+
+  test('has terminal, input, init, domain and AppArmor profile when asked', () => {
+    const host = { ...NO_HOST_FACTS, apparmorProfile: 'mine' };
+    const asked = { tty: true, openStdin: true, init: true, domainname: 'example.org' };
+    const spec = specOf(asked, { host });
+    expect(spec.process).toMatchObject({
+      terminal: true,
+      openStdin: true,
+      init: true,
+      apparmorProfile: 'mine',
+    });
+    expect(spec.domainname).toBe('example.org');
+    expect(specOf().process).toMatchObject({ terminal: false, openStdin: false, init: false });
+  });
+
+  test.each(['pid', 'ipc', 'uts', 'cgroup'] as const)(
+    'shares the %s namespace when asked',
+    (type) => {
+      const own = specOf();
+      const spec = specOf({ isolation: { ...DEFAULT_ISOLATION, [type]: 'host' } });
+      const types = (linux: typeof own.linux) => linux.namespaces.map((n) => n.type);
+      expect(types(spec.linux)).toEqual(types(own.linux).filter((name) => name !== type));
+      // Or the host would get the container's name.
+      expect(spec.hostname).toBe(type === 'uts' ? '' : 'box');
+    },
+  );
+
+  test('shared memory follows the IPC namespace', () => {
+    const shm = (ipc: 'private' | 'host' | 'none') =>
+      specOf({ isolation: { ...DEFAULT_ISOLATION, ipc } }).mounts.find(
+        ({ destination }) => destination === '/dev/shm',
+      );
+    expect(shm('private')).toMatchObject({ type: 'tmpfs' });
+    expect(shm('host')).toMatchObject({ type: 'bind', source: '/dev/shm' });
+    expect(shm('none')).toBeUndefined();
+  });
+
+  describe('devices', () => {
+    const kmsg = { type: 'c', path: '/dev/log', major: 1, minor: 11 } as const;
+    const device = { ...kmsg, fileMode: 0o600, uid: 1, gid: 2 };
+    const host = { ...NO_HOST_FACTS, devices: [{ device, access: 'rw' }] };
+
+    test('of the host are made, and allowed as far as asked; rules come last', () => {
+      const deviceRules = ['c 10:* rwm', 'a 7:0 r'];
+      const { linux } = specOf({ isolation: { ...DEFAULT_ISOLATION, deviceRules } }, { host });
+      expect(linux.devices).toContainEqual(device);
+      const rule = { allow: true, type: 'c', major: 10, minor: null, access: 'rwm' };
+      expect(linux.resources.devices).toEqual([
+        ...DEFAULT_DEVICE_RULES,
+        { ...rule, major: 1, minor: 11, access: 'rw' },
+        rule,
+        { ...rule, major: 7, minor: 0, access: 'r' },
+        { ...rule, type: 'b', major: 7, minor: 0, access: 'r' },
+      ]);
+    });
+
+    test('privileged: all of it, nothing hidden', () => {
+      const isolation = { ...DEFAULT_ISOLATION, privileged: true };
+      const spec = specOf({ isolation, capabilityDrop: ['ALL'] }, { host });
+      expect(spec.process.capabilities.bounding).toEqual(CAPABILITIES);
+      expect(spec.linux).toMatchObject({ maskedPaths: [], readonlyPaths: [], seccomp: null });
+      expect(spec.linux.devices).toContainEqual(device);
+      expect(spec.linux.resources.devices).toEqual([
+        { allow: true, type: 'a', major: null, minor: null, access: 'rwm' },
+      ]);
+      const kernel = spec.mounts.filter(({ destination }) => destination.startsWith('/sys'));
+      expect(kernel.flatMap(({ options }) => options)).not.toContain('ro');
+    });
+
+    test('privileged keeps a seccomp profile that it is given', () => {
+      const isolation = { ...DEFAULT_ISOLATION, privileged: true };
+      const profile = '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[]}';
+      const spec = specOf({ isolation, privileges: withSeccomp('custom', profile) });
+      expect(spec.linux.seccomp).toEqual({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [] });
+    });
   });
 
   test("has a network namespace of its own, or the host's", () => {
@@ -200,6 +303,19 @@ describe('OCI configuration of a task', () => {
       'memory with unlimited swap',
       { limits: { nanoCpus: 0, memoryBytes: 64, pids: 0 }, swapBytes: -1 },
       { memory: { limit: 64, swap: -1 } },
+    ],
+    [
+      'memory reserved, and its swappiness',
+      {
+        reservations: { nanoCpus: 0, memoryBytes: 32, generic: [] },
+        memorySwappiness: 0,
+      },
+      { memory: { limit: null, swap: null, reservation: 32, swappiness: 0 } },
+    ],
+    [
+      'shares and sets of CPUs',
+      { kernel: { ...NO_KERNEL_RESOURCES, cpuShares: 512, cpusetCpus: '0-1', cpusetMems: '0' } },
+      { cpu: { quota: null, period: 100_000, shares: 512, cpus: '0-1', mems: '0' } },
     ],
     ['processes', { limits: { nanoCpus: 0, memoryBytes: 0, pids: 9 } }, { pids: { limit: 9 } }],
   ])('limits %s', (_what, resources, limits) => {

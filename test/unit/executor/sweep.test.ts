@@ -11,6 +11,7 @@ import {
   FakeNetworks,
   FakeRuntime,
   FakeVolumes,
+  NO_HOST_FACTS,
 } from '../../support/fake-container-host.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
@@ -35,6 +36,7 @@ describe('sweep', () => {
         memoryDir: join(dir, 'memory'),
         mountMemory: async () => {},
       }),
+      hostFacts: async () => NO_HOST_FACTS,
       resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
       describe: () => {
         throw new Error('not asked for');

@@ -63,6 +63,14 @@ describe('seccomp compiler', () => {
       'x64',
     );
     expect(run(filter, nr('read'))).toBe(ERRNO | 5);
+    const asDefault = compileSeccomp(
+      profile(
+        { names: ['read'], action: 'SCMP_ACT_ERRNO', errnoRet: 99 },
+        { names: ['read'], action: 'SCMP_ACT_ALLOW' },
+      ),
+      'x64',
+    );
+    expect(run(asDefault, nr('read'))).toBe(ERRNO | 99);
   });
 
   const compare: Record<string, (a: bigint, v: bigint) => boolean> = {

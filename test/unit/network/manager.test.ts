@@ -135,8 +135,23 @@ describe('files of names', () => {
   });
 
   test('hosts has the own addresses and the extra lines', () => {
-    const text = hostsFile({ hostname: 'web', addresses: ['10.0.1.5/24'], extra: ['1.2.3.4 db'] });
+    const text = hostsFile({
+      hostname: 'web',
+      domainname: '',
+      addresses: ['10.0.1.5/24'],
+      extra: ['1.2.3.4 db'],
+    });
     expect(text).toContain('127.0.0.1\tlocalhost\n');
     expect(text).toContain('10.0.1.5\tweb\n1.2.3.4\tdb\n');
+  });
+
+  test('with a domain the full name comes first', () => {
+    const text = hostsFile({
+      hostname: 'web',
+      domainname: 'shop.example',
+      addresses: ['10.0.1.5/24'],
+      extra: [],
+    });
+    expect(text).toContain('10.0.1.5\tweb.shop.example web\n');
   });
 });

@@ -29,7 +29,7 @@ describe('default seccomp profile', () => {
     expect(allowed([...DEFAULT_CAPABILITIES, capability]).has(name)).toBe(true);
   });
 
-  test.each(['keyctl', 'io_uring_setup', 'userfaultfd', 'swapon'])(
+  test.each(['keyctl', 'io_uring_setup', 'userfaultfd', 'swapon', 'kexec_load', 'migrate_pages'])(
     '%s is never allowed',
     (name) => {
       expect(allowed(['CAP_SYS_ADMIN', ...DEFAULT_CAPABILITIES]).has(name)).toBe(false);

@@ -1,0 +1,187 @@
+/** What a container's spec asks to know of this machine before it can be made: devices, AppArmor. */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { release } from 'node:os';
+import { SkepError } from '../../common/base/errors.ts';
+import {
+  DEFAULT_ISOLATION,
+  type DeviceMapping,
+  type Privileges,
+  type TaskSpec,
+} from '../../common/model/service.ts';
+import type { OciDevice } from '../runtime/oci.ts';
+
+/** A device of this machine, as the container is to have it. */
+export interface MappedDevice {
+  readonly device: OciDevice;
+  /** letters of r, w, m */
+  readonly access: string;
+}
+
+export interface DeviceNumber {
+  readonly major: number;
+  readonly minor: number;
+}
+
+export interface HostFacts {
+  readonly devices: readonly MappedDevice[];
+  /** of the paths that throttles name */
+  readonly blockDevices: ReadonlyMap<string, DeviceNumber>;
+  /** null = whatever the daemon has */
+  readonly apparmorProfile: string | null;
+  /** as Go names it */
+  readonly arch: string;
+  /** as `uname -r` says it */
+  readonly kernel: string;
+}
+
+/** Profiles for containers in general, the first that is loaded. */
+const APPARMOR_DEFAULTS = ['skep-default', 'docker-default'];
+const APPARMOR_ENABLED = '/sys/module/apparmor/parameters/enabled';
+const APPARMOR_PROFILES = '/sys/kernel/security/apparmor/profiles';
+/** Parts of /dev that a container has of its own. */
+const OWN_IN_DEV = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', '.udev', '.lxc']);
+const GO_ARCHES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+
+/** Throws `invalid-argument` for what is not here, `failed-precondition` for a profile. */
+export async function hostFacts(spec: TaskSpec): Promise<HostFacts> {
+  const { container, resources } = spec;
+  const isolation = container.isolation ?? DEFAULT_ISOLATION;
+  const devices = await Promise.all(isolation.devices.map(mappedDevices));
+  const all = isolation.privileged ? await devicesBelow('/dev', '/dev', 'rwm') : [];
+  return {
+    devices: [...all, ...devices.flat()],
+    blockDevices: await blockDevicesOf(resources),
+    apparmorProfile: await apparmorProfile(
+      isolation.privileged ? 'disabled' : (container.privileges?.apparmor.mode ?? 'default'),
+      container.privileges?.apparmor.profile ?? '',
+    ),
+    arch: GO_ARCHES[process.arch] ?? process.arch,
+    kernel: release(),
+  };
+}
+
+async function mappedDevices(mapping: DeviceMapping): Promise<MappedDevice[]> {
+  const { hostPath, containerPath, permissions } = mapping;
+  const words = `error gathering device information while adding custom device "${hostPath}"`;
+  const found = await deviceAt(hostPath, containerPath, permissions).catch((cause: unknown) => {
+    throw new SkepError('invalid-argument', `${words}: no such file or directory`, { cause });
+  });
+  if (found === 'directory') return devicesBelow(hostPath, containerPath, permissions);
+  if (found === null) throw new SkepError('invalid-argument', `${words}: not a device node`);
+  return [found];
+}
+
+/** null: neither a device nor a directory. Links are followed. */
+async function deviceAt(
+  path: string,
+  containerPath: string,
+  access: string,
+): Promise<MappedDevice | 'directory' | null> {
+  const status = await stat(path);
+  if (status.isDirectory()) return 'directory';
+  if (!status.isCharacterDevice() && !status.isBlockDevice()) return null;
+  return {
+    device: {
+      type: status.isBlockDevice() ? 'b' : 'c',
+      path: containerPath,
+      ...deviceNumber(status.rdev),
+      fileMode: status.mode & 0o7777,
+      uid: status.uid,
+      gid: status.gid,
+    },
+    access,
+  };
+}
+
+/** Every device in a directory; what vanishes meanwhile, and what is none, is passed over. */
+async function devicesBelow(
+  dir: string,
+  containerDir: string,
+  access: string,
+): Promise<MappedDevice[]> {
+  const entries = await readdir(dir, { withFileTypes: true });
+  const found = await Promise.all(
+    entries.map(async (entry): Promise<MappedDevice[]> => {
+      if (entry.isSymbolicLink() || (dir === '/dev' && OWN_IN_DEV.has(entry.name))) return [];
+      const path = `${dir}/${entry.name}`;
+      const containerPath = `${containerDir}/${entry.name}`;
+      if (entry.isDirectory()) return devicesBelow(path, containerPath, access);
+      const device = await deviceAt(path, containerPath, access).catch(() => null);
+      return device === null || device === 'directory' ? [] : [device];
+    }),
+  );
+  return found.flat();
+}
+
+/** The kernel's encoding of a device number (new_encode_dev of 64 bits). */
+export function deviceNumber(rdev: number): DeviceNumber {
+  const high = Math.floor(rdev / 2 ** 32);
+  const low = rdev % 2 ** 32;
+  return {
+    major: ((low >>> 8) & 0xfff) | (high & ~0xfff),
+    minor: (low & 0xff) | ((low >>> 12) & ~0xff),
+  };
+}
+
+async function blockDevicesOf({
+  kernel,
+}: TaskSpec['resources']): Promise<ReadonlyMap<string, DeviceNumber>> {
+  if (!kernel) return new Map();
+  const { readBps, writeBps, readIops, writeIops } = kernel.blockIo;
+  const paths = new Set([readBps, writeBps, readIops, writeIops].flat().map(({ path }) => path));
+  return new Map(
+    await Promise.all(
+      [...paths].map(async (path): Promise<[string, DeviceNumber]> => {
+        const status = await stat(path).catch(() => null);
+        if (status?.isBlockDevice()) return [path, deviceNumber(status.rdev)];
+        throw new SkepError('invalid-argument', `block IO limit: ${path} is no block device here`);
+      }),
+    ),
+  );
+}
+
+async function apparmorProfile(
+  mode: Privileges['apparmor']['mode'],
+  profile: string,
+): Promise<string | null> {
+  const enabled = (await textOf(APPARMOR_ENABLED))?.startsWith('Y') ?? false;
+  const loaded = enabled ? loadedProfiles((await textOf(APPARMOR_PROFILES)) ?? '') : null;
+  return chooseApparmorProfile(mode, profile, loaded);
+}
+
+/**
+ * The profile to run under; null = as the daemon is. Throws `failed-precondition` for one that is
+ * asked for by name and not to be had.
+ * @param loaded names that the kernel knows; null = no AppArmor
+ */
+export function chooseApparmorProfile(
+  mode: Privileges['apparmor']['mode'],
+  profile: string,
+  loaded: ReadonlySet<string> | null,
+): string | null {
+  switch (mode) {
+    case 'default':
+      return APPARMOR_DEFAULTS.find((name) => loaded?.has(name)) ?? null;
+    case 'disabled':
+      return loaded === null ? null : 'unconfined';
+    case 'custom': {
+      if (profile === 'unconfined') return loaded === null ? null : profile;
+      if (loaded?.has(profile)) return profile;
+      const why = loaded === null ? 'this node has no AppArmor' : 'it is not loaded on this node';
+      throw new SkepError('failed-precondition', `AppArmor profile "${profile}": ${why}`);
+    }
+  }
+}
+
+/** Lines like `docker-default (enforce)`. */
+export function loadedProfiles(text: string): ReadonlySet<string> {
+  return new Set(text.split('\n').flatMap((line) => /^(.+) \(\w+\)$/.exec(line)?.[1] ?? []));
+}
+
+async function textOf(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
