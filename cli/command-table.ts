@@ -46,6 +46,7 @@ const events = () => import('./commands/events.ts');
 const system = () => import('./commands/system.ts');
 const logs = () => import('./commands/logs.ts');
 const dev = () => import('./dev/commands.ts');
+const devAgents = () => import('./dev/agents/command.ts');
 
 export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   swarm: {
@@ -184,6 +185,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       cut: entry('Take the link of a host down', async () => (await dev()).cut),
       heal: entry('Bring the link of a host up again', async () => (await dev()).heal),
       run: entry('Run a command in the network of a host', async () => (await dev()).run),
+      agents: entry(
+        'Join fake nodes to a cluster, to size its managers',
+        async () => (await devAgents()).agents,
+      ),
     },
   },
 };

@@ -2,53 +2,19 @@
  * Fail-over of real managers: the leader is killed with SIGKILL; time until a write by way of another
  * manager succeeds, whichever of the two that live is asked.
  */
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { Identity } from '../../common/pki/identity.ts';
-import type { ManagerOrigin } from '../../manager/manager-options.ts';
-import { BenchAuthority } from '../support/bench-authority.ts';
-import { temporaryDirectory } from '../support/cleanup.ts';
-import { HelperProcess } from '../support/helper-process.ts';
+import { type Seat, settledLeader, startManagers } from '../support/manager-seats.ts';
 import { figure, say } from '../support/report.ts';
 import { percentile } from '../support/statistics.ts';
-import { sleepMs, until } from '../support/wait.ts';
-import type { ManagerOperations } from './manager-process.ts';
+import { sleepMs } from '../support/wait.ts';
 
 const MANAGERS = 3;
 const KILLS = 20;
 const RETRY_MS = 10;
 const GIVE_UP_MS = 20_000;
-const MODULE = fileURLToPath(new URL('./manager-process.js', import.meta.url));
-
-/** A manager over the lives of its process. */
-class Seat {
-  readonly #dataDir: string;
-  readonly #identity: Identity;
-  #port = 0;
-  process = new HelperProcess<ManagerOperations>(MODULE);
-
-  constructor(dataDir: string, identity: Identity) {
-    this.#dataDir = dataDir;
-    this.#identity = identity;
-  }
-
-  get address(): string {
-    return `127.0.0.1:${this.#port}`;
-  }
-
-  async start(origin: ManagerOrigin): Promise<void> {
-    const [dataDir, identity] = [this.#dataDir, this.#identity];
-    this.#port = await this.process.ask('start', { dataDir, identity, port: this.#port, origin });
-  }
-
-  async restart(): Promise<void> {
-    this.process = new HelperProcess<ManagerOperations>(MODULE);
-    await this.start({ kind: 'restart', forceNewCluster: false, managerAddresses: [] });
-  }
-}
 
 export async function failover(): Promise<void> {
-  const seats = await startManagers();
+  const group = await startManagers(MANAGERS);
+  const { seats } = group;
   const timesMs: number[] = [];
   for (let kill = 0; kill < KILLS; kill++) {
     const leader = await settledLeader(seats);
@@ -65,35 +31,7 @@ export async function failover(): Promise<void> {
   figure('failover_p50_ms', percentile(timesMs, 0.5));
   figure('failover_p95_ms', percentile(timesMs, 0.95));
   figure('failover_max_ms', Math.max(...timesMs));
-  for (const seat of seats) await seat.process.kill();
-}
-
-async function startManagers(): Promise<Seat[]> {
-  const dir = temporaryDirectory('managers');
-  const authority = await BenchAuthority.create();
-  const first = new Seat(join(dir, 'm0'), authority.cluster.identity);
-  await first.start({ kind: 'bootstrap', cluster: authority.cluster });
-  const identities: Identity[] = [];
-  while (identities.length < MANAGERS - 1) identities.push(await authority.manager());
-  await first.process.ask('expect', identities);
-  const seats = [first];
-  for (const identity of identities) {
-    const seat = new Seat(join(dir, `m${seats.length}`), identity);
-    seats.push(seat);
-    await seat.start({ kind: 'join', managerAddresses: [first.address] });
-    await until('a vote', () => first.process.ask('hears', seats.length));
-  }
-  return seats;
-}
-
-/** The manager that leads, once it hears from all. */
-async function settledLeader(seats: readonly Seat[]): Promise<Seat> {
-  let leader: Seat | undefined;
-  await until('a leader that hears all', async () => {
-    for (const seat of seats) if (await seat.process.ask('hears', MANAGERS)) leader = seat;
-    return leader !== undefined;
-  });
-  return leader!;
+  await group.stop();
 }
 
 /** A write that fails is tried again, as a user would. */

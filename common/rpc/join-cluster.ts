@@ -30,6 +30,19 @@ export interface JoinOptions {
  * `unavailable`.
  */
 export async function joinCluster(options: JoinOptions): Promise<Identity> {
+  const { remoteAddress, token, clock } = options;
+  const signal = options.signal ? { signal: options.signal } : {};
+  const rootPem = await fetchRoot(options);
+  return withClient(anonymousClient({ address: remoteAddress, rootPem, clock }), (client) =>
+    requestIdentity({
+      ...{ client, token, rootPem, clock, ...signal },
+      availability: options.availability ?? 'active',
+    }),
+  );
+}
+
+/** The first half of joining: the root certificate, PEM, if it is the one that the token means. */
+export async function fetchRoot(options: Omit<JoinOptions, 'availability'>): Promise<string> {
   const { remoteAddress, clock } = options;
   const { digest } = parseJoinToken(options.token);
   const signal = options.signal ? { signal: options.signal } : {};
@@ -44,16 +57,7 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
       `join cluster via ${remoteAddress}: remote CA does not match fingerprint: the token is for ${digest}, the manager has ${received}`,
     );
   }
-  return withClient(anonymousClient({ address: remoteAddress, rootPem, clock }), (client) =>
-    obtainIdentity({
-      client,
-      token: options.token,
-      availability: options.availability ?? 'active',
-      rootPem,
-      clock,
-      ...signal,
-    }),
-  );
+  return rootPem;
 }
 
 /**
@@ -67,7 +71,7 @@ export async function renewIdentity(options: {
   readonly signal?: AbortSignal;
 }): Promise<Identity> {
   const { client, identity, clock } = options;
-  const renewed = await obtainIdentity({
+  const renewed = await requestIdentity({
     client,
     token: '',
     availability: 'active',
@@ -84,7 +88,11 @@ export async function renewIdentity(options: {
   return renewed;
 }
 
-async function obtainIdentity(options: {
+/**
+ * The second half: a new key, certified. `client` calls any manager: with a token, or with the certificate that is
+ * to be renewed and '' for a token.
+ */
+export async function requestIdentity(options: {
   readonly client: RpcClient;
   readonly token: string;
   readonly availability: Availability;

@@ -44,6 +44,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'cli/compose': ['common/model', 'common/base'],
   'cli/output': ['common/model', 'common/base'],
   'cli/dev': ['cli/client', 'common/model', 'common/base'],
+  // the agents that it joins are those of real nodes
+  'cli/dev/agents': ['cli/client', 'worker/agent', 'worker/executor/executor.ts', 'common'],
   cli: ['cli', 'common'],
   'daemon/engineapi': ['manager', 'worker', 'daemon/swarm-node.ts', 'common'],
   daemon: ['manager', 'worker', 'daemon', 'common'],

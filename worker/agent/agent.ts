@@ -64,6 +64,8 @@ export class Agent {
   readonly #backoff: Backoff;
   readonly #refusedBackoff: Backoff;
   #refusal = '';
+  #connected = false;
+  #sessions = 0;
   /** the end of the conversation is for good (leaving the swarm): nothing is said of coming back */
   #leaving = false;
 
@@ -79,10 +81,20 @@ export class Agent {
     return this.#refusal;
   }
 
+  /** True from a manager's first word in a session to the session's end. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Sessions so far in which a manager greeted this node. */
+  get sessions(): number {
+    return this.#sessions;
+  }
+
   /** Resumes local tasks, then talks to the managers in the background. */
   async start(): Promise<void> {
     await this.#options.tasks.start();
-    this.#background.run((signal) => this.#sessions(signal));
+    this.#background.run((signal) => this.#keepSession(signal));
   }
 
   /**
@@ -100,7 +112,7 @@ export class Agent {
     await this.#options.tasks.stop();
   }
 
-  async #sessions(signal: AbortSignal): Promise<void> {
+  async #keepSession(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
     while (!signal.aborted) {
       try {
@@ -129,6 +141,8 @@ export class Agent {
   }
 
   #accepted(): void {
+    if (!this.#connected) this.#sessions++;
+    this.#connected = true;
     this.#refusal = '';
     this.#refusedBackoff.reset();
   }
@@ -159,6 +173,7 @@ export class Agent {
       reporter.setListener(() => sendStatuses(session, reporter));
       await this.#receive(session, pulse, greeting, signal);
     } finally {
+      this.#connected = false;
       reporter.setListener(null);
       greeting.cancel();
       describing.cancel();

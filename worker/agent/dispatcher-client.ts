@@ -29,8 +29,8 @@ export interface DispatcherConnections {
 
 export interface DispatcherClientOptions {
   readonly pool: DispatcherConnections;
-  /** where the managers' addresses are kept over restarts */
-  readonly file: string;
+  /** where the managers' addresses are kept over restarts; null = they are not */
+  readonly file: string | null;
   readonly files?: SmallFiles;
   /** known before the first session, e.g. the one that this node joined by */
   readonly seedAddresses: readonly string[];
@@ -56,6 +56,7 @@ export class DispatcherClient implements DispatcherDialer {
   /** Reads the remembered managers. */
   async load(): Promise<void> {
     const { file, seedAddresses, log } = this.#options;
+    if (file === null) return;
     try {
       const text = await this.#files.read(file);
       if (text !== null)
@@ -111,6 +112,7 @@ export class DispatcherClient implements DispatcherDialer {
 
   async #save(addresses: readonly string[]): Promise<void> {
     const { file, log } = this.#options;
+    if (file === null) return;
     try {
       await this.#files.replace(file, JSON.stringify(addresses));
     } catch (err) {

@@ -15,11 +15,21 @@ export interface TaskRecord {
   readonly status: TaskStatus;
 }
 
+/** What the agent needs of its records: those of an earlier life, and the newest of each task kept. */
+export interface TaskRecords {
+  load(): Promise<TaskRecord[]>;
+  /** Resolves when this record or a newer one of the task is kept. */
+  put(record: TaskRecord): Promise<void>;
+  remove(taskId: TaskId): Promise<void>;
+  /** Resolves when everything given so far is kept. */
+  flushed(): Promise<void>;
+}
+
 const SUFFIX = '.json';
 /** of a record that is being written: after a crash it is of no use */
 const UNFINISHED_SUFFIX = '.json.new';
 
-export class TaskDatabase {
+export class TaskDatabase implements TaskRecords {
   readonly #dir: string;
   readonly #log: Logger;
   readonly #files: SmallFiles;
@@ -49,7 +59,6 @@ export class TaskDatabase {
     return records;
   }
 
-  /** Resolves when this record or a newer one of the task is on disk. */
   put(record: TaskRecord): Promise<void> {
     this.#pending.set(record.task.id, withoutSecrets(record));
     return this.#flush();
@@ -60,7 +69,6 @@ export class TaskDatabase {
     return this.#flush();
   }
 
-  /** Resolves when everything given so far is on disk. */
   async flushed(): Promise<void> {
     while (this.#writing) await this.#writing;
   }

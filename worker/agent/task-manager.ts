@@ -15,12 +15,12 @@ import type { Task, TaskStatus } from '../../common/model/task.ts';
 import { isBefore } from '../../common/model/task-state.ts';
 import type { Dependencies, Executor } from '../executor/executor.ts';
 import type { StatusReporter } from './status-reporter.ts';
-import type { TaskDatabase } from './task-database.ts';
+import type { TaskRecords } from './task-database.ts';
 import { TaskRunner } from './task-runner.ts';
 
 export interface TaskManagerOptions {
   readonly executor: Executor;
-  readonly database: TaskDatabase;
+  readonly database: TaskRecords;
   readonly reporter: StatusReporter;
   readonly clock: Clock;
   readonly log: Logger;

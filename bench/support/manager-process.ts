@@ -9,7 +9,9 @@ import { newNode } from '../../manager/ca/bootstrap.ts';
 import { Manager } from '../../manager/manager.ts';
 import type { ManagerOrigin } from '../../manager/manager-options.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
-import { serve } from '../support/helper-process.ts';
+import { aServiceSpec } from '../../test/support/builders.ts';
+import { serve } from './helper-process.ts';
+import { isRunning, submit, untilRunning } from './running-tasks.ts';
 
 const clock = new SystemClock();
 const random = new SystemRandom();
@@ -33,6 +35,12 @@ export interface StartManager {
   /** 0 = the kernel's choice */
   readonly port: number;
   readonly origin: ManagerOrigin;
+}
+
+export interface NewServices {
+  readonly prefix: string;
+  readonly count: number;
+  readonly replicas: number;
 }
 
 const operations = {
@@ -70,6 +78,57 @@ const operations = {
     running()
       .members()
       .filter(({ learner, reachable }) => reachable && !learner).length === count,
+
+  /** Services of `replicas` tasks each, that ask for nothing. */
+  async createServices({ prefix, count, replicas }: NewServices): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const mode = { kind: 'replicated' as const, replicas };
+      await running().control.createService(aServiceSpec({ name: `${prefix}-${i}`, mode }));
+    }
+  },
+
+  /** Running tasks that are wanted, by id. */
+  runningTasks: (): string[] =>
+    running().store.view((view) =>
+      view
+        .list('task')
+        .filter(isRunning)
+        .map(({ id }) => id),
+    ),
+
+  /** Resolves when so many run, as a watcher of the store sees it; with the time since it was asked, ms. */
+  untilRunning: (count: number): Promise<number> => untilRunning(running().store, count),
+
+  /** Resolves when so many nodes are down and so many tasks run on others. */
+  async untilMoved({ down, tasks }: { down: number; tasks: number }): Promise<void> {
+    const { store } = running();
+    const isDone = (): boolean =>
+      store.view((view) => {
+        const lost = view.list('node').filter(({ status }) => status.state === 'down');
+        const ids = new Set<string | null>(lost.map(({ id }) => id));
+        const well = view.list('task').filter((task) => isRunning(task) && !ids.has(task.nodeId));
+        return lost.length >= down && well.length >= tasks;
+      });
+    while (!isDone()) await clock.sleep(10);
+  },
+
+  /** Nodes by state. */
+  nodeStates(): Readonly<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const { status } of running().store.view((view) => view.list('node'))) {
+      counts[status.state] = (counts[status.state] ?? 0) + 1;
+    }
+    return counts;
+  },
+
+  /** From the call that creates a service of one task until that task runs, one after the other, ms. */
+  async submitOneByOne({ prefix, count }: { prefix: string; count: number }): Promise<number[]> {
+    const elapsedMs: number[] = [];
+    for (let i = 0; i < count; i++) {
+      elapsedMs.push(await submit(running(), `${prefix}-${i}`));
+    }
+    return elapsedMs;
+  },
 
   /** A write of a user's, by way of the control API of this manager. */
   async write(name: string): Promise<void> {
