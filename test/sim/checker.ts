@@ -82,14 +82,21 @@ export function expect(condition: boolean, words: () => string): void {
   if (!condition) broken(words());
 }
 
-type Hook = Exclude<keyof Checker, 'number' | 'name'>;
+/** What checkers of any world have in common. */
+export interface AnyChecker {
+  readonly number: number;
+  readonly name: string;
+}
+
+type HookOf<C> = Exclude<keyof C, keyof AnyChecker>;
+type ArgumentsOf<T> = T extends (...args: infer A) => void ? A : never;
 
 /** Calls the checkers, and remembers the first violation rather than throw it into the product. */
-export class Checks {
-  readonly #byHook = new Map<Hook, Checker[]>();
+export class Checks<C extends AnyChecker = Checker> {
+  readonly #byHook = new Map<PropertyKey, C[]>();
   violation: InvariantViolation | null = null;
 
-  constructor(checkers: readonly Checker[]) {
+  constructor(checkers: readonly C[]) {
     for (const checker of checkers) {
       let proto: object | null = checker;
       const hooks = new Set<string>();
@@ -97,14 +104,14 @@ export class Checks {
         for (const key of Object.getOwnPropertyNames(proto)) hooks.add(key);
       }
       for (const hook of hooks) {
-        const list = this.#byHook.get(hook as Hook) ?? [];
+        const list = this.#byHook.get(hook) ?? [];
         list.push(checker);
-        this.#byHook.set(hook as Hook, list);
+        this.#byHook.set(hook, list);
       }
     }
   }
 
-  tell<H extends Hook>(hook: H, ...args: Parameters<NonNullable<Checker[H]>>): void {
+  tell<H extends HookOf<C>>(hook: H, ...args: ArgumentsOf<NonNullable<C[H]>>): void {
     for (const checker of this.#byHook.get(hook) ?? []) {
       try {
         (checker[hook] as (...args: unknown[]) => void)(...args);

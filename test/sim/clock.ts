@@ -31,13 +31,22 @@ export class SimClock {
   #order = 0;
   /** Binary heap, the earliest first. */
   readonly #heap: SimEvent[] = [];
+  readonly #grainMs: number;
+
+  /**
+   * @param grainMs all times are multiples of it; 0 = any. A power of 2, so that sums are exact: who waits
+   * until a time and looks must not find it a rounding error away, for ever.
+   */
+  constructor(grainMs = 0) {
+    this.#grainMs = grainMs;
+  }
 
   get nowMs(): number {
     return this.#nowMs;
   }
 
   schedule(delayMs: number, owner: number, kind: EventKind, run: () => void): SimEvent {
-    const atMs = this.#nowMs + Math.max(delayMs, 0);
+    const atMs = this.#nowMs + this.#whole(Math.max(delayMs, 0));
     const event = { atMs, order: this.#order++, owner, kind, run, cancelled: false };
     this.#push(event);
     return event;
@@ -86,6 +95,11 @@ export class SimClock {
       };
       turn();
     });
+  }
+
+  #whole(delayMs: number): number {
+    const grainMs = this.#grainMs;
+    return grainMs === 0 ? delayMs : Math.ceil(delayMs / grainMs) * grainMs;
   }
 
   #takeUntil(untilMs: number): SimEvent | null {

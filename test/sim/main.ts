@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import { summarize } from './coverage.ts';
 import type { FileCoverage } from './coverage-recorder.ts';
-import { MUTANTS } from './mutants/all.ts';
+import { mutantsOf } from './mutants/all.ts';
 import type { Mutant } from './mutants/mutant.ts';
 import { parseOptions, type SimOptions, USAGE } from './options.ts';
 import {
@@ -24,10 +24,10 @@ function* seedsOf({ seed, seeds, minutes }: SimOptions): Generator<number> {
 
 /** True when every seed holds. */
 async function simulate(options: SimOptions): Promise<boolean> {
-  const { plant } = options;
-  const mutant = plant === null ? null : (MUTANTS.find(({ name }) => name === plant) ?? null);
+  const { plant, world } = options;
+  const mutant = mutantsOf(world).find(({ name }) => name === plant) ?? null;
   if (plant !== null && mutant === null) throw new Error(`--plant ${plant}: no such bug`);
-  const workers = Array.from({ length: options.workers }, () => new SimWorker(mutant));
+  const workers = Array.from({ length: options.workers }, () => new SimWorker(world, mutant));
   try {
     if (options.coverage) for (const one of workers) await one.ask({ kind: 'record-coverage' });
     const statistics = new Statistics();
@@ -39,13 +39,13 @@ async function simulate(options: SimOptions): Promise<boolean> {
       virtualMs += report.virtualMs;
       statistics.merge(report.counts);
       if (report.broken !== null || options.seeds === 1) {
-        print(describeFailure(report, plant));
+        print(describeFailure(report, options));
         if (report.broken !== null) failed = report;
       }
       return failed !== null;
     });
     const elapsedMs = performance.now() - startedMs;
-    print(describeTotals({ seeds, elapsedMs, virtualMs, statistics }));
+    print(describeTotals({ world, seeds, elapsedMs, virtualMs, statistics }));
     if (options.coverage) print(describeCoverage(summarize(await coverageOf(workers))));
     return failed === null;
   } finally {
@@ -64,7 +64,7 @@ async function coverageOf(workers: readonly SimWorker[]): Promise<(readonly File
 
 /** True when every planted bug is found. */
 async function hunt(options: SimOptions): Promise<boolean> {
-  const queue = MUTANTS.filter(({ name }) => name.startsWith(options.plant ?? ''));
+  const queue = mutantsOf(options.world).filter(({ name }) => name.startsWith(options.plant ?? ''));
   const findings: Finding[] = [];
   const next = async (): Promise<void> => {
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
@@ -80,7 +80,7 @@ async function hunt(options: SimOptions): Promise<boolean> {
 }
 
 async function huntOne(mutant: Mutant, options: SimOptions): Promise<Finding> {
-  const worker = new SimWorker(mutant);
+  const worker = new SimWorker(options.world, mutant);
   try {
     for (let seeds = 1; seeds <= options.seeds; seeds++) {
       const report = await worker.run(options.seed + seeds - 1, options.traceLines);

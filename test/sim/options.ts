@@ -1,7 +1,12 @@
 /** The command line of the simulator. */
 import { parseArgs } from 'node:util';
 
+/** What is simulated: whole raft nodes, or whole clusters of managers and agents. */
+export const WORLDS = ['raft', 'cluster'] as const;
+export type WorldName = (typeof WORLDS)[number];
+
 export interface SimOptions {
+  readonly world: WorldName;
   /** How many seeds, from `seed` on. */
   readonly seeds: number;
   readonly seed: number;
@@ -16,9 +21,10 @@ export interface SimOptions {
   readonly traceLines: number;
 }
 
-export const USAGE = `usage: npm run sim -- [--seeds N] [--seed S] [--minutes M] [--workers W]
-                     [--plant BUG] [--mutants] [--coverage] [--trace LINES]
+export const USAGE = `usage: npm run sim -- [--world raft|cluster] [--seeds N] [--seed S] [--minutes M]
+                     [--workers W] [--plant BUG] [--mutants] [--coverage] [--trace LINES]
 
+  --world W     raft (default): raft nodes; cluster: managers and agents, with a fake runtime
   --seeds N     runs N seeds (default 100; 1 with --seed alone; with --mutants at most, default 1000)
   --seed S      the first seed (default 1)
   --minutes M   runs for M minutes instead
@@ -34,6 +40,7 @@ export function parseOptions(args: readonly string[]): SimOptions {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      world: { type: 'string' },
       seeds: { type: 'string' },
       seed: { type: 'string' },
       minutes: { type: 'string' },
@@ -45,8 +52,12 @@ export function parseOptions(args: readonly string[]): SimOptions {
     },
   });
   const mutants = values.mutants ?? false;
+  const world = WORLDS.find((name) => name === (values.world ?? 'raft'));
+  if (world === undefined) throw new Error(`--world ${values.world}: no such world`);
+  if (values.coverage && world !== 'raft') throw new Error('--coverage: of the raft world only');
   const many = mutants ? 1_000 : 100;
   return {
+    world,
     seed: wholeNumber('seed', values.seed, 1),
     seeds: wholeNumber('seeds', values.seeds, values.seed === undefined ? many : 1),
     minutes: wholeNumber('minutes', values.minutes, 0),

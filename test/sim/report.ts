@@ -1,10 +1,12 @@
 /** What people are told of a simulation. */
 import type { CoverageSummary } from './coverage.ts';
 import type { Mutant } from './mutants/mutant.ts';
+import type { SimOptions, WorldName } from './options.ts';
 import type { Statistics } from './statistics.ts';
 import type { SeedReport } from './workers.ts';
 
 export interface Totals {
+  readonly world: WorldName;
   readonly seeds: number;
   readonly elapsedMs: number;
   readonly virtualMs: number;
@@ -16,39 +18,50 @@ const SECTIONS: readonly (readonly [string, string])[] = [
   ['network', 'network.'],
   ['operations', 'operation.'],
   ['members', 'member.'],
+  ['committed changes', 'change.'],
+  ['containers', 'container.'],
   ['events', 'event.'],
   ['messages', 'message.'],
   ['disk', 'disk.'],
 ];
 
-export function describeTotals({ seeds, elapsedMs, virtualMs, statistics }: Totals): string {
-  const seconds = elapsedMs / 1_000;
-  const events = statistics.under('event.').reduce((sum, [, count]) => sum + count, 0);
-  const elections = statistics.get('raft.became-leader');
-  const rate = (count: number): string => (count / seconds).toFixed(1);
-  const lines = [
-    `${seeds} seeds in ${seconds.toFixed(1)} s, ${(virtualMs / 3_600_000).toFixed(1)} h of simulated time`,
-    `${rate(seeds)} seeds/s, ${rate(events)} events/s, ${rate(elections)} elections/s`,
-  ];
-  for (const [title, prefix] of SECTIONS) {
-    const counts = statistics.under(prefix).map(([name, count]) => `${name} ${count}`);
-    if (counts.length > 0) lines.push(`${title}: ${counts.join(', ')}`);
-  }
-  const others = [
+const OTHERS: Readonly<Record<WorldName, readonly string[]>> = {
+  raft: [
+    'raft.became-leader',
     'restored',
     'start.refused',
     'left',
     'died of a failed sync',
     'ends without a majority',
+  ],
+  cluster: ['commits', 'start failed', 'healing.seconds'],
+};
+
+export function describeTotals({ world, seeds, elapsedMs, virtualMs, statistics }: Totals): string {
+  const seconds = elapsedMs / 1_000;
+  const events = statistics.under('event.').reduce((sum, [, count]) => sum + count, 0);
+  const rate = (count: number): string => (count / seconds).toFixed(1);
+  const lines = [
+    `${seeds} seeds in ${seconds.toFixed(1)} s, ${(virtualMs / 3_600_000).toFixed(1)} h of simulated time`,
+    `${rate(seeds)} seeds/s, ${rate(events)} events/s`,
   ];
-  lines.push(`also: ${others.map((name) => `${name} ${statistics.get(name)}`).join(', ')}`);
+  for (const [title, prefix] of SECTIONS) {
+    const counts = statistics.under(prefix).map(([name, count]) => `${name} ${count}`);
+    if (counts.length > 0) lines.push(`${title}: ${counts.join(', ')}`);
+  }
+  const others = OTHERS[world].map((name) => `${name} ${statistics.get(name)}`);
+  lines.push(`also: ${others.join(', ')}`);
   return lines.join('\n');
 }
 
-export function describeFailure(report: SeedReport, plant: string | null): string {
+export function describeFailure(
+  report: SeedReport,
+  { world, plant }: Pick<SimOptions, 'world' | 'plant'>,
+): string {
   const { seed, broken, lastLines, traceHash } = report;
   if (broken === null) return `seed ${seed} holds, trace ${traceHash}`;
-  const command = `npm run sim -- --seed ${seed}${plant === null ? '' : ` --plant ${plant}`}`;
+  const where = world === 'raft' ? '' : `--world ${world} `;
+  const command = `npm run sim -- ${where}--seed ${seed}${plant === null ? '' : ` --plant ${plant}`}`;
   return [
     `seed ${seed} breaks ${broken.words}`,
     'the last events (ms, machine, what; <- received, -> sent):',

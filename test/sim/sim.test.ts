@@ -22,7 +22,7 @@ describe('whole raft nodes under faults', () => {
 
 describe('one seed', () => {
   test('has one trace, byte for byte, also in another process and after other runs', async () => {
-    const worker = new SimWorker();
+    const worker = new SimWorker('raft');
     try {
       for (const seed of [3, 11]) {
         const here = await runSeed(seed, TRACE_LINES);

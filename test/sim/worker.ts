@@ -1,4 +1,5 @@
 /** A process that runs seeds for `main.ts`, which asks by messages: one seed, or the coverage so far. */
+import { runClusterSeed } from './cluster/life.ts';
 import { CoverageRecorder } from './coverage-recorder.ts';
 import { runSeed } from './life.ts';
 import type { WorkerAnswer, WorkerRequest } from './workers.ts';
@@ -8,7 +9,9 @@ const recorder = new CoverageRecorder();
 async function answer(request: WorkerRequest): Promise<WorkerAnswer> {
   switch (request.kind) {
     case 'run': {
-      const { violation, ...report } = await runSeed(request.seed, request.traceLines);
+      const { world, seed, traceLines } = request;
+      const run = world === 'raft' ? runSeed : runClusterSeed;
+      const { violation, ...report } = await run(seed, traceLines);
       const broken =
         violation === null
           ? null

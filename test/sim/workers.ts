@@ -4,9 +4,15 @@ import { fileURLToPath } from 'node:url';
 import type { FileCoverage } from './coverage-recorder.ts';
 import type { RunReport } from './life.ts';
 import type { Mutant } from './mutants/mutant.ts';
+import type { WorldName } from './options.ts';
 
 export type WorkerRequest =
-  | { readonly kind: 'run'; readonly seed: number; readonly traceLines: number }
+  | {
+      readonly kind: 'run';
+      readonly world: WorldName;
+      readonly seed: number;
+      readonly traceLines: number;
+    }
   | { readonly kind: 'record-coverage' }
   | { readonly kind: 'take-coverage' };
 
@@ -29,12 +35,14 @@ const PLANT = fileURLToPath(new URL('mutants/plant.mjs', import.meta.url));
 
 /** One request at a time. */
 export class SimWorker {
+  readonly #world: WorldName;
   readonly #process: ChildProcess;
   #failure: Error | null = null;
   #reject: ((err: Error) => void) | null = null;
 
   /** @param mutant a bug to plant into the product, for this process only */
-  constructor(mutant: Mutant | null = null) {
+  constructor(world: WorldName, mutant: Mutant | null = null) {
+    this.#world = world;
     const { SKEP_SIM_MUTANT: _, ...env } = process.env;
     this.#process = fork(WORKER, [], {
       execArgv: ['--import', PLANT, '--import', 'tsx'],
@@ -59,7 +67,7 @@ export class SimWorker {
   }
 
   async run(seed: number, traceLines: number): Promise<SeedReport> {
-    const answer = await this.ask({ kind: 'run', seed, traceLines });
+    const answer = await this.ask({ kind: 'run', world: this.#world, seed, traceLines });
     if (answer.kind !== 'report') throw new Error(`simulation process answered ${answer.kind}`);
     return answer.report;
   }

@@ -1,0 +1,294 @@
+/**
+ * A machine of the cluster: its disks and containers, which last, and the lives of the daemon on it.
+ * Knows how a daemon is composed, started and killed, not when.
+ */
+import { silentLogger } from '../../../common/base/log.ts';
+import type { SeededRandom } from '../../../common/base/random.ts';
+import type { NodeId } from '../../../common/model/ids.ts';
+import type { NodeDescription, NodeRole } from '../../../common/model/node.ts';
+import type { Peer } from '../../../common/rpc/peer.ts';
+import { Manager } from '../../../manager/manager.ts';
+import type { ManagerOrigin } from '../../../manager/manager-options.ts';
+import { Agent } from '../../../worker/agent/agent.ts';
+import { DispatcherClient } from '../../../worker/agent/dispatcher-client.ts';
+import { StatusReporter } from '../../../worker/agent/status-reporter.ts';
+import { TaskDatabase } from '../../../worker/agent/task-database.ts';
+import { TaskManager } from '../../../worker/agent/task-manager.ts';
+import { SimDisk } from '../../support/sim-disk.ts';
+import { type EventKind, ProcessClock, type SimClock } from '../clock.ts';
+import { Containers, SimExecutor, type SimExecutorOptions } from './containers.ts';
+import { KeptFiles } from './kept-files.ts';
+import type { ClusterPlan } from './plan.ts';
+import { type Directory, SimRpcPool, SimRpcServer } from './rpc.ts';
+import type { Process } from './wires.ts';
+
+const DATA = '/data';
+const CLUSTER_ID = 'cluster';
+
+export interface HostObserver {
+  /** A store of a manager here gets an entry, in the order of the log. */
+  applying(index: number, payload: Uint8Array): void;
+  /** A part of the daemon died of `err`. */
+  failed(err: unknown): void;
+  removed(): void;
+  readonly containers: Containers['options']['observer'];
+  readonly executor: SimExecutorOptions['observer'];
+}
+
+export interface HostOptions {
+  readonly id: number;
+  readonly nodeId: NodeId;
+  readonly role: NodeRole;
+  readonly plan: ClusterPlan;
+  readonly clock: SimClock;
+  readonly random: SeededRandom;
+  readonly directory: Directory;
+  readonly observer: HostObserver;
+  readonly isFaulty: () => boolean;
+}
+
+/** One life of the daemon. */
+export interface Daemon {
+  readonly process: Process;
+  readonly clock: HostClock;
+  readonly server: SimRpcServer;
+  readonly pool: SimRpcPool;
+  manager: Manager | null;
+  agent: Agent | null;
+  tasks: TaskManager | null;
+  executor: SimExecutor | null;
+}
+
+/** As wrong as the machine's clock is: every life of a process sees the same wall. */
+export class HostClock extends ProcessClock {
+  readonly #clock: SimClock;
+  readonly #originMs: number;
+  readonly #errorMs: number;
+
+  constructor(clock: SimClock, host: number, isAlive: () => boolean, errorMs: number) {
+    super(clock, { owner: host, rate: () => 1, isAlive, ticked: () => {} });
+    this.#clock = clock;
+    this.#originMs = clock.nowMs;
+    this.#errorMs = errorMs;
+  }
+
+  override monotonicMs(): number {
+    return this.#clock.nowMs - this.#originMs;
+  }
+
+  override wallMs(): number {
+    return Math.floor(Date.UTC(2026, 0, 1) + this.#clock.nowMs + this.#errorMs);
+  }
+}
+
+export class Host {
+  readonly id: number;
+  readonly nodeId: NodeId;
+  readonly address: string;
+  /** as its certificate says */
+  role: NodeRole;
+  readonly containers: Containers;
+  /** Lives so far. */
+  life = 0;
+  daemon: Daemon | null = null;
+  /** The daemon's rooms are all there. */
+  isUp = false;
+  /** No power. */
+  isDown = false;
+  paused = false;
+  /** Its first start as a manager was completed. */
+  hasJoined = false;
+  /** Not to be started again. */
+  gone = false;
+  readonly backlog: { readonly kind: EventKind; readonly run: () => void }[] = [];
+  readonly #options: HostOptions;
+  readonly #random: SeededRandom;
+  readonly #disk: SimDisk;
+  readonly #files: KeptFiles;
+  readonly #clockErrorMs: number;
+
+  constructor(options: HostOptions) {
+    const { id, nodeId, plan, clock, random } = options;
+    this.#options = options;
+    this.#random = random.fork();
+    this.id = id;
+    this.nodeId = nodeId;
+    this.role = options.role;
+    this.address = addressOf(id);
+    this.#clockErrorMs = (2 * random.unit() - 1) * plan.clockErrorMs;
+    const latencies = random.fork();
+    const latency = (): Promise<void> | null =>
+      plan.diskMs === 0 ? null : clock.sleep(latencies.unit() * plan.diskMs, id, 'disk');
+    this.#disk = new SimDisk({ random: random.fork(), latency });
+    this.#files = new KeptFiles({ random: random.fork(), nowMs: () => clock.nowMs, latency });
+    this.containers = new Containers({
+      random: random.fork(),
+      after: (delayMs, act) => clock.schedule(delayMs, 0, 'timer', act),
+      isFaulty: options.isFaulty,
+      observer: options.observer.containers,
+    });
+  }
+
+  /** Starts the daemon; resolves when all of it is there. */
+  async start(first: ManagerOrigin | null, managerAddresses: readonly string[]): Promise<void> {
+    const life = ++this.life;
+    this.isDown = false;
+    const daemon = this.#compose(life);
+    this.daemon = daemon;
+    if (this.role === 'manager') {
+      const restart: ManagerOrigin = { kind: 'restart', forceNewCluster: false, managerAddresses };
+      await this.#startManager(daemon, this.hasJoined || first === null ? restart : first);
+      if (this.life !== life) return;
+      this.hasJoined = true;
+    }
+    await this.#startAgent(daemon, managerAddresses);
+    if (this.life === life) this.isUp = true;
+  }
+
+  /** The machine loses power, or (`kill`) the process dies and the page cache stays. */
+  end(how: 'crash' | 'kill'): void {
+    const { daemon } = this;
+    this.life++;
+    this.daemon = null;
+    this.isUp = false;
+    this.paused = false;
+    this.backlog.length = 0;
+    this.isDown = how === 'crash';
+    if (how === 'crash') {
+      this.#disk.crash();
+      this.#files.crash();
+      this.containers.crash();
+    } else {
+      this.#disk.kill();
+      this.#files.kill();
+    }
+    if (daemon !== null) this.#options.directory.wires.ended(daemon.process, how === 'kill');
+  }
+
+  /** In order: sessions end, leadership is handed over. */
+  async stop(): Promise<void> {
+    const { daemon } = this;
+    await daemon?.agent?.stop();
+    await daemon?.manager?.stop();
+  }
+
+  /** Runs what somebody wants of the process, as an event of its own. */
+  whenAwake(act: () => void): void {
+    this.#options.clock.schedule(0, this.id, 'client', act);
+  }
+
+  get peer(): Peer {
+    const address = this.address.split(':')[0]!;
+    return { nodeId: this.nodeId, role: this.role, clusterId: CLUSTER_ID, address };
+  }
+
+  #compose(life: number): Daemon {
+    const { directory, clock, observer } = this.#options;
+    const isAlive = (): boolean => this.life === life;
+    const process: Process = { host: this.id, isAlive };
+    const onFailure = (err: unknown): void => {
+      if (isAlive()) observer.failed(err);
+    };
+    const server = new SimRpcServer({
+      ...{ directory, process, onFailure },
+      isBlocked: (nodeId) => this.#isBlocked(nodeId),
+    });
+    return {
+      process,
+      clock: new HostClock(clock, this.id, isAlive, this.#clockErrorMs),
+      server,
+      pool: new SimRpcPool({ directory, process, self: () => this.peer }),
+      ...{ manager: null, agent: null, tasks: null, executor: null },
+    };
+  }
+
+  #isBlocked(nodeId: string): boolean {
+    const store = this.daemon?.manager?.store;
+    const cluster = store?.view((view) => view.list('cluster')[0]);
+    return cluster !== undefined && Object.hasOwn(cluster.blockedNodes, nodeId);
+  }
+
+  async #startManager(daemon: Daemon, origin: ManagerOrigin): Promise<void> {
+    const { plan, observer } = this.#options;
+    const { process, clock, server, pool } = daemon;
+    const { isAlive } = process;
+    const manager = new Manager({
+      ...{ dataDir: DATA, nodeId: this.nodeId, clusterId: CLUSTER_ID, address: this.address },
+      ...{ server, pool, clock, log: silentLogger, random: this.#random.fork() },
+      disk: this.#disk.mount(),
+      raft: {
+        snapshotIntervalEntries: plan.snapshotIntervalEntries,
+        keepEntries: plan.keepEntries,
+        segmentBytes: 128 * 1024,
+        smallSegmentBytes: 32 * 1024,
+      },
+      onFailure: (err) => {
+        if (isAlive()) observer.failed(err);
+      },
+      onRemoved: () => {
+        if (isAlive()) observer.removed();
+      },
+    });
+    const { store } = manager;
+    const apply = store.apply.bind(store);
+    store.apply = (index, payload) => {
+      if (isAlive()) observer.applying(index, payload);
+      apply(index, payload);
+    };
+    daemon.manager = manager;
+    await manager.start(origin);
+  }
+
+  async #startAgent(daemon: Daemon, managerAddresses: readonly string[]): Promise<void> {
+    const { plan, observer } = this.#options;
+    const { process, clock, pool } = daemon;
+    const { isAlive } = process;
+    const onFailure = (err: unknown): void => {
+      if (isAlive()) observer.failed(err);
+    };
+    const files = this.#files.mount();
+    const reporter = new StatusReporter();
+    const executor = new SimExecutor({
+      containers: this.containers,
+      random: this.#random.fork(),
+      describe: () => this.#describe(),
+      sleep: (delayMs, signal) => clock.sleep(delayMs, signal),
+      ...{ isAlive, moveMs: plan.moveMs, observer: observer.executor },
+    });
+    const database = new TaskDatabase(`${DATA}/agent/tasks`, silentLogger, files);
+    const parts = { clock, log: silentLogger, onFailure };
+    const tasks = new TaskManager({ executor, database, reporter, ...parts });
+    const random = this.#random.fork();
+    const dialer = new DispatcherClient({
+      ...{ pool, files, random, log: silentLogger },
+      file: `${DATA}/agent/managers.json`,
+      seedAddresses: managerAddresses,
+    });
+    await dialer.load();
+    const agent = new Agent({
+      ...{ dialer, tasks, reporter, random, ...parts },
+      describe: () => this.#describe(),
+      onSession: () => {},
+    });
+    Object.assign(daemon, { agent, tasks, executor });
+    await agent.start();
+  }
+
+  #describe(): NodeDescription {
+    return {
+      hostname: `host-${this.id}`,
+      platform: { architecture: 'x86_64', os: 'linux' },
+      ...{ nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30, generic: [], plugins: [] },
+      ...{ engineVersion: '0.1.0', engineLabels: { parity: this.id % 2 === 0 ? 'even' : 'odd' } },
+      ...{ address: this.address, tlsInfo: null },
+    };
+  }
+}
+
+export function addressOf(id: number): string {
+  return `192.168.0.${id}:2377`;
+}
+
+export function idOfAddress(address: string): number {
+  return Number(/\.(\d+):/.exec(address)?.[1]);
+}

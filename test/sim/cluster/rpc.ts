@@ -1,0 +1,483 @@
+/**
+ * The calls between nodes over simulated connections, in place of `RpcServer` and `RpcClientPool`: same
+ * codecs, same roles, same errors. Knows nothing of who calls whom and why.
+ */
+import { EFFECT, SkepError } from '../../../common/base/errors.ts';
+import { CancelledError } from '../../../common/base/lifecycle.ts';
+import type { CallOptions, ClientStreamCall } from '../../../common/rpc/client.ts';
+import {
+  CONNECT_TIMEOUT_MS,
+  KEEPALIVE_PERIOD_MS,
+  KEEPALIVE_TIMEOUT_MS,
+  PEER_LIMITS,
+  UNARY_TIMEOUT_MS,
+} from '../../../common/rpc/limits.ts';
+import type {
+  ClientStreamMethod,
+  DuplexMethod,
+  Method,
+  ServerStreamMethod,
+  UnaryMethod,
+} from '../../../common/rpc/method.ts';
+import {
+  forwardingMetadata,
+  type Peer,
+  requireRole,
+  resolveCaller,
+} from '../../../common/rpc/peer.ts';
+import type { RpcCalls, RpcClients } from '../../../common/rpc/pool.ts';
+import type {
+  CallContext,
+  ClientStreamHandler,
+  DuplexHandler,
+  RpcService,
+  ServerStreamHandler,
+  UnaryHandler,
+} from '../../../common/rpc/server.ts';
+import { errorOfStatus, isFatal, isUnexpected, statusOfError } from '../../../common/rpc/status.ts';
+import type { ReceiveStream } from '../../../common/rpc/stream.ts';
+import { CallStream } from './call-stream.ts';
+import type { Connection, Frame, Patience, Process, Wires } from './wires.ts';
+
+type AnyMethod = Method<unknown, unknown>;
+
+export type CallFrame = Frame & { readonly call: number } & (
+    | {
+        readonly kind: 'open';
+        readonly method: AnyMethod;
+        readonly metadata: ReadonlyMap<string, string>;
+      }
+    | { readonly kind: 'message'; readonly data: Uint8Array; readonly arrived: () => void }
+    | { readonly kind: 'half-close' }
+    | { readonly kind: 'reset' }
+    | { readonly kind: 'status'; readonly status: ReturnType<typeof statusOfError> | null }
+  );
+
+export type CallWires = Wires<CallFrame>;
+
+/** Bytes of a frame that carries nothing but its kind. */
+const HEAD_BYTES = 9;
+const KEEPALIVE: Patience = { periodMs: KEEPALIVE_PERIOD_MS, timeoutMs: KEEPALIVE_TIMEOUT_MS };
+const PEER_KEEPALIVE: Patience = {
+  periodMs: PEER_LIMITS.keepalivePeriodMs,
+  timeoutMs: PEER_LIMITS.keepaliveTimeoutMs,
+};
+
+/** Who listens where. */
+export interface Directory {
+  readonly wires: CallWires;
+  /** The server at an address; null when nobody listens there. */
+  readonly serverAt: (address: string) => SimRpcServer | null;
+  /** The machine of an address, whether or not somebody listens. */
+  readonly hostAt: (address: string) => number;
+  /** Told of each message of a call when it is there. */
+  readonly observe: (message: Delivered) => void;
+}
+
+export interface Delivered {
+  readonly method: AnyMethod;
+  readonly client: Process;
+  readonly server: Process;
+  readonly toServer: boolean;
+  readonly message: unknown;
+}
+
+export interface SimRpcServerOptions {
+  readonly directory: Directory;
+  readonly process: Process;
+  readonly isBlocked: (nodeId: string) => boolean;
+  /** A handler failed by a fault of ours. */
+  readonly onFailure: (err: unknown) => void;
+}
+
+type Serve = (stream: CallStream<unknown, unknown>, context: CallContext) => Promise<void>;
+
+interface ServedConnection {
+  readonly connection: Connection<CallFrame>;
+  readonly peer: Peer;
+  readonly calls: Map<number, ServedCall>;
+}
+
+interface ServedCall {
+  readonly stream: CallStream<unknown, unknown>;
+  readonly abort: AbortController;
+}
+
+export class SimRpcServer implements RpcService {
+  readonly #options: SimRpcServerOptions;
+  readonly #methods = new Map<string, Serve>();
+  readonly #connections = new Set<ServedConnection>();
+
+  constructor(options: SimRpcServerOptions) {
+    this.#options = options;
+  }
+
+  get process(): Process {
+    return this.#options.process;
+  }
+
+  handleUnary<Req, Res>(method: UnaryMethod<Req, Res>, handler: UnaryHandler<Req, Res>) {
+    return this.#register(method, async (stream, context) => {
+      const request = (await stream.next(context.signal)) as Req;
+      stream.write(await handler(request, context));
+    });
+  }
+
+  handleServerStream<Req, Res>(
+    method: ServerStreamMethod<Req, Res>,
+    handler: ServerStreamHandler<Req, Res>,
+  ) {
+    return this.#register(method, async (stream, context) => {
+      const request = (await stream.next(context.signal)) as Req;
+      await handler(request, stream, context);
+    });
+  }
+
+  handleClientStream<Req, Res>(
+    method: ClientStreamMethod<Req, Res>,
+    handler: ClientStreamHandler<Req, Res>,
+  ) {
+    return this.#register(method, async (stream, context) => {
+      stream.write(await handler(stream as ReceiveStream<Req>, context));
+    });
+  }
+
+  handleDuplex<Req, Res>(method: DuplexMethod<Req, Res>, handler: DuplexHandler<Req, Res>) {
+    return this.#register(method, (stream, context) =>
+      handler(stream as unknown as Parameters<typeof handler>[0], context),
+    );
+  }
+
+  disconnect(nodeId: string): void {
+    for (const { connection, peer } of this.#connections) {
+      if (peer.nodeId === nodeId) connection.reset();
+    }
+  }
+
+  /** A connection was made to this server. */
+  accept(connection: Connection<CallFrame>, client: Process, peer: Peer): void {
+    const served: ServedConnection = { connection, peer, calls: new Map() };
+    this.#connections.add(served);
+    connection.ends[1].side = {
+      receive: (frame) => this.#receive(served, client, frame),
+      broken: () => {
+        this.#connections.delete(served);
+        for (const call of served.calls.values()) cutOff(call);
+        served.calls.clear();
+      },
+    };
+  }
+
+  #register(method: { readonly path: string }, serve: Serve): () => void {
+    if (this.#methods.has(method.path)) {
+      throw new SkepError('already-exists', `serve ${method.path}: it is served already`);
+    }
+    this.#methods.set(method.path, serve);
+    return () => this.#methods.delete(method.path);
+  }
+
+  #receive(served: ServedConnection, client: Process, frame: CallFrame): void {
+    if (frame.kind === 'message') frame.arrived();
+    if (frame.kind === 'open') {
+      void this.#run(served, client, frame); // never rejects
+      return;
+    }
+    const call = served.calls.get(frame.call);
+    if (call === undefined) return;
+    if (frame.kind === 'message') {
+      call.stream.push(frame.data);
+    } else if (frame.kind === 'half-close') {
+      call.stream.pushEnd();
+    } else if (frame.kind === 'reset') {
+      served.calls.delete(frame.call);
+      cutOff(call);
+    }
+  }
+
+  async #run(
+    served: ServedConnection,
+    client: Process,
+    { call: id, method, metadata }: Extract<CallFrame, { kind: 'open' }>,
+  ): Promise<void> {
+    const { connection, calls } = served;
+    const abort = new AbortController();
+    const { directory, process } = this.#options;
+    const stream = new CallStream<unknown, unknown>({
+      action: `serve ${method.path}`,
+      decode: (data) => {
+        const message = method.request.decode(data);
+        directory.observe({ method, client, server: process, toServer: true, message });
+        return message;
+      },
+      encode: (message) => method.response.encode(message),
+      transmit: (data, arrived) =>
+        connection.send(1, { kind: 'message', call: id, data, arrived, bytes: data.length }),
+      halfClose: () => {},
+      cancel: () => end(new SkepError('cancelled', `call ${method.path}: cut off`)),
+    });
+    const end = (err: unknown): void => {
+      if (!calls.delete(id)) return;
+      const status = err === null ? null : statusOfError(err);
+      connection.send(1, { kind: 'status', call: id, status, bytes: HEAD_BYTES });
+    };
+    calls.set(id, { stream, abort });
+    try {
+      const serve = this.#methods.get(method.path);
+      if (!serve) throw new SkepError('unimplemented', `call ${method.path}: not served here`);
+      const caller = resolveCaller(served.peer, metadata);
+      for (const { nodeId } of [served.peer, caller.peer]) {
+        if (nodeId !== null && this.#options.isBlocked(nodeId)) {
+          throw new SkepError('permission-denied', `node ${nodeId} was removed from swarm`);
+        }
+      }
+      requireRole(method.path, method.roles, caller.peer);
+      await serve(stream, { ...caller, metadata, signal: abort.signal });
+      end(null);
+    } catch (err) {
+      if (isFatal(err) || (isUnexpected(err) && !abort.signal.aborted)) {
+        this.#options.onFailure(err);
+      }
+      end(err);
+    }
+  }
+}
+
+function cutOff({ stream, abort }: ServedCall): void {
+  const reason = new CancelledError();
+  abort.abort(reason);
+  stream.fail(reason);
+}
+
+export interface SimRpcPoolOptions {
+  readonly directory: Directory;
+  readonly process: Process;
+  /** as the certificate says at this moment */
+  readonly self: () => Peer;
+}
+
+export class SimRpcPool implements RpcClients {
+  readonly #options: SimRpcPoolOptions;
+  readonly #clients = new Map<string, SimRpcClient>();
+
+  constructor(options: SimRpcPoolOptions) {
+    this.#options = options;
+  }
+
+  client(address: string): RpcCalls {
+    return this.#client(address, CONNECT_TIMEOUT_MS, KEEPALIVE);
+  }
+
+  peer(address: string): RpcCalls {
+    return this.#client(address, PEER_LIMITS.connectTimeoutMs, PEER_KEEPALIVE);
+  }
+
+  #client(address: string, connectTimeoutMs: number, patience: Patience): SimRpcClient {
+    const key = `${address} ${connectTimeoutMs}`;
+    let client = this.#clients.get(key);
+    if (client === undefined) {
+      client = new SimRpcClient({ ...this.#options, address, connectTimeoutMs, patience });
+      this.#clients.set(key, client);
+    }
+    return client;
+  }
+}
+
+interface SimRpcClientOptions extends SimRpcPoolOptions {
+  readonly address: string;
+  readonly connectTimeoutMs: number;
+  readonly patience: Patience;
+}
+
+interface OpenConnection {
+  readonly connection: Connection<CallFrame>;
+  readonly server: Process;
+  readonly calls: Map<number, ClientCall>;
+}
+
+interface ClientCall {
+  readonly stream: CallStream<unknown, unknown>;
+}
+
+class SimRpcClient implements RpcCalls {
+  readonly #options: SimRpcClientOptions;
+  #open: OpenConnection | null = null;
+  #connecting: Promise<OpenConnection> | null = null;
+  #nextCall = 1;
+
+  constructor(options: SimRpcClientOptions) {
+    this.#options = options;
+  }
+
+  async unary<Req, Res>(
+    method: UnaryMethod<Req, Res>,
+    request: Req,
+    options: CallOptions = {},
+  ): Promise<Res> {
+    const { wires } = this.#options.directory;
+    const limitMs = options.timeoutMs ?? UNARY_TIMEOUT_MS;
+    const { stream, release } = await this.#call(method, options);
+    const deadline = wires.clock.schedule(limitMs, this.#options.process.host, 'timer', () => {
+      stream.cancel(
+        new SkepError('deadline-exceeded', `call ${method.path}: no answer within ${limitMs} ms`),
+      );
+    });
+    try {
+      stream.write(request);
+      stream.end();
+      const response = await stream.take();
+      if (response === null) throw new SkepError('internal', `call ${method.path}: no answer`);
+      return response.message as Res;
+    } finally {
+      deadline.cancelled = true;
+      release();
+    }
+  }
+
+  async serverStream<Req, Res>(
+    method: ServerStreamMethod<Req, Res>,
+    request: Req,
+    options: CallOptions = {},
+  ): Promise<ReceiveStream<Res>> {
+    const { stream } = await this.#call(method, options);
+    stream.write(request);
+    stream.end();
+    return stream as ReceiveStream<Res>;
+  }
+
+  async clientStream<Req, Res>(
+    method: ClientStreamMethod<Req, Res>,
+    options: CallOptions = {},
+  ): Promise<ClientStreamCall<Req, Res>> {
+    const { stream } = await this.#call(method, options);
+    return {
+      write: (message) => stream.write(message),
+      drained: (signal) => stream.drained(signal),
+      send: (message, signal) => stream.send(message, signal),
+      finish: async () => {
+        stream.end();
+        return (await stream.next()) as Res;
+      },
+      cancel: (reason) => stream.cancel(reason),
+    };
+  }
+
+  async duplex<Req, Res>(method: DuplexMethod<Req, Res>, options: CallOptions = {}) {
+    const { stream } = await this.#call(method, options);
+    return stream as unknown as CallStream<Res, Req>;
+  }
+
+  async #call(
+    method: AnyMethod | Method<never, never>,
+    { signal, forwardedFor, metadata }: CallOptions,
+  ): Promise<{ stream: CallStream<unknown, unknown>; release: () => void }> {
+    signal?.throwIfAborted();
+    const open = await abortable(this.#connect(), signal);
+    const { connection, server, calls } = open;
+    const call = this.#nextCall++;
+    const { directory, process, address } = this.#options;
+    const known = method as AnyMethod;
+    const onAbort = (): void => stream.cancel(signal?.reason);
+    const release = (): void => signal?.removeEventListener('abort', onAbort);
+    const stream = new CallStream<unknown, unknown>({
+      action: `call ${method.path} at ${address}`,
+      decode: (data) => {
+        const message = known.response.decode(data);
+        directory.observe({ method: known, client: process, server, toServer: false, message });
+        return message;
+      },
+      encode: (message) => known.request.encode(message),
+      transmit: (data, arrived) =>
+        connection.send(0, { kind: 'message', call, data, arrived, bytes: data.length }),
+      halfClose: () => connection.send(0, { kind: 'half-close', call, bytes: HEAD_BYTES }),
+      cancel: () => {
+        release();
+        if (calls.delete(call)) connection.send(0, { kind: 'reset', call, bytes: HEAD_BYTES });
+      },
+    });
+    calls.set(call, { stream });
+    const all = { ...metadata, ...(forwardedFor ? forwardingMetadata(forwardedFor) : {}) };
+    connection.send(0, {
+      ...{ kind: 'open', call, method: known, bytes: HEAD_BYTES },
+      metadata: new Map(Object.entries(all)),
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    return { stream, release };
+  }
+
+  #connect(): Promise<OpenConnection> {
+    if (this.#open !== null) return Promise.resolve(this.#open);
+    this.#connecting ??= this.#establish().finally(() => {
+      this.#connecting = null;
+    });
+    return this.#connecting;
+  }
+
+  /** SYN, handshake: two round trips. */
+  async #establish(): Promise<OpenConnection> {
+    const { directory, address, process, connectTimeoutMs, patience, self } = this.#options;
+    const { wires, serverAt, hostAt } = directory;
+    const here = process.host;
+    const there = hostAt(address);
+    const endMs = wires.clock.nowMs + connectTimeoutMs;
+    const nothing = (why: string): SkepError =>
+      new SkepError('unavailable', `connect to ${address}: ${why}`, {
+        details: { [EFFECT]: 'none' },
+      });
+    for (let trip = 0; trip < 2; trip++) {
+      await wires.clock.sleep(wires.delayMs() + wires.delayMs(), here, 'deliver');
+      const isSilent =
+        wires.isCut(here, there) ||
+        wires.isCut(there, here) ||
+        wires.isDown(there) ||
+        (trip > 0 && wires.isStopped(there));
+      if (!isSilent) continue;
+      await wires.clock.sleep(endMs - wires.clock.nowMs, here, 'timer');
+      throw nothing(`no answer within ${connectTimeoutMs} ms`);
+    }
+    const server = serverAt(address);
+    if (server === null) throw nothing('connection refused');
+    const peer = self();
+    const connection = wires.connect(
+      { process, patience },
+      { process: server.process, patience: KEEPALIVE },
+    );
+    const open: OpenConnection = { connection, server: server.process, calls: new Map() };
+    connection.ends[0].side = {
+      receive: (frame) => this.#receive(open, frame),
+      broken: (why) => {
+        if (this.#open === open) this.#open = null;
+        const calls = [...open.calls.values()];
+        open.calls.clear();
+        for (const { stream } of calls) {
+          stream.fail(new SkepError('unavailable', `call at ${address}: ${why}`));
+        }
+      },
+    };
+    server.accept(connection, process, peer);
+    this.#open = open;
+    return open;
+  }
+
+  #receive({ calls }: OpenConnection, frame: CallFrame): void {
+    if (frame.kind === 'message') frame.arrived();
+    const call = calls.get(frame.call);
+    if (call === undefined) return;
+    if (frame.kind === 'message') {
+      call.stream.push(frame.data);
+    } else if (frame.kind === 'status') {
+      calls.delete(frame.call);
+      const { status } = frame;
+      if (status === null) call.stream.pushEnd();
+      else call.stream.fail(errorOfStatus(`call at ${this.#options.address}`, status));
+    }
+  }
+}
+
+function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
