@@ -20,12 +20,28 @@ export interface StoreAction {
   readonly bytes: Uint8Array;
 }
 
+/** `exists`: the object is there. `unused`: no service refers to it. */
+export type StoreGuardRule = 'exists' | 'unused';
+
+/** What must hold at apply of an object that a transaction relies on and does not write. */
+export interface StoreGuard {
+  readonly rule: StoreGuardRule;
+  readonly kind: ObjectKind;
+  readonly id: string;
+}
+
 /** The payload of a log entry: all actions or none. */
 export interface StoreTransaction {
   /** by which its proposer knows it again */
   readonly transactionId: string;
   readonly actions: readonly StoreAction[];
+  readonly guards: readonly StoreGuard[];
 }
+
+const guardTable = enumTable<StoreGuardRule, skep.StoreGuardRule>('store guard', {
+  exists: skep.StoreGuardRule.STORE_GUARD_RULE_EXISTS,
+  unused: skep.StoreGuardRule.STORE_GUARD_RULE_UNUSED,
+});
 
 const actionTable = enumTable<StoreActionKind, skep.StoreActionKind>('store action', {
   create: skep.StoreActionKind.STORE_ACTION_KIND_CREATE,
@@ -43,6 +59,11 @@ export function encodeStoreTransaction(transaction: StoreTransaction): Uint8Arra
       id: action.id,
       object: action.bytes,
     })),
+    guards: transaction.guards.map(({ rule, kind, id }) => ({
+      rule: guardTable.toProto(rule),
+      kind: objectKindTable.toProto(kind),
+      id,
+    })),
   };
   return encodeWith((writer) => skep.StoreTransaction.encode(message, writer));
 }
@@ -54,6 +75,14 @@ function actionFromProto(m: skep.StoreAction.$Properties): StoreAction {
     id: m.id ?? '',
     expectedVersion: intFromProto(m.expectedVersion, 'expectedVersion'),
     bytes: bytesFromProto(m.object),
+  };
+}
+
+function guardFromProto(m: skep.StoreGuard.$Properties): StoreGuard {
+  return {
+    rule: guardTable.fromProto(m.rule),
+    kind: objectKindTable.fromProto(m.kind),
+    id: m.id ?? '',
   };
 }
 
@@ -78,6 +107,7 @@ export function decodeStoreTransaction(payload: Uint8Array): StoreTransaction {
     return {
       transactionId: m.transactionId,
       actions: listFromProto(m.actions, actionFromProto),
+      guards: listFromProto(m.guards, guardFromProto),
     };
   } catch (err) {
     throw new SkepError('data-loss', 'decode store transaction', { cause: err });

@@ -12,7 +12,7 @@ import {
   type Secret,
   type SecretSpec,
 } from '../../common/model/secret.ts';
-import type { Service } from '../../common/model/service.ts';
+import { refersTo } from '../../common/model/service-references.ts';
 import type {
   CreateRequest,
   RemoveRequest,
@@ -60,18 +60,14 @@ export function updateConfig(tx: WriteTx, request: UpdateRequest<ConfigSpec>): C
 
 export function removeSecret(tx: WriteTx, { ref }: RemoveRequest): string {
   const { id, spec } = requireByRef(tx, 'secret', ref);
-  requireUnused(tx, 'secret', spec.name, (service) =>
-    service.spec.task.container.secrets.some((reference) => reference.secretId === id),
-  );
+  requireUnused(tx, 'secret', id, spec.name);
   tx.remove('secret', id);
   return id;
 }
 
 export function removeConfig(tx: WriteTx, { ref }: RemoveRequest): string {
   const { id, spec } = requireByRef(tx, 'config', ref);
-  requireUnused(tx, 'config', spec.name, (service) =>
-    service.spec.task.container.configs.some((reference) => reference.configId === id),
-  );
+  requireUnused(tx, 'config', id, spec.name);
   tx.remove('config', id);
   return id;
 }
@@ -104,13 +100,11 @@ function withNewLabels<S extends SecretSpec | ConfigSpec>(spec: S, wanted: S): S
   return { ...spec, labels: wanted.labels };
 }
 
-function requireUnused(
-  tx: WriteTx,
-  kind: Kind,
-  name: string,
-  uses: (service: Service) => boolean,
-): void {
-  const services = tx.list('service').filter(uses);
+/** Now, and when the removal is applied. */
+function requireUnused(tx: WriteTx, kind: Kind, id: string, name: string): void {
+  const object = tx.require(kind, id);
+  const services = tx.list('service').filter(({ spec }) => refersTo(spec, kind, object));
+  tx.guard('unused', kind, id);
   if (services.length === 0) return;
   const names = services.map((service) => service.spec.name).sort();
   const noun = names.length === 1 ? 'service' : 'services';

@@ -10,12 +10,13 @@ import {
   type NetworkSpec,
 } from '../../common/model/network.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
+import { usesIngress } from '../../common/model/service-references.ts';
 import { isAfter } from '../../common/model/task-state.ts';
 import type { CreateRequest, RemoveRequest } from '../../common/rpc/control-methods.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
 import { requireByRef } from './lookup.ts';
 import { failed, invalid, notDone } from './refusal.ts';
-import { PREDEFINED_NETWORKS, usesIngress } from './service-references.ts';
+import { PREDEFINED_NETWORKS } from './service-references.ts';
 import type { WriteEnvironment } from './writes.ts';
 
 const PREDEFINED_LABEL = 'com.docker.swarm.predefined';
@@ -51,6 +52,7 @@ export function removeNetwork(tx: WriteTx, { ref }: RemoveRequest): string {
     throw failed(`${network.spec.name} is a pre-defined network and cannot be removed`);
   }
   requireUnused(tx, network);
+  tx.guard('unused', 'network', network.id);
   tx.remove('network', network.id);
   return network.id;
 }

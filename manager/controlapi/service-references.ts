@@ -8,7 +8,8 @@ import type {
   Service,
   ServiceSpec,
 } from '../../common/model/service.ts';
-import type { ReadView } from '../store/types.ts';
+import { usesIngress } from '../../common/model/service-references.ts';
+import type { ReadView, WriteTx } from '../store/types.ts';
 import { findByRef, requireByRef } from './lookup.ts';
 import { failed, invalid, notDone } from './refusal.ts';
 
@@ -17,27 +18,28 @@ export const PREDEFINED_NETWORKS: readonly string[] = ['bridge', 'host', 'none']
 
 /**
  * The spec with the ids of its networks in place of their names, after a check of everything it
- * refers to. `serviceId` = the service being updated; null for a new one.
+ * refers to: which is there still when the spec is written. `serviceId` = the service being updated; null
+ * for a new one.
  */
 export function resolveReferences(
-  view: ReadView,
+  tx: WriteTx,
   spec: ServiceSpec,
   serviceId: string | null,
 ): ServiceSpec {
-  const networks = resolveNetworks(view, spec.task.networks);
-  checkFiles(view, spec);
-  checkIngressNetwork(view, spec);
-  checkPortConflicts(view, spec, serviceId);
+  const networks = resolveNetworks(tx, spec.task.networks);
+  requireFiles(tx, spec);
+  requireIngressNetwork(tx, spec);
+  checkPortConflicts(tx, spec, serviceId);
   return { ...spec, task: { ...spec.task, networks } };
 }
 
 function resolveNetworks(
-  view: ReadView,
+  tx: WriteTx,
   attachments: readonly NetworkAttachmentConfig[],
 ): readonly NetworkAttachmentConfig[] {
   const seen = new Set<NetworkId>();
   return attachments.map((attachment) => {
-    const network = requireNetwork(view, attachment.target);
+    const network = requireNetwork(tx, attachment.target);
     if (network.spec.ingress) {
       throw invalid(
         `Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
@@ -47,6 +49,7 @@ function resolveNetworks(
       throw invalid(`network ${network.spec.name} is given twice`);
     }
     seen.add(network.id);
+    tx.guard('exists', 'network', network.id);
     return { ...attachment, target: network.id };
   });
 }
@@ -59,20 +62,22 @@ function requireNetwork(view: ReadView, ref: string): Network {
   return requireByRef(view, 'network', ref);
 }
 
-function checkFiles(view: ReadView, spec: ServiceSpec): void {
+function requireFiles(tx: WriteTx, spec: ServiceSpec): void {
   const { secrets, configs } = spec.task.container;
   checkExist(
     'secret',
     secrets
-      .filter((ref) => view.get('secret', ref.secretId)?.spec.name !== ref.secretName)
+      .filter((ref) => tx.get('secret', ref.secretId)?.spec.name !== ref.secretName)
       .map((ref) => ref.secretName),
   );
   checkExist(
     'config',
     configs
-      .filter((ref) => view.get('config', ref.configId)?.spec.name !== ref.configName)
+      .filter((ref) => tx.get('config', ref.configId)?.spec.name !== ref.configName)
       .map((ref) => ref.configName),
   );
+  for (const { secretId } of secrets) tx.guard('exists', 'secret', secretId);
+  for (const { configId } of configs) tx.guard('exists', 'config', configId);
 }
 
 function checkExist(kind: 'secret' | 'config', missing: readonly string[]): void {
@@ -80,16 +85,11 @@ function checkExist(kind: 'secret' | 'config', missing: readonly string[]): void
   throw invalid(`${kind}${missing.length > 1 ? 's' : ''} not found: ${missing.join(', ')}`);
 }
 
-export function usesIngress(spec: ServiceSpec): boolean {
-  return (
-    spec.endpoint.mode === 'vip' &&
-    spec.endpoint.ports.some((port) => port.publishMode === 'ingress')
-  );
-}
-
-function checkIngressNetwork(view: ReadView, spec: ServiceSpec): void {
-  if (!usesIngress(spec) || view.list('network').some((network) => network.spec.ingress)) return;
-  throw failed('service needs ingress network, but no ingress network is present');
+function requireIngressNetwork(tx: WriteTx, spec: ServiceSpec): void {
+  if (!usesIngress(spec)) return;
+  const ingress = tx.list('network').find((network) => network.spec.ingress);
+  if (!ingress) throw failed('service needs ingress network, but no ingress network is present');
+  tx.guard('exists', 'network', ingress.id);
 }
 
 /** Best effort: ports that the allocator chose meanwhile are its to refuse. */

@@ -2,24 +2,38 @@
  * Taking the actions of a committed transaction into the tables: decided by the tables and the actions
  * alone, so that every manager comes to the same end.
  */
-import { assert } from '../../common/base/assert.ts';
+import { assert, assertNever } from '../../common/base/assert.ts';
 import type { ObjectKind } from '../../common/model/object-kinds.ts';
-import type { StoreAction } from '../../common/wire/store-log.ts';
+import { refersTo } from '../../common/model/service-references.ts';
+import type { StoreGuard, StoreTransaction } from '../../common/wire/store-log.ts';
 import { ownRecord } from './snapshot.ts';
 import { isUniquelyNamed, nameKey, type RecordOf, type Tables } from './tables.ts';
 import type { StagedAction } from './transaction.ts';
 import type { StoreChange } from './types.ts';
 
-/** The objects of actions that came as bytes. Throws `data-loss`. */
-export function resolveActions(actions: readonly StoreAction[]): StagedAction[] {
-  return actions.map((action) => ({
+/** What a committed transaction asks for. */
+export interface StagedTransaction {
+  readonly actions: readonly StagedAction[];
+  readonly guards: readonly StoreGuard[];
+}
+
+/** With the objects of actions that came as bytes. Throws `data-loss`. */
+export function resolveTransaction({ actions, guards }: StoreTransaction): StagedTransaction {
+  const staged = actions.map((action) => ({
     ...action,
     record: action.action === 'remove' ? null : ownRecord(action.kind, action.bytes),
   }));
+  return { actions: staged, guards };
 }
 
 /** Why the actions cannot take effect on these tables; null = they can. */
-export function findConflict(tables: Tables, actions: readonly StagedAction[]): string | null {
+export function findConflict(
+  tables: Tables,
+  { actions, guards }: StagedTransaction,
+): string | null {
+  for (const guard of guards) {
+    if (!holds(tables, guard)) return `${guard.kind} ${guard.id} is not ${guard.rule}`;
+  }
   let named = false;
   for (const { action, kind, id, expectedVersion } of actions) {
     const current = tables.record(kind, id);
@@ -33,6 +47,21 @@ export function findConflict(tables: Tables, actions: readonly StagedAction[]): 
     named ||= isUniquelyNamed(kind);
   }
   return named ? findNameConflict(tables, actions) : null;
+}
+
+function holds(tables: Tables, { rule, kind, id }: StoreGuard): boolean {
+  const object = tables.record(kind, id)?.object;
+  switch (rule) {
+    case 'exists':
+      return object !== undefined;
+    case 'unused':
+      return (
+        object === undefined ||
+        !tables.list('service').some(({ spec }) => refersTo(spec, kind, object))
+      );
+    default:
+      return assertNever(rule, 'guard');
+  }
 }
 
 function findNameConflict(tables: Tables, actions: readonly StagedAction[]): string | null {

@@ -14,11 +14,11 @@ import {
   encodeStoreTransaction,
   transactionIdOf,
 } from '../../common/wire/store-log.ts';
-import { applyActions, findConflict, resolveActions } from './apply.ts';
+import { applyActions, findConflict, resolveTransaction, type StagedTransaction } from './apply.ts';
 import { ChangeFeed } from './feed.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
 import { Tables } from './tables.ts';
-import { type StagedAction, Transaction } from './transaction.ts';
+import { Transaction } from './transaction.ts';
 import type { Proposer, ReadView, Store, Watch, WriteTx } from './types.ts';
 import { TablesView } from './view.ts';
 
@@ -33,8 +33,7 @@ export interface MemoryStoreOptions {
 }
 
 /** A transaction of ours that is on its way through the log. */
-interface Pending {
-  readonly actions: readonly StagedAction[];
+interface Pending extends StagedTransaction {
   /** null until applied */
   outcome: 'applied' | 'conflict' | null;
 }
@@ -44,7 +43,7 @@ interface Pending {
  * - `apply` is a function of the state and the payload alone: every manager has the same tables at
  *   the same revision.
  * - An object's version grows strictly with each write of it, as `revision` does with each entry.
- * - A transaction checks the versions of what it writes, not of what it merely reads.
+ * - A transaction checks the versions of what it writes, and its guards; not what else it read.
  */
 export class MemoryStore implements Store {
   readonly #clock: Clock;
@@ -92,12 +91,12 @@ export class MemoryStore implements Store {
   async update<T>(write: (tx: WriteTx) => T, signal?: AbortSignal): Promise<T> {
     for (let attempt = 1; ; ) {
       signal?.throwIfAborted();
-      const { result, actions } = this.#run((tx) => {
+      const { result, staged } = this.#run((tx) => {
         const result = synchronous(write(tx));
         tx.requireWithinLimits();
         return result;
       });
-      const outcome = await this.#commit(actions, signal);
+      const outcome = await this.#commit(staged, signal);
       if (outcome === 'applied') return result;
       if (outcome === 'conflict') attempt = nextAttempt(attempt);
     }
@@ -114,8 +113,8 @@ export class MemoryStore implements Store {
     for (let done = 0; done < items.length; ) {
       if (budget.spent) await budget.renew();
       signal?.throwIfAborted();
-      const { result: count, actions } = this.#run((tx) => writeWhileFits(tx, items, done, write));
-      const outcome = await this.#commit(actions, signal);
+      const { result: count, staged } = this.#run((tx) => writeWhileFits(tx, items, done, write));
+      const outcome = await this.#commit(staged, signal);
       if (outcome === 'applied') {
         done += count;
         attempt = 1;
@@ -141,12 +140,12 @@ export class MemoryStore implements Store {
       return;
     }
     const pending = this.#pending.get(transactionIdOf(payload) ?? '');
-    const actions = pending?.actions ?? resolveActions(decodeStoreTransaction(payload).actions);
-    const conflict = findConflict(this.#tables, actions);
+    const staged = pending ?? resolveTransaction(decodeStoreTransaction(payload));
+    const conflict = findConflict(this.#tables, staged);
     this.#tables.revision = index;
     if (pending) pending.outcome = conflict ? 'conflict' : 'applied';
     if (conflict) return;
-    this.#feed.append({ revision: index, changes: applyActions(this.#tables, actions) });
+    this.#feed.append({ revision: index, changes: applyActions(this.#tables, staged.actions) });
   }
 
   /** The state at the time of the call, in chunks of at most 128 KiB that are made one by one. */
@@ -171,11 +170,11 @@ export class MemoryStore implements Store {
     this.#feed.reset(appliedIndex);
   }
 
-  #run<R>(write: (tx: Transaction) => R): { result: R; actions: StagedAction[] } {
+  #run<R>(write: (tx: Transaction) => R): { result: R; staged: StagedTransaction } {
     const tx = new Transaction(this.#tables, Math.floor(this.#clock.wallMs()));
     try {
       const result = write(tx);
-      return { result, actions: tx.actions() };
+      return { result, staged: { actions: tx.actions(), guards: tx.guards() } };
     } finally {
       tx.close();
     }
@@ -186,7 +185,7 @@ export class MemoryStore implements Store {
    * that writes the same object was still under way (it is settled now): this one was bound to fail.
    */
   async #commit(
-    actions: readonly StagedAction[],
+    { actions, guards }: StagedTransaction,
     signal: AbortSignal | undefined,
   ): Promise<'applied' | 'conflict' | 'busy'> {
     if (actions.length === 0) return 'applied';
@@ -203,9 +202,9 @@ export class MemoryStore implements Store {
       );
     }
     const transactionId = `${this.#transactionPrefix}${this.#nextTransaction++}`;
-    const pending: Pending = { actions, outcome: null };
+    const pending: Pending = { actions, guards, outcome: null };
     this.#pending.set(transactionId, pending);
-    const payload = encodeStoreTransaction({ transactionId, actions });
+    const payload = encodeStoreTransaction({ transactionId, actions, guards });
     const committed = this.#propose(payload, signal);
     const release = (): void => {
       this.#pending.delete(transactionId);

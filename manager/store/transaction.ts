@@ -7,7 +7,7 @@ import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.
 import type { Meta } from '../../common/model/objects.ts';
 import { type Task, taskWith } from '../../common/model/task.ts';
 import { encodeObject } from '../../common/wire/object.ts';
-import type { StoreAction } from '../../common/wire/store-log.ts';
+import type { StoreAction, StoreGuard, StoreGuardRule } from '../../common/wire/store-log.ts';
 import { deepFreeze } from './deep-freeze.ts';
 import {
   isUniquelyNamed,
@@ -44,6 +44,8 @@ export class Transaction extends View implements WriteTx {
   readonly #staged = new Map<ObjectKind, Map<string, AnyStaged>>();
   /** staged entries as they were before each write, for `rollback` */
   readonly #journal: { kind: ObjectKind; id: string; before: AnyStaged | undefined }[] = [];
+  /** with the length of the journal at the time, for `rollback` */
+  readonly #guards: { readonly at: number; readonly guard: StoreGuard }[] = [];
   #changes = 0;
   #bytes = 0;
 
@@ -88,6 +90,8 @@ export class Transaction extends View implements WriteTx {
       if (before) staged.set(id, before);
       else staged.delete(id);
     }
+    // One that was set between the savepoint and the first write stays, and does no harm.
+    while ((this.#guards.at(-1)?.at ?? 0) > savepoint) this.#guards.pop();
   }
 
   /** What is to be committed; empty = nothing changed. */
@@ -107,6 +111,10 @@ export class Transaction extends View implements WriteTx {
       }
     }
     return actions;
+  }
+
+  guards(): StoreGuard[] {
+    return this.#guards.map(({ guard }) => guard);
   }
 
   get<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
@@ -151,6 +159,11 @@ export class Transaction extends View implements WriteTx {
     this.assertOpen();
     if (!this.#record(kind, id)) throw notFound(kind, id);
     this.#stage(kind, id, null);
+  }
+
+  guard(rule: StoreGuardRule, kind: ObjectKind, id: string): void {
+    this.assertOpen();
+    this.#guards.push({ at: this.#journal.length, guard: { rule, kind, id } });
   }
 
   protected named<K extends ObjectKind>(kind: K, folded: string): ObjectsByKind[K][] {

@@ -5,6 +5,7 @@
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import type { AnyObject, ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Task } from '../../common/model/task.ts';
+import type { StoreGuardRule } from '../../common/wire/store-log.ts';
 
 /** Makes a change durable on a majority. */
 export interface Proposer {
@@ -41,6 +42,11 @@ export interface WriteTx extends ReadView {
   update<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): ObjectsByKind[K];
   /** Throws `not-found`. */
   remove(kind: ObjectKind, id: string): void;
+  /**
+   * What was found true of an object that is only read must be true when this is applied as well, or it
+   * has lost and is run again: `exists`, it is there; `unused`, no service refers to it.
+   */
+  guard(rule: StoreGuardRule, kind: ObjectKind, id: string): void;
 }
 
 export type StoreChange = {

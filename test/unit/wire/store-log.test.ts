@@ -9,6 +9,7 @@ import {
   encodeStoreTransaction,
   type SnapshotRecord,
   type StoreActionKind,
+  type StoreGuardRule,
 } from '../../../common/wire/store-log.ts';
 
 const action = fc.record({
@@ -19,13 +20,24 @@ const action = fc.record({
   bytes: fc.uint8Array(),
 });
 
+const guard = fc.record({
+  rule: fc.constantFrom<StoreGuardRule>('exists', 'unused'),
+  kind: fc.constantFrom(...OBJECT_KINDS),
+  id: fc.string(),
+});
+
 describe('log entries of the store', () => {
   test('a transaction survives encoding', () => {
     fc.assert(
-      fc.property(fc.string(), fc.array(action), (transactionId, actions) => {
-        const transaction = { transactionId, actions };
-        expect(decodeStoreTransaction(encodeStoreTransaction(transaction))).toEqual(transaction);
-      }),
+      fc.property(
+        fc.string(),
+        fc.array(action),
+        fc.array(guard),
+        (transactionId, actions, guards) => {
+          const transaction = { transactionId, actions, guards };
+          expect(decodeStoreTransaction(encodeStoreTransaction(transaction))).toEqual(transaction);
+        },
+      ),
     );
   });
 
