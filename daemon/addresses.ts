@@ -1,8 +1,13 @@
 /** Which address other nodes are told to use. Reads the machine's interfaces; decides nothing else. */
-import { isIPv4 } from 'node:net';
+import { lookup } from 'node:dns/promises';
+import { isIP, isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import type { Clock } from '../common/base/clock.ts';
 import { SkepError } from '../common/base/errors.ts';
 import { CLUSTER_PORT } from '../common/model/cluster.ts';
+
+/** The system's resolver may wait much longer for a name server that is not there. */
+const LOOKUP_LIMIT_MS = 3_000;
 
 export interface HostPort {
   readonly host: string;
@@ -18,6 +23,46 @@ export function parseHostPort(text: string, defaultPort = CLUSTER_PORT): HostPor
     throw new SkepError('invalid-argument', `invalid address '${text}': expected IP[:PORT]`);
   }
   return { host, port };
+}
+
+/**
+ * Throws `unavailable` when this machine can make no address of any of the names, with the reason: a
+ * connection would only say that nothing answers.
+ */
+export async function requireKnownHosts(
+  addresses: readonly string[],
+  clock: Clock,
+  resolve: (host: string) => Promise<unknown> = lookup,
+): Promise<void> {
+  const hosts = addresses.map((address) => parseHostPort(address).host);
+  const reasons = await Promise.all(hosts.map((host) => unknownBecause(host, clock, resolve)));
+  const unknown = reasons.findIndex((reason) => reason !== null);
+  if (unknown < 0 || reasons.includes(null)) return;
+  throw new SkepError(
+    'unavailable',
+    `join cluster via ${addresses[unknown]}: the name ${hosts[unknown]} cannot be resolved: ${reasons[unknown]}`,
+  );
+}
+
+/** null = it is known */
+async function unknownBecause(
+  host: string,
+  clock: Clock,
+  resolve: (host: string) => Promise<unknown>,
+): Promise<string | null> {
+  if (isIP(host) !== 0) return null;
+  const over = new AbortController();
+  const known = resolve(host).then(
+    () => null,
+    (err: NodeJS.ErrnoException) => err.code ?? err.message,
+  );
+  const late = clock.sleep(LOOKUP_LIMIT_MS, over.signal).then(
+    () => `no answer from the resolver within ${LOOKUP_LIMIT_MS} ms`,
+    () => null,
+  );
+  const reason = await Promise.race([known, late]);
+  over.abort();
+  return reason;
 }
 
 /** IPv4 addresses of this machine that others may reach, by interface. */

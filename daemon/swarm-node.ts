@@ -10,7 +10,7 @@ import { joinCluster } from '../common/rpc/join-cluster.ts';
 import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstrap.ts';
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
-import { parseHostPort } from './addresses.ts';
+import { parseHostPort, requireKnownHosts } from './addresses.ts';
 import { leaveRefusal } from './leave-refusal.ts';
 import { Membership, wasNeverMade } from './membership.ts';
 import { MembershipFiles } from './membership-files.ts';
@@ -174,6 +174,7 @@ export class SwarmNode {
         throw new SkepError('invalid-argument', 'at least 1 RemoteAddr is required to join');
       }
       const addresses = chooseAddresses(request, this.#flags, remotes);
+      await requireKnownHosts(remotes, clock);
       const identity = await joinFirst(remotes, (remoteAddress) =>
         joinCluster({
           remoteAddress,

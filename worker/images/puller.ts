@@ -23,14 +23,13 @@ import type { ProgressListener } from './progress.ts';
 import { type RegistryAuth, RegistryClient } from './registry-client.ts';
 import { InsecureList, RegistryEndpoint, registryHost } from './registry-endpoint.ts';
 import { connectionError, isTransient } from './registry-errors.ts';
+import { SilentRegistries } from './silent-registries.ts';
 
 /** Blobs under way at once, over all pulls (Docker: 3 for each). */
 const DOWNLOADS_MAX = 4;
 const ATTEMPTS_MAX = 5;
 const BACKOFF = { baseMs: 250, maxMs: 5_000 };
 const PROGRESS_PERIOD_MS = 100;
-/** Somebody waits at a terminal, and can do without the digest: a machine without a way out answers soon. */
-const RESOLVE_LIMIT_MS = 5_000;
 const SHORT_ID_LENGTH = 12;
 
 export interface PullerOptions {
@@ -66,6 +65,7 @@ export class Puller {
   readonly #options: PullerOptions;
   readonly #insecure: InsecureList;
   readonly #endpoints = new Map<string, RegistryEndpoint>();
+  readonly #silent: SilentRegistries;
   readonly #downloads = new Map<string, Promise<void>>();
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
@@ -75,6 +75,7 @@ export class Puller {
   /** Throws `invalid-argument` for a malformed insecure registry. */
   constructor(options: PullerOptions) {
     this.#options = options;
+    this.#silent = new SilentRegistries(options.clock);
     this.#insecure = new InsecureList(options.insecureRegistries);
   }
 
@@ -98,7 +99,7 @@ export class Puller {
 
   /**
    * The digest that the name stands for now, and for which platforms. Stores nothing. Rejects with
-   * `deadline-exceeded` after 5 s.
+   * `deadline-exceeded` after the time of SilentRegistries.
    */
   resolve(
     reference: ImageReference,
@@ -115,17 +116,27 @@ export class Puller {
       const { architecture, os } = parseImageDocument(config);
       return { digest, platforms: [{ architecture, os }] };
     };
-    return this.#attempt('resolve', reference, signal, (own) => this.#bounded(own, work));
+    return this.#attempt('resolve', reference, signal, (own) =>
+      this.#bounded(reference.domain, own, work),
+    );
   }
 
-  async #bounded<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #bounded<T>(
+    domain: string,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const limit = new AbortController();
-    const late = new SkepError('deadline-exceeded', `no answer in ${RESOLVE_LIMIT_MS} ms`);
-    const timer = this.#options.clock.setTimer(RESOLVE_LIMIT_MS, () => limit.abort(late));
+    const limitMs = this.#silent.limitMs(domain);
+    const timer = this.#options.clock.setTimer(limitMs, () => {
+      this.#silent.silent(domain);
+      limit.abort(new SkepError('deadline-exceeded', `no answer in ${limitMs} ms`));
+    });
     try {
       return await work(AbortSignal.any([signal, limit.signal]));
     } finally {
       timer.cancel();
+      if (!limit.signal.aborted && !signal.aborted) this.#silent.answered(domain);
     }
   }
 

@@ -1,6 +1,11 @@
 import { networkInterfaces } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { chooseAdvertiseAddress, parseHostPort } from '../../../daemon/addresses.ts';
+import {
+  chooseAdvertiseAddress,
+  parseHostPort,
+  requireKnownHosts,
+} from '../../../daemon/addresses.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 describe('an address', () => {
   test.each([
@@ -18,6 +23,40 @@ describe('an address', () => {
       expect(() => parseHostPort(text)).toThrow(`invalid address '${text}': expected IP[:PORT]`);
     },
   );
+});
+
+describe('the hosts to join', () => {
+  const refused = async (): Promise<unknown> => {
+    throw Object.assign(new Error('getaddrinfo ENOTFOUND nosuch'), { code: 'ENOTFOUND' });
+  };
+
+  test('that are addresses are not looked up', async () => {
+    await requireKnownHosts(['192.0.2.1:2377', '[2001:db8::1]:2377'], new FakeClock(), refused);
+  });
+
+  test('are refused when no name of them is known, with the name and the reason', async () => {
+    await expect(
+      requireKnownHosts(['nosuch:2377', 'nor-this:2377'], new FakeClock(), refused),
+    ).rejects.toMatchObject({
+      code: 'unavailable',
+      message: 'join cluster via nosuch:2377: the name nosuch cannot be resolved: ENOTFOUND',
+    });
+  });
+
+  test('do when one of them is known', async () => {
+    await requireKnownHosts(['nosuch:2377', '192.0.2.1:2377'], new FakeClock(), refused);
+  });
+
+  test('are not waited for longer than 3 s, and leave no timer', async () => {
+    const clock = new FakeClock();
+    const never = (): Promise<unknown> => new Promise(() => {});
+    const waiting = requireKnownHosts(['nosuch:2377'], clock, never);
+    const refusal = expect(waiting).rejects.toThrow('no answer from the resolver within 3000 ms');
+    await clock.advance(3_000);
+    await refusal;
+    await requireKnownHosts(['known:2377'], clock, async () => {});
+    expect(clock.pending).toBe(0);
+  });
 });
 
 describe('the address that others are told', () => {
