@@ -8,6 +8,8 @@ import { predefinedNetworks } from './predefined-networks.ts';
 import type { Routes } from './server.ts';
 
 const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
+const PREDEFINED = ['bridge', 'host', 'none'];
+
 interface NetworkRow {
   readonly Id: string;
   readonly Name: string;
@@ -21,16 +23,15 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('GET', '/networks', async (context) => {
     const filters = Filters.parse(context.text('filters'), NETWORK_FILTERS);
-    if (filters.has('dangling')) {
-      throw new SkepError('unimplemented', "filter 'dangling' is not supported yet");
-    }
+    const isWanted = networkTest(filters);
     const swarm = parts.swarm.manager
       ? await controlOf(parts).listNetworks({}, context.signal)
       : [];
+    const used = filters.has('dangling') ? usedNetworks(parts) : new Set<string>();
     const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...local];
     context.send(
       200,
-      rows.filter((row) => matches(row, filters)),
+      rows.filter((row) => isWanted(row, used)),
     );
   });
 
@@ -74,14 +75,47 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
   });
 }
 
-function matches(row: NetworkRow, filters: Filters): boolean {
-  const predefined = ['bridge', 'host', 'none'].includes(row.Name);
-  return (
-    filters.any('driver', (driver) => row.Driver === driver) &&
-    filters.any('id', (id) => row.Id.startsWith(id)) &&
-    filters.labels('label', row.Labels) &&
-    filters.any('name', (name) => row.Name.includes(name)) &&
-    filters.any('scope', (scope) => row.Scope === scope) &&
-    filters.any('type', (type) => (type === 'builtin') === predefined)
-  );
+type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;
+
+/** Throws `invalid-argument` for a value that means nothing. */
+export function networkTest(filters: Filters): NetworkTest {
+  const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
+  const [dangling] = filters.get('dangling').map((text) => booleanOf('dangling', text));
+  return (row, used) => {
+    const builtin = PREDEFINED.includes(row.Name);
+    return (
+      filters.any('driver', (driver) => row.Driver === driver) &&
+      filters.any('id', (id) => row.Id.startsWith(id)) &&
+      filters.labels('label', row.Labels) &&
+      filters.any('name', (name) => row.Name.includes(name)) &&
+      filters.any('scope', (scope) => row.Scope === scope) &&
+      (type.length === 0 || type.includes(builtin ? 'builtin' : 'custom')) &&
+      // What every node has by itself is never in the way.
+      (dangling === undefined || dangling === (!builtin && !used.has(row.Id)))
+    );
+  };
+}
+
+/** Networks that a service or a task uses; the ingress network counts as used. */
+function usedNetworks(parts: RouteParts): ReadonlySet<string> {
+  if (!parts.swarm.manager) return new Set();
+  return parts.swarm.manager.store.view((view) => {
+    const networks = view.list('network');
+    const ingress = networks.filter(({ spec }) => spec.ingress);
+    const served = view
+      .list('service')
+      .flatMap(({ spec }) => spec.task.networks.map(({ target }) => target as string));
+    const attached = networks.filter(({ id }) => view.tasksByNetwork(id).length > 0);
+    return new Set([...served, ...[...ingress, ...attached].map(({ id }) => id as string)]);
+  });
+}
+
+function wordOf(filter: string, text: string, known: readonly string[]): string {
+  if (known.includes(text)) return text;
+  throw new SkepError('invalid-argument', `invalid filter: '${filter}'='${text}'`);
+}
+
+function booleanOf(filter: string, text: string): boolean {
+  const word = wordOf(filter, text.toLowerCase(), ['true', '1', 'false', '0']);
+  return word === 'true' || word === '1';
 }

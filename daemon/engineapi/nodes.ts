@@ -1,5 +1,6 @@
 /** `/nodes`: the machines of the cluster. */
-import type { Node } from '../../common/model/node.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Node, NodeRole } from '../../common/model/node.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { type ManagerStatus, nodeSpecFromJson, nodeToJson } from './json/node.ts';
@@ -13,7 +14,8 @@ export function addNodeRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('GET', '/nodes', async (context) => {
     const filters = Filters.parse(context.text('filters'), NODE_FILTERS);
     const control = controlOf(parts);
-    const roles = filters.get('role').filter((role) => role === 'worker' || role === 'manager');
+    const roles = filters.get('role').map(roleOf);
+    for (const membership of filters.get('membership')) requireMembership(membership);
     const nodes = await control.listNodes(
       {
         ids: filters.get('id'),
@@ -24,7 +26,7 @@ export function addNodeRoutes(routes: Routes, parts: RouteParts): void {
       },
       context.signal,
     );
-    const accepted = filters.any('membership', (value) => value === 'accepted');
+    const accepted = filters.any('membership', (value) => value.toLowerCase() === 'accepted');
     const managers = await managerStatuses(parts, context);
     const rows = accepted ? nodes : [];
     context.send(
@@ -50,6 +52,17 @@ export function addNodeRoutes(routes: Routes, parts: RouteParts): void {
     await controlOf(parts).removeNode(ref, context.flag('force'), context.signal);
     context.empty(200);
   });
+}
+
+function roleOf(text: string): NodeRole {
+  const role = text.toLowerCase();
+  if (role === 'worker' || role === 'manager') return role;
+  throw new SkepError('invalid-argument', `invalid role filter: '${text}'`);
+}
+
+function requireMembership(text: string): void {
+  if (['accepted', 'pending'].includes(text.toLowerCase())) return;
+  throw new SkepError('invalid-argument', `invalid membership filter: '${text}'`);
 }
 
 function nodeRef(parts: RouteParts, context: RequestContext): string {

@@ -72,7 +72,7 @@ function checkMount(mount: Mount): void {
   const fail = (rule: string): SkepError =>
     invalid(`invalid mount config for type "${mount.type}": ${rule}`);
   if (mount.type === 'cluster') throw notDone('mount type "cluster": cluster volumes are');
-  if (mount.volume?.subpath) throw notDone(`mount ${mount.target}: a part of a volume is`);
+  if (mount.volume) checkVolumeOptions(mount.target, mount.volume);
   if (mount.target === '') throw fail('field Target must not be empty');
   if (!mount.target.startsWith('/')) {
     throw fail(`invalid mount path: '${mount.target}' mount path must be absolute`);
@@ -100,6 +100,19 @@ function checkMount(mount: Mount): void {
       }
       return;
   }
+}
+
+/** There is one driver, and no option of it is done: the task would wait for a node that has another. */
+function checkVolumeOptions(
+  target: string,
+  { subpath, driver, driverOptions }: NonNullable<Mount['volume']>,
+): void {
+  if (subpath) throw notDone(`mount ${target}: a part of a volume is`);
+  if (driver !== '' && driver !== 'local') {
+    throw notDone(`mount ${target}: volume driver "${driver}" is`);
+  }
+  const [option] = Object.keys(driverOptions);
+  if (option !== undefined) throw notDone(`mount ${target}: volume driver option "${option}" is`);
 }
 
 function configTarget(config: ContainerSpec['configs'][number]) {

@@ -31,6 +31,10 @@ export function createNetwork(
   environment: WriteEnvironment,
 ): Network {
   checkNetworkSpec(spec);
+  if (tx.byName('network', spec.name).length > 0) {
+    // Compose knows by these words that another one made it first.
+    throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
+  }
   if (spec.ingress) {
     const ingress = tx.list('network').find((network) => network.spec.ingress);
     if (ingress) {
@@ -124,6 +128,8 @@ function checkIpam({ ipam }: NetworkSpec): void {
   if (ipam.driver !== '' && ipam.driver !== 'default') {
     throw notDone(`IPAM driver "${ipam.driver}": IPAM drivers other than default are`);
   }
+  const [option] = Object.keys(ipam.options);
+  if (option !== undefined) throw notDone(`IPAM option "${option}" is`);
   ipam.configs.forEach(checkIpamConfig);
 }
 

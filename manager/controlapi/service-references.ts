@@ -45,6 +45,9 @@ function resolveNetworks(
         `Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
       );
     }
+    const [option] = Object.keys(attachment.driverOptions);
+    if (option !== undefined)
+      throw notDone(`network ${network.spec.name}: DriverOpts "${option}" is`);
     if (seen.has(network.id)) {
       throw invalid(`network ${network.spec.name} is given twice`);
     }

@@ -138,6 +138,7 @@ function mountFromJson(json: JsonReader): Mount {
   bind.refuse('ReadOnlyForceRecursive', 'recursive read-only mounts cannot be chosen yet');
   const volume = json.object('VolumeOptions');
   const tmpfs = json.object('TmpfsOptions');
+  tmpfs.refuse('Options', 'options of a tmpfs other than size and mode are not done yet');
   const driver = volume.object('DriverConfig');
   return {
     type: json.oneOf('Type', ['bind', 'volume', 'tmpfs', 'cluster'], 'volume'),

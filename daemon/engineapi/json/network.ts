@@ -1,4 +1,5 @@
 /** Networks: Docker's JSON and our model. */
+import { SkepError } from '../../../common/base/errors.ts';
 import type { IpamConfig, Network, NetworkSpec } from '../../../common/model/network.ts';
 import { isoTime } from './common.ts';
 import type { JsonReader } from './reader.ts';
@@ -7,6 +8,11 @@ export function networkSpecFromJson(json: JsonReader): NetworkSpec {
   json.refuse('ConfigOnly', 'config-only networks are not done yet');
   json.object('ConfigFrom').refuse('Network', 'config-only networks are not done yet');
   const ipam = json.object('IPAM');
+  const scope = json.string('Scope');
+  if (scope !== '' && scope !== 'swarm') json.refuse('Scope', 'networks are of scope swarm');
+  if (json.has('EnableIPv4') && !json.boolean('EnableIPv4')) {
+    throw new SkepError('unimplemented', 'EnableIPv4: networks without IPv4 are not done yet');
+  }
   return {
     name: json.string('Name'),
     labels: json.stringMap('Labels'),

@@ -8,9 +8,15 @@ export function secretSpecFromJson(json: JsonReader): SecretSpec {
     name: json.string('Name'),
     labels: json.stringMap('Labels'),
     data: json.base64('Data'),
-    templateDriver: json.object('Templating').string('Name'),
+    templateDriver: templateDriverFromJson(json),
     driver: json.object('Driver').string('Name'),
   };
+}
+
+function templateDriverFromJson(json: JsonReader): string {
+  const templating = json.object('Templating');
+  templating.refuse('Options', 'the template driver has no options');
+  return templating.string('Name');
 }
 
 /** Never with its data. */
@@ -32,7 +38,7 @@ export function configSpecFromJson(json: JsonReader): ConfigSpec {
     name: json.string('Name'),
     labels: json.stringMap('Labels'),
     data: json.base64('Data'),
-    templateDriver: json.object('Templating').string('Name'),
+    templateDriver: templateDriverFromJson(json),
   };
 }
 

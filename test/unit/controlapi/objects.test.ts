@@ -100,9 +100,23 @@ const BAD_NETWORKS: [string, NetworkSpec, string, string][] = [
     'unimplemented',
     'IPAM driver "x"',
   ],
+  [
+    'an IPAM option',
+    aNetworkSpec({ ipam: { driver: 'default', options: { a: 'b' }, configs: [] } }),
+    'unimplemented',
+    'IPAM option "a"',
+  ],
 ];
 
 describe('a network', () => {
+  test('with a name that is taken is refused in the words that Compose looks for', async () => {
+    await it.api.createNetwork(aNetworkSpec({ name: 'net' }));
+    await expect(it.api.createNetwork(aNetworkSpec({ name: 'NET' }))).rejects.toMatchObject({
+      code: 'name-conflict',
+      message: 'network with name NET already exists',
+    });
+  });
+
   test.each(BAD_NETWORKS)('is refused with %s', async (_, spec, code, message) => {
     const creating = it.api.createNetwork(spec);
     await expect(creating).rejects.toThrow(message);

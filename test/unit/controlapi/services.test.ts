@@ -219,6 +219,7 @@ const INVALID: [string, ServiceSpec, string][] = [
   ],
 ];
 
+const VOLUME = { noCopy: false, labels: {}, driver: 'local', driverOptions: {}, subpath: '' };
 const NOT_DONE: [string, ServiceSpec, string][] = [
   ['another runtime', withTask({ runtime: 'plugin' }), 'runtime "plugin"'],
   [
@@ -231,11 +232,21 @@ const NOT_DONE: [string, ServiceSpec, string][] = [
     withContainer({
       mounts: [
         mount({
-          volume: { noCopy: false, labels: {}, driver: '', driverOptions: {}, subpath: 'a' },
+          volume: { ...VOLUME, subpath: 'a' },
         }),
       ],
     }),
     'mount /data: a part of a volume is not done yet',
+  ],
+  [
+    'a volume of another driver',
+    withContainer({ mounts: [mount({ volume: { ...VOLUME, driver: 'rexray' } })] }),
+    'mount /data: volume driver "rexray" is not done yet',
+  ],
+  [
+    'an option of the volume driver',
+    withContainer({ mounts: [mount({ volume: { ...VOLUME, driverOptions: { type: 'nfs' } } })] }),
+    'mount /data: volume driver option "type" is not done yet',
   ],
   [
     'a credential spec',
@@ -261,6 +272,15 @@ describe('a new service', () => {
     const creating = it.api.createService(spec);
     await expect(creating).rejects.toThrow(message);
     await expect(creating).rejects.toMatchObject({ code: 'unimplemented' });
+  });
+
+  test('is refused with options of an attachment by name', async () => {
+    await it.api.createNetwork(aNetworkSpec({ name: 'back' }));
+    const target = aNetworkTarget({ target: 'back', driverOptions: { mac: 'x' } });
+    await expect(it.api.createService(withTask({ networks: [target] }))).rejects.toMatchObject({
+      code: 'unimplemented',
+      message: 'network back: DriverOpts "mac" is not done yet',
+    });
   });
 
   test('keeps its templates: they are expanded where its tasks run', async () => {

@@ -187,6 +187,10 @@ describe('specs from clients', () => {
       { TaskTemplate: { ContainerSpec: { Privileges: { SELinuxContext: { Type: 't' } } } } },
       'TaskTemplate.ContainerSpec.Privileges.SELinuxContext',
     ],
+    [
+      { TaskTemplate: { ContainerSpec: { Mounts: [{ TmpfsOptions: { Options: [['exec']] } }] } } },
+      'TaskTemplate.ContainerSpec.Mounts[0].TmpfsOptions.Options',
+    ],
   ])('what is not done is refused by its path: %j', (body, path) => {
     expect(() => serviceSpecFromJson(sent(body), null)).toThrow(
       expect.objectContaining({
@@ -194,6 +198,20 @@ describe('specs from clients', () => {
         message: expect.stringContaining(`${path} is not supported`),
       }),
     );
+  });
+
+  test.each([
+    [{ Scope: 'local' }, 'Scope is not supported'],
+    [{ EnableIPv4: false }, 'EnableIPv4: networks without IPv4 are not done yet'],
+    [{ ConfigOnly: true }, 'ConfigOnly is not supported'],
+  ])('of networks, too: %j', (body, message) => {
+    expect(() => networkSpecFromJson(sent(body))).toThrow(
+      expect.objectContaining({
+        code: 'unimplemented',
+        message: expect.stringContaining(message),
+      }),
+    );
+    expect(networkSpecFromJson(sent({ Scope: 'swarm', EnableIPv4: true })).name).toBe('');
   });
 
   test.each([

@@ -1,0 +1,112 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import { addNetworkRoutes } from '../../../daemon/engineapi/networks.ts';
+import { addNodeRoutes } from '../../../daemon/engineapi/nodes.ts';
+import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import {
+  aNetworkSpec,
+  aNetworkTarget,
+  aNode,
+  aNodeDescription,
+  aNodeSpec,
+  aServiceSpec,
+  aTaskSpec,
+} from '../../support/builders.ts';
+import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+
+let it: TestControlApi;
+let handlers: Map<string, (context: RequestContext) => unknown>;
+beforeEach(async () => {
+  it = await makeControlApi();
+  handlers = new Map();
+  const routes = {
+    add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
+      handlers.set(`${method} ${path}`, handler),
+  } as unknown as Routes;
+  const manager = { control: it.api, store: it.store };
+  const swarm = { manager, requireManager: () => manager };
+  const parts = { swarm, engineId: 'engine' } as unknown as RouteParts;
+  addNetworkRoutes(routes, parts);
+  addNodeRoutes(routes, parts);
+});
+
+async function list(path: string, filters: object): Promise<unknown[]> {
+  let sent: unknown[] = [];
+  await handlers.get(`GET ${path}`)!({
+    text: () => JSON.stringify(filters),
+    send: (_: number, rows: unknown[]) => {
+      sent = rows;
+    },
+  } as unknown as RequestContext);
+  return sent;
+}
+
+describe('the list of networks', () => {
+  const names = async (filters: object): Promise<string[]> =>
+    ((await list('/networks', filters)) as { Name: string }[]).map(({ Name }) => Name);
+
+  beforeEach(async () => {
+    await it.api.createNetwork(aNetworkSpec({ name: 'used', labels: { a: 'b' } }));
+    await it.api.createNetwork(aNetworkSpec({ name: 'idle' }));
+    await it.api.createNetwork(aNetworkSpec({ name: 'mesh', ingress: true }));
+    const networks = [aNetworkTarget({ target: 'used' })];
+    await it.api.createService(aServiceSpec({ task: aTaskSpec({ networks }) }));
+  });
+
+  test.each<[object, string[]]>([
+    [{ dangling: ['true'] }, ['idle']],
+    [{ dangling: ['false'] }, ['used', 'mesh', 'host', 'none']],
+    [{ type: ['custom'] }, ['used', 'idle', 'mesh']],
+    [{ type: ['builtin'] }, ['host', 'none']],
+    [{ type: ['builtin', 'custom'], driver: ['overlay'] }, ['used', 'idle', 'mesh']],
+    [{ scope: ['swarm'], name: ['s'] }, ['used', 'mesh']],
+    [{ label: ['a=b'] }, ['used']],
+  ])('with %j', async (filters, expected) => {
+    expect(await names(filters)).toEqual(expected);
+  });
+
+  test.each<[object, string]>([
+    [{ type: ['odd'] }, "invalid filter: 'type'='odd'"],
+    [{ dangling: ['maybe'] }, "invalid filter: 'dangling'='maybe'"],
+    [{ colour: ['red'] }, "invalid filter 'colour'"],
+  ])('refuses %j', async (filters, message) => {
+    await expect(names(filters)).rejects.toMatchObject({ code: 'invalid-argument', message });
+  });
+});
+
+describe('the list of nodes', () => {
+  const names = async (filters: object): Promise<string[]> =>
+    ((await list('/nodes', filters)) as { Description: { Hostname: string } }[]).map(
+      ({ Description }) => Description.Hostname,
+    );
+
+  beforeEach(async () => {
+    const named = (hostname: string) => aNodeDescription({ hostname });
+    const spec = aNodeSpec({ desiredRole: 'manager', labels: { zone: 'a' } });
+    await it.create(
+      'node',
+      aNode({ spec, description: named('m1') }),
+      aNode({ description: named('w1') }),
+    );
+  });
+
+  test.each<[object, string[]]>([
+    [{ role: ['manager'] }, ['m1']],
+    [{ role: ['Worker'] }, ['w1']],
+    [{ role: ['worker', 'manager'] }, ['m1', 'w1']],
+    [{ membership: ['accepted'] }, ['m1', 'w1']],
+    [{ membership: ['pending'] }, []],
+    [{ 'node.label': ['zone=a'] }, ['m1']],
+    [{ name: ['w'] }, ['w1']],
+  ])('with %j', async (filters, expected) => {
+    expect(await names(filters)).toEqual(expected);
+  });
+
+  test.each<[object, string]>([
+    [{ role: ['boss'] }, "invalid role filter: 'boss'"],
+    [{ membership: ['maybe'] }, "invalid membership filter: 'maybe'"],
+  ])('refuses %j instead of showing all of them', async (filters, message) => {
+    await expect(names(filters)).rejects.toMatchObject({ code: 'invalid-argument', message });
+  });
+});
