@@ -260,7 +260,7 @@ export class Host {
     const tasks = new TaskManager({ executor, database, reporter, ...parts });
     const random = this.#random.fork();
     const dialer = new DispatcherClient({
-      ...{ pool, files, random, log: silentLogger },
+      ...{ pool, files, clock, random, log: silentLogger },
       file: `${DATA}/agent/managers.json`,
       seedAddresses: managerAddresses,
     });

@@ -271,6 +271,21 @@ export class SimRpcPool implements RpcClients {
     return this.#client(address, PEER_LIMITS.connectTimeoutMs, PEER_KEEPALIVE);
   }
 
+  /** As `refusesConnections`: what the kernel of the host answers in one round trip, if it can. */
+  async refuses(address: string, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    const { directory, process } = this.#options;
+    const { wires, serverAt, hostAt } = directory;
+    const here = process.host;
+    const there = hostAt(address);
+    await abortable(wires.clock.sleep(wires.delayMs() + wires.delayMs(), here, 'deliver'), signal);
+    const isSilent = wires.isCut(here, there) || wires.isCut(there, here) || wires.isDown(there);
+    return !isSilent && serverAt(address) === null;
+  }
+
+  /** Clients here connect when they are called: nothing waits after failures. */
+  heard(_address: string): void {}
+
   #client(address: string, connectTimeoutMs: number, patience: Patience): SimRpcClient {
     const key = `${address} ${connectTimeoutMs}`;
     let client = this.#clients.get(key);
