@@ -14,8 +14,9 @@ import {
   parseExtraHost,
   parseUlimit,
 } from '../compose/files.ts';
-import { parseMountFlag } from '../compose/mounts.ts';
+import { parseMountFlag, parseTmpfs, sharedMemory } from '../compose/mounts.ts';
 import { splitShellWords } from '../compose/shell-words.ts';
+import { parseSizeBytes } from '../compose/values.ts';
 import {
   type CommandContext,
   type Configure,
@@ -28,6 +29,12 @@ import {
   warnLine,
 } from './context.ts';
 import { waitForService } from './converge.ts';
+import {
+  type IsolationFlags,
+  isolationFlags,
+  isolationOf,
+  kernelLimitsOf,
+} from './isolation-flags.ts';
 import {
   healthcheckOf,
   parseFileReference,
@@ -45,7 +52,7 @@ import { resolveConfigs, resolveImage, resolveNetworks, resolveSecrets } from '.
 
 type Many = readonly string[];
 
-export interface CreateFlags extends SharedFlags {
+export interface CreateFlags extends SharedFlags, IsolationFlags {
   readonly name?: string;
   readonly mode: string;
   readonly env?: Many;
@@ -59,6 +66,8 @@ export interface CreateFlags extends SharedFlags {
   readonly network?: Many;
   readonly publish?: Many;
   readonly mount?: Many;
+  readonly tmpfs?: Many;
+  readonly shmSize?: number;
   readonly secret?: Many;
   readonly config?: Many;
   readonly dns?: Many;
@@ -81,6 +90,7 @@ const many =
 
 export const create: Configure = (command, context) => {
   sharedFlags(command);
+  isolationFlags(command);
   refuseFlags(command, REFUSED);
   command
     .passThroughOptions()
@@ -111,6 +121,8 @@ export const create: Configure = (command, context) => {
     .option('--host <name:address>', 'entry of /etc/hosts', many(parseExtraHost))
     .option('--sysctl <key=value>', 'of the containers', collect)
     .option('--ulimit <name=soft:hard>', 'of the containers', many(parseUlimit))
+    .option('--tmpfs <path[:options]>', 'e.g. /run:size=64m,mode=1777', many(parseTmpfs))
+    .option('--shm-size <size>', 'of /dev/shm', flag(parseSizeBytes))
     .option('--cap-add <capability>', 'to add', collect)
     .option('--cap-drop <capability>', 'to drop', collect)
     .action(async (image: string, args: Many, flags: CreateFlags) => {
@@ -218,6 +230,7 @@ function resourcesOf(flags: CreateFlags): NonNullable<TaskSpecJson['Resources']>
       ...(flags.reserveMemory && { MemoryBytes: flags.reserveMemory }),
       ...(generic.length > 0 && { GenericResources: generic }),
     },
+    ...kernelLimitsOf(flags),
   };
 }
 
@@ -244,7 +257,7 @@ async function containerSpec(
     ...(flags.stopSignal && { StopSignal: flags.stopSignal }),
     ...(flags.stopGracePeriod !== undefined && { StopGracePeriod: flags.stopGracePeriod }),
     ...(health && { Healthcheck: health }),
-    ...(flags.mount && { Mounts: flags.mount.map(parseMountFlag) }),
+    ...mountsOf(flags),
     ...(flags.host && { Hosts: flags.host.map(parseExtraHost) }),
     DNSConfig: {
       ...(flags.dns && { Nameservers: flags.dns }),
@@ -257,7 +270,17 @@ async function containerSpec(
     ...(add.length > 0 && { CapabilityAdd: add }),
     ...(drop.length > 0 && { CapabilityDrop: drop }),
     ...(flags.oomScoreAdj && { OomScoreAdj: flags.oomScoreAdj }),
+    ...isolationOf(context, flags),
   };
+}
+
+function mountsOf(flags: CreateFlags): Pick<ContainerSpecJson, 'Mounts'> {
+  const mounts = [
+    ...(flags.mount ?? []).map(parseMountFlag),
+    ...(flags.tmpfs ?? []).map(parseTmpfs),
+    ...(flags.shmSize === undefined ? [] : [sharedMemory(flags.shmSize)]),
+  ];
+  return mounts.length > 0 ? { Mounts: mounts } : {};
 }
 
 /** Files first, then flags; later ones win. A name alone takes the client's value. */

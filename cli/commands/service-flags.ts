@@ -120,8 +120,6 @@ export function sharedFlags(command: Command): void {
 export const REFUSED: Readonly<Record<string, string>> = {
   '--isolation': 'isolation is a Windows feature',
   '--credential-spec': 'credential specs are a Windows feature',
-  '--memory-swap': 'not supported yet',
-  '--memory-swappiness': 'not supported yet',
   '--with-registry-auth': 'credentials of registries are not supported yet',
 };
 

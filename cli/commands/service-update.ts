@@ -26,6 +26,12 @@ import {
   warnLine,
 } from './context.ts';
 import { waitForService } from './converge.ts';
+import {
+  type IsolationFlags,
+  isolationFlags,
+  isolationOf,
+  kernelLimitsOf,
+} from './isolation-flags.ts';
 import { rollBack } from './service.ts';
 import { environmentOf } from './service-create.ts';
 import {
@@ -69,7 +75,7 @@ const LISTS: Readonly<Record<string, (value: string) => unknown>> = {
   ulimit: parseUlimit,
 };
 
-interface UpdateFlags extends SharedFlags {
+interface UpdateFlags extends SharedFlags, IsolationFlags {
   readonly args?: string;
   readonly image?: string;
   readonly force?: boolean;
@@ -83,6 +89,7 @@ interface UpdateFlags extends SharedFlags {
 
 export const update: Configure = (command, context) => {
   sharedFlags(command);
+  isolationFlags(command);
   refuseFlags(command, REFUSED);
   listFlags(command);
   command
@@ -254,6 +261,7 @@ function changedResources(
   );
   return {
     ...rest,
+    ...kernelLimitsOf(flags),
     Limits: {
       ...Limits,
       ...(flags.limitCpu !== undefined && { NanoCPUs: flags.limitCpu }),
@@ -283,6 +291,7 @@ async function changedContainer(
   return {
     ...spec,
     ...scalars(flags),
+    ...isolationOf(context, flags),
     ...(image !== undefined && { Image: image }),
     Labels: changedMap(spec.Labels, flags.containerLabelAdd, flags.containerLabelRm),
     Env: keyed(spec.Env, flags.envRm, env, keyOf),

@@ -6,6 +6,7 @@
 import { isAbsolute, join, normalize } from 'node:path';
 import type { DictShape, KeyTable, ListShape, MapShape, ScalarShape, Shape } from './keys/key.ts';
 import { nearestWord, type Place } from './problems.ts';
+import { parseSecurityOption } from './security-options.ts';
 import {
   type Findings,
   isNull,
@@ -107,11 +108,20 @@ class Conformer {
   /** Only paths on this machine are moved: names of volumes and URLs are none. */
   #located(value: ScalarValue, kind: NonNullable<ScalarShape['path']>): ScalarValue {
     const text = value.text;
+    if (kind === 'security') return this.#securityFile(value);
     const [source = '', ...rest] = kind === 'mount' ? text.split(':') : [text];
     const isPath = kind === 'file' || /^[./~]/.test(source);
     if (!isPath || text === '' || (kind === 'mount' && rest.length === 0)) return value;
     const moved = [absolutePath(this.#base, source), ...rest].join(':');
     return moved === text ? value : scalarValue(value.place, moved, moved, value.mark);
+  }
+
+  /** `seccomp:FILE`; other options, and words in the place of a file, stay. */
+  #securityFile(value: ScalarValue): ScalarValue {
+    const option = parseSecurityOption(value.text)?.seccomp;
+    if (typeof option !== 'object') return value;
+    const moved = `seccomp:${absolutePath(this.#base, option.file)}`;
+    return scalarValue(value.place, moved, moved, value.mark);
   }
 
   #list(value: ListValue, { of, unique }: ListShape): Value {

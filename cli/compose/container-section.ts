@@ -3,15 +3,14 @@ import { isIP } from 'node:net';
 import type {
   ContainerSpecJson,
   HealthcheckJson,
-  PrivilegesJson,
   UlimitJson,
 } from '../../common/model/engine-json.ts';
 import { parseDotenv } from './dotenv.ts';
 import { normaliseCapabilities, parseEnvFile, parseExtraHost } from './files.ts';
+import { isolationSection } from './isolation-section.ts';
 import type { Fields, Item } from './item.ts';
 import { mountSection } from './mount-section.ts';
 import { type StackScope, withNamespace } from './scope.ts';
-import { parseSecurityOption, type SecurityOption } from './security-options.ts';
 import { splitShellWords } from './shell-words.ts';
 import { some } from './some.ts';
 import { parseDurationNanos } from './values.ts';
@@ -56,7 +55,7 @@ export function containerSection(
     ...some('CapabilityDrop', droppedCapabilities(drop, add)),
     ...some('Ulimits', ulimitsOf(fields.get('ulimits'))),
     ...some('OomScoreAdj', oomScore(fields.get('oom_score_adj'))),
-    ...some('Privileges', privilegesOf(fields.get('security_opt'))),
+    ...isolationSection(scope, fields),
   };
 }
 
@@ -213,16 +212,4 @@ function oomScore(item: Item | undefined): number | undefined {
     item.problem(`${item.path} must be from -${OOM_SCORE_MAX} to ${OOM_SCORE_MAX}: got ${score}`);
   }
   return score;
-}
-
-function privilegesOf(item: Item | undefined): PrivilegesJson {
-  const options = (item?.texts() ?? []).map(
-    (text): SecurityOption => parseSecurityOption(text) ?? {},
-  );
-  const { noNewPrivileges, seccomp, apparmor }: SecurityOption = Object.assign({}, ...options);
-  return {
-    ...some('NoNewPrivileges', noNewPrivileges),
-    ...(seccomp && { Seccomp: { Mode: seccomp } }),
-    ...(apparmor && { AppArmor: { Mode: apparmor } }),
-  };
 }

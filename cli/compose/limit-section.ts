@@ -3,6 +3,7 @@
  * `mem_limit`, ...). Both may be given when they agree.
  */
 import type { ResourcesJson } from '../../common/model/engine-json.ts';
+import { kernelSection } from './isolation-section.ts';
 import type { Fields, Item } from './item.ts';
 import { parseNanoCpus, parseSizeBytes } from './values.ts';
 
@@ -18,6 +19,7 @@ export function limitSection(resources: ResourcesJson, fields: Fields): Resource
   const pids = one(Limits.Pids, fields.get('pids_limit'), (item) => item.integer(-1));
   const reserved = one(Reservations.MemoryBytes, fields.get('mem_reservation'), sizeOf);
   const swap = swapOf(fields.get('memswap_limit'), memory);
+  const swappiness = fields.get('mem_swappiness')?.integer(0);
   return {
     Limits: {
       ...(nanoCpus && { NanoCPUs: nanoCpus }),
@@ -26,6 +28,8 @@ export function limitSection(resources: ResourcesJson, fields: Fields): Resource
     },
     Reservations: { ...Reservations, ...(reserved && { MemoryBytes: reserved }) },
     ...(swap !== undefined && { SwapBytes: swap }),
+    ...(swappiness !== undefined && { MemorySwappiness: swappiness }),
+    ...kernelSection(fields),
   };
 }
 

@@ -2,7 +2,7 @@
 
 import type { LabelsJson, MountJson } from '../../common/model/engine-json.ts';
 import type { Fields, Item } from './item.ts';
-import { PROPAGATIONS } from './mounts.ts';
+import { PROPAGATIONS, parseTmpfs, sharedMemory } from './mounts.ts';
 import { nearestWord } from './problems.ts';
 import { type StackScope, withNamespace } from './scope.ts';
 import { parseSizeBytes } from './values.ts';
@@ -10,7 +10,8 @@ import { parseSizeBytes } from './values.ts';
 export function mountSection(scope: StackScope, fields: Fields): MountJson[] {
   const volumes = fields.get('volumes');
   const tmpfs = fields.get('tmpfs');
-  const shared = sharedMemory(fields.get('shm_size'));
+  const size = fields.get('shm_size')?.parsed(parseSizeBytes);
+  const shared = size === undefined ? undefined : sharedMemory(size);
   const mounts = (volumes?.items() ?? []).map((item) =>
     item.isMap ? longMount(scope, item) : shortMount(scope, item),
   );
@@ -23,19 +24,6 @@ export function mountSection(scope: StackScope, fields: Fields): MountJson[] {
     targets.add(Target);
   }
   return all;
-}
-
-const SHARED_MEMORY_MODE = 0o1777;
-
-/** The runtime has a tmpfs of its own there, which a mount of the spec takes the place of. */
-function sharedMemory(item: Item | undefined): MountJson | undefined {
-  const size = item?.parsed(parseSizeBytes);
-  if (size === undefined) return undefined;
-  return {
-    Type: 'tmpfs',
-    Target: '/dev/shm',
-    TmpfsOptions: { SizeBytes: size, Mode: SHARED_MEMORY_MODE },
-  };
 }
 
 function shortMount(scope: StackScope, item: Item): MountJson | undefined {
@@ -191,26 +179,7 @@ function tmpfsOptions(item: Item | undefined): MountJson['TmpfsOptions'] {
   };
 }
 
-/** `/run` or `/run:size=64m,mode=1777`. */
 function tmpfsMount(item: Item): MountJson | undefined {
-  const text = item.text();
-  if (text === undefined) return undefined;
-  const [target = '', options = ''] = text.split(':');
-  let size: number | undefined;
-  let mode: number | undefined;
-  for (const word of options === '' ? [] : options.split(',')) {
-    const [key, value = ''] = word.split('=');
-    if (key === 'size') size = item.attempt(() => parseSizeBytes(value));
-    else if (key === 'mode' && /^[0-7]{1,4}$/.test(value)) mode = Number.parseInt(value, 8);
-    else item.problem(`${item.path}: unknown option "${word}" of a tmpfs`);
-  }
-  const set = {
-    ...(size !== undefined && { SizeBytes: size }),
-    ...(mode !== undefined && { Mode: mode }),
-  };
-  return {
-    Type: 'tmpfs',
-    Target: absolute(item, target),
-    ...(Object.keys(set).length > 0 && { TmpfsOptions: set }),
-  };
+  const mount = item.parsed(parseTmpfs);
+  return mount && { ...mount, Target: absolute(item, mount.Target) };
 }

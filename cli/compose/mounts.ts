@@ -46,6 +46,34 @@ export function parseMountFlag(text: string): MountJson {
   return draft;
 }
 
+/** `/run` or `/run:size=64m,mode=1777`. Throws `invalid-argument`. */
+export function parseTmpfs(text: string): MountJson {
+  const [target = '', options = ''] = text.split(':');
+  const set: Mutable<NonNullable<MountJson['TmpfsOptions']>> = {};
+  for (const word of options === '' ? [] : options.split(',')) {
+    const [key, value = ''] = word.split('=');
+    if (key === 'size') set.SizeBytes = parseSizeBytes(value);
+    else if (key === 'mode' && /^[0-7]{1,4}$/.test(value)) set.Mode = Number.parseInt(value, 8);
+    else throw new SkepError('invalid-argument', `unknown option "${word}" of a tmpfs`);
+  }
+  return {
+    Type: 'tmpfs',
+    Target: target,
+    ...(Object.keys(set).length > 0 && { TmpfsOptions: set }),
+  };
+}
+
+const SHARED_MEMORY_MODE = 0o1777;
+
+/** The runtime has a tmpfs of its own at /dev/shm, which a mount of the spec takes the place of. */
+export function sharedMemory(sizeBytes: number): MountJson {
+  return {
+    Type: 'tmpfs',
+    Target: '/dev/shm',
+    TmpfsOptions: { SizeBytes: sizeBytes, Mode: SHARED_MEMORY_MODE },
+  };
+}
+
 function setCommon(draft: Draft, text: string, key: string, value: string | null): boolean {
   switch (key) {
     case 'type':

@@ -60,8 +60,8 @@ export interface ScalarShape {
   /** of numbers; texts are judged when they are converted */
   readonly least?: number;
   readonly most?: number;
-  /** relative to the directory of its file: a path, or the source of a short volume */
-  readonly path?: 'file' | 'mount' | 'bind';
+  /** relative to the directory of its file: a path, the source of a short volume, a security option's file */
+  readonly path?: 'file' | 'mount' | 'bind' | 'security';
 }
 
 export interface ListShape {
@@ -125,6 +125,13 @@ export function refusedUnless(words: readonly string[], why: string, shape: Shap
   const verdict: Verdict = { kind: 'refused', why };
   const same: Verdict = { kind: 'honoured', to: 'so it is without the key' };
   return { shape, verdict, judge: (value) => (isOneOf(value, words) ? same : null) };
+}
+
+/** Honoured for these values, refused for others. */
+export function honouredFor(known: readonly string[], to: string, why: string, shape: Shape): Key {
+  const verdict: Verdict = { kind: 'refused', why };
+  const asked: Verdict = { kind: 'honoured', to };
+  return { shape, verdict, judge: (value) => (isOneOf(value, known) ? asked : null) };
 }
 
 export function isOneOf(value: Value, words: readonly string[]): boolean {

@@ -184,8 +184,8 @@ describe('mistakes of form', () => {
     ],
     [
       'a refused key',
-      'services:\n  a: {image: a, privileged: true}\n',
-      '2:17 services.a.privileged is refused: tasks cannot have all privileges yet; cap_add can (--ignore-refused goes on without it)',
+      'services:\n  a: {image: a, runtime: kata}\n',
+      '2:17 services.a.runtime is refused: there is one runtime (--ignore-refused goes on without it)',
     ],
   ])('%s', (_, text, expected) => {
     expect(places(text)).toEqual([expected]);
@@ -247,7 +247,7 @@ describe('mistakes of form', () => {
 
   test('with --ignore-refused the rest is deployed, and each key is named', () => {
     const request = stackRequestOf({
-      files: { 'f.yml': 'services:\n  a: {image: a, tty: true, user: me, ipc: host}\n' },
+      files: { 'f.yml': 'services:\n  a: {image: a, runtime: r, user: me, cgroup_parent: /p}\n' },
     });
     const { stack, warnings } = loadStack({ ...request, ignoreRefused: true });
     expect(stack.services[0]!.spec.TaskTemplate.ContainerSpec).toEqual({
@@ -257,8 +257,8 @@ describe('mistakes of form', () => {
       DNSConfig: {},
     });
     expect(warnings).toEqual([
-      'f.yml:2:17: services.a.tty has no effect: tasks have no terminals yet',
-      'f.yml:2:38: services.a.ipc has no effect: tasks have an IPC namespace of their own',
+      'f.yml:2:17: services.a.runtime has no effect: there is one runtime',
+      "f.yml:2:39: services.a.cgroup_parent has no effect: the cgroups of tasks are the daemon's",
     ]);
   });
 });

@@ -16,6 +16,7 @@ const BESIDE = {
   'app.env': 'A="quoted ${TAG}"\nC=from file\n',
   'labels.env': 'from=file\n',
   'key.txt': 'secret',
+  'own.json': '{}',
   'base.yml': 'services:\n  base:\n    image: base:1\n    command: [run]\n',
   'included.env': 'PART=of the whole\n',
   'included.yml': `services:

@@ -78,7 +78,13 @@ test('the file with every key is the same stack when it is printed', () => {
   )
     .replace(/^include:\n(?: .*\n)+/m, '')
     .replace(/ {2}extended:\n(?: {4}.*\n)+/, '');
-  const files = { 'f.yml': every, 'key.txt': 's', 'app.env': 'A=1\n', 'labels.env': 'a=b\n' };
+  const files = {
+    'f.yml': every,
+    'key.txt': 's',
+    'app.env': 'A=1\n',
+    'labels.env': 'a=b\n',
+    'own.json': '{}',
+  };
   const whole = { ...stackRequestOf({ files }), profiles: ['full'] };
   const { stack, model } = loadStack(whole);
   const reread = {

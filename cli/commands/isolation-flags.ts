@@ -1,0 +1,140 @@
+/**
+ * Flags of `service create` and `service update` that `docker run` has and Docker's services lack:
+ * what containers share with their node, and further limits. What is given takes the place of what
+ * was there.
+ */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { parseDeviceRule } from '../../common/model/device-rule.ts';
+import type {
+  ContainerSpecJson,
+  KernelResourcesJson,
+  ResourcesJson,
+} from '../../common/model/engine-json.ts';
+import { parseDevice, parseDeviceRate } from '../compose/devices.ts';
+import { parseSecurityOption, privilegesOf } from '../compose/security-options.ts';
+import { parseSizeBytes } from '../compose/values.ts';
+import { type CommandContext, collect, decimal, flag, UsageError, unsigned } from './context.ts';
+
+type Many = readonly string[];
+
+export interface IsolationFlags {
+  readonly interactive?: boolean;
+  readonly domainname?: string;
+  readonly privileged?: boolean;
+  readonly device?: Many;
+  readonly deviceCgroupRule?: Many;
+  readonly pid?: string;
+  readonly ipc?: string;
+  readonly uts?: string;
+  readonly cgroupns?: string;
+  readonly securityOpt?: Many;
+  readonly memorySwap?: number;
+  readonly memorySwappiness?: number;
+  readonly cpuShares?: number;
+  readonly cpusetCpus?: string;
+  readonly cpusetMems?: string;
+  readonly blkioWeight?: number;
+  readonly deviceReadBps?: Many;
+  readonly deviceWriteBps?: Many;
+  readonly deviceReadIops?: Many;
+  readonly deviceWriteIops?: Many;
+}
+
+const checked =
+  (parse: (value: string) => unknown) =>
+  (value: string, before: Many = []): Many => {
+    flag(parse)(value);
+    return collect(value, before);
+  };
+
+const swap = flag((text: string) => (text === '-1' ? -1 : parseSizeBytes(text)));
+const securityOption = checked((text) => {
+  if (parseSecurityOption(text) === null) throw new UsageError(`invalid security option: ${text}`);
+});
+const rate = (kind: 'bytes' | 'operations') => checked((text) => parseDeviceRate(kind, text));
+const mode = (spelling: string, about: string, ...modes: string[]): Option =>
+  new Option(`${spelling} <mode>`, about).choices(modes);
+
+export function isolationFlags(command: Command): void {
+  command
+    .option('-i, --interactive', 'keep the standard input open')
+    .option('--domainname <name>', 'of the containers')
+    .option('--privileged', 'every capability and device, nothing hidden')
+    .option('--device <device>', 'of the node, e.g. /dev/fuse:/dev/fuse:rw', checked(parseDevice))
+    .option('--device-cgroup-rule <rule>', 'e.g. "c 10:229 rwm"', checked(parseDeviceRule))
+    .addOption(mode('--pid', 'process ids', 'private', 'host'))
+    .addOption(mode('--ipc', 'System V IPC and shared memory', 'private', 'host', 'none'))
+    .addOption(mode('--uts', 'host name', 'private', 'host'))
+    .addOption(mode('--cgroupns', 'control groups', 'private', 'host'))
+    .option(
+      '--security-opt <option>',
+      'no-new-privileges, seccomp=FILE, apparmor=PROFILE',
+      securityOption,
+    )
+    .option('--memory-swap <size>', 'swap on top of the memory; -1 = unlimited', swap)
+    .option('--memory-swappiness <n>', '0 to 100', decimal)
+    .option('-c, --cpu-shares <n>', 'relative weight', unsigned)
+    .option('--cpuset-cpus <list>', 'e.g. 0-2,5')
+    .option('--cpuset-mems <list>', 'memory nodes')
+    .option('--blkio-weight <n>', 'relative, 10 to 1000', unsigned)
+    .option('--device-read-bps <device:rate>', 'e.g. /dev/sda:10mb', rate('bytes'))
+    .option('--device-write-bps <device:rate>', 'e.g. /dev/sda:10mb', rate('bytes'))
+    .option('--device-read-iops <device:rate>', 'e.g. /dev/sda:1000', rate('operations'))
+    .option('--device-write-iops <device:rate>', 'e.g. /dev/sda:1000', rate('operations'));
+}
+
+/** The fields that flags were given for. Throws `UsageError` for a profile that cannot be read. */
+export function isolationOf(
+  context: CommandContext,
+  flags: IsolationFlags,
+): Omit<ContainerSpecJson, 'Image'> {
+  return {
+    ...(flags.interactive && { OpenStdin: true }),
+    ...(flags.domainname !== undefined && { Domainname: flags.domainname }),
+    ...(flags.privileged && { Privileged: true }),
+    ...(flags.device && { Devices: flags.device.map(parseDevice) }),
+    ...(flags.deviceCgroupRule && { DeviceCgroupRules: flags.deviceCgroupRule }),
+    ...(flags.pid !== undefined && { PidMode: flags.pid }),
+    ...(flags.ipc !== undefined && { IpcMode: flags.ipc }),
+    ...(flags.uts !== undefined && { UTSMode: flags.uts }),
+    ...(flags.cgroupns !== undefined && { CgroupnsMode: flags.cgroupns }),
+    ...(flags.securityOpt && {
+      Privileges: privilegesOf(
+        flags.securityOpt.map((text) => parseSecurityOption(text) ?? {}),
+        (file) => profileIn(context, file),
+      ),
+    }),
+  };
+}
+
+function profileIn(context: CommandContext, file: string): Uint8Array {
+  try {
+    return readFileSync(resolve(context.cwd, file));
+  } catch (err) {
+    const why = err instanceof Error ? err.message : String(err);
+    throw new UsageError(`opening seccomp profile (${file}) failed: ${why}`);
+  }
+}
+
+/** As `isolationOf`, of the resources. */
+export function kernelLimitsOf(
+  flags: IsolationFlags,
+): KernelResourcesJson & Pick<ResourcesJson, 'SwapBytes' | 'MemorySwappiness'> {
+  const bytes = (list: Many) => list.map((text) => parseDeviceRate('bytes', text));
+  const operations = (list: Many) => list.map((text) => parseDeviceRate('operations', text));
+  return {
+    ...(flags.memorySwap !== undefined && { SwapBytes: flags.memorySwap }),
+    ...(flags.memorySwappiness !== undefined && { MemorySwappiness: flags.memorySwappiness }),
+    ...(flags.cpuShares !== undefined && { CpuShares: flags.cpuShares }),
+    ...(flags.cpusetCpus !== undefined && { CpusetCpus: flags.cpusetCpus }),
+    ...(flags.cpusetMems !== undefined && { CpusetMems: flags.cpusetMems }),
+    ...(flags.blkioWeight !== undefined && { BlkioWeight: flags.blkioWeight }),
+    ...(flags.deviceReadBps && { BlkioDeviceReadBps: bytes(flags.deviceReadBps) }),
+    ...(flags.deviceWriteBps && { BlkioDeviceWriteBps: bytes(flags.deviceWriteBps) }),
+    ...(flags.deviceReadIops && { BlkioDeviceReadIOps: operations(flags.deviceReadIops) }),
+    ...(flags.deviceWriteIops && { BlkioDeviceWriteIOps: operations(flags.deviceWriteIops) }),
+  };
+}
