@@ -10,7 +10,7 @@ import type { Message } from '../../manager/raft/types.ts';
 import type { RaftMember } from '../../manager/raftnode/membership.ts';
 import type { DiskOperation } from '../support/sim-disk.ts';
 import { Checks } from './checker.ts';
-import { SimClock, type SimEvent, WORLD } from './clock.ts';
+import { type EventKind, SimClock, type SimEvent, WORLD } from './clock.ts';
 import { Facts } from './facts.ts';
 import { allInvariants } from './invariants/all.ts';
 import { Machine, type MachineObserver } from './machine.ts';
@@ -110,6 +110,8 @@ export class World {
 
   /** The process ends; who waits for it hears so. */
   end(machine: Machine, how: 'crash' | 'kill', why: string): void {
+    // What a quick disk let it do in this event, and left on the disk, was done.
+    this.#look(machine, 'fault');
     this.note(`${machine.raftId} ends: ${why} (${how})`);
     machine.end(how);
     this.workload.died(machine);
@@ -229,14 +231,19 @@ export class World {
   #afterEvent(): void {
     const event = this.#last;
     this.#last = null;
-    const machine = event === null ? undefined : this.machines.get(event.owner);
-    const node = machine?.node;
-    if (event === null || machine === undefined || !node || node.removed) return;
+    if (event === null) return;
+    const machine = this.machines.get(event.owner);
+    if (machine !== undefined) this.#look(machine, event.kind);
+  }
+
+  #look(machine: Machine, kind: EventKind): void {
+    const { node } = machine;
+    if (!node || node.removed) return;
     const status = node.core.basicStatus();
     const { appliedIndex } = node;
     let details: Status | null = null;
     this.checks.tell('after', {
-      ...{ machine, kind: event.kind, status, appliedIndex, before: machine.lastView },
+      ...{ machine, kind, status, appliedIndex, before: machine.lastView },
       details: () => {
         details ??= node.core.status();
         return details;
