@@ -79,6 +79,9 @@ const operations = {
       .members()
       .filter(({ learner, reachable }) => reachable && !learner).length === count,
 
+  /** True when this manager heard in this life of one that leads. */
+  knowsLeader: (): boolean => running().raftStatus().leaderRaftId !== 0,
+
   /** Services of `replicas` tasks each, that ask for nothing. */
   async createServices({ prefix, count, replicas }: NewServices): Promise<void> {
     for (let i = 0; i < count; i++) {

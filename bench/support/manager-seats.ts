@@ -70,12 +70,16 @@ export async function startManagers(count: number): Promise<ManagerGroup> {
   };
 }
 
-/** The manager that leads, once it hears from all voters. */
+/**
+ * The manager that leads, once all follow it. Whom it has heard of late is not enough: that may be the one that was
+ * killed just before, and without that one there would be no majority to choose a leader.
+ */
 export async function settledLeader(seats: readonly Seat[]): Promise<Seat> {
   let leader: Seat | undefined;
-  await until('a leader that hears all', async () => {
+  await until('a leader that all follow', async () => {
+    const known = await Promise.all(seats.map((seat) => seat.process.ask('knowsLeader')));
     for (const seat of seats) if (await seat.process.ask('hears', seats.length)) leader = seat;
-    return leader !== undefined;
+    return leader !== undefined && !known.includes(false);
   });
   return leader!;
 }
