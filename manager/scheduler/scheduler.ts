@@ -12,7 +12,7 @@ import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
-import type { Commit, Store, StoreChange } from '../store/types.ts';
+import type { Commit, ReadView, Store, StoreChange } from '../store/types.ts';
 import { applyDecision, isSchedulable } from './apply.ts';
 import { NodeTable } from './node-table.ts';
 import { PendingTasks } from './pending-tasks.ts';
@@ -115,7 +115,9 @@ export class Scheduler {
   async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
     this.#budget.begin();
     for (const { changes } of commits) {
-      for (const change of changes) this.#observe(change);
+      this.#options.store.view((view) => {
+        for (const change of changes) this.#observe(view, change);
+      });
       if (this.#budget.spent) await this.#budget.renew();
     }
     if (this.#graceIsOver) this.#endGrace();
@@ -123,10 +125,10 @@ export class Scheduler {
     await this.#decideAll(signal);
   }
 
-  #observe(change: StoreChange): void {
+  #observe(view: ReadView, change: StoreChange): void {
     switch (change.kind) {
       case 'task':
-        this.#observeTask(change.object, change.action === 'remove');
+        this.#observeTask(change.object, view.get('task', change.object.id));
         if (change.action === 'update') this.#observeFailure(change.object, change.previous);
         return;
       case 'node': {
@@ -151,11 +153,15 @@ export class Scheduler {
     }
   }
 
-  #observeTask(task: Task, removed: boolean): void {
-    if (removed) {
-      this.#holds.delete(task.id);
-      this.#pending.remove(task.id);
-      this.#table.removeTask(task.id);
+  /**
+   * @param task as it is now, not as the change has it: somebody may have written to it while we assigned
+   * it, and that change, older than our own, would undo the booking of its place
+   */
+  #observeTask({ id }: Task, task: Task | undefined): void {
+    if (task === undefined) {
+      this.#holds.delete(id);
+      this.#pending.remove(id);
+      this.#table.removeTask(id);
       return;
     }
     const hold = this.#holds.get(task.id);

@@ -64,6 +64,29 @@ describe('scheduler', () => {
     });
   });
 
+  test('keeps the place of a task that somebody else wrote to while it was being assigned', async () => {
+    const status = aTaskStatus({ state: 'pending' });
+    const tasks = [1, 2].map((slot) =>
+      aTask({ slot, status, spec: threeQuarters, desiredState: 'ready' }),
+    );
+    await t.create('task', ...tasks);
+    await rest();
+    t.proposer.hold = true;
+    void t.create('node', aNode({ description: aNodeDescription({ nanoCpus: 4e9 }) }));
+    void t.store.update((tx) => {
+      tx.update('task', { ...tx.require('task', tasks[0]!.id), desiredState: 'running' });
+    });
+    t.proposer.release(1);
+    await rest(); // there is a node: it decided, and waits for the other writer
+    t.proposer.release(1);
+    await rest(); // its own write is under way, and it has heard of the other one
+    t.proposer.hold = false;
+    t.proposer.release();
+    await rest();
+    const states = tasks.map(({ id }) => t.get('task', id).status.state);
+    expect(states).toEqual(['assigned', 'pending']);
+  });
+
   test('confirms a preassigned task', async () => {
     const [, second] = await t.create('node', aNode(), aNode());
     expect(await one({ nodeId: second!.id, slot: null })).toMatchObject({
