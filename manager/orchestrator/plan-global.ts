@@ -7,6 +7,7 @@ import {
 import type { Node } from '../../common/model/node.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
+import { firstDesire } from './restart-policy.ts';
 import { isWanted, type Seat, seatsByNode } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -66,7 +67,7 @@ function fresh(world: ServiceWorld, seat: Seat): OrchestratorChange {
     taskId: world.newTaskId(),
     service: world.service,
     place: seat.place,
-    desiredState: 'running',
+    desiredState: firstDesire(seat.tasks, world),
     stops: [],
   };
 }

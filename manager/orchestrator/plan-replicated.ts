@@ -1,6 +1,7 @@
 /** A replicated service: as many live slots as replicas, numbered from 1. */
 import type { NodeId } from '../../common/model/ids.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
+import { firstDesire } from './restart-policy.ts';
 import { seatsBySlot } from './seat.ts';
 import { CREATES_MAX, earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -23,7 +24,7 @@ export function planReplicatedSeats(
     changes.push(...plan.changes);
     wakeAtMs = earliest(wakeAtMs, plan.wakeAtMs);
   }
-  changes.push(...filled(world, keep, replicas - keep.length));
+  changes.push(...filled(world, seats, keep, replicas - keep.length));
   return { changes, wakeAtMs, updatable: keep };
 }
 
@@ -72,10 +73,12 @@ function emptied({ seat }: SeatPlan): OrchestratorChange[] {
 /** New tasks in the lowest numbers without a live slot. */
 function filled(
   world: ServiceWorld,
+  seats: readonly SeatPlan[],
   live: readonly SeatPlan[],
   missing: number,
 ): OrchestratorChange[] {
   const taken = new Set(live.map(({ seat }) => seat.place.slot));
+  const bySlot = new Map(seats.map(({ seat }) => [seat.place.slot, seat]));
   const count = Math.min(missing, CREATES_MAX);
   const changes: OrchestratorChange[] = [];
   for (let slot = 1; changes.length < count; slot++) {
@@ -85,7 +88,7 @@ function filled(
       taskId: world.newTaskId(),
       service: world.service,
       place: { slot, nodeId: null },
-      desiredState: 'running',
+      desiredState: firstDesire(bySlot.get(slot)?.tasks ?? [], world),
       stops: [],
     });
   }

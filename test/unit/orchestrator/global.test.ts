@@ -36,6 +36,22 @@ describe('global orchestrator', () => {
     expect(nodesOf()).toContain(nodes[0]!.id);
   });
 
+  test('a node that is taken again is not let run a task while the old one still stops', async () => {
+    const node = nodes[0]!;
+    const here = () => rooms.tasks(id).filter(({ nodeId }) => nodeId === node.id);
+    const [old] = here();
+    rooms.deaf.add(old!.id);
+    await make(node, 'drain');
+    await make(node, 'active');
+    const waiting = here().find((task) => task.id !== old!.id);
+    expect(waiting).toMatchObject({ desiredState: 'ready', status: { state: 'ready' } });
+    rooms.deaf.clear();
+    await rooms.rest();
+    expect(here().filter(({ status }) => status.state === 'running')).toMatchObject([
+      { id: waiting!.id, desiredState: 'running' },
+    ]);
+  });
+
   test('a node that is down gets a new task when it is back', async () => {
     const set = (state: 'down' | 'ready') =>
       rooms.setNode(nodes[0]!.id, (it) => ({ ...it, status: { ...it.status, state } }));

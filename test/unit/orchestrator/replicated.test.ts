@@ -74,6 +74,21 @@ describe('replicated orchestrator', () => {
     expect(runningSlots(id)).toEqual([1]);
   });
 
+  test('a slot that is asked for again is not let run while its old task still stops', async () => {
+    const { id } = await rooms.deploy(replicas(1));
+    const [old] = rooms.tasks(id);
+    rooms.deaf.add(old!.id);
+    await rooms.change(id, scaledTo(0));
+    await rooms.rest();
+    await rooms.change(id, scaledTo(1));
+    await rooms.rest();
+    const waiting = rooms.tasks(id).find((task) => task.id !== old!.id);
+    expect(waiting).toMatchObject({ slot: 1, desiredState: 'ready', status: { state: 'ready' } });
+    rooms.deaf.clear();
+    await rooms.rest();
+    expect(rooms.running(id).map((task) => task.id)).toEqual([waiting!.id]);
+  });
+
   test('the tasks of a removed service stop and vanish', async () => {
     const { id } = await rooms.deploy(replicas(3));
     await rooms.test.store.update((tx) => tx.remove('service', id));
