@@ -8,7 +8,7 @@ import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
 import type { TaskStatus } from '../../common/model/task.ts';
-import { isBefore } from '../../common/model/task-state.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { Store, WriteTx } from '../store/types.ts';
 
 /** Statuses wait this long for others to share their transaction (Swarm: 100 ms). */
@@ -119,11 +119,16 @@ function stopping(): SkepError {
   return new SkepError('unavailable', 'store task statuses: the dispatcher stops');
 }
 
-/** A report of a deleted task, or of another node's task, or of the past, changes nothing. */
+/**
+ * A report of a deleted task, or of another node's task, or of the past, changes nothing. Nor does another
+ * end than the one that is stored: after a loss of power an agent may have forgotten how its task ended.
+ */
 function applyStatus(tx: WriteTx, waiting: Waiting, nowMs: number): void {
   const task = tx.get('task', waiting.taskId);
   if (!task || task.nodeId !== waiting.nodeId) return;
-  if (isBefore(waiting.status.state, task.status.state)) return;
+  const { state } = task.status;
+  if (isBefore(waiting.status.state, state)) return;
+  if (isTerminal(state) && waiting.status.state !== state) return;
   if (sameStatus(task.status, waiting.status)) return;
   tx.update('task', { ...task, status: { ...waiting.status, appliedAtMs: nowMs } });
 }

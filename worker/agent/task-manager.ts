@@ -133,7 +133,9 @@ export class TaskManager {
       return;
     }
     if (this.#held.has(task.id)) {
-      this.#add(task, runner.status, false);
+      // The manager may know better: the machine lost power, and the newest records with it.
+      const known = isBefore(runner.status.state, task.status.state) ? task : runner;
+      this.#add(task, known.status, false);
       return;
     }
     runner.update(task);

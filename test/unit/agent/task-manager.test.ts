@@ -272,6 +272,16 @@ describe('task manager', () => {
       await after.manager.stop();
     });
 
+    test('does not run again when the manager knows that it has ended', async () => {
+      const { task, after } = await interrupted();
+      const status = aTaskStatus({ state: 'complete' });
+      await after.manager.apply([set({ ...task, status })], true);
+      await settle();
+      expect(after.state(task)).toBe('complete');
+      expect(after.executor.require(task.id).calls).toEqual([]);
+      await after.manager.stop();
+    });
+
     test('is removed when the manager does not name it any more', async () => {
       const { task, after } = await interrupted();
       await after.manager.apply([], true);

@@ -66,6 +66,7 @@ describe('the status writer', () => {
     ['running', 'starting', 'running'],
     ['failed', 'running', 'failed'],
     ['starting', 'running', 'running'],
+    ['complete', 'failed', 'complete'],
   ] as const)('a state only grows: %s, then %s leaves %s', async (first, second, left) => {
     for (const state of [first, second]) {
       const written = report(state);
