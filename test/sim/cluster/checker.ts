@@ -1,5 +1,9 @@
 /** What an invariant of the cluster's world wants to be told. */
-import type { AgentMessage, TaskStatusUpdate } from '../../../common/model/session.ts';
+import type {
+  AgentMessage,
+  DispatcherMessage,
+  TaskStatusUpdate,
+} from '../../../common/model/session.ts';
 import type { Task } from '../../../common/model/task.ts';
 import type { Commit, ReadView } from '../../../manager/store/types.ts';
 import type { Dependencies } from '../../../worker/executor/executor.ts';
@@ -17,6 +21,10 @@ export interface ClusterChecker extends AnyChecker {
   preparing?(host: Host, task: Task, dependencies: Dependencies, tables: NodeTables): void;
   /** A manager got it from the agent of `host`. */
   heard?(host: Host, message: AgentMessage): void;
+  /** The agent of `host` got it. */
+  told?(host: Host, message: DispatcherMessage): void;
+  /** A user got an answer. */
+  answered?(): void;
   /** The agent was told that its statuses are stored. */
   acknowledged?(host: Host, updates: readonly TaskStatusUpdate[]): void;
   /** Each second of simulated time. */

@@ -127,11 +127,19 @@ export interface SimExecutorOptions {
 /** What is programmed into the node's networks, by key. */
 export type NodeTables = ReadonlyMap<string, unknown>;
 
-const NETWORK_KINDS: readonly string[] = ['network', 'endpoint', 'serviceEntry', 'port', 'peer'];
+export const NETWORK_KINDS: readonly string[] = [
+  'network',
+  'endpoint',
+  'serviceEntry',
+  'port',
+  'peer',
+];
 
 export class SimExecutor implements Executor {
   readonly #options: SimExecutorOptions;
   #tables = new Map<string, unknown>();
+  /** What was to be programmed is not: until a whole set is. */
+  #isBroken = false;
 
   constructor(options: SimExecutorOptions) {
     this.#options = options;
@@ -146,16 +154,24 @@ export class SimExecutor implements Executor {
   }
 
   controller(task: Task, dependencies: Dependencies): Controller {
-    return new SimController(task, dependencies, this.#options, () => this.#tables);
+    const check = (): void => {
+      if (this.#isBroken) throw new Error('prepare: the networks of this node are not in force');
+      this.#options.observer.preparing(task, dependencies, this.#tables);
+    };
+    return new SimController(task, this.#options, check);
   }
 
   async applyNetworkState(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
     const { random, sleep, containers } = this.#options;
     await sleep(random.unit() * 5, NEVER);
     if (containers.options.isFaulty() && random.below(200) === 0) {
+      this.#isBroken = true;
       throw new Error('program the network: simulated failure');
     }
-    if (complete) this.#tables = new Map();
+    if (complete) {
+      this.#tables = new Map();
+      this.#isBroken = false;
+    }
     for (const change of changes) {
       if (!NETWORK_KINDS.includes(change.kind)) continue;
       const key = `${change.kind} ${change.key}`;
@@ -176,21 +192,15 @@ const NEVER = new AbortController().signal;
 
 class SimController implements Controller {
   readonly #task: Task;
-  readonly #dependencies: Dependencies;
   readonly #options: SimExecutorOptions;
-  readonly #tables: () => NodeTables;
+  /** Throws when what the task needs cannot be had. */
+  readonly #check: () => void;
   #exitCode: number | null = null;
 
-  constructor(
-    task: Task,
-    dependencies: Dependencies,
-    options: SimExecutorOptions,
-    tables: () => NodeTables,
-  ) {
+  constructor(task: Task, options: SimExecutorOptions, check: () => void) {
     this.#task = task;
-    this.#dependencies = dependencies;
     this.#options = options;
-    this.#tables = tables;
+    this.#check = check;
   }
 
   observed(): Observed {
@@ -211,8 +221,8 @@ class SimController implements Controller {
 
   async prepare(signal: AbortSignal): Promise<void> {
     if (this.#container) return;
-    const { observer, containers } = this.#options;
-    observer.preparing(this.#task, this.#dependencies, this.#tables());
+    const { containers } = this.#options;
+    this.#check();
     await this.#takeTime(signal);
     if (this.#fails('no-image', 3)) throw new Error('No such image');
     if (this.#fails('steady', 60)) throw new TemporaryError('simulated trouble that passes');

@@ -6,6 +6,8 @@ import { silentLogger } from '../../../common/base/log.ts';
 import type { SeededRandom } from '../../../common/base/random.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
 import type { NodeDescription, NodeRole } from '../../../common/model/node.ts';
+import type { AgentMessage } from '../../../common/model/session.ts';
+import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
 import type { Peer } from '../../../common/rpc/peer.ts';
 import { Manager } from '../../../manager/manager.ts';
 import type { ManagerOrigin } from '../../../manager/manager-options.ts';
@@ -23,7 +25,12 @@ import { type Directory, SimRpcPool, SimRpcServer } from './rpc.ts';
 import type { Process } from './wires.ts';
 
 const DATA = '/data';
+/** So that batches of the past are not taken for those of the present. */
+const STALE_SEQUENCE = 1_000_000;
+const STALE_SESSION_MS = 100;
 const CLUSTER_ID = 'cluster';
+
+type StatusReport = Extract<AgentMessage, { kind: 'statuses' }>;
 
 export interface HostObserver {
   /** A store of a manager here gets an entry, in the order of the log. */
@@ -170,6 +177,18 @@ export class Host {
     const { daemon } = this;
     await daemon?.agent?.stop();
     await daemon?.manager?.stop();
+  }
+
+  /** As an earlier process of this machine would whose packets were long under way. */
+  async reportAgain(leader: string, report: StatusReport): Promise<void> {
+    const { daemon } = this;
+    if (daemon === null) return;
+    const stream = await daemon.pool.client(leader).duplex(dispatcherSession);
+    stream.write({ kind: 'hello', description: this.#describe() });
+    stream.write({ ...report, sequence: report.sequence + STALE_SEQUENCE });
+    await stream.next();
+    await daemon.clock.sleep(STALE_SESSION_MS);
+    stream.cancel();
   }
 
   /** Runs what somebody wants of the process, as an event of its own. */

@@ -26,6 +26,10 @@ export class Truth {
     return this.#store.view(read);
   }
 
+  snapshot(): Iterable<Uint8Array> {
+    return this.#store.snapshot();
+  }
+
   /** Takes an entry; answers what it changed when it is new. Throws when another one was there. */
   take(index: number, payload: Uint8Array): readonly Commit[] {
     const checksum = crc32(payload);

@@ -69,6 +69,7 @@ export class Users {
       }
       void request.perform(control).then(
         (words) => {
+          this.#world.checks.tell('answered');
           if (host.life === life)
             this.#tell(host, `${request.name} done${words}`, 'ok', request.name);
           then();

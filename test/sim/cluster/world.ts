@@ -118,10 +118,9 @@ export class ClusterWorld {
   async start(host: Host, first: ManagerOrigin | null = null): Promise<void> {
     if (host.gone || host.daemon !== null) return;
     this.note(host.id, 'starts');
-    const addresses = this.managers().map(({ id }) => addressOf(id));
     const starting = host.start(
       first,
-      addresses.filter((address) => address !== host.address),
+      this.managers().map(({ id }) => addressOf(id)),
     );
     const { life } = host;
     try {
@@ -225,7 +224,15 @@ export class ClusterWorld {
 
   /** An old report comes once more, as from a process that was thought dead. */
   replayReport(random: SeededRandom): void {
-    void random;
+    const leader = this.leader();
+    const report = this.#mail.anyOld(random);
+    const host = report === null ? undefined : this.hosts.get(report.client.host);
+    const pool = host?.daemon?.pool;
+    if (!leader || !host || !pool || report === null) return;
+    this.note(host.id, 'reports once more what it reported before');
+    host.whenAwake(() => {
+      void host.reportAgain(leader.address, report.message).catch(() => {});
+    });
   }
 
   surprise(err: unknown): void {
@@ -263,6 +270,7 @@ export class ClusterWorld {
     }
     const told = message as DispatcherMessage;
     this.note(client.host, `is told ${describeTold(told)}`);
+    this.checks.tell('told', agent, told);
     if (told.kind !== 'statuses-stored') return;
     const updates = this.#mail.stored(client, told.sequence);
     if (updates.length > 0) this.checks.tell('acknowledged', agent, updates);

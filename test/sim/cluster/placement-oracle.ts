@@ -1,0 +1,58 @@
+/**
+ * Where a task may stand, worked out afresh from what is stored: shares nothing with the scheduler. Knows
+ * what the users of this world ask for, no more.
+ */
+import type { Node } from '../../../common/model/node.ts';
+import type { PortConfig } from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { isTerminal } from '../../../common/model/task-state.ts';
+import type { ReadView } from '../../../manager/store/types.ts';
+
+const CONSTRAINT = /^(\S+) (==|!=) (\S+)$/;
+
+export function meets(node: Node, constraints: readonly string[]): boolean {
+  return constraints.every((text) => {
+    const [, key, operator, value] = CONSTRAINT.exec(text)!;
+    return (attributeOf(node, key!) === value) === (operator === '==');
+  });
+}
+
+function attributeOf({ role, spec, description }: Node, key: string): string {
+  if (key === 'node.role') return role;
+  if (key === 'node.hostname') return description?.hostname ?? '';
+  if (key.startsWith('node.labels.')) return spec.labels[key.slice('node.labels.'.length)] ?? '';
+  const label = key.slice('engine.labels.'.length);
+  return description?.engineLabels[label] ?? '';
+}
+
+/** Takes new tasks. */
+export function isOpen({ spec, status }: Node): boolean {
+  return status.state === 'ready' && spec.availability === 'active';
+}
+
+/** `task`, which waits, could go to `node` at once. */
+export function couldGoTo(view: ReadView, task: Task, node: Node): boolean {
+  const { placement, resources } = task.spec;
+  if (!isOpen(node) || !meets(node, placement.constraints)) return false;
+  const there = view
+    .tasksByNode(node.id)
+    .filter(({ id, status }) => id !== task.id && !isTerminal(status.state));
+  const taken = there.reduce((sum, { spec }) => sum + spec.resources.reservations.nanoCpus, 0);
+  if (taken + resources.reservations.nanoCpus > (node.description?.nanoCpus ?? 0)) return false;
+  const copies = there.filter(({ serviceId }) => serviceId === task.serviceId).length;
+  if (placement.maxReplicas > 0 && copies >= placement.maxReplicas) return false;
+  const wanted = hostPorts(task);
+  return !there.some((other) => hostPorts(other).some((port) => wanted.includes(port)));
+}
+
+function hostPorts({ endpoint }: Task): string[] {
+  return (endpoint?.ports ?? []).filter(isFixedHostPort).map(portKey);
+}
+
+function isFixedHostPort({ publishMode, publishedPort }: PortConfig): boolean {
+  return publishMode === 'host' && publishedPort !== 0;
+}
+
+export function portKey({ protocol, publishedPort }: PortConfig): string {
+  return `${protocol}/${publishedPort}`;
+}
