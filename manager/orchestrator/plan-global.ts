@@ -7,7 +7,7 @@ import {
 import type { Node } from '../../common/model/node.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
-import { firstDesire } from './restart-policy.ts';
+import { firstDesire, startableAtMs } from './restart-policy.ts';
 import { isWanted, type Seat, seatsByNode } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -27,7 +27,9 @@ export function planGlobalSeats(world: ServiceWorld, rules: SeatRules): ModePlan
       continue;
     }
     if (node.spec.availability === 'pause') {
-      changes.push(...leaveBe(seat));
+      const plan = leaveBe(seat, world);
+      changes.push(...plan.changes);
+      wakeAtMs = earliest(wakeAtMs, plan.wakeAtMs);
       continue;
     }
     const plan = planSeat(seat, world, rules);
@@ -48,11 +50,26 @@ function emptySeat(node: Node): Seat {
   return { key: node.id, place: { slot: null, nodeId: node.id }, tasks: [] };
 }
 
-/** A paused node keeps what it has; what ends there is not replaced. */
-function leaveBe(seat: Seat): OrchestratorChange[] {
-  return seat.tasks
-    .filter((task) => isWanted(task) && isTerminal(task.status.state))
-    .map(({ id }) => ({ kind: 'desire', taskId: id, desiredState: 'shutdown' }));
+/**
+ * A paused node keeps what it has; what ends there is not replaced. What was to take the place of another
+ * when the node was paused does so, for that one is being stopped.
+ */
+function leaveBe(
+  seat: Seat,
+  world: ServiceWorld,
+): { readonly changes: readonly OrchestratorChange[]; readonly wakeAtMs: number | null } {
+  const changes: OrchestratorChange[] = [];
+  let wakeAtMs: number | null = null;
+  for (const task of seat.tasks.filter(isWanted)) {
+    if (isTerminal(task.status.state)) {
+      changes.push({ kind: 'desire', taskId: task.id, desiredState: 'shutdown' });
+    } else if (task.desiredState === 'ready') {
+      const atMs = startableAtMs(task, seat, world);
+      if (atMs > world.nowMs) wakeAtMs = earliest(wakeAtMs, atMs);
+      else changes.push({ kind: 'desire', taskId: task.id, desiredState: 'running' });
+    }
+  }
+  return { changes, wakeAtMs };
 }
 
 function desireAll(seat: Seat, desiredState: 'shutdown' | 'remove'): OrchestratorChange[] {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { NodeId, ServiceId } from '../../../common/model/ids.ts';
 import type { Availability, Node } from '../../../common/model/node.ts';
-import { ANYWHERE } from '../../../common/model/service.ts';
+import { ANYWHERE, DEFAULT_UPDATE_CONFIG } from '../../../common/model/service.ts';
 import { aTaskSpec } from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
 
@@ -50,6 +50,24 @@ describe('global orchestrator', () => {
     expect(here().filter(({ status }) => status.state === 'running')).toMatchObject([
       { id: waiting!.id, desiredState: 'running' },
     ]);
+  });
+
+  test('a task that is to replace another is let run on a node that was paused meanwhile', async () => {
+    const node = nodes[0]!;
+    const here = () => rooms.tasks(id).filter(({ nodeId }) => nodeId === node.id);
+    const [old] = here();
+    rooms.deaf.add(old!.id);
+    await rooms.change(id, (spec) => ({
+      ...spec,
+      update: { ...DEFAULT_UPDATE_CONFIG, parallelism: 0 },
+      task: { ...spec.task, forceUpdate: 1 },
+    }));
+    await rooms.rest();
+    await make(node, 'pause');
+    expect(here().map(({ desiredState }) => desiredState)).toEqual(['shutdown', 'ready']);
+    rooms.deaf.clear();
+    await rooms.rest();
+    expect(here().map(({ status }) => status.state)).toEqual(['shutdown', 'running']);
   });
 
   test('a node that is down gets a new task when it is back', async () => {
