@@ -71,6 +71,19 @@ describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
     expect(report.exec).toBe('0::/\n');
   });
 
+  test('weights, sets of CPUs and reserved memory; swappiness is refused by name', () => {
+    expect(report).toMatchObject({
+      cpuset: '0',
+      cpuWeight: '20',
+      memoryLow: `${32 * 1024 * 1024}`,
+    });
+    expect(report.swappiness).toContain('cgroup v2 of this node has no such limit');
+  });
+
+  test('an init and a terminal are there as on v1', () => {
+    expect(report.pid1).toBe('skep-init\r\n/dev/pts/0');
+  });
+
   test('a frozen container uses nothing and can be killed', () => {
     expect(report.frozenNanos).toBe(0);
     expect(report.killedExitCode).toBe(137);

@@ -23,6 +23,11 @@ export interface Cgroup2Report {
   readonly pidsLog: string;
   readonly devices: string;
   readonly exec: string;
+  readonly cpuset: string;
+  readonly cpuWeight: string;
+  readonly memoryLow: string;
+  readonly swappiness: string;
+  readonly pid1: string;
   readonly frozenNanos: number;
   readonly killedExitCode: number;
   readonly cgroupPath: string;
@@ -82,6 +87,25 @@ async function probe(): Promise<Cgroup2Report> {
     'devices',
     'exec 2>&1; echo x > /dev/null && echo null; mknod /k c 1 11 && cat /k; cat /proc/self/cgroup; ls /sys/fs/cgroup | wc -l',
   );
+  const further = {
+    cpu: { quota: null, period: 100_000, shares: 512, cpus: '0', mems: '0' },
+    memory: { limit: null, swap: null, reservation: 32 * MIB },
+  };
+  await box.run('further', 'sleep 1000', withResources(further));
+  const statusFile = `/proc/${runtime.get('further')?.pid}/status`;
+  const cpuset = /Cpus_allowed_list:\t(.*)/.exec(readFileSync(statusFile, 'utf8'))?.[1] ?? '';
+  const cpuWeight = control('further', 'cpu.weight');
+  const memoryLow = control('further', 'memory.low');
+  const swappiness = await box
+    .create('swap', ['true'], withResources({ memory: { limit: null, swap: null, swappiness: 1 } }))
+    .then(
+      () => 'taken',
+      (err: Error) => err.message,
+    );
+  const { text: pid1 } = await box.output('init', 'cat /proc/1/comm; tty', (spec) => ({
+    ...spec,
+    process: { ...spec.process, init: true, terminal: true },
+  }));
   await box.run('exec', 'sleep 1000');
   const session = await runtime.exec('exec', execSpec(['cat', '/proc/self/cgroup']));
   const exec = (await execResult(session)).stdout;
@@ -100,6 +124,11 @@ async function probe(): Promise<Cgroup2Report> {
     pidsLog,
     devices,
     exec,
+    cpuset,
+    cpuWeight,
+    memoryLow,
+    swappiness,
+    pid1,
     frozenNanos,
     killedExitCode,
     cgroupPath,

@@ -10,9 +10,10 @@ import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { ShimProgram } from '../../native/ffi/shim.ts';
 import { type AttachSession, ShimAttachSession } from './attach-session.ts';
-import type { CgroupDriver, CgroupStats } from './cgroup/cgroup.ts';
+import type { CgroupDriver } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
 import { Container, type ContainerState } from './container.ts';
+import { type ContainerStats, networkStats } from './container-stats.ts';
 import { type ExecSpec, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
@@ -23,12 +24,11 @@ import { type ContainerBundle, type ExitRecord, readBundle, writeBundle } from '
 
 export type { AttachSession } from './attach-session.ts';
 export type { ContainerState } from './container.ts';
+export type { ContainerStats } from './container-stats.ts';
 export type { ExecSpec } from './exec-process.ts';
 export type { ExecSession } from './exec-session.ts';
 export type { LogQuery, LogRecord } from './log-reader.ts';
 export type { ContainerBundle, ExitRecord } from './task-files.ts';
-
-export type ContainerStats = CgroupStats;
 
 export interface RuntimeOptions {
   /** absolute; one directory per container, on a file system that can be an overlay's upper layer */
@@ -238,7 +238,8 @@ export class NativeRuntime {
   }
 
   async stats(id: string): Promise<ContainerStats> {
-    return this.#require(id).cgroup.stats();
+    const { cgroup, state } = this.#require(id);
+    return { ...cgroup.stats(), networks: networkStats(state.pid) };
   }
 
   /** Changes limits; device rules stay as they were made. */

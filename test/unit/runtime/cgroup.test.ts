@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { parseKeyed, parseLimit } from '../../../worker/runtime/cgroup/cgroup.ts';
 import { parseCgroupMounts } from '../../../worker/runtime/cgroup/detect.ts';
-import { weightOfShares } from '../../../worker/runtime/cgroup/v2.ts';
+import {
+  keyedNumber,
+  parseIoStat,
+  parseServiceBytes,
+} from '../../../worker/runtime/cgroup/stats.ts';
+import { ioWeightOf, throttleLines, weightOfShares } from '../../../worker/runtime/cgroup/v2.ts';
+import { parseNetDev } from '../../../worker/runtime/container-stats.ts';
 
 const HYBRID = `22 1 254:0 / / rw - ext4 /dev/vda rw
 30 22 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro
@@ -53,5 +59,66 @@ describe('cgroup values', () => {
     [1, 1],
   ])('%i shares are weight %i', (shares, weight) => {
     expect(weightOfShares(shares)).toBe(weight);
+  });
+
+  test.each([
+    [10, 1],
+    [500, 4950],
+    [1000, 10_000],
+  ])('block IO weight %i is %i on v2', (weight, expected) => {
+    expect(ioWeightOf(weight)).toBe(expected);
+  });
+
+  test('throttles of one device are one line', () => {
+    const sda = { major: 8, minor: 0 };
+    const lines = throttleLines({
+      weight: null,
+      throttleReadBpsDevice: [{ ...sda, rate: 1 }],
+      throttleWriteBpsDevice: [
+        { ...sda, rate: 2 },
+        { major: 8, minor: 16, rate: 5 },
+      ],
+      throttleReadIOPSDevice: [{ ...sda, rate: 3 }],
+      throttleWriteIOPSDevice: [{ ...sda, rate: 4 }],
+    });
+    expect(lines).toEqual(['8:0 rbps=1 wbps=2 riops=3 wiops=4', '8:16 wbps=5']);
+  });
+
+  test('one number of many is found by its whole key', () => {
+    const text = 'cache 1\ninactive_file 2\ntotal_inactive_file 33\nlast 4';
+    expect(keyedNumber(text, 'cache')).toBe(1);
+    expect(keyedNumber(text, 'inactive_file')).toBe(2);
+    expect(keyedNumber(text, 'total_inactive_file')).toBe(33);
+    expect(keyedNumber(text, 'last')).toBe(4);
+    expect(keyedNumber(text, 'file')).toBe(0);
+    expect(keyedNumber(null, 'cache')).toBe(0);
+  });
+
+  test('bytes of block devices are added up', () => {
+    const v1 = '254:0 Read 10\n254:0 Write 1\n254:0 Total 11\n7:0 Read 5\nTotal 16';
+    expect(parseServiceBytes(v1)).toEqual({ readBytes: 15n, writeBytes: 1n });
+    const v2 = '254:0 rbytes=10 wbytes=1 rios=9 wios=9 dbytes=9 dios=0\n7:0 rbytes=5 wbytes=0';
+    expect(parseIoStat(v2)).toEqual({ readBytes: 15n, writeBytes: 1n });
+    expect(parseServiceBytes('Total 0')).toEqual({ readBytes: 0n, writeBytes: 0n });
+  });
+
+  test('interfaces, without the loopback', () => {
+    const text =
+      'Inter-|   Receive  |  Transmit\n face |bytes ...\n' +
+      '    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n' +
+      '  eth0:1234 5 6 7 0 0 0 0 89 10 11 12 0 0 0 0\n';
+    expect(parseNetDev(text)).toEqual([
+      {
+        name: 'eth0',
+        receivedBytes: 1234,
+        receivedPackets: 5,
+        receiveErrors: 6,
+        receiveDropped: 7,
+        sentBytes: 89,
+        sentPackets: 10,
+        sendErrors: 11,
+        sendDropped: 12,
+      },
+    ]);
   });
 });

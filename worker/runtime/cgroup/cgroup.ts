@@ -7,25 +7,7 @@ import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { OciResources } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
-
-/** Usage as counted by the kernel; null = this hierarchy does not tell. */
-export interface CgroupStats {
-  readonly cpuUsageNanos: bigint;
-  readonly cpuUserNanos: bigint;
-  readonly cpuSystemNanos: bigint;
-  readonly throttledPeriods: number;
-  readonly throttledNanos: bigint;
-  readonly memoryUsageBytes: number;
-  /** page cache that would be given up first; Docker shows usage without it */
-  readonly memoryInactiveFileBytes: number;
-  readonly memoryMaxUsageBytes: number | null;
-  /** null = unlimited */
-  readonly memoryLimitBytes: number | null;
-  readonly oomKills: number;
-  readonly pids: number;
-  /** null = unlimited */
-  readonly pidsLimit: number | null;
-}
+import type { CgroupStats } from './stats.ts';
 
 /** The group (on v1: the groups) of one task. */
 export interface TaskCgroup {
@@ -39,7 +21,8 @@ export interface TaskCgroup {
   thaw(): Promise<void>;
   /** SIGKILL to every process, frozen ones too; resolves when none is left. No groups: at once. */
   killAll(): Promise<void>;
-  stats(): Promise<CgroupStats>;
+  /** Throws `not-found` when the group is gone. */
+  stats(): CgroupStats;
   /** The groups must be empty of processes. Idempotent. */
   remove(): Promise<void>;
 }
@@ -58,7 +41,7 @@ const EMPTY_WAIT_MS = 10_000;
 const POLL_FIRST_MS = 1;
 const POLL_MAX_MS = 50;
 
-function errnoOf(err: unknown): string {
+export function errnoOf(err: unknown): string {
   return err instanceof Error && 'code' in err ? String(err.code) : '';
 }
 

@@ -2,20 +2,17 @@
  * cgroup v1: one group per hierarchy and task. On a hybrid machine an additional group in the empty
  * v2 hierarchy is used for killing and freezing. Knows files of the kernel, not containers.
  */
-import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
-import type { OciDeviceRule, OciMount, OciResources } from '../oci.ts';
+import type { OciMount, OciResources } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
 import {
   type CgroupDriver,
-  type CgroupStats,
   childGroups,
   killPids,
   listPids,
   makeGroup,
-  parseKeyed,
-  parseLimit,
   readControl,
   removeGroup,
   removeIfEmpty,
@@ -23,10 +20,11 @@ import {
   waitEmpty,
   writeControl,
 } from './cgroup.ts';
+import { type CgroupStats, readStatsV1 } from './stats.ts';
+import { applyLimits } from './v1-limits.ts';
 
-/** Joined by every task. cpuset and blkio are left alone: joining cpuset needs set-up, neither is used. */
-const JOINED = ['memory', 'cpu', 'cpuacct', 'pids', 'devices'] as const;
-const UNLIMITED = '-1';
+/** Joined by every task where they are mounted. */
+const WANTED = ['memory', 'cpu', 'cpuacct', 'pids', 'devices', 'blkio', 'cpuset'] as const;
 
 export class CgroupV1 implements CgroupDriver {
   readonly version: 'v1' | 'hybrid';
@@ -34,6 +32,8 @@ export class CgroupV1 implements CgroupDriver {
   readonly #unified: string | null;
   readonly #parent: string;
   readonly #clock: Clock;
+  /** while the parent groups exist */
+  #prepared: Promise<void> | null = null;
 
   /** `unified`: mount point of the v2 hierarchy without controllers, null = none. */
   constructor(
@@ -55,7 +55,7 @@ export class CgroupV1 implements CgroupDriver {
       dirs.set(controller, `${mount}/${this.#parent}/${taskId}`);
     }
     const unified = this.#unified === null ? null : `${this.#unified}/${this.#parent}/${taskId}`;
-    return new TaskCgroupV1(dirs, unified, this.#clock);
+    return new TaskCgroupV1(dirs, unified, () => this.#prepare(), this.#clock);
   }
 
   async list(): Promise<string[]> {
@@ -67,11 +67,33 @@ export class CgroupV1 implements CgroupDriver {
   }
 
   async removeParent(): Promise<void> {
+    this.#prepared = null;
     for (const dir of this.#parents()) await removeIfEmpty(dir);
   }
 
+  #prepare(): Promise<void> {
+    this.#prepared ??= this.#prepareCpuset().catch((err: unknown) => {
+      this.#prepared = null;
+      throw err;
+    });
+    return this.#prepared;
+  }
+
+  /** No process may join a cpuset that names no CPU or memory node: children begin with the parent's. */
+  async #prepareCpuset(): Promise<void> {
+    const mount = this.#mounts.get('cpuset');
+    if (mount === undefined) return;
+    const parent = `${mount}/${this.#parent}`;
+    await makeGroup(parent);
+    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+      if ((await readControl(`${parent}/${file}`)) !== '') continue;
+      await writeControl(`${parent}/${file}`, (await readControl(`${mount}/${file}`)) ?? '');
+    }
+    await writeControl(`${parent}/cgroup.clone_children`, '1');
+  }
+
   #joined(): [string, string][] {
-    const wanted: string[] = [...JOINED];
+    const wanted: string[] = [...WANTED];
     if (this.#unified === null) wanted.push('freezer');
     return wanted.flatMap((controller) => {
       const mount = this.#mounts.get(controller);
@@ -91,24 +113,32 @@ class TaskCgroupV1 implements TaskCgroup {
   /** controller -> directory; co-mounted controllers (cpu,cpuacct) share one */
   readonly #dirs: ReadonlyMap<string, string>;
   readonly #unified: string | null;
+  readonly #prepareParent: () => Promise<void>;
   readonly #clock: Clock;
 
-  constructor(dirs: ReadonlyMap<string, string>, unified: string | null, clock: Clock) {
+  constructor(
+    dirs: ReadonlyMap<string, string>,
+    unified: string | null,
+    prepareParent: () => Promise<void>,
+    clock: Clock,
+  ) {
     this.#dirs = dirs;
     this.#unified = unified;
+    this.#prepareParent = prepareParent;
     this.#clock = clock;
     this.placement = {
       cgroup2Dir: unified ?? '',
       tasksFiles: [...new Set(dirs.values())].map((dir) => `${dir}/tasks`),
       oomFile: `${this.#dir('memory')}/memory.oom_control`,
-      mounts: (mount) => this.#expandMount(mount),
+      mounts: (mount) => expandMount(mount, dirs),
     };
   }
 
   async create(resources: OciResources): Promise<void> {
     try {
+      await this.#prepareParent();
       await Promise.all(this.#all().map(makeGroup));
-      await this.#apply(resources);
+      await this.update(resources);
     } catch (err) {
       await this.remove();
       throw err;
@@ -116,7 +146,7 @@ class TaskCgroupV1 implements TaskCgroup {
   }
 
   async update(resources: OciResources): Promise<void> {
-    await this.#apply(resources);
+    await applyLimits((controller) => this.#dir(controller), resources);
   }
 
   async freeze(): Promise<void> {
@@ -136,39 +166,8 @@ class TaskCgroupV1 implements TaskCgroup {
     await waitEmpty(dir, this.#clock, () => this.#killOneByOne(dir));
   }
 
-  async stats(): Promise<CgroupStats> {
-    const memory = this.#dir('memory');
-    const [usage, maxUsage, limit, stat, oom, cpu, cpuStat, throttling, pids, pidsMax] =
-      await Promise.all([
-        readControl(`${memory}/memory.usage_in_bytes`),
-        readControl(`${memory}/memory.max_usage_in_bytes`),
-        readControl(`${memory}/memory.limit_in_bytes`),
-        readControl(`${memory}/memory.stat`),
-        readControl(`${memory}/memory.oom_control`),
-        readControl(`${this.#dir('cpuacct')}/cpuacct.usage`),
-        readControl(`${this.#dir('cpuacct')}/cpuacct.stat`),
-        readControl(`${this.#dir('cpu')}/cpu.stat`),
-        readControl(`${this.#dir('pids')}/pids.current`),
-        readControl(`${this.#dir('pids')}/pids.max`),
-      ]);
-    if (usage === null) throw new SkepError('not-found', `read statistics: ${memory} is gone`);
-    const ticks = parseKeyed(cpuStat);
-    const tickNanos = 10_000_000n; // USER_HZ is 100 on every Linux architecture we build for
-    const periods = parseKeyed(throttling);
-    return {
-      cpuUsageNanos: BigInt(cpu ?? '0'),
-      cpuUserNanos: (ticks.get('user') ?? 0n) * tickNanos,
-      cpuSystemNanos: (ticks.get('system') ?? 0n) * tickNanos,
-      throttledPeriods: Number(periods.get('nr_throttled') ?? 0n),
-      throttledNanos: periods.get('throttled_time') ?? 0n,
-      memoryUsageBytes: Number(usage),
-      memoryInactiveFileBytes: Number(parseKeyed(stat).get('total_inactive_file') ?? 0n),
-      memoryMaxUsageBytes: maxUsage === null ? null : Number(maxUsage),
-      memoryLimitBytes: parseLimit(limit),
-      oomKills: Number(parseKeyed(oom).get('oom_kill') ?? 0n),
-      pids: Number(pids ?? 0),
-      pidsLimit: parseLimit(pidsMax),
-    };
+  stats(): CgroupStats {
+    return readStatsV1((controller) => this.#dir(controller));
   }
 
   async remove(): Promise<void> {
@@ -192,43 +191,6 @@ class TaskCgroupV1 implements TaskCgroup {
     return [...dirs];
   }
 
-  async #apply(resources: OciResources): Promise<void> {
-    await Promise.all([this.#applyMemory(resources), this.#applyCpu(resources)]);
-    if (resources.pids !== undefined) {
-      await writeControl(`${this.#dir('pids')}/pids.max`, `${resources.pids.limit ?? 'max'}`);
-    }
-    if (resources.devices.length > 0) writeDeviceRules(this.#dir('devices'), resources.devices);
-  }
-
-  /** memsw >= memory holds at every moment: raise it before the limit, lower it after. */
-  async #applyMemory(resources: OciResources): Promise<void> {
-    const { memory } = resources;
-    if (memory === undefined) return;
-    const dir = this.#dir('memory');
-    const limit = memory.limit === null ? UNLIMITED : `${memory.limit}`;
-    const swap = memory.limit === null ? UNLIMITED : `${memory.swap ?? memory.limit}`;
-    const limitFile = `${dir}/memory.limit_in_bytes`;
-    const swapFile = `${dir}/memory.memsw.limit_in_bytes`;
-    if (!existsSync(swapFile)) {
-      await writeControl(limitFile, limit); // the kernel does not account swap
-      return;
-    }
-    const before = parseLimit(await readControl(limitFile));
-    const raises = before !== null && (memory.limit === null || memory.limit > before);
-    if (raises) await writeControl(swapFile, swap);
-    await writeControl(limitFile, limit);
-    if (!raises) await writeControl(swapFile, swap);
-  }
-
-  async #applyCpu(resources: OciResources): Promise<void> {
-    const { cpu } = resources;
-    if (cpu === undefined) return;
-    const dir = this.#dir('cpu');
-    await writeControl(`${dir}/cpu.cfs_period_us`, `${cpu.period}`);
-    await writeControl(`${dir}/cpu.cfs_quota_us`, cpu.quota === null ? UNLIMITED : `${cpu.quota}`);
-    if (cpu.shares !== null) await writeControl(`${dir}/cpu.shares`, `${cpu.shares}`);
-  }
-
   /** Frozen while being killed, so that a fork bomb cannot outrun the list; thawed to let it die. */
   async #killOneByOne(dir: string): Promise<void> {
     const freezes = this.#unified === null && this.#dirs.has('freezer');
@@ -243,44 +205,28 @@ class TaskCgroupV1 implements TaskCgroup {
   async #setFreezer(state: 'FROZEN' | 'THAWED'): Promise<void> {
     await writeControl(`${this.#dir('freezer')}/freezer.state`, state);
   }
-
-  /** What programs look for: a tmpfs with one read-only mount per hierarchy, named as usual. */
-  #expandMount(mount: OciMount): OciMount[] {
-    const flags = ['nosuid', 'noexec', 'nodev'];
-    const hierarchies = new Map<string, string[]>();
-    for (const [controller, dir] of this.#dirs) {
-      hierarchies.set(dir, [...(hierarchies.get(dir) ?? []), controller]);
-    }
-    return [
-      {
-        destination: mount.destination,
-        type: 'tmpfs',
-        source: 'tmpfs',
-        options: [...flags, 'mode=755', 'size=64k'],
-      },
-      ...[...hierarchies.values()].map((controllers) => ({
-        destination: `${mount.destination}/${controllers.join(',')}`,
-        type: 'cgroup',
-        source: 'cgroup',
-        options: [...flags, 'ro', ...controllers],
-      })),
-    ];
-  }
 }
 
-/** One rule per write, as the file demands; synchronous, because thirteen of them take 50 us. */
-function writeDeviceRules(dir: string, rules: readonly OciDeviceRule[]): void {
-  const allow = openSync(`${dir}/devices.allow`, 'w');
-  const deny = openSync(`${dir}/devices.deny`, 'w');
-  try {
-    for (const rule of rules) writeSync(rule.allow ? allow : deny, deviceRule(rule));
-  } finally {
-    closeSync(allow);
-    closeSync(deny);
+/** What programs look for: a tmpfs with one read-only mount per hierarchy, named as usual. */
+function expandMount(mount: OciMount, dirs: ReadonlyMap<string, string>): OciMount[] {
+  const flags = ['nosuid', 'noexec', 'nodev'];
+  const access = mount.options.filter((option) => option === 'ro');
+  const hierarchies = new Map<string, string[]>();
+  for (const [controller, dir] of dirs) {
+    hierarchies.set(dir, [...(hierarchies.get(dir) ?? []), controller]);
   }
-}
-
-function deviceRule(rule: OciDeviceRule): string {
-  if (rule.type === 'a') return 'a';
-  return `${rule.type} ${rule.major ?? '*'}:${rule.minor ?? '*'} ${rule.access}`;
+  return [
+    {
+      destination: mount.destination,
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: [...flags, 'mode=755', 'size=64k'],
+    },
+    ...[...hierarchies.values()].map((controllers) => ({
+      destination: `${mount.destination}/${controllers.join(',')}`,
+      type: 'cgroup',
+      source: 'cgroup',
+      options: [...flags, ...access, ...controllers],
+    })),
+  ];
 }

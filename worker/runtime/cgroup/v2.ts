@@ -6,17 +6,14 @@ import { existsSync } from 'node:fs';
 import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import { attachDeviceRules } from '../../../native/ffi/device-bpf.ts';
-import type { OciMount, OciResources } from '../oci.ts';
+import type { OciBlockIo, OciMount, OciResources, OciThrottle } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
 import {
   type CgroupDriver,
-  type CgroupStats,
   childGroups,
   killPids,
   listPids,
   makeGroup,
-  parseKeyed,
-  parseLimit,
   readControl,
   removeGroup,
   removeIfEmpty,
@@ -24,6 +21,7 @@ import {
   waitEmpty,
   writeControl,
 } from './cgroup.ts';
+import { type CgroupStats, readStatsV2 } from './stats.ts';
 
 const WANTED = ['cpu', 'memory', 'pids', 'io', 'cpuset'] as const;
 
@@ -102,18 +100,11 @@ class TaskCgroupV2 implements TaskCgroup {
 
   /** Device rules are fixed at creation. */
   async update(resources: OciResources): Promise<void> {
-    const { memory, cpu, pids } = resources;
-    if (memory !== undefined) {
-      await writeControl(`${this.#dir}/memory.max`, `${memory.limit ?? 'max'}`);
-      await this.#writeSwap(memory.limit, memory.swap);
-    }
-    if (cpu !== undefined) {
-      await writeControl(`${this.#dir}/cpu.max`, `${cpu.quota ?? 'max'} ${cpu.period}`);
-      if (cpu.shares !== null) {
-        await writeControl(`${this.#dir}/cpu.weight`, `${weightOfShares(cpu.shares)}`);
-      }
-    }
-    if (pids !== undefined) await writeControl(`${this.#dir}/pids.max`, `${pids.limit ?? 'max'}`);
+    await this.#applyMemory(resources);
+    await this.#applyCpu(resources);
+    await this.#applyBlockIo(resources);
+    const { pids } = resources;
+    if (pids !== undefined) await this.#write('pids.max', `${pids.limit ?? 'max'}`);
   }
 
   async freeze(): Promise<void> {
@@ -130,38 +121,59 @@ class TaskCgroupV2 implements TaskCgroup {
     await waitEmpty(this.#dir, this.#clock, async () => killPids(await listPids(this.#dir)));
   }
 
-  async stats(): Promise<CgroupStats> {
-    const [usage, peak, limit, stat, events, cpuStat, pids, pidsMax] = await Promise.all([
-      readControl(`${this.#dir}/memory.current`),
-      readControl(`${this.#dir}/memory.peak`),
-      readControl(`${this.#dir}/memory.max`),
-      readControl(`${this.#dir}/memory.stat`),
-      readControl(`${this.#dir}/memory.events`),
-      readControl(`${this.#dir}/cpu.stat`),
-      readControl(`${this.#dir}/pids.current`),
-      readControl(`${this.#dir}/pids.max`),
-    ]);
-    if (cpuStat === null) throw new SkepError('not-found', `read statistics: ${this.#dir} is gone`);
-    const cpu = parseKeyed(cpuStat);
-    const nanos = (key: string): bigint => (cpu.get(key) ?? 0n) * 1000n;
-    return {
-      cpuUsageNanos: nanos('usage_usec'),
-      cpuUserNanos: nanos('user_usec'),
-      cpuSystemNanos: nanos('system_usec'),
-      throttledPeriods: Number(cpu.get('nr_throttled') ?? 0n),
-      throttledNanos: nanos('throttled_usec'),
-      memoryUsageBytes: Number(usage ?? 0),
-      memoryInactiveFileBytes: Number(parseKeyed(stat).get('inactive_file') ?? 0n),
-      memoryMaxUsageBytes: peak === null ? null : Number(peak),
-      memoryLimitBytes: parseLimit(limit),
-      oomKills: Number(parseKeyed(events).get('oom_kill') ?? 0n),
-      pids: Number(pids ?? 0),
-      pidsLimit: parseLimit(pidsMax),
-    };
+  stats(): CgroupStats {
+    return readStatsV2(this.#dir);
   }
 
   async remove(): Promise<void> {
     await removeGroup(this.#dir, this.#clock);
+  }
+
+  async #applyMemory({ memory }: OciResources): Promise<void> {
+    if (memory === undefined) return;
+    if (memory.swappiness !== undefined) {
+      const words = `memory swappiness ${memory.swappiness}: cgroup v2 of this node has no such limit`;
+      throw new SkepError('failed-precondition', words);
+    }
+    await this.#write('memory.max', `${memory.limit ?? 'max'}`);
+    await this.#writeSwap(memory.limit, memory.swap);
+    if (memory.reservation !== undefined) await this.#write('memory.low', `${memory.reservation}`);
+  }
+
+  async #applyCpu({ cpu }: OciResources): Promise<void> {
+    if (cpu === undefined) return;
+    await this.#write('cpu.max', `${cpu.quota ?? 'max'} ${cpu.period}`);
+    if (cpu.shares !== null) await this.#write('cpu.weight', `${weightOfShares(cpu.shares)}`);
+    if (cpu.cpus !== undefined) await this.#write('cpuset.cpus', cpu.cpus);
+    if (cpu.mems !== undefined) await this.#write('cpuset.mems', cpu.mems);
+  }
+
+  async #applyBlockIo({ blockIO }: OciResources): Promise<void> {
+    if (blockIO === undefined) return;
+    if (blockIO.weight !== null) await this.#writeBlockWeight(blockIO.weight);
+    for (const line of throttleLines(blockIO)) await this.#write('io.max', line);
+  }
+
+  /** Which of the two files there is depends on the scheduler of block devices; often it is none. */
+  async #writeBlockWeight(weight: number): Promise<void> {
+    if (existsSync(`${this.#dir}/io.weight`)) {
+      await this.#write('io.weight', `default ${ioWeightOf(weight)}`);
+    } else if (existsSync(`${this.#dir}/io.bfq.weight`)) {
+      await this.#write('io.bfq.weight', `${weight}`);
+    } else {
+      const words = `block IO weight ${weight}: the kernel of this node has no weights`;
+      throw new SkepError('failed-precondition', words);
+    }
+  }
+
+  /** A controller that the root does not delegate is told by its name. */
+  async #write(file: string, value: string): Promise<void> {
+    const path = `${this.#dir}/${file}`;
+    if (!existsSync(path)) {
+      const words = `set ${file} = ${value}: cgroup v2 of this node has no such limit`;
+      throw new SkepError('failed-precondition', words);
+    }
+    await writeControl(path, value);
   }
 
   /** v2 counts swap alone; the spec counts memory and swap together. */
@@ -176,6 +188,27 @@ class TaskCgroupV2 implements TaskCgroup {
 /** cgroup v1 shares 2..262144 to v2 weight 1..10000, as the OCI specification's conversion. */
 export function weightOfShares(shares: number): number {
   return 1 + Math.floor(((Math.min(Math.max(shares, 2), 262_144) - 2) * 9999) / 262_142);
+}
+
+/** blkio weight 10..1000 to v2 weight 1..10000, as the OCI specification's conversion. */
+export function ioWeightOf(weight: number): number {
+  return 1 + Math.floor(((weight - 10) * 9999) / 990);
+}
+
+/** Lines of io.max, one per device. */
+export function throttleLines(blockIO: OciBlockIo): string[] {
+  const lines = new Map<string, string[]>();
+  const add = (key: string, throttles: readonly OciThrottle[]): void => {
+    for (const { major, minor, rate } of throttles) {
+      const device = `${major}:${minor}`;
+      lines.set(device, [...(lines.get(device) ?? []), `${key}=${rate}`]);
+    }
+  };
+  add('rbps', blockIO.throttleReadBpsDevice);
+  add('wbps', blockIO.throttleWriteBpsDevice);
+  add('riops', blockIO.throttleReadIOPSDevice);
+  add('wiops', blockIO.throttleWriteIOPSDevice);
+  return Array.from(lines, ([device, limits]) => `${device} ${limits.join(' ')}`);
 }
 
 function expandMount(mount: OciMount): OciMount {

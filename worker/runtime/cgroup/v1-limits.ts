@@ -1,0 +1,110 @@
+/** The limits of one task in the files of cgroup v1. Knows orders and pitfalls of the kernel's files. */
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
+import { SkepError } from '../../../common/base/errors.ts';
+import type { OciDeviceRule, OciResources, OciThrottle } from '../oci.ts';
+import { parseLimit, readControl, writeControl } from './cgroup.ts';
+
+const UNLIMITED = '-1';
+
+/** The directory of a task's group for a controller; throws when there is no such hierarchy. */
+export type GroupDir = (controller: string) => string;
+
+export async function applyLimits(dir: GroupDir, resources: OciResources): Promise<void> {
+  await Promise.all([
+    applyMemory(dir, resources),
+    applyCpu(dir, resources),
+    applyBlockIo(dir, resources),
+  ]);
+  if (resources.pids !== undefined) {
+    await writeControl(`${dir('pids')}/pids.max`, `${resources.pids.limit ?? 'max'}`);
+  }
+  if (resources.devices.length > 0) writeDeviceRules(dir('devices'), resources.devices);
+}
+
+async function applyMemory(dir: GroupDir, { memory }: OciResources): Promise<void> {
+  if (memory === undefined) return;
+  const group = dir('memory');
+  await applyMemoryLimit(group, memory);
+  if (memory.reservation !== undefined) {
+    await writeControl(`${group}/memory.soft_limit_in_bytes`, `${memory.reservation}`);
+  }
+  if (memory.swappiness !== undefined) {
+    await writeControl(`${group}/memory.swappiness`, `${memory.swappiness}`);
+  }
+}
+
+/** memsw >= memory holds at every moment: raise it before the limit, lower it after. */
+async function applyMemoryLimit(
+  group: string,
+  memory: NonNullable<OciResources['memory']>,
+): Promise<void> {
+  const limit = memory.limit === null ? UNLIMITED : `${memory.limit}`;
+  const swap = memory.limit === null ? UNLIMITED : `${memory.swap ?? memory.limit}`;
+  const limitFile = `${group}/memory.limit_in_bytes`;
+  const swapFile = `${group}/memory.memsw.limit_in_bytes`;
+  if (!existsSync(swapFile)) {
+    await writeControl(limitFile, limit); // the kernel does not account swap
+    return;
+  }
+  const before = parseLimit(await readControl(limitFile));
+  const raises = before !== null && (memory.limit === null || memory.limit > before);
+  if (raises) await writeControl(swapFile, swap);
+  await writeControl(limitFile, limit);
+  if (!raises) await writeControl(swapFile, swap);
+}
+
+async function applyCpu(dir: GroupDir, { cpu }: OciResources): Promise<void> {
+  if (cpu === undefined) return;
+  const group = dir('cpu');
+  await writeControl(`${group}/cpu.cfs_period_us`, `${cpu.period}`);
+  await writeControl(`${group}/cpu.cfs_quota_us`, cpu.quota === null ? UNLIMITED : `${cpu.quota}`);
+  if (cpu.shares !== null) await writeControl(`${group}/cpu.shares`, `${cpu.shares}`);
+  if (cpu.cpus !== undefined) await writeControl(`${dir('cpuset')}/cpuset.cpus`, cpu.cpus);
+  if (cpu.mems !== undefined) await writeControl(`${dir('cpuset')}/cpuset.mems`, cpu.mems);
+}
+
+async function applyBlockIo(dir: GroupDir, { blockIO }: OciResources): Promise<void> {
+  if (blockIO === undefined) return;
+  const group = dir('blkio');
+  if (blockIO.weight !== null) await applyWeight(group, blockIO.weight);
+  const throttles: Readonly<Record<string, readonly OciThrottle[]>> = {
+    read_bps: blockIO.throttleReadBpsDevice,
+    write_bps: blockIO.throttleWriteBpsDevice,
+    read_iops: blockIO.throttleReadIOPSDevice,
+    write_iops: blockIO.throttleWriteIOPSDevice,
+  };
+  for (const [name, devices] of Object.entries(throttles)) {
+    for (const { major, minor, rate } of devices) {
+      await writeControl(`${group}/blkio.throttle.${name}_device`, `${major}:${minor} ${rate}`);
+    }
+  }
+}
+
+/** Which of the two files there is depends on the scheduler of block devices; often it is none. */
+async function applyWeight(group: string, weight: number): Promise<void> {
+  const file = ['blkio.weight', 'blkio.bfq.weight']
+    .map((name) => `${group}/${name}`)
+    .find((path) => existsSync(path));
+  if (file === undefined) {
+    const words = `block IO weight ${weight}: the kernel of this node has no weights`;
+    throw new SkepError('failed-precondition', words);
+  }
+  await writeControl(file, `${weight}`);
+}
+
+/** One rule per write, as the file demands; synchronous, because thirteen of them take 50 us. */
+function writeDeviceRules(group: string, rules: readonly OciDeviceRule[]): void {
+  const allow = openSync(`${group}/devices.allow`, 'w');
+  const deny = openSync(`${group}/devices.deny`, 'w');
+  try {
+    for (const rule of rules) writeSync(rule.allow ? allow : deny, deviceRule(rule));
+  } finally {
+    closeSync(allow);
+    closeSync(deny);
+  }
+}
+
+function deviceRule(rule: OciDeviceRule): string {
+  if (rule.type === 'a') return 'a';
+  return `${rule.type} ${rule.major ?? '*'}:${rule.minor ?? '*'} ${rule.access}`;
+}

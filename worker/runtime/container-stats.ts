@@ -1,0 +1,51 @@
+/** What a container used: its groups, and the interfaces of its network namespace. */
+import { type CgroupStats, readControlNow } from './cgroup/stats.ts';
+
+export interface InterfaceStats {
+  readonly name: string;
+  readonly receivedBytes: number;
+  readonly receivedPackets: number;
+  readonly receiveErrors: number;
+  readonly receiveDropped: number;
+  readonly sentBytes: number;
+  readonly sentPackets: number;
+  readonly sendErrors: number;
+  readonly sendDropped: number;
+}
+
+export interface ContainerStats extends CgroupStats {
+  /** without the loopback; empty after the end */
+  readonly networks: readonly InterfaceStats[];
+}
+
+/** Of the namespace of a process; `pid` 0 = it has ended. */
+export function networkStats(pid: number): InterfaceStats[] {
+  const text = pid === 0 ? null : readControlNow(`/proc/${pid}/net/dev`);
+  return text === null ? [] : parseNetDev(text);
+}
+
+/** proc(5): two lines of headings, then `name: ` and sixteen counters. */
+export function parseNetDev(text: string): InterfaceStats[] {
+  return text
+    .split('\n')
+    .slice(2)
+    .flatMap((line): InterfaceStats[] => {
+      const [name = '', counters = ''] = line.split(':');
+      const values = counters.trim().split(/\s+/).map(Number);
+      if (name.trim() === 'lo' || values.length < 16) return [];
+      const at = (index: number): number => values[index] ?? 0;
+      return [
+        {
+          name: name.trim(),
+          receivedBytes: at(0),
+          receivedPackets: at(1),
+          receiveErrors: at(2),
+          receiveDropped: at(3),
+          sentBytes: at(8),
+          sentPackets: at(9),
+          sendErrors: at(10),
+          sendDropped: at(11),
+        },
+      ];
+    });
+}
