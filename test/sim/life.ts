@@ -147,6 +147,8 @@ export class Life {
     const first = members[0]?.node;
     if (!first) return false;
     const { committedIndex } = first.status();
+    // They may agree on less: a leader that leaves with its last commit told only its client so far.
+    if (committedIndex < this.world.facts.acknowledged) return false;
     return members.every(({ node }) => {
       return (
         node?.appliedIndex === committedIndex && node.status().committedIndex === committedIndex
