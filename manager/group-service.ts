@@ -64,6 +64,11 @@ export class GroupService implements RaftGroup {
     return this.#memberOf(nodeId) !== undefined;
   }
 
+  /** Of all members. */
+  nodeIds(): ReadonlySet<string> {
+    return new Set(this.#options.raft.members().map(({ nodeId }) => nodeId));
+  }
+
   async remove(nodeId: NodeId, signal: AbortSignal): Promise<void> {
     const member = this.#memberOf(nodeId);
     if (member) await this.#options.raft.removeMember(member.raftId, signal);

@@ -345,7 +345,11 @@ export class Manager implements ManagerList, LeaderLocator {
     await dispatcher.serve(
       peer.nodeId,
       peer.address,
-      { send: (message) => void stream.write(message), receive: (abort) => stream.next(abort) },
+      {
+        send: (message) => stream.write(message),
+        drained: (abort) => stream.drained(abort),
+        receive: (abort) => stream.next(abort),
+      },
       signal,
     );
   }

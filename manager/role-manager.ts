@@ -16,6 +16,8 @@ import type { Store } from './store/types.ts';
 export interface RaftGroup {
   /** True when the node is a member, learner or voter. */
   has(nodeId: NodeId): boolean;
+  /** Of all members. */
+  nodeIds(): ReadonlySet<string>;
   /** Rejects with `failed-precondition` while quorum would be lost. */
   remove(nodeId: NodeId, signal: AbortSignal): Promise<void>;
 }
@@ -62,10 +64,11 @@ export class RoleManager {
   async #reconcile(signal: AbortSignal): Promise<void> {
     const { store, group } = this.#options;
     const nodes = store.view((view) => view.list('node'));
+    const members = group.nodeIds(); // once: nodes come by the thousand
     for (const node of nodes) {
       const { desiredRole } = node.spec;
       if (desiredRole === 'manager' && node.role === 'worker') await this.#setRole(node);
-      else if (desiredRole === 'worker' && (node.role === 'manager' || group.has(node.id))) {
+      else if (desiredRole === 'worker' && (node.role === 'manager' || members.has(node.id))) {
         await this.#demote(node, signal);
       }
     }

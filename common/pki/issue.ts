@@ -15,7 +15,7 @@ const BACKDATE_MS = 3600 * 1000;
 const SERIAL_BYTES = 16;
 const ECDSA = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
-/** A certificate authority's own pair. */
+/** A certificate authority's own pair. Never changed: what is made of it is kept as long as the object. */
 export interface CertificateAuthority {
   readonly certPem: string;
   readonly keyPem: string;
@@ -100,17 +100,17 @@ export async function issueNodeCertificate(parts: NodeCertificateParts): Promise
   const x509 = await loadX509();
   const publicKey = await requestedKey(x509, parts.csrPem);
   const { authority, nodeId, role, clusterId, nowMs, validityMs } = parts;
-  const issuer = new x509.X509Certificate(authority.certPem);
+  const { issuerName, signingKey } = await signerOf(x509, authority);
   const names = [ROLE_UNITS[role], nodeId, ...(role === 'manager' ? [CA_NAME] : [])];
   const certificate = await x509.X509CertificateGenerator.create(
     {
       serialNumber: newSerial(parts.random),
       subject: `O=${clusterId}, OU=${ROLE_UNITS[role]}, CN=${nodeId}`,
-      issuer: issuer.subject,
+      issuer: issuerName,
       notBefore: new Date(nowMs - BACKDATE_MS),
       notAfter: new Date(nowMs + validityMs),
       publicKey,
-      signingKey: (await keyPair(authority.keyPem)).privateKey,
+      signingKey,
       signingAlgorithm: ECDSA,
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
@@ -130,6 +130,26 @@ export async function issueNodeCertificate(parts: NodeCertificateParts): Promise
     webcrypto,
   );
   return `${certificate.toString('pem')}\n`;
+}
+
+interface Signer {
+  readonly issuerName: string;
+  readonly signingKey: webcrypto.CryptoKey;
+}
+
+/** Parsing the authority's pair takes as long as signing with it, and thousands of nodes may join at once. */
+const signers = new WeakMap<CertificateAuthority, Promise<Signer>>();
+
+function signerOf(x509: X509, authority: CertificateAuthority): Promise<Signer> {
+  let signer = signers.get(authority);
+  if (!signer) {
+    signer = keyPair(authority.keyPem).then(({ privateKey }) => ({
+      issuerName: new x509.X509Certificate(authority.certPem).subject,
+      signingKey: privateKey,
+    }));
+    signers.set(authority, signer);
+  }
+  return signer;
 }
 
 async function requestedKey(x509: X509, csrPem: string) {

@@ -16,6 +16,7 @@ import { EFFECT, SkepError } from '../base/errors.ts';
 import {
   CONNECT_TIMEOUT_MS,
   FLOW_CONTROL_WINDOW_BYTES,
+  IDLE_TIMEOUT_MS,
   KEEPALIVE_PERIOD_MS,
   KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
@@ -310,6 +311,7 @@ export class RpcClient {
       'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
       'grpc.initial_reconnect_backoff_ms': RECONNECT_BASE_MS,
       'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
+      'grpc.client_idle_timeout_ms': IDLE_TIMEOUT_MS,
       'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
       // Connections belong to this client alone, retries are our callers', proxies are for the web.
       'grpc.use_local_subchannel_pool': 1,

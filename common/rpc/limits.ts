@@ -25,6 +25,13 @@ export const PEER_LIMITS = {
   keepalivePeriodMs: 1_000,
   keepaliveTimeoutMs: 2_000,
 } as const;
+/**
+ * Where the other end is known to be alive by other means: a server is pinged by its clients, or beaten to, and an
+ * agent's heartbeats are answered. With thousands of agents pings would be more than half of all traffic at rest.
+ */
+export const KEEPALIVE_RARE_PERIOD_MS = 30_000;
+/** A connection without calls is closed after this (grpc-js: half an hour); a manager may have thousands. */
+export const IDLE_TIMEOUT_MS = 60_000;
 export const RECONNECT_BASE_MS = 100;
 export const RECONNECT_MAX_MS = 1_000;
 /** Connections held by a server at once; further ones are closed by the kernel's listener. */

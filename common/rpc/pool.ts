@@ -7,9 +7,9 @@ import { ChannelCredentials } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
 import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
-import { RpcClient } from './client.ts';
+import { RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
-import { PEER_LIMITS } from './limits.ts';
+import { KEEPALIVE_RARE_PERIOD_MS, PEER_LIMITS } from './limits.ts';
 import { refusesConnections } from './refusal.ts';
 
 /** What the server's certificate must say, beside being of our cluster. */
@@ -32,6 +32,12 @@ export interface RpcClientPoolOptions {
   readonly credentials: CredentialsSource;
   readonly clock: Clock;
 }
+
+const SESSION_LIMITS = { keepalivePeriodMs: KEEPALIVE_RARE_PERIOD_MS } as const;
+type ConnectionLimits = Pick<
+  RpcClientOptions,
+  'connectTimeoutMs' | 'keepalivePeriodMs' | 'keepaliveTimeoutMs'
+>;
 
 /** Clients live until `close`; a client without calls holds no connection after half an hour. */
 export class RpcClientPool implements RpcClients {
@@ -61,6 +67,11 @@ export class RpcClientPool implements RpcClients {
     return this.#client(address, { role: 'manager' }, PEER_LIMITS);
   }
 
+  /** The client for an agent's session, on a connection of its own: its heartbeats tell whether the manager lives. */
+  session(address: string): RpcClient {
+    return this.#client(address, { role: 'manager' }, SESSION_LIMITS);
+  }
+
   refuses(address: string, signal: AbortSignal): Promise<boolean> {
     return refusesConnections(address, { clock: this.#options.clock, signal });
   }
@@ -69,13 +80,9 @@ export class RpcClientPool implements RpcClients {
     this.peer(address).retryNow();
   }
 
-  #client(
-    address: string,
-    expected: ExpectedPeer,
-    limits: typeof PEER_LIMITS | Record<string, never>,
-  ): RpcClient {
+  #client(address: string, expected: ExpectedPeer, limits: ConnectionLimits): RpcClient {
     const name = expectedName(expected);
-    const key = `${name} ${address} ${limits === PEER_LIMITS ? 'peer' : ''}`;
+    const key = `${name} ${address} ${JSON.stringify(limits)}`;
     let client = this.#clients.get(key);
     if (!client) {
       client = new RpcClient({

@@ -20,7 +20,7 @@ import type { Logger } from '../base/log.ts';
 import type { CredentialsSource } from './credentials.ts';
 import {
   FLOW_CONTROL_WINDOW_BYTES,
-  KEEPALIVE_PERIOD_MS,
+  KEEPALIVE_RARE_PERIOD_MS,
   KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
 } from './limits.ts';
@@ -118,7 +118,7 @@ export class RpcServer {
     this.#grpc = new Server({
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-      'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
+      'grpc.keepalive_time_ms': KEEPALIVE_RARE_PERIOD_MS,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
       'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
       'grpc.enable_channelz': 0,

@@ -136,9 +136,8 @@ export class Authority {
 
   #sign(cluster: Cluster, nodeId: NodeId, role: NodeRole, csrPem: string): Promise<string> {
     const { clock, random } = this.#options;
-    const { certPem, keyPem } = cluster.rootCa;
     return sign({
-      authority: { certPem, keyPem },
+      authority: cluster.rootCa,
       csrPem,
       nodeId,
       role,

@@ -10,8 +10,13 @@ import { NodeAssignments, type TaskChange } from './node-assignments.ts';
 
 /** The transport's side of a session. */
 export interface AgentStream {
-  /** Queues a message. Throws when the peer is so slow that the queue is full. */
-  send(message: DispatcherMessage): void;
+  /**
+   * Queues a message. False = much is queued, wait for `drained`. Throws when the peer is so slow that the queue
+   * is full.
+   */
+  send(message: DispatcherMessage): boolean;
+  /** Resolves when the peer has taken most of what is queued. */
+  drained(signal: AbortSignal): Promise<void>;
   receive(signal: AbortSignal): Promise<AgentMessage | null>;
 }
 
@@ -36,6 +41,8 @@ export class AgentSession {
   #either: { readonly outer: AbortSignal; readonly signal: AbortSignal } | null = null;
   #assignments: NodeAssignments;
   #sentRevision = 0;
+  #behind = false;
+  #missed = false;
 
   constructor(nodeId: NodeId, stream: AgentStream) {
     this.nodeId = nodeId;
@@ -59,17 +66,41 @@ export class AgentSession {
     return this.#stream.receive(this.#either.signal);
   }
 
-  send(message: DispatcherMessage): void {
-    if (this.#ended.signal.aborted) return;
+  /** False when the agent takes its time: see `AgentStream.send`. */
+  send(message: DispatcherMessage): boolean {
+    if (this.#ended.signal.aborted) return false;
     try {
-      this.#stream.send(message);
+      return this.#stream.send(message);
     } catch (err) {
       // Cut off rather than buffered without limit: the agent comes back and gets the whole set.
       this.end(err);
+      return false;
     }
   }
 
+  /** It has been sent so much that it gets no steps until it has taken that. */
+  get behind(): boolean {
+    return this.#behind;
+  }
+
+  /**
+   * Resolves when the agent has taken most of what it was sent: with true when it missed steps meanwhile, so that it
+   * needs the whole set. Rejects when the session ended.
+   */
+  async caughtUp(): Promise<boolean> {
+    await this.#stream.drained(this.#ended.signal);
+    const missed = this.#missed;
+    this.#behind = false;
+    this.#missed = false;
+    return missed;
+  }
+
+  /** When it is behind it gets the set later: see `caughtUp`. */
   sendComplete(view: ReadView, tables: NetworkTables): void {
+    if (this.#behind) {
+      this.#missed = true;
+      return;
+    }
     this.#assignments = new NodeAssignments(this.nodeId);
     this.#sendSet(true, view.revision, this.#assignments.complete(view, tables));
   }
@@ -81,6 +112,10 @@ export class AgentSession {
     tableChanges: TableChanges,
   ): void {
     if (this.#sentRevision === 0) return;
+    if (this.#behind) {
+      this.#missed = true;
+      return;
+    }
     const step = this.#assignments.step(view, tables, taskChanges, tableChanges);
     if (step.length > 0) this.#sendSet(false, view.revision, step);
   }
@@ -88,7 +123,7 @@ export class AgentSession {
   #sendSet(complete: boolean, resultsIn: number, changes: readonly AssignmentChange[]): void {
     const appliesTo = this.#sentRevision;
     for (let at = 0; at === 0 || at < changes.length; at += CHANGES_PER_MESSAGE) {
-      this.send({
+      const takesMore = this.send({
         kind: 'assignments',
         complete,
         last: at + CHANGES_PER_MESSAGE >= changes.length,
@@ -96,6 +131,7 @@ export class AgentSession {
         resultsIn,
         changes: changes.slice(at, at + CHANGES_PER_MESSAGE),
       });
+      if (!takesMore) this.#behind = true;
     }
     this.#sentRevision = resultsIn;
   }

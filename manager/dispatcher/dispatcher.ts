@@ -182,8 +182,24 @@ export class Dispatcher {
     session.greeted = true;
     session.returns = false;
     this.#announce([session]);
+    this.#sendWhole(session);
+  }
+
+  #sendWhole(session: AgentSession): void {
+    const wasBehind = session.behind;
     this.#options.store.view((view) => {
       if (this.#tables) session.sendComplete(view, this.#tables);
+    });
+    if (session.behind && !wasBehind) this.#awaitSlow(session);
+  }
+
+  /** An agent that cannot keep up with the steps is spared them: it gets the whole set when it has taken those. */
+  #awaitSlow(session: AgentSession): void {
+    this.#background.run(async () => {
+      const missed = await session.caughtUp().catch(() => false); // the session ended
+      if (!missed || this.#stopped) return;
+      this.#catchUp();
+      this.#sendWhole(session);
     });
   }
 
@@ -246,11 +262,8 @@ export class Dispatcher {
     this.#watch?.close();
     this.#watch = store.watch();
     this.#pending = [];
-    store.view((view) => {
-      const tables = new NetworkTables(view);
-      this.#tables = tables;
-      for (const session of this.#greeted()) session.sendComplete(view, tables);
-    });
+    this.#tables = store.view((view) => new NetworkTables(view));
+    for (const session of this.#greeted()) this.#sendWhole(session);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -306,7 +319,9 @@ export class Dispatcher {
       for (const nodeId of nodeIds) {
         const session = this.#sessions.get(nodeId);
         if (!session?.greeted) continue;
+        const wasBehind = session.behind;
         session.sendStep(view, tables, ofNodes.get(nodeId) ?? [], tableChanges);
+        if (session.behind && !wasBehind) this.#awaitSlow(session);
       }
       for (const change of changes) {
         if (change.kind === 'node' && change.action === 'remove')

@@ -15,9 +15,28 @@ export class FakeAgentStream implements AgentStream {
   readonly #inbox = new BoundedQueue<AgentMessage>(INBOX_MAX);
   #taken: AgentMessage[] = [];
 
-  send(message: DispatcherMessage): void {
+  /** the peer takes nothing: sent messages wait */
+  slow = false;
+  #wake: (() => void)[] = [];
+
+  send(message: DispatcherMessage): boolean {
     if (this.full && this.sent.length >= this.full.from) throw this.full.reason;
     this.sent.push(message);
+    return !this.slow;
+  }
+
+  drained(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) reject(signal.reason);
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      this.#wake.push(resolve);
+    });
+  }
+
+  /** It takes all that was sent. */
+  drain(): void {
+    this.slow = false;
+    for (const wake of this.#wake.splice(0)) wake();
   }
 
   async receive(signal: AbortSignal): Promise<AgentMessage | null> {

@@ -55,6 +55,8 @@ const RECONNECT = { baseMs: 100, maxMs: 5_000 };
 const REFUSED = { baseMs: 100, maxMs: 60_000 };
 /** A changed description is sent at the next look; Swarm looks as often. */
 const DESCRIBE_PERIOD_MS = 20_000;
+/** Statuses wait this long for others to share their message; of each task only the newest goes. */
+const STATUS_DELAY_MS = 10;
 /** From the first word on a stream to the manager's: it registers the node meanwhile, maybe with thousands. */
 const GREETING_LIMIT_MS = 15_000;
 
@@ -167,14 +169,16 @@ export class Agent {
       description = now;
       session.send({ kind: 'description', description });
     });
+    const statuses = new Gathering(clock, () => sendStatuses(session, reporter));
     try {
       reporter.reset();
       tasks.reportAll();
-      reporter.setListener(() => sendStatuses(session, reporter));
+      reporter.setListener(() => statuses.wake());
       await this.#receive(session, pulse, greeting, signal);
     } finally {
       this.#connected = false;
       reporter.setListener(null);
+      statuses.stop();
       greeting.cancel();
       describing.cancel();
       pulse.stop();
@@ -228,6 +232,30 @@ export class Agent {
           break;
       }
     }
+  }
+}
+
+/** Does the work STATUS_DELAY_MS after the first `wake` since it was done last. */
+class Gathering {
+  readonly #clock: Clock;
+  readonly #work: () => void;
+  #timer: Timer | null = null;
+
+  constructor(clock: Clock, work: () => void) {
+    this.#clock = clock;
+    this.#work = work;
+  }
+
+  wake(): void {
+    this.#timer ??= this.#clock.setTimer(STATUS_DELAY_MS, () => {
+      this.#timer = null;
+      this.#work();
+    });
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
   }
 }
 

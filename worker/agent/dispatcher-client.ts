@@ -19,7 +19,7 @@ const PAUSE_LIMIT_MS = 500;
 
 /** What is needed of `RpcClientPool`. */
 export interface DispatcherConnections {
-  client(address: string): {
+  session(address: string): {
     duplex(
       method: typeof dispatcherSession,
       options: { readonly signal: AbortSignal },
@@ -73,7 +73,7 @@ export class DispatcherClient implements DispatcherDialer {
     for (const address of candidates) {
       try {
         const stream = await this.#options.pool
-          .client(address)
+          .session(address)
           .duplex(dispatcherSession, { signal });
         this.#leader = address;
         return new StreamSession(stream, this.#options.clock, (err) => this.#failed(address, err));

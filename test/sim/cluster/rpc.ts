@@ -267,6 +267,10 @@ export class SimRpcPool implements RpcClients {
     return this.#client(address, CONNECT_TIMEOUT_MS, KEEPALIVE);
   }
 
+  session(address: string): RpcCalls {
+    return this.client(address);
+  }
+
   peer(address: string): RpcCalls {
     return this.#client(address, PEER_LIMITS.connectTimeoutMs, PEER_KEEPALIVE);
   }

@@ -135,21 +135,28 @@ describe('agent session', () => {
     expect(it.dialer.session.kinds().filter((kind) => kind === 'applied')).toHaveLength(1);
   });
 
-  test('sends statuses as they come and again what was not stored, in the next session', async () => {
+  test('sends the newest statuses of 10 ms together, and again what was not stored, in the next session', async () => {
     const it = await started();
     const task = aTask({ status: aTaskStatus({ state: 'assigned' }), desiredState: 'ready' });
-    it.dialer.session.push(assignments({ changes: [set(task)] }));
-    await settle();
-    const sent = it.dialer.session.sent.flatMap((message) =>
-      message.kind === 'statuses' ? message.updates.map(({ status }) => status.state) : [],
-    );
-    expect(sent).toEqual(['accepted', 'preparing', 'ready']);
+    const other = aTask({ status: aTaskStatus({ state: 'assigned' }) });
+    it.dialer.session.push(assignments({ changes: [set(task), set(other)] }));
+    const sent = () =>
+      it.dialer.session.sent.flatMap((message) =>
+        message.kind === 'statuses' ? [message.updates.map(({ status }) => status.state)] : [],
+      );
+    await it.clock.advance(9);
+    expect(sent()).toEqual([]);
+    await it.clock.advance(1);
+    expect(sent()).toEqual([['ready', 'running']]);
     it.dialer.session.push(null);
     await it.clock.advance(100);
     expect(it.dialer.sessions).toHaveLength(2);
     expect(it.dialer.session.sent[1]).toMatchObject({
       kind: 'statuses',
-      updates: [{ taskId: task.id, status: { state: 'ready' } }],
+      updates: [
+        { taskId: task.id, status: { state: 'ready' } },
+        { taskId: other.id, status: { state: 'running' } },
+      ],
     });
   });
 
@@ -157,6 +164,7 @@ describe('agent session', () => {
     const it = await started();
     const status = aTaskStatus({ state: 'running' });
     it.reporter.report(aTask().id, status);
+    await it.clock.advance(10);
     const message = it.dialer.session.sent.at(-1);
     expect(message).toMatchObject({ kind: 'statuses' });
     if (message?.kind === 'statuses') {

@@ -65,7 +65,7 @@ class FakeManagers implements DispatcherConnections {
     return stream;
   }
 
-  client(address: string) {
+  session(address: string) {
     return {
       duplex: async (_method: unknown, { signal }: { readonly signal: AbortSignal }) => {
         this.asked.push(address);

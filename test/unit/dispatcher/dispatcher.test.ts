@@ -217,6 +217,41 @@ describe('assignments', () => {
     });
   });
 
+  test('an agent that takes nothing is spared the steps, and then gets the whole set', async () => {
+    const { stream } = await connect();
+    stream.slow = true;
+    await store.create('task', assigned());
+    await store.clock.advance(10);
+    expect(stream.of('assignments')).toHaveLength(2);
+    for (let i = 0; i < 3; i++) {
+      await store.create('task', assigned());
+      await store.clock.advance(10);
+    }
+    expect(stream.of('assignments')).toHaveLength(2);
+    stream.drain();
+    await settle();
+    expect(stream.of('assignments').slice(2)).toMatchObject([
+      { complete: true, resultsIn: store.store.revision },
+    ]);
+    expect(stream.of('assignments').at(-1)?.changes).toHaveLength(4);
+    await store.create('task', assigned());
+    await store.clock.advance(10);
+    expect(stream.of('assignments').at(-1)).toMatchObject({ complete: false });
+  });
+
+  test('one that was slow and missed nothing gets nothing again', async () => {
+    const { stream } = await connect();
+    stream.slow = true;
+    await store.create('task', assigned());
+    await store.clock.advance(10);
+    stream.drain();
+    await settle();
+    expect(stream.of('assignments')).toHaveLength(2);
+    await store.create('task', assigned());
+    await store.clock.advance(10);
+    expect(stream.of('assignments').at(-1)).toMatchObject({ complete: false });
+  });
+
   test('a step goes to the nodes that it concerns', async () => {
     await store.create('node', aNode({ id: idOf('other'), description: null, status: DOWN }));
     const here = await connect();

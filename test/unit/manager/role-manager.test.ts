@@ -36,6 +36,7 @@ async function lead(): Promise<void> {
     ...store,
     group: {
       has: (id) => members.has(id),
+      nodeIds: () => new Set(members),
       remove: async (id) => {
         removals.push({ id, roleThen: store.get('node', id).role });
         if (refusal) throw refusal;
