@@ -19,8 +19,8 @@ export interface ClusterChecker extends AnyChecker {
   started?(host: Host, task: Task): void;
   stopped?(host: Host, task: Task, exitCode: number): void;
   preparing?(host: Host, task: Task, dependencies: Dependencies, tables: NodeTables): void;
-  /** A manager got it from the agent of `host`. */
-  heard?(host: Host, message: AgentMessage): void;
+  /** The manager on `by` got it from the agent of `host`. */
+  heard?(host: Host, message: AgentMessage, by: Host): void;
   /** The agent of `host` got it. */
   told?(host: Host, message: DispatcherMessage): void;
   /** A user got an answer. */

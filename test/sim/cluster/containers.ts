@@ -114,7 +114,7 @@ export interface SimExecutorOptions {
   readonly random: SeededRandom;
   readonly describe: () => NodeDescription;
   /** In the process's own time. */
-  readonly sleep: (delayMs: number, signal: AbortSignal) => Promise<void>;
+  readonly sleep: (delayMs: number, signal?: AbortSignal) => Promise<void>;
   readonly isAlive: () => boolean;
   /** Longest of one move, ms. */
   readonly moveMs: number;
@@ -163,7 +163,7 @@ export class SimExecutor implements Executor {
 
   async applyNetworkState(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
     const { random, sleep, containers } = this.#options;
-    await sleep(random.unit() * 5, NEVER);
+    await sleep(random.unit() * 5);
     if (containers.options.isFaulty() && random.below(200) === 0) {
       this.#isBroken = true;
       throw new Error('program the network: simulated failure');
@@ -187,8 +187,6 @@ export class SimExecutor implements Executor {
     }
   }
 }
-
-const NEVER = new AbortController().signal;
 
 class SimController implements Controller {
   readonly #task: Task;

@@ -84,10 +84,12 @@ function unmetService(view: ReadView, service: Service): string | null {
 /** A task that is wanted runs, or has a reason to wait. */
 function unmetTask(view: ReadView, service: Service, task: Task): string | null {
   const { state } = task.status;
-  const { constraints } = service.spec.task.placement;
   if (state === 'running') {
     const node = view.get('node', task.nodeId!);
-    const mayStay = node && node.spec.availability !== 'drain' && meets(node, constraints);
+    // What an update has not reached yet is where its own spec lets it be.
+    const rules = [service.spec.task.placement, task.spec.placement];
+    const isFit = node && rules.some(({ constraints }) => meets(node, constraints));
+    const mayStay = isFit && node.spec.availability !== 'drain';
     if (!mayStay) return `it runs on ${task.nodeId}, where it may not`;
     return task.desiredState === 'ready' ? 'it runs before it was let' : null;
   }

@@ -161,6 +161,7 @@ export class Connection<F extends Frame> {
     const end = this.ends[to];
     if (end.isBroken) return;
     end.isBroken = true;
+    this.#wires.brokenMs = this.#wires.clock.nowMs;
     if (end.process.isAlive()) end.side.broken(why);
     this.#wires.forget(this);
     this.#tellEnd(other(to));
@@ -189,6 +190,8 @@ export class Wires<F extends Frame> {
   readonly #quality: Quality;
   readonly #cut = new Set<string>();
   readonly #connections = new Set<Connection<F>>();
+  /** When a connection broke last. */
+  brokenMs = 0;
   /** All links are quick: the time after the faults. */
   isHealed = false;
 

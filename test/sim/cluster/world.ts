@@ -265,7 +265,7 @@ export class ClusterWorld {
       const said = message as AgentMessage;
       if (said.kind === 'statuses') this.#mail.sent(client, said);
       this.note(server.host, `hears ${said.kind} of ${client.host}`);
-      this.checks.tell('heard', agent, said);
+      this.checks.tell('heard', agent, said, this.host(server.host));
       return;
     }
     const told = message as DispatcherMessage;

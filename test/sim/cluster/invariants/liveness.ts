@@ -1,14 +1,17 @@
 /** A node that speaks is not called down; one that does not is, in time. */
 import type { NodeId } from '../../../../common/model/ids.ts';
+import type { AgentMessage } from '../../../../common/model/session.ts';
 import type { Commit } from '../../../../manager/store/types.ts';
 import { expect } from '../../checker.ts';
 import type { ClusterChecker } from '../checker.ts';
 import type { Host } from '../host.ts';
 import type { ClusterWorld } from '../world.ts';
 
-/** Periods without a word until a node may be called down. */
-const QUIET_PERIODS_MIN = 1.5;
-/** Periods until it must be, by a leader who has to hear of everybody first. */
+/** Who was heard within so many periods is up, */
+const SPEAKS_PERIODS = 1.5;
+/** unless that is so fresh that the word of its being down was under way already. */
+const FRESH_PERIODS = 0.5;
+/** Periods after which a silent one must be down, for a leader who has to hear of everybody first. */
 const QUIET_PERIODS_MAX = 6;
 /** Elections, commits, and a look each half second. */
 const SLACK_MS = 5_000;
@@ -17,8 +20,9 @@ export class LivenessIsTrue implements ClusterChecker {
   readonly number = 9;
   readonly name = 'who speaks is up, who is silent is down';
   readonly #world: ClusterWorld;
-  readonly #heardMs = new Map<NodeId, number>();
-  /** Since when nothing hinders the managers. */
+  /** When the present leader heard of a node. */
+  readonly #heardMs = new Map<NodeId, number[]>();
+  /** Since when nothing hinders the managers, nor breaks connections. */
   #calmSinceMs = 0;
   #leader: Host | null = null;
   #leaderLife = 0;
@@ -27,30 +31,41 @@ export class LivenessIsTrue implements ClusterChecker {
     this.#world = world;
   }
 
-  heard({ nodeId }: Host): void {
-    this.#heardMs.set(nodeId, this.#world.clock.nowMs);
+  heard({ nodeId }: Host, _message: AgentMessage, by: Host): void {
+    this.#followLeader();
+    if (by !== this.#leader) return;
+    const nowMs = this.#world.clock.nowMs;
+    const recent = (this.#heardMs.get(nodeId) ?? []).filter((ms) => nowMs - ms < this.#periods(2));
+    this.#heardMs.set(nodeId, [...recent, nowMs]);
   }
 
   committed({ changes }: Commit): void {
-    const { heartbeatMs } = this.#world.plan;
+    const nowMs = this.#world.clock.nowMs;
+    this.#followLeader();
     for (const change of changes) {
       if (change.kind !== 'node' || change.action !== 'update') continue;
       const { object, previous } = change;
-      if (object.status.state !== 'down' || previous.status.state === 'down') continue;
-      const quietMs = this.#world.clock.nowMs - (this.#heardMs.get(object.id) ?? 0);
-      expect(quietMs >= QUIET_PERIODS_MIN * heartbeatMs, () => {
-        return `node ${object.id} is called down ${quietMs.toFixed(0)} ms after its last word`;
+      if (object.status.state !== 'down' || previous.status.state !== 'ready') continue;
+      if (nowMs - this.#calmSinceMs < this.#periods(SPEAKS_PERIODS)) continue;
+      const word = (this.#heardMs.get(object.id) ?? []).find((ms) => {
+        return (
+          nowMs - ms < this.#periods(SPEAKS_PERIODS) && nowMs - ms > this.#periods(FRESH_PERIODS)
+        );
+      });
+      expect(word === undefined, () => {
+        return `node ${object.id} is called down ${(nowMs - word!).toFixed(0)} ms after it was heard`;
       });
     }
   }
 
   second(): void {
-    const { clock, plan, hosts } = this.#world;
+    const { clock, hosts } = this.#world;
     this.#followLeader();
-    const limitMs = QUIET_PERIODS_MAX * plan.heartbeatMs + SLACK_MS;
+    const limitMs = this.#periods(QUIET_PERIODS_MAX) + SLACK_MS;
     if (clock.nowMs - this.#calmSinceMs < limitMs) return;
     for (const { nodeId, id } of hosts.values()) {
-      if (clock.nowMs - (this.#heardMs.get(nodeId) ?? 0) < limitMs) continue;
+      const lastMs = this.#heardMs.get(nodeId)?.at(-1) ?? 0;
+      if (clock.nowMs - lastMs < limitMs) continue;
       const state = this.#world.view((view) => view.get('node', nodeId))?.status.state ?? 'down';
       expect(
         state === 'down',
@@ -59,7 +74,11 @@ export class LivenessIsTrue implements ClusterChecker {
     }
   }
 
-  /** The same leader, and a majority that it can talk with. */
+  #periods(count: number): number {
+    return count * this.#world.plan.heartbeatMs;
+  }
+
+  /** The same leader, not stopped, who can talk with a majority; and no connection breaks. */
   #followLeader(): void {
     const { clock, wires } = this.#world;
     const leader = this.#world.leader();
@@ -69,9 +88,11 @@ export class LivenessIsTrue implements ClusterChecker {
       return !wires.isCut(leader.id, other.id) && !wires.isCut(other.id, leader.id);
     };
     const isSame = leader === this.#leader && leader?.life === this.#leaderLife;
-    const isCalm = isSame && managers.filter(isWith).length > managers.length / 2;
+    const isCalm =
+      isSame && !leader?.paused && managers.filter(isWith).length > managers.length / 2;
+    if (!isSame) this.#heardMs.clear();
     this.#leader = leader;
     this.#leaderLife = leader?.life ?? 0;
-    if (!isCalm) this.#calmSinceMs = clock.nowMs;
+    if (!isCalm || wires.brokenMs > this.#calmSinceMs) this.#calmSinceMs = clock.nowMs;
   }
 }
