@@ -1,7 +1,7 @@
 /** A run on disk, one JSON object a line: the head, then operations, changes of reach, faults, stalls. */
 import { createWriteStream, readFileSync } from 'node:fs';
+import type { ReachChange, Span } from '../support/availability.ts';
 import type { Operation } from '../support/linearizability/history.ts';
-import type { ReachChange, Span } from './availability.ts';
 import type { FaultRecord } from './nemesis.ts';
 
 export interface Run {

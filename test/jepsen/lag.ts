@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
-import type { Span } from './availability.ts';
+import type { Span } from '../support/availability.ts';
 
 const PERIOD_MS = 20;
 /** Later than this is a stall; ordinary scheduling on a full machine stays below. */

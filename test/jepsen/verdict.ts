@@ -1,10 +1,11 @@
 /** What a run says about the cluster: violations, outages, and the words for both. Pure. */
+
+import { longestOutage, mergeSpans, overlapMs, type Span } from '../support/availability.ts';
 import type { Operation } from '../support/linearizability/history.ts';
 import {
   type CheckResult,
   checkLinearizability,
 } from '../support/linearizability/linearizability.ts';
-import { longestOutage, mergeSpans, overlapMs, type Span } from './availability.ts';
 import type { Run } from './history-file.ts';
 
 export interface Outage {

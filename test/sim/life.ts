@@ -2,6 +2,7 @@
  * The course of one run: a cluster is founded, faults strike while clients work, then all faults end
  * and everything must come right; at times all members but one are lost in the end.
  */
+import { Availability } from './availability.ts';
 import type { InvariantViolation } from './checker.ts';
 import { WORLD } from './clock.ts';
 import { FaultHand } from './faults.ts';
@@ -23,6 +24,8 @@ export interface RunReport {
   readonly traceHash: string;
   readonly traceLines: number;
   readonly virtualMs: number;
+  /** While a majority was up and whole; null when nothing had to be done in time. */
+  readonly longestOutageMs: number | null;
   readonly counts: readonly (readonly [string, number])[];
   /** Last lines of the trace; empty unless something is wrong. */
   readonly lastLines: readonly string[];
@@ -33,12 +36,19 @@ export class Life {
   readonly #plan: Plan;
   readonly #operator: Operator;
   readonly #hand: FaultHand;
+  readonly #availability: Availability;
 
   constructor(plan: Plan, traceLines: number) {
     this.#plan = plan;
     this.world = new World(plan, traceLines);
     this.#operator = new Operator(this.world);
     this.#hand = new FaultHand(this.world, this.#operator, this.world.fork());
+    this.#availability = new Availability(this.world);
+  }
+
+  /** See `RunReport`. */
+  get longestOutageMs(): number | null {
+    return this.#availability.longestMs;
   }
 
   async run(): Promise<void> {
@@ -81,7 +91,9 @@ export class Life {
     this.world.workload.start();
     this.#operator.start();
     this.#hand.start();
+    this.#availability.start();
     await this.world.run(this.#plan.faultyMs);
+    this.#availability.stop();
     this.#hand.stop();
     this.#operator.stop();
     this.world.workload.stop();
@@ -246,6 +258,7 @@ export async function runSeed(seed: number, traceLines = 60): Promise<RunReport>
     traceHash: trace.hash,
     traceLines: trace.count,
     virtualMs: clock.nowMs,
+    longestOutageMs: life.longestOutageMs,
     counts: [...statistics.counts],
     lastLines: checks.violation === null ? [] : trace.last,
   };

@@ -11,6 +11,7 @@ import {
   describeFinding,
   describeTotals,
   type Finding,
+  type Outage,
 } from './report.ts';
 import { Statistics } from './statistics.ts';
 import { runSeeds, type SeedReport, SimWorker } from './workers.ts';
@@ -33,11 +34,13 @@ async function simulate(options: SimOptions): Promise<boolean> {
     const statistics = new Statistics();
     const startedMs = performance.now();
     let [seeds, virtualMs] = [0, 0];
+    let longestOutage: Outage | null = null;
     let failed: SeedReport | null = null;
     await runSeeds(workers, seedsOf(options), options.traceLines, (report) => {
       seeds++;
       virtualMs += report.virtualMs;
       statistics.merge(report.counts);
+      longestOutage = longerOutage(longestOutage, report);
       if (report.broken !== null || options.seeds === 1) {
         print(describeFailure(report, options));
         if (report.broken !== null) failed = report;
@@ -45,12 +48,17 @@ async function simulate(options: SimOptions): Promise<boolean> {
       return failed !== null;
     });
     const elapsedMs = performance.now() - startedMs;
-    print(describeTotals({ world, seeds, elapsedMs, virtualMs, statistics }));
+    print(describeTotals({ world, seeds, elapsedMs, virtualMs, longestOutage, statistics }));
     if (options.coverage) print(describeCoverage(summarize(await coverageOf(workers))));
     return failed === null;
   } finally {
     for (const worker of workers) worker.stop();
   }
+}
+
+function longerOutage(known: Outage | null, { seed, longestOutageMs }: SeedReport): Outage | null {
+  if (longestOutageMs === null || longestOutageMs <= (known?.lastedMs ?? 0)) return known;
+  return { seed, lastedMs: longestOutageMs };
 }
 
 async function coverageOf(workers: readonly SimWorker[]): Promise<(readonly FileCoverage[])[]> {

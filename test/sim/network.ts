@@ -79,6 +79,10 @@ export class SimNetwork {
     this.#cloggedUntilMs.set(keyOf(from, to), this.#clock.nowMs + forMs);
   }
 
+  isClogged(from: number, to: number): boolean {
+    return (this.#cloggedUntilMs.get(keyOf(from, to)) ?? 0) > this.#clock.nowMs;
+  }
+
   heal(): void {
     this.#cut.clear();
     this.#cloggedUntilMs.clear();

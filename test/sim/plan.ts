@@ -52,6 +52,8 @@ export interface Plan {
   readonly faultyMs: number;
   readonly meanPauseMs: number;
   readonly weights: ReadonlyMap<FaultKind, number>;
+  /** Something can be asked in time: messages arrive once, clocks go right, windows are wide. */
+  readonly isCalm: boolean;
   readonly link: LinkQuality;
   /** Longest of one operation; 0 = none takes any time. */
   readonly diskMs: number;
@@ -78,17 +80,21 @@ export interface Plan {
 
 const LOCAL = 200_000;
 
+/** One plan of so many is calm: faults strike, but between them links, clocks and windows are good. */
+const CALM_EVERY = 4;
+
 export function planOf(seed: number): Plan {
   const random = new SeededRandom(seed * 2 + LOCAL);
   const pick = <T>(...items: readonly T[]): T => items[random.below(items.length)]!;
   const maxInflightMessages = pick(1, 2, 8, 256, 256);
   const maxSizePerMessageBytes = pick(0, 300, 2_000, 256 * 1024, 256 * 1024);
-  return {
+  const plan: Plan = {
     seed,
     voters: pick(1, 2, 3, 3, 3, 3, 3, 4, 5),
     faultyMs: pick(8_000, 12_000, 16_000),
     meanPauseMs: pick(150, 400, 400, 1_000),
     weights: drawFaults(random),
+    isCalm: false,
     link: {
       delayMinMs: pick(0.2, 1, 5),
       delayMeanMs: pick(0, 1, 3, 10, 40),
@@ -117,6 +123,23 @@ export function planOf(seed: number): Plan {
     keepEntries: pick(0, 3, 20, 200),
     segmentBytes: pick(8, 16, 64) * 1024,
     endsForced: random.below(10) === 0,
+  };
+  return random.below(CALM_EVERY) === 0 ? calmed(plan) : plan;
+}
+
+function calmed(plan: Plan): Plan {
+  const { link, flow } = plan;
+  return {
+    ...plan,
+    isCalm: true,
+    link: { ...link, loss: 0, duplicate: 0, delayMeanMs: Math.min(link.delayMeanMs, 10) },
+    clockRates: [1, 1],
+    flow: {
+      ...flow,
+      maxInflightMessages: 256,
+      maxSizePerMessageBytes: 256 * 1024,
+      maxInflightBytes: 4_000_000,
+    },
   };
 }
 

@@ -5,11 +5,18 @@ import type { SimOptions, WorldName } from './options.ts';
 import type { Statistics } from './statistics.ts';
 import type { SeedReport } from './workers.ts';
 
+/** Of those that a seed had while a majority was up and whole, the longest. */
+export interface Outage {
+  readonly seed: number;
+  readonly lastedMs: number;
+}
+
 export interface Totals {
   readonly world: WorldName;
   readonly seeds: number;
   readonly elapsedMs: number;
   readonly virtualMs: number;
+  readonly longestOutage: Outage | null;
   readonly statistics: Statistics;
 }
 
@@ -37,7 +44,8 @@ const OTHERS: Readonly<Record<WorldName, readonly string[]>> = {
   cluster: ['commits', 'start failed', 'healing.seconds'],
 };
 
-export function describeTotals({ world, seeds, elapsedMs, virtualMs, statistics }: Totals): string {
+export function describeTotals(totals: Totals): string {
+  const { world, seeds, elapsedMs, virtualMs, longestOutage, statistics } = totals;
   const seconds = elapsedMs / 1_000;
   const events = statistics.under('event.').reduce((sum, [, count]) => sum + count, 0);
   const rate = (count: number): string => (count / seconds).toFixed(1);
@@ -45,6 +53,12 @@ export function describeTotals({ world, seeds, elapsedMs, virtualMs, statistics 
     `${seeds} seeds in ${seconds.toFixed(1)} s, ${(virtualMs / 3_600_000).toFixed(1)} h of simulated time`,
     `${rate(seeds)} seeds/s, ${rate(events)} events/s`,
   ];
+  if (longestOutage !== null) {
+    const { seed, lastedMs } = longestOutage;
+    lines.push(
+      `longest time without a write while a majority was whole: ${lastedMs.toFixed(0)} ms (seed ${seed})`,
+    );
+  }
   for (const [title, prefix] of SECTIONS) {
     const counts = statistics.under(prefix).map(([name, count]) => `${name} ${count}`);
     if (counts.length > 0) lines.push(`${title}: ${counts.join(', ')}`);

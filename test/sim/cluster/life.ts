@@ -180,6 +180,7 @@ export async function runClusterSeed(seed: number, traceLines = 60): Promise<Run
     traceHash: trace.hash,
     traceLines: trace.count,
     virtualMs: clock.nowMs,
+    longestOutageMs: null,
     counts: [...statistics.counts],
     lastLines: checks.violation === null ? [] : trace.last,
   };

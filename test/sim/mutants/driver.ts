@@ -101,4 +101,12 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     replace: 'const commit = lastIndex;',
     invariants: [6, 0, 2, 4],
   },
+  {
+    name: 'slow-to-stand-again',
+    bug: 'who was not elected waits for several election timeouts',
+    file: `${NODE}/election-pace.ts`,
+    find: '      setTimeoutTicks(half + random.below(half));\n',
+    replace: '      setTimeoutTicks(10 * (half + random.below(half)));\n',
+    invariants: [18, 13],
+  },
 ];

@@ -6,7 +6,7 @@ import {
   type Reach,
   type ReachChange,
   servingSets,
-} from '../../jepsen/availability.ts';
+} from '../../support/availability.ts';
 
 const FIVE = ['a', 'b', 'c', 'd', 'e'];
 const whole: Reach = { up: FIVE, cut: [], voters: [FIVE] };

@@ -44,39 +44,66 @@ export function servingSets({ up, cut, voters }: Reach): string[][] {
 }
 
 /**
- * The longest time in which nothing succeeded while one and the same serving set was whole; null when
- * there was never one. A set begins to count when it becomes whole. `successesMs` ascending.
- * Nothing after `endMs` counts: while the last fault is mended nobody asks any more.
+ * Watches one run: the longest time in which nothing succeeded while one and the same serving set was
+ * whole. A set begins to count when it becomes whole. Times must not fall from one call to the next.
+ */
+export class OutageWatch {
+  /** When each set that can serve now became whole. */
+  #since = new Map<string, number>();
+  #lastSuccessMs = Number.NEGATIVE_INFINITY;
+  #longest: Span | null = null;
+
+  /** Null when there was never a serving set. */
+  get longest(): Span | null {
+    return this.#longest;
+  }
+
+  reach(atMs: number, reach: Reach): void {
+    this.look(atMs);
+    const sets = servingSets(reach).map((set) => set.join(' '));
+    this.#since = new Map(sets.map((set) => [set, this.#since.get(set) ?? atMs]));
+  }
+
+  success(atMs: number): void {
+    this.look(atMs);
+    this.#lastSuccessMs = atMs;
+  }
+
+  /** For how long nothing has succeeded, though something should have. */
+  look(nowMs: number): number {
+    if (this.#since.size === 0) return 0;
+    const fromMs = Math.max(this.#lastSuccessMs, Math.min(...this.#since.values()));
+    const lastedMs = nowMs - fromMs;
+    if (this.#longest === null || lastedMs > this.#longest.toMs - this.#longest.fromMs) {
+      this.#longest = { fromMs, toMs: nowMs };
+    }
+    return lastedMs;
+  }
+}
+
+/**
+ * What an `OutageWatch` would have seen. `successesMs` ascending. Nothing after `endMs` counts: while
+ * the last fault is mended nobody asks any more.
  */
 export function longestOutage(
   changes: readonly ReachChange[],
   successesMs: readonly number[],
   endMs: number,
 ): Span | null {
-  let longest: Span | null = null;
-  let since = new Map<string, number>();
-  let lastSuccessMs = Number.NEGATIVE_INFINITY;
-  /** No success between `lastSuccessMs` and `toMs`. */
-  const close = (toMs: number): void => {
-    if (since.size === 0) return;
-    const fromMs = Math.max(lastSuccessMs, Math.min(...since.values()));
-    if (longest === null || toMs - fromMs > longest.toMs - longest.fromMs) {
-      longest = { fromMs, toMs };
+  const watch = new OutageWatch();
+  let next = 0;
+  const successesUpTo = (atMs: number): void => {
+    for (; next < successesMs.length && successesMs[next]! <= atMs; next++) {
+      watch.success(successesMs[next]!);
     }
   };
-  let next = 0;
-  const during = changes.filter(({ atMs }) => atMs < endMs);
-  for (const { atMs, reach } of [...during, { atMs: endMs, reach: null }]) {
-    for (; next < successesMs.length && successesMs[next]! <= atMs; next++) {
-      close(successesMs[next]!);
-      lastSuccessMs = successesMs[next]!;
-    }
-    close(atMs);
-    if (reach === null) break;
-    const sets = servingSets(reach).map((set) => set.join(' '));
-    since = new Map(sets.map((set) => [set, since.get(set) ?? atMs]));
+  for (const { atMs, reach } of changes.filter((change) => change.atMs < endMs)) {
+    successesUpTo(atMs);
+    watch.reach(atMs, reach);
   }
-  return longest;
+  successesUpTo(endMs);
+  watch.look(endMs);
+  return watch.longest;
 }
 
 /** How much of `span` lies in `spans`, which do not overlap one another. */
