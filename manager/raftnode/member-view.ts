@@ -67,6 +67,11 @@ export class MemberView {
     return this.#confState.learners.includes(this.#options.self.raftId);
   }
 
+  /** Voters with lower ids than this node's. */
+  get rank(): number {
+    return this.#confState.voters.filter((id) => id < this.#options.self.raftId).length;
+  }
+
   /** Voters beside this node; before the first snapshot, whom it was told of. */
   get others(): readonly number[] {
     const { voters } = this.#confState;

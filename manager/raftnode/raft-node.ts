@@ -115,6 +115,7 @@ export class RaftNode {
     this.#pace = new ElectionPace({
       electionTicks: this.#electionTicks,
       random: options.random,
+      rank: () => this.#view.rank,
       setTimeoutTicks: (ticks) => this.#raw.overrideElectionTimeout(ticks),
     });
     this.#leaving = this.#createLeaving();

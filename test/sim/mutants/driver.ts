@@ -105,8 +105,8 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     name: 'slow-to-stand-again',
     bug: 'who was not elected waits for several election timeouts',
     file: `${NODE}/election-pace.ts`,
-    find: '      setTimeoutTicks(half + random.below(half));\n',
-    replace: '      setTimeoutTicks(10 * (half + random.below(half)));\n',
+    find: '      setTimeoutTicks(half + (isDrawn ? random.below(half) : APART_TICKS * rank()));\n',
+    replace: '      setTimeoutTicks(10 * half); void [isDrawn, random, rank];\n',
     invariants: [18, 13],
   },
 ];

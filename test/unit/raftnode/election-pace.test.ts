@@ -8,11 +8,12 @@ const NOBODY = { leader: 0, role: 'follower' } as const;
 const CANDIDATE = { leader: 0, role: 'candidate' } as const;
 const FOLLOWER = { leader: 7, role: 'follower' } as const;
 
-function pace() {
+function pace(rank = 0) {
   const drawn: number[] = [];
   const it = new ElectionPace({
     electionTicks: TICKS,
     random: new SeededRandom(1),
+    rank: () => rank,
     setTimeoutTicks: (ticks) => drawn.push(ticks),
   });
   return { it, drawn };
@@ -22,7 +23,10 @@ describe('pace of elections', () => {
   test('one that stands for election stands again after half to one election timeout', () => {
     for (const role of ['pre-candidate', 'candidate'] as const) {
       const { it, drawn } = pace();
-      for (let term = 1; term <= 50; term++) it.note({ leader: 0, role }, term);
+      for (let term = 1; term <= 50; term++) {
+        it.note(FOLLOWER, term);
+        it.note({ leader: 0, role }, term);
+      }
       expect(drawn).toHaveLength(50);
       expect(Math.min(...drawn)).toBe(TICKS / 2);
       expect(Math.max(...drawn)).toBe(TICKS - 1);
@@ -38,6 +42,24 @@ describe('pace of elections', () => {
     expect(drawn[2]).toBeGreaterThanOrEqual(TICKS);
     it.note(FOLLOWER, 2);
     expect(drawn).toHaveLength(3);
+  });
+
+  test('those that stood twice do not stand together again', () => {
+    const timeouts = [0, 1, 4].map((rank) => {
+      const { it, drawn } = pace(rank);
+      for (let term = 2; term <= 5; term++) it.note(CANDIDATE, term);
+      return drawn.slice(1);
+    });
+    expect(timeouts).toEqual([
+      [5, 5, 5],
+      [6, 6, 6],
+      [9, 9, 9],
+    ]);
+    const { it, drawn } = pace(4);
+    for (let term = 2; term <= 5; term++) it.note(CANDIDATE, term);
+    it.note(FOLLOWER, 6);
+    it.note(CANDIDATE, 7);
+    expect(drawn.at(-1)).not.toBe(9); // the next loss is another matter
   });
 
   test('one that made way for a candidate of a higher term leaves it its time', () => {
