@@ -134,6 +134,7 @@ export class RaftNode {
     const { raftId, address, transport, clock, tickMs = DEFAULTS.tickMs } = this.#options;
     await transport.start({ raftId, address }, this.#createReception());
     this.#publishPeers();
+    transport.greet(); // who waits to call again, or at another address, need not
     this.#ticker = clock.setPeriodic(tickMs, () => this.#life.guarded(() => this.#tick()));
     if (this.#view.isSelfAlone) this.#raw.campaign(); // nobody to wait for
     this.#driver.wake();

@@ -602,6 +602,15 @@ describe('raft cluster', () => {
     noFailures(sim);
   });
 
+  test('a member that comes back under another address follows before it would campaign', async () => {
+    const sim = new SimRaft(36);
+    const [, , c] = await sim.cluster(3);
+    sim.crash(3);
+    c!.address = '10.0.9.9:2377';
+    await sim.restart(3);
+    await sim.until(() => c!.node!.leader() !== null, 'a leader', ELECTION_MS / 2);
+  });
+
   test('tells whenever the leader, a member or an address is another', async () => {
     const sim = new SimRaft(37);
     const [a, b] = await sim.cluster(3);
