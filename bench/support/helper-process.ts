@@ -55,9 +55,14 @@ export class HelperProcess<Ops extends Operations> {
   readonly #gone: Promise<unknown>;
   #lastId = 0;
 
-  /** @param module compiled file that calls `serve` */
-  constructor(module: string) {
-    this.#child = fork(module, { serialization: 'advanced', execArgv: productFlags() });
+  /**
+   * @param module compiled file that calls `serve`
+   * @param within a command that executes what follows it, e.g. in other namespaces
+   */
+  constructor(module: string, within: readonly string[] = []) {
+    const [execPath = process.execPath, ...rest] = [...within, process.execPath];
+    const execArgv = [...rest, ...productFlags()];
+    this.#child = fork(module, { serialization: 'advanced', execPath, execArgv });
     this.#gone = once(this.#child, 'exit');
     const release = endAtExit(this.pid);
     this.#child.on('message', (reply: Answer) => this.#waiting.get(reply.id)?.(reply));

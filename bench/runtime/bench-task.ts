@@ -1,0 +1,98 @@
+/** A task as a node gets it: busybox that sleeps, on an overlay network or on none. */
+import type { AssignedNetwork } from '../../common/model/assignment.ts';
+import {
+  asId,
+  type NetworkId,
+  type NodeId,
+  type ServiceId,
+  type TaskId,
+} from '../../common/model/ids.ts';
+import { ANYWHERE, type ContainerSpec, NO_RESOURCES } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
+
+export const IMAGE = 'bench:1';
+
+export const NETWORK: AssignedNetwork = {
+  id: asId<NetworkId>('bench-network'),
+  name: 'bench',
+  driver: 'overlay',
+  vxlanId: 4097,
+  subnet: '10.77.0.0/16',
+  gateway: '10.77.0.1',
+  internal: false,
+  ingress: false,
+  mtu: 0,
+  dataPathPort: 4789,
+};
+
+const CONTAINER: ContainerSpec = {
+  image: IMAGE,
+  labels: {},
+  command: ['sleep'],
+  args: ['1000000'],
+  hostname: '',
+  domainname: '',
+  env: ['A=1'],
+  workdir: '',
+  user: '',
+  groups: [],
+  tty: false,
+  openStdin: false,
+  readOnly: false,
+  init: null,
+  stopSignal: 'SIGKILL',
+  stopGracePeriodNanos: null,
+  healthcheck: null,
+  mounts: [],
+  secrets: [],
+  configs: [],
+  hosts: [],
+  dns: { nameservers: [], search: [], options: [] },
+  sysctls: {},
+  capabilityAdd: [],
+  capabilityDrop: [],
+  ulimits: [],
+  oomScoreAdj: 0,
+  privileges: null,
+  isolation: null,
+  registryAuth: null,
+};
+
+export function benchTask(number: number, network: boolean): Task {
+  const id = asId<TaskId>(`bench${String(number).padStart(20, '0')}`);
+  const address = `10.77.${Math.floor(number / 200) + 1}.${(number % 200) + 2}/16`;
+  return {
+    id,
+    meta: { version: 1, createdAtMs: 0, updatedAtMs: 0 },
+    serviceId: asId<ServiceId>('bench-service'),
+    slot: number,
+    nodeId: asId<NodeId>('bench-node'),
+    spec: {
+      container: CONTAINER,
+      resources: { ...NO_RESOURCES, limits: { nanoCpus: 1e9, memoryBytes: 64 << 20, pids: 100 } },
+      restart: null,
+      placement: ANYWHERE,
+      networks: [],
+      logDriver: null,
+      forceUpdate: 0,
+      runtime: '',
+    },
+    specVersion: 1,
+    serviceAnnotations: { name: 'bench', labels: {} },
+    status: {
+      state: 'assigned',
+      timestampMs: 0,
+      message: '',
+      err: '',
+      container: null,
+      hostPorts: [],
+      appliedAtMs: 0,
+    },
+    desiredState: 'running',
+    networks: network ? [{ networkId: NETWORK.id, addresses: [address], aliases: [] }] : [],
+    endpoint: null,
+    logDriver: null,
+    assignedGenericResources: [],
+    jobIteration: null,
+  };
+}
