@@ -25,9 +25,9 @@ export async function cluster(): Promise<void> {
   buildBusyboxImage({ name: IMAGE, outTar: imageTar });
   try {
     const up = await skep('up', '--name', name, '--managers', `${HOSTS}`, '--json');
-    const hosts = (JSON.parse(up) as { readonly socket: string }[]).map(({ socket }) => socket);
+    const { hosts } = JSON.parse(up) as { readonly hosts: readonly { readonly socket: string }[] };
     await skep('load', '--name', name, imageTar);
-    await measure(hosts.map((socket) => new EngineClient(`unix://${socket}`)));
+    await measure(hosts.map(({ socket }) => new EngineClient(`unix://${socket}`)));
   } finally {
     await skep('down', '--name', name);
   }

@@ -16,7 +16,7 @@ export async function logs(): Promise<void> {
   const { helper } = await openRuntime();
   const beganMs = performance.now();
   await helper.ask('run', { id: 'write', args: writing(BYTES) });
-  await helper.ask('follow', { id: 'write', bytes: BYTES });
+  await helper.ask('ended', 'write');
   figure('log_write_mb_per_s', BYTES / 1e6 / ((performance.now() - beganMs) / 1000));
   await helper.ask('run', { id: 'follow', args: writing(FOLLOWED_BYTES) });
   const { seconds, lost } = await helper.ask('follow', { id: 'follow', bytes: FOLLOWED_BYTES });

@@ -36,22 +36,46 @@ static void rotate(struct log *log) {
   open_file(log);
 }
 
+/* Of what was written only in part, the whole records stay. */
+static void keep_whole_records(struct log *log, uint64_t written) {
+  uint64_t whole = 0;
+  for (unsigned i = 0; i < log->batched; i++) {
+    uint64_t record = log->parts[2 * i].iov_len + log->parts[2 * i + 1].iov_len;
+    if (whole + record > written) break;
+    whole += record;
+  }
+  log->bytes += whole;
+  if (whole < written && ftruncate(log->fd, (off_t)log->bytes) < 0)
+    release_fd(&log->fd); /* a torn record: the reader's check finds the next one or the end */
+}
+
+static void write_batch(struct log *log) {
+  if (log->batched > 0 && (log->fd >= 0 || open_file(log) >= 0)) {
+    ssize_t written = RETRY(writev(log->fd, log->parts, (int)log->batched * 2));
+    if (written > 0) keep_whole_records(log, (uint64_t)written);
+  }
+  log->batched = 0;
+  log->batch_bytes = 0;
+}
+
+/* `bytes` are looked at no later than by the next `write_batch`. */
 static void append_record(struct log *log, uint32_t stream, int64_t nanos, const char *bytes,
                           size_t length) {
-  struct skep_log_header header = {.seconds = nanos / 1000000000,
-                                   .nanoseconds = (uint32_t)(nanos % 1000000000),
-                                   .stream = stream,
-                                   .length = (uint32_t)length,
-                                   .check = SKEP_LOG_CHECK};
-  if (log->bytes_max > 0 && log->bytes > 0 && log->bytes + sizeof header + length > log->bytes_max)
+  uint64_t record = sizeof(struct skep_log_header) + length, before = log->bytes + log->batch_bytes;
+  if (log->bytes_max > 0 && before > 0 && before + record > log->bytes_max) {
+    write_batch(log);
     rotate(log);
-  if (log->fd < 0 && open_file(log) < 0) return;
-  struct iovec parts[2] = {{&header, sizeof header}, {(void *)bytes, length}};
-  ssize_t written = RETRY(writev(log->fd, parts, 2));
-  if (written == (ssize_t)(sizeof header + length))
-    log->bytes += (uint64_t)written;
-  else if (written > 0 && ftruncate(log->fd, (off_t)log->bytes) < 0)
-    release_fd(&log->fd); /* a torn record: the reader's check finds the next one or the end */
+  }
+  struct skep_log_header *header = &log->headers[log->batched];
+  *header = (struct skep_log_header){.seconds = nanos / 1000000000,
+                                     .nanoseconds = (uint32_t)(nanos % 1000000000),
+                                     .stream = stream,
+                                     .length = (uint32_t)length,
+                                     .check = SKEP_LOG_CHECK};
+  log->parts[2 * log->batched] = (struct iovec){header, sizeof *header};
+  log->parts[2 * log->batched + 1] = (struct iovec){(void *)bytes, length};
+  log->batch_bytes += record;
+  if (++log->batched == LOG_BATCH_MAX) write_batch(log);
 }
 
 void log_append(struct log *log, struct log_stream *stream, const char *bytes, size_t length) {
@@ -71,16 +95,19 @@ void log_append(struct log *log, struct log_stream *stream, const char *bytes, s
       stream->pending += take;
       if (complete || stream->pending == SKEP_LOG_LINE_MAX) {
         append_record(log, stream->stream, nanos, stream->line, stream->pending);
+        write_batch(log); /* the line is filled again */
         stream->pending = 0;
       }
     }
     bytes += take;
     length -= take;
   }
+  write_batch(log);
 }
 
 void log_flush(struct log *log, struct log_stream *stream) {
   if (stream->pending > 0)
     append_record(log, stream->stream, now_nanos(), stream->line, stream->pending);
+  write_batch(log);
   stream->pending = 0;
 }
