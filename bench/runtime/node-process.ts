@@ -53,6 +53,7 @@ const DESCRIPTION: NodeDescription = {
 const clock = new SystemClock();
 const random = new SystemRandom();
 const log = createLogger('error');
+const tell = (): void => {};
 const onFailure = (err: unknown): void => {
   throw err;
 };
@@ -131,8 +132,9 @@ const operations = {
       random,
       log,
       insecureRegistries: [],
+      tell,
     });
-    const volumes = new VolumeStore({ dir: join(dir, 'volumes'), clock, random, log });
+    const volumes = new VolumeStore({ dir: join(dir, 'volumes'), clock, random, log, tell });
     runtime = new NativeRuntime({
       stateDir: join(dir, 'tasks'),
       cgroupParent: place.cgroupParent,
@@ -167,6 +169,7 @@ const operations = {
       hostFacts,
       resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
       describe: () => DESCRIPTION,
+      tell,
       clock,
       log,
     });
