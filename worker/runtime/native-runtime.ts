@@ -247,7 +247,8 @@ export class NativeRuntime {
     const container = this.#require(id);
     await container.cgroup.update({ ...resources, devices: [] });
     const bundle = await this.#requireBundle(container);
-    const merged = { ...bundle.spec.linux.resources, ...resources };
+    const { devices } = bundle.spec.linux.resources;
+    const merged = { ...bundle.spec.linux.resources, ...resources, devices };
     const spec = { ...bundle.spec, linux: { ...bundle.spec.linux, resources: merged } };
     await writeBundle(container.taskDir, { ...bundle, spec });
   }
