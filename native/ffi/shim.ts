@@ -6,7 +6,7 @@ import { declareAsync, declareSync, nativeBuildPath } from './library.ts';
 
 const sealProgram = declareSync('int skep_seal_program(const char *path, _Out_ uint8_t *err)');
 const shimSpawn = declareAsync(
-  'int skep_shim_spawn(int program_fd, const char *task_dir, int timeout_ms, _Out_ uint8_t *err)',
+  'int skep_shim_spawn(int program_fd, const char *task_dir, const uint8_t *spec, uint32_t spec_bytes, int timeout_ms, _Out_ uint8_t *err)',
 );
 
 /**
@@ -26,12 +26,12 @@ export class ShimProgram {
   }
 
   /**
-   * Runs a shim on `taskDir` (with its `spec.bin`); resolves with the pid of the container's init,
+   * Runs a shim on `taskDir` with an encoded spec; resolves with the pid of the container's init,
    * which is prepared and waits. Rejects with a `NativeError` that names the failing step; with
    * `ETIMEDOUT` something may be left running, to be killed by its cgroup.
    */
-  spawn(taskDir: string, timeoutMs: number): Promise<number> {
-    return shimSpawn(this.#fd, taskDir, timeoutMs);
+  spawn(taskDir: string, spec: Uint8Array, timeoutMs: number): Promise<number> {
+    return shimSpawn(this.#fd, taskDir, spec, spec.length, timeoutMs);
   }
 
   /** Idempotent. Running shims are not concerned. */

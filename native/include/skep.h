@@ -52,10 +52,11 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
  * never be used to change the file on the host. Returns a file descriptor. */
 int skep_seal_program(const char *path, struct skep_error *err);
 
-/* Runs skep-shim on a task directory, from a program descriptor. Returns the pid of the container's
- * init, blocked until started; timeout_ms bounds the wait (then errno ETIMEDOUT: what was begun is
- * the caller's to kill, by its cgroup). Blocks. */
-int skep_shim_spawn(int program_fd, const char *task_dir, int timeout_ms, struct skep_error *err);
+/* Runs skep-shim on a task directory, from a program descriptor, with a spec (skep_spec.h). Returns
+ * the pid of the container's init, blocked until started; timeout_ms bounds the wait (then errno
+ * ETIMEDOUT: what was begun is the caller's to kill, by its cgroup). Blocks. */
+int skep_shim_spawn(int program_fd, const char *task_dir, const uint8_t *spec, uint32_t spec_bytes,
+                    int timeout_ms, struct skep_error *err);
 
 /* ---- bpf.c ---- */
 

@@ -1,11 +1,11 @@
 /*
- * The flat binary formats between worker/runtime (TypeScript) and skep-shim: spec.bin, the exec
+ * The flat binary formats between worker/runtime (TypeScript) and skep-shim: the spec, the exec
  * request, log frames and the frames on the shim's socket. All integers are little-endian and
  * unaligned. Mirrored in native/ffi/shim-protocol.ts and worker/runtime/spec-binary.ts.
  *
  *   str  = u32 length, bytes, NUL          list = u32 count, then the entries
  *
- *   spec.bin
+ *   spec   (a file in memory, at descriptor SKEP_SPEC_FD of the shim)
  *     u32 magic, u32 version
  *     u64 clone flags of the namespaces to create (CLONE_NEW*)
  *     list { u32 clone flag, str path }      namespaces to join (net, ipc, uts, cgroup)
@@ -112,6 +112,10 @@ struct skep_log_header {
 _Static_assert(sizeof(struct skep_log_header) == 24, "mirrored in native/ffi/shim-protocol.ts");
 #define SKEP_LOG_CHECK 0x474f4c53u /* "SLOG" */
 #define SKEP_LOG_LINE_MAX 16384
+
+/* Descriptors that the shim is started with. */
+#define SKEP_REPORT_FD 3
+#define SKEP_SPEC_FD 4
 
 /* What the launcher reports once: result is the init's pid, or -1 with err filled. */
 struct skep_launch_report {

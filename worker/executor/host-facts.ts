@@ -1,4 +1,5 @@
 /** What a container's spec asks to know of this machine before it can be made: devices, AppArmor. */
+import { existsSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { release } from 'node:os';
 import { SkepError } from '../../common/base/errors.ts';
@@ -36,7 +37,6 @@ export interface HostFacts {
 
 /** Profiles for containers in general, the first that is loaded. */
 const APPARMOR_DEFAULTS = ['skep-default', 'docker-default'];
-const APPARMOR_ENABLED = '/sys/module/apparmor/parameters/enabled';
 const APPARMOR_PROFILES = '/sys/kernel/security/apparmor/profiles';
 /** Parts of /dev that a container has of its own. */
 const OWN_IN_DEV = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', '.udev', '.lxc']);
@@ -144,8 +144,9 @@ async function apparmorProfile(
   mode: Privileges['apparmor']['mode'],
   profile: string,
 ): Promise<string | null> {
-  const enabled = (await textOf(APPARMOR_ENABLED))?.startsWith('Y') ?? false;
-  const loaded = enabled ? loadedProfiles((await textOf(APPARMOR_PROFILES)) ?? '') : null;
+  // Looked at for every container: the file is there exactly when AppArmor is on.
+  const enabled = existsSync(APPARMOR_PROFILES);
+  const loaded = enabled ? loadedProfiles(await readFile(APPARMOR_PROFILES, 'utf8')) : null;
   return chooseApparmorProfile(mode, profile, loaded);
 }
 
@@ -176,12 +177,4 @@ export function chooseApparmorProfile(
 /** Lines like `docker-default (enforce)`. */
 export function loadedProfiles(text: string): ReadonlySet<string> {
   return new Set(text.split('\n').flatMap((line) => /^(.+) \(\w+\)$/.exec(line)?.[1] ?? []));
-}
-
-async function textOf(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch {
-    return null;
-  }
 }

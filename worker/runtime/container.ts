@@ -240,7 +240,7 @@ export class Container {
     const late = await Promise.race([this.whenExited.then(() => false), tooLate]);
     over.abort();
     if (!late) return;
-    if (this.#shim !== null && (await isAlive(this.#shim))) process.kill(this.#shim.pid, SIGKILL);
+    if (this.#shim !== null && isAlive(this.#shim)) process.kill(this.#shim.pid, SIGKILL);
     await this.#giveUp('its shim did not tell its end');
   }
 
@@ -273,8 +273,8 @@ export class Container {
     this.#connection = connection;
     const { hello } = connection;
     this.#takeHello(hello);
-    this.#shim ??= await identityOf(hello.shimPid);
-    this.#init ??= await identityOf(hello.initPid);
+    this.#shim ??= identityOf(hello.shimPid);
+    this.#init ??= identityOf(hello.initPid);
   }
 
   #takeHello(hello: Hello): void {
@@ -303,7 +303,7 @@ export class Container {
     if (state.startedAtMs !== null) this.#status = 'running';
     this.#shim = state.shim;
     this.#init = state.init;
-    this.#pid = (await isAlive(state.init)) ? state.init.pid : 0;
+    this.#pid = isAlive(state.init) ? state.init.pid : 0;
   }
 
   #onFrame(frame: Frame): void {
@@ -351,7 +351,7 @@ export class Container {
     } catch (err) {
       if (this.#exit !== null || this.#detached) return true;
       if (!nobodyListens(err)) throw err;
-      if (this.#shim !== null && (await isAlive(this.#shim))) return false; // it is just ending
+      if (this.#shim !== null && isAlive(this.#shim)) return false; // it is just ending
     }
     // Its last act may have been the exit.
     if (!(await this.#takeExit()) && !this.#detached)
@@ -399,7 +399,7 @@ export class Container {
   }
 
   async #signalDirectly(signo: number): Promise<void> {
-    if (this.#init === null || !(await isAlive(this.#init))) throw this.#notRunning();
+    if (this.#init === null || !isAlive(this.#init)) throw this.#notRunning();
     try {
       process.kill(this.#init.pid, signo);
     } catch (err) {

@@ -2,7 +2,7 @@
  * Containers by our own shim: create, start, wait, signal, exec, logs, statistics, remove; adoption of
  * what runs already when the daemon starts. Knows specs, not services or images.
  */
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
@@ -305,12 +305,14 @@ export class NativeRuntime {
       logMaxFiles: bundle.logMaxFiles,
     });
     try {
-      await Promise.all([
-        this.#writeTaskDir(container.taskDir, bundle, binary),
-        container.cgroup.create(bundle.spec.linux.resources),
-      ]);
+      await mkdir(container.taskDir, { mode: 0o710 });
+      await container.cgroup.create(bundle.spec.linux.resources);
       signal?.throwIfAborted();
-      await program.spawn(container.taskDir, CREATE_TIMEOUT_MS);
+      // Without its bundle a directory is a create that was not finished, whatever the shim did.
+      await allDone([
+        program.spawn(container.taskDir, binary, CREATE_TIMEOUT_MS),
+        writeBundle(container.taskDir, bundle),
+      ]);
       await container.attach();
       signal?.throwIfAborted();
       return container;
@@ -319,18 +321,6 @@ export class NativeRuntime {
       if (err instanceof NativeError) throw new CommandError(`create container ${id}`, err);
       throw err;
     }
-  }
-
-  async #writeTaskDir(dir: string, bundle: ContainerBundle, binary: Uint8Array): Promise<void> {
-    await mkdir(dir, { mode: 0o710 });
-    // The upper directory's mode becomes that of the container's "/".
-    await Promise.all([
-      mkdir(`${dir}/upper`, { mode: 0o755 }),
-      mkdir(`${dir}/work`, { mode: 0o700 }),
-      mkdir(`${dir}/merged`, { mode: 0o700 }),
-      writeBundle(dir, bundle),
-      writeFile(`${dir}/spec.bin`, binary, { mode: 0o600 }),
-    ]);
   }
 
   /** After a failed create. */
@@ -391,4 +381,10 @@ export class NativeRuntime {
 function isShortage(err: unknown): boolean {
   const code = err instanceof Error && 'code' in err ? err.code : null;
   return code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM';
+}
+
+/** Resolves or rejects as the first failure only when nothing of it is under way any more. */
+async function allDone(work: readonly Promise<unknown>[]): Promise<void> {
+  const ends = await Promise.allSettled(work);
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }

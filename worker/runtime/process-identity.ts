@@ -2,7 +2,7 @@
  * A process that cannot be mistaken for a later one with the same number: its pid and its start time.
  * Reads /proc; knows nothing of shims or containers.
  */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 
 export interface ProcessIdentity {
   /** > 0 */
@@ -23,9 +23,10 @@ export function parseStat(text: string): ProcessStat {
   return { state: fields[0] ?? '', startTicks: Number(fields[19]) };
 }
 
-async function readStat(pid: number): Promise<ProcessStat | null> {
+/** Synchronous: it never waits for a disk, and takes a tenth of what a promise of `fs` does. */
+function readStat(pid: number): ProcessStat | null {
   try {
-    return parseStat(await readFile(`/proc/${pid}/stat`, 'utf8'));
+    return parseStat(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch (err) {
     const code = err instanceof Error && 'code' in err ? err.code : null;
     if (code === 'ENOENT' || code === 'ESRCH') return null;
@@ -34,13 +35,13 @@ async function readStat(pid: number): Promise<ProcessStat | null> {
 }
 
 /** Of a process that is known to be there now; null when it is not after all. */
-export async function identityOf(pid: number): Promise<ProcessIdentity | null> {
-  const stat = pid > 0 ? await readStat(pid) : null;
+export function identityOf(pid: number): ProcessIdentity | null {
+  const stat = pid > 0 ? readStat(pid) : null;
   return stat === null ? null : { pid, startTicks: stat.startTicks };
 }
 
 /** One that has ended and only waits to be reaped is not alive. */
-export async function isAlive({ pid, startTicks }: ProcessIdentity): Promise<boolean> {
-  const stat = pid > 0 ? await readStat(pid) : null;
+export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
+  const stat = pid > 0 ? readStat(pid) : null;
   return stat !== null && stat.startTicks === startTicks && !['Z', 'X'].includes(stat.state);
 }

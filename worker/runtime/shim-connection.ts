@@ -2,7 +2,7 @@
  * One connection to a shim: hello, requests with their replies, everything else to a listener. Knows
  * the protocol, not what a container or an exec is.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
@@ -168,15 +168,15 @@ function helloOf(frame: Frame): Hello {
 
 /** Through the directory's descriptor: a socket path may have 107 characters only. */
 async function connectSocket(taskDir: string): Promise<Socket> {
-  let directory: FileHandle;
+  let directory: number;
   try {
-    directory = await open(taskDir, 'r');
+    directory = openSync(taskDir, 'r');
   } catch (err) {
     throw new SkepError('unavailable', `connect to shim of ${taskDir}`, { cause: err });
   }
   try {
     return await new Promise<Socket>((resolve, reject) => {
-      const socket = connect({ path: `/proc/self/fd/${directory.fd}/sock` });
+      const socket = connect({ path: `/proc/self/fd/${directory}/sock` });
       const onError = (err: Error): void => {
         reject(new SkepError('unavailable', `connect to shim of ${taskDir}`, { cause: err }));
       };
@@ -187,6 +187,6 @@ async function connectSocket(taskDir: string): Promise<Socket> {
       });
     });
   } finally {
-    await directory.close();
+    closeSync(directory);
   }
 }

@@ -108,7 +108,7 @@ class Writer {
   }
 }
 
-/** spec.bin of a container. Throws `invalid-argument` naming the field that cannot be honoured. */
+/** The spec of a container's shim. Throws `invalid-argument` naming the field that cannot be honoured. */
 export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   const out = new Writer();
   const { cgroup } = context;

@@ -2,7 +2,8 @@
  * The files of a task directory that outlive the daemon: bundle.json (ours), `state` and `exit` (the
  * shim's, see native/src/shim/state.c). Parses and writes; decides nothing.
  */
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
 import { errnoName, type NativeError } from '../../native/ffi/library.ts';
 import type { ShimExit } from '../../native/ffi/shim-protocol.ts';
@@ -41,10 +42,14 @@ export interface ShimState {
   readonly startedAtMs: number | null;
 }
 
-async function readJson(path: string): Promise<Record<string, unknown> | null> {
+/**
+ * Synchronous: these files were written in this life of the machine and are in memory, and a start of
+ * the daemon reads three for each container.
+ */
+function readJson(path: string): Record<string, unknown> | null {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = readFileSync(path, 'utf8');
   } catch (err) {
     if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return null;
     throw err;
@@ -71,11 +76,11 @@ export async function writeBundle(taskDir: string, bundle: ContainerBundle): Pro
 
 /** null when there is none; rejects with `data-loss` when it is damaged. */
 export async function readBundle(taskDir: string): Promise<ContainerBundle | null> {
-  return (await readJson(`${taskDir}/bundle.json`)) as ContainerBundle | null;
+  return readJson(`${taskDir}/bundle.json`) as ContainerBundle | null;
 }
 
 export async function readState(taskDir: string): Promise<ShimState | null> {
-  const state = await readJson(`${taskDir}/state`);
+  const state = readJson(`${taskDir}/state`);
   if (state === null) return null;
   const startedAtMs = nanosToMs(state['startedAtNanos']);
   return {
@@ -87,7 +92,7 @@ export async function readState(taskDir: string): Promise<ShimState | null> {
 }
 
 export async function readExit(taskDir: string): Promise<ExitRecord | null> {
-  const exit = await readJson(`${taskDir}/exit`);
+  const exit = readJson(`${taskDir}/exit`);
   if (exit === null) return null;
   const errno = Number(exit['errno'] ?? 0);
   const error =

@@ -83,7 +83,8 @@ static int read_report(int fd, int timeout_ms, struct skep_launch_report *report
   return 0;
 }
 
-static int spawn_launcher(int program_fd, const char *task_dir, int report_fd, pid_t *pid) {
+static int spawn_launcher(int program_fd, const char *task_dir, int spec_fd, int report_fd,
+                          pid_t *pid) {
   /* By our own pid: the child closes its copies before the kernel opens the program. */
   char program[64];
   snprintf(program, sizeof program, "/proc/%d/fd/%d", getpid(), program_fd);
@@ -91,22 +92,44 @@ static int spawn_launcher(int program_fd, const char *task_dir, int report_fd, p
   posix_spawn_file_actions_t actions;
   int error = posix_spawn_file_actions_init(&actions);
   if (error != 0) return error;
-  if ((error = posix_spawn_file_actions_adddup2(&actions, report_fd, 3)) == 0 &&
+  if ((error = posix_spawn_file_actions_adddup2(&actions, report_fd, SKEP_REPORT_FD)) == 0 &&
+      (error = posix_spawn_file_actions_adddup2(&actions, spec_fd, SKEP_SPEC_FD)) == 0 &&
       (error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0)) == 0 &&
       (error = posix_spawn_file_actions_adddup2(&actions, 0, 1)) == 0 &&
       (error = posix_spawn_file_actions_adddup2(&actions, 0, 2)) == 0 &&
-      (error = posix_spawn_file_actions_addclosefrom_np(&actions, 4)) == 0)
+      (error = posix_spawn_file_actions_addclosefrom_np(&actions, SKEP_SPEC_FD + 1)) == 0)
     error = posix_spawn(pid, program, &actions, NULL, args, env);
   posix_spawn_file_actions_destroy(&actions);
   return error;
 }
 
-int skep_shim_spawn(int program_fd, const char *task_dir, int timeout_ms, struct skep_error *err) {
+/* The spec as a file in memory: no disk is in the way of a start. Above the numbers that the shim's
+ * own descriptors are moved to. */
+static int spec_file(const uint8_t *spec, uint32_t spec_bytes, struct skep_error *err) {
+  int made = memfd_create("skep-spec", MFD_CLOEXEC);
+  int fd = made < 0 ? -1 : fcntl(made, F_DUPFD_CLOEXEC, 10);
+  if (made >= 0) close(made);
+  if (fd < 0) return fail(err, errno, "memfd_create", "spec");
+  if (pwrite(fd, spec, spec_bytes, 0) == (ssize_t)spec_bytes) return fd;
+  fail(err, errno, "pwrite", "spec");
+  close(fd);
+  return -1;
+}
+
+int skep_shim_spawn(int program_fd, const char *task_dir, const uint8_t *spec, uint32_t spec_bytes,
+                    int timeout_ms, struct skep_error *err) {
   int ends[2];
   pid_t pid;
   struct skep_launch_report report = {0};
-  if (pipe2(ends, O_CLOEXEC) < 0) return fail(err, errno, "pipe2", "the shim's report");
-  int error = spawn_launcher(program_fd, task_dir, ends[1], &pid);
+  int spec_fd = spec_file(spec, spec_bytes, err);
+  if (spec_fd < 0) return -1;
+  if (pipe2(ends, O_CLOEXEC) < 0) {
+    fail(err, errno, "pipe2", "the shim's report");
+    close(spec_fd);
+    return -1;
+  }
+  int error = spawn_launcher(program_fd, task_dir, spec_fd, ends[1], &pid);
+  close(spec_fd);
   close(ends[1]);
   if (error != 0) {
     close(ends[0]);

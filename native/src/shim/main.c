@@ -1,5 +1,5 @@
 /*
- * skep-shim TASK_DIRECTORY: the parent of one container. Reads spec.bin, leaves its own parent,
+ * skep-shim TASK_DIRECTORY: the parent of one container. Reads its spec, leaves its own parent,
  * makes the container, keeps its output and its exit, serves the socket. Ends with the container,
  * once its exit is on disk.
  * It decides nothing: what to run, restart or limit is the agent's business.
@@ -20,7 +20,6 @@
 #include "shim.h"
 #include "terminal.h"
 
-#define REPORT_FD 3 /* libskep's skep_shim_spawn puts it there */
 #define FINISH_MS 2000 /* for connected agents to take the last frames, for the killed to be reaped */
 #define RETRY_MS 500   /* between attempts to write a file that is due */
 #define STALL_LOOK_MS 500 /* how often an attached reader that does not read is looked at */
@@ -38,17 +37,31 @@ static void report_created(struct shim *shim) {
   release_fd(&shim->report_fd);
 }
 
+/* The upper directory's mode becomes that of the container's "/". */
+static int make_root_directories(struct skep_error *err) {
+  static const struct {
+    const char *name;
+    mode_t mode;
+  } directories[] = {{"upper", 0755}, {"work", 0700}, {"merged", 0700}};
+  umask(0);
+  for (size_t i = 0; i < sizeof directories / sizeof *directories; i++)
+    if (mkdir(directories[i].name, directories[i].mode) < 0)
+      return fail(err, "mkdir", "%s", directories[i].name);
+  umask(077);
+  return 0;
+}
+
 static uint8_t *read_spec(size_t *length, struct skep_error *err) {
   struct stat status;
-  cleanup_fd int fd = RETRY(open("spec.bin", O_RDONLY | O_CLOEXEC));
-  if (fd < 0 || fstat(fd, &status) < 0) {
-    fail(err, "open", "spec.bin");
+  cleanup_fd int fd = SKEP_SPEC_FD; /* read from its beginning: nobody has yet */
+  if (fstat(fd, &status) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
+    fail(err, "fstat", "spec");
     return NULL;
   }
   *length = (size_t)status.st_size;
   uint8_t *bytes = malloc(*length + 1);
   if (bytes == NULL || read_full(fd, bytes, *length) != (ssize_t)*length) {
-    fail(err, "read", "spec.bin");
+    fail(err, "read", "spec");
     return NULL;
   }
   return bytes;
@@ -309,26 +322,27 @@ static _Noreturn void serve(struct shim *shim) {
 }
 
 int main(int argc, char **argv) {
-  static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .report_fd = REPORT_FD};
+  static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .report_fd = SKEP_REPORT_FD};
   struct skep_error err;
   size_t length;
   if (argc > 2 && strcmp(argv[0], REAPER_NAME) == 0) reaper_main(argv + 2, environ);
-  if (argc != 2 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
+  if (argc != 2 || fcntl(SKEP_REPORT_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
   if (chdir(argv[1]) < 0) {
     fail(&err, "chdir", "%s", argv[1]);
-    report(REPORT_FD, -1, &err);
+    report(SKEP_REPORT_FD, -1, &err);
   }
+  if (make_root_directories(&err) < 0) report(SKEP_REPORT_FD, -1, &err);
   uint8_t *bytes = read_spec(&length, &err);
-  if (bytes == NULL || parse_spec(bytes, length, &shim.spec, &err) < 0) report(REPORT_FD, -1, &err);
+  if (bytes == NULL || parse_spec(bytes, length, &shim.spec, &err) < 0) report(SKEP_REPORT_FD, -1, &err);
   pid_t pid = fork();
   if (pid < 0) {
     fail(&err, "fork", "shim");
-    report(REPORT_FD, -1, &err);
+    report(SKEP_REPORT_FD, -1, &err);
   }
   if (pid > 0) _exit(0); /* the caller waits for this one only; init adopts the other */
   shim.created_nanos = now_nanos();
   if (prepare_shim(&shim, &err) < 0 || container_create(&shim.spec, &shim.container, &err) < 0)
-    report(REPORT_FD, -1, &err);
+    report(SKEP_REPORT_FD, -1, &err);
   shim.init_pid = shim.container.pid;
   serve(&shim);
 }

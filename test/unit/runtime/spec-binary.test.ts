@@ -44,7 +44,7 @@ class Reader {
   }
 }
 
-describe('spec.bin', () => {
+describe('the spec of a shim', () => {
   test('has every field in the order of the header file', () => {
     const r = new Reader(encodeSpec({ ...base, hostname: 'host' }, CONTEXT));
     expect([r.u32(), r.u32()]).toEqual([0x504b5353, 2]);
@@ -178,7 +178,7 @@ describe('spec.bin', () => {
   });
 });
 
-describe('spec.bin of any size', () => {
+describe('the spec of any size', () => {
   test('each field may be the one that makes the buffer grow', () => {
     const lengthWith = (length: number): number => {
       const process = defaultProcess(['sh'], [`A=${'x'.repeat(length)}`]);

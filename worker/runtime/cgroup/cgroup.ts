@@ -2,7 +2,8 @@
  * The one interface over cgroup v1, hybrid and v2, and what both implementations share. Every group
  * is `<hierarchy>/<parent>/<task id>`; nothing else is ever touched.
  */
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { OciResources } from '../oci.ts';
@@ -56,6 +57,23 @@ export async function writeControl(file: string, value: string): Promise<void> {
   }
 }
 
+/**
+ * As `writeControl`, on the calling thread: for groups without processes, where no write waits for
+ * anything (lowering a limit of a running task reclaims memory first).
+ */
+export function writeControlNow(file: string, value: string): void {
+  try {
+    writeFileSync(file, value);
+  } catch (err) {
+    throw new SkepError('internal', `write cgroup ${file} = ${value}: ${errnoOf(err)}`, {
+      cause: err,
+    });
+  }
+}
+
+/** One of the two. */
+export type WriteControl = (file: string, value: string) => Promise<void> | void;
+
 /** The content without its last newline; null when the file does not exist. */
 export async function readControl(file: string): Promise<string | null> {
   try {
@@ -77,8 +95,9 @@ export function parseKeyed(text: string | null): Map<string, bigint> {
   return values;
 }
 
-export async function makeGroup(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o755 });
+/** Synchronous: about 50 us each, and a start makes eight. */
+export function makeGroup(dir: string): void {
+  mkdirSync(dir, { recursive: true, mode: 0o755 });
 }
 
 /** Every process of `dir` and of the groups below it. */

@@ -2,34 +2,41 @@
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { OciDeviceRule, OciResources, OciThrottle } from '../oci.ts';
-import { parseLimit, readControl, writeControl } from './cgroup.ts';
+import { parseLimit, type WriteControl } from './cgroup.ts';
+import { readControlNow } from './stats.ts';
 
 const UNLIMITED = '-1';
 
 /** The directory of a task's group for a controller; throws when there is no such hierarchy. */
 export type GroupDir = (controller: string) => string;
 
-export async function applyLimits(dir: GroupDir, resources: OciResources): Promise<void> {
-  await Promise.all([
-    applyMemory(dir, resources),
-    applyCpu(dir, resources),
-    applyBlockIo(dir, resources),
-  ]);
+export async function applyLimits(
+  dir: GroupDir,
+  resources: OciResources,
+  write: WriteControl,
+): Promise<void> {
+  await applyMemory(dir, resources, write);
+  await applyCpu(dir, resources, write);
+  await applyBlockIo(dir, resources, write);
   if (resources.pids !== undefined) {
-    await writeControl(`${dir('pids')}/pids.max`, `${resources.pids.limit ?? 'max'}`);
+    await write(`${dir('pids')}/pids.max`, `${resources.pids.limit ?? 'max'}`);
   }
   if (resources.devices.length > 0) writeDeviceRules(dir('devices'), resources.devices);
 }
 
-async function applyMemory(dir: GroupDir, { memory }: OciResources): Promise<void> {
+async function applyMemory(
+  dir: GroupDir,
+  { memory }: OciResources,
+  write: WriteControl,
+): Promise<void> {
   if (memory === undefined) return;
   const group = dir('memory');
-  await applyMemoryLimit(group, memory);
+  await applyMemoryLimit(group, memory, write);
   if (memory.reservation !== undefined) {
-    await writeControl(`${group}/memory.soft_limit_in_bytes`, `${memory.reservation}`);
+    await write(`${group}/memory.soft_limit_in_bytes`, `${memory.reservation}`);
   }
   if (memory.swappiness !== undefined) {
-    await writeControl(`${group}/memory.swappiness`, `${memory.swappiness}`);
+    await write(`${group}/memory.swappiness`, `${memory.swappiness}`);
   }
 }
 
@@ -37,36 +44,41 @@ async function applyMemory(dir: GroupDir, { memory }: OciResources): Promise<voi
 async function applyMemoryLimit(
   group: string,
   memory: NonNullable<OciResources['memory']>,
+  write: WriteControl,
 ): Promise<void> {
   const limit = memory.limit === null ? UNLIMITED : `${memory.limit}`;
   const swap = memory.limit === null ? UNLIMITED : `${memory.swap ?? memory.limit}`;
   const limitFile = `${group}/memory.limit_in_bytes`;
   const swapFile = `${group}/memory.memsw.limit_in_bytes`;
   if (!existsSync(swapFile)) {
-    await writeControl(limitFile, limit); // the kernel does not account swap
+    await write(limitFile, limit); // the kernel does not account swap
     return;
   }
-  const before = parseLimit(await readControl(limitFile));
+  const before = parseLimit(readControlNow(limitFile));
   const raises = before !== null && (memory.limit === null || memory.limit > before);
-  if (raises) await writeControl(swapFile, swap);
-  await writeControl(limitFile, limit);
-  if (!raises) await writeControl(swapFile, swap);
+  if (raises) await write(swapFile, swap);
+  await write(limitFile, limit);
+  if (!raises) await write(swapFile, swap);
 }
 
-async function applyCpu(dir: GroupDir, { cpu }: OciResources): Promise<void> {
+async function applyCpu(dir: GroupDir, { cpu }: OciResources, write: WriteControl): Promise<void> {
   if (cpu === undefined) return;
   const group = dir('cpu');
-  await writeControl(`${group}/cpu.cfs_period_us`, `${cpu.period}`);
-  await writeControl(`${group}/cpu.cfs_quota_us`, cpu.quota === null ? UNLIMITED : `${cpu.quota}`);
-  if (cpu.shares !== null) await writeControl(`${group}/cpu.shares`, `${cpu.shares}`);
-  if (cpu.cpus !== undefined) await writeControl(`${dir('cpuset')}/cpuset.cpus`, cpu.cpus);
-  if (cpu.mems !== undefined) await writeControl(`${dir('cpuset')}/cpuset.mems`, cpu.mems);
+  await write(`${group}/cpu.cfs_period_us`, `${cpu.period}`);
+  await write(`${group}/cpu.cfs_quota_us`, cpu.quota === null ? UNLIMITED : `${cpu.quota}`);
+  if (cpu.shares !== null) await write(`${group}/cpu.shares`, `${cpu.shares}`);
+  if (cpu.cpus !== undefined) await write(`${dir('cpuset')}/cpuset.cpus`, cpu.cpus);
+  if (cpu.mems !== undefined) await write(`${dir('cpuset')}/cpuset.mems`, cpu.mems);
 }
 
-async function applyBlockIo(dir: GroupDir, { blockIO }: OciResources): Promise<void> {
+async function applyBlockIo(
+  dir: GroupDir,
+  { blockIO }: OciResources,
+  write: WriteControl,
+): Promise<void> {
   if (blockIO === undefined) return;
   const group = dir('blkio');
-  if (blockIO.weight !== null) await applyWeight(group, blockIO.weight);
+  if (blockIO.weight !== null) await applyWeight(group, blockIO.weight, write);
   const throttles: Readonly<Record<string, readonly OciThrottle[]>> = {
     read_bps: blockIO.throttleReadBpsDevice,
     write_bps: blockIO.throttleWriteBpsDevice,
@@ -75,13 +87,13 @@ async function applyBlockIo(dir: GroupDir, { blockIO }: OciResources): Promise<v
   };
   for (const [name, devices] of Object.entries(throttles)) {
     for (const { major, minor, rate } of devices) {
-      await writeControl(`${group}/blkio.throttle.${name}_device`, `${major}:${minor} ${rate}`);
+      await write(`${group}/blkio.throttle.${name}_device`, `${major}:${minor} ${rate}`);
     }
   }
 }
 
 /** Which of the two files there is depends on the scheduler of block devices; often it is none. */
-async function applyWeight(group: string, weight: number): Promise<void> {
+async function applyWeight(group: string, weight: number, write: WriteControl): Promise<void> {
   const file = ['blkio.weight', 'blkio.bfq.weight']
     .map((name) => `${group}/${name}`)
     .find((path) => existsSync(path));
@@ -89,7 +101,7 @@ async function applyWeight(group: string, weight: number): Promise<void> {
     const words = `block IO weight ${weight}: the kernel of this node has no weights`;
     throw new SkepError('failed-precondition', words);
   }
-  await writeControl(file, `${weight}`);
+  await write(file, `${weight}`);
 }
 
 /** One rule per write, as the file demands; synchronous, because thirteen of them take 50 us. */

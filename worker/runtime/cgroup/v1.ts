@@ -17,8 +17,10 @@ import {
   removeGroup,
   removeIfEmpty,
   type TaskCgroup,
+  type WriteControl,
   waitEmpty,
   writeControl,
+  writeControlNow,
 } from './cgroup.ts';
 import { type CgroupStats, readStatsV1 } from './stats.ts';
 import { applyLimits } from './v1-limits.ts';
@@ -84,7 +86,7 @@ export class CgroupV1 implements CgroupDriver {
     const mount = this.#mounts.get('cpuset');
     if (mount === undefined) return;
     const parent = `${mount}/${this.#parent}`;
-    await makeGroup(parent);
+    makeGroup(parent);
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if ((await readControl(`${parent}/${file}`)) !== '') continue;
       await writeControl(`${parent}/${file}`, (await readControl(`${mount}/${file}`)) ?? '');
@@ -137,8 +139,8 @@ class TaskCgroupV1 implements TaskCgroup {
   async create(resources: OciResources): Promise<void> {
     try {
       await this.#prepareParent();
-      await Promise.all(this.#all().map(makeGroup));
-      await this.update(resources);
+      for (const dir of this.#all()) makeGroup(dir);
+      await this.#apply(resources, writeControlNow);
     } catch (err) {
       await this.remove();
       throw err;
@@ -146,7 +148,7 @@ class TaskCgroupV1 implements TaskCgroup {
   }
 
   async update(resources: OciResources): Promise<void> {
-    await applyLimits((controller) => this.#dir(controller), resources);
+    await this.#apply(resources, writeControl);
   }
 
   async freeze(): Promise<void> {
@@ -172,6 +174,10 @@ class TaskCgroupV1 implements TaskCgroup {
 
   async remove(): Promise<void> {
     await Promise.all(this.#all().map((dir) => removeGroup(dir, this.#clock)));
+  }
+
+  async #apply(resources: OciResources, write: WriteControl): Promise<void> {
+    await applyLimits((controller) => this.#dir(controller), resources, write);
   }
 
   #dir(controller: string): string {

@@ -18,8 +18,10 @@ import {
   removeGroup,
   removeIfEmpty,
   type TaskCgroup,
+  type WriteControl,
   waitEmpty,
   writeControl,
+  writeControlNow,
 } from './cgroup.ts';
 import { type CgroupStats, readStatsV2 } from './stats.ts';
 
@@ -55,7 +57,7 @@ export class CgroupV2 implements CgroupDriver {
 
   /** Makes the parent and hands the controllers down to its children. Idempotent. */
   async #prepare(): Promise<void> {
-    await makeGroup(this.#parent);
+    makeGroup(this.#parent);
     for (const dir of [this.#mount, this.#parent]) {
       const enabled = ((await readControl(`${dir}/cgroup.subtree_control`)) ?? '').split(' ');
       const missing = this.#controllers.filter((controller) => !enabled.includes(controller));
@@ -89,8 +91,8 @@ class TaskCgroupV2 implements TaskCgroup {
   async create(resources: OciResources): Promise<void> {
     try {
       await this.#prepareParent();
-      await makeGroup(this.#dir);
-      await this.update(resources);
+      makeGroup(this.#dir);
+      await this.#apply(resources, writeControlNow);
       if (resources.devices.length > 0) await attachDeviceRules(this.#dir, resources.devices);
     } catch (err) {
       await this.remove();
@@ -100,11 +102,7 @@ class TaskCgroupV2 implements TaskCgroup {
 
   /** Device rules are fixed at creation. */
   async update(resources: OciResources): Promise<void> {
-    await this.#applyMemory(resources);
-    await this.#applyCpu(resources);
-    await this.#applyBlockIo(resources);
-    const { pids } = resources;
-    if (pids !== undefined) await this.#write('pids.max', `${pids.limit ?? 'max'}`);
+    await this.#apply(resources, writeControl);
   }
 
   async freeze(): Promise<void> {
@@ -129,37 +127,46 @@ class TaskCgroupV2 implements TaskCgroup {
     await removeGroup(this.#dir, this.#clock);
   }
 
-  async #applyMemory({ memory }: OciResources): Promise<void> {
+  async #apply(resources: OciResources, write: WriteControl): Promise<void> {
+    const set = (file: string, value: string) => this.#write(file, value, write);
+    await this.#applyMemory(resources, set);
+    await this.#applyCpu(resources, set);
+    await this.#applyBlockIo(resources, set);
+    const { pids } = resources;
+    if (pids !== undefined) await set('pids.max', `${pids.limit ?? 'max'}`);
+  }
+
+  async #applyMemory({ memory }: OciResources, set: WriteControl): Promise<void> {
     if (memory === undefined) return;
     if (memory.swappiness !== undefined) {
       const words = `memory swappiness ${memory.swappiness}: cgroup v2 of this node has no such limit`;
       throw new SkepError('failed-precondition', words);
     }
-    await this.#write('memory.max', `${memory.limit ?? 'max'}`);
-    await this.#writeSwap(memory.limit, memory.swap);
-    if (memory.reservation !== undefined) await this.#write('memory.low', `${memory.reservation}`);
+    await set('memory.max', `${memory.limit ?? 'max'}`);
+    await this.#writeSwap(memory.limit, memory.swap, set);
+    if (memory.reservation !== undefined) await set('memory.low', `${memory.reservation}`);
   }
 
-  async #applyCpu({ cpu }: OciResources): Promise<void> {
+  async #applyCpu({ cpu }: OciResources, set: WriteControl): Promise<void> {
     if (cpu === undefined) return;
-    await this.#write('cpu.max', `${cpu.quota ?? 'max'} ${cpu.period}`);
-    if (cpu.shares !== null) await this.#write('cpu.weight', `${weightOfShares(cpu.shares)}`);
-    if (cpu.cpus !== undefined) await this.#write('cpuset.cpus', cpu.cpus);
-    if (cpu.mems !== undefined) await this.#write('cpuset.mems', cpu.mems);
+    await set('cpu.max', `${cpu.quota ?? 'max'} ${cpu.period}`);
+    if (cpu.shares !== null) await set('cpu.weight', `${weightOfShares(cpu.shares)}`);
+    if (cpu.cpus !== undefined) await set('cpuset.cpus', cpu.cpus);
+    if (cpu.mems !== undefined) await set('cpuset.mems', cpu.mems);
   }
 
-  async #applyBlockIo({ blockIO }: OciResources): Promise<void> {
+  async #applyBlockIo({ blockIO }: OciResources, set: WriteControl): Promise<void> {
     if (blockIO === undefined) return;
-    if (blockIO.weight !== null) await this.#writeBlockWeight(blockIO.weight);
-    for (const line of throttleLines(blockIO)) await this.#write('io.max', line);
+    if (blockIO.weight !== null) await this.#writeBlockWeight(blockIO.weight, set);
+    for (const line of throttleLines(blockIO)) await set('io.max', line);
   }
 
   /** Which of the two files there is depends on the scheduler of block devices; often it is none. */
-  async #writeBlockWeight(weight: number): Promise<void> {
+  async #writeBlockWeight(weight: number, set: WriteControl): Promise<void> {
     if (existsSync(`${this.#dir}/io.weight`)) {
-      await this.#write('io.weight', `default ${ioWeightOf(weight)}`);
+      await set('io.weight', `default ${ioWeightOf(weight)}`);
     } else if (existsSync(`${this.#dir}/io.bfq.weight`)) {
-      await this.#write('io.bfq.weight', `${weight}`);
+      await set('io.bfq.weight', `${weight}`);
     } else {
       const words = `block IO weight ${weight}: the kernel of this node has no weights`;
       throw new SkepError('failed-precondition', words);
@@ -167,21 +174,21 @@ class TaskCgroupV2 implements TaskCgroup {
   }
 
   /** A controller that the root does not delegate is told by its name. */
-  async #write(file: string, value: string): Promise<void> {
+  async #write(file: string, value: string, write: WriteControl): Promise<void> {
     const path = `${this.#dir}/${file}`;
     if (!existsSync(path)) {
       const words = `set ${file} = ${value}: cgroup v2 of this node has no such limit`;
       throw new SkepError('failed-precondition', words);
     }
-    await writeControl(path, value);
+    await write(path, value);
   }
 
   /** v2 counts swap alone; the spec counts memory and swap together. */
-  async #writeSwap(limit: number | null, swap: number | null): Promise<void> {
-    const file = `${this.#dir}/memory.swap.max`;
-    if (!existsSync(file)) return; // a kernel without swap accounting
-    if (limit === null || swap === -1) await writeControl(file, 'max');
-    else await writeControl(file, `${Math.max(0, (swap ?? limit) - limit)}`);
+  async #writeSwap(limit: number | null, swap: number | null, set: WriteControl): Promise<void> {
+    const file = 'memory.swap.max';
+    if (!existsSync(`${this.#dir}/${file}`)) return; // a kernel without swap accounting
+    if (limit === null || swap === -1) await set(file, 'max');
+    else await set(file, `${Math.max(0, (swap ?? limit) - limit)}`);
   }
 }
 
