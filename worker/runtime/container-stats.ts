@@ -1,5 +1,6 @@
 /** What a container used: its groups, and the interfaces of its network namespace. */
-import { type CgroupStats, readControlNow } from './cgroup/stats.ts';
+import { readControlNow } from './cgroup/cgroup.ts';
+import type { CgroupStats } from './cgroup/stats.ts';
 
 export interface InterfaceStats {
   readonly name: string;

@@ -2,8 +2,8 @@
  * The one interface over cgroup v1, hybrid and v2, and what both implementations share. Every group
  * is `<hierarchy>/<parent>/<task id>`; nothing else is ever touched.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { closeSync, mkdirSync, openSync, readdirSync, readSync, writeFileSync } from 'node:fs';
+import { readFile, rmdir, writeFile } from 'node:fs/promises';
 import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { OciResources } from '../oci.ts';
@@ -42,7 +42,7 @@ const EMPTY_WAIT_MS = 10_000;
 const POLL_FIRST_MS = 1;
 const POLL_MAX_MS = 50;
 
-export function errnoOf(err: unknown): string {
+function errnoOf(err: unknown): string {
   return err instanceof Error && 'code' in err ? String(err.code) : '';
 }
 
@@ -85,6 +85,32 @@ export async function readControl(file: string): Promise<string | null> {
   }
 }
 
+/** Larger than any of the files. */
+const buffer = Buffer.alloc(65_536);
+
+/** The content without its last newline; null when the file does not exist. */
+export function readControlNow(file: string): string | null {
+  let fd: number;
+  try {
+    fd = openSync(file, 'r');
+  } catch (err) {
+    if (errnoOf(err) === 'ENOENT') return null;
+    throw err;
+  }
+  try {
+    let length = 0;
+    for (let n = -1; n !== 0 && length < buffer.length; length += n) {
+      n = readSync(fd, buffer, length, buffer.length - length, null);
+    }
+    return buffer.toString('latin1', 0, length).trimEnd();
+  } catch (err) {
+    if (errnoOf(err) === 'ENODEV') return null; // the group is being removed
+    throw err;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** `key value` lines. */
 export function parseKeyed(text: string | null): Map<string, bigint> {
   const values = new Map<string, bigint>();
@@ -101,17 +127,15 @@ export function makeGroup(dir: string): void {
 }
 
 /** Every process of `dir` and of the groups below it. */
-export async function listPids(dir: string): Promise<number[]> {
-  const pids: number[] = [];
-  const own = await readControl(`${dir}/cgroup.procs`);
-  for (const line of (own ?? '').split('\n')) if (line !== '') pids.push(Number(line));
-  for (const child of await childGroups(dir)) pids.push(...(await listPids(child)));
-  return pids;
+export function listPids(dir: string): number[] {
+  const own = readControlNow(`${dir}/cgroup.procs`);
+  const pids = (own ?? '').split('\n').filter((line) => line !== '');
+  return [...pids.map(Number), ...childGroups(dir).flatMap(listPids)];
 }
 
-export async function childGroups(dir: string): Promise<string[]> {
+export function childGroups(dir: string): string[] {
   try {
-    const entries = await readdir(dir, { withFileTypes: true });
+    const entries = readdirSync(dir, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map((entry) => `${dir}/${entry.name}`);
   } catch (err) {
     if (errnoOf(err) === 'ENOENT') return [];
@@ -121,7 +145,6 @@ export async function childGroups(dir: string): Promise<string[]> {
 
 /** Removes `dir` and the groups that the task made below it. A just emptied one may still be busy. */
 export async function removeGroup(dir: string, clock: Clock): Promise<void> {
-  for (const child of await childGroups(dir)) await removeGroup(child, clock);
   const deadlineMs = clock.monotonicMs() + EMPTY_WAIT_MS;
   for (let delayMs = POLL_FIRST_MS; ; delayMs = Math.min(delayMs * 2, POLL_MAX_MS)) {
     try {
@@ -133,7 +156,9 @@ export async function removeGroup(dir: string, clock: Clock): Promise<void> {
         throw new SkepError('internal', `remove cgroup ${dir}: ${errnoOf(err)}`, { cause: err });
       }
     }
-    await clock.sleep(delayMs);
+    const children = childGroups(dir);
+    for (const child of children) await removeGroup(child, clock);
+    if (children.length === 0) await clock.sleep(delayMs);
   }
 }
 
@@ -150,7 +175,7 @@ export async function removeIfEmpty(dir: string): Promise<void> {
 export async function waitEmpty(dir: string, clock: Clock, again: () => Promise<void>) {
   const deadlineMs = clock.monotonicMs() + EMPTY_WAIT_MS;
   for (let delayMs = POLL_FIRST_MS; ; delayMs = Math.min(delayMs * 2, POLL_MAX_MS)) {
-    const pids = await listPids(dir);
+    const pids = listPids(dir);
     if (pids.length === 0) return;
     if (clock.monotonicMs() > deadlineMs) {
       throw new SkepError(

@@ -2,9 +2,8 @@
  * What a group used, as the kernel counts it. Read synchronously: a file costs four system calls on
  * the main thread, while each promise of `fs` costs ten times as much (200 tasks every second).
  */
-import { closeSync, openSync, readSync } from 'node:fs';
 import { SkepError } from '../../../common/base/errors.ts';
-import { errnoOf, parseKeyed, parseLimit } from './cgroup.ts';
+import { parseKeyed, parseLimit, readControlNow } from './cgroup.ts';
 
 /** Usage as counted by the kernel; null = this hierarchy does not tell. */
 export interface CgroupStats {
@@ -25,32 +24,6 @@ export interface CgroupStats {
   readonly pidsLimit: number | null;
   /** bytes of all block devices together; null = not counted */
   readonly blockIo: { readonly readBytes: bigint; readonly writeBytes: bigint } | null;
-}
-
-/** Larger than any of the files. */
-const buffer = Buffer.alloc(65_536);
-
-/** The content without its last newline; null when the file does not exist. */
-export function readControlNow(file: string): string | null {
-  let fd: number;
-  try {
-    fd = openSync(file, 'r');
-  } catch (err) {
-    if (errnoOf(err) === 'ENOENT') return null;
-    throw err;
-  }
-  try {
-    let length = 0;
-    for (let n = -1; n !== 0 && length < buffer.length; length += n) {
-      n = readSync(fd, buffer, length, buffer.length - length, null);
-    }
-    return buffer.toString('latin1', 0, length).trimEnd();
-  } catch (err) {
-    if (errnoOf(err) === 'ENODEV') return null; // the group is being removed
-    throw err;
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** The number behind `key ` at the beginning of a line; the files of memory have forty other lines. */

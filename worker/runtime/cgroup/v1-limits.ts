@@ -2,8 +2,7 @@
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { OciDeviceRule, OciResources, OciThrottle } from '../oci.ts';
-import { parseLimit, type WriteControl } from './cgroup.ts';
-import { readControlNow } from './stats.ts';
+import { parseLimit, readControlNow, type WriteControl } from './cgroup.ts';
 
 const UNLIMITED = '-1';
 

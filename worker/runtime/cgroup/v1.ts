@@ -63,7 +63,7 @@ export class CgroupV1 implements CgroupDriver {
   async list(): Promise<string[]> {
     const ids = new Set<string>();
     for (const dir of this.#parents()) {
-      for (const child of await childGroups(dir)) ids.add(child.slice(dir.length + 1));
+      for (const child of childGroups(dir)) ids.add(child.slice(dir.length + 1));
     }
     return [...ids];
   }
@@ -163,6 +163,8 @@ class TaskCgroupV1 implements TaskCgroup {
 
   async killAll(): Promise<void> {
     const dir = this.#dir('pids');
+    // The init may have come as far as one of them only.
+    if ([dir, this.#unified ?? dir].every((group) => listPids(group).length === 0)) return;
     const killFile = `${this.#unified}/cgroup.kill`;
     if (this.#unified !== null && existsSync(killFile)) await writeControl(killFile, '1');
     await waitEmpty(dir, this.#clock, () => this.#killOneByOne(dir));
@@ -202,7 +204,7 @@ class TaskCgroupV1 implements TaskCgroup {
     const freezes = this.#unified === null && this.#dirs.has('freezer');
     if (freezes) await this.#setFreezer('FROZEN');
     try {
-      killPids(await listPids(dir));
+      killPids(listPids(dir));
     } finally {
       if (freezes) await this.#setFreezer('THAWED');
     }

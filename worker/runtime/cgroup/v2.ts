@@ -47,7 +47,7 @@ export class CgroupV2 implements CgroupDriver {
   }
 
   async list(): Promise<string[]> {
-    const groups = await childGroups(this.#parent);
+    const groups = childGroups(this.#parent);
     return groups.map((dir) => dir.slice(this.#parent.length + 1));
   }
 
@@ -114,9 +114,10 @@ class TaskCgroupV2 implements TaskCgroup {
   }
 
   async killAll(): Promise<void> {
+    if (listPids(this.#dir).length === 0) return;
     const killFile = `${this.#dir}/cgroup.kill`; // kernel 5.14
     if (existsSync(killFile)) await writeControl(killFile, '1');
-    await waitEmpty(this.#dir, this.#clock, async () => killPids(await listPids(this.#dir)));
+    await waitEmpty(this.#dir, this.#clock, async () => killPids(listPids(this.#dir)));
   }
 
   stats(): CgroupStats {
