@@ -16,7 +16,7 @@ export function checkClusterSpec(spec: ClusterSpec): void {
     throw invalid('heartbeat time period cannot be a negative duration');
   }
   if (spec.nodeCertExpiryNanos < CERT_EXPIRY_NANOS_MIN) {
-    throw invalid('minimum certificate expiry time is 1h0m0s');
+    throw invalid('minimum certificate expiry time is: 1h0m0s');
   }
   const { raft } = spec;
   const counts = { ...raft, taskHistoryLimit: spec.taskHistoryLimit };

@@ -34,7 +34,7 @@ export function parseConstraint(text: string): Constraint {
   }
   throw new SkepError(
     'invalid-argument',
-    `constraint '${text}' expected one operator from ${OPERATORS.join(', ')}`,
+    `constraint expected one operator from ${OPERATORS.join(', ')}: '${text}'`,
   );
 }
 

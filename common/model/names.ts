@@ -26,7 +26,7 @@ export function checkFileObjectName(kind: 'secret' | 'config', name: string): vo
   if (name.length > FILE_NAME_CHARS_MAX || !FILE_NAME_PATTERN.test(name)) {
     throw new SkepError(
       'invalid-argument',
-      `invalid ${kind} name: '${name}': only ${FILE_NAME_CHARS_MAX} [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]`,
+      `invalid name, only ${FILE_NAME_CHARS_MAX} [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]: ${kind} '${name}'`,
     );
   }
 }

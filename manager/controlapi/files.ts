@@ -1,5 +1,7 @@
 /** Writes to secrets and configs. */
+
 import { deepEqual } from '../../common/base/equal.ts';
+import { SkepError } from '../../common/base/errors.ts';
 import { TEMPLATE_DRIVER } from '../../common/model/container-template.ts';
 import { type ConfigId, newId, type SecretId } from '../../common/model/ids.ts';
 import { checkFileObjectName } from '../../common/model/names.ts';
@@ -32,6 +34,7 @@ export function createSecret(
 ): Secret {
   if (spec.driver !== '') throw notDone(`secret driver "${spec.driver}": external drivers are`);
   checkFile('secret', spec, SECRET_BYTES_LIMIT);
+  requireFreeName(tx, 'secret', spec.name);
   const id = newId<SecretId>(environment.random);
   return tx.create('secret', { id, meta: UNSTAMPED, spec: withOwnData(spec) });
 }
@@ -42,6 +45,7 @@ export function createConfig(
   environment: WriteEnvironment,
 ): Config {
   checkFile('config', spec, CONFIG_BYTES_LIMIT);
+  requireFreeName(tx, 'config', spec.name);
   const id = newId<ConfigId>(environment.random);
   return tx.create('config', { id, meta: UNSTAMPED, spec: withOwnData(spec) });
 }
@@ -84,6 +88,11 @@ function checkFile(kind: Kind, spec: SecretSpec | ConfigSpec, bytesLimit: number
       `${kind} data must be larger than 0 and less than ${bytesLimit} bytes: it has ${spec.data.length}`,
     );
   }
+}
+
+function requireFreeName(tx: WriteTx, kind: Kind, name: string): void {
+  if (tx.byName(kind, name).length === 0) return;
+  throw new SkepError('name-conflict', `${kind} ${name} already exists`);
 }
 
 /** The given bytes may be a view of a larger message; the store keeps them for long. */

@@ -62,7 +62,10 @@ async function requireSource(mount: Mount): Promise<void> {
     await stat(mount.source);
   } catch {
     if (!mount.bind?.createMountpoint) {
-      throw new SkepError('invalid-argument', `bind source path does not exist: ${mount.source}`);
+      throw new SkepError(
+        'invalid-argument',
+        `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,
+      );
     }
     await mkdir(mount.source, { recursive: true });
   }

@@ -93,7 +93,10 @@ export async function requireBindSource(path: string): Promise<void> {
   } catch (err) {
     const isMissing = ['ENOENT', 'ENOTDIR'].includes((err as NodeJS.ErrnoException).code ?? '');
     if (!isMissing) throw err;
-    throw new SkepError('invalid-argument', `bind source path does not exist: ${path}`);
+    throw new SkepError(
+      'invalid-argument',
+      `invalid mount config for type "bind": bind source path does not exist: ${path}`,
+    );
   }
 }
 

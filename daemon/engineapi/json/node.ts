@@ -17,12 +17,15 @@ export function nodeSpecFromJson(json: JsonReader): NodeSpec {
   const role = json.string('Role');
   const availability = json.string('Availability');
   if (role !== 'worker' && role !== 'manager') {
-    throw new SkepError('invalid-argument', `Role must be worker or manager: got '${role}'`);
+    throw new SkepError(
+      'invalid-argument',
+      `invalid Role: ${JSON.stringify(role)}: it is worker or manager`,
+    );
   }
   if (availability !== 'active' && availability !== 'pause' && availability !== 'drain') {
     throw new SkepError(
       'invalid-argument',
-      `Availability must be active, pause or drain: got '${availability}'`,
+      `invalid Availability: ${JSON.stringify(availability)}: it is active, pause or drain`,
     );
   }
   return {

@@ -194,7 +194,12 @@ describe.each(['secret', 'config'] as const)('a %s', (kind) => {
   const withoutDriver = ({ driver: _, ...rest }: ReturnType<typeof aSecretSpec>) => rest;
 
   test.each([
-    ['no name', { name: '' }, 'invalid-argument', `invalid ${kind} name`],
+    [
+      'no name',
+      { name: '' },
+      'invalid-argument',
+      `characters allowed, and the start and end character must be [a-zA-Z0-9]: ${kind} ''`,
+    ],
     ['a long name', { name: 'a'.repeat(65) }, 'invalid-argument', 'only 64'],
     ['no data', { data: new Uint8Array(0) }, 'invalid-argument', 'larger than 0'],
     [
@@ -222,7 +227,10 @@ describe.each(['secret', 'config'] as const)('a %s', (kind) => {
 
   test('of the largest size is taken, once by its name', async () => {
     await create({ data: new Uint8Array(bytesLimit - 1) });
-    await expect(create({})).rejects.toMatchObject({ code: 'name-conflict' });
+    await expect(create({})).rejects.toMatchObject({
+      code: 'name-conflict',
+      message: `${kind} file-${kind} already exists`,
+    });
   });
 
   test('changes its labels only; equal or absent data may be given', async () => {

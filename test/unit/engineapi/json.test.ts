@@ -215,8 +215,8 @@ describe('specs from clients', () => {
   });
 
   test.each([
-    [{ Role: 'boss', Availability: 'active' }, "Role must be worker or manager: got 'boss'"],
-    [{ Role: 'worker' }, "Availability must be active, pause or drain: got ''"],
+    [{ Role: 'boss', Availability: 'active' }, 'invalid Role: "boss": it is worker or manager'],
+    [{ Role: 'worker' }, 'invalid Availability: "": it is active, pause or drain'],
   ])('a node spec with a wrong word is refused: %j', (body, message) => {
     expect(() => nodeSpecFromJson(sent(body))).toThrow(message);
   });

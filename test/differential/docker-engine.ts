@@ -1,0 +1,101 @@
+/**
+ * Debian's own Docker engine, unpacked into a temporary folder and run in network and mount namespaces of
+ * its own: nothing is installed, nothing of the host's is used, nothing stays.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually, isAlive, run, succeeded } from '../support/cluster.ts';
+import { Engine } from './engine.ts';
+
+const PACKAGES = ['docker.io', 'containerd', 'runc'];
+const DOWNLOAD_LIMIT_MS = 120_000;
+const READY_LIMIT_MS = 30_000;
+const END_LIMIT_MS = 30_000;
+const ADDRESS = '10.99.0.1';
+const CGROUPS = '/sys/fs/cgroup';
+
+/**
+ * `--bridge none` and no iptables: the kernels of test machines lack IPVS and bridges' filters, and the
+ * objects of the control plane do not depend on them.
+ */
+const SCRIPT = `
+set -e
+ip link set lo up
+ip address add ${ADDRESS}/24 dev lo
+mount -t tmpfs run /run
+PATH="$DIR/root/usr/sbin:$DIR/root/usr/bin:$PATH"
+exec dockerd --data-root "$DIR/data" --exec-root "$DIR/exec" --pidfile "$DIR/pid" \\
+  --host "unix://$DIR/docker.sock" --bridge none --iptables=false --ip6tables=false \\
+  --userland-proxy=false --storage-driver vfs --cgroup-parent "/$GROUP" --log-level error
+`;
+
+export class DockerEngine {
+  readonly engine: Engine;
+  readonly #dir: string;
+  readonly #group: string;
+  #child: ChildProcess | null = null;
+
+  constructor() {
+    this.#dir = mkdtempSync(join(tmpdir(), 'skep-diff-'));
+    this.#group = `skep-diff-${process.pid}`;
+    this.engine = new Engine('docker', join(this.#dir, 'docker.sock'));
+  }
+
+  /** A swarm of one node. Rejects when the packages cannot be had or the engine does not run here. */
+  async start(): Promise<void> {
+    const limit = { cwd: this.#dir, limitMs: DOWNLOAD_LIMIT_MS };
+    succeeded(await run(['apt-get', 'download', ...PACKAGES], limit));
+    for (const file of readdirSync(this.#dir).filter((name) => name.endsWith('.deb'))) {
+      succeeded(await run(['dpkg', '-x', join(this.#dir, file), join(this.#dir, 'root')], limit));
+    }
+    this.#child = spawn(
+      'unshare',
+      ['--mount', '--net', '--propagation', 'private', 'sh', '-c', SCRIPT],
+      { env: { ...process.env, DIR: this.#dir, GROUP: this.#group }, stdio: 'ignore' },
+    );
+    await eventually('the engine answers', () => this.engine.get('/version'), {
+      withinMs: READY_LIMIT_MS,
+      everyMs: 250,
+    });
+    const { status, body } = await this.engine.call('POST', '/swarm/init', {
+      ListenAddr: `${ADDRESS}:2377`,
+      AdvertiseAddr: ADDRESS,
+    });
+    if (status !== 200) throw new Error(`docker: swarm/init answered ${JSON.stringify(body)}`);
+  }
+
+  /** Ends it by its pid and removes all that it made. */
+  async stop(): Promise<void> {
+    const pid = this.#pid();
+    if (pid !== null) {
+      await this.engine.call('POST', '/swarm/leave?force=1').catch(() => {});
+      process.kill(pid, 'SIGTERM');
+      const endMs = performance.now() + END_LIMIT_MS;
+      while (isAlive(pid) && performance.now() < endMs) await sleep(100);
+      if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+    }
+    this.#child?.kill('SIGKILL');
+    this.#removeGroups();
+    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #pid(): number | null {
+    const path = join(this.#dir, 'pid');
+    return existsSync(path) ? Number(readFileSync(path, 'utf8')) : null;
+  }
+
+  /** Empty by now, in every hierarchy. */
+  #removeGroups(): void {
+    for (const root of [CGROUPS, ...readdirSync(CGROUPS).map((name) => join(CGROUPS, name))]) {
+      const path = join(root, this.#group);
+      if (!existsSync(path)) continue;
+      for (const entry of readdirSync(path, { withFileTypes: true })) {
+        if (entry.isDirectory()) rmdirSync(join(path, entry.name));
+      }
+      rmdirSync(path);
+    }
+  }
+}
