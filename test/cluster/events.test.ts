@@ -34,20 +34,20 @@ interface SseEvent {
 }
 
 describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
+  let config: string;
+  beforeAll(() => {
+    config = mkdtempSync(join(tmpdir(), 'skep-test-'));
+  });
+  afterAll(() => rmSync(config, { recursive: true, force: true }));
   const shared = useCluster('ev', { managers: 2, workers: 1 }, async (cluster) => {
     await cluster.image({ name: IMAGE });
   });
   const children: ChildProcess[] = [];
   const streams: IncomingMessage[] = [];
-  let config: string;
-  beforeAll(() => {
-    config = mkdtempSync(join(tmpdir(), 'skep-test-'));
-  });
   afterEach(() => {
     for (const child of children.splice(0)) child.kill('SIGKILL');
     for (const stream of streams.splice(0)) stream.destroy();
   });
-  afterAll(() => rmSync(config, { recursive: true, force: true }));
 
   /** `docker events` or `skep events` that goes on; its lines so far. */
   const follow = (argv: readonly string[], host: string): { readonly lines: () => EventJson[] } => {

@@ -131,6 +131,19 @@ export function lookAtTasks(service: string, name = `tasks of ${service}`): Oper
   );
 }
 
+/** As `lookAtTasks`, where it is chance which of them comes first. */
+export function lookAtTasksByState(service: string): Operation {
+  return call(`tasks of ${service}`, async (engine) =>
+    (await tasksOf(engine, service))
+      .map(({ DesiredState, Status }) => ({
+        DesiredState,
+        State: Status.State,
+        Err: Status.Err ?? '',
+      }))
+      .sort((a, b) => a.State.localeCompare(b.State)),
+  );
+}
+
 /** The spec and all else that the first task shows. */
 export function lookAtFirstTask(service: string): Operation {
   return call(`first task of ${service}`, async (engine) => {
