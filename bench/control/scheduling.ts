@@ -102,6 +102,7 @@ interface Round {
   readonly elapsedMs: number;
   /** the same without the time in which this process waited for a core */
   readonly ownMs: number;
+  /** CPU time of the main thread, see TurnWatch */
   readonly longestTurnMs: number;
 }
 
@@ -133,7 +134,7 @@ async function scheduleRound(work: Workload): Promise<Round> {
   }
   const elapsedMs = clock.monotonicMs() - startMs;
   const ownMs = elapsedMs - (runDelayMs() - startDelayMs);
-  const longestTurnMs = turns.stop().ownMs;
+  const longestTurnMs = turns.stop().cpuMs;
   await committed;
   watch.close();
   await scheduler.stop();

@@ -82,12 +82,12 @@ const operations = {
   /** True when this manager heard in this life of one that leads. */
   knowsLeader: (): boolean => running().raftStatus().leaderRaftId !== 0,
 
-  /** Services of `replicas` tasks each, that ask for nothing. */
+  /** Services of `replicas` tasks each, that ask for nothing; all at once. */
   async createServices({ prefix, count, replicas }: NewServices): Promise<void> {
-    for (let i = 0; i < count; i++) {
-      const mode = { kind: 'replicated' as const, replicas };
-      await running().control.createService(aServiceSpec({ name: `${prefix}-${i}`, mode }));
-    }
+    const mode = { kind: 'replicated' as const, replicas };
+    const create = (_: unknown, i: number): Promise<unknown> =>
+      running().control.createService(aServiceSpec({ name: `${prefix}-${i}`, mode }));
+    await Promise.all(Array.from({ length: count }, create));
   },
 
   /** Running tasks that are wanted, by id. */

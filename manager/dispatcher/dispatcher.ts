@@ -19,6 +19,7 @@ import { NetworkTables } from './network-tables.ts';
 import { taskChangesByNode } from './node-assignments.ts';
 import { NodeStates, sameJson } from './node-states.ts';
 import { isTransient, StatusWriter } from './status-writer.ts';
+import { stepDelayMs } from './step-delay.ts';
 
 export type { AgentStream } from './agent-session.ts';
 
@@ -42,8 +43,6 @@ export interface DispatcherOptions {
 const ORPHAN_DELAY_MS = 24 * 3600 * 1000;
 /** How often liveness is looked at; a part of the shortest grace. */
 const SWEEP_PERIOD_MS = 200;
-/** Commits wait this long for others to share their message. */
-const STEP_DELAY_MS = 10;
 const NANOS_PER_MS = 1e6;
 
 export class Dispatcher {
@@ -267,6 +266,7 @@ export class Dispatcher {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
+    let tookMs = 0;
     while (this.#watch && !this.#stopped) {
       const watch = this.#watch;
       try {
@@ -274,8 +274,11 @@ export class Dispatcher {
         if (watch !== this.#watch) continue; // started over in the meantime
         if (!commits) return;
         this.#pending.push(...commits);
-        await this.#options.clock.sleep(STEP_DELAY_MS, signal);
+        const { clock } = this.#options;
+        await clock.sleep(stepDelayMs(tookMs), signal);
+        const startMs = clock.monotonicMs();
         this.#catchUp();
+        tookMs = clock.monotonicMs() - startMs;
       } catch (err) {
         if (!hasCode(err, 'resource-exhausted')) throw err;
         if (watch === this.#watch) this.#startOver(err);

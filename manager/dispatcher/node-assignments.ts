@@ -8,6 +8,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
 import type { NetworkTables, PeersOf, TableChanges } from './network-tables.ts';
+import { sameJson } from './node-states.ts';
 
 /** Counts users of something shared; tells when the first comes and the last goes. */
 class UseCounts<T> {
@@ -239,13 +240,16 @@ function isAssigned(task: Task, nodeId: NodeId): boolean {
   return task.nodeId === nodeId && !isBefore(task.status.state, 'assigned');
 }
 
-/** Anything but status and meta: those come from the agent itself. */
+/**
+ * Anything but status and meta: those come from the agent itself. What a write left alone is the same object in both,
+ * on the leader at least, so that few fields are looked into.
+ */
 function differsForAgent(known: Task, next: Task): boolean {
-  return (
-    known.desiredState !== next.desiredState ||
-    JSON.stringify({ ...known, status: 0, meta: 0 }) !==
-      JSON.stringify({ ...next, status: 0, meta: 0 })
-  );
+  for (const key of Object.keys(next) as (keyof Task)[]) {
+    if (key === 'status' || key === 'meta' || known[key] === next[key]) continue;
+    if (!sameJson(known[key], next[key])) return true;
+  }
+  return false;
 }
 
 function needsOf(task: Task): Needs {

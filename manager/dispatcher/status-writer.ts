@@ -134,5 +134,6 @@ function applyStatus(tx: WriteTx, waiting: Waiting, nowMs: number): void {
 }
 
 function sameStatus(a: TaskStatus, b: TaskStatus): boolean {
+  if (a.state !== b.state) return false; // most of the time
   return JSON.stringify({ ...a, appliedAtMs: 0 }) === JSON.stringify({ ...b, appliedAtMs: 0 });
 }
