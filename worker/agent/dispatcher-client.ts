@@ -14,6 +14,11 @@ import type { DispatcherDialer, DispatcherSession } from './agent.ts';
 
 type DispatcherStream = RpcStream<DispatcherMessage, AgentMessage>;
 
+/**
+ * A manager that knows no leader is asked so many times in all before another one is: it hears of the election's
+ * outcome, and a connection to each manager would be a handshake each, from every agent of the cluster at once.
+ */
+const LEADERLESS_ANSWERS_MAX = 4;
 /** A manager that lives ends the stream in a round trip; one that does not is not waited for. */
 const PAUSE_LIMIT_MS = 500;
 
@@ -45,6 +50,8 @@ export class DispatcherClient implements DispatcherDialer {
   #addresses: readonly string[];
   /** where the leader was last seen or said to be */
   #leader: string | null = null;
+  /** answers in a row by managers that knew no leader */
+  #leaderless = 0;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: DispatcherClientOptions) {
@@ -105,9 +112,16 @@ export class DispatcherClient implements DispatcherDialer {
   }
 
   #failed(address: string, err: unknown): void {
-    const named = hasCode(err, 'not-leader') ? err.details['leaderAddress'] : undefined;
-    if (named) this.#leader = named;
-    else if (this.#leader === address) this.#leader = null;
+    const wasAnswer = hasCode(err, 'not-leader');
+    const named = wasAnswer ? err.details['leaderAddress'] : undefined;
+    this.#leaderless = wasAnswer && !named ? this.#leaderless + 1 : 0;
+    if (named) {
+      this.#leader = named;
+    } else if (this.#leaderless % LEADERLESS_ANSWERS_MAX > 0) {
+      this.#leader = address;
+    } else if (this.#leader === address) {
+      this.#leader = null;
+    }
   }
 
   async #save(addresses: readonly string[]): Promise<void> {

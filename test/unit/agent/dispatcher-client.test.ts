@@ -134,6 +134,28 @@ describe('dispatcher client', () => {
     expect(it.managers.asked).toEqual([A, C]);
   });
 
+  test('asks a manager that knows no leader a few times more before it asks another', async () => {
+    const it = await scene([A, B]);
+    it.managers.add(A, notLeader());
+    it.managers.add(B, notLeader());
+    const asked: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      it.managers.asked.length = 0;
+      await expect(it.talk()).rejects.toThrow('not the leader');
+      asked.push(it.managers.asked[0]!);
+    }
+    for (let i = 0; i < 40; i += 4) {
+      expect(new Set(asked.slice(i, i + 4)).size).toBe(1);
+    }
+    expect(new Set(asked)).toEqual(new Set([A, B]));
+    // A word about the leader is believed at once.
+    it.managers.add(A, notLeader(C));
+    it.managers.add(B, notLeader(C));
+    it.managers.add(C);
+    await expect(it.talk()).rejects.toThrow('not the leader');
+    expect(await it.talk()).toEqual(STORED);
+  });
+
   test('begins with the leader of the last session', async () => {
     const it = await scene([A, B, C]);
     it.managers.add(B);
