@@ -339,19 +339,15 @@ export class Manager implements ManagerList, LeaderLocator {
   ): Promise<void> {
     const dispatcher = this.#rooms.current?.dispatcher;
     if (!dispatcher) throw this.#notLeader('agent session');
-    const { peer, signal } = context;
+    const { peer } = context;
     if (peer.nodeId === null)
       throw new SkepError('unauthenticated', 'agent session: no certificate');
-    await dispatcher.serve(
-      peer.nodeId,
-      peer.address,
-      {
-        send: (message) => stream.write(message),
-        drained: (abort) => stream.drained(abort),
-        receive: (abort) => stream.next(abort),
-      },
-      signal,
-    );
+    await dispatcher.serve(peer.nodeId, peer.address, {
+      send: (message) => stream.write(message),
+      drained: () => stream.drained(),
+      receive: () => stream.next(),
+      fail: (reason) => stream.fail(reason),
+    });
   }
 
   #notLeader(action: string): SkepError {

@@ -33,6 +33,11 @@ export interface SendStream<Out> {
 export interface RpcStream<In, Out> extends ReceiveStream<In>, SendStream<Out> {
   /** No more messages from this end. On a server the end of the handler ends the stream. */
   end(): void;
+  /**
+   * Readers and writers here are told this, and the other end nothing. For a server's handler that is to end for a
+   * reason of its own: what it rejects with goes to the caller.
+   */
+  fail(reason: unknown): void;
 }
 
 export interface MessageStreamParts<In, Out> {

@@ -15,9 +15,12 @@ export interface AgentStream {
    * is full.
    */
   send(message: DispatcherMessage): boolean;
-  /** Resolves when the peer has taken most of what is queued. */
-  drained(signal: AbortSignal): Promise<void>;
-  receive(signal: AbortSignal): Promise<AgentMessage | null>;
+  /** Resolves when the peer has taken most of what is queued. Rejects when the stream broke or `fail` was called. */
+  drained(): Promise<void>;
+  /** The next message; null when the agent ended the stream. Rejects as `drained` does. */
+  receive(): Promise<AgentMessage | null>;
+  /** Ends what waits on the stream, now and later; the first reason counts. */
+  fail(reason: unknown): void;
 }
 
 /** Most changes in one message: a set of thousands goes out in parts. */
@@ -36,9 +39,7 @@ export class AgentSession {
   returns = true;
 
   readonly #stream: AgentStream;
-  readonly #ended = new AbortController();
-  /** one for the whole session: each `AbortSignal.any` of a long-lived signal is kept by it */
-  #either: { readonly outer: AbortSignal; readonly signal: AbortSignal } | null = null;
+  #end: { readonly reason: unknown } | null = null;
   #assignments: NodeAssignments;
   #sentRevision = 0;
   #behind = false;
@@ -54,21 +55,21 @@ export class AgentSession {
    * Ends the session from this side: a pending `receive` rejects with `reason` (null: quietly). Idempotent.
    */
   end(reason: unknown): void {
-    if (this.#ended.signal.aborted) return;
+    if (this.#end) return;
+    this.#end = { reason: reason ?? new CancelledError() };
     this.returns = true;
-    this.#ended.abort(reason ?? new CancelledError());
+    this.#stream.fail(this.#end.reason);
   }
 
-  receive(signal: AbortSignal): Promise<AgentMessage | null> {
-    if (this.#either?.outer !== signal) {
-      this.#either = { outer: signal, signal: AbortSignal.any([signal, this.#ended.signal]) };
-    }
-    return this.#stream.receive(this.#either.signal);
+  async receive(): Promise<AgentMessage | null> {
+    const message = await this.#stream.receive();
+    if (this.#end) throw this.#end.reason; // what had arrived before is of no use now
+    return message;
   }
 
   /** False when the agent takes its time: see `AgentStream.send`. */
   send(message: DispatcherMessage): boolean {
-    if (this.#ended.signal.aborted) return false;
+    if (this.#end) return false;
     try {
       return this.#stream.send(message);
     } catch (err) {
@@ -88,7 +89,7 @@ export class AgentSession {
    * needs the whole set. Rejects when the session ended.
    */
   async caughtUp(): Promise<boolean> {
-    await this.#stream.drained(this.#ended.signal);
+    await this.#stream.drained();
     const missed = this.#missed;
     this.#behind = false;
     this.#missed = false;

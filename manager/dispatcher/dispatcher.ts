@@ -99,13 +99,8 @@ export class Dispatcher {
   }
 
   /** Serves one agent's stream until it ends. `nodeId` is the certificate's. */
-  async serve(
-    nodeId: NodeId,
-    peerAddress: string,
-    stream: AgentStream,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const hello = await stream.receive(signal);
+  async serve(nodeId: NodeId, peerAddress: string, stream: AgentStream): Promise<void> {
+    const hello = await stream.receive();
     if (hello === null) return;
     if (hello.kind !== 'hello') {
       throw new SkepError('invalid-argument', `agent session: first message is '${hello.kind}'`);
@@ -123,7 +118,7 @@ export class Dispatcher {
       await this.#register(nodeId, peerAddress, hello.description);
       this.#greet(session);
       for (;;) {
-        const message = await session.receive(signal);
+        const message = await session.receive();
         if (message === null) return;
         if (this.#sessions.get(nodeId) === session) this.#liveness.heard(nodeId);
         await this.#handle(session, peerAddress, message);

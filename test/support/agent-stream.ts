@@ -13,6 +13,8 @@ export class FakeAgentStream implements AgentStream {
   /** sending fails with this from the given message on */
   full: { readonly from: number; readonly reason: unknown } | null = null;
   readonly #inbox = new BoundedQueue<AgentMessage>(INBOX_MAX);
+  readonly #broken = new AbortController();
+  #failure: { readonly reason: unknown } | null = null;
   #taken: AgentMessage[] = [];
 
   /** the peer takes nothing: sent messages wait */
@@ -25,12 +27,11 @@ export class FakeAgentStream implements AgentStream {
     return !this.slow;
   }
 
-  drained(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) reject(signal.reason);
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-      this.#wake.push(resolve);
-    });
+  async drained(): Promise<void> {
+    while (this.slow || this.#failure) {
+      if (this.#failure) throw this.#failure.reason;
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
   }
 
   /** It takes all that was sent. */
@@ -39,10 +40,18 @@ export class FakeAgentStream implements AgentStream {
     for (const wake of this.#wake.splice(0)) wake();
   }
 
-  async receive(signal: AbortSignal): Promise<AgentMessage | null> {
-    signal.throwIfAborted();
-    if (this.#taken.length === 0) this.#taken = (await this.#inbox.takeAll(signal)) ?? [];
+  async receive(): Promise<AgentMessage | null> {
+    if (this.#failure) throw this.#failure.reason;
+    if (this.#taken.length === 0) {
+      this.#taken = (await this.#inbox.takeAll(this.#broken.signal)) ?? [];
+    }
     return this.#taken.shift() ?? null;
+  }
+
+  fail(reason: unknown): void {
+    this.#failure ??= { reason };
+    this.#broken.abort(this.#failure.reason);
+    for (const wake of this.#wake.splice(0)) wake();
   }
 
   /** The agent says something. */

@@ -43,6 +43,7 @@ class FakeStream implements RpcStream<DispatcherMessage, AgentMessage> {
   }
 
   async drained(): Promise<void> {}
+  fail(): void {}
   async send(): Promise<void> {}
   end(): void {
     this.ended = true;

@@ -76,15 +76,25 @@ describe('an agent session', () => {
     const session = new AgentSession(nodeId, stream);
     sendComplete(store, session);
     expect(stream.sent).toHaveLength(1);
-    await expect(session.receive(new AbortController().signal)).rejects.toBe(reason);
+    await expect(session.receive()).rejects.toBe(reason);
     stream.full = null;
     session.send({ kind: 'statuses-stored', sequence: 1 });
     expect(stream.sent).toHaveLength(1);
   });
 
+  test('what an agent had said when the session ended is not heard', async () => {
+    const stream = new FakeAgentStream();
+    stream.fail = () => {}; // a transport delivers first what had arrived
+    const session = new AgentSession(nodeId, stream);
+    stream.say({ kind: 'heartbeat' });
+    const reason = new Error('replaced');
+    session.end(reason);
+    await expect(session.receive()).rejects.toBe(reason);
+  });
+
   test('its end reaches a reader that waits; the first reason counts', async () => {
     const session = new AgentSession(nodeId, new FakeAgentStream());
-    const waiting = session.receive(new AbortController().signal);
+    const waiting = session.receive();
     session.end(null);
     session.end(new Error('later'));
     await expect(waiting).rejects.toBeInstanceOf(CancelledError);

@@ -67,18 +67,17 @@ class Agent {
   readonly stream = new FakeAgentStream();
   /** how `serve` ended */
   readonly ended: Promise<unknown>;
-  #abort = new AbortController();
 
   constructor(description: NodeDescription, of: NodeId, address = '192.0.2.7') {
     this.stream.say({ kind: 'hello', description });
     this.ended = dispatcher
-      .serve(of, address, this.stream, this.#abort.signal)
+      .serve(of, address, this.stream)
       .then(() => null)
       .catch((err: unknown) => err);
   }
 
   disconnect(): void {
-    this.#abort.abort(new SkepError('cancelled', 'connection lost'));
+    this.stream.fail(new SkepError('cancelled', 'connection lost'));
   }
 }
 
@@ -136,8 +135,7 @@ describe('a registration', () => {
   test('comes first on a stream', async () => {
     const stream = new FakeAgentStream();
     stream.say({ kind: 'heartbeat' });
-    const signal = new AbortController().signal;
-    await expect(dispatcher.serve(nodeId, '', stream, signal)).rejects.toMatchObject({
+    await expect(dispatcher.serve(nodeId, '', stream)).rejects.toMatchObject({
       code: 'invalid-argument',
     });
   });
