@@ -21,6 +21,8 @@ export type AgentMessage =
       readonly kind: 'statuses';
       readonly sequence: number;
       readonly updates: readonly TaskStatusUpdate[];
+      /** as `applied` says it, to save a message; 0 = nothing new is in force */
+      readonly appliedRevision: number;
     }
   /** the set is in force on this node at `revision` */
   | { readonly kind: 'applied'; readonly revision: number }

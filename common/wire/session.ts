@@ -28,7 +28,7 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
     case 'heartbeat':
       return { kind: 'heartbeat' };
     case 'statuses': {
-      const { sequence, updates } = requiredMessage(m.statuses, 'statuses');
+      const { sequence, updates, appliedRevision } = requiredMessage(m.statuses, 'statuses');
       return {
         kind: 'statuses',
         sequence: intFromProto(sequence, 'sequence'),
@@ -36,6 +36,7 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
           taskId: asId(taskId ?? ''),
           status: taskStatusFromProto(requiredMessage(status, 'status')),
         })),
+        appliedRevision: intFromProto(appliedRevision, 'applied_revision'),
       };
     }
     case 'applied': {
@@ -98,6 +99,7 @@ function agentMessageToProto(message: AgentMessage): skep.AgentMessage.$Properti
             taskId,
             status: taskStatusToProto(status),
           })),
+          appliedRevision: int64(message.appliedRevision, 'applied_revision'),
         },
       };
     case 'applied':

@@ -155,7 +155,8 @@ export class Dispatcher {
       case 'description':
         return this.#register(session.nodeId, peerAddress, message.description);
       case 'statuses': {
-        const { sequence, updates } = message;
+        const { sequence, updates, appliedRevision } = message;
+        if (appliedRevision > 0) session.appliedRevision = appliedRevision;
         // Not awaited: the next batch may come while this one is being committed.
         this.#background.run(async () => {
           try {

@@ -56,7 +56,7 @@ const REFUSED = { baseMs: 100, maxMs: 60_000 };
 /** A changed description is sent at the next look; Swarm looks as often. */
 const DESCRIBE_PERIOD_MS = 20_000;
 /** Statuses wait this long for others to share their message; of each task only the newest goes. */
-const STATUS_DELAY_MS = 10;
+const NEWS_DELAY_MS = 10;
 /** From the first word on a stream to the manager's: it registers the node meanwhile, maybe with thousands. */
 const GREETING_LIMIT_MS = 15_000;
 
@@ -169,16 +169,16 @@ export class Agent {
       description = now;
       session.send({ kind: 'description', description });
     });
-    const statuses = new Gathering(clock, () => sendStatuses(session, reporter));
+    const news = new News(clock, session, reporter);
     try {
       reporter.reset();
       tasks.reportAll();
-      reporter.setListener(() => statuses.wake());
-      await this.#receive(session, pulse, greeting, signal);
+      reporter.setListener(() => news.wake());
+      await this.#receive(session, { pulse, greeting, news }, signal);
     } finally {
       this.#connected = false;
       reporter.setListener(null);
-      statuses.stop();
+      news.stop();
       greeting.cancel();
       describing.cancel();
       pulse.stop();
@@ -197,8 +197,7 @@ export class Agent {
 
   async #receive(
     session: DispatcherSession,
-    pulse: Pulse,
-    greeting: Timer,
+    { pulse, greeting, news }: { pulse: Pulse; greeting: Timer; news: News },
     signal: AbortSignal,
   ): Promise<void> {
     const { reporter, dialer, onSession } = this.#options;
@@ -220,12 +219,11 @@ export class Agent {
           await this.#apply(set);
           // Not before: a node whose network cannot be programmed must not come back at once for ever.
           this.#backoff.reset();
-          session.send({ kind: 'applied', revision: set.revision });
+          news.applied(set.revision);
           break;
         }
         case 'statuses-stored':
           reporter.stored(message.sequence);
-          sendStatuses(session, reporter);
           break;
         case 'heartbeat-heard':
           pulse.answered();
@@ -235,21 +233,33 @@ export class Agent {
   }
 }
 
-/** Does the work STATUS_DELAY_MS after the first `wake` since it was done last. */
-class Gathering {
+/**
+ * What a session has to tell the dispatcher besides heartbeats: statuses, and the revision in force. Gathered for
+ * NEWS_DELAY_MS, so that most of it goes in one message.
+ */
+class News {
   readonly #clock: Clock;
-  readonly #work: () => void;
+  readonly #session: DispatcherSession;
+  readonly #reporter: StatusReporter;
+  #appliedRevision = 0;
   #timer: Timer | null = null;
 
-  constructor(clock: Clock, work: () => void) {
+  constructor(clock: Clock, session: DispatcherSession, reporter: StatusReporter) {
     this.#clock = clock;
-    this.#work = work;
+    this.#session = session;
+    this.#reporter = reporter;
   }
 
+  applied(revision: number): void {
+    this.#appliedRevision = revision;
+    this.wake();
+  }
+
+  /** There are statuses to be sent. */
   wake(): void {
-    this.#timer ??= this.#clock.setTimer(STATUS_DELAY_MS, () => {
+    this.#timer ??= this.#clock.setTimer(NEWS_DELAY_MS, () => {
       this.#timer = null;
-      this.#work();
+      this.#send();
     });
   }
 
@@ -257,16 +267,25 @@ class Gathering {
     this.#timer?.cancel();
     this.#timer = null;
   }
+
+  #send(): void {
+    for (let batch = this.#reporter.take(); batch; batch = this.#reporter.take()) {
+      const appliedRevision = this.#takeApplied();
+      this.#session.send({ kind: 'statuses', ...batch, appliedRevision });
+    }
+    const revision = this.#takeApplied();
+    if (revision > 0) this.#session.send({ kind: 'applied', revision });
+  }
+
+  #takeApplied(): number {
+    const revision = this.#appliedRevision;
+    this.#appliedRevision = 0;
+    return revision;
+  }
 }
 
 function silentManager(what: string): SkepError {
   return new SkepError('deadline-exceeded', `agent session: the manager does not answer ${what}`);
-}
-
-function sendStatuses(session: DispatcherSession, reporter: StatusReporter): void {
-  for (let batch = reporter.take(); batch; batch = reporter.take()) {
-    session.send({ kind: 'statuses', ...batch });
-  }
 }
 
 /** Puts the parts of a set together and checks that steps follow one another. */

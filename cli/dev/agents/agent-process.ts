@@ -2,8 +2,9 @@
  * A process of fake agents, started by fleet.ts: takes orders, reports each second, and ends with its channel. Ctrl-C
  * reaches it too when it is pressed in a terminal, and is left to the command.
  */
+import { Backoff } from '../../../common/base/backoff.ts';
 import { SystemClock } from '../../../common/base/clock.ts';
-import { describeError } from '../../../common/base/errors.ts';
+import { describeError, hasCode } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SystemRandom } from '../../../common/base/random.ts';
 import type { NodeDescription } from '../../../common/model/node.ts';
@@ -16,6 +17,8 @@ import type { Assignment, Order, Reply } from './messages.ts';
 const REPORT_PERIOD_MS = 1_000;
 /** Requests for certificates that this process has under way: enough to keep a manager busy. */
 const REQUESTS_AT_ONCE = 8;
+const RETRY = { baseMs: 200, maxMs: 5_000 };
+const ATTEMPTS_MAX = 10;
 
 const clock = new SystemClock();
 const random = new SystemRandom();
@@ -53,13 +56,27 @@ async function begin(assignment: Assignment): Promise<void> {
   const work = async (): Promise<void> => {
     for (let i = next++; i < count; i = next++) {
       const parts = { client, token, availability: 'active' as const, rootPem, clock };
-      await add(assignment, i, await requestIdentity(parts));
+      await add(assignment, i, await patiently(() => requestIdentity(parts)));
     }
   };
   try {
     await Promise.all(Array.from({ length: REQUESTS_AT_ONCE }, work));
   } finally {
     client.close();
+  }
+}
+
+/** A manager that is full, or was just killed, is asked again for a while: what it holds is the question. */
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  const backoff = new Backoff(RETRY, random);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await ask();
+    } catch (err) {
+      if (!hasCode(err, 'unavailable', 'no-leader', 'not-leader', 'deadline-exceeded')) throw err;
+      if (attempt === ATTEMPTS_MAX) throw err;
+      await clock.sleep(backoff.nextDelayMs());
+    }
   }
 }
 

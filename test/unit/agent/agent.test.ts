@@ -118,9 +118,15 @@ describe('agent session', () => {
     const it = await started();
     const task = aTask({ status: aTaskStatus({ state: 'assigned' }) });
     it.dialer.session.push(assignments({ resultsIn: 7, changes: [set(task)] }));
-    await settle();
-    expect(it.dialer.session.sent).toContainEqual({ kind: 'applied', revision: 7 });
+    await it.clock.advance(10);
     expect(it.tasks.list()).toHaveLength(1);
+    expect(it.dialer.session.sent.slice(1)).toMatchObject([
+      { kind: 'statuses', updates: [{ taskId: task.id }], appliedRevision: 7 },
+    ]);
+    // Without any status to go with it, by itself.
+    it.dialer.session.push(assignments({ complete: false, appliesTo: 7, resultsIn: 8 }));
+    await it.clock.advance(10);
+    expect(it.dialer.session.sent.at(-1)).toEqual({ kind: 'applied', revision: 8 });
   });
 
   test('puts a set in parts in force once, with its last part', async () => {
@@ -130,9 +136,11 @@ describe('agent session', () => {
     await settle();
     expect(it.tasks.list()).toEqual([]);
     it.dialer.session.push(assignments({ changes: [set(b)] }));
-    await settle();
+    await it.clock.advance(10);
     expect(it.tasks.list()).toHaveLength(2);
-    expect(it.dialer.session.kinds().filter((kind) => kind === 'applied')).toHaveLength(1);
+    expect(it.dialer.session.sent.slice(1)).toMatchObject([
+      { kind: 'statuses', appliedRevision: 1 },
+    ]);
   });
 
   test('sends the newest statuses of 10 ms together, and again what was not stored, in the next session', async () => {

@@ -527,7 +527,12 @@ describe('statuses', () => {
     const { stream } = await connect();
     const [task] = await store.create('task', assigned());
     store.proposer.hold = true;
-    stream.say({ kind: 'statuses', sequence: 4, updates: [{ taskId: task!.id, status }] });
+    stream.say({
+      kind: 'statuses',
+      sequence: 4,
+      updates: [{ taskId: task!.id, status }],
+      appliedRevision: 0,
+    });
     await store.clock.advance(50);
     expect(stream.of('statuses-stored')).toEqual([]);
     store.proposer.hold = false;
@@ -542,7 +547,12 @@ describe('statuses', () => {
     const { stream, ended } = await connect();
     const [task] = await store.create('task', assigned());
     store.proposer.hold = true;
-    stream.say({ kind: 'statuses', sequence: 1, updates: [{ taskId: task!.id, status }] });
+    stream.say({
+      kind: 'statuses',
+      sequence: 1,
+      updates: [{ taskId: task!.id, status }],
+      appliedRevision: 0,
+    });
     await store.clock.advance(10);
     store.proposer.fail(new SkepError('unavailable', 'no quorum'));
     expect(await ended).toMatchObject({ code: 'unavailable' });

@@ -28,10 +28,10 @@ describe('messages of an agent session', () => {
     { kind: 'heartbeat' },
     { kind: 'pause' },
     { kind: 'applied', revision: Number.MAX_SAFE_INTEGER },
-    { kind: 'statuses', sequence: 0, updates: [] },
+    { kind: 'statuses', sequence: 0, updates: [], appliedRevision: 0 },
     ...TASK_STATES.map((state): AgentMessage => {
       const updates = [{ taskId: idOf('t'), status: aTaskStatus({ state }) }] as const;
-      return { kind: 'statuses', sequence: 7, updates: updates as never };
+      return { kind: 'statuses', sequence: 7, updates: updates as never, appliedRevision: 0 };
     }),
   ])('from the agent survive encoding: $kind', (message) => {
     expect(decodeAgentMessage(encodeAgentMessage(message))).toStrictEqual(message);
@@ -72,6 +72,7 @@ describe('messages of an agent session', () => {
           kind: 'statuses',
           sequence: 1,
           updates: [{ taskId: id, status }],
+          appliedRevision: 12,
         };
         expect(decodeAgentMessage(encodeAgentMessage(said))).toStrictEqual(said);
       }),
