@@ -64,7 +64,7 @@ export class Membership {
     this.#server = new RpcServer({
       credentials: this.identity,
       logger: log.child({ component: 'rpc' }),
-      onFailure,
+      ...{ clock, onFailure },
       isBlocked: (nodeId) => this.#isBlocked(nodeId),
     });
     this.#pool = new RpcClientPool({ credentials: this.identity, clock });

@@ -18,10 +18,10 @@ import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
 import { RaftDamageError } from './raftnode/damage.ts';
 import type { Disk } from './raftnode/disk.ts';
 import { holdsRaftNode } from './raftnode/durable-state.ts';
-import { GrpcTransport } from './raftnode/grpc-transport.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNodeOptions, StateMachine } from './raftnode/node-options.ts';
 import { RaftNode } from './raftnode/raft-node.ts';
+import { RpcTransport } from './raftnode/rpc-transport.ts';
 
 /** True when this directory holds the state of a manager, or did. Keys that never had a log are none. */
 export async function hasRaftState(disk: Disk, dataDir: string): Promise<boolean> {
@@ -126,7 +126,7 @@ function raftOptions(
     ...manager.raft,
     dir: raftDir(dataDir),
     saveKeys: (keys) => kept.saveDeks(keys),
-    transport: new GrpcTransport({ server, pool, clock, random, log }),
+    transport: new RpcTransport({ server, pool, clock, random, log }),
   };
 }
 

@@ -8,11 +8,11 @@ import { SystemRandom } from '../../common/base/random.ts';
 import { type Identity, IdentityHolder } from '../../common/pki/identity.ts';
 import { RpcClientPool } from '../../common/rpc/pool.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
-import { GrpcTransport } from '../../manager/raftnode/grpc-transport.ts';
 import type { MemberRecord } from '../../manager/raftnode/membership.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import type { RaftNodeOptions, RaftNodeStatus } from '../../manager/raftnode/node-options.ts';
 import { RaftNode } from '../../manager/raftnode/raft-node.ts';
+import { RpcTransport } from '../../manager/raftnode/rpc-transport.ts';
 import { MemoryStore } from '../../manager/store/store.ts';
 import { serve } from '../support/helper-process.ts';
 import { type Load, type LoadResult, runLoad } from '../support/load.ts';
@@ -77,7 +77,7 @@ const operations = {
   async start(argument: StartMember): Promise<MemberRecord & { readonly elapsedMs: number }> {
     const { dir, raftId, dek, identity, machine, how } = argument;
     const credentials = new IdentityHolder(identity);
-    const server = new RpcServer({ credentials, logger: log, onFailure });
+    const server = new RpcServer({ credentials, clock, logger: log, onFailure });
     await server.listen('127.0.0.1', 0);
     const pool = new RpcClientPool({ credentials, clock });
     const { nodeId, clusterId } = identity;
@@ -87,7 +87,7 @@ const operations = {
       {
         ...{ dir, raftId, dek, nodeId, address, clusterId, clock, random, log, onFailure },
         stateMachine: machine === 'store' ? store : new KeyValueMachine(),
-        transport: new GrpcTransport({ server, pool, clock, random, log }),
+        transport: new RpcTransport({ server, pool, clock, random, log }),
         disk: new NodeDisk(),
       },
       how,

@@ -47,7 +47,7 @@ const operations = {
   /** Resolves with the port. */
   async start({ dataDir, identity, port, origin }: StartManager): Promise<number> {
     const credentials = new IdentityHolder(identity);
-    const server = new RpcServer({ credentials, logger: log, onFailure });
+    const server = new RpcServer({ credentials, clock, logger: log, onFailure });
     await server.listen('127.0.0.1', port);
     const pool = new RpcClientPool({ credentials, clock });
     const { nodeId, clusterId } = identity;

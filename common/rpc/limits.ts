@@ -32,6 +32,16 @@ export const PEER_LIMITS = {
 export const KEEPALIVE_RARE_PERIOD_MS = 30_000;
 /** A connection without calls is closed after this (grpc-js: half an hour); a manager may have thousands. */
 export const IDLE_TIMEOUT_MS = 60_000;
+/**
+ * A link is given up after this many periods in which nothing came: 2.5 to 3 s, as PEER_LIMITS. Periods and
+ * not time, so that an end that was stopped itself looks at what came meanwhile before it judges.
+ */
+export const LINK_LIMITS = {
+  alivePeriodMs: 500,
+  silentPeriodsMax: 5,
+  /** Largest frame of a caller that is not known yet. */
+  openBytesMax: 1024,
+} as const;
 export const RECONNECT_BASE_MS = 100;
 export const RECONNECT_MAX_MS = 1_000;
 /** Connections held by a server at once; further ones are closed by the kernel's listener. */

@@ -15,8 +15,10 @@ import { anonymousPeer, type ConnectionIdentity } from './peer.ts';
 
 export interface TlsListenerOptions {
   readonly credentials: CredentialsSource;
-  /** a connection after its handshake */
+  /** a connection after its handshake; `socket.alpnProtocol` is one of `protocols`, or false */
   readonly onConnection: (socket: TLSSocket, identity: ConnectionIdentity) => void;
+  /** Names for the TLS handshake (ALPN). */
+  readonly protocols: readonly string[];
   /** a handshake that failed; for debug logs */
   readonly onHandshakeError: (err: unknown, remoteAddress: string) => void;
 }
@@ -37,7 +39,7 @@ export class TlsListener {
       requestCert: true,
       // Joining nodes have none. A bad certificate is refused per call, with words.
       rejectUnauthorized: false,
-      ALPNProtocols: ['h2'],
+      ALPNProtocols: [...options.protocols],
       minVersion: 'TLSv1.3',
       // No session tickets: gRPC never resumes, and each ticket costs the handshake a signature.
       secureOptions: constants.SSL_OP_NO_TICKET,

@@ -37,11 +37,16 @@ export interface ClientStreamMethod<Request, Response> extends MethodParts<Reque
 export interface DuplexMethod<Request, Response> extends MethodParts<Request, Response> {
   readonly kind: 'duplex';
 }
+/** Messages of both kinds, independent of each other, on a connection of its own (see `link.ts`). */
+export interface LinkMethod<Request, Response> extends MethodParts<Request, Response> {
+  readonly kind: 'link';
+}
 export type Method<Request, Response> =
   | UnaryMethod<Request, Response>
   | ServerStreamMethod<Request, Response>
   | ClientStreamMethod<Request, Response>
-  | DuplexMethod<Request, Response>;
+  | DuplexMethod<Request, Response>
+  | LinkMethod<Request, Response>;
 
 /** One request, one response. */
 export function unary<Request, Response>(
@@ -69,4 +74,11 @@ export function duplex<Request, Response>(
   parts: MethodParts<Request, Response>,
 ): DuplexMethod<Request, Response> {
   return { kind: 'duplex', ...parts };
+}
+
+/** Many of both on a link; no part of gRPC. */
+export function link<Request, Response>(
+  parts: MethodParts<Request, Response>,
+): LinkMethod<Request, Response> {
+  return { kind: 'link', ...parts };
 }

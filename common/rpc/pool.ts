@@ -10,6 +10,9 @@ import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts
 import { RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
 import { KEEPALIVE_RARE_PERIOD_MS, PEER_LIMITS } from './limits.ts';
+import type { Link } from './link.ts';
+import { openLink } from './link-client.ts';
+import type { LinkMethod } from './method.ts';
 import { refusesConnections } from './refusal.ts';
 
 /** What the server's certificate must say, beside being of our cluster. */
@@ -22,6 +25,13 @@ export type RpcCalls = Pick<RpcClient, 'unary' | 'serverStream' | 'clientStream'
 export interface RpcClients {
   client(address: string, expected?: ExpectedPeer): RpcCalls;
   peer(address: string): RpcCalls;
+  /** Opens a link to a manager; see `openLink`. It lives until one end ends it. */
+  link<In, Out>(
+    method: LinkMethod<Out, In>,
+    address: string,
+    receive: (message: In) => void,
+    signal: AbortSignal,
+  ): Promise<Link<Out>>;
   /** See `refusesConnections`. */
   refuses(address: string, signal: AbortSignal): Promise<boolean>;
   /** The node at `address` was heard: connections to it need not wait after those that failed. */
@@ -78,6 +88,24 @@ export class RpcClientPool implements RpcClients {
 
   heard(address: string): void {
     this.peer(address).retryNow();
+  }
+
+  /** Is not ended by `close`. */
+  link<In, Out>(
+    method: LinkMethod<Out, In>,
+    address: string,
+    receive: (message: In) => void,
+    signal: AbortSignal,
+  ): Promise<Link<Out>> {
+    const expected: ExpectedPeer = { role: 'manager' };
+    const { clusterId } = this.#options.credentials.current;
+    return openLink(method, receive, {
+      ...{ address, signal, clock: this.#options.clock },
+      secureContext: this.#secureContext(),
+      serverName: expectedName(expected),
+      checkServer: (certificate) => checkPeer(certificate, expected, clusterId),
+      connectTimeoutMs: PEER_LIMITS.connectTimeoutMs,
+    });
   }
 
   #client(address: string, expected: ExpectedPeer, limits: ConnectionLimits): RpcClient {

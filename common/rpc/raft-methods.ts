@@ -13,10 +13,10 @@ import {
   snapshotChunkToProto,
 } from '../wire/raft.ts';
 import { codec } from './codec.ts';
-import { clientStream, duplex } from './method.ts';
+import { clientStream, link } from './method.ts';
 
-/** Batches from the caller; the answers carry none: the other direction has a stream of its own. */
-export const raftExchange = duplex<RaftBatch, RaftBatchAck>({
+/** Batches from the caller; the answers carry none: the other direction has a link of its own. */
+export const raftExchange = link<RaftBatch, RaftBatchAck>({
   path: '/skep.Raft/Exchange',
   roles: ['manager'],
   request: codec<RaftBatch, skep.RaftBatch.$Properties>(

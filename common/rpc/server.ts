@@ -14,6 +14,7 @@ import {
   type ServerWritableStream,
   type sendUnaryData,
 } from '@grpc/grpc-js';
+import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import { CancelledError, type OnFailure } from '../base/lifecycle.ts';
 import type { Logger } from '../base/log.ts';
@@ -24,16 +25,25 @@ import {
   KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
 } from './limits.ts';
+import { LINK_PROTOCOL } from './link.ts';
+import { type LinkHandler, LinkServer } from './link-server.ts';
 import { joinHostPort, TlsListener } from './listener.ts';
 import type {
   ClientStreamMethod,
   Codec,
   DuplexMethod,
+  LinkMethod,
   Method,
   ServerStreamMethod,
   UnaryMethod,
 } from './method.ts';
-import { type ConnectionIdentity, type Peer, requireRole, resolveCaller } from './peer.ts';
+import {
+  type Caller,
+  type ConnectionIdentity,
+  type Peer,
+  requireRole,
+  resolveCaller,
+} from './peer.ts';
 import { isFatal, isUnexpected, statusOfError } from './status.ts';
 import {
   asBuffer,
@@ -70,6 +80,7 @@ export type DuplexHandler<Req, Res> = (
 
 export interface RpcServerOptions {
   readonly credentials: CredentialsSource;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** told of broken invariants in handlers */
   readonly onFailure: OnFailure;
@@ -80,7 +91,12 @@ export interface RpcServerOptions {
 /** A server for those who serve methods by it: an `RpcServer`, or the simulator's. */
 export type RpcService = Pick<
   RpcServer,
-  'handleUnary' | 'handleServerStream' | 'handleClientStream' | 'handleDuplex' | 'disconnect'
+  | 'handleUnary'
+  | 'handleServerStream'
+  | 'handleClientStream'
+  | 'handleDuplex'
+  | 'handleLink'
+  | 'disconnect'
 >;
 
 type State = 'new' | 'listening' | 'stopped';
@@ -106,6 +122,7 @@ interface ConnectionAuthContext extends AuthContext {
 export class RpcServer {
   readonly #options: RpcServerOptions;
   readonly #grpc: Server;
+  readonly #links: LinkServer;
   readonly #listener: TlsListener;
   /** by 4-tuple, which names a live TCP connection; each value is removed when its socket closes */
   readonly #connections = new Map<string, ConnectionIdentity>();
@@ -128,10 +145,19 @@ export class RpcServer {
       ],
     });
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#links = new LinkServer({
+      ...options,
+      admit: (method, { peer, refusal }) => this.#admit(method, { peer, refusal }, new Map()),
+    });
     this.#listener = new TlsListener({
       credentials: options.credentials,
+      protocols: ['h2', LINK_PROTOCOL],
       onHandshakeError: (err, from) => options.logger.debug({ err, from }, 'connection failed'),
       onConnection: (socket, identity) => {
+        if (socket.alpnProtocol === LINK_PROTOCOL) {
+          this.#links.accept(socket, identity);
+          return;
+        }
         const key = connectionKey(socket);
         this.#connections.set(key, identity);
         socket.once('close', () => {
@@ -256,6 +282,11 @@ export class RpcServer {
     return this.#register(method, 'bidi', serve);
   }
 
+  /** As `handleUnary`. */
+  handleLink<In, Out>(method: LinkMethod<In, Out>, handler: LinkHandler<In, Out>): () => void {
+    return this.#links.handle(method, handler);
+  }
+
   #register(
     method: { readonly path: string },
     type: 'unary' | 'serverStream' | 'clientStream' | 'bidi',
@@ -305,21 +336,8 @@ export class RpcServer {
   #contextOf(method: AnyMethod, call: ServerSurfaceCall, abort: CallAbort): CallContext {
     const { identity } = call.getAuthContext() as ConnectionAuthContext;
     if (!identity) throw new SkepError('unauthenticated', 'the connection is gone');
-    const { peer, refusal } = identity;
-    if (refusal !== null) {
-      throw new SkepError(
-        'unauthenticated',
-        `call ${method.path}: the certificate is refused: ${refusal}`,
-      );
-    }
     const metadata = metadataMap(call.metadata);
-    const caller = resolveCaller(peer, metadata);
-    for (const { nodeId } of [peer, caller.peer]) {
-      if (nodeId !== null && this.#options.isBlocked?.(nodeId)) {
-        throw new SkepError('permission-denied', `node ${nodeId} was removed from swarm`);
-      }
-    }
-    requireRole(method.path, method.roles, caller.peer);
+    const caller = this.#admit(method, identity, metadata);
     return {
       ...caller,
       metadata,
@@ -327,6 +345,28 @@ export class RpcServer {
         return abort.signal;
       },
     };
+  }
+
+  /** On whose behalf the method is called. Throws when that one may not. */
+  #admit(
+    method: AnyMethod,
+    { peer, refusal }: ConnectionIdentity,
+    metadata: ReadonlyMap<string, string>,
+  ): Caller {
+    if (refusal !== null) {
+      throw new SkepError(
+        'unauthenticated',
+        `call ${method.path}: the certificate is refused: ${refusal}`,
+      );
+    }
+    const caller = resolveCaller(peer, metadata);
+    for (const { nodeId } of [peer, caller.peer]) {
+      if (nodeId !== null && this.#options.isBlocked?.(nodeId)) {
+        throw new SkepError('permission-denied', `node ${nodeId} was removed from swarm`);
+      }
+    }
+    requireRole(method.path, method.roles, caller.peer);
+    return caller;
   }
 }
 

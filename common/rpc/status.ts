@@ -64,7 +64,8 @@ export function isFatal(err: unknown): boolean {
   return err instanceof AssertionError;
 }
 
-function publicError(err: unknown): SkepError {
+/** What a caller may know of an error. */
+export function publicError(err: unknown): SkepError {
   if (err instanceof SkepError) return err;
   if (err instanceof CancelledError) return new SkepError('cancelled', 'call cancelled');
   return new SkepError('internal', 'internal error: see the log of the manager');

@@ -18,9 +18,11 @@ const STABLE_MS = 3_000;
 
 /** A stream to the peer, as the link needs it. */
 export interface LinkStream {
+  /** Sends a batch before it returns. False = await `drained` before the next one. Throws when it failed. */
+  write(batch: readonly Message[]): boolean;
   /** Resolves when the next batch may be sent; rejects when the stream failed. */
-  send(batch: readonly Message[], signal: AbortSignal): Promise<void>;
-  /** Rejects or resolves when the stream is over. */
+  drained(): Promise<void>;
+  /** Rejects or resolves when the stream is over, also after `cancel`. */
   readonly ended: Promise<void>;
   cancel(): void;
 }
@@ -38,15 +40,18 @@ export interface PeerLinkOptions {
 
 /**
  * INVARIANTS: `send` never waits; while the peer is down nothing is queued for it, so that what it
- * gets when it is back is not stale.
+ * gets when it is back is not stale. What is due leaves in one batch at the end of the turn: before the
+ * turn's own write goes to the disk, whose thread takes the CPU at once (see `AppendLoop`).
  */
 export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #backoff: Backoff;
   readonly #tasks: TaskSet;
   readonly #queue = new PeerQueue();
-  /** Lets `#carry` look at the queue again. */
-  #wake: () => void = () => {};
+  #stream: LinkStream | null = null;
+  /** It takes no more at present. */
+  #isFull = false;
+  #flushScheduled = false;
   #companyTimer: Timer | null = null;
   #downUntilMs = 0;
   #running = false;
@@ -92,10 +97,43 @@ export class PeerLink {
   }
 
   #start(): void {
-    this.#wake();
-    if (this.#running) return;
-    this.#running = true;
-    this.#tasks.run((signal) => this.#run(signal));
+    if (!this.#running) {
+      this.#running = true;
+      this.#tasks.run((signal) => this.#run(signal));
+    } else if (this.#stream !== null && !this.#flushScheduled) {
+      this.#flushScheduled = true;
+      queueMicrotask(() => {
+        this.#flushScheduled = false;
+        this.#flush();
+      });
+    }
+  }
+
+  /** Sends what is due, as far as the stream takes it. */
+  #flush(): void {
+    const stream = this.#stream;
+    if (stream === null || this.#isFull) return;
+    try {
+      while (this.#queue.isDue) {
+        if (stream.write(this.#queue.takeBatch())) continue;
+        this.#isFull = true;
+        void this.#goOn(stream);
+        return;
+      }
+    } catch {
+      stream.cancel(); // its end tells why it failed
+    }
+  }
+
+  async #goOn(stream: LinkStream): Promise<void> {
+    try {
+      await stream.drained();
+    } catch {
+      return; // its end tells why
+    }
+    if (stream !== this.#stream) return;
+    this.#isFull = false;
+    this.#flush();
   }
 
   /** The peer is there: the next message opens a stream. */
@@ -115,16 +153,15 @@ export class PeerLink {
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, log, raftId, address, unreachable } = this.#options;
     let openedMs = 0;
-    let stream: LinkStream | null = null;
     try {
-      stream = await this.#options.open(signal);
+      const stream = await this.#options.open(signal);
       openedMs = clock.monotonicMs();
       await this.#carry(stream, signal);
     } catch (err) {
       if (signal.aborted) return;
-      log.debug({ err, to: raftId.toString(16), address }, 'raft stream ended');
+      log.debug({ err, to: raftId.toString(16), address }, 'raft link ended');
     } finally {
-      stream?.cancel();
+      this.#stream = null;
       this.#running = false;
     }
     if (openedMs > 0 && clock.monotonicMs() - openedMs >= STABLE_MS) this.#backoff.reset();
@@ -133,26 +170,18 @@ export class PeerLink {
     unreachable();
   }
 
+  /** Until it ends, or `signal` ends it. */
   async #carry(stream: LinkStream, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    let isOver = false;
-    const ended = stream.ended.finally(() => {
-      isOver = true;
-      over.abort(new Error('the stream ended'));
-      this.#wake();
-    });
-    ended.catch(() => {}); // told below
-    const both = AbortSignal.any([signal, over.signal]);
-    both.addEventListener('abort', () => this.#wake(), { once: true });
-    for (;;) {
-      while (!this.#queue.isDue && !isOver && !both.aborted) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-      if (isOver) return await ended;
-      signal.throwIfAborted();
-      await stream.send(this.#queue.takeBatch(), both);
+    const cancel = (): void => stream.cancel();
+    signal.addEventListener('abort', cancel);
+    try {
+      if (signal.aborted) cancel();
+      this.#stream = stream;
+      this.#isFull = false;
+      this.#flush();
+      await stream.ended;
+    } finally {
+      signal.removeEventListener('abort', cancel);
     }
   }
 }

@@ -45,6 +45,7 @@ class Managers {
     const credentials = new IdentityHolder(identity);
     const server = new RpcServer({
       credentials,
+      clock,
       logger: silentLogger,
       onFailure: (err) => {
         throw err;

@@ -55,7 +55,7 @@ async function started(
   const manager = new Manager({
     ...{ dataDir, nodeId, clusterId, disk, clock, random, log, onFailure },
     address: '127.0.0.1:2377', // nothing listens: a single manager calls nobody
-    server: new RpcServer({ credentials, logger: log, onFailure }),
+    server: new RpcServer({ credentials, clock, logger: log, onFailure }),
     pool: new RpcClientPool({ credentials, clock }),
     raft: { segmentBytes: SEGMENT_BYTES, smallSegmentBytes: SEGMENT_BYTES },
     onRemoved: () => {},

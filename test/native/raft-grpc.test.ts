@@ -10,10 +10,10 @@ import { SystemRandom } from '../../common/base/random.ts';
 import { type Identity, IdentityHolder } from '../../common/pki/identity.ts';
 import { RpcClientPool } from '../../common/rpc/pool.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
-import { GrpcTransport } from '../../manager/raftnode/grpc-transport.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import type { RaftNodeOptions } from '../../manager/raftnode/node-options.ts';
 import { RaftNode } from '../../manager/raftnode/raft-node.ts';
+import { RpcTransport } from '../../manager/raftnode/rpc-transport.ts';
 import { TestAuthority } from '../support/identities.ts';
 import { RecordingStateMachine } from '../support/sim-raft.ts';
 
@@ -61,7 +61,7 @@ class Box {
       clusterId: authority.clusterId,
       dek: new Uint8Array(32).fill(number + 1),
       stateMachine: this.stateMachine,
-      transport: new GrpcTransport({ server, pool: this.#pool, clock, random, log: silentLogger }),
+      transport: new RpcTransport({ server, pool: this.#pool, clock, random, log: silentLogger }),
       disk: new NodeDisk(),
       clock,
       random,
@@ -76,7 +76,7 @@ class Box {
 
   static async create(number: number, overrides: Partial<RaftNodeOptions> = {}): Promise<Box> {
     const credentials = new IdentityHolder(identities[number]!);
-    const server = new RpcServer({ credentials, logger: silentLogger, onFailure: () => {} });
+    const server = new RpcServer({ credentials, clock, logger: silentLogger, onFailure: () => {} });
     await server.listen('127.0.0.1', 0);
     return new Box(number, server, overrides);
   }

@@ -1,6 +1,6 @@
 /** RPC over loopback sockets. Needs no root. */
 
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createConnection, createServer, type Server } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
@@ -22,6 +22,7 @@ import type { Peer } from '../../common/rpc/peer.ts';
 import { anonymousClient, type ExpectedPeer, RpcClientPool } from '../../common/rpc/pool.ts';
 import { refusesConnections } from '../../common/rpc/refusal.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
+import { cuttable } from '../support/cuttable.ts';
 import { TestAuthority } from '../support/identities.ts';
 
 const clock = new SystemClock();
@@ -71,6 +72,7 @@ async function startServer(
   const failures: unknown[] = [];
   const server = new RpcServer({
     credentials,
+    clock,
     logger: silentLogger,
     onFailure: (err) => failures.push(err),
     isBlocked: (nodeId) => options.blocked?.includes(nodeId) ?? false,
@@ -84,39 +86,6 @@ function connect(server: { address: string }, identity: Identity, expected?: Exp
   const pool = new RpcClientPool({ credentials: new IdentityHolder(identity), clock });
   scope.defer(() => pool.close());
   return pool.client(server.address, expected);
-}
-
-/** A way to `target` on which nothing moves while it is cut, as on a broken network. */
-async function cuttable(target: string) {
-  const [host, port] = target.split(':') as [string, string];
-  const sockets = new Set<Socket>();
-  let isCut = false;
-  const proxy = createServer((near) => {
-    const far = createConnection(Number(port), host);
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {}); // both ends go together
-    }
-    const pass = (to: Socket) => (chunk: Buffer) => void (isCut || to.write(chunk));
-    near.on('data', pass(far));
-    far.on('data', pass(near));
-    near.once('close', () => far.destroy());
-    far.once('close', () => near.destroy());
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-  scope.defer(() => {
-    for (const socket of sockets) socket.destroy();
-    proxy.close();
-  });
-  return {
-    address: `127.0.0.1:${(proxy.address() as { port: number }).port}`,
-    cut: () => {
-      isCut = true;
-    },
-    heal: () => {
-      isCut = false;
-    },
-  };
 }
 
 function outcome(promise: Promise<unknown>): Promise<unknown> {
@@ -498,7 +467,7 @@ describe('streams', () => {
     server.handleDuplex(chat, async (stream) => {
       for await (const message of stream) await stream.send(message);
     });
-    const link = await cuttable(server.address);
+    const link = await cuttable(scope, server.address);
     const pool = new RpcClientPool({ credentials: new IdentityHolder(workerId), clock });
     scope.defer(() => pool.close());
     const manager = pool.peer(link.address);

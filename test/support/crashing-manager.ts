@@ -76,7 +76,7 @@ function create(): Manager {
   return new Manager({
     ...{ dataDir: request.dataDir, nodeId, clusterId, disk, clock, random, log: silentLogger },
     address: '127.0.0.1:2377', // nothing listens: a single manager calls nobody
-    server: new RpcServer({ credentials, logger: silentLogger, onFailure: fail }),
+    server: new RpcServer({ credentials, clock, logger: silentLogger, onFailure: fail }),
     pool: new RpcClientPool({ credentials, clock }),
     raft: RAFT,
     onFailure: fail,

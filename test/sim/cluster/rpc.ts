@@ -12,9 +12,12 @@ import {
   PEER_LIMITS,
   UNARY_TIMEOUT_MS,
 } from '../../../common/rpc/limits.ts';
+import type { Link } from '../../../common/rpc/link.ts';
+import type { LinkHandler } from '../../../common/rpc/link-server.ts';
 import type {
   ClientStreamMethod,
   DuplexMethod,
+  LinkMethod,
   Method,
   ServerStreamMethod,
   UnaryMethod,
@@ -148,6 +151,26 @@ export class SimRpcServer implements RpcService {
     );
   }
 
+  handleLink<In, Out>(method: LinkMethod<In, Out>, handler: LinkHandler<In, Out>) {
+    return this.#register(method, async (stream, context) => {
+      let isEnded = false;
+      const end = (): void => {
+        isEnded = true;
+      };
+      const link = { write: (message: Out) => stream.write(message), end };
+      const { receive, ended } = handler(link, context.peer);
+      try {
+        while (!isEnded) {
+          const message = await stream.next(context.signal);
+          if (message === null) return;
+          receive(message as In);
+        }
+      } finally {
+        ended();
+      }
+    });
+  }
+
   disconnect(nodeId: string): void {
     for (const { connection, peer } of this.#connections) {
       if (peer.nodeId === nodeId) connection.reset();
@@ -275,6 +298,34 @@ export class SimRpcPool implements RpcClients {
     return this.#client(address, PEER_LIMITS.connectTimeoutMs, PEER_KEEPALIVE);
   }
 
+  async link<In, Out>(
+    method: LinkMethod<Out, In>,
+    address: string,
+    receive: (message: In) => void,
+    signal: AbortSignal,
+  ): Promise<Link<Out>> {
+    const { connectTimeoutMs } = PEER_LIMITS;
+    const stream = await this.#client(address, connectTimeoutMs, PEER_KEEPALIVE).link(
+      method,
+      signal,
+    );
+    const listen = async (): Promise<void> => {
+      for (;;) {
+        const message = await stream.next();
+        if (message === null) return;
+        receive(message);
+      }
+    };
+    const ended = listen();
+    ended.catch(() => {}); // for those who ask
+    return {
+      write: (message) => stream.write(message),
+      drained: () => stream.drained(),
+      ended,
+      cancel: () => stream.cancel(),
+    };
+  }
+
   /** As `refusesConnections`: what the kernel of the host answers in one round trip, if it can. */
   async refuses(address: string, signal: AbortSignal): Promise<boolean> {
     signal.throwIfAborted();
@@ -382,6 +433,11 @@ class SimRpcClient implements RpcCalls {
 
   async duplex<Req, Res>(method: DuplexMethod<Req, Res>, options: CallOptions = {}) {
     const { stream } = await this.#call(method, options);
+    return stream as unknown as CallStream<Res, Req>;
+  }
+
+  async link<Req, Res>(method: LinkMethod<Req, Res>, signal: AbortSignal) {
+    const { stream } = await this.#call(method, { signal });
     return stream as unknown as CallStream<Res, Req>;
   }
 

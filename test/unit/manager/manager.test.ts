@@ -18,9 +18,9 @@ import {
   saveManagerFile,
 } from '../../../manager/manager-files.ts';
 import type { ManagerOrigin } from '../../../manager/manager-options.ts';
-import { GrpcTransport } from '../../../manager/raftnode/grpc-transport.ts';
 import { NodeDisk } from '../../../manager/raftnode/node-disk.ts';
 import { RaftNode } from '../../../manager/raftnode/raft-node.ts';
+import { RpcTransport } from '../../../manager/raftnode/rpc-transport.ts';
 import { MemoryStore } from '../../../manager/store/store.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
@@ -44,7 +44,7 @@ afterEach(async () => {
 function rpcOf({ identity }: NewCluster): { server: RpcServer; pool: RpcClientPool } {
   const credentials = new IdentityHolder(identity);
   return {
-    server: new RpcServer({ credentials, logger: log, onFailure }),
+    server: new RpcServer({ credentials, clock, logger: log, onFailure }),
     pool: new RpcClientPool({ credentials, clock }),
   };
 }
@@ -66,7 +66,7 @@ async function interruptedInit(dataDir: string, cluster: NewCluster): Promise<vo
     ...{ ...keys, nodeId, clusterId, address, clock, random, log, onFailure },
     dir: join(dataDir, 'raft'),
     stateMachine: new MemoryStore({ proposer: null, clock, random }),
-    transport: new GrpcTransport({ ...rpcOf(cluster), clock, random, log }),
+    transport: new RpcTransport({ ...rpcOf(cluster), clock, random, log }),
     disk,
   });
   await raft.stop();

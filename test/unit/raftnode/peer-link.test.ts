@@ -25,6 +25,7 @@ function setUp() {
   const sent: number[][] = [];
   const state = { opened: 0, unreachable: 0, refuse: false, stall: false };
   let breakStream: () => void = () => {};
+  let drain: () => void = () => {};
   const link = new PeerLink({
     raftId: 2,
     address: '10.0.0.2:2377',
@@ -35,22 +36,23 @@ function setUp() {
       state.opened++;
       if (state.refuse) throw new Error('refused');
       return {
-        send: async (batch, signal) => {
+        write: (batch) => {
           sent.push(batch.map(({ commit }) => commit));
-          if (!state.stall) return;
-          await new Promise((_, reject) => {
-            signal.addEventListener('abort', () => reject(signal.reason));
-          });
+          return !state.stall;
         },
+        drained: () =>
+          new Promise<void>((resolve) => {
+            drain = resolve;
+          }),
         ended: new Promise<void>((resolve) => {
           breakStream = resolve;
         }),
-        cancel: () => {},
+        cancel: () => breakStream(),
       };
     },
     unreachable: () => state.unreachable++,
   });
-  return { clock, sent, state, link, breakStream: () => breakStream() };
+  return { clock, sent, state, link, breakStream: () => breakStream(), drain: () => drain() };
 }
 
 describe('link to a peer', () => {
@@ -101,6 +103,33 @@ describe('link to a peer', () => {
     for (let i = 0; i < 2000; i++) link.send(heartbeat(i));
     expect(state.unreachable - before).toBeGreaterThan(900);
     expect(sent.length).toBe(1);
+    await link.stop();
+  });
+
+  test('goes on with what waits as soon as the stream takes more', async () => {
+    const { link, sent, state, drain } = setUp();
+    state.stall = true;
+    link.send(heartbeat(1));
+    await settle();
+    link.send(heartbeat(2));
+    link.send(heartbeat(3));
+    await settle();
+    expect(sent).toEqual([[1]]);
+    state.stall = false;
+    drain();
+    await settle();
+    expect(sent).toEqual([[1], [2, 3]]);
+    await link.stop();
+  });
+
+  test('sends at the end of the turn, before what is done after it', async () => {
+    const { link, sent } = setUp();
+    link.send(heartbeat(1));
+    await settle();
+    link.send(heartbeat(2));
+    const later = Promise.resolve().then(() => sent.length);
+    expect(sent).toHaveLength(1);
+    expect(await later).toBe(2);
     await link.stop();
   });
 

@@ -6,8 +6,8 @@ import type { RpcClientPool } from '../../../common/rpc/pool.ts';
 import type { RpcServer } from '../../../common/rpc/server.ts';
 import type { SnapshotAck, SnapshotChunk } from '../../../common/wire/raft.ts';
 import { message } from '../../../manager/raft/types.ts';
-import { GrpcTransport } from '../../../manager/raftnode/grpc-transport.ts';
 import type { PeerHandler, SnapshotSource } from '../../../manager/raftnode/peer-transport.ts';
+import { RpcTransport } from '../../../manager/raftnode/rpc-transport.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 
 const DATA_BYTES = 100;
@@ -57,8 +57,8 @@ class Receiver {
 async function sent(receiver: Receiver): Promise<unknown> {
   const clock = new FakeClock();
   const release = (): Promise<void> => Promise.resolve();
-  const server = { handleDuplex: () => release, handleClientStream: () => release };
-  const transport = new GrpcTransport({
+  const server = { handleLink: () => release, handleClientStream: () => release };
+  const transport = new RpcTransport({
     server: server as unknown as RpcServer,
     pool: {
       client: () => ({ clientStream: async () => receiver.call() }),
@@ -96,28 +96,26 @@ describe('sending a snapshot', () => {
 
 describe('a peer that opens a stream', () => {
   test('is called again at once, whatever failed before', async () => {
-    type Exchange = (stream: unknown, context: unknown) => Promise<void>;
-    let exchange: Exchange = async () => {};
+    type Exchange = (link: unknown) => { receive: (batch: unknown) => void };
+    let exchange: Exchange = () => ({ receive: () => {} });
     let opened = 0;
     const heard: string[] = [];
     const release = (): Promise<void> => Promise.resolve();
     const server = {
-      handleDuplex: (_method: unknown, handler: Exchange) => {
+      handleLink: (_method: unknown, handler: Exchange) => {
         exchange = handler;
         return release;
       },
       handleClientStream: () => release,
     };
     const pool = {
-      peer: () => ({
-        duplex: async () => {
-          opened++;
-          throw new SkepError('unavailable', 'nobody is there');
-        },
-      }),
+      link: async () => {
+        opened++;
+        throw new SkepError('unavailable', 'nobody is there');
+      },
       heard: (address: string) => heard.push(address),
     };
-    const transport = new GrpcTransport({
+    const transport = new RpcTransport({
       server: server as unknown as RpcServer,
       pool: pool as unknown as RpcClientPool,
       random: new SeededRandom(1),
@@ -137,9 +135,7 @@ describe('a peer that opens a stream', () => {
     await send();
     await send();
     expect(opened).toBe(1); // the second one came too soon
-    const batches = [{ from: PEER, messages: [] }, null];
-    const signal = new AbortController().signal;
-    await exchange({ next: async () => batches.shift() }, { signal });
+    exchange({}).receive({ from: PEER, messages: [] });
     await send();
     expect(opened).toBe(2);
     expect(heard).toEqual([PEER.address]);

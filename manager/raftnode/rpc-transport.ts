@@ -1,5 +1,5 @@
 /**
- * `PeerTransport` over gRPC: per peer one stream of batches out, and theirs in; each snapshot on a
+ * `PeerTransport` on sockets: per peer one link of batches out, and theirs in; each snapshot on a gRPC
  * stream and a connection apart from it, taken up where it broke off. Knows nothing of roles and logs.
  */
 import { assert } from '../../common/base/assert.ts';
@@ -9,10 +9,11 @@ import { SkepError } from '../../common/base/errors.ts';
 import { Scope } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import type { LinkReceiver, ServedLink } from '../../common/rpc/link-server.ts';
 import type { RpcClients } from '../../common/rpc/pool.ts';
 import { raftExchange, raftSendSnapshot } from '../../common/rpc/raft-methods.ts';
 import type { CallContext, RpcService } from '../../common/rpc/server.ts';
-import type { ReceiveStream, RpcStream } from '../../common/rpc/stream.ts';
+import type { ReceiveStream } from '../../common/rpc/stream.ts';
 import type {
   RaftBatch,
   RaftBatchAck,
@@ -34,7 +35,7 @@ import {
 const FRUITLESS_ATTEMPTS_MAX = 4;
 const SNAPSHOT_BACKOFF = { baseMs: 200, maxMs: 2_000 };
 
-export interface GrpcTransportOptions {
+export interface RpcTransportOptions {
   readonly server: RpcService;
   readonly pool: RpcClients;
   readonly clock: Clock;
@@ -42,8 +43,8 @@ export interface GrpcTransportOptions {
   readonly log: Logger;
 }
 
-export class GrpcTransport implements PeerTransport {
-  readonly #options: GrpcTransportOptions;
+export class RpcTransport implements PeerTransport {
+  readonly #options: RpcTransportOptions;
   readonly #scope = new Scope();
   readonly #links = new Map<number, PeerLink>();
   /** Links to peers that left or moved, until they have ended. */
@@ -51,7 +52,7 @@ export class GrpcTransport implements PeerTransport {
   #self: PeerAddress | null = null;
   #handler: PeerHandler | null = null;
 
-  constructor(options: GrpcTransportOptions) {
+  constructor(options: RpcTransportOptions) {
     this.#options = options;
   }
 
@@ -61,8 +62,8 @@ export class GrpcTransport implements PeerTransport {
     this.#handler = handler;
     const { server } = this.#options;
     this.#scope.defer(
-      server.handleDuplex(raftExchange, (stream, context) =>
-        serveExchange(handler, stream, context, (peer) => this.#heard(peer)),
+      server.handleLink(raftExchange, (link) =>
+        serveExchange(handler, link, (peer) => this.#heard(peer)),
       ),
     );
     this.#scope.defer(
@@ -189,18 +190,20 @@ export class GrpcTransport implements PeerTransport {
   async #openStream({ raftId, address }: PeerAddress, signal: AbortSignal): Promise<LinkStream> {
     const from = this.#self;
     assert(from !== null, 'raft transport: a link before start');
-    const stream = await this.#options.pool.peer(address).duplex(raftExchange, { signal });
+    const link = await this.#options.pool.link(
+      raftExchange,
+      address,
+      ({ removed }) => {
+        if (removed) this.#handler?.removed(raftId);
+      },
+      signal,
+    );
     return {
-      send: (batch, abort) => stream.send({ from, messages: batch.map(wireMessage) }, abort),
-      ended: this.#listen(stream, raftId),
-      cancel: () => stream.cancel(),
+      write: (batch) => link.write({ from, messages: batch.map(wireMessage) }),
+      drained: () => link.drained(),
+      ended: link.ended,
+      cancel: () => link.cancel(),
     };
-  }
-
-  async #listen(stream: RpcStream<RaftBatchAck, RaftBatch>, by: number): Promise<void> {
-    for await (const { removed } of stream) {
-      if (removed) this.#handler?.removed(by);
-    }
   }
 
   #endLink(raftId: number): void {
@@ -213,29 +216,32 @@ export class GrpcTransport implements PeerTransport {
   }
 }
 
-/** One stream of a peer's; tells of its end, unless this node ended it. */
-async function serveExchange(
+/** One link of a peer's; tells of its end, unless the peer is no member. */
+function serveExchange(
   handler: PeerHandler,
-  stream: RpcStream<RaftBatch, RaftBatchAck>,
-  { signal }: CallContext,
+  link: ServedLink<RaftBatchAck>,
   opened: (by: PeerAddress) => void,
-): Promise<void> {
+): LinkReceiver<RaftBatch> {
   let from: number | null = null;
-  try {
-    for (;;) {
-      const batch = await stream.next(signal);
-      if (batch === null) return;
-      if (from === null) opened(batch.from);
-      from = batch.from.raftId;
-      handler.receive(batch.from, batch.messages);
-    }
-  } catch (err) {
-    if (!(err instanceof RemovedMemberError)) throw err;
-    from = null;
-    await stream.send({ removed: true }, signal);
-  } finally {
-    if (from !== null) handler.lost(from);
-  }
+  let isRemoved = false;
+  return {
+    receive: (batch) => {
+      if (isRemoved) return;
+      try {
+        if (from === null) opened(batch.from);
+        from = batch.from.raftId;
+        handler.receive(batch.from, batch.messages);
+      } catch (err) {
+        if (!(err instanceof RemovedMemberError)) throw err;
+        isRemoved = true;
+        link.write({ removed: true });
+        link.end();
+      }
+    },
+    ended: () => {
+      if (from !== null && !isRemoved) handler.lost(from);
+    },
+  };
 }
 
 async function serveSnapshot(

@@ -1,0 +1,89 @@
+/** The client's end of links: connects, checks the server's certificate, opens. */
+import { connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { SkepError } from '../base/errors.ts';
+import { decodeMessage, LINK_PROTOCOL, type Link, LinkSocket } from './link.ts';
+import { splitHostPort } from './listener.ts';
+import type { LinkMethod } from './method.ts';
+
+export interface LinkClientOptions {
+  /** `IP:port` or `name:port` */
+  readonly address: string;
+  readonly clock: Clock;
+  readonly secureContext: SecureContext;
+  /** name sent by SNI */
+  readonly serverName: string;
+  /** Runs after OpenSSL verified the chain. Returns what is wrong, or nothing. */
+  readonly checkServer: (certificate: PeerCertificate) => Error | undefined;
+  /** TCP and TLS together */
+  readonly connectTimeoutMs: number;
+  /** breaks off connecting */
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when connected; whether the server takes the link is known by its end only. */
+export async function openLink<In, Out>(
+  method: LinkMethod<Out, In>,
+  receive: (message: In) => void,
+  options: LinkClientOptions,
+): Promise<Link<Out>> {
+  const { address, clock } = options;
+  const action = `link ${method.path} to ${address}`;
+  const socket = await connected(action, options);
+  const link = new LinkSocket({
+    ...{ socket, clock, action },
+    receive: ({ kind, body }) => {
+      if (kind === 'message') receive(decodeMessage(method.response, body, action));
+    },
+  });
+  link.allowMessages();
+  link.write('open', Buffer.from(method.path));
+  return {
+    write: (message) => link.write('message', method.request.encode(message)),
+    drained: () => link.drained(),
+    ended: link.ended,
+    cancel: () => link.cancel(),
+  };
+}
+
+async function connected(action: string, options: LinkClientOptions): Promise<TLSSocket> {
+  const { address, clock, secureContext, serverName, checkServer, signal } = options;
+  signal.throwIfAborted();
+  const socket = connect({
+    ...splitHostPort(address),
+    secureContext,
+    servername: serverName,
+    checkServerIdentity: (_host, certificate) => checkServer(certificate),
+    ALPNProtocols: [LINK_PROTOCOL],
+  });
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimer(options.connectTimeoutMs, () =>
+      fail(
+        new SkepError('unavailable', `${action}: no answer within ${options.connectTimeoutMs} ms`),
+      ),
+    );
+    const release = (): void => {
+      timer.cancel();
+      signal.removeEventListener('abort', onAbort);
+      socket.off('error', onError);
+      socket.off('secureConnect', onConnect);
+    };
+    const fail = (reason: unknown): void => {
+      release();
+      socket.on('error', () => {}); // told already
+      socket.destroy();
+      reject(reason);
+    };
+    const onAbort = (): void => fail(signal.reason);
+    const onError = (cause: Error): void => fail(new SkepError('unavailable', action, { cause }));
+    const onConnect = (): void => {
+      if (socket.alpnProtocol === LINK_PROTOCOL) {
+        release();
+        resolve(socket);
+      } else fail(new SkepError('unimplemented', `${action}: the other end knows no links`));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', onError);
+    socket.once('secureConnect', onConnect);
+  });
+}
