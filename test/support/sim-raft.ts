@@ -1,23 +1,15 @@
 /**
- * Raft nodes with their real driver, log and snapshots in one process: the disks, the network and
- * time are simulated, one seed decides all chance.
+ * Raft nodes with their real driver, log and snapshots in one process, on the disks, the network and the time
+ * of `test/sim`: one seed decides all chance. Here a test says what happens, there the seed does.
  */
-import { type Clock, sleepOn, type Timer } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SeededRandom } from '../../common/base/random.ts';
-import type { Message } from '../../manager/raft/types.ts';
 import type { RaftMember } from '../../manager/raftnode/membership.ts';
 import type { RaftNodeOptions, StateMachine } from '../../manager/raftnode/node-options.ts';
-import {
-  type PeerAddress,
-  type PeerHandler,
-  type PeerTransport,
-  RemovedMemberError,
-  type SnapshotSource,
-} from '../../manager/raftnode/peer-transport.ts';
 import { RaftNode } from '../../manager/raftnode/raft-node.ts';
-import { FakeClock, settle } from './fake-clock.ts';
+import { ProcessClock, SimClock } from '../sim/clock.ts';
+import { ELECTION_MS, TICK_MS } from '../sim/machine.ts';
+import { type NetworkObserver, SimNetwork, SimTransport } from '../sim/network.ts';
 import { SimDisk } from './sim-disk.ts';
 
 /** Remembers every payload that was applied, with its index. */
@@ -51,237 +43,6 @@ export class RecordingStateMachine implements StateMachine {
   }
 }
 
-interface Endpoint {
-  readonly self: PeerAddress;
-  readonly handler: PeerHandler;
-  /** Resolves when the process is gone: connections to it break. */
-  readonly gone: Promise<void>;
-}
-
-/** Carries messages between the transports of all nodes, each link in order. */
-export class SimNetwork {
-  readonly #clock: FakeClock;
-  readonly #random: SeededRandom;
-  readonly #endpoints = new Map<string, Endpoint>();
-  readonly #cut = new Set<string>();
-  readonly #linkFreeMs = new Map<string, number>();
-  latencyMs = { min: 1, max: 4 };
-  /** Chance of a batch to be lost. */
-  lossRate = 0;
-  /** Messages delivered, by type. */
-  readonly delivered = new Map<string, number>();
-
-  constructor(clock: FakeClock, random: SeededRandom) {
-    this.#clock = clock;
-    this.#random = random;
-  }
-
-  cut(from: number, to: number): void {
-    this.#cut.add(`${from}>${to}`);
-  }
-
-  isolate(raftId: number): void {
-    this.#cut.add(`${raftId}>*`);
-    this.#cut.add(`*>${raftId}`);
-  }
-
-  heal(): void {
-    this.#cut.clear();
-  }
-
-  attach(endpoint: Endpoint): () => void {
-    this.#endpoints.set(endpoint.self.address, endpoint);
-    return () => {
-      if (this.#endpoints.get(endpoint.self.address) === endpoint) {
-        this.#endpoints.delete(endpoint.self.address);
-      }
-    };
-  }
-
-  /** Null when nobody answers there, or the way there is cut. */
-  reach(from: number, to: PeerAddress): Endpoint | null {
-    return this.#isCut(from, to) ? null : (this.#endpoints.get(to.address) ?? null);
-  }
-
-  #isCut(from: number, { raftId }: PeerAddress): boolean {
-    return [`${from}>${raftId}`, `${from}>*`, `*>${raftId}`].some((link) => this.#cut.has(link));
-  }
-
-  /** The process of `raftId` died: its connections are closed, and the others see that. */
-  closeConnectionsOf(raftId: number): void {
-    for (const { self, handler } of this.#endpoints.values()) {
-      if (self.raftId === raftId) continue;
-      this.#clock.setTimer(this.latencyMs.max, () => handler.lost(raftId));
-    }
-  }
-
-  /** Where no process listens, its kernel says so. */
-  async isGone(from: number, to: PeerAddress): Promise<boolean> {
-    await this.#clock.sleep(2 * this.latencyMs.max);
-    return !this.#isCut(from, to) && !this.#endpoints.has(to.address);
-  }
-
-  deliver(sender: Endpoint, to: PeerAddress, messages: readonly Message[]): void {
-    const from = sender.self.raftId;
-    if (this.#random.unit() < this.lossRate) return;
-    const link = `${from}>${to.raftId}`;
-    const { min, max } = this.latencyMs;
-    const now = this.#clock.monotonicMs();
-    const dueMs = Math.max(
-      now + min + this.#random.unit() * (max - min),
-      this.#linkFreeMs.get(link) ?? 0,
-    );
-    this.#linkFreeMs.set(link, dueMs);
-    this.#clock.setTimer(dueMs - now, () => {
-      const target = this.reach(from, to);
-      if (target === null) {
-        sender.handler.unreachable(to.raftId);
-        return;
-      }
-      for (const { type } of messages) {
-        this.delivered.set(type, (this.delivered.get(type) ?? 0) + 1);
-      }
-      try {
-        target.handler.receive(sender.self, messages);
-      } catch (err) {
-        if (err instanceof RemovedMemberError) sender.handler.removed(to.raftId);
-        else sender.handler.unreachable(to.raftId);
-      }
-    });
-  }
-
-  async carrySnapshot(
-    sender: Endpoint,
-    to: PeerAddress,
-    message: Message,
-    source: SnapshotSource,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const hop = async (): Promise<Endpoint> => {
-      await this.#clock.sleep(this.latencyMs.max, signal);
-      const target = this.reach(sender.self.raftId, to);
-      if (target === null) throw new SkepError('unavailable', 'send snapshot: unreachable');
-      return target;
-    };
-    const { fileId, membership, dataBytes } = source;
-    const offer = { message, fileId, membership, dataBytes };
-    const receiver = await hop();
-    const broken = receiver.gone.then(() => {
-      throw new SkepError('unavailable', 'send snapshot: the receiver is gone');
-    });
-    broken.catch(() => {}); // told by the races
-    const sink = await Promise.race([receiver.handler.beginSnapshot(sender.self, offer), broken]);
-    for await (const { offset, data } of source.chunks(sink.offset)) {
-      await hop();
-      await Promise.race([sink.write(offset, data), broken]);
-    }
-    await hop();
-    await Promise.race([sink.finish(), broken]);
-  }
-}
-
-export class SimTransport implements PeerTransport {
-  readonly #network: SimNetwork;
-  #endpoint: Endpoint | null = null;
-  #detach: (() => void) | null = null;
-  #breakConnections: () => void = () => {};
-  #peers = new Map<number, PeerAddress>();
-
-  constructor(network: SimNetwork) {
-    this.#network = network;
-  }
-
-  async start(self: PeerAddress, handler: PeerHandler): Promise<void> {
-    const gone = new Promise<void>((resolve) => {
-      this.#breakConnections = resolve;
-    });
-    this.#endpoint = { self, handler, gone };
-    this.#detach = this.#network.attach(this.#endpoint);
-  }
-
-  async stop(): Promise<void> {
-    this.kill();
-  }
-
-  /** The process is gone. */
-  kill(): void {
-    this.#detach?.();
-    this.#breakConnections();
-    this.#endpoint = null;
-  }
-
-  setPeers(peers: readonly PeerAddress[]): void {
-    this.#peers = new Map(peers.map((peer) => [peer.raftId, peer]));
-  }
-
-  send(messages: readonly Message[]): void {
-    if (this.#endpoint === null) return;
-    for (const to of new Set(messages.map((message) => message.to))) {
-      const peer = this.#peers.get(to);
-      const batch = messages.filter((message) => message.to === to);
-      if (peer !== undefined) this.#network.deliver(this.#endpoint, peer, batch);
-    }
-  }
-
-  greet(): void {
-    for (const peer of this.#peers.values()) {
-      if (this.#endpoint !== null) this.#network.deliver(this.#endpoint, peer, []);
-    }
-  }
-
-  async isGone(raftId: number): Promise<boolean> {
-    const peer = this.#peers.get(raftId);
-    const endpoint = this.#endpoint;
-    if (endpoint === null || peer === undefined) return false;
-    const isGone = await this.#network.isGone(endpoint.self.raftId, peer);
-    if (this.#endpoint !== endpoint) return await new Promise(() => {}); // this process is gone
-    return isGone;
-  }
-
-  async sendSnapshot(message: Message, source: SnapshotSource, signal: AbortSignal): Promise<void> {
-    const peer = this.#peers.get(message.to);
-    if (this.#endpoint === null || peer === undefined) throw new Error('no such peer');
-    await this.#network.carrySnapshot(this.#endpoint, peer, message, source, signal);
-  }
-}
-
-/** The clock of one life of a process: after its death nothing fires any more. */
-class ProcessClock implements Clock {
-  readonly #clock: FakeClock;
-  readonly #isAlive: () => boolean;
-
-  constructor(clock: FakeClock, isAlive: () => boolean) {
-    this.#clock = clock;
-    this.#isAlive = isAlive;
-  }
-
-  monotonicMs(): number {
-    return this.#clock.monotonicMs();
-  }
-
-  wallMs(): number {
-    return this.#clock.wallMs();
-  }
-
-  setTimer(delayMs: number, callback: () => void): Timer {
-    return this.#clock.setTimer(delayMs, () => {
-      if (this.#isAlive()) callback();
-    });
-  }
-
-  setPeriodic(periodMs: number, callback: () => void): Timer {
-    const timer = this.#clock.setPeriodic(periodMs, () => {
-      if (this.#isAlive()) callback();
-      else timer.cancel();
-    });
-    return timer;
-  }
-
-  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return sleepOn(this, delayMs, signal);
-  }
-}
-
 /** One member over all its lives. */
 export interface SimMember {
   readonly raftId: number;
@@ -297,13 +58,21 @@ export interface SimMember {
   removals: number;
 }
 
-export const TICK_MS = 100;
-export const ELECTION_MS = 10 * TICK_MS;
+/** Nobody looks. */
+const UNOBSERVED: NetworkObserver = {
+  sending: () => {},
+  delivering: () => {},
+  lost: () => {},
+  duplicated: () => {},
+  overtaken: () => {},
+};
 
 export class SimRaft {
-  readonly clock = new FakeClock();
   readonly network: SimNetwork;
   readonly members = new Map<number, SimMember>();
+  /** Of every link; may be changed. */
+  readonly quality = { delayMinMs: 1, delayMeanMs: 1, loss: 0, duplicate: 0, overtake: 0 };
+  readonly #time = new SimClock();
   readonly #random: SeededRandom;
   readonly #overrides: Partial<RaftNodeOptions>;
   /** Longest time of a disk operation on machines made from now on. 0 = they take no time. */
@@ -312,7 +81,35 @@ export class SimRaft {
   constructor(seed: number, overrides: Partial<RaftNodeOptions> = {}) {
     this.#random = new SeededRandom(seed);
     this.#overrides = overrides;
-    this.network = new SimNetwork(this.clock, this.#random.fork());
+    this.network = new SimNetwork(this.#time, this.#random.fork(), this.quality, UNOBSERVED);
+  }
+
+  get nowMs(): number {
+    return this.#time.nowMs;
+  }
+
+  /** Moves time on. */
+  async advance(forMs: number): Promise<void> {
+    await this.#time.run(
+      this.nowMs + forMs,
+      (event) => event.run(),
+      () => false,
+    );
+  }
+
+  /** Cuts all links of a machine, both ways, until the network heals. */
+  isolate(raftId: number): void {
+    for (const other of this.members.keys()) {
+      this.network.cut(raftId, other);
+      this.network.cut(other, raftId);
+    }
+  }
+
+  /** Its streams end, and the others see that, whether it lives on or not. */
+  closeConnections(raftId: number): void {
+    const { address } = this.members.get(raftId)!;
+    const endpoint = this.network.reach(raftId, { raftId, address });
+    if (endpoint !== null) this.network.closeConnections(endpoint);
   }
 
   /** A machine with an empty disk. */
@@ -322,7 +119,7 @@ export class SimRaft {
       nodeId: `node-${raftId}`,
       address: `10.0.0.${raftId}:2377`,
       life: 0,
-      disk: this.#disk(),
+      disk: this.#disk(raftId),
       node: null,
       stateMachine: new RecordingStateMachine(),
       transport: null,
@@ -376,8 +173,8 @@ export class SimRaft {
     const member = this.members.get(raftId)!;
     if (how === 'crash') member.disk.crash();
     else member.disk.kill();
-    member.transport?.kill();
-    if (how === 'kill') this.network.closeConnectionsOf(raftId);
+    if (how === 'crash') member.transport?.vanish();
+    else member.transport?.kill();
     member.life++;
     member.node = null;
   }
@@ -398,12 +195,12 @@ export class SimRaft {
 
   /** Moves time on until `test` holds. */
   async until(test: () => boolean, what: string, limitMs = 20 * ELECTION_MS): Promise<void> {
-    await settle();
+    await this.advance(0);
     for (let waitedMs = 0; !test(); waitedMs += 5) {
       if (waitedMs > limitMs) {
         throw new Error(`waited ${limitMs} ms for: ${what}\n${this.describe()}`);
       }
-      await this.clock.advance(5);
+      await this.advance(5);
     }
   }
 
@@ -450,12 +247,12 @@ export class SimRaft {
       .join('\n');
   }
 
-  #disk(): SimDisk {
+  #disk(raftId: number): SimDisk {
     const random = this.#random.fork();
     if (this.diskLatencyMs === 0) return new SimDisk({ random: random.fork() });
     return new SimDisk({
       random: random.fork(),
-      latency: () => this.clock.sleep(random.unit() * this.diskLatencyMs),
+      latency: () => this.#time.sleep(random.unit() * this.diskLatencyMs, raftId, 'disk'),
     });
   }
 
@@ -480,7 +277,12 @@ export class SimRaft {
       stateMachine: member.stateMachine,
       transport: member.transport,
       disk: disk.mount(),
-      clock: new ProcessClock(this.clock, () => member.life === life),
+      clock: new ProcessClock(this.#time, {
+        owner: raftId,
+        rate: () => 1,
+        isAlive: () => member.life === life,
+        ticked: () => {},
+      }),
       random: this.#random.fork(),
       log: silentLogger,
       onFailure: (err) => member.failures.push(err),

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { ElectionPace } from '../../../manager/raftnode/election-pace.ts';
-import { ELECTION_MS, SimRaft } from '../../support/sim-raft.ts';
+import { ELECTION_MS } from '../../sim/machine.ts';
+import { SimRaft } from '../../support/sim-raft.ts';
 
 const TICKS = 10;
 const NOBODY = { leader: 0, role: 'follower' } as const;
@@ -88,14 +89,14 @@ describe('election after the loss of a leader', () => {
     for (let seed = 1; seed <= 60; seed++) {
       const sim = new SimRaft(seed);
       await sim.cluster(5);
-      sim.network.latencyMs = { min: 20, max: 60 };
-      await sim.clock.advance(1.5 * ELECTION_MS);
+      Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 20 });
+      await sim.advance(1.5 * ELECTION_MS);
       const old = sim.leader()!;
-      sim.network.isolate(old.raftId);
-      const lostMs = sim.clock.monotonicMs();
+      sim.isolate(old.raftId);
+      const lostMs = sim.nowMs;
       const others = [...sim.members.values()].filter((member) => member !== old);
       await sim.until(() => others.some(({ node }) => node!.status().role === 'leader'), 'leader');
-      tookMs.push(sim.clock.monotonicMs() - lostMs);
+      tookMs.push(sim.nowMs - lostMs);
     }
     tookMs.sort((a, b) => a - b);
     expect(tookMs[53]).toBeLessThan(1.9 * ELECTION_MS);

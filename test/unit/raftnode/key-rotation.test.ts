@@ -235,7 +235,7 @@ describe('rotation of the raft key', () => {
             () => void (died || acknowledged.push(text)),
             () => {},
           );
-          await node.sim.clock.advance(5);
+          await node.sim.advance(5);
         }
         const isOver = (): boolean => died || !a.node!.status().keyRotation;
         await node.sim.until(isOver, `end of the rotation or of the process at point ${point}`);

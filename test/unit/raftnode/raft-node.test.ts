@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { hasCode } from '../../../common/base/errors.ts';
 import { ProposalError } from '../../../manager/raftnode/proposals.ts';
-import { ELECTION_MS, SimRaft, TICK_MS } from '../../support/sim-raft.ts';
+import { ELECTION_MS, TICK_MS } from '../../sim/machine.ts';
+import { SimRaft } from '../../support/sim-raft.ts';
 
 function noFailures(sim: SimRaft): void {
   for (const member of sim.members.values()) expect(member.failures).toEqual([]);
@@ -175,10 +176,10 @@ describe('raft cluster', () => {
       const [a] = await sim.cluster(size);
       await sim.propose(a!, 'before');
       sim.crash(1, 'kill');
-      const killedMs = sim.clock.monotonicMs();
+      const killedMs = sim.nowMs;
       const leader = await sim.elected(ELECTION_MS / 2);
       await sim.propose(leader, 'after');
-      expect(sim.clock.monotonicMs() - killedMs).toBeLessThan(ELECTION_MS / 2);
+      expect(sim.nowMs - killedMs).toBeLessThan(ELECTION_MS / 2);
       noFailures(sim);
     },
   );
@@ -188,10 +189,10 @@ describe('raft cluster', () => {
     const [a, b] = await sim.cluster(3);
     await sim.propose(a!, 'before');
     const { term } = a!.node!.status();
-    sim.network.isolate(3); // it could not answer a pre-vote; the leader alone must be enough
+    sim.isolate(3); // it could not answer a pre-vote; the leader alone must be enough
     for (let i = 0; i < 10; i++) {
-      sim.network.closeConnectionsOf(1);
-      await sim.clock.advance(ELECTION_MS / 3);
+      sim.closeConnections(1);
+      await sim.advance(ELECTION_MS / 3);
     }
     expect(a!.node!.status()).toMatchObject({ role: 'leader', term });
     expect(b!.node!.leader()?.raftId).toBe(1);
@@ -203,8 +204,8 @@ describe('raft cluster', () => {
     const [a] = await sim.cluster(3);
     const { term } = a!.node!.status();
     for (let i = 0; i < 30; i++) {
-      sim.network.closeConnectionsOf(1); // for all followers at once
-      await sim.clock.advance(ELECTION_MS / 3);
+      sim.closeConnections(1); // for all followers at once
+      await sim.advance(ELECTION_MS / 3);
     }
     expect(a!.node!.status()).toMatchObject({ role: 'leader', term });
     await sim.propose(a!, 'after');
@@ -243,12 +244,12 @@ describe('raft cluster', () => {
     const sim = new SimRaft(29);
     const [a, b] = await sim.cluster(3);
     await sim.propose(a!, 'warm');
-    sim.network.latencyMs = { min: 20, max: 20 };
+    Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 0 });
     b!.disk.counts.clear();
     const all = [];
     for (let i = 0; i < 30; i++) {
       all.push(a!.node!.propose(Buffer.from(`p${i}`)));
-      await sim.clock.advance(1); // far longer than a flush, shorter than a round
+      await sim.advance(1); // far longer than a flush, shorter than a round
     }
     const indexes = await sim.run(Promise.all(all));
     expect(indexes).toEqual(Array.from({ length: 30 }, (_, i) => indexes[0]! + i));
@@ -273,11 +274,11 @@ describe('raft cluster', () => {
     const sim = new SimRaft(32);
     const [a, b] = await sim.cluster(3);
     await sim.propose(a!, 'warm');
-    sim.network.latencyMs = { min: 20, max: 20 };
+    Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 0 });
     b!.disk.counts.clear();
     const propose = (text: string): Promise<number> => a!.node!.propose(Buffer.from(text));
     const first = propose('first').then(() => propose('again'));
-    await sim.clock.advance(1);
+    await sim.advance(1);
     const [again, waited] = await sim.run(Promise.all([first, propose('waited')]));
     expect(Math.abs(again - waited)).toBe(1);
     expect(b!.disk.counts.get('fdatasync')).toBe(2);
@@ -287,11 +288,11 @@ describe('raft cluster', () => {
     const sim = new SimRaft(30);
     const [a] = await sim.cluster(3);
     await sim.propose(a!, 'warm');
-    sim.network.isolate(1);
+    sim.isolate(1);
     const first = a!.node!.propose(Buffer.from('first')).catch((err: unknown) => err);
-    await sim.clock.advance(1);
+    await sim.advance(1);
     const second = a!.node!.propose(Buffer.from('second')).catch((err: unknown) => err);
-    await sim.clock.advance(2 * TICK_MS);
+    await sim.advance(2 * TICK_MS);
     sim.network.heal();
     const [one, two] = await sim.run(Promise.all([first, second]));
     expect(two).toBe((one as number) + 1);
@@ -321,9 +322,9 @@ describe('raft cluster', () => {
     for (let i = 0; i < 150; i++) await sim.propose(a!, `entry ${i} ${'y'.repeat(300)}`);
     await sim.restart(3);
     for (let i = 0; i < 6; i++) {
-      await sim.clock.advance(30);
+      await sim.advance(30);
       sim.network.cut(1, 3);
-      await sim.clock.advance(20);
+      await sim.advance(20);
       sim.network.heal();
     }
     await sim.agreed();
@@ -363,7 +364,7 @@ describe('raft cluster', () => {
     const [a] = await sim.cluster(3);
     const { raftId, nodeId, address } = sim.machine(4);
     await sim.run(a!.node!.addMember({ raftId, nodeId, address }));
-    sim.network.isolate(4);
+    sim.isolate(4);
     const d = await sim.startJoined(4, a!.node!.members());
     await sim.run(a!.node!.removeMember(4));
     sim.crash(4);
@@ -394,7 +395,7 @@ describe('raft cluster', () => {
     await sim.agreed();
     const removal = a!.node!.removeMember(2);
     const applied = a!.node!.appliedIndex;
-    while (a!.node!.appliedIndex === applied) await sim.clock.advance(0.2);
+    while (a!.node!.appliedIndex === applied) await sim.advance(0.2);
     // Members 3 and 4 have the removal in their logs, and never hear that it is committed.
     sim.network.cut(1, 3);
     sim.network.cut(1, 4);
@@ -414,9 +415,9 @@ describe('raft cluster', () => {
     await sim.run(a!.node!.addMember({ raftId, nodeId, address }));
     const d = await sim.startJoined(4, a!.node!.members());
     await sim.until(() => d.node!.status().role === 'learner', 'learner');
-    sim.network.isolate(4);
+    sim.isolate(4);
     await sim.run(a!.node!.removeMember(4));
-    await sim.clock.advance(ELECTION_MS);
+    await sim.advance(ELECTION_MS);
     sim.network.heal();
     await sim.until(() => d.removals === 1, 'removal', 4 * ELECTION_MS);
     noFailures(sim);
@@ -426,7 +427,7 @@ describe('raft cluster', () => {
     const sim = new SimRaft(26);
     const [a] = await sim.cluster(3);
     sim.crash(3);
-    await sim.clock.advance(2 * ELECTION_MS);
+    await sim.advance(2 * ELECTION_MS);
     await expect(sim.run(a!.node!.removeMember(2))).rejects.toThrow('it would lose the quorum');
     await sim.run(a!.node!.removeMember(3));
     await sim.propose(a!, 'still here');
@@ -445,12 +446,12 @@ describe('raft cluster', () => {
     const sim = new SimRaft(28);
     const [a] = await sim.cluster(3);
     await sim.propose(a!, 'before');
-    sim.network.isolate(1);
-    const started = sim.clock.monotonicMs();
+    sim.isolate(1);
+    const started = sim.nowMs;
     const refusal = await sim.run(
       a!.node!.propose(Buffer.from('lost')).catch((err: unknown) => err),
     );
-    expect(sim.clock.monotonicMs() - started).toBeLessThanOrEqual(2 * ELECTION_MS + TICK_MS);
+    expect(sim.nowMs - started).toBeLessThanOrEqual(2 * ELECTION_MS + TICK_MS);
     expect(refusal).toMatchObject({ code: 'unavailable', mayCommit: true });
     await expect(a!.node!.propose(Buffer.from('again'))).rejects.toMatchObject({
       code: 'no-leader',
@@ -467,11 +468,11 @@ describe('raft cluster', () => {
       const sim = new SimRaft(29 + phase);
       const [a] = await sim.cluster(3);
       await sim.propose(a!, 'before');
-      await sim.clock.advance(phase * TICK_MS);
+      await sim.advance(phase * TICK_MS);
       for (const other of [2, 3]) sim.network.cut(other, 1);
-      const cutMs = sim.clock.monotonicMs();
-      while (a!.node!.status().role === 'leader') await sim.clock.advance(TICK_MS / 4);
-      expect(sim.clock.monotonicMs() - cutMs).toBeLessThanOrEqual(ELECTION_MS + 3 * TICK_MS);
+      const cutMs = sim.nowMs;
+      while (a!.node!.status().role === 'leader') await sim.advance(TICK_MS / 4);
+      expect(sim.nowMs - cutMs).toBeLessThanOrEqual(ELECTION_MS + 3 * TICK_MS);
       noFailures(sim);
     }
   });
@@ -480,7 +481,7 @@ describe('raft cluster', () => {
     const sim = new SimRaft(29);
     const [a, b] = await sim.cluster(3);
     await sim.propose(a!, 'before');
-    sim.network.isolate(1);
+    sim.isolate(1);
     let settled = 0;
     const refusal = a!.node!.propose(Buffer.from('lost')).then(
       () => settled++,
@@ -526,7 +527,7 @@ describe('raft cluster', () => {
     const sim = new SimRaft(32);
     const [a] = await sim.cluster(3);
     await sim.propose(a!, 'x');
-    sim.network.isolate(1);
+    sim.isolate(1);
     const refusal = await sim.run(a!.node!.readBarrier().catch((err: unknown) => err));
     expect(refusal).toMatchObject({ code: 'no-leader' });
   });
@@ -538,7 +539,7 @@ describe('raft cluster', () => {
     await sim.run(a!.node!.transferLeadership());
     const second = await sim.elected();
     expect(second.raftId).not.toBe(1);
-    const started = sim.clock.monotonicMs();
+    const started = sim.nowMs;
     const stopped = second.node!.stop();
     // What was surely not proposed is refused with a code on which callers ask the next leader.
     await expect(second.node!.propose(Buffer.from('late'))).rejects.toMatchObject({
@@ -549,7 +550,7 @@ describe('raft cluster', () => {
     second.node = null;
     const third = await sim.elected();
     expect(third.raftId).not.toBe(second.raftId);
-    expect(sim.clock.monotonicMs() - started).toBeLessThan(ELECTION_MS);
+    expect(sim.nowMs - started).toBeLessThan(ELECTION_MS);
     await sim.propose(third, 'y');
     noFailures(sim);
   });
@@ -582,7 +583,7 @@ describe('raft cluster', () => {
     const leader = await sim.elected();
     await sim.until(() => heard.length > 0, 'news');
     expect(heard).toEqual([`${leader.raftId} true 25`]);
-    sim.network.isolate(leader.raftId);
+    sim.isolate(leader.raftId);
     await sim.until(() => heard.length > 1, 'loss');
     expect(heard[1]).toBe(`${leader.raftId} false 25`);
   });
@@ -643,7 +644,7 @@ describe('raft cluster', () => {
     const [a] = await sim.cluster(3);
     for (let i = 0; i < 10; i++) await sim.propose(a!, `e${i}`);
     await sim.agreed();
-    await sim.clock.advance(5 * TICK_MS); // the commit index reaches the disks
+    await sim.advance(5 * TICK_MS); // the commit index reaches the disks
     sim.crash(1);
     sim.crash(2);
     sim.crash(3);
@@ -703,7 +704,7 @@ describe('raft cluster', () => {
     await sim.run(a!.node!.addMember({ raftId, nodeId, address }));
     await sim.startJoined(3, a!.node!.members()); // it needs a snapshot in which it is a member
     await sim.until(() => begun > 0, 'first try');
-    await sim.clock.advance(5 * ELECTION_MS);
+    await sim.advance(5 * ELECTION_MS);
     expect(begun).toBe(1);
     a!.disk.capacityBytes = Number.POSITIVE_INFINITY;
     await sim.until(() => sim.members.get(3)!.stateMachine.restored.length > 0, 'snapshot');
@@ -715,8 +716,8 @@ describe('raft cluster', () => {
     const [a] = await sim.cluster(3);
     await sim.propose(a!, 'x');
     const { term } = a!.node!.status();
-    sim.network.isolate(3);
-    await sim.clock.advance(10 * ELECTION_MS);
+    sim.isolate(3);
+    await sim.advance(10 * ELECTION_MS);
     sim.network.heal();
     await sim.propose(a!, 'y');
     await sim.agreed();
