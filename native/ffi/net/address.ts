@@ -24,12 +24,6 @@ function badAddress(text: string): SkepError {
   return new SkepError('invalid-argument', `read address: "${text}" is not an IPv4 address`);
 }
 
-export function isIpv4(text: string): boolean {
-  return (
-    /^(\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split('.').every((part) => Number(part) < 256)
-  );
-}
-
 export function ipv4Text(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join('.');
 }

@@ -544,23 +544,3 @@ export function deleteNeighbour(batch: MessageBatch, index: number, address: str
     ['ENOENT'],
   );
 }
-
-export function dumpNeighbours(): MessageBatch {
-  const batch = new MessageBatch(64);
-  batch.message(RTM_GETNEIGH, NLM_F_DUMP, 'list neighbours', () =>
-    neighbourBody(batch, AF_INET, 0, 0, 0),
-  );
-  return batch;
-}
-
-/** Permanent entries only: `[ifindex, address]`. */
-export function readNeighbours(messages: readonly NetlinkMessage[]): [number, string][] {
-  const found: [number, string][] = [];
-  for (const { type, payload } of messages) {
-    if (type !== RTM_NEWNEIGH || payload[0] !== AF_INET) continue;
-    const address = attributes(payload.subarray(12)).get(NDA_DST);
-    const permanent = (payload.readUInt16LE(8) & NUD_PERMANENT) !== 0;
-    if (address && permanent) found.push([payload.readInt32LE(4), textOfIpv4(address)]);
-  }
-  return found;
-}
