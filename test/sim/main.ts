@@ -115,4 +115,8 @@ async function main(): Promise<number> {
   return (await (options.mutants ? hunt(options) : simulate(options))) ? 0 : 1;
 }
 
+// A reader that goes away (`npm run sim | head`) is no error; the workers end with this process.
+process.stdout.on('error', (err: NodeJS.ErrnoException) =>
+  process.exit(err.code === 'EPIPE' ? 0 : 1),
+);
 process.exitCode = await main();
