@@ -8,11 +8,12 @@ import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../common/model/session.ts';
+import type { CallContext } from '../common/rpc/call-runner.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
-import type { CallContext } from '../common/rpc/server.ts';
+
 import type { RpcStream } from '../common/rpc/stream.ts';
 import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';

@@ -1,13 +1,11 @@
 /**
- * The RPC server of a node. Authentication is the listener's; here each call is checked against the
- * roles of its method before its message is decoded.
+ * The RPC server of a node: methods of all kinds on one port. Authentication is the listener's, and who may
+ * make a call the `CallRunner`'s, which asks before the message is decoded.
  */
 import {
-  type Metadata,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
-  ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerReadableStream,
   type ServerUnaryCall,
@@ -16,8 +14,14 @@ import {
 } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
-import { CancelledError, type OnFailure } from '../base/lifecycle.ts';
-import type { Logger } from '../base/log.ts';
+import { CancelledError } from '../base/lifecycle.ts';
+import {
+  type CallContext,
+  CallRunner,
+  type CallRunnerOptions,
+  IdentifiedCall,
+  type ServerSurfaceCall,
+} from './call-runner.ts';
 import type { CredentialsSource } from './credentials.ts';
 import {
   FLOW_CONTROL_WINDOW_BYTES,
@@ -33,18 +37,11 @@ import type {
   Codec,
   DuplexMethod,
   LinkMethod,
-  Method,
   ServerStreamMethod,
   UnaryMethod,
 } from './method.ts';
-import {
-  type Caller,
-  type ConnectionIdentity,
-  type Peer,
-  requireRole,
-  resolveCaller,
-} from './peer.ts';
-import { isFatal, isUnexpected, statusOfError } from './status.ts';
+import type { ConnectionIdentity } from './peer.ts';
+import { statusOfError } from './status.ts';
 import {
   asBuffer,
   MessageStream,
@@ -52,16 +49,6 @@ import {
   type RpcStream,
   type SendStream,
 } from './stream.ts';
-
-export interface CallContext {
-  /** who asks: for a forwarded call the original caller, else the other end of the connection */
-  readonly peer: Peer;
-  /** true = a manager passed it on; pass it on again and it is refused */
-  readonly forwarded: boolean;
-  /** aborted when the caller cancels or is gone, at its deadline, and when the server stops */
-  readonly signal: AbortSignal;
-  readonly metadata: ReadonlyMap<string, string>;
-}
 
 export type UnaryHandler<Req, Res> = (request: Req, context: CallContext) => Promise<Res>;
 export type ServerStreamHandler<Req, Res> = (
@@ -78,14 +65,9 @@ export type DuplexHandler<Req, Res> = (
   context: CallContext,
 ) => Promise<void>;
 
-export interface RpcServerOptions {
+export interface RpcServerOptions extends CallRunnerOptions {
   readonly credentials: CredentialsSource;
   readonly clock: Clock;
-  readonly logger: Logger;
-  /** told of broken invariants in handlers */
-  readonly onFailure: OnFailure;
-  /** true for nodes that were removed from the cluster: all their calls are refused */
-  readonly isBlocked?: (nodeId: string) => boolean;
 }
 
 /** A server for those who serve methods by it: an `RpcServer`, or the simulator's. */
@@ -101,37 +83,21 @@ export type RpcService = Pick<
 
 type State = 'new' | 'listening' | 'stopped';
 
-type AuthContext = ReturnType<ServerInterceptingCallInterface['getAuthContext']>;
-/** What calls of all four kinds have in common. */
-interface ServerSurfaceCall {
-  readonly metadata: Metadata;
-  getAuthContext(): AuthContext;
-  on(event: 'cancelled', listener: () => void): unknown;
-  emit(event: 'error', status: unknown): boolean;
-}
-
-/** What the interceptor adds to a call: whose connection it came by. */
-interface ConnectionAuthContext extends AuthContext {
-  readonly identity: ConnectionIdentity | undefined;
-}
-
 /**
  * Methods may be added and withdrawn at any time (a worker becomes a manager); calls to absent ones
  * fail with `unimplemented`.
  */
 export class RpcServer {
-  readonly #options: RpcServerOptions;
   readonly #grpc: Server;
   readonly #links: LinkServer;
   readonly #listener: TlsListener;
   /** by 4-tuple, which names a live TCP connection; each value is removed when its socket closes */
   readonly #connections = new Map<string, ConnectionIdentity>();
-  readonly #running = new Set<Promise<void>>();
-  readonly #aborts = new Set<CallAbort>();
+  readonly #calls: CallRunner;
   #state: State = 'new';
 
   constructor(options: RpcServerOptions) {
-    this.#options = options;
+    this.#calls = new CallRunner(options);
     this.#grpc = new Server({
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
@@ -147,7 +113,7 @@ export class RpcServer {
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
     this.#links = new LinkServer({
       ...options,
-      admit: (method, { peer, refusal }) => this.#admit(method, { peer, refusal }, new Map()),
+      admit: (method, identity) => void this.#calls.admit(method, identity, new Map()),
     });
     this.#listener = new TlsListener({
       credentials: options.credentials,
@@ -182,10 +148,10 @@ export class RpcServer {
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
-    for (const abort of this.#aborts) abort.abort();
+    this.#calls.abortAll();
     this.#grpc.forceShutdown();
     await this.#listener.close();
-    await Promise.all(this.#running);
+    await this.#calls.ended();
   }
 
   /** Cuts a node's connections off. It may connect again; see `isBlocked`. */
@@ -196,7 +162,7 @@ export class RpcServer {
   /** Serves a method; returns the release. Throws when the path is served already. */
   handleUnary<Req, Res>(method: UnaryMethod<Req, Res>, handler: UnaryHandler<Req, Res>) {
     const serve = (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void =>
-      this.#run(method, call, {
+      this.#calls.run(method, call, {
         serve: async (context) => {
           const request = decodeRequest(method, call.request);
           const response = await handler(request, context);
@@ -220,7 +186,7 @@ export class RpcServer {
         decode: null,
         encode: method.response.encode,
       });
-      this.#run(method, call, {
+      this.#calls.run(method, call, {
         serve: async (context) => {
           await handler(decodeRequest(method, call.request), out, context);
           out.end();
@@ -248,7 +214,7 @@ export class RpcServer {
         decode: method.request.decode,
         encode: null,
       });
-      this.#run(method, call, {
+      this.#calls.run(method, call, {
         serve: async (context) => {
           const response = await handler(requests, context);
           reply(null, asBuffer(method.response.encode(response)));
@@ -270,7 +236,7 @@ export class RpcServer {
         decode: method.request.decode,
         encode: method.response.encode,
       });
-      this.#run(method, call, {
+      this.#calls.run(method, call, {
         serve: async (context) => {
           await handler(stream, context);
           stream.end();
@@ -299,136 +265,6 @@ export class RpcServer {
     return () => {
       this.#grpc.unregister(method.path);
     };
-  }
-
-  #run(method: Method<never, never> | AnyMethod, call: ServerSurfaceCall, parts: RunParts): void {
-    const abort = new CallAbort((reason) => parts.cancelled?.(reason));
-    this.#aborts.add(abort);
-    call.on('cancelled', () => abort.abort());
-    const running = this.#supervise(method, call, parts, abort);
-    this.#running.add(running);
-    void running.finally(() => {
-      // #supervise never rejects
-      this.#running.delete(running);
-      this.#aborts.delete(abort);
-      abort.end();
-    });
-  }
-
-  async #supervise(
-    method: { readonly path: string; readonly roles: AnyMethod['roles'] },
-    call: ServerSurfaceCall,
-    parts: RunParts,
-    abort: CallAbort,
-  ): Promise<void> {
-    try {
-      await parts.serve(this.#contextOf(method, call, abort));
-    } catch (err) {
-      if (isFatal(err)) this.#options.onFailure(err);
-      if (abort.aborted) return; // nobody is left to be told
-      if (isUnexpected(err)) {
-        this.#options.logger.error({ err, method: method.path }, 'call failed unexpectedly');
-      }
-      parts.fail(statusOfError(err));
-    }
-  }
-
-  #contextOf(method: AnyMethod, call: ServerSurfaceCall, abort: CallAbort): CallContext {
-    const { identity } = call.getAuthContext() as ConnectionAuthContext;
-    if (!identity) throw new SkepError('unauthenticated', 'the connection is gone');
-    const metadata = metadataMap(call.metadata);
-    const caller = this.#admit(method, identity, metadata);
-    return {
-      ...caller,
-      metadata,
-      get signal() {
-        return abort.signal;
-      },
-    };
-  }
-
-  /** On whose behalf the method is called. Throws when that one may not. */
-  #admit(
-    method: AnyMethod,
-    { peer, refusal }: ConnectionIdentity,
-    metadata: ReadonlyMap<string, string>,
-  ): Caller {
-    if (refusal !== null) {
-      throw new SkepError(
-        'unauthenticated',
-        `call ${method.path}: the certificate is refused: ${refusal}`,
-      );
-    }
-    const caller = resolveCaller(peer, metadata);
-    for (const { nodeId } of [peer, caller.peer]) {
-      if (nodeId !== null && this.#options.isBlocked?.(nodeId)) {
-        throw new SkepError('permission-denied', `node ${nodeId} was removed from swarm`);
-      }
-    }
-    requireRole(method.path, method.roles, caller.peer);
-    return caller;
-  }
-}
-
-/**
- * The end of a call before its time. Most calls end by themselves and most handlers never ask, so the
- * signal is made for those that do: making and ending one costs as much as decoding a small request.
- */
-class CallAbort {
-  readonly #onAbort: (reason: unknown) => void;
-  #controller: AbortController | null = null;
-  #aborted = false;
-  #ended = false;
-
-  constructor(onAbort: (reason: unknown) => void) {
-    this.#onAbort = onAbort;
-  }
-
-  get aborted(): boolean {
-    return this.#aborted;
-  }
-
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#aborted) this.#controller.abort(new CancelledError());
-    return this.#controller.signal;
-  }
-
-  /** gRPC also tells of the end of calls that ended well: that is no news. */
-  abort(): void {
-    if (this.#aborted || this.#ended) return;
-    this.#aborted = true;
-    const reason = new CancelledError();
-    this.#controller?.abort(reason);
-    this.#onAbort(reason);
-  }
-
-  /** The handler is done. */
-  end(): void {
-    this.#ended = true;
-  }
-}
-
-/** What `#supervise` needs of a method of any kind. */
-type AnyMethod = { readonly path: string; readonly roles: Method<unknown, unknown>['roles'] };
-
-interface RunParts {
-  readonly serve: (context: CallContext) => Promise<void>;
-  readonly fail: (status: ReturnType<typeof statusOfError>) => void;
-  readonly cancelled?: (reason: unknown) => void;
-}
-
-/** Carries the connection's identity to the handler in place of gRPC's own auth context. */
-class IdentifiedCall extends ServerInterceptingCall {
-  readonly #identity: ConnectionIdentity | undefined;
-
-  constructor(call: ServerInterceptingCallInterface, identity: ConnectionIdentity | undefined) {
-    super(call);
-    this.#identity = identity;
-  }
-
-  override getAuthContext(): ConnectionAuthContext {
-    return { identity: this.#identity };
   }
 }
 
@@ -462,12 +298,4 @@ function streamParts(path: string, call: ServerSurfaceCall) {
     },
     failureOf: (err: unknown) => (err instanceof Error ? err : new CancelledError()),
   };
-}
-
-function metadataMap(metadata: Metadata): ReadonlyMap<string, string> {
-  const map = new Map<string, string>();
-  for (const [key, value] of Object.entries(metadata.getMap())) {
-    if (typeof value === 'string') map.set(key, value);
-  }
-  return map;
 }

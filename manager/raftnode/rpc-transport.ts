@@ -9,10 +9,11 @@ import { SkepError } from '../../common/base/errors.ts';
 import { Scope } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import type { CallContext } from '../../common/rpc/call-runner.ts';
 import type { LinkReceiver, ServedLink } from '../../common/rpc/link-server.ts';
 import type { RpcClients } from '../../common/rpc/pool.ts';
 import { raftExchange, raftSendSnapshot } from '../../common/rpc/raft-methods.ts';
-import type { CallContext, RpcService } from '../../common/rpc/server.ts';
+import type { RpcService } from '../../common/rpc/server.ts';
 import type { ReceiveStream } from '../../common/rpc/stream.ts';
 import type {
   RaftBatch,

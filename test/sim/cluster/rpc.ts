@@ -4,6 +4,7 @@
  */
 import { EFFECT, SkepError } from '../../../common/base/errors.ts';
 import { CancelledError } from '../../../common/base/lifecycle.ts';
+import type { CallContext } from '../../../common/rpc/call-runner.ts';
 import type { CallOptions, ClientStreamCall } from '../../../common/rpc/client.ts';
 import {
   CONNECT_TIMEOUT_MS,
@@ -30,7 +31,6 @@ import {
 } from '../../../common/rpc/peer.ts';
 import type { RpcCalls, RpcClients } from '../../../common/rpc/pool.ts';
 import type {
-  CallContext,
   ClientStreamHandler,
   DuplexHandler,
   RpcService,

@@ -1,0 +1,213 @@
+/**
+ * A call from its start to its end, whatever its kind: who may make it, what its handler gets to know, and
+ * what the caller is told when it fails. Knows no sockets.
+ */
+import {
+  type Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+} from '@grpc/grpc-js';
+import { SkepError } from '../base/errors.ts';
+import { CancelledError, type OnFailure } from '../base/lifecycle.ts';
+import type { Logger } from '../base/log.ts';
+import type { MethodParts } from './method.ts';
+import {
+  type Caller,
+  type ConnectionIdentity,
+  type Peer,
+  requireRole,
+  resolveCaller,
+} from './peer.ts';
+import { isFatal, isUnexpected, statusOfError } from './status.ts';
+
+export interface CallContext {
+  /** who asks: for a forwarded call the original caller, else the other end of the connection */
+  readonly peer: Peer;
+  /** true = a manager passed it on; pass it on again and it is refused */
+  readonly forwarded: boolean;
+  /** aborted when the caller cancels or is gone, at its deadline, and when the server stops */
+  readonly signal: AbortSignal;
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
+export interface CallRunnerOptions {
+  readonly logger: Logger;
+  /** told of broken invariants in handlers */
+  readonly onFailure: OnFailure;
+  /** true for nodes that were removed from the cluster: all their calls are refused */
+  readonly isBlocked?: (nodeId: string) => boolean;
+}
+
+type AuthContext = ReturnType<ServerInterceptingCallInterface['getAuthContext']>;
+/** What calls of all four kinds have in common. */
+export interface ServerSurfaceCall {
+  readonly metadata: Metadata;
+  getAuthContext(): AuthContext;
+  on(event: 'cancelled', listener: () => void): unknown;
+  emit(event: 'error', status: unknown): boolean;
+}
+
+/** What the interceptor adds to a call: whose connection it came by. */
+interface ConnectionAuthContext extends AuthContext {
+  readonly identity: ConnectionIdentity | undefined;
+}
+
+/** A method of any kind. */
+type AnyMethod = Pick<MethodParts<unknown, unknown>, 'path' | 'roles'>;
+
+interface RunParts {
+  readonly serve: (context: CallContext) => Promise<void>;
+  readonly fail: (status: ReturnType<typeof statusOfError>) => void;
+  readonly cancelled?: (reason: unknown) => void;
+}
+
+/** The calls that a server is serving. */
+export class CallRunner {
+  readonly #options: CallRunnerOptions;
+  readonly #running = new Set<Promise<void>>();
+  readonly #aborts = new Set<CallAbort>();
+
+  constructor(options: CallRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** Tells the handlers of all calls that nobody waits any more. */
+  abortAll(): void {
+    for (const abort of this.#aborts) abort.abort();
+  }
+
+  /** Resolves when no handler runs. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  /** Serves one call; its end is told to the caller by `parts`. */
+  run(method: AnyMethod, call: ServerSurfaceCall, parts: RunParts): void {
+    const abort = new CallAbort((reason) => parts.cancelled?.(reason));
+    this.#aborts.add(abort);
+    call.on('cancelled', () => abort.abort());
+    const running = this.#supervise(method, call, parts, abort);
+    this.#running.add(running);
+    void running.finally(() => {
+      // #supervise never rejects
+      this.#running.delete(running);
+      this.#aborts.delete(abort);
+      abort.end();
+    });
+  }
+
+  async #supervise(
+    method: AnyMethod,
+    call: ServerSurfaceCall,
+    parts: RunParts,
+    abort: CallAbort,
+  ): Promise<void> {
+    try {
+      await parts.serve(this.#contextOf(method, call, abort));
+    } catch (err) {
+      if (isFatal(err)) this.#options.onFailure(err);
+      if (abort.aborted) return; // nobody is left to be told
+      if (isUnexpected(err)) {
+        this.#options.logger.error({ err, method: method.path }, 'call failed unexpectedly');
+      }
+      parts.fail(statusOfError(err));
+    }
+  }
+
+  #contextOf(method: AnyMethod, call: ServerSurfaceCall, abort: CallAbort): CallContext {
+    const { identity } = call.getAuthContext() as ConnectionAuthContext;
+    if (!identity) throw new SkepError('unauthenticated', 'the connection is gone');
+    const metadata = metadataMap(call.metadata);
+    const caller = this.admit(method, identity, metadata);
+    return {
+      ...caller,
+      metadata,
+      get signal() {
+        return abort.signal;
+      },
+    };
+  }
+
+  /** On whose behalf the method is called. Throws when that one may not. */
+  admit(
+    method: AnyMethod,
+    { peer, refusal }: ConnectionIdentity,
+    metadata: ReadonlyMap<string, string>,
+  ): Caller {
+    if (refusal !== null) {
+      throw new SkepError(
+        'unauthenticated',
+        `call ${method.path}: the certificate is refused: ${refusal}`,
+      );
+    }
+    const caller = resolveCaller(peer, metadata);
+    for (const { nodeId } of [peer, caller.peer]) {
+      if (nodeId !== null && this.#options.isBlocked?.(nodeId)) {
+        throw new SkepError('permission-denied', `node ${nodeId} was removed from swarm`);
+      }
+    }
+    requireRole(method.path, method.roles, caller.peer);
+    return caller;
+  }
+}
+
+/**
+ * The end of a call before its time. Most calls end by themselves and most handlers never ask, so the
+ * signal is made for those that do: making and ending one costs as much as decoding a small request.
+ */
+class CallAbort {
+  readonly #onAbort: (reason: unknown) => void;
+  #controller: AbortController | null = null;
+  #aborted = false;
+  #ended = false;
+
+  constructor(onAbort: (reason: unknown) => void) {
+    this.#onAbort = onAbort;
+  }
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#aborted) this.#controller.abort(new CancelledError());
+    return this.#controller.signal;
+  }
+
+  /** gRPC also tells of the end of calls that ended well: that is no news. */
+  abort(): void {
+    if (this.#aborted || this.#ended) return;
+    this.#aborted = true;
+    const reason = new CancelledError();
+    this.#controller?.abort(reason);
+    this.#onAbort(reason);
+  }
+
+  /** The handler is done. */
+  end(): void {
+    this.#ended = true;
+  }
+}
+
+/** Carries the connection's identity to the handler in place of gRPC's own auth context. */
+export class IdentifiedCall extends ServerInterceptingCall {
+  readonly #identity: ConnectionIdentity | undefined;
+
+  constructor(call: ServerInterceptingCallInterface, identity: ConnectionIdentity | undefined) {
+    super(call);
+    this.#identity = identity;
+  }
+
+  override getAuthContext(): ConnectionAuthContext {
+    return { identity: this.#identity };
+  }
+}
+
+function metadataMap(metadata: Metadata): ReadonlyMap<string, string> {
+  const map = new Map<string, string>();
+  for (const [key, value] of Object.entries(metadata.getMap())) {
+    if (typeof value === 'string') map.set(key, value);
+  }
+  return map;
+}
