@@ -1,68 +1,17 @@
 /**
- * A member of the consensus group: puts the pure core, time, disk and network together and keeps its
- * promises to callers. Knows what is committed, never what it means.
- *
- * Two ways lead through it: that of a Ready (`CoreDriver`), and that of a proposal (`ProposalQueue`).
- * What happens beside them: `LeaderDuties`, `NodeSnapshots`, `MemberChanges`, `Leaving`, `NodeLife`.
+ * A member of the consensus group: its life and its promises to callers. Knows what is committed, never what
+ * it means. What it is made of: `NodeParts`.
  */
-import type { Timer } from '../../common/base/clock.ts';
-import { TaskSet } from '../../common/base/lifecycle.ts';
-import { decodeConfChange } from '../raft/conf-change.ts';
-import type { RawNode } from '../raft/raw-node.ts';
-import { type Entry, NO_NODE, type Snapshot, type SoftState } from '../raft/types.ts';
-import { AppendLoop } from './append-loop.ts';
-import { ApplyLoop } from './apply-loop.ts';
-import { CoreDriver } from './core-driver.ts';
-import { type DurableState, decodeSnapshotState, type RecoveredState } from './durable-state.ts';
-import { ElectionPace } from './election-pace.ts';
-import { KeyRotation } from './key-rotation.ts';
-import { LeaderDuties } from './leader-duties.ts';
-import { LeaderLoss } from './leader-loss.ts';
-import { Leadership, type LeadershipListener } from './leadership.ts';
-import { Leaving } from './leaving.ts';
-import { LogImage } from './log-image.ts';
-import { MemberChanges } from './member-changes.ts';
-import { MemberView } from './member-view.ts';
+import { NO_NODE } from '../raft/types.ts';
+import type { LeadershipListener } from './leadership.ts';
 import type { MemberRecord, RaftMember } from './membership.ts';
-import { createCore } from './node-core.ts';
-import { NodeLife } from './node-life.ts';
-import {
-  type CoreView,
-  DEFAULTS,
-  type RaftNodeOptions,
-  type RaftNodeStatus,
-} from './node-options.ts';
-import { NodeSnapshots } from './node-snapshots.ts';
+import type { CoreView, RaftNodeOptions, RaftNodeStatus } from './node-options.ts';
+import { NodeParts } from './node-parts.ts';
 import { bootstrapState, joinState, restartState, type StartState } from './node-start.ts';
-import { PeerReception } from './peer-reception.ts';
-import { ProposalQueue } from './proposal-queue.ts';
-import { notLeaderError, ProposalError } from './proposals.ts';
-import { ReadBarriers } from './read-barriers.ts';
 
 export class RaftNode {
   readonly #options: RaftNodeOptions;
-  readonly #electionTicks: number;
-  readonly #durable: DurableState;
-  readonly #image: LogImage;
-  readonly #raw: RawNode;
-  readonly #life: NodeLife;
-  readonly #tasks: TaskSet;
-  readonly #leadership = new Leadership();
-  readonly #view: MemberView;
-  readonly #appends: AppendLoop;
-  readonly #applies: ApplyLoop;
-  readonly #driver: CoreDriver;
-  readonly #snapshots: NodeSnapshots;
-  readonly #proposals: ProposalQueue;
-  readonly #barriers: ReadBarriers;
-  readonly #changes: MemberChanges;
-  readonly #duties: LeaderDuties;
-  readonly #pace: ElectionPace;
-  readonly #leaving: Leaving;
-  readonly #loss: LeaderLoss;
-  readonly #keys: KeyRotation;
-  readonly #memberListeners = new Set<() => void>();
-  #ticker: Timer | null = null;
+  readonly #parts: NodeParts;
   #stopping: Promise<void> | null = null;
 
   /** New cluster with this node as its only member; durable when it resolves. */
@@ -88,56 +37,22 @@ export class RaftNode {
   }
 
   /** Use `bootstrap`, `join` or `restart`. */
-  private constructor(options: RaftNodeOptions, { durable, recovered }: StartState) {
+  private constructor(options: RaftNodeOptions, state: StartState) {
     this.#options = options;
-    this.#electionTicks = options.electionTicks ?? DEFAULTS.electionTicks;
-    this.#durable = durable;
-    const { onFailure } = options;
-    this.#life = new NodeLife({ quit: (why) => this.#quit(why), onFailure });
-    this.#tasks = new TaskSet((err) => this.#life.fail(err));
-    this.#image = new LogImage(recovered);
-    const applied = recovered.snapshot?.index ?? 0;
-    this.#raw = createCore(options, this.#image, applied);
-    this.#view = new MemberView({
-      self: { raftId: options.raftId, address: options.address },
-      membership: recovered.membership,
-      confState: this.#image.initialState().confState,
-      silenceTicksMax: this.#electionTicks,
-    });
-    this.#appends = this.#createAppends(recovered);
-    this.#applies = this.#createApplies(applied);
-    this.#driver = this.#createDriver();
-    this.#snapshots = this.#createSnapshots(recovered.snapshot?.term ?? 0);
-    this.#proposals = this.#createProposals();
-    this.#barriers = this.#createBarriers();
-    this.#changes = this.#createChanges();
-    this.#duties = this.#createDuties();
-    this.#pace = new ElectionPace({
-      electionTicks: this.#electionTicks,
-      random: options.random,
-      rank: () => this.#view.rank,
-      setTimeoutTicks: (ticks) => this.#raw.overrideElectionTimeout(ticks),
-    });
-    this.#leaving = this.#createLeaving();
-    this.#loss = new LeaderLoss({
-      ...{ raftId: options.raftId, clock: options.clock, transport: options.transport },
-      ...{ raw: this.#raw, life: this.#life, tasks: this.#tasks },
-      ...{ view: this.#view, leadership: this.#leadership },
-      wake: () => this.#driver.wake(),
-    });
-    this.#keys = this.#createKeys();
+    this.#parts = new NodeParts(options, state);
   }
 
   /** Begins to take part. */
   async start(): Promise<void> {
-    this.#life.start();
-    const { raftId, address, transport, clock, tickMs = DEFAULTS.tickMs } = this.#options;
-    await transport.start({ raftId, address }, this.#createReception());
-    this.#publishPeers();
+    const parts = this.#parts;
+    const { raftId, address, transport } = this.#options;
+    parts.life.start();
+    await transport.start({ raftId, address }, parts.createReception());
+    parts.publishPeers();
     transport.greet(); // who waits to call again, or at another address, need not
-    this.#ticker = clock.setPeriodic(tickMs, () => this.#life.guarded(() => this.#tick()));
-    if (this.#view.isSelfAlone) this.#raw.campaign(); // nobody to wait for
-    this.#driver.wake();
+    parts.startTicking();
+    if (parts.view.isSelfAlone) parts.raw.campaign(); // nobody to wait for
+    parts.driver.wake();
   }
 
   /** Hands leadership over if it can, ends everything, frees the directory. Idempotent. */
@@ -147,23 +62,23 @@ export class RaftNode {
   }
 
   get appliedIndex(): number {
-    return this.#applies.appliedIndex;
+    return this.#parts.applies.appliedIndex;
   }
 
   /** True once this node is known not to be a member any more. */
   get removed(): boolean {
-    return this.#life.state === 'removed';
+    return this.#parts.life.state === 'removed';
   }
 
   get core(): CoreView {
-    return this.#raw;
+    return this.#parts.raw;
   }
 
   status(): RaftNodeStatus {
-    const { term, commit, role, leader } = this.#raw.basicStatus();
+    const { term, commit, role, leader } = this.#parts.raw.basicStatus();
     const { raftId } = this.#options;
-    const { isActive } = this.#life;
-    const isLearner = role === 'follower' && this.#view.isSelfLearner;
+    const { isActive } = this.#parts.life;
+    const isLearner = role === 'follower' && this.#parts.view.isSelfLearner;
     return {
       raftId,
       term,
@@ -172,20 +87,20 @@ export class RaftNode {
       committedIndex: commit,
       appliedIndex: this.appliedIndex,
       removed: this.removed,
-      diskFull: this.#proposals.diskFull,
-      keyRotation: this.#keys.underWay,
+      diskFull: this.#parts.proposals.diskFull,
+      keyRotation: this.#parts.keys.underWay,
     };
   }
 
   /** Ascending by raft id. See `RaftMember` for what a node that does not lead can know. */
   members(): RaftMember[] {
-    return this.#view.list(this.#leadership.soft.leader);
+    return this.#parts.view.list(this.#parts.leadership.soft.leader);
   }
 
   /** Null when no leader is known. */
   leader(): RaftMember | null {
-    const { leader } = this.#leadership.soft;
-    return this.#view.describe(leader, leader);
+    const { leader } = this.#parts.leadership.soft;
+    return this.#parts.view.describe(leader, leader);
   }
 
   /**
@@ -193,13 +108,12 @@ export class RaftNode {
    * as soon as it does not lead any more. Returns the release.
    */
   onLeadershipChange(listener: LeadershipListener): () => void {
-    return this.#leadership.onChange(listener);
+    return this.#parts.leadership.onChange(listener);
   }
 
   /** Called when `leader()` or `members()` may answer otherwise. Returns the release. */
   onMembersChange(listener: () => void): () => void {
-    this.#memberListeners.add(listener);
-    return () => this.#memberListeners.delete(listener);
+    return this.#parts.onMembersChange(listener);
   }
 
   /**
@@ -208,7 +122,7 @@ export class RaftNode {
    * is lost; with `signal.reason` on abort, which does not take the proposal back.
    */
   propose(payload: Uint8Array, signal?: AbortSignal): Promise<number> {
-    return this.#proposals.push(payload, signal);
+    return this.#parts.proposals.push(payload, signal);
   }
 
   /**
@@ -217,13 +131,13 @@ export class RaftNode {
    * with `no-leader` after two election timeouts.
    */
   readBarrier(signal?: AbortSignal): Promise<number> {
-    const refusal = this.#life.refusal('read');
-    return refusal === null ? this.#barriers.wait(signal) : Promise.reject(refusal);
+    const refusal = this.#parts.life.refusal('read');
+    return refusal === null ? this.#parts.barriers.wait(signal) : Promise.reject(refusal);
   }
 
   /** On the leader: adds a learner that becomes a voter by itself when it has caught up. */
   addMember(member: MemberRecord, signal?: AbortSignal): Promise<void> {
-    return this.#changes.add(member, signal);
+    return this.#parts.changes.add(member, signal);
   }
 
   /**
@@ -231,17 +145,17 @@ export class RaftNode {
    * lead: it hands leadership over and rejects with `not-leader`, so that the caller asks that one.
    */
   async removeMember(raftId: number, signal?: AbortSignal): Promise<void> {
-    const isSelf = raftId === this.#options.raftId && this.#leadership.isLeader;
-    if (isSelf && this.#duties.successor() !== null) {
+    const isSelf = raftId === this.#options.raftId && this.#parts.leadership.isLeader;
+    if (isSelf && this.#parts.duties.successor() !== null) {
       await this.transferLeadership(signal);
-      throw this.#notLeader('remove this manager');
+      throw this.#parts.notLeader('remove this manager');
     }
-    await this.#changes.remove(raftId, signal);
+    await this.#parts.changes.remove(raftId, signal);
   }
 
   /** On the leader: a new address or node id for a member. */
   updateMember(member: MemberRecord, signal?: AbortSignal): Promise<void> {
-    return this.#changes.update(member, signal);
+    return this.#parts.changes.update(member, signal);
   }
 
   /**
@@ -249,7 +163,7 @@ export class RaftNode {
    * there is nobody to take over, with `unavailable` when it did not within an election timeout.
    */
   transferLeadership(signal?: AbortSignal): Promise<void> {
-    return this.#duties.transfer(signal);
+    return this.#parts.duties.transfer(signal);
   }
 
   /**
@@ -257,282 +171,28 @@ export class RaftNode {
    * are replaced in the background (see `KeyRotation`). Rejects when the keys could not be saved.
    */
   rotateKey(): Promise<void> {
-    const refusal = this.#life.refusal('rotate raft key');
-    return refusal === null ? this.#keys.rotate() : Promise.reject(refusal);
-  }
-
-  // Making the parts.
-
-  #createAppends(recovered: RecoveredState): AppendLoop {
-    const guarded = (act: () => void): void => this.#life.guarded(act);
-    return new AppendLoop({
-      durable: this.#durable,
-      image: this.#image,
-      hardState: recovered.hardState,
-      clock: this.#options.clock,
-      keepEntries: this.#options.keepEntries ?? DEFAULTS.keepEntries,
-      hooks: {
-        publish: (id) => this.#snapshots.publish(id),
-        installed: (snapshot) => this.#snapshots.install(snapshot),
-        written: (message) => guarded(() => this.#driver.respond(message.responses)),
-        full: (isFull) => guarded(() => this.#setDiskFull(isFull)),
-        failed: (err) => this.#life.fail(err),
-      },
-    });
-  }
-
-  #createApplies(appliedIndex: number): ApplyLoop {
-    const { stateMachine, clock } = this.#options;
-    return new ApplyLoop(stateMachine, clock, appliedIndex, {
-      applyConfChange: (entry) => this.#applyConfChange(entry),
-      applied: (entry) => this.#applied(entry),
-      finished: (message) => {
-        this.#driver.respond(message.responses);
-        this.#barriers.applied();
-        this.#snapshots.takeIfDue();
-      },
-      restored: (snapshot) => this.#restored(snapshot),
-      failed: (err) => this.#life.fail(err),
-    });
-  }
-
-  #createDriver(): CoreDriver {
-    const { raftId, transport, log } = this.#options;
-    return new CoreDriver({
-      ...{ raftId, log, raw: this.#raw, life: this.#life },
-      ...{ appends: this.#appends, applies: this.#applies },
-      hooks: {
-        roles: (soft) => this.#noteRoles(soft ?? this.#leadership.soft),
-        send: (messages) => transport.send(messages),
-        sendSnapshot: (message) => this.#snapshots.send(message),
-        storageAppend: (message) => this.#snapshots.noteClaim(message),
-        readState: (context, index) => this.#barriers.confirmed(context, index),
-        pumped: () => {
-          this.#proposals.startRound();
-          this.#snapshots.takeIfDue();
-        },
-      },
-    });
-  }
-
-  #createSnapshots(appliedTerm: number): NodeSnapshots {
-    return new NodeSnapshots({
-      ...{ node: this.#options, durable: this.#durable, image: this.#image, view: this.#view },
-      ...{ appends: this.#appends, applies: this.#applies, life: this.#life, tasks: this.#tasks },
-      appliedTerm,
-      deliver: (message) =>
-        this.#life.guarded(() => {
-          this.#driver.step(message);
-          this.#driver.pump();
-        }),
-      report: (to, outcome) => {
-        this.#life.guarded(() => this.#raw.reportSnapshot(to, outcome));
-        this.#driver.wake();
-      },
-    });
-  }
-
-  #createProposals(): ProposalQueue {
-    return new ProposalQueue({
-      ...{ raw: this.#raw, life: this.#life, leadership: this.#leadership },
-      clock: this.#options.clock,
-      appliedIndex: () => this.#applies.appliedIndex,
-      orphanTicks: this.#electionTicks,
-      wake: () => this.#driver.wake(),
-      notLeader: (action) => this.#notLeader(action),
-    });
-  }
-
-  #createBarriers(): ReadBarriers {
-    return new ReadBarriers({
-      nonce: this.#options.random.bytes(8),
-      limitTicks: 2 * this.#electionTicks,
-      issue: (context) => {
-        this.#raw.readIndex(context);
-        this.#driver.wake();
-      },
-      appliedIndex: () => this.#applies.appliedIndex,
-    });
-  }
-
-  #createChanges(): MemberChanges {
-    return new MemberChanges({
-      view: this.#view,
-      propose: (change, signal) => this.#proposals.change(change, signal),
-    });
-  }
-
-  #createDuties(): LeaderDuties {
-    const { raftId, log } = this.#options;
-    return new LeaderDuties({
-      ...{ raftId, log, electionTicks: this.#electionTicks, raw: this.#raw, life: this.#life },
-      ...{ view: this.#view, leadership: this.#leadership, changes: this.#changes },
-      tasks: this.#tasks,
-      wake: () => this.#driver.wake(),
-      notLeader: (action) => this.#notLeader(action),
-    });
-  }
-
-  #createKeys(): KeyRotation {
-    const { dek, olderDeks = [], saveKeys: save, random, log } = this.#options;
-    return new KeyRotation({
-      ...{ save, random, log, durable: this.#durable, appends: this.#appends },
-      keys: { dek, olderDeks },
-      retryTicks: 5 * this.#electionTicks,
-      replaceFiles: (index) => this.#snapshots.replaceIfCovering(index),
-      run: (work) => this.#tasks.run(work),
-    });
-  }
-
-  #createLeaving(): Leaving {
-    const { log, transport, onRemoved } = this.#options;
-    return new Leaving({
-      ...{ log, electionTicks: this.#electionTicks, life: this.#life },
-      ...{ view: this.#view, leadership: this.#leadership },
-      greet: () => transport.greet(),
-      left: () => this.#barriers.rejectAll(() => this.#life.refusal('read')),
-      removed: () => onRemoved?.(),
-    });
-  }
-
-  #createReception(): PeerReception {
-    return new PeerReception({
-      raftId: this.#options.raftId,
-      ...{ view: this.#view, life: this.#life, driver: this.#driver },
-      durableCommit: () => this.#appends.durableCommit,
-      beginSnapshot: (offer) => this.#snapshots.begin(offer),
-      unreachable: (raftId) => {
-        this.#life.guarded(() => this.#raw.reportUnreachable(raftId));
-        this.#driver.wake();
-      },
-      lost: (raftId) => this.#life.guarded(() => this.#loss.told(raftId)),
-      removed: (by) => this.#life.guarded(() => this.#leaving.told(by)),
-      moved: () => this.#publishPeers(),
-    });
-  }
-
-  // What several parts have to hear of.
-
-  #tick(): void {
-    this.#view.tick();
-    this.#raw.tick();
-    // The core looks once per election timeout, so that it may be late by another one.
-    if (this.#leadership.isLeader && !this.#view.hearsMajority) this.#raw.checkQuorum();
-    this.#barriers.tick();
-    this.#proposals.tick();
-    this.#appends.flushCommit();
-    this.#duties.tick();
-    this.#leaving.tick();
-    this.#keys.tick();
-    this.#driver.wake();
-    this.#leadership.wake();
-  }
-
-  #noteRoles(soft: SoftState): void {
-    const { term } = this.#raw.basicStatus();
-    this.#pace.note(soft, term);
-    const news = this.#leadership.note(soft, term);
-    if (news.lost) {
-      this.#proposals.leadershipLost();
-      this.#snapshots.abortUnless(() => false);
-    }
-    if (news.leader) {
-      this.#barriers.retry();
-      this.#tellMemberListeners();
-    }
-    if (!news.leader && !news.role) return;
-    const { log, raftId } = this.#options;
-    const leader = soft.leader === NO_NODE ? null : soft.leader.toString(16);
-    log.info({ raftId: raftId.toString(16), raftTerm: term, role: soft.role, leader }, 'raft role');
-  }
-
-  #applied(entry: Entry): void {
-    this.#snapshots.applied(entry);
-    this.#proposals.waiters.applied(entry);
-    this.#leadership.applied(entry.term);
-  }
-
-  #applyConfChange(entry: Entry): void {
-    const change = decodeConfChange(entry);
-    this.#view.apply(change, entry.index, this.#raw.applyConfChange(change));
-    this.#image.requireSnapshotFrom(entry.index);
-    this.#membershipChanged();
-  }
-
-  #restored(snapshot: Snapshot): void {
-    const { index, confState } = snapshot.metadata;
-    this.#view.replace(decodeSnapshotState(snapshot.data).membership, confState);
-    this.#snapshots.restored(snapshot);
-    this.#proposals.waiters.passed(index);
-    this.#barriers.applied();
-    this.#options.log.info({ raftIndex: index }, 'raft snapshot installed');
-    this.#membershipChanged();
-  }
-
-  #membershipChanged(): void {
-    this.#snapshots.abortUnless((raftId) => this.#view.membership.members.has(raftId));
-    this.#publishPeers();
-    if (this.#view.isSelfRemoved) this.#leaving.leave();
-    this.#driver.wake();
-    this.#tellMemberListeners();
-  }
-
-  #tellMemberListeners(): void {
-    for (const listener of [...this.#memberListeners]) listener();
-  }
-
-  #publishPeers(): void {
-    this.#options.transport.setPeers(this.#view.peers());
-  }
-
-  #setDiskFull(isFull: boolean): void {
-    const { dir, log } = this.#options;
-    this.#proposals.setDiskFull(isFull);
-    if (isFull) {
-      log.error({ dir }, 'no space left for the raft log: free some; reads go on');
-      this.#duties.yieldLeadership();
-    } else {
-      log.info({ dir }, 'the raft log has space again');
-    }
-  }
-
-  #notLeader(action: string): ProposalError {
-    const leader = this.leader();
-    const other = leader?.raftId === this.#options.raftId ? null : leader;
-    return notLeaderError(action, other);
-  }
-
-  // Ends.
-
-  /** Nothing is asked of the core any more, nobody waits any more. */
-  #quit(why: string): void {
-    this.#ticker?.cancel();
-    this.#loss.stop();
-    const words = `propose: this manager is ${why}`;
-    this.#proposals.end(words);
-    this.#barriers.rejectAll(() => new ProposalError('unavailable', words, false));
-    this.#leadership.end();
-    this.#tellMemberListeners();
+    const refusal = this.#parts.life.refusal('rotate raft key');
+    return refusal === null ? this.#parts.keys.rotate() : Promise.reject(refusal);
   }
 
   async #stop(): Promise<void> {
     const { transport, log } = this.#options;
-    if (this.#life.isMember) {
-      this.#life.stopping();
-      if (this.#leadership.isLeader && this.#duties.successor() !== null) {
+    if (this.#parts.life.isMember) {
+      this.#parts.life.stopping();
+      if (this.#parts.leadership.isLeader && this.#parts.duties.successor() !== null) {
         await this.transferLeadership().catch((err) =>
           log.warn({ err }, 'leadership was not moved'),
         );
       }
     }
-    const failed = this.#life.state === 'failed';
-    this.#life.stopped();
-    await this.#tasks.stop();
-    await this.#applies.stop();
-    await this.#appends.stop();
+    const failed = this.#parts.life.state === 'failed';
+    this.#parts.life.stopped();
+    await this.#parts.tasks.stop();
+    await this.#parts.applies.stop();
+    await this.#parts.appends.stop();
     await transport.stop();
-    await this.#snapshots.stop();
-    await this.#durable.close().catch((err) => {
+    await this.#parts.snapshots.stop();
+    await this.#parts.durable.close().catch((err) => {
       if (!failed) throw err;
     });
   }
