@@ -21,13 +21,14 @@ import { ClusterEvents } from './cluster-events.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
 import { Expulsion } from './expulsion.ts';
-import { ENTRY_TIMEOUT_MS, GroupEntry, WITHDRAWAL_TIMEOUT_MS } from './group-entry.ts';
+import { WITHDRAWAL_TIMEOUT_MS } from './group-entry.ts';
 import { GroupService } from './group-service.ts';
 import { LeaderRooms, type Room } from './leader-rooms.ts';
 import { LockFollower } from './lock-follower.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
 import type { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
+import { ManagerPlace } from './manager-place.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
 import { hasRaftState, loadIdentityKey, openRaft, removeRaftState } from './raft-start.ts';
 import type { Disk } from './raftnode/disk.ts';
@@ -128,7 +129,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.#scope.defer(() => this.#background.stop());
       await this.#scope.start(this.#clusterEvents());
       await this.#scope.start(this.#lockFollower(raft, keys));
-      await this.#enter(origin, signal);
+      await this.#takePlace(raft, origin, signal);
     } catch (err) {
       await this.#scope.close();
       if (origin.kind !== 'restart' && !signal?.aborted) await Manager.removeState(disk, dataDir);
@@ -221,57 +222,6 @@ export class Manager implements ManagerList, LeaderLocator {
     return () => this.#changeListeners.delete(listener);
   }
 
-  /** What follows the start of Raft: the first objects, or entering an existing group. */
-  async #enter(origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
-    if (origin.kind === 'bootstrap') {
-      const { cluster, node } = origin.cluster;
-      await this.#whenLeading();
-      await this.store.update((tx) => {
-        tx.create('cluster', cluster);
-        tx.create('node', node);
-      });
-    } else if (origin.kind === 'join') {
-      await this.#groupEntry(origin.managerAddresses).enter(signal);
-    } else if (this.members().length === 0 && origin.managerAddresses.length === 0) {
-      throw interruptedInit(); // who joins knows at least the manager that it asked
-    } else if (!this.members().some(({ raftId }) => raftId === this.#raftId)) {
-      const entry = this.#groupEntry(origin.managerAddresses);
-      this.#background.run(async (signal) => {
-        if (await entry.resume(signal)) return;
-        this.#expelled = true;
-        this.#options.onRemoved();
-      });
-    } else if (this.members().length === 1) {
-      await this.#requireCluster();
-    }
-  }
-
-  /** Between the first log and the first objects of a new cluster the process may have ended. */
-  async #requireCluster(): Promise<void> {
-    try {
-      await this.#whenLeading();
-    } catch (err) {
-      this.#options.log.warn({ reason: describeError(err) }, 'the only manager does not lead yet');
-      return;
-    }
-    if (this.store.view((view) => view.list('cluster').length) > 0) return;
-    throw interruptedInit();
-  }
-
-  #groupEntry(managerAddresses: readonly string[]): GroupEntry {
-    const { nodeId, address, pool, clock, random, log } = this.#options;
-    return new GroupEntry({
-      member: { raftId: this.#raftId, nodeId, address, learner: true },
-      raft: this.#requireRaft(),
-      managerAddresses,
-      pool,
-      self: () => this.#self(),
-      clock,
-      random,
-      log: log.child({ component: 'raft' }),
-    });
-  }
-
   #register(): void {
     const { server, clock, random } = this.#options;
     const log = this.#options.log;
@@ -307,6 +257,20 @@ export class Manager implements ManagerList, LeaderLocator {
         this.#serveAgent(stream, context),
       ),
     );
+  }
+
+  #takePlace(raft: RaftNode, origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
+    const place = new ManagerPlace({
+      ...{ manager: this.#options, store: this.store, raft, raftId: this.#raftId },
+      ...{ background: this.#background, self: () => this.#self() },
+      isLeading: () => this.#leading,
+      roomsSettled: () => this.#rooms.settled(),
+      expelled: () => {
+        this.#expelled = true;
+        this.#options.onRemoved();
+      },
+    });
+    return place.take(origin, signal);
   }
 
   #lockFollower(raft: RaftNode, keys: KeptManagerKeys): LockFollower {
@@ -408,23 +372,4 @@ export class Manager implements ManagerList, LeaderLocator {
     if (!this.#raft) throw new SkepError('unavailable', 'manager is starting');
     return this.#raft;
   }
-
-  async #whenLeading(): Promise<void> {
-    const raft = this.#requireRaft();
-    const { clock } = this.#options;
-    const action = 'take up leadership of a single manager';
-    await withDeadline({ clock, limitMs: ENTRY_TIMEOUT_MS, action }, async (signal) => {
-      while (!this.#leading) {
-        await raft.readBarrier(signal);
-        await this.#rooms.settled();
-      }
-    });
-  }
-}
-
-function interruptedInit(): SkepError {
-  return new SkepError(
-    'not-in-swarm',
-    "start manager: 'swarm init' was interrupted on this node before the cluster was made: run it again",
-  );
 }
