@@ -6,7 +6,7 @@ import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
 import type { Identity, StoredIdentity } from '../common/pki/identity.ts';
 import { parseUnlockKey } from '../common/pki/unlock-key.ts';
-import { joinCluster } from '../common/rpc/join-cluster.ts';
+import { joinThroughAny } from '../common/rpc/join-cluster.ts';
 import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstrap.ts';
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
@@ -175,14 +175,8 @@ export class SwarmNode {
       }
       const addresses = chooseAddresses(request, this.#flags, remotes);
       await requireKnownHosts(remotes, clock);
-      const identity = await joinFirst(remotes, (remoteAddress) =>
-        joinCluster({
-          remoteAddress,
-          token: request.token,
-          availability: request.availability,
-          clock,
-        }),
-      );
+      const { token, availability } = request;
+      const identity = await joinThroughAny(remotes, { token, availability, clock });
       await this.#files.save(identity, addresses);
       const origin: ManagerOrigin | null =
         identity.role === 'manager' ? { kind: 'join', managerAddresses: remotes } : null;
@@ -383,21 +377,4 @@ function stalledState(stalled: StalledMembership): SwarmState {
   const { nodeId, role } = identity;
   const nodeAddress = parseHostPort(addresses.advertise).host;
   return { local: kind, nodeId, nodeAddress, role, error: stalledReason(stalled) };
-}
-
-/** The first remote that answers decides, also when it refuses the token. */
-async function joinFirst(
-  remotes: readonly string[],
-  attempt: (remote: string) => Promise<Identity>,
-): Promise<Identity> {
-  let failure: unknown = null;
-  for (const remote of remotes) {
-    try {
-      return await attempt(remote);
-    } catch (err) {
-      if (!hasCode(err, 'unavailable', 'deadline-exceeded')) throw err;
-      failure = err;
-    }
-  }
-  throw failure;
 }

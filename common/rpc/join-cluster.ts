@@ -1,6 +1,6 @@
 /** How a node gets its identity: joining with a token, and renewing with the certificate it has. */
 import type { Clock } from '../base/clock.ts';
-import { SkepError } from '../base/errors.ts';
+import { hasCode, SkepError } from '../base/errors.ts';
 import type { Availability } from '../model/node.ts';
 import { certificateDigest, parseCertificate } from '../pki/certificate.ts';
 import { type Identity, identityOf } from '../pki/identity.ts';
@@ -39,6 +39,23 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
       availability: options.availability ?? 'active',
     }),
   );
+}
+
+/** As `joinCluster`. The first of `remotes` that answers decides, also when it refuses the token. */
+export async function joinThroughAny(
+  remotes: readonly string[],
+  options: Omit<JoinOptions, 'remoteAddress'>,
+): Promise<Identity> {
+  let failure: unknown = null;
+  for (const remoteAddress of remotes) {
+    try {
+      return await joinCluster({ ...options, remoteAddress });
+    } catch (err) {
+      if (!hasCode(err, 'unavailable', 'deadline-exceeded')) throw err;
+      failure = err;
+    }
+  }
+  throw failure;
 }
 
 /** The first half of joining: the root certificate, PEM, if it is the one that the token means. */
