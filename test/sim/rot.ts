@@ -13,13 +13,19 @@ interface Span {
 const UNCOVERED_FROM = 28;
 const UNCOVERED_TO = 32;
 
+/** The end of a closed segment is where readers differ: it looks like the torn end of the last one. */
+const CLOSING_WEIGHT = 6;
+
 /** Flips a bit in a flush that is not the last one. False when there is none. */
 export function rotLog(disk: SimDisk, random: SeededRandom): boolean {
   const spans = disk
     .paths()
     .filter((path) => path.startsWith('/raft/wal/') && path.endsWith('.wal'))
-    .flatMap((path) => framesOf(path, disk.contents(path)));
-  spans.pop();
+    .flatMap((path, i, { length }) => {
+      const frames = framesOf(path, disk.contents(path));
+      if (i === length - 1) return frames.slice(0, -1);
+      return [...frames, ...Array.from({ length: CLOSING_WEIGHT }, () => frames.slice(-1)).flat()];
+    });
   const span = spans[random.below(Math.max(1, spans.length))];
   if (span === undefined) return false;
   let at = random.below(span.bytes);

@@ -11,7 +11,7 @@ export interface Mutant extends Edit {
   readonly name: string;
   /** What is wrong with it, in words. */
   readonly bug: string;
-  /** Further places, when one is not enough. In other files than the first. */
+  /** Further places, when one is not enough. */
   readonly also?: readonly Edit[];
   /** Invariants that may notice it first; 0 = the product's own assertions. */
   readonly invariants: readonly number[];

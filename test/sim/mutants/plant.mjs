@@ -8,13 +8,17 @@ let mutant;
 export async function initialize(data) { mutant = data; }
 export async function load(url, context, nextLoad) {
   const loaded = await nextLoad(url, context);
-  const edit = [mutant, ...(mutant.also ?? [])].find(({ file }) => url.endsWith('/' + file));
-  if (edit === undefined) return loaded;
-  const parts = Buffer.from(loaded.source).toString().split(edit.find);
-  if (parts.length !== 2) {
-    throw new Error('mutant ' + mutant.name + ': its text is ' + (parts.length - 1) + ' times in ' + edit.file);
+  const edits = [mutant, ...(mutant.also ?? [])].filter(({ file }) => url.endsWith('/' + file));
+  if (edits.length === 0) return loaded;
+  let source = Buffer.from(loaded.source).toString();
+  for (const edit of edits) {
+    const parts = source.split(edit.find);
+    if (parts.length !== 2) {
+      throw new Error('mutant ' + mutant.name + ': its text is ' + (parts.length - 1) + ' times in ' + edit.file);
+    }
+    source = parts.join(edit.replace);
   }
-  return { ...loaded, source: parts.join(edit.replace) };
+  return { ...loaded, source };
 }`;
 
 const mutant = process.env.SKEP_SIM_MUTANT;

@@ -81,8 +81,16 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     name: 'damage-in-closed-segment',
     bug: 'damage in a segment that is not the last is passed over',
     file: `${NODE}/wal-recovery.ts`,
-    find: 'if (!isLast) throw',
-    replace: 'if (!isLast && offset < 0) throw',
+    find: '  if (!isLast) throw new RaftDamageError(path, offset, damage.reason);',
+    replace: '  if (!isLast) return { path, fromOffset: 0, toOffset: 0, reason: damage.reason };',
+    // The next segment says where this one ended: alone, either check holds.
+    also: [
+      {
+        file: `${NODE}/wal-recovery.ts`,
+        find: 'if (end.offset === header.prevEnd && end.chain === header.prevChain) return;',
+        replace: 'if (end.offset <= header.prevEnd) return;',
+      },
+    ],
     invariants: [17, 12],
   },
   {
