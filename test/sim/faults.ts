@@ -72,10 +72,19 @@ const FAULTS: Readonly<Record<FaultKind, Fault>> = {
   'sync-error': (_, machine) => {
     machine.syncFails = true;
   },
-  'full-disk': (hand, { disk }) => {
+  'full-disk': (hand, machine) => {
+    const { disk } = machine;
     disk.capacityBytes = disk.usedBytes + hand.random.below(20_000);
-    hand.later(2 * hand.spell(), () => {
+    const makeSpace = (): void => {
       disk.capacityBytes = Number.POSITIVE_INFINITY;
+    };
+    // An operator may stop the node before he makes space.
+    const isStopped = hand.random.below(2) === 0;
+    hand.later(2 * hand.spell(), () => {
+      if (isStopped) {
+        FAULTS.stop(hand, machine);
+        hand.later(hand.spell(), makeSpace);
+      } else makeSpace();
     });
   },
   rot: (hand, machine) => {
