@@ -13,7 +13,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { endedAtMs, hasStopped } from './restart-policy.ts';
-import type { Seat } from './seat.ts';
+import { isWanted, type Seat } from './seat.ts';
 import type { UpdateAttempt, UpdateProgress } from './update-progress.ts';
 import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -147,7 +147,8 @@ class UpdateStep {
         attempt.settledAtMs ??= this.#world.nowMs;
         continue;
       }
-      if (isBefore(task.status.state, 'running')) continue;
+      // One that is told to stop (drained, its node does not fit any more) may wait for ever where it is.
+      if (isBefore(task.status.state, 'running') && isWanted(task)) continue;
       attempt.settledAtMs ??= this.#world.nowMs;
       if (task.status.state === 'running') attempt.reachedAtMs ??= endedAtMs(task);
       else if (this.#isFailure(task, attempt)) {

@@ -5,7 +5,7 @@ export interface UpdateAttempt {
   readonly taskId: TaskId;
   /** when it was seen running, wall ms; null = not yet */
   reachedAtMs: number | null;
-  /** when it ran, ended or vanished: from then on its worker is free again (after the delay) */
+  /** when it ran, ended, vanished or was told to stop: from then on its worker is free again (after the delay) */
   settledAtMs: number | null;
   /** its end was met and looked at by an earlier leader: it does not count here */
   readonly judged: boolean;

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServiceId } from '../../../common/model/ids.ts';
 import {
   DEFAULT_UPDATE_CONFIG,
+  NO_RESOURCES,
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../common/model/service.ts';
@@ -345,6 +346,32 @@ describe('rolling update', () => {
     expect(freshRunning(id)).toBe(1);
     await rooms.pass(8000, 1000);
     expect(freshRunning(id)).toBe(3);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+  });
+
+  test('a task that waited for room on a node that is drained then holds up no update', async () => {
+    const { id } = await rooms.deploy({ mode: { kind: 'global' } });
+    const [full] = rooms.nodes();
+    await rooms.setNode(full!.id, (node) => ({
+      ...node,
+      description: { ...node.description!, nanoCpus: 0 },
+    }));
+    const reservations = { ...NO_RESOURCES.reservations, nanoCpus: 1e9 };
+    await rooms.change(id, (spec) => {
+      const changed = image('new')(spec);
+      return {
+        ...changed,
+        task: { ...changed.task, resources: { ...NO_RESOURCES, reservations } },
+      };
+    });
+    await rooms.pass(20_000, 1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('updating');
+    await rooms.setNode(full!.id, (node) => ({
+      ...node,
+      spec: { ...node.spec, availability: 'drain' },
+    }));
+    await rooms.pass(20_000, 1000);
+    expect(freshRunning(id)).toBe(2);
     expect(rooms.service(id).updateStatus!.state).toBe('completed');
   });
 });
