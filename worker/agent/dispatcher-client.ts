@@ -83,7 +83,10 @@ export class DispatcherClient implements DispatcherDialer {
           .session(address)
           .duplex(dispatcherSession, { signal });
         this.#leader = address;
-        return new StreamSession(stream, this.#options.clock, (err) => this.#failed(address, err));
+        return new StreamSession(stream, this.#options.clock, (err, wasHeard) => {
+          if (!wasHeard || !hasCode(err, 'unavailable')) this.#failed(address, err);
+          // Else only the connection may be gone, and the others may be: it is asked first once more.
+        });
       } catch (err) {
         if (signal.aborted) throw signal.reason;
         this.#failed(address, err);
@@ -146,9 +149,15 @@ function parseAddresses(text: string): string[] {
 class StreamSession implements DispatcherSession {
   readonly #stream: DispatcherStream;
   readonly #clock: Clock;
-  readonly #onFailure: (err: unknown) => void;
+  /** `wasHeard`: the manager had said something before. */
+  readonly #onFailure: (err: unknown, wasHeard: boolean) => void;
+  #wasHeard = false;
 
-  constructor(stream: DispatcherStream, clock: Clock, onFailure: (err: unknown) => void) {
+  constructor(
+    stream: DispatcherStream,
+    clock: Clock,
+    onFailure: (err: unknown, wasHeard: boolean) => void,
+  ) {
     this.#stream = stream;
     this.#clock = clock;
     this.#onFailure = onFailure;
@@ -166,9 +175,11 @@ class StreamSession implements DispatcherSession {
 
   async receive(signal: AbortSignal): Promise<DispatcherMessage | null> {
     try {
-      return await this.#stream.next(signal);
+      const message = await this.#stream.next(signal);
+      this.#wasHeard = true;
+      return message;
     } catch (err) {
-      if (!signal.aborted) this.#onFailure(err);
+      if (!signal.aborted) this.#onFailure(err, this.#wasHeard);
       throw err;
     }
   }

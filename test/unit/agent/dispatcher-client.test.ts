@@ -79,7 +79,7 @@ class FakeManagers implements DispatcherConnections {
   }
 }
 
-async function scene(seedAddresses: readonly string[], file?: string) {
+async function scene(seedAddresses: readonly string[], file?: string, seed = 7) {
   const managers = new FakeManagers();
   const path = file ?? join(await folder(), 'agent', 'managers.json');
   const clock = new FakeClock();
@@ -88,7 +88,7 @@ async function scene(seedAddresses: readonly string[], file?: string) {
     file: path,
     seedAddresses,
     clock,
-    random: new SeededRandom(7),
+    random: new SeededRandom(seed),
     log: silentLogger,
   });
   const { signal } = new AbortController();
@@ -189,6 +189,48 @@ describe('dispatcher client', () => {
       firstAsked.push(it.managers.asked[0]!);
     }
     expect(new Set(firstAsked)).toEqual(new Set([A, B]));
+  });
+
+  test('asks the leader first once more when the stream of a session broke', async () => {
+    for (let i = 0; i < 12; i++) {
+      const it = await scene([A, B, C]);
+      const stream = it.managers.add(C);
+      const session = await it.client.open(it.signal);
+      await session.receive(it.signal);
+      stream.answer = new SkepError('unavailable', 'reset');
+      await expect(session.receive(it.signal)).rejects.toThrow('reset');
+      it.managers.asked.length = 0;
+      stream.answer = STORED;
+      await it.talk();
+      expect(it.managers.asked).toEqual([C]);
+    }
+  });
+
+  test('gives up a leader that fell silent, and one that is gone with its connection', async () => {
+    const firstAsked: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      const it = await scene([A, B], undefined, i);
+      const stream = it.managers.add(A);
+      const session = await it.client.open(it.signal);
+      await session.receive(it.signal);
+      stream.answer = new SkepError('deadline-exceeded', 'silent');
+      await expect(session.receive(it.signal)).rejects.toThrow('silent');
+      it.managers.asked.length = 0;
+      await it.client.open(it.signal);
+      firstAsked.push(it.managers.asked[0]!);
+    }
+    expect(new Set(firstAsked)).toEqual(new Set([A, B]));
+    const it = await scene([A, B]);
+    const stream = it.managers.add(A);
+    const session = await it.client.open(it.signal);
+    await session.receive(it.signal);
+    stream.answer = new SkepError('unavailable', 'reset');
+    await expect(session.receive(it.signal)).rejects.toThrow('reset');
+    it.managers.reachable.delete(A);
+    it.managers.add(B);
+    it.managers.asked.length = 0;
+    await it.talk();
+    expect(it.managers.asked).toEqual([A, B]);
   });
 
   test('stops asking when it is cancelled', async () => {
