@@ -29,12 +29,12 @@ const CHANGES_PER_MESSAGE = 100;
 export class AgentSession {
   readonly nodeId: NodeId;
   /** the agent has this revision in force; 0 = none yet */
-  appliedRevision = 0;
+  #appliedRevision = 0;
   /** its node is registered and it got its first messages: it takes part in steps */
   greeted = false;
   /**
-   * Its end, when it comes, is no loss of the node: the agent announced it, the dispatcher ends it, or the
-   * session had not begun.
+   * Its end, when it comes, is no loss of the node: the agent announced it, the dispatcher ends it, or the agent had
+   * nothing in force yet, so that it may wait some seconds before it tries again (`Agent`'s back-off).
    */
   returns = true;
 
@@ -42,6 +42,8 @@ export class AgentSession {
   #end: { readonly reason: unknown } | null = null;
   #assignments: NodeAssignments;
   #sentRevision = 0;
+  /** of the first set that this session was sent */
+  #firstRevision = Number.POSITIVE_INFINITY;
   #behind = false;
   #missed = false;
 
@@ -49,6 +51,16 @@ export class AgentSession {
     this.nodeId = nodeId;
     this.#stream = stream;
     this.#assignments = new NodeAssignments(nodeId);
+  }
+
+  get appliedRevision(): number {
+    return this.#appliedRevision;
+  }
+
+  applied(revision: number): void {
+    if (revision < this.#firstRevision) return; // of an earlier session
+    this.#appliedRevision = revision;
+    this.returns = false;
   }
 
   /**
@@ -135,6 +147,7 @@ export class AgentSession {
       if (!takesMore) this.#behind = true;
     }
     this.#sentRevision = resultsIn;
+    this.#firstRevision = Math.min(this.#firstRevision, resultsIn);
   }
 }
 

@@ -149,14 +149,14 @@ export class Dispatcher {
         session.returns = true;
         return;
       case 'applied':
-        session.appliedRevision = message.revision;
+        session.applied(message.revision);
         return;
       case 'hello':
       case 'description':
         return this.#register(session.nodeId, peerAddress, message.description);
       case 'statuses': {
         const { sequence, updates, appliedRevision } = message;
-        if (appliedRevision > 0) session.appliedRevision = appliedRevision;
+        if (appliedRevision > 0) session.applied(appliedRevision);
         // Not awaited: the next batch may come while this one is being committed.
         this.#background.run(async () => {
           try {
@@ -175,7 +175,6 @@ export class Dispatcher {
   #greet(session: AgentSession): void {
     this.#catchUp();
     session.greeted = true;
-    session.returns = false;
     this.#announce([session]);
     this.#sendWhole(session);
   }

@@ -84,6 +84,9 @@ class Agent {
 async function connect(description = aNodeDescription(), of = nodeId): Promise<Agent> {
   const agent = new Agent(description, of);
   await settle();
+  const set = agent.stream.of('assignments').at(-1);
+  if (set) agent.stream.say({ kind: 'applied', revision: set.resultsIn });
+  await settle();
   return agent;
 }
 
@@ -329,6 +332,20 @@ describe('liveness', () => {
     again.stream.close();
     expect(await again.ended).toBeNull();
     await store.clock.advance(2_200);
+    expect(nodeState()).toBe('down');
+  });
+
+  test('one that had nothing in force yet may take its time: it backs off', async () => {
+    await lead();
+    const agent = new Agent(aNodeDescription(), nodeId);
+    await settle();
+    // What it had in force in an earlier session does not count.
+    agent.stream.say({ kind: 'applied', revision: 1 });
+    await settle();
+    agent.disconnect();
+    await store.clock.advance(14_800);
+    expect(nodeState()).toBe('ready');
+    await store.clock.advance(400);
     expect(nodeState()).toBe('down');
   });
 
