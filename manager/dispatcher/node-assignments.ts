@@ -99,7 +99,7 @@ export class NodeAssignments {
     } else {
       const before = this.#held();
       this.#ingress = tables.ingressId;
-      for (const change of taskChanges) this.#follow(change, out);
+      this.#stepTasks(taskChanges, out);
       this.#stepFiles(view, before, out);
       this.#stepNetworks(tables, before, tableChanges, out);
     }
@@ -130,16 +130,24 @@ export class NodeAssignments {
     return this.#inhabited.has(id) ? null : this.#nodeId;
   }
 
-  #follow(change: TaskChange, out: AssignmentChange[]): void {
-    const task = change.object;
-    if (change.action !== 'remove' && isAssigned(task, this.#nodeId)) {
-      const known = this.#tasks.get(task.id);
-      if (!known || differsForAgent(known.task, task)) this.#setTask(task, out);
-      else this.#retain(task);
-    } else if (this.#tasks.has(task.id)) {
-      this.#release(task.id);
-      this.#tasks.delete(task.id);
-      out.push({ action: 'remove', kind: 'task', key: task.id });
+  /** A task goes out once, as it is after all of the changes: what it needs is decided by that, too. */
+  #stepTasks(changes: readonly TaskChange[], out: AssignmentChange[]): void {
+    const news = new Set<TaskId>();
+    for (const { action, object: task } of changes) {
+      if (action !== 'remove' && isAssigned(task, this.#nodeId)) {
+        const known = this.#tasks.get(task.id);
+        if (!known || differsForAgent(known.task, task)) news.add(task.id);
+        this.#retain(task);
+      } else if (this.#tasks.has(task.id)) {
+        this.#release(task.id);
+        this.#tasks.delete(task.id);
+        news.delete(task.id);
+        out.push({ action: 'remove', kind: 'task', key: task.id });
+      }
+    }
+    for (const id of news) {
+      const item = this.#tasks.get(id)?.task;
+      if (item) out.push({ action: 'set', kind: 'task', key: id, item });
     }
   }
 

@@ -204,6 +204,29 @@ describe('a node assignment set', () => {
     expect(said(await write((tx) => tx.update('task', assigned)))).toEqual(['set task t']);
   });
 
+  test('a task that was assigned and rejected in one step is sent as rejected, without its files', async () => {
+    const test = await scene();
+    const [secret] = await test.create('secret', aSecret({ id: idOf('s') }));
+    const secrets = [{ secretId: secret!.id, secretName: 's', file }];
+    const spec = aTaskSpec({ container: aContainerSpec({ secrets }) });
+    const watch = test.store.watch();
+    const tables = test.store.view((view) => new NetworkTables(view));
+    const assignments = new NodeAssignments(nodeId);
+    test.store.view((view) => assignments.complete(view, tables));
+    const assigned = aTask({ nodeId, spec, status: aTaskStatus({ state: 'assigned' }) });
+    await test.create('task', assigned);
+    // By the constraint enforcer: the node no longer fits.
+    const rejected = { ...assigned, status: aTaskStatus({ state: 'rejected' }) };
+    await test.store.update((tx) => tx.update('task', rejected));
+    const changes = ofTasks(watch.poll().flatMap((commit) => commit.changes));
+    const step = test.store.view((view) =>
+      assignments.step(view, tables, changes, tables.apply(view, changes)),
+    );
+    expect(step).toMatchObject([
+      { action: 'set', kind: 'task', item: { status: { state: 'rejected' } } },
+    ]);
+  });
+
   test("the agent's own words do not come back to it; a new wish does", async () => {
     const test = await scene();
     const { write } = await followed(test);
