@@ -50,6 +50,8 @@ export class DispatcherClient implements DispatcherDialer {
   #addresses: readonly string[];
   /** where the leader was last seen or said to be */
   #leader: string | null = null;
+  /** the last one that could not be reached, or did not answer heartbeats: to be asked when the others were */
+  #unreachable: string | null = null;
   /** answers in a row by managers that knew no leader */
   #leaderless = 0;
   #saving: Promise<void> = Promise.resolve();
@@ -90,6 +92,7 @@ export class DispatcherClient implements DispatcherDialer {
       } catch (err) {
         if (signal.aborted) throw signal.reason;
         this.#failed(address, err);
+        this.#unreachable = address;
         failure = err;
       }
     }
@@ -110,12 +113,14 @@ export class DispatcherClient implements DispatcherDialer {
 
   #candidates(): readonly string[] {
     const others = shuffled(this.#addresses, this.#options.random);
-    if (this.#leader === null) return others;
-    return [this.#leader, ...others.filter((address) => address !== this.#leader)];
+    const first = this.#leader === null ? [] : [this.#leader];
+    const last = others.filter((address) => address === this.#unreachable);
+    return [...new Set([...first, ...others.filter((it) => it !== this.#unreachable), ...last])];
   }
 
   #failed(address: string, err: unknown): void {
     const wasAnswer = hasCode(err, 'not-leader');
+    if (hasCode(err, 'deadline-exceeded')) this.#unreachable = address;
     const named = wasAnswer ? err.details['leaderAddress'] : undefined;
     this.#leaderless = wasAnswer && !named ? this.#leaderless + 1 : 0;
     if (named) {

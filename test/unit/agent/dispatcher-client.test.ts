@@ -135,6 +135,23 @@ describe('dispatcher client', () => {
     expect(it.managers.asked).toEqual([A, C]);
   });
 
+  test('asks a manager that could not be reached, or was silent, after the others', async () => {
+    const it = await scene([A, B, C]);
+    it.managers.add(B, new SkepError('unavailable', 'reset'));
+    it.managers.add(C, new SkepError('unavailable', 'reset'));
+    for (let i = 0; i < 30; i++) await expect(it.talk()).rejects.toThrow('reset');
+    // A, which nobody reaches, was asked once at most.
+    expect(it.managers.asked.filter((address) => address === A).length).toBeLessThanOrEqual(1);
+    const silent = await scene([A, B, C]);
+    for (const address of [A, B, C]) silent.managers.add(address);
+    const session = await silent.client.open(silent.signal);
+    const [first] = silent.managers.asked;
+    silent.managers.reachable.get(first!)!.answer = new SkepError('deadline-exceeded', 'silent');
+    await expect(session.receive(silent.signal)).rejects.toThrow('silent');
+    await silent.client.open(silent.signal);
+    expect(silent.managers.asked[1]).not.toBe(first);
+  });
+
   test('asks a manager that knows no leader a few times more before it asks another', async () => {
     const it = await scene([A, B]);
     it.managers.add(A, notLeader());
