@@ -87,6 +87,9 @@ function checkMount(mount: Mount): void {
       if (!PROPAGATIONS.includes(mount.bind?.propagation ?? '')) {
         throw fail(`invalid propagation mode: ${mount.bind?.propagation}`);
       }
+      if (mount.bind?.propagation.endsWith('shared')) {
+        throw notDone(`mount ${mount.target}: propagation ${mount.bind.propagation} is`);
+      }
       return;
     case 'tmpfs':
       if (mount.source !== '') throw fail('field Source must not be specified');

@@ -16,7 +16,8 @@
  *     list { str }                           overlay lower directories, top first
  *     u32 1 = the root is read-only
  *     list { u32 kind, str source, str target, str type, str data, u64 MS_* flags,
- *            u64 MOUNT_ATTR_* to set, u32 1 = attributes apply to the whole bound tree }
+ *            u64 MOUNT_ATTR_* to set, u32 1 = attributes apply to the whole bound tree,
+ *            u64 MS_SLAVE | MS_REC: propagation, 0 = private }
  *     list { str path, u32 mode with S_IFMT, u32 major, u32 minor, u32 uid, u32 gid }   devices
  *     list { str } masked paths, list { str } read-only paths
  *     list { str path below /proc/sys, str value }   sysctls
@@ -37,7 +38,7 @@
 #include <stdint.h>
 
 #define SKEP_SPEC_MAGIC 0x504b5353u /* "SSKP" */
-#define SKEP_SPEC_VERSION 2u
+#define SKEP_SPEC_VERSION 3u
 
 #define SKEP_MOUNT_FILESYSTEM 0u
 #define SKEP_MOUNT_BIND 1u

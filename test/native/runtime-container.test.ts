@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -9,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { unmountTree } from '../../native/ffi/mount.ts';
 import { CommandError } from '../../worker/runtime/exec-session.ts';
 import type { OciMount, OciSpec } from '../../worker/runtime/oci.ts';
 import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
@@ -134,6 +136,36 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
     );
     expect(exit.exitCode).toBe(1);
     expect(text).toContain('Operation not permitted');
+  });
+
+  test('sees later mounts of the host below a slave bind, and only there', async () => {
+    const source = join(box.dir, 'shared');
+    mkdirSync(join(source, 'sub'), { recursive: true });
+    execFileSync('mount', ['--bind', source, source]);
+    execFileSync('mount', ['--make-shared', source]);
+    try {
+      const bind = (destination: string, option: string) => ({
+        destination,
+        type: 'bind',
+        source,
+        options: ['rbind', option],
+      });
+      const change = withMounts(bind('/slave', 'rslave'), bind('/private', 'rprivate'));
+      await box.run('propagation', 'sleep 100', change);
+      execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', join(source, 'sub')]);
+      writeFileSync(join(source, 'sub/later'), 'x');
+      const ls = async (dir: string) =>
+        (await execResult(await box.runtime.exec('propagation', execSpec(['ls', dir])))).stdout;
+      expect(await ls('/slave/sub')).toBe('later\n');
+      expect(await ls('/private/sub')).toBe('');
+      // What is mounted inside stays inside.
+      const args = ['mount', '-t', 'tmpfs', 'none', '/slave'];
+      await execResult(await box.runtime.exec('propagation', execSpec(args, { privileged: true })));
+      expect(existsSync(join(source, 'sub/later'))).toBe(true);
+      await box.runtime.killAll('propagation');
+    } finally {
+      await unmountTree(source);
+    }
   });
 
   test('sees nothing in masked paths and cannot write to read-only ones', async () => {

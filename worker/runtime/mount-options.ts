@@ -13,6 +13,7 @@ const MS = {
   nodiratime: 2048,
   bind: 4096,
   rec: 16384,
+  slave: 1 << 19,
   relatime: 1 << 21,
   strictatime: 1 << 24,
 } as const;
@@ -36,7 +37,9 @@ const FILESYSTEM_ONLY: Readonly<Record<string, number>> = {
 
 /** Already so without being said. */
 const NEUTRAL = new Set(['rw', 'suid', 'dev', 'exec', 'async', 'private', 'rprivate', 'defaults']);
-const PROPAGATION = new Set(['shared', 'rshared', 'slave', 'rslave', 'unbindable', 'runbindable']);
+/** What the host mounts below the source is seen in the container. */
+const SLAVE: Readonly<Record<string, number>> = { slave: MS.slave, rslave: MS.slave | MS.rec };
+const REFUSED_PROPAGATION = new Set(['shared', 'rshared', 'unbindable', 'runbindable']);
 
 export interface ParsedMount {
   readonly bind: boolean;
@@ -46,6 +49,8 @@ export interface ParsedMount {
   readonly attributes: number;
   /** the attributes hold for mounts below the bound directory too */
   readonly recursiveAttributes: boolean;
+  /** MS_SLAVE, with MS_REC; 0 = private */
+  readonly propagation: number;
   /** comma-separated, for the file system */
   readonly data: string;
 }
@@ -63,10 +68,13 @@ export function parseMountOptions(mount: OciMount): ParsedMount {
   let flags = bind ? MS.bind : 0;
   let attributes = 0;
   let recursiveAttributes = false;
+  let propagation = 0;
   const data: string[] = [];
   for (const option of mount.options) {
     const shared = SHARED[option];
-    if (PROPAGATION.has(option)) refuse(option, 'only private propagation is supported');
+    if (REFUSED_PROPAGATION.has(option)) refuse(option, 'only private and slave are supported');
+    else if (SLAVE[option] !== undefined && bind) propagation = SLAVE[option];
+    else if (SLAVE[option] !== undefined) refuse(option, 'only binds propagate');
     else if (option === 'rbind') flags |= MS.rec;
     else if (option === 'bind' || NEUTRAL.has(option)) continue;
     else if (shared !== undefined && bind) attributes |= shared.attribute;
@@ -78,5 +86,5 @@ export function parseMountOptions(mount: OciMount): ParsedMount {
     else if (FILESYSTEM_ONLY[option] !== undefined) flags |= FILESYSTEM_ONLY[option];
     else data.push(option);
   }
-  return { bind, flags, attributes, recursiveAttributes, data: data.join(',') };
+  return { bind, flags, attributes, recursiveAttributes, propagation, data: data.join(',') };
 }

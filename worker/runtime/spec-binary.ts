@@ -10,7 +10,7 @@ import { parseMountOptions } from './mount-options.ts';
 import type { OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
 
 const MAGIC = 0x504b5353;
-const VERSION = 2;
+const VERSION = 3;
 
 const NAMESPACE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   mount: 0x00020000,
@@ -206,6 +206,7 @@ function writeMount(out: Writer, mount: OciMount): void {
   out.u64(BigInt(parsed.flags));
   out.u64(BigInt(parsed.attributes));
   out.u32(parsed.recursiveAttributes ? 1 : 0);
+  out.u64(BigInt(parsed.propagation));
 }
 
 function writeProcess(out: Writer, process: OciProcess, seccomp: Uint8Array, flags: number): void {

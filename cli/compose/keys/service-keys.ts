@@ -91,7 +91,13 @@ const VOLUME_KEYS: KeyTable = {
   consistency: ignored('it concerns other systems than Linux', TEXT),
   bind: section(
     map({
-      propagation: honoured(`${MOUNT}.BindOptions.Propagation`, TEXT),
+      propagation: {
+        ...honoured(`${MOUNT}.BindOptions.Propagation`, TEXT),
+        judge: (value) =>
+          isOneOf(value, ['shared', 'rshared'])
+            ? { kind: 'refused', why: 'what a task mounts is not shown to its node' }
+            : null,
+      },
       create_host_path: honoured(`${MOUNT}.BindOptions.CreateMountpoint`, FLAG),
       recursive: {
         ...honoured(

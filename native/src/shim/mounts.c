@@ -143,7 +143,9 @@ static int set_attributes(const char *path, uint64_t attributes, bool recursive)
   return mount(NULL, path, NULL, remount, NULL);
 }
 
-static int apply_mount(int root, const struct mount_entry *entry, struct skep_error *err) {
+/* `slave`: mounts of the host come with their propagation, which each bind keeps or loses. */
+static int apply_mount(int root, const struct mount_entry *entry, bool slave,
+                       struct skep_error *err) {
   struct stat source;
   enum kind kind = KIND_DIRECTORY;
   char path[FD_PATH_MAX];
@@ -157,11 +159,17 @@ static int apply_mount(int root, const struct mount_entry *entry, struct skep_er
   if (mount(entry->source, path, entry->type, (unsigned long)entry->flags,
             entry->data[0] ? entry->data : NULL) < 0)
     return fail(err, "mount", "%s on %s", entry->source, entry->target);
-  if (entry->attributes == 0) return 0;
+  bool propagates = slave && entry->kind == SKEP_MOUNT_BIND;
+  if (entry->attributes == 0 && !propagates) return 0;
   /* The descriptor still means what is now covered: open again to get the new mount. */
   cleanup_fd int mounted = open_inside(root, entry->target);
   if (mounted < 0) return fail(err, "openat2", "mount target %s", entry->target);
   fd_path(path, mounted);
+  unsigned long propagation =
+      entry->propagation ? (unsigned long)entry->propagation : MS_REC | MS_PRIVATE;
+  if (propagates && mount(NULL, path, NULL, propagation, NULL) < 0)
+    return fail(err, "mount", "propagation of %s", entry->target);
+  if (entry->attributes == 0) return 0;
   if (set_attributes(path, entry->attributes, entry->recursive) < 0)
     return fail(err, "mount_setattr", "%s", entry->target);
   return 0;
@@ -256,8 +264,21 @@ static int protect_paths(const struct spec *spec, struct skep_error *err) {
   return 0;
 }
 
+static bool any_propagates(const struct spec *spec) {
+  struct mount_entry entry;
+  struct reader cursor = spec->mounts.cursor;
+  for (uint32_t i = 0; i < spec->mounts.count; i++) {
+    read_mount(&cursor, &entry);
+    if (entry.propagation != 0) return true;
+  }
+  return false;
+}
+
+/* Nothing that is mounted here is ever seen by the host: as a slave the tree only receives. */
 int build_root(const struct spec *spec, struct skep_error *err) {
-  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail(err, "mount", "private /");
+  bool slave = any_propagates(spec);
+  if (mount(NULL, "/", NULL, MS_REC | (slave ? MS_SLAVE : MS_PRIVATE), NULL) < 0)
+    return fail(err, "mount", "propagation of /");
   if (mount_overlay(spec, err) < 0) return -1;
   {
     cleanup_fd int root = RETRY(open("merged", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -266,7 +287,7 @@ int build_root(const struct spec *spec, struct skep_error *err) {
     for (uint32_t i = 0; i < spec->mounts.count; i++) {
       struct mount_entry entry;
       read_mount(&cursor, &entry);
-      if (apply_mount(root, &entry, err) < 0) return -1;
+      if (apply_mount(root, &entry, slave, err) < 0) return -1;
     }
     cursor = spec->devices.cursor;
     for (uint32_t i = 0; i < spec->devices.count; i++)

@@ -40,6 +40,7 @@ void read_mount(struct reader *reader, struct mount_entry *entry) {
   entry->flags = read_u64(reader);
   entry->attributes = read_u64(reader);
   entry->recursive = read_u32(reader);
+  entry->propagation = read_u64(reader);
 }
 
 /* Skips entries written as a pattern: u = u32, U = u64, s = str. */
@@ -112,7 +113,7 @@ int parse_spec(const uint8_t *bytes, size_t length, struct spec *spec, struct sk
   spec->oom_file = read_str(&reader);
   spec->lower_dirs = read_list(&reader, "s");
   spec->readonly_root = read_u32(&reader);
-  spec->mounts = read_list(&reader, "ussssUUu");
+  spec->mounts = read_list(&reader, "ussssUUuU");
   spec->devices = read_list(&reader, "suuuuu");
   spec->masked = read_list(&reader, "s");
   spec->readonly = read_list(&reader, "s");

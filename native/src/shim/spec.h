@@ -44,6 +44,7 @@ struct mount_entry {
   const char *source, *target, *type, *data;
   uint64_t flags, attributes;
   uint32_t recursive;
+  uint64_t propagation;
 };
 
 struct spec {

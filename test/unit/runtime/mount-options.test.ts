@@ -18,6 +18,14 @@ describe('mount options', () => {
     expect(parsed).toMatchObject({ flags, attributes, data, recursiveAttributes: false });
   });
 
+  test.each([
+    ['rprivate', 0],
+    ['slave', 1 << 19],
+    ['rslave', (1 << 19) | 16384],
+  ])('%s of a bind', (option, propagation) => {
+    expect(parse('bind', 'rbind', option)).toMatchObject({ propagation, flags: 4096 | 16384 });
+  });
+
   test('rro protects the whole bound tree', () => {
     expect(parse('bind', 'rbind', 'rro')).toMatchObject({
       attributes: 1,
@@ -26,8 +34,8 @@ describe('mount options', () => {
   });
 
   test.each([
-    ['bind', 'rshared', 'only private propagation'],
-    ['tmpfs', 'slave', 'only private propagation'],
+    ['bind', 'rshared', 'only private and slave'],
+    ['tmpfs', 'slave', 'only binds propagate'],
     ['bind', 'size=1m', 'not an option of a bind mount'],
   ])('refuses %s %s', (type, option, words) => {
     expect(() => parse(type, option)).toThrow(`mount /x: option "${option}": ${words}`);

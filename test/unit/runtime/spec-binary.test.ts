@@ -47,7 +47,7 @@ class Reader {
 describe('the spec of a shim', () => {
   test('has every field in the order of the header file', () => {
     const r = new Reader(encodeSpec({ ...base, hostname: 'host' }, CONTEXT));
-    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 2]);
+    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 3]);
     expect(r.u64()).toBe(0x6e020000n); // six namespaces
     expect(r.list(() => [r.u32(), r.str()])).toEqual([]);
     expect([r.str(), r.str(), r.str()]).toEqual(['host', '', '/cg2']);
@@ -58,12 +58,12 @@ describe('the spec of a shim', () => {
     const mounts = r.list(() => ({
       kind: r.u32(),
       names: [r.str(), r.str(), r.str(), r.str()],
-      numbers: [r.u64(), r.u64(), BigInt(r.u32())],
+      numbers: [r.u64(), r.u64(), BigInt(r.u32()), r.u64()],
     }));
     expect(mounts[0]).toEqual({
       kind: 0,
       names: ['proc', '/proc', 'proc', ''],
-      numbers: [14n, 0n, 0n],
+      numbers: [14n, 0n, 0n, 0n],
     });
     expect(mounts).toHaveLength(6); // the cgroup mount became none
     const devices = r.list(() => [r.str(), r.u32(), r.u32(), r.u32(), r.u32(), r.u32()]);

@@ -48,6 +48,11 @@ describe('verdicts that depend on the value', () => {
       'volumes.0.bind.recursive',
       /^refused/,
     ],
+    [
+      'volumes: [{type: bind, source: /a, target: /a, bind: {propagation: rshared}}]',
+      'volumes.0.bind.propagation',
+      /^refused: what a task mounts/,
+    ],
     ['networks: {default: {ipv4_address: 10.0.0.5}}', 'networks.default.ipv4_address', /^refused/],
     ['ports: [{target: 1, host_ip: 127.0.0.1}]', 'ports.0.host_ip', /^ignored/],
     ['depends_on: [web2]', 'depends_on', /^ignored: checked and kept/],
