@@ -47,6 +47,7 @@ export class LinkSocket {
   #failure: SkepError | null = null;
   /** The other end said that it ended well. */
   #isEnded = false;
+  #isKnown = false;
   #silentTicks = 0;
 
   constructor(options: LinkSocketOptions) {
@@ -68,7 +69,10 @@ export class LinkSocket {
     this.ended.catch(() => {}); // for those who ask
   }
 
+  /** The other end is known. One that is not yet has no more time than a silent one, whatever it sends. */
   allowMessages(): void {
+    this.#isKnown = true;
+    this.#silentTicks = 0;
     this.#decoder.allowMessages();
   }
 
@@ -130,7 +134,7 @@ export class LinkSocket {
 
   #receive(chunk: Buffer): void {
     if (this.#failure !== null) return;
-    this.#silentTicks = 0;
+    if (this.#isKnown) this.#silentTicks = 0;
     try {
       this.#decoder.push(chunk, (frame) => {
         if (this.#failure !== null) return;

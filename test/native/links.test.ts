@@ -213,6 +213,20 @@ describe('a link', () => {
     expect(await wordsOf(large)).toMatch('bytes are outside');
   });
 
+  test('that is never opened is cut, also when its client says that it lives', async () => {
+    const { server } = await startServer();
+    const client = await rawClient(server.address, managerId);
+    const alive = clock.setPeriodic(
+      100,
+      () => void client.write(encodeFrame('alive', Buffer.alloc(0))),
+    );
+    scope.defer(() => alive.cancel());
+    const openedMs = clock.monotonicMs();
+    await wordsOf(client).catch(() => {}); // the end of it may be a reset
+    const { alivePeriodMs, silentPeriodsMax } = LINK_LIMITS;
+    expect(clock.monotonicMs() - openedMs).toBeLessThan(alivePeriodMs * (silentPeriodsMax + 2));
+  }, 10_000);
+
   test('is cut when its node is disconnected, or the server stops', async () => {
     const { server, heard } = await startServer();
     const first = await open(server.address, managerId);
