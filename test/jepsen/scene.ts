@@ -9,6 +9,7 @@ import { daemonPid, killDaemon, startDaemon, stopDaemon } from '../../cli/dev/da
 import { signalProcess } from '../../cli/dev/kernel.ts';
 import { type ClusterPlan, type HostPlan, SUBNET_PREFIX } from '../../cli/dev/plan.ts';
 import type { Clock } from '../../common/base/clock.ts';
+import { describeError } from '../../common/base/errors.ts';
 import type { NodeJson } from '../../common/model/engine-json.ts';
 import type { Reach, ReachChange } from '../support/availability.ts';
 import { type Slowness, setAddress, setDrops, setSlow } from './network-faults.ts';
@@ -94,7 +95,11 @@ export class Scene {
     const host = this.#host(name);
     // Not the run's signal: what was killed is started again also at the end.
     const never = new AbortController().signal;
-    await startDaemon(host, plan.settings, clock, never);
+    const start = (): Promise<unknown> => startDaemon(host, plan.settings, clock, never);
+    await start().catch((err: unknown) => {
+      this.fallen.push(`${name} at its start: ${describeError(err)}`);
+      return start(); // what the rest of the run shows is worth having
+    });
     this.#setUp(host, true);
   }
 
