@@ -243,9 +243,9 @@ export class SimNetwork {
   }
 
   #drawDelay(): number {
-    const { delayMinMs, delayMeanMs } = this.#quality;
+    const { delayMinMs, delayMeanMs, delayMaxMs } = this.#quality;
     if (this.isHealed || delayMeanMs === 0) return delayMinMs;
-    return delayMinMs - delayMeanMs * Math.log(1 - this.#random.unit());
+    return Math.min(delayMaxMs, delayMinMs - delayMeanMs * Math.log(1 - this.#random.unit()));
   }
 
   #chance(probability: number): boolean {

@@ -39,6 +39,8 @@ export interface LinkQuality {
   readonly delayMinMs: number;
   /** Mean of what comes on top, exponentially distributed. */
   readonly delayMeanMs: number;
+  /** No delay is longer. */
+  readonly delayMaxMs: number;
   readonly loss: number;
   readonly duplicate: number;
   /** Chance to overtake what was sent before. */
@@ -98,6 +100,7 @@ export function planOf(seed: number): Plan {
     link: {
       delayMinMs: pick(0.2, 1, 5),
       delayMeanMs: pick(0, 1, 3, 10, 40),
+      delayMaxMs: Number.POSITIVE_INFINITY,
       loss: pick(0, 0, 0.01, 0.05, 0.2),
       duplicate: pick(0, 0, 0.02, 0.1),
       overtake: pick(0, 0, 0.05, 0.3),

@@ -71,7 +71,10 @@ export class SimRaft {
   readonly network: SimNetwork;
   readonly members = new Map<number, SimMember>();
   /** Of every link; may be changed. */
-  readonly quality = { delayMinMs: 1, delayMeanMs: 1, loss: 0, duplicate: 0, overtake: 0 };
+  readonly quality = {
+    ...{ delayMinMs: 1, delayMeanMs: 1, delayMaxMs: 4 },
+    ...{ loss: 0, duplicate: 0, overtake: 0 },
+  };
   readonly #time = new SimClock();
   readonly #random: SeededRandom;
   readonly #overrides: Partial<RaftNodeOptions>;

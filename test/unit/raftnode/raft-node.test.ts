@@ -244,7 +244,7 @@ describe('raft cluster', () => {
     const sim = new SimRaft(29);
     const [a, b] = await sim.cluster(3);
     await sim.propose(a!, 'warm');
-    Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 0 });
+    Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 0, delayMaxMs: 20 });
     b!.disk.counts.clear();
     const all = [];
     for (let i = 0; i < 30; i++) {
@@ -274,7 +274,7 @@ describe('raft cluster', () => {
     const sim = new SimRaft(32);
     const [a, b] = await sim.cluster(3);
     await sim.propose(a!, 'warm');
-    Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 0 });
+    Object.assign(sim.quality, { delayMinMs: 20, delayMeanMs: 0, delayMaxMs: 20 });
     b!.disk.counts.clear();
     const propose = (text: string): Promise<number> => a!.node!.propose(Buffer.from(text));
     const first = propose('first').then(() => propose('again'));
