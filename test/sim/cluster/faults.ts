@@ -97,9 +97,10 @@ export class ClusterFaultHand {
     });
   }
 
-  /** How long a fault lasts: mostly shorter than a node's grace, at times longer. */
+  /** How long a fault lasts: mostly shorter than a node's grace, at times longer than any. */
   spell(): number {
-    return this.random.unit() ** 2 * 9 * this.world.plan.heartbeatMs;
+    const longestMs = 6_000 + 9 * this.world.plan.heartbeatMs;
+    return this.random.unit() ** 3 * longestMs;
   }
 
   /** A random part of all machines. */

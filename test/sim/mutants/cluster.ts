@@ -1,4 +1,225 @@
 /** Bugs of the rooms of a manager and of the agent. */
 import type { Mutant } from './mutant.ts';
 
-export const CLUSTER_MUTANTS: readonly Mutant[] = [];
+const SCHEDULER: readonly Mutant[] = [
+  {
+    name: 'constraints-ignored',
+    bug: 'the scheduler takes nodes that the constraints of a task forbid',
+    file: 'manager/scheduler/node-filters.ts',
+    find: 'return constraints.every((one) => nodeMeetsConstraint(node, one));',
+    replace: 'return node.id.length + constraints.length > 0;',
+    invariants: [2, 4],
+  },
+  {
+    name: 'room-ignored',
+    bug: 'the scheduler gives away more CPUs than a node has',
+    file: 'manager/scheduler/load-filters.ts',
+    find: '(nanoCpus === 0 || nanoCpus <= table.freeNanoCpus[index]!) &&',
+    replace: '',
+    invariants: [2, 4],
+  },
+  {
+    name: 'host-ports-shared',
+    bug: 'two tasks on one node publish the same port of it',
+    file: 'manager/scheduler/load-filters.ts',
+    find: 'passes: (index) => !keys.some((key) => table.usesHostPort(index, key)),',
+    replace: 'passes: () => keys.length > 0,',
+    invariants: [4],
+  },
+  {
+    name: 'max-replicas-ignored',
+    bug: 'a node gets more tasks of a service than it may have',
+    file: 'manager/scheduler/load-filters.ts',
+    find: 'passes: (index) => activeAt(index) < limit,',
+    replace: 'passes: (index) => activeAt(index) >= 0,',
+    invariants: [4],
+  },
+];
+
+const ALLOCATOR: readonly Mutant[] = [
+  {
+    name: 'tasks-not-in-books',
+    bug: 'a new leader gives away addresses that tasks have',
+    file: 'manager/allocator/allocation-book.ts',
+    find: 'if (isTerminal(task.status.state) || task.networks.length === 0) return;',
+    replace: 'if (!isTerminal(task.status.state) || task.networks.length >= 0) return;',
+    invariants: [0, 5],
+  },
+  {
+    name: 'services-not-in-books',
+    bug: 'a new leader gives away virtual addresses and ports that services have',
+    file: 'manager/allocator/allocation-book.ts',
+    find: 'if (service.endpoint) this.#restoreEndpoint(service.id, service.endpoint);',
+    replace: '',
+    invariants: [0, 2, 5],
+  },
+  {
+    name: 'port-of-another',
+    bug: 'a service gets a port that another one publishes',
+    file: 'manager/allocator/port-pool.ts',
+    find: 'if (owner !== undefined) return owner === serviceId;',
+    replace: 'if (owner === serviceId) return true;',
+    invariants: [5],
+  },
+];
+
+const DISPATCHER: readonly Mutant[] = [
+  {
+    name: 'removal-untold',
+    bug: 'a node is not told that a task of it is deleted',
+    file: 'manager/dispatcher/node-assignments.ts',
+    find: "out.push({ action: 'remove', kind: 'task', key: task.id });",
+    replace: '',
+    invariants: [2],
+  },
+  {
+    name: 'secrets-not-in-steps',
+    bug: 'a task comes in a step without the secrets that it needs',
+    file: 'manager/dispatcher/node-assignments.ts',
+    find: 'if (!before.secrets.has(id)) pushSecret(view, id, out);',
+    replace: 'if (before.secrets.has(id)) pushSecret(view, id, out);',
+    invariants: [8],
+  },
+  {
+    name: 'tables-not-in-steps',
+    bug: 'what changes in a network that a node takes part in is not told with its tasks',
+    file: 'manager/dispatcher/node-assignments.ts',
+    find: 'out.push(...(changes?.items ?? []));',
+    replace: '',
+    invariants: [2, 8],
+  },
+  {
+    name: 'acknowledged-unstored',
+    bug: 'statuses are acknowledged before they are stored',
+    file: 'manager/dispatcher/dispatcher.ts',
+    find: 'await this.#statuses.write(session.nodeId, updates);',
+    replace: 'void this.#statuses.write(session.nodeId, updates).catch(() => {});',
+    invariants: [2, 6],
+  },
+  {
+    name: 'statuses-go-back',
+    bug: 'an old report takes back a newer one',
+    file: 'manager/dispatcher/status-writer.ts',
+    find: 'if (isBefore(waiting.status.state, state)) return;',
+    replace: '',
+    invariants: [0, 6],
+  },
+  {
+    name: 'ends-change',
+    bug: 'a report of another end displaces the one that is stored',
+    file: 'manager/dispatcher/status-writer.ts',
+    find: 'if (isTerminal(state) && waiting.status.state !== state) return;',
+    replace: '',
+    invariants: [6],
+  },
+  {
+    name: 'deaf-to-heartbeats',
+    bug: 'what an agent says does not count as a sign of life',
+    file: 'manager/dispatcher/liveness.ts',
+    find: 'if (session) session.heardMs = this.#nowMs();',
+    replace: 'void session;',
+    invariants: [2, 9],
+  },
+  {
+    name: 'absent-for-ever',
+    bug: 'a node whose session ended is waited for without end',
+    file: 'manager/dispatcher/liveness.ts',
+    find: 'if (nowMs - sinceMs >= graceMs + queueMs) overdue.push(nodeId);',
+    replace: 'if (nowMs - sinceMs >= 100 * (graceMs + queueMs)) overdue.push(nodeId);',
+    invariants: [2, 9],
+  },
+];
+
+const AGENT: readonly Mutant[] = [
+  {
+    name: 'sent-is-stored',
+    bug: 'statuses that were under way when a session ended are not sent again',
+    file: 'worker/agent/status-reporter.ts',
+    find: '    this.#inFlight.clear();\n    this.#sent.clear();\n',
+    replace: '    this.#inFlight.clear();\n',
+    invariants: [2],
+  },
+  {
+    name: 'newest-forgotten',
+    bug: 'the word that an older status is stored is taken for the newest one',
+    file: 'worker/agent/status-reporter.ts',
+    find: 'if (this.#unstored.get(taskId) === status) this.forget(taskId);',
+    replace: 'this.forget(taskId); void status;',
+    invariants: [2],
+  },
+  {
+    name: 'old-set-stays',
+    bug: 'tasks that a whole set does not name stay on the node',
+    file: 'worker/agent/task-manager.ts',
+    find: 'if (!named.has(taskId)) this.#remove(taskId);',
+    replace: 'if (named.size < 0) this.#remove(taskId);',
+    invariants: [2, 7],
+  },
+  {
+    name: 'shutdown-ignored',
+    bug: 'a task that is to stop runs until it is deleted',
+    file: 'worker/agent/task-steps.ts',
+    find: "(desired === 'shutdown' || desired === 'remove')) return 'shutdown';",
+    replace: "desired === 'remove') return 'shutdown';",
+    invariants: [2, 7],
+  },
+  {
+    name: 'runs-unasked',
+    bug: 'a task that is only to be got ready is started',
+    file: 'worker/agent/task-steps.ts',
+    find: "return desired === 'ready' ? 'rest' : 'begin-starting';",
+    replace: "return 'begin-starting';",
+    invariants: [2, 7],
+  },
+];
+
+const ORCHESTRATORS: readonly Mutant[] = [
+  {
+    name: 'successor-waits-not',
+    bug: 'a task is let run while the one that it replaces still does',
+    file: 'manager/orchestrator/restart-policy.ts',
+    find: 'if (!waits) return delayOver;',
+    replace: 'if (!waits || seat.tasks.length > 0) return delayOver;',
+    invariants: [7],
+  },
+  {
+    name: 'filled-too-early',
+    bug: 'a seat is filled while something that was told to stop runs there',
+    file: 'manager/orchestrator/restart-policy.ts',
+    find: "return tasks.every((task) => hasStopped(task, world)) ? 'running' : 'ready';",
+    replace: "return tasks.length >= 0 || world ? 'running' : 'ready';",
+    invariants: [7],
+  },
+  {
+    name: 'lost-not-replaced',
+    bug: 'a task whose node is down or drained is not replaced',
+    file: 'manager/orchestrator/plan-seat.ts',
+    find: 'return task.nodeId !== null && isLost(world.node(task.nodeId));',
+    replace: 'return task.nodeId !== null && isLost(world.node(task.nodeId)) && world.nowMs < 0;',
+    invariants: [2],
+  },
+  {
+    name: 'one-too-many',
+    bug: 'scaled down, a service keeps one task more than it is to have',
+    file: 'manager/orchestrator/plan-replicated.ts',
+    find: 'return ranked.slice(0, replicas).map(({ plan }) => plan);',
+    replace: 'return ranked.slice(0, replicas + 1).map(({ plan }) => plan);',
+    invariants: [2],
+  },
+  {
+    name: 'update-waits-for-ever',
+    bug: 'an update waits for a task that was told to stop before any node had it',
+    file: 'manager/orchestrator/plan-update.ts',
+    find: "if (isBefore(task.status.state, 'running') && isWanted(task)) continue;",
+    replace: "if (isBefore(task.status.state, 'running')) continue;",
+    invariants: [2],
+  },
+];
+
+export const CLUSTER_MUTANTS: readonly Mutant[] = [
+  ...SCHEDULER,
+  ...ALLOCATOR,
+  ...DISPATCHER,
+  ...AGENT,
+  ...ORCHESTRATORS,
+];

@@ -11,10 +11,17 @@ import type { ClusterWorld } from '../world.ts';
 const SPEAKS_PERIODS = 1.5;
 /** unless that is so fresh that the word of its being down was under way already. */
 const FRESH_PERIODS = 0.5;
-/** Periods after which a silent one must be down, for a leader who has to hear of everybody first. */
-const QUIET_PERIODS_MAX = 6;
-/** Elections, commits, and a look each half second. */
-const SLACK_MS = 5_000;
+/**
+ * How long a node may be silent and not be called down, by what it said last (docs/decisions/0060): missed
+ * periods, or ms. One that works has three periods, and more when its connection breaks just before.
+ */
+const WORKS = { periods: 3, graceMs: 2_000 };
+/** It said that it comes back, or had nothing in force yet. */
+const RETURNS = { periods: 6, graceMs: 15_000 };
+/** This leader has not heard of it. */
+const UNHEARD = { periods: 6, graceMs: 20_000 };
+/** Commits, and a look now and then. */
+const SLACK_MS = 3_000;
 
 export class LivenessIsTrue implements ClusterChecker {
   readonly number = 9;
@@ -22,6 +29,8 @@ export class LivenessIsTrue implements ClusterChecker {
   readonly #world: ClusterWorld;
   /** When the present leader heard of a node. */
   readonly #heardMs = new Map<NodeId, number[]>();
+  /** Of those heard of: has a set in force, and did not say that it ends its session. */
+  readonly #works = new Set<NodeId>();
   /** Since when nothing hinders the managers, nor breaks connections. */
   #calmSinceMs = 0;
   #leader: Host | null = null;
@@ -31,9 +40,11 @@ export class LivenessIsTrue implements ClusterChecker {
     this.#world = world;
   }
 
-  heard({ nodeId }: Host, _message: AgentMessage, by: Host): void {
+  heard({ nodeId }: Host, { kind }: AgentMessage, by: Host): void {
     this.#followLeader();
     if (by !== this.#leader) return;
+    if (kind === 'applied') this.#works.add(nodeId);
+    else if (kind === 'hello' || kind === 'pause') this.#works.delete(nodeId);
     const nowMs = this.#world.clock.nowMs;
     const recent = (this.#heardMs.get(nodeId) ?? []).filter((ms) => nowMs - ms < this.#periods(2));
     this.#heardMs.set(nodeId, [...recent, nowMs]);
@@ -61,17 +72,24 @@ export class LivenessIsTrue implements ClusterChecker {
   second(): void {
     const { clock, hosts } = this.#world;
     this.#followLeader();
-    const limitMs = this.#periods(QUIET_PERIODS_MAX) + SLACK_MS;
-    if (clock.nowMs - this.#calmSinceMs < limitMs) return;
     for (const { nodeId, id } of hosts.values()) {
+      const limitMs = this.#quietLimitMs(nodeId);
       const lastMs = this.#heardMs.get(nodeId)?.at(-1) ?? 0;
-      if (clock.nowMs - lastMs < limitMs) continue;
+      if (clock.nowMs - Math.max(lastMs, this.#calmSinceMs) < limitMs) continue;
       const state = this.#world.view((view) => view.get('node', nodeId))?.status.state ?? 'down';
       expect(
         state === 'down',
         () => `machine ${id} is silent for ${limitMs} ms, and still ${state}`,
       );
     }
+  }
+
+  #quietLimitMs(nodeId: NodeId): number {
+    if (!this.#heardMs.has(nodeId)) {
+      return Math.max(this.#periods(UNHEARD.periods), UNHEARD.graceMs) + SLACK_MS;
+    }
+    if (this.#works.has(nodeId)) return this.#periods(WORKS.periods) + WORKS.graceMs + SLACK_MS;
+    return Math.max(this.#periods(RETURNS.periods), RETURNS.graceMs) + SLACK_MS;
   }
 
   #periods(count: number): number {
@@ -90,7 +108,10 @@ export class LivenessIsTrue implements ClusterChecker {
     const isSame = leader === this.#leader && leader?.life === this.#leaderLife;
     const isCalm =
       isSame && !leader?.paused && managers.filter(isWith).length > managers.length / 2;
-    if (!isSame) this.#heardMs.clear();
+    if (!isSame) {
+      this.#heardMs.clear();
+      this.#works.clear();
+    }
     this.#leader = leader;
     this.#leaderLife = leader?.life ?? 0;
     if (!isCalm || wires.brokenMs > this.#calmSinceMs) this.#calmSinceMs = clock.nowMs;
