@@ -133,7 +133,15 @@ describe.skipIf(!clusterTestsCanRun)('bad requests', () => {
 
   test('a version that is old is refused, and changes nothing', async () => {
     await create();
-    const before = (await call('GET', '/services/bad')).json as { Version: { Index: number } };
+    const before = await eventually(
+      'the allocator is done with it',
+      async () => {
+        const { json } = await call('GET', '/services/bad');
+        expect(json).toMatchObject({ Endpoint: { Spec: { Mode: 'vip' } } });
+        return json as { Version: { Index: number } };
+      },
+      { withinMs: 5_000 },
+    );
     const path = (version: number): string => `/services/bad/update?version=${version}`;
     const first = await call('POST', path(before.Version.Index), spec({ Labels: { a: '1' } }));
     expect(first.status).toBe(200);

@@ -1,5 +1,5 @@
 /** Calls and waits in the words of the Engine API, for the scenarios. */
-import type { Engine } from './engine.ts';
+import type { Answer, Engine } from './engine.ts';
 import type { Operation, Wait } from './scenario.ts';
 
 export const IMAGE = 'skep-test/diff:1';
@@ -77,12 +77,26 @@ export function update(
   change: (spec: Service['Spec']) => unknown,
   query = '',
 ): Operation {
-  return call(what, async (engine) => {
-    const { ID, Version, Spec } = await engine.get<Service>(`/services/${name}`);
-    const path = `/services/${ID}/update?version=${Version.Index}${query}`;
-    const { status, body } = await engine.call('POST', path, change(Spec));
-    return status >= 400 ? { status, ...(body as Json) } : { status };
-  });
+  return call(what, (engine) =>
+    inTurn(async () => {
+      const { ID, Version, Spec } = await engine.get<Service>(`/services/${name}`);
+      const path = `/services/${ID}/update?version=${Version.Index}${query}`;
+      return engine.call('POST', path, change(Spec));
+    }),
+  );
+}
+
+const TURNS_MAX = 20;
+
+/** Again while the engine itself writes the object between the look and the change. */
+async function inTurn(change: () => Promise<Answer>): Promise<unknown> {
+  for (let turn = 1; ; turn++) {
+    const { status, body } = await change();
+    if (status < 400) return { status };
+    const answer = body as { readonly message?: string };
+    const isLate = answer.message?.includes('update out of sequence') ?? false;
+    if (!isLate || turn === TURNS_MAX) return { status, ...answer };
+  }
 }
 
 export function scaled(replicas: number) {
@@ -208,12 +222,13 @@ interface Node {
 
 /** Of the one node. */
 export function updateNode(what: string, change: (spec: Json) => Json): Operation {
-  return call(what, async (engine) => {
-    const [node] = await engine.get<Node[]>('/nodes');
-    const path = `/nodes/${node!.ID}/update?version=${node!.Version.Index}`;
-    const { status, body } = await engine.call('POST', path, change(node!.Spec));
-    return status >= 400 ? { status, ...(body as Json) } : { status };
-  });
+  return call(what, (engine) =>
+    inTurn(async () => {
+      const [node] = await engine.get<Node[]>('/nodes');
+      const path = `/nodes/${node!.ID}/update?version=${node!.Version.Index}`;
+      return engine.call('POST', path, change(node!.Spec));
+    }),
+  );
 }
 
 export function base64(text: string): string {
