@@ -1,8 +1,15 @@
 /** Containers of tasks as Docker's JSON. */
 import { containerLabels } from '../../../common/model/container-labels.ts';
+import {
+  type ContainerSpec,
+  DEFAULT_ISOLATION,
+  NO_KERNEL_RESOURCES,
+  type ResourceRequirements,
+} from '../../../common/model/service.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
+import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
 import { some } from './some.ts';
 
 const ENDED_BY_ERROR = 255;
@@ -90,11 +97,13 @@ export function containerToJson(info: ContainerInfo): object {
       CapAdd: container.capabilityAdd,
       CapDrop: container.capabilityDrop,
       ReadonlyRootfs: container.readOnly,
+      ...hostConfigOf(container, resources),
       LogConfig: { Type: 'json-file', Config: {} },
     },
     Mounts: mountsOf(info),
     Config: {
       Hostname: container.hostname || info.id.slice(0, 12),
+      Domainname: container.domainname,
       User: container.user,
       Tty: container.tty,
       OpenStdin: container.openStdin,
@@ -108,6 +117,28 @@ export function containerToJson(info: ContainerInfo): object {
       ...some('StopSignal', container.stopSignal),
     },
     NetworkSettings: { Ports: {}, Networks: networksOf(info) },
+  };
+}
+
+/** What is of the container alone in Docker, and of a service's spec here. */
+function hostConfigOf(container: ContainerSpec, resources: ResourceRequirements): object {
+  const isolation = container.isolation ?? DEFAULT_ISOLATION;
+  const unlessPrivate = (mode: string): string => (mode === 'private' ? '' : mode);
+  return {
+    ...isolationToJson(isolation),
+    PidMode: unlessPrivate(isolation.pid),
+    UTSMode: unlessPrivate(isolation.uts),
+    ...kernelResourcesToJson(resources.kernel ?? NO_KERNEL_RESOURCES),
+    MemoryReservation: resources.reservations.memoryBytes,
+    MemorySwappiness: resources.memorySwappiness,
+    Init: container.init,
+    OomScoreAdj: container.oomScoreAdj,
+    Sysctls: container.sysctls,
+    Ulimits: container.ulimits.map(({ name, soft, hard }) => ({
+      Name: name,
+      Soft: soft,
+      Hard: hard,
+    })),
   };
 }
 
