@@ -61,14 +61,20 @@ async function rest(leader: Seat, fleet: AgentFleet, residentBefore: number): Pr
   figure('agents_rss_per_agent_kb', (residentKib(pid) - residentBefore) / AGENTS);
 }
 
-/** From the kill until the new leader has every node as ready. Throws when a running task was replaced. */
+/**
+ * From the kill until every agent has a session with the new leader, as they report each second, and it has every
+ * node as ready. Throws when a running task was replaced.
+ */
 async function reconnect(group: ManagerGroup, leader: Seat, fleet: AgentFleet): Promise<void> {
   const tasks = new Set(await leader.process.ask('runningTasks'));
   const startMs = performance.now();
   await leader.process.kill();
   const others = group.seats.filter((seat) => seat !== leader);
   let next: Seat | undefined;
+  const { sessions } = fleet.status;
   const areBack = async (): Promise<boolean> => {
+    // The new leader finds them ready in its store until it has said that they are not.
+    if (fleet.status.connected < AGENTS || fleet.status.sessions < sessions + AGENTS) return false;
     for (const seat of others) if (await seat.process.ask('leads')) next = seat;
     if (!next) return false;
     const { ready = 0 } = await next.process.ask('nodeStates');
