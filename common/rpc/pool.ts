@@ -52,7 +52,7 @@ type ConnectionLimits = Pick<
   'connectTimeoutMs' | 'keepalivePeriodMs' | 'keepaliveTimeoutMs'
 >;
 
-/** Clients live until `close`; a client without calls holds no connection after half an hour. */
+/** Clients live until `close`; a client without calls holds no connection after a minute. */
 export class RpcClientPool implements RpcClients {
   readonly #options: RpcClientPoolOptions;
   readonly #clients = new Map<string, RpcClient>();
