@@ -12,6 +12,11 @@ export const FLOW_CONTROL_WINDOW_BYTES = 4 * 1024 * 1024;
 export const UNARY_TIMEOUT_MS = 5_000;
 /** TCP and TLS together. A lost SYN is sent again after 1 s and 3 s: one loss is survived. */
 export const CONNECT_TIMEOUT_MS = 3_000;
+/**
+ * The same for agents' sessions: a new leader has thousands of handshakes to make, and one that is given up costs it as
+ * much as one that is made. Two managers that are gone may be tried before a third within a new leader's grace (20 s).
+ */
+export const SESSION_CONNECT_TIMEOUT_MS = 5_000;
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** A silent peer is pinged after this, and given up this much later. */
 export const KEEPALIVE_PERIOD_MS = 5_000;

@@ -9,7 +9,7 @@ import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
 import { RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
-import { HANDSHAKE_TIMEOUT_MS, KEEPALIVE_RARE_PERIOD_MS, PEER_LIMITS } from './limits.ts';
+import { KEEPALIVE_RARE_PERIOD_MS, PEER_LIMITS, SESSION_CONNECT_TIMEOUT_MS } from './limits.ts';
 import type { Link } from './link.ts';
 import { openLink } from './link-client.ts';
 import type { LinkMethod } from './method.ts';
@@ -45,7 +45,7 @@ export interface RpcClientPoolOptions {
 
 const SESSION_LIMITS = {
   keepalivePeriodMs: KEEPALIVE_RARE_PERIOD_MS,
-  connectTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+  connectTimeoutMs: SESSION_CONNECT_TIMEOUT_MS,
 } as const;
 type ConnectionLimits = Pick<
   RpcClientOptions,
@@ -81,9 +81,7 @@ export class RpcClientPool implements RpcClients {
   }
 
   /**
-   * The client for an agent's session, on a connection of its own: its heartbeats tell whether the manager lives. It
-   * waits for the handshake as long as servers do: a new leader has thousands of them to make, and one that is given
-   * up costs as much as one that is made.
+   * The client for an agent's session, on a connection of its own: its heartbeats tell whether the manager lives.
    */
   session(address: string): RpcClient {
     return this.#client(address, { role: 'manager' }, SESSION_LIMITS);
