@@ -55,7 +55,7 @@ export function clusterPlanOf(seed: number): ClusterPlan {
     seed,
     managers: pick(1, 3, 3, 3, 3),
     workers: pick(1, 2, 2, 3),
-    faultyMs: pick(15_000, 20_000, 30_000),
+    faultyMs: pick(12_000, 16_000, 24_000),
     meanPauseMs: pick(500, 1_500, 1_500, 4_000),
     weights: drawFaults(random),
     link: { delayMinMs: pick(0.2, 1, 5), delayMeanMs: pick(0, 1, 5, 30) },

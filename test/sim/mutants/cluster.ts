@@ -59,6 +59,13 @@ const ALLOCATOR: readonly Mutant[] = [
     file: 'manager/allocator/port-pool.ts',
     find: 'if (owner !== undefined) return owner === serviceId;',
     replace: 'if (owner === serviceId) return true;',
+    also: [
+      {
+        file: 'manager/controlapi/service-references.ts',
+        find: 'if (service.id === serviceId) continue;',
+        replace: "if (service.id !== '' || serviceId === '') continue;",
+      },
+    ],
     invariants: [5],
   },
 ];
