@@ -59,9 +59,11 @@ describe('events of a container', () => {
     const controller = await it.running();
     it.runtime.ignoredSignals.add(SIGTERM);
     it.events.length = 0;
+    const wait = controller.wait(it.signal).catch(() => {}); // both learn of its end
     const shutdown = controller.shutdown(it.signal);
     await it.clock.advance(10_000);
     await shutdown;
+    await wait;
     expect(actions(it)).toEqual(['kill', 'kill', 'die', 'stop']);
     expect(it.events.map(({ attributes }) => attributes['signal'])).toEqual([
       '15',
