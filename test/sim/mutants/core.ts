@@ -264,12 +264,4 @@ export const CORE_MUTANTS: readonly Mutant[] = [
     replace: '    this.learners.delete(id);',
     invariants: [0, 8],
   },
-  {
-    name: 'transfer-for-good',
-    bug: 'a leader goes on refusing proposals for a successor that does not take over',
-    file: `${RAFT}/raft.ts`,
-    find: '    raft.leadTransferee = NO_NODE;\n',
-    replace: '    void NO_NODE;\n',
-    invariants: [18, 13],
-  },
 ];
