@@ -22,7 +22,7 @@ describe('one seed of a cluster', () => {
   test('has one trace, byte for byte, also in another process and after other runs', async () => {
     const worker = new SimWorker('cluster');
     try {
-      for (const seed of [10_003, 10_014]) {
+      for (const seed of [10_012, 10_014]) {
         const here = await runClusterSeed(seed, TRACE_LINES);
         const again = await runClusterSeed(seed, TRACE_LINES);
         const there = await worker.run(seed, TRACE_LINES);
