@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { runClusterSeed } from './cluster/life.ts';
 import { SimWorker } from './workers.ts';
 
-/** Those of `npm run check`. */
+/** Those of `npm run check`; `scripts/test` runs 300. */
 const SEEDS = 10;
 const TRACE_LINES = 40;
 

@@ -46,14 +46,6 @@ const ALLOCATOR: readonly Mutant[] = [
     invariants: [0, 5],
   },
   {
-    name: 'services-not-in-books',
-    bug: 'a new leader gives away virtual addresses and ports that services have',
-    file: 'manager/allocator/allocation-book.ts',
-    find: 'if (service.endpoint) this.#restoreEndpoint(service.id, service.endpoint);',
-    replace: '',
-    invariants: [0, 2, 5],
-  },
-  {
     name: 'port-of-another',
     bug: 'a service gets a port that another one publishes',
     file: 'manager/allocator/port-pool.ts',
@@ -110,14 +102,6 @@ const DISPATCHER: readonly Mutant[] = [
     find: 'if (isBefore(waiting.status.state, state)) return;',
     replace: '',
     invariants: [0, 6],
-  },
-  {
-    name: 'ends-change',
-    bug: 'a report of another end displaces the one that is stored',
-    file: 'manager/dispatcher/status-writer.ts',
-    find: 'if (isTerminal(state) && waiting.status.state !== state) return;',
-    replace: '',
-    invariants: [6],
   },
   {
     name: 'deaf-to-heartbeats',
@@ -198,27 +182,11 @@ const ORCHESTRATORS: readonly Mutant[] = [
     invariants: [7],
   },
   {
-    name: 'lost-not-replaced',
-    bug: 'a task whose node is down or drained is not replaced',
-    file: 'manager/orchestrator/plan-seat.ts',
-    find: 'return task.nodeId !== null && isLost(world.node(task.nodeId));',
-    replace: 'return task.nodeId !== null && isLost(world.node(task.nodeId)) && world.nowMs < 0;',
-    invariants: [2],
-  },
-  {
     name: 'one-too-many',
     bug: 'scaled down, a service keeps one task more than it is to have',
     file: 'manager/orchestrator/plan-replicated.ts',
     find: 'return ranked.slice(0, replicas).map(({ plan }) => plan);',
     replace: 'return ranked.slice(0, replicas + 1).map(({ plan }) => plan);',
-    invariants: [2],
-  },
-  {
-    name: 'update-waits-for-ever',
-    bug: 'an update waits for a task that was told to stop before any node had it',
-    file: 'manager/orchestrator/plan-update.ts',
-    find: "if (isBefore(task.status.state, 'running') && isWanted(task)) continue;",
-    replace: "if (isBefore(task.status.state, 'running')) continue;",
     invariants: [2],
   },
 ];
