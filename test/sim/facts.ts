@@ -106,6 +106,12 @@ export class Facts {
     return this.configs.findLast((config) => config.index <= index) ?? this.configs[0]!;
   }
 
+  /** Members at `index` and all that came after. */
+  configsSince(index: number): readonly KnownConfig[] {
+    const first = this.configAt(index);
+    return this.configs.filter((config) => config.index >= first.index);
+  }
+
   /** Checksum of the state up to `index`. */
   chainAt(index: number): number {
     const at = upTo(this.applied, index);

@@ -18,7 +18,6 @@ export class DurableCommit implements Checker {
     const from = before?.status.commit ?? 0;
     if (status.commit <= from) return;
     const known = this.#facts.lastCommitted;
-    if (status.commit > known) this.#judgeNews(view);
     const by = status.role === 'leader' ? status.term : (before?.status.term ?? status.term);
     for (let index = Math.max(from + 1, 1); index <= status.commit; index++) {
       const own = machine.node!.core.logTerm(index);
@@ -35,6 +34,7 @@ export class DurableCommit implements Checker {
       });
       if (committed === 0) this.#facts.commit(index, term, by);
     }
+    if (status.commit > known) this.#judgeNews(view);
   }
 
   /** Nobody had this much committed before. */
@@ -50,8 +50,10 @@ export class DurableCommit implements Checker {
     expect(term === led, () => {
       return `${raftId} commits entry ${commit} of term ${term} by counting in term ${led}`;
     });
-    // A change of members may have come into force after the commit, in the same event.
-    const configs = [view.details().confState, this.#facts.configAt(before?.appliedIndex ?? 0)];
+    // Changes of members may have come into force in the same event: after the commit, or before it, when one that
+    // leaves a lone voter lets the next entry be committed at once.
+    const earlier = this.#facts.configsSince(before?.appliedIndex ?? 0);
+    const configs = [view.details().confState, ...earlier];
     const isHeld = configs.some((config) => {
       const holders = config.voters.filter((id) => this.#holds(id, commit, term));
       return holders.length > config.voters.length / 2;
