@@ -3,6 +3,7 @@ import type { NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import { ANYWHERE, NO_RESOURCES } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
+import { aContainerSpec } from '../../test/support/builders.ts';
 
 const TASKS_PER_SERVICE = 100;
 const NODES = 1_000;
@@ -19,38 +20,18 @@ export function benchTask(number: number): Task {
     slot: (number % TASKS_PER_SERVICE) + 1,
     nodeId: id<NodeId>('n', number % NODES),
     spec: {
-      container: {
+      container: aContainerSpec({
         image: `registry.example.com/shop/${name}:1.27.3`,
         labels,
-        command: [],
         args: ['--listen', '0.0.0.0:8080', '--log-level', 'info'],
-        hostname: '',
-        domainname: '',
         env,
         workdir: '/srv',
         user: '1000:1000',
-        groups: [],
-        tty: false,
-        openStdin: false,
         readOnly: true,
         init: true,
         stopSignal: 'SIGTERM',
         stopGracePeriodNanos: 10e9,
-        healthcheck: null,
-        mounts: [],
-        secrets: [],
-        configs: [],
-        hosts: [],
-        dns: { nameservers: [], search: [], options: [] },
-        sysctls: {},
-        capabilityAdd: [],
-        capabilityDrop: [],
-        ulimits: [],
-        oomScoreAdj: 0,
-        privileges: null,
-        isolation: null,
-        registryAuth: null,
-      },
+      }),
       resources: NO_RESOURCES,
       restart: null,
       placement: ANYWHERE,

@@ -7,8 +7,9 @@ import {
   type ServiceId,
   type TaskId,
 } from '../../common/model/ids.ts';
-import { ANYWHERE, type ContainerSpec, NO_RESOURCES } from '../../common/model/service.ts';
+import { ANYWHERE, NO_RESOURCES } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
+import { aContainerSpec } from '../../test/support/builders.ts';
 
 export const IMAGE = 'bench:1';
 
@@ -25,38 +26,13 @@ export const NETWORK: AssignedNetwork = {
   dataPathPort: 4789,
 };
 
-const CONTAINER: ContainerSpec = {
+const CONTAINER = aContainerSpec({
   image: IMAGE,
-  labels: {},
   command: ['sleep'],
   args: ['1000000'],
-  hostname: '',
-  domainname: '',
   env: ['A=1'],
-  workdir: '',
-  user: '',
-  groups: [],
-  tty: false,
-  openStdin: false,
-  readOnly: false,
-  init: null,
   stopSignal: 'SIGKILL',
-  stopGracePeriodNanos: null,
-  healthcheck: null,
-  mounts: [],
-  secrets: [],
-  configs: [],
-  hosts: [],
-  dns: { nameservers: [], search: [], options: [] },
-  sysctls: {},
-  capabilityAdd: [],
-  capabilityDrop: [],
-  ulimits: [],
-  oomScoreAdj: 0,
-  privileges: null,
-  isolation: null,
-  registryAuth: null,
-};
+});
 
 export function benchTask(number: number, network: boolean): Task {
   const id = asId<TaskId>(`bench${String(number).padStart(20, '0')}`);
