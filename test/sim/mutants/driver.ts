@@ -43,7 +43,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     file: `${NODE}/proposal-queue.ts`,
     find: '    this.waiters.rejectAbove(raw.basicStatus().commit, unknown);\n    this.#orphansUntilTick = this.#ticks + orphanTicks;\n',
     replace: '    void [raw, orphanTicks, unknown];\n',
-    invariants: [13],
+    invariants: [0, 13],
   },
   {
     name: 'read-before-apply',
