@@ -75,8 +75,23 @@ export class DispatcherClient implements DispatcherDialer {
     }
   }
 
-  /** A manager that is not the leader ends the stream with its first answer, naming the leader. */
+  /**
+   * A manager that is not the leader ends the stream with its first answer, naming the leader. `signal` breaks off
+   * opening only: an open session is ended by its `close`, after a word of farewell (`pause`) if there is one.
+   */
   async open(signal: AbortSignal): Promise<DispatcherSession> {
+    const opening = new AbortController();
+    const giveUp = (): void => opening.abort(signal.reason);
+    if (signal.aborted) giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      return await this.#open(opening.signal);
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<DispatcherSession> {
     const candidates = this.#candidates();
     let failure: unknown = new SkepError('unavailable', 'open agent session: no manager is known');
     for (const address of candidates) {

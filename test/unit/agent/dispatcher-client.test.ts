@@ -58,6 +58,8 @@ class FakeStream implements RpcStream<DispatcherMessage, AgentMessage> {
 class FakeManagers implements DispatcherConnections {
   readonly reachable = new Map<string, FakeStream>();
   readonly asked: string[] = [];
+  /** of the last call: aborted = the call is broken off */
+  signal: AbortSignal | null = null;
 
   add(address: string, answer: FakeStream['answer'] = STORED): FakeStream {
     const stream = new FakeStream();
@@ -70,6 +72,7 @@ class FakeManagers implements DispatcherConnections {
     return {
       duplex: async (_method: unknown, { signal }: { readonly signal: AbortSignal }) => {
         this.asked.push(address);
+        this.signal = signal;
         signal.throwIfAborted();
         const stream = this.reachable.get(address);
         if (!stream) throw new SkepError('unavailable', `connect to ${address}: refused`);
@@ -317,6 +320,17 @@ describe('agent stream', () => {
     expect(await session.receive(it.signal)).toBeNull();
     session.close();
     expect(stream.cancelled).toHaveLength(1);
+  });
+
+  test('an open session outlives the signal that broke off opening, so that it can say farewell', async () => {
+    const { managers, client } = await scene([A]);
+    const stream = managers.add(A, null);
+    const stop = new AbortController();
+    const session = await client.open(stop.signal);
+    stop.abort(new Error('the daemon stops'));
+    expect(managers.signal?.aborted).toBe(false);
+    await session.pause();
+    expect(stream.written).toEqual([{ kind: 'pause' }]);
   });
 
   test('pauses: says so, ends its side and reads until the manager has ended', async () => {
