@@ -51,11 +51,6 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
     );
   }
 
-  async function restarted(host: string): Promise<void> {
-    await shared.current.dev('kill', host);
-    await shared.current.dev('start', host);
-  }
-
   async function allReachable(): Promise<void> {
     await eventually(
       'three managers reach each other',
@@ -94,7 +89,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
     const task = tasks.find((it) => it.node === host)!;
     const pid = await cluster.taskPid(task);
 
-    await restarted(host);
+    await cluster.restart(host);
     expect(await localState(cluster, host)).toBe('locked');
     expect(isAlive(pid)).toBe(true);
     for (const args of [
@@ -129,7 +124,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
   test.skipIf(!hasDocker)('is unlocked by the docker command', { timeout: 60_000 }, async () => {
     const cluster = shared.current;
     const host = 'manager-2';
-    await restarted(host);
+    await cluster.restart(host);
     const env = { DOCKER_HOST: `unix://${cluster.host(host).socket}` };
     const info = succeeded(await run(['docker', 'info'], { env }));
     expect(info.stdout).toMatch(/Swarm: locked/);
@@ -157,7 +152,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
     await eventually(
       'it needs the new key now',
       async () => {
-        await restarted(host);
+        await cluster.restart(host);
         expect((await unlock(host, key)).stderr).toContain('invalid key provided');
       },
       { withinMs: 20_000, everyMs: 500 },
@@ -170,7 +165,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
   test('a locked manager can be left and joins again', { timeout: 60_000 }, async () => {
     const cluster = shared.current;
     const host = 'manager-3';
-    await restarted(host);
+    await cluster.restart(host);
     const format = '{{.Swarm.NodeID}}';
     const nodeId = (await cluster.skep(['info', '--format', format], { host })).trim();
     await cluster.skep(['swarm', 'leave', '--force'], { host });
@@ -198,7 +193,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
       },
       { withinMs: 20_000 },
     );
-    await restarted(host);
+    await cluster.restart(host);
     expect(await localState(cluster, host)).toBe('active');
     await cluster.skep(['node', 'promote', host]);
     await allReachable();
@@ -209,7 +204,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
     const cluster = shared.current;
     expect(await cluster.skep(['swarm', 'update', '--autolock=false'])).toBe('Swarm updated.\n');
     await allSealed(false);
-    await restarted('manager-3');
+    await shared.current.restart('manager-3');
     expect(await localState(cluster, 'manager-3')).toBe('active');
     await allReachable();
   });

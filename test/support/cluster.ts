@@ -207,6 +207,23 @@ export class TestCluster {
     return succeeded(await run([SKEP, 'dev', verb, '--name', this.name, ...args])).stdout;
   }
 
+  /** The process id of a host's daemon, as it is now. */
+  async daemonPid(name: string): Promise<number> {
+    const { hosts } = JSON.parse(await this.dev('status', '--json')) as { hosts: ClusterHost[] };
+    return hosts.find((host) => host.name === name)!.pid!;
+  }
+
+  /** Stops a host's daemon as its operator would, who lets it say goodbye, and starts it again. */
+  async restart(name: string): Promise<void> {
+    const pid = await this.daemonPid(name);
+    process.kill(pid, 'SIGTERM');
+    await eventually(`the daemon of ${name} ends`, () => assert(!isAlive(pid)), {
+      withinMs: 15_000,
+      everyMs: 20,
+    });
+    await this.dev('start', name);
+  }
+
   /** Builds an image from busybox and loads it on every host. */
   async image(options: Omit<BusyboxImageOptions, 'outTar'>): Promise<void> {
     const dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
