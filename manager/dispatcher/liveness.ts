@@ -72,11 +72,11 @@ export class Liveness {
     if (session) session.heardMs = this.#nowMs();
   }
 
-  /** The node was told to beat with this period from now on. */
+  /** The node was told to beat with this period from now on: what it was silent before is not judged by a shorter one. */
   promise(nodeId: NodeId, periodMs: number): void {
     const session = this.#connected.get(nodeId);
     if (!session) return;
-    if (session.periodMs === Number.POSITIVE_INFINITY) session.heardMs = this.#nowMs();
+    if (periodMs < session.periodMs) session.heardMs = this.#nowMs();
     session.periodMs = periodMs;
   }
 

@@ -63,6 +63,19 @@ describe('a connected node', () => {
     pass(100);
     expect(liveness.silent()).toEqual([a]);
   });
+
+  test('has three of the shorter ones from the moment when it was told that', () => {
+    liveness.connect(a);
+    liveness.promise(a, 60_000);
+    pass(59_000);
+    liveness.promise(a, 2_000);
+    expect(liveness.silent()).toEqual([]);
+    pass(5_999);
+    liveness.promise(a, 2_000); // told again, which is no news
+    expect(liveness.silent()).toEqual([]);
+    pass(1);
+    expect(liveness.silent()).toEqual([a]);
+  });
 });
 
 describe('a node without a session', () => {
