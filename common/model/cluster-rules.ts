@@ -1,7 +1,12 @@
-/** What a cluster's settings must obey: Swarm's limits. */
+/** What a cluster's settings must obey: Swarm's limits, and a least heartbeat period. */
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../base/errors.ts';
-import { type Cluster, type ClusterSpec, DEFAULT_CLUSTER_SPEC } from './cluster.ts';
+import {
+  type Cluster,
+  type ClusterSpec,
+  DEFAULT_CLUSTER_SPEC,
+  DISPATCHER_HEARTBEAT_NANOS_MIN,
+} from './cluster.ts';
 
 const CLUSTER_NAME = 'default';
 const CERT_EXPIRY_NANOS_MIN = 3600 * 1e9;
@@ -14,6 +19,11 @@ export function checkClusterSpec(spec: ClusterSpec): void {
   if (spec.name !== CLUSTER_NAME) throw invalid(`swarm spec must be named "${CLUSTER_NAME}"`);
   if (spec.dispatcherHeartbeatNanos < 0) {
     throw invalid('heartbeat time period cannot be a negative duration');
+  }
+  if (spec.dispatcherHeartbeatNanos < DISPATCHER_HEARTBEAT_NANOS_MIN) {
+    throw invalid(
+      `heartbeat time period (Dispatcher.HeartbeatPeriod) is ${spec.dispatcherHeartbeatNanos} ns: it must be at least ${DISPATCHER_HEARTBEAT_NANOS_MIN} ns (500ms)`,
+    );
   }
   if (spec.nodeCertExpiryNanos < CERT_EXPIRY_NANOS_MIN) {
     throw invalid('minimum certificate expiry time is: 1h0m0s');

@@ -19,6 +19,12 @@ export interface ClusterSpec extends Annotations {
   readonly autoLockManagers: boolean;
 }
 
+/**
+ * Shortest heartbeat period that a cluster may have: a quarter of the default, and the shortest with which whole clusters
+ * are simulated. Nanoseconds that were meant to be something else come to 0 ms, and to agents that do nothing but beat.
+ */
+export const DISPATCHER_HEARTBEAT_NANOS_MIN = 500_000_000;
+
 export const DEFAULT_CLUSTER_SPEC: ClusterSpec = {
   name: 'default',
   labels: {},

@@ -33,8 +33,9 @@ export class Pulse {
     this.#options = options;
   }
 
+  /** What is no period (0, less, no number) changes nothing: a timer of 0 ms is a loop. */
   setPeriod(periodMs: number): void {
-    if (periodMs === this.#periodMs) return;
+    if (!(periodMs > 0) || periodMs === this.#periodMs) return;
     this.#periodMs = periodMs;
     this.stop();
     this.#schedule();

@@ -33,6 +33,19 @@ describe('a pulse', () => {
     expect(clock.pending).toBe(0);
   });
 
+  test.each([0, -1, Number.NaN])(
+    'keeps its period when it is told one of %d ms',
+    async (periodMs) => {
+      const { clock, beatsMs, pulse } = scene();
+      pulse.setPeriod(periodMs);
+      expect(clock.pending).toBe(0);
+      pulse.setPeriod(2_000);
+      pulse.setPeriod(periodMs);
+      await clock.advance(2_000);
+      expect(beatsMs).toEqual([2_000]);
+    },
+  );
+
   test('tells how long each answer took', async () => {
     const { clock, answersMs, pulse } = scene();
     pulse.answered(); // to nothing

@@ -470,6 +470,11 @@ describe('the cluster', () => {
     [{ nodeCertExpiryNanos: 3599e9 }, 'invalid-argument', 'minimum certificate expiry'],
     [{ dispatcherHeartbeatNanos: -1 }, 'invalid-argument', 'cannot be a negative duration'],
     [
+      { dispatcherHeartbeatNanos: 499_999_999 },
+      'invalid-argument',
+      '(Dispatcher.HeartbeatPeriod) is 499999999 ns: it must be at least 500000000 ns',
+    ],
+    [
       { raft: { ...DEFAULT_CLUSTER_SPEC.raft, electionTicks: 1 } },
       'invalid-argument',
       'election tick',

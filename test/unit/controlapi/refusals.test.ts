@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
+import {
+  DEFAULT_CLUSTER_SPEC,
+  DISPATCHER_HEARTBEAT_NANOS_MIN,
+} from '../../../common/model/cluster.ts';
 import { checkClusterSpec } from '../../../common/model/cluster-rules.ts';
 import type { LogDriver } from '../../../common/model/service.ts';
 import { checkServiceSpec } from '../../../manager/controlapi/service-rules.ts';
@@ -7,6 +10,13 @@ import { aServiceSpec, aTaskSpec } from '../../support/builders.ts';
 
 const check = (task: Parameters<typeof aTaskSpec>[0]): void =>
   checkServiceSpec(aServiceSpec({ task: aTaskSpec(task) }));
+
+test('the least heartbeat period is taken', () => {
+  const dispatcherHeartbeatNanos = DISPATCHER_HEARTBEAT_NANOS_MIN;
+  expect(() =>
+    checkClusterSpec({ ...DEFAULT_CLUSTER_SPEC, dispatcherHeartbeatNanos }),
+  ).not.toThrow();
+});
 
 describe('what is not done yet is refused by name', () => {
   test.each<[LogDriver, string]>([

@@ -8,6 +8,8 @@ import {
 describe('heartbeat period', () => {
   test.each([
     ['is the one chosen in a small cluster', 2_000, 0, 0, 2_000],
+    ['is the least one in a cluster that stored less', 0.000_005, 0, 0, 500],
+    ['does not stay a step above the least one', 0.000_005, 10, 1_000, 500],
     ['is so up to the budget', 2_000, 2_000, 2_000, 2_000],
     ['grows in steps beyond it', 2_000, 2_001, 2_000, 2_500],
     ['grows in proportion', 2_000, 5_000, 2_000, 5_000],
