@@ -26,6 +26,12 @@ export interface AgentStream {
 /** Most changes in one message: a set of thousands goes out in parts. */
 const CHANGES_PER_MESSAGE = 100;
 
+/**
+ * Whether the agent keeps up. `slow`: much is on its way, it gets neither steps nor sets until it has taken that.
+ * `outdated`: it has taken that and missed steps meanwhile, it gets no step before the whole set.
+ */
+type Pace = 'even' | 'slow' | 'outdated';
+
 export class AgentSession {
   readonly nodeId: NodeId;
   /** the agent has this revision in force; 0 = none yet */
@@ -44,7 +50,7 @@ export class AgentSession {
   #sentRevision = 0;
   /** of the first set that this session was sent */
   #firstRevision = Number.POSITIVE_INFINITY;
-  #behind = false;
+  #pace: Pace = 'even';
   #missed = false;
 
   constructor(nodeId: NodeId, stream: AgentStream) {
@@ -91,9 +97,9 @@ export class AgentSession {
     }
   }
 
-  /** It has been sent so much that it gets no steps until it has taken that. */
+  /** It has been sent so much that it gets no more until it has taken that: see `caughtUp`. */
   get behind(): boolean {
-    return this.#behind;
+    return this.#pace === 'slow';
   }
 
   /**
@@ -102,18 +108,18 @@ export class AgentSession {
    */
   async caughtUp(): Promise<boolean> {
     await this.#stream.drained();
-    const missed = this.#missed;
-    this.#behind = false;
-    this.#missed = false;
-    return missed;
+    this.#pace = this.#missed ? 'outdated' : 'even';
+    return this.#missed;
   }
 
   /** When it is behind it gets the set later: see `caughtUp`. */
   sendComplete(view: ReadView, tables: NetworkTables): void {
-    if (this.#behind) {
+    if (this.#pace === 'slow') {
       this.#missed = true;
       return;
     }
+    this.#pace = 'even';
+    this.#missed = false;
     this.#assignments = new NodeAssignments(this.nodeId);
     this.#sendSet(true, view.revision, this.#assignments.complete(view, tables));
   }
@@ -125,7 +131,7 @@ export class AgentSession {
     tableChanges: TableChanges,
   ): void {
     if (this.#sentRevision === 0) return;
-    if (this.#behind) {
+    if (this.#pace !== 'even') {
       this.#missed = true;
       return;
     }
@@ -144,7 +150,7 @@ export class AgentSession {
         resultsIn,
         changes: changes.slice(at, at + CHANGES_PER_MESSAGE),
       });
-      if (!takesMore) this.#behind = true;
+      if (!takesMore) this.#pace = 'slow';
     }
     this.#sentRevision = resultsIn;
     this.#firstRevision = Math.min(this.#firstRevision, resultsIn);

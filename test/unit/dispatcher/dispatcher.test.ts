@@ -240,6 +240,49 @@ describe('assignments', () => {
     expect(stream.of('assignments').at(-1)).toMatchObject({ complete: false });
   });
 
+  test('one that missed steps gets no other step before the whole set', async () => {
+    const { stream } = await connect();
+    stream.slow = true;
+    for (let i = 0; i < 2; i++) {
+      await store.create('task', assigned());
+      await store.clock.advance(10);
+    }
+    expect(stream.of('assignments')).toHaveLength(2);
+    // This one is not in a step yet when the agent has taken what it was sent.
+    await store.create('task', assigned());
+    stream.drain();
+    await settle();
+    expect(stream.of('assignments').slice(2)).toMatchObject([
+      { complete: true, resultsIn: store.store.revision },
+    ]);
+    expect(stream.of('assignments').at(-1)?.changes).toHaveLength(3);
+  });
+
+  test('one that is slow with the whole set that it gets then is waited for again', async () => {
+    const { stream } = await connect();
+    stream.slow = true;
+    for (let i = 0; i < 2; i++) {
+      await store.create('task', assigned());
+      await store.clock.advance(10);
+    }
+    const send = stream.send.bind(stream);
+    stream.send = (message) => {
+      stream.slow ||= message.kind === 'assignments' && message.complete;
+      return send(message);
+    };
+    for (const count of [3, 4]) {
+      stream.drain();
+      await settle();
+      expect(stream.of('assignments')).toHaveLength(count);
+      await store.create('task', assigned());
+      await store.clock.advance(10);
+    }
+    expect(stream.of('assignments').slice(2)).toMatchObject([
+      { complete: true, changes: { length: 2 } },
+      { complete: true, changes: { length: 3 } },
+    ]);
+  });
+
   test('one that was slow and missed nothing gets nothing again', async () => {
     const { stream } = await connect();
     stream.slow = true;
