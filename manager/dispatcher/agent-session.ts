@@ -34,8 +34,6 @@ type Pace = 'even' | 'slow' | 'outdated';
 
 export class AgentSession {
   readonly nodeId: NodeId;
-  /** the agent has this revision in force; 0 = none yet */
-  #appliedRevision = 0;
   /** its node is registered and it got its first messages: it takes part in steps */
   greeted = false;
   /**
@@ -59,13 +57,9 @@ export class AgentSession {
     this.#assignments = new NodeAssignments(nodeId);
   }
 
-  get appliedRevision(): number {
-    return this.#appliedRevision;
-  }
-
+  /** The agent has this revision in force. */
   applied(revision: number): void {
     if (revision < this.#firstRevision) return; // of an earlier session
-    this.#appliedRevision = revision;
     this.returns = false;
   }
 
