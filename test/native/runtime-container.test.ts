@@ -129,6 +129,17 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
     ]);
   });
 
+  test('takes a device that is there already, and refuses another one in its place', async () => {
+    const withNull = (minor: number) => (spec: OciSpec) => {
+      const again = { type: 'c', path: '/dev//null', major: 1, minor } as const;
+      const device = { ...again, fileMode: 0o600, uid: 1, gid: 1 };
+      return { ...spec, linux: { ...spec.linux, devices: [...spec.linux.devices, device] } };
+    };
+    const { text } = await box.output('device-twice', 'stat -c "%a %u" /dev/null', withNull(3));
+    expect(text).toBe('666 0');
+    await expect(box.output('device-other', 'true', withNull(5))).rejects.toThrow(/mknod.*EEXIST/);
+  });
+
   test('cannot use a device that no rule allows', async () => {
     const { exit, text } = await box.output(
       'device-rules',

@@ -1,6 +1,7 @@
 // From a task's spec to what its process may and may not do: each row shows the denied (or allowed)
 // operation, not the setting.
-import { hostname } from 'node:os';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type ContainerSpec,
@@ -11,6 +12,7 @@ import {
 } from '../../common/model/service.ts';
 import { hostFacts } from '../../worker/executor/host-facts.ts';
 import { ociSpecOf } from '../../worker/executor/oci-builder.ts';
+import type { OciMount } from '../../worker/runtime/oci.ts';
 import { aContainerSpec, aTask, aTaskSpec } from '../support/builders.ts';
 import { anImageConfig } from '../support/fake-container-host.ts';
 import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
@@ -41,7 +43,11 @@ describe.skipIf(!runtimeTestsCanRun)('a container as its spec has it', () => {
   });
 
   /** The output of a script in a container of this spec, with its errors. */
-  async function outputOf(container: Partial<ContainerSpec>, script: string): Promise<string> {
+  async function outputOf(
+    container: Partial<ContainerSpec>,
+    script: string,
+    mounts: readonly OciMount[] = [],
+  ): Promise<string> {
     const args = ['-c', `exec 2>&1; ${script}`];
     const spec = aTaskSpec({
       container: aContainerSpec({ ...container, command: ['sh'], args }),
@@ -53,7 +59,7 @@ describe.skipIf(!runtimeTestsCanRun)('a container as its spec has it', () => {
       lowerDirs: [box.lower],
       hostname: 'box',
       user: { uid: 0, gid: 0, additionalGids: [], home: '/' },
-      mounts: [],
+      mounts,
       network: 'new',
       host: await hostFacts(spec),
     });
@@ -206,6 +212,32 @@ describe.skipIf(!runtimeTestsCanRun)('a container as its spec has it', () => {
     const script = `test -d /proc/${process.pid}/task && echo seen`;
     expect(await outputOf(isolated({ pid: 'host' }), script)).toBe('seen');
     expect(await outputOf({}, script)).toBe('');
+  });
+
+  const bind = (source: string, destination: string): OciMount => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['rbind'],
+  });
+
+  test('a bind of the host’s /dev, or of a device, bears the devices by itself', async () => {
+    const script = 'test -c /dev/null && test -c /dev/loop-control && echo there';
+    expect(await outputOf(PLAIN, script, [bind('/dev', '/dev')])).toBe('there');
+    expect(await outputOf(PRIVILEGED, script, [bind('/dev', '/dev/')])).toBe('there');
+    const control = bind('/dev/loop-control', '/dev/loop-control');
+    expect(await outputOf(PRIVILEGED, script, [control])).toBe('there');
+  });
+
+  test('nothing is made in a directory of the host that is bound over /dev, but places of mounts', async () => {
+    const dir = mkdtempSync(`${tmpdir()}/skep-dev-`);
+    try {
+      const mounts = [bind(dir, '/dev'), bind('/dev/null', '/dev/null')];
+      expect(await outputOf(PRIVILEGED, 'echo ran', mounts)).toBe('ran');
+      expect(readdirSync(dir)).toEqual(['null']);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 
   test('an AppArmor profile that the node does not have is refused by name', async () => {

@@ -1,4 +1,5 @@
 /** What a spec's isolation makes of the default configuration of a container. Pure. */
+import { posix } from 'node:path';
 import { parseDeviceRule } from '../../common/model/device-rule.ts';
 import type { Isolation } from '../../common/model/service.ts';
 import type {
@@ -66,6 +67,27 @@ export function isolatedLinux(
     resources: { ...base.resources, devices: rules },
     ...(isolation.privileged && { maskedPaths: [], readonlyPaths: [] }),
   };
+}
+
+/** Without double slashes, dots and a slash at the end: two paths of a container can be compared. */
+export function cleanPath(path: string): string {
+  return posix.join('/', path).replace(/(.)\/$/, '$1');
+}
+
+/**
+ * The devices that are made in the container. At a mount of the task, or below one, nothing is: what
+ * is mounted there counts, and may be a directory of the host. A fresh tmpfs does bear devices.
+ * @param mounts of the task, clean, in mounting order
+ */
+export function devicesBeside(
+  mounts: readonly OciMount[],
+  devices: readonly OciDevice[],
+): readonly OciDevice[] {
+  return devices.filter((device) => {
+    const path = cleanPath(device.path);
+    const cover = mounts.findLast(({ destination }) => `${path}/`.startsWith(`${destination}/`));
+    return cover === undefined || (cover.type === 'tmpfs' && cover.destination !== path);
+  });
 }
 
 function ruleFor({ type, major, minor }: OciDevice, access: string): OciDeviceRule {

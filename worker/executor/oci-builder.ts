@@ -25,7 +25,13 @@ import type { OciMount, OciRlimit, OciSpec } from '../runtime/oci.ts';
 import { seccompOf } from '../runtime/seccomp-choice.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import type { HostFacts } from './host-facts.ts';
-import { isolatedLinux, isolatedMounts, sharedNamespaces } from './isolation.ts';
+import {
+  cleanPath,
+  devicesBeside,
+  isolatedLinux,
+  isolatedMounts,
+  sharedNamespaces,
+} from './isolation.ts';
 import { resourcesOf } from './oci-resources.ts';
 
 export interface OciParts {
@@ -42,7 +48,7 @@ export interface OciParts {
 }
 
 export function ociSpecOf(parts: OciParts): OciSpec {
-  const { task, image, lowerDirs, hostname, user, mounts, host } = parts;
+  const { task, image, lowerDirs, hostname, user, host } = parts;
   const { container } = task.spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const capabilities = isolation.privileged
@@ -68,6 +74,10 @@ export function ociSpecOf(parts: OciParts): OciSpec {
   const shared = sharedNamespaces(isolation);
   const linux = isolatedLinux(isolation, base.linux, host.devices);
   const own = isolatedMounts(isolation, base.mounts);
+  const mounts = parts.mounts.map((mount) => ({
+    ...mount,
+    destination: cleanPath(mount.destination),
+  }));
   const hidden = new Set(mounts.map(({ destination }) => destination));
   return {
     ...base,
@@ -77,6 +87,7 @@ export function ociSpecOf(parts: OciParts): OciSpec {
     mounts: [...own.filter(({ destination }) => !hidden.has(destination)), ...mounts],
     linux: {
       ...linux,
+      devices: devicesBeside(mounts, linux.devices),
       namespaces: linux.namespaces.filter(
         ({ type }) => !shared.has(type) && (type !== 'network' || parts.network === 'new'),
       ),

@@ -177,6 +177,13 @@ static int apply_mount(int root, const struct mount_entry *entry, bool slave,
 
 /* ---- /dev ---- */
 
+static bool is_device(int directory, const char *base, mode_t mode, dev_t number) {
+  struct stat status;
+  return fstatat(directory, base, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         (status.st_mode & S_IFMT) == (mode & S_IFMT) && status.st_rdev == number;
+}
+
+/* One that is there already stays as it is: it may be somebody else's. */
 static int make_device(int root, struct reader *cursor, struct skep_error *err) {
   char path[4096], base[NAME_MAX + 1];
   const char *name = read_str(cursor);
@@ -189,8 +196,12 @@ static int make_device(int root, struct reader *cursor, struct skep_error *err) 
   split_path(path, base);
   cleanup_fd int directory = ensure(root, path, KIND_DIRECTORY, 0);
   if (directory < 0) return fail(err, "openat2", "device %s", name);
-  if (mknodat(directory, base, mode, makedev(major_number, minor_number)) < 0)
-    return fail(err, "mknod", "%s", name);
+  dev_t number = makedev(major_number, minor_number);
+  if (mknodat(directory, base, mode, number) < 0) {
+    int cause = errno;
+    if (cause == EEXIST && is_device(directory, base, mode, number)) return 0;
+    return fail_with(err, cause, "mknod", "%s", name);
+  }
   if (fchownat(directory, base, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
     return fail(err, "chown", "%s", name);
   return 0;
@@ -274,6 +285,17 @@ static bool any_propagates(const struct spec *spec) {
   return false;
 }
 
+/* Then it may be a directory of the host, and nothing is made in it. */
+static bool dev_is_bound(const struct spec *spec) {
+  struct mount_entry entry;
+  struct reader cursor = spec->mounts.cursor;
+  for (uint32_t i = 0; i < spec->mounts.count; i++) {
+    read_mount(&cursor, &entry);
+    if (entry.kind == SKEP_MOUNT_BIND && strcmp(entry.target, "/dev") == 0) return true;
+  }
+  return false;
+}
+
 /* Nothing that is mounted here is ever seen by the host: as a slave the tree only receives. */
 int build_root(const struct spec *spec, struct skep_error *err) {
   bool slave = any_propagates(spec);
@@ -292,7 +314,7 @@ int build_root(const struct spec *spec, struct skep_error *err) {
     cursor = spec->devices.cursor;
     for (uint32_t i = 0; i < spec->devices.count; i++)
       if (make_device(root, &cursor, err) < 0) return -1;
-    if (make_device_links(root, err) < 0) return -1;
+    if (!dev_is_bound(spec) && make_device_links(root, err) < 0) return -1;
   }
   if (enter_root(err) < 0) return -1;
   if (write_sysctls(spec, err) < 0) return -1;

@@ -245,6 +245,37 @@ describe('OCI configuration of a task', () => {
       ]);
     });
 
+    const bound = (destination: string, type = 'bind') => ({
+      destination,
+      type,
+      source: type === 'bind' ? '/host' : 'tmpfs',
+      options: [],
+    });
+    test.each([
+      ['beside a mount: made', [bound('/dev/lo')], true],
+      ['at a mount: not made', [bound('/dev/log')], false],
+      ['below a mount: not made', [bound('/dev/')], false],
+      ['at a mount that is spelt otherwise: not made', [bound('/dev//./log')], false],
+      ['below a fresh tmpfs: made', [bound('/dev', 'tmpfs')], true],
+      [
+        'below a tmpfs that a bind covers: not made',
+        [bound('/dev', 'tmpfs'), bound('/dev')],
+        false,
+      ],
+    ])('%s; the rules for it stay', (_what, mounts, made) => {
+      const { linux } = specOf({}, { host, mounts });
+      expect(linux.devices.some(({ path }) => path === device.path)).toBe(made);
+      expect(linux.resources.devices).toContainEqual(
+        expect.objectContaining({ major: 1, minor: 11 }),
+      );
+    });
+
+    test('none, nor a default one, is made when /dev is a mount of the task', () => {
+      const { linux, mounts } = specOf({}, { host, mounts: [bound('/dev/')] });
+      expect(linux.devices).toEqual([]);
+      expect(mounts.filter(({ destination }) => destination === '/dev')).toHaveLength(1);
+    });
+
     test('privileged: all of it, nothing hidden', () => {
       const isolation = { ...DEFAULT_ISOLATION, privileged: true };
       const spec = specOf({ isolation, capabilityDrop: ['ALL'] }, { host });
