@@ -1,7 +1,8 @@
 /** What a container's spec asks to know of this machine before it can be made: devices, AppArmor. */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { release } from 'node:os';
+import { getSystemErrorMap } from 'node:util';
 import { SkepError } from '../../common/base/errors.ts';
 import {
   DEFAULT_ISOLATION,
@@ -10,6 +11,7 @@ import {
   type TaskSpec,
 } from '../../common/model/service.ts';
 import type { OciDevice } from '../runtime/oci.ts';
+import { cleanPath } from './isolation.ts';
 
 /** A device of this machine, as the container is to have it. */
 export interface MappedDevice {
@@ -40,6 +42,8 @@ const APPARMOR_DEFAULTS = ['skep-default', 'docker-default'];
 const APPARMOR_PROFILES = '/sys/kernel/security/apparmor/profiles';
 /** Parts of /dev that a container has of its own. */
 const OWN_IN_DEV = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', '.udev', '.lxc']);
+/** What reading a directory says that another process took away meanwhile. */
+const VANISHED = new Set(['ENOENT', 'ENOTDIR']);
 const GO_ARCHES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 /** Throws `invalid-argument` for what is not here, `failed-precondition` for a profile. */
@@ -61,14 +65,29 @@ export async function hostFacts(spec: TaskSpec): Promise<HostFacts> {
 }
 
 async function mappedDevices(mapping: DeviceMapping): Promise<MappedDevice[]> {
-  const { hostPath, containerPath, permissions } = mapping;
-  const words = `error gathering device information while adding custom device "${hostPath}"`;
-  const found = await deviceAt(hostPath, containerPath, permissions).catch((cause: unknown) => {
-    throw new SkepError('invalid-argument', `${words}: no such file or directory`, { cause });
-  });
-  if (found === 'directory') return devicesBelow(hostPath, containerPath, permissions);
-  if (found === null) throw new SkepError('invalid-argument', `${words}: not a device node`);
-  return [found];
+  const hostPath = cleanPath(mapping.hostPath);
+  const containerPath = cleanPath(mapping.containerPath);
+  const fail = (why: string, cause?: unknown): SkepError => {
+    const what = `adding custom device "${mapping.hostPath}"`;
+    const words = `error gathering device information while ${what}: ${why}`;
+    return new SkepError('invalid-argument', words, { cause });
+  };
+  try {
+    const found = await deviceAt(hostPath, containerPath, mapping.permissions);
+    if (found === null) throw fail('not a device node');
+    if (found !== 'directory') return [found];
+    const dir = await realpath(hostPath);
+    if (!`${dir}/`.startsWith('/dev/')) throw fail('a directory must be /dev or below it');
+    return await devicesBelow(dir, containerPath, mapping.permissions);
+  } catch (cause) {
+    throw cause instanceof SkepError ? cause : fail(reasonOf(cause), cause);
+  }
+}
+
+/** `no such file or directory`, `permission denied`, ...: the system's words for its error. */
+function reasonOf(cause: unknown): string {
+  const { errno } = cause as NodeJS.ErrnoException;
+  return getSystemErrorMap().get(errno ?? 0)?.[1] ?? String(cause);
 }
 
 /** null: neither a device nor a directory. Links are followed. */
@@ -93,13 +112,16 @@ async function deviceAt(
   };
 }
 
-/** Every device in a directory; what vanishes meanwhile, and what is none, is passed over. */
-async function devicesBelow(
+/** Every device in a directory (a clean path); what vanishes meanwhile, and what is none, is passed over. */
+export async function devicesBelow(
   dir: string,
   containerDir: string,
   access: string,
 ): Promise<MappedDevice[]> {
-  const entries = await readdir(dir, { withFileTypes: true });
+  const entries = await readdir(dir, { withFileTypes: true }).catch((err: unknown) => {
+    if (VANISHED.has((err as NodeJS.ErrnoException).code ?? '')) return [];
+    throw err;
+  });
   const found = await Promise.all(
     entries.map(async (entry): Promise<MappedDevice[]> => {
       if (entry.isSymbolicLink() || (dir === '/dev' && OWN_IN_DEV.has(entry.name))) return [];

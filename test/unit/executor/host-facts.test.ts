@@ -9,6 +9,7 @@ import {
 import {
   chooseApparmorProfile,
   deviceNumber,
+  devicesBelow,
   hostFacts,
   loadedProfiles,
 } from '../../../worker/executor/host-facts.ts';
@@ -80,8 +81,24 @@ describe('devices of this machine', () => {
     expect(devices.every(({ device }) => !device.path.startsWith('/host/pts/'))).toBe(true);
   });
 
+  test.each(['/dev/', '/dev/.', '//dev'])('%s is /dev', async (path) => {
+    const { devices } = await hostFacts(withDevice(path, '/host/'));
+    const paths = devices.map(({ device }) => device.path);
+    expect(paths).toContain('/host/null');
+    expect(paths.filter((name) => name.startsWith('/host/pts/'))).toEqual([]);
+  });
+
+  test.each(['/dev/no-such', '/dev/null'])('%s is a directory no more: no devices', async (dir) => {
+    expect(await devicesBelow(dir, '/host', 'r')).toEqual([]);
+  });
+
   test.each([
     ['/dev/no-such', 'no such file or directory'],
+    ['/dev/null/x', 'not a directory'],
+    [`/dev/${'x'.repeat(300)}`, 'name too long'],
+    ['/', 'a directory must be /dev or below it'],
+    ['/dev/../sys', 'a directory must be /dev or below it'],
+    ['/dev/fd', 'a directory must be /dev or below it'], // a link to /proc
     ['/etc/passwd', 'not a device node'],
   ])('%s is refused', async (path, words) => {
     await expect(hostFacts(withDevice(path))).rejects.toThrow(
