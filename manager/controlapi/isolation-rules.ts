@@ -1,5 +1,5 @@
 /** What a spec may ask of a node's kernel beyond Swarm's fields. Pure; looks nothing up. */
-import { parseDeviceRule } from '../../common/model/device-rule.ts';
+import { isDeviceAccess, parseDeviceRule } from '../../common/model/device-rule.ts';
 import { parseSeccompProfile } from '../../common/model/seccomp-profile.ts';
 import type {
   ContainerSpec,
@@ -53,7 +53,7 @@ function checkDevice({ hostPath, containerPath, permissions }: DeviceMapping): v
   for (const path of [hostPath, containerPath]) {
     if (!path.startsWith('/')) throw invalid(`invalid device path: '${path}' is not absolute`);
   }
-  if (!/^(?!.*(.).*\1)[rwm]{1,3}$/.test(permissions)) {
+  if (!isDeviceAccess(permissions)) {
     throw invalid(`invalid device mode: ${permissions} is not made of r, w and m`);
   }
 }

@@ -38,7 +38,10 @@ describe('what a spec may ask of the kernel', () => {
     ],
     ['a limit that is known', { ulimits: [{ name: 'nofile', soft: 1, hard: 2 }] }],
     ['a device', device({})],
-    ['rules', isolation({ deviceRules: ['c 1:3 rwm', 'b *:* r', 'a *:* rwm'] })],
+    [
+      'rules',
+      isolation({ deviceRules: ['c 1:3 rwm', 'b *:* r', 'a *:* rwm', 'c 4095:1048575 mr'] }),
+    ],
     [
       'namespaces of the node',
       isolation({ pid: 'host', ipc: 'host', uts: 'host', cgroup: 'host' }),
@@ -62,6 +65,10 @@ describe('what a spec may ask of the kernel', () => {
     [device({ permissions: 'rx' }), 'invalid device mode: rx'],
     [device({ permissions: 'rr' }), 'invalid device mode: rr'],
     [isolation({ deviceRules: ['c 1 rwm'] }), "invalid device cgroup rule format: 'c 1 rwm'"],
+    [isolation({ deviceRules: ['a *:* rrr'] }), "'a *:* rrr': rrr is not made of r, w and m"],
+    [isolation({ deviceRules: ['c 1:3 x'] }), "'c 1:3 x': x is not made of r, w and m"],
+    [isolation({ deviceRules: ['c 4096:3 r'] }), 'the major number must be at most 4095'],
+    [isolation({ deviceRules: ['c *:1048576 r'] }), 'the minor number must be at most 1048575'],
     [{ hostname: 'x', ...isolation({ uts: 'host' }) }, 'conflicting options: hostname'],
     [
       privileges({ apparmor: { mode: 'custom', profile: 'a\nchangeprofile b' } }),
