@@ -6,6 +6,7 @@ import type {
   FileTarget,
   HealthConfig,
   Mount,
+  TaskSpec,
   Ulimit,
 } from '../../common/model/service.ts';
 import { checkIsolation } from './isolation-rules.ts';
@@ -19,8 +20,9 @@ const PROPAGATIONS = ['', 'rprivate', 'private', 'rshared', 'shared', 'rslave', 
 /**
  * Throws `invalid-argument`, or `unimplemented` for what is not done.
  * @param container with its templates expanded
+ * @param networks of the task, as the spec names them
  */
-export function checkContainerSpec(container: ContainerSpec): void {
+export function checkContainerSpec(container: ContainerSpec, networks: TaskSpec['networks']): void {
   checkImage(container.image);
   checkMounts(container.mounts);
   checkFileTargets(
@@ -36,7 +38,7 @@ export function checkContainerSpec(container: ContainerSpec): void {
     throw invalid('ContainerSpec: stop grace period cannot be negative');
   }
   container.ulimits.forEach(checkUlimit);
-  checkIsolation(container);
+  checkIsolation(container, networks);
   if (!(Math.abs(container.oomScoreAdj) <= OOM_SCORE_MAX)) {
     throw invalid(
       `ContainerSpec: OOM score adjustment ${container.oomScoreAdj} is not in -${OOM_SCORE_MAX}..${OOM_SCORE_MAX}`,

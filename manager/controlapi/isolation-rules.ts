@@ -6,8 +6,9 @@ import type {
   DeviceMapping,
   DeviceRate,
   KernelResources,
+  TaskSpec,
 } from '../../common/model/service.ts';
-import { isNamespacedSysctl } from '../../common/model/sysctl.ts';
+import { isNamespacedSysctl, type SysctlNamespace } from '../../common/model/sysctl.ts';
 import { ULIMITS } from '../../common/model/ulimits.ts';
 import { invalid } from './refusal.ts';
 
@@ -20,10 +21,14 @@ const CPU_LIST = /^\d+(-\d+)?(,\d+(-\d+)?)*$/;
 /** As AppArmor writes names; a blank or a newline would make another command of it. */
 const APPARMOR_PROFILE = /^[A-Za-z0-9_./:@{}+*?-]+$/;
 
-/** Throws `invalid-argument`. */
-export function checkIsolation(container: ContainerSpec): void {
+/**
+ * Throws `invalid-argument`.
+ * @param networks of the task, as the spec names them
+ */
+export function checkIsolation(container: ContainerSpec, networks: TaskSpec['networks']): void {
   const { privileges, isolation, sysctls } = container;
-  for (const [name] of Object.entries(sysctls)) checkSysctl(name, container);
+  const shared = sharedNamespaces(container, networks);
+  for (const name of Object.keys(sysctls)) checkSysctl(name, shared);
   for (const { name } of container.ulimits) {
     if (!ULIMITS.includes(name)) throw invalid(`invalid ulimit type: ${name}`);
   }
@@ -42,8 +47,16 @@ export function checkIsolation(container: ContainerSpec): void {
   }
 }
 
-function checkSysctl(name: string, { isolation }: ContainerSpec): void {
-  const shared = (['ipc', 'uts'] as const).filter((type) => isolation?.[type] === 'host');
+/** Those that have sysctls and are the node's. */
+function sharedNamespaces(
+  { isolation }: ContainerSpec,
+  networks: TaskSpec['networks'],
+): readonly SysctlNamespace[] {
+  const types = (['ipc', 'uts'] as const).filter((type) => isolation?.[type] === 'host');
+  return networks.some(({ target }) => target === 'host') ? [...types, 'network'] : types;
+}
+
+function checkSysctl(name: string, shared: readonly SysctlNamespace[]): void {
   if (!isNamespacedSysctl(name, shared)) {
     throw invalid(`sysctl '${name}' is not allowed: it would be the node's, not the container's`);
   }

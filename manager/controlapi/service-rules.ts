@@ -35,7 +35,7 @@ const TASKS_MAX = 100_000;
 export function checkServiceSpec(spec: ServiceSpec): void {
   checkName(spec.name);
   checkTaskSpec(spec.task);
-  checkContainerSpec(expandContainer(spec.task.container, sampleContext(spec)));
+  checkContainerSpec(expandContainer(spec.task.container, sampleContext(spec)), spec.task.networks);
   checkMode(spec);
   checkUpdate('update', spec.update);
   checkUpdate('rollback', spec.rollback);

@@ -11,7 +11,8 @@ import {
   checkIsolation,
   checkKernelResources,
 } from '../../../manager/controlapi/isolation-rules.ts';
-import { aContainerSpec } from '../../support/builders.ts';
+import { checkServiceSpec } from '../../../manager/controlapi/service-rules.ts';
+import { aContainerSpec, aServiceSpec, aTaskSpec } from '../../support/builders.ts';
 
 const isolation = (change: Partial<Isolation>) => ({
   isolation: { ...DEFAULT_ISOLATION, ...change },
@@ -52,7 +53,7 @@ describe('what a spec may ask of the kernel', () => {
       privileges({ seccomp: { mode: 'custom', profile: '{"defaultAction":"SCMP_ACT_ALLOW"}' } }),
     ],
   ])('%s', (_what, change) => {
-    expect(() => checkIsolation(aContainerSpec(change))).not.toThrow();
+    expect(() => checkIsolation(aContainerSpec(change), [])).not.toThrow();
   });
 
   test.each<[Partial<ContainerSpec>, string]>([
@@ -76,7 +77,19 @@ describe('what a spec may ask of the kernel', () => {
     ],
     [privileges({ seccomp: { mode: 'custom', profile: '' } }), 'seccomp profile: it is not JSON'],
   ])('%j is refused', (change, words) => {
-    expect(() => checkIsolation(aContainerSpec(change))).toThrow(words);
+    expect(() => checkIsolation(aContainerSpec(change), [])).toThrow(words);
+  });
+
+  const network = (target: string) => ({ target, aliases: [], addresses: [], driverOptions: {} });
+  test('a sysctl of the network is refused in the host’s', () => {
+    const check = (name: string, ...targets: string[]) => {
+      const container = aContainerSpec({ sysctls: { [name]: '1' } });
+      const task = aTaskSpec({ container, networks: targets.map(network) });
+      checkServiceSpec(aServiceSpec({ task }));
+    };
+    expect(() => check('net.core.somaxconn', 'front')).not.toThrow();
+    expect(() => check('net.core.somaxconn', 'host')).toThrow("would be the node's");
+    expect(() => check('kernel.shmmax', 'host')).not.toThrow();
   });
 
   const kernel = (change: Partial<KernelResources>) => ({ ...NO_KERNEL_RESOURCES, ...change });
