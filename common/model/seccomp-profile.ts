@@ -56,25 +56,55 @@ export const SECCOMP_OPERATORS = [
   'SCMP_CMP_MASKED_EQ',
 ] as const;
 
+/** Every task of the service carries it. */
+const PROFILE_BYTES_MAX = 128 * 1024;
+/** `architectures` and `archMap` may stand there and are not looked at: a filter is this machine's. */
+const PROFILE_KEYS = [
+  'defaultAction',
+  'defaultErrnoRet',
+  'architectures',
+  'archMap',
+  'flags',
+  'listenerPath',
+  'syscalls',
+];
+const RULE_KEYS = [
+  'name',
+  'names',
+  'action',
+  'errnoRet',
+  'args',
+  'comment',
+  'includes',
+  'excludes',
+];
+const ARG_KEYS = ['index', 'value', 'valueTwo', 'op'];
+const CONDITION_KEYS = ['arches', 'caps', 'minKernel'];
 const ARG_INDEX_MAX = 5;
 const ERRNO_MAX = 4095;
 
 /** Throws `invalid-argument` that names the key. */
 export function parseSeccompProfile(text: string): SeccompDocument {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > PROFILE_BYTES_MAX) {
+    throw invalid('the document', `has ${bytes} bytes: at most ${PROFILE_BYTES_MAX} are allowed`);
+  }
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (cause) {
     throw new SkepError('invalid-argument', 'seccomp profile: it is not JSON', { cause });
   }
-  const profile = new Keys('', json);
+  const profile = new Keys('', json, PROFILE_KEYS);
   if (profile.has('flags') && profile.list('flags').length > 0)
     profile.fail('flags', 'cannot be set');
   if (profile.has('listenerPath')) profile.fail('listenerPath', 'cannot be set');
   return {
     defaultAction: profile.oneOf('defaultAction', SECCOMP_ACTIONS),
     defaultErrnoRet: profile.optionalNumber('defaultErrnoRet', ERRNO_MAX),
-    rules: profile.list('syscalls').map((rule, i) => ruleOf(new Keys(`syscalls[${i}].`, rule))),
+    rules: profile
+      .list('syscalls')
+      .map((rule, i) => ruleOf(new Keys(`syscalls[${i}].`, rule, RULE_KEYS))),
   };
 }
 
@@ -86,9 +116,11 @@ function ruleOf(rule: Keys): SeccompDocumentRule {
     names,
     action: rule.oneOf('action', SECCOMP_ACTIONS),
     errnoRet: rule.optionalNumber('errnoRet', ERRNO_MAX),
-    args: rule.list('args').map((arg, i) => argOf(new Keys(`${rule.path}args[${i}].`, arg))),
-    includes: conditionOf(rule.inside('includes')),
-    excludes: conditionOf(rule.inside('excludes')),
+    args: rule
+      .list('args')
+      .map((arg, i) => argOf(new Keys(`${rule.path}args[${i}].`, arg, ARG_KEYS))),
+    includes: conditionOf(rule.inside('includes', CONDITION_KEYS)),
+    excludes: conditionOf(rule.inside('excludes', CONDITION_KEYS)),
   };
 }
 
@@ -113,17 +145,19 @@ function conditionOf(condition: Keys): SeccompCondition {
   };
 }
 
-/** The keys of one JSON object, with its place for messages. null and absent are the same. */
+/** The keys of one JSON object, no others, with its place for messages. null and absent are the same. */
 class Keys {
   readonly path: string;
   readonly #values: Readonly<Record<string, unknown>>;
 
-  constructor(path: string, value: unknown) {
+  constructor(path: string, value: unknown, known: readonly string[]) {
     this.path = path;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw invalid(path.slice(0, -1) || 'the document', 'must be an object');
     }
     this.#values = value as Readonly<Record<string, unknown>>;
+    const unknown = Object.keys(value).find((name) => !known.includes(name));
+    if (unknown !== undefined) this.fail(unknown, 'is not a key that is known');
   }
 
   has(name: string): boolean {
@@ -167,8 +201,8 @@ class Keys {
     );
   }
 
-  inside(name: string): Keys {
-    return new Keys(`${this.path}${name}.`, this.#values[name] ?? {});
+  inside(name: string, known: readonly string[]): Keys {
+    return new Keys(`${this.path}${name}.`, this.#values[name] ?? {}, known);
   }
 }
 

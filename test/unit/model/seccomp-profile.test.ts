@@ -9,9 +9,11 @@ describe('a seccomp profile of the user', () => {
     const always = { arches: [], caps: [], minKernel: '' };
     const { rules } = parse({
       defaultAction: 'SCMP_ACT_ERRNO',
+      defaultErrnoRet: 1,
+      architectures: ['SCMP_ARCH_X86_64'],
       archMap: [{ architecture: 'SCMP_ARCH_X86_64' }],
       syscalls: [
-        { name: 'read', action: ALLOW, args: null },
+        { name: 'read', action: ALLOW, args: null, comment: '' },
         {
           names: ['clone', 'socket'],
           action: 'SCMP_ACT_ERRNO',
@@ -60,8 +62,25 @@ describe('a seccomp profile of the user', () => {
       rule({ args: [{ index: 0, value: 1, op: 'EQ' }] }),
       'syscalls[0].args[0].op EQ is not supported',
     ],
+    [{ defaultAction: ALLOW, syscals: [] }, 'syscals is not a key that is known'],
+    [rule({ errno: 1 }), 'syscalls[0].errno is not a key that is known'],
+    [
+      rule({ args: [{ index: 0, value: 1, op: 'SCMP_CMP_EQ', value2: 1 }] }),
+      'syscalls[0].args[0].value2 is not a key that is known',
+    ],
+    [rule({ includes: { cap: [] } }), 'syscalls[0].includes.cap is not a key that is known'],
+    [rule({ excludes: { arch: [] } }), 'syscalls[0].excludes.arch is not a key that is known'],
     [rule({ includes: { minKernel: '4' } }), 'syscalls[0].includes.minKernel must be like 4.8'],
   ])('%j is refused', (profile, words) => {
     expect(() => parse(profile)).toThrow(`seccomp profile: ${words}`);
+  });
+
+  test('has at most 128 KiB, counted in bytes', () => {
+    const most = 128 * 1024;
+    const profile = `{"defaultAction":"${ALLOW}"}`;
+    expect(() => parseSeccompProfile(profile.padEnd(most))).not.toThrow();
+    const words = `seccomp profile: the document has ${most + 1} bytes: at most ${most} are allowed`;
+    expect(() => parseSeccompProfile(profile.padEnd(most + 1))).toThrow(words);
+    expect(() => parseSeccompProfile(profile + 'é'.repeat(most / 2))).toThrow('bytes: at most');
   });
 });
