@@ -29,13 +29,14 @@ export async function openLink<In, Out>(
 ): Promise<Link<Out>> {
   const { address, clock } = options;
   const action = `link ${method.path} to ${address}`;
-  const socket = await connected(action, options);
-  const link = new LinkSocket({
-    ...{ socket, clock, action },
-    receive: ({ kind, body }) => {
-      if (kind === 'message') receive(decodeMessage(method.response, body, action));
-    },
-  });
+  const take = (socket: TLSSocket): LinkSocket =>
+    new LinkSocket({
+      ...{ socket, clock, action },
+      receive: ({ kind, body }) => {
+        if (kind === 'message') receive(decodeMessage(method.response, body, action));
+      },
+    });
+  const link = await connected(action, options, take);
   link.allowMessages();
   link.write('open', Buffer.from(method.path));
   return {
@@ -46,7 +47,12 @@ export async function openLink<In, Out>(
   };
 }
 
-async function connected(action: string, options: LinkClientOptions): Promise<TLSSocket> {
+/** @param take has the socket at once: it may break right behind the handshake, before a promise settles */
+async function connected<T>(
+  action: string,
+  options: LinkClientOptions,
+  take: (socket: TLSSocket) => T,
+): Promise<T> {
   const { address, clock, secureContext, serverName, checkServer, signal } = options;
   signal.throwIfAborted();
   const socket = connect({
@@ -56,6 +62,7 @@ async function connected(action: string, options: LinkClientOptions): Promise<TL
     checkServerIdentity: (_host, certificate) => checkServer(certificate),
     ALPNProtocols: [LINK_PROTOCOL],
   });
+  socket.on('error', () => {}); // for good: told by those below, or told already
   return new Promise((resolve, reject) => {
     const timer = clock.setTimer(options.connectTimeoutMs, () =>
       fail(
@@ -70,7 +77,6 @@ async function connected(action: string, options: LinkClientOptions): Promise<TL
     };
     const fail = (reason: unknown): void => {
       release();
-      socket.on('error', () => {}); // told already
       socket.destroy();
       reject(reason);
     };
@@ -79,7 +85,7 @@ async function connected(action: string, options: LinkClientOptions): Promise<TL
     const onConnect = (): void => {
       if (socket.alpnProtocol === LINK_PROTOCOL) {
         release();
-        resolve(socket);
+        resolve(take(socket));
       } else fail(new SkepError('unimplemented', `${action}: the other end knows no links`));
     };
     signal.addEventListener('abort', onAbort, { once: true });

@@ -1,0 +1,40 @@
+import { Duplex } from 'node:stream';
+import { connect, createSecureContext, type TLSSocket } from 'node:tls';
+import { expect, test, vi } from 'vitest';
+import { LINK_PROTOCOL } from '../../../common/rpc/link.ts';
+import { openLink } from '../../../common/rpc/link-client.ts';
+import { link } from '../../../common/rpc/method.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
+
+vi.mock(import('node:tls'), async (original) => ({ ...(await original()), connect: vi.fn() }));
+
+class FakeSocket extends Duplex {
+  readonly alpnProtocol = LINK_PROTOCOL;
+  override _read(): void {}
+  setNoDelay(): void {}
+}
+
+const bytes = { encode: (message: Uint8Array) => message, decode: (body: Uint8Array) => body };
+
+test('a connection that breaks right behind the handshake is a link that failed, and leaves nothing', async () => {
+  const clock = new FakeClock();
+  const socket = new FakeSocket();
+  vi.mocked(connect).mockReturnValue(socket as unknown as TLSSocket);
+  const opening = openLink(
+    link({ path: '/skep.Test/Chat', request: bytes, response: bytes, roles: ['manager'] }),
+    () => {},
+    {
+      ...{ clock, address: '127.0.0.1:1', serverName: 'skep-manager', connectTimeoutMs: 1_000 },
+      secureContext: createSecureContext(),
+      checkServer: () => undefined,
+      signal: new AbortController().signal,
+    },
+  );
+  const outcome = opening.catch((err: unknown) => err);
+  socket.emit('secureConnect');
+  socket.emit('error', new Error('reset')); // throws without a listener
+  socket.destroy();
+  expect(await outcome).toMatchObject({ code: 'unavailable', cause: { message: 'reset' } });
+  await settle();
+  expect(clock.pending).toBe(0);
+});
