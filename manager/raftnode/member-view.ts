@@ -3,6 +3,7 @@
  * streams; time is a count of ticks.
  */
 import { assert } from '../../common/base/assert.ts';
+import { SkepError } from '../../common/base/errors.ts';
 import { type AnyConfChange, type ConfState, NO_NODE } from '../raft/types.ts';
 import {
   decodeMember,
@@ -113,6 +114,16 @@ export class MemberView {
     const removedAt = this.#removedAt.get(raftId) ?? 0;
     if (removedAt <= durableCommit) throw new RemovedMemberError(raftId);
     return false;
+  }
+
+  /** Throws `permission-denied` for a node that says it is the member that another node is. */
+  identify({ raftId }: PeerAddress, nodeId: string): void {
+    const record = this.#membership.members.get(raftId);
+    if (record === undefined || record.nodeId === nodeId) return;
+    throw new SkepError(
+      'permission-denied',
+      `accept raft messages of ${raftId.toString(16)}: that is node ${record.nodeId}, the sender is node ${nodeId}`,
+    );
   }
 
   /** A message came. True when the sender is at an address that was not known. */

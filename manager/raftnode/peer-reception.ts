@@ -31,6 +31,10 @@ export class PeerReception implements PeerHandler {
     this.#options = options;
   }
 
+  identify(from: PeerAddress, nodeId: string): void {
+    this.#options.view.identify(from, nodeId);
+  }
+
   receive(from: PeerAddress, messages: readonly Message[]): void {
     if (!this.#admits(from)) return;
     this.#hear(from);

@@ -41,6 +41,8 @@ export interface SnapshotSink {
 
 /** The node above the transport. None of the calls may throw but where said. */
 export interface PeerHandler {
+  /** Throws `permission-denied` when the sender is a member, and another node than `nodeId`. */
+  identify(from: PeerAddress, nodeId: string): void;
   /**
    * Messages from a peer, in the order sent. Throws `RemovedMemberError` when the sender is no member
    * any more, `failed-precondition` when the messages are meant for another node.

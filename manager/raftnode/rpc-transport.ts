@@ -11,6 +11,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { CallContext } from '../../common/rpc/call-runner.ts';
 import type { LinkReceiver, ServedLink } from '../../common/rpc/link-server.ts';
+import type { Peer } from '../../common/rpc/peer.ts';
 import type { RpcClients } from '../../common/rpc/pool.ts';
 import { raftExchange, raftSendSnapshot } from '../../common/rpc/raft-methods.ts';
 import type { RpcService } from '../../common/rpc/server.ts';
@@ -63,8 +64,8 @@ export class RpcTransport implements PeerTransport {
     this.#handler = handler;
     const { server } = this.#options;
     this.#scope.defer(
-      server.handleLink(raftExchange, (link) =>
-        serveExchange(handler, link, (peer) => this.#heard(peer)),
+      server.handleLink(raftExchange, (link, peer) =>
+        serveExchange(handler, link, peer, (from) => this.#heard(from)),
       ),
     );
     this.#scope.defer(
@@ -217,18 +218,30 @@ export class RpcTransport implements PeerTransport {
   }
 }
 
-/** One link of a peer's; tells of its end, unless the peer is no member. */
+/**
+ * One link of a peer's; tells of its end, unless the peer is no member. Its node is asked for with each
+ * batch: a member may become known after its link was opened.
+ */
 function serveExchange(
   handler: PeerHandler,
   link: ServedLink<RaftBatchAck>,
+  peer: Peer,
   opened: (by: PeerAddress) => void,
 ): LinkReceiver<RaftBatch> {
+  const nodeId = nodeOf(peer);
   let from: number | null = null;
   let isRemoved = false;
   return {
     receive: (batch) => {
       if (isRemoved) return;
       try {
+        if (from !== null && from !== batch.from.raftId) {
+          throw new SkepError(
+            'permission-denied',
+            'receive raft messages: of two senders by one link',
+          );
+        }
+        handler.identify(batch.from, nodeId);
         if (from === null) opened(batch.from);
         from = batch.from.raftId;
         handler.receive(batch.from, batch.messages);
@@ -248,12 +261,15 @@ function serveExchange(
 async function serveSnapshot(
   handler: PeerHandler,
   chunks: ReceiveStream<SnapshotChunk>,
-  { signal }: CallContext,
+  { peer, forwarded, signal }: CallContext,
 ): Promise<SnapshotAck> {
+  if (forwarded) throw new SkepError('permission-denied', 'receive snapshot: it was passed on');
+  const nodeId = nodeOf(peer);
   const offer = await chunks.next(signal);
   if (offer === null || offer.kind !== 'offer') {
     throw new SkepError('invalid-argument', 'receive snapshot: the stream begins without an offer');
   }
+  handler.identify(offer.from, nodeId);
   const sink = await handler.beginSnapshot(offer.from, offer);
   for (;;) {
     const chunk = await chunks.next(signal);
@@ -266,6 +282,12 @@ async function serveSnapshot(
   if (sink.offset < offer.dataBytes) return { offset: sink.offset, finished: false };
   await sink.finish();
   return { offset: sink.offset, finished: true };
+}
+
+/** What the certificate of the other end says. */
+function nodeOf({ nodeId }: Peer): string {
+  assert(nodeId !== null, 'raft transport: its methods are for managers, who have a certificate');
+  return nodeId;
 }
 
 /** Only messages between nodes reach a transport; `responses` are local and stay here. */

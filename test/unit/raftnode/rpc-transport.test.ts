@@ -94,51 +94,99 @@ describe('sending a snapshot', () => {
   });
 });
 
+type Exchange = (link: unknown, peer: unknown) => { receive: (batch: unknown) => void };
+
+type Snapshots = (chunks: unknown, context: unknown) => Promise<SnapshotAck>;
+
+/** A transport that serves links and snapshots to `handler`; links that it opens fail. */
+async function serving(handler: Partial<PeerHandler>) {
+  let exchange: Exchange = () => ({ receive: () => {} });
+  let snapshots: Snapshots = async () => ({ offset: 0, finished: false });
+  const calls = { opened: 0, heard: [] as string[] };
+  const release = (): Promise<void> => Promise.resolve();
+  const server = {
+    handleLink: (_method: unknown, served: Exchange) => {
+      exchange = served;
+      return release;
+    },
+    handleClientStream: (_method: unknown, served: Snapshots) => {
+      snapshots = served;
+      return release;
+    },
+  };
+  const pool = {
+    link: async () => {
+      calls.opened++;
+      throw new SkepError('unavailable', 'nobody is there');
+    },
+    heard: (address: string) => calls.heard.push(address),
+  };
+  const transport = new RpcTransport({
+    server: server as unknown as RpcServer,
+    pool: pool as unknown as RpcClientPool,
+    random: new SeededRandom(1),
+    log: silentLogger,
+    clock: new FakeClock(),
+  });
+  const whole = { identify: () => {}, unreachable: () => {}, lost: () => {}, ...handler };
+  await transport.start({ raftId: 1, address: '10.0.0.1:2377' }, whole as PeerHandler);
+  transport.setPeers([PEER]);
+  const open = (link: unknown = {}): ReturnType<Exchange> => exchange(link, { nodeId: 'node-2' });
+  const offer = (raftId: number, forwarded = false): Promise<SnapshotAck> => {
+    const chunk = { kind: 'offer', from: { ...PEER, raftId }, dataBytes: 100 };
+    const chunks = [chunk, null];
+    const context = { peer: { nodeId: 'node-2' }, forwarded };
+    return snapshots({ next: async () => chunks.shift() }, context);
+  };
+  return { transport, calls, open, offer };
+}
+
 describe('a peer that opens a stream', () => {
   test('is called again at once, whatever failed before', async () => {
-    type Exchange = (link: unknown) => { receive: (batch: unknown) => void };
-    let exchange: Exchange = () => ({ receive: () => {} });
-    let opened = 0;
-    const heard: string[] = [];
-    const release = (): Promise<void> => Promise.resolve();
-    const server = {
-      handleLink: (_method: unknown, handler: Exchange) => {
-        exchange = handler;
-        return release;
-      },
-      handleClientStream: () => release,
-    };
-    const pool = {
-      link: async () => {
-        opened++;
-        throw new SkepError('unavailable', 'nobody is there');
-      },
-      heard: (address: string) => heard.push(address),
-    };
-    const transport = new RpcTransport({
-      server: server as unknown as RpcServer,
-      pool: pool as unknown as RpcClientPool,
-      random: new SeededRandom(1),
-      log: silentLogger,
-      clock: new FakeClock(),
-    });
-    const handler = { receive: () => {}, unreachable: () => {}, lost: () => {} };
-    await transport.start(
-      { raftId: 1, address: '10.0.0.1:2377' },
-      handler as unknown as PeerHandler,
-    );
-    transport.setPeers([PEER]);
+    const { transport, calls, open } = await serving({ receive: () => {} });
     const send = async (): Promise<void> => {
       transport.send([message({ type: 'heartbeat', to: PEER.raftId })]);
       await settle();
     };
     await send();
     await send();
-    expect(opened).toBe(1); // the second one came too soon
-    exchange({}).receive({ from: PEER, messages: [] });
+    expect(calls.opened).toBe(1); // the second one came too soon
+    open().receive({ from: PEER, messages: [] });
     await send();
-    expect(opened).toBe(2);
-    expect(heard).toEqual([PEER.address]);
+    expect(calls.opened).toBe(2);
+    expect(calls.heard).toEqual([PEER.address]);
+    await transport.stop();
+  });
+
+  test('is the node of its certificate, and nobody hears what it says as another one', async () => {
+    const heard: number[] = [];
+    const { transport, calls, open, offer } = await serving({
+      identify: ({ raftId }, nodeId) => {
+        if (nodeId !== `node-${raftId}`) throw new SkepError('permission-denied', 'another node');
+      },
+      receive: ({ raftId }) => heard.push(raftId),
+      beginSnapshot: async () => ({ offset: 10, write: async () => {}, finish: async () => {} }),
+    });
+    const batch = (raftId: number) => ({ from: { ...PEER, raftId }, messages: [] });
+    expect(() => open().receive(batch(3))).toThrow(/another node/);
+    expect(calls.heard).toEqual([]);
+    open().receive(batch(2));
+    expect(heard).toEqual([2]);
+    await expect(offer(3)).rejects.toThrow(/another node/);
+    await expect(offer(2, true)).rejects.toThrow(/it was passed on/);
+    expect(await offer(2)).toEqual({ offset: 10, finished: false });
+    await transport.stop();
+  });
+
+  test('is one sender for the life of its link', async () => {
+    const heard: number[] = [];
+    const { transport, open } = await serving({ receive: ({ raftId }) => heard.push(raftId) });
+    const link = open();
+    link.receive({ from: PEER, messages: [] });
+    expect(() => link.receive({ from: { ...PEER, raftId: 3 }, messages: [] })).toThrow(
+      expect.objectContaining({ code: 'permission-denied' }),
+    );
+    expect(heard).toEqual([2]);
     await transport.stop();
   });
 });
