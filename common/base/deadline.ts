@@ -1,4 +1,5 @@
 /** A limit of time around work that takes a signal, on a clock that may be simulated. */
+import { abortWith } from './abort-with.ts';
 import type { Clock } from './clock.ts';
 import { SkepError } from './errors.ts';
 
@@ -18,9 +19,7 @@ export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
-  const abort = new AbortController();
-  const onAbort = (): void => abort.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
+  const abort = abortWith(signal);
   const timer = clock.setTimer(limitMs, () => {
     abort.abort(new SkepError('deadline-exceeded', `${action}: not done within ${limitMs} ms`));
   });
@@ -28,6 +27,6 @@ export async function withDeadline<T>(
     return await work(abort.signal);
   } finally {
     timer.cancel();
-    signal?.removeEventListener('abort', onAbort);
+    abort.release();
   }
 }

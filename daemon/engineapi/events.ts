@@ -1,4 +1,5 @@
 /** `GET /events`: what happens on this node and in its cluster, in Docker's form. */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { JournalReader } from '../../common/base/journal.ts';
@@ -69,19 +70,20 @@ export async function sendEvents(
         .filter(({ timeMs }) => timeMs >= sinceMs && (untilMs === null || timeMs <= untilMs)),
     );
   }
-  const over = new AbortController();
+  const over = abortWith(signal);
   const timer: Timer | null =
     untilMs === null
       ? null
       : clock.setTimer(Math.max(0, untilMs - clock.wallMs()), () => over.abort());
   try {
     if (untilMs !== null && untilMs <= clock.wallMs()) return;
-    for (;;) await send(await nextOf(reader, AbortSignal.any([signal, over.signal])));
+    for (;;) await send(await nextOf(reader, over.signal));
   } catch (err) {
     signal.throwIfAborted();
     if (!over.signal.aborted) throw err;
   } finally {
     timer?.cancel();
+    over.release();
   }
 }
 

@@ -1,6 +1,7 @@
 /** Writes to a client that may read slowly, or not at all. Knows nothing of what it writes. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 
@@ -24,16 +25,17 @@ export class PatientWriter {
   async write(chunk: string): Promise<void> {
     this.#signal.throwIfAborted();
     if (this.#out.write(chunk)) return;
-    const tooLong = new AbortController();
+    const tooLong = abortWith(this.#signal);
     const timer = this.#clock.setTimer(READER_PATIENCE_MS, () => tooLong.abort());
     try {
-      await once(this.#out, 'drain', { signal: AbortSignal.any([this.#signal, tooLong.signal]) });
+      await once(this.#out, 'drain', { signal: tooLong.signal });
     } catch (err) {
       this.#signal.throwIfAborted();
       const words = `write to a client: it has read nothing for ${READER_PATIENCE_MS} ms`;
       throw new SkepError('cancelled', words, { cause: err });
     } finally {
       timer.cancel();
+      tooLong.release();
     }
   }
 }

@@ -2,6 +2,7 @@
  * `GET /skep/watch`: every change of the cluster's objects as server-sent events, from a revision on. One
  * event for each commit; its id is the revision from which a client that was cut off goes on, on any manager.
  */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
@@ -84,16 +85,17 @@ async function nextWithin(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<readonly Commit[] | null> {
-  const over = new AbortController();
+  const over = abortWith(signal);
   const timer = clock.setTimer(limitMs, () => over.abort());
   try {
-    return await watch.next(AbortSignal.any([signal, over.signal]));
+    return await watch.next(over.signal);
   } catch (err) {
     signal.throwIfAborted();
     if (over.signal.aborted) return [];
     throw err;
   } finally {
     timer.cancel();
+    over.release();
   }
 }
 

@@ -1,4 +1,5 @@
 /** Runs one health probe as a process in a container. */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
 import type { Probe, ProbeResult } from './health.ts';
@@ -31,12 +32,8 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       const output = new OutputHead();
       session.stdout.on('data', (chunk: Buffer) => output.add(chunk));
       session.stderr.on('data', (chunk: Buffer) => output.add(chunk));
-      // By hand, not by AbortSignal.any: the monitor's signal lives as long as its container.
-      const over = new AbortController();
+      const over = abortWith(signal); // which lives as long as the container
       let timedOut = false;
-      const onAbort = (): void => over.abort(signal.reason);
-      if (signal.aborted) onAbort();
-      signal.addEventListener('abort', onAbort, { once: true });
       const timer = clock.setTimer(timeoutMs, () => {
         timedOut = true;
         over.abort();
@@ -52,7 +49,7 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       } finally {
         timer.cancel();
         session.close();
-        signal.removeEventListener('abort', onAbort);
+        over.release();
       }
     } catch (err) {
       if (signal.aborted) throw signal.reason;

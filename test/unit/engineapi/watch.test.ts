@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { Writable } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { PatientWriter, READER_PATIENCE_MS } from '../../../daemon/engineapi/patient-writer.ts';
@@ -39,7 +40,7 @@ describe('the events of a watch', () => {
   });
 
   test('in silence move the id every 15 s, past commits that the filters keep back', async () => {
-    const { sent } = await follow(['service']);
+    const { sent, client } = await follow(['service']);
     await it.clock.advance(14_000);
     await it.api.createSecret(aSecretSpec());
     await it.clock.advance(999);
@@ -48,6 +49,7 @@ describe('the events of a watch', () => {
     expect(sent.slice(1)).toEqual([`id: ${it.store.revision}\n\n`]);
     await it.clock.advance(15_000);
     expect(sent).toHaveLength(3);
+    expect(getEventListeners(client.signal, 'abort')).toHaveLength(1); // not one for each wait
   });
 
   test('begin the silence anew with each commit', async () => {
@@ -110,7 +112,8 @@ describe('a patient writer', () => {
 
   test('waits while the client takes nothing, and goes on when it does', async () => {
     const { out, takeOne } = slow();
-    const writer = new PatientWriter(out, it.clock, new AbortController().signal);
+    const client = new AbortController();
+    const writer = new PatientWriter(out, it.clock, client.signal);
     let written = false;
     const writing = writer.write('12345').then(() => {
       written = true;
@@ -120,6 +123,7 @@ describe('a patient writer', () => {
     takeOne();
     await writing;
     expect(it.clock.pending).toBe(0);
+    expect(getEventListeners(client.signal, 'abort')).toHaveLength(0);
   });
 
   test('gives a client up that takes nothing for 30 s', async () => {
