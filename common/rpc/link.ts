@@ -48,6 +48,8 @@ export class LinkSocket {
   /** The other end said that it ended well. */
   #isEnded = false;
   #isKnown = false;
+  /** This end has said its last. What still comes is read and thrown away, for as long as a silent end is borne. */
+  #isEnding = false;
   #silentTicks = 0;
 
   constructor(options: LinkSocketOptions) {
@@ -108,8 +110,9 @@ export class LinkSocket {
     });
   }
 
-  /** Ends well, after what was written. */
+  /** Ends well, after what was written. Nothing is received any more. */
   end(): void {
+    this.#isEnding = true;
     this.#options.socket.end(encodeFrame('end', Buffer.alloc(0)));
   }
 
@@ -132,12 +135,16 @@ export class LinkSocket {
     socket.destroy();
   }
 
+  get #isDeaf(): boolean {
+    return this.#failure !== null || this.#isEnding;
+  }
+
   #receive(chunk: Buffer): void {
-    if (this.#failure !== null) return;
+    if (this.#isDeaf) return;
     if (this.#isKnown) this.#silentTicks = 0;
     try {
       this.#decoder.push(chunk, (frame) => {
-        if (this.#failure !== null) return;
+        if (this.#isDeaf) return;
         if (frame.kind === 'end') this.#told(frame.body);
         else if (frame.kind !== 'alive') this.#options.receive(frame, this);
       });
