@@ -3,7 +3,9 @@
  * here after a read barrier, so that a client reads its own writes on any manager; writes are done by
  * the leader, wherever it is. Knows neither Raft nor HTTP.
  */
+
 import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
@@ -88,6 +90,7 @@ const WRITE_TIMEOUT_MS = 15_000;
 export class ControlApi {
   readonly #options: ControlApiOptions;
   readonly #watches = new Set<ClusterWatch>();
+  #isReleased = false;
 
   constructor(options: ControlApiOptions) {
     this.#options = options;
@@ -111,6 +114,7 @@ export class ControlApi {
       }),
     );
     return () => {
+      this.#isReleased = true;
       for (const release of releases) release();
       for (const watch of this.#watches) watch.close();
     };
@@ -318,7 +322,7 @@ export class ControlApi {
 
   /**
    * Changes of every kind of object, as this manager learns of them; the same revisions on each. See
-   * `watchCluster`.
+   * `watchCluster`. Throws `unavailable` once this manager learns of no more changes.
    */
   async watch(
     filters: WatchFilters,
@@ -326,6 +330,9 @@ export class ControlApi {
     signal?: AbortSignal,
   ): Promise<ClusterWatch> {
     await this.#options.readBarrier(signal);
+    if (this.#isReleased) {
+      throw new SkepError('unavailable', 'watch: the manager of this node has ended');
+    }
     const watch = watchCluster(this.#options.store, filters, fromRevision, () =>
       this.#watches.delete(watch),
     );

@@ -124,6 +124,13 @@ describe('a watch of the cluster', () => {
     release();
     expect(await next).toBeNull();
   });
+
+  test('is refused by a manager that ends while the watch waits for its read barrier', async () => {
+    const release = it.api.register({ handleUnary: () => () => {} });
+    const opening = watch();
+    release();
+    await expect(opening).rejects.toMatchObject({ code: 'unavailable' });
+  });
 });
 
 describe('filters of a watch', () => {
