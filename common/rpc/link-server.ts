@@ -21,7 +21,7 @@ export interface LinkReceiver<In> {
 export type LinkHandler<In, Out> = (link: ServedLink<Out>, peer: Peer) => LinkReceiver<In>;
 
 export interface ServedLink<Out> extends Pick<Link<Out>, 'write'> {
-  /** Ends well, after what was written. */
+  /** Ends well, after what was written; nothing more is received. Idempotent. */
   end(): void;
 }
 

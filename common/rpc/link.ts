@@ -110,8 +110,9 @@ export class LinkSocket {
     });
   }
 
-  /** Ends well, after what was written. Nothing is received any more. */
+  /** Ends well, after what was written. Nothing is received any more. Idempotent. */
   end(): void {
+    if (this.#isDeaf) return;
     this.#isEnding = true;
     this.#options.socket.end(encodeFrame('end', Buffer.alloc(0)));
   }

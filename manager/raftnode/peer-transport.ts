@@ -61,7 +61,7 @@ export interface PeerHandler {
 export interface PeerTransport {
   /** Begins to receive and send. Called once. */
   start(self: PeerAddress, handler: PeerHandler): Promise<void>;
-  /** Ends all streams; later sends are dropped. Idempotent. */
+  /** Ends all streams, theirs too; later sends are dropped. Idempotent. */
   stop(): Promise<void>;
   /** All peers from now on. Streams to others, or to an old address, end. */
   setPeers(peers: readonly PeerAddress[]): void;

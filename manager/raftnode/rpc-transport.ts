@@ -51,6 +51,8 @@ export class RpcTransport implements PeerTransport {
   readonly #links = new Map<number, PeerLink>();
   /** Links to peers that left or moved, until they have ended. */
   readonly #ending = new Set<Promise<void>>();
+  /** Links of peers that are open. */
+  readonly #served = new Set<ServedLink<RaftBatchAck>>();
   #self: PeerAddress | null = null;
   #handler: PeerHandler | null = null;
 
@@ -65,7 +67,10 @@ export class RpcTransport implements PeerTransport {
     const { server } = this.#options;
     this.#scope.defer(
       server.handleLink(raftExchange, (link, peer) =>
-        serveExchange(handler, link, peer, (from) => this.#heard(from)),
+        this.#serve(
+          serveExchange(handler, link, peer, (from) => this.#heard(from)),
+          link,
+        ),
       ),
     );
     this.#scope.defer(
@@ -78,6 +83,8 @@ export class RpcTransport implements PeerTransport {
   async stop(): Promise<void> {
     this.#handler = null;
     await this.#scope.close();
+    for (const link of this.#served) link.end();
+    this.#served.clear();
     for (const raftId of [...this.#links.keys()]) this.#endLink(raftId);
     await Promise.all(this.#ending);
   }
@@ -170,6 +177,15 @@ export class RpcTransport implements PeerTransport {
       call.cancel();
       throw err;
     }
+  }
+
+  /** Hears a link until the transport stops; its end is not told after that. */
+  #serve(
+    { receive, ended }: LinkReceiver<RaftBatch>,
+    link: ServedLink<RaftBatchAck>,
+  ): LinkReceiver<RaftBatch> {
+    this.#served.add(link);
+    return { receive, ended: () => this.#served.delete(link) && ended() };
   }
 
   /** A peer opened a stream: what was down to it is up. */

@@ -162,7 +162,7 @@ export class SimRpcServer implements RpcService {
       try {
         while (!isEnded) {
           const message = await stream.next(context.signal);
-          if (message === null) return;
+          if (message === null || isEnded) return;
           receive(message as In);
         }
       } finally {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
+import type { LinkReceiver } from '../../../common/rpc/link-server.ts';
 import type { RpcClientPool } from '../../../common/rpc/pool.ts';
 import type { RpcServer } from '../../../common/rpc/server.ts';
 import type { SnapshotAck, SnapshotChunk } from '../../../common/wire/raft.ts';
@@ -94,13 +95,13 @@ describe('sending a snapshot', () => {
   });
 });
 
-type Exchange = (link: unknown, peer: unknown) => { receive: (batch: unknown) => void };
+type Exchange = (link: unknown, peer: unknown) => LinkReceiver<unknown>;
 
 type Snapshots = (chunks: unknown, context: unknown) => Promise<SnapshotAck>;
 
 /** A transport that serves links and snapshots to `handler`; links that it opens fail. */
 async function serving(handler: Partial<PeerHandler>) {
-  let exchange: Exchange = () => ({ receive: () => {} });
+  let exchange: Exchange = () => ({ receive: () => {}, ended: () => {} });
   let snapshots: Snapshots = async () => ({ offset: 0, finished: false });
   const calls = { opened: 0, heard: [] as string[] };
   const release = (): Promise<void> => Promise.resolve();
@@ -131,7 +132,8 @@ async function serving(handler: Partial<PeerHandler>) {
   const whole = { identify: () => {}, unreachable: () => {}, lost: () => {}, ...handler };
   await transport.start({ raftId: 1, address: '10.0.0.1:2377' }, whole as PeerHandler);
   transport.setPeers([PEER]);
-  const open = (link: unknown = {}): ReturnType<Exchange> => exchange(link, { nodeId: 'node-2' });
+  const open = (link: unknown = { end: () => {} }): ReturnType<Exchange> =>
+    exchange(link, { nodeId: 'node-2' });
   const offer = (raftId: number, forwarded = false): Promise<SnapshotAck> => {
     const chunk = { kind: 'offer', from: { ...PEER, raftId }, dataBytes: 100 };
     const chunks = [chunk, null];
@@ -188,5 +190,20 @@ describe('a peer that opens a stream', () => {
     );
     expect(heard).toEqual([2]);
     await transport.stop();
+  });
+
+  test('is told when this transport stops, but for links that it has ended itself', async () => {
+    const lost: number[] = [];
+    const ended: string[] = [];
+    const handler = { receive: () => {}, lost: (raftId: number) => lost.push(raftId) };
+    const { transport, open } = await serving(handler);
+    const links = ['gone', 'here'].map((name) => open({ end: () => ended.push(name) }));
+    for (const link of links) link.receive({ from: PEER, messages: [] });
+    links[0]!.ended();
+    expect(lost).toEqual([2]);
+    await transport.stop();
+    expect(ended).toEqual(['here']);
+    links[1]!.ended();
+    expect(lost).toEqual([2]);
   });
 });

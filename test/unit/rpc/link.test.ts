@@ -36,6 +36,9 @@ test('a link that was ended hears nothing more, and is cut from a peer that goes
     say('more');
     await settle();
   }
+  link.end(); // again
+  await settle();
+  expect(socket.errored).toBe(null);
   expect(heard).toEqual(['one']);
   expect(socket.destroyed).toBe(false);
   await clock.advance(LINK_LIMITS.alivePeriodMs);
