@@ -13,7 +13,6 @@ import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
-
 import type { RpcStream } from '../common/rpc/stream.ts';
 import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';

@@ -39,7 +39,7 @@ export class FrameDecoder {
   #partBytes = 0;
   #bodyBytesMax: number;
 
-  /** @param bodyBytesMax larger frames are refused; see `allow` */
+  /** @param bodyBytesMax larger frames are refused; see `allowMessages` */
   constructor(bodyBytesMax: number) {
     this.#bodyBytesMax = bodyBytesMax;
   }

@@ -92,7 +92,7 @@ export class RpcClientPool implements RpcClients {
   }
 
   heard(address: string): void {
-    this.peer(address).retryNow();
+    this.#clients.get(clientKey(address, { role: 'manager' }, PEER_LIMITS))?.retryNow();
   }
 
   /** Is not ended by `close`. */
@@ -114,14 +114,13 @@ export class RpcClientPool implements RpcClients {
   }
 
   #client(address: string, expected: ExpectedPeer, limits: ConnectionLimits): RpcClient {
-    const name = expectedName(expected);
-    const key = `${name} ${address} ${JSON.stringify(limits)}`;
+    const key = clientKey(address, expected, limits);
     let client = this.#clients.get(key);
     if (!client) {
       client = new RpcClient({
         address,
         clock: this.#options.clock,
-        serverName: name,
+        serverName: expectedName(expected),
         credentials: () => this.#channelCredentials(expected),
         ...limits,
       });
@@ -195,6 +194,10 @@ export function anonymousClient(options: {
             { checkServerIdentity: (_host, certificate) => checkPeer(certificate, expected, null) },
           ),
   });
+}
+
+function clientKey(address: string, expected: ExpectedPeer, limits: ConnectionLimits): string {
+  return `${expectedName(expected)} ${address} ${JSON.stringify(limits)}`;
 }
 
 function expectedName(expected: ExpectedPeer): string {
