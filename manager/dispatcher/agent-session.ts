@@ -5,6 +5,7 @@ import type { NodeId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
 import type { ReadView } from '../store/types.ts';
+import { messageParts } from './message-parts.ts';
 import type { NetworkTables, TableChanges } from './network-tables.ts';
 import { NodeAssignments, type TaskChange } from './node-assignments.ts';
 
@@ -22,9 +23,6 @@ export interface AgentStream {
   /** Ends what waits on the stream, now and later; the first reason counts. */
   fail(reason: unknown): void;
 }
-
-/** Most changes in one message: a set of thousands goes out in parts. */
-const CHANGES_PER_MESSAGE = 100;
 
 /**
  * Whether the agent keeps up. `slow`: much is on its way, it gets neither steps nor sets until it has taken that.
@@ -50,6 +48,8 @@ export class AgentSession {
   #firstRevision = Number.POSITIVE_INFINITY;
   #pace: Pace = 'even';
   #missed = false;
+  /** parts of what was sent last that wait until the agent has taken those before */
+  #waiting: DispatcherMessage[] = [];
 
   constructor(nodeId: NodeId, stream: AgentStream) {
     this.nodeId = nodeId;
@@ -97,11 +97,13 @@ export class AgentSession {
   }
 
   /**
-   * Resolves when the agent has taken most of what it was sent: with true when it missed steps meanwhile, so that it
-   * needs the whole set. Rejects when the session ended.
+   * Sends what waits as the agent takes it. Resolves when it has taken most of that: with true when it missed steps
+   * meanwhile, so that it needs the whole set. Rejects when the session ended.
    */
   async caughtUp(): Promise<boolean> {
-    await this.#stream.drained();
+    do {
+      await this.#stream.drained();
+    } while (!this.#sendWaiting());
     this.#pace = this.#missed ? 'outdated' : 'even';
     return this.#missed;
   }
@@ -135,19 +137,25 @@ export class AgentSession {
 
   #sendSet(complete: boolean, resultsIn: number, changes: readonly AssignmentChange[]): void {
     const appliesTo = this.#sentRevision;
-    for (let at = 0; at === 0 || at < changes.length; at += CHANGES_PER_MESSAGE) {
-      const takesMore = this.send({
-        kind: 'assignments',
-        complete,
-        last: at + CHANGES_PER_MESSAGE >= changes.length,
-        appliesTo,
-        resultsIn,
-        changes: changes.slice(at, at + CHANGES_PER_MESSAGE),
-      });
-      if (!takesMore) this.#pace = 'slow';
-    }
+    const parts = messageParts(changes);
+    this.#waiting = parts.map((part, i) => {
+      const last = i === parts.length - 1;
+      return { kind: 'assignments', complete, last, appliesTo, resultsIn, changes: part };
+    });
+    this.#sendWaiting();
     this.#sentRevision = resultsIn;
     this.#firstRevision = Math.min(this.#firstRevision, resultsIn);
+  }
+
+  /** Part by part, so that a set may be larger than what a stream holds. True when none waits and it takes more. */
+  #sendWaiting(): boolean {
+    for (;;) {
+      const message = this.#waiting.shift();
+      if (!message) return true;
+      if (this.send(message)) continue;
+      this.#pace = 'slow';
+      return false;
+    }
   }
 }
 

@@ -17,26 +17,34 @@ export class FakeAgentStream implements AgentStream {
   #failure: { readonly reason: unknown } | null = null;
   #taken: AgentMessage[] = [];
 
-  /** the peer takes nothing: sent messages wait */
+  /** the peer takes nothing by itself: sent messages wait */
   slow = false;
+  #isQueued = false;
   #wake: (() => void)[] = [];
 
   send(message: DispatcherMessage): boolean {
     if (this.full && this.sent.length >= this.full.from) throw this.full.reason;
     this.sent.push(message);
+    this.#isQueued = this.slow;
     return !this.slow;
   }
 
   async drained(): Promise<void> {
-    while (this.slow || this.#failure) {
+    while (this.#isQueued || this.#failure) {
       if (this.#failure) throw this.#failure.reason;
       await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
   }
 
-  /** It takes all that was sent. */
+  /** It takes all that was sent, and will take what comes. */
   drain(): void {
     this.slow = false;
+    this.take();
+  }
+
+  /** It takes what was sent up to now. */
+  take(): void {
+    this.#isQueued = false;
     for (const wake of this.#wake.splice(0)) wake();
   }
 

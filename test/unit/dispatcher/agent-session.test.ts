@@ -2,11 +2,23 @@ import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { CancelledError } from '../../../common/base/lifecycle.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
+import type { Config } from '../../../common/model/secret.ts';
+import { MESSAGE_BYTES_MAX } from '../../../common/rpc/limits.ts';
+import { encodeDispatcherMessage } from '../../../common/wire/session.ts';
 import { AgentSession } from '../../../manager/dispatcher/agent-session.ts';
 import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
 import { FakeAgentStream } from '../../support/agent-stream.ts';
 import { ofTasks } from '../../support/assignment-history.ts';
-import { aTask, aTaskStatus, idOf } from '../../support/builders.ts';
+import {
+  aConfig,
+  aConfigSpec,
+  aContainerSpec,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
 const nodeId = idOf<NodeId>('nod');
@@ -40,6 +52,41 @@ describe('an agent session', () => {
       expect(message).toMatchObject({ complete: true, appliesTo: 0 });
       expect(message.resultsIn).toBe(store.store.revision);
     }
+  });
+
+  test('sends a set of 20 MB of configs in parts that fit, each when those before are taken', async () => {
+    const test = makeStore();
+    const data = new Uint8Array(500_000);
+    const configs: Config[] = [];
+    for (let i = 0; i < 40; i++) {
+      configs.push(...(await test.create('config', aConfig({ spec: aConfigSpec({ data }) }))));
+    }
+    const uses = configs.map(({ id }) => ({ configId: id, configName: '', file: null }));
+    const status = aTaskStatus({ state: 'assigned' });
+    const spec = aTaskSpec({ container: aContainerSpec({ configs: uses }) });
+    await test.create('task', aTask({ nodeId, status, spec }));
+    const stream = new FakeAgentStream();
+    stream.slow = true;
+    const session = new AgentSession(nodeId, stream);
+    sendComplete(test, session);
+    expect(session.behind).toBe(true);
+    const caughtUp = session.caughtUp();
+    for (let parts = 1; parts <= 20; parts++) {
+      await settle();
+      const sent = stream.of('assignments');
+      expect(sent).toHaveLength(parts);
+      expect(sent.map(({ last }) => last)).toEqual(sent.map((_, i) => i === 19));
+      stream.take();
+    }
+    expect(await caughtUp).toBe(false);
+    expect(session.behind).toBe(false);
+    const sent = stream.of('assignments');
+    for (const message of sent) {
+      expect(encodeDispatcherMessage(message).length).toBeLessThan(MESSAGE_BYTES_MAX / 2);
+      expect(message).toMatchObject({ complete: true, appliesTo: 0 });
+    }
+    const keys = sent.flatMap(({ changes }) => changes.map(({ key }) => key));
+    expect(keys.slice(1)).toEqual(configs.map(({ id }) => id));
   });
 
   test('each step applies to the one before, and an empty one is not sent', async () => {
