@@ -5,8 +5,8 @@ import { encodeAssignmentChange } from '../../common/wire/assignment.ts';
 /** Most changes in one message: a set of thousands goes out in parts. */
 const CHANGES_MAX = 100;
 /**
- * Most bytes of several changes in one message. The largest change alone (a config is 1000 KiB at most) is not much more,
- * so that every part is far below the largest message, 4 MiB.
+ * Most bytes of several changes in one message. One alone may be larger, but not by much: a transaction, and with it an
+ * object, is 1.5 MiB at most. So every part is far below the largest message, 4 MiB.
  */
 const BYTES_MAX = 1024 * 1024;
 
