@@ -125,6 +125,11 @@ export class ClusterFaultHand {
   fell(host: Host, how: 'crash' | 'kill'): void {
     if (host.daemon === null) return;
     this.world.end(host, how, 'fault');
+    if (this.#stopped) {
+      // It was stopping when the faults ended: what was down then has been started already.
+      void this.world.start(host);
+      return;
+    }
     const quick = this.random.below(3) === 0;
     this.later(quick ? 20 : this.spell(), () => void this.world.start(host));
   }
