@@ -82,6 +82,17 @@ describe.skipIf(!clusterTestsCanRun)("a manager's raft directory", () => {
     expect(await swarmState(cluster)).toEqual({ state: 'active', error: '' });
   }
 
+  /**
+   * Writes that the manager under test has in its newest segment, each in a flush of its own: damage to a last flush
+   * is taken for an interrupted write.
+   */
+  async function severalFlushes(cluster: TestCluster): Promise<void> {
+    for (const round of ['1', '2', '3']) {
+      await cluster.skep(['node', 'update', '--label-add', `flush=${round}`, 'manager-1']);
+      await cluster.skep(['node', 'ls'], { host: HOST });
+    }
+  }
+
   const DAMAGE: [string, (raftDir: string) => Promise<unknown>, RegExp][] = [
     [
       'a flipped byte in the middle of the log',
@@ -201,6 +212,7 @@ describe.skipIf(!clusterTestsCanRun)("a manager's raft directory", () => {
   test('that is lost is got over as the message says', { timeout: 60_000 }, async () => {
     const cluster = shared.current;
     const raft = join(dataDirOf(cluster, HOST), 'raft');
+    await severalFlushes(cluster);
     await cluster.dev('kill', HOST);
     await flip((await filesOf(raft, '.wal')).at(-1)!, 4096 + 60);
     await cluster.dev('start', HOST);
