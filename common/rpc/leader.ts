@@ -2,6 +2,7 @@
  * Work that only the leader does, asked of any manager: done here when this node leads, else passed
  * on to the leader, once, with the identity of the original caller.
  */
+import { abortWith } from '../base/abort-with.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { EFFECT, hasCode, SkepError } from '../base/errors.ts';
 import type { RpcClient } from './client.ts';
@@ -93,14 +94,15 @@ export class LeaderCaller {
   /** Until the next try; ends early when the leader is another one now. */
   async #pause(limitMs: number, signal?: AbortSignal): Promise<void> {
     const { locator, clock } = this.#options;
-    const over = new AbortController();
+    const over = abortWith(signal);
     const release = locator.onChange(() => over.abort());
     try {
-      await clock.sleep(limitMs, signal ? AbortSignal.any([signal, over.signal]) : over.signal);
+      await clock.sleep(limitMs, over.signal);
     } catch {
       signal?.throwIfAborted();
     } finally {
       release();
+      over.release();
     }
   }
 

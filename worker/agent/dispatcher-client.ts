@@ -2,6 +2,7 @@
  * Opens the agent's stream to the leader: remembers the managers it was told of, follows a manager
  * that names the leader, else asks one after the other.
  */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -80,14 +81,11 @@ export class DispatcherClient implements DispatcherDialer {
    * opening only: an open session is ended by its `close`, after a word of farewell (`pause`) if there is one.
    */
   async open(signal: AbortSignal): Promise<DispatcherSession> {
-    const opening = new AbortController();
-    const giveUp = (): void => opening.abort(signal.reason);
-    if (signal.aborted) giveUp();
-    signal.addEventListener('abort', giveUp, { once: true });
+    const opening = abortWith(signal);
     try {
       return await this.#open(opening.signal);
     } finally {
-      signal.removeEventListener('abort', giveUp);
+      opening.release();
     }
   }
 

@@ -118,21 +118,27 @@ export async function devicesBelow(
   containerDir: string,
   access: string,
 ): Promise<MappedDevice[]> {
-  const entries = await readdir(dir, { withFileTypes: true }).catch((err: unknown) => {
-    if (VANISHED.has((err as NodeJS.ErrnoException).code ?? '')) return [];
-    throw err;
-  });
+  const entries = await unlessVanished(readdir(dir, { withFileTypes: true }), []);
   const found = await Promise.all(
     entries.map(async (entry): Promise<MappedDevice[]> => {
       if (entry.isSymbolicLink() || (dir === '/dev' && OWN_IN_DEV.has(entry.name))) return [];
       const path = `${dir}/${entry.name}`;
       const containerPath = `${containerDir}/${entry.name}`;
       if (entry.isDirectory()) return devicesBelow(path, containerPath, access);
-      const device = await deviceAt(path, containerPath, access).catch(() => null);
+      const device = await unlessVanished(deviceAt(path, containerPath, access), null);
       return device === null || device === 'directory' ? [] : [device];
     }),
   );
   return found.flat();
+}
+
+async function unlessVanished<T, Else>(look: Promise<T>, otherwise: Else): Promise<T | Else> {
+  try {
+    return await look;
+  } catch (err) {
+    if (VANISHED.has((err as NodeJS.ErrnoException).code ?? '')) return otherwise;
+    throw err;
+  }
 }
 
 /** The kernel's encoding of a device number (new_encode_dev of 64 bits). */
