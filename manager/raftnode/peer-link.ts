@@ -1,5 +1,5 @@
 /**
- * The way to one peer: a bounded queue and one stream, made again after each failure. Knows no gRPC
+ * The way to one peer: a bounded queue and one link, made again after each failure. Knows no sockets
  * and not what the messages mean.
  */
 import { Backoff } from '../../common/base/backoff.ts';

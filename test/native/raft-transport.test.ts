@@ -1,4 +1,4 @@
-/** Raft nodes over loopback gRPC with mutual TLS and real files. Needs no root. */
+/** Raft nodes over loopback, by links and gRPC with mutual TLS, and real files. Needs no root. */
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
