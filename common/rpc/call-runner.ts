@@ -2,11 +2,6 @@
  * A call from its start to its end, whatever its kind: who may make it, what its handler gets to know, and
  * what the caller is told when it fails. Knows no sockets.
  */
-import {
-  type Metadata,
-  ServerInterceptingCall,
-  type ServerInterceptingCallInterface,
-} from '@grpc/grpc-js';
 import { SkepError } from '../base/errors.ts';
 import { CancelledError, type OnFailure } from '../base/lifecycle.ts';
 import type { Logger } from '../base/log.ts';
@@ -18,7 +13,7 @@ import {
   requireRole,
   resolveCaller,
 } from './peer.ts';
-import { isFatal, isUnexpected, statusOfError } from './status.ts';
+import { type GrpcStatus, isFatal, isUnexpected, statusOfError } from './status.ts';
 
 export interface CallContext {
   /** who asks: for a forwarded call the original caller, else the other end of the connection */
@@ -38,26 +33,23 @@ export interface CallRunnerOptions {
   readonly isBlocked?: (nodeId: string) => boolean;
 }
 
-type AuthContext = ReturnType<ServerInterceptingCallInterface['getAuthContext']>;
 /** What calls of all four kinds have in common. */
-export interface ServerSurfaceCall {
-  readonly metadata: Metadata;
-  getAuthContext(): AuthContext;
-  on(event: 'cancelled', listener: () => void): unknown;
-  emit(event: 'error', status: unknown): boolean;
-}
-
-/** What the interceptor adds to a call: whose connection it came by. */
-interface ConnectionAuthContext extends AuthContext {
-  readonly identity: ConnectionIdentity | undefined;
+export interface ServedCall {
+  /** Whose connection it came by. */
+  readonly identity: ConnectionIdentity;
+  readonly metadata: ReadonlyMap<string, string>;
+  /** Told once when nobody waits for the call any more; one listener. */
+  onCancelled(listener: () => void): void;
+  /** Ends the call; it may have ended. */
+  fail(status: GrpcStatus): void;
 }
 
 /** A method of any kind. */
 type AnyMethod = Pick<MethodParts<unknown, unknown>, 'path' | 'roles'>;
 
 interface RunParts {
+  /** Ends the call when all went well. */
   readonly serve: (context: CallContext) => Promise<void>;
-  readonly fail: (status: ReturnType<typeof statusOfError>) => void;
   readonly cancelled?: (reason: unknown) => void;
 }
 
@@ -81,11 +73,11 @@ export class CallRunner {
     await Promise.all(this.#running);
   }
 
-  /** Serves one call; its end is told to the caller by `parts`. */
-  run(method: AnyMethod, call: ServerSurfaceCall, parts: RunParts): void {
+  /** Serves one call. */
+  run(method: AnyMethod, call: ServedCall, parts: RunParts): void {
     const abort = new CallAbort((reason) => parts.cancelled?.(reason));
     this.#aborts.add(abort);
-    call.on('cancelled', () => abort.abort());
+    call.onCancelled(() => abort.abort());
     const running = this.#supervise(method, call, parts, abort);
     this.#running.add(running);
     void running.finally(() => {
@@ -98,7 +90,7 @@ export class CallRunner {
 
   async #supervise(
     method: AnyMethod,
-    call: ServerSurfaceCall,
+    call: ServedCall,
     parts: RunParts,
     abort: CallAbort,
   ): Promise<void> {
@@ -110,14 +102,12 @@ export class CallRunner {
       if (isUnexpected(err)) {
         this.#options.logger.error({ err, method: method.path }, 'call failed unexpectedly');
       }
-      parts.fail(statusOfError(err));
+      call.fail(statusOfError(err));
     }
   }
 
-  #contextOf(method: AnyMethod, call: ServerSurfaceCall, abort: CallAbort): CallContext {
-    const { identity } = call.getAuthContext() as ConnectionAuthContext;
-    if (!identity) throw new SkepError('unauthenticated', 'the connection is gone');
-    const metadata = metadataMap(call.metadata);
+  #contextOf(method: AnyMethod, call: ServedCall, abort: CallAbort): CallContext {
+    const { identity, metadata } = call;
     const caller = this.admit(method, identity, metadata);
     return {
       ...caller,
@@ -188,26 +178,4 @@ class CallAbort {
   end(): void {
     this.#ended = true;
   }
-}
-
-/** Carries the connection's identity to the handler in place of gRPC's own auth context. */
-export class IdentifiedCall extends ServerInterceptingCall {
-  readonly #identity: ConnectionIdentity | undefined;
-
-  constructor(call: ServerInterceptingCallInterface, identity: ConnectionIdentity | undefined) {
-    super(call);
-    this.#identity = identity;
-  }
-
-  override getAuthContext(): ConnectionAuthContext {
-    return { identity: this.#identity };
-  }
-}
-
-function metadataMap(metadata: Metadata): ReadonlyMap<string, string> {
-  const map = new Map<string, string>();
-  for (const [key, value] of Object.entries(metadata.getMap())) {
-    if (typeof value === 'string') map.set(key, value);
-  }
-  return map;
 }

@@ -123,7 +123,7 @@ export class RpcClient {
         prepared.options,
         (err, value) => {
           release();
-          if (err) reject(errorOfStatus(prepared.action, err));
+          if (err) reject(failureOf(prepared.action, err));
           else
             settle(resolve, reject, () => this.#decode(method.response, value!, prepared.action));
         },
@@ -171,7 +171,7 @@ export class RpcClient {
     let onResponse: (err: ServiceError | null, value?: Buffer) => void = () => {};
     const response = new Promise<Res>((resolve, reject) => {
       onResponse = (err, value) => {
-        if (err) reject(errorOfStatus(prepared.action, err));
+        if (err) reject(failureOf(prepared.action, err));
         else settle(resolve, reject, () => this.#decode(method.response, value!, prepared.action));
       };
     });
@@ -184,7 +184,7 @@ export class RpcClient {
       prepared.options,
       (err, value) => {
         release();
-        if (err) stream.fail(errorOfStatus(prepared.action, err));
+        if (err) stream.fail(failureOf(prepared.action, err));
         onResponse(err, value);
       },
     );
@@ -333,12 +333,19 @@ export class RpcClient {
 
 const asIs = (bytes: Buffer): Buffer => bytes;
 
+/** What a call of grpc-js ended with, as the SkepError that it is. */
+function failureOf(action: string, { code, details, metadata }: ServiceError): SkepError {
+  const texts: Record<string, string> = {};
+  for (const [name, value] of Object.entries(metadata?.getMap() ?? {})) texts[name] = String(value);
+  return errorOfStatus(action, { code, details, metadata: texts });
+}
+
 function streamParts(action: string, call: SurfaceCall) {
   return {
     action,
     endMark: 'sent' as const,
     cancel: () => call.cancel(),
-    failureOf: (err: unknown) => errorOfStatus(action, err as ServiceError),
+    failureOf: (err: unknown) => failureOf(action, err as ServiceError),
   };
 }
 

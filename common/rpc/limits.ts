@@ -8,6 +8,8 @@ export const STREAM_HIGH_WATER_BYTES = 256 * 1024;
 export const STREAM_PENDING_BYTES_MAX = 16 * 1024 * 1024;
 /** HTTP/2 window: a stream at 10 ms round trip may carry 400 MB/s. */
 export const FLOW_CONTROL_WINDOW_BYTES = 4 * 1024 * 1024;
+/** What one connection's streams may hold at a server, MB; Node's own limit of 10 is less than three messages. */
+export const SESSION_MEMORY_MB_MAX = 256;
 /** Unary calls end after this unless told otherwise (Swarm: 5 s for each RPC). */
 export const UNARY_TIMEOUT_MS = 5_000;
 /** TCP and TLS together. A lost SYN is sent again after 1 s and 3 s: one loss is survived. */

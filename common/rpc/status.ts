@@ -2,7 +2,7 @@
  * SkepError <-> gRPC status. Our code and details travel in trailing metadata; the status number is
  * for foreign clients and for failures of gRPC itself.
  */
-import { type Metadata as GrpcMetadata, Metadata } from '@grpc/grpc-js';
+import { toUSVString } from 'node:util';
 import { AssertionError } from '../base/assert.ts';
 import { CODE_STATUS, describeError, EFFECT, type ErrorCode, SkepError } from '../base/errors.ts';
 import { CancelledError } from '../base/lifecycle.ts';
@@ -40,16 +40,16 @@ const NO_CONNECTION =
 export interface GrpcStatus {
   readonly code: number;
   readonly details: string;
-  readonly metadata: GrpcMetadata;
+  /** By lower-case name. */
+  readonly metadata: Readonly<Record<string, string>>;
 }
 
 /** What the caller is told. Errors that are not SkepErrors reach it as `internal`, without their words. */
 export function statusOfError(err: unknown): GrpcStatus {
   const error = publicError(err);
-  const metadata = new Metadata();
-  metadata.set(CODE_KEY, error.code);
+  const metadata: Record<string, string> = { [CODE_KEY]: error.code };
   for (const [key, value] of Object.entries(error.details)) {
-    metadata.set(DETAIL_PREFIX + encodeKey(key), encodeURIComponent(value));
+    metadata[DETAIL_PREFIX + encodeKey(key)] = encodeURIComponent(toUSVString(value));
   }
   return { code: CODE_STATUS[error.code].grpc, details: describeError(error), metadata };
 }
@@ -74,13 +74,12 @@ export function publicError(err: unknown): SkepError {
 /** The SkepError that the server threw, or what went wrong on the way to it. `action` names the call. */
 export function errorOfStatus(
   action: string,
-  status: { readonly code: number; readonly details: string; readonly metadata?: GrpcMetadata },
+  status: Omit<GrpcStatus, 'metadata'> & Partial<Pick<GrpcStatus, 'metadata'>>,
 ): SkepError {
-  const code = status.metadata?.get(CODE_KEY)[0];
-  if (typeof code === 'string' && Object.hasOwn(CODE_STATUS, code)) {
-    return new SkepError(code as ErrorCode, status.details, {
-      details: detailsOf(status.metadata!),
-    });
+  const { metadata = {} } = status;
+  const code = metadata[CODE_KEY];
+  if (code !== undefined && Object.hasOwn(CODE_STATUS, code)) {
+    return new SkepError(code as ErrorCode, status.details, { details: detailsOf(metadata) });
   }
   const unsent = NO_CONNECTION.exec(status.details);
   const words = unsent ? `no connection${unsent[1] ? `: ${unsent[1]}` : ''}` : status.details;
@@ -98,11 +97,11 @@ function codeOfStatus(status: number): ErrorCode {
   return CODE_OF_STATUS.get(status) ?? 'internal';
 }
 
-function detailsOf(metadata: GrpcMetadata): Record<string, string> {
+function detailsOf(metadata: GrpcStatus['metadata']): Record<string, string> {
   const details: Record<string, string> = {};
-  for (const [key, value] of Object.entries(metadata.getMap())) {
+  for (const [key, value] of Object.entries(metadata)) {
     if (!key.startsWith(DETAIL_PREFIX)) continue;
-    details[decodeKey(key.slice(DETAIL_PREFIX.length))] = decodeURIComponent(String(value));
+    details[decodeKey(key.slice(DETAIL_PREFIX.length))] = decodeURIComponent(value);
   }
   return details;
 }

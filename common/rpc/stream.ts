@@ -1,8 +1,7 @@
 /**
  * One end of a message stream, with bounded buffers in both directions. The same class serves
- * server and client; what is under it are the object streams of grpc-js.
+ * server and client; what is under it are the object streams of grpc-js, or a `GrpcCall`.
  */
-import type { Readable, Writable } from 'node:stream';
 import { assert } from '../base/assert.ts';
 import { SkepError } from '../base/errors.ts';
 import { CancelledError } from '../base/lifecycle.ts';
@@ -40,11 +39,30 @@ export interface RpcStream<In, Out> extends ReceiveStream<In>, SendStream<Out> {
   fail(reason: unknown): void;
 }
 
+interface StreamEvents {
+  on(event: 'close', listener: () => void): unknown;
+  on(event: 'error', listener: (err: unknown) => void): unknown;
+}
+
+/** Where encoded messages come from: what is used of a `Readable` of objects. */
+export interface MessageSource extends StreamEvents {
+  /** null = there is none at present */
+  read(): Uint8Array | null;
+  on(event: 'readable' | 'end' | 'close', listener: () => void): unknown;
+  on(event: 'error', listener: (err: unknown) => void): unknown;
+}
+
+/** Where encoded messages go: what is used of a `Writable` of objects. */
+export interface MessageSink extends StreamEvents {
+  write(message: Uint8Array, written?: () => void): unknown;
+  end(): unknown;
+}
+
 export interface MessageStreamParts<In, Out> {
   /** names the call in errors */
   readonly action: string;
-  readonly readable: Readable | null;
-  readonly writable: Writable | null;
+  readonly readable: MessageSource | null;
+  readonly writable: MessageSink | null;
   readonly decode: Codec<In>['decode'] | null;
   readonly encode: Codec<Out>['encode'] | null;
   readonly cancel: () => void;
@@ -55,8 +73,8 @@ export interface MessageStreamParts<In, Out> {
 }
 
 /**
- * Last message of a stream of requests. To a server of grpc-js a stream that was reset looks like
- * one that ended well, for some turns of the event loop; without this mark a cut stream would pass
+ * Last message of a stream of requests. To a server a stream that was reset may look like one that
+ * ended well, for some turns of the event loop; without this mark a cut stream would pass
  * for a complete one. A zero byte alone is no protobuf message (field number 0), so it collides with
  * none. The other direction needs no mark: there the final status tells.
  */
