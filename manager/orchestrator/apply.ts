@@ -1,6 +1,7 @@
 /** Writes one decision of the orchestrator, unless what it was decided for has changed. */
 import { assertNever } from '../../common/base/assert.ts';
 import type { TaskId } from '../../common/model/ids.ts';
+import { referenceProblem, referencesOf } from '../../common/model/reference-check.ts';
 import type { Service } from '../../common/model/service.ts';
 import { compareDesiredStates, type DesiredState } from '../../common/model/task-state.ts';
 import type { WriteTx } from '../store/types.ts';
@@ -28,22 +29,37 @@ export function applyOrchestration(tx: WriteTx, change: OrchestratorChange, nowM
       tx.update('service', { ...service, updateStatus: change.status });
       return;
     }
-    case 'rollback': {
-      const service = tx.get('service', change.serviceId);
-      if (service?.specVersion !== change.specVersion || !service.previousSpec) return;
-      tx.update('service', {
-        ...service,
-        spec: service.previousSpec,
-        specVersion: service.previousSpecVersion ?? service.meta.version,
-        previousSpec: null,
-        previousSpecVersion: null,
-        updateStatus: change.status,
-      });
+    case 'rollback':
+      rollBack(tx, change);
       return;
-    }
     default:
       assertNever(change, 'orchestrator change');
   }
+}
+
+/**
+ * What the previous spec names may be gone since, and its ports taken: then the update is paused, for its tasks
+ * would be rejected, or wait for ever.
+ */
+function rollBack(tx: WriteTx, change: Extract<OrchestratorChange, { kind: 'rollback' }>): void {
+  const service = tx.get('service', change.serviceId);
+  if (service?.specVersion !== change.specVersion || !service.previousSpec) return;
+  const { previousSpec: spec, previousSpecVersion } = service;
+  const problem = referenceProblem(tx, spec, service.id);
+  if (problem) {
+    const message = `${change.paused.message}, and cannot be rolled back: ${problem.message}`;
+    tx.update('service', { ...service, updateStatus: { ...change.paused, message } });
+    return;
+  }
+  for (const { kind, id } of referencesOf(tx, spec)) tx.guard('exists', kind, id);
+  tx.update('service', {
+    ...service,
+    spec,
+    specVersion: previousSpecVersion ?? service.meta.version,
+    previousSpec: null,
+    previousSpecVersion: null,
+    updateStatus: change.status,
+  });
 }
 
 /** Of a job, the same iteration: a rollback brings an older spec version back. */

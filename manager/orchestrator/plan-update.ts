@@ -189,6 +189,8 @@ class UpdateStep {
       };
       return { kind: 'update-status', serviceId, specVersion, status };
     }
+    const message = `update paused ${reason}`;
+    const paused: UpdateStatus = { state: 'paused', startedAtMs, completedAtMs: null, message };
     if (this.#config.failureAction === 'rollback' && service.previousSpec) {
       const status: UpdateStatus = {
         state: 'rollback_started',
@@ -196,11 +198,9 @@ class UpdateStep {
         completedAtMs: null,
         message: `update rolled back ${reason}`,
       };
-      return { kind: 'rollback', serviceId, specVersion, status };
+      return { kind: 'rollback', serviceId, specVersion, status, paused };
     }
-    const message = `update paused ${reason}`;
-    const status: UpdateStatus = { state: 'paused', startedAtMs, completedAtMs: null, message };
-    return { kind: 'update-status', serviceId, specVersion, status };
+    return { kind: 'update-status', serviceId, specVersion, status: paused };
   }
 
   /** Starts as many seats as there are idle workers. */

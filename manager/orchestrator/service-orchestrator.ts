@@ -6,6 +6,7 @@ import { assertNever } from '../../common/base/assert.ts';
 import type { Timer } from '../../common/base/clock.ts';
 import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
+import type { Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -70,6 +71,7 @@ export class ServiceOrchestrator {
     switch (change.kind) {
       case 'service':
         this.#dirty.add(change.object.id);
+        if (change.action === 'update') this.#logUpdate(change.object, change.previous);
         return;
       case 'task':
         if (change.action !== 'update' || this.#concernsUs(change.object, change.previous)) {
@@ -89,6 +91,12 @@ export class ServiceOrchestrator {
       default:
         assertNever(change, 'store change');
     }
+  }
+
+  #logUpdate({ id: serviceId, updateStatus }: Service, previous: Service): void {
+    if (updateStatus === null || updateStatus.state === previous.updateStatus?.state) return;
+    const { state: to, message } = updateStatus;
+    this.#options.log.info({ serviceId, to, message }, 'service update changed state');
   }
 
   /** The way to RUNNING is the agent's affair; its steps change no decision of ours. */
@@ -166,11 +174,6 @@ export class ServiceOrchestrator {
     else this.#progress.delete(serviceId);
     if (plan.wakeAtMs === null) this.#wakeAtMs.delete(serviceId);
     else this.#wakeAtMs.set(serviceId, plan.wakeAtMs);
-    for (const change of plan.changes) {
-      if (change.kind !== 'update-status' && change.kind !== 'rollback') continue;
-      const { state: to, message } = change.status;
-      this.#options.log.info({ serviceId, to, message }, 'service update changed state');
-    }
   }
 
   #setTimer(): void {

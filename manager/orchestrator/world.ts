@@ -49,12 +49,16 @@ export type OrchestratorChange =
       readonly specVersion: number;
       readonly status: UpdateStatus;
     }
-  /** back to the previous spec; the only place where a spec changes without its user */
+  /**
+   * Back to the previous spec; the only place where a spec changes without its user. `paused` is the status
+   * if that cannot be any more, its message to be completed by why.
+   */
   | {
       readonly kind: 'rollback';
       readonly serviceId: ServiceId;
       readonly specVersion: number;
       readonly status: UpdateStatus;
+      readonly paused: UpdateStatus;
     };
 
 /** A node on which nothing of ours may stay: gone, down or drained. */

@@ -7,8 +7,17 @@ import {
   type UpdateConfig,
 } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
-import { aContainerSpec, aTaskSpec } from '../../support/builders.ts';
+import {
+  aContainerSpec,
+  aNetwork,
+  aNetworkTarget,
+  aPort,
+  aSecret,
+  aSecretSpec,
+  aTaskSpec,
+} from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
+import { settle } from '../../support/fake-clock.ts';
 
 const replicas = (count: number) => ({ mode: { kind: 'replicated' as const, replicas: count } });
 const update = (config: Partial<UpdateConfig>) => ({
@@ -174,6 +183,102 @@ describe('rolling update', () => {
     await rooms.pass(10_000, 1000);
     expect(rooms.service(id).updateStatus!.state).toBe('rollback_paused');
     expect(rooms.service(id).updateStatus!.message).toMatch(/^rollback paused due to failure/);
+  });
+
+  const FILE = { name: 'f', uid: '0', gid: '0', mode: 0o444 };
+  const ports = [aPort({ publishedPort: 8080 })];
+  /** What the first spec has and the second has not; how it is lost meanwhile; the words. */
+  const LOST: [string, () => Promise<[Partial<ServiceSpec>, () => Promise<unknown>]>, RegExp][] = [
+    [
+      'a secret that is gone',
+      async () => {
+        const [secret] = await rooms.test.create(
+          'secret',
+          aSecret({ spec: aSecretSpec({ name: 'key' }) }),
+        );
+        const secrets = [{ secretId: secret!.id, secretName: 'key', file: FILE }];
+        const task = aTaskSpec({ container: aContainerSpec({ secrets }) });
+        return [{ task }, () => rooms.test.store.update((tx) => tx.remove('secret', secret!.id))];
+      },
+      /secret not found: key$/,
+    ],
+    [
+      'a network that is gone',
+      async () => {
+        const [network] = await rooms.test.create('network', aNetwork());
+        await rooms.rest();
+        const task = aTaskSpec({ networks: [aNetworkTarget({ target: network!.id })] });
+        return [{ task }, () => rooms.test.store.update((tx) => tx.remove('network', network!.id))];
+      },
+      /network \w{25} not found$/,
+    ],
+    [
+      'a port that is taken',
+      async () => [
+        { endpoint: { mode: 'vip', ports } },
+        () => rooms.deploy({ name: 'taker', endpoint: { mode: 'vip', ports } }),
+      ],
+      /port '8080' is already in use by service 'taker' \(\w{25}\) as an ingress port$/,
+    ],
+  ];
+  test.each(LOST)(
+    'back to %s it does not go: the update pauses and says why',
+    async (_, lose, words) => {
+      const [spec, lost] = await lose();
+      const { id } = await deploy({ ...spec, ...update({ failureAction: 'rollback' }) });
+      rooms.outcome = (task) => (isNew(task) ? 'starting' : 'running');
+      await rooms.change(id, (old) => {
+        const container = aContainerSpec({ image: 'new' });
+        return { ...old, task: aTaskSpec({ container }), endpoint: { mode: 'vip', ports: [] } };
+      });
+      await rooms.rest();
+      await lost();
+      const [first] = fresh(id);
+      await rooms.report(first!.id, 'failed');
+      await rooms.pass(20_000, 1000);
+      const { updateStatus, spec: now, previousSpec } = rooms.service(id);
+      expect(updateStatus!.state).toBe('paused');
+      expect(updateStatus!.message).toMatch(
+        new RegExp(
+          `^update paused due to failure or early termination of task ${first!.id}, and cannot be`,
+        ),
+      );
+      expect(updateStatus!.message).toMatch(words);
+      expect(now.task.container.image).toBe('new');
+      expect(previousSpec).not.toBeNull();
+    },
+  );
+
+  test('a secret that is removed in the round trip of the rollback to it keeps the rollback out', async () => {
+    const [secret] = await rooms.test.create(
+      'secret',
+      aSecret({ spec: aSecretSpec({ name: 'key' }) }),
+    );
+    const secrets = [{ secretId: secret!.id, secretName: 'key', file: FILE }];
+    const task = aTaskSpec({ container: aContainerSpec({ secrets }) });
+    const { id } = await deploy({ task, ...update({ failureAction: 'rollback' }) });
+    rooms.outcome = (one) => (isNew(one) ? 'starting' : 'running');
+    await rooms.change(id, (old) => ({
+      ...old,
+      task: aTaskSpec({ container: aContainerSpec({ image: 'new' }) }),
+    }));
+    await rooms.rest();
+    const { proposer, store } = rooms.test;
+    proposer.hold = true;
+    const failure = rooms.report(fresh(id)[0]!.id, 'failed');
+    const removal = store.update((tx) => tx.remove('secret', secret!.id));
+    while (proposer.held < 2) await settle();
+    proposer.release(1);
+    await failure;
+    while (proposer.held < 2) await settle(); // the removal, then the rollback: decided on one state
+    proposer.hold = false;
+    proposer.release();
+    await removal;
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus).toMatchObject({
+      state: 'paused',
+      message: expect.stringMatching(/cannot be rolled back: secret not found: key$/),
+    });
   });
 
   test('a new update replaces the paused one', async () => {
