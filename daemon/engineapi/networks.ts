@@ -1,5 +1,6 @@
 /** `/networks`: networks of swarm scope, and this node's predefined ones. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
+import type { Network } from '../../common/model/network.ts';
 import { Filters } from './filters.ts';
 import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { JsonReader } from './json/reader.ts';
@@ -37,17 +38,15 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('GET', '/networks/:id', async (context) => {
     const ref = context.param('id');
-    if (context.text('scope') !== 'swarm') {
-      const found = local.find((row) => row.Name === ref || row.Id.startsWith(ref));
-      if (found) return context.send(200, found);
-    }
-    if (!parts.swarm.manager) throw new SkepError('not-found', `network ${ref} not found`);
-    try {
-      context.send(200, networkToJson(await controlOf(parts).getNetwork(ref, context.signal)));
-    } catch (err) {
-      if (hasCode(err, 'not-found')) throw new SkepError('not-found', `network ${ref} not found`);
-      throw err;
-    }
+    const own = context.text('scope') === 'swarm' ? [] : local;
+    // The same order as everywhere: what is named so goes before what has an id that begins so.
+    const exact = own.find((row) => row.Name === ref || row.Id === ref);
+    if (exact) return context.send(200, exact);
+    const network = await swarmNetwork(parts, ref, context.signal);
+    if (network) return context.send(200, networkToJson(network));
+    const byPrefix = own.find((row) => row.Id.startsWith(ref));
+    if (!byPrefix) throw new SkepError('not-found', `network ${ref} not found`);
+    context.send(200, byPrefix);
   });
 
   routes.add('POST', '/networks/create', async (context) => {
@@ -73,6 +72,20 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
     await controlOf(parts).removeNetwork(ref, context.signal);
     context.empty(204);
   });
+}
+
+async function swarmNetwork(
+  parts: RouteParts,
+  ref: string,
+  signal: AbortSignal,
+): Promise<Network | null> {
+  if (!parts.swarm.manager) return null;
+  try {
+    return await controlOf(parts).getNetwork(ref, signal);
+  } catch (err) {
+    if (hasCode(err, 'not-found')) return null;
+    throw err;
+  }
 }
 
 type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;

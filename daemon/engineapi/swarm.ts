@@ -28,8 +28,8 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
         spec,
         availability: availabilityOf(json),
         ...(pool.length > 0 && { defaultAddressPool: pool }),
-        ...(subnetSize > 0 && { subnetSize }),
-        ...(dataPathPort > 0 && { dataPathPort }),
+        ...(subnetSize !== 0 && { subnetSize }),
+        ...(dataPathPort !== 0 && { dataPathPort }),
       },
     });
     context.send(200, nodeId);

@@ -31,6 +31,8 @@ export class AllocationBook {
   readonly vxlanIds = new VxlanIdPool();
   readonly ports = new PortPool();
   readonly networks = new Map<NetworkId, AllocatedNetwork>();
+  /** why a network could not be set up, for those that wait for it */
+  readonly obstacles = new Map<NetworkId, string>();
   readonly endpoints = new Map<ServiceId, Endpoint>();
   readonly taskAttachments = new Map<TaskId, readonly NetworkAttachment[]>();
   /** address by network, per node; interface notation */
@@ -100,9 +102,11 @@ export class AllocationBook {
 
   addNetwork(network: Network): void {
     this.networks.set(network.id, { network, pool: new AddressPool(network.ipam) });
+    this.obstacles.delete(network.id);
   }
 
   releaseNetwork(networkId: NetworkId): boolean {
+    this.obstacles.delete(networkId);
     const entry = this.networks.get(networkId);
     if (!entry) return false;
     this.networks.delete(networkId);

@@ -34,7 +34,10 @@ export function requireNetworks(
     const network = view.get('network', id);
     if (!network && LOCAL_NETWORKS.has(target)) continue;
     if (!network) return { problem: `network ${target} not found` };
-    if (isOverlay(network)) return { problem: `network '${network.spec.name}' has no subnet yet` };
+    if (isOverlay(network)) {
+      const obstacle = book.obstacles.get(id);
+      return { problem: obstacle ?? `network '${network.spec.name}' has no subnet yet` };
+    }
   }
   return [...found.values()];
 }

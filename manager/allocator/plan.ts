@@ -88,8 +88,12 @@ class PlanPass {
     const network = this.#view.get('network', id);
     if (!network || !needsAllocation(network) || this.#book.networks.has(id)) return;
     const allocation = planNetwork(this.#book, network);
-    if (isProblem(allocation)) this.#networks.set(id, allocation.problem);
-    else this.#changes.push({ kind: 'network', id, allocation });
+    if (isProblem(allocation)) {
+      this.#networks.set(id, allocation.problem);
+      this.#book.obstacles.set(id, allocation.problem);
+    } else {
+      this.#changes.push({ kind: 'network', id, allocation });
+    }
   }
 
   #planService(id: ServiceId): void {

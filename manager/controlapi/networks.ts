@@ -21,9 +21,13 @@ import type { WriteEnvironment } from './writes.ts';
 
 const PREDEFINED_LABEL = 'com.docker.swarm.predefined';
 const ENCRYPTED_OPTION = 'encrypted';
-const KNOWN_OPTIONS = [MTU_OPTION, 'com.docker.network.driver.overlay.vxlanid_list'];
+const VXLAN_IDS_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
+const KNOWN_OPTIONS = [MTU_OPTION, VXLAN_IDS_OPTION];
 const MTU_MIN = 68;
 const MTU_MAX = 65_535;
+const VXLAN_ID_MAX = 2 ** 24 - 1;
+/** Of a subnet with its own address, the broadcast, a gateway and one task. */
+const PREFIX_LENGTH_MAX = 30;
 
 export function createNetwork(
   tx: WriteTx,
@@ -116,11 +120,20 @@ function checkOptions({ driverOptions }: NetworkSpec): void {
       throw notDone(`driver option "${name}" is`);
     }
   }
+  checkVxlanIds(driverOptions[VXLAN_IDS_OPTION]);
   const mtu = driverOptions[MTU_OPTION];
   if (mtu === undefined) return;
   const bytes = Number(mtu);
   if (!/^\d+$/.test(mtu) || bytes < MTU_MIN || bytes > MTU_MAX) {
     throw invalid(`driver option "${MTU_OPTION}": '${mtu}' is not in ${MTU_MIN}..${MTU_MAX}`);
+  }
+}
+
+function checkVxlanIds(list: string | undefined): void {
+  for (const text of list?.split(',') ?? []) {
+    const id = Number(text);
+    if (/^\s*\d+\s*$/.test(text) && id >= 1 && id <= VXLAN_ID_MAX) continue;
+    throw invalid(`driver option "${VXLAN_IDS_OPTION}": '${text}' is not in 1..${VXLAN_ID_MAX}`);
   }
 }
 
@@ -131,6 +144,19 @@ function checkIpam({ ipam }: NetworkSpec): void {
   const [option] = Object.keys(ipam.options);
   if (option !== undefined) throw notDone(`IPAM option "${option}" is`);
   ipam.configs.forEach(checkIpamConfig);
+  checkApart(ipam.configs.map(({ subnet }) => subnet).filter((subnet) => subnet !== ''));
+}
+
+/** Those of one network: an address in two of them would be given twice. */
+function checkApart(subnets: readonly string[]): void {
+  const blocks = subnets.map((subnet) => ({ subnet, block: subnetOf(subnet, 'subnet') }));
+  const base = (subnet: string): string => subnet.split('/')[0]!;
+  for (const [at, one] of blocks.entries()) {
+    for (const other of blocks.slice(0, at)) {
+      if (!one.block.check(base(other.subnet)) && !other.block.check(base(one.subnet))) continue;
+      throw invalid(`ipam configuration: subnets ${other.subnet} and ${one.subnet} overlap`);
+    }
+  }
 }
 
 function checkIpamConfig({ subnet, range, gateway, reserved }: IpamConfig): void {
@@ -139,6 +165,11 @@ function checkIpamConfig({ subnet, range, gateway, reserved }: IpamConfig): void
     throw invalid('ipam configuration: a range, gateway or reserved address needs a subnet');
   }
   const inside = subnetOf(subnet, 'subnet');
+  if (prefixLength(subnet) > PREFIX_LENGTH_MAX) {
+    throw invalid(
+      `ipam configuration: subnet ${subnet} has no room for a gateway and a task: /${PREFIX_LENGTH_MAX} is the smallest`,
+    );
+  }
   if (range !== '') {
     subnetOf(range, 'range');
     const wider = prefixLength(range) < prefixLength(subnet);

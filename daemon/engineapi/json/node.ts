@@ -14,8 +14,8 @@ export interface ManagerStatus {
 }
 
 export function nodeSpecFromJson(json: JsonReader): NodeSpec {
-  const role = json.string('Role');
-  const availability = json.string('Availability');
+  const role = json.string('Role').toLowerCase();
+  const availability = json.string('Availability').toLowerCase();
   if (role !== 'worker' && role !== 'manager') {
     throw new SkepError(
       'invalid-argument',

@@ -237,6 +237,26 @@ describe('allocator', () => {
     expect(t.get('task', tasks[4]!.id).status).toMatchObject({ state: 'pending', err: '' });
   });
 
+  test('without a subnet for their network tasks wait, told how many there are, until one is freed', async () => {
+    await allocator.stop();
+    await t.store.update((tx) => {
+      const [cluster] = tx.list('cluster');
+      tx.update('cluster', { ...cluster!, defaultAddressPool: ['10.0.0.0/23'] });
+    });
+    await lead();
+    const first = await network({ name: 'first' }); // the ingress network has the other one
+    const late = await network({ name: 'late' });
+    const waiting = await task(await service({ task: on(late) }));
+    expect(waiting.status).toMatchObject({
+      state: 'new',
+      err: "network 'late' cannot be set up: all 2 subnets of the default address pools are in use",
+    });
+    await t.store.update((tx) => tx.remove('network', first.id));
+    await rest();
+    expect(t.get('network', late.id).ipam[0]!.subnet).toBe('10.0.1.0/24');
+    expect(t.get('task', waiting.id).status).toMatchObject({ state: 'pending', err: '' });
+  });
+
   test('a task may ask for its address', async () => {
     const net = await network();
     const networks = [aNetworkTarget({ target: net.id, addresses: ['10.0.1.77'] })];

@@ -35,6 +35,14 @@ const withIpam = (config: object) =>
       configs: [{ subnet: '', gateway: '', range: '', reserved: {}, ...config }],
     },
   });
+const withSubnets = (...subnets: string[]) =>
+  aNetworkSpec({
+    ipam: {
+      driver: 'default',
+      options: {},
+      configs: subnets.map((subnet) => ({ subnet, gateway: '', range: '', reserved: {} })),
+    },
+  });
 const withOption = (name: string, value: string) =>
   aNetworkSpec({ driverOptions: { [name]: value } });
 
@@ -93,6 +101,25 @@ const BAD_NETWORKS: [string, NetworkSpec, string, string][] = [
     withIpam({ gateway: '10.1.0.1' }),
     'invalid-argument',
     'needs a subnet',
+  ],
+  [
+    'a subnet without room',
+    withIpam({ subnet: '10.1.0.0/31' }),
+    'invalid-argument',
+    'subnet 10.1.0.0/31 has no room for a gateway and a task: /30 is the smallest',
+  ],
+  ['one subnet twice', withSubnets('10.1.0.0/24', '10.1.0.0/24'), 'invalid-argument', 'overlap'],
+  [
+    'a subnet inside another',
+    withSubnets('10.2.0.0/24', '10.1.7.0/24', '10.1.0.0/16'),
+    'invalid-argument',
+    'subnets 10.1.7.0/24 and 10.1.0.0/16 overlap',
+  ],
+  [
+    'a VXLAN id beyond 24 bits',
+    withOption('com.docker.network.driver.overlay.vxlanid_list', '4097,16777216'),
+    'invalid-argument',
+    "'16777216' is not in 1..16777215",
   ],
   [
     'another IPAM driver',

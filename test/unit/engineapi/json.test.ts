@@ -220,6 +220,11 @@ describe('specs from clients', () => {
   ])('a node spec with a wrong word is refused: %j', (body, message) => {
     expect(() => nodeSpecFromJson(sent(body))).toThrow(message);
   });
+
+  test('a node spec is read whatever the case of its words', () => {
+    const spec = nodeSpecFromJson(sent({ Role: 'Manager', Availability: 'DRAIN' }));
+    expect(spec).toMatchObject({ desiredRole: 'manager', availability: 'drain' });
+  });
 });
 
 test('a task names the networks that still exist', () => {

@@ -42,6 +42,30 @@ async function list(path: string, filters: object): Promise<unknown[]> {
   return sent;
 }
 
+describe('a network', () => {
+  const get = async (id: string): Promise<unknown> => {
+    let sent: unknown;
+    await handlers.get('GET /networks/:id')!({
+      param: () => id,
+      text: () => null,
+      send: (_: number, row: unknown) => {
+        sent = row;
+      },
+    } as unknown as RequestContext);
+    return sent;
+  };
+
+  test('is found by its name, also where the id of a predefined one begins so', async () => {
+    const [host] = (await list('/networks', { name: ['host'] })) as { Id: string }[];
+    const name = host!.Id.slice(0, 2);
+    expect(await get(name)).toMatchObject({ Name: 'host' });
+    await it.api.createNetwork(aNetworkSpec({ name }));
+    expect(await get(name)).toMatchObject({ Name: name });
+    expect(await get(host!.Id.slice(0, 3))).toMatchObject({ Name: 'host' });
+    await expect(get('nowhere')).rejects.toThrow('network nowhere not found');
+  });
+});
+
 describe('the list of networks', () => {
   const names = async (filters: object): Promise<string[]> =>
     ((await list('/networks', filters)) as { Name: string }[]).map(({ Name }) => Name);
