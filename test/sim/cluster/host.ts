@@ -21,7 +21,9 @@ import { type EventKind, ProcessClock, type SimClock } from '../clock.ts';
 import { Containers, SimExecutor, type SimExecutorOptions } from './containers.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { ClusterPlan } from './plan.ts';
-import { type Directory, SimRpcPool, SimRpcServer } from './rpc.ts';
+import type { Directory } from './rpc.ts';
+import { SimRpcPool } from './rpc-client.ts';
+import { SimRpcServer } from './rpc-server.ts';
 import type { Process } from './wires.ts';
 
 const DATA = '/data';
