@@ -8,6 +8,7 @@ import type { ReadView } from '../store/types.ts';
 import { messageParts } from './message-parts.ts';
 import type { NetworkTables, TableChanges } from './network-tables.ts';
 import { NodeAssignments, type TaskChange } from './node-assignments.ts';
+import type { NodeWords } from './node-states.ts';
 
 /** The transport's side of a session. */
 export interface AgentStream {
@@ -32,6 +33,8 @@ type Pace = 'even' | 'slow' | 'outdated';
 
 export class AgentSession {
   readonly nodeId: NodeId;
+  /** by which its node is registered; null before that */
+  words: NodeWords | null = null;
   /** its node is registered and it got its first messages: it takes part in steps */
   greeted = false;
   /**

@@ -115,7 +115,7 @@ export class Dispatcher {
     this.#liveness.connect(nodeId);
     this.#downSince.delete(nodeId);
     try {
-      await this.#register(nodeId, peerAddress, hello.description);
+      await this.#register(session, peerAddress, hello.description);
       this.#greet(session);
       for (;;) {
         const message = await session.receive();
@@ -153,7 +153,7 @@ export class Dispatcher {
         return;
       case 'hello':
       case 'description':
-        return this.#register(session.nodeId, peerAddress, message.description);
+        return this.#register(session, peerAddress, message.description);
       case 'statuses': {
         const { sequence, updates, appliedRevision } = message;
         if (appliedRevision > 0) session.applied(appliedRevision);
@@ -228,11 +228,13 @@ export class Dispatcher {
   }
 
   async #register(
-    nodeId: NodeId,
+    session: AgentSession,
     peerAddress: string,
     description: NodeDescription,
   ): Promise<void> {
-    await this.#nodes.register(nodeId, peerAddress, description);
+    const { nodeId } = session;
+    await this.#nodes.register(nodeId, { peerAddress, description });
+    session.words = { peerAddress, description };
     this.#options.log.info({ nodeId, address: description.address }, 'node registered');
   }
 
@@ -257,6 +259,7 @@ export class Dispatcher {
     this.#watch = store.watch();
     this.#pending = [];
     this.#tables = store.view((view) => new NetworkTables(view));
+    this.#nodes.doubt(this.#sessions.keys());
     for (const session of this.#greeted()) this.#sendWhole(session);
   }
 
@@ -307,6 +310,7 @@ export class Dispatcher {
     if (!tables) return;
     const changes = commits.flatMap((commit) => commit.changes);
     const { ingressId } = tables;
+    this.#nodes.observe(changes);
     this.#options.store.view((view) => {
       const tableChanges = tables.apply(view, changes);
       const ofNodes = taskChangesByNode(changes);
@@ -377,6 +381,7 @@ export class Dispatcher {
     for (const [nodeId] of lost) this.#downSince.delete(nodeId);
     if (down.length > 0) await this.#markDown(down, signal);
     for (const [nodeId, sinceMs] of lost) await this.#orphanTasks(nodeId, sinceMs, signal);
+    await this.#nodes.reassert((nodeId) => this.#sessions.get(nodeId)?.words ?? null);
   }
 
   async #markDown(nodeIds: readonly NodeId[], signal: AbortSignal): Promise<void> {

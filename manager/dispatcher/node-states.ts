@@ -3,11 +3,18 @@
  * the tasks of one that stayed down. Every write looks again whether the node is connected after all.
  */
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription, NodeStatus } from '../../common/model/node.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
-import type { Store, WriteTx } from '../store/types.ts';
+import type { Store, StoreChange, WriteTx } from '../store/types.ts';
+import { isTransient } from './status-writer.ts';
+
+/** What a connected node said of itself last, and from where. */
+export interface NodeWords {
+  readonly peerAddress: string;
+  readonly description: NodeDescription;
+}
 
 export interface NodeStatesOptions {
   readonly store: Store;
@@ -17,13 +24,15 @@ export interface NodeStatesOptions {
 
 export class NodeStates {
   readonly #options: NodeStatesOptions;
+  /** Nodes that were seen not to be `ready`, and maybe are connected. */
+  readonly #doubtful = new Set<NodeId>();
 
   constructor(options: NodeStatesOptions) {
     this.#options = options;
   }
 
   /** Ready, with what it says of itself. Rejects with `not-found` for a node that is not in the cluster. */
-  async register(nodeId: NodeId, peerAddress: string, description: NodeDescription): Promise<void> {
+  async register(nodeId: NodeId, { peerAddress, description }: NodeWords): Promise<void> {
     const status: NodeStatus = { state: 'ready', message: '', address: peerAddress };
     await this.#options.store.update((tx) => {
       const node = tx.get('node', nodeId);
@@ -31,6 +40,40 @@ export class NodeStates {
       if (sameJson(node.description, description) && sameJson(node.status, status)) return;
       tx.update('node', { ...node, description, status });
     });
+  }
+
+  /**
+   * What was committed of nodes. A write by which one is down or unknown may be under way when it comes, and its
+   * registration finds nothing to write: the node is looked at again.
+   */
+  observe(changes: readonly StoreChange[]): void {
+    for (const { kind, action, object } of changes) {
+      if (kind === 'node' && action === 'update' && object.status.state !== 'ready') {
+        this.#doubtful.add(object.id);
+      }
+    }
+  }
+
+  /** Changes were missed: nobody is sure of these. */
+  doubt(nodeIds: Iterable<NodeId>): void {
+    for (const nodeId of nodeIds) this.#doubtful.add(nodeId);
+  }
+
+  /** Registers again who is connected and not `ready`. @param wordsOf null = it is not connected */
+  async reassert(wordsOf: (nodeId: NodeId) => NodeWords | null): Promise<void> {
+    const doubtful = [...this.#doubtful];
+    this.#doubtful.clear();
+    for (const nodeId of doubtful) {
+      const words = wordsOf(nodeId);
+      if (!words) continue;
+      try {
+        await this.register(nodeId, words);
+      } catch (err) {
+        if (hasCode(err, 'not-found')) continue;
+        if (!isTransient(err)) throw err;
+        this.#doubtful.add(nodeId);
+      }
+    }
   }
 
   /** A new leader knows nothing about who is alive: ready nodes are unknown until they register. */

@@ -512,6 +512,22 @@ describe('liveness', () => {
     await beat([agent], 4);
     expect(nodeState()).toBe('ready');
   });
+
+  test('one that says nothing new while it is being marked is ready all the same', async () => {
+    await lead();
+    const words = aNodeDescription();
+    await connect(words);
+    store.proposer.hold = true;
+    await store.clock.advance(3 * PERIOD_MS + 500);
+    const agent = await connect(words); // the store calls it ready: there is nothing to write
+    expect(store.proposer.held).toBe(1);
+    store.proposer.hold = false;
+    store.proposer.release();
+    await settle();
+    expect(nodeState()).toBe('down');
+    await beat([agent], 1);
+    expect(nodeState()).toBe('ready');
+  });
 });
 
 describe('tasks of a lost node', () => {
