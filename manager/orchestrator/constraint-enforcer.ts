@@ -1,7 +1,10 @@
-/** Rejects running tasks that their node may no longer have; the orchestrator then moves them. */
+/**
+ * Rejects running tasks that their node may no longer have; the orchestrator then moves them. Gives up those that
+ * came to a node when it was being removed: nobody would ever tell how they ended.
+ */
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
-import { isTerminal } from '../../common/model/task-state.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, WriteTx } from '../store/types.ts';
 import { changesPlacement } from './node-change.ts';
@@ -31,22 +34,29 @@ export class ConstraintEnforcer {
   #everything(): Suspects {
     return this.#options.store.view((view) => ({
       nodeIds: new Set(view.list('node').map(({ id }) => id)),
-      taskIds: [],
+      taskIds: view
+        .list('task')
+        .filter((task) => isNowhere(view, task))
+        .map(({ id }) => id),
     }));
   }
 
   async #enforce(suspects: Suspects, signal: AbortSignal): Promise<void> {
     if (suspects.nodeIds.size === 0 && suspects.taskIds.length === 0) return;
     const { store, clock, log } = this.#options;
-    const rejected = store.view((view) => [
-      ...[...suspects.nodeIds].flatMap((nodeId) => rejectedOn(view, nodeId)),
-      ...suspects.taskIds.flatMap((taskId) => misplaced(view, taskId)),
-    ]);
+    const { rejected, lost } = store.view((view) => ({
+      rejected: [
+        ...[...suspects.nodeIds].flatMap((nodeId) => rejectedOn(view, nodeId)),
+        ...suspects.taskIds.flatMap((taskId) => misplaced(view, taskId)),
+      ],
+      lost: suspects.taskIds.filter((taskId) => isNowhere(view, view.get('task', taskId))),
+    }));
     for (const { id: taskId, nodeId } of rejected) {
       log.info({ taskId, nodeId }, 'node no longer meets constraints of task');
     }
     const nowMs = clock.wallMs();
     await store.batch(rejected, (tx, { id }) => reject(tx, id, nowMs), signal);
+    await store.batch(lost, (tx, id) => giveUp(tx, id, nowMs), signal);
   }
 }
 
@@ -88,6 +98,26 @@ function misplaced(view: ReadView, taskId: TaskId): Task[] {
   const node = task?.nodeId ? view.get('node', task.nodeId) : undefined;
   if (!task || !node) return [];
   return isMisplaced(node, task, view.get('service', task.serviceId)) ? [task] : [];
+}
+
+/** A node has it that there is not. */
+function isNowhere(view: ReadView, task: Task | undefined): boolean {
+  if (!task || task.nodeId === null) return false;
+  const { state } = task.status;
+  if (isBefore(state, 'assigned') || isTerminal(state)) return false;
+  return view.get('node', task.nodeId) === undefined;
+}
+
+function giveUp(tx: WriteTx, taskId: TaskId, nowMs: number): void {
+  const task = tx.get('task', taskId);
+  if (!task || !isNowhere(tx, task)) return;
+  const status = {
+    ...task.status,
+    state: 'orphaned' as const,
+    timestampMs: nowMs,
+    message: 'task belonged to a node that has been deleted',
+  };
+  tx.update('task', { ...task, status });
 }
 
 function reject(tx: WriteTx, taskId: TaskId, nowMs: number): void {

@@ -103,6 +103,30 @@ describe('constraint enforcer', () => {
       },
     );
 
+    test.each(['while it leads', 'before it leads'])(
+      'a task that came to a node as it was removed (%s) is given up, and replaced',
+      async (when) => {
+        rooms = await ControlRooms.start(2);
+        const [first] = rooms.nodes();
+        await rooms.scheduler.stop();
+        const { id } = await rooms.deploy();
+        const [task] = rooms.tasks(id);
+        if (when === 'before it leads') await rooms.stop();
+        await rooms.test.store.update((tx) => tx.remove('node', first!.id));
+        await rooms.test.store.update((tx) => {
+          const status = { ...task!.status, state: 'assigned' as const };
+          tx.update('task', { ...tx.require('task', task!.id), nodeId: first!.id, status });
+        });
+        if (when === 'before it leads') await rooms.lead();
+        await rooms.rest();
+        expect(rooms.test.get('task', task!.id)).toMatchObject({
+          desiredState: 'shutdown',
+          status: { state: 'orphaned' },
+        });
+        expect(rooms.tasks(id)).toHaveLength(2);
+      },
+    );
+
     test('a changed label moves the task to a node that fits', async () => {
       rooms = await ControlRooms.start(2);
       const label = (index: number, labels: Record<string, string>) =>
