@@ -51,7 +51,7 @@ export class DispatcherClient implements DispatcherDialer {
   #addresses: readonly string[];
   /** where the leader was last seen or said to be */
   #leader: string | null = null;
-  /** the last one that could not be reached, or did not answer heartbeats: to be asked when the others were */
+  /** the last one that could not be reached, did not answer heartbeats or is no manager: to be asked when the others were */
   #unreachable: string | null = null;
   /** answers in a row by managers that knew no leader */
   #leaderless = 0;
@@ -133,7 +133,8 @@ export class DispatcherClient implements DispatcherDialer {
 
   #failed(address: string, err: unknown): void {
     const wasAnswer = hasCode(err, 'not-leader');
-    if (hasCode(err, 'deadline-exceeded')) this.#unreachable = address;
+    // Silent, or no manager any more: a node goes on listening, and a stream to it is open before it refuses.
+    if (hasCode(err, 'deadline-exceeded', 'unimplemented')) this.#unreachable = address;
     const named = wasAnswer ? err.details['leaderAddress'] : undefined;
     this.#leaderless = wasAnswer && !named ? this.#leaderless + 1 : 0;
     if (named) {

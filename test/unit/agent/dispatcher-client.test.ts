@@ -155,6 +155,17 @@ describe('dispatcher client', () => {
     expect(silent.managers.asked[1]).not.toBe(first);
   });
 
+  test('comes to the manager that could not be reached once, when the other is none any more', async () => {
+    const { client, managers, signal, talk } = await scene([A, B]);
+    await expect(client.open(signal)).rejects.toThrow('refused');
+    const lost = managers.asked.at(-1)!;
+    managers.add(lost);
+    managers.add(lost === A ? B : A, new SkepError('unimplemented', 'not served here'));
+    await expect(talk()).rejects.toThrow('not served here');
+    expect(await talk()).toEqual(STORED);
+    expect(managers.asked.at(-1)).toBe(lost);
+  });
+
   test('asks a manager that knows no leader a few times more before it asks another', async () => {
     const it = await scene([A, B]);
     it.managers.add(A, notLeader());
