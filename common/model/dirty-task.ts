@@ -4,7 +4,7 @@ import { deepEqual } from '../base/equal.ts';
 import { nodeMeetsConstraints, storedConstraints } from './constraint.ts';
 import type { NodeId } from './ids.ts';
 import type { Node } from './node.ts';
-import type { Service, TaskSpec } from './service.ts';
+import type { Endpoint, Service, TaskSpec } from './service.ts';
 import type { Task } from './task.ts';
 import { isAfter, isBefore } from './task-state.ts';
 
@@ -16,6 +16,8 @@ export class DirtyTest {
   readonly #service: Service;
   readonly #node: (id: NodeId) => Node | undefined;
   readonly #byVersion = new Map<number, SpecDifference>();
+  /** tasks that were allocated together share an endpoint */
+  readonly #byEndpoint = new Map<Endpoint, boolean>();
 
   constructor(service: Service, node: (id: NodeId) => Node | undefined) {
     this.#service = service;
@@ -23,9 +25,10 @@ export class DirtyTest {
   }
 
   isDirty(task: Task): boolean {
-    const service = this.#service;
-    if (task.specVersion === service.specVersion) return false;
-    if (task.endpoint && !deepEqual(task.endpoint.spec, service.spec.endpoint)) return true;
+    // Also of the same version: one that waited for its allocation while the service was rolled back and forth
+    // has the endpoint of the spec in between.
+    if (task.endpoint && this.#isOther(task.endpoint)) return true;
+    if (task.specVersion === this.#service.specVersion) return false;
     const difference = this.#difference(task);
     switch (difference) {
       case 'none':
@@ -40,6 +43,15 @@ export class DirtyTest {
       default:
         return assertNever(difference, 'spec difference');
     }
+  }
+
+  #isOther(endpoint: Endpoint): boolean {
+    let isOther = this.#byEndpoint.get(endpoint);
+    if (isOther === undefined) {
+      isOther = !deepEqual(endpoint.spec, this.#service.spec.endpoint);
+      this.#byEndpoint.set(endpoint, isOther);
+    }
+    return isOther;
   }
 
   #difference(task: Task): SpecDifference {
