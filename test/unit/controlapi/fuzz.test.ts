@@ -4,7 +4,11 @@ import { SkepError } from '../../../common/base/errors.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import { OBJECT_KINDS } from '../../../common/model/object-kinds.ts';
 import { decodeObject, encodeObject } from '../../../common/wire/object.ts';
+import { clusterSpecFromJson } from '../../../daemon/engineapi/json/cluster.ts';
+import { networkSpecFromJson } from '../../../daemon/engineapi/json/network.ts';
+import { nodeSpecFromJson } from '../../../daemon/engineapi/json/node.ts';
 import { JsonReader } from '../../../daemon/engineapi/json/reader.ts';
+import { configSpecFromJson, secretSpecFromJson } from '../../../daemon/engineapi/json/secret.ts';
 import { serviceSpecFromJson } from '../../../daemon/engineapi/json/service.ts';
 import { objectArbitraries } from '../../support/arbitraries.ts';
 import {
@@ -14,6 +18,7 @@ import {
   aNodeSpec,
   aSecretSpec,
   aServiceSpec,
+  aTask,
 } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
 
@@ -60,9 +65,16 @@ function* bits(seed: number): Generator<boolean> {
   }
 }
 
+const VERBS = [
+  ...['createService', 'createService', 'updateService', 'removeService', 'explainService'],
+  ...['createNetwork', 'removeNetwork', 'createSecret', 'updateSecret', 'removeSecret'],
+  ...['createConfig', 'updateConfig', 'removeConfig', 'updateNode', 'removeNode', 'removeTask'],
+  ...['updateCluster', 'get', 'list', 'listTasks', 'serviceStatuses', 'watch', 'cluster'],
+] as const;
+
 const calls = fc.array(
   fc.record({
-    verb: fc.nat(17),
+    verb: fc.nat(VERBS.length - 1),
     word: words,
     wild: fc.record({
       service: objectArbitraries.service,
@@ -114,50 +126,86 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
     const ref = at(kind);
     return act(ref, versionOf(it, ref, call));
   };
-  switch (call.verb) {
-    case 0:
-    case 1:
-      return it.api.createService(service);
-    case 2:
+  const { api } = it;
+  const filters = { ids: [word], names: [word], namePrefixes: [word], labels: [word] };
+  switch (VERBS[call.verb]!) {
+    case 'createService':
+      return api.createService(service);
+    case 'updateService':
       return update('service', (ref, version) =>
-        it.api.updateService(ref, version, service, { rollback: seed % 4 === 0 }),
+        api.updateService(ref, version, service, {
+          rollback: seed % 4 === 0,
+          registryAuthFrom: seed % 2 === 0 ? 'spec' : 'previous-spec',
+        }),
       );
-    case 3:
-      return it.api.removeService(at('service'));
-    case 4:
-      return it.api.createNetwork(network);
-    case 5:
-      return it.api.removeNetwork(at('network'));
-    case 6:
-      return it.api.createSecret(secret);
-    case 7:
-      return update('secret', (ref, version) => it.api.updateSecret(ref, version, secret));
-    case 8:
-      return it.api.removeSecret(at('secret'));
-    case 9:
-      return it.api.createConfig(config);
-    case 10:
-      return update('config', (ref, version) => it.api.updateConfig(ref, version, config));
-    case 11:
-      return it.api.removeConfig(at('config'));
-    case 12:
+    case 'removeService':
+      return api.removeService(at('service'));
+    case 'explainService':
+      return api.explainService(at('service'));
+    case 'createNetwork':
+      return api.createNetwork(network);
+    case 'removeNetwork':
+      return api.removeNetwork(at('network'));
+    case 'createSecret':
+      return api.createSecret(secret);
+    case 'updateSecret':
+      return update('secret', (ref, version) => api.updateSecret(ref, version, secret));
+    case 'removeSecret':
+      return api.removeSecret(at('secret'));
+    case 'createConfig':
+      return api.createConfig(config);
+    case 'updateConfig':
+      return update('config', (ref, version) => api.updateConfig(ref, version, config));
+    case 'removeConfig':
+      return api.removeConfig(at('config'));
+    case 'updateNode':
       return update('node', (ref, version) =>
-        it.api.updateNode(ref, version, mixed(aNodeSpec(), wild.node.spec, pick)),
+        api.updateNode(ref, version, mixed(aNodeSpec(), wild.node.spec, pick)),
       );
-    case 13:
-      return it.api.removeNode(at('node'), seed % 2 === 0);
-    case 14:
-      return it.api.updateCluster(
+    case 'removeNode':
+      return api.removeNode(at('node'), seed % 2 === 0);
+    case 'removeTask':
+      return api.removeTask(at('task'));
+    case 'updateCluster':
+      return api.updateCluster(
         call.stale ? call.pick : it.store.view((view) => view.list('cluster')[0]!.meta.version),
         mixed(DEFAULT_CLUSTER_SPEC, wild.cluster.spec, pick),
-        { worker: seed % 2 === 0 },
+        { worker: seed % 2 === 0, manager: seed % 3 === 0, unlockKey: seed % 5 === 0 },
       );
-    case 15:
-      return it.api.listTasks({ services: [at('service')], names: [word], labels: [word] });
-    case 16:
-      return it.api.listServices({ namePrefixes: [word], labels: [word], ids: [word] });
-    default:
-      return it.api.getService(at('service'));
+    case 'get':
+      return Promise.any([
+        api.getService(at('service')),
+        api.getTask(at('task')),
+        api.getNetwork(at('network')),
+        api.getSecret(at('secret')),
+        api.getConfig(at('config')),
+        api.getNode(at('node')),
+      ]).catch((err: AggregateError) => {
+        throw err.errors.find((one) => !(one instanceof SkepError)) ?? err.errors[0];
+      });
+    case 'list':
+      return Promise.all([
+        api.listServices({ ...filters, modes: ['global'], runtimes: [word] }),
+        api.listNetworks({ ...filters, drivers: [word] }),
+        api.listSecrets(filters),
+        api.listConfigs(filters),
+        api.listNodes({ ...filters, engineLabels: [word], nodeLabels: [word], roles: ['manager'] }),
+      ]);
+    case 'listTasks':
+      return api.listTasks({
+        ...{ ids: [word], names: [word], labels: [word], desiredStates: ['running'] },
+        services: [at('service')],
+        nodes: seed % 2 === 0 ? [at('node')] : [],
+        upToDate: seed % 3 === 0,
+      });
+    case 'serviceStatuses':
+      return api.serviceStatuses([word, at('service')]);
+    case 'watch': {
+      const watch = await api.watch({ names: [word] }, seed % 2 === 0 ? undefined : call.pick);
+      return watch.close();
+    }
+    case 'cluster':
+      return Promise.all([api.getCluster(), api.getUnlockKey(), api.listManagers()]);
   }
 }
 
@@ -176,6 +224,7 @@ test('whatever is asked of the control API, it answers, or refuses with one of i
     fc.asyncProperty(calls, async (history) => {
       const it = await makeControlApi();
       await it.create('node', aNode(), aNode());
+      await it.create('task', aTask(), aTask());
       for (const call of history) {
         try {
           await take(it, call);
@@ -205,6 +254,9 @@ const KEYS = [
   ...['ContainerSpec', 'Image', 'Env', 'Mounts', 'Type', 'Source', 'Target', 'Replicated'],
   ...['Replicas', 'ReplicatedJob', 'MaxConcurrent', 'GlobalJob', 'Ports', 'TargetPort', 'Protocol'],
   ...['Resources', 'Limits', 'NanoCPUs', 'RestartPolicy', 'Condition', 'Delay', 'Placement'],
+  ...['Data', 'Templating', 'Driver', 'Options', 'IPAM', 'Config', 'Subnet', 'Gateway', 'IPRange'],
+  ...['Role', 'Availability', 'Raft', 'CAConfig', 'NodeCertExpiry', 'Orchestration', 'Dispatcher'],
+  ...['AuxiliaryAddresses', 'Internal', 'Ingress', 'EncryptionConfig', 'AutoLockManagers'],
   ...['Constraints', 'Preferences', 'Networks', 'Secrets', 'File', 'Healthcheck', 'Test', 'Hosts'],
 ];
 const body = fc.letrec<{ node: unknown }>((tie) => ({
@@ -216,16 +268,28 @@ const body = fc.letrec<{ node: unknown }>((tie) => ({
   ),
 })).node;
 
-test('whatever a client sends as a service is read, or refused as invalid or not done', () => {
-  fc.assert(
-    fc.property(body, (json) => {
-      try {
-        serviceSpecFromJson(new JsonReader(json), null);
-      } catch (err) {
-        if (!(err instanceof SkepError)) throw err;
-        expect(['invalid-argument', 'unimplemented']).toContain(err.code);
-      }
-    }),
-    { numRuns: 2000 },
-  );
-});
+const BODIES: [string, (json: JsonReader) => unknown][] = [
+  ['service', (json) => serviceSpecFromJson(json, null)],
+  ['network', networkSpecFromJson],
+  ['secret', secretSpecFromJson],
+  ['config', configSpecFromJson],
+  ['node', nodeSpecFromJson],
+  ['cluster', clusterSpecFromJson],
+];
+
+test.each(BODIES)(
+  'whatever a client sends as a %s is read, or refused as invalid or not done',
+  (_, read) => {
+    fc.assert(
+      fc.property(body, (json) => {
+        try {
+          read(new JsonReader(json));
+        } catch (err) {
+          if (!(err instanceof SkepError)) throw err;
+          expect(['invalid-argument', 'unimplemented']).toContain(err.code);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  },
+);
