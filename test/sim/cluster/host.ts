@@ -2,6 +2,7 @@
  * A machine of the cluster: its disks and containers, which last, and the lives of the daemon on it.
  * Knows how a daemon is composed, started and killed, not when.
  */
+import { TaskSet } from '../../../common/base/lifecycle.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { SeededRandom } from '../../../common/base/random.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
@@ -9,8 +10,11 @@ import type { NodeDescription, NodeRole } from '../../../common/model/node.ts';
 import type { AgentMessage } from '../../../common/model/session.ts';
 import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
 import type { Peer } from '../../../common/rpc/peer.ts';
+import type { RoleFollower } from '../../../daemon/role-follower.ts';
+import type { ControlApi } from '../../../manager/controlapi/control-api.ts';
 import { Manager } from '../../../manager/manager.ts';
 import type { ManagerOrigin } from '../../../manager/manager-options.ts';
+import type { Disk } from '../../../manager/raftnode/disk.ts';
 import { Agent } from '../../../worker/agent/agent.ts';
 import { DispatcherClient } from '../../../worker/agent/dispatcher-client.ts';
 import { StatusReporter } from '../../../worker/agent/status-reporter.ts';
@@ -20,6 +24,7 @@ import { SimDisk } from '../../support/sim-disk.ts';
 import { type EventKind, ProcessClock, type SimClock } from '../clock.ts';
 import { Containers, SimExecutor, type SimExecutorOptions } from './containers.ts';
 import { KeptFiles } from './kept-files.ts';
+import { serveGrants, takeOffice } from './office.ts';
 import type { ClusterPlan } from './plan.ts';
 import type { Directory } from './rpc.ts';
 import { SimRpcPool } from './rpc-client.ts';
@@ -62,10 +67,16 @@ export interface Daemon {
   readonly clock: HostClock;
   readonly server: SimRpcServer;
   readonly pool: SimRpcPool;
+  readonly disk: Disk;
+  /** What goes on beside the rooms. */
+  readonly background: TaskSet;
   manager: Manager | null;
+  /** The start of the manager is over. */
+  isManaging: boolean;
   agent: Agent | null;
   tasks: TaskManager | null;
   executor: SimExecutor | null;
+  office: RoleFollower | null;
 }
 
 /** As wrong as the machine's clock is: every life of a process sees the same wall. */
@@ -105,9 +116,9 @@ export class Host {
   /** No power. */
   isDown = false;
   paused = false;
-  /** Its first start as a manager was completed. */
+  /** Its first start was completed. */
   hasJoined = false;
-  /** Not to be started again. */
+  /** It left the cluster, or is broken: not to be started again. */
   gone = false;
   readonly backlog: { readonly kind: EventKind; readonly run: () => void }[] = [];
   readonly #options: HostOptions;
@@ -115,6 +126,8 @@ export class Host {
   readonly #disk: SimDisk;
   readonly #files: KeptFiles;
   readonly #clockErrorMs: number;
+  /** Addresses of the managers that it was told of last. */
+  #managers: readonly string[] = [];
 
   constructor(options: HostOptions) {
     const { id, nodeId, plan, clock, random } = options;
@@ -144,14 +157,22 @@ export class Host {
     this.isDown = false;
     const daemon = this.#compose(life);
     this.daemon = daemon;
-    if (this.role === 'manager') {
-      const restart: ManagerOrigin = { kind: 'restart', forceNewCluster: false, managerAddresses };
-      await this.#startManager(daemon, this.hasJoined || first === null ? restart : first);
-      if (this.life !== life) return;
-      this.hasJoined = true;
-    }
+    const origin = await this.#originAtStart(daemon, first, managerAddresses);
+    if (origin !== null) await this.#startManager(daemon, origin);
+    if (this.life !== life) return;
+    this.hasJoined = true;
     await this.#startAgent(daemon, managerAddresses);
     if (this.life === life) this.isUp = true;
+  }
+
+  /** For good: nothing of the cluster is left on it. Resolves with false when it ended before. */
+  async leave(): Promise<boolean> {
+    const { daemon, life } = this;
+    if (daemon === null) return false;
+    await daemon.background.stop();
+    await daemon.agent?.endSession();
+    await daemon.tasks?.removeAll();
+    return this.life === life;
   }
 
   /** The machine loses power, or (`kill`) the process dies and the page cache stays. */
@@ -177,6 +198,7 @@ export class Host {
   /** In order: sessions end, leadership is handed over. */
   async stop(): Promise<void> {
     const { daemon } = this;
+    await daemon?.background.stop();
     await daemon?.agent?.stop();
     await daemon?.manager?.stop();
   }
@@ -198,6 +220,17 @@ export class Host {
     this.#options.clock.schedule(0, this.id, 'client', act);
   }
 
+  /** Whether its agent could find one of `managers`. */
+  knows(managers: readonly string[]): boolean {
+    return this.#managers.some((address) => managers.includes(address));
+  }
+
+  /** Null while there is none that answers. */
+  get control(): ControlApi | null {
+    const { daemon } = this;
+    return this.isUp && daemon?.isManaging ? (daemon.manager?.control ?? null) : null;
+  }
+
   get peer(): Peer {
     const address = this.address.split(':')[0]!;
     return { nodeId: this.nodeId, role: this.role, clusterId: CLUSTER_ID, address };
@@ -213,14 +246,56 @@ export class Host {
     const server = new SimRpcServer({
       ...{ directory, process, onFailure },
       isBlocked: (nodeId) => this.#isBlocked(nodeId),
+      role: () => this.role,
     });
-    return {
+    const daemon: Daemon = {
       process,
       clock: new HostClock(clock, this.id, isAlive, this.#clockErrorMs),
       server,
       pool: new SimRpcPool({ directory, process, self: () => this.peer }),
-      ...{ manager: null, agent: null, tasks: null, executor: null },
+      disk: this.#disk.mount(),
+      background: new TaskSet(onFailure),
+      ...{
+        manager: null,
+        isManaging: false,
+        agent: null,
+        tasks: null,
+        executor: null,
+        office: null,
+      },
     };
+    serveGrants(server, () => (daemon.isManaging ? daemon.manager : null));
+    return daemon;
+  }
+
+  /** As `SwarmNode` decides it, by the certificate and what lies on the disk. */
+  async #originAtStart(
+    { disk }: Daemon,
+    first: ManagerOrigin | null,
+    managerAddresses: readonly string[],
+  ): Promise<ManagerOrigin | null> {
+    if (this.role === 'worker') {
+      await Manager.removeState(disk, DATA);
+      return null;
+    }
+    if (!this.hasJoined && first !== null) return first;
+    const hasState = await Manager.hasState(disk, DATA);
+    return hasState ? { kind: 'restart', forceNewCluster: false, managerAddresses } : null;
+  }
+
+  #office(daemon: Daemon): RoleFollower {
+    return takeOffice({
+      ...{ daemon, dataDir: DATA, random: this.#random.fork() },
+      managers: () => this.#managers,
+      granted: (role) => {
+        if (role !== this.role) daemon.pool.rotate();
+        this.role = role;
+      },
+      join: (signal) => {
+        const managerAddresses = this.#managers.filter((address) => address !== this.address);
+        return this.#startManager(daemon, { kind: 'join', managerAddresses }, signal);
+      },
+    });
   }
 
   #isBlocked(nodeId: string): boolean {
@@ -229,14 +304,14 @@ export class Host {
     return cluster !== undefined && Object.hasOwn(cluster.blockedNodes, nodeId);
   }
 
-  async #startManager(daemon: Daemon, origin: ManagerOrigin): Promise<void> {
+  async #startManager(daemon: Daemon, origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
     const { plan, observer } = this.#options;
     const { process, clock, server, pool } = daemon;
     const { isAlive } = process;
     const manager = new Manager({
       ...{ dataDir: DATA, nodeId: this.nodeId, clusterId: CLUSTER_ID, address: this.address },
       ...{ server, pool, clock, log: silentLogger, random: this.#random.fork() },
-      disk: this.#disk.mount(),
+      disk: daemon.disk,
       raft: {
         snapshotIntervalEntries: plan.snapshotIntervalEntries,
         keepEntries: plan.keepEntries,
@@ -247,7 +322,9 @@ export class Host {
         if (isAlive()) observer.failed(err);
       },
       onRemoved: () => {
-        if (isAlive()) observer.removed();
+        if (!isAlive()) return;
+        observer.removed();
+        daemon.office?.removed();
       },
     });
     const { store } = manager;
@@ -257,7 +334,13 @@ export class Host {
       apply(index, payload);
     };
     daemon.manager = manager;
-    await manager.start(origin);
+    try {
+      await manager.start(origin, signal);
+    } catch (err) {
+      daemon.manager = null;
+      throw err;
+    }
+    daemon.isManaging = true;
   }
 
   async #startAgent(daemon: Daemon, managerAddresses: readonly string[]): Promise<void> {
@@ -286,12 +369,17 @@ export class Host {
       seedAddresses: managerAddresses,
     });
     await dialer.load();
+    this.#managers = [...new Set([...this.#managers, ...managerAddresses])];
+    const office = this.#office(daemon);
     const agent = new Agent({
       ...{ dialer, tasks, reporter, random, ...parts },
       describe: () => this.#describe(),
-      onSession: () => {},
+      onSession: ({ nodeSpec, managers }) => {
+        this.#managers = managers.map(({ address }) => address);
+        office.follow(nodeSpec.desiredRole);
+      },
     });
-    Object.assign(daemon, { agent, tasks, executor });
+    Object.assign(daemon, { agent, tasks, executor, office });
     await agent.start();
   }
 

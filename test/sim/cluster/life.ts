@@ -7,12 +7,12 @@ import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import { asId, type ClusterId } from '../../../common/model/ids.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
 import type { ManagerOrigin } from '../../../manager/manager-options.ts';
-import { aCluster, aNode, aNodeSpec } from '../../support/builders.ts';
+import { aCluster } from '../../support/builders.ts';
 import { WORLD } from '../clock.ts';
 import type { RunReport } from '../life.ts';
 import { ClusterFaultHand } from './faults.ts';
 import type { Host } from './host.ts';
-import { addressOf } from './host.ts';
+import { newNode, Operator } from './operator.ts';
 import { clusterPlanOf } from './plan.ts';
 import { unmet } from './settled.ts';
 import { Users } from './users.ts';
@@ -27,12 +27,14 @@ const ANSWER = 'every acknowledged spec is reached';
 
 class ClusterLife {
   readonly world: ClusterWorld;
+  readonly #operator: Operator;
   readonly #users: Users;
   readonly #hand: ClusterFaultHand;
 
   constructor(world: ClusterWorld) {
     this.world = world;
-    this.#users = new Users(world);
+    this.#operator = new Operator(world);
+    this.#users = new Users(world, this.#operator);
     this.#hand = new ClusterFaultHand(world);
   }
 
@@ -47,6 +49,7 @@ class ClusterLife {
     const { world } = this;
     const { managers, workers, heartbeatMs, historyLimit } = world.plan;
     const first = world.addHost('manager');
+    const node = newNode(first.nodeId, 'manager');
     const cluster = aCluster({
       id: asId<ClusterId>('cluster'.padEnd(25, '0')),
       spec: {
@@ -57,7 +60,7 @@ class ClusterLife {
     });
     const origin = {
       kind: 'bootstrap',
-      cluster: { cluster, node: nodeOf(first), identity: undefined },
+      cluster: { cluster, node, identity: undefined },
     } as unknown as ManagerOrigin; // nobody here reads the certificate of the first manager
     void world.start(first, origin);
     await this.#mustBe('a first manager', FOUNDING_MS, () => first.isUp);
@@ -65,33 +68,21 @@ class ClusterLife {
     for (let i = 0; i < workers; i++) await this.#add('worker');
   }
 
-  /** As the CA admits it; the certificate itself is not simulated. */
   async #add(role: NodeRole): Promise<void> {
     const { world } = this;
     if (world.checks.violation !== null) return;
-    const host = world.addHost(role);
-    let isAdmitted = false;
-    const admit = (): void => {
-      const store = world.leader()?.daemon?.manager?.store;
+    let host: Host | null = null;
+    const join = (): void => {
       const again = (): void => {
-        world.clock.schedule(100, WORLD, 'client', admit);
+        world.clock.schedule(100, WORLD, 'client', join);
       };
-      if (store === undefined) again();
-      else
-        store
-          .update((tx) => tx.create('node', nodeOf(host)))
-          .then(() => {
-            isAdmitted = true;
-          }, again);
+      this.#operator.join(role).then((joined) => {
+        host = joined;
+        if (joined === null) again();
+      }, again);
     };
-    admit();
-    await this.#mustBe('a new node', FOUNDING_MS, () => isAdmitted);
-    const managerAddresses = world
-      .managers()
-      .filter((manager) => manager !== host)
-      .map(({ id }) => addressOf(id));
-    void world.start(host, { kind: 'join', managerAddresses });
-    await this.#mustBe(`${role} ${host.id}`, FOUNDING_MS, () => host.isUp);
+    join();
+    await this.#mustBe(`new ${role}`, FOUNDING_MS, () => host?.isUp ?? false);
   }
 
   async #suffer(): Promise<void> {
@@ -114,6 +105,7 @@ class ClusterLife {
       world.resume(host);
       void world.start(host);
     }
+    this.#operator.cleanUp();
     let lookAtMs = 0;
     let lacking = 'nothing was looked at';
     const isReached = (): boolean => {
@@ -148,16 +140,6 @@ class ClusterLife {
     if (world.checks.violation !== null) return;
     world.checks.report(LIVENESS, ANSWER, `no ${what} within ${limitMs} ms`);
   }
-}
-
-function nodeOf(host: Host) {
-  return aNode({
-    id: host.nodeId,
-    spec: aNodeSpec({ desiredRole: host.role }),
-    description: null,
-    status: { state: 'unknown', message: 'waiting for the first session', address: '' },
-    role: host.role,
-  });
 }
 
 /** Lives through one seed. Never rejects: what goes wrong is in the report. */

@@ -4,6 +4,7 @@ import type { NodeSpec } from '../../../common/model/node.ts';
 import type { Service } from '../../../common/model/service.ts';
 import type { ControlApi } from '../../../manager/controlapi/control-api.ts';
 import { aNetworkSpec, aSecretSpec } from '../../support/builders.ts';
+import type { Operator } from './operator.ts';
 import { SpecMaker, type Surroundings } from './specs.ts';
 import type { ClusterWorld } from './world.ts';
 
@@ -25,6 +26,10 @@ const WEIGHTS = {
   'remove-secret': 1,
   availability: 4,
   labels: 2,
+  role: 2,
+  join: 1,
+  leave: 1,
+  'remove-node': 1,
 } as const;
 
 type Kind = keyof typeof WEIGHTS;
@@ -33,11 +38,13 @@ export class Requests {
   readonly #world: ClusterWorld;
   readonly #random: SeededRandom;
   readonly #specs: SpecMaker;
+  readonly #operator: Operator;
   #names = 0;
   #writes = 0;
 
-  constructor(world: ClusterWorld) {
+  constructor(world: ClusterWorld, operator: Operator) {
     this.#world = world;
+    this.#operator = operator;
     this.#random = world.fork();
     this.#specs = new SpecMaker(world.plan, world.fork());
   }
@@ -97,6 +104,17 @@ export class Requests {
           const zone = this.#any(['a', 'b'])!;
           return { ...spec, labels: { zone } };
         });
+      case 'role':
+        return this.#updateNode(control, (spec) => {
+          const desiredRole = spec.desiredRole === 'manager' ? 'worker' : 'manager';
+          return { ...spec, desiredRole };
+        });
+      case 'join':
+        return this.#operator.joinOne();
+      case 'leave':
+        return this.#operator.takeAway();
+      case 'remove-node':
+        return this.#operator.removeNode(control);
     }
   }
 
@@ -147,7 +165,7 @@ export class Requests {
     if (node === undefined) return '';
     const spec = change(node.spec);
     await control.updateNode(node.id, node.meta.version, spec);
-    return ` ${node.id}: ${spec.availability} ${JSON.stringify(spec.labels)}`;
+    return ` ${node.id}: ${spec.desiredRole} ${spec.availability} ${JSON.stringify(spec.labels)}`;
   }
 
   async #create(make: (name: string) => Promise<{ readonly id: string }>): Promise<string> {

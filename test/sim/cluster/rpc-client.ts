@@ -91,6 +91,11 @@ export class SimRpcPool implements RpcClients {
     return !isSilent && serverAt(address) === null;
   }
 
+  /** This node has another certificate: what is called from now on is called with it. */
+  rotate(): void {
+    this.#clients.clear();
+  }
+
   /** Clients here connect when they are called: nothing waits after failures. */
   heard(_address: string): void {}
 
@@ -264,6 +269,8 @@ class SimRpcClient implements RpcCalls {
     }
     const server = serverAt(address);
     if (server === null) throw nothing('connection refused');
+    if (server.role() !== 'manager')
+      throw nothing('the certificate of the other end is no manager’s');
     const peer = self();
     const connection = wires.connect(
       { process, patience },

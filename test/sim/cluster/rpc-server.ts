@@ -1,6 +1,7 @@
 /** Serves calls that come over simulated connections, in place of `RpcServer`. Knows nothing of who calls and why. */
 import { SkepError } from '../../../common/base/errors.ts';
 import { CancelledError } from '../../../common/base/lifecycle.ts';
+import type { NodeRole } from '../../../common/model/node.ts';
 import type { CallContext } from '../../../common/rpc/call-runner.ts';
 import type { LinkHandler } from '../../../common/rpc/link-server.ts';
 import type {
@@ -28,6 +29,8 @@ export interface SimRpcServerOptions {
   readonly directory: Directory;
   readonly process: Process;
   readonly isBlocked: (nodeId: string) => boolean;
+  /** as the certificate says at this moment */
+  readonly role: () => NodeRole;
   /** A handler failed by a fault of ours. */
   readonly onFailure: (err: unknown) => void;
 }
@@ -52,6 +55,10 @@ export class SimRpcServer implements RpcService {
 
   constructor(options: SimRpcServerOptions) {
     this.#options = options;
+  }
+
+  role(): NodeRole {
+    return this.#options.role();
   }
 
   get process(): Process {

@@ -19,11 +19,28 @@ export function unmet(world: ClusterWorld): string | null {
   }
   const leader = world.leader();
   if (leader === null) return 'nobody leads';
+  const wrongOffice = world.view((view) => unmetOffices(world, leader, view));
+  if (wrongOffice !== null) return wrongOffice;
   for (const host of world.managers()) {
     const { revision } = host.daemon!.manager!.store;
     if (revision < world.truth.revision) return `manager ${host.id} is at ${revision}`;
   }
   return world.view((view) => unmetIn(view) ?? unmetOn(world, view));
+}
+
+/** Who is to be a manager is one, and a member of the group; and nobody else. */
+function unmetOffices(world: ClusterWorld, leader: Host, view: ReadView): string | null {
+  const members = new Set(leader.daemon!.manager!.members().map(({ nodeId }) => nodeId));
+  for (const { id, spec, role } of view.list('node')) {
+    const host = [...world.hosts.values()].find(({ nodeId, gone }) => nodeId === id && !gone);
+    if (host === undefined) return `node ${id} is of no machine`;
+    const isManager = spec.desiredRole === 'manager';
+    const offices = [role === 'manager', host.role === 'manager', host.daemon?.isManaging];
+    if (offices.some((is) => is !== isManager) || members.has(id) !== isManager) {
+      return `machine ${host.id} is to be ${spec.desiredRole}: ${offices.join()}, ${members.has(id)}`;
+    }
+  }
+  return null;
 }
 
 function unmetIn(view: ReadView): string | null {

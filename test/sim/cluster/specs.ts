@@ -137,7 +137,10 @@ export class SpecMaker {
         secrets: secret === undefined ? [] : [secretReference(secret)],
       }),
       resources: this.#chance(4)
-        ? { ...NO_RESOURCES, reservations: { ...NO_RESOURCES.reservations, nanoCpus: 1e9 } }
+        ? {
+            ...NO_RESOURCES,
+            reservations: { ...NO_RESOURCES.reservations, nanoCpus: this.#pick([1e9, 1e9, 3e9])! },
+          }
         : NO_RESOURCES,
       restart: this.#restart(behaviour),
       placement: {

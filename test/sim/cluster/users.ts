@@ -4,9 +4,9 @@
  */
 import { SkepError } from '../../../common/base/errors.ts';
 import type { SeededRandom } from '../../../common/base/random.ts';
-import type { ControlApi } from '../../../manager/controlapi/control-api.ts';
 import { WORLD } from '../clock.ts';
 import type { Host } from './host.ts';
+import type { Operator } from './operator.ts';
 import { Requests } from './requests.ts';
 import type { ClusterWorld } from './world.ts';
 
@@ -19,10 +19,10 @@ export class Users {
   readonly #random: SeededRandom;
   #stopped = false;
 
-  constructor(world: ClusterWorld) {
+  constructor(world: ClusterWorld, operator: Operator) {
     this.#world = world;
     this.#random = world.fork();
-    this.requests = new Requests(world);
+    this.requests = new Requests(world, operator);
   }
 
   start(): void {
@@ -62,7 +62,7 @@ export class Users {
     const request = this.requests.next();
     this.#world.onDeath(host, then);
     host.whenAwake(() => {
-      const control = host.life === life ? controlOf(host) : null;
+      const control = host.life === life ? host.control : null;
       if (control === null) {
         then();
         return;
@@ -101,9 +101,4 @@ export class Users {
     if (leader?.isUp && this.#random.below(3) > 0) return leader;
     return up[this.#random.below(up.length)]!;
   }
-}
-
-/** Null while it starts. */
-function controlOf(host: Host): ControlApi | null {
-  return host.isUp ? (host.daemon?.manager?.control ?? null) : null;
 }

@@ -3,8 +3,9 @@
  * events go and what they tell; what happens when is decided in `life.ts`.
  */
 import { SeededRandom } from '../../../common/base/random.ts';
-import { newId } from '../../../common/model/ids.ts';
-import type { NodeRole } from '../../../common/model/node.ts';
+import { type NodeId, newId } from '../../../common/model/ids.ts';
+import type { Node, NodeRole } from '../../../common/model/node.ts';
+import type { Service } from '../../../common/model/service.ts';
 import type { AgentMessage, DispatcherMessage } from '../../../common/model/session.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
@@ -73,12 +74,12 @@ export class ClusterWorld {
     return this.#random.fork();
   }
 
-  addHost(role: NodeRole): Host {
+  addHost(role: NodeRole, nodeId?: NodeId): Host {
     const id = this.hosts.size + 1;
     const random = this.#random.fork();
     const { plan, clock } = this;
     const host = new Host({
-      ...{ id, nodeId: newId(random), role, plan, clock, random },
+      ...{ id, nodeId: nodeId ?? newId(random), role, plan, clock, random },
       directory: this.#directory,
       observer: this.#observe(id),
       isFaulty: () => this.isFaulty,
@@ -245,8 +246,15 @@ export class ClusterWorld {
     try {
       for (const commit of this.truth.take(index, payload)) {
         for (const { action, kind, object } of commit.changes) {
-          const words = kind === 'task' ? ` ${describeTask(object as Task)}` : '';
-          this.note(id, `commits ${index}: ${action} ${kind} ${object.id}${words}`);
+          const words =
+            kind === 'task'
+              ? describeTask(object)
+              : kind === 'service'
+                ? describeService(object)
+                : kind === 'node'
+                  ? describeNode(object)
+                  : '';
+          this.note(id, `commits ${index}: ${action} ${kind} ${object.id} ${words}`);
           this.count(`change.${kind}.${action}`);
         }
         this.view((view) => this.checks.tell('committed', commit, view));
@@ -281,9 +289,18 @@ function nameOf(task: Task): string {
   return `${task.serviceAnnotations.name}.${task.slot ?? 'node'} ${task.id.slice(0, 6)}`;
 }
 
-function describeTask({ serviceAnnotations, slot, status, desiredState, nodeId }: Task): string {
+function describeTask(task: Task): string {
+  const { serviceAnnotations, slot, specVersion, status, desiredState, nodeId } = task;
   const where = nodeId === null ? '' : ` on ${nodeId.slice(0, 6)}`;
-  return `${serviceAnnotations.name}.${slot ?? 'node'} ${status.state} -> ${desiredState}${where}`;
+  return `${serviceAnnotations.name}.${slot ?? 'node'} v${specVersion} ${status.state} -> ${desiredState}${where}`;
+}
+
+function describeService({ spec, specVersion, updateStatus }: Service): string {
+  return `${spec.name} v${specVersion} ${updateStatus?.state ?? 'not updated'}`;
+}
+
+function describeNode({ status, role, spec }: Node): string {
+  return `${status.state} ${role} -> ${spec.desiredRole} ${spec.availability}`;
 }
 
 function describeTold(message: DispatcherMessage): string {

@@ -46,6 +46,14 @@ const ALLOCATOR: readonly Mutant[] = [
     invariants: [0, 5],
   },
   {
+    name: 'services-not-in-books',
+    bug: 'a new leader gives services other virtual addresses and ports than they have',
+    file: 'manager/allocator/allocation-book.ts',
+    find: 'if (service.endpoint) this.#restoreEndpoint(service.id, service.endpoint);',
+    replace: '',
+    invariants: [0, 2, 5],
+  },
+  {
     name: 'port-of-another',
     bug: 'a service gets a port that another one publishes',
     file: 'manager/allocator/port-pool.ts',
@@ -53,7 +61,7 @@ const ALLOCATOR: readonly Mutant[] = [
     replace: 'if (owner === serviceId) return true;',
     also: [
       {
-        file: 'manager/controlapi/service-references.ts',
+        file: 'common/model/reference-check.ts',
         find: 'if (service.id === serviceId) continue;',
         replace: "if (service.id !== '' || serviceId === '') continue;",
       },
@@ -102,6 +110,22 @@ const DISPATCHER: readonly Mutant[] = [
     find: 'if (isBefore(waiting.status.state, state)) return;',
     replace: '',
     invariants: [0, 6],
+  },
+  {
+    name: 'ends-change',
+    bug: 'a report of another end displaces the one that is stored',
+    file: 'manager/dispatcher/status-writer.ts',
+    find: 'if (isTerminal(state) && waiting.status.state !== state) return;',
+    replace: '',
+    invariants: [6],
+  },
+  {
+    name: 'down-for-ever',
+    bug: 'a node that comes back while it is being called down stays so',
+    file: 'manager/dispatcher/node-states.ts',
+    find: "if (kind === 'node' && action === 'update' && object.status.state !== 'ready') {",
+    replace: "if (kind === 'node' && action === 'update' && object.status.state === 'ready') {",
+    invariants: [2],
   },
   {
     name: 'deaf-to-heartbeats',
@@ -182,11 +206,50 @@ const ORCHESTRATORS: readonly Mutant[] = [
     invariants: [7],
   },
   {
+    name: 'lost-not-replaced',
+    bug: 'a task whose node is down or drained is not replaced',
+    file: 'manager/orchestrator/plan-seat.ts',
+    find: 'return task.nodeId !== null && isLost(world.node(task.nodeId));',
+    replace: 'return task.nodeId !== null && isLost(world.node(task.nodeId)) && world.nowMs < 0;',
+    invariants: [2, 12],
+  },
+  {
+    name: 'nowhere-for-ever',
+    bug: 'a task that came to a node as it was removed is waited for without end',
+    file: 'manager/orchestrator/constraint-enforcer.ts',
+    find: "return view.get('node', task.nodeId) === undefined;",
+    replace: "return view.get('node', task.nodeId) === undefined && state === 'new';",
+    invariants: [2],
+  },
+  {
+    name: 'back-to-what-is-gone',
+    bug: 'an update is rolled back to a spec that names what was removed',
+    file: 'manager/orchestrator/apply.ts',
+    find: 'const problem = referenceProblem(tx, spec, service.id);',
+    replace: "const problem = service.id === '' ? referenceProblem(tx, spec, service.id) : null;",
+    also: [
+      {
+        file: 'manager/orchestrator/apply.ts',
+        find: "for (const { kind, id } of referencesOf(tx, spec)) tx.guard('exists', kind, id);",
+        replace: 'void referencesOf;',
+      },
+    ],
+    invariants: [13],
+  },
+  {
     name: 'one-too-many',
     bug: 'scaled down, a service keeps one task more than it is to have',
     file: 'manager/orchestrator/plan-replicated.ts',
     find: 'return ranked.slice(0, replicas).map(({ plan }) => plan);',
     replace: 'return ranked.slice(0, replicas + 1).map(({ plan }) => plan);',
+    invariants: [2],
+  },
+  {
+    name: 'update-waits-for-ever',
+    bug: 'an update waits for a task that was told to stop before any node had it',
+    file: 'manager/orchestrator/plan-update.ts',
+    find: "if (isBefore(task.status.state, 'running') && isWanted(task)) continue;",
+    replace: "if (isBefore(task.status.state, 'running')) continue;",
     invariants: [2],
   },
 ];

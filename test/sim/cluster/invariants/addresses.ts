@@ -1,4 +1,5 @@
-/** Who has which address, subnet, VXLAN id and port: each is given once. */
+/** Who has which address, subnet, VXLAN id and port: each is given once, and stays while it is asked for. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Network } from '../../../../common/model/network.ts';
 import type { Node } from '../../../../common/model/node.ts';
 import type { Service } from '../../../../common/model/service.ts';
@@ -21,6 +22,9 @@ export class GivenOnce implements ClusterChecker {
       if (change.action !== 'create') this.#release(before.id, claims(change, before));
     }
     for (const change of changes) {
+      if (change.kind === 'service' && change.action === 'update') {
+        requireKept(change.previous, change.object);
+      }
       if (change.action !== 'remove') this.#take(change.object.id, claims(change, change.object));
     }
   }
@@ -36,6 +40,21 @@ export class GivenOnce implements ClusterChecker {
       this.#holders.set(claim, holder);
     }
   }
+}
+
+/** A virtual address as long as the service is in its network, ports as long as the same are asked for. */
+function requireKept({ endpoint: before }: Service, { id, endpoint: now }: Service): void {
+  if (!before || !now) return;
+  for (const { networkId, address } of now.virtualIps) {
+    const old = before.virtualIps.find((one) => one.networkId === networkId);
+    expect((old?.address ?? address) === address, () => {
+      return `service ${id} had ${old!.address} in ${networkId}, and has ${address} now`;
+    });
+  }
+  if (!isDeepStrictEqual(before.spec, now.spec)) return;
+  expect(isDeepStrictEqual(before.ports, now.ports), () => {
+    return `service ${id} has other ports, and asked for the same`;
+  });
 }
 
 function claims({ kind }: StoreChange, object: StoreChange['object']): readonly string[] {

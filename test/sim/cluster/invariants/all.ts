@@ -4,8 +4,10 @@ import type { ClusterWorld } from '../world.ts';
 import { GivenOnce } from './addresses.ts';
 import { BoundedMessages } from './limits.ts';
 import { LivenessIsTrue } from './liveness.ts';
+import { LostIsReplaced } from './lost.ts';
 import { NodeHasNeeds } from './needs.ts';
 import { AllowedNodes } from './placement.ts';
+import { NothingNamedIsGone } from './references.ts';
 import { OneRun } from './runs.ts';
 import { OneTaskPerSlot } from './slots.ts';
 import { NoLostStatus } from './statuses.ts';
@@ -25,5 +27,7 @@ export function clusterInvariants(world: ClusterWorld): ClusterChecker[] {
     new LivenessIsTrue(world),
     new BoundedMessages(),
     new SameStores(world),
+    new LostIsReplaced(world),
+    new NothingNamedIsGone(),
   ];
 }

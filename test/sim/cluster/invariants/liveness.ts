@@ -3,6 +3,7 @@ import type { NodeId } from '../../../../common/model/ids.ts';
 import type { AgentMessage } from '../../../../common/model/session.ts';
 import type { Commit } from '../../../../manager/store/types.ts';
 import { expect } from '../../checker.ts';
+import { Calm } from '../calm.ts';
 import type { ClusterChecker } from '../checker.ts';
 import type { Host } from '../host.ts';
 import type { ClusterWorld } from '../world.ts';
@@ -31,18 +32,16 @@ export class LivenessIsTrue implements ClusterChecker {
   readonly #heardMs = new Map<NodeId, number[]>();
   /** Of those heard of: has a set in force, and did not say that it ends its session. */
   readonly #works = new Set<NodeId>();
-  /** Since when nothing hinders the managers, nor breaks connections. */
-  #calmSinceMs = 0;
-  #leader: Host | null = null;
-  #leaderLife = 0;
+  readonly #calm: Calm;
 
   constructor(world: ClusterWorld) {
     this.#world = world;
+    this.#calm = new Calm(world);
   }
 
   heard({ nodeId }: Host, { kind }: AgentMessage, by: Host): void {
     this.#followLeader();
-    if (by !== this.#leader) return;
+    if (by !== this.#calm.leader) return;
     if (kind === 'applied') this.#works.add(nodeId);
     else if (kind === 'hello' || kind === 'pause') this.#works.delete(nodeId);
     const nowMs = this.#world.clock.nowMs;
@@ -57,7 +56,7 @@ export class LivenessIsTrue implements ClusterChecker {
       if (change.kind !== 'node' || change.action !== 'update') continue;
       const { object, previous } = change;
       if (object.status.state !== 'down' || previous.status.state !== 'ready') continue;
-      if (nowMs - this.#calmSinceMs < this.#periods(SPEAKS_PERIODS)) continue;
+      if (nowMs - this.#calm.sinceMs < this.#periods(SPEAKS_PERIODS)) continue;
       const word = (this.#heardMs.get(object.id) ?? []).find((ms) => {
         return (
           nowMs - ms < this.#periods(SPEAKS_PERIODS) && nowMs - ms > this.#periods(FRESH_PERIODS)
@@ -75,7 +74,7 @@ export class LivenessIsTrue implements ClusterChecker {
     for (const { nodeId, id } of hosts.values()) {
       const limitMs = this.#quietLimitMs(nodeId);
       const lastMs = this.#heardMs.get(nodeId)?.at(-1) ?? 0;
-      if (clock.nowMs - Math.max(lastMs, this.#calmSinceMs) < limitMs) continue;
+      if (clock.nowMs - Math.max(lastMs, this.#calm.sinceMs) < limitMs) continue;
       const state = this.#world.view((view) => view.get('node', nodeId))?.status.state ?? 'down';
       expect(
         state === 'down',
@@ -96,24 +95,10 @@ export class LivenessIsTrue implements ClusterChecker {
     return count * this.#world.plan.heartbeatMs;
   }
 
-  /** The same leader, not stopped, who can talk with a majority; and no connection breaks. */
+  /** Another leader has heard of nobody. */
   #followLeader(): void {
-    const { clock, wires } = this.#world;
-    const leader = this.#world.leader();
-    const managers = this.#world.managers();
-    const isWith = (other: Host): boolean => {
-      if (!other.isUp || other.paused || leader === null) return false;
-      return !wires.isCut(leader.id, other.id) && !wires.isCut(other.id, leader.id);
-    };
-    const isSame = leader === this.#leader && leader?.life === this.#leaderLife;
-    const isCalm =
-      isSame && !leader?.paused && managers.filter(isWith).length > managers.length / 2;
-    if (!isSame) {
-      this.#heardMs.clear();
-      this.#works.clear();
-    }
-    this.#leader = leader;
-    this.#leaderLife = leader?.life ?? 0;
-    if (!isCalm || wires.brokenMs > this.#calmSinceMs) this.#calmSinceMs = clock.nowMs;
+    if (!this.#calm.look()) return;
+    this.#heardMs.clear();
+    this.#works.clear();
   }
 }
