@@ -2,7 +2,9 @@
  * The whole way of a task: three managers that write to the disk, 1,000 agents over gRPC, an instant runtime. How many
  * tasks a second reach `running`, and how long one takes in a cluster that is full.
  */
+import { join } from 'node:path';
 import { settledLeader, startManagers } from '../support/manager-seats.ts';
+import { cpuMs } from '../support/process-figures.ts';
 import { figure, say } from '../support/report.ts';
 import { median, percentile } from '../support/statistics.ts';
 import { joinFleet } from './fleets.ts';
@@ -12,6 +14,8 @@ const AGENTS = 1_000;
 const BURST = { services: 100, replicas: 100 };
 const BURSTS = 3;
 const SUBMISSIONS = 300;
+/** SKEP_BENCH_PROFILE: a directory for CPU profiles of the leader, one for each burst. They slow it down by a fifth. */
+const PROFILES = process.env['SKEP_BENCH_PROFILE'];
 
 /** Three bursts of 10,000 tasks each; then, with these 30,000 running, single tasks. */
 export async function through(): Promise<void> {
@@ -20,14 +24,30 @@ export async function through(): Promise<void> {
   const fleet = await joinFleet(group, AGENTS);
   const size = BURST.services * BURST.replicas;
   const perSecond: number[] = [];
+  const followers = group.seats.filter((seat) => seat !== leader);
+  const parts: Readonly<Record<string, readonly number[]>> = {
+    leader: [leader.process.pid],
+    followers: followers.map((seat) => seat.process.pid),
+    agents: fleet.pids,
+  };
   for (let burst = 1; burst <= BURSTS; burst++) {
+    if (PROFILES) await leader.process.ask('startProfile');
     const startMs = performance.now();
+    const spent = cpuOfParts(parts);
     const all = leader.process.ask('untilRunning', burst * size);
     const { services: count, replicas } = BURST;
     await leader.process.ask('createServices', { prefix: `burst-${burst}`, count, replicas });
     await all;
     perSecond.push(size / ((performance.now() - startMs) / 1_000));
-    say(`  burst ${burst}: ${perSecond.at(-1)!.toFixed(0)} tasks/s`);
+    const cpu = cpuOfParts(parts).map(([part, ms], i) => {
+      const perTaskUs = ((ms - spent[i]![1]) / size) * 1_000;
+      return `${part} ${perTaskUs.toFixed(0)}`;
+    });
+    say(
+      `  burst ${burst}: ${perSecond.at(-1)!.toFixed(0)} tasks/s; CPU in us each: ${cpu.join(', ')}`,
+    );
+    if (PROFILES)
+      await leader.process.ask('stopProfile', join(PROFILES, `burst-${burst}.cpuprofile`));
   }
   figure('through_raft_tasks_per_s', median(perSecond));
   const elapsedMs = await leader.process.ask('submitOneByOne', {
@@ -38,4 +58,12 @@ export async function through(): Promise<void> {
   figure('submit_running_p99_ms', percentile(elapsedMs, 0.99));
   await fleet.end();
   await group.stop();
+}
+
+/** CPU time of all processes of each part, ms. */
+function cpuOfParts(parts: Readonly<Record<string, readonly number[]>>): [string, number][] {
+  return Object.entries(parts).map(([part, pids]) => [
+    part,
+    pids.reduce((sum, pid) => sum + cpuMs(pid), 0),
+  ]);
 }

@@ -11,6 +11,7 @@ import type { ManagerOrigin } from '../../manager/manager-options.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import { aServiceSpec } from '../../test/support/builders.ts';
 import { serve } from './helper-process.ts';
+import { startProfile, stopProfile } from './profiler.ts';
 import { isRunning, submit, untilRunning } from './running-tasks.ts';
 
 const clock = new SystemClock();
@@ -132,6 +133,11 @@ const operations = {
     }
     return elapsedMs;
   },
+
+  startProfile: (): Promise<void> => startProfile(),
+
+  /** To a file. */
+  stopProfile: (file: string): Promise<void> => stopProfile(file),
 
   /** A write of a user's, by way of the control API of this manager. */
   async write(name: string): Promise<void> {

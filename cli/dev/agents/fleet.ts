@@ -73,6 +73,10 @@ export class AgentFleet {
     return this.#members.reduce((sum, { status }) => added(sum, status), NOTHING);
   }
 
+  get pids(): readonly number[] {
+    return this.#members.flatMap(({ child }) => child.pid ?? []);
+  }
+
   /** How long the answers to heartbeats took since the last call, ms. */
   takeHeartbeats(): readonly number[] {
     const taken = this.#heartbeatsMs;
