@@ -13,7 +13,7 @@ import {
   requireRole,
   resolveCaller,
 } from './peer.ts';
-import { type GrpcStatus, isFatal, isUnexpected, statusOfError } from './status.ts';
+import { isFatal, isUnexpected } from './status.ts';
 
 export interface CallContext {
   /** who asks: for a forwarded call the original caller, else the other end of the connection */
@@ -33,15 +33,15 @@ export interface CallRunnerOptions {
   readonly isBlocked?: (nodeId: string) => boolean;
 }
 
-/** What calls of all four kinds have in common. */
+/** What calls of all kinds have in common, whether they came by gRPC or by a link. */
 export interface ServedCall {
   /** Whose connection it came by. */
   readonly identity: ConnectionIdentity;
   readonly metadata: ReadonlyMap<string, string>;
   /** Told once when nobody waits for the call any more; one listener. */
   onCancelled(listener: () => void): void;
-  /** Ends the call; it may have ended. */
-  fail(status: GrpcStatus): void;
+  /** Tells the caller what went wrong, which ends the call; it may have ended. */
+  fail(err: unknown): void;
 }
 
 /** A method of any kind. */
@@ -102,7 +102,7 @@ export class CallRunner {
       if (isUnexpected(err)) {
         this.#options.logger.error({ err, method: method.path }, 'call failed unexpectedly');
       }
-      call.fail(statusOfError(err));
+      call.fail(err);
     }
   }
 

@@ -25,22 +25,10 @@ import {
   UNARY_TIMEOUT_MS,
 } from './limits.ts';
 import { splitHostPort } from './listener.ts';
-import type {
-  ClientStreamMethod,
-  Codec,
-  DuplexMethod,
-  ServerStreamMethod,
-  UnaryMethod,
-} from './method.ts';
+import type { ClientStreamMethod, Codec, ServerStreamMethod, UnaryMethod } from './method.ts';
 import { forwardingMetadata, type Peer } from './peer.ts';
 import { errorOfStatus } from './status.ts';
-import {
-  asBuffer,
-  MessageStream,
-  type ReceiveStream,
-  type RpcStream,
-  type SendStream,
-} from './stream.ts';
+import { asBuffer, MessageStream, type ReceiveStream, type SendStream } from './stream.ts';
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
@@ -216,32 +204,6 @@ export class RpcClient {
         }
       },
     };
-  }
-
-  async duplex<Req, Res>(
-    method: DuplexMethod<Req, Res>,
-    options: CallOptions = {},
-  ): Promise<RpcStream<Res, Req>> {
-    const prepared = await this.#prepare(method.path, options, null);
-    const call = prepared.client.makeBidiStreamRequest<Buffer, Buffer>(
-      method.path,
-      asIs,
-      asIs,
-      prepared.metadata,
-      prepared.options,
-    );
-    const stream = new MessageStream<Res, Req>({
-      ...streamParts(prepared.action, call),
-      readable: call,
-      writable: call,
-      decode: method.response.decode,
-      encode: method.request.encode,
-    });
-    call.on(
-      'close',
-      onAbort(options.signal, (reason) => stream.cancel(reason)),
-    );
-    return stream;
   }
 
   /** A connected client and the call's parameters; the time spent connecting counts. */

@@ -13,9 +13,10 @@ const HEADER_BYTES = LENGTH_BYTES + 1;
 
 /**
  * `open` (path of the method, UTF-8) comes first, from the client. `alive` (nothing) says that its sender
- * lives. `end` is the last: empty, or with code, words and details of an error (JSON).
+ * lives, `last` (nothing) that it has no more messages and goes on listening. `end` is the last: empty, or with code,
+ * words and details of an error (JSON).
  */
-const FRAME_KINDS = ['open', 'message', 'alive', 'end'] as const;
+const FRAME_KINDS = ['open', 'message', 'alive', 'end', 'last'] as const;
 export type FrameKind = (typeof FRAME_KINDS)[number];
 
 export interface Frame {

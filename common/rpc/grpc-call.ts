@@ -11,7 +11,7 @@ import { SkepError } from '../base/errors.ts';
 import type { ServedCall } from './call-runner.ts';
 import { encodeGrpcMessage, GrpcMessageDecoder } from './grpc-messages.ts';
 import type { ConnectionIdentity } from './peer.ts';
-import { type GrpcStatus, statusOfError } from './status.ts';
+import { statusOfError } from './status.ts';
 import type { MessageSink, MessageSource } from './stream.ts';
 
 const CONTENT_TYPE = 'application/grpc';
@@ -130,10 +130,11 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
   }
 
   /** The bad end, after the responses that were written. */
-  fail({ code, details, metadata }: GrpcStatus): void {
+  fail(err: unknown): void {
     const stream = this.#stream;
     if (this.#isEnded || stream.destroyed || stream.closed) return;
     this.#isEnded = true;
+    const { code, details, metadata } = statusOfError(err);
     this.#trailers = {
       'grpc-status': String(code),
       'grpc-message': encodeURI(toUSVString(details)),
@@ -161,7 +162,7 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
     return clock.setTimer(limitMs, () => {
       if (this.#isEnded) return;
       this.#cancelled();
-      this.fail(statusOfError(new SkepError('deadline-exceeded', 'the deadline has passed')));
+      this.fail(new SkepError('deadline-exceeded', 'the deadline has passed'));
     });
   }
 

@@ -23,7 +23,6 @@ import {
   SESSION_MEMORY_MB_MAX,
 } from './limits.ts';
 import type { ConnectionIdentity } from './peer.ts';
-import { statusOfError } from './status.ts';
 
 const UNSUPPORTED_MEDIA_TYPE = 415;
 /** Of one block of headers: details of errors travel in the last one. */
@@ -94,7 +93,7 @@ export class GrpcServer {
     const call = new GrpcCall({ stream, headers, identity, clock: this.#clock });
     const serve = this.#methods.get(path);
     if (serve) serve(call);
-    else call.fail(statusOfError(new SkepError('unimplemented', `call ${path}: it is not served`)));
+    else call.fail(new SkepError('unimplemented', `call ${path}: it is not served`));
   }
 
   /** A connection whose other end does not answer is given up. */

@@ -2,9 +2,12 @@
 import { connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
+import type { Frame } from './frames.ts';
 import { decodeMessage, LINK_PROTOCOL, type Link, LinkSocket } from './link.ts';
+import { LinkStream } from './link-stream.ts';
 import { splitHostPort } from './listener.ts';
-import type { LinkMethod } from './method.ts';
+import type { DuplexMethod, LinkMethod } from './method.ts';
+import type { RpcStream } from './stream.ts';
 
 export interface LinkClientOptions {
   /** `IP:port` or `name:port` */
@@ -45,6 +48,29 @@ export async function openLink<In, Out>(
     ended: link.ended,
     cancel: () => link.cancel(),
   };
+}
+
+/** As `openLink`; the other end's silence is for those who converse to judge, see `LinkSocket.stopWatch`. */
+export async function openLinkStream<Req, Res>(
+  method: DuplexMethod<Req, Res>,
+  options: LinkClientOptions,
+): Promise<RpcStream<Res, Req>> {
+  const { address, clock } = options;
+  const action = `call ${method.path} at ${address}`;
+  const take = (socket: TLSSocket): { link: LinkSocket; stream: LinkStream<Res, Req> } => {
+    const receive = (frame: Frame): void => stream.receive(frame);
+    const link = new LinkSocket({ socket, clock, action, receive });
+    const stream = new LinkStream<Res, Req>({
+      ...{ action, link, incoming: method.response, outgoing: method.request },
+      failureOf: (err) => err,
+    });
+    return { link, stream };
+  };
+  const { link, stream } = await connected(action, options, take);
+  link.allowMessages();
+  link.stopWatch();
+  link.write('open', Buffer.from(method.path));
+  return stream;
 }
 
 /** @param take has the socket at once: it may break right behind the handshake, before a promise settles */

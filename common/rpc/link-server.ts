@@ -6,7 +6,7 @@ import type { OnFailure } from '../base/lifecycle.ts';
 import type { Logger } from '../base/log.ts';
 import type { Frame } from './frames.ts';
 import { decodeMessage, type Link, LinkSocket } from './link.ts';
-import type { LinkMethod } from './method.ts';
+import type { DuplexMethod, LinkMethod, MethodParts } from './method.ts';
 import type { ConnectionIdentity, Peer } from './peer.ts';
 import { isFatal, isUnexpected } from './status.ts';
 
@@ -30,12 +30,17 @@ export interface LinkServerOptions {
   readonly logger: Logger;
   readonly onFailure: OnFailure;
   /** Throws when a connection may not use a method. */
-  readonly admit: (method: LinkMethod<never, never>, identity: ConnectionIdentity) => void;
+  readonly admit: (method: ServedMethod, identity: ConnectionIdentity) => void;
 }
 
+type ServedMethod = Pick<MethodParts<never, never>, 'path' | 'roles'>;
+
+/** Takes the frames of a link that is open. What it throws ends the link, and the other end is told. */
+type FrameReceiver = Pick<LinkReceiver<Frame>, 'receive'> & Partial<LinkReceiver<Frame>>;
+
 interface Served {
-  readonly method: LinkMethod<never, never>;
-  readonly open: (socket: LinkSocket, peer: Peer) => LinkReceiver<Buffer>;
+  readonly method: ServedMethod;
+  readonly open: (socket: LinkSocket, identity: ConnectionIdentity) => FrameReceiver;
 }
 
 export class LinkServer {
@@ -49,32 +54,59 @@ export class LinkServer {
   /** Serves a method; returns the release, after which links that are open go on. Throws when it is served already. */
   handle<In, Out>(method: LinkMethod<In, Out>, handler: LinkHandler<In, Out>): () => void {
     const { path, request, response } = method;
-    if (this.#served.has(path)) {
-      throw new SkepError('already-exists', `serve ${path}: it is served already`);
-    }
-    this.#served.set(path, {
-      method: method as LinkMethod<never, never>,
-      open: (socket, peer) => {
+    return this.#serve({
+      method,
+      open: (socket, { peer }) => {
         const link: ServedLink<Out> = {
           write: (message) => socket.write('message', response.encode(message)),
           end: () => socket.end(),
         };
         const { receive, ended } = handler(link, peer);
-        return { receive: (body) => receive(decodeMessage(request, body, `serve ${path}`)), ended };
+        return {
+          receive: ({ kind, body }) => {
+            if (kind !== 'message') throw unexpected(kind);
+            receive(decodeMessage(request, body, `serve ${path}`));
+          },
+          ended,
+        };
       },
     });
+  }
+
+  /**
+   * The same for conversations that `open` takes up, frame by frame; nobody is given up for silence, see
+   * `LinkSocket.stopWatch`.
+   */
+  handleStream<In, Out>(
+    method: DuplexMethod<In, Out>,
+    open: (link: LinkSocket, identity: ConnectionIdentity) => FrameReceiver,
+  ): () => void {
+    return this.#serve({
+      method,
+      open: (socket, identity) => {
+        socket.stopWatch();
+        return open(socket, identity);
+      },
+    });
+  }
+
+  #serve(served: Served): () => void {
+    const { path } = served.method;
+    if (this.#served.has(path)) {
+      throw new SkepError('already-exists', `serve ${path}: it is served already`);
+    }
+    this.#served.set(path, served);
     return () => this.#served.delete(path);
   }
 
   /** Takes a connection whose protocol is that of links. */
   accept(socket: TLSSocket, identity: ConnectionIdentity): void {
     const { clock, logger, onFailure } = this.#options;
-    let receiver: LinkReceiver<Buffer> | null = null;
+    let receiver: FrameReceiver | null = null;
     const receive = (frame: Frame, link: LinkSocket): void => {
       try {
         if (receiver === null) receiver = this.#open(frame, link, identity);
-        else if (frame.kind === 'message') receiver.receive(frame.body);
-        else throw new SkepError('invalid-argument', `serve a link: a frame ${frame.kind}`);
+        else receiver.receive(frame);
       } catch (err) {
         if (isFatal(err)) onFailure(err);
         if (isUnexpected(err)) logger.error({ err }, 'link failed unexpectedly');
@@ -82,11 +114,11 @@ export class LinkServer {
       }
     };
     const link = new LinkSocket({ socket, clock, action: 'serve a link', receive });
-    const ended = (): void => receiver?.ended();
+    const ended = (): void => receiver?.ended?.();
     void link.ended.then(ended, ended);
   }
 
-  #open(frame: Frame, link: LinkSocket, identity: ConnectionIdentity): LinkReceiver<Buffer> {
+  #open(frame: Frame, link: LinkSocket, identity: ConnectionIdentity): FrameReceiver {
     if (frame.kind !== 'open') {
       throw new SkepError('invalid-argument', 'serve a link: it begins without its method');
     }
@@ -97,6 +129,10 @@ export class LinkServer {
     }
     this.#options.admit(served.method, identity);
     link.allowMessages();
-    return served.open(link, identity.peer);
+    return served.open(link, identity);
   }
+}
+
+function unexpected(kind: Frame['kind']): SkepError {
+  return new SkepError('invalid-argument', `serve a link: a frame ${kind}`);
 }

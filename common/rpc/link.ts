@@ -1,6 +1,6 @@
 /**
- * A link: messages of one method, both ways, on a TLS connection of its own. For what managers tell each
- * other all the time: cheaper than a gRPC stream, and sent before `write` returns (docs/decisions/0056).
+ * A link: messages of one method, both ways, on a TLS connection of its own. For what managers tell each other
+ * and agents all the time: cheaper than a gRPC stream, and sent before `write` returns (docs/decisions/0056, 0063).
  * One end of it, the same for client and server; knows not who may speak.
  */
 import type { TLSSocket } from 'node:tls';
@@ -43,7 +43,8 @@ export class LinkSocket {
   readonly ended: Promise<void>;
   readonly #options: LinkSocketOptions;
   readonly #decoder = new FrameDecoder(LINK_LIMITS.openBytesMax);
-  readonly #watch: Timer;
+  /** null = not watched, see `stopWatch` */
+  #watch: Timer | null;
   #failure: SkepError | null = null;
   /** The other end said that it ended well. */
   #isEnded = false;
@@ -54,16 +55,16 @@ export class LinkSocket {
 
   constructor(options: LinkSocketOptions) {
     this.#options = options;
-    const { socket, clock, action } = options;
+    const { socket, action } = options;
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (cause) => {
       this.#failure ??= new SkepError('unavailable', action, { cause });
     });
-    this.#watch = clock.setPeriodic(LINK_LIMITS.alivePeriodMs, () => this.#tick());
+    this.#watch = this.#startWatch();
     this.ended = new Promise((resolve, reject) => {
       socket.once('close', () => {
-        this.#watch.cancel();
+        this.#watch?.cancel();
         if (this.#failure === null && this.#isEnded) resolve();
         else reject(this.#broken());
       });
@@ -78,8 +79,31 @@ export class LinkSocket {
     this.#decoder.allowMessages();
   }
 
+  /**
+   * From now on the messages themselves tell whether the other end lives: this one does not say so, and gives nobody up
+   * for silence, but for an end that does not close when the link is ending.
+   */
+  stopWatch(): void {
+    this.#watch?.cancel();
+    this.#watch = null;
+  }
+
+  /** Written and not yet taken by the kernel. */
+  get waitingBytes(): number {
+    return this.#options.socket.writableLength;
+  }
+
+  /** What comes waits in the kernel, and then at the other end. Not for a link that is watched. */
+  pause(): void {
+    this.#options.socket.pause();
+  }
+
+  resume(): void {
+    this.#options.socket.resume();
+  }
+
   /** As `Link.write`. */
-  write(kind: 'open' | 'message', body: Uint8Array): boolean {
+  write(kind: 'open' | 'message' | 'last', body: Uint8Array): boolean {
     const { socket, action } = this.#options;
     if (this.#failure !== null || !socket.writable) throw this.#broken();
     const waiting = socket.writableLength;
@@ -114,6 +138,7 @@ export class LinkSocket {
   end(): void {
     if (this.#isDeaf) return;
     this.#isEnding = true;
+    this.#bearSilence();
     this.#options.socket.end(encodeFrame('end', Buffer.alloc(0)));
   }
 
@@ -127,6 +152,7 @@ export class LinkSocket {
     const { code, message, details } = error;
     this.#failure ??= error;
     const words = JSON.stringify({ code, message, details });
+    this.#bearSilence();
     this.#options.socket.end(encodeFrame('end', Buffer.from(words)));
   }
 
@@ -138,6 +164,19 @@ export class LinkSocket {
 
   get #isDeaf(): boolean {
     return this.#failure !== null || this.#isEnding;
+  }
+
+  #startWatch(): Timer {
+    return this.#options.clock.setPeriodic(LINK_LIMITS.alivePeriodMs, () => this.#tick());
+  }
+
+  /** The link is ending: the other end has its time to close, and what it still sends is read for that. */
+  #bearSilence(): void {
+    const { socket } = this.#options;
+    if (this.#watch !== null || socket.destroyed) return;
+    this.#silentTicks = 0;
+    this.#watch = this.#startWatch();
+    socket.resume();
   }
 
   #receive(chunk: Buffer): void {
@@ -192,7 +231,11 @@ function errorOfEnd(action: string, body: Buffer): SkepError {
 }
 
 /** Throws `invalid-argument`. */
-export function decodeMessage<T>(codec: Codec<T>, body: Uint8Array, action: string): T {
+export function decodeMessage<T>(
+  codec: Pick<Codec<T>, 'decode'>,
+  body: Uint8Array,
+  action: string,
+): T {
   try {
     return codec.decode(body);
   } catch (cause) {

@@ -34,6 +34,7 @@ export interface ServerStreamMethod<Request, Response> extends MethodParts<Reque
 export interface ClientStreamMethod<Request, Response> extends MethodParts<Request, Response> {
   readonly kind: 'clientStream';
 }
+/** Messages of both kinds, on a link that is a connection of its own. */
 export interface DuplexMethod<Request, Response> extends MethodParts<Request, Response> {
   readonly kind: 'duplex';
 }
@@ -69,7 +70,7 @@ export function clientStream<Request, Response>(
   return { kind: 'clientStream', ...parts };
 }
 
-/** Many of both, independent of each other. */
+/** Many of both, independent of each other; no part of gRPC, see `LinkStream`. */
 export function duplex<Request, Response>(
   parts: MethodParts<Request, Response>,
 ): DuplexMethod<Request, Response> {

@@ -9,17 +9,30 @@ import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
 import { RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
-import { KEEPALIVE_RARE_PERIOD_MS, PEER_LIMITS, SESSION_CONNECT_TIMEOUT_MS } from './limits.ts';
+import { PEER_LIMITS, SESSION_CONNECT_TIMEOUT_MS } from './limits.ts';
 import type { Link } from './link.ts';
-import { openLink } from './link-client.ts';
-import type { LinkMethod } from './method.ts';
+import { type LinkClientOptions, openLink, openLinkStream } from './link-client.ts';
+import type { DuplexMethod, LinkMethod } from './method.ts';
 import { refusesConnections } from './refusal.ts';
+import type { RpcStream } from './stream.ts';
 
 /** What the server's certificate must say, beside being of our cluster. */
 export type ExpectedPeer = { readonly role: NodeRole } | { readonly nodeId: string };
 
 /** Calls to one address. */
-export type RpcCalls = Pick<RpcClient, 'unary' | 'serverStream' | 'clientStream' | 'duplex'>;
+export type RpcCalls = Pick<RpcClient, 'unary' | 'serverStream' | 'clientStream'>;
+
+/** Conversations with one address, each on a connection of its own. */
+export interface RpcSessions {
+  /** Resolves when connected; whether the server takes the call is known by its first message, or its end. */
+  duplex<Req, Res>(
+    method: DuplexMethod<Req, Res>,
+    options: {
+      /** breaks off connecting */
+      readonly signal: AbortSignal;
+    },
+  ): Promise<RpcStream<Res, Req>>;
+}
 
 /** The other nodes, for those who call them: an `RpcClientPool`, or the simulator's. */
 export interface RpcClients {
@@ -43,10 +56,6 @@ export interface RpcClientPoolOptions {
   readonly clock: Clock;
 }
 
-const SESSION_LIMITS = {
-  keepalivePeriodMs: KEEPALIVE_RARE_PERIOD_MS,
-  connectTimeoutMs: SESSION_CONNECT_TIMEOUT_MS,
-} as const;
 type ConnectionLimits = Pick<
   RpcClientOptions,
   'connectTimeoutMs' | 'keepalivePeriodMs' | 'keepaliveTimeoutMs'
@@ -80,11 +89,12 @@ export class RpcClientPool implements RpcClients {
     return this.#client(address, { role: 'manager' }, PEER_LIMITS);
   }
 
-  /**
-   * The client for an agent's session, on a connection of its own: its heartbeats tell whether the manager lives.
-   */
-  session(address: string): RpcClient {
-    return this.#client(address, { role: 'manager' }, SESSION_LIMITS);
+  /** For agents' sessions with a manager, whose heartbeats tell whether it lives. They are not ended by `close`. */
+  session(address: string): RpcSessions {
+    return {
+      duplex: (method, { signal }) =>
+        openLinkStream(method, this.#linkOptions(address, signal, SESSION_CONNECT_TIMEOUT_MS)),
+    };
   }
 
   refuses(address: string, signal: AbortSignal): Promise<boolean> {
@@ -102,15 +112,20 @@ export class RpcClientPool implements RpcClients {
     receive: (message: In) => void,
     signal: AbortSignal,
   ): Promise<Link<Out>> {
+    const { connectTimeoutMs } = PEER_LIMITS;
+    return openLink(method, receive, this.#linkOptions(address, signal, connectTimeoutMs));
+  }
+
+  /** To a manager. */
+  #linkOptions(address: string, signal: AbortSignal, connectTimeoutMs: number): LinkClientOptions {
     const expected: ExpectedPeer = { role: 'manager' };
     const { clusterId } = this.#options.credentials.current;
-    return openLink(method, receive, {
-      ...{ address, signal, clock: this.#options.clock },
+    return {
+      ...{ address, signal, connectTimeoutMs, clock: this.#options.clock },
       secureContext: this.#secureContext(),
       serverName: expectedName(expected),
       checkServer: (certificate) => checkPeer(certificate, expected, clusterId),
-      connectTimeoutMs: PEER_LIMITS.connectTimeoutMs,
-    });
+    };
   }
 
   #client(address: string, expected: ExpectedPeer, limits: ConnectionLimits): RpcClient {

@@ -5,12 +5,18 @@
 import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import { CancelledError } from '../base/lifecycle.ts';
-import { type CallContext, CallRunner, type CallRunnerOptions } from './call-runner.ts';
+import {
+  type CallContext,
+  CallRunner,
+  type CallRunnerOptions,
+  type ServedCall,
+} from './call-runner.ts';
 import type { CredentialsSource } from './credentials.ts';
 import type { GrpcCall } from './grpc-call.ts';
 import { GrpcServer, type ServeCall } from './grpc-server.ts';
 import { LINK_PROTOCOL } from './link.ts';
 import { type LinkHandler, LinkServer } from './link-server.ts';
+import { LinkStream } from './link-stream.ts';
 import { TlsListener } from './listener.ts';
 import type {
   ClientStreamMethod,
@@ -20,7 +26,6 @@ import type {
   ServerStreamMethod,
   UnaryMethod,
 } from './method.ts';
-import { statusOfError } from './status.ts';
 import { MessageStream, type ReceiveStream, type RpcStream, type SendStream } from './stream.ts';
 
 export type UnaryHandler<Req, Res> = (request: Req, context: CallContext) => Promise<Res>;
@@ -180,21 +185,26 @@ export class RpcServer {
     method: DuplexMethod<Req, Res>,
     handler: DuplexHandler<Req, Res>,
   ): () => void {
-    return this.#register(method.path, (call) => {
-      const stream = new MessageStream<Req, Res>({
-        ...streamParts(method.path, call),
-        readable: call,
-        writable: call,
-        decode: method.request.decode,
-        encode: method.response.encode,
+    return this.#links.handleStream(method, (link, identity) => {
+      const stream = new LinkStream<Req, Res>({
+        action: `serve ${method.path}`,
+        ...{ link, incoming: method.request, outgoing: method.response },
+        failureOf: () => new CancelledError(),
       });
+      const call: ServedCall = {
+        identity,
+        metadata: new Map(),
+        onCancelled: (listener) => void link.ended.then(listener, listener),
+        fail: (err) => link.refuse(err),
+      };
       this.#calls.run(method, call, {
         serve: async (context) => {
           await handler(stream, context);
-          stream.end();
+          link.end();
         },
         cancelled: (reason) => stream.fail(reason),
       });
+      return stream;
     });
   }
 
@@ -213,7 +223,7 @@ export class RpcServer {
 
 /** The request of a call that has one. What cannot be one ends the call. */
 function receiveRequest(call: GrpcCall, take: (bytes: Buffer) => void): void {
-  call.receiveOne(take, (err) => call.fail(statusOfError(err)));
+  call.receiveOne(take, (err) => call.fail(err));
 }
 
 function decodeRequest<Req>(
@@ -231,7 +241,7 @@ function streamParts(path: string, call: GrpcCall) {
   return {
     action: `serve ${path}`,
     endMark: 'expected' as const,
-    cancel: () => call.fail(statusOfError(new SkepError('cancelled', `call ${path}: cut off`))),
+    cancel: () => call.fail(new SkepError('cancelled', `call ${path}: cut off`)),
     failureOf: () => new CancelledError(),
   };
 }

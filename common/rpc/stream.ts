@@ -1,6 +1,6 @@
 /**
- * One end of a message stream, with bounded buffers in both directions. The same class serves
- * server and client; what is under it are the object streams of grpc-js, or a `GrpcCall`.
+ * What a message stream is to those who use it; and one end of one that gRPC carries, in one direction. The same class
+ * serves server and client; what is under it are the object streams of grpc-js, or a `GrpcCall`.
  */
 import { assert } from '../base/assert.ts';
 import { SkepError } from '../base/errors.ts';
@@ -241,7 +241,7 @@ export class MessageStream<In, Out> implements RpcStream<In, Out> {
 }
 
 /** Resolves when woken, rejects on abort; `clear` runs in both cases, before. */
-function waitFor(
+export function waitFor(
   register: (wake: () => void) => void,
   clear: () => void,
   signal: AbortSignal | undefined,

@@ -88,6 +88,12 @@ function connect(server: { address: string }, identity: Identity, expected?: Exp
   return pool.client(server.address, expected);
 }
 
+function converse(server: { address: string }, identity: Identity) {
+  const pool = new RpcClientPool({ credentials: new IdentityHolder(identity), clock });
+  scope.defer(() => pool.close());
+  return pool.session(server.address).duplex(chat, { signal: new AbortController().signal });
+}
+
 function outcome(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     (value) => value,
@@ -445,7 +451,7 @@ describe('streams', () => {
       for await (const message of stream) await stream.send(message.toUpperCase());
       await stream.send('bye');
     });
-    const stream = await connect(server, workerId).duplex(chat);
+    const stream = await converse(server, workerId);
     expect(await stream.next()).toBe('welcome');
     await stream.send('one');
     expect(await stream.next()).toBe('ONE');
@@ -458,33 +464,32 @@ describe('streams', () => {
   test('for another role are refused', async () => {
     const { server } = await startServer();
     server.handleDuplex(chat, async () => {});
-    const stream = await connect(server, managerId).duplex(chat);
+    const stream = await converse(server, managerId);
     expect(await outcome(stream.next())).toMatch(/^permission-denied: /);
   });
 
   test('between managers are given up when their connection is cut, and made anew', async () => {
     const { server } = await startServer();
-    server.handleDuplex(chat, async (stream) => {
-      for await (const message of stream) await stream.send(message);
+    server.handleServerStream(count, async (request, out, { signal }) => {
+      await out.send(request);
+      await clock.sleep(60_000, signal);
     });
     const link = await cuttable(scope, server.address);
     const pool = new RpcClientPool({ credentials: new IdentityHolder(workerId), clock });
     scope.defer(() => pool.close());
     const manager = pool.peer(link.address);
-    const stream = await manager.duplex(chat);
-    await stream.send('one');
+    const stream = await manager.serverStream(count, 'one');
     expect(await stream.next()).toBe('one');
     link.cut();
     const cutMs = clock.monotonicMs();
-    await stream.send('two');
     expect(await outcome(stream.next())).toMatch(/^unavailable: /);
     expect(clock.monotonicMs() - cutMs).toBeLessThan(
       PEER_LIMITS.keepalivePeriodMs + PEER_LIMITS.keepaliveTimeoutMs + 1_000,
     );
     link.heal();
-    const next = await manager.duplex(chat);
-    await next.send('three');
-    expect(await next.next()).toBe('three');
+    const next = await manager.serverStream(count, 'two');
+    expect(await next.next()).toBe('two');
+    next.cancel();
   });
 
   test('that break with their server fail as unavailable, and the handler is gone', async () => {
@@ -497,9 +502,9 @@ describe('streams', () => {
         ended = true;
       }
     });
-    const stream = await connect(server, workerId).duplex(chat);
+    const stream = await converse(server, workerId);
     stream.write('');
-    const second = await connect(server, workerId).duplex(chat);
+    const second = await converse(server, workerId);
     const reading = outcome(second.next());
     await clock.sleep(50);
     await server.stop();
@@ -517,11 +522,10 @@ describe('streams', () => {
       await stream.next().catch((err: unknown) => reasons.push(err));
       await clock.sleep(10_000, signal).catch(() => reasons.push('aborted'));
     });
-    const abort = new AbortController();
-    const stream = await connect(server, workerId).duplex(chat, { signal: abort.signal });
+    const stream = await converse(server, workerId);
     const reading = stream.next();
     await waitUntil(() => started === 1);
-    abort.abort(new Error('enough'));
+    stream.cancel(new Error('enough'));
     await expect(reading).rejects.toThrow('enough');
     await waitUntil(() => reasons.length === 2);
     expect(reasons).toEqual([expect.objectContaining({ name: 'CancelledError' }), 'aborted']);
@@ -533,7 +537,7 @@ describe('streams', () => {
       await stream.send('hello');
       await stream.next(signal);
     });
-    const stream = await connect(server, workerId).duplex(chat);
+    const stream = await converse(server, workerId);
     expect(await stream.next()).toBe('hello');
     server.disconnect('worker-1');
     expect(await outcome(stream.next())).toMatch(/^unavailable: /);
@@ -547,7 +551,7 @@ describe('streams', () => {
       while (!reading) await clock.sleep(10, signal);
       while ((await stream.next(signal)) !== null) received++;
     });
-    const stream = await connect(server, workerId).duplex(chat);
+    const stream = await converse(server, workerId);
     const block = 'x'.repeat(1024 * 1024);
     let sent = 0;
     const overfill = (): void => {

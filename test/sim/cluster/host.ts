@@ -207,7 +207,8 @@ export class Host {
   async reportAgain(leader: string, report: StatusReport): Promise<void> {
     const { daemon } = this;
     if (daemon === null) return;
-    const stream = await daemon.pool.client(leader).duplex(dispatcherSession);
+    const { signal } = new AbortController();
+    const stream = await daemon.pool.session(leader).duplex(dispatcherSession, { signal });
     stream.write({ kind: 'hello', description: this.#describe() });
     stream.write({ ...report, sequence: report.sequence + STALE_SEQUENCE });
     await stream.next();

@@ -12,7 +12,7 @@ import type {
   UnaryMethod,
 } from '../../../common/rpc/method.ts';
 import { forwardingMetadata, type Peer } from '../../../common/rpc/peer.ts';
-import type { RpcCalls, RpcClients } from '../../../common/rpc/pool.ts';
+import type { RpcCalls, RpcClients, RpcSessions } from '../../../common/rpc/pool.ts';
 import { errorOfStatus } from '../../../common/rpc/status.ts';
 import type { ReceiveStream } from '../../../common/rpc/stream.ts';
 import { CallStream } from './call-stream.ts';
@@ -43,8 +43,8 @@ export class SimRpcPool implements RpcClients {
     return this.#client(address, CONNECT_TIMEOUT_MS, KEEPALIVE);
   }
 
-  session(address: string): RpcCalls {
-    return this.client(address);
+  session(address: string): RpcSessions {
+    return this.#client(address, CONNECT_TIMEOUT_MS, KEEPALIVE);
   }
 
   peer(address: string): RpcCalls {

@@ -45,3 +45,21 @@ test('a link that was ended hears nothing more, and is cut from a peer that goes
   expect(socket.destroyed).toBe(true);
   expect(clock.pending).toBe(0);
 });
+
+test('a link that is not watched says nothing by itself and bears silence, until it ends', async () => {
+  const clock = new FakeClock();
+  const socket = new FakeSocket();
+  const link = new LinkSocket({
+    ...{ clock, socket: socket as unknown as TLSSocket, action: 'test' },
+    receive: () => {},
+  });
+  link.allowMessages();
+  link.stopWatch();
+  expect(clock.pending).toBe(0);
+  await clock.advance(60_000);
+  expect(socket.destroyed).toBe(false);
+  link.end();
+  await clock.advance((LINK_LIMITS.silentPeriodsMax + 1) * LINK_LIMITS.alivePeriodMs);
+  expect(socket.destroyed).toBe(true);
+  expect(clock.pending).toBe(0);
+});
