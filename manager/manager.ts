@@ -7,13 +7,12 @@ import { describeError, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
-import type { AgentMessage, DispatcherMessage, ManagerPeer } from '../common/model/session.ts';
-import type { CallContext } from '../common/rpc/call-runner.ts';
+import type { ManagerPeer } from '../common/model/session.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
-import type { RpcStream } from '../common/rpc/stream.ts';
+import { AgentEntry } from './agent-entry.ts';
 import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';
 import { ClusterEvents } from './cluster-events.ts';
@@ -248,13 +247,12 @@ export class Manager implements ManagerList, LeaderLocator {
       random,
     });
     this.#control = control;
+    const agents = this.#agentEntry();
     this.#scope.defer(authority.register(server));
     this.#scope.defer(control.register(server));
     this.#scope.defer(this.#groupService().register(server));
     this.#scope.defer(
-      server.handleDuplex(dispatcherSession, (stream, context) =>
-        this.#serveAgent(stream, context),
-      ),
+      server.handleDuplex(dispatcherSession, (stream, context) => agents.serve(stream, context)),
     );
   }
 
@@ -297,20 +295,12 @@ export class Manager implements ManagerList, LeaderLocator {
     return new Expulsion({ store: this.store, clock, random, onFailure, log, disconnect });
   }
 
-  async #serveAgent(
-    stream: RpcStream<AgentMessage, DispatcherMessage>,
-    context: CallContext,
-  ): Promise<void> {
-    const dispatcher = this.#rooms.current?.dispatcher;
-    if (!dispatcher) throw this.#notLeader('agent session');
-    const { peer } = context;
-    if (peer.nodeId === null)
-      throw new SkepError('unauthenticated', 'agent session: no certificate');
-    await dispatcher.serve(peer.nodeId, peer.address, {
-      send: (message) => stream.write(message),
-      drained: () => stream.drained(),
-      receive: () => stream.next(),
-      fail: (reason) => stream.fail(reason),
+  #agentEntry(): AgentEntry {
+    return new AgentEntry({
+      dispatcher: () => this.#rooms.current?.dispatcher,
+      isFollower: () => !this.#leading && this.leaderAddress() !== null,
+      notLeader: (action) => this.#notLeader(action),
+      clock: this.#options.clock,
     });
   }
 
