@@ -14,9 +14,9 @@ export type AgentMessage =
   | { readonly kind: 'hello'; readonly description: NodeDescription }
   /** the node's description changed (resources, labels, TLS) */
   | { readonly kind: 'description'; readonly description: NodeDescription }
-  /** answered by `heartbeat-heard`; the first one follows the first session message */
+  /** answered by `heartbeat-heard`, which acknowledges statuses, too; the first one follows the first session message */
   | { readonly kind: 'heartbeat' }
-  /** newest status of each named task; re-sent until acknowledged */
+  /** newest status of each named task; sent again in each session until it was acknowledged */
   | {
       readonly kind: 'statuses';
       readonly sequence: number;
@@ -60,5 +60,8 @@ export type DispatcherMessage =
       readonly resultsIn: number;
       readonly changes: readonly AssignmentChange[];
     }
-  | { readonly kind: 'statuses-stored'; readonly sequence: number }
-  | { readonly kind: 'heartbeat-heard' };
+  | {
+      readonly kind: 'heartbeat-heard';
+      /** the statuses of this session up to this sequence are stored; 0 = none since the last answer */
+      readonly storedSequence: number;
+    };

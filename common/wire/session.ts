@@ -71,12 +71,13 @@ export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
         changes: listFromProto(a.changes, assignmentChangeFromProto),
       };
     }
-    case 'statusesStored': {
-      const { sequence } = requiredMessage(m.statusesStored, 'statuses_stored');
-      return { kind: 'statuses-stored', sequence: intFromProto(sequence, 'sequence') };
+    case 'heartbeatHeard': {
+      const { storedSequence } = requiredMessage(m.heartbeatHeard, 'heartbeat_heard');
+      return {
+        kind: 'heartbeat-heard',
+        storedSequence: intFromProto(storedSequence, 'stored_sequence'),
+      };
     }
-    case 'heartbeatHeard':
-      return { kind: 'heartbeat-heard' };
     case undefined:
       break;
   }
@@ -131,10 +132,10 @@ function dispatcherMessageToProto(message: DispatcherMessage): skep.DispatcherMe
           changes: message.changes.map(assignmentChangeToProto),
         },
       };
-    case 'statuses-stored':
-      return { statusesStored: { sequence: int64(message.sequence, 'sequence') } };
     case 'heartbeat-heard':
-      return { heartbeatHeard: {} };
+      return {
+        heartbeatHeard: { storedSequence: int64(message.storedSequence, 'stored_sequence') },
+      };
   }
 }
 

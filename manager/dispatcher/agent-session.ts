@@ -51,6 +51,8 @@ export class AgentSession {
   #firstRevision = Number.POSITIVE_INFINITY;
   #pace: Pace = 'even';
   #missed = false;
+  /** of the last statuses that were stored; 0 = the agent was told */
+  #storedSequence = 0;
   /** parts of what was sent last that wait until the agent has taken those before */
   #waiting: DispatcherMessage[] = [];
 
@@ -64,6 +66,17 @@ export class AgentSession {
   applied(revision: number): void {
     if (revision < this.#firstRevision) return; // of an earlier session
     this.returns = false;
+  }
+
+  /** The statuses that it sent up to `sequence` are stored, batches in their order. It is told when it beats next. */
+  stored(sequence: number): void {
+    this.#storedSequence = sequence;
+  }
+
+  takeStored(): number {
+    const sequence = this.#storedSequence;
+    this.#storedSequence = 0;
+    return sequence;
   }
 
   /**

@@ -143,7 +143,7 @@ export class Dispatcher {
   async #handle(session: AgentSession, peerAddress: string, message: AgentMessage): Promise<void> {
     switch (message.kind) {
       case 'heartbeat':
-        session.send({ kind: 'heartbeat-heard' });
+        session.send({ kind: 'heartbeat-heard', storedSequence: session.takeStored() });
         return;
       case 'pause':
         session.returns = true;
@@ -161,7 +161,7 @@ export class Dispatcher {
         this.#background.run(async () => {
           try {
             await this.#statuses.write(session.nodeId, updates);
-            session.send({ kind: 'statuses-stored', sequence });
+            session.stored(sequence);
           } catch (err) {
             // Not stored, so not acknowledged: the agent sends them again on its next session.
             session.end(err);

@@ -23,7 +23,9 @@ export class FakeSession implements DispatcherSession {
 
   send(message: AgentMessage): boolean {
     this.sent.push(message);
-    if (message.kind === 'heartbeat' && this.answers) this.push({ kind: 'heartbeat-heard' });
+    if (message.kind === 'heartbeat' && this.answers) {
+      this.push({ kind: 'heartbeat-heard', storedSequence: 0 });
+    }
     return true;
   }
 

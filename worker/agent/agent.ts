@@ -222,11 +222,9 @@ export class Agent {
           news.applied(set.revision);
           break;
         }
-        case 'statuses-stored':
-          reporter.stored(message.sequence);
-          break;
         case 'heartbeat-heard':
           pulse.answered();
+          reporter.stored(message.storedSequence);
           break;
       }
     }

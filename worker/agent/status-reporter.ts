@@ -1,5 +1,5 @@
 /**
- * Statuses on their way to the manager: the newest of each task, sent again until stored. Bounded by
+ * Statuses on their way to the manager: the newest of each task, sent in each session until stored. Bounded by
  * the number of tasks. Knows nothing of streams.
  */
 import type { TaskId } from '../../common/model/ids.ts';
@@ -55,11 +55,14 @@ export class StatusReporter {
     return { sequence, updates };
   }
 
-  /** The manager stored batch `sequence`. */
+  /** The manager stored the batches of this session up to `sequence`. */
   stored(sequence: number): void {
-    for (const { taskId, status } of this.#inFlight.get(sequence) ?? []) {
-      if (this.#unstored.get(taskId) === status) this.forget(taskId);
+    for (const [stored, updates] of this.#inFlight) {
+      if (stored > sequence) break; // they are in their order
+      for (const { taskId, status } of updates) {
+        if (this.#unstored.get(taskId) === status) this.forget(taskId);
+      }
+      this.#inFlight.delete(stored);
     }
-    this.#inFlight.delete(sequence);
   }
 }

@@ -29,16 +29,24 @@ export class StatusMail {
     batches.set(sequence, updates);
   }
 
+  /** A new session: what was said in the one before is no longer acknowledged. */
+  begun(client: Process): void {
+    this.#batches.delete(client);
+  }
+
   /** Null when there is none yet. */
   anyOld(random: SeededRandom): Report | null {
     return this.#reports[random.below(Math.max(1, this.#reports.length))] ?? null;
   }
 
-  /** What batch `sequence` held; nothing when it is not known. */
+  /** What the batches up to `sequence` held that were not acknowledged before. */
   stored(client: Process, sequence: number): readonly TaskStatusUpdate[] {
-    const batches = this.#batches.get(client);
-    const updates = batches?.get(sequence) ?? [];
-    batches?.delete(sequence);
-    return updates;
+    const stored: TaskStatusUpdate[] = [];
+    for (const [known, updates] of this.#batches.get(client) ?? []) {
+      if (known > sequence) continue;
+      stored.push(...updates);
+      this.#batches.get(client)!.delete(known);
+    }
+    return stored;
   }
 }

@@ -271,6 +271,7 @@ export class ClusterWorld {
     const agent = this.host(client.host);
     if (toServer) {
       const said = message as AgentMessage;
+      if (said.kind === 'hello') this.#mail.begun(client);
       if (said.kind === 'statuses') this.#mail.sent(client, said);
       this.note(server.host, `hears ${said.kind} of ${client.host}`);
       this.checks.tell('heard', agent, said, this.host(server.host));
@@ -279,8 +280,8 @@ export class ClusterWorld {
     const told = message as DispatcherMessage;
     this.note(client.host, `is told ${describeTold(told)}`);
     this.checks.tell('told', agent, told);
-    if (told.kind !== 'statuses-stored') return;
-    const updates = this.#mail.stored(client, told.sequence);
+    if (told.kind !== 'heartbeat-heard') return;
+    const updates = this.#mail.stored(client, told.storedSequence);
     if (updates.length > 0) this.checks.tell('acknowledged', agent, updates);
   }
 }

@@ -176,7 +176,7 @@ describe('agent session', () => {
     const message = it.dialer.session.sent.at(-1);
     expect(message).toMatchObject({ kind: 'statuses' });
     if (message?.kind === 'statuses') {
-      it.dialer.session.push({ kind: 'statuses-stored', sequence: message.sequence });
+      it.dialer.session.push({ kind: 'heartbeat-heard', storedSequence: message.sequence });
     }
     await settle();
     it.dialer.session.push(null);

@@ -18,7 +18,7 @@ const A = '10.0.0.1:2377';
 const B = '10.0.0.2:2377';
 const C = '10.0.0.3:2377';
 const BEAT: AgentMessage = { kind: 'heartbeat' };
-const STORED: DispatcherMessage = { kind: 'statuses-stored', sequence: 1 };
+const STORED: DispatcherMessage = { kind: 'heartbeat-heard', storedSequence: 1 };
 
 class FakeStream implements RpcStream<DispatcherMessage, AgentMessage> {
   readonly written: AgentMessage[] = [];

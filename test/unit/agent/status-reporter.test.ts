@@ -57,6 +57,19 @@ describe('status reporter', () => {
     ]);
   });
 
+  test('an acknowledgement is one of the batches before, too, and of none after', () => {
+    const reporter = new StatusReporter();
+    reporter.report(A, PREPARING);
+    reporter.take();
+    reporter.report(B, PREPARING);
+    const { sequence } = reporter.take()!;
+    reporter.report(B, READY);
+    reporter.take();
+    reporter.stored(sequence);
+    reporter.reset();
+    expect(reporter.take()?.updates).toEqual([{ taskId: B, status: READY }]);
+  });
+
   test('an acknowledgement of an older status leaves the newer one to be sent', () => {
     const reporter = new StatusReporter();
     reporter.report(A, PREPARING);

@@ -125,7 +125,7 @@ describe('an agent session', () => {
     expect(stream.sent).toHaveLength(1);
     await expect(session.receive()).rejects.toBe(reason);
     stream.full = null;
-    session.send({ kind: 'statuses-stored', sequence: 1 });
+    session.send({ kind: 'heartbeat-heard', storedSequence: 1 });
     expect(stream.sent).toHaveLength(1);
   });
 

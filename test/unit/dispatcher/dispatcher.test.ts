@@ -598,9 +598,14 @@ describe('sessions', () => {
 describe('statuses', () => {
   const status = aTaskStatus({ state: 'running' });
 
-  test('are acknowledged after they were committed', async () => {
+  test('are acknowledged after they were committed, with the answer to a heartbeat', async () => {
     await lead();
     const { stream } = await connect();
+    const acknowledged = async (): Promise<number[]> => {
+      stream.say({ kind: 'heartbeat' });
+      await settle();
+      return stream.of('heartbeat-heard').map(({ storedSequence }) => storedSequence);
+    };
     const [task] = await store.create('task', assigned());
     store.proposer.hold = true;
     stream.say({
@@ -610,11 +615,12 @@ describe('statuses', () => {
       appliedRevision: 0,
     });
     await store.clock.advance(50);
-    expect(stream.of('statuses-stored')).toEqual([]);
+    expect(await acknowledged()).toEqual([0]);
     store.proposer.hold = false;
     store.proposer.release();
     await settle();
-    expect(stream.of('statuses-stored')).toEqual([{ kind: 'statuses-stored', sequence: 4 }]);
+    expect(await acknowledged()).toEqual([0, 4]);
+    expect(await acknowledged()).toEqual([0, 4, 0]);
     expect(store.get('task', task!.id).status.state).toBe('running');
   });
 
@@ -631,7 +637,9 @@ describe('statuses', () => {
     });
     await store.clock.advance(10);
     store.proposer.fail(new SkepError('unavailable', 'no quorum'));
+    stream.say({ kind: 'heartbeat' });
     expect(await ended).toMatchObject({ code: 'unavailable' });
-    expect(stream.of('statuses-stored')).toEqual([]);
+    const acknowledged = stream.of('heartbeat-heard').filter((heard) => heard.storedSequence > 0);
+    expect(acknowledged).toEqual([]);
   });
 });

@@ -46,8 +46,8 @@ describe('messages of an agent session', () => {
       nodeSpec: { desiredRole: 'manager', availability: 'drain', labels: { a: 'b' } },
       renewCertificate: true,
     },
-    { kind: 'statuses-stored', sequence: 3 },
-    { kind: 'heartbeat-heard' },
+    { kind: 'heartbeat-heard', storedSequence: 3 },
+    { kind: 'heartbeat-heard', storedSequence: 0 },
     { kind: 'assignments', complete: true, last: false, appliesTo: 0, resultsIn: 9, changes: [] },
   ])('from the dispatcher survive encoding: $kind', (message) => {
     expect(decodeDispatcherMessage(encodeDispatcherMessage(message))).toStrictEqual(message);
