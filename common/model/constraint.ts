@@ -65,47 +65,58 @@ export function nodeMeetsConstraints(node: Node, constraints: readonly Constrain
 
 /** Keys of no known form are never met: the task waits, with an explanation. */
 export function nodeMeetsConstraint(node: Node, constraint: Constraint): boolean {
-  const value = nodeValueOf(node, constraint.key);
-  if (value === null) return false;
-  if (constraint.key.toLowerCase() === 'node.ip') return compareIp(constraint, value);
-  return compare(constraint, value);
+  return constraintTest(constraint)(node);
+}
+
+/** The same for thousands of nodes: what the constraint itself says is worked out once. */
+export function constraintTest(constraint: Constraint): (node: Node) => boolean {
+  const { key, operator } = constraint;
+  const read = nodeReader(key);
+  if (read === null) return () => false;
+  if (key.toLowerCase() === 'node.ip') return (node) => compareIp(constraint, read(node));
+  const wanted = constraint.value.toLowerCase();
+  return (node) => {
+    const actual = read(node);
+    return (operator === '==') === (actual === wanted || actual.toLowerCase() === wanted);
+  };
 }
 
 /** What constraints on `key` look at, empty where the node has none; null = no constraint has such a key. */
 export function nodeValueOf(node: Node, key: string): string | null {
+  return nodeReader(key)?.(node) ?? null;
+}
+
+function nodeReader(key: string): ((node: Node) => string) | null {
   const folded = key.toLowerCase();
   switch (folded) {
     case 'node.id':
-      return node.id;
+      return ({ id }) => id;
     case 'node.hostname':
-      return node.description?.hostname ?? '';
+      return ({ description }) => description?.hostname ?? '';
     case 'node.ip':
-      return node.status.address;
+      return ({ status }) => status.address;
     case 'node.role':
-      return node.role;
+      return ({ role }) => role;
     case 'node.platform.os':
-      return node.description?.platform.os ?? '';
+      return ({ description }) => description?.platform.os ?? '';
     case 'node.platform.arch':
-      return node.description?.platform.architecture ?? '';
+      return ({ description }) => description?.platform.architecture ?? '';
     default:
   }
+  // Label keys, unlike the words before them, are case-sensitive.
   if (folded.startsWith(NODE_LABEL_PREFIX) && key.length > NODE_LABEL_PREFIX.length) {
-    return labelOf(node.spec.labels, key, NODE_LABEL_PREFIX);
+    const name = key.slice(NODE_LABEL_PREFIX.length);
+    return ({ spec }) => labelOf(spec.labels, name);
   }
   if (folded.startsWith(ENGINE_LABEL_PREFIX) && key.length > ENGINE_LABEL_PREFIX.length) {
-    return labelOf(node.description?.engineLabels ?? {}, key, ENGINE_LABEL_PREFIX);
+    const name = key.slice(ENGINE_LABEL_PREFIX.length);
+    return ({ description }) => (description ? labelOf(description.engineLabels, name) : '');
   }
   return null;
 }
 
-/** Label keys, unlike the words before them, are case-sensitive. */
-function labelOf(labels: Readonly<Record<string, string>>, key: string, prefix: string): string {
-  const name = key.slice(prefix.length);
+function labelOf(labels: Readonly<Record<string, string>>, name: string): string {
   return Object.hasOwn(labels, name) ? labels[name]! : '';
-}
-
-function compare({ operator, value }: Constraint, actual: string): boolean {
-  return (operator === '==') === (value.toLowerCase() === actual.toLowerCase());
 }
 
 /** One address, or a CIDR that holds it; what is neither never matches, whatever the operator. */

@@ -1,6 +1,7 @@
 /** The filters that look at the node alone: its state, its plugins, its labels, its platform. */
 import {
   type Constraint,
+  constraintTest,
   nodeMeetsConstraint,
   nodeValueOf,
   storedConstraints,
@@ -108,6 +109,7 @@ export const constraint: Filter = {
     const texts = task.spec.placement.constraints;
     if (texts.length === 0) return null;
     const constraints = storedConstraints(texts);
+    const tests = constraints.map(constraintTest);
     const unmet = (index: number): Constraint[] => {
       const node = table.node(index);
       return constraints.filter((one) => !nodeMeetsConstraint(node, one));
@@ -116,7 +118,8 @@ export const constraint: Filter = {
       key: JSON.stringify(texts),
       passes: (index) => {
         const node = table.node(index);
-        return constraints.every((one) => nodeMeetsConstraint(node, one));
+        for (const test of tests) if (!test(node)) return false;
+        return true;
       },
       refusal: (index) => {
         const node = table.node(index);

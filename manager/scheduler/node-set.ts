@@ -97,12 +97,15 @@ export class NodeSet {
   }
 
   #judge(index: number): void {
-    const verdict = this.#exists(index)
-      ? (this.#checks.find(({ check }) => !check.passes(index))?.number ?? 0)
-      : NOBODY;
+    const verdict = this.#exists(index) ? this.#firstRefusal(index) : NOBODY;
     if (verdict === this.#verdicts[index]) return;
     if (verdict === 0 || this.#verdicts[index] === 0) this.#members = null;
     this.#verdicts[index] = verdict;
+  }
+
+  #firstRefusal(index: number): number {
+    for (const { number, check } of this.#checks) if (!check.passes(index)) return number;
+    return 0;
   }
 
   #collect(): Int32Array {

@@ -4,6 +4,7 @@
  */
 import { assert } from '../../common/base/assert.ts';
 import { deepEqual } from '../../common/base/equal.ts';
+import { ShardedMap } from '../../common/base/sharded-map.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { GenericResource } from '../../common/model/service.ts';
@@ -27,7 +28,7 @@ export class NodeTable {
   readonly #generic: GenericPool[] = [];
   /** tasks by host port, for nodes where there are some */
   readonly #hostPorts: (Map<string, number> | null)[] = [];
-  readonly #places = new Map<TaskId, Place>();
+  readonly #places = new ShardedMap<TaskId, Place>();
   readonly #activeByService = new Map<ServiceId, Map<number, number>>();
   activeTasks = new Int32Array(64);
   freeNanoCpus = new Float64Array(64);
@@ -119,7 +120,7 @@ export class NodeTable {
   removeNode(nodeId: NodeId): void {
     const index = this.#indexes.get(nodeId);
     if (index === undefined) return;
-    for (const [taskId, place] of this.#places) {
+    for (const [taskId, place] of this.#places.entries()) {
       if (place.index === index) this.removeTask(taskId);
     }
     this.#indexes.delete(nodeId);

@@ -1,4 +1,5 @@
 /** The tasks that wait for a node, by group; which groups are to be decided, and which were refused why. */
+import { ShardedMap } from '../../common/base/sharded-map.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isSchedulable } from './apply.ts';
@@ -23,7 +24,7 @@ type DueTasks = Map<PendingGroup, Set<TaskId>>;
 export class PendingTasks {
   readonly #alike = new TaskGroups();
   readonly #groups = new Map<string, PendingGroup>();
-  readonly #groupOf = new Map<TaskId, PendingGroup>();
+  readonly #groupOf = new ShardedMap<TaskId, PendingGroup>();
   /** tasks that were never decided, or that shall be decided again; those that belong to a node */
   readonly #dueAtHome: DueTasks = new Map();
   /** and those that may go to any */

@@ -7,6 +7,7 @@ import { assert } from '../../common/base/assert.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
+import { ShardedMap } from '../../common/base/sharded-map.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { ObjectKind } from '../../common/model/object-kinds.ts';
 import {
@@ -54,14 +55,14 @@ export class MemoryStore implements Store {
   readonly #feed = new ChangeFeed();
   readonly #pending = new Map<string, Pending>();
   /** id of what our pending transactions write -> resolves when that one is settled */
-  readonly #inFlight: Readonly<Record<ObjectKind, Map<string, Promise<void>>>> = {
-    cluster: new Map(),
-    node: new Map(),
-    service: new Map(),
-    task: new Map(),
-    network: new Map(),
-    secret: new Map(),
-    config: new Map(),
+  readonly #inFlight: Readonly<Record<ObjectKind, ShardedMap<string, Promise<void>>>> = {
+    cluster: new ShardedMap(),
+    node: new ShardedMap(),
+    service: new ShardedMap(),
+    task: new ShardedMap(),
+    network: new ShardedMap(),
+    secret: new ShardedMap(),
+    config: new ShardedMap(),
   };
 
   constructor(options: MemoryStoreOptions) {
