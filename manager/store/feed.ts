@@ -19,10 +19,12 @@ function resync(why: string, oldestRevision: number): SkepError {
   return new SkepError('resource-exhausted', `watch the store: ${why}, resync`, { details });
 }
 
+const GONE: Commit = { revision: 0, changes: [] };
+
 export class ChangeFeed {
   /** INVARIANT: revisions grow strictly; the commit at place i has the sequence number #firstSeq + i. */
   #commits: Commit[] = [];
-  /** place of the oldest commit kept: what lies before it is gone, and swept now and then */
+  /** place of the oldest commit kept: those before it are GONE, and swept now and then */
   #head = 0;
   #firstSeq = 0;
   #changes = 0;
@@ -54,6 +56,7 @@ export class ChangeFeed {
     this.#changes += commit.changes.length;
     while (this.endSeq - this.#firstSeq > FEED_COMMITS_MAX || this.#changes > FEED_CHANGES_MAX) {
       const oldest = this.#commits[this.#head]!;
+      this.#commits[this.#head] = GONE; // or its objects would live until they are swept
       this.#head++;
       this.#firstSeq++;
       this.#changes -= oldest.changes.length;

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { ChangeFeed, FEED_CHANGES_MAX, FEED_COMMITS_MAX } from '../../../manager/store/feed.ts';
 import type { Commit, StoreChange } from '../../../manager/store/types.ts';
@@ -126,6 +128,26 @@ describe('change feed', () => {
     for (const revision of [1, 2, 3]) feed.append(commit(revision, changes));
     expect(() => feed.watch(0)).toThrow(RESYNC);
     expect(() => feed.watch(1)).not.toThrow();
+  });
+
+  test('holds nothing of the commits that it does not keep', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const feed = new ChangeFeed();
+    const task = (): StoreChange => ({ action: 'create', kind: 'task', object: aTask() });
+    const append = (revision: number): WeakRef<object> => {
+      const [first, ...rest] = Array.from({ length: FEED_CHANGES_MAX / 2 }, task);
+      feed.append(commit(revision, [first!, ...rest]));
+      return new WeakRef(first!);
+    };
+    const references = [append(1), append(2), append(3)];
+    await new Promise((resolve) => setImmediate(resolve)); // a reference holds its object until the turn ends
+    collectGarbage();
+    expect(references.map((reference) => reference.deref() !== undefined)).toEqual([
+      false,
+      true,
+      true,
+    ]);
   });
 
   test('a reader that fell behind is cut off, once', async () => {
