@@ -2,6 +2,7 @@
  * What every node with a task in a network must know of that network, kept up to date from commits:
  * a pure function of the store at one revision. Knows nothing of sessions.
  */
+import { deepEqual } from '../../common/base/equal.ts';
 import type {
   AssignedEndpoint,
   AssignedNetwork,
@@ -27,8 +28,6 @@ interface Entry {
   readonly kind: NetworkItemKind;
   readonly key: string;
   readonly item: NetworkItem;
-  /** canonical text, to see whether a recomputed item differs */
-  readonly text: string;
 }
 
 /** What changed in one network. */
@@ -259,7 +258,7 @@ export class NetworkTables {
     networkId: NetworkId,
     part: keyof Table,
     id: string,
-    next: Omit<Entry, 'item' | 'text'> & { readonly item: NetworkItem | null },
+    next: Omit<Entry, 'item'> & { readonly item: NetworkItem | null },
   ): AssignmentChange | null {
     const table = this.#tables.get(networkId) ?? { items: new Map(), peers: new Map() };
     const entries = table[part] as Map<string, Entry>;
@@ -271,9 +270,8 @@ export class NetworkTables {
       if (table.items.size + table.peers.size === 0) this.#tables.delete(networkId);
       return removeChange(known);
     }
-    const text = JSON.stringify(item);
-    if (known?.text === text) return null;
-    const entry: Entry = { kind, key, item, text };
+    if (known && deepEqual(known.item, item)) return null;
+    const entry: Entry = { kind, key, item };
     entries.set(id, entry);
     this.#tables.set(networkId, table);
     return setChange(entry);
