@@ -10,7 +10,7 @@ import type { Random } from '../common/base/random.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { Node } from '../common/model/node.ts';
 import { Follower } from './store/follower.ts';
-import type { Store } from './store/types.ts';
+import type { Commit, Store } from './store/types.ts';
 
 /** The Raft group, by node. */
 export interface RaftGroup {
@@ -42,12 +42,11 @@ export class RoleManager {
   constructor(options: RoleManagerOptions) {
     this.#options = options;
     this.#follower = new Follower(options, {
-      resync: (signal) => this.#reconcile(signal),
-      react: async (commits, signal) => {
-        const concerned =
-          commits.length === 0 ||
-          commits.some(({ changes }) => changes.some(({ kind }) => kind === 'node'));
-        if (concerned) await this.#reconcile(signal);
+      resync: (signal) => this.#reconcile(this.#allNodes(), signal),
+      react: (commits, signal) => {
+        // What makes a demotion wait may be another node.
+        const all = commits.length === 0 || this.#retry !== null;
+        return this.#reconcile(all ? this.#allNodes() : changedNodes(commits), signal);
       },
     });
   }
@@ -61,9 +60,13 @@ export class RoleManager {
     await this.#follower.stop();
   }
 
-  async #reconcile(signal: AbortSignal): Promise<void> {
-    const { store, group } = this.#options;
-    const nodes = store.view((view) => view.list('node'));
+  #allNodes(): readonly Node[] {
+    return this.#options.store.view((view) => view.list('node'));
+  }
+
+  async #reconcile(nodes: readonly Node[], signal: AbortSignal): Promise<void> {
+    if (nodes.length === 0) return;
+    const { group } = this.#options;
     const members = group.nodeIds(); // once: nodes come by the thousand
     for (const node of nodes) {
       const { desiredRole } = node.spec;
@@ -97,4 +100,17 @@ export class RoleManager {
     });
     this.#options.log.info({ nodeId: id }, 'node role changed');
   }
+}
+
+/** As the last change has them: nodes register by the thousand, and all of them would be looked at for each. */
+function changedNodes(commits: readonly Commit[]): readonly Node[] {
+  const nodes = new Map<NodeId, Node>();
+  for (const { changes } of commits) {
+    for (const change of changes) {
+      if (change.kind !== 'node') continue;
+      if (change.action === 'remove') nodes.delete(change.object.id);
+      else nodes.set(change.object.id, change.object);
+    }
+  }
+  return [...nodes.values()];
 }

@@ -119,6 +119,25 @@ describe('the role manager', () => {
     },
   );
 
+  test('a demotion that waits is tried again when any node has changed', async () => {
+    await store.create('node', aManager());
+    const [other] = await store.create('node', aNode());
+    members.add(nodeId);
+    refusal = new SkepError('failed-precondition', 'remove member: quorum would be lost');
+    await lead();
+    await want('worker');
+    refusal = null;
+    await store.store.update((tx) => {
+      tx.update('node', {
+        ...tx.require('node', other!.id),
+        status: { state: 'down', message: '', address: '' },
+      });
+    });
+    await settle();
+    expect([members.has(nodeId), roleOf()]).toEqual([false, 'worker']);
+    await store.clock.advance(5_000);
+  });
+
   test('a demotion that was taken back while it waited is forgotten', async () => {
     await store.create('node', aManager());
     members.add(nodeId);
