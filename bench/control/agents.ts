@@ -67,9 +67,12 @@ async function rest(leader: Seat, fleet: AgentFleet, residentBefore: number): Pr
  */
 async function reconnect(group: ManagerGroup, leader: Seat, fleet: AgentFleet): Promise<void> {
   const tasks = new Set(await leader.process.ask('runningTasks'));
-  const startMs = performance.now();
-  await leader.process.kill();
   const others = group.seats.filter((seat) => seat !== leader);
+  const cpuOfOthersMs = (): number =>
+    others.reduce((sum, { process: { pid } }) => sum + cpuMs(pid), 0);
+  const startMs = performance.now();
+  const startCpuMs = cpuOfOthersMs();
+  await leader.process.kill();
   let next: Seat | undefined;
   const { sessions } = fleet.status;
   const areBack = async (): Promise<boolean> => {
@@ -85,7 +88,8 @@ async function reconnect(group: ManagerGroup, leader: Seat, fleet: AgentFleet): 
     periodMs: POLL_MS,
   });
   figure('agents_reconnect_all_s', (performance.now() - startMs) / 1_000);
-  say(`  ${JSON.stringify(fleet.status)}`);
+  const eachMs = (cpuOfOthersMs() - startCpuMs) / AGENTS;
+  say(`  ${JSON.stringify(fleet.status)}; CPU of both managers for each: ${eachMs.toFixed(1)} ms`);
   await sleepMs(SETTLE_MS);
   const after = await next!.process.ask('runningTasks');
   const moved = after.filter((id) => !tasks.has(id)).length;
