@@ -19,7 +19,7 @@ type DispatcherStream = RpcStream<DispatcherMessage, AgentMessage>;
  * A manager that knows no leader is asked so many times in all before another one is: it hears of the election's
  * outcome, and a connection to each manager would be a handshake each, from every agent of the cluster at once.
  */
-const LEADERLESS_ANSWERS_MAX = 4;
+const LEADERLESS_ANSWERS_MAX = 2;
 /** A manager that lives ends the stream in a round trip; one that does not is not waited for. */
 const PAUSE_LIMIT_MS = 500;
 
