@@ -4,8 +4,8 @@ import type { Random } from '../../common/base/random.ts';
 import type { Manager } from '../../manager/manager.ts';
 import type { Worker } from '../../worker/worker.ts';
 import type { SwarmNode } from '../swarm-node.ts';
-import type { Execs } from './containers.ts';
 import type { EventJournal } from './event-journal.ts';
+import type { Execs } from './execs.ts';
 
 export interface RouteParts {
   readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers'>;

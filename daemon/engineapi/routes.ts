@@ -1,6 +1,7 @@
 /** Every route of the Engine API, room by room. */
 import { addContainerRoutes } from './containers.ts';
 import { addEventRoutes } from './events.ts';
+import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
 import { addNetworkRoutes } from './networks.ts';
 import { addNodeRoutes } from './nodes.ts';
@@ -26,7 +27,8 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
-  addContainerRoutes(routes, { containers: worker.containers, clock, execs, events });
+  addContainerRoutes(routes, { containers: worker.containers, clock });
+  addExecRoutes(routes, { containers: worker.containers, execs, events });
   addImageRoutes(routes, { images: worker.images, clock });
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, { events, clock });

@@ -1,0 +1,177 @@
+/** Commands that are run in containers: made, started, resized, looked at. */
+import type { Duplex } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Random } from '../../common/base/random.ts';
+import { containerAttributes } from '../../common/model/container-labels.ts';
+import type { StringMap } from '../../common/model/objects.ts';
+import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
+import type { ExecSession, ExecSpec } from '../../worker/runtime/native-runtime.ts';
+import type { EventJournal } from './event-journal.ts';
+import { frame, streamType } from './frames.ts';
+import type { RequestContext } from './http-context.ts';
+import { JsonReader } from './json/reader.ts';
+import type { Routes } from './server.ts';
+
+export interface ExecRoutesOptions {
+  readonly containers: ContainerView;
+  readonly execs: Execs;
+  readonly events: Pick<EventJournal, 'tell'>;
+}
+
+/** An exec that was created; kept for a while after it ended, so that its exit code can be read. */
+interface ExecRecord {
+  readonly id: string;
+  readonly container: ContainerInfo;
+  readonly spec: ExecSpec;
+  session: ExecSession | null;
+  exitCode: number | null;
+}
+
+const EXECS_KEPT = 1000;
+export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void {
+  const { containers, execs, events } = options;
+  const tell = (record: ExecRecord, action: string, more: StringMap = {}): void =>
+    events.tell({
+      type: 'container',
+      action,
+      id: record.container.id,
+      attributes: containerAttributes(record.container.task, { execID: record.id, ...more }),
+    });
+
+  routes.add('POST', '/containers/:id/exec', async (context) => {
+    const info = containers.require(context.param('id'));
+    if (info.state.status !== 'running') {
+      throw new SkepError('conflict', `container ${info.id} is not running`);
+    }
+    const record = execs.create(info, execSpecOf(new JsonReader(await context.json())));
+    tell(record, `exec_create: ${record.spec.args.join(' ')}`);
+    context.send(201, { Id: record.id });
+  });
+
+  routes.add('POST', '/exec/:id/start', async (context) => {
+    const record = execs.require(context.param('id'));
+    const detach = new JsonReader(await context.json()).boolean('Detach');
+    await startExec(context, containers, record, detach, (action, more) =>
+      tell(record, action, more),
+    );
+  });
+
+  routes.add('POST', '/exec/:id/resize', async (context) => {
+    const { session } = execs.require(context.param('id'));
+    if (!session) throw new SkepError('conflict', 'resize exec: it is not running');
+    await session.resize(context.integer('h'), context.integer('w'));
+    context.empty(201);
+  });
+
+  routes.add('GET', '/exec/:id/json', (context) => {
+    const record = execs.require(context.param('id'));
+    context.send(200, {
+      ID: record.id,
+      Running: record.session !== null && record.exitCode === null,
+      ExitCode: record.exitCode,
+      ProcessConfig: {
+        entrypoint: record.spec.args[0] ?? '',
+        arguments: record.spec.args.slice(1),
+        tty: record.spec.tty,
+      },
+      OpenStdin: record.spec.stdin,
+      ContainerID: record.container.id,
+      Pid: record.session?.pid ?? 0,
+    });
+  });
+}
+
+/** The execs of this engine: the same ones over each of its sockets. */
+export class Execs {
+  readonly #random: Random;
+  readonly #records = new Map<string, ExecRecord>();
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  create(container: ContainerInfo, spec: ExecSpec): ExecRecord {
+    const id = Buffer.from(this.#random.bytes(32)).toString('hex');
+    const record: ExecRecord = { id, container, spec, session: null, exitCode: null };
+    this.#records.set(id, record);
+    const oldest = this.#records.keys().next().value;
+    if (this.#records.size > EXECS_KEPT && oldest !== undefined) this.#records.delete(oldest);
+    return record;
+  }
+
+  require(id: string): ExecRecord {
+    const record = this.#records.get(id);
+    if (!record) throw new SkepError('not-found', `No such exec instance: ${id}`);
+    return record;
+  }
+}
+
+async function startExec(
+  context: RequestContext,
+  containers: ContainerView,
+  record: ExecRecord,
+  detach: boolean,
+  tell: (action: string, more?: StringMap) => void,
+): Promise<void> {
+  if (record.session) throw new SkepError('conflict', `exec ${record.id} was started already`);
+  const session = await containers.exec(record.container, record.spec);
+  record.session = session;
+  tell(`exec_start: ${record.spec.args.join(' ')}`);
+  const ended = session.wait().then(({ exitCode }) => {
+    record.exitCode = exitCode;
+    tell('exec_die', { exitCode: String(exitCode) });
+  });
+  if (detach) {
+    session.stdout.resume();
+    session.stderr.resume();
+    context.empty(200);
+    await ended;
+    return;
+  }
+  const socket = context.hijack(streamType(record.spec.tty, context.apiMinor));
+  await relay(socket, session, record.spec, ended);
+}
+
+/** Bytes both ways until the process ended and all its output is sent; its exit code is known by then. */
+async function relay(
+  socket: Duplex,
+  session: ExecSession,
+  spec: ExecSpec,
+  ended: Promise<void>,
+): Promise<void> {
+  socket.on('error', () => socket.destroy());
+  // A client that is gone takes its process along: nobody reads what it writes.
+  socket.once('close', () => session.close());
+  if (spec.stdin) socket.pipe(session.stdin);
+  else socket.resume();
+  const forward = (stream: 'stdout' | 'stderr'): Promise<void> => {
+    const source = session[stream];
+    source.on('data', (chunk: Buffer) => {
+      if (socket.destroyed) return;
+      if (socket.write(spec.tty ? chunk : frame(stream, chunk))) return;
+      source.pause();
+      socket.once('drain', () => source.resume());
+    });
+    return finished(source, { writable: false });
+  };
+  await Promise.all([ended, forward('stdout'), forward('stderr')]);
+  socket.end();
+}
+
+function execSpecOf(json: JsonReader): ExecSpec {
+  const args = json.strings('Cmd');
+  if (args.length === 0) throw new SkepError('invalid-argument', 'No exec command specified');
+  if (json.string('User') !== '') {
+    throw new SkepError('unimplemented', 'exec: User is not supported yet');
+  }
+  return {
+    args: [...args],
+    env: [...json.strings('Env')],
+    cwd: json.string('WorkingDir'),
+    user: null,
+    tty: json.boolean('Tty'),
+    stdin: json.boolean('AttachStdin'),
+    privileged: json.boolean('Privileged'),
+  };
+}
