@@ -13,7 +13,7 @@ import {
 import { hostFacts } from '../../worker/executor/host-facts.ts';
 import { ociSpecOf } from '../../worker/executor/oci-builder.ts';
 import type { OciMount } from '../../worker/runtime/oci.ts';
-import { aContainerSpec, aTask, aTaskSpec } from '../support/builders.ts';
+import { aContainerSpec, aTaskSpec } from '../support/builders.ts';
 import { anImageConfig } from '../support/fake-container-host.ts';
 import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
@@ -54,7 +54,8 @@ describe.skipIf(!runtimeTestsCanRun)('a container as its spec has it', () => {
       resources: NO_RESOURCES,
     });
     const oci = ociSpecOf({
-      task: aTask({ spec }),
+      spec,
+      genericResources: [],
       image: anImageConfig(),
       lowerDirs: [box.lower],
       hostname: 'box',

@@ -6,23 +6,19 @@ import type { Clock } from '../../common/base/clock.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { containerIdOf, defaultHostname } from '../../common/model/container-id.ts';
+import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
-import {
-  DEFAULT_STOP_GRACE_PERIOD_NANOS,
-  type HealthConfig,
-  type PortConfig,
-  type TaskSpec,
-} from '../../common/model/service.ts';
+import { DEFAULT_STOP_GRACE_PERIOD_NANOS, type PortConfig } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
-import type { ImageHealthcheck, ImageRecord } from '../images/image-store.ts';
+import type { ImageRecord } from '../images/image-store.ts';
 import { hostsFile, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
-import type { ResolvedUser } from '../runtime/user.ts';
-import { ContainerEvents } from './container-events.ts';
+import { ContainerEvents, type EventSubject } from './container-events.ts';
+import { type MakerParts, makeBundle, stopSignalOf } from './container-maker.ts';
 import {
   type Controller,
   type Dependencies,
@@ -30,28 +26,20 @@ import {
   TaskExitError,
   TemporaryError,
 } from './executor.ts';
-import { type HealthCheck, type HealthReport, healthCheckOf } from './health.ts';
+import { type HealthCheck, type HealthReport, healthCheckOf, healthOfImage } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
-import type { HostFacts } from './host-facts.ts';
-import { planMounts } from './mounts.ts';
-import { ociSpecOf } from './oci-builder.ts';
 import type { Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
-import { SIGTERM, signalNumber } from './signals.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
-import type { TaskFiles } from './task-files.ts';
+import type { NameFiles, TaskFiles } from './task-files.ts';
 import { expandDependencies, expandTask } from './templates.ts';
 
-export interface ControllerParts {
+export interface ControllerParts extends MakerParts {
   readonly runtime: Runtime;
   readonly images: Images;
   readonly volumes: Volumes;
   readonly networks: Networks;
   readonly files: TaskFiles;
-  /** `user[:group]`, by name or number, after the image's own files */
-  readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
-  /** what a spec asks to know of this machine */
-  readonly hostFacts: (spec: TaskSpec) => Promise<HostFacts>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly tell: TellEvent;
@@ -62,8 +50,6 @@ export interface ControllerParts {
 const NANOS_PER_MS = 1e6;
 /** A stopped task's endpoint leaves every node's tables in this time; it serves on until then. */
 const DRAIN_MS = 400;
-const LOG_BYTES_MAX = 10 * 1024 * 1024;
-const LOG_FILES_MAX = 3;
 
 const UNHEALTHY = 'unhealthy container';
 
@@ -95,7 +81,7 @@ export class ContainerController implements Controller {
     this.#dependencies = dependencies;
     this.#parts = parts;
     this.#onClose = onClose;
-    this.#events = new ContainerEvents(task, parts.tell);
+    this.#events = new ContainerEvents(subjectOf(task), parts.tell);
     this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }), (status) =>
       this.#events.health(status),
     );
@@ -193,59 +179,39 @@ export class ContainerController implements Controller {
   }
 
   async #create(image: ImageRecord, signal: AbortSignal): Promise<ContainerState> {
-    const { images, volumes, files, runtime } = this.#parts;
+    const { files, runtime } = this.#parts;
     const task = this.#expanded();
-    const { container } = task.spec;
-    const { lowerDirs } = await images.acquireRootfs(this.#task.id, image.id);
-    const hostname = this.#hostname();
-    const names =
-      this.#networkMode() === 'host'
-        ? []
-        : await files.writeNames(this.#task.id, {
-            resolvConf: resolvConf(container.dns),
-            hosts: hostsFile({
-              hostname,
-              domainname: container.domainname,
-              addresses: this.#task.networks.flatMap(({ addresses }) => addresses),
-              extra: container.hosts,
-            }),
-            hostname,
-          });
-    const mounts = await planMounts({
-      task,
-      image: image.config,
-      lowerDirs,
-      volumes,
-    });
     const dependencies = expandDependencies(task, this.#parts.node(), this.#dependencies);
-    const payloads = await files.writePayloads(task, dependencies);
-    signalNumber(this.#stopSignalName(image)); // one that cannot be sent is told now, not at the end
-    const spec = ociSpecOf({
-      task,
-      image: image.config,
-      lowerDirs,
-      hostname,
-      user: await this.#user(image, lowerDirs),
-      mounts: [...names, ...mounts, ...payloads],
-      network: this.#networkMode() === 'host' ? 'host' : 'new',
-      host: await this.#parts.hostFacts(task.spec),
-    });
-    signal.throwIfAborted();
-    return runtime.create(
-      this.#task.id,
-      { spec, logMaxBytes: LOG_BYTES_MAX, logMaxFiles: LOG_FILES_MAX },
-      signal,
+    const isHost = this.#networkMode() === 'host';
+    const bundle = await makeBundle(
+      {
+        id: this.#task.id,
+        spec: task.spec,
+        genericResources: task.assignedGenericResources,
+        image,
+        hostname: this.#hostname(),
+        names: isHost ? null : this.#nameFiles(task),
+        payloads: await files.writePayloads(task, dependencies),
+        network: isHost ? 'host' : 'new',
+      },
+      this.#parts,
     );
+    signal.throwIfAborted();
+    return runtime.create(this.#task.id, bundle, signal);
   }
 
-  /** The spec's user over the image's, with the further groups that the spec names. */
-  async #user(image: ImageRecord, lowerDirs: readonly string[]): Promise<ResolvedUser> {
-    const { resolveUser } = this.#parts;
-    const { user, groups } = this.#task.spec.container;
-    const resolved = await resolveUser(user || image.config.user, lowerDirs);
-    const further = await Promise.all(groups.map((group) => resolveUser(`0:${group}`, lowerDirs)));
-    const gids = [...resolved.additionalGids, ...further.map(({ gid }) => gid)];
-    return { ...resolved, additionalGids: [...new Set(gids)] };
+  #nameFiles({ spec: { container } }: Task): NameFiles {
+    const hostname = this.#hostname();
+    return {
+      resolvConf: resolvConf(container.dns),
+      hosts: hostsFile({
+        hostname,
+        domainname: container.domainname,
+        addresses: this.#task.networks.flatMap(({ addresses }) => addresses),
+        extra: container.hosts,
+      }),
+      hostname,
+    };
   }
 
   async #attach(state: ContainerState, signal: AbortSignal): Promise<void> {
@@ -324,7 +290,7 @@ export class ContainerController implements Controller {
         runtime,
         clock,
         containerId: this.#task.id,
-        signo: signalNumber(this.#stopSignalName(images.get(image))),
+        signo: stopSignalOf(this.#task.spec, images.get(image)),
         graceMs: (stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS) / NANOS_PER_MS,
         onSignal: (signo) => this.#events.signalled(signo),
       },
@@ -333,10 +299,6 @@ export class ContainerController implements Controller {
     this.#events.died(this.#exit);
     this.#events.stopped();
     return this.#exit;
-  }
-
-  #stopSignalName(image: ImageRecord | undefined): string {
-    return this.#task.spec.container.stopSignal || image?.config.stopSignal || String(SIGTERM);
   }
 
   /** What the end of the process means for the task. */
@@ -394,6 +356,15 @@ export class ContainerController implements Controller {
   }
 }
 
+/** A task's container and its networks, as events name them. */
+function subjectOf(task: Task): EventSubject {
+  return {
+    id: containerIdOf(task.id),
+    attributes: () => containerAttributes(task),
+    networks: () => task.networks.map(({ networkId }) => ({ id: networkId, type: 'overlay' })),
+  };
+}
+
 /** Everything that a task has on this node goes, whatever its state. Idempotent. */
 export async function releaseTask(parts: ControllerParts, taskId: TaskId): Promise<void> {
   const { runtime, networks, images, volumes, files } = parts;
@@ -403,17 +374,4 @@ export async function releaseTask(parts: ControllerParts, taskId: TaskId): Promi
   await images.releaseRootfs(taskId);
   await volumes.release(taskId);
   await files.remove(taskId);
-}
-
-function healthOfImage(image: ImageHealthcheck | null): Partial<HealthConfig> | null {
-  if (!image) return null;
-  const nanos = (ms: number | null): number => (ms ?? 0) * NANOS_PER_MS;
-  return {
-    test: image.test,
-    intervalNanos: nanos(image.intervalMs),
-    timeoutNanos: nanos(image.timeoutMs),
-    startPeriodNanos: nanos(image.startPeriodMs),
-    startIntervalNanos: nanos(image.startIntervalMs),
-    retries: image.retries ?? 0,
-  };
 }

@@ -1,19 +1,24 @@
-/** The life of one task's container in the words of Docker's events. Decides nothing. */
-import { containerIdOf } from '../../common/model/container-id.ts';
-import { containerAttributes } from '../../common/model/container-labels.ts';
+/** The life of one container in the words of Docker's events. Decides nothing. */
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { StringMap } from '../../common/model/objects.ts';
-import type { Task } from '../../common/model/task.ts';
 import type { ExitRecord } from '../runtime/native-runtime.ts';
 import type { HealthStatus } from './health.ts';
 
+export interface EventSubject {
+  /** 64 hexadecimal characters */
+  readonly id: string;
+  /** name, image and labels as they are now */
+  readonly attributes: () => StringMap;
+  readonly networks: () => readonly { readonly id: string; readonly type: string }[];
+}
+
 export class ContainerEvents {
-  readonly #task: Task;
+  readonly #subject: EventSubject;
   readonly #tell: TellEvent;
   #isDead = false;
 
-  constructor(task: Task, tell: TellEvent) {
-    this.#task = task;
+  constructor(subject: EventSubject, tell: TellEvent) {
+    this.#subject = subject;
     this.#tell = tell;
   }
 
@@ -22,6 +27,7 @@ export class ContainerEvents {
   }
 
   started(): void {
+    this.#isDead = false;
     this.#say('start');
   }
 
@@ -29,7 +35,7 @@ export class ContainerEvents {
     this.#say('kill', { signal: String(signo) });
   }
 
-  /** Told once, whoever learns of it first. */
+  /** Told once for each start, whoever learns of it first. */
   died({ exitCode, oomKilled, startedAtMs, finishedAtMs }: ExitRecord): void {
     if (this.#isDead) return;
     this.#isDead = true;
@@ -59,10 +65,15 @@ export class ContainerEvents {
     this.#network('disconnect');
   }
 
+  /** What else a person did to it: `pause`, `rename`, ... */
+  did(action: string, more: StringMap = {}): void {
+    this.#say(action, more);
+  }
+
   #network(action: string): void {
-    const attributes = { container: containerIdOf(this.#task.id), type: 'overlay' };
-    for (const { networkId } of this.#task.networks) {
-      this.#tell({ type: 'network', action, id: networkId, attributes });
+    for (const { id, type } of this.#subject.networks()) {
+      const attributes = { container: this.#subject.id, type };
+      this.#tell({ type: 'network', action, id, attributes });
     }
   }
 
@@ -70,8 +81,8 @@ export class ContainerEvents {
     this.#tell({
       type: 'container',
       action,
-      id: containerIdOf(this.#task.id),
-      attributes: containerAttributes(this.#task, more),
+      id: this.#subject.id,
+      attributes: { ...this.#subject.attributes(), ...more },
     });
   }
 }

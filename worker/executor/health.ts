@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../common/base/clock.ts';
 import type { HealthConfig } from '../../common/model/service.ts';
+import type { ImageHealthcheck } from '../images/image-store.ts';
 
 export type HealthStatus = 'starting' | 'healthy' | 'unhealthy';
 
@@ -64,6 +65,20 @@ export function healthCheckOf(
     startPeriodMs: ms('startPeriodNanos', 0),
     startIntervalMs: ms('startIntervalNanos', DEFAULT_START_INTERVAL_MS),
     retries: service?.retries || image?.retries || DEFAULT_RETRIES,
+  };
+}
+
+/** An image's check as a spec would have it. */
+export function healthOfImage(image: ImageHealthcheck | null): Partial<HealthConfig> | null {
+  if (!image) return null;
+  const nanos = (ms: number | null): number => (ms ?? 0) * NANOS_PER_MS;
+  return {
+    test: image.test,
+    intervalNanos: nanos(image.intervalMs),
+    timeoutNanos: nanos(image.timeoutMs),
+    startPeriodNanos: nanos(image.startPeriodMs),
+    startIntervalNanos: nanos(image.startIntervalMs),
+    retries: image.retries ?? 0,
   };
 }
 

@@ -47,7 +47,9 @@ const VANISHED = new Set(['ENOENT', 'ENOTDIR']);
 const GO_ARCHES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 /** Throws `invalid-argument` for what is not here, `failed-precondition` for a profile. */
-export async function hostFacts(spec: TaskSpec): Promise<HostFacts> {
+export async function hostFacts(
+  spec: Pick<TaskSpec, 'container' | 'resources'>,
+): Promise<HostFacts> {
   const { container, resources } = spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const devices = await Promise.all(isolation.devices.map(mappedDevices));

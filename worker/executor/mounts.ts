@@ -1,24 +1,25 @@
-/** A task's volumes, binds and tmpfs as OCI mounts; volumes are made on first use. */
+/** A container's volumes, binds and tmpfs as OCI mounts; volumes are made on first use. */
 import { mkdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Mount } from '../../common/model/service.ts';
-import type { Task } from '../../common/model/task.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import type { OciMount } from '../runtime/oci.ts';
 import type { Volumes } from './ports.ts';
 
 export interface MountParts {
-  readonly task: Task;
+  /** who holds the volumes */
+  readonly containerId: string;
+  readonly mounts: readonly Mount[];
   readonly image: ImageConfig;
   readonly lowerDirs: readonly string[];
-  readonly volumes: Volumes;
+  readonly volumes: Pick<Volumes, 'acquire' | 'createAnonymous'>;
 }
 
-/** Parents before children. Volumes that the image declares and the task does not name are anonymous. */
+/** Parents before children. Volumes that the image declares and nobody mounts are anonymous. */
 export async function planMounts(parts: MountParts): Promise<OciMount[]> {
-  const { task, image } = parts;
-  const named = task.spec.container.mounts.map((mount) => ({
+  const { containerId, image } = parts;
+  const named = parts.mounts.map((mount) => ({
     ...mount,
     target: cleanPath(mount.target),
   }));
@@ -28,7 +29,7 @@ export async function planMounts(parts: MountParts): Promise<OciMount[]> {
   for (const target of new Set(image.volumes.map(cleanPath))) {
     if (targets.has(target)) continue;
     const populateFrom = { lowerDirs: parts.lowerDirs, path: target };
-    const { path } = await parts.volumes.createAnonymous(task.id, populateFrom);
+    const { path } = await parts.volumes.createAnonymous(containerId, populateFrom);
     out.push(bindMount(path, target, false, 'rprivate'));
   }
   return out.sort((a, b) => depth(a.destination) - depth(b.destination));
@@ -72,7 +73,7 @@ async function requireSource(mount: Mount): Promise<void> {
 }
 
 async function volumeMount(
-  { task, lowerDirs, volumes }: MountParts,
+  { containerId, lowerDirs, volumes }: MountParts,
   mount: Mount,
 ): Promise<OciMount> {
   if (mount.volume?.subpath) {
@@ -84,8 +85,8 @@ async function volumeMount(
   const populateFrom = mount.volume?.noCopy ? null : { lowerDirs, path: mount.target };
   const { path } =
     mount.source === ''
-      ? await volumes.createAnonymous(task.id, populateFrom)
-      : await volumes.acquire(task.id, mount.source, {
+      ? await volumes.createAnonymous(containerId, populateFrom)
+      : await volumes.acquire(containerId, mount.source, {
           labels: mount.volume?.labels ?? {},
           driver: mount.volume?.driver || 'local',
           options: mount.volume?.driverOptions ?? {},

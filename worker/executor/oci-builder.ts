@@ -1,5 +1,5 @@
 /**
- * A task and its image become an OCI runtime configuration: pure, complete, the one place where
+ * A spec and its image become an OCI runtime configuration: pure, complete, the one place where
  * Docker's rules for both meet. Knows nothing of how it is run.
  */
 import { SkepError } from '../../common/base/errors.ts';
@@ -7,11 +7,12 @@ import { genericResourceEnvironment } from '../../common/model/generic-resource.
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
+  type GenericResource,
   type Isolation,
   type Privileges,
+  type TaskSpec,
   type Ulimit,
 } from '../../common/model/service.ts';
-import type { Task } from '../../common/model/task.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import { CAPABILITIES } from '../runtime/capabilities.ts';
 import {
@@ -21,7 +22,7 @@ import {
   defaultProcess,
   defaultSpec,
 } from '../runtime/defaults.ts';
-import type { OciMount, OciRlimit, OciSpec } from '../runtime/oci.ts';
+import type { OciMount, OciNamespace, OciRlimit, OciSpec } from '../runtime/oci.ts';
 import { seccompOf } from '../runtime/seccomp-choice.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import type { HostFacts } from './host-facts.ts';
@@ -34,29 +35,32 @@ import {
 } from './isolation.ts';
 import { resourcesOf } from './oci-resources.ts';
 
+/** A new one, the host's, or one that is there, by its path. */
+export type NetworkNamespace = 'new' | 'host' | { readonly path: string };
+
 export interface OciParts {
-  readonly task: Task;
+  readonly spec: Pick<TaskSpec, 'container' | 'resources'>;
+  readonly genericResources: readonly GenericResource[];
   readonly image: ImageConfig;
   readonly lowerDirs: readonly string[];
   readonly hostname: string;
   readonly user: ResolvedUser;
   /** resolv.conf, hosts, hostname, volumes, secrets: in mounting order */
   readonly mounts: readonly OciMount[];
-  /** the network namespace: a new one, or the host's */
-  readonly network: 'new' | 'host';
+  readonly network: NetworkNamespace;
   readonly host: HostFacts;
 }
 
 export function ociSpecOf(parts: OciParts): OciSpec {
-  const { task, image, lowerDirs, hostname, user, host } = parts;
-  const { container } = task.spec;
+  const { image, lowerDirs, hostname, user, host } = parts;
+  const { container, resources } = parts.spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const capabilities = isolation.privileged
     ? CAPABILITIES
     : capabilitiesOf(container.capabilityAdd, container.capabilityDrop);
   const process = defaultProcess(argvOf(container, image), [
     ...environmentOf(container, image, hostname, user.home),
-    ...genericResourceEnvironment(task.assignedGenericResources),
+    ...genericResourceEnvironment(parts.genericResources),
   ]);
   const base = defaultSpec(lowerDirs, {
     ...process,
@@ -88,14 +92,19 @@ export function ociSpecOf(parts: OciParts): OciSpec {
     linux: {
       ...linux,
       devices: devicesBeside(mounts, linux.devices),
-      namespaces: linux.namespaces.filter(
-        ({ type }) => !shared.has(type) && (type !== 'network' || parts.network === 'new'),
-      ),
-      resources: { ...linux.resources, ...resourcesOf(task.spec.resources, host.blockDevices) },
+      namespaces: linux.namespaces
+        .filter(({ type }) => !shared.has(type))
+        .flatMap((one) => (one.type === 'network' ? networkNamespace(parts.network) : [one])),
+      resources: { ...linux.resources, ...resourcesOf(resources, host.blockDevices) },
       sysctl: container.sysctls,
       seccomp: seccompOf(seccompModeOf(container, isolation), { ...host, capabilities }),
     },
   };
+}
+
+function networkNamespace(network: NetworkNamespace): OciNamespace[] {
+  if (network === 'host') return [];
+  return [network === 'new' ? { type: 'network' } : { type: 'network', path: network.path }];
 }
 
 /** Docker's rules: a command of the spec replaces the entrypoint and resets the image's command. */

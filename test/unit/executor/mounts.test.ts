@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Mount } from '../../../common/model/service.ts';
 import { planMounts } from '../../../worker/executor/mounts.ts';
-import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
 import { anImageConfig, FakeVolumes } from '../../support/fake-container-host.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
@@ -26,9 +25,14 @@ const VOLUME = { noCopy: false, labels: {}, driver: '', driverOptions: {}, subpa
 
 async function planned(mounts: Mount[], imageVolumes: string[] = []) {
   const volumes = new FakeVolumes();
-  const task = aTask({ spec: aTaskSpec({ container: aContainerSpec({ mounts }) }) });
   const image = anImageConfig({ volumes: imageVolumes });
-  const plan = await planMounts({ task, image, lowerDirs: ['/layers/1'], volumes });
+  const plan = await planMounts({
+    containerId: 'one',
+    mounts,
+    image,
+    lowerDirs: ['/layers/1'],
+    volumes,
+  });
   return { plan, volumes };
 }
 

@@ -19,7 +19,7 @@ import {
   DEFAULT_DEVICE_RULES,
   DEFAULT_PATH,
 } from '../../../worker/runtime/defaults.ts';
-import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
+import { aContainerSpec } from '../../support/builders.ts';
 import { anImageConfig, NO_HOST_FACTS } from '../../support/fake-container-host.ts';
 
 describe('argv', () => {
@@ -104,7 +104,8 @@ describe('OCI configuration of a task', () => {
     resources: ResourceRequirements = NO_RESOURCES,
   ) {
     return ociSpecOf({
-      task: aTask({ spec: aTaskSpec({ container: aContainerSpec(container), resources }) }),
+      spec: { container: aContainerSpec(container), resources },
+      genericResources: [],
       image: anImageConfig(),
       lowerDirs: ['/layers/2', '/layers/1'],
       hostname: 'box',
@@ -131,9 +132,18 @@ describe('OCI configuration of a task', () => {
   });
 
   test('tells the process which generic resources it has', () => {
-    const assignedGenericResources = [{ kind: 'gpu', value: 'UUID1' }];
-    const spec = specOf({}, { task: aTask({ assignedGenericResources }) });
+    const genericResources = [{ kind: 'gpu', value: 'UUID1' }];
+    const spec = specOf({}, { genericResources });
     expect(spec.process.env).toContain('DOCKER_RESOURCE_GPU=UUID1');
+  });
+
+  test('shares the network of the host, or of a namespace that is named', () => {
+    const networkOf = (network: OciParts['network']) =>
+      specOf({}, { network }).linux.namespaces.filter(({ type }) => type === 'network');
+    expect(networkOf('new')).toEqual([{ type: 'network' }]);
+    expect(networkOf('host')).toEqual([]);
+    const path = '/proc/7/ns/net';
+    expect(networkOf({ path })).toEqual([{ type: 'network', path }]);
   });
 
   test.each([

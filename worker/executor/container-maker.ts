@@ -1,0 +1,97 @@
+/**
+ * What a container of this node is made from, whoever asked for it: rootfs, name files, mounts, user,
+ * all put into one bundle. Knows neither tasks nor people.
+ */
+import type { GenericResource, TaskSpec } from '../../common/model/service.ts';
+import type { ImageRecord } from '../images/image-store.ts';
+import type { ContainerBundle } from '../runtime/native-runtime.ts';
+import type { OciMount } from '../runtime/oci.ts';
+import type { ResolvedUser } from '../runtime/user.ts';
+import type { HostFacts } from './host-facts.ts';
+import { planMounts } from './mounts.ts';
+import { type NetworkNamespace, ociSpecOf } from './oci-builder.ts';
+import type { Images, Volumes } from './ports.ts';
+import { SIGTERM, signalNumber } from './signals.ts';
+import type { NameFiles, TaskFiles } from './task-files.ts';
+
+export interface MakerParts {
+  readonly images: Pick<Images, 'acquireRootfs'>;
+  readonly volumes: Pick<Volumes, 'acquire' | 'createAnonymous'>;
+  readonly files: Pick<TaskFiles, 'writeNames'>;
+  /** `user[:group]`, by name or number, after the image's own files */
+  readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
+  /** what a spec asks to know of this machine */
+  readonly hostFacts: (spec: ContainerWords) => Promise<HostFacts>;
+}
+
+/** The user's words, without templates. */
+export type ContainerWords = Pick<TaskSpec, 'container' | 'resources'>;
+
+export interface ContainerOrder {
+  /** who holds rootfs and volumes, and names the container in the runtime */
+  readonly id: string;
+  readonly spec: ContainerWords;
+  readonly genericResources: readonly GenericResource[];
+  readonly image: ImageRecord;
+  readonly hostname: string;
+  /** null = those of the image, if it has any */
+  readonly names: NameFiles | null;
+  /** secrets and configs */
+  readonly payloads: readonly OciMount[];
+  readonly network: NetworkNamespace;
+}
+
+const LOG_BYTES_MAX = 10 * 1024 * 1024;
+const LOG_FILES_MAX = 3;
+
+/** Holds the image and the volumes in the name of `order.id` from then on, also after a failure. */
+export async function makeBundle(
+  order: ContainerOrder,
+  parts: MakerParts,
+): Promise<ContainerBundle> {
+  const { id, image, hostname } = order;
+  const { container } = order.spec;
+  const { lowerDirs } = await parts.images.acquireRootfs(id, image.id);
+  const names = order.names ? await parts.files.writeNames(id, order.names) : [];
+  const mounts = await planMounts({
+    containerId: id,
+    mounts: container.mounts,
+    image: image.config,
+    lowerDirs,
+    volumes: parts.volumes,
+  });
+  stopSignalOf(order.spec, image); // one that cannot be sent is told now, not at the end
+  const spec = ociSpecOf({
+    spec: order.spec,
+    genericResources: order.genericResources,
+    image: image.config,
+    lowerDirs,
+    hostname,
+    user: await userOf(order, lowerDirs, parts.resolveUser),
+    mounts: [...names, ...mounts, ...order.payloads],
+    network: order.network,
+    host: await parts.hostFacts(order.spec),
+  });
+  return { spec, logMaxBytes: LOG_BYTES_MAX, logMaxFiles: LOG_FILES_MAX };
+}
+
+/** The spec's over the image's, SIGTERM without either. Throws `invalid-argument`. */
+export function stopSignalOf(
+  { container }: Pick<ContainerWords, 'container'>,
+  image: Pick<ImageRecord, 'config'> | undefined,
+): number {
+  return signalNumber(container.stopSignal || image?.config.stopSignal || String(SIGTERM));
+}
+
+/** The spec's user over the image's, with the further groups that the spec names. */
+async function userOf(
+  { spec, image }: ContainerOrder,
+  lowerDirs: readonly string[],
+  resolveUser: MakerParts['resolveUser'],
+): Promise<ResolvedUser> {
+  const { user, groups } = spec.container;
+  const resolved = await resolveUser(user || image.config.user, lowerDirs);
+  const further = await Promise.all(groups.map((group) => resolveUser(`0:${group}`, lowerDirs)));
+  const gids = [...resolved.additionalGids, ...further.map(({ gid }) => gid)];
+  return { ...resolved, additionalGids: [...new Set(gids)] };
+}
