@@ -80,6 +80,7 @@ class FakeContainer {
       createdAtMs: pid,
       startedAtMs: null,
       netnsPath: `/proc/${pid}/ns/net`,
+      paused: false,
     };
   }
 

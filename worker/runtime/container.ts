@@ -29,7 +29,8 @@ import {
 
 /**
  * `created`: namespaces and mounts exist, the init waits. `running`: the command was executed.
- * `exited`: the init ended; nothing of the container runs. Only forward.
+ * `exited`: the init ended; nothing of the container runs. Only forward: what runs again is a new one
+ * over the same directory.
  */
 export type ContainerStatus = 'created' | 'running' | 'exited';
 
@@ -44,6 +45,8 @@ export interface ContainerState {
   readonly startedAtMs: number | null;
   /** /proc/<pid>/ns/net; null when ended */
   readonly netnsPath: string | null;
+  /** every process of it is frozen */
+  readonly paused: boolean;
 }
 
 const SIGKILL = 9;
@@ -52,6 +55,9 @@ const ADOPT_WAIT_MS = 250;
 /** Between looks after a container whose shim cannot be reached: doubled each time up to the most. */
 const LOOK_FIRST_MS = 50;
 const LOOK_MAX_MS = 5000;
+/** A shim ends within 2 s of its container (FINISH_MS of native/src/shim/main.c). */
+const SHIM_END_MS = 3000;
+const SHIM_LOOK_MS = 2;
 /** After the last process of a container is gone, its shim has this long to say how it ended. */
 const END_WAIT_MS = 5000;
 
@@ -80,6 +86,7 @@ export class Container {
   #createdAtMs = 0;
   #startedAtMs: number | null = null;
   #exit: ExitRecord | null = null;
+  #paused = false;
   #connection: ShimConnection | null = null;
   /** null = not known (yet) */
   #shim: ProcessIdentity | null = null;
@@ -112,6 +119,7 @@ export class Container {
       createdAtMs: this.#createdAtMs,
       startedAtMs: this.#startedAtMs,
       netnsPath: this.#pid === 0 ? null : `/proc/${this.#pid}/ns/net`,
+      paused: this.#paused,
     };
   }
 
@@ -133,6 +141,7 @@ export class Container {
   async adopt(): Promise<boolean> {
     const state = await this.#readState();
     if (await this.#takeExit()) {
+      this.#shim = state?.shim ?? null;
       this.#createdAtMs = state?.createdAtMs ?? this.#createdAtMs;
       return true;
     }
@@ -244,6 +253,34 @@ export class Container {
     await this.#giveUp('its shim did not tell its end');
   }
 
+  /** Rejects with `conflict` unless it runs. */
+  async pause(): Promise<void> {
+    if (this.#status !== 'running') throw this.#notRunning();
+    await this.cgroup.freeze();
+    this.#paused = this.#exit === null;
+  }
+
+  async unpause(): Promise<void> {
+    if (this.#status !== 'running') throw this.#notRunning();
+    await this.cgroup.thaw();
+    this.#paused = false;
+  }
+
+  /**
+   * Of one that has ended: nothing of it runs, and its shim, whose last act is to take its socket away,
+   * is gone. A shim that stays is killed.
+   */
+  async finish(): Promise<void> {
+    await this.cgroup.killAll();
+    const deadlineMs = this.#clock.monotonicMs() + SHIM_END_MS;
+    while (this.#shim !== null && isAlive(this.#shim)) {
+      if (this.#clock.monotonicMs() > deadlineMs) process.kill(this.#shim.pid, SIGKILL);
+      await this.#clock.sleep(SHIM_LOOK_MS);
+    }
+    this.detach();
+    await this.cgroup.remove();
+  }
+
   /** Lets go of the shim; the container runs on. */
   detach(): void {
     this.#detached = true;
@@ -304,6 +341,7 @@ export class Container {
     this.#shim = state.shim;
     this.#init = state.init;
     this.#pid = isAlive(state.init) ? state.init.pid : 0;
+    this.#paused = this.cgroup.frozen();
   }
 
   #onFrame(frame: Frame): void {
@@ -370,6 +408,7 @@ export class Container {
     this.#exit = record;
     this.#status = 'exited';
     this.#pid = 0;
+    this.#paused = false;
     if (record.startedAtMs > 0) this.#startedAtMs = record.startedAtMs;
     this.#connection?.close();
     this.#connection = null;

@@ -17,10 +17,16 @@ import { type ContainerStats, networkStats } from './container-stats.ts';
 import { type ExecSpec, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
-import type { OciResources } from './oci.ts';
+import type { OciDevice, OciMount, OciResources } from './oci.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { encodeProcess, encodeSpec } from './spec-binary.ts';
-import { type ContainerBundle, type ExitRecord, readBundle, writeBundle } from './task-files.ts';
+import {
+  type ContainerBundle,
+  type ExitRecord,
+  forgetExit,
+  readBundle,
+  writeBundle,
+} from './task-files.ts';
 
 export type { AttachSession } from './attach-session.ts';
 export type { ContainerState } from './container.ts';
@@ -44,6 +50,15 @@ export interface RuntimeOptions {
 const CREATE_TIMEOUT_MS = 30_000;
 /** An id names a directory and a group. */
 const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
+
+/** The parts of a container's root; what it wrote lies in `<taskDir>/upper`. */
+export interface RootLayers {
+  readonly taskDir: string;
+  /** topmost first */
+  readonly lowerDirs: readonly string[];
+  readonly mounts: readonly OciMount[];
+  readonly devices: readonly OciDevice[];
+}
 
 /** Lifecycle: constructed, `start` (once), in service, `stop`. */
 export class NativeRuntime {
@@ -121,6 +136,36 @@ export class NativeRuntime {
     }
   }
 
+  /**
+   * Makes a container that has ended anew, over what it wrote and logged: `created` again. `change`
+   * gets what it was made from. When it fails the container is as it was.
+   */
+  async renew(id: string, change: (bundle: ContainerBundle) => ContainerBundle): Promise<void> {
+    const ended = this.#require(id);
+    if (ended.state.status !== 'exited' || this.#creating.has(id)) {
+      throw new SkepError('conflict', `renew container ${id}: it is ${ended.state.status}`);
+    }
+    this.#creating.add(id);
+    try {
+      await ended.finish();
+      const bundle = change(await this.#requireBundle(ended));
+      const container = this.#container(id);
+      try {
+        await this.#spawn(container, bundle);
+        // Until now it has ended, for whoever comes after us: its former exit says so.
+        await forgetExit(container.taskDir);
+        await container.attach();
+      } catch (err) {
+        container.detach();
+        await this.#removeKernelState(id);
+        throw err;
+      }
+      this.#containers.set(id, container);
+    } finally {
+      this.#creating.delete(id);
+    }
+  }
+
   /** Rejects with a `CommandError` when the command cannot be run; the container has then exited. */
   async startContainer(id: string): Promise<ContainerState> {
     const container = this.#require(id);
@@ -146,11 +191,11 @@ export class NativeRuntime {
   }
 
   async freeze(id: string): Promise<void> {
-    await this.#require(id).cgroup.freeze();
+    await this.#require(id).pause();
   }
 
   async thaw(id: string): Promise<void> {
-    await this.#require(id).cgroup.thaw();
+    await this.#require(id).unpause();
   }
 
   /**
@@ -253,6 +298,23 @@ export class NativeRuntime {
     await writeBundle(container.taskDir, { ...bundle, spec });
   }
 
+  /** Host pids of its processes. */
+  pids(id: string): number[] {
+    return this.#require(id).cgroup.pids();
+  }
+
+  /** What its root is made of. */
+  async layers(id: string): Promise<RootLayers> {
+    const container = this.#require(id);
+    const { root, mounts, linux } = (await this.#requireBundle(container)).spec;
+    return {
+      taskDir: container.taskDir,
+      lowerDirs: root.lowerDirs,
+      mounts,
+      devices: linux.devices,
+    };
+  }
+
   /** The container's root as this daemon may open it. Rejected by `conflict` when it has ended. */
   rootPath(id: string): string {
     const { pid } = this.#require(id).state;
@@ -296,6 +358,20 @@ export class NativeRuntime {
 
   async #build(id: string, bundle: ContainerBundle, signal?: AbortSignal): Promise<Container> {
     const container = this.#container(id);
+    try {
+      await mkdir(container.taskDir, { mode: 0o710 });
+      await this.#spawn(container, bundle, signal);
+      await container.attach();
+      signal?.throwIfAborted();
+      return container;
+    } catch (err) {
+      await this.#discard(container);
+      throw err;
+    }
+  }
+
+  /** Groups, shim and bundle of a container whose directory is there. */
+  async #spawn(container: Container, bundle: ContainerBundle, signal?: AbortSignal): Promise<void> {
     const program = this.#program;
     if (program === null) throw new SkepError('unavailable', 'the runtime is not started');
     const binary = encodeSpec(bundle.spec, {
@@ -304,22 +380,17 @@ export class NativeRuntime {
       logMaxBytes: bundle.logMaxBytes,
       logMaxFiles: bundle.logMaxFiles,
     });
+    await container.cgroup.create(bundle.spec.linux.resources);
+    signal?.throwIfAborted();
     try {
-      await mkdir(container.taskDir, { mode: 0o710 });
-      await container.cgroup.create(bundle.spec.linux.resources);
-      signal?.throwIfAborted();
       // Without its bundle a directory is a create that was not finished, whatever the shim did.
       await allDone([
         program.spawn(container.taskDir, binary, CREATE_TIMEOUT_MS),
         writeBundle(container.taskDir, bundle),
       ]);
-      await container.attach();
-      signal?.throwIfAborted();
-      return container;
     } catch (err) {
-      await this.#discard(container);
-      if (err instanceof NativeError) throw new CommandError(`create container ${id}`, err);
-      throw err;
+      if (!(err instanceof NativeError)) throw err;
+      throw new CommandError(`create container ${container.id}`, err);
     }
   }
 

@@ -3,7 +3,7 @@
  * shim's, see native/src/shim/state.c). Parses and writes; decides nothing.
  */
 import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
 import { errnoName, type NativeError } from '../../native/ffi/library.ts';
 import type { ShimExit } from '../../native/ffi/shim-protocol.ts';
@@ -107,6 +107,11 @@ export async function readExit(taskDir: string): Promise<ExitRecord | null> {
     startedAtMs: nanosToMs(exit['startedAtNanos']),
     finishedAtMs: nanosToMs(exit['finishedAtNanos']),
   };
+}
+
+/** Of the run before, when the container is made anew. */
+export async function forgetExit(taskDir: string): Promise<void> {
+  await rm(`${taskDir}/exit`, { force: true });
 }
 
 /** The same from the shim's last words, for when the file cannot be written. */

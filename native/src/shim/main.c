@@ -37,7 +37,7 @@ static void report_created(struct shim *shim) {
   release_fd(&shim->report_fd);
 }
 
-/* The upper directory's mode becomes that of the container's "/". */
+/* The upper directory's mode becomes that of the container's "/". Those of an earlier run stay. */
 static int make_root_directories(struct skep_error *err) {
   static const struct {
     const char *name;
@@ -45,7 +45,7 @@ static int make_root_directories(struct skep_error *err) {
   } directories[] = {{"upper", 0755}, {"work", 0700}, {"merged", 0700}};
   umask(0);
   for (size_t i = 0; i < sizeof directories / sizeof *directories; i++)
-    if (mkdir(directories[i].name, directories[i].mode) < 0)
+    if (mkdir(directories[i].name, directories[i].mode) < 0 && errno != EEXIST)
       return fail(err, "mkdir", "%s", directories[i].name);
   umask(077);
   return 0;

@@ -30,6 +30,7 @@ function inspected(
       createdAtMs: 1,
       startedAtMs: 2,
       netnsPath: null,
+      paused: false,
     },
     status: aTaskStatus({}),
     image: null,

@@ -20,6 +20,10 @@ export interface TaskCgroup {
   update(resources: OciResources): Promise<void>;
   freeze(): Promise<void>;
   thaw(): Promise<void>;
+  /** as `freeze` and `thaw` left it; false without a group */
+  frozen(): boolean;
+  /** Host pids of every process in it. */
+  pids(): number[];
   /** SIGKILL to every process, frozen ones too; resolves when none is left. No groups: at once. */
   killAll(): Promise<void>;
   /** Throws `not-found` when the group is gone. */

@@ -14,6 +14,7 @@ import {
   listPids,
   makeGroup,
   readControl,
+  readControlNow,
   removeGroup,
   removeIfEmpty,
   type TaskCgroup,
@@ -159,6 +160,16 @@ class TaskCgroupV1 implements TaskCgroup {
   async thaw(): Promise<void> {
     if (this.#unified !== null) await writeControl(`${this.#unified}/cgroup.freeze`, '0');
     else await this.#setFreezer('THAWED');
+  }
+
+  frozen(): boolean {
+    if (this.#unified !== null) return readControlNow(`${this.#unified}/cgroup.freeze`) === '1';
+    const freezer = this.#dirs.get('freezer');
+    return freezer !== undefined && readControlNow(`${freezer}/freezer.state`) !== 'THAWED';
+  }
+
+  pids(): number[] {
+    return listPids(this.#dir('pids'));
   }
 
   async killAll(): Promise<void> {

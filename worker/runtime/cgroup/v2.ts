@@ -15,6 +15,7 @@ import {
   listPids,
   makeGroup,
   readControl,
+  readControlNow,
   removeGroup,
   removeIfEmpty,
   type TaskCgroup,
@@ -111,6 +112,14 @@ class TaskCgroupV2 implements TaskCgroup {
 
   async thaw(): Promise<void> {
     await writeControl(`${this.#dir}/cgroup.freeze`, '0');
+  }
+
+  frozen(): boolean {
+    return readControlNow(`${this.#dir}/cgroup.freeze`) === '1';
+  }
+
+  pids(): number[] {
+    return listPids(this.#dir);
   }
 
   async killAll(): Promise<void> {
