@@ -69,6 +69,7 @@ export class Daemon {
         cgroupParent: options.cgroupParent,
         insecureRegistries: options.insecureRegistries,
         upstreamNameservers,
+        hostname: () => options.hostname,
         clock,
         random,
         log,

@@ -1,47 +1,90 @@
 /**
- * The containers of this node as the Engine API shows them: tasks of the agent joined with what the
- * runtime sees. Reads only, and the two things a person does to a running one: read its logs, run a
- * command in it.
+ * The containers of this node as the Engine API shows them: tasks of the agent and containers outside
+ * of services, joined with what the runtime sees. Reads only, but for what is done to the process of
+ * either kind: its streams, its terminal, commands beside it.
  */
 import { SkepError } from '../common/base/errors.ts';
 import { containerIdOf } from '../common/model/container-id.ts';
+import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
 import type { TaskId } from '../common/model/ids.ts';
+import type { StringMap } from '../common/model/objects.ts';
+import type { ContainerSpec, ResourceRequirements } from '../common/model/service.ts';
 import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
+import type { JsonObject } from './containers/definition.ts';
+import { type Condition, requireAnswering } from './containers/lifecycle.ts';
+import type { PlainContainer } from './containers/plain-container.ts';
+import type { LastExit } from './containers/record-store.ts';
 import type { HealthReport } from './executor/health.ts';
 import type { ImageRecord } from './images/image-store.ts';
 import type {
+  AttachSession,
   ContainerState,
   ExecSession,
   ExecSpec,
   LogQuery,
   LogRecord,
+  NativeRuntime,
 } from './runtime/native-runtime.ts';
 
 export interface ContainerViewOptions {
   readonly tasks: () => readonly { readonly task: Task; readonly status: TaskStatus }[];
-  readonly state: (taskId: TaskId) => ContainerState | undefined;
+  readonly plain: () => readonly PlainContainer[];
+  readonly runtime: Pick<NativeRuntime, 'get' | 'exec' | 'attach' | 'resize' | 'logs'>;
   readonly image: (reference: string) => ImageRecord | undefined;
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** the task as it runs: with its templates expanded */
   readonly expanded: (task: Task) => Task;
-  readonly exec: (taskId: TaskId, spec: ExecSpec) => Promise<ExecSession>;
-  readonly logs: (
-    taskId: TaskId,
-    query: LogQuery,
-    signal?: AbortSignal,
-  ) => AsyncIterable<LogRecord>;
+}
+
+/** A place in a network. */
+export interface ShownNetwork {
+  /** a task's networks are known by their ids here */
+  readonly name: string;
+  /** null = that of this node alone */
+  readonly networkId: string | null;
+  /** without prefix length; '' = none */
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly gateway: string;
+  readonly mac: string;
+  readonly aliases: readonly string[];
+}
+
+export interface ShownPort {
+  readonly protocol: string;
+  readonly targetPort: number;
+  readonly hostIp: string;
+  readonly hostPort: number;
 }
 
 export interface ContainerInfo {
   /** 64 hexadecimal characters */
   readonly id: string;
-  /** `service.slot.taskId` */
+  /** a task's is `service.slot.taskId` */
   readonly name: string;
-  readonly task: Task;
-  readonly status: TaskStatus;
-  readonly state: ContainerState;
+  /** how the runtime and the other rooms know it */
+  readonly runtimeId: string;
+  readonly spec: { readonly container: ContainerSpec; readonly resources: ResourceRequirements };
+  readonly labels: StringMap;
+  /** of its events: labels, image and name */
+  readonly attributes: StringMap;
   readonly image: ImageRecord | null;
+  readonly condition: Condition;
+  /** host pid; 0 when it does not run */
+  readonly pid: number;
+  readonly createdAtMs: number;
+  readonly startedAtMs: number | null;
+  readonly exit: LastExit | null;
+  readonly restartCount: number;
   readonly health: HealthReport | null;
+  readonly networks: readonly ShownNetwork[];
+  readonly ports: readonly ShownPort[];
+  /** of a task */
+  readonly task: Task | null;
+  /** outside of services */
+  readonly plain: PlainContainer | null;
+  /** of one outside of services: as it was given */
+  readonly shown: { readonly config: JsonObject; readonly hostConfig: JsonObject } | null;
 }
 
 export class ContainerView {
@@ -53,19 +96,21 @@ export class ContainerView {
 
   /** Newest first. */
   list(): ContainerInfo[] {
-    const out: ContainerInfo[] = [];
+    const out = this.#options.plain().map((container) => this.#plainInfo(container));
     for (const { task, status } of this.#options.tasks()) {
-      const state = this.#options.state(task.id);
-      if (state) out.push(this.#info(task, status, state));
+      const state = this.#options.runtime.get(task.id);
+      if (state) out.push(this.#taskInfo(task, status, state));
     }
-    return out.sort((a, b) => b.state.createdAtMs - a.state.createdAtMs);
+    return out.sort((a, b) => b.createdAtMs - a.createdAtMs);
   }
 
   /** By id, name, task id, or a unique start of an id. Throws `not-found`, `invalid-argument`. */
   require(reference: string): ContainerInfo {
     const name = reference.replace(/^\//, '');
     const all = this.list();
-    const exact = all.find((it) => it.id === name || it.name === name || it.task.id === name);
+    const exact = all.find(
+      (it) => it.id === name || it.name === name || (it.task !== null && it.task.id === name),
+    );
     if (exact) return exact;
     const starts = all.filter((it) => name.length > 0 && it.id.startsWith(name));
     if (starts.length > 1) {
@@ -78,27 +123,106 @@ export class ContainerView {
     throw new SkepError('not-found', `No such container: ${reference}`);
   }
 
-  logs(taskId: TaskId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
-    return this.#options.logs(taskId, query, signal);
+  /** For whoever joins it; null while it has none. */
+  netnsOf(containerId: string): string | null {
+    const info = this.list().find(({ id }) => id === containerId);
+    return info ? (this.#options.runtime.get(info.runtimeId)?.netnsPath ?? null) : null;
+  }
+
+  logs(runtimeId: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
+    return this.#options.runtime.logs(runtimeId, query, signal);
   }
 
   /** Throws `conflict` when it does not run. */
-  exec(info: ContainerInfo, spec: ExecSpec): Promise<ExecSession> {
-    if (info.state.status !== 'running') {
-      throw new SkepError('conflict', `container ${info.id} is not running`);
-    }
-    return this.#options.exec(info.task.id, spec);
+  async exec(info: ContainerInfo, spec: ExecSpec): Promise<ExecSession> {
+    requireAnswering(info, 'exec');
+    return this.#options.runtime.exec(info.runtimeId, spec);
   }
 
-  #info(task: Task, status: TaskStatus, state: ContainerState): ContainerInfo {
+  /** The streams of its process; one outside of services may be waited for until it starts. */
+  async attach(info: ContainerInfo, signal: AbortSignal): Promise<AttachSession> {
+    if (info.plain) return info.plain.attach(signal);
+    requireAnswering(info, 'attach');
+    return this.#options.runtime.attach(info.runtimeId);
+  }
+
+  /** Of its terminal. */
+  resize(info: ContainerInfo, rows: number, columns: number): Promise<void> {
+    return this.#options.runtime.resize(info.runtimeId, rows, columns);
+  }
+
+  #plainInfo(plain: PlainContainer): ContainerInfo {
+    const { id, record, state, image, labels, attributes, condition, health } = plain;
+    const { definition, seat } = record;
+    return {
+      id,
+      name: record.name,
+      runtimeId: id,
+      spec: definition,
+      labels,
+      attributes,
+      image: image ?? null,
+      condition,
+      pid: state?.status === 'running' ? state.pid : 0,
+      createdAtMs: record.createdAtMs,
+      startedAtMs: record.startedAtMs,
+      exit: record.exit,
+      restartCount: record.restartCount,
+      health,
+      networks:
+        definition.network.kind === 'container'
+          ? []
+          : [
+              {
+                name: definition.network.kind,
+                networkId: null,
+                address: seat?.address ?? '',
+                prefixLength: seat?.prefixLength ?? 0,
+                gateway: seat?.gateway ?? '',
+                mac: seat?.mac ?? '',
+                aliases: [],
+              },
+            ],
+      ports: seat?.ports ?? [],
+      task: null,
+      plain,
+      shown: definition.shown,
+    };
+  }
+
+  #taskInfo(task: Task, status: TaskStatus, state: ContainerState): ContainerInfo {
+    const expanded = this.#options.expanded(task);
+    const { exit } = state;
     return {
       id: containerIdOf(task.id),
       name: taskName(task),
-      task: this.#options.expanded(task),
-      status,
-      state,
+      runtimeId: task.id,
+      spec: expanded.spec,
+      labels: containerLabels(expanded),
+      attributes: containerAttributes(expanded),
       image: this.#options.image(task.spec.container.image) ?? null,
+      condition: state.status === 'running' && state.paused ? 'paused' : state.status,
+      pid: state.pid,
+      createdAtMs: state.createdAtMs,
+      startedAtMs: state.startedAtMs,
+      exit: exit && { ...exit, error: exit.error ?? '' },
+      restartCount: 0,
       health: this.#options.health(task.id),
+      networks: expanded.networks.map(({ networkId, addresses, aliases }) => {
+        const [address = '', prefix] = (addresses[0] ?? '').split('/');
+        const prefixLength = Number(prefix ?? 0);
+        const place = { address, prefixLength, gateway: '', mac: '', aliases };
+        return { name: networkId, networkId, ...place };
+      }),
+      ports: status.hostPorts.map(({ protocol, targetPort, publishedPort }) => ({
+        protocol,
+        targetPort,
+        hostIp: '0.0.0.0',
+        hostPort: publishedPort,
+      })),
+      task: expanded,
+      plain: null,
+      shown: null,
     };
   }
 }

@@ -21,10 +21,14 @@ import { StatusReporter } from './agent/status-reporter.ts';
 import { TaskDatabase } from './agent/task-database.ts';
 import { TaskManager } from './agent/task-manager.ts';
 import { ContainerView } from './container-view.ts';
+import { PlainContainers } from './containers/plain-containers.ts';
+import { RecordStore } from './containers/record-store.ts';
 import { ContainerExecutor } from './executor/container-executor.ts';
+import type { MakerParts } from './executor/container-maker.ts';
 import { hostFacts } from './executor/host-facts.ts';
 import { TaskFiles } from './executor/task-files.ts';
 import { ImageStore } from './images/image-store.ts';
+import { LocalBridge } from './network/local-bridge.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { imageFileReader, resolveUser } from './runtime/user.ts';
@@ -36,6 +40,8 @@ export interface WorkerOptions {
   readonly cgroupParent: string;
   readonly insecureRegistries: readonly string[];
   readonly upstreamNameservers: () => readonly string[];
+  /** this machine's name */
+  readonly hostname: () => string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -67,9 +73,11 @@ export class Worker {
   readonly images: ImageStore;
   readonly volumes: VolumeStore;
   readonly containers: ContainerView;
+  readonly plain: PlainContainers;
   readonly #options: WorkerOptions;
   readonly #runtime: NativeRuntime;
   readonly #files: TaskFiles;
+  readonly #bridge: LocalBridge;
   readonly #scope = new Scope();
   #joined: Joined | null = null;
 
@@ -97,15 +105,39 @@ export class Worker {
       memoryDir: this.#memoryDir,
       mountMemory: mountTmpfs,
     });
+    this.#bridge = new LocalBridge(random);
+    this.plain = new PlainContainers({
+      ...this.#makerParts,
+      runtime: this.#runtime,
+      images: this.images,
+      volumes: this.volumes,
+      files: this.#files,
+      bridge: this.#bridge,
+      records: new RecordStore(join(dataDir, 'containers'), log),
+      clock,
+      random,
+      log: log.child({ component: 'containers' }),
+      tell,
+      hostname: options.hostname,
+      nameservers: options.upstreamNameservers,
+      netnsOf: (containerId) => this.containers.netnsOf(containerId),
+    });
     this.containers = new ContainerView({
       tasks: () => this.#joined?.tasks.list() ?? [],
-      state: (taskId) => this.#runtime.get(taskId),
+      plain: () => this.plain.list(),
+      runtime: this.#runtime,
       image: (reference) => this.images.get(reference),
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
-      exec: (taskId, spec) => this.#runtime.exec(taskId, spec),
-      logs: (taskId, query, signal) => this.#runtime.logs(taskId, query, signal),
     });
+  }
+
+  /** What containers of both kinds are made with. */
+  get #makerParts(): Pick<MakerParts, 'hostFacts' | 'resolveUser'> {
+    return {
+      hostFacts,
+      resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
+    };
   }
 
   get #memoryDir(): string {
@@ -117,6 +149,8 @@ export class Worker {
     await this.#scope.start(this.images);
     await this.#scope.start(this.volumes);
     await this.#scope.start(this.#runtime);
+    this.#scope.defer(() => this.#bridge.stop());
+    await this.#scope.start(this.plain);
   }
 
   /** Leaves every task running. */
@@ -160,6 +194,7 @@ export class Worker {
     await joined.tasks.removeAll();
     if (!joined.scope.closed) await joined.scope.close();
     await joined.networks.removeAll();
+    await this.#bridge.refresh();
     await unmountTree(this.#memoryDir);
     this.#joined = null;
   }
@@ -189,13 +224,12 @@ export class Worker {
       }),
     );
     const executor = new ContainerExecutor({
+      ...this.#makerParts,
       runtime: this.#runtime,
       images: this.images,
       volumes: this.volumes,
       networks,
       files: this.#files,
-      hostFacts,
-      resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
       describe: membership.describe,
       clock,
       log,

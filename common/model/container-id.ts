@@ -5,9 +5,18 @@ import type { TaskId } from './ids.ts';
 /** Length of the short form that `docker ps` prints. */
 export const SHORT_ID_CHARS = 12;
 
-/** Derived from the task's id, so that any node can compute it and nothing has to be remembered. */
-export function containerIdOf(taskId: TaskId): string {
-  return createHash('sha256').update(taskId).digest('hex');
+/** A container outside of services has an id of this form from the start; no task's id is like it. */
+export function isContainerId(id: string): boolean {
+  return /^[0-9a-f]{64}$/.test(id);
+}
+
+/**
+ * Of a task's container it is derived from the task's id, so that any node can compute it and nothing
+ * has to be remembered.
+ */
+export function containerIdOf(id: TaskId | string): string {
+  if (isContainerId(id)) return id;
+  return createHash('sha256').update(id).digest('hex');
 }
 
 /** The host name of a container that was given none. */

@@ -5,13 +5,15 @@ import type { ContainerInfo, ContainerView } from '../../worker/container-view.t
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import { Filters } from './filters.ts';
 import { streamType } from './frames.ts';
-import { containerRowToJson, containerToJson, labelsOf } from './json/container.ts';
+import { containerRowToJson, containerToJson } from './json/container.ts';
 import { type LogLine, logSelection, writeLogLines } from './log-lines.ts';
 import type { Routes } from './server.ts';
 
 export interface ContainerRoutesOptions {
   readonly containers: ContainerView;
   readonly clock: Clock;
+  /** of a network that is this node's alone */
+  readonly networkIdOf: (name: string) => string;
 }
 
 const CONTAINER_FILTERS = [
@@ -30,10 +32,20 @@ const CONTAINER_FILTERS = [
   'publish',
   'expose',
 ];
-const FILTERS_DONE = ['id', 'name', 'label', 'status', 'is-task', 'health'];
+const FILTERS_DONE = [
+  'id',
+  'name',
+  'label',
+  'status',
+  'is-task',
+  'health',
+  'ancestor',
+  'exited',
+  'network',
+];
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
-  const { containers, clock } = options;
+  const { containers, clock, networkIdOf } = options;
   routes.add('GET', '/containers/json', (context) => {
     const filters = Filters.parse(context.text('filters'), CONTAINER_FILTERS);
     for (const name of CONTAINER_FILTERS) {
@@ -45,24 +57,24 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const limit = Number(context.text('limit') ?? 0);
     const rows = containers
       .list()
-      .filter((info) => all || info.state.status === 'running')
+      .filter((info) => all || info.pid > 0 || info.condition === 'restarting')
       .filter((info) => matches(info, filters));
     const shown = limit > 0 ? rows.slice(0, limit) : rows;
     context.send(
       200,
-      shown.map((info) => containerRowToJson(info, clock.wallMs())),
+      shown.map((info) => containerRowToJson(info, clock.wallMs(), networkIdOf)),
     );
   });
 
   routes.add('GET', '/containers/:id/json', (context) =>
-    context.send(200, containerToJson(containers.require(context.param('id')))),
+    context.send(200, containerToJson(containers.require(context.param('id')), networkIdOf)),
   );
 
   routes.add('GET', '/containers/:id/logs', async (context) => {
     const info = containers.require(context.param('id'));
     const selection = logSelection(context);
-    const { tty } = info.task.spec.container;
-    const records = containers.logs(info.task.id, selection, context.signal);
+    const { tty } = info.spec.container;
+    const records = containers.logs(info.runtimeId, selection, context.signal);
     const out = context.stream(streamType(tty, context.apiMinor));
     await writeLogLines(out, linesOf(records), selection, tty, context.signal);
   });
@@ -72,11 +84,24 @@ function matches(info: ContainerInfo, filters: Filters): boolean {
   return (
     filters.any('id', (id) => info.id.startsWith(id)) &&
     filters.any('name', (name) => info.name.includes(name.replace(/^\//, ''))) &&
-    filters.labels('label', labelsOf(info)) &&
-    filters.any('status', (status) => status === info.state.status) &&
-    filters.any('is-task', (value) => value === 'true' || value === '1') &&
+    filters.labels('label', info.labels) &&
+    filters.any('status', (status) => status === info.condition) &&
+    filters.any('is-task', (value) => ['true', '1'].includes(value) === (info.task !== null)) &&
+    filters.any('ancestor', (image) => isAncestor(info, image)) &&
+    filters.any('exited', (code) => info.exit !== null && Number(code) === info.exit.exitCode) &&
+    filters.any('network', (ref) =>
+      info.networks.some(({ name, networkId }) => name === ref || networkId === ref),
+    ) &&
     filters.any('health', (value) => value === (info.health?.status ?? 'none'))
   );
+}
+
+/** The image itself, by name or id; not those that it was made from. */
+function isAncestor({ spec, image }: ContainerInfo, reference: string): boolean {
+  const named = [spec.container.image, image?.id, ...(image?.repoTags ?? [])];
+  const id = image?.id.replace('sha256:', '') ?? '';
+  const isStart = reference.length >= 4 && id.startsWith(reference.replace('sha256:', ''));
+  return isStart || named.some((name) => name === reference || name === `${reference}:latest`);
 }
 
 async function* linesOf(records: AsyncIterable<LogRecord>): AsyncIterable<LogLine> {

@@ -3,9 +3,9 @@ import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
-import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
+import { requireAnswering } from '../../worker/containers/lifecycle.ts';
 import type { ExecSession, ExecSpec } from '../../worker/runtime/native-runtime.ts';
 import type { EventJournal } from './event-journal.ts';
 import { frame, streamType } from './frames.ts';
@@ -36,14 +36,12 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
       type: 'container',
       action,
       id: record.container.id,
-      attributes: containerAttributes(record.container.task, { execID: record.id, ...more }),
+      attributes: { ...record.container.attributes, execID: record.id, ...more },
     });
 
   routes.add('POST', '/containers/:id/exec', async (context) => {
     const info = containers.require(context.param('id'));
-    if (info.state.status !== 'running') {
-      throw new SkepError('conflict', `container ${info.id} is not running`);
-    }
+    requireAnswering(info, 'exec');
     const record = execs.create(info, execSpecOf(new JsonReader(await context.json())));
     tell(record, `exec_create: ${record.spec.args.join(' ')}`);
     context.send(201, { Id: record.id });

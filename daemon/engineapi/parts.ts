@@ -8,7 +8,7 @@ import type { EventJournal } from './event-journal.ts';
 import type { Execs } from './execs.ts';
 
 export interface RouteParts {
-  readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers'>;
+  readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers' | 'plain'>;
   readonly swarm: Pick<
     SwarmNode,
     'state' | 'init' | 'join' | 'leave' | 'unlock' | 'requireManager' | 'manager' | 'remoteManagers'

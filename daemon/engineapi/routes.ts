@@ -1,4 +1,6 @@
 /** Every route of the Engine API, room by room. */
+import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
+import { addContainerStreamRoutes } from './container-streams.ts';
 import { addContainerRoutes } from './containers.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
@@ -7,6 +9,7 @@ import { addNetworkRoutes } from './networks.ts';
 import { addNodeRoutes } from './nodes.ts';
 import { addNotYetRoutes } from './not-yet.ts';
 import type { RouteParts } from './parts.ts';
+import { predefinedNetworkId } from './predefined-networks.ts';
 import { addConfigRoutes, addSecretRoutes } from './secrets.ts';
 import type { Routes } from './server.ts';
 import { addServiceLogRoutes } from './service-logs.ts';
@@ -27,7 +30,13 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
-  addContainerRoutes(routes, { containers: worker.containers, clock });
+  addContainerRoutes(routes, {
+    containers: worker.containers,
+    clock,
+    networkIdOf: (name) => predefinedNetworkId(parts.engineId, name),
+  });
+  addContainerLifecycleRoutes(routes, worker);
+  addContainerStreamRoutes(routes, worker);
   addExecRoutes(routes, { containers: worker.containers, execs, events });
   addImageRoutes(routes, { images: worker.images, clock });
   addVolumeRoutes(routes, worker.volumes);

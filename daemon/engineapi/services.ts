@@ -1,5 +1,6 @@
 /** `/services` and `/tasks`: what runs in the cluster. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
+import { randomName } from '../../common/model/random-name.ts';
 import {
   type Service,
   type ServiceMode,
@@ -14,7 +15,6 @@ import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
 import { controlOf, type RouteParts } from './parts.ts';
-import { randomName } from './random-name.ts';
 import type { Routes } from './server.ts';
 
 const SERVICE_FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];

@@ -65,19 +65,20 @@ function versionJson({ version }: RouteParts): object {
 async function infoJson(parts: RouteParts, context: RequestContext): Promise<object> {
   const { worker, version, labels } = parts;
   const containers = worker.containers.list();
-  const running = containers.filter(({ state }) => state.status === 'running').length;
+  const paused = containers.filter(({ condition }) => condition === 'paused').length;
+  const running = containers.filter(({ condition }) => condition === 'running').length;
   return {
     ID: parts.engineId,
     Containers: containers.length,
     ContainersRunning: running,
-    ContainersPaused: 0,
-    ContainersStopped: containers.length - running,
+    ContainersPaused: paused,
+    ContainersStopped: containers.length - running - paused,
     Images: worker.images.list().length,
     Driver: 'overlay2',
     DriverStatus: [],
     Plugins: {
       Volume: ['local'],
-      Network: ['host', 'null', 'overlay'],
+      Network: ['bridge', 'host', 'null', 'overlay'],
       Authorization: null,
       Log: ['json-file'],
     },

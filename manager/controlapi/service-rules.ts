@@ -68,7 +68,8 @@ function checkTaskSpec(task: TaskSpec): void {
   checkLogDriver(task.logDriver);
 }
 
-function checkResources(resources: ResourceRequirements): void {
+/** Throws `invalid-argument`. */
+export function checkResources(resources: ResourceRequirements): void {
   for (const { nanoCpus, memoryBytes } of [resources.limits, resources.reservations]) {
     if (nanoCpus !== 0 && nanoCpus < NANO_CPUS_MIN) {
       throw invalid(`invalid cpu value ${nanoCpus / 1e9}: Must be at least ${NANO_CPUS_MIN / 1e9}`);

@@ -1,6 +1,7 @@
 /** The executor: hands out controllers, passes network state on, sweeps what belongs to no task. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
+import { isContainerId } from '../../common/model/container-id.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -65,7 +66,7 @@ export class ContainerExecutor implements Executor {
     ]);
     for (const id of found) {
       const taskId = asId<TaskId>(id);
-      if (known.has(taskId)) continue;
+      if (known.has(taskId) || isContainerId(id)) continue; // or of a container outside of services
       log.warn({ taskId }, 'what belongs to no task is removed');
       try {
         await releaseTask(this.#parts, taskId);

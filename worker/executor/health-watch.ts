@@ -45,8 +45,8 @@ export class HealthWatch {
     return this.#monitor !== null;
   }
 
-  /** From `starting` on; replaces what runs. */
-  begin(check: HealthCheck, probe: Probe): void {
+  /** From `starting` on; replaces what runs. `goesOn`: also when it is unhealthy. */
+  begin(check: HealthCheck, probe: Probe, options: { readonly goesOn?: boolean } = {}): void {
     this.end();
     const abort = new AbortController();
     let onHealthy: () => void = () => {};
@@ -59,7 +59,7 @@ export class HealthWatch {
       if (report.status !== before) this.#onStatus(report.status);
       if (report.status === 'healthy') onHealthy();
     };
-    const unhealthy = monitorHealth(check, probe, this.#clock, onHealth, abort.signal);
+    const unhealthy = monitorHealth(check, probe, this.#clock, onHealth, abort.signal, options);
     unhealthy.catch((err: unknown) => {
       if (abort.signal.aborted) return;
       this.#log.warn({ reason: describeError(err) }, 'health monitor failed');

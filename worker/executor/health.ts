@@ -99,7 +99,7 @@ export type Probe = (
 export type OnHealth = (report: HealthReport) => void;
 
 /**
- * Probes until aborted or unhealthy. The first probe comes after one interval (the start interval
+ * Probes until aborted or, unless it is to go on, unhealthy. The first probe comes after one interval (the start interval
  * while in the start period); failures inside the start period do not count until the first success.
  */
 export async function monitorHealth(
@@ -108,11 +108,12 @@ export async function monitorHealth(
   clock: Clock,
   onHealth: OnHealth,
   signal: AbortSignal,
+  { goesOn = false } = {},
 ): Promise<void> {
   const begunMs = clock.monotonicMs();
   let report: HealthReport = { status: 'starting', failingStreak: 0, log: [] };
   onHealth(report);
-  while (report.status !== 'unhealthy') {
+  while (goesOn || report.status !== 'unhealthy') {
     const inStartPeriod =
       report.status === 'starting' && clock.monotonicMs() - begunMs < check.startPeriodMs;
     await clock.sleep(inStartPeriod ? check.startIntervalMs : check.intervalMs, signal);

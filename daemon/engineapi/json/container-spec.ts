@@ -130,7 +130,7 @@ export function containerSpecToJson(spec: ContainerSpec): object {
   };
 }
 
-function mountFromJson(json: JsonReader): Mount {
+export function mountFromJson(json: JsonReader): Mount {
   json.refuse('ClusterOptions', 'cluster volumes are not done yet');
   json.refuse('ImageOptions', 'image mounts are not done yet');
   const bind = json.object('BindOptions');
@@ -198,7 +198,7 @@ function mountToJson(mount: Mount): object {
   };
 }
 
-function healthFromJson(json: JsonReader): HealthConfig {
+export function healthFromJson(json: JsonReader): HealthConfig {
   return {
     test: json.strings('Test'),
     intervalNanos: json.integer('Interval'),

@@ -1,12 +1,11 @@
-/** Containers of tasks as Docker's JSON. */
-import { containerLabels } from '../../../common/model/container-labels.ts';
+/** Containers, of tasks and outside of services, as Docker's JSON. */
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
   NO_KERNEL_RESOURCES,
   type ResourceRequirements,
 } from '../../../common/model/service.ts';
-import type { ContainerInfo } from '../../../worker/container-view.ts';
+import type { ContainerInfo, ShownPort } from '../../../worker/container-view.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
@@ -14,57 +13,53 @@ import { some } from './some.ts';
 
 const ENDED_BY_ERROR = 255;
 
-/** `docker ps` states. */
-function dockerState(info: ContainerInfo): 'created' | 'running' | 'exited' {
-  return info.state.status;
-}
+/** The id of a network by its name, where the name is not the id. */
+export type NetworkIdOf = (name: string) => string;
 
 /** One row of `docker ps`. */
-export function containerRowToJson(info: ContainerInfo, nowMs: number): object {
-  const { task, state } = info;
+export function containerRowToJson(
+  info: ContainerInfo,
+  nowMs: number,
+  networkIdOf: NetworkIdOf,
+): object {
   return {
     Id: info.id,
     Names: [`/${info.name}`],
-    Image: task.spec.container.image,
+    Image: info.spec.container.image,
     ImageID: info.image?.id ?? '',
-    Command: commandText(info),
-    Created: Math.floor(state.createdAtMs / 1000),
-    Ports: info.status.hostPorts.map((port) => ({
-      IP: '0.0.0.0',
-      PrivatePort: port.targetPort,
-      PublicPort: port.publishedPort,
-      Type: port.protocol,
-    })),
-    Labels: labelsOf(info),
-    State: dockerState(info),
+    Command: argvOf(info).join(' '),
+    Created: Math.floor(info.createdAtMs / 1000),
+    Ports: portRowsOf(info),
+    Labels: info.labels,
+    State: info.condition,
     Status: statusText(info, nowMs),
-    HostConfig: { NetworkMode: 'default' },
-    NetworkSettings: { Networks: networksOf(info) },
+    HostConfig: { NetworkMode: networkModeOf(info) },
+    NetworkSettings: { Networks: networksOf(info, networkIdOf) },
     Mounts: mountsOf(info),
   };
 }
 
-export function containerToJson(info: ContainerInfo): object {
-  const { task, state, health } = info;
-  const { container, resources } = task.spec;
-  const exit = state.exit;
+export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): object {
+  const { condition, exit, health } = info;
   const argv = argvOf(info);
+  const isUp = condition === 'running' || condition === 'paused' || condition === 'restarting';
+  const { networks, shown } = info;
   return {
     Id: info.id,
-    Created: isoTime(state.createdAtMs),
+    Created: isoTime(info.createdAtMs),
     Path: argv[0] ?? '',
     Args: argv.slice(1),
     State: {
-      Status: dockerState(info),
-      Running: state.status === 'running',
-      Paused: false,
-      Restarting: false,
+      Status: condition,
+      Running: isUp,
+      Paused: condition === 'paused',
+      Restarting: condition === 'restarting',
       OOMKilled: exit?.oomKilled ?? false,
-      Dead: false,
-      Pid: state.pid,
+      Dead: condition === 'dead',
+      Pid: info.pid,
       ExitCode: exit?.exitCode ?? 0,
       Error: exit?.error ?? '',
-      StartedAt: isoTime(state.startedAtMs ?? 0),
+      StartedAt: isoTime(info.startedAtMs ?? 0),
       FinishedAt: isoTime(exit?.finishedAtMs ?? 0),
       ...(health && {
         Health: {
@@ -81,47 +76,79 @@ export function containerToJson(info: ContainerInfo): object {
     },
     Image: info.image?.id ?? '',
     Name: `/${info.name}`,
-    RestartCount: 0,
+    RestartCount: info.restartCount,
     Driver: 'overlay2',
     Platform: 'linux',
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
-    HostConfig: {
-      NetworkMode: 'default',
-      Memory: resources.limits.memoryBytes,
-      NanoCpus: resources.limits.nanoCpus,
-      PidsLimit: resources.limits.pids || null,
-      RestartPolicy: { Name: '', MaximumRetryCount: 0 },
-      AutoRemove: false,
-      CapAdd: container.capabilityAdd,
-      CapDrop: container.capabilityDrop,
-      ReadonlyRootfs: container.readOnly,
-      ...hostConfigOf(container, resources),
-      LogConfig: { Type: 'json-file', Config: {} },
-    },
+    HostConfig: { ...hostConfigOf(info), ...shown?.hostConfig },
     Mounts: mountsOf(info),
-    Config: {
-      Hostname: container.hostname || info.id.slice(0, 12),
-      Domainname: container.domainname,
-      User: container.user,
-      Tty: container.tty,
-      OpenStdin: container.openStdin,
-      Env: container.env,
-      Cmd: container.args,
-      Entrypoint: container.command,
-      Image: container.image,
-      WorkingDir: container.workdir,
-      Labels: labelsOf(info),
-      ...(container.healthcheck && { Healthcheck: healthToJson(container.healthcheck) }),
-      ...some('StopSignal', container.stopSignal),
+    Config: { ...shown?.config, ...configOf(info) },
+    NetworkSettings: {
+      Bridge: '',
+      SandboxID: '',
+      SandboxKey: '',
+      Ports: portsOf(info),
+      // Of the network `bridge`, where clients from before networks look.
+      IPAddress: networks.find(({ name }) => name === 'bridge')?.address ?? '',
+      Gateway: networks.find(({ name }) => name === 'bridge')?.gateway ?? '',
+      MacAddress: networks.find(({ name }) => name === 'bridge')?.mac ?? '',
+      Networks: networksOf(info, networkIdOf),
     },
-    NetworkSettings: { Ports: {}, Networks: networksOf(info) },
   };
 }
 
+function hostConfigOf(info: ContainerInfo): object {
+  const { container, resources } = info.spec;
+  return {
+    NetworkMode: networkModeOf(info),
+    Memory: resources.limits.memoryBytes,
+    NanoCpus: resources.limits.nanoCpus,
+    PidsLimit: resources.limits.pids || null,
+    RestartPolicy: { Name: '', MaximumRetryCount: 0 },
+    AutoRemove: false,
+    Binds: null,
+    PortBindings: {},
+    CapAdd: container.capabilityAdd,
+    CapDrop: container.capabilityDrop,
+    ReadonlyRootfs: container.readOnly,
+    ...isolationOf(container, resources),
+    LogConfig: { Type: 'json-file', Config: {} },
+  };
+}
+
+/** One outside of services has its image's words where it has none of its own, as in Docker. */
+function configOf(info: ContainerInfo): object {
+  const { container } = info.spec;
+  const image = info.plain ? (info.image?.config ?? null) : null;
+  const isOwnEntrypoint = container.command.length > 0;
+  const imageCmd = isOwnEntrypoint ? [] : (image?.cmd ?? []);
+  return {
+    Hostname: container.hostname || info.id.slice(0, 12),
+    Domainname: container.domainname,
+    User: container.user || (image?.user ?? ''),
+    Tty: container.tty,
+    OpenStdin: container.openStdin,
+    Env: image ? mergedEnv(image.env, container.env) : container.env,
+    Cmd: container.args.length > 0 ? container.args : imageCmd,
+    Entrypoint: isOwnEntrypoint ? container.command : (image?.entrypoint ?? container.command),
+    Image: container.image,
+    WorkingDir: container.workdir || (image?.workingDir ?? ''),
+    Labels: info.labels,
+    ...(container.healthcheck && { Healthcheck: healthToJson(container.healthcheck) }),
+    ...some('StopSignal', container.stopSignal),
+  };
+}
+
+function mergedEnv(image: readonly string[], own: readonly string[]): readonly string[] {
+  const nameOf = (entry: string): string => entry.split('=', 1)[0] ?? '';
+  const given = new Set(own.map(nameOf));
+  return [...own, ...image.filter((entry) => !given.has(nameOf(entry)))];
+}
+
 /** What is of the container alone in Docker, and of a service's spec here. */
-function hostConfigOf(container: ContainerSpec, resources: ResourceRequirements): object {
+function isolationOf(container: ContainerSpec, resources: ResourceRequirements): object {
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const unlessPrivate = (mode: string): string => (mode === 'private' ? '' : mode);
   return {
@@ -142,37 +169,42 @@ function hostConfigOf(container: ContainerSpec, resources: ResourceRequirements)
   };
 }
 
-export function labelsOf({ task }: ContainerInfo): Readonly<Record<string, string>> {
-  return containerLabels(task);
+function networkModeOf({ shown }: ContainerInfo): string {
+  const mode = shown?.hostConfig['NetworkMode'];
+  return typeof mode === 'string' && mode !== '' ? mode : 'default';
 }
 
 function argvOf(info: ContainerInfo): readonly string[] {
-  const { command, args } = info.task.spec.container;
+  const { command, args } = info.spec.container;
   const image = info.image?.config;
   const entrypoint = command.length > 0 ? command : (image?.entrypoint ?? []);
   const rest = args.length > 0 ? args : command.length > 0 ? [] : (image?.cmd ?? []);
   return [...entrypoint, ...rest];
 }
 
-function commandText(info: ContainerInfo): string {
-  return argvOf(info).join(' ');
-}
-
 function statusText(info: ContainerInfo, nowMs: number): string {
-  const { state, health } = info;
-  switch (state.status) {
+  const { condition, health, exit } = info;
+  const since = (ms: number | null | undefined): string => humanDuration(nowMs - (ms ?? nowMs));
+  const ended = `(${exit?.exitCode ?? ENDED_BY_ERROR}) ${since(exit?.finishedAtMs)} ago`;
+  switch (condition) {
     case 'created':
       return 'Created';
     case 'running': {
       const note = health
         ? ` (${health.status === 'starting' ? 'health: starting' : health.status})`
         : '';
-      return `Up ${humanDuration(nowMs - (state.startedAtMs ?? nowMs))}${note}`;
+      return `Up ${since(info.startedAtMs)}${note}`;
     }
-    case 'exited': {
-      const code = state.exit?.exitCode ?? ENDED_BY_ERROR;
-      return `Exited (${code}) ${humanDuration(nowMs - (state.exit?.finishedAtMs ?? nowMs))} ago`;
-    }
+    case 'paused':
+      return `Up ${since(info.startedAtMs)} (Paused)`;
+    case 'restarting':
+      return `Restarting ${ended}`;
+    case 'exited':
+      return `Exited ${ended}`;
+    case 'removing':
+      return 'Removal In Progress';
+    case 'dead':
+      return 'Dead';
   }
 }
 
@@ -194,26 +226,63 @@ export function humanDuration(ms: number): string {
   return `${Math.floor(hours / 24 / 365)} years`;
 }
 
-function networksOf(info: ContainerInfo): Record<string, object> {
+function networksOf(info: ContainerInfo, networkIdOf: NetworkIdOf): Record<string, object> {
   const out: Record<string, object> = {};
-  for (const { networkId, addresses, aliases } of info.task.networks) {
-    const [address, prefix] = (addresses[0] ?? '').split('/');
-    out[networkId] = {
-      NetworkID: networkId,
-      IPAddress: address ?? '',
-      IPPrefixLen: Number(prefix ?? 0),
-      Aliases: aliases,
+  for (const network of info.networks) {
+    out[network.name] = {
+      NetworkID: network.networkId ?? networkIdOf(network.name),
+      IPAddress: network.address,
+      IPPrefixLen: network.prefixLength,
+      Gateway: network.gateway,
+      MacAddress: network.mac,
+      Aliases: network.aliases,
     };
   }
   return out;
 }
 
+function exposedOf(info: ContainerInfo): readonly string[] {
+  const given = Object.keys((info.shown?.config['ExposedPorts'] ?? {}) as object);
+  return info.plain ? [...new Set([...given, ...(info.image?.config.exposedPorts ?? [])])] : [];
+}
+
+const keyOf = ({ targetPort, protocol }: ShownPort): string => `${targetPort}/${protocol}`;
+
+function portRowsOf(info: ContainerInfo): object[] {
+  const published = new Set(info.ports.map(keyOf));
+  const exposed = exposedOf(info).filter((key) => !published.has(key) && info.pid > 0);
+  return [
+    ...info.ports.map((port) => ({
+      IP: port.hostIp,
+      PrivatePort: port.targetPort,
+      PublicPort: port.hostPort,
+      Type: port.protocol,
+    })),
+    ...exposed.map((key) => ({
+      PrivatePort: Number.parseInt(key, 10),
+      Type: key.split('/')[1] ?? 'tcp',
+    })),
+  ];
+}
+
+function portsOf(info: ContainerInfo): Record<string, object[] | null> {
+  const out: Record<string, object[] | null> = {};
+  if (info.pid === 0) return out;
+  for (const key of exposedOf(info)) out[key] = null;
+  for (const port of info.ports) {
+    const binding = { HostIp: port.hostIp, HostPort: String(port.hostPort) };
+    out[keyOf(port)] = [...(out[keyOf(port)] ?? []), binding];
+  }
+  return out;
+}
+
 function mountsOf(info: ContainerInfo): object[] {
-  return info.task.spec.container.mounts.map((mount) => ({
+  return info.spec.container.mounts.map((mount) => ({
     Type: mount.type,
     ...some('Name', mount.type === 'volume' ? mount.source : ''),
     Source: mount.source,
     Destination: mount.target,
+    Driver: mount.type === 'volume' ? 'local' : '',
     RW: !mount.readOnly,
     Mode: '',
     Propagation: mount.bind?.propagation ?? '',

@@ -25,6 +25,18 @@ export class JsonReader {
     );
   }
 
+  /** The fields as they were sent, without those that are null. */
+  get value(): Readonly<Record<string, unknown>> {
+    return Object.fromEntries(
+      Array.from(this.#fields.values(), ({ name, value }) => [name, value]),
+    );
+  }
+
+  /** Of the fields, as they were sent. */
+  get names(): readonly string[] {
+    return Array.from(this.#fields.values(), ({ name }) => name);
+  }
+
   has(name: string): boolean {
     return this.#fields.has(name.toLowerCase());
   }

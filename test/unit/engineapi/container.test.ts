@@ -6,37 +6,44 @@ import {
   NO_RESOURCES,
   type ResourceRequirements,
 } from '../../../common/model/service.ts';
-import { containerToJson } from '../../../daemon/engineapi/json/container.ts';
+import { containerRowToJson, containerToJson } from '../../../daemon/engineapi/json/container.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
-import { aContainerSpec, aTask, aTaskSpec, aTaskStatus } from '../../support/builders.ts';
+import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
+
+const AN_EXIT = { exitCode: 3, oomKilled: false, error: '', finishedAtMs: 8_000 };
+
+/** A task's, that runs. */
+function anInfo(overrides: Partial<ContainerInfo>): ContainerInfo {
+  return {
+    id: 'c'.repeat(64),
+    name: 'web.1.x',
+    runtimeId: 'x',
+    spec: aTaskSpec({}),
+    labels: {},
+    attributes: {},
+    image: null,
+    condition: 'running',
+    pid: 7,
+    createdAtMs: 1,
+    startedAtMs: 2,
+    exit: null,
+    restartCount: 0,
+    health: null,
+    networks: [],
+    ports: [],
+    task: null,
+    plain: null,
+    shown: null,
+    ...overrides,
+  };
+}
 
 function inspected(
   container: Partial<ContainerSpec>,
   resources: ResourceRequirements = NO_RESOURCES,
 ): object {
   const spec = aTaskSpec({ container: aContainerSpec(container), resources });
-  const info: Pick<
-    ContainerInfo,
-    'id' | 'name' | 'task' | 'state' | 'status' | 'image' | 'health'
-  > = {
-    id: 'c'.repeat(64),
-    name: 'web.1.x',
-    task: aTask({ spec }),
-    state: {
-      id: 'x',
-      pid: 7,
-      status: 'running',
-      exit: null,
-      createdAtMs: 1,
-      startedAtMs: 2,
-      netnsPath: null,
-      paused: false,
-    },
-    status: aTaskStatus({}),
-    image: null,
-    health: null,
-  };
-  return containerToJson(info);
+  return containerToJson(anInfo({ spec, task: aTask({ spec }) }), (name) => `id of ${name}`);
 }
 
 describe('docker inspect of a container', () => {
@@ -61,6 +68,35 @@ describe('docker inspect of a container', () => {
         Init: true,
         OomScoreAdj: 5,
       },
+    });
+  });
+
+  test.each<[Partial<ContainerInfo>, string, string]>([
+    [{ condition: 'created', pid: 0, startedAtMs: null }, 'created', 'Created'],
+    [{ startedAtMs: 5_000 }, 'running', 'Up 5 seconds'],
+    [{ condition: 'paused', startedAtMs: 5_000 }, 'paused', 'Up 5 seconds (Paused)'],
+    [{ condition: 'restarting', exit: AN_EXIT }, 'restarting', 'Restarting (3) 2 seconds ago'],
+    [{ condition: 'exited', exit: AN_EXIT }, 'exited', 'Exited (3) 2 seconds ago'],
+    [{ condition: 'removing' }, 'removing', 'Removal In Progress'],
+    [{ condition: 'dead' }, 'dead', 'Dead'],
+  ])('%j is shown in docker ps as %s: %s', (overrides, State, Status) => {
+    expect(containerRowToJson(anInfo(overrides), 10_000, String)).toMatchObject({ State, Status });
+  });
+
+  test('shows its ports and its place on the bridge', () => {
+    const port = { protocol: 'tcp', targetPort: 80, hostIp: '0.0.0.0', hostPort: 8080 };
+    const place = { address: '172.17.0.2', prefixLength: 16, gateway: '172.17.0.1', mac: 'm' };
+    const bridge = { name: 'bridge', networkId: null, aliases: [], ...place };
+    const info = anInfo({ ports: [port], networks: [bridge] });
+    expect(containerToJson(info, (name) => `id of ${name}`)).toMatchObject({
+      NetworkSettings: {
+        Ports: { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] },
+        IPAddress: '172.17.0.2',
+        Networks: { bridge: { NetworkID: 'id of bridge', IPAddress: '172.17.0.2' } },
+      },
+    });
+    expect(containerRowToJson(info, 0, String)).toMatchObject({
+      Ports: [{ IP: '0.0.0.0', PrivatePort: 80, PublicPort: 8080, Type: 'tcp' }],
     });
   });
 

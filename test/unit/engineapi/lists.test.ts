@@ -80,9 +80,9 @@ describe('the list of networks', () => {
 
   test.each<[object, string[]]>([
     [{ dangling: ['true'] }, ['idle']],
-    [{ dangling: ['false'] }, ['used', 'mesh', 'host', 'none']],
+    [{ dangling: ['false'] }, ['used', 'mesh', 'bridge', 'host', 'none']],
     [{ type: ['custom'] }, ['used', 'idle', 'mesh']],
-    [{ type: ['builtin'] }, ['host', 'none']],
+    [{ type: ['builtin'] }, ['bridge', 'host', 'none']],
     [{ type: ['builtin', 'custom'], driver: ['overlay'] }, ['used', 'idle', 'mesh']],
     [{ scope: ['swarm'], name: ['s'] }, ['used', 'mesh']],
     [{ label: ['a=b'] }, ['used']],

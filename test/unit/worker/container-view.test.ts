@@ -3,7 +3,6 @@ import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { ContainerView } from '../../../worker/container-view.ts';
-import type { ContainerState } from '../../../worker/runtime/native-runtime.ts';
 import { aTask, aTaskStatus } from '../../support/builders.ts';
 import { anImage, FakeRuntime } from '../../support/fake-container-host.ts';
 
@@ -24,19 +23,24 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
   for (const task of tasks) if (!without.includes(task)) runtime.addRunning(task.id);
   const view = new ContainerView({
     tasks: () => tasks.map((task) => ({ task, status: aTaskStatus({ state: 'running' }) })),
-    state: (taskId): ContainerState | undefined => runtime.get(taskId),
+    plain: () => [],
+    runtime: {
+      get: (id) => runtime.get(id),
+      exec: (id, spec) => runtime.exec(id, spec),
+      logs: () => runtime.logs(),
+      attach: () => Promise.reject(new Error('not here')),
+      resize: async () => {},
+    },
     image: (reference) => images.get(reference),
     health: () => null,
     expanded: (task) => task,
-    exec: (taskId, spec) => runtime.exec(taskId, spec),
-    logs: () => runtime.logs(),
   });
   return { runtime, images, view };
 }
 
-function codeOf(action: () => unknown): string {
+async function codeOf(action: () => unknown): Promise<string> {
   try {
-    action();
+    await action();
   } catch (err) {
     if (err instanceof SkepError) return `${err.code}: ${err.message}`;
   }
@@ -47,21 +51,28 @@ describe('containers of a node', () => {
   test('are its tasks that have a container, newest first', () => {
     const [older, none, newer] = [aTask(), aTask(), aTask()];
     const { view } = scene([older, none, newer], [none]);
-    expect(view.list().map(({ task }) => task.id)).toEqual([newer.id, older.id]);
+    expect(view.list().map(({ runtimeId }) => runtimeId)).toEqual([newer.id, older.id]);
   });
 
   test('join the task with what runs', () => {
     const task = aTask();
     const { view, runtime, images } = scene([task]);
-    expect(view.list()[0]).toEqual({
+    const state = runtime.get(task.id);
+    expect(view.list()[0]).toMatchObject({
       id: containerIdOf(task.id),
       name: `web.1.${task.id}`,
+      runtimeId: task.id,
       task,
-      status: aTaskStatus({ state: 'running' }),
-      state: runtime.get(task.id),
+      plain: null,
+      condition: 'running',
+      pid: state?.pid,
+      createdAtMs: state?.createdAtMs,
+      startedAtMs: state?.startedAtMs,
+      exit: null,
       image: images.get(task.spec.container.image),
       health: null,
     });
+    expect(view.list()[0]?.labels).toMatchObject({ 'com.docker.swarm.task.id': task.id });
     images.clear();
     expect(view.list()[0]?.image).toBeNull();
   });
@@ -78,14 +89,14 @@ describe('containers of a node', () => {
     expect(view.require(reference(task)).task).toBe(task);
   });
 
-  test('an ambiguous start of an id is refused, as is an unknown one', () => {
+  test('an ambiguous start of an id is refused, as is an unknown one', async () => {
     const tasks = Array.from({ length: 17 }, () => aTask()); // two of them start alike
     const { view } = scene(tasks);
     const starts = tasks.map(({ id }) => containerIdOf(id)[0]!);
     const twice = starts.find((start, i) => starts.indexOf(start) !== i)!;
-    expect(codeOf(() => view.require(twice))).toMatch(/^invalid-argument: .*ambiguous/);
-    expect(codeOf(() => view.require('nope'))).toBe('not-found: No such container: nope');
-    expect(codeOf(() => view.require(''))).toMatch(/^not-found/);
+    expect(await codeOf(() => view.require(twice))).toMatch(/^invalid-argument: .*ambiguous/);
+    expect(await codeOf(() => view.require('nope'))).toBe('not-found: No such container: nope');
+    expect(await codeOf(() => view.require(''))).toMatch(/^not-found/);
   });
 
   test('run a further command only while they run', async () => {
@@ -95,7 +106,7 @@ describe('containers of a node', () => {
     expect(runtime.execs).toEqual([COMMAND]);
     runtime.end(task.id);
     const ended = view.require(task.id);
-    expect(codeOf(() => view.exec(ended, COMMAND))).toBe(
+    expect(await codeOf(() => view.exec(ended, COMMAND))).toBe(
       `conflict: container ${ended.id} is not running`,
     );
   });

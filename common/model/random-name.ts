@@ -1,5 +1,5 @@
-/** Names for services whose users gave none: `quiet_lovelace`. */
-import type { Random } from '../../common/base/random.ts';
+/** Names for services and containers whose users gave none: `quiet_lovelace`. */
+import type { Random } from '../base/random.ts';
 
 const ADJECTIVES =
   'able bold brave bright brisk busy calm clever cosy deft eager early fair fleet fond frank gentle glad grand happy hardy honest humble jolly keen kind lively loyal lucky mellow merry mild modest neat nimble noble patient plain proud quick quiet ready rapid sharp silent sober steady subtle sunny swift tender tidy vivid warm wise witty young zealous';

@@ -1,0 +1,187 @@
+/** Containers by hand: made, started, stopped, renamed, removed. What a task's container does is the cluster's. */
+import { SkepError } from '../../common/base/errors.ts';
+import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts';
+import { checkResources } from '../../manager/controlapi/service-rules.ts';
+import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
+import type { Verdict } from '../../worker/containers/lifecycle.ts';
+import type { PlainContainer, StopOptions } from '../../worker/containers/plain-container.ts';
+import type { PlainContainers } from '../../worker/containers/plain-containers.ts';
+import type { WaitCondition } from '../../worker/containers/waiters.ts';
+import { signalNumber } from '../../worker/executor/signals.ts';
+import type { ImageStore } from '../../worker/images/image-store.ts';
+import { Filters } from './filters.ts';
+import type { RequestContext } from './http-context.ts';
+import { definitionFromJson } from './json/container-create.ts';
+import { limitsFromJson, refuseHostConfig, restartFromJson } from './json/host-config.ts';
+import { JsonReader } from './json/reader.ts';
+import type { Routes } from './server.ts';
+
+export interface ContainerLifecycleOptions {
+  readonly containers: ContainerView;
+  readonly plain: PlainContainers;
+  readonly images: Pick<ImageStore, 'get'>;
+}
+
+const MS_PER_SECOND = 1000;
+const SIGKILL_WORD = 'KILL';
+const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', 'removed'];
+
+export function addContainerLifecycleRoutes(
+  routes: Routes,
+  { containers, plain, images }: ContainerLifecycleOptions,
+): void {
+  const ofPath = (context: RequestContext): ContainerInfo =>
+    containers.require(context.param('id'));
+  const plainOfPath = (context: RequestContext, action: string): PlainContainer =>
+    requirePlain(ofPath(context), action);
+
+  routes.add('POST', '/containers/create', async (context) => {
+    const body = await context.json();
+    const image = images.get(new JsonReader(body).string('Image'));
+    const definition = definitionFromJson(body, {
+      exposedByImage: image?.config.exposedPorts ?? [],
+      containerId: (reference) => containers.require(reference).id,
+    });
+    checkContainerSpec(definition.container, []);
+    checkResources(definition.resources);
+    const name = context.text('name') || null;
+    const container = await plain.create(name, definition);
+    context.send(201, { Id: container.id, Warnings: [] });
+  });
+
+  routes.add('POST', '/containers/:id/start', async (context) => {
+    const container = plainOfPath(context, 'start');
+    answer(context, await container.start());
+  });
+
+  routes.add('POST', '/containers/:id/stop', async (context) => {
+    const container = plainOfPath(context, 'stop');
+    answer(context, await container.stop(stopOptionsOf(context)));
+  });
+
+  routes.add('POST', '/containers/:id/restart', async (context) => {
+    await plainOfPath(context, 'restart').restart(stopOptionsOf(context));
+    context.empty(204);
+  });
+
+  routes.add('POST', '/containers/:id/kill', async (context) => {
+    const signo = signalNumber(context.text('signal') || SIGKILL_WORD);
+    await plainOfPath(context, 'kill').kill(signo, context.param('id'));
+    context.empty(204);
+  });
+
+  routes.add('POST', '/containers/:id/pause', async (context) => {
+    await plainOfPath(context, 'pause').pause();
+    context.empty(204);
+  });
+
+  routes.add('POST', '/containers/:id/unpause', async (context) => {
+    await plainOfPath(context, 'unpause').unpause();
+    context.empty(204);
+  });
+
+  routes.add('POST', '/containers/:id/rename', async (context) => {
+    await plain.rename(plainOfPath(context, 'rename'), context.text('name') ?? '');
+    context.empty(204);
+  });
+
+  routes.add('POST', '/containers/:id/update', async (context) => {
+    const container = plainOfPath(context, 'update');
+    const json = new JsonReader(await context.json());
+    refuseHostConfig(json);
+    const { definition } = container.record;
+    const resources = limitsFromJson(json, definition.resources);
+    checkResources(resources);
+    const rule = json.object('RestartPolicy');
+    const isRuleGiven = rule.string('Name') !== '';
+    const restart = isRuleGiven ? restartFromJson(rule) : definition.restart;
+    if (definition.autoRemove && restart.name !== 'no') {
+      const words =
+        'Restart policy cannot be updated because AutoRemove is enabled for the container';
+      throw new SkepError('conflict', words);
+    }
+    await container.update({
+      resources,
+      restart,
+      hostConfig: { ...definition.shown.hostConfig, ...given(json, isRuleGiven) },
+    });
+    context.send(200, { Warnings: [] });
+  });
+
+  routes.add('POST', '/containers/:id/wait', async (context) => {
+    const info = ofPath(context);
+    const until = conditionOf(context.text('condition'));
+    const result = requirePlain(info, 'wait for').wait(until, context.signal);
+    result.catch(() => {}); // it is awaited below, behind the headers
+    // The client starts the container only when it has them.
+    const out = context.stream('application/json');
+    const { exitCode } = await result;
+    out.end(`${JSON.stringify({ StatusCode: exitCode })}\n`);
+  });
+
+  routes.add('DELETE', '/containers/:id', async (context) => {
+    if (context.flag('link')) {
+      throw new SkepError('unimplemented', 'removing links of containers is not supported yet');
+    }
+    const container = plainOfPath(context, 'remove');
+    await container.remove({ force: context.flag('force') });
+    context.empty(204);
+  });
+
+  routes.add('POST', '/containers/prune', async (context) => {
+    const filters = Filters.parse(context.text('filters'), ['label', 'label!', 'until']);
+    for (const name of ['label!', 'until']) {
+      if (filters.has(name)) {
+        throw new SkepError('unimplemented', `filter '${name}' is not supported yet`);
+      }
+    }
+    const removed: string[] = [];
+    for (const container of plain.list()) {
+      const isAtRest = ['created', 'exited', 'dead'].includes(container.condition);
+      if (!isAtRest || !filters.labels('label', container.labels)) continue;
+      await container.remove({ force: false });
+      removed.push(container.id);
+    }
+    context.send(200, { ContainersDeleted: removed, SpaceReclaimed: 0 });
+  });
+}
+
+/** What an update says; fields that are empty say nothing. */
+function given(json: JsonReader, isRuleGiven: boolean): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(json.value).filter(([name, value]) => {
+      if (name.toLowerCase() === 'restartpolicy') return isRuleGiven;
+      return value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0);
+    }),
+  );
+}
+
+function answer(context: RequestContext, verdict: Verdict): void {
+  context.empty(verdict === 'go' ? 204 : 304);
+}
+
+function requirePlain(info: ContainerInfo, action: string): PlainContainer {
+  if (info.plain) return info.plain;
+  const words = `cannot ${action} container ${info.id}: it belongs to a task, whose service decides`;
+  throw new SkepError('conflict', words);
+}
+
+/** `t` in seconds; -1 waits without end. */
+function stopOptionsOf(context: RequestContext): StopOptions {
+  const seconds = context.text('t');
+  if (seconds !== null && !/^-?\d+$/.test(seconds)) {
+    throw new SkepError('invalid-argument', `invalid t: '${seconds}' is not a number`);
+  }
+  const signal = context.text('signal');
+  return {
+    graceMs: seconds === null ? null : Number(seconds) * MS_PER_SECOND,
+    signo: signal ? signalNumber(signal) : null,
+  };
+}
+
+function conditionOf(text: string | null): WaitCondition {
+  const wanted = text || 'not-running';
+  const found = WAIT_CONDITIONS.find((one) => one === wanted);
+  if (found) return found;
+  throw new SkepError('invalid-argument', `invalid condition: "${wanted}"`);
+}

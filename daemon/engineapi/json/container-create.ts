@@ -1,0 +1,177 @@
+/** The body of `POST /containers/create` as what is to be made. */
+import { SkepError } from '../../../common/base/errors.ts';
+import { DEFAULT_ISOLATION, type Isolation, NO_RESOURCES } from '../../../common/model/service.ts';
+import type {
+  ContainerDefinition,
+  JsonObject,
+  NetworkChoice,
+} from '../../../worker/containers/definition.ts';
+import { healthFromJson } from './container-spec.ts';
+import {
+  limitsFromJson,
+  mountsFromJson,
+  privilegesFromOptions,
+  refuseHostConfig,
+  requireOneOf,
+  restartFromJson,
+} from './host-config.ts';
+import { isolationFromJson } from './isolation.ts';
+import { anyPort, portWishesOf, targetPortOf } from './port-bindings.ts';
+import { JsonReader } from './reader.ts';
+
+export interface CreateContext {
+  /** ports that the image exposes, like `80/tcp` */
+  readonly exposedByImage: readonly string[];
+  /** the full id of another container */
+  readonly containerId: (reference: string) => string;
+}
+
+const NANOS_PER_SECOND = 1e9;
+
+export function definitionFromJson(body: unknown, context: CreateContext): ContainerDefinition {
+  const config = new JsonReader(body);
+  const host = config.object('HostConfig');
+  refuseConfig(config);
+  refuseHostConfig(host);
+  const network = networkOf(config, host, context);
+  const restart = restartFromJson(host.object('RestartPolicy'));
+  const autoRemove = host.boolean('AutoRemove');
+  if (autoRemove && restart.name !== 'no') {
+    const words = "can't create 'AutoRemove' container with restart policy";
+    throw new SkepError('invalid-argument', words);
+  }
+  return {
+    container: {
+      image: config.string('Image'),
+      labels: config.stringMap('Labels'),
+      command: words(config, 'Entrypoint'),
+      args: words(config, 'Cmd'),
+      hostname: config.string('Hostname'),
+      domainname: config.string('Domainname'),
+      env: config.strings('Env'),
+      workdir: config.string('WorkingDir'),
+      user: config.string('User'),
+      groups: host.strings('GroupAdd'),
+      tty: config.boolean('Tty'),
+      openStdin: config.boolean('OpenStdin'),
+      readOnly: host.boolean('ReadonlyRootfs'),
+      init: host.has('Init') ? host.boolean('Init') : null,
+      stopSignal: config.string('StopSignal'),
+      stopGracePeriodNanos: config.has('StopTimeout')
+        ? config.integer('StopTimeout') * NANOS_PER_SECOND
+        : null,
+      healthcheck: config.has('Healthcheck') ? healthFromJson(config.object('Healthcheck')) : null,
+      mounts: mountsFromJson(host, Object.keys((config.raw('Volumes') ?? {}) as object)),
+      secrets: [],
+      configs: [],
+      hosts: host.strings('ExtraHosts').map(hostLine),
+      dns: {
+        nameservers: host.strings('Dns'),
+        search: host.strings('DnsSearch'),
+        options: host.strings('DnsOptions'),
+      },
+      sysctls: host.stringMap('Sysctls'),
+      capabilityAdd: host.strings('CapAdd'),
+      capabilityDrop: host.strings('CapDrop'),
+      ulimits: host.objects('Ulimits').map((limit) => ({
+        name: limit.string('Name'),
+        soft: limit.integer('Soft'),
+        hard: limit.integer('Hard'),
+      })),
+      oomScoreAdj: host.integer('OomScoreAdj'),
+      privileges: privilegesFromOptions(host.strings('SecurityOpt')),
+      isolation: isolationOf(host),
+      registryAuth: null,
+    },
+    resources: limitsFromJson(host, NO_RESOURCES),
+    network,
+    ports: network.kind === 'bridge' ? portsOf(config, host, context) : [],
+    restart,
+    autoRemove,
+    stdinOnce: config.boolean('StdinOnce'),
+    shown: { config: shownConfig(body), hostConfig: host.value },
+  };
+}
+
+function refuseConfig(config: JsonReader): void {
+  config.refuse('MacAddress', 'addresses are chosen by the node');
+  const endpoints = config.object('NetworkingConfig').object('EndpointsConfig');
+  for (const name of endpoints.names) {
+    const endpoint = endpoints.object(name);
+    for (const field of ['IPAMConfig', 'Links', 'Aliases', 'MacAddress', 'DriverOpts']) {
+      endpoint.refuse(field, 'addresses and names are chosen by the node');
+    }
+  }
+}
+
+/** A list, or one word as older clients send it. */
+function words(config: JsonReader, name: string): readonly string[] {
+  const raw = config.raw(name);
+  if (typeof raw === 'string') return raw === '' ? [] : [raw];
+  const list = config.strings(name);
+  return list.length === 1 && list[0] === '' ? [] : list;
+}
+
+/** `name:address` becomes the line of /etc/hosts. */
+function hostLine(text: string): string {
+  const at = text.search(/[:=]/);
+  if (at < 1) throw new SkepError('invalid-argument', `bad format for add-host: "${text}"`);
+  return `${text.slice(at + 1)} ${text.slice(0, at)}`;
+}
+
+/** `shareable` is what every private one is: nobody here joins the IPC namespace of another. */
+function isolationOf(host: JsonReader): Isolation | null {
+  const isShareable = host.string('IpcMode') === 'shareable';
+  const { value } = host;
+  const reader = isShareable ? new JsonReader({ ...value, IpcMode: '' }, host.path) : host;
+  for (const [field, allowed] of [
+    ['PidMode', ['', 'private', 'host']],
+    ['IpcMode', ['', 'private', 'host', 'none']],
+    ['UTSMode', ['', 'private', 'host']],
+    ['CgroupnsMode', ['', 'private', 'host']],
+  ] as const) {
+    requireOneOf(reader, field, allowed, 'joining namespaces of containers is not done yet');
+  }
+  return isolationFromJson(reader) ?? DEFAULT_ISOLATION;
+}
+
+function networkOf(config: JsonReader, host: JsonReader, context: CreateContext): NetworkChoice {
+  if (config.boolean('NetworkDisabled')) return { kind: 'none' };
+  const mode = host.string('NetworkMode');
+  if (mode.startsWith('container:')) {
+    const containerId = context.containerId(mode.slice('container:'.length));
+    return { kind: 'container', containerId };
+  }
+  switch (mode) {
+    case '':
+    case 'default':
+    case 'bridge':
+      return { kind: 'bridge' };
+    case 'none':
+    case 'host':
+      return { kind: mode };
+    default:
+      throw new SkepError(
+        'unimplemented',
+        `network ${mode}: containers outside of services can have bridge, none, host or container:NAME only`,
+      );
+  }
+}
+
+function portsOf(config: JsonReader, host: JsonReader, context: CreateContext) {
+  const bindings = host.object('PortBindings');
+  const wishes = portWishesOf(bindings, bindings.names);
+  if (!host.boolean('PublishAllPorts')) return wishes;
+  const taken = new Set(wishes.map(({ protocol, targetPort }) => `${targetPort}/${protocol}`));
+  const exposed = [...config.object('ExposedPorts').names, ...context.exposedByImage];
+  const further = [...new Set(exposed)].map(targetPortOf).filter(({ protocol, targetPort }) => {
+    return !taken.has(`${targetPort}/${protocol}`);
+  });
+  return [...wishes, ...further.map(anyPort)];
+}
+
+/** Without what lies beside it in the same document. */
+function shownConfig(body: unknown): JsonObject {
+  const { HostConfig: _host, NetworkingConfig: _networks, ...config } = body as JsonObject;
+  return config;
+}

@@ -1,0 +1,257 @@
+/**
+ * A container's HostConfig as our model's limits, mounts and rules. What is not done is refused by
+ * name; what has no effect here (`ConsoleSize`, `ContainerIDFile`, ...) is left alone.
+ */
+import { SkepError } from '../../../common/base/errors.ts';
+import type { Mount, Privileges, ResourceRequirements } from '../../../common/model/service.ts';
+import { NO_RESTART, type RestartRule } from '../../../worker/containers/definition.ts';
+import { mountFromJson } from './container-spec.ts';
+import { kernelResourcesFromJson } from './isolation.ts';
+import type { JsonReader } from './reader.ts';
+
+const CPU_PERIOD_US = 100_000;
+const NANOS_PER_CPU = 1e9;
+/** Docker's minimum: less does not hold a process that is just starting. */
+const MEMORY_BYTES_MIN = 6 * 1024 * 1024;
+
+/** field -> why it is refused when it is given with a meaning */
+const REFUSED: Readonly<Record<string, string>> = {
+  Links: 'links are not done: use names of services',
+  VolumesFrom: 'volumes of other containers are not done yet',
+  StorageOpt: 'storage options are not done yet',
+  Annotations: 'annotations are not done yet',
+  CgroupParent: 'the parent group is that of the daemon',
+  Cgroup: 'joining groups is not done',
+  DeviceRequests: 'GPUs by --gpus are not done yet',
+  OomKillDisable: 'the OOM killer cannot be turned off',
+  KernelMemory: 'kernel memory limits are gone from the kernel',
+  KernelMemoryTCP: 'kernel memory limits are gone from the kernel',
+  CpuRealtimePeriod: 'real-time limits are not done',
+  CpuRealtimeRuntime: 'real-time limits are not done',
+  CpuCount: 'it is a Windows feature',
+  CpuPercent: 'it is a Windows feature',
+  IOMaximumIOps: 'it is a Windows feature',
+  IOMaximumBandwidth: 'it is a Windows feature',
+  BlkioWeightDevice: 'weights of single devices are not done yet',
+};
+
+/** Throws `unimplemented` for the first field that is not done. */
+export function refuseHostConfig(host: JsonReader): void {
+  for (const [field, why] of Object.entries(REFUSED)) host.refuse(field, why);
+  requireOneOf(host, 'Runtime', ['', 'skep', 'runc'], 'there is one runtime');
+  requireOneOf(host, 'VolumeDriver', ['', 'local'], 'other volume drivers are not done');
+  requireOneOf(host, 'UsernsMode', ['', 'host'], 'user namespaces are not done yet');
+  requireOneOf(host, 'Isolation', ['', 'default'], 'isolation is a Windows feature');
+  const log = host.object('LogConfig');
+  requireOneOf(log, 'Type', ['', 'json-file'], 'log drivers are not done yet');
+  log.refuse('Config', 'options of logs are not done yet');
+  for (const field of ['MaskedPaths', 'ReadonlyPaths']) {
+    if (host.has(field)) {
+      const words = `HostConfig.${field} is not supported: use --privileged to see all of /proc and /sys`;
+      throw new SkepError('unimplemented', words);
+    }
+  }
+}
+
+export function requireOneOf(
+  json: JsonReader,
+  name: string,
+  allowed: readonly string[],
+  why: string,
+): void {
+  if (!allowed.includes(json.string(name))) json.refuse(name, why);
+}
+
+/** @param before what a field that is not given leaves as it is */
+export function limitsFromJson(
+  host: JsonReader,
+  before: ResourceRequirements,
+): ResourceRequirements {
+  const given = (name: string, otherwise: number): number => host.integer(name) || otherwise;
+  const memoryBytes = given('Memory', before.limits.memoryBytes);
+  if (memoryBytes !== 0 && memoryBytes < MEMORY_BYTES_MIN) {
+    throw new SkepError('invalid-argument', 'Minimum memory limit allowed is 6MB');
+  }
+  const reservedBytes = given('MemoryReservation', before.reservations.memoryBytes);
+  if (memoryBytes > 0 && reservedBytes > memoryBytes) {
+    throw new SkepError(
+      'invalid-argument',
+      'Minimum memory limit can not be less than memory reservation limit, see usage',
+    );
+  }
+  const pids = host.has('PidsLimit') ? Math.max(0, host.integer('PidsLimit')) : before.limits.pids;
+  const swappiness = host.integer('MemorySwappiness', -1);
+  return {
+    limits: { nanoCpus: nanoCpusOf(host) || before.limits.nanoCpus, memoryBytes, pids },
+    reservations: { ...before.reservations, memoryBytes: reservedBytes },
+    swapBytes: swapOf(host, memoryBytes, before.swapBytes),
+    memorySwappiness: swappiness < 0 ? before.memorySwappiness : swappiness,
+    kernel: kernelOf(host, before),
+  };
+}
+
+/** Fields that are empty say nothing. */
+function kernelOf(host: JsonReader, before: ResourceRequirements): ResourceRequirements['kernel'] {
+  const given = kernelResourcesFromJson(host);
+  const { kernel } = before;
+  if (given === null || kernel === null) return given ?? kernel;
+  const { blockIo } = given;
+  return {
+    cpuShares: given.cpuShares || kernel.cpuShares,
+    cpusetCpus: given.cpusetCpus || kernel.cpusetCpus,
+    cpusetMems: given.cpusetMems || kernel.cpusetMems,
+    blockIo: { ...kernel.blockIo, weight: blockIo.weight || kernel.blockIo.weight },
+  };
+}
+
+function nanoCpusOf(host: JsonReader): number {
+  const nanoCpus = host.integer('NanoCpus');
+  const quota = host.integer('CpuQuota');
+  if (nanoCpus > 0 && quota > 0) {
+    const words = 'Conflicting options: Nano CPUs and CPU Quota cannot both be set';
+    throw new SkepError('invalid-argument', words);
+  }
+  const period = host.integer('CpuPeriod') || CPU_PERIOD_US;
+  return quota > 0 ? Math.round((quota / period) * NANOS_PER_CPU) : nanoCpus;
+}
+
+/** Docker counts memory and swap together; here swap is what comes on top. */
+function swapOf(host: JsonReader, memoryBytes: number, before: number | null): number | null {
+  const total = host.integer('MemorySwap');
+  if (total === 0) return before;
+  if (total < 0) return -1;
+  if (memoryBytes === 0) {
+    const words = 'You should always set the Memory limit when using Memoryswap limit, see usage';
+    throw new SkepError('invalid-argument', words);
+  }
+  if (total < memoryBytes) {
+    const words = 'Minimum memoryswap limit should be larger than memory limit, see usage';
+    throw new SkepError('invalid-argument', words);
+  }
+  return total - memoryBytes;
+}
+
+export function restartFromJson(json: JsonReader): RestartRule {
+  const name = json.oneOf('Name', ['no', 'on-failure', 'always', 'unless-stopped'], 'no');
+  const maximumRetryCount = json.integer('MaximumRetryCount');
+  if (maximumRetryCount !== 0 && name !== 'on-failure') {
+    const words = "invalid restart policy: maximum retry count can only be used with 'on-failure'";
+    throw new SkepError('invalid-argument', words);
+  }
+  if (maximumRetryCount < 0) {
+    const words = 'invalid restart policy: maximum retry count cannot be negative';
+    throw new SkepError('invalid-argument', words);
+  }
+  return name === 'no' ? NO_RESTART : { name, maximumRetryCount };
+}
+
+const NO_OPTIONS = { readOnly: false, bind: null, volume: null, tmpfs: null };
+const PROPAGATIONS = ['shared', 'rshared', 'slave', 'rslave', 'private', 'rprivate'];
+/** Labels of SELinux and words about caches that mean nothing on Linux. */
+const WITHOUT_EFFECT = ['rw', 'z', 'Z', 'consistent', 'cached', 'delegated'];
+
+/** @param volumes of `Config`: anonymous ones */
+export function mountsFromJson(host: JsonReader, volumes: readonly string[]): Mount[] {
+  const binds = host.strings('Binds').map(bindMount);
+  const given = host.objects('Mounts').map(mountFromJson);
+  const tmpfs = Object.entries(host.stringMap('Tmpfs')).map(tmpfsMount);
+  const taken = new Set([...binds, ...given, ...tmpfs].map(({ target }) => target));
+  const anonymous = volumes
+    .filter((target) => !taken.has(target))
+    .map((target): Mount => ({ ...NO_OPTIONS, type: 'volume', source: '', target }));
+  const shmBytes = host.integer('ShmSize');
+  const shm = shmBytes > 0 ? [shmMount(shmBytes)] : [];
+  return [...binds, ...given, ...tmpfs, ...anonymous, ...shm];
+}
+
+/** `SOURCE:TARGET[:OPTIONS]`; the directory of a bind is made when there is none, as Docker does. */
+function bindMount(text: string): Mount {
+  const parts = text.split(':');
+  const [source = '', target = '', options = ''] = parts;
+  if (parts.length < 2 || parts.length > 3 || source === '' || target === '') {
+    throw new SkepError('invalid-argument', `invalid volume specification: '${text}'`);
+  }
+  const words = options.split(',').filter((word) => word !== '');
+  const propagation = words.find((word) => PROPAGATIONS.includes(word)) ?? '';
+  const known = ['ro', 'nocopy', ...PROPAGATIONS, ...WITHOUT_EFFECT];
+  const odd = words.find((word) => !known.includes(word));
+  if (odd !== undefined) {
+    throw new SkepError('invalid-argument', `invalid mode: ${options}: '${odd}' is not known`);
+  }
+  const readOnly = words.includes('ro');
+  if (source.startsWith('/')) {
+    const bind = { propagation, nonRecursive: false, createMountpoint: true };
+    return { ...NO_OPTIONS, type: 'bind', source, target, readOnly, bind };
+  }
+  const volume = {
+    noCopy: words.includes('nocopy'),
+    labels: {},
+    driver: '',
+    driverOptions: {},
+    subpath: '',
+  };
+  return { ...NO_OPTIONS, type: 'volume', source, target, readOnly, volume };
+}
+
+const TMPFS_ALWAYS = ['rw', 'noexec', 'nosuid', 'nodev'];
+const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+
+function tmpfsMount([target, text]: [string, string]): Mount {
+  let readOnly = false;
+  let sizeBytes = 0;
+  let mode = 0;
+  for (const word of text.split(',').filter((one) => one !== '')) {
+    const [, digits, unit = ''] = /^size=(\d+)([kmg]?)$/i.exec(word) ?? [];
+    const [, octal] = /^mode=([0-7]+)$/.exec(word) ?? [];
+    if (digits !== undefined) sizeBytes = Number(digits) * (SIZE_UNITS[unit.toLowerCase()] ?? 1);
+    else if (octal !== undefined) mode = Number.parseInt(octal, 8);
+    else if (word === 'ro') readOnly = true;
+    else if (!TMPFS_ALWAYS.includes(word)) {
+      const words = `tmpfs ${target}: option '${word}' is not supported yet`;
+      throw new SkepError('unimplemented', words);
+    }
+  }
+  return { ...NO_OPTIONS, type: 'tmpfs', source: '', target, readOnly, tmpfs: { sizeBytes, mode } };
+}
+
+function shmMount(sizeBytes: number): Mount {
+  const tmpfs = { sizeBytes, mode: 0o1777 };
+  return { ...NO_OPTIONS, type: 'tmpfs', source: '', target: '/dev/shm', tmpfs };
+}
+
+/** `--security-opt`: as the docker command sends it, with the text of a profile instead of its file. */
+export function privilegesFromOptions(options: readonly string[]): Privileges | null {
+  if (options.length === 0) return null;
+  let privileges: Privileges = {
+    noNewPrivileges: false,
+    seccomp: { mode: 'default', profile: '' },
+    apparmor: { mode: 'default', profile: '' },
+  };
+  for (const option of options) {
+    const [, key = '', value = ''] = /^([a-z-]+)(?:[:=](.*))?$/s.exec(option) ?? [];
+    if (key === 'no-new-privileges' && ['', 'true', 'false'].includes(value)) {
+      privileges = { ...privileges, noNewPrivileges: value !== 'false' };
+    } else if (key === 'seccomp' && value !== '') {
+      privileges = { ...privileges, seccomp: seccompOf(value) };
+    } else if (key === 'apparmor' && value !== '') {
+      privileges = { ...privileges, apparmor: apparmorOf(value) };
+    } else if (key === 'label' && value === 'disable') {
+      // There is no SELinux label to take away.
+    } else {
+      throw new SkepError('unimplemented', `security option '${option}' is not supported`);
+    }
+  }
+  return privileges;
+}
+
+function seccompOf(value: string): Privileges['seccomp'] {
+  if (value === 'unconfined') return { mode: 'unconfined', profile: '' };
+  return value === 'builtin'
+    ? { mode: 'default', profile: '' }
+    : { mode: 'custom', profile: value };
+}
+
+function apparmorOf(value: string): Privileges['apparmor'] {
+  if (value === 'unconfined') return { mode: 'disabled', profile: '' };
+  return { mode: 'custom', profile: value };
+}

@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest';
+import { definitionFromJson } from '../../../daemon/engineapi/json/container-create.ts';
+import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
+
+function definition(
+  host: object = {},
+  config: object = {},
+  exposedByImage: readonly string[] = [],
+): ContainerDefinition {
+  return definitionFromJson(
+    { Image: 'busybox', ...config, HostConfig: host },
+    { exposedByImage, containerId: (reference) => `id of ${reference}` },
+  );
+}
+
+/** What `docker run busybox` of 28.2 sends. */
+const PLAIN = {
+  Binds: null,
+  ContainerIDFile: '',
+  LogConfig: { Type: '', Config: {} },
+  NetworkMode: 'default',
+  PortBindings: {},
+  RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+  AutoRemove: false,
+  VolumeDriver: '',
+  VolumesFrom: null,
+  ConsoleSize: [24, 80],
+  CapAdd: null,
+  CgroupnsMode: '',
+  Dns: [],
+  IpcMode: '',
+  Links: null,
+  OomScoreAdj: 0,
+  PidMode: '',
+  SecurityOpt: null,
+  UTSMode: '',
+  UsernsMode: '',
+  ShmSize: 0,
+  Isolation: '',
+  Memory: 0,
+  CgroupParent: '',
+  BlkioWeight: 0,
+  BlkioWeightDevice: [],
+  Devices: [],
+  DeviceRequests: null,
+  MemorySwap: 0,
+  MemorySwappiness: -1,
+  OomKillDisable: false,
+  PidsLimit: 0,
+  Ulimits: [],
+  MaskedPaths: null,
+  ReadonlyPaths: null,
+};
+
+describe('a container as docker run sends it', () => {
+  test('that asks for nothing gets the defaults', () => {
+    const plain = definition(PLAIN, { Cmd: ['sh'], Entrypoint: null });
+    expect(plain).toMatchObject({
+      container: { image: 'busybox', args: ['sh'], command: [], mounts: [], privileges: null },
+      resources: { limits: { nanoCpus: 0, memoryBytes: 0, pids: 0 }, memorySwappiness: null },
+      network: { kind: 'bridge' },
+      ports: [],
+      restart: { name: 'no' },
+      autoRemove: false,
+    });
+    expect(plain.shown.hostConfig).toMatchObject({ NetworkMode: 'default' });
+    expect(plain.shown.config).not.toHaveProperty('HostConfig');
+  });
+
+  test('publishes ports of one address, ranges, and any', () => {
+    const { ports } = definition({
+      PortBindings: {
+        '80/tcp': [
+          { HostIp: '127.0.0.1', HostPort: '8080' },
+          { HostIp: '', HostPort: '9000-9010' },
+        ],
+        '53/udp': [{ HostIp: '0.0.0.0', HostPort: '' }],
+      },
+    });
+    const tcp = { protocol: 'tcp', targetPort: 80 };
+    expect(ports).toEqual([
+      { ...tcp, hostIp: '127.0.0.1', firstHostPort: 8080, lastHostPort: 8080 },
+      { ...tcp, hostIp: '', firstHostPort: 9000, lastHostPort: 9010 },
+      { protocol: 'udp', targetPort: 53, hostIp: '', firstHostPort: 0, lastHostPort: 0 },
+    ]);
+  });
+
+  test('publishes all that is exposed, by itself and by its image, once', () => {
+    const host = { PublishAllPorts: true, PortBindings: { '80/tcp': [{ HostPort: '1' }] } };
+    const config = { ExposedPorts: { '80/tcp': {}, '81/tcp': {} } };
+    const { ports } = definition(host, config, ['81/tcp', '53/udp']);
+    expect(ports.map(({ targetPort, firstHostPort }) => [targetPort, firstHostPort])).toEqual([
+      [80, 1],
+      [81, 0],
+      [53, 0],
+    ]);
+  });
+
+  test('mounts what -v, --mount, --tmpfs and --shm-size say', () => {
+    const { mounts } = definition(
+      {
+        Binds: ['/src:/a:ro,rslave', 'data:/b:nocopy', 'plain:/c'],
+        Mounts: [{ Type: 'bind', Source: '/x', Target: '/d', ReadOnly: true }],
+        Tmpfs: { '/e': 'size=64k,mode=700,ro', '/f': '' },
+        ShmSize: 1024,
+      },
+      { Volumes: { '/g': {}, '/a': {} } },
+    ).container;
+    expect(mounts).toMatchObject([
+      {
+        type: 'bind',
+        source: '/src',
+        target: '/a',
+        readOnly: true,
+        bind: { propagation: 'rslave' },
+      },
+      { type: 'volume', source: 'data', target: '/b', volume: { noCopy: true } },
+      { type: 'volume', source: 'plain', target: '/c', readOnly: false },
+      { type: 'bind', source: '/x', target: '/d', readOnly: true },
+      { type: 'tmpfs', target: '/e', readOnly: true, tmpfs: { sizeBytes: 65536, mode: 0o700 } },
+      { type: 'tmpfs', target: '/f', readOnly: false },
+      { type: 'volume', source: '', target: '/g' },
+      { type: 'tmpfs', target: '/dev/shm', tmpfs: { sizeBytes: 1024 } },
+    ]);
+  });
+
+  test('is limited as Docker counts', () => {
+    const { resources } = definition({
+      Memory: 100_000_000,
+      MemorySwap: 150_000_000,
+      CpuQuota: 50_000,
+      PidsLimit: -1,
+    });
+    expect(resources).toMatchObject({
+      limits: { memoryBytes: 100_000_000, nanoCpus: 500_000_000, pids: 0 },
+      swapBytes: 50_000_000,
+    });
+  });
+
+  test.each<[object, string]>([
+    [{ Memory: 1024 }, 'Minimum memory limit allowed is 6MB'],
+    [{ Memory: 10_000_000, MemorySwap: 5_000_000 }, 'Minimum memoryswap limit'],
+    [{ MemorySwap: 5_000_000 }, 'You should always set the Memory limit'],
+    [{ NanoCpus: 1, CpuQuota: 1 }, 'Conflicting options'],
+    [{ AutoRemove: true, RestartPolicy: { Name: 'always' } }, "can't create 'AutoRemove'"],
+    [{ RestartPolicy: { Name: 'always', MaximumRetryCount: 3 } }, 'maximum retry count'],
+    [{ RestartPolicy: { Name: 'sometimes' } }, 'RestartPolicy.Name'],
+    [{ Binds: ['/only'] }, 'invalid volume specification'],
+    [{ Binds: ['/a:/b:odd'] }, "'odd' is not known"],
+    [{ PortBindings: { '80/tcp': [{ HostPort: '70000' }] } }, 'Invalid port specification'],
+    [{ PortBindings: { 'x/tcp': [{}] } }, 'invalid port specification'],
+    [{ PortBindings: { '80/tcp': [{ HostIp: '1.2.3' }] } }, 'invalid IP address'],
+  ])('%j can never be: %s', (host, words) => {
+    const ask = (): unknown => definition(host);
+    expect(ask).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+    expect(ask).toThrow(words);
+  });
+
+  test.each<[object, string]>([
+    [{ NetworkMode: 'mesh' }, 'network mesh'],
+    [{ Links: ['a:b'] }, 'HostConfig.Links'],
+    [{ VolumesFrom: ['a'] }, 'HostConfig.VolumesFrom'],
+    [{ DeviceRequests: [{ Count: 1 }] }, 'HostConfig.DeviceRequests'],
+    [{ LogConfig: { Type: 'syslog' } }, 'HostConfig.LogConfig.Type'],
+    [{ Runtime: 'kata' }, 'HostConfig.Runtime'],
+    [{ UsernsMode: 'keep-id' }, 'HostConfig.UsernsMode'],
+    [{ PidMode: 'container:x' }, 'HostConfig.PidMode'],
+    [{ MaskedPaths: [] }, 'HostConfig.MaskedPaths'],
+    [{ SecurityOpt: ['systempaths=unconfined'] }, 'systempaths'],
+    [{ Tmpfs: { '/x': 'exec' } }, "option 'exec'"],
+    [{ PortBindings: { '80/sctp': [{}] } }, 'SCTP'],
+    [{ PortBindings: { '80/tcp': [{ HostIp: '::1' }] } }, 'IPv6'],
+  ])('%j is refused by name: %s', (host, words) => {
+    const ask = (): unknown => definition(host);
+    expect(ask).toThrow(expect.objectContaining({ code: 'unimplemented' }));
+    expect(ask).toThrow(words);
+  });
+
+  test('has the network of the host, of another, or none', () => {
+    const kindOf = (host: object, config = {}) => definition(host, config).network;
+    expect(kindOf({ NetworkMode: 'host' })).toEqual({ kind: 'host' });
+    expect(kindOf({ NetworkMode: 'none' })).toEqual({ kind: 'none' });
+    expect(kindOf({}, { NetworkDisabled: true })).toEqual({ kind: 'none' });
+    expect(kindOf({ NetworkMode: 'container:web' })).toEqual({
+      kind: 'container',
+      containerId: 'id of web',
+    });
+  });
+
+  test('is confined as --security-opt says', () => {
+    const options = ['no-new-privileges', 'seccomp=unconfined', 'apparmor=own', 'label=disable'];
+    expect(definition({ SecurityOpt: options }).container.privileges).toEqual({
+      noNewPrivileges: true,
+      seccomp: { mode: 'unconfined', profile: '' },
+      apparmor: { mode: 'custom', profile: 'own' },
+    });
+  });
+});

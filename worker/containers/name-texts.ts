@@ -1,0 +1,66 @@
+/** resolv.conf, hosts and hostname of containers outside of services: without a resolver of ours. Pure. */
+import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
+import type { ContainerSpec } from '../../common/model/service.ts';
+import type { NameFiles } from '../executor/task-files.ts';
+import { hostsFile } from '../network/name-files.ts';
+import type { ContainerDefinition } from './definition.ts';
+
+/** Docker's choice where the host has only a resolver of its own, which no other namespace reaches. */
+const PUBLIC_NAMESERVERS = ['8.8.8.8', '8.8.4.4'];
+
+export interface NameParts {
+  readonly container: Pick<ContainerSpec, 'dns' | 'domainname' | 'hosts'>;
+  readonly hostname: string;
+  /** without prefix length; null = none */
+  readonly address: string | null;
+  /** it uses the network of the host: then its resolver at a loopback address is good, too */
+  readonly isOnHost: boolean;
+  /** of the host */
+  readonly nameservers: readonly string[];
+  /** of the host, for `host-gateway`; null = there is none */
+  readonly gateway: string | null;
+}
+
+export function nameFiles(parts: NameParts): NameFiles {
+  const { container, hostname, address } = parts;
+  const { search, options } = container.dns;
+  return {
+    resolvConf: [
+      ...nameservers(parts).map((server) => `nameserver ${server}`),
+      ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
+      ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
+      '',
+    ].join('\n'),
+    hosts: hostsFile({
+      hostname,
+      domainname: container.domainname,
+      addresses: address === null ? [] : [address],
+      extra: container.hosts.flatMap((line) => withGateway(line, parts.gateway)),
+    }),
+    hostname,
+  };
+}
+
+function nameservers({ container, isOnHost, nameservers: ofHost }: NameParts): readonly string[] {
+  const { nameservers: own } = container.dns;
+  if (own.length > 0) return own;
+  const usable = ofHost.filter((server) => isOnHost || !/^(127\.|::1$)/.test(server));
+  return usable.length > 0 ? usable : PUBLIC_NAMESERVERS;
+}
+
+/** @param machineName this machine's own */
+export function hostnameOf(
+  { container, network }: ContainerDefinition,
+  id: string,
+  machineName: string,
+): string {
+  if (container.isolation?.uts === 'host') return machineName;
+  if (container.hostname !== '') return container.hostname;
+  return network.kind === 'host' ? machineName : id.slice(0, SHORT_ID_CHARS);
+}
+
+/** `host-gateway` stands for the host's address on the container's network. */
+function withGateway(line: string, gateway: string | null): string[] {
+  if (!line.startsWith('host-gateway ')) return [line];
+  return gateway === null ? [] : [line.replace('host-gateway', gateway)];
+}

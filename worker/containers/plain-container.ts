@@ -1,0 +1,569 @@
+/**
+ * One container outside of services: its states over many runs, its restarts, its end. Knows how a
+ * container is driven; which ones there are is the room's business.
+ */
+import type { Timer } from '../../common/base/clock.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
+import { CancelledError } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { StringMap } from '../../common/model/objects.ts';
+import type { ResourceRequirements } from '../../common/model/service.ts';
+import { ContainerEvents } from '../executor/container-events.ts';
+import { stopSignalOf } from '../executor/container-maker.ts';
+import { type HealthReport, healthCheckOf, healthOfImage } from '../executor/health.ts';
+import { HealthWatch } from '../executor/health-watch.ts';
+import { resourcesOf } from '../executor/oci-resources.ts';
+import { probeIn } from '../executor/probe.ts';
+import { SIGKILL } from '../executor/signals.ts';
+import { ignoreGone, stopContainer } from '../executor/stop-container.ts';
+import type { ImageRecord } from '../images/image-store.ts';
+import { CommandError } from '../runtime/exec-session.ts';
+import type {
+  AttachSession,
+  ContainerBundle,
+  ContainerState,
+  ExitRecord,
+} from '../runtime/native-runtime.ts';
+import type { OciResources } from '../runtime/oci.ts';
+import type { ContainerParts } from './container-parts.ts';
+import type { ContainerDefinition, JsonObject, RestartRule } from './definition.ts';
+import {
+  type Condition,
+  requireAnswering,
+  requireKillable,
+  requirePausable,
+  requirePaused,
+  requireRemovable,
+  requireStartable,
+  requireStoppable,
+  type Subject,
+  type Verdict,
+} from './lifecycle.ts';
+import { hostnameOf, nameFiles } from './name-texts.ts';
+import type { ContainerRecord } from './record-store.ts';
+import { restartDelayMs, startsWithDaemon } from './restart-policy.ts';
+import { ContainerWaiters, type WaitCondition, type WaitResult } from './waiters.ts';
+
+export interface PlainContainerOptions {
+  readonly record: ContainerRecord;
+  readonly parts: ContainerParts;
+  /** the network namespace of another container of this node; null = it does not run */
+  readonly netnsOf: (containerId: string) => string | null;
+  readonly onRemoved: () => void;
+}
+
+export interface StopOptions {
+  /** null = the container's, then 10 s; -1 = no end */
+  readonly graceMs: number | null;
+  /** null = the container's, then the image's, then SIGTERM */
+  readonly signo: number | null;
+}
+
+export interface UpdateOptions {
+  readonly resources: ResourceRequirements;
+  readonly restart: RestartRule;
+  /** as it is to be shown from now on */
+  readonly hostConfig: JsonObject;
+}
+
+const NANOS_PER_MS = 1e6;
+const DEFAULT_GRACE_MS = 10_000;
+/** A signed 32-bit number of milliseconds, 24 days: longer than anybody waits. */
+const ENDLESS_MS = 2 ** 31 - 1;
+/** What a shell has for a command that could not be run for another reason than the two. */
+const START_FAILED = 128;
+
+/**
+ * INVARIANTS
+ * - What changes the record or the runtime's container runs in `#serial`, but for signals.
+ * - Each run has a number; its end is dealt with once, whoever learns of it first.
+ */
+export class PlainContainer {
+  readonly id: string;
+  readonly #parts: ContainerParts;
+  readonly #options: PlainContainerOptions;
+  readonly #log: Logger;
+  readonly #events: ContainerEvents;
+  readonly #watch: HealthWatch;
+  readonly #waiters = new ContainerWaiters();
+  readonly #life = new AbortController();
+  #record: ContainerRecord;
+  #tail: Promise<unknown> = Promise.resolve();
+  #run = 0;
+  #nextStart: Timer | null = null;
+  #lastDelayMs = 0;
+  /** a person starts it again right behind its end */
+  #isRestarting = false;
+
+  constructor(options: PlainContainerOptions) {
+    const { record, parts } = options;
+    this.id = record.id;
+    this.#record = record;
+    this.#options = options;
+    this.#parts = parts;
+    this.#log = parts.log.child({ containerId: record.id });
+    const attributes = (): StringMap => this.attributes;
+    this.#events = new ContainerEvents({ id: this.id, attributes, networks: () => [] }, parts.tell);
+    this.#watch = new HealthWatch(parts.clock, this.#log, (status) => this.#events.health(status));
+  }
+
+  get record(): ContainerRecord {
+    return this.#record;
+  }
+
+  /** undefined: its files are gone. */
+  get state(): ContainerState | undefined {
+    return this.#parts.runtime.get(this.id);
+  }
+
+  get image(): ImageRecord | undefined {
+    return this.#parts.images.get(this.#record.imageId);
+  }
+
+  get health(): HealthReport | null {
+    return this.#watch.report;
+  }
+
+  get condition(): Condition {
+    const { phase } = this.#record;
+    return phase === 'running' && this.state?.paused ? 'paused' : phase;
+  }
+
+  /** The user's labels over the image's. */
+  get labels(): StringMap {
+    return { ...this.image?.config.labels, ...this.#definition.container.labels };
+  }
+
+  /** Of its events. */
+  get attributes(): StringMap {
+    const { image } = this.#definition.container;
+    return { ...this.labels, image, name: this.#record.name };
+  }
+
+  /** Once, for a record that was made or read just now. Takes up what runs, and what is to run. */
+  resume(): Promise<void> {
+    return this.#serial(() => this.#resume());
+  }
+
+  /** Lets go of it; it runs on. */
+  async close(): Promise<void> {
+    this.#life.abort(new CancelledError());
+    this.#nextStart?.cancel();
+    this.#watch.end();
+    await this.#tail;
+  }
+
+  created(): void {
+    this.#events.created();
+  }
+
+  start(): Promise<Verdict> {
+    return this.#serial(async () => {
+      if (requireStartable(this.#subject) === 'nothing-to-do') return 'nothing-to-do';
+      this.#forgetRestarts();
+      await this.#put({ isStopped: false, restartCount: 0 });
+      await this.#launch();
+      return 'go';
+    });
+  }
+
+  /** Resolves when it has ended. */
+  stop(options: StopOptions): Promise<Verdict> {
+    return this.#serial(() => this.#stop(options));
+  }
+
+  restart(options: StopOptions): Promise<void> {
+    return this.#serial(async () => {
+      this.#isRestarting = true;
+      try {
+        await this.#stop(options);
+        requireStartable(this.#subject);
+        this.#forgetRestarts();
+        await this.#put({ isStopped: false, restartCount: 0 });
+        await this.#launch();
+      } finally {
+        this.#isRestarting = false;
+      }
+      this.#events.did('restart');
+    });
+  }
+
+  /**
+   * A signal to its process; SIGKILL to all of them, and resolves when they are gone. After a stop
+   * signal or SIGKILL its restart rule rests. @param as how the user named the container
+   */
+  async kill(signo: number, as: string): Promise<void> {
+    requireKillable(this.#subject, as);
+    const run = this.#run;
+    if (signo === SIGKILL || signo === this.#stopSignal) await this.#put({ isStopped: true });
+    this.#events.signalled(signo);
+    if (signo !== SIGKILL) {
+      await this.#parts.runtime.signal(this.id, signo);
+      return;
+    }
+    await this.#parts.runtime.killAll(this.id);
+    const exit = await this.#parts.runtime.wait(this.id, this.#life.signal);
+    await this.#serial(() => this.#ended(exit, run));
+  }
+
+  async pause(): Promise<void> {
+    requirePausable(this.#subject);
+    await this.#parts.runtime.freeze(this.id);
+    this.#events.did('pause');
+  }
+
+  async unpause(): Promise<void> {
+    requirePaused(this.#subject);
+    await this.#parts.runtime.thaw(this.id);
+    this.#events.did('unpause');
+  }
+
+  /** All of it goes, its anonymous volumes too. `force`: also when it runs. */
+  async remove({ force }: { readonly force: boolean }): Promise<void> {
+    requireRemovable(this.#subject, force);
+    if (this.#record.phase === 'running' || this.#record.phase === 'restarting') {
+      await this.#put({ isStopped: true });
+      // At once, though a stop with a long grace may be under way.
+      await ignoreGone(this.#parts.runtime.killAll(this.id));
+    }
+    await this.#serial(async () => {
+      if (this.#record.phase === 'removing') return; // it went by itself meanwhile
+      this.#forgetRestarts();
+      const run = this.#run;
+      this.#isRestarting = true; // whatever its rules are, it is we who remove it
+      if (this.#record.phase === 'running') {
+        await ignoreGone(this.#parts.runtime.killAll(this.id));
+        await this.#ended(await this.#parts.runtime.wait(this.id, this.#life.signal), run);
+      }
+      await this.#remove();
+    });
+  }
+
+  /** The name is free: its owner has seen to that. */
+  rename(name: string): Promise<void> {
+    return this.#serial(async () => {
+      const oldName = `/${this.#record.name}`;
+      await this.#put({ name });
+      this.#events.did('rename', { oldName });
+    });
+  }
+
+  /** Limits of what runs change at once. */
+  update({ resources, restart, hostConfig }: UpdateOptions): Promise<void> {
+    return this.#serial(async () => {
+      const definition = {
+        ...this.#definition,
+        resources,
+        restart,
+        shown: { ...this.#definition.shown, hostConfig },
+      };
+      const limits = await this.#limits(definition);
+      if (this.state && this.state.status !== 'exited') {
+        await this.#parts.runtime.updateResources(this.id, { ...limits, devices: [] });
+      }
+      await this.#put({ definition });
+      this.#events.did('update');
+    });
+  }
+
+  /** Its streams from now on, or from its next start on when it does not run. */
+  async attach(signal: AbortSignal): Promise<AttachSession> {
+    const subject = this.#subject;
+    if (subject.condition === 'paused') requireAnswering(subject, 'attach');
+    this.#events.did('attach');
+    const isThere = this.state && this.state.status !== 'exited';
+    if (isThere) return this.#parts.runtime.attach(this.id);
+    return this.#waiters.forStreams(signal);
+  }
+
+  async wait(until: WaitCondition, signal: AbortSignal): Promise<WaitResult> {
+    const isUp = this.#record.phase === 'running' || this.#record.phase === 'restarting';
+    if (until === 'not-running' && !isUp) return this.#lastResult;
+    return until === 'removed' ? this.#waiters.forRemoval(signal) : this.#waiters.forExit(signal);
+  }
+
+  get #definition(): ContainerDefinition {
+    return this.#record.definition;
+  }
+
+  get #subject(): Subject {
+    return { id: this.id, name: this.#record.name, condition: this.condition };
+  }
+
+  get #lastResult(): WaitResult {
+    return { exitCode: this.#record.exit?.exitCode ?? 0 };
+  }
+
+  get #stopSignal(): number {
+    return stopSignalOf(this.#definition, this.image);
+  }
+
+  get hostname(): string {
+    return hostnameOf(this.#definition, this.id, this.#parts.hostname());
+  }
+
+  async #resume(): Promise<void> {
+    const { phase, definition, isStopped, exit } = this.#record;
+    const { state } = this;
+    if (phase === 'removing') return this.#remove();
+    if (state?.status === 'running') {
+      await this.#put({ phase: 'running', startedAtMs: state.startedAtMs });
+      this.#supervise();
+    } else if (phase === 'running' && state?.exit) {
+      await this.#ended(state.exit, this.#run);
+    } else if (phase === 'running' && !state) {
+      const lost = { exitCode: START_FAILED, oomKilled: false, error: 'its files are gone' };
+      await this.#put({ phase: 'exited', exit: { ...lost, finishedAtMs: 0 }, seat: null });
+    } else if (
+      phase === 'running' ||
+      phase === 'restarting' ||
+      (phase === 'exited' && exit !== null && startsWithDaemon(definition.restart, isStopped))
+    ) {
+      await this.#launchAgain();
+    }
+  }
+
+  /** One whose start failed has ended, or is what it was before. */
+  async #launch(): Promise<void> {
+    const { runtime } = this.#parts;
+    try {
+      const state = await this.#ready();
+      const seat = await this.#attachNetwork(state);
+      await this.#put({ phase: 'running', seat, exit: null });
+      await this.#waiters.opened(() => runtime.attach(this.id));
+      const { startedAtMs } = await runtime.startContainer(this.id);
+      await this.#put({ startedAtMs });
+      this.#events.started();
+      this.#supervise();
+    } catch (err) {
+      if (this.#life.signal.aborted) throw err;
+      await this.#failed(err);
+      throw err;
+    }
+  }
+
+  /** By its rule: nobody waits for it. */
+  async #launchAgain(): Promise<void> {
+    try {
+      await this.#launch();
+    } catch (err) {
+      if (!this.#life.signal.aborted) this.#log.warn({ err }, 'container could not be restarted');
+    }
+  }
+
+  async #failed(err: unknown): Promise<void> {
+    const { startedAtMs, definition } = this.#record;
+    await this.#parts.bridge.detach(this.id);
+    await this.#put({
+      phase: startedAtMs === null ? 'created' : 'exited',
+      seat: null,
+      exit: {
+        exitCode: err instanceof CommandError ? err.exitCode : START_FAILED,
+        oomKilled: false,
+        error: describeError(err),
+        finishedAtMs: this.#parts.clock.wallMs(),
+      },
+    });
+    if (definition.autoRemove) await this.#remove();
+  }
+
+  /** The runtime's container, made and not started. */
+  async #ready(): Promise<ContainerState> {
+    const { runtime } = this.#parts;
+    const { network } = this.#definition;
+    if (!this.state) {
+      throw new SkepError('data-loss', `start container ${this.id}: its files are gone`);
+    }
+    // The other one may be another process by now.
+    const isMadeAnew = network.kind === 'container' && this.state.status === 'created';
+    if (isMadeAnew) await runtime.killAll(this.id);
+    if (this.state.status === 'exited') {
+      const limits = await this.#limits(this.#definition);
+      await runtime.renew(this.id, (bundle) => this.#renewed(bundle, limits));
+    }
+    return this.state;
+  }
+
+  #renewed(bundle: ContainerBundle, limits: Partial<OciResources>): ContainerBundle {
+    const { spec } = bundle;
+    const { network } = this.#definition;
+    const path = network.kind === 'container' ? this.#netnsOf(network.containerId) : null;
+    const namespaces = spec.linux.namespaces.map((one) =>
+      one.type === 'network' && path !== null ? { ...one, path } : one,
+    );
+    const resources = { ...limits, devices: spec.linux.resources.devices };
+    return { ...bundle, spec: { ...spec, linux: { ...spec.linux, namespaces, resources } } };
+  }
+
+  #netnsOf(containerId: string): string {
+    const path = this.#options.netnsOf(containerId);
+    if (path !== null) return path;
+    const words = `cannot join network of a non running container: ${containerId}`;
+    throw new SkepError('conflict', words);
+  }
+
+  async #limits(definition: ContainerDefinition): Promise<Partial<OciResources>> {
+    const { blockDevices } = await this.#parts.hostFacts(definition);
+    return resourcesOf(definition.resources, blockDevices);
+  }
+
+  async #attachNetwork({ netnsPath }: ContainerState): Promise<ContainerRecord['seat']> {
+    const { bridge, files, nameservers } = this.#parts;
+    const { network, container, ports } = this.#definition;
+    if (netnsPath === null) throw new SkepError('conflict', `container ${this.id} has ended`);
+    if (network.kind === 'none') await bridge.isolate(netnsPath);
+    if (network.kind !== 'bridge') return null;
+    await bridge.detach(this.id); // what a start that was cut short left
+    const seat = await bridge.attach(this.id, netnsPath, ports);
+    const names = nameFiles({
+      container,
+      hostname: this.hostname,
+      address: seat.address,
+      isOnHost: false,
+      nameservers: nameservers(),
+      gateway: seat.gateway,
+    });
+    await files.writeNames(this.id, names);
+    return seat;
+  }
+
+  #supervise(): void {
+    const run = ++this.#run;
+    this.#beginHealth();
+    this.#background(async () => {
+      const exit = await this.#parts.runtime.wait(this.id, this.#life.signal);
+      await this.#serial(() => this.#ended(exit, run));
+    });
+  }
+
+  #beginHealth(): void {
+    const { runtime, clock } = this.#parts;
+    const image = healthOfImage(this.image?.config.healthcheck ?? null);
+    const check = healthCheckOf(this.#definition.container.healthcheck, image);
+    if (check) this.#watch.begin(check, probeIn(runtime, this.id, clock), { goesOn: true });
+  }
+
+  /** What the end of run number `run` means. */
+  async #ended(exit: ExitRecord, run: number): Promise<void> {
+    if (run !== this.#run || this.#record.phase !== 'running') return;
+    this.#run++;
+    this.#watch.end();
+    await this.#parts.bridge.detach(this.id);
+    this.#events.died(exit);
+    const { definition, restartCount, isStopped } = this.#record;
+    const delayMs = restartDelayMs({
+      rule: definition.restart,
+      exitCode: exit.exitCode,
+      restartCount,
+      isStopped,
+      ranMs: exit.startedAtMs > 0 ? exit.finishedAtMs - exit.startedAtMs : 0,
+      lastDelayMs: this.#lastDelayMs,
+    });
+    await this.#put({
+      phase: delayMs === null ? 'exited' : 'restarting',
+      seat: null,
+      restartCount: delayMs === null ? restartCount : restartCount + 1,
+      exit: {
+        exitCode: exit.exitCode,
+        oomKilled: exit.oomKilled,
+        error: exit.error ?? '',
+        finishedAtMs: exit.finishedAtMs,
+      },
+    });
+    this.#waiters.exited(this.#lastResult);
+    if (delayMs !== null) this.#startIn(delayMs);
+    else if (definition.autoRemove && !this.#isRestarting) await this.#remove();
+  }
+
+  #startIn(delayMs: number): void {
+    this.#lastDelayMs = delayMs;
+    this.#nextStart = this.#parts.clock.setTimer(delayMs, () => {
+      this.#background(() =>
+        this.#serial(async () => {
+          if (this.#record.phase === 'restarting') await this.#launchAgain();
+        }),
+      );
+    });
+  }
+
+  #forgetRestarts(): void {
+    this.#nextStart?.cancel();
+    this.#nextStart = null;
+    this.#lastDelayMs = 0;
+  }
+
+  async #stop({ graceMs, signo }: StopOptions): Promise<Verdict> {
+    if (requireStoppable(this.#subject) === 'nothing-to-do') return 'nothing-to-do';
+    const { runtime, clock } = this.#parts;
+    const { stopGracePeriodNanos } = this.#definition.container;
+    const own = stopGracePeriodNanos === null ? null : stopGracePeriodNanos / NANOS_PER_MS;
+    const waitMs = graceMs ?? own ?? DEFAULT_GRACE_MS;
+    await this.#put({ isStopped: true });
+    if (this.#record.phase === 'restarting') {
+      this.#forgetRestarts();
+      await this.#put({ phase: 'exited' });
+      return 'go';
+    }
+    if (this.condition === 'paused') await this.unpause();
+    const run = this.#run;
+    const exit = await stopContainer(
+      {
+        runtime,
+        clock,
+        containerId: this.id,
+        signo: signo ?? this.#stopSignal,
+        graceMs: waitMs < 0 ? ENDLESS_MS : waitMs,
+        onSignal: (number) => this.#events.signalled(number),
+      },
+      this.#life.signal,
+    );
+    await this.#ended(exit, run);
+    this.#events.stopped();
+    return 'go';
+  }
+
+  async #remove(): Promise<void> {
+    this.#run++;
+    this.#watch.end();
+    await this.#put({ phase: 'removing' });
+    try {
+      await releaseContainer(this.#parts, this.id);
+      await this.#parts.records.remove(this.id);
+    } catch (err) {
+      await this.#put({ phase: 'dead' });
+      throw err;
+    }
+    this.#options.onRemoved();
+    this.#events.destroyed();
+    const gone = new SkepError('not-found', `No such container: ${this.id}`);
+    this.#waiters.removed(this.#lastResult, gone);
+  }
+
+  async #put(changes: Partial<ContainerRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...changes };
+    await this.#parts.records.put(this.#record);
+  }
+
+  #background(work: () => Promise<void>): void {
+    work().catch((err: unknown) => {
+      if (this.#life.signal.aborted) return;
+      this.#log.error({ err }, 'container could not be looked after');
+    });
+  }
+
+  #serial<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
+    return result;
+  }
+}
+
+/** Everything that it has on this node goes, whatever its state. Idempotent. */
+export async function releaseContainer(parts: ContainerParts, id: string): Promise<void> {
+  const { runtime, bridge, images, volumes, files } = parts;
+  await runtime.destroy(id);
+  await bridge.detach(id);
+  await images.releaseRootfs(id);
+  await volumes.release(id);
+  await files.remove(id);
+}

@@ -1,0 +1,236 @@
+/**
+ * The containers outside of services of this node: which there are, what they are called, how one
+ * comes to be. Holds nothing that a restarted daemon could not find again.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import type { Random } from '../../common/base/random.ts';
+import { isContainerId } from '../../common/model/container-id.ts';
+import { randomName } from '../../common/model/random-name.ts';
+import { makeBundle } from '../executor/container-maker.ts';
+import type { NetworkNamespace } from '../executor/oci-builder.ts';
+import type { ImageRecord } from '../images/image-store.ts';
+import type { BridgeSeat } from '../network/local-bridge.ts';
+import type { ContainerParts } from './container-parts.ts';
+import type { ContainerDefinition } from './definition.ts';
+import { containerName, nameTaken } from './lifecycle.ts';
+import { hostnameOf, nameFiles } from './name-texts.ts';
+import { PlainContainer, releaseContainer } from './plain-container.ts';
+import type { ContainerRecord } from './record-store.ts';
+
+export interface PlainContainersOptions extends ContainerParts {
+  readonly random: Random;
+  /** of any container of this node, those of tasks too; null = it does not run */
+  readonly netnsOf: (containerId: string) => string | null;
+}
+
+const ID_BYTES = 32;
+const NAME_ATTEMPTS = 20;
+
+export class PlainContainers {
+  readonly #options: PlainContainersOptions;
+  readonly #containers = new Map<string, PlainContainer>();
+  /** names of containers that are being made -> their ids */
+  readonly #reserved = new Map<string, string>();
+
+  constructor(options: PlainContainersOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes up what an earlier daemon left; what belongs to no record goes. The runtime has adopted
+   * already. Containers that are to run are started before it resolves.
+   */
+  async start(): Promise<void> {
+    const { records, damaged } = await this.#options.records.load();
+    for (const record of records) this.#add(record);
+    await this.#sweep(new Set(damaged));
+    await this.#options.bridge.start(this.#seats());
+    for (const container of [...this.#containers.values()]) await this.#resume(container);
+  }
+
+  /** Leaves every container running. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#containers.values()].map((container) => container.close()));
+    this.#containers.clear();
+  }
+
+  list(): PlainContainer[] {
+    return [...this.#containers.values()];
+  }
+
+  get(id: string): PlainContainer | undefined {
+    return this.#containers.get(id);
+  }
+
+  /**
+   * Made up to its blocked process. @param given null = a name is chosen
+   * Rejects with `name-conflict`, `not-found` for the image, else as the runtime does; nothing is left
+   * behind then.
+   */
+  async create(given: string | null, definition: ContainerDefinition): Promise<PlainContainer> {
+    const { images, random, clock, records } = this.#options;
+    const image = requireImage(images.get(definition.container.image), definition);
+    const id = Buffer.from(random.bytes(ID_BYTES)).toString('hex');
+    const name = this.#reserve(id, given);
+    try {
+      const record: ContainerRecord = {
+        version: 1,
+        id,
+        name,
+        createdAtMs: clock.wallMs(),
+        imageId: image.id,
+        definition,
+        phase: 'created',
+        isStopped: false,
+        restartCount: 0,
+        startedAtMs: null,
+        exit: null,
+        seat: null,
+      };
+      await this.#make(record, image);
+      await records.put(record);
+      const container = this.#add(record);
+      container.created();
+      return container;
+    } catch (err) {
+      await releaseContainer(this.#options, id);
+      throw err;
+    } finally {
+      this.#reserved.delete(name);
+    }
+  }
+
+  async rename(container: PlainContainer, given: string): Promise<void> {
+    if (given === '') {
+      throw new SkepError('invalid-argument', 'Neither old nor new names may be empty');
+    }
+    const name = containerName(given);
+    if (name === container.record.name) {
+      const words = 'Renaming a container with the same name as its current name';
+      throw new SkepError('invalid-argument', words);
+    }
+    this.#reserve(container.id, name);
+    try {
+      await container.rename(name);
+    } finally {
+      this.#reserved.delete(name);
+    }
+  }
+
+  #add(record: ContainerRecord): PlainContainer {
+    const container = new PlainContainer({
+      record,
+      parts: this.#options,
+      netnsOf: this.#options.netnsOf,
+      onRemoved: () => this.#containers.delete(record.id),
+    });
+    this.#containers.set(record.id, container);
+    return container;
+  }
+
+  /** One that cannot be taken up must not keep the others from it. */
+  async #resume(container: PlainContainer): Promise<void> {
+    try {
+      await container.resume();
+    } catch (err) {
+      const { log } = this.#options;
+      log.error({ containerId: container.id, err }, 'container could not be taken up');
+    }
+  }
+
+  /** Of those that run; the others' places are free. */
+  #seats(): Map<string, BridgeSeat> {
+    const seats = new Map<string, BridgeSeat>();
+    for (const { id, record, state } of this.#containers.values()) {
+      if (record.seat && state?.status === 'running') seats.set(id, record.seat);
+    }
+    return seats;
+  }
+
+  async #make(record: ContainerRecord, image: ImageRecord): Promise<void> {
+    const { runtime, nameservers } = this.#options;
+    const { id, definition } = record;
+    const { container, network } = definition;
+    const hostname = hostnameOf(definition, id, this.#options.hostname());
+    const bundle = await makeBundle(
+      {
+        id,
+        spec: definition,
+        genericResources: [],
+        image,
+        hostname,
+        names: nameFiles({
+          container,
+          hostname,
+          address: null,
+          isOnHost: network.kind === 'host',
+          nameservers: nameservers(),
+          gateway: null,
+        }),
+        payloads: [],
+        network: this.#namespaceOf(definition),
+      },
+      this.#options,
+    );
+    await runtime.create(id, bundle);
+  }
+
+  /** Another container's is joined when this one starts; until then it has one of its own. */
+  #namespaceOf({ network }: ContainerDefinition): NetworkNamespace {
+    return network.kind === 'host' ? 'host' : 'new';
+  }
+
+  #reserve(id: string, given: string | null): string {
+    const name = given === null ? this.#freeName() : containerName(given);
+    const holder = this.#holderOf(name);
+    if (holder !== null) throw nameTaken(name, holder);
+    this.#reserved.set(name, id);
+    return name;
+  }
+
+  #holderOf(name: string): string | null {
+    const reserved = this.#reserved.get(name);
+    if (reserved !== undefined) return reserved;
+    return this.list().find(({ record }) => record.name === name)?.id ?? null;
+  }
+
+  #freeName(): string {
+    const { random } = this.#options;
+    for (let i = 0; i < NAME_ATTEMPTS; i++) {
+      const name = randomName(random);
+      if (this.#holderOf(name) === null) return name;
+    }
+    return `${randomName(random)}${random.below(1_000_000)}`;
+  }
+
+  /** What a create or a removal left that was cut short. */
+  async #sweep(damaged: ReadonlySet<string>): Promise<void> {
+    const { runtime, images, volumes, files, log } = this.#options;
+    const found = new Set([
+      ...runtime.list().map(({ id }) => id),
+      ...images.pinnedContainers(),
+      ...volumes.usingContainers(),
+      ...(await files.list()),
+    ]);
+    for (const id of found) {
+      if (!isContainerId(id) || this.#containers.has(id) || damaged.has(id)) continue;
+      log.warn({ containerId: id }, 'what belongs to no container is removed');
+      try {
+        await releaseContainer(this.#options, id);
+      } catch (err) {
+        log.error({ containerId: id, err }, 'what belongs to no container could not be removed');
+      }
+    }
+  }
+}
+
+function requireImage(
+  image: ImageRecord | undefined,
+  { container }: ContainerDefinition,
+): ImageRecord {
+  if (image) return image;
+  const reference = container.image;
+  const isTagged = /[:@]/.test(reference.slice(reference.lastIndexOf('/') + 1));
+  const name = isTagged ? reference : `${reference}:latest`;
+  throw new SkepError('not-found', `No such image: ${name}`);
+}

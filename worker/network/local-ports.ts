@@ -1,0 +1,137 @@
+/**
+ * Ports of this host that containers outside of services publish: chooses numbers and holds each by a
+ * bound socket, so that nobody else takes it. Knows nothing of rules.
+ */
+import { createServer } from 'node:net';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Random } from '../../common/base/random.ts';
+import { NativeError } from '../../native/ffi/library.ts';
+import { bindInNetns, closeFd, OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
+
+export interface PortWish {
+  readonly protocol: 'tcp' | 'udp';
+  readonly targetPort: number;
+  /** '' = every address of the host */
+  readonly hostIp: string;
+  /** the first free one of these; 0 to 0 = any */
+  readonly firstHostPort: number;
+  readonly lastHostPort: number;
+}
+
+export interface BoundPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly targetPort: number;
+  /** '0.0.0.0' = every address of the host */
+  readonly hostIp: string;
+  readonly hostPort: number;
+}
+
+/** A port of the host that nobody else can take. */
+export interface HeldPort {
+  release(): void;
+}
+
+/** Null when it is taken. */
+export type HoldPort = (port: BoundPort) => Promise<HeldPort | null>;
+
+/** The range that Linux gives to outgoing connections, minus what the routing mesh hands out. */
+const EPHEMERAL_FIRST = 32_768;
+const EPHEMERAL_LAST = 60_999;
+const ATTEMPTS = 64;
+
+export class LocalPorts {
+  readonly #random: Random;
+  readonly #hold: HoldPort;
+  readonly #held = new Map<string, HeldPort[]>();
+
+  constructor(random: Random, hold: HoldPort = holdPort) {
+    this.#random = random;
+    this.#hold = hold;
+  }
+
+  /** In the order of `wishes`. All or nothing: rejects with `conflict` when one is taken. */
+  async claim(holder: string, wishes: readonly PortWish[]): Promise<BoundPort[]> {
+    try {
+      const bound: BoundPort[] = [];
+      for (const wish of wishes) bound.push(await this.#claimOne(holder, wish));
+      return bound;
+    } catch (err) {
+      this.release(holder);
+      throw err;
+    }
+  }
+
+  /** Those that `holder` had before a restart; one that somebody took meanwhile is left to the rules. */
+  async reclaim(holder: string, ports: readonly BoundPort[]): Promise<void> {
+    for (const port of ports) await this.#take(holder, port);
+  }
+
+  release(holder: string): void {
+    for (const held of this.#held.get(holder) ?? []) held.release();
+    this.#held.delete(holder);
+  }
+
+  /** Lets go of the sockets only. */
+  close(): void {
+    for (const holder of [...this.#held.keys()]) this.release(holder);
+  }
+
+  async #claimOne(holder: string, wish: PortWish): Promise<BoundPort> {
+    for (const hostPort of this.#candidates(wish)) {
+      const port = {
+        protocol: wish.protocol,
+        targetPort: wish.targetPort,
+        hostIp: wish.hostIp || '0.0.0.0',
+        hostPort,
+      };
+      if (await this.#take(holder, port)) return port;
+    }
+    const { hostIp, firstHostPort, lastHostPort } = wish;
+    const range = firstHostPort === lastHostPort ? '' : `-${lastHostPort}`;
+    const place = `${hostIp || '0.0.0.0'}:${firstHostPort}${range}`;
+    throw new SkepError('conflict', `Bind for ${place} failed: port is already allocated`);
+  }
+
+  *#candidates({ firstHostPort, lastHostPort }: PortWish): Iterable<number> {
+    if (firstHostPort === 0) {
+      for (let i = 0; i < ATTEMPTS; i++) {
+        yield EPHEMERAL_FIRST + this.#random.below(EPHEMERAL_LAST - EPHEMERAL_FIRST);
+      }
+      return;
+    }
+    for (let port = firstHostPort; port <= lastHostPort; port++) yield port;
+  }
+
+  async #take(holder: string, port: BoundPort): Promise<boolean> {
+    const held = await this.#hold(port);
+    if (held === null) return false;
+    this.#held.set(holder, [...(this.#held.get(holder) ?? []), held]);
+    return true;
+  }
+}
+
+/**
+ * By a socket. One for streams must listen, or another would get the same port; whoever comes there
+ * past our rules is turned away.
+ */
+async function holdPort({ protocol, hostIp, hostPort }: BoundPort): Promise<HeldPort | null> {
+  let fd: number;
+  try {
+    fd = await bindInNetns(OWN_NAMESPACE, protocol, hostIp, hostPort);
+  } catch (err) {
+    if (!(err instanceof NativeError)) throw err;
+    if (err.errno === 'EADDRINUSE') return null;
+    if (err.errno !== 'EADDRNOTAVAIL') throw err;
+    const words = `listen on ${hostIp}:${hostPort}: cannot assign requested address`;
+    throw new SkepError('invalid-argument', words, { cause: err });
+  }
+  if (protocol === 'udp') return { release: () => closeFd(fd) };
+  const server = createServer((socket) => socket.destroy());
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(null)); // somebody listened first
+    server.listen({ fd, exclusive: true }, () => {
+      server.unref();
+      resolve({ release: () => server.close() });
+    });
+  });
+}
