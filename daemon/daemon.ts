@@ -12,9 +12,10 @@ import { parseCertificate } from '../common/pki/certificate.ts';
 import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
+import { ContainerApiServer } from './container-api-server.ts';
 import { EventJournal } from './engineapi/event-journal.ts';
 import { Execs } from './engineapi/execs.ts';
-import { addRoutes } from './engineapi/routes.ts';
+import { addRoutes, addRoutesForManagers } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
 import { SwarmNode } from './swarm-node.ts';
@@ -77,6 +78,13 @@ export class Daemon {
         tell: (event) => this.#events.tell(event),
       }),
     );
+    const execs = new Execs(random);
+    const forManagers = this.#engineServer();
+    this.#scope.defer(() => forManagers.stop());
+    addRoutesForManagers(forManagers, {
+      ...{ worker, clock, execs, events: this.#events, engineId: this.#engineId },
+    });
+    const containerApi = new ContainerApiServer({ accept: (c) => forManagers.accept(c) });
     const swarm = new SwarmNode({
       dataDir: options.dataDir,
       hostname: options.hostname,
@@ -97,26 +105,30 @@ export class Daemon {
       random,
       log,
       onFailure,
+      register: (server) => containerApi.register(server),
       onClusterEvent: (event, timeMs) => this.#events.tellOfCluster(event, timeMs),
     });
     await this.#scope.start(swarm);
-    await this.#listen(worker, swarm);
+    await this.#listen(worker, swarm, execs);
     log.info({ sockets: options.sockets, version: VERSION }, 'daemon ready');
   }
 
-  async #listen(worker: Worker, swarm: SwarmNode): Promise<void> {
-    const { options, clock, random, log } = this.#parts;
-    const execs = new Execs(random);
+  #engineServer(): EngineServer {
+    return new EngineServer({
+      log: this.#parts.log.child({ component: 'engineapi' }),
+      headers: () => ({
+        Server: `skep/${VERSION} (linux)`,
+        'Api-Version': API_VERSION_MAX,
+        'Docker-Experimental': 'false',
+        Ostype: 'linux',
+      }),
+    });
+  }
+
+  async #listen(worker: Worker, swarm: SwarmNode, execs: Execs): Promise<void> {
+    const { options, clock, random } = this.#parts;
     for (const path of options.sockets) {
-      const server = new EngineServer({
-        log: log.child({ component: 'engineapi' }),
-        headers: () => ({
-          Server: `skep/${VERSION} (linux)`,
-          'Api-Version': API_VERSION_MAX,
-          'Docker-Experimental': 'false',
-          Ostype: 'linux',
-        }),
-      });
+      const server = this.#engineServer();
       addRoutes(server, {
         worker,
         swarm,

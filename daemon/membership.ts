@@ -125,6 +125,7 @@ export class Membership {
     this.#scope.defer(() => this.#pool.close());
     this.#scope.defer(async () => this.#manager?.stop());
     this.#scope.defer(worker.register(this.#server));
+    this.#scope.defer(this.#parts.register(this.#server));
     const { host, port } = parseHostPort(this.addresses.listen);
     await this.#server.listen(host, port);
     if (origin) await this.#startManager(origin);

@@ -5,6 +5,7 @@ import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 import type { Identity } from '../common/pki/identity.ts';
+import type { RpcService } from '../common/rpc/server.ts';
 import type { TellClusterEvent } from '../manager/cluster-events.ts';
 import type { Disk } from '../manager/raftnode/disk.ts';
 import type { Worker } from '../worker/worker.ts';
@@ -22,6 +23,8 @@ export interface SwarmNodeOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly onFailure: OnFailure;
+  /** Serves what managers ask of this node's daemon; returns the release. */
+  readonly register: (server: RpcService) => () => void;
   /** What changes in the cluster, while this node is a manager. */
   readonly onClusterEvent: TellClusterEvent;
 }

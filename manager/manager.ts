@@ -33,6 +33,7 @@ import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNodeStatus } from './raftnode/node-options.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
+import { RemoteContainers } from './remote-containers.ts';
 import { RoleManager } from './role-manager.ts';
 import { PlacementExplainer } from './scheduler/explain-placement.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
@@ -41,6 +42,7 @@ import { MemoryStore } from './store/store.ts';
 export class Manager implements ManagerList, LeaderLocator {
   readonly store: MemoryStore;
   readonly logs: LogBroker;
+  readonly containers: RemoteContainers;
   readonly #options: ManagerOptions;
   readonly #scope = new Scope();
   readonly #background: TaskSet;
@@ -78,6 +80,7 @@ export class Manager implements ManagerList, LeaderLocator {
       clock,
       log: log.child({ component: 'logbroker' }),
     });
+    this.containers = new RemoteContainers({ store: this.store, pool, self: nodeId });
   }
 
   /** True when this directory holds the state of a manager. */

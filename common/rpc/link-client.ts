@@ -3,6 +3,7 @@ import { connect, type PeerCertificate, type SecureContext, type TLSSocket } fro
 import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import type { Frame } from './frames.ts';
+import { KEEPALIVE_PERIOD_MS } from './limits.ts';
 import { decodeMessage, LINK_PROTOCOL, type Link, LinkSocket } from './link.ts';
 import { LinkStream } from './link-stream.ts';
 import { splitHostPort } from './listener.ts';
@@ -88,6 +89,7 @@ async function connected<T>(
     checkServerIdentity: (_host, certificate) => checkServer(certificate),
     ALPNProtocols: [LINK_PROTOCOL],
   });
+  socket.setKeepAlive(true, KEEPALIVE_PERIOD_MS); // where nobody speaks, the kernel finds the end that is gone
   socket.on('error', () => {}); // for good: told by those below, or told already
   return new Promise((resolve, reject) => {
     const timer = clock.setTimer(options.connectTimeoutMs, () =>

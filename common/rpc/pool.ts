@@ -38,6 +38,7 @@ export interface RpcSessions {
 export interface RpcClients {
   client(address: string, expected?: ExpectedPeer): RpcCalls;
   peer(address: string): RpcCalls;
+  session(address: string, expected?: ExpectedPeer): RpcSessions;
   /** Opens a link to a manager; see `openLink`. It lives until one end ends it. */
   link<In, Out>(
     method: LinkMethod<Out, In>,
@@ -89,11 +90,12 @@ export class RpcClientPool implements RpcClients {
     return this.#client(address, { role: 'manager' }, PEER_LIMITS);
   }
 
-  /** For agents' sessions with a manager, whose heartbeats tell whether it lives. They are not ended by `close`. */
-  session(address: string): RpcSessions {
+  /** For conversations that tell by themselves whether the other end lives. They are not ended by `close`. */
+  session(address: string, expected: ExpectedPeer = { role: 'manager' }): RpcSessions {
+    const limitMs = SESSION_CONNECT_TIMEOUT_MS;
     return {
       duplex: (method, { signal }) =>
-        openLinkStream(method, this.#linkOptions(address, signal, SESSION_CONNECT_TIMEOUT_MS)),
+        openLinkStream(method, this.#linkOptions(address, expected, signal, limitMs)),
     };
   }
 
@@ -113,12 +115,20 @@ export class RpcClientPool implements RpcClients {
     signal: AbortSignal,
   ): Promise<Link<Out>> {
     const { connectTimeoutMs } = PEER_LIMITS;
-    return openLink(method, receive, this.#linkOptions(address, signal, connectTimeoutMs));
+    const expected: ExpectedPeer = { role: 'manager' };
+    return openLink(
+      method,
+      receive,
+      this.#linkOptions(address, expected, signal, connectTimeoutMs),
+    );
   }
 
-  /** To a manager. */
-  #linkOptions(address: string, signal: AbortSignal, connectTimeoutMs: number): LinkClientOptions {
-    const expected: ExpectedPeer = { role: 'manager' };
+  #linkOptions(
+    address: string,
+    expected: ExpectedPeer,
+    signal: AbortSignal,
+    connectTimeoutMs: number,
+  ): LinkClientOptions {
     const { clusterId } = this.#options.credentials.current;
     return {
       ...{ address, signal, connectTimeoutMs, clock: this.#options.clock },

@@ -8,6 +8,7 @@ import type { ContainerInfo, ContainerView } from '../../worker/container-view.t
 import { requireAnswering } from '../../worker/containers/lifecycle.ts';
 import type { ExecSession, ExecSpec } from '../../worker/runtime/native-runtime.ts';
 import type { EventJournal } from './event-journal.ts';
+import { mintExecId } from './exec-id.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { JsonReader } from './json/reader.ts';
@@ -90,7 +91,7 @@ export class Execs {
   }
 
   create(container: ContainerInfo, spec: ExecSpec): ExecRecord {
-    const id = Buffer.from(this.#random.bytes(32)).toString('hex');
+    const id = mintExecId(container.id, this.#random);
     const record: ExecRecord = { id, container, spec, session: null, exitCode: null };
     this.#records.set(id, record);
     const oldest = this.#records.keys().next().value;

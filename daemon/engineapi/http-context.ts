@@ -70,9 +70,19 @@ export class RequestContext {
     return Number(value);
   }
 
+  /** The client asked for an upgrade of the connection. */
+  get wantsUpgrade(): boolean {
+    return this.#upgrade !== null;
+  }
+
+  /** The whole body; empty when there is none. Throws `invalid-argument` when it is too large. */
+  body(): Promise<Buffer> {
+    return this.#upgrade ? this.#upgradeBody() : this.#plainBody();
+  }
+
   /** The JSON body; `{}` when there is none. Throws `invalid-argument`. */
   async json(): Promise<unknown> {
-    const body = this.#upgrade ? await this.#upgradeBody() : await this.#plainBody();
+    const body = await this.body();
     if (body.length === 0) return {};
     try {
       return JSON.parse(body.toString('utf8'));

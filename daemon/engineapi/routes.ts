@@ -10,6 +10,7 @@ import { addNodeRoutes } from './nodes.ts';
 import { addNotYetRoutes } from './not-yet.ts';
 import type { RouteParts } from './parts.ts';
 import { predefinedNetworkId } from './predefined-networks.ts';
+import { onlyContainerRoutes, withRemoteContainers } from './remote-containers.ts';
 import { addConfigRoutes, addSecretRoutes } from './secrets.ts';
 import type { Routes } from './server.ts';
 import { addServiceLogRoutes } from './service-logs.ts';
@@ -20,7 +21,7 @@ import { addVolumeRoutes } from './volumes.ts';
 import { addWatchRoutes } from './watch.ts';
 
 export function addRoutes(routes: Routes, parts: RouteParts): void {
-  const { worker, clock, execs, events } = parts;
+  const { worker, swarm, clock, execs, events } = parts;
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
   addNodeRoutes(routes, parts);
@@ -30,16 +31,33 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
-  addContainerRoutes(routes, {
-    containers: worker.containers,
-    clock,
-    networkIdOf: (name) => predefinedNetworkId(parts.engineId, name),
+  const anywhere = withRemoteContainers(routes, {
+    remote: () => swarm.manager?.containers ?? null,
+    requireContainer: (reference) => worker.containers.require(reference),
+    requireExec: (id) => execs.require(id),
   });
-  addContainerLifecycleRoutes(routes, worker);
-  addContainerStreamRoutes(routes, worker);
-  addExecRoutes(routes, { containers: worker.containers, execs, events });
+  addRoutesOfContainers(anywhere, parts);
   addImageRoutes(routes, { images: worker.images, clock });
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, { events, clock });
   addNotYetRoutes(routes);
+}
+
+type ContainerParts = Pick<RouteParts, 'worker' | 'clock' | 'execs' | 'events' | 'engineId'>;
+
+/** What this node answers for managers: see `withRemoteContainers`. */
+export function addRoutesForManagers(routes: Routes, parts: ContainerParts): void {
+  addRoutesOfContainers(onlyContainerRoutes(routes), parts);
+}
+
+function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
+  const { worker, clock, execs, events, engineId } = parts;
+  const { containers } = worker;
+  addContainerRoutes(routes, {
+    ...{ containers, clock },
+    networkIdOf: (name) => predefinedNetworkId(engineId, name),
+  });
+  addContainerLifecycleRoutes(routes, worker);
+  addContainerStreamRoutes(routes, worker);
+  addExecRoutes(routes, { containers, execs, events });
 }

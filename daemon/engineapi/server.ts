@@ -3,7 +3,6 @@
  * it; nothing here knows what they do.
  */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import findMyWay from 'find-my-way';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
@@ -36,7 +35,7 @@ export class EngineServer implements Routes {
   readonly #router = findMyWay({ ignoreTrailingSlash: true, maxParamLength: 512 });
   readonly #handlers = new Map<object, Handler>();
   /** also those that were taken over: the HTTP server knows of them no longer */
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Set<Duplex>();
 
   constructor(options: EngineServerOptions) {
     this.#options = options;
@@ -51,7 +50,7 @@ export class EngineServer implements Routes {
       response.once('finish', () => socket.end());
       void this.#answer(request, response, { socket, head }); // #answer never rejects
     });
-    this.#server.on('connection', (socket) => {
+    this.#server.on('connection', (socket: Duplex) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
@@ -75,6 +74,11 @@ export class EngineServer implements Routes {
         resolve();
       });
     });
+  }
+
+  /** Serves a connection that was made elsewhere. A failure of it is nobody's but its owner's to hear. */
+  accept(connection: Duplex): void {
+    this.#server.emit('connection', connection);
   }
 
   /** Cuts every connection. */

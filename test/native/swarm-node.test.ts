@@ -70,6 +70,7 @@ async function managerNode() {
     },
     ...{ disk, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger },
     onFailure: (err) => failures.push(err),
+    register: () => () => {},
     onClusterEvent: () => {},
   });
   node = started;

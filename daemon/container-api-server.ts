@@ -1,0 +1,56 @@
+/**
+ * This node's end of the connections by which managers reach its containers: each is served by its own Engine API,
+ * with the routes for that and no others. Knows nothing of HTTP.
+ */
+import type { Duplex } from 'node:stream';
+import { SkepError } from '../common/base/errors.ts';
+import { containerApi } from '../common/rpc/node-methods.ts';
+import type { RpcService } from '../common/rpc/server.ts';
+import type { RpcStream } from '../common/rpc/stream.ts';
+import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
+
+/**
+ * Connections served at once. One whose reader takes nothing holds what a window of gRPC holds at the manager (4 MiB),
+ * and little here.
+ */
+const CONNECTIONS_MAX = 256;
+
+export interface ContainerApiServerOptions {
+  /** Serves a connection until it is closed. */
+  readonly accept: (connection: Duplex) => void;
+}
+
+export class ContainerApiServer {
+  readonly #options: ContainerApiServerOptions;
+  #open = 0;
+
+  constructor(options: ContainerApiServerOptions) {
+    this.#options = options;
+  }
+
+  /** Returns the release, after which connections that are open go on. */
+  register(server: Pick<RpcService, 'handleDuplex'>): () => void {
+    return server.handleDuplex(containerApi, (stream, { signal }) => this.#serve(stream, signal));
+  }
+
+  async #serve(stream: RpcStream<Uint8Array, Uint8Array>, signal: AbortSignal): Promise<void> {
+    if (this.#open >= CONNECTIONS_MAX) {
+      throw new SkepError(
+        'resource-exhausted',
+        `connect to the containers of this node: ${CONNECTIONS_MAX} connections are open, which is the most`,
+      );
+    }
+    const connection = new StreamDuplex(stream);
+    const cut = (): void => void connection.destroy();
+    const closed = new Promise<void>((resolve) => connection.once('close', () => resolve()));
+    this.#open++;
+    signal.addEventListener('abort', cut, { once: true });
+    try {
+      this.#options.accept(connection);
+      await closed;
+    } finally {
+      signal.removeEventListener('abort', cut);
+      this.#open--;
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * The containers of the cluster's tasks, wherever they are: which node has the one that is meant, and a connection
+ * to the Engine API there. Runs on every manager; reads its own copy of the state, writes nothing, and knows
+ * nothing of what is said over the connection.
+ */
+import type { Duplex } from 'node:stream';
+import { SkepError } from '../common/base/errors.ts';
+import { containerIdOf } from '../common/model/container-id.ts';
+import type { NodeId, TaskId } from '../common/model/ids.ts';
+import type { Task } from '../common/model/task.ts';
+import { containerApi } from '../common/rpc/node-methods.ts';
+import type { RpcClients } from '../common/rpc/pool.ts';
+import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
+import type { ReadView, Store } from './store/types.ts';
+
+/**
+ * Shortest start of an id that is looked for in the whole cluster. Clients try a word as a container's before they try
+ * it as a service's: among 20,000 tasks some id begins with almost any word of three letters.
+ */
+const PREFIX_CHARS_MIN = 6;
+
+export interface RemoteContainer {
+  /** 64 hexadecimal characters */
+  readonly containerId: string;
+  readonly nodeId: NodeId;
+  /** of the node, for people */
+  readonly hostname: string;
+  /** `IP:port`; '' = not known */
+  readonly address: string;
+}
+
+export interface RemoteContainersOptions {
+  readonly store: Pick<Store, 'view'>;
+  readonly pool: Pick<RpcClients, 'session'>;
+  /** this node, whose containers are not remote */
+  readonly self: NodeId;
+}
+
+export class RemoteContainers {
+  readonly #options: RemoteContainersOptions;
+  /** Of tasks that were looked at; a digest costs some microseconds, and there are thousands. */
+  #ids = new Map<TaskId, string>();
+
+  constructor(options: RemoteContainersOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * By id of the container or the task, by name, or by the start of an id (PREFIX_CHARS_MIN or more). Null when it is
+   * nobody's, this node's, or that of a task without a node. Throws `invalid-argument` when several could be meant.
+   */
+  find(reference: string): RemoteContainer | null {
+    const name = reference.replace(/^\//, '');
+    return this.#options.store.view((view) => {
+      const task = this.#taskOf(view, name);
+      if (!task?.nodeId || task.nodeId === this.#options.self) return null;
+      const node = view.get('node', task.nodeId);
+      if (!node) return null;
+      const { hostname = '', address = '' } = node.description ?? {};
+      const { nodeId } = task;
+      return { containerId: this.#idOf(task.id), nodeId, hostname, address };
+    });
+  }
+
+  /**
+   * Connects to the node's Engine API. The connection lives until one end closes it or `signal` aborts. Throws
+   * `unavailable` when the node cannot be reached.
+   */
+  async connect(container: RemoteContainer, signal: AbortSignal): Promise<Duplex> {
+    const { nodeId, hostname, address } = container;
+    try {
+      if (address === '') throw new SkepError('unavailable', 'its address is not known');
+      const session = this.#options.pool.session(address, { nodeId });
+      return new StreamDuplex(await session.duplex(containerApi, { signal }));
+    } catch (cause) {
+      signal.throwIfAborted();
+      const words = `reach container ${container.containerId} on node ${hostname || nodeId}`;
+      throw new SkepError('unavailable', words, { cause });
+    }
+  }
+
+  #taskOf(view: ReadView, name: string): Task | undefined {
+    const exact = view.get('task', name) ?? view.byName('task', name)[0];
+    if (exact || name.length < PREFIX_CHARS_MIN || !/^[0-9a-z]+$/.test(name)) return exact;
+    const tasks = view.list('task');
+    const matches = tasks.filter(
+      ({ id }) => id.startsWith(name) || this.#idOf(id).startsWith(name),
+    );
+    this.#forget(tasks);
+    if (matches.length > 1) {
+      throw new SkepError(
+        'invalid-argument',
+        `container ${name} is ambiguous (${matches.length} matches found)`,
+      );
+    }
+    return matches[0];
+  }
+
+  #idOf(taskId: TaskId): string {
+    let id = this.#ids.get(taskId);
+    if (id === undefined) {
+      id = containerIdOf(taskId);
+      this.#ids.set(taskId, id);
+    }
+    return id;
+  }
+
+  /** Of tasks that are gone, once they are as many as the others. */
+  #forget(tasks: readonly Task[]): void {
+    if (this.#ids.size <= 2 * tasks.length) return;
+    this.#ids = new Map(tasks.map(({ id }) => [id, this.#idOf(id)]));
+  }
+}
