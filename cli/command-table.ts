@@ -30,6 +30,7 @@ const swarmLock = () => import('./commands/swarm-lock.ts');
 const node = () => import('./commands/node.ts');
 const nodeList = () => import('./commands/node-list.ts');
 const service = () => import('./commands/service.ts');
+const serviceExec = () => import('./commands/service-exec.ts');
 const serviceExplain = () => import('./commands/service-explain.ts');
 const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
@@ -80,6 +81,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
     summary: 'Manage services',
     commands: {
       create: entry('Create a service', async () => (await serviceCreate()).create),
+      exec: entry(
+        'Run a command in tasks of a service, on any node',
+        async () => (await serviceExec()).serviceExec,
+      ),
       explain: entry(
         'Say why tasks wait, and what would help',
         async () => (await serviceExplain()).explain,

@@ -1,5 +1,8 @@
-/** `skep exec`: a command in a container of this host. Its exit status becomes ours. */
+/** `skep exec`: a command in a container, on any host of the cluster. Its exit status becomes ours. */
+import type { Writable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
+import type { Command } from 'commander';
+import { SkepError } from '../../common/base/errors.ts';
 import { FrameDecoder } from '../client/frames.ts';
 import { ApiError, type HijackedConnection } from '../client/transport.ts';
 import {
@@ -14,7 +17,7 @@ import {
 } from './context.ts';
 import { environmentOf } from './service-create.ts';
 
-interface ExecFlags {
+export interface ExecFlags {
   readonly detach?: boolean;
   readonly env?: readonly string[];
   readonly envFile?: readonly string[];
@@ -26,11 +29,23 @@ interface ExecFlags {
 }
 
 export const exec: Configure = (command, context) => {
-  refuseFlags(command, { '--detach-keys': 'not supported yet' });
-  command
+  execFlags(command)
     .passThroughOptions()
     .argument('<container>', 'id or name')
     .argument('<command...>', 'and its arguments')
+    .action(async (ref: string, words: readonly string[], flags: ExecFlags) => {
+      requireTerminal(context, flags);
+      const env = await environmentOf(context, flags);
+      const { Id } = await context.client.container(ref);
+      const status = await runExec(context, { containerId: Id, words, env, flags });
+      if (status !== 0) throw new ExitError(status);
+    });
+};
+
+/** The flags of every command that runs one in a container. */
+export function execFlags(command: Command): Command {
+  refuseFlags(command, { '--detach-keys': 'not supported yet' });
+  return command
     .option('-d, --detach', 'do not wait')
     .option('-e, --env <key=value>', 'environment variable', collect)
     .option('--env-file <file>', 'file of environment variables', collect)
@@ -38,27 +53,31 @@ export const exec: Configure = (command, context) => {
     .option('--privileged', 'with every capability')
     .option('-t, --tty', 'allocate a terminal')
     .option('-u, --user <user>', 'name or id, with :group')
-    .option('-w, --workdir <dir>', 'working directory')
-    .action(async (ref: string, words: readonly string[], flags: ExecFlags) => {
-      const status = await runExec(context, ref, words, flags);
-      if (status !== 0) throw new ExitError(status);
-    });
-};
+    .option('-w, --workdir <dir>', 'working directory');
+}
 
-async function runExec(
-  context: CommandContext,
-  ref: string,
-  words: readonly string[],
-  flags: ExecFlags,
-): Promise<number> {
-  const { client } = context;
-  const tty = flags.tty ?? false;
-  if (tty && flags.interactive && !flags.detach && !context.stdin.isTTY) {
+/** Throws `UsageError` when a terminal is to be passed on and there is none. */
+export function requireTerminal(context: CommandContext, flags: ExecFlags): void {
+  if (flags.tty && flags.interactive && !flags.detach && !context.stdin.isTTY) {
     throw new UsageError('the input device is not a TTY');
   }
-  const env = await environmentOf(context, flags);
-  const container = await client.container(ref);
-  const { Id } = await client.execCreate(container.Id, {
+}
+
+export interface ExecRequest {
+  readonly containerId: string;
+  readonly words: readonly string[];
+  readonly env: readonly string[];
+  readonly flags: ExecFlags;
+  /** where the output goes; default: ours */
+  readonly output?: { readonly stdout: Writable; readonly stderr: Writable };
+}
+
+/** The command's exit status; 0 for one that is not waited for. */
+export async function runExec(context: CommandContext, request: ExecRequest): Promise<number> {
+  const { client } = context;
+  const { containerId, words, env, flags, output = context } = request;
+  const tty = flags.tty ?? false;
+  const { Id } = await client.execCreate(containerId, {
     AttachStdin: (flags.interactive ?? false) && !flags.detach,
     AttachStdout: !flags.detach,
     AttachStderr: !flags.detach,
@@ -74,8 +93,15 @@ async function runExec(
     return 0;
   }
   const connection = await attach(context, Id, tty);
-  await relay(context, connection, { id: Id, tty, stdin: flags.interactive ?? false });
-  return (await client.execInspect(Id)).ExitCode ?? 0;
+  await relay(context, connection, {
+    ...{ id: Id, tty, output },
+    stdin: flags.interactive ?? false,
+  });
+  const { ExitCode } = await client.execInspect(Id);
+  if (ExitCode === null || ExitCode === undefined) {
+    throw new SkepError('unavailable', `exec ${words[0]}: the connection broke before it ended`);
+  }
+  return ExitCode;
 }
 
 const EXIT_NOT_FOUND = 127;
@@ -102,6 +128,7 @@ interface RelayOptions {
   readonly id: string;
   readonly tty: boolean;
   readonly stdin: boolean;
+  readonly output: { readonly stdout: Writable; readonly stderr: Writable };
 }
 
 /** Bytes both ways until the daemon ends the stream. The end of our input is passed on. */
@@ -116,11 +143,11 @@ async function relay(
   const decoder = new FrameDecoder();
   const show = (chunk: Buffer): void => {
     if (options.tty) {
-      context.stdout.write(chunk);
+      options.output.stdout.write(chunk);
       return;
     }
     for (const { stream, data } of decoder.push(chunk)) {
-      (stream === 'stderr' ? context.stderr : context.stdout).write(data);
+      (stream === 'stderr' ? options.output.stderr : options.output.stdout).write(data);
     }
   };
   try {
@@ -128,8 +155,10 @@ async function relay(
     for await (const chunk of socket as AsyncIterable<Buffer>) show(chunk);
   } finally {
     restore();
-    context.stdin.unpipe(socket);
-    context.stdin.pause();
+    if (options.stdin) {
+      context.stdin.unpipe(socket);
+      context.stdin.pause();
+    }
     socket.destroy();
   }
 }

@@ -173,6 +173,35 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     expect(await shared.current.skep(['logs', '--tail', '1', name])).toMatch(/^line \d+\n$/);
   });
 
+  test('is found by its service', { timeout: 60_000 }, async () => {
+    const cluster = shared.current;
+    const one = await cluster.try([
+      'service',
+      'exec',
+      'far.1',
+      '--',
+      'sh',
+      '-c',
+      'echo $0; exit 6',
+    ]);
+    expect([one.code, one.stdout, one.stderr]).toEqual([6, 'sh\n', '']);
+    await cluster.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'every'],
+      ...['--mode', 'global', '--hostname', '{{.Node.Hostname}}', IMAGE, 'sleep', '1000'],
+    ]);
+    await cluster.running('every', 3);
+    const all = await cluster.try(['service', 'exec', '--all', 'every', '--', 'hostname'], {
+      host: 'manager-2',
+    });
+    expect(all.stdout.trimEnd().split('\n').sort()).toEqual([
+      'every.manager-1 | manager-1',
+      'every.manager-2 | manager-2',
+      'every.worker-1  | worker-1',
+    ]);
+    expect([all.code, all.stderr]).toEqual([0, '']);
+    await cluster.skep(['service', 'rm', 'every']);
+  });
+
   test('ends for its clients with an error when the daemon of its node is killed', {
     timeout: 60_000,
   }, async () => {

@@ -1,0 +1,187 @@
+/**
+ * `skep service exec`: a command in the container of a service's task, or of all its tasks, on whatever nodes they
+ * run. Its exit status becomes ours; of several the highest.
+ */
+import { Writable } from 'node:stream';
+import { containerIdOf } from '../../common/model/container-id.ts';
+import type { TaskJson } from '../../common/model/engine-json.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
+import { hasStatus } from '../client/transport.ts';
+import {
+  type CommandContext,
+  type Configure,
+  ExitError,
+  errorLine,
+  UsageError,
+} from './context.ts';
+import { type ExecFlags, execFlags, requireTerminal, runExec } from './exec.ts';
+import { environmentOf } from './service-create.ts';
+
+interface ServiceExecFlags extends ExecFlags {
+  readonly all?: boolean;
+}
+
+/** Commands that run at once with --all: each holds a connection. */
+const AT_ONCE_MAX = 16;
+/** A line that is longer is printed in parts, each with its task's name. */
+const LINE_BYTES_MAX = 64 * 1024;
+
+export const serviceExec: Configure = (command, context) => {
+  execFlags(command)
+    .argument('<service>', 'name or id, with .SLOT (or .NODE of a global service) for one task')
+    .argument('<command...>', 'after --, so that its flags are its own')
+    .option('--all', 'in every running task, each line with its name')
+    .action(async (ref: string, words: readonly string[], flags: ServiceExecFlags) => {
+      const status = flags.all
+        ? await runInAll(context, ref, words, flags)
+        : await runInOne(context, ref, words, flags);
+      if (status !== 0) throw new ExitError(status);
+    });
+};
+
+async function runInOne(
+  context: CommandContext,
+  ref: string,
+  words: readonly string[],
+  flags: ServiceExecFlags,
+): Promise<number> {
+  requireTerminal(context, flags);
+  const env = await environmentOf(context, flags);
+  const [seat] = await runningSeats(context, ref);
+  if (!seat) throw new UsageError(`${ref} has no running task`);
+  return runExec(context, { containerId: seat.containerId, words, env, flags });
+}
+
+async function runInAll(
+  context: CommandContext,
+  ref: string,
+  words: readonly string[],
+  flags: ServiceExecFlags,
+): Promise<number> {
+  if (flags.interactive || flags.tty) {
+    throw new UsageError('--all passes neither input nor a terminal on: leave -i and -t out');
+  }
+  const env = await environmentOf(context, flags);
+  const seats = await runningSeats(context, ref);
+  if (seats.length === 0) throw new UsageError(`${ref} has no running task`);
+  const width = Math.max(...seats.map(({ name }) => name.length));
+  let highest = 0;
+  await inParallel(seats, AT_ONCE_MAX, async (seat) => {
+    const label = `${seat.name.padEnd(width)} | `;
+    const stdout = new LabelledLines(label, context.stdout);
+    const stderr = new LabelledLines(label, context.stderr);
+    let status = 1;
+    try {
+      const { containerId } = seat;
+      const output = { stdout, stderr };
+      status = await runExec(context, { containerId, words, env, flags, output });
+    } catch (err) {
+      if (context.signal.aborted) throw err;
+      if (err instanceof ExitError) status = err.status;
+      else stderr.write(`${errorLine(err)}\n`);
+    }
+    for (const lines of [stdout, stderr]) lines.flush();
+    highest = Math.max(highest, status);
+  });
+  return highest;
+}
+
+interface Seat {
+  /** `web.1`, or `web.NODE` of a global service */
+  readonly name: string;
+  readonly containerId: string;
+}
+
+/** The running tasks that `ref` means, by slot. Throws when there is no such service. */
+async function runningSeats(context: CommandContext, ref: string): Promise<readonly Seat[]> {
+  const { client } = context;
+  const { service, place } = await findService(context, ref);
+  const filters = { service: [service.ID], 'desired-state': ['running'] };
+  const tasks = (await client.tasks(filters)).filter(({ Status }) => Status.State === 'running');
+  const nodes = tasks.some(({ Slot }) => !Slot) ? await client.nodes() : [];
+  const placed = tasks.map((task) => {
+    const node = nodes.find(({ ID }) => ID === task.NodeID);
+    const shown = task.Slot
+      ? String(task.Slot)
+      : (node?.Description?.Hostname ?? task.NodeID ?? '');
+    return { task, shown, isMeant: place === null || [shown, task.NodeID].includes(place) };
+  });
+  return placed
+    .filter(({ isMeant }) => isMeant)
+    .sort((a, b) => bySeat(a, b))
+    .map(({ task, shown }) => ({
+      name: `${service.Spec.Name}.${shown}`,
+      containerId: containerIdOf(asId<TaskId>(task.ID)),
+    }));
+}
+
+type Placed = { readonly task: TaskJson; readonly shown: string };
+
+function bySeat(a: Placed, b: Placed): number {
+  const slots = (a.task.Slot ?? 0) - (b.task.Slot ?? 0);
+  return slots !== 0 ? slots : a.shown < b.shown ? -1 : 1;
+}
+
+/** A service's name holds no dot: what follows one is a slot or a node. */
+async function findService(context: CommandContext, ref: string) {
+  const at = ref.indexOf('.');
+  const [name, place] = at < 0 ? [ref, null] : [ref.slice(0, at), ref.slice(at + 1)];
+  try {
+    return { service: await context.client.service(name), place };
+  } catch (err) {
+    if (hasStatus(err, 404)) throw new UsageError(`no such service: ${name}`);
+    throw err;
+  }
+}
+
+async function inParallel<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const rest = [...items];
+  const worker = async (): Promise<void> => {
+    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+}
+
+/** Puts a label before each line, and prints whole lines only, so that those of several tasks do not mix. */
+class LabelledLines extends Writable {
+  readonly #label: string;
+  readonly #out: Writable;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(label: string, out: Writable) {
+    super({ decodeStrings: true });
+    this.#label = label;
+    this.#out = out;
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.#rest = Buffer.concat([this.#rest, chunk]);
+    for (let at = this.#end(); at > 0; at = this.#end()) {
+      this.#print(this.#rest.subarray(0, at));
+      this.#rest = this.#rest.subarray(at);
+    }
+    done();
+  }
+
+  /** What is left of a last line without an end. */
+  flush(): void {
+    if (this.#rest.length > 0) this.#print(this.#rest);
+    this.#rest = Buffer.alloc(0);
+  }
+
+  /** Length of the first line with its end; 0 when it is not there yet. */
+  #end(): number {
+    const at = this.#rest.indexOf(0x0a) + 1;
+    if (at > 0 && at <= LINE_BYTES_MAX) return at;
+    return this.#rest.length > LINE_BYTES_MAX ? LINE_BYTES_MAX : 0;
+  }
+
+  #print(line: Buffer): void {
+    const end = line.at(-1) === 0x0a ? '' : '\n';
+    this.#out.write(Buffer.concat([Buffer.from(this.#label), line, Buffer.from(end)]));
+  }
+}
