@@ -43,6 +43,7 @@ const volume = () => import('./commands/volume.ts');
 const image = () => import('./commands/image.ts');
 const container = () => import('./commands/container.ts');
 const exec = () => import('./commands/exec.ts');
+const dialStdio = () => import('./commands/dial-stdio.ts');
 const events = () => import('./commands/events.ts');
 const system = () => import('./commands/system.ts');
 const logs = () => import('./commands/logs.ts');
@@ -174,6 +175,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   system: {
     summary: 'See the daemon',
     commands: {
+      'dial-stdio': entry(
+        'Connect standard input and output to the daemon',
+        async () => (await dialStdio()).dialStdio,
+      ),
       events: entry('Show what happens, as it comes', async () => (await events()).events),
       info: entry('Show what the daemon says of itself', async () => (await system()).info),
     },

@@ -4,45 +4,11 @@
  * its flags is run.ts's business.
  */
 import { COMMANDS, findCommand, GROUPS } from './command-table.ts';
+import { GlobalFlagError, type GlobalOptions, parseGlobal, tlsFiles } from './global-options.ts';
 
 const DEFAULT_HOST = 'unix:///run/skep/skep.sock';
 const EXIT_FLAG = 125;
 const EXIT_INTERRUPTED = 130;
-
-interface GlobalOptions {
-  readonly host: string | null;
-  readonly help: boolean;
-  readonly version: boolean;
-  readonly args: readonly string[];
-}
-
-class GlobalFlagError extends Error {}
-
-/** Global flags stand before the command; the first word that is no flag begins it. */
-function parseGlobal(argv: readonly string[]): GlobalOptions {
-  let host: string | null = null;
-  let help = false;
-  let version = false;
-  let at = 0;
-  for (; at < argv.length; at++) {
-    const arg = argv[at]!;
-    if (!arg.startsWith('-')) break;
-    const [name, inline] = splitInline(arg);
-    if (name === '-H' || name === '--host') {
-      host = inline ?? argv[++at] ?? null;
-      if (host === null) throw new GlobalFlagError(`flag needs an argument: ${name}`);
-    } else if (arg === '-h' || arg === '--help') help = true;
-    else if (arg === '-v' || arg === '--version') version = true;
-    else throw new GlobalFlagError(`unknown flag: ${arg}`);
-  }
-  return { host, help, version, args: argv.slice(at) };
-}
-
-function splitInline(arg: string): readonly [string, string | null] {
-  if (/^-H./.test(arg)) return ['-H', arg.slice(2).replace(/^=/, '')];
-  const equals = arg.indexOf('=');
-  return equals < 0 ? [arg, null] : [arg.slice(0, equals), arg.slice(equals + 1)];
-}
 
 function overview(): string {
   const width = Math.max(
@@ -64,6 +30,10 @@ ${rows(COMMANDS)}
 
 Global Options:
   -H, --host string   Daemon socket (env SKEP_HOST, DOCKER_HOST; default ${DEFAULT_HOST})
+      --tls           TLS to a tcp:// daemon (env DOCKER_TLS)
+      --tlsverify     and check its certificate (env DOCKER_TLS_VERIFY)
+      --tlscacert, --tlscert, --tlskey string
+                      Files for it (default ca.pem, cert.pem, key.pem in DOCKER_CERT_PATH or ~/.docker)
   -v, --version       Print the version and quit
 
 Run 'skep COMMAND --help' for more information on a command.
@@ -119,6 +89,7 @@ async function main(argv: readonly string[], signal: AbortSignal): Promise<numbe
   const { runCommand } = await import('./run.ts');
   return runCommand(found, {
     host: options.host ?? (SKEP_HOST || DOCKER_HOST || DEFAULT_HOST),
+    tls: tlsFiles(options, process.env),
     stdout: process.stdout,
     stderr: process.stderr,
     stdin: () => process.stdin,

@@ -2,12 +2,15 @@
  * Runs one command: parses its flags, calls it, turns errors into exit statuses (0 done, 1 failed,
  * 125 wrong flag, 130 interrupted). Knows no command in particular.
  */
+import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { Command, CommanderError } from 'commander';
 import { SystemClock } from '../common/base/clock.ts';
+import type { ClientTls } from './client/endpoint.ts';
 import { EngineClient } from './client/engine-client.ts';
 import type { FoundCommand } from './command-table.ts';
 import { type CommandContext, ExitError, errorLine, type Terminal } from './commands/context.ts';
+import type { TlsFile, TlsFiles } from './global-options.ts';
 
 const EXIT_FLAG = 125;
 const EXIT_INTERRUPTED = 130;
@@ -15,6 +18,8 @@ const EXIT_INTERRUPTED = 130;
 /** What the process gives to its command. */
 export interface ProcessParts {
   readonly host: string;
+  /** for a daemon by TCP; null = plain */
+  readonly tls: TlsFiles | null;
   readonly stdout: Terminal;
   readonly stderr: Terminal;
   /** made at the first use: it holds a descriptor */
@@ -71,12 +76,12 @@ export async function runCommand(found: FoundCommand, parts: ProcessParts): Prom
 }
 
 function makeContext(parts: ProcessParts): CommandContext & { close(): void } {
-  const { host, stdin, ...rest } = parts;
+  const { host, tls, stdin, ...rest } = parts;
   let client: EngineClient | null = null;
   return {
     ...rest,
     get client() {
-      client ??= new EngineClient(host, parts.signal);
+      client ??= new EngineClient(host, parts.signal, clientTls(host, tls));
       return client;
     },
     close: () => client?.close(),
@@ -85,6 +90,21 @@ function makeContext(parts: ProcessParts): CommandContext & { close(): void } {
     },
     clock: new SystemClock(),
   };
+}
+
+/** Read for `tcp://` alone, so that a setting for one host does not stop the others. Throws for a file that is needed. */
+function clientTls(host: string, files: TlsFiles | null): ClientTls | null {
+  if (files === null || !host.startsWith('tcp://')) return null;
+  const textOf = ({ path, isNeeded }: TlsFile): string | undefined => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (err) {
+      if (isNeeded || (err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
+      return undefined;
+    }
+  };
+  const { verify, ca, cert, key } = files;
+  return { verify, ca: textOf(ca), cert: textOf(cert), key: textOf(key) };
 }
 
 /** Go's flags take `--detach=false`; commander's booleans take no value, and `--no-x` sets `x` to false. */

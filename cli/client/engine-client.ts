@@ -3,7 +3,7 @@
  * both accepted wherever the daemon accepts both.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type {
   ContainerJson,
   ContainerSummaryJson,
@@ -27,6 +27,7 @@ import type {
   TaskJson,
   VolumeJson,
 } from '../../common/model/engine-json.ts';
+import type { ClientTls } from './endpoint.ts';
 import { type HijackedConnection, type Query, Transport } from './transport.ts';
 
 /** Filter name -> its values. */
@@ -100,11 +101,12 @@ export class EngineClient {
   readonly #http: Transport;
 
   /**
-   * @param host `unix:///PATH`
+   * @param host see `parseEndpoint`
    * @param signal aborts every call
+   * @param tls for TCP; null = plain
    */
-  constructor(host: string, signal?: AbortSignal) {
-    this.#http = new Transport(host, signal);
+  constructor(host: string, signal?: AbortSignal, tls: ClientTls | null = null) {
+    this.#http = new Transport(host, signal, tls);
   }
 
   get host(): string {
@@ -128,6 +130,11 @@ export class EngineClient {
   }
 
   // ---- system
+
+  /** A connection of bytes to the daemon. */
+  dial(): Promise<Duplex> {
+    return this.#http.dial();
+  }
 
   /** Resolves when the daemon answers; its headers say what it is. */
   async ping(signal?: AbortSignal): Promise<{ readonly swarm: string; readonly api: string }> {

@@ -1,11 +1,20 @@
 /**
- * HTTP to one daemon over its unix socket: JSON calls, progress streams, hijacked connections.
+ * HTTP to one daemon, over whatever reaches it: JSON calls, progress streams, hijacked connections.
  * Knows Docker's framing and error shape; nothing of swarm objects.
  */
-import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
+import {
+  Agent,
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
+import { connect, isIP } from 'node:net';
+import type { Duplex, Readable } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 import { SkepError } from '../../common/base/errors.ts';
+import { type ClientTls, type Endpoint, parseEndpoint } from './endpoint.ts';
+import { sshConnection } from './ssh-connection.ts';
 
 /** The daemon answered with an error; `message` is the daemon's own text. */
 export class ApiError extends Error {
@@ -35,37 +44,21 @@ export interface CallOptions {
 
 const ERROR_BODY_BYTES_MAX = 1024 * 1024;
 
-/**
- * The socket path of `unix:///PATH`. Throws `invalid-argument`, or `unimplemented` for `tcp://` and
- * `ssh://`, which need TLS that is not done yet.
- */
-export function parseHost(host: string): string {
-  if (host.startsWith('unix://')) {
-    const path = host.slice('unix://'.length);
-    if (path.startsWith('/')) return path;
-    throw new SkepError('invalid-argument', `host ${host}: expected unix:///ABSOLUTE/PATH`);
-  }
-  if (/^(tcp|http|https|ssh|npipe):\/\//.test(host)) {
-    throw new SkepError('unimplemented', `host ${host}: only unix:///PATH is supported yet`);
-  }
-  throw new SkepError('invalid-argument', `unable to parse docker host '${host}'`);
-}
-
 export class Transport {
   readonly host: string;
-  readonly #socketPath: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 16 });
-
+  readonly #endpoint: Endpoint;
+  readonly #agent: Agent;
   readonly #signal: AbortSignal | undefined;
 
   /**
-   * @param host `unix:///PATH`
+   * @param host see `parseEndpoint`
    * @param signal aborts every call that has no signal of its own
    */
-  constructor(host: string, signal?: AbortSignal) {
+  constructor(host: string, signal?: AbortSignal, tls: ClientTls | null = null) {
     this.host = host;
     this.#signal = signal;
-    this.#socketPath = parseHost(host);
+    this.#endpoint = parseEndpoint(host, tls);
+    this.#agent = agentOf(this.#endpoint);
   }
 
   /** Closes idle connections, so that the process can end. */
@@ -107,8 +100,7 @@ export class Transport {
   hijack(path: string, body: unknown): Promise<HijackedConnection> {
     const payload = Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {
-      const request = httpRequest({
-        socketPath: this.#socketPath,
+      const request = this.#request({
         method: 'POST',
         path,
         headers: {
@@ -120,7 +112,7 @@ export class Transport {
         },
       });
       request.once('error', (err) => reject(this.#connectError(err)));
-      request.once('upgrade', (response, socket: Socket, head) => {
+      request.once('upgrade', (response, socket: Duplex, head) => {
         resolve({ socket, head, contentType: String(response.headers['content-type'] ?? '') });
       });
       request.once('response', (response) => {
@@ -145,9 +137,8 @@ export class Transport {
     const source = isReadable(body) ? body : null;
     const payload = body === undefined || source ? null : Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {
-      const request = httpRequest(
+      const request = this.#request(
         {
-          socketPath: this.#socketPath,
           agent: this.#agent,
           method,
           path: path + queryText(options.query),
@@ -172,7 +163,29 @@ export class Transport {
     });
   }
 
+  /** A connection to the daemon, without a word said on it. */
+  dial(): Promise<Duplex> {
+    const endpoint = this.#endpoint;
+    const socket = connectionTo(endpoint);
+    if (endpoint.kind === 'ssh') return Promise.resolve(socket);
+    const isTls = endpoint.kind === 'tcp' && endpoint.tls !== null;
+    return new Promise((resolve, reject) => {
+      socket.once(isTls ? 'secureConnect' : 'connect', () => resolve(socket));
+      socket.once('error', (err) => reject(this.#connectError(err)));
+    });
+  }
+
+  /** Without an agent: on a connection of its own. */
+  #request(
+    options: RequestOptions,
+    onResponse?: (response: IncomingMessage) => void,
+  ): ClientRequest {
+    const own = { createConnection: () => connectionTo(this.#endpoint) };
+    return httpRequest({ ...(options.agent ? {} : own), ...options }, onResponse);
+  }
+
   #connectError(err: Error): Error {
+    if (err instanceof SkepError) return err;
     const code = (err as NodeJS.ErrnoException).code ?? '';
     if (['ENOENT', 'ECONNREFUSED', 'EACCES', 'ENOTSOCK'].includes(code)) {
       return new SkepError(
@@ -184,8 +197,36 @@ export class Transport {
   }
 }
 
+/** Connections are made here alone, so that all kinds of them are used the same way; idle ones are kept. */
+function agentOf(endpoint: Endpoint): Agent {
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+  return Object.assign(agent, {
+    createConnection: () => connectionTo(endpoint),
+    // What Node sets on sockets while they are idle, which a process's pipes have not.
+    ...(endpoint.kind === 'ssh' && { keepSocketAlive: () => true, reuseSocket: () => {} }),
+  });
+}
+
+function connectionTo(endpoint: Endpoint): Duplex {
+  switch (endpoint.kind) {
+    case 'unix':
+      return connect({ path: endpoint.path });
+    case 'tcp': {
+      const { host, port, tls } = endpoint;
+      if (tls === null) return connect({ host, port });
+      const { ca, cert, key, verify } = tls;
+      return connectTls({
+        ...{ host, port, ca, cert, key, rejectUnauthorized: verify, minVersion: 'TLSv1.2' },
+        ...(isIP(host) === 0 && { servername: host }),
+      });
+    }
+    case 'ssh':
+      return sshConnection(endpoint);
+  }
+}
+
 export interface HijackedConnection {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   /** bytes that came with the answer's header */
   readonly head: Buffer;
   readonly contentType: string;

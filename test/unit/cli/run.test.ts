@@ -14,6 +14,7 @@ async function run(configure: Configure, rest: readonly string[]) {
     { words: 'skep try', rest, entry: { summary: 'Try it', load: async () => configure } },
     {
       host: 'unix:///nowhere.sock',
+      tls: null,
       stdout,
       stderr,
       stdin: () => Readable.from([]),

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { encodeFilters } from '../../../../cli/client/engine-client.ts';
 import { FrameDecoder, framesOf } from '../../../../cli/client/frames.ts';
-import { parseHost } from '../../../../cli/client/transport.ts';
 
 function frame(stream: number, text: string): Buffer {
   const data = Buffer.from(text);
@@ -38,18 +37,6 @@ describe('multiplexed streams', () => {
     })();
     await expect(framesOf(body)[Symbol.asyncIterator]().next()).rejects.toThrow(/boom/);
   });
-});
-
-describe('hosts', () => {
-  test('a unix socket is named by its path', () => {
-    expect(parseHost('unix:///run/skep/skep.sock')).toBe('/run/skep/skep.sock');
-  });
-
-  test.each([
-    ['tcp://127.0.0.1:2375', /only unix:\/\/\/PATH is supported yet/],
-    ['unix://relative', /expected unix:\/\/\/ABSOLUTE/],
-    ['nonsense', /unable to parse/],
-  ])('%s is refused', (host, why) => expect(() => parseHost(host)).toThrow(why));
 });
 
 test('filters are sent as maps, none as nothing', () => {
