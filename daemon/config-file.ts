@@ -4,11 +4,21 @@ import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS } from '../common/base/log.ts';
 
-const TEXT_KEYS = ['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent'];
+const TEXT_KEYS = [
+  ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent'],
+  ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey'],
+];
+const SWITCH_KEYS = ['tls', 'tlsverify'];
 const LIST_KEYS = ['host', 'insecure-registry', 'label', 'node-generic-resource'];
 
 /** The same rule as for the flag. */
 export const CGROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+
+/** What a switch may be set to. */
+export const SWITCH_WORDS: ReadonlyMap<string, boolean> = new Map([
+  ...(['true', '1'] as const).map((word) => [word, true] as const),
+  ...(['false', '0'] as const).map((word) => [word, false] as const),
+]);
 
 /** Throws `invalid-argument` with file, line and column. */
 export async function readConfigFile(path: string): Promise<Record<string, never>> {
@@ -55,6 +65,7 @@ function settingOf(name: string, value: unknown, place: string): unknown {
   if (name === 'cgroup-parent' && !CGROUP_NAME.test(text)) {
     return wrong('made of letters, digits, "_", "." and "-"');
   }
+  if (SWITCH_KEYS.includes(name)) return SWITCH_WORDS.get(text) ?? wrong('true or false');
   if (TEXT_KEYS.includes(name)) return text;
   if (name === 'log-level') {
     return LOG_LEVELS.some((level) => level === text)

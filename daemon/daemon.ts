@@ -1,8 +1,8 @@
 /** Composes the process: a worker always, the cluster membership, and the Engine API on its socket. */
 
 import { readFileSync } from 'node:fs';
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Clock } from '../common/base/clock.ts';
 import { SkepError } from '../common/base/errors.ts';
 import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
@@ -12,6 +12,7 @@ import { parseCertificate } from '../common/pki/certificate.ts';
 import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
+import { listenAt, type PassedSocket } from './api-listeners.ts';
 import { ContainerApiServer } from './container-api-server.ts';
 import { EventJournal } from './engineapi/event-journal.ts';
 import { Execs } from './engineapi/execs.ts';
@@ -23,6 +24,8 @@ import { VERSION } from './version.ts';
 
 export interface DaemonParts {
   readonly options: DaemonOptions;
+  /** Sockets that the process was started with. */
+  readonly passed: readonly PassedSocket[];
   /** Where managers keep their log. */
   readonly disk: Disk;
   readonly clock: Clock;
@@ -110,11 +113,12 @@ export class Daemon {
     });
     await this.#scope.start(swarm);
     await this.#listen(worker, swarm, execs);
-    log.info({ sockets: options.sockets, version: VERSION }, 'daemon ready');
+    log.info({ hosts: options.hosts, version: VERSION }, 'daemon ready');
   }
 
   #engineServer(): EngineServer {
     return new EngineServer({
+      clock: this.#parts.clock,
       log: this.#parts.log.child({ component: 'engineapi' }),
       headers: () => ({
         Server: `skep/${VERSION} (linux)`,
@@ -126,31 +130,26 @@ export class Daemon {
   }
 
   async #listen(worker: Worker, swarm: SwarmNode, execs: Execs): Promise<void> {
-    const { options, clock, random } = this.#parts;
-    for (const path of options.sockets) {
-      const server = this.#engineServer();
-      addRoutes(server, {
-        worker,
-        swarm,
-        engineId: this.#engineId,
-        hostname: options.hostname,
-        dataDir: options.dataDir,
-        version: VERSION,
-        labels: options.labels,
-        insecureRegistries: options.insecureRegistries,
-        clock,
-        random,
-        execs,
-        events: this.#events,
-      });
-      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-      await rm(path, { force: true });
-      this.#scope.defer(async () => {
-        await server.stop();
-        await rm(path, { force: true });
-      });
-      await server.listen(path);
-      await chmod(path, 0o660);
+    const { options, passed, clock, random, log } = this.#parts;
+    const server = this.#engineServer();
+    addRoutes(server, {
+      worker,
+      swarm,
+      engineId: this.#engineId,
+      hostname: options.hostname,
+      dataDir: options.dataDir,
+      version: VERSION,
+      labels: options.labels,
+      insecureRegistries: options.insecureRegistries,
+      clock,
+      random,
+      execs,
+      events: this.#events,
+    });
+    this.#scope.defer(() => server.stop());
+    const { group, socketMode } = options;
+    for (const host of options.hosts) {
+      this.#scope.defer(await listenAt(host, { server, group, socketMode, passed, log }));
     }
   }
 

@@ -6,6 +6,7 @@ import { describeError } from '../common/base/errors.ts';
 import { createLogger } from '../common/base/log.ts';
 import { SystemRandom } from '../common/base/random.ts';
 import { NodeDisk } from '../manager/raftnode/node-disk.ts';
+import { passedSockets } from './api-listeners.ts';
 import { Daemon } from './daemon.ts';
 import { type DaemonOptions, parseInvocation } from './options.ts';
 import { type InspectRequest, inspectRaftDirectory } from './raft-inspect.ts';
@@ -37,6 +38,7 @@ async function serve(options: DaemonOptions): Promise<void> {
   const clock = new SystemClock();
   const daemon = new Daemon({
     options,
+    passed: passedSockets(process.env, process.pid),
     disk: new NodeDisk(),
     clock,
     random: new SystemRandom(),

@@ -5,13 +5,18 @@ import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { parseGenericResources } from '../common/model/generic-resource.ts';
 import type { GenericResource } from '../common/model/service.ts';
-import { CGROUP_NAME, readConfigFile } from './config-file.ts';
+import { type ApiHost, parseApiHosts, type TlsFlags } from './api-hosts.ts';
+import { CGROUP_NAME, readConfigFile, SWITCH_WORDS } from './config-file.ts';
 import type { InspectRequest } from './raft-inspect.ts';
 
 export interface DaemonOptions {
   readonly dataDir: string;
-  /** paths of unix sockets, at least one */
-  readonly sockets: readonly string[];
+  /** where the Engine API is served, at least one */
+  readonly hosts: readonly ApiHost[];
+  /** of unix sockets of the API; '' = the daemon's own */
+  readonly group: string;
+  /** permission bits of unix sockets of the API */
+  readonly socketMode: number;
   /** `IP:port` of the cluster's RPC; empty = what `swarm init` or `join` says */
   readonly listenAddress: string;
   /** empty = chosen */
@@ -28,9 +33,11 @@ export interface DaemonOptions {
 export const DEFAULT_SOCKET = '/run/skep/skep.sock';
 const DEFAULT_DATA_DIR = '/var/lib/skep';
 
-interface Flags {
+interface Flags extends TlsFlags {
   readonly dataDir?: string;
   readonly host?: readonly string[];
+  readonly group?: string;
+  readonly socketMode?: string;
   readonly listenAddr?: string;
   readonly advertiseAddr?: string;
   readonly hostname?: string;
@@ -63,10 +70,17 @@ export async function parseInvocation(
     .version(version)
     .option('--data-dir <dir>', `where everything durable lies (default ${DEFAULT_DATA_DIR})`)
     .option(
-      '--host <url>',
-      `unix:///PATH of the API socket (default unix://${DEFAULT_SOCKET})`,
+      '-H, --host <url>',
+      `where the API is: unix:///PATH, tcp://IP:PORT or fd:// (default unix://${DEFAULT_SOCKET})`,
       collect,
     )
+    .option('-G, --group <name>', 'the group that may use unix sockets of the API')
+    .option('--socket-mode <octal>', 'permissions of unix sockets of the API (default 0660)')
+    .option('--tls [on]', 'TLS on TCP; clients need no certificate', switchOf('tls'))
+    .option('--tlsverify [on]', 'TLS on TCP, for clients with a certificate', switchOf('tlsverify'))
+    .option('--tlscacert <file>', 'who issues the certificates of clients')
+    .option('--tlscert <file>', 'the certificate of this daemon')
+    .option('--tlskey <file>', 'and its key')
     .option('--listen-addr <ip:port>', 'where the cluster RPC listens (default 0.0.0.0:2377)')
     .option('--advertise-addr <ip>', 'the address that other nodes are told')
     .option('--hostname <name>', 'the name of this node (default: the machine name)')
@@ -103,7 +117,9 @@ async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
   const all = { ...file, ...flags };
   return {
     dataDir: all.dataDir ?? DEFAULT_DATA_DIR,
-    sockets: (all.host ?? [`unix://${DEFAULT_SOCKET}`]).map(socketPath),
+    hosts: parseApiHosts(all.host ?? [`unix://${DEFAULT_SOCKET}`], all),
+    group: all.group ?? '',
+    socketMode: socketModeOf(all.socketMode ?? '0660'),
     listenAddress: all.listenAddr ?? '',
     advertiseAddress: all.advertiseAddr ?? '',
     hostname: all.hostname ?? hostname(),
@@ -115,12 +131,22 @@ async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
   };
 }
 
-function socketPath(url: string): string {
-  if (url.startsWith('unix:///')) return url.slice('unix://'.length);
+/** What everybody may use makes everybody root. */
+function socketModeOf(text: string): number {
+  if (/^0?[0-7]{3}$/.test(text) && text.endsWith('0')) return Number.parseInt(text, 8);
   throw new SkepError(
-    'unimplemented',
-    `--host ${url}: only unix:///PATH is supported yet; TCP needs TLS, which is not done`,
+    'invalid-argument',
+    `--socket-mode ${text}: expected permissions as 0660, nothing for others`,
   );
+}
+
+/** A flag that may be said to be off: `--tls=false`. */
+function switchOf(name: string): (value: string) => boolean {
+  return (value) => {
+    const on = SWITCH_WORDS.get(value);
+    if (on === undefined) throw new InvalidArgumentError(`--${name} is true or false.`);
+    return on;
+  };
 }
 
 function labelOf(text: string): readonly [string, string] {

@@ -4,16 +4,20 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 
 /** Largest JSON body taken. The biggest legitimate one is a config: 1000 KiB in base 64. */
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
+/** A client that has not sent its JSON body whole by then is told so. Streams of files have no such limit. */
+const BODY_LIMIT_MS = 30_000;
 
 const FALSE_WORDS = new Set(['', '0', 'no', 'false', 'none']);
 
 export interface RequestContextOptions {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly clock: Clock;
   readonly params: Readonly<Record<string, string | undefined>>;
   readonly query: URLSearchParams;
   /** negotiated API version as minor number, e.g. 50 for 1.50 */
@@ -29,6 +33,7 @@ export class RequestContext {
   readonly apiMinor: number;
   /** aborted when the client goes away */
   readonly signal: AbortSignal;
+  readonly #clock: Clock;
   readonly #params: Readonly<Record<string, string | undefined>>;
   readonly #upgrade: RequestContextOptions['upgrade'];
 
@@ -37,6 +42,7 @@ export class RequestContext {
     this.response = options.response;
     this.query = options.query;
     this.apiMinor = options.apiMinor;
+    this.#clock = options.clock;
     this.#params = options.params;
     this.#upgrade = options.upgrade;
     const abort = new AbortController();
@@ -75,9 +81,23 @@ export class RequestContext {
     return this.#upgrade !== null;
   }
 
-  /** The whole body; empty when there is none. Throws `invalid-argument` when it is too large. */
-  body(): Promise<Buffer> {
-    return this.#upgrade ? this.#upgradeBody() : this.#plainBody();
+  /** The whole body; empty when there is none. Throws `invalid-argument` when it is too large or too slow. */
+  async body(): Promise<Buffer> {
+    const body = this.#upgrade ? this.#upgradeBody() : this.#plainBody();
+    body.catch(() => {}); // it may come too late to be heard
+    let refuse: (err: SkepError) => void = () => {};
+    const late = new Promise<never>((_, reject) => {
+      refuse = reject;
+    });
+    const timer = this.#clock.setTimer(BODY_LIMIT_MS, () => {
+      const words = `read request body: not complete within ${BODY_LIMIT_MS} ms`;
+      refuse(new SkepError('invalid-argument', words));
+    });
+    try {
+      return await Promise.race([body, late]);
+    } finally {
+      timer.cancel();
+    }
   }
 
   /** The JSON body; `{}` when there is none. Throws `invalid-argument`. */

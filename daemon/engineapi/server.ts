@@ -1,10 +1,18 @@
 /**
- * The HTTP surface: listening, API versions, routing, errors. Routes are added by the files beside
+ * The HTTP surface: connections, API versions, routing, errors. Routes are added by the files beside
  * it; nothing here knows what they do.
  */
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerOptions,
+  ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import findMyWay from 'find-my-way';
+import type { Clock } from '../../common/base/clock.ts';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { RequestContext } from './http-context.ts';
@@ -21,42 +29,58 @@ export interface Routes {
   add(method: Method, path: string, handler: Handler): void;
 }
 
+/** A path, an address, or a socket that listens already. */
+export type ListenPlace =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number }
+  | { readonly fd: number };
+
+/** What a TLS listener shows and asks for, PEM. */
+export interface ServerTls {
+  readonly cert: string;
+  readonly key: string;
+  /** whose certificates clients must have; null = they need none */
+  readonly clientCa: string | null;
+}
+
 export interface EngineServerOptions {
+  readonly clock: Clock;
   readonly log: Logger;
   /** headers of every answer, e.g. `Swarm` */
   readonly headers: () => Readonly<Record<string, string>>;
 }
 
+/** From the first byte of a request to the end of its headers; Node looks each CHECK_PERIOD_MS. */
+const HEADERS_LIMIT_MS = 10_000;
+const CHECK_PERIOD_MS = 2_000;
+const HANDSHAKE_LIMIT_MS = 10_000;
+/** A connection without a request is closed after this. */
+const IDLE_LIMIT_MS = 60_000;
+/**
+ * Connections served at once, each of which may be a stream; then new ones are told to wait. Far above that they
+ * are closed at once.
+ */
+export const CONNECTIONS_MAX = 1_000;
+const CONNECTIONS_HELD_MAX = 2 * CONNECTIONS_MAX;
+
+const SERVER_OPTIONS: ServerOptions = { connectionsCheckingInterval: CHECK_PERIOD_MS };
 const VERSION_PREFIX = /^\/v(\d+)\.(\d+)(?=\/|$)/;
 
 export class EngineServer implements Routes {
   readonly #options: EngineServerOptions;
-  readonly #server: Server;
+  /** of connections that were made elsewhere: it listens nowhere */
+  readonly #unbound: HttpServer;
+  readonly #listeners: HttpServer[] = [];
   readonly #router = findMyWay({ ignoreTrailingSlash: true, maxParamLength: 512 });
   readonly #handlers = new Map<object, Handler>();
   /** also those that were taken over: the HTTP server knows of them no longer */
   readonly #sockets = new Set<Duplex>();
+  /** below the connections of TLS, and what is not one yet */
+  readonly #handshakes = new Set<Duplex>();
 
   constructor(options: EngineServerOptions) {
     this.#options = options;
-    this.#server = createServer((request, response) => {
-      void this.#answer(request, response, null); // #answer never rejects
-    });
-    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const response = new ServerResponse(request);
-      response.assignSocket(request.socket);
-      socket.on('error', () => socket.destroy());
-      // An answer instead of a take-over is the last thing on this connection.
-      response.once('finish', () => socket.end());
-      void this.#answer(request, response, { socket, head }); // #answer never rejects
-    });
-    this.#server.on('connection', (socket: Duplex) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-    });
-    // Streams (events, logs, waits) are idle for as long as their source is.
-    this.#server.requestTimeout = 0;
-    this.#server.keepAliveTimeout = 60_000;
+    this.#unbound = this.#serve(createServer(SERVER_OPTIONS));
   }
 
   add(method: Method, path: string, handler: Handler): void {
@@ -65,12 +89,14 @@ export class EngineServer implements Routes {
     this.#router.on(method, path, () => {}, key);
   }
 
-  /** Listens on a unix socket path. Resolves when connections are accepted. */
-  listen(path: string): Promise<void> {
+  /** Listens at one more place. Resolves when connections are accepted there. */
+  listen(place: ListenPlace, tls: ServerTls | null = null): Promise<void> {
+    const server = this.#serve(tls === null ? createServer(SERVER_OPTIONS) : tlsServer(tls));
+    this.#listeners.push(server);
     return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ path, readableAll: false, writableAll: false }, () => {
-        this.#server.off('error', reject);
+      server.once('error', reject);
+      server.listen(place, () => {
+        server.off('error', reject);
         resolve();
       });
     });
@@ -78,14 +104,40 @@ export class EngineServer implements Routes {
 
   /** Serves a connection that was made elsewhere. A failure of it is nobody's but its owner's to hear. */
   accept(connection: Duplex): void {
-    this.#server.emit('connection', connection);
+    this.#unbound.emit('connection', connection);
   }
 
   /** Cuts every connection. */
   async stop(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
+    const closed = [this.#unbound, ...this.#listeners].map(
+      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+    );
+    for (const socket of [...this.#sockets, ...this.#handshakes]) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  #serve(server: HttpServer): HttpServer {
+    server.on('request', (request, response) => {
+      void this.#answer(request, response, null); // #answer never rejects
+    });
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      const response = new ServerResponse(request);
+      response.assignSocket(request.socket);
+      socket.on('error', () => socket.destroy());
+      // An answer instead of a take-over is the last thing on this connection.
+      response.once('finish', () => socket.end());
+      void this.#answer(request, response, { socket, head }); // #answer never rejects
+    });
+    const isTls = server instanceof TlsServer;
+    server.on('connection', (socket) => hold(isTls ? this.#handshakes : this.#sockets, socket));
+    server.on('secureConnection', (socket) => hold(this.#sockets, socket));
+    server.on('tlsClientError', (err) => this.#options.log.debug({ err }, 'connection refused'));
+    server.maxConnections = CONNECTIONS_HELD_MAX;
+    server.headersTimeout = HEADERS_LIMIT_MS;
+    // Streams (events, logs, waits) are idle for as long as their source is.
+    server.requestTimeout = 0;
+    server.keepAliveTimeout = IDLE_LIMIT_MS;
+    return server;
   }
 
   async #answer(
@@ -97,6 +149,7 @@ export class EngineServer implements Routes {
       for (const [name, value] of Object.entries(this.#options.headers())) {
         response.setHeader(name, value);
       }
+      if (this.#sockets.size > CONNECTIONS_MAX) throw tooMany();
       const { pathname, query } = splitTarget(request.url ?? '/');
       const { path, apiMinor } = splitVersion(pathname);
       const found = this.#router.find((request.method ?? 'GET') as Method, path);
@@ -106,6 +159,7 @@ export class EngineServer implements Routes {
         new RequestContext({
           request,
           response,
+          clock: this.#options.clock,
           params: found.params,
           query,
           apiMinor,
@@ -140,6 +194,29 @@ export class EngineServer implements Routes {
     });
     response.end(body);
   }
+}
+
+function hold(all: Set<Duplex>, socket: Duplex): void {
+  all.add(socket);
+  socket.once('close', () => all.delete(socket));
+}
+
+function tlsServer({ cert, key, clientCa }: ServerTls): HttpServer {
+  return createTlsServer({
+    ...SERVER_OPTIONS,
+    cert,
+    key,
+    minVersion: 'TLSv1.2',
+    // Half a close is the end of a command's input.
+    allowHalfOpen: true,
+    handshakeTimeout: HANDSHAKE_LIMIT_MS,
+    ...(clientCa !== null && { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+  });
+}
+
+function tooMany(): SkepError {
+  const words = `serve a request: ${CONNECTIONS_MAX} connections are open, which is the most`;
+  return new SkepError('unavailable', words);
 }
 
 /** Not through `URL`, to which `//x` is a host. */

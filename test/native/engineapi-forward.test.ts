@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SystemClock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import type { NodeId } from '../../common/model/ids.ts';
@@ -36,7 +37,11 @@ let isReachable: boolean;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'skep-forward-'));
   socketPath = join(dir, 'api.sock');
-  const parts = { log: silentLogger, headers: () => ({ Server: 'skep' }) };
+  const parts = {
+    log: silentLogger,
+    clock: new SystemClock(),
+    headers: () => ({ Server: 'skep' }),
+  };
   manager = new EngineServer(parts);
   node = new EngineServer(parts);
   routes = onlyContainerRoutes(node);
@@ -72,7 +77,7 @@ beforeEach(async () => {
       anywhere.add(method, path, absent);
     }
   }
-  await manager.listen(socketPath);
+  await manager.listen({ path: socketPath });
 });
 
 afterEach(async () => {

@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SystemClock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { RAW_TYPE } from '../../daemon/engineapi/frames.ts';
@@ -12,6 +13,8 @@ import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
 import { EngineServer } from '../../daemon/engineapi/server.ts';
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+const clock = new SystemClock();
 
 let dir: string;
 let socketPath: string;
@@ -21,7 +24,7 @@ let sockets: Socket[];
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'skep-http-'));
   socketPath = join(dir, 'api.sock');
-  server = new EngineServer({ log: silentLogger, headers: () => ({ Swarm: 'inactive' }) });
+  server = new EngineServer({ log: silentLogger, clock, headers: () => ({ Swarm: 'inactive' }) });
   sockets = [];
 });
 
@@ -96,7 +99,7 @@ const echoJson = async (context: RequestContext): Promise<void> =>
 describe('answers', () => {
   test('are JSON of exactly that type, with the headers of every answer', async () => {
     server.add('GET', '/info', (context) => context.send(200, { a: 1 }));
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const { status, headers, text } = await call('/v1.44/info');
     expect([status, JSON.parse(text)]).toEqual([200, { a: 1 }]);
     expect(headers).toMatchObject({ 'content-type': 'application/json', swarm: 'inactive' });
@@ -106,7 +109,7 @@ describe('answers', () => {
     'for the unknown path %s are "page not found"',
     async (path) => {
       server.add('GET', '/info', (context) => context.send(200, {}));
-      await server.listen(socketPath);
+      await server.listen({ path: socketPath });
       const { status, headers, text } = await call(path);
       expect([status, JSON.parse(text)]).toEqual([404, { message: 'page not found' }]);
       expect(headers['content-type']).toBe('application/json');
@@ -115,7 +118,7 @@ describe('answers', () => {
 
   test('of a known path by another method are "page not found" as well', async () => {
     server.add('GET', '/info', (context) => context.send(200, {}));
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     expect((await call('/info', { method: 'DELETE' })).status).toBe(404);
   });
 
@@ -129,7 +132,7 @@ describe('answers', () => {
     server.add('GET', '/fail', () => {
       throw err;
     });
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const answer = await call('/fail');
     expect([answer.status, JSON.parse(answer.text)]).toEqual([status, { message }]);
     expect(answer.headers['content-type']).toBe('application/json');
@@ -143,7 +146,7 @@ describe('API versions', () => {
     ['/v1.24/x', 24],
   ])('%s is served as 1.%i', async (path, minor) => {
     server.add('POST', '/x', echoJson);
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const { text } = await call(path, { method: 'POST', body: '{"a":[1]}' });
     expect(JSON.parse(text)).toEqual({ body: { a: [1] }, minor });
   });
@@ -156,7 +159,7 @@ describe('API versions', () => {
       'client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version',
     ],
   ])('%s is refused', async (path, message) => {
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const { status, text } = await call(path);
     expect([status, JSON.parse(text)]).toEqual([400, { message }]);
   });
@@ -177,7 +180,7 @@ describe('requests', () => {
     ['f=x', true],
   ])('the flag of ?%s is %s', async (query, expected) => {
     server.add('GET', '/x', (context) => context.send(200, context.flag('f')));
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     expect(JSON.parse((await call(`/x?${query}`)).text)).toBe(expected);
   });
 
@@ -188,20 +191,20 @@ describe('requests', () => {
     ['', 400],
   ])('a number ?%s is %i', async (query, status) => {
     server.add('GET', '/x', (context) => context.send(200, context.integer('version')));
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     expect((await call(`/x?${query}`)).status).toBe(status);
   });
 
   test('without a body say {}, with a damaged one are refused', async () => {
     server.add('POST', '/x', echoJson);
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     expect(JSON.parse((await call('/x', { method: 'POST' })).text).body).toEqual({});
     expect((await call('/x', { method: 'POST', body: '{' })).status).toBe(400);
   });
 
   test('with a body over the limit are refused with an answer', async () => {
     server.add('POST', '/x', echoJson);
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const body = Buffer.alloc(BODY_BYTES_MAX + 1, 0x20);
     const head = `POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`;
     const { socket, sees } = raw(head);
@@ -216,7 +219,7 @@ describe('requests', () => {
         context.signal.addEventListener('abort', () => resolve(context.signal.reason));
       });
     });
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const { socket, sees } = raw('GET /x HTTP/1.1\r\nHost: x\r\n\r\n');
     await sees('begun');
     socket.destroy();
@@ -245,7 +248,7 @@ describe('a connection that is taken over', () => {
     'is upgraded; a body and input that come %s are told apart; half a close is not a close',
     async (when) => {
       server.add('POST', '/exec', capitals);
-      await server.listen(socketPath);
+      await server.listen({ path: socketPath });
       const { socket, ended, sees } = raw(upgrade('/exec', when === 'at once' ? `${body}in` : ''));
       if (when === 'later') {
         await new Promise((resolve) => setImmediate(resolve));
@@ -262,7 +265,7 @@ describe('a connection that is taken over', () => {
   );
 
   test('a refusal of an upgrade is an ordinary answer, after which the connection ends', async () => {
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const { ended } = raw(upgrade('/nothing', body));
     const text = await ended;
     expect(text).toMatch(/^HTTP\/1\.1 404 /);
@@ -273,7 +276,7 @@ describe('a connection that is taken over', () => {
     server.add('POST', '/exec', (context) => {
       context.hijack(RAW_TYPE).on('error', () => {});
     });
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     const { ended, sees } = raw(upgrade('/exec', body));
     await sees('101 UPGRADED');
     await server.stop();

@@ -28,7 +28,9 @@ describe('daemon options', () => {
   test('have defaults', async () => {
     expect(await parse()).toMatchObject({
       dataDir: '/var/lib/skep',
-      sockets: [DEFAULT_SOCKET],
+      hosts: [{ kind: 'unix', path: DEFAULT_SOCKET }],
+      group: '',
+      socketMode: 0o660,
       listenAddress: '',
       advertiseAddress: '',
       hostname: hostname(),
@@ -47,7 +49,10 @@ describe('daemon options', () => {
       ...['--node-generic-resource', 'ssd=3', '--node-generic-resource', 'gpu=a,gpu=b'],
     );
     expect(options).toMatchObject({
-      sockets: ['/a.sock', '/b.sock'],
+      hosts: [
+        { kind: 'unix', path: '/a.sock' },
+        { kind: 'unix', path: '/b.sock' },
+      ],
       labels: { zone: 'a=b', empty: '' },
       genericResources: [
         { kind: 'ssd', value: 3 },
@@ -56,6 +61,19 @@ describe('daemon options', () => {
       ],
       logLevel: 'debug',
       dataDir: '/srv',
+    });
+  });
+
+  test('of the API are those of dockerd, in a file too', async () => {
+    const flags = ['-H', 'tcp://10.0.0.1', '--tlsverify', '--tlscert', '/c', '--tlskey', '/k'];
+    const { hosts, group, socketMode } = await parse(...flags, '-G', 'ops', '--socket-mode', '600');
+    const tls = { kind: 'tls', certPath: '/c', keyPath: '/k', clientCaPath: '/etc/skep/ca.pem' };
+    expect(hosts).toEqual([{ kind: 'tcp', host: '10.0.0.1', port: 2376, security: tls }]);
+    expect([group, socketMode]).toEqual(['ops', 0o600]);
+    const text = 'host: tcp://10.0.0.1:99\ntlsverify: false\nsocket-mode: 0640';
+    expect(await withFile(text)).toMatchObject({
+      hosts: [{ kind: 'tcp', port: 99, security: { kind: 'plain' } }],
+      socketMode: 0o640,
     });
   });
 
@@ -71,7 +89,7 @@ describe('daemon options', () => {
     ].join('\n');
     expect(await withFile(text, '--hostname', 'deneb')).toMatchObject({
       dataDir: '/from/file',
-      sockets: ['/file.sock'],
+      hosts: [{ kind: 'unix', path: '/file.sock' }],
       hostname: 'deneb',
       insecureRegistries: ['a:5000', 'b:5000'],
       labels: { zone: 'a' },
@@ -80,7 +98,8 @@ describe('daemon options', () => {
   });
 
   test.each([
-    [['--host', 'tcp://0.0.0.0:2375'], 'unimplemented', 'only unix:///PATH is supported yet'],
+    [['--socket-mode', '0666'], 'invalid-argument', '--socket-mode 0666: expected permissions as'],
+    [['--socket-mode', '66'], 'invalid-argument', '--socket-mode 66: expected permissions as'],
     [['--label', 'x'], 'invalid-argument', '--label x: expected KEY=VALUE'],
     [['--label', '=x'], 'invalid-argument', '--label =x: expected KEY=VALUE'],
   ])('%j are refused', async (flags, code, message) => {
@@ -108,6 +127,7 @@ describe('the configuration file', () => {
     ['hostname:\nlabel: [a=b]', '1:1', 'hostname must be a single value'],
     ['cgroup-parent: ../x', '1:1', 'cgroup-parent must be'],
     ['host: [[a]]', '1:1', 'host must be a list of single values'],
+    ['tls: maybe', '1:1', 'tls must be true or false'],
   ])('%j is refused at %s: %s', async (text, place, message) => {
     await writeFile(file, text);
     await expect(readConfigFile(file)).rejects.toMatchObject({

@@ -3,6 +3,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import { addNotYetRoutes, NOT_YET } from '../../../daemon/engineapi/not-yet.ts';
 import { addRoutes } from '../../../daemon/engineapi/routes.ts';
 import { EngineServer, type Routes } from '../../../daemon/engineapi/server.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 type AllParts = Parameters<typeof addRoutes>[1];
 
@@ -16,7 +17,11 @@ describe('routes that are not there yet', () => {
   });
 
   test('stand beside all the others: no route is there twice', () => {
-    const server = new EngineServer({ log: silentLogger, headers: () => ({}) });
+    const server = new EngineServer({
+      log: silentLogger,
+      clock: new FakeClock(),
+      headers: () => ({}),
+    });
     const parts = { worker: {}, swarm: {} } as unknown as AllParts;
     expect(() => addRoutes(server, parts)).not.toThrow();
   });
