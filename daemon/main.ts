@@ -8,7 +8,9 @@ import { SystemRandom } from '../common/base/random.ts';
 import { NodeDisk } from '../manager/raftnode/node-disk.ts';
 import { passedSockets } from './api-listeners.ts';
 import { Daemon } from './daemon.ts';
+import { parseDockerd } from './dockerd-options.ts';
 import { type DaemonOptions, parseInvocation } from './options.ts';
+import { writePidFile } from './pid-file.ts';
 import { type InspectRequest, inspectRaftDirectory } from './raft-inspect.ts';
 import { VERSION } from './version.ts';
 
@@ -16,8 +18,11 @@ import { VERSION } from './version.ts';
 const STOP_LIMIT_MS = 4_500;
 
 async function main(): Promise<void> {
-  const invocation = await parseInvocation(process.argv, VERSION);
-  if (invocation.kind === 'serve') await serve(invocation.options);
+  const invocation =
+    process.argv[2] === 'dockerd'
+      ? await parseDockerd(process.argv.slice(3), VERSION)
+      : await parseInvocation(process.argv, VERSION);
+  if (invocation.kind === 'serve') await serve(invocation.options, invocation.pidFile);
   else await inspectRaft(invocation.request);
 }
 
@@ -33,7 +38,9 @@ async function inspectRaft(request: InspectRequest): Promise<void> {
   process.exitCode = isHealthy ? 0 : 1;
 }
 
-async function serve(options: DaemonOptions): Promise<void> {
+async function serve(options: DaemonOptions, pidFile: string | null): Promise<void> {
+  const removePidFile =
+    pidFile === null ? async () => {} : await writePidFile(pidFile, process.pid);
   const log = createLogger(options.logLevel);
   const clock = new SystemClock();
   const daemon = new Daemon({
@@ -49,9 +56,13 @@ async function serve(options: DaemonOptions): Promise<void> {
       process.exit(1);
     },
   });
+  const end = async (): Promise<void> => {
+    await daemon.stop();
+    await removePidFile();
+  };
   const stop = (): void => {
     clock.setTimer(STOP_LIMIT_MS, () => process.exit(1));
-    daemon.stop().then(
+    end().then(
       () => process.exit(0),
       (err: unknown) => {
         log.error({ err }, 'daemon did not stop cleanly');

@@ -33,7 +33,7 @@ export interface DaemonOptions {
 export const DEFAULT_SOCKET = '/run/skep/skep.sock';
 const DEFAULT_DATA_DIR = '/var/lib/skep';
 
-interface Flags extends TlsFlags {
+export interface Flags extends TlsFlags {
   readonly dataDir?: string;
   readonly host?: readonly string[];
   readonly group?: string;
@@ -49,14 +49,19 @@ interface Flags extends TlsFlags {
   readonly config?: string;
 }
 
-const collect = (value: string, before: readonly string[] = []): readonly string[] => [
+export const collect = (value: string, before: readonly string[] = []): readonly string[] => [
   ...before,
   value,
 ];
 
 /** What the program was started for. */
 export type Invocation =
-  | { readonly kind: 'serve'; readonly options: DaemonOptions }
+  | {
+      readonly kind: 'serve';
+      readonly options: DaemonOptions;
+      /** where the process writes its number; null = nowhere */
+      readonly pidFile: string | null;
+    }
   | { readonly kind: 'inspect-raft'; readonly request: InspectRequest };
 
 /** Flags win over the file. Prints help or a usage error and exits by itself, as commands do. */
@@ -65,22 +70,11 @@ export async function parseInvocation(
   version: string,
 ): Promise<Invocation> {
   let request: InspectRequest | null = null;
-  const command = new Command('skepd')
+  const command = apiOptions(new Command('skepd'), DEFAULT_SOCKET)
     .description('The skep daemon: one per host, worker always, manager when the node is one')
     .version(version)
     .option('--data-dir <dir>', `where everything durable lies (default ${DEFAULT_DATA_DIR})`)
-    .option(
-      '-H, --host <url>',
-      `where the API is: unix:///PATH, tcp://IP:PORT or fd:// (default unix://${DEFAULT_SOCKET})`,
-      collect,
-    )
-    .option('-G, --group <name>', 'the group that may use unix sockets of the API')
     .option('--socket-mode <octal>', 'permissions of unix sockets of the API (default 0660)')
-    .option('--tls [on]', 'TLS on TCP; clients need no certificate', switchOf('tls'))
-    .option('--tlsverify [on]', 'TLS on TCP, for clients with a certificate', switchOf('tlsverify'))
-    .option('--tlscacert <file>', 'who issues the certificates of clients')
-    .option('--tlscert <file>', 'the certificate of this daemon')
-    .option('--tlskey <file>', 'and its key')
     .option('--listen-addr <ip:port>', 'where the cluster RPC listens (default 0.0.0.0:2377)')
     .option('--advertise-addr <ip>', 'the address that other nodes are told')
     .option('--hostname <name>', 'the name of this node (default: the machine name)')
@@ -109,10 +103,26 @@ export async function parseInvocation(
     });
   command.parse([...argv]);
   if (request !== null) return { kind: 'inspect-raft', request };
-  return { kind: 'serve', options: await daemonOptions(command.opts<Flags>()) };
+  return { kind: 'serve', options: await daemonOptions(command.opts<Flags>()), pidFile: null };
 }
 
-async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
+/** Where the API is served and to whom: the same flags as dockerd's. */
+export function apiOptions(command: Command, defaultSocket: string): Command {
+  return command
+    .option(
+      '-H, --host <url>',
+      `where the API is: unix:///PATH, tcp://IP:PORT or fd:// (default unix://${defaultSocket})`,
+      collect,
+    )
+    .option('-G, --group <name>', 'the group that may use unix sockets of the API')
+    .option('--tls [on]', 'TLS on TCP; clients need no certificate', switchOf('tls'))
+    .option('--tlsverify [on]', 'TLS on TCP, for clients with a certificate', switchOf('tlsverify'))
+    .option('--tlscacert <file>', 'who issues the certificates of clients')
+    .option('--tlscert <file>', 'the certificate of this daemon')
+    .option('--tlskey <file>', 'and its key');
+}
+
+export async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
   const file: Flags = flags.config === undefined ? {} : await readConfigFile(flags.config);
   const all = { ...file, ...flags };
   return {

@@ -72,7 +72,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'dns-packet': ['worker/network'],
   'find-my-way': ['daemon/engineapi'],
   'ipaddr.js': ['manager', 'worker/network', 'common/base', 'common/model'],
-  commander: ['cli', 'daemon/options.ts'],
+  commander: ['cli', 'daemon/options.ts', 'daemon/dockerd-options.ts'],
 };
 
 /** Time, chance and environment are parameters; these places make them. */

@@ -1,6 +1,14 @@
 /** A daemon as it is started by systemd and reached from elsewhere: passed sockets, TLS, ssh; by docker and by skep. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -151,6 +159,29 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
       env,
     });
     expect(byDocker.stdout, byDocker.stderr).toBe('linux\n');
+  });
+
+  test('is started as dockerd is', { timeout: 40_000 }, async () => {
+    const socket = join(dir, 'as-dockerd.sock');
+    const pidFile = join(dir, 'as-dockerd.pid');
+    const argv = ['-H', `unix://${socket}`, '--data-root', join(dir, 'root'), '--pidfile', pidFile];
+    const other = spawn(`${SKEPD}-dockerd`, [...argv, '--exec-root', join(dir, 'exec'), '--debug']);
+    const ended = new Promise((resolve) => other.once('exit', resolve));
+    try {
+      await eventually(
+        'it answers',
+        async () => {
+          const { stdout, stderr } = await skep(['-H', `unix://${socket}`, ...info]);
+          expect(stdout, stderr).toBe('inactive\n');
+        },
+        { withinMs: 20_000 },
+      );
+      expect(readFileSync(pidFile, 'utf8')).toBe(String(other.pid));
+    } finally {
+      other.kill('SIGTERM');
+      await ended;
+    }
+    expect(existsSync(pidFile)).toBe(false);
   });
 
   test('does not start for everybody unless it is told to', async () => {

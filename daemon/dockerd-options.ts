@@ -1,0 +1,52 @@
+/**
+ * The daemon started as dockerd (`bin/skepd-dockerd`), for scripts and test suites that start an engine: dockerd's
+ * flags for what skep has too. All others are unknown, and stop it.
+ */
+import { Command, Option } from 'commander';
+import type { LogLevel } from '../common/base/log.ts';
+import { apiOptions, collect, daemonOptions, type Flags, type Invocation } from './options.ts';
+
+const DOCKERD_SOCKET = '/var/run/docker.sock';
+
+/** Of dockerd, and what they are here. */
+const LEVELS: Readonly<Record<string, LogLevel>> = {
+  ...{ debug: 'debug', info: 'info', warn: 'warn', error: 'error', fatal: 'error' },
+};
+
+interface DockerdFlags extends Omit<Flags, 'logLevel'> {
+  readonly dataRoot?: string;
+  readonly pidfile?: string;
+  readonly debug?: boolean;
+  readonly logLevel?: string;
+  readonly swarmDefaultAdvertiseAddr?: string;
+}
+
+/** Prints help or a usage error and exits by itself, as commands do. */
+export async function parseDockerd(args: readonly string[], version: string): Promise<Invocation> {
+  const command = apiOptions(new Command('skepd-dockerd'), DOCKERD_SOCKET)
+    .description('The skep daemon with the flags of dockerd')
+    .version(version, '-v, --version')
+    .option('--data-root <dir>', 'where everything durable lies (default /var/lib/skep)')
+    .option('--exec-root <dir>', 'without effect: what runs is kept track of in the data root')
+    .option('-p, --pidfile <file>', 'file for the number of the process')
+    .option('-D, --debug', 'as --log-level debug')
+    .addOption(new Option('-l, --log-level <level>', 'default info').choices(Object.keys(LEVELS)))
+    .option('--swarm-default-advertise-addr <ip>', 'the address that other nodes are told')
+    .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
+    .option('--label <key=value>', 'engine label of this node', collect)
+    .option('--node-generic-resource <kind=value>', 'what tasks can reserve here', collect)
+    .allowExcessArguments(false)
+    .action(() => {});
+  command.parse([...args], { from: 'user' });
+  const { dataRoot, swarmDefaultAdvertiseAddr, debug, logLevel, pidfile, ...flags } =
+    command.opts<DockerdFlags>();
+  const level = debug ? 'debug' : (logLevel ?? 'info');
+  const options = await daemonOptions({
+    ...flags,
+    host: flags.host ?? [`unix://${DOCKERD_SOCKET}`],
+    logLevel: LEVELS[level] ?? 'info',
+    ...(dataRoot !== undefined && { dataDir: dataRoot }),
+    ...(swarmDefaultAdvertiseAddr !== undefined && { advertiseAddr: swarmDefaultAdvertiseAddr }),
+  });
+  return { kind: 'serve', options, pidFile: pidfile ?? null };
+}
