@@ -4,16 +4,14 @@ import type { ReadStream } from 'node:tty';
 import type { Command } from 'commander';
 import { SkepError } from '../../common/base/errors.ts';
 import { FrameDecoder } from '../client/frames.ts';
-import { ApiError, type HijackedConnection } from '../client/transport.ts';
+import type { HijackedConnection } from '../client/transport.ts';
 import {
   type CommandContext,
   type Configure,
   collect,
   ExitError,
-  errorLine,
   refuseFlags,
   UsageError,
-  warnLine,
 } from './context.ts';
 import { environmentOf } from './service-create.ts';
 
@@ -92,7 +90,7 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
     await client.execDetached(Id, tty);
     return 0;
   }
-  const connection = await attach(context, Id, tty);
+  const connection = await client.execAttach(Id, tty);
   await relay(context, connection, {
     ...{ id: Id, tty, output },
     stdin: flags.interactive ?? false,
@@ -102,26 +100,6 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
     throw new SkepError('unavailable', `exec ${words[0]}: the connection broke before it ended`);
   }
   return ExitCode;
-}
-
-const EXIT_NOT_FOUND = 127;
-const EXIT_NOT_EXECUTABLE = 126;
-
-/** A program that is missing or may not be run ends with a shell's status for it. */
-async function attach(
-  context: CommandContext,
-  id: string,
-  tty: boolean,
-): Promise<HijackedConnection> {
-  try {
-    return await context.client.execAttach(id, tty);
-  } catch (err) {
-    if (!(err instanceof ApiError)) throw err;
-    const missing = /executable file not found|no such file or directory|ENOENT/.test(err.message);
-    if (!missing && !/permission denied|EACCES/.test(err.message)) throw err;
-    warnLine(context, errorLine(err));
-    throw new ExitError(missing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
-  }
 }
 
 interface RelayOptions {

@@ -1,11 +1,12 @@
 /** Commands that are run in containers: made, started, resized, looked at. */
 import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import { requireAnswering } from '../../worker/containers/lifecycle.ts';
+import { CommandError } from '../../worker/runtime/exec-session.ts';
 import type { ExecSession, ExecSpec } from '../../worker/runtime/native-runtime.ts';
 import type { EventJournal } from './event-journal.ts';
 import { mintExecId } from './exec-id.ts';
@@ -113,8 +114,14 @@ async function startExec(
   detach: boolean,
   tell: (action: string, more?: StringMap) => void,
 ): Promise<void> {
-  if (record.session) throw new SkepError('conflict', `exec ${record.id} was started already`);
-  const session = await containers.exec(record.container, record.spec);
+  if (record.session || record.exitCode !== null) {
+    throw new SkepError('conflict', `exec ${record.id} was started already`);
+  }
+  const session = await containers.exec(record.container, record.spec).catch((err: unknown) => {
+    if (!tellFailedStart(context, record, detach, err)) throw err;
+    return null;
+  });
+  if (session === null) return;
   record.session = session;
   tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = session.wait().then(({ exitCode }) => {
@@ -130,6 +137,31 @@ async function startExec(
   }
   const socket = context.hijack(streamType(record.spec.tty, context.apiMinor));
   await relay(socket, session, record.spec, ended);
+}
+
+/** What a shell ends with when it may not run a program. */
+const EXIT_NOT_RUN = 126;
+
+/**
+ * A command that cannot be run ends as one that ran, as in Docker: with words on its error output and a shell's exit
+ * code. False when `err` is about something else, or nobody listens.
+ */
+function tellFailedStart(
+  context: RequestContext,
+  record: ExecRecord,
+  detach: boolean,
+  err: unknown,
+): boolean {
+  if (!hasCode(err, 'invalid-argument')) return false;
+  record.exitCode = err instanceof CommandError ? err.exitCode : EXIT_NOT_RUN;
+  if (detach) return false;
+  const { tty } = record.spec;
+  const words = Buffer.from(`${describeError(err)}\r\n`);
+  const socket = context.hijack(streamType(tty, context.apiMinor));
+  socket.on('error', () => socket.destroy());
+  socket.resume();
+  socket.end(tty ? words : frame('stderr', words));
+  return true;
 }
 
 /** Bytes both ways until the process ended and all its output is sent; its exit code is known by then. */
@@ -161,14 +193,11 @@ async function relay(
 function execSpecOf(json: JsonReader): ExecSpec {
   const args = json.strings('Cmd');
   if (args.length === 0) throw new SkepError('invalid-argument', 'No exec command specified');
-  if (json.string('User') !== '') {
-    throw new SkepError('unimplemented', 'exec: User is not supported yet');
-  }
   return {
     args: [...args],
     env: [...json.strings('Env')],
     cwd: json.string('WorkingDir'),
-    user: null,
+    user: json.string('User') || null,
     tty: json.boolean('Tty'),
     stdin: json.boolean('AttachStdin'),
     privileged: json.boolean('Privileged'),

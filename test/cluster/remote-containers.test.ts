@@ -110,6 +110,16 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     const input = 'quiet\n'.repeat(100_000);
     const filter = await docker(['exec', '-i', name, 'tr', 'a-z', 'A-Z'], { input });
     expect(filter.stdout === input.toUpperCase(), filter.stderr).toBe(true);
+    const missing = await docker(['exec', name, 'no-such-program']);
+    expect([missing.code, missing.stdout]).toEqual([127, '']);
+    expect(missing.stderr).toContain('no-such-program');
+    const user = await docker(['exec', '-u', 'nobody', name, 'id', '-un']);
+    expect([user.code, user.stdout], user.stderr).toEqual([0, 'nobody\n']);
+    const nobody = await docker(['exec', '-u', 'who', name, 'id']);
+    expect([nobody.code, nobody.stderr]).toEqual([
+      126,
+      expect.stringContaining('unable to find user who: no matching entries in passwd file'),
+    ]);
     const { stdout } = await docker([
       'exec',
       '-e',

@@ -9,7 +9,11 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     box = await RuntimeBox.open();
     await box.run('main', 'echo inside > /tmp/marker; sleep 1000', (spec) => ({
       ...spec,
-      process: { ...spec.process, env: [...spec.process.env, 'A=1', 'B=2'], cwd: '/tmp' },
+      process: {
+        ...spec.process,
+        env: [...spec.process.env, 'A=1', 'B=2', 'HOME=/root'],
+        cwd: '/tmp',
+      },
     }));
   });
   afterAll(async () => {
@@ -44,11 +48,32 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
   });
 
   test('can have another user, directory, and every capability', async () => {
-    const user = { uid: 7, gid: 8, additionalGids: [9], home: '/' };
-    const { stdout } = await run(['sh', '-c', 'id -u; id -g; pwd'], { user, cwd: '/etc' });
+    const { stdout } = await run(['sh', '-c', 'id -u; id -g; pwd'], { user: '7:8', cwd: '/etc' });
     expect(stdout).toBe('7\n8\n/etc\n');
     const privileged = await run(['grep', 'CapEff', '/proc/self/status'], { privileged: true });
     expect(privileged.stdout).not.toContain('00000000a80425fb');
+  });
+
+  test('finds users by the files of the container as they are now, with their home', async () => {
+    await run(['sh', '-c', 'echo late:x:77:88::/home/late:/bin/sh >> /etc/passwd']);
+    const { stdout } = await run(['sh', '-c', 'id -u; id -g; echo $HOME'], { user: 'late' });
+    expect(stdout).toBe('77\n88\n/home/late\n');
+    const own = await run(['sh', '-c', 'echo $HOME'], { user: 'late', env: ['HOME=/own'] });
+    expect(own.stdout).toBe('/own\n');
+    await expect(run(['true'], { user: 'nobody-there' })).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: 'unable to find user nobody-there: no matching entries in passwd file',
+    });
+  });
+
+  test('looks for users in the container, whatever its links point at', async () => {
+    await run(['sh', '-c', 'mv /etc/passwd /etc/kept; ln -s /proc/1/root/etc/kept /etc/passwd']);
+    const { stdout } = await run(['id', '-u'], { user: 'late' });
+    await run(['sh', '-c', 'rm /etc/passwd; mkfifo /etc/passwd']);
+    const blocked = run(['id', '-u'], { user: 'late' });
+    await expect(blocked).rejects.toMatchObject({ code: 'invalid-argument' });
+    await run(['sh', '-c', 'rm /etc/passwd; mv /etc/kept /etc/passwd']);
+    expect(stdout).toBe('77\n');
   });
 
   test('passes a large standard input through, and its end', async () => {
@@ -95,7 +120,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
       '-c',
       'tty; test -t 0 && test -t 1 && test -t 2 && echo all; read x; stty size; echo "got $x"; exit 4',
     ];
-    const user = { uid: 7, gid: 8, additionalGids: [], home: '/' };
+    const user = '7:8';
     const session = await box.runtime.exec('main', execSpec(args, { tty: true, user }));
     session.stderr.resume();
     await session.resize(33, 111);

@@ -10,8 +10,8 @@ export interface ExecSpec {
   readonly env: readonly string[];
   /** '' = the container's */
   readonly cwd: string;
-  /** null = the container's */
-  readonly user: ResolvedUser | null;
+  /** `user[:group]`, names or ids of the container's own files; null = the container's */
+  readonly user: string | null;
   /** a terminal: its output is all on stdout */
   readonly tty: boolean;
   readonly stdin: boolean;
@@ -19,23 +19,29 @@ export interface ExecSpec {
   readonly privileged: boolean;
 }
 
-export function execProcess(own: OciProcess, spec: ExecSpec): OciProcess {
+/** Another user than the container's. */
+export interface ExecUser {
+  readonly user: ResolvedUser;
+  /** of the container's own user: a HOME that is this was not asked for by anybody */
+  readonly ownHome: string;
+}
+
+/** @param as null = as the container's own user */
+export function execProcess(own: OciProcess, spec: ExecSpec, as: ExecUser | null): OciProcess {
   const names = new Set(spec.env.map((entry) => entry.split('=', 1)[0]));
-  const inherited = own.env.filter((entry) => !names.has(entry.split('=', 1)[0]));
-  const user =
-    spec.user === null
-      ? own.user
-      : {
-          uid: spec.user.uid,
-          gid: spec.user.gid,
-          additionalGids: spec.user.additionalGids,
-        };
+  const inherited = own.env
+    .filter((entry) => !names.has(entry.split('=', 1)[0]))
+    .map((entry) => (as && entry === `HOME=${as.ownHome}` ? `HOME=${as.user.home}` : entry));
   return {
     ...own,
     args: spec.args,
     env: [...inherited, ...spec.env],
     cwd: spec.cwd === '' ? own.cwd : spec.cwd,
-    user,
+    user: as ? userOf(as.user) : own.user,
     capabilities: spec.privileged ? capabilitySet(CAPABILITIES) : own.capabilities,
   };
+}
+
+function userOf({ uid, gid, additionalGids }: ResolvedUser): OciProcess['user'] {
+  return { uid, gid, additionalGids };
 }

@@ -14,10 +14,10 @@ import type { CgroupDriver } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
 import { Container, type ContainerState } from './container.ts';
 import { type ContainerStats, networkStats } from './container-stats.ts';
-import { type ExecSpec, execProcess } from './exec-process.ts';
+import { type ExecSpec, type ExecUser, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
-import type { OciDevice, OciMount, OciResources } from './oci.ts';
+import type { OciDevice, OciMount, OciProcess, OciResources } from './oci.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { encodeProcess, encodeSpec } from './spec-binary.ts';
 import {
@@ -27,6 +27,7 @@ import {
   readBundle,
   writeBundle,
 } from './task-files.ts';
+import { imageFileReader, resolveUser } from './user.ts';
 
 export type { AttachSession } from './attach-session.ts';
 export type { ContainerState } from './container.ts';
@@ -242,7 +243,8 @@ export class NativeRuntime {
       throw new SkepError('conflict', `exec in container ${id}: it is not running`);
     }
     const bundle = await this.#requireBundle(container);
-    const process = execProcess(bundle.spec.process, spec);
+    const own = bundle.spec.process;
+    const process = execProcess(own, spec, await this.#execUser(container, own, spec.user));
     const payload = encodeProcess(process, {
       seccomp: spec.privileged ? new Uint8Array(0) : seccompFilter(bundle.spec),
       stdin: spec.stdin && !spec.tty,
@@ -253,6 +255,21 @@ export class NativeRuntime {
     return ShimExecSession.start(container.taskDir, clock, payload, withStdin, (type, body) =>
       container.request(type, body),
     );
+  }
+
+  /** By the files that its processes see now: a package may have added the user since it was started. */
+  async #execUser(
+    { state }: Container,
+    own: OciProcess,
+    user: string | null,
+  ): Promise<ExecUser | null> {
+    if (user === null) return null;
+    const read = imageFileReader([`/proc/${state.pid}/root`]);
+    const [resolved, before] = await Promise.all([
+      resolveUser(user, read),
+      resolveUser(String(own.user.uid), read),
+    ]);
+    return { user: resolved, ownHome: before.home };
   }
 
   /**

@@ -2,7 +2,8 @@
  * "user[:group]" of an image or a spec -> numbers, by the container's own /etc/passwd and /etc/group.
  * Reads nothing itself; `imageFileReader` is the reader for unmounted image layers.
  */
-import { lstat, readFile, readlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, open, readlink } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
 
 export interface ResolvedUser {
@@ -104,18 +105,33 @@ function resolveGroup(text: string, groups: readonly GroupEntry[]): number {
   );
 }
 
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const LINKS_MAX = 40;
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
 
 /**
  * Reads files from image layers as the overlay would show them (top first, whiteouts and opaque
- * parents hide what is below). Links are resolved inside the root, never by the host.
+ * parents hide what is below); the root of a running container is one layer. Links are resolved inside the root, never by the host.
  */
 export function imageFileReader(lowerDirs: readonly string[]): RootfsReader {
   return async (path) => {
     const real = await resolveInLayers(lowerDirs, path);
-    return real === null ? null : readFile(real, 'utf8');
+    return real === null ? null : readText(real);
   };
+}
+
+/** Null for what is no regular file any more: a running container may have put something else there meanwhile. */
+async function readText(path: string): Promise<string | null> {
+  const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    const status = await file.stat();
+    if (!status.isFile() || status.size > FILE_BYTES_MAX) return null;
+    const bytes = Buffer.alloc(status.size);
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+    return bytes.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
 }
 
 /** The host path of a regular file of the image, or null. */
