@@ -71,9 +71,13 @@ export class DirtyTest {
   }
 }
 
-type SpecDifference = 'none' | 'placement' | 'pull-options' | 'substance';
+/**
+ * What a change of task specs asks of tasks. `placement`: those that stand where they may not any more are
+ * replaced. `pull-options`: those that have their image already are not.
+ */
+export type SpecDifference = 'none' | 'placement' | 'pull-options' | 'substance';
 
-function compareSpecs(old: TaskSpec, now: TaskSpec): SpecDifference {
+export function compareSpecs(old: TaskSpec, now: TaskSpec): SpecDifference {
   if (deepEqual(old, now)) return 'none';
   if (deepEqual({ ...old, placement: now.placement }, now)) return 'placement';
   const { registryAuth } = now.container;

@@ -350,6 +350,41 @@ export interface SecretJson extends ObjectHeadJson {
 }
 
 /** One line of `/events`. */
+/** Of skep's own: a stack as it is to be. Services name networks, secrets and configs; they know no ids. */
+export interface StackRequestJson {
+  readonly Networks: readonly NetworkCreateJson[];
+  readonly Secrets: readonly StackFileJson[];
+  readonly Configs: readonly StackFileJson[];
+  readonly Services: readonly ServiceSpecJson[];
+  /** services of the stack that are not given go */
+  readonly Prune?: boolean;
+}
+
+export interface StackFileJson extends SecretSpecJson {
+  /** the object with this content, in the place of `Data` */
+  readonly Object?: string;
+}
+
+export interface StackChangeJson {
+  readonly Kind: 'network' | 'secret' | 'config' | 'service';
+  readonly Name: string;
+  readonly Object: string;
+  /** '' for what is to be created */
+  readonly ID: string;
+  readonly Version: VersionJson;
+  readonly Action: 'create' | 'update' | 'replace' | 'remove' | 'none';
+  readonly Fields: readonly string[];
+  readonly ForcedBy: readonly string[];
+  readonly ReplacedTasks: number;
+  readonly Note: string;
+}
+
+export interface StackPlanJson {
+  readonly Name: string;
+  readonly Hash: string;
+  readonly Changes: readonly StackChangeJson[];
+}
+
 export interface EventJson {
   readonly Type: string;
   readonly Action: string;

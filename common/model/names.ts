@@ -4,7 +4,7 @@ import { SkepError } from '../base/errors.ts';
 const NAME_PATTERN = /^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/;
 const NAME_CHARS_MAX = 63;
 const FILE_NAME_PATTERN = /^[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?$/;
-const FILE_NAME_CHARS_MAX = 64;
+export const FILE_NAME_CHARS_MAX = 64;
 
 /** Services and networks. Throws `invalid-argument`. */
 export function checkName(name: string): void {

@@ -92,7 +92,7 @@ function ingressNetwork(source: ObjectSource): Network | undefined {
 }
 
 /** Best effort: ports that the allocator chose meanwhile are its to refuse. */
-function portConflict(
+export function portConflict(
   services: readonly Service[],
   spec: ServiceSpec,
   serviceId: string | null,

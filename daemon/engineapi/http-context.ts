@@ -82,8 +82,8 @@ export class RequestContext {
   }
 
   /** The whole body; empty when there is none. Throws `invalid-argument` when it is too large or too slow. */
-  async body(): Promise<Buffer> {
-    const body = this.#upgrade ? this.#upgradeBody() : this.#plainBody();
+  async body(bytesMax = BODY_BYTES_MAX): Promise<Buffer> {
+    const body = this.#upgrade ? this.#upgradeBody() : this.#plainBody(bytesMax);
     body.catch(() => {}); // it may come too late to be heard
     let refuse: (err: SkepError) => void = () => {};
     const late = new Promise<never>((_, reject) => {
@@ -101,8 +101,8 @@ export class RequestContext {
   }
 
   /** The JSON body; `{}` when there is none. Throws `invalid-argument`. */
-  async json(): Promise<unknown> {
-    const body = await this.body();
+  async json(bytesMax = BODY_BYTES_MAX): Promise<unknown> {
+    const body = await this.body(bytesMax);
     if (body.length === 0) return {};
     try {
       return JSON.parse(body.toString('utf8'));
@@ -149,14 +149,14 @@ export class RequestContext {
 
   #rest: Buffer = Buffer.alloc(0);
 
-  async #plainBody(): Promise<Buffer> {
+  async #plainBody(bytesMax: number): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let size = 0;
     // The connection stays open when the loop is left: the refusal is still to be sent on it.
     for await (const chunk of this.request.iterator({ destroyOnReturn: false })) {
       size += (chunk as Buffer).length;
-      if (size > BODY_BYTES_MAX) {
-        throw new SkepError('invalid-argument', `read request body: over ${BODY_BYTES_MAX} bytes`);
+      if (size > bytesMax) {
+        throw new SkepError('invalid-argument', `read request body: over ${bytesMax} bytes`);
       }
       chunks.push(chunk as Buffer);
     }

@@ -15,6 +15,7 @@ import { addConfigRoutes, addSecretRoutes } from './secrets.ts';
 import type { Routes } from './server.ts';
 import { addServiceLogRoutes } from './service-logs.ts';
 import { addServiceRoutes } from './services.ts';
+import { addStackRoutes } from './stacks.ts';
 import { addSwarmRoutes } from './swarm.ts';
 import { addSystemRoutes } from './system.ts';
 import { addVolumeRoutes } from './volumes.ts';
@@ -27,6 +28,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNodeRoutes(routes, parts);
   addServiceRoutes(routes, parts);
   addServiceLogRoutes(routes, parts);
+  addStackRoutes(routes, parts);
   addWatchRoutes(routes, parts);
   addNetworkRoutes(routes, parts);
   addSecretRoutes(routes, parts);

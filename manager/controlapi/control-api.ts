@@ -13,6 +13,7 @@ import type { Node, NodeSpec } from '../../common/model/node.ts';
 import type { PlacementExplanation } from '../../common/model/placement.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../../common/model/secret.ts';
 import type { Service, ServiceSpec } from '../../common/model/service.ts';
+import type { StackPlan, WantedStack } from '../../common/model/stack.ts';
 import type { Task } from '../../common/model/task.ts';
 import {
   controlMethods,
@@ -39,6 +40,7 @@ import {
 import { requireByRef } from './lookup.ts';
 import { redactCluster, redactSecret, redactService, redactTask } from './redact.ts';
 import { type ServiceStatus, serviceStatus } from './service-status.ts';
+import { planStack } from './stack-plan.ts';
 import { type ClusterWatch, type WatchFilters, watchCluster } from './watch.ts';
 import { type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
 
@@ -189,6 +191,13 @@ export class ControlApi {
 
   removeTask(ref: string, signal?: AbortSignal): Promise<string> {
     return this.#write('removeTask', { ref, force: false }, signal);
+  }
+
+  // ---- stacks ----
+
+  /** What a deployment would change; it changes nothing. */
+  planStack(wanted: WantedStack, signal?: AbortSignal): Promise<StackPlan> {
+    return this.#read((view) => planStack(view, wanted), signal);
   }
 
   // ---- networks ----

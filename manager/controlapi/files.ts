@@ -76,7 +76,7 @@ export function removeConfig(tx: WriteTx, { ref }: RemoveRequest): string {
   return id;
 }
 
-function checkFile(kind: Kind, spec: SecretSpec | ConfigSpec, bytesLimit: number): void {
+export function checkFile(kind: Kind, spec: SecretSpec | ConfigSpec, bytesLimit: number): void {
   checkFileObjectName(kind, spec.name);
   if (spec.templateDriver !== '' && spec.templateDriver !== TEMPLATE_DRIVER) {
     throw invalid(

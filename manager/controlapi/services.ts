@@ -107,7 +107,7 @@ function rollBack(tx: WriteTx, service: Service, environment: WriteEnvironment):
 }
 
 /** Credentials are never shown, so that an update which brings none must say whose it means. */
-function keepRegistryAuth(
+export function keepRegistryAuth(
   service: Service,
   spec: ServiceSpec,
   source: RegistryAuthSource,

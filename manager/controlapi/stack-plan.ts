@@ -1,0 +1,254 @@
+/**
+ * What a deployment of a stack would change, object by object. Computed by what decides when it is
+ * applied: the same checks of specs, the same references, and the orchestrator's own test of which tasks
+ * an update replaces. Pure: it reads a view and writes nothing.
+ */
+
+import { createHash, createHmac } from 'node:crypto';
+import { deepEqual } from '../../common/base/equal.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import { DirtyTest } from '../../common/model/dirty-task.ts';
+import { asId } from '../../common/model/ids.ts';
+import type { Network, NetworkSpec } from '../../common/model/network.ts';
+import { portConflict } from '../../common/model/reference-check.ts';
+import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
+import { specChange } from '../../common/model/spec-change.ts';
+import {
+  NAMESPACE_LABEL,
+  type StackChange,
+  type StackPlan,
+  type WantedStack,
+} from '../../common/model/stack.ts';
+import { inStartOrder } from '../../common/model/start-order.ts';
+import type { Task } from '../../common/model/task.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
+import type { ReadView } from '../store/types.ts';
+import { requireCluster } from './cluster.ts';
+import { findByRef } from './lookup.ts';
+import { checkNetworkSpec } from './networks.ts';
+import { invalid } from './refusal.ts';
+import { checkServiceSpec, checkSpecChange } from './service-rules.ts';
+import { keepRegistryAuth } from './services.ts';
+import { type PlannedFiles, planFiles } from './stack-files.ts';
+
+/** Stands for the id of what is yet to be created: no object has it. */
+const PENDING = 'pending:';
+
+/** Throws what the writes would throw for specs that cannot be. */
+export function planStack(view: ReadView, wanted: WantedStack): StackPlan {
+  requireDistinct('service', wanted.services);
+  requireDistinct('network', wanted.networks);
+  const networks = wanted.networks.map((spec) => planNetwork(view, spec));
+  const secrets = planFiles(view, 'secret', wanted);
+  const configs = planFiles(view, 'config', wanted);
+  const references = {
+    networks: new Set(wanted.networks.map(({ name }) => name)),
+    secrets,
+    configs,
+  };
+  const services = inStartOrder(wanted.services).map((spec) => {
+    const resolved = withReferences(view, spec, references);
+    checkServiceSpec(resolved);
+    return planService(view, wanted, resolved);
+  });
+  const changes = [
+    ...leftOver(view, wanted),
+    ...networks,
+    ...secrets.changes,
+    ...configs.changes,
+    ...services,
+  ];
+  return { name: wanted.name, changes, hash: planHash(view, wanted, changes) };
+}
+
+function requireDistinct(kind: string, specs: readonly { readonly name: string }[]): void {
+  const seen = new Set<string>();
+  for (const { name } of specs) {
+    if (seen.has(name)) throw invalid(`${kind} ${name} is given twice`);
+    seen.add(name);
+  }
+}
+
+/** As it is found: nothing differs. */
+export function unchanged(
+  kind: StackChange['kind'],
+  name: string,
+  object: { readonly id: string; readonly meta: { readonly version: number } },
+): StackChange {
+  return {
+    kind,
+    name,
+    object: name,
+    id: object.id,
+    version: object.meta.version,
+    action: 'none',
+    fields: [],
+    forcedBy: [],
+    replacedTasks: 0,
+    note: '',
+  };
+}
+
+export function created(kind: StackChange['kind'], name: string, object = name): StackChange {
+  return {
+    kind,
+    name,
+    object,
+    id: null,
+    version: 0,
+    action: 'create',
+    fields: [],
+    forcedBy: [],
+    replacedTasks: 0,
+    note: '',
+  };
+}
+
+// ---- networks ------------------------------------------------------------------------------------
+
+/** A network that is there stays as it is, also when the stack says otherwise: its tasks are in it. */
+function planNetwork(view: ReadView, spec: NetworkSpec): StackChange {
+  checkNetworkSpec(spec);
+  const [existing] = view.byName('network', spec.name);
+  if (!existing) return created('network', spec.name);
+  const fields = networkDifferences(existing, spec);
+  const note = fields.length > 0 ? 'a network cannot be changed: it stays as it is' : '';
+  return { ...unchanged('network', spec.name, existing), fields, note };
+}
+
+function networkDifferences({ spec: old }: Network, now: NetworkSpec): string[] {
+  const words: readonly (readonly [keyof NetworkSpec, string])[] = [
+    ['driver', 'driver'],
+    ['driverOptions', 'driver_opts'],
+    ['internal', 'internal'],
+    ['attachable', 'attachable'],
+    ['ipv6', 'enable_ipv6'],
+    ['ipam', 'ipam'],
+    ['labels', 'labels'],
+  ];
+  return words.filter(([key]) => !deepEqual(old[key], now[key])).map(([, word]) => word);
+}
+
+// ---- services ------------------------------------------------------------------------------------
+
+interface References {
+  /** names that the stack creates when they are missing */
+  readonly networks: ReadonlySet<string>;
+  readonly secrets: PlannedFiles;
+  readonly configs: PlannedFiles;
+}
+
+/** The spec as it will be stored: ids in the place of names, versions in that of files. */
+function withReferences(view: ReadView, spec: ServiceSpec, references: References): ServiceSpec {
+  const { container } = spec.task;
+  const networks = spec.task.networks.map((attachment) => {
+    const network = findByRef(view, 'network', attachment.target);
+    if (!network && !references.networks.has(attachment.target)) {
+      throw new SkepError('not-found', `network ${attachment.target} not found`);
+    }
+    return {
+      ...attachment,
+      target: asId<Network['id']>(network?.id ?? PENDING + attachment.target),
+    };
+  });
+  const secrets = container.secrets.map((use) => {
+    const { id, object } = references.secrets.require(use.secretName);
+    return { ...use, secretId: asId<typeof use.secretId>(id ?? PENDING), secretName: object };
+  });
+  const configs = container.configs.map((use) => {
+    const { id, object } = references.configs.require(use.configName);
+    return { ...use, configId: asId<typeof use.configId>(id ?? PENDING), configName: object };
+  });
+  return {
+    ...spec,
+    task: { ...spec.task, networks, container: { ...container, secrets, configs } },
+  };
+}
+
+function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): StackChange {
+  const [service] = view.byName('service', wanted.name);
+  const elsewhere = view
+    .list('service')
+    .filter(({ spec }) => spec.labels[NAMESPACE_LABEL] !== stack.name);
+  const conflict = portConflict(elsewhere, wanted, service?.id ?? null);
+  if (conflict) throw conflict;
+  if (!service) return created('service', wanted.name);
+  if (service.spec.labels[NAMESPACE_LABEL] !== stack.name) {
+    throw new SkepError(
+      'name-conflict',
+      `name conflicts with an existing object: service ${wanted.name} is not of this stack`,
+    );
+  }
+  const spec = asUpdated(service, wanted);
+  const same = unchanged('service', wanted.name, service);
+  if (deepEqual(spec, service.spec)) return same;
+  checkSpecChange(service.spec, spec);
+  return { ...same, ...effectOf(view, service, spec) };
+}
+
+/** What the service remembers although no file says it. */
+function asUpdated(service: Service, wanted: ServiceSpec): ServiceSpec {
+  const { forceUpdate } = service.spec.task;
+  const spec = { ...wanted, task: { ...wanted.task, forceUpdate } };
+  return keepRegistryAuth(service, spec, 'spec');
+}
+
+function effectOf(view: ReadView, service: Service, spec: ServiceSpec): Partial<StackChange> {
+  const { fields, replacing } = specChange(service.spec, spec);
+  if (isJob(service.spec.mode)) {
+    return { action: 'replace', fields, forcedBy: fields, note: 'an updated job runs again' };
+  }
+  const dirty = dirtyTasks(view, service, spec);
+  if (dirty.length === 0) return { action: 'update', fields };
+  const forcedBy = replacing.length > 0 ? replacing : fields;
+  return { action: 'replace', fields, forcedBy, replacedTasks: dirty.length };
+}
+
+/** Those that the orchestrator would replace if the service said `spec`. */
+function dirtyTasks(view: ReadView, service: Service, spec: ServiceSpec): readonly Task[] {
+  const next = { ...service, spec, specVersion: service.meta.version };
+  const test = new DirtyTest(next, (id) => view.get('node', id));
+  return view
+    .tasksByService(service.id)
+    .filter(({ desiredState, status }) => {
+      return (desiredState === 'ready' || desiredState === 'running') && !isTerminal(status.state);
+    })
+    .filter((task) => test.isDirty(task));
+}
+
+function leftOver(view: ReadView, stack: WantedStack): StackChange[] {
+  const wanted = new Set(stack.services.map(({ name }) => name));
+  return view
+    .list('service')
+    .filter(({ spec }) => spec.labels[NAMESPACE_LABEL] === stack.name && !wanted.has(spec.name))
+    .map((service): StackChange => {
+      const found = unchanged('service', service.spec.name, service);
+      if (stack.prune) return { ...found, action: 'remove' };
+      return { ...found, note: 'not in the stack file: --prune removes it' };
+    });
+}
+
+// ---- hash ----------------------------------------------------------------------------------------
+
+/** Keyed with what only managers know, so that nobody can try out contents of secrets on it. */
+function planHash(view: ReadView, wanted: WantedStack, changes: readonly StackChange[]): string {
+  const key = requireCluster(view).rootCa.keyPem;
+  // A service's version grows with every report on its update: the spec's version is what counts.
+  const state = changes.map(({ kind, id, version }) =>
+    kind === 'service' && id !== null
+      ? [id, view.require('service', id).specVersion]
+      : [id, version],
+  );
+  const content = [wanted.secrets, wanted.configs].map((files) =>
+    files.map(({ spec, object }) => [
+      { ...spec, data: createHash('sha256').update(spec.data).digest('hex') },
+      object,
+    ]),
+  );
+  // Tasks come and go by themselves.
+  const plain = changes.map(({ version: _, replacedTasks: __, ...change }) => change);
+  const told = JSON.stringify([wanted.networks, wanted.services, content, plain, state]);
+  return createHmac('sha256', key).update(told).digest('hex').slice(0, HASH_CHARS);
+}
+
+const HASH_CHARS = 32;

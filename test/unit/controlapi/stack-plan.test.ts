@@ -1,0 +1,391 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { asId } from '../../../common/model/ids.ts';
+import type { ServiceSpec } from '../../../common/model/service.ts';
+import { NAMESPACE_LABEL, type StackPlan, type WantedStack } from '../../../common/model/stack.ts';
+import { DEPENDS_ON_LABEL } from '../../../common/model/start-order.ts';
+import {
+  aConfigSpec,
+  aContainerSpec,
+  aNetworkSpec,
+  aNetworkTarget,
+  aNode,
+  aPort,
+  aSecretSpec,
+  aServiceSpec,
+  aTaskOf,
+  aTaskSpec,
+  aTaskStatus,
+} from '../../support/builders.ts';
+import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+import { applyStack } from '../../support/stack-applier.ts';
+
+let it: TestControlApi;
+beforeEach(async () => {
+  it = await makeControlApi();
+});
+
+const labels = { [NAMESPACE_LABEL]: 'shop' };
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const file = { name: 'x', uid: '0', gid: '0', mode: 0o444 };
+
+interface ServiceWords {
+  readonly image?: string;
+  readonly replicas?: number;
+  readonly env?: readonly string[];
+  readonly constraint?: string;
+  readonly port?: number;
+  readonly secret?: boolean;
+  readonly config?: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+function service(key: string, words: ServiceWords = {}): ServiceSpec {
+  const { image = 'web:1', replicas = 1, env = [], constraint, port } = words;
+  return aServiceSpec({
+    name: `shop_${key}`,
+    labels: { ...labels, ...words.labels },
+    task: aTaskSpec({
+      container: aContainerSpec({
+        image,
+        env,
+        secrets: words.secret ? [{ secretId: asId(''), secretName: 'shop_key', file }] : [],
+        configs: words.config ? [{ configId: asId(''), configName: 'shop_conf', file }] : [],
+      }),
+      placement: {
+        constraints: constraint === undefined ? [] : [constraint],
+        preferences: [],
+        maxReplicas: 0,
+        platforms: [],
+      },
+      networks: [aNetworkTarget({ target: 'shop_default' })],
+    }),
+    mode: { kind: 'replicated', replicas },
+    endpoint: {
+      mode: 'vip',
+      ports:
+        port === undefined ? [] : [aPort({ publishedPort: port, publishMode: 'host' as const })],
+    },
+  });
+}
+
+interface StackWords {
+  readonly secret?: string;
+  readonly config?: string;
+  readonly prune?: boolean;
+}
+
+function stack(services: readonly ServiceSpec[], words: StackWords = {}): WantedStack {
+  const { secret, config, prune = false } = words;
+  return {
+    name: 'shop',
+    networks: [aNetworkSpec({ name: 'shop_default', labels })],
+    secrets:
+      secret === undefined
+        ? []
+        : [{ spec: aSecretSpec({ name: 'shop_key', labels, data: bytes(secret) }), object: null }],
+    configs:
+      config === undefined
+        ? []
+        : [{ spec: aConfigSpec({ name: 'shop_conf', labels, data: bytes(config) }), object: null }],
+    services,
+    prune,
+  };
+}
+
+/** `kind name: action` of all that is not `none`. */
+const told = ({ changes }: StackPlan): string[] =>
+  changes
+    .filter(({ action }) => action !== 'none')
+    .map(({ kind, object, action }) => `${kind} ${object}: ${action}`);
+
+const planned = async (wanted: WantedStack): Promise<string[]> =>
+  told(await it.api.planStack(wanted));
+
+/** Its tasks as a cluster would have them: one running on a node for each replica. */
+async function running(name: string): Promise<void> {
+  const found = await it.api.getService(name);
+  const node = aNode();
+  await it.create('node', node);
+  const count = found.spec.mode.kind === 'replicated' ? found.spec.mode.replicas : 1;
+  const tasks = Array.from({ length: count }, (_, at) =>
+    aTaskOf(found, {
+      slot: at + 1,
+      nodeId: node.id,
+      status: aTaskStatus({ state: 'running' }),
+      endpoint: { spec: found.spec.endpoint, ports: [], virtualIps: [] },
+    }),
+  );
+  await it.create('task', ...tasks);
+}
+
+describe('plan of a stack', () => {
+  test('creates everything on an empty cluster, what others refer to first', async () => {
+    const wanted = stack([service('web', { secret: true, config: true })], {
+      secret: 's',
+      config: 'c',
+    });
+    expect(await planned(wanted)).toEqual([
+      'network shop_default: create',
+      'secret shop_key: create',
+      'config shop_conf: create',
+      'service shop_web: create',
+    ]);
+  });
+
+  test('creates services after those that they wait for', async () => {
+    const wait = (on: string) => ({
+      labels: { [DEPENDS_ON_LABEL]: `{"shop_${on}":"service_started"}` },
+    });
+    const wanted = stack([service('a', wait('b')), service('b', wait('c')), service('c')]);
+    expect((await planned(wanted)).slice(1)).toEqual([
+      'service shop_c: create',
+      'service shop_b: create',
+      'service shop_a: create',
+    ]);
+  });
+
+  test.each<[string, ServiceWords, string, readonly string[], readonly string[], number]>([
+    ['another image', { image: 'web:2' }, 'replace', ['image'], ['image'], 2],
+    ['more replicas', { replicas: 5 }, 'update', ['deploy.replicas'], [], 0],
+    ['labels', { labels: { tier: 'front' } }, 'update', ['deploy.labels'], [], 0],
+    [
+      'image and replicas',
+      { image: 'web:2', replicas: 1 },
+      'replace',
+      ['image', 'deploy.replicas'],
+      ['image'],
+      2,
+    ],
+    ['another port', { port: 81 }, 'replace', ['ports'], ['ports'], 2],
+    [
+      'a constraint that its nodes meet',
+      { constraint: 'node.role==worker' },
+      'update',
+      ['deploy.placement'],
+      [],
+      0,
+    ],
+    [
+      'a constraint that they do not',
+      { constraint: 'node.role==manager' },
+      'replace',
+      ['deploy.placement'],
+      ['deploy.placement'],
+      2,
+    ],
+  ])('%s', async (_, words, action, fields, forcedBy, replacedTasks) => {
+    const before = { replicas: 2, port: 80 };
+    await applyStack(it.api, stack([service('web', before)]));
+    await running('shop_web');
+    const plan = await it.api.planStack(stack([service('web', { ...before, ...words })]));
+    expect(plan.changes.at(-1)).toMatchObject({ action, fields, forcedBy, replacedTasks });
+  });
+
+  test('a service without tasks is updated in place, whatever changes', async () => {
+    await applyStack(it.api, stack([service('web', { replicas: 0 })]));
+    const plan = await it.api.planStack(stack([service('web', { replicas: 0, image: 'web:2' })]));
+    expect(plan.changes.at(-1)).toMatchObject({ action: 'update', fields: ['image'] });
+  });
+
+  test('an updated job runs again', async () => {
+    const job = (image: string): ServiceSpec => ({
+      ...service('once', { image }),
+      mode: { kind: 'replicated-job', maxConcurrent: 1, totalCompletions: 1 },
+    });
+    await applyStack(it.api, stack([job('a:1')]));
+    expect(await planned(stack([job('a:1')]))).toEqual([]);
+    const plan = await it.api.planStack(stack([job('a:2')]));
+    expect(plan.changes.at(-1)).toMatchObject({
+      action: 'replace',
+      forcedBy: ['image'],
+      note: 'an updated job runs again',
+    });
+  });
+
+  test('services that the file no longer has go when it is asked for, and are told otherwise', async () => {
+    await applyStack(it.api, stack([service('web'), service('old')]));
+    expect(await planned(stack([service('web')], { prune: true }))).toEqual([
+      'service shop_old: remove',
+    ]);
+    const { changes } = await it.api.planStack(stack([service('web')]));
+    expect(changes[0]).toMatchObject({
+      name: 'shop_old',
+      action: 'none',
+      note: 'not in the stack file: --prune removes it',
+    });
+  });
+
+  test('a network that differs stays, and says so', async () => {
+    await applyStack(it.api, stack([service('web')]));
+    const wanted = stack([service('web')]);
+    const networks = [{ ...wanted.networks[0]!, attachable: true }];
+    const { changes } = await it.api.planStack({ ...wanted, networks });
+    expect(changes[0]).toMatchObject({
+      action: 'none',
+      fields: ['attachable'],
+      note: 'a network cannot be changed: it stays as it is',
+    });
+  });
+
+  test('keeps what a restart by hand and a registry left in the service', async () => {
+    await applyStack(it.api, stack([service('web')]));
+    const { id, meta, spec } = await it.api.getService('shop_web');
+    const container = { ...spec.task.container, registryAuth: 'e30=' };
+    const forced = { ...spec, task: { ...spec.task, container, forceUpdate: 3 } };
+    await it.api.updateService(id, meta.version, forced);
+    expect(await planned(stack([service('web')]))).toEqual([]);
+  });
+
+  test('a service of another owner under the name is a conflict', async () => {
+    await it.api.createService(aServiceSpec({ name: 'shop_web' }));
+    await expect(it.api.planStack(stack([service('web')]))).rejects.toMatchObject({
+      code: 'name-conflict',
+    });
+  });
+
+  test('refuses what the writes would refuse', async () => {
+    const bad = { ...service('web'), mode: { kind: 'replicated', replicas: -1 } as const };
+    await expect(it.api.planStack(stack([bad]))).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
+    await expect(it.api.planStack(stack([service('web', { secret: true })]))).rejects.toThrow(
+      'secret not found: shop_key',
+    );
+    await expect(
+      it.api.planStack({ ...stack([service('web')]), networks: [] }),
+    ).rejects.toMatchObject({ code: 'not-found' });
+  });
+});
+
+describe('files of a stack', () => {
+  const users = [service('web', { secret: true }), service('api', { config: true })];
+
+  test('a changed one becomes a version, and only its users change', async () => {
+    await applyStack(it.api, stack(users, { secret: 'one', config: 'c' }));
+    const plan = await it.api.planStack(stack(users, { secret: 'two', config: 'c' }));
+    expect(told(plan)).toEqual(['secret shop_key.2: create', 'service shop_web: update']);
+    expect(plan.changes.at(-1)).toMatchObject({ name: 'shop_api', action: 'none' });
+    await applyStack(it.api, stack(users, { secret: 'two', config: 'c' }));
+    const { spec } = await it.api.getService('shop_web');
+    expect(spec.task.container.secrets[0]).toMatchObject({
+      secretName: 'shop_key.2',
+      file: { name: 'x' },
+    });
+  });
+
+  test('old content comes back with its old version', async () => {
+    for (const secret of ['one', 'two']) {
+      await applyStack(it.api, stack(users, { secret, config: 'c' }));
+    }
+    expect(await planned(stack(users, { secret: 'one', config: 'c' }))).toEqual([
+      'service shop_web: update',
+    ]);
+    await applyStack(it.api, stack(users, { secret: 'three', config: 'c' }));
+    expect((await it.api.listSecrets()).map(({ spec }) => spec.name).sort()).toEqual([
+      'shop_key',
+      'shop_key.2',
+      'shop_key.3',
+    ]);
+  });
+
+  test('an object with the content is named instead of its data', async () => {
+    await applyStack(it.api, stack(users, { secret: 'one', config: 'c' }));
+    await applyStack(it.api, stack(users, { secret: 'two', config: 'c' }));
+    const wanted = stack(users, { secret: 'x', config: 'c' });
+    const named = (object: string): WantedStack => ({
+      ...wanted,
+      secrets: wanted.secrets.map(({ spec }) => ({
+        spec: { ...spec, data: new Uint8Array(0) },
+        object,
+      })),
+    });
+    expect(await planned(named('shop_key'))).toEqual(['service shop_web: update']);
+    await expect(it.api.planStack(named('shop_key.9'))).rejects.toThrow(
+      'secret shop_key.9 is no longer kept',
+    );
+  });
+});
+
+describe('hash of a plan', () => {
+  const wanted = stack([service('web', { secret: true })], { secret: 'one' });
+
+  test('is the same until the stack or the cluster changes', async () => {
+    await applyStack(it.api, wanted);
+    const { hash } = await it.api.planStack(wanted);
+    expect((await it.api.planStack(wanted)).hash).toBe(hash);
+    const other = stack([service('web', { secret: true, image: 'web:2' })], { secret: 'one' });
+    expect((await it.api.planStack(other)).hash).not.toBe(hash);
+    const { id, meta, spec } = await it.api.getService('shop_web');
+    await it.api.updateService(id, meta.version, { ...spec, labels: { ...spec.labels, a: 'b' } });
+    expect((await it.api.planStack(wanted)).hash).not.toBe(hash);
+  });
+
+  test('is the same while an update goes on', async () => {
+    await applyStack(it.api, wanted);
+    const { hash } = await it.api.planStack(wanted);
+    await it.store.update((tx) => {
+      const web = tx.byName('service', 'shop_web')[0]!;
+      const updateStatus = {
+        state: 'completed' as const,
+        startedAtMs: 1,
+        completedAtMs: 2,
+        message: '',
+      };
+      return tx.update('service', { ...web, updateStatus });
+    });
+    expect((await it.api.planStack(wanted)).hash).toBe(hash);
+  });
+
+  test('differs for another secret, and cannot be worked out without the key of the managers', async () => {
+    const { hash } = await it.api.planStack(wanted);
+    const changed = stack([service('web', { secret: true })], { secret: 'two' });
+    expect((await it.api.planStack(changed)).hash).not.toBe(hash);
+    const other = await makeControlApi();
+    await other.store.update((tx) => {
+      const cluster = tx.list('cluster')[0]!;
+      return tx.update('cluster', { ...cluster, rootCa: { ...cluster.rootCa, keyPem: 'another' } });
+    });
+    expect((await other.api.planStack(wanted)).hash).not.toBe(hash);
+  });
+});
+
+describe('any stack', () => {
+  const words = fc.record(
+    {
+      image: fc.constantFrom('web:1', 'web:2'),
+      replicas: fc.integer({ min: 0, max: 3 }),
+      env: fc.array(fc.constantFrom('A=1', 'B=2'), { maxLength: 2 }),
+      constraint: fc.constantFrom('node.role==worker', 'node.labels.x==y'),
+      labels: fc.dictionary(fc.constantFrom('a', 'b'), fc.constantFrom('1', '2')),
+      secret: fc.boolean(),
+      config: fc.boolean(),
+    },
+    { requiredKeys: [] },
+  );
+  const stacks = fc
+    .record({
+      services: fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), words),
+      secret: fc.constantFrom('one', 'two', 'three'),
+      config: fc.constantFrom('one', 'two'),
+    })
+    .map(({ services, secret, config }) =>
+      stack(
+        Object.entries(services).map(([key, w]) => service(key, w)),
+        { secret, config, prune: true },
+      ),
+    );
+
+  test('applied to any cluster leaves an empty plan', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(stacks, { minLength: 1, maxLength: 4 }), async (deployments) => {
+        it = await makeControlApi();
+        for (const wanted of deployments) {
+          await applyStack(it.api, wanted);
+          expect(await planned(wanted)).toEqual([]);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
