@@ -1,9 +1,10 @@
 /** `skep stack deploy`: a stack file's objects made or brought up to date, in dependency order. */
 import { Option } from 'commander';
 import type { SecretJson, ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
+import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import { loadStack } from '../compose/load-stack.ts';
-import { type FileUse, IMAGE_LABEL, type Stack, type StackService } from '../compose/stack.ts';
+import type { FileUse, Stack, StackService } from '../compose/stack.ts';
 import {
   type CommandContext,
   type Configure,

@@ -1,6 +1,7 @@
 /** `skep stack ls | services | ps | rm`. Deploying is in stack-deploy.ts. */
+
+import { NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
-import { NAMESPACE_LABEL } from '../compose/stack.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import {

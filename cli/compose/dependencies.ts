@@ -1,13 +1,8 @@
 /** `depends_on`: which services a service waits for; the names must exist and make no ring. */
+import { DEPENDENCY_CONDITIONS } from '../../common/model/start-order.ts';
 import type { Item } from './item.ts';
 import { nearestWord } from './problems.ts';
-import type { Dependency, DependencyCondition } from './stack.ts';
-
-const CONDITIONS: readonly DependencyCondition[] = [
-  'service_started',
-  'service_healthy',
-  'service_completed_successfully',
-];
+import type { Dependency } from './stack.ts';
 
 interface Edge {
   readonly to: string;
@@ -23,16 +18,14 @@ export function dependenciesOf(item: Item | undefined): Dependency[] {
       service,
       condition: 'service_started',
       required: true,
-      restart: false,
     }));
   }
   return item.entries().map(([service, entry]) => {
     const fields = entry.fields();
     return {
       service,
-      condition: fields.get('condition')?.oneOf(CONDITIONS) ?? 'service_started',
+      condition: fields.get('condition')?.oneOf(DEPENDENCY_CONDITIONS) ?? 'service_started',
       required: fields.get('required')?.boolean() ?? true,
-      restart: fields.get('restart')?.boolean() ?? false,
     };
   });
 }

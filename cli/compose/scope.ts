@@ -1,7 +1,8 @@
 /** What the sections of one stack file share while they are converted: names, networks, volumes. */
 import type { LabelsJson } from '../../common/model/engine-json.ts';
+import { NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import type { Place } from './problems.ts';
-import { NAMESPACE_LABEL, type StackRequest } from './stack.ts';
+import type { StackRequest } from './stack.ts';
 
 /** A declared volume as its mounts carry it. */
 export interface VolumeDeclaration {

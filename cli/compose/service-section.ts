@@ -1,7 +1,9 @@
 /** One entry of `services`: a service's spec. What runs in its containers is in container-section.ts. */
-import type { PlacementJson, PortJson } from '../../common/model/engine-json.ts';
+import type { LabelsJson, PlacementJson, PortJson } from '../../common/model/engine-json.ts';
 import { parseImageReference } from '../../common/model/image-reference.ts';
 import { checkName } from '../../common/model/names.ts';
+import { IMAGE_LABEL } from '../../common/model/stack.ts';
+import { DEPENDS_ON_LABEL, dependsOnLabel } from '../../common/model/start-order.ts';
 import { containerSection } from './container-section.ts';
 import { dependenciesOf } from './dependencies.ts';
 import { type Deployment, deploySection, restartWord } from './deploy-section.ts';
@@ -10,7 +12,7 @@ import type { Fields, Item } from './item.ts';
 import { limitSection } from './limit-section.ts';
 import { type Declaration, type StackScope, scopedName, withNamespace } from './scope.ts';
 import { some } from './some.ts';
-import { type FileUse, IMAGE_LABEL, type StackService } from './stack.ts';
+import type { Dependency, FileUse, StackService } from './stack.ts';
 
 /** undefined when the service cannot be made; the reasons are noted. */
 export function serviceSection(
@@ -31,14 +33,19 @@ export function serviceSection(
   const log = fields.get('logging')?.fields().get('driver')?.text();
   const networks = attachmentSection(scope, key, fields);
   const ports = portSection(fields.get('ports'));
+  const dependsOn = dependenciesOf(fields.get('depends_on'));
   return {
     key,
-    dependsOn: dependenciesOf(fields.get('depends_on')),
+    dependsOn,
     secrets: filesOf('secret', scope.secrets, fields.get('secrets')),
     configs: filesOf('config', scope.configs, fields.get('configs')),
     spec: {
       Name: name,
-      Labels: withNamespace(stack, { ...deploy.labels, [IMAGE_LABEL]: image }),
+      Labels: withNamespace(stack, {
+        ...deploy.labels,
+        [IMAGE_LABEL]: image,
+        ...orderLabel(stack, dependsOn),
+      }),
       TaskTemplate: {
         ContainerSpec: container,
         Resources: limitSection(deploy.resources, fields),
@@ -51,6 +58,16 @@ export function serviceSection(
       ...deployed(deploy, ports),
     },
   };
+}
+
+/** The cluster keeps the order with the service, so that it holds without the file as well. */
+function orderLabel(stack: string, dependsOn: readonly Dependency[]): LabelsJson {
+  if (dependsOn.length === 0) return {};
+  const named = dependsOn.map(({ service, condition }) => ({
+    service: scopedName(stack, service),
+    condition,
+  }));
+  return { [DEPENDS_ON_LABEL]: dependsOnLabel(named) };
 }
 
 function deployed(deploy: Deployment, ports: readonly PortJson[]) {

@@ -4,10 +4,8 @@ import type {
   SecretSpecJson,
   ServiceSpecJson,
 } from '../../common/model/engine-json.ts';
+import type { DependencyCondition } from '../../common/model/start-order.ts';
 import type { Environment } from './files.ts';
-
-export const NAMESPACE_LABEL = 'com.docker.stack.namespace';
-export const IMAGE_LABEL = 'com.docker.stack.image';
 
 /** A secret or config that a service uses; ids are known only after the objects exist. */
 export interface FileUse {
@@ -19,11 +17,6 @@ export interface FileUse {
   readonly mode: number;
 }
 
-export type DependencyCondition =
-  | 'service_started'
-  | 'service_healthy'
-  | 'service_completed_successfully';
-
 /** A service that another one waits for. */
 export interface Dependency {
   /** key in the file */
@@ -31,8 +24,6 @@ export interface Dependency {
   readonly condition: DependencyCondition;
   /** false: its absence is no mistake */
   readonly required: boolean;
-  /** the one that waits is restarted when it is updated */
-  readonly restart: boolean;
 }
 
 export interface StackService {

@@ -52,10 +52,11 @@ export function planJobSeat(seat: Seat, world: ServiceWorld): JobSeatPlan {
 }
 
 /**
- * A seat's first task. It is let run at once, unless something that was told to stop still runs there.
+ * A seat's first task. It is let run at once, unless something that was told to stop still runs there, or
+ * the job waits for another service.
  */
 export function firstTask(seat: Seat, world: ServiceWorld): OrchestratorChange {
-  const free = seat.tasks.every((task) => hasStopped(task, world));
+  const free = !world.holdsStarts && seat.tasks.every((task) => hasStopped(task, world));
   return {
     kind: 'create',
     taskId: world.newTaskId(),

@@ -24,6 +24,12 @@ export interface ServicePlan {
 type KeptRunning = Extract<ServiceMode, { readonly kind: 'replicated' | 'global' }>;
 
 export function planService(world: ServiceWorld, progress: UpdateProgress | null): ServicePlan {
+  const plan = planMode(world, progress);
+  // What waits for another service waits for no time.
+  return plan.wakeAtMs === Number.POSITIVE_INFINITY ? { ...plan, wakeAtMs: null } : plan;
+}
+
+function planMode(world: ServiceWorld, progress: UpdateProgress | null): ServicePlan {
   const { mode } = world.service.spec;
   switch (mode.kind) {
     case 'replicated':

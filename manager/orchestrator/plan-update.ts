@@ -67,6 +67,8 @@ export function planUpdate(
   const succeeded = open.filter(({ successor }) => successor !== null);
   const begins = dirty.length > 0 || (succeeded.length > 0 && service.updateStatus === null);
   if (!begins && !underWay) return NOTHING;
+  // What it waits for comes first, also when it is updated itself. Where nothing runs, nothing is lost by going on.
+  if (!underWay && world.mustWait && !world.holdsStarts) return NOTHING;
   const progress = known ?? begin(world, seats, dirty.length + succeeded.length);
   const step = new UpdateStep(world, progress);
   if (!underWay) step.announce();
@@ -229,8 +231,9 @@ class UpdateStep {
     const startFirst = this.#config.order === 'start-first';
     const stops = startFirst ? [] : wanted.map(({ id }) => id);
     const waits =
-      !startFirst &&
-      (stops.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world)));
+      this.#world.holdsStarts ||
+      (!startFirst &&
+        (stops.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world))));
     const taskId: TaskId = this.#world.newTaskId();
     this.note(seat, taskId);
     this.#changes.push({

@@ -83,17 +83,21 @@ export function hasStopped(task: Task, world: ServiceWorld): boolean {
 
 /**
  * Of a task that fills an empty seat: it is let run at once, unless something that was told to stop still
- * runs there (scaled down and up again, drained and activated); then it waits for that as a replacement does.
+ * runs there (scaled down and up again, drained and activated), or its service waits for another; then it waits
+ * for that as a replacement does.
  */
 export function firstDesire(tasks: readonly Task[], world: ServiceWorld): 'ready' | 'running' {
+  if (world.holdsStarts) return 'ready';
   return tasks.every((task) => hasStopped(task, world)) ? 'running' : 'ready';
 }
 
 /**
  * When a `ready` task may run: now or earlier = at once. Waits for its delay, and for the tasks of the
- * seat that were told to stop, the latter for STOP_WAIT_MS at most.
+ * seat that were told to stop, the latter for STOP_WAIT_MS at most. Infinity while its service waits for
+ * another: no clock tells when that is over.
  */
 export function startableAtMs(task: Task, seat: Seat, world: ServiceWorld): number {
+  if (world.holdsStarts) return Number.POSITIVE_INFINITY;
   const delayOver = delayOverAtMs(task, seat, world.nowMs);
   const waits = seat.tasks.some(
     (other) =>

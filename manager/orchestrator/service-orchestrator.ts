@@ -8,6 +8,7 @@ import { restMs } from '../../common/base/rest.ts';
 import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
+import { startDependencies, unmetDependency } from '../../common/model/start-order.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -17,7 +18,7 @@ import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import type { UpdateProgress } from './update-progress.ts';
-import { isLost, type OrchestratorChange } from './world.ts';
+import { isCold, isLost, type OrchestratorChange } from './world.ts';
 
 /** Changes decided in one turn before they are written, so that no turn grows without limit. */
 const CHANGES_PER_PASS_MAX = 10_000;
@@ -36,6 +37,8 @@ export class ServiceOrchestrator {
   readonly #progress = new Map<ServiceId, UpdateProgress>();
   /** when to look again, wall ms */
   readonly #wakeAtMs = new Map<ServiceId, number>();
+  /** services that must wait, and the names of those that they wait for */
+  readonly #waiting = new Map<ServiceId, ReadonlySet<string>>();
   #timer: Timer | null = null;
   #nodesChanged = false;
 
@@ -61,6 +64,7 @@ export class ServiceOrchestrator {
     this.#dirty.clear();
     this.#progress.clear();
     this.#wakeAtMs.clear();
+    this.#waiting.clear();
     this.#options.store.view((view) => {
       for (const service of view.list('service')) this.#dirty.add(service.id);
       for (const task of view.list('task')) this.#dirty.add(task.serviceId); // also of removed ones
@@ -80,8 +84,10 @@ export class ServiceOrchestrator {
       case 'service':
         this.#dirty.add(change.object.id);
         if (change.action === 'update') this.#logUpdate(change.object, change.previous);
+        this.#markWaiting(change.object.spec.name);
         return;
       case 'task':
+        this.#markWaiting(change.object.serviceAnnotations.name);
         if (change.action !== 'update' || this.#concernsUs(change.object, change.previous)) {
           this.#dirty.add(change.object.serviceId);
         }
@@ -105,6 +111,11 @@ export class ServiceOrchestrator {
     if (updateStatus === null || updateStatus.state === previous.updateStatus?.state) return;
     const { state: to, message } = updateStatus;
     this.#options.log.info({ serviceId, to, message }, 'service update changed state');
+  }
+
+  /** Something happened to a service or a task of it: those that wait for it look again. */
+  #markWaiting(name: string): void {
+    for (const [serviceId, names] of this.#waiting) if (names.has(name)) this.#dirty.add(serviceId);
   }
 
   /** The way to RUNNING is the agent's affair; its steps change no decision of ours. */
@@ -166,11 +177,15 @@ export class ServiceOrchestrator {
     if (!service) {
       this.#progress.delete(serviceId);
       this.#wakeAtMs.delete(serviceId);
+      this.#waiting.delete(serviceId);
       return planRemovedService(tasks);
     }
+    const mustWait = this.#mustWait(view, service);
     const world = {
       service,
       tasks,
+      mustWait,
+      holdsStarts: mustWait && isCold(service, tasks),
       node: (id: string) => view.get('node', id),
       nodes: view.list('node'),
       nowMs: this.#options.clock.wallMs(),
@@ -179,6 +194,18 @@ export class ServiceOrchestrator {
     const plan = planService(world, this.#progress.get(serviceId) ?? null);
     this.#remember(serviceId, plan);
     return plan.changes;
+  }
+
+  #mustWait(view: ReadView, { id, spec }: Service): boolean {
+    const unmet = unmetDependency(spec, {
+      serviceByName: (name) => view.byName('service', name)[0],
+      tasks: (service) => view.tasksByService(service.id),
+      node: (nodeId) => view.get('node', nodeId),
+    });
+    const names = startDependencies(spec.labels).map(({ service }) => service);
+    if (unmet) this.#waiting.set(id, new Set(names));
+    else this.#waiting.delete(id);
+    return unmet !== null;
   }
 
   #remember(serviceId: ServiceId, plan: ServicePlan): void {

@@ -3,7 +3,7 @@ import type { NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service, UpdateStatus } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
-import type { DesiredState } from '../../common/model/task-state.ts';
+import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
 
 export interface ServiceWorld {
   readonly service: Service;
@@ -15,6 +15,10 @@ export interface ServiceWorld {
   /** wall clock, ms: compared with creation times, which outlive a leader */
   readonly nowMs: number;
   newTaskId(): TaskId;
+  /** a service that this one waits for has not come as far as it should: no update begins */
+  readonly mustWait: boolean;
+  /** and nothing of this one runs yet: tasks are prepared, but not let run */
+  readonly holdsStarts: boolean;
 }
 
 /**
@@ -60,6 +64,19 @@ export type OrchestratorChange =
       readonly status: UpdateStatus;
       readonly paused: UpdateStatus;
     };
+
+/**
+ * Whether nothing of the service runs, so that it can wait without anybody missing it. Where a part runs,
+ * or a job has completed something, order has had its chance: what fails there is replaced at once.
+ */
+export function isCold({ jobStatus }: Service, tasks: readonly Task[]): boolean {
+  const iteration = jobStatus?.iteration ?? null;
+  return !tasks.some(({ desiredState, status: { state }, jobIteration }) => {
+    if (jobIteration !== iteration) return false;
+    if (desiredState !== 'running' && desiredState !== 'complete') return false;
+    return !isTerminal(state) || (jobStatus !== null && state === 'complete');
+  });
+}
 
 /** A node on which nothing of ours may stay: gone, down or drained. */
 export function isLost(node: Node | undefined): boolean {

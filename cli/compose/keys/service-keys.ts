@@ -210,13 +210,18 @@ const BLKIO: Shape = map(
   { extensions: false },
 );
 
+const START_ORDER = 'the order of first starts and of updates';
 const DEPENDENCY: Shape = map(
   {
-    condition: section(
+    condition: honoured(
+      START_ORDER,
       words('service_started', 'service_healthy', 'service_completed_successfully'),
     ),
-    restart: section(FLAG),
-    required: section(ONLY_FLAG),
+    restart: {
+      ...ignored('what waits is not restarted with what it waits for', FLAG),
+      judge: (value) => (isOneOf(value, OFF) ? { kind: 'honoured', to: START_ORDER } : null),
+    },
+    required: honoured(START_ORDER, ONLY_FLAG),
   },
   { required: ['condition'] },
 );
@@ -297,11 +302,9 @@ export const SERVICE_KEYS: KeyTable = {
       ),
     ),
   ),
-  depends_on: ignored(
-    'checked and kept, but tasks are not started in this order yet: each restarts until what it needs is there',
-    either(TEXT_SET, dict(DEPENDENCY, { names: NAMES })),
-    { names: { condition: 'service_started' } },
-  ),
+  depends_on: honoured(START_ORDER, either(TEXT_SET, dict(DEPENDENCY, { names: NAMES })), {
+    names: { condition: 'service_started' },
+  }),
 
   // Files.
   volumes: honoured(

@@ -49,6 +49,8 @@ function plan(
     nodes: [node],
     nowMs: 1_000_000,
     newTaskId: () => freshId<TaskId>('new'),
+    mustWait: false,
+    holdsStarts: false,
   };
   const [seat] = seatsBySlot(tasks);
   return planSeat(seat!, world, { ...rules, dirtyTest: new DirtyTest(of, () => node) });
@@ -149,6 +151,8 @@ test('a service with very many replicas is filled in parts', () => {
     nodes: [node],
     nowMs: 0,
     newTaskId: () => freshId<TaskId>(),
+    mustWait: false,
+    holdsStarts: false,
   };
   const dirtyTest = new DirtyTest(web, () => node);
   const rules = { dirtyTest, startFirst: false, rollingBack: false };

@@ -101,6 +101,10 @@ volumes:
       },
       expect.objectContaining({
         Name: 'wordpress_wordpress',
+        Labels: labels({
+          'com.docker.stack.image': 'wordpress:latest',
+          'com.skep.stack.depends-on': '{"wordpress_mysql":"service_started"}',
+        }),
         Mode: { Replicated: { Replicas: 2 } },
         EndpointSpec: {
           Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' }],
@@ -108,11 +112,9 @@ volumes:
       }),
     ]);
     expect(stack.services[1]!.dependsOn).toEqual([
-      { service: 'mysql', condition: 'service_started', required: true, restart: false },
+      { service: 'mysql', condition: 'service_started', required: true },
     ]);
-    expect(warningsOf(text)).toEqual([
-      expect.stringMatching(/^stack.yml:11:5: services.wordpress.depends_on has no effect: /),
-    ]);
+    expect(warningsOf(text)).toEqual([]);
   });
 
   test.each([

@@ -404,18 +404,30 @@ describe('depends_on', () => {
       ),
     );
     expect(stack.services.map(({ dependsOn }) => dependsOn)).toEqual([
-      [{ service: 'b', condition: 'service_started', required: true, restart: false }],
+      [{ service: 'b', condition: 'service_started', required: true }],
       [
         {
           service: 'c',
           condition: 'service_completed_successfully',
           required: true,
-          restart: true,
         },
-        { service: 'd', condition: 'service_healthy', required: false, restart: false },
+        { service: 'd', condition: 'service_healthy', required: false },
       ],
       [],
     ]);
+  });
+
+  test('a service that is not restarted with the other says so', () => {
+    const files = (restart: string) => ({
+      'a.yml': `services:
+  a: {image: a, depends_on: {b: {condition: service_started, restart: ${restart}}}}
+  b: {image: b}
+`,
+    });
+    expect(loadStack(request(files('true'), ['a.yml'])).warnings).toEqual([
+      expect.stringMatching(/services.a.depends_on.b.restart has no effect: what waits is not/),
+    ]);
+    expect(loadStack(request(files('false'), ['a.yml'])).warnings).toEqual([]);
   });
 
   test('a ring is told with its path, once', () => {
