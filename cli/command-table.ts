@@ -36,6 +36,7 @@ const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
 const stackDeploy = () => import('./commands/stack-deploy.ts');
+const stackPlan = () => import('./commands/stack-plan.ts');
 const stackLint = () => import('./commands/stack-lint.ts');
 const network = () => import('./commands/network.ts');
 const secret = () => import('./commands/secret.ts');
@@ -107,6 +108,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       deploy: entry('Deploy a stack file', async () => (await stackDeploy()).deploy, {
         aliases: ['up'],
       }),
+      diff: entry('Say what a deployment would change', async () => (await stackPlan()).diff),
       lint: entry('Say what becomes of each key', async () => (await stackLint()).lint),
       ls: entry('List stacks', async () => (await stack()).ls, LS),
       ps: entry('List the tasks of a stack', async () => (await stack()).ps),

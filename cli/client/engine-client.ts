@@ -20,6 +20,8 @@ import type {
   ServiceExplanationJson,
   ServiceJson,
   ServiceSpecJson,
+  StackPlanJson,
+  StackRequestJson,
   SwarmInitJson,
   SwarmJoinJson,
   SwarmJson,
@@ -104,9 +106,15 @@ export class EngineClient {
    * @param host see `parseEndpoint`
    * @param signal aborts every call
    * @param tls for TCP; null = plain
+   * @param transport the way to that host
    */
-  constructor(host: string, signal?: AbortSignal, tls: ClientTls | null = null) {
-    this.#http = new Transport(host, signal, tls);
+  constructor(
+    host: string,
+    signal?: AbortSignal,
+    tls: ClientTls | null = null,
+    transport = new Transport(host, signal, tls),
+  ) {
+    this.#http = transport;
   }
 
   get host(): string {
@@ -268,6 +276,11 @@ export class EngineClient {
 
   task(ref: string): Promise<TaskJson> {
     return this.#get(`/tasks/${enc(ref)}`);
+  }
+
+  /** What a deployment would change. */
+  stackPlan(stack: string, request: StackRequestJson): Promise<StackPlanJson> {
+    return this.#post(`/skep/stacks/${enc(stack)}/plan`, {}, request);
   }
 
   /** @param kind of object that `ref` names */

@@ -4,13 +4,14 @@
  */
 import { Readable, Writable } from 'node:stream';
 import { Command } from 'commander';
-import type { EngineClient } from '../../cli/client/engine-client.ts';
+import { EngineClient } from '../../cli/client/engine-client.ts';
 import {
   type CommandContext,
   type Configure,
   ExitError,
   errorLine,
 } from '../../cli/commands/context.ts';
+import type { Clock } from '../../common/base/clock.ts';
 import { InstantClock } from './instant-clock.ts';
 
 export interface CommandResult {
@@ -22,13 +23,13 @@ export interface CommandResult {
 export type FakeEngine = Partial<Record<keyof EngineClient, unknown>>;
 
 export interface CommandWorld {
-  readonly engine?: FakeEngine;
+  readonly engine?: FakeEngine | EngineClient;
   readonly cwd?: string;
   readonly stdin?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** aborted = Ctrl-C */
   readonly signal?: AbortSignal;
-  readonly clock?: InstantClock;
+  readonly clock?: Clock;
 }
 
 class TextSink extends Writable {
@@ -41,7 +42,8 @@ class TextSink extends Writable {
 }
 
 /** The name of a call that the fake lacks is in the error. */
-function strictEngine(engine: FakeEngine): EngineClient {
+function strictEngine(engine: FakeEngine | EngineClient): EngineClient {
+  if (engine instanceof EngineClient) return engine;
   const proxy = new Proxy(engine, {
     get(target, name) {
       if (typeof name === 'string' && name in target) return target[name as keyof EngineClient];

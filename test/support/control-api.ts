@@ -16,9 +16,15 @@ export interface TestControlApi extends TestStore {
   readonly barriers: () => number;
 }
 
-export async function makeControlApi(): Promise<TestControlApi> {
-  const made = makeStore();
-  await made.create('cluster', aCluster());
+/** @param made with its cluster object; default: a new store with one */
+export async function makeControlApi(made?: TestStore): Promise<TestControlApi> {
+  if (made) return controlApiOver(made);
+  const fresh = makeStore();
+  await fresh.create('cluster', aCluster());
+  return controlApiOver(fresh);
+}
+
+function controlApiOver(made: TestStore): TestControlApi {
   const managers: ManagerStatus[] = [];
   let barriers = 0;
   const api = new ControlApi({

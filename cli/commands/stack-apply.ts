@@ -1,0 +1,232 @@
+/** Carries out what the manager planned for a stack, object by object, and nothing else. */
+import type {
+  ServiceJson,
+  ServiceSpecJson,
+  StackChangeJson,
+  StackPlanJson,
+  StackRequestJson,
+} from '../../common/model/engine-json.ts';
+import { fileLabels } from '../../common/model/stack.ts';
+import { ApiError } from '../client/transport.ts';
+import { type CommandContext, printLine, UsageError, warnLine } from './context.ts';
+import { ofStack } from './stack.ts';
+
+/** Somebody else's change came between the plan and its execution: plan again so many times. */
+const PLANS_MAX = 5;
+
+export interface Applied {
+  /** the last plan */
+  readonly plan: StackPlanJson;
+  /** names of services that were created or updated, over all plans */
+  readonly changed: ReadonlySet<string>;
+}
+
+class MovedOn extends Error {}
+
+/**
+ * Plans, and applies, until a plan went through. Throws `UsageError` when the plan is not the one that
+ * `wantedHash` names, or something else came between.
+ *
+ * @param wantedHash null = whatever the plan is
+ */
+export async function planAndApply(
+  context: CommandContext,
+  stack: string,
+  request: StackRequestJson,
+  wantedHash: string | null,
+): Promise<Applied> {
+  const changed = new Set<string>();
+  const first = await context.client.stackPlan(stack, request);
+  if (wantedHash !== null && first.Hash !== wantedHash) {
+    throw new UsageError(
+      `the plan ${wantedHash} no longer holds: the stack file or the cluster has changed (now ${first.Hash})`,
+    );
+  }
+  const agreed = new Set(first.Changes.map(signature));
+  for (let plan = first, attempt = 1; ; attempt++) {
+    // What is done meanwhile is `none` in the next plan.
+    const open = plan.Changes.filter(({ Action }) => Action !== 'none').map(signature);
+    if (wantedHash !== null && !open.every((change) => agreed.has(change))) {
+      throw new UsageError(`the plan ${wantedHash} no longer holds: the cluster has changed`);
+    }
+    try {
+      await apply(context, stack, request, plan, changed);
+      return { plan, changed };
+    } catch (err) {
+      if (!(err instanceof MovedOn) || attempt === PLANS_MAX) throw err;
+      plan = await context.client.stackPlan(stack, request);
+    }
+  }
+}
+
+const signature = ({ Kind, Name, Action }: StackChangeJson): string => `${Kind} ${Name} ${Action}`;
+
+async function apply(
+  context: CommandContext,
+  stack: string,
+  request: StackRequestJson,
+  plan: StackPlanJson,
+  changed: Set<string>,
+): Promise<void> {
+  const state: ApplyState = {
+    request,
+    files: new Map(),
+    services: new Map(
+      (await context.client.services(ofStack(stack))).map((service) => [service.ID, service]),
+    ),
+    outside: new Map(),
+  };
+  for (const change of plan.Changes) {
+    await applyOne(context, state, change);
+    if (change.Kind === 'service' && change.Action !== 'none') changed.add(change.Name);
+  }
+}
+
+interface ApplyState {
+  readonly request: StackRequestJson;
+  /** `kind name` of the stack -> the object that it is */
+  readonly files: Map<string, FileObject>;
+  readonly services: ReadonlyMap<string, ServiceJson>;
+  /** the same for objects that are not the stack's own */
+  readonly outside: Map<string, FileObject>;
+}
+
+interface FileObject {
+  readonly id: string;
+  readonly name: string;
+}
+
+function applyOne(
+  context: CommandContext,
+  state: ApplyState,
+  change: StackChangeJson,
+): Promise<void> {
+  switch (change.Kind) {
+    case 'network':
+      return applyNetwork(context, state, change);
+    case 'secret':
+    case 'config':
+      return applyFile(context, state, change);
+    case 'service':
+      return applyService(context, state, change);
+  }
+}
+
+async function applyNetwork(
+  context: CommandContext,
+  { request }: ApplyState,
+  { Name, Action }: StackChangeJson,
+): Promise<void> {
+  if (Action !== 'create') return;
+  printLine(context, `Creating network ${Name}`);
+  await context.client.networkCreate(request.Networks.find((spec) => spec.Name === Name)!);
+}
+
+async function applyFile(
+  context: CommandContext,
+  { request, files }: ApplyState,
+  { Kind, Name, Object: name, ID, Version, Action }: StackChangeJson,
+): Promise<void> {
+  const kind = Kind === 'secret' ? 'secrets' : 'configs';
+  const given = (Kind === 'secret' ? request.Secrets : request.Configs).find(
+    (file) => file.Name === Name,
+  )!;
+  const { Object: _, ...written } = given;
+  const spec = { ...written, Name: name, Labels: fileLabels(Name, name, written.Labels ?? {}) };
+  let id = ID;
+  if (Action === 'create') {
+    printLine(context, `Creating ${Kind} ${name}`);
+    id = (await context.client.secretCreate(kind, spec)).ID;
+  } else if (Action === 'update') {
+    await orMovedOn(context.client.secretUpdate(kind, ID, Version.Index, spec));
+  }
+  files.set(`${Kind} ${Name}`, { id, name });
+}
+
+async function applyService(
+  context: CommandContext,
+  state: ApplyState,
+  { Name, ID, Version, Action }: StackChangeJson,
+): Promise<void> {
+  const { client } = context;
+  if (Action === 'none') return;
+  if (Action === 'remove') {
+    printLine(context, `Removing service ${Name}`);
+    await client.serviceRemove(ID);
+    return;
+  }
+  const written = state.request.Services.find((spec) => spec.Name === Name)!;
+  const spec = await withFiles(context, state, written);
+  if (Action === 'create') {
+    printLine(context, `Creating service ${Name}`);
+    warnAll(context, (await client.serviceCreate(spec)).Warnings);
+    return;
+  }
+  const before = state.services.get(ID);
+  if (before?.Version.Index !== Version.Index) throw new MovedOn(`service ${Name} has changed`);
+  const { ForceUpdate = 0 } = before.Spec.TaskTemplate;
+  const kept = { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } };
+  printLine(context, `Updating service ${Name} (id: ${ID})`);
+  warnAll(context, (await orMovedOn(client.serviceUpdate(ID, Version.Index, kept)))?.Warnings);
+}
+
+function warnAll(context: CommandContext, warnings: readonly string[] | null | undefined): void {
+  for (const warning of warnings ?? []) warnLine(context, warning);
+}
+
+/** The daemon's word for a version that is no longer the newest. */
+async function orMovedOn<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (err) {
+    if (err instanceof ApiError && err.message.includes('update out of sequence')) {
+      throw new MovedOn(err.message, { cause: err });
+    }
+    throw err;
+  }
+}
+
+/** The objects that the spec's secrets and configs are. */
+async function withFiles(
+  context: CommandContext,
+  state: ApplyState,
+  spec: ServiceSpecJson,
+): Promise<ServiceSpecJson> {
+  const { ContainerSpec } = spec.TaskTemplate;
+  const { Secrets, Configs } = ContainerSpec;
+  const secrets = await inTurn(Secrets ?? [], async (use) => {
+    const { id, name } = await fileObject(context, state, 'secret', use.SecretName);
+    return { ...use, SecretID: id, SecretName: name };
+  });
+  const configs = await inTurn(Configs ?? [], async (use) => {
+    const { id, name } = await fileObject(context, state, 'config', use.ConfigName);
+    return { ...use, ConfigID: id, ConfigName: name };
+  });
+  const container = {
+    ...ContainerSpec,
+    ...(Secrets && { Secrets: secrets }),
+    ...(Configs && { Configs: configs }),
+  };
+  return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: container } };
+}
+
+async function inTurn<T>(items: readonly T[], work: (item: T) => Promise<T>): Promise<T[]> {
+  const out: T[] = [];
+  for (const item of items) out.push(await work(item));
+  return out;
+}
+
+async function fileObject(
+  context: CommandContext,
+  { files, outside }: ApplyState,
+  kind: 'secret' | 'config',
+  name: string,
+): Promise<FileObject> {
+  const key = `${kind} ${name}`;
+  const known = files.get(key) ?? outside.get(key);
+  if (known) return known;
+  const { ID, Spec } = await context.client.secret(`${kind}s`, name);
+  const found = { id: ID, name: Spec.Name };
+  outside.set(key, found);
+  return found;
+}

@@ -1,0 +1,135 @@
+/** A loaded stack as it is asked of the daemon: images resolved, what it needs from outside checked. */
+import type {
+  ServiceJson,
+  ServiceSpecJson,
+  StackRequestJson,
+} from '../../common/model/engine-json.ts';
+import { IMAGE_LABEL } from '../../common/model/stack.ts';
+import { hasStatus } from '../client/transport.ts';
+import type { FileUse, Stack, StackService } from '../compose/stack.ts';
+import { type CommandContext, UsageError } from './context.ts';
+import { type ResolvedImage, resolveImage } from './service-spec.ts';
+import { ofStack } from './stack.ts';
+
+/** When registries are asked for digests. */
+export type ResolveWhen = 'always' | 'changed' | 'never';
+
+export async function requireManager(context: CommandContext): Promise<void> {
+  const { Swarm } = await context.client.info();
+  if (Swarm.ControlAvailable) return;
+  if (Swarm.LocalNodeState === 'locked') {
+    throw new UsageError('this manager is locked. Use "skep swarm unlock" and try again');
+  }
+  throw new UsageError(
+    'this node is not a swarm manager. Use "skep swarm init" or "skep swarm join" to connect this node to swarm and try again',
+  );
+}
+
+/** Throws `UsageError` for an external network that is not there. */
+export async function requestOf(
+  context: CommandContext,
+  stack: Stack,
+  { prune, resolve }: { readonly prune: boolean; readonly resolve: ResolveWhen },
+): Promise<StackRequestJson> {
+  await checkExternalNetworks(context, stack);
+  const existing = await context.client.services(ofStack(stack.name));
+  const byName = new Map(existing.map((service) => [service.Spec.Name, service]));
+  return {
+    Networks: stack.networks,
+    Secrets: stack.secrets,
+    Configs: stack.configs,
+    // Asked all at once: a registry that does not answer costs its time-out only once.
+    Services: await Promise.all(
+      withImages(context, stack, byName, resolve).map(async ([service, image]) =>
+        wholeSpec(service, await image),
+      ),
+    ),
+    Prune: prune,
+  };
+}
+
+const PREDEFINED = ['bridge', 'host', 'none', 'default'];
+
+async function checkExternalNetworks(context: CommandContext, stack: Stack): Promise<void> {
+  for (const name of stack.externalNetworks) {
+    if (PREDEFINED.includes(name)) continue;
+    try {
+      const { Scope } = await context.client.network(name);
+      if (Scope === 'swarm') continue;
+      throw new UsageError(
+        `network "${name}" is declared as external, but it is not in the right scope: "${Scope}" instead of "swarm"`,
+      );
+    } catch (err) {
+      if (!hasStatus(err, 404)) throw err;
+      throw new UsageError(
+        `network "${name}" is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed`,
+      );
+    }
+  }
+}
+
+/** Each service and its image, asked for once however many services use it. */
+function withImages(
+  context: CommandContext,
+  stack: Stack,
+  existing: ReadonlyMap<string, ServiceJson>,
+  when: ResolveWhen,
+): (readonly [StackService, Promise<ResolvedImage>])[] {
+  const asked = new Map<string, Promise<ResolvedImage>>();
+  return stack.services.map((service) => {
+    const written = service.spec.TaskTemplate.ContainerSpec.Image;
+    const before = existing.get(service.spec.Name)?.Spec;
+    const unchanged = before?.Labels?.[IMAGE_LABEL] === written;
+    if (before && unchanged && when !== 'always') {
+      const { ContainerSpec, Placement } = before.TaskTemplate;
+      const kept = { image: ContainerSpec.Image, platforms: Placement?.Platforms ?? [] };
+      return [service, Promise.resolve(kept)];
+    }
+    const image = asked.get(written) ?? resolveImage(context, written, when !== 'never');
+    asked.set(written, image);
+    return [service, image];
+  });
+}
+
+/** By the stack's names: which objects they are is the plan's to say. */
+function wholeSpec(
+  { spec, secrets, configs }: StackService,
+  image: ResolvedImage,
+): ServiceSpecJson {
+  const task = spec.TaskTemplate;
+  const file = ({ target, uid, gid, mode }: FileUse) => ({
+    Name: target,
+    UID: uid,
+    GID: gid,
+    Mode: mode,
+  });
+  return {
+    ...spec,
+    TaskTemplate: {
+      ...task,
+      ContainerSpec: {
+        ...task.ContainerSpec,
+        Image: image.image,
+        ...(secrets.length > 0 && {
+          Secrets: secrets.map((use) => ({
+            SecretID: '',
+            SecretName: use.name,
+            File: file(use),
+          })),
+        }),
+        ...(configs.length > 0 && {
+          Configs: configs.map((use) => ({
+            ConfigID: '',
+            ConfigName: use.name,
+            File: file(use),
+          })),
+        }),
+      },
+      Placement: {
+        // A platform of the file narrows what the image is made for.
+        ...(image.platforms.length > 0 && { Platforms: image.platforms }),
+        ...task.Placement,
+      },
+    },
+  };
+}

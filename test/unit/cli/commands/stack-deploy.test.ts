@@ -1,0 +1,287 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { deploy } from '../../../../cli/commands/stack-deploy.ts';
+import { diff } from '../../../../cli/commands/stack-plan.ts';
+import type { Task } from '../../../../common/model/task.ts';
+import type { CommandResult } from '../../../support/cli-command.ts';
+import { StackWorld } from '../../../support/stack-world.ts';
+import { temporaryFolders } from '../../../support/temporary-folder.ts';
+
+const makeFolder = temporaryFolders();
+let cwd: string;
+let world: StackWorld;
+beforeEach(async () => {
+  cwd = await makeFolder();
+  world = await StackWorld.start();
+});
+afterEach(() => world.stop());
+
+const FILE = `services:
+  web:
+    image: web:1
+    secrets: [key]
+    deploy: {replicas: 2}
+  db:
+    image: db:1
+secrets:
+  key: {file: key.txt}
+`;
+
+function write(text: string, key = 'one'): void {
+  writeFileSync(join(cwd, 'stack.yml'), text);
+  writeFileSync(join(cwd, 'key.txt'), key);
+}
+
+const argv = (...more: string[]) => [
+  '-c',
+  'stack.yml',
+  '--resolve-image',
+  'never',
+  ...more,
+  'shop',
+];
+const up = (...more: string[]): Promise<CommandResult> => world.run(deploy, argv(...more), { cwd });
+const plan = (...more: string[]): Promise<CommandResult> => world.run(diff, argv(...more), { cwd });
+const serviceOf = (task: Task): string => task.serviceAnnotations.name;
+
+describe('stack deploy', () => {
+  test('makes everything, waits until it runs, and says so service by service', async () => {
+    write(FILE);
+    const { status, stdout, stderr } = await up();
+    expect([status, stderr]).toEqual([0, '']);
+    // How far tasks are at the first look is theirs.
+    expect(stdout.split('\n').filter((line) => !/: 0\/\d \d /.test(line))).toEqual([
+      'Creating network shop_default',
+      'Creating secret shop_key',
+      'Creating service shop_db',
+      'Creating service shop_web',
+      'shop_db: 1/1 running, watched',
+      'shop_web: 2/2 running, watched',
+      'shop_db: 1/1 running, converged',
+      'shop_web: 2/2 running, converged',
+      '',
+    ]);
+  });
+
+  test('does nothing for a file that has not changed, and does not wait either', async () => {
+    write(FILE);
+    await up();
+    world.writes.length = 0;
+    const beforeMs = world.rooms.test.clock.wallMs();
+    const { status, stdout } = await up();
+    expect([status, stdout]).toEqual([
+      0,
+      'Nothing to do: stack shop is as its file says\n' +
+        'shop_db: 1/1 running, converged\nshop_web: 2/2 running, converged\n',
+    ]);
+    expect(world.writes).toEqual([]);
+    expect(world.rooms.test.clock.wallMs()).toBe(beforeMs);
+  });
+
+  test('replaces only the tasks of what changed', async () => {
+    write(FILE);
+    await up();
+    const tasks = (name: string) => world.rooms.running(world.service(name).id).map(({ id }) => id);
+    const [db, web] = [tasks('shop_db'), tasks('shop_web')];
+    write(FILE, 'two');
+    expect((await up()).status).toBe(0);
+    expect(tasks('shop_db')).toEqual(db);
+    expect(tasks('shop_web').filter((id) => web.includes(id))).toEqual([]);
+    const [use] = world.service('shop_web').spec.task.container.secrets;
+    expect(use).toMatchObject({ secretName: 'shop_key.2', file: { name: 'key' } });
+  });
+
+  test('with --detach leaves when everything is asked for', async () => {
+    write(FILE);
+    const { status, stdout } = await up('--detach');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/Creating service shop_web\n$/);
+  });
+
+  test('asks a registry once for each image, and pins what it says', async () => {
+    const asked: string[] = [];
+    const platform = (architecture: string) => ({ architecture, os: 'linux' });
+    world.registry = (image) => {
+      asked.push(image);
+      return {
+        Descriptor: { digest: `sha256:${'1'.repeat(64)}` },
+        Platforms: [platform('amd64'), platform('arm64')],
+      };
+    };
+    write('services: {a: {image: web}, b: {image: web}, c: {image: web, platform: linux/arm64}}\n');
+    const always = ['-c', 'stack.yml', '--detach', 'shop'];
+    await world.run(deploy, always, { cwd });
+    expect(asked).toEqual(['docker.io/library/web:latest']);
+    const task = (name: string) => world.service(name).spec.task;
+    expect(task('shop_a').container.image).toBe(`web:latest@sha256:${'1'.repeat(64)}`);
+    expect(task('shop_a').placement.platforms).toHaveLength(2);
+    expect(task('shop_c').placement.platforms).toEqual([{ architecture: 'arm64', os: 'linux' }]);
+    // What is pinned stays so when no registry is to be asked.
+    expect((await up('--detach')).stdout).toBe('Nothing to do: stack shop is as its file says\n');
+  });
+
+  test('removes what the file no longer has only when it is told to', async () => {
+    write(FILE);
+    await up();
+    write(FILE.replace('db:', 'data:'));
+    await up('--detach');
+    expect(world.names('service')).toEqual(['shop_data', 'shop_db', 'shop_web']);
+    expect((await up('--detach', '--prune')).stdout).toBe('Removing service shop_db\n');
+    expect(world.names('service')).toEqual(['shop_data', 'shop_web']);
+  });
+
+  test('plans again when somebody else changes a service in between', async () => {
+    write(FILE);
+    await up();
+    write(FILE.replace('replicas: 2', 'replicas: 3'));
+    let changes = 0;
+    world.beforeCall = async (method, path) => {
+      if (method !== 'GET' || path !== '/services' || changes++ !== 1) return;
+      const { id } = world.service('shop_web');
+      await world.rooms.change(id, (spec) => ({ ...spec, labels: { ...spec.labels, by: 'hand' } }));
+    };
+    expect((await up('--detach')).status).toBe(0);
+    const { spec } = world.service('shop_web');
+    expect([spec.mode, spec.labels['by']]).toEqual([
+      { kind: 'replicated', replicas: 3 },
+      undefined,
+    ]);
+  });
+});
+
+describe('how a deployment ends', () => {
+  const fails = (name: string) => (task: Task) => (serviceOf(task) === name ? 'failed' : 'running');
+
+  test('with 2 when it was rolled back, with what the failed tasks said', async () => {
+    write(FILE);
+    await up();
+    world.rooms.outcome = (task) => (task.spec.container.image === 'web:2' ? 'failed' : 'running');
+    world.logOf = () => 'starting\nno database\n';
+    write(
+      FILE.replace('web:1', 'web:2').replace(
+        'replicas: 2',
+        'replicas: 2, update_config: {failure_action: rollback}',
+      ),
+    );
+    const { status, stderr } = await up();
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^shop_web: rolled back to what it was\nshop_web\.\d \(\w+\) failed: /);
+    expect(stderr).toContain('\n  | starting\n  | no database\n');
+    expect(world.service('shop_web').spec.task.container.image).toBe('web:1');
+  });
+
+  test('with 1 when an update is paused, or what failed may not restart', async () => {
+    write(FILE);
+    await up();
+    world.rooms.outcome = fails('shop_web');
+    write(FILE.replace('web:1', 'web:2'));
+    const { status, stderr } = await up();
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^shop_web: update paused due to failure or early termination of task /);
+    world.rooms.outcome = fails('other_once');
+    const once = 'services: {once: {image: o, restart: "no"}, slow: {image: s}}\n';
+    writeFileSync(join(cwd, 'once.yml'), once);
+    const argv = ['-c', 'once.yml', '--resolve-image', 'never', 'other'];
+    expect(await world.run(deploy, argv, { cwd })).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/^other_once: /),
+    });
+  });
+
+  test('with 3 when time is over', async () => {
+    write(FILE);
+    world.rooms.outcome = fails('shop_web');
+    const { status, stderr } = await up('--timeout', '30s');
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/^Stack shop: timed out\nshop_web: /);
+  });
+
+  test('with 4 when no node takes a task', async () => {
+    write(FILE.replace('replicas: 2', 'replicas: 2, placement: {constraints: [node.labels.x==y]}'));
+    const { status, stderr } = await up();
+    expect(status).toBe(4);
+    expect(stderr).toMatch(/^shop_web: 2 pending: no suitable node \(/);
+  });
+
+  test('a service that has done its work is up', async () => {
+    write('services: {once: {image: o, restart: "no"}, web: {image: w}}\n');
+    world.rooms.outcome = (task) => (serviceOf(task) === 'shop_once' ? 'complete' : 'running');
+    const { status, stdout } = await up();
+    expect(status).toBe(0);
+    expect(stdout).toContain('shop_once: 1/1 complete, converged');
+  });
+
+  test('what waits for a service that failed for good does not come', async () => {
+    write(`services:
+  web: {image: w, depends_on: {once: {condition: service_completed_successfully}}}
+  once: {image: o, restart: "no"}
+`);
+    world.rooms.outcome = fails('shop_once');
+    const { status, stdout } = await up();
+    expect(status).toBe(1);
+    expect(stdout).toContain('shop_web: 0/1 waits for shop_once to complete\n');
+  });
+});
+
+describe('stack diff and deploy --plan', () => {
+  test('say what would change and change nothing', async () => {
+    write(FILE);
+    await up();
+    world.writes.length = 0;
+    write(
+      FILE.replace('db:1', 'db:2').replace('replicas: 2', 'replicas: 3').replace('web:', 'front:'),
+    );
+    const { status, stdout } = await plan('--prune');
+    expect(status).toBe(0);
+    expect(
+      stdout.replace(/[0-9a-f]{32}/, 'HASH'),
+    ).toBe(`Stack shop: 1 to create, 1 to update with other tasks, 1 to remove, 2 unchanged
+  - service  shop_web    remove
+  ! service  shop_db     replace 1 task, forced by image
+  + service  shop_front  create
+Plan HASH
+`);
+    expect((await up('--plan', '--prune')).stdout).toBe(stdout);
+    expect(world.writes).toEqual([]);
+  });
+
+  test('an unchanged file has an empty plan', async () => {
+    write(FILE);
+    await up();
+    const { status, stdout } = await plan('--exit-code');
+    expect([status, stdout.split('\n')[0]]).toEqual([0, 'Stack shop: 4 unchanged']);
+    write(FILE.replace('db:1', 'db:2'));
+    expect((await plan('--exit-code')).status).toBe(1);
+  });
+
+  test('print JSON', async () => {
+    write(FILE);
+    const { stdout } = await up('--plan', '-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      Name: 'shop',
+      Hash: expect.stringMatching(/^[0-9a-f]{32}$/),
+      Changes: expect.arrayContaining([
+        expect.objectContaining({ Kind: 'service', Name: 'shop_web', Action: 'create', ID: '' }),
+      ]),
+    });
+  });
+
+  test('a plan is applied by its hash, once and only as it was', async () => {
+    write(FILE);
+    const hash = async (): Promise<string> =>
+      (JSON.parse((await up('--plan', '-o', 'json')).stdout) as { Hash: string }).Hash;
+    const first = await hash();
+    expect((await up('--plan-hash', first)).status).toBe(0);
+    write(FILE.replace('db:1', 'db:2'));
+    const second = await hash();
+    await world.rooms.change(world.service('shop_web').id, (spec) => ({
+      ...spec,
+      mode: { kind: 'replicated', replicas: 9 },
+    }));
+    const { status, stderr } = await up('--plan-hash', second);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^the plan [0-9a-f]{32} no longer holds: the stack file or the cluster/);
+    expect(world.service('shop_db').spec.task.container.image).toBe('db:1');
+  });
+});
