@@ -31,12 +31,14 @@ const node = () => import('./commands/node.ts');
 const nodeList = () => import('./commands/node-list.ts');
 const service = () => import('./commands/service.ts');
 const serviceExec = () => import('./commands/service-exec.ts');
+const verbs = () => import('./commands/verbs.ts');
 const serviceExplain = () => import('./commands/service-explain.ts');
 const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
 const stackDeploy = () => import('./commands/stack-deploy.ts');
 const stackPlan = () => import('./commands/stack-plan.ts');
+const stackHistory = () => import('./commands/stack-history.ts');
 const stackLint = () => import('./commands/stack-lint.ts');
 const network = () => import('./commands/network.ts');
 const secret = () => import('./commands/secret.ts');
@@ -95,9 +97,15 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       logs: entry('Show the logs of a service or task', async () => (await logs()).serviceLogs),
       ls: entry('List services', async () => (await service()).ls, LS),
       ps: entry('List the tasks of services', async () => (await service()).ps),
+      restart: entry('Replace the tasks of services', async () => (await verbs()).serviceRestart),
       rm: entry('Remove services', async () => (await service()).rm, RM),
       rollback: entry('Go back to the previous spec', async () => (await service()).rollback),
       scale: entry('Set the number of replicas', async () => (await service()).scale),
+      start: entry('Start stopped services', async () => (await verbs()).serviceStart),
+      stop: entry(
+        'End the tasks of services, and keep them',
+        async () => (await verbs()).serviceStop,
+      ),
       update: entry('Change a service', async () => (await serviceUpdate()).update),
     },
   },
@@ -109,11 +117,19 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
         aliases: ['up'],
       }),
       diff: entry('Say what a deployment would change', async () => (await stackPlan()).diff),
+      history: entry('List the last deployments', async () => (await stackHistory()).history),
       lint: entry('Say what becomes of each key', async () => (await stackLint()).lint),
       ls: entry('List stacks', async () => (await stack()).ls, LS),
       ps: entry('List the tasks of a stack', async () => (await stack()).ps),
+      rollback: entry(
+        'Go back to an earlier deployment',
+        async () => (await stackHistory()).rollback,
+      ),
       rm: entry('Remove stacks', async () => (await stack()).rm, { aliases: ['remove', 'down'] }),
+      restart: entry('Replace the tasks of a stack', async () => (await verbs()).stackRestart),
       services: entry('List the services of a stack', async () => (await stack()).services),
+      start: entry('Start a stopped stack', async () => (await verbs()).stackStart),
+      stop: entry('End the tasks of a stack, and keep it', async () => (await verbs()).stackStop),
     },
   },
   network: {

@@ -17,8 +17,10 @@ const PLANS_MAX = 5;
 export interface Applied {
   /** the last plan */
   readonly plan: StackPlanJson;
-  /** names of services that were created or updated, over all plans */
+  /** names of services that were created, updated or removed, over all plans */
   readonly changed: ReadonlySet<string>;
+  /** anything was written */
+  readonly isChange: boolean;
 }
 
 class MovedOn extends Error {}
@@ -51,7 +53,8 @@ export async function planAndApply(
     }
     try {
       await apply(context, stack, request, plan, changed);
-      return { plan, changed };
+      const isChange = first.Changes.some(({ Action }) => Action !== 'none');
+      return { plan, changed, isChange };
     } catch (err) {
       if (!(err instanceof MovedOn) || attempt === PLANS_MAX) throw err;
       plan = await context.client.stackPlan(stack, request);

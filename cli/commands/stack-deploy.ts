@@ -1,8 +1,12 @@
 /** `skep stack deploy`: a stack file's objects made or brought up to date, as the manager plans it. */
+import type { Command } from 'commander';
+import type { StackRequestJson } from '../../common/model/engine-json.ts';
 import { loadStack } from '../compose/load-stack.ts';
 import {
+  type CommandContext,
   type Configure,
   collect,
+  ExitError,
   printLine,
   refuseFlags,
   UsageError,
@@ -12,19 +16,31 @@ import { planAndApply } from './stack-apply.ts';
 import { type FileFlags, fileFlags, stackRequest } from './stack-files.ts';
 import { outputFlag, type PlanOutput, resolveFlag } from './stack-flags.ts';
 import { printPlan } from './stack-plan.ts';
+import { keepRecord, noteResult } from './stack-records.ts';
 import { type ResolveWhen, requestOf, requireManager } from './stack-request.ts';
-import { timeoutFlag, waitForStack } from './stack-wait.ts';
+import { END_STATUS, timeoutFlag, waitForStack } from './stack-wait.ts';
 
-interface DeployFlags extends FileFlags {
+export interface WaitFlags {
   readonly detach?: boolean;
-  readonly prune?: boolean;
   readonly quiet?: boolean;
+  readonly timeout: number;
+}
+
+/** How long, and how loudly, a deployment is waited for. */
+export function waitFlags(command: Command): Command {
+  return command
+    .option('-d, --detach', 'do not wait until the services run')
+    .option('-q, --quiet', 'no progress')
+    .addOption(timeoutFlag());
+}
+
+interface DeployFlags extends FileFlags, WaitFlags {
+  readonly prune?: boolean;
   readonly ignoreRefused?: boolean;
   readonly plan?: boolean;
   readonly planHash?: string;
   readonly output: PlanOutput;
   readonly resolveImage: ResolveWhen;
-  readonly timeout: number;
 }
 
 export const deploy: Configure = (command, context) => {
@@ -32,17 +48,14 @@ export const deploy: Configure = (command, context) => {
     '--with-registry-auth': 'credentials of registries are not supported yet',
   });
   fileFlags(
-    command
+    waitFlags(command)
       .argument('<stack>', 'name of the stack')
       .option('-c, --compose-file <file>', 'stack file, or - for standard input', collect),
   )
-    .option('-d, --detach', 'do not wait until the services run')
     .option('--prune', 'remove services that the file no longer has')
     .option('--ignore-refused', 'deploy without the keys that are refused')
     .option('--plan', 'say what would change, and change nothing')
     .option('--plan-hash <hash>', 'only if the plan is still this one')
-    .option('-q, --quiet', 'no progress')
-    .addOption(timeoutFlag(command))
     .addOption(outputFlag(command))
     .addOption(resolveFlag(command))
     .action(async (name: string, flags: DeployFlags) => {
@@ -52,7 +65,7 @@ export const deploy: Configure = (command, context) => {
       const request = await stackRequest(context, name, flags.composeFile ?? [], flags);
       const ignoreRefused = flags.ignoreRefused ?? false;
       const { stack, warnings } = loadStack({ ...request, ignoreRefused });
-      await requireManager(context);
+      const manager = await requireManager(context);
       for (const warning of warnings) warnLine(context, warning);
       const asked = await requestOf(context, stack, {
         prune: flags.prune ?? false,
@@ -62,12 +75,34 @@ export const deploy: Configure = (command, context) => {
         printPlan(context, await context.client.stackPlan(name, asked), flags.output);
         return;
       }
-      const { plan, changed } = await planAndApply(context, name, asked, flags.planHash ?? null);
-      if (plan.Changes.every(({ Action }) => Action === 'none') && changed.size === 0) {
-        printLine(context, `Nothing to do: stack ${name} is as its file says`);
-      }
-      if (flags.detach) return;
-      const names = new Set(asked.Services.map((spec) => spec.Name));
-      await waitForStack(context, name, { names, changed, ...flags });
+      const planHash = flags.planHash ?? null;
+      await carryOut(context, name, asked, { ...flags, planHash, what: 'deploy', manager });
     });
 };
+
+interface CarryOut extends WaitFlags {
+  /** the only plan that is wanted, null = any */
+  readonly planHash: string | null;
+  /** for the history */
+  readonly what: string;
+  readonly manager: string;
+}
+
+/** Applies, keeps a record, waits. Throws `ExitError` as the waiting ends. */
+export async function carryOut(
+  context: CommandContext,
+  stack: string,
+  request: StackRequestJson,
+  options: CarryOut,
+): Promise<void> {
+  const applied = await planAndApply(context, stack, request, options.planHash);
+  const { plan, changed, isChange } = applied;
+  if (!isChange) printLine(context, `Nothing to do: stack ${stack} is as it is to be`);
+  const record = isChange ? await keepRecord(context, stack, { request, plan, ...options }) : null;
+  if (options.detach) return;
+  const names = new Set(request.Services.map((spec) => spec.Name));
+  const end = await waitForStack(context, stack, { names, changed, ...options });
+  if (end === null) return;
+  if (record) await noteResult(context, record, end);
+  if (END_STATUS[end] !== 0) throw new ExitError(END_STATUS[end]);
+}

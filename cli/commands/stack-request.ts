@@ -14,9 +14,10 @@ import { ofStack } from './stack.ts';
 /** When registries are asked for digests. */
 export type ResolveWhen = 'always' | 'changed' | 'never';
 
-export async function requireManager(context: CommandContext): Promise<void> {
-  const { Swarm } = await context.client.info();
-  if (Swarm.ControlAvailable) return;
+/** The name of the manager that answers. */
+export async function requireManager(context: CommandContext): Promise<string> {
+  const { Swarm, Name } = await context.client.info();
+  if (Swarm.ControlAvailable) return Name ?? '';
   if (Swarm.LocalNodeState === 'locked') {
     throw new UsageError('this manager is locked. Use "skep swarm unlock" and try again');
   }

@@ -2,12 +2,12 @@
  * Waits until all services of a stack are up, in one picture of all of them: a tree that is drawn over on a
  * terminal, a line for each change elsewhere. The exit status says how it ended.
  */
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import type { ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
 import { framesOf } from '../client/frames.ts';
 import { parseDurationNanos } from '../compose/values.ts';
 import { ellipsis } from '../output/table.ts';
-import { type CommandContext, ExitError, flag, printLine, warnLine } from './context.ts';
+import { type CommandContext, flag, printLine, warnLine } from './context.ts';
 import { ofStack } from './stack.ts';
 import {
   type ServiceProgress,
@@ -25,12 +25,17 @@ const MONITOR_DEFAULT_NANOS = 5e9;
 const LOG_LINES = 10;
 const FAILED_TASKS_SHOWN = 2;
 
-export const EXIT_FAILED = 1;
-export const EXIT_ROLLED_BACK = 2;
-export const EXIT_TIMEOUT = 3;
-export const EXIT_UNPLACED = 4;
+/** How a wait ends, and the exit status that says so. */
+export const END_STATUS = {
+  converged: 0,
+  failed: 1,
+  'rolled-back': 2,
+  'timed-out': 3,
+  unplaced: 4,
+} as const;
+export type WaitEnd = keyof typeof END_STATUS;
 
-export function timeoutFlag(_: Command): Option {
+export function timeoutFlag(): Option {
   return new Option('--timeout <duration>', 'give up waiting then')
     .argParser(flag((text) => parseDurationNanos(text) / 1e6))
     .default(TIMEOUT_DEFAULT_MS, '10m');
@@ -46,33 +51,34 @@ export interface StackWait {
   readonly timeout: number;
 }
 
-/** Throws `ExitError` with 1 failed, 2 rolled back, 3 timed out, 4 nowhere to run. */
+/** Says what went wrong on standard error. null = interrupted, and it goes on without us. */
 export async function waitForStack(
   context: CommandContext,
   stack: string,
   wait: StackWait,
-): Promise<void> {
+): Promise<WaitEnd | null> {
   const picture = wait.quiet ? null : new Picture(context, stack);
   try {
-    const { status, progress, known } = await follow(context, stack, wait, picture);
+    const { end, progress, known } = await follow(context, stack, wait, picture);
     picture?.end();
-    if (status === 0) return;
-    if (status === EXIT_TIMEOUT) warnLine(context, `Stack ${stack}: timed out`);
+    if (end === 'converged') return end;
+    if (end === 'timed-out') warnLine(context, `Stack ${stack}: timed out`);
     const wanting = progress.filter(({ state, isStable }) => state !== 'up' || !isStable);
     for (const { name, text } of wanting) warnLine(context, `${name}: ${text}`);
     await showFailures(context, stack, new Set(wanting.map(({ name }) => name)), known);
-    throw new ExitError(status);
+    return end;
   } catch (err) {
     if (!context.signal.aborted) throw err;
     picture?.end();
     printLine(context, `Operation continuing in background: see skep stack ps ${stack}`);
+    return null;
   }
 }
 
 type Watched = ServiceProgress & { readonly isStable: boolean };
 
 interface Outcome {
-  readonly status: number;
+  readonly end: WaitEnd;
   readonly progress: readonly Watched[];
   /** tasks that had ended before: their failures are none of ours */
   readonly known: ReadonlySet<string>;
@@ -105,13 +111,8 @@ async function follow(
     const end = stackEnd(progress);
     unplacedSinceMs = end === 'unplaced' ? (unplacedSinceMs ?? nowMs) : null;
     const isUnplaced = unplacedSinceMs !== null && nowMs - unplacedSinceMs >= PLACEMENT_WAIT_MS;
-    if (end === 'converged') return { status: 0, progress, known };
-    if (end === 'failed') return { status: EXIT_FAILED, progress, known };
-    if (end === 'rolled-back') return { status: EXIT_ROLLED_BACK, progress, known };
-    if (isUnplaced) return { status: EXIT_UNPLACED, progress, known };
-    if (nowMs - startMs >= timeout) {
-      return { status: end === 'unplaced' ? EXIT_UNPLACED : EXIT_TIMEOUT, progress, known };
-    }
+    if (end !== null && (end !== 'unplaced' || isUnplaced)) return { end, progress, known };
+    if (nowMs - startMs >= timeout) return { end: end ?? 'timed-out', progress, known };
     await clock.sleep(POLL_MS, signal);
   }
 }

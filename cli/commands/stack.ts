@@ -1,6 +1,6 @@
 /** `skep stack ls | services | ps | rm`. Deploying is in stack-deploy.ts. */
 
-import { NAMESPACE_LABEL } from '../../common/model/stack.ts';
+import { DEPLOYMENT_LABEL, NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
@@ -100,12 +100,11 @@ export const ps: Configure = (command, context) => {
 export const rm: Configure = (command, context) => {
   command
     .argument('<stack...>', 'names of stacks')
-    .option('-d, --detach', 'do not wait until the tasks are gone', true)
-    .action(async (stacks: readonly string[], { detach }: { readonly detach: boolean }) => {
+    .option('-d, --detach', 'do not wait until the tasks are gone')
+    .action(async (stacks: readonly string[], flags: { readonly detach?: boolean }) => {
       let failed = false;
       for (const stack of stacks) {
-        if (!(await removeStack(context, stack))) failed = true;
-        if (!detach) await tasksGone(context, stack);
+        if (!(await removeStack(context, stack, flags.detach ?? false))) failed = true;
       }
       if (failed) throw new ExitError(1);
     });
@@ -114,19 +113,34 @@ export const rm: Configure = (command, context) => {
 interface Removal {
   readonly kind: 'service' | 'secret' | 'config' | 'network';
   readonly name: string;
+  /** nobody made it by hand, and nobody misses it */
+  readonly isSilent?: boolean;
   readonly run: () => Promise<void>;
 }
 
 /** False when something could not be removed; each failure is printed. */
-async function removeStack(context: CommandContext, stack: string): Promise<boolean> {
-  const removals = await removalsOf(context, stack);
-  if (removals.length === 0) {
+async function removeStack(
+  context: CommandContext,
+  stack: string,
+  detach: boolean,
+): Promise<boolean> {
+  const { services: first, rest } = await removalsOf(context, stack);
+  if (first.length + rest.length === 0) {
     warnLine(context, `Nothing found in stack: ${stack}`);
     return true;
   }
+  const removed = await removeAll(context, first);
+  // What tasks use is free when they are gone.
+  if (!detach) await tasksGone(context, stack);
+  const ok = (await removeAll(context, rest)) && removed;
+  if (!ok) warnLine(context, `Failed to remove some resources from stack: ${stack}`);
+  return ok;
+}
+
+async function removeAll(context: CommandContext, removals: readonly Removal[]): Promise<boolean> {
   let ok = true;
-  for (const { kind, name, run } of removals) {
-    printLine(context, `Removing ${kind} ${name}`);
+  for (const { kind, name, isSilent = false, run } of removals) {
+    if (!isSilent) printLine(context, `Removing ${kind} ${name}`);
     try {
       await run();
     } catch (err) {
@@ -135,12 +149,14 @@ async function removeStack(context: CommandContext, stack: string): Promise<bool
       warnLine(context, `Failed to remove ${kind} ${name}: ${errorLine(err)}`);
     }
   }
-  if (!ok) warnLine(context, `Failed to remove some resources from stack: ${stack}`);
   return ok;
 }
 
 /** Services first: the rest is in use until they are gone. */
-async function removalsOf(context: CommandContext, stack: string): Promise<Removal[]> {
+async function removalsOf(
+  context: CommandContext,
+  stack: string,
+): Promise<{ readonly services: readonly Removal[]; readonly rest: readonly Removal[] }> {
   const { client } = context;
   const filter = ofStack(stack);
   const [found, secrets, configs, networks] = await Promise.all([
@@ -155,27 +171,37 @@ async function removalsOf(context: CommandContext, stack: string): Promise<Remov
     name,
     run,
   });
-  return [
-    ...found
+  return {
+    services: found
       .map(({ ID, Spec }) => removal('service', Spec.Name, () => client.serviceRemove(ID)))
       .sort(byName),
-    ...secrets
-      .map(({ ID, Spec }) => removal('secret', Spec.Name, () => client.secretRemove('secrets', ID)))
-      .sort(byName),
-    ...configs
-      .map(({ ID, Spec }) => removal('config', Spec.Name, () => client.secretRemove('configs', ID)))
-      .sort(byName),
-    ...networks
-      .map(({ Id, Name }) => removal('network', Name, () => client.networkRemove(Id)))
-      .sort(byName),
-  ];
+    rest: [
+      ...secrets
+        .map(({ ID, Spec }) =>
+          removal('secret', Spec.Name, () => client.secretRemove('secrets', ID)),
+        )
+        .sort(byName),
+      ...configs
+        .map(({ ID, Spec }) => ({
+          ...removal('config', Spec.Name, () => client.secretRemove('configs', ID)),
+          isSilent: Object.hasOwn(Spec.Labels ?? {}, DEPLOYMENT_LABEL),
+        }))
+        .sort(byName),
+      ...networks
+        .map(({ Id, Name }) => removal('network', Name, () => client.networkRemove(Id)))
+        .sort(byName),
+    ],
+  };
 }
 
-async function tasksGone(context: CommandContext, stack: string): Promise<void> {
+/** Those of nodes that are down are not waited for. */
+async function tasksGone({ client, clock, signal }: CommandContext, stack: string): Promise<void> {
   for (;;) {
-    const tasks = await context.client.tasks(ofStack(stack));
-    const ended = ['complete', 'shutdown', 'failed', 'rejected', 'orphaned', 'remove'];
-    if (tasks.every((task) => ended.includes(task.Status.State))) return;
-    await context.clock.sleep(POLL_MS, context.signal);
+    const [tasks, nodes] = await Promise.all([client.tasks(ofStack(stack)), client.nodes()]);
+    const ready = new Set(
+      nodes.filter(({ Status }) => Status?.State === 'ready').map(({ ID }) => ID),
+    );
+    if (!tasks.some(({ NodeID }) => !NodeID || ready.has(NodeID))) return;
+    await clock.sleep(POLL_MS, signal);
   }
 }

@@ -11,6 +11,12 @@ export const IMAGE_LABEL = 'com.docker.stack.image';
 /** The name that a stack gives a secret or config of which this object is a later version. */
 export const VERSION_OF_LABEL = 'com.skep.stack.version-of';
 
+/** The number of the deployment that this config is the record of. */
+export const DEPLOYMENT_LABEL = 'com.skep.stack.deployment';
+
+/** The replicas that a service had before it was stopped; it is stopped while it has this label. */
+export const STOPPED_LABEL = 'com.skep.stack.stopped';
+
 /** A secret or config by the name that the stack gives it. */
 export interface WantedFile<Spec extends SecretSpec | ConfigSpec> {
   /** without data when `object` is given */

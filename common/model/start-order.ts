@@ -46,27 +46,30 @@ export function startDependencies(labels: StringMap): readonly StartDependency[]
   }
 }
 
+interface Ordered {
+  readonly name: string;
+  readonly labels: StringMap;
+}
+
 /** Those that others wait for first; otherwise as given. A ring is left as it is. */
-export function inStartOrder(specs: readonly ServiceSpec[]): readonly ServiceSpec[] {
-  const byName = new Map(specs.map((spec) => [spec.name, spec]));
-  const ordered = new Set<ServiceSpec>();
-  const visited = new Set<ServiceSpec>();
-  for (const start of specs) {
+export function inStartOrder<T extends Ordered>(services: readonly T[]): readonly T[] {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  const ordered = new Set<T>();
+  const visited = new Set<T>();
+  for (const start of services) {
     // A walk with a stack of its own: chains are long.
-    const walk: { readonly spec: ServiceSpec; readonly leave: boolean }[] = [
-      { spec: start, leave: false },
-    ];
+    const walk: { readonly at: T; readonly leave: boolean }[] = [{ at: start, leave: false }];
     for (let step = walk.pop(); step; step = walk.pop()) {
       if (step.leave) {
-        ordered.add(step.spec);
+        ordered.add(step.at);
         continue;
       }
-      if (visited.has(step.spec)) continue;
-      visited.add(step.spec);
-      walk.push({ spec: step.spec, leave: true });
-      for (const { service } of startDependencies(step.spec.labels)) {
+      if (visited.has(step.at)) continue;
+      visited.add(step.at);
+      walk.push({ at: step.at, leave: true });
+      for (const { service } of startDependencies(step.at.labels)) {
         const before = byName.get(service);
-        if (before) walk.push({ spec: before, leave: false });
+        if (before) walk.push({ at: before, leave: false });
       }
     }
   }

@@ -1,4 +1,5 @@
 /** `/secrets` and `/configs`. */
+import { DEPLOYMENT_LABEL } from '../../common/model/stack.ts';
 import { Filters } from './filters.ts';
 import { JsonReader } from './json/reader.ts';
 import {
@@ -53,7 +54,12 @@ export function addConfigRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('GET', '/configs', async (context) => {
     const filters = objectFilters(context.text('filters'));
     const configs = await controlOf(parts).listConfigs(filters, context.signal);
-    context.send(200, configs.map(configToJson));
+    // Records of deployments are nobody's configs: they are shown to those who ask for them.
+    const isAskedFor = Filters.parse(context.text('filters'), FILTERS).get('label').length > 0;
+    const shown = configs.filter(
+      ({ spec }) => isAskedFor || !Object.hasOwn(spec.labels, DEPLOYMENT_LABEL),
+    );
+    context.send(200, shown.map(configToJson));
   });
   routes.add('POST', '/configs/create', async (context) => {
     const spec = configSpecFromJson(new JsonReader(await context.json()));

@@ -72,7 +72,7 @@ describe('stack deploy', () => {
     const { status, stdout } = await up();
     expect([status, stdout]).toEqual([
       0,
-      'Nothing to do: stack shop is as its file says\n' +
+      'Nothing to do: stack shop is as it is to be\n' +
         'shop_db: 1/1 running, converged\nshop_web: 2/2 running, converged\n',
     ]);
     expect(world.writes).toEqual([]);
@@ -118,7 +118,7 @@ describe('stack deploy', () => {
     expect(task('shop_a').placement.platforms).toHaveLength(2);
     expect(task('shop_c').placement.platforms).toEqual([{ architecture: 'arm64', os: 'linux' }]);
     // What is pinned stays so when no registry is to be asked.
-    expect((await up('--detach')).stdout).toBe('Nothing to do: stack shop is as its file says\n');
+    expect((await up('--detach')).stdout).toBe('Nothing to do: stack shop is as it is to be\n');
   });
 
   test('removes what the file no longer has only when it is told to', async () => {

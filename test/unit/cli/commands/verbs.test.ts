@@ -1,0 +1,130 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { rm } from '../../../../cli/commands/stack.ts';
+import { deploy } from '../../../../cli/commands/stack-deploy.ts';
+import {
+  serviceRestart,
+  serviceStart,
+  serviceStop,
+  stackRestart,
+  stackStart,
+  stackStop,
+} from '../../../../cli/commands/verbs.ts';
+import type { TaskId } from '../../../../common/model/ids.ts';
+import { StackWorld } from '../../../support/stack-world.ts';
+import { temporaryFolders } from '../../../support/temporary-folder.ts';
+
+const makeFolder = temporaryFolders();
+let cwd: string;
+let world: StackWorld;
+const argv = ['-c', 'stack.yml', '--resolve-image', 'never', 'shop'];
+beforeEach(async () => {
+  cwd = await makeFolder();
+  world = await StackWorld.start();
+  writeFileSync(
+    join(cwd, 'stack.yml'),
+    `services:
+  web: {image: w, deploy: {replicas: 3}, depends_on: [db]}
+  db: {image: d, secrets: [key]}
+  every: {image: e, deploy: {mode: global}}
+secrets: {key: {file: stack.yml}}
+`,
+  );
+  await world.run(deploy, argv, { cwd });
+});
+afterEach(() => world.stop());
+
+const running = (name: string): TaskId[] =>
+  world.rooms.running(world.service(name).id).map(({ id }) => id);
+const counts = (): number[] => ['shop_web', 'shop_db', 'shop_every'].map((n) => running(n).length);
+
+describe('a service', () => {
+  test('that is restarted has other tasks', async () => {
+    const before = running('shop_web');
+    const { status, stdout } = await world.run(serviceRestart, ['shop_web']);
+    expect([status, stdout]).toEqual([0, expect.stringMatching(/^shop_web\n(.*\n)*.*converged\n$/)]);
+    expect(running('shop_web')).toHaveLength(3);
+    expect(running('shop_web').filter((id) => before.includes(id))).toEqual([]);
+  });
+
+  test.each(['shop_web', 'shop_every'])(
+    '%s is stopped, and started with what it had',
+    async (name) => {
+      expect((await world.run(serviceStop, [name])).stdout).toBe(`${name}\n`);
+      expect(running(name)).toEqual([]);
+      expect((await world.run(serviceStop, [name])).stdout).toBe(`${name} is stopped already\n`);
+      expect((await world.run(serviceStart, ['-q', name])).stdout).toBe(`${name}\n`);
+      expect(running(name)).toHaveLength(3);
+      expect((await world.run(serviceStart, [name])).stdout).toBe(`${name} is not stopped\n`);
+      // It is again what the file says.
+      expect((await world.run(deploy, [...argv, '--detach'], { cwd })).stdout).toMatch(
+        /^Nothing to do/,
+      );
+    },
+  );
+
+  test('that is stopped is started by a deployment', async () => {
+    await world.run(serviceStop, ['shop_web']);
+    await world.run(deploy, argv, { cwd });
+    expect(counts()).toEqual([3, 1, 3]);
+  });
+
+  test('that is a job is refused, and the others are told', async () => {
+    const mode = { kind: 'replicated-job' as const, maxConcurrent: 1, totalCompletions: 1 };
+    await world.rooms.deploy({ name: 'once', mode });
+    const { status, stdout, stderr } = await world.run(serviceStop, ['once', 'shop_db']);
+    expect([status, stdout, stderr]).toEqual([
+      1,
+      'shop_db\n',
+      'once is a job: it cannot be told to stop\n',
+    ]);
+  });
+});
+
+describe('a stack', () => {
+  test('is restarted, stopped and started as a whole, in its order', async () => {
+    const before = running('shop_db');
+    expect((await world.run(stackRestart, ['-q', 'shop'])).stdout).toBe(
+      'shop_db\nshop_every\nshop_web\n',
+    );
+    expect(running('shop_db')).not.toEqual(before);
+    expect((await world.run(stackStop, ['shop'])).stdout).toBe('shop_web\nshop_every\nshop_db\n');
+    expect(counts()).toEqual([0, 0, 0]);
+    expect((await world.run(stackStart, ['-q', 'shop'])).status).toBe(0);
+    expect(counts()).toEqual([3, 1, 3]);
+  });
+
+  test('that does not come up again says so by its exit status', async () => {
+    await world.run(stackStop, ['shop']);
+    world.rooms.outcome = () => 'failed';
+    expect((await world.run(stackStart, ['-q', '--timeout', '20s', 'shop'])).status).toBe(3);
+  });
+
+  test('that is not there is an error', async () => {
+    expect(await world.run(stackStop, ['none'])).toMatchObject({
+      status: 1,
+      stderr: 'Nothing found in stack: none\n',
+    });
+  });
+
+  test('is removed with all it had, and waited for', async () => {
+    const { status, stdout } = await world.run(rm, ['shop']);
+    expect([status, stdout]).toEqual([
+      0,
+      [
+        'Removing service shop_db',
+        'Removing service shop_every',
+        'Removing service shop_web',
+        'Removing secret shop_key',
+        'Removing network shop_default',
+        '',
+      ].join('\n'),
+    ]);
+    const { store } = world.rooms.test;
+    expect(store.view((view) => view.count('task'))).toBe(0);
+    expect(
+      ['service', 'secret', 'config', 'network'].map((k) => world.names(k as 'secret')),
+    ).toEqual([[], [], [], []]);
+  });
+});
