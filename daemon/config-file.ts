@@ -3,13 +3,15 @@ import { readFile } from 'node:fs/promises';
 import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS } from '../common/base/log.ts';
+import { REGISTRY_LIST_KEYS, REGISTRY_TEXT_KEYS } from './registry-options.ts';
 
 const TEXT_KEYS = [
   ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent'],
   ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey'],
+  ...REGISTRY_TEXT_KEYS,
 ];
 const SWITCH_KEYS = ['tls', 'tlsverify'];
-const LIST_KEYS = ['host', 'insecure-registry', 'label', 'node-generic-resource'];
+const LIST_KEYS = ['host', 'label', 'node-generic-resource', ...REGISTRY_LIST_KEYS];
 
 /** The same rule as for the flag. */
 export const CGROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;

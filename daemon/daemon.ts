@@ -71,7 +71,7 @@ export class Daemon {
       new Worker({
         dataDir: options.dataDir,
         cgroupParent: options.cgroupParent,
-        insecureRegistries: options.insecureRegistries,
+        registries: options.registries,
         upstreamNameservers,
         hostname: () => options.hostname,
         clock,
@@ -140,7 +140,7 @@ export class Daemon {
       dataDir: options.dataDir,
       version: VERSION,
       labels: options.labels,
-      insecureRegistries: options.insecureRegistries,
+      registries: options.registries,
       clock,
       random,
       execs,

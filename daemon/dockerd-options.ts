@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import type { LogLevel } from '../common/base/log.ts';
 import { apiOptions, collect, daemonOptions, type Flags, type Invocation } from './options.ts';
+import { registryFlags } from './registry-options.ts';
 
 const DOCKERD_SOCKET = '/var/run/docker.sock';
 
@@ -22,7 +23,11 @@ interface DockerdFlags extends Omit<Flags, 'logLevel'> {
 }
 
 /** Prints help or a usage error and exits by itself, as commands do. */
-export async function parseDockerd(args: readonly string[], version: string): Promise<Invocation> {
+export async function parseDockerd(
+  args: readonly string[],
+  version: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Invocation> {
   const command = apiOptions(new Command('skepd-dockerd'), DOCKERD_SOCKET)
     .description('The skep daemon with the flags of dockerd')
     .version(version, '-v, --version')
@@ -32,21 +37,21 @@ export async function parseDockerd(args: readonly string[], version: string): Pr
     .option('-D, --debug', 'as --log-level debug')
     .addOption(new Option('-l, --log-level <level>', 'default info').choices(Object.keys(LEVELS)))
     .option('--swarm-default-advertise-addr <ip>', 'the address that other nodes are told')
-    .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
     .option('--label <key=value>', 'engine label of this node', collect)
     .option('--node-generic-resource <kind=value>', 'what tasks can reserve here', collect)
     .allowExcessArguments(false)
     .action(() => {});
-  command.parse([...args], { from: 'user' });
+  registryFlags(command, collect).parse([...args], { from: 'user' });
   const { dataRoot, swarmDefaultAdvertiseAddr, debug, logLevel, pidfile, ...flags } =
     command.opts<DockerdFlags>();
   const level = debug ? 'debug' : (logLevel ?? 'info');
-  const options = await daemonOptions({
+  const given = {
     ...flags,
     host: flags.host ?? [`unix://${DOCKERD_SOCKET}`],
     logLevel: LEVELS[level] ?? 'info',
     ...(dataRoot !== undefined && { dataDir: dataRoot }),
     ...(swarmDefaultAdvertiseAddr !== undefined && { advertiseAddr: swarmDefaultAdvertiseAddr }),
-  });
+  };
+  const options = await daemonOptions(given, env);
   return { kind: 'serve', options, pidFile: pidfile ?? null };
 }

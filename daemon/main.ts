@@ -20,8 +20,8 @@ const STOP_LIMIT_MS = 4_500;
 async function main(): Promise<void> {
   const invocation =
     process.argv[2] === 'dockerd'
-      ? await parseDockerd(process.argv.slice(3), VERSION)
-      : await parseInvocation(process.argv, VERSION);
+      ? await parseDockerd(process.argv.slice(3), VERSION, process.env)
+      : await parseInvocation(process.argv, VERSION, process.env);
   if (invocation.kind === 'serve') await serve(invocation.options, invocation.pidFile);
   else await inspectRaft(invocation.request);
 }

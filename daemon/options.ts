@@ -5,9 +5,11 @@ import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { parseGenericResources } from '../common/model/generic-resource.ts';
 import type { GenericResource } from '../common/model/service.ts';
+import type { RegistrySettings } from '../worker/images/image-store.ts';
 import { type ApiHost, parseApiHosts, type TlsFlags } from './api-hosts.ts';
 import { CGROUP_NAME, readConfigFile, SWITCH_WORDS } from './config-file.ts';
 import type { InspectRequest } from './raft-inspect.ts';
+import { type RegistryFlags, registryFlags, registrySettings } from './registry-options.ts';
 
 export interface DaemonOptions {
   readonly dataDir: string;
@@ -24,7 +26,7 @@ export interface DaemonOptions {
   readonly hostname: string;
   readonly cgroupParent: string;
   readonly logLevel: LogLevel;
-  readonly insecureRegistries: readonly string[];
+  readonly registries: RegistrySettings;
   readonly labels: Readonly<Record<string, string>>;
   /** what tasks can reserve here besides CPUs and memory */
   readonly genericResources: readonly GenericResource[];
@@ -33,7 +35,7 @@ export interface DaemonOptions {
 export const DEFAULT_SOCKET = '/run/skep/skep.sock';
 const DEFAULT_DATA_DIR = '/var/lib/skep';
 
-export interface Flags extends TlsFlags {
+export interface Flags extends TlsFlags, RegistryFlags {
   readonly dataDir?: string;
   readonly host?: readonly string[];
   readonly group?: string;
@@ -43,7 +45,6 @@ export interface Flags extends TlsFlags {
   readonly hostname?: string;
   readonly cgroupParent?: string;
   readonly logLevel?: LogLevel;
-  readonly insecureRegistry?: readonly string[];
   readonly label?: readonly string[];
   readonly nodeGenericResource?: readonly string[];
   readonly config?: string;
@@ -64,10 +65,11 @@ export type Invocation =
     }
   | { readonly kind: 'inspect-raft'; readonly request: InspectRequest };
 
-/** Flags win over the file. Prints help or a usage error and exits by itself, as commands do. */
+/** Flags win over the file, that over the environment. Prints help or a usage error and exits by itself, as commands do. */
 export async function parseInvocation(
   argv: readonly string[],
   version: string,
+  env: Readonly<Record<string, string | undefined>>,
 ): Promise<Invocation> {
   let request: InspectRequest | null = null;
   const command = apiOptions(new Command('skepd'), DEFAULT_SOCKET)
@@ -80,7 +82,6 @@ export async function parseInvocation(
     .option('--hostname <name>', 'the name of this node (default: the machine name)')
     .option('--cgroup-parent <name>', 'cgroup under which tasks run (default skep)', cgroupName)
     .addOption(new Option('--log-level <level>', 'default info').choices(LOG_LEVELS))
-    .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
     .option('--label <key=value>', 'engine label of this node', collect)
     .option(
       '--node-generic-resource <kind=value>',
@@ -90,6 +91,7 @@ export async function parseInvocation(
     .option('--config <file>', 'YAML file with the same settings, e.g. `data-dir: /srv/skep`')
     .allowExcessArguments(false)
     .action(() => {});
+  registryFlags(command, collect);
   command
     .command('raft')
     .description('look at the Raft log of a manager')
@@ -103,7 +105,8 @@ export async function parseInvocation(
     });
   command.parse([...argv]);
   if (request !== null) return { kind: 'inspect-raft', request };
-  return { kind: 'serve', options: await daemonOptions(command.opts<Flags>()), pidFile: null };
+  const options = await daemonOptions(command.opts<Flags>(), env);
+  return { kind: 'serve', options, pidFile: null };
 }
 
 /** Where the API is served and to whom: the same flags as dockerd's. */
@@ -122,7 +125,10 @@ export function apiOptions(command: Command, defaultSocket: string): Command {
     .option('--tlskey <file>', 'and its key');
 }
 
-export async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
+export async function daemonOptions(
+  flags: Flags,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<DaemonOptions> {
   const file: Flags = flags.config === undefined ? {} : await readConfigFile(flags.config);
   const all = { ...file, ...flags };
   return {
@@ -135,7 +141,7 @@ export async function daemonOptions(flags: Flags): Promise<DaemonOptions> {
     hostname: all.hostname ?? hostname(),
     cgroupParent: all.cgroupParent ?? 'skep',
     logLevel: all.logLevel ?? 'info',
-    insecureRegistries: all.insecureRegistry ?? [],
+    registries: registrySettings(all, env),
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
     genericResources: parseGenericResources(all.nodeGenericResource ?? []),
   };

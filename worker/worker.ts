@@ -27,7 +27,7 @@ import { ContainerExecutor } from './executor/container-executor.ts';
 import type { MakerParts } from './executor/container-maker.ts';
 import { hostFacts } from './executor/host-facts.ts';
 import { TaskFiles } from './executor/task-files.ts';
-import { ImageStore } from './images/image-store.ts';
+import { ImageStore, type RegistrySettings } from './images/image-store.ts';
 import { LocalBridge } from './network/local-bridge.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
@@ -38,7 +38,7 @@ export interface WorkerOptions {
   readonly dataDir: string;
   /** name of the cgroup under which all tasks of this daemon live */
   readonly cgroupParent: string;
-  readonly insecureRegistries: readonly string[];
+  readonly registries: RegistrySettings;
   readonly upstreamNameservers: () => readonly string[];
   /** this machine's name */
   readonly hostname: () => string;
@@ -90,7 +90,7 @@ export class Worker {
       random,
       log,
       tell,
-      insecureRegistries: options.insecureRegistries,
+      registries: options.registries,
     });
     this.volumes = new VolumeStore({ dir: join(dataDir, 'volumes'), clock, random, log, tell });
     this.#runtime = new NativeRuntime({

@@ -131,7 +131,6 @@ const operations = {
       clock,
       random,
       log,
-      insecureRegistries: [],
       tell,
     });
     const volumes = new VolumeStore({ dir: join(dir, 'volumes'), clock, random, log, tell });

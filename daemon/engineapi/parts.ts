@@ -2,6 +2,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { Manager } from '../../manager/manager.ts';
+import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import type { Worker } from '../../worker/worker.ts';
 import type { SwarmNode } from '../swarm-node.ts';
 import type { EventJournal } from './event-journal.ts';
@@ -19,7 +20,7 @@ export interface RouteParts {
   readonly dataDir: string;
   readonly version: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly insecureRegistries: readonly string[];
+  readonly registries: RegistrySettings;
   readonly clock: Clock;
   readonly random: Random;
   readonly execs: Execs;

@@ -1,6 +1,7 @@
 /** `/_ping`, `/version`, `/info` and what else is said of the engine itself. */
 import { arch, cpus, release, totalmem } from 'node:os';
 import { type ErrorCode, hasCode } from '../../common/base/errors.ts';
+import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import type { RequestContext } from './http-context.ts';
 import { clusterInfoToJson } from './json/cluster.ts';
 import { controlOf, type RouteParts } from './parts.ts';
@@ -102,8 +103,11 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     OperatingSystem: 'Linux',
     OSType: 'linux',
     Architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(),
-    IndexServerAddress: '',
-    RegistryConfig: registryConfigJson(parts.insecureRegistries),
+    IndexServerAddress: 'https://index.docker.io/v1/',
+    HttpProxy: redacted(parts.registries.proxy.http),
+    HttpsProxy: redacted(parts.registries.proxy.https),
+    NoProxy: parts.registries.proxy.except.join(','),
+    RegistryConfig: registryConfigJson(parts.registries),
     NCPU: cpus().length,
     MemTotal: totalmem(),
     DockerRootDir: parts.dataDir,
@@ -123,16 +127,24 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
 }
 
 /** Loopback is always insecure, as in Docker; the rest is what the daemon was told. */
-function registryConfigJson(insecure: readonly string[]): object {
-  const ranges = insecure.filter((entry) => entry.includes('/'));
-  const hosts = insecure.filter((entry) => !entry.includes('/'));
+function registryConfigJson({ insecureRegistries, mirrors }: RegistrySettings): object {
+  const ranges = insecureRegistries.filter((entry) => entry.includes('/'));
+  const hosts = insecureRegistries.filter((entry) => !entry.includes('/'));
   return {
     InsecureRegistryCIDRs: ['127.0.0.0/8', ...ranges],
     IndexConfigs: Object.fromEntries(
       hosts.map((host) => [host, { Name: host, Mirrors: [], Secure: false, Official: false }]),
     ),
-    Mirrors: [],
+    Mirrors: mirrors,
   };
+}
+
+/** A proxy's URL may hold a password. */
+function redacted(proxy: string | null): string {
+  if (proxy === null) return '';
+  const url = new URL(proxy);
+  if (url.password !== '') url.password = 'xxxxx';
+  return url.href;
 }
 
 async function swarmInfoJson(parts: RouteParts, context: RequestContext): Promise<object> {

@@ -72,7 +72,15 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'dns-packet': ['worker/network'],
   'find-my-way': ['daemon/engineapi'],
   'ipaddr.js': ['manager', 'worker/network', 'common/base', 'common/model'],
-  commander: ['cli', 'daemon/options.ts', 'daemon/dockerd-options.ts'],
+  commander: [
+    'cli',
+    'daemon/options.ts',
+    'daemon/dockerd-options.ts',
+    'daemon/registry-options.ts',
+  ],
+  'http-proxy-agent': ['worker/images'],
+  'https-proxy-agent': ['worker/images'],
+  fzstd: ['worker/images'],
 };
 
 /** Time, chance and environment are parameters; these places make them. */

@@ -1,11 +1,8 @@
 // Pulling from a real registry (Debian's docker-registry) and from a server of our own that
 // misbehaves in chosen ways. Root, because pulled layers are unpacked.
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
@@ -18,7 +15,9 @@ import {
 } from '../../worker/images/image-store.ts';
 import { RegistryClient } from '../../worker/images/registry-client.ts';
 import { RegistryEndpoint } from '../../worker/images/registry-endpoint.ts';
-import { buildBusyboxImage, layerTar, sha256 } from '../support/image-builder.ts';
+import { NO_PROXIES, ProxyRules } from '../../worker/images/registry-settings.ts';
+import { FaultyRegistry, json } from '../support/faulty-registry.ts';
+import { buildBusyboxImage, sha256 } from '../support/image-builder.ts';
 import {
   hasDockerRegistry,
   hasSkopeo,
@@ -26,6 +25,7 @@ import {
   startRegistry,
   type TestRegistry,
 } from '../support/image-registry.ts';
+import { makeCertificates } from '../support/test-certificates.ts';
 
 const isRoot = process.getuid?.() === 0;
 const ALICE: RegistryAuth = { username: 'alice', password: 'secret' };
@@ -40,7 +40,6 @@ async function openStore(): Promise<ImageStore> {
     random: new SystemRandom(),
     log: silentLogger,
     tell: () => {},
-    insecureRegistries: [],
   });
   await opened.start();
   return opened;
@@ -202,163 +201,23 @@ describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
           host: registry.host,
           insecure: false,
           certificateDirs,
+          scheme: null,
+          proxies: new ProxyRules(NO_PROXIES),
         });
         try {
-          return await new RegistryClient(endpoint, 'web', ALICE).manifest('1');
+          const clock = new SystemClock();
+          const client = new RegistryClient({ endpoint, repository: 'web', auth: ALICE, clock });
+          return await client.manifest('1');
         } finally {
           endpoint.close();
         }
       };
       expect(JSON.parse((await manifestWith([trusting])).toString()).schemaVersion).toBe(2);
       const { text } = await failure(manifestWith([]));
-      expect(text).toContain('certificate signed by unknown authority');
+      expect(text).toContain('certificate signed by unknown authority "Test CA"');
     });
   },
 );
-
-function makeCertificates(directory: string): { ca: string; certificate: string; key: string } {
-  const at = (name: string): string => join(directory, name);
-  const openssl = (...arguments_: string[]): void => {
-    execFileSync('openssl', arguments_, { stdio: 'ignore' });
-  };
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  openssl(
-    'req',
-    '-x509',
-    ...newKey,
-    '-keyout',
-    at('ca.key'),
-    '-out',
-    at('ca.crt'),
-    '-subj',
-    '/CN=Test CA',
-    '-days',
-    '30',
-  );
-  openssl(
-    'req',
-    ...newKey,
-    '-keyout',
-    at('tls.key'),
-    '-out',
-    at('tls.csr'),
-    '-subj',
-    '/CN=registry',
-  );
-  writeFileSync(at('ext'), 'subjectAltName=IP:127.0.0.1\n');
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    at('tls.csr'),
-    '-CA',
-    at('ca.crt'),
-    '-CAkey',
-    at('ca.key'),
-    '-CAcreateserial',
-    '-days',
-    '30',
-    '-extfile',
-    at('ext'),
-    '-out',
-    at('tls.crt'),
-  );
-  return { ca: at('ca.crt'), certificate: at('tls.crt'), key: at('tls.key') };
-}
-
-type Handler = (
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-  /** how often this URL was asked for before */
-  earlier: number,
-) => boolean;
-
-/** A registry of one image in memory, with a hook before each answer. */
-class FaultyRegistry {
-  readonly layer: Buffer;
-  readonly tarDigest: string;
-  readonly config: Buffer;
-  readonly manifest: Buffer;
-  readonly index: Buffer;
-  readonly requests: string[] = [];
-  hook: Handler = () => false;
-  #server = http.createServer((request, response) => this.#serve(request, response));
-  host = '';
-
-  constructor() {
-    const tar = layerTar({ files: { data: Buffer.from(randomText(400_000)), hello: 'there' } });
-    this.tarDigest = sha256(tar);
-    this.layer = gzipSync(tar, { level: 0 });
-    this.config = json({
-      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
-      os: 'linux',
-      config: {},
-      rootfs: { type: 'layers', diff_ids: [this.tarDigest] },
-    });
-    const type = 'application/vnd.oci.image';
-    this.manifest = json({
-      schemaVersion: 2,
-      mediaType: `${type}.manifest.v1+json`,
-      config: { mediaType: `${type}.config.v1+json`, ...describe_(this.config) },
-      layers: [{ mediaType: `${type}.layer.v1.tar+gzip`, ...describe_(this.layer) }],
-    });
-    const platform = (architecture: string): object => ({ architecture, os: 'linux' });
-    const own = process.arch === 'x64' ? 'amd64' : process.arch;
-    const other = { digest: `sha256:${'0'.repeat(64)}`, size: 5, platform: platform('s390x') };
-    const mine = { ...describe_(this.manifest), platform: platform(own) };
-    const attestation = { ...other, platform: { architecture: 'unknown', os: 'unknown' } };
-    this.index = json({ schemaVersion: 2, manifests: [other, attestation, mine] });
-  }
-
-  async start(): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    this.host = `127.0.0.1:${(this.#server.address() as { port: number }).port}`;
-  }
-
-  async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  get blobUrl(): string {
-    return `/v2/app/blobs/${sha256(this.layer)}`;
-  }
-
-  #serve(request: http.IncomingMessage, response: http.ServerResponse): void {
-    const url = request.url ?? '';
-    const earlier = this.requests.filter((one) => one === url).length;
-    this.requests.push(url);
-    if (this.hook(request, response, earlier)) return;
-    const bodies: Record<string, Buffer> = {
-      '/v2/': Buffer.from('{}'),
-      '/v2/app/manifests/1': this.manifest,
-      '/v2/app/manifests/multi': this.index,
-      [`/v2/app/manifests/${sha256(this.manifest)}`]: this.manifest,
-      [`/v2/app/blobs/${sha256(this.config)}`]: this.config,
-      [this.blobUrl]: this.layer,
-    };
-    const body = bodies[url];
-    const range = /bytes=(\d+)-/.exec(request.headers.range ?? '');
-    if (body && range) response.writeHead(206).end(body.subarray(Number(range[1])));
-    else response.writeHead(body ? 200 : 404).end(body);
-  }
-}
-
-function describe_(bytes: Buffer): { digest: string; size: number } {
-  return { digest: sha256(bytes), size: bytes.length };
-}
-
-function json(value: object): Buffer {
-  return Buffer.from(JSON.stringify(value));
-}
-
-/** Incompressible enough, and the same in each call. */
-function randomText(bytes: number): string {
-  let text = '';
-  for (let i = 0; text.length < bytes; i++)
-    text += createHash('sha256').update(`${i}`).digest('hex');
-  return text.slice(0, bytes);
-}
 
 describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
   let registry: FaultyRegistry;
@@ -412,6 +271,25 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
     };
     await pull();
     expect(registry.requests.filter((url) => url === registry.blobUrl)).toHaveLength(2);
+  });
+
+  test('the pause that the registry asks for is kept, and one that is too long is not waited for', async () => {
+    const timesMs: number[] = [];
+    let pause = '1';
+    registry.hook = (request, response, earlier) => {
+      if (request.url !== registry.blobUrl) return false;
+      timesMs.push(performance.now());
+      if (pause === '1' && earlier > 0) return false;
+      response.writeHead(429, { 'Retry-After': pause }).end();
+      return true;
+    };
+    await pull();
+    expect(timesMs).toHaveLength(2);
+    expect(timesMs[1]! - timesMs[0]!).toBeGreaterThan(990);
+    await store.remove(`${registry.host}/app:1`, { force: false });
+    pause = '3600';
+    expect((await failure(pull())).code).toBe('resource-exhausted');
+    expect(timesMs).toHaveLength(3);
   });
 
   test('a registry that stays broken is reported in its words', async () => {
@@ -469,6 +347,28 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
     };
     await pull('1', ALICE);
     expect(tokens).toHaveLength(2);
+  });
+
+  test('a token that says when it ends is replaced before it does', async () => {
+    const tokens: string[] = [];
+    let refused = 0;
+    registry.hook = (request, response) => {
+      const url = new URL(request.url ?? '', `http://${registry.host}`);
+      if (url.pathname === '/token') {
+        tokens.push(`token${tokens.length}`);
+        // With 4 s it is too near to its end for any further request.
+        response.end(json({ access_token: tokens.at(-1), expires_in: 4 }));
+        return true;
+      }
+      if (request.headers.authorization === `Bearer ${tokens.at(-1)}`) return false;
+      refused++;
+      const challenge = `Bearer realm="http://${registry.host}/token",service="r"`;
+      response.writeHead(401, { 'WWW-Authenticate': challenge }).end();
+      return true;
+    };
+    await pull();
+    expect(refused).toBe(2); // the look at the scheme, and the first request
+    expect(tokens.length).toBeGreaterThan(2);
   });
 
   test('a redirect to another host goes without the password', async () => {

@@ -40,7 +40,6 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
       random: new SystemRandom(),
       log: silentLogger,
       tell: () => {},
-      insecureRegistries: [],
     });
   }
 

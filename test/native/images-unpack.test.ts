@@ -114,7 +114,6 @@ describe.skipIf(!isRoot)('image store against kill -9 (needs root)', () => {
       random: new SystemRandom(),
       log: silentLogger,
       tell: () => {},
-      insecureRegistries: [],
     });
 
   test('killed at any moment of a load, it starts clean and loads again', async () => {
@@ -156,7 +155,7 @@ describe.skipIf(!isRoot)('image store against kill -9 (needs root)', () => {
       import { ImageStore } from ${at('worker/images/image-store.ts')};
       const store = new ImageStore({ dir: ${JSON.stringify(join(dir, 'images'))},
         clock: new SystemClock(), random: new SystemRandom(), log: silentLogger,
-        tell: () => {}, insecureRegistries: [] });
+        tell: () => {} });
       await store.start();
       process.stdout.write('started');
       await store.load(createReadStream(${JSON.stringify(archive)}));

@@ -18,7 +18,12 @@ export interface TestRegistryOptions {
   /** ask for alice:secret; default false */
   readonly basicAuth?: boolean;
   /** PEM files; default plain HTTP */
-  readonly tls?: { readonly certificate: string; readonly key: string };
+  readonly tls?: {
+    readonly certificate: string;
+    readonly key: string;
+    /** authority whose clients alone are let in; default: anybody */
+    readonly clientCa?: string;
+  };
 }
 
 export interface TestRegistry {
@@ -51,7 +56,13 @@ function registryConfig(options: TestRegistryOptions, port: number): object {
     },
     http: {
       addr: `127.0.0.1:${port}`,
-      ...(tls && { tls: { certificate: tls.certificate, key: tls.key } }),
+      ...(tls && {
+        tls: {
+          certificate: tls.certificate,
+          key: tls.key,
+          ...(tls.clientCa && { clientcas: [tls.clientCa] }),
+        },
+      }),
     },
     ...(options.basicAuth && {
       auth: { htpasswd: { realm: 'test', path: join(options.dir, 'htpasswd') } },

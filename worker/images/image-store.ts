@@ -31,11 +31,14 @@ import { chainIds, LayerStore } from './layer-store.ts';
 import { PinStore } from './pin-store.ts';
 import type { ProgressListener } from './progress.ts';
 import { Puller } from './puller.ts';
-import type { RegistryAuth } from './registry-client.ts';
+import type { RegistryAuth } from './registry-authorizer.ts';
+import { RegistryHosts } from './registry-hosts.ts';
+import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
 export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
 export type { ProgressLine } from './progress.ts';
-export type { RegistryAuth } from './registry-client.ts';
+export type { RegistryAuth } from './registry-authorizer.ts';
+export { NO_PROXIES, type ProxySettings, type RegistrySettings } from './registry-settings.ts';
 
 export interface ImageStoreOptions {
   /** this store's own folder; made when missing. Not on overlayfs. Short: it is part of mount options */
@@ -44,13 +47,8 @@ export interface ImageStoreOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly tell: TellEvent;
-  /** `host`, `host:port` or CIDR: plain HTTP and unverified TLS are allowed there (always on loopback) */
-  readonly insecureRegistries: readonly string[];
-  /**
-   * Folders with `<host[:port]>/ca.crt` (and `client.cert`, `client.key`) for registries with their
-   * own CA; default: none but the system's CAs.
-   */
-  readonly certificateDirs?: readonly string[];
+  /** default: the system's authorities, TLS but for loopback, no mirrors, no proxy */
+  readonly registries?: Partial<RegistrySettings>;
 }
 
 export interface ImageRecord {
@@ -83,6 +81,13 @@ export interface LoadedImage {
 /** How long blobs without an image are kept for the next attempt of a pull. */
 const UNUSED_BLOB_GRACE_MS = 24 * 3600 * 1000;
 
+const DEFAULT_REGISTRIES: RegistrySettings = {
+  insecureRegistries: [],
+  certificateDirs: [],
+  mirrors: [],
+  proxy: NO_PROXIES,
+};
+
 /** What a load or pull is about to record: neither its blobs nor its layers may be swept. */
 interface Hold {
   readonly blobs: Set<string>;
@@ -96,10 +101,12 @@ export class ImageStore {
   readonly #layers: LayerStore;
   readonly #index: ImageIndex;
   readonly #pins: PinStore;
+  readonly #hosts: RegistryHosts;
   readonly #puller: Puller;
   readonly #holds = new Set<Hold>();
   readonly #architecture = hostArchitecture(process.arch);
 
+  /** Throws `invalid-argument` for malformed settings of registries. */
   constructor(options: ImageStoreOptions) {
     this.#options = options;
     this.#log = options.log.child({ component: 'images' });
@@ -107,14 +114,15 @@ export class ImageStore {
     this.#layers = new LayerStore(options.dir, this.#content, this.#log);
     this.#index = new ImageIndex(options.dir, this.#content, this.#log);
     this.#pins = new PinStore(join(options.dir, 'pins'));
+    const { clock, random } = options;
+    this.#hosts = new RegistryHosts({ ...DEFAULT_REGISTRIES, ...options.registries }, clock);
     this.#puller = new Puller({
       content: this.#content,
-      clock: options.clock,
-      random: options.random,
+      clock,
+      random,
       log: this.#log,
       architecture: this.#architecture,
-      insecureRegistries: options.insecureRegistries,
-      certificateDirs: options.certificateDirs ?? [],
+      hosts: this.#hosts,
     });
   }
 
@@ -130,6 +138,7 @@ export class ImageStore {
 
   async stop(): Promise<void> {
     await this.#puller.stop();
+    this.#hosts.close();
     await this.#layers.stop();
     await this.#index.settled();
   }

@@ -2,7 +2,6 @@
  * Brings an image from its registry into the content store: manifest, platform choice, parallel
  * verified blobs, another attempt after passing trouble. Records and unpacks nothing.
  */
-import { Backoff } from '../../common/base/backoff.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
@@ -20,15 +19,17 @@ import {
   parseManifest,
 } from './image-config.ts';
 import type { ProgressListener } from './progress.ts';
-import { type RegistryAuth, RegistryClient } from './registry-client.ts';
-import { InsecureList, RegistryEndpoint, registryHost } from './registry-endpoint.ts';
-import { connectionError, isTransient } from './registry-errors.ts';
+import type { RegistryAuth } from './registry-authorizer.ts';
+import { RegistryClient } from './registry-client.ts';
+import type { RegistryEndpoint } from './registry-endpoint.ts';
+import { connectionError } from './registry-errors.ts';
+import type { RegistryHosts } from './registry-hosts.ts';
+import { retrying } from './retrying.ts';
 import { SilentRegistries } from './silent-registries.ts';
+import { Slots } from './slots.ts';
 
 /** Blobs under way at once, over all pulls (Docker: 3 for each). */
 const DOWNLOADS_MAX = 4;
-const ATTEMPTS_MAX = 5;
-const BACKOFF = { baseMs: 250, maxMs: 5_000 };
 const PROGRESS_PERIOD_MS = 100;
 const SHORT_ID_LENGTH = 12;
 
@@ -39,8 +40,7 @@ export interface PullerOptions {
   readonly log: Logger;
   /** GOARCH of this machine */
   readonly architecture: string;
-  readonly insecureRegistries: readonly string[];
-  readonly certificateDirs: readonly string[];
+  readonly hosts: RegistryHosts;
 }
 
 export interface PullContext {
@@ -63,27 +63,21 @@ interface Download extends PullContext {
 
 export class Puller {
   readonly #options: PullerOptions;
-  readonly #insecure: InsecureList;
-  readonly #endpoints = new Map<string, RegistryEndpoint>();
   readonly #silent: SilentRegistries;
   readonly #downloads = new Map<string, Promise<void>>();
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
-  #slots = DOWNLOADS_MAX;
-  #waiting: (() => void)[] = [];
+  readonly #slots = new Slots(DOWNLOADS_MAX);
 
-  /** Throws `invalid-argument` for a malformed insecure registry. */
   constructor(options: PullerOptions) {
     this.#options = options;
     this.#silent = new SilentRegistries(options.clock);
-    this.#insecure = new InsecureList(options.insecureRegistries);
   }
 
   /** Aborts what runs. */
   async stop(): Promise<void> {
     this.#abort.abort(new CancelledError());
     await Promise.allSettled(this.#running);
-    for (const endpoint of this.#endpoints.values()) endpoint.close();
   }
 
   /** Rejects with `pull <name> from <registry>: <the registry's words>`. */
@@ -93,7 +87,9 @@ export class Puller {
     context: PullContext,
   ): Promise<PulledImage> {
     return this.#attempt('pull', reference, context.signal, (signal) =>
-      this.#pull(reference, this.#client(reference, auth), { ...context, signal }),
+      this.#fromFirst(reference, auth, signal, (client) =>
+        this.#pull(reference, client, { ...context, signal }),
+      ),
     );
   }
 
@@ -106,19 +102,27 @@ export class Puller {
     auth: RegistryAuth | null,
     signal?: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
-    const work = async (own: AbortSignal): Promise<{ digest: string; platforms: Platform[] }> => {
-      const client = this.#client(reference, auth);
-      const { bytes, digest } = await this.#manifest(client, manifestName(reference), own);
-      const manifest = parseManifest(bytes);
-      if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
-      const name = manifest.config.digest;
-      const config = await this.#retrying(own, () => client.document(name, own));
-      const { architecture, os } = parseImageDocument(config);
-      return { digest, platforms: [{ architecture, os }] };
-    };
     return this.#attempt('resolve', reference, signal, (own) =>
-      this.#bounded(reference.domain, own, work),
+      this.#bounded(reference.domain, own, (bounded) =>
+        this.#fromFirst(reference, auth, bounded, (client) =>
+          this.#resolve(reference, client, bounded),
+        ),
+      ),
     );
+  }
+
+  async #resolve(
+    reference: ImageReference,
+    client: RegistryClient,
+    signal: AbortSignal,
+  ): Promise<{ digest: string; platforms: Platform[] }> {
+    const { bytes, digest } = await this.#manifest(client, manifestName(reference), signal);
+    const manifest = parseManifest(bytes);
+    if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
+    const name = manifest.config.digest;
+    const config = await retrying(this.#options, signal, () => client.document(name, signal));
+    const { architecture, os } = parseImageDocument(config);
+    return { digest, platforms: [{ architecture, os }] };
   }
 
   async #bounded<T>(
@@ -162,19 +166,25 @@ export class Puller {
     }
   }
 
-  #client(reference: ImageReference, auth: RegistryAuth | null): RegistryClient {
-    const host = registryHost(reference.domain);
-    let endpoint = this.#endpoints.get(host);
-    if (!endpoint) {
-      endpoint = new RegistryEndpoint({
-        clock: this.#options.clock,
-        host,
-        insecure: this.#insecure.has(host),
-        certificateDirs: this.#options.certificateDirs,
-      });
-      this.#endpoints.set(host, endpoint);
+  /** Tries the mirrors in their order, then the registry, whose failure is the one that is told. */
+  async #fromFirst<T>(
+    { domain, path: repository }: ImageReference,
+    auth: RegistryAuth | null,
+    signal: AbortSignal,
+    work: (client: RegistryClient) => Promise<T>,
+  ): Promise<T> {
+    const { hosts, clock, log } = this.#options;
+    const client = (endpoint: RegistryEndpoint, own: RegistryAuth | null): RegistryClient =>
+      new RegistryClient({ endpoint, repository, auth: own, clock });
+    for (const mirror of hosts.mirrors(domain)) {
+      try {
+        return await work(client(mirror, null));
+      } catch (err) {
+        signal.throwIfAborted();
+        log.warn({ err, mirror: mirror.host, domain }, 'mirror failed, the next one is asked');
+      }
     }
-    return new RegistryClient(endpoint, reference.path, auth);
+    return work(client(hosts.origin(domain), auth));
   }
 
   async #pull(
@@ -224,7 +234,7 @@ export class Puller {
     name: string,
     signal: AbortSignal,
   ): Promise<{ bytes: Buffer; digest: string }> {
-    const bytes = await this.#retrying(signal, () => client.manifest(name, signal));
+    const bytes = await retrying(this.#options, signal, () => client.manifest(name, signal));
     const digest = sha256Digest(bytes);
     if (name.startsWith('sha256:') && digest !== name) {
       throw new SkepError('data-loss', `verify manifest ${name}: its content hashes to ${digest}`);
@@ -256,18 +266,16 @@ export class Puller {
     onProgress({ id, status: 'Download complete' });
   }
 
-  async #download(download: Download, id: string): Promise<void> {
-    await this.#acquireSlot(download.signal);
-    let ingest: Ingest | null = null;
-    try {
-      const target = await this.#options.content.ingest();
-      ingest = target;
-      await this.#retrying(download.signal, () => this.#receive(download, target, id));
-      await target.commit(download.descriptor.digest);
-    } finally {
-      await ingest?.abort();
-      this.#releaseSlot();
-    }
+  #download(download: Download, id: string): Promise<void> {
+    return this.#slots.run(download.signal, async () => {
+      const ingest = await this.#options.content.ingest();
+      try {
+        await retrying(this.#options, download.signal, () => this.#receive(download, ingest, id));
+        await ingest.commit(download.descriptor.digest);
+      } finally {
+        await ingest.abort();
+      }
+    });
   }
 
   /** Goes on where an earlier attempt broke off. */
@@ -295,35 +303,6 @@ export class Puller {
     } finally {
       body.destroy();
     }
-  }
-
-  async #retrying<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    const backoff = new Backoff(BACKOFF, this.#options.random);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await work();
-      } catch (err) {
-        if (signal.aborted || attempt === ATTEMPTS_MAX || !isTransient(err)) throw err;
-        this.#options.log.debug({ err, attempt }, 'registry request failed');
-        await this.#options.clock.sleep(backoff.nextDelayMs(), signal);
-      }
-    }
-  }
-
-  async #acquireSlot(signal: AbortSignal): Promise<void> {
-    while (this.#slots === 0) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    if (signal.aborted) {
-      this.#waiting.shift()?.(); // the slot is the next one's
-      throw signal.reason;
-    }
-    this.#slots--;
-  }
-
-  #releaseSlot(): void {
-    this.#slots++;
-    this.#waiting.shift()?.();
   }
 }
 

@@ -1,20 +1,16 @@
 /**
- * The OCI distribution API of one repository: manifests and blobs, with bearer tokens and basic
- * authentication. Verifies nothing but what HTTP says; digests are the puller's business.
+ * The OCI distribution API of one repository: manifests and blobs, both ways. Verifies nothing but
+ * what HTTP says; digests are the business of puller and pusher.
  */
 import type { IncomingMessage } from 'node:http';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from './content-store.ts';
 import { MEDIA_TYPES } from './image-config.ts';
-import type { RegistryEndpoint } from './registry-endpoint.ts';
-import { connectionError, responseError } from './registry-errors.ts';
-
-export interface RegistryAuth {
-  readonly username: string;
-  readonly password: string;
-  /** a refresh token that stands for the user (`docker login` with an identity provider) */
-  readonly identityToken?: string;
-}
+import { parseChallenge, type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
+import type { RegistryEndpoint, RequestBody, RequestOptions } from './registry-endpoint.ts';
+import { connectionError, RegistryError, responseError } from './registry-errors.ts';
+import { readAll, readText } from './response-body.ts';
 
 const ACCEPT_MANIFEST = [
   MEDIA_TYPES.ociIndex,
@@ -23,54 +19,51 @@ const ACCEPT_MANIFEST = [
   MEDIA_TYPES.dockerManifest,
 ].join(', ');
 
-const ERROR_BODY_BYTES_MAX = 64 * 1024;
-const CLIENT_ID = 'skep';
+const MANIFEST_MEDIA_TYPES: readonly string[] = [
+  MEDIA_TYPES.ociIndex,
+  MEDIA_TYPES.dockerIndex,
+  MEDIA_TYPES.ociManifest,
+  MEDIA_TYPES.dockerManifest,
+];
 
-/** What `WWW-Authenticate` asks for. */
-export type Challenge =
-  | { readonly kind: 'basic' }
-  | {
-      readonly kind: 'bearer';
-      readonly realm: string;
-      readonly service: string | null;
-      readonly scope: string | null;
-    };
+/** A token may lack what is asked for while another request fetches one for something else. */
+const CHALLENGES_MAX = 3;
+const OCTETS = { 'Content-Type': 'application/octet-stream' };
 
-/** The strongest challenge understood; null = none. */
-export function parseChallenge(header: string): Challenge | null {
-  const bearer = /\bBearer\s+(.*)$/i.exec(header);
-  if (bearer) {
-    const fields = new Map<string, string>();
-    for (const match of bearer[1]!.matchAll(/([a-z_]+)=(?:"([^"]*)"|([^\s,]+))/gi)) {
-      fields.set(match[1]!.toLowerCase(), match[2] ?? match[3]!);
-    }
-    const realm = fields.get('realm');
-    if (realm !== undefined) {
-      const [service, scope] = [fields.get('service') ?? null, fields.get('scope') ?? null];
-      return { kind: 'bearer', realm, service, scope };
-    }
-  }
-  return /\bBasic\b/i.test(header) ? { kind: 'basic' } : null;
+/** Where an upload goes on. */
+export interface Upload {
+  readonly url: string;
+  /** bytes that the registry wants at least in each part but the last; 0 = it does not say */
+  readonly partBytesMin: number;
 }
 
 export class RegistryClient {
   readonly #endpoint: RegistryEndpoint;
   readonly #repository: string;
-  readonly #auth: RegistryAuth | null;
-  /** the Authorization header that the last challenge led to */
-  #authorization: string | null = null;
-  #authorizing: Promise<void> | null = null;
+  readonly #authorizer: RegistryAuthorizer;
 
   /** @param repository path within the registry, e.g. `library/web` */
-  constructor(endpoint: RegistryEndpoint, repository: string, auth: RegistryAuth | null) {
+  constructor(options: {
+    readonly endpoint: RegistryEndpoint;
+    readonly repository: string;
+    readonly auth: RegistryAuth | null;
+    readonly clock: Clock;
+  }) {
+    const { endpoint, repository, auth, clock } = options;
     this.#endpoint = endpoint;
     this.#repository = repository;
-    this.#auth = auth;
+    const defaultScope = `repository:${repository}:pull`;
+    this.#authorizer = new RegistryAuthorizer({ endpoint, auth, clock, defaultScope });
+  }
+
+  get host(): string {
+    return this.#endpoint.host;
   }
 
   /** @param reference a tag or a digest. Rejects with the registry's words. */
   async manifest(reference: string, signal?: AbortSignal): Promise<Buffer> {
-    const response = await this.#get(`manifests/${reference}`, { Accept: ACCEPT_MANIFEST }, signal);
+    const headers = { Accept: ACCEPT_MANIFEST };
+    const response = await this.#send(`manifests/${reference}`, { headers }, [200], signal);
     return readAll(response, DOCUMENT_BYTES_MAX);
   }
 
@@ -84,143 +77,144 @@ export class RegistryClient {
     signal?: AbortSignal,
   ): Promise<{ body: IncomingMessage; offset: number }> {
     const headers: Record<string, string> = offset > 0 ? { Range: `bytes=${offset}-` } : {};
-    const body = await this.#get(`blobs/${digest}`, headers, signal);
+    const body = await this.#send(`blobs/${digest}`, { headers }, [200, 206], signal);
     return { body, offset: body.statusCode === 206 ? offset : 0 };
   }
 
   /** A blob small enough to be a config, in memory. Its digest is not verified. */
   async document(digest: string, signal?: AbortSignal): Promise<Buffer> {
-    return readAll(await this.#get(`blobs/${digest}`, {}, signal), DOCUMENT_BYTES_MAX);
+    return readAll(await this.#send(`blobs/${digest}`, {}, [200], signal), DOCUMENT_BYTES_MAX);
   }
 
-  async #get(
-    path: string,
-    headers: Record<string, string>,
+  async hasBlob(digest: string, signal?: AbortSignal): Promise<boolean> {
+    try {
+      const response = await this.#send(`blobs/${digest}`, { method: 'HEAD' }, [200], signal);
+      response.resume();
+      return true;
+    } catch (err) {
+      if (err instanceof RegistryError && err.status === 404) return false;
+      throw err;
+    }
+  }
+
+  /**
+   * Begins to send a blob. null = it is there already, mounted from `mount.from`, another repository
+   * of this registry; a registry that will not mount answers with an upload.
+   */
+  async beginUpload(
+    mount: { readonly digest: string; readonly from: string } | null,
+    signal?: AbortSignal,
+  ): Promise<Upload | null> {
+    const query =
+      mount === null ? '' : `?${new URLSearchParams({ mount: mount.digest, from: mount.from })}`;
+    const path = `blobs/uploads/${query}`;
+    const response = await this.#send(path, { method: 'POST' }, [201, 202], signal);
+    response.resume();
+    if (response.statusCode === 201) return null;
+    const minimum = response.headers['oci-chunk-min-length'];
+    const partBytesMin = Number.parseInt(String(minimum), 10) || 0;
+    return { url: await this.#location(response), partBytesMin };
+  }
+
+  /** Sends one part, which begins at byte `offset`. Resolves with the URL for the next one. */
+  async sendPart(
+    url: string,
+    offset: number,
+    body: RequestBody,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    const headers = { ...OCTETS, 'Content-Range': `${offset}-${offset + body.sizeBytes - 1}` };
+    const response = await this.#send(url, { method: 'PATCH', headers, body }, [202], signal);
+    response.resume();
+    return this.#location(response);
+  }
+
+  /** How many bytes of an upload the registry has, and the URL to go on with. */
+  async uploadedBytes(url: string, signal?: AbortSignal): Promise<{ url: string; bytes: number }> {
+    const response = await this.#send(url, {}, [204], signal);
+    response.resume();
+    // The range is inclusive: an upload without bytes shows as 0-0, as does one with a single byte.
+    const end = Number(/^(?:bytes=)?0-(\d+)$/.exec(response.headers.range ?? '')?.[1] ?? 0);
+    return { url: await this.#location(response), bytes: end === 0 ? 0 : end + 1 };
+  }
+
+  /** Ends an upload; with `body` it is the whole blob. The registry checks the digest. */
+  async finishUpload(
+    url: string,
+    digest: string,
+    body: RequestBody | null,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const target = new URL(url);
+    target.searchParams.set('digest', digest);
+    const options: RequestOptions =
+      body === null ? { method: 'PUT' } : { method: 'PUT', headers: OCTETS, body };
+    (await this.#send(target.href, options, [201], signal)).resume();
+  }
+
+  /** @param reference the tag (or digest) that it gets */
+  async putManifest(reference: string, bytes: Buffer, signal?: AbortSignal): Promise<void> {
+    const { mediaType } = JSON.parse(bytes.toString('utf8')) as { mediaType?: unknown };
+    const type = MANIFEST_MEDIA_TYPES.find((known) => known === mediaType);
+    const response = await this.#send(
+      `manifests/${reference}`,
+      {
+        method: 'PUT',
+        headers: {
+          'Content-Type': type ?? MEDIA_TYPES.ociManifest, // OCI allows to leave it out
+          'Content-Length': String(bytes.length),
+        },
+        body: bytes.toString('utf8'),
+      },
+      [201],
+      signal,
+    );
+    response.resume();
+  }
+
+  async #location(response: IncomingMessage): Promise<string> {
+    const { location } = response.headers;
+    if (location === undefined) {
+      throw new SkepError('unavailable', `upload to ${this.host}: no Location in the answer`);
+    }
+    return new URL(location, await this.#endpoint.baseUrl()).href;
+  }
+
+  /** @param target path below the repository, or a whole URL */
+  async #send(
+    target: string,
+    options: RequestOptions,
+    wanted: readonly number[],
     signal: AbortSignal | undefined,
   ): Promise<IncomingMessage> {
     try {
-      const url = `${await this.#endpoint.baseUrl(signal)}/v2/${this.#repository}/${path}`;
-      let response = await this.#request(url, headers, signal);
-      if (response.statusCode === 401) {
-        const challenge = parseChallenge(response.headers['www-authenticate'] ?? '');
+      const base = `${await this.#endpoint.baseUrl(signal)}/v2/${this.#repository}/`;
+      const url = new URL(/^https?:\/\//.test(target) ? target : base + target);
+      for (let challenges = 0; ; challenges++) {
+        const response = await this.#request(url, options, signal);
+        const status = response.statusCode ?? 0;
+        if (wanted.includes(status)) return response;
         const body = await readText(response);
-        if (challenge === null) throw responseError(401, body);
-        await this.#authorize(challenge, body, signal);
-        response = await this.#request(url, headers, signal);
+        const challenge = parseChallenge(response.headers['www-authenticate'] ?? '');
+        if (status !== 401 || challenge === null || challenges === CHALLENGES_MAX) {
+          throw responseError(status, body, response.headers['retry-after'] ?? null);
+        }
+        await this.#authorizer.answer(challenge, body, signal);
       }
-      const status = response.statusCode ?? 0;
-      if (status !== 200 && status !== 206) throw responseError(status, await readText(response));
-      return response;
     } catch (err) {
       throw connectionError(err);
     }
   }
 
-  #request(
-    url: string,
-    headers: Record<string, string>,
+  /** Uploads may go to another host, which is not given the user's password. */
+  async #request(
+    url: URL,
+    options: RequestOptions,
     signal: AbortSignal | undefined,
   ): Promise<IncomingMessage> {
-    return this.#endpoint.request(url, {
-      headers:
-        this.#authorization === null ? headers : { ...headers, Authorization: this.#authorization },
-      ...(signal && { signal }),
-    });
+    const isOurs = url.host === new URL(await this.#endpoint.baseUrl(signal)).host;
+    const authorization = isOurs ? await this.#authorizer.header(signal) : null;
+    const headers = { ...options.headers, ...(authorization && { Authorization: authorization }) };
+    return this.#endpoint.request(url.href, { ...options, headers, ...(signal && { signal }) });
   }
-
-  /** One at a time: parallel blobs that meet an expired token fetch one new token. */
-  async #authorize(challenge: Challenge, body: string, signal?: AbortSignal): Promise<void> {
-    this.#authorizing ??= this.#answer(challenge, body, signal).finally(() => {
-      this.#authorizing = null;
-    });
-    await this.#authorizing;
-  }
-
-  async #answer(challenge: Challenge, body: string, signal?: AbortSignal): Promise<void> {
-    if (challenge.kind === 'basic') {
-      const basic = this.#basic();
-      // Without credentials, or after they were refused, asking again cannot help.
-      if (basic === null || this.#authorization === basic) throw responseError(401, body);
-      this.#authorization = basic;
-      return;
-    }
-    this.#authorization = `Bearer ${await this.#fetchToken(challenge, signal)}`;
-  }
-
-  #basic(): string | null {
-    if (this.#auth === null || this.#auth.username === '') return null;
-    const { username, password } = this.#auth;
-    return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-  }
-
-  async #fetchToken(
-    challenge: Extract<Challenge, { kind: 'bearer' }>,
-    signal?: AbortSignal,
-  ): Promise<string> {
-    const scope = challenge.scope ?? `repository:${this.#repository}:pull`;
-    const response = await this.#requestToken(challenge, scope, signal);
-    const text = await readText(response);
-    if (response.statusCode !== 200) throw responseError(response.statusCode ?? 0, text);
-    let token: unknown;
-    try {
-      const answer = JSON.parse(text) as { token?: unknown; access_token?: unknown };
-      token = answer.token ?? answer.access_token;
-    } catch (err) {
-      throw new SkepError('unavailable', `read token from ${challenge.realm}`, { cause: err });
-    }
-    if (typeof token !== 'string' || token === '') {
-      throw new SkepError('unavailable', `read token from ${challenge.realm}: none in the answer`);
-    }
-    return token;
-  }
-
-  #requestToken(
-    { realm, service }: Extract<Challenge, { kind: 'bearer' }>,
-    scope: string,
-    signal?: AbortSignal,
-  ): Promise<IncomingMessage> {
-    const common = signal ? { signal } : {};
-    const identityToken = this.#auth?.identityToken;
-    if (identityToken !== undefined && identityToken !== '') {
-      const form = new URLSearchParams({
-        grant_type: 'refresh_token',
-        refresh_token: identityToken,
-        client_id: CLIENT_ID,
-        scope,
-        ...(service !== null && { service }),
-      });
-      const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
-      return this.#endpoint.request(realm, {
-        method: 'POST',
-        headers,
-        body: form.toString(),
-        ...common,
-      });
-    }
-    const url = new URL(realm);
-    if (service !== null) url.searchParams.set('service', service);
-    for (const one of scope.split(' ')) url.searchParams.append('scope', one);
-    const basic = this.#basic();
-    if (basic !== null) url.searchParams.set('account', this.#auth!.username);
-    const headers: Record<string, string> = basic === null ? {} : { Authorization: basic };
-    return this.#endpoint.request(url.href, { headers, ...common });
-  }
-}
-
-/** The whole body. Rejects above `limitBytes`. */
-async function readAll(response: IncomingMessage, limitBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    sizeBytes += chunk.length;
-    if (sizeBytes > limitBytes) {
-      throw new SkepError('invalid-argument', `answer is longer than ${limitBytes} bytes`);
-    }
-  }
-  return Buffer.concat(chunks);
-}
-
-async function readText(response: IncomingMessage): Promise<string> {
-  return (await readAll(response, ERROR_BODY_BYTES_MAX)).toString('utf8');
 }

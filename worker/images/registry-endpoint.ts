@@ -1,60 +1,31 @@
 /**
- * One registry host: which scheme it is spoken to with, whom we trust for its certificate, and HTTP
- * requests with limits. Knows nothing of images or of authentication.
+ * One registry host: which scheme it is spoken to with, through which proxy, whom we trust for its
+ * certificate, and HTTP requests with limits. Knows nothing of images or of authentication.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { BlockList, isIP } from 'node:net';
-import { join } from 'node:path';
-import tls from 'node:tls';
-import type { Clock } from '../../common/base/clock.ts';
+import type { Readable } from 'node:stream';
+import { HttpProxyAgent } from 'http-proxy-agent';
+import { HttpsProxyAgent } from 'https-proxy-agent';
+import type { Clock, Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { connectionError, isUntrusted, unknownAuthority } from './registry-errors.ts';
+import type { ProxyRules } from './registry-settings.ts';
+import { issuerOf, registryTls } from './registry-tls.ts';
 
-/** Longest wait for a response's headers, ms. */
+/** Longest wait for a response's headers after the request was sent, ms. */
 const HEADERS_TIMEOUT_MS = 30_000;
-/** Longest silence inside a body, ms. */
+/** Longest silence inside a body, either way, ms. */
 const IDLE_TIMEOUT_MS = 60_000;
 const IDLE_CHECK_MS = 5_000;
 const REDIRECTS_MAX = 5;
-const SYSTEM_CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
+const SOCKETS_MAX = 8;
+
+type Scheme = 'http' | 'https';
 
 /** Docker's names for its hub differ from the host that serves it. */
 export function registryHost(domain: string): string {
   return domain === 'docker.io' ? 'registry-1.docker.io' : domain;
-}
-
-/** Hosts with which plain HTTP and unverified certificates are accepted. */
-export class InsecureList {
-  readonly #hosts = new Set<string>(['localhost']);
-  readonly #subnets = new BlockList();
-
-  /** @param entries `host`, `host:port` or CIDR. Throws `invalid-argument`. */
-  constructor(entries: readonly string[]) {
-    this.#subnets.addSubnet('127.0.0.0', 8, 'ipv4');
-    this.#subnets.addAddress('::1', 'ipv6');
-    for (const entry of entries) {
-      const [address, prefix] = entry.split('/');
-      if (prefix === undefined) {
-        this.#hosts.add(entry.toLowerCase());
-        continue;
-      }
-      const family = isIP(address!);
-      if (family === 0 || !/^\d+$/.test(prefix) || Number(prefix) > (family === 4 ? 32 : 128)) {
-        throw new SkepError('invalid-argument', `insecure registry ${entry}: not a subnet`);
-      }
-      this.#subnets.addSubnet(address!, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
-    }
-  }
-
-  /** @param host with or without port */
-  has(host: string): boolean {
-    const lower = host.toLowerCase();
-    const name = lower.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-    if (this.#hosts.has(lower) || this.#hosts.has(name)) return true;
-    const family = isIP(name);
-    return family !== 0 && this.#subnets.check(name, family === 4 ? 'ipv4' : 'ipv6');
-  }
 }
 
 export interface EndpointOptions {
@@ -63,28 +34,35 @@ export interface EndpointOptions {
   readonly host: string;
   readonly insecure: boolean;
   readonly certificateDirs: readonly string[];
+  /** null = https, or for an insecure host what it answers to */
+  readonly scheme: Scheme | null;
+  readonly proxies: ProxyRules;
+}
+
+/** Opened once for each attempt. */
+export interface RequestBody {
+  readonly sizeBytes: number;
+  open(): Readable;
 }
 
 export interface RequestOptions {
-  readonly method?: 'GET' | 'HEAD' | 'POST';
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT';
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | RequestBody;
   readonly signal?: AbortSignal;
 }
 
 export class RegistryEndpoint {
   readonly #options: EndpointOptions;
-  readonly #httpAgent = new http.Agent({ keepAlive: true, maxSockets: 8 });
-  readonly #httpsAgent: https.Agent;
-  #scheme: 'http' | 'https' | null = null;
+  /** by scheme and proxy; redirects may lead to hosts with other ones */
+  readonly #agents = new Map<string, http.Agent>();
+  /** Made at the first TLS connection: reading all authorities takes some milliseconds. */
+  #tls: ReturnType<typeof registryTls> | null = null;
+  #scheme: Scheme | null;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
-    this.#httpsAgent = new https.Agent({
-      keepAlive: true,
-      maxSockets: 8,
-      ...tlsOptions(options.host, options.insecure, options.certificateDirs),
-    });
+    this.#scheme = options.scheme ?? (options.insecure ? null : 'https');
   }
 
   get host(): string {
@@ -92,8 +70,7 @@ export class RegistryEndpoint {
   }
 
   close(): void {
-    this.#httpAgent.destroy();
-    this.#httpsAgent.destroy();
+    for (const agent of this.#agents.values()) agent.destroy();
   }
 
   /**
@@ -101,7 +78,6 @@ export class RegistryEndpoint {
    * once the host answered at all.
    */
   async baseUrl(signal?: AbortSignal): Promise<string> {
-    if (this.#scheme === null && !this.#options.insecure) this.#scheme = 'https';
     if (this.#scheme === null) {
       try {
         await this.#probe('https', signal);
@@ -117,7 +93,7 @@ export class RegistryEndpoint {
 
   /**
    * The response, redirects followed (the Authorization header stays with its host). The caller
-   * reads or destroys the body. Rejects with the socket's error.
+   * reads or destroys the body. Rejects with words for people (see `connectionError`).
    */
   async request(url: string, options: RequestOptions = {}): Promise<http.IncomingMessage> {
     let current = new URL(url);
@@ -125,8 +101,7 @@ export class RegistryEndpoint {
     for (let hops = 0; ; hops++) {
       const response = await this.#requestOnce(current, { ...options, headers });
       const location = response.headers.location;
-      const isRedirect = [301, 302, 303, 307, 308].includes(response.statusCode ?? 0);
-      if (!isRedirect || location === undefined) return response;
+      if (!isRedirect(response.statusCode ?? 0, options) || location === undefined) return response;
       response.resume();
       if (hops === REDIRECTS_MAX) {
         throw new SkepError('unavailable', `get ${url}: more than ${REDIRECTS_MAX} redirects`);
@@ -143,43 +118,124 @@ export class RegistryEndpoint {
     }
   }
 
-  async #probe(scheme: 'http' | 'https', signal?: AbortSignal): Promise<void> {
+  async #probe(scheme: Scheme, signal?: AbortSignal): Promise<void> {
     const url = new URL(`${scheme}://${this.#options.host}/v2/`);
     const response = await this.#requestOnce(url, signal ? { signal } : {});
     response.resume();
   }
 
-  #requestOnce(url: URL, options: RequestOptions): Promise<http.IncomingMessage> {
-    const { clock } = this.#options;
+  async #requestOnce(url: URL, options: RequestOptions): Promise<http.IncomingMessage> {
+    try {
+      return await this.#send(url, options);
+    } catch (err) {
+      if (options.signal?.aborted) throw options.signal.reason;
+      const method = options.method ?? 'GET';
+      if (!isUntrusted(err)) throw connectionError(err, `${sentenceCase(method)} "${url.href}"`);
+      const isDirect = this.#proxyFor(url) === null;
+      throw unknownAuthority(err, isDirect ? await issuerOf(url, this.#options.clock) : null);
+    }
+  }
+
+  #send(url: URL, options: RequestOptions): Promise<http.IncomingMessage> {
+    const { clock, insecure } = this.#options;
+    const { body, signal } = options;
     const isTls = url.protocol === 'https:';
-    const agent = isTls ? this.#httpsAgent : this.#httpAgent;
     return new Promise((resolve, reject) => {
-      const request = (isTls ? https : http).request(url, {
+      const settings: https.RequestOptions = {
         method: options.method ?? 'GET',
-        headers: { 'User-Agent': 'skep', ...options.headers },
-        agent,
-        ...(options.signal && { signal: options.signal }),
-      });
-      const timer = clock.setTimer(HEADERS_TIMEOUT_MS, () => {
-        request.destroy(
-          new SkepError('deadline-exceeded', `no answer in ${HEADERS_TIMEOUT_MS} ms`),
-        );
-      });
+        headers: { 'User-Agent': 'skep', ...lengthOf(options), ...options.headers },
+        agent: this.#agent(url),
+        ...(signal && { signal }),
+        ...(isTls && { secureContext: this.#secureContext(), rejectUnauthorized: !insecure }),
+      };
+      const request = (isTls ? https : http).request(url, settings);
+      const watch = watchRequest(clock, request);
       request.on('error', (err) => {
-        timer.cancel();
-        reject(options.signal?.aborted ? options.signal.reason : err);
+        watch.cancel();
+        reject(err);
       });
       request.on('response', (response) => {
-        timer.cancel();
+        watch.cancel();
         watchIdle(clock, response);
         resolve(response);
       });
-      request.end(options.body);
+      if (typeof body === 'object') feed(body, request);
+      else request.end(body);
     });
+  }
+
+  #proxyFor(url: URL): string | null {
+    return this.#options.proxies.proxyFor(url.protocol === 'https:' ? 'https' : 'http', url.host);
+  }
+
+  #agent(url: URL): http.Agent {
+    const proxy = this.#proxyFor(url);
+    const key = `${url.protocol} ${proxy ?? ''}`;
+    let agent = this.#agents.get(key);
+    if (!agent) {
+      agent = newAgent(url.protocol === 'https:', proxy);
+      this.#agents.set(key, agent);
+    }
+    return agent;
+  }
+
+  #secureContext(): ReturnType<typeof registryTls> {
+    this.#tls ??= registryTls(this.#options.host, this.#options.certificateDirs);
+    return this.#tls;
   }
 }
 
-/** Destroys a body that stays silent while somebody reads it. */
+function newAgent(isTls: boolean, proxy: string | null): http.Agent {
+  const options = { keepAlive: true, maxSockets: SOCKETS_MAX };
+  if (proxy !== null) {
+    return isTls ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options);
+  }
+  return isTls ? new https.Agent(options) : new http.Agent(options);
+}
+
+/** 301 to 303 turn a request with a body into another one: that is an answer, not a way. */
+function isRedirect(status: number, { method = 'GET' }: RequestOptions): boolean {
+  if (status === 307 || status === 308) return true;
+  return (method === 'GET' || method === 'HEAD') && [301, 302, 303].includes(status);
+}
+
+function sentenceCase(method: string): string {
+  return method[0] + method.slice(1).toLowerCase();
+}
+
+function lengthOf({ body, method }: RequestOptions): Record<string, string> {
+  if (typeof body === 'object') return { 'Content-Length': String(body.sizeBytes) };
+  if (body === undefined && ['POST', 'PUT', 'PATCH'].includes(method ?? 'GET')) {
+    return { 'Content-Length': '0' };
+  }
+  return {};
+}
+
+function feed(body: RequestBody, request: http.ClientRequest): void {
+  const source = body.open();
+  source.once('error', (err) => request.destroy(err));
+  request.once('close', () => source.destroy());
+  source.pipe(request);
+}
+
+/** Fails a request whose body does not move, or that is not answered after it was sent. */
+function watchRequest(clock: Clock, request: http.ClientRequest): Timer {
+  let sentBytes = -1;
+  let lastMs = clock.monotonicMs();
+  const watch = clock.setPeriodic(IDLE_CHECK_MS, () => {
+    const bytes = request.socket?.bytesWritten ?? 0;
+    const limitMs = request.writableFinished ? HEADERS_TIMEOUT_MS : IDLE_TIMEOUT_MS;
+    if (bytes !== sentBytes) {
+      sentBytes = bytes;
+      lastMs = clock.monotonicMs();
+    } else if (clock.monotonicMs() - lastMs >= limitMs) {
+      request.destroy(new SkepError('deadline-exceeded', `no answer in ${limitMs} ms`));
+    }
+  });
+  return watch;
+}
+
+/** Ends a body on which nothing moves: a half-open connection would be waited for for ever. */
 function watchIdle(clock: Clock, response: http.IncomingMessage): void {
   let lastMs = clock.monotonicMs();
   let seenBytes = -1;
@@ -193,24 +249,4 @@ function watchIdle(clock: Clock, response: http.IncomingMessage): void {
     }
   });
   response.once('close', () => watch.cancel());
-}
-
-function tlsOptions(
-  host: string,
-  insecure: boolean,
-  certificateDirs: readonly string[],
-): https.AgentOptions {
-  if (insecure) return { rejectUnauthorized: false };
-  const authorities: string[] = [...tls.rootCertificates];
-  if (existsSync(SYSTEM_CERTIFICATES)) authorities.push(readFileSync(SYSTEM_CERTIFICATES, 'utf8'));
-  const client: { cert?: string; key?: string } = {};
-  for (const dir of certificateDirs.map((d) => join(d, host)).filter((d) => existsSync(d))) {
-    for (const name of readdirSync(dir)) {
-      const read = (): string => readFileSync(join(dir, name), 'utf8');
-      if (name.endsWith('.crt')) authorities.push(read());
-      if (name.endsWith('.cert')) client.cert = read();
-      if (name.endsWith('.key')) client.key = read();
-    }
-  }
-  return { ca: authorities, ...client };
 }

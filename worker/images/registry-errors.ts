@@ -37,19 +37,37 @@ const FALLBACK_WORDS: Readonly<Record<number, string>> = {
 /** The registry answered, with an HTTP status that is no success. */
 export class RegistryError extends SkepError {
   readonly status: number;
+  /** the header of that name; null = none */
+  readonly retryAfter: string | null;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, retryAfter: string | null) {
     super(CODES[status] ?? (status >= 500 ? 'unavailable' : 'internal'), message);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 }
 
-/** @param body at most some KB of the response's text */
-export function responseError(status: number, body: string): RegistryError {
+/** How long the registry asks us to wait; 0 = it does not say. */
+export function retryAfterMsOf(err: unknown, nowMs: number): number {
+  const text = err instanceof RegistryError ? (err.retryAfter ?? '') : '';
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
+  const untilMs = text === '' ? Number.NaN : Date.parse(text);
+  return Number.isFinite(untilMs) ? Math.max(0, untilMs - nowMs) : 0;
+}
+
+/**
+ * @param body at most some KB of the response's text
+ * @param retryAfter the header of that name
+ */
+export function responseError(
+  status: number,
+  body: string,
+  retryAfter: string | null = null,
+): RegistryError {
   const words = registryWords(body) ?? FALLBACK_WORDS[status] ?? `unexpected HTTP status ${status}`;
   // Whatever else the registry says about a 401, the person must read that it is about the password.
   const isVague = status === 401 && !/unauthori[sz]ed/i.test(words);
-  return new RegistryError(status, isVague ? `unauthorized: ${words}` : words);
+  return new RegistryError(status, isVague ? `unauthorized: ${words}` : words, retryAfter);
 }
 
 const UNTRUSTED: readonly string[] = [
@@ -60,18 +78,40 @@ const UNTRUSTED: readonly string[] = [
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ];
 
-/** A failure below HTTP. Passes our own errors (and aborts) through. */
-export function connectionError(err: unknown): unknown {
+/** True for a certificate of an authority that we do not know. */
+export function isUntrusted(err: unknown): boolean {
+  return UNTRUSTED.includes((err as NodeJS.ErrnoException | null)?.code ?? '');
+}
+
+/** @param issuer who signed it, by name; null = not known */
+export function unknownAuthority(cause: unknown, issuer: string | null): SkepError {
+  const name = issuer === null ? '' : ` ${JSON.stringify(issuer)}`;
+  return new SkepError('unavailable', `tls: certificate signed by unknown authority${name}`, {
+    cause,
+  });
+}
+
+/**
+ * A failure below HTTP, in words. Passes our own errors (and aborts) through.
+ * @param request what was asked, for the failure that shows the wrong scheme: `Get "https://..."`
+ */
+export function connectionError(err: unknown, request: string | null = null): unknown {
   const code = (err as NodeJS.ErrnoException | null)?.code;
   if (err instanceof SkepError || typeof code !== 'string' || code === 'ABORT_ERR') return err;
   const words = (text: string): SkepError => new SkepError('unavailable', text, { cause: err });
-  if (UNTRUSTED.includes(code)) return words('tls: certificate signed by unknown authority');
+  if (isUntrusted(err)) return unknownAuthority(err, null);
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'CERT_HAS_EXPIRED') {
     return words('tls: certificate is not valid');
   }
-  if (code === 'EPROTO' && String((err as Error).message).includes('wrong version number')) {
-    return new SkepError('unavailable', 'server gave HTTP response to HTTPS client');
+  const reason = String((err as Error).message);
+  // OpenSSL's words for "these bytes are no TLS", by version.
+  if (code === 'EPROTO' && /wrong version number|packet length too long/.test(reason)) {
+    const asked = request === null ? '' : `${request}: `;
+    return new SkepError('unavailable', `${asked}http: server gave HTTP response to HTTPS client`);
   }
+  // `...:sslv3 alert bad certificate:../deps/...`: what the other end says of our handshake.
+  const alert = /alert ([a-z ]+):/.exec(reason)?.[1];
+  if (alert !== undefined) return new SkepError('unavailable', `remote error: tls: ${alert}`);
   return words('connect to registry');
 }
 

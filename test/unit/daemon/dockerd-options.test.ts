@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseDockerd } from '../../../daemon/dockerd-options.ts';
 import { writePidFile } from '../../../daemon/pid-file.ts';
 
-const parse = (...args: string[]) => parseDockerd(args, '0');
+const parse = (...args: string[]) => parseDockerd(args, '0', {});
 
 describe('started as dockerd', () => {
   test('is where dockerd is', async () => {

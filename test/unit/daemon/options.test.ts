@@ -8,12 +8,14 @@ import { type DaemonOptions, DEFAULT_SOCKET, parseInvocation } from '../../../da
 let dir: string;
 let file: string;
 beforeEach(async () => {
+  env = {};
   dir = await mkdtemp(join(tmpdir(), 'skep-options-'));
   file = join(dir, 'skep.yml');
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-const invoked = (...flags: string[]) => parseInvocation(['node', 'skepd', ...flags], '0');
+let env: Record<string, string> = {};
+const invoked = (...flags: string[]) => parseInvocation(['node', 'skepd', ...flags], '0', env);
 const parse = async (...flags: string[]): Promise<DaemonOptions> => {
   const invocation = await invoked(...flags);
   if (invocation.kind !== 'serve') throw new Error(`invoked for ${invocation.kind}`);
@@ -36,7 +38,12 @@ describe('daemon options', () => {
       hostname: hostname(),
       cgroupParent: 'skep',
       logLevel: 'info',
-      insecureRegistries: [],
+      registries: {
+        insecureRegistries: [],
+        certificateDirs: ['/etc/docker/certs.d', '/etc/skep/certs.d'],
+        mirrors: [],
+        proxy: { http: null, https: null, except: [] },
+      },
       labels: {},
       genericResources: [],
     });
@@ -91,10 +98,22 @@ describe('daemon options', () => {
       dataDir: '/from/file',
       hosts: [{ kind: 'unix', path: '/file.sock' }],
       hostname: 'deneb',
-      insecureRegistries: ['a:5000', 'b:5000'],
+      registries: { insecureRegistries: ['a:5000', 'b:5000'] },
       labels: { zone: 'a' },
       logLevel: 'warn',
     });
+  });
+
+  test('take proxies from flags, else from the environment', async () => {
+    env = { HTTPS_PROXY: 'http://env:1', http_proxy: 'http://env:2', NO_PROXY: 'a,.b.example' };
+    expect((await parse('--https-proxy', 'http://flag:3')).registries.proxy).toEqual({
+      http: 'http://env:2',
+      https: 'http://flag:3',
+      except: ['a', '.b.example'],
+    });
+    const { proxy } = (await withFile('no-proxy: c\nhttp-proxy: ""', '--https-proxy', ''))
+      .registries;
+    expect(proxy).toEqual({ http: null, https: null, except: ['c'] });
   });
 
   test.each([

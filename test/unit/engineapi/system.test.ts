@@ -25,7 +25,11 @@ async function infoWhen(failure: SkepError): Promise<unknown> {
       requireManager: () => ({ control: { listNodes: fails, getCluster: fails } }),
     },
     labels: {},
-    insecureRegistries: [],
+    registries: {
+      insecureRegistries: [],
+      mirrors: [],
+      proxy: { http: null, https: null, except: [] },
+    },
     clock: new FakeClock(),
   } as unknown as RouteParts;
   const handlers = new Map<string, Handler>();

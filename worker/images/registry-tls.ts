@@ -1,0 +1,79 @@
+/**
+ * Whom a registry's certificate is checked against, and which certificate we show it: the system's
+ * authorities and the folder of that host, in the layout of Docker's `certs.d`.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+
+const SYSTEM_CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
+/** For the issuer's name in an error only, ms. */
+const ISSUER_TIMEOUT_MS = 3_000;
+
+/**
+ * Throws `failed-precondition` for a client certificate without its key and for files that are no
+ * certificates: going on without would fail at the registry, in words that point elsewhere.
+ */
+export function registryTls(host: string, certificateDirs: readonly string[]): tls.SecureContext {
+  const authorities: string[] = [];
+  const certificates: string[] = [];
+  const keys: string[] = [];
+  for (const dir of certificateDirs.map((d) => join(d, host)).filter((d) => existsSync(d))) {
+    const names = readdirSync(dir).sort();
+    const read = (name: string): string => readFileSync(join(dir, name), 'utf8');
+    for (const name of names.filter((n) => n.endsWith('.crt'))) authorities.push(read(name));
+    for (const name of names.filter((n) => n.endsWith('.cert'))) {
+      const key = name.replace(/cert$/, 'key');
+      if (!names.includes(key)) {
+        throw new SkepError(
+          'failed-precondition',
+          `read ${dir}: missing key ${key} for client certificate ${name}. CA certificates must use the extension .crt`,
+        );
+      }
+      certificates.push(read(name));
+      keys.push(read(key));
+    }
+  }
+  try {
+    return tls.createSecureContext({
+      ca: [...systemAuthorities(), ...authorities],
+      ...(certificates.length > 0 && { cert: certificates, key: keys }),
+    });
+  } catch (cause) {
+    throw new SkepError('failed-precondition', `read certificates for registry ${host}`, { cause });
+  }
+}
+
+/** What the operator's machine trusts; where it has no such file, what Node was built with. */
+function systemAuthorities(): readonly string[] {
+  if (!existsSync(SYSTEM_CERTIFICATES)) return tls.rootCertificates;
+  return [readFileSync(SYSTEM_CERTIFICATES, 'utf8')];
+}
+
+/** Who issued the certificate that a host shows, for people; null when that cannot be learned. */
+export function issuerOf(url: URL, clock: Clock): Promise<string | null> {
+  return new Promise((resolve) => {
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const socket = tls.connect({
+      host,
+      port: Number(url.port || 443),
+      ...(isIP(host) === 0 && { servername: host }),
+      rejectUnauthorized: false, // nothing is sent: only the certificate is looked at
+    });
+    const timer = clock.setTimer(ISSUER_TIMEOUT_MS, () => socket.destroy());
+    socket.once('secureConnect', () => {
+      const { issuer } = socket.getPeerCertificate();
+      const name = issuer?.CN ?? issuer?.O;
+      resolve(Array.isArray(name) ? (name[0] ?? null) : (name ?? null));
+      socket.destroy();
+    });
+    socket.once('error', () => resolve(null));
+    socket.once('close', () => {
+      timer.cancel();
+      resolve(null);
+    });
+  });
+}
