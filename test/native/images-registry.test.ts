@@ -240,6 +240,23 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
     expect(platforms.map((p) => p.architecture)).toEqual(['s390x', image.architecture]);
   });
 
+  test.each([
+    'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+  ])('a layer of type %s is refused before anything is fetched', async (mediaType) => {
+    registry.hook = (request, response) => {
+      if (request.url !== '/v2/app/manifests/1') return false;
+      const manifest = JSON.parse(registry.manifest.toString());
+      manifest.layers[0].mediaType = mediaType;
+      response.end(json(manifest));
+      return true;
+    };
+    const { code, text } = await failure(pull());
+    expect(code).toBe('unimplemented');
+    expect(text).toContain('is not distributed by the registry');
+    expect(registry.requests.filter((url) => url.includes('/blobs/'))).toEqual([]);
+  });
+
   test('a cut connection is taken up where it broke', async () => {
     const ranges: (string | undefined)[] = [];
     registry.hook = (request, response, earlier) => {

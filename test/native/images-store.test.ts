@@ -24,10 +24,25 @@ import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { getXattr, isOpaque, isWhiteout } from '../../native/ffi/fs.ts';
 import { ImageStore } from '../../worker/images/image-store.ts';
-import { type BusyboxImageOptions, buildBusyboxImage } from '../support/image-builder.ts';
+import {
+  type BusyboxImageOptions,
+  buildBusyboxImage,
+  hasZstd,
+  tar as tarOf,
+} from '../support/image-builder.ts';
 
 const isRoot = process.getuid?.() === 0;
 const hasSkopeo = existsSync('/usr/bin/skopeo');
+
+/** A docker-archive of this item and config alone. */
+function archiveOf(item: object, config: object = {}): Buffer {
+  const file = (name: string, value: object) => ({
+    name,
+    kind: 'file' as const,
+    data: Buffer.from(JSON.stringify(value)),
+  });
+  return tarOf([file('c', config), file('manifest.json', [item])]);
+}
 
 describe.skipIf(!isRoot)('image store (needs root)', () => {
   let dir: string;
@@ -105,6 +120,53 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
       expect(out.toString()).toContain('staff:x:50:www');
       expect(out.toString()).toContain('drwxrwxrwt');
     });
+  });
+
+  test.skipIf(!hasZstd).each([
+    ['docker-archive', true, false],
+    ['oci-layout', false, true],
+  ] as const)('loads a %s (zstd layers %s, zstd archive %s)', async (format, zstdLayers, zstd) => {
+    const options = { name: 'web:1', format, zstdLayers, zstd, files: { a: 'small' } };
+    const id = await load(options);
+    await withRootfs(id, (root) => {
+      expect(readFileSync(join(root, 'a'), 'utf8')).toBe('small');
+      expect(execFileSync('chroot', [root, '/bin/echo', 'runs']).toString()).toBe('runs\n');
+    });
+  });
+
+  test.each(['docker-archive', 'oci-layout'] as const)(
+    'loads a %s of an image without a name',
+    async (format) => {
+      const outTar = join(dir, 'image.tar');
+      const { id } = buildBusyboxImage({ name: 'x:1', outTar, format, nameless: true });
+      const lines: string[] = [];
+      const loaded = await store.load(createReadStream(outTar), (line) => {
+        lines.push(line.stream ?? '');
+      });
+      expect(loaded).toEqual([{ id, reference: null }]);
+      expect(lines).toEqual([`Loaded image ID: ${id}\n`]);
+      expect(store.get(id)?.repoTags).toEqual([]);
+    },
+  );
+
+  test('loads several images from one archive, and saves them in one', async () => {
+    const one = await load({ name: 'one:1', alsoNamed: ['uno:1'], files: { a: '1' } });
+    const two = await load({ name: 'two:1', files: { b: '2' } });
+    const saved = join(dir, 'both.tar');
+    await pipeline(store.save(['one:1', two]), createWriteStream(saved));
+    for (const id of [one, two]) await store.remove(id, { force: true });
+    const loaded = await store.load(createReadStream(saved));
+    expect(loaded).toEqual([
+      { id: one, reference: 'one:1' },
+      { id: two, reference: 'two:1' },
+    ]);
+  });
+
+  test('an image without layers is loaded', async () => {
+    const config = { os: 'linux', architecture: 'amd64', rootfs: { type: 'layers', diff_ids: [] } };
+    const tar = archiveOf({ Config: 'c', RepoTags: ['none:1'], Layers: null }, config);
+    await store.load(Readable.from([tar]));
+    expect(store.get('none:1')?.layers).toEqual([]);
   });
 
   test('turns whiteouts and opaque directories into what overlayfs honours', async () => {
@@ -308,7 +370,18 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
   test.each([
     ['text', Buffer.from('this is not a tar archive at all'.repeat(40)), 'invalid tar header'],
     ['nothing', Buffer.alloc(0), 'neither manifest.json nor index.json'],
-    ['zstd', Buffer.from('28b52ffd0000000000000000', 'hex'), 'zstd compression'],
+    ['damaged zstd', Buffer.from('28b52ffd0000000000000000', 'hex'), 'inflate zstd stream'],
+    ['xz', Buffer.from('fd377a585a000000', 'hex'), 'xz compression is not supported'],
+    [
+      'names that are none',
+      archiveOf({ Config: 'c', RepoTags: 'web:1', Layers: [] }),
+      'docker-arch',
+    ],
+    [
+      'numbers for layers',
+      archiveOf({ Config: 'c', RepoTags: null, Layers: [1] }),
+      'docker-archive',
+    ],
   ])('refuses %s instead of an archive', async (_, bytes, words) => {
     await expect(store.load(Readable.from([bytes]))).rejects.toThrow(words);
   });

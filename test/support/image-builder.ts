@@ -41,8 +41,13 @@ export interface BusyboxImageOptions {
   readonly format?: 'docker-archive' | 'oci-layout';
   /** compress each layer; default false */
   readonly gzipLayers?: boolean;
+  /** with the program of that name; default false */
+  readonly zstdLayers?: boolean;
   /** compress the whole archive; default false */
   readonly gzip?: boolean;
+  readonly zstd?: boolean;
+  /** as archives of images without a name: `RepoTags` null (or no annotation); default false */
+  readonly nameless?: boolean;
   /** files on top of busybox, in a layer of their own */
   readonly files?: Readonly<Record<string, FileSpec>>;
   /** further layers above `files`, in order */
@@ -80,14 +85,22 @@ export function buildBusyboxImage(options: BusyboxImageOptions): BuiltImage {
     ...(options.layers ?? []).map(layerTar),
   ];
   const diffIds = layers.map(sha256);
-  const blobs = options.gzipLayers ? layers.map((layer) => gzipSync(layer)) : layers;
+  const blobs = layers.map((layer) => compressed(layer, options.gzipLayers, options.zstdLayers));
   const config = Buffer.from(JSON.stringify(imageConfig(options, diffIds)));
   const archive =
     options.format === 'oci-layout'
       ? ociLayout(options, config, blobs)
       : dockerArchive(options, config, blobs);
-  writeFileSync(options.outTar, options.gzip ? gzipSync(archive) : archive);
+  writeFileSync(options.outTar, compressed(archive, options.gzip, options.zstd));
   return { id: sha256(config), diffIds };
+}
+
+export const hasZstd = existsSync('/usr/bin/zstd');
+
+function compressed(bytes: Buffer, gzip = false, zstd = false): Buffer {
+  if (gzip) return gzipSync(bytes);
+  if (!zstd) return bytes;
+  return execFileSync('zstd', ['-q', '-c'], { input: bytes, maxBuffer: 1 << 30 });
 }
 
 /** A layer's tar. Parents of files are not described, as in many real images. */
@@ -202,7 +215,7 @@ function dockerArchive(
   const manifest = [
     {
       Config: `${hex(config)}.json`,
-      RepoTags: [options.name, ...(options.alsoNamed ?? [])],
+      RepoTags: options.nameless ? null : [options.name, ...(options.alsoNamed ?? [])],
       Layers: blobs.map((blob) => `${hex(blob)}/layer.tar`),
     },
   ];
@@ -221,7 +234,8 @@ function ociLayout(options: BusyboxImageOptions, config: Buffer, blobs: readonly
     digest: sha256(bytes),
     size: bytes.length,
   });
-  const layerType = options.gzipLayers ? 'layer.v1.tar+gzip' : 'layer.v1.tar';
+  const suffix = options.gzipLayers ? '+gzip' : options.zstdLayers ? '+zstd' : '';
+  const layerType = `layer.v1.tar${suffix}`;
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -234,7 +248,7 @@ function ociLayout(options: BusyboxImageOptions, config: Buffer, blobs: readonly
     schemaVersion: 2,
     manifests: [options.name, ...(options.alsoNamed ?? [])].map((name) => ({
       ...describe('manifest.v1+json', manifest),
-      annotations: { 'org.opencontainers.image.ref.name': name },
+      ...(!options.nameless && { annotations: { 'org.opencontainers.image.ref.name': name } }),
     })),
   };
   const all = new Map([config, manifest, ...blobs].map((bytes) => [sha256(bytes), bytes]));

@@ -1,11 +1,10 @@
 /**
- * Reads image archives - what `docker save` and `skopeo` write: docker-archive and OCI layout, plain
- * or gzip - into the content store. Gives names and digests back; unpacks nothing, records nothing.
+ * Reads image archives - what `docker save` and `skopeo` write: docker-archive and OCI layout, plain,
+ * gzip or zstd - into the content store. Gives names and digests back; unpacks nothing, records nothing.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import { SkepError } from '../../common/base/errors.ts';
 import { type ImageReference, parseImageReference } from '../../common/model/image-reference.ts';
 import { type Compression, compressionOf, MAGIC_BYTES } from './compression.ts';
@@ -20,6 +19,7 @@ import {
   parseJson,
   parseManifest,
 } from './image-config.ts';
+import { inflate } from './inflate.ts';
 import type { LayerSource } from './layer-store.ts';
 import { type TarEntry, TarReader, type TarSink } from './tar-reader.ts';
 
@@ -70,7 +70,7 @@ export async function readImageArchive(
   }
 }
 
-/** The stream, inflated when it begins as gzip does. */
+/** The stream, inflated when it begins as gzip or zstd do. */
 async function inflated(input: Readable): Promise<AsyncIterable<Buffer>> {
   const chunks = input[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let start = Buffer.alloc(0);
@@ -83,13 +83,7 @@ async function inflated(input: Readable): Promise<AsyncIterable<Buffer>> {
     if (start.length > 0) yield start;
     for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
   })();
-  const compression = compressionOf(start);
-  if (compression === 'none') return whole;
-  if (compression !== 'gzip') throw refused(`${compression} compression is not supported`);
-  const source = Readable.from(whole, { objectMode: false });
-  const gunzip = createGunzip({ chunkSize: 256 * 1024 });
-  source.on('error', (err) => gunzip.destroy(err));
-  return source.pipe(gunzip);
+  return inflate(Readable.from(whole, { objectMode: false }), compressionOf(start));
 }
 
 /** Collects what one chunk means, so that it can be carried out with promises after the parse. */
@@ -224,16 +218,26 @@ function cleanName(name: string): string {
 
 interface DockerArchiveItem {
   readonly Config: string;
+  /** null = an image without a name */
   readonly RepoTags: readonly string[] | null;
-  readonly Layers: readonly string[];
+  /** null = an image without layers, as Go writes an empty list */
+  readonly Layers: readonly string[] | null;
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function isTextsOrNothing(value: unknown): boolean {
+  return value === undefined || value === null || isTexts(value);
 }
 
 function isDockerArchiveItem(value: unknown): value is DockerArchiveItem {
   const item = value as Partial<DockerArchiveItem> | null;
   return (
     typeof item?.Config === 'string' &&
-    Array.isArray(item.Layers) &&
-    item.Layers.every((layer) => typeof layer === 'string')
+    isTextsOrNothing(item.Layers) &&
+    isTextsOrNothing(item.RepoTags)
   );
 }
 
@@ -250,7 +254,7 @@ async function readDockerArchive(
     const id = await files.publish(item.Config);
     const document = parseImageDocument(await files.read(item.Config));
     const blobs: string[] = [];
-    for (const layer of item.Layers) blobs.push(await files.publish(layer));
+    for (const layer of item.Layers ?? []) blobs.push(await files.publish(layer));
     const manifest = encodeManifest(
       { digest: id, sizeBytes: content.sizeBytes(id) },
       blobs.map((digest) => ({

@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto';
 import { closeSync, createReadStream, mkdirSync, openSync, readSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { parentPort } from 'node:worker_threads';
-import { createGunzip } from 'node:zlib';
 import { describeError, type ErrorCode, SkepError } from '../../common/base/errors.ts';
 import { compressionOf } from './compression.ts';
+import { inflate } from './inflate.ts';
 import { type LayerSummary, LayerWriter } from './layer-writer.ts';
 import { TarReader } from './tar-reader.ts';
 
@@ -38,15 +38,7 @@ function readMagic(path: string): Buffer {
 
 function openLayer(path: string): Readable {
   const file = createReadStream(path, { highWaterMark: READ_BYTES });
-  const compression = compressionOf(readMagic(path));
-  if (compression === 'none') return file;
-  if (compression === 'gzip') {
-    const inflated = createGunzip({ chunkSize: READ_BYTES });
-    file.on('error', (err) => inflated.destroy(err));
-    return file.pipe(inflated);
-  }
-  file.destroy();
-  throw new SkepError('unimplemented', `unpack layer: ${compression} compression is not supported`);
+  return inflate(file, compressionOf(readMagic(path)));
 }
 
 async function unpack(job: UnpackJob): Promise<LayerSummary> {
