@@ -45,6 +45,7 @@ const secret = () => import('./commands/secret.ts');
 const volume = () => import('./commands/volume.ts');
 const image = () => import('./commands/image.ts');
 const container = () => import('./commands/container.ts');
+const login = () => import('./commands/login.ts');
 const exec = () => import('./commands/exec.ts');
 const dialStdio = () => import('./commands/dial-stdio.ts');
 const events = () => import('./commands/events.ts');
@@ -175,6 +176,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       load: entry('Load an image archive', async () => (await image()).load),
       ls: entry('List images', async () => (await image()).ls, LS),
       pull: entry('Pull an image from a registry', async () => (await image()).pull),
+      push: entry('Push an image to its registry', async () => (await image()).push),
       rm: entry('Remove images', async () => (await image()).rm, RM),
       tag: entry('Give an image another name', async () => (await image()).tag),
     },
@@ -228,10 +230,14 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   info: GROUPS['system']!.commands['info']!,
   inspect: entry('Show any object in detail', async () => (await system()).inspect),
   load: GROUPS['image']!.commands['load']!,
+  login: entry('Log in to a registry', async () => (await login()).login),
+  logout: entry('Log out from a registry', async () => (await login()).logout),
   logs: GROUPS['container']!.commands['logs']!,
   ps: GROUPS['container']!.commands['ls']!,
   pull: GROUPS['image']!.commands['pull']!,
+  push: GROUPS['image']!.commands['push']!,
   rmi: GROUPS['image']!.commands['rm']!,
+  tag: GROUPS['image']!.commands['tag']!,
   version: entry('Show the versions of command and daemon', async () => (await system()).version),
 };
 

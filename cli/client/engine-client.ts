@@ -93,6 +93,8 @@ export function encodeFilters(filters: FilterMap | undefined): string | undefine
   );
 }
 
+/** Of an empty object. */
+const NO_CREDENTIALS = 'e30=';
 const enc = encodeURIComponent;
 /** Image names keep their slashes. */
 const encName = (name: string): string => name.split('/').map(enc).join('/');
@@ -412,6 +414,23 @@ export class EngineClient {
   imagePull(name: string, tag: string, registryAuth?: string): AsyncIterable<ProgressJson> {
     const query = { fromImage: name, tag };
     return this.#http.jsonLines('POST', '/images/create', { query, ...authHeader(registryAuth) });
+  }
+
+  /** @param tag null = all of the repository */
+  imagePush(name: string, tag: string | null, registryAuth?: string): AsyncIterable<ProgressJson> {
+    const query = { ...(tag !== null && { tag }) };
+    // Docker's daemon wants the header, with or without credentials.
+    const auth = authHeader(registryAuth ?? NO_CREDENTIALS);
+    return this.#http.jsonLines('POST', `/images/${encName(name)}/push`, { query, ...auth });
+  }
+
+  /** Asks the registry whether it lets this user in. */
+  login(credentials: {
+    readonly username: string;
+    readonly password: string;
+    readonly serveraddress: string;
+  }): Promise<{ readonly Status: string; readonly IdentityToken?: string }> {
+    return this.#post('/auth', {}, credentials);
   }
 
   imageTag(name: string, repository: string, tag: string): Promise<void> {

@@ -22,6 +22,7 @@ import {
   refuseFlags,
   UsageError,
 } from './context.ts';
+import { registryAuthFor } from './credentials.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 
@@ -129,7 +130,9 @@ export const pull: Configure = (command, context) => {
       }
       const repository = familiarRepository(reference);
       const tag = reference.digest ?? reference.tag ?? 'latest';
-      await showPull(context, context.client.imagePull(repository, tag), quiet ?? false);
+      const auth = await registryAuthFor(context, name);
+      const lines = context.client.imagePull(repository, tag, auth);
+      await showProgress(context, lines, quiet ?? false);
       const { domain, path } = reference;
       const full = `${domain}/${path}`;
       printLine(context, reference.digest === null ? `${full}:${tag}` : `${full}@${tag}`);
@@ -137,7 +140,7 @@ export const pull: Configure = (command, context) => {
 };
 
 /** Without a terminal each step of a layer is a line, and the counting in between none. */
-async function showPull(
+async function showProgress(
   context: CommandContext,
   lines: AsyncIterable<ProgressJson>,
   quiet: boolean,
@@ -151,6 +154,35 @@ async function showPull(
     printLine(context, id === '' ? status : `${id}: ${status}`);
   }
 }
+
+export const push: Configure = (command, context) => {
+  refuseFlags(command, {
+    '--platform': 'not supported yet',
+    '--disable-content-trust': 'not supported',
+  });
+  command
+    .argument('<image>', 'name, with a tag')
+    .option('-a, --all-tags', 'every tag of the repository')
+    .option('-q, --quiet', 'the name only')
+    .action(
+      async (name: string, flags: { readonly allTags?: boolean; readonly quiet?: boolean }) => {
+        const given = parseImageReference(name);
+        if (given.digest !== null) throw new UsageError('cannot push a digest reference');
+        if (flags.allTags && given.tag !== null) {
+          throw new UsageError("tag can't be used with --all-tags/-a");
+        }
+        if (!flags.allTags && given.tag === null && !flags.quiet) {
+          printLine(context, 'Using default tag: latest');
+        }
+        const { domain, path, tag } = withDefaultTag(given);
+        const repository = familiarRepository(given);
+        const auth = await registryAuthFor(context, name);
+        const lines = context.client.imagePush(repository, flags.allTags ? null : tag, auth);
+        await showProgress(context, lines, flags.quiet ?? false);
+        if (flags.quiet) printLine(context, `${domain}/${path}${flags.allTags ? '' : `:${tag}`}`);
+      },
+    );
+};
 
 export const tag: Configure = (command, context) => {
   command

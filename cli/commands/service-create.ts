@@ -48,7 +48,14 @@ import {
   sharedFlags,
   updateConfigOf,
 } from './service-flags.ts';
-import { resolveConfigs, resolveImage, resolveNetworks, resolveSecrets } from './service-spec.ts';
+import {
+  authOption,
+  resolveConfigs,
+  resolveImage,
+  resolveNetworks,
+  resolveSecrets,
+  sentRegistryAuth,
+} from './service-spec.ts';
 
 type Many = readonly string[];
 
@@ -126,8 +133,9 @@ export const create: Configure = (command, context) => {
     .option('--cap-add <capability>', 'to add', collect)
     .option('--cap-drop <capability>', 'to drop', collect)
     .action(async (image: string, args: Many, flags: CreateFlags) => {
-      const spec = await serviceSpec(context, image, args, flags);
-      const { ID, Warnings } = await context.client.serviceCreate(spec);
+      const auth = await sentRegistryAuth(context, image, flags.withRegistryAuth);
+      const spec = await serviceSpec(context, image, args, flags, auth);
+      const { ID, Warnings } = await context.client.serviceCreate(spec, authOption(auth));
       for (const warning of Warnings ?? []) warnLine(context, warning);
       printLine(context, ID);
       if (!flags.detach) await waitForService(context, ID, flags);
@@ -139,6 +147,7 @@ async function serviceSpec(
   image: string,
   args: Many,
   flags: CreateFlags,
+  registryAuth: string | undefined,
 ): Promise<ServiceSpecJson> {
   // What the flags alone can get wrong comes before the first question to the daemon.
   const mode = modeOf(flags);
@@ -146,7 +155,7 @@ async function serviceSpec(
   const networks = await resolveNetworks(context, (flags.network ?? []).map(parseNetworkFlag));
   const secrets = await resolveSecrets(context, (flags.secret ?? []).map(parseFileReference));
   const configs = await resolveConfigs(context, (flags.config ?? []).map(parseFileReference));
-  const resolved = await resolveImage(context, image, flags.resolveImage ?? true);
+  const resolved = await resolveImage(context, image, flags.resolveImage ?? true, registryAuth);
   const update = updateConfigOf('update', flags, undefined);
   const rollback = updateConfigOf('rollback', flags, undefined);
   if (flags.mode.endsWith('-job') && (update || rollback)) {

@@ -103,6 +103,7 @@ export function sharedFlags(command: Command): void {
     )
     .option('-d, --detach', 'do not wait until the service runs')
     .option('-q, --quiet', 'no progress')
+    .option('--with-registry-auth', 'send the credentials of the image’s registry to the nodes')
     .option('--no-resolve-image', 'do not ask the registry for the digest');
   for (const group of ['update', 'rollback']) {
     const actions = group === 'update' ? ['pause', 'continue', 'rollback'] : ['pause', 'continue'];
@@ -120,7 +121,6 @@ export function sharedFlags(command: Command): void {
 export const REFUSED: Readonly<Record<string, string>> = {
   '--isolation': 'isolation is a Windows feature',
   '--credential-spec': 'credential specs are a Windows feature',
-  '--with-registry-auth': 'credentials of registries are not supported yet',
 };
 
 const DEFAULT_MONITOR_NANOS = 5e9;

@@ -13,6 +13,7 @@ import {
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
 import { type CommandContext, UsageError, warnLine } from './context.ts';
+import { registryAuthFor } from './credentials.ts';
 import type { FileReference } from './service-flags.ts';
 
 /** Networks by id, as the daemon keeps them. Sorted by id. */
@@ -82,6 +83,23 @@ export interface ResolvedImage {
   readonly platforms: NonNullable<PlacementJson['Platforms']>;
 }
 
+/** What `--with-registry-auth` sends: an empty object when nobody is logged in, as docker does. */
+export async function sentRegistryAuth(
+  context: CommandContext,
+  image: string,
+  withAuth: boolean | undefined,
+): Promise<string | undefined> {
+  if (!withAuth) return undefined;
+  return (await registryAuthFor(context, image)) ?? EMPTY_AUTH;
+}
+
+export function authOption(auth: string | undefined): { registryAuth?: string } {
+  return auth === undefined ? {} : { registryAuth: auth };
+}
+
+/** Base64 of `{}`. */
+const EMPTY_AUTH = 'e30=';
+
 /**
  * The image pinned to the digest that its registry gives now. When no registry answers, the image as
  * it is, with a warning: nodes may then run different ones.
@@ -90,6 +108,7 @@ export async function resolveImage(
   context: CommandContext,
   image: string,
   ask: boolean,
+  registryAuth?: string,
 ): Promise<ResolvedImage> {
   const reference = withDefaultTag(parseImageReference(image));
   const name = familiarReference(reference);
@@ -97,6 +116,7 @@ export async function resolveImage(
   try {
     const { Descriptor, Platforms } = await context.client.distribution(
       canonicalReference(reference),
+      registryAuth,
     );
     const platforms = (Platforms ?? []).map(({ architecture, os }) => ({
       Architecture: architecture,

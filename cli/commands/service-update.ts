@@ -47,7 +47,14 @@ import {
   sharedFlags,
   updateConfigOf,
 } from './service-flags.ts';
-import { resolveConfigs, resolveImage, resolveNetworks, resolveSecrets } from './service-spec.ts';
+import {
+  authOption,
+  resolveConfigs,
+  resolveImage,
+  resolveNetworks,
+  resolveSecrets,
+  sentRegistryAuth,
+} from './service-spec.ts';
 
 type Many = readonly string[];
 
@@ -138,8 +145,11 @@ async function updateService(
 ): Promise<void> {
   const { client } = context;
   const service = await client.service(ref);
-  const spec = await changedSpec(context, service.Spec, flags);
-  const answer = await client.serviceUpdate(service.ID, service.Version.Index, spec);
+  const image = flags.image ?? service.Spec.TaskTemplate.ContainerSpec.Image;
+  const auth = await sentRegistryAuth(context, image, flags.withRegistryAuth);
+  const spec = await changedSpec(context, service.Spec, flags, auth);
+  const { ID, Version } = service;
+  const answer = await client.serviceUpdate(ID, Version.Index, spec, authOption(auth));
   for (const warning of answer?.Warnings ?? []) warnLine(context, warning);
 }
 
@@ -147,6 +157,7 @@ async function changedSpec(
   context: CommandContext,
   spec: ServiceSpecJson,
   flags: UpdateFlags,
+  registryAuth: string | undefined,
 ): Promise<ServiceSpecJson> {
   const update = updateConfigOf('update', flags, spec.UpdateConfig);
   const rollback = updateConfigOf('rollback', flags, spec.RollbackConfig);
@@ -154,7 +165,7 @@ async function changedSpec(
   return {
     ...spec,
     Labels: changedMap(spec.Labels, flags.labelAdd, flags.labelRm),
-    TaskTemplate: await changedTask(context, spec.TaskTemplate, flags),
+    TaskTemplate: await changedTask(context, spec.TaskTemplate, flags, registryAuth),
     Mode: changedMode(spec.Mode, flags),
     ...(update && { UpdateConfig: update }),
     ...(rollback && { RollbackConfig: rollback }),
@@ -192,9 +203,10 @@ async function changedTask(
   context: CommandContext,
   task: TaskSpecJson,
   flags: UpdateFlags,
+  registryAuth: string | undefined,
 ): Promise<TaskSpecJson> {
   const image = flags.image
-    ? await resolveImage(context, flags.image, flags.resolveImage ?? true)
+    ? await resolveImage(context, flags.image, flags.resolveImage ?? true, registryAuth)
     : null;
   const restart = restartOf(flags, task.RestartPolicy);
   const placement = task.Placement ?? {};

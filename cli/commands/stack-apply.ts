@@ -9,6 +9,7 @@ import type {
 import { fileLabels } from '../../common/model/stack.ts';
 import { ApiError } from '../client/transport.ts';
 import { type CommandContext, printLine, UsageError, warnLine } from './context.ts';
+import { authOption, sentRegistryAuth } from './service-spec.ts';
 import { ofStack } from './stack.ts';
 
 /** Somebody else's change came between the plan and its execution: plan again so many times. */
@@ -23,19 +24,25 @@ export interface Applied {
   readonly isChange: boolean;
 }
 
+export interface ApplyOptions {
+  /** the only plan that is wanted; null = any */
+  readonly planHash: string | null;
+  /** the nodes get the credentials of the images' registries */
+  readonly withRegistryAuth: boolean;
+}
+
 class MovedOn extends Error {}
 
 /**
  * Plans, and applies, until a plan went through. Throws `UsageError` when the plan is not the one that
- * `wantedHash` names, or something else came between.
+ * `planHash` names, or something else came between.
  *
- * @param wantedHash null = whatever the plan is
  */
 export async function planAndApply(
   context: CommandContext,
   stack: string,
   request: StackRequestJson,
-  wantedHash: string | null,
+  { planHash: wantedHash, withRegistryAuth }: ApplyOptions,
 ): Promise<Applied> {
   const changed = new Set<string>();
   const first = await context.client.stackPlan(stack, request);
@@ -52,7 +59,7 @@ export async function planAndApply(
       throw new UsageError(`the plan ${wantedHash} no longer holds: the cluster has changed`);
     }
     try {
-      await apply(context, stack, request, plan, changed);
+      await apply(context, stack, { request, plan, changed, withRegistryAuth });
       const isChange = first.Changes.some(({ Action }) => Action !== 'none');
       return { plan, changed, isChange };
     } catch (err) {
@@ -64,15 +71,20 @@ export async function planAndApply(
 
 const signature = ({ Kind, Name, Action }: StackChangeJson): string => `${Kind} ${Name} ${Action}`;
 
+interface ApplyWork extends Pick<ApplyOptions, 'withRegistryAuth'> {
+  readonly request: StackRequestJson;
+  readonly plan: StackPlanJson;
+  /** names of services are added as they are written */
+  readonly changed: Set<string>;
+}
+
 async function apply(
   context: CommandContext,
   stack: string,
-  request: StackRequestJson,
-  plan: StackPlanJson,
-  changed: Set<string>,
+  { request, plan, changed, withRegistryAuth }: ApplyWork,
 ): Promise<void> {
   const state: ApplyState = {
-    request,
+    ...{ request, withRegistryAuth },
     files: new Map(),
     services: new Map(
       (await context.client.services(ofStack(stack))).map((service) => [service.ID, service]),
@@ -85,7 +97,7 @@ async function apply(
   }
 }
 
-interface ApplyState {
+interface ApplyState extends Pick<ApplyOptions, 'withRegistryAuth'> {
   readonly request: StackRequestJson;
   /** `kind name` of the stack -> the object that it is */
   readonly files: Map<string, FileObject>;
@@ -160,9 +172,11 @@ async function applyService(
   }
   const written = state.request.Services.find((spec) => spec.Name === Name)!;
   const spec = await withFiles(context, state, written);
+  const image = written.TaskTemplate.ContainerSpec.Image;
+  const auth = authOption(await sentRegistryAuth(context, image, state.withRegistryAuth));
   if (Action === 'create') {
     printLine(context, `Creating service ${Name}`);
-    warnAll(context, (await client.serviceCreate(spec)).Warnings);
+    warnAll(context, (await client.serviceCreate(spec, auth)).Warnings);
     return;
   }
   const before = state.services.get(ID);
@@ -170,7 +184,8 @@ async function applyService(
   const { ForceUpdate = 0 } = before.Spec.TaskTemplate;
   const kept = { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } };
   printLine(context, `Updating service ${Name} (id: ${ID})`);
-  warnAll(context, (await orMovedOn(client.serviceUpdate(ID, Version.Index, kept)))?.Warnings);
+  const answer = await orMovedOn(client.serviceUpdate(ID, Version.Index, kept, auth));
+  warnAll(context, answer?.Warnings);
 }
 
 function warnAll(context: CommandContext, warnings: readonly string[] | null | undefined): void {

@@ -8,7 +8,6 @@ import {
   collect,
   ExitError,
   printLine,
-  refuseFlags,
   UsageError,
   warnLine,
 } from './context.ts';
@@ -41,12 +40,10 @@ interface DeployFlags extends FileFlags, WaitFlags {
   readonly planHash?: string;
   readonly output: PlanOutput;
   readonly resolveImage: ResolveWhen;
+  readonly withRegistryAuth?: boolean;
 }
 
 export const deploy: Configure = (command, context) => {
-  refuseFlags(command, {
-    '--with-registry-auth': 'credentials of registries are not supported yet',
-  });
   fileFlags(
     waitFlags(command)
       .argument('<stack>', 'name of the stack')
@@ -58,6 +55,7 @@ export const deploy: Configure = (command, context) => {
     .option('--plan-hash <hash>', 'only if the plan is still this one')
     .addOption(outputFlag(command))
     .addOption(resolveFlag(command))
+    .option('--with-registry-auth', 'send the credentials of the images’ registries to the nodes')
     .action(async (name: string, flags: DeployFlags) => {
       if (flags.output !== 'text' && !flags.plan) {
         throw new UsageError('--output is for --plan');
@@ -70,19 +68,25 @@ export const deploy: Configure = (command, context) => {
       const asked = await requestOf(context, stack, {
         prune: flags.prune ?? false,
         resolve: flags.resolveImage,
+        withRegistryAuth: flags.withRegistryAuth ?? false,
       });
       if (flags.plan) {
         printPlan(context, await context.client.stackPlan(name, asked), flags.output);
         return;
       }
-      const planHash = flags.planHash ?? null;
-      await carryOut(context, name, asked, { ...flags, planHash, what: 'deploy', manager });
+      const { planHash = null, withRegistryAuth = false } = flags;
+      await carryOut(context, name, asked, {
+        ...flags,
+        ...{ planHash, withRegistryAuth, what: 'deploy', manager },
+      });
     });
 };
 
 interface CarryOut extends WaitFlags {
   /** the only plan that is wanted, null = any */
   readonly planHash: string | null;
+  /** the nodes get the credentials of the images' registries */
+  readonly withRegistryAuth: boolean;
   /** for the history */
   readonly what: string;
   readonly manager: string;
@@ -95,7 +99,7 @@ export async function carryOut(
   request: StackRequestJson,
   options: CarryOut,
 ): Promise<void> {
-  const applied = await planAndApply(context, stack, request, options.planHash);
+  const applied = await planAndApply(context, stack, request, options);
   const { plan, changed, isChange } = applied;
   if (!isChange) printLine(context, `Nothing to do: stack ${stack} is as it is to be`);
   const record = isChange ? await keepRecord(context, stack, { request, plan, ...options }) : null;

@@ -79,6 +79,12 @@ export const rollback: Configure = (command, context) => {
         return;
       }
       const what = `rollback to ${target.number}`;
-      await carryOut(context, stack, request, { ...flags, planHash: null, what, manager });
+      await carryOut(context, stack, request, {
+        ...flags,
+        planHash: null,
+        withRegistryAuth: false,
+        what,
+        manager,
+      });
     });
 };

@@ -11,6 +11,7 @@ interface DiffFlags extends FileFlags {
   readonly ignoreRefused?: boolean;
   readonly exitCode?: boolean;
   readonly output: PlanOutput;
+  readonly withRegistryAuth?: boolean;
   readonly resolveImage: ResolveWhen;
 }
 
@@ -25,6 +26,7 @@ export const diff: Configure = (command, context) => {
     .option('--exit-code', 'exit status 1 when there is something to do')
     .addOption(outputFlag(command))
     .addOption(resolveFlag(command))
+    .option('--with-registry-auth', 'ask registries with your credentials')
     .action(async (name: string, flags: DiffFlags) => {
       const request = await stackRequest(context, name, flags.composeFile ?? [], flags);
       const ignoreRefused = flags.ignoreRefused ?? false;
@@ -34,6 +36,7 @@ export const diff: Configure = (command, context) => {
       const asked = await requestOf(context, stack, {
         prune: flags.prune ?? false,
         resolve: flags.resolveImage,
+        withRegistryAuth: flags.withRegistryAuth ?? false,
       });
       const plan = await context.client.stackPlan(name, asked);
       printPlan(context, plan, flags.output);

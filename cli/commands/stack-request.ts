@@ -8,7 +8,7 @@ import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import type { FileUse, Stack, StackService } from '../compose/stack.ts';
 import { type CommandContext, UsageError } from './context.ts';
-import { type ResolvedImage, resolveImage } from './service-spec.ts';
+import { type ResolvedImage, resolveImage, sentRegistryAuth } from './service-spec.ts';
 import { ofStack } from './stack.ts';
 
 /** When registries are asked for digests. */
@@ -26,11 +26,18 @@ export async function requireManager(context: CommandContext): Promise<string> {
   );
 }
 
+export interface RequestOptions {
+  readonly prune: boolean;
+  readonly resolve: ResolveWhen;
+  /** registries are asked with the user's credentials */
+  readonly withRegistryAuth: boolean;
+}
+
 /** Throws `UsageError` for an external network that is not there. */
 export async function requestOf(
   context: CommandContext,
   stack: Stack,
-  { prune, resolve }: { readonly prune: boolean; readonly resolve: ResolveWhen },
+  { prune, resolve, withRegistryAuth }: RequestOptions,
 ): Promise<StackRequestJson> {
   await checkExternalNetworks(context, stack);
   const existing = await context.client.services(ofStack(stack.name));
@@ -41,8 +48,8 @@ export async function requestOf(
     Configs: stack.configs,
     // Asked all at once: a registry that does not answer costs its time-out only once.
     Services: await Promise.all(
-      withImages(context, stack, byName, resolve).map(async ([service, image]) =>
-        wholeSpec(service, await image),
+      withImages(context, stack, byName, { resolve, withRegistryAuth }).map(
+        async ([service, image]) => wholeSpec(service, await image),
       ),
     ),
     Prune: prune,
@@ -74,7 +81,7 @@ function withImages(
   context: CommandContext,
   stack: Stack,
   existing: ReadonlyMap<string, ServiceJson>,
-  when: ResolveWhen,
+  { resolve: when, withRegistryAuth }: Omit<RequestOptions, 'prune'>,
 ): (readonly [StackService, Promise<ResolvedImage>])[] {
   const asked = new Map<string, Promise<ResolvedImage>>();
   return stack.services.map((service) => {
@@ -86,7 +93,11 @@ function withImages(
       const kept = { image: ContainerSpec.Image, platforms: Placement?.Platforms ?? [] };
       return [service, Promise.resolve(kept)];
     }
-    const image = asked.get(written) ?? resolveImage(context, written, when !== 'never');
+    const image =
+      asked.get(written) ??
+      sentRegistryAuth(context, written, withRegistryAuth).then((auth) =>
+        resolveImage(context, written, when !== 'never', auth),
+      );
     asked.set(written, image);
     return [service, image];
   });

@@ -1,7 +1,7 @@
 /** `skep swarm unlock-key` and `unlock`: the key that locked managers need after a restart. */
-import type { ReadStream } from 'node:tty';
 import { InvalidArgumentError } from 'commander';
 import { SkepError } from '../../common/base/errors.ts';
+import { askSecret } from './ask.ts';
 import { type CommandContext, type Configure, printLine } from './context.ts';
 
 /** Docker's boolean flags: `--autolock`, `--autolock=false`. */
@@ -72,31 +72,6 @@ export const unlock: Configure = (command, context) => {
     if (Swarm.LocalNodeState !== 'locked') {
       throw new SkepError('conflict', 'Error: swarm is not locked');
     }
-    await context.client.unlock(await readKey(context));
+    await context.client.unlock(await askSecret(context, 'Enter unlock key'));
   });
 };
-
-/** The first line of the input; not shown while it is typed. */
-async function readKey(context: CommandContext): Promise<string> {
-  const { stdin, stderr } = context;
-  const terminal = stdin as Partial<ReadStream>;
-  if (!stdin.isTTY) return firstLine(stdin);
-  stderr.write('Enter unlock key: ');
-  terminal.setRawMode?.(true);
-  try {
-    return await firstLine(stdin);
-  } finally {
-    terminal.setRawMode?.(false);
-    stderr.write('\n');
-  }
-}
-
-async function firstLine(input: CommandContext['stdin']): Promise<string> {
-  let text = '';
-  for await (const chunk of input as AsyncIterable<Buffer | string>) {
-    text += chunk.toString();
-    if (/[\r\n\u0003\u0004]/.test(text)) break; // a raw terminal sends Ctrl-C and Ctrl-D as they are
-  }
-  if (text.includes('\u0003')) throw new SkepError('cancelled', 'read unlock key: cancelled');
-  return (text.split(/[\r\n\u0004]/)[0] ?? '').trim();
-}

@@ -30,6 +30,19 @@ export function parseRegistryAuth(header: string | null): RegistryCredentials | 
   return { username, password, ...(identityToken && { identityToken }) };
 }
 
+/** The other way round. @param serverAddress the registry's host */
+export function encodeRegistryAuth(
+  credentials: RegistryCredentials,
+  serverAddress: string,
+): string {
+  const { username, password, identityToken } = credentials;
+  const fields = {
+    ...(identityToken ? { identitytoken: identityToken } : { username, password }),
+    serveraddress: serverAddress,
+  };
+  return Buffer.from(JSON.stringify(fields)).toString('base64url');
+}
+
 /** The parser's own words are not passed on: they quote what they could not read. */
 function parseFields(header: string): Record<string, unknown> {
   let fields: unknown = null;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../common/base/clock.ts';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
+import { DEFAULT_REGISTRY } from '../../common/model/image-reference.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import type { ImageRecord, ImageStore, ProgressLine } from '../../worker/images/image-store.ts';
 import { Filters } from './filters.ts';
@@ -60,10 +61,25 @@ export function addImageRoutes(routes: Routes, { images }: ImageRoutesOptions): 
 
   routes.add('POST', '/images/*', async (context) => {
     const [name, verb] = splitVerb(context.param('*'), ['tag', 'push']);
-    if (verb === 'push') throw new SkepError('unimplemented', 'push is not supported yet');
     const tag = context.text('tag') ?? '';
+    if (verb === 'push') {
+      const reference = tag === '' ? name : `${name}:${tag}`;
+      const auth = credentialsOf(context);
+      const lines = progressStream(context);
+      await lines.follow((onProgress) => images.push(reference, auth, onProgress, context.signal));
+      return;
+    }
     await images.tag(name, `${context.text('repo') ?? ''}${tag === '' ? '' : `:${tag}`}`);
     context.empty(201);
+  });
+
+  routes.add('POST', '/auth', async (context) => {
+    const body = await context.json();
+    const auth = parseRegistryAuth(Buffer.from(JSON.stringify(body)).toString('base64url'));
+    if (auth === null) throw new SkepError('invalid-argument', 'log in: no user name is given');
+    const { serveraddress } = body as { serveraddress?: unknown };
+    await images.login(registryDomain(String(serveraddress ?? '')), auth, context.signal);
+    context.send(200, { Status: 'Login Succeeded', IdentityToken: '' });
   });
 
   routes.add('DELETE', '/images/*', async (context) => {
@@ -149,6 +165,12 @@ function splitVerb(path: string, verbs: readonly string[]): readonly [string, st
 function credentialsOf(context: RequestContext): ReturnType<typeof parseRegistryAuth> {
   const header = context.request.headers['x-registry-auth'];
   return parseRegistryAuth(typeof header === 'string' ? header : null);
+}
+
+/** Clients send a host, or the address that Docker's hub had once. */
+function registryDomain(address: string): string {
+  const host = address.replace(/^https?:\/\//, '').split('/')[0] ?? '';
+  return host === '' || host === 'index.docker.io' ? DEFAULT_REGISTRY : host;
 }
 
 function matches(image: ImageRecord, filters: Filters): boolean {

@@ -8,7 +8,6 @@ import type { Method, Routes } from './server.ts';
 /** method, path, what the route would do */
 export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['GET', '/system/df', 'disk usage'],
-  ['POST', '/auth', 'checking registry credentials'],
   ['POST', '/build', 'building images'],
   ['POST', '/build/prune', 'building images'],
   ['POST', '/session', 'build sessions'],

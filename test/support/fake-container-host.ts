@@ -41,6 +41,7 @@ export function anImage(config: Partial<ImageConfig> = {}): ImageRecord {
     createdAtMs: 0,
     sizeBytes: 1,
     architecture: 'amd64',
+    variant: '',
     os: 'linux',
     author: '',
     config: anImageConfig(config),

@@ -103,6 +103,31 @@ export class ImageIndex {
     return matches.length === 1 ? { entry: matches[0]!, reference: null } : undefined;
   }
 
+  /** The image of a tag; without a tag each image of the repository, under all its tags there. */
+  taggedIn(wanted: ImageReference): { reference: ImageReference; entry: ImageEntry }[] {
+    const named = this.list().flatMap((entry) =>
+      entry.repoTags.map((tag) => ({ reference: parseImageReference(tag), entry })),
+    );
+    return named.filter(
+      ({ reference }) =>
+        reference.domain === wanted.domain &&
+        reference.path === wanted.path &&
+        (wanted.tag === null || reference.tag === wanted.tag),
+    );
+  }
+
+  /** Another repository of the registry `domain` from which, or to which, this blob went; null = none. */
+  repositoryOf(blob: string, domain: string, otherThan: string): string | null {
+    for (const entry of this.#images.values()) {
+      if (!entry.layers.some((layer) => layer.blob === blob)) continue;
+      for (const name of entry.repoDigests) {
+        const reference = parseImageReference(name);
+        if (reference.domain === domain && reference.path !== otherThan) return reference.path;
+      }
+    }
+    return null;
+  }
+
   /** After every change that was asked for before. */
   async settled(): Promise<void> {
     await this.#writing;

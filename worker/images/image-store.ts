@@ -13,29 +13,30 @@ import type { TellEvent } from '../../common/model/engine-event.ts';
 import {
   canonicalReference,
   familiarReference,
+  type ImageReference,
   parseImageReference,
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
 import { readImageArchive, type StoredImage } from './archive-reader.ts';
 import { writeImageArchive } from './archive-writer.ts';
 import { ContentStore } from './content-store.ts';
-import {
-  hostArchitecture,
-  type ImageConfig,
-  type ImageHistoryEntry,
-  type Platform,
-} from './image-config.ts';
+import { hostArchitecture, type Platform } from './image-config.ts';
 import { type ImageEntry, ImageIndex, moveTag } from './image-index.ts';
+import { type ImageRecord, noSuchImage, recordOf } from './image-record.ts';
 import { type ImageRemoval, planRemoval } from './image-removal.ts';
+import { blobsOf, type Hold, ImageSweep } from './image-sweep.ts';
 import { chainIds, LayerStore } from './layer-store.ts';
 import { PinStore } from './pin-store.ts';
 import type { ProgressListener } from './progress.ts';
 import { Puller } from './puller.ts';
+import { type PushContext, Pusher } from './pusher.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryHosts } from './registry-hosts.ts';
+import { checkLogin } from './registry-login.ts';
 import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
 export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
+export type { ImageRecord } from './image-record.ts';
 export type { ProgressLine } from './progress.ts';
 export type { RegistryAuth } from './registry-authorizer.ts';
 export { NO_PROXIES, type ProxySettings, type RegistrySettings } from './registry-settings.ts';
@@ -49,27 +50,8 @@ export interface ImageStoreOptions {
   readonly tell: TellEvent;
   /** default: the system's authorities, TLS but for loopback, no mirrors, no proxy */
   readonly registries?: Partial<RegistrySettings>;
-}
-
-export interface ImageRecord {
-  /** `sha256:...` */
-  readonly id: string;
-  /** as people write them: `web:1` */
-  readonly repoTags: readonly string[];
-  /** `web@sha256:...` */
-  readonly repoDigests: readonly string[];
-  /** 0 when the image does not say */
-  readonly createdAtMs: number;
-  /** of the unpacked layers' files */
-  readonly sizeBytes: number;
-  /** `amd64`, `arm64`, ... */
-  readonly architecture: string;
-  readonly os: string;
-  readonly author: string;
-  readonly config: ImageConfig;
-  /** diff ids, bottom first */
-  readonly layers: readonly string[];
-  readonly history: readonly ImageHistoryEntry[];
+  /** larger blobs are pushed in parts of so many bytes; default 64 MiB */
+  readonly pushPartBytes?: number;
 }
 
 export interface LoadedImage {
@@ -78,21 +60,12 @@ export interface LoadedImage {
   readonly reference: string | null;
 }
 
-/** How long blobs without an image are kept for the next attempt of a pull. */
-const UNUSED_BLOB_GRACE_MS = 24 * 3600 * 1000;
-
 const DEFAULT_REGISTRIES: RegistrySettings = {
   insecureRegistries: [],
   certificateDirs: [],
   mirrors: [],
   proxy: NO_PROXIES,
 };
-
-/** What a load or pull is about to record: neither its blobs nor its layers may be swept. */
-interface Hold {
-  readonly blobs: Set<string>;
-  readonly chainIds: Set<string>;
-}
 
 export class ImageStore {
   readonly #options: ImageStoreOptions;
@@ -103,7 +76,8 @@ export class ImageStore {
   readonly #pins: PinStore;
   readonly #hosts: RegistryHosts;
   readonly #puller: Puller;
-  readonly #holds = new Set<Hold>();
+  readonly #pusher: Pusher;
+  readonly #sweep: ImageSweep;
   readonly #architecture = hostArchitecture(process.arch);
 
   /** Throws `invalid-argument` for malformed settings of registries. */
@@ -115,6 +89,7 @@ export class ImageStore {
     this.#index = new ImageIndex(options.dir, this.#content, this.#log);
     this.#pins = new PinStore(join(options.dir, 'pins'));
     const { clock, random } = options;
+    this.#sweep = new ImageSweep(this.#content, this.#layers, this.#index, () => clock.wallMs());
     this.#hosts = new RegistryHosts({ ...DEFAULT_REGISTRIES, ...options.registries }, clock);
     this.#puller = new Puller({
       content: this.#content,
@@ -123,6 +98,14 @@ export class ImageStore {
       log: this.#log,
       architecture: this.#architecture,
       hosts: this.#hosts,
+    });
+    this.#pusher = new Pusher({
+      content: this.#content,
+      clock,
+      random,
+      log: this.#log,
+      hosts: this.#hosts,
+      ...(options.pushPartBytes !== undefined && { partBytes: options.pushPartBytes }),
     });
   }
 
@@ -133,11 +116,11 @@ export class ImageStore {
     await this.#layers.start();
     await this.#index.start();
     await this.#pins.start();
-    await this.#sweep(null);
+    await this.#sweep.run([]);
   }
 
   async stop(): Promise<void> {
-    await this.#puller.stop();
+    await Promise.all([this.#puller.stop(), this.#pusher.stop()]);
     this.#hosts.close();
     await this.#layers.stop();
     await this.#index.settled();
@@ -164,7 +147,7 @@ export class ImageStore {
     onProgress: ProgressListener = () => {},
     signal?: AbortSignal,
   ): Promise<LoadedImage[]> {
-    return this.#holding(async (hold) => {
+    return this.#sweep.holding(async (hold) => {
       const images = await readImageArchive(
         this.#content,
         tar,
@@ -201,7 +184,7 @@ export class ImageStore {
     signal?: AbortSignal,
   ): Promise<ImageRecord> {
     const wanted = withDefaultTag(parseImageReference(reference));
-    return this.#holding(async (hold) => {
+    return this.#sweep.holding(async (hold) => {
       const pulled = await this.#puller.pull(wanted, auth, {
         hold: (digest) => hold.blobs.add(digest),
         onProgress,
@@ -222,6 +205,58 @@ export class ImageStore {
       });
       return recordOf(this.#require(pulled.id));
     });
+  }
+
+  /**
+   * Sends an image to the registry that its name says, under this tag; without one under every tag
+   * that it has in that repository. Rejects with the registry's own words.
+   */
+  async push(
+    name: string,
+    auth: RegistryAuth | null,
+    onProgress: ProgressListener = () => {},
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const wanted = parseImageReference(name);
+    const pushed = this.#index.taggedIn(wanted);
+    if (wanted.digest !== null || pushed.length === 0) {
+      const shown = familiarReference(wanted);
+      throw new SkepError('not-found', `An image does not exist locally with the tag: ${shown}`);
+    }
+    for (const { reference, entry } of pushed) {
+      await this.#push(reference, entry, auth, { onProgress, ...(signal && { signal }) });
+    }
+  }
+
+  async #push(
+    reference: ImageReference,
+    { id, manifestDigest, layers }: ImageEntry,
+    auth: RegistryAuth | null,
+    context: PushContext,
+  ): Promise<void> {
+    await this.#sweep.holding(async (hold) => {
+      for (const blob of blobsOf(this.#require(id))) hold.blobs.add(blob);
+      const { domain, path } = reference;
+      const knownAt = (blob: string): string | null => this.#index.repositoryOf(blob, domain, path);
+      const request = { reference, manifestDigest, layers, knownAt };
+      const digest = await this.#pusher.push(request, auth, context);
+      const name = `${domain}/${path}@${digest}`;
+      await this.#index.update((images) => {
+        const entry = images.get(id);
+        if (!entry || entry.repoDigests.includes(name)) return;
+        images.set(id, { ...entry, repoDigests: [...entry.repoDigests, name] });
+      });
+    });
+    this.#tell(
+      'push',
+      familiarReference(reference),
+      familiarReference({ ...reference, tag: null }),
+    );
+  }
+
+  /** Rejects with the registry's words when it does not let this user in. @param domain as in names */
+  async login(domain: string, auth: RegistryAuth, signal?: AbortSignal): Promise<void> {
+    await checkLogin(this.#hosts.origin(domain), auth, this.#options.clock, signal);
   }
 
   /** Asks the registry what a name means now, without fetching the image. Errors as `pull`. */
@@ -264,7 +299,7 @@ export class ImageStore {
     for (const name of outcome.untagged) this.#tell('untag', outcome.id, name);
     if (outcome.gone === null) return { untagged: outcome.untagged, deleted: [] };
     this.#tell('delete', outcome.id, outcome.id);
-    const layers = await this.#sweep(outcome.gone);
+    const { layers } = await this.#sweep.run([outcome.gone]);
     return { untagged: outcome.untagged, deleted: [outcome.gone.id, ...layers] };
   }
 
@@ -358,78 +393,4 @@ export class ImageStore {
     this.#layers.persistLater();
     this.#log.info({ imageId: image.id, tags }, 'image recorded');
   }
-
-  async #holding<T>(work: (hold: Hold) => Promise<T>): Promise<T> {
-    const hold: Hold = { blobs: new Set(), chainIds: new Set() };
-    this.#holds.add(hold);
-    try {
-      return await work(hold);
-    } finally {
-      this.#holds.delete(hold);
-    }
-  }
-
-  /**
-   * Removes blobs and layers that nothing refers to; returns the layers. Young blobs that were not
-   * of the image just removed stay: they are what an interrupted pull goes on with.
-   */
-  async #sweep(gone: ImageEntry | null): Promise<string[]> {
-    const ofGone = new Set(gone === null ? [] : blobsOf(gone));
-    const oldMs = this.#options.clock.wallMs() - UNUSED_BLOB_GRACE_MS;
-    for (const digest of await this.#content.list()) {
-      if (this.#isBlobUsed(digest)) continue;
-      if (ofGone.has(digest) || this.#content.modifiedMs(digest) < oldMs) {
-        this.#content.remove(digest);
-      }
-    }
-    const removed: string[] = [];
-    for (const chainId of this.#layers.list()) {
-      if (this.#isLayerUsed(chainId)) continue;
-      this.#layers.remove(chainId);
-      removed.push(chainId);
-    }
-    return removed;
-  }
-
-  #isBlobUsed(digest: string): boolean {
-    for (const hold of this.#holds) if (hold.blobs.has(digest)) return true;
-    return this.#index.list().some((entry) => blobsOf(entry).includes(digest));
-  }
-
-  #isLayerUsed(chainId: string): boolean {
-    for (const hold of this.#holds) if (hold.chainIds.has(chainId)) return true;
-    return this.#index.list().some((entry) => chainIds(entry.document.diffIds).includes(chainId));
-  }
-}
-
-function blobsOf(entry: ImageEntry): string[] {
-  return [entry.id, entry.manifestDigest, ...entry.layers.map((layer) => layer.blob)];
-}
-
-function noSuchImage(reference: string): SkepError {
-  let name = reference;
-  try {
-    name = familiarReference(withDefaultTag(parseImageReference(reference)));
-  } catch {
-    // an id or nonsense: shown as it was given
-  }
-  return new SkepError('not-found', `No such image: ${name}`);
-}
-
-function recordOf(entry: ImageEntry): ImageRecord {
-  const { document } = entry;
-  const familiar = (name: string): string => familiarReference(parseImageReference(name));
-  return {
-    id: entry.id,
-    repoTags: entry.repoTags.map(familiar),
-    repoDigests: entry.repoDigests.map(familiar),
-    createdAtMs: document.createdAtMs,
-    sizeBytes: entry.sizeBytes,
-    architecture: document.architecture,
-    os: document.os,
-    author: document.author,
-    config: document.config,
-    layers: document.diffIds,
-    history: document.history,
-  };
 }

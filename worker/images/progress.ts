@@ -4,8 +4,10 @@ export interface ProgressLine {
   /** short id of the layer that `status` is about */
   readonly id?: string;
   readonly status?: string;
-  /** bytes */
-  readonly progressDetail?: { readonly current: number; readonly total: number };
+  /** bytes; `{}` = not counted, as Docker sends it */
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  /** facts for programs: what was pushed */
+  readonly aux?: Readonly<Record<string, string | number>>;
   /** text to print as it is */
   readonly stream?: string;
 }

@@ -2,12 +2,12 @@
  * Brings an image from its registry into the content store: manifest, platform choice, parallel
  * verified blobs, another attempt after passing trouble. Records and unpacks nothing.
  */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
-import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
-import { CancelledError } from '../../common/base/lifecycle.ts';
+import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import { familiarReference, type ImageReference } from '../../common/model/image-reference.ts';
+import type { ImageReference } from '../../common/model/image-reference.ts';
 import { type HoldBlob, pairLayers, type StoredImage } from './archive-reader.ts';
 import { type ContentStore, type Ingest, sha256Digest } from './content-store.ts';
 import {
@@ -22,8 +22,8 @@ import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryClient } from './registry-client.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
-import { connectionError } from './registry-errors.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
+import { RegistryWork } from './registry-work.ts';
 import { retrying } from './retrying.ts';
 import { SilentRegistries } from './silent-registries.ts';
 import { Slots } from './slots.ts';
@@ -32,6 +32,8 @@ import { Slots } from './slots.ts';
 const DOWNLOADS_MAX = 4;
 const PROGRESS_PERIOD_MS = 100;
 const SHORT_ID_LENGTH = 12;
+const PULL = { verb: 'pull', preposition: 'from' } as const;
+const RESOLVE = { verb: 'resolve', preposition: 'from' } as const;
 
 export interface PullerOptions {
   readonly content: ContentStore;
@@ -65,8 +67,7 @@ export class Puller {
   readonly #options: PullerOptions;
   readonly #silent: SilentRegistries;
   readonly #downloads = new Map<string, Promise<void>>();
-  readonly #abort = new AbortController();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #work = new RegistryWork();
   readonly #slots = new Slots(DOWNLOADS_MAX);
 
   constructor(options: PullerOptions) {
@@ -75,9 +76,8 @@ export class Puller {
   }
 
   /** Aborts what runs. */
-  async stop(): Promise<void> {
-    this.#abort.abort(new CancelledError());
-    await Promise.allSettled(this.#running);
+  stop(): Promise<void> {
+    return this.#work.stop();
   }
 
   /** Rejects with `pull <name> from <registry>: <the registry's words>`. */
@@ -86,7 +86,7 @@ export class Puller {
     auth: RegistryAuth | null,
     context: PullContext,
   ): Promise<PulledImage> {
-    return this.#attempt('pull', reference, context.signal, (signal) =>
+    return this.#work.run(PULL, reference, context.signal, (signal) =>
       this.#fromFirst(reference, auth, signal, (client) =>
         this.#pull(reference, client, { ...context, signal }),
       ),
@@ -102,7 +102,7 @@ export class Puller {
     auth: RegistryAuth | null,
     signal?: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
-    return this.#attempt('resolve', reference, signal, (own) =>
+    return this.#work.run(RESOLVE, reference, signal, (own) =>
       this.#bounded(reference.domain, own, (bounded) =>
         this.#fromFirst(reference, auth, bounded, (client) =>
           this.#resolve(reference, client, bounded),
@@ -130,39 +130,22 @@ export class Puller {
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const limit = new AbortController();
+    const limit = abortWith(signal);
     const limitMs = this.#silent.limitMs(domain);
+    let isLate = false;
     const timer = this.#options.clock.setTimer(limitMs, () => {
+      isLate = true;
       this.#silent.silent(domain);
       limit.abort(new SkepError('deadline-exceeded', `no answer in ${limitMs} ms`));
     });
     try {
-      return await work(AbortSignal.any([signal, limit.signal]));
+      return await work(limit.signal);
+    } catch (err) {
+      throw isLate ? limit.signal.reason : err;
     } finally {
       timer.cancel();
-      if (!limit.signal.aborted && !signal.aborted) this.#silent.answered(domain);
-    }
-  }
-
-  async #attempt<T>(
-    verb: string,
-    reference: ImageReference,
-    signal: AbortSignal | undefined,
-    work: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const own = signal ? AbortSignal.any([signal, this.#abort.signal]) : this.#abort.signal;
-    const run = work(own).catch((err: unknown) => {
-      if (own.aborted) throw own.reason;
-      const cause = connectionError(err);
-      const code: ErrorCode = cause instanceof SkepError ? cause.code : 'internal';
-      const name = familiarReference({ ...reference, domain: 'docker.io' });
-      throw new SkepError(code, `${verb} ${name} from ${reference.domain}`, { cause });
-    });
-    this.#running.add(run);
-    try {
-      return await run;
-    } finally {
-      this.#running.delete(run);
+      limit.release();
+      if (!isLate && !signal.aborted) this.#silent.answered(domain);
     }
   }
 
@@ -209,6 +192,8 @@ export class Puller {
     }
     refuseUnsupported(manifest.layers);
     await content.put(bytes, hold);
+    // The index too: it is what the image's digest stands for.
+    if (top.digest !== manifestDigest) await content.put(top.bytes, hold);
     const id = manifest.config.digest;
     const silent: ProgressListener = () => {};
     await this.#ensureBlob({

@@ -35,7 +35,7 @@ describe('started as dockerd', () => {
         advertiseAddress: '10.0.0.1',
         logLevel: 'debug',
         labels: { a: 'b' },
-        insecureRegistries: ['r:5000'],
+        registries: { insecureRegistries: ['r:5000'] },
         group: 'ops',
       },
     });

@@ -1,0 +1,43 @@
+/** Whether a registry lets somebody in, without asking it for any image. */
+import type { Clock } from '../../common/base/clock.ts';
+import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
+import { parseChallenge, type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
+import type { RegistryEndpoint } from './registry-endpoint.ts';
+import { connectionError, responseError } from './registry-errors.ts';
+import { readText } from './response-body.ts';
+
+/** The tokens' realm is asked once for each; a registry that challenges on and on is not believed. */
+const CHALLENGES_MAX = 2;
+
+/** Rejects with the registry's words; `unauthenticated` when it does not know the user or password. */
+export async function checkLogin(
+  endpoint: RegistryEndpoint,
+  auth: RegistryAuth,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<void> {
+  const authorizer = new RegistryAuthorizer({ endpoint, auth, clock, defaultScope: null });
+  const options = signal ? { signal } : {};
+  try {
+    const url = `${await endpoint.baseUrl(signal)}/v2/`;
+    for (let challenges = 0; ; challenges++) {
+      const authorization = await authorizer.header(signal);
+      const headers: Record<string, string> =
+        authorization === null ? {} : { Authorization: authorization };
+      const response = await endpoint.request(url, { ...options, headers });
+      const body = await readText(response);
+      const status = response.statusCode ?? 0;
+      if (status === 200) return;
+      const challenge = parseChallenge(response.headers['www-authenticate'] ?? '');
+      if (status !== 401 || challenge === null || challenges === CHALLENGES_MAX) {
+        throw responseError(status, body);
+      }
+      await authorizer.answer(challenge, body, signal);
+    }
+  } catch (err) {
+    signal?.throwIfAborted();
+    const cause = connectionError(err);
+    const code: ErrorCode = cause instanceof SkepError ? cause.code : 'internal';
+    throw new SkepError(code, `log in to ${endpoint.host}`, { cause });
+  }
+}
