@@ -45,6 +45,8 @@ const secret = () => import('./commands/secret.ts');
 const volume = () => import('./commands/volume.ts');
 const image = () => import('./commands/image.ts');
 const container = () => import('./commands/container.ts');
+const imageMore = () => import('./commands/image-more.ts');
+const systemDf = () => import('./commands/system-df.ts');
 const login = () => import('./commands/login.ts');
 const exec = () => import('./commands/exec.ts');
 const dialStdio = () => import('./commands/dial-stdio.ts');
@@ -172,9 +174,15 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   image: {
     summary: 'Manage images of a host',
     commands: {
+      history: entry('Show how an image was made', async () => (await imageMore()).history),
+      import: entry(
+        'Make an image from a tar of a file system',
+        async () => (await imageMore()).importImage,
+      ),
       inspect: entry('Show images in detail', async () => (await image()).inspect),
       load: entry('Load an image archive', async () => (await image()).load),
       ls: entry('List images', async () => (await image()).ls, LS),
+      prune: entry('Remove unused images', async () => (await imageMore()).prune),
       pull: entry('Pull an image from a registry', async () => (await image()).pull),
       push: entry('Push an image to its registry', async () => (await image()).push),
       rm: entry('Remove images', async () => (await image()).rm, RM),
@@ -199,6 +207,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
         'Connect standard input and output to the daemon',
         async () => (await dialStdio()).dialStdio,
       ),
+      df: entry('Show what takes the disk', async () => (await systemDf()).df),
       events: entry('Show what happens, as it comes', async () => (await events()).events),
       info: entry('Show what the daemon says of itself', async () => (await system()).info),
     },
@@ -226,7 +235,9 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   events: GROUPS['system']!.commands['events']!,
   exec: GROUPS['container']!.commands['exec']!,
+  history: GROUPS['image']!.commands['history']!,
   images: GROUPS['image']!.commands['ls']!,
+  import: GROUPS['image']!.commands['import']!,
   info: GROUPS['system']!.commands['info']!,
   inspect: entry('Show any object in detail', async () => (await system()).inspect),
   load: GROUPS['image']!.commands['load']!,

@@ -7,9 +7,12 @@ import type { Duplex, Readable } from 'node:stream';
 import type {
   ContainerJson,
   ContainerSummaryJson,
+  DiskUsageJson,
   EngineVersionJson,
   EventJson,
+  ImageHistoryJson,
   ImageSummaryJson,
+  ImagesPruneJson,
   InfoJson,
   NetworkCreateJson,
   NetworkJson,
@@ -169,6 +172,10 @@ export class EngineClient {
       query: { since, until, filters: encodeFilters(query.filters) },
       ...(signal && { signal }),
     });
+  }
+
+  diskUsage(): Promise<DiskUsageJson> {
+    return this.#get('/system/df');
   }
 
   // ---- swarm
@@ -404,6 +411,29 @@ export class EngineClient {
 
   image(name: string): Promise<object> {
     return this.#get(`/images/${encName(name)}/json`);
+  }
+
+  imageHistory(name: string): Promise<readonly ImageHistoryJson[]> {
+    return this.#get(`/images/${encName(name)}/history`);
+  }
+
+  imagesPrune(filters: FilterMap): Promise<ImagesPruneJson> {
+    return this.#post('/images/prune', { filters: encodeFilters(filters) });
+  }
+
+  /** @param tar of a file system; an empty repository = without a name */
+  imageImport(
+    tar: Readable,
+    options: {
+      readonly repository: string;
+      readonly tag: string;
+      readonly message: string;
+      readonly changes: readonly string[];
+    },
+  ): AsyncIterable<ProgressJson> {
+    const { repository: repo, tag, message, changes } = options;
+    const query = { fromSrc: '-', repo, tag, message, changes };
+    return this.#http.jsonLines('POST', '/images/create', { query, body: tar });
   }
 
   imageLoad(tar: Readable): AsyncIterable<ProgressJson> {

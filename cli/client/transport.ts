@@ -32,7 +32,10 @@ export function hasStatus(err: unknown, status: number): err is ApiError {
   return err instanceof ApiError && err.status === status;
 }
 
-export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+/** A list is sent as one parameter for each item. */
+export type Query = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>;
 
 export interface CallOptions {
   readonly query?: Query;
@@ -248,6 +251,10 @@ function queryText(query: Query | undefined): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value === undefined) continue;
+    if (typeof value === 'object') {
+      for (const item of value) params.append(name, item);
+      continue;
+    }
     params.set(name, value === true ? '1' : value === false ? '0' : String(value));
   }
   const text = params.toString();

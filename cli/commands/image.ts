@@ -108,7 +108,7 @@ export const load: Configure = (command, context) => {
 };
 
 /** Throws what the stream says went wrong. */
-function checkProgress(line: ProgressJson): void {
+export function checkProgress(line: ProgressJson): void {
   const message = line.errorDetail?.message ?? line.error;
   if (message !== undefined) throw new UsageError(message);
 }

@@ -418,6 +418,37 @@ export interface ImageSummaryJson {
   /** unix seconds */
   readonly Created: number;
   readonly Size: number;
+  /** of the layers that other images have, too; -1 = not counted */
+  readonly SharedSize?: number;
+  readonly Containers?: number;
+}
+
+export interface ImageHistoryJson {
+  readonly Id: string;
+  /** unix seconds */
+  readonly Created: number;
+  readonly CreatedBy: string;
+  readonly Size: number;
+  readonly Comment: string;
+}
+
+export interface ImagesPruneJson {
+  readonly ImagesDeleted?:
+    | readonly { readonly Untagged?: string; readonly Deleted?: string }[]
+    | null;
+  readonly SpaceReclaimed: number;
+}
+
+export interface DiskUsageJson {
+  readonly LayersSize?: number;
+  readonly Images?: readonly ImageSummaryJson[] | null;
+  readonly Containers?: readonly ContainerSummaryJson[] | null;
+  readonly Volumes?:
+    | readonly {
+        readonly Name: string;
+        readonly UsageData?: { readonly Size: number; readonly RefCount: number };
+      }[]
+    | null;
 }
 
 export interface ContainerSummaryJson {

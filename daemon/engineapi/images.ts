@@ -8,8 +8,7 @@ import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import type { ImageRecord, ImageStore, ProgressLine } from '../../worker/images/image-store.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
-import { isoTime } from './json/common.ts';
-import { some } from './json/some.ts';
+import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
 import type { Routes } from './server.ts';
 
 export interface ImageRoutesOptions {
@@ -17,13 +16,14 @@ export interface ImageRoutesOptions {
   readonly clock: Clock;
 }
 
-const NANOS_PER_MS = 1e6;
-
-export function addImageRoutes(routes: Routes, { images }: ImageRoutesOptions): void {
+export function addImageRoutes(routes: Routes, { images, clock }: ImageRoutesOptions): void {
   routes.add('GET', '/images/json', (context) => {
     const filters = Filters.parse(context.text('filters'), ['reference', 'label', 'dangling']);
     const rows = images.list().filter((image) => matches(image, filters));
-    context.send(200, rows.map(imageRowToJson));
+    context.send(
+      200,
+      rows.map((image) => imageRowToJson(image, context.apiMinor)),
+    );
   });
 
   // Names hold slashes, so everything below /images/ is told apart by its last word.
@@ -39,7 +39,8 @@ export function addImageRoutes(routes: Routes, { images }: ImageRoutesOptions): 
       return;
     }
     const image = requireImage(images, name);
-    context.send(200, verb === 'history' ? historyToJson(image) : imageToJson(image));
+    if (verb === 'history') context.send(200, historyToJson(image, images.layerSizes(image.id)));
+    else context.send(200, imageToJson(image, images.layerDirs(image.id), context.apiMinor));
   });
 
   routes.add('POST', '/images/load', async (context) => {
@@ -50,7 +51,8 @@ export function addImageRoutes(routes: Routes, { images }: ImageRoutesOptions): 
   routes.add('POST', '/images/create', async (context) => {
     const from = context.text('fromImage');
     if (!from) {
-      throw new SkepError('unimplemented', 'import images from an archive is not supported yet');
+      await importImage(context, images);
+      return;
     }
     const tag = context.text('tag') ?? '';
     const reference = tag === '' ? from : `${from}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`;
@@ -82,14 +84,22 @@ export function addImageRoutes(routes: Routes, { images }: ImageRoutesOptions): 
     context.send(200, { Status: 'Login Succeeded', IdentityToken: '' });
   });
 
+  routes.add('POST', '/images/prune', async (context) => {
+    const known = ['dangling', 'label', 'label!', 'until'];
+    const filters = Filters.parse(context.text('filters'), known);
+    const isPruned = prunedBy(filters, clock.wallMs());
+    const { untagged, deleted, bytes } = await images.prune((image) => !isPruned(image));
+    context.send(200, {
+      ImagesDeleted: removalRows(untagged, deleted),
+      SpaceReclaimed: bytes,
+    });
+  });
+
   routes.add('DELETE', '/images/*', async (context) => {
     const { untagged, deleted } = await images.remove(context.param('*'), {
       force: context.flag('force'),
     });
-    context.send(200, [
-      ...untagged.map((name) => ({ Untagged: name })),
-      ...deleted.map((id) => ({ Deleted: id })),
-    ]);
+    context.send(200, removalRows(untagged, deleted));
   });
 
   routes.add('GET', '/distribution/*', async (context) => {
@@ -108,6 +118,64 @@ export function addImageRoutes(routes: Routes, { images }: ImageRoutesOptions): 
       Platforms: platforms.map(({ architecture, os }) => ({ architecture, os })),
     });
   });
+}
+
+function removalRows(untagged: readonly string[], deleted: readonly string[]): object[] {
+  return [
+    ...untagged.map((name) => ({ Untagged: name })),
+    ...deleted.map((id) => ({ Deleted: id })),
+  ];
+}
+
+/** The body is a tar of a file system. */
+async function importImage(context: RequestContext, images: ImageStore): Promise<void> {
+  const source = context.text('fromSrc');
+  if (source !== '-') {
+    const why = source === null ? 'neither fromImage nor fromSrc is given' : `from ${source}`;
+    throw new SkepError('unimplemented', `import image: ${why}; only fromSrc=- is supported`);
+  }
+  const [repository, tag] = [context.text('repo') ?? '', context.text('tag') ?? ''];
+  const name = repository === '' ? null : `${repository}${tag === '' ? '' : `:${tag}`}`;
+  const message = context.text('message') || 'Imported from -';
+  const changes = context.query.getAll('changes');
+  const lines = progressStream(context);
+  await lines.follow(async (onProgress) => {
+    const options = { changes, message };
+    const image = await images.import(context.request, name, options, context.signal);
+    onProgress({ status: image.id });
+  });
+}
+
+/** What `prune` takes among the images that no container uses: those without a tag, or all. */
+function prunedBy(filters: Filters, nowMs: number): (image: ImageRecord) => boolean {
+  const all = filters.has('dangling') && filters.any('dangling', (text) => FALSE.includes(text));
+  const beforeMs = filters.has('until')
+    ? Math.min(...filters.get('until').map((text) => instantBeforeMs(text, nowMs)))
+    : Infinity;
+  const hasLabel = (image: ImageRecord, filter: string): boolean => {
+    const [key = '', value] = filter.split(/=(.*)/s);
+    const labels = image.config.labels;
+    return Object.hasOwn(labels, key) && (value === undefined || labels[key] === value);
+  };
+  return (image) =>
+    (all || image.repoTags.length === 0) &&
+    image.createdAtMs < beforeMs &&
+    filters.labels('label', image.config.labels) &&
+    !filters.get('label!').some((filter) => hasLabel(image, filter));
+}
+
+const FALSE: readonly string[] = ['false', '0'];
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** `1h30m` before now, unix seconds, or RFC 3339. */
+function instantBeforeMs(text: string, nowMs: number): number {
+  if (/^(?:\d+(?:\.\d+)?(?:h|m|s|ms))+$/.test(text)) {
+    const parts = text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g);
+    return nowMs - [...parts].reduce((sum, [, n, unit]) => sum + Number(n) * UNIT_MS[unit!]!, 0);
+  }
+  const ms = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text);
+  if (Number.isFinite(ms)) return ms;
+  throw new SkepError('invalid-argument', `invalid filter 'until': ${text} is no time or duration`);
 }
 
 /** JSON progress lines; a failure after the first line is told in the stream, as Docker does. */
@@ -189,73 +257,4 @@ function referenceMatches(tag: string, pattern: string): boolean {
     .join('[^/]*');
   const regex = new RegExp(`^${expression}$`);
   return regex.test(tag) || regex.test(repository);
-}
-
-function imageRowToJson(image: ImageRecord): object {
-  return {
-    Id: image.id,
-    ParentId: '',
-    RepoTags: image.repoTags,
-    RepoDigests: image.repoDigests,
-    Created: Math.floor(image.createdAtMs / 1000),
-    Size: image.sizeBytes,
-    SharedSize: -1,
-    Containers: -1,
-    Labels: image.config.labels,
-  };
-}
-
-function imageToJson(image: ImageRecord): object {
-  const { config } = image;
-  return {
-    Id: image.id,
-    RepoTags: image.repoTags,
-    RepoDigests: image.repoDigests,
-    Parent: '',
-    Comment: '',
-    Created: isoTime(image.createdAtMs),
-    Author: image.author,
-    Config: {
-      User: config.user,
-      ...some('ExposedPorts', setOf(config.exposedPorts)),
-      Env: config.env,
-      Cmd: config.cmd,
-      Entrypoint: config.entrypoint,
-      ...some('Volumes', setOf(config.volumes)),
-      WorkingDir: config.workingDir,
-      Labels: config.labels,
-      ...some('StopSignal', config.stopSignal),
-      ...(config.healthcheck && {
-        Healthcheck: {
-          Test: config.healthcheck.test,
-          ...some('Interval', (config.healthcheck.intervalMs ?? 0) * NANOS_PER_MS),
-          ...some('Timeout', (config.healthcheck.timeoutMs ?? 0) * NANOS_PER_MS),
-          ...some('StartPeriod', (config.healthcheck.startPeriodMs ?? 0) * NANOS_PER_MS),
-          ...some('Retries', config.healthcheck.retries),
-        },
-      }),
-    },
-    Architecture: image.architecture,
-    Os: image.os,
-    Size: image.sizeBytes,
-    RootFS: { Type: 'layers', Layers: image.layers },
-    Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
-  };
-}
-
-function historyToJson(image: ImageRecord): object[] {
-  return image.history
-    .map((entry, index, all) => ({
-      Id: index === all.length - 1 ? image.id : '<missing>',
-      Created: Math.floor((entry.createdAtMs ?? 0) / 1000),
-      CreatedBy: entry.createdBy,
-      Tags: index === all.length - 1 ? image.repoTags : null,
-      Size: 0,
-      Comment: entry.comment,
-    }))
-    .reverse();
-}
-
-function setOf(names: readonly string[]): Record<string, object> {
-  return Object.fromEntries(names.map((name) => [name, {}]));
 }

@@ -7,7 +7,6 @@ import type { Method, Routes } from './server.ts';
 
 /** method, path, what the route would do */
 export const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  ['GET', '/system/df', 'disk usage'],
   ['POST', '/build', 'building images'],
   ['POST', '/build/prune', 'building images'],
   ['POST', '/session', 'build sessions'],
@@ -23,7 +22,6 @@ export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['POST', '/networks/:id/disconnect', 'disconnecting containers by hand'],
   ['POST', '/networks/prune', 'pruning networks'],
   ['GET', '/images/search', 'searching registries'],
-  ['POST', '/images/prune', 'pruning images'],
   ['PUT', '/volumes/:name', 'updating cluster volumes'],
   ['GET', '/plugins/*', 'managing plugins'],
   ['POST', '/plugins/*', 'managing plugins'],

@@ -2,6 +2,7 @@
 import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
 import { addContainerStreamRoutes } from './container-streams.ts';
 import { addContainerRoutes } from './containers.ts';
+import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
@@ -40,6 +41,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   });
   addRoutesOfContainers(anywhere, parts);
   addImageRoutes(routes, { images: worker.images, clock });
+  addDiskUsageRoute(routes, { worker, clock });
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, { events, clock });
   addNotYetRoutes(routes);

@@ -61,7 +61,7 @@ function matches(volume: VolumeRecord, filters: Filters): boolean {
   );
 }
 
-function volumeToJson(volume: VolumeRecord): object {
+export function volumeToJson(volume: VolumeRecord): object {
   return {
     CreatedAt: isoTime(volume.createdAtMs),
     Driver: volume.driver,

@@ -28,6 +28,8 @@ import {
   type BusyboxImageOptions,
   buildBusyboxImage,
   hasZstd,
+  layerTar,
+  sha256,
   tar as tarOf,
 } from '../support/image-builder.ts';
 
@@ -150,8 +152,8 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
   );
 
   test('loads several images from one archive, and saves them in one', async () => {
-    const one = await load({ name: 'one:1', alsoNamed: ['uno:1'], files: { a: '1' } });
-    const two = await load({ name: 'two:1', files: { b: '2' } });
+    const one = await load({ name: 'one:1', alsoNamed: ['uno:1'], empty: true, files: { a: '1' } });
+    const two = await load({ name: 'two:1', empty: true, files: { b: '2' } });
     const saved = join(dir, 'both.tar');
     await pipeline(store.save(['one:1', two]), createWriteStream(saved));
     for (const id of [one, two]) await store.remove(id, { force: true });
@@ -160,6 +162,61 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
       { id: one, reference: 'one:1' },
       { id: two, reference: 'two:1' },
     ]);
+  });
+
+  test.each(['none', 'gzip', ...(hasZstd ? (['zstd'] as const) : [])] as const)(
+    'makes an image from the tar of a file system (%s)',
+    async (compression) => {
+      const plain = layerTar({ files: { 'etc/from': { content: 'tar', uid: 7 } } });
+      const file = join(dir, 'fs.tar');
+      writeFileSync(file, plain);
+      if (compression === 'gzip') execFileSync('gzip', ['-k', file]);
+      if (compression === 'zstd') execFileSync('zstd', ['-q', file, '-o', `${file}.zst`]);
+      const source = { none: file, gzip: `${file}.gz`, zstd: `${file}.zst` }[compression];
+      const options = { changes: ['CMD ["/bin/true"]', 'ENV A=1'], message: 'by hand' };
+      const image = await store.import(createReadStream(source), 'made:1', options);
+      expect(image.config).toMatchObject({ cmd: ['/bin/true'], env: ['A=1'] });
+      expect(image.layers).toEqual([sha256(plain)]);
+      expect(image.history).toMatchObject([{ comment: 'by hand', emptyLayer: false }]);
+      expect(store.layerSizes('made:1')).toEqual([3]);
+      await withRootfs(image.id, (root) => {
+        expect(statSync(join(root, 'etc/from')).uid).toBe(7);
+      });
+    },
+  );
+
+  test('what is no tar is no image', async () => {
+    const text = Readable.from([Buffer.from('no tar at all. '.repeat(100))]);
+    await expect(store.import(text, null, { changes: [], message: '' })).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
+    expect(store.list()).toEqual([]);
+  });
+
+  test('prune removes what is not wanted and no container uses, and says how much', async () => {
+    const made = (name: string, own: string): Promise<string> => {
+      const layers = [{ files: { base: 'shared' } }, { files: { own } }];
+      return load({ name, empty: true, layers });
+    };
+    const kept = await made('kept:1', '1');
+    const used = await made('used:1', '2');
+    const gone = await made('gone:1', 'x'.repeat(100_000));
+    await store.acquireRootfs('c1', used);
+    const usage = await store.usage();
+    expect(usage.images.find(({ id }) => id === used)?.containers).toBe(1);
+    expect(usage.images.find(({ id }) => id === gone)?.sharedBytes).toBe('shared'.length);
+    const removal = await store.prune((image) => image.id === kept);
+    expect(removal.untagged).toEqual(['gone:1']);
+    expect(removal.deleted[0]).toBe(gone);
+    expect(removal.deleted).toHaveLength(2);
+    expect(removal.bytes).toBeGreaterThan(200_000); // the layer, and the blob that it came from
+    expect(
+      store
+        .list()
+        .map(({ id }) => id)
+        .sort(),
+    ).toEqual([kept, used].sort());
+    expect((await store.usage()).bytes).toBe(usage.bytes - removal.bytes);
   });
 
   test('an image without layers is loaded', async () => {

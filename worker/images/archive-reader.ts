@@ -7,14 +7,14 @@ import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { SkepError } from '../../common/base/errors.ts';
 import { type ImageReference, parseImageReference } from '../../common/model/image-reference.ts';
-import { type Compression, compressionOf, MAGIC_BYTES } from './compression.ts';
+import { compressionOf, MAGIC_BYTES } from './compression.ts';
 import { type ContentStore, DOCUMENT_BYTES_MAX, type Ingest } from './content-store.ts';
 import {
   choosePlatform,
   type Descriptor,
   encodeManifest,
   type ImageDocument,
-  MEDIA_TYPES,
+  layerMediaType,
   parseImageDocument,
   parseJson,
   parseManifest,
@@ -260,7 +260,7 @@ async function readDockerArchive(
       blobs.map((digest) => ({
         digest,
         sizeBytes: content.sizeBytes(digest),
-        mediaType: layerMediaType(content.path(digest)),
+        mediaType: mediaTypeOf(content.path(digest)),
       })),
     );
     images.push({
@@ -331,7 +331,7 @@ export function pairLayers(document: ImageDocument, blobs: readonly string[]): L
   return blobs.map((blob, i) => ({ blob, diffId: document.diffIds[i]! }));
 }
 
-function layerMediaType(path: string): string {
+function mediaTypeOf(path: string): string {
   const start = Buffer.alloc(MAGIC_BYTES);
   const fd = openSync(path, 'r');
   try {
@@ -339,10 +339,5 @@ function layerMediaType(path: string): string {
   } finally {
     closeSync(fd);
   }
-  const types: Partial<Record<Compression, string>> = {
-    none: MEDIA_TYPES.ociLayer,
-    gzip: MEDIA_TYPES.ociLayerGzip,
-    zstd: `${MEDIA_TYPES.ociLayer}+zstd`,
-  };
-  return types[compressionOf(start)] ?? MEDIA_TYPES.ociLayer;
+  return layerMediaType(compressionOf(start));
 }

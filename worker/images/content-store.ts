@@ -162,6 +162,11 @@ export class ContentStore {
     return stats.size;
   }
 
+  /** As `sizeBytes`, for one that may be removed meanwhile. */
+  sizeOrZero(digest: string): number {
+    return statSync(this.path(digest), { throwIfNoEntry: false })?.size ?? 0;
+  }
+
   /** Wall-clock time of its arrival; 0 when it is not there. */
   modifiedMs(digest: string): number {
     return statSync(this.path(digest), { throwIfNoEntry: false })?.mtimeMs ?? 0;

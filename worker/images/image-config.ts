@@ -4,6 +4,7 @@
  */
 import { SkepError } from '../../common/base/errors.ts';
 import { isSha256Digest } from '../../common/model/image-reference.ts';
+import type { Compression } from './compression.ts';
 
 export const MEDIA_TYPES = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
@@ -258,6 +259,15 @@ export function choosePlatform(manifests: readonly Descriptor[], architecture: s
     );
   }
   return best;
+}
+
+/** Of a layer that is compressed so; bzip2 and xz have none, and are not unpacked. */
+export function layerMediaType(compression: Compression): string {
+  const types: Partial<Record<Compression, string>> = {
+    gzip: MEDIA_TYPES.ociLayerGzip,
+    zstd: `${MEDIA_TYPES.ociLayer}+zstd`,
+  };
+  return types[compression] ?? MEDIA_TYPES.ociLayer;
 }
 
 /** An OCI manifest for an image that came without one. */

@@ -21,10 +21,12 @@ import { readImageArchive, type StoredImage } from './archive-reader.ts';
 import { writeImageArchive } from './archive-writer.ts';
 import { ContentStore } from './content-store.ts';
 import { hostArchitecture, type Platform } from './image-config.ts';
+import { type ImportOptions, importFileSystem } from './image-import.ts';
 import { type ImageEntry, ImageIndex, moveTag } from './image-index.ts';
 import { type ImageRecord, noSuchImage, recordOf } from './image-record.ts';
 import { type ImageRemoval, planRemoval } from './image-removal.ts';
 import { blobsOf, type Hold, ImageSweep } from './image-sweep.ts';
+import { type ImagesUsage, imageUsages, layerSizes } from './image-usage.ts';
 import { chainIds, LayerStore } from './layer-store.ts';
 import { PinStore } from './pin-store.ts';
 import type { ProgressListener } from './progress.ts';
@@ -37,6 +39,7 @@ import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
 export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
 export type { ImageRecord } from './image-record.ts';
+export type { ImagesUsage } from './image-usage.ts';
 export type { ProgressLine } from './progress.ts';
 export type { RegistryAuth } from './registry-authorizer.ts';
 export { NO_PROXIES, type ProxySettings, type RegistrySettings } from './registry-settings.ts';
@@ -174,6 +177,35 @@ export class ImageStore {
   }
 
   /**
+   * Makes an image from a tar of a file system, plain or compressed; `name` may be null. Rejects with
+   * `invalid-argument` for what is no tar, and for malformed changes.
+   */
+  async import(
+    tar: Readable,
+    name: string | null,
+    options: Pick<ImportOptions, 'changes' | 'message'>,
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
+    const reference = name === null ? null : withDefaultTag(parseImageReference(name));
+    if (reference !== null && reference.digest !== null) {
+      throw new SkepError('invalid-argument', 'cannot import digest reference');
+    }
+    return this.#sweep.holding(async (hold) => {
+      const more = { architecture: this.#architecture, nowMs: this.#options.clock.wallMs() };
+      const image = await importFileSystem(
+        this.#content,
+        tar,
+        { ...options, ...more },
+        (digest) => hold.blobs.add(digest),
+        signal,
+      );
+      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], []);
+      this.#tell('import', image.id, reference ? familiarReference(reference) : image.id);
+      return recordOf(this.#require(image.id));
+    });
+  }
+
+  /**
    * Fetches the image from its registry, for this machine's architecture, and names it so. Rejects
    * with the registry's own words: `not-found`, `unauthenticated`, `permission-denied`, ...
    */
@@ -301,6 +333,48 @@ export class ImageStore {
     this.#tell('delete', outcome.id, outcome.id);
     const { layers } = await this.#sweep.run([outcome.gone]);
     return { untagged: outcome.untagged, deleted: [outcome.gone.id, ...layers] };
+  }
+
+  /**
+   * Removes the images that no container uses and of which `isWanted` is false, with all their names.
+   * What is unused beside them goes as well.
+   */
+  async prune(
+    isWanted: (image: ImageRecord) => boolean,
+  ): Promise<ImageRemoval & { bytes: number }> {
+    const gone = await this.#index.update((images) => {
+      const unused = [...images.values()].filter(
+        (entry) => this.#pins.containersOf(entry.id).length === 0 && !isWanted(recordOf(entry)),
+      );
+      for (const { id } of unused) images.delete(id);
+      return unused;
+    });
+    const untagged = gone.map(recordOf).flatMap((r) => [...r.repoTags, ...r.repoDigests]);
+    for (const { id } of gone) this.#tell('delete', id, id);
+    const { layers, bytes } = await this.#sweep.run(gone);
+    return { untagged, deleted: [...gone.map(({ id }) => id), ...layers], bytes };
+  }
+
+  /** Bytes of the layers of an image, bottom first. Throws `not-found`. */
+  layerSizes(reference: string): number[] {
+    return layerSizes(this.#require(reference), (chainId) => this.#layers.sizeBytes(chainId));
+  }
+
+  /** Unpacked layers of an image, topmost first; none while a power cut has undone one. Throws `not-found`. */
+  layerDirs(reference: string): string[] {
+    const { diffIds } = this.#require(reference).document;
+    const isWhole = chainIds(diffIds).every((id) => this.#layers.sizeBytes(id) !== undefined);
+    return isWhole ? this.#layers.lowerDirs(diffIds) : [];
+  }
+
+  async usage(): Promise<ImagesUsage> {
+    const sizeOf = (chainId: string): number | undefined => this.#layers.sizeBytes(chainId);
+    const blobs = await this.#content.list();
+    const blobBytes = blobs.reduce((sum, digest) => sum + this.#content.sizeOrZero(digest), 0);
+    const layerBytes = this.#layers.list().reduce((sum, id) => sum + (sizeOf(id) ?? 0), 0);
+    const containersOf = (id: string): number => this.#pins.containersOf(id).length;
+    const images = imageUsages(this.#index.list(), sizeOf, containersOf);
+    return { bytes: blobBytes + layerBytes, images };
   }
 
   /** A docker-archive (and OCI layout at once) of these images, made while it is read. */

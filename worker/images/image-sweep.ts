@@ -60,7 +60,7 @@ export class ImageSweep {
     for (const digest of listed) {
       if (used.has(digest)) continue;
       if (!ofGone.has(digest) && this.#content.modifiedMs(digest) >= oldMs) continue;
-      bytes += this.#content.sizeBytes(digest);
+      bytes += this.#content.sizeOrZero(digest);
       this.#content.remove(digest);
     }
     const usedLayers = this.#usedLayers();

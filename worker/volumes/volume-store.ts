@@ -14,6 +14,7 @@ import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import { LowerTree } from './lower-tree.ts';
 import { requireLocalVolume } from './mount-options.ts';
+import { treeSizeBytes } from './tree-size.ts';
 
 export interface VolumeStoreOptions {
   /** this store's own folder; made when missing */
@@ -137,6 +138,11 @@ export class VolumeStore {
   /** By name. */
   list(): VolumeRecord[] {
     return [...this.#volumes.keys()].sort().map((name) => this.#record(name));
+  }
+
+  /** Of the files in it, counted now; 0 for one that is gone. */
+  sizeBytes(name: string): Promise<number> {
+    return this.#volumes.has(name) ? treeSizeBytes(this.#dataPath(name)) : Promise.resolve(0);
   }
 
   get(name: string): VolumeRecord | undefined {

@@ -1,0 +1,98 @@
+/** Images as the Engine API shows them. */
+import type { ImageRecord } from '../../../worker/images/image-store.ts';
+import { isoTime } from './common.ts';
+import { some } from './some.ts';
+
+const NANOS_PER_MS = 1e6;
+/** Until API 1.43 the size of an image had this second name. */
+const VIRTUAL_SIZE_MINOR_MAX = 43;
+
+/** One row of `docker images`. */
+export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
+  return {
+    Id: image.id,
+    ParentId: '',
+    RepoTags: image.repoTags,
+    RepoDigests: image.repoDigests,
+    Created: Math.floor(image.createdAtMs / 1000),
+    Size: image.sizeBytes,
+    ...virtualSize(image, apiMinor),
+    SharedSize: -1,
+    Containers: -1,
+    Labels: image.config.labels,
+  };
+}
+
+function virtualSize({ sizeBytes }: ImageRecord, apiMinor: number): { VirtualSize?: number } {
+  return apiMinor <= VIRTUAL_SIZE_MINOR_MAX ? { VirtualSize: sizeBytes } : {};
+}
+
+/** @param layerDirs unpacked layers, topmost first */
+export function imageToJson(
+  image: ImageRecord,
+  layerDirs: readonly string[],
+  apiMinor: number,
+): object {
+  const { config } = image;
+  const [upperDir = '', ...lowerDirs] = layerDirs;
+  return {
+    Id: image.id,
+    RepoTags: image.repoTags,
+    RepoDigests: image.repoDigests,
+    Parent: '',
+    Comment: image.history.at(-1)?.comment ?? '',
+    Created: isoTime(image.createdAtMs),
+    Author: image.author,
+    Config: {
+      User: config.user,
+      ...some('ExposedPorts', setOf(config.exposedPorts)),
+      Env: config.env,
+      Cmd: config.cmd,
+      Entrypoint: config.entrypoint,
+      ...some('Volumes', setOf(config.volumes)),
+      WorkingDir: config.workingDir,
+      Labels: config.labels,
+      ...some('StopSignal', config.stopSignal),
+      ...(config.healthcheck && {
+        Healthcheck: {
+          Test: config.healthcheck.test,
+          ...some('Interval', (config.healthcheck.intervalMs ?? 0) * NANOS_PER_MS),
+          ...some('Timeout', (config.healthcheck.timeoutMs ?? 0) * NANOS_PER_MS),
+          ...some('StartPeriod', (config.healthcheck.startPeriodMs ?? 0) * NANOS_PER_MS),
+          ...some('Retries', config.healthcheck.retries),
+        },
+      }),
+    },
+    DockerVersion: '',
+    Architecture: image.architecture,
+    ...some('Variant', image.variant),
+    Os: image.os,
+    Size: image.sizeBytes,
+    ...virtualSize(image, apiMinor),
+    // Nobody mounts an image by itself: what would be merged is in the upper and lower directories.
+    GraphDriver: {
+      Name: 'overlay2',
+      Data: { LowerDir: lowerDirs.join(':'), UpperDir: upperDir, MergedDir: '', WorkDir: '' },
+    },
+    RootFS: { Type: 'layers', Layers: image.layers },
+    Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
+  };
+}
+
+/** Newest step first. @param layerSizes bytes of the layers, bottom first */
+export function historyToJson(image: ImageRecord, layerSizes: readonly number[]): object[] {
+  let layer = 0;
+  const steps = image.history.map((entry, index, all) => ({
+    Id: index === all.length - 1 ? image.id : '<missing>',
+    Created: Math.floor(entry.createdAtMs / 1000),
+    CreatedBy: entry.createdBy,
+    Tags: index === all.length - 1 ? image.repoTags : null,
+    Size: entry.emptyLayer ? 0 : (layerSizes[layer++] ?? 0),
+    Comment: entry.comment,
+  }));
+  return steps.reverse();
+}
+
+function setOf(names: readonly string[]): Record<string, object> {
+  return Object.fromEntries(names.map((name) => [name, {}]));
+}
