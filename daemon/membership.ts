@@ -11,6 +11,7 @@ import { RpcClientPool } from '../common/rpc/pool.ts';
 import { RpcServer } from '../common/rpc/server.ts';
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
+import type { ClusterPeers } from '../worker/images/image-store.ts';
 import { parseHostPort } from './addresses.ts';
 import { CertificateRenewal } from './certificate-renewal.ts';
 import type { MembershipFiles } from './membership-files.ts';
@@ -170,10 +171,25 @@ export class Membership {
       nodeId: this.identity.current.nodeId,
       vtepAddress: host,
       pool: this.#pool,
+      peers: this.#peers(),
       managerAddresses: this.#manager ? [...managers, advertise] : managers,
       describe: () => this.#parts.describe(advertise, this.identity.current),
       onSession: ({ nodeSpec }) => this.#role.follow(nodeSpec.desiredRole),
     });
+  }
+
+  #peers(): ClusterPeers {
+    return {
+      // All nodes are to rank the same list: the one that the leader told, when there is one.
+      managers: async () => {
+        const told = await this.#parts.files.loadManagers();
+        return told.length > 0 ? told : this.#managers();
+      },
+      self: this.addresses.advertise,
+      manager: (address) => this.#pool.client(address),
+      node: (nodeId, address) => this.#pool.client(address, { nodeId }),
+      holders: (domain, path) => this.#manager?.images.holders(domain, path) ?? [],
+    };
   }
 
   /** The key of the certificate is sealed as the manager's keys are. */

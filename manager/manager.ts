@@ -21,6 +21,7 @@ import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
 import { Expulsion } from './expulsion.ts';
 import { WITHDRAWAL_TIMEOUT_MS } from './group-entry.ts';
 import { GroupService } from './group-service.ts';
+import { ImageDistribution } from './image-distribution.ts';
 import { LeaderRooms, type Room } from './leader-rooms.ts';
 import { LockFollower } from './lock-follower.ts';
 import { LogBroker } from './logbroker/log-broker.ts';
@@ -43,6 +44,7 @@ export class Manager implements ManagerList, LeaderLocator {
   readonly store: MemoryStore;
   readonly logs: LogBroker;
   readonly containers: RemoteContainers;
+  readonly images: ImageDistribution;
   readonly #options: ManagerOptions;
   readonly #scope = new Scope();
   readonly #background: TaskSet;
@@ -74,6 +76,12 @@ export class Manager implements ManagerList, LeaderLocator {
       self: () => this.#self(),
     });
     this.store = new MemoryStore({ proposer: null, clock, random });
+    this.images = new ImageDistribution({
+      store: this.store,
+      pool,
+      nodeId,
+      address: options.address,
+    });
     this.logs = new LogBroker({
       store: this.store,
       pool,

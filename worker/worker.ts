@@ -27,7 +27,8 @@ import { ContainerExecutor } from './executor/container-executor.ts';
 import type { MakerParts } from './executor/container-maker.ts';
 import { hostFacts } from './executor/host-facts.ts';
 import { TaskFiles } from './executor/task-files.ts';
-import { ImageStore, type RegistrySettings } from './images/image-store.ts';
+import { serveImages } from './images/blob-service.ts';
+import { type ClusterPeers, ImageStore, type RegistrySettings } from './images/image-store.ts';
 import { LocalBridge } from './network/local-bridge.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
@@ -56,6 +57,8 @@ export interface ClusterMembership {
   /** IP of this node's VXLAN endpoint */
   readonly vtepAddress: string;
   readonly pool: RpcClientPool;
+  /** where content of images comes from, and goes to */
+  readonly peers: ClusterPeers;
   readonly managerAddresses: readonly string[];
   readonly describe: () => NodeDescription;
   readonly onSession: (message: Extract<DispatcherMessage, { kind: 'session' }>) => void;
@@ -80,6 +83,7 @@ export class Worker {
   readonly #bridge: LocalBridge;
   readonly #scope = new Scope();
   #joined: Joined | null = null;
+  #peers: ClusterPeers | null = null;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -163,11 +167,18 @@ export class Worker {
   async join(membership: ClusterMembership): Promise<void> {
     const scope = new Scope();
     try {
+      this.#joinImages(membership.peers);
+      scope.defer(() => this.#joinImages(null));
       this.#joined = await this.#compose(membership, scope);
     } catch (err) {
       await scope.close();
       throw err;
     }
+  }
+
+  #joinImages(peers: ClusterPeers | null): void {
+    this.#peers = peers;
+    this.images.joined(peers);
   }
 
   /** Why the managers refuse this node, for people; '' while they do not. */
@@ -199,13 +210,18 @@ export class Worker {
     this.#joined = null;
   }
 
-  /** Serves what managers ask of a node; returns the release. */
+  /** Serves what other nodes ask of a node; returns the release. */
   register(server: RpcServer): () => void {
-    return server.handleServerStream(readTaskLogs, async (request, out, { signal }) => {
+    const logs = server.handleServerStream(readTaskLogs, async (request, out, { signal }) => {
       for await (const record of this.#runtime.logs(request.taskId, request, signal)) {
         await out.send(record, signal);
       }
     });
+    const images = serveImages(server, this.images, () => this.#peers);
+    return () => {
+      logs();
+      images();
+    };
   }
 
   async #compose(membership: ClusterMembership, scope: Scope): Promise<Joined> {

@@ -454,6 +454,11 @@ export class EngineClient {
     return this.#http.jsonLines('POST', `/images/${encName(name)}/push`, { query, ...auth });
   }
 
+  /** To every node of the cluster; its progress tells of each. */
+  imageDistribute(name: string): AsyncIterable<ProgressJson> {
+    return this.#http.jsonLines('POST', `/skep/images/${encName(name)}/distribute`);
+  }
+
   /** Asks the registry whether it lets this user in. */
   login(credentials: {
     readonly username: string;

@@ -155,6 +155,12 @@ async function showProgress(
   }
 }
 
+interface PushFlags {
+  readonly allTags?: boolean;
+  readonly cluster?: boolean;
+  readonly quiet?: boolean;
+}
+
 export const push: Configure = (command, context) => {
   refuseFlags(command, {
     '--platform': 'not supported yet',
@@ -163,25 +169,29 @@ export const push: Configure = (command, context) => {
   command
     .argument('<image>', 'name, with a tag')
     .option('-a, --all-tags', 'every tag of the repository')
+    .option('--cluster', 'to every node of the cluster, not to a registry')
     .option('-q, --quiet', 'the name only')
-    .action(
-      async (name: string, flags: { readonly allTags?: boolean; readonly quiet?: boolean }) => {
-        const given = parseImageReference(name);
-        if (given.digest !== null) throw new UsageError('cannot push a digest reference');
-        if (flags.allTags && given.tag !== null) {
-          throw new UsageError("tag can't be used with --all-tags/-a");
-        }
-        if (!flags.allTags && given.tag === null && !flags.quiet) {
-          printLine(context, 'Using default tag: latest');
-        }
-        const { domain, path, tag } = withDefaultTag(given);
-        const repository = familiarRepository(given);
-        const auth = await registryAuthFor(context, name);
-        const lines = context.client.imagePush(repository, flags.allTags ? null : tag, auth);
-        await showProgress(context, lines, flags.quiet ?? false);
-        if (flags.quiet) printLine(context, `${domain}/${path}${flags.allTags ? '' : `:${tag}`}`);
-      },
-    );
+    .action(async (name: string, flags: PushFlags) => {
+      if (flags.cluster) {
+        if (flags.allTags) throw new UsageError('--cluster takes one image, not --all-tags');
+        await showProgress(context, context.client.imageDistribute(name), flags.quiet ?? false);
+        return;
+      }
+      const given = parseImageReference(name);
+      if (given.digest !== null) throw new UsageError('cannot push a digest reference');
+      if (flags.allTags && given.tag !== null) {
+        throw new UsageError("tag can't be used with --all-tags/-a");
+      }
+      if (!flags.allTags && given.tag === null && !flags.quiet) {
+        printLine(context, 'Using default tag: latest');
+      }
+      const { domain, path, tag } = withDefaultTag(given);
+      const repository = familiarRepository(given);
+      const auth = await registryAuthFor(context, name);
+      const lines = context.client.imagePush(repository, flags.allTags ? null : tag, auth);
+      await showProgress(context, lines, flags.quiet ?? false);
+      if (flags.quiet) printLine(context, `${domain}/${path}${flags.allTags ? '' : `:${tag}`}`);
+    });
 };
 
 export const tag: Configure = (command, context) => {

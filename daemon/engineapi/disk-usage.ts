@@ -1,7 +1,7 @@
 /** `/system/df`: what images and volumes of this node take, and what of it could go. */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import { containerRowToJson } from './json/container.ts';
+import { containerRowToJson, type NetworkIdOf } from './json/container.ts';
 import { imageRowToJson } from './json/image.ts';
 import type { RouteParts } from './parts.ts';
 import type { Routes } from './server.ts';
@@ -12,9 +12,13 @@ const TYPES = ['container', 'image', 'volume', 'build-cache'] as const;
 export interface DiskUsageOptions {
   readonly worker: RouteParts['worker'];
   readonly clock: Clock;
+  readonly networkIdOf: NetworkIdOf;
 }
 
-export function addDiskUsageRoute(routes: Routes, { worker, clock }: DiskUsageOptions): void {
+export function addDiskUsageRoute(
+  routes: Routes,
+  { worker, clock, networkIdOf }: DiskUsageOptions,
+): void {
   routes.add('GET', '/system/df', async (context) => {
     const asked = context.query.getAll('type');
     for (const type of asked) {
@@ -29,7 +33,7 @@ export function addDiskUsageRoute(routes: Routes, { worker, clock }: DiskUsageOp
       ...(wants('container') && {
         Containers: worker.containers
           .list()
-          .map((info) => containerRowToJson(info, clock.wallMs())),
+          .map((info) => containerRowToJson(info, clock.wallMs(), networkIdOf)),
       }),
       ...(wants('volume') && { Volumes: await volumesJson(worker) }),
       ...(wants('build-cache') && { BuildCache: [] }),

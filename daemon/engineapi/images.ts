@@ -9,14 +9,16 @@ import type { ImageRecord, ImageStore, ProgressLine } from '../../worker/images/
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
+import type { RouteParts } from './parts.ts';
 import type { Routes } from './server.ts';
 
 export interface ImageRoutesOptions {
   readonly images: ImageStore;
+  readonly swarm: Pick<RouteParts['swarm'], 'requireManager'>;
   readonly clock: Clock;
 }
 
-export function addImageRoutes(routes: Routes, { images, clock }: ImageRoutesOptions): void {
+export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRoutesOptions): void {
   routes.add('GET', '/images/json', (context) => {
     const filters = Filters.parse(context.text('filters'), ['reference', 'label', 'dangling']);
     const rows = images.list().filter((image) => matches(image, filters));
@@ -73,6 +75,25 @@ export function addImageRoutes(routes: Routes, { images, clock }: ImageRoutesOpt
     }
     await images.tag(name, `${context.text('repo') ?? ''}${tag === '' ? '' : `:${tag}`}`);
     context.empty(201);
+  });
+
+  // Ours: every node of the cluster gets an image that this manager's node has.
+  routes.add('POST', '/skep/images/*', async (context) => {
+    const [name] = splitVerb(context.param('*'), ['distribute']);
+    const { images: distribution } = swarm.requireManager();
+    const { id, manifestDigest, tags } = images.offer(name);
+    const lines = progressStream(context);
+    await lines.follow(async (onProgress) => {
+      onProgress({ status: `Distributing ${id}` });
+      const failed: string[] = [];
+      const offer = { manifestDigest, tags };
+      for await (const { hostname, failure } of distribution.distribute(offer, context.signal)) {
+        onProgress({ id: hostname, status: failure === null ? 'Image is there' : failure });
+        if (failure !== null) failed.push(hostname);
+      }
+      if (failed.length === 0) return;
+      throw new SkepError('unavailable', `distribute ${name}: not on ${failed.join(', ')}`);
+    });
   });
 
   routes.add('POST', '/auth', async (context) => {

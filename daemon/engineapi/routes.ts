@@ -40,8 +40,11 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
     requireExec: (id) => execs.require(id),
   });
   addRoutesOfContainers(anywhere, parts);
-  addImageRoutes(routes, { images: worker.images, clock });
-  addDiskUsageRoute(routes, { worker, clock });
+  addImageRoutes(routes, { images: worker.images, swarm, clock });
+  addDiskUsageRoute(routes, {
+    ...{ worker, clock },
+    networkIdOf: (name) => predefinedNetworkId(parts.engineId, name),
+  });
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, { events, clock });
   addNotYetRoutes(routes);

@@ -14,17 +14,21 @@ import {
   canonicalReference,
   familiarReference,
   type ImageReference,
+  isSha256Digest,
   parseImageReference,
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
 import { readImageArchive, type StoredImage } from './archive-reader.ts';
 import { writeImageArchive } from './archive-writer.ts';
+import { BlobSender } from './blob-sender.ts';
+import type { ClusterPeers } from './cluster-source.ts';
 import { ContentStore } from './content-store.ts';
 import { hostArchitecture, type Platform } from './image-config.ts';
 import { type ImportOptions, importFileSystem } from './image-import.ts';
 import { type ImageEntry, ImageIndex, moveTag } from './image-index.ts';
 import { type ImageRecord, noSuchImage, recordOf } from './image-record.ts';
 import { type ImageRemoval, planRemoval } from './image-removal.ts';
+import type { ImageSource } from './image-source.ts';
 import { blobsOf, type Hold, ImageSweep } from './image-sweep.ts';
 import { type ImagesUsage, imageUsages, layerSizes } from './image-usage.ts';
 import { chainIds, LayerStore } from './layer-store.ts';
@@ -37,6 +41,7 @@ import { RegistryHosts } from './registry-hosts.ts';
 import { checkLogin } from './registry-login.ts';
 import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
+export type { ClusterPeers } from './cluster-source.ts';
 export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
 export type { ImageRecord } from './image-record.ts';
 export type { ImagesUsage } from './image-usage.ts';
@@ -71,6 +76,8 @@ const DEFAULT_REGISTRIES: RegistrySettings = {
 };
 
 export class ImageStore {
+  /** for the other nodes of the cluster */
+  readonly blobs: BlobSender;
   readonly #options: ImageStoreOptions;
   readonly #log: Logger;
   readonly #content: ContentStore;
@@ -102,6 +109,7 @@ export class ImageStore {
       architecture: this.#architecture,
       hosts: this.#hosts,
     });
+    this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep);
     this.#pusher = new Pusher({
       content: this.#content,
       clock,
@@ -298,6 +306,42 @@ export class ImageStore {
     signal?: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
     return this.#puller.resolve(withDefaultTag(parseImageReference(reference)), auth, signal);
+  }
+
+  /** From now on content comes through the cluster's managers; null = from registries alone. */
+  joined(peers: ClusterPeers | null): void {
+    this.#puller.joined(peers);
+  }
+
+  /** Fetches an image from another node and gives it these canonical names. */
+  async take(
+    source: ImageSource,
+    manifestDigest: string,
+    tags: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
+    if (!isSha256Digest(manifestDigest)) {
+      throw new SkepError('invalid-argument', `take image ${manifestDigest}: no digest`);
+    }
+    return this.#sweep.holding(async (hold) => {
+      const taken = await this.#puller.take(manifestDigest, source, {
+        hold: (digest) => hold.blobs.add(digest),
+        onProgress: () => {},
+        ...(signal && { signal }),
+      });
+      await this.#record(taken, hold, tags, []);
+      this.#tell('pull', taken.id, taken.id);
+      return recordOf(this.#require(taken.id));
+    });
+  }
+
+  /** What another node needs to take an image. Throws `not-found`. */
+  offer(reference: string): { id: string; manifestDigest: string; tags: readonly string[] } {
+    const found = this.#index.find(reference);
+    if (!found) throw noSuchImage(reference);
+    const { id, manifestDigest, repoTags } = found.entry;
+    const named = found.reference !== null && found.reference.digest === null;
+    return { id, manifestDigest, tags: named ? [canonicalReference(found.reference)] : repoTags };
   }
 
   /** Gives an image one more name; takes the name from another image that has it. */

@@ -4,12 +4,19 @@
  */
 import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { ImageReference } from '../../common/model/image-reference.ts';
+import type { BlobOrigin } from '../../common/model/blob.ts';
+import { type ImageReference, isSha256Digest } from '../../common/model/image-reference.ts';
 import { type HoldBlob, pairLayers, type StoredImage } from './archive-reader.ts';
-import { type ContentStore, type Ingest, sha256Digest } from './content-store.ts';
+import { type ClusterPeers, ClusterSource, ReachableManagers } from './cluster-source.ts';
+import {
+  type ContentStore,
+  DOCUMENT_BYTES_MAX,
+  type Ingest,
+  sha256Digest,
+} from './content-store.ts';
 import {
   choosePlatform,
   type Descriptor,
@@ -18,12 +25,15 @@ import {
   parseImageDocument,
   parseManifest,
 } from './image-config.ts';
+import type { BlobName, ImageSource } from './image-source.ts';
+import { PeerSource } from './peer-source.ts';
 import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryClient } from './registry-client.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
 import { RegistryWork } from './registry-work.ts';
+import { readAll } from './response-body.ts';
 import { retrying } from './retrying.ts';
 import { SilentRegistries } from './silent-registries.ts';
 import { Slots } from './slots.ts';
@@ -33,6 +43,10 @@ const DOWNLOADS_MAX = 4;
 const PROGRESS_PERIOD_MS = 100;
 const SHORT_ID_LENGTH = 12;
 const PULL = { verb: 'pull', preposition: 'from' } as const;
+const TAKE = { verb: 'take', preposition: 'from' } as const;
+const PROVIDE = { verb: 'provide', preposition: 'from' } as const;
+/** Nodes that are asked for a blob before its registry is. */
+const HOLDERS_MAX = 2;
 const RESOLVE = { verb: 'resolve', preposition: 'from' } as const;
 
 export interface PullerOptions {
@@ -58,9 +72,15 @@ export interface PulledImage extends StoredImage {
 }
 
 interface Download extends PullContext {
-  readonly client: RegistryClient;
-  readonly descriptor: Descriptor;
+  readonly client: ImageSource;
+  readonly descriptor: BlobName;
   readonly signal: AbortSignal;
+}
+
+interface NamedSource {
+  /** for the log */
+  readonly name: string;
+  readonly source: ImageSource;
 }
 
 export class Puller {
@@ -69,15 +89,23 @@ export class Puller {
   readonly #downloads = new Map<string, Promise<void>>();
   readonly #work = new RegistryWork();
   readonly #slots = new Slots(DOWNLOADS_MAX);
+  readonly #reachable: ReachableManagers;
+  #peers: ClusterPeers | null = null;
 
   constructor(options: PullerOptions) {
     this.#options = options;
     this.#silent = new SilentRegistries(options.clock);
+    this.#reachable = new ReachableManagers(options.clock);
   }
 
   /** Aborts what runs. */
   stop(): Promise<void> {
     return this.#work.stop();
+  }
+
+  /** From now on content comes through these nodes; null = from registries alone. */
+  joined(peers: ClusterPeers | null): void {
+    this.#peers = peers;
   }
 
   /** Rejects with `pull <name> from <registry>: <the registry's words>`. */
@@ -87,9 +115,50 @@ export class Puller {
     context: PullContext,
   ): Promise<PulledImage> {
     return this.#work.run(PULL, reference, context.signal, (signal) =>
-      this.#fromFirst(reference, auth, signal, (client) =>
-        this.#pull(reference, client, { ...context, signal }),
-      ),
+      this.#fromFirst(this.#registries(reference, auth), signal, async (registry) => {
+        const own = { ...context, signal };
+        const cluster = this.#throughCluster(reference, auth, registry);
+        if (cluster === null) return this.#pull(reference, registry, own);
+        try {
+          return await this.#pull(reference, cluster, own);
+        } catch (err) {
+          if (!hasCode(err, 'data-loss')) throw err;
+          this.#options.log.warn({ err }, 'another node gave damaged content');
+          return this.#pull(reference, registry, own);
+        }
+      }),
+    );
+  }
+
+  /** The image that another node has under this manifest. */
+  take(manifestDigest: string, source: ImageSource, context: PullContext): Promise<PulledImage> {
+    const reference = { domain: 'the cluster', path: 'image', tag: null, digest: manifestDigest };
+    return this.#work.run(TAKE, reference, context.signal, (signal) =>
+      this.#pull(reference, source, { ...context, signal }),
+    );
+  }
+
+  /** Makes sure that a blob is here, for another node: from one that has it, else from its registry. */
+  async provide(digest: string, origin: BlobOrigin, context: PullContext): Promise<void> {
+    context.hold(digest);
+    if (this.#options.content.has(digest)) return;
+    const reference = { domain: origin.domain, path: origin.path, tag: null, digest };
+    const peers = this.#peers;
+    const holders = (peers?.holders(origin.domain, origin.path) ?? []).slice(0, HOLDERS_MAX);
+    const sources: NamedSource[] = [
+      ...holders.map(({ nodeId, address }) => ({
+        name: address,
+        source: new PeerSource(peers!.node(nodeId, address), null),
+      })),
+      ...this.#registries(reference, origin.auth),
+    ];
+    await this.#work.run(PROVIDE, reference, context.signal, (signal) =>
+      this.#fromFirst(sources, signal, async (client) => {
+        const own = { ...context, client, signal };
+        if (origin.isManifest) await this.#ensureManifest(own, digest);
+        else
+          await this.#ensureBlob({ ...own, descriptor: { digest, sizeBytes: origin.sizeBytes } });
+      }),
     );
   }
 
@@ -104,7 +173,7 @@ export class Puller {
   ): Promise<{ digest: string; platforms: Platform[] }> {
     return this.#work.run(RESOLVE, reference, signal, (own) =>
       this.#bounded(reference.domain, own, (bounded) =>
-        this.#fromFirst(reference, auth, bounded, (client) =>
+        this.#fromFirst(this.#registries(reference, auth), bounded, (client) =>
           this.#resolve(reference, client, bounded),
         ),
       ),
@@ -113,14 +182,16 @@ export class Puller {
 
   async #resolve(
     reference: ImageReference,
-    client: RegistryClient,
+    client: ImageSource,
     signal: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
     const { bytes, digest } = await this.#manifest(client, manifestName(reference), signal);
     const manifest = parseManifest(bytes);
     if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
-    const name = manifest.config.digest;
-    const config = await retrying(this.#options, signal, () => client.document(name, signal));
+    const config = await retrying(this.#options, signal, async () => {
+      const { body } = await client.blob(manifest.config, 0, signal);
+      return readAll(body, DOCUMENT_BYTES_MAX);
+    });
     const { architecture, os } = parseImageDocument(config);
     return { digest, platforms: [{ architecture, os }] };
   }
@@ -149,51 +220,77 @@ export class Puller {
     }
   }
 
-  /** Tries the mirrors in their order, then the registry, whose failure is the one that is told. */
-  async #fromFirst<T>(
+  /** The mirrors in their order, without the password, then the registry itself. */
+  #registries(
     { domain, path: repository }: ImageReference,
     auth: RegistryAuth | null,
+  ): NamedSource[] {
+    const { hosts, clock } = this.#options;
+    const named = (endpoint: RegistryEndpoint, own: RegistryAuth | null): NamedSource => ({
+      name: endpoint.host,
+      source: new RegistryClient({ endpoint, repository, auth: own, clock }),
+    });
+    const mirrors = hosts.mirrors(domain).map((mirror) => named(mirror, null));
+    return [...mirrors, named(hosts.origin(domain), auth)];
+  }
+
+  #throughCluster(
+    { domain, path }: ImageReference,
+    auth: RegistryAuth | null,
+    registry: ImageSource,
+  ): ImageSource | null {
+    if (this.#peers === null) return null;
+    const { log } = this.#options;
+    const origin = { domain, path, auth };
+    const reachable = this.#reachable;
+    return new ClusterSource({ peers: this.#peers, reachable, registry, origin, log });
+  }
+
+  /** Tries the sources in their order; the failure of the last one is told. */
+  async #fromFirst<T>(
+    sources: readonly NamedSource[],
     signal: AbortSignal,
-    work: (client: RegistryClient) => Promise<T>,
+    work: (source: ImageSource) => Promise<T>,
   ): Promise<T> {
-    const { hosts, clock, log } = this.#options;
-    const client = (endpoint: RegistryEndpoint, own: RegistryAuth | null): RegistryClient =>
-      new RegistryClient({ endpoint, repository, auth: own, clock });
-    for (const mirror of hosts.mirrors(domain)) {
+    for (const [i, { name, source }] of sources.entries()) {
       try {
-        return await work(client(mirror, null));
+        return await work(source);
       } catch (err) {
         signal.throwIfAborted();
-        log.warn({ err, mirror: mirror.host, domain }, 'mirror failed, the next one is asked');
+        if (i === sources.length - 1) throw err;
+        this.#options.log.warn(
+          { err, source: name },
+          'source of an image failed, the next is asked',
+        );
       }
     }
-    return work(client(hosts.origin(domain), auth));
+    throw new SkepError('internal', 'no source of an image');
   }
 
   async #pull(
     reference: ImageReference,
-    client: RegistryClient,
+    client: ImageSource,
     context: PullContext & { signal: AbortSignal },
   ): Promise<PulledImage> {
     const { content, architecture } = this.#options;
-    const { onProgress, hold, signal } = context;
+    const { onProgress } = context;
     const tag = reference.tag ?? reference.digest!;
     onProgress({ id: tag, status: `Pulling from ${reference.path}` });
-    const top = await this.#manifest(client, manifestName(reference), signal);
-    let { bytes, digest: manifestDigest } = top;
-    let manifest = parseManifest(bytes);
+    const download = { ...context, client };
+    // An index is kept, too: it is what the image's digest stands for.
+    const top = await this.#keptManifest(download, manifestName(reference));
+    let manifestDigest = top.digest;
+    let manifest = parseManifest(top.bytes);
     if (manifest.kind === 'index') {
       const chosen = choosePlatform(manifest.manifests, architecture);
-      ({ bytes, digest: manifestDigest } = await this.#manifest(client, chosen.digest, signal));
-      manifest = parseManifest(bytes);
+      const own = await this.#keptManifest(download, chosen.digest);
+      manifestDigest = own.digest;
+      manifest = parseManifest(own.bytes);
     }
     if (manifest.kind === 'index') {
       throw new SkepError('unimplemented', 'read image manifest: an index inside an index');
     }
     refuseUnsupported(manifest.layers);
-    await content.put(bytes, hold);
-    // The index too: it is what the image's digest stands for.
-    if (top.digest !== manifestDigest) await content.put(top.bytes, hold);
     const id = manifest.config.digest;
     const silent: ProgressListener = () => {};
     await this.#ensureBlob({
@@ -214,41 +311,73 @@ export class Puller {
     return { id, manifestDigest, document, layers, digests: [top.digest] };
   }
 
+  /** As `#manifest`; it is in the store afterwards. */
+  async #keptManifest(
+    download: Pick<Download, 'client' | 'hold' | 'signal'>,
+    name: string,
+  ): Promise<{ bytes: Buffer; digest: string }> {
+    const { content } = this.#options;
+    if (!isSha256Digest(name)) {
+      const tagged = await this.#manifest(download.client, name, download.signal);
+      await content.put(tagged.bytes, download.hold);
+      return tagged;
+    }
+    download.hold(name);
+    await this.#ensureManifest(download, name);
+    return { bytes: await content.read(name), digest: name };
+  }
+
+  /** Once for all who want it. */
+  async #ensureManifest(
+    { client, hold, signal }: Pick<Download, 'client' | 'hold' | 'signal'>,
+    digest: string,
+  ): Promise<void> {
+    await this.#once(digest, signal, async () => {
+      const { bytes } = await this.#manifest(client, digest, signal);
+      await this.#options.content.put(bytes, hold);
+    });
+  }
+
   async #manifest(
-    client: RegistryClient,
+    client: ImageSource,
     name: string,
     signal: AbortSignal,
   ): Promise<{ bytes: Buffer; digest: string }> {
     const bytes = await retrying(this.#options, signal, () => client.manifest(name, signal));
     const digest = sha256Digest(bytes);
-    if (name.startsWith('sha256:') && digest !== name) {
+    if (isSha256Digest(name) && digest !== name) {
       throw new SkepError('data-loss', `verify manifest ${name}: its content hashes to ${digest}`);
     }
     return { bytes, digest };
   }
 
-  /** Once for all who want the blob; whoever waited for a download that failed tries it itself. */
   async #ensureBlob(download: Download): Promise<void> {
-    const { descriptor, onProgress } = download;
+    const { descriptor, onProgress, signal } = download;
     const id = descriptor.digest.slice('sha256:'.length).slice(0, SHORT_ID_LENGTH);
     download.hold(descriptor.digest);
+    const isNew = await this.#once(descriptor.digest, signal, async () => {
+      onProgress({ id, status: 'Pulling fs layer', progressDetail: { current: 0, total: 0 } });
+      await this.#download(download, id);
+    });
+    onProgress({ id, status: isNew ? 'Download complete' : 'Already exists' });
+  }
+
+  /**
+   * Fetches what is not here yet, once for all who want it; whoever waited for a download that failed tries
+   * it itself. False = it was here.
+   */
+  async #once(digest: string, signal: AbortSignal, fetch: () => Promise<void>): Promise<boolean> {
     for (;;) {
-      if (this.#options.content.has(descriptor.digest)) {
-        onProgress({ id, status: 'Already exists' });
-        return;
-      }
-      const other = this.#downloads.get(descriptor.digest);
+      if (this.#options.content.has(digest)) return false;
+      const other = this.#downloads.get(digest);
       if (!other) break;
       await other.catch(() => {});
-      download.signal.throwIfAborted();
+      signal.throwIfAborted();
     }
-    onProgress({ id, status: 'Pulling fs layer', progressDetail: { current: 0, total: 0 } });
-    const own = this.#download(download, id).finally(() =>
-      this.#downloads.delete(descriptor.digest),
-    );
-    this.#downloads.set(descriptor.digest, own);
+    const own = fetch().finally(() => this.#downloads.delete(digest));
+    this.#downloads.set(digest, own);
     await own;
-    onProgress({ id, status: 'Download complete' });
+    return true;
   }
 
   #download(download: Download, id: string): Promise<void> {
@@ -266,12 +395,12 @@ export class Puller {
   /** Goes on where an earlier attempt broke off. */
   async #receive(download: Download, ingest: Ingest, id: string): Promise<void> {
     const { client, descriptor, signal, onProgress } = download;
-    const { body, offset } = await client.blob(descriptor.digest, ingest.sizeBytes, signal);
+    const { body, offset } = await client.blob(descriptor, ingest.sizeBytes, signal);
     try {
       if (offset !== ingest.sizeBytes) await ingest.restart();
       const { clock } = this.#options;
       let shownMs = clock.monotonicMs();
-      for await (const chunk of body as AsyncIterable<Buffer>) {
+      for await (const chunk of body) {
         signal.throwIfAborted();
         if (ingest.sizeBytes + chunk.length > descriptor.sizeBytes) {
           throw new SkepError(

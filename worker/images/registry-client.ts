@@ -7,6 +7,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from './content-store.ts';
 import { MEDIA_TYPES } from './image-config.ts';
+import type { BlobName, ImageSource } from './image-source.ts';
 import { parseChallenge, type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
 import type { RegistryEndpoint, RequestBody, RequestOptions } from './registry-endpoint.ts';
 import { connectionError, RegistryError, responseError } from './registry-errors.ts';
@@ -37,7 +38,7 @@ export interface Upload {
   readonly partBytesMin: number;
 }
 
-export class RegistryClient {
+export class RegistryClient implements ImageSource {
   readonly #endpoint: RegistryEndpoint;
   readonly #repository: string;
   readonly #authorizer: RegistryAuthorizer;
@@ -72,7 +73,7 @@ export class RegistryClient {
    * cannot). The caller reads or destroys `body`.
    */
   async blob(
-    digest: string,
+    { digest }: Pick<BlobName, 'digest'>,
     offset: number,
     signal?: AbortSignal,
   ): Promise<{ body: IncomingMessage; offset: number }> {

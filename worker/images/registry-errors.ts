@@ -117,9 +117,15 @@ export function connectionError(err: unknown, request: string | null = null): un
 
 const TRANSIENT: readonly string[] = ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN'];
 
+/** Other failures that another attempt may cure say so by themselves. */
+export interface Transient {
+  readonly isTransient: true;
+}
+
 /** True for failures that another attempt in a moment may cure. */
 export function isTransient(err: unknown): boolean {
   if (err instanceof RegistryError) return err.status >= 500 || err.status === 429;
+  if (err instanceof SkepError && (err as Partial<Transient>).isTransient) return true;
   if (err instanceof SkepError && err.code === 'deadline-exceeded') return true;
   if (err instanceof SkepError) return err.cause instanceof Error && isTransient(err.cause);
   return TRANSIENT.includes((err as NodeJS.ErrnoException | null)?.code ?? '');

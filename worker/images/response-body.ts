@@ -5,10 +5,13 @@ import { SkepError } from '../../common/base/errors.ts';
 const ERROR_BODY_BYTES_MAX = 64 * 1024;
 
 /** The whole body. Rejects above `limitBytes`. */
-export async function readAll(response: IncomingMessage, limitBytes: number): Promise<Buffer> {
+export async function readAll(
+  response: AsyncIterable<Buffer>,
+  limitBytes: number,
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
+  for await (const chunk of response) {
     chunks.push(chunk);
     sizeBytes += chunk.length;
     if (sizeBytes > limitBytes) {

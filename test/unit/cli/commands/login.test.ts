@@ -186,6 +186,23 @@ describe('image push', () => {
     });
   });
 
+  test('to the cluster asks no registry, and fails when a node has not got it', async () => {
+    const engine = {
+      imageDistribute: async function* (name: string) {
+        yield { status: `Distributing ${name}` };
+        yield { id: 'vega', status: 'Image is there' };
+        yield { id: 'deneb', status: 'node is not ready' };
+        yield { errorDetail: { message: 'distribute web: not on deneb' }, error: 'x' };
+      },
+    };
+    const result = await runCommand(push, ['--cluster', 'web'], { engine, env });
+    expect(result).toEqual({
+      status: 1,
+      stdout: 'Distributing web\nvega: Image is there\ndeneb: node is not ready\n',
+      stderr: 'distribute web: not on deneb\n',
+    });
+  });
+
   test('fails with the words of the stream', async () => {
     const engine = {
       imagePush: async function* () {
@@ -197,6 +214,7 @@ describe('image push', () => {
   });
 
   test.each([
+    [['--cluster', '-a', 'web'], '--cluster takes one image, not --all-tags'],
     [['-a', 'web:1'], "tag can't be used with --all-tags/-a"],
     [[`web@sha256:${'a'.repeat(64)}`], 'cannot push a digest reference'],
   ])('%j is refused', async (argv, words) => {

@@ -1,0 +1,32 @@
+/** What every node serves of its images to the others. */
+import type { BlobPart, ImageTaken, ReadBlobRequest, TakeImageRequest } from '../model/blob.ts';
+import {
+  decodeBlobPart,
+  decodeImageTaken,
+  decodeReadBlobRequest,
+  decodeTakeImageRequest,
+  encodeBlobPart,
+  encodeImageTaken,
+  encodeReadBlobRequest,
+  encodeTakeImageRequest,
+} from '../wire/images.ts';
+import { serverStream } from './method.ts';
+
+/**
+ * A blob from one byte on. `not-found` when the node has not got it and cannot get it. Workers ask managers,
+ * managers ask workers that run the image: a node of the cluster that knows a digest may read what it stands for.
+ */
+export const readBlob = serverStream<ReadBlobRequest, BlobPart>({
+  path: '/skep.Images/ReadBlob',
+  request: { encode: encodeReadBlobRequest, decode: decodeReadBlobRequest },
+  response: { encode: encodeBlobPart, decode: decodeBlobPart },
+  roles: ['manager', 'worker'],
+});
+
+/** The node fetches the image from another one and names it so. A stream, because it may take minutes. */
+export const takeImage = serverStream<TakeImageRequest, ImageTaken>({
+  path: '/skep.Images/TakeImage',
+  request: { encode: encodeTakeImageRequest, decode: decodeTakeImageRequest },
+  response: { encode: encodeImageTaken, decode: decodeImageTaken },
+  roles: ['manager'],
+});

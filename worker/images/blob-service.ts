@@ -1,0 +1,36 @@
+/** What this node serves of its images to the others: blobs, and taking an image that another node has. */
+import { SkepError } from '../../common/base/errors.ts';
+import { readBlob, takeImage } from '../../common/rpc/image-methods.ts';
+import type { RpcServer } from '../../common/rpc/server.ts';
+import type { ClusterPeers } from './cluster-source.ts';
+import type { ImageStore } from './image-store.ts';
+import { PeerSource } from './peer-source.ts';
+
+/** Registers the methods; returns the release. @param peers null while the node is part of no cluster */
+export function serveImages(
+  server: Pick<RpcServer, 'handleServerStream'>,
+  images: ImageStore,
+  peers: () => ClusterPeers | null,
+): () => void {
+  const releases = [
+    server.handleServerStream(readBlob, (request, out, { signal }) =>
+      images.blobs.send(request, (data) => out.send({ data }, signal), signal),
+    ),
+    server.handleServerStream(takeImage, async ({ manifestDigest, tags, source }, out, context) => {
+      const known = peers();
+      if (known === null)
+        throw new SkepError('unavailable', 'take image: not part of a cluster yet');
+      const calls = known.node(source.nodeId, source.address);
+      const image = await images.take(
+        new PeerSource(calls, null),
+        manifestDigest,
+        tags,
+        context.signal,
+      );
+      await out.send({ imageId: image.id }, context.signal);
+    }),
+  ];
+  return () => {
+    for (const release of releases) release();
+  };
+}

@@ -1,0 +1,108 @@
+/**
+ * An image whose content comes through the managers: each blob has one manager that fetches it from its
+ * registry, once, for all nodes that ask. What the managers cannot give comes from the registry itself.
+ */
+import { createHash } from 'node:crypto';
+import type { Clock } from '../../common/base/clock.ts';
+import { hasCode } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
+import type { BlobOrigin } from '../../common/model/blob.ts';
+import { isSha256Digest } from '../../common/model/image-reference.ts';
+import type { RpcCalls } from '../../common/rpc/pool.ts';
+import type { BlobBody, BlobName, ImageSource } from './image-source.ts';
+import { PeerSource } from './peer-source.ts';
+
+/** The nodes that images can come from and go to, while this node is part of a cluster. */
+export interface ClusterPeers {
+  /** `IP:port` of all managers that are known, this node among them when it is one */
+  managers(): Promise<readonly string[]>;
+  /** this node's own `IP:port` */
+  readonly self: string;
+  /** calls to a manager */
+  manager(address: string): Pick<RpcCalls, 'serverStream'>;
+  node(nodeId: string, address: string): Pick<RpcCalls, 'serverStream'>;
+  /** other nodes on which images of this repository run; none where this node is no manager */
+  holders(domain: string, path: string): readonly { nodeId: string; address: string }[];
+}
+
+/** A manager that could not be reached is not asked again so soon. */
+const UNREACHABLE_MS = 30_000;
+
+/** The managers in the order in which they are to fetch this blob: the same on each node, another for each blob. */
+export function rankManagers(addresses: readonly string[], digest: string): string[] {
+  const weight = (address: string): string =>
+    createHash('sha256').update(`${address} ${digest}`).digest('hex');
+  const weights = new Map(addresses.map((address) => [address, weight(address)]));
+  return [...weights.keys()].sort((a, b) => (weights.get(a)! < weights.get(b)! ? -1 : 1));
+}
+
+/** Which managers could not be reached just now. */
+export class ReachableManagers {
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #untilMs = new Map<string, number>();
+
+  constructor(clock: Pick<Clock, 'monotonicMs'>) {
+    this.#clock = clock;
+  }
+
+  has(address: string): boolean {
+    return (this.#untilMs.get(address) ?? 0) <= this.#clock.monotonicMs();
+  }
+
+  lost(address: string): void {
+    this.#untilMs.set(address, this.#clock.monotonicMs() + UNREACHABLE_MS);
+  }
+}
+
+export interface ClusterSourceOptions {
+  readonly peers: ClusterPeers;
+  readonly reachable: ReachableManagers;
+  readonly registry: ImageSource;
+  readonly origin: Omit<BlobOrigin, 'sizeBytes' | 'isManifest'>;
+  readonly log: Logger;
+}
+
+export class ClusterSource implements ImageSource {
+  readonly #options: ClusterSourceOptions;
+
+  constructor(options: ClusterSourceOptions) {
+    this.#options = options;
+  }
+
+  /** What a tag means only the registry can say. */
+  manifest(reference: string, signal?: AbortSignal): Promise<Buffer> {
+    const read = (source: ImageSource): Promise<Buffer> => source.manifest(reference, signal);
+    if (!isSha256Digest(reference)) return read(this.#options.registry);
+    return this.#first(reference, read, signal);
+  }
+
+  blob(
+    blob: BlobName,
+    offset: number,
+    signal?: AbortSignal,
+  ): Promise<{ body: BlobBody; offset: number }> {
+    return this.#first(blob.digest, (source) => source.blob(blob, offset, signal), signal);
+  }
+
+  async #first<T>(
+    digest: string,
+    read: (source: ImageSource) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const { peers, reachable, registry, origin, log } = this.#options;
+    for (const address of rankManagers(await peers.managers(), digest)) {
+      if (address === peers.self) break; // it is this node that is to fetch it
+      if (!reachable.has(address)) continue;
+      try {
+        return await read(new PeerSource(peers.manager(address), origin));
+      } catch (err) {
+        signal?.throwIfAborted();
+        log.debug({ err, address, digest }, 'manager does not give a blob');
+        // One that answered tried the registry itself: its words are learned there.
+        if (!hasCode(err, 'unavailable', 'deadline-exceeded')) break;
+        reachable.lost(address);
+      }
+    }
+    return read(registry);
+  }
+}
