@@ -186,6 +186,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       pull: entry('Pull an image from a registry', async () => (await image()).pull),
       push: entry('Push an image to its registry', async () => (await image()).push),
       rm: entry('Remove images', async () => (await image()).rm, RM),
+      verify: entry('Check all that is stored of images', async () => (await imageMore()).verify),
       tag: entry('Give an image another name', async () => (await image()).tag),
     },
   },

@@ -6,7 +6,7 @@ import { LOG_LEVELS } from '../common/base/log.ts';
 import { REGISTRY_LIST_KEYS, REGISTRY_TEXT_KEYS } from './registry-options.ts';
 
 const TEXT_KEYS = [
-  ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent'],
+  ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent', 'image-gc'],
   ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey'],
   ...REGISTRY_TEXT_KEYS,
 ];

@@ -72,6 +72,7 @@ export class Daemon {
         dataDir: options.dataDir,
         cgroupParent: options.cgroupParent,
         registries: options.registries,
+        imageWatermarks: options.imageWatermarks,
         upstreamNameservers,
         hostname: () => options.hostname,
         clock,

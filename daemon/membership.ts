@@ -6,6 +6,7 @@ import { hasCode } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeRole } from '../common/model/node.ts';
 import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
+import { wantedImages } from '../common/rpc/image-methods.ts';
 import { renewIdentity } from '../common/rpc/join-cluster.ts';
 import { RpcClientPool } from '../common/rpc/pool.ts';
 import { RpcServer } from '../common/rpc/server.ts';
@@ -178,6 +179,19 @@ export class Membership {
     });
   }
 
+  async #wantedImages(signal: AbortSignal): Promise<readonly string[] | null> {
+    if (this.#manager) return this.#manager.images.wanted();
+    for (const address of await this.#managers()) {
+      try {
+        return (await this.#pool.client(address).unary(wantedImages, {}, { signal })).images;
+      } catch (err) {
+        signal.throwIfAborted();
+        this.#parts.log.debug({ err, address }, 'manager does not say which images are wanted');
+      }
+    }
+    return null;
+  }
+
   #peers(): ClusterPeers {
     return {
       // All nodes are to rank the same list: the one that the leader told, when there is one.
@@ -188,6 +202,7 @@ export class Membership {
       self: this.addresses.advertise,
       manager: (address) => this.#pool.client(address),
       node: (nodeId, address) => this.#pool.client(address, { nodeId }),
+      wantedImages: (signal) => this.#wantedImages(signal),
       holders: (domain, path) => this.#manager?.images.holders(domain, path) ?? [],
     };
   }

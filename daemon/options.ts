@@ -5,7 +5,11 @@ import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { parseGenericResources } from '../common/model/generic-resource.ts';
 import type { GenericResource } from '../common/model/service.ts';
-import type { RegistrySettings } from '../worker/images/image-store.ts';
+import {
+  DEFAULT_WATERMARKS,
+  type RegistrySettings,
+  type Watermarks,
+} from '../worker/images/image-store.ts';
 import { type ApiHost, parseApiHosts, type TlsFlags } from './api-hosts.ts';
 import { CGROUP_NAME, readConfigFile, SWITCH_WORDS } from './config-file.ts';
 import type { InspectRequest } from './raft-inspect.ts';
@@ -27,6 +31,8 @@ export interface DaemonOptions {
   readonly cgroupParent: string;
   readonly logLevel: LogLevel;
   readonly registries: RegistrySettings;
+  /** null = images are not removed to make room */
+  readonly imageWatermarks: Watermarks | null;
   readonly labels: Readonly<Record<string, string>>;
   /** what tasks can reserve here besides CPUs and memory */
   readonly genericResources: readonly GenericResource[];
@@ -46,6 +52,7 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly cgroupParent?: string;
   readonly logLevel?: LogLevel;
   readonly label?: readonly string[];
+  readonly imageGc?: string;
   readonly nodeGenericResource?: readonly string[];
   readonly config?: string;
 }
@@ -91,7 +98,10 @@ export async function parseInvocation(
     .option('--config <file>', 'YAML file with the same settings, e.g. `data-dir: /srv/skep`')
     .allowExcessArguments(false)
     .action(() => {});
-  registryFlags(command, collect);
+  registryFlags(command, collect).option(
+    '--image-gc <high:low|off>',
+    'remove unused images above so many % of the disk, down to so many (default 85:80)',
+  );
   command
     .command('raft')
     .description('look at the Raft log of a manager')
@@ -142,6 +152,7 @@ export async function daemonOptions(
     cgroupParent: all.cgroupParent ?? 'skep',
     logLevel: all.logLevel ?? 'info',
     registries: registrySettings(all, env),
+    imageWatermarks: watermarksOf(all.imageGc),
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
     genericResources: parseGenericResources(all.nodeGenericResource ?? []),
   };
@@ -163,6 +174,16 @@ function switchOf(name: string): (value: string) => boolean {
     if (on === undefined) throw new InvalidArgumentError(`--${name} is true or false.`);
     return on;
   };
+}
+
+function watermarksOf(text: string | undefined): Watermarks | null {
+  if (text === undefined) return DEFAULT_WATERMARKS;
+  if (text === 'off') return null;
+  const [, high, low] = /^(\d{1,3}):(\d{1,3})$/.exec(text) ?? [];
+  if (low !== undefined && Number(low) < Number(high) && Number(high) <= 100) {
+    return { high: Number(high) / 100, low: Number(low) / 100 };
+  }
+  throw new SkepError('invalid-argument', `--image-gc ${text}: expected HIGH:LOW in % or off`);
 }
 
 function labelOf(text: string): readonly [string, string] {

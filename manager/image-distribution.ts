@@ -3,8 +3,9 @@ import { describeError } from '../common/base/errors.ts';
 import type { TakeImageRequest } from '../common/model/blob.ts';
 import { type ImageReference, parseImageReference } from '../common/model/image-reference.ts';
 import type { Node } from '../common/model/node.ts';
-import { takeImage } from '../common/rpc/image-methods.ts';
+import { takeImage, wantedImages } from '../common/rpc/image-methods.ts';
 import type { RpcClients } from '../common/rpc/pool.ts';
+import type { RpcService } from '../common/rpc/server.ts';
 import type { Store } from './store/types.ts';
 
 export interface ImageDistributionOptions {
@@ -37,6 +38,18 @@ export class ImageDistribution {
 
   constructor(options: ImageDistributionOptions) {
     this.#options = options;
+  }
+
+  /** Serves what nodes ask of managers about images; returns the release. */
+  register(server: Pick<RpcService, 'handleUnary'>): () => void {
+    return server.handleUnary(wantedImages, async () => ({ images: this.wanted() }));
+  }
+
+  /** Images of the services' specs, and of those that a rollback would bring back. */
+  wanted(): string[] {
+    const services = this.#options.store.view((view) => view.list('service'));
+    const specs = services.flatMap(({ spec, previousSpec }) => [spec, previousSpec ?? spec]);
+    return [...new Set(specs.map(({ task }) => task.container.image))];
   }
 
   /** Other nodes on which tasks with an image of this repository run. */

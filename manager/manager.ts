@@ -262,6 +262,7 @@ export class Manager implements ManagerList, LeaderLocator {
     this.#scope.defer(authority.register(server));
     this.#scope.defer(control.register(server));
     this.#scope.defer(this.#groupService().register(server));
+    this.#scope.defer(this.images.register(server));
     this.#scope.defer(
       server.handleDuplex(dispatcherSession, (stream, context) => agents.serve(stream, context)),
     );

@@ -28,7 +28,12 @@ import type { MakerParts } from './executor/container-maker.ts';
 import { hostFacts } from './executor/host-facts.ts';
 import { TaskFiles } from './executor/task-files.ts';
 import { serveImages } from './images/blob-service.ts';
-import { type ClusterPeers, ImageStore, type RegistrySettings } from './images/image-store.ts';
+import {
+  type ClusterPeers,
+  ImageStore,
+  type RegistrySettings,
+  type Watermarks,
+} from './images/image-store.ts';
 import { LocalBridge } from './network/local-bridge.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
@@ -40,6 +45,8 @@ export interface WorkerOptions {
   /** name of the cgroup under which all tasks of this daemon live */
   readonly cgroupParent: string;
   readonly registries: RegistrySettings;
+  /** how full the images' disk may be; null = no images are removed to make room */
+  readonly imageWatermarks: Watermarks | null;
   readonly upstreamNameservers: () => readonly string[];
   /** this machine's name */
   readonly hostname: () => string;
@@ -95,6 +102,7 @@ export class Worker {
       log,
       tell,
       registries: options.registries,
+      watermarks: options.imageWatermarks,
     });
     this.volumes = new VolumeStore({ dir: join(dataDir, 'volumes'), clock, random, log, tell });
     this.#runtime = new NativeRuntime({

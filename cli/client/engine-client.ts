@@ -454,6 +454,11 @@ export class EngineClient {
     return this.#http.jsonLines('POST', `/images/${encName(name)}/push`, { query, ...auth });
   }
 
+  /** Its progress tells of each image and of what is damaged. */
+  imagesVerify(): AsyncIterable<ProgressJson> {
+    return this.#http.jsonLines('POST', '/skep/verify-images');
+  }
+
   /** To every node of the cluster; its progress tells of each. */
   imageDistribute(name: string): AsyncIterable<ProgressJson> {
     return this.#http.jsonLines('POST', `/skep/images/${encName(name)}/distribute`);

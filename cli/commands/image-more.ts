@@ -140,3 +140,12 @@ export const prune: Configure = (command, context) => {
       printLine(context, `Total reclaimed space: ${humanSize(result.SpaceReclaimed)}`);
     });
 };
+
+export const verify: Configure = (command, context) => {
+  command.action(async () => {
+    for await (const line of context.client.imagesVerify()) {
+      checkProgress(line);
+      if (line.id !== undefined) printLine(context, `${line.id}: ${line.status}`);
+    }
+  });
+};

@@ -36,6 +36,11 @@ export interface TakeImageRequest {
   readonly source: { readonly nodeId: string; readonly address: string };
 }
 
+/** References as services' specs have them, former specs included. */
+export interface WantedImages {
+  readonly images: readonly string[];
+}
+
 export interface ImageTaken {
   readonly imageId: string;
 }

@@ -1,16 +1,26 @@
 /** What every node serves of its images to the others. */
-import type { BlobPart, ImageTaken, ReadBlobRequest, TakeImageRequest } from '../model/blob.ts';
+import type {
+  BlobPart,
+  ImageTaken,
+  ReadBlobRequest,
+  TakeImageRequest,
+  WantedImages,
+} from '../model/blob.ts';
 import {
   decodeBlobPart,
   decodeImageTaken,
   decodeReadBlobRequest,
   decodeTakeImageRequest,
+  decodeWantedImages,
+  decodeWantedImagesRequest,
   encodeBlobPart,
   encodeImageTaken,
   encodeReadBlobRequest,
   encodeTakeImageRequest,
+  encodeWantedImages,
+  encodeWantedImagesRequest,
 } from '../wire/images.ts';
-import { serverStream } from './method.ts';
+import { serverStream, unary } from './method.ts';
 
 /**
  * A blob from one byte on. `not-found` when the node has not got it and cannot get it. Workers ask managers,
@@ -29,4 +39,12 @@ export const takeImage = serverStream<TakeImageRequest, ImageTaken>({
   request: { encode: encodeTakeImageRequest, decode: decodeTakeImageRequest },
   response: { encode: encodeImageTaken, decode: decodeImageTaken },
   roles: ['manager'],
+});
+
+/** Which images a node must not remove to make room. Any manager answers, from what it knows. */
+export const wantedImages = unary<Record<string, never>, WantedImages>({
+  path: '/skep.Images/WantedImages',
+  request: { encode: encodeWantedImagesRequest, decode: decodeWantedImagesRequest },
+  response: { encode: encodeWantedImages, decode: decodeWantedImages },
+  roles: ['manager', 'worker'],
 });

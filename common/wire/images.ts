@@ -6,6 +6,7 @@ import type {
   ImageTaken,
   ReadBlobRequest,
   TakeImageRequest,
+  WantedImages,
 } from '../model/blob.ts';
 import { bytesFromProto, intFromProto } from './scalars.ts';
 
@@ -69,6 +70,23 @@ export function decodeTakeImageRequest(bytes: Uint8Array): TakeImageRequest {
     tags: m.tags,
     source: { nodeId: m.sourceNodeId, address: m.sourceAddress },
   };
+}
+
+export function encodeWantedImagesRequest(_: Record<string, never>): Uint8Array {
+  return skep.WantedImagesRequest.encode({}).finish();
+}
+
+export function decodeWantedImagesRequest(bytes: Uint8Array): Record<string, never> {
+  skep.WantedImagesRequest.decode(bytes);
+  return {};
+}
+
+export function encodeWantedImages({ images }: WantedImages): Uint8Array {
+  return skep.WantedImages.encode({ images: [...images] }).finish();
+}
+
+export function decodeWantedImages(bytes: Uint8Array): WantedImages {
+  return { images: skep.WantedImages.decode(bytes).images };
 }
 
 export function encodeImageTaken({ imageId }: ImageTaken): Uint8Array {

@@ -96,6 +96,20 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
     });
   });
 
+  // Ours: a line for each image, and for each blob that is damaged.
+  routes.add('POST', '/skep/verify-images', async (context) => {
+    const lines = progressStream(context);
+    await lines.follow(async (onProgress) => {
+      let problems = 0;
+      for await (const { subject, kind, problem } of images.verify(context.signal)) {
+        if (problem !== null) problems++;
+        const told = problem ?? 'ok';
+        if (problem !== null || kind === 'image') onProgress({ id: subject, status: told });
+      }
+      if (problems > 0) throw new SkepError('data-loss', `verify images: ${problems} problems`);
+    });
+  });
+
   routes.add('POST', '/auth', async (context) => {
     const body = await context.json();
     const auth = parseRegistryAuth(Buffer.from(JSON.stringify(body)).toString('base64url'));

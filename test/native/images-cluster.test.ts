@@ -86,6 +86,7 @@ describe.skipIf(!isRoot)('images in a cluster (needs root)', () => {
       self: server.address,
       manager: (address) => pool.client(address),
       node: (id, address) => pool.client(address, { nodeId: id }),
+      wantedImages: async () => null,
       holders: () => holders.filter((one) => one.nodeId !== nodeId),
     };
     images.joined(peers);

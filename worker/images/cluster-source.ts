@@ -21,6 +21,8 @@ export interface ClusterPeers {
   /** calls to a manager */
   manager(address: string): Pick<RpcCalls, 'serverStream'>;
   node(nodeId: string, address: string): Pick<RpcCalls, 'serverStream'>;
+  /** References that services want, now or after a rollback; null = no manager says. */
+  wantedImages(signal: AbortSignal): Promise<readonly string[] | null>;
   /** other nodes on which images of this repository run; none where this node is no manager */
   holders(domain: string, path: string): readonly { nodeId: string; address: string }[];
 }

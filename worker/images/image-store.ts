@@ -23,6 +23,7 @@ import { writeImageArchive } from './archive-writer.ts';
 import { BlobSender } from './blob-sender.ts';
 import type { ClusterPeers } from './cluster-source.ts';
 import { ContentStore } from './content-store.ts';
+import { type Collectable, ImageCollector, type Watermarks } from './image-collector.ts';
 import { hostArchitecture, type Platform } from './image-config.ts';
 import { type ImportOptions, importFileSystem } from './image-import.ts';
 import { type ImageEntry, ImageIndex, moveTag } from './image-index.ts';
@@ -30,7 +31,8 @@ import { type ImageRecord, noSuchImage, recordOf } from './image-record.ts';
 import { type ImageRemoval, planRemoval } from './image-removal.ts';
 import type { ImageSource } from './image-source.ts';
 import { blobsOf, type Hold, ImageSweep } from './image-sweep.ts';
-import { type ImagesUsage, imageUsages, layerSizes } from './image-usage.ts';
+import { diskFullness, type ImagesUsage, imageUsages, layerSizes } from './image-usage.ts';
+import { type Verified, verifyImages } from './image-verify.ts';
 import { chainIds, LayerStore } from './layer-store.ts';
 import { PinStore } from './pin-store.ts';
 import type { ProgressListener } from './progress.ts';
@@ -42,9 +44,11 @@ import { checkLogin } from './registry-login.ts';
 import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
 export type { ClusterPeers } from './cluster-source.ts';
+export { DEFAULT_WATERMARKS, type Watermarks } from './image-collector.ts';
 export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
 export type { ImageRecord } from './image-record.ts';
 export type { ImagesUsage } from './image-usage.ts';
+export type { Verified } from './image-verify.ts';
 export type { ProgressLine } from './progress.ts';
 export type { RegistryAuth } from './registry-authorizer.ts';
 export { NO_PROXIES, type ProxySettings, type RegistrySettings } from './registry-settings.ts';
@@ -58,6 +62,8 @@ export interface ImageStoreOptions {
   readonly tell: TellEvent;
   /** default: the system's authorities, TLS but for loopback, no mirrors, no proxy */
   readonly registries?: Partial<RegistrySettings>;
+  /** null = no images are removed to make room */
+  readonly watermarks?: Watermarks | null;
   /** larger blobs are pushed in parts of so many bytes; default 64 MiB */
   readonly pushPartBytes?: number;
 }
@@ -87,6 +93,9 @@ export class ImageStore {
   readonly #hosts: RegistryHosts;
   readonly #puller: Puller;
   readonly #pusher: Pusher;
+  readonly #collector: ImageCollector | null;
+  /** of images that containers used since the start, wall clock */
+  readonly #usedAtMs = new Map<string, number>();
   readonly #sweep: ImageSweep;
   readonly #architecture = hostArchitecture(process.arch);
 
@@ -110,6 +119,8 @@ export class ImageStore {
       hosts: this.#hosts,
     });
     this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep);
+    const { watermarks = null } = options;
+    this.#collector = watermarks === null ? null : this.#newCollector(watermarks);
     this.#pusher = new Pusher({
       content: this.#content,
       clock,
@@ -128,9 +139,11 @@ export class ImageStore {
     await this.#index.start();
     await this.#pins.start();
     await this.#sweep.run([]);
+    this.#collector?.start();
   }
 
   async stop(): Promise<void> {
+    await this.#collector?.stop();
     await Promise.all([this.#puller.stop(), this.#pusher.stop()]);
     this.#hosts.close();
     await this.#layers.stop();
@@ -458,7 +471,44 @@ export class ImageStore {
 
   /** Idempotent. */
   async releaseRootfs(containerId: string): Promise<void> {
+    const imageId = this.#pins.imageOf(containerId);
+    if (imageId !== undefined) this.#usedAtMs.set(imageId, this.#options.clock.wallMs());
     await this.#pins.remove(containerId);
+  }
+
+  /** Looks at everything that is stored. */
+  verify(signal: AbortSignal): AsyncGenerator<Verified> {
+    return verifyImages(this.#content, this.#layers, () => this.#index.list(), signal);
+  }
+
+  /** What may go when the disk fills: no container uses it, and a registry has it. */
+  collectable(): Collectable[] {
+    const unused = this.#index.list().filter(({ id, repoDigests }) => {
+      return repoDigests.length > 0 && this.#pins.containersOf(id).length === 0;
+    });
+    return unused.map(({ id }) => {
+      const arrivedMs = this.#content.modifiedMs(id);
+      return { id, lastUsedMs: Math.max(arrivedMs, this.#usedAtMs.get(id) ?? 0) };
+    });
+  }
+
+  #newCollector(watermarks: Watermarks): ImageCollector {
+    return new ImageCollector({
+      watermarks,
+      fullness: () => diskFullness(this.#options.dir),
+      sweep: async () => (await this.#sweep.run([], 0)).bytes,
+      collectable: () => this.collectable(),
+      wanted: (signal) => this.#wanted(signal),
+      remove: async (id) => (await this.prune((image) => image.id !== id)).bytes,
+      clock: this.#options.clock,
+      log: this.#log,
+    });
+  }
+
+  async #wanted(signal: AbortSignal): Promise<ReadonlySet<string> | null> {
+    const references = (await this.#puller.peers?.wantedImages(signal)) ?? null;
+    if (references === null) return null;
+    return new Set(references.flatMap((one) => this.#index.find(one)?.entry.id ?? []));
   }
 
   /** Containers that hold an image, for the owner's sweep of those it no longer knows. */

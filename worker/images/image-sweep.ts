@@ -49,10 +49,11 @@ export class ImageSweep {
   /**
    * Removes blobs and layers that nothing refers to. Young blobs that were not of the images just
    * removed stay: they are what an interrupted pull goes on with.
+   * @param graceMs how young
    */
-  async run(gone: readonly ImageEntry[]): Promise<Swept> {
+  async run(gone: readonly ImageEntry[], graceMs = UNUSED_BLOB_GRACE_MS): Promise<Swept> {
     const ofGone = new Set(gone.flatMap(blobsOf));
-    const oldMs = this.#wallMs() - UNUSED_BLOB_GRACE_MS;
+    const oldMs = this.#wallMs() - graceMs;
     const listed = await this.#content.list();
     // From here on without a pause: nobody may begin to use what is found to be unused.
     const used = this.#usedBlobs();

@@ -1,4 +1,5 @@
-/** What the images take of the disk. Pure, over what index and stores say. */
+/** What the images take of the disk, over what index and stores say; and how full the disk is. */
+import { statfs } from 'node:fs/promises';
 import type { ImageEntry } from './image-index.ts';
 import { chainIds } from './layer-store.ts';
 
@@ -14,6 +15,13 @@ export interface ImagesUsage {
   /** unpacked layers and blobs, used or not */
   readonly bytes: number;
   readonly images: readonly ImageUsage[];
+}
+
+/** Share of the file system in use, as `df` counts it: what is reserved for root is not free. */
+export async function diskFullness(dir: string): Promise<number> {
+  const { blocks, bfree, bavail } = await statfs(dir);
+  const used = blocks - bfree;
+  return used + bavail > 0 ? used / (used + bavail) : 0;
 }
 
 /** Bytes of each layer, bottom first; 0 for one that is not unpacked. */

@@ -30,6 +30,10 @@ export class PinStore {
     return [...this.#pins.keys()];
   }
 
+  imageOf(containerId: string): string | undefined {
+    return this.#pins.get(containerId);
+  }
+
   containersOf(imageId: string): string[] {
     return [...this.#pins].filter(([, image]) => image === imageId).map(([container]) => container);
   }

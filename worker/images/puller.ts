@@ -103,6 +103,11 @@ export class Puller {
     return this.#work.stop();
   }
 
+  /** null = part of no cluster now */
+  get peers(): ClusterPeers | null {
+    return this.#peers;
+  }
+
   /** From now on content comes through these nodes; null = from registries alone. */
   joined(peers: ClusterPeers | null): void {
     this.#peers = peers;

@@ -44,9 +44,15 @@ describe('daemon options', () => {
         mirrors: [],
         proxy: { http: null, https: null, except: [] },
       },
+      imageWatermarks: { high: 0.85, low: 0.8 },
       labels: {},
       genericResources: [],
     });
+  });
+
+  test('say how full the disk may be', async () => {
+    expect((await parse('--image-gc', '90:60')).imageWatermarks).toEqual({ high: 0.9, low: 0.6 });
+    expect((await withFile('image-gc: off')).imageWatermarks).toBeNull();
   });
 
   test('are told by flags; lists by repeating them', async () => {
@@ -120,6 +126,9 @@ describe('daemon options', () => {
     [['--socket-mode', '0666'], 'invalid-argument', '--socket-mode 0666: expected permissions as'],
     [['--socket-mode', '66'], 'invalid-argument', '--socket-mode 66: expected permissions as'],
     [['--label', 'x'], 'invalid-argument', '--label x: expected KEY=VALUE'],
+    [['--image-gc', '80:85'], 'invalid-argument', 'expected HIGH:LOW in % or off'],
+    [['--image-gc', '101:5'], 'invalid-argument', 'expected HIGH:LOW in % or off'],
+    [['--image-gc', 'no'], 'invalid-argument', 'expected HIGH:LOW in % or off'],
     [['--label', '=x'], 'invalid-argument', '--label =x: expected KEY=VALUE'],
   ])('%j are refused', async (flags, code, message) => {
     await expect(parse(...flags)).rejects.toMatchObject({

@@ -81,6 +81,7 @@ function scene(answers: Readonly<Record<string, Answer>>, self = '10.0.0.9:2377'
       self,
       manager: calls,
       node: (_, address) => calls(address),
+      wantedImages: async () => null,
       holders: () => [],
     },
     reachable: new ReachableManagers(clock),

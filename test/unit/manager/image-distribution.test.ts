@@ -80,6 +80,16 @@ describe('image distribution', () => {
     expect(images.holders('docker.io', 'library/none')).toEqual([]);
   });
 
+  test('wants the images of services, and those that a rollback would bring back', async () => {
+    const { images, create } = await scene();
+    const updated = {
+      ...serviceOf('updated', 'web:2'),
+      previousSpec: serviceOf('before', 'web:1').spec,
+    };
+    await create('service', updated, serviceOf('other', 'web:2'), serviceOf('db', 'db:5'));
+    expect(images.wanted().sort()).toEqual(['db:5', 'web:1', 'web:2']);
+  });
+
   test('orders every other node to take an image, some at once, and tells of each', async () => {
     const { images, create, seen } = await scene({
       'n2:2377': new SkepError('unavailable', 'disk is full'),

@@ -5,10 +5,14 @@ import {
   decodeImageTaken,
   decodeReadBlobRequest,
   decodeTakeImageRequest,
+  decodeWantedImages,
+  decodeWantedImagesRequest,
   encodeBlobPart,
   encodeImageTaken,
   encodeReadBlobRequest,
   encodeTakeImageRequest,
+  encodeWantedImages,
+  encodeWantedImagesRequest,
 } from '../../../common/wire/images.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -41,6 +45,9 @@ describe('images between nodes', () => {
       source: { nodeId: 'n', address: '10.0.0.1:2377' },
     };
     expect(decodeTakeImageRequest(encodeTakeImageRequest(order))).toEqual(order);
+    const wanted = { images: ['web:1', 'r:5000/db@sha256:0'] };
+    expect(decodeWantedImages(encodeWantedImages(wanted))).toEqual(wanted);
+    expect(decodeWantedImagesRequest(encodeWantedImagesRequest({}))).toEqual({});
     expect(decodeImageTaken(encodeImageTaken({ imageId: digest }))).toEqual({ imageId: digest });
   });
 });

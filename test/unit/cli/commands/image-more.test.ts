@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { history, importImage, prune } from '../../../../cli/commands/image-more.ts';
+import { history, importImage, prune, verify } from '../../../../cli/commands/image-more.ts';
 import { df } from '../../../../cli/commands/system-df.ts';
 import { runCommand } from '../../../support/cli-command.ts';
 import { InstantClock } from '../../../support/instant-clock.ts';
@@ -94,6 +94,26 @@ describe('image prune', () => {
     );
     await runCommand(prune, ['-f'], { engine });
     expect(calls).toEqual([{ until: ['24h'], dangling: ['false'] }, { dangling: ['true'] }]);
+  });
+});
+
+describe('image verify', () => {
+  test('tells of each image, and fails when something is damaged', async () => {
+    const lines = [
+      { id: 'a', status: 'ok' },
+      { id: 'b', status: 'blob x is missing' },
+    ];
+    const engine = {
+      imagesVerify: async function* () {
+        yield* lines;
+        yield { errorDetail: { message: 'verify images: 1 problems' } };
+      },
+    };
+    expect(await runCommand(verify, [], { engine })).toEqual({
+      status: 1,
+      stdout: 'a: ok\nb: blob x is missing\n',
+      stderr: 'verify images: 1 problems\n',
+    });
   });
 });
 

@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import { ImageCollector } from '../../../worker/images/image-collector.ts';
+import { InstantClock } from '../../support/instant-clock.ts';
+
+const GB = 1e9;
+const never = new AbortController().signal;
+
+interface Scene {
+  /** of a disk of 100 GB */
+  readonly usedGb: number;
+  readonly rubbishGb?: number;
+  /** id -> GB and when it was used last */
+  readonly images?: Readonly<Record<string, readonly [gb: number, lastUsedMs: number]>>;
+  readonly wanted?: readonly string[] | null;
+}
+
+async function collected({ usedGb, rubbishGb = 0, images = {}, wanted = [] }: Scene) {
+  let used = usedGb * GB;
+  const log: string[] = [];
+  const collector = new ImageCollector({
+    watermarks: { high: 0.85, low: 0.8 },
+    fullness: async () => used / (100 * GB),
+    sweep: async () => {
+      log.push('rubbish');
+      used -= rubbishGb * GB;
+      return rubbishGb * GB;
+    },
+    collectable: () => Object.entries(images).map(([id, [, lastUsedMs]]) => ({ id, lastUsedMs })),
+    wanted: async () => (wanted === null ? null : new Set(wanted)),
+    remove: async (id) => {
+      log.push(id);
+      used -= images[id]![0] * GB;
+      return images[id]![0] * GB;
+    },
+    clock: new InstantClock(),
+    log: silentLogger,
+  });
+  const bytes = await collector.collect(never);
+  return { log, gb: bytes / GB };
+}
+
+describe('image collector', () => {
+  const images = { old: [2, 10], older: [2, 5], young: [2, 90] } as const;
+
+  test('leaves everything below the high watermark', async () => {
+    expect(await collected({ usedGb: 84, rubbishGb: 5, images })).toEqual({ log: [], gb: 0 });
+  });
+
+  test('removes what no image has, then images unused for longest, down to the low one', async () => {
+    const outcome = await collected({ usedGb: 86, rubbishGb: 3, images });
+    expect(outcome).toEqual({ log: ['rubbish', 'older', 'old'], gb: 7 });
+  });
+
+  test('is content with rubbish when that was enough', async () => {
+    expect((await collected({ usedGb: 86, rubbishGb: 7, images })).log).toEqual(['rubbish']);
+  });
+
+  test('leaves what services want, however full the disk is', async () => {
+    const outcome = await collected({ usedGb: 99, images, wanted: ['older', 'young'] });
+    expect(outcome.log).toEqual(['rubbish', 'old']);
+  });
+
+  test('removes no image while no manager says what is wanted', async () => {
+    const outcome = await collected({ usedGb: 99, rubbishGb: 1, images, wanted: null });
+    expect(outcome).toEqual({ log: ['rubbish'], gb: 1 });
+  });
+});

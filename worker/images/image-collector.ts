@@ -1,0 +1,93 @@
+/**
+ * Makes room when the disk fills: looks at it from time to time, and above the high watermark removes what is
+ * not used, the longest unused first, until the low one. Decides; the store removes.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import { TaskSet } from '../../common/base/lifecycle.ts';
+import type { Logger } from '../../common/base/log.ts';
+
+/** How full the disk may be, 0 to 1. */
+export interface Watermarks {
+  /** from here on images are removed */
+  readonly high: number;
+  /** until here; below `high` */
+  readonly low: number;
+}
+
+/** kubelet's. */
+export const DEFAULT_WATERMARKS: Watermarks = { high: 0.85, low: 0.8 };
+
+/** kubelet looks every five minutes as well. */
+export const COLLECT_PERIOD_MS = 5 * 60_000;
+
+export interface Collectable {
+  readonly id: string;
+  readonly lastUsedMs: number;
+}
+
+export interface CollectorOptions {
+  readonly watermarks: Watermarks;
+  /** share of the disk that is in use */
+  readonly fullness: () => Promise<number>;
+  /** Removes blobs and layers that no image has; those of work under way stay. Bytes. */
+  readonly sweep: () => Promise<number>;
+  /** images that no container uses and that a registry can give again */
+  readonly collectable: () => readonly Collectable[];
+  /** Ids of the images that services want, now or after a rollback; null = the managers do not say. */
+  readonly wanted: (signal: AbortSignal) => Promise<ReadonlySet<string> | null>;
+  /** With its names. Bytes; 0 when somebody began to use it. */
+  readonly remove: (id: string) => Promise<number>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export class ImageCollector {
+  readonly #options: CollectorOptions;
+  readonly #tasks: TaskSet;
+
+  constructor(options: CollectorOptions) {
+    this.#options = options;
+    this.#tasks = new TaskSet((err) => options.log.error({ err }, 'images are not collected'));
+  }
+
+  start(): void {
+    const { clock, log } = this.#options;
+    this.#tasks.run(async (signal) => {
+      for (;;) {
+        await clock.sleep(COLLECT_PERIOD_MS, signal);
+        try {
+          await this.collect(signal);
+        } catch (err) {
+          signal.throwIfAborted();
+          log.warn({ err }, 'collecting images failed, will be retried');
+        }
+      }
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.#tasks.stop();
+  }
+
+  /** Bytes of files that were removed; the disk may have been below its watermark. */
+  async collect(signal: AbortSignal): Promise<number> {
+    const { watermarks, fullness, sweep, collectable, wanted, remove, log } = this.#options;
+    if ((await fullness()) < watermarks.high) return 0;
+    let bytes = await sweep();
+    let removed = 0;
+    const kept = await wanted(signal);
+    if (kept === null) {
+      log.warn({ bytes }, 'disk is filling, and no manager says which images are wanted');
+      return bytes;
+    }
+    const unwanted = collectable().filter(({ id }) => !kept.has(id));
+    for (const { id } of [...unwanted].sort((a, b) => a.lastUsedMs - b.lastUsedMs)) {
+      if ((await fullness()) < watermarks.low) break;
+      signal.throwIfAborted();
+      bytes += await remove(id);
+      removed++;
+    }
+    log.info({ bytes, removed }, 'disk was filling, unused images were removed');
+    return bytes;
+  }
+}
