@@ -30,6 +30,10 @@ int skep_netns_remove(const char *path, struct skep_error *err);
 /* A netlink socket of `protocol` in the namespace at `ns_path` ("" = the caller's). Returns the fd. */
 int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error *err);
 
+/* A socket there that hears of changes: `groups` is a mask of multicast groups (1 << (group - 1)). It
+ * keeps little: a flood overflows it, which `skep_nl_heard` counts as news. Returns the fd. */
+int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, struct skep_error *err);
+
 /* A non-blocking IPv4 socket (TCP when `stream`, else UDP) bound there; not listening yet. Returns the fd. */
 int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port,
                     struct skep_error *err);
@@ -45,6 +49,9 @@ int skep_fd_close(int32_t fd, struct skep_error *err);
 int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq,
                      uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
                      struct skep_error *err);
+
+/* 1 when anything came to a socket of `skep_netns_listen` since the last call, 0 when not. Does not wait. */
+int skep_nl_heard(int32_t fd, struct skep_error *err);
 
 /* ---- spawn.c ---- */
 

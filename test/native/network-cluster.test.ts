@@ -5,7 +5,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
 import { asId, type NodeId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
-import type { TaskNetworkRequest } from '../../worker/network/network-manager.ts';
 import {
   httpFrom,
   inNetns,
@@ -15,35 +14,21 @@ import {
   tryInNetns,
   udpFrom,
 } from '../support/network-lab.ts';
-import { endpoint, network, port, remove, service, set } from '../support/network-scene.ts';
+import {
+  attachRequest,
+  endpoint,
+  network,
+  port,
+  remove,
+  service,
+  set,
+} from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 
 const INGRESS = network('ingress', 4096, 0, { ingress: true });
 const FRONT = network('front', 4097, 1);
 const BACK = network('back', 4098, 2, { internal: true });
-
-function request(
-  seats: readonly AssignedEndpoint[],
-  task: LabTask,
-  hostPorts: readonly PortConfig[] = [],
-): TaskNetworkRequest {
-  const first = seats[0] as AssignedEndpoint;
-  return {
-    taskId: first.taskId,
-    serviceId: first.serviceId,
-    containerName: first.containerName,
-    hostname: first.taskId,
-    netnsPath: task.netns,
-    attachments: seats.map(({ networkId, address }) => ({
-      networkId,
-      addresses: [`${address}/24`],
-      aliases: [],
-    })),
-    hostPorts,
-    dns: { nameservers: [], search: [], options: [] },
-  };
-}
 
 async function answersOf(netns: string, address: string, portNumber: number, count: number) {
   const names = new Set<string>();
@@ -112,10 +97,10 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
       lab.task('db1'),
       lab.task('client1'),
     ]);
-    await hosts[0].attach(request(seats().web1, web1));
-    await hosts[1].attach(request(seats().web2, web2));
-    await hosts[1].attach(request(seats().db, db));
-    await hosts[0].attach(request(seats().client, client));
+    await hosts[0].attach(attachRequest(seats().web1, web1));
+    await hosts[1].attach(attachRequest(seats().web2, web2));
+    await hosts[1].attach(attachRequest(seats().db, db));
+    await hosts[0].attach(attachRequest(seats().client, client));
   });
 
   afterAll(async () => {
@@ -230,14 +215,18 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     };
     const free = { ...given, publishedPort: 0 };
     await Promise.all(hosts.map((host) => host.apply([set('endpoint', seat)])));
-    const { hostPorts } = await hosts[2].attach(request([seat], task, [given, free]));
+    const { hostPorts } = await hosts[2].attach(
+      attachRequest([seat], task, { hostPorts: [given, free] }),
+    );
     const chosen = hostPorts[1]?.publishedPort ?? 0;
     expect(chosen).toBeGreaterThan(1024);
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toBe(`solo1 ${lab.outsideAddress}`);
     expect(await httpFrom(hosts[2].netns, '127.0.0.1', chosen)).toMatch(/^solo1 /);
     expect(await httpFrom(web1.netns, '10.0.1.30')).toBe('solo1 10.0.1.11');
     const other = endpoint(FRONT, 'solo', 2, at(2), '10.0.1.31');
-    await expect(hosts[2].attach(request([other], task, [given]))).rejects.toThrow(/9090\/tcp/);
+    await expect(
+      hosts[2].attach(attachRequest([other], task, { hostPorts: [given] })),
+    ).rejects.toThrow(/9090\/tcp/);
     await task.end();
     await hosts[2].detach(seat.taskId);
     await Promise.all(hosts.map((host) => host.apply([remove('endpoint', seat)])));
@@ -249,8 +238,8 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     expect(await httpFrom(client.netns, '10.0.1.12')).toBe('web2 10.0.1.14');
     expect(await httpFrom(lab.outside, hosts[0].address, 8080)).toContain(lab.outsideAddress);
     await hosts[0].start();
-    await hosts[0].adopt(request(seats().web1, web1));
-    await hosts[0].adopt(request(seats().client, client));
+    await hosts[0].adopt(attachRequest(seats().web1, web1));
+    await hosts[0].adopt(attachRequest(seats().client, client));
     await hosts[0].apply(everything(), true);
     expect(await dig(client.netns, 'web')).toContain('10.0.1.2');
     expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);

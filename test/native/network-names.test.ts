@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
 import { defaultHostname } from '../../common/model/container-id.ts';
 import { asId, type NodeId } from '../../common/model/ids.ts';
-import type { TaskNetworkRequest } from '../../worker/network/network-manager.ts';
 import {
   command,
   dnsFrom,
@@ -16,7 +15,15 @@ import {
   tryInNetns,
   udpFrom,
 } from '../support/network-lab.ts';
-import { endpoint, network, port, remove, service, set } from '../support/network-scene.ts';
+import {
+  attachRequest,
+  endpoint,
+  network,
+  port,
+  remove,
+  service,
+  set,
+} from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4096, 0, { ingress: true });
@@ -35,23 +42,8 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
   ];
   const seatOfPeer = () => endpoint(INNER, 'peer', 1, other, '10.0.5.12');
 
-  function request(seats: readonly AssignedEndpoint[], task: LabTask): TaskNetworkRequest {
-    const first = seats[0] as AssignedEndpoint;
-    return {
-      taskId: first.taskId,
-      serviceId: first.serviceId,
-      containerName: first.containerName,
-      hostname: 'box',
-      netnsPath: task.netns,
-      attachments: seats.map(({ networkId, address }) => ({
-        networkId,
-        addresses: [`${address}/24`],
-        aliases: [],
-      })),
-      hostPorts: [],
-      dns: { nameservers: [], search: [], options: [] },
-    };
-  }
+  const request = (seats: readonly AssignedEndpoint[], task: LabTask) =>
+    attachRequest(seats, task, { hostname: 'box' });
 
   const everything = () => [
     ...[INGRESS, INNER, MANY].map((item) => set('network', item)),

@@ -33,6 +33,8 @@ type Operation =
   | 'attachTask'
   | 'adoptTask'
   | 'detachTask'
+  | 'verify'
+  | 'drifts'
   | 'removeAll';
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -41,6 +43,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     operation: Operation;
     args: unknown[];
   };
+  if (operation === 'drifts') {
+    console.log(JSON.stringify({ id, result: manager.drifts }));
+    continue;
+  }
   const call = manager[operation] as (...args: unknown[]) => Promise<unknown>;
   call.apply(manager, args).then(
     (result) => console.log(JSON.stringify({ id, result: result ?? null })),

@@ -10,7 +10,12 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
-import type { AttachedTask, TaskNetworkRequest } from '../../worker/network/network-manager.ts';
+import type {
+  AttachedTask,
+  DriftCounts,
+  TaskNetworkRequest,
+} from '../../worker/network/network-manager.ts';
+import type { Proof } from '../../worker/network/self-proof.ts';
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -146,6 +151,12 @@ export class LabHost {
   }
   detach(taskId: string): Promise<void> {
     return this.#call('detachTask', taskId);
+  }
+  drifts(): Promise<DriftCounts> {
+    return this.#call('drifts');
+  }
+  verify(repair = false): Promise<Proof> {
+    return this.#call('verify', repair);
   }
   stop(): Promise<void> {
     return this.#call('stop');

@@ -16,6 +16,7 @@ import {
   type ServiceId,
   type TaskId,
 } from '../../common/model/ids.ts';
+import type { TaskNetworkRequest } from '../../worker/network/task-request.ts';
 
 export function set<K extends AssignmentKind>(
   kind: K,
@@ -104,5 +105,29 @@ export function port(
     publishedPort,
     targetPort,
     serviceId: asId<ServiceId>(`svc-${serviceName}`),
+  };
+}
+
+/** What attaches a task with these seats, in the namespace of `task`. */
+export function attachRequest(
+  seats: readonly AssignedEndpoint[],
+  task: { readonly netns: string },
+  options: Partial<TaskNetworkRequest> = {},
+): TaskNetworkRequest {
+  const first = seats[0] as AssignedEndpoint;
+  return {
+    taskId: first.taskId,
+    serviceId: first.serviceId,
+    containerName: first.containerName,
+    hostname: first.taskId,
+    netnsPath: task.netns,
+    attachments: seats.map(({ networkId, address }) => ({
+      networkId,
+      addresses: [`${address}/24`],
+      aliases: [],
+    })),
+    hostPorts: [],
+    dns: { nameservers: [], search: [], options: [] },
+    ...options,
   };
 }

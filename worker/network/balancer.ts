@@ -1,9 +1,16 @@
 /**
- * One balanced set of backends in an nft table: a map from slot to address. Writes into a
- * transaction; when that fails, the owner of the table builds it anew (`create` starts empty).
+ * One balanced set of backends in an nft table: a map from slot to address. Changes go into a
+ * transaction; when that fails, the owner of the table writes it anew from what is remembered here.
  */
 import type { Random } from '../../common/base/random.ts';
-import { addressKey, NFT_TYPE, type NftTransaction, numberKey } from '../../native/ffi/net/nft.ts';
+import {
+  addressKey,
+  NFT_TYPE,
+  type NftTransaction,
+  numberKey,
+  type SetElement,
+  type TableWriter,
+} from '../../native/ffi/net/nft.ts';
 import { planSlots } from './backend-slots.ts';
 
 export class BackendMap {
@@ -20,13 +27,14 @@ export class BackendMap {
     return this.#slots.length;
   }
 
-  create(tx: NftTransaction): void {
-    this.#slots = [];
-    tx.addSet(this.name, {
+  /** The map with its backends, into a table that does not have it. */
+  write(table: TableWriter): void {
+    table.addSet(this.name, {
       keyType: NFT_TYPE.mark,
       keyBytes: 4,
       data: { type: NFT_TYPE.ipv4Address, bytes: 4 },
     });
+    table.addElements(this.name, this.#elements(this.#slots.keys()));
   }
 
   /** True when the number of slots changes: rules that pick from the map must be written again. */
@@ -34,14 +42,15 @@ export class BackendMap {
     const plan = planSlots(this.#slots, wanted, this.#random);
     const resized = plan.slots.length !== this.#slots.length;
     tx.deleteElements(this.name, plan.deleted.map(numberKey));
-    tx.addElements(
-      this.name,
-      plan.added.map((slot) => ({
-        key: numberKey(slot),
-        data: addressKey(plan.slots[slot] as string),
-      })),
-    );
     this.#slots = plan.slots;
+    tx.addElements(this.name, this.#elements(plan.added));
     return resized;
+  }
+
+  #elements(slots: Iterable<number>): SetElement[] {
+    return Array.from(slots, (slot) => ({
+      key: numberKey(slot),
+      data: addressKey(this.#slots[slot] as string),
+    }));
   }
 }

@@ -13,7 +13,7 @@ import {
   type Prefix,
 } from '../../native/ffi/net/address.ts';
 import type { MessageBatch } from '../../native/ffi/net/message.ts';
-import { NFT_TYPE, type NftTransaction, numberKey } from '../../native/ffi/net/nft.ts';
+import { NFT_TYPE, numberKey, type TableWriter } from '../../native/ffi/net/nft.ts';
 import {
   connectionDirection,
   connectionMarked,
@@ -33,7 +33,7 @@ const ENTRY_NODES = 'entry_nodes';
 const MARK_BASE = 0x5ce00000;
 const MARK_MASK = 0xffffffff;
 /** Before the main table (32766): a client may have an address that a task's network has too. */
-const RULE_PRIORITY = 1000;
+export const ENTRY_PRIORITY = 1000;
 
 export interface EntryRules {
   /** the task's link in the ingress network */
@@ -51,31 +51,35 @@ export function entryMark(nodeAddress: string): number {
   return MARK_BASE + (ipv4Number(nodeAddress) & 0xfffff);
 }
 
-export function writeEntryRules(tx: NftTransaction, entry: EntryRules): void {
-  tx.addSet(ENTRY_NODES, {
+export function isEntryMark(mark: number): boolean {
+  return (mark & 0xfff00000) >>> 0 === MARK_BASE;
+}
+
+export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
+  table.addSet(ENTRY_NODES, {
     keyType: NFT_TYPE.etherAddress,
     keyBytes: 6,
     data: { type: NFT_TYPE.mark, bytes: 4 },
   });
-  tx.addElements(
+  table.addElements(
     ENTRY_NODES,
     entry.nodes.map((address) => ({ key: macOf(address), data: numberKey(entryMark(address)) })),
   );
   const opening = [...fromInterface(entry.link), ...connectionDirection('original')];
-  tx.addChain('entry', { type: 'filter', hook: 'prerouting', priority: PRIORITY.mangle });
-  tx.addRule('entry', [...opening, ...markConnectionBySourceMac(ENTRY_NODES)]);
+  table.addChain('entry', { type: 'filter', hook: 'prerouting', priority: PRIORITY.mangle });
+  table.addRule('entry', [...opening, ...markConnectionBySourceMac(ENTRY_NODES)]);
   // A datagram socket bound to no address replies from the address of the default route; were that
   // not the one the connection has, the reply would leave untranslated by another way.
-  tx.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
+  table.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
   const subnet = ipv4Bytes(ipv4Text(networkNumber(entry.subnet)));
-  tx.addRule('entry_nat', [
+  table.addRule('entry_nat', [
     ...fromInterface(entry.link),
     ...l4Protocol(IPPROTO.udp),
     ...sourceIn(subnet, maskNumber(entry.subnet.length), true),
     ...dnatTo(ipv4Bytes(entry.localAddress), null),
   ]);
-  tx.addChain('reply', { type: 'route', hook: 'output', priority: PRIORITY.mangle });
-  tx.addRule('reply', [
+  table.addChain('reply', { type: 'route', hook: 'output', priority: PRIORITY.mangle });
+  table.addRule('reply', [
     ...connectionDirection('reply'),
     ...connectionMarked(),
     ...markFromConnection(),
@@ -86,7 +90,7 @@ export function writeEntryRules(tx: NftTransaction, entry: EntryRules): void {
 export function addEntryRoute(batch: MessageBatch, nodeAddress: string, linkIndex: number): void {
   const table = entryMark(nodeAddress);
   addRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
-  addMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: RULE_PRIORITY });
+  addMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: ENTRY_PRIORITY });
 }
 
 export function removeEntryRoute(
@@ -95,6 +99,6 @@ export function removeEntryRoute(
   linkIndex: number,
 ): void {
   const table = entryMark(nodeAddress);
-  deleteMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: RULE_PRIORITY });
+  deleteMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: ENTRY_PRIORITY });
   deleteRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
 }

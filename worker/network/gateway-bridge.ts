@@ -32,6 +32,8 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
 import { findLink, listLinks, makeVeth, removeLink, securePort, type VethEnd } from './legs.ts';
+import { restorePorts } from './seats.ts';
+import type { WantedSeat } from './wanted-facts.ts';
 
 /** Docker's local address pools, without the one that Docker's own bridge takes. */
 export const DEFAULT_GATEWAY_POOLS: readonly string[] = [
@@ -106,20 +108,42 @@ export class GatewayBridge {
         `create ${GATEWAY_BRIDGE}: all of ${this.#pools.length} address pools overlap routes of this host`,
       );
     }
-    const gateway = ipv4Text(networkNumber(pool) + 1);
+    this.#mtu = mtu;
+    await this.#create({ address: ipv4Text(networkNumber(pool) + 1), length: pool.length });
+  }
+
+  async #create(subnet: Prefix): Promise<void> {
+    const { address, length } = subnet;
     const batch = new MessageBatch(512);
-    addBridge(batch, { name: GATEWAY_BRIDGE, mac: macOf(gateway), mtu, up: true });
+    addBridge(batch, { name: GATEWAY_BRIDGE, mac: macOf(address), mtu: this.#mtu, up: true });
     await this.#host.transact(batch);
     this.#index = (await findLink(this.#host, GATEWAY_BRIDGE))?.index ?? 0;
     const addressing = new MessageBatch(128);
-    addAddress(addressing, this.#index, `${gateway}/${pool.length}`);
+    addAddress(addressing, this.#index, `${address}/${length}`);
     await this.#host.transact(addressing);
     await writeNetSysctls(OWN_NAMESPACE, {
       // Host-mode ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
       [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`]: '1',
     });
-    this.#mtu = mtu;
-    this.#subnet = { address: gateway, length: pool.length };
+    this.#subnet = subnet;
+  }
+
+  /** What the bridge must be like; null before `ensure` or `adopt`. */
+  get seat(): WantedSeat | null {
+    if (!this.#subnet) return null;
+    const { address, length } = this.#subnet;
+    return { link: GATEWAY_BRIDGE, address: `${address}/${length}`, mtu: this.#mtu };
+  }
+
+  /**
+   * The bridge as it was, with the ports that are there still: those that are gone must be plugged
+   * in anew. @param ports link -> the address behind it
+   */
+  async restore(ports: ReadonlyMap<string, string>): Promise<void> {
+    const subnet = this.#required();
+    if (!(await findLink(this.#host, GATEWAY_BRIDGE))) await this.#create(subnet);
+    const mtu = this.#mtu;
+    await restorePorts(this.#host, this.#index, ports, { isolated: true, mtu });
   }
 
   /** An address for a task. Freed ones are reused only after the subnet was gone through once. */

@@ -5,7 +5,13 @@
 import type { Random } from '../../common/base/random.ts';
 import type { Protocol } from '../../common/model/service.ts';
 import { ipv4Bytes, maskNumber, networkNumber, type Prefix } from '../../native/ffi/net/address.ts';
-import { NFT_TYPE, type NftTransaction, protocolPortKey } from '../../native/ffi/net/nft.ts';
+import {
+  type Expression,
+  NFT_TYPE,
+  type NftTransaction,
+  protocolPortKey,
+  type TableWriter,
+} from '../../native/ffi/net/nft.ts';
 import {
   connectionDirection,
   destinationIn,
@@ -92,27 +98,27 @@ export class HostRules extends OwnedTable {
     });
   }
 
-  protected override build(tx: NftTransaction): void {
-    tx.addSet(PORT_VERDICTS, { keyType: NFT_TYPE.protocolAndPort, keyBytes: 8, data: 'verdict' });
-    this.#buildTranslation(tx);
-    this.#buildGuards(tx);
-    const services = [...this.#services].map(([id, { backends }]) => [id, backends] as const);
-    const ports = [...this.#ports];
-    this.#services.clear();
-    this.#ports.clear();
-    for (const [id, backends] of services) this.#setService(tx, id, backends);
-    for (const [key, target] of ports) this.#addPort(tx, key, target);
+  protected override build(table: TableWriter): void {
+    table.addSet(PORT_VERDICTS, {
+      keyType: NFT_TYPE.protocolAndPort,
+      keyBytes: 8,
+      data: 'verdict',
+    });
+    this.#buildTranslation(table);
+    this.#buildGuards(table);
+    for (const { map } of this.#services.values()) map.write(table);
+    for (const [key, target] of this.#ports) this.#introducePort(table, key, target);
   }
 
-  #buildTranslation(tx: NftTransaction): void {
+  #buildTranslation(table: TableWriter): void {
     const published = [...toLocalAddress(), ...verdictByProtocolAndPort(PORT_VERDICTS)];
-    tx.addChain('prerouting', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
-    tx.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...published]);
-    tx.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
-    tx.addRule('output', published);
-    tx.addChain('postrouting', { type: 'nat', hook: 'postrouting', priority: PRIORITY.srcnat });
-    const post = (...rules: Parameters<NftTransaction['addRule']>[1][]): void =>
-      tx.addRule('postrouting', rules.flat());
+    table.addChain('prerouting', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
+    table.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...published]);
+    table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
+    table.addRule('output', published);
+    table.addChain('postrouting', { type: 'nat', hook: 'postrouting', priority: PRIORITY.srcnat });
+    const post = (...rules: readonly (readonly Expression[])[]): void =>
+      table.addRule('postrouting', rules.flat());
     // Into the ingress network the client keeps its address, but for two kinds that no reply could
     // reach: loopback, and tasks' gateway addresses, which every host gives out alike.
     post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(INGRESS_LINK), masquerade());
@@ -127,21 +133,21 @@ export class HostRules extends OwnedTable {
     post(sourceIn(network, mask), toInterface(GATEWAY_BRIDGE, true), masquerade());
   }
 
-  #buildGuards(tx: NftTransaction): void {
+  #buildGuards(table: TableWriter): void {
     const opening = connectionDirection('original');
     const untranslated = destinationTranslated(false);
     const drop = verdict({ kind: 'drop' });
-    tx.addChain('forward', { type: 'filter', hook: 'forward', priority: PRIORITY.filter });
+    table.addChain('forward', { type: 'filter', hook: 'forward', priority: PRIORITY.filter });
     // Out of the ingress network come replies only; into both networks what was published only.
-    tx.addRule('forward', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+    table.addRule('forward', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
     for (const link of [INGRESS_LINK, GATEWAY_BRIDGE]) {
-      tx.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
+      table.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
     }
-    tx.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
-    tx.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+    table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
+    table.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
     // route_localnet lets loopback addresses through the interface: not from outside.
     const loopback = destinationIn(LOOPBACK, LOOPBACK_MASK);
-    tx.addRule('input', [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);
+    table.addRule('input', [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);
   }
 
   #setService(tx: NftTransaction, id: string, wanted: ReadonlySet<string>): void {
@@ -149,7 +155,7 @@ export class HostRules extends OwnedTable {
     if (!service) {
       service = { map: new BackendMap(`backends_${id}`, this.#random), backends: new Set() };
       this.#services.set(id, service);
-      service.map.create(tx);
+      service.map.write(tx);
     }
     service.backends = wanted;
     if (!service.map.update(tx, wanted)) return;
@@ -169,10 +175,14 @@ export class HostRules extends OwnedTable {
 
   #addPort(tx: NftTransaction, key: string, target: PortTarget): void {
     this.#ports.set(key, target);
+    this.#introducePort(tx, key, target);
+  }
+
+  #introducePort(table: TableWriter, key: string, target: PortTarget): void {
     const { protocol, port } = parsePortKey(key);
-    tx.addChain(chainOf(key));
-    this.#fillPortChain(tx, key, target);
-    tx.addElements(PORT_VERDICTS, [
+    table.addChain(chainOf(key));
+    this.#fillPortChain(table, key, target);
+    table.addElements(PORT_VERDICTS, [
       {
         key: protocolPortKey(IPPROTO[protocol], port),
         data: { kind: 'jump', chain: chainOf(key) },
@@ -180,14 +190,14 @@ export class HostRules extends OwnedTable {
     ]);
   }
 
-  #fillPortChain(tx: NftTransaction, key: string, target: PortTarget): void {
+  #fillPortChain(table: TableWriter, key: string, target: PortTarget): void {
     if (target.kind === 'task') {
-      tx.addRule(chainOf(key), dnatTo(ipv4Bytes(target.address), target.targetPort));
+      table.addRule(chainOf(key), dnatTo(ipv4Bytes(target.address), target.targetPort));
       return;
     }
     const map = this.#services.get(target.serviceId)?.map;
     if (!map || map.size === 0) return;
-    tx.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort));
+    table.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort));
   }
 
   #removePort(tx: NftTransaction, key: string): void {

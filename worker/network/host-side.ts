@@ -4,12 +4,20 @@
  */
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Random } from '../../common/base/random.ts';
 import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
-import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl.ts';
+import {
+  addAddress,
+  dumpAddresses,
+  dumpForwarding,
+  dumpRoutes,
+  readAddresses,
+  readForwarding,
+  readRoutes,
+} from '../../native/ffi/net/rtnl.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
@@ -19,12 +27,16 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import { GatewayBridge } from './gateway-bridge.ts';
 import { HostRules } from './host-rules.ts';
+import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
 import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
 import { findLink, listLinks, removeLink } from './legs.ts';
 import { deleteOwnedTable } from './nft-table.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
+import { restoreSeats } from './seats.ts';
+import { hostFacts, hostSettings, type WantedHost } from './wanted-facts.ts';
 
-const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
+const SETTINGS_DIR = '/proc/sys/net';
+const FORWARD_FILE = `${SETTINGS_DIR}/ipv4/ip_forward`;
 const DEFAULT_MTU = 1500;
 
 export interface HostSideOptions {
@@ -132,6 +144,34 @@ export class HostSide {
   /** Connections through this host that ended at one of `addresses` are forgotten. */
   async forgetConnections(addresses: ReadonlySet<string>): Promise<void> {
     await flushConnections(this.#filter, addresses);
+  }
+
+  /** How the kernel's state differs from what is wanted of it and of the rules. */
+  async differences(wanted: WantedHost): Promise<Difference[]> {
+    const found = new Map(
+      factsOf({
+        links: await listLinks(this.route),
+        addresses: readAddresses(await this.route.dump(dumpAddresses())),
+        routes: readRoutes(await this.route.dump(dumpRoutes())),
+        forwarding: readForwarding(await this.route.dump(dumpForwarding())),
+      }),
+    );
+    for (const name of hostSettings(wanted)) {
+      const value = await readFile(join(SETTINGS_DIR, name), 'utf8').catch(() => null);
+      if (value !== null) found.set(FACT.setting(name), value.trim());
+    }
+    return [...compareFacts(hostFacts(wanted), found), ...(await this.rules.differences())];
+  }
+
+  /** Makes everything as it is wanted, but for ports and the ingress link when they are gone. */
+  async restoreState(wanted: WantedHost): Promise<void> {
+    const { gateway, ingress } = wanted;
+    if (gateway) await this.gateway.restore(gateway.ports);
+    const seats = [gateway?.seat ?? null, ingress].filter((seat) => seat !== null);
+    await restoreSeats(this.route, seats);
+    const settings = hostSettings(wanted).map((name) => [name, '1'] as const);
+    await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(settings));
+    await this.rules.rebuild();
   }
 
   /** Takes everything of ours out of the host's namespace. */

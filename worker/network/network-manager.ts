@@ -17,6 +17,7 @@ import { answerLocally } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { NodeNetwork } from './node-network.ts';
+import type { Proof, ProofOptions } from './self-proof.ts';
 import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
@@ -24,7 +25,17 @@ export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 /** How long an attach waits for its networks to appear in the tables. */
 const TABLES_TIMEOUT_MS = 30_000;
 const SWEEP_PERIOD_MS = 30_000;
+/** Drift is to be mended within 10 s: looked for often enough that two misses do no harm. */
+const PROOF_PERIOD_MS = 3_000;
+const DRIFTS_LOGGED_MAX = 10;
 const TCP_BYTES_MAX = 65_535;
+
+/** Single things of the kernel that were not as they ought to be. */
+export interface DriftCounts {
+  readonly repaired: number;
+  /** at the last look: not mended */
+  readonly left: number;
+}
 
 export interface NetworkManagerOptions {
   /** `<data-dir>/network` */
@@ -51,6 +62,9 @@ export class NetworkManager {
   /** null while stopped */
   #node: NodeNetwork | null = null;
   #sweeper: Timer | null = null;
+  #prover: Timer | null = null;
+  #proving = false;
+  #drifts: DriftCounts = { repaired: 0, left: 0 };
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: NetworkManagerOptions) {
@@ -67,12 +81,13 @@ export class NetworkManager {
           this.#options.log.warn({ err }, 'network sweep failed'),
         );
       });
+      this.#prover = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
     });
   }
 
   /** Leaves everything in the kernel as it is, for the tasks that go on running. */
   stop(): Promise<void> {
-    this.#sweeper?.cancel();
+    this.#cancelTimers();
     return this.#serial(async () => {
       await this.#node?.close();
       this.#node = null;
@@ -115,13 +130,59 @@ export class NetworkManager {
 
   /** Removes all of ours from the kernel and the disk; also after `stop`. Tasks must have ended. */
   removeAll(): Promise<void> {
-    this.#sweeper?.cancel();
+    this.#cancelTimers();
     return this.#serial(async () => {
       const node = this.#node ?? (await this.#open());
       this.#node = null;
       await node.destroy();
       await rm(this.#options.dir, { recursive: true, force: true });
     });
+  }
+
+  /**
+   * Compares everything of ours in the kernel with the tables. `repair` brings it back in line; what
+   * was mended counts as drift.
+   */
+  verify(repair: boolean): Promise<Proof> {
+    return this.#serial(() => this.#prove({ repair, all: true }));
+  }
+
+  /** What the self-proof found since this daemon started. */
+  get drifts(): DriftCounts {
+    return this.#drifts;
+  }
+
+  #cancelTimers(): void {
+    this.#sweeper?.cancel();
+    this.#prover?.cancel();
+  }
+
+  /** At most one waits: a proof that takes longer than its period must not pile up. */
+  #proveSoon(): void {
+    if (this.#proving) return;
+    this.#proving = true;
+    this.#serial(async () => {
+      if (this.#node) await this.#prove({ repair: true, all: false });
+    })
+      .catch((err: unknown) => this.#options.log.warn({ err }, 'network proof failed'))
+      .finally(() => {
+        this.#proving = false;
+      });
+  }
+
+  async #prove(options: ProofOptions): Promise<Proof> {
+    const { log } = this.#options;
+    const proof = await this.#started().prove(options);
+    const mended = proof.drifts.length - proof.left.length;
+    this.#drifts = { repaired: this.#drifts.repaired + mended, left: proof.left.length };
+    const some = proof.drifts.slice(0, DRIFTS_LOGGED_MAX);
+    if (proof.drifts.length > 0) {
+      log.warn({ count: proof.drifts.length, left: proof.left.length, some }, 'network drift');
+    }
+    if (proof.failures.length > 0) {
+      log.warn({ failures: proof.failures }, 'network could not be compared');
+    }
+    return proof;
   }
 
   #open(): Promise<NodeNetwork> {

@@ -2,9 +2,12 @@
  * An nft table that we own whole: kept by incremental transactions, built anew in one transaction
  * when one fails or the kernel's contents are unknown. Knows nothing of what the rules are for.
  */
-import { NftTransaction } from '../../native/ffi/net/nft.ts';
+import { NftTransaction, type TableWriter } from '../../native/ffi/net/nft.ts';
+import { readTable } from '../../native/ffi/net/nft-state.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import type { Difference } from './kernel-facts.ts';
 import { NFT_TABLE } from './kernel-names.ts';
+import { TableImage } from './table-image.ts';
 
 export abstract class OwnedTable {
   readonly #socket: NetlinkSocket;
@@ -17,8 +20,8 @@ export abstract class OwnedTable {
     this.#socket = socket;
   }
 
-  /** Writes the whole contents; the table is there and empty. */
-  protected abstract build(tx: NftTransaction): void;
+  /** Writes the whole contents as remembered; the table is there and empty. Changes nothing else. */
+  protected abstract build(table: TableWriter): void;
 
   /** The last transaction failed: `rebuild` is due. */
   get stale(): boolean {
@@ -36,6 +39,14 @@ export abstract class OwnedTable {
     this.build(tx);
     await tx.commit(this.#socket);
     this.#known = true;
+  }
+
+  /** What the kernel has otherwise than we do; nothing before the first `rebuild`. */
+  async differences(): Promise<Difference[]> {
+    if (!this.#live) return [];
+    const image = new TableImage();
+    this.build(image);
+    return image.differences(await readTable(this.#socket, NFT_TABLE));
   }
 
   /** Applies a step; before the first `rebuild` it changes memory only. */

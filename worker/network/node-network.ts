@@ -16,7 +16,9 @@ import { HostPorts } from './host-ports.ts';
 import type { PortTarget } from './host-rules.ts';
 import { HostSide } from './host-side.ts';
 import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
+import { ingressSeatOf, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
+import { type Proof, type ProofOptions, prove } from './self-proof.ts';
 import { planLegs, TaskNetwork } from './task-network.ts';
 import {
   type AttachedTask,
@@ -244,14 +246,8 @@ export class NodeNetwork {
   }
 
   async #setTaskIngress(state: AttachedState): Promise<void> {
-    const leg = state.network.legs.find(({ networkId }) => this.#isIngress(networkId));
-    const table = leg ? this.#tables.networks.get(leg.networkId) : undefined;
-    if (!leg || !table?.network) return;
-    await state.network.setIngress({
-      networkId: leg.networkId,
-      nodes: [...table.peers.values()].map(({ address }) => address),
-      subnet: parsePrefix(table.network.subnet),
-    });
+    const seat = ingressSeatOf(this.#tables, state.network);
+    if (seat) await state.network.setIngress(seat);
   }
 
   /** Makes anew what an adopted task lacks, as far as the tables know its networks. */
@@ -275,6 +271,32 @@ export class NodeNetwork {
       await state.network.plug(new Map(), this.#host.gateway);
       this.#options.log.warn({ taskId }, 'way out of a task was made anew');
     }
+  }
+
+  /** Compares the kernel with the tables and, if asked to, brings it back in line with them. */
+  async prove(options: ProofOptions): Promise<Proof> {
+    if (!this.#synced) return { compared: 0, drifts: [], left: [], failures: [] };
+    return prove(
+      subjectsOf({
+        ...this.#options,
+        host: this.#host,
+        overlays: this.#overlays.all,
+        tasks: this.#tasks,
+        replug: (task, id) => this.#replug(task, id),
+        replugWayOut: ({ network }) => network.plug(new Map(), this.#host.gateway),
+        replugIngress: async () => {
+          await this.#host.removeIngress();
+          await this.#syncIngress();
+        },
+      }),
+      options,
+    );
+  }
+
+  async #replug({ network }: SubjectTask, id: NetworkId): Promise<void> {
+    await network.unplug(id);
+    const overlay = this.#overlays.all.get(id);
+    if (overlay) await network.plug(new Map([[id, overlay]]), null);
   }
 
   /** The first revision after a start: everything is compared, what is not named goes. */

@@ -15,9 +15,12 @@ import {
   deleteNeighbour,
   deleteRemoteMac,
   dumpForwarding,
+  dumpNeighbours,
   readForwarding,
+  readNeighbours,
   setBridgePort,
   setLink,
+  type VxlanOptions,
 } from '../../native/ffi/net/rtnl.ts';
 import {
   createNetns,
@@ -27,6 +30,8 @@ import {
   removeNetns,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { ChangeWatch } from './change-watch.ts';
+import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
 import { DEFAULT_VXLAN_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
 import {
   findLink,
@@ -37,6 +42,8 @@ import {
   type VethEnd,
   withNetns,
 } from './legs.ts';
+import { indexOf, restorePorts } from './seats.ts';
+import { isOverlayFactOfOurs, overlayFacts, type WantedOverlay } from './wanted-facts.ts';
 
 /** A device of the same VNI in a namespace that is just ending goes within a second or so. */
 const DYING_DEVICE_WAIT_MS = 5_000;
@@ -58,15 +65,27 @@ export class OverlayNetwork {
   readonly id: NetworkId;
   readonly #parts: OverlayParts;
   readonly #route: NetlinkSocket;
+  readonly watch: ChangeWatch;
   readonly #remote = new Map<string, string>();
   #bridgeIndex = 0;
   #vxlanIndex = 0;
   #mtu = 0;
 
-  private constructor(parts: OverlayParts, route: NetlinkSocket) {
+  private constructor(parts: OverlayParts, route: NetlinkSocket, watch: ChangeWatch) {
     this.id = parts.id;
     this.#parts = parts;
     this.#route = route;
+    this.watch = watch;
+  }
+
+  static async #open(parts: OverlayParts): Promise<OverlayNetwork> {
+    const route = await NetlinkSocket.open(parts.pin, NETLINK_ROUTE);
+    try {
+      return new OverlayNetwork(parts, route, await ChangeWatch.ofOverlay(parts.pin));
+    } catch (err) {
+      await route.close();
+      throw err;
+    }
   }
 
   /** bytes inside the network */
@@ -86,7 +105,7 @@ export class OverlayNetwork {
         'ipv6/conf/all/disable_ipv6': '1',
         'ipv6/conf/default/disable_ipv6': '1',
       });
-      const overlay = new OverlayNetwork(parts, await NetlinkSocket.open(parts.pin, NETLINK_ROUTE));
+      const overlay = await OverlayNetwork.#open(parts);
       try {
         await overlay.#build(network, mtu);
         return overlay;
@@ -102,11 +121,10 @@ export class OverlayNetwork {
 
   /** What an earlier life of the daemon left; null when it is not whole (its pin is removed). */
   static async adopt(parts: OverlayParts): Promise<OverlayNetwork | null> {
-    const route = await NetlinkSocket.open(parts.pin, NETLINK_ROUTE).catch(() => null);
-    const overlay = route && new OverlayNetwork(parts, route);
+    const overlay = await OverlayNetwork.#open(parts).catch(() => null);
     if (overlay && (await overlay.#readBack())) return overlay;
     if (overlay) await removeLink(overlay.#route, OVERLAY_VXLAN);
-    await route?.close();
+    await overlay?.close();
     await removeNetns(parts.pin);
     return null;
   }
@@ -114,7 +132,7 @@ export class OverlayNetwork {
   /** After adoption: the device is replaced when the network's parameters are others by now. */
   async conform(network: AssignedNetwork): Promise<void> {
     const vxlan = (await findLink(this.#route, OVERLAY_VXLAN))?.vxlan;
-    const wanted = this.#vxlanOptions(network);
+    const wanted = this.vxlanOptions(network);
     const same =
       vxlan?.vni === wanted.vni && vxlan.local === wanted.local && vxlan.port === wanted.port;
     if (same) return;
@@ -177,8 +195,50 @@ export class OverlayNetwork {
       .map(({ name }) => name);
   }
 
+  /** How the kernel's state differs from what is wanted of it. */
+  async differences(wanted: WantedOverlay): Promise<Difference[]> {
+    return compareFacts(overlayFacts(wanted), await this.#facts(), isOverlayFactOfOurs);
+  }
+
+  /** Makes everything as it is wanted, but for ports that are gone: who plugs them in does it again. */
+  async restore(network: AssignedNetwork, wanted: WantedOverlay): Promise<void> {
+    const links = await listLinks(this.#route);
+    if (indexOf(links, OVERLAY_BRIDGE) === 0) await this.#addBridge();
+    if (indexOf(links, OVERLAY_VXLAN) === 0) await this.#addVxlan(network);
+    else await this.conform(network);
+    await this.#settle();
+    await restorePorts(this.#route, this.#bridgeIndex, wanted.ports, { mtu: this.#mtu });
+    await this.#removeStrangers(wanted);
+    this.#remote.clear();
+    await this.setSeats(wanted.remote);
+  }
+
+  /** What is beyond the VXLAN device by somebody else's word. */
+  async #removeStrangers({ remote }: WantedOverlay): Promise<void> {
+    const batch = new MessageBatch(1024);
+    const macs = new Set([...remote.keys()].map((address) => macOf(address).toString('hex')));
+    for (const { index, mac, host } of readForwarding(await this.#route.dump(dumpForwarding()))) {
+      const strange = index === this.#vxlanIndex && host !== null && !macs.has(mac.toString('hex'));
+      if (strange) deleteRemoteMac(batch, index, mac);
+    }
+    for (const { index, address } of readNeighbours(await this.#route.dump(dumpNeighbours()))) {
+      const strange = index === this.#vxlanIndex && !remote.has(address);
+      if (strange) deleteNeighbour(batch, index, address);
+    }
+    await this.#route.transact(batch);
+  }
+
+  async #facts(): Promise<Facts> {
+    return factsOf({
+      links: await listLinks(this.#route),
+      forwarding: readForwarding(await this.#route.dump(dumpForwarding())),
+      neighbours: readNeighbours(await this.#route.dump(dumpNeighbours())),
+    });
+  }
+
   /** Closes our sockets; the network goes on. */
   close(): Promise<void> {
+    this.watch.close();
     return this.#route.close();
   }
 
@@ -189,7 +249,8 @@ export class OverlayNetwork {
     await removeNetns(this.#parts.pin);
   }
 
-  #vxlanOptions(network: AssignedNetwork) {
+  /** What the network's device on this host must be like. */
+  vxlanOptions(network: AssignedNetwork): VxlanOptions {
     return {
       vni: network.vxlanId,
       local: this.#parts.vtepAddress,
@@ -199,20 +260,32 @@ export class OverlayNetwork {
 
   async #build(network: AssignedNetwork, mtu: number): Promise<void> {
     this.#mtu = mtu;
+    await this.#addBridge();
+    await this.#addVxlan(network);
+  }
+
+  async #addBridge(): Promise<void> {
     const batch = new MessageBatch(512);
-    addBridge(batch, { name: OVERLAY_BRIDGE, mtu, up: true });
+    addBridge(batch, { name: OVERLAY_BRIDGE, mtu: this.#mtu, up: true });
     await this.#route.transact(batch);
     this.#bridgeIndex = (await findLink(this.#route, OVERLAY_BRIDGE))?.index ?? 0;
-    await this.#addVxlan(network);
   }
 
   /** Made from the host's namespace: that is where its UDP socket must be. */
   async #addVxlan(network: AssignedNetwork): Promise<void> {
     await withNetns(this.#parts.pin, (netnsFd) => this.#createVxlan(network, netnsFd));
     this.#vxlanIndex = (await findLink(this.#route, OVERLAY_VXLAN))?.index ?? 0;
-    const batch = new MessageBatch(256);
-    setLink(batch, { index: this.#vxlanIndex }, { master: this.#bridgeIndex, up: true });
-    setBridgePort(batch, this.#vxlanIndex, { learning: false });
+    await this.#settle();
+  }
+
+  /** Bridge and device up, joined, with the network's MTU. */
+  async #settle(): Promise<void> {
+    const batch = new MessageBatch(512);
+    const mtu = this.#mtu;
+    const index = this.#vxlanIndex;
+    setLink(batch, { index: this.#bridgeIndex }, { up: true, mtu });
+    setLink(batch, { index }, { master: this.#bridgeIndex, up: true, mtu });
+    setBridgePort(batch, index, { learning: false, unicastFlood: true, isolated: false });
     await this.#route.transact(batch);
   }
 
@@ -222,7 +295,7 @@ export class OverlayNetwork {
     const options = { name: OVERLAY_VXLAN, mtu: this.#mtu, netnsFd };
     for (;;) {
       const batch = new MessageBatch(512);
-      addVxlan(batch, options, this.#vxlanOptions(network));
+      addVxlan(batch, options, this.vxlanOptions(network));
       try {
         await host.transact(batch);
         return;

@@ -2,6 +2,7 @@
  * One task's namespace: its links, addresses and routes, its rules table and its resolver. Knows
  * how to program them; which networks, backends and names there are is told by the manager.
  */
+import { closeSync, openSync } from 'node:fs';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, TaskId } from '../../common/model/ids.ts';
@@ -12,9 +13,14 @@ import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
   addAddress,
   addRoute,
+  deleteMarkRule,
   dumpAddresses,
-  type LinkInfo,
+  dumpMarkRules,
+  dumpRoutes,
+  type MarkRule,
   readAddresses,
+  readMarkRules,
+  readRoutes,
   setLink,
 } from '../../native/ffi/net/rtnl.ts';
 import {
@@ -23,17 +29,25 @@ import {
   NetlinkSocket,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { ChangeWatch } from './change-watch.ts';
 import { type AnswerQuery, DnsServer } from './dns-server.ts';
-import { addEntryRoute, removeEntryRoute } from './entry-rules.ts';
+import {
+  addEntryRoute,
+  ENTRY_PRIORITY,
+  entryMark,
+  isEntryMark,
+  removeEntryRoute,
+} from './entry-rules.ts';
 import type { GatewayBridge } from './gateway-bridge.ts';
+import { compareFacts, type Difference, factsOf } from './kernel-facts.ts';
 import { overlayPortName } from './kernel-names.ts';
 import { listLinks, removeLink, withNetns } from './legs.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
+import { indexOf, restoreSeats } from './seats.ts';
 import { TaskRules } from './task-rules.ts';
+import { isTaskFactOfOurs, LAST_METRIC, taskFacts, type WantedTask } from './wanted-facts.ts';
 
 const LOOPBACK_INDEX = 1;
-/** Worse than any route a user adds. */
-const LAST_METRIC = 0x7fffffff;
 
 /** A seat in an overlay network and the link that it has inside the task. */
 export interface TaskLeg {
@@ -67,10 +81,13 @@ export function planLegs(attachments: readonly NetworkAttachment[]): TaskLeg[] {
 
 export class TaskNetwork {
   readonly taskId: TaskId;
+  /** of a descriptor that is held: the namespace of a pid that ended may be another's by now */
   readonly netnsPath: string;
   readonly legs: readonly TaskLeg[];
   readonly rules: TaskRules;
+  readonly watch: ChangeWatch;
   readonly #filter: NetlinkSocket;
+  #namespaceFd: number;
   readonly #dns: DnsServer;
   /** without prefix length; null = no way out */
   #gatewayAddress: string | null = null;
@@ -78,13 +95,15 @@ export class TaskNetwork {
 
   private constructor(
     taskId: TaskId,
-    netnsPath: string,
     legs: readonly TaskLeg[],
-    filter: NetlinkSocket,
+    namespace: { readonly fd: number; readonly filter: NetlinkSocket; readonly watch: ChangeWatch },
     parts: { readonly random: Random; readonly answer: AnswerQuery },
   ) {
+    const { fd, filter, watch } = namespace;
+    this.watch = watch;
     this.taskId = taskId;
-    this.netnsPath = netnsPath;
+    this.#namespaceFd = fd;
+    this.netnsPath = pathOf(fd);
     this.legs = legs;
     this.#filter = filter;
     this.rules = new TaskRules(filter, parts.random);
@@ -98,8 +117,17 @@ export class TaskNetwork {
     legs: readonly TaskLeg[],
     parts: { readonly random: Random; readonly answer: AnswerQuery },
   ): Promise<TaskNetwork> {
-    const filter = await NetlinkSocket.open(netnsPath, NETLINK_NETFILTER);
-    return new TaskNetwork(taskId, netnsPath, legs, filter, parts);
+    const fd = openSync(netnsPath, 'r');
+    let filter: NetlinkSocket | null = null;
+    try {
+      filter = await NetlinkSocket.open(pathOf(fd), NETLINK_NETFILTER);
+      const watch = await ChangeWatch.ofTask(pathOf(fd));
+      return new TaskNetwork(taskId, legs, { fd, filter, watch }, parts);
+    } catch (err) {
+      await filter?.close();
+      closeSync(fd);
+      throw err;
+    }
   }
 
   get gatewayAddress(): string | null {
@@ -107,7 +135,7 @@ export class TaskNetwork {
   }
 
   /** The name of the link that leads to the gateway bridge: after those of the legs. */
-  get #gatewayLink(): string {
+  get gatewayLink(): string {
     return `eth${this.legs.length}`;
   }
 
@@ -144,7 +172,7 @@ export class TaskNetwork {
         if (gateway) {
           const address = this.#gatewayAddress ?? gateway.reserve();
           this.#gatewayAddress = address;
-          const peer = { name: this.#gatewayLink, mac: macOf(address), netnsFd };
+          const peer = { name: this.gatewayLink, mac: macOf(address), netnsFd };
           await gateway.plug(this.taskId, peer, route);
         }
         await this.#address(route, gateway);
@@ -159,7 +187,7 @@ export class TaskNetwork {
       const index = indexOf(links, leg.link);
       if (index > 0) addAddress(batch, index, leg.address);
     }
-    const index = indexOf(links, this.#gatewayLink);
+    const index = indexOf(links, this.gatewayLink);
     if (gateway?.subnet && this.#gatewayAddress !== null && index > 0) {
       addAddress(batch, index, `${this.#gatewayAddress}/${gateway.subnet.length}`);
       addRoute(batch, { to: '0.0.0.0/0', via: gateway.gateway, index });
@@ -186,7 +214,7 @@ export class TaskNetwork {
           (await overlay.hasPort(overlayPortName(this.taskId)));
         if (!whole) missing.push(leg.networkId);
       }
-      const index = indexOf(links, this.#gatewayLink);
+      const index = indexOf(links, this.gatewayLink);
       const addresses = readAddresses(await route.dump(dumpAddresses()));
       const address = addresses.find((own) => own.index === index)?.address ?? null;
       const whole = address !== null && (await gateway.hasPort(this.taskId));
@@ -232,14 +260,50 @@ export class TaskNetwork {
     return this.#dns.open(this.netnsPath);
   }
 
+  /** How the kernel's state differs from what is wanted of it and of the rules. */
+  async differences(wanted: WantedTask): Promise<Difference[]> {
+    const found = await this.#withRoute(async (route) =>
+      factsOf({
+        links: await listLinks(route),
+        addresses: readAddresses(await route.dump(dumpAddresses())),
+        routes: readRoutes(await route.dump(dumpRoutes())),
+        markRules: readMarkRules(await route.dump(dumpMarkRules())),
+      }),
+    );
+    const differences = compareFacts(taskFacts(wanted), found, isTaskFactOfOurs);
+    return [...differences, ...(await this.rules.differences())];
+  }
+
+  /** Makes everything as it is wanted, but for links that are gone: plug them in first. */
+  async restore({ legs, wayOut }: WantedTask, seat: IngressSeat | null): Promise<void> {
+    await this.#withRoute(async (route) => {
+      const loopback = new MessageBatch(64);
+      setLink(loopback, { index: LOOPBACK_INDEX }, { up: true });
+      await route.transact(loopback);
+      await restoreSeats(route, wayOut ? [...legs, wayOut] : legs);
+      const index = wayOut ? indexOf(await listLinks(route), wayOut.link) : 0;
+      const batch = new MessageBatch(128);
+      if (wayOut && index > 0) addRoute(batch, { to: '0.0.0.0/0', via: wayOut.via, index });
+      for (const rule of readMarkRules(await route.dump(dumpMarkRules()))) {
+        if (isStrangeEntry(rule, seat)) deleteMarkRule(batch, rule);
+      }
+      await route.transact(batch);
+    });
+    if (seat) await this.setIngress(seat);
+    await this.rules.rebuild();
+  }
+
   async forgetConnections(addresses: ReadonlySet<string>): Promise<void> {
     await flushConnections(this.#filter, addresses);
   }
 
   /** Lets go of the namespace; what is programmed in it stays. Idempotent. */
   async close(): Promise<void> {
+    this.watch.close();
     await this.#dns.close();
     await this.#filter.close();
+    if (this.#namespaceFd >= 0) closeSync(this.#namespaceFd);
+    this.#namespaceFd = -1;
   }
 
   /** An rtnetlink socket is needed at attach and repair only: none is kept. */
@@ -261,6 +325,10 @@ function addDeadEnd(batch: MessageBatch, source: string): void {
   addRoute(batch, { to: '0.0.0.0/0', index: LOOPBACK_INDEX, source, metric: LAST_METRIC });
 }
 
-function indexOf(links: readonly LinkInfo[], name: string): number {
-  return links.find((link) => link.name === name)?.index ?? 0;
+const pathOf = (fd: number): string => `/proc/self/fd/${fd}`;
+
+function isStrangeEntry({ priority, mark }: MarkRule, seat: IngressSeat | null): boolean {
+  const nodes = seat?.nodes ?? [];
+  const ours = priority === ENTRY_PRIORITY && isEntryMark(mark);
+  return ours && !nodes.some((node) => entryMark(node) === mark);
 }

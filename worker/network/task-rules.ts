@@ -3,7 +3,12 @@
  * serving tasks, at once refused when there is none. Knows the table, not how it is decided.
  */
 import type { Random } from '../../common/base/random.ts';
-import { addressKey, NFT_TYPE, type NftTransaction } from '../../native/ffi/net/nft.ts';
+import {
+  addressKey,
+  NFT_TYPE,
+  type NftTransaction,
+  type TableWriter,
+} from '../../native/ffi/net/nft.ts';
 import {
   destinationInSet,
   dnatByMap,
@@ -58,17 +63,18 @@ export class TaskRules extends OwnedTable {
     });
   }
 
-  protected override build(tx: NftTransaction): void {
-    tx.addSet(VIP_VERDICTS, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4, data: 'verdict' });
-    tx.addSet(VIP_ADDRESSES, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4 });
-    tx.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
-    tx.addRule('output', verdictByDestination(VIP_VERDICTS));
-    tx.addChain('guard', { type: 'filter', hook: 'output', priority: PRIORITY.filter });
-    tx.addRule('guard', [...destinationInSet(VIP_ADDRESSES), ...rejectPortUnreachable()]);
-    const vips = [...this.#vips].map(([virtualIp, { backends }]) => [virtualIp, backends] as const);
-    this.#vips.clear();
-    for (const [virtualIp, backends] of vips) this.#set(tx, virtualIp, backends);
-    if (this.#entry) writeEntryRules(tx, this.#entry);
+  protected override build(table: TableWriter): void {
+    table.addSet(VIP_VERDICTS, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4, data: 'verdict' });
+    table.addSet(VIP_ADDRESSES, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4 });
+    table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
+    table.addRule('output', verdictByDestination(VIP_VERDICTS));
+    table.addChain('guard', { type: 'filter', hook: 'output', priority: PRIORITY.filter });
+    table.addRule('guard', [...destinationInSet(VIP_ADDRESSES), ...rejectPortUnreachable()]);
+    for (const [virtualIp, { map }] of this.#vips) {
+      this.#introduce(table, virtualIp, map);
+      writeBalancing(table, virtualIp, map);
+    }
+    if (this.#entry) writeEntryRules(table, this.#entry);
   }
 
   #differs(virtualIp: string, wanted: ReadonlySet<string> | null): boolean {
@@ -82,9 +88,7 @@ export class TaskRules extends OwnedTable {
     vip.backends = wanted;
     if (!vip.map.update(tx, wanted)) return;
     tx.flushChain(chainOf(virtualIp));
-    if (wanted.size > 0) {
-      tx.addRule(chainOf(virtualIp), dnatByMap(vip.map.name, wanted.size, null));
-    }
+    writeBalancing(tx, virtualIp, vip.map);
   }
 
   #create(tx: NftTransaction, virtualIp: string): BalancedVip {
@@ -93,12 +97,16 @@ export class TaskRules extends OwnedTable {
       backends: new Set<string>(),
     };
     this.#vips.set(virtualIp, vip);
-    vip.map.create(tx);
-    tx.addChain(chainOf(virtualIp));
-    const key = addressKey(virtualIp);
-    tx.addElements(VIP_VERDICTS, [{ key, data: { kind: 'jump', chain: chainOf(virtualIp) } }]);
-    tx.addElements(VIP_ADDRESSES, [{ key }]);
+    this.#introduce(tx, virtualIp, vip.map);
     return vip;
+  }
+
+  #introduce(table: TableWriter, virtualIp: string, map: BackendMap): void {
+    map.write(table);
+    table.addChain(chainOf(virtualIp));
+    const key = addressKey(virtualIp);
+    table.addElements(VIP_VERDICTS, [{ key, data: { kind: 'jump', chain: chainOf(virtualIp) } }]);
+    table.addElements(VIP_ADDRESSES, [{ key }]);
   }
 
   #remove(tx: NftTransaction, virtualIp: string): void {
@@ -112,4 +120,8 @@ export class TaskRules extends OwnedTable {
     tx.deleteChain(chainOf(virtualIp));
     tx.deleteSet(vip.map.name);
   }
+}
+
+function writeBalancing(table: TableWriter, virtualIp: string, map: BackendMap): void {
+  if (map.size > 0) table.addRule(chainOf(virtualIp), dnatByMap(map.name, map.size, null));
 }

@@ -68,3 +68,8 @@ export function overlap(a: Prefix, b: Prefix): boolean {
 export function macOf(address: string): Buffer {
   return Buffer.concat([Buffer.from([0x02, 0x42]), ipv4Bytes(address)]);
 }
+
+/** `02:42:0a:00:01:05` */
+export function macText(mac: Uint8Array): string {
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

@@ -75,6 +75,13 @@ export class MessageBatch {
     this.#buffer.writeUInt16LE(this.#buffer.readUInt16LE(at) | flags, at);
   }
 
+  /** For comparison: what `fill` writes, without a message around it. */
+  static attributesOf(fill: (batch: MessageBatch) => void): Buffer {
+    const batch = new MessageBatch(512);
+    fill(batch);
+    return batch.#buffer.subarray(0, batch.#length);
+  }
+
   /** The bytes, with `base` added to every sequence number. */
   bytes(base: number): Buffer {
     for (let at = 0, i = 1; at < this.#length; i++) {
@@ -221,11 +228,28 @@ function errorWords(message: Buffer, type: number): string {
 
 /** The attributes in `payload` by type; of a repeated one the last. */
 export function attributes(payload: Buffer): Map<number, Buffer> {
-  const found = new Map<number, Buffer>();
+  return new Map(attributeList(payload).map(({ type, value }) => [type, value]));
+}
+
+export interface Attribute {
+  readonly type: number;
+  /** it was marked as holding attributes; some families do not mark theirs */
+  readonly nested: boolean;
+  readonly value: Buffer;
+}
+
+/** The attributes in `payload`, in order. */
+export function attributeList(payload: Buffer): Attribute[] {
+  const found: Attribute[] = [];
   for (let at = 0; at + 4 <= payload.length; ) {
     const bytes = payload.readUInt16LE(at);
     if (bytes < 4 || at + bytes > payload.length) break;
-    found.set(payload.readUInt16LE(at + 2) & NLA_TYPE_MASK, payload.subarray(at + 4, at + bytes));
+    const type = payload.readUInt16LE(at + 2);
+    found.push({
+      type: type & NLA_TYPE_MASK,
+      nested: (type & NLA_F_NESTED) !== 0,
+      value: payload.subarray(at + 4, at + bytes),
+    });
     at += (bytes + 3) & ~3;
   }
   return found;

@@ -41,7 +41,7 @@ export type Verdict =
   | { readonly kind: 'accept' | 'drop' | 'return' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string };
 
-const VERDICT_CODE = { drop: 0, accept: 1, return: -5, jump: -3, goto: -4 } as const;
+export const VERDICT_CODE = { drop: 0, accept: 1, return: -5, jump: -3, goto: -4 } as const;
 
 /** Writes a verdict as the contents of a NFTA_*_DATA attribute. */
 export function writeVerdict(batch: MessageBatch, verdict: Verdict): void {
@@ -55,7 +55,13 @@ export function writeVerdict(batch: MessageBatch, verdict: Verdict): void {
 export type Expression = (batch: MessageBatch) => void;
 
 export type HookName = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
-const HOOK_NUMBER = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
+export const HOOK_NUMBER = {
+  prerouting: 0,
+  input: 1,
+  forward: 2,
+  output: 3,
+  postrouting: 4,
+} as const;
 
 export interface ChainHook {
   readonly type: 'filter' | 'nat' | 'route';
@@ -76,11 +82,19 @@ export interface SetElement {
   readonly data?: Verdict | Uint8Array;
 }
 
+/** What writes the contents of a table: into the kernel, or into a picture of it to compare with. */
+export interface TableWriter {
+  addChain(name: string, hook?: ChainHook | null): void;
+  addRule(chain: string, expressions: readonly Expression[]): void;
+  addSet(name: string, spec: SetSpec): void;
+  addElements(set: string, elements: readonly SetElement[]): void;
+}
+
 /**
  * One transaction over one table of the `ip` family. Messages apply in order. `commit` sends it;
  * an empty one is not sent.
  */
-export class NftTransaction {
+export class NftTransaction implements TableWriter {
   readonly #batch = new MessageBatch(8192);
   readonly #table: string;
   #setId = 0;

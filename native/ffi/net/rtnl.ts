@@ -7,6 +7,7 @@ import {
   attributes,
   MessageBatch,
   type NetlinkMessage,
+  NLM_F_APPEND,
   NLM_F_CREATE,
   NLM_F_DUMP,
   NLM_F_EXCL,
@@ -28,6 +29,7 @@ const RTM_DELNEIGH = 29;
 const RTM_GETNEIGH = 30;
 const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
+const RTM_GETRULE = 34;
 
 const AF_UNSPEC = 0;
 const AF_INET = 2;
@@ -41,7 +43,12 @@ const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_FD = 28;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+const IFLA_INFO_SLAVE_KIND = 4;
+const IFLA_INFO_SLAVE_DATA = 5;
 const IFLA_PROTINFO = 12;
+const BRPORT_LEARNING = 8;
+const BRPORT_UNICAST_FLOOD = 9;
+const BRPORT_ISOLATED = 33;
 const VETH_INFO_PEER = 1;
 const IFF_UP = 1;
 
@@ -58,6 +65,10 @@ const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_TABLE = 15;
+const FRA_PRIORITY = 6;
+const FRA_FWMARK = 10;
+const FRA_TABLE = 15;
+const FRA_FWMASK = 16;
 const RTPROT_STATIC = 4;
 const RTN_UNICAST = 1;
 const RT_SCOPE_UNIVERSE = 0;
@@ -189,9 +200,10 @@ export function setBridgePort(
     batch.u32(0);
     batch.u32(0);
     batch.nest(IFLA_PROTINFO, () => {
-      if (options.learning !== undefined) batch.attrU8(8, options.learning ? 1 : 0);
-      if (options.unicastFlood !== undefined) batch.attrU8(9, options.unicastFlood ? 1 : 0);
-      if (options.isolated !== undefined) batch.attrU8(33, options.isolated ? 1 : 0);
+      if (options.learning !== undefined) batch.attrU8(BRPORT_LEARNING, options.learning ? 1 : 0);
+      if (options.unicastFlood !== undefined)
+        batch.attrU8(BRPORT_UNICAST_FLOOD, options.unicastFlood ? 1 : 0);
+      if (options.isolated !== undefined) batch.attrU8(BRPORT_ISOLATED, options.isolated ? 1 : 0);
     });
   });
 }
@@ -213,9 +225,13 @@ export function deleteLink(batch: MessageBatch, name: string): void {
 export interface LinkInfo {
   readonly index: number;
   readonly name: string;
+  readonly up: boolean;
+  readonly mac: Buffer;
   readonly mtu: number;
   /** 0 = none */
   readonly master: number;
+  /** settings as a port of its bridge; null when it is none */
+  readonly port: Required<BridgePortOptions> | null;
   /** `veth`, `bridge`, ...; '' for physical ones */
   readonly kind: string;
   /** null for other kinds */
@@ -249,15 +265,29 @@ export function readLinks(messages: readonly NetlinkMessage[]): LinkInfo[] {
       const found = attributes(payload.subarray(16));
       const info = attributes(found.get(IFLA_LINKINFO) ?? Buffer.alloc(0));
       const kind = textOf(info.get(IFLA_INFO_KIND) ?? Buffer.alloc(0));
+      const isPort = textOf(info.get(IFLA_INFO_SLAVE_KIND) ?? Buffer.alloc(0)) === 'bridge';
       return {
         index: payload.readInt32LE(4),
         name: textOf(found.get(IFLA_IFNAME) ?? Buffer.alloc(0)),
+        up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
+        mac: found.get(IFLA_ADDRESS) ?? Buffer.alloc(0),
+        port: isPort ? readPort(info.get(IFLA_INFO_SLAVE_DATA) ?? Buffer.alloc(0)) : null,
         mtu: found.get(IFLA_MTU)?.readUInt32LE() ?? 0,
         master: found.get(IFLA_MASTER)?.readUInt32LE() ?? 0,
         kind,
         vxlan: kind === 'vxlan' ? readVxlan(info.get(IFLA_INFO_DATA) ?? Buffer.alloc(0)) : null,
       };
     });
+}
+
+function readPort(data: Buffer): Required<BridgePortOptions> {
+  const found = attributes(data);
+  const flag = (type: number): boolean => found.get(type)?.readUInt8(0) === 1;
+  return {
+    learning: flag(BRPORT_LEARNING),
+    unicastFlood: flag(BRPORT_UNICAST_FLOOD),
+    isolated: flag(BRPORT_ISOLATED),
+  };
 }
 
 function readVxlan(data: Buffer): VxlanOptions {
@@ -357,6 +387,13 @@ export function addRoute(batch: MessageBatch, route: RouteOptions): void {
   );
 }
 
+/** Beside another one to the same prefix; that it is there already is success. */
+export function appendRoute(batch: MessageBatch, route: RouteOptions): void {
+  const flags = NLM_F_CREATE | NLM_F_APPEND;
+  const body = (): void => routeBody(batch, route);
+  batch.message(RTM_NEWROUTE, flags, `add route to ${route.to}`, body, ['EEXIST']);
+}
+
 export function deleteRoute(batch: MessageBatch, route: RouteOptions): void {
   batch.message(RTM_DELROUTE, 0, `delete route to ${route.to}`, () => routeBody(batch, route), [
     'ESRCH',
@@ -367,6 +404,10 @@ export interface RouteInfo {
   readonly to: string;
   readonly length: number;
   readonly index: number;
+  /** null = on the link itself */
+  readonly via: string | null;
+  readonly table: number;
+  readonly metric: number;
 }
 
 export function dumpRoutes(): MessageBatch {
@@ -389,9 +430,16 @@ export function readRoutes(messages: readonly NetlinkMessage[]): RouteInfo[] {
       to: destination ? textOfIpv4(destination) : '0.0.0.0',
       length: payload.readUInt8(1),
       index: attrs.get(RTA_OIF)?.readUInt32LE() ?? 0,
+      via: textOrNull(attrs.get(RTA_GATEWAY)),
+      table: attrs.get(RTA_TABLE)?.readUInt32LE() ?? payload.readUInt8(4),
+      metric: attrs.get(RTA_PRIORITY)?.readUInt32LE() ?? 0,
     });
   }
   return found;
+}
+
+function textOrNull(address: Buffer | undefined): string | null {
+  return address?.length === 4 ? textOfIpv4(address) : null;
 }
 
 export interface MarkRule {
@@ -411,10 +459,10 @@ function ruleBody(batch: MessageBatch, rule: MarkRule): void {
   batch.u8(0);
   batch.u8(1); // FR_ACT_TO_TBL
   batch.u32(0);
-  batch.attrU32(6, rule.priority); // FRA_PRIORITY
-  batch.attrU32(10, rule.mark); // FRA_FWMARK
-  batch.attrU32(16, rule.mask); // FRA_FWMASK
-  batch.attrU32(15, rule.table); // FRA_TABLE
+  batch.attrU32(FRA_PRIORITY, rule.priority);
+  batch.attrU32(FRA_FWMARK, rule.mark);
+  batch.attrU32(FRA_FWMASK, rule.mask);
+  batch.attrU32(FRA_TABLE, rule.table);
 }
 
 export function addMarkRule(batch: MessageBatch, rule: MarkRule): void {
@@ -432,6 +480,36 @@ export function deleteMarkRule(batch: MessageBatch, rule: MarkRule): void {
     'ENOENT',
     'EAFNOSUPPORT',
   ]);
+}
+
+export function dumpMarkRules(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETRULE, NLM_F_DUMP, 'list routing rules', () => {
+    batch.u8(AF_INET);
+    batch.u8(0);
+    batch.u16(0);
+    batch.u32(0);
+    batch.u32(0);
+  });
+  return batch;
+}
+
+/** The rules that go by a mark. */
+export function readMarkRules(messages: readonly NetlinkMessage[]): MarkRule[] {
+  const found: MarkRule[] = [];
+  for (const { type, payload } of messages) {
+    if (type !== RTM_NEWRULE || payload[0] !== AF_INET) continue;
+    const attrs = attributes(payload.subarray(12));
+    const number = (attribute: number): number => attrs.get(attribute)?.readUInt32LE() ?? 0;
+    if (!attrs.has(FRA_FWMARK)) continue;
+    found.push({
+      mark: number(FRA_FWMARK),
+      mask: number(FRA_FWMASK),
+      table: attrs.has(FRA_TABLE) ? number(FRA_TABLE) : payload.readUInt8(4),
+      priority: number(FRA_PRIORITY),
+    });
+  }
+  return found;
 }
 
 function neighbourBody(
@@ -499,6 +577,8 @@ export interface ForwardingEntry {
   readonly mac: Buffer;
   /** the remote host, null for entries of a bridge */
   readonly host: string | null;
+  /** put there for good (`addPortMac`), not learnt, not a port's own */
+  readonly pinned: boolean;
 }
 
 export function readForwarding(messages: readonly NetlinkMessage[]): ForwardingEntry[] {
@@ -513,6 +593,7 @@ export function readForwarding(messages: readonly NetlinkMessage[]): ForwardingE
       index: payload.readInt32LE(4),
       mac,
       host: host?.length === 4 ? textOfIpv4(host) : null,
+      pinned: payload.readUInt16LE(8) === NUD_NOARP,
     });
   }
   return found;
@@ -543,4 +624,32 @@ export function deleteNeighbour(batch: MessageBatch, index: number, address: str
     },
     ['ENOENT'],
   );
+}
+
+export function dumpNeighbours(): MessageBatch {
+  const batch = new MessageBatch(64);
+  batch.message(RTM_GETNEIGH, NLM_F_DUMP, 'list neighbours', () =>
+    neighbourBody(batch, AF_INET, 0, 0, 0),
+  );
+  return batch;
+}
+
+export interface NeighbourInfo {
+  readonly index: number;
+  readonly address: string;
+  readonly mac: Buffer;
+}
+
+/** The permanent ones: what was put there. */
+export function readNeighbours(messages: readonly NetlinkMessage[]): NeighbourInfo[] {
+  const found: NeighbourInfo[] = [];
+  for (const { type, payload } of messages) {
+    if (type !== RTM_NEWNEIGH || payload[0] !== AF_INET) continue;
+    const attrs = attributes(payload.subarray(12));
+    const address = attrs.get(NDA_DST);
+    const mac = attrs.get(NDA_LLADDR);
+    if (!address || !mac || (payload.readUInt16LE(8) & NUD_PERMANENT) === 0) continue;
+    found.push({ index: payload.readInt32LE(4), address: textOfIpv4(address), mac });
+  }
+  return found;
 }

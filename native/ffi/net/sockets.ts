@@ -11,6 +11,10 @@ const removeCall = declareAsync('int skep_netns_remove(const char *path, _Out_ u
 const netlinkCall = declareAsync(
   'int skep_netns_netlink(const char *ns_path, int32_t protocol, _Out_ uint8_t *err)',
 );
+const listenCall = declareAsync(
+  'int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, _Out_ uint8_t *err)',
+);
+const heardCall = declareSync('int skep_nl_heard(int32_t fd, _Out_ uint8_t *err)');
 const bindCall = declareAsync(
   'int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port, _Out_ uint8_t *err)',
 );
@@ -64,6 +68,43 @@ export async function writeNetSysctls(
 /** Closes a descriptor that came from this module. */
 export function closeFd(fd: number): void {
   closeCall(fd);
+}
+
+/** Kinds of changes that a namespace tells of: masks of RTNLGRP_* and NFNLGRP_* groups. */
+export const CHANGES = {
+  links: 1 << 0,
+  neighbours: 1 << 2,
+  addresses: 1 << 4,
+  routes: 1 << 6,
+  rules: 1 << 7,
+  /** of nf_tables, with NETLINK_NETFILTER */
+  tables: 1 << 6,
+} as const;
+
+/** Hears that something changed in a namespace, not what. */
+export class ChangeListener {
+  #fd: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** @param kinds sum of `CHANGES` */
+  static async open(nsPath: string, protocol: number, kinds: number): Promise<ChangeListener> {
+    return new ChangeListener(await listenCall(nsPath, protocol, kinds));
+  }
+
+  /** True when something changed since the last call (our own changes count), or may have. */
+  heard(): boolean {
+    return this.#fd >= 0 && heardCall(this.#fd) === 1;
+  }
+
+  /** Idempotent. */
+  close(): void {
+    const fd = this.#fd;
+    this.#fd = -1;
+    if (fd >= 0) closeFd(fd);
+  }
 }
 
 /** What the kernel said to one message of a batch. */

@@ -79,3 +79,13 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
       return (int)used;
   }
 }
+
+int skep_nl_heard(int32_t fd, struct skep_error *err)
+{
+  uint8_t waste[4096];
+  int heard = 0;
+  /* ENOBUFS is told once per overflow: something came, and was lost. */
+  while (recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0 || errno == EINTR || errno == ENOBUFS)
+    heard = 1;
+  return errno == EAGAIN ? heard : net_fail(err, errno, "recv", "netlink groups");
+}

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
@@ -111,6 +112,24 @@ int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error 
   int bytes = 4 << 20; /* a large batch and its answers at once; root may exceed the system's limit */
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
   setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
+  fd = -1;
+  return result;
+}
+
+int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, struct skep_error *err)
+{
+  struct ns_job job = { .ns_path = ns_path, .work = socket_work, .domain = AF_NETLINK,
+                        .type = SOCK_RAW, .protocol = protocol, .err = err };
+  int result = run_in_ns(&job);
+  if (result < 0)
+    return result;
+  NET_AUTO_CLOSE int fd = result;
+  int bytes = 4096; /* that something came is all that is asked of it */
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) < 0)
+    return net_fail(err, errno, "setsockopt", "SO_RCVBUF");
+  struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = groups };
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+    return net_fail(err, errno, "bind", "netlink groups");
   fd = -1;
   return result;
 }

@@ -1,0 +1,85 @@
+/**
+ * Reads back what the kernel has of one nft table of the `ip` family: chains, rules, sets and their
+ * elements. Knows what a dump looks like, not what the table should hold.
+ */
+import {
+  attributeList,
+  attributes,
+  MessageBatch,
+  type NetlinkMessage,
+  NLM_F_DUMP,
+  textOf,
+} from './message.ts';
+import { NFPROTO_IPV4 } from './nft.ts';
+import type { NetlinkSocket } from './sockets.ts';
+
+const SUBSYSTEM = 10 << 8;
+const NEWCHAIN = SUBSYSTEM | 3;
+const GETCHAIN = SUBSYSTEM | 4;
+const NEWRULE = SUBSYSTEM | 6;
+const GETRULE = SUBSYSTEM | 7;
+const NEWSET = SUBSYSTEM | 9;
+const GETSET = SUBSYSTEM | 10;
+const NEWSETELEM = SUBSYSTEM | 12;
+const GETSETELEM = SUBSYSTEM | 13;
+const NFGENMSG_BYTES = 4;
+const EMPTY = Buffer.alloc(0);
+
+/** What a table holds. Rules and elements are raw: the attributes of an expression list, of a key or value. */
+export interface TableState {
+  /** chain -> attributes of its message */
+  readonly chains: ReadonlyMap<string, ReadonlyMap<number, Buffer>>;
+  /** chain -> expression lists of its rules, in order */
+  readonly rules: ReadonlyMap<string, readonly Buffer[]>;
+  /** set -> attributes of its message */
+  readonly sets: ReadonlyMap<string, ReadonlyMap<number, Buffer>>;
+  /** set -> attributes of each element */
+  readonly elements: ReadonlyMap<string, readonly ReadonlyMap<number, Buffer>[]>;
+}
+
+function dump(type: number, fill: (batch: MessageBatch) => void): MessageBatch {
+  const batch = new MessageBatch(128);
+  const body = (): void => {
+    batch.u8(NFPROTO_IPV4);
+    batch.u8(0);
+    batch.u16(0);
+    fill(batch);
+  };
+  // A table or set that is not there is an empty answer.
+  batch.message(type, NLM_F_DUMP, 'list nft table', body, ['ENOENT']);
+  return batch;
+}
+
+function read(messages: readonly NetlinkMessage[], type: number): Map<number, Buffer>[] {
+  return messages
+    .filter((message) => message.type === type)
+    .map(({ payload }) => attributes(payload.subarray(NFGENMSG_BYTES)));
+}
+
+const textIn = (found: ReadonlyMap<number, Buffer>, type: number): string =>
+  textOf(found.get(type) ?? EMPTY);
+
+/** One dump for the chains, the rules and the sets each, then one for every set. */
+export async function readTable(socket: NetlinkSocket, table: string): Promise<TableState> {
+  const ofTable = (batch: MessageBatch): void => batch.attrText(1, table);
+  const list = async (get: number, type: number) =>
+    read(await socket.dump(dump(get, ofTable)), type).filter((it) => textIn(it, 1) === table);
+  const chains = new Map((await list(GETCHAIN, NEWCHAIN)).map((it) => [textIn(it, 3), it]));
+  const rules = new Map<string, Buffer[]>();
+  for (const it of await list(GETRULE, NEWRULE)) {
+    const chain = textIn(it, 2);
+    rules.set(chain, [...(rules.get(chain) ?? []), it.get(4) ?? EMPTY]);
+  }
+  const sets = new Map((await list(GETSET, NEWSET)).map((it) => [textIn(it, 2), it]));
+  const elements = new Map<string, Map<number, Buffer>[]>();
+  for (const name of sets.keys()) {
+    const request = dump(GETSETELEM, (batch) => {
+      batch.attrText(1, table);
+      batch.attrText(2, name);
+    });
+    const lists = read(await socket.dump(request), NEWSETELEM).map((it) => it.get(3) ?? EMPTY);
+    const each = lists.flatMap((it) => attributeList(it).map(({ value }) => attributes(value)));
+    elements.set(name, each);
+  }
+  return { chains, rules, sets, elements };
+}

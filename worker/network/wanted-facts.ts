@@ -1,0 +1,164 @@
+/**
+ * What ought to be in the kernel, as facts: pure functions from what is wanted of a namespace. Knows
+ * neither how it is made nor what is there.
+ */
+import {
+  ipv4Text,
+  macOf,
+  macText,
+  networkNumber,
+  parsePrefix,
+} from '../../native/ffi/net/address.ts';
+import { MAIN_TABLE, type VxlanOptions } from '../../native/ffi/net/rtnl.ts';
+import { ENTRY_PRIORITY, entryMark, isEntryMark } from './entry-rules.ts';
+import { FACT, type Facts, portWords, vxlanWords } from './kernel-facts.ts';
+import { GATEWAY_BRIDGE, INGRESS_LINK, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
+
+/** Worse than any route a user adds. */
+export const LAST_METRIC = 0x7fffffff;
+
+/** A link with an address of ours; its MAC follows from the address. */
+export interface WantedSeat {
+  readonly link: string;
+  /** CIDR */
+  readonly address: string;
+  /** bytes */
+  readonly mtu: number;
+}
+
+export interface WantedOverlay {
+  /** bytes */
+  readonly mtu: number;
+  readonly vxlan: VxlanOptions;
+  /** address -> the other host that holds it */
+  readonly remote: ReadonlyMap<string, string>;
+  /** link -> the address behind it */
+  readonly ports: ReadonlyMap<string, string>;
+}
+
+export interface WantedTask {
+  readonly legs: readonly WantedSeat[];
+  /** null = no way out */
+  readonly wayOut: (WantedSeat & { readonly via: string }) | null;
+  /** replies to clients from outside; null = no seat in the ingress network */
+  readonly entry: { readonly link: string; readonly nodes: readonly string[] } | null;
+}
+
+export interface WantedHost {
+  /** null = no task here has a way out yet */
+  readonly gateway: {
+    readonly seat: WantedSeat;
+    /** link -> the address behind it */
+    readonly ports: ReadonlyMap<string, string>;
+  } | null;
+  /** the host's own seat in the ingress network */
+  readonly ingress: WantedSeat | null;
+}
+
+/** The subnet of an address in CIDR notation. */
+export function subnetOf(cidr: string): string {
+  const prefix = parsePrefix(cidr);
+  return `${ipv4Text(networkNumber(prefix))}/${prefix.length}`;
+}
+
+export const addressOf = (cidr: string): string => parsePrefix(cidr).address;
+
+export function overlayFacts({ mtu, vxlan, remote, ports }: WantedOverlay): Facts {
+  const facts = new Map<string, string>();
+  const addLink = (name: string, kind: string): void => {
+    facts.set(FACT.link(name), kind);
+    facts.set(FACT.state(name), 'up');
+    facts.set(FACT.mtu(name), `${mtu}`);
+  };
+  addLink(OVERLAY_BRIDGE, 'bridge');
+  addLink(OVERLAY_VXLAN, 'vxlan');
+  facts.set(FACT.vxlan(OVERLAY_VXLAN), vxlanWords(vxlan));
+  facts.set(FACT.master(OVERLAY_VXLAN), OVERLAY_BRIDGE);
+  const trunk = { learning: false, unicastFlood: true, isolated: false };
+  facts.set(FACT.port(OVERLAY_VXLAN), portWords(trunk));
+  for (const [link, address] of ports) {
+    addLink(link, 'veth');
+    addPort(facts, link, OVERLAY_BRIDGE, address, false);
+  }
+  for (const [address, host] of remote) {
+    const mac = macOf(address);
+    facts.set(FACT.remoteMac(OVERLAY_VXLAN, mac), host);
+    facts.set(FACT.neighbour(OVERLAY_VXLAN, address), macText(mac));
+  }
+  return facts;
+}
+
+function addPort(
+  facts: Map<string, string>,
+  link: string,
+  bridge: string,
+  address: string,
+  isolated: boolean,
+): void {
+  facts.set(FACT.state(link), 'up');
+  facts.set(FACT.master(link), bridge);
+  facts.set(FACT.port(link), portWords({ learning: false, unicastFlood: false, isolated }));
+  facts.set(FACT.pinnedMac(link, macOf(address)), 'pinned');
+}
+
+/** Nobody but us says who is beyond the VXLAN device. */
+export function isOverlayFactOfOurs(what: string): boolean {
+  return what.endsWith(` beyond ${OVERLAY_VXLAN}`) || what.endsWith(` on ${OVERLAY_VXLAN}`);
+}
+
+function addSeat(facts: Map<string, string>, seat: WantedSeat, kind: string): void {
+  const { link, address, mtu } = seat;
+  facts.set(FACT.link(link), kind);
+  facts.set(FACT.state(link), 'up');
+  facts.set(FACT.mtu(link), `${mtu}`);
+  facts.set(FACT.mac(link), macText(macOf(addressOf(address))));
+  facts.set(FACT.address(link, address), 'there');
+  facts.set(FACT.linkRoute(MAIN_TABLE, subnetOf(address), link), 'there');
+}
+
+export function taskFacts({ legs, wayOut, entry }: WantedTask): Facts {
+  const facts = new Map([[FACT.state('lo'), 'up']]);
+  for (const seat of legs) addSeat(facts, seat, 'veth');
+  if (wayOut) {
+    addSeat(facts, wayOut, 'veth');
+    facts.set(FACT.route(MAIN_TABLE, '0.0.0.0/0'), `via ${wayOut.via} on ${wayOut.link}`);
+  }
+  if (!entry) return facts;
+  if (!wayOut) facts.set(FACT.linkRoute(MAIN_TABLE, '0.0.0.0/0', 'lo', LAST_METRIC), 'there');
+  for (const node of entry.nodes) {
+    const table = entryMark(node);
+    facts.set(FACT.markRule(ENTRY_PRIORITY, table), `table ${table}`);
+    facts.set(FACT.route(table, '0.0.0.0/0'), `via ${node} on ${entry.link}`);
+  }
+  return facts;
+}
+
+/** Entry rules are ours alone; all else in a task's namespace the task may have added to. */
+export function isTaskFactOfOurs(what: string): boolean {
+  const prefix = FACT.markRule(ENTRY_PRIORITY, 0).slice(0, -1);
+  return what.startsWith(prefix) && isEntryMark(Number(what.slice(prefix.length)));
+}
+
+export function hostFacts({ gateway, ingress }: WantedHost): Facts {
+  const facts = new Map<string, string>();
+  if (gateway) {
+    addSeat(facts, gateway.seat, 'bridge');
+    for (const [link, address] of gateway.ports) {
+      facts.set(FACT.link(link), 'veth');
+      addPort(facts, link, GATEWAY_BRIDGE, address, true);
+    }
+  }
+  if (ingress) addSeat(facts, ingress, 'veth');
+  for (const name of hostSettings({ gateway, ingress })) facts.set(FACT.setting(name), '1');
+  return facts;
+}
+
+/** Files below /proc/sys/net that must say 1. */
+export function hostSettings({ gateway, ingress }: WantedHost): string[] {
+  return [
+    ...(gateway || ingress ? ['ipv4/ip_forward'] : []),
+    // Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
+    ...(gateway ? [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`] : []),
+    ...(ingress ? [`ipv4/conf/${INGRESS_LINK}/route_localnet`] : []),
+  ];
+}
