@@ -41,6 +41,7 @@ const stackPlan = () => import('./commands/stack-plan.ts');
 const stackHistory = () => import('./commands/stack-history.ts');
 const stackLint = () => import('./commands/stack-lint.ts');
 const network = () => import('./commands/network.ts');
+const net = () => import('./commands/net.ts');
 const secret = () => import('./commands/secret.ts');
 const volume = () => import('./commands/volume.ts');
 const image = () => import('./commands/image.ts');
@@ -142,6 +143,15 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       inspect: entry('Show networks in detail', async () => (await network()).inspect),
       ls: entry('List networks', async () => (await network()).ls, LS),
       rm: entry('Remove networks', async () => (await network()).rm, RM),
+    },
+  },
+  net: {
+    summary: 'Look into what networks are made of',
+    commands: {
+      verify: entry(
+        'Compare the network of every node with what it ought to be',
+        async () => (await net()).verify,
+      ),
     },
   },
   secret: {

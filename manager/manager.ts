@@ -28,6 +28,7 @@ import { LogBroker } from './logbroker/log-broker.ts';
 import type { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
 import { ManagerPlace } from './manager-place.ts';
+import { NetworkProver } from './netproof/network-prover.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
 import { hasRaftState, loadIdentityKey, openRaft, removeRaftState } from './raft-start.ts';
 import type { Disk } from './raftnode/disk.ts';
@@ -45,6 +46,7 @@ export class Manager implements ManagerList, LeaderLocator {
   readonly logs: LogBroker;
   readonly containers: RemoteContainers;
   readonly images: ImageDistribution;
+  readonly networkProver: NetworkProver;
   readonly #options: ManagerOptions;
   readonly #scope = new Scope();
   readonly #background: TaskSet;
@@ -89,6 +91,7 @@ export class Manager implements ManagerList, LeaderLocator {
       log: log.child({ component: 'logbroker' }),
     });
     this.containers = new RemoteContainers({ store: this.store, pool, self: nodeId });
+    this.networkProver = new NetworkProver({ store: this.store, pool });
   }
 
   /** True when this directory holds the state of a manager. */

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../common/base/clock.ts';
+import { SkepError } from '../common/base/errors.ts';
 import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
@@ -11,7 +12,7 @@ import type { TellEvent } from '../common/model/engine-event.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 import type { DispatcherMessage } from '../common/model/session.ts';
-import { readTaskLogs } from '../common/rpc/node-methods.ts';
+import { readTaskLogs, verifyNetwork } from '../common/rpc/node-methods.ts';
 import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { RpcServer } from '../common/rpc/server.ts';
 import { mountTmpfs, unmountTree } from '../native/ffi/mount.ts';
@@ -226,9 +227,14 @@ export class Worker {
       }
     });
     const images = serveImages(server, this.images, () => this.#peers);
+    const network = server.handleUnary(verifyNetwork, ({ repair }) => {
+      if (this.#joined) return this.#joined.networks.report(repair);
+      throw new SkepError('failed-precondition', 'verify network: this node is joining or leaving');
+    });
     return () => {
       logs();
       images();
+      network();
     };
   }
 

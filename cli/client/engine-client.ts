@@ -16,6 +16,7 @@ import type {
   InfoJson,
   NetworkCreateJson,
   NetworkJson,
+  NetworkProofJson,
   NodeJson,
   NodeSpecJson,
   SecretJson,
@@ -234,6 +235,11 @@ export class EngineClient {
 
   nodeRemove(ref: string, force: boolean): Promise<void> {
     return this.#delete(`/nodes/${enc(ref)}`, force ? { force } : {});
+  }
+
+  /** Compares every node's network with its tables; `repair` puts it right. */
+  networkProofs(repair: boolean): Promise<readonly NetworkProofJson[]> {
+    return this.#post('/skep/net/verify', { repair: String(repair) });
   }
 
   // ---- services and tasks

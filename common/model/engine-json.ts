@@ -527,6 +527,32 @@ export interface ServiceExplanationJson {
   } | null;
 }
 
+/** Of skep's own: one node's network compared with its tables. */
+export interface NetworkProofJson {
+  readonly NodeID: string;
+  readonly Hostname: string;
+  /** `compared`; `down`: not asked; `failed`: see `Error` */
+  readonly State: 'compared' | 'down' | 'failed';
+  readonly Error: string;
+  /** namespaces */
+  readonly Compared: number;
+  readonly DriftCount: number;
+  /** of those, not repaired */
+  readonly LeftCount: number;
+  readonly RepairedSinceStart: number;
+  /** the first 200 */
+  readonly Drifts: readonly {
+    readonly Where: string;
+    readonly What: string;
+    /** null = it ought not to be there */
+    readonly Wanted: string | null;
+    /** null = it was not there */
+    readonly Found: string | null;
+    readonly Repaired: boolean;
+  }[];
+  readonly Failures: readonly { readonly Where: string; readonly Reason: string }[];
+}
+
 export interface SwarmJson extends ObjectHeadJson {
   readonly Spec: SwarmSpecJson;
   readonly JoinTokens?: { readonly Worker: string; readonly Manager: string };

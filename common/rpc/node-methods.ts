@@ -1,5 +1,8 @@
 /** What every node serves to managers. */
+import { skep } from '../../proto/gen/skep.js';
+import type { NetworkProof } from '../model/network-proof.ts';
 import type { TaskLogRecord, TaskLogRequest } from '../model/task-log.ts';
+import { networkProofFromProto, networkProofToProto } from '../wire/network-proof.ts';
 import {
   decodeTaskLogRecord,
   decodeTaskLogRequest,
@@ -7,7 +10,8 @@ import {
   encodeTaskLogRequest,
 } from '../wire/task-log.ts';
 import { decodeTunnelBytes, encodeTunnelBytes } from '../wire/tunnel.ts';
-import { duplex, serverStream } from './method.ts';
+import { codec } from './codec.ts';
+import { duplex, serverStream, unary } from './method.ts';
 
 /** The output of one task that the node runs or ran. `not-found` when it holds nothing of it. */
 export const readTaskLogs = serverStream<TaskLogRequest, TaskLogRecord>({
@@ -28,5 +32,24 @@ export const containerApi = duplex<Uint8Array, Uint8Array>({
   path: '/skep.Node/ContainerApi',
   request: bytes,
   response: bytes,
+  roles: ['manager'],
+});
+
+/**
+ * Compares the node's network with its tables; `repair` puts it right. `failed-precondition` while it has
+ * none. Repeating it does no harm.
+ */
+export const verifyNetwork = unary<{ readonly repair: boolean }, NetworkProof>({
+  path: '/skep.Node/VerifyNetwork',
+  request: codec<{ readonly repair: boolean }, skep.VerifyNetworkRequest.$Properties>(
+    skep.VerifyNetworkRequest,
+    ({ repair }) => ({ repair }),
+    ({ repair }) => ({ repair: repair ?? false }),
+  ),
+  response: codec<NetworkProof, skep.NetworkProof.$Properties>(
+    skep.NetworkProof,
+    networkProofToProto,
+    networkProofFromProto,
+  ),
   roles: ['manager'],
 });

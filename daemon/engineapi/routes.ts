@@ -6,6 +6,7 @@ import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
+import { addNetworkProofRoutes } from './network-proof.ts';
 import { addNetworkRoutes } from './networks.ts';
 import { addNodeRoutes } from './nodes.ts';
 import { addNotYetRoutes } from './not-yet.ts';
@@ -32,6 +33,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addStackRoutes(routes, parts);
   addWatchRoutes(routes, parts);
   addNetworkRoutes(routes, parts);
+  addNetworkProofRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
   const anywhere = withRemoteContainers(routes, {

@@ -24,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'manager/dispatcher': ['manager/store', 'common'],
   'manager/ca': ['manager/store', 'common'],
   'manager/logbroker': ['manager/store', 'common'],
+  'manager/netproof': ['manager/store', 'common'],
   manager: ['manager', 'common'],
   'native/ffi': ['common/base'],
   'worker/runtime': ['native/ffi', 'common'],

@@ -10,6 +10,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import { readQuestion } from './dns-message.ts';
@@ -145,6 +146,23 @@ export class NetworkManager {
    */
   verify(repair: boolean): Promise<Proof> {
     return this.#serial(() => this.#prove({ repair, all: true }));
+  }
+
+  /** As `verify`, in the words that managers are told. */
+  async report(repair: boolean): Promise<NetworkProof> {
+    const { compared, drifts, left, failures } = await this.verify(repair);
+    const still = new Set(left.map(({ where, what }) => `${where}: ${what}`));
+    return {
+      compared,
+      driftCount: drifts.length,
+      leftCount: left.length,
+      drifts: drifts.slice(0, DRIFTS_TOLD_MAX).map((drift) => ({
+        ...drift,
+        repaired: !still.has(`${drift.where}: ${drift.what}`),
+      })),
+      failures: failures.slice(0, DRIFTS_TOLD_MAX),
+      repairedSinceStart: this.#drifts.repaired,
+    };
   }
 
   /** What the self-proof found since this daemon started. */

@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest';
+import { verify } from '../../../../cli/commands/net.ts';
+import type { NetworkProofJson } from '../../../../common/model/engine-json.ts';
+import { runCommand } from '../../../support/cli-command.ts';
+
+const RIGHT: NetworkProofJson = {
+  NodeID: 'one',
+  Hostname: 'manager-1',
+  State: 'compared',
+  Error: '',
+  Compared: 4,
+  DriftCount: 0,
+  LeftCount: 0,
+  RepairedSinceStart: 0,
+  Drifts: [],
+  Failures: [],
+};
+const DOWN: NetworkProofJson = { ...RIGHT, Hostname: 'worker-9', State: 'down', Compared: 0 };
+const DRIFTED: NetworkProofJson = {
+  ...RIGHT,
+  Hostname: 'worker-1',
+  DriftCount: 3,
+  LeftCount: 1,
+  RepairedSinceStart: 7,
+  Drifts: [
+    { Where: 'host', What: 'chain output', Wanted: 'there', Found: null, Repaired: true },
+    {
+      Where: 'network front',
+      What: 'mac 1 beyond vx0',
+      Wanted: null,
+      Found: '10.0.0.9',
+      Repaired: false,
+    },
+  ],
+};
+
+const engineOf = (...proofs: NetworkProofJson[]) => ({ networkProofs: async () => proofs });
+
+describe('skep net verify', () => {
+  test('prints a line for each node, and 0 when nothing is wrong', async () => {
+    const { status, stdout } = await runCommand(verify, [], { engine: engineOf(RIGHT, DOWN) });
+    expect(status).toBe(0);
+    expect(stdout).toBe(
+      [
+        'NODE        NETWORK        COMPARED   DRIFTED   LEFT      REPAIRED SINCE START',
+        'manager-1   right          4          0         0         0',
+        'worker-9    node is down   ',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('names what is wrong and what became of it, and ends with 1', async () => {
+    const { status, stdout } = await runCommand(verify, [], { engine: engineOf(DRIFTED) });
+    expect(status).toBe(1);
+    expect(stdout).toBe(
+      [
+        'NODE       NETWORK   COMPARED   DRIFTED   LEFT      REPAIRED SINCE START',
+        'worker-1   wrong     4          3         1         7',
+        '',
+        'NODE       WHERE           WHAT               WANTED    FOUND      NOW',
+        'worker-1   host            chain output       there     absent     repaired',
+        'worker-1   network front   mac 1 beyond vx0   absent    10.0.0.9   left',
+        '',
+        'and 1 more',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test.each<[string, Partial<NetworkProofJson>, string]>([
+    ['could not be asked', { State: 'failed', Error: 'no route' }, 'manager-1: no route\n'],
+    [
+      'could not look everywhere',
+      { Failures: [{ Where: 'task a', Reason: 'EACCES' }] },
+      'manager-1: task a: EACCES\n',
+    ],
+  ])('a node that %s is an error', async (_, changes, line) => {
+    const engine = engineOf({ ...RIGHT, ...changes });
+    const { status, stdout } = await runCommand(verify, [], { engine });
+    expect(status).toBe(1);
+    expect(stdout).toContain(line);
+  });
+
+  test('what was repaired is no error', async () => {
+    const engine = engineOf({ ...DRIFTED, LeftCount: 0 });
+    expect((await runCommand(verify, ['--repair'], { engine })).status).toBe(0);
+  });
+
+  test('repairs only when asked to, and prints JSON', async () => {
+    const asked: boolean[] = [];
+    const engine = {
+      networkProofs: async (repair: boolean) => {
+        asked.push(repair);
+        return [RIGHT];
+      },
+    };
+    const { stdout } = await runCommand(verify, ['-o', 'json'], { engine });
+    expect(JSON.parse(stdout)).toEqual([RIGHT]);
+    await runCommand(verify, ['--repair'], { engine });
+    expect(asked).toEqual([false, true]);
+    expect((await runCommand(verify, ['-o', 'yaml'], { engine })).status).toBe(1);
+  });
+});
