@@ -18,6 +18,7 @@ import type { RpcServer } from '../common/rpc/server.ts';
 import { mountTmpfs, unmountTree } from '../native/ffi/mount.ts';
 import { Agent } from './agent/agent.ts';
 import { DispatcherClient } from './agent/dispatcher-client.ts';
+import { EndpointDrains } from './agent/endpoint-drains.ts';
 import { StatusReporter } from './agent/status-reporter.ts';
 import { TaskDatabase } from './agent/task-database.ts';
 import { TaskManager } from './agent/task-manager.ts';
@@ -253,12 +254,14 @@ export class Worker {
         upstreamNameservers: this.#options.upstreamNameservers,
       }),
     );
+    const drains = new EndpointDrains(clock);
     const executor = new ContainerExecutor({
       ...this.#makerParts,
       runtime: this.#runtime,
       images: this.images,
       volumes: this.volumes,
       networks,
+      drains,
       files: this.#files,
       describe: membership.describe,
       clock,
@@ -285,6 +288,7 @@ export class Worker {
         reporter,
         describe: membership.describe,
         onSession: membership.onSession,
+        drains,
         clock,
         random,
         log,

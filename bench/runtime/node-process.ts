@@ -14,6 +14,7 @@ import { type AssignmentChange, assignmentKey } from '../../common/model/assignm
 import { asId, type NodeId, type TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
+import { EndpointDrains } from '../../worker/agent/endpoint-drains.ts';
 import { StatusReporter } from '../../worker/agent/status-reporter.ts';
 import { TaskDatabase } from '../../worker/agent/task-database.ts';
 import { TaskManager } from '../../worker/agent/task-manager.ts';
@@ -160,6 +161,7 @@ const operations = {
       images,
       volumes,
       networks,
+      drains: new EndpointDrains(clock),
       files: new TaskFiles({
         dir: join(dir, 'files'),
         memoryDir: join(dir, 'memory'),

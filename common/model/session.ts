@@ -29,6 +29,9 @@ export type AgentMessage =
   /** last message of a session that the agent ends on purpose and means to follow up (a restart, an upgrade) */
   | { readonly kind: 'pause' };
 
+/** So long a task that is to stop serves on for nodes that do not confirm that they know. */
+export const DRAIN_LIMIT_MS = 2_000;
+
 export interface ManagerPeer {
   readonly nodeId: string;
   /** `IP:port` */
@@ -60,6 +63,8 @@ export type DispatcherMessage =
       readonly resultsIn: number;
       readonly changes: readonly AssignmentChange[];
     }
+  /** no node sends new connections to these tasks, which are to stop: all have confirmed that */
+  | { readonly kind: 'drained'; readonly taskIds: readonly TaskId[] }
   | {
       readonly kind: 'heartbeat-heard';
       /** the statuses of this session up to this sequence are stored; 0 = none since the last answer */

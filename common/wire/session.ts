@@ -2,7 +2,7 @@
 
 import { skep } from '../../proto/gen/skep.js';
 import { SkepError } from '../base/errors.ts';
-import { asId } from '../model/ids.ts';
+import { asId, type TaskId } from '../model/ids.ts';
 import type { AgentMessage, DispatcherMessage } from '../model/session.ts';
 import { assignmentChangeFromProto, assignmentChangeToProto } from './assignment.ts';
 import {
@@ -78,6 +78,10 @@ export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
         storedSequence: intFromProto(storedSequence, 'stored_sequence'),
       };
     }
+    case 'drained': {
+      const { taskIds } = requiredMessage(m.drained, 'drained');
+      return { kind: 'drained', taskIds: listFromProto(taskIds, (id) => asId<TaskId>(id)) };
+    }
     case undefined:
       break;
   }
@@ -136,6 +140,8 @@ function dispatcherMessageToProto(message: DispatcherMessage): skep.DispatcherMe
       return {
         heartbeatHeard: { storedSequence: int64(message.storedSequence, 'stored_sequence') },
       };
+    case 'drained':
+      return { drained: { taskIds: message.taskIds.map((id) => text(id)) } };
   }
 }
 

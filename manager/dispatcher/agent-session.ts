@@ -62,10 +62,11 @@ export class AgentSession {
     this.#assignments = new NodeAssignments(nodeId);
   }
 
-  /** The agent has this revision in force. */
-  applied(revision: number): void {
-    if (revision < this.#firstRevision) return; // of an earlier session
+  /** The agent has this revision in force. False when it is one of an earlier session. */
+  applied(revision: number): boolean {
+    if (revision < this.#firstRevision) return false;
     this.returns = false;
+    return true;
   }
 
   /** The statuses that it sent up to `sequence` are stored, batches in their order. It is told when it beats next. */
@@ -136,19 +137,21 @@ export class AgentSession {
     this.#sendSet(true, view.revision, this.#assignments.complete(view, tables));
   }
 
+  /** True when the agent will say `applied` of this revision or a later one: the step means something to it. */
   sendStep(
     view: ReadView,
     tables: NetworkTables,
     taskChanges: readonly TaskChange[],
     tableChanges: TableChanges,
-  ): void {
-    if (this.#sentRevision === 0) return;
+  ): boolean {
+    if (this.#sentRevision === 0) return false;
     if (this.#pace !== 'even') {
       this.#missed = true;
-      return;
+      return true;
     }
     const step = this.#assignments.step(view, tables, taskChanges, tableChanges);
     if (step.length > 0) this.#sendSet(false, view.revision, step);
+    return step.length > 0;
   }
 
   #sendSet(complete: boolean, resultsIn: number, changes: readonly AssignmentChange[]): void {

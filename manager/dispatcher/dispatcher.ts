@@ -8,9 +8,10 @@ import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
-import type { NodeId } from '../../common/model/ids.ts';
+import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, ManagerPeer } from '../../common/model/session.ts';
+import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
 import type { Commit, Store, StoreChange, Watch } from '../store/types.ts';
 import { AgentSession, type AgentStream, sessionMessage } from './agent-session.ts';
 import { heartbeatPeriodMs } from './heartbeat-period.ts';
@@ -18,6 +19,7 @@ import { type Absence, Liveness } from './liveness.ts';
 import { NetworkTables } from './network-tables.ts';
 import { taskChangesByNode } from './node-assignments.ts';
 import { NodeStates, sameJson } from './node-states.ts';
+import { type Drained, PendingDrains } from './pending-drains.ts';
 import { isTransient, StatusWriter } from './status-writer.ts';
 import { stepDelayMs } from './step-delay.ts';
 
@@ -52,6 +54,7 @@ export class Dispatcher {
   readonly #nodes: NodeStates;
   readonly #sessions = new Map<NodeId, AgentSession>();
   readonly #liveness: Liveness;
+  readonly #drains = new PendingDrains();
   /** by the monotonic clock */
   readonly #downSince = new Map<NodeId, number>();
   /** what agents were told last */
@@ -149,14 +152,14 @@ export class Dispatcher {
         session.returns = true;
         return;
       case 'applied':
-        session.applied(message.revision);
+        this.#applied(session, message.revision);
         return;
       case 'hello':
       case 'description':
         return this.#register(session, peerAddress, message.description);
       case 'statuses': {
         const { sequence, updates, appliedRevision } = message;
-        if (appliedRevision > 0) session.applied(appliedRevision);
+        if (appliedRevision > 0) this.#applied(session, appliedRevision);
         // Not awaited: the next batch may come while this one is being committed.
         this.#background.run(async () => {
           try {
@@ -168,6 +171,17 @@ export class Dispatcher {
           }
         });
       }
+    }
+  }
+
+  #applied(session: AgentSession, revision: number): void {
+    if (!session.applied(revision)) return;
+    this.#tellDrained(this.#drains.applied(session.nodeId, revision));
+  }
+
+  #tellDrained(drained: Drained): void {
+    for (const [nodeId, taskIds] of drained) {
+      this.#sessions.get(nodeId)?.send({ kind: 'drained', taskIds });
     }
   }
 
@@ -318,13 +332,17 @@ export class Dispatcher {
       const isShared = tableChanges.byNetwork.size + tableChanges.ports.length > 0;
       const nodeIds =
         isShared || tables.ingressId !== ingressId ? this.#sessions.keys() : ofNodes.keys();
+      const told: NodeId[] = [];
       for (const nodeId of nodeIds) {
         const session = this.#sessions.get(nodeId);
         if (!session?.greeted) continue;
         const wasBehind = session.behind;
-        session.sendStep(view, tables, ofNodes.get(nodeId) ?? [], tableChanges);
+        const ofNode = ofNodes.get(nodeId) ?? [];
+        if (session.sendStep(view, tables, ofNode, tableChanges)) told.push(nodeId);
         if (session.behind && !wasBehind) this.#awaitSlow(session);
       }
+      const nowMs = this.#options.clock.monotonicMs();
+      this.#tellDrained(this.#drains.begin(view.revision, endingTasks(changes), told, nowMs));
       for (const change of changes) {
         if (change.kind === 'node' && change.action === 'remove')
           this.#forgetNode(change.object.id);
@@ -407,6 +425,22 @@ export class Dispatcher {
     }
   }
 }
+
+/** Tasks that are no longer wanted to run and have not ended yet, by node. */
+function endingTasks(changes: readonly StoreChange[]): Drained {
+  const byNode = new Map<NodeId, TaskId[]>();
+  for (const change of changes) {
+    if (change.kind !== 'task' || change.action !== 'update') continue;
+    const { id, nodeId, networks, desiredState, status } = change.object;
+    const ends = isWantedToRun(change.previous.desiredState) && !isWantedToRun(desiredState);
+    if (!ends || nodeId === null || networks.length === 0 || isTerminal(status.state)) continue;
+    byNode.set(nodeId, [...(byNode.get(nodeId) ?? []), id]);
+  }
+  return byNode;
+}
+
+const isWantedToRun = (desired: DesiredState): boolean =>
+  desired !== 'shutdown' && desired !== 'remove';
 
 function notLeader(): SkepError {
   return new SkepError('not-leader', 'agent session: this manager is no longer the leader');

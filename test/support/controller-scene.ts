@@ -5,6 +5,7 @@ import type { EngineEvent } from '../../common/model/engine-event.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import type { ContainerSpec, HealthConfig, TaskSpec } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
+import { EndpointDrains } from '../../worker/agent/endpoint-drains.ts';
 import { ContainerController } from '../../worker/executor/container-controller.ts';
 import type { Dependencies } from '../../worker/executor/executor.ts';
 import { TaskFiles } from '../../worker/executor/task-files.ts';
@@ -56,6 +57,8 @@ export class ControllerScene {
   readonly images = new FakeImages(this.calls);
   readonly volumes = new FakeVolumes(this.calls);
   readonly networks = new FakeNetworks(this.calls);
+  /** without a session: after 400 ms, whatever others know */
+  readonly drains = new EndpointDrains(this.clock);
   readonly task: Task;
   readonly dir: string;
   readonly dependencies: Dependencies;
@@ -90,6 +93,7 @@ export class ControllerScene {
         images,
         volumes,
         networks,
+        drains: this.drains,
         files,
         hostFacts: async () => NO_HOST_FACTS,
         resolveUser: async (user) => ({

@@ -11,6 +11,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import type { EndpointDrains } from './endpoint-drains.ts';
 import { Pulse } from './pulse.ts';
 import type { StatusReporter } from './status-reporter.ts';
 import type { TaskManager } from './task-manager.ts';
@@ -43,6 +44,8 @@ export interface AgentOptions {
   readonly onSession: (message: Extract<DispatcherMessage, { kind: 'session' }>) => void;
   /** Told of each heartbeat that was answered: how long that took, ms. */
   readonly onHeartbeat?: (elapsedMs: number) => void;
+  /** Told whom the managers call drained, and when there are managers to say so. */
+  readonly drains?: Pick<EndpointDrains, 'drained' | 'sessionBegan' | 'sessionEnded'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -143,7 +146,10 @@ export class Agent {
   }
 
   #accepted(): void {
-    if (!this.#connected) this.#sessions++;
+    if (!this.#connected) {
+      this.#sessions++;
+      this.#options.drains?.sessionBegan();
+    }
     this.#connected = true;
     this.#refusal = '';
     this.#refusedBackoff.reset();
@@ -177,6 +183,7 @@ export class Agent {
       await this.#receive(session, { pulse, greeting, news }, signal);
     } finally {
       this.#connected = false;
+      this.#options.drains?.sessionEnded();
       reporter.setListener(null);
       news.stop();
       greeting.cancel();
@@ -225,6 +232,9 @@ export class Agent {
         case 'heartbeat-heard':
           pulse.answered();
           reporter.stored(message.storedSequence);
+          break;
+        case 'drained':
+          this.#options.drains?.drained(message.taskIds);
           break;
       }
     }

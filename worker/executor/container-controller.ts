@@ -28,7 +28,7 @@ import {
 } from './executor.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf, healthOfImage } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
-import type { Images, Networks, Runtime, Volumes } from './ports.ts';
+import type { Drains, Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
 import type { NameFiles, TaskFiles } from './task-files.ts';
@@ -39,6 +39,7 @@ export interface ControllerParts extends MakerParts {
   readonly images: Images;
   readonly volumes: Volumes;
   readonly networks: Networks;
+  readonly drains: Drains;
   readonly files: TaskFiles;
   readonly clock: Clock;
   readonly log: Logger;
@@ -48,8 +49,6 @@ export interface ControllerParts extends MakerParts {
 }
 
 const NANOS_PER_MS = 1e6;
-/** A stopped task's endpoint leaves every node's tables in this time; it serves on until then. */
-const DRAIN_MS = 400;
 
 const UNHEALTHY = 'unhealthy container';
 
@@ -148,7 +147,10 @@ export class ContainerController implements Controller {
     this.#watch.end();
     const state = this.#parts.runtime.get(this.#task.id);
     if (state?.status === 'running') {
-      if (this.#task.networks.length > 0) await this.#parts.clock.sleep(DRAIN_MS, signal);
+      // It serves on until no node sends anything new to it.
+      if (this.#task.networks.length > 0) {
+        await this.#parts.drains.whenDrained(this.#task.id, signal);
+      }
       await this.#stop(signal);
     } else if (state?.status === 'created') {
       await this.#parts.runtime.remove(this.#task.id);
@@ -160,6 +162,7 @@ export class ContainerController implements Controller {
     this.#watch.end();
     const isHere = this.#parts.runtime.get(this.#task.id) !== undefined;
     await releaseTask(this.#parts, this.#task.id);
+    this.#parts.drains.forget(this.#task.id);
     if (this.#attached) this.#events.disconnected();
     this.#attached = false;
     if (isHere) this.#events.destroyed();

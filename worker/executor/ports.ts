@@ -67,6 +67,13 @@ export interface Volumes {
   usingContainers(): readonly string[];
 }
 
+export interface Drains {
+  /** Resolves when no node sends anything new to the task, or when that takes too long. */
+  whenDrained(taskId: TaskId, signal: AbortSignal): Promise<void>;
+  /** The task is gone. */
+  forget(taskId: TaskId): void;
+}
+
 export interface Networks {
   apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void>;
   attachTask(request: TaskNetworkRequest, signal?: AbortSignal): Promise<AttachedTask>;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
-import type { NodeId } from '../../../common/model/ids.ts';
+import type { NetworkId, NodeId, TaskId } from '../../../common/model/ids.ts';
 import type { Node, NodeDescription } from '../../../common/model/node.ts';
 import type { ManagerPeer } from '../../../common/model/session.ts';
 import type { Task } from '../../../common/model/task.ts';
@@ -160,6 +160,75 @@ describe('a registration', () => {
     stream.say({ kind: 'description', description: aNodeDescription({ hostname: 'deneb' }) });
     await settle();
     expect(node().description?.hostname).toBe('deneb');
+  });
+});
+
+describe('a task that is to stop', () => {
+  const other = idOf<NodeId>('oth');
+  const overlay = aNetwork({ id: idOf<NetworkId>('ovl'), vxlanId: 4096 });
+  const attached = (overrides: Partial<Task> = {}): Task =>
+    assigned({
+      id: idOf<TaskId>('web'),
+      desiredState: 'running',
+      status: aTaskStatus({ state: 'running' }),
+      networks: [{ networkId: overlay.id, addresses: ['10.0.1.5/24'], aliases: [] }],
+      ...overrides,
+    });
+  let home: Agent;
+  let away: Agent;
+
+  beforeEach(async () => {
+    await lead();
+    await store.create('network', overlay);
+    await store.create('node', aNode({ id: other, description: null, status: DOWN }));
+    await store.create('task', attached());
+    await store.create('task', attached({ id: idOf<TaskId>('peer'), nodeId: other }));
+    home = await connect();
+    away = await connect(aNodeDescription({ address: '192.0.2.8:2377' }), other);
+    await beat([home, away], 1);
+    await confirm(home);
+    await confirm(away);
+  });
+
+  async function confirm({ stream }: Agent): Promise<void> {
+    const revision = stream.of('assignments').at(-1)?.resultsIn ?? 0;
+    stream.say({ kind: 'applied', revision });
+    await settle();
+  }
+
+  async function stop(task: string): Promise<void> {
+    const known = store.get('task', idOf<TaskId>(task));
+    await store.store.update((tx) => tx.update('task', { ...known, desiredState: 'shutdown' }));
+    await beat([home, away], 1);
+  }
+
+  test('is called drained when every node that knew its endpoint has confirmed its end', async () => {
+    await stop('web');
+    await confirm(home);
+    expect(home.stream.of('drained')).toEqual([]);
+    await confirm(away);
+    expect(home.stream.of('drained')).toEqual([{ kind: 'drained', taskIds: [idOf('web')] }]);
+    expect(away.stream.of('drained')).toEqual([]);
+  });
+
+  test('may hear it with the statuses of others', async () => {
+    await stop('web');
+    await confirm(home);
+    const appliedRevision = away.stream.of('assignments').at(-1)?.resultsIn ?? 0;
+    away.stream.say({ kind: 'statuses', sequence: 1, updates: [], appliedRevision });
+    await settle();
+    expect(home.stream.of('drained')).toHaveLength(1);
+  });
+
+  test('does not wait for nodes that had nothing of it', async () => {
+    const alone = idOf<NodeId>('aln');
+    await store.create('node', aNode({ id: alone, description: null, status: DOWN }));
+    const third = await connect(aNodeDescription(), alone);
+    await stop('web');
+    expect(third.stream.of('assignments').slice(1)).toEqual([]);
+    await confirm(home);
+    await confirm(away);
+    expect(home.stream.of('drained')).toHaveLength(1);
   });
 });
 

@@ -32,6 +32,19 @@ describe('shutdown', () => {
     expect(it.calls).toEqual([`signal ${SIGTERM}`, 'detach']);
   });
 
+  test('signals as soon as no node sends anything new to it', async () => {
+    const it = await scene({ task: { networks: [OVERLAY] } });
+    const controller = await it.running();
+    it.drains.sessionBegan();
+    const shutdown = controller.shutdown(it.signal);
+    await it.clock.advance(30);
+    expect(it.calls).toEqual([]);
+    it.drains.drained([it.task.id]);
+    await shutdown;
+    expect(it.calls).toEqual([`signal ${SIGTERM}`, 'detach']);
+    expect(it.clock.pending).toBe(0);
+  });
+
   test('does not wait when the task is in no network', async () => {
     const it = await scene();
     const controller = await it.running();

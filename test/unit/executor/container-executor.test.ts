@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { HealthConfig } from '../../../common/model/service.ts';
+import { EndpointDrains } from '../../../worker/agent/endpoint-drains.ts';
 import { ContainerExecutor } from '../../../worker/executor/container-executor.ts';
 import { TaskFiles } from '../../../worker/executor/task-files.ts';
 import { aContainerSpec, aNodeDescription, aTask, aTaskSpec } from '../../support/builders.ts';
@@ -32,6 +33,7 @@ async function scene() {
     runtime,
     images,
     networks,
+    drains: new EndpointDrains(clock),
     volumes: new FakeVolumes(calls),
     files: new TaskFiles({
       dir: join(dir, 'files'),

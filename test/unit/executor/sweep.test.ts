@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { TaskId } from '../../../common/model/ids.ts';
+import { EndpointDrains } from '../../../worker/agent/endpoint-drains.ts';
 import { ContainerExecutor } from '../../../worker/executor/container-executor.ts';
 import { TaskFiles } from '../../../worker/executor/task-files.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -31,6 +32,7 @@ describe('sweep', () => {
       images,
       volumes,
       networks: new FakeNetworks(),
+      drains: new EndpointDrains(new FakeClock()),
       files: new TaskFiles({
         dir: join(dir, 'files'),
         memoryDir: join(dir, 'memory'),

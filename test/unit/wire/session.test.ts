@@ -48,6 +48,7 @@ describe('messages of an agent session', () => {
     },
     { kind: 'heartbeat-heard', storedSequence: 3 },
     { kind: 'heartbeat-heard', storedSequence: 0 },
+    { kind: 'drained', taskIds: [idOf('t'), idOf('u')] },
     { kind: 'assignments', complete: true, last: false, appliesTo: 0, resultsIn: 9, changes: [] },
   ])('from the dispatcher survive encoding: $kind', (message) => {
     expect(decodeDispatcherMessage(encodeDispatcherMessage(message))).toStrictEqual(message);
