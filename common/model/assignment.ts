@@ -56,6 +56,8 @@ export interface AssignedServiceEntry {
 /** A port published through the routing mesh. Key: `protocol/publishedPort`. */
 export interface AssignedPort {
   readonly protocol: Protocol;
+  /** as in the spec, for SRV records; '' = none */
+  readonly name: string;
   readonly publishedPort: number;
   readonly targetPort: number;
   readonly serviceId: ServiceId;

@@ -168,6 +168,7 @@ function assignedPortToProto(port: AssignedPort): skep.AssignedPort.$Properties 
     publishedPort: uint32(port.publishedPort, 'port.publishedPort'),
     targetPort: uint32(port.targetPort, 'port.targetPort'),
     serviceId: text(port.serviceId),
+    name: text(port.name),
   };
 }
 
@@ -177,6 +178,7 @@ function assignedPortFromProto(m: skep.AssignedPort.$Properties): AssignedPort {
     publishedPort: m.publishedPort ?? 0,
     targetPort: m.targetPort ?? 0,
     serviceId: asId<AssignedPort['serviceId']>(m.serviceId ?? ''),
+    name: m.name ?? '',
   });
 }
 

@@ -20,6 +20,7 @@ import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
+import { sameJson } from './node-states.ts';
 
 type NetworkItemKind = 'network' | 'endpoint' | 'serviceEntry' | 'peer';
 type NetworkItem = AssignedNetwork | AssignedEndpoint | AssignedServiceEntry | AssignedPeer;
@@ -191,8 +192,8 @@ export class NetworkTables {
     const wanted = new Map<string, AssignedPort>();
     for (const port of service?.endpoint?.ports ?? []) {
       if (port.publishMode !== 'ingress' || port.publishedPort === 0) continue;
-      const { protocol, publishedPort, targetPort } = port;
-      const item: AssignedPort = { protocol, publishedPort, targetPort, serviceId };
+      const { protocol, name, publishedPort, targetPort } = port;
+      const item: AssignedPort = { protocol, name, publishedPort, targetPort, serviceId };
       wanted.set(assignmentKey('port', item), item);
     }
     for (const [key, item] of this.#ports) {
@@ -202,7 +203,7 @@ export class NetworkTables {
     }
     for (const [key, item] of wanted) {
       const known = this.#ports.get(key);
-      if (known && known.serviceId === serviceId && known.targetPort === item.targetPort) continue;
+      if (known && sameJson(known, item)) continue;
       this.#ports.set(key, item);
       recorder.port({ action: 'set', kind: 'port', key, item });
     }

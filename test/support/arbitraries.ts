@@ -521,6 +521,7 @@ export const assignmentArbitraries: {
     publishedPort: uint32,
     targetPort: uint32,
     serviceId: id(),
+    name: text,
   }),
   peer: record<AssignmentsByKind['peer']>({
     networkId: id(),

@@ -99,9 +99,11 @@ export function port(
   publishedPort: number,
   targetPort: number,
   protocol: AssignedPort['protocol'] = 'tcp',
+  name = '',
 ): AssignedPort {
   return {
     protocol,
+    name,
     publishedPort,
     targetPort,
     serviceId: asId<ServiceId>(`svc-${serviceName}`),

@@ -1,11 +1,12 @@
 /**
- * Passes queries on to other nameservers, from sockets in the daemon's own namespace. Knows nothing
- * of the cluster's names.
+ * Passes queries on to other nameservers, from sockets in the daemon's own namespace, and keeps what
+ * they answer. Knows nothing of the cluster's names.
  */
 import { createSocket } from 'node:dgram';
 import { connect, isIPv6 } from 'node:net';
 import type { Clock } from '../../common/base/clock.ts';
 import type { Random } from '../../common/base/random.ts';
+import { DnsCache } from './dns-cache.ts';
 import { emptyAnswer, type Question, RCODE } from './dns-message.ts';
 
 /** Resolvers in tasks give up after 5 s: two servers must fit. */
@@ -18,15 +19,32 @@ const DNS_PORT = 53;
 export class DnsForwarder {
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #cache: DnsCache;
   #inFlight = 0;
 
   constructor(clock: Clock, random: Random) {
     this.#clock = clock;
     this.#random = random;
+    this.#cache = new DnsCache(clock);
   }
 
-  /** The first answer among `servers`, else SERVFAIL. Never rejects. */
+  /** What is known still, or the first answer among `servers`, else SERVFAIL. Never rejects. */
   async forward(
+    query: Buffer,
+    question: Question | null,
+    servers: readonly string[],
+    transport: 'udp' | 'tcp',
+  ): Promise<Buffer> {
+    if (!question) return this.#ask(query, question, servers, transport);
+    const key = DnsCache.keyOf(query, question, servers, transport);
+    const known = this.#cache.get(key, query, question);
+    if (known) return known;
+    const answer = await this.#ask(query, question, servers, transport);
+    this.#cache.put(key, answer, question);
+    return answer;
+  }
+
+  async #ask(
     query: Buffer,
     question: Question | null,
     servers: readonly string[],

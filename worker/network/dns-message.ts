@@ -5,7 +5,7 @@
 import dnsPacket from 'dns-packet';
 import { ipv4Bytes } from '../../native/ffi/net/address.ts';
 
-export const TYPE = { a: 1, ptr: 12, aaaa: 28, any: 255 } as const;
+export const TYPE = { a: 1, ptr: 12, aaaa: 28, srv: 33, any: 255 } as const;
 export const RCODE = {
   noError: 0,
   formatError: 1,
@@ -132,6 +132,60 @@ export function pointerAnswer(
       data,
     })),
   });
+}
+
+/** Where a service's port is to be found. */
+export interface ServiceTarget {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/**
+ * SRV records with the addresses of their targets (RFC 2782), all alike in priority and weight. Addresses
+ * that do not fit are left out; when records do not either, the response is marked as cut.
+ */
+export function serviceAnswer(
+  query: Buffer,
+  question: Question,
+  targets: readonly ServiceTarget[],
+  ttlSeconds: number,
+  bytesMax: number,
+): Buffer {
+  const encode = (withRecords: boolean, withAddresses: boolean): Buffer =>
+    dnsPacket.encode({
+      type: 'response',
+      id: query.readUInt16BE(0),
+      flags:
+        dnsPacket.RECURSION_AVAILABLE |
+        (query.readUInt16BE(2) & 0x0100) |
+        (withRecords ? 0 : dnsPacket.TRUNCATED_RESPONSE),
+      questions: [{ type: 'SRV', name: question.name }],
+      answers: (withRecords ? targets : []).map(({ name, port }) => ({
+        type: 'SRV' as const,
+        name: question.name,
+        ttl: ttlSeconds,
+        data: { priority: 0, weight: 0, port, target: name },
+      })),
+      additionals: (withAddresses ? targets : []).map(({ name, address }) => ({
+        type: 'A' as const,
+        name,
+        ttl: ttlSeconds,
+        data: address,
+      })),
+    });
+  const whole = encode(true, true);
+  if (whole.length <= bytesMax) return whole;
+  const records = encode(true, false);
+  return records.length <= bytesMax ? records : encode(false, false);
+}
+
+/** The port and service that an SRV question names: `_PORT._PROTOCOL.SERVICE`; null for others. */
+export function serviceQuestion(
+  name: string,
+): { readonly port: string; readonly protocol: string; readonly service: string } | null {
+  const match = /^_([^.]+)\._(tcp|udp|sctp)\.(.+)$/.exec(name);
+  return match ? { port: match[1]!, protocol: match[2]!, service: match[3]! } : null;
 }
 
 /** The address that a reverse name asks for, null for other names. */

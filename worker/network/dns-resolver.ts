@@ -3,6 +3,7 @@
  * either the answer or `null`, which means "ask elsewhere".
  */
 import { type Random, shuffled } from '../../common/base/random.ts';
+import type { AssignedServiceEntry } from '../../common/model/assignment.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
 import {
@@ -12,6 +13,9 @@ import {
   type Question,
   RCODE,
   reverseAddress,
+  type ServiceTarget,
+  serviceAnswer,
+  serviceQuestion,
   TYPE,
 } from './dns-message.ts';
 
@@ -47,6 +51,57 @@ export function lookupName(
   return null;
 }
 
+/**
+ * Where a published port of a service is to be found among the client's networks: at its virtual IP, or
+ * at each serving task in mode `dnsrr`. Ports are named, or numbered as the tasks listen. null when none
+ * of the networks knows the service.
+ */
+export function lookupService(
+  tables: ClusterTables,
+  client: DnsClient,
+  asked: { readonly port: string; readonly protocol: string; readonly service: string },
+): ServiceTarget[] | null {
+  for (const id of client.networkIds) {
+    const table = tables.networks.get(id);
+    if (!table?.network || table.network.ingress) continue;
+    const networkName = table.network.name;
+    const suffix = `.${networkName.toLowerCase()}`;
+    const bare = asked.service.endsWith(suffix)
+      ? asked.service.slice(0, -suffix.length)
+      : asked.service;
+    const entry = [...table.services.values()].find(({ name, aliases }) =>
+      [name, ...aliases].some((it) => [asked.service, bare].includes(it.toLowerCase())),
+    );
+    if (!entry) continue;
+    const ports = [...tables.ports.values()].filter(
+      ({ serviceId, protocol, name, targetPort }) =>
+        serviceId === entry.serviceId &&
+        protocol === asked.protocol &&
+        [name.toLowerCase(), String(targetPort)].includes(asked.port),
+    );
+    const numbers = [...new Set(ports.map(({ targetPort }) => targetPort))];
+    return numbers.flatMap((port) =>
+      targetsOf(table, entry).map(({ name, address }) => ({
+        name: `${name}.${networkName}`,
+        address,
+        port,
+      })),
+    );
+  }
+  return null;
+}
+
+function targetsOf(
+  table: NetworkTable,
+  { serviceId, name, virtualIp }: AssignedServiceEntry,
+): { readonly name: string; readonly address: string }[] {
+  if (virtualIp !== null) return [{ name, address: virtualIp }];
+  return Array.from(table.servingOf(serviceId), (address) => ({
+    name: table.names.reverse(address)[0] ?? name,
+    address,
+  }));
+}
+
 function inNetwork(table: NetworkTable, name: string): string[] | null {
   return table.names.lookup(name, (serviceId) => table.servingOf(serviceId));
 }
@@ -73,6 +128,16 @@ export function answerLocally(
     const address = reverseAddress(question.name);
     const names = address === null ? [] : lookupAddress(tables, client, address);
     return names.length > 0 ? pointerAnswer(query, question, names, TTL_SECONDS) : null;
+  }
+  if (question.type === TYPE.srv) {
+    const asked = serviceQuestion(question.name);
+    const targets = asked && lookupService(tables, client, asked);
+    // Of a service of ours nobody else may say that it has such a port.
+    if (targets?.length === 0) return emptyAnswer(query, question, RCODE.nameError);
+    if (targets) {
+      const order = shuffled(targets, random);
+      return serviceAnswer(query, question, order, TTL_SECONDS, bytesMax);
+    }
   }
   const addresses = lookupName(tables, client, question.name);
   if (!addresses) return null;

@@ -11,9 +11,13 @@ import {
   readQuestion,
 } from '../../../worker/network/dns-message.ts';
 import { answerLocally } from '../../../worker/network/dns-resolver.ts';
-import { endpoint, network, service, set } from '../../support/network-scene.ts';
+import { endpoint, network, port, service, set } from '../../support/network-scene.ts';
 
-function ask(name: string, type: 'A' | 'AAAA' | 'PTR' | 'MX' = 'A', udpPayloadSize = 0): Buffer {
+function ask(
+  name: string,
+  type: 'A' | 'AAAA' | 'PTR' | 'MX' | 'SRV' = 'A',
+  udpPayloadSize = 0,
+): Buffer {
   return dnsPacket.encode({
     type: 'query',
     id: 4711,
@@ -131,7 +135,18 @@ describe('answers from the tables', () => {
   tables.apply(
     [
       set('network', front),
-      set('serviceEntry', service(front, 'web', '10.0.1.2')),
+      set('serviceEntry', service(front, 'web', '10.0.1.2', ['site'])),
+      set('serviceEntry', service(front, 'db', null)),
+      set('port', port('web', 8080, 80, 'tcp', 'http')),
+      set('port', port('web', 8081, 80, 'tcp')),
+      set('port', port('web', 5353, 53, 'udp')),
+      set('port', port('db', 5432, 5432)),
+      ...[1, 2].map((i) =>
+        set(
+          'endpoint',
+          endpoint(front, 'db', i, { nodeId: 'n', address: '172.30.0.1' }, `10.0.1.2${i}`),
+        ),
+      ),
       set(
         'endpoint',
         endpoint(front, 'web', 1, { nodeId: 'n', address: '172.30.0.1' }, '10.0.1.11'),
@@ -139,15 +154,59 @@ describe('answers from the tables', () => {
     ],
     true,
   );
-  const answer = (query: Buffer) =>
+  const answer = (query: Buffer, bytesMax = 512) =>
     answerLocally(
       tables,
       { networkIds: [front.id] },
       query,
       question(query),
-      512,
+      bytesMax,
       new SeededRandom(1),
     );
+
+  const services = (name: string) => {
+    const reply = dnsPacket.decode(answer(ask(name, 'SRV')) as Buffer);
+    const targets = (reply.answers ?? []).map((record) =>
+      record.type === 'SRV' ? `${record.data.target}:${record.data.port}` : record.type,
+    );
+    const addresses = (reply.additionals ?? []).map((record) => 'data' in record && record.data);
+    return { targets: targets.sort(), addresses: addresses.sort() };
+  };
+
+  test.each(['_80._tcp.web', '_HTTP._tcp.Web', '_http._tcp.site.front', '_80._tcp.web.front'])(
+    '%s tells where the port of a service is: at its virtual IP',
+    (name) => {
+      expect(services(name)).toEqual({ targets: ['web.front:80'], addresses: ['10.0.1.2'] });
+    },
+  );
+
+  test('without a virtual IP the port is at every serving task', () => {
+    expect(services('_5432._tcp.db')).toEqual({
+      targets: ['db.1.task-db-1.front:5432', 'db.2.task-db-2.front:5432'],
+      addresses: ['10.0.1.21', '10.0.1.22'],
+    });
+  });
+
+  test('addresses that do not fit are left out, and records that do not are marked', () => {
+    const whole = answer(ask('_5432._tcp.db', 'SRV')) as Buffer;
+    const records = dnsPacket.decode(
+      answer(ask('_5432._tcp.db', 'SRV'), whole.length - 1) as Buffer,
+    );
+    expect(records).toMatchObject({ flag_tc: false, additionals: [] });
+    expect(records.answers).toHaveLength(2);
+    const cut = dnsPacket.decode(answer(ask('_5432._tcp.db', 'SRV'), 60) as Buffer);
+    expect(cut).toMatchObject({ flag_tc: true, answers: [] });
+  });
+
+  test('a port that a service of ours does not publish does not exist; others are asked elsewhere', () => {
+    for (const name of ['_443._tcp.web', '_53._tcp.web', '_80._tcp.db']) {
+      expect(dnsPacket.decode(answer(ask(name, 'SRV')) as Buffer)).toMatchObject({
+        rcode: 'NXDOMAIN',
+        answers: [],
+      });
+    }
+    expect(answer(ask('_80._tcp.example.com', 'SRV'))).toBeNull();
+  });
 
   test.each(['AAAA', 'MX'] as const)(
     'a known name without %s records is empty, not asked elsewhere',
