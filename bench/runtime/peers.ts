@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultProcess, defaultSpec } from '../../worker/runtime/defaults.ts';
 import { runProgram, temporaryDirectory } from '../support/cleanup.ts';
-import { say } from '../support/report.ts';
+import { requirePackage } from '../support/packages.ts';
 
 export const PEERS = ['crun', 'runc'] as const;
 export type Peer = (typeof PEERS)[number];
@@ -16,15 +16,8 @@ const MEMORY_BYTES = 64 * 1024 * 1024;
 
 /** Resolves with the version. Installs the package when it is missing. */
 export async function requirePeer(peer: Peer): Promise<string> {
-  const version = async (): Promise<string> =>
-    (await runProgram(peer, ['--version'])).split('\n')[0] ?? '';
-  try {
-    return await version();
-  } catch {
-    say(`installs ${peer}`);
-    await runProgram('apt-get', ['install', '-y', '--no-install-recommends', peer]);
-    return version();
-  }
+  await requirePackage(peer, peer);
+  return (await runProgram(peer, ['--version'])).split('\n')[0] ?? '';
 }
 
 /** Directory of a bundle that runs `true` in `rootfs`. */

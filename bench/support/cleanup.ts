@@ -1,6 +1,6 @@
 /**
  * What a benchmark made and must not leave behind, also when it fails or is interrupted: processes
- * (ended by pid) and temporary directories.
+ * (ended by pid), temporary directories, and what parts say how to undo.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,9 +11,11 @@ import type { Readable } from 'node:stream';
 
 const directories: string[] = [];
 const pids = new Set<number>();
+const undoings: (() => void)[] = [];
 
 process.on('exit', () => {
   for (const pid of pids) endProcess(pid);
+  for (const undo of undoings.reverse()) undo();
   for (const directory of directories) {
     rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
@@ -31,6 +33,11 @@ export function temporaryDirectory(name: string): string {
   const directory = mkdtempSync(join(tmpdir(), `skep-bench-${name}-`));
   directories.push(directory);
   return directory;
+}
+
+/** Runs at the end, after processes were ended: the last one given first. It must not wait for anything. */
+export function undoAtExit(undo: () => void): void {
+  undoings.push(undo);
 }
 
 /** To be ended with this process. Returns the release. */

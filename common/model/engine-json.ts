@@ -301,6 +301,7 @@ export interface TaskJson extends ObjectHeadJson {
     readonly PortStatus?: { readonly Ports?: readonly PortJson[] };
   };
   readonly DesiredState: string;
+  readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] }[];
   readonly JobIteration?: VersionJson;
 }
 

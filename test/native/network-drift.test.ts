@@ -152,6 +152,13 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
       'ip neigh replace 10.0.1.12 lladdr 02:00:00:00:00:99 dev vx0',
     ],
     ['a neighbour too many', 'front', 'ip neigh add 10.0.1.77 lladdr 02:00:00:00:00:99 dev vx0'],
+    ['the guard of a network’s ports flushed', 'front', 'nft flush ruleset'],
+    [
+      'a port taken from under its guard',
+      'front',
+      `nft delete element bridge skep ports { ${webPort} }`,
+    ],
+    ['the guard of the gateway’s ports deleted', 'host', 'nft delete table bridge skep'],
     ['the gateway bridge deleted', 'host', 'ip link del skep_gw'],
     ['the gateway bridge without address', 'host', 'ip addr flush dev skep_gw'],
     ['the host’s seat in the ingress network deleted', 'host', 'ip link del skep_in'],

@@ -248,6 +248,12 @@ export class NetworkLab {
     return new LabTask(child);
   }
 
+  /** What answers as tasks do, on another port, in `netns`. */
+  server(netns: string, name: string, port: number): Promise<void> {
+    const script = join(here, 'network-echo.mjs');
+    return this.#background('nsenter', `--net=${netns}`, process.execPath, script, name, `${port}`);
+  }
+
   /** A nameserver in `netns` that knows `outside.example` only (203.0.113.7). */
   nameserver(netns: string): Promise<void> {
     const script = join(here, 'network-dns.mjs');

@@ -17,13 +17,16 @@ export class ChangeWatch {
 
   /** For a namespace with a bridge and tables of neighbours. */
   static async ofOverlay(nsPath: string): Promise<ChangeWatch> {
-    const kinds = CHANGES.links + CHANGES.neighbours;
-    return new ChangeWatch([await ChangeListener.open(nsPath, NETLINK_ROUTE, kinds)]);
+    return ChangeWatch.#open(nsPath, CHANGES.links + CHANGES.neighbours);
   }
 
   /** For a task's namespace. Not its neighbours: they come and go with its traffic. */
   static async ofTask(nsPath: string): Promise<ChangeWatch> {
     const kinds = CHANGES.links + CHANGES.addresses + CHANGES.routes + CHANGES.rules;
+    return ChangeWatch.#open(nsPath, kinds);
+  }
+
+  static async #open(nsPath: string, kinds: number): Promise<ChangeWatch> {
     const route = await ChangeListener.open(nsPath, NETLINK_ROUTE, kinds);
     try {
       const tables = await ChangeListener.open(nsPath, NETLINK_NETFILTER, CHANGES.tables);

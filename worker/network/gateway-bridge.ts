@@ -15,6 +15,7 @@ import {
   textOfIpv4,
 } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
+import { NFPROTO_BRIDGE } from '../../native/ffi/net/nft.ts';
 import {
   addAddress,
   addBridge,
@@ -30,8 +31,11 @@ import {
   OWN_NAMESPACE,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import type { Difference } from './kernel-facts.ts';
 import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
 import { findLink, listLinks, makeVeth, removeLink, securePort, type VethEnd } from './legs.ts';
+import { deleteOwnedTable } from './nft-table.ts';
+import { PortGuard } from './port-guard.ts';
 import { restorePorts } from './seats.ts';
 import type { WantedSeat } from './wanted-facts.ts';
 
@@ -54,6 +58,8 @@ export function chooseGatewayPool(
 
 export class GatewayBridge {
   readonly #host: NetlinkSocket;
+  readonly #filter: NetlinkSocket;
+  readonly #guard: PortGuard;
   readonly #pools: readonly string[];
   readonly #used = new Set<number>();
   #subnet: Prefix | null = null;
@@ -61,8 +67,11 @@ export class GatewayBridge {
   #mtu = 0;
   #next = 0;
 
-  constructor(host: NetlinkSocket, pools: readonly string[]) {
+  /** @param host rtnetlink and @param filter netfilter socket of the host's namespace */
+  constructor(host: NetlinkSocket, filter: NetlinkSocket, pools: readonly string[]) {
     this.#host = host;
+    this.#filter = filter;
+    this.#guard = new PortGuard(filter);
     this.#pools = pools;
   }
 
@@ -125,6 +134,7 @@ export class GatewayBridge {
       // Host-mode ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
       [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`]: '1',
     });
+    await this.#guard.rebuild();
     this.#subnet = subnet;
   }
 
@@ -143,7 +153,14 @@ export class GatewayBridge {
     const subnet = this.#required();
     if (!(await findLink(this.#host, GATEWAY_BRIDGE))) await this.#create(subnet);
     const mtu = this.#mtu;
+    await this.#guard.rebuild();
     await restorePorts(this.#host, this.#index, ports, { isolated: true, mtu });
+  }
+
+  /** How the rules differ that keep ports to their addresses. @param ports link -> address */
+  guardDifferences(ports: ReadonlyMap<string, string>): Promise<Difference[]> {
+    this.#guard.expect(ports);
+    return this.#guard.differences();
   }
 
   /** An address for a task. Freed ones are reused only after the subnet was gone through once. */
@@ -164,8 +181,10 @@ export class GatewayBridge {
     );
   }
 
-  release(address: string): void {
+  /** The task is gone. */
+  async release(taskId: TaskId, address: string): Promise<void> {
     this.#used.delete(ipv4Number(address));
+    await this.#guard.remove(gatewayPortName(taskId));
   }
 
   /** True when `address` belongs to the bridge's subnet. */
@@ -177,6 +196,8 @@ export class GatewayBridge {
   async plug(taskId: TaskId, peer: VethEnd, peerSocket: NetlinkSocket): Promise<void> {
     this.#required();
     const port = gatewayPortName(taskId);
+    const mac = Buffer.from(peer.mac ?? new Uint8Array(6));
+    await this.#guard.add(port, textOfIpv4(mac.subarray(2)));
     await makeVeth(
       this.#host,
       { name: port, master: this.#index, mtu: this.#mtu, up: true },
@@ -187,7 +208,7 @@ export class GatewayBridge {
         await removeLink(peerSocket, peer.name);
       },
     );
-    await securePort(this.#host, port, peer.mac ?? new Uint8Array(6), { isolated: true });
+    await securePort(this.#host, port, mac, { isolated: true });
   }
 
   async hasPort(taskId: TaskId): Promise<boolean> {
@@ -200,6 +221,7 @@ export class GatewayBridge {
       if (isGatewayPortName(name)) await removeLink(this.#host, name);
     }
     await removeLink(this.#host, GATEWAY_BRIDGE);
+    await deleteOwnedTable(this.#filter, NFPROTO_BRIDGE);
     this.#subnet = null;
     this.#used.clear();
   }

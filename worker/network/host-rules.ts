@@ -20,6 +20,7 @@ import {
   dnatTo,
   fromInterface,
   IPPROTO,
+  l4Protocol,
   masquerade,
   sourceIn,
   toInterface,
@@ -60,7 +61,7 @@ export class HostRules extends OwnedTable {
   readonly #random: Random;
   readonly #services = new Map<string, BalancedService>();
   readonly #ports = new Map<string, PortTarget>();
-  #gateway: Prefix | null = null;
+  #gateway: { readonly network: Uint8Array; readonly mask: number } | null = null;
 
   constructor(socket: NetlinkSocket, random: Random) {
     super(socket);
@@ -77,7 +78,9 @@ export class HostRules extends OwnedTable {
 
   /** The subnet of the gateway bridge; takes effect at the next `rebuild`. */
   setGateway(subnet: Prefix): void {
-    this.#gateway = subnet;
+    const network = Buffer.alloc(4);
+    network.writeUInt32BE(networkNumber(subnet));
+    this.#gateway = { network, mask: maskNumber(subnet.length) };
   }
 
   /**
@@ -127,9 +130,7 @@ export class HostRules extends OwnedTable {
     post(fromInterface(GATEWAY_BRIDGE), toInterface(GATEWAY_BRIDGE), masquerade());
     post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(GATEWAY_BRIDGE), masquerade());
     if (!this.#gateway) return;
-    const network = Buffer.alloc(4);
-    network.writeUInt32BE(networkNumber(this.#gateway));
-    const mask = maskNumber(this.#gateway.length);
+    const { network, mask } = this.#gateway;
     post(sourceIn(network, mask), toInterface(GATEWAY_BRIDGE, true), masquerade());
   }
 
@@ -148,6 +149,15 @@ export class HostRules extends OwnedTable {
     // route_localnet lets loopback addresses through the interface: not from outside.
     const loopback = destinationIn(LOOPBACK, LOOPBACK_MASK);
     table.addRule('input', [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);
+    if (!this.#gateway) return;
+    // The gateway is a way out, not a way in: of the host a task reaches what other hosts reach of it.
+    table.addRule('input', [
+      ...fromInterface(GATEWAY_BRIDGE),
+      ...destinationIn(this.#gateway.network, this.#gateway.mask),
+      ...l4Protocol(IPPROTO.icmp, true),
+      ...opening,
+      ...drop,
+    ]);
   }
 
   #setService(tx: NftTransaction, id: string, wanted: ReadonlySet<string>): void {

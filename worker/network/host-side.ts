@@ -60,7 +60,7 @@ export class HostSide {
     this.#options = options;
     this.route = route;
     this.#filter = filter;
-    this.gateway = new GatewayBridge(route, options.gatewayPools);
+    this.gateway = new GatewayBridge(route, filter, options.gatewayPools);
     this.rules = new HostRules(filter, options.random);
   }
 
@@ -126,7 +126,8 @@ export class HostSide {
       if (same && (await overlay.hasPort(INGRESS_PORT))) return;
     }
     await this.removeIngress();
-    await overlay.plug(INGRESS_PORT, { name: INGRESS_LINK, mac: macOf(address) }, this.route);
+    const peer = { name: INGRESS_LINK, mac: macOf(address) };
+    await overlay.plug(INGRESS_PORT, peer, this.route, null);
     await writeNetSysctls(OWN_NAMESPACE, {
       // Connections from 127.0.0.1 to a published port leave here; the rules keep others out.
       [`ipv4/conf/${INGRESS_LINK}/route_localnet`]: '1',
@@ -160,7 +161,11 @@ export class HostSide {
       const value = await readFile(join(SETTINGS_DIR, name), 'utf8').catch(() => null);
       if (value !== null) found.set(FACT.setting(name), value.trim());
     }
-    return [...compareFacts(hostFacts(wanted), found), ...(await this.rules.differences())];
+    return [
+      ...compareFacts(hostFacts(wanted), found),
+      ...(await this.rules.differences()),
+      ...(wanted.gateway ? await this.gateway.guardDifferences(wanted.gateway.ports) : []),
+    ];
   }
 
   /** Makes everything as it is wanted, but for ports and the ingress link when they are gone. */

@@ -2,7 +2,12 @@
  * An nft table that we own whole: kept by incremental transactions, built anew in one transaction
  * when one fails or the kernel's contents are unknown. Knows nothing of what the rules are for.
  */
-import { NftTransaction, type TableWriter } from '../../native/ffi/net/nft.ts';
+import {
+  NFPROTO_IPV4,
+  type NftFamily,
+  NftTransaction,
+  type TableWriter,
+} from '../../native/ffi/net/nft.ts';
 import { readTable } from '../../native/ffi/net/nft-state.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import type { Difference } from './kernel-facts.ts';
@@ -11,13 +16,15 @@ import { TableImage } from './table-image.ts';
 
 export abstract class OwnedTable {
   readonly #socket: NetlinkSocket;
+  readonly #family: NftFamily;
   /** the kernel has what our memory says */
   #known = false;
   /** `rebuild` was asked for once: from then on memory and kernel are to agree */
   #live = false;
 
-  constructor(socket: NetlinkSocket) {
+  constructor(socket: NetlinkSocket, family: NftFamily = NFPROTO_IPV4) {
     this.#socket = socket;
+    this.#family = family;
   }
 
   /** Writes the whole contents as remembered; the table is there and empty. Changes nothing else. */
@@ -32,7 +39,7 @@ export abstract class OwnedTable {
   async rebuild(): Promise<void> {
     this.#live = true;
     this.#known = false;
-    const tx = new NftTransaction(NFT_TABLE);
+    const tx = new NftTransaction(NFT_TABLE, this.#family);
     tx.addTable();
     tx.deleteTable();
     tx.addTable();
@@ -41,17 +48,22 @@ export abstract class OwnedTable {
     this.#known = true;
   }
 
+  /** From now on memory and kernel are to agree, though nothing is written yet. */
+  protected adopt(): void {
+    this.#live = true;
+  }
+
   /** What the kernel has otherwise than we do; nothing before the first `rebuild`. */
   async differences(): Promise<Difference[]> {
     if (!this.#live) return [];
     const image = new TableImage();
     this.build(image);
-    return image.differences(await readTable(this.#socket, NFT_TABLE));
+    return image.differences(await readTable(this.#socket, this.#family, NFT_TABLE));
   }
 
   /** Applies a step; before the first `rebuild` it changes memory only. */
   protected async change(step: (tx: NftTransaction) => void): Promise<void> {
-    const tx = new NftTransaction(NFT_TABLE);
+    const tx = new NftTransaction(NFT_TABLE, this.#family);
     const known = this.#known;
     step(tx);
     if (!known) {
@@ -69,8 +81,11 @@ export abstract class OwnedTable {
 }
 
 /** Takes the table away; success when there is none. */
-export async function deleteOwnedTable(socket: NetlinkSocket): Promise<void> {
-  const tx = new NftTransaction(NFT_TABLE);
+export async function deleteOwnedTable(
+  socket: NetlinkSocket,
+  family: NftFamily = NFPROTO_IPV4,
+): Promise<void> {
+  const tx = new NftTransaction(NFT_TABLE, family);
   tx.addTable();
   tx.deleteTable();
   await tx.commit(socket);

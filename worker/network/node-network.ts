@@ -216,7 +216,11 @@ export class NodeNetwork {
       await this.#host.rules.set(new Map(), new Map(gone));
       if (address !== null) await this.#host.forgetConnections(new Set([address]));
     }
-    if (address !== null) this.#host.gateway.release(address);
+    if (address !== null) await this.#host.gateway.release(state.request.taskId, address);
+    for (const { networkId } of state.network.legs) {
+      const overlay = this.#overlays.all.get(networkId);
+      await overlay?.forgetPort(overlayPortName(state.request.taskId));
+    }
   }
 
   async #publishHostPorts({ network, hostPorts }: AttachedState): Promise<void> {
@@ -317,6 +321,7 @@ export class NodeNetwork {
     await this.#host.rules.set(...this.#published(new Set(this.#tables.ports.keys()), null));
     await this.#host.rules.rebuild();
     await this.sweep();
+    await this.prove({ repair: true, all: true });
   }
 
   async #programTouched(touched: Touched): Promise<void> {

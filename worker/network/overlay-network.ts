@@ -24,6 +24,7 @@ import {
 } from '../../native/ffi/net/rtnl.ts';
 import {
   createNetns,
+  NETLINK_NETFILTER,
   NETLINK_ROUTE,
   NetlinkError,
   NetlinkSocket,
@@ -32,7 +33,7 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import { ChangeWatch } from './change-watch.ts';
 import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
-import { DEFAULT_VXLAN_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
+import { DEFAULT_VXLAN_PORT, INGRESS_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
 import {
   findLink,
   listLinks,
@@ -42,6 +43,7 @@ import {
   type VethEnd,
   withNetns,
 } from './legs.ts';
+import { PortGuard } from './port-guard.ts';
 import { indexOf, restorePorts } from './seats.ts';
 import { isOverlayFactOfOurs, overlayFacts, type WantedOverlay } from './wanted-facts.ts';
 
@@ -66,23 +68,35 @@ export class OverlayNetwork {
   readonly #parts: OverlayParts;
   readonly #route: NetlinkSocket;
   readonly watch: ChangeWatch;
+  readonly #filter: NetlinkSocket;
+  readonly #guard: PortGuard;
   readonly #remote = new Map<string, string>();
   #bridgeIndex = 0;
   #vxlanIndex = 0;
   #mtu = 0;
 
-  private constructor(parts: OverlayParts, route: NetlinkSocket, watch: ChangeWatch) {
+  private constructor(
+    parts: OverlayParts,
+    sockets: { readonly route: NetlinkSocket; readonly filter: NetlinkSocket },
+    watch: ChangeWatch,
+  ) {
     this.id = parts.id;
     this.#parts = parts;
-    this.#route = route;
+    this.#route = sockets.route;
+    this.#filter = sockets.filter;
+    this.#guard = new PortGuard(sockets.filter);
     this.watch = watch;
   }
 
   static async #open(parts: OverlayParts): Promise<OverlayNetwork> {
     const route = await NetlinkSocket.open(parts.pin, NETLINK_ROUTE);
+    let filter: NetlinkSocket | null = null;
     try {
-      return new OverlayNetwork(parts, route, await ChangeWatch.ofOverlay(parts.pin));
+      filter = await NetlinkSocket.open(parts.pin, NETLINK_NETFILTER);
+      const watch = await ChangeWatch.ofOverlay(parts.pin);
+      return new OverlayNetwork(parts, { route, filter }, watch);
     } catch (err) {
+      await filter?.close();
       await route.close();
       throw err;
     }
@@ -164,10 +178,17 @@ export class OverlayNetwork {
   }
 
   /**
-   * Plugs a link into the network: `port` is its end here, `peer` the other one.
+   * Plugs a link into the network: `port` is its end here, `peer` the other one. With `seat` nothing passes
+   * that does not come from this address.
    * @param peerSocket rtnetlink socket of the peer's namespace, to clear a remnant there
    */
-  async plug(port: string, peer: VethEnd, peerSocket: NetlinkSocket): Promise<void> {
+  async plug(
+    port: string,
+    peer: VethEnd,
+    peerSocket: NetlinkSocket,
+    seat: string | null,
+  ): Promise<void> {
+    if (seat !== null) await this.#guard.add(port, seat);
     await withNetns(this.#parts.pin, (netnsFd) =>
       makeVeth(
         this.#parts.host,
@@ -181,6 +202,11 @@ export class OverlayNetwork {
       ),
     );
     await securePort(this.#route, port, peer.mac ?? new Uint8Array(6));
+  }
+
+  /** Its task is gone, and with it the link. */
+  async forgetPort(port: string): Promise<void> {
+    await this.#guard.remove(port);
   }
 
   async hasPort(port: string): Promise<boolean> {
@@ -197,7 +223,14 @@ export class OverlayNetwork {
 
   /** How the kernel's state differs from what is wanted of it. */
   async differences(wanted: WantedOverlay): Promise<Difference[]> {
-    return compareFacts(overlayFacts(wanted), await this.#facts(), isOverlayFactOfOurs);
+    const differences = compareFacts(
+      overlayFacts(wanted),
+      await this.#facts(),
+      isOverlayFactOfOurs,
+    );
+    // The host's own seat sends what its clients sent.
+    this.#guard.expect(new Map([...wanted.ports].filter(([link]) => link !== INGRESS_PORT)));
+    return [...differences, ...(await this.#guard.differences())];
   }
 
   /** Makes everything as it is wanted, but for ports that are gone: who plugs them in does it again. */
@@ -207,6 +240,7 @@ export class OverlayNetwork {
     if (indexOf(links, OVERLAY_VXLAN) === 0) await this.#addVxlan(network);
     else await this.conform(network);
     await this.#settle();
+    await this.#guard.rebuild();
     await restorePorts(this.#route, this.#bridgeIndex, wanted.ports, { mtu: this.#mtu });
     await this.#removeStrangers(wanted);
     this.#remote.clear();
@@ -237,9 +271,10 @@ export class OverlayNetwork {
   }
 
   /** Closes our sockets; the network goes on. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.watch.close();
-    return this.#route.close();
+    await this.#filter.close();
+    await this.#route.close();
   }
 
   /** The device is deleted by name: its namespace ends later, and its VNI must be free at once. */
@@ -262,6 +297,7 @@ export class OverlayNetwork {
     this.#mtu = mtu;
     await this.#addBridge();
     await this.#addVxlan(network);
+    await this.#guard.rebuild();
   }
 
   async #addBridge(): Promise<void> {

@@ -167,7 +167,8 @@ export class TaskNetwork {
           if (!overlay) continue;
           const mac = macOf(parsePrefix(leg.address).address);
           const peer = { name: leg.link, mac, netnsFd };
-          await overlay.plug(overlayPortName(this.taskId), peer, route);
+          const seat = parsePrefix(leg.address).address;
+          await overlay.plug(overlayPortName(this.taskId), peer, route, seat);
         }
         if (gateway) {
           const address = this.#gatewayAddress ?? gateway.reserve();

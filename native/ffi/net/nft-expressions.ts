@@ -11,11 +11,14 @@ const R1 = 1;
 const R2 = 2;
 /** NFT_REG32_01: the second 4 bytes of R1. */
 const R1_NEXT = 9;
+/** NFT_REG32_06: behind a link's name (16 bytes) and a MAC (6 of 8). */
+const R1_AFTER_LINK_AND_MAC = 14;
 const REG_VERDICT = 0;
 
 const CMP_EQ = 0;
 const CMP_NEQ = 1;
 
+const META_PROTOCOL = 1;
 const META_MARK = 3;
 const META_IIFNAME = 6;
 const META_OIFNAME = 7;
@@ -29,7 +32,7 @@ const PAYLOAD_TRANSPORT = 2;
 const RTN_LOCAL = 2;
 const IPS_DST_NAT = 32;
 
-export const IPPROTO = { tcp: 6, udp: 17, sctp: 132 } as const;
+export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, sctp: 132 } as const;
 
 function expression(name: string, fill: (batch: MessageBatch) => void): Expression {
   return (batch) =>
@@ -114,9 +117,45 @@ export function toInterface(name: string, not = false): Expression[] {
   return [meta(META_OIFNAME, R1), compare(interfaceName(name), not ? CMP_NEQ : CMP_EQ)];
 }
 
-/** `meta l4proto N` */
-export function l4Protocol(protocol: number): Expression[] {
-  return [meta(META_L4PROTO, R1), compare(Buffer.from([protocol]), CMP_EQ)];
+/** `iifname @SET` (or `iifname != @SET`) */
+export function fromInterfaceInSet(set: string, not = false): Expression[] {
+  return [
+    meta(META_IIFNAME, R1),
+    expression('lookup', (batch) => {
+      batch.attrText(1, set);
+      batch.attrBe32(2, R1);
+      if (not) batch.attrBe32(5, 1); // NFT_LOOKUP_F_INV
+    }),
+  ];
+}
+
+export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806 } as const;
+
+/** `meta protocol N` */
+export function etherType(type: number): Expression[] {
+  return [meta(META_PROTOCOL, R1), compare(portBytes(type), CMP_EQ)];
+}
+
+/**
+ * `iifname . MAC . ADDRESS @SET`: who sends. The MAC is that of the frame, or the one that ARP names;
+ * the address that of the IPv4 header, or the one that ARP names.
+ */
+export function senderInSet(
+  set: string,
+  mac: 'frame' | 'arp',
+  address: 'ipv4' | 'arp',
+): Expression[] {
+  return [
+    meta(META_IIFNAME, R1),
+    mac === 'frame' ? payload(PAYLOAD_LINK, 6, 6, R2) : payload(PAYLOAD_NETWORK, 8, 6, R2),
+    payload(PAYLOAD_NETWORK, address === 'ipv4' ? 12 : 14, 4, R1_AFTER_LINK_AND_MAC),
+    lookup(set, null),
+  ];
+}
+
+/** `meta l4proto N` (or `meta l4proto != N`) */
+export function l4Protocol(protocol: number, not = false): Expression[] {
+  return [meta(META_L4PROTO, R1), compare(Buffer.from([protocol]), not ? CMP_NEQ : CMP_EQ)];
 }
 
 /** `fib daddr type local` */

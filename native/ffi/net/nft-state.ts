@@ -1,5 +1,5 @@
 /**
- * Reads back what the kernel has of one nft table of the `ip` family: chains, rules, sets and their
+ * Reads back what the kernel has of one nft table: chains, rules, sets and their
  * elements. Knows what a dump looks like, not what the table should hold.
  */
 import {
@@ -10,7 +10,7 @@ import {
   NLM_F_DUMP,
   textOf,
 } from './message.ts';
-import { NFPROTO_IPV4 } from './nft.ts';
+import type { NftFamily } from './nft.ts';
 import type { NetlinkSocket } from './sockets.ts';
 
 const SUBSYSTEM = 10 << 8;
@@ -37,10 +37,10 @@ export interface TableState {
   readonly elements: ReadonlyMap<string, readonly ReadonlyMap<number, Buffer>[]>;
 }
 
-function dump(type: number, fill: (batch: MessageBatch) => void): MessageBatch {
+function dump(family: NftFamily, type: number, fill: (batch: MessageBatch) => void): MessageBatch {
   const batch = new MessageBatch(128);
   const body = (): void => {
-    batch.u8(NFPROTO_IPV4);
+    batch.u8(family);
     batch.u8(0);
     batch.u16(0);
     fill(batch);
@@ -60,10 +60,16 @@ const textIn = (found: ReadonlyMap<number, Buffer>, type: number): string =>
   textOf(found.get(type) ?? EMPTY);
 
 /** One dump for the chains, the rules and the sets each, then one for every set. */
-export async function readTable(socket: NetlinkSocket, table: string): Promise<TableState> {
+export async function readTable(
+  socket: NetlinkSocket,
+  family: NftFamily,
+  table: string,
+): Promise<TableState> {
   const ofTable = (batch: MessageBatch): void => batch.attrText(1, table);
   const list = async (get: number, type: number) =>
-    read(await socket.dump(dump(get, ofTable)), type).filter((it) => textIn(it, 1) === table);
+    read(await socket.dump(dump(family, get, ofTable)), type).filter(
+      (it) => textIn(it, 1) === table,
+    );
   const chains = new Map((await list(GETCHAIN, NEWCHAIN)).map((it) => [textIn(it, 3), it]));
   const rules = new Map<string, Buffer[]>();
   for (const it of await list(GETRULE, NEWRULE)) {
@@ -73,7 +79,7 @@ export async function readTable(socket: NetlinkSocket, table: string): Promise<T
   const sets = new Map((await list(GETSET, NEWSET)).map((it) => [textIn(it, 2), it]));
   const elements = new Map<string, Map<number, Buffer>[]>();
   for (const name of sets.keys()) {
-    const request = dump(GETSETELEM, (batch) => {
+    const request = dump(family, GETSETELEM, (batch) => {
       batch.attrText(1, table);
       batch.attrText(2, name);
     });

@@ -21,6 +21,9 @@ const NEWSETELEM = SUBSYSTEM | 12;
 const DELSETELEM = SUBSYSTEM | 14;
 
 export const NFPROTO_IPV4 = 2;
+export const NFPROTO_BRIDGE = 7;
+/** Families of tables. */
+export type NftFamily = typeof NFPROTO_IPV4 | typeof NFPROTO_BRIDGE;
 const NFPROTO_UNSPEC = 0;
 const NFT_SET_MAP = 0x8;
 const DATA_VERDICT = 0xffffff00;
@@ -35,6 +38,9 @@ export const NFT_TYPE = {
   mark: 19,
   /** inet_proto . inet_service: a concatenation, 6 bits per member */
   protocolAndPort: (12 << 6) | 13,
+  interfaceName: 41,
+  /** ifname . ether_addr . ipv4_addr */
+  portSeat: (41 << 12) | (9 << 6) | 7,
 } as const;
 
 export type Verdict =
@@ -91,16 +97,18 @@ export interface TableWriter {
 }
 
 /**
- * One transaction over one table of the `ip` family. Messages apply in order. `commit` sends it;
+ * One transaction over one table. Messages apply in order. `commit` sends it;
  * an empty one is not sent.
  */
 export class NftTransaction implements TableWriter {
   readonly #batch = new MessageBatch(8192);
   readonly #table: string;
+  readonly #family: NftFamily;
   #setId = 0;
 
-  constructor(table: string) {
+  constructor(table: string, family: NftFamily = NFPROTO_IPV4) {
     this.#table = table;
+    this.#family = family;
     this.#edge(BATCH_BEGIN);
   }
 
@@ -218,7 +226,7 @@ export class NftTransaction implements TableWriter {
 
   #message(type: number, flags: number, what: string, fill: () => void): void {
     this.#batch.message(type, flags, `nft: ${what}`, () => {
-      this.#batch.u8(NFPROTO_IPV4);
+      this.#batch.u8(this.#family);
       this.#batch.u8(0);
       this.#batch.u16(0);
       fill();
@@ -279,6 +287,22 @@ export function numberKey(value: number): Buffer {
 /** A set key: an IPv4 address. */
 export function addressKey(address: string): Buffer {
   return ipv4Bytes(address);
+}
+
+/** A set key: the name of a link. */
+export function interfaceKey(name: string): Buffer {
+  const key = Buffer.alloc(16);
+  key.write(name);
+  return key;
+}
+
+/** A set key: link . MAC . IPv4 address. */
+export function portSeatKey(link: string, mac: Uint8Array, address: string): Buffer {
+  const key = Buffer.alloc(28);
+  interfaceKey(link).copy(key);
+  key.set(mac, 16);
+  ipv4Bytes(address).copy(key, 24);
+  return key;
 }
 
 /** A set key: protocol number . port. */
