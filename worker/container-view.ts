@@ -3,33 +3,42 @@
  * of services, joined with what the runtime sees. Reads only, but for what is done to the process of
  * either kind: its streams, its terminal, commands beside it.
  */
-import { SkepError } from '../common/base/errors.ts';
+import { hasCode, SkepError } from '../common/base/errors.ts';
 import { containerIdOf } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
 import type { TaskId } from '../common/model/ids.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, ResourceRequirements } from '../common/model/service.ts';
 import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
+import { type Change, changesOf } from './containers/changes.ts';
 import type { JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit } from './containers/record-store.ts';
+import { RootTree } from './containers/root-tree.ts';
 import type { HealthReport } from './executor/health.ts';
 import type { ImageRecord } from './images/image-store.ts';
+import { systemCpuNanos } from './runtime/container-stats.ts';
+import { withEndedRoot } from './runtime/ended-root.ts';
 import type {
   AttachSession,
   ContainerState,
+  ContainerStats,
   ExecSession,
   ExecSpec,
   LogQuery,
   LogRecord,
   NativeRuntime,
 } from './runtime/native-runtime.ts';
+import { type ProcessRow, processRows } from './runtime/process-list.ts';
 
 export interface ContainerViewOptions {
   readonly tasks: () => readonly { readonly task: Task; readonly status: TaskStatus }[];
   readonly plain: () => readonly PlainContainer[];
-  readonly runtime: Pick<NativeRuntime, 'get' | 'exec' | 'attach' | 'resize' | 'logs'>;
+  readonly runtime: Pick<
+    NativeRuntime,
+    'get' | 'exec' | 'attach' | 'resize' | 'logs' | 'stats' | 'pids' | 'layers' | 'rootPath'
+  >;
   readonly image: (reference: string) => ImageRecord | undefined;
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** the task as it runs: with its templates expanded */
@@ -85,6 +94,27 @@ export interface ContainerInfo {
   readonly plain: PlainContainer | null;
   /** of one outside of services: as it was given */
   readonly shown: { readonly config: JsonObject; readonly hostConfig: JsonObject } | null;
+}
+
+/** Mounted into every container by us; what lies below is the image's. */
+const NAME_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/hostname'];
+
+async function inTree<T>(
+  path: string,
+  hidden: readonly string[],
+  work: (root: RootTree) => Promise<T>,
+): Promise<T> {
+  const root = new RootTree(path, hidden);
+  try {
+    return await work(root);
+  } finally {
+    root.close();
+  }
+}
+
+export interface Usage {
+  readonly stats: ContainerStats | null;
+  readonly systemCpuNanos: number;
 }
 
 export class ContainerView {
@@ -149,6 +179,52 @@ export class ContainerView {
   /** Of its terminal. */
   resize(info: ContainerInfo, rows: number, columns: number): Promise<void> {
     return this.#options.runtime.resize(info.runtimeId, rows, columns);
+  }
+
+  /** What it uses now; null when it does not run. */
+  usage({ runtimeId }: ContainerInfo): Usage {
+    const { runtime } = this.#options;
+    const runs = runtime.get(runtimeId)?.status === 'running';
+    let stats: ContainerStats | null = null;
+    try {
+      if (runs) stats = runtime.stats(runtimeId);
+    } catch (err) {
+      if (!hasCode(err, 'not-found')) throw err; // it ended while we looked
+    }
+    return { stats, systemCpuNanos: systemCpuNanos() };
+  }
+
+  /** Of all that runs in it. */
+  processes({ runtimeId }: ContainerInfo): ProcessRow[] {
+    return processRows(this.#options.runtime.pids(runtimeId));
+  }
+
+  /**
+   * Its root, while `work` runs: with all that is mounted while it has a process, else without its
+   * volumes. A task's that ended is gone: rejects with `conflict`.
+   */
+  async withRoot<T>(
+    { id, runtimeId, plain }: ContainerInfo,
+    work: (root: RootTree) => Promise<T>,
+    { withVolumes = true } = {},
+  ): Promise<T> {
+    const { runtime } = this.#options;
+    const state = runtime.get(runtimeId);
+    if (state && state.status !== 'exited') return inTree(runtime.rootPath(runtimeId), [], work);
+    if (!plain) throw new SkepError('conflict', `container ${id} is not running`);
+    return plain.whileAtRest(async () => {
+      const layers = await runtime.layers(runtimeId);
+      const mounted = layers.mounts.filter(({ type, destination }) => {
+        return type === 'bind' && !NAME_FILES.includes(destination);
+      });
+      const hidden = withVolumes ? mounted.map(({ destination }) => destination) : [];
+      return withEndedRoot(layers, (path) => inTree(path, hidden, work));
+    });
+  }
+
+  /** What it changed in its root. */
+  async changes({ runtimeId }: ContainerInfo): Promise<Change[]> {
+    return changesOf(await this.#options.runtime.layers(runtimeId));
   }
 
   #plainInfo(plain: PlainContainer): ContainerInfo {

@@ -1,6 +1,8 @@
 /** Every route of the Engine API, room by room. */
+import { addContainerFileRoutes } from './container-files.ts';
 import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
 import { addContainerStreamRoutes } from './container-streams.ts';
+import { addContainerUsageRoutes } from './container-usage.ts';
 import { addContainerRoutes } from './containers.ts';
 import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
@@ -68,5 +70,7 @@ function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
   });
   addContainerLifecycleRoutes(routes, worker);
   addContainerStreamRoutes(routes, worker);
+  addContainerFileRoutes(routes, worker);
+  addContainerUsageRoutes(routes, { containers, clock });
   addExecRoutes(routes, { containers, execs, events });
 }

@@ -15,6 +15,7 @@ interface Libc {
   readonly lgetxattr: NativeCall;
   readonly llistxattr: NativeCall;
   readonly syncfs: NativeCall;
+  readonly openat2: NativeCall;
 }
 
 let libc: Libc | null = null;
@@ -34,6 +35,9 @@ function load(): Libc {
         'intptr_t llistxattr(const char *path, _Out_ uint8_t *list, size_t size)',
       ),
       syncfs: self.func('int syncfs(int fd)'),
+      openat2: self.func(
+        'long syscall(long number, int directory, const char *path, const uint8_t *how, size_t size)',
+      ),
     };
   }
   return libc;
@@ -41,6 +45,26 @@ function load(): Libc {
 
 function fail(syscall: string, detail: string): never {
   throw new NativeError(errnoName(koffi.errno()), syscall, detail);
+}
+
+const NR_OPENAT2 = 437; // on every architecture
+const RESOLVE_NO_MAGICLINKS = 0x02n;
+const RESOLVE_IN_ROOT = 0x10n;
+/** Not in `fs.constants`: the same on every architecture. */
+export const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * Opens `path` as a process whose root is the directory `rootFd` would: neither links nor `..` lead out
+ * of it, whoever changes them meanwhile. The caller owns the descriptor. Throws NativeError.
+ * @param flags of open(2); nothing is made
+ */
+export function openInRoot(rootFd: number, path: string, flags: number): number {
+  const how = Buffer.alloc(24); // struct open_how: flags, mode, resolve
+  how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
+  how.writeBigUInt64LE(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, 16);
+  const fd = Number(load().openat2(NR_OPENAT2, rootFd, path, how, how.length));
+  return fd >= 0 ? fd : fail('openat2', path);
 }
 
 const S_IFIFO = 0o010000;

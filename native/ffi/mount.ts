@@ -1,5 +1,5 @@
-/** Mounting for the daemon itself: one kind of mount it makes, and taking mounts away. Plain libc. */
-import { readFileSync } from 'node:fs';
+/** Mounting for the daemon itself: the two kinds of mounts it makes, and taking mounts away. Plain libc. */
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import koffi, { type KoffiFunc } from 'koffi';
 import { errnoName, NativeError } from './library.ts';
 
@@ -41,6 +41,30 @@ export async function mountTmpfs(path: string): Promise<void> {
   const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (libc().mount('tmpfs', path, 'tmpfs', flags, 'mode=0700') !== 0) {
     throw new NativeError(errnoName(koffi.errno()), 'mount', `tmpfs on ${path}`);
+  }
+}
+
+/** The directories are named by descriptors: any number of them fits into the kernel's one page. */
+export function mountOverlay(
+  path: string,
+  lowerDirs: readonly string[],
+  upperDir: string,
+  workDir: string,
+): void {
+  const fds: number[] = [];
+  const short = (dir: string): string => {
+    const fd = openSync(dir, 'r');
+    fds.push(fd);
+    return `/proc/self/fd/${fd}`;
+  };
+  try {
+    const lower = lowerDirs.map(short).join(':');
+    const options = `lowerdir=${lower},upperdir=${short(upperDir)},workdir=${short(workDir)}`;
+    if (libc().mount('overlay', path, 'overlay', MS_NODEV | MS_NOSUID | MS_NOEXEC, options) !== 0) {
+      throw new NativeError(errnoName(koffi.errno()), 'mount', `overlay on ${path}`);
+    }
+  } finally {
+    for (const fd of fds) closeSync(fd);
   }
 }
 

@@ -266,13 +266,22 @@ export class PlainContainer {
     });
   }
 
+  /** While it does not run, and until `work` is done. Rejects with `conflict` when it does. */
+  whileAtRest<T>(work: () => Promise<T>): Promise<T> {
+    return this.#serial(async () => {
+      if (this.state?.status === 'exited') return work();
+      const words = `container ${this.id} was started meanwhile: try again`;
+      throw new SkepError('conflict', words);
+    });
+  }
+
   /** Its streams from now on, or from its next start on when it does not run. */
   async attach(signal: AbortSignal): Promise<AttachSession> {
     const subject = this.#subject;
     if (subject.condition === 'paused') requireAnswering(subject, 'attach');
     this.#events.did('attach');
     const isThere = this.state && this.state.status !== 'exited';
-    if (isThere) return this.#parts.runtime.attach(this.id);
+    if (isThere && !this.#isMadeAnew) return this.#parts.runtime.attach(this.id);
     return this.#waiters.forStreams(signal);
   }
 
@@ -370,18 +379,20 @@ export class PlainContainer {
   /** The runtime's container, made and not started. */
   async #ready(): Promise<ContainerState> {
     const { runtime } = this.#parts;
-    const { network } = this.#definition;
     if (!this.state) {
       throw new SkepError('data-loss', `start container ${this.id}: its files are gone`);
     }
-    // The other one may be another process by now.
-    const isMadeAnew = network.kind === 'container' && this.state.status === 'created';
-    if (isMadeAnew) await runtime.killAll(this.id);
+    if (this.#isMadeAnew) await runtime.killAll(this.id);
     if (this.state.status === 'exited') {
       const limits = await this.#limits(this.#definition);
       await runtime.renew(this.id, (bundle) => this.#renewed(bundle, limits));
     }
     return this.state;
+  }
+
+  /** At its start: the container whose network it joins may be another process by then. */
+  get #isMadeAnew(): boolean {
+    return this.#definition.network.kind === 'container' && this.state?.status === 'created';
   }
 
   #renewed(bundle: ContainerBundle, limits: Partial<OciResources>): ContainerBundle {

@@ -19,6 +19,16 @@ export interface ContainerStats extends CgroupStats {
   readonly networks: readonly InterfaceStats[];
 }
 
+const NANOS_PER_TICK = 1e7; // USER_HZ is 100 on every Linux architecture we build for
+
+/** Of all CPUs of this machine since its boot, idle time included. */
+export function systemCpuNanos(text = readControlNow('/proc/stat') ?? ''): number {
+  const [line = ''] = text.split('\n', 1);
+  // user to steal; guests are counted in user already
+  const ticks = line.trim().split(/\s+/).slice(1, 9).map(Number);
+  return ticks.reduce((sum, value) => sum + value, 0) * NANOS_PER_TICK;
+}
+
 /** Of the namespace of a process; `pid` 0 = it has ended. */
 export function networkStats(pid: number): InterfaceStats[] {
   const text = pid === 0 ? null : readControlNow(`/proc/${pid}/net/dev`);

@@ -8,6 +8,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
+import { unmountTree } from '../../native/ffi/mount.ts';
 import { ShimProgram } from '../../native/ffi/shim.ts';
 import { type AttachSession, ShimAttachSession } from './attach-session.ts';
 import type { CgroupDriver } from './cgroup/cgroup.ts';
@@ -85,6 +86,7 @@ export class NativeRuntime {
   async start(): Promise<void> {
     const { stateDir, cgroupParent, clock } = this.#options;
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await unmountTree(stateDir); // roots of ended containers that were looked into
     this.#cgroups = await detectCgroups(cgroupParent, clock);
     this.#program = ShimProgram.open();
     const ids = (await readdir(stateDir)).filter((name) => ID_PATTERN.test(name));
@@ -299,7 +301,7 @@ export class NativeRuntime {
     return readLog(source, query, signal);
   }
 
-  async stats(id: string): Promise<ContainerStats> {
+  stats(id: string): ContainerStats {
     const { cgroup, state } = this.#require(id);
     return { ...cgroup.stats(), networks: networkStats(state.pid) };
   }

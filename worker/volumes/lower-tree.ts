@@ -19,7 +19,7 @@ import {
 const LINK_HOPS_MAX = 40; // MAXSYMLINKS
 
 /** A file or directory of the merged tree. */
-interface MergedEntry {
+export interface MergedEntry {
   readonly stats: Stats;
   /** where it lies; of a directory: each lower directory that shows through, topmost first */
   readonly paths: readonly string[];
@@ -75,7 +75,7 @@ export class LowerTree {
 }
 
 /** `name` in the directory that is the union of `directories`. */
-function lookUp(directories: readonly string[], name: string): MergedEntry | null {
+export function lookUp(directories: readonly string[], name: string): MergedEntry | null {
   let top: Stats | null = null;
   const paths: string[] = [];
   for (const directory of directories) {
@@ -136,14 +136,14 @@ async function copyEntry(
   await copyAttributes(source, target);
 }
 
-function deviceKind(stats: Stats): 'character-device' | 'block-device' {
+export function deviceKind(stats: Stats): 'character-device' | 'block-device' {
   if (stats.isCharacterDevice()) return 'character-device';
   if (stats.isBlockDevice()) return 'block-device';
   throw new SkepError('internal', `copy file: unknown type in mode ${stats.mode.toString(8)}`);
 }
 
 /** Major and minor of a Linux dev_t (as glibc's gnu_dev_major and gnu_dev_minor). */
-function deviceNumbers(stats: Stats): [number, number] {
+export function deviceNumbers(stats: Stats): [number, number] {
   const device = BigInt(stats.rdev);
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
   const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);

@@ -30,6 +30,12 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
       logs: () => runtime.logs(),
       attach: () => Promise.reject(new Error('not here')),
       resize: async () => {},
+      pids: () => [],
+      layers: () => Promise.reject(new Error('not here')),
+      rootPath: () => '/',
+      stats: () => {
+        throw new Error('not here');
+      },
     },
     image: (reference) => images.get(reference),
     health: () => null,

@@ -1,0 +1,148 @@
+/** Files of containers: copied in and out, listed as changed, exported. Of tasks too, while they run. */
+import { once } from 'node:events';
+import type { Stats } from 'node:fs';
+import { posix } from 'node:path';
+import type { Writable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { SkepError } from '../../common/base/errors.ts';
+import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
+import type { Change } from '../../worker/containers/changes.ts';
+import type { PathStat } from '../../worker/containers/root-tree.ts';
+import { RootWriter } from '../../worker/containers/root-writer.ts';
+import { TarReader } from '../../worker/images/tar-reader.ts';
+import type { RequestContext } from './http-context.ts';
+import { isoTime } from './json/common.ts';
+import type { Routes } from './server.ts';
+
+const STAT_HEADER = 'X-Docker-Container-Path-Stat';
+const TAR_TYPE = 'application/x-tar';
+const CHANGE_KIND: Readonly<Record<Change['kind'], number>> = { modified: 0, added: 1, deleted: 2 };
+const GZIP_MAGIC = 0x8b1f;
+
+export function addContainerFileRoutes(
+  routes: Routes,
+  { containers }: { readonly containers: ContainerView },
+): void {
+  const ofPath = (context: RequestContext): ContainerInfo =>
+    containers.require(context.param('id'));
+
+  routes.add('HEAD', '/containers/:id/archive', async (context) => {
+    const path = requirePath(context);
+    const stat = await containers.withRoot(ofPath(context), async (root) => root.stat(path));
+    context.response.setHeader(STAT_HEADER, statHeader(stat));
+    context.empty(200);
+  });
+
+  routes.add('GET', '/containers/:id/archive', async (context) => {
+    const path = requirePath(context);
+    await containers.withRoot(ofPath(context), async (root) => {
+      const stat = root.stat(path);
+      context.response.setHeader(STAT_HEADER, statHeader(stat));
+      const prefix = posix.basename(path) || '/';
+      const pieces = root.pack(path, { prefix, oneFileSystem: false });
+      await sendPieces(context, pieces);
+    });
+  });
+
+  routes.add('PUT', '/containers/:id/archive', async (context) => {
+    const path = requirePath(context);
+    const info = ofPath(context);
+    if (info.spec.container.readOnly) {
+      throw new SkepError('permission-denied', 'container rootfs is marked read-only');
+    }
+    await containers.withRoot(info, async (root) => {
+      const directory = root.openDirectory(path);
+      const writer = new RootWriter(root.fd, path, directory, {
+        copyOwners: context.flag('copyUIDGID'),
+        replacesKinds: !context.flag('noOverwriteDirNonDir'),
+      });
+      try {
+        const reader = new TarReader(writer);
+        for await (const chunk of bodyOf(context)) reader.push(chunk);
+        reader.finish();
+        writer.finish();
+      } finally {
+        writer.close();
+      }
+    });
+    context.empty(200);
+  });
+
+  routes.add('GET', '/containers/:id/export', async (context) => {
+    await containers.withRoot(
+      ofPath(context),
+      (root) => sendPieces(context, root.pack('/', { prefix: '', oneFileSystem: true })),
+      { withVolumes: false },
+    );
+  });
+
+  routes.add('GET', '/containers/:id/changes', async (context) => {
+    const changes = await containers.changes(ofPath(context));
+    context.send(
+      200,
+      changes.map(({ path, kind }) => ({ Path: path, Kind: CHANGE_KIND[kind] })),
+    );
+  });
+}
+
+function requirePath(context: RequestContext): string {
+  const path = context.text('path');
+  if (!path) throw new SkepError('invalid-argument', "bad parameter: 'path' cannot be empty");
+  return posix.isAbsolute(path) ? path : `/${path}`;
+}
+
+async function sendPieces(context: RequestContext, pieces: AsyncIterable<Buffer>): Promise<void> {
+  let out: Writable | null = null;
+  for await (const piece of pieces) {
+    // Only with the first piece: what is not there is told by the status.
+    out ??= context.stream(TAR_TYPE);
+    if (!out.write(piece)) await once(out, 'drain', { signal: context.signal });
+  }
+  (out ?? context.stream(TAR_TYPE)).end();
+}
+
+/** Plain or gzip, told by its first bytes. */
+async function* bodyOf({ request }: RequestContext): AsyncGenerator<Buffer> {
+  let first = true;
+  let unzipped: AsyncIterable<Buffer> | null = null;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    if (first && chunk.length > 1 && chunk.readUInt16LE(0) === GZIP_MAGIC) {
+      const gunzip = createGunzip();
+      gunzip.write(chunk);
+      request.pipe(gunzip);
+      unzipped = gunzip;
+      break;
+    }
+    first = false;
+    yield chunk;
+  }
+  if (unzipped) yield* unzipped;
+}
+
+function statHeader({ name, stats, linkTarget }: PathStat): string {
+  const stat = {
+    name,
+    size: stats.size,
+    mode: goFileMode(stats),
+    mtime: isoTime(stats.mtimeMs),
+    linkTarget,
+  };
+  return Buffer.from(JSON.stringify(stat)).toString('base64');
+}
+
+/** Go's `os.FileMode`: permissions below, its own bits for kinds above. */
+export function goFileMode(stats: Stats): number {
+  const bits: readonly (readonly [boolean, number])[] = [
+    [stats.isDirectory(), 31],
+    [stats.isSymbolicLink(), 27],
+    [stats.isBlockDevice() || stats.isCharacterDevice(), 26],
+    [stats.isFIFO(), 25],
+    [stats.isSocket(), 24],
+    [(stats.mode & 0o4000) !== 0, 23],
+    [(stats.mode & 0o2000) !== 0, 22],
+    [stats.isCharacterDevice(), 21],
+    [(stats.mode & 0o1000) !== 0, 20],
+  ];
+  const above = bits.reduce((sum, [isSet, bit]) => sum + (isSet ? 2 ** bit : 0), 0);
+  return above + (stats.mode & 0o777);
+}

@@ -1,0 +1,529 @@
+// Containers outside of services, with the real docker command as a black box.
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type CommandOptions,
+  type CommandResult,
+  clusterTestsCanRun,
+  eventually,
+  http,
+  run,
+  succeeded,
+} from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
+
+const hasDocker = spawnSync('docker', ['--version']).status === 0;
+const hasScript = spawnSync('script', ['--version']).status === 0;
+const title = hasDocker
+  ? 'docker run and its kin'
+  : 'docker run and its kin (skipped: docker is not installed)';
+const SOON = { withinMs: 10_000 };
+
+describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, () => {
+  let dir: string;
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+  });
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const shared = useCluster('containers', { managers: 1, workers: 0 }, (cluster) =>
+    cluster.image({
+      name: 'box:latest',
+      cmd: ['sh', '-c', 'echo default'],
+      labels: { a: 'image' },
+    }),
+  );
+  afterEach(async () => {
+    const ids = (await docker('ps', '-aq', '--filter', 'is-task=false'))
+      .split('\n')
+      .filter((id) => id !== '');
+    if (ids.length > 0) await docker('rm', '-f', ...ids);
+  });
+
+  const host = () => shared.current.hosts[0]!;
+  const environment = () => ({ DOCKER_HOST: `unix://${host().socket}`, DOCKER_CONFIG: dir });
+  const tryDocker = (args: readonly string[], options: CommandOptions = {}) =>
+    run(['docker', ...args], { limitMs: 30_000, ...options, env: environment() });
+  const docker = async (...args: readonly string[]): Promise<string> =>
+    succeeded(await tryDocker(args)).stdout.trim();
+  const inspect = (name: string, format: string) => docker('inspect', '-f', format, name);
+  const statusOf = (name: string) => inspect(name, '{{.State.Status}}');
+  const whenStatus = (name: string, status: string) =>
+    eventually(`${name} is ${status}`, async () => expect(await statusOf(name)).toBe(status), SOON);
+  const outcome = ({ code, stdout, stderr }: CommandResult) => ({ code, out: stdout, err: stderr });
+
+  describe('run', () => {
+    test('prints what the container prints and ends with its exit code', async () => {
+      expect(await docker('run', '--rm', 'box')).toBe('default');
+      const both = await tryDocker([
+        'run',
+        '--rm',
+        'box',
+        'sh',
+        '-c',
+        'echo o; echo e >&2; exit 7',
+      ]);
+      expect(outcome(both)).toEqual({ code: 7, out: 'o\n', err: 'e\n' });
+      expect(await docker('ps', '-aq')).toBe('');
+    });
+
+    test.each<[string, string[], number, string]>([
+      ['an unknown flag of ours', ['--network', 'nope', 'box', 'true'], 125, 'network nope'],
+      ['no such command', ['box', 'nope'], 127, 'executable file not found in $PATH'],
+      ['no command but a directory', ['box', '/etc'], 126, 'permission denied'],
+      [
+        'too little memory',
+        ['-m', '1m', 'box', 'true'],
+        125,
+        'Minimum memory limit allowed is 6MB',
+      ],
+      ['an unknown capability', ['--cap-add', 'FLY', 'box', 'true'], 125, "'CAP_FLY'"],
+      // The command line takes 127 from the words `no such file or directory`.
+      ['a device that is not there', ['--device', '/dev/none', 'box', 'true'], 127, '/dev/none'],
+    ])('with %s ends with Docker’s code, and leaves nothing', async (_what, args, code, words) => {
+      const result = await tryDocker(['run', '--rm', ...args]);
+      expect(result.code).toBe(code);
+      expect(result.stderr).toContain(words);
+      await eventually(
+        'nothing is left',
+        async () => expect(await docker('ps', '-aq')).toBe(''),
+        SOON,
+      );
+    });
+
+    test('passes standard input on, and its end', async () => {
+      const result = await tryDocker(['run', '-i', '--rm', 'box', 'cat'], { input: 'in\n' });
+      expect(outcome(result)).toEqual({ code: 0, out: 'in\n', err: '' });
+    });
+
+    test.skipIf(!hasScript)('-it: a terminal with its size, and the exit code', async () => {
+      const command =
+        'stty rows 33 cols 77; docker run -it --rm box sh -c "sleep 0.3; stty size; exit 5"';
+      const env = { ...environment(), TERM: 'xterm' };
+      const result = await run(['script', '-qec', command, '/dev/null'], { env, limitMs: 30_000 });
+      expect(result.stdout).toContain('33 77');
+      expect(result.code).toBe(5);
+    });
+
+    test('shares what it is told to share, and no more', async () => {
+      const ownNet = readlinkSync('/proc/self/ns/net');
+      const link = 'readlink /proc/self/ns/net';
+      const inHost = await docker('run', '--rm', '--network', 'host', 'box', 'sh', '-c', link);
+      const own = await docker('run', '--rm', 'box', 'sh', '-c', link);
+      expect(own).not.toBe(inHost);
+      expect(own).not.toBe(ownNet);
+      await docker('run', '-d', '--name', 'first', 'box', 'sleep', '1000');
+      const joined = ['--network', 'container:first', 'box', 'sh', '-c', link];
+      expect(await docker('run', '--rm', ...joined)).toBe(
+        await docker('exec', 'first', 'readlink', '/proc/self/ns/net'),
+      );
+      const lonely = await docker('run', '--rm', '--network', 'none', 'box', 'ip', '-o', 'link');
+      expect(lonely.split('\n')).toHaveLength(1);
+      expect(lonely).toContain('lo:');
+    });
+
+    test('keeps named volumes and drops anonymous ones', async () => {
+      await docker(
+        'run',
+        '--rm',
+        '-v',
+        'kept:/data',
+        '-v',
+        '/anon',
+        'box',
+        'sh',
+        '-c',
+        'echo x > /data/f',
+      );
+      expect(await docker('run', '--rm', '-v', 'kept:/d:ro', 'box', 'cat', '/d/f')).toBe('x');
+      expect(await docker('volume', 'ls', '-q')).toBe('kept');
+      const denied = await tryDocker(['run', '--rm', '-v', 'kept:/d:ro', 'box', 'touch', '/d/g']);
+      expect(denied.stderr).toContain('Read-only file system');
+      await docker('volume', 'rm', 'kept');
+    });
+  });
+
+  describe('ports and addresses', () => {
+    const SERVE = ['box', 'sh', '-c', 'mkdir /w; echo page > /w/index.html; httpd -f -p 80 -h /w'];
+    const page = (port: number) =>
+      eventually(
+        `port ${port}`,
+        async () => expect((await http(host().address, port)).body).toBe('page\n'),
+        SOON,
+      );
+
+    test('are published on every address, on one, from a range, and on any', async () => {
+      const ports = ['-p', '8081:80', '-p', '127.0.0.1:8082:80', '-p', '8081-8083:80', '-p', '80'];
+      await docker('run', '-d', '--name', 'web', ...ports, ...SERVE);
+      await page(8081);
+      const published = (await docker('port', 'web', '80')).split('\n');
+      expect(published).toContain('0.0.0.0:8081');
+      expect(published).toContain('127.0.0.1:8082');
+      expect(published).toContain('0.0.0.0:8083');
+      const any = Number(published.find((line) => !/808\d$/.test(line))?.split(':')[1]);
+      await page(any);
+      await expect(http(host().address, 8082, '/', 1000)).rejects.toThrow();
+      const local = ['--network', 'host', 'box', 'wget', '-qO-', 'http://127.0.0.1:8082/'];
+      expect(await docker('run', '--rm', ...local)).toBe('page');
+    });
+
+    test('of another container are refused, and free when that is gone', async () => {
+      await docker('run', '-d', '--name', 'web', '-p', '8081:80', ...SERVE);
+      const second = await tryDocker(['run', '--rm', '-p', '8081:80', 'box', 'true']);
+      expect(second.code).toBe(125);
+      expect(second.stderr).toContain('Bind for 0.0.0.0:8081 failed: port is already allocated');
+      await docker('rm', '-f', 'web');
+      expect((await tryDocker(['run', '--rm', '-p', '8081:80', 'box', 'true'])).code).toBe(0);
+    });
+
+    test('containers reach one another by address, and the way out', async () => {
+      await docker('run', '-d', '--name', 'web', ...SERVE);
+      const address = await inspect('web', '{{.NetworkSettings.Networks.bridge.IPAddress}}');
+      const get = ['run', '--rm', 'box', 'wget', '-qO-', `http://${address}/`];
+      await eventually('the page', async () => expect(await docker(...get)).toBe('page'), SOON);
+      const gateway = host().address.replace(/\.\d+$/, '.1');
+      await docker('run', '--rm', 'box', 'ping', '-c', '1', '-W', '3', gateway);
+    });
+
+    test('unpublished ports are not reached from outside, and nothing of the bridge stays', async () => {
+      await docker('run', '-d', '--name', 'web', ...SERVE);
+      const address = await inspect('web', '{{.NetworkSettings.IPAddress}}');
+      const route = ['ip', 'route', 'replace', `${address}/32`, 'via', host().address];
+      succeeded(await run(route));
+      try {
+        expect((await run(['curl', '-s', '-m', '1', `http://${address}/`])).code).not.toBe(0);
+      } finally {
+        await run(['ip', 'route', 'del', `${address}/32`]);
+      }
+      await docker('rm', '-f', 'web');
+      const links = await run(['ip', 'netns', 'exec', host().netns, 'ip', '-o', 'link']);
+      expect(succeeded(links).stdout).not.toMatch(/skep0|skl/);
+    });
+  });
+
+  describe('life', () => {
+    test('start, stop, kill, restart and rm say what Docker says', async () => {
+      await docker('create', '--name', 'life', 'box', 'sleep', '1000');
+      expect(await docker('ps', '-a', '--format', '{{.Names}} {{.State}}')).toBe('life created');
+      await docker('start', 'life');
+      await docker('start', 'life'); // 304
+      const refused = await tryDocker(['rm', 'life']);
+      expect(refused.stderr).toContain(
+        'cannot remove container "/life": container is running: stop the container before removing or force remove',
+      );
+      await docker('stop', '-t', '0', 'life');
+      await docker('stop', 'life'); // 304
+      expect(await inspect('life', '{{.State.Status}} {{.State.ExitCode}}')).toBe('exited 137');
+      const killed = await tryDocker(['kill', 'life']);
+      expect(killed.stderr).toMatch(/cannot kill container: life: container \w+ is not running/);
+      await docker('restart', '-t', '0', 'life');
+      await docker('kill', 'life');
+      expect(await docker('wait', 'life')).toBe('137');
+      await docker('rm', 'life');
+      expect((await tryDocker(['inspect', 'life'])).stderr).toContain('No such object: life');
+    });
+
+    test('runs again over what it wrote and logged', async () => {
+      const script = 'echo x >> /runs; wc -l < /runs';
+      await docker('run', '--name', 'again', 'box', 'sh', '-c', script);
+      expect(await docker('start', '-a', 'again')).toBe('2');
+      expect(await docker('logs', 'again')).toBe('1\n2');
+      expect(await docker('logs', '--tail', '1', 'again')).toBe('2');
+    });
+
+    test('names are unique, chosen when none is given, and can be changed', async () => {
+      await docker('create', '--name', 'one', 'box');
+      const twice = await tryDocker(['create', '--name', 'one', 'box']);
+      expect(twice.stderr).toContain('Conflict. The container name "/one" is already in use');
+      await docker('rename', 'one', 'two');
+      await docker('create', '--name', 'one', 'box');
+      const third = await docker('create', 'box');
+      expect(await inspect(third, '{{.Name}}')).toMatch(/^\/[a-z]+_[a-z]+$/);
+      expect((await tryDocker(['rename', 'two', 'one'])).stderr).toContain('Conflict');
+    });
+
+    test('pause holds it, unpause lets it go on', async () => {
+      await docker('run', '-d', '--name', 'frozen', 'box', 'sleep', '1000');
+      await docker('pause', 'frozen');
+      expect(await docker('ps', '--format', '{{.Status}}')).toContain('(Paused)');
+      expect((await tryDocker(['pause', 'frozen'])).stderr).toContain('is already paused');
+      expect((await tryDocker(['exec', 'frozen', 'true'])).stderr).toContain('is paused, unpause');
+      await docker('unpause', 'frozen');
+      await docker('exec', 'frozen', 'true');
+      await docker('pause', 'frozen');
+      await docker('stop', '-t', '0', 'frozen');
+      expect(await statusOf('frozen')).toBe('exited');
+    });
+
+    test('update changes limits of a running one', async () => {
+      await docker('run', '-d', '--name', 'limited', '-m', '64m', 'box', 'sleep', '1000');
+      const limit =
+        'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null';
+      const shown = () => docker('exec', 'limited', 'sh', '-c', `${limit}; true`);
+      expect(await shown()).toBe(String(64 * 1024 ** 2));
+      await docker('update', '-m', '96m', '--memory-swap', '96m', '--restart', 'always', 'limited');
+      expect(await shown()).toBe(String(96 * 1024 ** 2));
+      await docker('restart', '-t', '0', 'limited');
+      expect(await shown()).toBe(String(96 * 1024 ** 2));
+      expect(await inspect('limited', '{{.HostConfig.RestartPolicy.Name}}')).toBe('always');
+    });
+
+    test('events tell it in Docker’s words', async () => {
+      const since = String(Math.floor(Date.now() / 1000));
+      const id = await docker('create', '--name', 'told', 'box', 'true');
+      await docker('start', '-a', id);
+      await docker('rename', 'told', 'tale');
+      await docker('rm', 'tale');
+      const until = String(Math.floor(Date.now() / 1000) + 1);
+      const format = ['--filter', `container=${id}`, '--format', '{{.Action}}'];
+      const told = await docker('events', '--since', since, '--until', until, ...format);
+      expect(told.split('\n').filter((action) => action !== 'attach')).toEqual([
+        'create',
+        'start',
+        'die',
+        'rename',
+        'destroy',
+      ]);
+    });
+
+    test('prune removes those at rest only', async () => {
+      await docker('run', '-d', '--name', 'up', 'box', 'sleep', '1000');
+      await docker('run', '--name', 'done', 'box', 'true');
+      await docker('container', 'prune', '-f');
+      expect(await docker('ps', '-a', '--format', '{{.Names}}')).toBe('up');
+    });
+
+    test('an image in use cannot be removed', async () => {
+      await docker('create', '--name', 'user', 'box');
+      expect((await tryDocker(['rmi', 'box'])).code).toBe(1);
+    });
+  });
+
+  describe('restart rules', () => {
+    const COUNT = '{{.RestartCount}} {{.State.Status}}';
+
+    test('on-failure ends after its retries; always goes on until it is stopped', async () => {
+      await docker('run', '-d', '--name', 'fails', '--restart', 'on-failure:2', 'box', 'false');
+      await eventually(
+        '2 retries',
+        async () => expect(await inspect('fails', COUNT)).toBe('2 exited'),
+        SOON,
+      );
+      await docker('run', '-d', '--name', 'always', '--restart', 'always', 'box', 'true');
+      await eventually(
+        '3 restarts',
+        async () => expect(Number(await inspect('always', '{{.RestartCount}}'))).toBeGreaterThan(2),
+        SOON,
+      );
+      await docker('stop', 'always');
+      expect(await statusOf('always')).toBe('exited');
+    });
+  });
+
+  describe('a daemon that is killed', () => {
+    test('leaves them running; the next one takes them up, and what ended ended', async () => {
+      const { current } = shared;
+      const serve = 'mkdir /w; echo page > /w/index.html; httpd -f -p 80 -h /w';
+      await docker('run', '-d', '--name', 'web', '-p', '8081:80', 'box', 'sh', '-c', serve);
+      await docker('run', '-d', '--name', 'paused', 'box', 'sleep', '1000');
+      await docker('pause', 'paused');
+      await docker('create', '--name', 'created', 'box');
+      const gone = 'sleep 1; exit 3';
+      await docker('run', '-d', '--name', 'ends', 'box', 'sh', '-c', gone);
+      await docker('run', '-d', '--rm', '--name', 'removed', 'box', 'sh', '-c', gone);
+      await docker('run', '-d', '--restart', 'always', '--name', 'again', 'box', 'sh', '-c', gone);
+      await docker('run', '-d', '--restart', 'always', '--name', 'rests', 'box', 'sleep', '1000');
+      await docker(
+        'run',
+        '-d',
+        '--restart',
+        'unless-stopped',
+        '--name',
+        'stays',
+        'box',
+        'sleep',
+        '9',
+      );
+      await docker('stop', '-t', '0', 'rests', 'stays');
+      const pid = await inspect('web', '{{.State.Pid}}');
+      await current.dev('kill', host().name);
+      await eventually(
+        'the short ones end',
+        () => expect(spawnSync('pgrep', ['-f', gone]).status).not.toBe(0),
+        SOON,
+      );
+      expect((await http(host().address, 8081)).body).toBe('page\n');
+      await current.dev('start', host().name);
+      expect(await inspect('web', '{{.State.Status}} {{.State.Pid}}')).toBe(`running ${pid}`);
+      expect((await http(host().address, 8081)).body).toBe('page\n');
+      const second = await tryDocker(['run', '--rm', '-p', '8081:80', 'box', 'true']);
+      expect(second.stderr).toContain('port is already allocated');
+      expect(await statusOf('paused')).toBe('paused');
+      expect(await statusOf('created')).toBe('created');
+      expect(await inspect('ends', '{{.State.Status}} {{.State.ExitCode}}')).toBe('exited 3');
+      expect((await tryDocker(['inspect', 'removed'])).code).toBe(1);
+      await whenStatus('again', 'running');
+      expect(await statusOf('rests')).toBe('running');
+      expect(await statusOf('stays')).toBe('exited');
+      expect(await docker('start', '-a', 'created')).toBe('default');
+    });
+  });
+
+  describe('files', () => {
+    const SCRIPT = [
+      'mkdir -p /d/sub; echo a > /d/sub/a; ln -s /etc/passwd /d/link; chmod 4755 /d/sub/a',
+      'rm /bin/yes; echo v > /vol/v; sleep 1000',
+    ].join('; ');
+    const start = async () => {
+      await docker('run', '-d', '--name', 'files', '-v', '/vol', 'box', 'sh', '-c', SCRIPT);
+      await eventually('its files', () => docker('exec', 'files', 'test', '-f', '/vol/v'), SOON);
+    };
+
+    test('cp copies out and in, while it runs and when it has ended', async () => {
+      await start();
+      for (const out of ['running', 'ended']) {
+        const target = join(dir, out);
+        await docker('cp', 'files:/d', target);
+        expect(readFileSync(join(target, 'sub/a'), 'utf8')).toBe('a\n');
+        expect(readlinkSync(join(target, 'link'))).toBe('/etc/passwd');
+        writeFileSync(join(dir, 'in.txt'), out);
+        await docker('cp', join(dir, 'in.txt'), `files:/d/${out}.txt`);
+        await docker('cp', target, `files:/copied-${out}`);
+        await docker('stop', '-t', '0', 'files');
+      }
+      await docker('start', 'files');
+      const read = ['cat', '/d/running.txt', '/d/ended.txt', '/copied-ended/sub/a'];
+      expect(await docker('exec', 'files', ...read)).toBe('runningendeda');
+      expect((await tryDocker(['cp', 'files:/nope', dir])).stderr).toContain(
+        'Could not find the file /nope in container',
+      );
+      expect(await docker('cp', 'files:/vol/v', '-')).toContain('v');
+    });
+
+    test('links of the container do not lead cp out of it', async () => {
+      const secret = join(dir, 'secret');
+      mkdirSync(secret);
+      writeFileSync(join(secret, 'f'), 'of the host');
+      const links = `ln -s ${secret} /out; ln -s ../../../../../../..${secret} /up; sleep 1000`;
+      await docker('run', '-d', '--name', 'links', 'box', 'sh', '-c', links);
+      await eventually('its links', () => docker('exec', 'links', 'readlink', '/up'), SOON);
+      const innocent = join(dir, 'innocent.txt');
+      writeFileSync(innocent, 'x');
+      for (const state of ['running', 'ended']) {
+        for (const place of ['/out', '/up', `/../../../..${secret}`]) {
+          const read = await tryDocker(['cp', `links:${place}/f`, join(dir, 'stolen')]);
+          expect(read.code, `${state} ${place}`).toBe(1);
+          expect((await tryDocker(['cp', innocent, `links:${place}/`])).code).toBe(1);
+        }
+        await docker('stop', '-t', '0', 'links');
+      }
+      expect(readdirSync(secret)).toEqual(['f']);
+    });
+
+    test('names in an archive do not lead out of where it is unpacked', async () => {
+      await docker('create', '--name', 'target', 'box');
+      const evil = join(dir, 'evil');
+      mkdirSync(evil);
+      symlinkSync('/etc', join(evil, 'link'));
+      writeFileSync(join(evil, 'escaped'), 'x');
+      const tar = join(dir, 'evil.tar');
+      const names = 's,^escaped,../../../../../../tmp/skep-escaped,';
+      succeeded(
+        await run(['tar', '-C', evil, '-cPf', tar, `--transform=${names}`, 'link', 'escaped']),
+      );
+      const url = 'http://d/containers/target/archive?path=/tmp';
+      const put = ['curl', '-s', '-w', '%{http_code}', '--unix-socket', host().socket];
+      const answer = await run([...put, '-T', tar, '-H', 'Content-Type: application/x-tar', url]);
+      expect(answer.stdout).toBe('200');
+      expect(readdirSync('/tmp')).not.toContain('skep-escaped');
+      expect(await docker('cp', 'target:/tmp/tmp/skep-escaped', '-')).toContain('x');
+    });
+
+    test('diff lists what was changed, and nothing of ours', async () => {
+      await start();
+      expect((await docker('diff', 'files')).split('\n')).toEqual([
+        'C /bin',
+        'D /bin/yes',
+        'A /d',
+        'A /d/link',
+        'A /d/sub',
+        'A /d/sub/a',
+      ]);
+    });
+
+    test('export is its root without volumes', async () => {
+      await start();
+      const tar = join(dir, 'export.tar');
+      await docker('export', '-o', tar, 'files');
+      const names = succeeded(await run(['tar', '-tf', tar])).stdout.split('\n');
+      expect(names).toContain('d/sub/a');
+      expect(names).toContain('vol/');
+      expect(names).not.toContain('vol/v');
+      expect(names).not.toContain('bin/yes');
+      expect(names.filter((name) => name.startsWith('proc/'))).toEqual(['proc/']);
+    });
+  });
+
+  describe('what it uses', () => {
+    test('stats, top and ps', async () => {
+      const busy = 'while true; do :; done';
+      await docker('run', '-d', '--name', 'busy', '-m', '64m', 'box', 'sh', '-c', busy);
+      const format = '{{.Name}}|{{.CPUPerc}}|{{.MemUsage}}|{{.NetIO}}|{{.BlockIO}}|{{.PIDs}}';
+      const [name, cpu, memory, net, block, pids] = (
+        await docker('stats', '--no-stream', '--format', format, 'busy')
+      ).split('|');
+      expect([name, pids]).toEqual(['busy', '1']);
+      expect(Number.parseFloat(cpu!)).toBeGreaterThan(1);
+      expect(memory).toMatch(/^\d.* \/ 64MiB$/);
+      expect(net).toMatch(/ \/ /);
+      expect(block).toMatch(/ \/ /);
+      expect(await docker('top', 'busy')).toMatch(/^UID +PID +PPID +C +STIME +TTY +TIME +CMD\n/);
+      expect(await docker('top', 'busy', '-o', 'pid,comm')).toMatch(/^PID +COMMAND\n\d+ +sh$/);
+      const row = await docker('ps', '--format', '{{.Names}}|{{.Image}}|{{.Command}}|{{.Status}}');
+      expect(row).toMatch(/^busy\|box\|"sh -c 'while true; …"\|Up |^busy\|box\|.*\|Up /);
+      expect(
+        await docker('ps', '-q', '--filter', 'label=a=image', '--filter', 'ancestor=box'),
+      ).toBe((await inspect('busy', '{{.Id}}')).slice(0, 12));
+    });
+
+    test('attach follows a running one, and leaves it running', async () => {
+      const tick = 'while true; do echo tick; sleep 0.1; done';
+      await docker('run', '-d', '--name', 'ticks', 'box', 'sh', '-c', tick);
+      const client = spawn('docker', ['attach', '--no-stdin', '--sig-proxy=false', 'ticks'], {
+        env: { ...process.env, ...environment() },
+      });
+      const first = await new Promise<string>((resolve) =>
+        client.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+      );
+      expect(first).toContain('tick');
+      client.kill('SIGKILL');
+      expect(await statusOf('ticks')).toBe('running');
+    });
+  });
+
+  test('a task’s container is looked at the same way, and not stopped by hand', async () => {
+    const { current } = shared;
+    const create = ['service', 'create', '--name', 'svc', '--detach', '--stop-grace-period', '1s'];
+    await current.skep([...create, 'box', 'sleep', '1000']);
+    await current.running('svc', 1);
+    const id = await docker('ps', '-q', '--filter', 'is-task=true');
+    expect(await docker('top', id, '-o', 'comm')).toBe('COMMAND\nsleep');
+    expect(await docker('stats', '--no-stream', '--format', '{{.PIDs}}', id)).toBe('1');
+    expect(await docker('diff', id)).toBe('');
+    expect(await docker('cp', `${id}:/etc/hostname`, '-')).toContain(id);
+    expect((await tryDocker(['stop', id])).stderr).toContain('it belongs to a task');
+    await current.skep(['service', 'rm', 'svc']);
+    await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
+  });
+});

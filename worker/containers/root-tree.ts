@@ -1,0 +1,271 @@
+/**
+ * The root directory of a container as a tree of files to look at and to pack. Its contents are
+ * hostile and may change meanwhile: each path is resolved by the kernel inside the root, and what was
+ * opened once is used by its descriptor.
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  type Stats,
+} from 'node:fs';
+import { open } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { SkepError } from '../../common/base/errors.ts';
+import { getXattr, listXattrs, lstatOrNull, O_PATH, openInRoot } from '../../native/ffi/fs.ts';
+import { NativeError } from '../../native/ffi/library.ts';
+import { encodeTarHeader, type TarHeader, tarPadding, tarTrailer } from '../images/tar-writer.ts';
+import { deviceKind, deviceNumbers } from '../volumes/lower-tree.ts';
+
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
+const READ_BYTES = 256 * 1024;
+const USTAR_NAME_BYTES_MAX = 4096;
+
+export interface PathStat {
+  readonly name: string;
+  readonly stats: Stats;
+  /** of a link, as it is written; '' = it is none */
+  readonly linkTarget: string;
+}
+
+export interface PackOptions {
+  /** of the entries, instead of the directory's own; '' = none */
+  readonly prefix: string;
+  /** other file systems stay empty */
+  readonly oneFileSystem: boolean;
+}
+
+/** `/proc/self/fd/N`: the file behind a descriptor, wherever its name points by now. */
+export const pathOf = (fd: number): string => `/proc/self/fd/${fd}`;
+
+export class RootTree {
+  readonly fd: number;
+  readonly #hidden: readonly string[];
+  readonly #path: string;
+
+  /** @param hidden places of the tree whose contents are somewhere else and not there now */
+  constructor(path: string, hidden: readonly string[] = []) {
+    this.#path = path;
+    this.#hidden = hidden;
+    this.fd = openSync(path, O_PATH | O_DIRECTORY);
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+
+  /** A link in the last place is not followed, unless a slash or a dot is behind it. */
+  stat(path: string): PathStat {
+    return this.#within(path, (directory, base) => {
+      const place = base === '' ? pathOf(directory) : `${pathOf(directory)}/${base}`;
+      const stats = base === '' ? fstatSync(directory) : lstatOrNull(place);
+      if (stats === null) throw noSuchFile(path);
+      const linkTarget = stats.isSymbolicLink() ? readlinkSync(place) : '';
+      return { name: posix.basename(path) || '/', stats, linkTarget };
+    });
+  }
+
+  /** A directory, links followed; the caller owns the descriptor. */
+  openDirectory(path: string): number {
+    const fd = this.#open(path, O_PATH);
+    if (fstatSync(fd).isDirectory()) {
+      this.#requireShown(fd, path);
+      return fd;
+    }
+    closeSync(fd);
+    throw new SkepError('invalid-argument', 'extraction point is not a directory');
+  }
+
+  /** What is at `path` as a tar archive, in pieces. */
+  async *pack(path: string, options: PackOptions): AsyncGenerator<Buffer, void, undefined> {
+    const { base, directory } = this.#split(path);
+    const parent = this.#open(directory, O_PATH | O_DIRECTORY);
+    try {
+      this.#requireShown(parent, path);
+      const fd = base === '' ? openSync(pathOf(parent), O_PATH) : openChild(parent, base, path);
+      try {
+        this.#requireShown(fd, path, true);
+        const device = fstatSync(fd).dev;
+        const packer = new Packer(options.oneFileSystem ? device : null);
+        const place = base === '' ? null : { parent, base };
+        yield* packer.pack(fd, options.prefix, place);
+      } finally {
+        closeSync(fd);
+      }
+    } finally {
+      closeSync(parent);
+    }
+    yield tarTrailer();
+  }
+
+  #within<T>(path: string, work: (directory: number, base: string) => T): T {
+    const { base, directory } = this.#split(path);
+    const fd = this.#open(directory, O_PATH | O_DIRECTORY);
+    try {
+      this.#requireShown(fd, path);
+      return work(fd, base);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** `base` '' = the directory itself: the path ends in a slash, a dot, or two. */
+  #split(path: string): { readonly directory: string; readonly base: string } {
+    const name = posix.basename(path);
+    const isWhole = path.endsWith('/') || name === '.' || name === '..' || name === '';
+    if (isWhole) return { directory: path === '' ? '/' : path, base: '' };
+    return { directory: path.slice(0, -name.length) || '/', base: name };
+  }
+
+  #open(path: string, flags: number): number {
+    try {
+      return openInRoot(this.fd, path, flags);
+    } catch (err) {
+      if (!(err instanceof NativeError)) throw err;
+      if (err.errno === 'ENOENT' || err.errno === 'ENOTDIR') throw noSuchFile(path);
+      if (err.errno === 'ELOOP') throw noSuchFile(path);
+      throw err;
+    }
+  }
+
+  /** `andBelow`: nothing hidden may lie below it either. */
+  #requireShown(fd: number, path: string, andBelow = false): void {
+    if (this.#hidden.length === 0) return;
+    const inside = posix.join('/', readlinkSync(pathOf(fd)).slice(this.#path.length));
+    const hidden = this.#hidden.find(
+      (place) =>
+        `${inside}/`.startsWith(`${place}/`) ||
+        (andBelow && place.startsWith(inside === '/' ? '/' : `${inside}/`)),
+    );
+    if (hidden === undefined) return;
+    const words = `copy ${path}: ${hidden} is a mount, which is there only while the container runs`;
+    throw new SkepError('unimplemented', words);
+  }
+}
+
+export function noSuchFile(path: string): SkepError {
+  return new SkepError('not-found', `Could not find the file ${path} in container`);
+}
+
+/** Not followed when it is a link. */
+function openChild(directory: number, name: string, path: string): number {
+  try {
+    return openSync(`${pathOf(directory)}/${name}`, O_PATH | O_NOFOLLOW);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') throw noSuchFile(path);
+    throw err;
+  }
+}
+
+/** Where an entry is known by name, for what a descriptor does not tell. */
+interface Place {
+  readonly parent: number;
+  readonly base: string;
+}
+
+class Packer {
+  readonly #device: number | null;
+  /** inode -> the entry that has its contents */
+  readonly #links = new Map<string, string>();
+
+  constructor(device: number | null) {
+    this.#device = device;
+  }
+
+  async *pack(fd: number, name: string, place: Place | null): AsyncGenerator<Buffer> {
+    const stats = fstatSync(fd);
+    const isElsewhere = this.#device !== null && stats.dev !== this.#device;
+    const header = headerOf(stats, name, place);
+    if (header === null || Buffer.byteLength(name) > USTAR_NAME_BYTES_MAX) return;
+    if (stats.isDirectory()) {
+      if (name !== '') yield encodeTarHeader(header);
+      if (isElsewhere) return;
+      for (const child of readdirSync(pathOf(fd)).sort()) yield* this.#child(fd, child, name);
+      return;
+    }
+    if (!stats.isFile() || isElsewhere) {
+      yield encodeTarHeader(header);
+      return;
+    }
+    const inode = `${stats.dev}:${stats.ino}`;
+    const first = stats.nlink > 1 ? this.#links.get(inode) : undefined;
+    if (first !== undefined) {
+      yield encodeTarHeader({ ...header, kind: 'hardlink', linkName: first });
+      return;
+    }
+    if (stats.nlink > 1) this.#links.set(inode, name);
+    yield encodeTarHeader({ ...header, sizeBytes: stats.size });
+    yield* contentsOf(fd, stats.size);
+  }
+
+  async *#child(directory: number, base: string, prefix: string): AsyncGenerator<Buffer> {
+    let fd: number;
+    try {
+      fd = openSync(`${pathOf(directory)}/${base}`, O_PATH | O_NOFOLLOW);
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code === 'ENOENT') return; // it went meanwhile
+      throw err;
+    }
+    try {
+      const name = prefix === '' ? base : `${prefix.replace(/\/$/, '')}/${base}`;
+      yield* this.pack(fd, name, { parent: directory, base });
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** null: a socket, which means nothing without the process that listens. */
+function headerOf(stats: Stats, name: string, place: Place | null): TarHeader | null {
+  const head = {
+    mode: stats.mode & 0o7777,
+    uid: stats.uid,
+    gid: stats.gid,
+    mtimeSeconds: Math.floor(stats.mtimeMs / 1000),
+  };
+  const path = place === null ? null : `${pathOf(place.parent)}/${place.base}`;
+  if (stats.isSocket()) return null;
+  if (stats.isDirectory()) {
+    return { ...head, name: name.endsWith('/') ? name : `${name}/`, kind: 'directory' };
+  }
+  if (stats.isSymbolicLink()) {
+    const linkName = path === null ? '' : readlinkSync(path);
+    return { ...head, name, kind: 'symlink', linkName };
+  }
+  if (stats.isFile()) return { ...head, name, kind: 'file', xattrs: xattrsOf(path) };
+  if (stats.isFIFO()) return { ...head, name, kind: 'fifo' };
+  const [deviceMajor, deviceMinor] = deviceNumbers(stats);
+  return { ...head, name, kind: deviceKind(stats), deviceMajor, deviceMinor };
+}
+
+function xattrsOf(path: string | null): ReadonlyMap<string, Buffer> {
+  const out = new Map<string, Buffer>();
+  if (path === null) return out;
+  for (const name of listXattrs(path)) {
+    if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+    const value = getXattr(path, name);
+    if (value !== null) out.set(name, value);
+  }
+  return out;
+}
+
+/** Exactly so many bytes, whatever becomes of the file meanwhile. */
+async function* contentsOf(fd: number, sizeBytes: number): AsyncGenerator<Buffer> {
+  const handle = await open(pathOf(fd), O_RDONLY);
+  try {
+    let left = sizeBytes;
+    while (left > 0) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, left));
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null);
+      const piece = bytesRead > 0 ? buffer.subarray(0, bytesRead) : buffer.fill(0);
+      left -= piece.length;
+      yield piece;
+    }
+  } finally {
+    await handle.close();
+  }
+  yield tarPadding(sizeBytes);
+}

@@ -1,0 +1,177 @@
+/**
+ * Writes the entries of a tar archive into a directory of a container's root. Synchronous, as layers are
+ * written: many small files. Every parent is resolved by the kernel inside the root, so that no entry
+ * and no link, whoever puts it there meanwhile, leads out of it.
+ */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  futimesSync,
+  lchownSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { posix } from 'node:path';
+import { assertNever } from '../../common/base/assert.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import { lstatOrNull, makeNode, O_PATH, openInRoot } from '../../native/ffi/fs.ts';
+import { NativeError } from '../../native/ffi/library.ts';
+import type { TarEntry, TarSink } from '../images/tar-reader.ts';
+import { pathOf } from './root-tree.ts';
+
+export interface ExtractOptions {
+  /** owners as the archive has them; else all is root's */
+  readonly copyOwners: boolean;
+  /** a directory may take the place of a file and the other way round */
+  readonly replacesKinds: boolean;
+}
+
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+const DIRECTORY_MODE = 0o755;
+
+interface OpenFile {
+  readonly fd: number;
+  readonly entry: TarEntry;
+}
+
+export class RootWriter implements TarSink {
+  readonly #directory: number;
+  readonly #rootFd: number;
+  readonly #at: string;
+  readonly #options: ExtractOptions;
+  readonly #times: { readonly name: string; readonly seconds: number }[] = [];
+  #file: OpenFile | null = null;
+
+  /**
+   * @param rootFd the container's root
+   * @param at the directory below it
+   * @param directory its descriptor, which this takes over
+   */
+  constructor(rootFd: number, at: string, directory: number, options: ExtractOptions) {
+    this.#rootFd = rootFd;
+    this.#at = at;
+    this.#options = options;
+    this.#directory = directory;
+  }
+
+  entry(entry: TarEntry): void {
+    const name = posix.join('/', entry.name).replace(/(.)\/$/, '$1');
+    if (name === '/') return; // the directory itself stays as it is
+    if (entry.sparse !== null) {
+      throw new SkepError('unimplemented', `copy ${entry.name}: sparse files are not supported`);
+    }
+    this.#inParent(name, (path) => this.#write(entry, name, path));
+  }
+
+  data(bytes: Buffer): void {
+    if (this.#file === null) return;
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#file.fd, bytes, at);
+  }
+
+  end(): void {
+    const file = this.#file;
+    this.#file = null;
+    if (file === null) return;
+    try {
+      const { entry, fd } = file;
+      fchownSync(fd, ...this.#ownerOf(entry));
+      fchmodSync(fd, entry.mode);
+      futimesSync(fd, entry.mtimeSeconds, entry.mtimeSeconds);
+    } finally {
+      closeSync(file.fd);
+    }
+  }
+
+  /** After the last entry: writing into a directory changed its time. */
+  finish(): void {
+    for (const { name, seconds } of this.#times.reverse()) {
+      this.#inParent(name, (path) => {
+        if (lstatOrNull(path)?.isDirectory()) lutimesSync(path, seconds, seconds);
+      });
+    }
+  }
+
+  /** Idempotent in what a failure left open. */
+  close(): void {
+    if (this.#file !== null) closeSync(this.#file.fd);
+    this.#file = null;
+    closeSync(this.#directory);
+  }
+
+  /** Runs `work` with a path whose directory is a descriptor; what is missing on the way is made. */
+  #inParent(name: string, work: (path: string) => void): void {
+    const parent = this.#openDirectory(posix.dirname(name));
+    try {
+      work(`${pathOf(parent)}/${posix.basename(name)}`);
+    } finally {
+      closeSync(parent);
+    }
+  }
+
+  #openDirectory(name: string): number {
+    const path = name === '/' ? this.#at : `${this.#at}/${name}`;
+    try {
+      return openInRoot(this.#rootFd, path, O_PATH | O_DIRECTORY);
+    } catch (err) {
+      if (!(err instanceof NativeError) || err.errno !== 'ENOENT' || name === '/') throw err;
+    }
+    this.#inParent(name, (missing) => mkdirSync(missing, DIRECTORY_MODE));
+    return openInRoot(this.#rootFd, path, O_PATH | O_DIRECTORY);
+  }
+
+  #write(entry: TarEntry, name: string, path: string): void {
+    const isDirectory = entry.kind === 'directory';
+    const before = lstatOrNull(path);
+    if (before && before.isDirectory() !== isDirectory && !this.#options.replacesKinds) {
+      const [from, to] = isDirectory
+        ? ['non-directory', 'directory']
+        : ['directory', 'non-directory'];
+      const words = `cannot overwrite ${from} "${name}" with ${to}`;
+      throw new SkepError('invalid-argument', words);
+    }
+    if (entry.kind === 'directory') {
+      if (before && !before.isDirectory()) unlinkSync(path);
+      if (!before?.isDirectory()) mkdirSync(path, DIRECTORY_MODE);
+      this.#times.push({ name, seconds: entry.mtimeSeconds });
+      lchownSync(path, ...this.#ownerOf(entry));
+      chmodSync(path, entry.mode);
+      return;
+    }
+    if (before) rmSync(path, { recursive: true });
+    switch (entry.kind) {
+      case 'file': {
+        const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+        this.#file = { fd, entry };
+        return;
+      }
+      case 'symlink':
+        symlinkSync(entry.linkName, path);
+        break;
+      case 'hardlink':
+        this.#inParent(posix.join('/', entry.linkName), (target) => linkSync(target, path));
+        return;
+      case 'fifo':
+      case 'character-device':
+      case 'block-device':
+        makeNode(path, entry.kind, entry.mode, entry.deviceMajor, entry.deviceMinor);
+        break;
+      default:
+        assertNever(entry.kind);
+    }
+    lchownSync(path, ...this.#ownerOf(entry));
+    lutimesSync(path, entry.mtimeSeconds, entry.mtimeSeconds);
+  }
+
+  #ownerOf({ uid, gid }: TarEntry): [number, number] {
+    return this.#options.copyOwners ? [uid, gid] : [0, 0];
+  }
+}
