@@ -20,7 +20,7 @@ export interface ContainerParts extends MakerParts {
   readonly runtime: PlainRuntime;
   readonly images: Pick<Images, 'get' | 'acquireRootfs' | 'releaseRootfs' | 'pinnedContainers'>;
   readonly volumes: Volumes;
-  readonly files: TaskFiles;
+  readonly files: Pick<TaskFiles, 'writeNames' | 'list' | 'remove'>;
   readonly bridge: Pick<LocalBridge, 'start' | 'isolate' | 'attach' | 'detach'>;
   readonly records: Pick<RecordStore, 'load' | 'put' | 'remove'>;
   readonly clock: Clock;

@@ -43,7 +43,10 @@ describe('a service', () => {
   test('that is restarted has other tasks', async () => {
     const before = running('shop_web');
     const { status, stdout } = await world.run(serviceRestart, ['shop_web']);
-    expect([status, stdout]).toEqual([0, expect.stringMatching(/^shop_web\n(.*\n)*.*converged\n$/)]);
+    expect([status, stdout]).toEqual([
+      0,
+      expect.stringMatching(/^shop_web\n(.*\n)*.*converged\n$/),
+    ]);
     expect(running('shop_web')).toHaveLength(3);
     expect(running('shop_web').filter((id) => before.includes(id))).toEqual([]);
   });

@@ -1,0 +1,314 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import { SeededRandom } from '../../../common/base/random.ts';
+import { NO_RESOURCES } from '../../../common/model/service.ts';
+import type { ContainerParts, PlainRuntime } from '../../../worker/containers/container-parts.ts';
+import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
+import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
+import { PlainContainers } from '../../../worker/containers/plain-containers.ts';
+import type { ContainerRecord } from '../../../worker/containers/record-store.ts';
+import { aContainerSpec } from '../../support/builders.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
+import {
+  anImage,
+  FakeImages,
+  FakeRuntime,
+  FakeVolumes,
+  NO_HOST_FACTS,
+} from '../../support/fake-container-host.ts';
+
+/** With what only containers outside of services ask of a runtime. */
+class FakePlainRuntime extends FakeRuntime implements PlainRuntime {
+  async renew(id: string): Promise<void> {
+    this.containers.delete(id);
+    await this.create(id, {} as never);
+  }
+  destroy(id: string): Promise<void> {
+    if (this.containers.get(id)?.state.status === 'running') this.end(id, { exitCode: 137 });
+    return this.remove(id);
+  }
+  attach(): Promise<never> {
+    return Promise.reject(new Error('not here'));
+  }
+  async freeze(): Promise<void> {}
+  async thaw(): Promise<void> {}
+  async resize(): Promise<void> {}
+  async updateResources(): Promise<void> {}
+}
+
+const SEAT = {
+  address: '172.17.0.2',
+  prefixLength: 16,
+  gateway: '172.17.0.1',
+  mac: '02:42:ac:11:00:02',
+  ports: [],
+};
+
+function definition(overrides: Partial<ContainerDefinition> = {}): ContainerDefinition {
+  return {
+    container: aContainerSpec({ image: 'box' }),
+    resources: NO_RESOURCES,
+    network: { kind: 'bridge' },
+    ports: [],
+    restart: { name: 'no', maximumRetryCount: 0 },
+    autoRemove: false,
+    stdinOnce: false,
+    shown: { config: {}, hostConfig: {} },
+    ...overrides,
+  };
+}
+
+describe('container outside of services', () => {
+  const signal = new AbortController().signal;
+  let clock: FakeClock;
+  let runtime: FakePlainRuntime;
+  let records: Map<string, ContainerRecord>;
+  let attached: Set<string>;
+  let actions: string[];
+  let all: PlainContainers;
+
+  /** As after a restart of the daemon: what runs and what is on disk stays. */
+  function room(): PlainContainers {
+    const images = new FakeImages();
+    images.byReference.set('box', anImage());
+    images.byReference.set(anImage().id, anImage());
+    const parts: ContainerParts = {
+      runtime,
+      images,
+      volumes: new FakeVolumes(),
+      files: { writeNames: async () => [], list: async () => [], remove: async () => {} },
+      bridge: {
+        start: async (seats) => {
+          for (const id of seats.keys()) attached.add(id);
+        },
+        isolate: async () => {},
+        attach: async (id) => {
+          attached.add(id);
+          return SEAT;
+        },
+        detach: async (id) => {
+          attached.delete(id);
+        },
+      },
+      records: {
+        load: async () => ({ records: [...records.values()], damaged: [] }),
+        put: async (record) => {
+          records.set(record.id, record);
+        },
+        remove: async (id) => {
+          records.delete(id);
+        },
+      },
+      resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
+      hostFacts: async () => NO_HOST_FACTS,
+      clock,
+      log: silentLogger,
+      tell: ({ action }) => actions.push(action),
+      hostname: () => 'machine',
+      nameservers: () => [],
+    };
+    return new PlainContainers({ ...parts, random: new SeededRandom(7), netnsOf: () => null });
+  }
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    runtime = new FakePlainRuntime();
+    records = new Map();
+    attached = new Set();
+    actions = [];
+    all = room();
+  });
+  afterEach(() => all.stop());
+
+  async function started(overrides: Partial<ContainerDefinition> = {}): Promise<PlainContainer> {
+    const container = await all.create('web', definition(overrides));
+    await container.start();
+    return container;
+  }
+
+  /** Its process ends; resolves when that was dealt with. */
+  async function ends(container: PlainContainer, exitCode: number): Promise<void> {
+    runtime.end(container.id, { exitCode });
+    await settle();
+  }
+
+  test('is made at create, and has its place on the bridge while it runs', async () => {
+    const container = await all.create(null, definition());
+    expect(container.condition).toBe('created');
+    expect(runtime.get(container.id)?.status).toBe('created');
+    await container.start();
+    expect(container.record).toMatchObject({ phase: 'running', seat: SEAT });
+    expect([...attached]).toEqual([container.id]);
+    await ends(container, 3);
+    expect(container.record).toMatchObject({ phase: 'exited', seat: null, exit: { exitCode: 3 } });
+    expect(attached.size).toBe(0);
+    expect(actions).toEqual(['create', 'start', 'die']);
+  });
+
+  test('is started again by its rule, later each time, and rests after a stop', async () => {
+    const container = await started({ restart: { name: 'always', maximumRetryCount: 0 } });
+    for (const [delayMs, restartCount] of [
+      [100, 1],
+      [200, 2],
+    ] as const) {
+      await ends(container, 0);
+      expect(container.record).toMatchObject({ phase: 'restarting', restartCount });
+      clock.advance(delayMs - 1);
+      await settle();
+      expect(container.condition).toBe('restarting');
+      clock.advance(1);
+      await settle();
+      expect(container.condition).toBe('running');
+    }
+    await container.stop({ graceMs: 0, signo: null });
+    expect(container.condition).toBe('exited');
+    expect(container.record.isStopped).toBe(true);
+  });
+
+  test('waits for its next start no longer when it is stopped meanwhile', async () => {
+    const container = await started({ restart: { name: 'always', maximumRetryCount: 0 } });
+    await ends(container, 1);
+    expect(await container.stop({ graceMs: 0, signo: null })).toBe('go');
+    clock.advance(60_000);
+    await settle();
+    expect(container.condition).toBe('exited');
+  });
+
+  test('goes when it ends, if it was asked to; whoever waits is told its exit code', async () => {
+    const container = await started({ autoRemove: true });
+    const removed = container.wait('removed', signal);
+    const exited = container.wait('next-exit', signal);
+    await ends(container, 4);
+    expect(await exited).toEqual({ exitCode: 4 });
+    expect(await removed).toEqual({ exitCode: 4 });
+    expect(all.list()).toEqual([]);
+    expect(records.size).toBe(0);
+    expect(runtime.list()).toEqual([]);
+  });
+
+  test('stays when it is restarted by hand, though it is to go when it ends', async () => {
+    const container = await started({ autoRemove: true });
+    await container.restart({ graceMs: 0, signo: null });
+    expect(container.condition).toBe('running');
+    expect(all.list()).toHaveLength(1);
+  });
+
+  test('keeps its rule after a signal that is no stop', async () => {
+    const container = await started({ restart: { name: 'always', maximumRetryCount: 0 } });
+    await container.kill(1, 'web');
+    await settle();
+    expect(container.condition).toBe('restarting');
+    clock.advance(100);
+    await settle();
+    await container.kill(9, 'web');
+    expect(container.condition).toBe('exited');
+  });
+
+  test('that cannot be started says why, and is as it was', async () => {
+    const container = await all.create('web', definition());
+    runtime.startFailure = new Error('no such command');
+    await expect(container.start()).rejects.toThrow('no such command');
+    expect(container.record).toMatchObject({
+      phase: 'created',
+      seat: null,
+      exit: { error: 'no such command' },
+    });
+    runtime.startFailure = null;
+    await container.start();
+    expect(container.condition).toBe('running');
+  });
+
+  test('is removed by force while a stop with a long grace is under way', async () => {
+    const container = await started();
+    runtime.ignoredSignals.add(15);
+    const stop = container.stop({ graceMs: 60_000, signo: null });
+    await settle();
+    await container.remove({ force: true });
+    await stop;
+    expect(all.list()).toEqual([]);
+    expect(actions.filter((action) => action === 'destroy')).toHaveLength(1);
+  });
+
+  test('a name is one container’s, and free again when that is gone', async () => {
+    const container = await all.create('web', definition());
+    await expect(all.create('web', definition())).rejects.toMatchObject({ code: 'name-conflict' });
+    await all.rename(container, 'other');
+    const second = await all.create('web', definition());
+    await second.remove({ force: false });
+    await all.rename(container, 'web');
+    expect(container.record.name).toBe('web');
+  });
+
+  test('that cannot be made leaves nothing behind', async () => {
+    runtime.createFailure = new Error('broken');
+    await expect(all.create('web', definition())).rejects.toThrow('broken');
+    expect(records.size).toBe(0);
+    runtime.createFailure = null;
+    await all.create('web', definition());
+  });
+
+  describe('after a restart of the daemon', () => {
+    async function reborn(): Promise<PlainContainer[]> {
+      await all.stop();
+      attached.clear();
+      all = room();
+      await all.start();
+      await settle();
+      return all.list();
+    }
+
+    test('runs on, with its place', async () => {
+      const { id } = await started();
+      const [container] = await reborn();
+      expect(container?.condition).toBe('running');
+      expect([...attached]).toEqual([id]);
+      await ends(container!, 2);
+      expect(container?.record.exit?.exitCode).toBe(2);
+    });
+
+    test('what ended meanwhile is dealt with by its rules', async () => {
+      const container = await started({ restart: { name: 'on-failure', maximumRetryCount: 0 } });
+      await all.stop();
+      runtime.end(container.id, { exitCode: 1 });
+      const [later] = await reborn();
+      expect(later?.condition).toBe('restarting');
+    });
+
+    test('what was to go when it ends goes', async () => {
+      const container = await started({ autoRemove: true });
+      await all.stop();
+      runtime.end(container.id);
+      expect(await reborn()).toEqual([]);
+    });
+
+    test('a removal that was cut short is finished', async () => {
+      const { id, record } = await all.create('web', definition());
+      records.set(id, { ...record, phase: 'removing' });
+      expect(await reborn()).toEqual([]);
+      expect(records.size).toBe(0);
+    });
+
+    test('a start that was cut short is made', async () => {
+      const { id, record } = await all.create('web', definition());
+      records.set(id, { ...record, phase: 'running' });
+      expect((await reborn())[0]?.condition).toBe('running');
+    });
+
+    test.each([
+      ['always', 'running'],
+      ['unless-stopped', 'exited'],
+    ] as const)('%s, stopped by hand before, is %s', async (name, condition) => {
+      const container = await started({ restart: { name, maximumRetryCount: 0 } });
+      await container.stop({ graceMs: 0, signo: null });
+      expect((await reborn())[0]?.condition).toBe(condition);
+    });
+
+    test('what belongs to no record goes, but for what is of tasks', async () => {
+      const foreign = 'f'.repeat(64);
+      runtime.addRunning(foreign);
+      runtime.addRunning('sometask');
+      await reborn();
+      expect(runtime.list().map(({ id }) => id)).toEqual(['sometask']);
+    });
+  });
+});
