@@ -58,9 +58,15 @@ const FAULTS: Readonly<Record<ClusterFault, Fault>> = {
     });
   },
   'container-ends': (hand, host) => {
-    const running = [...host.containers.all.values()].filter(({ state }) => state === 'running');
-    const one = running[hand.random.below(Math.max(1, running.length))];
-    if (one !== undefined) host.containers.exit(one, hand.random.below(3));
+    hand.endOne(host, hand.random.below(3));
+  },
+  /** What the agent wrote of it is not on the disk yet when the power goes. */
+  'end-forgotten': (hand, host) => {
+    const { life } = host;
+    if (!hand.endOne(host, 0)) return;
+    hand.later(200 + 800 * hand.random.unit(), () => {
+      if (host.life === life) hand.fell(host, 'crash');
+    });
   },
   'stale-report': (hand) => hand.world.replayReport(hand.random),
 };
@@ -120,6 +126,14 @@ export class ClusterFaultHand {
     this.later(200 + this.spell(), () => {
       if (partition === this.#partitions) wires.heal();
     });
+  }
+
+  /** A container of the machine, if one runs. */
+  endOne({ containers }: Host, exitCode: number): boolean {
+    const running = [...containers.all.values()].filter(({ state }) => state === 'running');
+    const one = running[this.random.below(Math.max(1, running.length))];
+    if (one !== undefined) containers.exit(one, exitCode);
+    return one !== undefined;
   }
 
   fell(host: Host, how: 'crash' | 'kill'): void {

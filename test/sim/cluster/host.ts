@@ -21,8 +21,9 @@ import { StatusReporter } from '../../../worker/agent/status-reporter.ts';
 import { TaskDatabase } from '../../../worker/agent/task-database.ts';
 import { TaskManager } from '../../../worker/agent/task-manager.ts';
 import { SimDisk } from '../../support/sim-disk.ts';
-import { type EventKind, ProcessClock, type SimClock } from '../clock.ts';
+import type { EventKind, SimClock } from '../clock.ts';
 import { Containers, SimExecutor, type SimExecutorOptions } from './containers.ts';
+import { HostClock } from './host-clock.ts';
 import { KeptFiles } from './kept-files.ts';
 import { serveGrants, takeOffice } from './office.ts';
 import type { ClusterPlan } from './plan.ts';
@@ -71,34 +72,14 @@ export interface Daemon {
   /** What goes on beside the rooms. */
   readonly background: TaskSet;
   manager: Manager | null;
-  /** The start of the manager is over. */
+  /** The start of the manager, whatever comes of it. */
+  starting: Promise<void>;
+  /** It is over. */
   isManaging: boolean;
   agent: Agent | null;
   tasks: TaskManager | null;
   executor: SimExecutor | null;
   office: RoleFollower | null;
-}
-
-/** As wrong as the machine's clock is: every life of a process sees the same wall. */
-export class HostClock extends ProcessClock {
-  readonly #clock: SimClock;
-  readonly #originMs: number;
-  readonly #errorMs: number;
-
-  constructor(clock: SimClock, host: number, isAlive: () => boolean, errorMs: number) {
-    super(clock, { owner: host, rate: () => 1, isAlive, ticked: () => {} });
-    this.#clock = clock;
-    this.#originMs = clock.nowMs;
-    this.#errorMs = errorMs;
-  }
-
-  override monotonicMs(): number {
-    return this.#clock.nowMs - this.#originMs;
-  }
-
-  override wallMs(): number {
-    return Math.floor(Date.UTC(2026, 0, 1) + this.#clock.nowMs + this.#errorMs);
-  }
 }
 
 export class Host {
@@ -157,6 +138,9 @@ export class Host {
     this.isDown = false;
     const daemon = this.#compose(life);
     this.daemon = daemon;
+    this.#managers = [...new Set([...this.#managers, ...managerAddresses])];
+    // Before the manager, which may learn at its start that it is none any more.
+    daemon.office = this.#office(daemon);
     const origin = await this.#originAtStart(daemon, first, managerAddresses);
     if (origin !== null) await this.#startManager(daemon, origin);
     if (this.life !== life) return;
@@ -256,14 +240,9 @@ export class Host {
       pool: new SimRpcPool({ directory, process, self: () => this.peer }),
       disk: this.#disk.mount(),
       background: new TaskSet(onFailure),
-      ...{
-        manager: null,
-        isManaging: false,
-        agent: null,
-        tasks: null,
-        executor: null,
-        office: null,
-      },
+      starting: Promise.resolve(),
+      isManaging: false,
+      ...{ manager: null, agent: null, tasks: null, executor: null, office: null },
     };
     serveGrants(server, () => (daemon.isManaging ? daemon.manager : null));
     return daemon;
@@ -335,13 +314,13 @@ export class Host {
       apply(index, payload);
     };
     daemon.manager = manager;
-    try {
-      await manager.start(origin, signal);
-    } catch (err) {
+    const started = manager.start(origin, signal).then(() => {
+      daemon.isManaging = true;
+    });
+    daemon.starting = started.catch(() => {
       daemon.manager = null;
-      throw err;
-    }
-    daemon.isManaging = true;
+    });
+    await started;
   }
 
   async #startAgent(daemon: Daemon, managerAddresses: readonly string[]): Promise<void> {
@@ -370,17 +349,16 @@ export class Host {
       seedAddresses: managerAddresses,
     });
     await dialer.load();
-    this.#managers = [...new Set([...this.#managers, ...managerAddresses])];
-    const office = this.#office(daemon);
+    const { office } = daemon;
     const agent = new Agent({
       ...{ dialer, tasks, reporter, random, ...parts },
       describe: () => this.#describe(),
       onSession: ({ nodeSpec, managers }) => {
         this.#managers = managers.map(({ address }) => address);
-        office.follow(nodeSpec.desiredRole);
+        office?.follow(nodeSpec.desiredRole);
       },
     });
-    Object.assign(daemon, { agent, tasks, executor, office });
+    Object.assign(daemon, { agent, tasks, executor });
     await agent.start();
   }
 

@@ -70,6 +70,7 @@ export function takeOffice(options: OfficeOptions): RoleFollower {
 
 async function become(options: OfficeOptions, role: NodeRole, signal: AbortSignal): Promise<void> {
   const { daemon, dataDir, join } = options;
+  await daemon.starting;
   const { manager } = daemon;
   if (role === 'manager' && daemon.isManaging && !manager?.removed) return;
   daemon.manager = null;

@@ -65,16 +65,11 @@ export class Operator {
     return ` ${await control.removeNode(node.id, this.#random.below(2) === 0)}`;
   }
 
-  /**
-   * When all faults are over: every such node is removed, sooner or later. A machine that was cut off while all
-   * managers that it knows were replaced finds nobody: it would have to join anew.
-   */
+  /** When all faults are over: every such node is removed, sooner or later. */
   cleanUp(): void {
     const world = this.#world;
-    const managers = world.managers().map(({ address }) => address);
     for (const host of world.hosts.values()) {
-      const isStranded = host.isUp && host.role === 'worker' && !host.knows(managers);
-      if (isStranded && !host.gone) this.#loses(host, 'kill');
+      if (host.isUp && !host.gone && this.#isStranded(host)) this.#loses(host, 'kill');
     }
     const control = world.leader()?.control;
     for (const { id } of control ? this.#orphans() : []) {
@@ -96,6 +91,23 @@ export class Operator {
     const { life } = host;
     const hasLeft = await host.leave().catch(() => false);
     if (hasLeft && host.life === life) this.#loses(host, 'kill');
+  }
+
+  /**
+   * It was cut off while all managers that it knows were replaced: it would have to join anew. So would a manager that was
+   * removed meanwhile, and ended before it was a worker: nobody whom its log names can tell it.
+   */
+  #isStranded(host: Host): boolean {
+    const leader = this.#world.leader()?.daemon?.manager;
+    if (!leader) return false;
+    const members = leader.members();
+    const addresses = members.map(({ address }) => address);
+    const own = host.daemon?.manager;
+    if (!own) return host.role === 'worker' && !host.knows(addresses);
+    const isMember = members.some(({ nodeId }) => nodeId === host.nodeId);
+    return (
+      !isMember && !own.removed && !own.members().some((one) => addresses.includes(one.address))
+    );
   }
 
   #loses(host: Host, how: 'crash' | 'kill'): void {

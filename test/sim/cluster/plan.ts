@@ -16,6 +16,7 @@ export const CLUSTER_FAULTS = [
   'blackout',
   'transfer',
   'container-ends',
+  'end-forgotten',
   'stale-report',
 ] as const;
 
