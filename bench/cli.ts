@@ -1,9 +1,10 @@
 /** The command: stack files, and how soon it says something. `npm run bench -- cli [PART...]` */
 import { parse } from './cli/parse.ts';
+import { plan } from './cli/plan.ts';
 import { start } from './cli/start.ts';
 import { say } from './support/report.ts';
 
-const PARTS: Readonly<Record<string, () => Promise<void>>> = { parse, start };
+const PARTS: Readonly<Record<string, () => Promise<void>>> = { parse, plan, start };
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(PARTS, name));

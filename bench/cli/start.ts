@@ -3,18 +3,14 @@
  * socket that a stand-in serves (the daemon's own share is measured elsewhere). Beside it the docker
  * command, where there is one, on the same socket.
  */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { figure, say } from '../support/report.ts';
-import { median } from '../support/statistics.ts';
+import { MAIN, medianMs } from './wall-time.ts';
 
-const RUNS = 15;
 const SERVICES = 20;
-const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 const serviceJson = (at: number): object => ({
   ID: `${at}`.padStart(25, '0'),
@@ -43,25 +39,6 @@ async function standIn(socketPath: string): Promise<Server> {
   server.listen(socketPath);
   await once(server, 'listening');
   return server;
-}
-
-/** Wall milliseconds from before the process is made to after it has ended. */
-async function wallMs(command: string, args: readonly string[]): Promise<number> {
-  const startMs = performance.now();
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
-  let bytes = 0;
-  child.stdout.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  const [status] = (await once(child, 'close')) as [number | null];
-  if (status !== 0 || bytes === 0) throw new Error(`${command} ${args.join(' ')}: ${status}`);
-  return performance.now() - startMs;
-}
-
-async function medianMs(command: string, args: readonly string[]): Promise<number> {
-  const times: number[] = [];
-  for (let run = 0; run < RUNS; run++) times.push(await wallMs(command, args));
-  return median(times);
 }
 
 export async function start(): Promise<void> {
