@@ -50,7 +50,7 @@ const operations = {
       random: local.random,
       engineId: 'bench',
     } as unknown as RouteParts;
-    const server = new EngineServer({ log: silentLogger, headers: () => ({}) });
+    const server = new EngineServer({ clock: local.clock, log: silentLogger, headers: () => ({}) });
     addServiceRoutes(server, parts);
     addStackRoutes(server, parts);
     addNetworkRoutes(server, parts);
@@ -59,7 +59,7 @@ const operations = {
     server.add('GET', '/info', (context) =>
       context.send(200, { Name: 'bench', Swarm: { ControlAvailable: true } }),
     );
-    await server.listen(socketPath);
+    await server.listen({ path: socketPath });
     return null;
   },
 };

@@ -187,6 +187,11 @@ describe('commands on several objects', () => {
       secrets: async (kind: string) =>
         kind === 'secrets' ? [{ ...head('k'), Spec: { Name: 'shop_key' } }] : [],
       networks: async () => [{ Id: 'n', Name: 'shop_default' }],
+      tasks: async () => {
+        log.push('tasks');
+        return [];
+      },
+      nodes: async () => [],
       serviceRemove: remove('service'),
       secretRemove: remove('secret'),
       networkRemove: remove('network'),
@@ -196,7 +201,7 @@ describe('commands on several objects', () => {
     expect(stdout).toBe(
       'Removing service shop_db\nRemoving service shop_web\nRemoving secret shop_key\nRemoving network shop_default\n',
     );
-    expect(log).toEqual(['service s1', 'service s2', 'secret secrets,k', 'network n']);
+    expect(log).toEqual(['service s1', 'service s2', 'tasks', 'secret secrets,k', 'network n']);
     const none = async () => [];
     const empty = { services: none, secrets: none, networks: none };
     expect(await runCommand(removeStack, ['shop'], { engine: empty })).toEqual({
