@@ -38,6 +38,7 @@ const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
 const stackDeploy = () => import('./commands/stack-deploy.ts');
 const stackPlan = () => import('./commands/stack-plan.ts');
+const stackEvents = () => import('./commands/stack-events.ts');
 const stackHistory = () => import('./commands/stack-history.ts');
 const stackLint = () => import('./commands/stack-lint.ts');
 const network = () => import('./commands/network.ts');
@@ -121,6 +122,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
         aliases: ['up'],
       }),
       diff: entry('Say what a deployment would change', async () => (await stackPlan()).diff),
+      events: entry(
+        'Show what happens in a stack, on all nodes',
+        async () => (await stackEvents()).events,
+      ),
       history: entry('List the last deployments', async () => (await stackHistory()).history),
       lint: entry('Say what becomes of each key', async () => (await stackLint()).lint),
       ls: entry('List stacks', async () => (await stack()).ls, LS),

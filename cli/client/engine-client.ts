@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type {
+  ChangeJson,
   ContainerJson,
   ContainerSummaryJson,
   DiskUsageJson,
@@ -34,6 +35,7 @@ import type {
   VolumeJson,
 } from '../../common/model/engine-json.ts';
 import type { ClientTls } from './endpoint.ts';
+import { sentEvents } from './server-sent-events.ts';
 import { type HijackedConnection, type Query, Transport } from './transport.ts';
 
 /** Filter name -> its values. */
@@ -177,6 +179,19 @@ export class EngineClient {
 
   diskUsage(): Promise<DiskUsageJson> {
     return this.#get('/system/df');
+  }
+
+  /** Changes of the cluster's objects, with what they were before; until `signal` aborts. */
+  async *watch(filters: FilterMap, signal?: AbortSignal): AsyncIterable<ChangeJson> {
+    const body = await this.#http.stream('GET', '/skep/watch', {
+      query: { filters: encodeFilters(filters), previous: true },
+      ...(signal && { signal }),
+    });
+    body.setEncoding('utf8');
+    for await (const { name, data } of sentEvents(body as AsyncIterable<string>)) {
+      if (name === 'error') throw new Error((JSON.parse(data) as { Message: string }).Message);
+      if (name === 'commit') yield* (JSON.parse(data) as { Changes: ChangeJson[] }).Changes;
+    }
   }
 
   // ---- swarm

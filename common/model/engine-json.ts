@@ -386,6 +386,20 @@ export interface StackPlanJson {
   readonly Changes: readonly StackChangeJson[];
 }
 
+/** One change of an object of the cluster, as `GET /skep/watch` tells it. */
+export type ChangeJson = {
+  readonly Action: 'create' | 'update' | 'remove';
+} & (
+  | { readonly Kind: 'service'; readonly Object: ServiceJson; readonly Previous?: ServiceJson }
+  | { readonly Kind: 'task'; readonly Object: TaskJson; readonly Previous?: TaskJson }
+  | {
+      readonly Kind: 'secret' | 'config';
+      readonly Object: SecretJson;
+      readonly Previous?: SecretJson;
+    }
+  | { readonly Kind: 'network'; readonly Object: NetworkJson; readonly Previous?: NetworkJson }
+);
+
 export interface EventJson {
   readonly Type: string;
   readonly Action: string;
