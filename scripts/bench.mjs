@@ -2,7 +2,7 @@
 // that compiles on the fly keeps function names, which costs in hot paths), then runs bench/NAME.ts.
 // The working directory is the root of the repository.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -27,4 +27,6 @@ if (!existsSync(join(root, 'proto', 'gen'))) run(process.execPath, ['scripts/pro
 run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.bench.json']);
 mkdirSync(join(out, 'proto'), { recursive: true });
 cpSync(join(root, 'proto', 'gen'), join(out, 'proto', 'gen'), { recursive: true });
-run(process.execPath, [join(out, 'bench', `${name}.js`), ...rest]);
+// With the daemon's flags: some benchmarks run parts of it in this process.
+const flags = /^exec node ((?:--\S+ )*)-- "\$main"/m.exec(readFileSync(join(root, 'bin', 'skepd'), 'utf8'))[1].trim();
+run(process.execPath, [...flags.split(' ').filter(Boolean), join(out, 'bench', `${name}.js`), ...rest]);
