@@ -36,6 +36,8 @@ export class StackWorld {
   /** method and path of every call that changes something */
   readonly writes: string[] = [];
   /** runs before each call; for what happens in between */
+  /** What each call had in its X-Registry-Auth, in order; calls without are left out. */
+  readonly registryAuths: (readonly [path: string, auth: string])[] = [];
   beforeCall: (method: string, path: string) => Promise<void> = async () => {};
   /** what the registry says of an image's name, null = it does not answer */
   registry: (image: string) => object | null = () => null;
@@ -111,7 +113,13 @@ export class StackWorld {
       .sort();
   }
 
-  async call(method: string, path: string, { query = {}, body }: CallOptions): Promise<unknown> {
+  async call(
+    method: string,
+    path: string,
+    { query = {}, body, headers = {} }: CallOptions,
+  ): Promise<unknown> {
+    const auth = headers['X-Registry-Auth'];
+    if (auth !== undefined) this.registryAuths.push([path, auth]);
     await this.beforeCall(method, path);
     if (path.startsWith('/distribution/')) {
       const known = this.registry(

@@ -12,6 +12,7 @@ class FakeSocket extends Duplex {
   readonly alpnProtocol = LINK_PROTOCOL;
   override _read(): void {}
   setNoDelay(): void {}
+  setKeepAlive(): void {}
 }
 
 const bytes = { encode: (message: Uint8Array) => message, decode: (body: Uint8Array) => body };

@@ -7,7 +7,6 @@ import { pull, push } from '../../../../cli/commands/image.ts';
 import { login, logout } from '../../../../cli/commands/login.ts';
 import { create } from '../../../../cli/commands/service-create.ts';
 import { update } from '../../../../cli/commands/service-update.ts';
-import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { parseRegistryAuth } from '../../../../common/model/registry-auth.ts';
 import { runCommand } from '../../../support/cli-command.ts';
 
@@ -119,8 +118,6 @@ describe('credentials of the one who is logged in', () => {
       return {};
     },
     info: async () => ({ Swarm: { ControlAvailable: true } }),
-    networks: async () => [{ Name: 'shop_default' }],
-    services: async () => [],
   };
   beforeEach(() => seen.splice(0));
   const credentials = (): unknown[] => seen.map((auth) => parseRegistryAuth(auth ?? null));
@@ -144,18 +141,6 @@ describe('credentials of the one who is logged in', () => {
     seen.splice(0);
     await runCommand(command, ['--with-registry-auth', ...argv], { engine: known, env });
     expect(credentials()).toEqual([ALICE, ALICE]);
-  });
-
-  test('go with each service of a stack to its own registry', async () => {
-    loggedIn('r:5000');
-    const file = 'services:\n  a: {image: "r:5000/web:1"}\n  b: {image: "other:5000/web:1"}\n';
-    const argv = ['--with-registry-auth', '-c', '-', 'shop'];
-    const result = await runCommand(deploy, argv, { engine: known, env, stdin: file });
-    expect(result.status).toBe(0);
-    expect(credentials().filter((one) => one !== null)).toEqual([ALICE, ALICE]);
-    expect(seen).toHaveLength(4);
-    // As docker: an empty object says that the service is to have no credentials.
-    expect(seen.filter((auth) => auth === 'e30=')).toHaveLength(2);
   });
 });
 

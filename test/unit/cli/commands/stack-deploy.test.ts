@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { diff } from '../../../../cli/commands/stack-plan.ts';
+import { parseRegistryAuth } from '../../../../common/model/registry-auth.ts';
 import type { Task } from '../../../../common/model/task.ts';
 import type { CommandResult } from '../../../support/cli-command.ts';
 import { StackWorld } from '../../../support/stack-world.ts';
@@ -119,6 +120,26 @@ describe('stack deploy', () => {
     expect(task('shop_c').placement.platforms).toEqual([{ architecture: 'arm64', os: 'linux' }]);
     // What is pinned stays so when no registry is to be asked.
     expect((await up('--detach')).stdout).toBe('Nothing to do: stack shop is as it is to be\n');
+  });
+
+  test('gives each service the credentials of its own registry', async () => {
+    const registries = { auths: { 'r:5000': { auth: 'YWxpY2U6c2VjcmV0' } } };
+    writeFileSync(join(cwd, 'config.json'), JSON.stringify(registries));
+    world.registry = () => ({ Descriptor: { digest: `sha256:${'1'.repeat(64)}` } });
+    write('services: {a: {image: "r:5000/web:1"}, b: {image: "other:5000/web:1"}}\n');
+    const argv = ['--with-registry-auth', '-c', 'stack.yml', '--detach', 'shop'];
+    const env = { DOCKER_CONFIG: cwd };
+    expect((await world.run(deploy, argv, { cwd, env })).status).toBe(0);
+    const given = world.registryAuths.map(([path, auth]) => [
+      path.split('/')[1],
+      parseRegistryAuth(auth)?.username ?? null,
+    ]);
+    // As docker: an empty object says that the service is to have no credentials.
+    expect(given.filter(([, user]) => user === null)).toHaveLength(2);
+    expect(given.filter(([, user]) => user === 'alice').map(([what]) => what)).toEqual([
+      'distribution',
+      'services',
+    ]);
   });
 
   test('removes what the file no longer has only when it is told to', async () => {
