@@ -45,13 +45,13 @@ import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
 export type { ClusterPeers } from './cluster-source.ts';
 export { DEFAULT_WATERMARKS, type Watermarks } from './image-collector.ts';
-export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, Platform } from './image-config.ts';
+export type { ImageConfig, ImageHealthcheck, Platform } from './image-config.ts';
 export type { ImageRecord } from './image-record.ts';
 export type { ImagesUsage } from './image-usage.ts';
 export type { Verified } from './image-verify.ts';
 export type { ProgressLine } from './progress.ts';
 export type { RegistryAuth } from './registry-authorizer.ts';
-export { NO_PROXIES, type ProxySettings, type RegistrySettings } from './registry-settings.ts';
+export { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
 
 export interface ImageStoreOptions {
   /** this store's own folder; made when missing. Not on overlayfs. Short: it is part of mount options */

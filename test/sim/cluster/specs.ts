@@ -34,12 +34,6 @@ export interface Surroundings {
   readonly secrets: readonly Secret[];
 }
 
-/** The number of the write that a spec came by: `env` tells it. */
-export function writeOf(spec: ServiceSpec): number {
-  const marker = spec.task.container.env.find((entry) => entry.startsWith('WRITE='));
-  return Number(marker?.slice('WRITE='.length) ?? 0);
-}
-
 export class SpecMaker {
   readonly #plan: ClusterPlan;
   readonly #random: SeededRandom;
