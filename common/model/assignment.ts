@@ -109,6 +109,8 @@ export type AssignmentChange = {
         readonly kind: K;
         readonly key: string;
         readonly item: AssignmentsByKind[K];
+        /** of a task that is to be sent: its encoding, where it is at hand */
+        readonly encoded?: Uint8Array;
       }
     | { readonly action: 'remove'; readonly kind: K; readonly key: string };
 }[AssignmentKind];

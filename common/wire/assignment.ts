@@ -17,6 +17,7 @@ import {
 } from '../model/assignment.ts';
 import { asId } from '../model/ids.ts';
 import { endpointModeTable, protocolTable } from './endpoint.ts';
+import { encodeObject } from './object.ts';
 import {
   bytesFromProto,
   enumTable,
@@ -27,7 +28,7 @@ import {
   uint32,
 } from './scalars.ts';
 import { encodeWith } from './scratch.ts';
-import { taskFromProto, taskToProto } from './task.ts';
+import { taskFromProto } from './task.ts';
 
 const assignmentKindTable = enumTable<AssignmentKind, skep.AssignmentKind>('assignment kind', {
   task: skep.AssignmentKind.ASSIGNMENT_KIND_TASK,
@@ -215,7 +216,7 @@ export function assignmentChangeToProto(
   );
   switch (change.kind) {
     case 'task':
-      return { task: taskToProto(change.item) };
+      return { task: change.encoded ?? encodeObject('task', change.item) };
     case 'secret':
       return { secret: assignedSecretToProto(change.item) };
     case 'config':
@@ -243,7 +244,7 @@ function setItem<K extends AssignmentKind>(kind: K, item: AssignmentsByKind[K]):
 /** Throws `data-loss` for a change that is missing or of an unknown kind. */
 export function assignmentChangeFromProto(m: skep.AssignmentChange.$Properties): AssignmentChange {
   if (m.endpoint) return setItem('endpoint', assignedEndpointFromProto(m.endpoint));
-  if (m.task) return setItem('task', taskFromProto(m.task));
+  if (m.task) return setItem('task', taskFromProto(skep.Task.decode(m.task)));
   if (m.secret) return setItem('secret', assignedSecretFromProto(m.secret));
   if (m.config) return setItem('config', assignedConfigFromProto(m.config));
   if (m.network) return setItem('network', assignedNetworkFromProto(m.network));

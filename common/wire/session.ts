@@ -12,10 +12,12 @@ import {
   nodeSpecToProto,
 } from './node.ts';
 import { int64, intFromProto, listFromProto, requiredMessage, text } from './scalars.ts';
+import { encodeWith } from './scratch.ts';
 import { taskStatusFromProto, taskStatusToProto } from './task.ts';
 
 export function encodeAgentMessage(message: AgentMessage): Uint8Array {
-  return skep.AgentMessage.encode(agentMessageToProto(message)).finish();
+  const body = agentMessageToProto(message);
+  return encodeWith((writer) => skep.AgentMessage.encode(body, writer));
 }
 
 export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
@@ -52,7 +54,8 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
 }
 
 export function encodeDispatcherMessage(message: DispatcherMessage): Uint8Array {
-  return skep.DispatcherMessage.encode(dispatcherMessageToProto(message)).finish();
+  const body = dispatcherMessageToProto(message);
+  return encodeWith((writer) => skep.DispatcherMessage.encode(body, writer));
 }
 
 export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {

@@ -134,7 +134,7 @@ export class AgentSession {
     this.#pace = 'even';
     this.#missed = false;
     this.#assignments = new NodeAssignments(this.nodeId);
-    this.#sendSet(true, view.revision, this.#assignments.complete(view, tables));
+    this.#sendSet(true, view, this.#assignments.complete(view, tables));
   }
 
   /** True when the agent will say `applied` of this revision or a later one: the step means something to it. */
@@ -150,13 +150,14 @@ export class AgentSession {
       return true;
     }
     const step = this.#assignments.step(view, tables, taskChanges, tableChanges);
-    if (step.length > 0) this.#sendSet(false, view.revision, step);
+    if (step.length > 0) this.#sendSet(false, view, step);
     return step.length > 0;
   }
 
-  #sendSet(complete: boolean, resultsIn: number, changes: readonly AssignmentChange[]): void {
+  #sendSet(complete: boolean, view: ReadView, changes: readonly AssignmentChange[]): void {
     const appliesTo = this.#sentRevision;
-    const parts = messageParts(changes);
+    const resultsIn = view.revision;
+    const parts = messageParts(changes.map((change) => withEncoding(view, change)));
     this.#waiting = parts.map((part, i) => {
       const last = i === parts.length - 1;
       return { kind: 'assignments', complete, last, appliesTo, resultsIn, changes: part };
@@ -176,6 +177,13 @@ export class AgentSession {
       return false;
     }
   }
+}
+
+/** A task is sent as the bytes that the store has: it is not encoded once more. */
+function withEncoding(view: ReadView, change: AssignmentChange): AssignmentChange {
+  if (change.kind !== 'task' || change.action !== 'set') return change;
+  const encoded = view.encodingOf('task', change.item);
+  return encoded ? { ...change, encoded } : change;
 }
 
 /** What every session is told, whatever its node. */

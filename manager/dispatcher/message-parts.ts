@@ -37,6 +37,7 @@ export function messageParts(changes: readonly AssignmentChange[]): AssignmentCh
 
 function bytesOf(change: AssignmentChange): number {
   if (change.action === 'remove') return change.key.length;
+  if (change.encoded) return change.encoded.length;
   const known = bytesOfItems.get(change.item);
   if (known !== undefined) return known;
   const bytes = encodeAssignmentChange(change).length;

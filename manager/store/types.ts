@@ -32,6 +32,8 @@ export interface ReadView {
   tasksByNode(nodeId: NodeId): readonly Task[];
   tasksBySlot(serviceId: ServiceId, slot: number): readonly Task[];
   tasksByNetwork(networkId: NetworkId): readonly Task[];
+  /** The encoding of an object that is stored just so; undefined for another version of it. */
+  encodingOf<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array | undefined;
 }
 
 /** Reads and writes; sees its own writes. Specs are validated by the caller. */

@@ -69,6 +69,12 @@ export abstract class View implements ReadView {
   tasksByNetwork(networkId: NetworkId): readonly Task[] {
     return this.tasks({ by: 'network', networkId });
   }
+
+  encodingOf<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array | undefined {
+    this.assertOpen();
+    const record = this.tables.record(kind, object.id);
+    return record?.object === object ? record.bytes : undefined;
+  }
 }
 
 /** The state at this moment. */

@@ -4,6 +4,7 @@ import { CancelledError } from '../../../common/base/lifecycle.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
 import type { Config } from '../../../common/model/secret.ts';
 import { MESSAGE_BYTES_MAX } from '../../../common/rpc/limits.ts';
+import { encodeObject } from '../../../common/wire/object.ts';
 import { encodeDispatcherMessage } from '../../../common/wire/session.ts';
 import { AgentSession } from '../../../manager/dispatcher/agent-session.ts';
 import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
@@ -51,6 +52,18 @@ describe('an agent session', () => {
     for (const message of sent) {
       expect(message).toMatchObject({ complete: true, appliesTo: 0 });
       expect(message.resultsIn).toBe(store.store.revision);
+    }
+  });
+
+  test('sends tasks as the store has them encoded', async () => {
+    const store = await withTasks(2);
+    const stream = new FakeAgentStream();
+    sendComplete(store, new AgentSession(nodeId, stream));
+    const changes = stream.of('assignments').flatMap((message) => message.changes);
+    expect(changes).toHaveLength(2);
+    for (const change of changes) {
+      if (change.action !== 'set' || change.kind !== 'task') throw new Error('what else is there?');
+      expect(change.encoded).toEqual(encodeObject('task', store.get('task', change.item.id)));
     }
   });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssignmentKind } from '../../../common/model/assignment.ts';
 import { decodeAssignmentChange, encodeAssignmentChange } from '../../../common/wire/assignment.ts';
+import { encodeObject } from '../../../common/wire/object.ts';
 import { assignmentArbitraries, assignmentChange } from '../../support/arbitraries.ts';
 import { aTask } from '../../support/builders.ts';
 
@@ -17,6 +18,13 @@ describe('assignment changes on the wire', () => {
       );
     },
   );
+
+  test('a task whose encoding is at hand is sent as that', () => {
+    const [item, other] = [aTask(), aTask()];
+    const encoded = encodeObject('task', other);
+    const change = { action: 'set', kind: 'task', key: item.id, item, encoded } as const;
+    expect(decodeAssignmentChange(encodeAssignmentChange(change))).toMatchObject({ item: other });
+  });
 
   test('an item goes by its own key only', () => {
     const change = { action: 'set', kind: 'task', key: 'other', item: aTask() } as const;
