@@ -121,10 +121,10 @@ export class TaskReaper {
       const limit = service ? historyLimit(service, clusterLimit) : null;
       if (!service || limit === null || counted.has(serviceId)) continue;
       if (slot === null) counted.add(serviceId);
-      const seats =
-        slot === null
-          ? seatsByNode(view.tasksByService(serviceId)).values()
-          : seatsBySlot(view.tasksBySlot(serviceId, slot));
+      const tasks =
+        slot === null ? view.tasksByService(serviceId) : view.tasksBySlot(serviceId, slot);
+      if (tasks.length <= 1) continue; // nothing can be too much
+      const seats = slot === null ? seatsByNode(tasks).values() : seatsBySlot(tasks);
       const iteration = service.jobStatus?.iteration ?? null;
       for (const seat of seats) {
         doomed.push(...surplusTasks(seat, limit, iteration).map(({ id }) => id));

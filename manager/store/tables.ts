@@ -73,7 +73,7 @@ export function matchesLookup(task: Task, lookup: TaskLookup): boolean {
   }
 }
 
-const NO_IDS: ReadonlySet<string> = new Set();
+const NO_IDS: readonly string[] = [];
 
 /**
  * Key -> ids. Most keys (names, slots) have one id, which needs no set of its own. INVARIANT: no set is
@@ -82,10 +82,10 @@ const NO_IDS: ReadonlySet<string> = new Set();
 class Index {
   readonly #ids = new ShardedMap<string, string | Set<string>>();
 
-  get(key: string): ReadonlySet<string> {
+  get(key: string): Iterable<string> {
     const ids = this.#ids.get(key);
     if (ids === undefined) return NO_IDS;
-    return typeof ids === 'string' ? new Set([ids]) : ids;
+    return typeof ids === 'string' ? [ids] : ids;
   }
 
   add(key: string, id: string): void {
@@ -178,11 +178,11 @@ export class Tables {
   }
 
   /** Ids of the kind's objects of that name (not for tasks). */
-  idsByName(kind: ObjectKind, folded: string): ReadonlySet<string> {
+  idsByName(kind: ObjectKind, folded: string): Iterable<string> {
     return this.#tables[kind].names.get(folded);
   }
 
-  taskIds(lookup: TaskLookup): ReadonlySet<string> {
+  taskIds(lookup: TaskLookup): Iterable<string> {
     switch (lookup.by) {
       case 'service':
         return this.#tasksByService.get(lookup.serviceId);

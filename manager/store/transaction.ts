@@ -218,7 +218,7 @@ export class Transaction extends View implements WriteTx {
   /** The objects of `ids` that were not written here, and those written here that match. */
   #overlaid<K extends ObjectKind>(
     kind: K,
-    ids: ReadonlySet<string>,
+    ids: Iterable<string>,
     matches: (object: ObjectsByKind[K]) => boolean,
   ): ObjectsByKind[K][] {
     const staged = this.#stagedOf(kind);

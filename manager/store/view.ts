@@ -108,7 +108,7 @@ export class TablesView extends View {
 function objectsOf<K extends ObjectKind>(
   tables: Tables,
   kind: K,
-  ids: ReadonlySet<string>,
+  ids: Iterable<string>,
 ): ObjectsByKind[K][] {
   const out: ObjectsByKind[K][] = [];
   for (const id of ids) out.push(tables.record(kind, id)!.object);
