@@ -15,11 +15,15 @@ export const UNARY_TIMEOUT_MS = 5_000;
 /** TCP and TLS together. A lost SYN is sent again after 1 s and 3 s: one loss is survived. */
 export const CONNECT_TIMEOUT_MS = 3_000;
 /**
- * The same for agents' sessions: a new leader has thousands of handshakes to make, and one that is given up costs it as
- * much as one that is made. Two managers that are gone may be tried before a third within a new leader's grace (20 s).
+ * The same for agents' sessions, where TCP and TLS have a limit each. The kernel answers for a host that lives; two that are
+ * gone may be tried before a third within a new leader's grace (20 s). Then the manager may have thousands of
+ * handshakes to make, and one that is given up costs it as much as one that is made.
  */
-export const SESSION_CONNECT_TIMEOUT_MS = 5_000;
-export const HANDSHAKE_TIMEOUT_MS = 10_000;
+export const SESSION_LIMITS = { connectTimeoutMs: 5_000, handshakeTimeoutMs: 15_000 } as const;
+/** Of the server: longer than any client waits. */
+export const HANDSHAKE_TIMEOUT_MS = 20_000;
+/** Connections that the kernel may hold until they are taken; it has a limit of its own (somaxconn, mostly 4,096). */
+export const LISTEN_BACKLOG = 4_096;
 /** A silent peer is pinged after this, and given up this much later. */
 export const KEEPALIVE_PERIOD_MS = 5_000;
 export const KEEPALIVE_TIMEOUT_MS = 4_000;

@@ -1,6 +1,6 @@
 /** The client's end of links: connects, checks the server's certificate, opens. */
 import { connect, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls';
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import type { Frame } from './frames.ts';
 import { KEEPALIVE_PERIOD_MS } from './limits.ts';
@@ -19,8 +19,10 @@ export interface LinkClientOptions {
   readonly serverName: string;
   /** Runs after OpenSSL verified the chain. Returns what is wrong, or nothing. */
   readonly checkServer: (certificate: PeerCertificate) => Error | undefined;
-  /** TCP and TLS together */
+  /** TCP, and TLS as well when it has no limit of its own */
   readonly connectTimeoutMs: number;
+  /** TLS, once there is a TCP connection */
+  readonly handshakeTimeoutMs?: number;
   /** breaks off connecting */
   readonly signal: AbortSignal;
 }
@@ -92,14 +94,20 @@ async function connected<T>(
   socket.setKeepAlive(true, KEEPALIVE_PERIOD_MS); // where nobody speaks, the kernel finds the end that is gone
   socket.on('error', () => {}); // for good: told by those below, or told already
   return new Promise((resolve, reject) => {
-    const timer = clock.setTimer(options.connectTimeoutMs, () =>
-      fail(
-        new SkepError('unavailable', `${action}: no answer within ${options.connectTimeoutMs} ms`),
-      ),
-    );
+    const limit = (limitMs: number): Timer =>
+      clock.setTimer(limitMs, () =>
+        fail(new SkepError('unavailable', `${action}: no answer within ${limitMs} ms`)),
+      );
+    let timer = limit(options.connectTimeoutMs);
+    const onTcp = (): void => {
+      if (options.handshakeTimeoutMs === undefined) return;
+      timer.cancel();
+      timer = limit(options.handshakeTimeoutMs);
+    };
     const release = (): void => {
       timer.cancel();
       signal.removeEventListener('abort', onAbort);
+      socket.off('connect', onTcp);
       socket.off('error', onError);
       socket.off('secureConnect', onConnect);
     };
@@ -118,6 +126,7 @@ async function connected<T>(
     };
     signal.addEventListener('abort', onAbort, { once: true });
     socket.once('error', onError);
+    socket.once('connect', onTcp);
     socket.once('secureConnect', onConnect);
   });
 }

@@ -10,7 +10,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { SkepError } from '../base/errors.ts';
 import { parseNodeCertificate } from '../pki/certificate.ts';
 import type { CredentialsSource } from './credentials.ts';
-import { CONNECTIONS_MAX, HANDSHAKE_TIMEOUT_MS } from './limits.ts';
+import { CONNECTIONS_MAX, HANDSHAKE_TIMEOUT_MS, LISTEN_BACKLOG } from './limits.ts';
 import { anonymousPeer, type ConnectionIdentity } from './peer.ts';
 
 export interface TlsListenerOptions {
@@ -71,7 +71,7 @@ export class TlsListener {
         reject(new SkepError('unavailable', `listen on ${joinHostPort(host, port)}`, { cause }));
       };
       this.#server.once('error', onError);
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen({ host, port, backlog: LISTEN_BACKLOG }, () => {
         this.#server.off('error', onError);
         resolve();
       });

@@ -9,7 +9,7 @@ import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
 import { RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
-import { PEER_LIMITS, SESSION_CONNECT_TIMEOUT_MS } from './limits.ts';
+import { PEER_LIMITS, SESSION_LIMITS } from './limits.ts';
 import type { Link } from './link.ts';
 import { type LinkClientOptions, openLink, openLinkStream } from './link-client.ts';
 import type { DuplexMethod, LinkMethod } from './method.ts';
@@ -92,10 +92,9 @@ export class RpcClientPool implements RpcClients {
 
   /** For conversations that tell by themselves whether the other end lives. They are not ended by `close`. */
   session(address: string, expected: ExpectedPeer = { role: 'manager' }): RpcSessions {
-    const limitMs = SESSION_CONNECT_TIMEOUT_MS;
     return {
       duplex: (method, { signal }) =>
-        openLinkStream(method, this.#linkOptions(address, expected, signal, limitMs)),
+        openLinkStream(method, this.#linkOptions(address, expected, signal, SESSION_LIMITS)),
     };
   }
 
@@ -114,12 +113,12 @@ export class RpcClientPool implements RpcClients {
     receive: (message: In) => void,
     signal: AbortSignal,
   ): Promise<Link<Out>> {
-    const { connectTimeoutMs } = PEER_LIMITS;
     const expected: ExpectedPeer = { role: 'manager' };
+    const { connectTimeoutMs } = PEER_LIMITS;
     return openLink(
       method,
       receive,
-      this.#linkOptions(address, expected, signal, connectTimeoutMs),
+      this.#linkOptions(address, expected, signal, { connectTimeoutMs }),
     );
   }
 
@@ -127,11 +126,11 @@ export class RpcClientPool implements RpcClients {
     address: string,
     expected: ExpectedPeer,
     signal: AbortSignal,
-    connectTimeoutMs: number,
+    limits: Pick<LinkClientOptions, 'connectTimeoutMs' | 'handshakeTimeoutMs'>,
   ): LinkClientOptions {
     const { clusterId } = this.#options.credentials.current;
     return {
-      ...{ address, signal, connectTimeoutMs, clock: this.#options.clock },
+      ...{ address, signal, ...limits, clock: this.#options.clock },
       secureContext: this.#secureContext(),
       serverName: expectedName(expected),
       checkServer: (certificate) => checkPeer(certificate, expected, clusterId),

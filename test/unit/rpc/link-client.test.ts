@@ -39,3 +39,36 @@ test('a connection that breaks right behind the handshake is a link that failed,
   await settle();
   expect(clock.pending).toBe(0);
 });
+
+test.each([
+  ['TCP alone', undefined, false, 1_000],
+  ['TCP before TLS', 9_000, false, 1_000],
+  ['TLS within the limit of both', undefined, true, 1_000],
+  ['TLS within its own', 9_000, true, 9_500],
+])('a connection that does not come about is given up: %s', async (_, handshake, hasTcp, endMs) => {
+  const clock = new FakeClock();
+  const socket = new FakeSocket();
+  vi.mocked(connect).mockReturnValue(socket as unknown as TLSSocket);
+  let outcome: unknown = null;
+  const opening = openLink(
+    link({ path: '/skep.Test/Chat', request: bytes, response: bytes, roles: ['manager'] }),
+    () => {},
+    {
+      ...{ clock, address: '127.0.0.1:1', serverName: 'skep-manager', connectTimeoutMs: 1_000 },
+      ...(handshake === undefined ? {} : { handshakeTimeoutMs: handshake }),
+      secureContext: createSecureContext(),
+      checkServer: () => undefined,
+      signal: new AbortController().signal,
+    },
+  );
+  opening.catch((err: unknown) => {
+    outcome = err;
+  });
+  await clock.advance(500);
+  if (hasTcp) socket.emit('connect');
+  await clock.advance(endMs - 501);
+  expect(outcome).toBe(null);
+  await clock.advance(1);
+  expect(outcome).toMatchObject({ code: 'unavailable' });
+  expect([socket.destroyed, clock.pending]).toEqual([true, 0]);
+});
