@@ -112,22 +112,6 @@ const DISPATCHER: readonly Mutant[] = [
     invariants: [0, 6],
   },
   {
-    name: 'ends-change',
-    bug: 'a report of another end displaces the one that is stored',
-    file: 'manager/dispatcher/status-writer.ts',
-    find: 'if (isTerminal(state) && waiting.status.state !== state) return;',
-    replace: '',
-    invariants: [6],
-  },
-  {
-    name: 'down-for-ever',
-    bug: 'a node that comes back while it is being called down stays so',
-    file: 'manager/dispatcher/node-states.ts',
-    find: "if (kind === 'node' && action === 'update' && object.status.state !== 'ready') {",
-    replace: "if (kind === 'node' && action === 'update' && object.status.state === 'ready') {",
-    invariants: [2],
-  },
-  {
     name: 'deaf-to-heartbeats',
     bug: 'what an agent says does not count as a sign of life',
     file: 'manager/dispatcher/liveness.ts',
@@ -222,34 +206,11 @@ const ORCHESTRATORS: readonly Mutant[] = [
     invariants: [2],
   },
   {
-    name: 'back-to-what-is-gone',
-    bug: 'an update is rolled back to a spec that names what was removed',
-    file: 'manager/orchestrator/apply.ts',
-    find: 'const problem = referenceProblem(tx, spec, service.id);',
-    replace: "const problem = service.id === '' ? referenceProblem(tx, spec, service.id) : null;",
-    also: [
-      {
-        file: 'manager/orchestrator/apply.ts',
-        find: "for (const { kind, id } of referencesOf(tx, spec)) tx.guard('exists', kind, id);",
-        replace: 'void referencesOf;',
-      },
-    ],
-    invariants: [13],
-  },
-  {
     name: 'one-too-many',
     bug: 'scaled down, a service keeps one task more than it is to have',
     file: 'manager/orchestrator/plan-replicated.ts',
     find: 'return ranked.slice(0, replicas).map(({ plan }) => plan);',
     replace: 'return ranked.slice(0, replicas + 1).map(({ plan }) => plan);',
-    invariants: [2],
-  },
-  {
-    name: 'update-waits-for-ever',
-    bug: 'an update waits for a task that was told to stop before any node had it',
-    file: 'manager/orchestrator/plan-update.ts',
-    find: "if (isBefore(task.status.state, 'running') && isWanted(task)) continue;",
-    replace: "if (isBefore(task.status.state, 'running')) continue;",
     invariants: [2],
   },
 ];
