@@ -50,6 +50,8 @@ const container = () => import('./commands/container.ts');
 const imageMore = () => import('./commands/image-more.ts');
 const systemDf = () => import('./commands/system-df.ts');
 const login = () => import('./commands/login.ts');
+const containerVerbs = () => import('./commands/container-verbs.ts');
+const run = () => import('./commands/run.ts');
 const exec = () => import('./commands/exec.ts');
 const dialStdio = () => import('./commands/dial-stdio.ts');
 const events = () => import('./commands/events.ts');
@@ -206,8 +208,20 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
     },
   },
   container: {
-    summary: 'See the containers of a host',
+    summary: 'Containers of a host, of services and outside of them',
     commands: {
+      create: entry('Make a container', async () => (await run()).create),
+      run: entry('Make and start a container', async () => (await run()).run),
+      start: entry('Start containers', async () => (await containerVerbs()).start),
+      stop: entry('Stop containers', async () => (await containerVerbs()).stop),
+      restart: entry('Restart containers', async () => (await containerVerbs()).restart),
+      kill: entry('Send a signal to containers', async () => (await containerVerbs()).kill),
+      pause: entry('Freeze containers', async () => (await containerVerbs()).pause),
+      unpause: entry('Let frozen containers go on', async () => (await containerVerbs()).unpause),
+      wait: entry('Wait for the end of containers', async () => (await containerVerbs()).wait),
+      rename: entry('Give a container another name', async () => (await containerVerbs()).rename),
+      rm: entry('Remove containers', async () => (await containerVerbs()).rm, RM),
+      prune: entry('Remove containers at rest', async () => (await containerVerbs()).prune),
       exec: entry('Run a command in a container', async () => (await exec()).exec),
       inspect: entry('Show containers in detail', async () => (await container()).inspect),
       logs: entry('Show the logs of a container', async () => (await logs()).containerLogs),
@@ -265,6 +279,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   push: GROUPS['image']!.commands['push']!,
   rmi: GROUPS['image']!.commands['rm']!,
   tag: GROUPS['image']!.commands['tag']!,
+  rm: GROUPS['container']!.commands['rm']!,
+  run: GROUPS['container']!.commands['run']!,
+  start: GROUPS['container']!.commands['start']!,
+  stop: GROUPS['container']!.commands['stop']!,
   version: entry('Show the versions of command and daemon', async () => (await system()).version),
 };
 

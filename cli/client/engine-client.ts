@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type {
   ChangeJson,
+  ContainerCreateJson,
   ContainerJson,
   ContainerSummaryJson,
   DiskUsageJson,
@@ -522,6 +523,52 @@ export class EngineClient {
 
   container(ref: string): Promise<ContainerJson> {
     return this.#get(`/containers/${enc(ref)}/json`);
+  }
+
+  containerCreate(
+    name: string | undefined,
+    request: ContainerCreateJson,
+  ): Promise<{ readonly Id: string; readonly Warnings?: readonly string[] | null }> {
+    return this.#post('/containers/create', { name }, request);
+  }
+
+  /** `start`, `stop`, `pause`, ... */
+  async containerDo(ref: string, verb: string, query: Query = {}): Promise<void> {
+    await this.#post(`/containers/${enc(ref)}/${verb}`, query);
+  }
+
+  containerRemove(ref: string, query: { force?: boolean; v?: boolean }): Promise<void> {
+    return this.#delete(`/containers/${enc(ref)}`, query);
+  }
+
+  containersPrune(filters?: FilterMap): Promise<{
+    readonly ContainersDeleted?: readonly string[] | null;
+  }> {
+    return this.#post('/containers/prune', { filters: encodeFilters(filters) });
+  }
+
+  /** Resolves when the daemon waits; what it resolves with tells the exit code, once there is one. */
+  async containerWait(
+    ref: string,
+    condition: 'not-running' | 'next-exit' | 'removed',
+  ): Promise<() => Promise<number>> {
+    const path = `/containers/${enc(ref)}/wait`;
+    const body = await this.#http.stream('POST', path, { query: { condition } });
+    return async () => {
+      let text = '';
+      body.setEncoding('utf8');
+      for await (const chunk of body as AsyncIterable<string>) text += chunk;
+      return (JSON.parse(text) as { readonly StatusCode: number }).StatusCode;
+    };
+  }
+
+  containerAttach(ref: string, stdin: boolean): Promise<HijackedConnection> {
+    const streams = `stream=1&stdout=1&stderr=1${stdin ? '&stdin=1' : ''}`;
+    return this.#http.hijack(`/containers/${enc(ref)}/attach?${streams}`, {});
+  }
+
+  async containerResize(ref: string, rows: number, columns: number): Promise<void> {
+    await this.#post(`/containers/${enc(ref)}/resize`, { h: rows, w: columns });
   }
 
   execCreate(ref: string, request: ExecCreateJson): Promise<{ readonly Id: string }> {

@@ -92,8 +92,9 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
   }
   const connection = await client.execAttach(Id, tty);
   await relay(context, connection, {
-    ...{ id: Id, tty, output },
+    ...{ tty, output },
     stdin: flags.interactive ?? false,
+    resize: (rows, columns) => client.execResize(Id, rows, columns),
   });
   const { ExitCode } = await client.execInspect(Id);
   if (ExitCode === null || ExitCode === undefined) {
@@ -102,21 +103,22 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
   return ExitCode;
 }
 
-interface RelayOptions {
-  readonly id: string;
+export interface RelayOptions {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly output: { readonly stdout: Writable; readonly stderr: Writable };
+  /** of the terminal, if there is one; rejects while nothing runs in it */
+  readonly resize: (rows: number, columns: number) => Promise<void>;
 }
 
 /** Bytes both ways until the daemon ends the stream. The end of our input is passed on. */
-async function relay(
+export async function relay(
   context: CommandContext,
   connection: HijackedConnection,
   options: RelayOptions,
 ): Promise<void> {
   const { socket, head } = connection;
-  const restore = options.tty && options.stdin ? rawTerminal(context, options.id) : () => {};
+  const restore = options.tty && options.stdin ? rawTerminal(context, options.resize) : () => {};
   if (options.stdin) context.stdin.pipe(socket);
   const decoder = new FrameDecoder();
   const show = (chunk: Buffer): void => {
@@ -142,10 +144,10 @@ async function relay(
 }
 
 /** Keys go to the process as they are typed, and it learns the size of the window. */
-function rawTerminal(context: CommandContext, execId: string): () => void {
+function rawTerminal(context: CommandContext, tell: RelayOptions['resize']): () => void {
   const input = context.stdin as Partial<ReadStream>;
   const resize = (): void => {
-    void sendSize(context, execId); // it never rejects
+    void sendSize(context, tell); // it never rejects
   };
   input.setRawMode?.(true);
   context.stdout.on('resize', resize);
@@ -160,12 +162,12 @@ const RESIZE_ATTEMPTS = 5;
 const RESIZE_PAUSE_MS = 20;
 
 /** Tells the size of the window; the first time the process may not have begun yet. */
-async function sendSize(context: CommandContext, execId: string): Promise<void> {
+async function sendSize(context: CommandContext, tell: RelayOptions['resize']): Promise<void> {
   const { rows, columns } = context.stdout;
   if (!rows || !columns) return;
   for (let attempt = 0; attempt < RESIZE_ATTEMPTS; attempt++) {
     try {
-      await context.client.execResize(execId, rows, columns);
+      await tell(rows, columns);
       return;
     } catch {
       // Not begun, or ended: a window has no more use then.

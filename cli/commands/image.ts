@@ -140,7 +140,7 @@ export const pull: Configure = (command, context) => {
 };
 
 /** Without a terminal each step of a layer is a line, and the counting in between none. */
-async function showProgress(
+export async function showProgress(
   context: CommandContext,
   lines: AsyncIterable<ProgressJson>,
   quiet: boolean,

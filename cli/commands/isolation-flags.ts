@@ -58,7 +58,11 @@ const rate = (kind: 'bytes' | 'operations') => checked((text) => parseDeviceRate
 const mode = (spelling: string, about: string, ...modes: string[]): Option =>
   new Option(`${spelling} <mode>`, about).choices(modes);
 
-export function isolationFlags(command: Command): void {
+/** @param swapWords what `--memory-swap` counts */
+export function isolationFlags(
+  command: Command,
+  swapWords = 'swap on top of the memory; -1 = unlimited',
+): void {
   command
     .option('-i, --interactive', 'keep the standard input open')
     .option('--domainname <name>', 'of the containers')
@@ -74,7 +78,7 @@ export function isolationFlags(command: Command): void {
       'no-new-privileges, seccomp=FILE, apparmor=PROFILE',
       securityOption,
     )
-    .option('--memory-swap <size>', 'swap on top of the memory; -1 = unlimited', swap)
+    .option('--memory-swap <size>', swapWords, swap)
     .option('--memory-swappiness <n>', '0 to 100', decimal)
     .option('-c, --cpu-shares <n>', 'relative weight', unsigned)
     .option('--cpuset-cpus <list>', 'e.g. 0-2,5')

@@ -493,6 +493,28 @@ export interface ContainerJson {
   readonly State?: { readonly Running?: boolean; readonly Pid?: number };
 }
 
+/** What `POST /containers/create` is sent; its HostConfig has many more fields than are named here. */
+export interface ContainerCreateJson {
+  readonly Image: string;
+  readonly Cmd?: readonly string[];
+  readonly Entrypoint?: readonly string[];
+  readonly Env?: readonly string[];
+  readonly Labels?: LabelsJson;
+  readonly Hostname?: string;
+  readonly Domainname?: string;
+  readonly User?: string;
+  readonly WorkingDir?: string;
+  readonly Tty?: boolean;
+  readonly OpenStdin?: boolean;
+  readonly StdinOnce?: boolean;
+  readonly StopSignal?: string;
+  readonly StopTimeout?: number;
+  readonly Healthcheck?: HealthcheckJson;
+  readonly ExposedPorts?: Readonly<Record<string, object>>;
+  readonly Volumes?: Readonly<Record<string, object>>;
+  readonly HostConfig: Readonly<Record<string, unknown>>;
+}
+
 export interface SwarmSpecJson {
   readonly Name?: string;
   readonly Labels?: LabelsJson;

@@ -153,10 +153,10 @@ describe('container outside of services', () => {
     ] as const) {
       await ends(container, 0);
       expect(container.record).toMatchObject({ phase: 'restarting', restartCount });
-      clock.advance(delayMs - 1);
+      await clock.advance(delayMs - 1);
       await settle();
       expect(container.condition).toBe('restarting');
-      clock.advance(1);
+      await clock.advance(1);
       await settle();
       expect(container.condition).toBe('running');
     }
@@ -169,7 +169,7 @@ describe('container outside of services', () => {
     const container = await started({ restart: { name: 'always', maximumRetryCount: 0 } });
     await ends(container, 1);
     expect(await container.stop({ graceMs: 0, signo: null })).toBe('go');
-    clock.advance(60_000);
+    await clock.advance(60_000);
     await settle();
     expect(container.condition).toBe('exited');
   });
@@ -198,7 +198,7 @@ describe('container outside of services', () => {
     await container.kill(1, 'web');
     await settle();
     expect(container.condition).toBe('restarting');
-    clock.advance(100);
+    await clock.advance(100);
     await settle();
     await container.kill(9, 'web');
     expect(container.condition).toBe('exited');

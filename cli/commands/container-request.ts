@@ -1,0 +1,253 @@
+/** The flags of `run` and `create`, and the request that they make. Knows no daemon. */
+import type { Command } from 'commander';
+import type { ContainerCreateJson, MountJson } from '../../common/model/engine-json.ts';
+import { parseUlimit } from '../compose/files.ts';
+import { parseMountFlag } from '../compose/mounts.ts';
+import { parseShortPorts } from '../compose/ports.ts';
+import { parseDurationNanos, parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
+import {
+  type CommandContext,
+  collect,
+  decimal,
+  flag,
+  pairs,
+  refuseFlags,
+  UsageError,
+  unsigned,
+} from './context.ts';
+import {
+  type IsolationFlags,
+  isolationFlags,
+  isolationOf,
+  kernelLimitsOf,
+} from './isolation-flags.ts';
+import { environmentOf } from './service-create.ts';
+import { healthcheckOf, type SharedFlags } from './service-flags.ts';
+
+type Many = readonly string[];
+
+export interface ContainerFlags extends IsolationFlags, SharedFlags {
+  readonly name?: string;
+  readonly rm?: boolean;
+  readonly env?: Many;
+  readonly envFile?: Many;
+  readonly label?: Many;
+  readonly publish?: Many;
+  readonly publishAll?: boolean;
+  readonly expose?: Many;
+  readonly volume?: Many;
+  readonly mount?: Many;
+  readonly tmpfs?: Many;
+  readonly network?: string;
+  readonly restart?: string;
+  readonly memory?: number;
+  readonly memoryReservation?: number;
+  readonly cpus?: number;
+  readonly pidsLimit?: number;
+  readonly capAdd?: Many;
+  readonly capDrop?: Many;
+  readonly groupAdd?: Many;
+  readonly addHost?: Many;
+  readonly dns?: Many;
+  readonly dnsSearch?: Many;
+  readonly dnsOption?: Many;
+  readonly ulimit?: Many;
+  readonly sysctl?: Many;
+  readonly shmSize?: number;
+  readonly stopTimeout?: number;
+}
+
+const size = flag(parseSizeBytes);
+const duration = flag(parseDurationNanos);
+
+export function containerFlags(command: Command): void {
+  refuseFlags(command, {
+    '--platform': 'an image is of the platform of its host',
+    '--pull': 'images are pulled when they are missing',
+    '--gpus': 'not supported yet',
+    '--ip': 'addresses are chosen by the node',
+    '--mac-address': 'addresses are chosen by the node',
+    '--network-alias': 'containers outside of services have no names in the network',
+    '--link': 'not supported',
+    '--volumes-from': 'not supported yet',
+    '--log-driver': 'not supported yet',
+    '--log-opt': 'not supported yet',
+    '--runtime': 'there is one runtime',
+    '--userns': 'not supported yet',
+    '--cidfile': 'not supported yet',
+    '--annotation': 'not supported yet',
+    '--storage-opt': 'not supported yet',
+    '--cgroup-parent': 'the parent group is that of the daemon',
+    '--oom-kill-disable': 'not supported',
+    '--detach-keys': 'not supported yet',
+    '-a, --attach': 'all streams are attached, or none with --detach',
+  });
+  isolationFlags(command, 'memory and swap together; -1 = unlimited');
+  command
+    .option('--name <name>', 'default: one is chosen')
+    .option('--rm', 'remove it when it ends')
+    .option('-t, --tty', 'allocate a terminal')
+    .option('-e, --env <key=value>', 'environment variable', collect)
+    .option('--env-file <file>', 'file of environment variables', collect)
+    .option('-l, --label <key=value>', 'label', collect)
+    .option('-p, --publish <port>', '[[ADDRESS:]PORT:]PORT[/PROTOCOL]', collect)
+    .option('-P, --publish-all', 'all exposed ports, on any port of the host')
+    .option('--expose <port>', 'for --publish-all', collect)
+    .option('-v, --volume <volume>', '[SOURCE:]TARGET[:OPTIONS]', collect)
+    .option('--mount <mount>', 'type=bind,source=/a,target=/b', collect)
+    .option('--tmpfs <tmpfs>', 'TARGET[:OPTIONS]', collect)
+    .option('--network <mode>', 'bridge, none, host, container:NAME')
+    .option('-h, --hostname <name>', 'default: the start of its id')
+    .option('-u, --user <user>', 'name or id, with :group')
+    .option('-w, --workdir <dir>', 'working directory')
+    .option('--entrypoint <command>', "instead of the image's")
+    .option('--restart <policy>', 'no, on-failure[:N], always, unless-stopped')
+    .option('-m, --memory <size>', 'at least 6m', size)
+    .option('--memory-reservation <size>', 'left alone by reclaim', size)
+    .option('--cpus <n>', 'e.g. 1.5', flag(parseNanoCpus))
+    .option('--pids-limit <n>', '-1 = unlimited', decimal)
+    .option('--cap-add <capability>', 'e.g. NET_ADMIN, ALL', collect)
+    .option('--cap-drop <capability>', 'e.g. CHOWN, ALL', collect)
+    .option('--group-add <group>', 'further group', collect)
+    .option('--add-host <host:address>', 'line of /etc/hosts', collect)
+    .option('--dns <address>', 'nameserver', collect)
+    .option('--dns-search <domain>', 'search domain', collect)
+    .option('--dns-option <option>', 'e.g. ndots:2', collect)
+    .option('--ulimit <limit>', 'NAME=SOFT[:HARD]', collect)
+    .option('--sysctl <key=value>', 'of its namespaces', collect)
+    .option('--shm-size <size>', 'of /dev/shm', size)
+    .option('--read-only', 'its root cannot be written')
+    .option('--init', 'a process of ours reaps its orphans')
+    .option('--stop-signal <signal>', 'default: that of the image, SIGTERM')
+    .option('--stop-timeout <seconds>', 'until SIGKILL, default 10', unsigned)
+    .option('--oom-score-adj <n>', '-1000 to 1000', decimal)
+    .option('--health-cmd <command>', 'run by a shell')
+    .option('--health-interval <duration>', 'between checks', duration)
+    .option('--health-timeout <duration>', 'of one check', duration)
+    .option('--health-retries <n>', 'failures until unhealthy', unsigned)
+    .option('--health-start-period <duration>', 'in which failures do not count', duration)
+    .option('--health-start-interval <duration>', 'between checks at the start', duration)
+    .option('--no-healthcheck', "without the image's check");
+}
+
+/** Throws `UsageError` for flags that mean nothing. */
+export async function containerRequest(
+  context: CommandContext,
+  image: string,
+  words: readonly string[],
+  flags: ContainerFlags,
+): Promise<ContainerCreateJson> {
+  const {
+    Privileges: _privileges,
+    OpenStdin: _stdin,
+    Domainname,
+    ...isolation
+  } = isolationOf(context, flags);
+  const { SwapBytes: _swap, ...kernel } = kernelLimitsOf(flags);
+  const env = await environmentOf(context, flags);
+  const bindings = portBindings(flags.publish ?? []);
+  const exposed = [...Object.keys(bindings), ...(flags.expose ?? []).map(withProtocol)];
+  const volumes = flags.volume ?? [];
+  const health = healthcheckOf(flags, undefined);
+  return {
+    Image: image,
+    ...(words.length > 0 && { Cmd: words }),
+    ...(flags.entrypoint !== undefined && { Entrypoint: [flags.entrypoint] }),
+    ...(env.length > 0 && { Env: env }),
+    ...(flags.label && { Labels: pairs(flags.label) }),
+    ...(flags.hostname !== undefined && { Hostname: flags.hostname }),
+    ...(Domainname !== undefined && { Domainname }),
+    ...(flags.user !== undefined && { User: flags.user }),
+    ...(flags.workdir !== undefined && { WorkingDir: flags.workdir }),
+    ...(flags.tty && { Tty: true }),
+    ...(flags.interactive && { OpenStdin: true, StdinOnce: true }),
+    ...(flags.stopSignal !== undefined && { StopSignal: flags.stopSignal }),
+    ...(flags.stopTimeout !== undefined && { StopTimeout: flags.stopTimeout }),
+    ...(health && { Healthcheck: health }),
+    ...(exposed.length > 0 && {
+      ExposedPorts: Object.fromEntries(exposed.map((key) => [key, {}])),
+    }),
+    Volumes: Object.fromEntries(volumes.filter((v) => !v.includes(':')).map((v) => [v, {}])),
+    HostConfig: {
+      ...isolation,
+      ...kernel,
+      ...(volumes.some((v) => v.includes(':')) && {
+        Binds: volumes.filter((v) => v.includes(':')),
+      }),
+      ...(flags.mount && { Mounts: flags.mount.map(mountOf) }),
+      ...(flags.tmpfs && { Tmpfs: Object.fromEntries(flags.tmpfs.map(tmpfsOf)) }),
+      ...(Object.keys(bindings).length > 0 && { PortBindings: bindings }),
+      ...(flags.publishAll && { PublishAllPorts: true }),
+      ...(flags.network !== undefined && { NetworkMode: flags.network }),
+      ...(flags.restart !== undefined && { RestartPolicy: restartPolicy(flags.restart) }),
+      ...(flags.rm && { AutoRemove: true }),
+      ...(flags.memory !== undefined && { Memory: flags.memory }),
+      ...(flags.memoryReservation !== undefined && { MemoryReservation: flags.memoryReservation }),
+      ...(flags.memorySwap !== undefined && { MemorySwap: flags.memorySwap }),
+      ...(flags.cpus !== undefined && { NanoCpus: flags.cpus }),
+      ...(flags.pidsLimit !== undefined && { PidsLimit: flags.pidsLimit }),
+      ...(flags.capAdd && { CapAdd: flags.capAdd }),
+      ...(flags.capDrop && { CapDrop: flags.capDrop }),
+      ...(flags.groupAdd && { GroupAdd: flags.groupAdd }),
+      ...(flags.addHost && { ExtraHosts: flags.addHost }),
+      ...(flags.dns && { Dns: flags.dns }),
+      ...(flags.dnsSearch && { DnsSearch: flags.dnsSearch }),
+      ...(flags.dnsOption && { DnsOptions: flags.dnsOption }),
+      ...(flags.ulimit && { Ulimits: flags.ulimit.map(parseUlimit) }),
+      ...(flags.sysctl && { Sysctls: pairs(flags.sysctl) }),
+      ...(flags.shmSize !== undefined && { ShmSize: flags.shmSize }),
+      ...(flags.readOnly && { ReadonlyRootfs: true }),
+      ...(flags.init !== undefined && { Init: flags.init }),
+      ...(flags.oomScoreAdj !== undefined && { OomScoreAdj: flags.oomScoreAdj }),
+      ...(flags.securityOpt && { SecurityOpt: securityOptions(context, flags) }),
+    },
+  };
+}
+
+/** A range of ports of the host for one of the container stays one: the first free one is meant. */
+export function portBindings(texts: Many): Record<string, { HostIp: string; HostPort: string }[]> {
+  const out: Record<string, { HostIp: string; HostPort: string }[]> = {};
+  for (const text of texts) {
+    const { ports, address } = parseShortPorts(text);
+    const [, range] = /(?:^|:)(\d+-\d+):\d+(?:\/[a-z]+)?$/i.exec(text) ?? [];
+    const shown = range === undefined ? ports : ports.slice(0, 1);
+    for (const { Protocol, TargetPort, PublishedPort } of shown) {
+      const key = `${TargetPort}/${Protocol}`;
+      const HostPort = range ?? (PublishedPort === undefined ? '' : String(PublishedPort));
+      out[key] = [...(out[key] ?? []), { HostIp: address ?? '', HostPort }];
+    }
+  }
+  return out;
+}
+
+/** `on-failure:3`. Throws `UsageError`. */
+export function restartPolicy(text: string): { Name: string; MaximumRetryCount: number } {
+  const [, name = '', count] = /^([a-z-]+)(?::(\d+))?$/.exec(text) ?? [];
+  if (name === '' || (count !== undefined && name !== 'on-failure')) {
+    throw new UsageError(`invalid restart policy '${text}'`);
+  }
+  return { Name: name, MaximumRetryCount: Number(count ?? 0) };
+}
+
+const withProtocol = (port: string): string => (port.includes('/') ? port : `${port}/tcp`);
+
+function mountOf(text: string): MountJson {
+  return parseMountFlag(text);
+}
+
+function tmpfsOf(text: string): [string, string] {
+  const at = text.indexOf(':');
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** With the text of a profile instead of the name of its file. */
+function securityOptions(context: CommandContext, flags: ContainerFlags): Many {
+  const { Privileges } = isolationOf(context, flags);
+  const seccomp = Privileges?.Seccomp;
+  const profile = seccomp?.Profile === undefined ? null : Buffer.from(seccomp.Profile, 'base64');
+  return (flags.securityOpt ?? []).map((option) =>
+    /^seccomp[:=]/.test(option) && profile !== null
+      ? `seccomp=${profile.toString('utf8')}`
+      : option,
+  );
+}

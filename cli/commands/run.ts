@@ -1,0 +1,118 @@
+/** `skep run` and `skep container create`: a container of the host whose daemon answers. */
+import {
+  familiarRepository,
+  parseImageReference,
+  withDefaultTag,
+} from '../../common/model/image-reference.ts';
+import { ApiError, hasStatus } from '../client/transport.ts';
+import { type ContainerFlags, containerFlags, containerRequest } from './container-request.ts';
+import {
+  type CommandContext,
+  type Configure,
+  ExitError,
+  errorLine,
+  printLine,
+  warnLine,
+} from './context.ts';
+import { relay, requireTerminal } from './exec.ts';
+import { showProgress } from './image.ts';
+
+interface RunFlags extends ContainerFlags {
+  readonly detach?: boolean;
+}
+
+/** Docker's: the daemon refused, the command cannot be executed, there is no such command. */
+const REFUSED = 125;
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+export const create: Configure = (command, context) => {
+  containerFlags(command);
+  command
+    .passThroughOptions()
+    .argument('<image>', 'name, with a tag or digest')
+    .argument('[command...]', 'and its arguments')
+    .action(async (image: string, words: readonly string[], flags: ContainerFlags) => {
+      printLine(context, await made(context, image, words, flags));
+    });
+};
+
+export const run: Configure = (command, context) => {
+  containerFlags(command);
+  command
+    .option('-d, --detach', 'print its id and do not wait')
+    .passThroughOptions()
+    .argument('<image>', 'name, with a tag or digest')
+    .argument('[command...]', 'and its arguments')
+    .action(async (image: string, words: readonly string[], flags: RunFlags) => {
+      requireTerminal(context, flags);
+      const status = await statusOf(context, () => runContainer(context, image, words, flags));
+      if (status !== 0) throw new ExitError(status);
+    });
+};
+
+/** The container's exit status, or Docker's for what the daemon refused. */
+async function statusOf(context: CommandContext, work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } catch (err) {
+    if (!(err instanceof ApiError)) throw err;
+    warnLine(context, errorLine(err));
+    if (/executable file not found|no such file or directory/.test(err.message)) return NOT_FOUND;
+    return /permission denied|exec format error/.test(err.message) ? NOT_EXECUTABLE : REFUSED;
+  }
+}
+
+async function runContainer(
+  context: CommandContext,
+  image: string,
+  words: readonly string[],
+  flags: RunFlags,
+): Promise<number> {
+  const { client } = context;
+  const id = await made(context, image, words, flags);
+  if (flags.detach) {
+    await client.containerDo(id, 'start');
+    printLine(context, id);
+    return 0;
+  }
+  const stdin = flags.interactive ?? false;
+  const connection = await client.containerAttach(id, stdin);
+  const ended = await client.containerWait(id, flags.rm ? 'removed' : 'next-exit');
+  try {
+    await client.containerDo(id, 'start');
+  } catch (err) {
+    connection.socket.destroy();
+    throw err;
+  }
+  await relay(context, connection, {
+    tty: flags.tty ?? false,
+    stdin,
+    output: context,
+    resize: (rows, columns) => client.containerResize(id, rows, columns),
+  });
+  return ended();
+}
+
+/** Its id. An image that is not there is pulled. */
+async function made(
+  context: CommandContext,
+  image: string,
+  words: readonly string[],
+  flags: ContainerFlags,
+): Promise<string> {
+  const { client } = context;
+  const request = await containerRequest(context, image, words, flags);
+  const attempt = () => client.containerCreate(flags.name, request);
+  const { Id, Warnings } = await attempt().catch(async (err: unknown) => {
+    if (!hasStatus(err, 404) || !err.message.startsWith('No such image')) throw err;
+    const reference = withDefaultTag(parseImageReference(image));
+    const tag = reference.digest ?? reference.tag ?? 'latest';
+    warnLine(context, `Unable to find image '${image}' locally`);
+    const progress = { ...context, stdout: context.stderr };
+    await showProgress(progress, client.imagePull(familiarRepository(reference), tag), false);
+    return attempt();
+  });
+  for (const warning of Warnings ?? []) warnLine(context, `WARNING: ${warning}`);
+  return Id;
+}

@@ -1,0 +1,224 @@
+import { Duplex } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import { ApiError } from '../../../../cli/client/transport.ts';
+import { kill, prune, rm, start, stop } from '../../../../cli/commands/container-verbs.ts';
+import { create, run } from '../../../../cli/commands/run.ts';
+import { frame } from '../../../../daemon/engineapi/frames.ts';
+import { type FakeEngine, runCommand } from '../../../support/cli-command.ts';
+
+/** Remembers what it was asked; a container says `output` and ends with `exitCode`. */
+function engine(output: readonly Buffer[] = [], exitCode = 0) {
+  const calls: unknown[] = [];
+  const fake: FakeEngine = {
+    containerCreate: async (name: string | undefined, request: object) => {
+      calls.push(['create', name, request]);
+      return { Id: 'ID' };
+    },
+    containerDo: async (ref: string, verb: string, query = {}) => {
+      calls.push([verb, ref, query]);
+    },
+    containerAttach: async (ref: string, stdin: boolean) => {
+      calls.push(['attach', ref, stdin]);
+      const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
+      for (const chunk of output) socket.push(chunk);
+      socket.push(null);
+      return { socket, head: Buffer.alloc(0), contentType: '' };
+    },
+    containerWait: async (ref: string, condition: string) => {
+      calls.push(['wait', ref, condition]);
+      return async () => exitCode;
+    },
+  };
+  return { fake, calls };
+}
+
+async function requested(...argv: string[]): Promise<Record<string, object>> {
+  const { fake, calls } = engine();
+  const result = await runCommand(create, argv, { engine: fake, env: { HOME: '/h' } });
+  expect(result).toEqual({ status: 0, stdout: 'ID\n', stderr: '' });
+  return (calls[0] as [string, string, Record<string, object>])[2];
+}
+
+describe('skep container create', () => {
+  test('asks for an image and a command, and nothing that was not said', async () => {
+    expect(await requested('box', 'sh', '-c', 'x')).toEqual({
+      Image: 'box',
+      Cmd: ['sh', '-c', 'x'],
+      Volumes: {},
+      HostConfig: {},
+    });
+  });
+
+  test('asks for what its flags say, in the words of the API', async () => {
+    const flags = [
+      ...['-e', 'A=1', '-e', 'HOME', '-l', 'a=b', '-u', '5', '-w', '/w', '-h', 'box', '-it'],
+      ...['--restart', 'on-failure:3', '-m', '64m', '--memory-swap', '-1', '--cpus', '0.5'],
+      ...['-v', '/a:/b:ro', '-v', '/anon', '--tmpfs', '/t:size=1m', '--cap-add', 'CHOWN'],
+      ...['--network', 'host', '--read-only', '--init', '--entrypoint', 'e', '--privileged'],
+      ...['--security-opt', 'no-new-privileges', '--dns', '1.1.1.1', '--add-host', 'h:1.2.3.4'],
+      ...['--stop-timeout', '3', '--no-healthcheck', '--ulimit', 'nofile=5', '--sysctl', 'a.b=1'],
+    ];
+    expect(await requested(...flags, 'box')).toMatchObject({
+      Env: ['A=1', 'HOME=/h'],
+      Labels: { a: 'b' },
+      User: '5',
+      WorkingDir: '/w',
+      Hostname: 'box',
+      Tty: true,
+      OpenStdin: true,
+      StdinOnce: true,
+      Entrypoint: ['e'],
+      StopTimeout: 3,
+      Healthcheck: { Test: ['NONE'] },
+      Volumes: { '/anon': {} },
+      HostConfig: {
+        RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 3 },
+        Memory: 64 * 1024 ** 2,
+        MemorySwap: -1,
+        NanoCpus: 5e8,
+        Binds: ['/a:/b:ro'],
+        Tmpfs: { '/t': 'size=1m' },
+        CapAdd: ['CHOWN'],
+        NetworkMode: 'host',
+        ReadonlyRootfs: true,
+        Init: true,
+        Privileged: true,
+        SecurityOpt: ['no-new-privileges'],
+        Dns: ['1.1.1.1'],
+        ExtraHosts: ['h:1.2.3.4'],
+        Ulimits: [{ Name: 'nofile', Soft: 5, Hard: 5 }],
+        Sysctls: { 'a.b': '1' },
+      },
+    });
+  });
+
+  test('publishes ports, ranges pairwise, and the first free one of a range', async () => {
+    const ports = ['8080:80', '127.0.0.1:53:53/udp', '9000-9010:90', '1-2:1-2', '7'];
+    const { HostConfig, ExposedPorts } = await requested(...ports.flatMap((p) => ['-p', p]), 'box');
+    expect(HostConfig).toEqual({
+      PortBindings: {
+        '80/tcp': [{ HostIp: '', HostPort: '8080' }],
+        '53/udp': [{ HostIp: '127.0.0.1', HostPort: '53' }],
+        '90/tcp': [{ HostIp: '', HostPort: '9000-9010' }],
+        '1/tcp': [{ HostIp: '', HostPort: '1' }],
+        '2/tcp': [{ HostIp: '', HostPort: '2' }],
+        '7/tcp': [{ HostIp: '', HostPort: '' }],
+      },
+    });
+    expect(Object.keys(ExposedPorts ?? {})).toContain('53/udp');
+  });
+
+  test.each([
+    ['--restart=always:3'],
+    ['--gpus=all'],
+    ['--link=a'],
+    ['--platform=linux/arm64'],
+    ['--log-driver=none'],
+  ])('%s is refused', async (flagged) => {
+    const { fake, calls } = engine();
+    const result = await runCommand(create, [flagged, 'box'], { engine: fake });
+    expect(result.status).not.toBe(0);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe('skep run', () => {
+  test('attaches and waits before it starts, shows both streams, and ends as the container', async () => {
+    const { fake, calls } = engine(
+      [frame('stdout', Buffer.from('out\n')), frame('stderr', Buffer.from('err\n'))],
+      7,
+    );
+    const result = await runCommand(run, ['--rm', '--name', 'web', 'box'], { engine: fake });
+    expect(result).toEqual({ status: 7, stdout: 'out\n', stderr: 'err\n' });
+    expect(calls.slice(1)).toEqual([
+      ['attach', 'ID', false],
+      ['wait', 'ID', 'removed'],
+      ['start', 'ID', {}],
+    ]);
+    expect(calls[0]).toMatchObject(['create', 'web', { HostConfig: { AutoRemove: true } }]);
+  });
+
+  test('detached it prints the id and does not wait', async () => {
+    const { fake, calls } = engine();
+    const result = await runCommand(run, ['-d', 'box'], { engine: fake });
+    expect(result).toEqual({ status: 0, stdout: 'ID\n', stderr: '' });
+    expect(calls.slice(1)).toEqual([['start', 'ID', {}]]);
+  });
+
+  test.each([
+    ['exec: "x": executable file not found in $PATH', 127],
+    ['exec: "/etc": permission denied', 126],
+    ['network x: not supported', 125],
+  ])('what the daemon refuses (%s) is told by status %d', async (words, status) => {
+    const { fake } = engine();
+    fake.containerDo = async () => {
+      throw new ApiError(400, words);
+    };
+    const result = await runCommand(run, ['-d', 'box'], { engine: fake });
+    expect(result).toEqual({
+      status,
+      stdout: '',
+      stderr: `Error response from daemon: ${words}\n`,
+    });
+  });
+
+  test('an image that is not there is pulled, once', async () => {
+    const { fake, calls } = engine();
+    const createOf = fake.containerCreate as (...args: unknown[]) => Promise<object>;
+    let isPulled = false;
+    fake.containerCreate = async (...args: unknown[]) => {
+      if (!isPulled) throw new ApiError(404, 'No such image: box:latest');
+      return createOf(...args);
+    };
+    fake.imagePull = async function* (name: string, tag: string) {
+      calls.push(['pull', name, tag]);
+      isPulled = true;
+      yield { status: 'Pulling' };
+    };
+    const result = await runCommand(run, ['-d', 'box'], { engine: fake });
+    expect(result.stdout).toBe('ID\n');
+    expect(result.stderr).toContain("Unable to find image 'box' locally");
+    expect(calls[0]).toEqual(['pull', 'box', 'latest']);
+  });
+});
+
+describe('verbs of containers', () => {
+  test('are tried on each, and each failure is told', async () => {
+    const { fake, calls } = engine();
+    fake.containerDo = async (ref: string, verb: string, query: object) => {
+      if (ref === 'gone') throw new ApiError(404, 'No such container: gone');
+      calls.push([verb, ref, query]);
+    };
+    const argv = ['-t', '3', '-s', 'INT', 'one', 'gone', 'two'];
+    expect(await runCommand(stop, argv, { engine: fake })).toEqual({
+      status: 1,
+      stdout: 'one\ntwo\n',
+      stderr: 'Error response from daemon: No such container: gone\n',
+    });
+    expect(calls).toEqual([
+      ['stop', 'one', { t: 3, signal: 'INT' }],
+      ['stop', 'two', { t: 3, signal: 'INT' }],
+    ]);
+    await runCommand(kill, ['-s', 'HUP', 'one'], { engine: fake });
+    await runCommand(start, ['one'], { engine: fake });
+    expect(calls.slice(2)).toEqual([
+      ['kill', 'one', { signal: 'HUP' }],
+      ['start', 'one', {}],
+    ]);
+  });
+
+  test('rm and prune say what is gone', async () => {
+    const removed: unknown[] = [];
+    const fake: FakeEngine = {
+      containerRemove: async (...args: unknown[]) => removed.push(args),
+      containersPrune: async (filters: unknown) => {
+        removed.push(filters);
+        return { ContainersDeleted: ['a', 'b'] };
+      },
+    };
+    expect((await runCommand(rm, ['-f', 'one'], { engine: fake })).stdout).toBe('one\n');
+    const pruned = await runCommand(prune, ['-f', '--filter', 'label=x'], { engine: fake });
+    expect(pruned.stdout).toBe('Deleted Containers:\na\nb\n');
+    expect(removed).toEqual([['one', { force: true }], { label: ['x'] }]);
+  });
+});
