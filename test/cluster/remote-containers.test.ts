@@ -1,6 +1,6 @@
 // Containers of other nodes, from any manager: with docker and with skep, and what becomes of it when the node is lost.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -170,6 +170,33 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     child.kill('SIGINT');
     await ended;
     expect(said.stderr).toBe('');
+  });
+
+  test('has its files copied in and out', async () => {
+    const content = 'x'.repeat(3_000_000);
+    writeFileSync(join(dir, 'in'), content);
+    const copied = await docker(['cp', join(dir, 'in'), `${name}:/tmp/there`]);
+    expect(copied.code, copied.stderr).toBe(0);
+    expect((await docker(['exec', name, 'wc', '-c', '/tmp/there'])).stdout).toMatch(/^3000000 /);
+    const back = await docker(['cp', `${name}:/tmp/there`, join(dir, 'out')]);
+    expect(back.code, back.stderr).toBe(0);
+    expect(readFileSync(join(dir, 'out'), 'utf8') === content).toBe(true);
+  });
+
+  test('shows its processes and what it uses', async () => {
+    expect((await docker(['top', name])).stdout).toContain('sleep 0.2');
+    const usage = await docker(['stats', '--no-stream', '--format', '{{.Name}} {{.PIDs}}', name]);
+    expect(usage.stdout, usage.stderr).toMatch(new RegExp(`^${name} \\d+\n$`));
+  });
+
+  test('is attached to', async () => {
+    const { said, ended, child } = started(['attach', '--no-stdin', '--sig-proxy=false', name]);
+    await eventually('lines', () => expect(said.stdout.split('\n').length).toBeGreaterThan(3), {
+      withinMs: 10_000,
+    });
+    child.kill('SIGKILL');
+    await ended;
+    expect(said.stdout).toMatch(/^line \d+\n/);
   });
 
   test('answers skep as well', async () => {
