@@ -1,0 +1,134 @@
+// skep's own routes on a real daemon: what they answer is what docs/api/skep.yaml says.
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { describe, expect, test } from 'vitest';
+import { clusterTestsCanRun } from '../support/cluster.ts';
+import { complaintOf } from '../support/skep-openapi.ts';
+import { useCluster } from '../support/use-cluster.ts';
+
+const IMAGE = 'skep-test/busybox:1';
+
+describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
+  const shared = useCluster('api', { managers: 1, workers: 1 }, async (cluster) => {
+    await cluster.image({ name: IMAGE });
+    await cluster.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'waits'],
+      ...['--constraint', 'node.labels.none==here', '--reserve-memory', '1G', IMAGE],
+    ]);
+  });
+
+  const open = (method: string, path: string, json?: unknown, host = 'manager-1') =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      const { socket } = shared.current.host(host);
+      const headers = { 'Content-Type': 'application/json' };
+      const parts = { socketPath: socket, method, path, headers, agent: false as const };
+      const request = httpRequest(parts, resolve);
+      request.on('error', reject);
+      request.end(json === undefined ? undefined : JSON.stringify(json));
+    });
+  const call = async (method: string, path: string, json?: unknown, host?: string) => {
+    const response = await open(method, path, json, host);
+    let text = '';
+    for await (const chunk of response) text += String(chunk);
+    return { status: response.statusCode ?? 0, text };
+  };
+  /** The words of the document against one answer of JSON. */
+  const judged = async (
+    method: 'GET' | 'POST',
+    route: string,
+    path: string,
+    json?: unknown,
+    host?: string,
+  ) => {
+    const { status, text } = await call(method, path, json, host);
+    const complaint = complaintOf(route, method.toLowerCase(), status, JSON.parse(text));
+    return { status, complaint, value: JSON.parse(text) };
+  };
+
+  test('explain', async () => {
+    const route = '/skep/services/{id}/explain';
+    const answer = await judged('GET', route, '/v1.44/skep/services/waits/explain');
+    expect([answer.status, answer.complaint]).toEqual([200, '']);
+    expect(answer.value.Waiting).toHaveLength(1);
+    expect(answer.value.Nearest).not.toBeNull();
+    for (const [path, host, status] of [
+      ['/skep/services/none/explain', 'manager-1', 404],
+      ['/skep/services/waits/explain', 'worker-1', 503],
+    ] as const) {
+      const refused = await judged('GET', route, path, undefined, host);
+      expect([refused.status, refused.complaint]).toEqual([status, '']);
+    }
+  });
+
+  test('watch', async () => {
+    const response = await open('GET', '/skep/watch?previous=1');
+    const events: { name: string; data: unknown }[] = [];
+    let rest = '';
+    for await (const chunk of response) {
+      rest += String(chunk);
+      const parts = rest.split('\n\n');
+      rest = parts.pop()!;
+      for (const part of parts) {
+        const data = /^data: (.*)$/m.exec(part)?.[1];
+        if (data === undefined) continue;
+        events.push({ name: /^event: (.*)$/m.exec(part)![1]!, data: JSON.parse(data) });
+      }
+      if (events.length === 1)
+        await shared.current.skep(['node', 'update', '--label-add', 'a=b', 'worker-1']);
+      if (events.length > 1) break;
+    }
+    response.destroy();
+    expect(events.slice(0, 2).map(({ name }) => name)).toEqual(['ready', 'commit']);
+    for (const { data } of events) {
+      expect(complaintOf('/skep/watch', 'get', 200, data)).toBe('');
+    }
+    const refused = await judged('GET', '/skep/watch', '/skep/watch?from=x');
+    expect([refused.status, refused.complaint]).toEqual([400, '']);
+  });
+
+  test('net/verify', async () => {
+    const { status, complaint, value } = await judged(
+      'POST',
+      '/skep/net/verify',
+      '/skep/net/verify',
+    );
+    expect([status, complaint, value.length]).toEqual([200, '', 2]);
+  });
+
+  test('stacks/plan', async () => {
+    const route = '/skep/stacks/{name}/plan';
+    const ContainerSpec = { Image: IMAGE };
+    const service = { Name: 'shop_web', TaskTemplate: { ContainerSpec }, Mode: { Global: {} } };
+    const wanted = {
+      Services: [{ ...service, Labels: { 'com.docker.stack.namespace': 'shop' } }],
+      Secrets: [{ Name: 'shop_key', Data: 'eA==', Labels: {} }],
+    };
+    const { status, complaint, value } = await judged(
+      'POST',
+      route,
+      '/skep/stacks/shop/plan',
+      wanted,
+    );
+    expect([status, complaint]).toEqual([200, '']);
+    expect(value.Changes).toHaveLength(2);
+    const refused = await judged('POST', route, '/skep/stacks/shop/plan', { Services: [{}] });
+    expect([refused.status, refused.complaint]).toEqual([400, '']);
+  });
+
+  test.each([
+    ['/skep/images/{name}/distribute', `/skep/images/${IMAGE}/distribute`],
+    ['/skep/verify-images', '/skep/verify-images'],
+  ])('%s', async (route, path) => {
+    const { status, text } = await call('POST', path);
+    expect(status, text).toBe(200);
+    const lines = text.trim().split('\r\n');
+    expect(lines.length).toBeGreaterThan(0);
+    for (const line of lines) expect(complaintOf(route, 'post', 200, JSON.parse(line))).toBe('');
+    expect(text).not.toContain('errorDetail');
+  });
+
+  test('images/distribute of an image that is not there', async () => {
+    const route = '/skep/images/{name}/distribute';
+    const { status, complaint } = await judged('POST', route, '/skep/images/none:1/distribute');
+    expect([status, complaint]).toEqual([404, '']);
+  });
+});
