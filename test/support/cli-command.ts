@@ -27,6 +27,8 @@ export interface CommandWorld {
   readonly cwd?: string;
   readonly stdin?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** standard output is a terminal of this size */
+  readonly terminal?: { readonly columns: number; readonly rows: number };
   /** aborted = Ctrl-C */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
@@ -58,7 +60,10 @@ export async function runCommand(
   argv: readonly string[],
   world: CommandWorld = {},
 ): Promise<CommandResult> {
-  const stdout = new TextSink();
+  const stdout = Object.assign(
+    new TextSink(),
+    world.terminal && { isTTY: true, ...world.terminal },
+  );
   const stderr = new TextSink();
   const context: CommandContext = {
     client: strictEngine(world.engine ?? {}),

@@ -306,3 +306,45 @@ Plan HASH
     expect(world.service('shop_db').spec.task.container.image).toBe('db:1');
   });
 });
+
+/** What stands on a terminal after `text`: lines that are drawn over, nothing else. */
+function screenOf(text: string): string[] {
+  const lines: string[] = [];
+  let at = 0;
+  for (const piece of text.split(/(\x1b\[\d*[AJK]|\n)/)) {
+    const up = /^\x1b\[(\d+)A$/.exec(piece);
+    if (up) at -= Number(up[1]);
+    else if (piece === '\x1b[J') lines.length = at;
+    else if (piece === '\x1b[2K') lines[at] = '';
+    else if (piece === '\n') at++;
+    else if (piece !== '') lines[at] = piece;
+  }
+  return lines;
+}
+
+describe('on a terminal', () => {
+  test('one tree of all services is drawn over, what is not up yet above', async () => {
+    write(FILE);
+    const terminal = { columns: 200, rows: 50 };
+    const { stdout } = await world.run(deploy, argv(), { cwd, terminal });
+    expect(screenOf(stdout).slice(-3)).toEqual([
+      'Stack shop: 2 of 2 services are up',
+      '├─ shop_db   1/1 running, converged',
+      '└─ shop_web  2/2 running, converged',
+    ]);
+    expect(screenOf(stdout)).toHaveLength(7);
+    const moments = stdout.split('\x1b[J').map((moment) => moment.replaceAll('\x1b[2K', ''));
+    expect(moments.some((moment) => moment.includes('0 of 2 services are up'))).toBe(true);
+  });
+
+  test('a small one shows as much as it has room for', async () => {
+    const names = Array.from({ length: 12 }, (_, at) => `service-${at + 10}`);
+    write(`services:\n${names.map((name) => `  ${name}: {image: web}\n`).join('')}`);
+    const terminal = { columns: 30, rows: 8 };
+    const { stdout } = await world.run(deploy, argv(), { cwd, terminal });
+    const screen = screenOf(stdout).slice(-7);
+    expect(screen[0]).toBe('Stack shop: 12 of 12 services');
+    expect(screen[6]).toBe('   and 7 more');
+    for (const line of screen) expect(line.length).toBeLessThan(30);
+  });
+});
