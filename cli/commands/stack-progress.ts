@@ -170,7 +170,8 @@ function seatOf(service: ServiceJson, tasks: readonly TaskJson[]): Seat | null {
     const { State: state } = newest.Status;
     if (state === 'complete') return { kind: 'done', state, error: '' };
     const gaveUp = (state === 'failed' || state === 'rejected') && givesUp(service);
-    return { kind: gaveUp ? 'failed' : 'moving', state, error: lastError };
+    // What was stopped, or failed without a successor, stands where nobody wants anything: a drained node.
+    return gaveUp ? { kind: 'failed', state, error: lastError } : null;
   }
   const { State: state } = wanted.Status;
   if (state === 'running' && wanted.DesiredState !== 'ready') {

@@ -233,6 +233,18 @@ describe('how a deployment ends', () => {
     expect(stdout).toContain('shop_once: 1/1 complete, converged');
   });
 
+  test('a global service is up without the node that was drained', async () => {
+    write('services: {every: {image: e, deploy: {mode: global}}}\n');
+    await up();
+    const [node] = world.rooms.nodes();
+    await world.rooms.setNode(node!.id, (n) => ({
+      ...n,
+      spec: { ...n.spec, availability: 'drain' },
+    }));
+    await world.rooms.rest();
+    expect((await up()).stdout).toContain('shop_every: 2/2 running, converged');
+  });
+
   test('what waits for a service that failed for good does not come', async () => {
     write(`services:
   web: {image: w, depends_on: {once: {condition: service_completed_successfully}}}
