@@ -28,6 +28,7 @@ const entry = (
 const swarm = () => import('./commands/swarm.ts');
 const swarmLock = () => import('./commands/swarm-lock.ts');
 const node = () => import('./commands/node.ts');
+const nodeDrain = () => import('./commands/node-drain.ts');
 const nodeList = () => import('./commands/node-list.ts');
 const service = () => import('./commands/service.ts');
 const serviceExec = () => import('./commands/service-exec.ts');
@@ -80,6 +81,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
     summary: 'Manage the nodes of the cluster',
     commands: {
       demote: entry('Make managers workers', async () => (await node()).demote),
+      drain: entry('Move all tasks off a node', async () => (await nodeDrain()).drain),
       inspect: entry('Show nodes in detail', async () => (await node()).inspect),
       ls: entry('List nodes', async () => (await nodeList()).ls, LS),
       promote: entry('Make workers managers', async () => (await node()).promote),

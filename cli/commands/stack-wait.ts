@@ -18,7 +18,7 @@ import {
 
 const POLL_MS = 250;
 /** How long the nodes may all refuse a task before that counts as the answer. */
-const PLACEMENT_WAIT_MS = 10_000;
+export const PLACEMENT_WAIT_MS = 10_000;
 const TIMEOUT_DEFAULT_MS = 600_000;
 /** As the services' own default: so long a task must run before it counts. */
 const MONITOR_DEFAULT_NANOS = 5e9;
