@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type {
   SecretJson,
+  SecretSpecJson,
   ServiceSpecJson,
   StackFileJson,
   StackPlanJson,
@@ -20,6 +21,7 @@ import { ofStack } from './stack.ts';
 
 /** Deployments that are kept, and with them the versions of files that they name. */
 export const RECORDS_MAX = 10;
+const RECORD_ATTEMPTS_MAX = 5;
 
 const BY_LABEL = 'com.skep.stack.by';
 const WHAT_LABEL = 'com.skep.stack.what';
@@ -91,10 +93,7 @@ export async function keepRecord(
   stack: string,
   { request, plan, what, manager }: NewDeployment,
 ): Promise<Deployment | null> {
-  const before = await deploymentsOf(context, stack);
-  const kept = withoutData(request, plan);
-  const data = encode(kept);
-  const number = (before[0]?.number ?? 0) + 1;
+  const data = encode(withoutData(request, plan));
   if (data.length >= CONFIG_BYTES_LIMIT) {
     warnLine(context, `this deployment is not kept for rollbacks: it has ${data.length} bytes`);
     return null;
@@ -102,15 +101,33 @@ export async function keepRecord(
   const { SUDO_USER, USER, LOGNAME } = context.env;
   const Labels = {
     [NAMESPACE_LABEL]: stack,
-    [DEPLOYMENT_LABEL]: String(number),
     [BY_LABEL]: `${SUDO_USER || USER || LOGNAME || 'unknown'}@${manager}`,
     [WHAT_LABEL]: what,
   };
-  const Name = recordName(stack, number);
-  await context.client.secretCreate('configs', { Name, Labels, Data: data.toString('base64') });
+  const number = await createRecord(context, stack, { Labels, Data: data.toString('base64') });
   const after = await deploymentsOf(context, stack);
   await collect(context, stack, after, plan);
   return after.find((deployment) => deployment.number === number) ?? null;
+}
+
+/** The number after the last one; the next when somebody else deploys at the same time. */
+async function createRecord(
+  context: CommandContext,
+  stack: string,
+  { Labels, Data }: Required<Pick<SecretSpecJson, 'Labels' | 'Data'>>,
+): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    const [last] = await deploymentsOf(context, stack);
+    const number = (last?.number ?? 0) + 1;
+    const numbered = { ...Labels, [DEPLOYMENT_LABEL]: String(number) };
+    try {
+      const Name = recordName(stack, number);
+      await context.client.secretCreate('configs', { Name, Labels: numbered, Data });
+      return number;
+    } catch (err) {
+      if (!hasStatus(err, 409) || attempt === RECORD_ATTEMPTS_MAX) throw err;
+    }
+  }
 }
 
 /** Names have an end; those of long stacks keep a part of theirs. */

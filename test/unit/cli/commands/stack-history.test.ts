@@ -69,6 +69,18 @@ describe('stack history', () => {
     expect(stderr).toBe('No deployment of stack other is kept\n');
   });
 
+  test('two deployments at the same time get a number each', async () => {
+    await up('web:1');
+    let isFirst = true;
+    world.beforeCall = async (method, path) => {
+      if (method !== 'POST' || path !== '/configs/create' || !isFirst) return;
+      isFirst = false;
+      await up('web:3');
+    };
+    await up('web:2');
+    expect(await rows('{{.Deployment}}')).toEqual(['3', '2', '1']);
+  });
+
   test('keeps ten, and the versions of secrets that those or services name', async () => {
     for (let at = 1; at <= 12; at++) await up('web:1', `content ${at}`);
     expect(await rows('{{.Deployment}}')).toEqual([12, 11, 10, 9, 8, 7, 6, 5, 4, 3].map(String));
