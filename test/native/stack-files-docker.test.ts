@@ -13,6 +13,7 @@ import { describe, expect, test } from 'vitest';
 import { loadStack } from '../../cli/compose/load-stack.ts';
 import type { StackService } from '../../cli/compose/stack.ts';
 import type { ServiceSpecJson } from '../../common/model/engine-json.ts';
+import { DEPENDS_ON_LABEL } from '../../common/model/start-order.ts';
 import { temporaryFolders } from '../support/temporary-folder.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -156,14 +157,17 @@ const ONE_REPLICA = { Replicated: { Replicas: 1 } };
 /**
  * The differences: docker adds `:latest` and leaves out one replica (our client does both later);
  * `restart: "no"` is no policy there, which restarts for ever; a config without a target lacks the
- * slash that the engine adds; the score of the killer and init are not sent or not done.
+ * slash that the engine adds; the score of the killer and init are not sent or not done; the order of
+ * starts is a label of ours.
  */
 function meant(spec: ServiceSpecJson): unknown {
   const { TaskTemplate: task, Mode } = spec;
   const { Init: _init, OomScoreAdj: _score, ...container } = task.ContainerSpec;
   const { RestartPolicy: restart, ...rest } = task;
+  const { [DEPENDS_ON_LABEL]: _order, ...labels } = spec.Labels ?? {};
   return {
     ...spec,
+    Labels: labels,
     Mode: Mode?.Replicated && !Mode.Replicated.Replicas ? ONE_REPLICA : Mode,
     TaskTemplate: {
       ...rest,
