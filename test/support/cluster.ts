@@ -342,6 +342,8 @@ export interface ClusterRequest {
   readonly workers: number;
   /** of the daemons; default `info` */
   readonly logLevel?: string;
+  /** hosts or subnets that the daemons reach without TLS; default none */
+  readonly insecureRegistries?: readonly string[];
 }
 
 /** What ends the names of the clusters that this process starts. */
@@ -352,7 +354,8 @@ export async function startCluster(prefix: string, request: ClusterRequest): Pro
   const name = `${prefix}${OWN_SUFFIX}`;
   const sizes = ['--managers', `${request.managers}`, '--workers', `${request.workers}`];
   const level = ['--log-level', request.logLevel ?? 'info'];
-  const argv = [SKEP, 'dev', 'up', '--name', name, ...sizes, ...level, '--json'];
+  const insecure = (request.insecureRegistries ?? []).flatMap((r) => ['--insecure-registry', r]);
+  const argv = [SKEP, 'dev', 'up', '--name', name, ...sizes, ...level, ...insecure, '--json'];
   const { stdout } = succeeded(await run(argv));
   const { hosts } = JSON.parse(stdout) as { hosts: ClusterHost[] };
   return new TestCluster(name, hosts);

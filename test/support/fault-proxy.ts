@@ -41,9 +41,9 @@ export class FaultProxy {
     this.#server.on('connection', (socket: Socket) => this.#sockets.add(socket));
   }
 
-  async start(): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    this.host = `127.0.0.1:${(this.#server.address() as { port: number }).port}`;
+  async start(address = '127.0.0.1'): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, address, resolve));
+    this.host = `${address}:${(this.#server.address() as { port: number }).port}`;
   }
 
   async stop(): Promise<void> {
