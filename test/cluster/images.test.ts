@@ -70,8 +70,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       await cluster.skep(['service', 'create', ...flags, name]);
       await cluster.running('web', 1);
       const served = blobsServed();
-      expect(served.size).toBe(3); // config and two layers
-      expect([...served.values()]).toEqual([1, 1, 1]);
+      // Two layers; and the config, which the client's question for the digest and platform has read as well.
+      expect([...served.values()].sort()).toEqual([1, 1, 2]);
 
       proxy.fault = () => ({ kind: 'answer', status: 503 });
       const move = ['--constraint-rm', on(first), '--constraint-add', on(second)];

@@ -118,6 +118,17 @@ describe.skipIf(!isRoot)('images in a cluster (needs root)', () => {
     expect(served(`/v2/app/manifests/${sha256(registry.manifest)}`)).toBe(1);
   });
 
+  test('managers that wait for one another’s downloads do not wait for ever', async () => {
+    await registry.stop();
+    registry = new FaultyRegistry({ moreLayers: 24 });
+    await registry.start();
+    for (let i = 0; i < 3; i++) await start('manager');
+    const pulled = await Promise.all(nodes.map((node) => pull(node)));
+    expect(pulled.map((image) => image.layers.length)).toEqual([25, 25, 25]);
+    const blobs = registry.requests.filter((url) => url.includes('/blobs/'));
+    expect(blobs).toHaveLength(26);
+  });
+
   test('by a tag each node asks what it means, and all share the blobs', async () => {
     for (const role of ['manager', 'worker', 'worker'] as const) await start(role);
     const pulled = await Promise.all(nodes.map((node) => pull(node, `${registry.host}/app:multi`)));

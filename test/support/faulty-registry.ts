@@ -23,7 +23,14 @@ export class FaultyRegistry {
   #server = http.createServer((request, response) => this.#serve(request, response));
   host = '';
 
-  constructor() {
+  /** small layers above the first */
+  readonly #more: Buffer[] = [];
+
+  constructor({ moreLayers = 0 }: { readonly moreLayers?: number } = {}) {
+    const more = Array.from({ length: moreLayers }, (_, i) =>
+      layerTar({ files: { [`more${i}`]: randomText(2_000) } }),
+    );
+    this.#more = more.map((one) => gzipSync(one));
     const tar = layerTar({ files: { data: Buffer.from(randomText(400_000)), hello: 'there' } });
     this.tarDigest = sha256(tar);
     this.layer = gzipSync(tar, { level: 0 });
@@ -31,14 +38,17 @@ export class FaultyRegistry {
       architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       os: 'linux',
       config: {},
-      rootfs: { type: 'layers', diff_ids: [this.tarDigest] },
+      rootfs: { type: 'layers', diff_ids: [this.tarDigest, ...more.map(sha256)] },
     });
     const type = 'application/vnd.oci.image';
     this.manifest = json({
       schemaVersion: 2,
       mediaType: `${type}.manifest.v1+json`,
       config: { mediaType: `${type}.config.v1+json`, ...describe_(this.config) },
-      layers: [{ mediaType: `${type}.layer.v1.tar+gzip`, ...describe_(this.layer) }],
+      layers: [this.layer, ...this.#more].map((layer) => ({
+        mediaType: `${type}.layer.v1.tar+gzip`,
+        ...describe_(layer),
+      })),
     });
     const platform = (architecture: string): object => ({ architecture, os: 'linux' });
     const own = process.arch === 'x64' ? 'amd64' : process.arch;
@@ -74,6 +84,7 @@ export class FaultyRegistry {
       [`/v2/app/manifests/${sha256(this.manifest)}`]: this.manifest,
       [`/v2/app/blobs/${sha256(this.config)}`]: this.config,
       [this.blobUrl]: this.layer,
+      ...Object.fromEntries(this.#more.map((one) => [`/v2/app/blobs/${sha256(one)}`, one])),
     };
     const body = bodies[url];
     const range = /bytes=(\d+)-/.exec(request.headers.range ?? '');

@@ -16,6 +16,7 @@ import {
 import { type ContentStore, writeFileAtomically } from './content-store.ts';
 import { type ImageDocument, parseImageDocument } from './image-config.ts';
 import type { LayerSource } from './layer-store.ts';
+import { noSuchImage } from './no-such-image.ts';
 
 export interface ImageEntry {
   /** `sha256:...` of the config */
@@ -101,6 +102,13 @@ export class ImageIndex {
     if (prefix === undefined) return undefined;
     const matches = this.list().filter((entry) => entry.id.startsWith(`sha256:${prefix}`));
     return matches.length === 1 ? { entry: matches[0]!, reference: null } : undefined;
+  }
+
+  /** As `find`. Throws `not-found` in Docker's words. */
+  require(text: string): ImageEntry {
+    const found = this.find(text);
+    if (!found) throw noSuchImage(text);
+    return found.entry;
   }
 
   /** The image of a tag; without a tag each image of the repository, under all its tags there. */

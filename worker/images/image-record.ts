@@ -1,10 +1,5 @@
 /** An image as the rest of the daemon sees it. */
-import { SkepError } from '../../common/base/errors.ts';
-import {
-  familiarReference,
-  parseImageReference,
-  withDefaultTag,
-} from '../../common/model/image-reference.ts';
+import { familiarReference, parseImageReference } from '../../common/model/image-reference.ts';
 import type { ImageConfig, ImageHistoryEntry } from './image-config.ts';
 import type { ImageEntry } from './image-index.ts';
 
@@ -47,14 +42,4 @@ export function recordOf(entry: ImageEntry): ImageRecord {
     layers: document.diffIds,
     history: document.history,
   };
-}
-
-export function noSuchImage(reference: string): SkepError {
-  let name = reference;
-  try {
-    name = familiarReference(withDefaultTag(parseImageReference(reference)));
-  } catch {
-    // an id or nonsense: shown as it was given
-  }
-  return new SkepError('not-found', `No such image: ${name}`);
 }

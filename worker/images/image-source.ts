@@ -6,7 +6,7 @@ export interface BlobName {
   readonly sizeBytes: number;
 }
 
-/** The reader reads it to its end, or destroys it. */
+/** The reader destroys it in the end, read or not. */
 export interface BlobBody extends AsyncIterable<Buffer> {
   destroy(): void;
 }

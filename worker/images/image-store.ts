@@ -14,26 +14,24 @@ import {
   canonicalReference,
   familiarReference,
   type ImageReference,
-  isSha256Digest,
   parseImageReference,
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
-import { readImageArchive, type StoredImage } from './archive-reader.ts';
 import { writeImageArchive } from './archive-writer.ts';
 import { BlobSender } from './blob-sender.ts';
 import type { ClusterPeers } from './cluster-source.ts';
 import { ContentStore } from './content-store.ts';
+import { ImageArrivals } from './image-arrivals.ts';
 import { type Collectable, ImageCollector, type Watermarks } from './image-collector.ts';
 import { hostArchitecture, type Platform } from './image-config.ts';
-import { type ImportOptions, importFileSystem } from './image-import.ts';
 import { type ImageEntry, ImageIndex, moveTag } from './image-index.ts';
-import { type ImageRecord, noSuchImage, recordOf } from './image-record.ts';
+import { type ImageRecord, recordOf } from './image-record.ts';
 import { type ImageRemoval, planRemoval } from './image-removal.ts';
-import type { ImageSource } from './image-source.ts';
-import { blobsOf, type Hold, ImageSweep } from './image-sweep.ts';
+import { blobsOf, ImageSweep } from './image-sweep.ts';
 import { diskFullness, type ImagesUsage, imageUsages, layerSizes } from './image-usage.ts';
 import { type Verified, verifyImages } from './image-verify.ts';
 import { chainIds, LayerStore } from './layer-store.ts';
+import { noSuchImage } from './no-such-image.ts';
 import { PinStore } from './pin-store.ts';
 import type { ProgressListener } from './progress.ts';
 import { Puller } from './puller.ts';
@@ -68,12 +66,6 @@ export interface ImageStoreOptions {
   readonly pushPartBytes?: number;
 }
 
-export interface LoadedImage {
-  readonly id: string;
-  /** null = the archive gave it no name */
-  readonly reference: string | null;
-}
-
 const DEFAULT_REGISTRIES: RegistrySettings = {
   insecureRegistries: [],
   certificateDirs: [],
@@ -82,6 +74,10 @@ const DEFAULT_REGISTRIES: RegistrySettings = {
 };
 
 export class ImageStore {
+  readonly load: ImageArrivals['load'];
+  readonly import: ImageArrivals['import'];
+  readonly pull: ImageArrivals['pull'];
+  readonly take: ImageArrivals['take'];
   /** for the other nodes of the cluster */
   readonly blobs: BlobSender;
   readonly #options: ImageStoreOptions;
@@ -118,6 +114,21 @@ export class ImageStore {
       architecture: this.#architecture,
       hosts: this.#hosts,
     });
+    const arrivals = new ImageArrivals({
+      content: this.#content,
+      layers: this.#layers,
+      index: this.#index,
+      sweep: this.#sweep,
+      puller: this.#puller,
+      architecture: this.#architecture,
+      wallMs: () => clock.wallMs(),
+      tell: (action, id, name) => this.#tell(action, id, name),
+      log: this.#log,
+    });
+    this.load = arrivals.load.bind(arrivals);
+    this.import = arrivals.import.bind(arrivals);
+    this.pull = arrivals.pull.bind(arrivals);
+    this.take = arrivals.take.bind(arrivals);
     this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep);
     const { watermarks = null } = options;
     this.#collector = watermarks === null ? null : this.#newCollector(watermarks);
@@ -163,104 +174,6 @@ export class ImageStore {
   }
 
   /**
-   * Takes a docker-archive or OCI layout, plain or gzip, from `tar` to its end. Rejects with
-   * `invalid-argument` (no such archive), `data-loss` (a digest does not match).
-   */
-  async load(
-    tar: Readable,
-    onProgress: ProgressListener = () => {},
-    signal?: AbortSignal,
-  ): Promise<LoadedImage[]> {
-    return this.#sweep.holding(async (hold) => {
-      const images = await readImageArchive(
-        this.#content,
-        tar,
-        this.#architecture,
-        (digest) => hold.blobs.add(digest),
-        signal,
-      );
-      const loaded: LoadedImage[] = [];
-      for (const image of images) {
-        const tags = image.references.map((r) => canonicalReference(withDefaultTag(r)));
-        await this.#record(image, hold, tags, []);
-        this.#tell('load', image.id, image.id);
-        for (const reference of image.references) {
-          const name = familiarReference(withDefaultTag(reference));
-          loaded.push({ id: image.id, reference: name });
-          onProgress({ stream: `Loaded image: ${name}\n` });
-        }
-        if (image.references.length > 0) continue;
-        loaded.push({ id: image.id, reference: null });
-        onProgress({ stream: `Loaded image ID: ${image.id}\n` });
-      }
-      return loaded;
-    });
-  }
-
-  /**
-   * Makes an image from a tar of a file system, plain or compressed; `name` may be null. Rejects with
-   * `invalid-argument` for what is no tar, and for malformed changes.
-   */
-  async import(
-    tar: Readable,
-    name: string | null,
-    options: Pick<ImportOptions, 'changes' | 'message'>,
-    signal?: AbortSignal,
-  ): Promise<ImageRecord> {
-    const reference = name === null ? null : withDefaultTag(parseImageReference(name));
-    if (reference !== null && reference.digest !== null) {
-      throw new SkepError('invalid-argument', 'cannot import digest reference');
-    }
-    return this.#sweep.holding(async (hold) => {
-      const more = { architecture: this.#architecture, nowMs: this.#options.clock.wallMs() };
-      const image = await importFileSystem(
-        this.#content,
-        tar,
-        { ...options, ...more },
-        (digest) => hold.blobs.add(digest),
-        signal,
-      );
-      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], []);
-      this.#tell('import', image.id, reference ? familiarReference(reference) : image.id);
-      return recordOf(this.#require(image.id));
-    });
-  }
-
-  /**
-   * Fetches the image from its registry, for this machine's architecture, and names it so. Rejects
-   * with the registry's own words: `not-found`, `unauthenticated`, `permission-denied`, ...
-   */
-  async pull(
-    reference: string,
-    auth: RegistryAuth | null,
-    onProgress: ProgressListener = () => {},
-    signal?: AbortSignal,
-  ): Promise<ImageRecord> {
-    const wanted = withDefaultTag(parseImageReference(reference));
-    return this.#sweep.holding(async (hold) => {
-      const pulled = await this.#puller.pull(wanted, auth, {
-        hold: (digest) => hold.blobs.add(digest),
-        onProgress,
-        ...(signal && { signal }),
-      });
-      const before = this.#index.get(pulled.id);
-      // As Docker: a pull by digest gives the image no tag.
-      const tags = wanted.digest === null ? [canonicalReference(wanted)] : [];
-      const digests = pulled.digests.map((d) => `${wanted.domain}/${wanted.path}@${d}`);
-      await this.#record(pulled, hold, tags, digests);
-      const name = familiarReference(wanted);
-      this.#tell('pull', name, familiarReference({ ...wanted, tag: null, digest: null }));
-      onProgress({ status: `Digest: ${pulled.digests[0]}` });
-      onProgress({
-        status: before
-          ? `Status: Image is up to date for ${name}`
-          : `Status: Downloaded newer image for ${name}`,
-      });
-      return recordOf(this.#require(pulled.id));
-    });
-  }
-
-  /**
    * Sends an image to the registry that its name says, under this tag; without one under every tag
    * that it has in that repository. Rejects with the registry's own words.
    */
@@ -288,7 +201,7 @@ export class ImageStore {
     context: PushContext,
   ): Promise<void> {
     await this.#sweep.holding(async (hold) => {
-      for (const blob of blobsOf(this.#require(id))) hold.blobs.add(blob);
+      for (const blob of blobsOf(this.#index.require(id))) hold.blobs.add(blob);
       const { domain, path } = reference;
       const knownAt = (blob: string): string | null => this.#index.repositoryOf(blob, domain, path);
       const request = { reference, manifestDigest, layers, knownAt };
@@ -326,28 +239,6 @@ export class ImageStore {
     this.#puller.joined(peers);
   }
 
-  /** Fetches an image from another node and gives it these canonical names. */
-  async take(
-    source: ImageSource,
-    manifestDigest: string,
-    tags: readonly string[],
-    signal?: AbortSignal,
-  ): Promise<ImageRecord> {
-    if (!isSha256Digest(manifestDigest)) {
-      throw new SkepError('invalid-argument', `take image ${manifestDigest}: no digest`);
-    }
-    return this.#sweep.holding(async (hold) => {
-      const taken = await this.#puller.take(manifestDigest, source, {
-        hold: (digest) => hold.blobs.add(digest),
-        onProgress: () => {},
-        ...(signal && { signal }),
-      });
-      await this.#record(taken, hold, tags, []);
-      this.#tell('pull', taken.id, taken.id);
-      return recordOf(this.#require(taken.id));
-    });
-  }
-
   /** What another node needs to take an image. Throws `not-found`. */
   offer(reference: string): { id: string; manifestDigest: string; tags: readonly string[] } {
     const found = this.#index.find(reference);
@@ -359,7 +250,7 @@ export class ImageStore {
 
   /** Gives an image one more name; takes the name from another image that has it. */
   async tag(source: string, target: string): Promise<void> {
-    const { id } = this.#require(source);
+    const { id } = this.#index.require(source);
     const reference = withDefaultTag(parseImageReference(target));
     if (reference.digest !== null) {
       throw new SkepError(
@@ -414,12 +305,12 @@ export class ImageStore {
 
   /** Bytes of the layers of an image, bottom first. Throws `not-found`. */
   layerSizes(reference: string): number[] {
-    return layerSizes(this.#require(reference), (chainId) => this.#layers.sizeBytes(chainId));
+    return layerSizes(this.#index.require(reference), (chainId) => this.#layers.sizeBytes(chainId));
   }
 
   /** Unpacked layers of an image, topmost first; none while a power cut has undone one. Throws `not-found`. */
   layerDirs(reference: string): string[] {
-    const { diffIds } = this.#require(reference).document;
+    const { diffIds } = this.#index.require(reference).document;
     const isWhole = chainIds(diffIds).every((id) => this.#layers.sizeBytes(id) !== undefined);
     return isWhole ? this.#layers.lowerDirs(diffIds) : [];
   }
@@ -455,11 +346,11 @@ export class ImageStore {
     containerId: string,
     imageId: string,
   ): Promise<{ lowerDirs: readonly string[] }> {
-    const entry = this.#require(imageId);
+    const entry = this.#index.require(imageId);
     const isNew = this.#pins.add(containerId, entry.id);
     try {
       await this.#index.settled();
-      this.#require(entry.id); // a removal may have been under way before the pin
+      this.#index.require(entry.id); // a removal may have been under way before the pin
       await this.#layers.ensure(entry.layers); // unpacked already, unless a power cut undid it
       const lowerDirs = this.#layers.lowerDirs(entry.document.diffIds);
       return { lowerDirs: lowerDirs.length > 0 ? lowerDirs : [this.#emptyLayerDir] };
@@ -523,42 +414,5 @@ export class ImageStore {
   /** overlayfs wants at least one lower directory; an image may have no layer (`FROM scratch`). */
   get #emptyLayerDir(): string {
     return join(this.#options.dir, 'empty');
-  }
-
-  #require(reference: string): ImageEntry {
-    const found = this.#index.find(reference);
-    if (!found) throw noSuchImage(reference);
-    return found.entry;
-  }
-
-  /** Unpacks, then makes the image visible under its names. */
-  async #record(
-    image: StoredImage,
-    hold: Hold,
-    tags: readonly string[],
-    digests: readonly string[],
-  ): Promise<void> {
-    hold.blobs.add(image.manifestDigest).add(image.id);
-    const chain = chainIds(image.document.diffIds);
-    for (const chainId of chain) hold.chainIds.add(chainId);
-    for (const layer of image.layers) hold.blobs.add(layer.blob);
-    await this.#layers.ensure(image.layers);
-    const sizeBytes = chain.reduce((sum, id) => sum + (this.#layers.sizeBytes(id) ?? 0), 0);
-    await this.#index.update((images) => {
-      const known = images.get(image.id);
-      images.set(image.id, {
-        id: image.id,
-        document: image.document,
-        // Two manifests can share a config (other compression): the blobs we know stay in use.
-        layers: known?.layers ?? image.layers,
-        manifestDigest: known?.manifestDigest ?? image.manifestDigest,
-        repoTags: known?.repoTags ?? [],
-        repoDigests: [...new Set([...(known?.repoDigests ?? []), ...digests])],
-        sizeBytes,
-      });
-      for (const tag of tags) moveTag(images, image.id, tag);
-    });
-    this.#layers.persistLater();
-    this.#log.info({ imageId: image.id, tags }, 'image recorded');
   }
 }

@@ -26,6 +26,7 @@ import {
   parseManifest,
 } from './image-config.ts';
 import type { BlobName, ImageSource } from './image-source.ts';
+import { LimitedSource } from './limited-source.ts';
 import { PeerSource } from './peer-source.ts';
 import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
@@ -38,7 +39,7 @@ import { retrying } from './retrying.ts';
 import { SilentRegistries } from './silent-registries.ts';
 import { Slots } from './slots.ts';
 
-/** Blobs under way at once, over all pulls (Docker: 3 for each). */
+/** Blobs that come from registries at once, over all pulls (Docker: 3 for each). */
 const DOWNLOADS_MAX = 4;
 const PROGRESS_PERIOD_MS = 100;
 const SHORT_ID_LENGTH = 12;
@@ -195,7 +196,11 @@ export class Puller {
     if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
     const config = await retrying(this.#options, signal, async () => {
       const { body } = await client.blob(manifest.config, 0, signal);
-      return readAll(body, DOCUMENT_BYTES_MAX);
+      try {
+        return await readAll(body, DOCUMENT_BYTES_MAX);
+      } finally {
+        body.destroy();
+      }
     });
     const { architecture, os } = parseImageDocument(config);
     return { digest, platforms: [{ architecture, os }] };
@@ -233,7 +238,10 @@ export class Puller {
     const { hosts, clock } = this.#options;
     const named = (endpoint: RegistryEndpoint, own: RegistryAuth | null): NamedSource => ({
       name: endpoint.host,
-      source: new RegistryClient({ endpoint, repository, auth: own, clock }),
+      source: new LimitedSource(
+        new RegistryClient({ endpoint, repository, auth: own, clock }),
+        this.#slots,
+      ),
     });
     const mirrors = hosts.mirrors(domain).map((mirror) => named(mirror, null));
     return [...mirrors, named(hosts.origin(domain), auth)];
@@ -385,16 +393,14 @@ export class Puller {
     return true;
   }
 
-  #download(download: Download, id: string): Promise<void> {
-    return this.#slots.run(download.signal, async () => {
-      const ingest = await this.#options.content.ingest();
-      try {
-        await retrying(this.#options, download.signal, () => this.#receive(download, ingest, id));
-        await ingest.commit(download.descriptor.digest);
-      } finally {
-        await ingest.abort();
-      }
-    });
+  async #download(download: Download, id: string): Promise<void> {
+    const ingest = await this.#options.content.ingest();
+    try {
+      await retrying(this.#options, download.signal, () => this.#receive(download, ingest, id));
+      await ingest.commit(download.descriptor.digest);
+    } finally {
+      await ingest.abort();
+    }
   }
 
   /** Goes on where an earlier attempt broke off. */

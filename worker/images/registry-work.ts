@@ -1,4 +1,5 @@
 /** Pieces of work with registries: they end with their owner, and fail in words that say what was tried. */
+import { setMaxListeners } from 'node:events';
 import { abortWith } from '../../common/base/abort-with.ts';
 import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
@@ -23,6 +24,7 @@ export class RegistryWork {
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const link = abortWith(this.#abort.signal);
+    setMaxListeners(0, link.signal); // each blob of the image listens: as many as it has layers
     const onAbort = (): void => link.abort(signal?.reason);
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort, { once: true });

@@ -9,12 +9,22 @@ export class Slots {
 
   /** Runs `work` when there is room. An abort while waiting rejects with its reason. */
   async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    await this.#acquire(signal);
+    const release = await this.take(signal);
     try {
       return await work();
     } finally {
-      this.#release();
+      release();
     }
+  }
+
+  /** A slot, and how to give it back; giving it back again does nothing. */
+  async take(signal: AbortSignal): Promise<() => void> {
+    await this.#acquire(signal);
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#release();
+      isHeld = false;
+    };
   }
 
   async #acquire(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Slots } from '../../../worker/images/slots.ts';
 
+/** Everything that is due by then has happened. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 describe('slots', () => {
   const never = new AbortController().signal;
 
@@ -14,15 +17,15 @@ describe('slots', () => {
         await new Promise<void>((resolve) => ends.push(resolve));
       });
     const all = ['a', 'b', 'c', 'd'].map(start);
-    await Promise.resolve();
+    await turn();
     expect(log).toEqual(['a', 'b']);
     ends[0]!();
     await all[0];
-    await Promise.resolve();
+    await turn();
     expect(log).toEqual(['a', 'b', 'c']);
     ends[1]!();
     await all[1];
-    await Promise.resolve();
+    await turn();
     expect(log).toEqual(['a', 'b', 'c', 'd']);
     for (const end of ends) end();
     await Promise.all(all);
