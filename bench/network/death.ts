@@ -50,7 +50,9 @@ async function measure(hosts: readonly Host[]): Promise<void> {
     EndpointSpec: { Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080 }] },
   });
   const sockets: NetlinkSocket[] = [];
-  for (const { netns } of hosts) sockets.push(await NetlinkSocket.open(netns, NETLINK_NETFILTER));
+  for (const { netns } of hosts) {
+    sockets.push(await NetlinkSocket.open(`/run/netns/${netns}`, NETLINK_NETFILTER));
+  }
   const timesMs: number[] = [];
   for (let i = 0; i < DEATHS; i++) {
     await until('all tasks serve everywhere', async () => {

@@ -25,6 +25,7 @@ import {
   OWN_NAMESPACE,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { ForwardPermits } from './forward-permits.ts';
 import { GatewayBridge } from './gateway-bridge.ts';
 import { HostRules } from './host-rules.ts';
 import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
@@ -51,6 +52,7 @@ export class HostSide {
   readonly route: NetlinkSocket;
   readonly gateway: GatewayBridge;
   readonly rules: HostRules;
+  readonly #permits: ForwardPermits;
   readonly #filter: NetlinkSocket;
   readonly #options: HostSideOptions;
   #forwarding = false;
@@ -62,6 +64,7 @@ export class HostSide {
     this.#filter = filter;
     this.gateway = new GatewayBridge(route, filter, options.gatewayPools);
     this.rules = new HostRules(filter, options.random);
+    this.#permits = new ForwardPermits(filter);
   }
 
   /** Opens the sockets and takes up a gateway bridge that is there. */
@@ -111,6 +114,7 @@ export class HostSide {
     if (!this.gateway.subnet) return;
     this.rules.setGateway(this.gateway.subnet);
     await this.rules.rebuild();
+    await this.#permits.restore();
   }
 
   /** Gives this host its seat, `cidr`, in the ingress network. */
@@ -136,6 +140,7 @@ export class HostSide {
     const batch = new MessageBatch(128);
     addAddress(batch, (await findLink(this.route, INGRESS_LINK))?.index ?? 0, cidr);
     await this.route.transact(batch);
+    await this.#permits.restore();
   }
 
   removeIngress(): Promise<void> {
@@ -165,6 +170,7 @@ export class HostSide {
       ...compareFacts(hostFacts(wanted), found),
       ...(await this.rules.differences()),
       ...(wanted.gateway ? await this.gateway.guardDifferences(wanted.gateway.ports) : []),
+      ...(wanted.gateway || wanted.ingress ? await this.#permits.differences() : []),
     ];
   }
 
@@ -177,11 +183,13 @@ export class HostSide {
     const settings = hostSettings(wanted).map((name) => [name, '1'] as const);
     await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(settings));
     await this.rules.rebuild();
+    if (gateway || ingress) await this.#permits.restore();
   }
 
   /** Takes everything of ours out of the host's namespace. */
   async restore(): Promise<void> {
     await deleteOwnedTable(this.#filter);
+    await this.#permits.remove();
     await this.removeIngress();
     await this.gateway.destroy();
     const before = await readFile(this.#options.forwardFile, 'utf8').catch(() => null);

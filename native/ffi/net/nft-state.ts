@@ -10,7 +10,7 @@ import {
   NLM_F_DUMP,
   textOf,
 } from './message.ts';
-import type { NftFamily } from './nft.ts';
+import { HOOK_NUMBER, type HookName, type NftFamily, VERDICT_CODE } from './nft.ts';
 import type { NetlinkSocket } from './sockets.ts';
 
 const SUBSYSTEM = 10 << 8;
@@ -88,4 +88,69 @@ export async function readTable(
     elements.set(name, each);
   }
   return { chains, rules, sets, elements };
+}
+
+/** A chain at a hook, of whatever table. */
+export interface HookedChain {
+  readonly table: string;
+  readonly chain: string;
+  readonly type: string;
+  readonly hook: HookName;
+  readonly policy: 'accept' | 'drop';
+}
+
+export async function readHookedChains(
+  socket: NetlinkSocket,
+  family: NftFamily,
+): Promise<HookedChain[]> {
+  const found: HookedChain[] = [];
+  const hooks = Object.entries(HOOK_NUMBER) as [HookName, number][];
+  for (const it of read(await socket.dump(dump(family, GETCHAIN, () => {})), NEWCHAIN)) {
+    const number = attributes(it.get(4) ?? EMPTY)
+      .get(1)
+      ?.readUInt32BE();
+    const [hook] = hooks.find(([, value]) => value === number) ?? [];
+    if (hook === undefined) continue;
+    const isDrop = it.get(5)?.readUInt32BE() === VERDICT_CODE.drop;
+    found.push({
+      table: textIn(it, 1),
+      chain: textIn(it, 3),
+      type: textIn(it, 7),
+      hook,
+      policy: isDrop ? 'drop' : 'accept',
+    });
+  }
+  return found;
+}
+
+export interface ChainRule {
+  readonly handle: Buffer;
+  /** '' = none */
+  readonly comment: string;
+}
+
+/** The rules of one chain, in order. */
+export async function readRules(
+  socket: NetlinkSocket,
+  family: NftFamily,
+  table: string,
+  chain: string,
+): Promise<ChainRule[]> {
+  const request = dump(family, GETRULE, (batch) => {
+    batch.attrText(1, table);
+    batch.attrText(2, chain);
+  });
+  return read(await socket.dump(request), NEWRULE)
+    .filter((it) => textIn(it, 1) === table && textIn(it, 2) === chain)
+    .map((it) => ({ handle: it.get(3) ?? EMPTY, comment: commentIn(it.get(7) ?? EMPTY) }));
+}
+
+/** Type, length, value, again and again; type 0 is the comment. */
+function commentIn(userData: Buffer): string {
+  for (let at = 0; at + 2 <= userData.length; ) {
+    const [type, bytes] = [userData[at], userData[at + 1] as number];
+    if (type === 0) return textOf(userData.subarray(at + 2, at + 2 + bytes));
+    at += 2 + bytes;
+  }
+  return '';
 }

@@ -20,10 +20,12 @@ const DELSET = SUBSYSTEM | 11;
 const NEWSETELEM = SUBSYSTEM | 12;
 const DELSETELEM = SUBSYSTEM | 14;
 
+/** IPv4 and IPv6 alike */
+export const NFPROTO_INET = 1;
 export const NFPROTO_IPV4 = 2;
 export const NFPROTO_BRIDGE = 7;
 /** Families of tables. */
-export type NftFamily = typeof NFPROTO_IPV4 | typeof NFPROTO_BRIDGE;
+export type NftFamily = typeof NFPROTO_INET | typeof NFPROTO_IPV4 | typeof NFPROTO_BRIDGE;
 const NFPROTO_UNSPEC = 0;
 const NFT_SET_MAP = 0x8;
 const DATA_VERDICT = 0xffffff00;
@@ -166,6 +168,29 @@ export class NftTransaction implements TableWriter {
     });
   }
 
+  /** Before all others. @param comment as the nft command shows it, at most 127 characters */
+  insertRule(chain: string, expressions: readonly Expression[], comment: string): void {
+    const batch = this.#batch;
+    this.#message(NEWRULE, NLM_F_CREATE, `insert rule into chain ${chain}`, () => {
+      batch.attrText(1, this.#table);
+      batch.attrText(2, chain);
+      batch.nest(4, () => {
+        for (const expression of expressions) expression(batch);
+      });
+      batch.attrBytes(7, ruleComment(comment));
+    });
+  }
+
+  /** @param handle as it was read */
+  deleteRule(chain: string, handle: Uint8Array): void {
+    const batch = this.#batch;
+    this.#message(DELRULE, 0, `delete rule of chain ${chain}`, () => {
+      batch.attrText(1, this.#table);
+      batch.attrText(2, chain);
+      batch.attrBytes(3, handle);
+    });
+  }
+
   addSet(name: string, spec: SetSpec): void {
     const batch = this.#batch;
     this.#message(NEWSET, NLM_F_CREATE, `add set ${name}`, () => {
@@ -265,6 +290,12 @@ function byteOrders(spec: SetSpec): Uint8Array {
   const key = field(0, order(spec.keyType));
   const hasValues = spec.data !== undefined && spec.data !== 'verdict';
   return Uint8Array.from(hasValues ? [...key, ...field(1, order(spec.data.type))] : key);
+}
+
+/** libnftnl's udata again: type 0 is a comment, with its NUL. */
+function ruleComment(comment: string): Buffer {
+  const text = Buffer.from(`${comment}\0`);
+  return Buffer.concat([Buffer.from([0, text.length]), text]);
 }
 
 function writeElement(batch: MessageBatch, element: SetElement): void {

@@ -1,0 +1,105 @@
+/** Beside other firewalls of the host: published ports answer and tasks get out. Needs root. */
+import { afterEach, describe, expect, test } from 'vitest';
+import { asId, type NodeId } from '../../common/model/ids.ts';
+import {
+  httpFrom,
+  inNetns,
+  type LabHost,
+  type LabTask,
+  NetworkLab,
+  tryInNetns,
+} from '../support/network-lab.ts';
+import { attachRequest, endpoint, network, port, set } from '../support/network-scene.ts';
+
+const isRoot = process.getuid?.() === 0;
+const INGRESS = network('ingress', 4126, 0, { ingress: true });
+
+const STRICT = [
+  'nft add table inet strict',
+  "nft add chain inet strict forward '{ type filter hook forward priority 0; policy drop; }'",
+  'nft add rule inet strict forward ip protocol icmp ct state established accept',
+].join(' && ');
+
+/** What an administrator set up, and how it is shown. */
+const FIREWALLS: readonly (readonly [string, string, string])[] = [
+  ['nftables that drop what is forwarded', STRICT, 'nft list table inet strict'],
+  ['iptables-nft that drop what is forwarded', 'iptables-nft -P FORWARD DROP', 'iptables-nft -S'],
+  [
+    'iptables-legacy with rules',
+    'iptables-legacy -A FORWARD -d 198.51.100.0/24 -j DROP && iptables-legacy -A INPUT -p tcp --dport 99 -j DROP',
+    'iptables-legacy -S',
+  ],
+];
+
+describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
+  let lab: NetworkLab | null = null;
+  afterEach(async () => {
+    await lab?.close();
+    lab = null;
+  });
+
+  async function scene(setUp: string): Promise<{ host: LabHost; task: LabTask; made: NetworkLab }> {
+    const made = await NetworkLab.create('skf', 1);
+    lab = made;
+    const [host] = made.hosts as [LabHost];
+    await inNetns(host.netns, 'sh', '-c', setUp);
+    await host.start();
+    const seat = endpoint(INGRESS, 'web', 1, host, '10.0.0.11');
+    const { nodeId, address: hostAddress } = host;
+    const peer = { networkId: INGRESS.id, nodeId: asId<NodeId>(nodeId), hostAddress };
+    await host.apply(
+      [
+        set('network', INGRESS),
+        set('peer', { ...peer, address: '10.0.0.2' }),
+        set('endpoint', seat),
+        set('port', port('web', 8080, 80)),
+      ],
+      true,
+    );
+    const task = await made.task('web');
+    await host.attach(attachRequest([seat], task));
+    return { host, task, made };
+  }
+
+  test.each(FIREWALLS)('%s', async (_, setUp, show) => {
+    const { host, task, made } = await scene(setUp);
+    const { outside, outsideAddress } = made;
+    const works = async (): Promise<void> => {
+      expect(await httpFrom(outside, host.address, 8080)).toBe(`web ${outsideAddress}`);
+      const ping = await tryInNetns(task.netns, 'busybox', 'ping', '-c1', '-W2', outsideAddress);
+      expect(ping).toContain('1 packets received');
+    };
+    await works();
+    // Its tools read it still.
+    const shown = () => inNetns(host.netns, 'sh', '-c', show);
+    await shown();
+    await task.end();
+    await host.detach('task-web-1');
+    await host.removeAll();
+    // As if we had never been there.
+    const after = await shown();
+    expect(after).not.toContain('skep');
+    await inNetns(host.netns, 'sh', '-c', `nft flush ruleset; iptables-legacy -F; ${setUp}`);
+    expect(after).toBe(await shown());
+  });
+
+  test('a firewall that is set up or reloaded later is dealt with by the self-proof', async () => {
+    const { host, made } = await scene('true');
+    const answer = () => httpFrom(made.outside, host.address, 8080);
+    expect(await answer()).toBe(`web ${made.outsideAddress}`);
+    await inNetns(host.netns, 'sh', '-c', STRICT);
+    expect((await host.verify(true)).left).toEqual([]);
+    expect(await answer()).toBe(`web ${made.outsideAddress}`);
+    await inNetns(host.netns, 'nft', 'flush', 'table', 'inet', 'strict');
+    expect((await host.verify(true)).left).toEqual([]);
+    expect(await host.verify()).toMatchObject({ drifts: [], failures: [] });
+    expect(await answer()).toBe(`web ${made.outsideAddress}`);
+    await inNetns(
+      host.netns,
+      ...['nft', 'insert', 'rule', 'inet', 'strict', 'forward', 'tcp', 'dport', '80', 'drop'],
+    );
+    expect((await host.verify(true)).left).toEqual([]);
+    // A rule of the user that stood first stands behind ours now; one in a table of its own holds.
+    expect(await answer()).toBe(`web ${made.outsideAddress}`);
+  });
+});
