@@ -151,6 +151,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       create: entry('Create a network', async () => (await network()).create),
       inspect: entry('Show networks in detail', async () => (await network()).inspect),
       ls: entry('List networks', async () => (await network()).ls, LS),
+      prune: entry('Remove unused networks', async () => (await network()).prune),
       rm: entry('Remove networks', async () => (await network()).rm, RM),
     },
   },

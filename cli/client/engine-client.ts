@@ -365,6 +365,12 @@ export class EngineClient {
     return this.#post('/networks/create', {}, spec);
   }
 
+  networksPrune(
+    filters: FilterMap,
+  ): Promise<{ readonly NetworksDeleted: readonly string[] | null }> {
+    return this.#post('/networks/prune', { filters: encodeFilters(filters) });
+  }
+
   networkRemove(ref: string): Promise<void> {
     return this.#delete(`/networks/${enc(ref)}`);
   }

@@ -163,3 +163,18 @@ export const rm: Configure = (command, context) => {
       }),
     );
 };
+
+interface PruneFlags {
+  readonly filter: readonly string[];
+}
+
+export const prune: Configure = (command, context) => {
+  command
+    .option('-f, --force', 'there is no question to answer')
+    .option('--filter <name=value>', 'label, label! or until', collect, [])
+    .action(async ({ filter }: PruneFlags) => {
+      const { NetworksDeleted } = await context.client.networksPrune(filterMap(filter));
+      if (NetworksDeleted?.length) printLine(context, 'Deleted Networks:');
+      for (const name of NetworksDeleted ?? []) printLine(context, name);
+    });
+};

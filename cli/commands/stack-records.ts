@@ -2,7 +2,9 @@
  * The last deployments of a stack, kept in the cluster: each is a config whose content is the stack as it was
  * asked for, with the versions of its files by name and none of their contents.
  */
+
 import { createHash } from 'node:crypto';
+import { userInfo } from 'node:os';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type {
   SecretJson,
@@ -101,7 +103,7 @@ export async function keepRecord(
   const { SUDO_USER, USER, LOGNAME } = context.env;
   const Labels = {
     [NAMESPACE_LABEL]: stack,
-    [BY_LABEL]: `${SUDO_USER || USER || LOGNAME || 'unknown'}@${manager}`,
+    [BY_LABEL]: `${SUDO_USER || USER || LOGNAME || loginName()}@${manager}`,
     [WHAT_LABEL]: what,
   };
   const number = await createRecord(context, stack, { Labels, Data: data.toString('base64') });
@@ -111,6 +113,15 @@ export async function keepRecord(
 }
 
 /** The number after the last one; the next when somebody else deploys at the same time. */
+/** By the system's own list; a user that is not in it has a number only. */
+function loginName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.getuid?.() ?? 'unknown');
+  }
+}
+
 async function createRecord(
   context: CommandContext,
   stack: string,

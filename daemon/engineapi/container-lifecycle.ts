@@ -1,4 +1,5 @@
 /** Containers by hand: made, started, stopped, renamed, removed. What a task's container does is the cluster's. */
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts';
 import { checkResources } from '../../manager/controlapi/service-rules.ts';
@@ -14,12 +15,14 @@ import type { RequestContext } from './http-context.ts';
 import { definitionFromJson } from './json/container-create.ts';
 import { limitsFromJson, refuseHostConfig, restartFromJson } from './json/host-config.ts';
 import { JsonReader } from './json/reader.ts';
+import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
 export interface ContainerLifecycleOptions {
   readonly containers: ContainerView;
   readonly plain: PlainContainers;
   readonly images: Pick<ImageStore, 'get'>;
+  readonly clock: Clock;
 }
 
 const MS_PER_SECOND = 1000;
@@ -28,7 +31,7 @@ const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', '
 
 export function addContainerLifecycleRoutes(
   routes: Routes,
-  { containers, plain, images }: ContainerLifecycleOptions,
+  { containers, plain, images, clock }: ContainerLifecycleOptions,
 ): void {
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
@@ -129,16 +132,15 @@ export function addContainerLifecycleRoutes(
   });
 
   routes.add('POST', '/containers/prune', async (context) => {
-    const filters = Filters.parse(context.text('filters'), ['label', 'label!', 'until']);
-    for (const name of ['label!', 'until']) {
-      if (filters.has(name)) {
-        throw new SkepError('unimplemented', `filter '${name}' is not supported yet`);
-      }
-    }
+    const isMeant = pruneTest(
+      Filters.parse(context.text('filters'), PRUNE_FILTERS),
+      clock.wallMs(),
+    );
     const removed: string[] = [];
     for (const container of plain.list()) {
       const isAtRest = ['created', 'exited', 'dead'].includes(container.condition);
-      if (!isAtRest || !filters.labels('label', container.labels)) continue;
+      const { labels, record } = container;
+      if (!isAtRest || !isMeant({ labels, createdAtMs: record.createdAtMs })) continue;
       await container.remove({ force: false });
       removed.push(container.id);
     }

@@ -10,6 +10,7 @@ import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
 import type { RouteParts } from './parts.ts';
+import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
 export interface ImageRoutesOptions {
@@ -120,8 +121,7 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
   });
 
   routes.add('POST', '/images/prune', async (context) => {
-    const known = ['dangling', 'label', 'label!', 'until'];
-    const filters = Filters.parse(context.text('filters'), known);
+    const filters = Filters.parse(context.text('filters'), ['dangling', ...PRUNE_FILTERS]);
     const isPruned = prunedBy(filters, clock.wallMs());
     const { untagged, deleted, bytes } = await images.prune((image) => !isPruned(image));
     context.send(200, {
@@ -184,35 +184,12 @@ async function importImage(context: RequestContext, images: ImageStore): Promise
 /** What `prune` takes among the images that no container uses: those without a tag, or all. */
 function prunedBy(filters: Filters, nowMs: number): (image: ImageRecord) => boolean {
   const all = filters.has('dangling') && filters.any('dangling', (text) => FALSE.includes(text));
-  const beforeMs = filters.has('until')
-    ? Math.min(...filters.get('until').map((text) => instantBeforeMs(text, nowMs)))
-    : Infinity;
-  const hasLabel = (image: ImageRecord, filter: string): boolean => {
-    const [key = '', value] = filter.split(/=(.*)/s);
-    const labels = image.config.labels;
-    return Object.hasOwn(labels, key) && (value === undefined || labels[key] === value);
-  };
-  return (image) =>
-    (all || image.repoTags.length === 0) &&
-    image.createdAtMs < beforeMs &&
-    filters.labels('label', image.config.labels) &&
-    !filters.get('label!').some((filter) => hasLabel(image, filter));
+  const isMeant = pruneTest(filters, nowMs);
+  return ({ repoTags, createdAtMs, config }) =>
+    (all || repoTags.length === 0) && isMeant({ createdAtMs, labels: config.labels });
 }
 
 const FALSE: readonly string[] = ['false', '0'];
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** `1h30m` before now, unix seconds, or RFC 3339. */
-function instantBeforeMs(text: string, nowMs: number): number {
-  if (/^(?:\d+(?:\.\d+)?(?:h|m|s|ms))+$/.test(text)) {
-    const parts = text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g);
-    return nowMs - [...parts].reduce((sum, [, n, unit]) => sum + Number(n) * UNIT_MS[unit!]!, 0);
-  }
-  const ms = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text);
-  if (Number.isFinite(ms)) return ms;
-  throw new SkepError('invalid-argument', `invalid filter 'until': ${text} is no time or duration`);
-}
-
 /** JSON progress lines; a failure after the first line is told in the stream, as Docker does. */
 function progressStream(context: RequestContext): {
   follow(work: (onProgress: (line: ProgressLine) => void) => Promise<unknown>): Promise<void>;

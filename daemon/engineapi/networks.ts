@@ -2,10 +2,12 @@
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Network } from '../../common/model/network.ts';
 import { Filters } from './filters.ts';
+import type { RequestContext } from './http-context.ts';
 import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { JsonReader } from './json/reader.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { predefinedNetworks } from './predefined-networks.ts';
+import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
 const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
@@ -61,6 +63,8 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
     context.send(201, { Id: network.id, Warning: '' });
   });
 
+  routes.add('POST', '/networks/prune', (context) => prune(context, parts));
+
   routes.add('DELETE', '/networks/:id', async (context) => {
     const ref = context.param('id');
     if (local.some((row) => row.Name === ref)) {
@@ -72,6 +76,29 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
     await controlOf(parts).removeNetwork(ref, context.signal);
     context.empty(204);
   });
+}
+
+/** The networks of the cluster that no service and no task uses; a node's own are always there. */
+async function prune(context: RequestContext, parts: RouteParts): Promise<void> {
+  const filters = Filters.parse(context.text('filters'), PRUNE_FILTERS);
+  const isMeant = pruneTest(filters, parts.clock.wallMs());
+  const removed: string[] = [];
+  const used = usedNetworks(parts);
+  const networks = parts.swarm.manager
+    ? await controlOf(parts).listNetworks({}, context.signal)
+    : [];
+  for (const { id, spec, meta } of networks) {
+    const { labels, name } = spec;
+    if (used.has(id) || !isMeant({ labels, createdAtMs: meta.createdAtMs })) continue;
+    try {
+      await controlOf(parts).removeNetwork(id, context.signal);
+      removed.push(name);
+    } catch (err) {
+      // Somebody came to use it, or removed it.
+      if (!hasCode(err, 'failed-precondition') && !hasCode(err, 'not-found')) throw err;
+    }
+  }
+  context.send(200, { NetworksDeleted: removed });
 }
 
 async function swarmNetwork(

@@ -13,7 +13,6 @@ export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['POST', '/commit', 'making images from containers'],
   ['POST', '/networks/:id/connect', 'connecting containers by hand'],
   ['POST', '/networks/:id/disconnect', 'disconnecting containers by hand'],
-  ['POST', '/networks/prune', 'pruning networks'],
   ['GET', '/images/search', 'searching registries'],
   ['PUT', '/volumes/:name', 'updating cluster volumes'],
   ['GET', '/plugins/*', 'managing plugins'],

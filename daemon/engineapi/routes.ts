@@ -68,7 +68,11 @@ function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
     ...{ containers, clock },
     networkIdOf: (name) => predefinedNetworkId(engineId, name),
   });
-  addContainerLifecycleRoutes(routes, worker);
+  addContainerLifecycleRoutes(routes, {
+    ...{ containers, clock },
+    plain: worker.plain,
+    images: worker.images,
+  });
   addContainerStreamRoutes(routes, worker);
   addContainerFileRoutes(routes, worker);
   addContainerUsageRoutes(routes, { containers, clock });

@@ -26,7 +26,7 @@ beforeEach(async () => {
   } as unknown as Routes;
   const manager = { control: it.api, store: it.store };
   const swarm = { manager, requireManager: () => manager };
-  const parts = { swarm, engineId: 'engine' } as unknown as RouteParts;
+  const parts = { swarm, engineId: 'engine', clock: it.clock } as unknown as RouteParts;
   addNetworkRoutes(routes, parts);
   addNodeRoutes(routes, parts);
 });
@@ -97,6 +97,28 @@ describe('the list of networks', () => {
   ])('refuses %j', async (filters, message) => {
     await expect(names(filters)).rejects.toMatchObject({ code: 'invalid-argument', message });
   });
+});
+
+test('a prune of networks takes those of the cluster that nobody uses, by their labels', async () => {
+  const prune = async (filters: object): Promise<unknown> => {
+    let sent: unknown;
+    await handlers.get('POST /networks/prune')!({
+      text: () => JSON.stringify(filters),
+      send: (_: number, value: unknown) => {
+        sent = value;
+      },
+    } as unknown as RequestContext);
+    return sent;
+  };
+  await it.api.createNetwork(aNetworkSpec({ name: 'used' }));
+  await it.api.createNetwork(aNetworkSpec({ name: 'idle' }));
+  await it.api.createNetwork(aNetworkSpec({ name: 'kept', labels: { keep: '' } }));
+  await it.api.createNetwork(aNetworkSpec({ name: 'mesh', ingress: true }));
+  const networks = [aNetworkTarget({ target: 'used' })];
+  await it.api.createService(aServiceSpec({ task: aTaskSpec({ networks }) }));
+  expect(await prune({ 'label!': ['keep'] })).toEqual({ NetworksDeleted: ['idle'] });
+  expect(await prune({})).toEqual({ NetworksDeleted: ['kept'] });
+  expect(await prune({})).toEqual({ NetworksDeleted: [] });
 });
 
 describe('the list of nodes', () => {
