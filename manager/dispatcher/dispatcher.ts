@@ -7,20 +7,18 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, ManagerPeer } from '../../common/model/session.ts';
 import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
 import type { Commit, Store, StoreChange, Watch } from '../store/types.ts';
 import { AgentSession, type AgentStream, sessionMessage } from './agent-session.ts';
-import { heartbeatPeriodMs } from './heartbeat-period.ts';
-import { type Absence, Liveness } from './liveness.ts';
+import { Attendance } from './attendance.ts';
 import { NetworkTables } from './network-tables.ts';
 import { taskChangesByNode } from './node-assignments.ts';
-import { NodeStates, sameJson } from './node-states.ts';
+import { sameJson } from './node-states.ts';
 import { type Drained, PendingDrains } from './pending-drains.ts';
-import { isTransient, StatusWriter } from './status-writer.ts';
+import { StatusWriter } from './status-writer.ts';
 import { stepDelayMs } from './step-delay.ts';
 
 export type { AgentStream } from './agent-session.ts';
@@ -41,24 +39,16 @@ export interface DispatcherOptions {
   readonly onFailure: OnFailure;
 }
 
-/** Tasks of a node that was down for this long are given up. */
-const ORPHAN_DELAY_MS = 24 * 3600 * 1000;
 /** How often liveness is looked at; a part of the shortest grace. */
 const SWEEP_PERIOD_MS = 200;
-const NANOS_PER_MS = 1e6;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #background: TaskSet;
   readonly #statuses: StatusWriter;
-  readonly #nodes: NodeStates;
+  readonly #attendance: Attendance;
   readonly #sessions = new Map<NodeId, AgentSession>();
-  readonly #liveness: Liveness;
   readonly #drains = new PendingDrains();
-  /** by the monotonic clock */
-  readonly #downSince = new Map<NodeId, number>();
-  /** what agents were told last */
-  #periodMs = 0;
   #tables: NetworkTables | null = null;
   #watch: Watch | null = null;
   /** taken from the watch, not yet in the tables */
@@ -71,16 +61,18 @@ export class Dispatcher {
     this.#options = options;
     this.#background = new TaskSet(options.onFailure);
     this.#statuses = new StatusWriter(options.store, options.clock, options.onFailure);
-    const { store, clock } = options;
-    const isConnected = (nodeId: NodeId): boolean => this.#sessions.has(nodeId);
-    this.#nodes = new NodeStates({ store, clock, isConnected });
-    this.#liveness = new Liveness(() => clock.monotonicMs(), SWEEP_PERIOD_MS);
+    const { store, clock, log } = options;
+    this.#attendance = new Attendance({
+      ...{ store, clock, log, lookPeriodMs: SWEEP_PERIOD_MS },
+      isConnected: (nodeId) => this.#sessions.has(nodeId),
+      wordsOf: (nodeId) => this.#sessions.get(nodeId)?.words ?? null,
+    });
   }
 
   async start(): Promise<void> {
     const { clock, managers } = this.#options;
-    this.#choosePeriod();
-    await this.#expectAll();
+    this.#attendance.choosePeriod();
+    await this.#attendance.expectAll();
     this.#resync();
     this.#background.run((signal) => this.#follow(signal));
     this.#sweep = clock.setPeriodic(SWEEP_PERIOD_MS, () =>
@@ -115,15 +107,14 @@ export class Dispatcher {
     const session = new AgentSession(nodeId, stream);
     // Before it is registered, so that nobody finds it down from now on.
     this.#sessions.set(nodeId, session);
-    this.#liveness.connect(nodeId);
-    this.#downSince.delete(nodeId);
+    this.#attendance.connect(nodeId);
     try {
       await this.#register(session, peerAddress, hello.description);
       this.#greet(session);
       for (;;) {
         const message = await session.receive();
         if (message === null) return;
-        if (this.#sessions.get(nodeId) === session) this.#liveness.heard(nodeId);
+        if (this.#sessions.get(nodeId) === session) this.#attendance.heard(nodeId);
         await this.#handle(session, peerAddress, message);
       }
     } finally {
@@ -131,16 +122,9 @@ export class Dispatcher {
       session.end(null);
       if (this.#sessions.get(nodeId) === session) {
         this.#sessions.delete(nodeId);
-        this.#expect(nodeId, returns ? 'returning' : 'broken');
+        this.#attendance.miss(nodeId, returns ? 'returning' : 'broken');
       }
     }
-  }
-
-  /** A node without a session; one that was removed is no longer waited for. */
-  #expect(nodeId: NodeId, absence: Absence): void {
-    const exists = this.#options.store.view((view) => view.get('node', nodeId) !== undefined);
-    if (exists) this.#liveness.miss(nodeId, absence, this.#periodMs);
-    else this.#liveness.forget(nodeId);
   }
 
   async #handle(session: AgentSession, peerAddress: string, message: AgentMessage): Promise<void> {
@@ -219,9 +203,9 @@ export class Dispatcher {
       for (const session of sessions) {
         const node = view.get('node', session.nodeId);
         if (!node) continue;
-        const heartbeatPeriodMs = this.#periodMs;
+        const heartbeatPeriodMs = this.#attendance.periodMs;
         session.send(sessionMessage(node, { heartbeatPeriodMs, managers, rootCaPem }));
-        this.#liveness.promise(session.nodeId, heartbeatPeriodMs);
+        this.#attendance.promise(session.nodeId);
       }
     });
   }
@@ -230,40 +214,14 @@ export class Dispatcher {
     return [...this.#sessions.values()].filter(({ greeted }) => greeted);
   }
 
-  /** True when it is another one now, which is to be announced. */
-  #choosePeriod(): boolean {
-    const chosenMs = this.#options.store.view((view) => {
-      const nanos = view.list('cluster')[0]?.spec.dispatcherHeartbeatNanos ?? 0;
-      return (nanos > 0 ? nanos : DEFAULT_CLUSTER_SPEC.dispatcherHeartbeatNanos) / NANOS_PER_MS;
-    });
-    const before = this.#periodMs;
-    this.#periodMs = heartbeatPeriodMs(chosenMs, this.#liveness.size, before);
-    return this.#periodMs !== before;
-  }
-
   async #register(
     session: AgentSession,
     peerAddress: string,
     description: NodeDescription,
   ): Promise<void> {
-    const { nodeId } = session;
-    await this.#nodes.register(nodeId, { peerAddress, description });
-    session.words = { peerAddress, description };
-    this.#options.log.info({ nodeId, address: description.address }, 'node registered');
-  }
-
-  /** A new leader knows nothing about who is alive. */
-  async #expectAll(): Promise<void> {
-    const { store, clock } = this.#options;
-    const nodes = store.view((view) => view.list('node'));
-    const nowMs = clock.monotonicMs();
-    for (const { id, status } of nodes) {
-      if (this.#sessions.has(id)) continue;
-      if (status.state === 'down') this.#downSince.set(id, nowMs);
-      else this.#liveness.miss(id, 'unheard', this.#periodMs);
-    }
-    const ready = nodes.filter(({ status }) => status.state === 'ready');
-    await this.#nodes.forgetLiveness(ready.map(({ id }) => id));
+    const words = { peerAddress, description };
+    await this.#attendance.register(session.nodeId, words);
+    session.words = words;
   }
 
   /** Opens the feed, then builds the tables from the view: no commit is lost between the two. */
@@ -273,7 +231,7 @@ export class Dispatcher {
     this.#watch = store.watch();
     this.#pending = [];
     this.#tables = store.view((view) => new NetworkTables(view));
-    this.#nodes.doubt(this.#sessions.keys());
+    this.#attendance.doubt(this.#sessions.keys());
     for (const session of this.#greeted()) this.#sendWhole(session);
   }
 
@@ -324,7 +282,7 @@ export class Dispatcher {
     if (!tables) return;
     const changes = commits.flatMap((commit) => commit.changes);
     const { ingressId } = tables;
-    this.#nodes.observe(changes);
+    this.#attendance.observe(changes);
     this.#options.store.view((view) => {
       const tableChanges = tables.apply(view, changes);
       const ofNodes = taskChangesByNode(changes);
@@ -354,7 +312,7 @@ export class Dispatcher {
   /** Sessions whose message says something else after these changes. */
   #concerned(changes: readonly StoreChange[]): Iterable<AgentSession> {
     if (changes.some(({ kind, action }) => kind === 'cluster' && action === 'update')) {
-      this.#choosePeriod();
+      this.#attendance.choosePeriod();
       return this.#greeted();
     }
     const concerned = new Set<AgentSession>();
@@ -368,8 +326,7 @@ export class Dispatcher {
   }
 
   #forgetNode(nodeId: NodeId): void {
-    this.#liveness.forget(nodeId);
-    this.#downSince.delete(nodeId);
+    this.#attendance.forget(nodeId);
     this.#sessions
       .get(nodeId)
       ?.end(
@@ -381,48 +338,14 @@ export class Dispatcher {
   }
 
   async #checkLiveness(signal: AbortSignal): Promise<void> {
-    this.#liveness.listen();
-    if (this.#choosePeriod()) this.#announce(this.#greeted());
-    const down = this.#liveness.overdue();
-    for (const nodeId of this.#liveness.silent()) {
-      const silent = new SkepError('deadline-exceeded', 'agent session: heartbeat failure');
-      this.#sessions.get(nodeId)?.end(silent);
+    const silent = this.#attendance.silent();
+    if (this.#attendance.choosePeriod()) this.#announce(this.#greeted());
+    for (const nodeId of silent) {
+      const reason = new SkepError('deadline-exceeded', 'agent session: heartbeat failure');
+      this.#sessions.get(nodeId)?.end(reason);
       this.#sessions.delete(nodeId);
-      down.push(nodeId);
     }
-    const nowMs = this.#options.clock.monotonicMs();
-    for (const nodeId of down) {
-      this.#liveness.forget(nodeId);
-      this.#downSince.set(nodeId, nowMs);
-    }
-    const lost = [...this.#downSince].filter(([, sinceMs]) => nowMs - sinceMs >= ORPHAN_DELAY_MS);
-    for (const [nodeId] of lost) this.#downSince.delete(nodeId);
-    if (down.length > 0) await this.#markDown(down, signal);
-    for (const [nodeId, sinceMs] of lost) await this.#orphanTasks(nodeId, sinceMs, signal);
-    await this.#nodes.reassert((nodeId) => this.#sessions.get(nodeId)?.words ?? null);
-  }
-
-  async #markDown(nodeIds: readonly NodeId[], signal: AbortSignal): Promise<void> {
-    this.#options.log.warn({ nodeIds }, 'nodes down');
-    try {
-      await this.#nodes.markDown(nodeIds, signal);
-    } catch (err) {
-      if (!isTransient(err)) throw err;
-      for (const nodeId of nodeIds) {
-        if (this.#sessions.has(nodeId)) continue;
-        this.#downSince.delete(nodeId);
-        this.#expect(nodeId, 'broken');
-      }
-    }
-  }
-
-  async #orphanTasks(nodeId: NodeId, sinceMs: number, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#nodes.orphanTasks(nodeId, signal);
-    } catch (err) {
-      if (!isTransient(err)) throw err;
-      if (!this.#sessions.has(nodeId)) this.#downSince.set(nodeId, sinceMs);
-    }
+    await this.#attendance.check(silent, signal);
   }
 }
 
