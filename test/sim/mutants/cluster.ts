@@ -6,8 +6,8 @@ const SCHEDULER: readonly Mutant[] = [
     name: 'constraints-ignored',
     bug: 'the scheduler takes nodes that the constraints of a task forbid',
     file: 'manager/scheduler/node-filters.ts',
-    find: 'return constraints.every((one) => nodeMeetsConstraint(node, one));',
-    replace: 'return node.id.length + constraints.length > 0;',
+    find: 'for (const test of tests) if (!test(node)) return false;',
+    replace: 'for (const test of tests) if (!test(node)) return true;',
     invariants: [2, 4],
   },
   {
