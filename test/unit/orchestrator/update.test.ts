@@ -454,6 +454,28 @@ describe('rolling update', () => {
     expect(rooms.service(id).updateStatus!.state).toBe('completed');
   });
 
+  test('while the update of a global service is paused, a node that comes back keeps its old task', async () => {
+    const { id } = await rooms.deploy({ mode: { kind: 'global' } });
+    const [away] = rooms.nodes();
+    const setAvailability = (availability: 'active' | 'pause') =>
+      rooms.setNode(away!.id, (node) => ({ ...node, spec: { ...node.spec, availability } }));
+    await setAvailability('pause');
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    await rooms.report(fresh(id)[0]!.id, 'failed');
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus!.state).toBe('paused');
+    await setAvailability('active');
+    await rooms.pass(20_000, 1000);
+    const there = rooms.running(id).filter(({ nodeId }) => nodeId === away!.id);
+    expect(there.map(isNew)).toEqual([false]);
+    await rooms.change(id, image('newer'));
+    await rooms.pass(60_000, 1000);
+    expect(rooms.running(id).map(({ spec }) => spec.container.image)).toEqual(
+      Array(3).fill('newer'),
+    );
+  });
+
   test('a task that waited for room on a node that is drained then holds up no update', async () => {
     const { id } = await rooms.deploy({ mode: { kind: 'global' } });
     const [full] = rooms.nodes();
