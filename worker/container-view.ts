@@ -10,7 +10,7 @@ import type { TaskId } from '../common/model/ids.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, ResourceRequirements } from '../common/model/service.ts';
 import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
-import { type Change, changesOf } from './containers/changes.ts';
+import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import type { JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
@@ -37,7 +37,17 @@ export interface ContainerViewOptions {
   readonly plain: () => readonly PlainContainer[];
   readonly runtime: Pick<
     NativeRuntime,
-    'get' | 'exec' | 'attach' | 'resize' | 'logs' | 'stats' | 'pids' | 'layers' | 'rootPath'
+    | 'get'
+    | 'exec'
+    | 'attach'
+    | 'resize'
+    | 'logs'
+    | 'stats'
+    | 'pids'
+    | 'layers'
+    | 'rootPath'
+    | 'freeze'
+    | 'thaw'
   >;
   readonly image: (reference: string) => ImageRecord | undefined;
   readonly health: (taskId: TaskId) => HealthReport | null;
@@ -220,6 +230,22 @@ export class ContainerView {
       const hidden = withVolumes ? mounted.map(({ destination }) => destination) : [];
       return withEndedRoot(layers, (path) => inTree(path, hidden, work));
     });
+  }
+
+  /** What it changed, as the tar of a layer. `pauses`: it stands still meanwhile, if it runs. */
+  async withLayer<T>(
+    { runtimeId, condition }: ContainerInfo,
+    pauses: boolean,
+    work: (tar: AsyncIterable<Buffer>) => Promise<T>,
+  ): Promise<T> {
+    const { runtime } = this.#options;
+    const isHeld = pauses && condition === 'running';
+    if (isHeld) await runtime.freeze(runtimeId);
+    try {
+      return await work(changedLayer(await runtime.layers(runtimeId)));
+    } finally {
+      if (isHeld) await runtime.thaw(runtimeId);
+    }
   }
 
   /** What it changed in its root. */

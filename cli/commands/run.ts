@@ -14,6 +14,7 @@ import {
   printLine,
   warnLine,
 } from './context.ts';
+import { registryAuthFor } from './credentials.ts';
 import { relay, requireTerminal } from './exec.ts';
 import { showProgress } from './image.ts';
 
@@ -108,9 +109,10 @@ async function made(
     if (!hasStatus(err, 404) || !err.message.startsWith('No such image')) throw err;
     const reference = withDefaultTag(parseImageReference(image));
     const tag = reference.digest ?? reference.tag ?? 'latest';
+    const auth = await registryAuthFor(context, image);
     warnLine(context, `Unable to find image '${image}' locally`);
     const progress = { ...context, stdout: context.stderr };
-    await showProgress(progress, client.imagePull(familiarRepository(reference), tag), false);
+    await showProgress(progress, client.imagePull(familiarRepository(reference), tag, auth), false);
     return attempt();
   });
   for (const warning of Warnings ?? []) warnLine(context, `WARNING: ${warning}`);

@@ -1,4 +1,5 @@
 /** Every route of the Engine API, room by room. */
+import { addCommitRoute } from './commit.ts';
 import { addContainerFileRoutes } from './container-files.ts';
 import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
 import { addContainerStreamRoutes } from './container-streams.ts';
@@ -75,6 +76,7 @@ function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
   });
   addContainerStreamRoutes(routes, worker);
   addContainerFileRoutes(routes, worker);
+  addCommitRoute(routes, { containers, images: worker.images, events });
   addContainerUsageRoutes(routes, { containers, clock });
   addExecRoutes(routes, { containers, execs, events });
 }

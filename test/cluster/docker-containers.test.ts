@@ -462,6 +462,34 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       ]);
     });
 
+    test('commit makes an image of what was changed, running or not, and of nothing', async () => {
+      await start();
+      const flags = ['-a', 'me', '-m', 'why', '-c', 'ENV NEW=1', '-c', 'CMD ["cat", "/d/sub/a"]'];
+      const id = await docker('commit', ...flags, 'files', 'made:1');
+      expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
+      expect(await docker('run', '--rm', 'made:1')).toBe('a');
+      const look = 'echo $NEW; ls /bin/yes /vol 2>&1; stat -c %a /d/sub/a; readlink /d/link; id -u';
+      expect(await docker('run', '--rm', '--entrypoint', '', 'made:1', 'sh', '-c', look)).toBe(
+        '1\nls: /bin/yes: No such file or directory\n/vol:\n4755\n/etc/passwd\n0',
+      );
+      const said = await docker(
+        'image',
+        'inspect',
+        '-f',
+        '{{.Author}} {{.Config.Labels.a}}',
+        'made:1',
+      );
+      expect(said).toBe('me image');
+      await docker('stop', '-t', '0', 'files');
+      await docker('commit', 'files', 'made:2');
+      expect(await docker('run', '--rm', 'made:2', 'cat', '/d/sub/a')).toBe('a');
+      await docker('create', '--name', 'same', 'made:1');
+      await docker('commit', 'same', 'made:3');
+      expect(await docker('run', '--rm', 'made:3')).toBe('a');
+      await docker('rm', 'same');
+      await docker('rmi', 'made:3', 'made:2', 'made:1');
+    });
+
     test('export is its root without volumes', async () => {
       await start();
       const tar = join(dir, 'export.tar');

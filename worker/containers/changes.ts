@@ -1,13 +1,33 @@
 /** What a container changed in its root: its own layer compared with those of its image. Reads only. */
 import { readdirSync, type Stats } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isOpaque, isWhiteout, lstatOrNull } from '../../native/ffi/fs.ts';
+import { encodeTarHeader, tarTrailer } from '../images/tar-writer.ts';
 import type { RootLayers } from '../runtime/native-runtime.ts';
 import { lookUp } from '../volumes/lower-tree.ts';
+import { RootTree } from './root-tree.ts';
 
 export interface Change {
   readonly path: string;
   readonly kind: 'modified' | 'added' | 'deleted';
+}
+
+/** What was changed as the tar of an image's layer: deletions are marked as in OCI's layers. */
+export async function* changedLayer(layers: RootLayers): AsyncGenerator<Buffer, void, undefined> {
+  const tree = new RootTree(join(layers.taskDir, 'upper'));
+  try {
+    const changes = changesOf(layers);
+    const gone = changes.filter(({ kind }) => kind === 'deleted');
+    for (const { path } of gone) {
+      const name = join(dirname(path), `.wh.${basename(path)}`).slice(1);
+      yield encodeTarHeader({ name, kind: 'file', mode: 0 });
+    }
+    const there = changes.filter(({ kind }) => kind !== 'deleted');
+    yield* tree.packEach(there.map(({ path }) => path));
+    yield tarTrailer();
+  } finally {
+    tree.close();
+  }
 }
 
 /** Made in every container, whatever it is for. */

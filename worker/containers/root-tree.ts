@@ -101,6 +101,20 @@ export class RootTree {
     yield tarTrailer();
   }
 
+  /** Each place as one entry, directories without what is in them; in order, without an end. */
+  async *packEach(paths: readonly string[]): AsyncGenerator<Buffer, void, undefined> {
+    const packer = new Packer(null, false);
+    for (const path of paths) {
+      const { base, directory } = this.#split(path);
+      const parent = this.#open(directory, O_PATH | O_DIRECTORY);
+      try {
+        yield* packer.child(parent, base, directory.replace(/^\/+/, ''));
+      } finally {
+        closeSync(parent);
+      }
+    }
+  }
+
   #within<T>(path: string, work: (directory: number, base: string) => T): T {
     const { base, directory } = this.#split(path);
     const fd = this.#open(directory, O_PATH | O_DIRECTORY);
@@ -168,11 +182,14 @@ interface Place {
 
 class Packer {
   readonly #device: number | null;
+  readonly #isDeep: boolean;
   /** inode -> the entry that has its contents */
   readonly #links = new Map<string, string>();
 
-  constructor(device: number | null) {
+  /** @param device null = whatever the file system; `isDeep`: what is in directories, too */
+  constructor(device: number | null, isDeep = true) {
     this.#device = device;
+    this.#isDeep = isDeep;
   }
 
   async *pack(fd: number, name: string, place: Place | null): AsyncGenerator<Buffer> {
@@ -182,8 +199,8 @@ class Packer {
     if (header === null || Buffer.byteLength(name) > USTAR_NAME_BYTES_MAX) return;
     if (stats.isDirectory()) {
       if (name !== '') yield encodeTarHeader(header);
-      if (isElsewhere) return;
-      for (const child of readdirSync(pathOf(fd)).sort()) yield* this.#child(fd, child, name);
+      if (isElsewhere || !this.#isDeep) return;
+      for (const child of readdirSync(pathOf(fd)).sort()) yield* this.child(fd, child, name);
       return;
     }
     if (!stats.isFile() || isElsewhere) {
@@ -201,7 +218,8 @@ class Packer {
     yield* contentsOf(fd, stats.size);
   }
 
-  async *#child(directory: number, base: string, prefix: string): AsyncGenerator<Buffer> {
+  /** One that went meanwhile is left out. */
+  async *child(directory: number, base: string, prefix: string): AsyncGenerator<Buffer> {
     let fd: number;
     try {
       fd = openSync(`${pathOf(directory)}/${base}`, O_PATH | O_NOFOLLOW);

@@ -14,7 +14,12 @@ import {
 } from '../../common/model/image-reference.ts';
 import { readImageArchive, type StoredImage } from './archive-reader.ts';
 import type { ContentStore } from './content-store.ts';
-import { type ImportOptions, importFileSystem } from './image-import.ts';
+import {
+  type CommitOptions,
+  type ImportOptions,
+  importFileSystem,
+  importLayer,
+} from './image-import.ts';
 import { type ImageIndex, moveTag } from './image-index.ts';
 import { type ImageRecord, recordOf } from './image-record.ts';
 import type { ImageSource } from './image-source.ts';
@@ -111,6 +116,35 @@ export class ImageArrivals {
       await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], []);
       this.#parts.tell('import', image.id, reference ? familiarReference(reference) : image.id);
       return recordOf(this.#parts.index.require(image.id));
+    });
+  }
+
+  /** A further layer upon an image that is here; `name` may be null. */
+  async commit(
+    baseId: string,
+    layer: Readable,
+    name: string | null,
+    options: Omit<CommitOptions, 'architecture' | 'nowMs'>,
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
+    const reference = name === null ? null : withDefaultTag(parseImageReference(name));
+    if (reference !== null && reference.digest !== null) {
+      throw new SkepError('invalid-argument', 'cannot commit to digest reference');
+    }
+    const { content, index, sweep, architecture, wallMs } = this.#parts;
+    const entry = index.require(baseId);
+    return sweep.holding(async (hold) => {
+      const base = { document: await content.read(entry.id), layers: entry.layers };
+      const image = await importLayer(
+        content,
+        layer,
+        base,
+        { ...options, architecture, nowMs: wallMs() },
+        (digest) => hold.blobs.add(digest),
+        signal,
+      );
+      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], []);
+      return recordOf(index.require(image.id));
     });
   }
 

@@ -76,6 +76,7 @@ const DEFAULT_REGISTRIES: RegistrySettings = {
 export class ImageStore {
   readonly load: ImageArrivals['load'];
   readonly import: ImageArrivals['import'];
+  readonly commit: ImageArrivals['commit'];
   readonly pull: ImageArrivals['pull'];
   readonly take: ImageArrivals['take'];
   /** for the other nodes of the cluster */
@@ -127,6 +128,7 @@ export class ImageStore {
     });
     this.load = arrivals.load.bind(arrivals);
     this.import = arrivals.import.bind(arrivals);
+    this.commit = arrivals.commit.bind(arrivals);
     this.pull = arrivals.pull.bind(arrivals);
     this.take = arrivals.take.bind(arrivals);
     this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep);

@@ -141,6 +141,23 @@ function configOf(info: ContainerInfo): object {
   };
 }
 
+/** What an image made of the container says of running it. */
+export function imageConfigOf(info: ContainerInfo): Readonly<Record<string, unknown>> {
+  const config = configOf(info) as Readonly<Record<string, unknown>>;
+  const given = info.shown?.config ?? {};
+  const kept = ['User', 'Env', 'Cmd', 'Entrypoint', 'WorkingDir', 'StopSignal', 'Healthcheck'];
+  const out: Record<string, unknown> = {};
+  for (const name of kept) if (isSaid(config[name])) out[name] = config[name];
+  for (const name of ['ExposedPorts', 'Volumes']) if (isSaid(given[name])) out[name] = given[name];
+  if (info.plain && isSaid(info.labels)) out['Labels'] = info.labels;
+  return out;
+}
+
+function isSaid(value: unknown): boolean {
+  if (value === undefined || value === null || value === '') return false;
+  return typeof value !== 'object' || Object.keys(value).length > 0;
+}
+
 function mergedEnv(image: readonly string[], own: readonly string[]): readonly string[] {
   const nameOf = (entry: string): string => entry.split('=', 1)[0] ?? '';
   const given = new Set(own.map(nameOf));

@@ -33,6 +33,8 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
       pids: () => [],
       layers: () => Promise.reject(new Error('not here')),
       rootPath: () => '/',
+      freeze: async () => {},
+      thaw: async () => {},
       stats: () => {
         throw new Error('not here');
       },
