@@ -1,4 +1,5 @@
-// The first minutes with the README: its commands as they stand there, one after the other.
+// The first minutes with the README: its commands as they stand there, one after the other, on a cluster of
+// another name, so that one that somebody tries here is left alone.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,8 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, REPOSITORY, run, SKEP } from '../support/cluster.ts';
 
 const LIMIT_MS = 230_000;
-/** A cluster of somebody who tries it: its name is the README's as well. */
-const OCCUPIED = existsSync('/run/skep-dev/dev');
+const NAME = `doc-${process.pid.toString(36)}`;
 
 /** The blocks of commands of one section. */
 function commandsOf(section: string): string[] {
@@ -17,22 +17,27 @@ function commandsOf(section: string): string[] {
   return [...text.matchAll(/^```sh\n([^`]*)^```$/gm)].flatMap(([, block]) => block!.split('\n'));
 }
 
-describe.skipIf(!clusterTestsCanRun || OCCUPIED)('the README', () => {
+describe.skipIf(!clusterTestsCanRun)('the README', () => {
   let dir: string;
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
   });
   afterAll(async () => {
     rmSync(dir, { recursive: true, force: true });
-    await run([SKEP, 'dev', 'down']);
+    await run([SKEP, 'dev', 'down', '--name', NAME]);
   });
 
   test('can be followed line by line', { timeout: LIMIT_MS + 10_000 }, async () => {
     // What this test runs in is set up already.
     const lines = commandsOf('Try it by hand').filter((line) => line !== 'scripts/setup');
     expect(lines.filter((line) => line.startsWith('skep ')).length).toBeGreaterThan(20);
+    const named = lines.map((line) =>
+      line
+        .replaceAll(/skep dev (\w+)/g, `skep dev $1 --name ${NAME}`)
+        .replaceAll('/run/skep-dev/dev/', `/run/skep-dev/${NAME}/`),
+    );
     const script = join(dir, 'readme.sh');
-    writeFileSync(script, ['set -eux', ...lines, ''].join('\n'));
+    writeFileSync(script, ['set -eux', ...named, ''].join('\n'));
     const { code, stdout, stderr } = await run(['bash', script], {
       cwd: REPOSITORY,
       limitMs: LIMIT_MS,
@@ -49,6 +54,6 @@ describe.skipIf(!clusterTestsCanRun || OCCUPIED)('the README', () => {
       expect(stdout).toContain(said);
     }
     expect(stdout.match(/^hello from /gm)).toHaveLength(5);
-    expect(existsSync('/run/skep-dev/dev')).toBe(false);
+    expect(existsSync(`/run/skep-dev/${NAME}`)).toBe(false);
   });
 });

@@ -321,6 +321,17 @@ describe('hash of a plan', () => {
     expect((await it.api.planStack(wanted)).hash).not.toBe(hash);
   });
 
+  test('changes with a service that is changed to what leaves the plan as it was', async () => {
+    const to = (image: string) => stack([service('web', { image })]);
+    await applyStack(it.api, to('web:1'));
+    const planned = await it.api.planStack(to('web:3'));
+    await applyStack(it.api, to('web:2'));
+    const now = await it.api.planStack(to('web:3'));
+    const plain = ({ changes }: StackPlan) => changes.map(({ version: _, ...change }) => change);
+    expect(plain(now)).toEqual(plain(planned));
+    expect(now.hash).not.toBe(planned.hash);
+  });
+
   test('is the same while an update goes on', async () => {
     await applyStack(it.api, wanted);
     const { hash } = await it.api.planStack(wanted);

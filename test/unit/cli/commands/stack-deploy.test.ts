@@ -212,9 +212,10 @@ describe('how a deployment ends', () => {
 
   test('with 3 when time is over', async () => {
     write(FILE);
-    world.rooms.outcome = fails('shop_web');
-    const { status, stderr } = await up('--timeout', '30s');
+    world.rooms.outcome = (task) => (task.slot === 2 ? 'failed' : 'running');
+    const { status, stdout, stderr } = await up('--timeout', '30s');
     expect(status).toBe(3);
+    expect(stdout).toContain('shop_web: 1/2 ');
     expect(stderr).toMatch(/^Stack shop: timed out\nshop_web: /);
   });
 
