@@ -1,4 +1,4 @@
-// Pushing to Debian's docker-registry, with skopeo and umoci as independent readers, and a proxy between
+// Pushing to Debian's docker-registry and pulling again, with skopeo and umoci as independent readers, and a proxy between
 // that breaks connections and answers on demand. Root, because images are unpacked.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -237,6 +237,39 @@ describe.skipIf(!isRoot || !hasDockerRegistry)('push (needs root, docker-registr
     await push(name);
     expect(hit).toBeGreaterThan(0);
     expect(skopeoTags(repository)).toContain('1');
+  });
+
+  describe('pulled again', () => {
+    const blobs = /\/blobs\/sha256:/;
+
+    /** Pushes an image with a layer of 450 KB, forgets it, and pulls it with this fault in its first big answer. */
+    async function pulledWith(repository: string, fault: Fault): Promise<string> {
+      const name = `${proxy.host}/${repository}:1`;
+      const id = await load({ name, files: { data: randomText(450_000, repository) } });
+      await push(name);
+      await store.remove(id, { force: true });
+      proxy.requests.length = 0;
+      let hits = 0;
+      proxy.fault = ({ method, url }) =>
+        method === 'GET' && blobs.test(url) && hits++ === 0 ? fault : null;
+      const outcome = await store.pull(name, null).then((image) => image.id, describeError);
+      expect(hits).toBeGreaterThan(0);
+      return outcome === id ? 'the same image' : outcome;
+    }
+
+    test('a connection that broke is taken up, and slow bytes are bytes', async () => {
+      expect(await pulledWith('cut-pull', { kind: 'cut-answer', afterBytes: 100 })).toBe(
+        'the same image',
+      );
+      const ranges = proxy.asked('GET', blobs).map((one) => one.headers.range);
+      expect(ranges.filter((range) => range !== undefined)).toHaveLength(1);
+      expect(await pulledWith('slow-pull', { kind: 'drip', bytes: 50 })).toBe('the same image');
+    });
+
+    test('other bytes than announced are refused', async () => {
+      expect(await pulledWith('spoilt', { kind: 'spoil' })).toContain('the content hashes to');
+      expect(store.list()).toEqual([]);
+    });
   });
 
   test('a registry that refuses is quoted', async () => {
