@@ -50,7 +50,8 @@ import { isOverlayFactOfOurs, overlayFacts, type WantedOverlay } from './wanted-
 /** A device of the same VNI in a namespace that is just ending goes within a second or so. */
 const DYING_DEVICE_WAIT_MS = 5_000;
 const DYING_DEVICE_POLL_MS = 50;
-const SEATS_PER_SEND = 250;
+/** Some 92 bytes each; each send is a turn on another thread, which a busy machine lets wait. */
+const SEATS_PER_SEND = 1_000;
 
 export interface OverlayParts {
   readonly id: NetworkId;
