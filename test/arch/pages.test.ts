@@ -26,7 +26,7 @@ const CONFLICT = /^(?:<{7} |>{7} |={7}$)/m;
 /** The target of a link, without its anchor. */
 const LINK = /\]\(([^)\s#]+)(?:#[^)\s]*)?\)/g;
 /** A page by its path from the root, as comments cite it; decisions also by their number. */
-const CITED = /\bdocs\/[\w/-]+(?:\.md)?\b/g;
+const CITED = /\bdocs\/[\w/-]+(?:\.md|\.yaml)?\b/g;
 /** A page that has no folder: it must be one of those that stand at the root or in docs. */
 const BARE = /(?<![\w/.-])[a-z][\w-]*\.md\b/gi;
 /** A chapter by its number, which no page of ours has: `some-page 2.3` in brackets. */
