@@ -4,7 +4,6 @@
  * and no link, whoever puts it there meanwhile, leads out of it.
  */
 import {
-  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -15,7 +14,8 @@ import {
   lutimesSync,
   mkdirSync,
   openSync,
-  rmSync,
+  readdirSync,
+  rmdirSync,
   symlinkSync,
   unlinkSync,
   writeSync,
@@ -35,7 +35,7 @@ export interface ExtractOptions {
   readonly replacesKinds: boolean;
 }
 
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
 const DIRECTORY_MODE = 0o755;
 
 interface OpenFile {
@@ -124,7 +124,11 @@ export class RootWriter implements TarSink {
     } catch (err) {
       if (!(err instanceof NativeError) || err.errno !== 'ENOENT' || name === '/') throw err;
     }
-    this.#inParent(name, (missing) => mkdirSync(missing, DIRECTORY_MODE));
+    this.#inParent(name, (missing) => {
+      if (lstatOrNull(missing) === null) mkdirSync(missing, DIRECTORY_MODE);
+      else
+        throw new SkepError('invalid-argument', `cannot write below "${name}": it leads nowhere`);
+    });
     return openInRoot(this.#rootFd, path, O_PATH | O_DIRECTORY);
   }
 
@@ -142,11 +146,10 @@ export class RootWriter implements TarSink {
       if (before && !before.isDirectory()) unlinkSync(path);
       if (!before?.isDirectory()) mkdirSync(path, DIRECTORY_MODE);
       this.#times.push({ name, seconds: entry.mtimeSeconds });
-      lchownSync(path, ...this.#ownerOf(entry));
-      chmodSync(path, entry.mode);
+      this.#ownDirectory(path, entry);
       return;
     }
-    if (before) rmSync(path, { recursive: true });
+    if (before) removeTree(path);
     switch (entry.kind) {
       case 'file': {
         const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
@@ -171,7 +174,36 @@ export class RootWriter implements TarSink {
     lutimesSync(path, entry.mtimeSeconds, entry.mtimeSeconds);
   }
 
+  /** By its descriptor: the container may put a link in its place. */
+  #ownDirectory(path: string, entry: TarEntry): void {
+    const fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      fchownSync(fd, ...this.#ownerOf(entry));
+      fchmodSync(fd, entry.mode);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
   #ownerOf({ uid, gid }: TarEntry): [number, number] {
     return this.#options.copyOwners ? [uid, gid] : [0, 0];
   }
+}
+
+/**
+ * What is at `path`, with all below it. Goes down by descriptors: the container may put a link to the host in
+ * the place of a directory while this runs.
+ */
+function removeTree(path: string): void {
+  if (!lstatOrNull(path)?.isDirectory()) {
+    unlinkSync(path);
+    return;
+  }
+  const fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    for (const name of readdirSync(pathOf(fd))) removeTree(`${pathOf(fd)}/${name}`);
+  } finally {
+    closeSync(fd);
+  }
+  rmdirSync(path);
 }
