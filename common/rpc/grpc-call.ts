@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import type { ServedCall } from './call-runner.ts';
 import { encodeGrpcMessage, GrpcMessageDecoder } from './grpc-messages.ts';
+import { MESSAGE_TIMEOUT_MS } from './limits.ts';
 import type { ConnectionIdentity } from './peer.ts';
 import { statusOfError } from './status.ts';
 import type { MessageSink, MessageSource } from './stream.ts';
@@ -43,7 +44,13 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
   readonly metadata: ReadonlyMap<string, string>;
   readonly #stream: ServerHttp2Stream;
   readonly #decoder = new GrpcMessageDecoder();
+  readonly #clock: Clock;
   readonly #deadline: Timer | null;
+  /** Of a message that came in part. */
+  #patience: Timer | null = null;
+  /** All has come. */
+  #isOver = false;
+  #onEnd: (() => void) | null = null;
   #trailers = GOOD_END;
   #isEnded = false;
   #onCancelled: (() => void) | null = null;
@@ -52,10 +59,12 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
     this.identity = identity;
     this.metadata = metadataOf(headers);
     this.#stream = stream;
+    this.#clock = clock;
     this.#deadline = this.#startDeadline(headers['grpc-timeout'], clock);
     stream.on('error', () => {}); // the stream closes, which is what counts
     stream.on('close', () => {
       this.#deadline?.cancel();
+      this.#patience?.cancel();
       if (!this.#isEnded) this.#cancelled();
     });
   }
@@ -71,6 +80,7 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
     const tell = (found: () => void): void => {
       if (isTold || this.#isEnded) return;
       isTold = true;
+      this.#patience?.cancel();
       found();
     };
     this.#stream.on('data', (chunk: Buffer) => {
@@ -78,7 +88,8 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
       this.#decoder.push(chunk);
       try {
         const message = this.#decoder.next();
-        if (message !== null) tell(() => take(message));
+        if (message === null) this.#beginPatience();
+        else tell(() => take(message));
       } catch (err) {
         tell(() => fail(err));
       }
@@ -92,17 +103,45 @@ export class GrpcCall implements ServedCall, MessageSource, MessageSink {
   read(): Buffer | null {
     for (;;) {
       const message = this.#decoder.next();
-      if (message !== null) return message;
+      if (message !== null) {
+        this.#tellEnd();
+        return message;
+      }
       const chunk = this.#stream.read() as Buffer | null;
       if (chunk === null) return null;
       this.#decoder.push(chunk);
     }
   }
 
+  /** `end` comes after the last message was read, as with a stream of objects; one listener. */
   on(event: 'readable' | 'end' | 'close', listener: () => void): void;
   on(event: 'error', listener: (err: unknown) => void): void;
   on(event: string, listener: (err: unknown) => void): void {
-    this.#stream.on(event, listener);
+    if (event !== 'end') {
+      this.#stream.on(event, listener);
+      return;
+    }
+    this.#onEnd = listener as () => void;
+    this.#stream.on('end', () => {
+      this.#isOver = true;
+      this.#tellEnd();
+    });
+  }
+
+  #tellEnd(): void {
+    if (!this.#isOver || this.#decoder.hasMessage) return;
+    const told = this.#onEnd;
+    this.#onEnd = null;
+    if (told !== null) queueMicrotask(told);
+  }
+
+  #beginPatience(): void {
+    this.#patience ??= this.#clock.setTimer(MESSAGE_TIMEOUT_MS, () => {
+      this.#cancelled();
+      this.fail(
+        new SkepError('deadline-exceeded', 'receive a message: it does not come to its end'),
+      );
+    });
   }
 
   /** @param written the stream has taken it; not called when the stream breaks */

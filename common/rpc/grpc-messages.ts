@@ -30,6 +30,14 @@ export class GrpcMessageDecoder {
     this.#bytes += chunk.length;
   }
 
+  /** `next` has more than null to give, be it a failure. */
+  get hasMessage(): boolean {
+    if (this.#bytes < HEAD_BYTES) return false;
+    if (this.#chunks[0]!.length < HEAD_BYTES) this.#join();
+    const [first] = this.#chunks as [Buffer];
+    return first[0] !== 0 || this.#bytes >= HEAD_BYTES + first.readUInt32BE(1);
+  }
+
   /**
    * The next whole message, in the memory that was received; null as long as there is none. Throws
    * `resource-exhausted` or `unimplemented`; nothing can be decoded after that.

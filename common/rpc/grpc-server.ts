@@ -17,6 +17,7 @@ import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import { GrpcCall, isGrpc } from './grpc-call.ts';
 import {
+  CALLS_PER_CONNECTION_MAX,
   FLOW_CONTROL_WINDOW_BYTES,
   KEEPALIVE_RARE_PERIOD_MS,
   KEEPALIVE_TIMEOUT_MS,
@@ -39,7 +40,10 @@ export class GrpcServer {
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#http2 = createServer({
-      settings: { initialWindowSize: FLOW_CONTROL_WINDOW_BYTES },
+      settings: {
+        initialWindowSize: FLOW_CONTROL_WINDOW_BYTES,
+        maxConcurrentStreams: CALLS_PER_CONNECTION_MAX,
+      },
       maxSessionMemory: SESSION_MEMORY_MB_MAX,
       maxSendHeaderBlockLength: HEADER_BLOCK_BYTES_MAX,
     });
@@ -56,10 +60,19 @@ export class GrpcServer {
     this.#methods.delete(path);
   }
 
-  /** Serves the calls that come by a connection. */
+  /**
+   * Serves the calls that come by a connection. One that is none of HTTP/2 is closed: it makes no session, and what
+   * waited for it would take the next one's.
+   */
   accept(socket: TLSSocket, identity: ConnectionIdentity): void {
-    this.#http2.once('session', (session) => this.#begin(session, identity));
+    if (socket.alpnProtocol !== 'h2') {
+      socket.destroy();
+      return;
+    }
+    const begin = (session: ServerHttp2Session): void => this.#begin(session, identity);
+    this.#http2.once('session', begin);
     this.#http2.emit('connection', socket); // makes the session, and tells of it, before it returns
+    this.#http2.off('session', begin);
   }
 
   /** Breaks off every connection with its calls. */

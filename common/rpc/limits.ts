@@ -10,6 +10,10 @@ export const STREAM_PENDING_BYTES_MAX = 16 * 1024 * 1024;
 export const FLOW_CONTROL_WINDOW_BYTES = 4 * 1024 * 1024;
 /** What one connection's streams may hold at a server, MB; Node's own limit of 10 is less than three messages. */
 export const SESSION_MEMORY_MB_MAX = 256;
+/** Calls under way on one connection; a client's further ones wait there. */
+export const CALLS_PER_CONNECTION_MAX = 1_000;
+/** A message that began to come is there after this, or its call is over. */
+export const MESSAGE_TIMEOUT_MS = 30_000;
 /** Unary calls end after this unless told otherwise (Swarm: 5 s for each RPC). */
 export const UNARY_TIMEOUT_MS = 5_000;
 /** TCP and TLS together. A lost SYN is sent again after 1 s and 3 s: one loss is survived. */

@@ -27,6 +27,8 @@ export interface LinkStreamParts<In, Out> {
 }
 
 const NOTHING = new Uint8Array(0);
+/** What a message costs beside its bytes, roughly: small ones are bounded, too. */
+const QUEUED_OVERHEAD_BYTES = 64;
 
 /**
  * INVARIANTS: messages that arrived before a failure are delivered before it; the first failure is the one that is told;
@@ -60,7 +62,7 @@ export class LinkStream<In, Out> implements RpcStream<In, Out> {
       throw new SkepError('invalid-argument', `${this.#parts.action}: a frame ${kind}`);
     }
     this.#queue.push(body);
-    this.#queuedBytes += body.length;
+    this.#queuedBytes += body.length + QUEUED_OVERHEAD_BYTES;
     if (this.#queuedBytes >= STREAM_HIGH_WATER_BYTES) this.#parts.link.pause();
     this.#wakeReader?.();
   }
@@ -143,7 +145,6 @@ export class LinkStream<In, Out> implements RpcStream<In, Out> {
   }
 
   cancel(reason?: unknown): void {
-    if (this.#failure) return;
     this.fail(reason ?? new SkepError('cancelled', `${this.#parts.action}: cancelled`));
     this.#parts.link.cancel();
   }
@@ -155,7 +156,7 @@ export class LinkStream<In, Out> implements RpcStream<In, Out> {
 
   #decode(body: Uint8Array): In {
     const before = this.#queuedBytes;
-    this.#queuedBytes -= body.length;
+    this.#queuedBytes -= body.length + QUEUED_OVERHEAD_BYTES;
     if (before >= STREAM_HIGH_WATER_BYTES && this.#queuedBytes < STREAM_HIGH_WATER_BYTES) {
       this.#parts.link.resume();
     }

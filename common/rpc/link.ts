@@ -52,6 +52,8 @@ export class LinkSocket {
   /** This end has said its last. What still comes is read and thrown away, for as long as a silent end is borne. */
   #isEnding = false;
   #silentTicks = 0;
+  /** What waited for the other end at the last tick. */
+  #unreadBytes = 0;
 
   constructor(options: LinkSocketOptions) {
     this.#options = options;
@@ -201,6 +203,8 @@ export class LinkSocket {
 
   #tick(): void {
     const { socket, action } = this.#options;
+    if (this.#isEnding && socket.writableLength < this.#unreadBytes) this.#silentTicks = 0; // it reads
+    this.#unreadBytes = socket.writableLength;
     if (++this.#silentTicks > LINK_LIMITS.silentPeriodsMax) {
       this.#failure ??= new SkepError('unavailable', `${action}: the other end is silent`);
       socket.destroy();

@@ -10,7 +10,12 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { SkepError } from '../base/errors.ts';
 import { parseNodeCertificate } from '../pki/certificate.ts';
 import type { CredentialsSource } from './credentials.ts';
-import { CONNECTIONS_MAX, HANDSHAKE_TIMEOUT_MS, LISTEN_BACKLOG } from './limits.ts';
+import {
+  CONNECTIONS_MAX,
+  HANDSHAKE_TIMEOUT_MS,
+  KEEPALIVE_PERIOD_MS,
+  LISTEN_BACKLOG,
+} from './limits.ts';
 import { anonymousPeer, type ConnectionIdentity } from './peer.ts';
 
 export interface TlsListenerOptions {
@@ -101,6 +106,7 @@ export class TlsListener {
   #accept(socket: TLSSocket): void {
     const identity = identityOfSocket(socket, this.#options.credentials.current.clusterId);
     this.#sockets.set(socket, identity);
+    socket.setKeepAlive(true, KEEPALIVE_PERIOD_MS); // an end without power says nothing
     socket.once('close', () => this.#sockets.delete(socket));
     socket.on('error', (err) => this.#options.onHandshakeError(err, identity.peer.address));
     this.#options.onConnection(socket, identity);

@@ -120,7 +120,7 @@ export class RpcServer {
     method: UnaryMethod<Req, Res>,
     handler: UnaryHandler<Req, Res>,
   ): () => void {
-    return this.#register(method.path, (call) =>
+    return this.#register(method, (call) =>
       receiveRequest(call, (bytes) =>
         this.#calls.run(method, call, {
           serve: async (context) => {
@@ -137,7 +137,7 @@ export class RpcServer {
     method: ServerStreamMethod<Req, Res>,
     handler: ServerStreamHandler<Req, Res>,
   ): () => void {
-    return this.#register(method.path, (call) =>
+    return this.#register(method, (call) =>
       receiveRequest(call, (bytes) => {
         const out = new MessageStream<never, Res>({
           ...streamParts(method.path, call),
@@ -162,7 +162,7 @@ export class RpcServer {
     method: ClientStreamMethod<Req, Res>,
     handler: ClientStreamHandler<Req, Res>,
   ): () => void {
-    return this.#register(method.path, (call) => {
+    return this.#register(method, (call) => {
       const requests = new MessageStream<Req, never>({
         ...streamParts(method.path, call),
         readable: call,
@@ -213,10 +213,19 @@ export class RpcServer {
     return this.#links.handle(method, handler);
   }
 
-  #register(path: string, serve: ServeCall): () => void {
-    if (!this.#grpc.register(path, serve)) {
-      throw new SkepError('already-exists', `serve ${path}: it is served already`);
-    }
+  /** Who may not call is told before anything is received of the call. */
+  #register(method: Pick<UnaryMethod<never, never>, 'path' | 'roles'>, serve: ServeCall) {
+    const { path } = method;
+    const added = this.#grpc.register(path, (call) => {
+      try {
+        this.#calls.admit(method, call.identity, call.metadata);
+      } catch (err) {
+        call.fail(err);
+        return;
+      }
+      serve(call);
+    });
+    if (!added) throw new SkepError('already-exists', `serve ${path}: it is served already`);
     return () => this.#grpc.unregister(path);
   }
 }

@@ -1,5 +1,6 @@
 /** What a server of gRPC says to clients that are not ours. Loopback only; needs no root. */
 import { connect, type IncomingHttpHeaders } from 'node:http2';
+import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { Scope } from '../../common/base/lifecycle.ts';
@@ -16,6 +17,12 @@ const text: Codec<string> = {
   encode: (message) => Buffer.from(message),
   decode: (bytes) => Buffer.from(bytes).toString(),
 };
+const manage = unary({
+  path: '/skep.Test/Manage',
+  request: text,
+  response: text,
+  roles: ['manager'],
+});
 const greet = unary({ path: '/skep.Test/Greet', request: text, response: text, roles: ['anyone'] });
 
 let identity: Identity;
@@ -130,4 +137,31 @@ describe('a client of gRPC', () => {
     const answer = await ask(server, { 'content-type': 'text/html' }, Buffer.from('you'));
     expect(answer.headers[':status']).toBe(415);
   });
+
+  test('that may not call is told before its request has come', async () => {
+    const server = await startServer();
+    server.handleUnary(manage, async () => 'done');
+    const begun = encodeGrpcMessage(Buffer.alloc(1000)).subarray(0, 100);
+    const session = connect(`https://${server.address}`, { rejectUnauthorized: false });
+    scope.defer(() => session.destroy());
+    const stream = session.request({
+      ...{ ':method': 'POST', ':path': manage.path, 'content-type': 'application/grpc' },
+    });
+    stream.write(begun);
+    const headers = await new Promise<IncomingHttpHeaders>((resolve) => {
+      stream.on('response', resolve);
+    });
+    expect(headers['grpc-status']).toBe('16');
+  });
+});
+
+test('a connection that speaks no HTTP/2 is closed, and leaves the next one its own', async () => {
+  const server = await startServer();
+  let calls = 0;
+  server.handleUnary(greet, async (_, { peer }) => `${++calls} ${peer.address}`);
+  const [host = '', port = ''] = server.address.split(':');
+  const other = connectTls({ host, port: Number(port), rejectUnauthorized: false });
+  await new Promise((resolve) => other.on('close', resolve).on('error', () => {}));
+  const { body } = await ask(server, {}, encodeGrpcMessage(Buffer.from('you')));
+  expect(body.subarray(5).toString()).toBe('1 127.0.0.1');
 });

@@ -424,6 +424,22 @@ describe('streams', () => {
     expect(await call.finish()).toBe('a+b+c');
   });
 
+  test('of requests that came long before they are read are whole', async () => {
+    const { server } = await startServer();
+    server.handleClientStream(collect, async (requests) => {
+      const messages: string[] = [];
+      await clock.sleep(50);
+      for await (const message of requests) {
+        messages.push(message);
+        await clock.sleep(2);
+      }
+      return messages.join();
+    });
+    const call = await connect(server, workerId).clientStream(collect);
+    for (const message of ['a', 'b', 'c']) await call.send(message);
+    expect(await call.finish()).toBe('a,b,c');
+  });
+
   test('of requests that are cut off do not pass for complete ones', async () => {
     const { server } = await startServer();
     const ends: unknown[] = [];

@@ -16,8 +16,9 @@ export async function cuttable(scope: Scope, target: string) {
     const pass = (to: Socket) => (chunk: Buffer) => void (isCut || to.write(chunk));
     near.on('data', pass(far));
     far.on('data', pass(near));
-    near.once('close', () => far.destroy());
-    far.once('close', () => near.destroy());
+    const passEnd = (to: Socket) => () => void (isCut || to.destroy());
+    near.once('close', passEnd(far));
+    far.once('close', passEnd(near));
   });
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   scope.defer(() => {
