@@ -209,6 +209,7 @@ export class Scheduler {
     for (;;) {
       const writes = [...this.#refused.takeRestatements(), ...this.#decide()];
       if (writes.length > 0) {
+        if (this.#budget.spent) await this.#budget.renew(); // to write them is another turn's work
         const nowMs = clock.wallMs();
         await store.batch(writes, (tx, decision) => applyDecision(tx, decision, nowMs), signal);
         this.#settle(writes);
