@@ -12,21 +12,15 @@ import { ContainerEvents } from '../executor/container-events.ts';
 import { stopSignalOf } from '../executor/container-maker.ts';
 import { type HealthReport, healthCheckOf, healthOfImage } from '../executor/health.ts';
 import { HealthWatch } from '../executor/health-watch.ts';
-import { resourcesOf } from '../executor/oci-resources.ts';
 import { probeIn } from '../executor/probe.ts';
 import { SIGKILL } from '../executor/signals.ts';
 import { ignoreGone, stopContainer } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import { CommandError } from '../runtime/exec-session.ts';
-import type {
-  AttachSession,
-  ContainerBundle,
-  ContainerState,
-  ExitRecord,
-} from '../runtime/native-runtime.ts';
-import type { OciResources } from '../runtime/oci.ts';
+import type { AttachSession, ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
 import type { ContainerDefinition, JsonObject, RestartRule } from './definition.ts';
+import { attachNetwork, limitsOf, readyContainer } from './launch.ts';
 import {
   type Condition,
   requireAnswering,
@@ -39,7 +33,7 @@ import {
   type Subject,
   type Verdict,
 } from './lifecycle.ts';
-import { hostnameOf, nameFiles } from './name-texts.ts';
+import { hostnameOf } from './name-texts.ts';
 import type { ContainerRecord } from './record-store.ts';
 import { restartDelayMs, startsWithDaemon } from './restart-policy.ts';
 import { ContainerWaiters, type WaitCondition, type WaitResult } from './waiters.ts';
@@ -257,7 +251,7 @@ export class PlainContainer {
         restart,
         shown: { ...this.#definition.shown, hostConfig },
       };
-      const limits = await this.#limits(definition);
+      const limits = await limitsOf(this.#parts, definition);
       if (this.state && this.state.status !== 'exited') {
         await this.#parts.runtime.updateResources(this.id, { ...limits, devices: [] });
       }
@@ -336,8 +330,12 @@ export class PlainContainer {
   async #launch(): Promise<void> {
     const { runtime } = this.#parts;
     try {
-      const state = await this.#ready();
-      const seat = await this.#attachNetwork(state);
+      const isAnew = this.#isMadeAnew;
+      const { netnsPath } = await readyContainer(this.#parts, this.#record, {
+        isAnew,
+        netnsOf: this.#options.netnsOf,
+      });
+      const seat = await attachNetwork(this.#parts, this.#record, this.hostname, netnsPath);
       await this.#put({ phase: 'running', seat, exit: null });
       await this.#waiters.opened(() => runtime.attach(this.id));
       const { startedAtMs } = await runtime.startContainer(this.id);
@@ -376,66 +374,9 @@ export class PlainContainer {
     if (definition.autoRemove) await this.#remove();
   }
 
-  /** The runtime's container, made and not started. */
-  async #ready(): Promise<ContainerState> {
-    const { runtime } = this.#parts;
-    if (!this.state) {
-      throw new SkepError('data-loss', `start container ${this.id}: its files are gone`);
-    }
-    if (this.#isMadeAnew) await runtime.killAll(this.id);
-    if (this.state.status === 'exited') {
-      const limits = await this.#limits(this.#definition);
-      await runtime.renew(this.id, (bundle) => this.#renewed(bundle, limits));
-    }
-    return this.state;
-  }
-
   /** At its start: the container whose network it joins may be another process by then. */
   get #isMadeAnew(): boolean {
     return this.#definition.network.kind === 'container' && this.state?.status === 'created';
-  }
-
-  #renewed(bundle: ContainerBundle, limits: Partial<OciResources>): ContainerBundle {
-    const { spec } = bundle;
-    const { network } = this.#definition;
-    const path = network.kind === 'container' ? this.#netnsOf(network.containerId) : null;
-    const namespaces = spec.linux.namespaces.map((one) =>
-      one.type === 'network' && path !== null ? { ...one, path } : one,
-    );
-    const resources = { ...limits, devices: spec.linux.resources.devices };
-    return { ...bundle, spec: { ...spec, linux: { ...spec.linux, namespaces, resources } } };
-  }
-
-  #netnsOf(containerId: string): string {
-    const path = this.#options.netnsOf(containerId);
-    if (path !== null) return path;
-    const words = `cannot join network of a non running container: ${containerId}`;
-    throw new SkepError('conflict', words);
-  }
-
-  async #limits(definition: ContainerDefinition): Promise<Partial<OciResources>> {
-    const { blockDevices } = await this.#parts.hostFacts(definition);
-    return resourcesOf(definition.resources, blockDevices);
-  }
-
-  async #attachNetwork({ netnsPath }: ContainerState): Promise<ContainerRecord['seat']> {
-    const { bridge, files, nameservers } = this.#parts;
-    const { network, container, ports } = this.#definition;
-    if (netnsPath === null) throw new SkepError('conflict', `container ${this.id} has ended`);
-    if (network.kind === 'none') await bridge.isolate(netnsPath);
-    if (network.kind !== 'bridge') return null;
-    await bridge.detach(this.id); // what a start that was cut short left
-    const seat = await bridge.attach(this.id, netnsPath, ports);
-    const names = nameFiles({
-      container,
-      hostname: this.hostname,
-      address: seat.address,
-      isOnHost: false,
-      nameservers: nameservers(),
-      gateway: seat.gateway,
-    });
-    await files.writeNames(this.id, names);
-    return seat;
   }
 
   #supervise(): void {
