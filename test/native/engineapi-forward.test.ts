@@ -212,6 +212,26 @@ describe('a request for a container of another node', () => {
     expect(await aborted).toMatchObject({ code: 'cancelled' });
   });
 
+  test('ends there when its client goes away before there is an answer', async () => {
+    let begun: () => void = () => {};
+    const waits = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const aborted = new Promise<unknown>((resolve) => {
+      routes.add('POST', '/containers/:id/wait', (context) => {
+        context.signal.addEventListener('abort', () => resolve(context.signal.reason));
+        begun();
+      });
+    });
+    const path = '/containers/c0ffee/wait';
+    const request = httpRequest({ socketPath, path, method: 'POST', agent: false });
+    request.on('error', () => {});
+    request.end();
+    await waits;
+    request.destroy();
+    expect(await aborted).toMatchObject({ code: 'cancelled' });
+  });
+
   test('breaks off for its client when the node is lost', async () => {
     routes.add('GET', '/containers/:id/logs', (context) => {
       context.stream('text/plain').write('begun');
