@@ -131,7 +131,7 @@ export class ImageStore {
     this.commit = arrivals.commit.bind(arrivals);
     this.pull = arrivals.pull.bind(arrivals);
     this.take = arrivals.take.bind(arrivals);
-    this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep);
+    this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep, clock);
     const { watermarks = null } = options;
     this.#collector = watermarks === null ? null : this.#newCollector(watermarks);
     this.#pusher = new Pusher({

@@ -34,16 +34,20 @@ export class PeerSource implements ImageSource {
   async manifest(reference: string, signal?: AbortSignal): Promise<Buffer> {
     const origin = this.#origin && { ...this.#origin, sizeBytes: 0, isManifest: true };
     const body = await this.#open({ digest: reference, offset: 0, origin }, signal);
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    for await (const chunk of body) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > DOCUMENT_BYTES_MAX) {
-        throw new SkepError('invalid-argument', `manifest ${reference} is too large`);
+    try {
+      const chunks: Buffer[] = [];
+      let sizeBytes = 0;
+      for await (const chunk of body) {
+        sizeBytes += chunk.length;
+        if (sizeBytes > DOCUMENT_BYTES_MAX) {
+          throw new SkepError('invalid-argument', `manifest ${reference} is too large`);
+        }
+        chunks.push(chunk);
       }
-      chunks.push(chunk);
+      return Buffer.concat(chunks);
+    } finally {
+      body.destroy(); // else the call stays open, and holds its place at the other node
     }
-    return Buffer.concat(chunks);
   }
 
   async blob(
