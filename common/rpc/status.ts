@@ -64,6 +64,12 @@ export function isFatal(err: unknown): boolean {
   return err instanceof AssertionError;
 }
 
+/**
+ * What the server threw: the call arrived. Any other failure of a call is one of the way to the server, whatever its
+ * code; a server may well answer `unavailable` of something that it needs itself.
+ */
+export class AnsweredError extends SkepError {}
+
 /** What a caller may know of an error. */
 export function publicError(err: unknown): SkepError {
   if (err instanceof SkepError) return err;
@@ -71,7 +77,7 @@ export function publicError(err: unknown): SkepError {
   return new SkepError('internal', 'internal error: see the log of the manager');
 }
 
-/** The SkepError that the server threw, or what went wrong on the way to it. `action` names the call. */
+/** The SkepError that the server threw (`AnsweredError`), or what went wrong on the way to it. `action` names the call. */
 export function errorOfStatus(
   action: string,
   status: Omit<GrpcStatus, 'metadata'> & Partial<Pick<GrpcStatus, 'metadata'>>,
@@ -79,7 +85,7 @@ export function errorOfStatus(
   const { metadata = {} } = status;
   const code = metadata[CODE_KEY];
   if (code !== undefined && Object.hasOwn(CODE_STATUS, code)) {
-    return new SkepError(code as ErrorCode, status.details, { details: detailsOf(metadata) });
+    return new AnsweredError(code as ErrorCode, status.details, { details: detailsOf(metadata) });
   }
   const unsent = NO_CONNECTION.exec(status.details);
   const words = unsent ? `no connection${unsent[1] ? `: ${unsent[1]}` : ''}` : status.details;

@@ -9,6 +9,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { BlobOrigin } from '../../common/model/blob.ts';
 import { isSha256Digest } from '../../common/model/image-reference.ts';
 import type { RpcCalls } from '../../common/rpc/pool.ts';
+import { AnsweredError } from '../../common/rpc/status.ts';
 import type { BlobBody, BlobName, ImageSource } from './image-source.ts';
 import { PeerSource } from './peer-source.ts';
 
@@ -100,8 +101,9 @@ export class ClusterSource implements ImageSource {
       } catch (err) {
         signal?.throwIfAborted();
         log.debug({ err, address, digest }, 'manager does not give a blob');
-        // One that answered tried the registry itself: its words are learned there.
-        if (!hasCode(err, 'unavailable', 'deadline-exceeded')) break;
+        // One that answered tried the registry itself, which may be what is unavailable: its words are learned there.
+        if (err instanceof AnsweredError || !hasCode(err, 'unavailable', 'deadline-exceeded'))
+          break;
         reachable.lost(address);
       }
     }

@@ -3,6 +3,7 @@ import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { BlobPart, ReadBlobRequest } from '../../../common/model/blob.ts';
 import type { RpcCalls } from '../../../common/rpc/pool.ts';
+import { AnsweredError } from '../../../common/rpc/status.ts';
 import {
   ClusterSource,
   ReachableManagers,
@@ -136,6 +137,19 @@ describe('an image through the cluster', () => {
     expect(await read(digest)).toBe('from registry');
     expect(asked).toEqual([first, 'registry']);
   });
+
+  test.each(['unavailable', 'deadline-exceeded'] as const)(
+    'a manager that answers that the registry is %s can be reached: no other one is asked, and it is asked again',
+    async (code) => {
+      const { read, asked } = scene({
+        [first]: new AnsweredError(code, 'the registry is down'),
+        [second]: ['second'],
+      });
+      await read(digest);
+      await read(digest);
+      expect(asked).toEqual([first, 'registry', first, 'registry']);
+    },
+  );
 
   test('comes from the registry where this node is the one that is to fetch it', async () => {
     const { read, asked } = scene({ [second]: ['second'] }, first);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { EFFECT } from '../../../common/base/errors.ts';
-import { errorOfStatus } from '../../../common/rpc/status.ts';
+import { EFFECT, SkepError } from '../../../common/base/errors.ts';
+import { AnsweredError, errorOfStatus, statusOfError } from '../../../common/rpc/status.ts';
 
 const UNAVAILABLE = 14;
 
@@ -22,5 +22,19 @@ describe('a status of gRPC itself', () => {
   test('keeps other words, and promises nothing about what was sent', () => {
     const err = errorOfStatus('call X', { code: UNAVAILABLE, details: 'Connection dropped' });
     expect(err).toMatchObject({ message: 'call X: Connection dropped', details: {} });
+  });
+});
+
+describe('a failure of a call', () => {
+  test('is an answer when the server threw it, whatever its code', () => {
+    const thrown = new SkepError('unavailable', 'registry: 503', { details: { [EFFECT]: 'none' } });
+    const err = errorOfStatus('call X', statusOfError(thrown));
+    expect(err).toBeInstanceOf(AnsweredError);
+    expect(err).toMatchObject({ code: 'unavailable', message: 'registry: 503' });
+  });
+
+  test('is none when it is of the way to the server', () => {
+    const status = { code: UNAVAILABLE, details: 'No connection established' };
+    expect(errorOfStatus('call X', status)).not.toBeInstanceOf(AnsweredError);
   });
 });
