@@ -1,4 +1,4 @@
-/** An abort of one's own under a signal that lives longer. */
+/** An abort of one's own under a signal that lives longer, and waiting no longer than one's own signal. */
 
 /**
  * The work's own abort, and that of `signal` with it. `release` belongs to the end of the work. For work
@@ -21,4 +21,15 @@ export function abortWith(signal: AbortSignal | undefined): LinkedAbort {
     abort: (reason) => own.abort(reason),
     release: () => signal?.removeEventListener('abort', onAbort),
   };
+}
+
+/** `promise`, or a rejection with `signal.reason`, whichever is first. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

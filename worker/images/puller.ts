@@ -36,6 +36,7 @@ import type { RegistryHosts } from './registry-hosts.ts';
 import { RegistryWork } from './registry-work.ts';
 import { readAll } from './response-body.ts';
 import { retrying } from './retrying.ts';
+import { SharedDownloads } from './shared-downloads.ts';
 import { SilentRegistries } from './silent-registries.ts';
 import { Slots } from './slots.ts';
 
@@ -87,7 +88,7 @@ interface NamedSource {
 export class Puller {
   readonly #options: PullerOptions;
   readonly #silent: SilentRegistries;
-  readonly #downloads = new Map<string, Promise<void>>();
+  readonly #downloads = new SharedDownloads();
   readonly #work = new RegistryWork();
   readonly #slots = new Slots(DOWNLOADS_MAX);
   readonly #reachable: ReachableManagers;
@@ -100,8 +101,9 @@ export class Puller {
   }
 
   /** Aborts what runs. */
-  stop(): Promise<void> {
-    return this.#work.stop();
+  async stop(): Promise<void> {
+    await this.#work.stop();
+    await this.#downloads.ended();
   }
 
   /** null = part of no cluster now */
@@ -345,8 +347,8 @@ export class Puller {
     { client, hold, signal }: Pick<Download, 'client' | 'hold' | 'signal'>,
     digest: string,
   ): Promise<void> {
-    await this.#once(digest, signal, async () => {
-      const { bytes } = await this.#manifest(client, digest, signal);
+    await this.#once(digest, signal, async (shared) => {
+      const { bytes } = await this.#manifest(client, digest, shared);
       await this.#options.content.put(bytes, hold);
     });
   }
@@ -365,32 +367,27 @@ export class Puller {
   }
 
   async #ensureBlob(download: Download): Promise<void> {
-    const { descriptor, onProgress, signal } = download;
+    const { descriptor, signal } = download;
+    const onProgress: ProgressListener = (line) => {
+      if (!signal.aborted) download.onProgress(line); // it may go on for others
+    };
     const id = descriptor.digest.slice('sha256:'.length).slice(0, SHORT_ID_LENGTH);
     download.hold(descriptor.digest);
-    const isNew = await this.#once(descriptor.digest, signal, async () => {
+    const isNew = await this.#once(descriptor.digest, signal, async (shared) => {
       onProgress({ id, status: 'Pulling fs layer', progressDetail: { current: 0, total: 0 } });
-      await this.#download(download, id);
+      await this.#download({ ...download, onProgress, signal: shared }, id);
     });
     onProgress({ id, status: isNew ? 'Download complete' : 'Already exists' });
   }
 
-  /**
-   * Fetches what is not here yet, once for all who want it; whoever waited for a download that failed tries
-   * it itself. False = it was here.
-   */
-  async #once(digest: string, signal: AbortSignal, fetch: () => Promise<void>): Promise<boolean> {
-    for (;;) {
-      if (this.#options.content.has(digest)) return false;
-      const other = this.#downloads.get(digest);
-      if (!other) break;
-      await other.catch(() => {});
-      signal.throwIfAborted();
-    }
-    const own = fetch().finally(() => this.#downloads.delete(digest));
-    this.#downloads.set(digest, own);
-    await own;
-    return true;
+  /** `fetch` gets the signal of all who wait for this content. False = it was here. */
+  #once(
+    digest: string,
+    signal: AbortSignal,
+    fetch: (signal: AbortSignal) => Promise<void>,
+  ): Promise<boolean> {
+    const isHere = (): boolean => this.#options.content.has(digest);
+    return this.#downloads.ensure(digest, isHere, signal, fetch);
   }
 
   async #download(download: Download, id: string): Promise<void> {

@@ -2,6 +2,7 @@
  * One container of this daemon: its shim's connection, its states, its end. Knows its own directory
  * and group; which containers exist is the runtime's business.
  */
+import { abortable } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -14,7 +15,7 @@ import {
   type Hello,
 } from '../../native/ffi/shim-protocol.ts';
 import type { TaskCgroup } from './cgroup/cgroup.ts';
-import { abortable, CommandError } from './exec-session.ts';
+import { CommandError } from './exec-session.ts';
 import { identityOf, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { nobodyListens, ShimConnection } from './shim-connection.ts';
 import {

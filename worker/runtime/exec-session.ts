@@ -3,6 +3,7 @@
  * as its connection to the shim; closing it kills the command.
  */
 import { Readable, type Writable } from 'node:stream';
+import { abortable } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { NativeError } from '../../native/ffi/library.ts';
@@ -138,15 +139,4 @@ export class ShimExecSession implements ExecSession {
     this.stderr.push(null);
     this.stdin.destroy();
   }
-}
-
-/** `promise`, or a rejection with `signal.reason`, whichever is first. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
