@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
@@ -94,6 +95,7 @@ export class ImageStore {
   /** of images that containers used since the start, wall clock */
   readonly #usedAtMs = new Map<string, number>();
   readonly #sweep: ImageSweep;
+  readonly #tasks: TaskSet;
   readonly #architecture = hostArchitecture(process.arch);
 
   /** Throws `invalid-argument` for malformed settings of registries. */
@@ -105,7 +107,14 @@ export class ImageStore {
     this.#index = new ImageIndex(options.dir, this.#content, this.#log);
     this.#pins = new PinStore(join(options.dir, 'pins'));
     const { clock, random } = options;
-    this.#sweep = new ImageSweep(this.#content, this.#layers, this.#index, () => clock.wallMs());
+    this.#sweep = new ImageSweep({
+      content: this.#content,
+      layers: this.#layers,
+      index: this.#index,
+      clock,
+      log: this.#log,
+    });
+    this.#tasks = new TaskSet((err) => this.#log.error({ err }, 'unused blobs are not removed'));
     this.#hosts = new RegistryHosts({ ...DEFAULT_REGISTRIES, ...options.registries }, clock);
     this.#puller = new Puller({
       content: this.#content,
@@ -152,11 +161,12 @@ export class ImageStore {
     await this.#index.start();
     await this.#pins.start();
     await this.#sweep.run([]);
+    this.#tasks.run((signal) => this.#sweep.keepSwept(signal));
     this.#collector?.start();
   }
 
   async stop(): Promise<void> {
-    await this.#collector?.stop();
+    await Promise.all([this.#tasks.stop(), this.#collector?.stop()]);
     await Promise.all([this.#puller.stop(), this.#pusher.stop()]);
     this.#hosts.close();
     await this.#layers.stop();

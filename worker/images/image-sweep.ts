@@ -2,12 +2,16 @@
  * What of the store is used, and the removal of the rest. Loads, pulls and pushes hold what they are
  * about to record or send; whatever is held, or part of an image, stays.
  */
+import type { Clock } from '../../common/base/clock.ts';
+import type { Logger } from '../../common/base/log.ts';
 import type { ContentStore } from './content-store.ts';
 import type { ImageEntry, ImageIndex } from './image-index.ts';
 import { chainIds, type LayerStore } from './layer-store.ts';
 
 /** How long blobs without an image are kept for the next attempt of a pull. */
 const UNUSED_BLOB_GRACE_MS = 24 * 3600 * 1000;
+/** So that the grace ends for the blobs of a daemon that runs for months, too: managers keep what others pull. */
+const PERIOD_MS = 24 * 3600 * 1000;
 
 /** What a piece of work needs: neither these blobs nor these layers are swept. */
 export interface Hold {
@@ -22,18 +26,28 @@ export interface Swept {
   readonly bytes: number;
 }
 
+export interface ImageSweepOptions {
+  readonly content: Pick<ContentStore, 'list' | 'modifiedMs' | 'sizeOrZero' | 'remove'>;
+  readonly layers: Pick<LayerStore, 'list' | 'sizeBytes' | 'remove'>;
+  readonly index: Pick<ImageIndex, 'list'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 export class ImageSweep {
-  readonly #content: ContentStore;
-  readonly #layers: LayerStore;
-  readonly #index: ImageIndex;
-  readonly #wallMs: () => number;
+  readonly #content: ImageSweepOptions['content'];
+  readonly #layers: ImageSweepOptions['layers'];
+  readonly #index: ImageSweepOptions['index'];
+  readonly #clock: Clock;
+  readonly #log: Logger;
   readonly #holds = new Set<Hold>();
 
-  constructor(content: ContentStore, layers: LayerStore, index: ImageIndex, wallMs: () => number) {
+  constructor({ content, layers, index, clock, log }: ImageSweepOptions) {
     this.#content = content;
     this.#layers = layers;
     this.#index = index;
-    this.#wallMs = wallMs;
+    this.#clock = clock;
+    this.#log = log;
   }
 
   async holding<T>(work: (hold: Hold) => Promise<T>): Promise<T> {
@@ -46,6 +60,18 @@ export class ImageSweep {
     }
   }
 
+  /** Sweeps once a day, until the signal's end. */
+  async keepSwept(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#clock.sleep(PERIOD_MS, signal);
+      try {
+        await this.run([]);
+      } catch (err) {
+        this.#log.warn({ err }, 'unused blobs were not removed, will be retried');
+      }
+    }
+  }
+
   /**
    * Removes blobs and layers that nothing refers to. Young blobs that were not of the images just
    * removed stay: they are what an interrupted pull goes on with.
@@ -53,7 +79,7 @@ export class ImageSweep {
    */
   async run(gone: readonly ImageEntry[], graceMs = UNUSED_BLOB_GRACE_MS): Promise<Swept> {
     const ofGone = new Set(gone.flatMap(blobsOf));
-    const oldMs = this.#wallMs() - graceMs;
+    const oldMs = this.#clock.wallMs() - graceMs;
     const listed = await this.#content.list();
     // From here on without a pause: nobody may begin to use what is found to be unused.
     const used = this.#usedBlobs();
