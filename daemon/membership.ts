@@ -15,6 +15,7 @@ import type { ManagerOrigin } from '../manager/manager-options.ts';
 import type { ClusterPeers } from '../worker/images/image-store.ts';
 import { parseHostPort } from './addresses.ts';
 import { CertificateRenewal } from './certificate-renewal.ts';
+import { KnownManagers } from './known-managers.ts';
 import type { MembershipFiles } from './membership-files.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import { RoleFollower } from './role-follower.ts';
@@ -36,7 +37,10 @@ export class Membership {
   readonly #pool: RpcClientPool;
   readonly #renewal: CertificateRenewal;
   readonly #role: RoleFollower;
+  readonly #known: KnownManagers;
   #manager: Manager | null = null;
+  /** It serves before its start is over. */
+  #startingManager: Manager | null = null;
   /** A manager may learn that it was removed before its start is over. */
   #starting: Promise<void> = Promise.resolve();
 
@@ -68,6 +72,11 @@ export class Membership {
       logger: log.child({ component: 'rpc' }),
       ...{ clock, onFailure },
       isBlocked: (nodeId) => this.#isBlocked(nodeId),
+      isManager: (nodeId) => this.#isManager(nodeId),
+    });
+    this.#known = new KnownManagers((nodeId) => {
+      // To a manager a demoted one has an agent's session as well. Removed ones are cut off there by `Expulsion`.
+      if (!this.#manager) this.#server.disconnect(nodeId);
     });
     this.#pool = new RpcClientPool({ credentials: this.identity, clock });
     this.#renewal = new CertificateRenewal({
@@ -156,7 +165,11 @@ export class Membership {
       onRemoved: () => this.#role.removed(),
       onLockChanged: () => this.#tasks.run((signal) => this.#followLock(signal)),
     });
-    const started = manager.start(origin, signal).then(() => {
+    this.#startingManager = manager;
+    const starting = manager.start(origin, signal).finally(() => {
+      this.#startingManager = null;
+    });
+    const started = starting.then(() => {
       this.#manager = manager;
       // The process may have ended between the change of the lock and this.
       if (manager.identityKey) this.#tasks.run((abort) => this.#followLock(abort));
@@ -175,7 +188,10 @@ export class Membership {
       peers: this.#peers(),
       managerAddresses: this.#manager ? [...managers, advertise] : managers,
       describe: () => this.#parts.describe(advertise, this.identity.current),
-      onSession: ({ nodeSpec }) => this.#role.follow(nodeSpec.desiredRole),
+      onSession: ({ managers, nodeSpec }) => {
+        this.#known.learn(managers);
+        this.#role.follow(nodeSpec.desiredRole);
+      },
     });
   }
 
@@ -238,9 +254,18 @@ export class Membership {
     await this.#startManager({ kind: 'join', managerAddresses: await this.#managers() }, signal);
   }
 
+  /** Of callers with a manager's certificate. Its own group knows best, also without a leader. */
+  #isManager(nodeId: string): boolean | null {
+    const manager = this.#manager;
+    if (!manager || manager.removed) return this.#known.has(nodeId);
+    return manager.managers().some((one) => one.nodeId === nodeId);
+  }
+
+  /** On a worker nobody is: it serves managers alone, and knows who they are. */
   #isBlocked(nodeId: string): boolean {
-    if (!this.#manager) return false;
-    return this.#manager.store.view((view) => {
+    const manager = this.#manager ?? this.#startingManager;
+    if (!manager) return false;
+    return manager.store.view((view) => {
       const blocked = view.list('cluster')[0]?.blockedNodes ?? {};
       return Object.hasOwn(blocked, nodeId);
     });

@@ -10,6 +10,7 @@ import {
   type Caller,
   type ConnectionIdentity,
   type Peer,
+  requireCurrentManager,
   requireRole,
   resolveCaller,
 } from './peer.ts';
@@ -31,6 +32,11 @@ export interface CallRunnerOptions {
   readonly onFailure: OnFailure;
   /** true for nodes that were removed from the cluster: all their calls are refused */
   readonly isBlocked?: (nodeId: string) => boolean;
+  /**
+   * Whether a node is one of the managers now, for methods that need one; null = this node does not know yet.
+   * Default: every node with a manager's certificate is.
+   */
+  readonly isManager?: (nodeId: string) => boolean | null;
 }
 
 /** What calls of all kinds have in common, whether they came by gRPC or by a link. */
@@ -45,7 +51,7 @@ export interface ServedCall {
 }
 
 /** A method of any kind. */
-type AnyMethod = Pick<MethodParts<unknown, unknown>, 'path' | 'roles'>;
+type AnyMethod = Pick<MethodParts<unknown, unknown>, 'path' | 'roles' | 'needsCurrentManager'>;
 
 interface RunParts {
   /** Ends the call when all went well. */
@@ -137,6 +143,12 @@ export class CallRunner {
       }
     }
     requireRole(method.path, method.roles, caller.peer);
+    const { isManager } = this.#options;
+    if (method.needsCurrentManager && isManager) {
+      for (const { nodeId } of [peer, caller.peer]) {
+        requireCurrentManager(method.path, nodeId, nodeId !== null && isManager(nodeId));
+      }
+    }
     return caller;
   }
 }

@@ -39,6 +39,7 @@ export const takeImage = serverStream<TakeImageRequest, ImageTaken>({
   request: { encode: encodeTakeImageRequest, decode: decodeTakeImageRequest },
   response: { encode: encodeImageTaken, decode: decodeImageTaken },
   roles: ['manager'],
+  needsCurrentManager: true,
 });
 
 /** Which images a node must not remove to make room. Any manager answers, from what it knows. */

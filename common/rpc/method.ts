@@ -23,6 +23,11 @@ export interface MethodParts<Request, Response> {
   readonly response: Codec<Response>;
   /** who may call; checked by the server for each call, not empty */
   readonly roles: readonly CallerRole[];
+  /**
+   * A manager's certificate is not enough: it lives on for months when the manager is removed or demoted. The caller is
+   * to be one of the managers that the serving node knows of now. For methods that are power over a node.
+   */
+  readonly needsCurrentManager?: true;
 }
 
 export interface UnaryMethod<Request, Response> extends MethodParts<Request, Response> {

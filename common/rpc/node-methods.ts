@@ -19,6 +19,7 @@ export const readTaskLogs = serverStream<TaskLogRequest, TaskLogRecord>({
   request: { encode: encodeTaskLogRequest, decode: decodeTaskLogRequest },
   response: { encode: encodeTaskLogRecord, decode: decodeTaskLogRecord },
   roles: ['manager'],
+  needsCurrentManager: true,
 });
 
 const bytes = { encode: encodeTunnelBytes, decode: decodeTunnelBytes };
@@ -33,6 +34,7 @@ export const containerApi = duplex<Uint8Array, Uint8Array>({
   request: bytes,
   response: bytes,
   roles: ['manager'],
+  needsCurrentManager: true,
 });
 
 /**
@@ -52,4 +54,5 @@ export const verifyNetwork = unary<{ readonly repair: boolean }, NetworkProof>({
     networkProofFromProto,
   ),
   roles: ['manager'],
+  needsCurrentManager: true,
 });

@@ -65,6 +65,28 @@ export function resolveCaller(peer: Peer, metadata: ReadonlyMap<string, string>)
   return { peer: caller, forwarded: true };
 }
 
+/**
+ * Throws `permission-denied` for a node that is none of the managers, `unavailable` while they are not known.
+ * @param isManager whether the node is one of them now; null = it is not known yet
+ */
+export function requireCurrentManager(
+  path: string,
+  nodeId: NodeId | null,
+  isManager: boolean | null,
+): void {
+  if (isManager === true) return;
+  if (isManager === null) {
+    throw new SkepError(
+      'unavailable',
+      `call ${path}: this node was not told yet who the managers are`,
+    );
+  }
+  throw new SkepError(
+    'permission-denied',
+    `call ${path}: permission denied: node ${nodeId ?? ''} is none of the managers that this node was told of`,
+  );
+}
+
 /** Throws `unauthenticated` or `permission-denied`, naming the method and what it needs. */
 export function requireRole(path: string, roles: readonly CallerRole[], caller: Peer): void {
   if (roles.includes('anyone')) return;

@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
+import { asId, type NodeId } from '../../../common/model/ids.ts';
+import type { NodeRole } from '../../../common/model/node.ts';
+import { CallRunner } from '../../../common/rpc/call-runner.ts';
+import { takeImage } from '../../../common/rpc/image-methods.ts';
+import { containerApi, readTaskLogs, verifyNetwork } from '../../../common/rpc/node-methods.ts';
+import { type ConnectionIdentity, forwardingMetadata } from '../../../common/rpc/peer.ts';
+
+function holder(id: string, role: NodeRole): ConnectionIdentity {
+  const nodeId = asId<NodeId>(id);
+  return { peer: { nodeId, role, clusterId: 'c', address: '10.0.0.1' }, refusal: null };
+}
+
+/** A worker's server. @param managers null = no session has told of them yet */
+function worker(managers: readonly string[] | null) {
+  return new CallRunner({
+    logger: silentLogger,
+    onFailure: () => {},
+    isManager: (nodeId) => managers?.includes(nodeId) ?? null,
+  });
+}
+
+const METHODS = [readTaskLogs, containerApi, verifyNetwork, takeImage];
+
+describe.each(METHODS)('what managers may do on a node, $path,', (method) => {
+  const admit = (runner: CallRunner, caller: ConnectionIdentity, metadata = {}) =>
+    runner.admit(method, caller, new Map(Object.entries(metadata)));
+
+  test('a manager may', () => {
+    expect(admit(worker(['m1']), holder('m1', 'manager')).peer.nodeId).toBe('m1');
+  });
+
+  test('one that is none any more may not, though its certificate says so', () => {
+    expect(() => admit(worker(['m1']), holder('old', 'manager'))).toThrow(
+      /node old is none of the managers/,
+    );
+  });
+
+  test('nor may it in the name of one that is', () => {
+    const forwarded = forwardingMetadata(holder('m1', 'manager').peer);
+    expect(() => admit(worker(['m1']), holder('old', 'manager'), forwarded)).toThrow(
+      /node old is none of the managers/,
+    );
+  });
+
+  test('nobody may while the managers are not known', () => {
+    expect(() => admit(worker(null), holder('m1', 'manager'))).toThrow(
+      expect.objectContaining({ code: 'unavailable' }),
+    );
+  });
+
+  test('a worker may not, whatever the list says', () => {
+    expect(() => admit(worker(['m1']), holder('m1', 'worker'))).toThrow(/the caller is a worker/);
+  });
+});
