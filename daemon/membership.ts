@@ -8,6 +8,7 @@ import type { NodeRole } from '../common/model/node.ts';
 import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
 import { wantedImages } from '../common/rpc/image-methods.ts';
 import { renewIdentity } from '../common/rpc/join-cluster.ts';
+import { requireCurrentManager } from '../common/rpc/peer.ts';
 import { RpcClientPool } from '../common/rpc/pool.ts';
 import { RpcServer } from '../common/rpc/server.ts';
 import { Manager } from '../manager/manager.ts';
@@ -209,7 +210,13 @@ export class Membership {
   }
 
   #peers(): ClusterPeers {
+    const isManager = (): boolean => this.#manager !== null && !this.#manager.removed;
     return {
+      get isManager() {
+        return isManager();
+      },
+      requireManager: (path, nodeId) =>
+        requireCurrentManager(path, nodeId, nodeId !== null && this.#isManager(nodeId)),
       // All nodes are to rank the same list: the one that the leader told, when there is one.
       managers: async () => {
         const told = await this.#parts.files.loadManagers();

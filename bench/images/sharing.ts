@@ -38,6 +38,8 @@ export async function sharing(): Promise<void> {
     const peers: ClusterPeers = {
       managers: async () => managers,
       self: server.address,
+      isManager: role === 'manager',
+      requireManager: () => {},
       manager: (address) => pool.client(address),
       node: (id, address) => pool.client(address, { nodeId: id }),
       wantedImages: async () => null,

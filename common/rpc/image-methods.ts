@@ -23,8 +23,9 @@ import {
 import { serverStream, unary } from './method.ts';
 
 /**
- * A blob from one byte on. `not-found` when the node has not got it and cannot get it. Workers ask managers,
- * managers ask workers that run the image: a node of the cluster that knows a digest may read what it stands for.
+ * A blob from one byte on. `not-found` when the node has not got it and cannot get it. Workers ask managers: a node of
+ * the cluster that knows a digest may read what it stands for. Managers ask workers that run the image, which give what
+ * they have, to managers of now alone.
  */
 export const readBlob = serverStream<ReadBlobRequest, BlobPart>({
   path: '/skep.Images/ReadBlob',

@@ -10,6 +10,7 @@ import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { IdentityHolder } from '../../common/pki/identity.ts';
 import { takeImage } from '../../common/rpc/image-methods.ts';
+import { requireCurrentManager } from '../../common/rpc/peer.ts';
 import { RpcClientPool } from '../../common/rpc/pool.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
 import { serveImages } from '../../worker/images/blob-service.ts';
@@ -84,6 +85,13 @@ describe.skipIf(!isRoot)('images in a cluster (needs root)', () => {
     const peers: ClusterPeers = {
       managers: async () => managers.map((one) => one.address),
       self: server.address,
+      isManager: role === 'manager',
+      requireManager: (path, id) =>
+        requireCurrentManager(
+          path,
+          id,
+          managers.some((one) => one.nodeId === id),
+        ),
       manager: (address) => pool.client(address),
       node: (id, address) => pool.client(address, { nodeId: id }),
       wantedImages: async () => null,

@@ -7,6 +7,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { hasCode } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { BlobOrigin } from '../../common/model/blob.ts';
+import type { NodeId } from '../../common/model/ids.ts';
 import { isSha256Digest } from '../../common/model/image-reference.ts';
 import type { RpcCalls } from '../../common/rpc/pool.ts';
 import { AnsweredError } from '../../common/rpc/status.ts';
@@ -19,6 +20,10 @@ export interface ClusterPeers {
   managers(): Promise<readonly string[]>;
   /** this node's own `IP:port` */
   readonly self: string;
+  /** Whether this node is a manager, which others may ask for content. */
+  readonly isManager: boolean;
+  /** Throws unless the caller of this method is one of the managers now. */
+  requireManager(path: string, nodeId: NodeId | null): void;
   /** calls to a manager */
   manager(address: string): Pick<RpcCalls, 'serverStream'>;
   node(nodeId: string, address: string): Pick<RpcCalls, 'serverStream'>;

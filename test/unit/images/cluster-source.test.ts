@@ -80,6 +80,8 @@ function scene(answers: Readonly<Record<string, Answer>>, self = '10.0.0.9:2377'
     peers: {
       managers: async () => MANAGERS,
       self,
+      isManager: false,
+      requireManager: () => {},
       manager: calls,
       node: (_, address) => calls(address),
       wantedImages: async () => null,
