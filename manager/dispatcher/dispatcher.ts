@@ -123,6 +123,8 @@ export class Dispatcher {
       if (this.#sessions.get(nodeId) === session) {
         this.#sessions.delete(nodeId);
         this.#attendance.miss(nodeId, returns ? 'returning' : 'broken');
+        // One that comes back soon still sends in the meantime, and will confirm.
+        if (!returns) this.#tellDrained(this.#drains.gone(nodeId));
       }
     }
   }
@@ -327,6 +329,7 @@ export class Dispatcher {
 
   #forgetNode(nodeId: NodeId): void {
     this.#attendance.forget(nodeId);
+    this.#tellDrained(this.#drains.gone(nodeId));
     this.#sessions
       .get(nodeId)
       ?.end(
@@ -344,6 +347,7 @@ export class Dispatcher {
       const reason = new SkepError('deadline-exceeded', 'agent session: heartbeat failure');
       this.#sessions.get(nodeId)?.end(reason);
       this.#sessions.delete(nodeId);
+      this.#tellDrained(this.#drains.gone(nodeId));
     }
     await this.#attendance.check(silent, signal);
   }

@@ -47,6 +47,14 @@ export class PendingDrains {
     return drained;
   }
 
+  /**
+   * A node's session ended without a word that it comes back: it confirms nothing more, and most likely
+   * sends nothing more to anybody.
+   */
+  gone(nodeId: NodeId): Drained {
+    return this.applied(nodeId, Number.POSITIVE_INFINITY);
+  }
+
   /** Their nodes have waited long enough, and said stop. */
   #forgetOld(nowMs: number): void {
     this.#groups = this.#groups.filter(({ sinceMs }) => nowMs - sinceMs <= 2 * DRAIN_LIMIT_MS);

@@ -220,6 +220,31 @@ describe('a task that is to stop', () => {
     expect(home.stream.of('drained')).toHaveLength(1);
   });
 
+  test.each([
+    ['whose session ended', async () => away.disconnect()],
+    ['that are removed', () => store.store.update((tx) => tx.remove('node', other))],
+    ['that fall silent', () => beat([home], 5)],
+  ])('does not wait for nodes %s', async (_, leave) => {
+    await stop('web');
+    await confirm(home);
+    expect(home.stream.of('drained')).toEqual([]);
+    await leave();
+    await beat([home], 1);
+    expect(home.stream.of('drained')).toHaveLength(1);
+  });
+
+  test('waits for a node that said that it comes back', async () => {
+    await stop('web');
+    await confirm(home);
+    away.stream.say({ kind: 'pause' });
+    await settle();
+    away.disconnect();
+    await settle();
+    expect(home.stream.of('drained')).toEqual([]);
+    await connect(aNodeDescription({ address: '192.0.2.8:2377' }), other);
+    expect(home.stream.of('drained')).toHaveLength(1);
+  });
+
   test('does not wait for nodes that had nothing of it', async () => {
     const alone = idOf<NodeId>('aln');
     await store.create('node', aNode({ id: alone, description: null, status: DOWN }));

@@ -44,6 +44,14 @@ describe('tasks whose endpoints end', () => {
     expect(drains.begin(7, tasks(web), [], 0)).toEqual(tasks(web));
   });
 
+  test('do not wait for a node whose session ended', () => {
+    drains.begin(7, tasks(web), [away], 0);
+    drains.begin(8, tasks(api), [away, third], 0);
+    expect(drains.gone(away)).toEqual(tasks(web));
+    expect(drains.gone(away)).toEqual(NONE);
+    expect(drains.gone(third)).toEqual(tasks(api));
+  });
+
   test('are forgotten when their node has stopped waiting for it', () => {
     drains.begin(7, tasks(web), [away], 0);
     drains.begin(8, NONE, [away], 4_001);
