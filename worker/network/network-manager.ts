@@ -18,7 +18,7 @@ import { answerLocally } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { NodeNetwork } from './node-network.ts';
-import type { Proof, ProofOptions } from './self-proof.ts';
+import { mendedOf, type Proof, type ProofOptions } from './self-proof.ts';
 import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
@@ -150,15 +150,16 @@ export class NetworkManager {
 
   /** As `verify`, in the words that managers are told. */
   async report(repair: boolean): Promise<NetworkProof> {
-    const { compared, drifts, left, failures } = await this.verify(repair);
-    const still = new Set(left.map(({ where, what }) => `${where}: ${what}`));
+    const proof = await this.verify(repair);
+    const { compared, drifts, left, failures } = proof;
+    const mended = new Set(mendedOf(proof));
     return {
       compared,
       driftCount: drifts.length,
       leftCount: left.length,
       drifts: drifts.slice(0, DRIFTS_TOLD_MAX).map((drift) => ({
         ...drift,
-        repaired: !still.has(`${drift.where}: ${drift.what}`),
+        repaired: mended.has(drift),
       })),
       failures: failures.slice(0, DRIFTS_TOLD_MAX),
       repairedSinceStart: this.#drifts.repaired,
@@ -191,8 +192,8 @@ export class NetworkManager {
   async #prove(options: ProofOptions): Promise<Proof> {
     const { log } = this.#options;
     const proof = await this.#started().prove(options);
-    const mended = proof.drifts.length - proof.left.length;
-    this.#drifts = { repaired: this.#drifts.repaired + mended, left: proof.left.length };
+    const repaired = this.#drifts.repaired + mendedOf(proof).length;
+    this.#drifts = { repaired, left: proof.left.length };
     const some = proof.drifts.slice(0, DRIFTS_LOGGED_MAX);
     if (proof.drifts.length > 0) {
       log.warn({ count: proof.drifts.length, left: proof.left.length, some }, 'network drift');

@@ -26,7 +26,7 @@ export interface Proof {
   readonly compared: number;
   /** what was found at first */
   readonly drifts: readonly Drift[];
-  /** what is so still: not repaired, or not to be */
+  /** what is so still, or may be: not repaired, or not to be, or it could not be looked at again */
   readonly left: readonly Drift[];
   /** namespaces that could not be looked at or repaired, and why */
   readonly failures: readonly { readonly where: string; readonly reason: string }[];
@@ -52,8 +52,9 @@ export async function prove(
     if (!suspect && !all) continue;
     const { where } = subject;
     compared++;
+    let found: readonly Difference[] = [];
     try {
-      const found = await subject.differences();
+      found = await subject.differences();
       if (found.length === 0) {
         subject.trust();
         continue;
@@ -63,8 +64,15 @@ export async function prove(
       const still = repair ? await subject.differences() : found;
       left.push(...still.map((it) => ({ where, ...it })));
     } catch (err) {
+      left.push(...found.map((it) => ({ where, ...it })));
       failures.push({ where, reason: describeError(err) });
     }
   }
   return { compared, drifts, left, failures };
+}
+
+/** What was found and is so no more. What a second look found besides is `left` and was never a drift. */
+export function mendedOf({ drifts, left }: Proof): readonly Drift[] {
+  const still = new Set(left.map(({ where, what }) => `${where}: ${what}`));
+  return drifts.filter(({ where, what }) => !still.has(`${where}: ${what}`));
 }

@@ -7,7 +7,7 @@ import {
   FACT,
   factsOf,
 } from '../../../worker/network/kernel-facts.ts';
-import { prove, type Subject } from '../../../worker/network/self-proof.ts';
+import { mendedOf, prove, type Subject } from '../../../worker/network/self-proof.ts';
 import {
   hostSettings,
   isOverlayFactOfOurs,
@@ -86,6 +86,37 @@ describe('the self-proof', () => {
     expect(proof.failures).toEqual([{ where: 'broken', reason: 'no such namespace' }]);
     expect(wrong.calls).toContain('repair');
     expect(broken.suspicious).toBe(true);
+  });
+});
+
+describe('what counts as mended', () => {
+  const REPAIR = { repair: true, all: true };
+  const refuse = () => Promise.reject(new Error('no buffer space'));
+
+  test('is what a second look no longer finds', async () => {
+    expect(mendedOf(await prove([new FakeSubject('wrong', 1)], REPAIR))).toHaveLength(1);
+    expect(mendedOf(await prove([new FakeSubject('stubborn', 2)], REPAIR))).toEqual([]);
+  });
+
+  test('is nothing where the repair failed, or the second look', async () => {
+    const unrepaired = new FakeSubject('unrepaired', 1);
+    unrepaired.repair = refuse;
+    const unseen = new FakeSubject('unseen', 1);
+    unseen.repair = async () => {
+      unseen.differences = refuse;
+    };
+    const proof = await prove([unrepaired, unseen], REPAIR);
+    expect(proof.failures.map(({ where }) => where)).toEqual(['unrepaired', 'unseen']);
+    expect(proof.left).toEqual(proof.drifts);
+    expect(mendedOf(proof)).toEqual([]);
+  });
+
+  test('is never less than nothing, though a repair breaks more than it mends', () => {
+    const drift = { where: 'a', ...DRIFT };
+    const proof = { compared: 1, failures: [], drifts: [drift] };
+    const others = ['b', 'c'].map((where) => ({ ...drift, where }));
+    expect(mendedOf({ ...proof, left: others })).toEqual([drift]);
+    expect(mendedOf({ ...proof, left: [drift, ...others] })).toEqual([]);
   });
 });
 
