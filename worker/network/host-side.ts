@@ -70,12 +70,18 @@ export class HostSide {
   /** Opens the sockets and takes up a gateway bridge that is there. */
   static async open(options: HostSideOptions): Promise<HostSide> {
     const route = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_ROUTE);
-    const filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
-    const host = new HostSide(options, route, filter);
-    if (await host.gateway.adopt()) {
+    let filter: NetlinkSocket | null = null;
+    try {
+      filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
+      const host = new HostSide(options, route, filter);
+      await host.gateway.adopt();
       if (host.gateway.subnet) host.rules.setGateway(host.gateway.subnet);
+      return host;
+    } catch (err) {
+      await filter?.close();
+      await route.close();
+      throw err;
     }
-    return host;
   }
 
   async close(): Promise<void> {
