@@ -1,5 +1,8 @@
 /** Beside other firewalls of the host: published ports answer and tasks get out. Needs root. */
-import { afterEach, describe, expect, test } from 'vitest';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { AssignedPeer } from '../../common/model/assignment.ts';
 import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   httpFrom,
@@ -31,6 +34,14 @@ const FIREWALLS: readonly (readonly [string, string, string])[] = [
   ],
 ];
 
+/** The seat of a host in the ingress network. */
+const peerOf = ({ nodeId, address: hostAddress }: LabHost, address: string): AssignedPeer => ({
+  networkId: INGRESS.id,
+  nodeId: asId<NodeId>(nodeId),
+  hostAddress,
+  address,
+});
+
 describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
   let lab: NetworkLab | null = null;
   afterEach(async () => {
@@ -45,12 +56,10 @@ describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
     await inNetns(host.netns, 'sh', '-c', setUp);
     await host.start();
     const seat = endpoint(INGRESS, 'web', 1, host, '10.0.0.11');
-    const { nodeId, address: hostAddress } = host;
-    const peer = { networkId: INGRESS.id, nodeId: asId<NodeId>(nodeId), hostAddress };
     await host.apply(
       [
         set('network', INGRESS),
-        set('peer', { ...peer, address: '10.0.0.2' }),
+        set('peer', peerOf(host, '10.0.0.2')),
         set('endpoint', seat),
         set('port', port('web', 8080, 80)),
       ],
@@ -81,6 +90,40 @@ describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
     expect(after).not.toContain('skep');
     await inNetns(host.netns, 'sh', '-c', `nft flush ruleset; iptables-legacy -F; ${setUp}`);
     expect(after).toBe(await shown());
+  });
+
+  test('a firewall that nobody else may write is told of, and hinders nothing else', async () => {
+    const { host, made } = await scene('true');
+    // The rules of a table with an owner are its own, for as long as its process lives.
+    const owner = spawn('nsenter', [`--net=${host.netns}`, 'nft', '-i'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    try {
+      owner.stdin.write('add table inet owned { flags owner; }\n');
+      owner.stdin.write(
+        'add chain inet owned forward { type filter hook forward priority 0; policy drop; }\n',
+      );
+      const listed = () => tryInNetns(host.netns, 'nft', 'list', 'table', 'inet', 'owned');
+      await vi.waitFor(async () => expect(await listed()).toContain('policy drop'), 10_000);
+      // The seat in the ingress network is made anew, and with it the rules in others' chains.
+      await host.apply([set('peer', peerOf(host, '10.0.0.3'))]);
+      await host.apply([set('port', port('web', 9090, 80))]);
+      const { left, failures } = await host.verify(true);
+      expect(failures).toEqual([]);
+      expect(left).toEqual([
+        {
+          where: 'host',
+          what: 'permits in chain forward of table owned',
+          wanted: 'there',
+          found: expect.stringMatching(/^refused: /),
+        },
+      ]);
+    } finally {
+      owner.stdin.end();
+      await once(owner, 'exit');
+    }
+    expect((await host.verify(true)).left).toEqual([]);
+    expect(await httpFrom(made.outside, host.address, 9090)).toBe(`web ${made.outsideAddress}`);
   });
 
   test('a firewall that is set up or reloaded later is dealt with by the self-proof', async () => {

@@ -3,6 +3,7 @@
  * the hook forward with policy drop gets four rules of ours at its head, for our links. What may pass
  * there is decided by our own table. Known by their comment; nothing else of others is touched.
  */
+import { describeError } from '../../common/base/errors.ts';
 import {
   type Expression,
   NFPROTO_INET,
@@ -34,6 +35,8 @@ interface StrictChain {
 
 export class ForwardPermits {
   readonly #socket: NetlinkSocket;
+  /** chains that did not take the rules at the last try, and why */
+  readonly #refusals = new Map<string, string>();
 
   constructor(socket: NetlinkSocket) {
     this.#socket = socket;
@@ -44,22 +47,30 @@ export class ForwardPermits {
     const strict = await this.#strictChains();
     return strict
       .filter((it) => !isPermitted(it))
-      .map(({ table, chain }) => ({
-        what: `permits in chain ${chain} of table ${table}`,
+      .map((it) => ({
+        what: `permits in chain ${it.chain} of table ${it.table}`,
         wanted: 'there',
-        found: null,
+        found: this.#refusals.get(keyOf(it)) ?? null,
       }));
   }
 
-  /** Puts the rules where they lack; those that are there in part, or not first, are written again. */
+  /**
+   * Puts the rules where they lack; those that are there in part, or not first, are written again. Never
+   * rejects: what belongs to others may refuse, which is no fault of ours. `differences` tells of it.
+   */
   async restore(): Promise<void> {
-    for (const strict of await this.#strictChains()) {
-      if (isPermitted(strict)) continue;
+    this.#refusals.clear();
+    const chains = await this.#strictChains().catch(() => []);
+    for (const strict of chains.filter((it) => !isPermitted(it))) {
       const { family, table, chain } = strict;
       const tx = new NftTransaction(table, family);
       removeOwn(tx, strict);
       for (const permit of [...PERMITS].reverse()) tx.insertRule(chain, permit, COMMENT);
-      await tx.commit(this.#socket);
+      try {
+        await tx.commit(this.#socket);
+      } catch (err) {
+        this.#refusals.set(keyOf(strict), `refused: ${describeError(err)}`);
+      }
     }
   }
 
@@ -89,6 +100,8 @@ export class ForwardPermits {
     return found;
   }
 }
+
+const keyOf = ({ family, table, chain }: StrictChain): string => `${family} ${table} ${chain}`;
 
 const isOwn = ({ comment }: ChainRule): boolean => comment === COMMENT;
 
