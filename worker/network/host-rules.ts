@@ -72,6 +72,11 @@ export class HostRules extends OwnedTable {
     return this.#services.keys();
   }
 
+  /** Keys of the ports that services publish. */
+  get servicePorts(): readonly string[] {
+    return [...this.#ports].flatMap(([key, { kind }]) => (kind === 'service' ? [key] : []));
+  }
+
   portTarget(protocol: Protocol, port: number): PortTarget | null {
     return this.#ports.get(portKeyOf(protocol, port)) ?? null;
   }

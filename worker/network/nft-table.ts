@@ -53,9 +53,8 @@ export abstract class OwnedTable {
     this.#live = true;
   }
 
-  /** What the kernel has otherwise than we do; nothing before the first `rebuild`. */
+  /** What the kernel has otherwise than we do; all of it when it was never written. */
   async differences(): Promise<Difference[]> {
-    if (!this.#live) return [];
     const image = new TableImage();
     this.build(image);
     return image.differences(await readTable(this.#socket, this.#family, NFT_TABLE));

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
@@ -19,6 +19,7 @@ import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
 import { ingressSeatOf, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
 import { type Proof, type ProofOptions, prove } from './self-proof.ts';
+import { type Gone, TableFollower } from './table-follower.ts';
 import { planLegs, TaskNetwork } from './task-network.ts';
 import {
   type AttachedTask,
@@ -46,6 +47,8 @@ interface AttachedState {
   readonly hostPorts: readonly PortConfig[];
   /** legs that could not be made yet: their network was not in the tables at adoption */
   readonly missing: Set<NetworkId>;
+  /** a step of its programming failed: its rules are due to be written whole */
+  isBehind: boolean;
 }
 
 /** INVARIANT: before the first `program` no rule and no network of an earlier life is removed. */
@@ -56,7 +59,10 @@ export class NodeNetwork {
   readonly #overlays: OverlaySet;
   readonly #hostPorts: HostPorts;
   readonly #tasks = new Map<TaskId, AttachedState>();
-  #synced = false;
+  readonly #follower = new TableFollower({
+    whole: (gone) => this.#programAll(gone),
+    step: (touched) => this.#programTouched(touched),
+  });
 
   private constructor(options: NodeNetworkOptions, host: HostSide, overlays: OverlaySet) {
     this.#options = options;
@@ -107,12 +113,12 @@ export class NodeNetwork {
     await this.close();
   }
 
-  /** Brings the kernel in line with the tables; `touched` is what changed in them. */
-  async program(touched: Touched): Promise<void> {
-    const first = !this.#synced;
-    this.#synced = true;
-    if (first) await this.#programAll();
-    else await this.#programTouched(touched);
+  /**
+   * Brings the kernel in line with the tables; `touched` is what changed in them. When it rejects, the
+   * next call, sweep or repairing proof goes by the tables as a whole.
+   */
+  program(touched: Touched): Promise<void> {
+    return this.#follower.follow(touched);
   }
 
   /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */
@@ -174,7 +180,7 @@ export class NodeNetwork {
     for (const id of await state.network.readBack(this.#overlays.all, this.#host.gateway)) {
       state.missing.add(id);
     }
-    if (this.#synced) {
+    if (this.#follower.isTold) {
       await this.#repair(state);
       await this.#programTask(state);
     }
@@ -192,7 +198,10 @@ export class NodeNetwork {
       random: this.#options.random,
       answer: this.#options.answerFor(request),
     });
-    const state: AttachedState = { request, network, hostPorts: ports, missing: new Set() };
+    const state: AttachedState = {
+      ...{ request, network, hostPorts: ports },
+      ...{ missing: new Set<NetworkId>(), isBehind: false },
+    };
     this.#tasks.set(request.taskId, state);
     return state;
   }
@@ -247,6 +256,7 @@ export class NodeNetwork {
     await state.network.rules.set(changes);
     await this.#setTaskIngress(state);
     await state.network.rules.rebuild();
+    state.isBehind = false;
   }
 
   async #setTaskIngress(state: AttachedState): Promise<void> {
@@ -279,7 +289,22 @@ export class NodeNetwork {
 
   /** Compares the kernel with the tables and, if asked to, brings it back in line with them. */
   async prove(options: ProofOptions): Promise<Proof> {
-    if (!this.#synced) return { compared: 0, drifts: [], left: [], failures: [] };
+    if (!this.#follower.isTold) return { compared: 0, drifts: [], left: [], failures: [] };
+    const notInStep = await this.#whyNotInStep(options);
+    const proof = await this.#proveSubjects(options);
+    return { ...proof, failures: [...notInStep, ...proof.failures] };
+  }
+
+  async #whyNotInStep({ repair }: ProofOptions): Promise<Proof['failures']> {
+    try {
+      if (repair) await this.#follower.retry();
+      return this.#follower.inStep ? [] : [{ where: 'tables', reason: 'not programmed whole' }];
+    } catch (err) {
+      return [{ where: 'tables', reason: describeError(err) }];
+    }
+  }
+
+  #proveSubjects(options: ProofOptions): Promise<Proof> {
     return prove(
       subjectsOf({
         ...this.#options,
@@ -303,8 +328,12 @@ export class NodeNetwork {
     if (overlay) await network.plug(new Map([[id, overlay]]), null);
   }
 
-  /** The first revision after a start: everything is compared, what is not named goes. */
-  async #programAll(): Promise<void> {
+  /** The first revision after a start, or after a failure: everything is compared, what is not named goes. */
+  async #programAll(gone: Gone): Promise<void> {
+    // First, so that they are in the table of the host whoever writes that next.
+    const { rules } = this.#host;
+    const ports = new Set([...this.#tables.ports.keys(), ...rules.servicePorts]);
+    await rules.set(...this.#published(ports, null));
     for (const [id, overlay] of this.#overlays.all) {
       const table = this.#tables.networks.get(id);
       if (!table?.network) continue;
@@ -318,10 +347,10 @@ export class NodeNetwork {
         await this.#programTask(state);
       });
     }
-    await this.#host.rules.set(...this.#published(new Set(this.#tables.ports.keys()), null));
-    await this.#host.rules.rebuild();
-    await this.sweep();
-    await this.prove({ repair: true, all: true });
+    await rules.rebuild();
+    await this.#forgetGone(gone);
+    await this.#sweepAll();
+    await this.#proveSubjects({ repair: true, all: true });
   }
 
   async #programTouched(touched: Touched): Promise<void> {
@@ -337,7 +366,7 @@ export class NodeNetwork {
     }
     const ingressServices = ingressId ? touched.services.get(ingressId) : undefined;
     await this.#host.rules.set(...this.#published(touched.ports, ingressServices ?? null));
-    await this.#forgetGone(touched, ingressId);
+    await this.#forgetGone(touched.gone);
   }
 
   async #networkChanged(id: NetworkId): Promise<void> {
@@ -349,6 +378,7 @@ export class NodeNetwork {
 
   async #programChanges(state: AttachedState, touched: Touched, seatChanged: boolean) {
     if (state.missing.size > 0) await this.#repair(state);
+    if (state.isBehind) return this.#programTask(state);
     const changes = new Map<string, ReadonlySet<string> | null>();
     for (const { networkId } of state.network.legs) {
       if (this.#isIngress(networkId)) continue;
@@ -405,10 +435,13 @@ export class NodeNetwork {
     return [services, targets];
   }
 
-  async #forgetGone(touched: Touched, ingressId: NetworkId | undefined): Promise<void> {
-    for (const [id, addresses] of touched.gone) {
+  async #forgetGone(gone: Gone): Promise<void> {
+    for (const [id, ended] of gone) {
+      const table = this.#tables.networks.get(id);
+      // Somebody may have been given one of them since a step that failed.
+      const addresses = new Set([...ended].filter((address) => !table?.hostOf(address)));
       if (addresses.size === 0) continue;
-      if (id === ingressId) await this.#host.forgetConnections(addresses);
+      if (table?.network?.ingress) await this.#host.forgetConnections(addresses);
       for (const state of this.#tasks.values()) {
         const member = state.network.legs.some(({ networkId }) => networkId === id);
         if (member) await this.#guarded(state, () => state.network.forgetConnections(addresses));
@@ -421,6 +454,7 @@ export class NodeNetwork {
     try {
       await work();
     } catch (err) {
+      state.isBehind = true;
       this.#options.log.warn({ err, taskId: state.request.taskId }, 'program task network failed');
     }
   }
@@ -446,13 +480,18 @@ export class NodeNetwork {
 
   /** Removes what belongs to nobody, tries again what failed. */
   async sweep(): Promise<void> {
-    if (!this.#synced) return;
+    if (!this.#follower.isTold) return;
+    if (this.#follower.inStep) await this.#sweepAll();
+    else await this.#follower.retry();
+  }
+
+  async #sweepAll(): Promise<void> {
     for (const id of [...this.#overlays.all.keys()]) await this.#removeUnused(id);
     if (this.#host.rules.stale) await this.#host.rules.rebuild();
     for (const state of this.#tasks.values()) {
       await this.#guarded(state, async () => {
         if (state.missing.size > 0) await this.#repair(state);
-        if (state.network.rules.stale) await this.#programTask(state);
+        if (state.isBehind || state.network.rules.stale) await this.#programTask(state);
       });
     }
   }
