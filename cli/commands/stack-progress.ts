@@ -3,7 +3,7 @@
  * API tells at one moment.
  */
 import type { NodeJson, ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
-import { startDependencies } from '../../common/model/start-order.ts';
+import { CONDITION_WORDS, startDependencies } from '../../common/model/start-order.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
 import { rank } from './progress-view.ts';
 
@@ -51,7 +51,7 @@ export function serviceProgress(
     const isSettled = seats.isOver || service.UpdateStatus?.State === 'completed';
     return { ...progress(name, 'up', seats.ready, seats.wanted, seats.text), isSettled };
   }
-  const waitsFor = heldText(service, seats);
+  const waitsFor = heldText(service, own, seats);
   if (waitsFor !== null) return progress(name, 'held', seats.ready, seats.wanted, waitsFor);
   const state = seats.unplaced > 0 && seats.moving === 0 ? 'unplaced' : 'moving';
   return progress(name, state, seats.ready, seats.wanted, seats.text);
@@ -207,17 +207,17 @@ function seatsText(seats: readonly Seat[], isUp: boolean): string {
   return [states || 'waits for tasks', ...(error === undefined ? [] : [error])].join(': ');
 }
 
-const CONDITION_WORDS = {
-  service_started: 'to start',
-  service_healthy: 'to be healthy',
-  service_completed_successfully: 'to complete',
-} as const;
-
 /** null when it does not wait for others. */
-function heldText({ Spec }: ServiceJson, seats: Seats): string | null {
+function heldText({ Spec }: ServiceJson, tasks: readonly TaskJson[], seats: Seats): string | null {
   const dependencies = startDependencies(Spec.Labels ?? {});
   if (dependencies.length === 0 || seats.prepared === 0) return null;
   if (seats.ready + seats.moving + seats.unplaced > 0 && !isJobMode(Spec)) return null;
+  // Managers say which of these it is, once a task is prepared.
+  const told = tasks.find(
+    ({ DesiredState, Status }) =>
+      DesiredState === 'ready' && Status.State === 'ready' && Status.Err,
+  );
+  if (told?.Status.Err) return told.Status.Err;
   const names = dependencies.map(({ service, condition }) => {
     return `${service} ${CONDITION_WORDS[condition]}`;
   });

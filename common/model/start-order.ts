@@ -82,17 +82,64 @@ export interface ClusterView {
   node(id: NodeId): Node | undefined;
 }
 
-/** The first dependency that has not come, null for none. A service that is not there is not waited for. */
-export function unmetDependency(
+/** The dependencies that have not come. A service that is not there is not waited for. */
+export function unmetDependencies(
   { name, labels }: ServiceSpec,
   view: ClusterView,
-): StartDependency | null {
-  for (const dependency of startDependencies(labels)) {
+): readonly StartDependency[] {
+  return startDependencies(labels).filter((dependency) => {
     const service = view.serviceByName(dependency.service);
-    if (!service || dependency.service === name) continue;
-    if (!hasCome(service, view.tasks(service), dependency.condition, view)) return dependency;
+    if (!service || dependency.service === name) return false;
+    return !hasCome(service, view.tasks(service), dependency.condition, view);
+  });
+}
+
+/**
+ * Whether nothing of the service runs, so that it can wait without anybody missing it. Where a part runs,
+ * or a job has completed something, order has had its chance: what fails there is replaced at once.
+ */
+export function isCold({ jobStatus }: Service, tasks: readonly Task[]): boolean {
+  const iteration = jobStatus?.iteration ?? null;
+  return !tasks.some(({ desiredState, status: { state }, jobIteration }) => {
+    if (jobIteration !== iteration) return false;
+    if (desiredState !== 'running' && desiredState !== 'complete') return false;
+    return !isTerminal(state) || (jobStatus !== null && state === 'complete');
+  });
+}
+
+/** What the service of a dependency is to do. */
+export const CONDITION_WORDS: Readonly<Record<DependencyCondition, string>> = {
+  service_started: 'to start',
+  service_healthy: 'to be healthy',
+  service_completed_successfully: 'to complete',
+};
+
+/** What a service waits for, and why it does so for ever if it does; null when it need not wait. */
+export function waitInWords(spec: ServiceSpec, view: ClusterView): string | null {
+  const parts = unmetDependencies(spec, view).map(({ service: name, condition }) => {
+    const words = `${name} ${CONDITION_WORDS[condition]}`;
+    const service = view.serviceByName(name);
+    if (service && isNowhere(service, view)) return `${words} (no node takes a task of it)`;
+    return waitsForIt(name, spec.name, view) ? `${words} (which waits for ${spec.name})` : words;
+  });
+  return parts.length > 0 ? `waits for ${parts.join(', ')}` : null;
+}
+
+/** Whether a service waits for another one, be it by way of others. */
+function waitsForIt(from: string, name: string, view: ClusterView): boolean {
+  const seen = new Set([from]);
+  for (const at of seen) {
+    const spec = view.serviceByName(at)?.spec;
+    for (const { service } of spec ? unmetDependencies(spec, view) : []) seen.add(service);
+    if (seen.has(name)) return true;
   }
-  return null;
+  return false;
+}
+
+/** It is to run on every node that fits, and none does. */
+function isNowhere(service: Service, view: ClusterView): boolean {
+  const { kind } = service.spec.mode;
+  return (kind === 'global' || kind === 'global-job') && !view.tasks(service).some(isWanted);
 }
 
 /** Every seat of the service has a task of its present words that is as far as the condition asks. */

@@ -37,6 +37,7 @@ import {
   type TaskFilters,
   taskFilter,
 } from './filters.ts';
+import { tellOfWaiting } from './held-tasks.ts';
 import { requireByRef } from './lookup.ts';
 import { redactCluster, redactSecret, redactService, redactTask } from './redact.ts';
 import { type ServiceStatus, serviceStatus } from './service-status.ts';
@@ -179,12 +180,19 @@ export class ControlApi {
   // ---- tasks ----
 
   getTask(ref: string, signal?: AbortSignal): Promise<Task> {
-    return this.#read((view) => redactTask(requireByRef(view, 'task', ref)), signal);
+    return this.#read(
+      (view) => tellOfWaiting(view)(redactTask(requireByRef(view, 'task', ref))),
+      signal,
+    );
   }
 
   listTasks(filters: TaskFilters = {}, signal?: AbortSignal): Promise<Task[]> {
     return this.#read(
-      (view) => candidates(view, filters).filter(taskFilter(view, filters)).map(redactTask),
+      (view) =>
+        candidates(view, filters)
+          .filter(taskFilter(view, filters))
+          .map(redactTask)
+          .map(tellOfWaiting(view)),
       signal,
     );
   }

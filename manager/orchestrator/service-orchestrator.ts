@@ -8,7 +8,7 @@ import { restMs } from '../../common/base/rest.ts';
 import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
-import { startDependencies, unmetDependency } from '../../common/model/start-order.ts';
+import { isCold, startDependencies, unmetDependencies } from '../../common/model/start-order.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -18,7 +18,7 @@ import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import type { UpdateProgress } from './update-progress.ts';
-import { isCold, isLost, type OrchestratorChange } from './world.ts';
+import { isLost, type OrchestratorChange } from './world.ts';
 
 /** Changes decided in one turn before they are written, so that no turn grows without limit. */
 const CHANGES_PER_PASS_MAX = 10_000;
@@ -197,15 +197,15 @@ export class ServiceOrchestrator {
   }
 
   #mustWait(view: ReadView, { id, spec }: Service): boolean {
-    const unmet = unmetDependency(spec, {
+    const unmet = unmetDependencies(spec, {
       serviceByName: (name) => view.byName('service', name)[0],
       tasks: (service) => view.tasksByService(service.id),
       node: (nodeId) => view.get('node', nodeId),
     });
     const names = startDependencies(spec.labels).map(({ service }) => service);
-    if (unmet) this.#waiting.set(id, new Set(names));
+    if (unmet.length > 0) this.#waiting.set(id, new Set(names));
     else this.#waiting.delete(id);
-    return unmet !== null;
+    return unmet.length > 0;
   }
 
   #remember(serviceId: ServiceId, plan: ServicePlan): void {

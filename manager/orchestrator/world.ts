@@ -3,7 +3,7 @@ import type { NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service, UpdateStatus } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
-import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
+import type { DesiredState } from '../../common/model/task-state.ts';
 
 export interface ServiceWorld {
   readonly service: Service;
@@ -64,19 +64,6 @@ export type OrchestratorChange =
       readonly status: UpdateStatus;
       readonly paused: UpdateStatus;
     };
-
-/**
- * Whether nothing of the service runs, so that it can wait without anybody missing it. Where a part runs,
- * or a job has completed something, order has had its chance: what fails there is replaced at once.
- */
-export function isCold({ jobStatus }: Service, tasks: readonly Task[]): boolean {
-  const iteration = jobStatus?.iteration ?? null;
-  return !tasks.some(({ desiredState, status: { state }, jobIteration }) => {
-    if (jobIteration !== iteration) return false;
-    if (desiredState !== 'running' && desiredState !== 'complete') return false;
-    return !isTerminal(state) || (jobStatus !== null && state === 'complete');
-  });
-}
 
 /** A node on which nothing of ours may stay: gone, down or drained. */
 export function isLost(node: Node | undefined): boolean {

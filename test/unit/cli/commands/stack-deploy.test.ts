@@ -256,6 +256,17 @@ describe('how a deployment ends', () => {
     expect(status).toBe(1);
     expect(stdout).toContain('shop_web: 0/1 waits for shop_once to complete\n');
   });
+
+  test('what waits for a service that no node takes says so', async () => {
+    write(`services:
+  web: {image: w, depends_on: {db: {condition: service_healthy}}}
+  db: {image: d, deploy: {mode: global, placement: {constraints: [node.labels.disk == ssd]}}}
+`);
+    const { stdout } = await up('--timeout', '5s');
+    expect(stdout).toContain(
+      'shop_web: 0/1 waits for shop_db to be healthy (no node takes a task of it)\n',
+    );
+  });
 });
 
 describe('stack diff and deploy --plan', () => {
