@@ -411,7 +411,7 @@ export class PlainContainer {
       ranMs: exit.startedAtMs > 0 ? exit.finishedAtMs - exit.startedAtMs : 0,
       lastDelayMs: this.#lastDelayMs,
     });
-    await this.#put({
+    await this.#keep({
       phase: delayMs === null ? 'exited' : 'restarting',
       seat: null,
       restartCount: delayMs === null ? restartCount : restartCount + 1,
@@ -491,9 +491,23 @@ export class PlainContainer {
     this.#waiters.removed(this.#lastResult, gone);
   }
 
+  /** The store writes in the order of the calls, so that the newest record is the one that stays. */
   async #put(changes: Partial<ContainerRecord>): Promise<void> {
     this.#record = { ...this.#record, ...changes };
     await this.#parts.records.put(this.#record);
+  }
+
+  /** What happened whether the disk takes it or not: the rest of dealing with it must not wait for that. */
+  #keep(changes: Partial<ContainerRecord>): Promise<void> {
+    return this.#bestEffort('record of container could not be written', this.#put(changes));
+  }
+
+  async #bestEffort(words: string, work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (err) {
+      this.#log.error({ err }, words);
+    }
   }
 
   #background(work: () => Promise<void>): void {

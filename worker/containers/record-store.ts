@@ -40,10 +40,12 @@ export interface ContainerRecord {
 
 const SUFFIX = '.json';
 
+/** INVARIANT: what is written of one container is written in the order of the calls, one after another. */
 export class RecordStore {
   readonly #dir: string;
   readonly #log: Logger;
   readonly #files: SmallFiles;
+  readonly #tails = new Map<string, Promise<void>>();
 
   constructor(dir: string, log: Logger, files: SmallFiles = new NodeSmallFiles()) {
     this.#dir = dir;
@@ -72,11 +74,24 @@ export class RecordStore {
   }
 
   put(record: ContainerRecord): Promise<void> {
-    return this.#files.replace(this.#path(record.id), JSON.stringify(record));
+    return this.#after(record.id, () =>
+      this.#files.replace(this.#path(record.id), JSON.stringify(record)),
+    );
   }
 
   remove(id: string): Promise<void> {
-    return this.#files.remove(this.#path(id));
+    return this.#after(id, () => this.#files.remove(this.#path(id)));
+  }
+
+  #after(id: string, write: () => Promise<void>): Promise<void> {
+    const result = (this.#tails.get(id) ?? Promise.resolve()).then(write);
+    const settled = result
+      .catch(() => {}) // its caller sees the failure; the next one goes on
+      .then(() => {
+        if (this.#tails.get(id) === settled) this.#tails.delete(id);
+      });
+    this.#tails.set(id, settled);
+    return result;
   }
 
   #path(id: string): string {

@@ -64,6 +64,8 @@ describe('container outside of services', () => {
   let runtime: FakePlainRuntime;
   let records: Map<string, ContainerRecord>;
   let attached: Set<string>;
+  /** of the disk: every write of a record fails for which it says so */
+  let isUnwritable: (record: ContainerRecord) => boolean;
   let actions: string[];
   let all: PlainContainers;
 
@@ -93,6 +95,7 @@ describe('container outside of services', () => {
       records: {
         load: async () => ({ records: [...records.values()], damaged: [] }),
         put: async (record) => {
+          if (isUnwritable(record)) throw new Error('no space left on device');
           records.set(record.id, record);
         },
         remove: async (id) => {
@@ -115,6 +118,7 @@ describe('container outside of services', () => {
     runtime = new FakePlainRuntime();
     records = new Map();
     attached = new Set();
+    isUnwritable = () => false;
     actions = [];
     all = room();
   });
@@ -217,6 +221,24 @@ describe('container outside of services', () => {
     runtime.startFailure = null;
     await container.start();
     expect(container.condition).toBe('running');
+  });
+
+  test('whose end cannot be written is dealt with all the same: waiters told, removed, restarted', async () => {
+    const going = await started({ autoRemove: true });
+    const rule = { name: 'always', maximumRetryCount: 0 } as const;
+    const staying = await all.create('staying', definition({ restart: rule }));
+    await staying.start();
+    const removed = going.wait('removed', signal);
+    const exited = staying.wait('next-exit', signal);
+    isUnwritable = ({ phase }) => phase === 'exited' || phase === 'restarting';
+    await ends(going, 4);
+    await ends(staying, 5);
+    expect(await removed).toEqual({ exitCode: 4 });
+    expect(await exited).toEqual({ exitCode: 5 });
+    expect(all.list()).toEqual([staying]);
+    await clock.advance(100);
+    await settle();
+    expect(staying.condition).toBe('running');
   });
 
   test('is removed by force while a stop with a long grace is under way', async () => {
