@@ -122,7 +122,7 @@ export class Worker {
       memoryDir: this.#memoryDir,
       mountMemory: mountTmpfs,
     });
-    this.#bridge = new LocalBridge(random);
+    this.#bridge = new LocalBridge(random, log.child({ component: 'local-bridge' }));
     this.plain = new PlainContainers({
       ...this.#makerParts,
       runtime: this.#runtime,

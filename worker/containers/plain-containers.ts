@@ -44,7 +44,7 @@ export class PlainContainers {
     const { records, damaged } = await this.#options.records.load();
     for (const record of records) this.#add(record);
     await this.#sweep(new Set(damaged));
-    await this.#options.bridge.start(this.#seats());
+    await this.#startBridge();
     for (const container of [...this.#containers.values()]) await this.#resume(container);
   }
 
@@ -126,6 +126,16 @@ export class PlainContainers {
     });
     this.#containers.set(record.id, container);
     return container;
+  }
+
+  /** A node whose bridge cannot be taken up has other work: what needs the bridge fails by itself. */
+  async #startBridge(): Promise<void> {
+    const { bridge, log } = this.#options;
+    try {
+      await bridge.start(this.#seats());
+    } catch (err) {
+      log.error({ err }, 'network bridge of this node could not be taken up');
+    }
   }
 
   /** One that cannot be taken up must not keep the others from it. */

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import {
   ipv4Number,
@@ -68,22 +69,23 @@ export class LocalBridge {
   #last = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(random: Random) {
-    this.#ports = new LocalPorts(random);
+  constructor(random: Random, log: Logger) {
+    this.#ports = new LocalPorts(random, log);
   }
 
   /** Containers that run from before this daemon keep what they have; all else of ours goes. */
   start(seats: ReadonlyMap<string, BridgeSeat>): Promise<void> {
     return this.#serial(async () => {
+      // Before anything that can fail: the next change of the rules has them all in it.
+      for (const [id, seat] of seats) {
+        this.#seats.set(id, seat);
+        await this.#ports.reclaim(id, seat.ports);
+      }
       const { route } = await this.#open();
       await this.#readBridge(route);
       const names = new Set([...seats.keys()].map(portNameOf));
       for (const { name } of await listLinks(route)) {
         if (PORT_NAME.test(name) && !names.has(name)) await removeLink(route, name);
-      }
-      for (const [id, seat] of seats) {
-        this.#seats.set(id, seat);
-        await this.#ports.reclaim(id, seat.ports);
       }
       await this.#settle();
     });

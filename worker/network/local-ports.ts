@@ -4,6 +4,7 @@
  */
 import { createServer } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { bindInNetns, closeFd, OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
@@ -41,11 +42,13 @@ const ATTEMPTS = 64;
 
 export class LocalPorts {
   readonly #random: Random;
+  readonly #log: Logger;
   readonly #hold: HoldPort;
   readonly #held = new Map<string, HeldPort[]>();
 
-  constructor(random: Random, hold: HoldPort = holdPort) {
+  constructor(random: Random, log: Logger, hold: HoldPort = holdPort) {
     this.#random = random;
+    this.#log = log;
     this.#hold = hold;
   }
 
@@ -61,9 +64,18 @@ export class LocalPorts {
     }
   }
 
-  /** Those that `holder` had before a restart; one that somebody took meanwhile is left to the rules. */
+  /**
+   * Those that `holder` had before a restart. One that somebody took meanwhile, or whose address this
+   * host has no longer, is left to the rules. Never rejects.
+   */
   async reclaim(holder: string, ports: readonly BoundPort[]): Promise<void> {
-    for (const port of ports) await this.#take(holder, port);
+    for (const port of ports) {
+      try {
+        await this.#take(holder, port);
+      } catch (err) {
+        this.#log.warn({ containerId: holder, port, err }, 'published port is not held');
+      }
+    }
   }
 
   release(holder: string): void {

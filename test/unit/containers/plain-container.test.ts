@@ -66,6 +66,7 @@ describe('container outside of services', () => {
   let attached: Set<string>;
   /** of the disk: every write of a record fails for which it says so */
   let isUnwritable: (record: ContainerRecord) => boolean;
+  let bridgeFailure: Error | null;
   let actions: string[];
   let all: PlainContainers;
 
@@ -81,6 +82,7 @@ describe('container outside of services', () => {
       files: { writeNames: async () => [], list: async () => [], remove: async () => {} },
       bridge: {
         start: async (seats) => {
+          if (bridgeFailure) throw bridgeFailure;
           for (const id of seats.keys()) attached.add(id);
         },
         isolate: async () => {},
@@ -119,6 +121,7 @@ describe('container outside of services', () => {
     records = new Map();
     attached = new Set();
     isUnwritable = () => false;
+    bridgeFailure = null;
     actions = [];
     all = room();
   });
@@ -285,6 +288,14 @@ describe('container outside of services', () => {
       const [container] = await reborn();
       expect(container?.condition).toBe('running');
       expect([...attached]).toEqual([id]);
+      await ends(container!, 2);
+      expect(container?.record.exit?.exitCode).toBe(2);
+    });
+
+    test('is taken up also when the bridge cannot be', async () => {
+      await started();
+      bridgeFailure = new Error('cannot assign requested address');
+      const [container] = await reborn();
       await ends(container!, 2);
       expect(container?.record.exit?.exitCode).toBe(2);
     });

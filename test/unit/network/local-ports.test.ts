@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { type BoundPort, LocalPorts, type PortWish } from '../../../worker/network/local-ports.ts';
 
@@ -10,10 +11,12 @@ const WISH: PortWish = {
   lastHostPort: 8080,
 };
 
-/** Ports of a host on which `taken` are in use by somebody else. */
+/** Ports of a host without 10.9.9.9 on which `taken` are in use by somebody else. */
 function scene(...taken: number[]) {
   const held = new Set(taken);
-  const ports = new LocalPorts(new SeededRandom(1), async ({ hostPort }: BoundPort) => {
+  const ports = new LocalPorts(new SeededRandom(1), silentLogger, async (port: BoundPort) => {
+    const { hostIp, hostPort } = port;
+    if (hostIp === '10.9.9.9') throw new Error('cannot assign requested address');
     if (held.has(hostPort)) return null;
     held.add(hostPort);
     return { release: () => held.delete(hostPort) };
@@ -71,5 +74,15 @@ describe('ports of containers outside of services', () => {
     expect([...held]).toEqual([1, 2]);
     ports.close();
     expect([...held]).toEqual([1]);
+  });
+
+  test('of an address that the host has no longer are left to the rules, the others are taken again', async () => {
+    const { ports, held } = scene();
+    const port = { protocol: 'tcp' as const, targetPort: 80 };
+    await ports.reclaim('a', [
+      { ...port, hostIp: '10.9.9.9', hostPort: 1 },
+      { ...port, hostIp: '0.0.0.0', hostPort: 2 },
+    ]);
+    expect([...held]).toEqual([2]);
   });
 });
