@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import type { Stats } from 'node:fs';
 import { posix } from 'node:path';
-import type { Writable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { finished, type Readable, type Writable } from 'node:stream';
+import { createGunzip, type Gunzip } from 'node:zlib';
 import { SkepError } from '../../common/base/errors.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { Change } from '../../worker/containers/changes.ts';
@@ -101,22 +101,41 @@ async function sendPieces(context: RequestContext, pieces: AsyncIterable<Buffer>
   (out ?? context.stream(TAR_TYPE)).end();
 }
 
-/** Plain or gzip, told by its first bytes. */
-async function* bodyOf({ request }: RequestContext): AsyncGenerator<Buffer> {
+/**
+ * Plain or gzip, told by its first bytes. Ends or fails with the request in any case: whoever reads it holds the
+ * container. The connection stays, so that a refusal can be sent on it.
+ */
+export async function* bodyOf({ request, signal }: BodyParts): AsyncGenerator<Buffer> {
+  try {
+    yield* unzipped(request);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new SkepError('invalid-argument', 'read request body', { cause });
+  }
+}
+
+interface BodyParts {
+  readonly request: Readable;
+  readonly signal: AbortSignal;
+}
+
+async function* unzipped(request: Readable): AsyncGenerator<Buffer> {
   let first = true;
-  let unzipped: AsyncIterable<Buffer> | null = null;
+  let gunzip: Gunzip | null = null;
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     if (first && chunk.length > 1 && chunk.readUInt16LE(0) === GZIP_MAGIC) {
-      const gunzip = createGunzip();
+      gunzip = createGunzip();
       gunzip.write(chunk);
-      request.pipe(gunzip);
-      unzipped = gunzip;
       break;
     }
     first = false;
     yield chunk;
   }
-  if (unzipped) yield* unzipped;
+  if (gunzip === null) return;
+  // A pipe passes the end on, but no failure.
+  finished(request, { writable: false }, (err) => void (err && gunzip.destroy(err)));
+  request.pipe(gunzip);
+  yield* gunzip;
 }
 
 function statHeader({ name, stats, linkTarget }: PathStat): string {
