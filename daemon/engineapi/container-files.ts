@@ -1,9 +1,9 @@
 /** Files of containers: copied in and out, listed as changed, exported. Of tasks too, while they run. */
-import { once } from 'node:events';
 import type { Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { finished, type Readable, type Writable } from 'node:stream';
 import { createGunzip, type Gunzip } from 'node:zlib';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { Change } from '../../worker/containers/changes.ts';
@@ -12,6 +12,7 @@ import { RootWriter } from '../../worker/containers/root-writer.ts';
 import { TarReader } from '../../worker/images/tar-reader.ts';
 import type { RequestContext } from './http-context.ts';
 import { isoTime } from './json/common.ts';
+import { PatientWriter } from './patient-writer.ts';
 import type { Routes } from './server.ts';
 
 const STAT_HEADER = 'X-Docker-Container-Path-Stat';
@@ -21,7 +22,7 @@ const GZIP_MAGIC = 0x8b1f;
 
 export function addContainerFileRoutes(
   routes: Routes,
-  { containers }: { readonly containers: ContainerView },
+  { containers, clock }: { readonly containers: ContainerView; readonly clock: Clock },
 ): void {
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
@@ -40,7 +41,7 @@ export function addContainerFileRoutes(
       context.response.setHeader(STAT_HEADER, statHeader(stat));
       const prefix = posix.basename(path) || '/';
       const pieces = root.pack(path, { prefix, oneFileSystem: false });
-      await sendPieces(context, pieces);
+      await sendPieces(context, clock, pieces);
     });
   });
 
@@ -71,7 +72,7 @@ export function addContainerFileRoutes(
   routes.add('GET', '/containers/:id/export', async (context) => {
     await containers.withRoot(
       ofPath(context),
-      (root) => sendPieces(context, root.pack('/', { prefix: '', oneFileSystem: true })),
+      (root) => sendPieces(context, clock, root.pack('/', { prefix: '', oneFileSystem: true })),
       { withVolumes: false },
     );
   });
@@ -91,14 +92,21 @@ function requirePath(context: RequestContext): string {
   return posix.isAbsolute(path) ? path : `/${path}`;
 }
 
-async function sendPieces(context: RequestContext, pieces: AsyncIterable<Buffer>): Promise<void> {
+/** A reader that takes nothing is given up: while it waits, a container at rest can neither be started nor removed. */
+export async function sendPieces(
+  context: Pick<RequestContext, 'stream' | 'signal'>,
+  clock: Clock,
+  pieces: AsyncIterable<Buffer>,
+): Promise<void> {
+  // Only with the first piece: what is not there is told by the status.
   let out: Writable | null = null;
+  const open = (): Writable => (out ??= context.stream(TAR_TYPE));
+  let writer: PatientWriter | null = null;
   for await (const piece of pieces) {
-    // Only with the first piece: what is not there is told by the status.
-    out ??= context.stream(TAR_TYPE);
-    if (!out.write(piece)) await once(out, 'drain', { signal: context.signal });
+    writer ??= new PatientWriter(open(), clock, context.signal);
+    await writer.write(piece);
   }
-  (out ?? context.stream(TAR_TYPE)).end();
+  open().end();
 }
 
 /**

@@ -1,9 +1,9 @@
 /** The `logs` calls: query parameters, and log records as the lines that Docker's clients print. */
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { SkepError } from '../../common/base/errors.ts';
 import { frame } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
+import { drained } from './patient-writer.ts';
 
 export interface LogSelection {
   readonly follow: boolean;
@@ -64,7 +64,7 @@ export async function writeLogLines(
 ): Promise<void> {
   for await (const line of lines) {
     const bytes = Buffer.concat([prefix(line, selection), line.data]);
-    if (!out.write(tty ? bytes : frame(line.stream, bytes))) await once(out, 'drain', { signal });
+    if (!out.write(tty ? bytes : frame(line.stream, bytes))) await drained(out, signal);
   }
   out.end();
 }

@@ -22,7 +22,7 @@ export class PatientWriter {
   }
 
   /** Resolves when more may be written. Rejects with `cancelled` when the client takes no more. */
-  async write(chunk: string): Promise<void> {
+  async write(chunk: string | Uint8Array): Promise<void> {
     this.#signal.throwIfAborted();
     if (this.#out.write(chunk)) return;
     const tooLong = abortWith(this.#signal);
@@ -37,5 +37,18 @@ export class PatientWriter {
       timer.cancel();
       tooLong.release();
     }
+  }
+}
+
+/**
+ * Resolves when `out` may be written to again; waits as long as the reader likes: for what nobody else waits for.
+ * Rejects with the reason of `signal`.
+ */
+export async function drained(out: Writable, signal: AbortSignal): Promise<void> {
+  try {
+    await once(out, 'drain', { signal });
+  } catch (err) {
+    signal.throwIfAborted();
+    throw err;
   }
 }

@@ -75,7 +75,7 @@ function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
     images: worker.images,
   });
   addContainerStreamRoutes(routes, worker);
-  addContainerFileRoutes(routes, worker);
+  addContainerFileRoutes(routes, { containers, clock });
   addCommitRoute(routes, { containers, images: worker.images, events });
   addContainerUsageRoutes(routes, { containers, clock });
   addExecRoutes(routes, { containers, execs, events });

@@ -2,7 +2,10 @@ import { PassThrough } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
-import { bodyOf } from '../../../daemon/engineapi/container-files.ts';
+import { bodyOf, sendPieces } from '../../../daemon/engineapi/container-files.ts';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import { drained, READER_PATIENCE_MS } from '../../../daemon/engineapi/patient-writer.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 const TEXT = Buffer.from('text '.repeat(1000));
 
@@ -55,4 +58,58 @@ describe('the body of an upload of files', () => {
       expect(request.errored).toBe(null);
     },
   );
+});
+
+describe('files sent to a client', () => {
+  function sending() {
+    const clock = new FakeClock();
+    const gone = new AbortController();
+    const out = new PassThrough({ highWaterMark: 1 });
+    let closed = false;
+    async function* pieces() {
+      try {
+        for (let i = 0; i < 3; i++) yield Buffer.from('piece');
+      } finally {
+        closed = true;
+      }
+    }
+    const context = { signal: gone.signal, stream: () => out } as unknown as RequestContext;
+    const sent = sendPieces(context, clock, pieces());
+    sent.catch(() => {});
+    return { clock, gone, out, sent, isClosed: () => closed };
+  }
+
+  test('come whole to one that reads', async () => {
+    const { out, sent } = sending();
+    let text = '';
+    out.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    await sent;
+    expect(text).toBe('piecepiecepiece');
+  });
+
+  test('are given up when it takes nothing, and the container is let go', async () => {
+    const { clock, sent, isClosed } = sending();
+    await clock.advance(READER_PATIENCE_MS);
+    await expect(sent).rejects.toMatchObject({ code: 'cancelled' });
+    expect(isClosed()).toBe(true);
+  });
+
+  test.each([
+    ['files', () => sending()],
+    [
+      'lines of logs',
+      () => {
+        const [gone, out] = [new AbortController(), new PassThrough()];
+        return { gone, sent: drained(out, gone.signal) };
+      },
+    ],
+  ])('that leaves while it is waited for: no error of ours, with %s', async (_what, begin) => {
+    const { gone, sent } = begin();
+    const end = expect(sent).rejects.toMatchObject({ code: 'cancelled' });
+    await new Promise((resolve) => setImmediate(resolve));
+    gone.abort(new SkepError('cancelled', 'client went away'));
+    await end;
+  });
 });
