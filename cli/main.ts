@@ -5,10 +5,10 @@
  */
 import { COMMANDS, findCommand, GROUPS } from './command-table.ts';
 import { GlobalFlagError, type GlobalOptions, parseGlobal, tlsFiles } from './global-options.ts';
+import { ProcessSignals } from './process-signals.ts';
 
 const DEFAULT_HOST = 'unix:///run/skep/skep.sock';
 const EXIT_FLAG = 125;
-const EXIT_INTERRUPTED = 130;
 
 function overview(): string {
   const width = Math.max(
@@ -62,7 +62,7 @@ function unknownCommand(words: string, help: string): number {
   return 1;
 }
 
-async function main(argv: readonly string[], signal: AbortSignal): Promise<number> {
+async function main(argv: readonly string[], signals: ProcessSignals): Promise<number> {
   let options: GlobalOptions;
   try {
     options = parseGlobal(argv);
@@ -95,15 +95,12 @@ async function main(argv: readonly string[], signal: AbortSignal): Promise<numbe
     stdin: () => process.stdin,
     env: process.env,
     cwd: process.cwd(),
-    signal,
+    signal: signals.interrupted,
+    takeSignals: (deliver) => signals.take(deliver),
   });
 }
 
-const interrupt = new AbortController();
-process.once('SIGINT', () => {
-  interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', () => process.exit(EXIT_INTERRUPTED));
-});
+const signals = new ProcessSignals(process, (status) => process.exit(status));
 // A reader that goes away (`skep ps | head`) is no error.
 process.stdout.on('error', (err: NodeJS.ErrnoException) =>
   process.exit(err.code === 'EPIPE' ? 0 : 1),
@@ -112,7 +109,7 @@ process.stdout.on('error', (err: NodeJS.ErrnoException) =>
 // The clock's timers do not keep a process alive, and a command may have nothing else to wait for.
 const alive = new MessageChannel();
 alive.port1.on('message', () => {});
-void main(process.argv.slice(2), interrupt.signal).then(async (status) => {
+void main(process.argv.slice(2), signals).then(async (status) => {
   alive.port1.close();
   // A pipe takes 64 KiB at once; the rest is written while its reader reads.
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);

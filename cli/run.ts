@@ -27,6 +27,7 @@ export interface ProcessParts {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly signal: AbortSignal;
+  readonly takeSignals: CommandContext['takeSignals'];
 }
 
 class FlagError extends Error {}

@@ -25,6 +25,8 @@ export interface CommandContext {
   readonly cwd: string;
   /** aborted by Ctrl-C */
   readonly signal: AbortSignal;
+  /** Signals to this process go to `deliver` and do nothing else, until what is returned is called. */
+  readonly takeSignals: (deliver: (name: NodeJS.Signals) => void) => () => void;
 }
 
 /** A module of commands: declares arguments and flags on `command` and its action. */

@@ -111,13 +111,20 @@ export interface RelayOptions {
   readonly resize: (rows: number, columns: number) => Promise<void>;
 }
 
-/** Bytes both ways until the daemon ends the stream. The end of our input is passed on. */
+/**
+ * Bytes both ways until the daemon ends the stream. The end of our input is passed on. Rejects when the command is
+ * interrupted: what runs over there goes on without us.
+ */
 export async function relay(
   context: CommandContext,
   connection: HijackedConnection,
   options: RelayOptions,
 ): Promise<void> {
   const { socket, head } = connection;
+  const { signal } = context;
+  const leave = (): void => {
+    socket.destroy(signal.reason as Error);
+  };
   const restore = options.tty && options.stdin ? rawTerminal(context, options.resize) : () => {};
   if (options.stdin) context.stdin.pipe(socket);
   const decoder = new FrameDecoder();
@@ -130,10 +137,13 @@ export async function relay(
       (stream === 'stderr' ? options.output.stderr : options.output.stdout).write(data);
     }
   };
+  signal.addEventListener('abort', leave);
   try {
+    signal.throwIfAborted();
     if (head.length > 0) show(head);
     for await (const chunk of socket as AsyncIterable<Buffer>) show(chunk);
   } finally {
+    signal.removeEventListener('abort', leave);
     restore();
     if (options.stdin) {
       context.stdin.unpipe(socket);

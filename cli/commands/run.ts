@@ -20,6 +20,7 @@ import { showProgress } from './image.ts';
 
 interface RunFlags extends ContainerFlags {
   readonly detach?: boolean;
+  readonly sigProxy: boolean;
 }
 
 /** Docker's: the daemon refused, the command cannot be executed, there is no such command. */
@@ -42,6 +43,7 @@ export const run: Configure = (command, context) => {
   containerFlags(command);
   command
     .option('-d, --detach', 'print its id and do not wait')
+    .option('--sig-proxy', 'pass signals on to it, unless it has a terminal', true)
     .passThroughOptions()
     .argument('<image>', 'name, with a tag or digest')
     .argument('[command...]', 'and its arguments')
@@ -77,6 +79,24 @@ async function runContainer(
     printLine(context, id);
     return 0;
   }
+  const release = flags.sigProxy && !flags.tty ? passSignalsTo(context, id) : () => {};
+  try {
+    return await attached(context, id, flags);
+  } finally {
+    release();
+  }
+}
+
+/** Docker's too: one that comes while the container does not run is lost. Returns the end of it. */
+function passSignalsTo({ client, takeSignals }: CommandContext, id: string): () => void {
+  return takeSignals((name) => {
+    client.containerDo(id, 'kill', { signal: name.replace(/^SIG/, '') }).catch(() => {});
+  });
+}
+
+/** Starts the container and stays with it. Its exit status. */
+async function attached(context: CommandContext, id: string, flags: RunFlags): Promise<number> {
+  const { client } = context;
   const stdin = flags.interactive ?? false;
   const connection = await client.containerAttach(id, stdin);
   const ended = await client.containerWait(id, flags.rm ? 'removed' : 'next-exit');

@@ -31,6 +31,8 @@ export interface CommandWorld {
   readonly terminal?: { readonly columns: number; readonly rows: number };
   /** aborted = Ctrl-C */
   readonly signal?: AbortSignal;
+  /** what the command gets signals from, if it asks */
+  readonly takeSignals?: CommandContext['takeSignals'];
   readonly clock?: Clock;
 }
 
@@ -74,6 +76,7 @@ export async function runCommand(
     env: world.env ?? {},
     cwd: world.cwd ?? '/',
     signal: world.signal ?? new AbortController().signal,
+    takeSignals: world.takeSignals ?? (() => () => {}),
   };
   const command = new Command('test').exitOverride().configureOutput({ writeErr: () => {} });
   let status = 0;

@@ -21,6 +21,7 @@ async function run(configure: Configure, rest: readonly string[]) {
       env: {},
       cwd: '/',
       signal: new AbortController().signal,
+      takeSignals: () => () => {},
     },
   );
   const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';

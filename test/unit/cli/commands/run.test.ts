@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
 import { kill, prune, rm, start, stop } from '../../../../cli/commands/container-verbs.ts';
+import type { Configure } from '../../../../cli/commands/context.ts';
 import { create, run } from '../../../../cli/commands/run.ts';
 import { frame } from '../../../../daemon/engineapi/frames.ts';
 import { type FakeEngine, runCommand } from '../../../support/cli-command.ts';
@@ -137,6 +138,66 @@ describe('skep run', () => {
     ]);
     expect(calls[0]).toMatchObject(['create', 'web', { HostConfig: { AutoRemove: true } }]);
   });
+
+  /** One that runs until it is killed, then ends with 137. */
+  function endless() {
+    const { fake, calls } = engine();
+    const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
+    fake.containerAttach = async () => ({ socket, head: Buffer.alloc(0), contentType: '' });
+    fake.containerWait = async () => async () => 137;
+    let isStarted = (): void => {};
+    const started = new Promise<void>((done) => {
+      isStarted = done;
+    });
+    fake.containerDo = async (ref: string, verb: string, query = {}) => {
+      calls.push([verb, ref, query]);
+      if (verb === 'start') isStarted();
+      if (verb === 'kill') socket.push(null);
+    };
+    return { fake, calls, socket, started };
+  }
+
+  test('signals are passed on to the container, whose exit status is ours', async () => {
+    const { fake, calls, started } = endless();
+    let deliver: ((name: NodeJS.Signals) => void) | null = null;
+    const takeSignals = (to: (name: NodeJS.Signals) => void) => {
+      deliver = to;
+      return () => {
+        deliver = null;
+      };
+    };
+    const result = runCommand(run, ['--rm', 'box'], { engine: fake, takeSignals });
+    await started;
+    deliver!('SIGINT');
+    expect((await result).status).toBe(137);
+    expect(calls.at(-1)).toEqual(['kill', 'ID', { signal: 'INT' }]);
+    expect(deliver).toBeNull();
+  });
+
+  test.each([
+    ['--sig-proxy=false', { sigProxy: false }],
+    ['--tty', { tty: true }],
+  ])(
+    'with %s none are: Ctrl-C leaves the container alone, and ends the command',
+    async (_, flags) => {
+      const { fake, calls, socket, started } = endless();
+      const abort = new AbortController();
+      const takeSignals = () => {
+        throw new Error('taken');
+      };
+      const world = { engine: fake, takeSignals, signal: abort.signal };
+      const flagged: Configure = (command, context) => {
+        run(command, context);
+        for (const [name, value] of Object.entries(flags)) command.setOptionValue(name, value);
+      };
+      const result = runCommand(flagged, ['box'], world);
+      await started;
+      abort.abort(new Error('interrupted'));
+      expect(await result).toEqual({ status: 1, stdout: '', stderr: 'interrupted\n' });
+      expect(socket.destroyed).toBe(true);
+      expect(calls.at(-1)).toEqual(['start', 'ID', {}]);
+    },
+  );
 
   test('detached it prints the id and does not wait', async () => {
     const { fake, calls } = engine();
