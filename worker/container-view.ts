@@ -17,6 +17,7 @@ import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit } from './containers/record-store.ts';
 import { RootTree } from './containers/root-tree.ts';
 import type { HealthReport } from './executor/health.ts';
+import { ignoreGone } from './executor/stop-container.ts';
 import type { ImageRecord } from './images/image-store.ts';
 import { systemCpuNanos } from './runtime/container-stats.ts';
 import { withEndedRoot } from './runtime/ended-root.ts';
@@ -244,7 +245,7 @@ export class ContainerView {
     try {
       return await work(changedLayer(await runtime.layers(runtimeId)));
     } finally {
-      if (isHeld) await runtime.thaw(runtimeId);
+      if (isHeld) await ignoreGone(runtime.thaw(runtimeId)); // it may have been removed meanwhile
     }
   }
 

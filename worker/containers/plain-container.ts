@@ -203,12 +203,14 @@ export class PlainContainer {
   async pause(): Promise<void> {
     requirePausable(this.#subject);
     await this.#parts.runtime.freeze(this.id);
+    await this.#keep({ isPaused: true });
     this.#events.did('pause');
   }
 
   async unpause(): Promise<void> {
     requirePaused(this.#subject);
     await this.#parts.runtime.thaw(this.id);
+    await this.#keep({ isPaused: false });
     this.#events.did('unpause');
   }
 
@@ -336,7 +338,7 @@ export class PlainContainer {
         netnsOf: this.#options.netnsOf,
       });
       const seat = await attachNetwork(this.#parts, this.#record, this.hostname, netnsPath);
-      await this.#put({ phase: 'running', seat, exit: null });
+      await this.#put({ phase: 'running', seat, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
       const { startedAtMs } = await runtime.startContainer(this.id);
       await this.#put({ startedAtMs });

@@ -8,6 +8,7 @@ import { isContainerId } from '../../common/model/container-id.ts';
 import { randomName } from '../../common/model/random-name.ts';
 import { makeBundle } from '../executor/container-maker.ts';
 import type { NetworkNamespace } from '../executor/oci-builder.ts';
+import { ignoreGone } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { BridgeSeat } from '../network/local-bridge.ts';
 import type { ContainerParts } from './container-parts.ts';
@@ -44,6 +45,7 @@ export class PlainContainers {
     const { records, damaged } = await this.#options.records.load();
     for (const record of records) this.#add(record);
     await this.#sweep(new Set(damaged));
+    await this.#thaw(new Set(damaged));
     await this.#startBridge();
     for (const container of [...this.#containers.values()]) await this.#resume(container);
   }
@@ -126,6 +128,23 @@ export class PlainContainers {
     });
     this.#containers.set(record.id, container);
     return container;
+  }
+
+  /**
+   * What no record says a person paused was held by a daemon that died meanwhile, for a commit: nobody
+   * else would let it go. Tasks are never paused by anybody.
+   */
+  async #thaw(damaged: ReadonlySet<string>): Promise<void> {
+    const { runtime, log } = this.#options;
+    for (const { id, paused } of runtime.list()) {
+      if (!paused || damaged.has(id) || this.#containers.get(id)?.record.isPaused) continue;
+      try {
+        await ignoreGone(runtime.thaw(id));
+        log.warn({ containerId: id }, 'container that nobody paused is let go');
+      } catch (err) {
+        log.error({ containerId: id, err }, 'container that nobody paused could not be let go');
+      }
+    }
   }
 
   /** A node whose bridge cannot be taken up has other work: what needs the bridge fails by itself. */

@@ -29,6 +29,8 @@ export interface ContainerRecord {
   readonly phase: Phase;
   /** a person stopped or killed it since its last start */
   readonly isStopped: boolean;
+  /** a person paused it: what else is frozen was held by a daemon that is gone. Absent = no */
+  readonly isPaused?: boolean;
   readonly restartCount: number;
   /** of the last run; null = it never ran */
   readonly startedAtMs: number | null;

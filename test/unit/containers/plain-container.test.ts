@@ -30,8 +30,16 @@ class FakePlainRuntime extends FakeRuntime implements PlainRuntime {
   attach(): Promise<never> {
     return Promise.reject(new Error('not here'));
   }
-  async freeze(): Promise<void> {}
-  async thaw(): Promise<void> {}
+  async freeze(id: string): Promise<void> {
+    this.#setPaused(id, true);
+  }
+  async thaw(id: string): Promise<void> {
+    this.#setPaused(id, false);
+  }
+  #setPaused(id: string, paused: boolean): void {
+    const container = this.containers.get(id)!;
+    container.state = { ...container.state, paused };
+  }
   async resize(): Promise<void> {}
   async updateResources(): Promise<void> {}
 }
@@ -298,6 +306,21 @@ describe('container outside of services', () => {
       const [container] = await reborn();
       await ends(container!, 2);
       expect(container?.record.exit?.exitCode).toBe(2);
+    });
+
+    test('what a person paused is paused still; what was held for a commit is let go, tasks too', async () => {
+      const paused = await started();
+      const held = await all.create('held', definition());
+      await held.start();
+      await held.pause();
+      await held.unpause();
+      await paused.pause();
+      runtime.addRunning('sometask');
+      await runtime.freeze(held.id);
+      await runtime.freeze('sometask');
+      const conditions = (await reborn()).map(({ condition }) => condition);
+      expect(conditions).toEqual(['paused', 'running']);
+      expect(runtime.get('sometask')?.paused).toBe(false);
     });
 
     test('what ended meanwhile is dealt with by its rules', async () => {

@@ -21,6 +21,8 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
   const runtime = new FakeRuntime();
   const images = new Map([[tasks[0]?.spec.container.image ?? '', anImage()]]);
   for (const task of tasks) if (!without.includes(task)) runtime.addRunning(task.id);
+  /** it is removed before it is let go */
+  const gone = { isAtThaw: false };
   const view = new ContainerView({
     tasks: () => tasks.map((task) => ({ task, status: aTaskStatus({ state: 'running' }) })),
     plain: () => [],
@@ -31,10 +33,12 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
       attach: () => Promise.reject(new Error('not here')),
       resize: async () => {},
       pids: () => [],
-      layers: () => Promise.reject(new Error('not here')),
+      layers: async () => ({ upperDir: '/none', lowerDirs: [], mounts: [] }),
       rootPath: () => '/',
       freeze: async () => {},
-      thaw: async () => {},
+      thaw: async () => {
+        if (gone.isAtThaw) throw new SkepError('not-found', 'no such container');
+      },
       stats: () => {
         throw new Error('not here');
       },
@@ -43,7 +47,7 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
     health: () => null,
     expanded: (task) => task,
   });
-  return { runtime, images, view };
+  return { runtime, images, view, gone };
 }
 
 async function codeOf(action: () => unknown): Promise<string> {
@@ -117,5 +121,12 @@ describe('containers of a node', () => {
     expect(await codeOf(() => view.exec(ended, COMMAND))).toBe(
       `conflict: container ${ended.id} is not running`,
     );
+  });
+
+  test('that go while their layer is read are no failure of the reading', async () => {
+    const task = aTask();
+    const { view, gone } = scene([task]);
+    gone.isAtThaw = true;
+    expect(await view.withLayer(view.require(task.id), true, async () => 'read')).toBe('read');
   });
 });
