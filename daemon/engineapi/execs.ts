@@ -24,21 +24,28 @@ export interface ExecRoutesOptions {
 /** An exec that was created; kept for a while after it ended, so that its exit code can be read. */
 interface ExecRecord {
   readonly id: string;
-  readonly container: ContainerInfo;
+  readonly containerId: string;
+  /** of its events: the container's, as it was when the exec was made */
+  readonly attributes: StringMap;
   readonly spec: ExecSpec;
+  /** Set before its process is: what two ask for at once is started once. */
+  hasBegun: boolean;
   session: ExecSession | null;
+  /** null = it has not ended */
   exitCode: number | null;
 }
 
-const EXECS_KEPT = 1000;
+/** Beside those that run: as many as processes and their limits allow. */
+export const EXECS_KEPT = 1000;
+
 export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void {
   const { containers, execs, events } = options;
   const tell = (record: ExecRecord, action: string, more: StringMap = {}): void =>
     events.tell({
       type: 'container',
       action,
-      id: record.container.id,
-      attributes: { ...record.container.attributes, execID: record.id, ...more },
+      id: record.containerId,
+      attributes: { ...record.attributes, execID: record.id, ...more },
     });
 
   routes.add('POST', '/containers/:id/exec', async (context) => {
@@ -76,7 +83,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
         tty: record.spec.tty,
       },
       OpenStdin: record.spec.stdin,
-      ContainerID: record.container.id,
+      ContainerID: record.containerId,
       Pid: record.session?.pid ?? 0,
     });
   });
@@ -91,12 +98,12 @@ export class Execs {
     this.#random = random;
   }
 
-  create(container: ContainerInfo, spec: ExecSpec): ExecRecord {
-    const id = mintExecId(container.id, this.#random);
-    const record: ExecRecord = { id, container, spec, session: null, exitCode: null };
+  create({ id: containerId, attributes }: ContainerInfo, spec: ExecSpec): ExecRecord {
+    if (this.#records.size >= EXECS_KEPT) this.#dropOldest();
+    const id = mintExecId(containerId, this.#random);
+    const state = { hasBegun: false, session: null, exitCode: null };
+    const record: ExecRecord = { id, containerId, attributes, spec, ...state };
     this.#records.set(id, record);
-    const oldest = this.#records.keys().next().value;
-    if (this.#records.size > EXECS_KEPT && oldest !== undefined) this.#records.delete(oldest);
     return record;
   }
 
@@ -104,6 +111,15 @@ export class Execs {
     const record = this.#records.get(id);
     if (!record) throw new SkepError('not-found', `No such exec instance: ${id}`);
     return record;
+  }
+
+  /** None that runs: its client would lose its exit code and its terminal's size. */
+  #dropOldest(): void {
+    for (const [id, { hasBegun, exitCode }] of this.#records) {
+      if (hasBegun && exitCode === null) continue;
+      this.#records.delete(id);
+      return;
+    }
   }
 }
 
@@ -114,11 +130,14 @@ async function startExec(
   detach: boolean,
   tell: (action: string, more?: StringMap) => void,
 ): Promise<void> {
-  if (record.session || record.exitCode !== null) {
-    throw new SkepError('conflict', `exec ${record.id} was started already`);
-  }
-  const session = await containers.exec(record.container, record.spec).catch((err: unknown) => {
-    if (!tellFailedStart(context, record, detach, err)) throw err;
+  if (record.hasBegun) throw new SkepError('conflict', `exec ${record.id} was started already`);
+  // As it is now: it may have been paused or removed since the exec was made.
+  const info = containers.require(record.containerId);
+  record.hasBegun = true;
+  const session = await containers.exec(info, record.spec).catch((err: unknown) => {
+    const isTold = tellFailedStart(context, record, detach, err);
+    record.hasBegun = record.exitCode !== null;
+    if (!isTold) throw err;
     return null;
   });
   if (session === null) return;

@@ -1,0 +1,152 @@
+import { PassThrough } from 'node:stream';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { addExecRoutes, EXECS_KEPT, Execs } from '../../../daemon/engineapi/execs.ts';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import type { ContainerInfo, ContainerView } from '../../../worker/container-view.ts';
+import type { ExecSession } from '../../../worker/runtime/native-runtime.ts';
+
+const CONTAINER_ID = 'c'.repeat(64);
+
+/** A command, which ends when it is told to. */
+class FakeSession {
+  readonly pid = 7;
+  readonly stdin = new PassThrough();
+  readonly stdout = new PassThrough();
+  readonly stderr = new PassThrough();
+  isClosed = false;
+  end: (exitCode: number) => void = () => {};
+  fail: (err: Error) => void = () => {};
+  readonly #end = new Promise<{ exitCode: number }>((resolve, reject) => {
+    this.end = (exitCode) => {
+      resolve({ exitCode });
+      this.#endOutput();
+    };
+    this.fail = (err) => {
+      reject(err);
+      this.#endOutput();
+    };
+  });
+
+  wait(): Promise<{ exitCode: number }> {
+    return this.#end;
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.fail(new SkepError('unavailable', 'wait for exec: the container ended meanwhile'));
+  }
+
+  #endOutput(): void {
+    this.stdout.end();
+    this.stderr.end();
+  }
+}
+
+let condition: ContainerInfo['condition'];
+/** What the runtime makes of a start. */
+let run: () => Promise<FakeSession>;
+let sessions: FakeSession[];
+let events: string[];
+let handlers: Map<string, (context: RequestContext) => unknown>;
+
+beforeEach(() => {
+  [condition, sessions, events, handlers] = ['running', [], [], new Map()];
+  run = async () => new FakeSession();
+  const info = (): ContainerInfo =>
+    ({ id: CONTAINER_ID, name: 'web', condition, attributes: {} }) as unknown as ContainerInfo;
+  const containers = {
+    require: info,
+    exec: async (it: ContainerInfo): Promise<ExecSession> => {
+      if (it.condition === 'paused') throw new SkepError('conflict', 'it is paused');
+      const session = await run();
+      sessions.push(session);
+      return session as unknown as ExecSession;
+    },
+  } as unknown as ContainerView;
+  let minted = 0;
+  const random = { bytes: (n: number) => Buffer.alloc(n, String(++minted).padStart(n, '0')) };
+  const routes = {
+    add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
+      handlers.set(`${method} ${path}`, handler),
+  } as unknown as Routes;
+  addExecRoutes(routes, {
+    containers,
+    execs: new Execs(random as unknown as ConstructorParameters<typeof Execs>[0]),
+    events: { tell: ({ action }) => void events.push(action) },
+  });
+});
+
+/** What is answered, or its taken over connection. */
+async function call(
+  route: string,
+  id: string,
+  body: object = {},
+  signal = new AbortController().signal,
+): Promise<unknown> {
+  let answer: unknown = null;
+  await handlers.get(route)!({
+    param: () => id,
+    json: async () => body,
+    apiMinor: 50,
+    signal,
+    send: (_status: number, value: unknown) => {
+      answer = value;
+    },
+    empty: (status: number) => {
+      answer = status;
+    },
+    hijack: () => {
+      answer = new PassThrough();
+      return answer;
+    },
+  } as unknown as RequestContext);
+  return answer;
+}
+
+const create = async (): Promise<string> => {
+  const made = await call('POST /containers/:id/exec', 'web', { Cmd: ['sh'] });
+  return (made as { Id: string }).Id;
+};
+const start = (id: string, signal?: AbortSignal): Promise<unknown> =>
+  call('POST /exec/:id/start', id, { Detach: true }, signal);
+const inspect = (id: string): Promise<unknown> => call('GET /exec/:id/json', id);
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('an exec', () => {
+  test('that two start at once is started once', async () => {
+    const id = await create();
+    const first = start(id);
+    await expect(start(id)).rejects.toMatchObject({ code: 'conflict' });
+    await settled();
+    expect(sessions.length).toBe(1);
+    sessions[0]!.end(3);
+    await first;
+    expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 3 });
+  });
+
+  test('is refused when its container was paused since it was made, and starts later', async () => {
+    const id = await create();
+    condition = 'paused';
+    await expect(start(id)).rejects.toMatchObject({ code: 'conflict' });
+    condition = 'running';
+    const started = start(id);
+    await settled();
+    sessions[0]!.end(0);
+    await started;
+  });
+
+  test('that runs is kept, however many others are made', async () => {
+    const [running, idle] = [await create(), await create()];
+    const started = start(running);
+    await settled();
+    for (let i = 0; i < EXECS_KEPT; i++) await create();
+    expect(await inspect(running)).toMatchObject({ Running: true });
+    await expect(inspect(idle)).rejects.toMatchObject({ code: 'not-found' });
+    sessions[0]!.end(0);
+    await started;
+    await create();
+    await expect(inspect(running)).rejects.toMatchObject({ code: 'not-found' });
+  });
+});
