@@ -114,6 +114,13 @@ export function portConflict(
   return null;
 }
 
+/** The first published port that the two cannot have at once; null = none. */
+export function sharedPort(a: ServiceSpec, b: ServiceSpec): number | null {
+  const wanted = a.endpoint.ports.filter((port) => port.publishedPort !== 0);
+  const shared = wanted.find((port) => b.endpoint.ports.some((used) => conflicts(port, used)));
+  return shared?.publishedPort ?? null;
+}
+
 function publishedPorts(service: Service): readonly PortConfig[] {
   return [...service.spec.endpoint.ports, ...(service.endpoint?.ports ?? [])];
 }

@@ -10,7 +10,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import { DirtyTest } from '../../common/model/dirty-task.ts';
 import { asId } from '../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
-import { portConflict } from '../../common/model/reference-check.ts';
+import { portConflict, sharedPort } from '../../common/model/reference-check.ts';
 import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
 import { specChange } from '../../common/model/spec-change.ts';
 import {
@@ -51,6 +51,7 @@ export function planStack(view: ReadView, wanted: WantedStack): StackPlan {
     checkServiceSpec(resolved);
     return planService(view, wanted, resolved);
   });
+  requireFreePorts(view, wanted);
   const changes = [
     ...leftOver(view, wanted),
     ...networks,
@@ -167,11 +168,6 @@ function withReferences(view: ReadView, spec: ServiceSpec, references: Reference
 
 function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): StackChange {
   const [service] = view.byName('service', wanted.name);
-  const elsewhere = view
-    .list('service')
-    .filter(({ spec }) => spec.labels[NAMESPACE_LABEL] !== stack.name);
-  const conflict = portConflict(elsewhere, wanted, service?.id ?? null);
-  if (conflict) throw conflict;
   if (!service) return created('service', wanted.name);
   if (service.spec.labels[NAMESPACE_LABEL] !== stack.name) {
     throw new SkepError(
@@ -184,6 +180,24 @@ function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): S
   if (deepEqual(spec, service.spec)) return same;
   checkSpecChange(service.spec, spec);
   return { ...same, ...effectOf(view, service, spec) };
+}
+
+/** Among services as they will be: those of others, left-over ones that stay, and the stack's own as it wants them. */
+function requireFreePorts(view: ReadView, { name: stack, services, prune }: WantedStack): void {
+  const names = new Set(services.map(({ name }) => name));
+  const staying = view.list('service').filter(({ spec }) => {
+    return spec.labels[NAMESPACE_LABEL] !== stack || (!prune && !names.has(spec.name));
+  });
+  for (const [at, spec] of services.entries()) {
+    const [service] = view.byName('service', spec.name);
+    const conflict = portConflict(staying, spec, service?.id ?? null);
+    if (conflict) throw conflict;
+    for (const other of services.slice(0, at)) {
+      const port = sharedPort(other, spec);
+      if (port === null) continue;
+      throw invalid(`port '${port}' is published by service ${other.name} and by ${spec.name}`);
+    }
+  }
 }
 
 /** What the service remembers although no file says it. */

@@ -7,6 +7,7 @@ import { DEPENDS_ON_LABEL } from '../../../common/model/start-order.ts';
 import {
   aConfigSpec,
   aContainerSpec,
+  aNetwork,
   aNetworkSpec,
   aNetworkTarget,
   aNode,
@@ -255,6 +256,47 @@ describe('plan of a stack', () => {
     await expect(
       it.api.planStack({ ...stack([service('web')]), networks: [] }),
     ).rejects.toMatchObject({ code: 'not-found' });
+  });
+});
+
+describe('published ports of a stack', () => {
+  beforeEach(() =>
+    it.create('network', aNetwork({ spec: aNetworkSpec({ name: 'ingress', ingress: true }) })),
+  );
+
+  const at = (key: string, publishedPort: number): ServiceSpec => ({
+    ...service(key),
+    endpoint: { mode: 'vip', ports: [aPort({ publishedPort })] },
+  });
+
+  test('of two of its services are not the same', async () => {
+    await expect(it.api.planStack(stack([at('a', 80), at('b', 80)]))).rejects.toThrow(
+      "port '80' is published by service shop_a and by shop_b",
+    );
+    await expect(
+      it.api.planStack(stack([at('a', 80), service('b', { port: 80 })])),
+    ).rejects.toThrow("port '80'");
+    const onHosts = [service('a', { port: 80 }), service('b', { port: 80 })];
+    expect(await planned(stack([...onHosts, at('c', 81)]))).toHaveLength(4);
+  });
+
+  test('are not those of one that is left over and stays', async () => {
+    await applyStack(it.api, stack([at('old', 80)]));
+    await expect(it.api.planStack(stack([at('new', 80)]))).rejects.toThrow(
+      "port '80' is already in use by service 'shop_old'",
+    );
+    expect(await planned(stack([at('new', 80)], { prune: true }))).toEqual([
+      'service shop_old: remove',
+      'service shop_new: create',
+    ]);
+  });
+
+  test('may go from one to another', async () => {
+    await applyStack(it.api, stack([at('a', 80)]));
+    expect(await planned(stack([at('a', 81), at('b', 80)]))).toEqual([
+      'service shop_a: update',
+      'service shop_b: create',
+    ]);
   });
 });
 
