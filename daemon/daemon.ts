@@ -18,7 +18,6 @@ import { EventJournal } from './engineapi/event-journal.ts';
 import { Execs } from './engineapi/execs.ts';
 import { addRoutes, addRoutesForManagers } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
-import { MembershipFiles } from './membership-files.ts';
 import type { DaemonOptions } from './options.ts';
 import { SwarmNode } from './swarm-node.ts';
 import { VERSION } from './version.ts';
@@ -68,14 +67,12 @@ export class Daemon {
     const lock = await disk.lock(options.dataDir);
     this.#scope.defer(() => lock.release());
     this.#engineId = await this.#loadEngineId();
-    const files = new MembershipFiles(options.dataDir, random);
     const worker = await this.#scope.start(
       new Worker({
         dataDir: options.dataDir,
         cgroupParent: options.cgroupParent,
         registries: options.registries,
         imageWatermarks: options.imageWatermarks,
-        isMember: () => files.hasIdentity(),
         upstreamNameservers,
         hostname: () => options.hostname,
         clock,

@@ -4,7 +4,7 @@
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, SkepError } from '../common/base/errors.ts';
+import { SkepError } from '../common/base/errors.ts';
 import type { Random } from '../common/base/random.ts';
 import {
   type Identity,
@@ -31,16 +31,6 @@ export class MembershipFiles {
   /** null when this node is in no cluster. Throws `data-loss` when the file is damaged. */
   loadIdentity(): Promise<StoredIdentity | null> {
     return loadIdentity(this.#certificates);
-  }
-
-  /** Whether this node is in a cluster, be it damaged or locked. */
-  async hasIdentity(): Promise<boolean> {
-    try {
-      return (await this.loadIdentity()) !== null;
-    } catch (err) {
-      if (hasCode(err, 'data-loss')) return true;
-      throw err;
-    }
   }
 
   /**

@@ -49,8 +49,6 @@ export interface WorkerOptions {
   readonly registries: RegistrySettings;
   /** how full the images' disk may be; null = no images are removed to make room */
   readonly imageWatermarks: Watermarks | null;
-  /** whether this machine is in a cluster, though it may take no part in it yet */
-  readonly isMember: () => Promise<boolean>;
   readonly upstreamNameservers: () => readonly string[];
   /** this machine's name */
   readonly hostname: () => string;
@@ -107,7 +105,6 @@ export class Worker {
       tell,
       registries: options.registries,
       watermarks: options.imageWatermarks,
-      isMember: options.isMember,
     });
     this.volumes = new VolumeStore({ dir: join(dataDir, 'volumes'), clock, random, log, tell });
     this.#runtime = new NativeRuntime({

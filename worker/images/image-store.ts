@@ -41,7 +41,6 @@ import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryHosts } from './registry-hosts.ts';
 import { checkLogin } from './registry-login.ts';
 import { NO_PROXIES, type RegistrySettings } from './registry-settings.ts';
-import { wantedIds } from './wanted-images.ts';
 
 export type { ClusterPeers } from './cluster-source.ts';
 export { DEFAULT_WATERMARKS, type Watermarks } from './image-collector.ts';
@@ -64,8 +63,6 @@ export interface ImageStoreOptions {
   readonly registries?: Partial<RegistrySettings>;
   /** null = no images are removed to make room */
   readonly watermarks?: Watermarks | null;
-  /** whether this machine is in a cluster, though it may take no part in it yet; default: it is in none */
-  readonly isMember?: () => Promise<boolean>;
   /** larger blobs are pushed in parts of so many bytes; default 64 MiB */
   readonly pushPartBytes?: number;
 }
@@ -411,10 +408,10 @@ export class ImageStore {
     });
   }
 
-  #wanted(signal: AbortSignal): Promise<ReadonlySet<string> | null> {
-    const { isMember = async () => false } = this.#options;
-    const idOf = (reference: string): string | undefined => this.#index.find(reference)?.entry.id;
-    return wantedIds({ peers: this.#puller.peers, isMember, idOf }, signal);
+  async #wanted(signal: AbortSignal): Promise<ReadonlySet<string> | null> {
+    const references = (await this.#puller.peers?.wantedImages(signal)) ?? null;
+    if (references === null) return null;
+    return new Set(references.flatMap((one) => this.#index.find(one)?.entry.id ?? []));
   }
 
   /** Containers that hold an image, for the owner's sweep of those it no longer knows. */
