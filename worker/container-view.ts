@@ -14,7 +14,7 @@ import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import type { JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
-import type { LastExit } from './containers/record-store.ts';
+import type { LastExit, MountedVolume } from './containers/record-store.ts';
 import { RootTree } from './containers/root-tree.ts';
 import type { HealthReport } from './executor/health.ts';
 import { ignoreGone } from './executor/stop-container.ts';
@@ -99,6 +99,8 @@ export interface ContainerInfo {
   readonly health: HealthReport | null;
   readonly networks: readonly ShownNetwork[];
   readonly ports: readonly ShownPort[];
+  /** of one outside of services: as they are mounted, the anonymous ones too */
+  readonly volumes: readonly MountedVolume[];
   /** of a task */
   readonly task: Task | null;
   /** outside of services */
@@ -287,6 +289,7 @@ export class ContainerView {
               },
             ],
       ports: seat?.ports ?? [],
+      volumes: record.volumes ?? [],
       task: null,
       plain,
       shown: definition.shown,
@@ -323,6 +326,7 @@ export class ContainerView {
         hostIp: '0.0.0.0',
         hostPort: publishedPort,
       })),
+      volumes: [],
       task: expanded,
       plain: null,
       shown: null,

@@ -127,7 +127,7 @@ export function addContainerLifecycleRoutes(
       throw new SkepError('unimplemented', 'removing links of containers is not supported yet');
     }
     const container = plainOfPath(context, 'remove');
-    await container.remove({ force: context.flag('force') });
+    await container.remove({ force: context.flag('force'), volumes: context.flag('v') });
     context.empty(204);
   });
 
@@ -141,7 +141,7 @@ export function addContainerLifecycleRoutes(
       const isAtRest = ['created', 'exited', 'dead'].includes(container.condition);
       const { labels, record } = container;
       if (!isAtRest || !isMeant({ labels, createdAtMs: record.createdAtMs })) continue;
-      await container.remove({ force: false });
+      await container.remove({ force: false, volumes: false });
       removed.push(container.id);
     }
     context.send(200, { ContainersDeleted: removed, SpaceReclaimed: 0 });

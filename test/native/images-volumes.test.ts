@@ -167,6 +167,21 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  test('an anonymous volume stays where its container is removed without it, and who names it does not take it along', async () => {
+    const source = { lowerDirs: layers(), path: '/var/lib/db' };
+    const { name, path } = await store.createAnonymous('c1', source);
+    const named = { labels: {}, driver: '', options: {}, populateFrom: null };
+    expect(await store.acquire('c2', name, named)).toEqual({ path });
+    await store.release('c1', { keepsAnonymous: true });
+    await store.stop();
+    store = await open();
+    await store.release('c2');
+    expect(store.get(name)).toMatchObject({ anonymous: true, usedBy: [] });
+    const lone = await store.createAnonymous('c3', source);
+    await store.release('c3', { keepsAnonymous: true });
+    expect(readdirSync(lone.path)).toContain('base');
+  });
+
   test('what a crash left is cleared, but nobody loses data', async () => {
     await store.create({ name: 'kept', driver: 'local', labels: { a: 'b' }, options: {} });
     const root = join(dir, 'volumes');

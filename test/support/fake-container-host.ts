@@ -301,6 +301,12 @@ export class FakeVolumes implements Volumes {
     return [...this.users];
   }
 
+  list(): { name: string; mountpoint: string }[] {
+    const named = this.acquired.flatMap(({ name }) => name ?? []);
+    const anonymous = Array.from({ length: this.#anonymous }, (_, i) => `anonymous-${i + 1}`);
+    return [...named, ...anonymous].map((name) => ({ name, mountpoint: `/volumes/${name}` }));
+  }
+
   async acquire(
     _containerId: string,
     name: string,
@@ -318,9 +324,12 @@ export class FakeVolumes implements Volumes {
     return { path: `/volumes/anonymous-${++this.#anonymous}` };
   }
 
-  async release(containerId: string): Promise<void> {
+  async release(
+    containerId: string,
+    { keepsAnonymous = false }: { readonly keepsAnonymous?: boolean } = {},
+  ): Promise<void> {
     this.users.delete(containerId);
-    this.calls.push('release volumes');
+    this.calls.push(keepsAnonymous ? 'release volumes, keep anonymous' : 'release volumes');
   }
 }
 

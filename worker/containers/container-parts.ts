@@ -7,6 +7,7 @@ import type { Images, Runtime, Volumes } from '../executor/ports.ts';
 import type { TaskFiles } from '../executor/task-files.ts';
 import type { LocalBridge } from '../network/local-bridge.ts';
 import type { NativeRuntime } from '../runtime/native-runtime.ts';
+import type { VolumeRecord } from '../volumes/volume-store.ts';
 import type { RecordStore } from './record-store.ts';
 
 export interface PlainRuntime
@@ -19,7 +20,9 @@ export interface PlainRuntime
 export interface ContainerParts extends MakerParts {
   readonly runtime: PlainRuntime;
   readonly images: Pick<Images, 'get' | 'acquireRootfs' | 'releaseRootfs' | 'pinnedContainers'>;
-  readonly volumes: Volumes;
+  readonly volumes: Volumes & {
+    list(): readonly Pick<VolumeRecord, 'name' | 'mountpoint'>[];
+  };
   readonly files: Pick<TaskFiles, 'writeNames' | 'list' | 'remove'>;
   readonly bridge: Pick<LocalBridge, 'start' | 'isolate' | 'attach' | 'detach'>;
   readonly records: Pick<RecordStore, 'load' | 'put' | 'remove'>;

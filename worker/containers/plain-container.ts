@@ -53,6 +53,13 @@ export interface StopOptions {
   readonly signo: number | null;
 }
 
+export interface RemoveOptions {
+  /** also when it runs */
+  readonly force: boolean;
+  /** its anonymous volumes too, as if it had been made to go when it ends */
+  readonly volumes: boolean;
+}
+
 export interface UpdateOptions {
   readonly resources: ResourceRequirements;
   readonly restart: RestartRule;
@@ -214,8 +221,8 @@ export class PlainContainer {
     this.#events.did('unpause');
   }
 
-  /** All of it goes, its anonymous volumes too. `force`: also when it runs. */
-  async remove({ force }: { readonly force: boolean }): Promise<void> {
+  /** All of it goes but for volumes that somebody may want yet. */
+  async remove({ force, volumes }: RemoveOptions): Promise<void> {
     requireRemovable(this.#subject, force);
     if (this.#record.phase === 'running' || this.#record.phase === 'restarting') {
       await this.#put({ isStopped: true });
@@ -231,7 +238,7 @@ export class PlainContainer {
         await ignoreGone(this.#parts.runtime.killAll(this.id));
         await this.#ended(await this.#parts.runtime.wait(this.id, this.#life.signal), run);
       }
-      await this.#remove();
+      await this.#remove(volumes);
     });
   }
 
@@ -310,7 +317,7 @@ export class PlainContainer {
   async #resume(): Promise<void> {
     const { phase, definition, isStopped, exit } = this.#record;
     const { state } = this;
-    if (phase === 'removing') return this.#remove();
+    if (phase === 'removing') return this.#remove(this.#record.removesVolumes);
     if (state?.status === 'running') {
       await this.#put({ phase: 'running', startedAtMs: state.startedAtMs });
       this.#supervise();
@@ -476,12 +483,14 @@ export class PlainContainer {
     return 'go';
   }
 
-  async #remove(): Promise<void> {
+  /** @param wantsVolumes false = its anonymous volumes stay, unless it was made to go when it ends */
+  async #remove(wantsVolumes = false): Promise<void> {
     this.#run++;
     this.#watch.end();
-    await this.#put({ phase: 'removing' });
+    const removesVolumes = wantsVolumes || this.#definition.autoRemove;
+    await this.#put({ phase: 'removing', removesVolumes });
     try {
-      await releaseContainer(this.#parts, this.id);
+      await releaseContainer(this.#parts, this.id, { keepsVolumes: !removesVolumes });
       await this.#parts.records.remove(this.id);
     } catch (err) {
       await this.#put({ phase: 'dead' });
@@ -526,12 +535,19 @@ export class PlainContainer {
   }
 }
 
-/** Everything that it has on this node goes, whatever its state. Idempotent. */
-export async function releaseContainer(parts: ContainerParts, id: string): Promise<void> {
+/**
+ * Everything that it has on this node goes, whatever its state. Idempotent.
+ * @param keepsVolumes also the anonymous ones that were made for it
+ */
+export async function releaseContainer(
+  parts: ContainerParts,
+  id: string,
+  { keepsVolumes = false } = {},
+): Promise<void> {
   const { runtime, bridge, images, volumes, files } = parts;
   await runtime.destroy(id);
   await bridge.detach(id);
   await images.releaseRootfs(id);
-  await volumes.release(id);
+  await volumes.release(id, { keepsAnonymous: keepsVolumes });
   await files.remove(id);
 }

@@ -11,12 +11,13 @@ import type { NetworkNamespace } from '../executor/oci-builder.ts';
 import { ignoreGone } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { BridgeSeat } from '../network/local-bridge.ts';
+import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
 import type { ContainerDefinition } from './definition.ts';
 import { containerName, nameTaken } from './lifecycle.ts';
 import { hostnameOf, nameFiles } from './name-texts.ts';
 import { PlainContainer, releaseContainer } from './plain-container.ts';
-import type { ContainerRecord } from './record-store.ts';
+import type { ContainerRecord, MountedVolume } from './record-store.ts';
 
 export interface PlainContainersOptions extends ContainerParts {
   readonly random: Random;
@@ -89,9 +90,9 @@ export class PlainContainers {
         exit: null,
         seat: null,
       };
-      await this.#make(record, image);
-      await records.put(record);
-      const container = this.#add(record);
+      const made = { ...record, volumes: await this.#make(record, image) };
+      await records.put(made);
+      const container = this.#add(made);
       container.created();
       return container;
     } catch (err) {
@@ -176,7 +177,7 @@ export class PlainContainers {
     return seats;
   }
 
-  async #make(record: ContainerRecord, image: ImageRecord): Promise<void> {
+  async #make(record: ContainerRecord, image: ImageRecord): Promise<MountedVolume[]> {
     const { runtime, nameservers } = this.#options;
     const { id, definition } = record;
     const { container, network } = definition;
@@ -202,6 +203,16 @@ export class PlainContainers {
       this.#options,
     );
     await runtime.create(id, bundle);
+    return this.#volumesOf(bundle);
+  }
+
+  #volumesOf({ spec }: ContainerBundle): MountedVolume[] {
+    const names = new Map(this.#options.volumes.list().map((one) => [one.mountpoint, one.name]));
+    return spec.mounts.flatMap(({ source, destination, options }) => {
+      const name = names.get(source);
+      if (name === undefined) return [];
+      return [{ name, path: source, target: destination, readOnly: options.includes('ro') }];
+    });
   }
 
   /** Another container's is joined when this one starts; until then it has one of its own. */

@@ -18,6 +18,17 @@ export interface LastExit {
   readonly finishedAtMs: number;
 }
 
+/** A volume as it is mounted. */
+export interface MountedVolume {
+  /** 64 hexadecimal characters for an anonymous one */
+  readonly name: string;
+  /** its directory on this host */
+  readonly path: string;
+  /** in the container */
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
 export interface ContainerRecord {
   readonly version: 1;
   /** 64 hexadecimal characters */
@@ -36,6 +47,10 @@ export interface ContainerRecord {
   readonly startedAtMs: number | null;
   /** of the last run, or of the attempt to start it; null = none */
   readonly exit: LastExit | null;
+  /** of its making. Absent = it is of an earlier version, which did not keep them */
+  readonly volumes?: readonly MountedVolume[];
+  /** of one on its way out: its anonymous volumes go along */
+  readonly removesVolumes?: boolean;
   /** its place on the network `bridge`, while it has one */
   readonly seat: BridgeSeat | null;
 }

@@ -62,7 +62,8 @@ export interface Volumes {
     containerId: string,
     populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null,
   ): Promise<{ readonly path: string }>;
-  release(containerId: string): Promise<void>;
+  /** those that were made for it go, unless `keepsAnonymous` */
+  release(containerId: string, how?: { readonly keepsAnonymous?: boolean }): Promise<void>;
   /** containers that hold a volume, known to anybody or not */
   usingContainers(): readonly string[];
 }

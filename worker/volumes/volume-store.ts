@@ -33,7 +33,7 @@ export interface VolumeRecord {
   readonly createdAtMs: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
-  /** made for one container and removed with it */
+  /** made for one container; removed with it, if its owner wants that */
   readonly anonymous: boolean;
   /** containers that use it */
   readonly usedBy: readonly string[];
@@ -66,6 +66,8 @@ interface StoredVolume {
   readonly createdAtMs: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly anonymous: boolean;
+  /** the container of an anonymous one: others may use it by its name, and do not take it along */
+  readonly madeFor?: string;
 }
 
 interface Volume {
@@ -156,7 +158,7 @@ export class VolumeStore {
   async create(options: CreateVolumeOptions): Promise<VolumeRecord> {
     requireLocalVolume(options.driver, options.options);
     const name = options.name === '' ? this.#randomName() : options.name;
-    await this.#locked(name, () => this.#ensure(name, options.labels, false));
+    await this.#locked(name, () => this.#ensure(name, options.labels, null));
     return this.#record(name);
   }
 
@@ -191,23 +193,27 @@ export class VolumeStore {
     signal?: AbortSignal,
   ): Promise<{ path: string }> {
     requireLocalVolume(options.driver, options.options);
-    return this.#use(containerId, name, { ...options, anonymous: false }, signal);
+    return this.#use(containerId, name, { ...options, madeFor: null }, signal);
   }
 
-  /** A volume of 64 hex digits for this container alone; `release` removes it. */
+  /** A volume of 64 hex digits for this container; `release` removes it. */
   async createAnonymous(
     containerId: string,
     populateFrom: PopulateSource | null,
     signal?: AbortSignal,
   ): Promise<{ name: string; path: string }> {
     const name = this.#randomName();
-    const wanted = { labels: { 'com.docker.volume.anonymous': '' }, populateFrom, anonymous: true };
+    const labels = { 'com.docker.volume.anonymous': '' };
+    const wanted = { labels, populateFrom, madeFor: containerId };
     const { path } = await this.#use(containerId, name, wanted, signal);
     return { name, path };
   }
 
-  /** The container is gone: its volumes are free, its anonymous ones removed. Idempotent. */
-  async release(containerId: string): Promise<void> {
+  /**
+   * The container is gone: its volumes are free. Anonymous ones that were made for it and that nobody
+   * else uses are removed, unless `keepsAnonymous`. Idempotent.
+   */
+  async release(containerId: string, { keepsAnonymous = false } = {}): Promise<void> {
     requireContainerId(containerId);
     for (const [name, volume] of [...this.#volumes]) {
       if (!volume.users.has(containerId)) continue;
@@ -215,7 +221,9 @@ export class VolumeStore {
         volume.users.delete(containerId);
         await rm(join(this.#path(name), 'users', containerId), { force: true });
         this.#tell('unmount', name, { container: containerIdOf(asId<TaskId>(containerId)) });
-        if (volume.stored.anonymous && volume.users.size === 0) await this.#destroy(name);
+        const { anonymous, madeFor = containerId } = volume.stored;
+        const isItsOwn = anonymous && madeFor === containerId;
+        if (isItsOwn && !keepsAnonymous && volume.users.size === 0) await this.#destroy(name);
       });
     }
   }
@@ -231,13 +239,14 @@ export class VolumeStore {
     wanted: {
       labels: Readonly<Record<string, string>>;
       populateFrom: PopulateSource | null;
-      anonymous: boolean;
+      /** null = a named volume */
+      madeFor: string | null;
     },
     signal?: AbortSignal,
   ): Promise<{ path: string }> {
     requireContainerId(containerId);
     return this.#locked(name, async () => {
-      const volume = await this.#ensure(name, wanted.labels, wanted.anonymous);
+      const volume = await this.#ensure(name, wanted.labels, wanted.madeFor);
       const path = this.#dataPath(name);
       if (volume.users.has(containerId)) return { path };
       const isShared = volume.users.size > 0;
@@ -279,7 +288,7 @@ export class VolumeStore {
   async #ensure(
     name: string,
     labels: Readonly<Record<string, string>>,
-    anonymous: boolean,
+    madeFor: string | null,
   ): Promise<Volume> {
     const known = this.#volumes.get(name);
     if (known) return known;
@@ -296,7 +305,13 @@ export class VolumeStore {
           ' only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed',
       );
     }
-    const stored = { name, createdAtMs: this.#options.clock.wallMs(), labels, anonymous };
+    const stored: StoredVolume = {
+      name,
+      createdAtMs: this.#options.clock.wallMs(),
+      labels,
+      anonymous: madeFor !== null,
+      ...(madeFor !== null && { madeFor }),
+    };
     await mkdir(join(this.#path(name), 'users'), { recursive: true, mode: 0o700 });
     await mkdir(this.#dataPath(name), { recursive: true, mode: 0o755 });
     await this.#writeStored(stored);
@@ -332,7 +347,10 @@ export class VolumeStore {
   #record(name: string): VolumeRecord {
     const { stored, users } = this.#volumes.get(name)!;
     return {
-      ...stored,
+      name: stored.name,
+      createdAtMs: stored.createdAtMs,
+      labels: stored.labels,
+      anonymous: stored.anonymous,
       driver: 'local',
       mountpoint: this.#dataPath(name),
       options: {},

@@ -1,4 +1,5 @@
 /** Containers, of tasks and outside of services, as Docker's JSON. */
+import { posix } from 'node:path';
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
@@ -293,15 +294,36 @@ function portsOf(info: ContainerInfo): Record<string, object[] | null> {
   return out;
 }
 
-function mountsOf(info: ContainerInfo): object[] {
-  return info.spec.container.mounts.map((mount) => ({
-    Type: mount.type,
-    ...some('Name', mount.type === 'volume' ? mount.source : ''),
-    Source: mount.source,
-    Destination: mount.target,
-    Driver: mount.type === 'volume' ? 'local' : '',
-    RW: !mount.readOnly,
-    Mode: '',
-    Propagation: mount.bind?.propagation ?? '',
-  }));
+/** Volumes by their real names, so that a client can give them to the next container. */
+function mountsOf({ spec, volumes }: ContainerInfo): object[] {
+  const given = spec.container.mounts.map((mount) => {
+    const target = posix.resolve('/', mount.target);
+    const volume = volumes.find((one) => one.target === target);
+    const source = volume?.name ?? mount.source;
+    return {
+      Type: mount.type,
+      ...some('Name', mount.type === 'volume' ? source : ''),
+      Source: volume?.path ?? source,
+      Destination: mount.target,
+      Driver: mount.type === 'volume' ? 'local' : '',
+      RW: !mount.readOnly,
+      Mode: '',
+      Propagation: mount.bind?.propagation ?? '',
+    };
+  });
+  const targets = new Set(spec.container.mounts.map(({ target }) => posix.resolve('/', target)));
+  const ofImage = volumes.filter(({ target }) => !targets.has(target));
+  return [
+    ...given,
+    ...ofImage.map(({ name, path, target, readOnly }) => ({
+      Type: 'volume',
+      Name: name,
+      Source: path,
+      Destination: target,
+      Driver: 'local',
+      RW: !readOnly,
+      Mode: '',
+      Propagation: '',
+    })),
+  ];
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
-import { NO_RESOURCES } from '../../../common/model/service.ts';
+import { type Mount, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { ContainerParts, PlainRuntime } from '../../../worker/containers/container-parts.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
 import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
@@ -74,6 +74,7 @@ describe('container outside of services', () => {
   let attached: Set<string>;
   /** of the disk: every write of a record fails for which it says so */
   let isUnwritable: (record: ContainerRecord) => boolean;
+  let volumes: FakeVolumes;
   let bridgeFailure: Error | null;
   let actions: string[];
   let all: PlainContainers;
@@ -86,7 +87,7 @@ describe('container outside of services', () => {
     const parts: ContainerParts = {
       runtime,
       images,
-      volumes: new FakeVolumes(),
+      volumes,
       files: { writeNames: async () => [], list: async () => [], remove: async () => {} },
       bridge: {
         start: async (seats) => {
@@ -130,6 +131,7 @@ describe('container outside of services', () => {
     attached = new Set();
     isUnwritable = () => false;
     bridgeFailure = null;
+    volumes = new FakeVolumes();
     actions = [];
     all = room();
   });
@@ -257,10 +259,33 @@ describe('container outside of services', () => {
     runtime.ignoredSignals.add(15);
     const stop = container.stop({ graceMs: 60_000, signo: null });
     await settle();
-    await container.remove({ force: true });
+    await container.remove({ force: true, volumes: false });
     await stop;
     expect(all.list()).toEqual([]);
     expect(actions.filter((action) => action === 'destroy')).toHaveLength(1);
+  });
+
+  test.each([
+    [false, false, 'release volumes, keep anonymous'],
+    [true, false, 'release volumes'],
+    [false, true, 'release volumes'],
+  ])('removed with -v %s, made with --rm %s: %s', async (wanted, autoRemove, done) => {
+    const container = await all.create('web', definition({ autoRemove }));
+    await container.remove({ force: false, volumes: wanted });
+    expect(volumes.calls).toEqual([done]);
+  });
+
+  test('knows the volumes that are mounted into it by their real names', async () => {
+    const mount = { type: 'volume', source: '', target: '/data/', readOnly: false } as const;
+    const more = { consistency: '', bind: null, volume: null, tmpfs: null };
+    const mounts = [{ ...mount, ...more } as unknown as Mount];
+    const { record } = await all.create(
+      'web',
+      definition({ container: aContainerSpec({ image: 'box', mounts }) }),
+    );
+    expect(record.volumes).toEqual([
+      { name: 'anonymous-1', path: '/volumes/anonymous-1', target: '/data', readOnly: false },
+    ]);
   });
 
   test('a name is one container’s, and free again when that is gone', async () => {
@@ -268,7 +293,7 @@ describe('container outside of services', () => {
     await expect(all.create('web', definition())).rejects.toMatchObject({ code: 'name-conflict' });
     await all.rename(container, 'other');
     const second = await all.create('web', definition());
-    await second.remove({ force: false });
+    await second.remove({ force: false, volumes: false });
     await all.rename(container, 'web');
     expect(container.record.name).toBe('web');
   });
@@ -322,6 +347,17 @@ describe('container outside of services', () => {
       expect(conditions).toEqual(['paused', 'running']);
       expect(runtime.get('sometask')?.paused).toBe(false);
     });
+
+    test.each([true, false])(
+      'a removal that was cut short takes volumes along as it was told to: %s',
+      async (removesVolumes) => {
+        const { id, record } = await all.create('web', definition());
+        records.set(id, { ...record, phase: 'removing', removesVolumes });
+        expect(await reborn()).toEqual([]);
+        const done = removesVolumes ? 'release volumes' : 'release volumes, keep anonymous';
+        expect(volumes.calls).toEqual([done]);
+      },
+    );
 
     test('what ended meanwhile is dealt with by its rules', async () => {
       const container = await started({ restart: { name: 'on-failure', maximumRetryCount: 0 } });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
+  type Mount,
   NO_KERNEL_RESOURCES,
   NO_RESOURCES,
   type ResourceRequirements,
@@ -31,6 +32,7 @@ function anInfo(overrides: Partial<ContainerInfo>): ContainerInfo {
     health: null,
     networks: [],
     ports: [],
+    volumes: [],
     task: null,
     plain: null,
     shown: null,
@@ -98,6 +100,31 @@ describe('docker inspect of a container', () => {
     expect(containerRowToJson(info, 0, String)).toMatchObject({
       Ports: [{ IP: '0.0.0.0', PrivatePort: 80, PublicPort: 8080, Type: 'tcp' }],
     });
+  });
+
+  test('shows anonymous volumes by their real names, those of the image too', () => {
+    const mount = { type: 'volume', source: '', target: '/data/', readOnly: true };
+    const mounts = [mount as unknown as Mount];
+    const spec = aTaskSpec({ container: aContainerSpec({ mounts }) });
+    const volumes = [
+      { name: 'aa', path: '/v/aa/_data', target: '/data', readOnly: true },
+      { name: 'bb', path: '/v/bb/_data', target: '/db', readOnly: false },
+    ];
+    const shown = {
+      Mounts: [
+        { Type: 'volume', Name: 'aa', Source: '/v/aa/_data', Driver: 'local', RW: false },
+        {
+          Type: 'volume',
+          Name: 'bb',
+          Source: '/v/bb/_data',
+          Destination: '/db',
+          Driver: 'local',
+          RW: true,
+        },
+      ],
+    };
+    expect(containerToJson(anInfo({ spec, volumes }), String)).toMatchObject(shown);
+    expect(containerRowToJson(anInfo({ spec, volumes }), 0, String)).toMatchObject(shown);
   });
 
   test('of a service that asks for nothing has Docker’s defaults', () => {
