@@ -35,7 +35,7 @@ export function addContainerStreamRoutes(
     }
     try {
       // The client may be here before the container starts.
-      await relay(socket, await containers.attach(info, gone), wanted);
+      await relay(socket, await containers.attach(info, gone), wanted, gone);
     } catch (err) {
       socket.destroy();
       if (!gone.aborted) throw err;
@@ -81,11 +81,19 @@ async function replay(
 }
 
 /** Bytes both ways until the container ended or the client left; the container runs on then. */
-async function relay(socket: Duplex, session: AttachSession, wanted: Wanted): Promise<void> {
-  socket.once('close', () => {
+async function relay(
+  socket: Duplex,
+  session: AttachSession,
+  wanted: Wanted,
+  gone: AbortSignal,
+): Promise<void> {
+  const leave = (): void => {
     if (wanted.stdin && wanted.endsInput) session.stdin.end();
     session.close();
-  });
+  };
+  // It may have left while the container was waited for.
+  if (gone.aborted) leave();
+  else gone.addEventListener('abort', leave, { once: true });
   if (wanted.stdin) {
     socket.on('data', (chunk: Buffer) => {
       if (session.stdin.destroyed || session.stdin.write(chunk)) return;

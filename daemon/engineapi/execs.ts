@@ -143,7 +143,7 @@ async function startExec(
   if (session === null) return;
   record.session = session;
   tell(`exec_start: ${record.spec.args.join(' ')}`);
-  const ended = session.wait().then(({ exitCode }) => {
+  const ended = endOf(session).then((exitCode) => {
     record.exitCode = exitCode;
     tell('exec_die', { exitCode: String(exitCode) });
   });
@@ -154,8 +154,27 @@ async function startExec(
     await ended;
     return;
   }
+  if (context.signal.aborted) {
+    // It left while the process was made: its connection tells of its end no more.
+    session.close();
+    await ended;
+    throw context.signal.reason;
+  }
   const socket = context.hijack(streamType(record.spec.tty, context.apiMinor));
   await relay(socket, session, record.spec, ended);
+}
+
+/** What ends with its container, or with its client, is killed. */
+const EXIT_KILLED = 137;
+
+/** Its exit code. */
+async function endOf(session: ExecSession): Promise<number> {
+  try {
+    return (await session.wait()).exitCode;
+  } catch (err) {
+    if (hasCode(err, 'unavailable')) return EXIT_KILLED;
+    throw err;
+  }
 }
 
 /** What a shell ends with when it may not run a program. */

@@ -149,4 +149,30 @@ describe('an exec', () => {
     await create();
     await expect(inspect(running)).rejects.toMatchObject({ code: 'not-found' });
   });
+
+  const attached = (id: string, signal?: AbortSignal): Promise<unknown> =>
+    call('POST /exec/:id/start', id, {}, signal);
+
+  test('whose client leaves while it starts is given up, and has ended', async () => {
+    const id = await create();
+    const gone = new AbortController();
+    const reason = new SkepError('cancelled', 'client went away');
+    run = async () => {
+      gone.abort(reason);
+      return new FakeSession();
+    };
+    await expect(attached(id, gone.signal)).rejects.toBe(reason);
+    expect(sessions[0]!.isClosed).toBe(true);
+    expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 137 });
+    expect(events.at(-1)).toBe('exec_die');
+  });
+
+  test('whose container ends has ended as killed, and its connection is closed', async () => {
+    const id = await create();
+    const taken = attached(id);
+    await settled();
+    sessions[0]!.fail(new SkepError('unavailable', 'the container ended meanwhile'));
+    expect(((await taken) as PassThrough).writableEnded).toBe(true);
+    expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 137 });
+  });
 });

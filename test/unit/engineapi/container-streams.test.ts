@@ -1,0 +1,70 @@
+import { PassThrough } from 'node:stream';
+import { expect, test } from 'vitest';
+import { addContainerStreamRoutes } from '../../../daemon/engineapi/container-streams.ts';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import type { ContainerView } from '../../../worker/container-view.ts';
+import { aContainerSpec } from '../../support/builders.ts';
+
+/** Answers an attach; `onAttach` is called before the container's streams are there. */
+async function attach(onAttach: (client: PassThrough) => void) {
+  const client = new PassThrough();
+  const streams = {
+    stdin: new PassThrough(),
+    stdout: new PassThrough(),
+    stderr: new PassThrough(),
+  };
+  const session = {
+    ...streams,
+    isClosed: false,
+    close: () => {
+      session.isClosed = true;
+      streams.stdout.end();
+      streams.stderr.end();
+    },
+  };
+  const containers = {
+    require: () => ({
+      condition: 'running',
+      spec: { container: aContainerSpec({ openStdin: true }) },
+      plain: { record: { definition: { stdinOnce: true } } },
+    }),
+    attach: async () => {
+      onAttach(client);
+      await new Promise((resolve) => setImmediate(resolve));
+      return session;
+    },
+  } as unknown as ContainerView;
+  let handler: (context: RequestContext) => Promise<void> = async () => {};
+  const routes = {
+    add: (_method: string, path: string, it: typeof handler) => {
+      if (path.endsWith('/attach')) handler = it;
+    },
+  } as unknown as Routes;
+  addContainerStreamRoutes(routes, { containers });
+  const answered = handler({
+    param: () => 'web',
+    flag: (name: string) => name !== 'logs',
+    hijack: () => client,
+  } as unknown as RequestContext);
+  return { session, answered };
+}
+
+test('an attach whose client leaves before the container is there gives its streams up', async () => {
+  const { session, answered } = await attach((client) => void client.destroy());
+  await answered;
+  expect(session.isClosed).toBe(true);
+  expect(session.stdin.writableEnded).toBe(true);
+});
+
+test('an attach ends with its client, and its input with it when it was for one client', async () => {
+  let client: PassThrough | null = null;
+  const { session, answered } = await attach((it) => {
+    client = it;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(session.isClosed).toBe(false);
+  client!.destroy();
+  await answered;
+  expect([session.isClosed, session.stdin.writableEnded]).toEqual([true, true]);
+});
