@@ -7,7 +7,7 @@ import type {
   StackRequestJson,
 } from '../../common/model/engine-json.ts';
 import { fileLabels } from '../../common/model/stack.ts';
-import { ApiError } from '../client/transport.ts';
+import { ApiError, hasStatus } from '../client/transport.ts';
 import { type CommandContext, printLine, UsageError, warnLine } from './context.ts';
 import { authOption, sentRegistryAuth } from './service-spec.ts';
 import { ofStack } from './stack.ts';
@@ -36,7 +36,6 @@ class MovedOn extends Error {}
 /**
  * Plans, and applies, until a plan went through. Throws `UsageError` when the plan is not the one that
  * `planHash` names, or something else came between.
- *
  */
 export async function planAndApply(
   context: CommandContext,
@@ -63,13 +62,16 @@ export async function planAndApply(
       const isChange = first.Changes.some(({ Action }) => Action !== 'none');
       return { plan, changed, isChange };
     } catch (err) {
-      if (!(err instanceof MovedOn) || attempt === PLANS_MAX) throw err;
+      if (!(err instanceof MovedOn)) throw err;
+      if (attempt === PLANS_MAX) throw err.cause ?? err;
       plan = await context.client.stackPlan(stack, request);
     }
   }
 }
 
-const signature = ({ Kind, Name, Action }: StackChangeJson): string => `${Kind} ${Name} ${Action}`;
+/** What is agreed to: an update of other fields would take back what somebody else has changed. */
+const signature = ({ Kind, Name, Action, Fields, ForcedBy }: StackChangeJson): string =>
+  JSON.stringify([Kind, Name, Action, Fields, ForcedBy]);
 
 interface ApplyWork extends Pick<ApplyOptions, 'withRegistryAuth'> {
   readonly request: StackRequestJson;
@@ -134,7 +136,8 @@ async function applyNetwork(
 ): Promise<void> {
   if (Action !== 'create') return;
   printLine(context, `Creating network ${Name}`);
-  await context.client.networkCreate(request.Networks.find((spec) => spec.Name === Name)!);
+  const written = request.Networks.find((spec) => spec.Name === Name)!;
+  await orMovedOn(context.client.networkCreate(written));
 }
 
 async function applyFile(
@@ -151,7 +154,7 @@ async function applyFile(
   let id = ID;
   if (Action === 'create') {
     printLine(context, `Creating ${Kind} ${name}`);
-    id = (await context.client.secretCreate(kind, spec)).ID;
+    id = (await orMovedOn(context.client.secretCreate(kind, spec))).ID;
   } else if (Action === 'update') {
     await orMovedOn(context.client.secretUpdate(kind, ID, Version.Index, spec));
   }
@@ -167,7 +170,7 @@ async function applyService(
   if (Action === 'none') return;
   if (Action === 'remove') {
     printLine(context, `Removing service ${Name}`);
-    await client.serviceRemove(ID);
+    await orMovedOn(client.serviceRemove(ID));
     return;
   }
   const written = state.request.Services.find((spec) => spec.Name === Name)!;
@@ -176,7 +179,7 @@ async function applyService(
   const auth = authOption(await sentRegistryAuth(context, image, state.withRegistryAuth));
   if (Action === 'create') {
     printLine(context, `Creating service ${Name}`);
-    warnAll(context, (await client.serviceCreate(spec, auth)).Warnings);
+    warnAll(context, (await orMovedOn(client.serviceCreate(spec, auth))).Warnings);
     return;
   }
   const before = state.services.get(ID);
@@ -192,14 +195,19 @@ function warnAll(context: CommandContext, warnings: readonly string[] | null | u
   for (const warning of warnings ?? []) warnLine(context, warning);
 }
 
-/** The daemon's word for a version that is no longer the newest. */
+/**
+ * What the daemon says when somebody else was faster: the version is no longer the newest, there is such an object by
+ * now (409), or none any more (404). The next plan knows whether that can still be.
+ */
 async function orMovedOn<T>(call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (err) {
-    if (err instanceof ApiError && err.message.includes('update out of sequence')) {
-      throw new MovedOn(err.message, { cause: err });
-    }
+    const isMovedOn =
+      hasStatus(err, 409) ||
+      hasStatus(err, 404) ||
+      (err instanceof ApiError && err.message.includes('update out of sequence'));
+    if (isMovedOn) throw new MovedOn(err.message, { cause: err });
     throw err;
   }
 }
@@ -243,7 +251,7 @@ async function fileObject(
   const key = `${kind} ${name}`;
   const known = files.get(key) ?? outside.get(key);
   if (known) return known;
-  const { ID, Spec } = await context.client.secret(`${kind}s`, name);
+  const { ID, Spec } = await orMovedOn(context.client.secret(`${kind}s`, name));
   const found = { id: ID, name: Spec.Name };
   outside.set(key, found);
   return found;

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ApiError } from '../../../../cli/client/transport.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { diff } from '../../../../cli/commands/stack-plan.ts';
 import { parseRegistryAuth } from '../../../../common/model/registry-auth.ts';
@@ -168,6 +169,70 @@ describe('stack deploy', () => {
       { kind: 'replicated', replicas: 3 },
       undefined,
     ]);
+  });
+});
+
+describe('a deployment that somebody else overtakes', () => {
+  /** Once, right before the call. */
+  const overtake = (call: string, work: () => Promise<unknown>): void => {
+    world.beforeCall = async (method, path) => {
+      if (!`${method} ${path}`.startsWith(call)) return;
+      world.beforeCall = async () => {};
+      await work();
+    };
+  };
+
+  test.each(['networks', 'secrets', 'services'])(
+    'goes on with the %s that are there by now',
+    async (kind) => {
+      write(FILE);
+      before(`POST /${kind}/create`, () => up('--detach'));
+      expect(await up('--detach')).toMatchObject({ status: 0, stderr: '' });
+      expect(world.names('service')).toEqual(['shop_db', 'shop_web']);
+      expect(world.names('secret')).toEqual(['shop_key']);
+    },
+  );
+
+  test('goes on without the service that is gone already', async () => {
+    write(FILE);
+    await up('--detach');
+    write('services: {web: {image: web:2}}\n');
+    overtake('DELETE /services/', () => world.call('DELETE', '/services/shop_db', {}));
+    expect(await up('--detach', '--prune')).toMatchObject({ status: 0, stderr: '' });
+    expect(world.names('service')).toEqual(['shop_web']);
+    expect(world.service('shop_web').spec.task.container.image).toBe('web:2');
+  });
+
+  test('ends with what the daemon says when planning again does not help', async () => {
+    write(FILE);
+    let calls = 0;
+    world.beforeCall = async (method, path) => {
+      if (method !== 'POST' || path !== '/networks/create') return;
+      calls++;
+      throw new ApiError(409, 'no');
+    };
+    const { status, stderr } = await up('--detach');
+    expect([status, stderr, calls]).toEqual([1, 'Error response from daemon: no\n', 5]);
+  });
+
+  test('takes nothing back that is not in the plan that was agreed to', async () => {
+    write(FILE);
+    await up();
+    write(FILE.replace('replicas: 2', 'replicas: 3'));
+    const { Hash } = JSON.parse((await up('--plan', '-o', 'json')).stdout) as { Hash: string };
+    overtake('POST /services/', () =>
+      world.rooms.change(world.service('shop_web').id, (spec) => ({
+        ...spec,
+        labels: { ...spec.labels, by: 'hand' },
+      })),
+    );
+    const { status, stderr } = await up('--detach', '--plan-hash', Hash);
+    expect([status, stderr]).toEqual([
+      1,
+      `the plan ${Hash} no longer holds: the cluster has changed\n`,
+    ]);
+    const { spec } = world.service('shop_web');
+    expect([spec.mode, spec.labels['by']]).toEqual([{ kind: 'replicated', replicas: 2 }, 'hand']);
   });
 });
 
