@@ -186,7 +186,7 @@ describe('a deployment that somebody else overtakes', () => {
     'goes on with the %s that are there by now',
     async (kind) => {
       write(FILE);
-      before(`POST /${kind}/create`, () => up('--detach'));
+      overtake(`POST /${kind}/create`, () => up('--detach'));
       expect(await up('--detach')).toMatchObject({ status: 0, stderr: '' });
       expect(world.names('service')).toEqual(['shop_db', 'shop_web']);
       expect(world.names('secret')).toEqual(['shop_key']);
