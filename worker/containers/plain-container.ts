@@ -319,7 +319,8 @@ export class PlainContainer {
     const { state } = this;
     if (phase === 'removing') return this.#remove(this.#record.removesVolumes);
     if (state?.status === 'running') {
-      await this.#put({ phase: 'running', startedAtMs: state.startedAtMs });
+      const { startedAtMs, paused } = state;
+      await this.#keep({ phase: 'running', startedAtMs, isPaused: paused });
       this.#supervise();
     } else if (phase === 'running' && state?.exit) {
       await this.#ended(state.exit, this.#run);
@@ -348,7 +349,7 @@ export class PlainContainer {
       await this.#put({ phase: 'running', seat, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
       const { startedAtMs } = await runtime.startContainer(this.id);
-      await this.#put({ startedAtMs });
+      await this.#keep({ startedAtMs }); // the runtime knows it too
       this.#events.started();
       this.#supervise();
     } catch (err) {
@@ -367,10 +368,15 @@ export class PlainContainer {
     }
   }
 
+  /** Never rejects: the caller has the reason, and nothing may hide it. */
   async #failed(err: unknown): Promise<void> {
     const { startedAtMs, definition } = this.#record;
-    await this.#parts.bridge.detach(this.id);
-    await this.#put({
+    if (this.state?.status === 'running') {
+      const killing = ignoreGone(this.#parts.runtime.killAll(this.id));
+      await this.#bestEffort('container whose start failed could not be ended', killing);
+    }
+    await this.#detach();
+    await this.#keep({
       phase: startedAtMs === null ? 'created' : 'exited',
       seat: null,
       exit: {
@@ -380,7 +386,14 @@ export class PlainContainer {
         finishedAtMs: this.#parts.clock.wallMs(),
       },
     });
-    if (definition.autoRemove) await this.#remove();
+    if (!definition.autoRemove) return;
+    await this.#bestEffort('container whose start failed could not be removed', this.#remove());
+  }
+
+  /** What stays is taken away by its next start or its removal. */
+  #detach(): Promise<void> {
+    const detaching = this.#parts.bridge.detach(this.id);
+    return this.#bestEffort('container could not be taken off the bridge', detaching);
   }
 
   /** At its start: the container whose network it joins may be another process by then. */
@@ -409,7 +422,7 @@ export class PlainContainer {
     if (run !== this.#run || this.#record.phase !== 'running') return;
     this.#run++;
     this.#watch.end();
-    await this.#parts.bridge.detach(this.id);
+    await this.#detach(); // before anybody is told: a waiter may want its ports at once
     this.#events.died(exit);
     const { definition, restartCount, isStopped } = this.#record;
     const delayMs = restartDelayMs({

@@ -128,9 +128,10 @@ export class LocalBridge {
   detach(id: string): Promise<void> {
     return this.#serial(async () => {
       this.#ports.release(id);
-      if (!this.#seats.delete(id)) return;
+      if (!this.#seats.has(id)) return;
       const { route } = await this.#open();
       await removeLink(route, portNameOf(id));
+      this.#seats.delete(id); // its address is free only now
       await this.#settle();
     });
   }

@@ -76,6 +76,7 @@ describe('container outside of services', () => {
   let isUnwritable: (record: ContainerRecord) => boolean;
   let volumes: FakeVolumes;
   let bridgeFailure: Error | null;
+  let detachFailure: Error | null;
   let actions: string[];
   let all: PlainContainers;
 
@@ -100,6 +101,7 @@ describe('container outside of services', () => {
           return SEAT;
         },
         detach: async (id) => {
+          if (detachFailure) throw detachFailure;
           attached.delete(id);
         },
       },
@@ -131,6 +133,7 @@ describe('container outside of services', () => {
     attached = new Set();
     isUnwritable = () => false;
     bridgeFailure = null;
+    detachFailure = null;
     volumes = new FakeVolumes();
     actions = [];
     all = room();
@@ -252,6 +255,41 @@ describe('container outside of services', () => {
     await clock.advance(100);
     await settle();
     expect(staying.condition).toBe('running');
+  });
+
+  test('that cannot be taken off the bridge at its end has ended all the same', async () => {
+    const container = await started({ restart: { name: 'always', maximumRetryCount: 0 } });
+    const exited = container.wait('next-exit', signal);
+    detachFailure = new Error('netlink: no buffer space');
+    await ends(container, 5);
+    expect(await exited).toEqual({ exitCode: 5 });
+    expect(container.condition).toBe('restarting');
+    detachFailure = null;
+    await clock.advance(100);
+    await settle();
+    expect(container.condition).toBe('running');
+  });
+
+  test('that runs is looked after though its start could not be written', async () => {
+    const container = await all.create('web', definition());
+    isUnwritable = ({ startedAtMs }) => startedAtMs !== null;
+    await container.start();
+    expect(container.condition).toBe('running');
+    await ends(container, 3);
+    expect(container.record).toMatchObject({ phase: 'exited', exit: { exitCode: 3 } });
+  });
+
+  test('whose start fails does not run on, and says the first reason', async () => {
+    const container = await all.create('web', definition());
+    const start = runtime.startContainer.bind(runtime);
+    runtime.startContainer = async (id) => {
+      await start(id);
+      throw new Error('the shim does not answer');
+    };
+    isUnwritable = ({ exit }) => exit !== null;
+    await expect(container.start()).rejects.toThrow('the shim does not answer');
+    expect(runtime.get(container.id)?.status).toBe('exited');
+    expect(container.condition).toBe('created');
   });
 
   test('is removed by force while a stop with a long grace is under way', async () => {
