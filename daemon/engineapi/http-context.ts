@@ -3,6 +3,7 @@
  * framing rules; nothing of swarm or containers.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
@@ -141,6 +142,7 @@ export class RequestContext {
     const status = this.#upgrade ? '101 UPGRADED' : '200 OK';
     const upgrade = this.#upgrade ? 'Connection: Upgrade\r\nUpgrade: tcp\r\n' : '';
     this.response.detachSocket(this.request.socket);
+    if (!this.#upgrade) leaveHttp(this.request.socket);
     socket.write(`HTTP/1.1 ${status}\r\nContent-Type: ${contentType}\r\n${upgrade}\r\n`);
     const rest = this.#rest;
     if (rest.length > 0) socket.unshift(rest);
@@ -180,6 +182,20 @@ export class RequestContext {
     this.#rest = bytes.subarray(length);
     return bytes.subarray(0, length);
   }
+}
+
+/**
+ * What Node does by itself for upgrades alone: its parser would take what comes now for the next request. A client
+ * that asks for no upgrade sends nothing before it has the headers.
+ */
+function leaveHttp(socket: Socket): void {
+  // A listener for data makes Node take the parser off the handle, where it reads past the stream.
+  socket.on('data', () => {});
+  // The parser's, which also closes the connection at the end of the client's input.
+  for (const event of ['data', 'end'] as const) socket.removeAllListeners(event);
+  socket.on('error', () => socket.destroy());
+  // As of a new stream: it flows when somebody listens.
+  (socket as { readableFlowing: boolean | null }).readableFlowing = null;
 }
 
 function readable(socket: Duplex): Promise<Buffer | null> {

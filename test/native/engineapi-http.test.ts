@@ -231,6 +231,9 @@ describe('a connection that is taken over', () => {
   /** Answers with what it was sent, in capitals, when the client is done. */
   const capitals = async (context: RequestContext): Promise<void> => {
     const { greeting = '' } = (await context.json()) as { greeting?: string };
+    answerInCapitals(context, greeting);
+  };
+  const answerInCapitals = (context: RequestContext, greeting: string): void => {
     const socket = context.hijack(RAW_TYPE);
     socket.write(greeting);
     let text = '';
@@ -261,6 +264,29 @@ describe('a connection that is taken over', () => {
       expect(head).toContain(`Content-Type: ${RAW_TYPE}`);
       expect(head).toContain('Upgrade: tcp');
       expect(content).toBe('hello INPUT');
+    },
+  );
+
+  test.each([
+    ['/exec', 'input'],
+    ['/exec', 'GET / HTTP/1.1\r\n\r\n'],
+    ['/attach', 'input'],
+  ])(
+    'is so without an upgrade too: at %s %j is input, no request; half a close is not a close',
+    async (path, input) => {
+      server.add('POST', '/exec', capitals);
+      server.add('POST', '/attach', (context) => answerInCapitals(context, 'hello '));
+      await server.listen({ path: socketPath });
+      const content = path === '/exec' ? body : '';
+      const head = `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${content.length}\r\n\r\n`;
+      const { socket, ended, sees } = raw(head + content);
+      await sees('hello ');
+      socket.write(input.slice(0, 3));
+      await new Promise((resolve) => setImmediate(resolve));
+      socket.end(input.slice(3));
+      const text = await ended;
+      expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toBe(`hello ${input.toUpperCase()}`);
     },
   );
 
