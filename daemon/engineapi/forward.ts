@@ -8,9 +8,10 @@ import {
   type IncomingHttpHeaders,
   type IncomingMessage,
 } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SkepError } from '../../common/base/errors.ts';
+import { MULTIPLEXED_TYPE, RAW_TYPE } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 
 /** What concerns one connection, and what the client may have said to ours alone. */
@@ -52,7 +53,7 @@ export async function forward(
     });
     const answer = answerTo(outgoing, peer);
     await sendBody(context, outgoing);
-    await passBack(context, await answer);
+    await passBack(context, connection, await answer);
   } finally {
     context.signal.removeEventListener('abort', gone);
     connection.destroy();
@@ -91,12 +92,21 @@ async function sendBody(context: RequestContext, outgoing: ClientRequest): Promi
   context.request.pipe(outgoing);
 }
 
-async function passBack(context: RequestContext, answer: Answer): Promise<void> {
+async function passBack(
+  context: RequestContext,
+  connection: Duplex,
+  answer: Answer,
+): Promise<void> {
   const { response } = answer;
   if (answer.kind === 'upgrade') {
     const client = context.hijack(response.headers['content-type'] ?? '');
     client.write(answer.head);
-    await splice(client, answer.socket);
+    await splice(client, answer.socket, answer.socket);
+    return;
+  }
+  if (isTakenOver(context, response)) {
+    const client = context.hijack(response.headers['content-type'] ?? '');
+    await splice(client, connection, response);
     return;
   }
   context.response.writeHead(response.statusCode ?? 502, endToEnd(response.headers));
@@ -108,16 +118,27 @@ async function passBack(context: RequestContext, answer: Answer): Promise<void> 
   }
 }
 
+/** Raw bytes in both directions without an upgrade, as older clients ask for them: 200, until the connection ends. */
+function isTakenOver(
+  { request }: RequestContext,
+  { statusCode, headers }: IncomingMessage,
+): boolean {
+  const isUntilEnd = headers['content-length'] === undefined && !isChunked(headers);
+  const isStream = [RAW_TYPE, MULTIPLEXED_TYPE].includes(headers['content-type'] ?? '');
+  return request.method === 'POST' && statusCode === 200 && isUntilEnd && isStream;
+}
+
 /** Bytes both ways, the end of either side passed on, until the client is gone or the other end is done. */
-function splice(client: Duplex, other: Duplex): Promise<void> {
+function splice(client: Duplex, input: Writable, output: Readable): Promise<void> {
   return new Promise((resolve) => {
     client.on('error', () => client.destroy());
     client.once('close', () => resolve());
-    other.once('close', () => {
-      if (!other.readableEnded) client.destroy();
+    output.on('error', () => {}); // its close tells
+    output.once('close', () => {
+      if (!output.readableEnded) client.destroy();
     });
-    client.pipe(other);
-    other.pipe(client);
+    client.pipe(input);
+    output.pipe(client);
   });
 }
 
