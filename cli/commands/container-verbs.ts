@@ -13,15 +13,19 @@ import {
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** `verb` on each container, whose name is printed then. */
-function verb(name: string, flagsOf: (command: Command) => void = () => {}): Configure {
+/** `verb` on each container, whose name is printed then. Flags are its query, unless `queryOf` says otherwise. */
+function verb(
+  name: string,
+  flagsOf: (command: Command) => void = () => {},
+  queryOf: (flags: Query) => Query = (flags) => flags,
+): Configure {
   return (command, context) => {
     flagsOf(command);
     command
       .argument('<container...>', 'ids or names')
-      .action((refs: readonly string[], query: Query) =>
+      .action((refs: readonly string[], flags: Query) =>
         eachOf(context, refs, async (ref) => {
-          await context.client.containerDo(ref, name, query);
+          await context.client.containerDo(ref, name, queryOf(flags));
           printLine(context, ref);
         }),
       );
@@ -30,9 +34,15 @@ function verb(name: string, flagsOf: (command: Command) => void = () => {}): Con
 
 const stopFlags = (command: Command): void => {
   command
-    .option('-t, --t <seconds>', 'until SIGKILL; -1 = no end', decimal)
+    .option('-t, --timeout <seconds>', 'until SIGKILL; -1 = no end', decimal)
+    .option('--time <seconds>', 'the same, as it was called before', decimal)
     .option('-s, --signal <signal>', 'instead of its stop signal');
 };
+
+function stopQuery({ timeout, time, ...others }: Query): Query {
+  const t = timeout ?? time;
+  return { ...(t !== undefined && { t }), ...others };
+}
 
 export const start: Configure = (command, context) => {
   refuseFlags(command, {
@@ -41,8 +51,8 @@ export const start: Configure = (command, context) => {
   });
   verb('start')(command, context);
 };
-export const stop = verb('stop', stopFlags);
-export const restart = verb('restart', stopFlags);
+export const stop = verb('stop', stopFlags, stopQuery);
+export const restart = verb('restart', stopFlags, stopQuery);
 export const pause = verb('pause');
 export const unpause = verb('unpause');
 export const kill = verb('kill', (command) => {

@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
-import { kill, prune, rm, start, stop } from '../../../../cli/commands/container-verbs.ts';
+import { kill, prune, restart, rm, start, stop } from '../../../../cli/commands/container-verbs.ts';
 import type { Configure } from '../../../../cli/commands/context.ts';
 import { create, run } from '../../../../cli/commands/run.ts';
 import { frame } from '../../../../daemon/engineapi/frames.ts';
@@ -267,6 +267,20 @@ describe('verbs of containers', () => {
       ['start', 'one', {}],
     ]);
   });
+
+  test.each([[['-t', '3']], [['--timeout', '3']], [['--timeout=3']], [['--time', '3']]])(
+    'stop and restart wait as long as %j says',
+    async (argv) => {
+      const { fake, calls } = engine();
+      for (const command of [stop, restart]) {
+        expect((await runCommand(command, [...argv, 'one'], { engine: fake })).status).toBe(0);
+      }
+      expect(calls).toEqual([
+        ['stop', 'one', { t: 3 }],
+        ['restart', 'one', { t: 3 }],
+      ]);
+    },
+  );
 
   test('rm and prune say what is gone', async () => {
     const removed: unknown[] = [];
