@@ -118,8 +118,9 @@ export function addContainerLifecycleRoutes(
     result.catch(() => {}); // it is awaited below, behind the headers
     // The client starts the container only when it has them.
     const out = context.stream('application/json');
-    const { exitCode } = await result;
-    out.end(`${JSON.stringify({ StatusCode: exitCode })}\n`);
+    const { exitCode, error } = await result;
+    const failure = error === undefined ? {} : { Error: { Message: error } };
+    out.end(`${JSON.stringify({ StatusCode: exitCode, ...failure })}\n`);
   });
 
   routes.add('DELETE', '/containers/:id', async (context) => {

@@ -501,12 +501,13 @@ export class PlainContainer {
     this.#run++;
     this.#watch.end();
     const removesVolumes = wantsVolumes || this.#definition.autoRemove;
-    await this.#put({ phase: 'removing', removesVolumes });
     try {
+      await this.#put({ phase: 'removing', removesVolumes });
       await releaseContainer(this.#parts, this.id, { keepsVolumes: !removesVolumes });
       await this.#parts.records.remove(this.id);
     } catch (err) {
-      await this.#put({ phase: 'dead' });
+      await this.#keep({ phase: 'dead' });
+      this.#waiters.notRemoved({ ...this.#lastResult, error: describeError(err) });
       throw err;
     }
     this.#options.onRemoved();

@@ -5,6 +5,8 @@ export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
 
 export interface WaitResult {
   readonly exitCode: number;
+  /** why it is not gone, though it was to be removed. Absent = nothing failed */
+  readonly error?: string;
 }
 
 /** Promises that are settled together. One whose signal is aborted rejects with its reason and is forgotten. */
@@ -67,6 +69,12 @@ export class ContainerWaiters {
     this.exited(result);
     this.#removed.settle(() => result);
     this.#attach.settle(() => Promise.reject(why));
+  }
+
+  /** It is there still, and maybe for long. */
+  notRemoved(result: WaitResult): void {
+    this.exited(result);
+    this.#removed.settle(() => result);
   }
 
   /** Before the container runs, so that nothing of its output is missed. Rejects as `open` does. */

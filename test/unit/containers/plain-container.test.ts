@@ -4,6 +4,7 @@ import { SeededRandom } from '../../../common/base/random.ts';
 import { type Mount, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { ContainerParts, PlainRuntime } from '../../../worker/containers/container-parts.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
+import type { Phase } from '../../../worker/containers/lifecycle.ts';
 import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
 import { PlainContainers } from '../../../worker/containers/plain-containers.ts';
 import type { ContainerRecord } from '../../../worker/containers/record-store.ts';
@@ -152,6 +153,14 @@ describe('container outside of services', () => {
     await settle();
   }
 
+  function destroyFails(): void {
+    runtime.destroy = () => Promise.reject(new Error('no space left on device'));
+  }
+
+  function phaseFails(unwritable: Phase): void {
+    isUnwritable = ({ phase }) => phase === unwritable;
+  }
+
   test('is made at create, and has its place on the bridge while it runs', async () => {
     const container = await all.create(null, definition());
     expect(container.condition).toBe('created');
@@ -205,6 +214,21 @@ describe('container outside of services', () => {
     expect(records.size).toBe(0);
     expect(runtime.list()).toEqual([]);
   });
+
+  test.each([
+    ['its files', () => destroyFails()],
+    ['its record', () => phaseFails('removing')],
+  ])(
+    'that cannot be removed for %s is dead, and whoever waits for that is told why',
+    async (_what, fails) => {
+      const container = await started({ autoRemove: true });
+      const removed = container.wait('removed', signal);
+      fails();
+      await ends(container, 4);
+      expect(await removed).toEqual({ exitCode: 4, error: 'no space left on device' });
+      expect(container.condition).toBe('dead');
+    },
+  );
 
   test('stays when it is restarted by hand, though it is to go when it ends', async () => {
     const container = await started({ autoRemove: true });
