@@ -137,14 +137,9 @@ export function addContainerLifecycleRoutes(
       Filters.parse(context.text('filters'), PRUNE_FILTERS),
       clock.wallMs(),
     );
-    const removed: string[] = [];
-    for (const container of plain.list()) {
-      const isAtRest = ['created', 'exited', 'dead'].includes(container.condition);
-      const { labels, record } = container;
-      if (!isAtRest || !isMeant({ labels, createdAtMs: record.createdAtMs })) continue;
-      await container.remove({ force: false, volumes: false });
-      removed.push(container.id);
-    }
+    const removed = await plain.prune(({ labels, record }) =>
+      isMeant({ labels, createdAtMs: record.createdAtMs }),
+    );
     context.send(200, { ContainersDeleted: removed, SpaceReclaimed: 0 });
   });
 }

@@ -120,6 +120,22 @@ export class PlainContainers {
     }
   }
 
+  /** Removes those at rest that are meant; their ids. One that cannot go meanwhile is told and left. */
+  async prune(isMeant: (container: PlainContainer) => boolean): Promise<string[]> {
+    const removed: string[] = [];
+    for (const container of this.list()) {
+      const { id, condition } = container;
+      if (!['created', 'exited', 'dead'].includes(condition) || !isMeant(container)) continue;
+      try {
+        await container.remove({ force: false, volumes: false });
+        removed.push(id);
+      } catch (err) {
+        this.#options.log.warn({ containerId: id, err }, 'container is not pruned');
+      }
+    }
+    return removed;
+  }
+
   #add(record: ContainerRecord): PlainContainer {
     const container = new PlainContainer({
       record,

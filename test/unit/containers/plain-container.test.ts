@@ -350,6 +350,24 @@ describe('container outside of services', () => {
     ]);
   });
 
+  test('that are at rest are pruned, but for one that goes or starts meanwhile', async () => {
+    const running = await started();
+    const make = (name: string) => all.create(name, definition());
+    const [first, kept, going, starting, last] = [
+      await make('first'),
+      await make('kept'),
+      await make('going'),
+      await make('starting'),
+      await make('last'),
+    ];
+    const removed = all.prune((container) => container !== kept);
+    const gone = going.remove({ force: false, volumes: false });
+    await starting.start();
+    expect(await removed).toEqual([first.id, last.id]);
+    await gone;
+    expect(all.list()).toEqual([running, kept, starting]);
+  });
+
   test('a name is one container’s, and free again when that is gone', async () => {
     const container = await all.create('web', definition());
     await expect(all.create('web', definition())).rejects.toMatchObject({ code: 'name-conflict' });
