@@ -96,10 +96,20 @@ export class PlainContainers {
       container.created();
       return container;
     } catch (err) {
-      await releaseContainer(this.#options, id);
+      await this.#releaseFailed(id);
       throw err;
     } finally {
       this.#reserved.delete(name);
+    }
+  }
+
+  /** Of a create: what stays behind goes at the next start, and must not hide why the create failed. */
+  async #releaseFailed(id: string): Promise<void> {
+    try {
+      await releaseContainer(this.#options, id);
+    } catch (err) {
+      const { log } = this.#options;
+      log.error({ containerId: id, err }, 'what a failed create made could not be removed');
     }
   }
 

@@ -386,6 +386,12 @@ describe('container outside of services', () => {
     await all.create('web', definition());
   });
 
+  test('that cannot be made says why also when what it left cannot be removed', async () => {
+    runtime.createFailure = new Error('broken');
+    destroyFails();
+    await expect(all.create('web', definition())).rejects.toThrow('broken');
+  });
+
   describe('after a restart of the daemon', () => {
     async function reborn(): Promise<PlainContainer[]> {
       await all.stop();
