@@ -3,6 +3,7 @@
  * of services, joined with what the runtime sees. Reads only, but for what is done to the process of
  * either kind: its streams, its terminal, commands beside it.
  */
+import { join } from 'node:path';
 import { hasCode, SkepError } from '../common/base/errors.ts';
 import { containerIdOf } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
@@ -32,6 +33,7 @@ import type {
   NativeRuntime,
 } from './runtime/native-runtime.ts';
 import { type ProcessRow, processRows } from './runtime/process-list.ts';
+import { treeSizeBytes } from './volumes/tree-size.ts';
 
 export interface ContainerViewOptions {
   readonly tasks: () => readonly { readonly task: Task; readonly status: TaskStatus }[];
@@ -128,6 +130,11 @@ async function inTree<T>(
 export interface Usage {
   readonly stats: ContainerStats | null;
   readonly systemCpuNanos: number;
+}
+
+export interface ContainerSizes {
+  readonly changedBytes: number;
+  readonly rootBytes: number;
 }
 
 export class ContainerView {
@@ -254,6 +261,22 @@ export class ContainerView {
   /** What it changed in its root. */
   async changes({ runtimeId }: ContainerInfo): Promise<Change[]> {
     return changesOf(await this.#options.runtime.layers(runtimeId));
+  }
+
+  /** What it changed, and its whole root, in bytes. A walk over all that it changed. */
+  async sizes({ runtimeId, image }: ContainerInfo): Promise<ContainerSizes> {
+    const changedBytes = await this.#changedBytes(runtimeId);
+    return { changedBytes, rootBytes: changedBytes + (image?.sizeBytes ?? 0) };
+  }
+
+  async #changedBytes(runtimeId: string): Promise<number> {
+    try {
+      const { taskDir } = await this.#options.runtime.layers(runtimeId);
+      return await treeSizeBytes(join(taskDir, 'upper'));
+    } catch (err) {
+      if (hasCode(err, 'not-found')) return 0; // it never ran, or is gone meanwhile
+      throw err;
+    }
   }
 
   #plainInfo(plain: PlainContainer): ContainerInfo {

@@ -46,29 +46,39 @@ const FILTERS_DONE = [
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
   const { containers, clock, networkIdOf } = options;
-  routes.add('GET', '/containers/json', (context) => {
+  const sizesJson = async (info: ContainerInfo): Promise<object> => {
+    const { changedBytes, rootBytes } = await containers.sizes(info);
+    return { SizeRw: changedBytes, SizeRootFs: rootBytes };
+  };
+
+  routes.add('GET', '/containers/json', async (context) => {
     const filters = Filters.parse(context.text('filters'), CONTAINER_FILTERS);
     for (const name of CONTAINER_FILTERS) {
       if (filters.has(name) && !FILTERS_DONE.includes(name)) {
         throw new SkepError('unimplemented', `filter '${name}' is not supported yet`);
       }
     }
-    const all = context.flag('all') || filters.has('status');
     const limit = Number(context.text('limit') ?? 0);
+    // The newest so many are meant whatever they do.
+    const all = context.flag('all') || limit > 0 || filters.has('status');
     const rows = containers
       .list()
       .filter((info) => all || info.pid > 0 || info.condition === 'restarting')
       .filter((info) => matches(info, filters));
     const shown = limit > 0 ? rows.slice(0, limit) : rows;
-    context.send(
-      200,
-      shown.map((info) => containerRowToJson(info, clock.wallMs(), networkIdOf)),
-    );
+    const answer: object[] = [];
+    for (const info of shown) {
+      const row = containerRowToJson(info, clock.wallMs(), networkIdOf);
+      answer.push({ ...row, ...(context.flag('size') && (await sizesJson(info))) });
+    }
+    context.send(200, answer);
   });
 
-  routes.add('GET', '/containers/:id/json', (context) =>
-    context.send(200, containerToJson(containers.require(context.param('id')), networkIdOf)),
-  );
+  routes.add('GET', '/containers/:id/json', async (context) => {
+    const info = containers.require(context.param('id'));
+    const sizes = context.flag('size') && (await sizesJson(info));
+    context.send(200, { ...containerToJson(info, networkIdOf), ...sizes });
+  });
 
   routes.add('GET', '/containers/:id/logs', async (context) => {
     const info = containers.require(context.param('id'));

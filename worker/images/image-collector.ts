@@ -77,7 +77,10 @@ export class ImageCollector {
     let removed = 0;
     const kept = await wanted(signal);
     if (kept === null) {
-      log.warn({ bytes }, 'disk is filling, and no image is removed: no manager says which are wanted');
+      log.warn(
+        { bytes },
+        'disk is filling, and no image is removed: no manager says which are wanted',
+      );
       return bytes;
     }
     const unwanted = collectable().filter(({ id }) => !kept.has(id));

@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
@@ -17,7 +20,13 @@ const COMMAND = {
 };
 
 /** Tasks with a container unless named in `without`. */
-function scene(tasks: readonly Task[], without: readonly Task[] = []) {
+function scene(
+  tasks: readonly Task[],
+  without: readonly Task[] = [],
+  taskDir = async (): Promise<string> => {
+    throw new SkepError('not-found', 'no such container');
+  },
+) {
   const runtime = new FakeRuntime();
   const images = new Map([[tasks[0]?.spec.container.image ?? '', anImage()]]);
   for (const task of tasks) if (!without.includes(task)) runtime.addRunning(task.id);
@@ -33,7 +42,7 @@ function scene(tasks: readonly Task[], without: readonly Task[] = []) {
       attach: () => Promise.reject(new Error('not here')),
       resize: async () => {},
       pids: () => [],
-      layers: async () => ({ taskDir: '/none', lowerDirs: [], mounts: [], devices: [] }),
+      layers: async () => ({ taskDir: await taskDir(), lowerDirs: [], mounts: [], devices: [] }),
       rootPath: () => '/',
       freeze: async () => {},
       thaw: async () => {
@@ -123,10 +132,25 @@ describe('containers of a node', () => {
     );
   });
 
-  test('that go while their layer is read are no failure of the reading', async () => {
+  test('have the size of what they changed, and of their image below it', async () => {
     const task = aTask();
-    const { view, gone } = scene([task]);
-    gone.isAtThaw = true;
-    expect(await view.withLayer(view.require(task.id), true, async () => 'read')).toBe('read');
+    const directory = await mkdtemp(join(tmpdir(), 'skep-view-'));
+    try {
+      await mkdir(join(directory, 'upper', 'folder'), { recursive: true });
+      await writeFile(join(directory, 'upper', 'folder', 'file'), 'text');
+      const { view } = scene([task], [], async () => directory);
+      const { sizeBytes } = anImage();
+      const sizes = { changedBytes: 4, rootBytes: 4 + sizeBytes };
+      expect(await view.sizes(view.require(task.id))).toEqual(sizes);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test('that never ran changed nothing', async () => {
+    const task = aTask();
+    const { view } = scene([task]);
+    const sizes = { changedBytes: 0, rootBytes: anImage().sizeBytes };
+    expect(await view.sizes(view.require(task.id))).toEqual(sizes);
   });
 });

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { addContainerRoutes } from '../../../daemon/engineapi/containers.ts';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import type { ContainerInfo, ContainerView } from '../../../worker/container-view.ts';
+import { aTaskSpec } from '../../support/builders.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+
+function anInfo(name: string, runs: boolean): ContainerInfo {
+  return {
+    ...{ id: name.padEnd(64, '0'), name, runtimeId: name, spec: aTaskSpec({}) },
+    ...{ labels: {}, attributes: {}, image: null, condition: runs ? 'running' : 'exited' },
+    ...{
+      pid: runs ? 7 : 0,
+      createdAtMs: 1,
+      startedAtMs: 2,
+      restartCount: 0,
+      volumes: [],
+      health: null,
+    },
+    ...{ exit: null, networks: [], ports: [], task: null, plain: null, shown: null },
+  };
+}
+
+async function answerTo(path: string, query: string): Promise<unknown> {
+  const handlers = new Map<string, (context: RequestContext) => unknown>();
+  const all = [anInfo('c', false), anInfo('b', true), anInfo('a', false)];
+  addContainerRoutes(
+    {
+      add: (_: string, at: string, handler: (context: RequestContext) => unknown) =>
+        handlers.set(at, handler),
+    } as unknown as Routes,
+    {
+      containers: {
+        list: () => all,
+        require: () => all[0],
+        sizes: async () => ({ changedBytes: 5, rootBytes: 105 }),
+      } as unknown as ContainerView,
+      clock: new FakeClock(),
+      networkIdOf: (name) => name,
+    },
+  );
+  const given = new URLSearchParams(query);
+  let answer: unknown = null;
+  await handlers.get(path)!({
+    param: () => 'c',
+    text: (name: string) => given.get(name),
+    flag: (name: string) => given.get(name) === '1',
+    send: (_: number, value: unknown) => {
+      answer = value;
+    },
+  } as unknown as RequestContext);
+  return answer;
+}
+
+test.each([
+  ['', ['/b']],
+  ['all=1', ['/c', '/b', '/a']],
+  ['limit=2', ['/c', '/b']],
+  ['limit=0', ['/b']],
+])('the list of containers with "%s" has %j', async (query, names) => {
+  const rows = (await answerTo('/containers/json', query)) as { Names: string[] }[];
+  expect(rows.flatMap(({ Names }) => Names)).toEqual(names);
+});
+
+test('sizes are told when they are asked for, in the list and of one', async () => {
+  const sizes = { SizeRw: 5, SizeRootFs: 105 };
+  expect(await answerTo('/containers/json', 'size=1')).toMatchObject([sizes]);
+  expect(await answerTo('/containers/:id/json', 'size=1')).toMatchObject(sizes);
+  expect(await answerTo('/containers/:id/json', '')).not.toHaveProperty('SizeRw');
+});
