@@ -51,7 +51,12 @@ export class ShimAttachSession implements AttachSession {
       session.close();
       throw new SkepError('unimplemented', 'attach: the container was started by an older release');
     }
-    await connection.request(FRAME.attach, new Uint8Array(0));
+    try {
+      await connection.request(FRAME.attach, new Uint8Array(0));
+    } catch (err) {
+      session.close();
+      throw err;
+    }
     return session;
   }
 
