@@ -97,6 +97,8 @@ export class EngineServer implements Routes {
       server.once('error', reject);
       server.listen(place, () => {
         server.off('error', reject);
+        // A connection that could not be accepted, e.g. as no descriptor is free: the next one may be.
+        server.on('error', (err) => this.#options.log.warn({ err, place }, 'accept failed'));
         resolve();
       });
     });

@@ -1,10 +1,10 @@
 /** The HTTP surface over a real unix socket, byte by byte where clients depend on it. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect, Server as NetServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
@@ -137,6 +137,17 @@ describe('answers', () => {
     expect([answer.status, JSON.parse(answer.text)]).toEqual([status, { message }]);
     expect(answer.headers['content-type']).toBe('application/json');
   });
+});
+
+test('a connection that cannot be accepted ends neither the daemon nor the listener', async () => {
+  const listening = vi.spyOn(NetServer.prototype, 'listen');
+  server.add('GET', '/info', (context) => context.send(200, {}));
+  await server.listen({ path: socketPath });
+  const [listener] = listening.mock.contexts as NetServer[];
+  listening.mockRestore();
+  // Node tells of a failed accept so.
+  listener!.emit('error', new Error('accept EMFILE'));
+  expect((await call('/info')).status).toBe(200);
 });
 
 describe('API versions', () => {
