@@ -38,7 +38,7 @@ export interface RemoteContainersOptions {
 
 export class RemoteContainers {
   readonly #options: RemoteContainersOptions;
-  /** Of tasks that were looked at; a digest costs some microseconds, and there are thousands. */
+  /** Of tasks that were searched; a digest costs some microseconds, and there are thousands. */
   #ids = new Map<TaskId, string>();
 
   constructor(options: RemoteContainersOptions) {
@@ -58,7 +58,7 @@ export class RemoteContainers {
       if (!node) return null;
       const { hostname = '', address = '' } = node.description ?? {};
       const { nodeId } = task;
-      return { containerId: this.#idOf(task.id), nodeId, hostname, address };
+      return { containerId: containerIdOf(task.id), nodeId, hostname, address };
     });
   }
 
