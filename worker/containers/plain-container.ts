@@ -231,6 +231,7 @@ export class PlainContainer {
     }
     await this.#serial(async () => {
       if (this.#record.phase === 'removing') return; // it went by itself meanwhile
+      requireRemovable(this.#subject, force); // it may have been started meanwhile
       this.#forgetRestarts();
       const run = this.#run;
       this.#isRestarting = true; // whatever its rules are, it is we who remove it
