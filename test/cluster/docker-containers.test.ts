@@ -133,7 +133,21 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(lonely).toContain('lo:');
     });
 
-    test('keeps named volumes and drops anonymous ones', async () => {
+    test('leaves anonymous volumes to the next container unless -v takes them along', async () => {
+      const write = ['-v', '/anon', 'box', 'sh', '-c', 'echo x > /anon/f'];
+      await docker('run', '--name', 'old', ...write);
+      const name = await docker('inspect', '-f', '{{(index .Mounts 0).Name}}', 'old');
+      expect(name).toMatch(/^[0-9a-f]{64}$/);
+      await docker('rm', 'old');
+      const read = ['-v', `${name}:/d`, 'box', 'cat', '/d/f'];
+      expect(await docker('run', '--rm', ...read)).toBe('x');
+      await docker('volume', 'rm', name);
+      await docker('run', '--name', 'old', ...write);
+      await docker('rm', '-v', 'old');
+      expect(await docker('volume', 'ls', '-q')).toBe('');
+    });
+
+    test('keeps named volumes and drops anonymous ones of --rm', async () => {
       await docker(
         'run',
         '--rm',
