@@ -10,15 +10,8 @@ function anInfo(name: string, runs: boolean): ContainerInfo {
   return {
     ...{ id: name.padEnd(64, '0'), name, runtimeId: name, spec: aTaskSpec({}) },
     ...{ labels: {}, attributes: {}, image: null, condition: runs ? 'running' : 'exited' },
-    ...{
-      pid: runs ? 7 : 0,
-      createdAtMs: 1,
-      startedAtMs: 2,
-      restartCount: 0,
-      volumes: [],
-      health: null,
-    },
-    ...{ exit: null, networks: [], ports: [], task: null, plain: null, shown: null },
+    ...{ pid: runs ? 7 : 0, createdAtMs: 1, startedAtMs: 2, restartCount: 0, health: null },
+    ...{ exit: null, networks: [], ports: [], volumes: [], task: null, plain: null, shown: null },
   };
 }
 

@@ -132,6 +132,13 @@ describe('containers of a node', () => {
     );
   });
 
+  test('that go while their layer is read are no failure of the reading', async () => {
+    const task = aTask();
+    const { view, gone } = scene([task], [], async () => '/none');
+    gone.isAtThaw = true;
+    expect(await view.withLayer(view.require(task.id), true, async () => 'read')).toBe('read');
+  });
+
   test('have the size of what they changed, and of their image below it', async () => {
     const task = aTask();
     const directory = await mkdtemp(join(tmpdir(), 'skep-view-'));
