@@ -85,7 +85,7 @@ export const rm: Configure = (command, context) => {
   command
     .argument('<container...>', 'ids or names')
     .option('-f, --force', 'also when it runs')
-    .option('-v, --volumes', 'anonymous volumes go in any case')
+    .option('-v, --volumes', 'with its anonymous volumes')
     .action((refs: readonly string[], { force, volumes }: RemoveFlags) =>
       eachOf(context, refs, async (ref) => {
         await context.client.containerRemove(ref, {

@@ -1,5 +1,5 @@
 /** Volumes of this node. */
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { VolumeRecord, VolumeStore } from '../../worker/volumes/volume-store.ts';
 import { Filters } from './filters.ts';
 import { isoTime } from './json/common.ts';
@@ -45,8 +45,13 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
     for (const volume of volumes.list()) {
       const unused = volume.usedBy.length === 0 && (all || volume.anonymous);
       if (!unused || !filters.labels('label', volume.labels)) continue;
-      await volumes.remove(volume.name, { force: false });
-      removed.push(volume.name);
+      try {
+        await volumes.remove(volume.name, { force: false });
+        removed.push(volume.name);
+      } catch (err) {
+        // Somebody came to use it, or removed it.
+        if (!hasCode(err, 'conflict') && !hasCode(err, 'not-found')) throw err;
+      }
     }
     context.send(200, { VolumesDeleted: removed, SpaceReclaimed: 0 });
   });
