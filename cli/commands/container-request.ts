@@ -4,7 +4,7 @@ import type { ContainerCreateJson, MountJson } from '../../common/model/engine-j
 import { parseUlimit } from '../compose/files.ts';
 import { parseMountFlag } from '../compose/mounts.ts';
 import { parseShortPorts } from '../compose/ports.ts';
-import { parseDurationNanos, parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
+import { parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
 import {
   type CommandContext,
   collect,
@@ -15,6 +15,7 @@ import {
   UsageError,
   unsigned,
 } from './context.ts';
+import { healthFlags } from './health-flags.ts';
 import {
   type IsolationFlags,
   isolationFlags,
@@ -58,7 +59,6 @@ export interface ContainerFlags extends IsolationFlags, SharedFlags {
 }
 
 const size = flag(parseSizeBytes);
-const duration = flag(parseDurationNanos);
 
 export function containerFlags(command: Command): void {
   refuseFlags(command, {
@@ -120,14 +120,8 @@ export function containerFlags(command: Command): void {
     .option('--init', 'a process of ours reaps its orphans')
     .option('--stop-signal <signal>', 'default: that of the image, SIGTERM')
     .option('--stop-timeout <seconds>', 'until SIGKILL, default 10', unsigned)
-    .option('--oom-score-adj <n>', '-1000 to 1000', decimal)
-    .option('--health-cmd <command>', 'run by a shell')
-    .option('--health-interval <duration>', 'between checks', duration)
-    .option('--health-timeout <duration>', 'of one check', duration)
-    .option('--health-retries <n>', 'failures until unhealthy', unsigned)
-    .option('--health-start-period <duration>', 'in which failures do not count', duration)
-    .option('--health-start-interval <duration>', 'between checks at the start', duration)
-    .option('--no-healthcheck', "without the image's check");
+    .option('--oom-score-adj <n>', '-1000 to 1000', decimal);
+  healthFlags(command);
 }
 
 /** Throws `UsageError` for flags that mean nothing. */

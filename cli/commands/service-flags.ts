@@ -14,8 +14,9 @@ import type {
 } from '../../common/model/engine-json.ts';
 import { parseCsv } from '../compose/csv.ts';
 import { checkPort, PROTOCOLS, parseShortPorts } from '../compose/ports.ts';
-import { parseDurationNanos, parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
+import { parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
 import { decimal, flag, pairs, UsageError, unsigned } from './context.ts';
+import { duration, healthFlags } from './health-flags.ts';
 
 export interface SharedFlags {
   readonly hostname?: string;
@@ -59,11 +60,11 @@ export interface SharedFlags {
   readonly [update: `update${string}` | `rollback${string}`]: unknown;
 }
 
-const duration = flag(parseDurationNanos);
 const size = flag(parseSizeBytes);
 const cpus = flag(parseNanoCpus);
 
 export function sharedFlags(command: Command): void {
+  healthFlags(command);
   command
     .option('--hostname <name>', 'of the containers')
     .option('-w, --workdir <dir>', 'working directory')
@@ -87,13 +88,6 @@ export function sharedFlags(command: Command): void {
     .option('--restart-max-attempts <n>', '0 = unlimited', unsigned)
     .option('--restart-window <duration>', 'in which attempts count', duration)
     .addOption(new Option('--endpoint-mode <mode>').choices(['vip', 'dnsrr']))
-    .option('--health-cmd <command>', 'run by a shell')
-    .option('--health-interval <duration>', 'between checks', duration)
-    .option('--health-timeout <duration>', 'of one check', duration)
-    .option('--health-retries <n>', 'failures until unhealthy', unsigned)
-    .option('--health-start-period <duration>', 'in which failures do not count', duration)
-    .option('--health-start-interval <duration>', 'between checks at the start', duration)
-    .option('--no-healthcheck', 'none, whatever the image says')
     .option('--oom-score-adj <n>', '-1000 to 1000', decimal)
     .option('--log-driver <name>', 'of the containers')
     .option(
