@@ -79,12 +79,13 @@ export class CallRunner {
     await Promise.all(this.#running);
   }
 
-  /** Serves one call. */
-  run(method: AnyMethod, call: ServedCall, parts: RunParts): void {
+  /** Serves one call. @param caller what `admit` said of it */
+  run(method: AnyMethod, call: ServedCall, caller: Caller, parts: RunParts): void {
     const abort = new CallAbort((reason) => parts.cancelled?.(reason));
     this.#aborts.add(abort);
     call.onCancelled(() => abort.abort());
-    const running = this.#supervise(method, call, parts, abort);
+    const context = new ServedContext(caller, call.metadata, abort);
+    const running = this.#supervise(method, call, () => parts.serve(context), abort);
     this.#running.add(running);
     void running.finally(() => {
       // #supervise never rejects
@@ -97,11 +98,11 @@ export class CallRunner {
   async #supervise(
     method: AnyMethod,
     call: ServedCall,
-    parts: RunParts,
+    serve: () => Promise<void>,
     abort: CallAbort,
   ): Promise<void> {
     try {
-      await parts.serve(this.#contextOf(method, call, abort));
+      await serve();
     } catch (err) {
       if (isFatal(err)) this.#options.onFailure(err);
       if (abort.aborted) return; // nobody is left to be told
@@ -110,18 +111,6 @@ export class CallRunner {
       }
       call.fail(err);
     }
-  }
-
-  #contextOf(method: AnyMethod, call: ServedCall, abort: CallAbort): CallContext {
-    const { identity, metadata } = call;
-    const caller = this.admit(method, identity, metadata);
-    return {
-      ...caller,
-      metadata,
-      get signal() {
-        return abort.signal;
-      },
-    };
   }
 
   /** On whose behalf the method is called. Throws when that one may not. */
@@ -150,6 +139,29 @@ export class CallRunner {
       }
     }
     return caller;
+  }
+}
+
+/** Of one shape for all calls; the signal is made when it is asked for. */
+class ServedContext implements CallContext {
+  readonly peer: Peer;
+  readonly forwarded: boolean;
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly #abort: CallAbort;
+
+  constructor(
+    { peer, forwarded }: Caller,
+    metadata: ReadonlyMap<string, string>,
+    abort: CallAbort,
+  ) {
+    this.peer = peer;
+    this.forwarded = forwarded;
+    this.metadata = metadata;
+    this.#abort = abort;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
   }
 }
 

@@ -18,6 +18,7 @@ import type { MessageSink, MessageSource } from './stream.ts';
 const CONTENT_TYPE = 'application/grpc';
 const RESPONSE_HEADERS: OutgoingHttpHeaders = { ':status': 200, 'content-type': CONTENT_TYPE };
 const GOOD_END: OutgoingHttpHeaders = { 'grpc-status': '0' };
+const NO_METADATA: ReadonlyMap<string, string> = new Map();
 /** Headers of the protocol itself; all others are metadata of the caller. */
 const PROTOCOL_HEADERS = new Set(['content-type', 'te', 'user-agent', 'accept-encoding']);
 const TIMEOUT_UNIT_MS: Readonly<Record<string, number>> = {
@@ -227,11 +228,13 @@ function timeoutMs(value: string | string[] | undefined): number | null {
 }
 
 function metadataOf(headers: IncomingHttpHeaders): ReadonlyMap<string, string> {
-  const metadata = new Map<string, string>();
+  let metadata: Map<string, string> | null = null;
   for (const name in headers) {
     if (name[0] === ':' || name.startsWith('grpc-') || PROTOCOL_HEADERS.has(name)) continue;
     const value = headers[name];
-    if (typeof value === 'string') metadata.set(name, value);
+    if (typeof value !== 'string') continue;
+    metadata ??= new Map();
+    metadata.set(name, value);
   }
-  return metadata;
+  return metadata ?? NO_METADATA;
 }

@@ -29,7 +29,7 @@ const UNSUPPORTED_MEDIA_TYPE = 415;
 /** Of one block of headers: details of errors travel in the last one. */
 const HEADER_BLOCK_BYTES_MAX = 1024 * 1024;
 
-export type ServeCall = (call: GrpcCall) => void;
+type ServeCall = (call: GrpcCall) => void;
 
 export class GrpcServer {
   readonly #clock: Clock;

@@ -13,7 +13,7 @@ import {
 } from './call-runner.ts';
 import type { CredentialsSource } from './credentials.ts';
 import type { GrpcCall } from './grpc-call.ts';
-import { GrpcServer, type ServeCall } from './grpc-server.ts';
+import { GrpcServer } from './grpc-server.ts';
 import { LINK_PROTOCOL } from './link.ts';
 import { type LinkHandler, LinkServer } from './link-server.ts';
 import { LinkStream } from './link-stream.ts';
@@ -26,6 +26,7 @@ import type {
   ServerStreamMethod,
   UnaryMethod,
 } from './method.ts';
+import type { Caller } from './peer.ts';
 import { MessageStream, type ReceiveStream, type RpcStream, type SendStream } from './stream.ts';
 
 export type UnaryHandler<Req, Res> = (request: Req, context: CallContext) => Promise<Res>;
@@ -59,6 +60,8 @@ export type RpcService = Pick<
   | 'disconnect'
 >;
 
+const NO_METADATA: ReadonlyMap<string, string> = new Map();
+
 type State = 'new' | 'listening' | 'stopped';
 
 /**
@@ -77,7 +80,7 @@ export class RpcServer {
     this.#grpc = new GrpcServer(options.clock);
     this.#links = new LinkServer({
       ...options,
-      admit: (method, identity) => void this.#calls.admit(method, identity, new Map()),
+      admit: (method, identity) => void this.#calls.admit(method, identity, NO_METADATA),
     });
     this.#listener = new TlsListener({
       credentials: options.credentials,
@@ -120,9 +123,9 @@ export class RpcServer {
     method: UnaryMethod<Req, Res>,
     handler: UnaryHandler<Req, Res>,
   ): () => void {
-    return this.#register(method, (call) =>
+    return this.#register(method, (call, caller) =>
       receiveRequest(call, (bytes) =>
-        this.#calls.run(method, call, {
+        this.#calls.run(method, call, caller, {
           serve: async (context) => {
             const response = await handler(decodeRequest(method, bytes), context);
             call.reply(method.response.encode(response));
@@ -137,7 +140,7 @@ export class RpcServer {
     method: ServerStreamMethod<Req, Res>,
     handler: ServerStreamHandler<Req, Res>,
   ): () => void {
-    return this.#register(method, (call) =>
+    return this.#register(method, (call, caller) =>
       receiveRequest(call, (bytes) => {
         const out = new MessageStream<never, Res>({
           ...streamParts(method.path, call),
@@ -146,7 +149,7 @@ export class RpcServer {
           decode: null,
           encode: method.response.encode,
         });
-        this.#calls.run(method, call, {
+        this.#calls.run(method, call, caller, {
           serve: async (context) => {
             await handler(decodeRequest(method, bytes), out, context);
             out.end();
@@ -162,7 +165,7 @@ export class RpcServer {
     method: ClientStreamMethod<Req, Res>,
     handler: ClientStreamHandler<Req, Res>,
   ): () => void {
-    return this.#register(method, (call) => {
+    return this.#register(method, (call, caller) => {
       const requests = new MessageStream<Req, never>({
         ...streamParts(method.path, call),
         readable: call,
@@ -170,7 +173,7 @@ export class RpcServer {
         decode: method.request.decode,
         encode: null,
       });
-      this.#calls.run(method, call, {
+      this.#calls.run(method, call, caller, {
         serve: async (context) => {
           const response = await handler(requests, context);
           call.reply(method.response.encode(response));
@@ -191,13 +194,14 @@ export class RpcServer {
         ...{ link, incoming: method.request, outgoing: method.response },
         failureOf: () => new CancelledError(),
       });
+      const caller = this.#calls.admit(method, identity, NO_METADATA);
       const call: ServedCall = {
         identity,
-        metadata: new Map(),
+        metadata: NO_METADATA,
         onCancelled: (listener) => void link.ended.then(listener, listener),
         fail: (err) => link.refuse(err),
       };
-      this.#calls.run(method, call, {
+      this.#calls.run(method, call, caller, {
         serve: async (context) => {
           await handler(stream, context);
           link.end();
@@ -214,16 +218,20 @@ export class RpcServer {
   }
 
   /** Who may not call is told before anything is received of the call. */
-  #register(method: Pick<UnaryMethod<never, never>, 'path' | 'roles'>, serve: ServeCall) {
+  #register(
+    method: Pick<UnaryMethod<never, never>, 'path' | 'roles'>,
+    serve: (call: GrpcCall, caller: Caller) => void,
+  ): () => void {
     const { path } = method;
     const added = this.#grpc.register(path, (call) => {
+      let caller: Caller;
       try {
-        this.#calls.admit(method, call.identity, call.metadata);
+        caller = this.#calls.admit(method, call.identity, call.metadata);
       } catch (err) {
         call.fail(err);
         return;
       }
-      serve(call);
+      serve(call, caller);
     });
     if (!added) throw new SkepError('already-exists', `serve ${path}: it is served already`);
     return () => this.#grpc.unregister(path);

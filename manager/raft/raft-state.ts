@@ -105,8 +105,7 @@ export class RaftState {
    * the disk (thesis 3.8), refusals too, as they may rest on unstable state just as well.
    */
   send(fields: Outgoing): void {
-    const from = fields.from || this.id;
-    const complete = message({ ...fields, from, term: this.#termToSend(fields) });
+    const complete = message(fields, fields.from || this.id, this.#termToSend(fields));
     if (PROMISES.has(fields.type)) {
       this.messagesAfterAppend.push(complete);
       return;
