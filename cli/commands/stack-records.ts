@@ -112,7 +112,6 @@ export async function keepRecord(
   return after.find((deployment) => deployment.number === number) ?? null;
 }
 
-/** The number after the last one; the next when somebody else deploys at the same time. */
 /** By the system's own list; a user that is not in it has a number only. */
 function loginName(): string {
   try {
@@ -122,6 +121,7 @@ function loginName(): string {
   }
 }
 
+/** The number after the last one; the next when somebody else deploys at the same time. */
 async function createRecord(
   context: CommandContext,
   stack: string,

@@ -2,7 +2,7 @@
  * The server's half of gRPC on HTTP/2 connections that others have accepted: which method a stream calls,
  * and whether the other end of a connection still lives. Calls are `GrpcCall`s.
  *
- * It takes the place of grpc-js's server, which makes a call cost the half again of it: see
+ * It takes the place of grpc-js's server, which makes a call cost half as much again: see
  * docs/decisions/0053.
  */
 import {

@@ -194,7 +194,7 @@ export class RpcServer {
         ...{ link, incoming: method.request, outgoing: method.response },
         failureOf: () => new CancelledError(),
       });
-      const caller = this.#calls.admit(method, identity, NO_METADATA);
+      const caller: Caller = { peer: identity.peer, forwarded: false }; // the link was admitted
       const call: ServedCall = {
         identity,
         metadata: NO_METADATA,
