@@ -18,7 +18,7 @@ export interface TaskRecord {
 /** What the agent needs of its records: those of an earlier life, and the newest of each task kept. */
 export interface TaskRecords {
   load(): Promise<TaskRecord[]>;
-  /** Resolves when this record or a newer one of the task is kept. */
+  /** Resolves when this record or a newer one of the task is kept; the same promise for all that are kept together. */
   put(record: TaskRecord): Promise<void>;
   remove(taskId: TaskId): Promise<void>;
   /** Resolves when everything given so far is kept. */

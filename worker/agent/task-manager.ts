@@ -37,6 +37,8 @@ export class TaskManager {
   readonly #secrets = new Map<string, AssignedSecret>();
   readonly #configs = new Map<string, AssignedConfig>();
   readonly #background: TaskSet;
+  /** what `put` promised last */
+  #keeping: Promise<void> | null = null;
   readonly #dependencies: Dependencies = {
     secret: (id) => this.#secrets.get(id),
     config: (id) => this.#configs.get(id),
@@ -186,6 +188,9 @@ export class TaskManager {
   }
 
   #remember(task: Task, status: TaskStatus): void {
-    this.#background.run(() => this.#options.database.put({ task, status }));
+    const kept = this.#options.database.put({ task, status });
+    if (kept === this.#keeping) return; // many records are kept at once: one of them is waited for
+    this.#keeping = kept;
+    this.#background.run(() => kept);
   }
 }

@@ -11,11 +11,12 @@ import { isAfter, isTerminal } from '../../common/model/task-state.ts';
 import type { Controller } from '../executor/executor.ts';
 import { TemporaryError } from '../executor/executor.ts';
 import {
+  isAnnouncement,
   nextStep,
   STATE_AFTER,
   STATE_MESSAGE,
-  type Step,
   stateAfterFailure,
+  type Work,
 } from './task-steps.ts';
 
 /** A temporary error: the same move again after this long. */
@@ -37,7 +38,7 @@ export class TaskRunner {
   readonly #controller: Controller;
   #task: Task;
   #status: TaskStatus;
-  #step: { readonly name: Step; readonly abort: AbortController } | null = null;
+  #step: { readonly name: Work; readonly abort: AbortController } | null = null;
   #wake: (() => void) | null = null;
   #closing = false;
   #running: Promise<void> | null = null;
@@ -116,12 +117,13 @@ export class TaskRunner {
     while (!this.#closing) {
       const name = nextStep(this.#status.state, this.#task.desiredState);
       if (name === 'rest') await this.#untilWoken();
+      else if (isAnnouncement(name)) this.#advance(STATE_AFTER[name], '');
       else await this.#make(name);
     }
   }
 
   /** Makes one move and writes down where it led. An aborted move leads nowhere. */
-  async #make(name: Exclude<Step, 'rest'>): Promise<void> {
+  async #make(name: Work): Promise<void> {
     const abort = new AbortController();
     this.#step = { name, abort };
     try {
@@ -143,7 +145,7 @@ export class TaskRunner {
     }
   }
 
-  async #call(name: Exclude<Step, 'rest'>, signal: AbortSignal): Promise<void> {
+  async #call(name: Work, signal: AbortSignal): Promise<void> {
     switch (name) {
       case 'prepare':
         return this.#controller.prepare(signal);
@@ -153,10 +155,6 @@ export class TaskRunner {
         return this.#controller.wait(signal);
       case 'shutdown':
         return this.#controller.shutdown(signal);
-      case 'accept':
-      case 'begin-preparing':
-      case 'begin-starting':
-        return;
     }
   }
 

@@ -5,16 +5,21 @@
 import type { DesiredState, TaskState } from '../../common/model/task-state.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 
+/** What nothing but a new state comes of. */
+export type Announcement = 'accept' | 'begin-preparing' | 'begin-starting';
+
+/** What the controller does. It takes its time, can fail, and can be broken off. */
+export type Work = 'prepare' | 'start' | 'wait' | 'shutdown';
+
 export type Step =
-  | 'accept'
-  | 'begin-preparing'
-  | 'prepare'
-  | 'begin-starting'
-  | 'start'
-  | 'wait'
-  | 'shutdown'
+  | Announcement
+  | Work
   /** nothing to do until the assignment changes */
   | 'rest';
+
+export function isAnnouncement(step: Announcement | Work): step is Announcement {
+  return step === 'accept' || step === 'begin-preparing' || step === 'begin-starting';
+}
 
 /** What to do next for a task that is observed in `state` and wanted in `desired`. */
 export function nextStep(state: TaskState, desired: DesiredState): Step {
