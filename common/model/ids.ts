@@ -23,17 +23,21 @@ export type AnyId =
 
 const ID_CHARS = 25;
 
-/**
- * A fresh id: 25 characters, base 36, from 17 random bytes with the top bit set and the first
- * character dropped, so that its length never varies; Swarm's ids look the same.
- */
+const DIGITS = [...'0123456789abcdefghijklmnopqrstuvwxyz'].map((digit) => digit.charCodeAt(0));
+/** The largest multiple of 36 that a byte can be below: bytes from there on would favour some digits. */
+const BYTE_LIMIT = 252;
+/** Enough for ID_CHARS digits nearly always: one byte in 64 is of no use. */
+const BYTES_AT_ONCE = 32;
+
+/** A fresh id: 25 random digits of base 36, 129 bits; Swarm's ids look the same. */
 export function newId<T extends AnyId>(random: Random): T {
-  const bytes = random.bytes(17);
-  let value = 0n;
-  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-  value |= 1n << 135n;
-  const text = value.toString(36);
-  return text.slice(text.length - ID_CHARS) as T;
+  const codes: number[] = [];
+  while (codes.length < ID_CHARS) {
+    for (const byte of random.bytes(BYTES_AT_ONCE)) {
+      if (byte < BYTE_LIMIT && codes.length < ID_CHARS) codes.push(DIGITS[byte % DIGITS.length]!);
+    }
+  }
+  return String.fromCharCode(...codes) as T;
 }
 
 /** Brands text that is an id by its origin (wire, store, file). Its form is not checked. */
