@@ -14,7 +14,7 @@ const AGENTS = 1_000;
 const BURST = { services: 100, replicas: 100 };
 const BURSTS = 3;
 const SUBMISSIONS = 300;
-/** SKEP_BENCH_PROFILE: a directory for CPU profiles of the leader, one for each burst. They slow it down by a fifth. */
+/** SKEP_BENCH_PROFILE: a directory for CPU profiles of the managers, one for each burst. They slow them down by a fifth. */
 const PROFILES = process.env['SKEP_BENCH_PROFILE'];
 
 /** Three bursts of 10,000 tasks each; then, with these 30,000 running, single tasks. */
@@ -31,7 +31,7 @@ export async function through(): Promise<void> {
     agents: fleet.pids,
   };
   for (let burst = 1; burst <= BURSTS; burst++) {
-    if (PROFILES) await leader.process.ask('startProfile');
+    if (PROFILES) for (const { process } of group.seats) await process.ask('startProfile');
     const startMs = performance.now();
     const spent = cpuOfParts(parts);
     const all = leader.process.ask('untilRunning', burst * size);
@@ -46,8 +46,10 @@ export async function through(): Promise<void> {
     say(
       `  burst ${burst}: ${perSecond.at(-1)!.toFixed(0)} tasks/s; CPU in us each: ${cpu.join(', ')}`,
     );
-    if (PROFILES)
-      await leader.process.ask('stopProfile', join(PROFILES, `burst-${burst}.cpuprofile`));
+    for (const [i, seat] of PROFILES ? group.seats.entries() : []) {
+      const role = seat === leader ? 'leader' : `follower-${i}`;
+      await seat.process.ask('stopProfile', join(PROFILES!, `${role}-${burst}.cpuprofile`));
+    }
   }
   figure('through_raft_tasks_per_s', median(perSecond));
   const elapsedMs = await leader.process.ask('submitOneByOne', {

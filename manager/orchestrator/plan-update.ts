@@ -47,6 +47,11 @@ function isUnderWay(service: Service): boolean {
   return state === 'updating' || state === 'rollback_started';
 }
 
+/** An update or a rollback is under way or paused: seats may hold tasks of two specs. */
+export function isBetweenVersions(service: Service): boolean {
+  return isPaused(service) || isUnderWay(service);
+}
+
 /**
  * @param seats what is left after scaling, as planned in this pass
  * @param previous what the last call returned

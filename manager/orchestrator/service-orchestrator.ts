@@ -10,13 +10,14 @@ import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
 import { isCold, startDependencies, unmetDependencies } from '../../common/model/start-order.ts';
 import type { Task } from '../../common/model/task.ts';
-import { isBefore } from '../../common/model/task-state.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, StoreChange } from '../store/types.ts';
 import { applyOrchestration } from './apply.ts';
 import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
+import { isBetweenVersions } from './plan-update.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { isLost, type OrchestratorChange } from './world.ts';
 
@@ -118,12 +119,20 @@ export class ServiceOrchestrator {
     for (const [serviceId, names] of this.#waiting) if (names.has(name)) this.#dirty.add(serviceId);
   }
 
-  /** The way to RUNNING is the agent's affair; its steps change no decision of ours. */
+  /** The way to RUNNING is the agent's affair; its steps change no decision of ours, and its end only that of an update. */
   #concernsUs(task: Task, previous: Task): boolean {
     if (task.desiredState !== previous.desiredState) return true;
     if (task.nodeId !== previous.nodeId && this.#cameToLostNode(task)) return true;
     if (task.status.state === previous.status.state) return false;
-    return !isBefore(task.status.state, 'running');
+    if (isTerminal(task.status.state)) return true;
+    return task.status.state === 'running' && this.#isChanging(task.serviceId);
+  }
+
+  /** Tasks of two versions may stand side by side, one of them until the other runs. */
+  #isChanging(serviceId: ServiceId): boolean {
+    if (this.#progress.has(serviceId)) return true;
+    const service = this.#options.store.view((view) => view.get('service', serviceId));
+    return service !== undefined && isBetweenVersions(service);
   }
 
   /** The node went away while the scheduler's decision for it was being committed. */
