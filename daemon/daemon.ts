@@ -8,7 +8,7 @@ import { SkepError } from '../common/base/errors.ts';
 import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
-import { parseCertificate } from '../common/pki/certificate.ts';
+import { issuerOf } from '../common/pki/chain.ts';
 import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
@@ -188,10 +188,12 @@ function tlsInfoOf(
   certPem: string,
   rootPem: string,
 ): Parameters<typeof describeNode>[0]['tlsInfo'] {
-  const root = parseCertificate(rootPem);
-  return {
-    trustRootPem: rootPem,
-    certIssuerSubject: Buffer.from(parseCertificate(certPem).issuer),
-    certIssuerPublicKey: root.publicKey.export({ type: 'spki', format: 'der' }),
-  };
+  const issuer = issuerOf(certPem, rootPem);
+  return (
+    issuer && {
+      trustRootPem: rootPem,
+      certIssuerSubject: issuer.subject,
+      certIssuerPublicKey: issuer.publicKey,
+    }
+  );
 }

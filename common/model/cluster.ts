@@ -17,6 +17,29 @@ export interface ClusterSpec extends Annotations {
   readonly dispatcherHeartbeatNanos: number;
   readonly nodeCertExpiryNanos: number;
   readonly autoLockManagers: boolean;
+  /** another value than the last one = go over to a new trust root that the managers make */
+  readonly forceRotate: number;
+  /** those whose root signs now do so for the managers, the first that answers */
+  readonly externalCas: readonly ExternalCa[];
+}
+
+/** A certificate authority outside of the cluster. */
+export interface ExternalCa {
+  readonly protocol: 'cfssl';
+  /** `https://...`, its signing endpoint */
+  readonly url: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** the root that it signs with, PEM; '' = the cluster's root of when it was named */
+  readonly certPem: string;
+}
+
+/** The way from one trust root to the next: until it is over, nodes trust the former one. */
+export interface RootRotation {
+  readonly certPem: string;
+  /** '' = external authorities have it; else as `Cluster.rootCa.keyPem` */
+  readonly keyPem: string;
+  /** `certPem` signed by the former root: sent along with what the new one issued */
+  readonly crossSignedPem: string;
 }
 
 /**
@@ -39,6 +62,8 @@ export const DEFAULT_CLUSTER_SPEC: ClusterSpec = {
   dispatcherHeartbeatNanos: 2_000_000_000,
   nodeCertExpiryNanos: 90 * 24 * 3600 * 1e9,
   autoLockManagers: false,
+  forceRotate: 0,
+  externalCas: [],
 };
 
 export interface Cluster {
@@ -47,11 +72,20 @@ export interface Cluster {
   readonly spec: ClusterSpec;
   readonly rootCa: {
     readonly certPem: string;
-    /** never leaves the managers; never in an API answer */
+    /** never leaves the managers; never in an API answer; '' = external authorities have it */
     readonly keyPem: string;
     /** digest part of the join tokens: base 36 sha256 of the DER certificate, 50 characters */
     readonly certDigest: string;
     readonly joinTokens: { readonly worker: string; readonly manager: string };
+    /** null = none is under way */
+    readonly rotation: RootRotation | null;
+    /**
+     * `certPem` signed by the root before it, sent along with node certificates: a node that was away when the
+     * rotation ended still trusts that one. '' = there was no root before.
+     */
+    readonly bridgePem: string;
+    /** `spec.forceRotate` as it was acted on last */
+    readonly lastForcedRotation: number;
   };
   /**
    * Seals the keys of every manager on its disk, as `SWMKEY-1-...`; '' while `autoLockManagers` is off.

@@ -53,4 +53,6 @@ export interface Node {
   readonly attachments: readonly { readonly networkId: NetworkId; readonly address: string }[];
   /** DER, as last issued */
   readonly certificate: Uint8Array | null;
+  /** its agent is to fetch another certificate now */
+  readonly renewCertificate: boolean;
 }

@@ -79,35 +79,3 @@ export function certificateDigest(certificate: X509Certificate): string {
 
 /** 36^50 > 2^256, and no shorter power is. */
 export const DIGEST_CHARS = 50;
-
-/**
- * The node a certificate is for, once it is known to be issued by `rootPem` and valid now.
- * Throws `unauthenticated` with the reason.
- */
-export function verifyNodeCertificate(
-  certificate: X509Certificate,
-  rootPem: string,
-  nowMs: number,
-): NodeSubject {
-  const root = parseCertificate(rootPem);
-  if (!certificate.checkIssued(root) || !certificate.verify(root.publicKey)) {
-    throw new SkepError(
-      'unauthenticated',
-      "verify certificate: it was not issued by this cluster's root",
-    );
-  }
-  if (nowMs < notBeforeMs(certificate) || nowMs > notAfterMs(certificate)) {
-    throw new SkepError(
-      'unauthenticated',
-      `verify certificate: it is valid from ${certificate.validFrom} to ${certificate.validTo} only`,
-    );
-  }
-  const subject = parseNodeCertificate(certificate);
-  if (!subject) {
-    throw new SkepError(
-      'unauthenticated',
-      'verify certificate: it does not name a node and its role',
-    );
-  }
-  return subject;
-}

@@ -10,15 +10,18 @@ import { SkepError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { ClusterId, NodeId } from '../model/ids.ts';
 import type { NodeRole } from '../model/node.ts';
-import { notAfterMs, notBeforeMs, parseCertificate, verifyNodeCertificate } from './certificate.ts';
+import { notAfterMs, notBeforeMs, parseCertificate } from './certificate.ts';
+import { verifyNodeCertificate } from './chain.ts';
 import { type SealContext, type Sealed, seal, unseal } from './sealing.ts';
 
 export interface Identity {
   readonly nodeId: NodeId;
   readonly role: NodeRole;
   readonly clusterId: ClusterId;
+  /** the node's certificate, then those that lead from it to a root that others may still trust */
   readonly certPem: string;
   readonly keyPem: string;
+  /** the root that this node trusts */
   readonly rootPem: string;
 }
 
@@ -34,7 +37,7 @@ export function identityOf(
   nowMs: number,
 ): Identity {
   const certificate = parseCertificate(parts.certPem);
-  const subject = verifyNodeCertificate(certificate, parts.rootPem, nowMs);
+  const subject = verifyNodeCertificate(parts.certPem, parts.rootPem, nowMs);
   if (!certificate.checkPrivateKey(createPrivateKey(parts.keyPem))) {
     throw new SkepError(
       'invalid-argument',
@@ -125,7 +128,7 @@ export async function loadIdentity(directory: string): Promise<StoredIdentity | 
     const { certPem, rootPem, keyPem, sealedKey } = parts;
     // Inside its own validity: an expired identity is still an identity.
     const nowMs = notBeforeMs(parseCertificate(certPem));
-    const subject = verifyNodeCertificate(parseCertificate(certPem), rootPem, nowMs);
+    const subject = verifyNodeCertificate(certPem, rootPem, nowMs);
     const isSealed = sealedKey !== undefined;
     const openWith = (sealKey: Uint8Array | null): Identity => {
       const key = isSealed

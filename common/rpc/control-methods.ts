@@ -50,6 +50,10 @@ export interface UpdateClusterRequest {
   readonly rotateWorkerToken: boolean;
   readonly rotateManagerToken: boolean;
   readonly rotateUnlockKey: boolean;
+  /** the trust root that is wanted, PEM; '' = the present one, or as `spec.forceRotate` says */
+  readonly signingCertPem: string;
+  /** its key; '' = external authorities have it */
+  readonly signingKeyPem: string;
 }
 
 export interface RemoveRequest {
@@ -186,6 +190,8 @@ const updateClusterRequest = codec<UpdateClusterRequest, skep.UpdateClusterReque
     rotateWorkerToken: request.rotateWorkerToken,
     rotateManagerToken: request.rotateManagerToken,
     rotateUnlockKey: request.rotateUnlockKey,
+    signingCertPem: text(request.signingCertPem),
+    signingKeyPem: text(request.signingKeyPem),
   }),
   (m) => ({
     version: intFromProto(m.version, 'version'),
@@ -193,6 +199,8 @@ const updateClusterRequest = codec<UpdateClusterRequest, skep.UpdateClusterReque
     rotateWorkerToken: m.rotateWorkerToken ?? false,
     rotateManagerToken: m.rotateManagerToken ?? false,
     rotateUnlockKey: m.rotateUnlockKey ?? false,
+    signingCertPem: m.signingCertPem ?? '',
+    signingKeyPem: m.signingKeyPem ?? '',
   }),
 );
 

@@ -6,6 +6,8 @@ import { metaFromProto, metaToProto } from './objects.ts';
 import {
   int64,
   intFromProto,
+  listFromProto,
+  nullable,
   requiredMessage,
   text,
   textList,
@@ -35,6 +37,13 @@ export function clusterSpecToProto(spec: ClusterSpec): skep.ClusterSpec.$Propert
     dispatcherHeartbeatNanos: int64(spec.dispatcherHeartbeatNanos, 'dispatcherHeartbeatNanos'),
     nodeCertExpiryNanos: int64(spec.nodeCertExpiryNanos, 'nodeCertExpiryNanos'),
     autoLockManagers: spec.autoLockManagers,
+    forceRotate: int64(spec.forceRotate, 'forceRotate'),
+    externalCas: spec.externalCas.map((ca) => ({
+      protocol: text(ca.protocol),
+      url: text(ca.url),
+      options: textMap(ca.options),
+      certPem: text(ca.certPem),
+    })),
   };
 }
 
@@ -57,6 +66,15 @@ export function clusterSpecFromProto(m: skep.ClusterSpec.$Properties): ClusterSp
     dispatcherHeartbeatNanos: intFromProto(m.dispatcherHeartbeatNanos, 'dispatcherHeartbeatNanos'),
     nodeCertExpiryNanos: intFromProto(m.nodeCertExpiryNanos, 'nodeCertExpiryNanos'),
     autoLockManagers: m.autoLockManagers ?? false,
+    forceRotate: intFromProto(m.forceRotate, 'forceRotate'),
+    externalCas: listFromProto(m.externalCas, (ca) =>
+      Object.freeze({
+        protocol: 'cfssl' as const,
+        url: ca.url ?? '',
+        options: textMapFromProto(ca.options),
+        certPem: ca.certPem ?? '',
+      }),
+    ),
   });
 }
 
@@ -91,6 +109,13 @@ export function clusterToProto(cluster: Cluster): skep.Cluster.$Properties {
         worker: text(rootCa.joinTokens.worker),
         manager: text(rootCa.joinTokens.manager),
       },
+      rotation: nullable(rootCa.rotation, (rotation) => ({
+        certPem: text(rotation.certPem),
+        keyPem: text(rotation.keyPem),
+        crossSignedPem: text(rotation.crossSignedPem),
+      })),
+      bridgePem: text(rootCa.bridgePem),
+      lastForcedRotation: int64(rootCa.lastForcedRotation, 'rootCa.lastForcedRotation'),
     },
     defaultAddressPool: textList(cluster.defaultAddressPool),
     subnetSize: uint32(cluster.subnetSize, 'cluster.subnetSize'),
@@ -116,6 +141,15 @@ export function clusterFromProto(m: skep.Cluster.$Properties): Cluster {
         worker: joinTokens.worker ?? '',
         manager: joinTokens.manager ?? '',
       }),
+      rotation: nullable(rootCa.rotation, (rotation) =>
+        Object.freeze({
+          certPem: rotation.certPem ?? '',
+          keyPem: rotation.keyPem ?? '',
+          crossSignedPem: rotation.crossSignedPem ?? '',
+        }),
+      ),
+      bridgePem: rootCa.bridgePem ?? '',
+      lastForcedRotation: intFromProto(rootCa.lastForcedRotation, 'rootCa.lastForcedRotation'),
     }),
     defaultAddressPool: textListFromProto(m.defaultAddressPool),
     subnetSize: m.subnetSize ?? 0,

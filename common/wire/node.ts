@@ -138,6 +138,7 @@ export function nodeToProto(node: Node): skep.Node.$Properties {
       address: text(a.address),
     })),
     certificate: node.certificate,
+    renewCertificate: node.renewCertificate,
   };
 }
 
@@ -153,5 +154,6 @@ export function nodeFromProto(m: skep.Node.$Properties): Node {
       Object.freeze({ networkId: asId<NetworkId>(a.networkId ?? ''), address: a.address ?? '' }),
     ),
     certificate: nullable(m.certificate, bytesFromProto),
+    renewCertificate: m.renewCertificate ?? false,
   });
 }

@@ -1,7 +1,7 @@
 /** `/swarm`: making, joining, leaving and settings of a cluster. */
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { Availability } from '../../common/model/node.ts';
-import { clusterSpecFromJson, swarmToJson } from './json/cluster.ts';
+import { clusterSpecFromJson, signingPairFromJson, swarmToJson } from './json/cluster.ts';
 import { JsonReader } from './json/reader.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import type { Routes } from './server.ts';
@@ -12,6 +12,10 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('POST', '/swarm/init', async (context) => {
     const json = new JsonReader(await context.json());
     json.refuse('DataPathAddr', 'a data path address of its own is not done yet');
+    const ca = json.object('Spec').object('CAConfig');
+    for (const name of ['ExternalCAs', 'SigningCACert', 'SigningCAKey', 'ForceRotate']) {
+      ca.refuse(name, 'a new cluster makes its own root; change it afterwards (swarm ca --rotate)');
+    }
     const asked = json.has('Spec')
       ? clusterSpecFromJson(json.object('Spec'))
       : DEFAULT_CLUSTER_SPEC;
@@ -58,7 +62,8 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
   });
 
   routes.add('POST', '/swarm/update', async (context) => {
-    const spec = clusterSpecFromJson(new JsonReader(await context.json()));
+    const json = new JsonReader(await context.json());
+    const spec = clusterSpecFromJson(json);
     await controlOf(parts).updateCluster(
       context.integer('version'),
       spec,
@@ -68,6 +73,7 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
         unlockKey: context.flag('rotateManagerUnlockKey'),
       },
       context.signal,
+      signingPairFromJson(json),
     );
     context.empty(200);
   });

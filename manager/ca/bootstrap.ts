@@ -75,6 +75,9 @@ export async function createCluster(options: CreateClusterOptions): Promise<NewC
         worker: createJoinToken(authority.certPem, random),
         manager: createJoinToken(authority.certPem, random),
       },
+      rotation: null,
+      bridgePem: '',
+      lastForcedRotation: spec.forceRotate,
     },
     ...addressing,
     blockedNodes: {},
@@ -105,5 +108,6 @@ export function newNode(
     role,
     attachments: [],
     certificate: new Uint8Array(parseCertificate(certPem).raw),
+    renewCertificate: false,
   };
 }

@@ -1,4 +1,5 @@
 /** Writes to the cluster object. */
+import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import { checkClusterSpec } from '../../common/model/cluster-rules.ts';
@@ -31,6 +32,7 @@ export function updateCluster(
       request.spec.dispatcherHeartbeatNanos || cluster.spec.dispatcherHeartbeatNanos,
   };
   checkClusterSpec(spec);
+  refuseOtherRoot(cluster, request);
   const { rootCa } = cluster;
   const { worker, manager } = rootCa.joinTokens;
   const fresh = (): string => createJoinToken(rootCa.certPem, environment.random);
@@ -44,6 +46,13 @@ export function updateCluster(
     rootCa: { ...rootCa, joinTokens },
     ...unlockKeyFor(cluster, spec, request.rotateUnlockKey, environment.random),
   });
+}
+
+function refuseOtherRoot({ rootCa }: Cluster, request: UpdateClusterRequest): void {
+  const { spec, signingCertPem, signingKeyPem } = request;
+  const isForced = spec.forceRotate !== rootCa.lastForcedRotation;
+  if (!isForced && spec.externalCas.length === 0 && signingCertPem + signingKeyPem === '') return;
+  throw new SkepError('unimplemented', 'CA rotation and external CAs are not done yet');
 }
 
 /** A key while managers lock themselves, none otherwise; asking for a new one makes one only then. */

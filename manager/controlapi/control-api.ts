@@ -81,6 +81,12 @@ export interface RotateTokens {
   readonly unlockKey?: boolean;
 }
 
+/** A trust root to go over to; '' = see `UpdateClusterRequest`. PEM. */
+export interface SigningPair {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
 /** Passing a write on, and a transaction, may each take an election's time. */
 const WRITE_TIMEOUT_MS = 15_000;
 
@@ -324,6 +330,7 @@ export class ControlApi {
     spec: ClusterSpec,
     rotate: RotateTokens = {},
     signal?: AbortSignal,
+    signing: SigningPair = { certPem: '', keyPem: '' },
   ): Promise<Cluster> {
     const request = {
       version,
@@ -331,6 +338,8 @@ export class ControlApi {
       rotateWorkerToken: rotate.worker ?? false,
       rotateManagerToken: rotate.manager ?? false,
       rotateUnlockKey: rotate.unlockKey ?? false,
+      signingCertPem: signing.certPem,
+      signingKeyPem: signing.keyPem,
     };
     return this.#write('updateCluster', request, signal);
   }

@@ -7,7 +7,9 @@ import type { Task } from '../../common/model/task.ts';
 const NO_DATA = new Uint8Array(0);
 
 export function redactCluster(cluster: Cluster): Cluster {
-  return { ...cluster, unlockKey: '', rootCa: { ...cluster.rootCa, keyPem: '' } };
+  const { rootCa } = cluster;
+  const rotation = rootCa.rotation && { ...rootCa.rotation, keyPem: '' };
+  return { ...cluster, unlockKey: '', rootCa: { ...rootCa, keyPem: '', rotation } };
 }
 
 export function redactSecret(secret: Secret): Secret {

@@ -6,7 +6,7 @@ import type {
   AssignmentsByKind,
 } from '../../common/model/assignment.ts';
 import { assignmentKey } from '../../common/model/assignment.ts';
-import type { Cluster } from '../../common/model/cluster.ts';
+import type { Cluster, RootRotation } from '../../common/model/cluster.ts';
 import type { AnyId } from '../../common/model/ids.ts';
 import type { IpamConfig, Network } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
@@ -378,6 +378,7 @@ const node = record<Node>({
   role: fc.constantFrom('worker', 'manager'),
   attachments: someOf(record<Node['attachments'][number]>({ networkId: id(), address: text })),
   certificate: orNull(bytes),
+  renewCertificate: flag,
 });
 
 const ipam = record<IpamConfig>({ subnet: text, gateway: text, range: text, reserved: textMap });
@@ -421,12 +422,24 @@ const cluster = record<Cluster>({
     dispatcherHeartbeatNanos: integer,
     nodeCertExpiryNanos: integer,
     autoLockManagers: flag,
+    forceRotate: integer,
+    externalCas: someOf(
+      record<Cluster['spec']['externalCas'][number]>({
+        protocol: fc.constant('cfssl'),
+        url: text,
+        options: textMap,
+        certPem: text,
+      }),
+    ),
   }),
   rootCa: record<Cluster['rootCa']>({
     certPem: text,
     keyPem: text,
     certDigest: text,
     joinTokens: record<Cluster['rootCa']['joinTokens']>({ worker: text, manager: text }),
+    rotation: orNull(record<RootRotation>({ certPem: text, keyPem: text, crossSignedPem: text })),
+    bridgePem: text,
+    lastForcedRotation: integer,
   }),
   defaultAddressPool: texts,
   subnetSize: uint32,

@@ -23,6 +23,7 @@ import {
   type TaskSpec,
 } from '../../common/model/service.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
+import { A_ROOT_PEM } from './root-certificate.ts';
 
 const ID_CHARS = 25;
 let lastId = 0;
@@ -216,6 +217,7 @@ export function aNode(overrides: Partial<Node> = {}): Node {
     role: 'worker',
     attachments: [],
     certificate: null,
+    renewCertificate: false,
     ...overrides,
   };
 }
@@ -276,17 +278,20 @@ export function aConfig(overrides: Partial<Config> = {}): Config {
   return { id: freshId('cfg'), meta: UNSTAMPED, spec: aConfigSpec(), ...overrides };
 }
 
-/** With join tokens and a root CA that are only text. */
+/** With join tokens and a root key that are only text. */
 export function aCluster(overrides: Partial<Cluster> = {}): Cluster {
   return {
     id: freshId('clu'),
     meta: UNSTAMPED,
     spec: DEFAULT_CLUSTER_SPEC,
     rootCa: {
-      certPem: 'certificate',
+      certPem: A_ROOT_PEM,
       keyPem: 'key',
       certDigest: 'digest',
       joinTokens: { worker: 'SWMTKN-1-digest-worker', manager: 'SWMTKN-1-digest-manager' },
+      rotation: null,
+      bridgePem: '',
+      lastForcedRotation: 0,
     },
     defaultAddressPool: DEFAULT_ADDRESS_POOL,
     subnetSize: DEFAULT_SUBNET_SIZE,

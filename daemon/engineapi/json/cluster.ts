@@ -1,18 +1,17 @@
 /** The cluster object: Docker's JSON (`Swarm`) and our model. */
-import type { Cluster, ClusterSpec } from '../../../common/model/cluster.ts';
+import type { Cluster, ClusterSpec, ExternalCa } from '../../../common/model/cluster.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
+import { parseCertificate } from '../../../common/pki/certificate.ts';
+import { issuerFrom } from '../../../common/pki/chain.ts';
 import { isoTime } from './common.ts';
 import type { JsonReader } from './reader.ts';
+import { some } from './some.ts';
 
 /** Zeros and absent fields mean the default, as Docker's clients intend. */
 export function clusterSpecFromJson(json: JsonReader): ClusterSpec {
   const defaults = DEFAULT_CLUSTER_SPEC;
   const raft = json.object('Raft');
   const ca = json.object('CAConfig');
-  ca.refuse('ExternalCAs', 'external CAs are not done yet');
-  ca.refuse('SigningCACert', 'a signing CA of your own is not done yet');
-  ca.refuse('SigningCAKey', 'a signing CA of your own is not done yet');
-  ca.refuse('ForceRotate', 'CA rotation is not done yet');
   json.object('TaskDefaults').refuse('LogDriver', 'a cluster-wide log driver is not done yet');
   const orchestration = json.object('Orchestration');
   return {
@@ -33,7 +32,24 @@ export function clusterSpecFromJson(json: JsonReader): ClusterSpec {
       json.object('Dispatcher').integer('HeartbeatPeriod') || defaults.dispatcherHeartbeatNanos,
     nodeCertExpiryNanos: ca.integer('NodeCertExpiry') || defaults.nodeCertExpiryNanos,
     autoLockManagers: json.object('EncryptionConfig').boolean('AutoLockManagers'),
+    forceRotate: ca.integer('ForceRotate'),
+    externalCas: ca.objects('ExternalCAs').map(externalCaFromJson),
   };
+}
+
+function externalCaFromJson(json: JsonReader): ExternalCa {
+  return {
+    protocol: json.oneOf('Protocol', ['cfssl'], 'cfssl'),
+    url: json.string('URL'),
+    options: json.stringMap('Options'),
+    certPem: json.string('CACert'),
+  };
+}
+
+/** The trust root that an update asks for. It is no part of the spec: its key is never shown again. */
+export function signingPairFromJson(json: JsonReader): { certPem: string; keyPem: string } {
+  const ca = json.object('CAConfig');
+  return { certPem: ca.string('SigningCACert'), keyPem: ca.string('SigningCAKey') };
 }
 
 /** The cluster without its secrets: for /info, which any node answers. */
@@ -56,15 +72,33 @@ export function clusterInfoToJson(cluster: Cluster): object {
         HeartbeatTick: spec.raft.heartbeatTicks,
       },
       Dispatcher: { HeartbeatPeriod: spec.dispatcherHeartbeatNanos },
-      CAConfig: { NodeCertExpiry: spec.nodeCertExpiryNanos },
+      CAConfig: {
+        NodeCertExpiry: spec.nodeCertExpiryNanos,
+        ForceRotate: spec.forceRotate,
+        ...some('ExternalCAs', spec.externalCas.map(externalCaToJson)),
+      },
       TaskDefaults: {},
       EncryptionConfig: { AutoLockManagers: spec.autoLockManagers },
     },
-    TLSInfo: { TrustRoot: cluster.rootCa.certPem },
-    RootRotationInProgress: false,
+    TLSInfo: tlsInfoToJson(cluster.rootCa),
+    RootRotationInProgress: cluster.rootCa.rotation !== null,
     DefaultAddrPool: cluster.defaultAddressPool,
     SubnetSize: cluster.subnetSize,
     DataPathPort: cluster.dataPathPort,
+  };
+}
+
+function externalCaToJson({ protocol, url, options, certPem }: ExternalCa): object {
+  return { Protocol: protocol, URL: url, ...some('Options', options), ...some('CACert', certPem) };
+}
+
+/** What nodes trust now, and who is to have issued their certificates: clients compare both with each node's. */
+function tlsInfoToJson({ certPem, rotation }: Cluster['rootCa']): object {
+  const { subject, publicKey } = issuerFrom(parseCertificate(rotation?.certPem ?? certPem));
+  return {
+    TrustRoot: certPem,
+    CertIssuerSubject: Buffer.from(subject).toString('base64'),
+    CertIssuerPublicKey: Buffer.from(publicKey).toString('base64'),
   };
 }
 

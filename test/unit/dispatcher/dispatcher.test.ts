@@ -20,6 +20,7 @@ import {
   idOf,
 } from '../../support/builders.ts';
 import { settle } from '../../support/fake-clock.ts';
+import { A_ROOT_PEM } from '../../support/root-certificate.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
 const nodeId = idOf<NodeId>('nod');
@@ -123,7 +124,7 @@ describe('a registration', () => {
         kind: 'session',
         heartbeatPeriodMs: PERIOD_MS,
         managers,
-        rootCaPem: 'certificate',
+        rootCaPem: A_ROOT_PEM,
         nodeSpec: { desiredRole: 'worker', availability: 'active', labels: {} },
       },
       { kind: 'assignments', complete: true, last: true, resultsIn: store.store.revision },

@@ -20,6 +20,7 @@ import { serviceSpecFromJson, serviceSpecToJson } from '../../../daemon/engineap
 import { taskToJson } from '../../../daemon/engineapi/json/task.ts';
 import { objectArbitraries } from '../../support/arbitraries.ts';
 import { aNetwork, aTask } from '../../support/builders.ts';
+import { A_ROOT_PEM } from '../../support/root-certificate.ts';
 
 /** Over the wire and back into a reader. */
 const sent = (value: unknown): JsonReader => new JsonReader(JSON.parse(JSON.stringify(value)));
@@ -110,7 +111,9 @@ describe("Docker's JSON gives back what it was made from", () => {
 
   test('a cluster spec without zeros, which mean defaults', () => {
     fc.assert(
-      fc.property(dated(objectArbitraries.cluster), (cluster) => {
+      fc.property(dated(objectArbitraries.cluster), (given) => {
+        const rootCa = { ...given.rootCa, certPem: A_ROOT_PEM, rotation: null };
+        const cluster = { ...given, rootCa };
         const { spec } = cluster;
         const json = sent(specOf(clusterInfoToJson(cluster)));
         const { raft } = spec;
