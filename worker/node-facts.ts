@@ -40,6 +40,9 @@ export function describeNode(facts: NodeFacts): NodeDescription {
       { type: 'Volume', name: 'local' },
     ],
     address: facts.address,
+    // Its networks know.
+    encryptionKey: '',
+    underlayMtu: 0,
     tlsInfo: facts.tlsInfo,
   };
 }

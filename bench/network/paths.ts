@@ -41,6 +41,7 @@ export async function paths(): Promise<void> {
           nodeId: asId<NodeId>(nodeId),
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
+          encryptionKey: '',
         }),
       ),
       ...[...client, ...server].map((item) => set('endpoint', item)),

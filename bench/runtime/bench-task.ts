@@ -24,6 +24,8 @@ export const NETWORK: AssignedNetwork = {
   ingress: false,
   mtu: 0,
   dataPathPort: 4789,
+  encrypted: false,
+  subnet6: '',
 };
 
 const CONTAINER = aContainerSpec({

@@ -49,6 +49,8 @@ const DESCRIPTION: NodeDescription = {
   engineLabels: {},
   plugins: [],
   address: '',
+  encryptionKey: '',
+  underlayMtu: 0,
   tlsInfo: null,
 };
 const clock = new SystemClock();

@@ -19,8 +19,12 @@ export interface AssignedNetwork {
   readonly ingress: boolean;
   /** bytes; 0 = from the underlay */
   readonly mtu: number;
-  /** UDP port of VXLAN */
+  /** UDP port of VXLAN; WireGuard's is the next */
   readonly dataPathPort: number;
+  /** packets between hosts go through WireGuard or not at all */
+  readonly encrypted: boolean;
+  /** CIDR, 96 bits at most: each seat has the address there that ends with its IPv4 address; '' = IPv4 only */
+  readonly subnet6: string;
 }
 
 /** One task's seat in one network, anywhere in the cluster. Key: `networkId/taskId`. */
@@ -70,6 +74,8 @@ export interface AssignedPeer {
   readonly hostAddress: string;
   /** without prefix length */
   readonly address: string;
+  /** WireGuard's public key of the node, base64, in encrypted networks; '' = none */
+  readonly encryptionKey: string;
 }
 
 export interface AssignedSecret {

@@ -37,5 +37,13 @@ export interface Network {
   readonly vxlanId: number | null;
 }
 
+/** Option that has packets between hosts encrypted: there and not `false`, also without a value. */
+export const ENCRYPTED_OPTION = 'encrypted';
+
+export function isEncrypted({ driverOptions }: NetworkSpec): boolean {
+  const value = driverOptions[ENCRYPTED_OPTION];
+  return value !== undefined && value !== 'false';
+}
+
 /** Option that fixes the MTU inside an overlay network. */
 export const MTU_OPTION = 'com.docker.network.driver.mtu';

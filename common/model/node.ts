@@ -26,6 +26,10 @@ export interface NodeDescription {
   readonly plugins: readonly { readonly type: string; readonly name: string }[];
   /** where other nodes reach this one: `IP:2377`; the IP is also its VXLAN endpoint */
   readonly address: string;
+  /** public key of its WireGuard device, base64; '' = its kernel has none, so no encrypted networks */
+  readonly encryptionKey: string;
+  /** bytes that a packet to another node can have; 0 = not known */
+  readonly underlayMtu: number;
   readonly tlsInfo: {
     readonly trustRootPem: string;
     readonly certIssuerSubject: Uint8Array;

@@ -89,6 +89,8 @@ function assignedNetworkToProto(network: AssignedNetwork): skep.AssignedNetwork.
     ingress: network.ingress,
     mtu: uint32(network.mtu, 'network.mtu'),
     dataPathPort: uint32(network.dataPathPort, 'network.dataPathPort'),
+    encrypted: network.encrypted,
+    subnet6: text(network.subnet6),
   };
 }
 
@@ -104,6 +106,8 @@ function assignedNetworkFromProto(m: skep.AssignedNetwork.$Properties): Assigned
     ingress: m.ingress ?? false,
     mtu: m.mtu ?? 0,
     dataPathPort: m.dataPathPort ?? 0,
+    encrypted: m.encrypted ?? false,
+    subnet6: m.subnet6 ?? '',
   });
 }
 
@@ -189,6 +193,7 @@ function assignedPeerToProto(peer: AssignedPeer): skep.AssignedPeer.$Properties 
     nodeId: text(peer.nodeId),
     hostAddress: text(peer.hostAddress),
     address: text(peer.address),
+    encryptionKey: text(peer.encryptionKey),
   };
 }
 
@@ -198,6 +203,7 @@ function assignedPeerFromProto(m: skep.AssignedPeer.$Properties): AssignedPeer {
     nodeId: asId<AssignedPeer['nodeId']>(m.nodeId ?? ''),
     hostAddress: m.hostAddress ?? '',
     address: m.address ?? '',
+    encryptionKey: m.encryptionKey ?? '',
   });
 }
 

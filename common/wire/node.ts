@@ -27,6 +27,7 @@ import {
   text,
   textMap,
   textMapFromProto,
+  uint32,
 } from './scalars.ts';
 
 export const nodeRoleTable = enumTable<NodeRole, skep.NodeRole>('node role', {
@@ -78,6 +79,8 @@ export function nodeDescriptionToProto(
     engineLabels: textMap(description.engineLabels),
     plugins: description.plugins.map((p) => ({ type: text(p.type), name: text(p.name) })),
     address: text(description.address),
+    encryptionKey: text(description.encryptionKey),
+    underlayMtu: uint32(description.underlayMtu, 'description.underlayMtu'),
     tlsInfo: nullable(description.tlsInfo, (tls) => ({
       trustRootPem: text(tls.trustRootPem),
       certIssuerSubject: tls.certIssuerSubject,
@@ -99,6 +102,8 @@ export function nodeDescriptionFromProto(m: skep.NodeDescription.$Properties): N
       Object.freeze({ type: p.type ?? '', name: p.name ?? '' }),
     ),
     address: m.address ?? '',
+    encryptionKey: m.encryptionKey ?? '',
+    underlayMtu: m.underlayMtu ?? 0,
     tlsInfo: nullable(m.tlsInfo, (tls) =>
       Object.freeze({
         trustRootPem: tls.trustRootPem ?? '',

@@ -14,7 +14,7 @@ import type {
 import { assignmentKey } from '../../common/model/assignment.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
-import { MTU_OPTION, type Network } from '../../common/model/network.ts';
+import { isEncrypted, MTU_OPTION, type Network } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
@@ -217,9 +217,17 @@ export class NetworkTables {
     const id = (node ?? previous)?.id;
     for (const networkId of networkIds) {
       const seat = node?.attachments.find((attachment) => attachment.networkId === networkId);
+      const network = view.get('network', networkId);
+      const encrypted = network !== undefined && isEncrypted(network.spec);
       const item: AssignedPeer | null =
         node && seat && hostAddress !== null
-          ? { networkId, nodeId: node.id, hostAddress, address: withoutPrefix(seat.address) }
+          ? {
+              networkId,
+              nodeId: node.id,
+              hostAddress,
+              address: withoutPrefix(seat.address),
+              encryptionKey: (encrypted && node.description?.encryptionKey) || '',
+            }
           : null;
       if (id) this.#putPeer(networkId, id, item, recorder);
     }
@@ -344,6 +352,8 @@ function assignedNetwork(network: Network, dataPathPort: number): AssignedNetwor
     ingress,
     mtu: Number(driverOptions[MTU_OPTION] ?? 0),
     dataPathPort,
+    encrypted: isEncrypted(network.spec),
+    subnet6: network.ipam.find(({ subnet }) => subnet.includes(':'))?.subnet ?? '',
   };
 }
 

@@ -75,6 +75,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
         nodeId: asId<NodeId>(nodeId),
         hostAddress: address,
         address: `10.0.0.${i + 2}`,
+        encryptionKey: '',
       }),
     ),
     ...Object.values(seats())

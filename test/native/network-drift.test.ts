@@ -46,6 +46,7 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
           nodeId: asId<NodeId>(nodeId),
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
+          encryptionKey: '',
         }),
       ),
       ...[...seats().web, ...seats().far].map((item) => set('endpoint', item)),

@@ -35,6 +35,7 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     nodeId: asId<NodeId>(host.nodeId),
     hostAddress: host.address,
     address,
+    encryptionKey: '',
   });
   const seats = () => [
     endpoint(INGRESS, 'web', 1, host, '10.0.0.11'),

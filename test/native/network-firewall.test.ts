@@ -40,6 +40,7 @@ const peerOf = ({ nodeId, address: hostAddress }: LabHost, address: string): Ass
   nodeId: asId<NodeId>(nodeId),
   hostAddress,
   address,
+  encryptionKey: '',
 });
 
 describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {

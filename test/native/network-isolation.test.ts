@@ -50,6 +50,7 @@ describe.skipIf(!isRoot)('isolation of tasks (root only)', () => {
           nodeId: asId<NodeId>(nodeId),
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
+          encryptionKey: '',
         }),
       ),
       ...Object.values(seats())

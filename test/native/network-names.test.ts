@@ -53,6 +53,7 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
         nodeId: asId<NodeId>(nodeId),
         hostAddress: address,
         address: `10.0.0.${i + 2}`,
+        encryptionKey: '',
       }),
     ),
     ...[...seatsOfApi(), seatOfPeer()].map((item) => set('endpoint', item)),

@@ -361,6 +361,8 @@ const node = record<Node>({
         record<NonNullable<Node['description']>['plugins'][number]>({ type: text, name: text }),
       ),
       address: text,
+      encryptionKey: text,
+      underlayMtu: uint32,
       tlsInfo: orNull(
         record<NonNullable<NonNullable<Node['description']>['tlsInfo']>>({
           trustRootPem: text,
@@ -506,6 +508,8 @@ export const assignmentArbitraries: {
     ingress: flag,
     mtu: uint32,
     dataPathPort: uint32,
+    encrypted: flag,
+    subnet6: text,
   }),
   endpoint: record<AssignmentsByKind['endpoint']>({
     networkId: id(),
@@ -541,6 +545,7 @@ export const assignmentArbitraries: {
     nodeId: id(),
     hostAddress: text,
     address: text,
+    encryptionKey: text,
   }),
 };
 

@@ -201,6 +201,8 @@ export function aNodeDescription(overrides: Partial<NodeDescription> = {}): Node
     engineLabels: {},
     plugins: [],
     address: '192.0.2.1:2377',
+    encryptionKey: '',
+    underlayMtu: 0,
     tlsInfo: null,
     ...overrides,
   };

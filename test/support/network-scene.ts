@@ -49,6 +49,8 @@ export function network(
     ingress: false,
     mtu: 0,
     dataPathPort: 4789,
+    encrypted: false,
+    subnet6: '',
     ...options,
   };
 }

@@ -111,6 +111,8 @@ function descriptionOf({ nanoCpus, memoryBytes }: Assignment, number: number): N
       { type: 'Volume', name: 'local' },
     ],
     address: `198.${18 + ((number >> 16) & 1)}.${(number >> 8) & 255}.${number & 255}:2377`,
+    encryptionKey: '',
+    underlayMtu: 0,
     tlsInfo: null,
   };
 }

@@ -111,6 +111,7 @@ describe('cluster tables', () => {
       nodeId: asId<NodeId>('n2'),
       hostAddress: THERE.address,
       address: '10.0.0.3',
+      encryptionKey: '',
     };
     tables.apply([set('peer', seat)], false);
     expect(tables.ingress()?.hostOf('10.0.0.3')).toBe(THERE.address);
