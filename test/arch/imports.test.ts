@@ -72,7 +72,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['common/pki'],
   'dns-packet': ['worker/network'],
   'find-my-way': ['daemon/engineapi'],
-  'ipaddr.js': ['manager', 'worker/network', 'common/base', 'common/model'],
+  'ipaddr.js': ['manager', 'worker/network', 'native/ffi', 'common/base', 'common/model'],
   commander: [
     'cli',
     'daemon/options.ts',

@@ -31,6 +31,7 @@ import {
   deleteMarkRule,
   deleteRemoteMac,
   dumpForwarding,
+  type MarkRule,
   readForwarding,
   setLink,
 } from '../../native/ffi/net/rtnl.ts';
@@ -163,7 +164,13 @@ describe.skipIf(!isRoot)('netlink messages in the kernel (root only)', () => {
     addAddress(batch, bridge, '10.9.0.1/24');
     addRoute(batch, { to: '10.8.0.0/16', via: '10.9.0.2', index: bridge, source: '10.9.0.1' });
     addRoute(batch, { to: '0.0.0.0/0', via: '10.9.0.3', index: bridge, table: 0x5ce00001 });
-    const rule = { mark: 0x5ce00001, mask: 0xffffffff, table: 0x5ce00001, priority: 1000 };
+    const rule: MarkRule = {
+      family: 'ipv4',
+      mark: 0x5ce00001,
+      mask: 0xffffffff,
+      table: 0x5ce00001,
+      priority: 1000,
+    };
     addMarkRule(batch, rule);
     addRemoteMac(batch, vxlan?.index ?? 0, macOf('10.9.0.5'), '172.30.0.2');
     await route.transact(batch);

@@ -90,7 +90,13 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
 export function addEntryRoute(batch: MessageBatch, nodeAddress: string, linkIndex: number): void {
   const table = entryMark(nodeAddress);
   addRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
-  addMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: ENTRY_PRIORITY });
+  addMarkRule(batch, {
+    family: 'ipv4',
+    mark: table,
+    mask: MARK_MASK,
+    table,
+    priority: ENTRY_PRIORITY,
+  });
 }
 
 export function removeEntryRoute(
@@ -99,6 +105,12 @@ export function removeEntryRoute(
   linkIndex: number,
 ): void {
   const table = entryMark(nodeAddress);
-  deleteMarkRule(batch, { mark: table, mask: MARK_MASK, table, priority: ENTRY_PRIORITY });
+  deleteMarkRule(batch, {
+    family: 'ipv4',
+    mark: table,
+    mask: MARK_MASK,
+    table,
+    priority: ENTRY_PRIORITY,
+  });
   deleteRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
 }

@@ -1,4 +1,5 @@
-/** IPv4 addresses, prefixes and MAC addresses as text, numbers and bytes. No I/O. */
+/** IP addresses of both families, prefixes and MAC addresses as text, numbers and bytes. No I/O. */
+import ipaddr from 'ipaddr.js';
 import { SkepError } from '../../../common/base/errors.ts';
 
 export interface Prefix {
@@ -38,15 +39,52 @@ export function textOfIpv4(bytes: Buffer): string {
   return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
 }
 
-/** `10.0.1.5/24`; an address alone is a /32. */
+export const isIpv6 = (text: string): boolean => text.includes(':');
+
+/** 4 or 16 bytes. Throws `invalid-argument` unless `text` is an IP address. */
+export function addressBytes(text: string): Buffer {
+  if (!isIpv6(text)) return ipv4Bytes(text);
+  if (!ipaddr.IPv6.isValid(text) || text.includes('%')) {
+    throw new SkepError('invalid-argument', `read address: "${text}" is not an IPv6 address`);
+  }
+  return Buffer.from(ipaddr.IPv6.parse(text).toByteArray());
+}
+
+/** Of 4 or 16 bytes; an IPv6 address in its shortest form. */
+export function addressText(bytes: Buffer): string {
+  return bytes.length === 4 ? textOfIpv4(bytes) : new ipaddr.IPv6([...bytes]).toString();
+}
+
+/**
+ * The address in an IPv6 subnet (96 bits at most) that ends with an IPv4 address: a seat has both, and
+ * whoever knows the one knows the other.
+ */
+export function address6Of(subnet6: string, address: string): string {
+  const bytes = addressBytes(subnet6.split('/')[0] ?? '');
+  ipv4Bytes(address).copy(bytes, 12);
+  return addressText(bytes);
+}
+
+/** `10.0.1.5/24`, `fd00::5/64`; an address alone is a /32 or /128. */
 export function parsePrefix(text: string): Prefix {
   const [address = '', length] = text.split('/');
-  const bits = length === undefined ? 32 : Number(length);
-  ipv4Number(address);
-  if (!Number.isInteger(bits) || bits < 0 || bits > 32) {
-    throw new SkepError('invalid-argument', `read prefix: "${text}" is not an IPv4 prefix`);
+  const bitsMax = addressBytes(address).length * 8;
+  const bits = length === undefined ? bitsMax : Number(length);
+  if (!Number.isInteger(bits) || bits < 0 || bits > bitsMax) {
+    const family = bitsMax === 32 ? 'IPv4' : 'IPv6';
+    throw new SkepError('invalid-argument', `read prefix: "${text}" is not an ${family} prefix`);
   }
   return { address, length: bits };
+}
+
+/** The network of a prefix, host bits cleared, in CIDR notation. */
+export function networkOf({ address, length }: Prefix): string {
+  const bytes = addressBytes(address);
+  for (const [i, byte] of bytes.entries()) {
+    const kept = Math.min(8, Math.max(0, length - i * 8));
+    bytes[i] = byte & (0xff << (8 - kept));
+  }
+  return `${addressText(bytes)}/${length}`;
 }
 
 export function maskNumber(length: number): number {
@@ -64,9 +102,9 @@ export function overlap(a: Prefix, b: Prefix): boolean {
   return (ipv4Number(a.address) & mask) >>> 0 === (ipv4Number(b.address) & mask) >>> 0;
 }
 
-/** `02:42:<address>`: the MAC of every seat in an overlay network is known from its address. */
+/** `02:42:<last 4 bytes>`: the MAC of every seat in an overlay network is known from its address, of either family. */
 export function macOf(address: string): Buffer {
-  return Buffer.concat([Buffer.from([0x02, 0x42]), ipv4Bytes(address)]);
+  return Buffer.concat([Buffer.from([0x02, 0x42]), addressBytes(address).subarray(-4)]);
 }
 
 /** `02:42:0a:00:01:05` */

@@ -2,7 +2,7 @@
  * Builders and readers of rtnetlink messages: links, addresses, routes, rules, neighbours. Pure:
  * bytes in, bytes out; what to build is the caller's decision.
  */
-import { ipv4Bytes, parsePrefix, textOfIpv4 } from './address.ts';
+import { addressBytes, addressText, isIpv6, parsePrefix } from './address.ts';
 import {
   attributes,
   MessageBatch,
@@ -33,6 +33,7 @@ const RTM_GETRULE = 34;
 
 const AF_UNSPEC = 0;
 const AF_INET = 2;
+const AF_INET6 = 10;
 const AF_BRIDGE = 7;
 
 const IFLA_ADDRESS = 1;
@@ -59,6 +60,8 @@ const NTF_MASTER = 0x04;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
 
+const IFA_F_NODAD = 2;
+
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
@@ -74,6 +77,13 @@ const RTN_UNICAST = 1;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 export const MAIN_TABLE = 254;
+
+/** Which families a dump is of. */
+export type Families = 'ipv4' | 'both';
+const FAMILY_NUMBER: Readonly<Record<Families, number>> = { ipv4: AF_INET, both: AF_UNSPEC };
+
+const familyOf = (address: string): number => (isIpv6(address) ? AF_INET6 : AF_INET);
+const isIp = (family: number | undefined): boolean => family === AF_INET || family === AF_INET6;
 
 export interface LinkOptions {
   readonly name?: string;
@@ -159,11 +169,22 @@ export function addVxlan(
 ): void {
   addLink(batch, 'vxlan', options, () => {
     batch.attrU32(1, vxlan.vni); // IFLA_VXLAN_ID
-    batch.attrBytes(4, ipv4Bytes(vxlan.local)); // IFLA_VXLAN_LOCAL
+    // IFLA_VXLAN_LOCAL or IFLA_VXLAN_LOCAL6
+    batch.attrBytes(isIpv6(vxlan.local) ? 17 : 4, addressBytes(vxlan.local));
     batch.attrU8(7, 0); // IFLA_VXLAN_LEARNING
     batch.attrU8(11, 1); // IFLA_VXLAN_PROXY
     batch.attrBe16(15, vxlan.port); // IFLA_VXLAN_PORT
+    // IFLA_VXLAN_UDP_ZERO_CSUM6_RX: over IPv6 as over IPv4, either is taken
+    if (isIpv6(vxlan.local)) batch.attrU8(20, 1);
   });
+}
+
+/** Its socket stays in the namespace of the socket that this is sent by, wherever the link is. */
+export function addWireguard(
+  batch: MessageBatch,
+  options: LinkOptions & { readonly name: string },
+): void {
+  addLink(batch, 'wireguard', options, null);
 }
 
 /** Changes an existing link, named by index or by `byName`. */
@@ -292,26 +313,27 @@ function readPort(data: Buffer): Required<BridgePortOptions> {
 
 function readVxlan(data: Buffer): VxlanOptions {
   const found = attributes(data);
-  const local = found.get(4);
+  const local = found.get(4) ?? found.get(17);
   return {
     vni: found.get(1)?.readUInt32LE() ?? 0,
-    local: local ? textOfIpv4(local) : '',
+    local: local ? addressText(local) : '',
     port: found.get(15)?.readUInt16BE() ?? 0,
   };
 }
 
-/** `cidr` such as `10.0.1.5/24`; the same address being there already is success. */
+/** `cidr` such as `10.0.1.5/24` or `fd00::5/64`; the same address being there already is success. */
 export function addAddress(batch: MessageBatch, index: number, cidr: string): void {
   const { address, length } = parsePrefix(cidr);
-  const bytes = ipv4Bytes(address);
+  const bytes = addressBytes(address);
   batch.message(
     RTM_NEWADDR,
     NLM_F_CREATE | NLM_F_REPLACE,
     `add address ${cidr}`,
     () => {
-      batch.u8(AF_INET);
+      batch.u8(familyOf(address));
       batch.u8(length);
-      batch.u8(0);
+      // Nobody else can have it: usable at once, without asking around first.
+      batch.u8(isIpv6(address) ? IFA_F_NODAD : 0);
       batch.u8(RT_SCOPE_UNIVERSE);
       batch.u32(index);
       batch.attrBytes(2, bytes); // IFA_LOCAL
@@ -327,10 +349,10 @@ export interface AddressInfo {
   readonly length: number;
 }
 
-export function dumpAddresses(): MessageBatch {
+export function dumpAddresses(families: Families = 'ipv4'): MessageBatch {
   const batch = new MessageBatch(64);
   batch.message(RTM_GETADDR, NLM_F_DUMP, 'list addresses', () => {
-    batch.u32(AF_INET);
+    batch.u32(FAMILY_NUMBER[families]);
     batch.u32(0);
   });
   return batch;
@@ -339,11 +361,13 @@ export function dumpAddresses(): MessageBatch {
 export function readAddresses(messages: readonly NetlinkMessage[]): AddressInfo[] {
   const found: AddressInfo[] = [];
   for (const { type, payload } of messages) {
-    const local = attributes(payload.subarray(8)).get(2);
-    if (type !== RTM_NEWADDR || payload[0] !== AF_INET || !local) continue;
+    if (type !== RTM_NEWADDR || !isIp(payload[0])) continue;
+    const attrs = attributes(payload.subarray(8));
+    const local = attrs.get(2) ?? attrs.get(1); // IPv6 has IFA_ADDRESS only
+    if (!local) continue;
     found.push({
       index: payload.readUInt32LE(4),
-      address: textOfIpv4(local),
+      address: addressText(local),
       length: payload.readUInt8(1),
     });
   }
@@ -351,7 +375,7 @@ export function readAddresses(messages: readonly NetlinkMessage[]): AddressInfo[
 }
 
 export interface RouteOptions {
-  /** CIDR; `0.0.0.0/0` = default */
+  /** CIDR; `0.0.0.0/0` and `::/0` = default */
   readonly to: string;
   readonly via?: string;
   readonly index: number;
@@ -363,7 +387,7 @@ export interface RouteOptions {
 function routeBody(batch: MessageBatch, route: RouteOptions): void {
   const { address, length } = parsePrefix(route.to);
   const table = route.table ?? MAIN_TABLE;
-  batch.u8(AF_INET);
+  batch.u8(familyOf(address));
   batch.u8(length);
   batch.u8(0);
   batch.u8(0);
@@ -372,10 +396,10 @@ function routeBody(batch: MessageBatch, route: RouteOptions): void {
   batch.u8(route.via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
   batch.u8(RTN_UNICAST);
   batch.u32(0);
-  if (length > 0) batch.attrBytes(RTA_DST, ipv4Bytes(address));
+  if (length > 0) batch.attrBytes(RTA_DST, addressBytes(address));
   batch.attrU32(RTA_OIF, route.index);
-  if (route.via !== undefined) batch.attrBytes(RTA_GATEWAY, ipv4Bytes(route.via));
-  if (route.source !== undefined) batch.attrBytes(RTA_PREFSRC, ipv4Bytes(route.source));
+  if (route.via !== undefined) batch.attrBytes(RTA_GATEWAY, addressBytes(route.via));
+  if (route.source !== undefined) batch.attrBytes(RTA_PREFSRC, addressBytes(route.source));
   if (route.metric !== undefined) batch.attrU32(RTA_PRIORITY, route.metric);
   batch.attrU32(RTA_TABLE, table);
 }
@@ -410,10 +434,10 @@ export interface RouteInfo {
   readonly metric: number;
 }
 
-export function dumpRoutes(): MessageBatch {
+export function dumpRoutes(families: Families = 'ipv4'): MessageBatch {
   const batch = new MessageBatch(64);
   batch.message(RTM_GETROUTE, NLM_F_DUMP, 'list routes', () => {
-    batch.u32(AF_INET);
+    batch.u32(FAMILY_NUMBER[families]);
     batch.u32(0);
     batch.u32(0);
   });
@@ -423,11 +447,12 @@ export function dumpRoutes(): MessageBatch {
 export function readRoutes(messages: readonly NetlinkMessage[]): RouteInfo[] {
   const found: RouteInfo[] = [];
   for (const { type, payload } of messages) {
-    if (type !== RTM_NEWROUTE || payload[0] !== AF_INET) continue;
+    if (type !== RTM_NEWROUTE || !isIp(payload[0])) continue;
     const attrs = attributes(payload.subarray(12));
     const destination = attrs.get(RTA_DST);
+    const anywhere = payload[0] === AF_INET6 ? '::' : '0.0.0.0';
     found.push({
-      to: destination ? textOfIpv4(destination) : '0.0.0.0',
+      to: destination ? addressText(destination) : anywhere,
       length: payload.readUInt8(1),
       index: attrs.get(RTA_OIF)?.readUInt32LE() ?? 0,
       via: textOrNull(attrs.get(RTA_GATEWAY)),
@@ -439,10 +464,11 @@ export function readRoutes(messages: readonly NetlinkMessage[]): RouteInfo[] {
 }
 
 function textOrNull(address: Buffer | undefined): string | null {
-  return address?.length === 4 ? textOfIpv4(address) : null;
+  return address ? addressText(address) : null;
 }
 
 export interface MarkRule {
+  readonly family: 'ipv4' | 'ipv6';
   readonly mark: number;
   readonly mask: number;
   readonly table: number;
@@ -450,7 +476,7 @@ export interface MarkRule {
 }
 
 function ruleBody(batch: MessageBatch, rule: MarkRule): void {
-  batch.u8(AF_INET);
+  batch.u8(rule.family === 'ipv6' ? AF_INET6 : AF_INET);
   batch.u8(0);
   batch.u8(0);
   batch.u8(0);
@@ -482,10 +508,11 @@ export function deleteMarkRule(batch: MessageBatch, rule: MarkRule): void {
   ]);
 }
 
+/** Of both families. */
 export function dumpMarkRules(): MessageBatch {
   const batch = new MessageBatch(64);
   batch.message(RTM_GETRULE, NLM_F_DUMP, 'list routing rules', () => {
-    batch.u8(AF_INET);
+    batch.u8(AF_UNSPEC);
     batch.u8(0);
     batch.u16(0);
     batch.u32(0);
@@ -498,11 +525,12 @@ export function dumpMarkRules(): MessageBatch {
 export function readMarkRules(messages: readonly NetlinkMessage[]): MarkRule[] {
   const found: MarkRule[] = [];
   for (const { type, payload } of messages) {
-    if (type !== RTM_NEWRULE || payload[0] !== AF_INET) continue;
+    if (type !== RTM_NEWRULE || !isIp(payload[0])) continue;
     const attrs = attributes(payload.subarray(12));
     const number = (attribute: number): number => attrs.get(attribute)?.readUInt32LE() ?? 0;
     if (!attrs.has(FRA_FWMARK)) continue;
     found.push({
+      family: payload[0] === AF_INET6 ? 'ipv6' : 'ipv4',
       mark: number(FRA_FWMARK),
       mask: number(FRA_FWMASK),
       table: attrs.has(FRA_TABLE) ? number(FRA_TABLE) : payload.readUInt8(4),
@@ -533,7 +561,7 @@ export function addRemoteMac(batch: MessageBatch, index: number, mac: Uint8Array
   batch.message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, `forward to host ${host}`, () => {
     neighbourBody(batch, AF_BRIDGE, index, NUD_PERMANENT | NUD_NOARP, NTF_SELF);
     batch.attrBytes(NDA_LLADDR, mac);
-    batch.attrBytes(NDA_DST, ipv4Bytes(host));
+    batch.attrBytes(NDA_DST, addressBytes(host));
   });
 }
 
@@ -592,14 +620,14 @@ export function readForwarding(messages: readonly NetlinkMessage[]): ForwardingE
     found.push({
       index: payload.readInt32LE(4),
       mac,
-      host: host?.length === 4 ? textOfIpv4(host) : null,
+      host: host ? addressText(host) : null,
       pinned: payload.readUInt16LE(8) === NUD_NOARP,
     });
   }
   return found;
 }
 
-/** A permanent ARP entry on link `index`: the VXLAN device answers for it. */
+/** A permanent entry (ARP, or neighbour discovery) on link `index`: the VXLAN device answers for it. */
 export function addNeighbour(
   batch: MessageBatch,
   index: number,
@@ -607,8 +635,8 @@ export function addNeighbour(
   mac: Uint8Array,
 ): void {
   batch.message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, `add neighbour ${address}`, () => {
-    neighbourBody(batch, AF_INET, index, NUD_PERMANENT, 0);
-    batch.attrBytes(NDA_DST, ipv4Bytes(address));
+    neighbourBody(batch, familyOf(address), index, NUD_PERMANENT, 0);
+    batch.attrBytes(NDA_DST, addressBytes(address));
     batch.attrBytes(NDA_LLADDR, mac);
   });
 }
@@ -619,8 +647,8 @@ export function deleteNeighbour(batch: MessageBatch, index: number, address: str
     0,
     `delete neighbour ${address}`,
     () => {
-      neighbourBody(batch, AF_INET, index, 0, 0);
-      batch.attrBytes(NDA_DST, ipv4Bytes(address));
+      neighbourBody(batch, familyOf(address), index, 0, 0);
+      batch.attrBytes(NDA_DST, addressBytes(address));
     },
     ['ENOENT'],
   );
@@ -629,7 +657,7 @@ export function deleteNeighbour(batch: MessageBatch, index: number, address: str
 export function dumpNeighbours(): MessageBatch {
   const batch = new MessageBatch(64);
   batch.message(RTM_GETNEIGH, NLM_F_DUMP, 'list neighbours', () =>
-    neighbourBody(batch, AF_INET, 0, 0, 0),
+    neighbourBody(batch, AF_UNSPEC, 0, 0, 0),
   );
   return batch;
 }
@@ -644,12 +672,12 @@ export interface NeighbourInfo {
 export function readNeighbours(messages: readonly NetlinkMessage[]): NeighbourInfo[] {
   const found: NeighbourInfo[] = [];
   for (const { type, payload } of messages) {
-    if (type !== RTM_NEWNEIGH || payload[0] !== AF_INET) continue;
+    if (type !== RTM_NEWNEIGH || !isIp(payload[0])) continue;
     const attrs = attributes(payload.subarray(12));
     const address = attrs.get(NDA_DST);
     const mac = attrs.get(NDA_LLADDR);
     if (!address || !mac || (payload.readUInt16LE(8) & NUD_PERMANENT) === 0) continue;
-    found.push({ index: payload.readInt32LE(4), address: textOfIpv4(address), mac });
+    found.push({ index: payload.readInt32LE(4), address: addressText(address), mac });
   }
   return found;
 }

@@ -28,6 +28,7 @@ const transactCall = declareAsync(
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_GENERIC = 16;
 
 /** The namespace of this process, where a path is asked for. */
 export const OWN_NAMESPACE = '';

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { macOf, overlap, parsePrefix } from '../../../native/ffi/net/address.ts';
+import {
+  address6Of,
+  addressBytes,
+  addressText,
+  macOf,
+  networkOf,
+  overlap,
+  parsePrefix,
+} from '../../../native/ffi/net/address.ts';
 import { attributes, MessageBatch, readAnswers } from '../../../native/ffi/net/message.ts';
 import {
   addressKey,
@@ -107,5 +115,35 @@ describe('addresses', () => {
     (text) => {
       expect(() => parsePrefix(text)).toThrow(/is not an IPv4/);
     },
+  );
+});
+
+describe('addresses of both families', () => {
+  test('a seat has the IPv6 address that ends with its IPv4 address', () => {
+    expect(address6Of('fd12:3456:789a:1::/64', '10.0.1.5')).toBe('fd12:3456:789a:1::a00:105');
+    expect(address6Of('fd12:3456:789a:1::/64', '10.0.1.5')).toBe(
+      addressText(addressBytes('fd12:3456:789a:1:0:0:a00:105')),
+    );
+  });
+
+  test('so both have one MAC', () => {
+    expect(macOf('fd00::a00:105')).toEqual(macOf('10.0.1.5'));
+  });
+
+  test.each([
+    ['10.0.1.5/24', '10.0.1.0/24'],
+    ['10.255.1.5/9', '10.128.0.0/9'],
+    ['10.0.1.5', '10.0.1.5/32'],
+    ['fd00::a00:105/64', 'fd00::/64'],
+    ['fd00:ffff::1/20', 'fd00:f000::/20'],
+    ['::1', '::1/128'],
+    ['10.1.1.1/0', '0.0.0.0/0'],
+  ])('%s is in %s', (cidr, expected) => {
+    expect(networkOf(parsePrefix(cidr))).toBe(expected);
+  });
+
+  test.each(['fe80::1%eth0', 'fd00::/129', '10.0.0.0/33', 'fd00:::1', 'x/8'])(
+    '%s is refused',
+    (text) => expect(() => parsePrefix(text)).toThrow(/is not an IP/),
   );
 });
