@@ -52,6 +52,10 @@ const imageMore = () => import('./commands/image-more.ts');
 const systemDf = () => import('./commands/system-df.ts');
 const login = () => import('./commands/login.ts');
 const containerVerbs = () => import('./commands/container-verbs.ts');
+const containerAttach = () => import('./commands/container-attach.ts');
+const containerChange = () => import('./commands/container-change.ts');
+const containerCopy = () => import('./commands/container-copy.ts');
+const containerStats = () => import('./commands/container-stats.ts');
 const run = () => import('./commands/run.ts');
 const exec = () => import('./commands/exec.ts');
 const dialStdio = () => import('./commands/dial-stdio.ts');
@@ -213,9 +217,24 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   container: {
     summary: 'Containers of a host, of services and outside of them',
     commands: {
+      attach: entry('Stay with a running container', async () => (await containerAttach()).attach),
+      commit: entry(
+        'Make an image of what a container changed',
+        async () => (await containerChange()).commit,
+      ),
+      cp: entry('Copy files in or out', async () => (await containerCopy()).cp),
       create: entry('Make a container', async () => (await run()).create),
+      diff: entry('List what differs from the image', async () => (await containerCopy()).diff),
+      export: entry(
+        'Write the file system as a tar',
+        async () => (await containerCopy()).exportContainer,
+      ),
+      port: entry('Show where ports are published', async () => (await containerChange()).port),
+      stats: entry('Show what containers use', async () => (await containerStats()).stats),
+      top: entry('List the processes of a container', async () => (await containerStats()).top),
+      update: entry('Change limits and policies', async () => (await containerChange()).update),
       run: entry('Make and start a container', async () => (await run()).run),
-      start: entry('Start containers', async () => (await containerVerbs()).start),
+      start: entry('Start containers', async () => (await containerAttach()).start),
       stop: entry('Stop containers', async () => (await containerVerbs()).stop),
       restart: entry('Restart containers', async () => (await containerVerbs()).restart),
       kill: entry('Send a signal to containers', async () => (await containerVerbs()).kill),
@@ -266,27 +285,43 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
 };
 
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  attach: GROUPS['container']!.commands['attach']!,
+  commit: GROUPS['container']!.commands['commit']!,
+  cp: GROUPS['container']!.commands['cp']!,
+  create: GROUPS['container']!.commands['create']!,
+  diff: GROUPS['container']!.commands['diff']!,
   events: GROUPS['system']!.commands['events']!,
   exec: GROUPS['container']!.commands['exec']!,
+  export: GROUPS['container']!.commands['export']!,
   history: GROUPS['image']!.commands['history']!,
   images: GROUPS['image']!.commands['ls']!,
   import: GROUPS['image']!.commands['import']!,
   info: GROUPS['system']!.commands['info']!,
   inspect: entry('Show any object in detail', async () => (await system()).inspect),
+  kill: GROUPS['container']!.commands['kill']!,
   load: GROUPS['image']!.commands['load']!,
   login: entry('Log in to a registry', async () => (await login()).login),
   logout: entry('Log out from a registry', async () => (await login()).logout),
   logs: GROUPS['container']!.commands['logs']!,
+  pause: GROUPS['container']!.commands['pause']!,
+  port: GROUPS['container']!.commands['port']!,
   ps: GROUPS['container']!.commands['ls']!,
   pull: GROUPS['image']!.commands['pull']!,
   push: GROUPS['image']!.commands['push']!,
+  rename: GROUPS['container']!.commands['rename']!,
+  restart: GROUPS['container']!.commands['restart']!,
   rmi: GROUPS['image']!.commands['rm']!,
   tag: GROUPS['image']!.commands['tag']!,
   rm: GROUPS['container']!.commands['rm']!,
   run: GROUPS['container']!.commands['run']!,
   start: GROUPS['container']!.commands['start']!,
+  stats: GROUPS['container']!.commands['stats']!,
   stop: GROUPS['container']!.commands['stop']!,
+  top: GROUPS['container']!.commands['top']!,
+  unpause: GROUPS['container']!.commands['unpause']!,
+  update: GROUPS['container']!.commands['update']!,
   version: entry('Show the versions of command and daemon', async () => (await system()).version),
+  wait: GROUPS['container']!.commands['wait']!,
 };
 
 export interface FoundCommand {

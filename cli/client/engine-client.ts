@@ -1,14 +1,11 @@
 /**
  * The Engine API as typed calls. One method per endpoint; no policy, no printing. Names and ids are
- * both accepted wherever the daemon accepts both.
+ * both accepted wherever the daemon accepts both. The calls of containers are in container-calls.ts.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type {
   ChangeJson,
-  ContainerCreateJson,
-  ContainerJson,
-  ContainerSummaryJson,
   DiskUsageJson,
   EngineVersionJson,
   EventJson,
@@ -35,12 +32,11 @@ import type {
   TaskJson,
   VolumeJson,
 } from '../../common/model/engine-json.ts';
+import { ContainerCalls } from './container-calls.ts';
 import type { ClientTls } from './endpoint.ts';
+import { encodeFilters, type FilterMap } from './filter-query.ts';
 import { sentEvents } from './server-sent-events.ts';
-import { type HijackedConnection, type Query, Transport } from './transport.ts';
-
-/** Filter name -> its values. */
-export type FilterMap = Readonly<Record<string, readonly string[]>>;
+import { type Query, Transport } from './transport.ts';
 
 export interface ProgressJson {
   readonly stream?: string;
@@ -68,18 +64,6 @@ export interface EventQuery {
   readonly filters?: FilterMap;
 }
 
-export interface ExecCreateJson {
-  readonly AttachStdin: boolean;
-  readonly AttachStdout: boolean;
-  readonly AttachStderr: boolean;
-  readonly Tty: boolean;
-  readonly Cmd: readonly string[];
-  readonly Env?: readonly string[];
-  readonly WorkingDir?: string;
-  readonly User?: string;
-  readonly Privileged?: boolean;
-}
-
 export interface ServiceWarnings {
   readonly Warnings?: readonly string[] | null;
 }
@@ -87,17 +71,6 @@ export interface ServiceWarnings {
 export interface CreateServiceOptions {
   /** base64url JSON for the image's registry */
   readonly registryAuth?: string;
-}
-
-/** The `filters` query value; undefined when there is none. */
-export function encodeFilters(filters: FilterMap | undefined): string | undefined {
-  const entries = Object.entries(filters ?? {}).filter(([, values]) => values.length > 0);
-  if (entries.length === 0) return undefined;
-  return JSON.stringify(
-    Object.fromEntries(
-      entries.map(([name, values]) => [name, Object.fromEntries(values.map((v) => [v, true]))]),
-    ),
-  );
 }
 
 /** Of an empty object. */
@@ -108,7 +81,7 @@ const encName = (name: string): string => name.split('/').map(enc).join('/');
 const authHeader = (auth: string | undefined): { headers?: Record<string, string> } =>
   auth === undefined ? {} : { headers: { 'X-Registry-Auth': auth } };
 
-export class EngineClient {
+export class EngineClient extends ContainerCalls {
   readonly #http: Transport;
 
   /**
@@ -123,6 +96,7 @@ export class EngineClient {
     tls: ClientTls | null = null,
     transport = new Transport(host, signal, tls),
   ) {
+    super(transport);
     this.#http = transport;
   }
 
@@ -511,91 +485,5 @@ export class EngineClient {
   ): Promise<readonly { readonly Untagged?: string; readonly Deleted?: string }[]> {
     const query = force ? { force } : {};
     return this.#http.call('DELETE', `/images/${encName(name)}`, { query });
-  }
-
-  // ---- containers
-
-  containers(query: {
-    readonly all?: boolean;
-    readonly limit?: number;
-    readonly filters?: FilterMap;
-  }): Promise<readonly ContainerSummaryJson[]> {
-    return this.#get('/containers/json', {
-      ...(query.all && { all: true }),
-      limit: query.limit,
-      filters: encodeFilters(query.filters),
-    });
-  }
-
-  container(ref: string): Promise<ContainerJson> {
-    return this.#get(`/containers/${enc(ref)}/json`);
-  }
-
-  containerCreate(
-    name: string | undefined,
-    request: ContainerCreateJson,
-  ): Promise<{ readonly Id: string; readonly Warnings?: readonly string[] | null }> {
-    return this.#post('/containers/create', { name }, request);
-  }
-
-  /** `start`, `stop`, `pause`, ... */
-  async containerDo(ref: string, verb: string, query: Query = {}): Promise<void> {
-    await this.#post(`/containers/${enc(ref)}/${verb}`, query);
-  }
-
-  containerRemove(ref: string, query: { force?: boolean; v?: boolean }): Promise<void> {
-    return this.#delete(`/containers/${enc(ref)}`, query);
-  }
-
-  containersPrune(filters?: FilterMap): Promise<{
-    readonly ContainersDeleted?: readonly string[] | null;
-  }> {
-    return this.#post('/containers/prune', { filters: encodeFilters(filters) });
-  }
-
-  /** Resolves when the daemon waits; what it resolves with tells the exit code, once there is one. */
-  async containerWait(
-    ref: string,
-    condition: 'not-running' | 'next-exit' | 'removed',
-  ): Promise<() => Promise<number>> {
-    const path = `/containers/${enc(ref)}/wait`;
-    const body = await this.#http.stream('POST', path, { query: { condition } });
-    return async () => {
-      let text = '';
-      body.setEncoding('utf8');
-      for await (const chunk of body as AsyncIterable<string>) text += chunk;
-      return (JSON.parse(text) as { readonly StatusCode: number }).StatusCode;
-    };
-  }
-
-  containerAttach(ref: string, stdin: boolean): Promise<HijackedConnection> {
-    const streams = `stream=1&stdout=1&stderr=1${stdin ? '&stdin=1' : ''}`;
-    return this.#http.hijack(`/containers/${enc(ref)}/attach?${streams}`, {});
-  }
-
-  async containerResize(ref: string, rows: number, columns: number): Promise<void> {
-    await this.#post(`/containers/${enc(ref)}/resize`, { h: rows, w: columns });
-  }
-
-  execCreate(ref: string, request: ExecCreateJson): Promise<{ readonly Id: string }> {
-    return this.#post(`/containers/${enc(ref)}/exec`, {}, request);
-  }
-
-  execAttach(id: string, tty: boolean): Promise<HijackedConnection> {
-    return this.#http.hijack(`/exec/${enc(id)}/start`, { Detach: false, Tty: tty });
-  }
-
-  async execDetached(id: string, tty: boolean): Promise<void> {
-    await this.#post(`/exec/${enc(id)}/start`, {}, { Detach: true, Tty: tty });
-  }
-
-  async execResize(id: string, rows: number, columns: number): Promise<void> {
-    await this.#post(`/exec/${enc(id)}/resize`, { h: rows, w: columns });
-  }
-
-  execInspect(
-    id: string,
-  ): Promise<{ readonly ExitCode: number | null; readonly Running: boolean }> {
-    return this.#get(`/exec/${enc(id)}/json`);
   }
 }

@@ -79,7 +79,6 @@ export function containerFlags(command: Command): void {
     '--storage-opt': 'not supported yet',
     '--cgroup-parent': 'the parent group is that of the daemon',
     '--oom-kill-disable': 'not supported',
-    '--detach-keys': 'not supported yet',
     '-a, --attach': 'all streams are attached, or none with --detach',
   });
   isolationFlags(command, 'memory and swap together; -1 = unlimited');

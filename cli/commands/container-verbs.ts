@@ -44,13 +44,6 @@ function stopQuery({ timeout, time, ...others }: Query): Query {
   return { ...(t !== undefined && { t }), ...others };
 }
 
-export const start: Configure = (command, context) => {
-  refuseFlags(command, {
-    '-a, --attach': 'not supported yet: use skep run, or docker start -a',
-    '-i, --interactive': 'not supported yet: use skep run, or docker start -ai',
-  });
-  verb('start')(command, context);
-};
 export const stop = verb('stop', stopFlags, stopQuery);
 export const restart = verb('restart', stopFlags, stopQuery);
 export const pause = verb('pause');

@@ -2,8 +2,8 @@
 import type { ContainerSummaryJson } from '../../common/model/engine-json.ts';
 import { renderListing } from '../output/listing.ts';
 import { ellipsis } from '../output/table.ts';
-import { ago } from '../output/units.ts';
-import { type Configure, collect, filterMap, refuseFlags, unsigned } from './context.ts';
+import { ago, humanSize } from '../output/units.ts';
+import { type Configure, collect, filterMap, unsigned } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS, shortImage } from './tasks.ts';
 
@@ -16,11 +16,11 @@ interface PsFlags {
   readonly last?: number;
   readonly latest?: boolean;
   readonly quiet?: boolean;
+  readonly size?: boolean;
   readonly trunc?: boolean;
 }
 
 export const ps: Configure = (command, context) => {
-  refuseFlags(command, { '--size': 'sizes of containers are not supported yet' });
   command
     .option('-a, --all', 'also those that do not run')
     .option('-f, --filter <name=value>', 'health, id, is-task, label, name, status', collect)
@@ -29,11 +29,13 @@ export const ps: Configure = (command, context) => {
     .option('-l, --latest', 'the last one, running or not')
     .option('--no-trunc', 'full ids and commands')
     .option('-q, --quiet', 'ids only')
+    .option('-s, --size', 'what they have written')
     .action(async (flags: PsFlags) => {
       const limit = flags.latest ? 1 : flags.last;
       const containers = await context.client.containers({
         all: (flags.all ?? false) || limit !== undefined,
         ...(limit !== undefined && { limit }),
+        ...((flags.size || /\.Size\b/.test(flags.format ?? '')) && { size: true }),
         filters: filterMap(flags.filter),
       });
       const trunc = flags.trunc ?? true;
@@ -47,6 +49,7 @@ export const ps: Configure = (command, context) => {
         ['STATUS', 'Status'],
         ['PORTS', 'Ports'],
         ['NAMES', 'Names'],
+        ...(flags.size ? [['SIZE', 'Size'] as const] : []),
       ] as const;
       context.stdout.write(renderListing({ columns, rows, quietField: 'ID' }, flags));
     });
@@ -68,8 +71,14 @@ function rowOf(container: ContainerSummaryJson, trunc: boolean, nowMs: number) {
       .map(([key, value]) => `${key}=${value}`)
       .join(','),
     Mounts: (container.Mounts ?? []).map((mount) => mount.Name || mount.Source || '').join(','),
+    Size: sizeText(container),
     Networks: Object.keys(container.NetworkSettings?.Networks ?? {}).join(','),
   };
+}
+
+function sizeText({ SizeRw, SizeRootFs }: ContainerSummaryJson): string {
+  const written = humanSize(SizeRw ?? 0);
+  return SizeRootFs === undefined ? written : `${written} (virtual ${humanSize(SizeRootFs)})`;
 }
 
 function portsText({ Ports }: ContainerSummaryJson): string {
@@ -86,10 +95,11 @@ export const inspect: Configure = (command, context) => {
   command
     .argument('<container...>', 'ids or names')
     .option('-f, --format <template>', 'json or a template')
-    .action((refs: readonly string[], flags: InspectFlags) =>
+    .option('-s, --size', 'with their sizes')
+    .action((refs: readonly string[], flags: InspectFlags & { readonly size?: boolean }) =>
       inspectEach(context, refs, flags, {
         noun: 'container',
-        find: (ref) => context.client.container(ref),
+        find: (ref) => context.client.container(ref, flags.size ?? false),
       }),
     );
 };

@@ -1,22 +1,17 @@
 /** `skep exec`: a command in a container, on any host of the cluster. Its exit status becomes ours. */
-import type { Writable } from 'node:stream';
+import { type Duplex, Transform, type Writable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import type { Command } from 'commander';
 import { SkepError } from '../../common/base/errors.ts';
 import { FrameDecoder } from '../client/frames.ts';
 import type { HijackedConnection } from '../client/transport.ts';
-import {
-  type CommandContext,
-  type Configure,
-  collect,
-  ExitError,
-  refuseFlags,
-  UsageError,
-} from './context.ts';
+import { type CommandContext, type Configure, collect, ExitError, UsageError } from './context.ts';
+import { DETACH_KEYS_DEFAULT, DetachKeys, parseDetachKeys } from './detach-keys.ts';
 import { environmentOf } from './service-create.ts';
 
 export interface ExecFlags {
   readonly detach?: boolean;
+  readonly detachKeys?: string;
   readonly env?: readonly string[];
   readonly envFile?: readonly string[];
   readonly interactive?: boolean;
@@ -42,8 +37,7 @@ export const exec: Configure = (command, context) => {
 
 /** The flags of every command that runs one in a container. */
 export function execFlags(command: Command): Command {
-  refuseFlags(command, { '--detach-keys': 'not supported yet' });
-  return command
+  return detachKeysFlag(command)
     .option('-d, --detach', 'do not wait')
     .option('-e, --env <key=value>', 'environment variable', collect)
     .option('--env-file <file>', 'file of environment variables', collect)
@@ -52,6 +46,11 @@ export function execFlags(command: Command): Command {
     .option('-t, --tty', 'allocate a terminal')
     .option('-u, --user <user>', 'name or id, with :group')
     .option('-w, --workdir <dir>', 'working directory');
+}
+
+/** Of every command that passes a terminal on. */
+export function detachKeysFlag(command: Command): Command {
+  return command.option('--detach-keys <keys>', `default: ${DETACH_KEYS_DEFAULT}`);
 }
 
 /** Throws `UsageError` when a terminal is to be passed on and there is none. */
@@ -75,6 +74,7 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
   const { client } = context;
   const { containerId, words, env, flags, output = context } = request;
   const tty = flags.tty ?? false;
+  const detachKeys = detachKeysOf(flags);
   const { Id } = await client.execCreate(containerId, {
     AttachStdin: (flags.interactive ?? false) && !flags.detach,
     AttachStdout: !flags.detach,
@@ -91,11 +91,12 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
     return 0;
   }
   const connection = await client.execAttach(Id, tty);
-  await relay(context, connection, {
-    ...{ tty, output },
+  const how = await relay(context, connection, {
+    ...{ tty, output, detachKeys },
     stdin: flags.interactive ?? false,
     resize: (rows, columns) => client.execResize(Id, rows, columns),
   });
+  if (how === 'detached') return 0;
   const { ExitCode } = await client.execInspect(Id);
   if (ExitCode === null || ExitCode === undefined) {
     throw new SkepError('unavailable', `exec ${words[0]}: the connection broke before it ended`);
@@ -103,7 +104,14 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
   return ExitCode;
 }
 
+/** Throws `UsageError` for keys that there are not. */
+export function detachKeysOf({ detachKeys }: { readonly detachKeys?: string }): Buffer {
+  return parseDetachKeys(detachKeys || DETACH_KEYS_DEFAULT);
+}
+
 export interface RelayOptions {
+  /** leave it, where there is a terminal and input is passed on */
+  readonly detachKeys: Buffer;
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly output: { readonly stdout: Writable; readonly stderr: Writable };
@@ -112,21 +120,27 @@ export interface RelayOptions {
 }
 
 /**
- * Bytes both ways until the daemon ends the stream. The end of our input is passed on. Rejects when the command is
- * interrupted: what runs over there goes on without us.
+ * Bytes both ways until the daemon ends the stream, or the detach keys are typed. The end of our input is passed on.
+ * Rejects when the command is interrupted: what runs over there goes on without us.
  */
 export async function relay(
   context: CommandContext,
   connection: HijackedConnection,
   options: RelayOptions,
-): Promise<void> {
+): Promise<'ended' | 'detached'> {
   const { socket, head } = connection;
   const { signal } = context;
+  const left = new AbortController();
   const leave = (): void => {
     socket.destroy(signal.reason as Error);
   };
   const restore = options.tty && options.stdin ? rawTerminal(context, options.resize) : () => {};
-  if (options.stdin) context.stdin.pipe(socket);
+  const release = options.stdin
+    ? passInput(context, socket, options, () => {
+        left.abort();
+        socket.destroy();
+      })
+    : () => {};
   const decoder = new FrameDecoder();
   const show = (chunk: Buffer): void => {
     if (options.tty) {
@@ -142,15 +156,41 @@ export async function relay(
     signal.throwIfAborted();
     if (head.length > 0) show(head);
     for await (const chunk of socket as AsyncIterable<Buffer>) show(chunk);
+  } catch (err) {
+    // Our own end of it was closed.
+    if (!left.signal.aborted) throw err;
   } finally {
     signal.removeEventListener('abort', leave);
     restore();
-    if (options.stdin) {
-      context.stdin.unpipe(socket);
-      context.stdin.pause();
-    }
+    release();
     socket.destroy();
   }
+  return left.signal.aborted ? 'detached' : 'ended';
+}
+
+/** Input to the container, through a look for the detach keys where a terminal is passed on. Returns the end of it. */
+function passInput(
+  { stdin }: CommandContext,
+  socket: Duplex,
+  { tty, detachKeys }: RelayOptions,
+  onDetach: () => void,
+): () => void {
+  const keys = tty ? new DetachKeys(detachKeys) : null;
+  const scan = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      if (keys === null) return done(null, chunk);
+      const { passed, isDetached } = keys.push(chunk);
+      done(null, passed);
+      if (isDetached) onDetach();
+    },
+  });
+  scan.pipe(socket);
+  stdin.pipe(scan);
+  return () => {
+    stdin.unpipe(scan);
+    scan.unpipe(socket);
+    stdin.pause();
+  };
 }
 
 /** Keys go to the process as they are typed, and it learns the size of the window. */

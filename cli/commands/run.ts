@@ -15,11 +15,12 @@ import {
   warnLine,
 } from './context.ts';
 import { registryAuthFor } from './credentials.ts';
-import { relay, requireTerminal } from './exec.ts';
+import { detachKeysFlag, detachKeysOf, relay, requireTerminal } from './exec.ts';
 import { showProgress } from './image.ts';
 
 interface RunFlags extends ContainerFlags {
   readonly detach?: boolean;
+  readonly detachKeys?: string;
   readonly sigProxy: boolean;
 }
 
@@ -41,7 +42,7 @@ export const create: Configure = (command, context) => {
 
 export const run: Configure = (command, context) => {
   containerFlags(command);
-  command
+  detachKeysFlag(command)
     .option('-d, --detach', 'print its id and do not wait')
     .option('--sig-proxy', 'pass signals on to it, unless it has a terminal', true)
     .passThroughOptions()
@@ -87,8 +88,8 @@ async function runContainer(
   }
 }
 
-/** Docker's too: one that comes while the container does not run is lost. Returns the end of it. */
-function passSignalsTo({ client, takeSignals }: CommandContext, id: string): () => void {
+/** Docker's way: one that comes while the container does not run is lost. Returns the end of it. */
+export function passSignalsTo({ client, takeSignals }: CommandContext, id: string): () => void {
   return takeSignals((name) => {
     client.containerDo(id, 'kill', { signal: name.replace(/^SIG/, '') }).catch(() => {});
   });
@@ -106,13 +107,14 @@ async function attached(context: CommandContext, id: string, flags: RunFlags): P
     connection.socket.destroy();
     throw err;
   }
-  await relay(context, connection, {
+  const how = await relay(context, connection, {
+    detachKeys: detachKeysOf(flags),
     tty: flags.tty ?? false,
     stdin,
     output: context,
     resize: (rows, columns) => client.containerResize(id, rows, columns),
   });
-  return ended();
+  return how === 'detached' ? 0 : ended();
 }
 
 /** Its id. An image that is not there is pulled. */

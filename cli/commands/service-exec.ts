@@ -3,10 +3,6 @@
  * run. Its exit status becomes ours; of several the highest.
  */
 import { Writable } from 'node:stream';
-import { containerIdOf } from '../../common/model/container-id.ts';
-import type { TaskJson } from '../../common/model/engine-json.ts';
-import { asId, type TaskId } from '../../common/model/ids.ts';
-import { hasStatus } from '../client/transport.ts';
 import {
   type CommandContext,
   type Configure,
@@ -15,7 +11,9 @@ import {
   UsageError,
 } from './context.ts';
 import { type ExecFlags, execFlags, requireTerminal, runExec } from './exec.ts';
+import { inParallel } from './parallel.ts';
 import { environmentOf } from './service-create.ts';
+import { runningSeats } from './service-seats.ts';
 
 interface ServiceExecFlags extends ExecFlags {
   readonly all?: boolean;
@@ -84,66 +82,6 @@ async function runInAll(
     highest = Math.max(highest, status);
   });
   return highest;
-}
-
-interface Seat {
-  /** `web.1`, or `web.NODE` of a global service */
-  readonly name: string;
-  readonly containerId: string;
-}
-
-/** The running tasks that `ref` means, by slot. Throws when there is no such service. */
-async function runningSeats(context: CommandContext, ref: string): Promise<readonly Seat[]> {
-  const { client } = context;
-  const { service, place } = await findService(context, ref);
-  const filters = { service: [service.ID], 'desired-state': ['running'] };
-  const tasks = (await client.tasks(filters)).filter(({ Status }) => Status.State === 'running');
-  const nodes = tasks.some(({ Slot }) => !Slot) ? await client.nodes() : [];
-  const placed = tasks.map((task) => {
-    const node = nodes.find(({ ID }) => ID === task.NodeID);
-    const shown = task.Slot
-      ? String(task.Slot)
-      : (node?.Description?.Hostname ?? task.NodeID ?? '');
-    return { task, shown, isMeant: place === null || [shown, task.NodeID].includes(place) };
-  });
-  return placed
-    .filter(({ isMeant }) => isMeant)
-    .sort((a, b) => bySeat(a, b))
-    .map(({ task, shown }) => ({
-      name: `${service.Spec.Name}.${shown}`,
-      containerId: containerIdOf(asId<TaskId>(task.ID)),
-    }));
-}
-
-type Placed = { readonly task: TaskJson; readonly shown: string };
-
-function bySeat(a: Placed, b: Placed): number {
-  const slots = (a.task.Slot ?? 0) - (b.task.Slot ?? 0);
-  return slots !== 0 ? slots : a.shown < b.shown ? -1 : 1;
-}
-
-/** A service's name holds no dot: what follows one is a slot or a node. */
-async function findService(context: CommandContext, ref: string) {
-  const at = ref.indexOf('.');
-  const [name, place] = at < 0 ? [ref, null] : [ref.slice(0, at), ref.slice(at + 1)];
-  try {
-    return { service: await context.client.service(name), place };
-  } catch (err) {
-    if (hasStatus(err, 404)) throw new UsageError(`no such service: ${name}`);
-    throw err;
-  }
-}
-
-async function inParallel<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const rest = [...items];
-  const worker = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
 }
 
 /** Puts a label before each line, and prints whole lines only, so that those of several tasks do not mix. */

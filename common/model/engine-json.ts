@@ -475,6 +475,9 @@ export interface ContainerSummaryJson {
   readonly Created: number;
   readonly State: string;
   readonly Status: string;
+  /** bytes, where sizes were asked for */
+  readonly SizeRw?: number;
+  readonly SizeRootFs?: number;
   readonly Ports?: readonly {
     readonly IP?: string;
     readonly PrivatePort: number;
@@ -489,8 +492,18 @@ export interface ContainerSummaryJson {
 export interface ContainerJson {
   readonly Id: string;
   readonly Name: string;
-  readonly Config?: { readonly Tty?: boolean };
-  readonly State?: { readonly Running?: boolean; readonly Pid?: number };
+  readonly Config?: { readonly Tty?: boolean; readonly OpenStdin?: boolean };
+  readonly State?: {
+    readonly Running?: boolean;
+    readonly Paused?: boolean;
+    readonly Pid?: number;
+    readonly ExitCode?: number;
+  };
+  readonly NetworkSettings?: {
+    readonly Ports?: Readonly<
+      Record<string, readonly { readonly HostIp: string; readonly HostPort: string }[] | null>
+    >;
+  };
 }
 
 /** What `POST /containers/create` is sent; its HostConfig has many more fields than are named here. */

@@ -82,6 +82,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'http-proxy-agent': ['worker/images'],
   'https-proxy-agent': ['worker/images'],
   fzstd: ['worker/images'],
+  'tar-fs': ['cli/client'],
 };
 
 /** Time, chance and environment are parameters; these places make them. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { encodeFilters } from '../../../../cli/client/engine-client.ts';
+import { encodeFilters } from '../../../../cli/client/filter-query.ts';
 import { FrameDecoder, framesOf } from '../../../../cli/client/frames.ts';
 
 function frame(stream: number, text: string): Buffer {

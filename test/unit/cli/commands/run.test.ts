@@ -1,7 +1,8 @@
 import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
-import { kill, prune, restart, rm, start, stop } from '../../../../cli/commands/container-verbs.ts';
+import { start } from '../../../../cli/commands/container-attach.ts';
+import { kill, prune, restart, rm, stop } from '../../../../cli/commands/container-verbs.ts';
 import type { Configure } from '../../../../cli/commands/context.ts';
 import { create, run } from '../../../../cli/commands/run.ts';
 import { frame } from '../../../../daemon/engineapi/frames.ts';

@@ -1,0 +1,133 @@
+/** `skep attach` and `skep start`: the streams of containers that are there already. */
+import type { Command } from 'commander';
+import {
+  type CommandContext,
+  type Configure,
+  ExitError,
+  eachOf,
+  printLine,
+  refuseFlags,
+  UsageError,
+} from './context.ts';
+import { detachKeysFlag, detachKeysOf, relay, requireTerminal } from './exec.ts';
+import { passSignalsTo } from './run.ts';
+
+interface AttachFlags {
+  readonly detachKeys?: string;
+  readonly sigProxy?: boolean;
+}
+
+export const attach: Configure = (command, context) => {
+  attachFlags(command)
+    .option('--no-stdin', 'do not pass standard input on')
+    .argument('<container>', 'id or name')
+    .action(async (ref: string, flags: AttachFlags & { readonly stdin: boolean }) => {
+      const container = await context.client.container(ref);
+      const { State, Config } = container;
+      if (!State?.Running) {
+        throw new UsageError('You cannot attach to a stopped container, start it first');
+      }
+      if (State.Paused) {
+        throw new UsageError('You cannot attach to a paused container, unpause it first');
+      }
+      const stdin = flags.stdin && (Config?.OpenStdin ?? false);
+      const tty = Config?.Tty ?? false;
+      requireTerminal(context, { tty, interactive: stdin });
+      const how = await stay(context, container.Id, { tty, stdin, flags });
+      if (how === 'ended') await leaveAs(context, container.Id);
+    });
+};
+
+/** Of every command that stays with a container. */
+function attachFlags(command: Command): Command {
+  return detachKeysFlag(command).option(
+    '--sig-proxy',
+    'pass signals on to it, unless it has a terminal',
+    true,
+  );
+}
+
+interface Stay {
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly flags: AttachFlags;
+  /** called once its streams are there */
+  readonly begin?: () => Promise<void>;
+}
+
+async function stay(
+  context: CommandContext,
+  id: string,
+  { tty, stdin, flags, begin }: Stay,
+): Promise<'ended' | 'detached'> {
+  const { client } = context;
+  const detachKeys = detachKeysOf(flags);
+  const release = flags.sigProxy && !tty ? passSignalsTo(context, id) : () => {};
+  try {
+    const connection = await client.containerAttach(id, stdin);
+    try {
+      await begin?.();
+    } catch (err) {
+      connection.socket.destroy();
+      throw err;
+    }
+    return await relay(context, connection, {
+      ...{ tty, stdin, detachKeys, output: context },
+      resize: (rows, columns) => client.containerResize(id, rows, columns),
+    });
+  } finally {
+    release();
+  }
+}
+
+/** With its exit status, if it has ended; with 0 when only its streams have, or when it is gone. */
+async function leaveAs({ client }: CommandContext, id: string): Promise<void> {
+  const { State } = await client.container(id);
+  if (!State?.Running && State?.ExitCode) throw new ExitError(State.ExitCode);
+}
+
+interface StartFlags extends AttachFlags {
+  readonly attach?: boolean;
+  readonly interactive?: boolean;
+}
+
+export const start: Configure = (command, context) => {
+  refuseFlags(command, {
+    '--checkpoint': 'checkpoints are not supported',
+    '--checkpoint-dir': 'checkpoints are not supported',
+  });
+  attachFlags(command)
+    .option('-a, --attach', 'stay with it: its output, its signals, its exit status')
+    .option('-i, --interactive', 'pass standard input on, and stay with it')
+    .argument('<container...>', 'ids or names')
+    .action(async (refs: readonly string[], flags: StartFlags) => {
+      if (flags.attach || flags.interactive) await startOne(context, refs, flags);
+      else {
+        await eachOf(context, refs, async (ref) => {
+          await context.client.containerDo(ref, 'start', {});
+          printLine(context, ref);
+        });
+      }
+    });
+};
+
+async function startOne(
+  context: CommandContext,
+  [ref = '', ...others]: readonly string[],
+  flags: StartFlags,
+): Promise<void> {
+  const { client } = context;
+  if (others.length > 0) {
+    throw new UsageError('you cannot start and attach multiple containers at once');
+  }
+  const { Id, Config } = await client.container(ref);
+  const tty = Config?.Tty ?? false;
+  const stdin = (flags.interactive ?? false) && (Config?.OpenStdin ?? false);
+  requireTerminal(context, { tty, interactive: stdin });
+  const ended = await client.containerWait(Id, 'next-exit');
+  const begin = () => client.containerDo(Id, 'start');
+  const how = await stay(context, Id, { tty, stdin, flags, begin });
+  if (how === 'detached') return;
+  const status = await ended();
+  if (status !== 0) throw new ExitError(status);
+}
