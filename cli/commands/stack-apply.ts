@@ -69,9 +69,9 @@ export async function planAndApply(
   }
 }
 
-/** What is agreed to: an update of other fields would take back what somebody else has changed. */
-const signature = ({ Kind, Name, Action, Fields, ForcedBy }: StackChangeJson): string =>
-  JSON.stringify([Kind, Name, Action, Fields, ForcedBy]);
+/** What is agreed to, on what it was agreed: another spec by now is somebody else's, also where the same fields differ. */
+const signature = ({ Kind, Name, ID, SpecVersion, Action, ...what }: StackChangeJson): string =>
+  JSON.stringify([Kind, Name, ID, SpecVersion.Index, Action, what.Fields, what.ForcedBy]);
 
 interface ApplyWork extends Pick<ApplyOptions, 'withRegistryAuth'> {
   readonly request: StackRequestJson;

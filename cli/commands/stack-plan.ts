@@ -65,7 +65,7 @@ export function planText({ Name, Hash, Changes }: StackPlanJson): string {
     Math.max(0, ...shown.map(({ Kind }) => Kind.length)),
     Math.max(0, ...shown.map(({ Object: name }) => name.length)),
   ];
-  const lines = shown.map((change) =>
+  const lines = shown.flatMap((change) => [
     [
       `  ${SIGNS[change.Action]} ${change.Kind.padEnd(widths[0]!)}`,
       change.Object.padEnd(widths[1]!),
@@ -73,7 +73,8 @@ export function planText({ Name, Hash, Changes }: StackPlanJson): string {
     ]
       .join('  ')
       .trimEnd(),
-  );
+    ...landingLines(change).map((line) => `${' '.repeat(widths[0]! + 6)}${line}`),
+  ]);
   return [`Stack ${Name}: ${summary(Changes)}`, ...lines, `Plan ${Hash}`].join('\n');
 }
 
@@ -97,6 +98,19 @@ function effectText({ Action, Fields, ForcedBy, ReplacedTasks, Note }: StackChan
     case 'none':
       return fields === '' ? `keep${note}` : `keep, other ${fields}${note}`;
   }
+}
+
+function landingLines({ Landing }: StackChangeJson): string[] {
+  if (Landing === null) return [];
+  const nodes = Landing.Nodes.map(({ Hostname, NodeID, Tasks }) => {
+    return `${Hostname || NodeID} (${Tasks})`;
+  });
+  const { Unplaced } = Landing;
+  const tasks = Unplaced?.Tasks === 1 ? '1 task' : `${Unplaced?.Tasks} tasks`;
+  return [
+    ...(nodes.length > 0 ? [`would land on ${nodes.join(', ')}`] : []),
+    ...(Unplaced ? [`no place now for ${tasks}: ${Unplaced.Reason}`] : []),
+  ];
 }
 
 const WORDS: readonly (readonly [StackChangeJson['Action'], string])[] = [

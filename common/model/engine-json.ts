@@ -373,11 +373,22 @@ export interface StackChangeJson {
   /** '' for what is to be created */
   readonly ID: string;
   readonly Version: VersionJson;
+  /** the same until somebody changes its spec */
+  readonly SpecVersion: VersionJson;
   readonly Action: 'create' | 'update' | 'replace' | 'remove' | 'none';
   readonly Fields: readonly string[];
   readonly ForcedBy: readonly string[];
   readonly ReplacedTasks: number;
   readonly Note: string;
+  /** where the tasks that come would land now; null = none come */
+  readonly Landing: {
+    readonly Nodes: readonly {
+      readonly NodeID: string;
+      readonly Hostname: string;
+      readonly Tasks: number;
+    }[];
+    readonly Unplaced: { readonly Tasks: number; readonly Reason: string } | null;
+  } | null;
 }
 
 export interface StackPlanJson {

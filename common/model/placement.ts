@@ -1,5 +1,6 @@
 /** Why tasks of a service wait, and what each node says to one more of them. */
 import type { NodeId, ServiceId, TaskId } from './ids.ts';
+import type { Service } from './service.ts';
 
 /** What one filter of the scheduler says to a node that it refuses. */
 export interface FilterRefusal {
@@ -47,4 +48,25 @@ export interface PlacementExplanation {
     /** all of them are needed */
     readonly changes: readonly string[];
   } | null;
+}
+
+/** What a change of a service does to its tasks, for a look at where they would land. */
+export interface PlacementStep {
+  /** as it would be */
+  readonly service: Service;
+  /** tasks that others take the place of, or that only go */
+  readonly gone: readonly TaskId[];
+  /** tasks that come; null = one for each node that will have it */
+  readonly coming: number | null;
+}
+
+export interface PlacementForecast {
+  /** in the order of their names */
+  readonly nodes: readonly {
+    readonly nodeId: NodeId;
+    readonly hostname: string;
+    readonly tasks: number;
+  }[];
+  /** tasks that no node would take now, and why; null = there are none */
+  readonly unplaced: { readonly tasks: number; readonly reason: string } | null;
 }

@@ -1,6 +1,7 @@
 /** A stack: the objects of one stack file as the cluster is to have them, and what it takes to get there. */
 import type { NetworkSpec } from './network.ts';
 import type { StringMap } from './objects.ts';
+import type { PlacementForecast } from './placement.ts';
 import type { ConfigSpec, SecretSpec } from './secret.ts';
 import type { ServiceSpec } from './service.ts';
 
@@ -52,6 +53,8 @@ export interface StackChange {
   readonly id: string | null;
   /** that the object had; 0 for what is to be created */
   readonly version: number;
+  /** the same as long as nobody changes its spec; of services, whose version grows by itself, another number */
+  readonly specVersion: number;
   readonly action: StackAction;
   /** what differs, in the words of stack files */
   readonly fields: readonly string[];
@@ -61,6 +64,8 @@ export interface StackChange {
   readonly replacedTasks: number;
   /** '' = nothing more to say */
   readonly note: string;
+  /** where the tasks that come would land now; null = none come, or it was not asked */
+  readonly landing: PlacementForecast | null;
 }
 
 export interface StackPlan {

@@ -10,7 +10,11 @@ import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
 import type { Node, NodeSpec } from '../../common/model/node.ts';
-import type { PlacementExplanation } from '../../common/model/placement.ts';
+import type {
+  PlacementExplanation,
+  PlacementForecast,
+  PlacementStep,
+} from '../../common/model/placement.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../../common/model/secret.ts';
 import type { Service, ServiceSpec } from '../../common/model/service.ts';
 import type { StackPlan, WantedStack } from '../../common/model/stack.ts';
@@ -54,6 +58,7 @@ export interface Membership {
 /** Tells what the scheduler would say, on every manager. */
 export interface PlacementExplainer {
   explain(service: Service): Promise<PlacementExplanation>;
+  forecast(steps: readonly PlacementStep[]): Promise<readonly PlacementForecast[]>;
 }
 
 export interface ControlApiOptions {
@@ -209,9 +214,18 @@ export class ControlApi {
 
   // ---- stacks ----
 
-  /** What a deployment would change; it changes nothing. */
-  planStack(wanted: WantedStack, signal?: AbortSignal): Promise<StackPlan> {
-    return this.#read((view) => planStack(view, wanted), signal);
+  /** What a deployment would change, and where its tasks would land; it changes nothing. */
+  async planStack(wanted: WantedStack, signal?: AbortSignal): Promise<StackPlan> {
+    const { plan, steps } = await this.#read((view) => planStack(view, wanted), signal);
+    const forecasts = await this.#options.explainer.forecast(steps.filter((step) => step !== null));
+    let at = 0;
+    const changes = plan.changes.map((change, index) => {
+      if (steps[index] === null) return change;
+      const landing = forecasts[at++]!;
+      const isEmpty = landing.nodes.length === 0 && landing.unplaced === null;
+      return { ...change, landing: isEmpty ? null : landing };
+    });
+    return { ...plan, changes };
   }
 
   // ---- networks ----

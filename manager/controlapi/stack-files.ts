@@ -83,11 +83,13 @@ function planFile(view: ReadView, kind: FileKind, stack: string, file: AnyFile):
     object: versionName(spec.name, next, FILE_NAME_CHARS_MAX),
     id: null,
     version: 0,
+    specVersion: 0,
     action: 'create',
     fields: last ? ['content'] : [],
     forcedBy: [],
     replacedTasks: 0,
     note: last ? `a new version: the one before was ${last.spec.name}` : '',
+    landing: null,
   };
 }
 
@@ -121,10 +123,12 @@ function relabelled(kind: FileKind, object: FileObject, wanted: AnyFile['spec'])
     object: object.spec.name,
     id: object.id,
     version: object.meta.version,
+    specVersion: object.meta.version,
     action: same ? 'none' : 'update',
     fields: same ? [] : ['labels'],
     forcedBy: [],
     replacedTasks: 0,
     note: '',
+    landing: null,
   };
 }

@@ -5,11 +5,14 @@
  */
 
 import { createHash, createHmac } from 'node:crypto';
+import { assertNever } from '../../common/base/assert.ts';
 import { deepEqual } from '../../common/base/equal.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { DirtyTest } from '../../common/model/dirty-task.ts';
 import { asId } from '../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
+import { UNSTAMPED } from '../../common/model/objects.ts';
+import type { PlacementStep } from '../../common/model/placement.ts';
 import { portConflict, sharedPort } from '../../common/model/reference-check.ts';
 import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
 import { specChange } from '../../common/model/spec-change.ts';
@@ -34,8 +37,15 @@ import { type PlannedFiles, planFiles } from './stack-files.ts';
 /** Stands for the id of what is yet to be created: no object has it. */
 const PENDING = 'pending:';
 
+export interface PlannedStack {
+  /** without a word on where tasks would land */
+  readonly plan: StackPlan;
+  /** what each of its changes does to tasks; null = nothing */
+  readonly steps: readonly (PlacementStep | null)[];
+}
+
 /** Throws what the writes would throw for specs that cannot be. */
-export function planStack(view: ReadView, wanted: WantedStack): StackPlan {
+export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
   requireDistinct('service', wanted.services);
   requireDistinct('network', wanted.networks);
   const networks = wanted.networks.map((spec) => planNetwork(view, spec));
@@ -52,14 +62,22 @@ export function planStack(view: ReadView, wanted: WantedStack): StackPlan {
     return planService(view, wanted, resolved);
   });
   requireFreePorts(view, wanted);
-  const changes = [
-    ...leftOver(view, wanted),
-    ...networks,
-    ...secrets.changes,
-    ...configs.changes,
-    ...services,
-  ];
-  return { name: wanted.name, changes, hash: planHash(view, wanted, changes) };
+  const goers = leftOver(view, wanted);
+  const files = [...networks, ...secrets.changes, ...configs.changes];
+  const changes = [...goers, ...files, ...services.map(({ change }) => change)];
+  return {
+    plan: { name: wanted.name, changes, hash: planHash(view, wanted, changes) },
+    steps: [
+      ...goers.map((change) => removalStep(view, change)),
+      ...files.map(() => null),
+      ...services.map(({ step }) => step),
+    ],
+  };
+}
+
+interface PlannedService {
+  readonly change: StackChange;
+  readonly step: PlacementStep | null;
 }
 
 function requireDistinct(kind: string, specs: readonly { readonly name: string }[]): void {
@@ -74,7 +92,11 @@ function requireDistinct(kind: string, specs: readonly { readonly name: string }
 export function unchanged(
   kind: StackChange['kind'],
   name: string,
-  object: { readonly id: string; readonly meta: { readonly version: number } },
+  object: {
+    readonly id: string;
+    readonly meta: { readonly version: number };
+    readonly specVersion?: number;
+  },
 ): StackChange {
   return {
     kind,
@@ -82,11 +104,13 @@ export function unchanged(
     object: name,
     id: object.id,
     version: object.meta.version,
+    specVersion: object.specVersion ?? object.meta.version,
     action: 'none',
     fields: [],
     forcedBy: [],
     replacedTasks: 0,
     note: '',
+    landing: null,
   };
 }
 
@@ -97,11 +121,13 @@ export function created(kind: StackChange['kind'], name: string, object = name):
     object,
     id: null,
     version: 0,
+    specVersion: 0,
     action: 'create',
     fields: [],
     forcedBy: [],
     replacedTasks: 0,
     note: '',
+    landing: null,
   };
 }
 
@@ -166,9 +192,12 @@ function withReferences(view: ReadView, spec: ServiceSpec, references: Reference
   };
 }
 
-function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): StackChange {
+function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): PlannedService {
   const [service] = view.byName('service', wanted.name);
-  if (!service) return created('service', wanted.name);
+  if (!service) {
+    const change = created('service', wanted.name);
+    return { change, step: stepOf(view, newService(wanted), []) };
+  }
   if (service.spec.labels[NAMESPACE_LABEL] !== stack.name) {
     throw new SkepError(
       'name-conflict',
@@ -177,9 +206,29 @@ function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): S
   }
   const spec = asUpdated(service, wanted);
   const same = unchanged('service', wanted.name, service);
-  if (deepEqual(spec, service.spec)) return same;
+  if (deepEqual(spec, service.spec)) return { change: same, step: null };
   checkSpecChange(service.spec, spec);
-  return { ...same, ...effectOf(view, service, spec) };
+  const effect = effectOf(view, service, spec);
+  const next = { ...service, spec, specVersion: service.meta.version, endpoint: null };
+  return {
+    change: { ...same, ...effect.change },
+    step: stepOf(view, next, effect.replaced),
+  };
+}
+
+/** As the write would make it, without what only the write knows. */
+function newService(spec: ServiceSpec): Service {
+  return {
+    id: asId<Service['id']>(PENDING + spec.name),
+    meta: UNSTAMPED,
+    spec,
+    specVersion: 0,
+    previousSpec: null,
+    previousSpecVersion: null,
+    endpoint: null,
+    updateStatus: null,
+    jobStatus: null,
+  };
 }
 
 /** Among services as they will be: those of others, left-over ones that stay, and the stack's own as it wants them. */
@@ -207,27 +256,66 @@ function asUpdated(service: Service, wanted: ServiceSpec): ServiceSpec {
   return keepRegistryAuth(service, spec, 'spec');
 }
 
-function effectOf(view: ReadView, service: Service, spec: ServiceSpec): Partial<StackChange> {
+interface Effect {
+  readonly change: Partial<StackChange>;
+  /** tasks that others take the place of */
+  readonly replaced: readonly Task[];
+}
+
+function effectOf(view: ReadView, service: Service, spec: ServiceSpec): Effect {
   const { fields, replacing } = specChange(service.spec, spec);
   if (isJob(service.spec.mode)) {
-    return { action: 'replace', fields, forcedBy: fields, note: 'an updated job runs again' };
+    const note = 'an updated job runs again';
+    const change = { action: 'replace', fields, forcedBy: fields, note } as const;
+    return { change, replaced: liveTasks(view, service) };
   }
-  const dirty = dirtyTasks(view, service, spec);
-  if (dirty.length === 0) return { action: 'update', fields };
+  const replaced = dirtyTasks(view, service, spec);
+  if (replaced.length === 0) return { change: { action: 'update', fields }, replaced };
   const forcedBy = replacing.length > 0 ? replacing : fields;
-  return { action: 'replace', fields, forcedBy, replacedTasks: dirty.length };
+  const change = { action: 'replace', fields, forcedBy, replacedTasks: replaced.length } as const;
+  return { change, replaced };
+}
+
+const liveTasks = (view: ReadView, { id }: Service): readonly Task[] =>
+  view.tasksByService(id).filter(({ desiredState, status }) => {
+    return (desiredState === 'ready' || desiredState === 'running') && !isTerminal(status.state);
+  });
+
+/** null when no task comes, and none goes. @param replaced of the tasks that it has now */
+function stepOf(view: ReadView, service: Service, replaced: readonly Task[]): PlacementStep | null {
+  const { mode } = service.spec;
+  const gone = replaced.map(({ id }) => id);
+  switch (mode.kind) {
+    case 'replicated': {
+      const now = liveTasks(view, service).length;
+      const coming = Math.min(gone.length, mode.replicas) + Math.max(0, mode.replicas - now);
+      return coming + gone.length > 0 ? { service, gone, coming } : null;
+    }
+    case 'replicated-job': {
+      const coming = Math.min(mode.maxConcurrent, mode.totalCompletions);
+      return { service, gone, coming };
+    }
+    case 'global':
+    case 'global-job': {
+      const isNew = view.get('service', service.id) === undefined;
+      return isNew || gone.length > 0 ? { service, gone, coming: null } : null;
+    }
+    default:
+      return assertNever(mode, 'service mode');
+  }
+}
+
+function removalStep(view: ReadView, { id, action }: StackChange): PlacementStep | null {
+  if (action !== 'remove' || id === null) return null;
+  const service = view.require('service', id);
+  return { service, gone: view.tasksByService(service.id).map((task) => task.id), coming: 0 };
 }
 
 /** Those that the orchestrator would replace if the service said `spec`. */
 function dirtyTasks(view: ReadView, service: Service, spec: ServiceSpec): readonly Task[] {
   const next = { ...service, spec, specVersion: service.meta.version };
   const test = new DirtyTest(next, (id) => view.get('node', id));
-  return view
-    .tasksByService(service.id)
-    .filter(({ desiredState, status }) => {
-      return (desiredState === 'ready' || desiredState === 'running') && !isTerminal(status.state);
-    })
-    .filter((task) => test.isDirty(task));
+  return liveTasks(view, service).filter((task) => test.isDirty(task));
 }
 
 function leftOver(view: ReadView, stack: WantedStack): StackChange[] {
@@ -247,12 +335,7 @@ function leftOver(view: ReadView, stack: WantedStack): StackChange[] {
 /** Keyed with what only managers know, so that nobody can try out contents of secrets on it. */
 function planHash(view: ReadView, wanted: WantedStack, changes: readonly StackChange[]): string {
   const key = requireCluster(view).rootCa.keyPem;
-  // A service's version grows with every report on its update: the spec's version is what counts.
-  const state = changes.map(({ kind, id, version }) =>
-    kind === 'service' && id !== null
-      ? [id, view.require('service', id).specVersion]
-      : [id, version],
-  );
+  const state = changes.map(({ id, specVersion }) => [id, specVersion]);
   const content = [wanted.secrets, wanted.configs].map((files) =>
     files.map(({ spec, object }) => [
       { ...spec, data: createHash('sha256').update(spec.data).digest('hex') },
@@ -260,7 +343,9 @@ function planHash(view: ReadView, wanted: WantedStack, changes: readonly StackCh
     ]),
   );
   // Tasks come and go by themselves.
-  const plain = changes.map(({ version: _, replacedTasks: __, ...change }) => change);
+  const plain = changes.map(
+    ({ version: _, specVersion: __, replacedTasks: ___, landing: ____, ...change }) => change,
+  );
   const told = JSON.stringify([wanted.networks, wanted.services, content, plain, state]);
   return createHmac('sha256', key).update(told).digest('hex').slice(0, HASH_CHARS);
 }

@@ -4,17 +4,19 @@
  */
 import type { Clock } from '../../common/base/clock.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
-import { asId, type NetworkId, type TaskId } from '../../common/model/ids.ts';
-import { UNSTAMPED } from '../../common/model/objects.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
 import type {
   NodeVerdict,
   PlacementExplanation,
+  PlacementForecast,
+  PlacementStep,
   WaitingTask,
 } from '../../common/model/placement.ts';
-import type { Endpoint, Service } from '../../common/model/service.ts';
+import type { Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { Store } from '../store/types.ts';
 import type { NodeRefusal } from './filter.ts';
+import { candidateTask, forecast } from './forecast.ts';
 import { NodeTable } from './node-table.ts';
 import { Pipeline } from './pipeline.ts';
 import { isActive } from './place.ts';
@@ -33,6 +35,19 @@ export class PlacementExplainer {
 
   /** Of the state at the time of the call, worked out in turns. */
   async explain(service: Service): Promise<PlacementExplanation> {
+    const { table, tasks } = await this.#snapshot();
+    const own = tasks.filter(({ serviceId }) => serviceId === service.id);
+    return explainPlacement(table, service, own);
+  }
+
+  /** Where tasks would land if these steps were taken now, one after the other. */
+  async forecast(steps: readonly PlacementStep[]): Promise<readonly PlacementForecast[]> {
+    if (steps.length === 0) return [];
+    const { table } = await this.#snapshot();
+    return forecast(table, steps, this.#clock.monotonicMs());
+  }
+
+  async #snapshot(): Promise<{ readonly table: NodeTable; readonly tasks: readonly Task[] }> {
     const budget = new TurnBudget(this.#clock);
     budget.begin();
     const { networks, nodes, tasks } = this.#store.view((view) => ({
@@ -50,8 +65,7 @@ export class PlacementExplainer {
       table.putTask(task);
       if (budget.spent) await budget.renew();
     }
-    const own = tasks.filter(({ serviceId }) => serviceId === service.id);
-    return explainPlacement(table, service, own);
+    return { table, tasks };
   }
 }
 
@@ -61,7 +75,7 @@ export function explainPlacement(
   service: Service,
   tasks: readonly Task[],
 ): PlacementExplanation {
-  const pipeline = new Pipeline(oneMore(service), table);
+  const pipeline = new Pipeline(candidateTask(service, asId<TaskId>(''), null), table);
   const active = table.activeOf(service.id);
   // A node that has its task of a global service gets no other.
   const isServed = (index: number): boolean => isGlobal(service) && (active.get(index) ?? 0) > 0;
@@ -122,39 +136,4 @@ function waitingTask(task: Task): WaitingTask | null {
   const { state, err } = task.status;
   if (!isActive(task) || (state !== 'new' && state !== 'pending')) return null;
   return { taskId: task.id, slot: task.slot, nodeId: task.nodeId, state, reason: err };
-}
-
-/** The task that would be placed: as the orchestrator makes it and the allocator would complete it. */
-function oneMore(service: Service): Task {
-  const { endpoint: spec, task, name, labels } = service.spec;
-  const endpoint: Endpoint = service.endpoint ?? { spec, ports: spec.ports, virtualIps: [] };
-  return {
-    id: asId<TaskId>(''),
-    meta: UNSTAMPED,
-    serviceId: service.id,
-    slot: 0,
-    nodeId: null,
-    spec: task,
-    specVersion: service.specVersion,
-    serviceAnnotations: { name, labels },
-    status: {
-      state: 'pending',
-      timestampMs: 0,
-      message: '',
-      err: '',
-      container: null,
-      hostPorts: [],
-      appliedAtMs: 0,
-    },
-    desiredState: 'running',
-    networks: task.networks.map(({ target }) => ({
-      networkId: asId<NetworkId>(target),
-      addresses: [],
-      aliases: [],
-    })),
-    endpoint,
-    logDriver: task.logDriver,
-    assignedGenericResources: [],
-    jobIteration: null,
-  };
 }

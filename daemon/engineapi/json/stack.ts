@@ -1,5 +1,6 @@
 /** Stacks: the JSON of our own routes and the model. */
-import type { StackPlanJson } from '../../../common/model/engine-json.ts';
+import type { StackChangeJson, StackPlanJson } from '../../../common/model/engine-json.ts';
+import type { PlacementForecast } from '../../../common/model/placement.ts';
 import type { StackPlan, WantedStack } from '../../../common/model/stack.ts';
 import { networkSpecFromJson } from './network.ts';
 import type { JsonReader } from './reader.ts';
@@ -39,11 +40,26 @@ export function stackPlanToJson({ name, hash, changes }: StackPlan): StackPlanJs
       Object: change.object,
       ID: change.id ?? '',
       Version: { Index: change.version },
+      SpecVersion: { Index: change.specVersion },
       Action: change.action,
       Fields: change.fields,
       ForcedBy: change.forcedBy,
       ReplacedTasks: change.replacedTasks,
       Note: change.note,
+      Landing: landingToJson(change.landing),
     })),
+  };
+}
+
+function landingToJson(landing: PlacementForecast | null): StackChangeJson['Landing'] {
+  if (landing === null) return null;
+  const { nodes, unplaced } = landing;
+  return {
+    Nodes: nodes.map(({ nodeId, hostname, tasks }) => ({
+      NodeID: nodeId,
+      Hostname: hostname,
+      Tasks: tasks,
+    })),
+    Unplaced: unplaced && { Tasks: unplaced.tasks, Reason: unplaced.reason },
   };
 }

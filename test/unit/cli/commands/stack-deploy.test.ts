@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { diff } from '../../../../cli/commands/stack-plan.ts';
+import type { StackPlanJson } from '../../../../common/model/engine-json.ts';
 import { parseRegistryAuth } from '../../../../common/model/registry-auth.ts';
 import type { Task } from '../../../../common/model/task.ts';
 import type { CommandResult } from '../../../support/cli-command.ts';
@@ -234,6 +235,25 @@ describe('a deployment that somebody else overtakes', () => {
     const { spec } = world.service('shop_web');
     expect([spec.mode, spec.labels['by']]).toEqual([{ kind: 'replicated', replicas: 2 }, 'hand']);
   });
+
+  test('a newer change of the very field that the plan changes is not taken back', async () => {
+    write(FILE);
+    await up();
+    write(FILE.replace('replicas: 2', 'replicas: 3'));
+    const { Hash } = JSON.parse((await up('--plan', '-o', 'json')).stdout) as { Hash: string };
+    overtake('POST /services/', () =>
+      world.rooms.change(world.service('shop_web').id, (spec) => ({
+        ...spec,
+        mode: { kind: 'replicated', replicas: 9 },
+      })),
+    );
+    const { status, stderr } = await up('--detach', '--plan-hash', Hash);
+    expect([status, stderr]).toEqual([
+      1,
+      `the plan ${Hash} no longer holds: the cluster has changed\n`,
+    ]);
+    expect(world.service('shop_web').spec.mode).toEqual({ kind: 'replicated', replicas: 9 });
+  });
 });
 
 describe('how a deployment ends', () => {
@@ -335,6 +355,33 @@ describe('how a deployment ends', () => {
 });
 
 describe('stack diff and deploy --plan', () => {
+  type Counts = Readonly<Record<string, Record<string, number>>>;
+
+  /** Tasks by service and node, as the plan says. */
+  async function landing(...argv: string[]): Promise<Counts> {
+    const { stdout } = await plan('-o', 'json', ...argv);
+    const { Changes } = JSON.parse(stdout) as StackPlanJson;
+    const told = Changes.filter(({ Landing }) => Landing !== null);
+    return Object.fromEntries(
+      told.map(({ Name, Landing }) => [
+        Name,
+        Object.fromEntries(Landing!.Nodes.map(({ NodeID, Tasks }) => [NodeID, Tasks])),
+      ]),
+    );
+  }
+
+  /** The same, as it is. */
+  function seats(...names: string[]): Counts {
+    const countsOf = (name: string): Record<string, number> => {
+      const counts: Record<string, number> = {};
+      for (const { nodeId } of world.rooms.running(world.service(name).id)) {
+        counts[nodeId!] = (counts[nodeId!] ?? 0) + 1;
+      }
+      return counts;
+    };
+    return Object.fromEntries(names.map((name) => [name, countsOf(name)]));
+  }
+
   test('say what would change and change nothing', async () => {
     write(FILE);
     await up();
@@ -345,15 +392,52 @@ describe('stack diff and deploy --plan', () => {
     const { status, stdout } = await plan('--prune');
     expect(status).toBe(0);
     expect(
-      stdout.replace(/[0-9a-f]{32}/, 'HASH'),
+      stdout
+        .replace(/[0-9a-f]{32}/, 'HASH')
+        .replace(/would land on \S+ \(\d\)(, \S+ \(\d\))*/g, 'LAND'),
     ).toBe(`Stack shop: 1 to create, 1 to update with other tasks, 1 to remove, 2 unchanged
   - service  shop_web    remove
   ! service  shop_db     replace 1 task, forced by image
+             LAND
   + service  shop_front  create
+             LAND
 Plan HASH
 `);
     expect((await up('--plan', '--prune')).stdout).toBe(stdout);
     expect(world.writes).toEqual([]);
+  });
+
+  test('tasks land where the plan said', async () => {
+    const text = FILE.replace('replicas: 2', 'replicas: 4');
+    write(text);
+    const landings = await landing('--prune');
+    await up();
+    expect(landings).toEqual(seats('shop_web', 'shop_db'));
+    write(text.replace('db:1', 'db:2').replace('replicas: 4', 'replicas: 5'));
+    const before = seats('shop_web', 'shop_db');
+    const next = await landing();
+    await up();
+    const now = seats('shop_web', 'shop_db');
+    expect(next['shop_db']).toEqual(now['shop_db']);
+    const [added] = Object.keys(next['shop_web']!);
+    const more = (before['shop_web']![added!] ?? 0) + 1;
+    expect(now['shop_web']).toEqual({ ...before['shop_web'], [added!]: more });
+  });
+
+  test('what no node would take is told with the reason', async () => {
+    write(
+      'services: {web: {image: w, deploy: {replicas: 2, placement: {constraints: [node.id==x]}}}}\n',
+    );
+    const { stdout } = await plan();
+    expect(stdout).toContain('no place now for 2 tasks: no suitable node (scheduling constraints');
+  });
+
+  test('a global service lands on each node that will have it', async () => {
+    write('services: {every: {image: e, deploy: {mode: global}}}\n');
+    const said = await landing();
+    await up();
+    expect(said).toEqual(seats('shop_every'));
+    expect(Object.keys(said['shop_every']!)).toHaveLength(3);
   });
 
   test('an unchanged file has an empty plan', async () => {
