@@ -5,7 +5,7 @@ import type {
   ContainerCreateJson,
   ContainerJson,
   ContainerSummaryJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/container.ts';
 import { encodeFilters, type FilterMap } from './filter-query.ts';
 import type { HijackedConnection, Query, Transport } from './transport.ts';
 

@@ -5,33 +5,42 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type {
-  ChangeJson,
-  DiskUsageJson,
-  EngineVersionJson,
-  EventJson,
+  ContainerCreateJson,
+  ContainerJson,
+  ContainerSummaryJson,
+} from '../../common/model/engine-json/container.ts';
+import type { ChangeJson, EventJson } from '../../common/model/engine-json/event.ts';
+import type {
   ImageHistoryJson,
   ImageSummaryJson,
   ImagesPruneJson,
-  InfoJson,
+} from '../../common/model/engine-json/image.ts';
+import type {
   NetworkCreateJson,
   NetworkJson,
   NetworkProofJson,
-  NodeJson,
-  NodeSpecJson,
-  SecretJson,
-  SecretSpecJson,
+} from '../../common/model/engine-json/network.ts';
+import type { NodeJson, NodeSpecJson } from '../../common/model/engine-json/node.ts';
+import type { SecretJson, SecretSpecJson } from '../../common/model/engine-json/secret.ts';
+import type {
   ServiceExplanationJson,
   ServiceJson,
   ServiceSpecJson,
-  StackPlanJson,
-  StackRequestJson,
+} from '../../common/model/engine-json/service.ts';
+import type { StackPlanJson, StackRequestJson } from '../../common/model/engine-json/stack.ts';
+import type {
   SwarmInitJson,
   SwarmJoinJson,
   SwarmJson,
   SwarmSpecJson,
-  TaskJson,
-  VolumeJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/swarm.ts';
+import type {
+  DiskUsageJson,
+  EngineVersionJson,
+  InfoJson,
+} from '../../common/model/engine-json/system.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import type { VolumeJson } from '../../common/model/engine-json/volume.ts';
 import { ContainerCalls } from './container-calls.ts';
 import type { ClientTls } from './endpoint.ts';
 import { encodeFilters, type FilterMap } from './filter-query.ts';

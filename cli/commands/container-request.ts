@@ -1,6 +1,7 @@
 /** The flags of `run` and `create`, and the request that they make. Knows no daemon. */
 import type { Command } from 'commander';
-import type { ContainerCreateJson, MountJson } from '../../common/model/engine-json.ts';
+import type { ContainerCreateJson } from '../../common/model/engine-json/container.ts';
+import type { MountJson } from '../../common/model/engine-json/container-spec.ts';
 import { parseUlimit } from '../compose/files.ts';
 import { parseMountFlag } from '../compose/mounts.ts';
 import { parseShortPorts } from '../compose/ports.ts';

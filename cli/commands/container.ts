@@ -1,5 +1,5 @@
 /** `skep ps` and `skep container inspect`: containers of the host whose daemon answers. */
-import type { ContainerSummaryJson } from '../../common/model/engine-json.ts';
+import type { ContainerSummaryJson } from '../../common/model/engine-json/container.ts';
 import { renderListing } from '../output/listing.ts';
 import { ellipsis } from '../output/table.ts';
 import { ago, humanSize } from '../output/units.ts';

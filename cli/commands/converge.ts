@@ -3,7 +3,9 @@
  * The rules are Docker's: every slot's current task runs, and stays so for the monitor period; every
  * slot of a job completes once.
  */
-import type { NodeJson, ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { ServiceJson } from '../../common/model/engine-json/service.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { type CommandContext, printLine, UsageError } from './context.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
 import { type ProgressView, rank, Screen } from './progress-view.ts';

@@ -1,5 +1,5 @@
 /** `skep events`: what happens on the host and in its cluster, line by line as it comes. */
-import type { EventJson } from '../../common/model/engine-json.ts';
+import type { EventJson } from '../../common/model/engine-json/event.ts';
 import { parseTemplate } from '../output/template.ts';
 import { type Configure, collect, filterMap, printLine } from './context.ts';
 import { parseInstant } from './logs.ts';

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { ImageHistoryJson } from '../../common/model/engine-json.ts';
+import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
 import { familiarRepository, parseImageReference } from '../../common/model/image-reference.ts';
 import { renderListing } from '../output/listing.ts';
 import { ago, humanSize } from '../output/units.ts';

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { ImageSummaryJson } from '../../common/model/engine-json.ts';
+import type { ImageSummaryJson } from '../../common/model/engine-json/image.ts';
 import {
   familiarReference,
   familiarRepository,

@@ -8,11 +8,8 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { parseDeviceRule } from '../../common/model/device-rule.ts';
-import type {
-  ContainerSpecJson,
-  KernelResourcesJson,
-  ResourcesJson,
-} from '../../common/model/engine-json.ts';
+import type { ContainerSpecJson } from '../../common/model/engine-json/container-spec.ts';
+import type { KernelResourcesJson, ResourcesJson } from '../../common/model/engine-json/task.ts';
 import { parseDevice, parseDeviceRate } from '../compose/devices.ts';
 import { parseSecurityOption, privilegesOf } from '../compose/security-options.ts';
 import { parseSizeBytes } from '../compose/values.ts';

@@ -2,7 +2,8 @@
  * How far the present iteration of a job is, from what the API tells of it. The rules are Docker's; that
  * a job can end without having completed is ours.
  */
-import type { ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { ServiceJson } from '../../common/model/engine-json/service.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import type { ProgressView, SlotView } from './progress-view.ts';
 
 export interface JobView extends ProgressView {

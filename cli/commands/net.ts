@@ -1,5 +1,5 @@
 /** `skep net verify`: is the network of every node as it ought to be? Exit status 0 or 1. */
-import type { NetworkProofJson } from '../../common/model/engine-json.ts';
+import type { NetworkProofJson } from '../../common/model/engine-json/network.ts';
 import { renderTable } from '../output/table.ts';
 import { type Configure, ExitError, UsageError } from './context.ts';
 

@@ -1,5 +1,5 @@
 /** `skep network ...`. */
-import type { IpamConfigJson } from '../../common/model/engine-json.ts';
+import type { IpamConfigJson } from '../../common/model/engine-json/network.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';

@@ -1,5 +1,6 @@
 /** `skep node drain`: no task may stay on a node; with `--wait` until all of them run elsewhere. */
-import type { NodeJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { type CommandContext, type Configure, ExitError, printLine, warnLine } from './context.ts';
 import { resolveNode } from './node.ts';
 import { rank } from './progress-view.ts';

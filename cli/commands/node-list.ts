@@ -1,5 +1,5 @@
 /** `skep node ls` and `skep node ps`. */
-import type { NodeJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import { type Configure, collect, filterMap } from './context.ts';

@@ -1,6 +1,6 @@
 /** `skep node ...`: showing and changing nodes. Lists are in node-list.ts. */
 import { Option } from 'commander';
-import type { NodeJson, NodeSpecJson } from '../../common/model/engine-json.ts';
+import type { NodeJson, NodeSpecJson } from '../../common/model/engine-json/node.ts';
 import { humanBinarySize } from '../output/units.ts';
 import {
   type CommandContext,

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { buffer as readStream } from 'node:stream/consumers';
-import type { SecretJson } from '../../common/model/engine-json.ts';
+import type { SecretJson } from '../../common/model/engine-json/secret.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import { ago } from '../output/units.ts';

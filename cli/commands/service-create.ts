@@ -2,12 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option } from 'commander';
-import type {
-  ContainerSpecJson,
-  ServiceModeJson,
-  ServiceSpecJson,
-  TaskSpecJson,
-} from '../../common/model/engine-json.ts';
+import type { ContainerSpecJson } from '../../common/model/engine-json/container-spec.ts';
+import type { ServiceModeJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
+import type { TaskSpecJson } from '../../common/model/engine-json/task.ts';
 import {
   normaliseCapabilities,
   parseEnvFile,

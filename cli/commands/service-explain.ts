@@ -1,5 +1,5 @@
 /** `skep service explain`: why tasks of a service wait, what each node says, what would help. */
-import type { ServiceExplanationJson } from '../../common/model/engine-json.ts';
+import type { ServiceExplanationJson } from '../../common/model/engine-json/service.ts';
 import { hasStatus } from '../client/transport.ts';
 import { naturalCompare, renderTable } from '../output/table.ts';
 import { type Configure, UsageError } from './context.ts';

@@ -4,14 +4,14 @@
  */
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import type { HealthcheckJson } from '../../common/model/engine-json/container-spec.ts';
+import type { PortJson } from '../../common/model/engine-json/port.ts';
+import type { UpdateConfigJson } from '../../common/model/engine-json/service.ts';
 import type {
   GenericResourceJson,
-  HealthcheckJson,
   NetworkAttachmentJson,
-  PortJson,
   RestartPolicyJson,
-  UpdateConfigJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/task.ts';
 import { parseCsv } from '../compose/csv.ts';
 import { checkPort, PROTOCOLS, parseShortPorts } from '../compose/ports.ts';
 import { parseNanoCpus, parseSizeBytes } from '../compose/values.ts';

@@ -1,5 +1,5 @@
 /** `service inspect --pretty`: a service for people. */
-import type { ServiceJson, UpdateConfigJson } from '../../common/model/engine-json.ts';
+import type { ServiceJson, UpdateConfigJson } from '../../common/model/engine-json/service.ts';
 import { goDuration, humanBinarySize } from '../output/units.ts';
 
 type Lines = (string | null)[];

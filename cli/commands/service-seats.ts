@@ -1,6 +1,6 @@
 /** The running tasks of a service as containers, on whatever nodes they are. */
 import { containerIdOf } from '../../common/model/container-id.ts';
-import type { TaskJson } from '../../common/model/engine-json.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
 import { hasStatus } from '../client/transport.ts';
 import { type CommandContext, UsageError } from './context.ts';

@@ -1,10 +1,9 @@
 /** What `service create` and `service update` ask of the daemon before they can send a spec. */
 import type {
   ConfigReferenceJson,
-  NetworkAttachmentJson,
-  PlacementJson,
   SecretReferenceJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/container-spec.ts';
+import type { NetworkAttachmentJson, PlacementJson } from '../../common/model/engine-json/task.ts';
 import {
   canonicalReference,
   familiarReference,

@@ -3,14 +3,10 @@
  * added. Everything else of the spec stays.
  */
 import type { Command } from 'commander';
-import type {
-  ContainerSpecJson,
-  PortJson,
-  ResourcesJson,
-  ServiceModeJson,
-  ServiceSpecJson,
-  TaskSpecJson,
-} from '../../common/model/engine-json.ts';
+import type { ContainerSpecJson } from '../../common/model/engine-json/container-spec.ts';
+import type { PortJson } from '../../common/model/engine-json/port.ts';
+import type { ServiceModeJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
+import type { ResourcesJson, TaskSpecJson } from '../../common/model/engine-json/task.ts';
 import { normaliseCapabilities, parseExtraHost, parseUlimit } from '../compose/files.ts';
 import { parseMountFlag } from '../compose/mounts.ts';
 import { splitShellWords } from '../compose/shell-words.ts';

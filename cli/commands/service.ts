@@ -1,5 +1,5 @@
 /** `skep service ...`: lists, showing, scaling, going back, removing. */
-import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
+import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import { type Listing, renderListing } from '../output/listing.ts';
 import { ingressPorts } from '../output/ports.ts';
 import { naturalCompare } from '../output/table.ts';

@@ -1,11 +1,10 @@
 /** Carries out what the manager planned for a stack, object by object, and nothing else. */
+import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import type {
-  ServiceJson,
-  ServiceSpecJson,
   StackChangeJson,
   StackPlanJson,
   StackRequestJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/stack.ts';
 import { fileLabels } from '../../common/model/stack.ts';
 import { ApiError, hasStatus } from '../client/transport.ts';
 import { type CommandContext, printLine, UsageError, warnLine } from './context.ts';

@@ -1,6 +1,6 @@
 /** `skep stack deploy`: a stack file's objects made or brought up to date, as the manager plans it. */
 import type { Command } from 'commander';
-import type { StackRequestJson } from '../../common/model/engine-json.ts';
+import type { StackRequestJson } from '../../common/model/engine-json/stack.ts';
 import { loadStack } from '../compose/load-stack.ts';
 import {
   type CommandContext,

@@ -1,5 +1,7 @@
 /** `skep stack events`: what happens to the objects of a stack on all nodes, line by line as it comes. */
-import type { ChangeJson, ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { ChangeJson } from '../../common/model/engine-json/event.ts';
+import type { ServiceJson } from '../../common/model/engine-json/service.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { DEPLOYMENT_LABEL } from '../../common/model/stack.ts';
 import { type CommandContext, type Configure, printLine, UsageError } from './context.ts';
 import { ofStack } from './stack.ts';

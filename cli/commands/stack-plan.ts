@@ -1,5 +1,5 @@
 /** `skep stack diff`, and the plan as people read it. */
-import type { StackChangeJson, StackPlanJson } from '../../common/model/engine-json.ts';
+import type { StackChangeJson, StackPlanJson } from '../../common/model/engine-json/stack.ts';
 import { loadStack } from '../compose/load-stack.ts';
 import { type CommandContext, type Configure, collect, ExitError, warnLine } from './context.ts';
 import { type FileFlags, fileFlags, stackRequest } from './stack-files.ts';

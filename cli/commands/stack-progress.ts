@@ -2,7 +2,9 @@
  * How far each service of a stack is, and whether there is anything left to wait for. Pure: from what the
  * API tells at one moment.
  */
-import type { NodeJson, ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { ServiceJson } from '../../common/model/engine-json/service.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { CONDITION_WORDS, startDependencies } from '../../common/model/start-order.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
 import { rank } from './progress-view.ts';

@@ -6,14 +6,13 @@
 import { createHash } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import type { SecretJson, SecretSpecJson } from '../../common/model/engine-json/secret.ts';
+import type { ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import type {
-  SecretJson,
-  SecretSpecJson,
-  ServiceSpecJson,
   StackFileJson,
   StackPlanJson,
   StackRequestJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/stack.ts';
 import { FILE_NAME_CHARS_MAX } from '../../common/model/names.ts';
 import { CONFIG_BYTES_LIMIT } from '../../common/model/secret.ts';
 import { DEPLOYMENT_LABEL, NAMESPACE_LABEL, VERSION_OF_LABEL } from '../../common/model/stack.ts';

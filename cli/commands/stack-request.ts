@@ -1,9 +1,6 @@
 /** A loaded stack as it is asked of the daemon: images resolved, what it needs from outside checked. */
-import type {
-  ServiceJson,
-  ServiceSpecJson,
-  StackRequestJson,
-} from '../../common/model/engine-json.ts';
+import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
+import type { StackRequestJson } from '../../common/model/engine-json/stack.ts';
 import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import type { FileUse, Stack, StackService } from '../compose/stack.ts';

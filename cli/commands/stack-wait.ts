@@ -3,7 +3,8 @@
  * terminal, a line for each change elsewhere. The exit status says how it ended.
  */
 import { Option } from 'commander';
-import type { ServiceJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { ServiceJson } from '../../common/model/engine-json/service.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { framesOf } from '../client/frames.ts';
 import { parseDurationNanos } from '../compose/values.ts';
 import { ellipsis } from '../output/table.ts';

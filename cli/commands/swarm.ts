@@ -1,7 +1,7 @@
 /** `skep swarm ...`: starting, joining and leaving a cluster. */
 import { Option } from 'commander';
 import { SkepError } from '../../common/base/errors.ts';
-import type { SwarmSpecJson } from '../../common/model/engine-json.ts';
+import type { SwarmSpecJson } from '../../common/model/engine-json/swarm.ts';
 import { ApiError } from '../client/transport.ts';
 import { parseDurationNanos } from '../compose/values.ts';
 import {

@@ -1,5 +1,6 @@
 /** `skep system df`: what images, containers and volumes of the host take of its disk. */
-import type { DiskUsageJson, ImageSummaryJson } from '../../common/model/engine-json.ts';
+import type { ImageSummaryJson } from '../../common/model/engine-json/image.ts';
+import type { DiskUsageJson } from '../../common/model/engine-json/system.ts';
 import { type Row, renderListing } from '../output/listing.ts';
 import { ago, humanSize } from '../output/units.ts';
 import { type Configure, printLine, UsageError } from './context.ts';

@@ -1,6 +1,6 @@
 /** `skep version`, `skep info`, `skep inspect`. */
 import { createRequire } from 'node:module';
-import type { EngineVersionJson, InfoJson } from '../../common/model/engine-json.ts';
+import type { EngineVersionJson, InfoJson } from '../../common/model/engine-json/system.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderInspect } from '../output/listing.ts';
 import { parseTemplate } from '../output/template.ts';

@@ -1,5 +1,5 @@
 /** Rows of tasks, for `service ps`, `stack ps` and `node ps`: names resolved once per id. */
-import type { TaskJson } from '../../common/model/engine-json.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { familiarReference, parseImageReference } from '../../common/model/image-reference.ts';
 import { hasStatus } from '../client/transport.ts';
 import type { Listing, Row } from '../output/listing.ts';

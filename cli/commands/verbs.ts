@@ -1,6 +1,6 @@
 /** `skep service|stack restart, stop, start`: changes of specs that everybody makes by hand otherwise. */
 import type { Command } from 'commander';
-import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json.ts';
+import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import { STOPPED_LABEL } from '../../common/model/stack.ts';
 import { inStartOrder } from '../../common/model/start-order.ts';
 import { naturalCompare } from '../output/table.ts';

@@ -4,7 +4,7 @@ import type {
   ContainerSpecJson,
   HealthcheckJson,
   UlimitJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/container-spec.ts';
 import { parseDotenv } from './dotenv.ts';
 import { normaliseCapabilities, parseEnvFile, parseExtraHost } from './files.ts';
 import { isolationSection } from './isolation-section.ts';

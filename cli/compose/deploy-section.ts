@@ -1,13 +1,12 @@
 /** `deploy` of a service, and `restart`, which stands for its restart policy. */
 
 import { parseConstraint } from '../../common/model/constraint.ts';
+import type { ServiceModeJson, UpdateConfigJson } from '../../common/model/engine-json/service.ts';
 import type {
   PlacementJson,
   ResourcesJson,
   RestartPolicyJson,
-  ServiceModeJson,
-  UpdateConfigJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/task.ts';
 import type { Fields, Item } from './item.ts';
 import { parseDurationNanos, parseNanoCpus, parseSizeBytes } from './values.ts';
 

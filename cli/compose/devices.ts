@@ -1,6 +1,7 @@
 /** Devices and throttles in their short forms, for stack files and flags alike. */
 import { SkepError } from '../../common/base/errors.ts';
-import type { DeviceRateJson, IsolationJson } from '../../common/model/engine-json.ts';
+import type { IsolationJson } from '../../common/model/engine-json/container-spec.ts';
+import type { DeviceRateJson } from '../../common/model/engine-json/task.ts';
 import { parseSizeBytes } from './values.ts';
 
 export type DeviceJson = NonNullable<IsolationJson['Devices']>[number];

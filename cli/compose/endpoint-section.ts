@@ -1,5 +1,6 @@
 /** `networks` and `ports` of a service. */
-import type { NetworkAttachmentJson, PortJson } from '../../common/model/engine-json.ts';
+import type { PortJson } from '../../common/model/engine-json/port.ts';
+import type { NetworkAttachmentJson } from '../../common/model/engine-json/task.ts';
 import type { Fields, Item } from './item.ts';
 import { PROTOCOLS, parseShortPorts } from './ports.ts';
 import { nearestWord } from './problems.ts';

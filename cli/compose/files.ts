@@ -1,6 +1,6 @@
 /** Files of environment variables, and the parts of specs that flags and stack files share. */
 import { SkepError } from '../../common/base/errors.ts';
-import type { UlimitJson } from '../../common/model/engine-json.ts';
+import type { UlimitJson } from '../../common/model/engine-json/container-spec.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,10 +1,9 @@
 /** The keys of a service that say what its containers share with their node, and are confined by. */
 import type {
   ContainerSpecJson,
-  DeviceRateJson,
-  KernelResourcesJson,
   PrivilegesJson,
-} from '../../common/model/engine-json.ts';
+} from '../../common/model/engine-json/container-spec.ts';
+import type { DeviceRateJson, KernelResourcesJson } from '../../common/model/engine-json/task.ts';
 import { type DeviceJson, parseDevice } from './devices.ts';
 import type { Fields, Item } from './item.ts';
 import type { StackScope } from './scope.ts';

@@ -2,7 +2,7 @@
  * Limits of a service: `deploy.resources`, and the keys of older files that say the same (`cpus`,
  * `mem_limit`, ...). Both may be given when they agree.
  */
-import type { ResourcesJson } from '../../common/model/engine-json.ts';
+import type { ResourcesJson } from '../../common/model/engine-json/task.ts';
 import { kernelSection } from './isolation-section.ts';
 import type { Fields, Item } from './item.ts';
 import { parseNanoCpus, parseSizeBytes } from './values.ts';

@@ -1,6 +1,7 @@
 /** `volumes` and `tmpfs` of a service, short and long. */
 
-import type { LabelsJson, MountJson } from '../../common/model/engine-json.ts';
+import type { MountJson } from '../../common/model/engine-json/container-spec.ts';
+import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import type { Fields, Item } from './item.ts';
 import { PROPAGATIONS, parseTmpfs, sharedMemory } from './mounts.ts';
 import { nearestWord } from './problems.ts';

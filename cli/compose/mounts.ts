@@ -1,6 +1,6 @@
 /** Mounts as `--mount` takes them: `type=volume,source=data,target=/data`. */
 import { SkepError } from '../../common/base/errors.ts';
-import type { MountJson } from '../../common/model/engine-json.ts';
+import type { MountJson } from '../../common/model/engine-json/container-spec.ts';
 import { parseCsv } from './csv.ts';
 import { parseSizeBytes } from './values.ts';
 

@@ -1,6 +1,6 @@
 /** Published ports: the short form of stack files and of `--publish`. */
 import { SkepError } from '../../common/base/errors.ts';
-import type { PortJson } from '../../common/model/engine-json.ts';
+import type { PortJson } from '../../common/model/engine-json/port.ts';
 
 const PORT_MAX = 65_535;
 const SHORT = /^(?:(?:(\[[0-9a-fA-F:.]+\]|[^:/[\]]*):)?([\d-]*):)?([\d-]+)(?:\/([A-Za-z]+))?$/;

@@ -1,5 +1,5 @@
 /** What the sections of one stack file share while they are converted: names, networks, volumes. */
-import type { LabelsJson } from '../../common/model/engine-json.ts';
+import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import { NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import type { Place } from './problems.ts';
 import type { StackRequest } from './stack.ts';

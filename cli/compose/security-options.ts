@@ -1,5 +1,5 @@
 /** `security_opt` of a service and `--security-opt`: the options that have an effect. */
-import type { PrivilegesJson } from '../../common/model/engine-json.ts';
+import type { PrivilegesJson } from '../../common/model/engine-json/container-spec.ts';
 
 export interface SecurityOption {
   readonly noNewPrivileges?: boolean;

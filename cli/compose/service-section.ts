@@ -1,5 +1,7 @@
 /** One entry of `services`: a service's spec. What runs in its containers is in container-section.ts. */
-import type { LabelsJson, PlacementJson, PortJson } from '../../common/model/engine-json.ts';
+import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
+import type { PortJson } from '../../common/model/engine-json/port.ts';
+import type { PlacementJson } from '../../common/model/engine-json/task.ts';
 import { parseImageReference } from '../../common/model/image-reference.ts';
 import { checkName } from '../../common/model/names.ts';
 import { IMAGE_LABEL } from '../../common/model/stack.ts';

@@ -1,9 +1,7 @@
 /** A stack as the daemon is to have it: what a stack file becomes. Plain data. */
-import type {
-  NetworkCreateJson,
-  SecretSpecJson,
-  ServiceSpecJson,
-} from '../../common/model/engine-json.ts';
+import type { NetworkCreateJson } from '../../common/model/engine-json/network.ts';
+import type { SecretSpecJson } from '../../common/model/engine-json/secret.ts';
+import type { ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import type { DependencyCondition } from '../../common/model/start-order.ts';
 import type { Environment } from './files.ts';
 

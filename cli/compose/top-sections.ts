@@ -1,9 +1,6 @@
 /** The top-level sections `networks`, `volumes`, `secrets` and `configs`. */
-import type {
-  IpamJson,
-  NetworkCreateJson,
-  SecretSpecJson,
-} from '../../common/model/engine-json.ts';
+import type { IpamJson, NetworkCreateJson } from '../../common/model/engine-json/network.ts';
+import type { SecretSpecJson } from '../../common/model/engine-json/secret.ts';
 import { checkFileObjectName, checkName } from '../../common/model/names.ts';
 import type { Fields, Item } from './item.ts';
 import {

@@ -1,5 +1,5 @@
 /** Published ports of a service as `service ls` and `service ps` show them. */
-import type { PortJson } from '../../common/model/engine-json.ts';
+import type { PortJson } from '../../common/model/engine-json/port.ts';
 
 /** `*:8080->80/tcp`, consecutive ones merged to `*:8080-8082->80-82/tcp`; ingress only. */
 export function ingressPorts(ports: readonly PortJson[] | undefined): string {

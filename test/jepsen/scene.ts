@@ -10,7 +10,7 @@ import { signalProcess } from '../../cli/dev/kernel.ts';
 import { type ClusterPlan, type HostPlan, SUBNET_PREFIX } from '../../cli/dev/plan.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
-import type { NodeJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { Reach, ReachChange } from '../support/availability.ts';
 import { type Slowness, setAddress, setDrops, setSlow } from './network-faults.ts';
 

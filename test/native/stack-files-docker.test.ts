@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { loadStack } from '../../cli/compose/load-stack.ts';
 import type { StackService } from '../../cli/compose/stack.ts';
-import type { ServiceSpecJson } from '../../common/model/engine-json.ts';
+import type { ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import { DEPENDS_ON_LABEL } from '../../common/model/start-order.ts';
 import { temporaryFolders } from '../support/temporary-folder.ts';
 

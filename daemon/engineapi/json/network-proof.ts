@@ -1,5 +1,5 @@
 /** Proofs of nodes' networks as JSON. */
-import type { NetworkProofJson } from '../../../common/model/engine-json.ts';
+import type { NetworkProofJson } from '../../../common/model/engine-json/network.ts';
 import type { NodeProof } from '../../../manager/netproof/network-prover.ts';
 
 export function networkProofToJson(result: NodeProof): NetworkProofJson {

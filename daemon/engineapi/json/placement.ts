@@ -1,5 +1,5 @@
 /** The explanation of a placement, to JSON. */
-import type { ServiceExplanationJson } from '../../../common/model/engine-json.ts';
+import type { ServiceExplanationJson } from '../../../common/model/engine-json/service.ts';
 import type { PlacementExplanation } from '../../../common/model/placement.ts';
 
 export function explanationToJson(explanation: PlacementExplanation): ServiceExplanationJson {

@@ -1,5 +1,5 @@
 /** Stacks: the JSON of our own routes and the model. */
-import type { StackChangeJson, StackPlanJson } from '../../../common/model/engine-json.ts';
+import type { StackChangeJson, StackPlanJson } from '../../../common/model/engine-json/stack.ts';
 import type { PlacementForecast } from '../../../common/model/placement.ts';
 import type { StackPlan, WantedStack } from '../../../common/model/stack.ts';
 import { networkSpecFromJson } from './network.ts';

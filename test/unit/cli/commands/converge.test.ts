@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { viewService } from '../../../../cli/commands/converge.ts';
 import { isOver, viewJob } from '../../../../cli/commands/job-progress.ts';
 import { scale } from '../../../../cli/commands/service.ts';
-import type { NodeJson, ServiceJson, TaskJson } from '../../../../common/model/engine-json.ts';
+import type { NodeJson } from '../../../../common/model/engine-json/node.ts';
+import type { ServiceJson } from '../../../../common/model/engine-json/service.ts';
+import type { TaskJson } from '../../../../common/model/engine-json/task.ts';
 import { runCommand } from '../../../support/cli-command.ts';
 import { InstantClock } from '../../../support/instant-clock.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { create } from '../../../../cli/commands/service-create.ts';
 import { update } from '../../../../cli/commands/service-update.ts';
-import type { ServiceSpecJson } from '../../../../common/model/engine-json.ts';
+import type { ServiceSpecJson } from '../../../../common/model/engine-json/service.ts';
 import { runCommand } from '../../../support/cli-command.ts';
 
 let cwd: string;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { verify } from '../../../../cli/commands/net.ts';
-import type { NetworkProofJson } from '../../../../common/model/engine-json.ts';
+import type { NetworkProofJson } from '../../../../common/model/engine-json/network.ts';
 import { runCommand } from '../../../support/cli-command.ts';
 
 const RIGHT: NetworkProofJson = {

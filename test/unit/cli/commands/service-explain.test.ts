@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
 import { explain } from '../../../../cli/commands/service-explain.ts';
-import type { ServiceExplanationJson } from '../../../../common/model/engine-json.ts';
+import type { ServiceExplanationJson } from '../../../../common/model/engine-json/service.ts';
 import { explanationToJson } from '../../../../daemon/engineapi/json/placement.ts';
 import { idOf } from '../../../support/builders.ts';
 import { runCommand } from '../../../support/cli-command.ts';

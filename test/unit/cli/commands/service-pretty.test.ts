@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { prettyService } from '../../../../cli/commands/service-pretty.ts';
-import type { ServiceJson } from '../../../../common/model/engine-json.ts';
+import type { ServiceJson } from '../../../../common/model/engine-json/service.ts';
 
 test('values stand in a column, and apart from labels that are wider than it', () => {
   const service = {

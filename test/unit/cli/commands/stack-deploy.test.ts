@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { diff } from '../../../../cli/commands/stack-plan.ts';
-import type { StackPlanJson } from '../../../../common/model/engine-json.ts';
+import type { StackPlanJson } from '../../../../common/model/engine-json/stack.ts';
 import { parseRegistryAuth } from '../../../../common/model/registry-auth.ts';
 import type { Task } from '../../../../common/model/task.ts';
 import type { CommandResult } from '../../../support/cli-command.ts';

@@ -1,0 +1,59 @@
+/** The Docker Engine API's JSON: networks, and the proof of them (ours). */
+import type { LabelsJson } from './object-head.ts';
+
+export interface IpamConfigJson {
+  readonly Subnet?: string;
+  readonly Gateway?: string;
+  readonly IPRange?: string;
+  readonly AuxiliaryAddresses?: LabelsJson;
+}
+
+export interface IpamJson {
+  readonly Driver?: string;
+  readonly Options?: LabelsJson;
+  readonly Config?: readonly IpamConfigJson[];
+}
+
+export interface NetworkCreateJson {
+  readonly Name: string;
+  readonly Driver: string;
+  readonly Internal?: boolean;
+  readonly Attachable?: boolean;
+  readonly Ingress?: boolean;
+  readonly EnableIPv6?: boolean;
+  readonly IPAM?: IpamJson;
+  readonly Options?: LabelsJson;
+  readonly Labels?: LabelsJson;
+}
+
+export interface NetworkJson extends NetworkCreateJson {
+  readonly Id: string;
+  readonly Created: string;
+  readonly Scope: string;
+}
+
+/** Of skep's own: one node's network compared with its tables. */
+export interface NetworkProofJson {
+  readonly NodeID: string;
+  readonly Hostname: string;
+  /** `compared`; `down`: not asked; `failed`: see `Error` */
+  readonly State: 'compared' | 'down' | 'failed';
+  readonly Error: string;
+  /** namespaces */
+  readonly Compared: number;
+  readonly DriftCount: number;
+  /** of those, not repaired */
+  readonly LeftCount: number;
+  readonly RepairedSinceStart: number;
+  /** the first 200 */
+  readonly Drifts: readonly {
+    readonly Where: string;
+    readonly What: string;
+    /** null = it ought not to be there */
+    readonly Wanted: string | null;
+    /** null = it was not there */
+    readonly Found: string | null;
+    readonly Repaired: boolean;
+  }[];
+  readonly Failures: readonly { readonly Where: string; readonly Reason: string }[];
+}

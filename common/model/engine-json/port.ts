@@ -1,0 +1,9 @@
+/** The Docker Engine API's JSON: ports of services and tasks. */
+
+export interface PortJson {
+  readonly Name?: string;
+  readonly Protocol?: string;
+  readonly TargetPort: number;
+  readonly PublishedPort?: number;
+  readonly PublishMode?: string;
+}

@@ -1,0 +1,45 @@
+/** The Docker Engine API's JSON: the cluster. */
+import type { LabelsJson, ObjectHeadJson } from './object-head.ts';
+
+export interface SwarmSpecJson {
+  readonly Name?: string;
+  readonly Labels?: LabelsJson;
+  readonly Orchestration?: { readonly TaskHistoryRetentionLimit?: number };
+  readonly Raft?: {
+    readonly SnapshotInterval?: number;
+    readonly KeepOldSnapshots?: number;
+    readonly ElectionTick?: number;
+    readonly HeartbeatTick?: number;
+  };
+  readonly Dispatcher?: { readonly HeartbeatPeriod?: number };
+  readonly CAConfig?: { readonly NodeCertExpiry?: number };
+  readonly EncryptionConfig?: { readonly AutoLockManagers?: boolean };
+}
+
+export interface SwarmJson extends ObjectHeadJson {
+  readonly Spec: SwarmSpecJson;
+  readonly JoinTokens?: { readonly Worker: string; readonly Manager: string };
+  readonly TLSInfo?: { readonly TrustRoot?: string };
+}
+
+export interface SwarmInitJson {
+  readonly ListenAddr: string;
+  readonly AdvertiseAddr: string;
+  readonly DataPathAddr: string;
+  readonly DataPathPort: number;
+  readonly ForceNewCluster: boolean;
+  readonly AutoLockManagers: boolean;
+  readonly Availability: string;
+  readonly DefaultAddrPool: readonly string[];
+  readonly SubnetSize: number;
+  readonly Spec: SwarmSpecJson;
+}
+
+export interface SwarmJoinJson {
+  readonly ListenAddr: string;
+  readonly AdvertiseAddr: string;
+  readonly DataPathAddr: string;
+  readonly RemoteAddrs: readonly string[];
+  readonly JoinToken: string;
+  readonly Availability: string;
+}
