@@ -17,10 +17,17 @@ const END_LIMIT_MS = 30_000;
 const ADDRESS = '10.99.0.1';
 const CGROUPS = '/sys/fs/cgroup';
 
-/**
- * `--bridge none` and no iptables: the kernels of test machines lack IPVS and bridges' filters, and the
- * objects of the control plane do not depend on them.
- */
+export interface DockerEngineOptions {
+  readonly storage: 'vfs' | 'overlay2';
+  /**
+   * `docker0` with its rules. Without it no iptables either: the kernels of test machines lack IPVS and bridges'
+   * filters, and the objects of the control plane do not depend on them.
+   */
+  readonly bridge: boolean;
+}
+
+const NO_BRIDGE = '--bridge none --iptables=false --ip6tables=false --userland-proxy=false';
+
 const SCRIPT = `
 set -e
 ip link set lo up
@@ -28,20 +35,23 @@ ip address add ${ADDRESS}/24 dev lo
 mount -t tmpfs run /run
 PATH="$DIR/root/usr/sbin:$DIR/root/usr/bin:$PATH"
 exec dockerd --data-root "$DIR/data" --exec-root "$DIR/exec" --pidfile "$DIR/pid" \\
-  --host "unix://$DIR/docker.sock" --bridge none --iptables=false --ip6tables=false \\
-  --userland-proxy=false --storage-driver vfs --cgroup-parent "/$GROUP" --log-level error
+  --host "unix://$DIR/docker.sock" $FLAGS --cgroup-parent "/$GROUP" --log-level error
 `;
 
 export class DockerEngine {
   readonly engine: Engine;
+  readonly socketPath: string;
+  readonly #options: DockerEngineOptions;
   readonly #dir: string;
   readonly #group: string;
   #child: ChildProcess | null = null;
 
-  constructor() {
+  constructor(options: DockerEngineOptions = { storage: 'vfs', bridge: false }) {
+    this.#options = options;
     this.#dir = mkdtempSync(join(tmpdir(), 'skep-diff-'));
     this.#group = `skep-diff-${process.pid}`;
-    this.engine = new Engine('docker', join(this.#dir, 'docker.sock'));
+    this.socketPath = join(this.#dir, 'docker.sock');
+    this.engine = new Engine('docker', this.socketPath);
   }
 
   /** A swarm of one node. Rejects when the packages cannot be had or the engine does not run here. */
@@ -54,7 +64,10 @@ export class DockerEngine {
     this.#child = spawn(
       'unshare',
       ['--mount', '--net', '--propagation', 'private', 'sh', '-c', SCRIPT],
-      { env: { ...process.env, DIR: this.#dir, GROUP: this.#group }, stdio: 'ignore' },
+      {
+        env: { ...process.env, DIR: this.#dir, GROUP: this.#group, FLAGS: this.#flags() },
+        stdio: 'ignore',
+      },
     );
     await eventually('the engine answers', () => this.engine.get('/version'), {
       withinMs: READY_LIMIT_MS,
@@ -80,6 +93,11 @@ export class DockerEngine {
     this.#child?.kill('SIGKILL');
     this.#removeGroups();
     rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #flags(): string {
+    const { storage, bridge } = this.#options;
+    return [`--storage-driver ${storage}`, bridge ? '' : NO_BRIDGE].join(' ');
   }
 
   #pid(): number | null {
