@@ -2,11 +2,10 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
-import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import { Filters } from './filters.ts';
 import { streamType } from './frames.ts';
 import { containerRowToJson, containerToJson } from './json/container.ts';
-import { type LogLine, logSelection, writeLogLines } from './log-lines.ts';
+import { logSelection, writeLogLines } from './log-lines.ts';
 import type { Routes } from './server.ts';
 
 export interface ContainerRoutesOptions {
@@ -86,7 +85,7 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const { tty } = info.spec.container;
     const records = containers.logs(info.runtimeId, selection, context.signal);
     const out = context.stream(streamType(tty, context.apiMinor));
-    await writeLogLines(out, linesOf(records), selection, tty, context.signal);
+    await writeLogLines(out, records, selection, tty, clock, context.signal);
   });
 }
 
@@ -112,10 +111,4 @@ function isAncestor({ spec, image }: ContainerInfo, reference: string): boolean 
   const id = image?.id.replace('sha256:', '') ?? '';
   const isStart = reference.length >= 4 && id.startsWith(reference.replace('sha256:', ''));
   return isStart || named.some((name) => name === reference || name === `${reference}:latest`);
-}
-
-async function* linesOf(records: AsyncIterable<LogRecord>): AsyncIterable<LogLine> {
-  for await (const { timeNanos, stream, data } of records) {
-    yield { timeNanos, stream, data, attributes: {} };
-  }
 }

@@ -11,6 +11,14 @@ export function streamType(tty: boolean, apiMinor: number): string {
   return !tty && apiMinor >= MULTIPLEXED_SINCE_MINOR ? MULTIPLEXED_TYPE : RAW_TYPE;
 }
 
+/** What stands before a piece of so many bytes. */
+export function frameHead(stream: 'stdout' | 'stderr', length: number): Buffer {
+  const out = Buffer.alloc(8);
+  out[0] = STREAM_NUMBER[stream];
+  out.writeUInt32BE(length, 4);
+  return out;
+}
+
 export function frame(stream: 'stdout' | 'stderr', data: Uint8Array): Buffer {
   const out = Buffer.alloc(8 + data.length);
   out[0] = STREAM_NUMBER[stream];

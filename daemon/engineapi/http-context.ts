@@ -13,6 +13,9 @@ const BODY_BYTES_MAX = 4 * 1024 * 1024;
 /** A client that has not sent its JSON body whole by then is told so. Streams of files have no such limit. */
 const BODY_LIMIT_MS = 30_000;
 
+/** One for all: what ends a wait needs no stack of its own, and it happens with every request. */
+const CLIENT_GONE = new SkepError('cancelled', 'client went away');
+
 const FALSE_WORDS = new Set(['', '0', 'no', 'false', 'none']);
 
 export interface RequestContextOptions {
@@ -32,8 +35,6 @@ export class RequestContext {
   readonly response: ServerResponse;
   readonly query: URLSearchParams;
   readonly apiMinor: number;
-  /** aborted when the client goes away */
-  readonly signal: AbortSignal;
   readonly #clock: Clock;
   readonly #params: Readonly<Record<string, string | undefined>>;
   readonly #upgrade: RequestContextOptions['upgrade'];
@@ -46,9 +47,19 @@ export class RequestContext {
     this.#clock = options.clock;
     this.#params = options.params;
     this.#upgrade = options.upgrade;
+  }
+
+  /** Made for who asks: most requests are answered before anybody could go. */
+  #abort: AbortController | null = null;
+
+  /** aborted when the client goes away, or has its answer */
+  get signal(): AbortSignal {
+    if (this.#abort !== null) return this.#abort.signal;
     const abort = new AbortController();
-    this.signal = abort.signal;
-    this.response.once('close', () => abort.abort(new SkepError('cancelled', 'client went away')));
+    this.#abort = abort;
+    if (this.response.closed) abort.abort(CLIENT_GONE);
+    else this.response.once('close', () => abort.abort(CLIENT_GONE));
+    return abort.signal;
   }
 
   /** A path parameter that the route guarantees. */
@@ -113,12 +124,17 @@ export class RequestContext {
   }
 
   send(status: number, value: unknown): void {
-    const body = Buffer.from(`${JSON.stringify(value)}\n`);
+    this.sendText(status, JSON.stringify(value));
+  }
+
+  /** As `send`, of JSON that is text already. */
+  sendText(status: number, json: string): void {
+    const body = `${json}\n`;
     this.response.writeHead(status, {
       'Content-Type': 'application/json',
-      'Content-Length': body.length,
+      'Content-Length': Buffer.byteLength(body),
     });
-    this.response.end(body);
+    this.response.end(body); // as text it leaves with its headers in one write
   }
 
   empty(status: number): void {

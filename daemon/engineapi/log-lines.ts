@@ -1,7 +1,8 @@
 /** The `logs` calls: query parameters, and log records as the lines that Docker's clients print. */
 import type { Writable } from 'node:stream';
+import type { Clock, Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import { frame } from './frames.ts';
+import { frameHead } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { drained } from './patient-writer.ts';
 
@@ -20,8 +21,8 @@ export interface LogLine {
   readonly timeNanos: bigint;
   readonly stream: 'stdout' | 'stderr';
   readonly data: Uint8Array;
-  /** shown with `details`: label -> value */
-  readonly attributes: Readonly<Record<string, string>>;
+  /** shown with `details`: label -> value; none when absent */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 const NANOS_PER_SECOND = 1_000_000_000n;
@@ -54,26 +55,58 @@ function instant(text: string | null): bigint | null {
   return BigInt(match[1] ?? '0') * NANOS_PER_SECOND + nanos;
 }
 
+/** What is written at once: the output of a turn of the event loop, and no more than some frames above this. */
+const BATCH_BYTES = 64 * 1024;
+
 /** Writes lines as frames (or bare, for a terminal), waiting for a slow reader until it is gone. */
 export async function writeLogLines(
   out: Writable,
   lines: AsyncIterable<LogLine>,
   selection: LogSelection,
   tty: boolean,
+  clock: Pick<Clock, 'setTimer'>,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const line of lines) {
-    const bytes = Buffer.concat([prefix(line, selection), line.data]);
-    if (!out.write(tty ? bytes : frame(line.stream, bytes))) await drained(out, signal);
+  let batch: Uint8Array[] = [];
+  let bytes = 0;
+  const flush = (): void => {
+    later?.cancel();
+    later = null;
+    if (bytes === 0 || out.destroyed) return;
+    out.write(Buffer.concat(batch, bytes));
+    batch = [];
+    bytes = 0;
+  };
+  const add = (piece: Uint8Array): void => {
+    batch.push(piece);
+    bytes += piece.length;
+  };
+  let later: Timer | null = null;
+  const isBare = !selection.timestamps && !selection.details;
+  try {
+    for await (const line of lines) {
+      const before = isBare ? NOTHING : prefix(line, selection);
+      if (!tty) add(frameHead(line.stream, before.length + line.data.length));
+      if (before.length > 0) add(before);
+      add(line.data);
+      if (bytes >= BATCH_BYTES) flush();
+      else later ??= clock.setTimer(0, flush);
+      if (out.writableNeedDrain) await drained(out, signal);
+    }
+    flush();
+  } finally {
+    later?.cancel();
   }
   out.end();
 }
+
+const NOTHING = new Uint8Array(0);
 
 function prefix(line: LogLine, selection: LogSelection): Buffer {
   let text = '';
   if (selection.timestamps) text += `${rfc3339Nano(line.timeNanos)} `;
   if (selection.details) {
-    const pairs = Object.entries(line.attributes).map(
+    const pairs = Object.entries(line.attributes ?? {}).map(
       ([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`,
     );
     text += `${pairs.join(',')} `;

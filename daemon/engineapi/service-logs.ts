@@ -34,7 +34,7 @@ async function sendLogs(
   }
   const events = parts.swarm.requireManager().logs.read(selector, selection, context.signal);
   const out = context.stream(streamType(tty, context.apiMinor));
-  await writeLogLines(out, linesOf(events, parts), selection, tty, context.signal);
+  await writeLogLines(out, linesOf(events, parts), selection, tty, parts.clock, context.signal);
 }
 
 async function* linesOf(

@@ -7,6 +7,7 @@ import {
   type ServiceSpec,
   specWithDefaults,
 } from '../../common/model/service.ts';
+import type { Task } from '../../common/model/task.ts';
 import { TASK_STATES, type TaskState } from '../../common/model/task-state.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
@@ -15,6 +16,7 @@ import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
 import { controlOf, type RouteParts } from './parts.ts';
+import { arrayOf, RenderedRows, withField } from './rendered-rows.ts';
 import type { Routes } from './server.ts';
 
 const SERVICE_FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];
@@ -37,6 +39,8 @@ const MODES: Readonly<Record<string, ServiceMode['kind']>> = {
 };
 
 export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
+  const serviceRows = new RenderedRows<Service>();
+  const taskRows = new RenderedRows<Task>();
   routes.add('GET', '/services', async (context) => {
     const filters = Filters.parse(context.text('filters'), SERVICE_FILTERS);
     const control = controlOf(parts);
@@ -55,13 +59,14 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
       ? await control.serviceStatuses(ids, context.signal)
       : null;
     const rows = services.map((service) => {
+      const row = serviceRows.text(service, [], serviceToJson);
       const status = statuses?.get(service.id);
-      if (!status) return serviceToJson(service);
+      if (!status) return row;
       const { running, desired, completed } = status;
       const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
-      return { ...serviceToJson(service), ServiceStatus: counts };
+      return withField(row, 'ServiceStatus', counts);
     });
-    context.send(200, rows);
+    context.sendText(200, arrayOf(rows));
   });
 
   routes.add('POST', '/services/create', async (context) => {
@@ -126,10 +131,14 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
       context.signal,
     );
     const { store } = parts.swarm.requireManager();
-    context.send(
-      200,
-      store.view((view) => tasks.map((task) => taskToJson(task, (id) => view.get('network', id)))),
-    );
+    const rows = store.view((view) => {
+      const networkOf = (id: string) => view.get('network', id);
+      return tasks.map((task) => {
+        const networks = task.networks.map(({ networkId }) => networkOf(networkId));
+        return taskRows.text(task, networks, () => taskToJson(task, networkOf));
+      });
+    });
+    context.sendText(200, arrayOf(rows));
   });
 
   routes.add('GET', '/tasks/:id', async (context) => {

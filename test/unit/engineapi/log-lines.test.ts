@@ -10,6 +10,7 @@ import {
   rfc3339Nano,
   writeLogLines,
 } from '../../../daemon/engineapi/log-lines.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 const LINE: LogLine = {
   timeNanos: 1_767_225_600_000_000_001n,
@@ -33,7 +34,14 @@ async function written(selection: Partial<LogSelection>, tty = true): Promise<Bu
   const lines = (async function* () {
     yield LINE;
   })();
-  await writeLogLines(out, lines, { ...PLAIN, ...selection }, tty, new AbortController().signal);
+  await writeLogLines(
+    out,
+    lines,
+    { ...PLAIN, ...selection },
+    tty,
+    new FakeClock(),
+    new AbortController().signal,
+  );
   return Buffer.concat(await out.toArray());
 }
 
@@ -61,6 +69,29 @@ describe('log lines', () => {
     expect(frame('stdout', new Uint8Array(300)).readUInt32BE(4)).toBe(300);
   });
 
+  test('leave together that come in one turn, and do not wait for the next', async () => {
+    const out = new PassThrough();
+    const clock = new FakeClock();
+    let goOn: () => void = () => {};
+    const pause = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const lines = (async function* () {
+      yield LINE;
+      yield LINE;
+      await pause;
+      yield LINE;
+    })();
+    const writing = writeLogLines(out, lines, PLAIN, true, clock, new AbortController().signal);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(out.read()).toBeNull();
+    await clock.advance(0);
+    expect(String(out.read())).toBe('hello\nhello\n');
+    goOn();
+    await writing;
+    expect(String(out.read())).toBe('hello\n');
+  });
+
   test('end when the reader is gone while it was slow', async () => {
     const out = new PassThrough({ highWaterMark: 1 });
     let asked = 0;
@@ -71,7 +102,7 @@ describe('log lines', () => {
       }
     })();
     const gone = new AbortController();
-    const writing = writeLogLines(out, endless, PLAIN, true, gone.signal);
+    const writing = writeLogLines(out, endless, PLAIN, true, new FakeClock(), gone.signal);
     setImmediate(() => gone.abort());
     await expect(writing).rejects.toThrow();
     expect(asked).toBeGreaterThan(0);

@@ -35,6 +35,9 @@ async function call(
     send: (_: number, json: unknown) => {
       sent = JSON.parse(JSON.stringify(json));
     },
+    sendText: (_: number, json: string) => {
+      sent = JSON.parse(json);
+    },
   } as unknown as RequestContext);
   return sent;
 }
