@@ -52,7 +52,8 @@ export interface ContainerViewOptions {
     | 'freeze'
     | 'thaw'
   >;
-  readonly image: (reference: string) => ImageRecord | undefined;
+  /** that a task's container holds */
+  readonly image: (taskId: TaskId) => ImageRecord | undefined;
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** the task as it runs: with its templates expanded */
   readonly expanded: (task: Task) => Task;
@@ -329,7 +330,7 @@ export class ContainerView {
       spec: expanded.spec,
       labels: containerLabels(expanded),
       attributes: containerAttributes(expanded),
-      image: this.#options.image(task.spec.container.image) ?? null,
+      image: this.#options.image(task.id) ?? null,
       condition: state.status === 'running' && state.paused ? 'paused' : state.status,
       pid: state.pid,
       createdAtMs: state.createdAtMs,

@@ -140,7 +140,7 @@ export class Worker {
       tasks: () => this.#joined?.tasks.list() ?? [],
       plain: () => this.plain.list(),
       runtime: this.#runtime,
-      image: (reference) => this.images.get(reference),
+      image: (taskId) => this.images.heldBy(taskId),
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
     });

@@ -479,7 +479,9 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
     const second = await load({ name: 'web:1', files: { a: '2' } });
     expect(store.get('web:1')?.id).toBe(second);
     expect(store.get(id)?.repoTags).toEqual([]);
+    expect(store.heldBy('0123456789abcdef')?.id).toBe(id);
     await store.releaseRootfs('0123456789abcdef');
+    expect(store.heldBy('0123456789abcdef')).toBeUndefined();
     await store.remove(id.slice(7, 19), { force: false });
     expect(store.list().map((image) => image.id)).toEqual([second]);
     await expect(store.remove('web:9', { force: false })).rejects.toThrow('No such image: web:9');

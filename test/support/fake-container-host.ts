@@ -250,6 +250,7 @@ export class FakeImages implements Images {
   readonly remote = new Map<string, ImageRecord>();
   readonly pulls: { reference: string; auth: RegistryAuth | null }[] = [];
   readonly pinned = new Set<string>();
+  readonly #held = new Map<string, ImageRecord>();
 
   constructor(calls: string[] = []) {
     this.calls = calls;
@@ -268,14 +269,24 @@ export class FakeImages implements Images {
     return image;
   }
 
-  async acquireRootfs(containerId: string): Promise<{ lowerDirs: readonly string[] }> {
+  heldBy(containerId: string): ImageRecord | undefined {
+    return this.#held.get(containerId);
+  }
+
+  async acquireRootfs(
+    containerId: string,
+    imageId: string,
+  ): Promise<{ lowerDirs: readonly string[] }> {
     this.pinned.add(containerId);
+    const image = [...this.byReference.values()].find(({ id }) => id === imageId);
+    if (image) this.#held.set(containerId, image);
     return { lowerDirs: ['/layers/1'] };
   }
 
   async releaseRootfs(containerId: string): Promise<void> {
     this.calls.push('release rootfs');
     this.pinned.delete(containerId);
+    this.#held.delete(containerId);
   }
 
   pinnedContainers(): string[] {

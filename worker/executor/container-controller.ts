@@ -287,13 +287,13 @@ export class ContainerController implements Controller {
   /** Resolves when the container has ended. */
   async #stop(signal: AbortSignal): Promise<ExitRecord> {
     const { runtime, clock, images } = this.#parts;
-    const { image, stopGracePeriodNanos } = this.#task.spec.container;
+    const { stopGracePeriodNanos } = this.#task.spec.container;
     this.#exit = await stopContainer(
       {
         runtime,
         clock,
         containerId: this.#task.id,
-        signo: stopSignalOf(this.#task.spec, images.get(image)),
+        signo: stopSignalOf(this.#task.spec, images.heldBy(this.#task.id)),
         graceMs: (stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS) / NANOS_PER_MS,
         onSignal: (signo) => this.#events.signalled(signo),
       },
@@ -328,7 +328,7 @@ export class ContainerController implements Controller {
 
   #check(): HealthCheck | null {
     const { container } = this.#task.spec;
-    const image = this.#parts.images.get(container.image);
+    const image = this.#parts.images.heldBy(this.#task.id);
     return healthCheckOf(container.healthcheck, healthOfImage(image?.config.healthcheck ?? null));
   }
 

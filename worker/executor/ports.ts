@@ -29,6 +29,8 @@ export interface Runtime {
 
 export interface Images {
   get(reference: string): ImageRecord | undefined;
+  /** the image that a container holds; its name may mean another one by now */
+  heldBy(containerId: string): ImageRecord | undefined;
   pull(
     reference: string,
     auth: RegistryAuth | null,

@@ -372,6 +372,13 @@ export class ImageStore {
     }
   }
 
+  /** The image of a container between `acquireRootfs` and `releaseRootfs`, also after its name went to another. */
+  heldBy(containerId: string): ImageRecord | undefined {
+    const imageId = this.#pins.imageOf(containerId);
+    const entry = imageId === undefined ? undefined : this.#index.get(imageId);
+    return entry && recordOf(entry);
+  }
+
   /** Idempotent. */
   async releaseRootfs(containerId: string): Promise<void> {
     const imageId = this.#pins.imageOf(containerId);

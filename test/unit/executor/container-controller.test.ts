@@ -5,7 +5,7 @@ import { containerIdOf } from '../../../common/model/container-id.ts';
 import type { SecretId } from '../../../common/model/ids.ts';
 import { NO_RESOURCES, type ResourceRequirements } from '../../../common/model/service.ts';
 import { TaskExitError } from '../../../worker/executor/executor.ts';
-import { SIGTERM } from '../../../worker/executor/signals.ts';
+import { SIGTERM, signalNumber } from '../../../worker/executor/signals.ts';
 import type { ExitRecord } from '../../../worker/runtime/native-runtime.ts';
 import { aNetworkTarget, aPort, idOf } from '../../support/builders.ts';
 import {
@@ -291,6 +291,33 @@ describe('start with a health check', () => {
     await failed;
     expect(it.calls).toEqual(['start', `signal ${SIGTERM}`, 'detach']);
     expect(controller.health?.status).toBe('unhealthy');
+  });
+
+  test('another image under the same name changes neither check nor stop signal', async () => {
+    const image = {
+      stopSignal: 'SIGQUIT',
+      healthcheck: {
+        test: ['CMD', 'old'],
+        intervalMs: 10_000,
+        timeoutMs: null,
+        startPeriodMs: null,
+        startIntervalMs: null,
+        retries: 1,
+      },
+    };
+    const it = await scene({ image });
+    const controller = it.controller();
+    await controller.prepare(it.signal);
+    it.calls.length = 0;
+    it.images.byReference.set(it.task.spec.container.image, {
+      ...anImage({ stopSignal: 'SIGUSR1' }),
+      id: `sha256:${'2'.repeat(64)}`,
+    });
+    it.runtime.probes = [1];
+    const failed = expect(controller.start(it.signal)).rejects.toThrow('unhealthy container');
+    await it.clock.advance(20_000);
+    await failed;
+    expect(it.calls).toContain(`signal ${signalNumber('SIGQUIT')}`);
   });
 
   test('ends its probes when it is cancelled and let go of', async () => {

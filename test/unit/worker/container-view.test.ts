@@ -28,7 +28,7 @@ function scene(
   },
 ) {
   const runtime = new FakeRuntime();
-  const images = new Map([[tasks[0]?.spec.container.image ?? '', anImage()]]);
+  const images = new Map([[tasks[0]?.id ?? '', anImage()]]);
   for (const task of tasks) if (!without.includes(task)) runtime.addRunning(task.id);
   /** it is removed before it is let go */
   const gone = { isAtThaw: false };
@@ -52,7 +52,7 @@ function scene(
         throw new Error('not here');
       },
     },
-    image: (reference) => images.get(reference),
+    image: (taskId) => images.get(taskId),
     health: () => null,
     expanded: (task) => task,
   });
@@ -90,7 +90,7 @@ describe('containers of a node', () => {
       createdAtMs: state?.createdAtMs,
       startedAtMs: state?.startedAtMs,
       exit: null,
-      image: images.get(task.spec.container.image),
+      image: images.get(task.id),
       health: null,
     });
     expect(view.list()[0]?.labels).toMatchObject({ 'com.docker.swarm.task.id': task.id });
