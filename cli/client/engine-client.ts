@@ -436,14 +436,16 @@ export class EngineClient extends ContainerCalls {
   imageImport(
     tar: Readable,
     options: {
+      /** where the daemon gets it; `-` = from `tar` */
+      readonly source: string;
       readonly repository: string;
       readonly tag: string;
       readonly message: string;
       readonly changes: readonly string[];
     },
   ): AsyncIterable<ProgressJson> {
-    const { repository: repo, tag, message, changes } = options;
-    const query = { fromSrc: '-', repo, tag, message, changes };
+    const { source: fromSrc, repository: repo, tag, message, changes } = options;
+    const query = { fromSrc, repo, tag, message, changes };
     return this.#http.jsonLines('POST', '/images/create', { query, body: tar });
   }
 

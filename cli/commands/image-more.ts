@@ -3,6 +3,8 @@ import { createReadStream } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
+import { Readable } from 'node:stream';
+import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
 import { familiarRepository, parseImageReference } from '../../common/model/image-reference.ts';
 import { renderListing } from '../output/listing.ts';
 import { ago, humanSize } from '../output/units.ts';
@@ -68,7 +70,10 @@ function historyRow(step: ImageHistoryJson, flags: HistoryFlags, nowMs: number) 
 export const importImage: Configure = (command, context) => {
   refuseFlags(command, { '--platform': 'not supported yet' });
   command
-    .argument('<file>', 'tar of a file system, plain or compressed; - = standard input')
+    .argument(
+      '<file>',
+      'tar of a file system, plain or compressed: a path, an http(s) URL, or - = standard input',
+    )
     .argument('[repository[:tag]]', 'name of the image', '')
     .option('-c, --change <instruction>', 'of a Dockerfile, to apply', collect)
     .option('-m, --message <text>', 'for the history')
@@ -78,23 +83,21 @@ export const importImage: Configure = (command, context) => {
         name: string,
         flags: { readonly change?: readonly string[]; readonly message?: string },
       ) => {
-        if (/^https?:\/\//.test(file))
-          throw new UsageError('import from a URL is not supported yet');
         const given = name === '' ? null : parseImageReference(name);
         if (given !== null && given.digest !== null) {
           throw new UsageError('cannot import digest reference');
         }
-        const path = file === '-' ? null : resolve(context.cwd, file);
+        const url = /^https?:\/\//.test(file) ? file : null;
+        const path = file === '-' || url !== null ? null : resolve(context.cwd, file);
         if (path !== null) await access(path);
-        const lines = context.client.imageImport(
-          path === null ? context.stdin : createReadStream(path),
-          {
-            repository: given === null ? '' : familiarRepository(given),
-            tag: given?.tag ?? '',
-            message: flags.message ?? '',
-            changes: flags.change ?? [],
-          },
-        );
+        const input = path === null ? context.stdin : createReadStream(path);
+        const lines = context.client.imageImport(url === null ? input : Readable.from([]), {
+          source: url ?? '-',
+          repository: given === null ? '' : familiarRepository(given),
+          tag: given?.tag ?? '',
+          message: flags.message ?? '',
+          changes: flags.change ?? [],
+        });
         for await (const line of lines) {
           checkProgress(line);
           if (line.status !== undefined) printLine(context, line.status);

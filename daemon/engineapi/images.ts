@@ -162,21 +162,23 @@ function removalRows(untagged: readonly string[], deleted: readonly string[]): o
   ];
 }
 
-/** The body is a tar of a file system. */
+/** The body is a tar of a file system, or a URL leads to one. */
 async function importImage(context: RequestContext, images: ImageStore): Promise<void> {
   const source = context.text('fromSrc');
-  if (source !== '-') {
-    const why = source === null ? 'neither fromImage nor fromSrc is given' : `from ${source}`;
-    throw new SkepError('unimplemented', `import image: ${why}; only fromSrc=- is supported`);
+  if (source === null || source === '') {
+    throw new SkepError('invalid-argument', 'import image: neither fromImage nor fromSrc is given');
   }
   const [repository, tag] = [context.text('repo') ?? '', context.text('tag') ?? ''];
   const name = repository === '' ? null : `${repository}${tag === '' ? '' : `:${tag}`}`;
-  const message = context.text('message') || 'Imported from -';
+  const message = context.text('message') || `Imported from ${source}`;
   const changes = context.query.getAll('changes');
   const lines = progressStream(context);
   await lines.follow(async (onProgress) => {
     const options = { changes, message };
-    const image = await images.import(context.request, name, options, context.signal);
+    const image =
+      source === '-'
+        ? await images.import(context.request, name, options, context.signal)
+        : await images.importFrom(source, name, options, onProgress, context.signal);
     onProgress({ status: image.id });
   });
 }

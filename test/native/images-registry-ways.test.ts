@@ -3,6 +3,7 @@
 // pulled layers are unpacked.
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
@@ -11,7 +12,7 @@ import { SystemRandom } from '../../common/base/random.ts';
 import { ImageStore, NO_PROXIES, type RegistrySettings } from '../../worker/images/image-store.ts';
 import { type ConnectProxy, startProxy } from '../support/connect-proxy.ts';
 import { FaultyRegistry } from '../support/faulty-registry.ts';
-import { buildBusyboxImage } from '../support/image-builder.ts';
+import { buildBusyboxImage, layerTar, sha256 } from '../support/image-builder.ts';
 import {
   hasDockerRegistry,
   hasSkopeo,
@@ -216,5 +217,62 @@ describe.skipIf(!isRoot)('a registry without TLS (needs root)', () => {
     const image = await images.pull('registry.example:5000/app:1', null);
     expect(image.repoTags).toEqual(['registry.example:5000/app:1']);
     expect(proxy.asked).toContain('http://registry.example:5000/v2/app/manifests/1');
+  });
+});
+
+describe.skipIf(!isRoot)('import from a URL (needs root)', () => {
+  const server = new FaultyRegistry();
+  const tar = layerTar({ files: { 'etc/from': { content: 'afar', uid: 7 } } });
+  const options = { changes: ['CMD ["/x"]'], message: 'why' };
+  const asked: (string | undefined)[] = [];
+
+  beforeAll(async () => {
+    server.hook = (request, response) => {
+      asked.push(request.headers.authorization);
+      if (request.url === '/moved.tgz') response.writeHead(302, { Location: '/fs.tgz' }).end();
+      else if (request.url === '/fs.tgz') response.end(gzipSync(tar));
+      else if (request.url === '/cut.tar') {
+        response.writeHead(200, { 'Content-Length': String(tar.length) });
+        response.write(tar.subarray(0, 700), () => response.destroy());
+      } else response.writeHead(404).end('no such thing');
+      return true;
+    };
+    await server.start();
+  });
+
+  afterAll(() => server.stop());
+
+  test('takes the file that it leads to, through redirects', async () => {
+    const images = await open({});
+    const lines: string[] = [];
+    const url = `http://alice:pass%21@${server.host}/moved.tgz`;
+    const image = await images.importFrom(url, 'far:1', options, ({ status = '' }) => {
+      lines.push(status);
+    });
+    expect(images.get('far:1')?.id).toBe(image.id);
+    expect(image.config.cmd).toEqual(['/x']);
+    expect(image.layers).toEqual([sha256(tar)]);
+    expect(lines[0]).toBe(`Downloading from http://${server.host}/moved.tgz`);
+    expect(asked[0]).toBe(`Basic ${Buffer.from('alice:pass!').toString('base64')}`);
+  });
+
+  test.each([
+    ['/none.tar', 'the server answered with status 404'],
+    ['/cut.tar', 'aborted'],
+  ])('of %s tells why there is nothing, without the password', async (path, words) => {
+    const images = await open({});
+    const url = `http://alice:pass@${server.host}${path}`;
+    const told = await failure(images.importFrom(url, 'far:1', options));
+    expect(told).toBe(`download http://${server.host}${path}: ${words}`);
+    expect(images.list()).toEqual([]);
+  });
+
+  test('of nobody, and of what is no URL for a file', async () => {
+    const images = await open({});
+    const told = await failure(images.importFrom('127.0.0.1:1/fs.tar', null, options));
+    expect(told).toMatch(/^download http:\/\/127\.0\.0\.1:1\/fs\.tar: .*ECONNREFUSED/);
+    await expect(images.importFrom('ftp://x/fs.tar', null, options)).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
   });
 });

@@ -2,7 +2,8 @@
  * The ways in which images come to this node: archives, file systems, registries, other nodes. Each ends with
  * the image unpacked, and only then visible under its names.
  */
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import {
@@ -28,6 +29,8 @@ import { chainIds, type LayerStore } from './layer-store.ts';
 import type { ProgressListener } from './progress.ts';
 import type { Puller } from './puller.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
+import type { RegistryHosts } from './registry-hosts.ts';
+import { downloaded, importUrl } from './url-source.ts';
 
 export interface LoadedImage {
   readonly id: string;
@@ -43,7 +46,8 @@ export interface ImageArrivalsParts {
   readonly puller: Puller;
   /** GOARCH of this machine */
   readonly architecture: string;
-  readonly wallMs: () => number;
+  readonly clock: Clock;
+  readonly hosts: RegistryHosts;
   readonly tell: (action: string, id: string, name: string) => void;
   readonly log: Logger;
 }
@@ -105,7 +109,7 @@ export class ImageArrivals {
       throw new SkepError('invalid-argument', 'cannot import digest reference');
     }
     return this.#parts.sweep.holding(async (hold) => {
-      const more = { architecture: this.#parts.architecture, nowMs: this.#parts.wallMs() };
+      const more = { architecture: this.#parts.architecture, nowMs: this.#parts.clock.wallMs() };
       const image = await importFileSystem(
         this.#parts.content,
         tar,
@@ -117,6 +121,18 @@ export class ImageArrivals {
       this.#parts.tell('import', image.id, reference ? familiarReference(reference) : image.id);
       return recordOf(this.#parts.index.require(image.id));
     });
+  }
+
+  /** As `import`, of the file behind an http(s) URL. Rejects with what is wrong with the way to it, too. */
+  async importFrom(
+    source: string,
+    name: string | null,
+    options: Pick<ImportOptions, 'changes' | 'message'>,
+    onProgress: ProgressListener = () => {},
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
+    const tar = downloaded(this.#parts, importUrl(source), onProgress, signal);
+    return this.import(Readable.from(tar, { objectMode: false }), name, options, signal);
   }
 
   /** A further layer upon an image that is here; `name` may be null. */
@@ -131,7 +147,7 @@ export class ImageArrivals {
     if (reference !== null && reference.digest !== null) {
       throw new SkepError('invalid-argument', 'cannot commit to digest reference');
     }
-    const { content, index, sweep, architecture, wallMs } = this.#parts;
+    const { content, index, sweep, architecture, clock } = this.#parts;
     const entry = index.require(baseId);
     return sweep.holding(async (hold) => {
       const base = { document: await content.read(entry.id), layers: entry.layers };
@@ -139,7 +155,7 @@ export class ImageArrivals {
         content,
         layer,
         base,
-        { ...options, architecture, nowMs: wallMs() },
+        { ...options, architecture, nowMs: clock.wallMs() },
         (digest) => hold.blobs.add(digest),
         signal,
       );

@@ -77,6 +77,7 @@ const DEFAULT_REGISTRIES: RegistrySettings = {
 export class ImageStore {
   readonly load: ImageArrivals['load'];
   readonly import: ImageArrivals['import'];
+  readonly importFrom: ImageArrivals['importFrom'];
   readonly commit: ImageArrivals['commit'];
   readonly pull: ImageArrivals['pull'];
   readonly take: ImageArrivals['take'];
@@ -131,12 +132,14 @@ export class ImageStore {
       sweep: this.#sweep,
       puller: this.#puller,
       architecture: this.#architecture,
-      wallMs: () => clock.wallMs(),
+      clock,
+      hosts: this.#hosts,
       tell: (action, id, name) => this.#tell(action, id, name),
       log: this.#log,
     });
     this.load = arrivals.load.bind(arrivals);
     this.import = arrivals.import.bind(arrivals);
+    this.importFrom = arrivals.importFrom.bind(arrivals);
     this.commit = arrivals.commit.bind(arrivals);
     this.pull = arrivals.pull.bind(arrivals);
     this.take = arrivals.take.bind(arrivals);

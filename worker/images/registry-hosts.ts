@@ -41,20 +41,29 @@ export class RegistryHosts {
     return mirrors.map(({ host, scheme }) => this.#endpoint(host, scheme));
   }
 
+  /** Another host, that a URL names; the caller closes it. */
+  site(url: URL): RegistryEndpoint {
+    return this.#newEndpoint(url.host, url.protocol === 'http:' ? 'http' : 'https');
+  }
+
   #endpoint(host: string, scheme: Mirror['scheme'] | null): RegistryEndpoint {
     const key = `${scheme ?? ''} ${host}`;
     let endpoint = this.#endpoints.get(key);
     if (!endpoint) {
-      endpoint = new RegistryEndpoint({
-        clock: this.#clock,
-        host,
-        insecure: this.#insecure.has(host),
-        certificateDirs: this.#settings.certificateDirs,
-        scheme,
-        proxies: this.#proxies,
-      });
+      endpoint = this.#newEndpoint(host, scheme);
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;
+  }
+
+  #newEndpoint(host: string, scheme: Mirror['scheme'] | null): RegistryEndpoint {
+    return new RegistryEndpoint({
+      clock: this.#clock,
+      host,
+      insecure: this.#insecure.has(host),
+      certificateDirs: this.#settings.certificateDirs,
+      scheme,
+      proxies: this.#proxies,
+    });
   }
 }

@@ -63,10 +63,11 @@ describe('image import', () => {
       const argv = ['-m', 'why', '-c', 'CMD /x', '-c', 'ENV A=1', 'fs.tar', 'r:5000/web:2'];
       const result = await runCommand(importImage, argv, { engine, cwd: dir });
       expect(result).toEqual({ status: 0, stdout: `${ID}\n`, stderr: '' });
-      const options = { repository: 'r:5000/web', tag: '2', message: 'why' };
+      const options = { source: '-', repository: 'r:5000/web', tag: '2', message: 'why' };
       expect(calls).toEqual([['the tar', { ...options, changes: ['CMD /x', 'ENV A=1'] }]]);
-      const url = await runCommand(importImage, ['http://x/fs.tar'], { engine });
-      expect(url.stderr).toBe('import from a URL is not supported yet\n');
+      await runCommand(importImage, ['http://x/fs.tar'], { engine });
+      const unnamed = { repository: '', tag: '', message: '', changes: [] };
+      expect(calls[1]).toEqual(['', { source: 'http://x/fs.tar', ...unnamed }]);
     } finally {
       rmSync(dir, { recursive: true, force: true });
     }
