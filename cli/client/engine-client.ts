@@ -453,9 +453,14 @@ export class EngineClient extends ContainerCalls {
     return this.#http.jsonLines('POST', '/images/load', { query: { quiet: true }, body: tar });
   }
 
-  /** @param name repository, @param tag tag or digest */
-  imagePull(name: string, tag: string, registryAuth?: string): AsyncIterable<ProgressJson> {
-    const query = { fromImage: name, tag };
+  /** @param name repository, @param tag tag or digest, @param allPlatforms with the images of others */
+  imagePull(
+    name: string,
+    tag: string,
+    registryAuth?: string,
+    allPlatforms = false,
+  ): AsyncIterable<ProgressJson> {
+    const query = { fromImage: name, tag, ...(allPlatforms && { allPlatforms }) };
     return this.#http.jsonLines('POST', '/images/create', { query, ...authHeader(registryAuth) });
   }
 

@@ -113,6 +113,11 @@ export function checkProgress(line: ProgressJson): void {
   if (message !== undefined) throw new UsageError(message);
 }
 
+interface PullFlags {
+  readonly allPlatforms?: boolean;
+  readonly quiet?: boolean;
+}
+
 export const pull: Configure = (command, context) => {
   refuseFlags(command, {
     '--all-tags': 'not supported yet',
@@ -121,8 +126,9 @@ export const pull: Configure = (command, context) => {
   });
   command
     .argument('<image>', 'name, with a tag or digest')
+    .option('--all-platforms', 'also the images of other platforms, to push or save them all')
     .option('-q, --quiet', 'no progress')
-    .action(async (name: string, { quiet }: { readonly quiet?: boolean }) => {
+    .action(async (name: string, { quiet, allPlatforms }: PullFlags) => {
       const given = parseImageReference(name);
       const reference = withDefaultTag(given);
       if (given.tag === null && given.digest === null && !quiet) {
@@ -131,7 +137,7 @@ export const pull: Configure = (command, context) => {
       const repository = familiarRepository(reference);
       const tag = reference.digest ?? reference.tag ?? 'latest';
       const auth = await registryAuthFor(context, name);
-      const lines = context.client.imagePull(repository, tag, auth);
+      const lines = context.client.imagePull(repository, tag, auth, allPlatforms);
       await showProgress(context, lines, quiet ?? false);
       const { domain, path } = reference;
       const full = `${domain}/${path}`;

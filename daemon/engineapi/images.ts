@@ -52,6 +52,7 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
   });
 
   routes.add('POST', '/images/create', async (context) => {
+    requireOwnPlatform(images, context.text('platform') ?? '');
     const from = context.text('fromImage');
     if (!from) {
       await importImage(context, images);
@@ -61,13 +62,21 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
     const reference = tag === '' ? from : `${from}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`;
     const auth = credentialsOf(context);
     const lines = progressStream(context);
-    await lines.follow((onProgress) => images.pull(reference, auth, onProgress, context.signal));
+    await lines.follow((onProgress) =>
+      context.flag('allPlatforms')
+        ? images.pullAllPlatforms(reference, auth, onProgress, context.signal)
+        : images.pull(reference, auth, onProgress, context.signal),
+    );
   });
 
   routes.add('POST', '/images/*', async (context) => {
     const [name, verb] = splitVerb(context.param('*'), ['tag', 'push']);
     const tag = context.text('tag') ?? '';
     if (verb === 'push') {
+      if (context.text('platform')) {
+        const what = 'push one platform: an image goes with all of its platforms that are here';
+        throw new SkepError('unimplemented', what);
+      }
       const reference = tag === '' ? name : `${name}:${tag}`;
       const auth = credentialsOf(context);
       const lines = progressStream(context);
@@ -229,6 +238,15 @@ async function saveImages(
   for (const name of names) requireImage(images, name);
   const archive = images.save(names);
   await pipeline(archive, context.stream('application/x-tar'));
+}
+
+/** @param text `os[/architecture[/variant]]`; empty = not given */
+function requireOwnPlatform(images: ImageStore, text: string): void {
+  const own = images.platform;
+  const [os, architecture = own.architecture] = text.split('/');
+  if (text === '' || (os === own.os && architecture === own.architecture)) return;
+  const takes = `${own.os}/${own.architecture}`;
+  throw new SkepError('unimplemented', `platform ${text}: images here are for ${takes}`);
 }
 
 function requireImage(images: ImageStore, name: string): ImageRecord {

@@ -15,12 +15,14 @@ import {
   encodeManifest,
   type ImageDocument,
   layerMediaType,
+  type ManifestDocument,
   parseImageDocument,
   parseJson,
   parseManifest,
 } from './image-config.ts';
 import { inflate } from './inflate.ts';
 import type { LayerSource } from './layer-store.ts';
+import { type PlatformSet, visitPlatforms } from './platform-set.ts';
 import { type TarEntry, TarReader, type TarSink } from './tar-reader.ts';
 
 /** An archive of more files than this is not an image archive. */
@@ -37,6 +39,8 @@ export interface StoredImage {
   readonly document: ImageDocument;
   /** bottom first */
   readonly layers: readonly LayerSource[];
+  /** the index that it came with, when all of that is in the store, too */
+  readonly platforms?: PlatformSet | null;
 }
 
 export interface ArchiveImage extends StoredImage {
@@ -61,6 +65,8 @@ export async function readImageArchive(
   const files = new ArchiveFiles(content, hold);
   try {
     await receive(await inflated(input), files, signal);
+    // Archives of docker (since 25) and of ours are both; the layout alone keeps digests and indexes.
+    if (await isWholeLayout(files)) return await readOciLayout(files, architecture);
     if (files.has('manifest.json')) return await readDockerArchive(content, files);
     if (files.has('index.json')) return await readOciLayout(files, architecture);
     throw refused('neither manifest.json nor index.json in the archive');
@@ -274,6 +280,13 @@ async function readDockerArchive(
   return images;
 }
 
+/** True when the files that `index.json` names first are there. */
+async function isWholeLayout(files: ArchiveFiles): Promise<boolean> {
+  if (!files.has('oci-layout') || !files.has('index.json')) return false;
+  const index = parseManifest(await files.read('index.json'));
+  return index.kind === 'index' && index.manifests.every((m) => files.has(blobName(m.digest)));
+}
+
 async function readOciLayout(files: ArchiveFiles, architecture: string): Promise<ArchiveImage[]> {
   const index = parseManifest(await files.read('index.json'));
   if (index.kind !== 'index') throw refused('index.json is not an OCI index');
@@ -291,7 +304,9 @@ async function readOciImage(
 ): Promise<ArchiveImage> {
   let chosen = descriptor;
   let manifest = parseManifest(await files.read(blobName(chosen.digest)));
+  let platforms: PlatformSet | null = null;
   if (manifest.kind === 'index') {
+    platforms = await publishPlatforms(files, descriptor.digest, manifest);
     chosen = choosePlatform(manifest.manifests, architecture);
     manifest = parseManifest(await files.read(blobName(chosen.digest)));
   }
@@ -304,7 +319,34 @@ async function readOciImage(
     blobs.push(await files.publish(blobName(digest), digest));
   }
   const layers = pairLayers(document, blobs);
-  return { id, manifestDigest, document, layers, references: namesOf(descriptor) };
+  return { id, manifestDigest, document, layers, platforms, references: namesOf(descriptor) };
+}
+
+/** null = the archive does not have all that the index leads to, which is common: the rest of it is left. */
+async function publishPlatforms(
+  files: ArchiveFiles,
+  digest: string,
+  index: Extract<ManifestDocument, { kind: 'index' }>,
+): Promise<PlatformSet | null> {
+  let isWhole = index.manifests.every((m) => files.has(blobName(m.digest)));
+  if (!isWhole) return null;
+  await visitPlatforms(index, {
+    manifest: (m) => files.read(blobName(m.digest)),
+    blob: async (part) => {
+      isWhole &&= files.has(blobName(part.digest));
+    },
+  });
+  if (!isWhole) return null;
+  const publish = async (name: string): Promise<void> => {
+    await files.publish(blobName(name), name);
+  };
+  const blobs = await visitPlatforms(index, {
+    manifest: (m) => files.read(blobName(m.digest)),
+    blob: (part) => publish(part.digest),
+    complete: (m) => publish(m.digest),
+  });
+  await publish(digest);
+  return { digest, blobs };
 }
 
 function blobName(digest: string): string {

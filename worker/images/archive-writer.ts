@@ -31,7 +31,9 @@ async function* archiveChunks(
   yield* directory('blobs/sha256/');
   const written = new Set<string>();
   for (const { entry } of images) {
-    const digests = [...entry.layers.map((l) => l.blob), entry.id, entry.manifestDigest];
+    const { layers, id, manifestDigest, platforms } = entry;
+    const whole = platforms === null ? [] : [...platforms.blobs, platforms.digest];
+    const digests = [...layers.map((l) => l.blob), id, manifestDigest, ...whole];
     for (const digest of digests) {
       if (written.has(digest)) continue;
       written.add(digest);
@@ -81,11 +83,11 @@ function dockerManifest(images: readonly ArchivedImage[]): object {
 async function ociIndex(content: ContentStore, images: readonly ArchivedImage[]): Promise<object> {
   const manifests: object[] = [];
   for (const { entry, tags } of images) {
-    const bytes = await content.read(entry.manifestDigest);
-    const { mediaType = MEDIA_TYPES.ociManifest } = JSON.parse(bytes.toString('utf8')) as {
-      mediaType?: string;
-    };
-    const descriptor = { mediaType, digest: entry.manifestDigest, size: bytes.length };
+    const digest = entry.platforms?.digest ?? entry.manifestDigest;
+    const bytes = await content.read(digest);
+    const usual = entry.platforms === null ? MEDIA_TYPES.ociManifest : MEDIA_TYPES.ociIndex;
+    const { mediaType = usual } = JSON.parse(bytes.toString('utf8')) as { mediaType?: string };
+    const descriptor = { mediaType, digest, size: bytes.length };
     if (tags.length === 0) manifests.push(descriptor);
     for (const tag of tags) manifests.push({ ...descriptor, annotations: annotationsOf(tag) });
   }

@@ -26,6 +26,7 @@ import { type ImageRecord, recordOf } from './image-record.ts';
 import type { ImageSource } from './image-source.ts';
 import type { Hold, ImageSweep } from './image-sweep.ts';
 import { chainIds, type LayerStore } from './layer-store.ts';
+import type { PlatformSet } from './platform-set.ts';
 import type { ProgressListener } from './progress.ts';
 import type { Puller } from './puller.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
@@ -174,10 +175,31 @@ export class ImageArrivals {
     onProgress: ProgressListener = () => {},
     signal?: AbortSignal,
   ): Promise<ImageRecord> {
+    return this.#pull(reference, auth, false, onProgress, signal);
+  }
+
+  /** As `pull`, with the images of all other platforms, to be pushed and saved with them. */
+  async pullAllPlatforms(
+    reference: string,
+    auth: RegistryAuth | null,
+    onProgress: ProgressListener = () => {},
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
+    return this.#pull(reference, auth, true, onProgress, signal);
+  }
+
+  async #pull(
+    reference: string,
+    auth: RegistryAuth | null,
+    allPlatforms: boolean,
+    onProgress: ProgressListener,
+    signal?: AbortSignal,
+  ): Promise<ImageRecord> {
     const wanted = withDefaultTag(parseImageReference(reference));
     return this.#parts.sweep.holding(async (hold) => {
       const pulled = await this.#parts.puller.pull(wanted, auth, {
         hold: (digest) => hold.blobs.add(digest),
+        allPlatforms,
         onProgress,
         ...(signal && { signal }),
       });
@@ -241,6 +263,7 @@ export class ImageArrivals {
         // Two manifests can share a config (other compression): the blobs we know stay in use.
         layers: known?.layers ?? image.layers,
         manifestDigest: known?.manifestDigest ?? image.manifestDigest,
+        platforms: image.platforms ?? stillIts(known?.platforms ?? null, digests),
         repoTags: known?.repoTags ?? [],
         repoDigests: [...new Set([...(known?.repoDigests ?? []), ...digests])],
         sizeBytes,
@@ -250,4 +273,11 @@ export class ImageArrivals {
     this.#parts.layers.persistLater();
     this.#parts.log.info({ imageId: image.id, tags }, 'image recorded');
   }
+}
+
+/** An index that came before, unless the name stands for another one now, which has this image as well. */
+function stillIts(known: PlatformSet | null, digests: readonly string[]): PlatformSet | null {
+  const isAnother =
+    digests.length > 0 && !digests.some((name) => name.endsWith(known?.digest ?? ''));
+  return isAnother ? null : known;
 }

@@ -17,6 +17,7 @@ import { type ContentStore, writeFileAtomically } from './content-store.ts';
 import { type ImageDocument, parseImageDocument } from './image-config.ts';
 import type { LayerSource } from './layer-store.ts';
 import { noSuchImage } from './no-such-image.ts';
+import type { PlatformSet } from './platform-set.ts';
 
 export interface ImageEntry {
   /** `sha256:...` of the config */
@@ -30,8 +31,14 @@ export interface ImageEntry {
   readonly repoDigests: readonly string[];
   /** of the unpacked layers' files */
   readonly sizeBytes: number;
+  /** the index that it is part of, when the images of all its platforms are here */
+  readonly platforms: PlatformSet | null;
   readonly document: ImageDocument;
 }
+
+/** As the file has it: one of an earlier version says nothing of platforms. */
+type StoredEntry = Omit<ImageEntry, 'document' | 'platforms'> &
+  Partial<Pick<ImageEntry, 'platforms'>>;
 
 export type ImageMap = Map<string, ImageEntry>;
 
@@ -68,7 +75,7 @@ export class ImageIndex {
     }
     const file = JSON.parse(text) as {
       version: number;
-      images: Omit<ImageEntry, 'document'>[];
+      images: StoredEntry[];
     };
     if (file.version !== VERSION) {
       throw new SkepError('data-loss', `read ${this.#path}: version ${file.version} is unknown`);
@@ -76,7 +83,7 @@ export class ImageIndex {
     for (const image of file.images) {
       try {
         const document = parseImageDocument(await this.#content.read(image.id));
-        this.#images.set(image.id, { ...image, document });
+        this.#images.set(image.id, { ...image, platforms: image.platforms ?? null, document });
       } catch (err) {
         this.#log.warn({ imageId: image.id, reason: describeError(err) }, 'image is damaged');
       }
@@ -127,7 +134,8 @@ export class ImageIndex {
   /** Another repository of the registry `domain` from which, or to which, this blob went; null = none. */
   repositoryOf(blob: string, domain: string, otherThan: string): string | null {
     for (const entry of this.#images.values()) {
-      if (!entry.layers.some((layer) => layer.blob === blob)) continue;
+      const isPart = entry.layers.some((layer) => layer.blob === blob);
+      if (!isPart && !entry.platforms?.blobs.includes(blob)) continue;
       for (const name of entry.repoDigests) {
         const reference = parseImageReference(name);
         if (reference.domain === domain && reference.path !== otherThan) return reference.path;

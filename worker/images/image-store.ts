@@ -80,6 +80,7 @@ export class ImageStore {
   readonly importFrom: ImageArrivals['importFrom'];
   readonly commit: ImageArrivals['commit'];
   readonly pull: ImageArrivals['pull'];
+  readonly pullAllPlatforms: ImageArrivals['pullAllPlatforms'];
   readonly take: ImageArrivals['take'];
   /** for the other nodes of the cluster */
   readonly blobs: BlobSender;
@@ -142,6 +143,7 @@ export class ImageStore {
     this.importFrom = arrivals.importFrom.bind(arrivals);
     this.commit = arrivals.commit.bind(arrivals);
     this.pull = arrivals.pull.bind(arrivals);
+    this.pullAllPlatforms = arrivals.pullAllPlatforms.bind(arrivals);
     this.take = arrivals.take.bind(arrivals);
     this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep, clock);
     const { watermarks = null } = options;
@@ -154,6 +156,11 @@ export class ImageStore {
       hosts: this.#hosts,
       ...(options.pushPartBytes !== undefined && { partBytes: options.pushPartBytes }),
     });
+  }
+
+  /** What images that are pulled here are for. */
+  get platform(): Platform {
+    return { os: 'linux', architecture: this.#architecture };
   }
 
   /** Usable afterwards; whatever a crash left half-made is gone. */
@@ -190,7 +197,8 @@ export class ImageStore {
 
   /**
    * Sends an image to the registry that its name says, under this tag; without one under every tag
-   * that it has in that repository. Rejects with the registry's own words.
+   * that it has in that repository; as a whole index when the images of all its platforms are here.
+   * Rejects with the registry's own words.
    */
   async push(
     name: string,
@@ -211,10 +219,11 @@ export class ImageStore {
 
   async #push(
     reference: ImageReference,
-    { id, manifestDigest, layers }: ImageEntry,
+    { id, manifestDigest: own, layers, platforms }: ImageEntry,
     auth: RegistryAuth | null,
     context: PushContext,
   ): Promise<void> {
+    const manifestDigest = platforms?.digest ?? own;
     await this.#sweep.holding(async (hold) => {
       for (const blob of blobsOf(this.#index.require(id))) hold.blobs.add(blob);
       const { domain, path } = reference;

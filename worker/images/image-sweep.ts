@@ -111,8 +111,10 @@ export class ImageSweep {
   }
 }
 
-/** Its layers, config and manifest, and the indexes under whose digests it is known. */
+/** Its layers, config and manifest, the indexes under whose digests it is known, and what is here of them. */
 export function blobsOf(entry: ImageEntry): string[] {
   const named = entry.repoDigests.map((name) => name.slice(name.indexOf('@') + 1));
-  return [entry.id, entry.manifestDigest, ...entry.layers.map((layer) => layer.blob), ...named];
+  const { id, manifestDigest, layers, platforms } = entry;
+  const whole = platforms === null ? [] : [platforms.digest, ...platforms.blobs];
+  return [id, manifestDigest, ...layers.map((layer) => layer.blob), ...named, ...whole];
 }

@@ -46,7 +46,9 @@ function imageProblem(
   damaged: ReadonlySet<string>,
   unpacked: ReadonlySet<string>,
 ): string | null {
-  for (const blob of [entry.id, entry.manifestDigest, ...entry.layers.map((l) => l.blob)]) {
+  const { id, manifestDigest, layers, platforms } = entry;
+  const whole = platforms === null ? [] : [platforms.digest, ...platforms.blobs];
+  for (const blob of [id, manifestDigest, ...layers.map((l) => l.blob), ...whole]) {
     if (!content.has(blob)) return `blob ${blob} is missing`;
     if (damaged.has(blob)) return `blob ${blob} is damaged`;
   }

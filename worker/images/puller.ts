@@ -28,6 +28,7 @@ import {
 import type { BlobName, ImageSource } from './image-source.ts';
 import { LimitedSource } from './limited-source.ts';
 import { PeerSource } from './peer-source.ts';
+import { isForeign, type PlatformSet, visitPlatforms } from './platform-set.ts';
 import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryClient } from './registry-client.ts';
@@ -64,6 +65,8 @@ export interface PullerOptions {
 export interface PullContext {
   /** told of each blob before it is looked for */
   readonly hold: HoldBlob;
+  /** also the images of an index that are not for this machine; default false */
+  readonly allPlatforms?: boolean;
   readonly onProgress: ProgressListener;
   readonly signal?: AbortSignal;
 }
@@ -296,8 +299,16 @@ export class Puller {
     const top = await this.#keptManifest(download, manifestName(reference));
     let manifestDigest = top.digest;
     let manifest = parseManifest(top.bytes);
+    let platforms: PlatformSet | null = null;
     if (manifest.kind === 'index') {
       const chosen = choosePlatform(manifest.manifests, architecture);
+      if (context.allPlatforms) {
+        const blobs = await visitPlatforms(manifest, {
+          manifest: async (one) => (await this.#keptManifest(download, one.digest)).bytes,
+          blob: (descriptor) => this.#ensureBlob({ ...download, descriptor }),
+        });
+        platforms = { digest: top.digest, blobs };
+      }
       const own = await this.#keptManifest(download, chosen.digest);
       manifestDigest = own.digest;
       manifest = parseManifest(own.bytes);
@@ -323,7 +334,7 @@ export class Puller {
         this.#ensureBlob({ ...context, client, descriptor }),
       ),
     );
-    return { id, manifestDigest, document, layers, digests: [top.digest] };
+    return { id, manifestDigest, document, layers, platforms, digests: [top.digest] };
   }
 
   /** As `#manifest`; it is in the store afterwards. */
@@ -442,8 +453,10 @@ function platformsOf(index: Extract<ManifestDocument, { kind: 'index' }>): Platf
 }
 
 function refuseUnsupported(layers: readonly Descriptor[]): void {
-  for (const { mediaType, digest } of layers) {
-    if (!/foreign|nondistributable/.test(mediaType)) continue;
-    throw new SkepError('unimplemented', `layer ${digest} is not distributed by the registry`);
-  }
+  const foreign = layers.find(isForeign);
+  if (foreign === undefined) return;
+  throw new SkepError(
+    'unimplemented',
+    `layer ${foreign.digest} is not distributed by the registry`,
+  );
 }

@@ -10,8 +10,9 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { familiarRepository, type ImageReference } from '../../common/model/image-reference.ts';
 import type { ContentStore } from './content-store.ts';
-import { type Descriptor, parseManifest } from './image-config.ts';
+import { type Descriptor, type ManifestDocument, parseManifest } from './image-config.ts';
 import type { LayerSource } from './layer-store.ts';
+import { visitPlatforms } from './platform-set.ts';
 import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryClient, type Upload } from './registry-client.ts';
@@ -44,6 +45,7 @@ export interface PusherOptions {
 export interface PushRequest {
   /** with a tag */
   readonly reference: ImageReference;
+  /** of a manifest, or of an index whose images are all here */
   readonly manifestDigest: string;
   /** bottom first */
   readonly layers: readonly LayerSource[];
@@ -103,21 +105,42 @@ export class Pusher {
     });
     const bytes = await content.read(manifestDigest);
     const manifest = parseManifest(bytes);
-    if (manifest.kind === 'index') {
-      throw new SkepError('unimplemented', 'push an image index: only single images are pushed');
-    }
-    const layers = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
-    for (const { digest } of layers.values()) {
-      onProgress({ id: shownId(request, digest), status: 'Preparing', progressDetail: {} });
-    }
-    await Promise.all([...layers.values()].map((layer) => this.#ensureBlob(sending, layer)));
-    await this.#ensureBlob({ ...sending, onProgress: () => {} }, manifest.config);
+    if (manifest.kind === 'index') await this.#pushPlatforms(sending, manifest);
+    else await this.#pushBlobs(sending, manifest);
     const tag = reference.tag!;
     await retrying(this.#options, signal, () => client.putManifest(tag, bytes, signal));
     onProgress({ status: `${tag}: digest: ${manifestDigest} size: ${bytes.length}` });
     const aux = { Tag: tag, Digest: manifestDigest, Size: bytes.length };
     onProgress({ progressDetail: {}, aux });
     return manifestDigest;
+  }
+
+  async #pushBlobs(
+    sending: Sending,
+    manifest: Extract<ManifestDocument, { kind: 'manifest' }>,
+  ): Promise<void> {
+    const { request, onProgress } = sending;
+    const layers = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
+    for (const { digest } of layers.values()) {
+      onProgress({ id: shownId(request, digest), status: 'Preparing', progressDetail: {} });
+    }
+    await Promise.all([...layers.values()].map((layer) => this.#ensureBlob(sending, layer)));
+    await this.#ensureBlob({ ...sending, onProgress: () => {} }, manifest.config);
+  }
+
+  /** Each image under its digest: a registry wants them before the index that names them. */
+  async #pushPlatforms(
+    sending: Sending,
+    index: Extract<ManifestDocument, { kind: 'index' }>,
+  ): Promise<void> {
+    const { client, signal } = sending;
+    const { content } = this.#options;
+    await visitPlatforms(index, {
+      manifest: ({ digest }) => content.read(digest),
+      blob: (descriptor) => this.#ensureBlob(sending, descriptor),
+      complete: ({ digest }, bytes) =>
+        retrying(this.#options, signal, () => client.putManifest(digest, bytes, signal)),
+    });
   }
 
   async #ensureBlob(sending: Sending, blob: Descriptor): Promise<void> {

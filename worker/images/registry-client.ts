@@ -155,14 +155,19 @@ export class RegistryClient implements ImageSource {
 
   /** @param reference the tag (or digest) that it gets */
   async putManifest(reference: string, bytes: Buffer, signal?: AbortSignal): Promise<void> {
-    const { mediaType } = JSON.parse(bytes.toString('utf8')) as { mediaType?: unknown };
-    const type = MANIFEST_MEDIA_TYPES.find((known) => known === mediaType);
+    const { mediaType, manifests } = JSON.parse(bytes.toString('utf8')) as {
+      mediaType?: unknown;
+      manifests?: unknown;
+    };
+    const named = MANIFEST_MEDIA_TYPES.find((known) => known === mediaType);
+    // OCI allows to leave it out.
+    const type = named ?? (manifests ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest);
     const response = await this.#send(
       `manifests/${reference}`,
       {
         method: 'PUT',
         headers: {
-          'Content-Type': type ?? MEDIA_TYPES.ociManifest, // OCI allows to leave it out
+          'Content-Type': type,
           'Content-Length': String(bytes.length),
         },
         body: bytes.toString('utf8'),

@@ -10,7 +10,7 @@ const WEB = 'docker.io/library/web';
 
 function image(repoTags: string[], repoDigests: string[] = []): ImageEntry {
   const document = parseImageDocument(Buffer.from('{}'));
-  const rest = { manifestDigest: DIGEST, layers: [], sizeBytes: 0, document };
+  const rest = { manifestDigest: DIGEST, layers: [], sizeBytes: 0, platforms: null, document };
   return { id: ID, repoTags, repoDigests, ...rest };
 }
 
