@@ -163,6 +163,7 @@ export class Membership {
       log,
       onFailure,
       onClusterEvent,
+      renewRegistryLogin: (...login) => this.#renewRegistryLogin(...login),
       onRemoved: () => this.#role.removed(),
       onLockChanged: () => this.#tasks.run((signal) => this.#followLock(signal)),
     });
@@ -177,6 +178,16 @@ export class Membership {
     });
     this.#starting = started.catch(() => {}); // told to this caller
     await started;
+  }
+
+  async #renewRegistryLogin(
+    domain: string,
+    identityToken: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { images } = this.#parts.worker;
+    const user = { username: '', password: '', identityToken };
+    return (await images.login(domain, user, signal)) ?? identityToken;
   }
 
   async #startWorker(): Promise<void> {

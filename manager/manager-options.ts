@@ -10,6 +10,7 @@ import type { NewCluster } from './ca/bootstrap.ts';
 import type { TellClusterEvent } from './cluster-events.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftNodeOptions } from './raftnode/node-options.ts';
+import type { RenewLogin } from './registry-credentials.ts';
 
 export interface ManagerOptions {
   readonly dataDir: string;
@@ -29,6 +30,8 @@ export interface ManagerOptions {
     RaftNodeOptions,
     'snapshotIntervalEntries' | 'keepEntries' | 'segmentBytes' | 'smallSegmentBytes'
   >;
+  /** Uses a registry login of services before it ends; default: they are left as they are. */
+  readonly renewRegistryLogin?: RenewLogin;
   /** `Manager.identityKey` may be another. */
   readonly onLockChanged?: () => void;
   /** What changes in the cluster, for the events of this node's API. */

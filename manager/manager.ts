@@ -35,6 +35,7 @@ import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
 import type { RaftNodeStatus } from './raftnode/node-options.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
+import { RegistryCredentials } from './registry-credentials.ts';
 import { RemoteContainers } from './remote-containers.ts';
 import { RoleManager } from './role-manager.ts';
 import { PlacementExplainer } from './scheduler/explain-placement.ts';
@@ -343,13 +344,15 @@ export class Manager implements ManagerList, LeaderLocator {
       log: log.child({ component }),
     });
     const dispatcher = new Dispatcher({ ...named('dispatcher'), managers: this });
-    const all: readonly Room[] = [
+    const all: Room[] = [
       new Allocator(named('allocator')),
       new Orchestrator(named('orchestrator')),
       new Scheduler(named('scheduler')),
       new RoleManager({ ...named('roles'), group: this.#groupService() }),
       dispatcher,
     ];
+    const { renewRegistryLogin: renew } = this.#options;
+    if (renew) all.push(new RegistryCredentials({ ...named('registries'), renew }));
     return { rooms: { dispatcher }, all };
   }
 

@@ -125,8 +125,9 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
     const auth = parseRegistryAuth(Buffer.from(JSON.stringify(body)).toString('base64url'));
     if (auth === null) throw new SkepError('invalid-argument', 'log in: no user name is given');
     const { serveraddress } = body as { serveraddress?: unknown };
-    await images.login(registryDomain(String(serveraddress ?? '')), auth, context.signal);
-    context.send(200, { Status: 'Login Succeeded', IdentityToken: '' });
+    const domain = registryDomain(String(serveraddress ?? ''));
+    const token = await images.login(domain, auth, context.signal);
+    context.send(200, { Status: 'Login Succeeded', IdentityToken: token ?? '' });
   });
 
   routes.add('POST', '/images/prune', async (context) => {

@@ -388,6 +388,46 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
     expect(tokens.length).toBeGreaterThan(2);
   });
 
+  test('a login gives an identity token, which is used and replaced without the password', async () => {
+    const asked: string[] = [];
+    let current = 'identity0';
+    registry.hook = (request, response) => {
+      const url = new URL(request.url ?? '', `http://${registry.host}`);
+      if (url.pathname === '/token') {
+        let body = '';
+        request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+        request.on('end', () => {
+          const form = new URLSearchParams(request.method === 'POST' ? body : url.search);
+          const used = form.get('refresh_token') ?? request.headers.authorization ?? '';
+          const isOffline = [form.get('offline_token'), form.get('access_type')].some(Boolean);
+          asked.push(`${request.method} ${used} ${isOffline}`);
+          if (request.method === 'POST' && used !== current) {
+            response.writeHead(401).end(json({ details: 'that token was used' }));
+            return;
+          }
+          current = `identity${asked.length}`;
+          response.end(json({ access_token: 'access', refresh_token: current }));
+        });
+        return true;
+      }
+      if (request.headers.authorization === 'Bearer access') return false;
+      const challenge = `Bearer realm="http://${registry.host}/token",service="r"`;
+      response.writeHead(401, { 'WWW-Authenticate': challenge }).end();
+      return true;
+    };
+    const first = await store.login(registry.host, ALICE);
+    const basic = `Basic ${Buffer.from('alice:secret').toString('base64')}`;
+    expect(first).toBe('identity1');
+    const user = { username: '', password: '', identityToken: first! };
+    const second = await store.login(registry.host, user);
+    expect(second).toBe('identity2');
+    expect(asked).toEqual([`GET ${basic} true`, 'POST identity1 true']);
+    const image = await pull('1', { ...user, identityToken: second! });
+    expect(image.id).toBe(sha256(registry.config));
+    const { text } = await failure(store.login(registry.host, user));
+    expect(text).toBe(`log in to ${registry.host}: unauthorized: that token was used`);
+  });
+
   test('a redirect to another host goes without the password', async () => {
     const seen: (string | undefined)[] = [];
     const other = http.createServer((request, response) => {

@@ -244,9 +244,12 @@ export class ImageStore {
     );
   }
 
-  /** Rejects with the registry's words when it does not let this user in. @param domain as in names */
-  async login(domain: string, auth: RegistryAuth, signal?: AbortSignal): Promise<void> {
-    await checkLogin(this.#hosts.origin(domain), auth, this.#options.clock, signal);
+  /**
+   * The identity token to log in with from now on; null = the registry gives none. Rejects with the registry's
+   * words when it does not let this user in. @param domain as in names
+   */
+  login(domain: string, auth: RegistryAuth, signal?: AbortSignal): Promise<string | null> {
+    return checkLogin(this.#hosts.origin(domain), auth, this.#options.clock, signal);
   }
 
   /** Asks the registry what a name means now, without fetching the image. Errors as `pull`. */

@@ -64,6 +64,8 @@ export class RegistryAuthorizer {
   readonly #auth: RegistryAuth | null;
   /** what tokens are asked for when the challenge does not say */
   readonly #defaultScope: string | null;
+  readonly #asksIdentity: boolean;
+  #identityToken: string | null;
   /** all that was challenged for, so that a token for pushing does not take the one for a mount away */
   readonly #scopes = new Set<string>();
   #basicHeader: string | null = null;
@@ -75,11 +77,20 @@ export class RegistryAuthorizer {
     readonly clock: Clock;
     readonly auth: RegistryAuth | null;
     readonly defaultScope: string | null;
+    /** ask for an identity token, with which the user logs in without the password; default false */
+    readonly asksIdentity?: boolean;
   }) {
     this.#endpoint = options.endpoint;
     this.#clock = options.clock;
     this.#auth = options.auth;
     this.#defaultScope = options.defaultScope;
+    this.#asksIdentity = options.asksIdentity ?? false;
+    this.#identityToken = options.auth?.identityToken || null;
+  }
+
+  /** To log in with from now on: the user's, or what the registry gave instead. null = there is none. */
+  get identityToken(): string | null {
+    return this.#identityToken;
   }
 
   /** For the next request; null = none is known to be needed. Renews a token that is about to end. */
@@ -133,7 +144,9 @@ export class RegistryAuthorizer {
     if (status !== 200) {
       throw responseError(status, text, response.headers['retry-after'] ?? null);
     }
-    const { token, lifeMs } = parseToken(text, challenge.realm);
+    const { token, lifeMs, refreshToken } = parseToken(text, challenge.realm);
+    const mayChange = this.#identityToken !== null || this.#asksIdentity;
+    if (refreshToken !== null && mayChange) this.#identityToken = refreshToken;
     this.#bearer = { token, challenge, expiresAtMs: askedMs + lifeMs };
   }
 
@@ -143,13 +156,14 @@ export class RegistryAuthorizer {
     signal?: AbortSignal,
   ): Promise<IncomingMessage> {
     const common = signal ? { signal } : {};
-    const identityToken = this.#auth?.identityToken;
-    if (identityToken !== undefined && identityToken !== '') {
+    const identityToken = this.#identityToken;
+    if (identityToken !== null) {
       const form = new URLSearchParams({
         grant_type: 'refresh_token',
         refresh_token: identityToken,
         client_id: CLIENT_ID,
         scope: scopes.join(' '),
+        ...(this.#asksIdentity && { access_type: 'offline' }),
         ...(service !== null && { service }),
       });
       const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
@@ -163,6 +177,10 @@ export class RegistryAuthorizer {
     const url = new URL(realm);
     if (service !== null) url.searchParams.set('service', service);
     for (const scope of scopes) url.searchParams.append('scope', scope);
+    if (this.#asksIdentity) {
+      url.searchParams.set('offline_token', 'true');
+      url.searchParams.set('client_id', CLIENT_ID);
+    }
     const basic = this.#basic();
     if (basic !== null) url.searchParams.set('account', this.#auth!.username);
     const headers: Record<string, string> = basic === null ? {} : { Authorization: basic };
@@ -170,8 +188,16 @@ export class RegistryAuthorizer {
   }
 }
 
-function parseToken(text: string, realm: string): { token: string; lifeMs: number } {
-  let answer: { token?: unknown; access_token?: unknown; expires_in?: unknown };
+function parseToken(
+  text: string,
+  realm: string,
+): { token: string; lifeMs: number; refreshToken: string | null } {
+  let answer: {
+    token?: unknown;
+    access_token?: unknown;
+    expires_in?: unknown;
+    refresh_token?: unknown;
+  };
   try {
     answer = JSON.parse(text) as typeof answer;
   } catch (err) {
@@ -184,5 +210,10 @@ function parseToken(text: string, realm: string): { token: string; lifeMs: numbe
   const seconds = answer.expires_in;
   const lifeMs =
     typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : TOKEN_LIFE_DEFAULT_MS;
-  return { token, lifeMs };
+  const refresh = answer.refresh_token;
+  return {
+    token,
+    lifeMs,
+    refreshToken: typeof refresh === 'string' && refresh !== '' ? refresh : null,
+  };
 }

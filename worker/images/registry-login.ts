@@ -9,14 +9,21 @@ import { readText } from './response-body.ts';
 /** The tokens' realm is asked once for each; a registry that challenges on and on is not believed. */
 const CHALLENGES_MAX = 2;
 
-/** Rejects with the registry's words; `unauthenticated` when it does not know the user or password. */
+/**
+ * The identity token to log in with from now on; null = the registry gives none, so that it is the password.
+ * Rejects with the registry's words; `unauthenticated` when it does not know the user, password or token.
+ */
 export async function checkLogin(
   endpoint: RegistryEndpoint,
   auth: RegistryAuth,
   clock: Clock,
   signal?: AbortSignal,
-): Promise<void> {
-  const authorizer = new RegistryAuthorizer({ endpoint, auth, clock, defaultScope: null });
+): Promise<string | null> {
+  const authorizer = new RegistryAuthorizer({
+    ...{ endpoint, auth, clock },
+    defaultScope: null,
+    asksIdentity: true,
+  });
   const options = signal ? { signal } : {};
   try {
     const url = `${await endpoint.baseUrl(signal)}/v2/`;
@@ -27,7 +34,7 @@ export async function checkLogin(
       const response = await endpoint.request(url, { ...options, headers });
       const body = await readText(response);
       const status = response.statusCode ?? 0;
-      if (status === 200) return;
+      if (status === 200) return authorizer.identityToken;
       const challenge = parseChallenge(response.headers['www-authenticate'] ?? '');
       if (status !== 401 || challenge === null || challenges === CHALLENGES_MAX) {
         throw responseError(status, body);

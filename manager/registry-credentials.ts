@@ -1,0 +1,202 @@
+/**
+ * Keeps the registry logins of services alive. A login by an identity token (a refresh token) ends some day, and its registry
+ * gives another one to who uses it before: the leader does that for all, and puts the new token where the old one was.
+ * Leader only; writes `registryAuth` of services, nothing else. Passwords are the user's: only the user has the next one.
+ */
+import type { Clock } from '../common/base/clock.ts';
+import { type OnFailure, TaskSet } from '../common/base/lifecycle.ts';
+import type { Logger } from '../common/base/log.ts';
+import { parseImageReference } from '../common/model/image-reference.ts';
+import {
+  encodeRegistryAuth,
+  type RegistryCredentials as Login,
+  parseRegistryAuth,
+} from '../common/model/registry-auth.ts';
+import type { Service, ServiceSpec } from '../common/model/service.ts';
+import type { Store } from './store/types.ts';
+
+/** The identity token to use from now on, which may be the same. Rejects with the registry's words. */
+export type RenewLogin = (
+  domain: string,
+  identityToken: string,
+  signal: AbortSignal,
+) => Promise<string>;
+
+export interface RegistryCredentialsOptions {
+  readonly store: Store;
+  readonly renew: RenewLogin;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onFailure: OnFailure;
+}
+
+/** How often the leader looks for logins that are due. */
+export const LOOK_PERIOD_MS = 60_000;
+/** A token that does not say when it ends is used so often. */
+export const OPAQUE_PERIOD_MS = 3_600_000;
+/** After a failure, and when a token is not replaced although its end is near. */
+export const RETRY_MS = 300_000;
+/** Of a token's life that passes before it is renewed, as for certificates. */
+const RENEW_AT = 2 / 3;
+
+interface HeldLogin {
+  readonly registryAuth: string;
+  readonly domain: string;
+  readonly identityToken: string;
+}
+
+export class RegistryCredentials {
+  readonly #options: RegistryCredentialsOptions;
+  readonly #tasks: TaskSet;
+  /** wall clock, by `registryAuth` */
+  #dueAtMs: ReadonlyMap<string, number> = new Map();
+  /** Tokens that could not be written yet, by the `registryAuth` that they replace: the old ones may be void. */
+  readonly #unwritten = new Map<string, string>();
+
+  constructor(options: RegistryCredentialsOptions) {
+    this.#options = options;
+    this.#tasks = new TaskSet(options.onFailure);
+  }
+
+  async start(): Promise<void> {
+    const { clock } = this.#options;
+    this.#tasks.run(async (signal) => {
+      for (;;) {
+        await clock.sleep(LOOK_PERIOD_MS, signal);
+        await this.#look(signal);
+      }
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.#tasks.stop();
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#options;
+    const held = store.view((view) => heldLogins(view.list('service')));
+    const dueAtMs = new Map<string, number>();
+    for (const login of held) {
+      const nowMs = clock.wallMs();
+      const due = this.#dueAtMs.get(login.registryAuth) ?? renewalMs(login.identityToken, nowMs);
+      if (due > nowMs) {
+        dueAtMs.set(login.registryAuth, due);
+        continue;
+      }
+      const { registryAuth, nextMs } = await this.#renew(login, signal);
+      dueAtMs.set(registryAuth, nextMs);
+    }
+    this.#dueAtMs = dueAtMs;
+  }
+
+  /** What it is from now on, and when it is due again. */
+  async #renew(
+    login: HeldLogin,
+    signal: AbortSignal,
+  ): Promise<{ registryAuth: string; nextMs: number }> {
+    const { clock, log, renew } = this.#options;
+    const { domain, registryAuth } = login;
+    try {
+      const identityToken =
+        this.#unwritten.get(registryAuth) ?? (await renew(domain, login.identityToken, signal));
+      const nowMs = clock.wallMs();
+      if (identityToken === login.identityToken) {
+        const nextMs = Math.max(renewalMs(identityToken, nowMs), nowMs + RETRY_MS);
+        return { registryAuth, nextMs };
+      }
+      const next = encodeRegistryAuth({ username: '', password: '', identityToken }, domain);
+      this.#unwritten.set(registryAuth, identityToken);
+      const services = await this.#replace(registryAuth, next, signal);
+      this.#unwritten.delete(registryAuth);
+      log.info({ registry: domain, services }, 'registry login renewed');
+      return { registryAuth: next, nextMs: renewalMs(identityToken, nowMs) };
+    } catch (err) {
+      signal.throwIfAborted();
+      log.warn({ err, registry: domain }, 'registry login is not renewed, will be retried');
+      const retryMs = this.#unwritten.has(registryAuth) ? LOOK_PERIOD_MS : RETRY_MS;
+      return { registryAuth, nextMs: clock.wallMs() + retryMs };
+    }
+  }
+
+  /** How many services had it. Their versions of the spec stay what they are: no task is replaced. */
+  async #replace(old: string, next: string, signal: AbortSignal): Promise<number> {
+    const { store } = this.#options;
+    const holders = store.view((view) => view.list('service').filter((one) => holds(one, old)));
+    await store.batch(
+      holders,
+      (tx, { id }) => {
+        const service = tx.get('service', id);
+        if (!service || !holds(service, old)) return;
+        const previousSpec = service.previousSpec && replaced(service.previousSpec, old, next);
+        tx.update('service', { ...service, spec: replaced(service.spec, old, next), previousSpec });
+      },
+      signal,
+    );
+    return holders.length;
+  }
+}
+
+function specsOf({ spec, previousSpec }: Service): readonly ServiceSpec[] {
+  return previousSpec ? [spec, previousSpec] : [spec];
+}
+
+function holds(service: Service, registryAuth: string): boolean {
+  return specsOf(service).some((spec) => spec.task.container.registryAuth === registryAuth);
+}
+
+function replaced(spec: ServiceSpec, old: string, next: string): ServiceSpec {
+  if (spec.task.container.registryAuth !== old) return spec;
+  const container = { ...spec.task.container, registryAuth: next };
+  return { ...spec, task: { ...spec.task, container } };
+}
+
+/** Each once, also when a thousand services have it. */
+function heldLogins(services: readonly Service[]): readonly HeldLogin[] {
+  const held = new Map<string, HeldLogin>();
+  for (const { task } of services.flatMap(specsOf)) {
+    const { image, registryAuth } = task.container;
+    if (registryAuth === null || held.has(registryAuth)) continue;
+    const identityToken = identityTokenOf(registryAuth);
+    if (identityToken === null) continue;
+    held.set(registryAuth, { registryAuth, identityToken, domain: domainOf(image) });
+  }
+  return [...held.values()];
+}
+
+/** What cannot be read is of no use to any node either; they say so. */
+function identityTokenOf(registryAuth: string): string | null {
+  let login: Login | null = null;
+  try {
+    login = parseRegistryAuth(registryAuth);
+  } catch {
+    return null;
+  }
+  return login?.identityToken ?? null;
+}
+
+function domainOf(image: string): string {
+  return parseImageReference(image).domain; // checked when the service was written
+}
+
+/** When a token is to be renewed, wall clock. One that is a JWT says when it ends. */
+function renewalMs(identityToken: string, nowMs: number): number {
+  const life = lifeOf(identityToken);
+  if (life === null) return nowMs + OPAQUE_PERIOD_MS;
+  const beginMs = life.beginMs ?? nowMs;
+  return beginMs + (life.endMs - beginMs) * RENEW_AT;
+}
+
+function lifeOf(token: string): { beginMs: number | null; endMs: number } | null {
+  const [, body, signature] = token.split('.');
+  if (body === undefined || signature === undefined) return null;
+  try {
+    const { iat, exp } = JSON.parse(Buffer.from(body, 'base64url').toString('utf8')) as {
+      iat?: unknown;
+      exp?: unknown;
+    };
+    if (typeof exp !== 'number') return null;
+    return { beginMs: typeof iat === 'number' ? iat * 1000 : null, endMs: exp * 1000 };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,160 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
+import { silentLogger } from '../../../common/base/log.ts';
+import type { ServiceId } from '../../../common/model/ids.ts';
+import { encodeRegistryAuth, parseRegistryAuth } from '../../../common/model/registry-auth.ts';
+import type { Service, ServiceSpec } from '../../../common/model/service.ts';
+import {
+  LOOK_PERIOD_MS,
+  OPAQUE_PERIOD_MS,
+  RETRY_MS,
+  RegistryCredentials,
+} from '../../../manager/registry-credentials.ts';
+import { aContainerSpec, aService, aServiceSpec, aTaskSpec, idOf } from '../../support/builders.ts';
+import { makeStore, type TestStore } from '../../support/store.ts';
+
+let store: TestStore;
+let room: RegistryCredentials;
+let failures: unknown[];
+/** asked of registries: `domain token` */
+let asked: string[];
+/** what the registry gives for a token; without an entry the same */
+let given: Map<string, string>;
+let refusal: SkepError | null;
+
+const byToken = (identityToken: string): string =>
+  encodeRegistryAuth({ username: '', password: '', identityToken }, 'reg.example');
+
+const byPassword = encodeRegistryAuth({ username: 'u', password: 'p' }, 'reg.example');
+
+function spec(registryAuth: string | null): ServiceSpec {
+  const container = aContainerSpec({ image: 'reg.example/app:1', registryAuth });
+  return aServiceSpec({ task: aTaskSpec({ container }) });
+}
+
+async function have(name: string, changes: Partial<Service>): Promise<void> {
+  const id = idOf<ServiceId>(name);
+  const own = changes.spec ?? spec(null);
+  await store.store.update((tx) => {
+    tx.create('service', aService({ id, ...changes, spec: { ...own, name } }));
+  });
+}
+
+function tokenOf(name: string, which: 'spec' | 'previousSpec' = 'spec'): string | undefined {
+  const service = store.get('service', idOf<ServiceId>(name));
+  const auth = service[which]?.task.container.registryAuth ?? null;
+  return parseRegistryAuth(auth)?.identityToken;
+}
+
+/** As registries sign them, without the signature. Seconds from now. */
+function jwt(beginS: number, endS: number): string {
+  const nowS = store.clock.wallMs() / 1000;
+  const body = JSON.stringify({ iat: nowS + beginS, exp: nowS + endS });
+  return `e30.${Buffer.from(body).toString('base64url')}.sig`;
+}
+
+beforeEach(async () => {
+  store = makeStore();
+  failures = [];
+  asked = [];
+  given = new Map();
+  refusal = null;
+  room = new RegistryCredentials({
+    store: store.store,
+    clock: store.clock,
+    renew: async (domain, token) => {
+      asked.push(`${domain} ${token}`);
+      if (refusal) throw refusal;
+      return given.get(token) ?? token;
+    },
+    log: silentLogger,
+    onFailure: (err) => failures.push(err),
+  });
+  await room.start();
+});
+
+afterEach(async () => {
+  await room.stop();
+  expect(failures).toEqual([]);
+  expect(store.clock.pending).toBe(0);
+});
+
+describe('registry credentials', () => {
+  test('a token is used before its end, and all services get the one that comes for it', async () => {
+    const [old, next] = [jwt(0, 3000), 'next'];
+    given.set(old, next);
+    await have('one', { spec: spec(byToken(old)), previousSpec: spec(byToken(old)) });
+    await have('two', { spec: spec(byToken(old)), previousSpec: spec(byPassword) });
+    await have('three', { spec: spec(byPassword) });
+    const version = store.get('service', idOf<ServiceId>('one')).specVersion;
+    await store.clock.advance(1_980_000);
+    expect(asked).toEqual([]);
+    await store.clock.advance(LOOK_PERIOD_MS);
+    expect(asked).toEqual([`reg.example ${old}`]);
+    expect([tokenOf('one'), tokenOf('one', 'previousSpec'), tokenOf('two')]).toEqual([
+      ...[next, next, next],
+    ]);
+    expect(store.get('service', idOf<ServiceId>('one')).specVersion).toBe(version);
+    const three = store.get('service', idOf<ServiceId>('three')).spec.task.container;
+    expect(three.registryAuth).toBe(byPassword);
+  });
+
+  test('one that does not say when it ends is used every hour', async () => {
+    await have('one', { spec: spec(byToken('opaque')) });
+    await store.clock.advance(OPAQUE_PERIOD_MS);
+    expect(asked).toEqual([]);
+    await store.clock.advance(LOOK_PERIOD_MS);
+    expect(asked).toHaveLength(1);
+    await store.clock.advance(OPAQUE_PERIOD_MS - 1);
+    expect(asked).toHaveLength(1);
+    await store.clock.advance(1);
+    expect(asked).toHaveLength(2);
+  });
+
+  test('a registry that does not answer is asked again after a while', async () => {
+    const old = jwt(-3000, 60);
+    given.set(old, 'next');
+    refusal = new SkepError('unavailable', 'connect to registry');
+    await have('one', { spec: spec(byToken(old)) });
+    await store.clock.advance(LOOK_PERIOD_MS + RETRY_MS - 1);
+    expect(asked).toHaveLength(1);
+    refusal = null;
+    await store.clock.advance(1);
+    expect(asked).toHaveLength(2);
+    expect(tokenOf('one')).toBe('next');
+  });
+
+  test('a token that could not be written is not asked for once more', async () => {
+    const old = jwt(-3000, 60);
+    given.set(old, 'next');
+    await have('one', { spec: spec(byToken(old)) });
+    store.proposer.hold = true;
+    await store.clock.advance(LOOK_PERIOD_MS);
+    store.proposer.fail(new SkepError('no-leader', 'no leader'));
+    store.proposer.hold = false;
+    await store.clock.advance(LOOK_PERIOD_MS);
+    expect(asked).toHaveLength(1);
+    expect(tokenOf('one')).toBe('next');
+  });
+
+  test('what a user wrote meanwhile stays', async () => {
+    const old = jwt(-3000, 60);
+    await have('one', { spec: spec(byToken(old)) });
+    await room.stop();
+    room = new RegistryCredentials({
+      ...{ store: store.store, clock: store.clock, log: silentLogger },
+      renew: async () => {
+        await store.store.update((tx) => {
+          const service = tx.require('service', idOf<ServiceId>('one'));
+          const own = { ...spec(byPassword), name: 'one' };
+          tx.update('service', { ...service, spec: own });
+        });
+        return 'next';
+      },
+      onFailure: (err) => failures.push(err),
+    });
+    await room.start();
+    await store.clock.advance(LOOK_PERIOD_MS);
+    expect(tokenOf('one')).toBeUndefined();
+  });
+});
