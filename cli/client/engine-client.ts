@@ -4,11 +4,6 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
-import type {
-  ContainerCreateJson,
-  ContainerJson,
-  ContainerSummaryJson,
-} from '../../common/model/engine-json/container.ts';
 import type { ChangeJson, EventJson } from '../../common/model/engine-json/event.ts';
 import type {
   ImageHistoryJson,

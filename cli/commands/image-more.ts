@@ -2,7 +2,6 @@
 import { createReadStream } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
 import { Readable } from 'node:stream';
 import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
 import { familiarRepository, parseImageReference } from '../../common/model/image-reference.ts';
