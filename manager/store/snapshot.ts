@@ -33,23 +33,21 @@ export function* writeSnapshot(
 ): Generator<Uint8Array, void> {
   const chunks = new ChunkWriter();
   const header = encodeSnapshotRecord({ type: 'header', format: SNAPSHOT_FORMAT });
-  chunks.write(header, NO_BYTES);
+  chunks.write(header, '');
   let objectCount = 0;
   for (const records of lists) {
     objectCount += records.length;
-    for (const { kind, bytes } of records) {
-      chunks.write(encodeSnapshotObjectHead(kind, bytes.length), bytes);
+    for (const { kind, encoding } of records) {
+      chunks.write(encodeSnapshotObjectHead(kind, encoding.length), encoding);
       while (chunks.hasFull) yield chunks.takeFull();
     }
   }
   const footer = encodeSnapshotRecord({ type: 'footer', objectCount });
-  chunks.write(footer, NO_BYTES);
+  chunks.write(footer, '');
   while (chunks.hasFull) yield chunks.takeFull();
   const rest = chunks.rest();
   if (rest.length > 0) yield rest;
 }
-
-const NO_BYTES = new Uint8Array(0);
 
 /** Makes as little garbage as it can: it runs while all other work of a manager goes on. */
 class ChunkWriter {
@@ -68,12 +66,12 @@ class ChunkWriter {
     return chunk;
   }
 
-  /** A record in two parts. */
-  write(head: Uint8Array, tail: Uint8Array): void {
+  /** A record in two parts; `tail` as in StoredRecord. */
+  write(head: Uint8Array, tail: string): void {
     this.#length.writeUInt32LE(head.length + tail.length, 0);
     this.#append(this.#length);
     this.#append(head);
-    this.#append(tail);
+    this.#appendText(tail);
   }
 
   rest(): Uint8Array {
@@ -85,14 +83,26 @@ class ChunkWriter {
       const room = SNAPSHOT_CHUNK_BYTES - this.#filled;
       const part = bytes.length - at <= room && at === 0 ? bytes : bytes.subarray(at, at + room);
       this.#chunk.set(part, this.#filled);
-      this.#filled += part.length;
       at += part.length;
-      if (this.#filled === SNAPSHOT_CHUNK_BYTES) {
-        this.#full.push(this.#chunk);
-        this.#chunk = Buffer.allocUnsafeSlow(SNAPSHOT_CHUNK_BYTES); // the reader may keep the other
-        this.#filled = 0;
-      }
+      this.#fill(part.length);
     }
+  }
+
+  #appendText(text: string): void {
+    for (let at = 0; at < text.length; ) {
+      // As much as there is room for.
+      const written = this.#chunk.write(text.slice(at), this.#filled, 'latin1');
+      at += written;
+      this.#fill(written);
+    }
+  }
+
+  #fill(length: number): void {
+    this.#filled += length;
+    if (this.#filled < SNAPSHOT_CHUNK_BYTES) return;
+    this.#full.push(this.#chunk);
+    this.#chunk = Buffer.allocUnsafeSlow(SNAPSHOT_CHUNK_BYTES); // the reader may keep the other
+    this.#filled = 0;
   }
 }
 
@@ -163,9 +173,15 @@ class RestoreState {
 export function ownRecord<K extends ObjectKind>(
   kind: K,
   bytes: Uint8Array,
-): { kind: K; object: ReturnType<typeof decodeObject<K>>; bytes: Uint8Array } {
-  const own = Buffer.from(bytes);
-  return { kind, object: decodeObject(kind, own), bytes: own };
+): { kind: K; object: ReturnType<typeof decodeObject<K>>; encoding: string } {
+  // Byte arrays of an object are views of what it was decoded from. Tasks, by far the most, have none.
+  const own = kind === 'task' ? bytes : Buffer.from(bytes);
+  return { kind, object: decodeObject(kind, own), encoding: encodingOfBytes(bytes) };
+}
+
+/** See StoredRecord. */
+export function encodingOfBytes(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** Puts records together from chunks. */

@@ -9,6 +9,7 @@ import { type Task, taskWith } from '../../common/model/task.ts';
 import { encodeObject } from '../../common/wire/object.ts';
 import type { StoreAction, StoreGuard, StoreGuardRule } from '../../common/wire/store-log.ts';
 import { deepFreeze } from './deep-freeze.ts';
+import { encodingOfBytes } from './snapshot.ts';
 import {
   isUniquelyNamed,
   matchesLookup,
@@ -19,6 +20,8 @@ import {
 } from './tables.ts';
 import { MAX_CHANGES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, type WriteTx } from './types.ts';
 import { notFound, View } from './view.ts';
+
+const NO_BYTES = new Uint8Array(0);
 
 /** What the encoding of an action adds to its id and object, bytes, at most. */
 const ACTION_OVERHEAD_BYTES = 32;
@@ -31,6 +34,8 @@ interface Staged<K extends ObjectKind> {
   readonly base: RecordOf<K> | undefined;
   /** null = removed */
   readonly record: RecordOf<K> | null;
+  /** what `record` encodes; empty = removed */
+  readonly bytes: Uint8Array;
 }
 type AnyStaged = { [K in ObjectKind]: Staged<K> }[ObjectKind];
 
@@ -98,14 +103,14 @@ export class Transaction extends View implements WriteTx {
   actions(): StagedAction[] {
     const actions: StagedAction[] = [];
     for (const staged of this.#staged.values()) {
-      for (const { kind, id, base, record } of staged.values()) {
+      for (const { kind, id, base, record, bytes } of staged.values()) {
         if (!base && !record) continue;
         actions.push({
           action: record ? (base ? 'update' : 'create') : 'remove',
           kind,
           id,
           expectedVersion: base?.object.meta.version ?? 0,
-          bytes: record?.bytes ?? new Uint8Array(0),
+          bytes,
           record,
         });
       }
@@ -158,7 +163,7 @@ export class Transaction extends View implements WriteTx {
   remove(kind: ObjectKind, id: string): void {
     this.assertOpen();
     if (!this.#record(kind, id)) throw notFound(kind, id);
-    this.#stage(kind, id, null);
+    this.#stage(kind, id, null, NO_BYTES);
   }
 
   guard(rule: StoreGuardRule, kind: ObjectKind, id: string): void {
@@ -192,7 +197,8 @@ export class Transaction extends View implements WriteTx {
     // Encoded here and not at the end, so that `batch` knows the size before it goes on, and so that
     // what cannot be encoded is reported to its writer.
     const bytes = encodeObject(kind, stamped);
-    this.#stage(kind, object.id, { kind, object: deepFreeze(stamped), bytes });
+    const record = { kind, object: deepFreeze(stamped), encoding: encodingOfBytes(bytes) };
+    this.#stage(kind, object.id, record, bytes);
     return stamped;
   }
 
@@ -232,7 +238,12 @@ export class Transaction extends View implements WriteTx {
     return out;
   }
 
-  #stage<K extends ObjectKind>(kind: K, id: string, record: RecordOf<K> | null): void {
+  #stage<K extends ObjectKind>(
+    kind: K,
+    id: string,
+    record: RecordOf<K> | null,
+    bytes: Uint8Array,
+  ): void {
     let staged = this.#staged.get(kind);
     if (!staged) {
       staged = new Map();
@@ -240,7 +251,7 @@ export class Transaction extends View implements WriteTx {
     }
     const before = staged.get(id);
     const base = before ? (before as AnyStaged).base : this.tables.record(kind, id);
-    const after = { kind, id, base, record } as unknown as AnyStaged;
+    const after = { kind, id, base, record, bytes } as unknown as AnyStaged;
     this.#journal.push({ kind, id, before });
     staged.set(id, after);
     this.#count(before, after);
@@ -266,5 +277,5 @@ function withMeta<K extends ObjectKind>(
 /** Bytes of the action in the log entry, at most; 0 = there is none. */
 function sizeOf(staged: AnyStaged | undefined): number {
   if (!staged || (!staged.base && !staged.record)) return 0;
-  return staged.id.length + (staged.record?.bytes.length ?? 0) + ACTION_OVERHEAD_BYTES;
+  return staged.id.length + staged.bytes.length + ACTION_OVERHEAD_BYTES;
 }

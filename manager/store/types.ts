@@ -109,5 +109,6 @@ export const MAX_TRANSACTION_BYTES = 1.5 * 1024 * 1024;
 export interface StoredRecord {
   readonly kind: ObjectKind;
   readonly object: AnyObject;
-  readonly bytes: Uint8Array;
+  /** a character for each byte (latin1): text is V8's own, bytes are memory outside, which it collects for too early */
+  readonly encoding: string;
 }

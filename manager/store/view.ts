@@ -73,7 +73,7 @@ export abstract class View implements ReadView {
   encodingOf<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array | undefined {
     this.assertOpen();
     const record = this.tables.record(kind, object.id);
-    return record?.object === object ? record.bytes : undefined;
+    return record?.object === object ? Buffer.from(record.encoding, 'latin1') : undefined;
   }
 }
 
