@@ -7,6 +7,9 @@ import type { NodeCheck } from './filter.ts';
 /** Sets kept; then all are forgotten and made again as they are asked for. */
 const SETS_MAX = 1_000;
 
+/** Nodes that `prepare` judges: a few tenths of a millisecond. */
+const JUDGED_AT_ONCE = 500;
+
 /** A node check with its place in the order of filters, counted from 1. */
 export interface NumberedCheck {
   readonly number: number;
@@ -39,17 +42,30 @@ export class NodeSets {
 
   /** The set of these checks, up to date. */
   get(checks: readonly NumberedCheck[]): NodeSet {
+    const set = this.#get(checks);
+    this.refresh(set);
+    return set;
+  }
+
+  /**
+   * A part of the work that `get` would have with the set, some hundred nodes of it: thousands of them take
+   * milliseconds. False when it is up to date.
+   */
+  prepare(checks: readonly NumberedCheck[]): boolean {
+    return !this.#get(checks).catchUp(this.#epoch, this.#changes, this.#slots, JUDGED_AT_ONCE);
+  }
+
+  #get(checks: readonly NumberedCheck[]): NodeSet {
     const key = JSON.stringify(checks.map(({ number, check }) => [number, check.key]));
     if (this.#sets.size >= SETS_MAX && !this.#sets.has(key)) this.#sets.clear();
     const set = this.#sets.get(key) ?? new NodeSet(checks, this.#exists);
     this.#sets.set(key, set);
-    set.catchUp(this.#epoch, this.#changes, this.#slots);
     return set;
   }
 
   /** Brings `set`, which came from here, up to date. */
   refresh(set: NodeSet): void {
-    set.catchUp(this.#epoch, this.#changes, this.#slots);
+    set.catchUp(this.#epoch, this.#changes, this.#slots, Number.POSITIVE_INFINITY);
   }
 }
 
@@ -60,6 +76,8 @@ export class NodeSet {
   #members: Int32Array | null = null;
   #epoch = -1;
   #read = 0;
+  /** indexes below this were judged since the epoch began; the others are not known */
+  #judged = 0;
 
   constructor(checks: readonly NumberedCheck[], exists: (index: number) => boolean) {
     this.#checks = checks;
@@ -81,19 +99,24 @@ export class NodeSet {
     return this.#members;
   }
 
-  catchUp(epoch: number, changes: readonly number[], slots: number): void {
+  /** @param limit nodes judged at most; false = there are more to be judged */
+  catchUp(epoch: number, changes: readonly number[], slots: number, limit: number): boolean {
     if (this.#verdicts.length < slots) {
       const grown = new Uint8Array(Math.max(slots, 2 * this.#verdicts.length)).fill(NOBODY);
       grown.set(this.#verdicts);
       this.#verdicts = grown;
     }
     if (epoch !== this.#epoch) {
-      for (let i = 0; i < slots; i++) this.#judge(i);
-    } else {
-      for (let at = this.#read; at < changes.length; at++) this.#judge(changes[at]!);
+      this.#epoch = epoch;
+      this.#judged = 0;
+      this.#read = changes.length;
     }
-    this.#epoch = epoch;
-    this.#read = changes.length;
+    const end = Math.min(changes.length, this.#read + limit);
+    const room = limit - (end - this.#read);
+    for (; this.#read < end; this.#read++) this.#judge(changes[this.#read]!);
+    const judgedEnd = Math.min(slots, this.#judged + room);
+    for (; this.#judged < judgedEnd; this.#judged++) this.#judge(this.#judged);
+    return this.#read === changes.length && this.#judged === slots;
   }
 
   #judge(index: number): void {

@@ -90,6 +90,15 @@ export class PendingTasks {
     if (group) group.unwritten = true;
   }
 
+  /** One of the tasks that `takeDue` gives next, if these have a choice of node. */
+  get nextAnywhere(): Task | null {
+    if (this.#dueAtHome.size > 0) return null;
+    for (const [group, taskIds] of this.#dueAnywhere) {
+      for (const taskId of taskIds) return group.tasks.get(taskId)!;
+    }
+    return null;
+  }
+
   /** At most `limit` tasks of one group that are due, no longer due then; those that belong to a node first. */
   takeDue(limit: number): { readonly group: PendingGroup; readonly tasks: Task[] } | null {
     const due = this.#dueAtHome.size > 0 ? this.#dueAtHome : this.#dueAnywhere;

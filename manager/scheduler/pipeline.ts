@@ -12,6 +12,23 @@ export interface Stage {
   readonly check: NodeCheck;
 }
 
+/** The filters that concern the task. */
+function stagesOf(task: Task, table: NodeTable): Stage[] {
+  return FILTERS.flatMap((filter, at) => {
+    const check = filter.prepare(task, table);
+    return check ? [{ number: at + 1, filter, check }] : [];
+  });
+}
+
+function looksAtNode({ filter }: Stage): boolean {
+  return filter.looksAt === 'node';
+}
+
+/** A part of what a pipeline for the task would begin with: see NodeSets.prepare. */
+export function preparePipeline(task: Task, table: NodeTable): boolean {
+  return table.sets.prepare(stagesOf(task, table).filter(looksAtNode));
+}
+
 /**
  * What the table says at this moment, each time it is asked. A verdict is the number of the first filter
  * that refuses; 0 = the task could run there.
@@ -24,12 +41,9 @@ export class Pipeline {
 
   constructor(task: Task, table: NodeTable) {
     this.#table = table;
-    this.stages = FILTERS.flatMap((filter, at) => {
-      const check = filter.prepare(task, table);
-      return check ? [{ number: at + 1, filter, check }] : [];
-    });
+    this.stages = stagesOf(task, table);
     this.#load = this.stages.filter(({ filter }) => filter.looksAt === 'load');
-    this.#set = table.sets.get(this.stages.filter(({ filter }) => filter.looksAt === 'node'));
+    this.#set = table.sets.get(this.stages.filter(looksAtNode));
   }
 
   /** Brings what is remembered of nodes up to date; to be called after the table changed. */

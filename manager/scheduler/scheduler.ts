@@ -16,6 +16,7 @@ import type { Commit, ReadView, Store, StoreChange } from '../store/types.ts';
 import { applyDecision, isSchedulable } from './apply.ts';
 import { NodeTable } from './node-table.ts';
 import { PendingTasks } from './pending-tasks.ts';
+import { preparePipeline } from './pipeline.ts';
 import {
   type Decision,
   type Hold,
@@ -207,6 +208,7 @@ export class Scheduler {
   async #decideAll(signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#options;
     for (;;) {
+      await this.#prepareNext();
       const writes = [...this.#refused.takeRestatements(), ...this.#decide()];
       if (writes.length > 0) {
         if (this.#budget.spent) await this.#budget.renew(); // to write them is another turn's work
@@ -215,6 +217,14 @@ export class Scheduler {
         this.#settle(writes);
       }
       if (!this.#pending.hasDue) return;
+      if (this.#budget.spent) await this.#budget.renew();
+    }
+  }
+
+  /** All nodes are judged by filters that no task had before: more than one turn's work when they are thousands. */
+  async #prepareNext(): Promise<void> {
+    const task = this.#pending.nextAnywhere;
+    while (task && preparePipeline(task, this.#table)) {
       if (this.#budget.spent) await this.#budget.renew();
     }
   }
