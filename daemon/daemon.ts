@@ -8,7 +8,7 @@ import { SkepError } from '../common/base/errors.ts';
 import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
-import { issuerOf } from '../common/pki/chain.ts';
+import { tlsInfoOf } from '../common/pki/identity.ts';
 import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
@@ -102,7 +102,7 @@ export class Daemon {
           engineVersion: VERSION,
           engineLabels: options.labels,
           generic: options.genericResources,
-          tlsInfo: tlsInfoOf(identity.certPem, identity.rootPem),
+          tlsInfo: tlsInfoOf(identity),
         }),
       disk,
       clock,
@@ -182,18 +182,4 @@ function upstreamNameservers(): readonly string[] {
   } catch {
     return [];
   }
-}
-
-function tlsInfoOf(
-  certPem: string,
-  rootPem: string,
-): Parameters<typeof describeNode>[0]['tlsInfo'] {
-  const issuer = issuerOf(certPem, rootPem);
-  return (
-    issuer && {
-      trustRootPem: rootPem,
-      certIssuerSubject: issuer.subject,
-      certIssuerPublicKey: issuer.publicKey,
-    }
-  );
 }

@@ -5,7 +5,9 @@
 import { hasCode } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeRole } from '../common/model/node.ts';
+import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
+import { TrustFollower } from '../common/pki/trust-follower.ts';
 import { wantedImages } from '../common/rpc/image-methods.ts';
 import { renewIdentity } from '../common/rpc/join-cluster.ts';
 import { requireCurrentManager } from '../common/rpc/peer.ts';
@@ -15,7 +17,6 @@ import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
 import type { ClusterPeers } from '../worker/images/image-store.ts';
 import { parseHostPort } from './addresses.ts';
-import { CertificateRenewal } from './certificate-renewal.ts';
 import { KnownManagers } from './known-managers.ts';
 import type { MembershipFiles } from './membership-files.ts';
 import type { NodeAddresses } from './node-addresses.ts';
@@ -38,6 +39,7 @@ export class Membership {
   readonly #pool: RpcClientPool;
   readonly #renewal: CertificateRenewal;
   readonly #role: RoleFollower;
+  readonly #trust: TrustFollower;
   readonly #known: KnownManagers;
   #manager: Manager | null = null;
   /** It serves before its start is over. */
@@ -90,6 +92,11 @@ export class Membership {
       random,
       log,
     });
+    this.#trust = new TrustFollower({
+      ...{ identity: this.identity, renewal: this.#renewal, tasks: this.#tasks },
+      ...{ clock, random, log },
+    });
+    this.#scope.defer(this.identity.onChange(() => parts.worker.describeAgain()));
     this.#role = new RoleFollower({
       plays: () => (this.#manager && !this.#manager.removed ? 'manager' : 'worker'),
       renew: (signal) => this.#renewal.renew(signal),
@@ -157,6 +164,7 @@ export class Membership {
       address: this.addresses.advertise,
       server: this.#server,
       pool: this.#pool,
+      credentials: this.identity,
       disk,
       clock,
       random,
@@ -200,9 +208,10 @@ export class Membership {
       peers: this.#peers(),
       managerAddresses: this.#manager ? [...managers, advertise] : managers,
       describe: () => this.#parts.describe(advertise, this.identity.current),
-      onSession: ({ managers, nodeSpec }) => {
-        this.#known.learn(managers);
-        this.#role.follow(nodeSpec.desiredRole);
+      onSession: (word) => {
+        this.#known.learn(word.managers);
+        this.#trust.follow(word);
+        this.#role.follow(word.nodeSpec.desiredRole);
       },
     });
   }

@@ -4,6 +4,7 @@ import type { OnFailure } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import type { NodeId } from '../common/model/ids.ts';
+import type { CredentialsSource } from '../common/rpc/credentials.ts';
 import type { RpcClients } from '../common/rpc/pool.ts';
 import type { RpcService } from '../common/rpc/server.ts';
 import type { NewCluster } from './ca/bootstrap.ts';
@@ -20,6 +21,8 @@ export interface ManagerOptions {
   readonly address: string;
   readonly server: RpcService;
   readonly pool: RpcClients;
+  /** of this node: shown to external certificate authorities */
+  readonly credentials: Pick<CredentialsSource, 'current'>;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly random: Random;

@@ -8,6 +8,7 @@ import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { ManagerPeer } from '../common/model/session.ts';
+import { ExternalCaClient } from '../common/pki/external-ca.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
@@ -15,6 +16,7 @@ import type { Peer } from '../common/rpc/peer.ts';
 import { AgentEntry } from './agent-entry.ts';
 import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';
+import { CertificateReconciler } from './ca/certificate-reconciler.ts';
 import { ClusterEvents } from './cluster-events.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
@@ -240,9 +242,10 @@ export class Manager implements ManagerList, LeaderLocator {
     const log = this.#options.log;
     const leader = this.#leader;
     const raft = this.#requireRaft();
+    const external = new ExternalCaClient(this.#options);
     const authority = new Authority({
       store: this.store,
-      leader,
+      ...{ leader, external },
       clock,
       random,
       log: log.child({ component: 'ca' }),
@@ -258,6 +261,7 @@ export class Manager implements ManagerList, LeaderLocator {
         await raft.readBarrier(signal);
       },
       explainer: new PlacementExplainer({ store: this.store, clock }),
+      external,
       clock,
       random,
     });
@@ -349,6 +353,7 @@ export class Manager implements ManagerList, LeaderLocator {
       new Orchestrator(named('orchestrator')),
       new Scheduler(named('scheduler')),
       new RoleManager({ ...named('roles'), group: this.#groupService() }),
+      new CertificateReconciler(named('ca')),
       dispatcher,
     ];
     const { renewRegistryLogin: renew } = this.#options;

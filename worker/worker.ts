@@ -196,6 +196,11 @@ export class Worker {
     return this.#joined?.agent.refusal ?? '';
   }
 
+  /** What `describe` says of this node changed. */
+  describeAgain(): void {
+    this.#joined?.agent.describeAgain();
+  }
+
   /** Ends the conversation with the cluster; its tasks go on running and are known here. */
   async suspend(): Promise<void> {
     const joined = this.#joined;

@@ -11,6 +11,7 @@ import { addStackRoutes } from '../../daemon/engineapi/stacks.ts';
 import { ControlApi } from '../../manager/controlapi/control-api.ts';
 import { PlacementExplainer } from '../../manager/scheduler/explain-placement.ts';
 import { aCluster, aNetwork, aNetworkSpec } from '../../test/support/builders.ts';
+import { noExternalCas } from '../../test/support/control-api.ts';
 import { localStore } from '../control/local-store.ts';
 import { serve } from '../support/helper-process.ts';
 
@@ -19,6 +20,7 @@ function controlOver({ store, clock, random }: ReturnType<typeof localStore>): C
     store,
     clock,
     random,
+    external: noExternalCas,
     explainer: new PlacementExplainer({ store, clock }),
     membership: { members: () => [] },
     readBarrier: async () => {},

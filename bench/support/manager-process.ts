@@ -56,6 +56,7 @@ const operations = {
     manager = new Manager({
       ...{ dataDir, nodeId, clusterId, address, server, pool, clock, random, log, onFailure },
       disk: new NodeDisk(),
+      credentials,
       onRemoved: () => onFailure('removed'),
     });
     await manager.start(origin);

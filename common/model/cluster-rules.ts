@@ -1,4 +1,5 @@
 /** What a cluster's settings must obey: Swarm's limits, and a least heartbeat period. */
+import { X509Certificate } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../base/errors.ts';
 import {
@@ -6,6 +7,7 @@ import {
   type ClusterSpec,
   DEFAULT_CLUSTER_SPEC,
   DISPATCHER_HEARTBEAT_NANOS_MIN,
+  type ExternalCa,
 } from './cluster.ts';
 
 const CLUSTER_NAME = 'default';
@@ -28,6 +30,12 @@ export function checkClusterSpec(spec: ClusterSpec): void {
   if (spec.nodeCertExpiryNanos < CERT_EXPIRY_NANOS_MIN) {
     throw invalid('minimum certificate expiry time is: 1h0m0s');
   }
+  if (!Number.isSafeInteger(spec.forceRotate) || spec.forceRotate < 0) {
+    throw invalid(`CAConfig.ForceRotate: ${spec.forceRotate} is not a whole number from 0 on`);
+  }
+  for (const [i, ca] of spec.externalCas.entries()) {
+    checkExternalCa(ca, `CAConfig.ExternalCAs[${i}]`);
+  }
   const { raft } = spec;
   const counts = { ...raft, taskHistoryLimit: spec.taskHistoryLimit };
   for (const [field, value] of Object.entries(counts)) {
@@ -49,6 +57,22 @@ export function checkClusterSpec(spec: ClusterSpec): void {
       'unimplemented',
       `raft setting ${field}: values other than ${fixed[field]} are not done yet`,
     );
+  }
+}
+
+function checkExternalCa({ url, options, certPem }: ExternalCa, at: string): void {
+  if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
+    throw invalid(`${at}.URL: ${JSON.stringify(url)} is not an https URL`);
+  }
+  const [option] = Object.keys(options);
+  if (option !== undefined) {
+    throw invalid(`${at}.Options.${option}: the protocol cfssl has no options`);
+  }
+  if (certPem === '') return;
+  try {
+    new X509Certificate(certPem);
+  } catch {
+    throw invalid(`${at}.CACert: it is no certificate in PEM`);
   }
 }
 

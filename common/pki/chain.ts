@@ -11,7 +11,7 @@ import {
   parseCertificate,
   parseNodeCertificate,
 } from './certificate.ts';
-import { subjectDer } from './der.ts';
+import { readCertificate } from './der.ts';
 
 /** Certificates between a node's and the root: two rotations leave no more. */
 const INTERMEDIATES_MAX = 4;
@@ -93,7 +93,7 @@ export interface Issuer {
 /** An authority by its own certificate. */
 export function issuerFrom(authority: X509Certificate): Issuer {
   return {
-    subject: subjectDer(authority.raw),
+    subject: readCertificate(authority.raw).subject,
     publicKey: authority.publicKey.export({ type: 'spki', format: 'der' }),
   };
 }

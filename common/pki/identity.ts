@@ -9,9 +9,9 @@ import { assert } from '../base/assert.ts';
 import { SkepError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { ClusterId, NodeId } from '../model/ids.ts';
-import type { NodeRole } from '../model/node.ts';
+import type { NodeDescription, NodeRole } from '../model/node.ts';
 import { notAfterMs, notBeforeMs, parseCertificate } from './certificate.ts';
-import { verifyNodeCertificate } from './chain.ts';
+import { issuerOf, verifyNodeCertificate } from './chain.ts';
 import { type SealContext, type Sealed, seal, unseal } from './sealing.ts';
 
 export interface Identity {
@@ -142,6 +142,28 @@ export async function loadIdentity(directory: string): Promise<StoredIdentity | 
   } catch (cause) {
     throw damaged(cause);
   }
+}
+
+type TlsInfo = NodeDescription['tlsInfo'];
+
+/** Asked by each look at a node's description. */
+const tlsInfos = new WeakMap<Identity, { readonly info: TlsInfo }>();
+
+/** What a node says of its certificate; null when it cannot be told who issued it. */
+export function tlsInfoOf(identity: Identity): TlsInfo {
+  let known = tlsInfos.get(identity);
+  if (!known) {
+    const { certPem, rootPem } = identity;
+    const issuer = issuerOf(certPem, rootPem);
+    const info = issuer && {
+      trustRootPem: rootPem,
+      certIssuerSubject: issuer.subject,
+      certIssuerPublicKey: issuer.publicKey,
+    };
+    known = { info };
+    tlsInfos.set(identity, known);
+  }
+  return known.info;
 }
 
 /** After `swarm leave`. */

@@ -12,7 +12,7 @@ import { CA_NAME, ROLE_UNITS } from './certificate.ts';
 const DAY_MS = 24 * 3600 * 1000;
 const ROOT_VALIDITY_MS = 20 * 365 * DAY_MS;
 /** Certificates begin this long ago, so that clocks may differ. */
-const BACKDATE_MS = 3600 * 1000;
+export const BACKDATE_MS = 3600 * 1000;
 const SERIAL_BYTES = 16;
 const ECDSA = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 /** By OpenSSL's names. */
@@ -201,6 +201,11 @@ export async function issueNodeCertificate(parts: NodeCertificateParts): Promise
 /** What a node's certificate is good for as a server's name. */
 export function certificateNames(role: NodeRole, nodeId: string): readonly string[] {
   return [ROLE_UNITS[role], nodeId, ...(role === 'manager' ? [CA_NAME] : [])];
+}
+
+/** Throws `invalid-argument` as `issueNodeCertificate` does. */
+export async function checkRequest(csrPem: string): Promise<void> {
+  await requestedKey(await loadX509(), csrPem);
 }
 
 interface Signer {

@@ -3,14 +3,24 @@
  * certificates for join tokens and for renewals. Its only truth is the cluster object in the store.
  */
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { Cluster } from '../../common/model/cluster.ts';
+import type { Cluster, ExternalCa } from '../../common/model/cluster.ts';
 import { type NodeId, newId } from '../../common/model/ids.ts';
 import type { NodeRole } from '../../common/model/node.ts';
 import { parseCertificate } from '../../common/pki/certificate.ts';
-import { issueNodeCertificate as sign } from '../../common/pki/issue.ts';
+import { parseCertificates, verifyNodeCertificate } from '../../common/pki/chain.ts';
+import {
+  authoritiesOf,
+  type ExternalCaClient,
+  type WantedCertificate,
+} from '../../common/pki/external-ca.ts';
+import {
+  type CertificateAuthority,
+  checkRequest,
+  issueNodeCertificate as sign,
+} from '../../common/pki/issue.ts';
 import { parseJoinToken, sameToken } from '../../common/pki/join-token.ts';
 import {
   getRootCertificate,
@@ -29,6 +39,7 @@ const NANOS_PER_MS = 1e6;
 export interface AuthorityOptions {
   readonly store: Store;
   readonly leader: LeaderCaller;
+  readonly external: Pick<ExternalCaClient, 'sign'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -101,7 +112,7 @@ export class Authority {
     const cluster = store.view(requireCluster);
     const role = roleOfToken(cluster, request.token);
     const nodeId = newId<NodeId>(random);
-    const certPem = await this.#sign(cluster, nodeId, role, request.csrPem);
+    const certPem = await this.#sign(cluster, nodeId, role, request.csrPem, signal);
     await store.update((tx) => {
       // Signing took time: a token that was rotated meanwhile admits nobody.
       roleOfToken(requireCluster(tx), request.token);
@@ -121,31 +132,83 @@ export class Authority {
       cluster: requireCluster(view),
       role: requireNode(view, nodeId).role,
     }));
-    const certPem = await this.#sign(cluster, nodeId, role, csrPem);
+    const certPem = await this.#sign(cluster, nodeId, role, csrPem, signal);
     await store.update((tx) => {
       const node = requireNode(tx, nodeId);
       if (node.role !== role) {
         throw new SkepError('unavailable', `renew certificate of node ${nodeId}: its role changed`);
       }
       const certificate = new Uint8Array(parseCertificate(certPem).raw);
-      tx.update('node', { ...node, certificate });
+      tx.update('node', { ...node, certificate, renewCertificate: false });
     }, signal);
     log.info({ nodeId, role }, 'certificate renewed');
     return { certPem, rootPem: cluster.rootCa.certPem };
   }
 
-  #sign(cluster: Cluster, nodeId: NodeId, role: NodeRole, csrPem: string): Promise<string> {
+  /** The node's certificate, then those that lead from it to the roots that nodes may trust. */
+  async #sign(
+    cluster: Cluster,
+    nodeId: NodeId,
+    role: NodeRole,
+    csrPem: string,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const { rootCa, spec } = cluster;
+    const authority = rootCa.rotation ?? rootCa;
+    const outside = authoritiesOf(spec.externalCas, authority.certPem, rootCa.certPem);
+    const wanted = { csrPem, nodeId, role, clusterId: cluster.id };
+    const certPem =
+      outside.length > 0
+        ? await this.#signOutside(outside, authority.certPem, wanted, signal)
+        : await this.#signHere(authority, wanted, spec.nodeCertExpiryNanos);
+    return `${certPem}${rootCa.rotation?.crossSignedPem ?? ''}${rootCa.bridgePem}`;
+  }
+
+  #signHere(
+    authority: CertificateAuthority,
+    wanted: WantedCertificate,
+    expiryNanos: number,
+  ): Promise<string> {
     const { clock, random } = this.#options;
-    return sign({
-      authority: cluster.rootCa,
-      csrPem,
-      nodeId,
-      role,
-      clusterId: cluster.id,
-      nowMs: clock.wallMs(),
-      validityMs: cluster.spec.nodeCertExpiryNanos / NANOS_PER_MS,
-      random,
-    });
+    if (authority.keyPem === '') {
+      throw new SkepError(
+        'unavailable',
+        "issue certificate: the key of the cluster's root is outside, and no external CA is named for it",
+      );
+    }
+    const validityMs = expiryNanos / NANOS_PER_MS;
+    return sign({ ...wanted, authority, random, validityMs, nowMs: clock.wallMs() });
+  }
+
+  /** By the first that answers with what was asked for. */
+  async #signOutside(
+    authorities: readonly ExternalCa[],
+    rootPem: string,
+    wanted: WantedCertificate,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const { external, clock, log } = this.#options;
+    await checkRequest(wanted.csrPem);
+    let failure: unknown = null;
+    for (const authority of authorities) {
+      try {
+        const [certificate] = parseCertificates(
+          await external.sign(authority, rootPem, wanted, signal),
+        );
+        const certPem = certificate?.toString() ?? '';
+        const subject = verifyNodeCertificate(certPem, rootPem, clock.wallMs());
+        const { nodeId, role, clusterId } = subject;
+        if (nodeId === wanted.nodeId && role === wanted.role && clusterId === wanted.clusterId) {
+          return certPem;
+        }
+        throw new SkepError('unavailable', `it answered with a certificate for ${role} ${nodeId}`);
+      } catch (err) {
+        signal?.throwIfAborted();
+        failure = err;
+        log.warn({ url: authority.url, reason: describeError(err) }, 'external CA did not sign');
+      }
+    }
+    throw new SkepError('unavailable', `issue certificate: ${describeError(failure)}`);
   }
 }
 

@@ -1,14 +1,14 @@
 /** Writes to the cluster object. */
-import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import { checkClusterSpec } from '../../common/model/cluster-rules.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
 import { createUnlockKey, formatUnlockKey } from '../../common/pki/unlock-key.ts';
 import type { UpdateClusterRequest } from '../../common/rpc/control-methods.ts';
-import type { ReadView, WriteTx } from '../store/types.ts';
+import type { ReadView, Store, WriteTx } from '../store/types.ts';
 import { requireVersion } from './lookup.ts';
 import { failed } from './refusal.ts';
+import { planRootCa } from './trust-root.ts';
 import type { WriteEnvironment } from './writes.ts';
 
 /** The one cluster. Throws `failed-precondition` before it is there. */
@@ -18,24 +18,48 @@ export function requireCluster(view: ReadView): Cluster {
   return cluster;
 }
 
-/** New tokens do not touch nodes that joined with old ones. */
-export function updateCluster(
-  tx: WriteTx,
+/**
+ * New tokens do not touch nodes that joined with old ones. What is asked of the trust root takes time, and is decided before
+ * the transaction: the version says that the cluster is still the same.
+ */
+export async function updateCluster(
+  store: Store,
   request: UpdateClusterRequest,
   environment: WriteEnvironment,
-): Cluster {
-  const cluster = requireCluster(tx);
+  signal?: AbortSignal,
+): Promise<Cluster> {
+  const cluster = store.view(requireCluster);
   requireVersion(cluster, request.version);
-  const spec = {
-    ...request.spec,
-    dispatcherHeartbeatNanos:
-      request.spec.dispatcherHeartbeatNanos || cluster.spec.dispatcherHeartbeatNanos,
-  };
+  const spec = withDefaults(request.spec, cluster);
   checkClusterSpec(spec);
-  refuseOtherRoot(cluster, request);
-  const { rootCa } = cluster;
+  const rootCa = await planRootCa(cluster, { ...request, spec }, environment, signal);
+  return store.update((tx) => {
+    const current = requireCluster(tx);
+    requireVersion(current, request.version);
+    return writeCluster(tx, current, { ...request, spec }, rootCa, environment);
+  }, signal);
+}
+
+/** Zeros mean what is there: clients that know nothing of a setting send none. An authority without a root has the present one. */
+function withDefaults(spec: ClusterSpec, { spec: present, rootCa }: Cluster): ClusterSpec {
+  return {
+    ...spec,
+    dispatcherHeartbeatNanos: spec.dispatcherHeartbeatNanos || present.dispatcherHeartbeatNanos,
+    forceRotate: spec.forceRotate || present.forceRotate,
+    externalCas: spec.externalCas.map((ca) => ({ ...ca, certPem: ca.certPem || rootCa.certPem })),
+  };
+}
+
+function writeCluster(
+  tx: WriteTx,
+  cluster: Cluster,
+  request: UpdateClusterRequest,
+  rootCa: Cluster['rootCa'],
+  { random }: WriteEnvironment,
+): Cluster {
+  const { spec } = request;
   const { worker, manager } = rootCa.joinTokens;
-  const fresh = (): string => createJoinToken(rootCa.certPem, environment.random);
+  const fresh = (): string => createJoinToken(rootCa.certPem, random);
   const joinTokens = {
     worker: request.rotateWorkerToken ? fresh() : worker,
     manager: request.rotateManagerToken ? fresh() : manager,
@@ -44,15 +68,8 @@ export function updateCluster(
     ...cluster,
     spec,
     rootCa: { ...rootCa, joinTokens },
-    ...unlockKeyFor(cluster, spec, request.rotateUnlockKey, environment.random),
+    ...unlockKeyFor(cluster, spec, request.rotateUnlockKey, random),
   });
-}
-
-function refuseOtherRoot({ rootCa }: Cluster, request: UpdateClusterRequest): void {
-  const { spec, signingCertPem, signingKeyPem } = request;
-  const isForced = spec.forceRotate !== rootCa.lastForcedRotation;
-  if (!isForced && spec.externalCas.length === 0 && signingCertPem + signingKeyPem === '') return;
-  throw new SkepError('unimplemented', 'CA rotation and external CAs are not done yet');
 }
 
 /** A key while managers lock themselves, none otherwise; asking for a new one makes one only then. */

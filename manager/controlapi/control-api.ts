@@ -46,6 +46,7 @@ import { requireByRef } from './lookup.ts';
 import { redactCluster, redactSecret, redactService, redactTask } from './redact.ts';
 import { type ServiceStatus, serviceStatus } from './service-status.ts';
 import { planStack } from './stack-plan.ts';
+import type { ExternalAuthorities } from './trust-root.ts';
 import { type ClusterWatch, type WatchFilters, watchCluster } from './watch.ts';
 import { type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
 
@@ -68,6 +69,7 @@ export interface ControlApiOptions {
   /** resolves when this store has everything that was committed before the call */
   readonly readBarrier: (signal?: AbortSignal) => Promise<void>;
   readonly explainer: PlacementExplainer;
+  readonly external: ExternalAuthorities;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -416,7 +418,7 @@ export class ControlApi {
       timeoutMs: WRITE_TIMEOUT_MS,
       signal,
       local: () => {
-        const { store, clock, random, membership } = this.#options;
+        const { store, clock, random, membership, external } = this.#options;
         return WRITES[verb](
           store,
           request,
@@ -424,6 +426,7 @@ export class ControlApi {
             nowMs: Math.floor(clock.wallMs()),
             random,
             managers: () => membership.members(),
+            external,
           },
           signal,
         );

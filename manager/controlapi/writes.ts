@@ -21,6 +21,7 @@ import { createNetwork, removeNetwork } from './networks.ts';
 import { removeNode, updateNode } from './nodes.ts';
 import { redactCluster, redactSecret, redactService } from './redact.ts';
 import { createService, updateService } from './services.ts';
+import type { ExternalAuthorities } from './trust-root.ts';
 
 export type Verb = keyof typeof controlMethods;
 type PartsOf<V extends Verb> =
@@ -37,6 +38,7 @@ export interface WriteEnvironment {
   readonly random: Random;
   /** the raft members, as this leader sees them */
   readonly managers: () => readonly ManagerStatus[];
+  readonly external: ExternalAuthorities;
 }
 
 export type Write<V extends Verb> = (
@@ -84,6 +86,6 @@ export const WRITES: { readonly [V in Verb]: Write<V> } = {
   removeConfig: inTransaction(removeConfig),
   updateNode: inTransaction(updateNode),
   removeNode,
-  updateCluster: inTransaction(updateCluster, redactCluster),
+  updateCluster: async (...parts) => redactCluster(await updateCluster(...parts)),
   removeTask: inTransaction(removeByRef('task')),
 };

@@ -190,8 +190,11 @@ function withEncoding(view: ReadView, change: AssignmentChange): AssignmentChang
 export type SessionNews = Pick<SessionMessage, 'heartbeatPeriodMs' | 'managers' | 'rootCaPem'>;
 type SessionMessage = Extract<DispatcherMessage, { kind: 'session' }>;
 
-export function sessionMessage({ spec }: Node, news: SessionNews): SessionMessage {
+export function sessionMessage(
+  { spec, renewCertificate }: Node,
+  news: SessionNews,
+): SessionMessage {
   const { desiredRole, availability, labels } = spec;
   const nodeSpec = { desiredRole, availability, labels };
-  return { kind: 'session', ...news, nodeSpec, renewCertificate: false };
+  return { kind: 'session', ...news, nodeSpec, renewCertificate };
 }

@@ -321,8 +321,11 @@ export class Dispatcher {
     for (const change of changes) {
       if (change.kind !== 'node' || change.action !== 'update') continue;
       const session = this.#sessions.get(change.object.id);
-      if (!session?.greeted || sameJson(change.object.spec, change.previous.spec)) continue;
-      concerned.add(session);
+      const { object, previous } = change;
+      const isSame =
+        sameJson(object.spec, previous.spec) &&
+        object.renewCertificate === previous.renewCertificate;
+      if (session?.greeted && !isSame) concerned.add(session);
     }
     return concerned;
   }

@@ -4,6 +4,7 @@ import { SystemClock } from '../../common/base/clock.ts';
 import { Scope } from '../../common/base/lifecycle.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
+import { ExternalCaClient } from '../../common/pki/external-ca.ts';
 import { type Identity, IdentityHolder } from '../../common/pki/identity.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
 import { issueNodeCertificate } from '../../common/rpc/ca-methods.ts';
@@ -68,6 +69,7 @@ class Managers {
         onChange: () => () => {},
       },
     });
+    const external = new ExternalCaClient({ credentials, clock });
     const membership = {
       members: () => [{ nodeId, address: server.address, leader: true, reachable: true }],
     };
@@ -77,11 +79,12 @@ class Managers {
       membership,
       readBarrier: async () => {},
       explainer: new PlacementExplainer({ store, clock }),
+      external,
       clock,
       random,
     });
     api.register(server);
-    new Authority({ store, leader, clock, random, log: silentLogger }).register(server);
+    new Authority({ store, leader, external, clock, random, log: silentLogger }).register(server);
     this.stores.push(store);
     this.servers.push(server);
     this.apis.push(api);

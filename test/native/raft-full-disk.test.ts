@@ -57,6 +57,7 @@ async function started(
     address: '127.0.0.1:2377', // nothing listens: a single manager calls nobody
     server: new RpcServer({ credentials, clock, logger: log, onFailure }),
     pool: new RpcClientPool({ credentials, clock }),
+    credentials,
     raft: { segmentBytes: SEGMENT_BYTES, smallSegmentBytes: SEGMENT_BYTES },
     onRemoved: () => {},
   });

@@ -1,8 +1,10 @@
 /** A control API on a manager that leads, over a real store. */
+import { SkepError } from '../../common/base/errors.ts';
 import type { ManagerStatus } from '../../common/rpc/control-methods.ts';
 import { LeaderCaller } from '../../common/rpc/leader.ts';
 import { anonymousPeer } from '../../common/rpc/peer.ts';
 import { ControlApi } from '../../manager/controlapi/control-api.ts';
+import type { ExternalAuthorities } from '../../manager/controlapi/trust-root.ts';
 import { PlacementExplainer } from '../../manager/scheduler/explain-placement.ts';
 import { aCluster } from './builders.ts';
 import { InstantClock } from './instant-clock.ts';
@@ -17,19 +19,29 @@ export interface TestControlApi extends TestStore {
 }
 
 /** @param made with its cluster object; default: a new store with one */
-export async function makeControlApi(made?: TestStore): Promise<TestControlApi> {
-  if (made) return controlApiOver(made);
+export async function makeControlApi(
+  made?: TestStore,
+  external?: ExternalAuthorities,
+): Promise<TestControlApi> {
+  if (made) return controlApiOver(made, external);
   const fresh = makeStore();
   await fresh.create('cluster', aCluster());
-  return controlApiOver(fresh);
+  return controlApiOver(fresh, external);
 }
 
-function controlApiOver(made: TestStore): TestControlApi {
+/** None of them answers. */
+export const noExternalCas: ExternalAuthorities = {
+  check: () => Promise.reject(new SkepError('unavailable', 'nobody answers')),
+  crossSign: () => Promise.reject(new SkepError('unavailable', 'nobody answers')),
+};
+
+function controlApiOver(made: TestStore, external?: ExternalAuthorities): TestControlApi {
   const managers: ManagerStatus[] = [];
   let barriers = 0;
   const api = new ControlApi({
     store: made.store,
     explainer: new PlacementExplainer(made),
+    external: external ?? noExternalCas,
     clock: made.clock,
     random: made.random,
     membership: { members: () => managers },

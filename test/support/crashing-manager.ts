@@ -78,6 +78,7 @@ function create(): Manager {
     address: '127.0.0.1:2377', // nothing listens: a single manager calls nobody
     server: new RpcServer({ credentials, clock, logger: silentLogger, onFailure: fail }),
     pool: new RpcClientPool({ credentials, clock }),
+    credentials,
     raft: RAFT,
     onFailure: fail,
     onRemoved: () => fail('removed'),

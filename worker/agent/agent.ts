@@ -71,6 +71,8 @@ export class Agent {
   #refusal = '';
   #connected = false;
   #sessions = 0;
+  /** sends the description of this node if it is another than the last one; null without a session */
+  #describe: (() => void) | null = null;
   /** the end of the conversation is for good (leaving the swarm): nothing is said of coming back */
   #leaving = false;
 
@@ -94,6 +96,11 @@ export class Agent {
   /** Sessions so far in which a manager greeted this node. */
   get sessions(): number {
     return this.#sessions;
+  }
+
+  /** What `describe` says changed: the managers are told at once, rather than at the next look. */
+  describeAgain(): void {
+    this.#describe?.();
   }
 
   /** Resumes local tasks, then talks to the managers in the background. */
@@ -169,12 +176,14 @@ export class Agent {
     const greeting = clock.setTimer(GREETING_LIMIT_MS, () => {
       session.close(silentManager('the registration of this node'));
     });
-    const describing = clock.setPeriodic(DESCRIBE_PERIOD_MS, () => {
+    const tellDescription = (): void => {
       const now = describe();
       if (JSON.stringify(now) === JSON.stringify(description)) return;
       description = now;
       session.send({ kind: 'description', description });
-    });
+    };
+    this.#describe = tellDescription;
+    const describing = clock.setPeriodic(DESCRIBE_PERIOD_MS, tellDescription);
     const news = new News(clock, session, reporter);
     try {
       reporter.reset();
@@ -183,6 +192,7 @@ export class Agent {
       await this.#receive(session, { pulse, greeting, news }, signal);
     } finally {
       this.#connected = false;
+      this.#describe = null;
       this.#options.drains?.sessionEnded();
       reporter.setListener(null);
       news.stop();

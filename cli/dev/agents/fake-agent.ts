@@ -1,10 +1,13 @@
 /** One fake node: the agent of a real one, its own certificate and connection, and an executor that runs nothing. */
 import type { Clock } from '../../../common/base/clock.ts';
-import type { OnFailure } from '../../../common/base/lifecycle.ts';
+import { type OnFailure, TaskSet } from '../../../common/base/lifecycle.ts';
 import type { Logger } from '../../../common/base/log.ts';
 import type { Random } from '../../../common/base/random.ts';
 import type { NodeDescription } from '../../../common/model/node.ts';
-import { type Identity, IdentityHolder } from '../../../common/pki/identity.ts';
+import { CertificateRenewal } from '../../../common/pki/certificate-renewal.ts';
+import { type Identity, IdentityHolder, tlsInfoOf } from '../../../common/pki/identity.ts';
+import { TrustFollower } from '../../../common/pki/trust-follower.ts';
+import { renewIdentity } from '../../../common/rpc/join-cluster.ts';
 import { RpcClientPool } from '../../../common/rpc/pool.ts';
 import { Agent } from '../../../worker/agent/agent.ts';
 import { DispatcherClient } from '../../../worker/agent/dispatcher-client.ts';
@@ -29,11 +32,26 @@ export class FakeAgent {
   readonly #agent: Agent;
   readonly #tasks: TaskManager;
   readonly #pool: RpcClientPool;
+  readonly #background: TaskSet;
+  #managers: readonly string[] = [];
 
   constructor(options: FakeAgentOptions) {
-    const { identity, clock, random, log, onFailure } = options;
-    this.nodeId = identity.nodeId;
-    this.#pool = new RpcClientPool({ credentials: new IdentityHolder(identity), clock });
+    const { clock, random, log, onFailure } = options;
+    const identity = new IdentityHolder(options.identity);
+    this.nodeId = options.identity.nodeId;
+    this.#background = new TaskSet(onFailure);
+    this.#pool = new RpcClientPool({ credentials: identity, clock });
+    const renewal = new CertificateRenewal({
+      identity,
+      managers: async () => this.#managers,
+      request: (address, current, signal) =>
+        renewIdentity({ client: this.#pool.client(address), identity: current, clock, signal }),
+      save: async () => {},
+      ...{ clock, random, log },
+    });
+    const trust = new TrustFollower({
+      ...{ identity, renewal, tasks: this.#background, clock, random, log },
+    });
     const executor = new InstantExecutor(options.description);
     const reporter = new StatusReporter();
     const database = new MemoryRecords();
@@ -50,14 +68,18 @@ export class FakeAgent {
       dialer,
       tasks: this.#tasks,
       reporter,
-      describe: () => executor.describe(),
-      onSession: () => {},
+      describe: () => ({ ...executor.describe(), tlsInfo: tlsInfoOf(identity.current) }),
+      onSession: (word) => {
+        this.#managers = word.managers.map(({ address }) => address);
+        trust.follow(word);
+      },
       onHeartbeat: options.onHeartbeat,
       clock,
       random,
       log,
       onFailure,
     });
+    identity.onChange(() => this.#agent.describeAgain());
   }
 
   get connected(): boolean {
@@ -83,6 +105,7 @@ export class FakeAgent {
 
   /** For good: its node is down after 2 s. */
   async stop(): Promise<void> {
+    await this.#background.stop();
     await this.#agent.endSession();
     await this.#agent.stop();
     this.#pool.close();

@@ -37,6 +37,10 @@ const DATA = '/data';
 const STALE_SEQUENCE = 1_000_000;
 const STALE_SESSION_MS = 100;
 const CLUSTER_ID = 'cluster';
+/** Roles are told by the simulated connections; there are no external authorities. */
+const NO_CREDENTIALS = {
+  current: { nodeId: '', clusterId: CLUSTER_ID, certPem: '', keyPem: '', rootPem: '' },
+};
 
 type StatusReport = Extract<AgentMessage, { kind: 'statuses' }>;
 
@@ -291,6 +295,7 @@ export class Host {
     const manager = new Manager({
       ...{ dataDir: DATA, nodeId: this.nodeId, clusterId: CLUSTER_ID, address: this.address },
       ...{ server, pool, clock, log: silentLogger, random: this.#random.fork() },
+      credentials: NO_CREDENTIALS,
       disk: daemon.disk,
       raft: {
         snapshotIntervalEntries: plan.snapshotIntervalEntries,

@@ -13,6 +13,8 @@ import { makeStore } from '../../support/store.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
+const external = { sign: () => Promise.reject(new Error('nobody was named')) };
+
 async function start() {
   const made = makeStore();
   const { store, clock, random } = made;
@@ -27,7 +29,7 @@ async function start() {
     locator: { isLeader: () => true, leaderAddress: () => null, onChange: () => () => {} },
     pool: { client: () => Promise.reject() as never },
   });
-  const authority = new Authority({ store, leader, clock, random, log: silentLogger });
+  const authority = new Authority({ store, leader, external, clock, random, log: silentLogger });
   const issue = async (peer: Peer, token: string): Promise<Identity> => {
     const { csrPem, keyPem } = await createRequest();
     const request = { csrPem, token, availability: 'pause' as const };

@@ -41,9 +41,10 @@ afterEach(async () => {
 });
 
 /** What RPC needs, without a socket. */
-function rpcOf({ identity }: NewCluster): { server: RpcServer; pool: RpcClientPool } {
+function rpcOf({ identity }: NewCluster) {
   const credentials = new IdentityHolder(identity);
   return {
+    credentials,
     server: new RpcServer({ credentials, clock, logger: log, onFailure }),
     pool: new RpcClientPool({ credentials, clock }),
   };

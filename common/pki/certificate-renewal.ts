@@ -2,12 +2,12 @@
  * Keeps a node's certificate valid, and fetches a new one when its role changes: the managers grant
  * the role that the store has at that moment. Knows no files and no sockets.
  */
-import type { Clock } from '../common/base/clock.ts';
-import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
-import type { Logger } from '../common/base/log.ts';
-import type { Random } from '../common/base/random.ts';
-import type { NodeRole } from '../common/model/node.ts';
-import { type Identity, type IdentityHolder, renewalTimeMs } from '../common/pki/identity.ts';
+import type { Clock } from '../base/clock.ts';
+import { describeError, hasCode, SkepError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import type { NodeRole } from '../model/node.ts';
+import { type Identity, type IdentityHolder, identityOf, renewalTimeMs } from './identity.ts';
 
 export interface CertificateRenewalOptions {
   readonly identity: IdentityHolder;
@@ -43,14 +43,33 @@ export class CertificateRenewal {
     return turn;
   }
 
+  /**
+   * From now on this node trusts `rootPem`, which is saved. Rejects with `unauthenticated` when its own certificate does not
+   * come from there.
+   */
+  adoptRoot(rootPem: string, signal: AbortSignal): Promise<void> {
+    const turn = this.#turn.then(async () => {
+      const { identity, clock } = this.#options;
+      const { certPem, keyPem } = identity.current;
+      await this.#use(identityOf({ certPem, keyPem, rootPem }, clock.wallMs()), signal);
+    });
+    this.#turn = turn.catch(() => {}); // told to the caller of this turn
+    return turn;
+  }
+
   /** Renews in time for as long as `signal` lasts; then rejects with its reason. */
   async keepRenewed(signal: AbortSignal): Promise<never> {
     const { clock, random, log, identity } = this.#options;
     for (;;) {
-      const dueMs = renewalTimeMs(identity.current, random);
+      let current = identity.current;
+      let dueMs = renewalTimeMs(current, random);
       while (clock.wallMs() < dueMs) {
         const leftMs = Math.max(SLEEP_MIN_MS, dueMs - clock.wallMs());
         await clock.sleep(Math.min(SLEEP_MAX_MS, leftMs), signal);
+        if (identity.current.certPem === current.certPem) continue;
+        // Another certificate came by another way: a change of role, or of the root.
+        current = identity.current;
+        dueMs = renewalTimeMs(current, random);
       }
       try {
         await this.renew(signal);
@@ -63,15 +82,13 @@ export class CertificateRenewal {
   }
 
   async #renew(signal: AbortSignal): Promise<NodeRole> {
-    const { identity, managers, request, save } = this.#options;
+    const { identity, managers, request } = this.#options;
     let failure: unknown = new SkepError('unavailable', 'renew certificate: no manager is known');
     for (const address of await managers()) {
       signal.throwIfAborted();
       try {
         const renewed = await request(address, identity.current, signal);
-        signal.throwIfAborted();
-        await save(renewed);
-        identity.rotate(renewed);
+        await this.#use(renewed, signal);
         return renewed.role;
       } catch (err) {
         signal.throwIfAborted();
@@ -80,5 +97,11 @@ export class CertificateRenewal {
       }
     }
     throw failure;
+  }
+
+  async #use(identity: Identity, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await this.#options.save(identity);
+    this.#options.identity.rotate(identity);
   }
 }

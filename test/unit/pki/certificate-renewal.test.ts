@@ -3,8 +3,8 @@ import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
+import { CertificateRenewal } from '../../../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder, renewalTimeMs } from '../../../common/pki/identity.ts';
-import { CertificateRenewal } from '../../../daemon/certificate-renewal.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { TestAuthority } from '../../support/identities.ts';
 
