@@ -26,6 +26,7 @@ const entry = (
 ): CommandEntry => ({ summary, load, ...extra });
 
 const swarm = () => import('./commands/swarm.ts');
+const swarmCa = () => import('./commands/swarm-ca.ts');
 const swarmLock = () => import('./commands/swarm-lock.ts');
 const node = () => import('./commands/node.ts');
 const nodeDrain = () => import('./commands/node-drain.ts');
@@ -69,6 +70,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   swarm: {
     summary: 'Manage the cluster',
     commands: {
+      ca: entry('Show or rotate the trust root', async () => (await swarmCa()).ca),
       init: entry('Start a cluster on this node', async () => (await swarm()).init),
       join: entry('Join a cluster as a node', async () => (await swarm()).join),
       'join-token': entry('Show or rotate join tokens', async () => (await swarm()).joinToken),

@@ -14,6 +14,7 @@ import {
   UsageError,
   unsigned,
 } from './context.ts';
+import { externalCasOf } from './swarm-ca.ts';
 import { boolean, printUnlockKey } from './swarm-lock.ts';
 
 const DEFAULT_LISTEN = '0.0.0.0:2377';
@@ -28,6 +29,10 @@ interface SpecFlags {
   readonly taskHistoryLimit?: number;
 }
 
+interface UpdateFlags extends SpecFlags {
+  readonly externalCa?: readonly string[];
+}
+
 interface InitFlags extends SpecFlags {
   readonly advertiseAddr?: string;
   readonly availability: string;
@@ -39,7 +44,11 @@ interface InitFlags extends SpecFlags {
   readonly listenAddr: string;
 }
 
-const NO_EXTERNAL_CA = { '--external-ca': 'external CAs are not supported yet' };
+/** A new cluster makes its own root: whoever signs instead is named afterwards. */
+const NO_EXTERNAL_CA = {
+  '--external-ca':
+    'not supported here: use `swarm ca --rotate --ca-cert FILE --external-ca ...` afterwards',
+};
 
 function specFlags(command: Parameters<Configure>[0]): void {
   const duration = flag(parseDurationNanos);
@@ -217,14 +226,20 @@ export const leave: Configure = (command, context) => {
 
 export const update: Configure = (command, context) => {
   specFlags(command);
-  refuseFlags(command, NO_EXTERNAL_CA);
-  command.action(async (flags: SpecFlags) => {
+  command.option('--external-ca <spec>', 'who signs: protocol=cfssl,url=https://...', collect);
+  command.action(async (flags: UpdateFlags) => {
     if (Object.keys(flags).length === 0) {
       command.outputHelp();
       return;
     }
+    const external = await externalCasOf(context, flags.externalCa);
     const { Version, Spec } = await context.client.swarm();
-    await context.client.swarmUpdate(Version.Index, specOf(flags, Spec), {});
+    const wanted = specOf(flags, Spec);
+    await context.client.swarmUpdate(
+      Version.Index,
+      external ? { ...wanted, CAConfig: { ...wanted.CAConfig, ExternalCAs: external } } : wanted,
+      {},
+    );
     printLine(context, 'Swarm updated.');
     if (flags.autolock && !Spec.EncryptionConfig?.AutoLockManagers) await printUnlockKey(context);
   });

@@ -1,5 +1,7 @@
 /** The Docker Engine API's JSON: nodes. */
+
 import type { LabelsJson, ObjectHeadJson } from './object-head.ts';
+import type { TlsInfoJson } from './swarm.ts';
 
 export interface NodeSpecJson {
   readonly Name?: string;
@@ -19,7 +21,7 @@ export interface NodeJson extends ObjectHeadJson {
       readonly Labels?: LabelsJson;
       readonly Plugins?: readonly { readonly Type: string; readonly Name: string }[] | null;
     };
-    readonly TLSInfo?: { readonly TrustRoot?: string };
+    readonly TLSInfo?: TlsInfoJson;
   };
   readonly Status?: { readonly State?: string; readonly Message?: string; readonly Addr?: string };
   readonly ManagerStatus?: {

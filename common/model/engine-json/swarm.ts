@@ -1,6 +1,31 @@
 /** The Docker Engine API's JSON: the cluster. */
 import type { LabelsJson, ObjectHeadJson } from './object-head.ts';
 
+export interface ExternalCaJson {
+  readonly Protocol: string;
+  readonly URL: string;
+  readonly Options?: Readonly<Record<string, string>>;
+  /** PEM */
+  readonly CACert?: string;
+}
+
+export interface CaConfigJson {
+  readonly NodeCertExpiry?: number;
+  readonly ForceRotate?: number;
+  readonly ExternalCAs?: readonly ExternalCaJson[];
+  /** PEM; never in an answer */
+  readonly SigningCACert?: string;
+  readonly SigningCAKey?: string;
+}
+
+export interface TlsInfoJson {
+  /** PEM */
+  readonly TrustRoot?: string;
+  /** base 64 of DER */
+  readonly CertIssuerSubject?: string;
+  readonly CertIssuerPublicKey?: string;
+}
+
 export interface SwarmSpecJson {
   readonly Name?: string;
   readonly Labels?: LabelsJson;
@@ -12,14 +37,15 @@ export interface SwarmSpecJson {
     readonly HeartbeatTick?: number;
   };
   readonly Dispatcher?: { readonly HeartbeatPeriod?: number };
-  readonly CAConfig?: { readonly NodeCertExpiry?: number };
+  readonly CAConfig?: CaConfigJson;
   readonly EncryptionConfig?: { readonly AutoLockManagers?: boolean };
 }
 
 export interface SwarmJson extends ObjectHeadJson {
   readonly Spec: SwarmSpecJson;
   readonly JoinTokens?: { readonly Worker: string; readonly Manager: string };
-  readonly TLSInfo?: { readonly TrustRoot?: string };
+  readonly TLSInfo?: TlsInfoJson;
+  readonly RootRotationInProgress?: boolean;
 }
 
 export interface SwarmInitJson {
