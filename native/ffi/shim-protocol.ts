@@ -29,6 +29,8 @@ export const FRAME = {
   execResize: 22,
   attach: 23,
   resize: 24,
+  prepare: 32,
+  create: 33,
 } as const;
 
 export interface Frame {

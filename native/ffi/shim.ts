@@ -2,12 +2,11 @@
  * Starting skep-shim through libskep (native/src/lib/spawn.c). Knows nothing of specs or containers.
  */
 import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { declareAsync, declareSync, nativeBuildPath } from './library.ts';
 
 const sealProgram = declareSync('int skep_seal_program(const char *path, _Out_ uint8_t *err)');
-const shimSpawn = declareAsync(
-  'int skep_shim_spawn(int program_fd, const char *task_dir, const uint8_t *spec, uint32_t spec_bytes, int timeout_ms, _Out_ uint8_t *err)',
-);
+const shimSpawn = declareAsync('int skep_shim_spawn(int program_fd, _Out_ uint8_t *err)');
 
 /**
  * The shim's program, as a sealed copy in memory: nothing that runs in a container can change the
@@ -26,12 +25,11 @@ export class ShimProgram {
   }
 
   /**
-   * Runs a shim on `taskDir` with an encoded spec; resolves with the pid of the container's init,
-   * which is prepared and waits. Rejects with a `NativeError` that names the failing step; with
-   * `ETIMEDOUT` something may be left running, to be killed by its cgroup.
+   * Runs a shim that waits on this socket to be told what container it is for (`FRAME.prepare`,
+   * `FRAME.create`), and ends when it is closed before. Rejects with a `NativeError`.
    */
-  spawn(taskDir: string, spec: Uint8Array, timeoutMs: number): Promise<number> {
-    return shimSpawn(this.#fd, taskDir, spec, spec.length, timeoutMs);
+  async spawn(): Promise<Socket> {
+    return new Socket({ fd: await shimSpawn(this.#fd), readable: true, writable: true });
   }
 
   /** Idempotent. Running shims are not concerned. */

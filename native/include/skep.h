@@ -59,11 +59,10 @@ int skep_nl_heard(int32_t fd, struct skep_error *err);
  * never be used to change the file on the host. Returns a file descriptor. */
 int skep_seal_program(const char *path, struct skep_error *err);
 
-/* Runs skep-shim on a task directory, from a program descriptor, with a spec (skep_spec.h). Returns
- * the pid of the container's init, blocked until started; timeout_ms bounds the wait (then errno
- * ETIMEDOUT: what was begun is the caller's to kill, by its cgroup). Blocks. */
-int skep_shim_spawn(int program_fd, const char *task_dir, const uint8_t *spec, uint32_t spec_bytes,
-                    int timeout_ms, struct skep_error *err);
+/* Runs skep-shim from a program descriptor, for no container yet: it waits for SKEP_FRAME_PREPARE and
+ * SKEP_FRAME_CREATE (skep_spec.h) on a socket, and ends when that is closed before. Returns our end of
+ * it, close-on-exec. Blocks for a fork and an exec. */
+int skep_shim_spawn(int program_fd, struct skep_error *err);
 
 /* ---- bpf.c ---- */
 

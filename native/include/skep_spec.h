@@ -5,7 +5,7 @@
  *
  *   str  = u32 length, bytes, NUL          list = u32 count, then the entries
  *
- *   spec   (a file in memory, at descriptor SKEP_SPEC_FD of the shim)
+ *   spec   (the payload of SKEP_FRAME_CREATE)
  *     u32 magic, u32 version
  *     u64 clone flags of the namespaces to create (CLONE_NEW*)
  *     list { u32 clone flag, str path }      namespaces to join (net, ipc, uts, cgroup)
@@ -61,7 +61,7 @@
 
 enum skep_frame {
   /* shim -> agent */
-  SKEP_FRAME_HELLO = 1,     /* first on each connection: struct skep_hello */
+  SKEP_FRAME_HELLO = 1,     /* first on each connection, and before the REPLY to START: struct skep_hello */
   SKEP_FRAME_REPLY = 2,     /* u32 request, i32 result (pid of an exec), struct skep_error */
   SKEP_FRAME_EXIT = 3,      /* the init ended: struct skep_exit; also told to who connects later */
   SKEP_FRAME_STDOUT = 4,    /* bytes of the connection's exec, or of the container when attached */
@@ -77,6 +77,10 @@ enum skep_frame {
   SKEP_FRAME_EXEC_RESIZE = 22, /* i32 pid, u16 rows, u16 columns */
   SKEP_FRAME_ATTACH = 23,      /* from here on: the container's output to this connection, its STDIN in */
   SKEP_FRAME_RESIZE = 24,      /* u16 rows, u16 columns: the container's terminal */
+  /* On the socket that the shim is started with, in this order; then that one is a connection as any.
+   * Both have a daemon and its own shim at their ends: they are no part of the protocol's version. */
+  SKEP_FRAME_PREPARE = 32, /* the path of the task directory */
+  SKEP_FRAME_CREATE = 33,  /* spec; answered by a HELLO when the init waits, else a REPLY to request 0 */
 };
 
 struct skep_hello {
@@ -114,16 +118,9 @@ _Static_assert(sizeof(struct skep_log_header) == 24, "mirrored in native/ffi/shi
 #define SKEP_LOG_CHECK 0x474f4c53u /* "SLOG" */
 #define SKEP_LOG_LINE_MAX 16384
 
-/* Descriptors that the shim is started with. */
-#define SKEP_REPORT_FD 3
-#define SKEP_SPEC_FD 4
-
-/* What the launcher reports once: result is the init's pid, or -1 with err filled. */
-struct skep_launch_report {
-  int32_t result;
-  int32_t shim_pid;
-  uint8_t err[256]; /* struct skep_error */
-};
-_Static_assert(sizeof(struct skep_launch_report) == 264, "read by native/src/lib/spawn.c");
+/* The descriptor that the shim is started with: the socket of PREPARE and CREATE. */
+#define SKEP_LAUNCH_FD 3
+#define SKEP_TITLE_BYTES 256 /* of its only argument, which it replaces by its task directory */
+#define SKEP_LAUNCH_BYTES_MAX (16u << 20) /* of these two frames */
 
 #endif

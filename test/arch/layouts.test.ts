@@ -35,6 +35,8 @@ const FRAMES: Readonly<Record<keyof typeof FRAME, string>> = {
   execResize: 'EXEC_RESIZE',
   attach: 'ATTACH',
   resize: 'RESIZE',
+  prepare: 'PREPARE',
+  create: 'CREATE',
 };
 
 /** C expression -> the value that TypeScript assumes. */
@@ -69,8 +71,6 @@ const EXPECTED: Record<string, number> = {
   SKEP_FRAME_BYTES_MAX: FRAME_BYTES_MAX,
   SKEP_SPEC_MAGIC: 0x504b5353,
   SKEP_SPEC_VERSION: 3,
-  SKEP_REPORT_FD: 3,
-  SKEP_SPEC_FD: 4,
   SKEP_CREATED: 0,
   SKEP_RUNNING: 1,
   SKEP_EXITED: 2,

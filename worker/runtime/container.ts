@@ -2,6 +2,7 @@
  * One container of this daemon: its shim's connection, its states, its end. Knows its own directory
  * and group; which containers exist is the runtime's business.
  */
+import type { Socket } from 'node:net';
 import { abortable } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
@@ -10,6 +11,7 @@ import { NativeError } from '../../native/ffi/library.ts';
 import {
   ATTACH_VERSION,
   decodeExit,
+  decodeHello,
   FRAME,
   type Frame,
   type Hello,
@@ -99,6 +101,9 @@ export class Container {
   #detached = false;
   readonly whenExited: Promise<ExitRecord>;
   #resolveExited: (record: ExitRecord) => void = () => {};
+  /** once a connection has ended */
+  readonly #letGo: Promise<void>;
+  #resolveLetGo: () => void = () => {};
 
   constructor(options: ContainerOptions) {
     this.id = options.id;
@@ -108,6 +113,9 @@ export class Container {
     this.#log = options.log;
     this.whenExited = new Promise((resolve) => {
       this.#resolveExited = resolve;
+    });
+    this.#letGo = new Promise((resolve) => {
+      this.#resolveLetGo = resolve;
     });
   }
 
@@ -124,13 +132,24 @@ export class Container {
     };
   }
 
-  /** Takes over a container whose shim was spawned just now. Rejects when it cannot be reached. */
-  async attach(): Promise<void> {
-    try {
-      await this.#connect();
-    } catch (err) {
-      if (!(await this.#takeExit())) throw err;
-    }
+  /**
+   * Has a spare shim make the container and takes it over; `beforeUse` comes when its init waits. Rejects
+   * with what the kernel said (`ShimConnection.create`).
+   */
+  async make(socket: Socket, spec: Uint8Array, beforeUse = async (): Promise<void> => {}) {
+    let isOurs = false;
+    let isClosed = false;
+    const connection = await ShimConnection.create(socket, spec, this.#clock, {
+      onFrame: (frame) => this.#onFrame(frame),
+      onClose: () => {
+        isClosed = true;
+        if (isOurs) this.#onClose();
+      },
+    });
+    await beforeUse();
+    isOurs = true;
+    this.#use(connection);
+    if (isClosed) this.#onClose();
   }
 
   /**
@@ -182,8 +201,8 @@ export class Container {
       await this.whenExited;
       throw new CommandError('start container', err); // whose it is, the task says
     }
-    this.#startedAtMs = (await this.#readState())?.startedAtMs ?? this.#clock.wallMs();
-    // A short command may have ended while we were reading.
+    // A shim of an older release said nothing before its reply; a short command may have ended.
+    this.#startedAtMs ??= (await this.#readState())?.startedAtMs ?? this.#clock.wallMs();
     if (this.#exit === null) this.#status = 'running';
   }
 
@@ -273,6 +292,7 @@ export class Container {
    */
   async finish(): Promise<void> {
     await this.cgroup.killAll();
+    await this.#whenLetGo();
     const deadlineMs = this.#clock.monotonicMs() + SHIM_END_MS;
     while (this.#shim !== null && isAlive(this.#shim)) {
       if (this.#clock.monotonicMs() > deadlineMs) process.kill(this.#shim.pid, SIGKILL);
@@ -280,6 +300,12 @@ export class Container {
     }
     this.detach();
     await this.cgroup.remove();
+  }
+
+  /** Of one that has ended: its groups go, and its shim has written its last. */
+  async removeGroups(): Promise<void> {
+    await Promise.all([this.#whenLetGo(), this.cgroup.remove()]);
+    this.detach();
   }
 
   /** Lets go of the shim; the container runs on. */
@@ -303,7 +329,7 @@ export class Container {
     }
   }
 
-  async #use(connection: ShimConnection): Promise<void> {
+  #use(connection: ShimConnection): void {
     if (this.#exit !== null || this.#detached) {
       connection.close(); // its exit came right behind the hello
       return;
@@ -346,14 +372,25 @@ export class Container {
   }
 
   #onFrame(frame: Frame): void {
+    if (frame.type === FRAME.hello) this.#takeHello(decodeHello(frame.payload));
     if (frame.type !== FRAME.exit) return;
     const exit = decodeExit(frame.payload);
     if (exit !== null) this.#ended(exitRecordOf(exit));
     // Else an older shim: its file is in place, and it closes the connection now.
   }
 
+  /** Its exit is on disk, or waits for room there: then the shim closes its connections. */
+  async #whenLetGo(): Promise<void> {
+    if (this.#connection === null) return;
+    const over = new AbortController();
+    const enough = this.#clock.sleep(SHIM_END_MS, over.signal).catch(() => {});
+    await Promise.race([this.#letGo, enough]);
+    over.abort();
+  }
+
   #onClose(): void {
     this.#connection = null;
+    this.#resolveLetGo();
     if (this.#exit === null) void this.#supervise();
   }
 
@@ -411,8 +448,6 @@ export class Container {
     this.#pid = 0;
     this.#paused = false;
     if (record.startedAtMs > 0) this.#startedAtMs = record.startedAtMs;
-    this.#connection?.close();
-    this.#connection = null;
     this.#wake.abort();
     this.#resolveExited(record);
   }

@@ -9,7 +9,7 @@ import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { unmountTree } from '../../native/ffi/mount.ts';
-import { ShimProgram } from '../../native/ffi/shim.ts';
+import { encodeFrame, FRAME } from '../../native/ffi/shim-protocol.ts';
 import { type AttachSession, ShimAttachSession } from './attach-session.ts';
 import type { CgroupDriver } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
@@ -20,6 +20,7 @@ import { CommandError, type ExecSession, ShimExecSession } from './exec-session.
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
 import type { OciDevice, OciMount, OciProcess, OciResources } from './oci.ts';
 import { seccompFilter } from './seccomp-filter.ts';
+import { SpareShims } from './spare-shims.ts';
 import { encodeProcess, encodeSpec } from './spec-binary.ts';
 import {
   type ContainerBundle,
@@ -48,8 +49,6 @@ export interface RuntimeOptions {
   readonly onFailure: OnFailure;
 }
 
-/** Mounts of a slow disk included. What takes longer is stuck. */
-const CREATE_TIMEOUT_MS = 30_000;
 /** An id names a directory and a group. */
 const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
@@ -62,6 +61,12 @@ export interface RootLayers {
   readonly devices: readonly OciDevice[];
 }
 
+interface MakeOptions {
+  readonly signal?: AbortSignal;
+  /** when the init waits, before anybody sees the container */
+  readonly beforeUse?: () => Promise<void>;
+}
+
 /** Lifecycle: constructed, `start` (once), in service, `stop`. */
 export class NativeRuntime {
   readonly #options: RuntimeOptions;
@@ -69,7 +74,7 @@ export class NativeRuntime {
   /** ids that are being created */
   readonly #creating = new Set<string>();
   readonly #removals = new Map<string, Promise<void>>();
-  #program: ShimProgram | null = null;
+  #shims: SpareShims | null = null;
   #cgroups: CgroupDriver | null = null;
   /** Removal of the parent groups; a create waits for it. */
   #parentRemoval: Promise<void> = Promise.resolve();
@@ -88,7 +93,7 @@ export class NativeRuntime {
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
     await unmountTree(stateDir); // roots of ended containers that were looked into
     this.#cgroups = await detectCgroups(cgroupParent, clock);
-    this.#program = ShimProgram.open();
+    this.#shims = SpareShims.open(this.#options.log);
     const ids = (await readdir(stateDir)).filter((name) => ID_PATTERN.test(name));
     await Promise.all(ids.map((id) => this.#adopt(id)));
     for (const id of await this.#cgroups.list()) {
@@ -101,8 +106,8 @@ export class NativeRuntime {
   async stop(): Promise<void> {
     for (const container of this.#containers.values()) container.detach();
     this.#containers.clear();
-    this.#program?.close();
-    this.#program = null;
+    this.#shims?.close();
+    this.#shims = null;
     await this.#parentRemoval;
   }
 
@@ -154,10 +159,8 @@ export class NativeRuntime {
       const bundle = change(await this.#requireBundle(ended));
       const container = this.#container(id);
       try {
-        await this.#spawn(container, bundle);
-        // Until now it has ended, for whoever comes after us: its former exit says so.
-        await forgetExit(container.taskDir);
-        await container.attach();
+        // Until it is made it has ended, for whoever comes after us: its former exit says so.
+        await this.#make(container, bundle, { beforeUse: () => forgetExit(container.taskDir) });
       } catch (err) {
         container.detach();
         await this.#removeKernelState(id);
@@ -232,8 +235,7 @@ export class NativeRuntime {
 
   async #destroy(container: Container): Promise<void> {
     await container.kill();
-    container.detach();
-    await container.cgroup.remove();
+    await container.removeGroups();
     await this.#removeTaskDir(container);
     this.#containers.delete(container.id);
   }
@@ -379,8 +381,7 @@ export class NativeRuntime {
     const container = this.#container(id);
     try {
       await mkdir(container.taskDir, { mode: 0o710 });
-      await this.#spawn(container, bundle, signal);
-      await container.attach();
+      await this.#make(container, bundle, signal && { signal });
       signal?.throwIfAborted();
       return container;
     } catch (err) {
@@ -390,26 +391,36 @@ export class NativeRuntime {
   }
 
   /** Groups, shim and bundle of a container whose directory is there. */
-  async #spawn(container: Container, bundle: ContainerBundle, signal?: AbortSignal): Promise<void> {
-    const program = this.#program;
-    if (program === null) throw new SkepError('unavailable', 'the runtime is not started');
-    const binary = encodeSpec(bundle.spec, {
-      cgroup: container.cgroup.placement,
-      seccomp: seccompFilter(bundle.spec),
-      logMaxBytes: bundle.logMaxBytes,
-      logMaxFiles: bundle.logMaxFiles,
-    });
-    await container.cgroup.create(bundle.spec.linux.resources);
-    signal?.throwIfAborted();
+  async #make(
+    container: Container,
+    bundle: ContainerBundle,
+    { signal, beforeUse }: MakeOptions = {},
+  ): Promise<void> {
+    const shims = this.#shims;
+    if (shims === null) throw new SkepError('unavailable', 'the runtime is not started');
+    const socket = await shims.take();
     try {
+      socket.on('error', () => {}); // 'close' follows and tells everything
+      socket.write(encodeFrame(FRAME.prepare, Buffer.from(container.taskDir)));
+      await container.cgroup.create(bundle.spec.linux.resources); // meanwhile
+      signal?.throwIfAborted();
+      const binary = encodeSpec(bundle.spec, {
+        cgroup: container.cgroup.placement,
+        seccomp: seccompFilter(bundle.spec),
+        logMaxBytes: bundle.logMaxBytes,
+        logMaxFiles: bundle.logMaxFiles,
+      });
       // Without its bundle a directory is a create that was not finished, whatever the shim did.
       await allDone([
-        program.spawn(container.taskDir, binary, CREATE_TIMEOUT_MS),
+        container.make(socket, binary, beforeUse),
         writeBundle(container.taskDir, bundle),
       ]);
     } catch (err) {
+      socket.destroy();
       if (!(err instanceof NativeError)) throw err;
       throw new CommandError(`create container ${container.id}`, err);
+    } finally {
+      shims.refill();
     }
   }
 

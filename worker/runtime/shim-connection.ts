@@ -32,6 +32,8 @@ interface Waiter {
 const NO_BYTES = new Uint8Array(0);
 /** A shim says hello at once; one that does not is stopped or stuck. */
 const HELLO_MS = 2000;
+/** Of a container that is made: mounts of a slow disk included. What takes longer is stuck. */
+const CREATE_MS = 30_000;
 
 export class ShimConnection {
   readonly hello: Hello;
@@ -55,11 +57,35 @@ export class ShimConnection {
     clock: Clock,
     listener: ShimListener,
   ): Promise<ShimConnection> {
-    const socket = await connectSocket(taskDir);
+    const what = `connect to shim of ${taskDir}`;
+    return ShimConnection.#greeted(await connectSocket(taskDir), what, HELLO_MS, clock, listener);
+  }
+
+  /**
+   * Has a spare shim make the container of this spec, after `FRAME.prepare`; resolves when its init waits.
+   * Rejects with the `NativeError` of the failing step, or with `deadline-exceeded`: something may be left
+   * running then, to be killed by its group.
+   */
+  static create(
+    socket: Socket,
+    spec: Uint8Array,
+    clock: Clock,
+    listener: ShimListener,
+  ): Promise<ShimConnection> {
+    socket.write(encodeFrame(FRAME.create, spec));
+    return ShimConnection.#greeted(socket, 'create by shim', CREATE_MS, clock, listener);
+  }
+
+  static #greeted(
+    socket: Socket,
+    what: string,
+    withinMs: number,
+    clock: Clock,
+    listener: ShimListener,
+  ): Promise<ShimConnection> {
     return new Promise((resolve, reject) => {
-      const limit = clock.setTimer(HELLO_MS, () => {
-        const words = `connect to shim of ${taskDir}: no hello in ${HELLO_MS} ms`;
-        reject(new SkepError('deadline-exceeded', words));
+      const limit = clock.setTimer(withinMs, () => {
+        reject(new SkepError('deadline-exceeded', `${what}: no hello in ${withinMs} ms`));
         socket.destroy();
       });
       const decoder = new FrameDecoder();
@@ -83,11 +109,10 @@ export class ShimConnection {
       socket.on('error', () => {}); // 'close' follows and tells everything
       socket.on('close', () => {
         limit.cancel();
-        reject(
-          new SkepError('unavailable', `connect to shim of ${taskDir}: closed without a hello`),
-        );
+        reject(new SkepError('unavailable', `${what}: closed without a hello`));
         if (connection !== null) connection.#onClose(listener);
       });
+      socket.resume();
     });
   }
 
@@ -163,6 +188,8 @@ export function nobodyListens(err: unknown): boolean {
 
 function helloOf(frame: Frame): Hello {
   if (frame.type === FRAME.hello) return decodeHello(frame.payload);
+  const error = frame.type === FRAME.reply ? decodeReply(frame.payload).error : null;
+  if (error !== null) throw error;
   throw new SkepError('data-loss', 'read from shim: the first frame is not a hello');
 }
 

@@ -29,25 +29,35 @@ int conn_listen(struct shim *shim, struct skep_error *err) {
   return 0;
 }
 
-void conn_accept(struct shim *shim) {
-  int fd = RETRY(accept4(shim->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (fd < 0) return;
+struct conn *conn_open(struct shim *shim, int fd) {
   for (int i = 0; i < CONNS_MAX; i++) {
     struct conn *conn = &shim->conns[i];
     if (conn->fd >= 0) continue;
     memset(conn, 0, sizeof *conn);
     conn->fd = fd;
-    struct skep_hello hello = {.version = SKEP_PROTOCOL_VERSION,
-                               .status = (uint32_t)shim->status,
-                               .shim_pid = getpid(),
-                               .init_pid = shim->container.pid,
-                               .created_nanos = shim->prepared ? shim->created_nanos : 0,
-                               .started_nanos = shim->started_nanos};
-    conn_send(shim, conn, SKEP_FRAME_HELLO, &hello, sizeof hello);
-    if (shim->status == SKEP_EXITED) conn_send_exit(shim, conn);
-    return;
+    return conn;
   }
   close(fd); /* every slot is taken: the peer sees the end without a hello */
+  return NULL;
+}
+
+void conn_hello(struct shim *shim, struct conn *conn) {
+  struct skep_hello hello = {.version = SKEP_PROTOCOL_VERSION,
+                             .status = (uint32_t)shim->status,
+                             .shim_pid = getpid(),
+                             .init_pid = shim->container.pid,
+                             .created_nanos = shim->prepared ? shim->created_nanos : 0,
+                             .started_nanos = shim->started_nanos};
+  conn_send(shim, conn, SKEP_FRAME_HELLO, &hello, sizeof hello);
+}
+
+void conn_accept(struct shim *shim) {
+  int fd = RETRY(accept4(shim->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (fd < 0) return;
+  struct conn *conn = conn_open(shim, fd);
+  if (conn == NULL) return;
+  conn_hello(shim, conn);
+  if (shim->status == SKEP_EXITED) conn_send_exit(shim, conn);
 }
 
 void conn_close(struct shim *shim, struct conn *conn) {

@@ -74,7 +74,7 @@ static int join_namespaces(const struct spec *spec, struct skep_error *err) {
   return 0;
 }
 
-static int bring_loopback_up(struct skep_error *err) {
+int bring_loopback_up(struct skep_error *err) {
   struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
   cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return fail(err, "socket", "loopback");
@@ -112,7 +112,7 @@ static int arrange_stdio(const struct process *process, int status_fd, struct sk
   return reopen_null_input(err);
 }
 
-static int prepare(const struct spec *spec, int status_fd, struct skep_error *err) {
+static int prepare(const struct spec *spec, bool netns_is_ready, int status_fd, struct skep_error *err) {
   /* Nobody inside may look into us before exec: we still hold the host's view and the shim's file. */
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   setsid();
@@ -125,7 +125,7 @@ static int prepare(const struct spec *spec, int status_fd, struct skep_error *er
   /* Only now: the root of a cgroup namespace is the group that its maker is in. */
   if ((spec->clone_flags & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
     return fail(err, "unshare", "cgroup namespace");
-  if ((spec->clone_flags & CLONE_NEWNET) && bring_loopback_up(err) < 0) return -1;
+  if ((spec->clone_flags & CLONE_NEWNET) && !netns_is_ready && bring_loopback_up(err) < 0) return -1;
   if (apply_oom_score(&spec->process, err) < 0) return -1;
   if (build_root(spec, err) < 0) return -1;
   return arrange_stdio(&spec->process, status_fd, err);
@@ -149,9 +149,10 @@ static int join_cgroups1(const struct spec *spec, struct skep_error *err) {
   return 0;
 }
 
-static _Noreturn void init_main(const struct spec *spec, int input, int output, int error,
-                                int status_fd, int go_fd) {
+static _Noreturn void init_main(const struct spec *spec, int netns_fd, int input, int output,
+                                int error, int status_fd, int go_fd) {
   struct skep_error err = {0};
+  if (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0) fail(&err, "setns", "network namespace");
   struct confinement confinement = {.apparmor = spec->apparmor, .reaper_fd = -1};
   if (arrange_fds(input, output, error, &status_fd, &go_fd) < 0) _exit(1);
   if (!wait_go(go_fd)) _exit(1);
@@ -159,7 +160,8 @@ static _Noreturn void init_main(const struct spec *spec, int input, int output, 
     confinement.reaper_fd = RETRY(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)); /* still the host's */
     if (confinement.reaper_fd < 0) fail(&err, "open", "/proc/self/exe");
   }
-  if (err.errno_value != 0 || join_cgroups1(spec, &err) < 0 || prepare(spec, status_fd, &err) < 0) {
+  if (err.errno_value != 0 || join_cgroups1(spec, &err) < 0 ||
+      prepare(spec, netns_fd >= 0, status_fd, &err) < 0) {
     send_status(status_fd, STATUS_ERROR, 0, &err);
     _exit(1);
   }
@@ -180,11 +182,11 @@ static int attach_cgroup2(const struct spec *spec, int32_t pid, bool in_cgroup2,
 }
 
 /* clone3 into the cgroup2 group; where the kernel cannot (before 5.7), plainly. */
-static int32_t clone_init(const struct spec *spec, int *pid_fd, bool *in_cgroup2,
+static int32_t clone_init(const struct spec *spec, uint64_t flags, int *pid_fd, bool *in_cgroup2,
                           struct skep_error *err) {
   cleanup_fd int cgroup = -1;
   struct skep_clone_args args = {
-      .flags = (spec->clone_flags & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD,
+      .flags = (flags & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD,
       .pidfd = (uint64_t)(uintptr_t)pid_fd,
       .exit_signal = SIGCHLD};
   *in_cgroup2 = false;
@@ -227,12 +229,16 @@ int container_create(const struct spec *spec, struct container *container,
       (piped_input && fchown(in[0], spec->process.uid, spec->process.gid) < 0))
     return fail(err, "fchown", "standard pipes");
   bool in_cgroup2;
-  int32_t pid = clone_init(spec, &container->pid_fd, &in_cgroup2, err);
+  uint64_t flags = spec->clone_flags;
+  if (!(flags & CLONE_NEWNET) || (flags & CLONE_NEWUSER)) release_fd(&container->netns_fd);
+  if (container->netns_fd >= 0) flags &= ~(uint64_t)CLONE_NEWNET;
+  int32_t pid = clone_init(spec, flags, &container->pid_fd, &in_cgroup2, err);
   if (pid < 0) return -1;
   if (pid == 0) {
     close(go[1]); /* or the init would keep its own go pipe from ending */
-    init_main(spec, piped_input ? in[0] : 0, out[1], error[1], status[1], go[0]);
+    init_main(spec, container->netns_fd, piped_input ? in[0] : 0, out[1], error[1], status[1], go[0]);
   }
+  release_fd(&container->netns_fd);
   close(go[0]);
   close(status[1]);
   close(out[1]);

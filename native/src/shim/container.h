@@ -20,6 +20,7 @@ struct container {
   int status_fd; /* -1 once the command runs */
   int input_fd;  /* -1: there is none, or it was closed */
   int output_fds[2]; /* stdout, stderr; -1 at their end. With a terminal: the master, -1 */
+  int netns_fd;  /* made ahead, its loopback up, for an init that needs a new one; -1: none */
 };
 
 /* Clones the init, attaches it to its cgroups and lets it build its root. Does not wait for that. */
@@ -31,6 +32,7 @@ int container_start(struct container *container, struct skep_error *err);
 int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd);
 /* Makes a terminal, sends its master over `status_fd`. Returns the command's side. */
 int hand_over_terminal(uint32_t uid, int status_fd, struct skep_error *err);
+int bring_loopback_up(struct skep_error *err);
 void send_status(int status_fd, int32_t kind, int32_t pid, const struct skep_error *err);
 
 #endif

@@ -1,108 +1,44 @@
 /*
- * skep-shim TASK_DIRECTORY: the parent of one container. Reads its spec, leaves its own parent,
- * makes the container, keeps its output and its exit, serves the socket. Ends with the container,
- * once its exit is on disk.
+ * skep-shim: the parent of one container. Leaves its own parent, is told its spec, makes the container,
+ * keeps its output and its exit, serves the socket. Ends with the container, once its exit is on disk.
  * It decides nothing: what to run, restart or limit is the agent's business.
  */
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "reaper.h"
-#include "shim.h"
 #include "terminal.h"
 
 #define FINISH_MS 2000 /* for connected agents to take the last frames, for the killed to be reaped */
 #define RETRY_MS 500   /* between attempts to write a file that is due */
 #define STALL_LOOK_MS 500 /* how often an attached reader that does not read is looked at */
 
-static _Noreturn void report(int fd, int32_t result, const struct skep_error *err) {
-  struct skep_launch_report record = {.result = result, .shim_pid = getpid()};
-  if (err != NULL) memcpy(record.err, err, sizeof *err);
-  write_all(fd, &record, sizeof record);
-  _exit(result < 0 ? 1 : 0);
-}
-
-static void report_created(struct shim *shim) {
-  struct skep_launch_report record = {.result = shim->init_pid, .shim_pid = getpid()};
-  write_all(shim->report_fd, &record, sizeof record);
-  release_fd(&shim->report_fd);
-}
-
-/* The upper directory's mode becomes that of the container's "/". Those of an earlier run stay. */
-static int make_root_directories(struct skep_error *err) {
-  static const struct {
-    const char *name;
-    mode_t mode;
-  } directories[] = {{"upper", 0755}, {"work", 0700}, {"merged", 0700}};
-  umask(0);
-  for (size_t i = 0; i < sizeof directories / sizeof *directories; i++)
-    if (mkdir(directories[i].name, directories[i].mode) < 0 && errno != EEXIST)
-      return fail(err, "mkdir", "%s", directories[i].name);
-  umask(077);
-  return 0;
-}
-
-static uint8_t *read_spec(size_t *length, struct skep_error *err) {
-  struct stat status;
-  cleanup_fd int fd = SKEP_SPEC_FD; /* read from its beginning: nobody has yet */
-  if (fstat(fd, &status) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
-    fail(err, "fstat", "spec");
-    return NULL;
-  }
-  *length = (size_t)status.st_size;
-  uint8_t *bytes = malloc(*length + 1);
-  if (bytes == NULL || read_full(fd, bytes, *length) != (ssize_t)*length) {
-    fail(err, "read", "spec");
-    return NULL;
-  }
-  return bytes;
-}
-
-static int prepare_shim(struct shim *shim, struct skep_error *err) {
-  sigset_t signals;
-  setsid();
-  prctl(PR_SET_NAME, "skep-shim", 0, 0, 0);
-  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-  signal(SIGPIPE, SIG_IGN);
-  sigfillset(&signals); /* nothing but SIGKILL ends the parent of a running container */
-  sigprocmask(SIG_SETMASK, &signals, NULL);
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGCHLD);
-  shim->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (shim->signal_fd < 0) return fail(err, "signalfd", "SIGCHLD");
-  shim->streams[0].stream = 1;
-  shim->streams[1].stream = 2;
-  if (log_open(&shim->log, shim->spec.log_bytes_max, shim->spec.log_files_max, err) < 0) return -1;
-  return conn_listen(shim, err);
-}
-
 /* ---- what the container tells ---- */
 
 static void command_runs(struct shim *shim) {
   release_fd(&shim->container.status_fd);
   shim->status = SKEP_RUNNING;
-  write_state(shim);
   for (int i = 0; i < CONNS_MAX; i++) {
     struct conn *conn = &shim->conns[i];
     if (conn->fd < 0 || !conn->awaits_start) continue;
     conn->awaits_start = false;
+    conn_hello(shim, conn); /* with the time of the start */
     conn_reply(shim, conn, conn->request, 0, NULL);
+    conn_write(shim, conn);
   }
+  write_state(shim);
 }
 
 static void start_failed(struct shim *shim, const struct skep_error *err) {
   release_fd(&shim->container.status_fd);
   shim->start_error = *err;
-  if (shim->report_fd >= 0) report(shim->report_fd, -1, err);
+  if (!shim->prepared) launch_failed(shim, err);
   for (int i = 0; i < CONNS_MAX; i++) {
     struct conn *conn = &shim->conns[i];
     if (conn->fd < 0 || !conn->awaits_start) continue;
@@ -133,8 +69,7 @@ static void read_status(struct shim *shim) {
   release_fd(&descriptor);
   if (n == sizeof record && record.kind == STATUS_READY) {
     shim->prepared = true;
-    write_state(shim);
-    report_created(shim);
+    launch_done(shim);
   } else if (n == sizeof record) {
     start_failed(shim, &record.err);
   } else if (shim->start_requested) {
@@ -175,11 +110,17 @@ static void container_ended(struct shim *shim, int status) {
   if (!(shim->spec.clone_flags & CLONE_NEWPID)) end_group(&shim->spec);
   read_output(shim, 0, true);
   read_output(shim, 1, true);
+  /* Nobody waits for the disk; that the connection ends tells that the file is there. */
+  for (int i = 0; i < CONNS_MAX; i++) {
+    struct conn *conn = &shim->conns[i];
+    if (conn->fd >= 0 && conn->exec == NULL && conn_send_exit(shim, conn)) conn_write(shim, conn);
+  }
   write_exit(shim);
   for (int i = 0; i < CONNS_MAX; i++) {
     struct conn *conn = &shim->conns[i];
     if (conn->fd < 0 || conn->exec != NULL) continue;
-    if (conn_send_exit(shim, conn)) conn->closing = true;
+    conn->closing = true;
+    if (conn->out_length == conn->out_at) conn_close(shim, conn);
   }
 }
 
@@ -322,27 +263,18 @@ static _Noreturn void serve(struct shim *shim) {
 }
 
 int main(int argc, char **argv) {
-  static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .report_fd = SKEP_REPORT_FD};
+  static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .launch_fd = SKEP_LAUNCH_FD};
   struct skep_error err;
-  size_t length;
   if (argc > 2 && strcmp(argv[0], REAPER_NAME) == 0) reaper_main(argv + 2, environ);
-  if (argc != 2 || fcntl(SKEP_REPORT_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
-  if (chdir(argv[1]) < 0) {
-    fail(&err, "chdir", "%s", argv[1]);
-    report(SKEP_REPORT_FD, -1, &err);
-  }
-  if (make_root_directories(&err) < 0) report(SKEP_REPORT_FD, -1, &err);
-  uint8_t *bytes = read_spec(&length, &err);
-  if (bytes == NULL || parse_spec(bytes, length, &shim.spec, &err) < 0) report(SKEP_REPORT_FD, -1, &err);
+  if (argc != 2 || fcntl(SKEP_LAUNCH_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
   pid_t pid = fork();
-  if (pid < 0) {
-    fail(&err, "fork", "shim");
-    report(SKEP_REPORT_FD, -1, &err);
-  }
-  if (pid > 0) _exit(0); /* the caller waits for this one only; init adopts the other */
+  if (pid != 0) _exit(pid < 0 ? 1 : 0); /* the caller waits for this one only; init adopts the other */
+  if (launch_stand_by(&shim, &err) < 0 || launch_prepare(&shim, argv[1], &err) < 0 ||
+      launch_spec(&shim, &err) < 0)
+    launch_failed(&shim, &err);
   shim.created_nanos = now_nanos();
-  if (prepare_shim(&shim, &err) < 0 || container_create(&shim.spec, &shim.container, &err) < 0)
-    report(SKEP_REPORT_FD, -1, &err);
+  if (container_create(&shim.spec, &shim.container, &err) < 0) launch_failed(&shim, &err);
   shim.init_pid = shim.container.pid;
+  write_state(&shim); /* while the init builds its root */
   serve(&shim);
 }

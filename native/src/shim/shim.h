@@ -43,7 +43,8 @@ struct shim {
   struct conn conns[CONNS_MAX];
   struct early_exit early_exits[EARLY_EXITS_MAX];
   unsigned early_exit_next;
-  int signal_fd, listen_fd, report_fd; /* report_fd: -1 once the launcher was told */
+  int signal_fd, listen_fd;
+  int launch_fd; /* until there is a container; then it is a connection */
   enum skep_status status;
   bool prepared;        /* the init is ready to be started */
   bool start_requested;
@@ -67,6 +68,9 @@ bool read_oom_killed(const struct spec *spec);
 /* conn.c: the protocol on the shim's socket. */
 int conn_listen(struct shim *shim, struct skep_error *err);
 void conn_accept(struct shim *shim);
+/* Makes the socket that the shim was started with a connection, which was not told anything yet. */
+struct conn *conn_open(struct shim *shim, int fd);
+void conn_hello(struct shim *shim, struct conn *conn);
 void conn_read(struct shim *shim, struct conn *conn);
 void conn_write(struct shim *shim, struct conn *conn);
 /* Handles the whole frames that wait in `in`. */

@@ -13,7 +13,6 @@ import {
   killPids,
   listPids,
   makeGroup,
-  readControl,
   readControlNow,
   removeGroup,
   removeIfEmpty,
@@ -35,8 +34,8 @@ export class CgroupV1 implements CgroupDriver {
   readonly #unified: string | null;
   readonly #parent: string;
   readonly #clock: Clock;
-  /** while the parent groups exist */
-  #prepared: Promise<void> | null = null;
+  /** the parent groups exist */
+  #prepared = false;
 
   /** `unified`: mount point of the v2 hierarchy without controllers, null = none. */
   constructor(
@@ -70,29 +69,29 @@ export class CgroupV1 implements CgroupDriver {
   }
 
   async removeParent(): Promise<void> {
-    this.#prepared = null;
+    this.#prepared = false;
     for (const dir of this.#parents()) await removeIfEmpty(dir);
   }
 
-  #prepare(): Promise<void> {
-    this.#prepared ??= this.#prepareCpuset().catch((err: unknown) => {
-      this.#prepared = null;
-      throw err;
-    });
-    return this.#prepared;
+  #prepare(): void {
+    if (!this.#prepared) this.#prepareCpuset();
+    this.#prepared = true;
   }
 
-  /** No process may join a cpuset that names no CPU or memory node: children begin with the parent's. */
-  async #prepareCpuset(): Promise<void> {
+  /**
+   * No process may join a cpuset that names no CPU or memory node: children begin with the parent's.
+   * Synchronous, as what follows: a node that runs one container at a time does it for each.
+   */
+  #prepareCpuset(): void {
     const mount = this.#mounts.get('cpuset');
     if (mount === undefined) return;
     const parent = `${mount}/${this.#parent}`;
     makeGroup(parent);
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-      if ((await readControl(`${parent}/${file}`)) !== '') continue;
-      await writeControl(`${parent}/${file}`, (await readControl(`${mount}/${file}`)) ?? '');
+      if (readControlNow(`${parent}/${file}`) !== '') continue;
+      writeControlNow(`${parent}/${file}`, readControlNow(`${mount}/${file}`) ?? '');
     }
-    await writeControl(`${parent}/cgroup.clone_children`, '1');
+    writeControlNow(`${parent}/cgroup.clone_children`, '1');
   }
 
   #joined(): [string, string][] {
@@ -116,13 +115,13 @@ class TaskCgroupV1 implements TaskCgroup {
   /** controller -> directory; co-mounted controllers (cpu,cpuacct) share one */
   readonly #dirs: ReadonlyMap<string, string>;
   readonly #unified: string | null;
-  readonly #prepareParent: () => Promise<void>;
+  readonly #prepareParent: () => void;
   readonly #clock: Clock;
 
   constructor(
     dirs: ReadonlyMap<string, string>,
     unified: string | null,
-    prepareParent: () => Promise<void>,
+    prepareParent: () => void,
     clock: Clock,
   ) {
     this.#dirs = dirs;
@@ -139,7 +138,7 @@ class TaskCgroupV1 implements TaskCgroup {
 
   async create(resources: OciResources): Promise<void> {
     try {
-      await this.#prepareParent();
+      this.#prepareParent();
       for (const dir of this.#all()) makeGroup(dir);
       await this.#apply(resources, writeControlNow);
     } catch (err) {
