@@ -64,6 +64,16 @@ int skep_seal_program(const char *path, struct skep_error *err);
  * it, close-on-exec. Blocks for a fork and an exec. */
 int skep_shim_spawn(int program_fd, struct skep_error *err);
 
+/* ---- files.c ---- */
+
+#define SKEP_NO_FILE 0xffffffffu
+
+/* The contents of `count` files, whose paths follow one another, each with its NUL: of each u32 length
+ * and the bytes; SKEP_NO_FILE alone for what is not there, or goes meanwhile. Returns the bytes used of
+ * `out`; ENOBUFS when they do not fit. For files of the kernel's: no disk is waited for. */
+int skep_read_files(const char *paths, uint32_t count, uint8_t *out, uint32_t capacity,
+                    struct skep_error *err);
+
 /* ---- bpf.c ---- */
 
 /* Loads `count` eBPF instructions (8 bytes each) as a device program and attaches it to a cgroup v2

@@ -1,4 +1,5 @@
 /** What a container used: its groups, and the interfaces of its network namespace. */
+import { readFilesNow } from '../../native/ffi/files.ts';
 import { readControlNow } from './cgroup/cgroup.ts';
 import type { CgroupStats } from './cgroup/stats.ts';
 
@@ -31,7 +32,7 @@ export function systemCpuNanos(text = readControlNow('/proc/stat') ?? ''): numbe
 
 /** Of the namespace of a process; `pid` 0 = it has ended. */
 export function networkStats(pid: number): InterfaceStats[] {
-  const text = pid === 0 ? null : readControlNow(`/proc/${pid}/net/dev`);
+  const [text = null] = pid === 0 ? [] : readFilesNow([`/proc/${pid}/net/dev`]);
   return text === null ? [] : parseNetDev(text);
 }
 
