@@ -38,8 +38,8 @@ import {
 } from './images/image-store.ts';
 import { LocalBridge } from './network/local-bridge.ts';
 import { NetworkManager } from './network/network-manager.ts';
+import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
-import { imageFileReader, resolveUser } from './runtime/user.ts';
 import { VolumeStore } from './volumes/volume-store.ts';
 
 export interface WorkerOptions {
@@ -88,6 +88,7 @@ export class Worker {
   readonly plain: PlainContainers;
   readonly #options: WorkerOptions;
   readonly #runtime: NativeRuntime;
+  readonly #users = new ImageUsers();
   readonly #files: TaskFiles;
   readonly #bridge: LocalBridge;
   readonly #scope = new Scope();
@@ -150,7 +151,7 @@ export class Worker {
   get #makerParts(): Pick<MakerParts, 'hostFacts' | 'resolveUser'> {
     return {
       hostFacts,
-      resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
+      resolveUser: (user, lowerDirs) => this.#users.resolve(user, lowerDirs),
     };
   }
 

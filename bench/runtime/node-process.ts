@@ -23,8 +23,8 @@ import { hostFacts } from '../../worker/executor/host-facts.ts';
 import { TaskFiles } from '../../worker/executor/task-files.ts';
 import { ImageStore } from '../../worker/images/image-store.ts';
 import { NetworkManager } from '../../worker/network/network-manager.ts';
+import { ImageUsers } from '../../worker/runtime/image-users.ts';
 import { NativeRuntime } from '../../worker/runtime/native-runtime.ts';
-import { imageFileReader, resolveUser } from '../../worker/runtime/user.ts';
 import { VolumeStore } from '../../worker/volumes/volume-store.ts';
 import { serve } from '../support/helper-process.ts';
 import { benchTask, NETWORK } from './bench-task.ts';
@@ -55,6 +55,7 @@ const DESCRIPTION: NodeDescription = {
 };
 const clock = new SystemClock();
 const random = new SystemRandom();
+const users = new ImageUsers();
 const log = createLogger('error');
 const tell = (): void => {};
 const onFailure = (err: unknown): void => {
@@ -170,7 +171,7 @@ const operations = {
         mountMemory: async () => {},
       }),
       hostFacts,
-      resolveUser: (user, lowerDirs) => resolveUser(user, imageFileReader(lowerDirs)),
+      resolveUser: (user, lowerDirs) => users.resolve(user, lowerDirs),
       describe: () => DESCRIPTION,
       tell,
       clock,

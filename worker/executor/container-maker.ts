@@ -2,6 +2,7 @@
  * What a container of this node is made from, whoever asked for it: rootfs, name files, mounts, user,
  * all put into one bundle. Knows neither tasks nor people.
  */
+import { settled } from '../../common/base/settled.ts';
 import type { GenericResource, TaskSpec } from '../../common/model/service.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
@@ -52,14 +53,18 @@ export async function makeBundle(
   const { id, image, hostname } = order;
   const { container } = order.spec;
   const { lowerDirs } = await parts.images.acquireRootfs(id, image.id);
-  const names = order.names ? await parts.files.writeNames(id, order.names) : [];
-  const mounts = await planMounts({
-    containerId: id,
-    mounts: container.mounts,
-    image: image.config,
-    lowerDirs,
-    volumes: parts.volumes,
-  });
+  const [names, mounts, user, host] = await settled([
+    order.names ? parts.files.writeNames(id, order.names) : [],
+    planMounts({
+      containerId: id,
+      mounts: container.mounts,
+      image: image.config,
+      lowerDirs,
+      volumes: parts.volumes,
+    }),
+    userOf(order, lowerDirs, parts.resolveUser),
+    parts.hostFacts(order.spec),
+  ]);
   stopSignalOf(order.spec, image); // one that cannot be sent is told now, not at the end
   const spec = ociSpecOf({
     spec: order.spec,
@@ -67,10 +72,10 @@ export async function makeBundle(
     image: image.config,
     lowerDirs,
     hostname,
-    user: await userOf(order, lowerDirs, parts.resolveUser),
+    user,
     mounts: [...names, ...mounts, ...order.payloads],
     network: order.network,
-    host: await parts.hostFacts(order.spec),
+    host,
   });
   return { spec, logMaxBytes: LOG_BYTES_MAX, logMaxFiles: LOG_FILES_MAX };
 }

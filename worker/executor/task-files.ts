@@ -5,6 +5,7 @@
 import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
+import { settled } from '../../common/base/settled.ts';
 import type { FileTarget } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { OciMount } from '../runtime/oci.ts';
@@ -39,16 +40,16 @@ export class TaskFiles {
   async writeNames(taskId: string, files: NameFiles): Promise<OciMount[]> {
     const dir = join(this.#options.dir, taskId);
     await mkdir(dir, { recursive: true, mode: 0o711 });
-    const mounts: OciMount[] = [];
-    const add = async (name: string, destination: string, content: string): Promise<void> => {
+    const write = async (name: string, content: string): Promise<OciMount> => {
       const source = join(dir, name);
       await writeFile(source, content, { mode: 0o644 });
-      mounts.push({ destination, type: 'bind', source, options: WRITABLE_BIND });
+      return { destination: `/etc/${name}`, type: 'bind', source, options: WRITABLE_BIND };
     };
-    await add('resolv.conf', '/etc/resolv.conf', files.resolvConf);
-    await add('hosts', '/etc/hosts', files.hosts);
-    await add('hostname', '/etc/hostname', `${files.hostname}\n`);
-    return mounts;
+    return settled([
+      write('resolv.conf', files.resolvConf),
+      write('hosts', files.hosts),
+      write('hostname', `${files.hostname}\n`),
+    ]);
   }
 
   /** The task's secrets (below /run/secrets unless absolute) and configs (below /). */

@@ -7,6 +7,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
+import { settled } from '../../common/base/settled.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { unmountTree } from '../../native/ffi/mount.ts';
 import { encodeFrame, FRAME } from '../../native/ffi/shim-protocol.ts';
@@ -411,7 +412,7 @@ export class NativeRuntime {
         logMaxFiles: bundle.logMaxFiles,
       });
       // Without its bundle a directory is a create that was not finished, whatever the shim did.
-      await allDone([
+      await settled([
         container.make(socket, binary, beforeUse),
         writeBundle(container.taskDir, bundle),
       ]);
@@ -482,10 +483,4 @@ export class NativeRuntime {
 function isShortage(err: unknown): boolean {
   const code = err instanceof Error && 'code' in err ? err.code : null;
   return code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM';
-}
-
-/** Resolves or rejects as the first failure only when nothing of it is under way any more. */
-async function allDone(work: readonly Promise<unknown>[]): Promise<void> {
-  const ends = await Promise.allSettled(work);
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
