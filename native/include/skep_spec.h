@@ -9,6 +9,8 @@
  *     u32 magic, u32 version
  *     u64 clone flags of the namespaces to create (CLONE_NEW*)
  *     list { u32 clone flag, str path }      namespaces to join (net, ipc, uts, cgroup)
+ *     list { u32 inside, u32 outside, u32 count } user ids, the same of group ids: of a user namespace
+ *                                            of its own (CLONE_NEWUSER); else empty
  *     str hostname, str domainname           "" = leave as it is
  *     str cgroup2 directory                  "" = none; the init is cloned into it
  *     list { str path }                      tasks files of v1 groups; the init writes itself there
@@ -17,7 +19,7 @@
  *     u32 1 = the root is read-only
  *     list { u32 kind, str source, str target, str type, str data, u64 MS_* flags,
  *            u64 MOUNT_ATTR_* to set, u32 1 = attributes apply to the whole bound tree,
- *            u64 MS_SLAVE | MS_REC: propagation, 0 = private }
+ *            u64 MS_SLAVE or MS_SHARED, with MS_REC: propagation, 0 = private }
  *     list { str path, u32 mode with S_IFMT, u32 major, u32 minor, u32 uid, u32 gid }   devices
  *     list { str } masked paths, list { str } read-only paths
  *     list { str path below /proc/sys, str value }   sysctls
@@ -38,10 +40,11 @@
 #include <stdint.h>
 
 #define SKEP_SPEC_MAGIC 0x504b5353u /* "SSKP" */
-#define SKEP_SPEC_VERSION 3u
+#define SKEP_SPEC_VERSION 4u
 
 #define SKEP_MOUNT_FILESYSTEM 0u
 #define SKEP_MOUNT_BIND 1u
+#define SKEP_MOUNT_IDMAPPED 2u /* a bind whose files show their owners as ids of the user namespace */
 
 #define SKEP_PROCESS_NO_NEW_PRIVILEGES 1u
 #define SKEP_PROCESS_STDIN 2u      /* stdin comes from the connection; without it it is /dev/null */

@@ -14,6 +14,7 @@ const MS = {
   bind: 4096,
   rec: 16384,
   slave: 1 << 19,
+  shared: 1 << 20,
   relatime: 1 << 21,
   strictatime: 1 << 24,
 } as const;
@@ -37,9 +38,14 @@ const FILESYSTEM_ONLY: Readonly<Record<string, number>> = {
 
 /** Already so without being said. */
 const NEUTRAL = new Set(['rw', 'suid', 'dev', 'exec', 'async', 'private', 'rprivate', 'defaults']);
-/** What the host mounts below the source is seen in the container. */
-const SLAVE: Readonly<Record<string, number>> = { slave: MS.slave, rslave: MS.slave | MS.rec };
-const REFUSED_PROPAGATION = new Set(['shared', 'rshared', 'unbindable', 'runbindable']);
+/** What the host mounts below the source is seen in the container; shared: the other way round too. */
+const PROPAGATION: Readonly<Record<string, number>> = {
+  slave: MS.slave,
+  rslave: MS.slave | MS.rec,
+  shared: MS.shared,
+  rshared: MS.shared | MS.rec,
+};
+const REFUSED_PROPAGATION = new Set(['unbindable', 'runbindable']);
 
 export interface ParsedMount {
   readonly bind: boolean;
@@ -49,7 +55,9 @@ export interface ParsedMount {
   readonly attributes: number;
   /** the attributes hold for mounts below the bound directory too */
   readonly recursiveAttributes: boolean;
-  /** MS_SLAVE, with MS_REC; 0 = private */
+  /** owners of files are ids of the container's user namespace */
+  readonly idMapped: boolean;
+  /** MS_SLAVE or MS_SHARED, with MS_REC; 0 = private */
   readonly propagation: number;
   /** comma-separated, for the file system */
   readonly data: string;
@@ -69,12 +77,14 @@ export function parseMountOptions(mount: OciMount): ParsedMount {
   let attributes = 0;
   let recursiveAttributes = false;
   let propagation = 0;
+  let idMapped = false;
   const data: string[] = [];
   for (const option of mount.options) {
     const shared = SHARED[option];
-    if (REFUSED_PROPAGATION.has(option)) refuse(option, 'only private and slave are supported');
-    else if (SLAVE[option] !== undefined && bind) propagation = SLAVE[option];
-    else if (SLAVE[option] !== undefined) refuse(option, 'only binds propagate');
+    if (REFUSED_PROPAGATION.has(option)) refuse(option, 'a bind cannot be unbindable');
+    else if (PROPAGATION[option] !== undefined && bind) propagation = PROPAGATION[option];
+    else if (PROPAGATION[option] !== undefined) refuse(option, 'only binds propagate');
+    else if (option === 'idmap' && bind) idMapped = true;
     else if (option === 'rbind') flags |= MS.rec;
     else if (option === 'bind' || NEUTRAL.has(option)) continue;
     else if (shared !== undefined && bind) attributes |= shared.attribute;
@@ -86,5 +96,13 @@ export function parseMountOptions(mount: OciMount): ParsedMount {
     else if (FILESYSTEM_ONLY[option] !== undefined) flags |= FILESYSTEM_ONLY[option];
     else data.push(option);
   }
-  return { bind, flags, attributes, recursiveAttributes, propagation, data: data.join(',') };
+  return {
+    bind,
+    flags,
+    attributes,
+    recursiveAttributes,
+    idMapped,
+    propagation,
+    data: data.join(','),
+  };
 }

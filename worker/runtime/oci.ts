@@ -73,16 +73,27 @@ export interface OciMount {
   /** `bind`, `cgroup` or a file system's name */
   readonly type: string;
   readonly source: string;
-  /** as in fstab: `ro`, `nosuid`, `rbind`, `rro`, ...; the rest goes to the file system */
+  /**
+   * as in fstab: `ro`, `nosuid`, `rbind`, `rro`, ...; `idmap`, of a bind: its owners are ids of the
+   * container's user namespace; the rest goes to the file system
+   */
   readonly options: readonly string[];
 }
 
-export type OciNamespaceType = 'pid' | 'mount' | 'network' | 'ipc' | 'uts' | 'cgroup';
+export type OciNamespaceType = 'pid' | 'mount' | 'network' | 'ipc' | 'uts' | 'cgroup' | 'user';
 
 /** With `path`: that namespace is joined instead of a new one being made. Not listed = the host's. */
 export interface OciNamespace {
   readonly type: OciNamespaceType;
   readonly path?: string;
+}
+
+/** Ids of the container from `containerID` on are those of the host from `hostID` on. */
+export interface OciIdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  /** >= 1 */
+  readonly size: number;
 }
 
 export interface OciDevice {
@@ -153,6 +164,9 @@ export interface OciResources {
 
 export interface OciLinux {
   readonly namespaces: readonly OciNamespace[];
+  /** of a new user namespace; without one, absent */
+  readonly uidMappings?: readonly OciIdMapping[];
+  readonly gidMappings?: readonly OciIdMapping[];
   readonly resources: OciResources;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];

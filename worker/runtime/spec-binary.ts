@@ -7,16 +7,17 @@ import { sysctlNamespace, sysctlPath } from '../../common/model/sysctl.ts';
 import { ULIMITS } from '../../common/model/ulimits.ts';
 import { capabilityMask } from './capabilities.ts';
 import { parseMountOptions } from './mount-options.ts';
-import type { OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
+import type { OciIdMapping, OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
 
 const MAGIC = 0x504b5353;
-const VERSION = 3;
+const VERSION = 4;
 
 const NAMESPACE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   mount: 0x00020000,
   cgroup: 0x02000000,
   uts: 0x04000000,
   ipc: 0x08000000,
+  user: 0x10000000,
   pid: 0x20000000,
   network: 0x40000000,
 };
@@ -30,6 +31,7 @@ const PROCESS_FLAGS = {
   init: 32,
 } as const;
 
+const MOUNT_KINDS = { fileSystem: 0, bind: 1, idMapped: 2 } as const;
 const FILE_TYPES = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
 
 /** Where the cgroup layer wants the init to be put. */
@@ -182,7 +184,7 @@ function writeNamespaces(out: Writer, spec: OciSpec): void {
   out.u64(BigInt(flags >>> 0));
   const joined = namespaces.filter((ns) => ns.path !== undefined);
   out.list(joined, (ns) => {
-    if (ns.type === 'pid' || ns.type === 'mount') {
+    if (ns.type === 'pid' || ns.type === 'mount' || ns.type === 'user') {
       throw new SkepError(
         'invalid-argument',
         `encode linux.namespaces: joining a ${ns.type} namespace by path is not supported`,
@@ -192,13 +194,44 @@ function writeNamespaces(out: Writer, spec: OciSpec): void {
     out.u32(NAMESPACE_FLAGS[ns.type]);
     out.str(ns.path ?? '', 'linux.namespaces');
   });
+  writeIdMappings(out, spec);
+}
+
+/** Namespaces that are joined belong to another user namespace: this one would have no rights in them. */
+function writeIdMappings(out: Writer, { linux, mounts }: OciSpec): void {
+  const { namespaces, uidMappings = [], gidMappings = [] } = linux;
+  const isMapped = namespaces.some(({ type }) => type === 'user');
+  const joined = namespaces.find(({ path }) => path !== undefined);
+  if (isMapped !== uidMappings.length > 0 || isMapped !== gidMappings.length > 0) {
+    const words = 'encode linux.uidMappings: they go with a user namespace, and it with them';
+    throw new SkepError('invalid-argument', words);
+  }
+  if (isMapped && joined) {
+    const words = `encode linux.namespaces: a user namespace and the ${joined.type} namespace of another container`;
+    throw new SkepError('invalid-argument', `${words} do not go together`);
+  }
+  if (!isMapped && mounts.some(({ options }) => options.includes('idmap'))) {
+    const words = 'encode mounts: option "idmap" needs a user namespace';
+    throw new SkepError('invalid-argument', words);
+  }
+  const write = ({ containerID, hostID, size }: OciIdMapping): void => {
+    for (const id of [containerID, hostID, size]) out.u32(id);
+  };
+  out.list(uidMappings, write);
+  out.list(gidMappings, write);
 }
 
 function writeMount(out: Writer, mount: OciMount): void {
   requireAbsolute(mount.destination, 'mounts');
   const parsed = parseMountOptions(mount);
   if (parsed.bind) requireAbsolute(mount.source, 'mounts');
-  out.u32(parsed.bind ? 1 : 0);
+  out.u32(
+    !parsed.bind
+      ? MOUNT_KINDS.fileSystem
+      : parsed.idMapped
+        ? MOUNT_KINDS.idMapped
+        : MOUNT_KINDS.bind,
+  );
   out.str(mount.source, 'mounts');
   out.str(mount.destination, 'mounts');
   out.str(parsed.bind ? 'none' : mount.type, 'mounts');

@@ -174,7 +174,7 @@ static void handle_start(struct shim *shim, struct conn *conn, uint32_t request)
   }
   shim->start_requested = true;
   shim->started_nanos = now_nanos();
-  if (container_start(&shim->container, &err) < 0) {
+  if (container_start(&shim->spec, &shim->container, &err) < 0) {
     conn_reply(shim, conn, request, -1, &err);
   } else {
     conn->awaits_start = true;

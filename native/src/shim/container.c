@@ -19,17 +19,19 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "detached.h"
 #include "kernel.h"
 #include "mounts.h"
 #include "process.h"
 #include "terminal.h"
+#include "users.h"
 
-static void close_from(int first) {
-  if (syscall(NR_CLOSE_RANGE, first, ~0U, 0) == 0) return;
-  for (int fd = first; fd < 1024; fd++) close(fd);
+static void close_range_of(unsigned first, unsigned last) {
+  if (syscall(NR_CLOSE_RANGE, first, last, 0) == 0) return;
+  for (unsigned fd = first; fd <= last && fd < 1024; fd++) close((int)fd);
 }
 
-int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd) {
+int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd, int kept_end) {
   int sources[5] = {input, output, error, *status_fd, *go_fd};
   for (int i = 0; i < 5; i++) {
     if (sources[i] < 0) continue;
@@ -42,7 +44,12 @@ int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd) {
   }
   *status_fd = 3;
   if (*go_fd >= 0) *go_fd = 4;
-  close_from(*go_fd >= 0 ? 5 : 4);
+  unsigned first = *go_fd >= 0 ? 5 : 4;
+  if (kept_end > DETACHED_ROOT_FD) {
+    close_range_of(first, DETACHED_ROOT_FD - 1);
+    first = (unsigned)kept_end;
+  }
+  close_range_of(first, ~0U);
   return 0;
 }
 
@@ -117,6 +124,7 @@ static int prepare(const struct spec *spec, bool netns_is_ready, int status_fd, 
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   setsid();
   umask(0); /* modes of device nodes are exact; run_process sets the command's own */
+  if (maps_users(spec) && (enter_mapped_root(err) < 0 || users_become_root(err) < 0)) return -1;
   if (join_namespaces(spec, err) < 0) return -1;
   if (spec->hostname[0] && sethostname(spec->hostname, strlen(spec->hostname)) < 0)
     return fail(err, "sethostname", "%s", spec->hostname);
@@ -126,7 +134,7 @@ static int prepare(const struct spec *spec, bool netns_is_ready, int status_fd, 
   if ((spec->clone_flags & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
     return fail(err, "unshare", "cgroup namespace");
   if ((spec->clone_flags & CLONE_NEWNET) && !netns_is_ready && bring_loopback_up(err) < 0) return -1;
-  if (apply_oom_score(&spec->process, err) < 0) return -1;
+  if (!maps_users(spec) && apply_oom_score(&spec->process, err) < 0) return -1;
   if (build_root(spec, err) < 0) return -1;
   return arrange_stdio(&spec->process, status_fd, err);
 }
@@ -154,13 +162,13 @@ static _Noreturn void init_main(const struct spec *spec, int netns_fd, int input
   struct skep_error err = {0};
   if (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0) fail(&err, "setns", "network namespace");
   struct confinement confinement = {.apparmor = spec->apparmor, .reaper_fd = -1};
-  if (arrange_fds(input, output, error, &status_fd, &go_fd) < 0) _exit(1);
+  if (arrange_fds(input, output, error, &status_fd, &go_fd, detached_end(spec)) < 0) _exit(1);
   if (!wait_go(go_fd)) _exit(1);
   if (spec->process.flags & SKEP_PROCESS_INIT) {
     confinement.reaper_fd = RETRY(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)); /* still the host's */
     if (confinement.reaper_fd < 0) fail(&err, "open", "/proc/self/exe");
   }
-  if (err.errno_value != 0 || join_cgroups1(spec, &err) < 0 ||
+  if (err.errno_value != 0 || (!maps_users(spec) && join_cgroups1(spec, &err) < 0) ||
       prepare(spec, netns_fd >= 0, status_fd, &err) < 0) {
     send_status(status_fd, STATUS_ERROR, 0, &err);
     _exit(1);
@@ -179,6 +187,23 @@ static int attach_cgroup2(const struct spec *spec, int32_t pid, bool in_cgroup2,
   snprintf(text, sizeof text, "%d", pid);
   snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup2);
   return write_file(path, text) < 0 ? fail(err, "write", "%s", path) : 0;
+}
+
+/* What the init has no right to from within its user namespace. */
+static int arrange_mapped(const struct spec *spec, int32_t pid, struct skep_error *err) {
+  char text[16], path[PATH_MAX];
+  if (!maps_users(spec)) return 0;
+  if (users_map(spec, pid, err) < 0) return -1;
+  snprintf(text, sizeof text, "%d", pid);
+  struct reader cursor = spec->cgroup_tasks.cursor;
+  for (uint32_t i = 0; i < spec->cgroup_tasks.count; i++) {
+    const char *tasks = read_str(&cursor);
+    if (write_file(tasks, text) < 0) return fail(err, "write", "%s", tasks);
+  }
+  if (!(spec->process.flags & SKEP_PROCESS_OOM_SCORE)) return 0;
+  snprintf(path, sizeof path, "/proc/%d/oom_score_adj", pid);
+  snprintf(text, sizeof text, "%d", spec->process.oom_score_adj);
+  return write_file(path, text) < 0 ? fail(err, "write", "oom_score_adj %s", text) : 0;
 }
 
 /* clone3 into the cgroup2 group; where the kernel cannot (before 5.7), plainly. */
@@ -211,6 +236,10 @@ static int32_t clone_init(const struct spec *spec, uint64_t flags, int *pid_fd, 
   return pid;
 }
 
+static int let_go(struct container *container, struct skep_error *err) {
+  return write_all(container->go_fd, "g", 1) < 0 ? fail(err, "write", "go pipe") : 0;
+}
+
 int container_create(const struct spec *spec, struct container *container,
                      struct skep_error *err) {
   int go[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, error[2] = {-1, -1};
@@ -224,10 +253,12 @@ int container_create(const struct spec *spec, struct container *container,
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, status) < 0)
     return fail(err, "socketpair", "container status");
   /* A command under another user may open /dev/stdout, which is this pipe. */
-  if (fchown(out[1], spec->process.uid, spec->process.gid) < 0 ||
-      fchown(error[1], spec->process.uid, spec->process.gid) < 0 ||
-      (piped_input && fchown(in[0], spec->process.uid, spec->process.gid) < 0))
+  uid_t uid = outside_id(&spec->uid_map, spec->process.uid);
+  gid_t gid = outside_id(&spec->gid_map, spec->process.gid);
+  if (fchown(out[1], uid, gid) < 0 || fchown(error[1], uid, gid) < 0 ||
+      (piped_input && fchown(in[0], uid, gid) < 0))
     return fail(err, "fchown", "standard pipes");
+  if (detached_open(spec, err) < 0) return -1;
   bool in_cgroup2;
   uint64_t flags = spec->clone_flags;
   if (!(flags & CLONE_NEWNET) || (flags & CLONE_NEWUSER)) release_fd(&container->netns_fd);
@@ -239,6 +270,7 @@ int container_create(const struct spec *spec, struct container *container,
     init_main(spec, container->netns_fd, piped_input ? in[0] : 0, out[1], error[1], status[1], go[0]);
   }
   release_fd(&container->netns_fd);
+  detached_close(spec);
   close(go[0]);
   close(status[1]);
   close(out[1]);
@@ -254,7 +286,8 @@ int container_create(const struct spec *spec, struct container *container,
   set_nonblocking(status[0]);
   set_nonblocking(out[0]);
   set_nonblocking(error[0]);
-  if (attach_cgroup2(spec, pid, in_cgroup2, err) < 0 || container_start(container, err) < 0) {
+  if (attach_cgroup2(spec, pid, in_cgroup2, err) < 0 || arrange_mapped(spec, pid, err) < 0 ||
+      let_go(container, err) < 0) {
     kill(pid, SIGKILL);
     RETRY(waitpid(pid, NULL, 0));
     return -1;
@@ -262,7 +295,9 @@ int container_create(const struct spec *spec, struct container *container,
   return 0;
 }
 
-int container_start(struct container *container, struct skep_error *err) {
-  if (write_all(container->go_fd, "g", 1) < 0) return fail(err, "write", "go pipe");
-  return 0;
+int container_start(const struct spec *spec, struct container *container, struct skep_error *err) {
+  struct skep_error told; /* by the init, which sets them again */
+  /* Before the command, not before the mounts: a limit may be too low for them. */
+  if (maps_users(spec)) apply_rlimits(container->pid, &spec->process, &told);
+  return let_go(container, err);
 }

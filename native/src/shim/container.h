@@ -26,10 +26,11 @@ struct container {
 /* Clones the init, attaches it to its cgroups and lets it build its root. Does not wait for that. */
 int container_create(const struct spec *spec, struct container *container, struct skep_error *err);
 /* Lets the prepared init run the command. The outcome comes over status_fd. */
-int container_start(struct container *container, struct skep_error *err);
+int container_start(const struct spec *spec, struct container *container, struct skep_error *err);
 
-/* For children: moves fds to 0, 1, 2, 3 (status) and 4 (go, or -1), closes every other one. */
-int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd);
+/* For children: moves fds to 0, 1, 2, 3 (status) and 4 (go, or -1), closes every other one but the
+ * detached mounts below `kept_end`; 0 = those too. */
+int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd, int kept_end);
 /* Makes a terminal, sends its master over `status_fd`. Returns the command's side. */
 int hand_over_terminal(uint32_t uid, int status_fd, struct skep_error *err);
 int bring_loopback_up(struct skep_error *err);

@@ -16,6 +16,7 @@
 
 #include "kernel.h"
 #include "process.h"
+#include "users.h"
 
 #define EXEC_NAMESPACES \
   (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
@@ -60,13 +61,16 @@ static _Noreturn void helper_main(const struct spec *spec, int pid_fd,
   int none = -1, joined = fcntl(pid_fd, F_DUPFD_CLOEXEC, 20);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (join_cgroups(spec, &err) < 0 || apply_oom_score(process, &err) < 0) goto failed;
-  if (setns(joined, EXEC_NAMESPACES) < 0) {
+  /* While we may still raise them. */
+  if (maps_users(spec) && apply_rlimits(0, process, &err) < 0) goto failed;
+  if (setns(joined, EXEC_NAMESPACES | (maps_users(spec) ? CLONE_NEWUSER : 0)) < 0) {
     fail(&err, "setns", "container");
     goto failed;
   }
+  if (maps_users(spec) && users_become_root(&err) < 0) goto failed;
   if ((process->flags & SKEP_PROCESS_TTY) && take_terminal(process, stdio, status_fd, &err) < 0)
     goto failed;
-  if (arrange_fds(stdio[0], stdio[1], stdio[2], &status_fd, &none) < 0) {
+  if (arrange_fds(stdio[0], stdio[1], stdio[2], &status_fd, &none, 0) < 0) {
     fail(&err, "dup3", "exec");
     goto failed;
   }
@@ -82,7 +86,7 @@ failed:
   _exit(1);
 }
 
-static int open_stdio(const struct process *process, struct exec *exec, int child[3],
+static int open_stdio(const struct spec *spec, const struct process *process, struct exec *exec, int child[3],
                       struct skep_error *err) {
   int ends[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
   bool with_input = process->flags & SKEP_PROCESS_STDIN;
@@ -95,7 +99,9 @@ static int open_stdio(const struct process *process, struct exec *exec, int chil
     else
       exec->output_fds[i - 1] = ends[i][0];
     set_nonblocking(ends[i][i == 0 ? 1 : 0]);
-    if (fchown(child[i], process->uid, process->gid) < 0) return fail(err, "fchown", "exec pipe");
+    uid_t uid = outside_id(&spec->uid_map, process->uid);
+    gid_t gid = outside_id(&spec->gid_map, process->gid);
+    if (fchown(child[i], uid, gid) < 0) return fail(err, "fchown", "exec pipe");
   }
   if (!with_input) {
     child[0] = RETRY(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -107,7 +113,7 @@ static int open_stdio(const struct process *process, struct exec *exec, int chil
 int exec_start(const struct spec *spec, int container_pid_fd, const struct process *process,
                struct exec *exec, struct skep_error *err) {
   int child[3] = {-1, -1, -1}, status[2] = {-1, -1};
-  int result = open_stdio(process, exec, child, err);
+  int result = open_stdio(spec, process, exec, child, err);
   /* A socket, because a terminal's master may come over it. */
   if (result == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, status) < 0)
     result = fail(err, "socketpair", "exec status");

@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define NR_OPEN_TREE 428
+#define NR_MOVE_MOUNT 429
 #define NR_CLONE3 435
 #define NR_CLOSE_RANGE 436
 #define NR_OPENAT2 437
@@ -39,6 +41,10 @@ struct skep_mount_attr {
 #define SKEP_ATTR_NOSUID 0x2
 #define SKEP_ATTR_NODEV 0x4
 #define SKEP_ATTR_NOEXEC 0x8
+#define SKEP_ATTR_IDMAP 0x100000
 #define SKEP_AT_RECURSIVE 0x8000
+#define SKEP_OPEN_TREE_CLONE 1u
+#define SKEP_MOVE_FROM_EMPTY 0x4u
+#define SKEP_MOVE_TO_EMPTY 0x40u
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "detached.h"
 #include "kernel.h"
 
 #define FD_PATH_MAX 40
@@ -143,23 +144,27 @@ static int set_attributes(const char *path, uint64_t attributes, bool recursive)
   return mount(NULL, path, NULL, remount, NULL);
 }
 
-/* `slave`: mounts of the host come with their propagation, which each bind keeps or loses. */
-static int apply_mount(int root, const struct mount_entry *entry, bool slave,
+/* `slave`: mounts of the host come with their propagation, which each bind keeps or loses. `detached`: the
+ * mount, made already; -1 = it is to be made. */
+static int apply_mount(int root, const struct mount_entry *entry, bool slave, int detached,
                        struct skep_error *err) {
   struct stat source;
   enum kind kind = KIND_DIRECTORY;
   char path[FD_PATH_MAX];
-  if (entry->kind == SKEP_MOUNT_BIND) {
-    if (stat(entry->source, &source) < 0) return fail(err, "stat", "mount source %s", entry->source);
+  if (entry->kind != SKEP_MOUNT_FILESYSTEM) {
+    int found = detached < 0 ? stat(entry->source, &source) : fstat(detached, &source);
+    if (found < 0) return fail(err, "stat", "mount source %s", entry->source);
     if (!S_ISDIR(source.st_mode)) kind = KIND_FILE;
   }
   cleanup_fd int target = ensure(root, entry->target, kind, 0);
   if (target < 0) return fail(err, "openat2", "mount target %s", entry->target);
   fd_path(path, target);
-  if (mount(entry->source, path, entry->type, (unsigned long)entry->flags,
-            entry->data[0] ? entry->data : NULL) < 0)
-    return fail(err, "mount", "%s on %s", entry->source, entry->target);
-  bool propagates = slave && entry->kind == SKEP_MOUNT_BIND;
+  int mounted_there = detached < 0 ? mount(entry->source, path, entry->type,
+                                           (unsigned long)entry->flags,
+                                           entry->data[0] ? entry->data : NULL)
+                                   : detached_attach(detached, target);
+  if (mounted_there < 0) return fail(err, "mount", "%s on %s", entry->source, entry->target);
+  bool propagates = slave && detached < 0 && entry->kind != SKEP_MOUNT_FILESYSTEM;
   if (entry->attributes == 0 && !propagates) return 0;
   /* The descriptor still means what is now covered: open again to get the new mount. */
   cleanup_fd int mounted = open_inside(root, entry->target);
@@ -183,8 +188,8 @@ static bool is_device(int directory, const char *base, mode_t mode, dev_t number
          (status.st_mode & S_IFMT) == (mode & S_IFMT) && status.st_rdev == number;
 }
 
-/* One that is there already stays as it is: it may be somebody else's. */
-static int make_device(int root, struct reader *cursor, struct skep_error *err) {
+/* One that is there already stays as it is: it may be somebody else's. `detached`: put over it; -1 = made. */
+static int make_device(int root, struct reader *cursor, int detached, struct skep_error *err) {
   char path[4096], base[NAME_MAX + 1];
   const char *name = read_str(cursor);
   mode_t mode = (mode_t)read_u32(cursor);
@@ -193,6 +198,11 @@ static int make_device(int root, struct reader *cursor, struct skep_error *err) 
   gid_t gid = read_u32(cursor);
   if (snprintf(path, sizeof path, "%s", name) >= (int)sizeof path)
     return fail_with(err, ENAMETOOLONG, "mknod", "device");
+  if (detached >= 0) {
+    cleanup_fd int place = ensure(root, path, KIND_FILE, 0);
+    if (place < 0) return fail(err, "openat2", "device %s", name);
+    return detached_attach(detached, place) < 0 ? fail(err, "move_mount", "device %s", name) : 0;
+  }
   split_path(path, base);
   cleanup_fd int directory = ensure(root, path, KIND_DIRECTORY, 0);
   if (directory < 0) return fail(err, "openat2", "device %s", name);
@@ -254,8 +264,14 @@ static int write_sysctls(const struct spec *spec, struct skep_error *err) {
   return 0;
 }
 
+int enter_mapped_root(struct skep_error *err) {
+  cleanup_fd int merged = RETRY(open("merged", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (merged < 0) return fail(err, "open", "merged");
+  if (detached_attach(DETACHED_ROOT_FD, merged) < 0) return fail(err, "move_mount", "container root");
+  return chdir("merged") < 0 ? fail(err, "chdir", "container root") : 0;
+}
+
 static int enter_root(struct skep_error *err) {
-  if (chdir("merged") < 0) return fail(err, "chdir", "container root");
   if (syscall(SYS_pivot_root, ".", ".") < 0) return fail(err, "pivot_root", "container root");
   /* The old root now lies on top of the new one at the same place. */
   if (umount2(".", MNT_DETACH) < 0) return fail(err, "umount2", "host root");
@@ -280,7 +296,7 @@ static bool any_propagates(const struct spec *spec) {
   struct reader cursor = spec->mounts.cursor;
   for (uint32_t i = 0; i < spec->mounts.count; i++) {
     read_mount(&cursor, &entry);
-    if (entry.propagation != 0) return true;
+    if (entry.propagation & MS_SLAVE) return true;
   }
   return false;
 }
@@ -291,29 +307,32 @@ static bool dev_is_bound(const struct spec *spec) {
   struct reader cursor = spec->mounts.cursor;
   for (uint32_t i = 0; i < spec->mounts.count; i++) {
     read_mount(&cursor, &entry);
-    if (entry.kind == SKEP_MOUNT_BIND && strcmp(entry.target, "/dev") == 0) return true;
+    if (entry.kind != SKEP_MOUNT_FILESYSTEM && strcmp(entry.target, "/dev") == 0) return true;
   }
   return false;
 }
 
-/* Nothing that is mounted here is ever seen by the host: as a slave the tree only receives. */
+/* Nothing that is mounted here is seen by the host, but below binds that share: as a slave the tree only receives. */
 int build_root(const struct spec *spec, struct skep_error *err) {
   bool slave = any_propagates(spec);
   if (mount(NULL, "/", NULL, MS_REC | (slave ? MS_SLAVE : MS_PRIVATE), NULL) < 0)
     return fail(err, "mount", "propagation of /");
-  if (mount_overlay(spec, err) < 0) return -1;
+  bool mapped = maps_users(spec);
+  if (!mapped && mount_overlay(spec, err) < 0) return -1;
+  if (!mapped && chdir("merged") < 0) return fail(err, "chdir", "merged");
   {
-    cleanup_fd int root = RETRY(open("merged", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    cleanup_fd int root = RETRY(open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (root < 0) return fail(err, "open", "merged");
     struct reader cursor = spec->mounts.cursor;
     for (uint32_t i = 0; i < spec->mounts.count; i++) {
       struct mount_entry entry;
       read_mount(&cursor, &entry);
-      if (apply_mount(root, &entry, slave, err) < 0) return -1;
+      int detached = is_detached(spec, &entry) ? detached_mount_fd(i) : -1;
+      if (apply_mount(root, &entry, slave, detached, err) < 0) return -1;
     }
     cursor = spec->devices.cursor;
     for (uint32_t i = 0; i < spec->devices.count; i++)
-      if (make_device(root, &cursor, err) < 0) return -1;
+      if (make_device(root, &cursor, mapped ? detached_device_fd(spec, i) : -1, err) < 0) return -1;
     if (!dev_is_bound(spec) && make_device_links(root, err) < 0) return -1;
   }
   if (enter_root(err) < 0) return -1;

@@ -39,13 +39,13 @@ int apply_oom_score(const struct process *process, struct skep_error *err) {
   return 0;
 }
 
-static int apply_rlimits(const struct process *process, struct skep_error *err) {
+int apply_rlimits(int32_t pid, const struct process *process, struct skep_error *err) {
   struct reader cursor = process->rlimits.cursor;
   for (uint32_t i = 0; i < process->rlimits.count; i++) {
     int resource = (int)read_u32(&cursor);
     uint64_t soft = read_u64(&cursor), hard = read_u64(&cursor);
     uint64_t limit[2] = {soft, hard}; /* the kernel's struct rlimit64 */
-    if (syscall(SYS_prlimit64, 0, resource, limit, NULL) < 0)
+    if (syscall(SYS_prlimit64, pid, resource, limit, NULL) < 0)
       return fail(err, "prlimit", "resource %d", resource);
   }
   return 0;
@@ -236,7 +236,7 @@ int run_process(const struct process *process, const struct confinement *confine
   char **args = string_array(&process->args), **env = string_array(&process->env);
   if (args == NULL || env == NULL) return fail(err, "calloc", "arguments");
   umask((mode_t)process->umask);
-  if (apply_rlimits(process, err) < 0) return -1;
+  if (apply_rlimits(0, process, err) < 0) return -1;
   if (process->flags & SKEP_PROCESS_CREATE_CWD) make_directories(process->cwd);
   if (drop_privileges(process, err) < 0) return -1;
   if (enter_directory(process->cwd, err) < 0) return -1;

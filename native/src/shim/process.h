@@ -23,4 +23,7 @@ int exec_exit_code(const struct skep_error *err);
 /* Writes oom_score_adj of the calling process; needs a /proc of this or an outer pid namespace. */
 int apply_oom_score(const struct process *process, struct skep_error *err);
 
+/* Of a process, 0 = the calling one; its hard limits may be raised by the host's root only. */
+int apply_rlimits(int32_t pid, const struct process *process, struct skep_error *err);
+
 #endif

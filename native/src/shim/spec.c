@@ -43,6 +43,15 @@ void read_mount(struct reader *reader, struct mount_entry *entry) {
   entry->propagation = read_u64(reader);
 }
 
+uint32_t outside_id(const struct list *map, uint32_t id) {
+  struct reader cursor = map->cursor;
+  for (uint32_t i = 0; i < map->count; i++) {
+    uint32_t inside = read_u32(&cursor), outside = read_u32(&cursor), count = read_u32(&cursor);
+    if (id >= inside && id - inside < count) return outside + (id - inside);
+  }
+  return map->count == 0 ? id : OVERFLOW_ID;
+}
+
 /* Skips entries written as a pattern: u = u32, U = u64, s = str. */
 static struct list read_list(struct reader *reader, const char *pattern) {
   struct list list = {.count = read_u32(reader)};
@@ -106,6 +115,8 @@ int parse_spec(const uint8_t *bytes, size_t length, struct spec *spec, struct sk
     return fail_with(err, EINVAL, "parse", "spec: magic %x version %u", magic, version);
   spec->clone_flags = read_u64(&reader);
   spec->joins = read_list(&reader, "us");
+  spec->uid_map = read_list(&reader, "uuu");
+  spec->gid_map = read_list(&reader, "uuu");
   spec->hostname = read_str(&reader);
   spec->domainname = read_str(&reader);
   spec->cgroup2 = read_str(&reader);

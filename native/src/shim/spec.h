@@ -50,6 +50,7 @@ struct mount_entry {
 struct spec {
   uint64_t clone_flags;
   struct list joins;
+  struct list uid_map, gid_map; /* both empty: the host's user namespace */
   const char *hostname, *domainname;
   const char *cgroup2;
   struct list cgroup_tasks;
@@ -66,6 +67,11 @@ struct spec {
 int parse_spec(const uint8_t *bytes, size_t length, struct spec *spec, struct skep_error *err);
 int parse_process(const uint8_t *bytes, size_t length, struct process *process,
                   struct skep_error *err);
+#define OVERFLOW_ID 65534u /* what has no place in a map */
+
+/* An id of the container as the host has it. */
+uint32_t outside_id(const struct list *map, uint32_t id);
+static inline bool maps_users(const struct spec *spec) { return spec->uid_map.count > 0; }
 void read_mount(struct reader *reader, struct mount_entry *entry);
 
 #endif

@@ -22,6 +22,8 @@ describe('mount options', () => {
     ['rprivate', 0],
     ['slave', 1 << 19],
     ['rslave', (1 << 19) | 16384],
+    ['shared', 1 << 20],
+    ['rshared', (1 << 20) | 16384],
   ])('%s of a bind', (option, propagation) => {
     expect(parse('bind', 'rbind', option)).toMatchObject({ propagation, flags: 4096 | 16384 });
   });
@@ -33,8 +35,13 @@ describe('mount options', () => {
     });
   });
 
+  test('idmap of a bind', () => {
+    expect(parse('bind', 'rbind')).toMatchObject({ idMapped: false });
+    expect(parse('bind', 'rbind', 'idmap')).toMatchObject({ idMapped: true, data: '' });
+  });
+
   test.each([
-    ['bind', 'rshared', 'only private and slave'],
+    ['bind', 'unbindable', 'a bind cannot be unbindable'],
     ['tmpfs', 'slave', 'only binds propagate'],
     ['bind', 'size=1m', 'not an option of a bind mount'],
   ])('refuses %s %s', (type, option, words) => {

@@ -47,9 +47,11 @@ class Reader {
 describe('the spec of a shim', () => {
   test('has every field in the order of the header file', () => {
     const r = new Reader(encodeSpec({ ...base, hostname: 'host' }, CONTEXT));
-    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 3]);
+    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 4]);
     expect(r.u64()).toBe(0x6e020000n); // six namespaces
     expect(r.list(() => [r.u32(), r.str()])).toEqual([]);
+    for (const _map of ['uid', 'gid'])
+      expect(r.list(() => [r.u32(), r.u32(), r.u32()])).toEqual([]);
     expect([r.str(), r.str(), r.str()]).toEqual(['host', '', '/cg2']);
     expect(r.list(() => r.str())).toEqual(['/cg/memory/tasks']);
     expect(r.str()).toBe('/cg/memory/memory.oom_control');
