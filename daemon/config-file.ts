@@ -7,7 +7,7 @@ import { REGISTRY_LIST_KEYS, REGISTRY_TEXT_KEYS } from './registry-options.ts';
 
 const TEXT_KEYS = [
   ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent', 'image-gc'],
-  ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey'],
+  ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey', 'userns-remap'],
   ...REGISTRY_TEXT_KEYS,
 ];
 const SWITCH_KEYS = ['tls', 'tlsverify'];

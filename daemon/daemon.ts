@@ -19,6 +19,7 @@ import { Execs } from './engineapi/execs.ts';
 import { addRoutes, addRoutesForManagers } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
+import { userNamespaces } from './subordinate-ids.ts';
 import { SwarmNode } from './swarm-node.ts';
 import { VERSION } from './version.ts';
 
@@ -73,6 +74,7 @@ export class Daemon {
         cgroupParent: options.cgroupParent,
         registries: options.registries,
         imageWatermarks: options.imageWatermarks,
+        settings: { userNamespaces: await userNamespaces(options.usernsRemap) },
         upstreamNameservers,
         hostname: () => options.hostname,
         clock,

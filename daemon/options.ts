@@ -33,6 +33,8 @@ export interface DaemonOptions {
   readonly registries: RegistrySettings;
   /** null = images are not removed to make room */
   readonly imageWatermarks: Watermarks | null;
+  /** `default` or `USER[:GROUP]`: whose subordinate ids containers have; '' = the node's own ids */
+  readonly usernsRemap: string;
   readonly labels: Readonly<Record<string, string>>;
   /** what tasks can reserve here besides CPUs and memory */
   readonly genericResources: readonly GenericResource[];
@@ -52,6 +54,7 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly cgroupParent?: string;
   readonly logLevel?: LogLevel;
   readonly label?: readonly string[];
+  readonly usernsRemap?: string;
   readonly imageGc?: string;
   readonly nodeGenericResource?: readonly string[];
   readonly config?: string;
@@ -90,6 +93,10 @@ export async function parseInvocation(
     .option('--cgroup-parent <name>', 'cgroup under which tasks run (default skep)', cgroupName)
     .addOption(new Option('--log-level <level>', 'default info').choices(LOG_LEVELS))
     .option('--label <key=value>', 'engine label of this node', collect)
+    .option(
+      '--userns-remap <user[:group]>',
+      'containers have the subordinate ids of this user (/etc/subuid, /etc/subgid), default = those of dockremap',
+    )
     .option(
       '--node-generic-resource <kind=value>',
       'what tasks can reserve here: a count (ssd=3) or values (gpu=UUID1,gpu=UUID2)',
@@ -153,6 +160,7 @@ export async function daemonOptions(
     logLevel: all.logLevel ?? 'info',
     registries: registrySettings(all, env),
     imageWatermarks: watermarksOf(all.imageGc),
+    usernsRemap: all.usernsRemap ?? '',
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
     genericResources: parseGenericResources(all.nodeGenericResource ?? []),
   };

@@ -28,6 +28,7 @@ import { RecordStore } from './containers/record-store.ts';
 import { ContainerExecutor } from './executor/container-executor.ts';
 import type { MakerParts } from './executor/container-maker.ts';
 import { hostFacts } from './executor/host-facts.ts';
+import type { NodeSettings } from './executor/node-settings.ts';
 import { TaskFiles } from './executor/task-files.ts';
 import { serveImages } from './images/blob-service.ts';
 import {
@@ -52,6 +53,7 @@ export interface WorkerOptions {
   readonly upstreamNameservers: () => readonly string[];
   /** this machine's name */
   readonly hostname: () => string;
+  readonly settings: NodeSettings;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -148,8 +150,9 @@ export class Worker {
   }
 
   /** What containers of both kinds are made with. */
-  get #makerParts(): Pick<MakerParts, 'hostFacts' | 'resolveUser'> {
+  get #makerParts(): Pick<MakerParts, 'hostFacts' | 'resolveUser' | 'settings'> {
     return {
+      settings: this.#options.settings,
       hostFacts,
       resolveUser: (user, lowerDirs) => this.#users.resolve(user, lowerDirs),
     };

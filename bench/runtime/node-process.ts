@@ -20,6 +20,7 @@ import { TaskDatabase } from '../../worker/agent/task-database.ts';
 import { TaskManager } from '../../worker/agent/task-manager.ts';
 import { ContainerExecutor } from '../../worker/executor/container-executor.ts';
 import { hostFacts } from '../../worker/executor/host-facts.ts';
+import { DEFAULT_NODE_SETTINGS } from '../../worker/executor/node-settings.ts';
 import { TaskFiles } from '../../worker/executor/task-files.ts';
 import { ImageStore } from '../../worker/images/image-store.ts';
 import { NetworkManager } from '../../worker/network/network-manager.ts';
@@ -171,6 +172,7 @@ const operations = {
         mountMemory: async () => {},
       }),
       hostFacts,
+      settings: DEFAULT_NODE_SETTINGS,
       resolveUser: (user, lowerDirs) => users.resolve(user, lowerDirs),
       describe: () => DESCRIPTION,
       tell,

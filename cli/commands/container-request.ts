@@ -74,7 +74,6 @@ export function containerFlags(command: Command): void {
     '--log-driver': 'not supported yet',
     '--log-opt': 'not supported yet',
     '--runtime': 'there is one runtime',
-    '--userns': 'not supported yet',
     '--cidfile': 'not supported yet',
     '--annotation': 'not supported yet',
     '--storage-opt': 'not supported yet',

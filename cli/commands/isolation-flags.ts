@@ -27,6 +27,7 @@ export interface IsolationFlags {
   readonly ipc?: string;
   readonly uts?: string;
   readonly cgroupns?: string;
+  readonly userns?: string;
   readonly securityOpt?: Many;
   readonly memorySwap?: number;
   readonly memorySwappiness?: number;
@@ -70,6 +71,7 @@ export function isolationFlags(
     .addOption(mode('--ipc', 'System V IPC and shared memory', 'private', 'host', 'none'))
     .addOption(mode('--uts', 'host name', 'private', 'host'))
     .addOption(mode('--cgroupns', 'control groups', 'private', 'host'))
+    .addOption(mode('--userns', 'user ids (default: as the node does)', 'private', 'host'))
     .option(
       '--security-opt <option>',
       'no-new-privileges, seccomp=FILE, apparmor=PROFILE',
@@ -102,6 +104,7 @@ export function isolationOf(
     ...(flags.ipc !== undefined && { IpcMode: flags.ipc }),
     ...(flags.uts !== undefined && { UTSMode: flags.uts }),
     ...(flags.cgroupns !== undefined && { CgroupnsMode: flags.cgroupns }),
+    ...(flags.userns !== undefined && { UsernsMode: flags.userns }),
     ...(flags.securityOpt && {
       Privileges: privilegesOf(
         flags.securityOpt.map((text) => parseSecurityOption(text) ?? {}),

@@ -27,6 +27,7 @@ export function isolationSection(
     ...mode('IpcMode', fields.get('ipc')),
     ...mode('UTSMode', fields.get('uts')),
     ...mode('CgroupnsMode', fields.get('cgroup') ?? fields.get('cgroupns_mode')),
+    ...some('UsernsMode', fields.get('userns_mode')?.text()),
   };
 }
 

@@ -280,6 +280,8 @@ export interface Isolation {
   readonly ipc: 'private' | 'host' | 'none';
   readonly uts: 'private' | 'host';
   readonly cgroup: 'private' | 'host';
+  /** default = as the node does with all containers */
+  readonly user: 'default' | 'private' | 'host';
 }
 
 export const DEFAULT_ISOLATION: Isolation = {
@@ -290,6 +292,7 @@ export const DEFAULT_ISOLATION: Isolation = {
   ipc: 'private',
   uts: 'private',
   cgroup: 'private',
+  user: 'default',
 };
 
 /** What runs. Absent strings are empty, absent lists are empty, absent scalars with meaning are null. */

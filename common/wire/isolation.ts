@@ -12,6 +12,7 @@ import {
 } from './scalars.ts';
 
 const { NAMESPACE_MODE_PRIVATE, NAMESPACE_MODE_HOST, NAMESPACE_MODE_NONE } = skep.NamespaceMode;
+const { NAMESPACE_MODE_UNSPECIFIED } = skep.NamespaceMode;
 
 const namespaceModeTable = enumTable<Isolation['pid'], skep.NamespaceMode>('namespace mode', {
   private: NAMESPACE_MODE_PRIVATE,
@@ -22,6 +23,12 @@ const ipcModeTable = enumTable<Isolation['ipc'], skep.NamespaceMode>('ipc mode',
   private: NAMESPACE_MODE_PRIVATE,
   host: NAMESPACE_MODE_HOST,
   none: NAMESPACE_MODE_NONE,
+});
+
+const userModeTable = enumTable<Isolation['user'], skep.NamespaceMode>('user namespace mode', {
+  default: NAMESPACE_MODE_UNSPECIFIED,
+  private: NAMESPACE_MODE_PRIVATE,
+  host: NAMESPACE_MODE_HOST,
 });
 
 function deviceToProto(device: DeviceMapping): skep.DeviceMapping.$Properties {
@@ -49,6 +56,7 @@ export function isolationToProto(isolation: Isolation): skep.Isolation.$Properti
     ipc: ipcModeTable.toProto(isolation.ipc),
     uts: namespaceModeTable.toProto(isolation.uts),
     cgroup: namespaceModeTable.toProto(isolation.cgroup),
+    user: userModeTable.toProto(isolation.user),
   };
 }
 
@@ -61,6 +69,7 @@ export function isolationFromProto(m: skep.Isolation.$Properties): Isolation {
     ipc: ipcModeTable.fromProto(m.ipc),
     uts: namespaceModeTable.fromProto(m.uts),
     cgroup: namespaceModeTable.fromProto(m.cgroup),
+    user: userModeTable.fromProto(m.user),
   });
 }
 

@@ -62,6 +62,7 @@ describe.skipIf(!runtimeTestsCanRun)('a container as its spec has it', () => {
       user: { uid: 0, gid: 0, additionalGids: [], home: '/' },
       mounts,
       network: 'new',
+      idMappings: null,
       host: await hostFacts(spec),
     });
     const { text } = await box.output(`spec-${++lastId}`, '', () => oci);

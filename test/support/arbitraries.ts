@@ -177,6 +177,7 @@ const container = record<ContainerSpec>({
       ipc: fc.constantFrom('private', 'host', 'none'),
       uts: fc.constantFrom('private', 'host'),
       cgroup: fc.constantFrom('private', 'host'),
+      user: fc.constantFrom('default', 'private', 'host'),
     }),
   ),
   registryAuth: orNull(text),

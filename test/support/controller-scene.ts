@@ -8,6 +8,7 @@ import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { EndpointDrains } from '../../worker/agent/endpoint-drains.ts';
 import { ContainerController } from '../../worker/executor/container-controller.ts';
 import type { Dependencies } from '../../worker/executor/executor.ts';
+import { DEFAULT_NODE_SETTINGS } from '../../worker/executor/node-settings.ts';
 import { TaskFiles } from '../../worker/executor/task-files.ts';
 import type { ImageConfig } from '../../worker/images/image-store.ts';
 import { aContainerSpec, aNodeDescription, aTask, aTaskSpec, idOf } from './builders.ts';
@@ -96,6 +97,7 @@ export class ControllerScene {
         drains: this.drains,
         files,
         hostFacts: async () => NO_HOST_FACTS,
+        settings: DEFAULT_NODE_SETTINGS,
         resolveUser: async (user) => ({
           uid: Number(user.split(':')[0] || 0),
           gid: Number(user.split(':')[1] ?? 0),

@@ -225,6 +225,7 @@ export class PlainContainers {
         }),
         payloads: [],
         network: this.#namespaceOf(definition),
+        joined: joinedBy(definition),
       },
       this.#options,
     );
@@ -288,6 +289,11 @@ export class PlainContainers {
       }
     }
   }
+}
+
+/** In words, what it has of another container. */
+function joinedBy({ network }: ContainerDefinition): string | null {
+  return network.kind === 'container' ? "another container's network namespace" : null;
 }
 
 function requireImage(

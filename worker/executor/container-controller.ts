@@ -196,6 +196,7 @@ export class ContainerController implements Controller {
         names: isHost ? null : this.#nameFiles(task),
         payloads: await files.writePayloads(task, dependencies),
         network: isHost ? 'host' : 'new',
+        joined: null,
       },
       this.#parts,
     );

@@ -3,17 +3,23 @@
  * all put into one bundle. Knows neither tasks nor people.
  */
 import { settled } from '../../common/base/settled.ts';
-import type { GenericResource, TaskSpec } from '../../common/model/service.ts';
+import {
+  DEFAULT_ISOLATION,
+  type GenericResource,
+  type TaskSpec,
+} from '../../common/model/service.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { OciMount } from '../runtime/oci.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import type { HostFacts } from './host-facts.ts';
 import { planMounts } from './mounts.ts';
+import type { NodeSettings } from './node-settings.ts';
 import { type NetworkNamespace, ociSpecOf } from './oci-builder.ts';
 import type { Images, Volumes } from './ports.ts';
 import { SIGTERM, signalNumber } from './signals.ts';
 import type { NameFiles, TaskFiles } from './task-files.ts';
+import { idMappingsOf, ownMounts } from './user-namespace.ts';
 
 export interface MakerParts {
   readonly images: Pick<Images, 'acquireRootfs'>;
@@ -23,6 +29,7 @@ export interface MakerParts {
   readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
   /** what a spec asks to know of this machine */
   readonly hostFacts: (spec: ContainerWords) => Promise<HostFacts>;
+  readonly settings: NodeSettings;
 }
 
 /** The user's words, without templates. */
@@ -40,6 +47,8 @@ export interface ContainerOrder {
   /** secrets and configs */
   readonly payloads: readonly OciMount[];
   readonly network: NetworkNamespace;
+  /** a namespace of another container that it is to have, in words; null = none */
+  readonly joined: string | null;
 }
 
 const LOG_BYTES_MAX = 10 * 1024 * 1024;
@@ -52,6 +61,13 @@ export async function makeBundle(
 ): Promise<ContainerBundle> {
   const { id, image, hostname } = order;
   const { container } = order.spec;
+  const isolation = container.isolation ?? DEFAULT_ISOLATION;
+  const { joined, network } = order;
+  const idMappings = idMappingsOf(
+    { isolation, isOnHostNetwork: network === 'host', joined },
+    parts.settings.userNamespaces,
+  );
+  const isMapped = idMappings !== null;
   const { lowerDirs } = await parts.images.acquireRootfs(id, image.id);
   const [names, mounts, user, host] = await settled([
     order.names ? parts.files.writeNames(id, order.names) : [],
@@ -61,6 +77,7 @@ export async function makeBundle(
       image: image.config,
       lowerDirs,
       volumes: parts.volumes,
+      isMapped,
     }),
     userOf(order, lowerDirs, parts.resolveUser),
     parts.hostFacts(order.spec),
@@ -73,8 +90,9 @@ export async function makeBundle(
     lowerDirs,
     hostname,
     user,
-    mounts: [...names, ...mounts, ...order.payloads],
-    network: order.network,
+    mounts: [...ownMounts(names, isMapped), ...mounts, ...ownMounts(order.payloads, isMapped)],
+    network,
+    idMappings,
     host,
   });
   return { spec, logMaxBytes: LOG_BYTES_MAX, logMaxFiles: LOG_FILES_MAX };

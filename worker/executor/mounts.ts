@@ -14,6 +14,8 @@ export interface MountParts {
   readonly image: ImageConfig;
   readonly lowerDirs: readonly string[];
   readonly volumes: Pick<Volumes, 'acquire' | 'createAnonymous'>;
+  /** it has a user namespace of its own: what is in volumes is its own there, binds stay the node's */
+  readonly isMapped: boolean;
 }
 
 /** Parents before children. Volumes that the image declares and nobody mounts are anonymous. */
@@ -30,7 +32,7 @@ export async function planMounts(parts: MountParts): Promise<OciMount[]> {
     if (targets.has(target)) continue;
     const populateFrom = { lowerDirs: parts.lowerDirs, path: target };
     const { path } = await parts.volumes.createAnonymous(containerId, populateFrom);
-    out.push(bindMount(path, target, false, 'rprivate'));
+    out.push(ofVolume(parts, bindMount(path, target, false, 'rprivate')));
   }
   return out.sort((a, b) => depth(a.destination) - depth(b.destination));
 }
@@ -72,10 +74,12 @@ async function requireSource(mount: Mount): Promise<void> {
   }
 }
 
-async function volumeMount(
-  { containerId, lowerDirs, volumes }: MountParts,
-  mount: Mount,
-): Promise<OciMount> {
+function ofVolume({ isMapped }: Pick<MountParts, 'isMapped'>, mount: OciMount): OciMount {
+  return isMapped ? { ...mount, options: [...mount.options, 'idmap'] } : mount;
+}
+
+async function volumeMount(parts: MountParts, mount: Mount): Promise<OciMount> {
+  const { containerId, lowerDirs, volumes } = parts;
   if (mount.volume?.subpath) {
     throw new SkepError(
       'unimplemented',
@@ -92,7 +96,7 @@ async function volumeMount(
           options: mount.volume?.driverOptions ?? {},
           populateFrom,
         });
-  return bindMount(path, mount.target, mount.readOnly, 'rprivate');
+  return ofVolume(parts, bindMount(path, mount.target, mount.readOnly, 'rprivate'));
 }
 
 function bindMount(

@@ -34,6 +34,7 @@ import {
   sharedNamespaces,
 } from './isolation.ts';
 import { resourcesOf } from './oci-resources.ts';
+import type { IdMappings } from './user-namespace.ts';
 
 /** A new one, the host's, or one that is there, by its path. */
 export type NetworkNamespace = 'new' | 'host' | { readonly path: string };
@@ -48,11 +49,13 @@ export interface OciParts {
   /** resolv.conf, hosts, hostname, volumes, secrets: in mounting order */
   readonly mounts: readonly OciMount[];
   readonly network: NetworkNamespace;
+  /** null = the node's user namespace */
+  readonly idMappings: IdMappings | null;
   readonly host: HostFacts;
 }
 
 export function ociSpecOf(parts: OciParts): OciSpec {
-  const { image, lowerDirs, hostname, user, host } = parts;
+  const { image, lowerDirs, hostname, user, host, idMappings } = parts;
   const { container, resources } = parts.spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const capabilities = isolation.privileged
@@ -92,9 +95,13 @@ export function ociSpecOf(parts: OciParts): OciSpec {
     linux: {
       ...linux,
       devices: devicesBeside(mounts, linux.devices),
-      namespaces: linux.namespaces
-        .filter(({ type }) => !shared.has(type))
-        .flatMap((one) => (one.type === 'network' ? networkNamespace(parts.network) : [one])),
+      namespaces: [
+        ...linux.namespaces
+          .filter(({ type }) => !shared.has(type))
+          .flatMap((one) => (one.type === 'network' ? networkNamespace(parts.network) : [one])),
+        ...(idMappings ? [{ type: 'user' as const }] : []),
+      ],
+      ...(idMappings && { uidMappings: idMappings.uid, gidMappings: idMappings.gid }),
       resources: { ...linux.resources, ...resourcesOf(resources, host.blockDevices) },
       sysctl: container.sysctls,
       seccomp: seccompOf(seccompModeOf(container, isolation), { ...host, capabilities }),

@@ -91,13 +91,7 @@ const VOLUME_KEYS: KeyTable = {
   consistency: ignored('it concerns other systems than Linux', TEXT),
   bind: section(
     map({
-      propagation: {
-        ...honoured(`${MOUNT}.BindOptions.Propagation`, TEXT),
-        judge: (value) =>
-          isOneOf(value, ['shared', 'rshared'])
-            ? { kind: 'refused', why: 'what a task mounts is not shown to its node' }
-            : null,
-      },
+      propagation: honoured(`${MOUNT}.BindOptions.Propagation`, TEXT),
       create_host_path: honoured(`${MOUNT}.BindOptions.CreateMountpoint`, FLAG),
       recursive: {
         ...honoured(
@@ -429,7 +423,12 @@ export const SERVICE_KEYS: KeyTable = {
     TEXT,
   ),
   cgroup_parent: refused("the cgroups of tasks are the daemon's", TEXT),
-  userns_mode: refusedUnless(['host'], 'there are no user namespaces yet', TEXT),
+  userns_mode: honouredFor(
+    ['', 'private', 'host'],
+    `${CONTAINER}.UsernsMode`,
+    'a user namespace is private or host',
+    TEXT,
+  ),
   isolation: refusedUnless(['default'], 'it concerns Windows', TEXT),
   runtime: refused('there is one runtime', TEXT),
   credential_spec: refused(

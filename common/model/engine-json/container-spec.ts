@@ -76,6 +76,7 @@ export interface IsolationJson {
   readonly IpcMode?: string;
   readonly UTSMode?: string;
   readonly CgroupnsMode?: string;
+  readonly UsernsMode?: string;
 }
 
 export interface ContainerSpecJson extends IsolationJson {

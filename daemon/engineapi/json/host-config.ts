@@ -40,7 +40,7 @@ export function refuseHostConfig(host: JsonReader): void {
   for (const [field, why] of Object.entries(REFUSED)) host.refuse(field, why);
   requireOneOf(host, 'Runtime', ['', 'skep', 'runc'], 'there is one runtime');
   requireOneOf(host, 'VolumeDriver', ['', 'local'], 'other volume drivers are not done');
-  requireOneOf(host, 'UsernsMode', ['', 'host'], 'user namespaces are not done yet');
+  requireOneOf(host, 'UsernsMode', ['', 'host', 'private'], 'a user namespace is host or private');
   requireOneOf(host, 'Isolation', ['', 'default'], 'isolation is a Windows feature');
   const log = host.object('LogConfig');
   requireOneOf(log, 'Type', ['', 'json-file'], 'log drivers are not done yet');

@@ -22,6 +22,7 @@ const ISOLATION_FIELDS = [
   'IpcMode',
   'UTSMode',
   'CgroupnsMode',
+  'UsernsMode',
 ];
 
 /** null when the document has none of its fields. */
@@ -42,6 +43,7 @@ export function isolationFromJson(json: JsonReader): Isolation | null {
     ipc: json.oneOf('IpcMode', ['private', 'host', 'none'], DEFAULT_ISOLATION.ipc),
     uts: json.oneOf('UTSMode', ['private', 'host'], DEFAULT_ISOLATION.uts),
     cgroup: json.oneOf('CgroupnsMode', ['private', 'host'], DEFAULT_ISOLATION.cgroup),
+    user: json.oneOf('UsernsMode', ['default', 'private', 'host'], DEFAULT_ISOLATION.user),
   };
 }
 
@@ -62,6 +64,7 @@ export function isolationToJson(isolation: Isolation): object {
     IpcMode: isolation.ipc,
     UTSMode: isolation.uts,
     CgroupnsMode: isolation.cgroup,
+    ...some('UsernsMode', isolation.user === 'default' ? '' : isolation.user),
   };
 }
 

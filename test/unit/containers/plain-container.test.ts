@@ -8,6 +8,7 @@ import type { Phase } from '../../../worker/containers/lifecycle.ts';
 import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
 import { PlainContainers } from '../../../worker/containers/plain-containers.ts';
 import type { ContainerRecord } from '../../../worker/containers/record-store.ts';
+import { DEFAULT_NODE_SETTINGS } from '../../../worker/executor/node-settings.ts';
 import { aContainerSpec } from '../../support/builders.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import {
@@ -118,6 +119,7 @@ describe('container outside of services', () => {
       },
       resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
       hostFacts: async () => NO_HOST_FACTS,
+      settings: DEFAULT_NODE_SETTINGS,
       clock,
       log: silentLogger,
       tell: ({ action }) => actions.push(action),

@@ -4,6 +4,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import type { HealthConfig } from '../../../common/model/service.ts';
 import { EndpointDrains } from '../../../worker/agent/endpoint-drains.ts';
 import { ContainerExecutor } from '../../../worker/executor/container-executor.ts';
+import { DEFAULT_NODE_SETTINGS } from '../../../worker/executor/node-settings.ts';
 import { TaskFiles } from '../../../worker/executor/task-files.ts';
 import { aContainerSpec, aNodeDescription, aTask, aTaskSpec } from '../../support/builders.ts';
 import { CHECK } from '../../support/controller-scene.ts';
@@ -41,6 +42,7 @@ async function scene() {
       mountMemory: async () => {},
     }),
     hostFacts: async () => NO_HOST_FACTS,
+    settings: DEFAULT_NODE_SETTINGS,
     resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
     describe: () => description,
     clock,

@@ -23,7 +23,7 @@ function aMount(overrides: Partial<Mount> = {}): Mount {
 
 const VOLUME = { noCopy: false, labels: {}, driver: '', driverOptions: {}, subpath: '' };
 
-async function planned(mounts: Mount[], imageVolumes: string[] = []) {
+async function planned(mounts: Mount[], imageVolumes: string[] = [], isMapped = false) {
   const volumes = new FakeVolumes();
   const image = anImageConfig({ volumes: imageVolumes });
   const plan = await planMounts({
@@ -32,11 +32,19 @@ async function planned(mounts: Mount[], imageVolumes: string[] = []) {
     image,
     lowerDirs: ['/layers/1'],
     volumes,
+    isMapped,
   });
   return { plan, volumes };
 }
 
 describe('mounts of a task', () => {
+  test('with a user namespace what is in volumes is its own, binds stay the node’s', async () => {
+    const bind: Mount = { ...aMount({ target: '/b' }), type: 'bind', source: '/' };
+    const { plan } = await planned([aMount(), bind], ['/anonymous'], true);
+    const mapped = plan.filter(({ options }) => options.includes('idmap'));
+    expect(mapped.map(({ destination }) => destination)).toEqual(['/data', '/anonymous']);
+  });
+
   test('a named volume is made on first use and filled from the image', async () => {
     const { plan, volumes } = await planned([aMount()]);
     expect(plan).toEqual([

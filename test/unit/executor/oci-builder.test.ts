@@ -112,6 +112,7 @@ describe('OCI configuration of a task', () => {
       user: { uid: 5, gid: 6, additionalGids: [7], home: '/home/u' },
       mounts: [],
       network: 'new',
+      idMappings: null,
       host: NO_HOST_FACTS,
       ...overrides,
     });
@@ -225,6 +226,14 @@ describe('OCI configuration of a task', () => {
       expect(spec.hostname).toBe(type === 'uts' ? '' : 'box');
     },
   );
+
+  test('has a user namespace with the ids that the node gives', () => {
+    const uid = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    const { linux } = specOf({}, { idMappings: { uid, gid: uid } });
+    expect(linux).toMatchObject({ uidMappings: uid, gidMappings: uid });
+    expect(linux.namespaces).toContainEqual({ type: 'user' });
+    expect(specOf().linux).not.toHaveProperty('uidMappings');
+  });
 
   test('shared memory follows the IPC namespace', () => {
     const shm = (ipc: 'private' | 'host' | 'none') =>

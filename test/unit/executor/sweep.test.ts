@@ -5,6 +5,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import type { TaskId } from '../../../common/model/ids.ts';
 import { EndpointDrains } from '../../../worker/agent/endpoint-drains.ts';
 import { ContainerExecutor } from '../../../worker/executor/container-executor.ts';
+import { DEFAULT_NODE_SETTINGS } from '../../../worker/executor/node-settings.ts';
 import { TaskFiles } from '../../../worker/executor/task-files.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import {
@@ -39,6 +40,7 @@ describe('sweep', () => {
         mountMemory: async () => {},
       }),
       hostFacts: async () => NO_HOST_FACTS,
+      settings: DEFAULT_NODE_SETTINGS,
       resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
       describe: () => {
         throw new Error('not asked for');
