@@ -14,6 +14,7 @@ import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
 import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import type { JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
+import { mappedOwners, type Owners, SAME_OWNERS } from './containers/owners.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit, MountedVolume } from './containers/record-store.ts';
 import { RootTree } from './containers/root-tree.ts';
@@ -48,6 +49,7 @@ export interface ContainerViewOptions {
     | 'stats'
     | 'pids'
     | 'layers'
+    | 'owners'
     | 'rootPath'
     | 'freeze'
     | 'thaw'
@@ -119,8 +121,9 @@ async function inTree<T>(
   path: string,
   hidden: readonly string[],
   work: (root: RootTree) => Promise<T>,
+  owners: Owners = SAME_OWNERS,
 ): Promise<T> {
-  const root = new RootTree(path, hidden);
+  const root = new RootTree(path, hidden, owners);
   try {
     return await work(root);
   } finally {
@@ -231,7 +234,15 @@ export class ContainerView {
   ): Promise<T> {
     const { runtime } = this.#options;
     const state = runtime.get(runtimeId);
-    if (state && state.status !== 'exited') return inTree(runtime.rootPath(runtimeId), [], work);
+    if (state && state.status !== 'exited') {
+      const owners = await runtime.owners(runtimeId);
+      return inTree(
+        runtime.rootPath(runtimeId),
+        [],
+        work,
+        owners ? mappedOwners(owners.uid, owners.gid) : SAME_OWNERS,
+      );
+    }
     if (!plain) throw new SkepError('conflict', `container ${id} is not running`);
     return plain.whileAtRest(async () => {
       const layers = await runtime.layers(runtimeId);

@@ -56,6 +56,7 @@ export function addContainerFileRoutes(
       const writer = new RootWriter(root.fd, path, directory, {
         copyOwners: context.flag('copyUIDGID'),
         replacesKinds: !context.flag('noOverwriteDirNonDir'),
+        owners: root.owners,
       });
       try {
         const reader = new TarReader(writer);

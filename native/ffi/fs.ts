@@ -16,6 +16,9 @@ interface Libc {
   readonly llistxattr: NativeCall;
   readonly syncfs: NativeCall;
   readonly openat2: NativeCall;
+  readonly setfsuid: NativeCall;
+  readonly setfsgid: NativeCall;
+  readonly prctl: NativeCall;
 }
 
 let libc: Libc | null = null;
@@ -35,6 +38,11 @@ function load(): Libc {
         'intptr_t llistxattr(const char *path, _Out_ uint8_t *list, size_t size)',
       ),
       syncfs: self.func('int syncfs(int fd)'),
+      setfsuid: self.func('int setfsuid(uint32_t uid)'),
+      setfsgid: self.func('int setfsgid(uint32_t gid)'),
+      prctl: self.func(
+        'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+      ),
       openat2: self.func(
         'long syscall(long number, int directory, const char *path, const uint8_t *how, size_t size)',
       ),
@@ -65,6 +73,32 @@ export function openInRoot(rootFd: number, path: string, flags: number): number 
   how.writeBigUInt64LE(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, 16);
   const fd = Number(load().openat2(NR_OPENAT2, rootFd, path, how, how.length));
   return fd >= 0 ? fd : fail('openat2', path);
+}
+
+const PR_GET_SECUREBITS = 27;
+const PR_SET_SECUREBITS = 28;
+/** A change of the file system's user takes no capability away. */
+const SECBIT_NO_SETUID_FIXUP = 4;
+
+/**
+ * Runs `work`, synchronous, with these ids as the owners of what it makes, and all of this process's rights.
+ * They hold for this thread alone, and nothing starts a process meanwhile. Throws NativeError.
+ */
+export function withFsIds<T>(uid: number, gid: number, work: () => T): T {
+  const { prctl, setfsuid, setfsgid } = load();
+  const before: number = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+  if (prctl(PR_SET_SECUREBITS, before | SECBIT_NO_SETUID_FIXUP, 0, 0, 0) !== 0) {
+    fail('prctl', 'secure bits');
+  }
+  const ownGid: number = setfsgid(gid);
+  const ownUid: number = setfsuid(uid);
+  try {
+    return work();
+  } finally {
+    setfsuid(ownUid);
+    setfsgid(ownGid);
+    prctl(PR_SET_SECUREBITS, before, 0, 0, 0);
+  }
 }
 
 const S_IFIFO = 0o010000;

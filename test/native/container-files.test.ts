@@ -36,7 +36,7 @@ const anEntry = (entry: Pick<TarEntry, 'name' | 'kind'> & Partial<TarEntry>): Ta
 
 function extract(at: string, entries: readonly TarEntry[], replacesKinds = true): void {
   const tree = new RootTree(root);
-  const options = { copyOwners: false, replacesKinds };
+  const options = { copyOwners: false, replacesKinds, owners: tree.owners };
   const writer = new RootWriter(tree.fd, at, tree.openDirectory(at), options);
   try {
     for (const entry of entries) {

@@ -2,6 +2,10 @@
 import { lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { mappedOwners } from '../../worker/containers/owners.ts';
+import { RootTree } from '../../worker/containers/root-tree.ts';
+import { RootWriter } from '../../worker/containers/root-writer.ts';
+import { type TarEntry, TarReader } from '../../worker/images/tar-reader.ts';
 import type { OciMount, OciSpec } from '../../worker/runtime/oci.ts';
 import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
@@ -26,6 +30,27 @@ function mapped(change: Partial<OciSpec> = {}, process: Partial<OciSpec['process
 
 function bind(source: string, destination: string, ...options: string[]): OciMount {
   return { destination, type: 'bind', source, options: ['rbind', ...options] };
+}
+
+const anEntry = (entry: Pick<TarEntry, 'name' | 'kind'> & Partial<TarEntry>): TarEntry => ({
+  ...{ linkName: '', mode: 0o644, uid: 0, gid: 0, mtimeSeconds: 1_000, sizeBytes: 0 },
+  ...{ deviceMajor: 0, deviceMinor: 0, xattrs: new Map(), sparse: null },
+  ...entry,
+});
+
+/** By the names of a tar's entries. */
+function ownersIn(tar: Buffer): Record<string, string> {
+  const out: Record<string, string> = {};
+  const reader = new TarReader({
+    entry: ({ name, uid, gid }) => {
+      out[name] = `${uid}:${gid}`;
+    },
+    data: () => {},
+    end: () => {},
+  });
+  reader.push(tar);
+  reader.finish();
+  return out;
 }
 
 describe.skipIf(!runtimeTestsCanRun)('native runtime: user namespaces', () => {
@@ -190,6 +215,53 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: user namespaces', () => {
     await execResult(session);
     expect(await as('1000:1000')).toEqual({ lines: ['1000', map, '1000', ''], stderr: '' });
     await box.runtime.killAll('exec');
+  });
+
+  test('files are copied in and out with the owners that it sees', async () => {
+    await box.run('copied', 'mkdir /full; chown 7:8 /full; exec sleep 100', mapped());
+    const session = await box.runtime.exec(
+      'copied',
+      execSpec(['sh', '-c', 'until [ "$(stat -c %u /full)" = 7 ]; do true; done']),
+    );
+    await execResult(session);
+    const ids = await box.runtime.owners('copied');
+    const tree = new RootTree(box.runtime.rootPath('copied'), [], mappedOwners(ids!.uid, ids!.gid));
+    try {
+      const options = { copyOwners: true, replacesKinds: true, owners: tree.owners };
+      const writer = new RootWriter(tree.fd, '/full', tree.openDirectory('/full'), options);
+      for (const entry of [
+        anEntry({ name: 'new/file', kind: 'file', uid: 1000, gid: 1001, mode: 0o4750 }),
+        anEntry({ name: 'new/link', kind: 'symlink', linkName: 'file' }),
+        anEntry({ name: 'new/pipe', kind: 'fifo', uid: 3 }),
+      ]) {
+        writer.entry(entry);
+        if (entry.kind === 'file') writer.data(Buffer.from('copied'));
+        writer.end();
+      }
+      writer.finish();
+      writer.close();
+      const words = 'cd /full && stat -c %n:%u:%g:%a . new new/file new/pipe && cat new/link';
+      const seen = await execResult(
+        await box.runtime.exec('copied', execSpec(['sh', '-c', words])),
+      );
+      expect(seen).toMatchObject({
+        stdout: '.:7:8:755\nnew:0:0:755\nnew/file:1000:1001:4750\nnew/pipe:3:0:644\ncopied',
+        stderr: '',
+      });
+      const packed: Buffer[] = [];
+      const how = { prefix: 'full', oneFileSystem: false };
+      for await (const piece of tree.pack('/full', how)) packed.push(piece);
+      expect(ownersIn(Buffer.concat(packed))).toEqual({
+        'full/': '7:8',
+        'full/new/': '0:0',
+        'full/new/file': '1000:1001',
+        'full/new/link': '0:0',
+        'full/new/pipe': '3:0',
+      });
+    } finally {
+      tree.close();
+      await box.runtime.killAll('copied');
+    }
   });
 
   test.each([

@@ -19,6 +19,7 @@ import { getXattr, listXattrs, lstatOrNull, O_PATH, openInRoot } from '../../nat
 import { NativeError } from '../../native/ffi/library.ts';
 import { encodeTarHeader, type TarHeader, tarPadding, tarTrailer } from '../images/tar-writer.ts';
 import { deviceKind, deviceNumbers } from '../volumes/lower-tree.ts';
+import { type Owners, SAME_OWNERS } from './owners.ts';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 const READ_BYTES = 256 * 1024;
@@ -43,11 +44,13 @@ export const pathOf = (fd: number): string => `/proc/self/fd/${fd}`;
 
 export class RootTree {
   readonly fd: number;
+  readonly owners: Owners;
   readonly #hidden: readonly string[];
   readonly #path: string;
 
   /** @param hidden places of the tree whose contents are somewhere else and not there now */
-  constructor(path: string, hidden: readonly string[] = []) {
+  constructor(path: string, hidden: readonly string[] = [], owners: Owners = SAME_OWNERS) {
+    this.owners = owners;
     this.#path = path;
     this.#hidden = hidden;
     this.fd = openSync(path, O_PATH | O_DIRECTORY);
@@ -89,7 +92,7 @@ export class RootTree {
       try {
         this.#requireShown(fd, path, true);
         const device = fstatSync(fd).dev;
-        const packer = new Packer(options.oneFileSystem ? device : null);
+        const packer = new Packer(options.oneFileSystem ? device : null, this.owners);
         const place = base === '' ? null : { parent, base };
         yield* packer.pack(fd, options.prefix, place);
       } finally {
@@ -103,7 +106,7 @@ export class RootTree {
 
   /** Each place as one entry, directories without what is in them; in order, without an end. */
   async *packEach(paths: readonly string[]): AsyncGenerator<Buffer, void, undefined> {
-    const packer = new Packer(null, false);
+    const packer = new Packer(null, this.owners, false);
     for (const path of paths) {
       const { base, directory } = this.#split(path);
       const parent = this.#open(directory, O_PATH | O_DIRECTORY);
@@ -183,11 +186,13 @@ interface Place {
 class Packer {
   readonly #device: number | null;
   readonly #isDeep: boolean;
+  readonly #owners: Owners;
   /** inode -> the entry that has its contents */
   readonly #links = new Map<string, string>();
 
   /** @param device null = whatever the file system; `isDeep`: what is in directories, too */
-  constructor(device: number | null, isDeep = true) {
+  constructor(device: number | null, owners: Owners, isDeep = true) {
+    this.#owners = owners;
     this.#device = device;
     this.#isDeep = isDeep;
   }
@@ -195,7 +200,7 @@ class Packer {
   async *pack(fd: number, name: string, place: Place | null): AsyncGenerator<Buffer> {
     const stats = fstatSync(fd);
     const isElsewhere = this.#device !== null && stats.dev !== this.#device;
-    const header = headerOf(stats, name, place);
+    const header = headerOf(stats, name, place, this.#owners);
     if (header === null || Buffer.byteLength(name) > USTAR_NAME_BYTES_MAX) return;
     if (stats.isDirectory()) {
       if (name !== '') yield encodeTarHeader(header);
@@ -237,11 +242,17 @@ class Packer {
 }
 
 /** null: a socket, which means nothing without the process that listens. */
-function headerOf(stats: Stats, name: string, place: Place | null): TarHeader | null {
+function headerOf(
+  stats: Stats,
+  name: string,
+  place: Place | null,
+  owners: Owners,
+): TarHeader | null {
+  const [uid, gid] = owners.inside(stats.uid, stats.gid);
   const head = {
     mode: stats.mode & 0o7777,
-    uid: stats.uid,
-    gid: stats.gid,
+    uid,
+    gid,
     mtimeSeconds: Math.floor(stats.mtimeMs / 1000),
   };
   const path = place === null ? null : `${pathOf(place.parent)}/${place.base}`;

@@ -23,9 +23,16 @@ import {
 import { posix } from 'node:path';
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import { lstatOrNull, makeNode, O_PATH, openInRoot } from '../../native/ffi/fs.ts';
+import {
+  lstatOrNull,
+  makeNode,
+  O_PATH,
+  openInRoot,
+  type SpecialFileKind,
+} from '../../native/ffi/fs.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import type { TarEntry, TarSink } from '../images/tar-reader.ts';
+import type { OwnerPair, Owners } from './owners.ts';
 import { pathOf } from './root-tree.ts';
 
 export interface ExtractOptions {
@@ -33,6 +40,7 @@ export interface ExtractOptions {
   readonly copyOwners: boolean;
   /** a directory may take the place of a file and the other way round */
   readonly replacesKinds: boolean;
+  readonly owners: Owners;
 }
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
@@ -124,8 +132,9 @@ export class RootWriter implements TarSink {
     } catch (err) {
       if (!(err instanceof NativeError) || err.errno !== 'ENOENT' || name === '/') throw err;
     }
+    const { make } = this.#options.owners;
     this.#inParent(name, (missing) => {
-      if (lstatOrNull(missing) === null) mkdirSync(missing, DIRECTORY_MODE);
+      if (lstatOrNull(missing) === null) make(() => mkdirSync(missing, DIRECTORY_MODE));
       else
         throw new SkepError('invalid-argument', `cannot write below "${name}": it leads nowhere`);
     });
@@ -133,6 +142,7 @@ export class RootWriter implements TarSink {
   }
 
   #write(entry: TarEntry, name: string, path: string): void {
+    const { make } = this.#options.owners;
     const isDirectory = entry.kind === 'directory';
     const before = lstatOrNull(path);
     if (before && before.isDirectory() !== isDirectory && !this.#options.replacesKinds) {
@@ -144,7 +154,7 @@ export class RootWriter implements TarSink {
     }
     if (entry.kind === 'directory') {
       if (before && !before.isDirectory()) unlinkSync(path);
-      if (!before?.isDirectory()) mkdirSync(path, DIRECTORY_MODE);
+      if (!before?.isDirectory()) make(() => mkdirSync(path, DIRECTORY_MODE));
       this.#times.push({ name, seconds: entry.mtimeSeconds });
       this.#ownDirectory(path, entry);
       return;
@@ -152,12 +162,13 @@ export class RootWriter implements TarSink {
     if (before) removeTree(path);
     switch (entry.kind) {
       case 'file': {
-        const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+        const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+        const fd = make(() => openSync(path, flags, 0o600));
         this.#file = { fd, entry };
         return;
       }
       case 'symlink':
-        symlinkSync(entry.linkName, path);
+        make(() => symlinkSync(entry.linkName, path));
         break;
       case 'hardlink':
         this.#inParent(posix.join('/', entry.linkName), (target) => linkSync(target, path));
@@ -165,7 +176,7 @@ export class RootWriter implements TarSink {
       case 'fifo':
       case 'character-device':
       case 'block-device':
-        makeNode(path, entry.kind, entry.mode, entry.deviceMajor, entry.deviceMinor);
+        this.#makeNode(entry, entry.kind, path);
         break;
       default:
         assertNever(entry.kind);
@@ -185,8 +196,17 @@ export class RootWriter implements TarSink {
     }
   }
 
-  #ownerOf({ uid, gid }: TarEntry): [number, number] {
-    return this.#options.copyOwners ? [uid, gid] : [0, 0];
+  #makeNode(
+    { mode, deviceMajor, deviceMinor }: TarEntry,
+    kind: SpecialFileKind,
+    path: string,
+  ): void {
+    this.#options.owners.make(() => makeNode(path, kind, mode, deviceMajor, deviceMinor));
+  }
+
+  #ownerOf({ uid, gid }: TarEntry): OwnerPair {
+    const { owners, copyOwners } = this.#options;
+    return copyOwners ? owners.outside(uid, gid) : owners.outside(0, 0);
   }
 }
 

@@ -19,7 +19,7 @@ import { type ContainerStats, networkStats } from './container-stats.ts';
 import { type ExecSpec, type ExecUser, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
-import type { OciDevice, OciMount, OciProcess, OciResources } from './oci.ts';
+import type { OciDevice, OciIdMapping, OciMount, OciProcess, OciResources } from './oci.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { SpareShims } from './spare-shims.ts';
 import { encodeProcess, encodeSpec } from './spec-binary.ts';
@@ -335,6 +335,16 @@ export class NativeRuntime {
       mounts,
       devices: linux.devices,
     };
+  }
+
+  /** The ids that it has outside, while it runs; null = the same as inside. */
+  async owners(id: string): Promise<{
+    readonly uid: readonly OciIdMapping[];
+    readonly gid: readonly OciIdMapping[];
+  } | null> {
+    const { linux } = (await this.#requireBundle(this.#require(id))).spec;
+    const { uidMappings: uid, gidMappings: gid } = linux;
+    return uid && gid ? { uid, gid } : null;
   }
 
   /** The container's root as this daemon may open it. Rejected by `conflict` when it has ended. */

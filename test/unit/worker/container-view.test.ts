@@ -43,6 +43,7 @@ function scene(
       resize: async () => {},
       pids: () => [],
       layers: async () => ({ taskDir: await taskDir(), lowerDirs: [], mounts: [], devices: [] }),
+      owners: async () => null,
       rootPath: () => '/',
       freeze: async () => {},
       thaw: async () => {
