@@ -12,7 +12,7 @@ import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, ResourceRequirements } from '../common/model/service.ts';
 import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
 import { type Change, changedLayer, changesOf } from './containers/changes.ts';
-import type { JsonObject } from './containers/definition.ts';
+import { endpointsOf, type JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
 import { mappedOwners, type Owners, SAME_OWNERS } from './containers/owners.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
@@ -73,6 +73,8 @@ export interface ShownNetwork {
   readonly gateway: string;
   readonly mac: string;
   readonly aliases: readonly string[];
+  /** that was asked for; '' = any */
+  readonly fixedAddress: string;
 }
 
 export interface ShownPort {
@@ -129,6 +131,29 @@ async function inTree<T>(
   } finally {
     root.close();
   }
+}
+
+const NOWHERE = {
+  networkId: null,
+  address: '',
+  prefixLength: 0,
+  gateway: '',
+  mac: '',
+  fixedAddress: '',
+};
+
+/** While it does not run, those that it will have. */
+function placesOf({ record: { definition, place } }: PlainContainer): ShownNetwork[] {
+  const { kind } = definition.network;
+  if (kind === 'container') return [];
+  if (kind !== 'bridge') return [{ ...NOWHERE, name: kind, aliases: [] }];
+  return endpointsOf(definition).map(({ network: name, aliases, address: fixedAddress }) => {
+    const seat = place?.seats.find((one) => one.name === name);
+    if (!seat) return { ...NOWHERE, name, aliases, fixedAddress };
+    const { address, prefixLength, gateway, mac } = seat;
+    const networkId = name === seat.networkId ? null : seat.networkId; // `bridge` is every node's own
+    return { name, networkId, address, prefixLength, gateway, mac, aliases, fixedAddress };
+  });
 }
 
 export interface Usage {
@@ -293,7 +318,7 @@ export class ContainerView {
 
   #plainInfo(plain: PlainContainer): ContainerInfo {
     const { id, record, state, image, labels, attributes, condition, health } = plain;
-    const { definition, seat } = record;
+    const { definition, place } = record;
     return {
       id,
       name: record.name,
@@ -309,21 +334,8 @@ export class ContainerView {
       exit: record.exit,
       restartCount: record.restartCount,
       health,
-      networks:
-        definition.network.kind === 'container'
-          ? []
-          : [
-              {
-                name: definition.network.kind,
-                networkId: null,
-                address: seat?.address ?? '',
-                prefixLength: seat?.prefixLength ?? 0,
-                gateway: seat?.gateway ?? '',
-                mac: seat?.mac ?? '',
-                aliases: [],
-              },
-            ],
-      ports: seat?.ports ?? [],
+      networks: placesOf(plain),
+      ports: place?.ports ?? [],
       volumes: record.volumes ?? [],
       task: null,
       plain,
@@ -352,8 +364,8 @@ export class ContainerView {
       networks: expanded.networks.map(({ networkId, addresses, aliases }) => {
         const [address = '', prefix] = (addresses[0] ?? '').split('/');
         const prefixLength = Number(prefix ?? 0);
-        const place = { address, prefixLength, gateway: '', mac: '', aliases };
-        return { name: networkId, networkId, ...place };
+        const place = { ...NOWHERE, address, prefixLength, aliases };
+        return { ...place, name: networkId, networkId };
       }),
       ports: status.hostPorts.map(({ protocol, targetPort, publishedPort }) => ({
         protocol,

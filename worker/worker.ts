@@ -37,7 +37,11 @@ import {
   type RegistrySettings,
   type Watermarks,
 } from './images/image-store.ts';
-import { LocalBridge } from './network/local-bridge.ts';
+import { ContainerNetworks } from './network/container-networks.ts';
+import { DnsForwarder } from './network/dns-forwarder.ts';
+import { LocalNetworkStore } from './network/local-network-store.ts';
+import { LocalNetworks } from './network/local-networks.ts';
+import { LocalPorts } from './network/local-ports.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
@@ -88,11 +92,12 @@ export class Worker {
   readonly volumes: VolumeStore;
   readonly containers: ContainerView;
   readonly plain: PlainContainers;
+  readonly localNetworks: LocalNetworks;
   readonly #options: WorkerOptions;
   readonly #runtime: NativeRuntime;
   readonly #users = new ImageUsers();
   readonly #files: TaskFiles;
-  readonly #bridge: LocalBridge;
+  readonly #containerNetworks: ContainerNetworks;
   readonly #scope = new Scope();
   #joined: Joined | null = null;
   #peers: ClusterPeers | null = null;
@@ -122,14 +127,29 @@ export class Worker {
       memoryDir: this.#memoryDir,
       mountMemory: mountTmpfs,
     });
-    this.#bridge = new LocalBridge(random, log.child({ component: 'local-bridge' }));
+    const networkLog = log.child({ component: 'local-networks' });
+    this.localNetworks = new LocalNetworks({
+      store: new LocalNetworkStore(join(dataDir, 'networks'), networkLog),
+      ports: new LocalPorts(random, networkLog),
+      clock,
+      random,
+      log: networkLog,
+    });
+    this.#containerNetworks = new ContainerNetworks({
+      local: this.localNetworks,
+      cluster: () => null,
+      forwarder: new DnsForwarder(clock, random),
+      upstreamNameservers: options.upstreamNameservers,
+      random,
+      log: networkLog,
+    });
     this.plain = new PlainContainers({
       ...this.#makerParts,
       runtime: this.#runtime,
       images: this.images,
       volumes: this.volumes,
       files: this.#files,
-      bridge: this.#bridge,
+      networks: this.#containerNetworks,
       records: new RecordStore(join(dataDir, 'containers'), log),
       clock,
       random,
@@ -167,7 +187,7 @@ export class Worker {
     await this.#scope.start(this.images);
     await this.#scope.start(this.volumes);
     await this.#scope.start(this.#runtime);
-    this.#scope.defer(() => this.#bridge.stop());
+    this.#scope.defer(() => this.#containerNetworks.stop());
     await this.#scope.start(this.plain);
   }
 
@@ -224,7 +244,7 @@ export class Worker {
     await joined.tasks.removeAll();
     if (!joined.scope.closed) await joined.scope.close();
     await joined.networks.removeAll();
-    await this.#bridge.refresh();
+    await this.localNetworks.refresh();
     await unmountTree(this.#memoryDir);
     this.#joined = null;
   }

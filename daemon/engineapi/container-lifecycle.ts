@@ -15,6 +15,7 @@ import type { RequestContext } from './http-context.ts';
 import { definitionFromJson } from './json/container-create.ts';
 import { limitsFromJson, refuseHostConfig, restartFromJson } from './json/host-config.ts';
 import { JsonReader } from './json/reader.ts';
+import { requirePlain } from './plain-container.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
@@ -23,6 +24,8 @@ export interface ContainerLifecycleOptions {
   readonly plain: PlainContainers;
   readonly images: Pick<ImageStore, 'get'>;
   readonly clock: Clock;
+  /** of a network, as the worker takes it */
+  readonly networkRef: (reference: string) => string;
 }
 
 const MS_PER_SECOND = 1000;
@@ -31,7 +34,7 @@ const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', '
 
 export function addContainerLifecycleRoutes(
   routes: Routes,
-  { containers, plain, images, clock }: ContainerLifecycleOptions,
+  { containers, plain, images, clock, networkRef }: ContainerLifecycleOptions,
 ): void {
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
@@ -44,6 +47,7 @@ export function addContainerLifecycleRoutes(
     const definition = definitionFromJson(body, {
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => containers.require(reference).id,
+      networkRef,
     });
     checkContainerSpec(definition.container, []);
     checkResources(definition.resources);
@@ -156,12 +160,6 @@ function given(json: JsonReader, isRuleGiven: boolean): Readonly<Record<string, 
 
 function answer(context: RequestContext, verdict: Verdict): void {
   context.empty(verdict === 'go' ? 204 : 304);
-}
-
-function requirePlain(info: ContainerInfo, action: string): PlainContainer {
-  if (info.plain) return info.plain;
-  const words = `cannot ${action} container ${info.id}: it belongs to a task, whose service decides`;
-  throw new SkepError('conflict', words);
 }
 
 /** `t` in seconds; -1 waits without end. */

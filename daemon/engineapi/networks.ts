@@ -1,28 +1,21 @@
-/** `/networks`: networks of swarm scope, and this node's predefined ones. */
+/** `/networks`: networks of swarm scope, and this node's own. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Network } from '../../common/model/network.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
+import { membersOf, membersToJson, type NetworkRow } from './json/local-network.ts';
 import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { JsonReader } from './json/reader.ts';
+import { nodeNetworks } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
-import { predefinedNetworks } from './predefined-networks.ts';
+import { PREDEFINED_NETWORKS } from './predefined-networks.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
 const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
-const PREDEFINED = ['bridge', 'host', 'none'];
-
-interface NetworkRow {
-  readonly Id: string;
-  readonly Name: string;
-  readonly Scope: string;
-  readonly Driver: string;
-  readonly Labels: Readonly<Record<string, string>>;
-}
 
 export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
-  const local = predefinedNetworks(parts.engineId) as readonly NetworkRow[];
+  const local = nodeNetworks(parts);
 
   routes.add('GET', '/networks', async (context) => {
     const filters = Filters.parse(context.text('filters'), NETWORK_FILTERS);
@@ -31,7 +24,7 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
       ? await controlOf(parts).listNetworks({}, context.signal)
       : [];
     const used = filters.has('dangling') ? usedNetworks(parts) : new Set<string>();
-    const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...local];
+    const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...local.rows()];
     context.send(
       200,
       rows.filter((row) => isWanted(row, used)),
@@ -40,24 +33,38 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('GET', '/networks/:id', async (context) => {
     const ref = context.param('id');
-    const own = context.text('scope') === 'swarm' ? [] : local;
+    const own = context.text('scope') === 'swarm' ? [] : local.rows();
     // The same order as everywhere: what is named so goes before what has an id that begins so.
     const exact = own.find((row) => row.Name === ref || row.Id === ref);
     if (exact) return context.send(200, exact);
     const network = await swarmNetwork(parts, ref, context.signal);
-    if (network) return context.send(200, networkToJson(network));
-    const byPrefix = own.find((row) => row.Id.startsWith(ref));
-    if (!byPrefix) throw new SkepError('not-found', `network ${ref} not found`);
-    context.send(200, byPrefix);
+    if (network) return context.send(200, withMembers(parts, network));
+    const byPrefix = own.filter((row) => ref !== '' && row.Id.startsWith(ref));
+    if (byPrefix.length > 1) {
+      const words = `network ${ref} is ambiguous (${byPrefix.length} matches found on ID prefix)`;
+      throw new SkepError('invalid-argument', words);
+    }
+    if (!byPrefix[0]) throw new SkepError('not-found', `network ${ref} not found`);
+    context.send(200, byPrefix[0]);
   });
 
   routes.add('POST', '/networks/create', async (context) => {
-    const spec = networkSpecFromJson(new JsonReader(await context.json()));
+    const json = new JsonReader(await context.json());
+    const given = networkSpecFromJson(json);
+    const spec = { ...given, driver: given.driver || 'bridge' };
+    const { name } = spec;
     if (spec.driver !== 'overlay') {
-      throw new SkepError(
-        'unimplemented',
-        `network driver '${spec.driver}' is not supported yet: use --driver overlay`,
-      );
+      if (json.string('Scope') === 'swarm') {
+        json.refuse('Scope', `networks of driver ${spec.driver} are of one node`);
+      }
+      if (await swarmNetwork(parts, name, context.signal)) {
+        throw new SkepError('name-conflict', `network with name ${name} already exists`);
+      }
+      const { id } = await parts.worker.localNetworks.create(spec);
+      return context.send(201, { Id: id, Warning: '' });
+    }
+    if (parts.worker.localNetworks.list().some((network) => network.spec.name === name)) {
+      throw new SkepError('name-conflict', `network with name ${name} already exists`);
     }
     const network = await controlOf(parts).createNetwork(spec, context.signal);
     context.send(201, { Id: network.id, Warning: '' });
@@ -67,18 +74,24 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('DELETE', '/networks/:id', async (context) => {
     const ref = context.param('id');
-    if (local.some((row) => row.Name === ref)) {
-      throw new SkepError(
-        'permission-denied',
-        `${ref} is a pre-defined network and cannot be removed`,
-      );
+    const own = local.find(ref);
+    const exact = own !== null && (own.name === ref || own.id === ref);
+    if (exact || (own && !(await swarmNetwork(parts, ref, context.signal)))) {
+      await local.remove(own.name);
+    } else {
+      await controlOf(parts).removeNetwork(ref, context.signal);
     }
-    await controlOf(parts).removeNetwork(ref, context.signal);
     context.empty(204);
   });
 }
 
-/** The networks of the cluster that no service and no task uses; a node's own are always there. */
+/** With the containers of this node that are in it. */
+function withMembers({ worker }: RouteParts, network: Network): object {
+  const members = membersOf(worker.containers.list(), (seat) => seat.networkId === network.id);
+  return networkToJson(network, membersToJson(members));
+}
+
+/** The networks that nothing uses: of the cluster no service and no task, of this node no container that runs. */
 async function prune(context: RequestContext, parts: RouteParts): Promise<void> {
   const filters = Filters.parse(context.text('filters'), PRUNE_FILTERS);
   const isMeant = pruneTest(filters, parts.clock.wallMs());
@@ -96,6 +109,17 @@ async function prune(context: RequestContext, parts: RouteParts): Promise<void> 
     } catch (err) {
       // Somebody came to use it, or removed it.
       if (!hasCode(err, 'failed-precondition') && !hasCode(err, 'not-found')) throw err;
+    }
+  }
+  const { localNetworks } = parts.worker;
+  for (const { id, spec, createdAtMs } of localNetworks.list()) {
+    const isUsed = PREDEFINED_NETWORKS.includes(spec.name) || localNetworks.usersOf(id).length > 0;
+    if (isUsed || !isMeant({ labels: spec.labels, createdAtMs })) continue;
+    try {
+      await localNetworks.remove(id);
+      removed.push(spec.name);
+    } catch (err) {
+      if (!hasCode(err, 'permission-denied') && !hasCode(err, 'not-found')) throw err;
     }
   }
   context.send(200, { NetworksDeleted: removed });
@@ -122,7 +146,7 @@ export function networkTest(filters: Filters): NetworkTest {
   const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
   const [dangling] = filters.get('dangling').map((text) => booleanOf('dangling', text));
   return (row, used) => {
-    const builtin = PREDEFINED.includes(row.Name);
+    const builtin = PREDEFINED_NETWORKS.includes(row.Name);
     return (
       filters.any('driver', (driver) => row.Driver === driver) &&
       filters.any('id', (id) => row.Id.startsWith(id)) &&
@@ -136,8 +160,14 @@ export function networkTest(filters: Filters): NetworkTest {
   };
 }
 
-/** Networks that a service or a task uses; the ingress network counts as used. */
+/** Networks that a service, a task or a container uses; the ingress network counts as used. */
 function usedNetworks(parts: RouteParts): ReadonlySet<string> {
+  const { localNetworks } = parts.worker;
+  const local = localNetworks.list().filter(({ id }) => localNetworks.usersOf(id).length > 0);
+  return new Set([...local.map(({ id }) => id), ...usedInCluster(parts)]);
+}
+
+function usedInCluster(parts: RouteParts): ReadonlySet<string> {
   if (!parts.swarm.manager) return new Set();
   return parts.swarm.manager.store.view((view) => {
     const networks = view.list('network');

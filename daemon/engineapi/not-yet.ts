@@ -10,8 +10,6 @@ export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['POST', '/build', 'building images'],
   ['POST', '/build/prune', 'building images'],
   ['POST', '/session', 'build sessions'],
-  ['POST', '/networks/:id/connect', 'connecting containers by hand'],
-  ['POST', '/networks/:id/disconnect', 'disconnecting containers by hand'],
   ['GET', '/images/search', 'searching registries'],
   ['PUT', '/volumes/:name', 'updating cluster volumes'],
   ['GET', '/plugins/*', 'managing plugins'],

@@ -9,7 +9,7 @@ import type { EventJournal } from './event-journal.ts';
 import type { Execs } from './execs.ts';
 
 export interface RouteParts {
-  readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers' | 'plain'>;
+  readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers' | 'plain' | 'localNetworks'>;
   readonly swarm: Pick<
     SwarmNode,
     'state' | 'init' | 'join' | 'leave' | 'unlock' | 'requireManager' | 'manager' | 'remoteManagers'

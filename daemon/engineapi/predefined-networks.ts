@@ -1,29 +1,14 @@
 /** The networks that every engine has and nobody makes: bridge, host and none. */
 import { createHash } from 'node:crypto';
-import { isoTime } from './json/common.ts';
+
+export const PREDEFINED_NETWORKS: readonly string[] = ['bridge', 'host', 'none'];
 
 /** Of this engine alone; a name that is none of the three has one, too. */
 export function predefinedNetworkId(engineId: string, name: string): string {
   return createHash('sha256').update(`${engineId}/${name}`).digest('hex');
 }
 
-export function predefinedNetworks(engineId: string): readonly object[] {
-  return ['bridge', 'host', 'none'].map((name) => ({
-    Name: name,
-    Id: predefinedNetworkId(engineId, name),
-    Created: isoTime(0),
-    Scope: 'local',
-    Driver: name === 'none' ? 'null' : name,
-    EnableIPv4: true,
-    EnableIPv6: false,
-    IPAM: { Driver: 'default', Options: null, Config: [] },
-    Internal: false,
-    Attachable: false,
-    Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
-    Containers: {},
-    Options: {},
-    Labels: {},
-  }));
+/** The name behind such an id; null for any other text. */
+export function predefinedNetworkName(engineId: string, id: string): string | null {
+  return PREDEFINED_NETWORKS.find((name) => predefinedNetworkId(engineId, name) === id) ?? null;
 }

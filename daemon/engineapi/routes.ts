@@ -9,12 +9,13 @@ import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
+import { addNetworkConnectRoutes } from './network-connect.ts';
 import { addNetworkProofRoutes } from './network-proof.ts';
 import { addNetworkRoutes } from './networks.ts';
+import { networkIdsOf, workerRef } from './node-networks.ts';
 import { addNodeRoutes } from './nodes.ts';
 import { addNotYetRoutes } from './not-yet.ts';
 import type { RouteParts } from './parts.ts';
-import { predefinedNetworkId } from './predefined-networks.ts';
 import { onlyContainerRoutes, withRemoteContainers } from './remote-containers.ts';
 import { addConfigRoutes, addSecretRoutes } from './secrets.ts';
 import type { Routes } from './server.ts';
@@ -36,6 +37,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addStackRoutes(routes, parts);
   addWatchRoutes(routes, parts);
   addNetworkRoutes(routes, parts);
+  addNetworkConnectRoutes(routes, parts);
   addNetworkProofRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
@@ -48,7 +50,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addImageRoutes(routes, { images: worker.images, swarm, clock });
   addDiskUsageRoute(routes, {
     ...{ worker, clock },
-    networkIdOf: (name) => predefinedNetworkId(parts.engineId, name),
+    networkIdOf: networkIdsOf(parts),
   });
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, { events, clock });
@@ -63,16 +65,17 @@ export function addRoutesForManagers(routes: Routes, parts: ContainerParts): voi
 }
 
 function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
-  const { worker, clock, execs, events, engineId } = parts;
+  const { worker, clock, execs, events } = parts;
   const { containers } = worker;
   addContainerRoutes(routes, {
     ...{ containers, clock },
-    networkIdOf: (name) => predefinedNetworkId(engineId, name),
+    networkIdOf: networkIdsOf(parts),
   });
   addContainerLifecycleRoutes(routes, {
     ...{ containers, clock },
     plain: worker.plain,
     images: worker.images,
+    networkRef: (reference) => workerRef(parts, reference),
   });
   addContainerStreamRoutes(routes, worker);
   addContainerFileRoutes(routes, { containers, clock });

@@ -5,7 +5,7 @@ import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { MakerParts } from '../executor/container-maker.ts';
 import type { Images, Runtime, Volumes } from '../executor/ports.ts';
 import type { TaskFiles } from '../executor/task-files.ts';
-import type { LocalBridge } from '../network/local-bridge.ts';
+import type { ContainerNetworks } from '../network/container-networks.ts';
 import type { NativeRuntime } from '../runtime/native-runtime.ts';
 import type { VolumeRecord } from '../volumes/volume-store.ts';
 import type { RecordStore } from './record-store.ts';
@@ -24,7 +24,10 @@ export interface ContainerParts extends MakerParts {
     list(): readonly Pick<VolumeRecord, 'name' | 'mountpoint'>[];
   };
   readonly files: Pick<TaskFiles, 'writeNames' | 'list' | 'remove'>;
-  readonly bridge: Pick<LocalBridge, 'start' | 'isolate' | 'attach' | 'detach'>;
+  readonly networks: Pick<
+    ContainerNetworks,
+    'start' | 'isolate' | 'resolve' | 'attach' | 'connect' | 'disconnect' | 'detach' | 'renamed'
+  >;
   readonly records: Pick<RecordStore, 'load' | 'put' | 'remove'>;
   readonly clock: Clock;
   readonly log: Logger;

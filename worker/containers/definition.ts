@@ -1,11 +1,23 @@
 /** What a person asked for: a container outside of services. Plain data, as it is kept on disk. */
 import type { ContainerSpec, ResourceRequirements } from '../../common/model/service.ts';
+import type { EndpointWish } from '../network/container-networks.ts';
 import type { PortWish } from '../network/local-ports.ts';
 
 export type NetworkChoice =
-  | { readonly kind: 'bridge' | 'none' | 'host' }
+  | { readonly kind: 'none' | 'host' }
+  /** one of its own with places in networks; absent = in `bridge` alone */
+  | { readonly kind: 'bridge'; readonly endpoints?: readonly EndpointWish[] }
   /** that of another container of this node, by its id */
   | { readonly kind: 'container'; readonly containerId: string };
+
+const ON_BRIDGE: EndpointWish = { network: 'bridge', aliases: [], address: '', mac: '' };
+
+/** The networks in which it wants a place, in their order. */
+export function endpointsOf({
+  network,
+}: Pick<ContainerDefinition, 'network'>): readonly EndpointWish[] {
+  return network.kind === 'bridge' ? (network.endpoints ?? [ON_BRIDGE]) : [];
+}
 
 export interface RestartRule {
   readonly name: 'no' | 'on-failure' | 'always' | 'unless-stopped';

@@ -1,10 +1,12 @@
 /** What stands between a container at rest and one that runs: made anew, with its limits and its network. */
 import { SkepError } from '../../common/base/errors.ts';
 import { resourcesOf } from '../executor/oci-resources.ts';
+import type { NameFiles } from '../executor/task-files.ts';
+import { ContainerNetworks, type ContainerPlace } from '../network/container-networks.ts';
 import type { ContainerBundle, ContainerState } from '../runtime/native-runtime.ts';
 import type { OciResources } from '../runtime/oci.ts';
 import type { ContainerParts } from './container-parts.ts';
-import type { ContainerDefinition } from './definition.ts';
+import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { nameFiles } from './name-texts.ts';
 import type { ContainerRecord } from './record-store.ts';
 
@@ -45,29 +47,44 @@ export async function limitsOf(
   return resourcesOf(definition.resources, blockDevices);
 }
 
-/** Its place on the bridge, whose address is written into its hosts file; null = it has none there. */
+/** Its place in its networks, whose addresses are written into its hosts file; null = it has none. */
 export async function attachNetwork(
-  { bridge, files, nameservers }: Pick<ContainerParts, 'bridge' | 'files' | 'nameservers'>,
-  { id, definition }: ContainerRecord,
+  { networks, files, nameservers }: Pick<ContainerParts, 'networks' | 'files' | 'nameservers'>,
+  record: ContainerRecord,
   hostname: string,
   netnsPath: string | null,
-): Promise<ContainerRecord['seat']> {
+): Promise<ContainerRecord['place']> {
+  const { id, name, definition } = record;
   const { network, container, ports } = definition;
   if (netnsPath === null) throw new SkepError('conflict', `container ${id} has ended`);
-  if (network.kind === 'none') await bridge.isolate(netnsPath);
+  if (network.kind === 'none') await networks.isolate(netnsPath);
   if (network.kind !== 'bridge') return null;
-  await bridge.detach(id); // what a start that was cut short left
-  const seat = await bridge.attach(id, netnsPath, ports);
-  const names = nameFiles({
+  const { nameservers: own } = container.dns;
+  const place = await networks.attach(
+    { id, name, netnsPath, nameservers: own },
+    endpointsOf(definition),
+    ports,
+  );
+  await files.writeNames(id, namesAt(definition, place, hostname, nameservers()));
+  return place;
+}
+
+/** Its name files, for the place that it has. @param ofHost this machine's resolvers */
+export function namesAt(
+  { container }: ContainerDefinition,
+  place: ContainerPlace,
+  hostname: string,
+  ofHost: readonly string[],
+): NameFiles {
+  return nameFiles({
     container,
     hostname,
-    address: seat.address,
+    addresses: place.seats.map(({ address }) => address),
+    hasResolver: ContainerNetworks.hasResolver(place),
     isOnHost: false,
-    nameservers: nameservers(),
-    gateway: seat.gateway,
+    nameservers: ofHost,
+    gateway: place.seats.find(({ gateway }) => gateway !== '')?.gateway ?? null,
   });
-  await files.writeNames(id, names);
-  return seat;
 }
 
 function renewed(

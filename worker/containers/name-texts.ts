@@ -1,8 +1,8 @@
-/** resolv.conf, hosts and hostname of containers outside of services: without a resolver of ours. Pure. */
+/** resolv.conf, hosts and hostname of containers outside of services. Pure. */
 import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import type { ContainerSpec } from '../../common/model/service.ts';
 import type { NameFiles } from '../executor/task-files.ts';
-import { hostsFile } from '../network/name-files.ts';
+import { hostsFile, resolvConf } from '../network/name-files.ts';
 import type { ContainerDefinition } from './definition.ts';
 
 /** Docker's choice where the host has only a resolver of its own, which no other namespace reaches. */
@@ -11,8 +11,10 @@ const PUBLIC_NAMESERVERS = ['8.8.8.8', '8.8.4.4'];
 export interface NameParts {
   readonly container: Pick<ContainerSpec, 'dns' | 'domainname' | 'hosts'>;
   readonly hostname: string;
-  /** without prefix length; null = none */
-  readonly address: string | null;
+  /** without prefix length */
+  readonly addresses: readonly string[];
+  /** names are asked of the resolver in its own namespace */
+  readonly hasResolver: boolean;
   /** it uses the network of the host: then its resolver at a loopback address is good, too */
   readonly isOnHost: boolean;
   /** of the host */
@@ -22,19 +24,21 @@ export interface NameParts {
 }
 
 export function nameFiles(parts: NameParts): NameFiles {
-  const { container, hostname, address } = parts;
+  const { container, hostname, addresses } = parts;
   const { search, options } = container.dns;
   return {
-    resolvConf: [
-      ...nameservers(parts).map((server) => `nameserver ${server}`),
-      ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
-      ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
-      '',
-    ].join('\n'),
+    resolvConf: parts.hasResolver
+      ? resolvConf(container.dns)
+      : [
+          ...nameservers(parts).map((server) => `nameserver ${server}`),
+          ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
+          ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
+          '',
+        ].join('\n'),
     hosts: hostsFile({
       hostname,
       domainname: container.domainname,
-      addresses: address === null ? [] : [address],
+      addresses,
       extra: container.hosts.flatMap((line) => withGateway(line, parts.gateway)),
     }),
     hostname,

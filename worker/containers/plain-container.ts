@@ -16,11 +16,21 @@ import { probeIn } from '../executor/probe.ts';
 import { SIGKILL } from '../executor/signals.ts';
 import { ignoreGone, stopContainer } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
+import {
+  type EndpointWish,
+  type NetworkedContainer,
+  NO_PLACE,
+} from '../network/container-networks.ts';
 import { CommandError } from '../runtime/exec-session.ts';
 import type { AttachSession, ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
-import type { ContainerDefinition, JsonObject, RestartRule } from './definition.ts';
-import { attachNetwork, limitsOf, readyContainer } from './launch.ts';
+import {
+  type ContainerDefinition,
+  endpointsOf,
+  type JsonObject,
+  type RestartRule,
+} from './definition.ts';
+import { attachNetwork, limitsOf, namesAt, readyContainer } from './launch.ts';
 import {
   type Condition,
   requireAnswering,
@@ -270,6 +280,57 @@ export class PlainContainer {
     });
   }
 
+  /** A place in one more network: at once if it runs, else from its next start on. */
+  connect(asked: EndpointWish): Promise<void> {
+    return this.#serial(async () => {
+      requireNetworked(this.#definition);
+      const [wish] = await this.#parts.networks.resolve([asked]);
+      const before = endpointsOf(this.#definition);
+      if (!wish || before.some(({ network }) => network === wish.network)) {
+        const words = `endpoint with name ${this.#record.name} already exists in network ${asked.network}`;
+        throw new SkepError('permission-denied', words);
+      }
+      const { networked } = this;
+      if (this.#record.phase === 'running' && networked) {
+        await this.#put({ place: await this.#parts.networks.connect(networked, wish) });
+        await this.#writeNames();
+      }
+      await this.#putEndpoints([...before, wish]);
+    });
+  }
+
+  /** Out of a network, as `connect`. Rejects with `permission-denied` when it is not in it. */
+  disconnect(name: string): Promise<void> {
+    return this.#serial(async () => {
+      requireNetworked(this.#definition);
+      const before = endpointsOf(this.#definition);
+      const rest = before.filter(({ network }) => network !== name);
+      if (rest.length === before.length) {
+        const words = `container ${this.id} is not connected to network ${name}`;
+        throw new SkepError('permission-denied', words);
+      }
+      const seat = this.#record.place?.seats.find((one) => one.name === name);
+      if (this.#record.phase === 'running' && seat) {
+        const place = await this.#parts.networks.disconnect(this.id, seat.networkId);
+        await this.#put({ place });
+        await this.#writeNames();
+      }
+      await this.#putEndpoints(rest);
+    });
+  }
+
+  async #putEndpoints(endpoints: readonly EndpointWish[]): Promise<void> {
+    const definition = { ...this.#definition, network: { kind: 'bridge' as const, endpoints } };
+    await this.#put({ definition });
+  }
+
+  async #writeNames(): Promise<void> {
+    const { files, nameservers } = this.#parts;
+    const place = this.#record.place ?? NO_PLACE;
+    const names = namesAt(this.#definition, place, this.hostname, nameservers());
+    await files.writeNames(this.id, names);
+  }
+
   /** While it does not run, and until `work` is done. Rejects with `conflict` when it does. */
   whileAtRest<T>(work: () => Promise<T>): Promise<T> {
     return this.#serial(async () => {
@@ -293,6 +354,14 @@ export class PlainContainer {
     const isUp = this.#record.phase === 'running' || this.#record.phase === 'restarting';
     if (until === 'not-running' && !isUp) return this.#lastResult;
     return until === 'removed' ? this.#waiters.forRemoval(signal) : this.#waiters.forExit(signal);
+  }
+
+  /** null while it does not run */
+  get networked(): NetworkedContainer | null {
+    const netnsPath = this.state?.netnsPath ?? null;
+    if (netnsPath === null) return null;
+    const { nameservers } = this.#definition.container.dns;
+    return { id: this.id, name: this.#record.name, netnsPath, nameservers };
   }
 
   get #definition(): ContainerDefinition {
@@ -327,7 +396,7 @@ export class PlainContainer {
       await this.#ended(state.exit, this.#run);
     } else if (phase === 'running' && !state) {
       const lost = { exitCode: START_FAILED, oomKilled: false, error: 'its files are gone' };
-      await this.#put({ phase: 'exited', exit: { ...lost, finishedAtMs: 0 }, seat: null });
+      await this.#put({ phase: 'exited', exit: { ...lost, finishedAtMs: 0 }, place: null });
     } else if (
       phase === 'running' ||
       phase === 'restarting' ||
@@ -346,8 +415,8 @@ export class PlainContainer {
         isAnew,
         netnsOf: this.#options.netnsOf,
       });
-      const seat = await attachNetwork(this.#parts, this.#record, this.hostname, netnsPath);
-      await this.#put({ phase: 'running', seat, exit: null, isPaused: false });
+      const place = await attachNetwork(this.#parts, this.#record, this.hostname, netnsPath);
+      await this.#put({ phase: 'running', place, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
       const { startedAtMs } = await runtime.startContainer(this.id);
       await this.#keep({ startedAtMs }); // the runtime knows it too
@@ -379,7 +448,7 @@ export class PlainContainer {
     await this.#detach();
     await this.#keep({
       phase: startedAtMs === null ? 'created' : 'exited',
-      seat: null,
+      place: null,
       exit: {
         exitCode: err instanceof CommandError ? err.exitCode : START_FAILED,
         oomKilled: false,
@@ -393,8 +462,8 @@ export class PlainContainer {
 
   /** What stays is taken away by its next start or its removal. */
   #detach(): Promise<void> {
-    const detaching = this.#parts.bridge.detach(this.id);
-    return this.#bestEffort('container could not be taken off the bridge', detaching);
+    const detaching = this.#parts.networks.detach(this.id);
+    return this.#bestEffort('container could not be taken off its networks', detaching);
   }
 
   /** At its start: the container whose network it joins may be another process by then. */
@@ -436,7 +505,7 @@ export class PlainContainer {
     });
     await this.#keep({
       phase: delayMs === null ? 'exited' : 'restarting',
-      seat: null,
+      place: null,
       restartCount: delayMs === null ? restartCount : restartCount + 1,
       exit: {
         exitCode: exit.exitCode,
@@ -559,10 +628,16 @@ export async function releaseContainer(
   id: string,
   { keepsVolumes = false } = {},
 ): Promise<void> {
-  const { runtime, bridge, images, volumes, files } = parts;
+  const { runtime, networks, images, volumes, files } = parts;
   await runtime.destroy(id);
-  await bridge.detach(id);
+  await networks.detach(id);
   await images.releaseRootfs(id);
   await volumes.release(id, { keepsAnonymous: keepsVolumes });
   await files.remove(id);
+}
+
+function requireNetworked({ network }: ContainerDefinition): void {
+  if (network.kind === 'bridge') return;
+  const words = `container sharing network namespace with another container or host cannot be connected to any other network: its network is ${network.kind}`;
+  throw new SkepError('permission-denied', words);
 }

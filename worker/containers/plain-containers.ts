@@ -2,7 +2,7 @@
  * The containers outside of services of this node: which there are, what they are called, how one
  * comes to be. Holds nothing that a restarted daemon could not find again.
  */
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import { isContainerId } from '../../common/model/container-id.ts';
 import { randomName } from '../../common/model/random-name.ts';
@@ -10,10 +10,10 @@ import { makeBundle } from '../executor/container-maker.ts';
 import type { NetworkNamespace } from '../executor/oci-builder.ts';
 import { ignoreGone } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
-import type { BridgeSeat } from '../network/local-bridge.ts';
+import type { ContainerPlace, NetworkedContainer } from '../network/container-networks.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
-import type { ContainerDefinition } from './definition.ts';
+import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { containerName, nameTaken } from './lifecycle.ts';
 import { hostnameOf, nameFiles } from './name-texts.ts';
 import { PlainContainer, releaseContainer } from './plain-container.ts';
@@ -47,7 +47,7 @@ export class PlainContainers {
     for (const record of records) this.#add(record);
     await this.#sweep(new Set(damaged));
     await this.#thaw(new Set(damaged));
-    await this.#startBridge();
+    await this.#startNetworks();
     for (const container of [...this.#containers.values()]) await this.#resume(container);
   }
 
@@ -70,9 +70,10 @@ export class PlainContainers {
    * Rejects with `name-conflict`, `not-found` for the image, else as the runtime does; nothing is left
    * behind then.
    */
-  async create(given: string | null, definition: ContainerDefinition): Promise<PlainContainer> {
+  async create(given: string | null, asked: ContainerDefinition): Promise<PlainContainer> {
     const { images, random, clock, records } = this.#options;
-    const image = requireImage(images.get(definition.container.image), definition);
+    const image = requireImage(images.get(asked.container.image), asked);
+    const definition = await this.#withNetworks(asked);
     const id = Buffer.from(random.bytes(ID_BYTES)).toString('hex');
     const name = this.#reserve(id, given);
     try {
@@ -88,7 +89,7 @@ export class PlainContainers {
         restartCount: 0,
         startedAtMs: null,
         exit: null,
-        seat: null,
+        place: null,
       };
       const made = { ...record, volumes: await this.#make(record, image) };
       await records.put(made);
@@ -101,6 +102,17 @@ export class PlainContainers {
     } finally {
       this.#reserved.delete(name);
     }
+  }
+
+  /** With the names of its networks, which are known. */
+  async #withNetworks(definition: ContainerDefinition): Promise<ContainerDefinition> {
+    if (definition.network.kind !== 'bridge') return definition;
+    const endpoints = await this.#options.networks.resolve(endpointsOf(definition)).catch((err) => {
+      // A client that is told of something that was not found takes it for the image.
+      if (!hasCode(err, 'not-found')) throw err;
+      throw new SkepError('invalid-argument', err.message, { cause: err });
+    });
+    return { ...definition, network: { kind: 'bridge', endpoints } };
   }
 
   /** Of a create: what stays behind goes at the next start, and must not hide why the create failed. */
@@ -125,6 +137,7 @@ export class PlainContainers {
     this.#reserve(container.id, name);
     try {
       await container.rename(name);
+      this.#options.networks.renamed(container.id, name);
     } finally {
       this.#reserved.delete(name);
     }
@@ -174,13 +187,13 @@ export class PlainContainers {
     }
   }
 
-  /** A node whose bridge cannot be taken up has other work: what needs the bridge fails by itself. */
-  async #startBridge(): Promise<void> {
-    const { bridge, log } = this.#options;
+  /** A node whose networks cannot be taken up has other work: what needs them fails by itself. */
+  async #startNetworks(): Promise<void> {
+    const { networks, log } = this.#options;
     try {
-      await bridge.start(this.#seats());
+      await networks.start(this.#places());
     } catch (err) {
-      log.error({ err }, 'network bridge of this node could not be taken up');
+      log.error({ err }, 'networks of this node could not be taken up');
     }
   }
 
@@ -195,12 +208,11 @@ export class PlainContainers {
   }
 
   /** Of those that run; the others' places are free. */
-  #seats(): Map<string, BridgeSeat> {
-    const seats = new Map<string, BridgeSeat>();
-    for (const { id, record, state } of this.#containers.values()) {
-      if (record.seat && state?.status === 'running') seats.set(id, record.seat);
-    }
-    return seats;
+  #places(): { readonly container: NetworkedContainer; readonly place: ContainerPlace }[] {
+    return this.list().flatMap(({ networked, record, state }) => {
+      const isUp = state?.status === 'running' && networked !== null;
+      return record.place && isUp ? [{ container: networked, place: record.place }] : [];
+    });
   }
 
   async #make(record: ContainerRecord, image: ImageRecord): Promise<MountedVolume[]> {
@@ -218,7 +230,8 @@ export class PlainContainers {
         names: nameFiles({
           container,
           hostname,
-          address: null,
+          addresses: [],
+          hasResolver: false,
           isOnHost: network.kind === 'host',
           nameservers: nameservers(),
           gateway: null,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NodeSmallFiles, type SmallFiles } from '../../common/base/small-files.ts';
-import type { BridgeSeat } from '../network/local-bridge.ts';
+import type { ContainerPlace } from '../network/container-networks.ts';
 import type { ContainerDefinition } from './definition.ts';
 import type { Phase } from './lifecycle.ts';
 
@@ -51,8 +51,8 @@ export interface ContainerRecord {
   readonly volumes?: readonly MountedVolume[];
   /** of one on its way out: its anonymous volumes go along */
   readonly removesVolumes?: boolean;
-  /** its place on the network `bridge`, while it has one */
-  readonly seat: BridgeSeat | null;
+  /** in its networks, while it has one */
+  readonly place: ContainerPlace | null;
 }
 
 const SUFFIX = '.json';
@@ -122,5 +122,5 @@ function parseRecord(id: string, text: string): ContainerRecord {
   if (record?.version !== 1 || record.id !== id || !record.name || !record.definition) {
     throw new SkepError('data-loss', 'read container record: it is not complete');
   }
-  return record as ContainerRecord;
+  return { ...record, place: record.place ?? null } as ContainerRecord;
 }

@@ -7,6 +7,8 @@ import type { TaskId } from '../../common/model/ids.ts';
 
 /** The nft table of the `ip` family that holds all our rules, in every namespace. */
 export const NFT_TABLE = 'skep';
+/** Tables of the `ip` and `bridge` families for the networks of this node alone, in the host's namespace. */
+export const LOCAL_TABLE = 'skep_local';
 
 /** Bridge for outbound traffic and host-mode ports, in the host's namespace. */
 export const GATEWAY_BRIDGE = 'skep_gw';
@@ -40,4 +42,13 @@ export function gatewayPortName(taskId: TaskId): string {
 
 export function isGatewayPortName(name: string): boolean {
   return /^skg[0-9a-f]{11}$/.test(name);
+}
+
+/** The host's end of a container's link into a network of this node. */
+export function localPortName(networkId: string, containerId: string): string {
+  return `skl${shortHash(`${networkId}/${containerId}`, 11)}`;
+}
+
+export function isLocalPortName(name: string): boolean {
+  return /^skl[0-9a-f]{11}$/.test(name);
 }

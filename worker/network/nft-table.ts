@@ -17,14 +17,16 @@ import { TableImage } from './table-image.ts';
 export abstract class OwnedTable {
   readonly #socket: NetlinkSocket;
   readonly #family: NftFamily;
+  readonly #name: string;
   /** the kernel has what our memory says */
   #known = false;
   /** `rebuild` was asked for once: from then on memory and kernel are to agree */
   #live = false;
 
-  constructor(socket: NetlinkSocket, family: NftFamily = NFPROTO_IPV4) {
+  constructor(socket: NetlinkSocket, family: NftFamily = NFPROTO_IPV4, name = NFT_TABLE) {
     this.#socket = socket;
     this.#family = family;
+    this.#name = name;
   }
 
   /** Writes the whole contents as remembered; the table is there and empty. Changes nothing else. */
@@ -39,7 +41,7 @@ export abstract class OwnedTable {
   async rebuild(): Promise<void> {
     this.#live = true;
     this.#known = false;
-    const tx = new NftTransaction(NFT_TABLE, this.#family);
+    const tx = new NftTransaction(this.#name, this.#family);
     tx.addTable();
     tx.deleteTable();
     tx.addTable();
@@ -57,12 +59,12 @@ export abstract class OwnedTable {
   async differences(): Promise<Difference[]> {
     const image = new TableImage();
     this.build(image);
-    return image.differences(await readTable(this.#socket, this.#family, NFT_TABLE));
+    return image.differences(await readTable(this.#socket, this.#family, this.#name));
   }
 
   /** Applies a step; before the first `rebuild` it changes memory only. */
   protected async change(step: (tx: NftTransaction) => void): Promise<void> {
-    const tx = new NftTransaction(NFT_TABLE, this.#family);
+    const tx = new NftTransaction(this.#name, this.#family);
     const known = this.#known;
     step(tx);
     if (!known) {
@@ -83,8 +85,9 @@ export abstract class OwnedTable {
 export async function deleteOwnedTable(
   socket: NetlinkSocket,
   family: NftFamily = NFPROTO_IPV4,
+  name = NFT_TABLE,
 ): Promise<void> {
-  const tx = new NftTransaction(NFT_TABLE, family);
+  const tx = new NftTransaction(name, family);
   tx.addTable();
   tx.deleteTable();
   await tx.commit(socket);

@@ -7,6 +7,7 @@ import type {
   NetworkChoice,
 } from '../../../worker/containers/definition.ts';
 import { healthFromJson } from './container-spec.ts';
+import { endpointsFromJson } from './endpoint.ts';
 import {
   limitsFromJson,
   mountsFromJson,
@@ -24,6 +25,8 @@ export interface CreateContext {
   readonly exposedByImage: readonly string[];
   /** the full id of another container */
   readonly containerId: (reference: string) => string;
+  /** of a network, as the worker takes it */
+  readonly networkRef: (reference: string) => string;
 }
 
 const NANOS_PER_SECOND = 1e9;
@@ -31,7 +34,6 @@ const NANOS_PER_SECOND = 1e9;
 export function definitionFromJson(body: unknown, context: CreateContext): ContainerDefinition {
   const config = new JsonReader(body);
   const host = config.object('HostConfig');
-  refuseConfig(config);
   refuseHostConfig(host);
   const network = networkOf(config, host, context);
   const restart = restartFromJson(host.object('RestartPolicy'));
@@ -93,17 +95,6 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
   };
 }
 
-function refuseConfig(config: JsonReader): void {
-  config.refuse('MacAddress', 'addresses are chosen by the node');
-  const endpoints = config.object('NetworkingConfig').object('EndpointsConfig');
-  for (const name of endpoints.names) {
-    const endpoint = endpoints.object(name);
-    for (const field of ['IPAMConfig', 'Links', 'Aliases', 'MacAddress', 'DriverOpts']) {
-      endpoint.refuse(field, 'addresses and names are chosen by the node');
-    }
-  }
-}
-
 /** A list, or one word as older clients send it. */
 function words(config: JsonReader, name: string): readonly string[] {
   const raw = config.raw(name);
@@ -139,23 +130,25 @@ function networkOf(config: JsonReader, host: JsonReader, context: CreateContext)
   if (config.boolean('NetworkDisabled')) return { kind: 'none' };
   const mode = host.string('NetworkMode');
   if (mode.startsWith('container:')) {
+    refuseEndpoints(config, mode);
     const containerId = context.containerId(mode.slice('container:'.length));
     return { kind: 'container', containerId };
   }
-  switch (mode) {
-    case '':
-    case 'default':
-    case 'bridge':
-      return { kind: 'bridge' };
-    case 'none':
-    case 'host':
-      return { kind: mode };
-    default:
-      throw new SkepError(
-        'unimplemented',
-        `network ${mode}: containers outside of services can have bridge, none, host or container:NAME only`,
-      );
+  if (mode === 'none' || mode === 'host') {
+    refuseEndpoints(config, mode);
+    return { kind: mode };
   }
+  return { kind: 'bridge', endpoints: endpointsFromJson(config, host, context.networkRef) };
+}
+
+/** What is said of networks is not lost on a container that has none of its own. */
+function refuseEndpoints(config: JsonReader, mode: string): void {
+  const given = config.object('NetworkingConfig').object('EndpointsConfig').names;
+  const odd = given.find((name) => name !== mode);
+  if (odd === undefined && config.string('MacAddress') === '') return;
+  const what = odd === undefined ? 'a MAC address' : `network ${odd}`;
+  const words = `conflicting options: network ${mode} and ${what}`;
+  throw new SkepError('invalid-argument', words);
 }
 
 function portsOf(config: JsonReader, host: JsonReader, context: CreateContext) {

@@ -10,6 +10,7 @@ import type { ContainerInfo, ShownPort } from '../../../worker/container-view.ts
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
+import { endpointToJson } from './local-network.ts';
 import { some } from './some.ts';
 
 const ENDED_BY_ERROR = 255;
@@ -247,14 +248,8 @@ export function humanDuration(ms: number): string {
 function networksOf(info: ContainerInfo, networkIdOf: NetworkIdOf): Record<string, object> {
   const out: Record<string, object> = {};
   for (const network of info.networks) {
-    out[network.name] = {
-      NetworkID: network.networkId ?? networkIdOf(network.name),
-      IPAddress: network.address,
-      IPPrefixLen: network.prefixLength,
-      Gateway: network.gateway,
-      MacAddress: network.mac,
-      Aliases: network.aliases,
-    };
+    const networkId = network.networkId ?? networkIdOf(network.name);
+    out[network.name] = endpointToJson(info, network, networkId);
   }
   return out;
 }

@@ -8,15 +8,18 @@ export function networkSpecFromJson(json: JsonReader): NetworkSpec {
   json.refuse('ConfigOnly', 'config-only networks are not done yet');
   json.object('ConfigFrom').refuse('Network', 'config-only networks are not done yet');
   const ipam = json.object('IPAM');
+  const driver = json.string('Driver', 'bridge');
   const scope = json.string('Scope');
-  if (scope !== '' && scope !== 'swarm') json.refuse('Scope', 'networks are of scope swarm');
+  const isOdd =
+    !['', 'swarm', 'local'].includes(scope) || (scope === 'local' && driver === 'overlay');
+  if (isOdd) json.refuse('Scope', `networks of driver ${driver} are not of scope ${scope}`);
   if (json.has('EnableIPv4') && !json.boolean('EnableIPv4')) {
     throw new SkepError('unimplemented', 'EnableIPv4: networks without IPv4 are not done yet');
   }
   return {
     name: json.string('Name'),
     labels: json.stringMap('Labels'),
-    driver: json.string('Driver', 'bridge'),
+    driver,
     driverOptions: json.stringMap('Options'),
     internal: json.boolean('Internal'),
     attachable: json.boolean('Attachable'),
@@ -36,7 +39,7 @@ export function networkSpecFromJson(json: JsonReader): NetworkSpec {
 }
 
 /** A network of swarm scope as `docker network ls` and `inspect` expect it. */
-export function networkToJson(network: Network): object {
+export function networkToJson(network: Network, containers: object = {}): object {
   const { spec } = network;
   const configs = network.ipam.length > 0 ? network.ipam : spec.ipam.configs;
   return {
@@ -57,7 +60,7 @@ export function networkToJson(network: Network): object {
     Ingress: spec.ingress,
     ConfigFrom: { Network: '' },
     ConfigOnly: false,
-    Containers: {},
+    Containers: containers,
     Options: {
       ...spec.driverOptions,
       ...(network.vxlanId === null
@@ -68,7 +71,7 @@ export function networkToJson(network: Network): object {
   };
 }
 
-function ipamConfigToJson(config: IpamConfig): object {
+export function ipamConfigToJson(config: IpamConfig): object {
   return {
     Subnet: config.subnet,
     ...(config.range && { IPRange: config.range }),

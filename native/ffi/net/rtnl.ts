@@ -39,6 +39,7 @@ const AF_BRIDGE = 7;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_FD = 28;
@@ -95,6 +96,8 @@ export interface LinkOptions {
   readonly up?: boolean;
   /** descriptor of the namespace to create it in (or, for an existing link, to move it to) */
   readonly netnsFd?: number;
+  /** ifindex of the link that it stands on, in the namespace of the socket */
+  readonly parent?: number;
 }
 
 function linkHeader(batch: MessageBatch, index: number, options: LinkOptions): void {
@@ -112,6 +115,7 @@ function linkAttributes(batch: MessageBatch, options: LinkOptions): void {
   if (options.mtu !== undefined) batch.attrU32(IFLA_MTU, options.mtu);
   if (options.master !== undefined) batch.attrU32(IFLA_MASTER, options.master);
   if (options.netnsFd !== undefined) batch.attrU32(IFLA_NET_NS_FD, options.netnsFd);
+  if (options.parent !== undefined) batch.attrU32(IFLA_LINK, options.parent);
 }
 
 function addLink(
@@ -150,6 +154,37 @@ export function addVeth(
       linkAttributes(batch, peer);
     });
   });
+}
+
+/** What macvlan and ipvlan links do among one another (linux/if_link.h). */
+const MACVLAN_MODES: Readonly<Record<string, number>> = {
+  private: 1,
+  vepa: 2,
+  bridge: 4,
+  passthru: 8,
+};
+const IPVLAN_MODES: Readonly<Record<string, number>> = { l2: 0, l3: 1, l3s: 2 };
+
+/** A link with a MAC (macvlan) or addresses (ipvlan) of its own on `options.parent`. */
+export function addSubLink(
+  batch: MessageBatch,
+  kind: 'macvlan' | 'ipvlan',
+  mode: string,
+  options: LinkOptions & { readonly name: string; readonly parent: number },
+): void {
+  addLink(batch, kind, options, () => {
+    if (kind === 'macvlan') batch.attrU32(1, MACVLAN_MODES[mode] ?? 4);
+    else batch.attrU16(1, IPVLAN_MODES[mode] ?? 0);
+  });
+}
+
+/** The part of `options.parent`'s traffic with an 802.1Q tag. */
+export function addVlan(
+  batch: MessageBatch,
+  vlanId: number,
+  options: LinkOptions & { readonly name: string; readonly parent: number },
+): void {
+  addLink(batch, 'vlan', options, () => batch.attrU16(1, vlanId));
 }
 
 export interface VxlanOptions {

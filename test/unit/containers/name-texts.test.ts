@@ -5,7 +5,8 @@ function files(overrides: Partial<NameParts> = {}) {
   return nameFiles({
     container: { dns: { nameservers: [], search: [], options: [] }, domainname: '', hosts: [] },
     hostname: 'box',
-    address: '172.17.0.2',
+    addresses: ['172.17.0.2'],
+    hasResolver: false,
     isOnHost: false,
     nameservers: ['10.0.0.53'],
     gateway: '172.17.0.1',
@@ -23,6 +24,18 @@ describe('names of a container outside of services', () => {
     );
   });
 
+  test('are asked of the resolver of its own namespace where it has one', () => {
+    const dns = { nameservers: ['1.1.1.1'], search: ['a.b'], options: [] };
+    const container = { dns, domainname: '', hosts: [] };
+    const { resolvConf, hosts } = files({
+      container,
+      hasResolver: true,
+      addresses: ['172.18.0.2', '172.19.0.2'],
+    });
+    expect(resolvConf).toBe('nameserver 127.0.0.11\nsearch a.b\noptions ndots:0\n');
+    expect(hosts).toContain('172.18.0.2\tbox\n172.19.0.2\tbox\n');
+  });
+
   test('a resolver at a loopback address is only good on the host’s own network', () => {
     const nameservers = ['127.0.0.53', '::1'];
     expect(files({ nameservers }).resolvConf).toBe('nameserver 8.8.8.8\nnameserver 8.8.4.4\n');
@@ -36,6 +49,6 @@ describe('names of a container outside of services', () => {
     expect(hosts).toContain('172.17.0.2\tbox.a.b box\n');
     expect(hosts).toContain('172.17.0.1\tup\n');
     expect(hosts).toContain('1.2.3.4\tother\n');
-    expect(files({ container, address: null, gateway: null }).hosts).not.toMatch(/box|up/);
+    expect(files({ container, addresses: [], gateway: null }).hosts).not.toMatch(/box|up/);
   });
 });

@@ -9,6 +9,7 @@ import type { PlainContainer } from '../../../worker/containers/plain-container.
 import { PlainContainers } from '../../../worker/containers/plain-containers.ts';
 import type { ContainerRecord } from '../../../worker/containers/record-store.ts';
 import { DEFAULT_NODE_SETTINGS } from '../../../worker/executor/node-settings.ts';
+import type { ContainerSeat, EndpointWish } from '../../../worker/network/container-networks.ts';
 import { aContainerSpec } from '../../support/builders.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import {
@@ -46,13 +47,26 @@ class FakePlainRuntime extends FakeRuntime implements PlainRuntime {
   async updateResources(): Promise<void> {}
 }
 
-const SEAT = {
+const SEAT: ContainerSeat = {
+  ...{ networkId: 'bridge', name: 'bridge', aliases: [], ofCluster: false, link: 'eth0' },
   address: '172.17.0.2',
   prefixLength: 16,
   gateway: '172.17.0.1',
   mac: '02:42:ac:11:00:02',
-  ports: [],
 };
+
+function seatOf({ network, aliases }: EndpointWish): ContainerSeat {
+  if (network === 'bridge') return SEAT;
+  const link = 'eth1';
+  return {
+    ...SEAT,
+    networkId: `id of ${network}`,
+    name: network,
+    aliases,
+    link,
+    address: '10.1.0.2',
+  };
+}
 
 function definition(overrides: Partial<ContainerDefinition> = {}): ContainerDefinition {
   return {
@@ -77,9 +91,11 @@ describe('container outside of services', () => {
   /** of the disk: every write of a record fails for which it says so */
   let isUnwritable: (record: ContainerRecord) => boolean;
   let volumes: FakeVolumes;
-  let bridgeFailure: Error | null;
+  let networkFailure: Error | null;
   let detachFailure: Error | null;
   let actions: string[];
+  /** the hosts file that was written last */
+  let written: string;
   let all: PlainContainers;
 
   /** As after a restart of the daemon: what runs and what is on disk stays. */
@@ -91,21 +107,32 @@ describe('container outside of services', () => {
       runtime,
       images,
       volumes,
-      files: { writeNames: async () => [], list: async () => [], remove: async () => {} },
-      bridge: {
-        start: async (seats) => {
-          if (bridgeFailure) throw bridgeFailure;
-          for (const id of seats.keys()) attached.add(id);
+      files: {
+        writeNames: async (_, { hosts }) => {
+          written = hosts;
+          return [];
+        },
+        list: async () => [],
+        remove: async () => {},
+      },
+      networks: {
+        start: async (running) => {
+          if (networkFailure) throw networkFailure;
+          for (const { container } of running) attached.add(container.id);
         },
         isolate: async () => {},
-        attach: async (id) => {
+        resolve: async (wishes) => [...wishes],
+        attach: async ({ id }, wishes) => {
           attached.add(id);
-          return SEAT;
+          return { seats: wishes.map(seatOf), ports: [] };
         },
+        connect: async (_, wish) => ({ seats: [SEAT, seatOf(wish)], ports: [] }),
+        disconnect: async () => ({ seats: [SEAT], ports: [] }),
         detach: async (id) => {
           if (detachFailure) throw detachFailure;
           attached.delete(id);
         },
+        renamed: () => {},
       },
       records: {
         load: async () => ({ records: [...records.values()], damaged: [] }),
@@ -135,7 +162,7 @@ describe('container outside of services', () => {
     records = new Map();
     attached = new Set();
     isUnwritable = () => false;
-    bridgeFailure = null;
+    networkFailure = null;
     detachFailure = null;
     volumes = new FakeVolumes();
     actions = [];
@@ -168,10 +195,10 @@ describe('container outside of services', () => {
     expect(container.condition).toBe('created');
     expect(runtime.get(container.id)?.status).toBe('created');
     await container.start();
-    expect(container.record).toMatchObject({ phase: 'running', seat: SEAT });
+    expect(container.record).toMatchObject({ phase: 'running', place: { seats: [SEAT] } });
     expect([...attached]).toEqual([container.id]);
     await ends(container, 3);
-    expect(container.record).toMatchObject({ phase: 'exited', seat: null, exit: { exitCode: 3 } });
+    expect(container.record).toMatchObject({ phase: 'exited', place: null, exit: { exitCode: 3 } });
     expect(attached.size).toBe(0);
     expect(actions).toEqual(['create', 'start', 'die']);
   });
@@ -257,7 +284,7 @@ describe('container outside of services', () => {
     await expect(container.start()).rejects.toThrow('no such command');
     expect(container.record).toMatchObject({
       phase: 'created',
-      seat: null,
+      place: null,
       exit: { error: 'no such command' },
     });
     runtime.startFailure = null;
@@ -281,6 +308,32 @@ describe('container outside of services', () => {
     await clock.advance(100);
     await settle();
     expect(staying.condition).toBe('running');
+  });
+
+  test('is given a place in one more network while it runs, and loses it', async () => {
+    const wish: EndpointWish = { network: 'front', aliases: ['db'], address: '', mac: '' };
+    const container = await started();
+    await container.connect(wish);
+    expect(container.record.place?.seats.map(({ name }) => name)).toEqual(['bridge', 'front']);
+    expect(written).toContain('10.1.0.2\t');
+    await expect(container.connect(wish)).rejects.toThrow('already exists in network front');
+    await container.disconnect('front');
+    expect(container.record.place?.seats).toEqual([SEAT]);
+    expect(written).not.toContain('10.1.0.2');
+    await expect(container.disconnect('front')).rejects.toThrow(
+      'is not connected to network front',
+    );
+  });
+
+  test('has the networks that it was given at rest from its next start on', async () => {
+    const wish: EndpointWish = { network: 'front', aliases: [], address: '', mac: '' };
+    const container = await all.create('web', definition());
+    await container.connect(wish);
+    expect(container.record.place).toBeNull();
+    await container.start();
+    expect(container.record.place?.seats.map(({ name }) => name)).toEqual(['bridge', 'front']);
+    const onHost = await all.create('host', definition({ network: { kind: 'host' } }));
+    await expect(onHost.connect(wish)).rejects.toThrow('cannot be connected to any other network');
   });
 
   test('that cannot be taken off the bridge at its end has ended all the same', async () => {
@@ -420,7 +473,7 @@ describe('container outside of services', () => {
 
     test('is taken up also when the bridge cannot be', async () => {
       await started();
-      bridgeFailure = new Error('cannot assign requested address');
+      networkFailure = new Error('cannot assign requested address');
       const [container] = await reborn();
       await ends(container!, 2);
       expect(container?.record.exit?.exitCode).toBe(2);

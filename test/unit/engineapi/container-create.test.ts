@@ -9,7 +9,11 @@ function definition(
 ): ContainerDefinition {
   return definitionFromJson(
     { Image: 'busybox', ...config, HostConfig: host },
-    { exposedByImage, containerId: (reference) => `id of ${reference}` },
+    {
+      exposedByImage,
+      containerId: (reference) => `id of ${reference}`,
+      networkRef: (reference) => (reference === 'b1' ? 'bridge' : reference),
+    },
   );
 }
 
@@ -157,7 +161,6 @@ describe('a container as docker run sends it', () => {
   });
 
   test.each<[object, string]>([
-    [{ NetworkMode: 'mesh' }, 'network mesh'],
     [{ Links: ['a:b'] }, 'HostConfig.Links'],
     [{ VolumesFrom: ['a'] }, 'HostConfig.VolumesFrom'],
     [{ DeviceRequests: [{ Count: 1 }] }, 'HostConfig.DeviceRequests'],
@@ -174,6 +177,31 @@ describe('a container as docker run sends it', () => {
     const ask = (): unknown => definition(host);
     expect(ask).toThrow(expect.objectContaining({ code: 'unimplemented' }));
     expect(ask).toThrow(words);
+  });
+
+  test('has places in networks, that of its mode first', () => {
+    const EndpointsConfig = {
+      back: { Aliases: ['db'] },
+      front: { IPAMConfig: { IPv4Address: '10.1.0.9' }, MacAddress: '02:42:0a:01:00:09' },
+    };
+    const config = { NetworkingConfig: { EndpointsConfig } };
+    expect(definition({ NetworkMode: 'front' }, config).network).toEqual({
+      kind: 'bridge',
+      endpoints: [
+        { network: 'front', aliases: [], address: '10.1.0.9', mac: '02:42:0a:01:00:09' },
+        { network: 'back', aliases: ['db'], address: '', mac: '' },
+      ],
+    });
+    const bridge = { network: 'bridge', aliases: [], address: '', mac: '02:42:0a:01:00:08' };
+    expect(definition({ NetworkMode: 'b1' }, { MacAddress: bridge.mac }).network).toEqual({
+      kind: 'bridge',
+      endpoints: [bridge],
+    });
+    expect(() => definition({ NetworkMode: 'host' }, config)).toThrow(
+      'conflicting options: network host and network back',
+    );
+    const links = { NetworkingConfig: { EndpointsConfig: { front: { Links: ['db'] } } } };
+    expect(() => definition({ NetworkMode: 'front' }, links)).toThrow('Links is not supported');
   });
 
   test('has the network of the host, of another, or none', () => {

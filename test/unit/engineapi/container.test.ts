@@ -88,7 +88,7 @@ describe('docker inspect of a container', () => {
   test('shows its ports and its place on the bridge', () => {
     const port = { protocol: 'tcp', targetPort: 80, hostIp: '0.0.0.0', hostPort: 8080 };
     const place = { address: '172.17.0.2', prefixLength: 16, gateway: '172.17.0.1', mac: 'm' };
-    const bridge = { name: 'bridge', networkId: null, aliases: [], ...place };
+    const bridge = { name: 'bridge', networkId: null, aliases: [], fixedAddress: '', ...place };
     const info = anInfo({ ports: [port], networks: [bridge] });
     expect(containerToJson(info, (name) => `id of ${name}`)).toMatchObject({
       NetworkSettings: {

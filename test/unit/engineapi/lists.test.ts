@@ -4,6 +4,7 @@ import { addNetworkRoutes } from '../../../daemon/engineapi/networks.ts';
 import { addNodeRoutes } from '../../../daemon/engineapi/nodes.ts';
 import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
+import { DEFAULT_BRIDGE } from '../../../worker/network/local-network.ts';
 import {
   aNetworkSpec,
   aNetworkTarget,
@@ -26,7 +27,9 @@ beforeEach(async () => {
   } as unknown as Routes;
   const manager = { control: it.api, store: it.store };
   const swarm = { manager, requireManager: () => manager };
-  const parts = { swarm, engineId: 'engine', clock: it.clock } as unknown as RouteParts;
+  const bridge = { list: () => [DEFAULT_BRIDGE], usersOf: () => [] };
+  const worker = { localNetworks: bridge, containers: { list: () => [] } };
+  const parts = { swarm, worker, engineId: 'engine', clock: it.clock } as unknown as RouteParts;
   addNetworkRoutes(routes, parts);
   addNodeRoutes(routes, parts);
 });

@@ -1,0 +1,273 @@
+/**
+ * Networks of this node alone: what one is, what of a request for one can be done, and which addresses
+ * it gives. Pure; `local-networks.ts` programs them.
+ */
+import { createHash } from 'node:crypto';
+import { SkepError } from '../../common/base/errors.ts';
+import { checkName } from '../../common/model/names.ts';
+import { type IpamConfig, MTU_OPTION, type NetworkSpec } from '../../common/model/network.ts';
+import {
+  ipv4Number,
+  ipv4Text,
+  networkNumber,
+  overlap,
+  type Prefix,
+  parsePrefix,
+} from '../../native/ffi/net/address.ts';
+
+/** The network `bridge`, which every node has. */
+export const DEFAULT_BRIDGE_ID = 'bridge';
+/** The way out of containers whose other networks have none; nobody sees it. */
+export const WAY_OUT_ID = 'way-out';
+
+const BRIDGE_OPTION = 'com.docker.network.bridge.';
+const BRIDGE_OPTIONS = ['name', 'enable_icc', 'enable_ip_masquerade', 'host_binding_ipv4'];
+const PREDEFINED = ['bridge', 'host', 'none', 'default'];
+const LINK_NAME = /^[A-Za-z0-9_.-]{1,15}$/;
+const DEFAULT_MTU_BYTES = 1500;
+const MTU_MIN = 576;
+const MTU_MAX = 65_535;
+/** A gateway and a container, beside the two that mean the subnet itself. */
+const PREFIX_LENGTH_MAX = 30;
+
+const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'];
+const IPVLAN_MODES = ['l2', 'l3', 'l3s'];
+const LOCAL_DRIVERS = ['bridge', 'macvlan', 'ipvlan'];
+
+export interface LocalNetwork {
+  /** 64 hexadecimal characters; the built-in ones have words */
+  readonly id: string;
+  readonly createdAtMs: number;
+  readonly spec: NetworkSpec;
+  /** with subnet and gateway; null = a pool is chosen when the first container comes */
+  readonly ipam: IpamConfig | null;
+}
+
+/** What a network is in the kernel. */
+export type LocalDevice =
+  | {
+      readonly kind: 'bridge';
+      readonly link: string;
+      readonly mtuBytes: number;
+      /** containers do not reach one another directly */
+      readonly isolated: boolean;
+      readonly masquerade: boolean;
+      /** where ports are published whose address was not given */
+      readonly bindAddress: string;
+    }
+  | {
+      readonly kind: 'macvlan' | 'ipvlan';
+      /** a link of the host, or `LINK.VLAN` of one */
+      readonly parent: string;
+      readonly mode: string;
+      /** null = the parent's */
+      readonly mtuBytes: number | null;
+    };
+
+const noPool = { driver: 'default', options: {}, configs: [] };
+
+function builtIn(id: string, driverOptions: NetworkSpec['driverOptions']): LocalNetwork {
+  const flags = { internal: false, attachable: false, ingress: false, ipv6: false };
+  const spec = { name: id, labels: {}, driver: 'bridge', driverOptions, ...flags, ipam: noPool };
+  return { id, createdAtMs: 0, spec, ipam: null };
+}
+
+export const DEFAULT_BRIDGE = builtIn(DEFAULT_BRIDGE_ID, { [`${BRIDGE_OPTION}name`]: 'skep0' });
+export const WAY_OUT = builtIn(WAY_OUT_ID, {
+  [`${BRIDGE_OPTION}name`]: 'skep1',
+  [`${BRIDGE_OPTION}enable_icc`]: 'false',
+});
+
+export const isBuiltIn = ({ id }: LocalNetwork): boolean =>
+  id === DEFAULT_BRIDGE_ID || id === WAY_OUT_ID;
+
+export const isLocalDriver = (driver: string): boolean => LOCAL_DRIVERS.includes(driver);
+
+export function deviceOf({ id, spec }: Pick<LocalNetwork, 'id' | 'spec'>): LocalDevice {
+  const { driver, driverOptions: options } = spec;
+  const mtu = options[MTU_OPTION];
+  if (driver === 'macvlan' || driver === 'ipvlan') {
+    const modeOption = options[`${driver}_mode`] ?? options['mode'];
+    return {
+      kind: driver,
+      parent: options['parent'] ?? '',
+      mode: modeOption ?? (driver === 'macvlan' ? 'bridge' : 'l2'),
+      mtuBytes: mtu === undefined ? null : Number(mtu),
+    };
+  }
+  const option = (name: string): string | undefined => options[BRIDGE_OPTION + name];
+  const digest = createHash('sha256').update(id).digest('hex');
+  return {
+    kind: 'bridge',
+    link: option('name') || `skb${digest.slice(0, 11)}`,
+    mtuBytes: mtu === undefined ? DEFAULT_MTU_BYTES : Number(mtu),
+    isolated: option('enable_icc') === 'false',
+    masquerade: option('enable_ip_masquerade') !== 'false',
+    bindAddress: option('host_binding_ipv4') || '',
+  };
+}
+
+/** Throws `invalid-argument`, `permission-denied`, or `unimplemented` for what is not done. */
+export function checkLocalSpec(spec: NetworkSpec): void {
+  checkName(spec.name);
+  if (PREDEFINED.includes(spec.name)) {
+    const words = `operation is not permitted on predefined ${spec.name} network`;
+    throw new SkepError('permission-denied', words);
+  }
+  if (!isLocalDriver(spec.driver)) {
+    const known = ['overlay', ...LOCAL_DRIVERS].join(', ');
+    throw notDone(`network driver "${spec.driver}" is not supported: there are ${known}`);
+  }
+  if (spec.ingress) throw invalid('ingress network must be of driver overlay');
+  if (spec.ipv6) throw notDone(`EnableIPv6: networks of driver ${spec.driver} have IPv4 only`);
+  checkOptions(spec);
+  checkPools(spec);
+}
+
+function checkOptions({ driver, driverOptions, internal }: NetworkSpec): void {
+  const known =
+    driver === 'bridge'
+      ? BRIDGE_OPTIONS.map((name) => BRIDGE_OPTION + name)
+      : ['parent', 'mode', `${driver}_mode`];
+  for (const name of Object.keys(driverOptions)) {
+    if (name === MTU_OPTION || known.includes(name)) continue;
+    throw notDone(`driver option "${name}" is not supported: ${driver} knows ${known.join(', ')}`);
+  }
+  const mtu = driverOptions[MTU_OPTION];
+  if (mtu !== undefined && !(/^\d+$/.test(mtu) && +mtu >= MTU_MIN && +mtu <= MTU_MAX)) {
+    throw invalid(`driver option "${MTU_OPTION}": '${mtu}' is not in ${MTU_MIN}..${MTU_MAX}`);
+  }
+  if (driver === 'bridge') checkBridgeOptions(driverOptions);
+  else checkParent(driver, driverOptions, internal);
+}
+
+function checkBridgeOptions(options: NetworkSpec['driverOptions']): void {
+  const name = options[`${BRIDGE_OPTION}name`];
+  if (name !== undefined && (!LINK_NAME.test(name) || /^(skep|skg|skl)/.test(name))) {
+    throw invalid(
+      `driver option "${BRIDGE_OPTION}name": '${name}' is no name for a bridge: up to 15 letters and digits, not beginning with skep, skg or skl`,
+    );
+  }
+  for (const flag of ['enable_icc', 'enable_ip_masquerade']) {
+    const value = options[BRIDGE_OPTION + flag];
+    if (value === undefined || value === 'true' || value === 'false') continue;
+    throw invalid(`driver option "${BRIDGE_OPTION}${flag}": '${value}' is neither true nor false`);
+  }
+  const bind = options[`${BRIDGE_OPTION}host_binding_ipv4`];
+  if (bind !== undefined) ipv4Number(bind);
+}
+
+function checkParent(
+  driver: string,
+  options: NetworkSpec['driverOptions'],
+  internal: boolean,
+): void {
+  const parent = options['parent'] ?? '';
+  if (parent === '') {
+    throw invalid(`driver ${driver}: option "parent" must name a link of this host`);
+  }
+  if (!LINK_NAME.test(parent)) throw invalid(`driver ${driver}: parent '${parent}' is no link`);
+  if (internal) throw notDone(`driver ${driver}: internal networks are not supported`);
+  const modes = driver === 'macvlan' ? MACVLAN_MODES : IPVLAN_MODES;
+  const mode = options[`${driver}_mode`] ?? options['mode'];
+  if (mode === undefined || modes.includes(mode)) return;
+  throw invalid(`driver ${driver}: mode '${mode}' is not one of ${modes.join(', ')}`);
+}
+
+function checkPools({ ipam }: NetworkSpec): void {
+  if (ipam.driver !== '' && ipam.driver !== 'default') {
+    throw notDone(`IPAM driver "${ipam.driver}" is not supported: there is default`);
+  }
+  const [option] = Object.keys(ipam.options);
+  if (option !== undefined) throw notDone(`IPAM option "${option}" is not supported`);
+  if (ipam.configs.length > 1) throw notDone('ipam configuration: several subnets');
+  for (const config of ipam.configs) checkPool(config);
+}
+
+function checkPool({ subnet, range, gateway, reserved }: IpamConfig): void {
+  if (subnet === '') {
+    if (range === '' && gateway === '' && Object.keys(reserved).length === 0) return;
+    throw invalid('ipam configuration: a range, gateway or reserved address needs a subnet');
+  }
+  const whole = prefixOf(subnet, 'subnet');
+  if (whole.length > PREFIX_LENGTH_MAX || whole.length < 8) {
+    throw invalid(`ipam configuration: subnet ${subnet} is not between /8 and /30`);
+  }
+  if (range !== '') {
+    const part = prefixOf(range, 'range');
+    if (part.length < whole.length || !overlap(part, whole)) {
+      throw invalid(`ipam configuration: range ${range} is not contained in subnet ${subnet}`);
+    }
+  }
+  const addresses = gateway === '' ? [] : [['gateway', gateway] as const];
+  for (const [name, address] of [...addresses, ...Object.entries(reserved)]) {
+    if (isHostOf(whole, address)) continue;
+    throw invalid(`ipam configuration: ${name} ${address} is not contained in subnet ${subnet}`);
+  }
+}
+
+function prefixOf(cidr: string, what: string): Prefix {
+  if (cidr.includes(':')) throw notDone(`ipam configuration: IPv6 ${what} ${cidr}`);
+  try {
+    if (cidr.includes('/')) return parsePrefix(cidr);
+  } catch {
+    // told below, with the words for what it is
+  }
+  throw invalid(`ipam configuration: invalid ${what} ${cidr}: not in CIDR notation`);
+}
+
+/** An address inside, neither the subnet's own nor that of all in it. */
+export function isHostOf(subnet: Prefix, address: string): boolean {
+  let number: number;
+  try {
+    number = ipv4Number(address);
+  } catch {
+    return false;
+  }
+  const first = networkNumber(subnet);
+  return number > first && number < first + 2 ** (32 - subnet.length) - 1;
+}
+
+/** The user's words with what they leave open filled in. */
+export function resolvedPool(config: IpamConfig | undefined, subnet: Prefix): IpamConfig {
+  const base = networkNumber(subnet);
+  return {
+    subnet: `${ipv4Text(base)}/${subnet.length}`,
+    gateway: config?.gateway || ipv4Text(base + 1),
+    range: config?.range ?? '',
+    reserved: config?.reserved ?? {},
+  };
+}
+
+/**
+ * An address that nobody has: behind `after` first, so that freed ones come again only after all others.
+ * null when all are in use.
+ */
+export function freeAddress(
+  pool: IpamConfig,
+  used: ReadonlySet<string>,
+  after: string | null,
+): string | null {
+  const subnet = parsePrefix(pool.subnet);
+  const block = pool.range === '' ? subnet : parsePrefix(pool.range);
+  const first = networkNumber(block);
+  const count = 2 ** (32 - block.length);
+  const taken = new Set([...used, pool.gateway, ...Object.values(pool.reserved)]);
+  const start = after === null ? 0 : (ipv4Number(after) + 1 - first + count) % count;
+  for (let i = 0; i < count; i++) {
+    const address = ipv4Text(first + ((start + i) % count));
+    if (isHostOf(subnet, address) && !taken.has(address)) return address;
+  }
+  return null;
+}
+
+/** Bytes of `02:42:ac:11:00:05`. Throws `invalid-argument` for anything else, groups included. */
+export function macBytes(text: string): Buffer {
+  const bytes = Buffer.from(text.replaceAll(/[:-]/g, ''), 'hex');
+  const written = /^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$/i.test(text);
+  if (written && bytes.length === 6 && (bytes[0]! & 1) === 0) return bytes;
+  throw invalid(`invalid MAC address: ${text}`);
+}
+
+const invalid = (words: string): SkepError => new SkepError('invalid-argument', words);
+const notDone = (words: string): SkepError => new SkepError('unimplemented', words);
