@@ -154,7 +154,15 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   network: {
     summary: 'Manage networks',
     commands: {
+      connect: entry(
+        'Give a container a place in a network',
+        async () => (await network()).connect,
+      ),
       create: entry('Create a network', async () => (await network()).create),
+      disconnect: entry(
+        'Take a container out of a network',
+        async () => (await network()).disconnect,
+      ),
       inspect: entry('Show networks in detail', async () => (await network()).inspect),
       ls: entry('List networks', async () => (await network()).ls, LS),
       prune: entry('Remove unused networks', async () => (await network()).prune),

@@ -97,6 +97,7 @@ export class Worker {
   readonly #runtime: NativeRuntime;
   readonly #users = new ImageUsers();
   readonly #files: TaskFiles;
+  readonly #localPorts: LocalPorts;
   readonly #containerNetworks: ContainerNetworks;
   readonly #scope = new Scope();
   #joined: Joined | null = null;
@@ -128,9 +129,14 @@ export class Worker {
       mountMemory: mountTmpfs,
     });
     const networkLog = log.child({ component: 'local-networks' });
+    const ports = new LocalPorts(random, networkLog, {
+      clusterHolder: ({ protocol, hostPort }) =>
+        this.#joined?.networks.portHolder(protocol, hostPort) ?? null,
+    });
+    this.#localPorts = ports;
     this.localNetworks = new LocalNetworks({
       store: new LocalNetworkStore(join(dataDir, 'networks'), networkLog),
-      ports: new LocalPorts(random, networkLog),
+      ports,
       clock,
       random,
       log: networkLog,
@@ -281,6 +287,8 @@ export class Worker {
         log: this.#options.log.child({ component: 'network' }),
         onFailure,
         upstreamNameservers: this.#options.upstreamNameservers,
+        localHolder: (protocol, port) => this.#localPorts.holderOf(protocol, port),
+        furtherSubjects: () => this.localNetworks.subjects(),
       }),
     );
     const drains = new EndpointDrains(clock);

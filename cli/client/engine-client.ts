@@ -11,6 +11,7 @@ import type {
   ImagesPruneJson,
 } from '../../common/model/engine-json/image.ts';
 import type {
+  NetworkConnectJson,
   NetworkCreateJson,
   NetworkJson,
   NetworkProofJson,
@@ -347,6 +348,15 @@ export class EngineClient extends ContainerCalls {
     filters: FilterMap,
   ): Promise<{ readonly NetworksDeleted: readonly string[] | null }> {
     return this.#post('/networks/prune', { filters: encodeFilters(filters) });
+  }
+
+  networkConnect(ref: string, request: NetworkConnectJson): Promise<void> {
+    return this.#post(`/networks/${enc(ref)}/connect`, {}, request);
+  }
+
+  networkDisconnect(ref: string, container: string, force: boolean): Promise<void> {
+    const request = { Container: container, Force: force };
+    return this.#post(`/networks/${enc(ref)}/disconnect`, {}, request);
   }
 
   networkRemove(ref: string): Promise<void> {

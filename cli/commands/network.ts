@@ -178,3 +178,42 @@ export const prune: Configure = (command, context) => {
       for (const name of NetworksDeleted ?? []) printLine(context, name);
     });
 };
+
+interface ConnectFlags {
+  readonly alias?: readonly string[];
+  readonly ip?: string;
+}
+
+export const connect: Configure = (command, context) => {
+  refuseFlags(command, {
+    '--driver-opt': 'options of places are not supported',
+    '--gw-priority': 'the first network with a way out has it',
+    '--ip6': 'places given by hand have IPv4 only',
+    '--link': 'not supported: use names and aliases',
+    '--link-local-ip': 'not supported',
+  });
+  command
+    .argument('<network>', 'id or name')
+    .argument('<container>', 'id or name')
+    .option('--alias <name>', 'further name of the container there', collect)
+    .option('--ip <address>', 'default: one is chosen')
+    .action((network: string, container: string, { alias, ip }: ConnectFlags) =>
+      context.client.networkConnect(network, {
+        Container: container,
+        EndpointConfig: {
+          ...(alias && { Aliases: alias }),
+          ...(ip !== undefined && { IPAMConfig: { IPv4Address: ip } }),
+        },
+      }),
+    );
+};
+
+export const disconnect: Configure = (command, context) => {
+  command
+    .argument('<network>', 'id or name')
+    .argument('<container>', 'id or name')
+    .option('-f, --force', 'no error for a container that does not exist')
+    .action((network: string, container: string, { force }: { readonly force?: boolean }) =>
+      context.client.networkDisconnect(network, container, force ?? false),
+    );
+};

@@ -63,6 +63,10 @@ export class StackWorld {
       swarm: { requireManager: () => control, manager: control },
       random: rooms.test.random,
       engineId: 'engine',
+      worker: {
+        localNetworks: { list: () => [], usersOf: () => [] },
+        containers: { list: () => [] },
+      },
     } as unknown as RouteParts;
     for (const add of [
       addServiceRoutes,

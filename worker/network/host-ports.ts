@@ -10,6 +10,7 @@ import type { TaskId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { bindInNetns, closeFd, OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
+import { portHolder } from './port-holder.ts';
 
 /** The range that Linux gives to outgoing connections, minus what the routing mesh hands out. */
 const EPHEMERAL_FIRST = 32_768;
@@ -56,7 +57,8 @@ export class HostPorts {
   }
 
   async #claim(port: PortConfig): Promise<PortConfig> {
-    const holder = this.#options.holder(port) ?? ((await portIsFree(port)) ? null : 'a process');
+    const holder =
+      this.#options.holder(port) ?? ((await portIsFree(port)) ? null : processAt(port));
     if (holder === null) return port;
     throw new SkepError(
       'conflict',
@@ -77,6 +79,10 @@ export class HostPorts {
       `publish port ${port.targetPort}/${port.protocol} on the host: no free port in ${ATTEMPTS} attempts`,
     );
   }
+}
+
+function processAt({ protocol, publishedPort }: PortConfig): string {
+  return protocol === 'sctp' ? 'a process' : portHolder(protocol, publishedPort);
 }
 
 /** True when no process of this host listens on it. */

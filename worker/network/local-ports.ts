@@ -6,8 +6,10 @@ import { createServer } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { bindInNetns, closeFd, OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
+import { portHolder } from './port-holder.ts';
 
 export interface PortWish {
   readonly protocol: 'tcp' | 'udp';
@@ -35,6 +37,14 @@ export interface HeldPort {
 /** Null when it is taken. */
 export type HoldPort = (port: BoundPort) => Promise<HeldPort | null>;
 
+export interface LocalPortsOptions {
+  /** what of the cluster has the port on this node; null = nothing */
+  readonly clusterHolder?: (port: BoundPort) => string | null;
+  readonly hold?: HoldPort;
+  /** for people: which process of this host listens there */
+  readonly nameProcess?: typeof portHolder;
+}
+
 /** The range that Linux gives to outgoing connections, minus what the routing mesh hands out. */
 const EPHEMERAL_FIRST = 32_768;
 const EPHEMERAL_LAST = 60_999;
@@ -43,13 +53,24 @@ const ATTEMPTS = 64;
 export class LocalPorts {
   readonly #random: Random;
   readonly #log: Logger;
-  readonly #hold: HoldPort;
-  readonly #held = new Map<string, HeldPort[]>();
+  readonly #options: LocalPortsOptions;
+  readonly #held = new Map<string, { readonly port: BoundPort; readonly held: HeldPort }[]>();
 
-  constructor(random: Random, log: Logger, hold: HoldPort = holdPort) {
+  constructor(random: Random, log: Logger, options: LocalPortsOptions = {}) {
     this.#random = random;
     this.#log = log;
-    this.#hold = hold;
+    this.#options = options;
+  }
+
+  /** `container ID` that publishes the port on some address; null = none */
+  holderOf(protocol: string, hostPort: number): string | null {
+    for (const [holder, ports] of this.#held) {
+      const has = ports.some(
+        ({ port }) => port.protocol === protocol && port.hostPort === hostPort,
+      );
+      if (has) return `container ${holder.slice(0, SHORT_ID_CHARS)}`;
+    }
+    return null;
   }
 
   /** In the order of `wishes`. All or nothing: rejects with `conflict` when one is taken. */
@@ -79,7 +100,7 @@ export class LocalPorts {
   }
 
   release(holder: string): void {
-    for (const held of this.#held.get(holder) ?? []) held.release();
+    for (const { held } of this.#held.get(holder) ?? []) held.release();
     this.#held.delete(holder);
   }
 
@@ -96,12 +117,29 @@ export class LocalPorts {
         hostIp: wish.hostIp || '0.0.0.0',
         hostPort,
       };
-      if (await this.#take(holder, port)) return port;
+      const isFree = this.#clusterHolder(port) === null;
+      if (isFree && (await this.#take(holder, port))) return port;
     }
+    throw this.#allocated(wish);
+  }
+
+  #clusterHolder(port: BoundPort): string | null {
+    return this.#options.clusterHolder?.(port) ?? null;
+  }
+
+  #allocated(wish: PortWish): SkepError {
     const { hostIp, firstHostPort, lastHostPort } = wish;
     const range = firstHostPort === lastHostPort ? '' : `-${lastHostPort}`;
     const place = `${hostIp || '0.0.0.0'}:${firstHostPort}${range}`;
-    throw new SkepError('conflict', `Bind for ${place} failed: port is already allocated`);
+    const words = `Bind for ${place} failed: port is already allocated`;
+    if (range !== '' || firstHostPort === 0) return new SkepError('conflict', words);
+    const { protocol, targetPort } = wish;
+    const port = { protocol, targetPort, hostIp, hostPort: firstHostPort };
+    const holder =
+      this.#clusterHolder(port) ??
+      this.holderOf(protocol, firstHostPort) ??
+      (this.#options.nameProcess ?? portHolder)(protocol, firstHostPort);
+    return new SkepError('conflict', `${words}: ${holder} has it`);
   }
 
   *#candidates({ firstHostPort, lastHostPort }: PortWish): Iterable<number> {
@@ -115,9 +153,9 @@ export class LocalPorts {
   }
 
   async #take(holder: string, port: BoundPort): Promise<boolean> {
-    const held = await this.#hold(port);
+    const held = await (this.#options.hold ?? holdPort)(port);
     if (held === null) return false;
-    this.#held.set(holder, [...(this.#held.get(holder) ?? []), held]);
+    this.#held.set(holder, [...(this.#held.get(holder) ?? []), { port, held }]);
     return true;
   }
 }

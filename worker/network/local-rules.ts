@@ -74,7 +74,9 @@ export class LocalRules extends OwnedTable {
 
 function writePublished(table: TableWriter, published: readonly PublishedPort[]): void {
   const hooked = ['prerouting', 'output'] as const;
-  for (const hook of hooked) table.addChain(hook, { type: 'nat', hook, priority: PRIORITY.dstnat });
+  // Before the routing mesh, so that who came first has a port, whichever table was written first.
+  const priority = PRIORITY.dstnat - 1;
+  for (const hook of hooked) table.addChain(hook, { type: 'nat', hook, priority });
   // A port of one address comes before the same port of every address.
   const hostIps = [...new Set(published.map(({ port }) => port.hostIp))].sort(
     (a, b) => Number(a === ANY_ADDRESS) - Number(b === ANY_ADDRESS),

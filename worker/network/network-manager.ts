@@ -11,6 +11,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
+import type { Protocol } from '../../common/model/service.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import { readQuestion } from './dns-message.ts';
@@ -18,7 +19,7 @@ import { answerLocally } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { NodeNetwork } from './node-network.ts';
-import { mendedOf, type Proof, type ProofOptions } from './self-proof.ts';
+import { mendedOf, type Proof, type ProofOptions, type Subject } from './self-proof.ts';
 import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
@@ -50,6 +51,10 @@ export interface NetworkManagerOptions {
   readonly onFailure: OnFailure;
   /** asked for names that the cluster does not know, by tasks without nameservers of their own */
   readonly upstreamNameservers: () => readonly string[];
+  /** a container of this node outside of services that publishes the port; null = none */
+  readonly localHolder?: (protocol: string, port: number) => string | null;
+  /** what a proof that was asked for covers besides */
+  readonly furtherSubjects?: () => readonly Subject[];
   /** CIDRs to choose the gateway bridge's subnet from; default: local pools of RFC 1918 */
   readonly gatewayPools?: readonly string[];
 }
@@ -103,8 +108,28 @@ export class NetworkManager {
     return this.#serial(async () => {
       const touched = this.#tables.apply(changes, complete);
       for (const wake of [...this.#waiting]) wake();
+      this.#tellOfHeldPorts(touched.ports);
       await this.#node?.program(touched);
     });
+  }
+
+  /** Who has a port of this node by the cluster's doing: a service or a task; null = nobody. */
+  portHolder(protocol: Protocol, port: number): string | null {
+    return this.#node?.portHolder(protocol, port) ?? null;
+  }
+
+  /** A service cannot be kept from a port that a container of one node has: an operator must choose. */
+  #tellOfHeldPorts(keys: ReadonlySet<string>): void {
+    for (const key of keys) {
+      const port = this.#tables.ports.get(key);
+      const holder = port && this.#options.localHolder?.(port.protocol, port.publishedPort);
+      if (!holder) continue;
+      const { serviceId } = port;
+      this.#options.log.error(
+        { port: key, serviceId, holder },
+        'published port is held on this node',
+      );
+    }
   }
 
   /**
@@ -208,6 +233,8 @@ export class NetworkManager {
     return NodeNetwork.open({
       ...this.#options,
       gatewayPools: this.#options.gatewayPools ?? DEFAULT_GATEWAY_POOLS,
+      localHolder: this.#options.localHolder ?? (() => null),
+      furtherSubjects: this.#options.furtherSubjects ?? (() => []),
       tables: this.#tables,
       answerFor: (request) => this.#answerFor(request),
     });

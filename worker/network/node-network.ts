@@ -8,7 +8,7 @@ import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
-import type { PortConfig } from '../../common/model/service.ts';
+import type { PortConfig, Protocol } from '../../common/model/service.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable, Touched } from './cluster-tables.ts';
 import type { AnswerQuery } from './dns-server.ts';
@@ -18,7 +18,7 @@ import { HostSide } from './host-side.ts';
 import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
 import { ingressSeatOf, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
-import { type Proof, type ProofOptions, prove } from './self-proof.ts';
+import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
 import { planLegs, TaskNetwork } from './task-network.ts';
 import {
@@ -37,6 +37,10 @@ export interface NodeNetworkOptions {
   readonly log: Logger;
   readonly gatewayPools: readonly string[];
   readonly tables: ClusterTables;
+  /** a container of this node outside of services that publishes the port; null = none */
+  readonly localHolder: (protocol: string, port: number) => string | null;
+  /** further namespaces or parts of them that a proof of everything covers */
+  readonly furtherSubjects: () => readonly Subject[];
   /** what the resolver of a task answers */
   readonly answerFor: (request: TaskNetworkRequest) => AnswerQuery;
 }
@@ -74,8 +78,10 @@ export class NodeNetwork {
       random: options.random,
       holder: ({ protocol, publishedPort }) => {
         const target = host.rules.portTarget(protocol, publishedPort);
-        if (!target) return null;
-        return target.kind === 'service' ? `service ${target.serviceId}` : 'another task';
+        if (!target) return options.localHolder(protocol, publishedPort);
+        return target.kind === 'service'
+          ? serviceWords(this.#tables, target.serviceId)
+          : 'another task';
       },
     });
   }
@@ -292,7 +298,26 @@ export class NodeNetwork {
     if (!this.#follower.isTold) return { compared: 0, drifts: [], left: [], failures: [] };
     const notInStep = await this.#whyNotInStep(options);
     const proof = await this.#proveSubjects(options);
-    return { ...proof, failures: [...notInStep, ...proof.failures] };
+    const shadowed = options.all ? this.#shadowedPorts() : [];
+    return { ...proof, failures: [...notInStep, ...proof.failures, ...shadowed] };
+  }
+
+  /** Who has a port on this node that the mesh or a task publishes; null = nobody of the cluster. */
+  portHolder(protocol: Protocol, port: number): string | null {
+    const target = this.#host.rules.portTarget(protocol, port);
+    if (target?.kind === 'task') return 'a task of this node';
+    const published = this.#tables.ports.get(`${protocol}/${port}`);
+    return published ? serviceWords(this.#tables, published.serviceId) : null;
+  }
+
+  /** Published ports that a container outside of services had first: connections go there. */
+  #shadowedPorts(): Proof['failures'] {
+    return [...this.#tables.ports.values()].flatMap(({ protocol, publishedPort, serviceId }) => {
+      const holder = this.#options.localHolder(protocol, publishedPort);
+      if (holder === null) return [];
+      const where = `port ${publishedPort}/${protocol} of ${serviceWords(this.#tables, serviceId)}`;
+      return [{ where, reason: `${holder} of this node had it first` }];
+    });
   }
 
   async #whyNotInStep({ repair }: ProofOptions): Promise<Proof['failures']> {
@@ -305,21 +330,20 @@ export class NodeNetwork {
   }
 
   #proveSubjects(options: ProofOptions): Promise<Proof> {
-    return prove(
-      subjectsOf({
-        ...this.#options,
-        host: this.#host,
-        overlays: this.#overlays.all,
-        tasks: this.#tasks,
-        replug: (task, id) => this.#replug(task, id),
-        replugWayOut: ({ network }) => network.plug(new Map(), this.#host.gateway),
-        replugIngress: async () => {
-          await this.#host.removeIngress();
-          await this.#syncIngress();
-        },
-      }),
-      options,
-    );
+    const further = options.all ? this.#options.furtherSubjects() : [];
+    const subjects = subjectsOf({
+      ...this.#options,
+      host: this.#host,
+      overlays: this.#overlays.all,
+      tasks: this.#tasks,
+      replug: (task, id) => this.#replug(task, id),
+      replugWayOut: ({ network }) => network.plug(new Map(), this.#host.gateway),
+      replugIngress: async () => {
+        await this.#host.removeIngress();
+        await this.#syncIngress();
+      },
+    });
+    return prove([...subjects, ...further], options);
   }
 
   async #replug({ network }: SubjectTask, id: NetworkId): Promise<void> {
@@ -495,6 +519,15 @@ export class NodeNetwork {
       });
     }
   }
+}
+
+/** `service web`, by its id where no name of it is known here. */
+function serviceWords({ networks }: ClusterTables, id: string): string {
+  for (const { services } of networks.values()) {
+    const name = services.get(id as ServiceId)?.name;
+    if (name !== undefined) return `service ${name}`;
+  }
+  return `service ${id}`;
 }
 
 function keyOfPort(port: PortConfig): string {

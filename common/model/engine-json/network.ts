@@ -57,3 +57,12 @@ export interface NetworkProofJson {
   }[];
   readonly Failures: readonly { readonly Where: string; readonly Reason: string }[];
 }
+
+/** What `POST /networks/:id/connect` takes. */
+export interface NetworkConnectJson {
+  readonly Container: string;
+  readonly EndpointConfig?: {
+    readonly Aliases?: readonly string[];
+    readonly IPAMConfig?: { readonly IPv4Address?: string };
+  };
+}

@@ -14,12 +14,16 @@ const WISH: PortWish = {
 /** Ports of a host without 10.9.9.9 on which `taken` are in use by somebody else. */
 function scene(...taken: number[]) {
   const held = new Set(taken);
-  const ports = new LocalPorts(new SeededRandom(1), silentLogger, async (port: BoundPort) => {
-    const { hostIp, hostPort } = port;
+  const hold = async ({ hostIp, hostPort }: BoundPort) => {
     if (hostIp === '10.9.9.9') throw new Error('cannot assign requested address');
     if (held.has(hostPort)) return null;
     held.add(hostPort);
     return { release: () => held.delete(hostPort) };
+  };
+  const ports = new LocalPorts(new SeededRandom(1), silentLogger, {
+    hold,
+    clusterHolder: ({ hostPort }) => (hostPort === 7070 ? 'service web' : null),
+    nameProcess: (protocol, port) => `process ${protocol} ${port}`,
   });
   return { ports, held };
 }
@@ -50,9 +54,23 @@ describe('ports of containers outside of services', () => {
     const other = { ...WISH, hostIp: '10.0.0.1', firstHostPort: 9090, lastHostPort: 9090 };
     await expect(ports.claim('a', [WISH, other])).rejects.toMatchObject({
       code: 'conflict',
-      message: 'Bind for 10.0.0.1:9090 failed: port is already allocated',
+      message: 'Bind for 10.0.0.1:9090 failed: port is already allocated: process tcp 9090 has it',
     });
     expect([...held]).toEqual([9090]);
+  });
+
+  test('name who has the one that cannot be had', async () => {
+    const { ports } = scene();
+    await ports.claim('0123456789abcdef', [WISH]);
+    const wanted = { code: 'conflict', message: expect.stringContaining('container 0123456789ab') };
+    await expect(ports.claim('b', [WISH])).rejects.toMatchObject(wanted);
+    expect(ports.holderOf('tcp', 8080)).toBe('container 0123456789ab');
+    expect(ports.holderOf('udp', 8080)).toBeNull();
+    const mesh = { ...WISH, firstHostPort: 7070, lastHostPort: 7070 };
+    await expect(ports.claim('b', [mesh])).rejects.toThrow('service web has it');
+    // Of a range the next one is taken.
+    const [bound] = await ports.claim('b', [{ ...mesh, lastHostPort: 7071 }]);
+    expect(bound?.hostPort).toBe(7071);
   });
 
   test('are free again when their holder lets go of them', async () => {
