@@ -10,6 +10,7 @@ import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import type { TellEvent } from '../common/model/engine-event.ts';
 import type { NodeId } from '../common/model/ids.ts';
+import { ENCRYPTION_PLUGIN } from '../common/model/network.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 import type { DispatcherMessage } from '../common/model/session.ts';
 import { readTaskLogs, verifyNetwork } from '../common/rpc/node-methods.ts';
@@ -43,6 +44,7 @@ import { LocalNetworkStore } from './network/local-network-store.ts';
 import { LocalNetworks } from './network/local-networks.ts';
 import { LocalPorts } from './network/local-ports.ts';
 import { NetworkManager } from './network/network-manager.ts';
+import type { DataPath } from './network/node-network.ts';
 import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { VolumeStore } from './volumes/volume-store.ts';
@@ -292,6 +294,7 @@ export class Worker {
       }),
     );
     const drains = new EndpointDrains(clock);
+    const describe = (): NodeDescription => describedWith(membership.describe(), networks.dataPath);
     const executor = new ContainerExecutor({
       ...this.#makerParts,
       runtime: this.#runtime,
@@ -300,7 +303,7 @@ export class Worker {
       networks,
       drains,
       files: this.#files,
-      describe: membership.describe,
+      describe,
       clock,
       log,
       tell,
@@ -323,7 +326,7 @@ export class Worker {
         dialer,
         tasks,
         reporter,
-        describe: membership.describe,
+        describe,
         onSession: membership.onSession,
         drains,
         clock,
@@ -334,4 +337,11 @@ export class Worker {
     );
     return { scope, agent, tasks, networks, executor };
   }
+}
+
+/** A kernel with WireGuard counts as a plugin: the scheduler asks for it by that name. */
+function describedWith(node: NodeDescription, dataPath: DataPath): NodeDescription {
+  const encryption = { type: 'Network', name: ENCRYPTION_PLUGIN };
+  const plugins = dataPath.encryptionKey === '' ? node.plugins : [...node.plugins, encryption];
+  return { ...node, ...dataPath, plugins };
 }

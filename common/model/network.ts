@@ -31,10 +31,17 @@ export interface Network {
   readonly id: NetworkId;
   readonly meta: Meta;
   readonly spec: NetworkSpec;
-  /** resolved subnets and gateways; empty until allocated */
+  /** resolved subnets and gateways, IPv4 first; empty until allocated */
   readonly ipam: readonly IpamConfig[];
   /** VXLAN network id; null until allocated or for other drivers */
   readonly vxlanId: number | null;
+}
+
+export const isIpv6Config = ({ subnet }: IpamConfig): boolean => subnet.includes(':');
+
+/** CIDR of the subnet that the network's IPv6 addresses are in; '' = it has none. */
+export function subnet6Of({ ipam }: Network): string {
+  return ipam.find(isIpv6Config)?.subnet ?? '';
 }
 
 /** Option that has packets between hosts encrypted: there and not `false`, also without a value. */
@@ -43,6 +50,14 @@ export const ENCRYPTED_OPTION = 'encrypted';
 export function isEncrypted({ driverOptions }: NetworkSpec): boolean {
   const value = driverOptions[ENCRYPTED_OPTION];
   return value !== undefined && value !== 'false';
+}
+
+/** Name of the plugin of nodes whose kernel has WireGuard. */
+export const ENCRYPTION_PLUGIN = 'wireguard';
+
+/** Network plugins that a node needs for it. */
+export function networkPlugins(spec: NetworkSpec): readonly string[] {
+  return isEncrypted(spec) ? [spec.driver, ENCRYPTION_PLUGIN] : [spec.driver];
 }
 
 /** Option that fixes the MTU inside an overlay network. */

@@ -35,6 +35,7 @@ type Operation =
   | 'detachTask'
   | 'verify'
   | 'drifts'
+  | 'dataPath'
   | 'removeAll';
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -43,8 +44,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     operation: Operation;
     args: unknown[];
   };
-  if (operation === 'drifts') {
-    console.log(JSON.stringify({ id, result: manager.drifts }));
+  if (operation === 'drifts' || operation === 'dataPath') {
+    console.log(JSON.stringify({ id, result: manager[operation] }));
     continue;
   }
   const call = manager[operation] as (...args: unknown[]) => Promise<unknown>;

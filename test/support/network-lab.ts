@@ -15,6 +15,7 @@ import type {
   DriftCounts,
   TaskNetworkRequest,
 } from '../../worker/network/network-manager.ts';
+import type { DataPath } from '../../worker/network/node-network.ts';
 import type { Proof } from '../../worker/network/self-proof.ts';
 
 const run = promisify(execFile);
@@ -152,6 +153,9 @@ export class LabHost {
   detach(taskId: string): Promise<void> {
     return this.#call('detachTask', taskId);
   }
+  dataPath(): Promise<DataPath> {
+    return this.#call('dataPath');
+  }
   drifts(): Promise<DriftCounts> {
     return this.#call('drifts');
   }
@@ -279,6 +283,7 @@ export class NetworkLab {
         names = readdirSync(pins);
       } catch {} // never made, or removed by the manager
       for (const name of names) await command('umount', '-l', join(pins, name)).catch(() => '');
+      await command('umount', '-l', join(dir, 'encrypted', 'netns')).catch(() => '');
     }
     const listed = await command('ip', 'netns', 'list');
     for (const line of listed.split('\n')) {

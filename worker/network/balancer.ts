@@ -5,6 +5,9 @@
 import type { Random } from '../../common/base/random.ts';
 import {
   addressKey,
+  type IpFamily,
+  NFPROTO_IPV4,
+  NFPROTO_IPV6,
   NFT_TYPE,
   type NftTransaction,
   numberKey,
@@ -16,10 +19,12 @@ import { planSlots } from './backend-slots.ts';
 export class BackendMap {
   readonly name: string;
   readonly #random: Random;
+  readonly #family: IpFamily;
   #slots: readonly string[] = [];
 
-  constructor(name: string, random: Random) {
+  constructor(name: string, random: Random, family: IpFamily = NFPROTO_IPV4) {
     this.name = name;
+    this.#family = family;
     this.#random = random;
   }
 
@@ -32,7 +37,10 @@ export class BackendMap {
     table.addSet(this.name, {
       keyType: NFT_TYPE.mark,
       keyBytes: 4,
-      data: { type: NFT_TYPE.ipv4Address, bytes: 4 },
+      data:
+        this.#family === NFPROTO_IPV6
+          ? { type: NFT_TYPE.ipv6Address, bytes: 16 }
+          : { type: NFT_TYPE.ipv4Address, bytes: 4 },
     });
     table.addElements(this.name, this.#elements(this.#slots.keys()));
   }

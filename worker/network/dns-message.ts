@@ -3,7 +3,7 @@
  * (the hot path, ~2x a general codec) and with dns-packet for the rest. No sockets, no tables.
  */
 import dnsPacket from 'dns-packet';
-import { ipv4Bytes } from '../../native/ffi/net/address.ts';
+import { addressBytes, addressText, isIpv6 } from '../../native/ffi/net/address.ts';
 
 export const TYPE = { a: 1, ptr: 12, aaaa: 28, srv: 33, any: 255 } as const;
 export const RCODE = {
@@ -22,7 +22,8 @@ const HEADER_BYTES = 12;
 const PLAIN_UDP_BYTES = 512;
 /** Fits every link without fragments (DNS flag day 2020), whatever the client offers. */
 const EDNS_UDP_BYTES = 1232;
-const A_RECORD_BYTES = 16;
+/** Of a record whose name was in the question; the address follows. */
+const RECORD_HEADER_BYTES = 12;
 const TYPE_OPT = 41;
 
 export interface Question {
@@ -87,7 +88,7 @@ export function emptyAnswer(query: Buffer, question: Question | null, rcode: num
   return response;
 }
 
-/** A records; what does not fit into `bytesMax` is left out and the response marked as cut. */
+/** Records of addresses, A or AAAA by their family (all of one); what does not fit into `bytesMax` is left out and the response marked as cut. */
 export function addressAnswer(
   query: Buffer,
   question: Question,
@@ -95,19 +96,22 @@ export function addressAnswer(
   ttlSeconds: number,
   bytesMax: number,
 ): Buffer {
-  const room = Math.floor((bytesMax - question.end) / A_RECORD_BYTES);
+  const isIpv4 = !addresses.some(isIpv6);
+  const recordBytes = RECORD_HEADER_BYTES + (isIpv4 ? 4 : 16);
+  const room = Math.floor((bytesMax - question.end) / recordBytes);
   const count = Math.max(0, Math.min(room, addresses.length));
-  const bytes = question.end + count * A_RECORD_BYTES;
-  const response = head(query, question.end, RCODE.noError, count, bytes);
+  const end = question.end + count * recordBytes;
+  const response = head(query, question.end, RCODE.noError, count, end);
   if (count < addresses.length) response.writeUInt16BE(response.readUInt16BE(2) | 0x0200, 2);
   let at = question.end;
   for (let i = 0; i < count; i++) {
     at = response.writeUInt16BE(0xc000 | HEADER_BYTES, at);
-    at = response.writeUInt16BE(TYPE.a, at);
+    at = response.writeUInt16BE(isIpv4 ? TYPE.a : TYPE.aaaa, at);
     at = response.writeUInt16BE(CLASS_IN, at);
     at = response.writeUInt32BE(ttlSeconds, at);
-    at = response.writeUInt16BE(4, at);
-    at += ipv4Bytes(addresses[i] as string).copy(response, at);
+    const bytes = addressBytes(addresses[i] as string);
+    at = response.writeUInt16BE(bytes.length, at);
+    at += bytes.copy(response, at);
   }
   return response;
 }
@@ -191,5 +195,9 @@ export function serviceQuestion(
 /** The address that a reverse name asks for, null for other names. */
 export function reverseAddress(name: string): string | null {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name);
-  return match ? `${match[4]}.${match[3]}.${match[2]}.${match[1]}` : null;
+  if (match) return `${match[4]}.${match[3]}.${match[2]}.${match[1]}`;
+  const nibbles = /^((?:[0-9a-f]\.){32})ip6\.arpa$/.exec(name)?.[1];
+  if (nibbles === undefined) return null;
+  const hex = nibbles.replaceAll('.', '').split('').reverse().join('');
+  return addressText(Buffer.from(hex, 'hex'));
 }

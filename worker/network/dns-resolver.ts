@@ -2,9 +2,11 @@
  * What a task's question means: looked up in the tables of the task's own networks. Pure: gives
  * either the answer or `null`, which means "ask elsewhere".
  */
+import { address6Of } from '../../common/base/ipv6.ts';
 import { type Random, shuffled } from '../../common/base/random.ts';
 import type { AssignedServiceEntry } from '../../common/model/assignment.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
+import { addressBytes, isIpv6, textOfIpv4 } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
 import {
   addressAnswer,
@@ -22,6 +24,8 @@ import {
 /** Clients must see a change soon; virtual IPs hardly ever change, task lists do. */
 const TTL_SECONDS = 2;
 
+const ADDRESS_TYPES: readonly number[] = [TYPE.a, TYPE.aaaa, TYPE.any];
+
 /** Who asks. */
 export interface DnsClient {
   /** in the order in which names are searched; the ingress network has no names */
@@ -33,19 +37,33 @@ export function lookupName(
   tables: ClusterTables,
   client: DnsClient,
   name: string,
+  family: 'ipv4' | 'ipv6' = 'ipv4',
 ): string[] | null {
+  const found = findName(tables, client, name);
+  if (!found || family === 'ipv4') return found?.addresses ?? null;
+  const subnet6 = found.table.network?.subnet6 ?? '';
+  return subnet6 === '' ? [] : found.addresses.map((address) => address6Of(subnet6, address));
+}
+
+interface FoundName {
+  readonly table: NetworkTable;
+  /** IPv4 */
+  readonly addresses: string[];
+}
+
+function findName(tables: ClusterTables, client: DnsClient, name: string): FoundName | null {
   const networks = client.networkIds.flatMap((id) => tables.networks.get(id) ?? []);
   const visible = networks.filter(({ network }) => !network?.ingress);
   for (const table of visible) {
-    const found = inNetwork(table, name);
-    if (found) return found;
+    const addresses = inNetwork(table, name);
+    if (addresses) return { table, addresses };
   }
   for (let dot = name.indexOf('.'); dot > 0; dot = name.indexOf('.', dot + 1)) {
     const networkName = name.slice(dot + 1);
     for (const table of visible) {
       if (table.network?.name.toLowerCase() !== networkName) continue;
-      const found = inNetwork(table, name.slice(0, dot));
-      if (found) return found;
+      const addresses = inNetwork(table, name.slice(0, dot));
+      if (addresses) return { table, addresses };
     }
   }
   return null;
@@ -111,8 +129,16 @@ export function lookupAddress(tables: ClusterTables, client: DnsClient, address:
   return client.networkIds.flatMap((id) => {
     const table = tables.networks.get(id);
     if (!table?.network || table.network.ingress) return [];
-    return table.names.reverse(address).map((name) => `${name}.${table.network?.name}`);
+    const { subnet6 } = table.network;
+    const own = isIpv6(address) ? ipv4Within(subnet6, address) : address;
+    return table.names.reverse(own).map((name) => `${name}.${table.network?.name}`);
   });
+}
+
+/** The IPv4 address of the seat that has this one of IPv6; '' = none in this subnet. */
+function ipv4Within(subnet6: string, address: string): string {
+  const ipv4 = textOfIpv4(addressBytes(address).subarray(-4));
+  return subnet6 !== '' && address6Of(subnet6, ipv4) === address ? ipv4 : '';
 }
 
 /** The response to `query` from the cluster's own names; null when they do not cover it. */
@@ -139,10 +165,11 @@ export function answerLocally(
       return serviceAnswer(query, question, order, TTL_SECONDS, bytesMax);
     }
   }
-  const addresses = lookupName(tables, client, question.name);
+  const family = question.type === TYPE.aaaa ? 'ipv6' : 'ipv4';
+  const addresses = lookupName(tables, client, question.name, family);
   if (!addresses) return null;
   // A name of ours without this kind of record: it exists, and nobody else may answer for it.
-  if (question.type !== TYPE.a && question.type !== TYPE.any) {
+  if (!ADDRESS_TYPES.includes(question.type)) {
     return emptyAnswer(query, question, RCODE.noError);
   }
   const order = addresses.length > 1 ? shuffled(addresses, random) : addresses;

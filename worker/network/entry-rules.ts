@@ -5,8 +5,8 @@
  */
 import {
   ipv4Bytes,
-  ipv4Number,
   ipv4Text,
+  isIpv6,
   macOf,
   maskNumber,
   networkNumber,
@@ -25,7 +25,13 @@ import {
   markFromConnection,
   sourceIn,
 } from '../../native/ffi/net/nft-expressions.ts';
-import { addMarkRule, addRoute, deleteMarkRule, deleteRoute } from '../../native/ffi/net/rtnl.ts';
+import {
+  addMarkRule,
+  addRoute,
+  deleteMarkRule,
+  deleteRoute,
+  type MarkRule,
+} from '../../native/ffi/net/rtnl.ts';
 import { PRIORITY } from './kernel-names.ts';
 
 const ENTRY_NODES = 'entry_nodes';
@@ -42,13 +48,13 @@ export interface EntryRules {
   readonly nodes: readonly string[];
   /** what the task's sockets send from by default; UDP is delivered to it, so that replies match */
   readonly localAddress: string;
-  /** of the ingress network: what comes from it is answered to it directly */
-  readonly subnet: Prefix;
+  /** of the ingress network: what comes from it is answered to it directly; null = IPv6, where no other address is replied from */
+  readonly subnet: Prefix | null;
 }
 
-/** Mark and table of an entry node: the last 20 bits of its address tell them apart. */
+/** Mark and table of an entry node: the last 20 bits of its address, of either family, tell them apart. */
 export function entryMark(nodeAddress: string): number {
-  return MARK_BASE + (ipv4Number(nodeAddress) & 0xfffff);
+  return MARK_BASE + (macOf(nodeAddress).readUInt32BE(2) & 0xfffff);
 }
 
 export function isEntryMark(mark: number): boolean {
@@ -68,16 +74,7 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
   const opening = [...fromInterface(entry.link), ...connectionDirection('original')];
   table.addChain('entry', { type: 'filter', hook: 'prerouting', priority: PRIORITY.mangle });
   table.addRule('entry', [...opening, ...markConnectionBySourceMac(ENTRY_NODES)]);
-  // A datagram socket bound to no address replies from the address of the default route; were that
-  // not the one the connection has, the reply would leave untranslated by another way.
-  table.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
-  const subnet = ipv4Bytes(ipv4Text(networkNumber(entry.subnet)));
-  table.addRule('entry_nat', [
-    ...fromInterface(entry.link),
-    ...l4Protocol(IPPROTO.udp),
-    ...sourceIn(subnet, maskNumber(entry.subnet.length), true),
-    ...dnatTo(ipv4Bytes(entry.localAddress), null),
-  ]);
+  if (entry.subnet) writeDatagramRules(table, entry, entry.subnet);
   table.addChain('reply', { type: 'route', hook: 'output', priority: PRIORITY.mangle });
   table.addRule('reply', [
     ...connectionDirection('reply'),
@@ -86,17 +83,37 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
   ]);
 }
 
+/**
+ * A datagram socket bound to no address replies from the address of the default route; were that
+ * not the one the connection has, the reply would leave untranslated by another way.
+ */
+function writeDatagramRules(table: TableWriter, entry: EntryRules, prefix: Prefix): void {
+  table.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
+  const subnet = ipv4Bytes(ipv4Text(networkNumber(prefix)));
+  table.addRule('entry_nat', [
+    ...fromInterface(entry.link),
+    ...l4Protocol(IPPROTO.udp),
+    ...sourceIn(subnet, maskNumber(prefix.length), true),
+    ...dnatTo(ipv4Bytes(entry.localAddress), null),
+  ]);
+}
+
+export const familyOf = (address: string): MarkRule['family'] =>
+  isIpv6(address) ? 'ipv6' : 'ipv4';
+/** Everything in the family of `address`, in CIDR notation. */
+export const anywhereOf = (address: string): string => (isIpv6(address) ? '::/0' : '0.0.0.0/0');
+
+function ruleOf(nodeAddress: string): MarkRule {
+  const table = entryMark(nodeAddress);
+  const family = familyOf(nodeAddress);
+  return { family, mark: table, mask: MARK_MASK, table, priority: ENTRY_PRIORITY };
+}
+
 /** Replies with the mark of `nodeAddress` leave through it. */
 export function addEntryRoute(batch: MessageBatch, nodeAddress: string, linkIndex: number): void {
   const table = entryMark(nodeAddress);
-  addRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
-  addMarkRule(batch, {
-    family: 'ipv4',
-    mark: table,
-    mask: MARK_MASK,
-    table,
-    priority: ENTRY_PRIORITY,
-  });
+  addRoute(batch, { to: anywhereOf(nodeAddress), via: nodeAddress, index: linkIndex, table });
+  addMarkRule(batch, ruleOf(nodeAddress));
 }
 
 export function removeEntryRoute(
@@ -105,12 +122,6 @@ export function removeEntryRoute(
   linkIndex: number,
 ): void {
   const table = entryMark(nodeAddress);
-  deleteMarkRule(batch, {
-    family: 'ipv4',
-    mark: table,
-    mask: MARK_MASK,
-    table,
-    priority: ENTRY_PRIORITY,
-  });
-  deleteRoute(batch, { to: '0.0.0.0/0', via: nodeAddress, index: linkIndex, table });
+  deleteMarkRule(batch, ruleOf(nodeAddress));
+  deleteRoute(batch, { to: anywhereOf(nodeAddress), via: nodeAddress, index: linkIndex, table });
 }

@@ -8,6 +8,7 @@ import {
   type Expression,
   NFPROTO_INET,
   NFPROTO_IPV4,
+  NFPROTO_IPV6,
   type NftFamily,
   NftTransaction,
 } from '../../native/ffi/net/nft.ts';
@@ -89,7 +90,7 @@ export class ForwardPermits {
 
   async #chains(wanted: (chain: { readonly policy: string }) => boolean): Promise<StrictChain[]> {
     const found: StrictChain[] = [];
-    for (const family of [NFPROTO_IPV4, NFPROTO_INET] as const) {
+    for (const family of [NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_INET] as const) {
       for (const it of await readHookedChains(this.#socket, family)) {
         if (it.hook !== 'forward' || it.type !== 'filter' || !wanted(it)) continue;
         const { table, chain } = it;

@@ -4,9 +4,18 @@
  */
 import type { Random } from '../../common/base/random.ts';
 import type { Protocol } from '../../common/model/service.ts';
-import { ipv4Bytes, maskNumber, networkNumber, type Prefix } from '../../native/ffi/net/address.ts';
+import {
+  addressBytes,
+  ipv4Bytes,
+  maskNumber,
+  networkNumber,
+  type Prefix,
+} from '../../native/ffi/net/address.ts';
 import {
   type Expression,
+  type IpFamily,
+  NFPROTO_IPV4,
+  NFPROTO_IPV6,
   NFT_TYPE,
   type NftTransaction,
   protocolPortKey,
@@ -23,6 +32,7 @@ import {
   l4Protocol,
   masquerade,
   sourceIn,
+  toAddress6,
   toInterface,
   toLocalAddress,
   verdict,
@@ -35,6 +45,7 @@ import { OwnedTable } from './nft-table.ts';
 
 const PORT_VERDICTS = 'ports';
 const LOOPBACK = Buffer.from([127, 0, 0, 0]);
+const LOOPBACK6 = addressBytes('::1');
 const LOOPBACK_MASK = 0xff000000;
 
 /** Where connections to one published port go. */
@@ -59,12 +70,15 @@ const chainOf = (key: string): string => `port_${key.replace('/', '_')}`;
 
 export class HostRules extends OwnedTable {
   readonly #random: Random;
+  readonly #ip: IpFamily;
   readonly #services = new Map<string, BalancedService>();
   readonly #ports = new Map<string, PortTarget>();
   #gateway: { readonly network: Uint8Array; readonly mask: number } | null = null;
 
-  constructor(socket: NetlinkSocket, random: Random) {
-    super(socket);
+  /** Of IPv6 only what is published by services, and no gateway. */
+  constructor(socket: NetlinkSocket, random: Random, family: IpFamily = NFPROTO_IPV4) {
+    super(socket, family);
+    this.#ip = family;
     this.#random = random;
   }
 
@@ -113,7 +127,8 @@ export class HostRules extends OwnedTable {
       data: 'verdict',
     });
     this.#buildTranslation(table);
-    this.#buildGuards(table);
+    if (this.#ip === NFPROTO_IPV6) buildGuards6(table);
+    else this.#buildGuards(table);
     for (const { map } of this.#services.values()) map.write(table);
     for (const [key, target] of this.#ports) this.#introducePort(table, key, target);
   }
@@ -123,7 +138,10 @@ export class HostRules extends OwnedTable {
     table.addChain('prerouting', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
     table.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...published]);
     table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
-    table.addRule('output', published);
+    // What comes from ::1 leaves the host by no link: refused there at once, not lost.
+    const six = this.#ip === NFPROTO_IPV6;
+    table.addRule('output', six ? [...toAddress6(LOOPBACK6, true), ...published] : published);
+    if (six) return;
     table.addChain('postrouting', { type: 'nat', hook: 'postrouting', priority: PRIORITY.srcnat });
     const post = (...rules: readonly (readonly Expression[])[]): void =>
       table.addRule('postrouting', rules.flat());
@@ -168,7 +186,10 @@ export class HostRules extends OwnedTable {
   #setService(tx: NftTransaction, id: string, wanted: ReadonlySet<string>): void {
     let service = this.#services.get(id);
     if (!service) {
-      service = { map: new BackendMap(`backends_${id}`, this.#random), backends: new Set() };
+      service = {
+        map: new BackendMap(`backends_${id}`, this.#random, this.#ip),
+        backends: new Set(),
+      };
       this.#services.set(id, service);
       service.map.write(tx);
     }
@@ -212,7 +233,8 @@ export class HostRules extends OwnedTable {
     }
     const map = this.#services.get(target.serviceId)?.map;
     if (!map || map.size === 0) return;
-    table.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort));
+    const spread = { kind: 'round-robin' } as const;
+    table.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort, spread, this.#ip));
   }
 
   #removePort(tx: NftTransaction, key: string): void {
@@ -222,4 +244,16 @@ export class HostRules extends OwnedTable {
     tx.flushChain(chainOf(key));
     tx.deleteChain(chainOf(key));
   }
+}
+
+/** As those of IPv4: out of the ingress network come replies only, into it what was published only. */
+function buildGuards6(table: TableWriter): void {
+  const opening = connectionDirection('original');
+  const drop = verdict({ kind: 'drop' });
+  table.addChain('forward', { type: 'filter', hook: 'forward', priority: PRIORITY.filter });
+  table.addRule('forward', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+  const untranslated = destinationTranslated(false);
+  table.addRule('forward', [...toInterface(INGRESS_LINK), ...opening, ...untranslated, ...drop]);
+  table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
+  table.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
 }

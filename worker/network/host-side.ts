@@ -5,10 +5,12 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { address6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
+import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
 import {
   addAddress,
   dumpAddresses,
@@ -27,10 +29,11 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import { ForwardPermits } from './forward-permits.ts';
 import { GatewayBridge } from './gateway-bridge.ts';
-import { HostRules } from './host-rules.ts';
+import { HostRules, type PortTarget } from './host-rules.ts';
+import { Ipv6Forwarding } from './ipv6-forwarding.ts';
 import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
 import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
-import { findLink, listLinks, removeLink } from './legs.ts';
+import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
 import { deleteOwnedTable } from './nft-table.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
@@ -52,18 +55,25 @@ export class HostSide {
   readonly route: NetlinkSocket;
   readonly gateway: GatewayBridge;
   readonly rules: HostRules;
+  /** what is published, in IPv6 */
+  readonly #rules6: HostRules;
   readonly #permits: ForwardPermits;
   readonly #filter: NetlinkSocket;
   readonly #options: HostSideOptions;
+  readonly #forwarding6: Ipv6Forwarding;
   #forwarding = false;
+  /** CIDR; '' = the ingress network has no IPv6, or is not here */
+  #ingressSubnet6 = '';
   #underlayMtu: number | null = null;
 
   private constructor(options: HostSideOptions, route: NetlinkSocket, filter: NetlinkSocket) {
     this.#options = options;
+    this.#forwarding6 = new Ipv6Forwarding(`${options.forwardFile}6`);
     this.route = route;
     this.#filter = filter;
     this.gateway = new GatewayBridge(route, filter, options.gatewayPools);
     this.rules = new HostRules(filter, options.random);
+    this.#rules6 = new HostRules(filter, options.random, NFPROTO_IPV6);
     this.#permits = new ForwardPermits(filter);
   }
 
@@ -123,8 +133,42 @@ export class HostSide {
     await this.#permits.restore();
   }
 
-  /** Gives this host its seat, `cidr`, in the ingress network. */
-  async ensureIngress(overlay: OverlayNetwork, cidr: string): Promise<void> {
+  /**
+   * Where connections to published ports go, by addresses of IPv4.
+   * @param services and @param ports as of `HostRules.set`
+   * @param subnet6 of the ingress network, CIDR; '' = IPv4 only
+   */
+  async publish(
+    services: ReadonlyMap<string, ReadonlySet<string> | null>,
+    ports: ReadonlyMap<string, PortTarget | null>,
+    subnet6: string,
+  ): Promise<void> {
+    await this.rules.set(services, ports);
+    this.#ingressSubnet6 = subnet6;
+    // Without IPv6 it is remembered which ports there are, not to whom they go.
+    const six = [...services].map(([id, addresses]): [string, ReadonlySet<string> | null] => [
+      id,
+      addresses &&
+        new Set(subnet6 === '' ? [] : [...addresses].map((it) => address6Of(subnet6, it))),
+    ]);
+    await this.#rules6.set(new Map(six), ports);
+  }
+
+  get rulesAreStale(): boolean {
+    return this.rules.stale || this.#rules6.stale;
+  }
+
+  async rebuildRules(): Promise<void> {
+    await this.rules.rebuild();
+    if (this.#ingressSubnet6 !== '') await this.#rules6.rebuild();
+  }
+
+  /** Gives this host its seat in the ingress network. */
+  async ensureIngress(
+    overlay: OverlayNetwork,
+    seat: { readonly address: string; readonly address6: string | undefined },
+  ): Promise<void> {
+    const cidr = seat.address;
     await this.enableForwarding();
     const { address, length } = parsePrefix(cidr);
     const link = await findLink(this.route, INGRESS_LINK);
@@ -141,11 +185,19 @@ export class HostSide {
     await writeNetSysctls(OWN_NAMESPACE, {
       // Connections from 127.0.0.1 to a published port leave here; the rules keep others out.
       [`ipv4/conf/${INGRESS_LINK}/route_localnet`]: '1',
-      [`ipv6/conf/${INGRESS_LINK}/disable_ipv6`]: '1',
+      ...(seat.address6 === undefined
+        ? { [`ipv6/conf/${INGRESS_LINK}/disable_ipv6`]: '1' }
+        : ipv6Settings(INGRESS_LINK)),
     });
-    const batch = new MessageBatch(128);
-    addAddress(batch, (await findLink(this.route, INGRESS_LINK))?.index ?? 0, cidr);
+    const index = (await findLink(this.route, INGRESS_LINK))?.index ?? 0;
+    const batch = new MessageBatch(256);
+    addAddress(batch, index, cidr);
+    if (seat.address6 !== undefined) addAddress(batch, index, seat.address6);
     await this.route.transact(batch);
+    if (seat.address6 !== undefined) {
+      await this.#forwarding6.enable();
+      await this.#rules6.rebuild();
+    }
     await this.#permits.restore();
   }
 
@@ -163,8 +215,8 @@ export class HostSide {
     const found = new Map(
       factsOf({
         links: await listLinks(this.route),
-        addresses: readAddresses(await this.route.dump(dumpAddresses())),
-        routes: readRoutes(await this.route.dump(dumpRoutes())),
+        addresses: readAddresses(await this.route.dump(dumpAddresses('both'))),
+        routes: readRoutes(await this.route.dump(dumpRoutes('both'))),
         forwarding: readForwarding(await this.route.dump(dumpForwarding())),
       }),
     );
@@ -175,9 +227,15 @@ export class HostSide {
     return [
       ...compareFacts(hostFacts(wanted), found),
       ...(await this.rules.differences()),
+      ...(this.#ingressSubnet6 === '' ? [] : await this.#differences6()),
       ...(wanted.gateway ? await this.gateway.guardDifferences(wanted.gateway.ports) : []),
       ...(wanted.gateway || wanted.ingress ? await this.#permits.differences() : []),
     ];
+  }
+
+  async #differences6(): Promise<Difference[]> {
+    const differences = await this.#rules6.differences();
+    return differences.map((it) => ({ ...it, what: `${it.what} of IPv6` }));
   }
 
   /** Makes everything as it is wanted, but for ports and the ingress link when they are gone. */
@@ -185,16 +243,21 @@ export class HostSide {
     const { gateway, ingress } = wanted;
     if (gateway) await this.gateway.restore(gateway.ports);
     const seats = [gateway?.seat ?? null, ingress].filter((seat) => seat !== null);
+    if (ingress?.address6 !== undefined && (await findLink(this.route, INGRESS_LINK))) {
+      await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(INGRESS_LINK));
+    }
     await restoreSeats(this.route, seats);
     const settings = hostSettings(wanted).map((name) => [name, '1'] as const);
     await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(settings));
-    await this.rules.rebuild();
+    await this.rebuildRules();
     if (gateway || ingress) await this.#permits.restore();
   }
 
   /** Takes everything of ours out of the host's namespace. */
   async restore(): Promise<void> {
     await deleteOwnedTable(this.#filter);
+    await deleteOwnedTable(this.#filter, NFPROTO_IPV6);
+    await this.#forwarding6.restore();
     await this.#permits.remove();
     await this.removeIngress();
     await this.gateway.destroy();

@@ -43,8 +43,11 @@ export const FACT = {
   /** without a next hop: two links may have one to the same subnet */
   linkRoute: (table: number, to: string, name: string, metric = 0) =>
     `${FACT.route(table, to, metric)} on ${name}`,
-  markRule: (priority: number, mark: number) => `rule ${priority} for mark ${mark}`,
+  markRule: (priority: number, mark: number, family: MarkRule['family'] = 'ipv4') =>
+    `rule ${priority} for mark ${mark}${family === 'ipv6' ? ' of IPv6' : ''}`,
   setting: (name: string) => `setting ${name}`,
+  wireguard: (name: string) => `link ${name} key`,
+  wireguardPeer: (key: string) => `peer ${key}`,
 } as const;
 
 export interface Dumps {
@@ -83,8 +86,8 @@ export function factsOf(dumps: Dumps): Facts {
     if (via === null) facts.set(FACT.linkRoute(table, prefix, nameOf(index), metric), 'there');
     else facts.set(FACT.route(table, prefix, metric), `via ${via} on ${nameOf(index)}`);
   }
-  for (const { priority, mark, table } of dumps.markRules ?? []) {
-    facts.set(FACT.markRule(priority, mark), `table ${table}`);
+  for (const { priority, mark, table, family } of dumps.markRules ?? []) {
+    facts.set(FACT.markRule(priority, mark, family), `table ${table}`);
   }
   for (const { index, mac, host, pinned } of dumps.forwarding ?? []) {
     if (host !== null) facts.set(FACT.remoteMac(nameOf(index), mac), host);

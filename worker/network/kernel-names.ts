@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { TaskId } from '../../common/model/ids.ts';
+import { isIpv6 } from '../../native/ffi/net/address.ts';
 
 /** The nft table of the `ip` family that holds all our rules, in every namespace. */
 export const NFT_TABLE = 'skep';
@@ -21,8 +22,34 @@ export const OVERLAY_VXLAN = 'vx0';
 export const INGRESS_PORT = 'vhost';
 
 export const DEFAULT_VXLAN_PORT = 4789;
-/** Outer Ethernet, IPv4, UDP and VXLAN headers. */
-export const VXLAN_OVERHEAD_BYTES = 50;
+/** In the namespace that encrypted networks' VXLAN devices send from. */
+export const WIREGUARD_LINK = 'skep_wg';
+
+/** Inner Ethernet (14), VXLAN (8), UDP (8) and IP (20 or 40) headers. */
+const VXLAN_OVERHEAD_BYTES = { ipv4: 50, ipv6: 70 } as const;
+/** WireGuard's header and tag (32), UDP (8) and IP (20 or 40) headers. */
+const WIREGUARD_OVERHEAD_BYTES = { ipv4: 60, ipv6: 80 } as const;
+
+/** What a link of an encrypted network's packets can carry, bytes. @param host address of this host */
+export function encryptedMtu(underlayMtu: number, host: string): number {
+  return underlayMtu - WIREGUARD_OVERHEAD_BYTES[isIpv6(host) ? 'ipv6' : 'ipv4'];
+}
+
+/** What a network can carry inside, bytes. */
+export function overlayMtu(
+  network: { readonly mtu: number; readonly encrypted: boolean },
+  underlayMtu: number,
+  host: string,
+): number {
+  if (network.mtu > 0) return network.mtu;
+  const below = network.encrypted ? encryptedMtu(underlayMtu, host) : underlayMtu;
+  return below - VXLAN_OVERHEAD_BYTES[isIpv6(host) ? 'ipv6' : 'ipv4'];
+}
+
+/** UDP port of WireGuard on every host: the one after VXLAN's. */
+export function encryptedPort({ dataPathPort }: { readonly dataPathPort: number }): number {
+  return (dataPathPort || DEFAULT_VXLAN_PORT) + 1;
+}
 
 /** Priorities of nf_tables hooks (linux/netfilter_ipv4.h). */
 export const PRIORITY = { dstnat: -100, filter: 0, srcnat: 100, mangle: -150 } as const;

@@ -94,3 +94,15 @@ export async function securePort(
   addPortMac(batch, link.index, mac);
   await socket.transact(batch);
 }
+
+/** Addresses are ours to give: none is made of what routers say, none is asked around for. */
+export function ipv6Settings(link: string): Readonly<Record<string, string>> {
+  const conf = `ipv6/conf/${link}`;
+  return {
+    [`${conf}/accept_dad`]: '0',
+    [`${conf}/accept_ra`]: '0',
+    // The link-local address that the guard of the bridge's port knows.
+    [`${conf}/addr_gen_mode`]: '0',
+    [`${conf}/disable_ipv6`]: '0',
+  };
+}

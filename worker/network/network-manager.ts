@@ -18,7 +18,7 @@ import { readQuestion } from './dns-message.ts';
 import { answerLocally } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
-import { NodeNetwork } from './node-network.ts';
+import { type DataPath, NodeNetwork } from './node-network.ts';
 import { mendedOf, type Proof, type ProofOptions, type Subject } from './self-proof.ts';
 import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
@@ -89,6 +89,11 @@ export class NetworkManager {
       });
       this.#prover = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
     });
+  }
+
+  /** What managers must tell other nodes of this one; nothing before `start`. */
+  get dataPath(): DataPath {
+    return this.#node?.dataPath ?? { encryptionKey: '', underlayMtu: 0 };
   }
 
   /** Leaves everything in the kernel as it is, for the tasks that go on running. */

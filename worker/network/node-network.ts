@@ -5,18 +5,28 @@
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError, SkepError } from '../../common/base/errors.ts';
+import { address6Of } from '../../common/base/ipv6.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig, Protocol } from '../../common/model/service.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable, Touched } from './cluster-tables.ts';
 import type { AnswerQuery } from './dns-server.ts';
+import { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { HostPorts } from './host-ports.ts';
 import type { PortTarget } from './host-rules.ts';
 import { HostSide } from './host-side.ts';
-import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
-import { ingressSeatOf, type SubjectTask, subjectsOf } from './node-subjects.ts';
+import {
+  encryptedMtu,
+  encryptedPort,
+  INGRESS_PORT,
+  overlayMtu,
+  overlayPortName,
+} from './kernel-names.ts';
+import { ingressSeat, ingressSeatOf, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
 import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
@@ -27,6 +37,7 @@ import {
   hasWayOut,
   type TaskNetworkRequest,
 } from './task-request.ts';
+import type { DualSubnet } from './task-tables.ts';
 
 export interface NodeNetworkOptions {
   readonly dir: string;
@@ -45,6 +56,9 @@ export interface NodeNetworkOptions {
   readonly answerFor: (request: TaskNetworkRequest) => AnswerQuery;
 }
 
+/** As in the node's description. */
+export type DataPath = Pick<NodeDescription, 'encryptionKey' | 'underlayMtu'>;
+
 interface AttachedState {
   readonly request: TaskNetworkRequest;
   readonly network: TaskNetwork;
@@ -57,10 +71,13 @@ interface AttachedState {
 
 /** INVARIANT: before the first `program` no rule and no network of an earlier life is removed. */
 export class NodeNetwork {
+  /** what other nodes must know of this one */
+  readonly dataPath: DataPath;
   readonly #options: NodeNetworkOptions;
   readonly #tables: ClusterTables;
   readonly #host: HostSide;
   readonly #overlays: OverlaySet;
+  readonly #encrypted: EncryptedUnderlay;
   readonly #hostPorts: HostPorts;
   readonly #tasks = new Map<TaskId, AttachedState>();
   readonly #follower = new TableFollower({
@@ -68,11 +85,19 @@ export class NodeNetwork {
     step: (touched) => this.#programTouched(touched),
   });
 
-  private constructor(options: NodeNetworkOptions, host: HostSide, overlays: OverlaySet) {
+  private constructor(
+    options: NodeNetworkOptions,
+    host: HostSide,
+    encrypted: EncryptedUnderlay,
+    overlays: OverlaySet,
+    underlayMtu: number,
+  ) {
     this.#options = options;
     this.#tables = options.tables;
     this.#host = host;
     this.#overlays = overlays;
+    this.#encrypted = encrypted;
+    this.dataPath = { encryptionKey: encrypted.publicKey, underlayMtu };
     this.#hostPorts = new HostPorts({
       dir: join(options.dir, 'ports'),
       random: options.random,
@@ -91,15 +116,22 @@ export class NodeNetwork {
     const { dir, vtepAddress, clock, random, gatewayPools } = options;
     const forwardFile = join(dir, 'ip_forward');
     const host = await HostSide.open({ vtepAddress, gatewayPools, forwardFile, random });
-    const pins = join(dir, 'netns');
-    const overlays = new OverlaySet({ dir: pins, host: host.route, clock, vtepAddress });
+    let encrypted: EncryptedUnderlay | null = null;
     try {
+      const underlay = { pin: join(dir, 'encrypted', 'netns'), host: host.route, vtepAddress };
+      encrypted = await EncryptedUnderlay.open(underlay);
+      const pins = join(dir, 'netns');
+      const overlays = new OverlaySet({
+        ...{ dir: pins, host: host.route, clock, vtepAddress, encrypted },
+      });
       await overlays.adopt();
+      const underlayMtu = await host.underlayMtu();
+      return new NodeNetwork(options, host, encrypted, overlays, underlayMtu);
     } catch (err) {
+      await encrypted?.close();
       await host.close();
       throw err;
     }
-    return new NodeNetwork(options, host, overlays);
   }
 
   /** Lets go of every namespace; what is programmed stays. */
@@ -107,6 +139,7 @@ export class NodeNetwork {
     for (const { network } of this.#tasks.values()) await network.close();
     this.#tasks.clear();
     await this.#overlays.close();
+    await this.#encrypted.close();
     await this.#host.close();
   }
 
@@ -115,6 +148,7 @@ export class NodeNetwork {
     for (const { network } of this.#tasks.values()) await network.close();
     this.#tasks.clear();
     await this.#overlays.removeAll();
+    await this.#encrypted.destroy();
     await this.#host.restore();
     await this.close();
   }
@@ -250,6 +284,7 @@ export class NodeNetwork {
 
   /** Writes the whole table of a task's namespace. */
   async #programTask(state: AttachedState): Promise<void> {
+    state.network.rules.setDual(this.#dualOf(state));
     const changes = new Map<string, ReadonlySet<string> | null>();
     for (const virtualIp of state.network.rules.virtualIps) changes.set(virtualIp, null);
     for (const { networkId } of state.network.legs) {
@@ -263,6 +298,13 @@ export class NodeNetwork {
     await this.#setTaskIngress(state);
     await state.network.rules.rebuild();
     state.isBehind = false;
+  }
+
+  #dualOf({ network }: AttachedState): DualSubnet[] {
+    return network.legs.flatMap(({ networkId }) => {
+      const table = this.#tables.networks.get(networkId)?.network;
+      return table && table.subnet6 !== '' ? [table] : [];
+    });
   }
 
   async #setTaskIngress(state: AttachedState): Promise<void> {
@@ -335,6 +377,7 @@ export class NodeNetwork {
       ...this.#options,
       host: this.#host,
       overlays: this.#overlays.all,
+      encrypted: this.#encrypted,
       tasks: this.#tasks,
       replug: (task, id) => this.#replug(task, id),
       replugWayOut: ({ network }) => network.plug(new Map(), this.#host.gateway),
@@ -357,11 +400,12 @@ export class NodeNetwork {
     // First, so that they are in the table of the host whoever writes that next.
     const { rules } = this.#host;
     const ports = new Set([...this.#tables.ports.keys(), ...rules.servicePorts]);
-    await rules.set(...this.#published(ports, null));
+    await this.#host.publish(...this.#published(ports, null));
     for (const [id, overlay] of this.#overlays.all) {
       const table = this.#tables.networks.get(id);
       if (!table?.network) continue;
-      await overlay.conform(table.network);
+      if (table.network.encrypted) await this.#ensureEncrypted(table.network);
+      await overlay.conform(table.network, await this.#mtuOf(table.network));
       await this.#overlays.syncAllSeats(overlay, table);
     }
     await this.#syncIngress();
@@ -371,14 +415,18 @@ export class NodeNetwork {
         await this.#programTask(state);
       });
     }
-    await rules.rebuild();
+    await this.#host.rebuildRules();
     await this.#forgetGone(gone);
     await this.#sweepAll();
     await this.#proveSubjects({ repair: true, all: true });
   }
 
   async #programTouched(touched: Touched): Promise<void> {
-    for (const id of touched.networks) await this.#networkChanged(id);
+    let resized = false;
+    for (const id of touched.networks) {
+      if (await this.#networkChanged(id)) resized = true;
+    }
+    if (touched.peers.size + touched.networks.size > 0) await this.#syncKeys();
     for (const [id, addresses] of touched.seats) {
       await this.#overlays.syncSeats(id, this.#tables.networks.get(id), addresses);
     }
@@ -389,20 +437,54 @@ export class NodeNetwork {
       await this.#guarded(state, () => this.#programChanges(state, touched, seatChanged));
     }
     const ingressServices = ingressId ? touched.services.get(ingressId) : undefined;
-    await this.#host.rules.set(...this.#published(touched.ports, ingressServices ?? null));
+    await this.#host.publish(...this.#published(touched.ports, ingressServices ?? null));
     await this.#forgetGone(touched.gone);
+    // Tasks' ends of links, and the host's, are made as they are wanted.
+    if (resized) await this.#proveSubjects({ repair: true, all: true });
   }
 
-  async #networkChanged(id: NetworkId): Promise<void> {
+  /** True when its links have another MTU now. */
+  async #networkChanged(id: NetworkId): Promise<boolean> {
     const overlay = this.#overlays.all.get(id);
     const network = this.#tables.networks.get(id)?.network;
-    if (network && overlay) await overlay.conform(network);
     if (!network) await this.#removeUnused(id);
+    if (!network || !overlay) return false;
+    if (network.encrypted) await this.#ensureEncrypted(network);
+    return overlay.conform(network, await this.#mtuOf(network));
+  }
+
+  async #mtuOf(network: AssignedNetwork): Promise<number> {
+    return overlayMtu(network, await this.#host.underlayMtu(), this.#options.vtepAddress);
+  }
+
+  async #ensureEncrypted(network: AssignedNetwork): Promise<void> {
+    const mtu = encryptedMtu(await this.#host.underlayMtu(), this.#options.vtepAddress);
+    try {
+      await this.#encrypted.ensure({ port: encryptedPort(network), mtu });
+    } catch (err) {
+      const what = `use encrypted network ${network.name}: ${describeError(err)}`;
+      throw new SkepError(err instanceof SkepError ? err.code : 'internal', what, { cause: err });
+    }
+    await this.#syncKeys();
+  }
+
+  /** The other hosts of encrypted networks, and nobody else, may send and are sent to. */
+  async #syncKeys(): Promise<void> {
+    if (!this.#encrypted.active) return;
+    const keys = new Map<string, string>();
+    for (const { network, peers } of this.#tables.networks.values()) {
+      if (!network?.encrypted) continue;
+      for (const { nodeId, hostAddress, encryptionKey } of peers.values()) {
+        if (nodeId !== this.#options.nodeId) keys.set(hostAddress, encryptionKey);
+      }
+    }
+    await this.#encrypted.setPeers(keys);
   }
 
   async #programChanges(state: AttachedState, touched: Touched, seatChanged: boolean) {
     if (state.missing.size > 0) await this.#repair(state);
-    if (state.isBehind) return this.#programTask(state);
+    const dual = state.network.rules.setDual(this.#dualOf(state));
+    if (state.isBehind || dual) return this.#programTask(state);
     const changes = new Map<string, ReadonlySet<string> | null>();
     for (const { networkId } of state.network.legs) {
       if (this.#isIngress(networkId)) continue;
@@ -429,8 +511,7 @@ export class NodeNetwork {
       return;
     }
     const overlay = await this.#ensureOverlay(table.network.id);
-    const { length } = parsePrefix(table.network.subnet);
-    await this.#host.ensureIngress(overlay, `${seat.address}/${length}`);
+    await this.#host.ensureIngress(overlay, ingressSeat(seat.address, table.network));
     this.#overlays.recognise(table.network.id, INGRESS_PORT);
   }
 
@@ -438,10 +519,11 @@ export class NodeNetwork {
   #published(
     ports: ReadonlySet<string>,
     changed: ReadonlySet<ServiceId> | null,
-  ): [Map<string, ReadonlySet<string> | null>, Map<string, PortTarget | null>] {
+  ): Parameters<HostSide['publish']> {
     const ingress = this.#tables.ingress();
     const targets = new Map<string, PortTarget | null>();
     const services = new Map<string, ReadonlySet<string> | null>();
+    const subnet6 = ingress?.network?.subnet6 ?? '';
     const inUse = new Set<string>();
     for (const port of this.#tables.ports.values()) inUse.add(port.serviceId);
     for (const key of ports) {
@@ -456,15 +538,18 @@ export class NodeNetwork {
       if (inUse.has(id)) services.set(id, new Set(ingress?.servingOf(id) ?? []));
     }
     for (const id of this.#host.rules.services) if (!inUse.has(id)) services.set(id, null);
-    return [services, targets];
+    return [services, targets, subnet6];
   }
 
   async #forgetGone(gone: Gone): Promise<void> {
     for (const [id, ended] of gone) {
       const table = this.#tables.networks.get(id);
       // Somebody may have been given one of them since a step that failed.
-      const addresses = new Set([...ended].filter((address) => !table?.hostOf(address)));
-      if (addresses.size === 0) continue;
+      const free = [...ended].filter((address) => !table?.hostOf(address));
+      if (free.length === 0) continue;
+      const subnet6 = table?.network?.subnet6 ?? '';
+      const six = subnet6 === '' ? [] : free.map((address) => address6Of(subnet6, address));
+      const addresses = new Set([...free, ...six]);
       if (table?.network?.ingress) await this.#host.forgetConnections(addresses);
       for (const state of this.#tasks.values()) {
         const member = state.network.legs.some(({ networkId }) => networkId === id);
@@ -488,6 +573,7 @@ export class NodeNetwork {
     if (existing) return existing;
     const table = this.#tables.networks.get(id);
     if (!table) throw new SkepError('internal', `create overlay ${id}: it is not in the tables`);
+    if (table.network?.encrypted) await this.#ensureEncrypted(table.network);
     return this.#overlays.ensure(table, await this.#host.underlayMtu());
   }
 
@@ -511,7 +597,7 @@ export class NodeNetwork {
 
   async #sweepAll(): Promise<void> {
     for (const id of [...this.#overlays.all.keys()]) await this.#removeUnused(id);
-    if (this.#host.rules.stale) await this.#host.rules.rebuild();
+    if (this.#host.rulesAreStale) await this.#host.rebuildRules();
     for (const state of this.#tasks.values()) {
       await this.#guarded(state, async () => {
         if (state.missing.size > 0) await this.#repair(state);

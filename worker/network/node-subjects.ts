@@ -2,16 +2,18 @@
  * The namespaces of this node as subjects of its self-proof: what is wanted of each by the tables
  * and the tasks that are attached, and who makes links anew. Decides nothing about when.
  */
+import { interface6Of } from '../../common/base/ipv6.ts';
 import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
+import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import type { HostSide } from './host-side.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import { gatewayPortName, INGRESS_LINK, INGRESS_PORT, overlayPortName } from './kernel-names.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import type { Subject } from './self-proof.ts';
-import type { IngressSeat, TaskNetwork } from './task-network.ts';
+import { entryNodes, type IngressSeat, type TaskNetwork } from './task-network.ts';
 import type { TaskNetworkRequest } from './task-request.ts';
 import { addressOf, type WantedHost, type WantedOverlay, type WantedTask } from './wanted-facts.ts';
 
@@ -27,6 +29,7 @@ export interface NodeParts {
   readonly vtepAddress: string;
   readonly tables: ClusterTables;
   readonly host: HostSide;
+  readonly encrypted: EncryptedUnderlay;
   readonly overlays: ReadonlyMap<NetworkId, OverlayNetwork>;
   readonly tasks: ReadonlyMap<TaskId, SubjectTask>;
   /** makes a task's link into a network anew */
@@ -40,6 +43,7 @@ export interface NodeParts {
 /** Networks first: tasks' links and the host's are plugged into them. */
 export function subjectsOf(parts: NodeParts): Subject[] {
   const subjects: Subject[] = [];
+  if (parts.encrypted.active) subjects.push(encryptedSubject(parts.encrypted));
   for (const [id, overlay] of parts.overlays) {
     const table = parts.tables.networks.get(id);
     if (table?.network) subjects.push(overlaySubject(parts, overlay, table, table.network));
@@ -49,15 +53,39 @@ export function subjectsOf(parts: NodeParts): Subject[] {
   return subjects;
 }
 
+/** This host's seat in the ingress network, `address`, in CIDR notation. */
+export function ingressSeat(
+  address: string,
+  { subnet, subnet6 }: AssignedNetwork,
+): { readonly address: string; readonly address6: string | undefined } {
+  const cidr = `${address}/${parsePrefix(subnet).length}`;
+  return { address: cidr, address6: seat6(subnet6, cidr) };
+}
+
+const seat6 = (subnet6: string, cidr: string): string | undefined =>
+  subnet6 === '' ? undefined : interface6Of(subnet6, cidr);
+
 /** What a task needs to answer clients of published ports; null when it has no seat for it. */
 export function ingressSeatOf(tables: ClusterTables, network: TaskNetwork): IngressSeat | null {
   for (const { networkId } of network.legs) {
     const table = tables.networks.get(networkId);
     if (!table?.network?.ingress) continue;
     const nodes = [...table.peers.values()].map(({ address }) => address).sort();
-    return { networkId, nodes, subnet: parsePrefix(table.network.subnet) };
+    const { subnet, subnet6 } = table.network;
+    return { networkId, nodes, subnet: parsePrefix(subnet), subnet6 };
   }
   return null;
+}
+
+function encryptedSubject(encrypted: EncryptedUnderlay): Subject {
+  return {
+    where: 'encryption',
+    // Always: WireGuard does not tell of changes.
+    suspect: () => true,
+    trust: () => {},
+    differences: () => encrypted.differences(),
+    repair: () => encrypted.restore(),
+  };
 }
 
 function overlaySubject(
@@ -99,7 +127,8 @@ function wantedOverlay(
   const seat = network.ingress ? table.peers.get(nodeId) : undefined;
   if (seat) ports.set(INGRESS_PORT, seat.address);
   const remote = new Map([...table.seats()].filter(([, host]) => host !== vtepAddress));
-  return { mtu: overlay.mtu, vxlan: overlay.vxlanOptions(network), remote, ports };
+  const { mtu, subnet6 } = overlay;
+  return { mtu, vxlan: overlay.vxlanOptions(network), subnet6, remote, ports };
 }
 
 function taskSubject(parts: NodeParts, task: SubjectTask): Subject {
@@ -124,7 +153,9 @@ function wantedTask({ host, overlays, tables }: NodeParts, task: SubjectTask): W
   const { network, missing } = task;
   const legs = network.legs.flatMap(({ networkId, link, address }) => {
     const overlay = overlays.get(networkId);
-    return overlay && !missing.has(networkId) ? [{ link, address, mtu: overlay.mtu }] : [];
+    if (!overlay || missing.has(networkId)) return [];
+    const { mtu, subnet6 } = overlay;
+    return [{ link, address, address6: seat6(subnet6, address), mtu }];
   });
   const bridge = host.gateway.seat;
   const own = network.gatewayAddress;
@@ -141,7 +172,7 @@ function wantedTask({ host, overlays, tables }: NodeParts, task: SubjectTask): W
   const entryLeg = network.legs.find(({ networkId }) => networkId === seat?.networkId);
   const entry =
     seat && entryLeg && !missing.has(seat.networkId)
-      ? { link: entryLeg.link, nodes: seat.nodes }
+      ? { link: entryLeg.link, nodes: entryNodes(seat) }
       : null;
   return { legs, wayOut, entry };
 }
@@ -180,7 +211,7 @@ function wantedHost({ host, overlays, tables, tasks, nodeId }: NodeParts): Wante
     table?.network && seat && overlay
       ? {
           link: INGRESS_LINK,
-          address: `${seat.address}/${parsePrefix(table.network.subnet).length}`,
+          ...ingressSeat(seat.address, table.network),
           mtu: overlay.mtu,
         }
       : null;

@@ -3,6 +3,7 @@
  * table of remote seats in it. Knows nothing of tasks' rules, names or published ports.
  */
 import type { Clock } from '../../common/base/clock.ts';
+import { address6Of } from '../../common/base/ipv6.ts';
 import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import { macOf, textOfIpv4 } from '../../native/ffi/net/address.ts';
@@ -32,6 +33,7 @@ import {
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
 import { ChangeWatch } from './change-watch.ts';
+import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
 import { DEFAULT_VXLAN_PORT, INGRESS_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
 import {
@@ -53,6 +55,13 @@ const DYING_DEVICE_POLL_MS = 50;
 /** Some 92 bytes each; each send is a turn on another thread, which a busy machine lets wait. */
 const SEATS_PER_SEND = 1_000;
 
+/** The device answers for neighbours in IPv6 too, and has no address itself. */
+const NEIGHBOURS_ONLY = {
+  [`ipv6/conf/${OVERLAY_VXLAN}/accept_ra`]: '0',
+  [`ipv6/conf/${OVERLAY_VXLAN}/addr_gen_mode`]: '1',
+  [`ipv6/conf/${OVERLAY_VXLAN}/disable_ipv6`]: '0',
+};
+
 export interface OverlayParts {
   readonly id: NetworkId;
   readonly pin: string;
@@ -61,6 +70,7 @@ export interface OverlayParts {
   readonly clock: Clock;
   /** outer source address */
   readonly vtepAddress: string;
+  readonly encrypted: EncryptedUnderlay;
 }
 
 /** INVARIANT: `#remote` is what the VXLAN device's tables hold: seat address -> host. */
@@ -75,6 +85,7 @@ export class OverlayNetwork {
   #bridgeIndex = 0;
   #vxlanIndex = 0;
   #mtu = 0;
+  #subnet6 = '';
 
   private constructor(
     parts: OverlayParts,
@@ -103,6 +114,11 @@ export class OverlayNetwork {
     }
   }
 
+  /** CIDR in which each seat has an address too; '' = IPv4 only */
+  get subnet6(): string {
+    return this.#subnet6;
+  }
+
   /** bytes inside the network */
   get mtu(): number {
     return this.#mtu;
@@ -115,7 +131,7 @@ export class OverlayNetwork {
   ): Promise<OverlayNetwork> {
     await createNetns(parts.pin);
     try {
-      // No address of any kind lives here, so nothing but frames between tasks.
+      // No address of any kind lives here: nothing but frames between tasks, of IPv6 too.
       await writeNetSysctls(parts.pin, {
         'ipv6/conf/all/disable_ipv6': '1',
         'ipv6/conf/default/disable_ipv6': '1',
@@ -144,8 +160,34 @@ export class OverlayNetwork {
     return null;
   }
 
-  /** After adoption: the device is replaced when the network's parameters are others by now. */
-  async conform(network: AssignedNetwork): Promise<void> {
+  /**
+   * The device is replaced when the network's parameters are others by now, and links get the MTU. True when
+   * that was another: the links' ends elsewhere have the old one still.
+   */
+  async conform(network: AssignedNetwork, mtu: number): Promise<boolean> {
+    const resized = this.#mtu !== mtu;
+    this.#mtu = mtu;
+    this.#setSubnet6(network);
+    await this.#conformVxlan(network);
+    if (resized) await this.#resize();
+    return resized;
+  }
+
+  #setSubnet6({ subnet6 }: AssignedNetwork): void {
+    this.#subnet6 = subnet6;
+    this.#guard.setSubnet6(subnet6);
+  }
+
+  async #resize(): Promise<void> {
+    await this.#settle();
+    const batch = new MessageBatch(1024);
+    for (const link of await listLinks(this.#route)) {
+      if (link.master === this.#bridgeIndex) setLink(batch, link, { mtu: this.#mtu });
+    }
+    await this.#route.transact(batch);
+  }
+
+  async #conformVxlan(network: AssignedNetwork): Promise<void> {
     const vxlan = (await findLink(this.#route, OVERLAY_VXLAN))?.vxlan;
     const wanted = this.vxlanOptions(network);
     const same =
@@ -239,7 +281,7 @@ export class OverlayNetwork {
     const links = await listLinks(this.#route);
     if (indexOf(links, OVERLAY_BRIDGE) === 0) await this.#addBridge();
     if (indexOf(links, OVERLAY_VXLAN) === 0) await this.#addVxlan(network);
-    else await this.conform(network);
+    else await this.#conformVxlan(network);
     await this.#settle();
     await this.#guard.rebuild();
     await restorePorts(this.#route, this.#bridgeIndex, wanted.ports, { mtu: this.#mtu });
@@ -256,8 +298,9 @@ export class OverlayNetwork {
       const strange = index === this.#vxlanIndex && host !== null && !macs.has(mac.toString('hex'));
       if (strange) deleteRemoteMac(batch, index, mac);
     }
+    const known = new Set([...remote.keys()].flatMap((address) => this.#addressesOf(address)));
     for (const { index, address } of readNeighbours(await this.#route.dump(dumpNeighbours()))) {
-      const strange = index === this.#vxlanIndex && !remote.has(address);
+      const strange = index === this.#vxlanIndex && !known.has(address);
       if (strange) deleteNeighbour(batch, index, address);
     }
     await this.#route.transact(batch);
@@ -296,6 +339,7 @@ export class OverlayNetwork {
 
   async #build(network: AssignedNetwork, mtu: number): Promise<void> {
     this.#mtu = mtu;
+    this.#setSubnet6(network);
     await this.#addBridge();
     await this.#addVxlan(network);
     await this.#guard.rebuild();
@@ -308,7 +352,7 @@ export class OverlayNetwork {
     this.#bridgeIndex = (await findLink(this.#route, OVERLAY_BRIDGE))?.index ?? 0;
   }
 
-  /** Made from the host's namespace: that is where its UDP socket must be. */
+  /** Made from the namespace where its UDP socket must be: the host's, or that with no way but an encrypted one. */
   async #addVxlan(network: AssignedNetwork): Promise<void> {
     await withNetns(this.#parts.pin, (netnsFd) => this.#createVxlan(network, netnsFd));
     this.#vxlanIndex = (await findLink(this.#route, OVERLAY_VXLAN))?.index ?? 0;
@@ -317,6 +361,7 @@ export class OverlayNetwork {
 
   /** Bridge and device up, joined, with the network's MTU. */
   async #settle(): Promise<void> {
+    if (this.#subnet6 !== '') await writeNetSysctls(this.#parts.pin, NEIGHBOURS_ONLY);
     const batch = new MessageBatch(512);
     const mtu = this.#mtu;
     const index = this.#vxlanIndex;
@@ -327,14 +372,15 @@ export class OverlayNetwork {
   }
 
   async #createVxlan(network: AssignedNetwork, netnsFd: number): Promise<void> {
-    const { clock, host } = this.#parts;
+    const { clock, host, encrypted } = this.#parts;
+    const outside = network.encrypted ? encrypted.route : host;
     const deadlineMs = clock.monotonicMs() + DYING_DEVICE_WAIT_MS;
     const options = { name: OVERLAY_VXLAN, mtu: this.#mtu, netnsFd };
     for (;;) {
       const batch = new MessageBatch(512);
       addVxlan(batch, options, this.vxlanOptions(network));
       try {
-        await host.transact(batch);
+        await outside.transact(batch);
         return;
       } catch (err) {
         const taken = err instanceof NetlinkError && err.errno === 'EEXIST';
@@ -361,12 +407,18 @@ export class OverlayNetwork {
 
   #seatMessages(batch: MessageBatch, address: string, host: string | null): void {
     const mac = macOf(address);
+    const own = this.#addressesOf(address);
     if (host === null) {
-      deleteNeighbour(batch, this.#vxlanIndex, address);
+      for (const it of own) deleteNeighbour(batch, this.#vxlanIndex, it);
       deleteRemoteMac(batch, this.#vxlanIndex, mac);
     } else {
       addRemoteMac(batch, this.#vxlanIndex, mac, host);
-      addNeighbour(batch, this.#vxlanIndex, address, mac);
+      for (const it of own) addNeighbour(batch, this.#vxlanIndex, it, mac);
     }
+  }
+
+  /** Of a seat, in both families. */
+  #addressesOf(address: string): string[] {
+    return this.#subnet6 === '' ? [address] : [address, address6Of(this.#subnet6, address)];
   }
 }

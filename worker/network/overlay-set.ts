@@ -9,7 +9,8 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import { type NetlinkSocket, removeNetns } from '../../native/ffi/net/sockets.ts';
 import type { NetworkTable } from './cluster-tables.ts';
-import { VXLAN_OVERHEAD_BYTES } from './kernel-names.ts';
+import type { EncryptedUnderlay } from './encrypted-underlay.ts';
+import { overlayMtu } from './kernel-names.ts';
 import { OverlayNetwork, type OverlayParts } from './overlay-network.ts';
 
 export interface OverlaySetOptions {
@@ -18,6 +19,8 @@ export interface OverlaySetOptions {
   readonly host: NetlinkSocket;
   readonly clock: Clock;
   readonly vtepAddress: string;
+  /** by which encrypted networks go */
+  readonly encrypted: EncryptedUnderlay;
 }
 
 export class OverlaySet {
@@ -52,7 +55,7 @@ export class OverlaySet {
     if (!network) throw new SkepError('internal', 'create overlay: the network is not known');
     const existing = this.#overlays.get(network.id);
     if (existing) return existing;
-    const mtu = network.mtu > 0 ? network.mtu : underlayMtu - VXLAN_OVERHEAD_BYTES;
+    const mtu = overlayMtu(network, underlayMtu, this.#options.vtepAddress);
     const overlay = await OverlayNetwork.create(this.#parts(network.id), network, mtu).catch(
       (err: unknown) => {
         throw new SkepError('internal', `create overlay network ${network.name}`, { cause: err });
@@ -116,8 +119,8 @@ export class OverlaySet {
   }
 
   #parts(id: NetworkId): OverlayParts {
-    const { dir, host, clock, vtepAddress } = this.#options;
-    return { id, pin: join(dir, id), host, clock, vtepAddress };
+    const { dir, host, clock, vtepAddress, encrypted } = this.#options;
+    return { id, pin: join(dir, id), host, clock, vtepAddress, encrypted };
   }
 
   /** null for seats on this host: the bridge knows them. */

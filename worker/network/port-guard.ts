@@ -1,10 +1,13 @@
 /**
  * The nft table that keeps tasks from sending as somebody else: what comes from a guarded port of a
- * bridge must carry the MAC and the IPv4 address of the seat behind it, in ARP too. Everything else
- * from there is dropped, IPv6 included. Knows ports and addresses, not whose they are.
+ * bridge must carry the MAC and an address of the seat behind it, in ARP and neighbour discovery too.
+ * Everything else from there is dropped; without an IPv6 subnet so is IPv6. Knows ports and addresses,
+ * not whose they are.
  */
-import { macOf } from '../../native/ffi/net/address.ts';
+import { address6Of } from '../../common/base/ipv6.ts';
+import { linkLocalOf, macOf } from '../../native/ffi/net/address.ts';
 import {
+  type Expression,
   interfaceKey,
   NFPROTO_BRIDGE,
   NFT_TYPE,
@@ -16,6 +19,8 @@ import {
   ETHERTYPE,
   etherType,
   fromInterfaceInSet,
+  ICMPV6,
+  icmpv6Type,
   senderInSet,
   verdict,
 } from '../../native/ffi/net/nft-expressions.ts';
@@ -24,15 +29,22 @@ import { OwnedTable } from './nft-table.ts';
 
 const PORTS = 'ports';
 const SEATS = 'seats';
+const SEATS6 = 'seats6';
 /** Before anything that others do with bridged frames (NF_BR_PRI_NAT_DST_BRIDGED). */
 const PRIORITY = -300;
 
 export class PortGuard extends OwnedTable {
   /** link -> the address behind it */
   #ports = new Map<string, string>();
+  #subnet6 = '';
 
   constructor(socket: NetlinkSocket) {
     super(socket, NFPROTO_BRIDGE);
+  }
+
+  /** CIDR in which seats have addresses too; takes effect at the next `rebuild`. */
+  setSubnet6(subnet6: string): void {
+    this.#subnet6 = subnet6;
   }
 
   /** Before the link is made, so that it never is without. */
@@ -40,7 +52,7 @@ export class PortGuard extends OwnedTable {
     await this.change((tx) => {
       this.#remove(tx, link);
       this.#ports.set(link, address);
-      introduce(tx, link, address);
+      this.#introduce(tx, link, address);
     });
   }
 
@@ -72,8 +84,9 @@ export class PortGuard extends OwnedTable {
       ...senderInSet(SEATS, 'arp', 'arp'),
       ...accept,
     ]);
+    if (this.#subnet6 !== '') buildIpv6(table);
     table.addRule('guard', verdict({ kind: 'drop' }));
-    for (const [link, address] of this.#ports) introduce(table, link, address);
+    for (const [link, address] of this.#ports) this.#introduce(table, link, address);
   }
 
   #remove(tx: NftTransaction, link: string): void {
@@ -82,10 +95,45 @@ export class PortGuard extends OwnedTable {
     this.#ports.delete(link);
     tx.deleteElements(PORTS, [interfaceKey(link)]);
     tx.deleteElements(SEATS, [portSeatKey(link, macOf(address), address)]);
+    if (this.#subnet6 !== '') tx.deleteElements(SEATS6, this.#keys6(link, address));
+  }
+
+  #introduce(table: TableWriter, link: string, address: string): void {
+    table.addElements(PORTS, [{ key: interfaceKey(link) }]);
+    table.addElements(SEATS, [{ key: portSeatKey(link, macOf(address), address) }]);
+    if (this.#subnet6 === '') return;
+    const keys = this.#keys6(link, address);
+    table.addElements(
+      SEATS6,
+      keys.map((key) => ({ key })),
+    );
+  }
+
+  /** The address of the network, and the link-local one that neighbour discovery goes by. */
+  #keys6(link: string, address: string): Buffer[] {
+    const mac = macOf(address);
+    return [address6Of(this.#subnet6, address), linkLocalOf(mac)].map((it) =>
+      portSeatKey(link, mac, it),
+    );
   }
 }
 
-function introduce(table: TableWriter, link: string, address: string): void {
-  table.addElements(PORTS, [{ key: interfaceKey(link) }]);
-  table.addElements(SEATS, [{ key: portSeatKey(link, macOf(address), address) }]);
+function buildIpv6(table: TableWriter): void {
+  table.addSet(SEATS6, { keyType: NFT_TYPE.portSeat6, keyBytes: 40 });
+  const rule = (...parts: readonly (readonly Expression[])[]): void =>
+    table.addRule('guard', [...etherType(ETHERTYPE.ipv6), ...parts.flat()]);
+  // There are no routers among tasks.
+  for (const type of [ICMPV6.routerAdvertisement, ICMPV6.redirect]) {
+    rule(icmpv6Type(type), verdict({ kind: 'drop' }));
+  }
+  const accept = verdict({ kind: 'accept' });
+  const advertised = senderInSet(SEATS6, 'frame', 'advertisement');
+  rule(
+    icmpv6Type(ICMPV6.neighbourAdvertisement),
+    senderInSet(SEATS6, 'frame', 'ipv6'),
+    advertised,
+    accept,
+  );
+  rule(icmpv6Type(ICMPV6.neighbourAdvertisement), verdict({ kind: 'drop' }));
+  rule(senderInSet(SEATS6, 'frame', 'ipv6'), accept);
 }

@@ -1,5 +1,5 @@
 /** Puts links that are there back into the state that is wanted of them. Knows no tables of the cluster. */
-import { macOf } from '../../native/ffi/net/address.ts';
+import { isIpv6, macOf } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
   addAddress,
@@ -7,6 +7,7 @@ import {
   appendRoute,
   type BridgePortOptions,
   dumpRoutes,
+  IPV6_METRIC_CONNECTED,
   type LinkInfo,
   MAIN_TABLE,
   readRoutes,
@@ -29,10 +30,11 @@ export async function restoreSeats(
   const present = seats.filter(({ link }) => indexOf(links, link) > 0);
   const up = new MessageBatch(512);
   const addressing = new MessageBatch(1024);
-  for (const { link, address, mtu } of present) {
+  for (const { link, address, address6, mtu } of present) {
     const index = indexOf(links, link);
     setLink(up, { index }, { up: true, mtu, mac: macOf(addressOf(address)) });
     addAddress(addressing, index, address);
+    if (address6 !== undefined) addAddress(addressing, index, address6);
   }
   await route.transact(up);
   await route.transact(addressing);
@@ -45,11 +47,15 @@ async function restoreSubnets(
   seats: readonly WantedSeat[],
   links: readonly LinkInfo[],
 ): Promise<void> {
-  const routes = readRoutes(await route.dump(dumpRoutes()));
+  const routes = readRoutes(await route.dump(dumpRoutes('both')));
   const batch = new MessageBatch(512);
-  for (const { link, address } of seats) {
+  const addresses = seats.flatMap(({ link, address, address6 }) =>
+    [address, ...(address6 === undefined ? [] : [address6])].map((it) => ({ link, address: it })),
+  );
+  for (const { link, address } of addresses) {
     const index = indexOf(links, link);
     const to = subnetOf(address);
+    const metric = isIpv6(address) ? { metric: IPV6_METRIC_CONNECTED } : {};
     const present = routes.some(
       (it) =>
         it.table === MAIN_TABLE &&
@@ -57,7 +63,7 @@ async function restoreSubnets(
         it.via === null &&
         `${it.to}/${it.length}` === to,
     );
-    if (!present) appendRoute(batch, { to, index, source: addressOf(address) });
+    if (!present) appendRoute(batch, { to, index, ...metric, source: addressOf(address) });
   }
   await route.transact(batch);
 }

@@ -4,10 +4,11 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { SkepError } from '../../common/base/errors.ts';
+import { address6Of, interface6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkAttachment } from '../../common/model/task.ts';
-import { macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
+import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
@@ -35,17 +36,24 @@ import {
   addEntryRoute,
   ENTRY_PRIORITY,
   entryMark,
+  familyOf,
   isEntryMark,
   removeEntryRoute,
 } from './entry-rules.ts';
 import type { GatewayBridge } from './gateway-bridge.ts';
 import { compareFacts, type Difference, factsOf } from './kernel-facts.ts';
 import { overlayPortName } from './kernel-names.ts';
-import { listLinks, removeLink, withNetns } from './legs.ts';
+import { ipv6Settings, listLinks, removeLink, withNetns } from './legs.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { indexOf, restoreSeats } from './seats.ts';
-import { TaskRules } from './task-rules.ts';
-import { isTaskFactOfOurs, LAST_METRIC, taskFacts, type WantedTask } from './wanted-facts.ts';
+import { TaskTables } from './task-tables.ts';
+import {
+  isTaskFactOfOurs,
+  LAST_METRIC,
+  taskFacts,
+  type WantedSeat,
+  type WantedTask,
+} from './wanted-facts.ts';
 
 const LOOPBACK_INDEX = 1;
 
@@ -63,6 +71,14 @@ export interface IngressSeat {
   /** addresses of the nodes' seats */
   readonly nodes: readonly string[];
   readonly subnet: Prefix;
+  /** CIDR; '' = IPv4 only */
+  readonly subnet6: string;
+}
+
+/** By whose seats connections come in, in each family that the network has. */
+export function entryNodes({ nodes, subnet6 }: IngressSeat): string[] {
+  const six = subnet6 === '' ? [] : nodes.map((node) => address6Of(subnet6, node));
+  return [...nodes, ...six].sort();
 }
 
 /** Legs in the order of the attachments: eth0, eth1, ... */
@@ -84,7 +100,7 @@ export class TaskNetwork {
   /** of a descriptor that is held: the namespace of a pid that ended may be another's by now */
   readonly netnsPath: string;
   readonly legs: readonly TaskLeg[];
-  readonly rules: TaskRules;
+  readonly rules: TaskTables;
   readonly watch: ChangeWatch;
   readonly #filter: NetlinkSocket;
   #namespaceFd: number;
@@ -106,7 +122,7 @@ export class TaskNetwork {
     this.netnsPath = pathOf(fd);
     this.legs = legs;
     this.#filter = filter;
-    this.rules = new TaskRules(filter, parts.random);
+    this.rules = new TaskTables(filter, parts.random);
     this.#dns = new DnsServer(parts.answer);
   }
 
@@ -169,6 +185,7 @@ export class TaskNetwork {
           const peer = { name: leg.link, mac, netnsFd };
           const seat = parsePrefix(leg.address).address;
           await overlay.plug(overlayPortName(this.taskId), peer, route, seat);
+          if (overlay.subnet6 !== '') await writeNetSysctls(this.netnsPath, ipv6Settings(leg.link));
         }
         if (gateway) {
           const address = this.#gatewayAddress ?? gateway.reserve();
@@ -176,17 +193,24 @@ export class TaskNetwork {
           const peer = { name: this.gatewayLink, mac: macOf(address), netnsFd };
           await gateway.plug(this.taskId, peer, route);
         }
-        await this.#address(route, gateway);
+        await this.#address(route, gateway, overlays);
       }),
     );
   }
 
-  async #address(route: NetlinkSocket, gateway: GatewayBridge | null): Promise<void> {
+  async #address(
+    route: NetlinkSocket,
+    gateway: GatewayBridge | null,
+    overlays: ReadonlyMap<NetworkId, OverlayNetwork>,
+  ): Promise<void> {
     const links = await listLinks(route);
     const batch = new MessageBatch(1024);
     for (const leg of this.legs) {
       const index = indexOf(links, leg.link);
-      if (index > 0) addAddress(batch, index, leg.address);
+      if (index === 0) continue;
+      addAddress(batch, index, leg.address);
+      const subnet6 = overlays.get(leg.networkId)?.subnet6 ?? '';
+      if (subnet6 !== '') addAddress(batch, index, interface6Of(subnet6, leg.address));
     }
     const index = indexOf(links, this.gatewayLink);
     if (gateway?.subnet && this.#gatewayAddress !== null && index > 0) {
@@ -235,12 +259,14 @@ export class TaskNetwork {
     const leg = this.legs.find(({ networkId }) => networkId === seat.networkId);
     if (!leg) return;
     const own = parsePrefix(leg.address).address;
-    const wanted = [...seat.nodes].sort();
+    const wanted = entryNodes(seat);
+    const own6 = seat.subnet6 === '' ? null : address6Of(seat.subnet6, own);
     await this.#withRoute(async (route) => {
       const index = indexOf(await listLinks(route), leg.link);
       if (index === 0) return;
       const batch = new MessageBatch(2048);
       if (this.#gatewayAddress === null) addDeadEnd(batch, own);
+      if (own6 !== null) addDeadEnd6(batch, index, own6);
       for (const node of this.#entryNodes) {
         if (!wanted.includes(node)) removeEntryRoute(batch, node, index);
       }
@@ -248,12 +274,13 @@ export class TaskNetwork {
       await route.transact(batch);
     });
     this.#entryNodes = wanted;
-    this.rules.setEntry({
-      link: leg.link,
-      nodes: wanted,
-      localAddress: this.#gatewayAddress ?? own,
-      subnet: seat.subnet,
-    });
+    const { link } = leg;
+    const localAddress = this.#gatewayAddress ?? own;
+    const [nodes, nodes6] = [wanted.filter((it) => !isIpv6(it)), wanted.filter(isIpv6)];
+    this.rules.setEntry(
+      { link, nodes, localAddress, subnet: seat.subnet },
+      own6 === null ? null : { link, nodes: nodes6, localAddress: own6, subnet: null },
+    );
   }
 
   /** Starts answering at 127.0.0.11. */
@@ -266,8 +293,8 @@ export class TaskNetwork {
     const found = await this.#withRoute(async (route) =>
       factsOf({
         links: await listLinks(route),
-        addresses: readAddresses(await route.dump(dumpAddresses())),
-        routes: readRoutes(await route.dump(dumpRoutes())),
+        addresses: readAddresses(await route.dump(dumpAddresses('both'))),
+        routes: readRoutes(await route.dump(dumpRoutes('both'))),
         markRules: readMarkRules(await route.dump(dumpMarkRules())),
       }),
     );
@@ -281,6 +308,7 @@ export class TaskNetwork {
       const loopback = new MessageBatch(64);
       setLink(loopback, { index: LOOPBACK_INDEX }, { up: true });
       await route.transact(loopback);
+      await this.#restoreIpv6(route, legs);
       await restoreSeats(route, wayOut ? [...legs, wayOut] : legs);
       const index = wayOut ? indexOf(await listLinks(route), wayOut.link) : 0;
       const batch = new MessageBatch(128);
@@ -292,6 +320,15 @@ export class TaskNetwork {
     });
     if (seat) await this.setIngress(seat);
     await this.rules.rebuild();
+  }
+
+  /** Where the task, or who is in it, switched IPv6 off, or the link was made before its network had it. */
+  async #restoreIpv6(route: NetlinkSocket, legs: readonly WantedSeat[]): Promise<void> {
+    const links = await listLinks(route);
+    for (const { link, address6 } of legs) {
+      if (address6 === undefined || indexOf(links, link) === 0) continue;
+      await writeNetSysctls(this.netnsPath, ipv6Settings(link));
+    }
   }
 
   async forgetConnections(addresses: ReadonlySet<string>): Promise<void> {
@@ -326,10 +363,18 @@ function addDeadEnd(batch: MessageBatch, source: string): void {
   addRoute(batch, { to: '0.0.0.0/0', index: LOOPBACK_INDEX, source, metric: LAST_METRIC });
 }
 
+/**
+ * The same for IPv6, where a route by loopback would refuse instead: on the link itself, where nobody
+ * answers for addresses outside.
+ */
+function addDeadEnd6(batch: MessageBatch, index: number, source: string): void {
+  addRoute(batch, { to: '::/0', index, source, metric: LAST_METRIC });
+}
+
 const pathOf = (fd: number): string => `/proc/self/fd/${fd}`;
 
-function isStrangeEntry({ priority, mark }: MarkRule, seat: IngressSeat | null): boolean {
-  const nodes = seat?.nodes ?? [];
+function isStrangeEntry({ family, priority, mark }: MarkRule, seat: IngressSeat | null): boolean {
+  const nodes = seat ? entryNodes(seat) : [];
   const ours = priority === ENTRY_PRIORITY && isEntryMark(mark);
-  return ours && !nodes.some((node) => entryMark(node) === mark);
+  return ours && !nodes.some((node) => entryMark(node) === mark && familyOf(node) === family);
 }

@@ -5,6 +5,9 @@
 import type { Random } from '../../common/base/random.ts';
 import {
   addressKey,
+  type IpFamily,
+  NFPROTO_IPV4,
+  NFPROTO_IPV6,
   NFT_TYPE,
   type NftTransaction,
   type TableWriter,
@@ -33,11 +36,13 @@ const chainOf = (virtualIp: string): string => `vip_${virtualIp}`;
 
 export class TaskRules extends OwnedTable {
   readonly #random: Random;
+  readonly #ip: IpFamily;
   readonly #vips = new Map<string, BalancedVip>();
   #entry: EntryRules | null = null;
 
-  constructor(socket: NetlinkSocket, random: Random) {
-    super(socket);
+  constructor(socket: NetlinkSocket, random: Random, family: IpFamily = NFPROTO_IPV4) {
+    super(socket, family);
+    this.#ip = family;
     this.#random = random;
   }
 
@@ -64,15 +69,22 @@ export class TaskRules extends OwnedTable {
   }
 
   protected override build(table: TableWriter): void {
-    table.addSet(VIP_VERDICTS, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4, data: 'verdict' });
-    table.addSet(VIP_ADDRESSES, { keyType: NFT_TYPE.ipv4Address, keyBytes: 4 });
+    const address =
+      this.#ip === NFPROTO_IPV6
+        ? { keyType: NFT_TYPE.ipv6Address, keyBytes: 16 }
+        : { keyType: NFT_TYPE.ipv4Address, keyBytes: 4 };
+    table.addSet(VIP_VERDICTS, { ...address, data: 'verdict' });
+    table.addSet(VIP_ADDRESSES, address);
     table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
-    table.addRule('output', verdictByDestination(VIP_VERDICTS));
+    table.addRule('output', verdictByDestination(VIP_VERDICTS, this.#ip));
     table.addChain('guard', { type: 'filter', hook: 'output', priority: PRIORITY.filter });
-    table.addRule('guard', [...destinationInSet(VIP_ADDRESSES), ...rejectPortUnreachable()]);
+    table.addRule('guard', [
+      ...destinationInSet(VIP_ADDRESSES, this.#ip),
+      ...rejectPortUnreachable(this.#ip),
+    ]);
     for (const [virtualIp, { map }] of this.#vips) {
       this.#introduce(table, virtualIp, map);
-      writeBalancing(table, virtualIp, map);
+      this.#writeBalancing(table, virtualIp, map);
     }
     if (this.#entry) writeEntryRules(table, this.#entry);
   }
@@ -88,12 +100,12 @@ export class TaskRules extends OwnedTable {
     vip.backends = wanted;
     if (!vip.map.update(tx, wanted)) return;
     tx.flushChain(chainOf(virtualIp));
-    writeBalancing(tx, virtualIp, vip.map);
+    this.#writeBalancing(tx, virtualIp, vip.map);
   }
 
   #create(tx: NftTransaction, virtualIp: string): BalancedVip {
     const vip = {
-      map: new BackendMap(`backends_${virtualIp}`, this.#random),
+      map: new BackendMap(`backends_${virtualIp}`, this.#random, this.#ip),
       backends: new Set<string>(),
     };
     this.#vips.set(virtualIp, vip);
@@ -120,8 +132,10 @@ export class TaskRules extends OwnedTable {
     tx.deleteChain(chainOf(virtualIp));
     tx.deleteSet(vip.map.name);
   }
-}
 
-function writeBalancing(table: TableWriter, virtualIp: string, map: BackendMap): void {
-  if (map.size > 0) table.addRule(chainOf(virtualIp), dnatByMap(map.name, map.size, null));
+  #writeBalancing(table: TableWriter, virtualIp: string, map: BackendMap): void {
+    if (map.size === 0) return;
+    const spread = { kind: 'round-robin' } as const;
+    table.addRule(chainOf(virtualIp), dnatByMap(map.name, map.size, null, spread, this.#ip));
+  }
 }

@@ -2,15 +2,10 @@
  * What ought to be in the kernel, as facts: pure functions from what is wanted of a namespace. Knows
  * neither how it is made nor what is there.
  */
-import {
-  ipv4Text,
-  macOf,
-  macText,
-  networkNumber,
-  parsePrefix,
-} from '../../native/ffi/net/address.ts';
-import { MAIN_TABLE, type VxlanOptions } from '../../native/ffi/net/rtnl.ts';
-import { ENTRY_PRIORITY, entryMark, isEntryMark } from './entry-rules.ts';
+import { address6Of } from '../../common/base/ipv6.ts';
+import { isIpv6, macOf, macText, networkOf, parsePrefix } from '../../native/ffi/net/address.ts';
+import { IPV6_METRIC_CONNECTED, MAIN_TABLE, type VxlanOptions } from '../../native/ffi/net/rtnl.ts';
+import { anywhereOf, ENTRY_PRIORITY, entryMark, familyOf, isEntryMark } from './entry-rules.ts';
 import { FACT, type Facts, portWords, vxlanWords } from './kernel-facts.ts';
 import { GATEWAY_BRIDGE, INGRESS_LINK, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
 
@@ -22,6 +17,8 @@ export interface WantedSeat {
   readonly link: string;
   /** CIDR */
   readonly address: string;
+  /** CIDR; absent = IPv4 only */
+  readonly address6?: string | undefined;
   /** bytes */
   readonly mtu: number;
 }
@@ -30,6 +27,8 @@ export interface WantedOverlay {
   /** bytes */
   readonly mtu: number;
   readonly vxlan: VxlanOptions;
+  /** CIDR in which every seat has an address too; '' = IPv4 only */
+  readonly subnet6: string;
   /** address -> the other host that holds it */
   readonly remote: ReadonlyMap<string, string>;
   /** link -> the address behind it */
@@ -41,7 +40,11 @@ export interface WantedTask {
   /** null = no way out */
   readonly wayOut: (WantedSeat & { readonly via: string }) | null;
   /** replies to clients from outside; null = no seat in the ingress network */
-  readonly entry: { readonly link: string; readonly nodes: readonly string[] } | null;
+  readonly entry: {
+    readonly link: string;
+    /** addresses of both families */
+    readonly nodes: readonly string[];
+  } | null;
 }
 
 export interface WantedHost {
@@ -57,13 +60,12 @@ export interface WantedHost {
 
 /** The subnet of an address in CIDR notation. */
 export function subnetOf(cidr: string): string {
-  const prefix = parsePrefix(cidr);
-  return `${ipv4Text(networkNumber(prefix))}/${prefix.length}`;
+  return networkOf(parsePrefix(cidr));
 }
 
 export const addressOf = (cidr: string): string => parsePrefix(cidr).address;
 
-export function overlayFacts({ mtu, vxlan, remote, ports }: WantedOverlay): Facts {
+export function overlayFacts({ mtu, vxlan, subnet6, remote, ports }: WantedOverlay): Facts {
   const facts = new Map<string, string>();
   const addLink = (name: string, kind: string): void => {
     facts.set(FACT.link(name), kind);
@@ -84,6 +86,8 @@ export function overlayFacts({ mtu, vxlan, remote, ports }: WantedOverlay): Fact
     const mac = macOf(address);
     facts.set(FACT.remoteMac(OVERLAY_VXLAN, mac), host);
     facts.set(FACT.neighbour(OVERLAY_VXLAN, address), macText(mac));
+    if (subnet6 === '') continue;
+    facts.set(FACT.neighbour(OVERLAY_VXLAN, address6Of(subnet6, address)), macText(mac));
   }
   return facts;
 }
@@ -107,13 +111,17 @@ export function isOverlayFactOfOurs(what: string): boolean {
 }
 
 function addSeat(facts: Map<string, string>, seat: WantedSeat, kind: string): void {
-  const { link, address, mtu } = seat;
+  const { link, address, address6, mtu } = seat;
   facts.set(FACT.link(link), kind);
   facts.set(FACT.state(link), 'up');
   facts.set(FACT.mtu(link), `${mtu}`);
   facts.set(FACT.mac(link), macText(macOf(addressOf(address))));
   facts.set(FACT.address(link, address), 'there');
   facts.set(FACT.linkRoute(MAIN_TABLE, subnetOf(address), link), 'there');
+  if (address6 === undefined) return;
+  facts.set(FACT.address(link, address6), 'there');
+  const connected = FACT.linkRoute(MAIN_TABLE, subnetOf(address6), link, IPV6_METRIC_CONNECTED);
+  facts.set(connected, 'there');
 }
 
 export function taskFacts({ legs, wayOut, entry }: WantedTask): Facts {
@@ -125,10 +133,13 @@ export function taskFacts({ legs, wayOut, entry }: WantedTask): Facts {
   }
   if (!entry) return facts;
   if (!wayOut) facts.set(FACT.linkRoute(MAIN_TABLE, '0.0.0.0/0', 'lo', LAST_METRIC), 'there');
+  if (entry.nodes.some(isIpv6)) {
+    facts.set(FACT.linkRoute(MAIN_TABLE, '::/0', entry.link, LAST_METRIC), 'there');
+  }
   for (const node of entry.nodes) {
     const table = entryMark(node);
-    facts.set(FACT.markRule(ENTRY_PRIORITY, table), `table ${table}`);
-    facts.set(FACT.route(table, '0.0.0.0/0'), `via ${node} on ${entry.link}`);
+    facts.set(FACT.markRule(ENTRY_PRIORITY, table, familyOf(node)), `table ${table}`);
+    facts.set(FACT.route(table, anywhereOf(node)), `via ${node} on ${entry.link}`);
   }
   return facts;
 }
@@ -136,7 +147,8 @@ export function taskFacts({ legs, wayOut, entry }: WantedTask): Facts {
 /** Entry rules are ours alone; all else in a task's namespace the task may have added to. */
 export function isTaskFactOfOurs(what: string): boolean {
   const prefix = FACT.markRule(ENTRY_PRIORITY, 0).slice(0, -1);
-  return what.startsWith(prefix) && isEntryMark(Number(what.slice(prefix.length)));
+  const [mark = ''] = what.slice(prefix.length).split(' ');
+  return what.startsWith(prefix) && isEntryMark(Number(mark));
 }
 
 export function hostFacts({ gateway, ingress }: WantedHost): Facts {
@@ -160,5 +172,6 @@ export function hostSettings({ gateway, ingress }: WantedHost): string[] {
     // Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
     ...(gateway ? [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`] : []),
     ...(ingress ? [`ipv4/conf/${INGRESS_LINK}/route_localnet`] : []),
+    ...(ingress?.address6 ? ['ipv6/conf/all/forwarding'] : []),
   ];
 }

@@ -55,16 +55,6 @@ export function addressText(bytes: Buffer): string {
   return bytes.length === 4 ? textOfIpv4(bytes) : new ipaddr.IPv6([...bytes]).toString();
 }
 
-/**
- * The address in an IPv6 subnet (96 bits at most) that ends with an IPv4 address: a seat has both, and
- * whoever knows the one knows the other.
- */
-export function address6Of(subnet6: string, address: string): string {
-  const bytes = addressBytes(subnet6.split('/')[0] ?? '');
-  ipv4Bytes(address).copy(bytes, 12);
-  return addressText(bytes);
-}
-
 /** `10.0.1.5/24`, `fd00::5/64`; an address alone is a /32 or /128. */
 export function parsePrefix(text: string): Prefix {
   const [address = '', length] = text.split('/');
@@ -105,6 +95,14 @@ export function overlap(a: Prefix, b: Prefix): boolean {
 /** `02:42:<last 4 bytes>`: the MAC of every seat in an overlay network is known from its address, of either family. */
 export function macOf(address: string): Buffer {
   return Buffer.concat([Buffer.from([0x02, 0x42]), addressBytes(address).subarray(-4)]);
+}
+
+/** The link-local address that the kernel gives a link with this MAC (modified EUI-64). */
+export function linkLocalOf(mac: Uint8Array): string {
+  const bytes = Buffer.alloc(16);
+  bytes.set([0xfe, 0x80]);
+  bytes.set([(mac[0] ?? 0) ^ 2, ...mac.subarray(1, 3), 0xff, 0xfe, ...mac.subarray(3, 6)], 8);
+  return addressText(bytes);
 }
 
 /** `02:42:0a:00:01:05` */

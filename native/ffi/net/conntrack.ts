@@ -1,5 +1,5 @@
 /** Finds and deletes connection tracking entries by the address they were translated to. */
-import { ipv4Bytes } from './address.ts';
+import { addressBytes, isIpv6 } from './address.ts';
 import { attributes, MessageBatch, type NetlinkMessage, NLM_F_DUMP } from './message.ts';
 import type { NetlinkSocket } from './sockets.ts';
 
@@ -9,30 +9,32 @@ const CT_DELETE = SUBSYSTEM | 2;
 const CT_GET_STATISTICS = SUBSYSTEM | 5;
 const CTA_STATS_GLOBAL_ENTRIES = 1;
 const AF_INET = 2;
+const AF_INET6 = 10;
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_REPLY = 2;
 const CTA_ID = 12;
 const CTA_TUPLE_IP = 1;
 const CTA_IP_V4_SRC = 1;
+const CTA_IP_V6_SRC = 3;
 const DELETES_PER_BATCH = 200;
 
-function header(batch: MessageBatch): void {
-  batch.u8(AF_INET);
+function header(batch: MessageBatch, family: number): void {
+  batch.u8(family);
   batch.u8(0);
   batch.u16(0);
 }
 
-/** A request for every IPv4 entry of the socket's namespace. */
-export function dumpConnections(): MessageBatch {
+/** A request for every entry of one family of the socket's namespace. */
+export function dumpConnections(family = AF_INET): MessageBatch {
   const batch = new MessageBatch(64);
-  batch.message(CT_GET, NLM_F_DUMP, 'list connections', () => header(batch));
+  batch.message(CT_GET, NLM_F_DUMP, 'list connections', () => header(batch, family));
   return batch;
 }
 
 /** How many entries the socket's namespace has. */
 export async function connectionCount(socket: NetlinkSocket): Promise<number> {
   const batch = new MessageBatch(64);
-  batch.message(CT_GET_STATISTICS, 0, 'count connections', () => header(batch));
+  batch.message(CT_GET_STATISTICS, 0, 'count connections', () => header(batch, AF_INET));
   for (const { payload } of await socket.transact(batch)) {
     const entries = attributes(payload.subarray(4)).get(CTA_STATS_GLOBAL_ENTRIES);
     if (entries) return entries.readUInt32BE();
@@ -45,7 +47,7 @@ export function connectionsAnsweredBy(
   messages: readonly NetlinkMessage[],
   addresses: ReadonlySet<string>,
 ): { readonly tuple: Buffer; readonly id: Buffer }[] {
-  const wanted = new Set([...addresses].map((address) => ipv4Bytes(address).toString('hex')));
+  const wanted = new Set([...addresses].map((address) => addressBytes(address).toString('hex')));
   const found: { tuple: Buffer; id: Buffer }[] = [];
   for (const { payload } of messages) {
     const entry = attributes(payload.subarray(4));
@@ -53,7 +55,7 @@ export function connectionsAnsweredBy(
     const reply = entry.get(CTA_TUPLE_REPLY);
     const id = entry.get(CTA_ID);
     const source = reply && attributes(attributes(reply).get(CTA_TUPLE_IP) ?? reply);
-    const address = source?.get(CTA_IP_V4_SRC)?.toString('hex');
+    const address = (source?.get(CTA_IP_V4_SRC) ?? source?.get(CTA_IP_V6_SRC))?.toString('hex');
     if (tuple && id && address !== undefined && wanted.has(address)) found.push({ tuple, id });
   }
   return found;
@@ -66,12 +68,26 @@ export async function flushConnections(
 ): Promise<number> {
   // A dump goes through the whole machine's table, whosever entries they are: milliseconds.
   if ((await connectionCount(socket)) === 0) return 0;
-  const entries = connectionsAnsweredBy(await socket.dump(dumpConnections()), addresses);
+  const six = [...addresses].filter(isIpv6);
+  const four = [...addresses].filter((address) => !isIpv6(address));
+  return (
+    (await flushFamily(socket, AF_INET, new Set(four))) +
+    (await flushFamily(socket, AF_INET6, new Set(six)))
+  );
+}
+
+async function flushFamily(
+  socket: NetlinkSocket,
+  family: number,
+  addresses: ReadonlySet<string>,
+): Promise<number> {
+  if (addresses.size === 0) return 0;
+  const entries = connectionsAnsweredBy(await socket.dump(dumpConnections(family)), addresses);
   for (let at = 0; at < entries.length; at += DELETES_PER_BATCH) {
     const batch = new MessageBatch();
     for (const { tuple, id } of entries.slice(at, at + DELETES_PER_BATCH)) {
       const fill = (): void => {
-        header(batch);
+        header(batch, family);
         batch.attrBytes(CTA_TUPLE_ORIG | 0x8000, tuple);
         batch.attrBytes(CTA_ID, id);
       };

@@ -4,7 +4,14 @@
  * R2 a second one (a port, the next member of a concatenation lies in R1_NEXT).
  */
 import type { MessageBatch } from './message.ts';
-import { type Expression, NFPROTO_IPV4, type Verdict, writeVerdict } from './nft.ts';
+import {
+  type Expression,
+  type IpFamily,
+  NFPROTO_IPV4,
+  NFPROTO_IPV6,
+  type Verdict,
+  writeVerdict,
+} from './nft.ts';
 
 /** NFT_REG_1 to 4: 16 bytes each. */
 const R1 = 1;
@@ -32,7 +39,13 @@ const PAYLOAD_TRANSPORT = 2;
 const RTN_LOCAL = 2;
 const IPS_DST_NAT = 32;
 
-export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, sctp: 132 } as const;
+export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+
+/** Where an IP header has its addresses. */
+const HEADER = {
+  [NFPROTO_IPV4]: { source: 12, destination: 16, bytes: 4 },
+  [NFPROTO_IPV6]: { source: 8, destination: 24, bytes: 16 },
+} as const;
 
 function expression(name: string, fill: (batch: MessageBatch) => void): Expression {
   return (batch) =>
@@ -129,7 +142,7 @@ export function fromInterfaceInSet(set: string, not = false): Expression[] {
   ];
 }
 
-export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806 } as const;
+export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
 
 /** `meta protocol N` */
 export function etherType(type: number): Expression[] {
@@ -138,19 +151,48 @@ export function etherType(type: number): Expression[] {
 
 /**
  * `iifname . MAC . ADDRESS @SET`: who sends. The MAC is that of the frame, or the one that ARP names;
- * the address that of the IPv4 header, or the one that ARP names.
+ * the address that of the IP header, or the one that ARP or a neighbour advertisement names.
  */
 export function senderInSet(
   set: string,
   mac: 'frame' | 'arp',
-  address: 'ipv4' | 'arp',
+  address: keyof typeof SENDER_ADDRESS,
 ): Expression[] {
+  const [base, offset, bytes] = SENDER_ADDRESS[address];
   return [
     meta(META_IIFNAME, R1),
     mac === 'frame' ? payload(PAYLOAD_LINK, 6, 6, R2) : payload(PAYLOAD_NETWORK, 8, 6, R2),
-    payload(PAYLOAD_NETWORK, address === 'ipv4' ? 12 : 14, 4, R1_AFTER_LINK_AND_MAC),
+    payload(base, offset, bytes, R1_AFTER_LINK_AND_MAC),
     lookup(set, null),
   ];
+}
+
+const SENDER_ADDRESS = {
+  ipv4: [PAYLOAD_NETWORK, 12, 4],
+  arp: [PAYLOAD_NETWORK, 14, 4],
+  ipv6: [PAYLOAD_NETWORK, 8, 16],
+  advertisement: [PAYLOAD_TRANSPORT, 8, 16],
+} as const;
+
+/** Types of ICMPv6 messages (RFC 4861). */
+export const ICMPV6 = {
+  routerAdvertisement: 134,
+  neighbourAdvertisement: 136,
+  redirect: 137,
+} as const;
+
+/** `icmpv6 type N` */
+export function icmpv6Type(type: number): Expression[] {
+  return [
+    ...l4Protocol(IPPROTO.icmpv6),
+    payload(PAYLOAD_TRANSPORT, 0, 1, R1),
+    compare(Buffer.from([type]), CMP_EQ),
+  ];
+}
+
+/** `ip6 daddr ADDRESS` (or `ip6 daddr != ADDRESS`) */
+export function toAddress6(address: Uint8Array, not = false): Expression[] {
+  return [destinationAddress(NFPROTO_IPV6), compare(address, not ? CMP_NEQ : CMP_EQ)];
 }
 
 /** `meta l4proto N` (or `meta l4proto != N`) */
@@ -196,14 +238,19 @@ export function destinationIn(address: Uint8Array, mask: number, not = false): E
   return prefixMatch(16, address, mask, not);
 }
 
+/** R1 := the destination's address */
+function destinationAddress(family: IpFamily): Expression {
+  return payload(PAYLOAD_NETWORK, HEADER[family].destination, HEADER[family].bytes, R1);
+}
+
 /** `ip daddr @SET` */
-export function destinationInSet(set: string): Expression[] {
-  return [payload(PAYLOAD_NETWORK, 16, 4, R1), lookup(set, null)];
+export function destinationInSet(set: string, family: IpFamily = NFPROTO_IPV4): Expression[] {
+  return [destinationAddress(family), lookup(set, null)];
 }
 
 /** `ip daddr vmap @MAP` */
-export function verdictByDestination(map: string): Expression[] {
-  return [payload(PAYLOAD_NETWORK, 16, 4, R1), lookup(map, REG_VERDICT)];
+export function verdictByDestination(map: string, family: IpFamily = NFPROTO_IPV4): Expression[] {
+  return [destinationAddress(family), lookup(map, REG_VERDICT)];
 }
 
 /** `meta l4proto . th dport vmap @MAP` */
@@ -236,7 +283,7 @@ export type Spread =
   | { readonly kind: 'source-hash'; readonly seed: number };
 
 /** R1 := an index below `modulus` */
-function pick(modulus: number, spread: Spread): Expression[] {
+function pick(modulus: number, spread: Spread, family: IpFamily): Expression[] {
   if (spread.kind === 'round-robin') {
     return [
       expression('numgen', (batch) => {
@@ -247,12 +294,13 @@ function pick(modulus: number, spread: Spread): Expression[] {
       }),
     ];
   }
+  const { source, bytes } = HEADER[family];
   return [
-    payload(PAYLOAD_NETWORK, 12, 4, R2),
+    payload(PAYLOAD_NETWORK, source, bytes, R2),
     expression('hash', (batch) => {
       batch.attrBe32(1, R2);
       batch.attrBe32(2, R1);
-      batch.attrBe32(3, 4);
+      batch.attrBe32(3, bytes);
       batch.attrBe32(4, modulus);
       batch.attrBe32(5, spread.seed);
       batch.attrBe32(6, 0);
@@ -261,11 +309,12 @@ function pick(modulus: number, spread: Spread): Expression[] {
   ];
 }
 
-function nat(addressRegister: number, portRegister: number | null): Expression {
+/** To the address in R1. */
+function nat(portRegister: number | null, family: IpFamily): Expression {
   return expression('nat', (batch) => {
     batch.attrBe32(1, 1); // NFT_NAT_DNAT
-    batch.attrBe32(2, NFPROTO_IPV4);
-    batch.attrBe32(3, addressRegister);
+    batch.attrBe32(2, family);
+    batch.attrBe32(3, R1);
     if (portRegister !== null) batch.attrBe32(5, portRegister);
   });
 }
@@ -285,19 +334,21 @@ export function dnatByMap(
   modulus: number,
   port: number | null,
   spread: Spread = { kind: 'round-robin' },
+  family: IpFamily = NFPROTO_IPV4,
 ): Expression[] {
-  const chosen = [...pick(modulus, spread), lookup(map, R1)];
+  const chosen = [...pick(modulus, spread, family), lookup(map, R1)];
   return port === null
-    ? [...chosen, nat(R1, null)]
-    : [...chosen, immediate(portBytes(port), R2), nat(R1, R2)];
+    ? [...chosen, nat(null, family)]
+    : [...chosen, immediate(portBytes(port), R2), nat(R2, family)];
 }
 
 /** `dnat to ADDRESS[:port]` */
 export function dnatTo(address: Uint8Array, port: number | null): Expression[] {
   const target = immediate(address, R1);
+  const family = address.length === 16 ? NFPROTO_IPV6 : NFPROTO_IPV4;
   return port === null
-    ? [target, nat(R1, null)]
-    : [target, immediate(portBytes(port), R2), nat(R1, R2)];
+    ? [target, nat(null, family)]
+    : [target, immediate(portBytes(port), R2), nat(R2, family)];
 }
 
 export function masquerade(): Expression[] {
@@ -305,11 +356,11 @@ export function masquerade(): Expression[] {
 }
 
 /** `reject with icmp type port-unreachable`: refused at once for TCP and UDP alike */
-export function rejectPortUnreachable(): Expression[] {
+export function rejectPortUnreachable(family: IpFamily = NFPROTO_IPV4): Expression[] {
   return [
     expression('reject', (batch) => {
       batch.attrBe32(1, 0); // NFT_REJECT_ICMP_UNREACH
-      batch.attrU8(2, 3);
+      batch.attrU8(2, family === NFPROTO_IPV6 ? 4 : 3);
     }),
   ];
 }

@@ -2,7 +2,7 @@
  * Builders of nf_tables transactions: tables, chains, sets and maps, rules out of expressions. Pure
  * bytes; one transaction is applied by the kernel as a whole or not at all.
  */
-import { ipv4Bytes } from './address.ts';
+import { addressBytes } from './address.ts';
 import { MessageBatch, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE } from './message.ts';
 import type { NetlinkSocket } from './sockets.ts';
 
@@ -24,8 +24,15 @@ const DELSETELEM = SUBSYSTEM | 14;
 export const NFPROTO_INET = 1;
 export const NFPROTO_IPV4 = 2;
 export const NFPROTO_BRIDGE = 7;
+export const NFPROTO_IPV6 = 10;
 /** Families of tables. */
-export type NftFamily = typeof NFPROTO_INET | typeof NFPROTO_IPV4 | typeof NFPROTO_BRIDGE;
+export type NftFamily =
+  | typeof NFPROTO_INET
+  | typeof NFPROTO_IPV4
+  | typeof NFPROTO_IPV6
+  | typeof NFPROTO_BRIDGE;
+/** Families of addresses. */
+export type IpFamily = typeof NFPROTO_IPV4 | typeof NFPROTO_IPV6;
 const NFPROTO_UNSPEC = 0;
 const NFT_SET_MAP = 0x8;
 const DATA_VERDICT = 0xffffff00;
@@ -35,6 +42,7 @@ const ELEMENTS_PER_MESSAGE = 500;
 /** Values of enum nft_datatypes (nftables' own, used for display only). */
 export const NFT_TYPE = {
   ipv4Address: 7,
+  ipv6Address: 8,
   etherAddress: 9,
   /** host-order 32 bits: what numgen and marks are */
   mark: 19,
@@ -43,6 +51,8 @@ export const NFT_TYPE = {
   interfaceName: 41,
   /** ifname . ether_addr . ipv4_addr */
   portSeat: (41 << 12) | (9 << 6) | 7,
+  /** ifname . ether_addr . ipv6_addr */
+  portSeat6: (41 << 12) | (9 << 6) | 8,
 } as const;
 
 export type Verdict =
@@ -315,9 +325,9 @@ export function numberKey(value: number): Buffer {
   return key;
 }
 
-/** A set key: an IPv4 address. */
+/** A set key: an address of either family. */
 export function addressKey(address: string): Buffer {
-  return ipv4Bytes(address);
+  return addressBytes(address);
 }
 
 /** A set key: the name of a link. */
@@ -327,12 +337,13 @@ export function interfaceKey(name: string): Buffer {
   return key;
 }
 
-/** A set key: link . MAC . IPv4 address. */
+/** A set key: link . MAC . address of either family. */
 export function portSeatKey(link: string, mac: Uint8Array, address: string): Buffer {
-  const key = Buffer.alloc(28);
+  const bytes = addressBytes(address);
+  const key = Buffer.alloc(24 + bytes.length);
   interfaceKey(link).copy(key);
   key.set(mac, 16);
-  ipv4Bytes(address).copy(key, 24);
+  bytes.copy(key, 24);
   return key;
 }
 

@@ -78,6 +78,9 @@ const RTN_UNICAST = 1;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 export const MAIN_TABLE = 254;
+const IPV6_METRIC_DEFAULT = 1024;
+/** Of routes to the subnets of a link's own addresses. */
+export const IPV6_METRIC_CONNECTED = 256;
 
 /** Which families a dump is of. */
 export type Families = 'ipv4' | 'both';
@@ -492,10 +495,15 @@ export function readRoutes(messages: readonly NetlinkMessage[]): RouteInfo[] {
       index: attrs.get(RTA_OIF)?.readUInt32LE() ?? 0,
       via: textOrNull(attrs.get(RTA_GATEWAY)),
       table: attrs.get(RTA_TABLE)?.readUInt32LE() ?? payload.readUInt8(4),
-      metric: attrs.get(RTA_PRIORITY)?.readUInt32LE() ?? 0,
+      metric: metricOf(payload[0], attrs.get(RTA_PRIORITY)?.readUInt32LE() ?? 0),
     });
   }
   return found;
+}
+
+/** What the kernel gives IPv6 routes that name none is none. */
+function metricOf(family: number | undefined, metric: number): number {
+  return family === AF_INET6 && metric === IPV6_METRIC_DEFAULT ? 0 : metric;
 }
 
 function textOrNull(address: Buffer | undefined): string | null {

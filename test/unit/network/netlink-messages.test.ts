@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { address6Of } from '../../../common/base/ipv6.ts';
 import {
-  address6Of,
   addressBytes,
   addressText,
   macOf,

@@ -145,6 +145,7 @@ describe('facts of the kernel', () => {
     const wanted = overlayFacts({
       mtu: 1450,
       vxlan,
+      subnet6: '',
       remote: new Map([['10.0.1.12', '172.30.0.2']]),
       ports: new Map([['v1', '10.0.1.11']]),
     });

@@ -1,0 +1,236 @@
+/** Two hosts, a network and the ingress network with both families: the data path of IPv6. Needs root. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { asId, type NodeId } from '../../common/model/ids.ts';
+import {
+  dnsFrom,
+  httpFrom,
+  inNetns,
+  type LabHost,
+  type LabTask,
+  NetworkLab,
+  tryInNetns,
+} from '../support/network-lab.ts';
+import {
+  attachRequest,
+  endpoint,
+  network,
+  port,
+  remove,
+  service,
+  set,
+} from '../support/network-scene.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+const INGRESS = network('ingress', 4096, 0, { ingress: true, subnet6: 'fd00::/64' });
+const FRONT = network('front', 4097, 1, { subnet6: 'fd01::/64' });
+/** beside them, of one family */
+const BACK = network('back', 4098, 2);
+const OUTSIDE = 'fd77::100';
+
+describe.skipIf(!isRoot)('networks of both families (root only)', () => {
+  let lab: NetworkLab;
+  let client: LabTask;
+  let web1: LabTask;
+  let web2: LabTask;
+  const at = (i: number) => lab.hosts[i] as LabHost;
+  const seats = () => ({
+    client: [
+      endpoint(BACK, 'client', 1, at(0), '10.0.2.14'),
+      endpoint(FRONT, 'client', 1, at(0), '10.0.1.14'),
+    ],
+    web1: [
+      endpoint(FRONT, 'web', 1, at(0), '10.0.1.11'),
+      endpoint(INGRESS, 'web', 1, at(0), '10.0.0.11'),
+    ],
+    web2: [
+      endpoint(FRONT, 'web', 2, at(1), '10.0.1.12'),
+      endpoint(INGRESS, 'web', 2, at(1), '10.0.0.12'),
+    ],
+  });
+  const namesFrom = async (netns: string, address: string, portNumber = 80) => {
+    const answers = new Set<string>();
+    for (let i = 0; i < 4; i++) answers.add(await httpFrom(netns, `[${address}]`, portNumber));
+    return [...answers].sort();
+  };
+
+  beforeAll(async () => {
+    lab = await NetworkLab.create('sk6', 3);
+    const addresses = [...lab.hosts.map(({ netns }, i) => [netns, `fd77::${i + 1}`] as const)];
+    for (const [netns, address] of [...addresses, [lab.outside, OUTSIDE] as const]) {
+      await inNetns(netns, 'ip', 'addr', 'add', `${address}/64`, 'dev', 'up0', 'nodad');
+    }
+    const everything = [
+      ...[INGRESS, FRONT, BACK].map((item) => set('network', item)),
+      ...lab.hosts.map(({ nodeId, address }, i) =>
+        set('peer', {
+          networkId: INGRESS.id,
+          nodeId: asId<NodeId>(nodeId),
+          hostAddress: address,
+          address: `10.0.0.${i + 2}`,
+          encryptionKey: '',
+        }),
+      ),
+      ...Object.values(seats())
+        .flat()
+        .map((seat) => set('endpoint', seat)),
+      set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
+      set('serviceEntry', service(FRONT, 'idle', '10.0.1.3')),
+      set('port', port('web', 8080, 80)),
+    ];
+    for (const host of lab.hosts) {
+      await host.start();
+      await host.apply(everything, true);
+    }
+    client = await lab.task('client');
+    web1 = await lab.task('web1');
+    web2 = await lab.task('web2');
+    await at(0).attach(attachRequest(seats().client, client));
+    await at(0).attach(attachRequest(seats().web1, web1));
+    await at(1).attach(attachRequest(seats().web2, web2));
+  }, 120_000);
+  afterAll(() => lab?.close());
+
+  test('tasks have the address that ends with that of IPv4, in networks with both only', async () => {
+    const shown = await inNetns(client.netns, 'ip', '-6', 'addr');
+    expect(shown).toContain('fd01::a00:10e/64');
+    expect(shown).not.toMatch(/eth0/);
+  });
+
+  test('tasks meet on one host and across hosts', async () => {
+    expect(await httpFrom(client.netns, '[fd01::a00:10b]')).toBe('web1 fd01::a00:10e');
+    expect(await httpFrom(client.netns, '[fd01::a00:10c]')).toBe('web2 fd01::a00:10e');
+  });
+
+  test('a virtual IP goes to each serving task; one without any refuses at once', async () => {
+    const from = 'fd01::a00:10e';
+    expect(await namesFrom(client.netns, 'fd01::a00:102')).toEqual([
+      `web1 ${from}`,
+      `web2 ${from}`,
+    ]);
+    expect(await httpFrom(client.netns, '[fd01::a00:103]')).toMatch(/refused|Couldn't connect/);
+  });
+
+  test('names have both kinds of addresses, addresses of both kinds have names', async () => {
+    const ask = (name: string, type: string) => dnsFrom(client.netns, name, type);
+    expect((await ask('web', 'AAAA')).data).toEqual(['fd01::a00:102']);
+    expect((await ask('tasks.web', 'AAAA')).data.toSorted()).toEqual([
+      'fd01::a00:10b',
+      'fd01::a00:10c',
+    ]);
+    expect((await ask('web', 'A')).data).toEqual(['10.0.1.2']);
+    const nibbles = 'fd01000000000000000000000a000102'.split('').reverse().join('.');
+    expect((await ask(`${nibbles}.ip6.arpa`, 'PTR')).data).toEqual(['web.front']);
+  });
+
+  test('a published port answers on every host, and the task sees the client', async () => {
+    for (const host of ['fd77::1', 'fd77::2', 'fd77::3']) {
+      expect(await namesFrom(lab.outside, host, 8080)).toEqual([
+        `web1 ${OUTSIDE}`,
+        `web2 ${OUTSIDE}`,
+      ]);
+    }
+    expect(await namesFrom(at(2).netns, 'fd77::3', 8080)).toEqual(['web1 fd77::3', 'web2 fd77::3']);
+    // Nothing of ::1 leaves the host: whoever asks for localhost goes on with 127.0.0.1.
+    expect(await httpFrom(at(2).netns, '[::1]', 8080)).toMatch(/refused|Couldn't connect/);
+    expect(await httpFrom(at(2).netns, 'localhost', 8080)).toMatch(/^web/);
+  });
+
+  test('another address than its own gets a task nowhere', async () => {
+    const { netns } = client;
+    await inNetns(netns, 'ip', 'addr', 'add', 'fd01::bad/64', 'dev', 'eth1', 'nodad');
+    const url = 'http://[fd01::a00:10b]/';
+    const args = ['-sS', '-m', '2', '--interface', 'fd01::bad', url];
+    expect(await tryInNetns(netns, 'curl', ...args)).toMatch(/^failed/);
+    await inNetns(netns, 'ip', 'addr', 'del', 'fd01::bad/64', 'dev', 'eth1');
+    expect(await httpFrom(netns, '[fd01::a00:10b]')).toBe('web1 fd01::a00:10e');
+  });
+
+  test('a task that says it is another is not believed', async () => {
+    // web1 takes the address of web2: neighbours would ask it first, were it let.
+    const { netns } = web1;
+    await inNetns(netns, 'ip', 'addr', 'add', 'fd01::a00:10c/128', 'dev', 'eth0', 'nodad');
+    await inNetns(client.netns, 'ip', '-6', 'neigh', 'flush', 'dev', 'eth1');
+    expect(await httpFrom(client.netns, '[fd01::a00:10c]')).toMatch(/^web2 /);
+    await inNetns(netns, 'ip', 'addr', 'del', 'fd01::a00:10c/128', 'dev', 'eth0');
+  });
+
+  test('nothing of it is drift at rest; what is deleted by hand comes back', async () => {
+    for (const host of lab.hosts) {
+      expect(await host.verify()).toMatchObject({ drifts: [], failures: [] });
+    }
+    const pin = `${at(0).dir}/netns/${FRONT.id}`;
+    const neighbour = ['fd01::a00:10c', 'dev', 'vx0'];
+    await inNetns(pin, 'ip', '-6', 'neigh', 'del', ...neighbour);
+    await inNetns(client.netns, 'nft', 'delete', 'table', 'ip6', 'skep');
+    await inNetns(client.netns, 'ip', '-6', 'addr', 'flush', 'dev', 'eth1');
+    await inNetns(web1.netns, 'ip', '-6', 'rule', 'flush');
+    await inNetns(web1.netns, 'ip', '-6', 'rule', 'add', 'priority', '32766', 'lookup', 'main');
+    await inNetns(at(0).netns, 'nft', 'delete', 'table', 'ip6', 'skep');
+    await at(0).verify(true);
+    expect(await at(0).drifts()).toMatchObject({ left: 0 });
+    expect((await at(0).drifts()).repaired).toBeGreaterThan(4);
+    expect(await httpFrom(client.netns, '[fd01::a00:10c]')).toMatch(/^web2 /);
+    expect(await namesFrom(lab.outside, 'fd77::1', 8080)).toHaveLength(2);
+  }, 60_000);
+
+  test('a task that was attached before the daemon restarted keeps what it has', async () => {
+    const host = at(1);
+    await host.crash();
+    await host.start();
+    await host.adopt(attachRequest(seats().web2, web2));
+    await host.apply(
+      [
+        ...[INGRESS, FRONT].map((item) => set('network', item)),
+        ...Object.values(seats())
+          .flat()
+          .filter(({ networkId }) => networkId !== BACK.id)
+          .map((seat) => set('endpoint', seat)),
+        ...lab.hosts.map(({ nodeId, address }, i) =>
+          set('peer', {
+            networkId: INGRESS.id,
+            nodeId: asId<NodeId>(nodeId),
+            hostAddress: address,
+            address: `10.0.0.${i + 2}`,
+            encryptionKey: '',
+          }),
+        ),
+        set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
+        set('port', port('web', 8080, 80)),
+      ],
+      true,
+    );
+    expect(await host.verify()).toMatchObject({ drifts: [], failures: [] });
+    expect(await httpFrom(client.netns, '[fd01::a00:10c]')).toMatch(/^web2 /);
+    expect(await namesFrom(lab.outside, 'fd77::2', 8080)).toHaveLength(2);
+  }, 60_000);
+
+  test('a task that ended has no address, name or place in the virtual IP', async () => {
+    const [seat] = seats().web2;
+    if (seat) for (const host of lab.hosts) await host.apply([remove('endpoint', seat)]);
+    expect(await namesFrom(client.netns, 'fd01::a00:102')).toEqual(['web1 fd01::a00:10e']);
+    expect((await dnsFrom(client.netns, 'tasks.web', 'AAAA')).data).toEqual(['fd01::a00:10b']);
+    const pin = `${at(0).dir}/netns/${FRONT.id}`;
+    expect(await inNetns(pin, 'ip', '-6', 'neigh')).not.toContain('a00:10c');
+  });
+
+  test('at leave the host is as it was', async () => {
+    const { netns } = at(2);
+    const forwarding = async () => {
+      const shown = await inNetns(
+        netns,
+        'unshare',
+        '-m',
+        'sh',
+        '-c',
+        'sysctl -n net.ipv6.conf.all.forwarding',
+      );
+      return shown.trim().split('\n').at(-1);
+    };
+    expect(await forwarding()).toBe('1');
+    await at(2).removeAll();
+    expect(await forwarding()).toBe('0');
+    expect(await inNetns(netns, 'nft', 'list', 'tables')).toBe('');
+    expect(await inNetns(netns, 'ip', '-brief', 'link')).not.toContain('skep');
+  });
+});

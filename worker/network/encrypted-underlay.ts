@@ -1,0 +1,322 @@
+/**
+ * The way by which packets of encrypted networks go from host to host: a namespace whose only link is a
+ * WireGuard device. VXLAN devices whose sockets are in there have no other way out, so nothing of
+ * theirs is ever sent or taken in clear text. Knows hosts and keys, not networks.
+ */
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { SkepError } from '../../common/base/errors.ts';
+import { addressBytes, isIpv6 } from '../../native/ffi/net/address.ts';
+import { MessageBatch } from '../../native/ffi/net/message.ts';
+import {
+  addAddress,
+  addRoute,
+  addWireguard,
+  dumpAddresses,
+  dumpRoutes,
+  MAIN_TABLE,
+  readAddresses,
+  readRoutes,
+  setLink,
+} from '../../native/ffi/net/rtnl.ts';
+import {
+  createNetns,
+  NETLINK_GENERIC,
+  NETLINK_ROUTE,
+  NetlinkSocket,
+  OWN_NAMESPACE,
+  removeNetns,
+  writeNetSysctls,
+} from '../../native/ffi/net/sockets.ts';
+import { type WireguardDevice, WireguardFamily } from '../../native/ffi/net/wireguard.ts';
+import { compareFacts, type Difference, FACT, type Facts, factsOf } from './kernel-facts.ts';
+import { WIREGUARD_LINK } from './kernel-names.ts';
+import { findLink, listLinks, removeLink, withNetns } from './legs.ts';
+
+const KEY_BYTES = 32;
+
+export interface EncryptedUnderlayParts {
+  /** where the namespace is pinned */
+  readonly pin: string;
+  /** rtnetlink socket of the host's namespace: WireGuard's own packets go from there */
+  readonly host: NetlinkSocket;
+  /** this host's address, inside as outside */
+  readonly vtepAddress: string;
+}
+
+/** What must be the same on every host, and what follows from the link that carries it. */
+export interface UnderlayShape {
+  /** UDP port, on every host */
+  readonly port: number;
+  /** bytes inside */
+  readonly mtu: number;
+}
+
+interface Inside {
+  readonly route: NetlinkSocket;
+  readonly generic: NetlinkSocket;
+  readonly family: WireguardFamily;
+}
+
+interface KeyPair {
+  readonly privateKey: Buffer;
+  /** base64 */
+  readonly publicKey: string;
+}
+
+export class EncryptedUnderlay {
+  readonly #parts: EncryptedUnderlayParts;
+  /** null = the kernel has no WireGuard */
+  readonly #keys: KeyPair | null;
+  /** null = no encrypted network was needed here yet */
+  #inside: Inside | null;
+  #shape: UnderlayShape | null;
+  /** address of a host -> its public key, base64 */
+  #peers = new Map<string, string>();
+
+  private constructor(
+    parts: EncryptedUnderlayParts,
+    keys: KeyPair | null,
+    found: { readonly inside: Inside; readonly shape: UnderlayShape } | null,
+  ) {
+    this.#parts = parts;
+    this.#keys = keys;
+    this.#inside = found?.inside ?? null;
+    this.#shape = found?.shape ?? null;
+  }
+
+  /**
+   * Takes up the device of an earlier life of the daemon, with its key; without one the key is a new one.
+   * No key is ever written to a disk.
+   */
+  static async open(parts: EncryptedUnderlayParts): Promise<EncryptedUnderlay> {
+    if (!(await hasWireguard())) return new EncryptedUnderlay(parts, null, null);
+    const inside = await enter(parts.pin).catch(() => null);
+    if (inside) {
+      const link = await findLink(inside.route, WIREGUARD_LINK);
+      const device = link && (await inside.family.read(WIREGUARD_LINK));
+      if (device?.privateKey) {
+        const shape = { port: device.listenPort, mtu: link?.mtu ?? 0 };
+        const underlay = new EncryptedUnderlay(parts, keysOf(device.privateKey), { inside, shape });
+        underlay.#peers = peersOf(device);
+        return underlay;
+      }
+      await leave(inside);
+    }
+    await removeNetns(parts.pin);
+    return new EncryptedUnderlay(parts, newKeys(), null);
+  }
+
+  /** What other hosts must know of this one, base64; '' = no encrypted network can be here. */
+  get publicKey(): string {
+    return this.#keys?.publicKey ?? '';
+  }
+
+  get active(): boolean {
+    return this.#inside !== null;
+  }
+
+  /** The socket by which VXLAN devices of encrypted networks are made. Only after `ensure`. */
+  get route(): NetlinkSocket {
+    if (!this.#inside) throw new SkepError('internal', 'use encrypted underlay: it was not made');
+    return this.#inside.route;
+  }
+
+  /** Makes the namespace and its device unless they are there. Throws `failed-precondition` without WireGuard. */
+  async ensure(shape: UnderlayShape): Promise<void> {
+    if (!this.#keys) {
+      throw new SkepError(
+        'failed-precondition',
+        'encrypt between hosts: the kernel of this node has no WireGuard',
+      );
+    }
+    if (this.#inside && this.#shape?.port === shape.port && this.#shape.mtu === shape.mtu) return;
+    this.#shape = shape;
+    const { pin } = this.#parts;
+    if (!this.#inside) {
+      await mkdir(dirname(pin), { recursive: true, mode: 0o700 });
+      await createNetns(pin);
+      this.#inside = await enter(pin);
+    }
+    await this.#build();
+  }
+
+  /** @param wanted address of a host -> its public key, base64; who is not named is sent nothing */
+  async setPeers(wanted: ReadonlyMap<string, string>): Promise<void> {
+    if (!this.#inside) return;
+    const usable = new Map([...wanted].filter(([, key]) => isKey(key) && key !== this.publicKey));
+    const isWanted = (address: string, key: string): boolean => usable.get(address) === key;
+    const gone = [...this.#peers].filter(([address, key]) => !isWanted(address, key));
+    const fresh = [...usable].filter(([address, key]) => this.#peers.get(address) !== key);
+    if (gone.length + fresh.length === 0) return;
+    await this.#inside.family.setPeers(
+      WIREGUARD_LINK,
+      fresh.map(([address, key]) => this.#peer(address, key)),
+      gone.map(([, key]) => Buffer.from(key, 'base64')),
+    );
+    this.#peers = usable;
+  }
+
+  /** How the kernel's state differs from ours. */
+  async differences(): Promise<Difference[]> {
+    if (!this.#inside) return [];
+    return compareFacts(this.#wanted(), await this.#found(this.#inside), isPeerFact);
+  }
+
+  /** Everything as it is wanted, the device made anew when it is gone. */
+  async restore(): Promise<void> {
+    if (this.#inside) await this.#build();
+  }
+
+  /** Closes our sockets; the device goes on. */
+  async close(): Promise<void> {
+    if (this.#inside) await leave(this.#inside);
+    this.#inside = null;
+  }
+
+  async destroy(): Promise<void> {
+    if (this.#inside) await removeLink(this.#inside.route, WIREGUARD_LINK);
+    await this.close();
+    await removeNetns(this.#parts.pin);
+  }
+
+  async #build(): Promise<void> {
+    const { pin, host, vtepAddress } = this.#parts;
+    const { route, family } = this.#required();
+    const { port, mtu } = this.#shape as UnderlayShape;
+    if (!(await findLink(route, WIREGUARD_LINK))) {
+      const batch = new MessageBatch(256);
+      await withNetns(pin, async (netnsFd) => {
+        addWireguard(batch, { name: WIREGUARD_LINK, mtu, netnsFd });
+        await host.transact(batch);
+      });
+    }
+    // Takes all peers away, those of others too.
+    await family.setDevice(WIREGUARD_LINK, (this.#keys as KeyPair).privateKey, port);
+    const peers = this.#peers;
+    this.#peers = new Map();
+    await this.setPeers(peers);
+    if (isIpv6(vtepAddress)) {
+      await writeNetSysctls(pin, { [`ipv6/conf/${WIREGUARD_LINK}/disable_ipv6`]: '0' });
+    }
+    const index = (await findLink(route, WIREGUARD_LINK))?.index ?? 0;
+    const batch = new MessageBatch(512);
+    setLink(batch, { index }, { up: true, mtu });
+    addAddress(batch, index, hostPrefix(vtepAddress));
+    addRoute(batch, { to: isIpv6(vtepAddress) ? '::/0' : '0.0.0.0/0', index });
+    await route.transact(batch);
+  }
+
+  #wanted(): Facts {
+    const { vtepAddress } = this.#parts;
+    const { port, mtu } = this.#shape as UnderlayShape;
+    const facts = new Map([
+      [FACT.link(WIREGUARD_LINK), 'wireguard'],
+      [FACT.state(WIREGUARD_LINK), 'up'],
+      [FACT.mtu(WIREGUARD_LINK), `${mtu}`],
+      [FACT.address(WIREGUARD_LINK, hostPrefix(vtepAddress)), 'there'],
+      [
+        FACT.linkRoute(MAIN_TABLE, isIpv6(vtepAddress) ? '::/0' : '0.0.0.0/0', WIREGUARD_LINK),
+        'there',
+      ],
+      [FACT.wireguard(WIREGUARD_LINK), deviceWords(this.publicKey, port)],
+    ]);
+    for (const [address, key] of this.#peers)
+      facts.set(FACT.wireguardPeer(key), hostPrefix(address));
+    return facts;
+  }
+
+  async #found({ route, family }: Inside): Promise<Facts> {
+    const links = await listLinks(route);
+    const facts = new Map(
+      factsOf({
+        links,
+        addresses: readAddresses(await route.dump(dumpAddresses('both'))),
+        routes: readRoutes(await route.dump(dumpRoutes('both'))),
+      }),
+    );
+    if (!links.some(({ name }) => name === WIREGUARD_LINK)) return facts;
+    const device = await family.read(WIREGUARD_LINK);
+    const key = device.publicKey?.toString('base64') ?? '';
+    facts.set(FACT.wireguard(WIREGUARD_LINK), deviceWords(key, device.listenPort));
+    for (const { publicKey, allowed } of device.peers) {
+      facts.set(FACT.wireguardPeer(publicKey.toString('base64')), allowed.join(' '));
+    }
+    return facts;
+  }
+
+  #peer(address: string, key: string) {
+    const port = this.#shape?.port ?? 0;
+    return { publicKey: Buffer.from(key, 'base64'), address, port };
+  }
+
+  #required(): Inside {
+    if (!this.#inside) throw new SkepError('internal', 'build encrypted underlay: not entered');
+    return this.#inside;
+  }
+}
+
+const deviceWords = (key: string, port: number): string => `${key} at port ${port}`;
+
+const isPeerFact = (what: string): boolean => what.startsWith(FACT.wireguardPeer(''));
+
+const hostPrefix = (address: string): string => `${address}/${addressBytes(address).length * 8}`;
+
+const isKey = (text: string): boolean => Buffer.from(text, 'base64').length === KEY_BYTES;
+
+function peersOf({ peers }: WireguardDevice): Map<string, string> {
+  return new Map(
+    peers.map(({ publicKey, allowed }) => [
+      allowed[0]?.split('/')[0] ?? '',
+      publicKey.toString('base64'),
+    ]),
+  );
+}
+
+async function hasWireguard(): Promise<boolean> {
+  const socket = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_GENERIC);
+  try {
+    return (await WireguardFamily.find(socket)) !== null;
+  } finally {
+    await socket.close();
+  }
+}
+
+async function enter(pin: string): Promise<Inside> {
+  const route = await NetlinkSocket.open(pin, NETLINK_ROUTE);
+  let generic: NetlinkSocket | null = null;
+  try {
+    generic = await NetlinkSocket.open(pin, NETLINK_GENERIC);
+    const family = await WireguardFamily.find(generic);
+    if (!family) throw new SkepError('failed-precondition', 'find WireGuard: the kernel has none');
+    return { route, generic, family };
+  } catch (err) {
+    await generic?.close();
+    await route.close();
+    throw err;
+  }
+}
+
+async function leave({ route, generic }: Inside): Promise<void> {
+  await route.close();
+  await generic.close();
+}
+
+function newKeys(): KeyPair {
+  const jwk = generateKeyPairSync('x25519').privateKey.export({ format: 'jwk' });
+  return keysOf(Buffer.from(jwk.d ?? '', 'base64url'));
+}
+
+/** DER of a private key of X25519, without the key. */
+const PKCS8_HEADER = Buffer.from('302e020100300506032b656e04220420', 'hex');
+
+function keysOf(privateKey: Buffer): KeyPair {
+  const der = Buffer.concat([PKCS8_HEADER, privateKey]);
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const jwk = createPublicKey(key).export({ format: 'jwk' });
+  return {
+    privateKey,
+    publicKey: Buffer.from(jwk.x ?? '', 'base64url').toString('base64'),
+  };
+}
