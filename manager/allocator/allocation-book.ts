@@ -4,7 +4,7 @@
  */
 import { DEFAULT_ADDRESS_POOL, DEFAULT_SUBNET_SIZE } from '../../common/model/cluster.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
-import type { Network } from '../../common/model/network.ts';
+import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
@@ -24,6 +24,11 @@ export interface AllocatedNetwork {
 /** Networks that other machines of the cluster share; only these have addresses from us. */
 export function isOverlay(network: Network): boolean {
   return network.spec.driver === 'overlay';
+}
+
+/** Those that addresses are given from: IPv6 ones follow from them. */
+export function ipv4Of({ ipam }: Network): IpamConfig[] {
+  return ipam.filter((config) => !isIpv6Config(config));
 }
 
 export class AllocationBook {
@@ -101,7 +106,7 @@ export class AllocationBook {
   }
 
   addNetwork(network: Network): void {
-    this.networks.set(network.id, { network, pool: new AddressPool(network.ipam) });
+    this.networks.set(network.id, { network, pool: new AddressPool(ipv4Of(network)) });
     this.obstacles.delete(network.id);
   }
 
@@ -110,7 +115,7 @@ export class AllocationBook {
     const entry = this.networks.get(networkId);
     if (!entry) return false;
     this.networks.delete(networkId);
-    for (const { subnet } of entry.network.ipam) this.subnets.release(subnet);
+    for (const { subnet } of ipv4Of(entry.network)) this.subnets.release(subnet);
     if (entry.network.vxlanId !== null) this.vxlanIds.release(entry.network.vxlanId);
     return true;
   }
@@ -154,7 +159,7 @@ export class AllocationBook {
 
   #restoreNetwork(network: Network): void {
     // Subnets and ids are in use by whoever holds them, whether we gave them or not.
-    for (const { subnet } of network.ipam) if (subnet !== '') this.subnets.use(subnet);
+    for (const { subnet } of ipv4Of(network)) if (subnet !== '') this.subnets.use(subnet);
     if (network.vxlanId !== null) this.vxlanIds.take(network.vxlanId);
     if (isOverlay(network) && network.vxlanId !== null) this.addNetwork(network);
   }

@@ -6,7 +6,7 @@ import { deepEqual } from '../../common/base/equal.ts';
 import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
 import type { Endpoint, PortConfig, Service, VirtualIp } from '../../common/model/service.ts';
 import type { ReadView } from '../store/types.ts';
-import type { AllocatedNetwork, AllocationBook } from './allocation-book.ts';
+import { type AllocatedNetwork, type AllocationBook, ipv4Of } from './allocation-book.ts';
 import { requireNetworks } from './networks-of.ts';
 import { isProblem, type Problem } from './problem.ts';
 
@@ -92,7 +92,7 @@ function takeVirtualIps(
 
 /** Names the network and the numbers, for that is what the user has to change. */
 export function exhausted({ network, pool }: AllocatedNetwork): Problem {
-  const subnets = network.ipam.map(({ subnet, range }) => (range === '' ? subnet : range));
+  const subnets = ipv4Of(network).map(({ subnet, range }) => (range === '' ? subnet : range));
   return {
     problem: `network '${network.spec.name}' has no free address: ${pool.used} of ${pool.size} addresses of ${subnets.join(', ')} are in use`,
   };

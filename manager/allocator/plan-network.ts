@@ -1,6 +1,9 @@
 /** Decides subnet, gateway and VXLAN id of an overlay network. Takes them in the book; writes nothing. */
+import { createHash } from 'node:crypto';
 import { SkepError } from '../../common/base/errors.ts';
-import type { IpamConfig, Network } from '../../common/model/network.ts';
+import { address6Of } from '../../common/base/ipv6.ts';
+import type { NetworkId } from '../../common/model/ids.ts';
+import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/network.ts';
 import { type AllocationBook, isOverlay } from './allocation-book.ts';
 import { contains, formatIpv4, parseIpv4, parseIpv4Subnet, subnetSize } from './cidr.ts';
 import type { Problem } from './problem.ts';
@@ -8,6 +11,8 @@ import { VXLAN_ID_LAST } from './vxlan-id-pool.ts';
 
 /** Option that fixes the VXLAN ids of a network, comma separated; the first is used. */
 const VXLAN_ID_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
+
+const NO_WISHES: IpamConfig = { subnet: '', gateway: '', range: '', reserved: {} };
 
 export interface NetworkAllocation {
   readonly ipam: readonly IpamConfig[];
@@ -59,13 +64,29 @@ function takeVxlanId(book: AllocationBook, network: Network): number {
 }
 
 function resolveIpam(book: AllocationBook, network: Network, taken: string[]): IpamConfig[] {
-  const asked = network.spec.ipam.configs;
-  const configs = asked.length > 0 ? asked : [{ subnet: '', gateway: '', range: '', reserved: {} }];
-  return configs.map((config) => {
+  const asked = network.spec.ipam.configs.filter((config) => !isIpv6Config(config));
+  const configs = asked.length > 0 ? asked : [NO_WISHES];
+  const ipv4 = configs.map((config) => {
     const subnet = config.subnet === '' ? cutSubnet(book) : chosenSubnet(book, config.subnet);
     taken.push(subnet);
     return { ...config, subnet, gateway: resolveGateway(subnet, config.gateway) };
   });
+  return network.spec.ipv6 ? [...ipv4, resolveIpv6(network, ipv4[0]?.gateway ?? '')] : ipv4;
+}
+
+/** Addresses in it are not given: each is known by its IPv4 address. */
+function resolveIpv6({ id, spec }: Network, gateway: string): IpamConfig {
+  const subnet = spec.ipam.configs.find(isIpv6Config)?.subnet ?? localSubnet(id);
+  return { ...NO_WISHES, subnet, gateway: address6Of(subnet, gateway) };
+}
+
+/** A unique local one (RFC 4193): `fd` and 56 bits that no other network has. */
+function localSubnet(id: NetworkId): string {
+  const bits = createHash('sha256').update(id).digest('hex').slice(0, 14);
+  const groups = `fd${bits}`
+    .match(/.{4}/g)
+    ?.map((group) => Number.parseInt(group, 16).toString(16));
+  return `${groups?.join(':')}::/64`;
 }
 
 function cutSubnet(book: AllocationBook): string {
@@ -78,9 +99,6 @@ function cutSubnet(book: AllocationBook): string {
 }
 
 function chosenSubnet(book: AllocationBook, text: string): string {
-  if (text.includes(':')) {
-    throw new SkepError('unimplemented', `IPv6 subnet ${text} is not supported`);
-  }
   if (subnetSize(parseIpv4Subnet(text)) < 4) {
     throw new SkepError('invalid-argument', `subnet ${text} has no room for a gateway and a task`);
   }

@@ -1,10 +1,14 @@
 /** Writes to networks, and what their specs must obey. */
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
+import { SUBNET6_PREFIX_MAX } from '../../common/base/ipv6.ts';
 import { type NetworkId, newId } from '../../common/model/ids.ts';
 import { checkName } from '../../common/model/names.ts';
 import {
+  ENCRYPTED_OPTION,
   type IpamConfig,
+  isEncrypted,
+  isIpv6Config,
   MTU_OPTION,
   type Network,
   type NetworkSpec,
@@ -20,10 +24,13 @@ import { PREDEFINED_NETWORKS } from './service-references.ts';
 import type { WriteEnvironment } from './writes.ts';
 
 const PREDEFINED_LABEL = 'com.docker.swarm.predefined';
-const ENCRYPTED_OPTION = 'encrypted';
 const VXLAN_IDS_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
-const KNOWN_OPTIONS = [MTU_OPTION, VXLAN_IDS_OPTION];
+const KNOWN_OPTIONS = [MTU_OPTION, VXLAN_IDS_OPTION, ENCRYPTED_OPTION];
+/** Docker's `--opt encrypted` has no value. */
+const ENCRYPTED_VALUES = ['', 'true', 'false'];
 const MTU_MIN = 68;
+/** The kernel has no IPv6 on links with less. */
+const IPV6_MTU_MIN = 1280;
 const MTU_MAX = 65_535;
 const VXLAN_ID_MAX = 2 ** 24 - 1;
 /** Of a subnet with its own address, the broadcast, a gateway and one task. */
@@ -39,6 +46,7 @@ export function createNetwork(
     // Compose knows by these words that another one made it first.
     throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
   }
+  if (isEncrypted(spec)) requireEncryption(tx);
   if (spec.ingress) {
     const ingress = tx.list('network').find((network) => network.spec.ingress);
     if (ingress) {
@@ -52,6 +60,15 @@ export function createNetwork(
     ipam: [],
     vxlanId: null,
   });
+}
+
+/** What no node can do would wait for ever. */
+function requireEncryption(view: ReadView): void {
+  const able = view.list('node').some(({ description }) => description?.encryptionKey);
+  if (able) return;
+  throw failed(
+    `driver option "${ENCRYPTED_OPTION}": no node of this cluster has WireGuard in its kernel, and nothing is ever sent unencrypted instead`,
+  );
 }
 
 export function removeNetwork(tx: WriteTx, { ref }: RemoveRequest): string {
@@ -107,25 +124,24 @@ export function checkNetworkSpec(spec: NetworkSpec): void {
   if (spec.ingress && spec.attachable) {
     throw invalid('ingress network cannot be attachable');
   }
-  if (spec.ipv6) throw notDone('EnableIPv6: IPv6 in overlay networks is');
   checkOptions(spec);
   checkIpam(spec);
 }
 
-function checkOptions({ driverOptions }: NetworkSpec): void {
+function checkOptions({ driverOptions, ipv6 }: NetworkSpec): void {
   for (const [name, value] of Object.entries(driverOptions)) {
-    if (name === ENCRYPTED_OPTION) {
-      if (value !== 'false') throw notDone('driver option "encrypted": encrypted networks are');
-    } else if (!KNOWN_OPTIONS.includes(name)) {
-      throw notDone(`driver option "${name}" is`);
+    if (!KNOWN_OPTIONS.includes(name)) throw notDone(`driver option "${name}" is`);
+    if (name === ENCRYPTED_OPTION && !ENCRYPTED_VALUES.includes(value)) {
+      throw invalid(`driver option "${name}": '${value}' is neither true nor false`);
     }
   }
   checkVxlanIds(driverOptions[VXLAN_IDS_OPTION]);
   const mtu = driverOptions[MTU_OPTION];
   if (mtu === undefined) return;
   const bytes = Number(mtu);
-  if (!/^\d+$/.test(mtu) || bytes < MTU_MIN || bytes > MTU_MAX) {
-    throw invalid(`driver option "${MTU_OPTION}": '${mtu}' is not in ${MTU_MIN}..${MTU_MAX}`);
+  const min = ipv6 ? IPV6_MTU_MIN : MTU_MIN;
+  if (!/^\d+$/.test(mtu) || bytes < min || bytes > MTU_MAX) {
+    throw invalid(`driver option "${MTU_OPTION}": '${mtu}' is not in ${min}..${MTU_MAX}`);
   }
 }
 
@@ -137,14 +153,21 @@ function checkVxlanIds(list: string | undefined): void {
   }
 }
 
-function checkIpam({ ipam }: NetworkSpec): void {
+function checkIpam({ ipam, ipv6 }: NetworkSpec): void {
   if (ipam.driver !== '' && ipam.driver !== 'default') {
     throw notDone(`IPAM driver "${ipam.driver}": IPAM drivers other than default are`);
   }
   const [option] = Object.keys(ipam.options);
   if (option !== undefined) throw notDone(`IPAM option "${option}" is`);
-  ipam.configs.forEach(checkIpamConfig);
-  checkApart(ipam.configs.map(({ subnet }) => subnet).filter((subnet) => subnet !== ''));
+  const six = ipam.configs.filter(isIpv6Config);
+  const four = ipam.configs.filter((config) => !isIpv6Config(config));
+  six.forEach(checkIpv6Config);
+  if (six.length > 0 && !ipv6) {
+    throw invalid(`ipam configuration: subnet ${six[0]?.subnet} needs IPv6 to be enabled`);
+  }
+  if (six.length > 1) throw notDone('ipam configuration: more than one IPv6 subnet is');
+  four.forEach(checkIpamConfig);
+  checkApart(four.map(({ subnet }) => subnet).filter((subnet) => subnet !== ''));
 }
 
 /** Those of one network: an address in two of them would be given twice. */
@@ -188,6 +211,25 @@ function checkIpamConfig({ subnet, range, gateway, reserved }: IpamConfig): void
   }
 }
 
+/** Every address in it ends with an IPv4 address of the network: nothing else can be chosen. */
+function checkIpv6Config({ subnet, range, gateway, reserved }: IpamConfig): void {
+  const [base = '', prefix = ''] = subnet.split('/');
+  if (isIP(base) !== 6 || base.includes('%') || !/^\d{1,3}$/.test(prefix)) {
+    throw invalid(`ipam configuration: invalid subnet ${subnet}: not in CIDR notation`);
+  }
+  if (Number(prefix) > SUBNET6_PREFIX_MAX) {
+    throw invalid(
+      `ipam configuration: subnet ${subnet} has no room for addresses that end with an IPv4 address: /${SUBNET6_PREFIX_MAX} is the smallest`,
+    );
+  }
+  const chosen = gateway || range || Object.keys(reserved)[0];
+  if (chosen) {
+    throw notDone(
+      `ipam configuration: a range, gateway or reserved address (${chosen}) of an IPv6 subnet is`,
+    );
+  }
+}
+
 function prefixLength(cidr: string): number {
   return Number(cidr.split('/')[1]);
 }
@@ -195,7 +237,6 @@ function prefixLength(cidr: string): number {
 function subnetOf(cidr: string, what: string): BlockList {
   const [base = '', prefix = ''] = cidr.split('/');
   const family = isIP(base);
-  if (family === 6) throw notDone(`ipam configuration: IPv6 ${what} ${cidr} is`);
   if (family !== 4 || !/^\d{1,2}$/.test(prefix) || Number(prefix) > 32) {
     throw invalid(`ipam configuration: invalid ${what} ${cidr}: not in CIDR notation`);
   }

@@ -14,7 +14,7 @@ import type {
 import { assignmentKey } from '../../common/model/assignment.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
-import { isEncrypted, MTU_OPTION, type Network } from '../../common/model/network.ts';
+import { isEncrypted, MTU_OPTION, type Network, subnet6Of } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
@@ -353,7 +353,7 @@ function assignedNetwork(network: Network, dataPathPort: number): AssignedNetwor
     mtu: Number(driverOptions[MTU_OPTION] ?? 0),
     dataPathPort,
     encrypted: isEncrypted(network.spec),
-    subnet6: network.ipam.find(({ subnet }) => subnet.includes(':'))?.subnet ?? '',
+    subnet6: subnet6Of(network),
   };
 }
 

@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../../common/base/clock.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
-import { asId, type TaskId } from '../../common/model/ids.ts';
+import { asId, type NetworkId, type TaskId } from '../../common/model/ids.ts';
+import { networkPlugins } from '../../common/model/network.ts';
 import type {
   NodeVerdict,
   PlacementExplanation,
@@ -56,7 +57,7 @@ export class PlacementExplainer {
       tasks: view.list('task'),
     }));
     const table = new NodeTable();
-    for (const { id, spec } of networks) table.networkDrivers.set(id, spec.driver);
+    for (const { id, spec } of networks) table.networkPlugins.set(id, networkPlugins(spec));
     for (const node of nodes) {
       table.putNode(node);
       if (budget.spent) await budget.renew();

@@ -80,8 +80,8 @@ function pluginNeeds(task: Task, table: NodeTable): PluginNeed[] {
     needs.push({ type: 'Volume', name: volume.driver });
   }
   for (const { networkId } of task.networks) {
-    const driver = table.networkDrivers.get(networkId);
-    if (driver !== undefined) needs.push({ type: 'Network', name: driver });
+    for (const name of table.networkPlugins.get(networkId) ?? [])
+      needs.push({ type: 'Network', name });
   }
   const log = task.logDriver?.name ?? '';
   if (log !== '' && log !== 'none') needs.push({ type: 'Log', name: log });

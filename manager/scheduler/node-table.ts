@@ -35,8 +35,8 @@ export class NodeTable {
   freeMemoryBytes = new Float64Array(64);
   readonly failures = new FailureHistory();
   readonly sets = new NodeSets((index) => this.#nodes[index] !== null);
-  /** drivers of networks, for the plugin filter */
-  readonly networkDrivers = new Map<NetworkId, string>();
+  /** what networks need, for the plugin filter */
+  readonly networkPlugins = new Map<NetworkId, readonly string[]>();
   /** nodes where something became free or that became another since this was last cleared */
   readonly relieved = new Set<number>();
   #awaitsUnknown = false;

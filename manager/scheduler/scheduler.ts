@@ -9,6 +9,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { TaskId } from '../../common/model/ids.ts';
+import { networkPlugins } from '../../common/model/network.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -100,7 +101,7 @@ export class Scheduler {
       nodes: view.list('node'),
       tasks: view.list('task'),
     }));
-    for (const { id, spec } of networks) this.#table.networkDrivers.set(id, spec.driver);
+    for (const { id, spec } of networks) this.#table.networkPlugins.set(id, networkPlugins(spec));
     for (const node of nodes) {
       this.#table.putNode(node);
       if (this.#budget.spent) await this.#budget.renew();
@@ -141,8 +142,8 @@ export class Scheduler {
         return;
       }
       case 'network':
-        if (change.action === 'remove') this.#table.networkDrivers.delete(change.object.id);
-        else this.#table.networkDrivers.set(change.object.id, change.object.spec.driver);
+        if (change.action === 'remove') this.#table.networkPlugins.delete(change.object.id);
+        else this.#table.networkPlugins.set(change.object.id, networkPlugins(change.object.spec));
         return;
       case 'cluster':
       case 'service':

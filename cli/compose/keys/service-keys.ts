@@ -129,7 +129,7 @@ const ATTACHMENT_KEYS: KeyTable = {
   driver_opts: refused('options of single attachments have no effect yet', OPTIONS),
   interface_name: refused('interfaces cannot be named yet', TEXT),
   ipv4_address: refused('the address of a task is chosen by the cluster', TEXT),
-  ipv6_address: refused('there is no IPv6 in overlay networks yet', TEXT),
+  ipv6_address: refused('a task has the IPv6 address that ends with its IPv4 address', TEXT),
   link_local_ips: refused('link-local addresses cannot be given yet', TEXT_SET),
   mac_address: refused("MAC addresses follow from the cluster's own addresses", TEXT),
   priority: ignored("the order of a task's interfaces cannot be chosen yet", ONLY_NUMBER),

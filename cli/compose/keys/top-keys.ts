@@ -1,5 +1,5 @@
 /** The keys of the top level, and of the networks, volumes, secrets and configs that it declares. */
-import { textOf, type Value } from '../tree.ts';
+import type { Value } from '../tree.ts';
 import {
   ANYTHING,
   dict,
@@ -17,7 +17,6 @@ import {
   mapped,
   NAMES,
   nullable,
-  OFF,
   ON,
   OPTIONS,
   PAIRS,
@@ -43,13 +42,13 @@ const external = (extra: { readonly open?: true }): Key =>
 const NETWORK_OPTIONS = [
   'com.docker.network.driver.mtu',
   'com.docker.network.driver.overlay.vxlanid_list',
+  'encrypted',
 ];
 
 function judgeNetworkOptions(value: Value): Verdict | null {
   if (value.kind !== 'map') return null;
-  for (const [name, entry] of value.entries) {
+  for (const name of value.entries.keys()) {
     if (NETWORK_OPTIONS.includes(name)) continue;
-    if (name === 'encrypted' && textOf(entry.value) === 'false') continue;
     return { kind: 'refused', why: `option "${name}" of networks is not supported yet` };
   }
   return null;
@@ -63,7 +62,7 @@ const NETWORK_KEYS: KeyTable = {
   internal: honoured('Internal', FLAG),
   attachable: honoured('Attachable', FLAG),
   enable_ipv4: refusedUnless(ON, 'overlay networks have IPv4', FLAG),
-  enable_ipv6: refusedUnless(OFF, 'there is no IPv6 in overlay networks yet', FLAG),
+  enable_ipv6: honoured('EnableIPv6', FLAG),
   labels: honoured('Labels', PAIRS, 'pairs'),
   ipam: section(
     map({

@@ -1,5 +1,6 @@
 /** Tasks: our model as Docker's JSON. */
-import type { Network } from '../../../common/model/network.ts';
+import { interface6Of } from '../../../common/base/ipv6.ts';
+import { type Network, subnet6Of } from '../../../common/model/network.ts';
 import type { Task, TaskStatus } from '../../../common/model/task.ts';
 import { isoTime } from './common.ts';
 import { networkToJson } from './network.ts';
@@ -25,7 +26,9 @@ export function taskToJson(task: Task, networkOf: (id: string) => Network | unde
     NetworksAttachments: task.networks.flatMap(({ networkId, addresses }) => {
       const network = networkOf(networkId);
       if (!network) return [];
-      return [{ Network: attachedNetworkToJson(network), Addresses: addresses }];
+      const subnet6 = subnet6Of(network);
+      const ipv6 = subnet6 === '' ? [] : addresses.map((it) => interface6Of(subnet6, it));
+      return [{ Network: attachedNetworkToJson(network), Addresses: [...addresses, ...ipv6] }];
     }),
   };
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { address6Of } from '../../../common/base/ipv6.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { NetworkId } from '../../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../../common/model/network.ts';
@@ -108,6 +109,32 @@ describe('allocator', () => {
     const chosen = await network(subnet('10.0.1.0/25', { gateway: '10.0.1.126' }));
     expect(chosen.ipam[0]).toMatchObject({ subnet: '10.0.1.0/25', gateway: '10.0.1.126' });
     expect((await network()).ipam[0]!.subnet).toBe('10.0.2.0/24');
+  });
+
+  describe('IPv6', () => {
+    test('a network has a local subnet of its own, behind that of IPv4', async () => {
+      const [one, other] = [await network({ ipv6: true }), await network({ ipv6: true })];
+      const [four, six] = one.ipam;
+      expect(four).toMatchObject({ subnet: '10.0.1.0/24', gateway: '10.0.1.1' });
+      expect(six!.subnet).toMatch(/^fd[0-9a-f:]+::\/64$/);
+      expect(six!.gateway).toBe(address6Of(six!.subnet, '10.0.1.1'));
+      expect(other.ipam[1]!.subnet).not.toBe(six!.subnet);
+    });
+
+    test('or that which the user chose, beside a chosen one of IPv4 or not', async () => {
+      const chosen = await network({ ipv6: true, ...subnet('fd00:7::/64') });
+      expect(chosen.ipam.map((it) => it.subnet)).toEqual(['10.0.1.0/24', 'fd00:7::/64']);
+      expect(chosen.ipam[1]!.gateway).toBe('fd00:7::a00:101');
+    });
+
+    test('addresses are given in IPv4 alone, and a new leader agrees', async () => {
+      const dual = await network({ ipv6: true, ...subnet('fd00:7::/64') });
+      const web = await service({ task: on(dual) });
+      expect(web.endpoint!.virtualIps.map(({ address }) => address)).toEqual(['10.0.1.2/24']);
+      await allocator.stop();
+      await lead();
+      expect((await task(web)).networks[0]!.addresses).toEqual(['10.0.1.3/24']);
+    });
   });
 
   test('takes the VXLAN id from the option', async () => {

@@ -67,11 +67,39 @@ const BAD_NETWORKS: [string, NetworkSpec, string, string][] = [
     'invalid-argument',
     'cannot be attachable',
   ],
-  ['encryption', withOption('encrypted', ''), 'unimplemented', 'encrypted networks'],
+  [
+    'encryption where no node can',
+    withOption('encrypted', ''),
+    'failed-precondition',
+    'no node of this cluster has WireGuard',
+  ],
+  ['a bad flag', withOption('encrypted', 'maybe'), 'invalid-argument', "'maybe' is neither"],
   ['an unknown option', withOption('colour', 'red'), 'unimplemented', 'driver option "colour"'],
   ['a bad MTU', withOption(MTU_OPTION, '67'), 'invalid-argument', "'67' is not in 68..65535"],
-  ['IPv6', aNetworkSpec({ ipv6: true }), 'unimplemented', 'EnableIPv6'],
-  ['an IPv6 subnet', withIpam({ subnet: 'fd00::/64' }), 'unimplemented', 'IPv6 subnet fd00::/64'],
+  [
+    'an IPv6 subnet of a network without IPv6',
+    withIpam({ subnet: 'fd00::/64' }),
+    'invalid-argument',
+    'subnet fd00::/64 needs IPv6 to be enabled',
+  ],
+  [
+    'an IPv6 subnet without room',
+    { ...withIpam({ subnet: 'fd00::/97' }), ipv6: true },
+    'invalid-argument',
+    'subnet fd00::/97 has no room',
+  ],
+  [
+    'an IPv6 gateway',
+    { ...withIpam({ subnet: 'fd00::/64', gateway: 'fd00::1' }), ipv6: true },
+    'unimplemented',
+    'fd00::1',
+  ],
+  [
+    'no IPv6 prefix',
+    { ...withIpam({ subnet: 'fd00::x/64' }), ipv6: true },
+    'invalid-argument',
+    'invalid subnet fd00::x/64',
+  ],
   [
     'no prefix length',
     withIpam({ subnet: '10.1.0.0' }),
@@ -148,6 +176,19 @@ describe('a network', () => {
     const creating = it.api.createNetwork(spec);
     await expect(creating).rejects.toThrow(message);
     await expect(creating).rejects.toMatchObject({ code });
+  });
+
+  test('may be encrypted as soon as one node can', async () => {
+    await it.create('node', aNode({ description: aNodeDescription({ encryptionKey: 'key' }) }));
+    const made = await it.api.createNetwork(withOption('encrypted', ''));
+    expect(made.spec.driverOptions).toEqual({ encrypted: '' });
+  });
+
+  test('may have IPv6 with room for it', async () => {
+    const spec = { ...withIpam({ subnet: 'fd00::/96' }), ipv6: true };
+    expect((await it.api.createNetwork(spec)).spec.ipv6).toBe(true);
+    const small = { ...withOption(MTU_OPTION, '1279'), name: 'small', ipv6: true };
+    await expect(it.api.createNetwork(small)).rejects.toThrow("'1279' is not in 1280..65535");
   });
 
   test('is created, found, listed and removed', async () => {

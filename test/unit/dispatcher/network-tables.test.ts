@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssignedEndpoint, AssignmentChange } from '../../../common/model/assignment.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
+import type { Network } from '../../../common/model/network.ts';
 import type { Node } from '../../../common/model/node.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { TASK_STATES, type TaskState } from '../../../common/model/task-state.ts';
@@ -16,6 +17,8 @@ import {
   setScene,
 } from '../../support/assignment-history.ts';
 import {
+  aNetwork,
+  aNetworkSpec,
   aNode,
   aNodeDescription,
   aPort,
@@ -87,6 +90,36 @@ describe('network tables', () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  test.each([
+    ['an encrypted network', { encrypted: '' }, true, 'key'],
+    ['any other', {}, false, ''],
+  ])('peers of %s have the keys of their nodes', async (_, driverOptions, encrypted, key) => {
+    const test = await scene();
+    const [{ id }] = (await test.create(
+      'network',
+      aNetwork({
+        spec: aNetworkSpec({ driverOptions, ipv6: true }),
+        ipam: ['10.7.0.0/24', 'fd00:7::/64'].map((subnet) => ({
+          ...{ subnet, gateway: '', range: '', reserved: {} },
+        })),
+        vxlanId: 4444,
+      }),
+    )) as [Network];
+    const [node] = (await test.create(
+      'node',
+      aNode({
+        description: aNodeDescription({ encryptionKey: 'key' }),
+        attachments: [{ networkId: id, address: '10.7.0.3/24' }],
+      }),
+    )) as [Node];
+    const { tables, write } = await followed(test);
+    expect(tables.items(id)).toMatchObject([{ item: { encrypted, subnet6: 'fd00:7::/64' } }]);
+    expect(tables.peers(id, null)).toMatchObject([{ item: { encryptionKey: key } }]);
+    const description = aNodeDescription({ ...node.description, encryptionKey: 'other' });
+    const changes = await write((tx) => tx.update('node', { ...node, description }));
+    expect(changes).toMatchObject(encrypted ? [{ item: { encryptionKey: 'other' } }] : []);
   });
 
   describe('an endpoint', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { NetworkId } from '../../../common/model/ids.ts';
+import { networkPlugins } from '../../../common/model/network.ts';
 import type { Node } from '../../../common/model/node.ts';
 import { ANYWHERE, NO_RESOURCES, type PortConfig } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
@@ -7,6 +8,7 @@ import { NodeTable } from '../../../manager/scheduler/node-table.ts';
 import { planGroup, planPreassigned } from '../../../manager/scheduler/plan-placement.ts';
 import {
   aContainerSpec,
+  aNetwork,
   aNode,
   aNodeDescription,
   aNodeSpec,
@@ -174,10 +176,27 @@ describe('filters', () => {
     const id = idOf<NetworkId>('weave');
     const task = pending({ networks: [{ networkId: id, addresses: [], aliases: [] }] });
     const table = tableOf(plugins('Network:overlay'));
-    table.networkDrivers.set(id, 'weave');
+    table.networkPlugins.set(id, ['weave']);
     expect(planGroup(table, [task], 0).decisions[0]).toMatchObject({
       explanation: 'no suitable node (missing plugin on 1 node)',
     });
+  });
+
+  test('plugin: an encrypted network is for nodes with WireGuard', () => {
+    const id = idOf<NetworkId>('secret');
+    const task = pending({ networks: [{ networkId: id, addresses: [], aliases: [] }] });
+    const { spec } = aNetwork();
+    const needs = networkPlugins({ ...spec, driverOptions: { encrypted: '' } });
+    for (const [node, expected] of [
+      [plugins('Network:overlay'), 0],
+      [plugins('Network:overlay', 'Network:wireguard'), 1],
+    ] as const) {
+      const table = tableOf(node);
+      table.networkPlugins.set(id, needs);
+      const placed = planGroup(table, [task], 0).decisions.filter((it) => 'nodeId' in it);
+      expect(placed).toHaveLength(expected);
+    }
+    expect(networkPlugins({ ...spec, driverOptions: { encrypted: 'false' } })).toEqual(['overlay']);
   });
 
   test.each([

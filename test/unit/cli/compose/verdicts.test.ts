@@ -65,10 +65,11 @@ describe('verdicts that depend on the value', () => {
   test.each([
     ['networks', 'driver: overlay', /^honoured/],
     ['networks', 'driver: bridge', /^refused/],
-    ['networks', 'enable_ipv6: true', /^refused/],
+    ['networks', 'enable_ipv6: true', /^honoured/],
     ['networks', 'enable_ipv4: true', /^honoured/],
     ['networks', 'driver_opts: {encrypted: "false"}', /^honoured/],
-    ['networks', 'driver_opts: {encrypted: ""}', /^refused: option "encrypted"/],
+    ['networks', 'driver_opts: {encrypted: ""}', /^honoured/],
+    ['networks', 'driver_opts: {colour: red}', /^refused: option "colour"/],
     ['volumes', 'driver: local', /^honoured/],
     ['volumes', 'driver: nfs', /^refused/],
     ['volumes', 'driver_opts: {}', /^honoured/],
