@@ -61,6 +61,8 @@ const run = () => import('./commands/run.ts');
 const exec = () => import('./commands/exec.ts');
 const dialStdio = () => import('./commands/dial-stdio.ts');
 const events = () => import('./commands/events.ts');
+const completion = () => import('./commands/completion.ts');
+const contextStore = () => import('./commands/context-store.ts');
 const system = () => import('./commands/system.ts');
 const logs = () => import('./commands/logs.ts');
 const dev = () => import('./dev/commands.ts');
@@ -274,6 +276,20 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       info: entry('Show what the daemon says of itself', async () => (await system()).info),
     },
   },
+  context: {
+    summary: 'Names for the daemons of several clusters',
+    commands: {
+      create: entry('Create a context', async () => (await contextStore()).create),
+      export: entry('Write a context to a file', async () => (await contextStore()).exportContext),
+      import: entry('Read a context from a file', async () => (await contextStore()).importContext),
+      inspect: entry('Show contexts in detail', async () => (await contextStore()).inspect),
+      ls: entry('List contexts', async () => (await contextStore()).ls, LS),
+      rm: entry('Remove contexts', async () => (await contextStore()).rm, RM),
+      show: entry('Print the name of the one in force', async () => (await contextStore()).show),
+      update: entry('Change a context', async () => (await contextStore()).update),
+      use: entry('Choose the context to use', async () => (await contextStore()).use),
+    },
+  },
   dev: {
     summary: 'A whole cluster on this machine, for trying and for tests',
     commands: {
@@ -297,6 +313,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   attach: GROUPS['container']!.commands['attach']!,
   commit: GROUPS['container']!.commands['commit']!,
+  completion: entry(
+    'Print the completion script of a shell',
+    async () => (await completion()).completion,
+  ),
   cp: GROUPS['container']!.commands['cp']!,
   create: GROUPS['container']!.commands['create']!,
   diff: GROUPS['container']!.commands['diff']!,
@@ -334,6 +354,15 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   wait: GROUPS['container']!.commands['wait']!,
 };
 
+/** Asked by the shells' scripts, with the words so far. */
+export const COMPLETE = '__complete';
+const HIDDEN: Readonly<Record<string, CommandEntry>> = {
+  [COMPLETE]: entry('Complete a command line', async () => {
+    const { complete } = await import('./completion.ts');
+    return complete({ groups: GROUPS, commands: COMMANDS });
+  }),
+};
+
 export interface FoundCommand {
   /** e.g. `skep service ls` */
   readonly words: string;
@@ -347,8 +376,9 @@ export function findCommand(
   args: readonly string[],
 ): FoundCommand | { readonly group: string; readonly unknown: string | null } | null {
   const [first = '', second] = args;
-  const single = COMMANDS[first];
-  if (single && Object.hasOwn(COMMANDS, first)) {
+  const table = Object.hasOwn(HIDDEN, first) ? HIDDEN : COMMANDS;
+  const single = table[first];
+  if (single && Object.hasOwn(table, first)) {
     return { words: `skep ${first}`, entry: single, rest: args.slice(1) };
   }
   if (!Object.hasOwn(GROUPS, first)) return null;

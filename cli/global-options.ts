@@ -2,6 +2,7 @@
 
 export interface GlobalOptions {
   readonly host: string | null;
+  readonly context: string | null;
   readonly help: boolean;
   readonly version: boolean;
   /** undefined = not said */
@@ -16,9 +17,13 @@ export interface GlobalOptions {
 
 export class GlobalFlagError extends Error {}
 
-const TEXT_FLAGS: Readonly<Record<string, 'host' | 'tlscacert' | 'tlscert' | 'tlskey'>> = {
+const TEXT_FLAGS: Readonly<
+  Record<string, 'host' | 'context' | 'tlscacert' | 'tlscert' | 'tlskey'>
+> = {
   '-H': 'host',
   '--host': 'host',
+  '-c': 'context',
+  '--context': 'context',
   '--tlscacert': 'tlscacert',
   '--tlscert': 'tlscert',
   '--tlskey': 'tlskey',
@@ -32,6 +37,14 @@ const SWITCHES: Readonly<Record<string, 'help' | 'version' | 'tls' | 'tlsverify'
   '--tls': 'tls',
   '--tlsverify': 'tlsverify',
 };
+
+/** All of them, in their long form. */
+export const GLOBAL_FLAGS: readonly string[] = [
+  ...Object.keys(TEXT_FLAGS),
+  ...Object.keys(SWITCHES),
+]
+  .filter((flag) => flag.startsWith('--'))
+  .sort();
 
 /** Global flags stand before the command; the first word that is no flag begins it. Throws `GlobalFlagError`. */
 export function parseGlobal(argv: readonly string[]): GlobalOptions {
@@ -50,8 +63,12 @@ export function parseGlobal(argv: readonly string[]): GlobalOptions {
       switches[flag] = inline === null || switchValue(name, inline);
     } else throw new GlobalFlagError(`unknown flag: ${argv[at]}`);
   }
+  if (texts.host !== undefined && texts.context !== undefined) {
+    throw new GlobalFlagError('conflicting options: cannot specify both --host and --context');
+  }
   return {
     host: texts.host ?? null,
+    context: texts.context ?? null,
     help: switches.help ?? false,
     version: switches.version ?? false,
     tls: switches.tls,

@@ -3,11 +3,10 @@
  * The skep process: global flags, help, the environment, the exit status. What a command does with
  * its flags is run.ts's business.
  */
-import { COMMANDS, findCommand, GROUPS } from './command-table.ts';
-import { GlobalFlagError, type GlobalOptions, parseGlobal, tlsFiles } from './global-options.ts';
+import { COMMANDS, COMPLETE, findCommand, GROUPS } from './command-table.ts';
+import { GlobalFlagError, type GlobalOptions, parseGlobal } from './global-options.ts';
 import { ProcessSignals } from './process-signals.ts';
 
-const DEFAULT_HOST = 'unix:///run/skep/skep.sock';
 const EXIT_FLAG = 125;
 
 function overview(): string {
@@ -29,7 +28,9 @@ Commands:
 ${rows(COMMANDS)}
 
 Global Options:
-  -H, --host string   Daemon socket (env SKEP_HOST, DOCKER_HOST; default ${DEFAULT_HOST})
+  -c, --context string
+                      Context to use (env SKEP_CONTEXT, DOCKER_CONTEXT; default: that of "skep context use")
+  -H, --host string   Daemon socket (env SKEP_HOST, DOCKER_HOST; default unix:///run/skep/skep.sock)
       --tls           TLS to a tcp:// daemon (env DOCKER_TLS)
       --tlsverify     and check its certificate (env DOCKER_TLS_VERIFY)
       --tlscacert, --tlscert, --tlskey string
@@ -62,12 +63,21 @@ function unknownCommand(words: string, help: string): number {
   return 1;
 }
 
+/** What the line says of the daemon holds for the question too. The last word is not said to its end. */
+function completionOptions(words: readonly string[]): GlobalOptions {
+  const open = words.at(-1) ?? '';
+  const { args, ...said } = parseGlobal(words.slice(0, -1));
+  return { ...said, help: false, version: false, args: [COMPLETE, '--', ...args, open] };
+}
+
 async function main(argv: readonly string[], signals: ProcessSignals): Promise<number> {
+  const isCompletion = argv[0] === COMPLETE;
   let options: GlobalOptions;
   try {
-    options = parseGlobal(argv);
+    options = isCompletion ? completionOptions(argv.slice(1)) : parseGlobal(argv);
   } catch (err) {
     if (!(err instanceof GlobalFlagError)) throw err;
+    if (isCompletion) return 0; // a shell shows no errors
     process.stderr.write(`${err.message}\n\nRun 'skep --help' for more information\n`);
     return EXIT_FLAG;
   }
@@ -84,16 +94,23 @@ async function main(argv: readonly string[], signals: ProcessSignals): Promise<n
     process.stdout.write(groupHelp(group));
     return 0;
   }
-  const { SKEP_HOST, DOCKER_HOST } = process.env;
   // Loaded only now: help needs neither the flag parser nor HTTP.
-  const { runCommand } = await import('./run.ts');
+  const [{ runCommand }, { daemonAddress }] = await Promise.all([
+    import('./run.ts'),
+    import('./daemon-address.ts'),
+  ]);
+  // What a flag says is said to commands as the environment would.
+  const env = {
+    ...process.env,
+    ...(options.host !== null && { SKEP_HOST: options.host }),
+    ...(options.context !== null && { SKEP_HOST: '', SKEP_CONTEXT: options.context }),
+  };
   return runCommand(found, {
-    host: options.host ?? (SKEP_HOST || DOCKER_HOST || DEFAULT_HOST),
-    tls: tlsFiles(options, process.env),
+    address: () => daemonAddress(options, env),
     stdout: process.stdout,
     stderr: process.stderr,
     stdin: () => process.stdin,
-    env: process.env,
+    env,
     cwd: process.cwd(),
     signal: signals.interrupted,
     takeSignals: (deliver) => signals.take(deliver),

@@ -10,6 +10,7 @@ import type { ClientTls } from './client/endpoint.ts';
 import { EngineClient } from './client/engine-client.ts';
 import type { FoundCommand } from './command-table.ts';
 import { type CommandContext, ExitError, errorLine, type Terminal } from './commands/context.ts';
+import type { DaemonAddress } from './daemon-address.ts';
 import type { TlsFile, TlsFiles } from './global-options.ts';
 
 const EXIT_FLAG = 125;
@@ -17,9 +18,8 @@ const EXIT_INTERRUPTED = 130;
 
 /** What the process gives to its command. */
 export interface ProcessParts {
-  readonly host: string;
-  /** for a daemon by TCP; null = plain */
-  readonly tls: TlsFiles | null;
+  /** asked for at the first call: a command without a daemon runs whatever context is in force */
+  readonly address: () => DaemonAddress;
   readonly stdout: Terminal;
   readonly stderr: Terminal;
   /** made at the first use: it holds a descriptor */
@@ -77,12 +77,15 @@ export async function runCommand(found: FoundCommand, parts: ProcessParts): Prom
 }
 
 function makeContext(parts: ProcessParts): CommandContext & { close(): void } {
-  const { host, tls, stdin, ...rest } = parts;
+  const { address, stdin, ...rest } = parts;
   let client: EngineClient | null = null;
   return {
     ...rest,
     get client() {
-      client ??= new EngineClient(host, parts.signal, clientTls(host, tls));
+      if (client === null) {
+        const { host, tls } = address();
+        client = new EngineClient(host, parts.signal, clientTls(host, tls));
+      }
       return client;
     },
     close: () => client?.close(),

@@ -83,6 +83,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'https-proxy-agent': ['worker/images'],
   fzstd: ['worker/images'],
   'tar-fs': ['cli/client'],
+  'tar-stream': ['cli/client'],
 };
 
 /** Time, chance and environment are parameters; these places make them. */

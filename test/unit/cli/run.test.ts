@@ -13,8 +13,7 @@ async function run(configure: Configure, rest: readonly string[]) {
   const status = await runCommand(
     { words: 'skep try', rest, entry: { summary: 'Try it', load: async () => configure } },
     {
-      host: 'unix:///nowhere.sock',
-      tls: null,
+      address: () => ({ host: 'unix:///nowhere.sock', tls: null }),
       stdout,
       stderr,
       stdin: () => Readable.from([]),
