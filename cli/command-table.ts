@@ -33,6 +33,7 @@ const nodeDrain = () => import('./commands/node-drain.ts');
 const nodeList = () => import('./commands/node-list.ts');
 const service = () => import('./commands/service.ts');
 const serviceExec = () => import('./commands/service-exec.ts');
+const serviceUsage = () => import('./commands/service-usage.ts');
 const verbs = () => import('./commands/verbs.ts');
 const serviceExplain = () => import('./commands/service-explain.ts');
 const serviceCreate = () => import('./commands/service-create.ts');
@@ -119,9 +120,17 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       rollback: entry('Go back to the previous spec', async () => (await service()).rollback),
       scale: entry('Set the number of replicas', async () => (await service()).scale),
       start: entry('Start stopped services', async () => (await verbs()).serviceStart),
+      stats: entry(
+        'Show what the tasks of services use, on any node',
+        async () => (await serviceUsage()).serviceStats,
+      ),
       stop: entry(
         'End the tasks of services, and keep them',
         async () => (await verbs()).serviceStop,
+      ),
+      top: entry(
+        'List the processes of a service, on any node',
+        async () => (await serviceUsage()).serviceTop,
       ),
       update: entry('Change a service', async () => (await serviceUpdate()).update),
     },
@@ -150,6 +159,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       restart: entry('Replace the tasks of a stack', async () => (await verbs()).stackRestart),
       services: entry('List the services of a stack', async () => (await stack()).services),
       start: entry('Start a stopped stack', async () => (await verbs()).stackStart),
+      stats: entry(
+        'Show what the tasks of a stack use, on any node',
+        async () => (await serviceUsage()).stackStats,
+      ),
       stop: entry('End the tasks of a stack, and keep it', async () => (await verbs()).stackStop),
     },
   },

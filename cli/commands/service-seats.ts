@@ -1,5 +1,7 @@
 /** The running tasks of a service as containers, on whatever nodes they are. */
 import { containerIdOf } from '../../common/model/container-id.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
 import { hasStatus } from '../client/transport.ts';
@@ -8,6 +10,8 @@ import { type CommandContext, UsageError } from './context.ts';
 export interface Seat {
   /** `web.1`, or `web.NODE` of a global service */
   readonly name: string;
+  /** name of the node */
+  readonly node: string;
   readonly containerId: string;
 }
 
@@ -15,21 +19,32 @@ export interface Seat {
 export async function runningSeats(context: CommandContext, ref: string): Promise<readonly Seat[]> {
   const { client } = context;
   const { service, place } = await findService(context, ref);
-  const filters = { service: [service.ID], 'desired-state': ['running'] };
-  const tasks = (await client.tasks(filters)).filter(({ Status }) => Status.State === 'running');
-  const nodes = tasks.some(({ Slot }) => !Slot) ? await client.nodes() : [];
-  const placed = tasks.map((task) => {
-    const node = nodes.find(({ ID }) => ID === task.NodeID);
-    const shown = task.Slot
-      ? String(task.Slot)
-      : (node?.Description?.Hostname ?? task.NodeID ?? '');
-    return { task, shown, isMeant: place === null || [shown, task.NodeID].includes(place) };
-  });
-  return placed
-    .filter(({ isMeant }) => isMeant)
+  const [tasks, nodes] = await Promise.all([
+    client.tasks({ service: [service.ID], 'desired-state': ['running'] }),
+    client.nodes(),
+  ]);
+  return seatsOf(service, tasks, nodes, place);
+}
+
+/** Of its tasks those that run. @param place slot, or node's name or id; null = all */
+export function seatsOf(
+  service: ServiceJson,
+  tasks: readonly TaskJson[],
+  nodes: readonly NodeJson[],
+  place: string | null = null,
+): readonly Seat[] {
+  const names = new Map(nodes.map(({ ID, Description }) => [ID, Description?.Hostname]));
+  return tasks
+    .filter(({ Status }) => Status.State === 'running')
+    .map((task) => {
+      const node = names.get(task.NodeID ?? '') ?? task.NodeID ?? '';
+      return { task, node, shown: task.Slot ? String(task.Slot) : node };
+    })
+    .filter(({ task, shown }) => place === null || [shown, task.NodeID].includes(place))
     .sort((a, b) => bySeat(a, b))
-    .map(({ task, shown }) => ({
+    .map(({ task, node, shown }) => ({
       name: `${service.Spec.Name}.${shown}`,
+      node,
       containerId: containerIdOf(asId<TaskId>(task.ID)),
     }));
 }
