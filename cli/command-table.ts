@@ -60,6 +60,7 @@ const containerCopy = () => import('./commands/container-copy.ts');
 const containerStats = () => import('./commands/container-stats.ts');
 const run = () => import('./commands/run.ts');
 const exec = () => import('./commands/exec.ts');
+const doctor = () => import('./commands/doctor.ts');
 const dialStdio = () => import('./commands/dial-stdio.ts');
 const events = () => import('./commands/events.ts');
 const completion = () => import('./commands/completion.ts');
@@ -333,6 +334,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   cp: GROUPS['container']!.commands['cp']!,
   create: GROUPS['container']!.commands['create']!,
   diff: GROUPS['container']!.commands['diff']!,
+  doctor: entry(
+    'Check this host and its cluster, and say what to do',
+    async () => (await doctor()).doctor,
+  ),
   events: GROUPS['system']!.commands['events']!,
   exec: GROUPS['container']!.commands['exec']!,
   export: GROUPS['container']!.commands['export']!,

@@ -1,0 +1,82 @@
+/**
+ * `skep doctor`: whether this host can do what skep asks of it, and the cluster's hosts reach one another; with each
+ * trouble what to do about it. It changes nothing: features are tried in namespaces that end with the trial.
+ */
+import type { InfoJson, NodeJson, TaskJson } from '../../common/model/engine-json.ts';
+import { renderTable } from '../output/table.ts';
+import { type CommandContext, type Configure, ExitError, errorLine } from './context.ts';
+import { type Finding, judgeCluster, judgeHost } from './doctor-findings.ts';
+import { probeHost, probePaths } from './doctor-probes.ts';
+
+const DATA_DIR_DEFAULT = '/var/lib/skep';
+/** A daemon that is slower counts as one that does not answer. */
+const ANSWER_MS = 10_000;
+
+interface DoctorFlags {
+  readonly dataDir?: string;
+  readonly json?: boolean;
+}
+
+export const doctor: Configure = (command, context) => {
+  command
+    .option('--data-dir <dir>', `default: that of the daemon, or ${DATA_DIR_DEFAULT}`)
+    .option('--json', 'print for programs')
+    .action(async ({ dataDir, json }: DoctorFlags) => {
+      const cluster = await askDaemon(context);
+      const { info } = cluster;
+      const folder = dataDir ?? info?.DockerRootDir ?? DATA_DIR_DEFAULT;
+      const host = await probeHost(folder, context.signal);
+      const own = info?.Swarm.NodeID ?? '';
+      const addresses = cluster.nodes
+        .filter(({ ID, Status }) => ID !== own && Status?.State === 'ready')
+        .flatMap(({ Status }) => (Status?.Addr ? [Status.Addr] : []));
+      const paths = await probePaths(addresses, host.mtu, context.signal);
+      const findings = [...judgeHost(host, info), ...judgeCluster({ ...cluster, paths })];
+      context.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : report(findings));
+      if (findings.some(({ level }) => level === 'fail')) throw new ExitError(1);
+    });
+};
+
+export interface ClusterFacts {
+  /** null = no daemon answers */
+  readonly info: InfoJson | null;
+  /** why not */
+  readonly silence: string;
+  readonly nodes: readonly NodeJson[];
+  readonly tasks: readonly TaskJson[];
+}
+
+async function askDaemon(context: CommandContext): Promise<ClusterFacts> {
+  const none = { info: null, silence: '', nodes: [], tasks: [] };
+  const asked = (async (): Promise<ClusterFacts> => {
+    const { client } = context;
+    const info = await client.info();
+    if (!info.Swarm.ControlAvailable) return { ...none, info };
+    const [nodes, tasks] = await Promise.all([client.nodes(), client.tasks()]);
+    return { info, silence: '', nodes, tasks };
+  })();
+  const late = context.clock
+    .sleep(ANSWER_MS, context.signal)
+    .then(() => ({ ...none, silence: `no answer within ${ANSWER_MS / 1000} s` }));
+  try {
+    return await Promise.race([asked, late]);
+  } catch (err) {
+    if (context.signal.aborted) throw err;
+    return { ...none, silence: errorLine(err) };
+  }
+}
+
+const WORDS = { ok: 'ok', warn: 'warning', fail: 'FAILED' } as const;
+
+function report(findings: readonly Finding[]): string {
+  const lines = findings.flatMap(({ level, check, text, remedy }) => [
+    [WORDS[level], check, text],
+    ...(remedy === '' ? [] : [['', '', `-> ${remedy}`]]),
+  ]);
+  const count = (level: Finding['level']): number =>
+    findings.filter((finding) => finding.level === level).length;
+  const [fails, warnings] = [count('fail'), count('warn')];
+  const summary =
+    fails + warnings === 0 ? 'All is well.' : `${fails} failed, ${warnings} warnings.`;
+  return `${renderTable(lines)}\n${summary}\n`;
+}

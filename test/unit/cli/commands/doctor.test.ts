@@ -1,0 +1,166 @@
+import { describe, expect, test } from 'vitest';
+import type { ClusterFacts } from '../../../../cli/commands/doctor.ts';
+import { judgeCluster, judgeHost, skewMs } from '../../../../cli/commands/doctor-findings.ts';
+import type { HostFacts, PathFacts } from '../../../../cli/commands/doctor-probes.ts';
+import type { InfoJson, NodeJson, TaskJson } from '../../../../common/model/engine-json.ts';
+
+const GIB = 1024 ** 3;
+const HEALTHY: HostFacts = {
+  isRoot: true,
+  nodeVersion: '20.19.0',
+  kernel: '6.1.0',
+  trials: {
+    namespaces: null,
+    overlayfs: null,
+    bridge: null,
+    veth: null,
+    vxlan: null,
+    nftables: null,
+  },
+  cgroups: { version: 'v2', controllers: ['cpuset', 'cpu', 'io', 'memory', 'pids'] },
+  takenPorts: [],
+  dropping: [],
+  mtu: 1500,
+  mtus: { eth0: 1500 },
+  isClockSynchronised: true,
+  disk: {
+    path: '/var/lib',
+    freeBytes: 50 * GIB,
+    totalBytes: 100 * GIB,
+    freeInodesRatio: 0.9,
+    type: 'xfs',
+  },
+  openFilesMax: 1_048_576,
+  connectionsMax: 262_144,
+  memoryFreeBytes: 4 * GIB,
+};
+const member = { Swarm: { LocalNodeState: 'active', ControlAvailable: true } } as InfoJson;
+
+describe('a host', () => {
+  test('that has everything has no finding but good ones', () => {
+    const levels = new Set(judgeHost(HEALTHY, null).map(({ level }) => level));
+    expect([...levels]).toEqual(['ok']);
+  });
+
+  test.each<[string, Partial<HostFacts>, string, string, string]>([
+    ['an old node.js', { nodeVersion: '20.18.3' }, 'node.js', 'fail', 'install 20.19'],
+    ['another user', { isRoot: false }, 'user', 'fail', 'as root'],
+    [
+      'no VXLAN',
+      { trials: { ...HEALTHY.trials, vxlan: 'Unknown device type' } },
+      'vxlan',
+      'fail',
+      'modprobe vxlan',
+    ],
+    [
+      'no memory groups',
+      { cgroups: { version: 'v2', controllers: ['cpu', 'cpuset', 'io', 'pids'] } },
+      'cgroups',
+      'warn',
+      'cgroup_enable=memory',
+    ],
+    ['no groups', { cgroups: { version: 'none', controllers: [] } }, 'cgroups', 'fail', 'mount -t'],
+    ['a busy port', { takenPorts: ['4789/udp'] }, 'ports', 'warn', 'ss -lunp sport = :4789'],
+    ['a firewall', { dropping: ['inet filter input'] }, 'firewall', 'warn', 'let 2377/tcp'],
+    ['a small MTU', { mtu: 1300 }, 'mtu', 'warn', 'raise it to 1330'],
+    ['a free clock', { isClockSynchronised: false }, 'clock', 'warn', 'chrony'],
+    ['an overlay', { disk: { ...HEALTHY.disk, type: 'overlayfs' } }, 'file system', 'fail', 'ext4'],
+    ['a full disk', { disk: { ...HEALTHY.disk, freeBytes: GIB } }, 'disk', 'warn', 'system df'],
+    ['no disk', { disk: { ...HEALTHY.disk, freeBytes: 1 } }, 'disk', 'fail', 'system df'],
+    ['no inodes', { disk: { ...HEALTHY.disk, freeInodesRatio: 0.01 } }, 'disk', 'warn', 'more'],
+    ['few files', { openFilesMax: 1024 }, 'limits', 'warn', 'LimitNOFILE'],
+    ['few connections', { connectionsMax: 1024 }, 'limits', 'warn', 'nf_conntrack_max'],
+    ['little memory', { memoryFreeBytes: 1 }, 'limits', 'warn', 'memory'],
+  ])('with %s is told what to do', (_, facts, check, level, remedy) => {
+    const bad = judgeHost({ ...HEALTHY, ...facts }, null).filter((one) => one.level !== 'ok');
+    expect(bad).toEqual([
+      { check, level, text: expect.any(String), remedy: expect.stringContaining(remedy) },
+    ]);
+  });
+
+  test('has its own ports', () => {
+    const taken = { ...HEALTHY, takenPorts: ['2377/tcp', '4789/udp'] };
+    expect(judgeHost(taken, member).every(({ level }) => level === 'ok')).toBe(true);
+  });
+});
+
+const node = (ID: string, more: Partial<NodeJson> = {}): NodeJson =>
+  ({
+    ID,
+    Description: { Hostname: `host-${ID}` },
+    Status: { State: 'ready', Addr: `10.0.0.${ID}` },
+    ...more,
+  }) as NodeJson;
+const manager = (ID: string, Reachability = 'reachable') =>
+  node(ID, { ManagerStatus: { Reachability } });
+/** Seconds at which it was made, said that it runs, and was written. */
+const report = (NodeID: string, made: number, said: number, written: number): TaskJson =>
+  ({
+    NodeID,
+    CreatedAt: new Date(made * 1000).toISOString(),
+    UpdatedAt: new Date(written * 1000).toISOString(),
+    Status: { State: 'running', Timestamp: new Date(said * 1000).toISOString() },
+  }) as TaskJson;
+
+describe('a cluster', () => {
+  const judge = (facts: Partial<ClusterFacts & { readonly paths: readonly PathFacts[] }>) =>
+    judgeCluster({
+      ...{ info: member, silence: '', tasks: [], paths: [] },
+      nodes: [manager('1'), manager('2'), manager('3')],
+      ...facts,
+    });
+  const path = (address: string, answers: boolean | null, passesWhole = true): PathFacts => ({
+    ...{ address, answers, passesWhole },
+  });
+
+  test('that is whole has no finding but good ones', () => {
+    const paths = [path('10.0.0.2', true), path('10.0.0.3', true)];
+    const tasks = [report('2', 10, 11, 12)];
+    expect(judge({ paths, tasks }).map(({ check, level }) => [check, level])).toEqual([
+      ['daemon', 'ok'],
+      ['managers', 'ok'],
+      ['nodes', 'ok'],
+      ['clock skew', 'ok'],
+      ['paths', 'ok'],
+    ]);
+  });
+
+  test.each<[string, Parameters<typeof judge>[0], string, string]>([
+    ['no daemon', { info: null, silence: 'Cannot connect' }, 'daemon', 'start skepd'],
+    [
+      'a lock',
+      { info: { Swarm: { LocalNodeState: 'locked' } } as InfoJson },
+      'cluster',
+      'swarm unlock',
+    ],
+    [
+      'a lost manager',
+      { nodes: [manager('1'), manager('2', 'unreachable'), manager('3')] },
+      'managers',
+      'bring back host-2',
+    ],
+    ['two managers', { nodes: [manager('1'), manager('2')] }, 'managers', 'an odd number'],
+    [
+      'a node that is down',
+      { nodes: [manager('1'), node('2', { Status: { State: 'down' } })] },
+      'nodes',
+      'skepd there',
+    ],
+    ['a clock ahead', { tasks: [report('2', 10, 30, 12)] }, 'clock skew', 'the clock of host-2'],
+    ['silence', { paths: [path('10.0.0.2', false)] }, 'paths', 'a firewall between'],
+    ['a narrow way', { paths: [path('10.0.0.2', true, false)] }, 'paths', 'driver.mtu=N'],
+    ['no ping', { paths: [path('10.0.0.2', null)] }, 'paths', 'iputils-ping'],
+  ])('with %s is told what to do', (_, facts, check, remedy) => {
+    const bad = judge(facts).filter(({ level }) => level !== 'ok');
+    expect(bad.map((one) => one.check)).toEqual([check]);
+    expect(bad[0]!.remedy).toContain(remedy);
+  });
+
+  test('knows a skew from reports that cannot be', () => {
+    expect(skewMs([])).toBe(null);
+    expect(skewMs([report('1', 10, 11, 12)])).toBe(0);
+    expect(skewMs([report('1', 10, 11, 900)])).toBe(0); // written again later
+    expect(skewMs([report('1', 10, 15, 12), report('1', 10, 11, 12)])).toBe(3000);
+    expect(skewMs([report('1', 100, 40, 102)])).toBe(-60_000);
+  });
+});
