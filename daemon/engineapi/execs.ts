@@ -1,6 +1,5 @@
 /** Commands that are run in containers: made, started, resized, looked at. */
 import type { Duplex } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { StringMap } from '../../common/model/objects.ts';
@@ -13,6 +12,7 @@ import { mintExecId } from './exec-id.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { JsonReader } from './json/reader.ts';
+import { relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
 
 export interface ExecRoutesOptions {
@@ -133,35 +133,39 @@ async function startExec(
   if (record.hasBegun) throw new SkepError('conflict', `exec ${record.id} was started already`);
   // As it is now: it may have been paused or removed since the exec was made.
   const info = containers.require(record.containerId);
+  requireAnswering(info, 'exec');
   record.hasBegun = true;
-  const session = await containers.exec(info, record.spec).catch((err: unknown) => {
-    const isTold = tellFailedStart(context, record, detach, err);
-    record.hasBegun = record.exitCode !== null;
-    if (!isTold) throw err;
-    return null;
-  });
-  if (session === null) return;
+  // Before there is output: docker-py reads the connection past its HTTP library, which may have taken what came with the headers.
+  const socket = detach ? null : context.hijack(streamType(record.spec.tty, context.apiMinor));
+  const gone = socket && whenGone(socket);
+  let session: ExecSession;
+  try {
+    session = await containers.exec(info, record.spec);
+  } catch (err) {
+    failStart(record, socket, err);
+    return;
+  }
   record.session = session;
   tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = endOf(session).then((exitCode) => {
     record.exitCode = exitCode;
     tell('exec_die', { exitCode: String(exitCode) });
   });
-  if (detach) {
+  if (socket === null || gone === null) {
     session.stdout.resume();
     session.stderr.resume();
     context.empty(200);
     await ended;
     return;
   }
-  if (context.signal.aborted) {
-    // It left while the process was made: its connection tells of its end no more.
-    session.close();
-    await ended;
-    throw context.signal.reason;
-  }
-  const socket = context.hijack(streamType(record.spec.tty, context.apiMinor));
-  await relay(socket, session, record.spec, ended);
+  // A client that is gone takes its process along: nobody reads what it writes.
+  if (gone.aborted) session.close();
+  else gone.addEventListener('abort', () => session.close(), { once: true });
+  const { tty, stdin } = record.spec;
+  const input = stdin ? 'ends' : 'none';
+  // Its exit code is known when the client hears of its end.
+  await Promise.all([ended, relay(socket, session, { tty, stdout: true, stderr: true, input })]);
+  socket.end();
 }
 
 /** What ends with its container, or with its client, is killed. */
@@ -182,50 +186,22 @@ const EXIT_NOT_RUN = 126;
 
 /**
  * A command that cannot be run ends as one that ran, as in Docker: with words on its error output and a shell's exit
- * code. False when `err` is about something else, or nobody listens.
+ * code. Throws `err` when nobody listens, or it is none of those that are told to users.
  */
-function tellFailedStart(
-  context: RequestContext,
-  record: ExecRecord,
-  detach: boolean,
-  err: unknown,
-): boolean {
-  if (!hasCode(err, 'invalid-argument')) return false;
-  record.exitCode = err instanceof CommandError ? err.exitCode : EXIT_NOT_RUN;
-  if (detach) return false;
+function failStart(record: ExecRecord, socket: Duplex | null, err: unknown): void {
+  const isRefused = hasCode(err, 'invalid-argument');
+  if (isRefused) record.exitCode = err instanceof CommandError ? err.exitCode : EXIT_NOT_RUN;
+  else if (socket !== null) record.exitCode = EXIT_KILLED; // its container ended or was removed meanwhile
+  record.hasBegun = record.exitCode !== null;
+  if (socket === null) throw err;
+  if (!(err instanceof SkepError)) {
+    socket.destroy();
+    throw err;
+  }
   const { tty } = record.spec;
   const words = Buffer.from(`${describeError(err)}\r\n`);
-  const socket = context.hijack(streamType(tty, context.apiMinor));
-  socket.on('error', () => socket.destroy());
   socket.resume();
   socket.end(tty ? words : frame('stderr', words));
-  return true;
-}
-
-/** Bytes both ways until the process ended and all its output is sent; its exit code is known by then. */
-async function relay(
-  socket: Duplex,
-  session: ExecSession,
-  spec: ExecSpec,
-  ended: Promise<void>,
-): Promise<void> {
-  socket.on('error', () => socket.destroy());
-  // A client that is gone takes its process along: nobody reads what it writes.
-  socket.once('close', () => session.close());
-  if (spec.stdin) socket.pipe(session.stdin);
-  else socket.resume();
-  const forward = (stream: 'stdout' | 'stderr'): Promise<void> => {
-    const source = session[stream];
-    source.on('data', (chunk: Buffer) => {
-      if (socket.destroyed) return;
-      if (socket.write(spec.tty ? chunk : frame(stream, chunk))) return;
-      source.pause();
-      socket.once('drain', () => source.resume());
-    });
-    return finished(source, { writable: false });
-  };
-  await Promise.all([ended, forward('stdout'), forward('stderr')]);
-  socket.end();
 }
 
 function execSpecOf(json: JsonReader): ExecSpec {

@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { Duplex, PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { addExecRoutes, EXECS_KEPT, Execs } from '../../../daemon/engineapi/execs.ts';
@@ -44,6 +44,9 @@ class FakeSession {
   }
 }
 
+/** The connection that was taken over last, and what was written to it. */
+let client: Duplex | null;
+let written: Buffer;
 let condition: ContainerInfo['condition'];
 /** What the runtime makes of a start. */
 let run: () => Promise<FakeSession>;
@@ -79,18 +82,12 @@ beforeEach(() => {
 });
 
 /** What is answered, or its taken over connection. */
-async function call(
-  route: string,
-  id: string,
-  body: object = {},
-  signal = new AbortController().signal,
-): Promise<unknown> {
+async function call(route: string, id: string, body: object = {}): Promise<unknown> {
   let answer: unknown = null;
   await handlers.get(route)!({
     param: () => id,
     json: async () => body,
     apiMinor: 50,
-    signal,
     send: (_status: number, value: unknown) => {
       answer = value;
     },
@@ -98,8 +95,16 @@ async function call(
       answer = status;
     },
     hijack: () => {
-      answer = new PassThrough();
-      return answer;
+      written = Buffer.alloc(0);
+      client = new Duplex({
+        read: () => {},
+        write: (chunk: Buffer, _encoding, done) => {
+          written = Buffer.concat([written, chunk]);
+          done();
+        },
+      });
+      answer = client;
+      return client;
     },
   } as unknown as RequestContext);
   return answer;
@@ -109,8 +114,7 @@ const create = async (): Promise<string> => {
   const made = await call('POST /containers/:id/exec', 'web', { Cmd: ['sh'] });
   return (made as { Id: string }).Id;
 };
-const start = (id: string, signal?: AbortSignal): Promise<unknown> =>
-  call('POST /exec/:id/start', id, { Detach: true }, signal);
+const start = (id: string): Promise<unknown> => call('POST /exec/:id/start', id, { Detach: true });
 const inspect = (id: string): Promise<unknown> => call('GET /exec/:id/json', id);
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -150,21 +154,45 @@ describe('an exec', () => {
     await expect(inspect(running)).rejects.toMatchObject({ code: 'not-found' });
   });
 
-  const attached = (id: string, signal?: AbortSignal): Promise<unknown> =>
-    call('POST /exec/:id/start', id, {}, signal);
+  const attached = (id: string): Promise<unknown> => call('POST /exec/:id/start', id);
 
   test('whose client leaves while it starts is given up, and has ended', async () => {
     const id = await create();
-    const gone = new AbortController();
-    const reason = new SkepError('cancelled', 'client went away');
     run = async () => {
-      gone.abort(reason);
+      client!.destroy();
+      await settled();
       return new FakeSession();
     };
-    await expect(attached(id, gone.signal)).rejects.toBe(reason);
+    await attached(id);
     expect(sessions[0]!.isClosed).toBe(true);
     expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 137 });
     expect(events.at(-1)).toBe('exec_die');
+  });
+
+  test('has its headers before its process is made, and its output after them', async () => {
+    const id = await create();
+    client = null;
+    run = async () => {
+      expect(client).not.toBeNull();
+      return new FakeSession();
+    };
+    const taken = attached(id);
+    await settled();
+    sessions[0]!.stdout.write('out');
+    sessions[0]!.end(0);
+    await taken;
+    expect([...written]).toEqual([1, 0, 0, 0, 0, 0, 0, 3, ...Buffer.from('out')]);
+  });
+
+  test.each([
+    [new SkepError('invalid-argument', 'no such user'), 126],
+    [new SkepError('unavailable', 'the container ended'), 137],
+  ])('that cannot be made says so on its error output: %s', async (err, exitCode) => {
+    const id = await create();
+    run = () => Promise.reject(err);
+    await attached(id);
+    expect(String(written)).toContain(`${err.message}\r\n`);
+    expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: exitCode });
   });
 
   test('whose container ends has ended as killed, and its connection is closed', async () => {
@@ -172,7 +200,7 @@ describe('an exec', () => {
     const taken = attached(id);
     await settled();
     sessions[0]!.fail(new SkepError('unavailable', 'the container ended meanwhile'));
-    expect(((await taken) as PassThrough).writableEnded).toBe(true);
+    expect(((await taken) as Duplex).writableEnded).toBe(true);
     expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 137 });
   });
 });

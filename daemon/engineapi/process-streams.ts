@@ -1,0 +1,69 @@
+/**
+ * The streams of a process and a connection that was taken over for them: bytes both ways, in Docker's frames unless there is a
+ * terminal. Knows neither execs nor containers.
+ */
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { SkepError } from '../../common/base/errors.ts';
+import { frame } from './frames.ts';
+
+export interface ProcessStreams {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+}
+
+export interface RelayRules {
+  readonly tty: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** `ends`: the end of the client's input is that of the process's; `open`: others may write on; `none`: it is not read */
+  readonly input: 'none' | 'open' | 'ends';
+}
+
+/** Aborted when the client's connection is closed. The HTTP layer no longer knows of it. */
+export function whenGone(socket: Duplex): AbortSignal {
+  const gone = new AbortController();
+  const leave = (): void => gone.abort(new SkepError('cancelled', 'client went away'));
+  socket.on('error', () => socket.destroy());
+  if (socket.destroyed) leave();
+  else socket.once('close', leave);
+  return gone.signal;
+}
+
+/** Resolves when the process's output has ended; the connection is its caller's to end. */
+export async function relay(
+  socket: Duplex,
+  process: ProcessStreams,
+  rules: RelayRules,
+): Promise<void> {
+  if (rules.input === 'none') socket.resume();
+  else passInput(socket, process.stdin, rules.input === 'ends');
+  const passOutput = (stream: 'stdout' | 'stderr'): Promise<void> => {
+    const source = process[stream];
+    source.on('data', (chunk: Buffer) => {
+      if (!rules[stream] || socket.destroyed) return;
+      if (socket.write(rules.tty ? chunk : frame(stream, chunk))) return;
+      source.pause();
+      socket.once('drain', () => source.resume());
+    });
+    return finished(source, { writable: false });
+  };
+  await Promise.all([passOutput('stdout'), passOutput('stderr')]);
+}
+
+/** Read on also when the process takes no more: the client's end is to be heard of. */
+function passInput(socket: Duplex, stdin: Writable, ends: boolean): void {
+  socket.on('data', (chunk: Buffer) => {
+    if (stdin.destroyed || stdin.write(chunk)) return;
+    socket.pause();
+    const goOn = (): void => {
+      stdin.off('drain', goOn).off('close', goOn);
+      socket.resume();
+    };
+    stdin.on('drain', goOn).on('close', goOn);
+  });
+  socket.once('end', () => {
+    if (ends && !stdin.destroyed) stdin.end();
+  });
+}
