@@ -1,5 +1,6 @@
 /** What the findings of `skep doctor` mean, and what to do. Pure. */
-import type { InfoJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { InfoJson } from '../../common/model/engine-json/system.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { humanBinarySize } from '../output/units.ts';
 import type { ClusterFacts } from './doctor.ts';
 import type { HostFacts, PathFacts, TrialName } from './doctor-probes.ts';

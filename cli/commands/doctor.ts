@@ -2,7 +2,9 @@
  * `skep doctor`: whether this host can do what skep asks of it, and the cluster's hosts reach one another; with each
  * trouble what to do about it. It changes nothing: features are tried in namespaces that end with the trial.
  */
-import type { InfoJson, NodeJson, TaskJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { InfoJson } from '../../common/model/engine-json/system.ts';
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { renderTable } from '../output/table.ts';
 import { type CommandContext, type Configure, ExitError, errorLine } from './context.ts';
 import { type Finding, judgeCluster, judgeHost } from './doctor-findings.ts';

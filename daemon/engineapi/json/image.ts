@@ -6,6 +6,8 @@ import { some } from './some.ts';
 const NANOS_PER_MS = 1e6;
 /** Until API 1.43 the size of an image had this second name. */
 const VIRTUAL_SIZE_MINOR_MAX = 43;
+/** Until API 1.44 there was the configuration of the container that an image was made from; docker-compose 1.29 reads it. */
+const CONTAINER_CONFIG_MINOR_MAX = 44;
 
 /** One row of `docker images`. */
 export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
@@ -33,7 +35,7 @@ export function imageToJson(
   layerDirs: readonly string[],
   apiMinor: number,
 ): object {
-  const { config } = image;
+  const config = imageConfigToJson(image);
   const [upperDir = '', ...lowerDirs] = layerDirs;
   return {
     Id: image.id,
@@ -43,26 +45,8 @@ export function imageToJson(
     Comment: image.history.at(-1)?.comment ?? '',
     Created: isoTime(image.createdAtMs),
     Author: image.author,
-    Config: {
-      User: config.user,
-      ...some('ExposedPorts', setOf(config.exposedPorts)),
-      Env: config.env,
-      Cmd: config.cmd,
-      Entrypoint: config.entrypoint,
-      ...some('Volumes', setOf(config.volumes)),
-      WorkingDir: config.workingDir,
-      Labels: config.labels,
-      ...some('StopSignal', config.stopSignal),
-      ...(config.healthcheck && {
-        Healthcheck: {
-          Test: config.healthcheck.test,
-          ...some('Interval', (config.healthcheck.intervalMs ?? 0) * NANOS_PER_MS),
-          ...some('Timeout', (config.healthcheck.timeoutMs ?? 0) * NANOS_PER_MS),
-          ...some('StartPeriod', (config.healthcheck.startPeriodMs ?? 0) * NANOS_PER_MS),
-          ...some('Retries', config.healthcheck.retries),
-        },
-      }),
-    },
+    ...(apiMinor <= CONTAINER_CONFIG_MINOR_MAX && { Container: '', ContainerConfig: config }),
+    Config: config,
     DockerVersion: '',
     Architecture: image.architecture,
     ...some('Variant', image.variant),
@@ -76,6 +60,29 @@ export function imageToJson(
     },
     RootFS: { Type: 'layers', Layers: image.layers },
     Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
+  };
+}
+
+function imageConfigToJson({ config }: ImageRecord): object {
+  return {
+    User: config.user,
+    ...some('ExposedPorts', setOf(config.exposedPorts)),
+    Env: config.env,
+    Cmd: config.cmd,
+    Entrypoint: config.entrypoint,
+    ...some('Volumes', setOf(config.volumes)),
+    WorkingDir: config.workingDir,
+    Labels: config.labels,
+    ...some('StopSignal', config.stopSignal),
+    ...(config.healthcheck && {
+      Healthcheck: {
+        Test: config.healthcheck.test,
+        ...some('Interval', (config.healthcheck.intervalMs ?? 0) * NANOS_PER_MS),
+        ...some('Timeout', (config.healthcheck.timeoutMs ?? 0) * NANOS_PER_MS),
+        ...some('StartPeriod', (config.healthcheck.startPeriodMs ?? 0) * NANOS_PER_MS),
+        ...some('Retries', config.healthcheck.retries),
+      },
+    }),
   };
 }
 

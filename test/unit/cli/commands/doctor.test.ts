@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest';
 import type { ClusterFacts } from '../../../../cli/commands/doctor.ts';
 import { judgeCluster, judgeHost, skewMs } from '../../../../cli/commands/doctor-findings.ts';
 import type { HostFacts, PathFacts } from '../../../../cli/commands/doctor-probes.ts';
-import type { InfoJson, NodeJson, TaskJson } from '../../../../common/model/engine-json.ts';
+import type { NodeJson } from '../../../../common/model/engine-json/node.ts';
+import type { InfoJson } from '../../../../common/model/engine-json/system.ts';
+import type { TaskJson } from '../../../../common/model/engine-json/task.ts';
 
 const GIB = 1024 ** 3;
 const HEALTHY: HostFacts = {
