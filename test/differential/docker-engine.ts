@@ -7,11 +7,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually, isAlive, run, succeeded } from '../support/cluster.ts';
+import { eventually, isAlive } from '../support/cluster.ts';
+import { unpackPackages } from '../support/debian-packages.ts';
 import { Engine } from './engine.ts';
 
 const PACKAGES = ['docker.io', 'containerd', 'runc'];
-const DOWNLOAD_LIMIT_MS = 120_000;
 const READY_LIMIT_MS = 30_000;
 const END_LIMIT_MS = 30_000;
 const ADDRESS = '10.99.0.1';
@@ -56,11 +56,7 @@ export class DockerEngine {
 
   /** A swarm of one node. Rejects when the packages cannot be had or the engine does not run here. */
   async start(): Promise<void> {
-    const limit = { cwd: this.#dir, limitMs: DOWNLOAD_LIMIT_MS };
-    succeeded(await run(['apt-get', 'download', ...PACKAGES], limit));
-    for (const file of readdirSync(this.#dir).filter((name) => name.endsWith('.deb'))) {
-      succeeded(await run(['dpkg', '-x', join(this.#dir, file), join(this.#dir, 'root')], limit));
-    }
+    await unpackPackages(this.#dir, PACKAGES);
     this.#child = spawn(
       'unshare',
       ['--mount', '--net', '--propagation', 'private', 'sh', '-c', SCRIPT],

@@ -6,8 +6,6 @@ import { some } from './some.ts';
 const NANOS_PER_MS = 1e6;
 /** Until API 1.43 the size of an image had this second name. */
 const VIRTUAL_SIZE_MINOR_MAX = 43;
-/** Until API 1.44 there was the configuration of the container that an image was made from; docker-compose 1.29 reads it. */
-const CONTAINER_CONFIG_MINOR_MAX = 44;
 
 /** One row of `docker images`. */
 export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
@@ -45,7 +43,8 @@ export function imageToJson(
     Comment: image.history.at(-1)?.comment ?? '',
     Created: isoTime(image.createdAtMs),
     Author: image.author,
-    ...(apiMinor <= CONTAINER_CONFIG_MINOR_MAX && { Container: '', ContainerConfig: config }),
+    // API 1.45 did away with it; docker-compose 1.29, which speaks the newest API, reads it when it recreates a container.
+    ContainerConfig: config,
     Config: config,
     DockerVersion: '',
     Architecture: image.architecture,
