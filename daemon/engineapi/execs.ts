@@ -28,6 +28,8 @@ interface ExecRecord {
   /** of its events: the container's, as it was when the exec was made */
   readonly attributes: StringMap;
   readonly spec: ExecSpec;
+  /** rows and columns of a terminal to begin with; null = nobody said */
+  readonly consoleSize: readonly [number, number] | null;
   /** Set before its process is: what two ask for at once is started once. */
   hasBegun: boolean;
   session: ExecSession | null;
@@ -51,7 +53,8 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
   routes.add('POST', '/containers/:id/exec', async (context) => {
     const info = containers.require(context.param('id'));
     requireAnswering(info, 'exec');
-    const record = execs.create(info, execSpecOf(new JsonReader(await context.json())));
+    const json = new JsonReader(await context.json());
+    const record = execs.create(info, execSpecOf(json), consoleSizeOf(json));
     tell(record, `exec_create: ${record.spec.args.join(' ')}`);
     context.send(201, { Id: record.id });
   });
@@ -98,11 +101,15 @@ export class Execs {
     this.#random = random;
   }
 
-  create({ id: containerId, attributes }: ContainerInfo, spec: ExecSpec): ExecRecord {
+  create(
+    { id: containerId, attributes }: ContainerInfo,
+    spec: ExecSpec,
+    consoleSize: ExecRecord['consoleSize'],
+  ): ExecRecord {
     if (this.#records.size >= EXECS_KEPT) this.#dropOldest();
     const id = mintExecId(containerId, this.#random);
     const state = { hasBegun: false, session: null, exitCode: null };
-    const record: ExecRecord = { id, containerId, attributes, spec, ...state };
+    const record: ExecRecord = { id, containerId, attributes, spec, consoleSize, ...state };
     this.#records.set(id, record);
     return record;
   }
@@ -146,6 +153,8 @@ async function startExec(
     return;
   }
   record.session = session;
+  // Of the client's terminal, before it says more: a program may ask at once.
+  if (record.consoleSize !== null) await session.resize(...record.consoleSize).catch(() => {});
   tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = endOf(session).then((exitCode) => {
     record.exitCode = exitCode;
@@ -202,6 +211,11 @@ function failStart(record: ExecRecord, socket: Duplex | null, err: unknown): voi
   const words = Buffer.from(`${describeError(err)}\r\n`);
   socket.resume();
   socket.end(tty ? words : frame('stderr', words));
+}
+
+function consoleSizeOf(json: JsonReader): ExecRecord['consoleSize'] {
+  const [rows, columns] = json.integers('ConsoleSize');
+  return json.boolean('Tty') && rows && columns ? [rows, columns] : null;
 }
 
 function execSpecOf(json: JsonReader): ExecSpec {

@@ -1,26 +1,38 @@
 /**
- * Docker's routes that skep has not yet. Each is refused by its name, so that a client's user learns what
+ * Docker's routes that skep does not have. Each is refused by its name, so that a client's user learns what
  * is missing rather than that a page was not found.
  */
 import { SkepError } from '../../common/base/errors.ts';
 import type { Method, Routes } from './server.ts';
 
-/** method, path, what the route would do */
+/** method, path, what a client is told */
 export const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  ['POST', '/build', 'building images'],
-  ['POST', '/build/prune', 'building images'],
-  ['POST', '/session', 'build sessions'],
-  ['GET', '/images/search', 'searching registries'],
-  ['PUT', '/volumes/:name', 'updating cluster volumes'],
-  ['GET', '/plugins/*', 'managing plugins'],
-  ['POST', '/plugins/*', 'managing plugins'],
-  ['DELETE', '/plugins/*', 'managing plugins'],
+  [
+    'POST',
+    '/build',
+    'building images is not supported: build elsewhere, then load or push the image',
+  ],
+  [
+    'POST',
+    '/session',
+    'build sessions are not supported: build elsewhere, then load or push the image',
+  ],
+  [
+    'POST',
+    '/grpc',
+    'build sessions are not supported: build elsewhere, then load or push the image',
+  ],
+  ['GET', '/images/search', 'searching registries is not supported: ask the registry itself'],
+  ['PUT', '/volumes/:name', 'cluster volumes are not supported'],
+  ['GET', '/plugins/*', 'plugins are not supported'],
+  ['POST', '/plugins/*', 'plugins are not supported'],
+  ['DELETE', '/plugins/*', 'plugins are not supported'],
 ];
 
 export function addNotYetRoutes(routes: Routes): void {
-  for (const [method, path, what] of NOT_YET) {
+  for (const [method, path, words] of NOT_YET) {
     routes.add(method, path, () => {
-      throw new SkepError('unimplemented', `${what} is not supported yet`);
+      throw new SkepError('unimplemented', words);
     });
   }
 }

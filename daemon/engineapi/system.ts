@@ -34,6 +34,10 @@ export function addSystemRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('GET', '/version', (context) => context.send(200, versionJson(parts)));
   routes.add('GET', '/info', async (context) => context.send(200, await infoJson(parts, context)));
   routes.add('GET', '/plugins', (context) => context.send(200, []));
+  // Nothing is built here, so that nothing is kept of it: `docker system prune` asks for it with the rest.
+  routes.add('POST', '/build/prune', (context) =>
+    context.send(200, { CachesDeleted: [], SpaceReclaimed: 0 }),
+  );
 }
 
 function swarmHeader({ swarm }: RouteParts): string {

@@ -84,7 +84,7 @@ export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): 
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
-    HostConfig: { ...hostConfigOf(info), ...shown?.hostConfig },
+    HostConfig: { ...hostConfigOf(info), ...saidOf(shown?.hostConfig ?? {}) },
     Mounts: mountsOf(info),
     Config: { ...shown?.config, ...configOf(info) },
     NetworkSettings: {
@@ -99,6 +99,17 @@ export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): 
       Networks: networksOf(info, networkIdOf),
     },
   };
+}
+
+/** Without what clients send to say nothing: what holds then is shown, as in Docker. */
+function saidOf(hostConfig: Readonly<Record<string, unknown>>): object {
+  const said = Object.entries(hostConfig).filter(([name, value]) => {
+    if (name === 'CgroupnsMode') return value !== '';
+    if (name === 'MemorySwappiness') return value !== -1;
+    if (name !== 'LogConfig') return true;
+    return Boolean((value as { readonly Type?: unknown } | null)?.Type);
+  });
+  return Object.fromEntries(said);
 }
 
 function hostConfigOf(info: ContainerInfo): object {

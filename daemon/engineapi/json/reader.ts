@@ -101,6 +101,13 @@ export class JsonReader {
     });
   }
 
+  integers(name: string): readonly number[] {
+    return this.list(name).map((item, index) => {
+      if (Number.isSafeInteger(item)) return item as number;
+      return this.#wrong(`${name}[${index}]`, 'a whole number', item);
+    });
+  }
+
   stringMap(name: string): Readonly<Record<string, string>> {
     const given = this.raw(name);
     const at = new JsonReader(given, this.at(name)); // refuses what is no object

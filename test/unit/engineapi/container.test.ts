@@ -49,6 +49,24 @@ function inspected(
 }
 
 describe('docker inspect of a container', () => {
+  test('shows what holds where its client sent what says nothing', () => {
+    const hostConfig = {
+      LogConfig: { Type: '' },
+      CgroupnsMode: '',
+      MemorySwappiness: -1,
+      Memory: 5,
+    };
+    const info = anInfo({ shown: { config: {}, hostConfig } });
+    expect(containerToJson(info, () => '')).toMatchObject({
+      HostConfig: {
+        LogConfig: { Type: 'json-file' },
+        CgroupnsMode: 'private',
+        MemorySwappiness: null,
+        Memory: 5,
+      },
+    });
+  });
+
   test('shows what it shares and is held to, as docker run would have asked for it', () => {
     const isolation = {
       ...DEFAULT_ISOLATION,

@@ -15,6 +15,7 @@ class FakeSession {
   readonly stdin = new PassThrough();
   readonly stdout = new PassThrough();
   readonly stderr = new PassThrough();
+  readonly sizes: number[][] = [];
   isClosed = false;
   end: (exitCode: number) => void = () => {};
   fail: (err: Error) => void = () => {};
@@ -31,6 +32,10 @@ class FakeSession {
 
   wait(): Promise<{ exitCode: number }> {
     return this.#end;
+  }
+
+  async resize(rows: number, columns: number): Promise<void> {
+    this.sizes.push([rows, columns]);
   }
 
   close(): void {
@@ -193,6 +198,19 @@ describe('an exec', () => {
     await attached(id);
     expect(String(written)).toContain(`${err.message}\r\n`);
     expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: exitCode });
+  });
+
+  test.each([
+    [{ Tty: true, ConsoleSize: [33, 77] }, [[33, 77]]],
+    [{ Tty: true, ConsoleSize: [0, 0] }, []],
+    [{ Tty: false, ConsoleSize: [33, 77] }, []],
+  ])("begins with its client's terminal's size: %j", async (more, sizes) => {
+    const made = await call('POST /containers/:id/exec', 'web', { Cmd: ['sh'], ...more });
+    const started = attached((made as { Id: string }).Id);
+    await settled();
+    expect(sessions[0]!.sizes).toEqual(sizes);
+    sessions[0]!.end(0);
+    await started;
   });
 
   test('whose container ends has ended as killed, and its connection is closed', async () => {

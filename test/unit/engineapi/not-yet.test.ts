@@ -7,13 +7,13 @@ import { FakeClock } from '../../support/fake-clock.ts';
 
 type AllParts = Parameters<typeof addRoutes>[1];
 
-describe('routes that are not there yet', () => {
-  test.each(NOT_YET)('%s %s is refused by its name', (method, path, what) => {
+describe('routes that are not there', () => {
+  test.each(NOT_YET)('%s %s is refused by its name', (method, path, words) => {
     const handlers = new Map<string, () => unknown>();
     addNotYetRoutes({
       add: (m, p, handler) => handlers.set(`${m} ${p}`, handler as () => unknown),
     } as Routes);
-    expect(handlers.get(`${method} ${path}`)).toThrow(`${what} is not supported yet`);
+    expect(handlers.get(`${method} ${path}`)).toThrow(words);
   });
 
   test('stand beside all the others: no route is there twice', () => {
