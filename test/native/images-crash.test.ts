@@ -1,21 +1,33 @@
-// kill -9 in the middle of pulls, removals and prunes: what the store holds afterwards is whole, and goes on.
-// Root, because images are unpacked.
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// kill -9 in the middle of pulls, loads, unpacks, removals and prunes, all at once: what the store holds afterwards is
+// whole, goes on, and what was complete runs. Root, because images are unpacked and run.
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SeededRandom, SystemRandom } from '../../common/base/random.ts';
 import { ImageStore, type Verified } from '../../worker/images/image-store.ts';
+import { eventually } from '../support/cluster.ts';
 import { FaultyRegistry } from '../support/faulty-registry.ts';
-import { sha256 } from '../support/image-builder.ts';
+import { buildBusyboxImage, sha256 } from '../support/image-builder.ts';
 
 const isRoot = process.getuid?.() === 0;
 const SOURCE_ROOT = join(import.meta.dirname, '../..');
-const KILLS = 12;
-/** Longer than a pull, an unpack and a removal take, so that the kills fall everywhere. */
-const LIFE_MS_MAX = 900;
+/** `SKEP_TEST_KILLS=100` for the long proof. */
+const KILLS = Number(process.env['SKEP_TEST_KILLS'] ?? 12);
+/** Archives: images of even numbers stay once they are loaded, the others come and go. */
+const ARCHIVES = 6;
+/** Of the time that a first image takes, so that the kills fall everywhere. */
+const LIVES_MAX = 1.5;
 
 describe.skipIf(!isRoot)('an image store whose daemon is killed (needs root)', () => {
   let dir: string;
@@ -61,6 +73,7 @@ describe.skipIf(!isRoot)('an image store whose daemon is killed (needs root)', (
   const script = (): string => {
     const at = (path: string): string => JSON.stringify(join(SOURCE_ROOT, path));
     return `
+      import { createReadStream } from 'node:fs';
       import { SystemClock } from ${at('common/base/clock.ts')};
       import { silentLogger } from ${at('common/base/log.ts')};
       import { SystemRandom } from ${at('common/base/random.ts')};
@@ -69,55 +82,108 @@ describe.skipIf(!isRoot)('an image store whose daemon is killed (needs root)', (
         clock: new SystemClock(), random: new SystemRandom(), log: silentLogger, tell: () => {} });
       await store.start();
       process.stdout.write('started');
-      for (;;) {
-        await store.pull('${registry.host}/app:1', null);
-        await store.tag('${registry.host}/app:1', 'again:1');
-        await store.remove('${registry.host}/app:1', { force: true });
-        await store.prune(() => false);
-        process.stdout.write('.');
-      }
+      const pulls = async () => {
+        for (;;) {
+          await store.pull('${registry.host}/app:1', null);
+          await store.tag('${registry.host}/app:1', 'again:1');
+          await store.remove('${registry.host}/app:1', { force: true });
+          await store.prune((image) => image.repoTags.some((tag) => tag.startsWith('kept')));
+          process.stdout.write('.');
+        }
+      };
+      const loads = async () => {
+        for (let i = 0; ; i = (i + 1) % ${ARCHIVES}) {
+          await store.load(createReadStream(${JSON.stringify(dir)} + '/' + i + '.tar'));
+          if (i % 2 === 0) process.stdout.write('<' + i + '>');
+          else await store.remove('kept:' + i, { force: true });
+        }
+      };
+      await Promise.all([pulls(), loads()]);
     `;
   };
 
-  async function killAfter(path: string, lifeMs: number): Promise<void> {
+  /** What it said of images that are complete. @param lifeMs null = until it has one */
+  async function killAfter(path: string, lifeMs: number | null): Promise<string> {
     const child = spawn(process.execPath, ['--import', 'tsx', path], {
       cwd: SOURCE_ROOT,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const ended = new Promise((resolve) => child.once('exit', resolve));
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
     await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), ended]);
-    await new Promise((resolve) => setTimeout(resolve, lifeMs));
-    child.stdout.resume();
+    expect(child.exitCode, 'it ended by itself').toBeNull();
+    const closed = new Promise((resolve) => child.once('close', resolve));
+    if (lifeMs !== null) await new Promise((resolve) => setTimeout(resolve, lifeMs));
+    else {
+      const look = async (): Promise<void> => expect(said).toContain('>');
+      await eventually('an image is complete', look, { withinMs: 60_000 });
+    }
     child.kill('SIGKILL');
-    await ended;
+    await Promise.all([ended, closed]);
+    expect(child.signalCode, 'it ended by itself').toBe('SIGKILL');
+    return said;
   }
 
-  test(`is whole after each of ${KILLS} kills, and what is complete can be used`, async () => {
-    const path = join(dir, 'worker.mts');
-    writeFileSync(path, script());
-    const seed = Date.now();
-    const random = new SeededRandom(seed);
-    for (let kill = 0; kill < KILLS; kill++) {
-      await killAfter(path, random.unit() * LIFE_MS_MAX);
-      const store = open();
-      await store.start();
-      try {
-        const problems: Verified[] = [];
-        for await (const seen of store.verify(new AbortController().signal)) {
-          if (seen.problem !== null) problems.push(seen);
-        }
-        expect(problems, `seed ${seed}, kill ${kill}`).toEqual([]);
-        for (const image of store.list()) {
-          const { lowerDirs } = await store.acquireRootfs(`c${kill}`, image.id);
-          expect(readFileSync(join(lowerDirs[0]!, 'hello'), 'utf8')).toBe('there');
-          await store.releaseRootfs(`c${kill}`);
-        }
-      } finally {
-        await store.stop();
-      }
-      expect(readdirSync(join(dir, 'images/ingest'))).toEqual([]);
+  /** The image's own program says its number, in its own root. */
+  function runs(lowerDirs: readonly string[]): string {
+    const root = join(dir, 'root');
+    mkdirSync(root, { recursive: true });
+    const options = `lowerdir=${[...lowerDirs, join(dir, 'nothing')].join(':')}`;
+    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, root]);
+    try {
+      return execFileSync('chroot', [root, '/bin/cat', '/number']).toString();
+    } finally {
+      execFileSync('umount', [root]);
     }
-  }, 180_000);
+  }
+
+  test(
+    `is whole after each of ${KILLS} kills, and what is complete can be used`,
+    async () => {
+      const path = join(dir, 'worker.mts');
+      writeFileSync(path, script());
+      mkdirSync(join(dir, 'nothing')); // overlayfs wants two lower folders where there is no upper one
+      for (let i = 0; i < ARCHIVES; i++) {
+        const files = { number: String(i), much: Buffer.alloc(200_000, i) };
+        buildBusyboxImage({ name: `kept:${i}`, outTar: join(dir, `${i}.tar`), files });
+      }
+      const complete = new Set<string>();
+      const seed = Date.now();
+      const random = new SeededRandom(seed);
+      let firstImageMs: number | null = null;
+      for (let kill = 0; kill < KILLS; kill++) {
+        const beganMs = performance.now();
+        const lifeMs = firstImageMs && random.unit() * LIVES_MAX * firstImageMs;
+        const said = await killAfter(path, lifeMs);
+        firstImageMs ??= performance.now() - beganMs;
+        for (const [, number] of said.matchAll(/<(\d)>/g)) complete.add(number!);
+        const store = open();
+        await store.start();
+        try {
+          const problems: Verified[] = [];
+          for await (const seen of store.verify(new AbortController().signal)) {
+            if (seen.problem !== null) problems.push(seen);
+          }
+          expect(problems, `seed ${seed}, kill ${kill}`).toEqual([]);
+          for (const number of complete) {
+            expect(store.get(`kept:${number}`), `seed ${seed}, kill ${kill}`).toBeDefined();
+          }
+          for (const image of store.list()) {
+            const { lowerDirs } = await store.acquireRootfs(`c${kill}`, image.id);
+            const kept = /kept:(\d)/.exec(image.repoTags.join(' '))?.[1];
+            if (kept !== undefined) expect(runs(lowerDirs)).toBe(kept);
+            else expect(readFileSync(join(lowerDirs[0]!, 'hello'), 'utf8')).toBe('there');
+            await store.releaseRootfs(`c${kill}`);
+          }
+        } finally {
+          await store.stop();
+        }
+        expect(readdirSync(join(dir, 'images/ingest'))).toEqual([]);
+      }
+    },
+    KILLS * 30_000,
+  );
 
   test('damage that no crash makes is found: other bytes, a blob or a layer that is gone', async () => {
     registry.hook = () => false;
