@@ -1,12 +1,16 @@
 // Images in a real cluster: a registry on the cluster's bridge, behind a proxy that counts and breaks.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
 import { hasDockerRegistry, startRegistry, type TestRegistry } from '../support/image-registry.ts';
+import { makeCertificates } from '../support/test-certificates.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 /** All development clusters' bridges lie in it. */
@@ -89,26 +93,30 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       await cluster.skep(['service', 'rm', 'web']);
     });
 
-    test('a task says what the registry says', { timeout: 60_000 }, async () => {
+    test.each([
+      [401, { 'WWW-Authenticate': 'Basic realm="Registry Realm"' }, 'unauthorized: '],
+      [429, { 'Retry-After': '3600' }, 'toomanyrequests: too many requests'],
+      [null, {}, 'manifest unknown: manifest unknown'],
+    ] as const)('a task says what the registry says (%s)', { timeout: 60_000 }, async (...row) => {
       const cluster = shared.current;
-      proxy.fault = () => ({
-        kind: 'answer',
-        status: 401,
-        headers: { 'WWW-Authenticate': 'Basic realm="Registry Realm"' },
-      });
+      const [status, headers, words] = row;
+      proxy.fault = () => (status === null ? null : { kind: 'answer', status, headers });
       const image = `${proxy.host}/private:1`;
       const flags = ['--name', 'private', '--restart-condition', 'none', '-d'];
       await cluster.skep(['service', 'create', '--no-resolve-image', ...flags, image]);
-      await eventually(
-        'the task tells of the password',
-        async () => {
-          const [task] = await cluster.tasks('private');
-          expect(task?.error).toContain('unauthorized');
-        },
-        { withinMs: 30_000 },
-      );
-      proxy.fault = () => null;
-      await cluster.skep(['service', 'rm', 'private']);
+      try {
+        await eventually(
+          'the task tells of it',
+          async () => {
+            const [task] = await cluster.tasks('private');
+            expect(task?.error).toContain(`pull private:1 from ${proxy.host}: ${words}`);
+          },
+          { withinMs: 30_000 },
+        );
+      } finally {
+        proxy.fault = () => null;
+        await cluster.skep(['service', 'rm', 'private']);
+      }
     });
 
     test('an image is given to every node without a registry', { timeout: 60_000 }, async () => {
@@ -130,5 +138,105 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       const pruned = await cluster.skep(['image', 'prune', '-af'], { host: worker });
       expect(pruned).toContain('untagged: handed/out:1');
     });
+
+    test.each([
+      ['pause', 'paused'],
+      ['rollback', 'rollback_completed'],
+    ])(
+      'an update to what cannot be pulled ends with %s',
+      { timeout: 90_000 },
+      async (action, end) => {
+        const cluster = shared.current;
+        const [name, service] = [`${proxy.host}/steady:1`, `steady-${action}`];
+        await loaded(name);
+        await cluster.skep(['push', name]);
+        const flags = ['--name', service, '--replicas', '2', '--restart-delay', '1s'];
+        const watch = ['--update-monitor', '1s', '--rollback-monitor', '1s'];
+        const create = [...flags, ...watch, '--update-failure-action', action, '-d', name];
+        await cluster.skep(['service', 'create', ...create]);
+        await cluster.running(service, 2);
+        const next = ['--image', `${proxy.host}/steady:none`, '--no-resolve-image', '-d'];
+        await cluster.skep(['service', 'update', ...next, service]);
+        await eventually(
+          `its update is ${end}`,
+          async () => {
+            const format = '{{.UpdateStatus.State}} {{.UpdateStatus.Message}}';
+            const told = await cluster.skep(['service', 'inspect', '--format', format, service]);
+            expect(told).toContain(end);
+          },
+          { withinMs: 60_000 },
+        );
+        const failed = (await cluster.tasks(service)).filter(({ error }) => error !== '');
+        expect(failed[0]?.error).toContain(`pull steady:none from ${proxy.host}: manifest unknown`);
+        // The other one was not touched; after the rollback both run again.
+        const serving = (await cluster.tasks(service)).filter(
+          ({ current, desired }) => current === 'Running' && desired === 'Running',
+        );
+        if (action === 'pause') expect(serving).toHaveLength(1);
+        else await cluster.running(service, 2);
+        await cluster.skep(['service', 'rm', service]);
+      },
+    );
   },
 );
+
+describe.skipIf(!clusterTestsCanRun)('registries that are not trusted (needs root)', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+  const servers: Server[] = [];
+  let bridge: string;
+
+  const shared = useCluster('untrusted', { managers: 1, workers: 0 }, async (cluster) => {
+    bridge = cluster.hosts[0]!.address.replace(/\.\d+$/, '.1');
+  });
+
+  afterAll(async () => {
+    for (const server of servers) await new Promise((resolve) => server.close(resolve));
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  async function listening(server: Server): Promise<string> {
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, bridge, resolve));
+    return `${bridge}:${(server.address() as { port: number }).port}`;
+  }
+
+  async function errorOf(image: string): Promise<string> {
+    const cluster = shared.current;
+    const flags = [
+      '--name',
+      'untrusted',
+      '--restart-condition',
+      'none',
+      '--no-resolve-image',
+      '-d',
+    ];
+    await cluster.skep(['service', 'create', ...flags, image]);
+    const error = await eventually(
+      'the task tells of it',
+      async () => {
+        const [task] = await cluster.tasks('untrusted');
+        expect(task?.error ?? '').not.toBe('');
+        return task!.error;
+      },
+      { withinMs: 30_000 },
+    );
+    await cluster.skep(['service', 'rm', 'untrusted']);
+    return error;
+  }
+
+  test('a task names the authority of a certificate that it does not know', async () => {
+    const { certificate, key } = makeCertificates(dir);
+    const tls = { cert: readFileSync(certificate), key: readFileSync(key) };
+    const host = await listening(createTlsServer(tls));
+    expect(await errorOf(`${host}/app:1`)).toContain(
+      `pull app:1 from ${host}: tls: certificate signed by unknown authority "Test CA"`,
+    );
+  });
+
+  test('a task says that a registry speaks plain HTTP', async () => {
+    const host = await listening(createServer((_, response) => response.end('{}')));
+    expect(await errorOf(`${host}/app:1`)).toContain(
+      'http: server gave HTTP response to HTTPS client',
+    );
+  });
+});
