@@ -347,7 +347,9 @@ describe.skipIf(!isRoot || !hasDockerRegistry)(
 
     test('takes what its user pushes, and nothing of others', async () => {
       const name = `${registry.host}/web:1`;
-      await load({ name, files: { a: '1' } });
+      // Layers that are asked for at once, so that all of them learn of the password.
+      const layers = ['1', '2', '3'].map((text) => ({ files: { a: text } }));
+      await load({ name, layers });
       expect(await failure(push(name))).toBe(
         `push web:1 to ${registry.host}: unauthorized: authentication required`,
       );

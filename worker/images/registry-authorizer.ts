@@ -51,6 +51,14 @@ export function parseChallenge(header: string): Challenge | null {
   return /\bBasic\b/i.test(header) ? { kind: 'basic' } : null;
 }
 
+/** One that was answered with 401. */
+export interface RefusedRequest {
+  /** its Authorization header; null = it had none, for others learned of the need while it was under way */
+  readonly sent: string | null;
+  /** of the answer */
+  readonly body: string;
+}
+
 interface BearerToken {
   readonly token: string;
   readonly challenge: BearerChallenge;
@@ -107,11 +115,15 @@ export class RegistryAuthorizer {
    * After a 401 with this challenge: the next `header` answers it. Rejects with the registry's words
    * when nothing can. One at a time: parallel requests that meet an expired token fetch one new token.
    */
-  async answer(challenge: Challenge, body: string, signal?: AbortSignal): Promise<void> {
+  async answer(
+    challenge: Challenge,
+    { sent, body }: RefusedRequest,
+    signal?: AbortSignal,
+  ): Promise<void> {
     if (challenge.kind === 'basic') {
       const basic = this.#basic();
       // Without credentials, or after they were refused, asking again cannot help.
-      if (basic === null || this.#basicHeader === basic) throw responseError(401, body);
+      if (basic === null || sent === basic) throw responseError(401, body);
       this.#basicHeader = basic;
       return;
     }

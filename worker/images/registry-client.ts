@@ -197,7 +197,8 @@ export class RegistryClient implements ImageSource {
       const base = `${await this.#endpoint.baseUrl(signal)}/v2/${this.#repository}/`;
       const url = new URL(/^https?:\/\//.test(target) ? target : base + target);
       for (let challenges = 0; ; challenges++) {
-        const response = await this.#request(url, options, signal);
+        const sent = await this.#authorization(url, signal);
+        const response = await this.#request(url, options, sent, signal);
         const status = response.statusCode ?? 0;
         if (wanted.includes(status)) return response;
         const body = await readText(response);
@@ -205,7 +206,7 @@ export class RegistryClient implements ImageSource {
         if (status !== 401 || challenge === null || challenges === CHALLENGES_MAX) {
           throw responseError(status, body, response.headers['retry-after'] ?? null);
         }
-        await this.#authorizer.answer(challenge, body, signal);
+        await this.#authorizer.answer(challenge, { sent, body }, signal);
       }
     } catch (err) {
       throw connectionError(err);
@@ -213,13 +214,17 @@ export class RegistryClient implements ImageSource {
   }
 
   /** Uploads may go to another host, which is not given the user's password. */
-  async #request(
+  async #authorization(url: URL, signal: AbortSignal | undefined): Promise<string | null> {
+    const isOurs = url.host === new URL(await this.#endpoint.baseUrl(signal)).host;
+    return isOurs ? this.#authorizer.header(signal) : null;
+  }
+
+  #request(
     url: URL,
     options: RequestOptions,
+    authorization: string | null,
     signal: AbortSignal | undefined,
   ): Promise<IncomingMessage> {
-    const isOurs = url.host === new URL(await this.#endpoint.baseUrl(signal)).host;
-    const authorization = isOurs ? await this.#authorizer.header(signal) : null;
     const headers = { ...options.headers, ...(authorization && { Authorization: authorization }) };
     return this.#endpoint.request(url.href, { ...options, headers, ...(signal && { signal }) });
   }

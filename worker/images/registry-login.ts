@@ -39,7 +39,7 @@ export async function checkLogin(
       if (status !== 401 || challenge === null || challenges === CHALLENGES_MAX) {
         throw responseError(status, body);
       }
-      await authorizer.answer(challenge, body, signal);
+      await authorizer.answer(challenge, { sent: authorization, body }, signal);
     }
   } catch (err) {
     signal?.throwIfAborted();
