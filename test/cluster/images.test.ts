@@ -139,6 +139,53 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       expect(pruned).toContain('untagged: handed/out:1');
     });
 
+    test('a private registry: login, push, remove, pull, and the same on every node', {
+      timeout: 120_000,
+    }, async () => {
+      const cluster = shared.current;
+      const own = await startRegistry({ dir: join(dir, 'private'), basicAuth: true });
+      const door = new FaultProxy(own.host);
+      const env = { DOCKER_CONFIG: join(dir, 'docker') };
+      try {
+        await door.start(cluster.hosts[0]!.address.replace(/\.\d+$/, '.1'));
+        const name = `${door.host}/oldboy/web:1`;
+        await loaded(name);
+        const refused = await cluster.try(['push', name], { env });
+        expect(refused.stderr).toContain('unauthorized: authentication required');
+
+        const login = ['login', '-u', 'alice', '--password-stdin', door.host];
+        const guess = await cluster.try(login, { env, input: 'guess\n' });
+        expect(guess.stderr).toContain('unauthorized: authentication required');
+        expect(await cluster.skep(login, { env, input: 'secret\n' })).toBe('Login Succeeded\n');
+        expect(await cluster.skep(['push', name], { env })).toContain(': Pushed');
+        expect(await cluster.skep(['push', name], { env })).toContain(': Layer already exists');
+        const mounted = `${door.host}/oldboy/copy:1`;
+        await cluster.skep(['tag', name, mounted]);
+        expect(await cluster.skep(['push', mounted], { env })).toContain(
+          ': Mounted from oldboy/web',
+        );
+        await cluster.skep(['rmi', mounted]);
+        expect(await cluster.skep(['rmi', name])).toContain(`Untagged: ${name}`);
+        const pulled = await cluster.skep(['pull', name], { env });
+        expect(pulled).toMatch(/Digest: sha256:[0-9a-f]{64}/);
+        expect(pulled).toContain(`Status: Downloaded newer image for ${name}`);
+        expect(await cluster.skep(['pull', name], { env })).toContain(
+          `Status: Image is up to date for ${name}`,
+        );
+
+        const flags = ['--name', 'everywhere', '--mode', 'global', '-d'];
+        await cluster.skep(['service', 'create', '--with-registry-auth', ...flags, name], { env });
+        await cluster.running('everywhere', 3);
+        await cluster.skep(['service', 'rm', 'everywhere']);
+        await cluster.skep(['logout', door.host], { env });
+        const after = await cluster.try(['pull', name], { env });
+        expect(after.stderr).toContain('unauthorized: authentication required');
+      } finally {
+        await door.stop();
+        await own.stop();
+      }
+    });
+
     test.each([
       ['pause', 'paused'],
       ['rollback', 'rollback_completed'],
