@@ -1,4 +1,5 @@
 /** `skep system df`: what images, containers and volumes of the host take of its disk. */
+import type { ContainerSummaryJson } from '../../common/model/engine-json/container.ts';
 import type { ImageSummaryJson } from '../../common/model/engine-json/image.ts';
 import type { DiskUsageJson } from '../../common/model/engine-json/system.ts';
 import { type Row, renderListing } from '../output/listing.ts';
@@ -9,7 +10,7 @@ import { SHORT_ID_CHARS } from './tasks.ts';
 export const df: Configure = (command, context) => {
   command
     .option('--format <template>', 'table, json or a template')
-    .option('-v, --verbose', 'each image and volume')
+    .option('-v, --verbose', 'each image, container and volume')
     .action(async (flags: { readonly format?: string; readonly verbose?: boolean }) => {
       const usage = await context.client.diskUsage();
       if (!flags.verbose) {
@@ -29,6 +30,8 @@ export const df: Configure = (command, context) => {
       }
       printLine(context, 'Images space usage:\n');
       context.stdout.write(imageTable(usage.Images ?? [], context.clock.wallMs()));
+      printLine(context, '\nContainers space usage:\n');
+      context.stdout.write(containerTable(usage, context.clock.wallMs()));
       printLine(context, '\nLocal Volumes space usage:\n');
       context.stdout.write(volumeTable(usage));
     });
@@ -48,10 +51,19 @@ function summary(usage: DiskUsageJson): Row[] {
   const volumeBytes = (list: typeof volumes): number =>
     list.reduce((sum, { UsageData }) => sum + Math.max(0, UsageData?.Size ?? 0), 0);
   const free = volumes.filter(({ UsageData }) => UsageData?.RefCount === 0);
-  const running = containers.filter(({ State }) => State === 'running').length;
+  const running = containers.filter(isActive);
+  const changedBytes = (list: typeof containers): number =>
+    list.reduce((sum, { SizeRw }) => sum + (SizeRw ?? 0), 0);
+  const ended = containers.filter((container) => !isActive(container));
   return [
     row('Images', images.length, used.length, imageBytes, unusedBytes),
-    row('Containers', containers.length, running, 0, 0),
+    row(
+      'Containers',
+      containers.length,
+      running.length,
+      changedBytes(containers),
+      changedBytes(ended),
+    ),
     row(
       'Local Volumes',
       volumes.length,
@@ -61,6 +73,11 @@ function summary(usage: DiskUsageJson): Row[] {
     ),
     row('Build Cache', 0, 0, 0, 0),
   ];
+}
+
+/** `container prune` would not take it. */
+function isActive({ State }: ContainerSummaryJson): boolean {
+  return ['running', 'paused', 'restarting'].includes(State);
 }
 
 function row(type: string, total: number, active: number, bytes: number, freeBytes: number): Row {
@@ -98,6 +115,28 @@ function imageTable(images: readonly ImageSummaryJson[], nowMs: number): string 
     ['SHARED SIZE', 'SharedSize'],
     ['UNIQUE SIZE', 'UniqueSize'],
     ['CONTAINERS', 'Containers'],
+  ] as const;
+  return renderListing({ columns, rows, quietField: 'ID' }, {});
+}
+
+function containerTable({ Containers }: DiskUsageJson, nowMs: number): string {
+  const rows = (Containers ?? []).map((container) => ({
+    ID: container.Id.slice(0, SHORT_ID_CHARS),
+    Image: container.Image,
+    Command: container.Command,
+    Size: humanSize(container.SizeRw ?? 0),
+    Created: ago(container.Created, nowMs),
+    Status: container.Status,
+    Names: container.Names.map((name) => name.replace(/^\//, '')).join(','),
+  }));
+  const columns = [
+    ['CONTAINER ID', 'ID'],
+    ['IMAGE', 'Image'],
+    ['COMMAND', 'Command'],
+    ['SIZE', 'Size'],
+    ['CREATED', 'Created'],
+    ['STATUS', 'Status'],
+    ['NAMES', 'Names'],
   ] as const;
   return renderListing({ columns, rows, quietField: 'ID' }, {});
 }

@@ -19,6 +19,16 @@ export function addDiskUsageRoute(
   routes: Routes,
   { worker, clock, networkIdOf }: DiskUsageOptions,
 ): void {
+  /** One after the other, as volumes. */
+  const containersJson = async (): Promise<object[]> => {
+    const rows: object[] = [];
+    for (const info of worker.containers.list()) {
+      const { changedBytes: SizeRw, rootBytes: SizeRootFs } = await worker.containers.sizes(info);
+      rows.push({ ...containerRowToJson(info, clock.wallMs(), networkIdOf), SizeRw, SizeRootFs });
+    }
+    return rows;
+  };
+
   routes.add('GET', '/system/df', async (context) => {
     const asked = context.query.getAll('type');
     for (const type of asked) {
@@ -30,11 +40,7 @@ export function addDiskUsageRoute(
     const { apiMinor } = context;
     context.send(200, {
       ...(wants('image') && (await imagesJson(worker, apiMinor))),
-      ...(wants('container') && {
-        Containers: worker.containers
-          .list()
-          .map((info) => containerRowToJson(info, clock.wallMs(), networkIdOf)),
-      }),
+      ...(wants('container') && { Containers: await containersJson() }),
       ...(wants('volume') && { Volumes: await volumesJson(worker) }),
       ...(wants('build-cache') && { BuildCache: [] }),
     });

@@ -120,6 +120,10 @@ describe('image verify', () => {
 
 describe('system df', () => {
   const image = { Id: ID, RepoTags: ['web:1'], Created: 0, Size: 300, SharedSize: 100 };
+  const container = {
+    ...{ Id: 'c1'.repeat(32), Names: ['/web'], Image: 'web:1', Command: 'httpd -f' },
+    ...{ Created: 0, Status: 'Up 3 hours' },
+  };
   const engine = {
     diskUsage: async () => ({
       LayersSize: 1000,
@@ -127,7 +131,11 @@ describe('system df', () => {
         { ...image, Containers: 1 },
         { ...image, RepoTags: [], Containers: 0 },
       ],
-      Containers: [{ State: 'running' }, { State: 'exited' }],
+      Containers: [
+        { ...container, State: 'running', SizeRw: 600 },
+        { ...container, State: 'exited', SizeRw: 400, Names: ['/gone'] },
+        { ...container, State: 'paused' },
+      ],
       Volumes: [
         { Name: 'used', UsageData: { Size: 700, RefCount: 2 } },
         { Name: 'free', UsageData: { Size: 300, RefCount: 0 } },
@@ -140,18 +148,19 @@ describe('system df', () => {
     expect(stdout.split('\n').map((line) => line.trimEnd().split(/\s{2,}/))).toEqual([
       ['TYPE', 'TOTAL', 'ACTIVE', 'SIZE', 'RECLAIMABLE'],
       ['Images', '2', '1', '1kB', '200B (20%)'],
-      ['Containers', '2', '1', '0B', '0B'],
+      ['Containers', '3', '2', '1kB', '400B (40%)'],
       ['Local Volumes', '2', '1', '1kB', '300B (30%)'],
       ['Build Cache', '0', '0', '0B', '0B'],
       [''],
     ]);
   });
 
-  test('lists each image and volume when asked to', async () => {
+  test('lists each image, container and volume when asked to', async () => {
     const clock = new InstantClock(Date.UTC(1970, 0, 1, 3));
     const { stdout } = await runCommand(df, ['-v'], { engine, clock });
     expect(stdout).toMatch(/web +1 +a1a1a1a1a1a1 +3 hours ago +300B +100B +200B +1\n/);
     expect(stdout).toMatch(/<none> +<none> /);
     expect(stdout).toMatch(/used +2 +700B\n/);
+    expect(stdout).toMatch(/c1c1c1c1c1c1 +web:1 +httpd -f +400B +3 hours ago +Up 3 hours +gone\n/);
   });
 });
