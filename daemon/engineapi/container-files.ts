@@ -12,6 +12,7 @@ import { RootWriter } from '../../worker/containers/root-writer.ts';
 import { TarReader } from '../../worker/images/tar-reader.ts';
 import type { RequestContext } from './http-context.ts';
 import { isoTime } from './json/common.ts';
+import { patiently } from './patient-reader.ts';
 import { PatientWriter } from './patient-writer.ts';
 import type { Routes } from './server.ts';
 
@@ -60,7 +61,10 @@ export function addContainerFileRoutes(
       });
       try {
         const reader = new TarReader(writer);
-        for await (const chunk of bodyOf(context)) reader.push(chunk);
+        // One at rest can neither be started nor removed meanwhile; one that runs is not held.
+        const body =
+          info.condition === 'exited' ? patiently(bodyOf(context), clock) : bodyOf(context);
+        for await (const chunk of body) reader.push(chunk);
         reader.finish();
         writer.finish();
       } finally {

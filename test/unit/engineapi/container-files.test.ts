@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { bodyOf, sendPieces } from '../../../daemon/engineapi/container-files.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import { patiently, SENDER_PATIENCE_MS } from '../../../daemon/engineapi/patient-reader.ts';
 import { drained, READER_PATIENCE_MS } from '../../../daemon/engineapi/patient-writer.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
@@ -58,6 +59,51 @@ describe('the body of an upload of files', () => {
       expect(request.errored).toBe(null);
     },
   );
+});
+
+describe('an upload that others wait for', () => {
+  function uploading() {
+    const clock = new FakeClock();
+    const request = new PassThrough();
+    const chunks: Buffer[] = [];
+    const { signal } = new AbortController();
+    const read = (async () => {
+      for await (const chunk of patiently(bodyOf({ request, signal }), clock)) {
+        chunks.push(chunk);
+        await clock.sleep(SENDER_PATIENCE_MS * 2); // a disk that is slow is no fault of the client
+      }
+      return Buffer.concat(chunks);
+    })();
+    read.catch(() => {});
+    return { clock, request, read, chunks };
+  }
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+  test('comes whole from a client that sends, however slowly', async () => {
+    const { clock, request, read, chunks } = uploading();
+    for (const text of ['one', 'two']) {
+      await clock.advance(SENDER_PATIENCE_MS - 1);
+      request.write(text);
+      while (!chunks.some((chunk) => chunk.toString() === text)) await turn();
+      await clock.advance(SENDER_PATIENCE_MS * 2);
+    }
+    request.end();
+    expect(String(await read)).toBe('onetwo');
+    expect(clock.pending).toBe(0);
+  });
+
+  test.each([
+    ['plain', TEXT],
+    ['with gzip', gzipSync(TEXT)],
+  ])('is given up when the client stops to send, and can be answered, %s', async (_how, bytes) => {
+    const { clock, request, read } = uploading();
+    request.write(bytes.subarray(0, 20));
+    for (let i = 0; i < 5; i++) await turn();
+    await clock.advance(SENDER_PATIENCE_MS * 3);
+    await expect(read).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    expect(request.destroyed).toBe(false);
+    expect(clock.pending).toBe(0);
+  });
 });
 
 describe('files sent to a client', () => {
