@@ -4,6 +4,7 @@
  * either kind: its streams, its terminal, commands beside it.
  */
 import { join } from 'node:path';
+import type { Clock } from '../common/base/clock.ts';
 import { hasCode, SkepError } from '../common/base/errors.ts';
 import { containerIdOf } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
@@ -59,6 +60,7 @@ export interface ContainerViewOptions {
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** the task as it runs: with its templates expanded */
   readonly expanded: (task: Task) => Task;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
 
 /** A place in a network. */
@@ -285,11 +287,11 @@ export class ContainerView {
     pauses: boolean,
     work: (tar: AsyncIterable<Buffer>) => Promise<T>,
   ): Promise<T> {
-    const { runtime } = this.#options;
+    const { runtime, clock } = this.#options;
     const isHeld = pauses && condition === 'running';
     if (isHeld) await runtime.freeze(runtimeId);
     try {
-      return await work(changedLayer(await runtime.layers(runtimeId)));
+      return await work(changedLayer(await runtime.layers(runtimeId), clock));
     } finally {
       if (isHeld) await ignoreGone(runtime.thaw(runtimeId)); // it may have been removed meanwhile
     }
@@ -297,7 +299,8 @@ export class ContainerView {
 
   /** What it changed in its root. */
   async changes({ runtimeId }: ContainerInfo): Promise<Change[]> {
-    return changesOf(await this.#options.runtime.layers(runtimeId));
+    const { runtime, clock } = this.#options;
+    return changesOf(await runtime.layers(runtimeId), clock);
   }
 
   /** What it changed, and its whole root, in bytes. A walk over all that it changed. */

@@ -1,6 +1,8 @@
 /** What a container changed in its root: its own layer compared with those of its image. Reads only. */
 import { readdirSync, type Stats } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import type { Clock } from '../../common/base/clock.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
 import { isOpaque, isWhiteout, lstatOrNull } from '../../native/ffi/fs.ts';
 import { encodeTarHeader, tarTrailer } from '../images/tar-writer.ts';
 import type { RootLayers } from '../runtime/native-runtime.ts';
@@ -13,10 +15,13 @@ export interface Change {
 }
 
 /** What was changed as the tar of an image's layer: deletions are marked as in OCI's layers. */
-export async function* changedLayer(layers: RootLayers): AsyncGenerator<Buffer, void, undefined> {
+export async function* changedLayer(
+  layers: RootLayers,
+  clock: Pick<Clock, 'monotonicMs'>,
+): AsyncGenerator<Buffer, void, undefined> {
   const tree = new RootTree(join(layers.taskDir, 'upper'));
   try {
-    const changes = changesOf(layers);
+    const changes = await changesOf(layers, clock);
     const gone = changes.filter(({ kind }) => kind === 'deleted');
     for (const { path } of gone) {
       const name = join(dirname(path), `.wh.${basename(path)}`).slice(1);
@@ -33,27 +38,41 @@ export async function* changedLayer(layers: RootLayers): AsyncGenerator<Buffer, 
 /** Made in every container, whatever it is for. */
 const DEVICE_LINKS = ['fd', 'stdin', 'stdout', 'stderr', 'core', 'ptmx'].map((n) => `/dev/${n}`);
 
-/** By path. What is made for mounts, devices and their directories is nobody's change. */
-export function changesOf({ taskDir, lowerDirs, mounts, devices }: RootLayers): Change[] {
+/**
+ * By path. What is made for mounts, devices and their directories is nobody's change. In short turns: a container
+ * may have changed a million files.
+ */
+export async function changesOf(
+  { taskDir, lowerDirs, mounts, devices }: RootLayers,
+  clock: Pick<Clock, 'monotonicMs'>,
+): Promise<Change[]> {
   const ours = new Set([
     ...mounts.map(({ destination }) => destination),
     ...devices.map(({ path }) => path),
     ...DEVICE_LINKS,
   ]);
   const out: Change[] = [];
-  walk('', join(taskDir, 'upper'), lowerDirs, ours, out);
+  const budget = new TurnBudget(clock);
+  budget.begin();
+  for (const _ of walk('', join(taskDir, 'upper'), lowerDirs, ours, out)) {
+    if (budget.spent) await budget.renew();
+  }
   return out.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** @param lower the directories of the image that show through at `path`, topmost first */
-function walk(
+/**
+ * Yields between its steps.
+ * @param lower the directories of the image that show through at `path`, topmost first
+ */
+function* walk(
   path: string,
   upper: string,
   lower: readonly string[],
   ours: ReadonlySet<string>,
   out: Change[],
-): void {
-  for (const name of readdirSync(upper)) {
+): Generator<void, void, undefined> {
+  for (const name of namesIn(upper)) {
+    yield;
     const place = `${path}/${name}`;
     const stats = lstatOrNull(join(upper, name));
     if (stats === null) continue; // it went meanwhile
@@ -71,9 +90,8 @@ function walk(
     const below: Change[] = [];
     const directory = join(upper, name);
     const shown = wasDirectory && !isOpaque(directory) ? (before?.paths ?? []) : [];
-    walk(place, directory, shown, ours, below);
-    if (wasDirectory && shown.length === 0)
-      below.push(...hiddenBy(directory, place, before!.paths));
+    yield* walk(place, directory, shown, ours, below);
+    if (wasDirectory && shown.length === 0) yield* hiddenBy(directory, place, before!.paths, below);
     const isNew = !wasDirectory;
     const isForMounts = isNew && below.length === 0 && holdsOurs(place, ours);
     if (isForMounts) continue;
@@ -81,17 +99,34 @@ function walk(
     else if (below.length > 0 || differs(stats, before!.stats)) {
       out.push({ path: place, kind: 'modified' });
     }
-    out.push(...below);
+    for (const change of below) out.push(change); // too many for arguments of one call
   }
 }
 
 /** Of the image, below a directory that was taken away and made anew. */
-function hiddenBy(directory: string, place: string, lower: readonly string[]): Change[] {
+function* hiddenBy(
+  directory: string,
+  place: string,
+  lower: readonly string[],
+  out: Change[],
+): Generator<void, void, undefined> {
   const names = new Set(lower.flatMap((one) => readdirSync(one)));
-  const kept = new Set(readdirSync(directory));
-  return [...names]
-    .filter((name) => !kept.has(name) && lookUp(lower, name) !== null)
-    .map((name) => ({ path: `${place}/${name}`, kind: 'deleted' as const }));
+  const kept = new Set(namesIn(directory));
+  for (const name of names) {
+    yield;
+    if (kept.has(name) || lookUp(lower, name) === null) continue;
+    out.push({ path: `${place}/${name}`, kind: 'deleted' });
+  }
+}
+
+/** None where the container took the directory away meanwhile. */
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw err;
+  }
 }
 
 function holdsOurs(place: string, ours: ReadonlySet<string>): boolean {

@@ -7,6 +7,7 @@ import { containerIdOf } from '../../../common/model/container-id.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { ContainerView } from '../../../worker/container-view.ts';
 import { aTask, aTaskStatus } from '../../support/builders.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { anImage, FakeRuntime } from '../../support/fake-container-host.ts';
 
 const COMMAND = {
@@ -56,6 +57,7 @@ function scene(
     image: (taskId) => images.get(taskId),
     health: () => null,
     expanded: (task) => task,
+    clock: new FakeClock(),
   });
   return { runtime, images, view, gone };
 }
