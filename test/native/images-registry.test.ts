@@ -1,6 +1,15 @@
 // Pulling from a real registry (Debian's docker-registry) and from a server of our own that
 // misbehaves in chosen ways. Root, because pulled layers are unpacked.
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -453,6 +462,64 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
       other.closeAllConnections();
       other.close();
     }
+  });
+
+  describe('what a pull that ended in the middle left of a blob', () => {
+    let ranges: (string | undefined)[];
+    const partial = (): string =>
+      join(dir, 'images/partial', sha256(registry.layer).slice('sha256:'.length));
+
+    beforeEach(async () => {
+      ranges = [];
+      const abort = new AbortController();
+      registry.hook = (request, response) => {
+        if (request.url !== registry.blobUrl) return false;
+        ranges.push(request.headers.range);
+        if (ranges.length > 1) return false;
+        response.writeHead(200).write(registry.layer.subarray(0, 100_000));
+        return true;
+      };
+      const aborted = store.pull(`${registry.host}/app:1`, null, () => {}, abort.signal);
+      const ended = expect(aborted).rejects.toThrow('enough');
+      const hasAll = (): boolean =>
+        (statSync(partial(), { throwIfNoEntry: false })?.size ?? 0) >= 100_000;
+      while (!hasAll()) await new Promise((resolve) => setImmediate(resolve));
+      abort.abort(new Error('enough'));
+      await ended;
+      await store.stop();
+    });
+
+    test('is not fetched again by the next daemon', async () => {
+      store = await openStore();
+      await pull();
+      expect(ranges).toEqual([undefined, 'bytes=100000-']);
+      expect(readdirSync(join(dir, 'images/partial'))).toEqual([]);
+    });
+
+    test('is left when it is damaged', async () => {
+      writeFileSync(partial(), Buffer.alloc(100_000)); // as after a power cut
+      store = await openStore();
+      expect((await pull()).id).toBe(sha256(registry.config));
+      expect(ranges).toEqual([undefined, 'bytes=100000-', undefined]);
+    });
+
+    test('may be all of it, or more than that', async () => {
+      writeFileSync(partial(), registry.layer);
+      store = await openStore();
+      await pull();
+      expect(ranges).toEqual([undefined]);
+      await store.remove(`${registry.host}/app:1`, { force: true });
+      writeFileSync(partial(), Buffer.concat([registry.layer, Buffer.from('more')]));
+      await pull();
+      expect(ranges).toEqual([undefined, undefined]);
+    });
+
+    test('goes when nobody wanted it for a day', async () => {
+      const aDayAgo = Date.now() / 1000 - 25 * 3600;
+      utimesSync(partial(), aDayAgo, aDayAgo);
+      store = await openStore();
+      expect(readdirSync(join(dir, 'images/partial'))).toEqual([]);
+    });
   });
 
   test('an aborted pull ends at once, and the next one goes on', async () => {

@@ -1,10 +1,10 @@
 /**
  * Blobs by digest: `blobs/sha256/<hex>`. A blob is visible only when complete, verified and on
  * disk, so a crash at any instruction leaves whole blobs and rubbish in `ingest/`, which the next
- * start removes. Knows nothing of images or layers.
+ * start removes, and in `partial/` what a download goes on with. Knows nothing of images or layers.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { existsSync, statSync, unlinkSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { assert } from '../../common/base/assert.ts';
@@ -43,19 +43,39 @@ export async function writeFileAtomically(path: string, bytes: string | Uint8Arr
   await syncDirectory(dirname(path));
 }
 
-/** Bytes on their way into the store. Exactly one of `commit` and `abort` ends it. */
+/** What is there of a blob when its ingest begins. */
+interface Beginning {
+  readonly hash: Hash;
+  readonly sizeBytes: number;
+  /** it is over: the file is somebody else's to go on with */
+  readonly onEnd: () => void;
+}
+
+/** Bytes on their way into the store. Exactly one of `commit`, `abort` and `suspend` ends it. */
 export class Ingest {
   readonly #store: ContentStore;
   readonly #handle: FileHandle;
   readonly #path: string;
-  #hash: Hash = createHash('sha256');
-  #sizeBytes = 0;
+  readonly #isKept: boolean;
+  readonly #onEnd: () => void;
+  #hash: Hash;
+  #sizeBytes: number;
   #open = true;
 
-  constructor(store: ContentStore, handle: FileHandle, path: string) {
+  /** @param beginning null = a new file that nobody goes on with */
+  constructor(
+    store: ContentStore,
+    handle: FileHandle,
+    path: string,
+    beginning: Beginning | null = null,
+  ) {
     this.#store = store;
     this.#handle = handle;
     this.#path = path;
+    this.#isKept = beginning !== null;
+    this.#hash = beginning?.hash ?? createHash('sha256');
+    this.#sizeBytes = beginning?.sizeBytes ?? 0;
+    this.#onEnd = beginning?.onEnd ?? (() => {});
   }
 
   get sizeBytes(): number {
@@ -102,33 +122,55 @@ export class Ingest {
     }
     assert(this.#open, 'ingest is committed once');
     this.#open = false;
-    const target = this.#store.path(digest);
-    if (existsSync(target)) {
-      await this.#handle.close();
-      await rm(this.#path, { force: true });
-      return digest;
+    try {
+      await this.#publish(this.#store.path(digest));
+    } finally {
+      this.#onEnd();
     }
-    await this.#handle.sync();
-    await this.#handle.close();
-    await rename(this.#path, target);
-    await syncDirectory(dirname(target));
     return digest;
   }
 
   /** Idempotent; does nothing after `commit`. */
   async abort(): Promise<void> {
+    await this.#close(false);
+  }
+
+  /** As `abort`, but what arrived is kept for `ContentStore.resume`, if it began there. Idempotent. */
+  async suspend(): Promise<void> {
+    await this.#close(this.#isKept && this.#sizeBytes > 0);
+  }
+
+  async #close(isKept: boolean): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
+    try {
+      await this.#handle.close();
+      if (!isKept) await rm(this.#path, { force: true });
+    } finally {
+      this.#onEnd();
+    }
+  }
+
+  async #publish(target: string): Promise<void> {
+    if (existsSync(target)) {
+      await this.#handle.close();
+      await rm(this.#path, { force: true });
+      return;
+    }
+    await this.#handle.sync();
     await this.#handle.close();
-    await rm(this.#path, { force: true });
+    await rename(this.#path, target);
+    await syncDirectory(dirname(target));
   }
 }
 
 export class ContentStore {
   readonly #dir: string;
   readonly #random: Random;
+  /** partial blobs that are being gone on with */
+  readonly #resumed = new Set<string>();
 
-  /** @param dir made when missing; `blobs` and `ingest` below it are this store's own */
+  /** @param dir made when missing; `blobs`, `ingest` and `partial` below it are this store's own */
   constructor(dir: string, random: Random) {
     this.#dir = dir;
     this.#random = random;
@@ -142,6 +184,7 @@ export class ContentStore {
   async start(): Promise<void> {
     await rm(this.ingestDir, { recursive: true, force: true });
     await mkdir(this.ingestDir, { recursive: true, mode: 0o700 });
+    await mkdir(this.#partialDir, { recursive: true, mode: 0o700 });
     await mkdir(join(this.#dir, 'blobs', 'sha256'), { recursive: true, mode: 0o700 });
   }
 
@@ -175,6 +218,51 @@ export class ContentStore {
   async ingest(): Promise<Ingest> {
     const path = this.temporaryPath();
     return new Ingest(this, await open(path, 'ax', 0o600), path);
+  }
+
+  /**
+   * Goes on with what `suspend` or a crash left of this blob. It may be damaged, by a power cut: `commit` tells.
+   * Only one at a time has that; another one begins anew.
+   */
+  async resume(digest: string): Promise<Ingest> {
+    const name = digest.slice('sha256:'.length);
+    assert(isSha256Digest(digest), `not a sha256 digest: ${digest}`);
+    if (this.#resumed.has(name)) return this.ingest();
+    this.#resumed.add(name);
+    const onEnd = (): void => void this.#resumed.delete(name);
+    const path = join(this.#partialDir, name);
+    try {
+      const handle = await open(path, 'a', 0o600);
+      const hash = createHash('sha256');
+      let sizeBytes = 0;
+      for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+        hash.update(chunk);
+        sizeBytes += chunk.length;
+      }
+      return new Ingest(this, handle, path, { hash, sizeBytes, onEnd });
+    } catch (err) {
+      onEnd();
+      throw err;
+    }
+  }
+
+  /** Removes what nobody has gone on with since `oldMs`, wall clock, or needs to any more. Bytes. */
+  removePartials(oldMs: number): number {
+    let bytes = 0;
+    for (const name of readdirSync(this.#partialDir)) {
+      if (this.#resumed.has(name)) continue;
+      const path = join(this.#partialDir, name);
+      const { mtimeMs, size } = statSync(path);
+      const digest = `sha256:${name}`;
+      if (isSha256Digest(digest) && mtimeMs >= oldMs && !this.has(digest)) continue;
+      unlinkSync(path);
+      bytes += size;
+    }
+    return bytes;
+  }
+
+  get #partialDir(): string {
+    return join(this.#dir, 'partial');
   }
 
   /** A fresh name below `ingestDir`. */

@@ -27,7 +27,10 @@ export interface Swept {
 }
 
 export interface ImageSweepOptions {
-  readonly content: Pick<ContentStore, 'list' | 'modifiedMs' | 'sizeOrZero' | 'remove'>;
+  readonly content: Pick<
+    ContentStore,
+    'list' | 'modifiedMs' | 'sizeOrZero' | 'remove' | 'removePartials'
+  >;
   readonly layers: Pick<LayerStore, 'list' | 'sizeBytes' | 'remove'>;
   readonly index: Pick<ImageIndex, 'list'>;
   readonly clock: Clock;
@@ -83,7 +86,7 @@ export class ImageSweep {
     const listed = await this.#content.list();
     // From here on without a pause: nobody may begin to use what is found to be unused.
     const used = this.#usedBlobs();
-    let bytes = 0;
+    let bytes = this.#content.removePartials(oldMs);
     for (const digest of listed) {
       if (used.has(digest)) continue;
       if (!ofGone.has(digest) && this.#content.modifiedMs(digest) >= oldMs) continue;

@@ -401,19 +401,29 @@ export class Puller {
     return this.#downloads.ensure(digest, isHere, signal, fetch);
   }
 
+  /** Goes on where an earlier attempt broke off, also one of a daemon that was killed. */
   async #download(download: Download, id: string): Promise<void> {
-    const ingest = await this.#options.content.ingest();
+    const { digest } = download.descriptor;
+    const ingest = await this.#options.content.resume(digest);
+    const isOld = ingest.sizeBytes > 0;
     try {
       await retrying(this.#options, download.signal, () => this.#receive(download, ingest, id));
-      await ingest.commit(download.descriptor.digest);
-    } finally {
+      await ingest.commit(digest);
+    } catch (err) {
+      if (!hasCode(err, 'data-loss')) throw err;
       await ingest.abort();
+      if (!isOld) throw err;
+      this.#options.log.warn({ err }, 'what was left of a download is damaged, it begins anew');
+      await this.#download(download, id);
+    } finally {
+      await ingest.suspend();
     }
   }
 
-  /** Goes on where an earlier attempt broke off. */
   async #receive(download: Download, ingest: Ingest, id: string): Promise<void> {
     const { client, descriptor, signal, onProgress } = download;
+    if (ingest.sizeBytes > descriptor.sizeBytes) await ingest.restart();
+    if (ingest.sizeBytes === descriptor.sizeBytes) return;
     const { body, offset } = await client.blob(descriptor, ingest.sizeBytes, signal);
     try {
       if (offset !== ingest.sizeBytes) await ingest.restart();

@@ -29,6 +29,7 @@ function scene() {
       modifiedMs: (digest) => arrivedMs.get(digest) ?? 0,
       sizeOrZero: () => 1,
       remove: (digest) => void arrivedMs.delete(digest),
+      removePartials: () => 0,
     },
     layers: { list: () => [], sizeBytes: () => undefined, remove: () => {} },
     index: { list: () => [] },
