@@ -7,11 +7,11 @@ import { REGISTRY_LIST_KEYS, REGISTRY_TEXT_KEYS } from './registry-options.ts';
 
 const TEXT_KEYS = [
   ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent', 'image-gc'],
-  ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey', 'userns-remap'],
+  ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey', 'userns-remap', 'log-driver'],
   ...REGISTRY_TEXT_KEYS,
 ];
 const SWITCH_KEYS = ['tls', 'tlsverify'];
-const LIST_KEYS = ['host', 'label', 'node-generic-resource', ...REGISTRY_LIST_KEYS];
+const LIST_KEYS = ['host', 'label', 'node-generic-resource', 'log-opt', ...REGISTRY_LIST_KEYS];
 
 /** The same rule as for the flag. */
 export const CGROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;

@@ -38,6 +38,8 @@ export async function parseDockerd(
     .addOption(new Option('-l, --log-level <level>', 'default info').choices(Object.keys(LEVELS)))
     .option('--swarm-default-advertise-addr <ip>', 'the address that other nodes are told')
     .option('--label <key=value>', 'engine label of this node', collect)
+    .option('--log-driver <name>', 'of containers that name none (default json-file)')
+    .option('--log-opt <key=value>', 'of that log driver', collect)
     .option('--userns-remap <user[:group]>', 'containers have the subordinate ids of this user')
     .option('--node-generic-resource <kind=value>', 'what tasks can reserve here', collect)
     .allowExcessArguments(false)

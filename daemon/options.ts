@@ -4,7 +4,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { parseGenericResources } from '../common/model/generic-resource.ts';
-import type { GenericResource } from '../common/model/service.ts';
+import { checkLogDriver, DEFAULT_LOG_DRIVER } from '../common/model/log-driver.ts';
+import type { GenericResource, LogDriver } from '../common/model/service.ts';
 import {
   DEFAULT_WATERMARKS,
   type RegistrySettings,
@@ -35,6 +36,8 @@ export interface DaemonOptions {
   readonly imageWatermarks: Watermarks | null;
   /** `default` or `USER[:GROUP]`: whose subordinate ids containers have; '' = the node's own ids */
   readonly usernsRemap: string;
+  /** of every container that names none */
+  readonly logDriver: LogDriver;
   readonly labels: Readonly<Record<string, string>>;
   /** what tasks can reserve here besides CPUs and memory */
   readonly genericResources: readonly GenericResource[];
@@ -55,6 +58,8 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly logLevel?: LogLevel;
   readonly label?: readonly string[];
   readonly usernsRemap?: string;
+  readonly logDriver?: string;
+  readonly logOpt?: readonly string[];
   readonly imageGc?: string;
   readonly nodeGenericResource?: readonly string[];
   readonly config?: string;
@@ -93,6 +98,8 @@ export async function parseInvocation(
     .option('--cgroup-parent <name>', 'cgroup under which tasks run (default skep)', cgroupName)
     .addOption(new Option('--log-level <level>', 'default info').choices(LOG_LEVELS))
     .option('--label <key=value>', 'engine label of this node', collect)
+    .option('--log-driver <name>', 'of containers that name none (default json-file)')
+    .option('--log-opt <key=value>', 'of that log driver', collect)
     .option(
       '--userns-remap <user[:group]>',
       'containers have the subordinate ids of this user (/etc/subuid, /etc/subgid), default = those of dockremap',
@@ -161,9 +168,23 @@ export async function daemonOptions(
     registries: registrySettings(all, env),
     imageWatermarks: watermarksOf(all.imageGc),
     usernsRemap: all.usernsRemap ?? '',
+    logDriver: logDriverOf(all),
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
     genericResources: parseGenericResources(all.nodeGenericResource ?? []),
   };
+}
+
+function logDriverOf({ logDriver, logOpt }: Flags): LogDriver {
+  const options = Object.fromEntries(
+    (logOpt ?? []).map((text) => {
+      const at = text.indexOf('=');
+      if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+      throw new SkepError('invalid-argument', `--log-opt ${text}: expected KEY=VALUE`);
+    }),
+  );
+  const driver = { name: logDriver ?? DEFAULT_LOG_DRIVER.name, options };
+  checkLogDriver(driver);
+  return driver;
 }
 
 /** What everybody may use makes everybody root. */

@@ -10,7 +10,7 @@ import { containerIdOf } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
 import type { TaskId } from '../common/model/ids.ts';
 import type { StringMap } from '../common/model/objects.ts';
-import type { ContainerSpec, ResourceRequirements } from '../common/model/service.ts';
+import type { ContainerSpec, LogDriver, ResourceRequirements } from '../common/model/service.ts';
 import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
 import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import { endpointsOf, type JsonObject } from './containers/definition.ts';
@@ -47,6 +47,7 @@ export interface ContainerViewOptions {
     | 'attach'
     | 'resize'
     | 'logs'
+    | 'logAttributes'
     | 'stats'
     | 'pids'
     | 'layers'
@@ -114,6 +115,8 @@ export interface ContainerInfo {
   readonly task: Task | null;
   /** outside of services */
   readonly plain: PlainContainer | null;
+  /** null = as the node logs */
+  readonly logDriver: LogDriver | null;
   /** of one outside of services: as it was given */
   readonly shown: { readonly config: JsonObject; readonly hostConfig: JsonObject } | null;
 }
@@ -212,6 +215,11 @@ export class ContainerView {
 
   logs(runtimeId: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
     return this.#options.runtime.logs(runtimeId, query, signal);
+  }
+
+  /** What is shown with each of its lines. */
+  logAttributes({ runtimeId }: ContainerInfo): StringMap {
+    return this.#options.runtime.logAttributes(runtimeId);
   }
 
   /** Throws `conflict` when it does not run. */
@@ -342,6 +350,7 @@ export class ContainerView {
       volumes: record.volumes ?? [],
       task: null,
       plain,
+      logDriver: definition.logDriver ?? null,
       shown: definition.shown,
     };
   }
@@ -379,6 +388,7 @@ export class ContainerView {
       volumes: [],
       task: expanded,
       plain: null,
+      logDriver: task.logDriver,
       shown: null,
     };
   }

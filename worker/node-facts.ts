@@ -1,5 +1,7 @@
 /** This machine as the scheduler sees it. Reads the system; remembers nothing. */
+
 import { arch, cpus, totalmem } from 'node:os';
+import { LOG_DRIVERS } from '../common/model/log-driver.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 
 /** Kernel names of Node's architectures. */
@@ -32,7 +34,7 @@ export function describeNode(facts: NodeFacts): NodeDescription {
     engineVersion: facts.engineVersion,
     engineLabels: facts.engineLabels,
     plugins: [
-      { type: 'Log', name: 'json-file' },
+      ...LOG_DRIVERS.map((name) => ({ type: 'Log', name })),
       { type: 'Network', name: 'bridge' },
       { type: 'Network', name: 'host' },
       { type: 'Network', name: 'none' },

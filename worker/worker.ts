@@ -122,6 +122,7 @@ export class Worker {
       stateDir: join(dataDir, 'tasks'),
       cgroupParent,
       clock,
+      random,
       log: log.child({ component: 'runtime' }),
       onFailure,
     });

@@ -140,6 +140,7 @@ const operations = {
     });
     const volumes = new VolumeStore({ dir: join(dir, 'volumes'), clock, random, log, tell });
     runtime = new NativeRuntime({
+      random: new SystemRandom(),
       stateDir: join(dir, 'tasks'),
       cgroupParent: place.cgroupParent,
       clock,

@@ -1,6 +1,7 @@
 /** A process with a runtime alone: no agent, no network but an empty namespace for each container. */
 import { SystemClock } from '../../common/base/clock.ts';
 import { createLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
 import { defaultProcess, defaultSpec } from '../../worker/runtime/defaults.ts';
 import { NativeRuntime } from '../../worker/runtime/native-runtime.ts';
 import type { OciSpec } from '../../worker/runtime/oci.ts';
@@ -35,6 +36,7 @@ const operations = {
   async open(place: Place): Promise<void> {
     rootfs = place.rootfs;
     runtime = new NativeRuntime({
+      random: new SystemRandom(),
       stateDir: place.dir,
       cgroupParent: place.cgroupParent,
       clock: new SystemClock(),

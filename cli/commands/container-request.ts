@@ -56,6 +56,9 @@ export interface ContainerFlags extends IsolationFlags, SharedFlags {
   readonly ulimit?: Many;
   readonly sysctl?: Many;
   readonly shmSize?: number;
+  readonly volumesFrom?: readonly string[];
+  readonly logDriver?: string;
+  readonly logOpt?: readonly string[];
   readonly stopTimeout?: number;
 }
 
@@ -70,9 +73,6 @@ export function containerFlags(command: Command): void {
     '--mac-address': 'addresses are chosen by the node',
     '--network-alias': 'containers outside of services have no names in the network',
     '--link': 'not supported',
-    '--volumes-from': 'not supported yet',
-    '--log-driver': 'not supported yet',
-    '--log-opt': 'not supported yet',
     '--runtime': 'there is one runtime',
     '--cidfile': 'not supported yet',
     '--annotation': 'not supported yet',
@@ -115,6 +115,9 @@ export function containerFlags(command: Command): void {
     .option('--ulimit <limit>', 'NAME=SOFT[:HARD]', collect)
     .option('--sysctl <key=value>', 'of its namespaces', collect)
     .option('--shm-size <size>', 'of /dev/shm', size)
+    .option('--volumes-from <container[:ro]>', 'mount what that container has mounted', collect)
+    .option('--log-driver <name>', 'json-file, local, none, syslog, gelf; default: the node’s')
+    .option('--log-opt <key=value>', 'of the log driver', collect)
     .option('--read-only', 'its root cannot be written')
     .option('--init', 'a process of ours reaps its orphans')
     .option('--stop-signal <signal>', 'default: that of the image, SIGTERM')
@@ -168,6 +171,7 @@ export async function containerRequest(
         Binds: volumes.filter((v) => v.includes(':')),
       }),
       ...(flags.mount && { Mounts: flags.mount.map(mountOf) }),
+      ...(flags.volumesFrom && { VolumesFrom: flags.volumesFrom }),
       ...(flags.tmpfs && { Tmpfs: Object.fromEntries(flags.tmpfs.map(tmpfsOf)) }),
       ...(Object.keys(bindings).length > 0 && { PortBindings: bindings }),
       ...(flags.publishAll && { PublishAllPorts: true }),
@@ -190,6 +194,9 @@ export async function containerRequest(
       ...(flags.sysctl && { Sysctls: pairs(flags.sysctl) }),
       ...(flags.shmSize !== undefined && { ShmSize: flags.shmSize }),
       ...(flags.readOnly && { ReadonlyRootfs: true }),
+      ...((flags.logDriver !== undefined || flags.logOpt) && {
+        LogConfig: { Type: flags.logDriver ?? '', Config: pairs(flags.logOpt) },
+      }),
       ...(flags.init !== undefined && { Init: flags.init }),
       ...(flags.oomScoreAdj !== undefined && { OomScoreAdj: flags.oomScoreAdj }),
       ...(flags.securityOpt && { SecurityOpt: securityOptions(context, flags) }),

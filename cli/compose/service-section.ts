@@ -3,6 +3,7 @@ import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 import type { PlacementJson } from '../../common/model/engine-json/task.ts';
 import { parseImageReference } from '../../common/model/image-reference.ts';
+import { DEFAULT_LOG_DRIVER } from '../../common/model/log-driver.ts';
 import { checkName } from '../../common/model/names.ts';
 import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { DEPENDS_ON_LABEL, dependsOnLabel } from '../../common/model/start-order.ts';
@@ -32,7 +33,7 @@ export function serviceSection(
   const restart = fields.get('restart');
   const restartPolicy = deploy.restart ?? (restart && restartWord(restart));
   const container = containerSection(scope, fields, image);
-  const log = fields.get('logging')?.fields().get('driver')?.text();
+  const log = logOf(fields);
   const networks = attachmentSection(scope, key, fields);
   const ports = portSection(fields.get('ports'));
   const dependsOn = dependenciesOf(fields.get('depends_on'));
@@ -54,12 +55,22 @@ export function serviceSection(
         ...(restartPolicy && { RestartPolicy: restartPolicy }),
         Placement: { ...deploy.placement, ...platformOf(fields.get('platform')) },
         Networks: networks,
-        ...(log !== undefined && { LogDriver: { Name: log } }),
+        ...(log && { LogDriver: log }),
         ForceUpdate: 0,
       },
       ...deployed(deploy, ports),
     },
   };
+}
+
+/** Options without a driver are those of the format's default, json-file. */
+function logOf(fields: Fields): { readonly Name: string; readonly Options?: LabelsJson } | null {
+  const logging = fields.get('logging')?.fields();
+  const driver = logging?.get('driver')?.text();
+  const options = logging?.get('options')?.stringMap() ?? {};
+  if (driver === undefined && Object.keys(options).length === 0) return null;
+  const name = driver ?? DEFAULT_LOG_DRIVER.name;
+  return { Name: name, ...(Object.keys(options).length > 0 && { Options: options }) };
 }
 
 /** The cluster keeps the order with the service, so that it holds without the file as well. */

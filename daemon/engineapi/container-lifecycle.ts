@@ -1,6 +1,7 @@
 /** Containers by hand: made, started, stopped, renamed, removed. What a task's container does is the cluster's. */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import type { Mount } from '../../common/model/service.ts';
 import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts';
 import { checkResources } from '../../manager/controlapi/service-rules.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
@@ -32,6 +33,18 @@ const MS_PER_SECOND = 1000;
 const SIGKILL_WORD = 'KILL';
 const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', 'removed'];
 
+/** For `--volumes-from`: binds as they were asked for, volumes by the names that they have. */
+export function sharedMounts({ spec, volumes }: Pick<ContainerInfo, 'spec' | 'volumes'>): Mount[] {
+  const { mounts } = spec.container;
+  const binds = mounts.filter(({ type }) => type === 'bind');
+  const named = volumes.map(({ name, target, readOnly }): Mount => {
+    const asked = mounts.find((mount) => mount.target === target)?.volume ?? null;
+    const options = { bind: null, volume: asked, tmpfs: null };
+    return { ...options, type: 'volume', source: name, target, readOnly };
+  });
+  return [...binds, ...named];
+}
+
 export function addContainerLifecycleRoutes(
   routes: Routes,
   { containers, plain, images, clock, networkRef }: ContainerLifecycleOptions,
@@ -48,6 +61,7 @@ export function addContainerLifecycleRoutes(
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => containers.require(reference).id,
       networkRef,
+      mountsOf: (reference) => sharedMounts(containers.require(reference)),
     });
     checkContainerSpec(definition.container, []);
     checkResources(definition.resources);

@@ -1,6 +1,7 @@
 /** What the routes are made of: the interfaces of worker, manager and cluster membership. */
 import type { Clock } from '../../common/base/clock.ts';
 import type { Random } from '../../common/base/random.ts';
+import type { LogDriver } from '../../common/model/service.ts';
 import type { Manager } from '../../manager/manager.ts';
 import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import type { Worker } from '../../worker/worker.ts';
@@ -21,6 +22,10 @@ export interface RouteParts {
   readonly version: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly registries: RegistrySettings;
+  /** of containers that name none */
+  readonly logDriver: LogDriver;
+  /** containers have user namespaces unless they say otherwise */
+  readonly isRemapped: boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly execs: Execs;

@@ -1,6 +1,8 @@
 /** `/_ping`, `/version`, `/info` and what else is said of the engine itself. */
+
 import { arch, cpus, release, totalmem } from 'node:os';
 import { type ErrorCode, hasCode } from '../../common/base/errors.ts';
+import { LOG_DRIVERS } from '../../common/model/log-driver.ts';
 import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import type { RequestContext } from './http-context.ts';
 import { clusterInfoToJson } from './json/cluster.ts';
@@ -85,7 +87,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
       Volume: ['local'],
       Network: ['bridge', 'host', 'null', 'overlay'],
       Authorization: null,
-      Log: ['json-file'],
+      Log: [...LOG_DRIVERS],
     },
     MemoryLimit: true,
     SwapLimit: true,
@@ -100,7 +102,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     NFd: 0,
     NGoroutines: 0,
     SystemTime: new Date(parts.clock.wallMs()).toISOString(),
-    LoggingDriver: 'json-file',
+    LoggingDriver: parts.logDriver.name,
     CgroupDriver: 'cgroupfs',
     NEventsListener: 0,
     KernelVersion: release(),
@@ -125,7 +127,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: '',
-    SecurityOptions: ['name=seccomp,profile=builtin'],
+    SecurityOptions: ['name=seccomp,profile=builtin', ...(parts.isRemapped ? ['name=userns'] : [])],
     Warnings: null,
   };
 }

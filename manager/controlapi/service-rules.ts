@@ -1,4 +1,5 @@
 /** What a service spec must obey by itself. Pure; looks nothing up. */
+
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { parseConstraints } from '../../common/model/constraint.ts';
@@ -8,11 +9,11 @@ import {
   templateContext,
 } from '../../common/model/container-template.ts';
 import { asId, type NodeId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
+import { checkLogDriver } from '../../common/model/log-driver.ts';
 import { checkName } from '../../common/model/names.ts';
 import {
   type EndpointSpec,
   isJob,
-  type LogDriver,
   type PortConfig,
   type ResourceRequirements,
   type RestartPolicy,
@@ -65,7 +66,7 @@ function checkTaskSpec(task: TaskSpec): void {
   if (task.placement.maxReplicas < 0) {
     throw invalid('Placement: max replicas per node cannot be negative');
   }
-  checkLogDriver(task.logDriver);
+  if (task.logDriver) checkLogDriver(task.logDriver);
 }
 
 /** Throws `invalid-argument`. */
@@ -96,16 +97,6 @@ export function checkResources(resources: ResourceRequirements): void {
     throw invalid(`invalid memory swappiness ${swappiness}: must be between 0 and 100`);
   }
   checkKernelResources(resources.kernel);
-}
-
-/** One driver is there, and it has no options: `docker logs` can always read it. */
-function checkLogDriver(driver: LogDriver | null): void {
-  if (!driver) return;
-  if (!['', 'json-file', 'local'].includes(driver.name)) {
-    throw notDone(`log driver "${driver.name}" is`);
-  }
-  const [option] = Object.keys(driver.options);
-  if (option !== undefined) throw notDone(`log driver option "${option}" is`);
 }
 
 function checkRestart(restart: RestartPolicy): void {

@@ -24,7 +24,7 @@
  *     list { str } masked paths, list { str } read-only paths
  *     list { str path below /proc/sys, str value }   sysctls
  *     str AppArmor profile of its commands   "" = whatever the daemon's is
- *     u64 bytes per log file, u32 log files kept (>= 1)
+ *     u64 bytes per log file, u32 log files kept; 0 = no log
  *     process
  *   process (also the payload of SKEP_FRAME_EXEC)
  *     u32 SKEP_PROCESS_* flags, u32 uid, u32 gid, list { u32 } further groups

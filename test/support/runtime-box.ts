@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
 import { defaultProcess, defaultSpec } from '../../worker/runtime/defaults.ts';
 import {
   type ExecSession,
@@ -72,6 +73,7 @@ export class RuntimeBox {
 
   newRuntime(): NativeRuntime {
     return new NativeRuntime({
+      random: new SystemRandom(),
       stateDir: this.stateDir,
       cgroupParent: this.cgroupParent,
       clock: new SystemClock(),

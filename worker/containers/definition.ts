@@ -1,5 +1,5 @@
 /** What a person asked for: a container outside of services. Plain data, as it is kept on disk. */
-import type { ContainerSpec, ResourceRequirements } from '../../common/model/service.ts';
+import type { ContainerSpec, LogDriver, ResourceRequirements } from '../../common/model/service.ts';
 import type { EndpointWish } from '../network/container-networks.ts';
 import type { PortWish } from '../network/local-ports.ts';
 
@@ -38,6 +38,8 @@ export interface ContainerDefinition {
   readonly restart: RestartRule;
   /** it goes when it ends */
   readonly autoRemove: boolean;
+  /** absent in records of earlier releases; null = as the node logs */
+  readonly logDriver?: LogDriver | null;
   /** its input ends with the first client that was attached to it */
   readonly stdinOnce: boolean;
   /** as the API was given them: to be shown, nothing is decided by them */

@@ -227,6 +227,8 @@ export class PlainContainers {
         genericResources: [],
         image,
         hostname,
+        name: record.name,
+        logDriver: definition.logDriver ?? null,
         names: nameFiles({
           container,
           hostname,

@@ -193,6 +193,8 @@ export class ContainerController implements Controller {
         genericResources: task.assignedGenericResources,
         image,
         hostname: this.#hostname(),
+        name: taskName(this.#task),
+        logDriver: this.#task.logDriver,
         names: isHost ? null : this.#nameFiles(task),
         payloads: await files.writePayloads(task, dependencies),
         network: isHost ? 'host' : 'new',

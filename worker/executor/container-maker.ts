@@ -3,14 +3,19 @@
  * all put into one bundle. Knows neither tasks nor people.
  */
 import { settled } from '../../common/base/settled.ts';
+import { containerIdOf, isContainerId } from '../../common/model/container-id.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
 import {
   DEFAULT_ISOLATION,
   type GenericResource,
+  type LogDriver,
   type TaskSpec,
 } from '../../common/model/service.ts';
 import type { ImageRecord } from '../images/image-store.ts';
+import type { Logging } from '../runtime/logging/log-senders.ts';
+import { logSettingsOf } from '../runtime/logging/log-settings.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
-import type { OciMount } from '../runtime/oci.ts';
+import type { OciMount, OciProcess } from '../runtime/oci.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import type { HostFacts } from './host-facts.ts';
 import { planMounts } from './mounts.ts';
@@ -44,15 +49,16 @@ export interface ContainerOrder {
   readonly hostname: string;
   /** null = those of the image, if it has any */
   readonly names: NameFiles | null;
+  /** null = as the node logs; without a name too */
+  readonly logDriver: LogDriver | null;
+  /** how people name it */
+  readonly name: string;
   /** secrets and configs */
   readonly payloads: readonly OciMount[];
   readonly network: NetworkNamespace;
   /** a namespace of another container that it is to have, in words; null = none */
   readonly joined: string | null;
 }
-
-const LOG_BYTES_MAX = 10 * 1024 * 1024;
-const LOG_FILES_MAX = 3;
 
 /** Holds the image and the volumes in the name of `order.id` from then on, also after a failure. */
 export async function makeBundle(
@@ -95,7 +101,29 @@ export async function makeBundle(
     idMappings,
     host,
   });
-  return { spec, logMaxBytes: LOG_BYTES_MAX, logMaxFiles: LOG_FILES_MAX };
+  const logging = loggingOf(order, parts, spec.process);
+  const { maxBytes, maxFiles } = logging.settings;
+  return { spec, logMaxBytes: maxBytes, logMaxFiles: maxFiles, logging };
+}
+
+function loggingOf(
+  { id, name, logDriver, image, spec: { container } }: ContainerOrder,
+  { settings }: Pick<MakerParts, 'settings'>,
+  { args, env }: OciProcess,
+): Logging {
+  const driver = logDriver && logDriver.name !== '' ? logDriver : settings.logDriver;
+  const containerId = isContainerId(id) ? id : containerIdOf(asId<TaskId>(id));
+  const command = args.join(' ');
+  const labels = { ...image.config.labels, ...container.labels };
+  const subject = { containerId, name, imageId: image.id, imageName: container.image, command };
+  const { hostname, pid, nowMs } = settings.logSource();
+  return {
+    settings: logSettingsOf(driver, { ...subject, labels, env, hostname }),
+    source: {
+      ...{ containerId, containerName: name, imageId: image.id, imageName: container.image },
+      ...{ command, createdAtMs: nowMs, hostname, pid },
+    },
+  };
 }
 
 /** The spec's over the image's, SIGTERM without either. Throws `invalid-argument`. */

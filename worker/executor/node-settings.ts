@@ -1,10 +1,22 @@
-/** What an operator decided for every container of a node. Values only. */
+/** What an operator decided for every container of a node, and who this node is to readers of logs. */
+import { DEFAULT_LOG_DRIVER } from '../../common/model/log-driver.ts';
+import type { LogDriver } from '../../common/model/service.ts';
 import { NO_USER_NAMESPACES, type UserNamespaces } from './user-namespace.ts';
 
 export interface NodeSettings {
   readonly userNamespaces: UserNamespaces;
+  /** of every container that names none */
+  readonly logDriver: LogDriver;
+  readonly logSource: () => {
+    readonly hostname: string;
+    /** of the daemon */
+    readonly pid: number;
+    readonly nowMs: number;
+  };
 }
 
 export const DEFAULT_NODE_SETTINGS: NodeSettings = {
   userNamespaces: NO_USER_NAMESPACES,
+  logDriver: DEFAULT_LOG_DRIVER,
+  logSource: () => ({ hostname: '', pid: 0, nowMs: 0 }),
 };

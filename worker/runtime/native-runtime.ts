@@ -7,7 +7,9 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
 import { settled } from '../../common/base/settled.ts';
+import type { StringMap } from '../../common/model/objects.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { unmountTree } from '../../native/ffi/mount.ts';
 import { encodeFrame, FRAME } from '../../native/ffi/shim-protocol.ts';
@@ -19,6 +21,9 @@ import { type ContainerStats, networkStats } from './container-stats.ts';
 import { type ExecSpec, type ExecUser, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
 import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
+import { type Logging, LogSenders } from './logging/log-senders.ts';
+import { isSent } from './logging/log-settings.ts';
+import { openSink } from './logging/log-sink.ts';
 import type { OciDevice, OciIdMapping, OciMount, OciProcess, OciResources } from './oci.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { SpareShims } from './spare-shims.ts';
@@ -46,10 +51,15 @@ export interface RuntimeOptions {
   /** name of the group that holds all our groups */
   readonly cgroupParent: string;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   readonly onFailure: OnFailure;
 }
 
+const EVERY_LINE: LogQuery = {
+  ...{ follow: true, tail: 'all', sinceNanos: null, untilNanos: null },
+  ...{ stdout: true, stderr: true },
+};
 /** An id names a directory and a group. */
 const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
@@ -74,6 +84,9 @@ export class NativeRuntime {
   readonly #containers = new Map<string, Container>();
   /** ids that are being created */
   readonly #creating = new Set<string>();
+  readonly #senders: LogSenders;
+  /** of those whose bundle says more than how much is kept */
+  readonly #logging = new Map<string, Logging>();
   readonly #removals = new Map<string, Promise<void>>();
   #shims: SpareShims | null = null;
   #cgroups: CgroupDriver | null = null;
@@ -82,6 +95,8 @@ export class NativeRuntime {
 
   constructor(options: RuntimeOptions) {
     this.#options = options;
+    const { clock, random, log } = options;
+    this.#senders = new LogSenders({ clock, random, log, open: openSink });
   }
 
   /**
@@ -105,6 +120,7 @@ export class NativeRuntime {
 
   /** Containers run on. Idempotent. */
   async stop(): Promise<void> {
+    await this.#senders.stop();
     for (const container of this.#containers.values()) container.detach();
     this.#containers.clear();
     this.#shims?.close();
@@ -137,7 +153,7 @@ export class NativeRuntime {
     try {
       await this.#parentRemoval;
       const container = await this.#build(id, bundle, signal);
-      this.#containers.set(id, container);
+      this.#take(container, bundle);
       return container.state;
     } finally {
       this.#creating.delete(id);
@@ -167,7 +183,7 @@ export class NativeRuntime {
         await this.#removeKernelState(id);
         throw err;
       }
-      this.#containers.set(id, container);
+      this.#take(container, bundle);
     } finally {
       this.#creating.delete(id);
     }
@@ -236,9 +252,11 @@ export class NativeRuntime {
 
   async #destroy(container: Container): Promise<void> {
     await container.kill();
+    await this.#senders.finish(container.id);
     await container.removeGroups();
     await this.#removeTaskDir(container);
     this.#containers.delete(container.id);
+    this.#logging.delete(container.id);
   }
 
   /** Runs a further command. Rejects with a `CommandError` when it cannot be run. */
@@ -294,14 +312,41 @@ export class NativeRuntime {
     await this.#require(id).resize(rows, columns);
   }
 
+  /** Throws `unimplemented` when its log driver keeps nothing to read. */
   logs(id: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
     const container = this.#require(id);
+    if (this.#logging.get(id)?.settings.isReadable === false) {
+      throw new SkepError('unimplemented', 'configured logging driver does not support reading');
+    }
+    return this.#records(container, query, signal);
+  }
+
+  /** What its log driver has shown with each line. */
+  logAttributes(id: string): StringMap {
+    return this.#logging.get(id)?.settings.attributes ?? {};
+  }
+
+  #records(container: Container, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
     const source = {
       taskDir: container.taskDir,
       ended: () => container.state.status === 'exited',
       whenEnded: container.whenExited,
     };
     return readLog(source, query, signal);
+  }
+
+  /** One of ours from now on. */
+  #take(container: Container, { logging }: ContainerBundle): void {
+    this.#containers.set(container.id, container);
+    if (logging) this.#logging.set(container.id, logging);
+    if (!logging || !isSent(logging.settings)) return;
+    this.#senders.start({
+      id: container.id,
+      logging,
+      positionFile: `${container.taskDir}/sent`,
+      records: (sinceNanos, signal) =>
+        this.#records(container, { ...EVERY_LINE, sinceNanos }, signal),
+    });
   }
 
   stats(id: string): ContainerStats {
@@ -473,11 +518,12 @@ export class NativeRuntime {
   async #adopt(id: string): Promise<void> {
     const container = this.#container(id);
     try {
-      if ((await readBundle(container.taskDir)) === null) {
+      const bundle = await readBundle(container.taskDir);
+      if (bundle === null) {
         await this.#discard(container);
         return;
       }
-      if (await container.adopt()) this.#containers.set(id, container);
+      if (await container.adopt()) this.#take(container, bundle);
       else await this.#discard(container);
     } catch (err) {
       // Running tasks must not pay for a shortage of ours; the next start may go better.

@@ -7,6 +7,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
 import { errnoName, type NativeError } from '../../native/ffi/library.ts';
 import type { ShimExit } from '../../native/ffi/shim-protocol.ts';
+import type { Logging } from './logging/log-senders.ts';
 import type { OciSpec } from './oci.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
@@ -15,8 +16,10 @@ export interface ContainerBundle {
   readonly spec: OciSpec;
   /** size at which the log file is rotated; 0 = never */
   readonly logMaxBytes: number;
-  /** files kept, the current one included; >= 1 */
+  /** files kept, the current one included; 0 = what is written goes nowhere */
   readonly logMaxFiles: number;
+  /** absent: kept here, and nothing else */
+  readonly logging?: Logging;
 }
 
 /** How a container ended. */

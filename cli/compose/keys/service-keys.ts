@@ -1,4 +1,5 @@
 /** The keys of a service: one entry says all that is known of a key. */
+import { LOG_DRIVERS } from '../../../common/model/log-driver.ts';
 import { parseSecurityOption } from '../security-options.ts';
 import { textOf, type Value } from '../tree.ts';
 import { DEPLOY, DEVICE_REQUEST_KEYS, HOOK } from './deploy-keys.ts';
@@ -446,11 +447,11 @@ export const SERVICE_KEYS: KeyTable = {
       driver: {
         ...honoured('LogDriver.Name', TEXT),
         judge: (value) =>
-          isOneOf(value, ['json-file', 'local'])
+          isOneOf(value, LOG_DRIVERS)
             ? null
-            : { kind: 'refused', why: 'logs are kept on the node, and no other driver is there' },
+            : { kind: 'refused', why: `there are ${LOG_DRIVERS.join(', ')}` },
       },
-      options: refused('the log has no options yet', dict({ ...NUMBER, nullable: true })),
+      options: honoured('LogDriver.Options', dict({ ...NUMBER, nullable: true })),
     }),
     'driver',
   ),

@@ -2,11 +2,13 @@
  * A process of fake agents, started by fleet.ts: takes orders, reports each second, and ends with its channel. Ctrl-C
  * reaches it too when it is pressed in a terminal, and is left to the command.
  */
+
 import { Backoff } from '../../../common/base/backoff.ts';
 import { SystemClock } from '../../../common/base/clock.ts';
 import { describeError, hasCode } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SystemRandom } from '../../../common/base/random.ts';
+import { LOG_DRIVERS } from '../../../common/model/log-driver.ts';
 import type { NodeDescription } from '../../../common/model/node.ts';
 import type { Identity } from '../../../common/pki/identity.ts';
 import { requestIdentity } from '../../../common/rpc/join-cluster.ts';
@@ -106,7 +108,7 @@ function descriptionOf({ nanoCpus, memoryBytes }: Assignment, number: number): N
     engineVersion: 'fake',
     engineLabels: { 'skep.dev.agent': 'fake' },
     plugins: [
-      { type: 'Log', name: 'json-file' },
+      ...LOG_DRIVERS.map((name) => ({ type: 'Log', name })),
       { type: 'Network', name: 'overlay' },
       { type: 'Volume', name: 'local' },
     ],

@@ -1,6 +1,13 @@
 /** The body of `POST /containers/create` as what is to be made. */
 import { SkepError } from '../../../common/base/errors.ts';
-import { DEFAULT_ISOLATION, type Isolation, NO_RESOURCES } from '../../../common/model/service.ts';
+import { checkLogDriver } from '../../../common/model/log-driver.ts';
+import {
+  DEFAULT_ISOLATION,
+  type Isolation,
+  type LogDriver,
+  type Mount,
+  NO_RESOURCES,
+} from '../../../common/model/service.ts';
 import type {
   ContainerDefinition,
   JsonObject,
@@ -9,6 +16,7 @@ import type {
 import { healthFromJson } from './container-spec.ts';
 import { endpointsFromJson } from './endpoint.ts';
 import {
+  anonymousMounts,
   limitsFromJson,
   mountsFromJson,
   privilegesFromOptions,
@@ -27,6 +35,8 @@ export interface CreateContext {
   readonly containerId: (reference: string) => string;
   /** of a network, as the worker takes it */
   readonly networkRef: (reference: string) => string;
+  /** what another container has mounted, its anonymous volumes by their names */
+  readonly mountsOf: (reference: string) => readonly Mount[];
 }
 
 const NANOS_PER_SECOND = 1e9;
@@ -63,7 +73,7 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
         ? config.integer('StopTimeout') * NANOS_PER_SECOND
         : null,
       healthcheck: config.has('Healthcheck') ? healthFromJson(config.object('Healthcheck')) : null,
-      mounts: mountsFromJson(host, Object.keys((config.raw('Volumes') ?? {}) as object)),
+      mounts: mountsOf(config, host, context),
       secrets: [],
       configs: [],
       hosts: host.strings('ExtraHosts').map(hostLine),
@@ -90,9 +100,36 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
     ports: network.kind === 'bridge' ? portsOf(config, host, context) : [],
     restart,
     autoRemove,
+    logDriver: logDriverOf(host.object('LogConfig')),
     stdinOnce: config.boolean('StdinOnce'),
     shown: { config: shownConfig(body), hostConfig: host.value },
   };
+}
+
+/** Its own, and those of other containers (`NAME[:ro|:rw]`) where it has none itself. */
+function mountsOf(config: JsonReader, host: JsonReader, context: CreateContext): Mount[] {
+  const own = mountsFromJson(host);
+  const taken = new Set(own.map(({ target }) => target));
+  for (const text of host.strings('VolumesFrom')) {
+    const [, reference = '', mode = 'rw'] = /^([^:]+)(?::(ro|rw|z|Z))?$/.exec(text) ?? [];
+    if (reference === '') {
+      throw new SkepError('invalid-argument', `invalid volume specification: '${text}'`);
+    }
+    for (const mount of context.mountsOf(reference)) {
+      if (taken.has(mount.target)) continue;
+      taken.add(mount.target);
+      own.push(mode === 'ro' ? { ...mount, readOnly: true } : mount);
+    }
+  }
+  const anonymous = Object.keys((config.raw('Volumes') ?? {}) as object);
+  return [...own, ...anonymousMounts(anonymous.filter((target) => !taken.has(target)))];
+}
+
+/** null = as the node logs. Throws as `checkLogDriver`. */
+function logDriverOf(log: JsonReader): LogDriver | null {
+  const driver = { name: log.string('Type'), options: log.stringMap('Config') };
+  checkLogDriver(driver);
+  return driver.name === '' ? null : driver;
 }
 
 /** A list, or one word as older clients send it. */

@@ -17,7 +17,6 @@ const MEMORY_BYTES_MIN = 6 * 1024 * 1024;
 /** field -> why it is refused when it is given with a meaning */
 const REFUSED: Readonly<Record<string, string>> = {
   Links: 'links are not done: use names of services',
-  VolumesFrom: 'volumes of other containers are not done yet',
   StorageOpt: 'storage options are not done yet',
   Annotations: 'annotations are not done yet',
   CgroupParent: 'the parent group is that of the daemon',
@@ -42,9 +41,6 @@ export function refuseHostConfig(host: JsonReader): void {
   requireOneOf(host, 'VolumeDriver', ['', 'local'], 'other volume drivers are not done');
   requireOneOf(host, 'UsernsMode', ['', 'host', 'private'], 'a user namespace is host or private');
   requireOneOf(host, 'Isolation', ['', 'default'], 'isolation is a Windows feature');
-  const log = host.object('LogConfig');
-  requireOneOf(log, 'Type', ['', 'json-file'], 'log drivers are not done yet');
-  log.refuse('Config', 'options of logs are not done yet');
   for (const field of ['MaskedPaths', 'ReadonlyPaths']) {
     if (host.has(field)) {
       const words = `HostConfig.${field} is not supported: use --privileged to see all of /proc and /sys`;
@@ -115,10 +111,10 @@ function nanoCpusOf(host: JsonReader): number {
   return quota > 0 ? Math.round((quota / period) * NANOS_PER_CPU) : nanoCpus;
 }
 
-/** Docker counts memory and swap together; here swap is what comes on top. */
+/** Docker counts memory and swap together, by default as much again; here swap is what comes on top. */
 function swapOf(host: JsonReader, memoryBytes: number, before: number | null): number | null {
   const total = host.integer('MemorySwap');
-  if (total === 0) return before;
+  if (total === 0) return before ?? (memoryBytes > 0 ? memoryBytes : null);
   if (total < 0) return -1;
   if (memoryBytes === 0) {
     const words = 'You should always set the Memory limit when using Memoryswap limit, see usage';
@@ -150,18 +146,18 @@ const PROPAGATIONS = ['shared', 'rshared', 'slave', 'rslave', 'private', 'rpriva
 /** Labels of SELinux and words about caches that mean nothing on Linux. */
 const WITHOUT_EFFECT = ['rw', 'z', 'Z', 'consistent', 'cached', 'delegated'];
 
-/** @param volumes of `Config`: anonymous ones */
-export function mountsFromJson(host: JsonReader, volumes: readonly string[]): Mount[] {
+export function mountsFromJson(host: JsonReader): Mount[] {
   const binds = host.strings('Binds').map(bindMount);
   const given = host.objects('Mounts').map(mountFromJson);
   const tmpfs = Object.entries(host.stringMap('Tmpfs')).map(tmpfsMount);
-  const taken = new Set([...binds, ...given, ...tmpfs].map(({ target }) => target));
-  const anonymous = volumes
-    .filter((target) => !taken.has(target))
-    .map((target): Mount => ({ ...NO_OPTIONS, type: 'volume', source: '', target }));
   const shmBytes = host.integer('ShmSize');
   const shm = shmBytes > 0 ? [shmMount(shmBytes)] : [];
-  return [...binds, ...given, ...tmpfs, ...anonymous, ...shm];
+  return [...binds, ...given, ...tmpfs, ...shm];
+}
+
+/** Volumes without a name. */
+export function anonymousMounts(targets: readonly string[]): Mount[] {
+  return targets.map((target) => ({ ...NO_OPTIONS, type: 'volume', source: '', target }));
 }
 
 /** `SOURCE:TARGET[:OPTIONS]`; the directory of a bind is made when there is none, as Docker does. */

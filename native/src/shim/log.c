@@ -17,7 +17,9 @@ static int open_file(struct log *log) {
 
 int log_open(struct log *log, uint64_t bytes_max, uint32_t files_max, struct skep_error *err) {
   log->bytes_max = bytes_max;
-  log->files_max = files_max < 1 ? 1 : files_max;
+  log->files_max = files_max;
+  log->fd = -1;
+  if (files_max == 0) return 0; /* nobody is to read it */
   return open_file(log) < 0 ? fail(err, "open", "log") : 0;
 }
 
@@ -79,6 +81,7 @@ static void append_record(struct log *log, uint32_t stream, int64_t nanos, const
 }
 
 void log_append(struct log *log, struct log_stream *stream, const char *bytes, size_t length) {
+  if (log->files_max == 0) return;
   int64_t nanos = now_nanos();
   while (length > 0) {
     const char *newline = memchr(bytes, '\n', length);
@@ -106,6 +109,7 @@ void log_append(struct log *log, struct log_stream *stream, const char *bytes, s
 }
 
 void log_flush(struct log *log, struct log_stream *stream) {
+  if (log->files_max == 0) return;
   if (stream->pending > 0)
     append_record(log, stream->stream, now_nanos(), stream->line, stream->pending);
   write_batch(log);

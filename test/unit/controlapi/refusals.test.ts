@@ -20,10 +20,10 @@ test('the least heartbeat period is taken', () => {
 
 describe('what is not done yet is refused by name', () => {
   test.each<[LogDriver, string]>([
-    [{ name: 'syslog', options: {} }, 'log driver "syslog" is not done yet'],
+    [{ name: 'splunk', options: {} }, 'log driver "splunk" is not supported'],
     [
-      { name: 'json-file', options: { 'max-size': '1m' } },
-      'log driver option "max-size" is not done yet',
+      { name: 'json-file', options: { 'max-sise': '1m' } },
+      "unknown log opt 'max-sise' for json-file log driver",
     ],
   ])('log driver %o', (logDriver, message) => {
     expect(() => check({ logDriver })).toThrow(message);

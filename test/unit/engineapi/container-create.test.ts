@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import type { Mount } from '../../../common/model/service.ts';
 import { definitionFromJson } from '../../../daemon/engineapi/json/container-create.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
+
+const volumeAt = (source: string, target: string): Mount => ({
+  ...{ type: 'volume', source, target, readOnly: false, bind: null, volume: null, tmpfs: null },
+});
 
 function definition(
   host: object = {},
@@ -13,6 +18,7 @@ function definition(
       exposedByImage,
       containerId: (reference) => `id of ${reference}`,
       networkRef: (reference) => (reference === 'b1' ? 'bridge' : reference),
+      mountsOf: (reference) => [volumeAt(`of-${reference}`, '/data'), volumeAt('logs', '/logs')],
     },
   );
 }
@@ -123,9 +129,34 @@ describe('a container as docker run sends it', () => {
       { type: 'bind', source: '/x', target: '/d', readOnly: true },
       { type: 'tmpfs', target: '/e', readOnly: true, tmpfs: { sizeBytes: 65536, mode: 0o700 } },
       { type: 'tmpfs', target: '/f', readOnly: false },
-      { type: 'volume', source: '', target: '/g' },
       { type: 'tmpfs', target: '/dev/shm', tmpfs: { sizeBytes: 1024 } },
+      { type: 'volume', source: '', target: '/g' },
     ]);
+  });
+
+  test('has the volumes of other containers where it has none itself', () => {
+    const host = { VolumesFrom: ['web:ro'], Binds: ['own:/logs'] };
+    const { mounts } = definition(host, { Volumes: { '/data': {}, '/more': {} } }).container;
+    expect(mounts).toMatchObject([
+      { source: 'own', target: '/logs', readOnly: false },
+      { source: 'of-web', target: '/data', readOnly: true },
+      { source: '', target: '/more' },
+    ]);
+  });
+
+  test('may swap as much again as it has memory, unless it says otherwise', () => {
+    expect(definition({ Memory: 50_000_000 }).resources.swapBytes).toBe(50_000_000);
+    expect(definition({ Memory: 50_000_000, MemorySwap: 50_000_000 }).resources.swapBytes).toBe(0);
+    expect(definition({}).resources.swapBytes).toBeNull();
+  });
+
+  test('logs as it says', () => {
+    const LogConfig = { Type: 'json-file', Config: { 'max-size': '1m' } };
+    expect(definition({ LogConfig }).logDriver).toEqual({
+      name: 'json-file',
+      options: { 'max-size': '1m' },
+    });
+    expect(definition({ LogConfig: { Type: '', Config: {} } }).logDriver).toBeNull();
   });
 
   test('is limited as Docker counts', () => {
@@ -150,6 +181,8 @@ describe('a container as docker run sends it', () => {
     [{ RestartPolicy: { Name: 'always', MaximumRetryCount: 3 } }, 'maximum retry count'],
     [{ RestartPolicy: { Name: 'sometimes' } }, 'RestartPolicy.Name'],
     [{ Binds: ['/only'] }, 'invalid volume specification'],
+    [{ VolumesFrom: ['a:fast'] }, "invalid volume specification: 'a:fast'"],
+    [{ LogConfig: { Type: 'json-file', Config: { 'max-size': 'x' } } }, 'log opt max-size=x'],
     [{ Binds: ['/a:/b:odd'] }, "'odd' is not known"],
     [{ PortBindings: { '80/tcp': [{ HostPort: '70000' }] } }, 'Invalid port specification'],
     [{ PortBindings: { 'x/tcp': [{}] } }, 'invalid port specification'],
@@ -162,9 +195,8 @@ describe('a container as docker run sends it', () => {
 
   test.each<[object, string]>([
     [{ Links: ['a:b'] }, 'HostConfig.Links'],
-    [{ VolumesFrom: ['a'] }, 'HostConfig.VolumesFrom'],
     [{ DeviceRequests: [{ Count: 1 }] }, 'HostConfig.DeviceRequests'],
-    [{ LogConfig: { Type: 'syslog' } }, 'HostConfig.LogConfig.Type'],
+    [{ LogConfig: { Type: 'splunk' } }, 'log driver "splunk"'],
     [{ Runtime: 'kata' }, 'HostConfig.Runtime'],
     [{ UsernsMode: 'keep-id' }, 'HostConfig.UsernsMode'],
     [{ PidMode: 'container:x' }, 'HostConfig.PidMode'],

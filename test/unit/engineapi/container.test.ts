@@ -35,6 +35,7 @@ function anInfo(overrides: Partial<ContainerInfo>): ContainerInfo {
     volumes: [],
     task: null,
     plain: null,
+    logDriver: null,
     shown: null,
     ...overrides,
   };

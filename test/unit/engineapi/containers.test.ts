@@ -11,7 +11,16 @@ function anInfo(name: string, runs: boolean): ContainerInfo {
     ...{ id: name.padEnd(64, '0'), name, runtimeId: name, spec: aTaskSpec({}) },
     ...{ labels: {}, attributes: {}, image: null, condition: runs ? 'running' : 'exited' },
     ...{ pid: runs ? 7 : 0, createdAtMs: 1, startedAtMs: 2, restartCount: 0, health: null },
-    ...{ exit: null, networks: [], ports: [], volumes: [], task: null, plain: null, shown: null },
+    ...{
+      exit: null,
+      networks: [],
+      ports: [],
+      volumes: [],
+      task: null,
+      plain: null,
+      logDriver: null,
+      shown: null,
+    },
   };
 }
 

@@ -12,6 +12,7 @@ const INFO: ContainerInfo = {
   ...{ labels: {}, attributes: {}, image: null, condition: 'running' },
   ...{ pid: 7, createdAtMs: 1, startedAtMs: 2, restartCount: 0, health: null },
   ...{ exit: null, networks: [], ports: [], volumes: [], task: null, plain: null, shown: null },
+  logDriver: { name: 'json-file', options: {} },
 };
 
 async function answerTo(query: string): Promise<unknown> {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type ErrorCode, SkepError } from '../../../common/base/errors.ts';
+import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
 import type { Handler } from '../../../daemon/engineapi/server.ts';
@@ -25,6 +26,8 @@ async function infoWhen(failure: SkepError): Promise<unknown> {
       requireManager: () => ({ control: { listNodes: fails, getCluster: fails } }),
     },
     labels: {},
+    logDriver: DEFAULT_LOG_DRIVER,
+    isRemapped: true,
     registries: {
       insecureRegistries: [],
       mirrors: [],

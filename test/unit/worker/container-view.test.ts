@@ -40,6 +40,7 @@ function scene(
       get: (id) => runtime.get(id),
       exec: (id, spec) => runtime.exec(id, spec),
       logs: () => runtime.logs(),
+      logAttributes: () => ({}),
       attach: () => Promise.reject(new Error('not here')),
       resize: async () => {},
       pids: () => [],

@@ -110,18 +110,15 @@ describe('skep container create', () => {
     expect(Object.keys(ExposedPorts ?? {})).toContain('53/udp');
   });
 
-  test.each([
-    ['--restart=always:3'],
-    ['--gpus=all'],
-    ['--link=a'],
-    ['--platform=linux/arm64'],
-    ['--log-driver=none'],
-  ])('%s is refused', async (flagged) => {
-    const { fake, calls } = engine();
-    const result = await runCommand(create, [flagged, 'box'], { engine: fake });
-    expect(result.status).not.toBe(0);
-    expect(calls).toEqual([]);
-  });
+  test.each([['--restart=always:3'], ['--gpus=all'], ['--link=a'], ['--platform=linux/arm64']])(
+    '%s is refused',
+    async (flagged) => {
+      const { fake, calls } = engine();
+      const result = await runCommand(create, [flagged, 'box'], { engine: fake });
+      expect(result.status).not.toBe(0);
+      expect(calls).toEqual([]);
+    },
+  );
 });
 
 describe('skep run', () => {

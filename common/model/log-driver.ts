@@ -1,0 +1,155 @@
+/** Log drivers and their options, as a person may write them. Pure; what a node lacks it says itself. */
+import { SkepError } from '../base/errors.ts';
+import type { LogDriver } from './service.ts';
+
+/** What is there; Docker's others are refused by name. */
+export const LOG_DRIVERS = ['json-file', 'local', 'none', 'syslog', 'gelf'] as const;
+export type LogDriverName = (typeof LOG_DRIVERS)[number];
+
+export const DEFAULT_LOG_DRIVER: LogDriver = { name: 'json-file', options: {} };
+
+type Check = (value: string) => boolean;
+
+const SIZE = /^(-1|\d+(\.\d+)?[bkmgt]?b?)$/i;
+const isSize: Check = (value) => SIZE.test(value);
+const isCount: Check = (value) => /^[1-9]\d{0,4}$/.test(value);
+const isNumber: Check = (value) => /^\d{1,9}$/.test(value);
+const isText: Check = () => true;
+const oneOf =
+  (...words: readonly string[]): Check =>
+  (value) =>
+    words.includes(value);
+const isOff = oneOf('false');
+const isSwitch = oneOf('true', 'false');
+
+/** Of every driver. What a task writes never waits for a log, so that both modes are the same. */
+const GENERAL: Readonly<Record<string, Check>> = {
+  mode: oneOf('blocking', 'non-blocking'),
+  'max-buffer-size': isSize,
+};
+/** What goes with each line. */
+const TAGGED: Readonly<Record<string, Check>> = {
+  tag: isText,
+  labels: isText,
+  'labels-regex': isPattern,
+  env: isText,
+  'env-regex': isPattern,
+};
+/** The node keeps what it sends elsewhere, so that `logs` can show it. */
+const CACHED: Readonly<Record<string, Check>> = {
+  'cache-disabled': isSwitch,
+  'cache-max-size': isSize,
+  'cache-max-file': isCount,
+  'cache-compress': isOff,
+};
+const FILES: Readonly<Record<string, Check>> = {
+  'max-size': isSize,
+  'max-file': isCount,
+  compress: isOff,
+};
+
+const FACILITIES = [
+  ...['kern', 'user', 'mail', 'daemon', 'auth', 'syslog', 'lpr', 'news', 'uucp', 'cron'],
+  ...['authpriv', 'ftp', '', '', '', ''],
+  ...['local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7'],
+];
+
+const OPTIONS: Readonly<Record<LogDriverName, Readonly<Record<string, Check>>>> = {
+  'json-file': { ...GENERAL, ...TAGGED, ...FILES },
+  local: { ...GENERAL, ...FILES },
+  none: {},
+  syslog: {
+    ...GENERAL,
+    ...TAGGED,
+    ...CACHED,
+    'syslog-address': (value) => parseLogAddress('syslog', value) !== null,
+    'syslog-facility': (value) => syslogFacility(value) !== null,
+    'syslog-format': oneOf('', 'rfc3164', 'rfc5424', 'rfc5424micro'),
+    'syslog-tls-ca-cert': isText,
+    'syslog-tls-cert': isText,
+    'syslog-tls-key': isText,
+    'syslog-tls-skip-verify': isSwitch,
+  },
+  gelf: {
+    ...GENERAL,
+    ...TAGGED,
+    ...CACHED,
+    'gelf-address': (value) => parseLogAddress('gelf', value) !== null,
+    'gelf-compression-type': oneOf('gzip', 'zlib', 'none'),
+    'gelf-compression-level': oneOf('-1', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
+    'gelf-tcp-max-reconnect': isNumber,
+    'gelf-tcp-reconnect-delay': isNumber,
+  },
+};
+
+export function isLogDriver(name: string): name is LogDriverName {
+  return (LOG_DRIVERS as readonly string[]).includes(name);
+}
+
+/** Throws `unimplemented` for another driver, `invalid-argument` naming the option. '' = the node's default. */
+export function checkLogDriver({ name, options }: LogDriver): void {
+  if (name !== '' && !isLogDriver(name)) {
+    const words = `log driver "${name}" is not supported: there are ${LOG_DRIVERS.join(', ')}`;
+    throw new SkepError('unimplemented', words);
+  }
+  if (name === '' && Object.keys(options).length > 0) {
+    throw new SkepError('invalid-argument', 'log options need a log driver');
+  }
+  const known: Readonly<Record<string, Check>> = name === '' ? {} : OPTIONS[name];
+  for (const [option, value] of Object.entries(options)) {
+    const check = Object.hasOwn(known, option) ? known[option] : undefined;
+    if (!check) {
+      throw new SkepError('invalid-argument', `unknown log opt '${option}' for ${name} log driver`);
+    }
+    if (!check(value)) {
+      const words = check === isOff ? 'is not supported: files are not compressed' : 'is invalid';
+      throw new SkepError('invalid-argument', `log opt ${option}=${value} ${words}`);
+    }
+  }
+  if (name === 'gelf' && options['gelf-address'] === undefined) {
+    throw new SkepError('invalid-argument', 'gelf-address is a required parameter');
+  }
+  if (name !== 'none' && options['max-file'] !== undefined && options['max-size'] === undefined) {
+    const words = "max-file cannot be more than 1 without max-size: set log opt 'max-size' too";
+    if (options['max-file'] !== '1' && name === 'json-file') {
+      throw new SkepError('invalid-argument', words);
+    }
+  }
+}
+
+export type LogAddress =
+  | { readonly kind: 'udp' | 'tcp' | 'tls'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix' | 'unixgram'; readonly path: string };
+
+const DEFAULT_PORTS = { syslog: 514, gelf: 12_201 } as const;
+
+/** null = none. */
+export function parseLogAddress(driver: 'syslog' | 'gelf', text: string): LogAddress | null {
+  const [, scheme = '', rest = ''] = /^([a-z+]+):\/\/(.+)$/.exec(text) ?? [];
+  if (driver === 'syslog' && (scheme === 'unix' || scheme === 'unixgram')) {
+    return rest.startsWith('/') ? { kind: scheme, path: rest } : null;
+  }
+  const kind = scheme === 'tcp+tls' && driver === 'syslog' ? 'tls' : scheme;
+  if (kind !== 'udp' && kind !== 'tcp' && kind !== 'tls') return null;
+  const [, six, name, port] =
+    /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/]+))(?::(\d{1,5}))?$/.exec(rest) ?? [];
+  const host = six ?? name;
+  const number = port === undefined ? DEFAULT_PORTS[driver] : Number(port);
+  return host !== undefined && number > 0 && number < 65_536 ? { kind, host, port: number } : null;
+}
+
+/** By name or number; null = there is no such facility. '' = daemon. */
+export function syslogFacility(text: string): number | null {
+  if (text === '') return FACILITIES.indexOf('daemon');
+  const number = /^\d{1,2}$/.test(text) ? Number(text) : FACILITIES.indexOf(text);
+  return number >= 0 && number < FACILITIES.length ? number : null;
+}
+
+function isPattern(value: string): boolean {
+  try {
+    new RegExp(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
