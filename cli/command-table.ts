@@ -188,6 +188,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   net: {
     summary: 'Look into what networks are made of',
     commands: {
+      trace: entry('Show which way a connection takes', async () => (await net()).trace),
       verify: entry(
         'Compare the network of every node with what it ought to be',
         async () => (await net()).verify,

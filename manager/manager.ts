@@ -30,6 +30,7 @@ import { LogBroker } from './logbroker/log-broker.ts';
 import type { KeptManagerKeys } from './manager-keys.ts';
 import type { ManagerOptions, ManagerOrigin } from './manager-options.ts';
 import { ManagerPlace } from './manager-place.ts';
+import { ConnectionTracer } from './netproof/connection-tracer.ts';
 import { NetworkProver } from './netproof/network-prover.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
 import { hasRaftState, loadIdentityKey, openRaft, removeRaftState } from './raft-start.ts';
@@ -50,6 +51,7 @@ export class Manager implements ManagerList, LeaderLocator {
   readonly containers: RemoteContainers;
   readonly images: ImageDistribution;
   readonly networkProver: NetworkProver;
+  readonly connectionTracer: ConnectionTracer;
   readonly #options: ManagerOptions;
   readonly #scope = new Scope();
   readonly #background: TaskSet;
@@ -95,6 +97,7 @@ export class Manager implements ManagerList, LeaderLocator {
     });
     this.containers = new RemoteContainers({ store: this.store, pool, self: nodeId });
     this.networkProver = new NetworkProver({ store: this.store, pool });
+    this.connectionTracer = new ConnectionTracer({ store: this.store, pool });
   }
 
   /** True when this directory holds the state of a manager. */

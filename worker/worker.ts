@@ -13,7 +13,7 @@ import type { NodeId } from '../common/model/ids.ts';
 import { ENCRYPTION_PLUGIN } from '../common/model/network.ts';
 import type { NodeDescription } from '../common/model/node.ts';
 import type { DispatcherMessage } from '../common/model/session.ts';
-import { readTaskLogs, verifyNetwork } from '../common/rpc/node-methods.ts';
+import { readTaskLogs, traceNetwork, verifyNetwork } from '../common/rpc/node-methods.ts';
 import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { RpcServer } from '../common/rpc/server.ts';
 import { mountTmpfs, unmountTree } from '../native/ffi/mount.ts';
@@ -271,10 +271,15 @@ export class Worker {
       if (this.#joined) return this.#joined.networks.report(repair);
       throw new SkepError('failed-precondition', 'verify network: this node is joining or leaving');
     });
+    const traces = server.handleUnary(traceNetwork, (request) => {
+      if (this.#joined) return this.#joined.networks.trace(request);
+      throw new SkepError('failed-precondition', 'trace network: this node is joining or leaving');
+    });
     return () => {
       logs();
       images();
       network();
+      traces();
     };
   }
 

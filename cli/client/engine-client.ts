@@ -15,6 +15,7 @@ import type {
   NetworkCreateJson,
   NetworkJson,
   NetworkProofJson,
+  NetworkTraceJson,
 } from '../../common/model/engine-json/network.ts';
 import type { NodeJson, NodeSpecJson } from '../../common/model/engine-json/node.ts';
 import type { SecretJson, SecretSpecJson } from '../../common/model/engine-json/secret.ts';
@@ -235,6 +236,11 @@ export class EngineClient extends ContainerCalls {
   /** Compares every node's network with its tables; `repair` puts it right. */
   networkProofs(repair: boolean): Promise<readonly NetworkProofJson[]> {
     return this.#post('/skep/net/verify', { repair: String(repair) });
+  }
+
+  /** The way of a connection to a service, from a node or a task. */
+  networkTrace(service: string, from: string): Promise<NetworkTraceJson> {
+    return this.#get('/skep/net/trace', { service, from });
   }
 
   // ---- services and tasks

@@ -1,5 +1,5 @@
-/** `skep net verify`: is the network of every node as it ought to be? Exit status 0 or 1. */
-import type { NetworkProofJson } from '../../common/model/engine-json/network.ts';
+/** `skep net`: is the network of every node as it ought to be, and which way does a connection take? Exit status 0 or 1. */
+import type { NetworkProofJson, NetworkTraceJson } from '../../common/model/engine-json/network.ts';
 import { renderTable } from '../output/table.ts';
 import { type Configure, ExitError, UsageError } from './context.ts';
 
@@ -24,6 +24,39 @@ export const verify: Configure = (command, context) => {
       if (!proofs.every(isRight)) throw new ExitError(1);
     });
 };
+
+interface TraceFlags {
+  readonly from: string;
+  readonly output: string;
+}
+
+export const trace: Configure = (command, context) => {
+  command
+    .argument('<service>', 'id or name')
+    .requiredOption(
+      '--from <node or task>',
+      'where the connection starts: a node, SERVICE.SLOT or a task',
+    )
+    .option('-o, --output <form>', 'text or json', 'text')
+    .action(async (service: string, { from, output }: TraceFlags) => {
+      if (!OUTPUTS.includes(output)) {
+        throw new UsageError(`invalid --output '${output}': expected ${OUTPUTS.join(' or ')}`);
+      }
+      const found = await context.client.networkTrace(service, from);
+      const json = (): string => `${JSON.stringify(found, null, 4)}\n`;
+      context.stdout.write(output === 'json' ? json() : wayInWords(found));
+      if (found.Hops.some(({ Faults }) => Faults.length > 0)) throw new ExitError(1);
+    });
+};
+
+function wayInWords({ Task, Hostname, NodeID, Service, Hops }: NetworkTraceJson): string {
+  const start = Task === '' ? `node ${Hostname || NodeID}` : `${Task} on ${Hostname || NodeID}`;
+  const rows = Hops.flatMap(({ Step, Detail, Faults }) => [
+    [Step, Detail, Faults[0] ?? 'so in the kernel'],
+    ...Faults.slice(1).map((fault) => ['', '', fault]),
+  ]);
+  return `from ${start} to ${Service}\n\n${renderTable([['STEP', 'BY THE TABLES', 'KERNEL'], ...rows])}`;
+}
 
 /** A node that is down has no network to be wrong. */
 function isRight({ State, LeftCount, Failures }: NetworkProofJson): boolean {

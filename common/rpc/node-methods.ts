@@ -1,8 +1,10 @@
 /** What every node serves to managers. */
 import { skep } from '../../proto/gen/skep.js';
 import type { NetworkProof } from '../model/network-proof.ts';
+import type { NetworkHop, NetworkTraceRequest } from '../model/network-trace.ts';
 import type { TaskLogRecord, TaskLogRequest } from '../model/task-log.ts';
 import { networkProofFromProto, networkProofToProto } from '../wire/network-proof.ts';
+import { networkHopsFromProto, networkHopsToProto } from '../wire/network-trace.ts';
 import {
   decodeTaskLogRecord,
   decodeTaskLogRequest,
@@ -52,6 +54,26 @@ export const verifyNetwork = unary<{ readonly repair: boolean }, NetworkProof>({
     skep.NetworkProof,
     networkProofToProto,
     networkProofFromProto,
+  ),
+  roles: ['manager'],
+  needsCurrentManager: true,
+});
+
+/**
+ * The way of a connection to a service, from a task of the node or from the node itself. `not-found` for a task that is
+ * not attached there. Changes nothing.
+ */
+export const traceNetwork = unary<NetworkTraceRequest, readonly NetworkHop[]>({
+  path: '/skep.Node/TraceNetwork',
+  request: codec<NetworkTraceRequest, skep.TraceNetworkRequest.$Properties>(
+    skep.TraceNetworkRequest,
+    ({ service, taskId }) => ({ service, taskId }),
+    ({ service, taskId }) => ({ service: service ?? '', taskId: taskId ?? '' }),
+  ),
+  response: codec<readonly NetworkHop[], skep.NetworkTrace.$Properties>(
+    skep.NetworkTrace,
+    networkHopsToProto,
+    networkHopsFromProto,
   ),
   roles: ['manager'],
   needsCurrentManager: true,

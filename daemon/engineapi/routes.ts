@@ -11,6 +11,7 @@ import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
 import { addNetworkConnectRoutes } from './network-connect.ts';
 import { addNetworkProofRoutes } from './network-proof.ts';
+import { addNetworkTraceRoutes } from './network-trace.ts';
 import { addNetworkRoutes } from './networks.ts';
 import { networkIdsOf, workerRef } from './node-networks.ts';
 import { addNodeRoutes } from './nodes.ts';
@@ -39,6 +40,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(routes, parts);
   addNetworkConnectRoutes(routes, parts);
   addNetworkProofRoutes(routes, parts);
+  addNetworkTraceRoutes(routes, parts);
   addSecretRoutes(routes, parts);
   addConfigRoutes(routes, parts);
   const anywhere = withRemoteContainers(routes, {

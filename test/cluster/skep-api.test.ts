@@ -94,6 +94,13 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     expect([status, complaint, value.length]).toEqual([200, '', 2]);
   });
 
+  test('net/trace', async () => {
+    const path = '/skep/net/trace';
+    const refused = await judged('GET', path, `${path}?service=nothing&from=nobody`);
+    expect([refused.status, refused.complaint]).toEqual([404, '']);
+    expect((await judged('GET', path, path)).status).toBe(400);
+  });
+
   test('stacks/plan', async () => {
     const route = '/skep/stacks/{name}/plan';
     const ContainerSpec = { Image: IMAGE };

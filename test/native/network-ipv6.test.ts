@@ -155,6 +155,22 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     await inNetns(netns, 'ip', 'addr', 'del', 'fd01::a00:10c/128', 'dev', 'eth0');
   });
 
+  test('another MTU takes effect on links that are there', async () => {
+    const mtuOf = async (netns: string, link: string) =>
+      /mtu (\d+)/.exec(await inNetns(netns, 'ip', 'link', 'show', link))?.[1];
+    for (const [mtu, expected] of [
+      [1400, '1400'],
+      [0, '1450'],
+    ] as const) {
+      await at(0).apply([set('network', { ...FRONT, mtu }), set('network', { ...INGRESS, mtu })]);
+      const pin = `${at(0).dir}/netns/${FRONT.id}`;
+      expect(await mtuOf(client.netns, 'eth1')).toBe(expected);
+      expect(await mtuOf(pin, 'vx0')).toBe(expected);
+      expect(await mtuOf(at(0).netns, 'skep_in')).toBe(expected);
+      expect((await at(0).verify()).drifts).toEqual([]);
+    }
+  });
+
   test('nothing of it is drift at rest; what is deleted by hand comes back', async () => {
     for (const host of lab.hosts) {
       expect(await host.verify()).toMatchObject({ drifts: [], failures: [] });

@@ -34,6 +34,7 @@ type Operation =
   | 'adoptTask'
   | 'detachTask'
   | 'verify'
+  | 'trace'
   | 'drifts'
   | 'dataPath'
   | 'removeAll';

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type {
   AttachedTask,
   DriftCounts,
@@ -161,6 +162,9 @@ export class LabHost {
   }
   verify(repair = false): Promise<Proof> {
     return this.#call('verify', repair);
+  }
+  trace(request: NetworkTraceRequest): Promise<readonly NetworkHop[]> {
+    return this.#call('trace', request);
   }
   stop(): Promise<void> {
     return this.#call('stop');

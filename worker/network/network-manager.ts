@@ -11,6 +11,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
+import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { Protocol } from '../../common/model/service.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
@@ -176,6 +177,11 @@ export class NetworkManager {
    */
   verify(repair: boolean): Promise<Proof> {
     return this.#serial(() => this.#prove({ repair, all: true }));
+  }
+
+  /** The way of a connection, as the tables and the kernel have it. */
+  trace(request: NetworkTraceRequest): Promise<NetworkHop[]> {
+    return this.#serial(() => this.#started().trace(request));
   }
 
   /** As `verify`, in the words that managers are told. */

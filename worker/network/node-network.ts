@@ -10,10 +10,12 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig, Protocol } from '../../common/model/service.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable, Touched } from './cluster-tables.ts';
+import { traceConnection } from './connection-trace.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { HostPorts } from './host-ports.ts';
@@ -26,7 +28,13 @@ import {
   overlayMtu,
   overlayPortName,
 } from './kernel-names.ts';
-import { ingressSeat, ingressSeatOf, type SubjectTask, subjectsOf } from './node-subjects.ts';
+import {
+  ingressSeat,
+  ingressSeatOf,
+  type NodeParts,
+  type SubjectTask,
+  subjectsOf,
+} from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
 import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
@@ -373,7 +381,16 @@ export class NodeNetwork {
 
   #proveSubjects(options: ProofOptions): Promise<Proof> {
     const further = options.all ? this.#options.furtherSubjects() : [];
-    const subjects = subjectsOf({
+    return prove([...subjectsOf(this.#parts()), ...further], options);
+  }
+
+  /** The way of a connection to a service. */
+  trace(request: NetworkTraceRequest): Promise<NetworkHop[]> {
+    return traceConnection(this.#parts(), request);
+  }
+
+  #parts(): NodeParts {
+    return {
       ...this.#options,
       host: this.#host,
       overlays: this.#overlays.all,
@@ -385,8 +402,7 @@ export class NodeNetwork {
         await this.#host.removeIngress();
         await this.#syncIngress();
       },
-    });
-    return prove([...subjects, ...further], options);
+    };
   }
 
   async #replug({ network }: SubjectTask, id: NetworkId): Promise<void> {

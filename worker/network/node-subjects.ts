@@ -17,6 +17,9 @@ import { entryNodes, type IngressSeat, type TaskNetwork } from './task-network.t
 import type { TaskNetworkRequest } from './task-request.ts';
 import { addressOf, type WantedHost, type WantedOverlay, type WantedTask } from './wanted-facts.ts';
 
+/** The namespace by which encrypted networks go. */
+export const ENCRYPTION_SUBJECT = 'encryption';
+
 export interface SubjectTask {
   readonly request: TaskNetworkRequest;
   readonly network: TaskNetwork;
@@ -79,7 +82,7 @@ export function ingressSeatOf(tables: ClusterTables, network: TaskNetwork): Ingr
 
 function encryptedSubject(encrypted: EncryptedUnderlay): Subject {
   return {
-    where: 'encryption',
+    where: ENCRYPTION_SUBJECT,
     // Always: WireGuard does not tell of changes.
     suspect: () => true,
     trust: () => {},

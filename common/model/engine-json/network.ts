@@ -66,3 +66,18 @@ export interface NetworkConnectJson {
     readonly IPAMConfig?: { readonly IPv4Address?: string };
   };
 }
+
+/** Of skep's own: the way of a connection to a service. */
+export interface NetworkTraceJson {
+  readonly Service: string;
+  readonly NodeID: string;
+  readonly Hostname: string;
+  /** '' = from the node itself */
+  readonly Task: string;
+  readonly Hops: readonly {
+    readonly Step: string;
+    readonly Detail: string;
+    /** what the kernel has otherwise, or why the way ends here */
+    readonly Faults: readonly string[];
+  }[];
+}

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { verify } from '../../../../cli/commands/net.ts';
-import type { NetworkProofJson } from '../../../../common/model/engine-json/network.ts';
+import { trace, verify } from '../../../../cli/commands/net.ts';
+import type {
+  NetworkProofJson,
+  NetworkTraceJson,
+} from '../../../../common/model/engine-json/network.ts';
 import { runCommand } from '../../../support/cli-command.ts';
 
 const RIGHT: NetworkProofJson = {
@@ -100,5 +103,46 @@ describe('skep net verify', () => {
     await runCommand(verify, ['--repair'], { engine });
     expect(asked).toEqual([false, true]);
     expect((await runCommand(verify, ['-o', 'yaml'], { engine })).status).toBe(1);
+  });
+});
+
+const WAY: NetworkTraceJson = {
+  Service: 'web',
+  NodeID: 'one',
+  Hostname: 'worker-1',
+  Task: 'client.1.abc',
+  Hops: [
+    { Step: 'name', Detail: 'web is 10.0.1.2 in network front', Faults: [] },
+    { Step: 'from', Detail: '10.0.1.14/24 on eth0', Faults: ['link eth0 mtu', 'link eth0 state'] },
+  ],
+};
+
+describe('skep net trace', () => {
+  const run = (way: NetworkTraceJson, ...flags: string[]) =>
+    runCommand(trace, ['web', '--from', 'client.1', ...flags], {
+      engine: { networkTrace: async () => way },
+    });
+
+  test('prints each step and what the kernel has otherwise, and ends with 1 for that', async () => {
+    const { status, stdout } = await run(WAY);
+    expect(status).toBe(1);
+    expect(stdout.split('\n').map((line) => line.trimEnd())).toEqual([
+      'from client.1.abc on worker-1 to web',
+      '',
+      'STEP      BY THE TABLES                      KERNEL',
+      'name      web is 10.0.1.2 in network front   so in the kernel',
+      'from      10.0.1.14/24 on eth0               link eth0 mtu',
+      '                                             link eth0 state',
+      '',
+    ]);
+  });
+
+  test('a way that is as it ought to be ends with 0, as JSON too', async () => {
+    const right = { ...WAY, Task: '', Hops: WAY.Hops.slice(0, 1) };
+    const { status, stdout: shown } = await run(right);
+    expect(status).toBe(0);
+    expect(shown).toMatch(/^from node worker-1 to web/);
+    const { stdout } = await run(right, '--output', 'json');
+    expect(JSON.parse(stdout)).toEqual(right);
   });
 });

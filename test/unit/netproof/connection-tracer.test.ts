@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest';
+import type { NodeId, ServiceId, TaskId } from '../../../common/model/ids.ts';
+import { taskName } from '../../../common/model/task.ts';
+import type { RpcClients } from '../../../common/rpc/pool.ts';
+import { ConnectionTracer } from '../../../manager/netproof/connection-tracer.ts';
+import {
+  aNode,
+  aNodeDescription,
+  aService,
+  aServiceSpec,
+  aTaskOf,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
+import { makeStore } from '../../support/store.ts';
+
+const HOPS = [{ step: 'name', detail: 'web is here', faults: [] }];
+
+async function scene() {
+  const { store, create } = makeStore();
+  const web = aService({ id: idOf<ServiceId>('web'), spec: aServiceSpec({ name: 'web' }) });
+  const node = (name: string, state: 'ready' | 'down') =>
+    aNode({
+      id: idOf<NodeId>(name),
+      description: aNodeDescription({ hostname: name, address: `${name}:2377` }),
+      status: { state, message: '', address: '' },
+    });
+  const task = (name: string, on: string, state: 'running' | 'failed') => ({
+    ...aTaskOf(web, { slot: 1 }),
+    id: idOf<TaskId>(name),
+    nodeId: idOf<NodeId>(on),
+    status: aTaskStatus({ state }),
+  });
+  const tasks = [task('old', 'b', 'failed'), task('new', 'a', 'running')] as const;
+  await create('service', web);
+  await create('node', node('a', 'ready'), node('b', 'ready'), node('c', 'down'));
+  await create('task', ...tasks);
+  const asked: unknown[] = [];
+  const client = (address: string) => ({
+    unary: async (_method: unknown, request: unknown) => {
+      asked.push([address, request]);
+      return HOPS;
+    },
+  });
+  const tracer = new ConnectionTracer({ store, pool: { client } as unknown as RpcClients });
+  const { signal } = new AbortController();
+  return { asked, tasks, trace: (from: string, name = 'web') => tracer.trace(name, from, signal) };
+}
+
+describe('where a connection starts', () => {
+  test('at a node, by its name or id', async () => {
+    const { asked, trace } = await scene();
+    expect(await trace('b')).toMatchObject({ task: null, hops: HOPS });
+    await trace(idOf<NodeId>('b'));
+    expect(asked).toEqual(
+      Array.from({ length: 2 }, () => ['b:2377', { service: 'web', taskId: '' }]),
+    );
+  });
+
+  test('at a task, by its id, name or slot: the running one of its slot', async () => {
+    const { asked, tasks, trace } = await scene();
+    const [old, running] = tasks;
+    for (const from of ['web.1', running.id, taskName(running)]) {
+      expect((await trace(from)).task?.id).toBe(running.id);
+    }
+    expect((await trace(old.id)).task?.id).toBe(old.id);
+    expect(asked.at(-1)).toEqual(['b:2377', { service: 'web', taskId: old.id }]);
+  });
+
+  test('what is not there, or not up, is named', async () => {
+    const { trace } = await scene();
+    await expect(trace('a', 'nothing')).rejects.toThrow('service nothing not found');
+    await expect(trace('nobody')).rejects.toThrow("'nobody' is neither a node nor a task");
+    await expect(trace('c')).rejects.toThrow('trace from c: its node c is not up');
+  });
+});

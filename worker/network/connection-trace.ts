@@ -1,0 +1,203 @@
+/**
+ * The way of a connection to a service, step by step: computed from the tables, each step compared with
+ * what the kernel has. Sends nothing; changes nothing.
+ */
+import { SkepError } from '../../common/base/errors.ts';
+import type { AssignedEndpoint, AssignedServiceEntry } from '../../common/model/assignment.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
+import { macOf, macText } from '../../native/ffi/net/address.ts';
+import type { NetworkTable } from './cluster-tables.ts';
+import { type Difference, FACT } from './kernel-facts.ts';
+import {
+  encryptedPort,
+  INGRESS_LINK,
+  OVERLAY_VXLAN,
+  overlayPortName,
+  WIREGUARD_LINK,
+} from './kernel-names.ts';
+import {
+  ENCRYPTION_SUBJECT,
+  type NodeParts,
+  type SubjectTask,
+  subjectsOf,
+} from './node-subjects.ts';
+
+/** Throws `not-found` for a task that this node has not attached. */
+export async function traceConnection(
+  parts: NodeParts,
+  { service, taskId }: NetworkTraceRequest,
+): Promise<NetworkHop[]> {
+  const task = parts.tasks.get(taskId as TaskId);
+  if (taskId !== '' && !task) {
+    throw new SkepError('not-found', `trace from task ${taskId}: it has no network on this node`);
+  }
+  const trace = new ConnectionTrace(parts, await differencesOf(parts));
+  return task ? trace.fromTask(task, service) : trace.fromNode(service);
+}
+
+/** By the namespace's name for people. */
+async function differencesOf(parts: NodeParts): Promise<Map<string, readonly Difference[]>> {
+  const found = new Map<string, readonly Difference[]>();
+  for (const subject of subjectsOf(parts)) found.set(subject.where, await subject.differences());
+  return found;
+}
+
+class ConnectionTrace {
+  readonly #parts: NodeParts;
+  readonly #differences: ReadonlyMap<string, readonly Difference[]>;
+  readonly #hops: NetworkHop[] = [];
+
+  constructor(parts: NodeParts, differences: ReadonlyMap<string, readonly Difference[]>) {
+    this.#parts = parts;
+    this.#differences = differences;
+  }
+
+  fromTask(task: SubjectTask, service: string): NetworkHop[] {
+    const where = `task ${task.request.containerName}`;
+    const found = this.#findService(task, service);
+    if (!found) {
+      return this.#end(
+        'name',
+        service,
+        'none of the networks of the task has a service of that name',
+      );
+    }
+    const { table, entry, link, address } = found;
+    const serving = [...table.servingOf(entry.serviceId)].sort();
+    const answer = entry.virtualIp ?? (serving.join(', ') || 'no address');
+    this.#hop('name', `${service} is ${answer} in network ${table.network?.name}`, []);
+    const ofLink = this.#faults(where, (what) => what.includes(` ${link}`));
+    this.#hop('from', `${address} on ${link}`, ofLink);
+    if (entry.virtualIp !== null) {
+      const virtualIp = entry.virtualIp;
+      const faults = this.#faults(
+        where,
+        (what) =>
+          what.includes(`_${virtualIp}`) || / (output|guard|vips|vip_addresses)\b/.test(what),
+      );
+      this.#balancing(`virtual IP ${virtualIp}`, serving, faults);
+    }
+    return this.#backends(table, serving);
+  }
+
+  fromNode(service: string): NetworkHop[] {
+    const { tables, nodeId } = this.#parts;
+    const table = tables.ingress();
+    const serviceId = [...(table?.endpoints.values() ?? [])].find(
+      ({ serviceName }) => serviceName === service,
+    )?.serviceId;
+    const ports = [...tables.ports.values()].filter((port) => port.serviceId === serviceId);
+    if (!table || serviceId === undefined || ports.length === 0) {
+      return this.#end('port', service, 'it publishes no port of every node, or has no task');
+    }
+    const serving = [...table.servingOf(serviceId)].sort();
+    for (const { protocol, publishedPort, targetPort } of ports) {
+      const chain = `port_${protocol}_${publishedPort}`;
+      const faults = this.#faults(
+        'host',
+        (what) =>
+          what.includes(chain) ||
+          what.includes(`backends_${serviceId}`) ||
+          / (prerouting|output|ports)\b/.test(what),
+      );
+      this.#balancing(`port ${publishedPort}/${protocol} to ${targetPort}`, serving, faults);
+    }
+    const seat = table.peers.get(nodeId);
+    const ofLink = this.#faults('host', (what) => what.includes(INGRESS_LINK));
+    const lost = seat ? [] : ['this node has no seat in the ingress network'];
+    this.#hop('from', `${seat?.address ?? 'nowhere'} on ${INGRESS_LINK}`, [...ofLink, ...lost]);
+    return this.#backends(table, serving);
+  }
+
+  #findService(task: SubjectTask, service: string) {
+    for (const { networkId, link, address } of task.network.legs) {
+      const table = this.#parts.tables.networks.get(networkId);
+      if (!table?.network || table.network.ingress) continue;
+      const entry = [...table.services.values()].find((it) => isNamed(it, service));
+      if (entry) return { table, entry, link, address };
+    }
+    return null;
+  }
+
+  #balancing(what: string, serving: readonly string[], faults: readonly string[]): void {
+    const targets = serving.length === 0 ? 'nobody' : `one of ${serving.join(', ')}`;
+    const refused = serving.length === 0 ? ['no task of it serves: refused'] : [];
+    this.#hop('balancing', `${what} goes to ${targets}`, [...faults, ...refused]);
+  }
+
+  #backends(table: NetworkTable, serving: readonly string[]): NetworkHop[] {
+    for (const address of serving) {
+      const endpoint = [...table.endpoints.values()].find((it) => it.address === address);
+      if (endpoint) this.#backend(table, endpoint);
+    }
+    return this.#hops;
+  }
+
+  #backend(table: NetworkTable, endpoint: AssignedEndpoint): void {
+    const { address, hostAddress, containerName } = endpoint;
+    const { network } = table;
+    if (!network) return;
+    const where = `network ${network.name}`;
+    const mac = macOf(address);
+    const only = (...facts: readonly string[]) =>
+      this.#faults(where, (what) => facts.includes(what));
+    const here = hostAddress === this.#parts.vtepAddress;
+    const host = here ? 'this node' : `host ${hostAddress}`;
+    this.#hop('backend', `${address} is ${containerName} on ${host}`, []);
+    if (here) {
+      const port = overlayPortName(endpoint.taskId);
+      const faults = only(FACT.pinnedMac(port, mac), FACT.link(port), FACT.state(port));
+      this.#hop('forwarding', `${macText(mac)} is behind ${port}`, faults);
+      return;
+    }
+    const neighbour = FACT.neighbour(OVERLAY_VXLAN, address);
+    this.#hop('neighbour', `${address} is ${macText(mac)}`, only(neighbour));
+    const beyond = FACT.remoteMac(OVERLAY_VXLAN, mac);
+    this.#hop('forwarding', `${macText(mac)} is beyond ${hostAddress}`, only(beyond));
+    const vxlan = this.#faults(where, (what) => what.startsWith(FACT.link(OVERLAY_VXLAN)));
+    const outside = network.encrypted
+      ? this.#encrypted(table, endpoint)
+      : { detail: 'not encrypted', faults: [] };
+    const detail = `VXLAN ${network.vxlanId} to ${hostAddress}, ${outside.detail}`;
+    this.#hop('underlay', detail, [...vxlan, ...outside.faults]);
+  }
+
+  #encrypted({ network, peers }: NetworkTable, { nodeId }: AssignedEndpoint) {
+    const key = peers.get(nodeId)?.encryptionKey ?? '';
+    const port = network ? encryptedPort(network) : 0;
+    if (key === '') {
+      return {
+        detail: 'WireGuard',
+        faults: ['the key of that host is not known: nothing is sent'],
+      };
+    }
+    const faults = this.#faults(
+      ENCRYPTION_SUBJECT,
+      (what) => what === FACT.wireguardPeer(key) || what.includes(WIREGUARD_LINK),
+    );
+    return { detail: `inside WireGuard to port ${port}, peer ${key}`, faults };
+  }
+
+  #hop(step: string, detail: string, faults: readonly string[]): void {
+    this.#hops.push({ step, detail, faults });
+  }
+
+  #end(step: string, detail: string, fault: string): NetworkHop[] {
+    this.#hop(step, detail, [fault]);
+    return this.#hops;
+  }
+
+  #faults(where: string, concerns: (what: string) => boolean): string[] {
+    return (this.#differences.get(where) ?? [])
+      .filter(({ what }) => concerns(what))
+      .map(
+        ({ what, wanted, found }) =>
+          `${what}: wanted ${wanted ?? 'absent'}, found ${found ?? 'absent'}`,
+      );
+  }
+}
+
+function isNamed({ name, aliases }: AssignedServiceEntry, wanted: string): boolean {
+  return [name, ...aliases].some((it) => it.toLowerCase() === wanted.toLowerCase());
+}
