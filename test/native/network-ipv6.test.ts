@@ -230,6 +230,27 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     expect(await inNetns(pin, 'ip', '-6', 'neigh')).not.toContain('a00:10c');
   });
 
+  test('the ingress network goes and comes with its rules of IPv6', async () => {
+    const host = at(2);
+    const seat = {
+      networkId: INGRESS.id,
+      nodeId: asId<NodeId>(host.nodeId),
+      hostAddress: host.address,
+      address: '10.0.0.4',
+      encryptionKey: '',
+    };
+    const tables = () => inNetns(host.netns, 'nft', 'list', 'tables');
+    await host.apply([remove('network', INGRESS)]);
+    expect(await tables()).not.toContain('ip6');
+    const { repaired } = await host.drifts();
+    await host.apply([set('network', INGRESS)]);
+    await host.apply([set('peer', seat)]);
+    expect(await tables()).toContain('table ip6 skep');
+    expect((await host.verify()).drifts).toEqual([]);
+    expect((await host.drifts()).repaired).toBe(repaired);
+    expect(await httpFrom(lab.outside, '[fd77::3]', 8080)).toMatch(/^web[12] fd77::100$/);
+  });
+
   test('at leave the host is as it was', async () => {
     const { netns } = at(2);
     const forwarding = async () => {

@@ -144,6 +144,8 @@ export class HostSide {
     subnet6: string,
   ): Promise<void> {
     await this.rules.set(services, ports);
+    const appeared = this.#ingressSubnet6 === '' && subnet6 !== '';
+    const vanished = this.#ingressSubnet6 !== '' && subnet6 === '';
     this.#ingressSubnet6 = subnet6;
     // Without IPv6 it is remembered which ports there are, not to whom they go.
     const six = [...services].map(([id, addresses]): [string, ReadonlySet<string> | null] => [
@@ -152,6 +154,8 @@ export class HostSide {
         new Set(subnet6 === '' ? [] : [...addresses].map((it) => address6Of(subnet6, it))),
     ]);
     await this.#rules6.set(new Map(six), ports);
+    if (appeared) await this.#rules6.rebuild();
+    if (vanished) await deleteOwnedTable(this.#filter, NFPROTO_IPV6);
   }
 
   get rulesAreStale(): boolean {
@@ -194,10 +198,7 @@ export class HostSide {
     addAddress(batch, index, cidr);
     if (seat.address6 !== undefined) addAddress(batch, index, seat.address6);
     await this.route.transact(batch);
-    if (seat.address6 !== undefined) {
-      await this.#forwarding6.enable();
-      await this.#rules6.rebuild();
-    }
+    if (seat.address6 !== undefined) await this.#forwarding6.enable();
     await this.#permits.restore();
   }
 
