@@ -1,6 +1,7 @@
 /** Which statuses an acknowledgement means: batches that agents sent, by life of the agent. */
 import type { SeededRandom } from '../../../common/base/random.ts';
 import type { AgentMessage, TaskStatusUpdate } from '../../../common/model/session.ts';
+import type { TaskState } from '../../../common/model/task-state.ts';
 import type { Process } from './wires.ts';
 
 export interface Report {
@@ -10,6 +11,13 @@ export interface Report {
 
 /** Kept to be told once more. */
 const REPORTS_MAX = 200;
+
+/** Such as are further on: others are no news to anybody. */
+const OTHER_ENDS: Partial<Record<TaskState, TaskState>> = {
+  complete: 'failed',
+  shutdown: 'failed',
+  failed: 'rejected',
+};
 
 type Statuses = Extract<AgentMessage, { kind: 'statuses' }>;
 
@@ -49,4 +57,16 @@ export class StatusMail {
     }
     return stored;
   }
+}
+
+/**
+ * As a process reports that saw its tasks end in another way than the one that reported first: it had lost them when it was
+ * started, or they were stopped as they ended.
+ */
+export function withOtherEnds(message: Statuses): Statuses {
+  const updates = message.updates.map(({ taskId, status }) => {
+    const state = OTHER_ENDS[status.state] ?? status.state;
+    return { taskId, status: { ...status, state } };
+  });
+  return { ...message, updates };
 }

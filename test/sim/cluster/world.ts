@@ -21,7 +21,7 @@ import { clusterInvariants } from './invariants/all.ts';
 import { Ledger } from './ledger.ts';
 import type { ClusterPlan } from './plan.ts';
 import type { CallFrame, Delivered, Directory } from './rpc.ts';
-import { StatusMail } from './status-mail.ts';
+import { StatusMail, withOtherEnds } from './status-mail.ts';
 import { Truth } from './truth.ts';
 import { Wires } from './wires.ts';
 
@@ -230,9 +230,10 @@ export class ClusterWorld {
     const host = report === null ? undefined : this.hosts.get(report.client.host);
     const pool = host?.daemon?.pool;
     if (!leader || !host || !pool || report === null) return;
+    const message = random.below(2) === 0 ? report.message : withOtherEnds(report.message);
     this.note(host.id, 'reports once more what it reported before');
     host.whenAwake(() => {
-      void host.reportAgain(leader.address, report.message).catch(() => {});
+      void host.reportAgain(leader.address, message).catch(() => {});
     });
   }
 

@@ -112,6 +112,14 @@ const DISPATCHER: readonly Mutant[] = [
     invariants: [0, 6],
   },
   {
+    name: 'ends-change',
+    bug: 'a report of another end displaces the one that is stored',
+    file: 'manager/dispatcher/status-writer.ts',
+    find: 'if (isTerminal(state) && waiting.status.state !== state) return;',
+    replace: '',
+    invariants: [6],
+  },
+  {
     name: 'deaf-to-heartbeats',
     bug: 'what an agent says does not count as a sign of life',
     file: 'manager/dispatcher/liveness.ts',
