@@ -1,17 +1,24 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
+import { SeededRandom } from '../../../common/base/random.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import { OBJECT_KINDS } from '../../../common/model/object-kinds.ts';
+import { createRoot } from '../../../common/pki/issue.ts';
 import { decodeObject, encodeObject } from '../../../common/wire/object.ts';
-import { clusterSpecFromJson } from '../../../daemon/engineapi/json/cluster.ts';
+import {
+  clusterSpecFromJson,
+  signingPairFromJson,
+} from '../../../daemon/engineapi/json/cluster.ts';
 import { networkSpecFromJson } from '../../../daemon/engineapi/json/network.ts';
 import { nodeSpecFromJson } from '../../../daemon/engineapi/json/node.ts';
 import { JsonReader } from '../../../daemon/engineapi/json/reader.ts';
 import { configSpecFromJson, secretSpecFromJson } from '../../../daemon/engineapi/json/secret.ts';
 import { serviceSpecFromJson } from '../../../daemon/engineapi/json/service.ts';
+import { ControlApi } from '../../../manager/controlapi/control-api.ts';
 import { objectArbitraries } from '../../support/arbitraries.ts';
 import {
+  aCluster,
   aConfigSpec,
   aNetworkSpec,
   aNode,
@@ -21,6 +28,8 @@ import {
   aTask,
 } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+import { A_ROOT_PEM } from '../../support/root-certificate.ts';
+import { makeStore } from '../../support/store.ts';
 
 /** What the control API says to users; anything else is a fault of ours. */
 const CODES = [
@@ -70,6 +79,7 @@ const VERBS = [
   ...['createNetwork', 'removeNetwork', 'createSecret', 'updateSecret', 'removeSecret'],
   ...['createConfig', 'updateConfig', 'removeConfig', 'updateNode', 'removeNode', 'removeTask'],
   ...['updateCluster', 'get', 'list', 'listTasks', 'serviceStatuses', 'watch', 'cluster'],
+  ...['planStack', 'rotate'],
 ] as const;
 
 const calls = fc.array(
@@ -172,6 +182,23 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
         mixed(DEFAULT_CLUSTER_SPEC, wild.cluster.spec, pick),
         { worker: seed % 2 === 0, manager: seed % 3 === 0, unlockKey: seed % 5 === 0 },
       );
+    case 'rotate': {
+      const { meta, spec } = it.store.view((view) => view.list('cluster')[0]!);
+      const texts = [word, A_ROOT_PEM, wild.cluster.rootCa.certPem, '', A_ROOT_PEM + A_ROOT_PEM];
+      const signing = { certPem: texts[seed % 5]!, keyPem: texts[call.pick % 5]! };
+      return api.updateCluster(meta.version, spec, {}, undefined, signing);
+    }
+    case 'planStack': {
+      const object = seed % 2 === 0 ? null : at('secret');
+      return api.planStack({
+        name: word,
+        networks: [network, network].slice(seed % 3),
+        secrets: [{ object, spec: secret }],
+        configs: [{ object, spec: config }],
+        services: [service],
+        prune: seed % 2 === 0,
+      });
+    }
     case 'get':
       return Promise.any([
         api.getService(at('service')),
@@ -209,6 +236,13 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
   }
 }
 
+test('the calls of the fuzzer are all that the control API has', () => {
+  const called = take.toString();
+  const names = Object.getOwnPropertyNames(ControlApi.prototype);
+  const forgotten = names.filter((name) => !called.includes(`api.${name}(`));
+  expect(forgotten).toEqual(['constructor', 'register']);
+});
+
 /** What is stored survives its encoding, so that a follower and the next start have it, too. */
 function checkStored(it: TestControlApi): void {
   it.store.view((view) => {
@@ -220,9 +254,13 @@ function checkStored(it: TestControlApi): void {
 
 test('whatever is asked of the control API, it answers, or refuses with one of its errors', async () => {
   const seen = new Set<string>();
+  const authority = await createRoot({ nowMs: Date.UTC(2026, 0, 1), random: new SeededRandom(1) });
   await fc.assert(
     fc.asyncProperty(calls, async (history) => {
-      const it = await makeControlApi();
+      const made = makeStore();
+      const { rootCa } = aCluster();
+      await made.create('cluster', aCluster({ rootCa: { ...rootCa, ...authority } }));
+      const it = await makeControlApi(made);
       await it.create('node', aNode(), aNode());
       await it.create('task', aTask(), aTask());
       for (const call of history) {
@@ -257,6 +295,7 @@ const KEYS = [
   ...['Data', 'Templating', 'Driver', 'Options', 'IPAM', 'Config', 'Subnet', 'Gateway', 'IPRange'],
   ...['Role', 'Availability', 'Raft', 'CAConfig', 'NodeCertExpiry', 'Orchestration', 'Dispatcher'],
   ...['AuxiliaryAddresses', 'Internal', 'Ingress', 'EncryptionConfig', 'AutoLockManagers'],
+  ...['ForceRotate', 'ExternalCAs', 'URL', 'CACert', 'SigningCACert', 'SigningCAKey'],
   ...['Constraints', 'Preferences', 'Networks', 'Secrets', 'File', 'Healthcheck', 'Test', 'Hosts'],
 ];
 const body = fc.letrec<{ node: unknown }>((tie) => ({
@@ -275,6 +314,7 @@ const BODIES: [string, (json: JsonReader) => unknown][] = [
   ['config', configSpecFromJson],
   ['node', nodeSpecFromJson],
   ['cluster', clusterSpecFromJson],
+  ['trust root', signingPairFromJson],
 ];
 
 test.each(BODIES)(
