@@ -4,6 +4,7 @@
  */
 import { hasCode } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
+import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
 import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
@@ -76,6 +77,7 @@ export class Membership {
       ...{ clock, onFailure },
       isBlocked: (nodeId) => this.#isBlocked(nodeId),
       isManager: (nodeId) => this.#isManager(nodeId),
+      isWorker: (nodeId) => this.#isWorker(nodeId),
     });
     this.#known = new KnownManagers((nodeId) => {
       // To a manager a demoted one has an agent's session as well. Removed ones are cut off there by `Expulsion`.
@@ -286,6 +288,12 @@ export class Membership {
     const manager = this.#manager;
     if (!manager || manager.removed) return this.#known.has(nodeId);
     return manager.managers().some((one) => one.nodeId === nodeId);
+  }
+
+  /** By the cluster, as far as this manager has it; a worker knows managers alone. */
+  #isWorker(nodeId: NodeId): boolean {
+    const manager = this.#manager ?? this.#startingManager;
+    return manager?.store.view((view) => view.get('node', nodeId)?.role) === 'worker';
   }
 
   /** On a worker nobody is: it serves managers alone, and knows who they are. */

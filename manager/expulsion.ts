@@ -1,6 +1,7 @@
 /**
- * Cuts the connections of nodes that were removed from the cluster, on every manager: what they had
- * open would live on otherwise. That they do not come back is the server's block list. Writes nothing.
+ * Cuts the connections of nodes that were removed from the cluster, on every manager, and the calls of those that are no
+ * managers any more: what they had open would live on otherwise. That they do not come back is for the server, which
+ * looks at the block list and at their roles. Writes nothing.
  */
 import { Follower, type FollowerOptions } from './store/follower.ts';
 import type { Commit } from './store/types.ts';
@@ -8,15 +9,17 @@ import type { Commit } from './store/types.ts';
 export interface ExpulsionOptions extends FollowerOptions {
   /** Ends every connection of a node, e.g. `RpcServer.disconnect`. */
   readonly disconnect: (nodeId: string) => void;
+  /** Ends its calls, not its links: Raft's group ends those of its members, and its agent's session goes on. */
+  readonly disconnectCalls: (nodeId: string) => void;
 }
 
 export class Expulsion {
-  readonly #disconnect: ExpulsionOptions['disconnect'];
+  readonly #options: ExpulsionOptions;
   readonly #follower: Follower;
 
   constructor(options: ExpulsionOptions) {
     const { store, disconnect } = options;
-    this.#disconnect = disconnect;
+    this.#options = options;
     this.#follower = new Follower(options, {
       resync: async () => {
         const blocked = store.view((view) => view.list('cluster')[0]?.blockedNodes ?? {});
@@ -36,9 +39,15 @@ export class Expulsion {
   }
 
   #react(commits: readonly Commit[]): void {
+    const { disconnect, disconnectCalls } = this.#options;
     for (const { changes } of commits) {
-      for (const { kind, action, object } of changes) {
-        if (kind === 'node' && action === 'remove') this.#disconnect(object.id);
+      for (const change of changes) {
+        if (change.kind !== 'node') continue;
+        const { action, object } = change;
+        if (action === 'remove') disconnect(object.id);
+        else if (action === 'update' && object.role !== change.previous.role) {
+          if (object.role === 'worker') disconnectCalls(object.id);
+        }
       }
     }
   }

@@ -314,8 +314,11 @@ export class Manager implements ManagerList, LeaderLocator {
   #expulsion(): Expulsion {
     const { server, clock, random, onFailure } = this.#options;
     const log = this.#options.log.child({ component: 'expulsion' });
-    const disconnect = (nodeId: string): void => server.disconnect(nodeId);
-    return new Expulsion({ store: this.store, clock, random, onFailure, log, disconnect });
+    return new Expulsion({
+      ...{ store: this.store, clock, random, onFailure, log },
+      disconnect: (nodeId) => server.disconnect(nodeId),
+      disconnectCalls: (nodeId) => server.disconnectCalls(nodeId),
+    });
   }
 
   #agentEntry(): AgentEntry {

@@ -5,12 +5,14 @@
 import { SkepError } from '../base/errors.ts';
 import { CancelledError, type OnFailure } from '../base/lifecycle.ts';
 import type { Logger } from '../base/log.ts';
+import type { NodeId } from '../model/ids.ts';
 import type { MethodParts } from './method.ts';
 import {
   type Caller,
   type ConnectionIdentity,
   type Peer,
   requireCurrentManager,
+  requireNotDemoted,
   requireRole,
   resolveCaller,
 } from './peer.ts';
@@ -37,6 +39,8 @@ export interface CallRunnerOptions {
    * Default: every node with a manager's certificate is.
    */
   readonly isManager?: (nodeId: string) => boolean | null;
+  /** true for nodes that are known to be workers now, whatever their certificates say; default: no node is */
+  readonly isWorker?: (nodeId: NodeId) => boolean;
 }
 
 /** What calls of all kinds have in common, whether they came by gRPC or by a link. */
@@ -132,7 +136,8 @@ export class CallRunner {
       }
     }
     requireRole(method.path, method.roles, caller.peer);
-    const { isManager } = this.#options;
+    const { isManager, isWorker } = this.#options;
+    if (isWorker) requireNotDemoted(method.path, method.roles, caller, peer, isWorker);
     if (method.needsCurrentManager && isManager) {
       for (const { nodeId } of [peer, caller.peer]) {
         requireCurrentManager(method.path, nodeId, nodeId !== null && isManager(nodeId));

@@ -86,9 +86,10 @@ export class TlsListener {
     });
   }
 
-  /** Cuts every connection of a node off, e.g. when it was removed. */
-  disconnect(nodeId: string): void {
+  /** Cuts every connection of a node off, e.g. when it was removed. @param protocol of ALPN: those alone */
+  disconnect(nodeId: string, protocol: string | null = null): void {
     for (const [socket, identity] of this.#sockets) {
+      if (protocol !== null && socket.alpnProtocol !== protocol) continue;
       if (identity.peer.nodeId === nodeId) socket.destroy();
     }
   }

@@ -87,6 +87,28 @@ export function requireCurrentManager(
   );
 }
 
+/**
+ * Throws `unavailable` for a node that shows a manager's certificate and is a worker by now: demoted, or promoted a moment ago,
+ * which this manager does not know yet. As a worker it may go on.
+ * @param isWorker whether the cluster says so, as far as it is known here
+ */
+export function requireNotDemoted(
+  path: string,
+  roles: readonly CallerRole[],
+  caller: Caller,
+  peer: Peer,
+  isWorker: (nodeId: NodeId) => boolean,
+): void {
+  const isForWorkers = roles.includes('anyone') || roles.includes('worker');
+  for (const { nodeId, role } of [peer, caller.peer]) {
+    if (nodeId === null || role !== 'manager') continue;
+    // Who speaks for others does so as a manager, whatever the method.
+    if (isForWorkers && !(caller.forwarded && nodeId === peer.nodeId)) continue;
+    if (!isWorker(nodeId)) continue;
+    throw new SkepError('unavailable', `call ${path}: node ${nodeId} is no manager now`);
+  }
+}
+
 /** Throws `unauthenticated` or `permission-denied`, naming the method and what it needs. */
 export function requireRole(path: string, roles: readonly CallerRole[], caller: Peer): void {
   if (roles.includes('anyone')) return;

@@ -58,9 +58,13 @@ export type RpcService = Pick<
   | 'handleDuplex'
   | 'handleLink'
   | 'disconnect'
+  | 'disconnectCalls'
 >;
 
 const NO_METADATA: ReadonlyMap<string, string> = new Map();
+
+/** Name of HTTP/2 in the TLS handshake. */
+const GRPC_PROTOCOL = 'h2';
 
 type State = 'new' | 'listening' | 'stopped';
 
@@ -84,7 +88,7 @@ export class RpcServer {
     });
     this.#listener = new TlsListener({
       credentials: options.credentials,
-      protocols: ['h2', LINK_PROTOCOL],
+      protocols: [GRPC_PROTOCOL, LINK_PROTOCOL],
       onHandshakeError: (err, from) => options.logger.debug({ err, from }, 'connection failed'),
       onConnection: (socket, identity) => {
         if (socket.alpnProtocol === LINK_PROTOCOL) this.#links.accept(socket, identity);
@@ -116,6 +120,11 @@ export class RpcServer {
   /** Cuts a node's connections off. It may connect again; see `isBlocked`. */
   disconnect(nodeId: string): void {
     this.#listener.disconnect(nodeId);
+  }
+
+  /** Cuts its gRPC calls off. Its links are for those who serve them to end. */
+  disconnectCalls(nodeId: string): void {
+    this.#listener.disconnect(nodeId, GRPC_PROTOCOL);
   }
 
   /** Serves a method; returns the release. Throws when the path is served already. */

@@ -235,6 +235,7 @@ export class Host {
     const server = new SimRpcServer({
       ...{ directory, process, onFailure },
       isBlocked: (nodeId) => this.#isBlocked(nodeId),
+      isWorker: (nodeId) => this.#isWorker(nodeId),
       role: () => this.role,
     });
     const daemon: Daemon = {
@@ -280,6 +281,11 @@ export class Host {
         return this.#startManager(daemon, { kind: 'join', managerAddresses }, signal);
       },
     });
+  }
+
+  #isWorker(nodeId: NodeId): boolean {
+    const store = this.daemon?.manager?.store;
+    return store?.view((view) => view.get('node', nodeId)?.role) === 'worker';
   }
 
   #isBlocked(nodeId: string): boolean {

@@ -1,8 +1,10 @@
 /** Serves calls that come over simulated connections, in place of `RpcServer`. Knows nothing of who calls and why. */
 import { SkepError } from '../../../common/base/errors.ts';
 import { CancelledError } from '../../../common/base/lifecycle.ts';
+import type { NodeId } from '../../../common/model/ids.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
 import type { CallContext } from '../../../common/rpc/call-runner.ts';
+import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
 import type { LinkHandler } from '../../../common/rpc/link-server.ts';
 import type {
   ClientStreamMethod,
@@ -11,7 +13,12 @@ import type {
   ServerStreamMethod,
   UnaryMethod,
 } from '../../../common/rpc/method.ts';
-import { type Peer, requireRole, resolveCaller } from '../../../common/rpc/peer.ts';
+import {
+  type Peer,
+  requireNotDemoted,
+  requireRole,
+  resolveCaller,
+} from '../../../common/rpc/peer.ts';
 import type {
   ClientStreamHandler,
   DuplexHandler,
@@ -29,6 +36,7 @@ export interface SimRpcServerOptions {
   readonly directory: Directory;
   readonly process: Process;
   readonly isBlocked: (nodeId: string) => boolean;
+  readonly isWorker: (nodeId: NodeId) => boolean;
   /** as the certificate says at this moment */
   readonly role: () => NodeRole;
   /** A handler failed by a fault of ours. */
@@ -44,6 +52,7 @@ interface ServedConnection {
 }
 
 interface ServedCall {
+  readonly path: string;
   readonly stream: CallStream<unknown, unknown>;
   readonly abort: AbortController;
 }
@@ -123,6 +132,14 @@ export class SimRpcServer implements RpcService {
     }
   }
 
+  disconnectCalls(nodeId: string): void {
+    for (const { connection, peer, calls } of this.#connections) {
+      // As on a real one, an agent's session has a connection of its own.
+      const isSession = [...calls.values()].some(({ path }) => path === dispatcherSession.path);
+      if (peer.nodeId === nodeId && !isSession) connection.reset();
+    }
+  }
+
   /** A connection was made to this server. */
   accept(connection: Connection<CallFrame>, client: Process, peer: Peer): void {
     const served: ServedConnection = { connection, peer, calls: new Map() };
@@ -189,7 +206,7 @@ export class SimRpcServer implements RpcService {
       const status = err === null ? null : statusOfError(err);
       connection.send(1, { kind: 'status', call: id, status, bytes: HEAD_BYTES });
     };
-    calls.set(id, { stream, abort });
+    calls.set(id, { path: method.path, stream, abort });
     try {
       const serve = this.#methods.get(method.path);
       if (!serve) throw new SkepError('unimplemented', `call ${method.path}: not served here`);
@@ -200,6 +217,8 @@ export class SimRpcServer implements RpcService {
         }
       }
       requireRole(method.path, method.roles, caller.peer);
+      const { isWorker } = this.#options;
+      requireNotDemoted(method.path, method.roles, caller, served.peer, isWorker);
       await serve(stream, { ...caller, metadata, signal: abort.signal });
       end(null);
     } catch (err) {

@@ -17,6 +17,7 @@ async function expulsionOver(store: TestStore): Promise<string[]> {
       throw err;
     },
     disconnect: (nodeId) => cut.push(nodeId),
+    disconnectCalls: (nodeId) => cut.push(`calls of ${nodeId}`),
   });
   await running.start();
   await settle();
@@ -35,6 +36,22 @@ describe('expulsion', () => {
     await store.store.update((tx) => tx.remove('node', node!.id));
     await settle();
     expect(cut).toEqual([node!.id]);
+  });
+
+  test('cuts the calls of a manager that becomes a worker, and not its links', async () => {
+    const store = makeStore();
+    await store.create('cluster', aCluster());
+    const [node] = await store.create('node', aNode({ role: 'manager' }));
+    const cut = await expulsionOver(store);
+    const labelled = { ...node!, spec: { ...node!.spec, labels: { a: 'b' } } };
+    await store.store.update((tx) => tx.update('node', labelled));
+    await settle();
+    expect(cut).toEqual([]);
+    await store.store.update((tx) => {
+      tx.update('node', { ...tx.require('node', node!.id), role: 'worker' });
+    });
+    await settle();
+    expect(cut).toEqual([`calls of ${node!.id}`]);
   });
 
   test('a manager that missed the removal finds it in the block list', async () => {

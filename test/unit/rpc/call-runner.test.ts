@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import { asId, type NodeId } from '../../../common/model/ids.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
+import { issueNodeCertificate } from '../../../common/rpc/ca-methods.ts';
 import { CallRunner } from '../../../common/rpc/call-runner.ts';
+import { controlMethods } from '../../../common/rpc/control-methods.ts';
+import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
 import { takeImage } from '../../../common/rpc/image-methods.ts';
 import { containerApi, readTaskLogs, verifyNetwork } from '../../../common/rpc/node-methods.ts';
 import { type ConnectionIdentity, forwardingMetadata } from '../../../common/rpc/peer.ts';
@@ -52,5 +55,41 @@ describe.each(METHODS)('what managers may do on a node, $path,', (method) => {
 
   test('a worker may not, whatever the list says', () => {
     expect(() => admit(worker(['m1']), holder('m1', 'worker'))).toThrow(/the caller is a worker/);
+  });
+});
+
+describe("a node with a manager's certificate that is a worker by now", () => {
+  const runner = new CallRunner({
+    logger: silentLogger,
+    onFailure: () => {},
+    isWorker: (nodeId) => nodeId === 'old',
+  });
+  const admit = (method: Method, caller: ConnectionIdentity, onBehalf?: ConnectionIdentity) =>
+    runner.admit(
+      method,
+      caller,
+      new Map(Object.entries(onBehalf ? forwardingMetadata(onBehalf.peer) : {})),
+    );
+  type Method = Parameters<CallRunner['admit']>[0];
+  const { createService } = controlMethods;
+
+  test('may not do what managers do, itself or for others, nor be spoken for', () => {
+    const refused = expect.objectContaining({
+      code: 'unavailable',
+      message: `call ${createService.path}: node old is no manager now`,
+    });
+    const [old, current] = [holder('old', 'manager'), holder('m1', 'manager')];
+    expect(() => admit(createService, old)).toThrow(refused);
+    expect(() => admit(createService, old, current)).toThrow(refused);
+    expect(() => admit(createService, current, old)).toThrow(refused);
+    expect(admit(createService, current).peer.nodeId).toBe('m1');
+  });
+
+  test('may do what every node does, but not in the name of others', () => {
+    const [old, current] = [holder('old', 'manager'), holder('m1', 'manager')];
+    expect(admit(issueNodeCertificate, old).peer.nodeId).toBe('old');
+    expect(admit(dispatcherSession, old).peer.nodeId).toBe('old');
+    expect(admit(issueNodeCertificate, current, old).peer.nodeId).toBe('old');
+    expect(() => admit(issueNodeCertificate, old, current)).toThrow('is no manager now');
   });
 });
