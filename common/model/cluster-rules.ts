@@ -12,6 +12,7 @@ import {
 
 const CLUSTER_NAME = 'default';
 const CERT_EXPIRY_NANOS_MIN = 3600 * 1e9;
+const CERT_EXPIRY_NANOS_MAX = 20 * 365 * 24 * 3600 * 1e9;
 const SUBNET_SIZE_MAX = 29;
 const DATA_PATH_PORT_MIN = 1024;
 const DATA_PATH_PORT_MAX = 49_151;
@@ -29,6 +30,11 @@ export function checkClusterSpec(spec: ClusterSpec): void {
   }
   if (spec.nodeCertExpiryNanos < CERT_EXPIRY_NANOS_MIN) {
     throw invalid('minimum certificate expiry time is: 1h0m0s');
+  }
+  if (!(spec.nodeCertExpiryNanos <= CERT_EXPIRY_NANOS_MAX)) {
+    throw invalid(
+      'maximum certificate expiry time is: 175200h0m0s (20 years, as long as a root lasts)',
+    );
   }
   if (!Number.isSafeInteger(spec.forceRotate) || spec.forceRotate < 0) {
     throw invalid(`CAConfig.ForceRotate: ${spec.forceRotate} is not a whole number from 0 on`);

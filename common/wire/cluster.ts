@@ -7,6 +7,8 @@ import {
   int64,
   intFromProto,
   listFromProto,
+  nanos64,
+  nanosFromProto,
   nullable,
   requiredMessage,
   text,
@@ -35,7 +37,7 @@ export function clusterSpecToProto(spec: ClusterSpec): skep.ClusterSpec.$Propert
       heartbeatTicks: int64(raft.heartbeatTicks, 'raft.heartbeatTicks'),
     },
     dispatcherHeartbeatNanos: int64(spec.dispatcherHeartbeatNanos, 'dispatcherHeartbeatNanos'),
-    nodeCertExpiryNanos: int64(spec.nodeCertExpiryNanos, 'nodeCertExpiryNanos'),
+    nodeCertExpiryNanos: nanos64(spec.nodeCertExpiryNanos, 'nodeCertExpiryNanos'),
     autoLockManagers: spec.autoLockManagers,
     forceRotate: int64(spec.forceRotate, 'forceRotate'),
     externalCas: spec.externalCas.map((ca) => ({
@@ -64,7 +66,7 @@ export function clusterSpecFromProto(m: skep.ClusterSpec.$Properties): ClusterSp
       heartbeatTicks: intFromProto(raft.heartbeatTicks, 'raft.heartbeatTicks'),
     }),
     dispatcherHeartbeatNanos: intFromProto(m.dispatcherHeartbeatNanos, 'dispatcherHeartbeatNanos'),
-    nodeCertExpiryNanos: intFromProto(m.nodeCertExpiryNanos, 'nodeCertExpiryNanos'),
+    nodeCertExpiryNanos: nanosFromProto(m.nodeCertExpiryNanos),
     autoLockManagers: m.autoLockManagers ?? false,
     forceRotate: intFromProto(m.forceRotate, 'forceRotate'),
     externalCas: listFromProto(m.externalCas, (ca) =>

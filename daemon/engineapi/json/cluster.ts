@@ -30,7 +30,7 @@ export function clusterSpecFromJson(json: JsonReader): ClusterSpec {
     },
     dispatcherHeartbeatNanos:
       json.object('Dispatcher').integer('HeartbeatPeriod') || defaults.dispatcherHeartbeatNanos,
-    nodeCertExpiryNanos: ca.integer('NodeCertExpiry') || defaults.nodeCertExpiryNanos,
+    nodeCertExpiryNanos: ca.nanos('NodeCertExpiry') || defaults.nodeCertExpiryNanos,
     autoLockManagers: json.object('EncryptionConfig').boolean('AutoLockManagers'),
     forceRotate: ca.integer('ForceRotate'),
     externalCas: ca.objects('ExternalCAs').map(externalCaFromJson),

@@ -72,6 +72,13 @@ export class JsonReader {
     return value;
   }
 
+  /** A duration that may last for years: see `nanos64`. */
+  nanos(name: string, absent = 0): number {
+    const value = this.number(name, absent);
+    const isDuration = Number.isInteger(value) && Math.abs(value) < 2 ** 63;
+    return isDuration ? value : this.#wrong(name, 'a duration in nanoseconds', value);
+  }
+
   boolean(name: string, absent = false): boolean {
     const value = this.raw(name);
     if (value === undefined) return absent;

@@ -285,9 +285,15 @@ function resourcesFromJson(json: JsonReader): ResourceRequirements {
       generic: genericFromJson(reservations),
     },
     swapBytes: json.has('SwapBytes') ? json.integer('SwapBytes') : null,
-    memorySwappiness: json.has('MemorySwappiness') ? json.integer('MemorySwappiness') : null,
+    memorySwappiness: swappinessFromJson(json),
     kernel: kernelResourcesFromJson(json),
   };
+}
+
+/** Docker's -1 is its default, as when it is absent. */
+function swappinessFromJson(json: JsonReader): number | null {
+  const swappiness = json.integer('MemorySwappiness', -1);
+  return swappiness === -1 ? null : swappiness;
 }
 
 function resourcesToJson(resources: ResourceRequirements): object {

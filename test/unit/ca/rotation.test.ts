@@ -405,7 +405,8 @@ describe('the validity of certificates', () => {
       await it.api.updateCluster(meta.version, { ...spec, nodeCertExpiryNanos });
       await settle();
     };
-    await expire(100);
+    await expire(400);
+    expect(it.cluster().spec.nodeCertExpiryNanos).toBe(400 * DAY_MS * 1e6);
     expect(await it.obey()).toBe(0);
     await expire(30);
     expect(await it.obey()).toBe(2);

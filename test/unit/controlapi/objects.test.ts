@@ -536,6 +536,8 @@ describe('the cluster', () => {
   test.each([
     [{ name: 'other' }, 'invalid-argument', 'must be named "default"'],
     [{ nodeCertExpiryNanos: 3599e9 }, 'invalid-argument', 'minimum certificate expiry'],
+    [{ nodeCertExpiryNanos: 8e17 }, 'invalid-argument', 'maximum certificate expiry'],
+    [{ nodeCertExpiryNanos: Number.NaN }, 'invalid-argument', 'maximum certificate expiry'],
     [{ dispatcherHeartbeatNanos: -1 }, 'invalid-argument', 'cannot be a negative duration'],
     [
       { dispatcherHeartbeatNanos: 499_999_999 },
