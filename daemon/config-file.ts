@@ -4,6 +4,7 @@ import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { SkepError } from '../common/base/errors.ts';
 import { LOG_LEVELS } from '../common/base/log.ts';
 import { REGISTRY_LIST_KEYS, REGISTRY_TEXT_KEYS } from './registry-options.ts';
+import { CGROUP_NAME, SWITCH_WORDS } from './setting-words.ts';
 
 const TEXT_KEYS = [
   ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent', 'image-gc'],
@@ -12,15 +13,6 @@ const TEXT_KEYS = [
 ];
 const SWITCH_KEYS = ['tls', 'tlsverify'];
 const LIST_KEYS = ['host', 'label', 'node-generic-resource', 'log-opt', ...REGISTRY_LIST_KEYS];
-
-/** The same rule as for the flag. */
-export const CGROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
-
-/** What a switch may be set to. */
-export const SWITCH_WORDS: ReadonlyMap<string, boolean> = new Map([
-  ...(['true', '1'] as const).map((word) => [word, true] as const),
-  ...(['false', '0'] as const).map((word) => [word, false] as const),
-]);
 
 /** Throws `invalid-argument` with file, line and column. */
 export async function readConfigFile(path: string): Promise<Record<string, never>> {

@@ -1,14 +1,18 @@
 #!/usr/bin/env node
 /** The skepd process: makes the clock and the dice, starts the daemon, ends it on signals. */
 import { readFileSync } from 'node:fs';
+import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import { SystemClock } from '../common/base/clock.ts';
 import { describeError } from '../common/base/errors.ts';
 import { createLogger } from '../common/base/log.ts';
 import { SystemRandom } from '../common/base/random.ts';
 import { NodeDisk } from '../manager/raftnode/node-disk.ts';
+import { releaseFreed } from '../worker/memory.ts';
 import { passedSockets } from './api-listeners.ts';
 import { Daemon } from './daemon.ts';
 import { parseDockerd } from './dockerd-options.ts';
+import { MemoryTrim } from './memory-trim.ts';
 import { type DaemonOptions, parseInvocation } from './options.ts';
 import { writePidFile } from './pid-file.ts';
 import { type InspectRequest, inspectRaftDirectory } from './raft-inspect.ts';
@@ -56,7 +60,9 @@ async function serve(options: DaemonOptions, pidFile: string | null): Promise<vo
       process.exit(1);
     },
   });
+  const trim = memoryTrim(clock);
   const end = async (): Promise<void> => {
+    trim.stop();
     await daemon.stop();
     await removePidFile();
   };
@@ -74,6 +80,23 @@ async function serve(options: DaemonOptions, pidFile: string | null): Promise<vo
   process.once('SIGINT', stop);
   process.on('SIGPIPE', () => {});
   await daemon.start();
+  trim.start();
+}
+
+function memoryTrim(clock: SystemClock): MemoryTrim {
+  let last: EventLoopUtilization | undefined;
+  return new MemoryTrim({
+    clock,
+    utilization: () => {
+      const now = performance.eventLoopUtilization();
+      const { utilization } = performance.eventLoopUtilization(now, last);
+      last = now;
+      return utilization;
+    },
+    heapBytes: () => getHeapStatistics().total_heap_size,
+    collect: globalThis.gc ? () => void globalThis.gc?.() : null, // bin/skepd asks for it
+    releaseFreed,
+  });
 }
 
 main().catch((err: unknown) => {

@@ -12,9 +12,9 @@ import {
   type Watermarks,
 } from '../worker/images/image-store.ts';
 import { type ApiHost, parseApiHosts, type TlsFlags } from './api-hosts.ts';
-import { CGROUP_NAME, readConfigFile, SWITCH_WORDS } from './config-file.ts';
 import type { InspectRequest } from './raft-inspect.ts';
 import { type RegistryFlags, registryFlags, registrySettings } from './registry-options.ts';
+import { CGROUP_NAME, SWITCH_WORDS } from './setting-words.ts';
 
 export interface DaemonOptions {
   readonly dataDir: string;
@@ -153,7 +153,7 @@ export async function daemonOptions(
   flags: Flags,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<DaemonOptions> {
-  const file: Flags = flags.config === undefined ? {} : await readConfigFile(flags.config);
+  const file: Flags = flags.config === undefined ? {} : await readFileOf(flags.config);
   const all = { ...file, ...flags };
   return {
     dataDir: all.dataDir ?? DEFAULT_DATA_DIR,
@@ -224,4 +224,10 @@ function labelOf(text: string): readonly [string, string] {
 function cgroupName(value: string): string {
   if (CGROUP_NAME.test(value)) return value;
   throw new InvalidArgumentError('letters, digits, "_", "." and "-" only.');
+}
+
+/** Only who has such a file needs a parser of YAML in memory. */
+async function readFileOf(path: string): Promise<Flags> {
+  const { readConfigFile } = await import('./config-file.ts');
+  return readConfigFile(path);
 }

@@ -74,6 +74,11 @@ int skep_shim_spawn(int program_fd, struct skep_error *err);
 int skep_read_files(const char *paths, uint32_t count, uint8_t *out, uint32_t capacity,
                     struct skep_error *err);
 
+/* ---- memory.c ---- */
+
+/* Gives what the C library holds freed back to the kernel. */
+int skep_release_freed(struct skep_error *err);
+
 /* ---- bpf.c ---- */
 
 /* Loads `count` eBPF instructions (8 bytes each) as a device program and attaches it to a cgroup v2

@@ -1,7 +1,8 @@
 // The trust root changes while managers die and links are cut: by our command and by docker's.
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
-import type { NodeJson, SwarmJson } from '../../common/model/engine-json.ts';
+import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { SwarmJson } from '../../common/model/engine-json/swarm.ts';
 import {
   clusterTestsCanRun,
   eventually,
