@@ -139,10 +139,17 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
   test('another address than its own gets a task nowhere', async () => {
     const { netns } = client;
     await inNetns(netns, 'ip', 'addr', 'add', 'fd01::bad/64', 'dev', 'eth1', 'nodad');
+    const seen =
+      'table ip6 seen { chain in { type filter hook input priority 0; ip6 saddr fd01::bad counter; }; }';
+    await inNetns(web1.netns, 'nft', seen);
     const url = 'http://[fd01::a00:10b]/';
     const args = ['-sS', '-m', '2', '--interface', 'fd01::bad', url];
     expect(await tryInNetns(netns, 'curl', ...args)).toMatch(/^failed/);
     await inNetns(netns, 'ip', 'addr', 'del', 'fd01::bad/64', 'dev', 'eth1');
+    expect(await inNetns(web1.netns, 'nft', 'list', 'table', 'ip6', 'seen')).toContain(
+      'packets 0 ',
+    );
+    await inNetns(web1.netns, 'nft', 'delete', 'table', 'ip6', 'seen');
     expect(await httpFrom(netns, '[fd01::a00:10b]')).toBe('web1 fd01::a00:10e');
   });
 
