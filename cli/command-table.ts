@@ -28,6 +28,7 @@ const entry = (
 const swarm = () => import('./commands/swarm.ts');
 const swarmCa = () => import('./commands/swarm-ca.ts');
 const swarmLock = () => import('./commands/swarm-lock.ts');
+const rebalance = () => import('./commands/rebalance.ts');
 const node = () => import('./commands/node.ts');
 const nodeDrain = () => import('./commands/node-drain.ts');
 const nodeList = () => import('./commands/node-list.ts');
@@ -79,6 +80,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       join: entry('Join a cluster as a node', async () => (await swarm()).join),
       'join-token': entry('Show or rotate join tokens', async () => (await swarm()).joinToken),
       leave: entry('Leave the cluster', async () => (await swarm()).leave),
+      rebalance: entry(
+        'Move tasks from full nodes to emptier ones',
+        async () => (await rebalance()).rebalance,
+      ),
       unlock: entry('Unlock the manager on this node', async () => (await swarmLock()).unlock),
       'unlock-key': entry(
         'Show or rotate the unlock key',

@@ -57,6 +57,7 @@ export function benchTask(number: number): Task {
     logDriver: null,
     assignedGenericResources: [],
     jobIteration: null,
+    moving: null,
   };
 }
 

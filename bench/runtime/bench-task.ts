@@ -72,5 +72,6 @@ export function benchTask(number: number, network: boolean): Task {
     logDriver: null,
     assignedGenericResources: [],
     jobIteration: null,
+    moving: null,
   };
 }

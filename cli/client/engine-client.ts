@@ -36,7 +36,7 @@ import type {
   EngineVersionJson,
   InfoJson,
 } from '../../common/model/engine-json/system.ts';
-import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import type { TaskJson, TaskMoveJson } from '../../common/model/engine-json/task.ts';
 import type { VolumeJson } from '../../common/model/engine-json/volume.ts';
 import { ContainerCalls } from './container-calls.ts';
 import type { ClientTls } from './endpoint.ts';
@@ -162,8 +162,15 @@ export class EngineClient extends ContainerCalls {
     return this.#get('/system/df');
   }
 
-  /** Changes of the cluster's objects, with what they were before; until `signal` aborts. */
-  async *watch(filters: FilterMap, signal?: AbortSignal): AsyncIterable<ChangeJson> {
+  /**
+   * Changes of the cluster's objects, with what they were before; until `signal` aborts.
+   * @param onReady called when no change from then on is missed
+   */
+  async *watch(
+    filters: FilterMap,
+    signal?: AbortSignal,
+    onReady: () => void = () => {},
+  ): AsyncIterable<ChangeJson> {
     const body = await this.#http.stream('GET', '/skep/watch', {
       query: { filters: encodeFilters(filters), previous: true },
       ...(signal && { signal }),
@@ -171,6 +178,7 @@ export class EngineClient extends ContainerCalls {
     body.setEncoding('utf8');
     for await (const { name, data } of sentEvents(body as AsyncIterable<string>)) {
       if (name === 'error') throw new Error((JSON.parse(data) as { Message: string }).Message);
+      if (name === 'ready') onReady();
       if (name === 'commit') yield* (JSON.parse(data) as { Changes: ChangeJson[] }).Changes;
     }
   }
@@ -292,6 +300,19 @@ export class EngineClient extends ContainerCalls {
 
   task(ref: string): Promise<TaskJson> {
     return this.#get(`/tasks/${enc(ref)}`);
+  }
+
+  /** It goes elsewhere as soon as another has taken its place, or before. */
+  async taskMove(id: string, order: 'start-first' | 'stop-first'): Promise<void> {
+    await this.#post(`/skep/tasks/${enc(id)}/move`, {}, { Order: order });
+  }
+
+  /** Tasks that would better be elsewhere, at most `max`. */
+  async rebalance(max: number): Promise<readonly TaskMoveJson[]> {
+    const answer = await this.#get<{ readonly Moves: readonly TaskMoveJson[] }>('/skep/rebalance', {
+      max,
+    });
+    return answer.Moves;
   }
 
   /** What a deployment would change. */

@@ -6,11 +6,11 @@
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import { Changes } from './changes.ts';
 import { type CommandContext, printLine, UsageError } from './context.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
 import { type ProgressView, rank, Screen } from './progress-view.ts';
 
-const POLL_MS = 200;
 const MONITOR_DEFAULT_NANOS = 5e9;
 
 export interface ServiceView extends ProgressView {
@@ -109,7 +109,21 @@ async function follow(
   serviceId: string,
   screen: Screen | null,
 ): Promise<void> {
-  const { client, clock, signal } = context;
+  const changes = new Changes(context);
+  try {
+    await followChanges(context, serviceId, screen, changes);
+  } finally {
+    changes.close();
+  }
+}
+
+async function followChanges(
+  context: CommandContext,
+  serviceId: string,
+  screen: Screen | null,
+  changes: Changes,
+): Promise<void> {
+  const { client, clock } = context;
   let stableSinceMs: number | null = null;
   let sawRollback = false;
   for (;;) {
@@ -127,7 +141,7 @@ async function follow(
         if (job.failed === 0) return screen?.end('job complete');
         throw new UsageError(`job failed: ${job.failed} of ${job.total} tasks did not complete`);
       }
-      await clock.sleep(POLL_MS, signal);
+      await changes.next();
       continue;
     }
     const view = viewService(service, tasks, nodes);
@@ -146,7 +160,7 @@ async function follow(
       screen?.end(`verify: Service ${serviceId} converged`);
       return;
     }
-    await clock.sleep(POLL_MS, signal);
+    await changes.next(leftMs === null ? undefined : Math.min(leftMs, 1_000));
   }
 }
 

@@ -1,88 +1,205 @@
-/** `skep node drain`: no task may stay on a node; with `--wait` until all of them run elsewhere. */
+/**
+ * `skep node drain`: no task may stay on a node. With `--wait` tasks of replicated services end there only when others
+ * run in their places; then the rest goes, and it waits until all is whole elsewhere.
+ */
+import { Option } from 'commander';
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import { hasStatus } from '../client/transport.ts';
+import { Changes } from './changes.ts';
 import { type CommandContext, type Configure, ExitError, printLine, warnLine } from './context.ts';
 import { resolveNode } from './node.ts';
 import { rank } from './progress-view.ts';
 import { type ServiceProgress, serviceProgress, stackEnd } from './stack-progress.ts';
 import { END_STATUS, PLACEMENT_WAIT_MS, timeoutFlag } from './stack-wait.ts';
 
-const POLL_MS = 250;
-
 interface DrainFlags {
   readonly wait?: boolean;
+  readonly now?: boolean;
+  readonly order: 'start-first' | 'stop-first';
   readonly timeout: number;
 }
 
 export const drain: Configure = (command, context) => {
   command
     .argument('<node>', 'id, name or self')
-    .option('-w, --wait', 'until nothing runs here, and what ran here runs elsewhere')
+    .option('-w, --wait', 'task by task, and until what ran here runs elsewhere')
+    .option('--now', 'with --wait: all at once, before others run')
+    .addOption(
+      new Option('--order <order>', 'with --wait: of a task and the one that takes its place')
+        .choices(['start-first', 'stop-first'])
+        .default('start-first'),
+    )
     .addOption(timeoutFlag())
     .action(async (ref: string, flags: DrainFlags) => {
       const node = await resolveNode(context, ref);
       const tasks = await context.client.tasks({ node: [node.ID] });
       const services = [...new Set(tasks.filter(isOnItsWay).map(({ ServiceID }) => ServiceID))];
-      if (node.Spec.Availability !== 'drain') {
-        const spec = { ...node.Spec, Availability: 'drain' };
-        await context.client.nodeUpdate(node.ID, node.Version.Index, spec);
-      }
       printLine(context, ref);
-      if (flags.wait) await waitUntilDrained(context, node, services, flags.timeout);
+      if (!flags.wait) {
+        await setAvailability(context, node.ID, 'drain');
+        return;
+      }
+      const wait = new Wait(context, node, services, flags.timeout);
+      try {
+        const isBusy = services.length > 0 && node.Spec.Availability !== 'drain';
+        if (isBusy && !flags.now) {
+          await setAvailability(context, node.ID, 'pause');
+          await wait.untilMoved(flags.order);
+        }
+        await setAvailability(context, node.ID, 'drain');
+        await wait.untilEmpty();
+      } finally {
+        wait.close();
+      }
     });
 };
+
+async function setAvailability(
+  { client }: CommandContext,
+  id: string,
+  Availability: 'pause' | 'drain',
+): Promise<void> {
+  const { Spec, Version } = await client.node(id);
+  if (Spec.Availability === Availability) return;
+  await client.nodeUpdate(id, Version.Index, { ...Spec, Availability });
+}
 
 /** It runs, or will. */
 function isOnItsWay({ Status, DesiredState }: TaskJson): boolean {
   return rank(Status.State) < rank('complete') && DesiredState !== 'remove';
 }
 
-/** Throws `ExitError` as a deployment that is waited for: 1 failed, 3 timed out, 4 nowhere to run. */
-async function waitUntilDrained(
-  context: CommandContext,
-  node: NodeJson,
-  services: readonly string[],
-  timeoutMs: number,
-): Promise<void> {
-  const { client, clock, signal } = context;
-  const startMs = clock.monotonicMs();
-  let unplacedSinceMs: number | null = null;
-  let said = '';
-  for (;;) {
-    const here = await client.tasks({ node: [node.ID] });
-    const left = here.filter(({ Status }) => rank(Status.State) < rank('complete')).length;
-    const progress = await progressOf(context, services);
-    const open = progress.filter(({ state }) => state !== 'up');
-    const line = `${left} tasks left here, ${open.length} of ${progress.length} services not whole`;
-    if (line !== said) printLine(context, line);
-    said = line;
-    const nowMs = clock.monotonicMs();
-    const end = stackEnd(progress);
-    if (left === 0 && end === 'converged') return;
-    unplacedSinceMs = left === 0 && end === 'unplaced' ? (unplacedSinceMs ?? nowMs) : null;
-    const isUnplaced = unplacedSinceMs !== null && nowMs - unplacedSinceMs >= PLACEMENT_WAIT_MS;
-    const isOver = nowMs - startMs >= timeoutMs;
-    if (isUnplaced || isOver || (left === 0 && end === 'failed')) {
-      for (const { name, text } of open) warnLine(context, `${name}: ${text}`);
-      throw new ExitError(END_STATUS[isUnplaced || end === 'failed' ? end! : 'timed-out']);
+type Progress = readonly (ServiceProgress & { readonly isStable: true })[];
+
+/** Each wait throws `ExitError` as a deployment that is waited for: 1 failed, 3 timed out, 4 nowhere to run. */
+class Wait {
+  readonly #context: CommandContext;
+  readonly #node: NodeJson;
+  readonly #services: readonly string[];
+  readonly #changes: Changes;
+  readonly #overMs: number;
+  #unplacedSinceMs: number | null = null;
+  #said = '';
+
+  constructor(
+    context: CommandContext,
+    node: NodeJson,
+    services: readonly string[],
+    timeoutMs: number,
+  ) {
+    this.#context = context;
+    this.#node = node;
+    this.#services = services;
+    this.#changes = new Changes(context);
+    this.#overMs = context.clock.monotonicMs() + timeoutMs;
+  }
+
+  close(): void {
+    this.#changes.close();
+  }
+
+  /** Until other tasks have taken the places of those here that have another place. */
+  async untilMoved(order: DrainFlags['order']): Promise<void> {
+    const asked = new Set<string>();
+    for (;;) {
+      const movable = await this.#movable();
+      for (const { ID } of movable.filter((task) => !asked.has(task.ID))) {
+        asked.add(ID);
+        await this.#move(ID, order);
+      }
+      if (movable.length === 0) return;
+      const progress = await this.#progress();
+      this.#say(`${movable.length} tasks to move: ${wordsOf(progress)}`);
+      const trouble = this.#trouble(progress, true);
+      if (trouble !== null) {
+        const name = this.#node.Description?.Hostname ?? this.#node.ID;
+        warnLine(
+          this.#context,
+          `${name} is paused, and what could not be moved runs on; skep node drain --wait --now ends it first`,
+        );
+        throw trouble;
+      }
+      await this.#changes.next();
     }
-    await clock.sleep(POLL_MS, signal);
+  }
+
+  /** Until nothing is here any more, and the services are whole. */
+  async untilEmpty(): Promise<void> {
+    this.#unplacedSinceMs = null;
+    for (;;) {
+      const here = await this.#context.client.tasks({ node: [this.#node.ID] });
+      const left = here.filter(({ Status }) => rank(Status.State) < rank('complete')).length;
+      const progress = await this.#progress();
+      this.#say(`${left} tasks left here, ${wordsOf(progress)}`);
+      if (left === 0 && stackEnd(progress) === 'converged') return;
+      const trouble = this.#trouble(progress, left === 0);
+      if (trouble !== null) throw trouble;
+      await this.#changes.next();
+    }
+  }
+
+  /** Tasks of replicated services that run here and are wanted. */
+  async #movable(): Promise<readonly TaskJson[]> {
+    const { client } = this.#context;
+    const [tasks, services] = await Promise.all([
+      client.tasks({ node: [this.#node.ID], 'desired-state': ['running'] }),
+      client.services(),
+    ]);
+    const replicated = new Set(
+      services.filter(({ Spec }) => Spec.Mode?.Replicated).map(({ ID }) => ID),
+    );
+    return tasks.filter(
+      ({ ServiceID, Status }) => replicated.has(ServiceID) && Status.State === 'running',
+    );
+  }
+
+  /** One that ended meanwhile needs no move. */
+  async #move(id: string, order: DrainFlags['order']): Promise<void> {
+    try {
+      await this.#context.client.taskMove(id, order);
+    } catch (err) {
+      if (!hasStatus(err, 404) && !hasStatus(err, 400)) throw err;
+    }
+  }
+
+  async #progress(): Promise<Progress> {
+    const { client } = this.#context;
+    if (this.#services.length === 0) return [];
+    const [services, tasks, nodes] = await Promise.all([
+      client.services({ id: this.#services }),
+      client.tasks({ service: this.#services, '_up-to-date': ['true'] }),
+      client.nodes(),
+    ]);
+    // A service that was removed meanwhile has nothing that could be missing.
+    return services.map(({ Spec }) => ({
+      ...serviceProgress(Spec.Name, { services, tasks, nodes }, false),
+      isStable: true,
+    }));
+  }
+
+  #say(line: string): void {
+    if (line !== this.#said) printLine(this.#context, line);
+    this.#said = line;
+  }
+
+  /** What ends the wait, told. @param counts whether what services say of themselves counts yet */
+  #trouble(progress: Progress, counts: boolean): ExitError | null {
+    const nowMs = this.#context.clock.monotonicMs();
+    const end = counts ? stackEnd(progress) : null;
+    this.#unplacedSinceMs = end === 'unplaced' ? (this.#unplacedSinceMs ?? nowMs) : null;
+    const isUnplaced =
+      this.#unplacedSinceMs !== null && nowMs - this.#unplacedSinceMs >= PLACEMENT_WAIT_MS;
+    const isOver = nowMs >= this.#overMs;
+    if (!isUnplaced && !isOver && end !== 'failed') return null;
+    for (const { name, state, text } of progress) {
+      if (state !== 'up') warnLine(this.#context, `${name}: ${text}`);
+    }
+    return new ExitError(END_STATUS[isUnplaced || end === 'failed' ? end! : 'timed-out']);
   }
 }
 
-async function progressOf(
-  { client }: CommandContext,
-  ids: readonly string[],
-): Promise<readonly (ServiceProgress & { readonly isStable: true })[]> {
-  if (ids.length === 0) return [];
-  const [services, tasks, nodes] = await Promise.all([
-    client.services({ id: ids }),
-    client.tasks({ service: ids, '_up-to-date': ['true'] }),
-    client.nodes(),
-  ]);
-  // A service that was removed meanwhile has nothing that could be missing.
-  return services.map(({ Spec }) => ({
-    ...serviceProgress(Spec.Name, { services, tasks, nodes }, false),
-    isStable: true,
-  }));
+function wordsOf(progress: Progress): string {
+  const open = progress.filter(({ state }) => state !== 'up').length;
+  return `${open} of ${progress.length} services not whole`;
 }

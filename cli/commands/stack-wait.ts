@@ -8,6 +8,7 @@ import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { framesOf } from '../client/frames.ts';
 import { parseDurationNanos } from '../compose/values.ts';
 import { ellipsis } from '../output/table.ts';
+import { Changes } from './changes.ts';
 import { type CommandContext, flag, printLine, warnLine } from './context.ts';
 import { ofStack } from './stack.ts';
 import {
@@ -17,7 +18,6 @@ import {
   stackEnd,
 } from './stack-progress.ts';
 
-const POLL_MS = 250;
 /** How long the nodes may all refuse a task before that counts as the answer. */
 export const PLACEMENT_WAIT_MS = 10_000;
 const TIMEOUT_DEFAULT_MS = 600_000;
@@ -88,10 +88,24 @@ interface Outcome {
 async function follow(
   context: CommandContext,
   stack: string,
-  { names, changed, timeout }: StackWait,
+  wait: StackWait,
   picture: Picture | null,
 ): Promise<Outcome> {
-  const { clock, signal } = context;
+  const changes = new Changes(context);
+  try {
+    return await followChanges(context, stack, wait, { picture, changes });
+  } finally {
+    changes.close();
+  }
+}
+
+async function followChanges(
+  context: CommandContext,
+  stack: string,
+  { names, changed, timeout }: StackWait,
+  { picture, changes }: { readonly picture: Picture | null; readonly changes: Changes },
+): Promise<Outcome> {
+  const { clock } = context;
   const startMs = clock.monotonicMs();
   const upSinceMs = new Map<string, number>();
   const known = await endedTasks(context, stack);
@@ -114,7 +128,7 @@ async function follow(
     const isUnplaced = unplacedSinceMs !== null && nowMs - unplacedSinceMs >= PLACEMENT_WAIT_MS;
     if (end !== null && (end !== 'unplaced' || isUnplaced)) return { end, progress, known };
     if (nowMs - startMs >= timeout) return { end: end ?? 'timed-out', progress, known };
-    await clock.sleep(POLL_MS, signal);
+    await changes.next();
   }
 }
 

@@ -4,6 +4,7 @@ import { DEPLOYMENT_LABEL, NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
+import { Changes } from './changes.ts';
 import {
   type CommandContext,
   type Configure,
@@ -16,8 +17,6 @@ import {
 } from './context.ts';
 import { listServices } from './service.ts';
 import { listTasks, type TaskListFlags } from './tasks.ts';
-
-const POLL_MS = 200;
 
 /** The filter for everything that belongs to a stack. */
 export function ofStack(stack: string): { readonly label: readonly string[] } {
@@ -195,13 +194,19 @@ async function removalsOf(
 }
 
 /** Those of nodes that are down are not waited for. */
-async function tasksGone({ client, clock, signal }: CommandContext, stack: string): Promise<void> {
-  for (;;) {
-    const [tasks, nodes] = await Promise.all([client.tasks(ofStack(stack)), client.nodes()]);
-    const ready = new Set(
-      nodes.filter(({ Status }) => Status?.State === 'ready').map(({ ID }) => ID),
-    );
-    if (!tasks.some(({ NodeID }) => !NodeID || ready.has(NodeID))) return;
-    await clock.sleep(POLL_MS, signal);
+async function tasksGone(context: CommandContext, stack: string): Promise<void> {
+  const changes = new Changes(context, ['task', 'node']);
+  try {
+    while (await someLeft(context, stack)) await changes.next();
+  } finally {
+    changes.close();
   }
+}
+
+async function someLeft({ client }: CommandContext, stack: string): Promise<boolean> {
+  const [tasks, nodes] = await Promise.all([client.tasks(ofStack(stack)), client.nodes()]);
+  const ready = new Set(
+    nodes.filter(({ Status }) => Status?.State === 'ready').map(({ ID }) => ID),
+  );
+  return tasks.some(({ NodeID }) => !NodeID || ready.has(NodeID));
 }

@@ -4,6 +4,7 @@ import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-jso
 import { STOPPED_LABEL } from '../../common/model/stack.ts';
 import { inStartOrder } from '../../common/model/start-order.ts';
 import { naturalCompare } from '../output/table.ts';
+import { Changes } from './changes.ts';
 import {
   type CommandContext,
   type Configure,
@@ -18,8 +19,6 @@ import { isJob } from './job-progress.ts';
 import { ofStack } from './stack.ts';
 import { type WaitFlags, waitFlags } from './stack-deploy.ts';
 import { END_STATUS, waitForStack } from './stack-wait.ts';
-
-const POLL_MS = 200;
 
 /** A constraint that no node meets: node ids have 25 characters. */
 const NOWHERE = 'node.id==stopped';
@@ -87,14 +86,19 @@ async function tell(context: CommandContext, verb: Verb, service: ServiceJson): 
 
 /** Until nothing of these tasks runs any more. */
 async function tasksEnded(
-  { client, clock, signal }: CommandContext,
+  context: CommandContext,
   filter: Readonly<Record<string, readonly string[]>>,
 ): Promise<void> {
   const ended = ['complete', 'shutdown', 'failed', 'rejected', 'orphaned'];
-  for (;;) {
-    const tasks = await client.tasks(filter);
-    if (tasks.every(({ Status }) => ended.includes(Status.State))) return;
-    await clock.sleep(POLL_MS, signal);
+  const changes = new Changes(context, ['task']);
+  try {
+    for (;;) {
+      const tasks = await context.client.tasks(filter);
+      if (tasks.every(({ Status }) => ended.includes(Status.State))) return;
+      await changes.next();
+    }
+  } finally {
+    changes.close();
   }
 }
 

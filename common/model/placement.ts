@@ -50,6 +50,16 @@ export interface PlacementExplanation {
   } | null;
 }
 
+/** A task that stands where its service, or the node, has more than elsewhere. */
+export interface TaskMove {
+  readonly taskId: TaskId;
+  readonly serviceName: string;
+  readonly slot: number;
+  readonly from: { readonly nodeId: NodeId; readonly hostname: string };
+  /** where the scheduler would put it now */
+  readonly to: { readonly nodeId: NodeId; readonly hostname: string };
+}
+
 /** What a change of a service does to its tasks, for a look at where they would land. */
 export interface PlacementStep {
   /** as it would be */

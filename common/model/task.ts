@@ -54,7 +54,11 @@ export interface Task {
   readonly logDriver: LogDriver | null;
   readonly assignedGenericResources: readonly GenericResource[];
   readonly jobIteration: number | null;
+  /** somebody wants it elsewhere: a task takes its place on another node, in this order; null = it stays */
+  readonly moving: MoveOrder | null;
 }
+
+export type MoveOrder = 'start-first' | 'stop-first';
 
 /** What changes in the life of a task. */
 type TaskChanges = Partial<
@@ -67,6 +71,7 @@ type TaskChanges = Partial<
     | 'networks'
     | 'endpoint'
     | 'assignedGenericResources'
+    | 'moving'
   >
 >;
 
@@ -75,7 +80,7 @@ type TaskChanges = Partial<
  * several times slower, and into several times the memory, than it fills one whose fields it sees.
  */
 export function taskWith(task: Task, changes: TaskChanges): Task {
-  const { nodeId, endpoint } = changes;
+  const { nodeId, endpoint, moving } = changes;
   return {
     id: task.id,
     meta: changes.meta ?? task.meta,
@@ -92,6 +97,7 @@ export function taskWith(task: Task, changes: TaskChanges): Task {
     logDriver: task.logDriver,
     assignedGenericResources: changes.assignedGenericResources ?? task.assignedGenericResources,
     jobIteration: task.jobIteration,
+    moving: moving === undefined ? task.moving : moving,
   };
 }
 

@@ -6,6 +6,7 @@ import type { Network, NetworkSpec } from '../model/network.ts';
 import type { Node, NodeSpec } from '../model/node.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../model/secret.ts';
 import type { Service, ServiceSpec } from '../model/service.ts';
+import type { MoveOrder, Task } from '../model/task.ts';
 import * as cluster from '../wire/cluster.ts';
 import * as network from '../wire/network.ts';
 import * as node from '../wire/node.ts';
@@ -20,6 +21,7 @@ import {
 } from '../wire/scalars.ts';
 import * as secret from '../wire/secret.ts';
 import * as service from '../wire/service.ts';
+import * as task from '../wire/task.ts';
 import { codec, type GeneratedMessage } from './codec.ts';
 import { type Codec, type UnaryMethod, unary } from './method.ts';
 
@@ -59,6 +61,12 @@ export interface UpdateClusterRequest {
 export interface RemoveRequest {
   readonly ref: string;
   readonly force: boolean;
+}
+
+export interface MoveTaskRequest {
+  /** id of a task, or the start of one */
+  readonly ref: string;
+  readonly order: MoveOrder;
 }
 
 /** What Raft says of a manager, as the leader sees it. */
@@ -139,6 +147,12 @@ const removeRequest = codec<RemoveRequest, skep.RemoveRequest.$Properties>(
   skep.RemoveRequest,
   ({ ref, force }) => ({ ref: text(ref), force }),
   (m) => ({ ref: m.ref ?? '', force: m.force ?? false }),
+);
+
+const moveTaskRequest = codec<MoveTaskRequest, skep.MoveTaskRequest.$Properties>(
+  skep.MoveTaskRequest,
+  ({ ref, order }) => ({ ref: text(ref), stopFirst: order === 'stop-first' }),
+  (m) => ({ ref: m.ref ?? '', order: m.stopFirst ? 'stop-first' : 'start-first' }),
 );
 
 /** The id of what was removed. */
@@ -270,6 +284,14 @@ export const controlMethods = {
     }),
   ),
   removeTask: control('RemoveTask', removeRequest, removedId),
+  moveTask: control(
+    'MoveTask',
+    moveTaskRequest,
+    objectCodec<Task, skep.Task.$Properties>(skep.Task, {
+      to: task.taskToProto,
+      from: task.taskFromProto,
+    }),
+  ),
 } as const;
 
 /** The managers as the leader sees them: the one read that only it can answer. */

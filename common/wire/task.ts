@@ -129,6 +129,7 @@ export function taskToProto(task: Task): skep.Task.$Properties {
     logDriver: nullable(task.logDriver, logDriverToProto),
     assignedGenericResources: task.assignedGenericResources.map(genericResourceToProto),
     jobIteration: optionalInt64(task.jobIteration, 'task.jobIteration'),
+    movesStopFirst: task.moving === null ? null : task.moving === 'stop-first',
   };
 }
 
@@ -151,5 +152,6 @@ export function taskFromProto(m: skep.Task.$Properties): Task {
     logDriver: nullable(m.logDriver, logDriverFromProto),
     assignedGenericResources: listFromProto(m.assignedGenericResources, genericResourceFromProto),
     jobIteration: optionalIntFromProto(m.jobIteration, 'task.jobIteration'),
+    moving: nullable(m.movesStopFirst, (stops) => (stops ? 'stop-first' : 'start-first')),
   });
 }

@@ -9,6 +9,7 @@ import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
+import { addMoveRoutes } from './moves.ts';
 import { addNetworkConnectRoutes } from './network-connect.ts';
 import { addNetworkProofRoutes } from './network-proof.ts';
 import { addNetworkTraceRoutes } from './network-trace.ts';
@@ -36,6 +37,7 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addServiceRoutes(routes, parts);
   addServiceLogRoutes(routes, parts);
   addStackRoutes(routes, parts);
+  addMoveRoutes(routes, parts);
   addWatchRoutes(routes, parts);
   addNetworkRoutes(routes, parts);
   addNetworkConnectRoutes(routes, parts);

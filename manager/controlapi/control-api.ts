@@ -14,11 +14,12 @@ import type {
   PlacementExplanation,
   PlacementForecast,
   PlacementStep,
+  TaskMove,
 } from '../../common/model/placement.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../../common/model/secret.ts';
 import type { Service, ServiceSpec } from '../../common/model/service.ts';
 import type { StackPlan, WantedStack } from '../../common/model/stack.ts';
-import type { Task } from '../../common/model/task.ts';
+import type { MoveOrder, Task } from '../../common/model/task.ts';
 import {
   controlMethods,
   listManagers,
@@ -60,6 +61,7 @@ export interface Membership {
 export interface PlacementExplainer {
   explain(service: Service): Promise<PlacementExplanation>;
   forecast(steps: readonly PlacementStep[]): Promise<readonly PlacementForecast[]>;
+  rebalance(movesMax: number): Promise<readonly TaskMove[]>;
 }
 
 export interface ControlApiOptions {
@@ -212,6 +214,17 @@ export class ControlApi {
 
   removeTask(ref: string, signal?: AbortSignal): Promise<string> {
     return this.#write('removeTask', { ref, force: false }, signal);
+  }
+
+  /** It goes elsewhere as soon as another has taken its place, or before that one starts. */
+  moveTask(ref: string, order: MoveOrder, signal?: AbortSignal): Promise<Task> {
+    return this.#write('moveTask', { ref, order }, signal);
+  }
+
+  /** Tasks that would better be elsewhere, at most `movesMax` of them; moves none. */
+  async planRebalance(movesMax: number, signal?: AbortSignal): Promise<readonly TaskMove[]> {
+    await this.#read(() => {}, signal);
+    return this.#options.explainer.rebalance(movesMax);
   }
 
   // ---- stacks ----

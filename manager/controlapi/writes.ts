@@ -19,8 +19,9 @@ import {
 import { requireByRef } from './lookup.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { removeNode, updateNode } from './nodes.ts';
-import { redactCluster, redactSecret, redactService } from './redact.ts';
+import { redactCluster, redactSecret, redactService, redactTask } from './redact.ts';
 import { createService, updateService } from './services.ts';
+import { moveTask } from './tasks.ts';
 import type { ExternalAuthorities } from './trust-root.ts';
 
 export type Verb = keyof typeof controlMethods;
@@ -88,4 +89,5 @@ export const WRITES: { readonly [V in Verb]: Write<V> } = {
   removeNode,
   updateCluster: async (...parts) => redactCluster(await updateCluster(...parts)),
   removeTask: inTransaction(removeByRef('task')),
+  moveTask: inTransaction(moveTask, redactTask),
 };

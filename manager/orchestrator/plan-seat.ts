@@ -128,26 +128,34 @@ class SeatDraft {
     return true;
   }
 
-  /** The new half of a start-first update failed while the old half still runs: try the new again. */
+  /** The new half of a start-first update, or move, failed while the old half still runs: try the new again. */
   #isFailedAttempt(newest: Task, standing: readonly Task[]): boolean {
     const { dirtyTest } = this.#rules;
-    return !dirtyTest.isDirty(newest) && standing.every((task) => dirtyTest.isDirty(task));
+    const isOld = (task: Task): boolean => dirtyTest.isDirty(task) || task.moving !== null;
+    return !isOld(newest) && standing.every(isOld);
   }
 
-  /** One task for each seat; two only while a start-first update waits for the new one to run. */
+  /** One task for each seat; two only while a start-first update, or move, waits for the new one to run. */
   thinOut(standing: readonly Task[]): void {
-    const { dirtyTest, startFirst } = this.#rules;
-    const clean = standing.filter((task) => !dirtyTest.isDirty(task));
-    const dirty = standing.filter((task) => dirtyTest.isDirty(task));
-    const keptClean = best(clean);
-    const keptDirty = best(dirty);
-    for (const task of clean) if (task !== keptClean) this.#stop(task);
-    for (const task of dirty) if (task !== keptDirty) this.#stop(task);
-    if (keptClean) this.#wanted.push(keptClean);
-    if (!keptDirty) return;
-    const superseded = keptClean && (!startFirst || keptClean.status.state === 'running');
-    if (superseded) this.#stop(keptDirty);
-    else this.#wanted.push(keptDirty);
+    const { dirtyTest } = this.#rules;
+    // One that is to move is as good as out of date: another takes its place.
+    const isOld = (task: Task): boolean => dirtyTest.isDirty(task) || task.moving !== null;
+    const fresh = standing.filter((task) => !isOld(task));
+    const old = standing.filter(isOld);
+    const keptFresh = best(fresh);
+    const keptOld = best(old);
+    for (const task of fresh) if (task !== keptFresh) this.#stop(task);
+    for (const task of old) if (task !== keptOld) this.#stop(task);
+    if (keptFresh) this.#wanted.push(keptFresh);
+    if (!keptOld) return;
+    const superseded =
+      keptFresh && (!this.#startsFirst(keptOld) || keptFresh.status.state === 'running');
+    if (superseded) this.#stop(keptOld);
+    else this.#wanted.push(keptOld);
+  }
+
+  #startsFirst({ moving }: Task): boolean {
+    return moving === null ? this.#rules.startFirst : moving === 'start-first';
   }
 
   promote(): void {

@@ -8,6 +8,7 @@ import type { ServiceMode } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { planGlobalSeats } from './plan-global.ts';
 import { planGlobalJob } from './plan-global-job.ts';
+import { planMoves } from './plan-moves.ts';
 import { planReplicatedSeats } from './plan-replicated.ts';
 import { planReplicatedJob } from './plan-replicated-job.ts';
 import type { ModePlan, SeatRules } from './plan-seat.ts';
@@ -59,8 +60,9 @@ function planSeatsAndUpdate(
   const update = planUpdate(world, seats.updatable, progress);
   // The spec is about to change: what the seats need is decided against the new one.
   if (update.changes.some(({ kind }) => kind === 'rollback')) return update;
+  const moves = update.changes.length > 0 ? [] : planMoves(world, seats.updatable);
   return {
-    changes: [...seats.changes, ...update.changes],
+    changes: [...seats.changes, ...update.changes, ...moves],
     wakeAtMs: earliest(seats.wakeAtMs, update.wakeAtMs),
     progress: update.progress,
   };

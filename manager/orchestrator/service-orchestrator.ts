@@ -122,6 +122,7 @@ export class ServiceOrchestrator {
   /** The way to RUNNING is the agent's affair; its steps change no decision of ours, and its end only that of an update. */
   #concernsUs(task: Task, previous: Task): boolean {
     if (task.desiredState !== previous.desiredState) return true;
+    if (task.moving !== previous.moving) return true;
     if (task.nodeId !== previous.nodeId && this.#cameToLostNode(task)) return true;
     if (task.status.state === previous.status.state) return false;
     if (isTerminal(task.status.state)) return true;

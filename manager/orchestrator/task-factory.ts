@@ -37,5 +37,6 @@ export function newTask(
     logDriver: service.spec.task.logDriver,
     assignedGenericResources: [],
     jobIteration: service.jobStatus?.iteration ?? null,
+    moving: null,
   };
 }

@@ -11,6 +11,7 @@ import type {
   PlacementExplanation,
   PlacementForecast,
   PlacementStep,
+  TaskMove,
   WaitingTask,
 } from '../../common/model/placement.ts';
 import type { Service } from '../../common/model/service.ts';
@@ -21,6 +22,7 @@ import { candidateTask, forecast } from './forecast.ts';
 import { NodeTable } from './node-table.ts';
 import { Pipeline } from './pipeline.ts';
 import { isActive } from './place.ts';
+import { planRebalance } from './rebalance.ts';
 
 /** Waiting tasks that are named: as a rule all say the same. */
 const WAITING_SHOWN_MAX = 100;
@@ -46,6 +48,13 @@ export class PlacementExplainer {
     if (steps.length === 0) return [];
     const { table } = await this.#snapshot();
     return forecast(table, steps, this.#clock.monotonicMs());
+  }
+
+  /** Tasks that would better be elsewhere, at most `movesMax`. */
+  async rebalance(movesMax: number): Promise<readonly TaskMove[]> {
+    const { table, tasks } = await this.#snapshot();
+    const services = this.#store.view((view) => view.list('service'));
+    return planRebalance(table, { services, tasks }, movesMax, this.#clock.monotonicMs());
   }
 
   async #snapshot(): Promise<{ readonly table: NodeTable; readonly tasks: readonly Task[] }> {

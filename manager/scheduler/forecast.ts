@@ -113,5 +113,6 @@ export function candidateTask(service: Service, id: TaskId, nodeId: NodeId | nul
     logDriver: task.logDriver,
     assignedGenericResources: [],
     jobIteration: null,
+    moving: null,
   };
 }

@@ -335,6 +335,7 @@ const task = record<Task>({
   logDriver: orNull(logDriver),
   assignedGenericResources: someOf(generic),
   jobIteration: orNull(integer),
+  moving: fc.constantFrom<Task['moving']>(null, 'start-first', 'stop-first'),
 });
 
 const node = record<Node>({

@@ -169,6 +169,7 @@ export function aTask(overrides: Partial<Task> = {}): Task {
     logDriver: null,
     assignedGenericResources: [],
     jobIteration: null,
+    moving: null,
     ...overrides,
   };
 }

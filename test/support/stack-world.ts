@@ -11,6 +11,7 @@ import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.
 import type { Service } from '../../common/model/service.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
 import { addNetworkRoutes } from '../../daemon/engineapi/networks.ts';
+import { addMoveRoutes } from '../../daemon/engineapi/moves.ts';
 import { addNodeRoutes } from '../../daemon/engineapi/nodes.ts';
 import type { RouteParts } from '../../daemon/engineapi/parts.ts';
 import { addConfigRoutes, addSecretRoutes } from '../../daemon/engineapi/secrets.ts';
@@ -71,6 +72,7 @@ export class StackWorld {
     for (const add of [
       addServiceRoutes,
       addStackRoutes,
+      addMoveRoutes,
       addSecretRoutes,
       addConfigRoutes,
       addNetworkRoutes,

@@ -93,3 +93,12 @@ export interface TaskJson extends ObjectHeadJson {
   readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] }[];
   readonly JobIteration?: VersionJson;
 }
+
+/** A task that would better be elsewhere. */
+export interface TaskMoveJson {
+  readonly TaskID: string;
+  readonly Service: string;
+  readonly Slot: number;
+  readonly From: { readonly NodeID: string; readonly Hostname: string };
+  readonly To: { readonly NodeID: string; readonly Hostname: string };
+}

@@ -78,6 +78,7 @@ const VERBS = [
   ...['createService', 'createService', 'updateService', 'removeService', 'explainService'],
   ...['createNetwork', 'removeNetwork', 'createSecret', 'updateSecret', 'removeSecret'],
   ...['createConfig', 'updateConfig', 'removeConfig', 'updateNode', 'removeNode', 'removeTask'],
+  ...['moveTask', 'planRebalance'],
   ...['updateCluster', 'get', 'list', 'listTasks', 'serviceStatuses', 'watch', 'cluster'],
   ...['planStack', 'rotate'],
 ] as const;
@@ -176,6 +177,10 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
       return api.removeNode(at('node'), seed % 2 === 0);
     case 'removeTask':
       return api.removeTask(at('task'));
+    case 'moveTask':
+      return api.moveTask(at('task'), seed % 2 === 0 ? 'start-first' : 'stop-first');
+    case 'planRebalance':
+      return api.planRebalance(1 + (seed % 10));
     case 'updateCluster':
       return api.updateCluster(
         call.stale ? call.pick : it.store.view((view) => view.list('cluster')[0]!.meta.version),

@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { drain } from '../../../../cli/commands/node-drain.ts';
+import type { ServiceId } from '../../../../common/model/ids.ts';
 import { ANYWHERE } from '../../../../common/model/service.ts';
+import type { Task } from '../../../../common/model/task.ts';
+import { isTerminal } from '../../../../common/model/task-state.ts';
 import { aTaskSpec } from '../../../support/builders.ts';
 import { StackWorld } from '../../../support/stack-world.ts';
 
@@ -11,6 +14,8 @@ beforeEach(async () => {
 afterEach(() => world.stop());
 
 const replicas = (count: number) => ({ mode: { kind: 'replicated' as const, replicas: count } });
+const isOpen = ({ status, desiredState }: Task): boolean =>
+  !isTerminal(status.state) && desiredState === 'running';
 const hosts = (): string[] => world.rooms.nodes().map(({ description }) => description!.hostname);
 
 describe('node drain', () => {
@@ -27,6 +32,71 @@ describe('node drain', () => {
     );
     expect(world.rooms.running(every.id)).toHaveLength(1);
     expect(world.rooms.nodes().find(({ id }) => id === node!.id)!.spec.availability).toBe('drain');
+  });
+
+  /** The fewest tasks of it that ran at any call. */
+  function fewest(id: ServiceId): () => number {
+    let least = Number.POSITIVE_INFINITY;
+    world.beforeCall = async () => {
+      least = Math.min(least, world.rooms.running(id).length);
+    };
+    return () => least;
+  }
+
+  test('ends a task only when another runs in its place, one at a time', async () => {
+    const web = await world.rooms.deploy({ name: 'web', ...replicas(6) });
+    const least = fewest(web.id);
+    let most = 0;
+    world.rooms.outcome = (task) => {
+      most = Math.max(most, world.rooms.tasks(web.id).filter(isOpen).length);
+      return task.desiredState === 'running' ? 'running' : 'ready';
+    };
+    const { status, stdout } = await world.run(drain, ['--wait', hosts()[0]!]);
+    expect([status, least(), most]).toEqual([0, 6, 7]);
+    expect(stdout).toContain('3 tasks to move: ');
+    expect(world.writes.filter((write) => write.endsWith('/move'))).toHaveLength(3);
+    expect(world.rooms.tasks(web.id).filter(({ moving }) => moving !== null)).toHaveLength(3);
+  });
+
+  test('or the other way round, when that is said', async () => {
+    const web = await world.rooms.deploy({ name: 'web', ...replicas(6) });
+    const counts = new Set<number>();
+    world.rooms.outcome = (task) => {
+      counts.add(world.rooms.tasks(web.id).filter(isOpen).length);
+      return task.desiredState === 'running' ? 'running' : 'ready';
+    };
+    const argv = ['--wait', '--order', 'stop-first', hosts()[0]!];
+    expect((await world.run(drain, argv)).status).toBe(0);
+    expect(Math.max(...counts)).toBe(6);
+    expect(world.rooms.running(web.id)).toHaveLength(6);
+  });
+
+  test('stops nothing when no other node takes it, and says how to', async () => {
+    const [node] = world.rooms.nodes();
+    const constraints = [`node.id==${node!.id}`];
+    const task = aTaskSpec({ placement: { ...ANYWHERE, constraints } });
+    const web = await world.rooms.deploy({ name: 'web', task });
+    const { status, stderr } = await world.run(drain, ['-w', hosts()[0]!]);
+    expect([status, stderr]).toEqual([4, expect.stringContaining('skep node drain --wait --now')]);
+    expect(world.rooms.running(web.id).map(({ nodeId }) => nodeId)).toEqual([node!.id]);
+    expect(world.rooms.nodes()[0]!.spec.availability).toBe('pause');
+    expect((await world.run(drain, ['-w', '--now', hosts()[0]!])).status).toBe(4);
+    expect(world.rooms.running(web.id)).toEqual([]);
+  });
+
+  test('tries no second time what fails for good elsewhere', async () => {
+    const task = aTaskSpec({
+      restart: { condition: 'none', delayNanos: 0, maxAttempts: 0, windowNanos: 0 },
+    });
+    const web = await world.rooms.deploy({ name: 'web', task });
+    const [old] = world.rooms.running(web.id);
+    await world.rooms.pass(1_000);
+    const name = world.rooms.nodes().find(({ id }) => id === old!.nodeId)!.description!.hostname;
+    world.rooms.outcome = () => 'failed';
+    const { status } = await world.run(drain, ['-w', '--timeout', '5s', name]);
+    expect(status).not.toBe(0);
+    expect(world.rooms.running(web.id).map(({ id }) => id)).toEqual([old!.id]);
+    expect(world.rooms.tasks(web.id)).toHaveLength(2);
   });
 
   test('does not wait when it is not told to', async () => {

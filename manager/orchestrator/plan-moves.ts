@@ -1,0 +1,45 @@
+/**
+ * Tasks that are to go elsewhere: as many at a time as the service's updates replace, each as its move's order says. A
+ * move is no update: it changes no spec, and what fails of it is the restart policy's affair.
+ */
+import type { SeatPlan } from './plan-seat.ts';
+import { updateConfigOf } from './plan-update.ts';
+import type { OrchestratorChange, ServiceWorld } from './world.ts';
+
+/** @param seats as planned in this pass; those that change anyway are left alone */
+export function planMoves(world: ServiceWorld, seats: readonly SeatPlan[]): OrchestratorChange[] {
+  const { service } = world;
+  const leaving = seats.filter(isLeaving);
+  if (leaving.length === 0 || world.holdsStarts) return [];
+  const state = service.updateStatus?.state;
+  // The update replaces its tasks, and they go elsewhere by that.
+  if (state === 'updating' || state === 'rollback_started') return [];
+  const { parallelism } = updateConfigOf(service);
+  const atOnce = parallelism === 0 ? Number.POSITIVE_INFINITY : parallelism;
+  const room = Math.max(0, atOnce - seats.filter(isUnderWay).length);
+  return leaving.slice(0, room).map(({ seat, wanted }) => {
+    const [old] = wanted;
+    const stops = old!.moving === 'stop-first';
+    return {
+      kind: 'create',
+      taskId: world.newTaskId(),
+      service,
+      place: seat.place,
+      desiredState: stops ? 'ready' : 'running',
+      stops: stops ? [old!.id] : [],
+    };
+  });
+}
+
+/** Its task runs, says what the service says, and is to go. One that others have failed to follow for good stays. */
+function isLeaving({ seat, dirty, changes, wanted }: SeatPlan): boolean {
+  const [task, ...others] = wanted;
+  if (dirty || changes.length > 0 || !task || others.length > 0) return false;
+  if (seat.tasks.at(-1) !== task) return false;
+  return task.moving !== null && task.status.state === 'running';
+}
+
+/** Something of the seat is not there yet. */
+function isUnderWay({ changes, wanted }: SeatPlan): boolean {
+  return changes.length > 0 || wanted.some(({ status }) => status.state !== 'running');
+}
