@@ -1,0 +1,123 @@
+/** What the HTTP surface bears and what it cuts off: open streams, clients that send or read too slowly. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { get, request as httpRequest, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../common/base/log.ts';
+import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
+import { PatientWriter, READER_PATIENCE_MS } from '../../daemon/engineapi/patient-writer.ts';
+import { CONNECTIONS_MAX, EngineServer } from '../../daemon/engineapi/server.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const BODY_LIMIT_MS = 30_000;
+const HEADERS_LIMIT_MS = 10_000;
+
+let dir: string;
+let socketPath: string;
+let server: EngineServer;
+let clock: FakeClock;
+let open: RequestContext[];
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'skep-limits-'));
+  socketPath = join(dir, 'api.sock');
+  clock = new FakeClock();
+  open = [];
+  server = new EngineServer({ log: silentLogger, clock, headers: () => ({}) });
+  server.add('GET', '/stream', (context) => {
+    context.stream('text/plain');
+    open.push(context);
+  });
+  await server.listen({ path: socketPath });
+});
+
+afterEach(async () => {
+  await server.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+const stream = () =>
+  new Promise<IncomingMessage>((resolve, reject) => {
+    get({ socketPath, path: '/stream', agent: false }, resolve).on('error', reject);
+  });
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+test(`${CONNECTIONS_MAX} streams are open at once and each is served; one more is told to wait`, {
+  timeout: 60_000,
+}, async () => {
+  const streams: IncomingMessage[] = [];
+  while (streams.length < CONNECTIONS_MAX) {
+    streams.push(...(await Promise.all(Array.from({ length: 100 }, stream))));
+  }
+  expect(new Set(streams.map(({ statusCode }) => statusCode))).toEqual(new Set([200]));
+  const heard = streams.map(
+    (response) =>
+      new Promise((resolve) => response.once('data', (chunk) => resolve(String(chunk)))),
+  );
+  for (const { response } of open) response.write('to all');
+  expect(new Set(await Promise.all(heard))).toEqual(new Set(['to all']));
+  const more = await stream();
+  expect(more.statusCode).toBe(503);
+  const gone = new Promise((resolve) => open[0]!.signal.addEventListener('abort', resolve));
+  streams[0]!.destroy();
+  await gone;
+  await turn();
+  expect((await stream()).statusCode).toBe(200);
+  for (const response of streams) response.destroy();
+});
+
+describe('a client is cut off', () => {
+  test('that does not finish its headers', { timeout: 30_000 }, async () => {
+    const beganMs = performance.now();
+    const socket = connect(socketPath, () => socket.write('GET /stream HTTP/1.1\r\nHost: e'));
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    expect(performance.now() - beganMs).toBeGreaterThan(HEADERS_LIMIT_MS - 100);
+    expect(open).toEqual([]);
+  });
+
+  test('that does not finish its JSON body', async () => {
+    server.add('POST', '/json', async (context) => context.send(200, await context.json()));
+    const sent = httpRequest({ socketPath, path: '/json', method: 'POST', agent: false });
+    const answered = new Promise<IncomingMessage>((resolve) => sent.once('response', resolve));
+    sent.on('error', () => {}); // its connection is closed while it sends
+    sent.write('{"a":');
+    while (clock.pending === 0) await turn();
+    await clock.advance(BODY_LIMIT_MS);
+    const { statusCode, headers } = await answered;
+    expect([statusCode, headers.connection]).toEqual([400, 'close']);
+    sent.destroy();
+  });
+
+  test('that takes nothing of a stream, and what it was told is bounded', async () => {
+    let written = 0;
+    let ended: Promise<void> = Promise.resolve();
+    server.add('GET', '/endless', (context) => {
+      const out = new PatientWriter(context.stream('text/plain'), clock, context.signal);
+      ended = (async () => {
+        for (;;) {
+          await out.write(Buffer.alloc(16 * 1024));
+          written += 16 * 1024;
+        }
+      })();
+      return ended;
+    });
+    const socket = connect(socketPath, () =>
+      socket.write('GET /endless HTTP/1.1\r\nHost: e\r\n\r\n'),
+    );
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => {});
+    while (clock.pending === 0) await turn();
+    expect(written).toBeLessThan(4 * 1024 * 1024);
+    await clock.advance(READER_PATIENCE_MS);
+    await expect(ended).rejects.toMatchObject({ code: 'cancelled' });
+    socket.resume();
+    await closed;
+  });
+});
