@@ -146,7 +146,6 @@ export class Worker {
     });
     this.#containerNetworks = new ContainerNetworks({
       local: this.localNetworks,
-      cluster: () => null,
       forwarder: new DnsForwarder(clock, random),
       upstreamNameservers: options.upstreamNameservers,
       random,

@@ -30,9 +30,20 @@ export function networkIdsOf({ worker, engineId }: NodeParts): NetworkIdOf {
   };
 }
 
-/** A reference as the worker takes it: it does not know the ids of predefined networks. */
-export function workerRef({ engineId }: Pick<RouteParts, 'engineId'>, ref: string): string {
-  return predefinedNetworkName(engineId, ref) ?? ref;
+/**
+ * A reference as the worker takes it: it does not know the ids of predefined networks. Throws
+ * `unimplemented` for a network of the cluster, where this node knows of it.
+ */
+export function workerRef(
+  { engineId, swarm, worker }: NodeParts & Partial<Pick<RouteParts, 'swarm'>>,
+  ref: string,
+): string {
+  const name = predefinedNetworkName(engineId, ref) ?? ref;
+  if (worker.localNetworks.find(name) || !swarm?.manager) return name;
+  const ofCluster = swarm.manager.store.view((view) => view.byName('network', name)[0]);
+  if (!ofCluster) return name;
+  const words = `network ${name} belongs to the cluster: attaching containers outside of services to it is not supported yet`;
+  throw new SkepError('unimplemented', words);
 }
 
 export function nodeNetworks(parts: NodeParts): NodeNetworks {

@@ -61,7 +61,8 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addNotYetRoutes(routes);
 }
 
-type ContainerParts = Pick<RouteParts, 'worker' | 'clock' | 'execs' | 'events' | 'engineId'>;
+type ContainerParts = Pick<RouteParts, 'worker' | 'clock' | 'execs' | 'events' | 'engineId'> &
+  Partial<Pick<RouteParts, 'swarm'>>;
 
 /** What this node answers for managers: see `withRemoteContainers`. */
 export function addRoutesForManagers(routes: Routes, parts: ContainerParts): void {

@@ -256,6 +256,51 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     );
   });
 
+  test('a port has one holder, who is named', async () => {
+    const service = [
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'mesh',
+      '-p',
+      '18090:80',
+      'box',
+      'sleep',
+      '1000',
+    ];
+    await docker('run', '-d', '--name', 'first', '-p', '18091:80', ...SLEEP);
+    await docker(...service);
+    try {
+      await eventually(
+        'the port is published',
+        async () => {
+          const words = await refusal('run', '-d', '--name', 'late', '-p', '18090:80', ...SLEEP);
+          await docker('rm', 'late');
+          expect(words).toContain('port is already allocated: service mesh has it');
+        },
+        SOON,
+      );
+      expect(await refusal('run', '-d', '--name', 'late', '-p', '18091:80', ...SLEEP)).toMatch(
+        /port is already allocated: container [0-9a-f]{12} has it/,
+      );
+      await docker('service', 'update', '-d', '--publish-add', '18091:80', 'mesh');
+      const verify = async () => (await shared.current.try(['net', 'verify'])).stdout;
+      await eventually(
+        'the service is told of',
+        async () => {
+          expect(await verify()).toMatch(/18091\/tcp of service mesh[^\n]*container [0-9a-f]{12}/);
+        },
+        SOON,
+      );
+      expect(await refusal('run', '--network', 'ingress', ...SLEEP)).toContain(
+        'network ingress belongs to the cluster',
+      );
+    } finally {
+      await docker('service', 'rm', 'mesh');
+    }
+  });
+
   test('networks outlive the daemon, with the containers on them', async () => {
     await docker('network', 'create', '--subnet', '10.84.0.0/24', 'front');
     await docker(

@@ -284,7 +284,7 @@ export class PlainContainer {
   connect(asked: EndpointWish): Promise<void> {
     return this.#serial(async () => {
       requireNetworked(this.#definition);
-      const [wish] = await this.#parts.networks.resolve([asked]);
+      const [wish] = this.#parts.networks.resolve([asked]);
       const before = endpointsOf(this.#definition);
       if (!wish || before.some(({ network }) => network === wish.network)) {
         const words = `endpoint with name ${this.#record.name} already exists in network ${asked.network}`;

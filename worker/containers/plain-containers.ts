@@ -73,7 +73,7 @@ export class PlainContainers {
   async create(given: string | null, asked: ContainerDefinition): Promise<PlainContainer> {
     const { images, random, clock, records } = this.#options;
     const image = requireImage(images.get(asked.container.image), asked);
-    const definition = await this.#withNetworks(asked);
+    const definition = this.#withNetworks(asked);
     const id = Buffer.from(random.bytes(ID_BYTES)).toString('hex');
     const name = this.#reserve(id, given);
     try {
@@ -105,14 +105,17 @@ export class PlainContainers {
   }
 
   /** With the names of its networks, which are known. */
-  async #withNetworks(definition: ContainerDefinition): Promise<ContainerDefinition> {
+  #withNetworks(definition: ContainerDefinition): ContainerDefinition {
     if (definition.network.kind !== 'bridge') return definition;
-    const endpoints = await this.#options.networks.resolve(endpointsOf(definition)).catch((err) => {
+    const wished = endpointsOf(definition);
+    try {
+      const endpoints = this.#options.networks.resolve(wished);
+      return { ...definition, network: { kind: 'bridge', endpoints } };
+    } catch (err) {
       // A client that is told of something that was not found takes it for the image.
       if (!hasCode(err, 'not-found')) throw err;
       throw new SkepError('invalid-argument', err.message, { cause: err });
-    });
-    return { ...definition, network: { kind: 'bridge', endpoints } };
+    }
   }
 
   /** Of a create: what stays behind goes at the next start, and must not hide why the create failed. */

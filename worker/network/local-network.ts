@@ -17,8 +17,6 @@ import {
 
 /** The network `bridge`, which every node has. */
 export const DEFAULT_BRIDGE_ID = 'bridge';
-/** The way out of containers whose other networks have none; nobody sees it. */
-export const WAY_OUT_ID = 'way-out';
 
 const BRIDGE_OPTION = 'com.docker.network.bridge.';
 const BRIDGE_OPTIONS = ['name', 'enable_icc', 'enable_ip_masquerade', 'host_binding_ipv4'];
@@ -64,22 +62,21 @@ export type LocalDevice =
       readonly mtuBytes: number | null;
     };
 
-const noPool = { driver: 'default', options: {}, configs: [] };
+export const DEFAULT_BRIDGE: LocalNetwork = {
+  id: DEFAULT_BRIDGE_ID,
+  createdAtMs: 0,
+  spec: {
+    name: DEFAULT_BRIDGE_ID,
+    labels: {},
+    driver: 'bridge',
+    driverOptions: { [`${BRIDGE_OPTION}name`]: 'skep0' },
+    ...{ internal: false, attachable: false, ingress: false, ipv6: false },
+    ipam: { driver: 'default', options: {}, configs: [] },
+  },
+  ipam: null,
+};
 
-function builtIn(id: string, driverOptions: NetworkSpec['driverOptions']): LocalNetwork {
-  const flags = { internal: false, attachable: false, ingress: false, ipv6: false };
-  const spec = { name: id, labels: {}, driver: 'bridge', driverOptions, ...flags, ipam: noPool };
-  return { id, createdAtMs: 0, spec, ipam: null };
-}
-
-export const DEFAULT_BRIDGE = builtIn(DEFAULT_BRIDGE_ID, { [`${BRIDGE_OPTION}name`]: 'skep0' });
-export const WAY_OUT = builtIn(WAY_OUT_ID, {
-  [`${BRIDGE_OPTION}name`]: 'skep1',
-  [`${BRIDGE_OPTION}enable_icc`]: 'false',
-});
-
-export const isBuiltIn = ({ id }: LocalNetwork): boolean =>
-  id === DEFAULT_BRIDGE_ID || id === WAY_OUT_ID;
+export const isBuiltIn = ({ id }: Pick<LocalNetwork, 'id'>): boolean => id === DEFAULT_BRIDGE_ID;
 
 export const isLocalDriver = (driver: string): boolean => LOCAL_DRIVERS.includes(driver);
 

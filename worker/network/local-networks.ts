@@ -48,7 +48,6 @@ import {
   type LocalNetwork,
   macBytes,
   resolvedPool,
-  WAY_OUT,
 } from './local-network.ts';
 import type { LocalNetworkStore } from './local-network-store.ts';
 import {
@@ -116,7 +115,7 @@ export class LocalNetworks {
 
   constructor(options: LocalNetworksOptions) {
     this.#options = options;
-    for (const network of [DEFAULT_BRIDGE, WAY_OUT]) this.#networks.set(network.id, network);
+    this.#networks.set(DEFAULT_BRIDGE_ID, DEFAULT_BRIDGE);
   }
 
   /**
@@ -161,7 +160,7 @@ export class LocalNetworks {
 
   /** Those that people see, `bridge` first. */
   list(): LocalNetwork[] {
-    return [...this.#networks.values()].filter(({ id }) => id !== WAY_OUT.id);
+    return [...this.#networks.values()];
   }
 
   get(id: string): LocalNetwork | undefined {

@@ -1,12 +1,7 @@
 /** Networks of this node alone, in Docker's JSON: bridge, host and none, and those that people made. */
 import { createHash } from 'node:crypto';
 import type { ContainerInfo, ShownNetwork } from '../../../worker/container-view.ts';
-import {
-  DEFAULT_BRIDGE_ID,
-  deviceOf,
-  isBuiltIn,
-  type LocalNetwork,
-} from '../../../worker/network/local-network.ts';
+import { deviceOf, isBuiltIn, type LocalNetwork } from '../../../worker/network/local-network.ts';
 import { isoTime } from './common.ts';
 import { ipamConfigToJson } from './network.ts';
 import { some } from './some.ts';
@@ -39,7 +34,6 @@ export function localNetworkToJson(
 ): NetworkRow {
   const { spec, createdAtMs, ipam } = network;
   const device = deviceOf(network);
-  const isDefault = network.id === DEFAULT_BRIDGE_ID;
   return row(
     { id: apiId, name: spec.name, driver: spec.driver },
     {
@@ -55,7 +49,7 @@ export function localNetworkToJson(
       Options: {
         ...(isBuiltIn(network) && device.kind === 'bridge'
           ? {
-              'com.docker.network.bridge.default_bridge': String(isDefault),
+              'com.docker.network.bridge.default_bridge': 'true',
               'com.docker.network.bridge.enable_icc': String(!device.isolated),
               'com.docker.network.bridge.enable_ip_masquerade': String(device.masquerade),
               'com.docker.network.driver.mtu': String(device.mtuBytes),

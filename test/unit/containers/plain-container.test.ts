@@ -48,7 +48,7 @@ class FakePlainRuntime extends FakeRuntime implements PlainRuntime {
 }
 
 const SEAT: ContainerSeat = {
-  ...{ networkId: 'bridge', name: 'bridge', aliases: [], ofCluster: false, link: 'eth0' },
+  ...{ networkId: 'bridge', name: 'bridge', aliases: [], link: 'eth0' },
   address: '172.17.0.2',
   prefixLength: 16,
   gateway: '172.17.0.1',
@@ -121,7 +121,7 @@ describe('container outside of services', () => {
           for (const { container } of running) attached.add(container.id);
         },
         isolate: async () => {},
-        resolve: async (wishes) => [...wishes],
+        resolve: (wishes) => [...wishes],
         attach: async ({ id }, wishes) => {
           attached.add(id);
           return { seats: wishes.map(seatOf), ports: [] };
