@@ -55,6 +55,8 @@ export interface AssignedServiceEntry {
   readonly mode: EndpointMode;
   /** without prefix length; null in dnsrr mode */
   readonly virtualIp: string | null;
+  /** the same client, the same task */
+  readonly clientAffinity: boolean;
 }
 
 /** A port published through the routing mesh. Key: `protocol/publishedPort`. */
@@ -65,6 +67,10 @@ export interface AssignedPort {
   readonly publishedPort: number;
   readonly targetPort: number;
   readonly serviceId: ServiceId;
+  /** the same client, the same task */
+  readonly clientAffinity: boolean;
+  /** each node answers with its own tasks or not at all */
+  readonly localOnly: boolean;
 }
 
 /** A node's seat in a network: its own address there, by which it enters tasks' networks. Key: `networkId/nodeId`. */

@@ -153,6 +153,7 @@ function serviceEntryToProto(entry: AssignedServiceEntry): skep.AssignedServiceE
     aliases: textList(entry.aliases),
     mode: endpointModeTable.toProto(entry.mode),
     virtualIp: optionalText(entry.virtualIp),
+    clientAffinity: entry.clientAffinity,
   };
 }
 
@@ -164,6 +165,7 @@ function serviceEntryFromProto(m: skep.AssignedServiceEntry.$Properties): Assign
     aliases: textListFromProto(m.aliases),
     mode: endpointModeTable.fromProto(m.mode),
     virtualIp: m.virtualIp ?? null,
+    clientAffinity: m.clientAffinity ?? false,
   });
 }
 
@@ -174,6 +176,8 @@ function assignedPortToProto(port: AssignedPort): skep.AssignedPort.$Properties 
     targetPort: uint32(port.targetPort, 'port.targetPort'),
     serviceId: text(port.serviceId),
     name: text(port.name),
+    clientAffinity: port.clientAffinity,
+    localOnly: port.localOnly,
   };
 }
 
@@ -184,6 +188,8 @@ function assignedPortFromProto(m: skep.AssignedPort.$Properties): AssignedPort {
     targetPort: m.targetPort ?? 0,
     serviceId: asId<AssignedPort['serviceId']>(m.serviceId ?? ''),
     name: m.name ?? '',
+    clientAffinity: m.clientAffinity ?? false,
+    localOnly: m.localOnly ?? false,
   });
 }
 

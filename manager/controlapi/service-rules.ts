@@ -2,6 +2,7 @@
 
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { balancingOf } from '../../common/model/balancing.ts';
 import { parseConstraints } from '../../common/model/constraint.ts';
 import {
   expandContainer,
@@ -41,6 +42,7 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdate('update', spec.update);
   checkUpdate('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
+  balancingOf(spec.labels);
 }
 
 /** Templates are tried on a task that could be, so that an unknown field is told now and not on a node. */

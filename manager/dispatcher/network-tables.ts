@@ -12,6 +12,7 @@ import type {
   AssignmentChange,
 } from '../../common/model/assignment.ts';
 import { assignmentKey } from '../../common/model/assignment.ts';
+import { type Balancing, balancingOf } from '../../common/model/balancing.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import { isEncrypted, MTU_OPTION, type Network, subnet6Of } from '../../common/model/network.ts';
@@ -190,10 +191,14 @@ export class NetworkTables {
 
   #refreshPorts(serviceId: ServiceId, service: Service | null, recorder: Recorder): void {
     const wanted = new Map<string, AssignedPort>();
+    const balancing = service && balancingAsked(service);
     for (const port of service?.endpoint?.ports ?? []) {
       if (port.publishMode !== 'ingress' || port.publishedPort === 0) continue;
       const { protocol, name, publishedPort, targetPort } = port;
-      const item: AssignedPort = { protocol, name, publishedPort, targetPort, serviceId };
+      const item: AssignedPort = {
+        ...{ protocol, name, publishedPort, targetPort, serviceId },
+        ...(balancing ?? NO_CHOICE),
+      };
       wanted.set(assignmentKey('port', item), item);
     }
     for (const [key, item] of this.#ports) {
@@ -390,6 +395,17 @@ function assignedEndpoint(
   };
 }
 
+const NO_CHOICE: Balancing = { clientAffinity: false, localOnly: false };
+
+/** Labels of services from before they were checked may hold anything. */
+function balancingAsked({ spec }: Service): Balancing {
+  try {
+    return balancingOf(spec.labels);
+  } catch {
+    return NO_CHOICE;
+  }
+}
+
 function assignedService(service: Service, networkId: NetworkId): AssignedServiceEntry | null {
   const attachment = service.spec.task.networks.find(({ target }) => target === networkId);
   if (!attachment) return null;
@@ -401,5 +417,6 @@ function assignedService(service: Service, networkId: NetworkId): AssignedServic
     aliases: attachment.aliases,
     mode: service.spec.endpoint.mode,
     virtualIp: vip ? withoutPrefix(vip.address) : null,
+    clientAffinity: balancingAsked(service).clientAffinity,
   };
 }

@@ -534,6 +534,7 @@ export const assignmentArbitraries: {
     aliases: texts,
     mode: fc.constantFrom('vip', 'dnsrr'),
     virtualIp: orNull(text),
+    clientAffinity: flag,
   }),
   port: record<AssignmentsByKind['port']>({
     protocol: fc.constantFrom('tcp', 'udp', 'sctp'),
@@ -541,6 +542,8 @@ export const assignmentArbitraries: {
     targetPort: uint32,
     serviceId: id(),
     name: text,
+    clientAffinity: flag,
+    localOnly: flag,
   }),
   peer: record<AssignmentsByKind['peer']>({
     networkId: id(),

@@ -93,6 +93,7 @@ export function service(
     aliases,
     mode: virtualIp === null ? 'dnsrr' : 'vip',
     virtualIp,
+    clientAffinity: false,
   };
 }
 
@@ -109,6 +110,7 @@ export function port(
     publishedPort,
     targetPort,
     serviceId: asId<ServiceId>(`svc-${serviceName}`),
+    ...{ clientAffinity: false, localOnly: false },
   };
 }
 

@@ -14,7 +14,15 @@ import {
   type SetElement,
   type TableWriter,
 } from '../../native/ffi/net/nft.ts';
+import type { Spread } from '../../native/ffi/net/nft-expressions.ts';
 import { planSlots } from './backend-slots.ts';
+
+/** The same seed on every node: a client that enters by another one gets the same slot where the slots agree. */
+const SEED = 0x736b6570;
+
+export function spreadFor(clientAffinity: boolean): Spread {
+  return clientAffinity ? { kind: 'source-hash', seed: SEED } : { kind: 'round-robin' };
+}
 
 export class BackendMap {
   readonly name: string;

@@ -39,7 +39,7 @@ import {
   verdictByProtocolAndPort,
 } from '../../native/ffi/net/nft-expressions.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
-import { BackendMap } from './balancer.ts';
+import { BackendMap, spreadFor } from './balancer.ts';
 import { GATEWAY_BRIDGE, INGRESS_LINK, PRIORITY } from './kernel-names.ts';
 import { OwnedTable } from './nft-table.ts';
 
@@ -50,7 +50,12 @@ const LOOPBACK_MASK = 0xff000000;
 
 /** Where connections to one published port go. */
 export type PortTarget =
-  | { readonly kind: 'service'; readonly serviceId: string; readonly targetPort: number }
+  | {
+      readonly kind: 'service';
+      readonly serviceId: string;
+      readonly targetPort: number;
+      readonly clientAffinity: boolean;
+    }
   | { readonly kind: 'task'; readonly address: string; readonly targetPort: number };
 
 interface BalancedService {
@@ -233,7 +238,7 @@ export class HostRules extends OwnedTable {
     }
     const map = this.#services.get(target.serviceId)?.map;
     if (!map || map.size === 0) return;
-    const spread = { kind: 'round-robin' } as const;
+    const spread = spreadFor(target.clientAffinity);
     table.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort, spread, this.#ip));
   }
 

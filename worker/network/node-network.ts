@@ -294,15 +294,18 @@ export class NodeNetwork {
   async #programTask(state: AttachedState): Promise<void> {
     state.network.rules.setDual(this.#dualOf(state));
     const changes = new Map<string, ReadonlySet<string> | null>();
+    const sticky = new Set<string>();
     for (const virtualIp of state.network.rules.virtualIps) changes.set(virtualIp, null);
     for (const { networkId } of state.network.legs) {
       const table = this.#tables.networks.get(networkId);
       if (!table || table.network?.ingress) continue;
-      for (const { serviceId, virtualIp } of table.services.values()) {
-        if (virtualIp !== null) changes.set(virtualIp, new Set(table.servingOf(serviceId)));
+      for (const { serviceId, virtualIp, clientAffinity } of table.services.values()) {
+        if (virtualIp === null) continue;
+        changes.set(virtualIp, new Set(table.servingOf(serviceId)));
+        if (clientAffinity) sticky.add(virtualIp);
       }
     }
-    await state.network.rules.set(changes);
+    await state.network.rules.set(changes, sticky);
     await this.#setTaskIngress(state);
     await state.network.rules.rebuild();
     state.isBehind = false;
@@ -502,15 +505,16 @@ export class NodeNetwork {
     const dual = state.network.rules.setDual(this.#dualOf(state));
     if (state.isBehind || dual) return this.#programTask(state);
     const changes = new Map<string, ReadonlySet<string> | null>();
+    const sticky = new Set<string>();
     for (const { networkId } of state.network.legs) {
       if (this.#isIngress(networkId)) continue;
       for (const virtualIp of touched.virtualIpsGone.get(networkId) ?? []) {
         changes.set(virtualIp, null);
       }
       const services = touched.services.get(networkId);
-      if (services) collectVips(changes, this.#tables.networks.get(networkId), services);
+      if (services) collectVips(changes, sticky, this.#tables.networks.get(networkId), services);
     }
-    await state.network.rules.set(changes);
+    await state.network.rules.set(changes, sticky);
     const entered = state.network.legs.some(({ networkId }) => this.#isIngress(networkId));
     if (seatChanged && entered) {
       await this.#setTaskIngress(state);
@@ -544,17 +548,32 @@ export class NodeNetwork {
     for (const port of this.#tables.ports.values()) inUse.add(port.serviceId);
     for (const key of ports) {
       const port = this.#tables.ports.get(key);
-      if (port) services.set(port.serviceId, new Set(ingress?.servingOf(port.serviceId) ?? []));
-      targets.set(
-        key,
-        port ? { kind: 'service', serviceId: port.serviceId, targetPort: port.targetPort } : null,
-      );
+      if (!port) {
+        targets.set(key, null);
+        continue;
+      }
+      const { serviceId, targetPort, clientAffinity } = port;
+      services.set(serviceId, this.#entered(serviceId));
+      targets.set(key, { kind: 'service', serviceId, targetPort, clientAffinity });
     }
     for (const id of changed ?? []) {
-      if (inUse.has(id)) services.set(id, new Set(ingress?.servingOf(id) ?? []));
+      if (inUse.has(id)) services.set(id, this.#entered(id));
     }
     for (const id of this.#host.rules.services) if (!inUse.has(id)) services.set(id, null);
     return [services, targets, subnet6];
+  }
+
+  /** Where connections to a service's published ports go from this node. */
+  #entered(id: ServiceId): ReadonlySet<string> {
+    const ingress = this.#tables.ingress();
+    const serving = new Set(ingress?.servingOf(id) ?? []);
+    const ports = [...this.#tables.ports.values()];
+    const isLocal = ports.some(({ serviceId, localOnly }) => serviceId === id && localOnly);
+    if (!isLocal) return serving;
+    const here = [...(ingress?.endpoints.values() ?? [])].filter(
+      ({ address, nodeId }) => nodeId === this.#options.nodeId && serving.has(address),
+    );
+    return new Set(here.map(({ address }) => address));
   }
 
   async #forgetGone(gone: Gone): Promise<void> {
@@ -625,8 +644,9 @@ export class NodeNetwork {
 
 /** `service web`, by its id where no name of it is known here. */
 function serviceWords({ networks }: ClusterTables, id: string): string {
-  for (const { services } of networks.values()) {
-    const name = services.get(id as ServiceId)?.name;
+  for (const { services, endpoints } of networks.values()) {
+    const task = [...endpoints.values()].find(({ serviceId }) => serviceId === id);
+    const name = services.get(id as ServiceId)?.name ?? task?.serviceName;
     if (name !== undefined) return `service ${name}`;
   }
   return `service ${id}`;
@@ -639,11 +659,14 @@ function keyOfPort(port: PortConfig): string {
 /** Steps for a task's table: the touched services as they are now. */
 function collectVips(
   changes: Map<string, ReadonlySet<string> | null>,
+  sticky: Set<string>,
   table: NetworkTable | undefined,
   services: ReadonlySet<ServiceId>,
 ): void {
   for (const id of services) {
-    const virtualIp = table?.services.get(id)?.virtualIp ?? null;
-    if (virtualIp !== null) changes.set(virtualIp, new Set(table?.servingOf(id) ?? []));
+    const { virtualIp = null, clientAffinity = false } = table?.services.get(id) ?? {};
+    if (virtualIp === null) continue;
+    changes.set(virtualIp, new Set(table?.servingOf(id) ?? []));
+    if (clientAffinity) sticky.add(virtualIp);
   }
 }

@@ -16,10 +16,11 @@ import {
   destinationInSet,
   dnatByMap,
   rejectPortUnreachable,
+  type Spread,
   verdictByDestination,
 } from '../../native/ffi/net/nft-expressions.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
-import { BackendMap } from './balancer.ts';
+import { BackendMap, spreadFor } from './balancer.ts';
 import { type EntryRules, writeEntryRules } from './entry-rules.ts';
 import { PRIORITY } from './kernel-names.ts';
 import { OwnedTable } from './nft-table.ts';
@@ -30,6 +31,7 @@ const VIP_ADDRESSES = 'vip_addresses';
 interface BalancedVip {
   readonly map: BackendMap;
   backends: ReadonlySet<string>;
+  spread: Spread;
 }
 
 const chainOf = (virtualIp: string): string => `vip_${virtualIp}`;
@@ -56,14 +58,22 @@ export class TaskRules extends OwnedTable {
     this.#entry = entry;
   }
 
-  /** @param wanted null = the virtual IP is no longer one */
-  async set(changes: ReadonlyMap<string, ReadonlySet<string> | null>): Promise<void> {
-    const steps = [...changes].filter(([virtualIp, wanted]) => this.#differs(virtualIp, wanted));
+  /**
+   * @param changes virtual IP -> its backends; null = it is no longer one
+   * @param sticky those of them that keep a client with its backend
+   */
+  async set(
+    changes: ReadonlyMap<string, ReadonlySet<string> | null>,
+    sticky: ReadonlySet<string> = new Set(),
+  ): Promise<void> {
+    const steps = [...changes].filter(([virtualIp, wanted]) => {
+      return this.#differs(virtualIp, wanted, spreadFor(sticky.has(virtualIp)));
+    });
     if (steps.length === 0) return;
     await this.change((tx) => {
       for (const [virtualIp, wanted] of steps) {
         if (wanted === null) this.#remove(tx, virtualIp);
-        else this.#set(tx, virtualIp, wanted);
+        else this.#set(tx, virtualIp, wanted, spreadFor(sticky.has(virtualIp)));
       }
     });
   }
@@ -82,31 +92,36 @@ export class TaskRules extends OwnedTable {
       ...destinationInSet(VIP_ADDRESSES, this.#ip),
       ...rejectPortUnreachable(this.#ip),
     ]);
-    for (const [virtualIp, { map }] of this.#vips) {
-      this.#introduce(table, virtualIp, map);
-      this.#writeBalancing(table, virtualIp, map);
+    for (const [virtualIp, vip] of this.#vips) {
+      this.#introduce(table, virtualIp, vip.map);
+      this.#writeBalancing(table, virtualIp, vip);
     }
     if (this.#entry) writeEntryRules(table, this.#entry);
   }
 
-  #differs(virtualIp: string, wanted: ReadonlySet<string> | null): boolean {
-    const current = this.#vips.get(virtualIp)?.backends;
-    if (!current || !wanted) return (current === undefined) !== (wanted === null);
+  #differs(virtualIp: string, wanted: ReadonlySet<string> | null, spread: Spread): boolean {
+    const vip = this.#vips.get(virtualIp);
+    const current = vip?.backends;
+    if (!vip || !current || !wanted) return (current === undefined) !== (wanted === null);
+    if (vip.spread.kind !== spread.kind) return true;
     return current.size !== wanted.size || [...wanted].some((address) => !current.has(address));
   }
 
-  #set(tx: NftTransaction, virtualIp: string, wanted: ReadonlySet<string>): void {
+  #set(tx: NftTransaction, virtualIp: string, wanted: ReadonlySet<string>, spread: Spread): void {
     const vip = this.#vips.get(virtualIp) ?? this.#create(tx, virtualIp);
     vip.backends = wanted;
-    if (!vip.map.update(tx, wanted)) return;
+    const isOther = vip.spread.kind !== spread.kind;
+    vip.spread = spread;
+    if (!vip.map.update(tx, wanted) && !isOther) return;
     tx.flushChain(chainOf(virtualIp));
-    this.#writeBalancing(tx, virtualIp, vip.map);
+    this.#writeBalancing(tx, virtualIp, vip);
   }
 
   #create(tx: NftTransaction, virtualIp: string): BalancedVip {
     const vip = {
       map: new BackendMap(`backends_${virtualIp}`, this.#random, this.#ip),
       backends: new Set<string>(),
+      spread: spreadFor(false),
     };
     this.#vips.set(virtualIp, vip);
     this.#introduce(tx, virtualIp, vip.map);
@@ -133,9 +148,8 @@ export class TaskRules extends OwnedTable {
     tx.deleteSet(vip.map.name);
   }
 
-  #writeBalancing(table: TableWriter, virtualIp: string, map: BackendMap): void {
+  #writeBalancing(table: TableWriter, virtualIp: string, { map, spread }: BalancedVip): void {
     if (map.size === 0) return;
-    const spread = { kind: 'round-robin' } as const;
     table.addRule(chainOf(virtualIp), dnatByMap(map.name, map.size, null, spread, this.#ip));
   }
 }

@@ -59,15 +59,18 @@ export class TaskTables {
   }
 
   /** As `TaskRules.set`, in words of IPv4. */
-  async set(changes: ReadonlyMap<string, ReadonlySet<string> | null>): Promise<void> {
-    await this.#ipv4.set(changes);
+  async set(
+    changes: ReadonlyMap<string, ReadonlySet<string> | null>,
+    sticky: ReadonlySet<string> = new Set(),
+  ): Promise<void> {
+    await this.#ipv4.set(changes, sticky);
     if (this.#dual.length === 0) return;
     const changes6 = new Map<string, ReadonlySet<string> | null>();
     for (const [virtualIp, wanted] of changes) {
       const key = this.ipv6Of(virtualIp);
       if (key !== null) changes6.set(key, wanted && this.#allIpv6Of(wanted));
     }
-    await this.#ipv6.set(changes6);
+    await this.#ipv6.set(changes6, this.#allIpv6Of(sticky));
   }
 
   async rebuild(): Promise<void> {
