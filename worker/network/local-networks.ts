@@ -3,13 +3,13 @@
  * (`bridge` and those that people make), macvlan and ipvlan. A bridge is in the kernel while a container
  * is on it. Knows nothing of clusters, names or processes.
  */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
-import { macOf, macText, overlap, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
+import { macOf, macText, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import { NFPROTO_BRIDGE, NFPROTO_IPV4 } from '../../native/ffi/net/nft.ts';
 import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl.ts';
 import {
@@ -17,21 +17,15 @@ import {
   NETLINK_ROUTE,
   NetlinkSocket,
   OWN_NAMESPACE,
-  writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
-import { chooseGatewayPool, DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
-import { type Difference, FACT } from './kernel-facts.ts';
+import type { Difference } from './kernel-facts.ts';
 import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
 import { findLink, listLinks, removeLink } from './legs.ts';
-import { LocalAddresses } from './local-addresses.ts';
+import { choosePool, LocalAddresses } from './local-addresses.ts';
 import { LocalGuard } from './local-guard.ts';
 import {
-  bridgeDifferences,
-  insideDifferences,
   makeBridge,
   plugLink,
-  restoreBridge,
-  restoreInside,
   routesOf,
   setDefaultRoute,
   setUpLoopback,
@@ -58,6 +52,7 @@ import {
   type LocalScene,
   type LocalSeat,
   linksOf,
+  pathOf,
   publishedPorts,
   publishingSeat,
   ruledBridges,
@@ -65,13 +60,11 @@ import {
   wayOutOf,
 } from './local-plan.ts';
 import type { BoundPort, LocalPorts, PortWish } from './local-ports.ts';
+import { enableForwarding, localDifferences, openBridge, restoreLocal } from './local-proof.ts';
 import { LocalRules } from './local-rules.ts';
 import { deleteOwnedTable } from './nft-table.ts';
 import { mendedOf, prove, type Subject } from './self-proof.ts';
 
-/** Docker's own bridge has the first one. */
-const DEFAULT_BRIDGE_POOLS: readonly string[] = ['172.17.0.0/16', ...DEFAULT_GATEWAY_POOLS];
-const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
 const ID_BYTES = 32;
 const LINKS_MAX = 64;
 /** As the cluster's networks: drift is mended within 10 s. */
@@ -348,46 +341,12 @@ export class LocalNetworks {
 
   async #differences(): Promise<Difference[]> {
     if (this.#holders.size === 0) return [];
-    const { route, rules, guard } = await this.#open();
-    const found = [
-      ...(await bridgeDifferences(route, wantedBridges(this.#scene))),
-      ...(await rules.differences()),
-      ...(await guard.differences()),
-    ];
-    if (readFileSync(FORWARD_FILE, 'utf8').trim() !== '1') {
-      found.push({ what: FACT.setting('ipv4/ip_forward'), wanted: '1', found: '0' });
-    }
-    for (const holder of this.#holders.values()) {
-      const links = linksOf(this.#scene, holder);
-      const inside = await insideDifferences(pathOf(holder), links, wayOutOf(holder));
-      const words = (what: string): string => `container ${holder.id.slice(0, 12)}: ${what}`;
-      found.push(...inside.map((it) => ({ ...it, what: words(it.what) })));
-    }
-    return found;
+    return localDifferences(await this.#open(), this.#scene);
   }
 
   async #restore(): Promise<void> {
     const { route } = await this.#open();
-    for (const bridge of wantedBridges(this.#scene)) {
-      await restoreBridge(route, bridge);
-      await this.#openBridge(bridge.device.link);
-    }
-    for (const holder of this.#holders.values()) {
-      const path = pathOf(holder);
-      for (const wanted of linksOf(this.#scene, holder)) {
-        if (!(await this.#isPlugged(path, wanted))) await plugLink(route, path, wanted);
-      }
-      await restoreInside(path, linksOf(this.#scene, holder), wayOutOf(holder));
-    }
-    await this.#settle();
-    for (const bridge of wantedBridges(this.#scene)) await restoreBridge(route, bridge);
-    await enableForwarding();
-  }
-
-  async #isPlugged(netnsPath: string, { port, link }: WantedLink): Promise<boolean> {
-    const { route } = await this.#open();
-    if (port !== '' && !(await findLink(route, port))) return false;
-    return withRoute(netnsPath, async (inside) => (await findLink(inside, link)) !== null);
+    await restoreLocal(route, this.#scene, () => this.#settle());
   }
 
   async #plug(holder: Holder, endpoint: LocalEndpoint): Promise<void> {
@@ -493,46 +452,15 @@ export class LocalNetworks {
       const cidr = `${ipam.gateway}/${parsePrefix(ipam.subnet).length}`;
       const { mtuBytes } = device;
       await makeBridge(route, device.link, { mac: macOf(ipam.gateway), mtuBytes, cidr });
-      await this.#openBridge(device.link);
+      await openBridge(device.link);
     }
     this.#networks.set(id, network);
     return network;
   }
 
-  /** Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule. */
-  async #openBridge(link: string): Promise<void> {
-    await writeNetSysctls(OWN_NAMESPACE, {
-      [`ipv4/conf/${link}/route_localnet`]: '1',
-      [`ipv6/conf/${link}/disable_ipv6`]: '1',
-    });
-    await enableForwarding();
-  }
-
-  /** What the user chose, or the first pool that nothing else of this host has. */
   async #poolFor(spec: NetworkSpec, device: LocalDevice): Promise<Prefix> {
     const { route } = await this.#open();
-    const others = this.subnets.map(parsePrefix);
-    const chosen = spec.ipam.configs[0]?.subnet ?? '';
-    if (chosen !== '') {
-      const subnet = parsePrefix(chosen);
-      const other = others.find((one) => overlap(one, subnet));
-      if (other) {
-        const words = `Pool overlaps with other one on this address space: ${chosen} with ${other.address}/${other.length}`;
-        throw new SkepError('permission-denied', words);
-      }
-      // What stands on a link of the host has its subnet.
-      const inTheWay = (await routesOf(route)).find((one) => overlap(one, subnet));
-      if (device.kind === 'bridge' && inTheWay) {
-        const words = `subnet ${chosen} overlaps route ${inTheWay.address}/${inTheWay.length} of this host`;
-        throw new SkepError('permission-denied', words);
-      }
-      return subnet;
-    }
-    const pools = spec.name === DEFAULT_BRIDGE_ID ? DEFAULT_BRIDGE_POOLS : DEFAULT_GATEWAY_POOLS;
-    const pool = chooseGatewayPool(pools, [...others, ...(await routesOf(route))]);
-    if (pool) return pool;
-    const words = `network ${spec.name}: all ${pools.length} address pools are in use or overlap routes of this host`;
-    throw new SkepError('resource-exhausted', words);
+    return choosePool(spec, device, this.subnets.map(parsePrefix), await routesOf(route));
   }
 
   /** Rejects when somebody else has a link of that name. */
@@ -604,8 +532,6 @@ export class LocalNetworks {
   }
 }
 
-const pathOf = ({ namespaceFd }: Holder): string => `/proc/self/fd/${namespaceFd}`;
-
 function macFor(wanted: string, address: string): string {
   return macText(wanted === '' ? macOf(address) : macBytes(wanted));
 }
@@ -617,9 +543,4 @@ async function freeLinkName(netnsPath: string): Promise<string> {
   );
   for (let i = 0; i < LINKS_MAX; i++) if (!taken.includes(`eth${i}`)) return `eth${i}`;
   throw new SkepError('resource-exhausted', `attach to a network: ${LINKS_MAX} links are there`);
-}
-
-async function enableForwarding(): Promise<void> {
-  if (readFileSync(FORWARD_FILE, 'utf8').trim() === '1') return;
-  await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': '1' });
 }

@@ -44,6 +44,9 @@ export interface LocalScene {
   readonly holders: ReadonlyMap<string, Holder>;
 }
 
+/** Of the namespace; as long as the descriptor is held. */
+export const pathOf = ({ namespaceFd }: Holder): string => `/proc/self/fd/${namespaceFd}`;
+
 /** The first that leads out. */
 export function wayOutOf({ seats }: Holder): LocalSeat | null {
   return seats.find(({ gateway }) => gateway !== '') ?? null;

@@ -1,0 +1,101 @@
+/**
+ * What the kernel has otherwise than it ought to for the networks of this node, and how it is put back.
+ * Decides nothing about when.
+ */
+import { readFileSync } from 'node:fs';
+import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
+import {
+  type NetlinkSocket,
+  OWN_NAMESPACE,
+  writeNetSysctls,
+} from '../../native/ffi/net/sockets.ts';
+import { type Difference, FACT } from './kernel-facts.ts';
+import { findLink } from './legs.ts';
+import type { LocalGuard } from './local-guard.ts';
+import {
+  bridgeDifferences,
+  insideDifferences,
+  plugLink,
+  restoreBridge,
+  restoreInside,
+  type WantedLink,
+  withRoute,
+} from './local-links.ts';
+import { type LocalScene, linksOf, pathOf, wantedBridges, wayOutOf } from './local-plan.ts';
+import type { LocalRules } from './local-rules.ts';
+
+const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
+
+export interface LocalKernel {
+  readonly route: NetlinkSocket;
+  readonly rules: LocalRules;
+  readonly guard: LocalGuard;
+}
+
+/** Lets packets pass between links of this host. */
+export async function enableForwarding(): Promise<void> {
+  if (readFileSync(FORWARD_FILE, 'utf8').trim() === '1') return;
+  await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': '1' });
+}
+
+/** Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule. */
+export async function openBridge(link: string): Promise<void> {
+  await writeNetSysctls(OWN_NAMESPACE, {
+    [`ipv4/conf/${link}/route_localnet`]: '1',
+    [`ipv6/conf/${link}/disable_ipv6`]: '1',
+  });
+  await enableForwarding();
+}
+
+export async function localDifferences(
+  { route, rules, guard }: LocalKernel,
+  scene: LocalScene,
+): Promise<Difference[]> {
+  const found = [
+    ...(await bridgeDifferences(route, wantedBridges(scene))),
+    ...(await rules.differences()),
+    ...(await guard.differences()),
+  ];
+  if (readFileSync(FORWARD_FILE, 'utf8').trim() !== '1') {
+    found.push({ what: FACT.setting('ipv4/ip_forward'), wanted: '1', found: '0' });
+  }
+  for (const holder of scene.holders.values()) {
+    const links = linksOf(scene, holder);
+    const inside = await insideDifferences(pathOf(holder), links, wayOutOf(holder));
+    const whose = `container ${holder.id.slice(0, SHORT_ID_CHARS)}`;
+    found.push(...inside.map((it) => ({ ...it, what: `${whose}: ${it.what}` })));
+  }
+  return found;
+}
+
+/** @param settle writes the rules, and takes away what nobody is on */
+export async function restoreLocal(
+  route: NetlinkSocket,
+  scene: LocalScene,
+  settle: () => Promise<void>,
+): Promise<void> {
+  for (const bridge of wantedBridges(scene)) {
+    await restoreBridge(route, bridge);
+    await openBridge(bridge.device.link);
+  }
+  for (const holder of scene.holders.values()) {
+    const path = pathOf(holder);
+    const links = linksOf(scene, holder);
+    for (const wanted of links) {
+      if (!(await isPlugged(route, path, wanted))) await plugLink(route, path, wanted);
+    }
+    await restoreInside(path, links, wayOutOf(holder));
+  }
+  await settle();
+  for (const bridge of wantedBridges(scene)) await restoreBridge(route, bridge);
+  await enableForwarding();
+}
+
+async function isPlugged(
+  route: NetlinkSocket,
+  netnsPath: string,
+  { port, link }: WantedLink,
+): Promise<boolean> {
+  if (port !== '' && !(await findLink(route, port))) return false;
+  return withRoute(netnsPath, async (inside) => (await findLink(inside, link)) !== null);
+}
