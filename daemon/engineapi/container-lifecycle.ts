@@ -1,6 +1,6 @@
 /** Containers by hand: made, started, stopped, renamed, removed. What a task's container does is the cluster's. */
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { Mount } from '../../common/model/service.ts';
 import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts';
 import { checkResources } from '../../manager/controlapi/service-rules.ts';
@@ -45,6 +45,15 @@ export function sharedMounts({ spec, volumes }: Pick<ContainerInfo, 'spec' | 'vo
   return [...binds, ...named];
 }
 
+/** One that is not there makes the request wrong: by `not-found` the docker command would pull the image. */
+function sharingContainer(containers: ContainerView, reference: string): ContainerInfo {
+  try {
+    return containers.require(reference);
+  } catch (cause) {
+    throw new SkepError('invalid-argument', describeError(cause), { cause });
+  }
+}
+
 export function addContainerLifecycleRoutes(
   routes: Routes,
   { containers, plain, images, clock, networkRef }: ContainerLifecycleOptions,
@@ -61,7 +70,7 @@ export function addContainerLifecycleRoutes(
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => containers.require(reference).id,
       networkRef,
-      mountsOf: (reference) => sharedMounts(containers.require(reference)),
+      mountsOf: (reference) => sharedMounts(sharingContainer(containers, reference)),
     });
     checkContainerSpec(definition.container, []);
     checkResources(definition.resources);

@@ -1,4 +1,5 @@
 /** What a container spec must obey. Pure; looks nothing up. */
+
 import { SkepError } from '../../common/base/errors.ts';
 import { parseImageReference } from '../../common/model/image-reference.ts';
 import type {
@@ -9,6 +10,7 @@ import type {
   TaskSpec,
   Ulimit,
 } from '../../common/model/service.ts';
+import { parseVolumeOptions } from '../../common/model/volume-options.ts';
 import { checkIsolation } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
 
@@ -89,9 +91,6 @@ function checkMount(mount: Mount): void {
       if (!PROPAGATIONS.includes(mount.bind?.propagation ?? '')) {
         throw fail(`invalid propagation mode: ${mount.bind?.propagation}`);
       }
-      if (mount.bind?.propagation.endsWith('shared')) {
-        throw notDone(`mount ${mount.target}: propagation ${mount.bind.propagation} is`);
-      }
       return;
     case 'tmpfs':
       if (mount.source !== '') throw fail('field Source must not be specified');
@@ -107,7 +106,7 @@ function checkMount(mount: Mount): void {
   }
 }
 
-/** There is one driver, and no option of it is done: the task would wait for a node that has another. */
+/** There is one driver: the task would wait for a node that has another. */
 function checkVolumeOptions(
   target: string,
   { subpath, driver, driverOptions }: NonNullable<Mount['volume']>,
@@ -116,8 +115,10 @@ function checkVolumeOptions(
   if (driver !== '' && driver !== 'local') {
     throw notDone(`mount ${target}: volume driver "${driver}" is`);
   }
-  const [option] = Object.keys(driverOptions);
-  if (option !== undefined) throw notDone(`mount ${target}: volume driver option "${option}" is`);
+  // A template in it is filled in by the node, which looks at the whole then.
+  if (!Object.values(driverOptions).some((value) => value.includes('{{'))) {
+    parseVolumeOptions(driverOptions);
+  }
 }
 
 function configTarget(config: ContainerSpec['configs'][number]) {

@@ -1,7 +1,7 @@
 /** Mounting for the daemon itself: the two kinds of mounts it makes, and taking mounts away. Plain libc. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import koffi, { type KoffiFunc } from 'koffi';
-import { errnoName, NativeError } from './library.ts';
+import { declareAsync, errnoName, NativeError } from './library.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: koffi's own shape of a declared function
 type NativeCall = KoffiFunc<(...args: any[]) => any>;
@@ -42,6 +42,21 @@ export async function mountTmpfs(path: string): Promise<void> {
   if (libc().mount('tmpfs', path, 'tmpfs', flags, 'mode=0700') !== 0) {
     throw new NativeError(errnoName(koffi.errno()), 'mount', `tmpfs on ${path}`);
   }
+}
+
+const mountCall = declareAsync(
+  'int skep_mount(const char *source, const char *target, const char *type, uint64_t flags, const char *data, _Out_ uint8_t *err)',
+);
+
+/** On another thread: a server may take its time. Rejects with a NativeError. */
+export async function mountAt(what: {
+  readonly source: string;
+  readonly target: string;
+  readonly type: string;
+  readonly flags: number;
+  readonly data: string;
+}): Promise<void> {
+  await mountCall(what.source, what.target, what.type, BigInt(what.flags), what.data);
 }
 
 /** The directories are named by descriptors: any number of them fits into the kernel's one page. */

@@ -64,6 +64,12 @@ int skep_seal_program(const char *path, struct skep_error *err);
  * it, close-on-exec. Blocks for a fork and an exec. */
 int skep_shim_spawn(int program_fd, struct skep_error *err);
 
+/* ---- mount.c ---- */
+
+/* mount(2). Blocks for as long as a server takes to answer. `data` "" = none. */
+int skep_mount(const char *source, const char *target, const char *type, uint64_t flags,
+               const char *data, struct skep_error *err);
+
 /* ---- files.c ---- */
 
 #define SKEP_NO_FILE 0xffffffffu

@@ -20,6 +20,7 @@ import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { makeWhiteout, setOpaque, setXattr } from '../../native/ffi/fs.ts';
+import { mountsBelow, unmountTree } from '../../native/ffi/mount.ts';
 import { type PopulateSource, VolumeStore } from '../../worker/volumes/volume-store.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -55,8 +56,55 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
 
   afterEach(async () => {
     await store.stop();
+    await unmountTree(dir);
     rmSync(dir, { recursive: true, force: true });
   });
+
+  test('what the options name is mounted while somebody uses it, and is not removed with it', async () => {
+    const source = join(dir, 'source');
+    mkdirSync(source);
+    writeFileSync(join(source, 'kept'), 'of the host');
+    const bind = { type: 'none', device: source, o: 'bind' };
+    const memory = { type: 'tmpfs', device: 'tmpfs', o: 'size=1m,mode=700' };
+    const common = { driver: '', labels: {} };
+    const { mountpoint } = await store.create({ ...common, name: 'bound', options: bind });
+    const tmpfs = await store.create({ ...common, name: 'memory', options: memory });
+    expect(mountsBelow(dir)).toEqual([]);
+    await store.acquire('one', 'bound', wanted(null));
+    await store.acquire('two', 'bound', wanted(null));
+    await store.acquire('two', 'memory', wanted({ lowerDirs: layers(), path: '/var/lib/db' }));
+    expect(readFileSync(join(mountpoint, 'kept'), 'utf8')).toBe('of the host');
+    expect(readFileSync(join(tmpfs.mountpoint, 'base'), 'utf8')).toBe('bottom');
+    await store.release('one');
+    expect(mountsBelow(dir)).toEqual([mountpoint, tmpfs.mountpoint]);
+    await unmountTree(dir); // the machine restarts
+    await store.stop();
+    store = await open();
+    expect(mountsBelow(dir)).toContain(mountpoint);
+    expect(store.get('bound')?.options).toEqual(bind);
+    await store.release('two');
+    expect(mountsBelow(dir)).toEqual([]);
+    await store.remove('bound', { force: false });
+    expect(readFileSync(join(source, 'kept'), 'utf8')).toBe('of the host');
+  });
+
+  test.each([
+    [{ type: 'none', device: '/nowhere/at/all', o: 'bind' }, /ENOENT/],
+    [{ type: 'nfs', device: ':/x', o: 'addr=127.0.0.1,vers=4,soft,retrans=1,timeo=5' }, /mount/],
+    [{ type: 'sorcery', device: 'none' }, /ENODEV/],
+  ])(
+    '%j cannot be mounted: the first user is told, and nothing is held',
+    async (options, words) => {
+      await store.create({ name: 'broken', driver: '', labels: {}, options: options as never });
+      const using = store.acquire('one', 'broken', wanted(null));
+      await expect(using).rejects.toMatchObject({
+        code: 'failed-precondition',
+        message: expect.stringMatching('failed to mount local volume'),
+        cause: expect.objectContaining({ message: expect.stringMatching(words) }),
+      });
+      await store.remove('broken', { force: false });
+    },
+  );
 
   /** Two layers: the upper one deletes, replaces and hides parts of the lower one. */
   function layers(): string[] {
@@ -203,7 +251,8 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
     [{ name: 'a/b' }, 'invalid characters'],
     [{ name: '.hidden' }, 'invalid characters'],
     [{ name: 'ok', driver: 'nfs' }, 'plugin "nfs" not found'],
-    [{ name: 'ok', options: { type: 'nfs' } }, 'driver option type is not supported'],
+    [{ name: 'ok', options: { type: 'nfs' } }, 'missing required option: "device"'],
+    [{ name: 'ok', options: { size: '1g' } }, 'volume driver option size is not supported'],
     [{ name: 'ok', options: { colour: 'red' } }, 'invalid option: "colour"'],
   ])('refuses %j', async (options, words) => {
     const full = { driver: '', labels: {}, options: {}, ...options };

@@ -1,7 +1,10 @@
 // What a container shares with the host, or is kept from, when its spec says other than the default.
-import { readlinkSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readlinkSync, rmdirSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { unmountTree } from '../../native/ffi/mount.ts';
 import type { OciNamespaceType, OciSpec } from '../../worker/runtime/oci.ts';
 import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
@@ -46,6 +49,39 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: isolation', () => {
       await box.runtime.killAll(`shared-${type}`);
     },
   );
+
+  test('what it mounts below a shared bind is seen by the host, and nothing else', async () => {
+    const dir = mkdtempSync('/var/tmp/skep-shared-');
+    const place = spawnSync('sh', [
+      '-c',
+      'mount -t tmpfs t "$1" && mount --make-shared "$1" && mkdir "$1/in"',
+      'sh',
+      dir,
+    ]);
+    expect(place.status, String(place.stderr)).toBe(0);
+    const bind = (destination: string, propagation: string) => ({
+      ...{ destination, type: 'bind', source: dir, options: ['rbind', propagation] },
+    });
+    try {
+      const words =
+        'mount -t tmpfs x /shared/in && touch /shared/in/seen && mount -t tmpfs y /own/in && touch /own/in/hidden';
+      const { exit } = await box.output('shared-bind', words, (spec) => {
+        const capabilities = [...spec.process.capabilities.bounding, 'CAP_SYS_ADMIN'];
+        const all = { bounding: capabilities, effective: capabilities, permitted: capabilities };
+        return {
+          ...spec,
+          mounts: [...spec.mounts, bind('/shared', 'rshared'), bind('/own', 'rprivate')],
+          process: { ...spec.process, capabilities: { ...spec.process.capabilities, ...all } },
+          linux: { ...spec.linux, seccomp: null },
+        };
+      });
+      expect(exit).toMatchObject({ exitCode: 0 });
+      expect(readdirSync(join(dir, 'in'))).toEqual(['seen']);
+    } finally {
+      await unmountTree(dir);
+      rmdirSync(dir);
+    }
+  });
 
   test('the name of the host is seen and kept', async () => {
     const before = hostname();

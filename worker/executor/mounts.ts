@@ -1,5 +1,5 @@
 /** A container's volumes, binds and tmpfs as OCI mounts; volumes are made on first use. */
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Mount } from '../../common/model/service.ts';
@@ -41,6 +41,7 @@ async function ociMountOf(parts: MountParts, mount: Mount): Promise<OciMount> {
   switch (mount.type) {
     case 'bind':
       await requireSource(mount);
+      if (mount.bind?.propagation.endsWith('shared')) await requireShared(mount.source);
       return bindMount(
         mount.source,
         mount.target,
@@ -72,6 +73,34 @@ async function requireSource(mount: Mount): Promise<void> {
     }
     await mkdir(mount.source, { recursive: true });
   }
+}
+
+/** Else nothing would be seen on the host, in silence. */
+async function requireShared(source: string): Promise<void> {
+  const path = await realpath(source);
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').flatMap((line) => {
+    const [, , , , place = '', , ...rest] = line.split(' ');
+    return place === ''
+      ? []
+      : [{ place: unescapeOctal(place), isShared: rest.some(isSharedField) }];
+  });
+  const covering = mounts.filter(({ place }) =>
+    `${path}/`.startsWith(place === '/' ? '/' : `${place}/`),
+  );
+  const length = Math.max(...covering.map(({ place }) => place.length));
+  const holder = covering.findLast(({ place }) => place.length === length);
+  if (holder === undefined || holder.isShared) return;
+  const words = `path ${source} is mounted on ${holder.place} but it is not a shared mount`;
+  throw new SkepError('failed-precondition', words);
+}
+
+const isSharedField = (word: string): boolean => word.startsWith('shared:');
+
+/** mountinfo writes blanks and backslashes as `\\ooo`. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
 }
 
 function ofVolume({ isMapped }: Pick<MountParts, 'isMapped'>, mount: OciMount): OciMount {

@@ -44,18 +44,8 @@ function parseMode(text: string): number {
   return Number.parseInt(text, 8);
 }
 
-/** Throws `unimplemented` naming the first option of a volume that the local driver lacks here. */
-export function requireLocalVolume(
-  driver: string,
-  options: Readonly<Record<string, string>>,
-): void {
-  if (driver !== '' && driver !== 'local') {
-    throw new SkepError('not-found', `create volume: plugin ${JSON.stringify(driver)} not found`);
-  }
-  for (const key of Object.keys(options)) {
-    const known = ['type', 'device', 'o', 'size'].includes(key);
-    throw known
-      ? new SkepError('unimplemented', `create volume: driver option ${key} is not supported`)
-      : new SkepError('invalid-argument', `create volume: invalid option: ${JSON.stringify(key)}`);
-  }
+/** Throws `not-found` for another driver. */
+export function requireLocalDriver(driver: string): void {
+  if (driver === '' || driver === 'local') return;
+  throw new SkepError('not-found', `create volume: plugin ${JSON.stringify(driver)} not found`);
 }

@@ -1,6 +1,7 @@
 /**
  * Named and anonymous volumes of this node: `<dir>/<name>/_data`, beside it `volume.json` and, in
- * `users/`, one file per container that uses it. Mounts nothing: the runtime binds the paths that this store hands out.
+ * `users/`, one file per container that uses it. The runtime binds the paths that this store hands out; what
+ * a volume's options name is mounted at its path while somebody uses it.
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,9 +13,11 @@ import { containerIdOf } from '../../common/model/container-id.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { StringMap } from '../../common/model/objects.ts';
+import { parseVolumeOptions } from '../../common/model/volume-options.ts';
 import { LowerTree } from './lower-tree.ts';
-import { requireLocalVolume } from './mount-options.ts';
+import { requireLocalDriver } from './mount-options.ts';
 import { treeSizeBytes } from './tree-size.ts';
+import { KERNEL_MOUNTS, type VolumeMounts } from './volume-mounts.ts';
 
 export interface VolumeStoreOptions {
   /** this store's own folder; made when missing */
@@ -23,6 +26,8 @@ export interface VolumeStoreOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly tell: TellEvent;
+  /** default: the kernel's */
+  readonly mounts?: VolumeMounts;
 }
 
 export interface VolumeRecord {
@@ -61,6 +66,14 @@ export interface AcquireVolumeOptions extends Omit<CreateVolumeOptions, 'name'> 
   readonly populateFrom: PopulateSource | null;
 }
 
+interface WantedVolume {
+  readonly labels: StringMap;
+  /** of the driver */
+  readonly options: StringMap;
+  /** null = a named volume */
+  readonly madeFor: string | null;
+}
+
 interface StoredVolume {
   readonly name: string;
   readonly createdAtMs: number;
@@ -68,6 +81,8 @@ interface StoredVolume {
   readonly anonymous: boolean;
   /** the container of an anonymous one: others may use it by its name, and do not take it along */
   readonly madeFor?: string;
+  /** of the driver; absent = none */
+  readonly options?: StringMap;
 }
 
 interface Volume {
@@ -106,12 +121,14 @@ export async function requireBindSource(path: string): Promise<void> {
 export class VolumeStore {
   readonly #options: VolumeStoreOptions;
   readonly #log: Logger;
+  readonly #mounts: VolumeMounts;
   readonly #volumes = new Map<string, Volume>();
   /** Per volume: creating, filling and removing follow one another. */
   readonly #locks = new Map<string, Promise<unknown>>();
 
   constructor(options: VolumeStoreOptions) {
     this.#options = options;
+    this.#mounts = options.mounts ?? KERNEL_MOUNTS;
     this.#log = options.log.child({ component: 'volumes' });
   }
 
@@ -130,6 +147,16 @@ export class VolumeStore {
       }
       this.#volumes.set(name, volume);
       await rm(join(this.#path(name), 'filling'), { recursive: true, force: true });
+      if (volume.users.size > 0) await this.#mountAgain(name, volume);
+    }
+  }
+
+  /** After a restart of the machine. A server that is away must not keep the node from starting. */
+  async #mountAgain(name: string, volume: Volume): Promise<void> {
+    try {
+      await this.#mount(name, volume);
+    } catch (err) {
+      this.#log.error({ volumeName: name, err }, 'volume in use could not be mounted');
     }
   }
 
@@ -156,9 +183,10 @@ export class VolumeStore {
    * `invalid-argument` (name), `not-found` (driver), `unimplemented` (driver option).
    */
   async create(options: CreateVolumeOptions): Promise<VolumeRecord> {
-    requireLocalVolume(options.driver, options.options);
+    requireLocalDriver(options.driver);
+    parseVolumeOptions(options.options); // one that can never be mounted is told now
     const name = options.name === '' ? this.#randomName() : options.name;
-    await this.#locked(name, () => this.#ensure(name, options.labels, null));
+    await this.#locked(name, () => this.#ensure(name, { ...options, madeFor: null }));
     return this.#record(name);
   }
 
@@ -192,7 +220,8 @@ export class VolumeStore {
     options: AcquireVolumeOptions,
     signal?: AbortSignal,
   ): Promise<{ path: string }> {
-    requireLocalVolume(options.driver, options.options);
+    requireLocalDriver(options.driver);
+    parseVolumeOptions(options.options);
     return this.#use(containerId, name, { ...options, madeFor: null }, signal);
   }
 
@@ -204,7 +233,7 @@ export class VolumeStore {
   ): Promise<{ name: string; path: string }> {
     const name = this.#randomName();
     const labels = { 'com.docker.volume.anonymous': '' };
-    const wanted = { labels, populateFrom, madeFor: containerId };
+    const wanted = { labels, options: {}, populateFrom, madeFor: containerId };
     const { path } = await this.#use(containerId, name, wanted, signal);
     return { name, path };
   }
@@ -221,6 +250,7 @@ export class VolumeStore {
         volume.users.delete(containerId);
         await rm(join(this.#path(name), 'users', containerId), { force: true });
         this.#tell('unmount', name, { container: containerIdOf(asId<TaskId>(containerId)) });
+        if (volume.users.size === 0 && volume.stored.options) await this.#unmount(name);
         const { anonymous, madeFor = containerId } = volume.stored;
         const isItsOwn = anonymous && madeFor === containerId;
         if (isItsOwn && !keepsAnonymous && volume.users.size === 0) await this.#destroy(name);
@@ -236,20 +266,16 @@ export class VolumeStore {
   async #use(
     containerId: string,
     name: string,
-    wanted: {
-      labels: Readonly<Record<string, string>>;
-      populateFrom: PopulateSource | null;
-      /** null = a named volume */
-      madeFor: string | null;
-    },
+    wanted: WantedVolume & { readonly populateFrom: PopulateSource | null },
     signal?: AbortSignal,
   ): Promise<{ path: string }> {
     requireContainerId(containerId);
     return this.#locked(name, async () => {
-      const volume = await this.#ensure(name, wanted.labels, wanted.madeFor);
+      const volume = await this.#ensure(name, wanted);
       const path = this.#dataPath(name);
+      const isMounted = await this.#mount(name, volume);
       if (volume.users.has(containerId)) return { path };
-      const isShared = volume.users.size > 0;
+      const isShared = isMounted || volume.users.size > 0;
       if (wanted.populateFrom !== null && (await readdir(path)).length === 0) {
         await this.#fill(name, wanted.populateFrom, isShared, signal);
       }
@@ -285,11 +311,23 @@ export class VolumeStore {
     }
   }
 
-  async #ensure(
-    name: string,
-    labels: Readonly<Record<string, string>>,
-    madeFor: string | null,
-  ): Promise<Volume> {
+  /** False: there is nothing to mount. */
+  async #mount(name: string, { stored }: Volume): Promise<boolean> {
+    const what = parseVolumeOptions(stored.options ?? {});
+    if (what) await this.#mounts.mount(this.#dataPath(name), what);
+    return what !== null;
+  }
+
+  /** What cannot be unmounted stays for the next who uses it, or the removal. */
+  async #unmount(name: string): Promise<void> {
+    try {
+      await this.#mounts.unmount(this.#dataPath(name));
+    } catch (err) {
+      this.#log.warn({ volumeName: name, err }, 'volume that nobody uses stays mounted');
+    }
+  }
+
+  async #ensure(name: string, { labels, madeFor, options }: WantedVolume): Promise<Volume> {
     const known = this.#volumes.get(name);
     if (known) return known;
     if (name.length < 2) {
@@ -311,6 +349,7 @@ export class VolumeStore {
       labels,
       anonymous: madeFor !== null,
       ...(madeFor !== null && { madeFor }),
+      ...(Object.keys(options).length > 0 && { options }),
     };
     await mkdir(join(this.#path(name), 'users'), { recursive: true, mode: 0o700 });
     await mkdir(this.#dataPath(name), { recursive: true, mode: 0o755 });
@@ -324,6 +363,8 @@ export class VolumeStore {
 
   /** Renamed first: half a volume is never seen, and the next start ends what was begun. */
   async #destroy(name: string): Promise<void> {
+    const isMountable = this.#volumes.get(name)?.stored.options !== undefined;
+    if (isMountable) await this.#mounts.unmount(this.#dataPath(name)); // or that would be removed
     const trash = this.#path(`${TRASH_PREFIX}${this.#randomName().slice(0, 16)}`);
     await rename(this.#path(name), trash);
     this.#volumes.delete(name);
@@ -353,7 +394,7 @@ export class VolumeStore {
       anonymous: stored.anonymous,
       driver: 'local',
       mountpoint: this.#dataPath(name),
-      options: {},
+      options: stored.options ?? {},
       usedBy: [...users],
     };
   }

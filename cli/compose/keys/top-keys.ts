@@ -1,4 +1,6 @@
 /** The keys of the top level, and of the networks, volumes, secrets and configs that it declares. */
+import { describeError } from '../../../common/base/errors.ts';
+import { parseVolumeOptions } from '../../../common/model/volume-options.ts';
 import type { Value } from '../tree.ts';
 import {
   ANYTHING,
@@ -45,6 +47,24 @@ const NETWORK_OPTIONS = [
   'encrypted',
 ];
 
+/** What the node would say. */
+function judgeVolumeOptions(value: Value): Verdict | null {
+  if (value.kind !== 'map') return null;
+  const options = Object.fromEntries(
+    Array.from(value.entries, ([name, { value: one }]) => [
+      name,
+      one.kind === 'scalar' ? one.text : '',
+    ]),
+  );
+  if (Object.values(options).some((text) => text.includes('{{'))) return null;
+  try {
+    parseVolumeOptions(options);
+    return null;
+  } catch (err) {
+    return { kind: 'refused', why: describeError(err) };
+  }
+}
+
 function judgeNetworkOptions(value: Value): Verdict | null {
   if (value.kind !== 'map') return null;
   for (const name of value.entries.keys()) {
@@ -87,11 +107,8 @@ const VOLUME_KEYS: KeyTable = {
   external: external({}),
   driver: refusedUnless(['local', ''], 'the only driver of volumes is local', TEXT),
   driver_opts: {
-    ...refused('the local driver has no options yet', OPTIONS),
-    judge: (value) =>
-      value.kind === 'map' && value.entries.size === 0
-        ? { kind: 'honoured', to: 'no options' }
-        : null,
+    ...honoured('Mounts.VolumeOptions.DriverConfig.Options', OPTIONS),
+    judge: judgeVolumeOptions,
   },
   labels: honoured('Mounts.VolumeOptions.Labels', PAIRS, 'pairs'),
   'x-cluster-spec': refused('cluster volumes are not supported', ANYTHING),

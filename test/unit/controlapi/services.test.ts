@@ -244,9 +244,9 @@ const NOT_DONE: [string, ServiceSpec, string][] = [
     'mount /data: volume driver "rexray" is not done yet',
   ],
   [
-    'an option of the volume driver',
-    withContainer({ mounts: [mount({ volume: { ...VOLUME, driverOptions: { type: 'nfs' } } })] }),
-    'mount /data: volume driver option "type" is not done yet',
+    'a size of a volume',
+    withContainer({ mounts: [mount({ volume: { ...VOLUME, driverOptions: { size: '1g' } } })] }),
+    'volume driver option size is not supported',
   ],
   [
     'a credential spec',

@@ -103,8 +103,8 @@ describe('mounts of a task', () => {
     ['read-only', { readOnly: true }, ['rbind', 'rprivate', 'ro']],
     [
       'with propagation',
-      { bind: { propagation: 'rshared', nonRecursive: false, createMountpoint: false } },
-      ['rbind', 'rshared'],
+      { bind: { propagation: 'rslave', nonRecursive: false, createMountpoint: false } },
+      ['rbind', 'rslave'],
     ],
     [
       'not recursive',
