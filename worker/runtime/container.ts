@@ -171,7 +171,8 @@ export class Container {
       const enough = this.#clock.sleep(ADOPT_WAIT_MS, over.signal).catch(() => {});
       await Promise.race([this.#supervise(), enough]);
       over.abort();
-      return true;
+      // The shim writes its state while the init is still at work: nobody was told of that container.
+      return this.#exit !== null || this.#connection?.hello.createdAtNanos !== 0n;
     }
     // The disk was full when the shim wrote, or there never was a container: the shim knows.
     try {
