@@ -26,6 +26,7 @@ export const NETWORK: AssignedNetwork = {
   dataPathPort: 4789,
   encrypted: false,
   subnet6: '',
+  underlayMtu: 0,
 };
 
 const CONTAINER = aContainerSpec({

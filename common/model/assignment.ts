@@ -25,6 +25,8 @@ export interface AssignedNetwork {
   readonly encrypted: boolean;
   /** CIDR, 96 bits at most: each seat has the address there that ends with its IPv4 address; '' = IPv4 only */
   readonly subnet6: string;
+  /** bytes that a packet between any two hosts can have: the lowest that a node tells; 0 = not known */
+  readonly underlayMtu: number;
 }
 
 /** One task's seat in one network, anywhere in the cluster. Key: `networkId/taskId`. */

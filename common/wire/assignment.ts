@@ -91,6 +91,7 @@ function assignedNetworkToProto(network: AssignedNetwork): skep.AssignedNetwork.
     dataPathPort: uint32(network.dataPathPort, 'network.dataPathPort'),
     encrypted: network.encrypted,
     subnet6: text(network.subnet6),
+    underlayMtu: uint32(network.underlayMtu, 'network.underlayMtu'),
   };
 }
 
@@ -108,6 +109,7 @@ function assignedNetworkFromProto(m: skep.AssignedNetwork.$Properties): Assigned
     dataPathPort: m.dataPathPort ?? 0,
     encrypted: m.encrypted ?? false,
     subnet6: m.subnet6 ?? '',
+    underlayMtu: m.underlayMtu ?? 0,
   });
 }
 

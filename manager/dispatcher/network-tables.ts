@@ -22,6 +22,7 @@ import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
 import { sameJson } from './node-states.ts';
+import { UnderlayMtus } from './underlay-mtus.ts';
 
 type NetworkItemKind = 'network' | 'endpoint' | 'serviceEntry' | 'peer';
 type NetworkItem = AssignedNetwork | AssignedEndpoint | AssignedServiceEntry | AssignedPeer;
@@ -64,11 +65,13 @@ const entryId = (kind: NetworkItemKind, key: string): string => `${kind} ${key}`
 export class NetworkTables {
   readonly #tables = new Map<NetworkId, Table>();
   readonly #ports = new Map<string, AssignedPort>();
+  readonly #mtus = new UnderlayMtus();
   #ingressId: NetworkId | null;
 
   /** Built whole from a view. */
   constructor(view: ReadView) {
     this.#ingressId = NetworkTables.ingressOf(view)?.id ?? null;
+    for (const node of view.list('node')) this.#mtus.set(node.id, mtuOf(node));
     for (const network of view.list('network'))
       this.#refreshNetwork(view, network.id, new Recorder());
     for (const service of view.list('service'))
@@ -126,6 +129,7 @@ export class NetworkTables {
   /** Follows the changes of applied commits; `view` is the state after exactly them. */
   apply(view: ReadView, changes: readonly StoreChange[]): TableChanges {
     const recorder = new Recorder();
+    this.#followMtus(view, changes, recorder);
     for (const change of changes) {
       const gone = change.action === 'remove';
       const previous = change.action === 'create' ? null : previousOf(change);
@@ -145,10 +149,21 @@ export class NetworkTables {
     return recorder;
   }
 
+  /** Networks whose MTU follows from the underlay are told when that is another. */
+  #followMtus(view: ReadView, changes: readonly StoreChange[], recorder: Recorder): void {
+    const before = this.#mtus.lowest;
+    for (const change of changes) {
+      if (change.kind !== 'node') continue;
+      this.#mtus.set(change.object.id, change.action === 'remove' ? 0 : mtuOf(change.object));
+    }
+    if (this.#mtus.lowest === before) return;
+    for (const { id } of view.list('network')) this.#refreshNetwork(view, id, recorder);
+  }
+
   #refreshNetwork(view: ReadView, networkId: NetworkId, recorder: Recorder): void {
     const network = view.get('network', networkId);
     const cluster = view.list('cluster')[0];
-    const item = network && assignedNetwork(network, cluster?.dataPathPort ?? 0);
+    const item = network && assignedNetwork(network, cluster?.dataPathPort ?? 0, this.#mtus.lowest);
     this.#put(networkId, 'network', networkId, item ?? null, recorder);
   }
 
@@ -326,6 +341,8 @@ function previousOf(change: StoreChange): unknown {
   return change.action === 'remove' ? change.object : null;
 }
 
+const mtuOf = ({ description }: Node): number => description?.underlayMtu ?? 0;
+
 const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
 
 /** Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session. */
@@ -342,7 +359,11 @@ function networksOf(service: Service | null): NetworkId[] {
   return [...ids];
 }
 
-function assignedNetwork(network: Network, dataPathPort: number): AssignedNetwork | null {
+function assignedNetwork(
+  network: Network,
+  dataPathPort: number,
+  underlayMtu: number,
+): AssignedNetwork | null {
   const ipam = network.ipam[0];
   if (network.vxlanId === null || !ipam) return null;
   const { name, driver, internal, ingress, driverOptions } = network.spec;
@@ -359,6 +380,7 @@ function assignedNetwork(network: Network, dataPathPort: number): AssignedNetwor
     dataPathPort,
     encrypted: isEncrypted(network.spec),
     subnet6: subnet6Of(network),
+    underlayMtu,
   };
 }
 

@@ -165,11 +165,14 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
   test('another MTU takes effect on links that are there', async () => {
     const mtuOf = async (netns: string, link: string) =>
       /mtu (\d+)/.exec(await inNetns(netns, 'ip', 'link', 'show', link))?.[1];
-    for (const [mtu, expected] of [
-      [1400, '1400'],
-      [0, '1450'],
+    for (const [options, expected] of [
+      [{ mtu: 1400 }, '1400'],
+      // another host's link carries less, or more
+      [{ underlayMtu: 1420 }, '1370'],
+      [{ underlayMtu: 9000 }, '1450'],
     ] as const) {
-      await at(0).apply([set('network', { ...FRONT, mtu }), set('network', { ...INGRESS, mtu })]);
+      const networks = [FRONT, INGRESS].map((it) => set('network', { ...it, ...options }));
+      await at(0).apply(networks);
       const pin = `${at(0).dir}/netns/${FRONT.id}`;
       expect(await mtuOf(client.netns, 'eth1')).toBe(expected);
       expect(await mtuOf(pin, 'vx0')).toBe(expected);

@@ -512,6 +512,7 @@ export const assignmentArbitraries: {
     dataPathPort: uint32,
     encrypted: flag,
     subnet6: text,
+    underlayMtu: uint32,
   }),
   endpoint: record<AssignmentsByKind['endpoint']>({
     networkId: id(),

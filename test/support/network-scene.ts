@@ -51,6 +51,7 @@ export function network(
     dataPathPort: 4789,
     encrypted: false,
     subnet6: '',
+    underlayMtu: 0,
     ...options,
   };
 }

@@ -473,11 +473,17 @@ export class NodeNetwork {
   }
 
   async #mtuOf(network: AssignedNetwork): Promise<number> {
-    return overlayMtu(network, await this.#host.underlayMtu(), this.#options.vtepAddress);
+    return overlayMtu(network, await this.#underlayMtu(network), this.#options.vtepAddress);
+  }
+
+  /** Of the link here, or of that of another host where less passes. */
+  async #underlayMtu(network: AssignedNetwork): Promise<number> {
+    const own = await this.#host.underlayMtu();
+    return network.underlayMtu > 0 ? Math.min(own, network.underlayMtu) : own;
   }
 
   async #ensureEncrypted(network: AssignedNetwork): Promise<void> {
-    const mtu = encryptedMtu(await this.#host.underlayMtu(), this.#options.vtepAddress);
+    const mtu = encryptedMtu(await this.#underlayMtu(network), this.#options.vtepAddress);
     try {
       await this.#encrypted.ensure({ port: encryptedPort(network), mtu });
     } catch (err) {
@@ -609,7 +615,9 @@ export class NodeNetwork {
     const table = this.#tables.networks.get(id);
     if (!table) throw new SkepError('internal', `create overlay ${id}: it is not in the tables`);
     if (table.network?.encrypted) await this.#ensureEncrypted(table.network);
-    return this.#overlays.ensure(table, await this.#host.underlayMtu());
+    const { network } = table;
+    const mtu = network ? await this.#mtuOf(network) : 0;
+    return this.#overlays.ensure(table, mtu);
   }
 
   async #removeUnused(id: NetworkId): Promise<void> {

@@ -10,7 +10,6 @@ import type { NetworkId } from '../../common/model/ids.ts';
 import { type NetlinkSocket, removeNetns } from '../../native/ffi/net/sockets.ts';
 import type { NetworkTable } from './cluster-tables.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
-import { overlayMtu } from './kernel-names.ts';
 import { OverlayNetwork, type OverlayParts } from './overlay-network.ts';
 
 export interface OverlaySetOptions {
@@ -49,13 +48,12 @@ export class OverlaySet {
     }
   }
 
-  /** The network's namespace here, made unless it is there. */
-  async ensure(table: NetworkTable, underlayMtu: number): Promise<OverlayNetwork> {
+  /** The network's namespace here, made unless it is there. @param mtu bytes inside */
+  async ensure(table: NetworkTable, mtu: number): Promise<OverlayNetwork> {
     const { network } = table;
     if (!network) throw new SkepError('internal', 'create overlay: the network is not known');
     const existing = this.#overlays.get(network.id);
     if (existing) return existing;
-    const mtu = overlayMtu(network, underlayMtu, this.#options.vtepAddress);
     const overlay = await OverlayNetwork.create(this.#parts(network.id), network, mtu).catch(
       (err: unknown) => {
         throw new SkepError('internal', `create overlay network ${network.name}`, { cause: err });

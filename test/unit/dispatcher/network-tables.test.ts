@@ -122,6 +122,28 @@ describe('network tables', () => {
     expect(changes).toMatchObject(encrypted ? [{ item: { encryptionKey: 'other' } }] : []);
   });
 
+  test('networks know the lowest MTU that a node tells of, and when it is another', async () => {
+    const test = await scene();
+    const nodes = await test.create(
+      'node',
+      ...[9000, 1500, 1500, 0].map((underlayMtu) =>
+        aNode({ description: aNodeDescription({ underlayMtu }) }),
+      ),
+    );
+    const { tables, write } = await followed(test);
+    const mtus = () =>
+      tables
+        .items(networkId)
+        .flatMap((it) => (it.kind === 'network' && it.action === 'set' ? it.item.underlayMtu : []));
+    expect(mtus()).toEqual([1500]);
+    expect(await write((tx) => tx.remove('node', nodes[1]!.id))).toEqual([]);
+    const changes = await write((tx) => tx.remove('node', nodes[2]!.id));
+    expect(changes.map(({ kind }) => kind)).toContain('network');
+    expect(mtus()).toEqual([9000]);
+    await write((tx) => tx.remove('node', nodes[0]!.id));
+    expect(mtus()).toEqual([0]);
+  });
+
   describe('an endpoint', () => {
     const nodeId = idOf<NodeId>('nod');
 
