@@ -18,6 +18,7 @@ import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import { isBetweenVersions } from './plan-update.ts';
+import { isWanted } from './seat.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { isLost, type OrchestratorChange } from './world.ts';
 
@@ -38,6 +39,8 @@ export class ServiceOrchestrator {
   readonly #progress = new Map<ServiceId, UpdateProgress>();
   /** when to look again, wall ms */
   readonly #wakeAtMs = new Map<ServiceId, number>();
+  /** services of which tasks are to go elsewhere */
+  readonly #moving = new Set<ServiceId>();
   /** services that must wait, and the names of those that they wait for */
   readonly #waiting = new Map<ServiceId, ReadonlySet<string>>();
   #timer: Timer | null = null;
@@ -66,6 +69,7 @@ export class ServiceOrchestrator {
     this.#progress.clear();
     this.#wakeAtMs.clear();
     this.#waiting.clear();
+    this.#moving.clear();
     this.#options.store.view((view) => {
       for (const service of view.list('service')) this.#dirty.add(service.id);
       for (const task of view.list('task')) this.#dirty.add(task.serviceId); // also of removed ones
@@ -131,7 +135,7 @@ export class ServiceOrchestrator {
 
   /** Tasks of two versions may stand side by side, one of them until the other runs. */
   #isChanging(serviceId: ServiceId): boolean {
-    if (this.#progress.has(serviceId)) return true;
+    if (this.#progress.has(serviceId) || this.#moving.has(serviceId)) return true;
     const service = this.#options.store.view((view) => view.get('service', serviceId));
     return service !== undefined && isBetweenVersions(service);
   }
@@ -188,8 +192,11 @@ export class ServiceOrchestrator {
       this.#progress.delete(serviceId);
       this.#wakeAtMs.delete(serviceId);
       this.#waiting.delete(serviceId);
+      this.#moving.delete(serviceId);
       return planRemovedService(tasks);
     }
+    if (tasks.some((task) => task.moving !== null && isWanted(task))) this.#moving.add(serviceId);
+    else this.#moving.delete(serviceId);
     const mustWait = this.#mustWait(view, service);
     const world = {
       service,
