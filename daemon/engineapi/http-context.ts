@@ -112,12 +112,12 @@ export class RequestContext {
     }
   }
 
-  /** The JSON body; `{}` when there is none. Throws `invalid-argument`. */
+  /** The JSON body; `{}` when there is none, or null. Throws `invalid-argument`. */
   async json(bytesMax = BODY_BYTES_MAX): Promise<unknown> {
     const body = await this.body(bytesMax);
     if (body.length === 0) return {};
     try {
-      return JSON.parse(body.toString('utf8'));
+      return JSON.parse(body.toString('utf8')) ?? {};
     } catch (err) {
       throw new SkepError('invalid-argument', 'read request body: not JSON', { cause: err });
     }

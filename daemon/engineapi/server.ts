@@ -169,11 +169,12 @@ export class EngineServer implements Routes {
         }),
       );
     } catch (err) {
-      this.#fail(request, response, err);
+      this.#fail(request, response, err, upgrade === null && request.complete);
     }
   }
 
-  #fail(request: IncomingMessage, response: ServerResponse, err: unknown): void {
+  /** @param keeps the connection may serve another request: nothing of this one is still to come */
+  #fail(request: IncomingMessage, response: ServerResponse, err: unknown, keeps: boolean): void {
     const known = err instanceof SkepError;
     if (known && err.code === 'cancelled') {
       response.destroy();
@@ -192,7 +193,7 @@ export class EngineServer implements Routes {
     response.writeHead(status, {
       'Content-Type': 'application/json',
       'Content-Length': body.length,
-      Connection: 'close',
+      ...(!keeps && { Connection: 'close' }),
     });
     response.end(body);
   }

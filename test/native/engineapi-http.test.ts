@@ -1,6 +1,6 @@
 /** The HTTP surface over a real unix socket, byte by byte where clients depend on it. */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
+import { Agent, request as httpRequest } from 'node:http';
 import { connect, Server as NetServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -206,11 +206,31 @@ describe('requests', () => {
     expect((await call(`/x?${query}`)).status).toBe(status);
   });
 
-  test('without a body say {}, with a damaged one are refused', async () => {
+  test('without a body or with null say {}, with a damaged one are refused', async () => {
     server.add('POST', '/x', echoJson);
     await server.listen({ path: socketPath });
     expect(JSON.parse((await call('/x', { method: 'POST' })).text).body).toEqual({});
+    expect(JSON.parse((await call('/x', { method: 'POST', body: 'null' })).text).body).toEqual({});
     expect((await call('/x', { method: 'POST', body: '{' })).status).toBe(400);
+  });
+
+  test('that are refused after they were read whole leave the connection to the next one', async () => {
+    server.add('POST', '/x', echoJson);
+    await server.listen({ path: socketPath });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const post = (body: string) =>
+      new Promise<{ status: number; socket: unknown }>((resolve, reject) => {
+        const sent = httpRequest({ socketPath, path: '/x', method: 'POST', agent }, (response) => {
+          const { statusCode = 0, socket } = response;
+          response.resume().once('end', () => resolve({ status: statusCode, socket }));
+        });
+        sent.on('error', reject);
+        sent.end(body);
+      });
+    const [first, second] = [await post('{'), await post('{}')];
+    expect([first.status, second.status]).toEqual([400, 200]);
+    expect(second.socket).toBe(first.socket);
+    agent.destroy();
   });
 
   test('with a body over the limit are refused with an answer', async () => {
