@@ -11,7 +11,7 @@ const TEXT_KEYS = [
   ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey', 'userns-remap', 'log-driver'],
   ...REGISTRY_TEXT_KEYS,
 ];
-const SWITCH_KEYS = ['tls', 'tlsverify'];
+const SWITCH_KEYS = ['tls', 'tlsverify', 'api-read-on-workers'];
 const LIST_KEYS = ['host', 'label', 'node-generic-resource', 'log-opt', ...REGISTRY_LIST_KEYS];
 
 /** Throws `invalid-argument` with file, line and column. */

@@ -1,6 +1,6 @@
 /**
- * This node's end of the connections by which managers reach its containers: each is served by its own Engine API,
- * with the routes for that and no others. Knows nothing of HTTP.
+ * This node's end of connections to its Engine API that come from other nodes: from managers, for its containers, and at a
+ * manager from workers, for what they may read. Each is served with the routes for that and no others. Knows nothing of HTTP.
  */
 import type { Duplex } from 'node:stream';
 import { SkepError } from '../common/base/errors.ts';
@@ -18,6 +18,8 @@ const CONNECTIONS_MAX = 256;
 export interface ContainerApiServerOptions {
   /** Serves a connection until it is closed. */
   readonly accept: (connection: Duplex) => void;
+  /** default: what managers call */
+  readonly method?: typeof containerApi;
 }
 
 export class ContainerApiServer {
@@ -30,14 +32,15 @@ export class ContainerApiServer {
 
   /** Returns the release, after which connections that are open go on. */
   register(server: Pick<RpcService, 'handleDuplex'>): () => void {
-    return server.handleDuplex(containerApi, (stream, { signal }) => this.#serve(stream, signal));
+    const method = this.#options.method ?? containerApi;
+    return server.handleDuplex(method, (stream, { signal }) => this.#serve(stream, signal));
   }
 
   async #serve(stream: RpcStream<Uint8Array, Uint8Array>, signal: AbortSignal): Promise<void> {
     if (this.#open >= CONNECTIONS_MAX) {
       throw new SkepError(
         'resource-exhausted',
-        `connect to the containers of this node: ${CONNECTIONS_MAX} connections are open, which is the most`,
+        `connect to the Engine API of this node: ${CONNECTIONS_MAX} connections are open, which is the most`,
       );
     }
     const connection = new StreamDuplex(stream);

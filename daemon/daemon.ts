@@ -9,6 +9,7 @@ import { type OnFailure, Scope } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import { tlsInfoOf } from '../common/pki/identity.ts';
+import { clusterReads } from '../common/rpc/node-methods.ts';
 import type { Disk } from '../manager/raftnode/disk.ts';
 import { describeNode } from '../worker/node-facts.ts';
 import { Worker } from '../worker/worker.ts';
@@ -16,7 +17,8 @@ import { listenAt, type PassedSocket } from './api-listeners.ts';
 import { ContainerApiServer } from './container-api-server.ts';
 import { EventJournal } from './engineapi/event-journal.ts';
 import { Execs } from './engineapi/execs.ts';
-import { addRoutes, addRoutesForManagers } from './engineapi/routes.ts';
+import type { RouteParts } from './engineapi/parts.ts';
+import { addRoutes, addRoutesForManagers, addRoutesForWorkers } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
 import { userNamespaces } from './subordinate-ids.ts';
@@ -99,6 +101,12 @@ export class Daemon {
       ...{ worker, clock, execs, events: this.#events, engineId: this.#engineId },
     });
     const containerApi = new ContainerApiServer({ accept: (c) => forManagers.accept(c) });
+    const forWorkers = this.#engineServer();
+    this.#scope.defer(() => forWorkers.stop());
+    const reads = new ContainerApiServer({
+      method: clusterReads,
+      accept: (c) => forWorkers.accept(c),
+    });
     const swarm = new SwarmNode({
       dataDir: options.dataDir,
       hostname: options.hostname,
@@ -119,11 +127,20 @@ export class Daemon {
       random,
       log,
       onFailure,
-      register: (server) => containerApi.register(server),
+      register: (server) => {
+        const releases = [containerApi, ...(options.apiReadOnWorkers ? [reads] : [])].map((api) =>
+          api.register(server),
+        );
+        return () => {
+          for (const release of releases) release();
+        };
+      },
       onClusterEvent: (event, timeMs) => this.#events.tellOfCluster(event, timeMs),
     });
+    const parts = this.#routeParts(worker, swarm, execs);
+    addRoutesForWorkers(forWorkers, parts);
     await this.#scope.start(swarm);
-    await this.#listen(worker, swarm, execs);
+    await this.#listen(parts);
     log.info({ hosts: options.hosts, version: VERSION }, 'daemon ready');
   }
 
@@ -140,10 +157,9 @@ export class Daemon {
     });
   }
 
-  async #listen(worker: Worker, swarm: SwarmNode, execs: Execs): Promise<void> {
-    const { options, passed, clock, random, log } = this.#parts;
-    const server = this.#engineServer();
-    addRoutes(server, {
+  #routeParts(worker: Worker, swarm: SwarmNode, execs: Execs): RouteParts {
+    const { options, clock, random } = this.#parts;
+    return {
       worker,
       swarm,
       engineId: this.#engineId,
@@ -154,11 +170,18 @@ export class Daemon {
       logDriver: options.logDriver,
       isRemapped: options.usernsRemap !== '',
       registries: options.registries,
+      readOnWorkers: options.apiReadOnWorkers,
       clock,
       random,
       execs,
       events: this.#events,
-    });
+    };
+  }
+
+  async #listen(parts: RouteParts): Promise<void> {
+    const { options, passed, log } = this.#parts;
+    const server = this.#engineServer();
+    addRoutes(server, parts);
     this.#scope.defer(() => server.stop());
     const { group, socketMode } = options;
     for (const host of options.hosts) {

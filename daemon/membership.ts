@@ -2,7 +2,8 @@
  * A node's part in one cluster, from entering to leaving: identity, RPC server, the manager when it is
  * one, the worker's membership, and the background work that must not outlive them.
  */
-import { hasCode } from '../common/base/errors.ts';
+import type { Duplex } from 'node:stream';
+import { hasCode, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
@@ -11,9 +12,11 @@ import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
 import { TrustFollower } from '../common/pki/trust-follower.ts';
 import { wantedImages } from '../common/rpc/image-methods.ts';
 import { renewIdentity } from '../common/rpc/join-cluster.ts';
+import { clusterReads } from '../common/rpc/node-methods.ts';
 import { requireCurrentManager } from '../common/rpc/peer.ts';
 import { RpcClientPool } from '../common/rpc/pool.ts';
 import { RpcServer } from '../common/rpc/server.ts';
+import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
 import type { ClusterPeers } from '../worker/images/image-store.ts';
@@ -138,6 +141,26 @@ export class Membership {
   /** Tasks go on running. */
   close(): Promise<void> {
     return this.#scope.close();
+  }
+
+  /** The first that answers. Throws `unavailable` when none does, `not-a-manager` when none allows reads of workers. */
+  async connectToManager(signal: AbortSignal): Promise<Duplex> {
+    let cause: unknown = new SkepError('unavailable', 'no manager is known');
+    for (const address of await this.#managers()) {
+      try {
+        const session = this.#pool.session(address);
+        return new StreamDuplex(await session.duplex(clusterReads, { signal }));
+      } catch (err) {
+        signal.throwIfAborted();
+        cause = err;
+      }
+    }
+    if (!hasCode(cause, 'unimplemented')) {
+      throw new SkepError('unavailable', 'reach a manager of the cluster', { cause });
+    }
+    const words =
+      'This node is not a swarm manager, and the managers answer no reads of workers: start them with --api-read-on-workers as well.';
+    throw new SkepError('not-a-manager', words, { cause });
   }
 
   async #enter(origin: ManagerOrigin | null): Promise<void> {

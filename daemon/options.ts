@@ -32,6 +32,8 @@ export interface DaemonOptions {
   readonly cgroupParent: string;
   readonly logLevel: LogLevel;
   readonly registries: RegistrySettings;
+  /** Users of workers may read the cluster: on a manager for others' workers, on a worker through a manager. */
+  readonly apiReadOnWorkers: boolean;
   /** null = images are not removed to make room */
   readonly imageWatermarks: Watermarks | null;
   /** `default` or `USER[:GROUP]`: whose subordinate ids containers have; '' = the node's own ids */
@@ -51,6 +53,7 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly host?: readonly string[];
   readonly group?: string;
   readonly socketMode?: string;
+  readonly apiReadOnWorkers?: boolean;
   readonly listenAddr?: string;
   readonly advertiseAddr?: string;
   readonly hostname?: string;
@@ -92,6 +95,11 @@ export async function parseInvocation(
     .version(version)
     .option('--data-dir <dir>', `where everything durable lies (default ${DEFAULT_DATA_DIR})`)
     .option('--socket-mode <octal>', 'permissions of unix sockets of the API (default 0660)')
+    .option(
+      '--api-read-on-workers [on]',
+      'workers answer what only reads the cluster, through managers that have this flag, too',
+      switchOf('api-read-on-workers'),
+    )
     .option('--listen-addr <ip:port>', 'where the cluster RPC listens (default 0.0.0.0:2377)')
     .option('--advertise-addr <ip>', 'the address that other nodes are told')
     .option('--hostname <name>', 'the name of this node (default: the machine name)')
@@ -166,6 +174,7 @@ export async function daemonOptions(
     cgroupParent: all.cgroupParent ?? 'skep',
     logLevel: all.logLevel ?? 'info',
     registries: registrySettings(all, env),
+    apiReadOnWorkers: all.apiReadOnWorkers ?? false,
     imageWatermarks: watermarksOf(all.imageGc),
     usernsRemap: all.usernsRemap ?? '',
     logDriver: logDriverOf(all),

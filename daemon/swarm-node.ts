@@ -2,6 +2,7 @@
  * This machine's part in clusters: none, worker or manager, and the steps between (init, join, leave),
  * one at a time. What goes on inside a membership is Membership's.
  */
+import type { Duplex } from 'node:stream';
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
 import type { Identity, StoredIdentity } from '../common/pki/identity.ts';
@@ -142,6 +143,12 @@ export class SwarmNode {
       );
     }
     return this.#membership.manager;
+  }
+
+  /** To what a manager answers for users of workers. Throws `unavailable`, or `not-a-manager` when none allows it. */
+  connectToManager(signal: AbortSignal): Promise<Duplex> {
+    if (!this.#membership) this.requireManager();
+    return this.#membership!.connectToManager(signal);
   }
 
   get manager(): Manager | null {

@@ -64,17 +64,20 @@ function daemonFlags(command: Command): Command {
         .choices(LOG_LEVELS)
         .default('info'),
     )
-    .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect);
+    .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
+    .option('--api-read-on-workers', 'workers answer what only reads the cluster');
 }
 
 interface DaemonFlags {
   readonly logLevel: string;
   readonly insecureRegistry?: readonly string[];
+  readonly apiReadOnWorkers?: boolean;
 }
 
 const settingsOf = (flags: DaemonFlags) => ({
   logLevel: flags.logLevel,
   insecureRegistries: flags.insecureRegistry ?? [],
+  ...(flags.apiReadOnWorkers && { apiReadOnWorkers: true }),
 });
 
 export const up: DevConfigure = (command, context) => {

@@ -55,6 +55,7 @@ export async function startDaemon(
     ...['--hostname', host.name],
     ...['--cgroup-parent', host.cgroupParent],
     ...['--log-level', settings.logLevel],
+    ...(settings.apiReadOnWorkers ? ['--api-read-on-workers'] : []),
     ...settings.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
   ]);
   const child = spawn(argv[0]!, argv.slice(1), {

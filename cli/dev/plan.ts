@@ -25,6 +25,8 @@ export interface HostPlan {
 export interface DaemonSettings {
   readonly logLevel: string;
   readonly insecureRegistries: readonly string[];
+  /** of the daemons; absent in the plans of earlier releases */
+  readonly apiReadOnWorkers?: boolean;
 }
 
 export interface ClusterPlan {
@@ -99,7 +101,11 @@ export function planCluster(request: PlanRequest): ClusterPlan {
   ];
   return {
     name,
-    settings: { logLevel: request.logLevel, insecureRegistries: request.insecureRegistries },
+    settings: {
+      logLevel: request.logLevel,
+      insecureRegistries: request.insecureRegistries,
+      ...(request.apiReadOnWorkers && { apiReadOnWorkers: true }),
+    },
     bridge: `skb-${tag}`,
     subnet,
     bridgeAddress: `${SUBNET_PREFIX}.${subnet}.1`,

@@ -1,4 +1,4 @@
-/** What every node serves to managers. */
+/** What every node serves to managers; and what managers serve to nodes for their users. */
 import { skep } from '../../proto/gen/skep.js';
 import type { NetworkProof } from '../model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../model/network-trace.ts';
@@ -37,6 +37,17 @@ export const containerApi = duplex<Uint8Array, Uint8Array>({
   response: bytes,
   roles: ['manager'],
   needsCurrentManager: true,
+});
+
+/**
+ * A connection to a manager's Engine API, with the routes that read the cluster and no others (docs/decisions/0124). Only
+ * served where operators allow it.
+ */
+export const clusterReads = duplex<Uint8Array, Uint8Array>({
+  path: '/skep.Manager/ClusterReads',
+  request: bytes,
+  response: bytes,
+  roles: ['worker', 'manager'],
 });
 
 /**

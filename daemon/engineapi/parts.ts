@@ -13,7 +13,15 @@ export interface RouteParts {
   readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers' | 'plain' | 'localNetworks'>;
   readonly swarm: Pick<
     SwarmNode,
-    'state' | 'init' | 'join' | 'leave' | 'unlock' | 'requireManager' | 'manager' | 'remoteManagers'
+    | 'state'
+    | 'init'
+    | 'join'
+    | 'leave'
+    | 'unlock'
+    | 'requireManager'
+    | 'manager'
+    | 'remoteManagers'
+    | 'connectToManager'
   >;
   /** of this engine, over restarts */
   readonly engineId: string;
@@ -26,6 +34,8 @@ export interface RouteParts {
   readonly logDriver: LogDriver;
   /** containers have user namespaces unless they say otherwise */
   readonly isRemapped: boolean;
+  /** On a worker a manager answers what only reads the cluster. */
+  readonly readOnWorkers: boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly execs: Execs;

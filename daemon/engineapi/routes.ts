@@ -28,9 +28,17 @@ import { addSwarmRoutes } from './swarm.ts';
 import { addSystemRoutes } from './system.ts';
 import { addVolumeRoutes } from './volumes.ts';
 import { addWatchRoutes } from './watch.ts';
+import { onlyClusterReads, withWorkerReads } from './worker-reads.ts';
 
-export function addRoutes(routes: Routes, parts: RouteParts): void {
+export function addRoutes(bare: Routes, parts: RouteParts): void {
   const { worker, swarm, clock, execs, events } = parts;
+  const routes = parts.readOnWorkers
+    ? withWorkerReads(bare, {
+        isWorker: () => swarm.state().local === 'active' && swarm.manager === null,
+        nodeId: () => swarm.state().nodeId,
+        connect: (signal) => swarm.connectToManager(signal),
+      })
+    : bare;
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
   addNodeRoutes(routes, parts);
@@ -59,6 +67,18 @@ export function addRoutes(routes: Routes, parts: RouteParts): void {
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, { events, clock });
   addNotYetRoutes(routes);
+}
+
+/** What this node answers for workers while it is a manager: see `withWorkerReads`. */
+export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
+  const reads = onlyClusterReads(routes);
+  addNodeRoutes(reads, parts);
+  addServiceRoutes(reads, parts);
+  addServiceLogRoutes(reads, parts);
+  addWatchRoutes(reads, parts);
+  addNetworkRoutes(reads, parts);
+  addSecretRoutes(reads, parts);
+  addConfigRoutes(reads, parts);
 }
 
 type ContainerParts = Pick<RouteParts, 'worker' | 'clock' | 'execs' | 'events' | 'engineId'> &

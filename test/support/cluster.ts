@@ -344,6 +344,8 @@ export interface ClusterRequest {
   readonly logLevel?: string;
   /** hosts or subnets that the daemons reach without TLS; default none */
   readonly insecureRegistries?: readonly string[];
+  /** default no */
+  readonly apiReadOnWorkers?: boolean;
 }
 
 /** What ends the names of the clusters that this process starts. */
@@ -355,7 +357,9 @@ export async function startCluster(prefix: string, request: ClusterRequest): Pro
   const sizes = ['--managers', `${request.managers}`, '--workers', `${request.workers}`];
   const level = ['--log-level', request.logLevel ?? 'info'];
   const insecure = (request.insecureRegistries ?? []).flatMap((r) => ['--insecure-registry', r]);
-  const argv = [SKEP, 'dev', 'up', '--name', name, ...sizes, ...level, ...insecure, '--json'];
+  const reads = request.apiReadOnWorkers ? ['--api-read-on-workers'] : [];
+  const flags = [...sizes, ...level, ...insecure, ...reads];
+  const argv = [SKEP, 'dev', 'up', '--name', name, ...flags, '--json'];
   const { stdout } = succeeded(await run(argv));
   const { hosts } = JSON.parse(stdout) as { hosts: ClusterHost[] };
   return new TestCluster(name, hosts);

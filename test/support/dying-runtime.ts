@@ -4,6 +4,7 @@
  */
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
 import { defaultProcess, defaultSpec } from '../../worker/runtime/defaults.ts';
 import { NativeRuntime } from '../../worker/runtime/native-runtime.ts';
 
@@ -27,6 +28,7 @@ const runtime = new NativeRuntime({
   stateDir: place.stateDir,
   cgroupParent: place.cgroupParent,
   clock: new SystemClock(),
+  random: new SystemRandom(),
   log: silentLogger,
   onFailure: () => {},
 });

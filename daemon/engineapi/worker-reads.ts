@@ -1,0 +1,63 @@
+/**
+ * What is asked of the cluster at a worker: passed on to a manager, where operators allow it (`--api-read-on-workers`,
+ * docs/decisions/0124). Knows which routes only read the cluster; nothing of what they do.
+ */
+import type { Duplex } from 'node:stream';
+import { forward } from './forward.ts';
+import type { RequestContext } from './http-context.ts';
+import type { Method, Routes } from './server.ts';
+
+export interface WorkerReadsOptions {
+  /** This node is in a cluster, and no manager of it. */
+  readonly isWorker: () => boolean;
+  readonly nodeId: () => string;
+  /** Throws `unavailable` when no manager can be reached. */
+  readonly connect: (signal: AbortSignal) => Promise<Duplex>;
+}
+
+const READS = /^\/(services|tasks|nodes|secrets|configs|skep\/services|skep\/watch)(?=\/|$)/;
+const NETWORKS = /^\/networks(?=\/|$)/;
+
+/** Not `/swarm`: it holds the tokens with which anybody becomes a manager. */
+function isClusterRead(method: Method, path: string): boolean {
+  return method === 'GET' && (READS.test(path) || NETWORKS.test(path));
+}
+
+/** Adds to `routes` those that read the cluster, and no others: what a manager answers for workers. */
+export function onlyClusterReads(routes: Routes): Routes {
+  return {
+    add: (method, path, handler) => {
+      if (isClusterRead(method, path)) routes.add(method, path, handler);
+    },
+  };
+}
+
+/** Adds to `routes`; on a worker handlers do not hear of what a manager is asked for. */
+export function withWorkerReads(routes: Routes, options: WorkerReadsOptions): Routes {
+  return {
+    add: (method, path, handler) => {
+      if (!isClusterRead(method, path)) {
+        routes.add(method, path, handler);
+        return;
+      }
+      const isOfNetworks = NETWORKS.test(path);
+      routes.add(method, path, async (context) => {
+        // The node's own networks are among what is asked for, unless it says otherwise.
+        const isOwn = isOfNetworks && context.text('scope') !== 'swarm';
+        if (isOwn || !options.isWorker()) await handler(context);
+        else await passOn(context, options);
+      });
+    },
+  };
+}
+
+async function passOn(context: RequestContext, options: WorkerReadsOptions): Promise<void> {
+  const connection = await options.connect(context.signal);
+  const target = targetOf(context.request.url ?? '/', options.nodeId());
+  await forward(context, connection, target, 'a manager');
+}
+
+/** `self` is this node, not the manager. */
+export function targetOf(url: string, nodeId: string): string {
+  return url.replace(/^((?:\/v\d+\.\d+)?\/nodes\/)self(?=[/?]|$)/, `$1${nodeId}`);
+}

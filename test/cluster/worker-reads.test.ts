@@ -1,0 +1,69 @@
+// --api-read-on-workers: what only reads the cluster is answered on workers, by a manager; nothing else is.
+import { request } from 'node:http';
+import { describe, expect, test } from 'vitest';
+import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
+
+describe.skipIf(!clusterTestsCanRun)('reads on workers', { timeout: 60_000 }, () => {
+  const shared = useCluster(
+    'reads',
+    { managers: 3, workers: 1, apiReadOnWorkers: true },
+    async (cluster) => {
+      await cluster.image({ name: 'box:latest' });
+      const words = ['box', 'sh', '-c', 'echo started; exec sleep 1000'];
+      await cluster.skep(['service', 'create', '--no-resolve-image', '--name', 'web', ...words]);
+    },
+  );
+  const call = (method: string, path: string, host = 'worker-1') =>
+    new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const { socket: socketPath } = shared.current.host(host);
+      const sent = request({ socketPath, method, path, agent: false }, (response) => {
+        let text = '';
+        response.on('data', (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+        response.once('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      });
+      sent.on('error', reject);
+      sent.end();
+    });
+  const json = async (path: string, host?: string) =>
+    JSON.parse((await call('GET', path, host)).text);
+
+  test('are those of a manager', async () => {
+    for (const path of ['/services', '/services/web', '/nodes', '/tasks', '/secrets', '/configs']) {
+      expect(await json(path), path).toEqual(await json(path, 'manager-1'));
+    }
+    expect((await json('/nodes/self')).Description.Hostname).toBe('worker-1');
+    expect((await json('/networks/ingress?scope=swarm')).Name).toBe('ingress');
+    expect((await call('GET', '/services/web/logs?stdout=1')).text).toContain('started\n');
+    const args = ['service', 'ls', '--format', '{{.Name}} {{.Replicas}}'];
+    expect(await shared.current.skep(args, { host: 'worker-1' })).toBe('web 1/1\n');
+  });
+
+  test('are no writes, and tell no tokens', async () => {
+    const refused = [
+      ['DELETE', '/services/web'],
+      ['POST', '/services/create'],
+      ['GET', '/swarm'],
+      ['GET', '/swarm/unlockkey'],
+    ] as const;
+    for (const [method, path] of refused) {
+      const { status, text } = await call(method, path);
+      expect([status, text], path).toEqual([503, expect.stringContaining('not a swarm manager')]);
+    }
+  });
+
+  test('go on when one of three managers is gone', async () => {
+    await shared.current.dev('cut', 'manager-2');
+    try {
+      await eventually(
+        'the worker asks the other one',
+        async () => expect((await call('GET', '/services/web')).status).toBe(200),
+        { withinMs: 20_000 },
+      );
+    } finally {
+      await shared.current.dev('heal', 'manager-2');
+    }
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import type { Handler, Routes } from '../../../daemon/engineapi/server.ts';
+import {
+  onlyClusterReads,
+  targetOf,
+  withWorkerReads,
+} from '../../../daemon/engineapi/worker-reads.ts';
+import { allRoutes } from '../../support/api-requests.ts';
+
+function recorder(): { routes: Routes; handlers: Map<string, Handler> } {
+  const handlers = new Map<string, Handler>();
+  const routes = {
+    add: (method: string, path: string, handler: Handler) =>
+      void handlers.set(`${method} ${path}`, handler),
+  } as Routes;
+  return { routes, handlers };
+}
+
+describe('what workers may read of the cluster', () => {
+  test('is what only reads, and nothing with tokens or keys', () => {
+    const { routes, handlers } = recorder();
+    const reads = onlyClusterReads(routes);
+    for (const [method, path] of allRoutes()) reads.add(method, path, () => {});
+    expect([...handlers.keys()].sort()).toEqual([
+      'GET /configs',
+      'GET /configs/:id',
+      'GET /networks',
+      'GET /networks/:id',
+      'GET /nodes',
+      'GET /nodes/:id',
+      'GET /secrets',
+      'GET /secrets/:id',
+      'GET /services',
+      'GET /services/:id',
+      'GET /services/:id/logs',
+      'GET /skep/services/:id/explain',
+      'GET /skep/watch',
+      'GET /tasks',
+      'GET /tasks/:id',
+      'GET /tasks/:id/logs',
+    ]);
+  });
+
+  test.each([
+    ['GET', '/services', true, null, 'a manager'],
+    ['GET', '/services', false, null, 'this node'],
+    ['POST', '/services/create', true, null, 'this node'],
+    ['GET', '/swarm', true, null, 'this node'],
+    ['GET', '/networks', true, null, 'this node'],
+    ['GET', '/networks/:id', true, 'swarm', 'a manager'],
+  ] as const)(
+    '%s %s (worker: %s, scope %s) is answered by %s',
+    async (method, path, isWorker, scope, by) => {
+      const { routes, handlers } = recorder();
+      let seen = '';
+      const asked = withWorkerReads(routes, {
+        isWorker: () => isWorker,
+        nodeId: () => 'n',
+        connect: async () => {
+          seen = 'a manager';
+          throw new Error('asked');
+        },
+      });
+      asked.add(method, path, () => {
+        seen = 'this node';
+      });
+      const context = { text: () => scope, signal: new AbortController().signal };
+      await Promise.resolve(
+        handlers.get(`${method} ${path}`)!(context as unknown as RequestContext),
+      ).catch(() => {});
+      expect(seen).toBe(by);
+    },
+  );
+
+  test.each([
+    ['/v1.50/nodes/self?x=1', '/v1.50/nodes/abc?x=1'],
+    ['/nodes/self', '/nodes/abc'],
+    ['/nodes/selfish', '/nodes/selfish'],
+    ['/services/self', '/services/self'],
+  ])('%s at a worker is %s at a manager', (url, target) => {
+    expect(targetOf(url, 'abc')).toBe(target);
+  });
+});
