@@ -1,0 +1,164 @@
+// The installed docker command as a black box, through all its verbs: test/fixtures/docker-cli.transcript is what is typed
+// and what must come of it. Each answer that it gets is held against Docker's description of the API besides.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { clusterTestsCanRun, eventually, REPOSITORY, run, succeeded } from '../support/cluster.ts';
+import { swaggerMinors } from '../support/docker-swagger.ts';
+import { linesMatch, parseTranscript, transcriptLines } from '../support/transcript.ts';
+import { useCluster } from '../support/use-cluster.ts';
+import { ValidatingProxy } from '../support/validating-proxy.ts';
+
+const TRANSCRIPT = join(import.meta.dirname, '../fixtures/docker-cli.transcript');
+const STEPS = parseTranscript(readFileSync(TRANSCRIPT, 'utf8'));
+const SECTIONS = [...new Set(STEPS.map(({ section }) => section))];
+const CHECKS_MIN = 150;
+const STACK = `
+version: '3.8'
+services:
+  web:
+    image: box
+    command: sleep 1000
+    stop_grace_period: 1s
+    deploy: {replicas: 2, update_config: {monitor: 1s}}
+    secrets: [key]
+    networks: [front]
+networks: {front: {}}
+secrets: {key: {file: ./one}}
+`;
+
+const hasDocker = spawnSync('docker', ['--version']).status === 0;
+const title = hasDocker ? 'the docker CLI' : 'the docker CLI (skipped: docker is not installed)';
+
+describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 180_000 }, () => {
+  let dir: string;
+  let proxy: ValidatingProxy;
+  const shared = useCluster('verbs', { managers: 1, workers: 1 }, (cluster) =>
+    cluster.image({ name: 'box:latest', labels: { a: 'image' } }),
+  );
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+    writeFileSync(join(dir, 'one'), 'content\n');
+    writeFileSync(join(dir, 'stack.yml'), STACK);
+    proxy = new ValidatingProxy(join(dir, 'docker.sock'), shared.current.hosts[0]!.socket);
+    await proxy.start();
+  });
+  afterAll(async () => {
+    await proxy.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const environment = () => ({ DOCKER_HOST: `unix://${proxy.socketPath}`, DOCKER_CONFIG: dir });
+  const docker = async (...args: readonly string[]) =>
+    succeeded(await run(['docker', ...args], { env: environment() })).stdout;
+
+  test(`is driven through ${CHECKS_MIN} checks and more`, () => {
+    expect(STEPS.length).toBeGreaterThanOrEqual(CHECKS_MIN);
+  });
+
+  describe.each(SECTIONS)('%s', (section) => {
+    test.each(STEPS.filter((step) => step.section === section).map((step) => [step.command, step]))(
+      '%s',
+      async (_, step) => {
+        const argv = step.argv.map((word) => word.replaceAll('<dir>', dir));
+        const { code, stdout, stderr } = await run(argv, { env: environment() });
+        const seen = {
+          code,
+          stdout: transcriptLines(stdout, dir),
+          stderr: transcriptLines(stderr, dir),
+        };
+        const { command, argv: _argv, section: _section, ...expected } = step;
+        const matches =
+          code === step.code &&
+          linesMatch(step.stdout, seen.stdout) &&
+          linesMatch(step.stderr, seen.stderr);
+        if (!matches) expect(seen, command).toEqual(expected);
+      },
+    );
+  });
+
+  describe('streams', () => {
+    /** Runs until `isEnough` of its output; what it said until then. */
+    const follow = async (
+      args: readonly string[],
+      isEnough: (text: string) => boolean,
+      meanwhile: () => Promise<unknown> = async () => {},
+    ): Promise<string> => {
+      const child = spawn('docker', args, { env: { ...process.env, ...environment() } });
+      let text = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      try {
+        await meanwhile();
+        await eventually(
+          `docker ${args.join(' ')} says so`,
+          () => expect(isEnough(text), text).toBe(true),
+          { withinMs: 30_000 },
+        );
+        return text;
+      } finally {
+        child.kill('SIGKILL');
+      }
+    };
+
+    test('exec -it on a terminal that is made another size', async () => {
+      await docker('run', '-d', '--name', 'tty', 'box', 'sleep', '1000');
+      const words =
+        'until s=$(stty size 2>/dev/null); [ -n "$s" ]; do sleep 0.1; done; trap \'stty size; exit 5\' WINCH; echo $s; echo resize; while :; do sleep 0.1; done';
+      const script = join(REPOSITORY, 'test/support/docker-pty.py');
+      const exec = ['docker', 'exec', '-it', 'tty', 'sh', '-c', words];
+      const { code, stdout } = await run(['python3', script, '33', '77', ...exec], {
+        env: environment(),
+        limitMs: 60_000,
+      });
+      expect([code, stdout.split(/\r*\n/)]).toEqual([5, ['33 77', 'resize', '51 143', '']]);
+      await docker('rm', '-f', 'tty');
+    });
+
+    test('service logs -f tells what comes', async () => {
+      const words = 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.2; done';
+      const flags = ['--no-resolve-image', '-d', '--name', 'talks', '--stop-grace-period', '0s'];
+      await docker('service', 'create', ...flags, 'box', 'sh', '-c', words);
+      const text = await follow(['service', 'logs', '-f', 'talks'], (it) => /\| line 5\n/.test(it));
+      const lines = text.trim().split('\n');
+      expect(lines.slice(0, 5).map((line) => line.split('| ')[1])).toEqual(
+        [1, 2, 3, 4, 5].map((i) => `line ${i}`),
+      );
+      expect(lines[0]).toMatch(/^talks\.1\.[0-9a-z]{12}@(manager|worker)-1 +\| line 1$/);
+      await docker('service', 'rm', 'talks');
+    });
+
+    test('events and stats go on until they are left', async () => {
+      const format = ['--format', '{{.Type}} {{.Action}}'];
+      const filters = ['--filter', 'container=seen', '--filter', 'event=start'];
+      const events = await follow(
+        ['events', ...format, ...filters],
+        (it) => it !== '',
+        async () => {
+          // The engine's past is not asked for: the container starts until it was seen to.
+          await docker('run', '-d', '--name', 'seen', 'box', 'sleep', '1000');
+          await docker('restart', '-t', '0', 'seen');
+        },
+      );
+      expect(events).toMatch(/^(container start\n)+$/);
+      const stats = await follow(
+        ['stats', '--no-trunc', '--format', '{{.Name}} {{.PIDs}}', 'seen'],
+        (it) => (it.match(/seen 1/g) ?? []).length >= 3,
+      );
+      expect(stats).toContain('seen 1');
+      await docker('rm', '-f', 'seen');
+    });
+  });
+
+  test.skipIf(swaggerMinors.length === 0)(
+    swaggerMinors.length === 0
+      ? "answers are as Docker's documents say (skipped: they are not there)"
+      : "answers are as Docker's documents say",
+    () => {
+      expect(proxy.judged).toBeGreaterThan(CHECKS_MIN);
+      expect([...proxy.complaints]).toEqual([]);
+    },
+  );
+});
