@@ -1,0 +1,119 @@
+// No request is lost while tasks are replaced, scaled and moved. SKEP_PROOFS=full makes it long: 20 updates,
+// 200 requests a second.
+import { afterAll, describe, expect, test } from 'vitest';
+import { clusterTestsCanRun, http } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
+
+const isFull = process.env['SKEP_PROOFS'] === 'full';
+const UPDATES = isFull ? 20 : 3;
+const REQUESTS_PER_SECOND = isFull ? 200 : 60;
+const PORT = 18500;
+const IMAGE = 'box:latest';
+const SERVE = 'mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www';
+/** Tells of each request that failed, and of every hundredth. */
+const ASK =
+  'n=0; while true; do timeout 5 wget -qO- http://web/ >/dev/null || echo lost $n; n=$((n+1)); ' +
+  '[ $((n % 100)) = 0 ] && echo asked $n; sleep 0.05; done';
+const SOON = { withinMs: 60_000 };
+
+/** Asks the published port of each host in turn, at a fixed rate whatever the answers take. */
+class Askers {
+  readonly failures: string[] = [];
+  answered = 0;
+  readonly #open = new Set<Promise<void>>();
+  readonly #timer: NodeJS.Timeout;
+  #next = 0;
+
+  constructor(addresses: readonly string[]) {
+    this.#timer = setInterval(() => {
+      const address = addresses[this.#next++ % addresses.length]!;
+      const asked = this.#ask(address).finally(() => this.#open.delete(asked));
+      this.#open.add(asked);
+    }, 1000 / REQUESTS_PER_SECOND);
+  }
+
+  async #ask(address: string): Promise<void> {
+    try {
+      const { status } = await http(address, PORT, '/', 20_000);
+      if (status === 200) this.answered++;
+      else this.failures.push(`${address}: status ${status}`);
+    } catch (err) {
+      this.failures.push(`${new Date().toISOString()} ${address}: ${String(err)}`);
+    }
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all(this.#open);
+  }
+}
+
+const title = 'no request is lost';
+describe.skipIf(!clusterTestsCanRun)(title, { timeout: isFull ? 1_800_000 : 300_000 }, () => {
+  const shared = useCluster('lossless', { managers: 1, workers: 2 }, async (cluster) => {
+    await cluster.image({ name: IMAGE, cmd: ['sh', '-c', SERVE] });
+    await cluster.skep(['network', 'create', '-d', 'overlay', 'front']);
+    const health = ['--health-cmd', 'wget -qO /dev/null http://127.0.0.1/', '--health-interval'];
+    await cluster.skep([
+      ...['service', 'create', '-d', '--name', 'web', '--network', 'front', '-p', `${PORT}:80`],
+      ...['--replicas', '3', ...health, '1s', '--stop-grace-period', '3s', IMAGE],
+    ]);
+    const client = ['--network', 'front', '--replicas', '2', IMAGE, 'sh', '-c', ASK];
+    await cluster.running('web', 3, SOON);
+    await cluster.skep(['service', 'create', '-d', '--name', 'client', ...client]);
+    await cluster.running('client', 2, SOON);
+  });
+  let askers: Askers | null = null;
+  afterAll(() => askers?.stop());
+
+  const skep = (...args: string[]) => shared.current.skep(args, { limitMs: 240_000 });
+  const update = (...flags: string[]) => skep('service', 'update', ...flags, 'web');
+
+  /** Of all clients, outside and in tasks. */
+  async function lostDuring(work: () => Promise<void>): Promise<string[]> {
+    const { hosts } = shared.current;
+    const before = await linesOfTasks();
+    askers = new Askers(hosts.map(({ address }) => address));
+    await work();
+    await askers.stop();
+    expect(askers.answered).toBeGreaterThan(REQUESTS_PER_SECOND);
+    const inTasks = (await linesOfTasks()).slice(before.length);
+    expect(inTasks.filter((line) => line.startsWith('asked'))).not.toEqual([]);
+    return [...askers.failures, ...inTasks.filter((line) => line.startsWith('lost'))];
+  }
+
+  async function linesOfTasks(): Promise<string[]> {
+    return (await skep('service', 'logs', '--raw', 'client')).split('\n').filter(Boolean);
+  }
+
+  test.each(['start-first', 'stop-first'])('by rolling updates, %s', async (order) => {
+    await update('-d', '--update-order', order, '--update-delay', '0s');
+    const lost = await lostDuring(async () => {
+      for (let i = 0; i < UPDATES; i++) await update('--force');
+    });
+    expect(lost).toEqual([]);
+  });
+
+  test('by scaling up and down', async () => {
+    const lost = await lostDuring(async () => {
+      for (let i = 0; i < (isFull ? 5 : 1); i++) {
+        await skep('service', 'scale', `web=${isFull ? 10 : 6}`);
+        await skep('service', 'scale', 'web=2');
+      }
+    });
+    expect(lost).toEqual([]);
+  });
+
+  test('by draining each node in turn', async () => {
+    await skep('service', 'scale', 'web=3');
+    // The clients in tasks move too: only those outside are asked here.
+    const lost = await lostDuring(async () => {
+      for (const { name } of shared.current.hosts) {
+        await skep('node', 'drain', '--wait', name);
+        await shared.current.running('web', 3, SOON);
+        await skep('node', 'update', '--availability', 'active', name);
+      }
+    });
+    expect(lost.filter((line) => !line.startsWith('lost'))).toEqual([]);
+  });
+});
