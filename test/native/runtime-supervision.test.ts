@@ -16,6 +16,15 @@ function alive(pid: number): boolean {
   }
 }
 
+/** False for one that nobody has reaped yet, too. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 describe.skipIf(!runtimeTestsCanRun)('native runtime: supervision', () => {
   let box: RuntimeBox;
   let proxy: ShimProxy | null = null;
@@ -56,6 +65,17 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: supervision', () => {
     box.runtime = box.newRuntime();
     await box.runtime.start();
   }
+
+  test('a shim that is stopped in service keeps no container from its signal, nor from its end', async () => {
+    const { pid } = await runUntilTerm('frozen');
+    stopShim('frozen');
+    await box.runtime.signal('frozen', 15); // past it
+    // Nobody reaps the init: what is left of it has ended.
+    await expect.poll(() => isRunning(pid), { timeout: 5000 }).toBe(false);
+    await box.runtime.killAll('frozen');
+    expect(box.runtime.get('frozen')).toMatchObject({ status: 'exited', exit: { exitCode: 137 } });
+    await box.runtime.remove('frozen');
+  }, 20_000);
 
   test('a stopped shim delays no start, its container runs on and is taken up later', async () => {
     const { pid } = await runUntilTerm('stopped');

@@ -154,8 +154,11 @@ export class ContainerController implements Controller {
       await this.#stop(signal);
     } else if (state?.status === 'created') {
       await this.#parts.runtime.remove(this.#task.id);
+    } else if (state?.exit) {
+      this.#events.died(state.exit); // between the last look at it and the order to stop
     }
     await this.#detach();
+    if (state?.status === 'created') this.#events.destroyed();
   }
 
   async remove(_signal: AbortSignal): Promise<void> {

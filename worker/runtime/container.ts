@@ -58,6 +58,8 @@ const ADOPT_WAIT_MS = 250;
 /** Between looks after a container whose shim cannot be reached: doubled each time up to the most. */
 const LOOK_FIRST_MS = 50;
 const LOOK_MAX_MS = 5000;
+/** A shim answers at once; one that does not is stopped or stuck. */
+const ANSWER_MS = 2000;
 /** A shim ends within 2 s of its container (FINISH_MS of native/src/shim/main.c). */
 const SHIM_END_MS = 3000;
 const SHIM_LOOK_MS = 2;
@@ -211,7 +213,7 @@ export class Container {
     return abortable(this.whenExited, signal);
   }
 
-  /** Through the shim; past it when it cannot be reached. Rejects with `conflict` after the end. */
+  /** Through the shim; past it when it cannot be reached or does not answer. Rejects with `conflict` after the end. */
   async signal(signo: number): Promise<void> {
     await this.#attempt;
     if (this.#connection === null && this.#exit === null) {
@@ -220,7 +222,14 @@ export class Container {
     }
     const payload = Buffer.alloc(4);
     payload.writeInt32LE(signo, 0);
-    await this.request(FRAME.signal, payload);
+    const over = new AbortController();
+    const late = this.#clock.sleep(ANSWER_MS, over.signal).then(
+      () => 'late',
+      () => 'in time',
+    );
+    const answer = this.request(FRAME.signal, payload).finally(() => over.abort());
+    answer.catch(() => {}); // maybe long after we gave it up
+    if ((await Promise.race([answer, late])) === 'late') await this.#signalDirectly(signo);
   }
 
   /** Of its terminal. Rejects with `conflict` when it has none, or after its end. */

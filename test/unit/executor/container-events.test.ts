@@ -73,6 +73,37 @@ describe('events of a container', () => {
     ]);
   });
 
+  test('of one that is removed before its start tell its removal, once', async () => {
+    const it = await scene({ task: { networks: [OVERLAY] } });
+    const controller = it.controller();
+    await controller.prepare(it.signal);
+    await controller.shutdown(it.signal);
+    await controller.remove(it.signal);
+    expect(actions(it)).toEqual(['create', 'network connect', 'network disconnect', 'destroy']);
+  });
+
+  test('of one that had ended when its stop was asked for tell its end', async () => {
+    const it = await scene();
+    const controller = await it.running();
+    it.events.length = 0;
+    it.runtime.end(it.id, { exitCode: 4 });
+    await controller.shutdown(it.signal);
+    await controller.remove(it.signal);
+    expect(actions(it)).toEqual(['die', 'destroy']);
+  });
+
+  test('of one that ends while its stop waits for its endpoint tell its end', async () => {
+    const it = await scene({ task: { networks: [OVERLAY] } });
+    const controller = await it.running();
+    it.events.length = 0;
+    const shutdown = controller.shutdown(it.signal);
+    await settle();
+    it.runtime.end(it.id, { exitCode: 4 });
+    await it.clock.advance(1_000);
+    await shutdown;
+    expect(actions(it)).toContain('die');
+  });
+
   test('of one that was killed for its memory begin with that', async () => {
     const it = await scene();
     const controller = await it.running();
