@@ -52,6 +52,8 @@ const volume = () => import('./commands/volume.ts');
 const image = () => import('./commands/image.ts');
 const container = () => import('./commands/container.ts');
 const imageMore = () => import('./commands/image-more.ts');
+const systemPrune = () => import('./commands/system-prune.ts');
+const imageSave = () => import('./commands/image-save.ts');
 const systemDf = () => import('./commands/system-df.ts');
 const login = () => import('./commands/login.ts');
 const containerVerbs = () => import('./commands/container-verbs.ts');
@@ -224,6 +226,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       create: entry('Create a volume', async () => (await volume()).create),
       inspect: entry('Show volumes in detail', async () => (await volume()).inspect),
       ls: entry('List volumes', async () => (await volume()).ls, LS),
+      prune: entry('Remove unused volumes', async () => (await systemPrune()).volumePrune),
       rm: entry('Remove volumes', async () => (await volume()).rm, RM),
     },
   },
@@ -242,6 +245,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       pull: entry('Pull an image from a registry', async () => (await image()).pull),
       push: entry('Push an image to its registry', async () => (await image()).push),
       rm: entry('Remove images', async () => (await image()).rm, RM),
+      save: entry('Write images to an archive', async () => (await imageSave()).save),
       verify: entry('Check all that is stored of images', async () => (await imageMore()).verify),
       tag: entry('Give an image another name', async () => (await image()).tag),
     },
@@ -293,6 +297,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       ),
       df: entry('Show what takes the disk', async () => (await systemDf()).df),
       events: entry('Show what happens, as it comes', async () => (await events()).events),
+      prune: entry('Remove what nobody uses', async () => (await systemPrune()).systemPrune),
       info: entry('Show what the daemon says of itself', async () => (await system()).info),
     },
   },
@@ -368,6 +373,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   tag: GROUPS['image']!.commands['tag']!,
   rm: GROUPS['container']!.commands['rm']!,
   run: GROUPS['container']!.commands['run']!,
+  save: GROUPS['image']!.commands['save']!,
   start: GROUPS['container']!.commands['start']!,
   stats: GROUPS['container']!.commands['stats']!,
   stop: GROUPS['container']!.commands['stop']!,

@@ -442,6 +442,10 @@ export class EngineClient extends ContainerCalls {
     return this.#post('/volumes/create', {}, request);
   }
 
+  volumesPrune(filters: FilterMap): Promise<{ readonly VolumesDeleted: readonly string[] | null }> {
+    return this.#post('/volumes/prune', { filters: encodeFilters(filters) });
+  }
+
   volumeRemove(name: string, force: boolean): Promise<void> {
     return this.#delete(`/volumes/${enc(name)}`, force ? { force } : {});
   }
@@ -479,6 +483,11 @@ export class EngineClient extends ContainerCalls {
     const { source: fromSrc, repository: repo, tag, message, changes } = options;
     const query = { fromSrc, repo, tag, message, changes };
     return this.#http.jsonLines('POST', '/images/create', { query, body: tar });
+  }
+
+  /** One tar of all of them. */
+  imagesSave(names: readonly string[]): Promise<IncomingMessage> {
+    return this.#http.stream('GET', '/images/get', { query: { names } });
   }
 
   imageLoad(tar: Readable): AsyncIterable<ProgressJson> {

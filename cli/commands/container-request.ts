@@ -1,4 +1,6 @@
 /** The flags of `run` and `create`, and the request that they make. Knows no daemon. */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ContainerCreateJson } from '../../common/model/engine-json/container.ts';
 import type { MountJson } from '../../common/model/engine-json/container-spec.ts';
@@ -34,6 +36,10 @@ export interface ContainerFlags extends IsolationFlags, SharedFlags {
   readonly env?: Many;
   readonly envFile?: Many;
   readonly label?: Many;
+  readonly labelFile?: Many;
+  readonly quiet?: boolean;
+  readonly cpuPeriod?: number;
+  readonly cpuQuota?: number;
   readonly publish?: Many;
   readonly publishAll?: boolean;
   readonly expose?: Many;
@@ -79,6 +85,20 @@ export function containerFlags(command: Command): void {
     '--storage-opt': 'not supported yet',
     '--cgroup-parent': 'the parent group is that of the daemon',
     '--oom-kill-disable': 'not supported',
+    '--blkio-weight-device': 'weights of single devices are not supported',
+    '--cpu-count': 'it is a Windows feature',
+    '--cpu-percent': 'it is a Windows feature',
+    '--io-maxbandwidth': 'it is a Windows feature',
+    '--io-maxiops': 'it is a Windows feature',
+    '--isolation': 'it is a Windows feature',
+    '--cpu-rt-period': 'limits of real-time work are not supported',
+    '--cpu-rt-runtime': 'limits of real-time work are not supported',
+    '--disable-content-trust': 'not supported',
+    '--ip6': 'addresses are chosen by the node',
+    '--kernel-memory': 'the kernel has no such limit any more',
+    '--link-local-ip': 'not supported',
+    '--use-api-socket': 'not supported: mount the socket',
+    '--volume-driver': 'volumes are local',
     '-a, --attach': 'all streams are attached, or none with --detach',
   });
   isolationFlags(command, 'memory and swap together; -1 = unlimited');
@@ -104,6 +124,10 @@ export function containerFlags(command: Command): void {
     .option('-m, --memory <size>', 'at least 6m', size)
     .option('--memory-reservation <size>', 'left alone by reclaim', size)
     .option('--cpus <n>', 'e.g. 1.5', flag(parseNanoCpus))
+    .option('--cpu-period <us>', 'of --cpu-quota', unsigned)
+    .option('--cpu-quota <us>', 'CPU time in each period', decimal)
+    .option('--label-file <file>', 'file of labels', collect)
+    .option('-q, --quiet', 'no progress of a pull')
     .option('--pids-limit <n>', '-1 = unlimited', decimal)
     .option('--cap-add <capability>', 'e.g. NET_ADMIN, ALL', collect)
     .option('--cap-drop <capability>', 'e.g. CHOWN, ALL', collect)
@@ -143,6 +167,7 @@ export async function containerRequest(
   const env = await environmentOf(context, flags);
   const bindings = portBindings(flags.publish ?? []);
   const exposed = [...Object.keys(bindings), ...(flags.expose ?? []).map(withProtocol)];
+  const labels = [...(await fileLines(context, flags.labelFile)), ...(flags.label ?? [])];
   const volumes = flags.volume ?? [];
   const health = healthcheckOf(flags, undefined);
   return {
@@ -150,7 +175,7 @@ export async function containerRequest(
     ...(words.length > 0 && { Cmd: words }),
     ...(flags.entrypoint !== undefined && { Entrypoint: [flags.entrypoint] }),
     ...(env.length > 0 && { Env: env }),
-    ...(flags.label && { Labels: pairs(flags.label) }),
+    ...(labels.length > 0 && { Labels: pairs(labels) }),
     ...(flags.hostname !== undefined && { Hostname: flags.hostname }),
     ...(Domainname !== undefined && { Domainname }),
     ...(flags.user !== undefined && { User: flags.user }),
@@ -182,6 +207,8 @@ export async function containerRequest(
       ...(flags.memoryReservation !== undefined && { MemoryReservation: flags.memoryReservation }),
       ...(flags.memorySwap !== undefined && { MemorySwap: flags.memorySwap }),
       ...(flags.cpus !== undefined && { NanoCpus: flags.cpus }),
+      ...(flags.cpuPeriod !== undefined && { CpuPeriod: flags.cpuPeriod }),
+      ...(flags.cpuQuota !== undefined && { CpuQuota: flags.cpuQuota }),
       ...(flags.pidsLimit !== undefined && { PidsLimit: flags.pidsLimit }),
       ...(flags.capAdd && { CapAdd: flags.capAdd }),
       ...(flags.capDrop && { CapDrop: flags.capDrop }),
@@ -227,6 +254,15 @@ export function restartPolicy(text: string): { Name: string; MaximumRetryCount: 
     throw new UsageError(`invalid restart policy '${text}'`);
   }
   return { Name: name, MaximumRetryCount: Number(count ?? 0) };
+}
+
+/** Lines `key=value`; empty ones and those that begin with # are none. */
+async function fileLines({ cwd }: CommandContext, files: Many = []): Promise<readonly string[]> {
+  const texts = await Promise.all(files.map((file) => readFile(resolve(cwd, file), 'utf8')));
+  return texts
+    .flatMap((text) => text.split('\n'))
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'));
 }
 
 const withProtocol = (port: string): string => (port.includes('/') ? port : `${port}/tcp`);

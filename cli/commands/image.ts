@@ -38,6 +38,7 @@ interface ListFlags {
 }
 
 export const ls: Configure = (command, context) => {
+  refuseFlags(command, { '--tree': 'images are listed by their names' });
   command
     .argument('[repository[:tag]]', 'only these', '')
     .option('-a, --all', 'also intermediate ones; there are none')
@@ -120,7 +121,7 @@ interface PullFlags {
 
 export const pull: Configure = (command, context) => {
   refuseFlags(command, {
-    '--all-tags': 'not supported yet',
+    '-a, --all-tags': 'not supported yet',
     '--platform': 'not supported yet',
     '--disable-content-trust': 'not supported',
   });
@@ -213,6 +214,7 @@ export const tag: Configure = (command, context) => {
 };
 
 export const inspect: Configure = (command, context) => {
+  refuseFlags(command, { '--platform': 'an image is of the platform of its host' });
   command
     .argument('<image...>', 'names or ids')
     .option('-f, --format <template>', 'json or a template')

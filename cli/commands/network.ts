@@ -77,6 +77,7 @@ export const create: Configure = (command, context) => {
     '--config-from': 'config-only networks are not supported yet',
     '--config-only': 'config-only networks are not supported yet',
     '--scope': 'the scope follows from the driver',
+    '--ipv4': 'networks have IPv4 always',
   });
   command
     .argument('<name>', 'of the network')

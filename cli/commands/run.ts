@@ -134,7 +134,11 @@ async function made(
     const auth = await registryAuthFor(context, image);
     warnLine(context, `Unable to find image '${image}' locally`);
     const progress = { ...context, stdout: context.stderr };
-    await showProgress(progress, client.imagePull(familiarRepository(reference), tag, auth), false);
+    await showProgress(
+      progress,
+      client.imagePull(familiarRepository(reference), tag, auth),
+      flags.quiet ?? false,
+    );
     return attempt();
   });
   for (const warning of Warnings ?? []) warnLine(context, `WARNING: ${warning}`);

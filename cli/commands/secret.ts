@@ -31,7 +31,7 @@ interface CreateFlags {
 function create(kind: Kind): Configure {
   return (command, context) => {
     if (kind === 'secrets') {
-      refuseFlags(command, { '--driver': 'secret drivers are not supported yet' });
+      refuseFlags(command, { '-d, --driver': 'secret drivers are not supported yet' });
     }
     command
       .argument('<name>', `of the ${nounOf(kind)}`)

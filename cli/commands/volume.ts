@@ -65,6 +65,8 @@ export const create: Configure = (command, context) => {
         'secret',
         'sharing',
         'type',
+        'topology-preferred',
+        'topology-required',
       ].map((name) => [`--${name}`, CLUSTER_ONLY]),
     ),
   );
