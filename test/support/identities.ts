@@ -30,9 +30,15 @@ export class TestAuthority {
     this.#random = random;
   }
 
-  static async create(nowMs: number, clusterId = 'c'.repeat(25)): Promise<TestAuthority> {
+  /** @param unit see `createRoot` */
+  static async create(
+    nowMs: number,
+    clusterId = 'c'.repeat(25),
+    unit?: string,
+  ): Promise<TestAuthority> {
     const random = new SeededRandom(nowMs);
-    return new TestAuthority(await createRoot({ nowMs, random }), clusterId, nowMs, random);
+    const root = await createRoot({ nowMs, random, ...(unit !== undefined && { unit }) });
+    return new TestAuthority(root, clusterId, nowMs, random);
   }
 
   async identity(
