@@ -219,6 +219,18 @@ describe('agent session', () => {
     expect(it.dialer.sessions).toHaveLength(2);
   });
 
+  test('sends a description that changed at once when it is told so, and only then', async () => {
+    const it = await started();
+    it.dialer.session.push(sessionMessage());
+    await settle();
+    it.agent.describeAgain();
+    expect(it.dialer.session.kinds()).not.toContain('description');
+    const description = aNodeDescription({ engineLabels: { rack: '7' } });
+    it.executor.description = description;
+    it.agent.describeAgain();
+    expect(it.dialer.session.sent).toContainEqual({ kind: 'description', description });
+  });
+
   test('looks at the node every 20 s and sends a description that changed', async () => {
     const it = await started();
     it.dialer.session.push(sessionMessage());

@@ -428,6 +428,23 @@ describe('assignments', () => {
     expect(there.stream.of('session')).toHaveLength(1);
   });
 
+  test('a node whose certificate is due is told, and told again when it is no more', async () => {
+    const { stream } = await connect();
+    const due = async (renewCertificate: boolean): Promise<void> => {
+      await store.store.update((tx) => {
+        tx.update('node', { ...tx.require('node', nodeId), renewCertificate });
+      });
+      await store.clock.advance(10);
+    };
+    await due(true);
+    await due(false);
+    expect(stream.of('session').map((message) => message.renewCertificate)).toEqual([
+      false,
+      true,
+      false,
+    ]);
+  });
+
   test('news of the session are announced to every agent', async () => {
     const { stream } = await connect();
     managers = [...managers, { nodeId: 'm2', address: '192.0.2.2:2377' }];
