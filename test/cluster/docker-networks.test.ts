@@ -135,8 +135,9 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       'NET_ADMIN',
       ...SLEEP,
     );
-    const spoof = 'ip address add 10.99.0.1/32 dev eth0; ping -c 1 -W 1 -I 10.99.0.1';
     const victim = await addressIn('ca', 'one');
+    const other = `${victim.split('.').slice(0, 3).join('.')}.200`;
+    const spoof = `ip address add ${other}/16 dev eth0; ping -c 1 -W 1 -I ${other}`;
     expect((await tryDocker('exec', 'cc', 'sh', '-c', `${spoof} ${victim}`)).code).not.toBe(0);
     expect(await reaches('cc', 'ca')).toBe(true);
   });
