@@ -242,6 +242,17 @@ describe.skipIf(!runtimeTestsCanRun)('a container as its spec has it', () => {
     }
   });
 
+  test('an empty directory over /dev leaves a command with an input at its end', async () => {
+    const dir = mkdtempSync(`${tmpdir()}/skep-dev-`);
+    try {
+      const script = 'cat; test -e /dev/null || echo ran';
+      expect(await outputOf(PRIVILEGED, script, [bind(dir, '/dev')])).toBe('ran');
+      expect(readdirSync(dir)).toEqual([]);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
   test('an AppArmor profile that the node does not have is refused by name', async () => {
     const apparmor = { mode: 'custom' as const, profile: 'no-such-profile' };
     await expect(outputOf(secured({ apparmor }), 'true')).rejects.toThrow(

@@ -89,8 +89,16 @@ int bring_loopback_up(struct skep_error *err) {
   return 0;
 }
 
+/* The container's own. Where a bind over /dev has none, a pipe at its end: the host's would be the host's to
+ * change the owner of. */
 static int reopen_null_input(struct skep_error *err) {
   cleanup_fd int fd = RETRY(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (fd < 0 && errno == ENOENT) {
+    int ends[2];
+    if (open_pipe(ends) < 0) return fail(err, "pipe2", "standard input");
+    close(ends[1]);
+    fd = ends[0];
+  }
   if (fd < 0) return fail(err, "open", "/dev/null");
   if (dup2(fd, 0) < 0) return fail(err, "dup2", "/dev/null");
   return 0;
