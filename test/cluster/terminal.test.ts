@@ -1,0 +1,121 @@
+// What people see: progress, plan and trees on real terminals of 80 and 200 columns, the same in pipes; and tasks that move.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { clusterTestsCanRun, SKEP } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
+
+const IMAGE = 'skep-test/terminal:1';
+const hasTmux = spawnSync('tmux', ['-V']).status === 0;
+
+describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
+  let dir: string;
+  /** a server of tmux of our own */
+  let server: string;
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+    server = join(dir, 'tmux');
+    writeFileSync(
+      join(dir, 'stack.yml'),
+      `services:
+  web: {image: "${IMAGE}", stop_grace_period: 1s, deploy: {replicas: 3, update_config: {monitor: 1s}}}
+  a-service-with-a-name-of-some-length: {image: "${IMAGE}", stop_grace_period: 1s}
+`,
+    );
+  });
+  afterAll(() => {
+    spawnSync('tmux', ['-S', server, 'kill-server']);
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const shared = useCluster('term', { managers: 1, workers: 2 }, (cluster) =>
+    cluster.image({ name: IMAGE, entrypoint: ['/bin/sh', '-c'], cmd: ['exec sleep 3600'] }),
+  );
+
+  const socket = (): string => `unix://${shared.current.hosts[0]!.socket}`;
+
+  /** The lines of a terminal on which the command ran to its end. */
+  function screen(columns: number, words: string): string[] {
+    const tmux = (...args: string[]) =>
+      spawnSync('tmux', ['-S', server, ...args], { encoding: 'utf8', cwd: dir });
+    const session = `t${columns}`;
+    const command = `${SKEP} -H ${socket()} ${words}; tmux -S ${server} wait-for -S done; sleep 60`;
+    const size = ['-x', String(columns), '-y', '40'];
+    tmux('new-session', '-d', '-s', session, ...size, command);
+    tmux('wait-for', 'done');
+    const { stdout } = tmux('capture-pane', '-p', '-t', session);
+    tmux('kill-session', '-t', session);
+    return stdout.split('\n').filter((line) => line !== '');
+  }
+
+  const deploy = 'stack deploy -c stack.yml --resolve-image never shop';
+
+  test.skipIf(!hasTmux).each([80, 200])(
+    'of %d columns a deployment is one tree, and no line is longer',
+    { timeout: 90_000 },
+    (columns) => {
+      const lines = screen(columns, deploy);
+      expect(lines.slice(-3)).toEqual([
+        'Stack shop: 2 of 2 services are up',
+        expect.stringMatching(/^├─ \S+ +[13]\/[13] running, converged$/),
+        expect.stringMatching(/^└─ \S+ +[13]\/[13] running, converged$/),
+      ]);
+      expect(lines.filter((line) => line.startsWith('Stack shop:'))).toHaveLength(1);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(columns);
+    },
+  );
+
+  test.skipIf(!hasTmux).each([80, 200])(
+    'of %d columns an update is bars that are drawn over',
+    { timeout: 90_000 },
+    (columns) => {
+      const lines = screen(columns, 'service update --force --update-parallelism 3 shop_web');
+      expect(lines).toEqual([
+        'shop_web',
+        'overall progress: 3 out of 3 tasks',
+        ...[1, 2, 3].map((at) => `${at}/3: running   [${'='.repeat(50)}]`),
+        expect.stringMatching(/^verify: Waiting 1 seconds/),
+        'verify: Service shop_web converged',
+      ]);
+    },
+  );
+
+  test('in a pipe the same is plain lines', { timeout: 90_000 }, async () => {
+    const { stdout } = await shared.current.try(deploy.split(' '), { cwd: dir });
+    expect(stdout).not.toMatch(/[\x1b\r]/);
+    expect(stdout).toMatch(/^shop_web: 3\/3 running, converged$/m);
+    const plan = await shared.current.skep(
+      ['stack', 'diff', '-c', 'stack.yml', '--resolve-image', 'never', 'fresh'],
+      { cwd: dir },
+    );
+    expect(plan).toMatch(/^ {13}would land on \S+ \(1\), \S+ \(1\), \S+ \(1\)$/m);
+  });
+
+  test('a drained node is empty without an outage, and is filled again', {
+    timeout: 120_000,
+  }, async () => {
+    const { skep } = { skep: (...words: string[]) => shared.current.skep(words) };
+    const nodes = async (): Promise<string[]> =>
+      (
+        await skep(
+          'service',
+          'ps',
+          'shop_web',
+          '-f',
+          'desired-state=running',
+          '--format',
+          '{{.Node}}',
+        )
+      )
+        .trim()
+        .split('\n')
+        .sort();
+    const [, busy] = await nodes();
+    expect(await skep('node', 'drain', '--wait', busy!)).toMatch(/\n0 tasks left here, 0 of \d/);
+    expect((await nodes()).includes(busy!)).toBe(false);
+    await skep('node', 'update', '--availability', 'active', busy!);
+    expect(await skep('swarm', 'rebalance', '--apply')).toMatch(/1 of 1 tasks moved\n$/);
+    expect(new Set(await nodes()).size).toBe(3);
+  });
+});
