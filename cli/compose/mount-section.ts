@@ -76,6 +76,8 @@ function shortOptions(item: Item, text: string, isBind: boolean) {
 interface VolumeExtras {
   readonly readOnly: boolean;
   readonly noCopy: boolean;
+  /** '' = the whole volume */
+  readonly subpath?: string;
   readonly labels: LabelsJson;
 }
 
@@ -99,6 +101,7 @@ function namedVolume(
   };
   const options = {
     ...(extras.noCopy && { NoCopy: true }),
+    ...(extras.subpath && { Subpath: extras.subpath }),
     ...(!volume.external && {
       Labels: withNamespace(scope.request.name, { ...volume.labels, ...extras.labels }),
     }),
@@ -149,9 +152,15 @@ function longMount(scope: StackScope, item: Item): MountJson | undefined {
     case 'volume': {
       const inner = fields.get('volume')?.fields();
       const noCopy = inner?.get('nocopy')?.boolean() ?? false;
+      const subpath = inner?.get('subpath')?.text() ?? '';
       const labels = inner?.get('labels')?.stringMap() ?? {};
       if (source === undefined) return { Type: type, ...common };
-      return namedVolume(scope, sourceItem ?? item, source, target, { readOnly, noCopy, labels });
+      return namedVolume(scope, sourceItem ?? item, source, target, {
+        readOnly,
+        noCopy,
+        subpath,
+        labels,
+      });
     }
   }
 }

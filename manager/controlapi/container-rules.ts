@@ -111,7 +111,9 @@ function checkVolumeOptions(
   target: string,
   { subpath, driver, driverOptions }: NonNullable<Mount['volume']>,
 ): void {
-  if (subpath) throw notDone(`mount ${target}: a part of a volume is`);
+  if (subpath.startsWith('/') || subpath.split('/').includes('..')) {
+    throw invalid(`mount ${target}: subpath must be a relative path within the volume: ${subpath}`);
+  }
   if (driver !== '' && driver !== 'local') {
     throw notDone(`mount ${target}: volume driver "${driver}" is`);
   }

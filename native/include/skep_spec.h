@@ -45,6 +45,7 @@
 #define SKEP_MOUNT_FILESYSTEM 0u
 #define SKEP_MOUNT_BIND 1u
 #define SKEP_MOUNT_IDMAPPED 2u /* a bind whose files show their owners as ids of the user namespace */
+#define SKEP_MOUNT_NO_LINKS 4u /* beside one of the two: no link in the source is followed */
 
 #define SKEP_PROCESS_NO_NEW_PRIVILEGES 1u
 #define SKEP_PROCESS_STDIN 2u      /* stdin comes from the connection; without it it is /dev/null */

@@ -1,11 +1,22 @@
 // What a container shares with the host, or is kept from, when its spec says other than the default.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readlinkSync, rmdirSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { unmountTree } from '../../native/ffi/mount.ts';
 import type { OciNamespaceType, OciSpec } from '../../worker/runtime/oci.ts';
+import { partOfVolume } from '../../worker/volumes/subpath.ts';
 import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const SIGKILL = 9;
@@ -80,6 +91,34 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: isolation', () => {
     } finally {
       await unmountTree(dir);
       rmdirSync(dir);
+    }
+  });
+
+  test('a link that is put in the way of a part of a volume leads nowhere', async () => {
+    const dir = mkdtempSync('/var/tmp/skep-part-');
+    try {
+      for (const name of ['volume/part', 'volume/other'])
+        mkdirSync(join(dir, name), { recursive: true });
+      writeFileSync(join(dir, 'volume/part/file'), 'of the part');
+      symlinkSync('part', join(dir, 'volume/link'));
+      symlinkSync(dir, join(dir, 'volume/out'));
+      const part = partOfVolume(join(dir, 'volume'), 'link');
+      expect(part).toBe(join(dir, 'volume/part'));
+      for (const path of ['out/volume', '../volume', '/etc', 'nothing']) {
+        expect(() => partOfVolume(join(dir, 'volume'), path)).toThrow(/subpath|cannot access path/);
+      }
+      const mount = { destination: '/part', type: 'bind', source: part, options: ['rbind'] };
+      const run = (id: string) =>
+        box.output(id, 'cat /part/file', (spec) => ({
+          ...spec,
+          mounts: [...spec.mounts, { ...mount, plainSource: true }],
+        }));
+      expect((await run('part')).text).toBe('of the part');
+      renameSync(part, `${part}-moved`);
+      symlinkSync('/etc', part); // by whoever else has the volume
+      await expect(run('part-gone')).rejects.toThrow(/openat2 mount source .*: ELOOP/);
+    } finally {
+      rmSync(dir, { recursive: true });
     }
   });
 

@@ -252,10 +252,11 @@ export class PlainContainers {
   }
 
   #volumesOf({ spec }: ContainerBundle): MountedVolume[] {
-    const names = new Map(this.#options.volumes.list().map((one) => [one.mountpoint, one.name]));
+    const known = this.#options.volumes.list();
     return spec.mounts.flatMap(({ source, destination, options }) => {
-      const name = names.get(source);
-      if (name === undefined) return [];
+      const holder = known.find(({ mountpoint }) => `${source}/`.startsWith(`${mountpoint}/`));
+      if (holder === undefined) return [];
+      const { name } = holder;
       return [{ name, path: source, target: destination, readOnly: options.includes('ro') }];
     });
   }

@@ -5,6 +5,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { Mount } from '../../common/model/service.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import type { OciMount } from '../runtime/oci.ts';
+import { partOfVolume } from '../volumes/subpath.ts';
 import type { Volumes } from './ports.ts';
 
 export interface MountParts {
@@ -109,12 +110,6 @@ function ofVolume({ isMapped }: Pick<MountParts, 'isMapped'>, mount: OciMount): 
 
 async function volumeMount(parts: MountParts, mount: Mount): Promise<OciMount> {
   const { containerId, lowerDirs, volumes } = parts;
-  if (mount.volume?.subpath) {
-    throw new SkepError(
-      'unimplemented',
-      `mount ${mount.target}: volume-subpath is not supported yet`,
-    );
-  }
   const populateFrom = mount.volume?.noCopy ? null : { lowerDirs, path: mount.target };
   const { path } =
     mount.source === ''
@@ -125,7 +120,12 @@ async function volumeMount(parts: MountParts, mount: Mount): Promise<OciMount> {
           options: mount.volume?.driverOptions ?? {},
           populateFrom,
         });
-  return ofVolume(parts, bindMount(path, mount.target, mount.readOnly, 'rprivate'));
+  const subpath = mount.volume?.subpath ?? '';
+  if (subpath === '') {
+    return ofVolume(parts, bindMount(path, mount.target, mount.readOnly, 'rprivate'));
+  }
+  const part = bindMount(partOfVolume(path, subpath), mount.target, mount.readOnly, 'rprivate');
+  return ofVolume(parts, { ...part, plainSource: true });
 }
 
 function bindMount(

@@ -78,6 +78,8 @@ export interface OciMount {
    * container's user namespace; the rest goes to the file system
    */
   readonly options: readonly string[];
+  /** Ours, of a bind: no link in `source` is followed, for others may write there. */
+  readonly plainSource?: boolean;
 }
 
 export type OciNamespaceType = 'pid' | 'mount' | 'network' | 'ipc' | 'uts' | 'cgroup' | 'user';

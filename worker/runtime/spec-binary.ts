@@ -31,7 +31,7 @@ const PROCESS_FLAGS = {
   init: 32,
 } as const;
 
-const MOUNT_KINDS = { fileSystem: 0, bind: 1, idMapped: 2 } as const;
+const MOUNT_KINDS = { fileSystem: 0, bind: 1, idMapped: 2, noLinks: 4 } as const;
 const FILE_TYPES = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
 
 /** Where the cgroup layer wants the init to be put. */
@@ -225,13 +225,9 @@ function writeMount(out: Writer, mount: OciMount): void {
   requireAbsolute(mount.destination, 'mounts');
   const parsed = parseMountOptions(mount);
   if (parsed.bind) requireAbsolute(mount.source, 'mounts');
-  out.u32(
-    !parsed.bind
-      ? MOUNT_KINDS.fileSystem
-      : parsed.idMapped
-        ? MOUNT_KINDS.idMapped
-        : MOUNT_KINDS.bind,
-  );
+  const bindKind = parsed.idMapped ? MOUNT_KINDS.idMapped : MOUNT_KINDS.bind;
+  const noLinks = mount.plainSource ? MOUNT_KINDS.noLinks : 0;
+  out.u32(parsed.bind ? bindKind | noLinks : MOUNT_KINDS.fileSystem);
   out.str(mount.source, 'mounts');
   out.str(mount.destination, 'mounts');
   out.str(parsed.bind ? 'none' : mount.type, 'mounts');

@@ -111,7 +111,7 @@ const VOLUME_KEYS: KeyTable = {
     map({
       labels: honoured(`${MOUNT}.VolumeOptions.Labels`, PAIRS, 'pairs'),
       nocopy: honoured(`${MOUNT}.VolumeOptions.NoCopy`, FLAG),
-      subpath: refused('a part of a volume cannot be mounted yet', TEXT),
+      subpath: honoured(`${MOUNT}.VolumeOptions.Subpath`, TEXT),
     }),
   ),
   tmpfs: section(

@@ -45,6 +45,17 @@ static int clone_tree(const char *path, bool recursive, uint64_t propagation, in
   return result;
 }
 
+int bind_source(const struct mount_entry *entry, char path[BIND_SOURCE_MAX], int *fd) {
+  struct skep_open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = SKEP_RESOLVE_NO_SYMLINKS};
+  if (!(entry->kind & SKEP_MOUNT_NO_LINKS)) {
+    snprintf(path, BIND_SOURCE_MAX, "%s", entry->source);
+    return 0;
+  }
+  *fd = RETRY((int)syscall(NR_OPENAT2, AT_FDCWD, entry->source, &how, sizeof how));
+  snprintf(path, BIND_SOURCE_MAX, "/proc/self/fd/%d", *fd);
+  return *fd < 0 ? -1 : 0;
+}
+
 static int keep_at(int fd, int number, struct skep_error *err) {
   cleanup_fd int owned = fd;
   return dup3(owned, number, O_CLOEXEC) < 0 ? fail(err, "dup3", "mount %d", number) : 0;
@@ -57,8 +68,12 @@ static int open_binds(const struct spec *spec, int users, struct skep_error *err
     read_mount(&cursor, &entry);
     if (!is_detached(spec, &entry)) continue;
     uint64_t propagation = entry.propagation ? entry.propagation : MS_PRIVATE;
-    bool mapped = entry.kind == SKEP_MOUNT_IDMAPPED;
-    int fd = clone_tree(entry.source, entry.flags & MS_REC, propagation, mapped ? users : -1);
+    bool mapped = entry.kind & SKEP_MOUNT_IDMAPPED;
+    char source[BIND_SOURCE_MAX];
+    cleanup_fd int held = -1;
+    if (bind_source(&entry, source, &held) < 0)
+      return fail(err, "openat2", "mount source %s", entry.source);
+    int fd = clone_tree(source, entry.flags & MS_REC, propagation, mapped ? users : -1);
     if (fd < 0 && errno == EINVAL && mapped)
       return fail(err, "mount_setattr", "%s: its file system cannot map owners", entry.source);
     if (fd < 0) return fail(err, "open_tree", "mount source %s", entry.source);

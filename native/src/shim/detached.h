@@ -10,6 +10,7 @@
 
 /* The root; then one for each mount of the spec, then one for each device, where it has one. */
 #define DETACHED_ROOT_FD 100
+#define BIND_SOURCE_MAX 4096
 
 static inline int detached_mount_fd(uint32_t index) { return DETACHED_ROOT_FD + 1 + (int)index; }
 static inline int detached_device_fd(const struct spec *spec, uint32_t index) {
@@ -25,6 +26,9 @@ bool is_detached(const struct spec *spec, const struct mount_entry *entry);
 /* Expects the task directory as working directory. What it opened goes with detached_close. */
 int detached_open(const struct spec *spec, struct skep_error *err);
 void detached_close(const struct spec *spec);
+/* The source of a bind as a path to use: by a descriptor, -1 = none, when no link in it may be followed.
+ * -1 with errno. */
+int bind_source(const struct mount_entry *entry, char path[BIND_SOURCE_MAX], int *fd);
 /* Puts one at the place of a descriptor of the caller's own mount namespace. */
 int detached_attach(int fd, int target);
 

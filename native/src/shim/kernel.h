@@ -32,6 +32,7 @@ struct skep_open_how {
   uint64_t flags, mode, resolve;
 };
 #define SKEP_RESOLVE_NO_MAGICLINKS 0x02
+#define SKEP_RESOLVE_NO_SYMLINKS 0x04
 #define SKEP_RESOLVE_IN_ROOT 0x10
 
 struct skep_mount_attr {

@@ -150,16 +150,20 @@ static int apply_mount(int root, const struct mount_entry *entry, bool slave, in
                        struct skep_error *err) {
   struct stat source;
   enum kind kind = KIND_DIRECTORY;
-  char path[FD_PATH_MAX];
+  char path[FD_PATH_MAX], from[BIND_SOURCE_MAX];
+  cleanup_fd int held = -1;
   if (entry->kind != SKEP_MOUNT_FILESYSTEM) {
-    int found = detached < 0 ? stat(entry->source, &source) : fstat(detached, &source);
+    if (detached < 0 && bind_source(entry, from, &held) < 0)
+      return fail(err, "openat2", "mount source %s", entry->source);
+    int found = detached < 0 ? stat(from, &source) : fstat(detached, &source);
     if (found < 0) return fail(err, "stat", "mount source %s", entry->source);
     if (!S_ISDIR(source.st_mode)) kind = KIND_FILE;
   }
   cleanup_fd int target = ensure(root, entry->target, kind, 0);
   if (target < 0) return fail(err, "openat2", "mount target %s", entry->target);
   fd_path(path, target);
-  int mounted_there = detached < 0 ? mount(entry->source, path, entry->type,
+  int mounted_there = detached < 0 ? mount(entry->kind == SKEP_MOUNT_FILESYSTEM ? entry->source : from,
+                                           path, entry->type,
                                            (unsigned long)entry->flags,
                                            entry->data[0] ? entry->data : NULL)
                                    : detached_attach(detached, target);

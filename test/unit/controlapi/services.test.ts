@@ -60,6 +60,8 @@ const resources = (limits: object, others: object = {}) => ({
   ...others,
 });
 
+const PLAIN_VOLUME = { noCopy: false, labels: {}, driver: 'local', driverOptions: {}, subpath: '' };
+
 const INVALID: [string, ServiceSpec, string][] = [
   ['an empty name', aServiceSpec({ name: '' }), 'name must be provided'],
   ['a dot in its name', aServiceSpec({ name: 'a.b' }), 'valid as a DNS name component'],
@@ -217,26 +219,22 @@ const INVALID: [string, ServiceSpec, string][] = [
     }),
     'malformed secret reference, no target',
   ],
+  [
+    'a part of a volume that is not in it',
+    withContainer({
+      mounts: [mount({ volume: { ...PLAIN_VOLUME, subpath: 'a/../../b' } })],
+    }),
+    'mount /data: subpath must be a relative path within the volume: a/../../b',
+  ],
 ];
 
-const VOLUME = { noCopy: false, labels: {}, driver: 'local', driverOptions: {}, subpath: '' };
+const VOLUME = PLAIN_VOLUME;
 const NOT_DONE: [string, ServiceSpec, string][] = [
   ['another runtime', withTask({ runtime: 'plugin' }), 'runtime "plugin"'],
   [
     'a cluster mount',
     withContainer({ mounts: [mount({ type: 'cluster' })] }),
     'mount type "cluster"',
-  ],
-  [
-    'a mount of a part of a volume',
-    withContainer({
-      mounts: [
-        mount({
-          volume: { ...VOLUME, subpath: 'a' },
-        }),
-      ],
-    }),
-    'mount /data: a part of a volume is not done yet',
   ],
   [
     'a volume of another driver',

@@ -152,7 +152,7 @@ describe('mounts of a task', () => {
 
   test('what is not done is refused by name', async () => {
     await expect(planned([aMount({ type: 'cluster' })])).rejects.toThrow('cluster volumes');
-    const volume = { ...VOLUME, subpath: 'sub' };
-    await expect(planned([aMount({ volume })])).rejects.toThrow('volume-subpath');
+    const volume = { ...VOLUME, subpath: '../sub' };
+    await expect(planned([aMount({ volume })])).rejects.toThrow('subpath must be a relative path');
   });
 });
