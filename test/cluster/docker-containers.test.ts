@@ -147,6 +147,83 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(await docker('volume', 'ls', '-q')).toBe('');
     });
 
+    test('has the volumes of another container, or a mount that its volume names, or a part of one', async () => {
+      const box = (...args: string[]) => docker('run', '--rm', ...args);
+      const words = 'mkdir -p /data/sub; echo log > /data/sub/f; exec sleep 1000';
+      await docker(
+        'run',
+        '-d',
+        '--name',
+        'producer',
+        '-v',
+        'shared:/data',
+        'box',
+        'sh',
+        '-c',
+        words,
+      );
+      await eventually(
+        'the file is there',
+        async () =>
+          expect(await box('--volumes-from', 'producer', 'box', 'cat', '/data/sub/f')).toBe('log'),
+        SOON,
+      );
+      const denied = await tryDocker([
+        'run',
+        '--rm',
+        '--volumes-from',
+        'producer:ro',
+        'box',
+        'touch',
+        '/data/g',
+      ]);
+      expect(denied.stderr).toContain('Read-only file system');
+      const missing = await tryDocker(['run', '--rm', '--volumes-from', 'nobody', 'box', 'true']);
+      expect(missing).toMatchObject({
+        code: 125,
+        stderr: expect.stringMatching(/No such container/),
+      });
+      const part = 'type=volume,source=shared,target=/part,volume-subpath=sub';
+      expect(await box('--mount', part, 'box', 'cat', '/part/f')).toBe('log');
+      expect(await docker('ps', '--filter', 'volume=shared', '--format', '{{.Names}}')).toBe(
+        'producer',
+      );
+      await docker('rm', '-f', 'producer');
+      await docker('volume', 'rm', 'shared');
+      const options = ['type=tmpfs', 'device=tmpfs', 'o=size=1m'].flatMap((o) => ['-o', o]);
+      await docker('volume', 'create', ...options, 'memory');
+      expect(await box('-v', 'memory:/m', 'box', 'grep', '-c', ' /m tmpfs ', '/proc/mounts')).toBe(
+        '1',
+      );
+      await docker('volume', 'rm', 'memory');
+    });
+
+    test('logs as it is told, and says which drivers there are', async () => {
+      await docker('run', '-d', '--name', 'silent', '--log-driver', 'none', 'box', 'echo', 'x');
+      expect(await tryDocker(['logs', 'silent'])).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/configured logging driver does not support reading/),
+      });
+      const marked = ['--log-opt', 'labels=kind', '--log-opt', 'tag={{.Name}}', '-l', 'kind=loud'];
+      await docker(
+        'run',
+        '--name',
+        'loud',
+        '--log-driver',
+        'json-file',
+        ...marked,
+        'box',
+        'echo',
+        'x',
+      );
+      expect(await docker('logs', '--details', 'loud')).toBe('kind=loud,tag=loud x');
+      const refused = await tryDocker(['run', '--log-driver', 'splunk', 'box', 'true']);
+      expect(refused).toMatchObject({
+        code: 125,
+        stderr: expect.stringMatching(/json-file, local/),
+      });
+    });
+
     test('keeps named volumes and drops anonymous ones of --rm', async () => {
       await docker(
         'run',
