@@ -80,8 +80,8 @@ class SwaggerDocument {
 const documents = new Map<number, SwaggerDocument>();
 
 /**
- * What is wrong with an answer's JSON by the newest document that is not newer than `minor`, or the oldest; '' when nothing is,
- * or no document speaks of it.
+ * What is wrong with an answer's JSON by the document of its version; where that is not there, by both its neighbours, since
+ * either may hold already. '' when nothing is, or no document speaks of it.
  *
  * @param path without version and query
  */
@@ -92,11 +92,18 @@ export function swaggerComplaint(
   status: number,
   body: unknown,
 ): string {
-  const known = swaggerMinors.filter((it) => it <= minor).at(-1) ?? swaggerMinors[0];
-  if (known === undefined) return '';
-  const document = documents.get(known) ?? new SwaggerDocument(known);
-  documents.set(known, document);
-  return document.complaint(method, path, status, body) ?? '';
+  const older = swaggerMinors.filter((it) => it <= minor).at(-1);
+  const newer = swaggerMinors.find((it) => it >= minor);
+  const complaints = [older, newer]
+    .filter((it) => it !== undefined)
+    .map((it) => documentOf(it).complaint(method, path, status, body) ?? '');
+  return complaints.includes('') ? '' : (complaints[0] ?? '');
+}
+
+function documentOf(minor: number): SwaggerDocument {
+  const document = documents.get(minor) ?? new SwaggerDocument(minor);
+  documents.set(minor, document);
+  return document;
 }
 
 function patternOf(template: string): RegExp {
