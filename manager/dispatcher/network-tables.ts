@@ -348,7 +348,8 @@ const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
 /** Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session. */
 export function hostAddressOf(node: Node): string | null {
   const address = node.description?.address;
-  return address ? address.slice(0, address.lastIndexOf(':')) : null;
+  // An IPv6 address is in brackets there.
+  return address ? address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1') : null;
 }
 
 function networksOf(service: Service | null): NetworkId[] {

@@ -5,7 +5,7 @@ import {
   dnsFrom,
   httpFrom,
   inNetns,
-  type LabHost,
+  LabHost,
   type LabTask,
   NetworkLab,
   tryInNetns,
@@ -280,4 +280,36 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     expect(await inNetns(netns, 'nft', 'list', 'tables')).toBe('');
     expect(await inNetns(netns, 'ip', '-brief', 'link')).not.toContain('skep');
   });
+});
+
+describe.skipIf(!isRoot)('hosts with IPv6 addresses (root only)', () => {
+  let lab: NetworkLab;
+  beforeAll(async () => {
+    lab = await NetworkLab.create('sk6u', 2);
+  }, 60_000);
+  afterAll(() => lab?.close());
+
+  test('tasks meet over a VXLAN of IPv6', async () => {
+    const hosts = lab.hosts.map(
+      ({ nodeId, netns, dir }, i) => new LabHost(nodeId, `fd77::${i + 1}`, netns, dir),
+    );
+    lab.hosts.splice(0, 2, ...hosts);
+    const [here, there] = hosts as [LabHost, LabHost];
+    for (const { netns, address } of hosts) {
+      await inNetns(netns, 'ip', 'addr', 'add', `${address}/64`, 'dev', 'up0', 'nodad');
+    }
+    const client = endpoint(BACK, 'client', 1, here, '10.0.2.14');
+    const web = endpoint(BACK, 'web', 1, there, '10.0.2.11');
+    for (const host of hosts) {
+      await host.start();
+      await host.apply([set('network', BACK), set('endpoint', client), set('endpoint', web)], true);
+    }
+    const tasks = [await lab.task('client'), await lab.task('web')] as const;
+    await here.attach(attachRequest([client], tasks[0]));
+    await there.attach(attachRequest([web], tasks[1]));
+    expect(await httpFrom(tasks[0].netns, '10.0.2.11')).toBe('web 10.0.2.14');
+    expect(await inNetns(tasks[0].netns, 'ip', 'link', 'show', 'eth0')).toContain('mtu 1430');
+    expect((await here.verify()).drifts).toEqual([]);
+    for (const host of hosts) await host.removeAll();
+  }, 60_000);
 });

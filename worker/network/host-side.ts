@@ -102,7 +102,7 @@ export class HostSide {
   /** MTU of the link that carries the VXLAN packets, bytes. */
   async underlayMtu(): Promise<number> {
     if (this.#underlayMtu !== null) return this.#underlayMtu;
-    const addresses = readAddresses(await this.route.dump(dumpAddresses()));
+    const addresses = readAddresses(await this.route.dump(dumpAddresses('both')));
     const own = addresses.find(({ address }) => address === this.#options.vtepAddress);
     const link = (await listLinks(this.route)).find(({ index }) => index === own?.index);
     // Loopback (a cluster of one) has 65536: no packet of ours should be that large.

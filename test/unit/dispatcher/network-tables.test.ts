@@ -6,7 +6,11 @@ import type { Network } from '../../../common/model/network.ts';
 import type { Node } from '../../../common/model/node.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { TASK_STATES, type TaskState } from '../../../common/model/task-state.ts';
-import { NetworkTables, type TableChanges } from '../../../manager/dispatcher/network-tables.ts';
+import {
+  hostAddressOf,
+  NetworkTables,
+  type TableChanges,
+} from '../../../manager/dispatcher/network-tables.ts';
 import type { WriteTx } from '../../../manager/store/types.ts';
 import {
   applyTo,
@@ -142,6 +146,14 @@ describe('network tables', () => {
     expect(mtus()).toEqual([9000]);
     await write((tx) => tx.remove('node', nodes[0]!.id));
     expect(mtus()).toEqual([0]);
+  });
+
+  test.each([
+    ['192.0.2.1:2377', '192.0.2.1'],
+    ['[fd77::1]:2377', 'fd77::1'],
+  ])('packets for tasks of a node at %s go to %s', (address, expected) => {
+    const description = aNodeDescription({ address });
+    expect(hostAddressOf(aNode({ description }))).toBe(expected);
   });
 
   describe('an endpoint', () => {
