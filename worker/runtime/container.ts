@@ -229,7 +229,8 @@ export class Container {
     );
     const answer = this.request(FRAME.signal, payload).finally(() => over.abort());
     answer.catch(() => {}); // maybe long after we gave it up
-    if ((await Promise.race([answer, late])) === 'late') await this.#signalDirectly(signo);
+    const first = await Promise.race([answer, late]);
+    await (first === 'late' ? this.#signalDirectly(signo) : answer); // whose error comes after `in time`
   }
 
   /** Of its terminal. Rejects with `conflict` when it has none, or after its end. */
