@@ -21,20 +21,20 @@ import {
   toLocalAddress,
   verdict,
 } from '../../native/ffi/net/nft-expressions.ts';
+import { addAddress } from '../../native/ffi/net/rtnl-address.ts';
+import { addBridge, addVxlan, setLink } from '../../native/ffi/net/rtnl-link.ts';
 import {
-  addAddress,
-  addBridge,
-  addMarkRule,
   addRemoteMac,
-  addRoute,
-  addVxlan,
-  deleteMarkRule,
   deleteRemoteMac,
   dumpForwarding,
-  type MarkRule,
   readForwarding,
-  setLink,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-neighbour.ts';
+import {
+  addMarkRule,
+  addRoute,
+  deleteMarkRule,
+  type MarkRule,
+} from '../../native/ffi/net/rtnl-route.ts';
 import {
   createNetns,
   NETLINK_NETFILTER,

@@ -9,17 +9,9 @@ import { dirname } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import { addressBytes, isIpv6 } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
-import {
-  addAddress,
-  addRoute,
-  addWireguard,
-  dumpAddresses,
-  dumpRoutes,
-  MAIN_TABLE,
-  readAddresses,
-  readRoutes,
-  setLink,
-} from '../../native/ffi/net/rtnl.ts';
+import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import { addWireguard, setLink } from '../../native/ffi/net/rtnl-link.ts';
+import { addRoute, dumpRoutes, MAIN_TABLE, readRoutes } from '../../native/ffi/net/rtnl-route.ts';
 import {
   createNetns,
   NETLINK_GENERIC,

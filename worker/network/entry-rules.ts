@@ -31,7 +31,7 @@ import {
   deleteMarkRule,
   deleteRoute,
   type MarkRule,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-route.ts';
 import { PRIORITY } from './kernel-names.ts';
 
 const ENTRY_NODES = 'entry_nodes';

@@ -16,16 +16,10 @@ import {
 } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_BRIDGE } from '../../native/ffi/net/nft.ts';
-import {
-  addAddress,
-  addBridge,
-  dumpAddresses,
-  dumpForwarding,
-  dumpRoutes,
-  readAddresses,
-  readForwarding,
-  readRoutes,
-} from '../../native/ffi/net/rtnl.ts';
+import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import { addBridge } from '../../native/ffi/net/rtnl-link.ts';
+import { dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
+import { dumpRoutes, readRoutes } from '../../native/ffi/net/rtnl-route.ts';
 import {
   type NetlinkSocket,
   OWN_NAMESPACE,

@@ -11,15 +11,9 @@ import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
-import {
-  addAddress,
-  dumpAddresses,
-  dumpForwarding,
-  dumpRoutes,
-  readAddresses,
-  readForwarding,
-  readRoutes,
-} from '../../native/ffi/net/rtnl.ts';
+import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import { dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
+import { dumpRoutes, readRoutes } from '../../native/ffi/net/rtnl-route.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,

@@ -3,15 +3,10 @@
  * reads dumps, compares; what ought to be is `wanted-facts.ts`'s.
  */
 import { macText } from '../../native/ffi/net/address.ts';
-import type {
-  AddressInfo,
-  ForwardingEntry,
-  LinkInfo,
-  MarkRule,
-  NeighbourInfo,
-  RouteInfo,
-  VxlanOptions,
-} from '../../native/ffi/net/rtnl.ts';
+import type { AddressInfo } from '../../native/ffi/net/rtnl-address.ts';
+import type { LinkInfo, VxlanOptions } from '../../native/ffi/net/rtnl-link.ts';
+import type { ForwardingEntry, NeighbourInfo } from '../../native/ffi/net/rtnl-neighbour.ts';
+import type { MarkRule, RouteInfo } from '../../native/ffi/net/rtnl-route.ts';
 
 /** e.g. `link eth0 mtu` -> `1450`. Keys are made by `FACT` only. */
 export type Facts = ReadonlyMap<string, string>;

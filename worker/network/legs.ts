@@ -5,7 +5,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
-  addPortMac,
   addVeth,
   type BridgePortOptions,
   deleteLink,
@@ -16,7 +15,8 @@ import {
   readLinks,
   setBridgePort,
   setLink,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-link.ts';
+import { addPortMac } from '../../native/ffi/net/rtnl-neighbour.ts';
 import { NetlinkError, type NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 
 /** One end of a pair; `netnsFd` absent = in the namespace of the socket that makes it. */

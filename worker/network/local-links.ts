@@ -5,23 +5,16 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
+import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import {
-  addAddress,
   addBridge,
-  addPortMac,
-  addRoute,
   addSubLink,
   addVlan,
-  dumpAddresses,
-  dumpForwarding,
-  dumpRoutes,
-  MAIN_TABLE,
-  readAddresses,
-  readForwarding,
-  readRoutes,
   setBridgePort,
   setLink,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-link.ts';
+import { addPortMac, dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
+import { addRoute, dumpRoutes, MAIN_TABLE, readRoutes } from '../../native/ffi/net/rtnl-route.ts';
 import {
   NETLINK_ROUTE,
   NetlinkError,

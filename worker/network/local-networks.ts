@@ -11,7 +11,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
 import { macOf, macText, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import { NFPROTO_BRIDGE, NFPROTO_IPV4 } from '../../native/ffi/net/nft.ts';
-import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl.ts';
+import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,

@@ -13,7 +13,6 @@ import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/id
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig, Protocol } from '../../common/model/service.ts';
-import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable, Touched } from './cluster-tables.ts';
 import { traceConnection } from './connection-trace.ts';
 import type { AnswerQuery } from './dns-server.ts';

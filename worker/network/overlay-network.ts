@@ -10,19 +10,21 @@ import { macOf, textOfIpv4 } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
   addBridge,
+  addVxlan,
+  setBridgePort,
+  setLink,
+  type VxlanOptions,
+} from '../../native/ffi/net/rtnl-link.ts';
+import {
   addNeighbour,
   addRemoteMac,
-  addVxlan,
   deleteNeighbour,
   deleteRemoteMac,
   dumpForwarding,
   dumpNeighbours,
   readForwarding,
   readNeighbours,
-  setBridgePort,
-  setLink,
-  type VxlanOptions,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-neighbour.ts';
 import {
   createNetns,
   NETLINK_NETFILTER,

@@ -1,19 +1,21 @@
 /** Puts links that are there back into the state that is wanted of them. Knows no tables of the cluster. */
 import { isIpv6, macOf } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
+import { addAddress } from '../../native/ffi/net/rtnl-address.ts';
 import {
-  addAddress,
-  addPortMac,
-  appendRoute,
   type BridgePortOptions,
-  dumpRoutes,
-  IPV6_METRIC_CONNECTED,
   type LinkInfo,
-  MAIN_TABLE,
-  readRoutes,
   setBridgePort,
   setLink,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-link.ts';
+import { addPortMac } from '../../native/ffi/net/rtnl-neighbour.ts';
+import {
+  appendRoute,
+  dumpRoutes,
+  IPV6_METRIC_CONNECTED,
+  MAIN_TABLE,
+  readRoutes,
+} from '../../native/ffi/net/rtnl-route.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import { listLinks } from './legs.ts';
 import { addressOf, subnetOf, type WantedSeat } from './wanted-facts.ts';

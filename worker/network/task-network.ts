@@ -11,19 +11,17 @@ import type { NetworkAttachment } from '../../common/model/task.ts';
 import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
+import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import { setLink } from '../../native/ffi/net/rtnl-link.ts';
 import {
-  addAddress,
   addRoute,
   deleteMarkRule,
-  dumpAddresses,
   dumpMarkRules,
   dumpRoutes,
   type MarkRule,
-  readAddresses,
   readMarkRules,
   readRoutes,
-  setLink,
-} from '../../native/ffi/net/rtnl.ts';
+} from '../../native/ffi/net/rtnl-route.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,

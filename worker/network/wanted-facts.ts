@@ -4,7 +4,8 @@
  */
 import { address6Of } from '../../common/base/ipv6.ts';
 import { isIpv6, macOf, macText, networkOf, parsePrefix } from '../../native/ffi/net/address.ts';
-import { IPV6_METRIC_CONNECTED, MAIN_TABLE, type VxlanOptions } from '../../native/ffi/net/rtnl.ts';
+import type { VxlanOptions } from '../../native/ffi/net/rtnl-link.ts';
+import { IPV6_METRIC_CONNECTED, MAIN_TABLE } from '../../native/ffi/net/rtnl-route.ts';
 import { anywhereOf, ENTRY_PRIORITY, entryMark, familyOf, isEntryMark } from './entry-rules.ts';
 import { FACT, type Facts, portWords, vxlanWords } from './kernel-facts.ts';
 import { GATEWAY_BRIDGE, INGRESS_LINK, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';

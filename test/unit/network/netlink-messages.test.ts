@@ -15,7 +15,7 @@ import {
   numberKey,
   protocolPortKey,
 } from '../../../native/ffi/net/nft.ts';
-import { addNeighbour, addRemoteMac } from '../../../native/ffi/net/rtnl.ts';
+import { addNeighbour, addRemoteMac } from '../../../native/ffi/net/rtnl-neighbour.ts';
 
 const hex = (text: string): Buffer => Buffer.from(text.replace(/\s+/g, ''), 'hex');
 
