@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -33,32 +33,52 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
 
   /** Cores used over `windowMs`, and in how many periods it had to wait for more. */
   async function coresUsed(id: string, windowMs: number) {
-    const before = await box.runtime.stats(id);
     const startedMs = performance.now();
+    const before = box.runtime.stats(id);
     await sleep(windowMs);
-    const after = await box.runtime.stats(id);
+    const endedMs = performance.now();
+    const after = box.runtime.stats(id);
     const usedMs = Number(after.cpuUsageNanos - before.cpuUsageNanos) / 1e6;
     return {
-      cores: usedMs / (performance.now() - startedMs),
+      cores: usedMs / (endedMs - startedMs),
       throttledPeriods: after.throttledPeriods - before.throttledPeriods,
     };
   }
 
+  /**
+   * All tasks together weigh as much as one process of the machine: between ten of them they do not get
+   * half a core. Here they come before all others.
+   */
+  function outweighTheMachine(): void {
+    const weights = [
+      ['cpu.shares', '262144'],
+      ['cpu.weight', '10000'],
+    ] as const;
+    const written = box.cgroupDirs().flatMap((dir) =>
+      weights.filter(([file, most]) => {
+        const path = join(dir, file);
+        if (existsSync(path)) writeFileSync(path, most);
+        return existsSync(path);
+      }),
+    );
+    expect(written).toHaveLength(1);
+  }
+
   test('half a core is half a core', { timeout: 60_000 }, async () => {
-    const quota = { cpu: { quota: 50_000, period: 100_000, shares: 10_240 } };
+    const quota = { cpu: { quota: 50_000, period: 100_000, shares: null } };
     await box.run('cpu', 'while :; do :; done', withResources(quota));
+    outweighTheMachine();
     await sleep(300); // past the first period
-    // Never more; on a machine that is busy with other work it may have to wait for a quiet moment
-    // to get as much.
-    let quiet = await coresUsed('cpu', 4000);
-    for (let i = 0; i < 7 && quiet.cores < 0.45; i++) {
-      expect(quiet.cores).toBeLessThan(0.55);
-      quiet = await coresUsed('cpu', 4000);
+    // Never more; while the machine has work of real-time priority it may get less.
+    let used = await coresUsed('cpu', 4000);
+    for (let i = 0; i < 4 && used.cores < 0.45; i++) {
+      expect(used.cores).toBeLessThan(0.55);
+      used = await coresUsed('cpu', 4000);
     }
     await box.runtime.killAll('cpu');
-    expect(quiet.cores).toBeGreaterThanOrEqual(0.45);
-    expect(quiet.cores).toBeLessThan(0.55);
-    expect(quiet.throttledPeriods).toBeGreaterThan(0);
+    expect(used.cores).toBeGreaterThanOrEqual(0.45);
+    expect(used.cores).toBeLessThan(0.55);
+    expect(used.throttledPeriods).toBeGreaterThan(0);
   });
 
   test('allocating more than the memory limit ends as OOM with 137', async () => {
