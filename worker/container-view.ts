@@ -9,6 +9,7 @@ import { hasCode, SkepError } from '../common/base/errors.ts';
 import { containerIdOf } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
 import type { TaskId } from '../common/model/ids.ts';
+import { logDriverInForce } from '../common/model/log-driver.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../common/model/service.ts';
 import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
@@ -59,6 +60,8 @@ export interface ContainerViewOptions {
   /** that a task's container holds */
   readonly image: (taskId: TaskId) => ImageRecord | undefined;
   readonly health: (taskId: TaskId) => HealthReport | null;
+  /** of every container that names none */
+  readonly logDriver: LogDriver;
   /** the task as it runs: with its templates expanded */
   readonly expanded: (task: Task) => Task;
   readonly clock: Pick<Clock, 'monotonicMs'>;
@@ -115,8 +118,8 @@ export interface ContainerInfo {
   readonly task: Task | null;
   /** outside of services */
   readonly plain: PlainContainer | null;
-  /** null = as the node logs */
-  readonly logDriver: LogDriver | null;
+  /** its own, or the node's where it names none */
+  readonly logDriver: LogDriver;
   /** of one outside of services: as it was given */
   readonly shown: { readonly config: JsonObject; readonly hostConfig: JsonObject } | null;
 }
@@ -350,7 +353,7 @@ export class ContainerView {
       volumes: record.volumes ?? [],
       task: null,
       plain,
-      logDriver: definition.logDriver ?? null,
+      logDriver: logDriverInForce(definition.logDriver, this.#options.logDriver),
       shown: definition.shown,
     };
   }
@@ -388,7 +391,7 @@ export class ContainerView {
       volumes: [],
       task: expanded,
       plain: null,
-      logDriver: task.logDriver,
+      logDriver: logDriverInForce(task.logDriver, this.#options.logDriver),
       shown: null,
     };
   }

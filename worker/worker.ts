@@ -174,6 +174,7 @@ export class Worker {
       image: (taskId) => this.images.heldBy(taskId),
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
+      logDriver: options.settings.logDriver,
       clock: options.clock,
     });
   }

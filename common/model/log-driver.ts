@@ -8,6 +8,11 @@ export type LogDriverName = (typeof LOG_DRIVERS)[number];
 
 export const DEFAULT_LOG_DRIVER: LogDriver = { name: 'json-file', options: {} };
 
+/** What a container logs by: its own words, or the node's where it names no driver. */
+export function logDriverInForce(own: LogDriver | null | undefined, node: LogDriver): LogDriver {
+  return own && own.name !== '' ? own : node;
+}
+
 type Check = (value: string) => boolean;
 
 const SIZE = /^(-1|\d+(\.\d+)?[bkmgt]?b?)$/i;

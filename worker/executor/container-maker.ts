@@ -5,6 +5,7 @@
 import { settled } from '../../common/base/settled.ts';
 import { containerIdOf, isContainerId } from '../../common/model/container-id.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
+import { logDriverInForce } from '../../common/model/log-driver.ts';
 import {
   DEFAULT_ISOLATION,
   type GenericResource,
@@ -111,7 +112,7 @@ function loggingOf(
   { settings }: Pick<MakerParts, 'settings'>,
   { args, env }: OciProcess,
 ): Logging {
-  const driver = logDriver && logDriver.name !== '' ? logDriver : settings.logDriver;
+  const driver = logDriverInForce(logDriver, settings.logDriver);
   const containerId = isContainerId(id) ? id : containerIdOf(asId<TaskId>(id));
   const command = args.join(' ');
   const labels = { ...image.config.labels, ...container.labels };

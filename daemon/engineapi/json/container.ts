@@ -127,7 +127,7 @@ function hostConfigOf(info: ContainerInfo): object {
     CapDrop: container.capabilityDrop,
     ReadonlyRootfs: container.readOnly,
     ...isolationOf(container, resources),
-    LogConfig: { Type: info.logDriver?.name ?? '', Config: info.logDriver?.options ?? {} },
+    LogConfig: { Type: info.logDriver.name, Config: info.logDriver.options },
   };
 }
 

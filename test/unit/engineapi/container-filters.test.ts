@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { CONTAINER_FILTERS, containerFilter } from '../../../daemon/engineapi/container-filters.ts';
 import { Filters } from '../../../daemon/engineapi/filters.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
@@ -13,7 +14,7 @@ function anInfo(name: string, createdAtMs: number, change: Partial<ContainerInfo
     ...{ id: name.padEnd(64, '0'), name, runtimeId: name, spec: aTaskSpec({}), createdAtMs },
     ...{ labels: {}, attributes: {}, image: null, condition: 'running', pid: 7, startedAtMs: 2 },
     ...{ restartCount: 0, health: null, exit: null, networks: [], ports: [], volumes: [] },
-    ...{ task: null, plain: null, logDriver: null, shown: null },
+    ...{ task: null, plain: null, logDriver: DEFAULT_LOG_DRIVER, shown: null },
     ...change,
   };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
@@ -35,7 +36,7 @@ function anInfo(overrides: Partial<ContainerInfo>): ContainerInfo {
     volumes: [],
     task: null,
     plain: null,
-    logDriver: null,
+    logDriver: DEFAULT_LOG_DRIVER,
     shown: null,
     ...overrides,
   };

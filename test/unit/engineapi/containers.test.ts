@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { addContainerRoutes } from '../../../daemon/engineapi/containers.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
@@ -18,7 +19,7 @@ function anInfo(name: string, runs: boolean): ContainerInfo {
       volumes: [],
       task: null,
       plain: null,
-      logDriver: null,
+      logDriver: DEFAULT_LOG_DRIVER,
       shown: null,
     },
   };

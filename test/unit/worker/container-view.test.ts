@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
+import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { ContainerView } from '../../../worker/container-view.ts';
 import { aTask, aTaskStatus } from '../../support/builders.ts';
@@ -58,6 +59,7 @@ function scene(
     image: (taskId) => images.get(taskId),
     health: () => null,
     expanded: (task) => task,
+    logDriver: DEFAULT_LOG_DRIVER,
     clock: new FakeClock(),
   });
   return { runtime, images, view, gone };
@@ -100,6 +102,14 @@ describe('containers of a node', () => {
     expect(view.list()[0]?.labels).toMatchObject({ 'com.docker.swarm.task.id': task.id });
     images.clear();
     expect(view.list()[0]?.image).toBeNull();
+  });
+
+  test('log as they say, and as their node does where they say nothing', () => {
+    const own = { name: 'none', options: {} };
+    const tasks = [null, { name: '', options: {} }, own].map((logDriver) => aTask({ logDriver }));
+    const { view } = scene(tasks);
+    const shown = tasks.map(({ id }) => view.require(id).logDriver);
+    expect(shown).toEqual([DEFAULT_LOG_DRIVER, DEFAULT_LOG_DRIVER, own]);
   });
 
   test.each<[string, (task: Task) => string]>([
