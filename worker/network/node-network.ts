@@ -4,47 +4,42 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
-import { describeError, SkepError } from '../../common/base/errors.ts';
+import { describeError } from '../../common/base/errors.ts';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { AssignedNetwork } from '../../common/model/assignment.ts';
-import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig, Protocol } from '../../common/model/service.ts';
-import type { ClusterTables, NetworkTable, Touched } from './cluster-tables.ts';
+import type { ClusterTables, Touched } from './cluster-tables.ts';
 import { traceConnection } from './connection-trace.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { HostPorts } from './host-ports.ts';
+import {
+  keyOfPort,
+  type PublicationView,
+  planPublication,
+  serviceWords,
+  shadowedPorts,
+} from './host-publication.ts';
 import type { PortTarget } from './host-rules.ts';
 import { HostSide } from './host-side.ts';
-import {
-  encryptedMtu,
-  encryptedPort,
-  INGRESS_PORT,
-  overlayMtu,
-  overlayPortName,
-} from './kernel-names.ts';
-import {
-  ingressSeat,
-  ingressSeatOf,
-  type NodeParts,
-  type SubjectTask,
-  subjectsOf,
-} from './node-subjects.ts';
+import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
+import { ingressSeat, type NodeParts, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
+import { OverlayUpkeep } from './overlay-upkeep.ts';
 import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
 import { planLegs, TaskNetwork } from './task-network.ts';
+import { type AttachedState, programChanges, programTask } from './task-programs.ts';
 import {
   type AttachedTask,
   checkRequest,
   hasWayOut,
   type TaskNetworkRequest,
 } from './task-request.ts';
-import type { DualSubnet } from './task-tables.ts';
 
 export interface NodeNetworkOptions {
   readonly dir: string;
@@ -66,16 +61,6 @@ export interface NodeNetworkOptions {
 /** As in the node's description. */
 export type DataPath = Pick<NodeDescription, 'encryptionKey' | 'underlayMtu'>;
 
-interface AttachedState {
-  readonly request: TaskNetworkRequest;
-  readonly network: TaskNetwork;
-  readonly hostPorts: readonly PortConfig[];
-  /** legs that could not be made yet: their network was not in the tables at adoption */
-  readonly missing: Set<NetworkId>;
-  /** a step of its programming failed: its rules are due to be written whole */
-  isBehind: boolean;
-}
-
 /** INVARIANT: before the first `program` no rule and no network of an earlier life is removed. */
 export class NodeNetwork {
   /** what other nodes must know of this one */
@@ -85,6 +70,7 @@ export class NodeNetwork {
   readonly #host: HostSide;
   readonly #overlays: OverlaySet;
   readonly #encrypted: EncryptedUnderlay;
+  readonly #upkeep: OverlayUpkeep;
   readonly #hostPorts: HostPorts;
   readonly #tasks = new Map<TaskId, AttachedState>();
   readonly #follower = new TableFollower({
@@ -104,6 +90,7 @@ export class NodeNetwork {
     this.#host = host;
     this.#overlays = overlays;
     this.#encrypted = encrypted;
+    this.#upkeep = new OverlayUpkeep({ ...options, host, encrypted, overlays });
     this.dataPath = { encryptionKey: encrypted.publicKey, underlayMtu };
     this.#hostPorts = new HostPorts({
       dir: join(options.dir, 'ports'),
@@ -188,11 +175,11 @@ export class NodeNetwork {
     );
     try {
       await state.network.prepare();
-      for (const { networkId } of state.network.legs) await this.#ensureOverlay(networkId);
+      for (const { networkId } of state.network.legs) await this.#upkeep.ensure(networkId);
       const wayOut = this.#wantsGateway(request);
       if (wayOut) await this.#host.ensureGateway();
       await state.network.plug(this.#overlays.all, wayOut ? this.#host.gateway : null);
-      await this.#programTask(state);
+      await programTask(this.#tables, state);
       await this.#publishHostPorts(state);
       await state.network.openResolver();
     } catch (err) {
@@ -229,7 +216,7 @@ export class NodeNetwork {
     }
     if (this.#follower.isTold) {
       await this.#repair(state);
-      await this.#programTask(state);
+      await programTask(this.#tables, state);
     }
     await this.#publishHostPorts(state);
     await state.network.openResolver();
@@ -251,10 +238,6 @@ export class NodeNetwork {
     };
     this.#tasks.set(request.taskId, state);
     return state;
-  }
-
-  #isIngress(id: NetworkId): boolean {
-    return this.#tables.networks.get(id)?.network?.ingress === true;
   }
 
   #wantsGateway(request: TaskNetworkRequest): boolean {
@@ -289,46 +272,13 @@ export class NodeNetwork {
     await this.#host.rules.set(new Map(), new Map(targets));
   }
 
-  /** Writes the whole table of a task's namespace. */
-  async #programTask(state: AttachedState): Promise<void> {
-    state.network.rules.setDual(this.#dualOf(state));
-    const changes = new Map<string, ReadonlySet<string> | null>();
-    const sticky = new Set<string>();
-    for (const virtualIp of state.network.rules.virtualIps) changes.set(virtualIp, null);
-    for (const { networkId } of state.network.legs) {
-      const table = this.#tables.networks.get(networkId);
-      if (!table || table.network?.ingress) continue;
-      for (const { serviceId, virtualIp, clientAffinity } of table.services.values()) {
-        if (virtualIp === null) continue;
-        changes.set(virtualIp, new Set(table.servingOf(serviceId)));
-        if (clientAffinity) sticky.add(virtualIp);
-      }
-    }
-    await state.network.rules.set(changes, sticky);
-    await this.#setTaskIngress(state);
-    await state.network.rules.rebuild();
-    state.isBehind = false;
-  }
-
-  #dualOf({ network }: AttachedState): DualSubnet[] {
-    return network.legs.flatMap(({ networkId }) => {
-      const table = this.#tables.networks.get(networkId)?.network;
-      return table && table.subnet6 !== '' ? [table] : [];
-    });
-  }
-
-  async #setTaskIngress(state: AttachedState): Promise<void> {
-    const seat = ingressSeatOf(this.#tables, state.network);
-    if (seat) await state.network.setIngress(seat);
-  }
-
   /** Makes anew what an adopted task lacks, as far as the tables know its networks. */
   async #repair(state: AttachedState): Promise<void> {
     const { taskId } = state.request;
     const ready = [...state.missing].filter((id) => this.#tables.networks.get(id)?.network);
     for (const id of ready) {
       await state.network.unplug(id);
-      await this.#ensureOverlay(id);
+      await this.#upkeep.ensure(id);
     }
     if (ready.length > 0) {
       await state.network.plug(
@@ -350,7 +300,8 @@ export class NodeNetwork {
     if (!this.#follower.isTold) return { compared: 0, drifts: [], left: [], failures: [] };
     const notInStep = await this.#whyNotInStep(options);
     const proof = await this.#proveSubjects(options);
-    const shadowed = options.all ? this.#shadowedPorts() : [];
+    const { localHolder } = this.#options;
+    const shadowed = options.all ? shadowedPorts(this.#tables, localHolder) : [];
     return { ...proof, failures: [...notInStep, ...proof.failures, ...shadowed] };
   }
 
@@ -360,16 +311,6 @@ export class NodeNetwork {
     if (target?.kind === 'task') return 'a task of this node';
     const published = this.#tables.ports.get(`${protocol}/${port}`);
     return published ? serviceWords(this.#tables, published.serviceId) : null;
-  }
-
-  /** Published ports that a container outside of services had first: connections go there. */
-  #shadowedPorts(): Proof['failures'] {
-    return [...this.#tables.ports.values()].flatMap(({ protocol, publishedPort, serviceId }) => {
-      const holder = this.#options.localHolder(protocol, publishedPort);
-      if (holder === null) return [];
-      const where = `port ${publishedPort}/${protocol} of ${serviceWords(this.#tables, serviceId)}`;
-      return [{ where, reason: `${holder} of this node had it first` }];
-    });
   }
 
   async #whyNotInStep({ repair }: ProofOptions): Promise<Proof['failures']> {
@@ -418,19 +359,13 @@ export class NodeNetwork {
     // First, so that they are in the table of the host whoever writes that next.
     const { rules } = this.#host;
     const ports = new Set([...this.#tables.ports.keys(), ...rules.servicePorts]);
-    await this.#host.publish(...this.#published(ports, null));
-    for (const [id, overlay] of this.#overlays.all) {
-      const table = this.#tables.networks.get(id);
-      if (!table?.network) continue;
-      if (table.network.encrypted) await this.#ensureEncrypted(table.network);
-      await overlay.conform(table.network, await this.#mtuOf(table.network));
-      await this.#overlays.syncAllSeats(overlay, table);
-    }
+    await this.#host.publish(...planPublication(this.#publication, ports, null));
+    await this.#upkeep.conformAll();
     await this.#syncIngress();
     for (const state of this.#tasks.values()) {
       await this.#guarded(state, async () => {
         await this.#repair(state);
-        await this.#programTask(state);
+        await programTask(this.#tables, state);
       });
     }
     await this.#host.rebuildRules();
@@ -442,9 +377,10 @@ export class NodeNetwork {
   async #programTouched(touched: Touched): Promise<void> {
     let resized = false;
     for (const id of touched.networks) {
-      if (await this.#networkChanged(id)) resized = true;
+      if (!this.#tables.networks.get(id)?.network) await this.#removeUnused(id);
+      else if (await this.#upkeep.conform(id)) resized = true;
     }
-    if (touched.peers.size + touched.networks.size > 0) await this.#syncKeys();
+    if (touched.peers.size + touched.networks.size > 0) await this.#upkeep.syncKeys();
     for (const [id, addresses] of touched.seats) {
       await this.#overlays.syncSeats(id, this.#tables.networks.get(id), addresses);
     }
@@ -452,79 +388,17 @@ export class NodeNetwork {
     const seatChanged = [...touched.peers, ...touched.networks].some((id) => id === ingressId);
     if (seatChanged || touched.networks.size > 0) await this.#syncIngress();
     for (const state of this.#tasks.values()) {
-      await this.#guarded(state, () => this.#programChanges(state, touched, seatChanged));
+      await this.#guarded(state, async () => {
+        if (state.missing.size > 0) await this.#repair(state);
+        await programChanges(this.#tables, state, touched, seatChanged);
+      });
     }
     const ingressServices = ingressId ? touched.services.get(ingressId) : undefined;
-    await this.#host.publish(...this.#published(touched.ports, ingressServices ?? null));
+    const changed = ingressServices ?? null;
+    await this.#host.publish(...planPublication(this.#publication, touched.ports, changed));
     await this.#forgetGone(touched.gone);
     // Tasks' ends of links, and the host's, are made as they are wanted.
     if (resized) await this.#proveSubjects({ repair: true, all: true });
-  }
-
-  /** True when its links have another MTU now. */
-  async #networkChanged(id: NetworkId): Promise<boolean> {
-    const overlay = this.#overlays.all.get(id);
-    const network = this.#tables.networks.get(id)?.network;
-    if (!network) await this.#removeUnused(id);
-    if (!network || !overlay) return false;
-    if (network.encrypted) await this.#ensureEncrypted(network);
-    return overlay.conform(network, await this.#mtuOf(network));
-  }
-
-  async #mtuOf(network: AssignedNetwork): Promise<number> {
-    return overlayMtu(network, await this.#underlayMtu(network), this.#options.vtepAddress);
-  }
-
-  /** Of the link here, or of that of another host where less passes. */
-  async #underlayMtu(network: AssignedNetwork): Promise<number> {
-    const own = await this.#host.underlayMtu();
-    return network.underlayMtu > 0 ? Math.min(own, network.underlayMtu) : own;
-  }
-
-  async #ensureEncrypted(network: AssignedNetwork): Promise<void> {
-    const mtu = encryptedMtu(await this.#underlayMtu(network), this.#options.vtepAddress);
-    try {
-      await this.#encrypted.ensure({ port: encryptedPort(network), mtu });
-    } catch (err) {
-      const what = `use encrypted network ${network.name}: ${describeError(err)}`;
-      throw new SkepError(err instanceof SkepError ? err.code : 'internal', what, { cause: err });
-    }
-    await this.#syncKeys();
-  }
-
-  /** The other hosts of encrypted networks, and nobody else, may send and are sent to. */
-  async #syncKeys(): Promise<void> {
-    if (!this.#encrypted.active) return;
-    const keys = new Map<string, string>();
-    for (const { network, peers } of this.#tables.networks.values()) {
-      if (!network?.encrypted) continue;
-      for (const { nodeId, hostAddress, encryptionKey } of peers.values()) {
-        if (nodeId !== this.#options.nodeId) keys.set(hostAddress, encryptionKey);
-      }
-    }
-    await this.#encrypted.setPeers(keys);
-  }
-
-  async #programChanges(state: AttachedState, touched: Touched, seatChanged: boolean) {
-    if (state.missing.size > 0) await this.#repair(state);
-    const dual = state.network.rules.setDual(this.#dualOf(state));
-    if (state.isBehind || dual) return this.#programTask(state);
-    const changes = new Map<string, ReadonlySet<string> | null>();
-    const sticky = new Set<string>();
-    for (const { networkId } of state.network.legs) {
-      if (this.#isIngress(networkId)) continue;
-      for (const virtualIp of touched.virtualIpsGone.get(networkId) ?? []) {
-        changes.set(virtualIp, null);
-      }
-      const services = touched.services.get(networkId);
-      if (services) collectVips(changes, sticky, this.#tables.networks.get(networkId), services);
-    }
-    await state.network.rules.set(changes, sticky);
-    const entered = state.network.legs.some(({ networkId }) => this.#isIngress(networkId));
-    if (seatChanged && entered) {
-      await this.#setTaskIngress(state);
-      await state.network.rules.rebuild();
-    }
   }
 
   /** This host's own seat in the ingress network, by which published ports enter. */
@@ -535,50 +409,14 @@ export class NodeNetwork {
       await this.#host.removeIngress();
       return;
     }
-    const overlay = await this.#ensureOverlay(table.network.id);
+    const overlay = await this.#upkeep.ensure(table.network.id);
     await this.#host.ensureIngress(overlay, ingressSeat(seat.address, table.network));
     this.#overlays.recognise(table.network.id, INGRESS_PORT);
   }
 
-  /** Steps for the host's table. @param changed services to look at; null = all that are published */
-  #published(
-    ports: ReadonlySet<string>,
-    changed: ReadonlySet<ServiceId> | null,
-  ): Parameters<HostSide['publish']> {
-    const ingress = this.#tables.ingress();
-    const targets = new Map<string, PortTarget | null>();
-    const services = new Map<string, ReadonlySet<string> | null>();
-    const subnet6 = ingress?.network?.subnet6 ?? '';
-    const inUse = new Set<string>();
-    for (const port of this.#tables.ports.values()) inUse.add(port.serviceId);
-    for (const key of ports) {
-      const port = this.#tables.ports.get(key);
-      if (!port) {
-        targets.set(key, null);
-        continue;
-      }
-      const { serviceId, targetPort, clientAffinity } = port;
-      services.set(serviceId, this.#entered(serviceId));
-      targets.set(key, { kind: 'service', serviceId, targetPort, clientAffinity });
-    }
-    for (const id of changed ?? []) {
-      if (inUse.has(id)) services.set(id, this.#entered(id));
-    }
-    for (const id of this.#host.rules.services) if (!inUse.has(id)) services.set(id, null);
-    return [services, targets, subnet6];
-  }
-
-  /** Where connections to a service's published ports go from this node. */
-  #entered(id: ServiceId): ReadonlySet<string> {
-    const ingress = this.#tables.ingress();
-    const serving = new Set(ingress?.servingOf(id) ?? []);
-    const ports = [...this.#tables.ports.values()];
-    const isLocal = ports.some(({ serviceId, localOnly }) => serviceId === id && localOnly);
-    if (!isLocal) return serving;
-    const here = [...(ingress?.endpoints.values() ?? [])].filter(
-      ({ address, nodeId }) => nodeId === this.#options.nodeId && serving.has(address),
-    );
-    return new Set(here.map(({ address }) => address));
+  get #publication(): PublicationView {
+    const { nodeId, tables } = this.#options;
+    return { nodeId, tables, published: this.#host.rules.services };
   }
 
   async #forgetGone(gone: Gone): Promise<void> {
@@ -608,17 +446,6 @@ export class NodeNetwork {
     }
   }
 
-  async #ensureOverlay(id: NetworkId) {
-    const existing = this.#overlays.all.get(id);
-    if (existing) return existing;
-    const table = this.#tables.networks.get(id);
-    if (!table) throw new SkepError('internal', `create overlay ${id}: it is not in the tables`);
-    if (table.network?.encrypted) await this.#ensureEncrypted(table.network);
-    const { network } = table;
-    const mtu = network ? await this.#mtuOf(network) : 0;
-    return this.#overlays.ensure(table, mtu);
-  }
-
   async #removeUnused(id: NetworkId): Promise<void> {
     if (!this.#overlays.all.has(id)) return;
     const table = this.#tables.networks.get(id);
@@ -643,37 +470,8 @@ export class NodeNetwork {
     for (const state of this.#tasks.values()) {
       await this.#guarded(state, async () => {
         if (state.missing.size > 0) await this.#repair(state);
-        if (state.isBehind || state.network.rules.stale) await this.#programTask(state);
+        if (state.isBehind || state.network.rules.stale) await programTask(this.#tables, state);
       });
     }
-  }
-}
-
-/** `service web`, by its id where no name of it is known here. */
-function serviceWords({ networks }: ClusterTables, id: string): string {
-  for (const { services, endpoints } of networks.values()) {
-    const task = [...endpoints.values()].find(({ serviceId }) => serviceId === id);
-    const name = services.get(id as ServiceId)?.name ?? task?.serviceName;
-    if (name !== undefined) return `service ${name}`;
-  }
-  return `service ${id}`;
-}
-
-function keyOfPort(port: PortConfig): string {
-  return `${port.protocol}/${port.publishedPort}`;
-}
-
-/** Steps for a task's table: the touched services as they are now. */
-function collectVips(
-  changes: Map<string, ReadonlySet<string> | null>,
-  sticky: Set<string>,
-  table: NetworkTable | undefined,
-  services: ReadonlySet<ServiceId>,
-): void {
-  for (const id of services) {
-    const { virtualIp = null, clientAffinity = false } = table?.services.get(id) ?? {};
-    if (virtualIp === null) continue;
-    changes.set(virtualIp, new Set(table?.servingOf(id) ?? []));
-    if (clientAffinity) sticky.add(virtualIp);
   }
 }

@@ -1,0 +1,101 @@
+/**
+ * The overlays of this node kept as the cluster's tables say: their subnets, the MTU of their links,
+ * who may take part where they are encrypted. Knows no tasks.
+ */
+import { describeError, SkepError } from '../../common/base/errors.ts';
+import type { AssignedNetwork } from '../../common/model/assignment.ts';
+import type { NetworkId, NodeId } from '../../common/model/ids.ts';
+import type { ClusterTables } from './cluster-tables.ts';
+import type { EncryptedUnderlay } from './encrypted-underlay.ts';
+import type { HostSide } from './host-side.ts';
+import { encryptedMtu, encryptedPort, overlayMtu } from './kernel-names.ts';
+import type { OverlayNetwork } from './overlay-network.ts';
+import type { OverlaySet } from './overlay-set.ts';
+
+export interface OverlayUpkeepOptions {
+  readonly nodeId: NodeId;
+  readonly vtepAddress: string;
+  readonly tables: ClusterTables;
+  readonly host: HostSide;
+  readonly encrypted: EncryptedUnderlay;
+  readonly overlays: OverlaySet;
+}
+
+export class OverlayUpkeep {
+  readonly #options: OverlayUpkeepOptions;
+
+  constructor(options: OverlayUpkeepOptions) {
+    this.#options = options;
+  }
+
+  /** The network's namespace here, made unless it is there. Its network is in the tables. */
+  async ensure(id: NetworkId): Promise<OverlayNetwork> {
+    const { tables, overlays } = this.#options;
+    const existing = overlays.all.get(id);
+    if (existing) return existing;
+    const table = tables.networks.get(id);
+    if (!table) throw new SkepError('internal', `create overlay ${id}: it is not in the tables`);
+    if (table.network?.encrypted) await this.#ensureEncrypted(table.network);
+    const { network } = table;
+    const mtu = network ? await this.#mtuOf(network) : 0;
+    return overlays.ensure(table, mtu);
+  }
+
+  /** All that are here, seats too. */
+  async conformAll(): Promise<void> {
+    const { tables, overlays } = this.#options;
+    for (const [id, overlay] of overlays.all) {
+      const table = tables.networks.get(id);
+      if (!table?.network) continue;
+      await this.#conform(overlay, table.network);
+      await overlays.syncAllSeats(overlay, table);
+    }
+  }
+
+  /** True when its links have another MTU now. */
+  async conform(id: NetworkId): Promise<boolean> {
+    const { tables, overlays } = this.#options;
+    const overlay = overlays.all.get(id);
+    const network = tables.networks.get(id)?.network;
+    return network && overlay ? this.#conform(overlay, network) : false;
+  }
+
+  async #conform(overlay: OverlayNetwork, network: AssignedNetwork): Promise<boolean> {
+    if (network.encrypted) await this.#ensureEncrypted(network);
+    return overlay.conform(network, await this.#mtuOf(network));
+  }
+
+  async #mtuOf(network: AssignedNetwork): Promise<number> {
+    return overlayMtu(network, await this.#underlayMtu(network), this.#options.vtepAddress);
+  }
+
+  /** Of the link here, or of that of another host where less passes. */
+  async #underlayMtu(network: AssignedNetwork): Promise<number> {
+    const own = await this.#options.host.underlayMtu();
+    return network.underlayMtu > 0 ? Math.min(own, network.underlayMtu) : own;
+  }
+
+  async #ensureEncrypted(network: AssignedNetwork): Promise<void> {
+    const mtu = encryptedMtu(await this.#underlayMtu(network), this.#options.vtepAddress);
+    try {
+      await this.#options.encrypted.ensure({ port: encryptedPort(network), mtu });
+    } catch (err) {
+      const what = `use encrypted network ${network.name}: ${describeError(err)}`;
+      throw new SkepError(err instanceof SkepError ? err.code : 'internal', what, { cause: err });
+    }
+    await this.syncKeys();
+  }
+
+  /** The other hosts of encrypted networks, and nobody else, may send and are sent to. */
+  async syncKeys(): Promise<void> {
+    if (!this.#options.encrypted.active) return;
+    const keys = new Map<string, string>();
+    for (const { network, peers } of this.#options.tables.networks.values()) {
+      if (!network?.encrypted) continue;
+      for (const { nodeId, hostAddress, encryptionKey } of peers.values()) {
+        if (nodeId !== this.#options.nodeId) keys.set(hostAddress, encryptionKey);
+      }
+    }
+    await this.#options.encrypted.setPeers(keys);
+  }
+}
