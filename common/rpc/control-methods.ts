@@ -66,7 +66,8 @@ export interface RemoveRequest {
 export interface MoveTaskRequest {
   /** id of a task, or the start of one */
   readonly ref: string;
-  readonly order: MoveOrder;
+  /** `none` calls a move off */
+  readonly order: MoveOrder | 'none';
 }
 
 /** What Raft says of a manager, as the leader sees it. */
@@ -151,8 +152,15 @@ const removeRequest = codec<RemoveRequest, skep.RemoveRequest.$Properties>(
 
 const moveTaskRequest = codec<MoveTaskRequest, skep.MoveTaskRequest.$Properties>(
   skep.MoveTaskRequest,
-  ({ ref, order }) => ({ ref: text(ref), stopFirst: order === 'stop-first' }),
-  (m) => ({ ref: m.ref ?? '', order: m.stopFirst ? 'stop-first' : 'start-first' }),
+  ({ ref, order }) => ({
+    ref: text(ref),
+    stopFirst: order === 'stop-first',
+    callOff: order === 'none',
+  }),
+  (m) => ({
+    ref: m.ref ?? '',
+    order: m.callOff ? 'none' : m.stopFirst ? 'stop-first' : 'start-first',
+  }),
 );
 
 /** The id of what was removed. */

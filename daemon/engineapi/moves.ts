@@ -12,8 +12,11 @@ const MOVES_MAX = 1_000;
 export function addMoveRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('POST', '/skep/tasks/:id/move', async (context) => {
     const order = new JsonReader(await context.json()).string('Order') || 'start-first';
-    if (order !== 'start-first' && order !== 'stop-first') {
-      throw new SkepError('invalid-argument', `Order ${order}: expected start-first or stop-first`);
+    if (order !== 'start-first' && order !== 'stop-first' && order !== 'none') {
+      throw new SkepError(
+        'invalid-argument',
+        `Order ${order}: expected start-first, stop-first or none`,
+      );
     }
     const { id } = await controlOf(parts).moveTask(context.param('id'), order, context.signal);
     context.send(200, { ID: id });

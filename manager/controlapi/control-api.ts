@@ -216,8 +216,8 @@ export class ControlApi {
     return this.#write('removeTask', { ref, force: false }, signal);
   }
 
-  /** It goes elsewhere as soon as another has taken its place, or before that one starts. */
-  moveTask(ref: string, order: MoveOrder, signal?: AbortSignal): Promise<Task> {
+  /** It goes elsewhere as soon as another has taken its place, or before that one starts; `none` = it stays after all. */
+  moveTask(ref: string, order: MoveOrder | 'none', signal?: AbortSignal): Promise<Task> {
     return this.#write('moveTask', { ref, order }, signal);
   }
 

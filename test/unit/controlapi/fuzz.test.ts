@@ -178,7 +178,7 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
     case 'removeTask':
       return api.removeTask(at('task'));
     case 'moveTask':
-      return api.moveTask(at('task'), seed % 2 === 0 ? 'start-first' : 'stop-first');
+      return api.moveTask(at('task'), (['start-first', 'stop-first', 'none'] as const)[seed % 3]!);
     case 'planRebalance':
       return api.planRebalance(1 + (seed % 10));
     case 'updateCluster':
