@@ -7,7 +7,7 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
-import type { TaskStatus } from '../../common/model/task.ts';
+import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { Store, WriteTx } from '../store/types.ts';
 
@@ -130,7 +130,7 @@ function applyStatus(tx: WriteTx, waiting: Waiting, nowMs: number): void {
   if (isBefore(waiting.status.state, state)) return;
   if (isTerminal(state) && waiting.status.state !== state) return;
   if (sameStatus(task.status, waiting.status)) return;
-  tx.update('task', { ...task, status: { ...waiting.status, appliedAtMs: nowMs } });
+  tx.update('task', taskWith(task, { status: { ...waiting.status, appliedAtMs: nowMs } }));
 }
 
 function sameStatus(a: TaskStatus, b: TaskStatus): boolean {
