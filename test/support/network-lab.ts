@@ -227,6 +227,8 @@ export class NetworkLab {
     seats.push({ name: `${this.#prefix}c`, address: this.outsideAddress });
     for (const [i, { name, address }] of seats.entries()) {
       await command('ip', 'netns', 'add', name);
+      // A new namespace forwards when the machine does at that moment.
+      await inNetns(`/run/netns/${name}`, 'sysctl', '-qw', 'net.ipv4.ip_forward=0');
       const sized = ['mtu', `${mtu}`];
       const peer = ['peer', 'name', 'up0', ...sized, 'netns', name];
       await command('ip', '-n', hub, 'link', 'add', `p${i}`, ...sized, 'type', 'veth', ...peer);
