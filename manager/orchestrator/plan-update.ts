@@ -13,7 +13,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { endedAtMs, hasStopped } from './restart-policy.ts';
-import { isWanted, type Seat } from './seat.ts';
+import { hasNoRoom, isWanted, type Seat } from './seat.ts';
 import type { UpdateAttempt, UpdateProgress } from './update-progress.ts';
 import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -79,7 +79,7 @@ export function planUpdate(
   if (!underWay) step.announce();
   const failure = step.observe();
   if (failure) return { ...NOTHING, changes: [step.reactTo(failure)] };
-  for (const { seat, successor } of succeeded) step.note(seat, successor!);
+  for (const { seat, successor } of succeeded) step.note(seat, successor!, false);
   step.issue(dirty);
   return step.finish(dirty.length);
 }
@@ -106,6 +106,7 @@ function begin(
       reachedAtMs: judged ? startedAtMs : reachedAtMs,
       settledAtMs: reachedAtMs,
       judged,
+      hadNoRoom: hasNoRoom(seat.tasks[lastOld]!),
     });
   }
   return {
@@ -139,8 +140,8 @@ class UpdateStep {
   }
 
   /** `taskId` is the update's own task in this seat. */
-  note({ key }: Seat, taskId: TaskId): void {
-    const attempt = { taskId, reachedAtMs: null, settledAtMs: null, judged: false };
+  note({ key }: Seat, taskId: TaskId, hadNoRoom: boolean): void {
+    const attempt = { taskId, reachedAtMs: null, settledAtMs: null, judged: false, hadNoRoom };
     this.#progress.attempts.set(key, attempt);
   }
 
@@ -221,7 +222,7 @@ class UpdateStep {
   #idleWorkers(): number {
     if (this.#config.parallelism === 0) return Number.POSITIVE_INFINITY;
     const delayMs = nanosToMs(this.#config.delayNanos);
-    let busy = 0;
+    let busy = -this.#waitingAsBefore();
     for (const { settledAtMs } of this.#progress.attempts.values()) {
       if (settledAtMs === null) busy++;
       else if (this.#world.nowMs < settledAtMs + delayMs) {
@@ -232,6 +233,21 @@ class UpdateStep {
     return Math.max(0, this.#config.parallelism - busy);
   }
 
+  /**
+   * As many tasks wait for room as did before the update reached their seats: no fewer serve for that. Which of them get the
+   * room that becomes free is not asked.
+   */
+  #waitingAsBefore(): number {
+    const attempts = [...this.#progress.attempts.values()];
+    const before = attempts.filter(({ hadNoRoom }) => hadNoRoom).length;
+    if (before === 0) return 0;
+    const waiting = new Set(this.#world.tasks.filter(hasNoRoom).map(({ id }) => id));
+    const now = attempts.filter(({ taskId, settledAtMs }) => {
+      return settledAtMs === null && waiting.has(taskId);
+    });
+    return Math.min(before, now.length);
+  }
+
   #replace({ seat, wanted }: SeatPlan): void {
     const startFirst = this.#config.order === 'start-first';
     const stops = startFirst ? [] : wanted.map(({ id }) => id);
@@ -240,7 +256,7 @@ class UpdateStep {
       (!startFirst &&
         (stops.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world))));
     const taskId: TaskId = this.#world.newTaskId();
-    this.note(seat, taskId);
+    this.note(seat, taskId, wanted.length > 0 && wanted.every(hasNoRoom));
     this.#changes.push({
       kind: 'create',
       taskId,

@@ -1,7 +1,7 @@
 /** The tasks of one seat (slot, or node of a global service), oldest first, and questions about them. */
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
-import { compareDesiredStates } from '../../common/model/task-state.ts';
+import { compareDesiredStates, isBefore } from '../../common/model/task-state.ts';
 import type { SeatPlace } from './world.ts';
 
 export interface Seat {
@@ -14,6 +14,11 @@ export interface Seat {
 /** Wanted to run, to get ready for it or, of a job, to complete. */
 export function isWanted({ desiredState }: Task): boolean {
   return desiredState === 'ready' || desiredState === 'running' || desiredState === 'complete';
+}
+
+/** The scheduler has looked, and no node has room for it; or none had when it was told to stop. */
+export function hasNoRoom({ status }: Task): boolean {
+  return isBefore(status.state, 'assigned') && status.err !== '';
 }
 
 /**

@@ -18,7 +18,7 @@ import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import { isBetweenVersions } from './plan-update.ts';
-import { isWanted } from './seat.ts';
+import { hasNoRoom, isWanted } from './seat.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { isLost, type OrchestratorChange } from './world.ts';
 
@@ -128,6 +128,7 @@ export class ServiceOrchestrator {
     if (task.desiredState !== previous.desiredState) return true;
     if (task.moving !== previous.moving) return true;
     if (task.nodeId !== previous.nodeId && this.#cameToLostNode(task)) return true;
+    if (hasNoRoom(task) && !hasNoRoom(previous)) return this.#isChanging(task.serviceId);
     if (task.status.state === previous.status.state) return false;
     if (isTerminal(task.status.state)) return true;
     return task.status.state === 'running' && this.#isChanging(task.serviceId);

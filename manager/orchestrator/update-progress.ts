@@ -9,6 +9,8 @@ export interface UpdateAttempt {
   settledAtMs: number | null;
   /** its end was met and looked at by an earlier leader: it does not count here */
   readonly judged: boolean;
+  /** no node had room for the task that it replaces: nothing is lost while one waits in its place */
+  readonly hadNoRoom: boolean;
 }
 
 export interface UpdateProgress {

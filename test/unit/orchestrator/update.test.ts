@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServiceId } from '../../../common/model/ids.ts';
 import {
+  ANYWHERE,
   DEFAULT_UPDATE_CONFIG,
   NO_RESOURCES,
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
+import { isWanted } from '../../../manager/orchestrator/seat.ts';
 import {
   aContainerSpec,
   aNetwork,
@@ -500,5 +502,52 @@ describe('rolling update', () => {
     await rooms.pass(20_000, 1000);
     expect(freshRunning(id)).toBe(2);
     expect(rooms.service(id).updateStatus!.state).toBe('completed');
+  });
+
+  /** Four tasks of which no node may have two: the fourth waits. */
+  const deployTooMany = (config: Partial<UpdateConfig>) =>
+    deploy({
+      ...update(config),
+      task: aTaskSpec({
+        container: aContainerSpec({ image: 'old' }),
+        placement: { ...ANYWHERE, maxReplicas: 1 },
+      }),
+    });
+
+  test.each([
+    ['stop-first', 'the same leader'],
+    ['start-first', 'the same leader'],
+    ['stop-first', 'another leader'],
+  ] as const)(
+    '%s: tasks that no node has room for hold up no update of others, with %s',
+    async (order, who) => {
+      const { id } = await deployTooMany({ order });
+      expect(rooms.running(id)).toHaveLength(3);
+      await rooms.change(id, image('new'));
+      if (who === 'another leader') {
+        await rooms.rest();
+        await rooms.lead();
+      }
+      await rooms.pass(60_000, 1000);
+      const wanted = rooms.tasks(id).filter(isWanted);
+      // Start first needs room of which there is none: the one that waits for it loses nothing.
+      const reached = order === 'stop-first' ? 4 : 2;
+      expect(wanted.filter(isNew)).toHaveLength(reached);
+      expect(rooms.running(id)).toHaveLength(3);
+    },
+  );
+
+  test('where the new words fit no node, no more is lost than is replaced at once', async () => {
+    const { id } = await deployTooMany({});
+    await rooms.change(id, (spec) => {
+      const { task } = image('new')(spec);
+      const reservations = { ...NO_RESOURCES.reservations, nanoCpus: 1e15 };
+      return { ...spec, task: { ...task, resources: { ...NO_RESOURCES, reservations } } };
+    });
+    await rooms.pass(60_000, 1000);
+    expect(rooms.running(id).map(isNew)).toEqual([false, false]);
+    await rooms.lead();
+    await rooms.pass(60_000, 1000);
+    expect(rooms.running(id).map(isNew)).toEqual([false, false]);
   });
 });
