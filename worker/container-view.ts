@@ -19,7 +19,7 @@ import { type Condition, requireAnswering } from './containers/lifecycle.ts';
 import { mappedOwners, type Owners, SAME_OWNERS } from './containers/owners.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit, MountedVolume } from './containers/record-store.ts';
-import { RootTree } from './containers/root-tree.ts';
+import { NoSuchFile, RootTree } from './containers/root-tree.ts';
 import type { HealthReport } from './executor/health.ts';
 import { ignoreGone } from './executor/stop-container.ts';
 import type { ImageRecord } from './images/image-store.ts';
@@ -127,7 +127,9 @@ export interface ContainerInfo {
 /** Mounted into every container by us; what lies below is the image's. */
 const NAME_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/hostname'];
 
+/** @param name of the container, for errors */
 async function inTree<T>(
+  name: string,
   path: string,
   hidden: readonly string[],
   work: (root: RootTree) => Promise<T>,
@@ -136,6 +138,10 @@ async function inTree<T>(
   const root = new RootTree(path, hidden, owners);
   try {
     return await work(root);
+  } catch (err) {
+    if (!(err instanceof NoSuchFile)) throw err;
+    const words = `Could not find the file ${err.path} in container ${name}`;
+    throw new SkepError('not-found', words, { cause: err });
   } finally {
     root.close();
   }
@@ -266,7 +272,7 @@ export class ContainerView {
    * volumes. A task's that ended is gone: rejects with `conflict`.
    */
   async withRoot<T>(
-    { id, runtimeId, plain }: ContainerInfo,
+    { id, name, runtimeId, plain }: ContainerInfo,
     work: (root: RootTree) => Promise<T>,
     { withVolumes = true } = {},
   ): Promise<T> {
@@ -275,6 +281,7 @@ export class ContainerView {
     if (state && state.status !== 'exited') {
       const owners = await runtime.owners(runtimeId);
       return inTree(
+        name,
         runtime.rootPath(runtimeId),
         [],
         work,
@@ -288,7 +295,7 @@ export class ContainerView {
         return type === 'bind' && !NAME_FILES.includes(destination);
       });
       const hidden = withVolumes ? mounted.map(({ destination }) => destination) : [];
-      return withEndedRoot(layers, (path) => inTree(path, hidden, work));
+      return withEndedRoot(layers, (path) => inTree(name, path, hidden, work));
     });
   }
 

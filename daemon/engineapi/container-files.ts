@@ -11,7 +11,6 @@ import type { PathStat } from '../../worker/containers/root-tree.ts';
 import { RootWriter } from '../../worker/containers/root-writer.ts';
 import { TarReader } from '../../worker/images/tar-reader.ts';
 import type { RequestContext } from './http-context.ts';
-import { isoTime } from './json/common.ts';
 import { patiently } from './patient-reader.ts';
 import { PatientWriter } from './patient-writer.ts';
 import type { Routes } from './server.ts';
@@ -151,12 +150,13 @@ async function* unzipped(request: Readable): AsyncGenerator<Buffer> {
   yield* gunzip;
 }
 
-function statHeader({ name, stats, linkTarget }: PathStat): string {
+/** Of `X-Docker-Container-Path-Stat`. */
+export function statHeader({ name, stats, linkTarget }: PathStat): string {
   const stat = {
     name,
     size: stats.size,
     mode: goFileMode(stats),
-    mtime: isoTime(stats.mtimeMs),
+    mtime: new Date(stats.mtimeMs).toISOString(),
     linkTarget,
   };
   return Buffer.from(JSON.stringify(stat)).toString('base64');

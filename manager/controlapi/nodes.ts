@@ -44,14 +44,19 @@ function checkDemotion(view: ReadView, node: Node, managers: readonly ManagerSta
   if (!managers.some((manager) => manager.nodeId === node.id)) {
     throw new SkepError('not-found', "can't find manager in raft memberlist");
   }
+  const nameOf = (id: Node['id']): string => view.get('node', id)?.description?.hostname ?? id;
   const left = managers.filter((manager) => manager.nodeId !== node.id);
+  if (left.length === 0) {
+    const coming = wanted.filter(({ id }) => id !== node.id).map(({ id }) => nameOf(id));
+    throw failed(
+      `can't remove member from the raft: this would result in a loss of quorum: no other manager takes part yet; wait until ${coming.join(' or ')} does`,
+    );
+  }
   const silent = left.filter((manager) => !manager.reachable);
   const reachable = left.length - silent.length;
   const needed = Math.floor(left.length / 2) + 1;
   if (reachable >= needed) return;
-  const names = silent.map(
-    ({ nodeId }) => view.get('node', nodeId)?.description?.hostname ?? nodeId,
-  );
+  const names = silent.map(({ nodeId }) => nameOf(nodeId));
   throw failed(
     `can't remove member from the raft: this would result in a loss of quorum: of the ${left.length} managers left ${reachable} can be reached and ${needed} must be; start ${names.join(', ')} first, or demote it instead`,
   );

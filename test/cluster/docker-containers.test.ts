@@ -497,7 +497,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       const read = ['cat', '/d/running.txt', '/d/ended.txt', '/copied-ended/sub/a'];
       expect(await docker('exec', 'files', ...read)).toBe('runningendeda');
       expect((await tryDocker(['cp', 'files:/nope', dir])).stderr).toContain(
-        'Could not find the file /nope in container',
+        'Could not find the file /nope in container files',
       );
       expect(await docker('cp', 'files:/vol/v', '-')).toContain('v');
     });

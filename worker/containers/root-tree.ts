@@ -65,7 +65,7 @@ export class RootTree {
     return this.#within(path, (directory, base) => {
       const place = base === '' ? pathOf(directory) : `${pathOf(directory)}/${base}`;
       const stats = base === '' ? fstatSync(directory) : lstatOrNull(place);
-      if (stats === null) throw noSuchFile(path);
+      if (stats === null) throw new NoSuchFile(path);
       const linkTarget = stats.isSymbolicLink() ? readlinkSync(place) : '';
       return { name: posix.basename(path) || '/', stats, linkTarget };
     });
@@ -85,7 +85,7 @@ export class RootTree {
   /** What is at `path` as a tar archive, in pieces. */
   async *pack(path: string, options: PackOptions): AsyncGenerator<Buffer, void, undefined> {
     const { base, directory } = this.#split(path);
-    const parent = this.#open(directory, O_PATH | O_DIRECTORY);
+    const parent = this.#open(directory, O_PATH | O_DIRECTORY, path);
     try {
       this.#requireShown(parent, path);
       const fd = base === '' ? openSync(pathOf(parent), O_PATH) : openChild(parent, base, path);
@@ -109,7 +109,7 @@ export class RootTree {
     const packer = new Packer(null, this.owners, false);
     for (const path of paths) {
       const { base, directory } = this.#split(path);
-      const parent = this.#open(directory, O_PATH | O_DIRECTORY);
+      const parent = this.#open(directory, O_PATH | O_DIRECTORY, path);
       try {
         yield* packer.child(parent, base, directory.replace(/^\/+/, ''));
       } finally {
@@ -120,7 +120,7 @@ export class RootTree {
 
   #within<T>(path: string, work: (directory: number, base: string) => T): T {
     const { base, directory } = this.#split(path);
-    const fd = this.#open(directory, O_PATH | O_DIRECTORY);
+    const fd = this.#open(directory, O_PATH | O_DIRECTORY, path);
     try {
       this.#requireShown(fd, path);
       return work(fd, base);
@@ -137,13 +137,14 @@ export class RootTree {
     return { directory: path.slice(0, -name.length) || '/', base: name };
   }
 
-  #open(path: string, flags: number): number {
+  /** @param asked for errors */
+  #open(path: string, flags: number, asked = path): number {
     try {
       return openInRoot(this.fd, path, flags);
     } catch (err) {
       if (!(err instanceof NativeError)) throw err;
-      if (err.errno === 'ENOENT' || err.errno === 'ENOTDIR') throw noSuchFile(path);
-      if (err.errno === 'ELOOP') throw noSuchFile(path);
+      if (err.errno === 'ENOENT' || err.errno === 'ENOTDIR') throw new NoSuchFile(asked);
+      if (err.errno === 'ELOOP') throw new NoSuchFile(asked);
       throw err;
     }
   }
@@ -163,8 +164,14 @@ export class RootTree {
   }
 }
 
-export function noSuchFile(path: string): SkepError {
-  return new SkepError('not-found', `Could not find the file ${path} in container`);
+/** Whose tree it is knows who asks for it. */
+export class NoSuchFile extends SkepError {
+  readonly path: string;
+
+  constructor(path: string) {
+    super('not-found', `no such file: ${path}`);
+    this.path = path;
+  }
 }
 
 /** Not followed when it is a link. */
@@ -172,7 +179,7 @@ function openChild(directory: number, name: string, path: string): number {
   try {
     return openSync(`${pathOf(directory)}/${name}`, O_PATH | O_NOFOLLOW);
   } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') throw noSuchFile(path);
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') throw new NoSuchFile(path);
     throw err;
   }
 }

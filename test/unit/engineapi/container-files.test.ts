@@ -1,8 +1,9 @@
+import type { Stats } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
-import { bodyOf, sendPieces } from '../../../daemon/engineapi/container-files.ts';
+import { bodyOf, sendPieces, statHeader } from '../../../daemon/engineapi/container-files.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { patiently, SENDER_PATIENCE_MS } from '../../../daemon/engineapi/patient-reader.ts';
 import { drained, READER_PATIENCE_MS } from '../../../daemon/engineapi/patient-writer.ts';
@@ -157,5 +158,19 @@ describe('files sent to a client', () => {
     await new Promise((resolve) => setImmediate(resolve));
     gone.abort(new SkepError('cancelled', 'client went away'));
     await end;
+  });
+});
+
+test('a file of the year 1970 is not shown as one without a time', () => {
+  const no = (): boolean => false;
+  const kinds = {
+    ...{ isDirectory: no, isSymbolicLink: no, isBlockDevice: no, isCharacterDevice: no },
+    ...{ isFIFO: no, isSocket: no },
+  };
+  const stats = { ...kinds, size: 3, mode: 0o100644, mtimeMs: 0 } as Stats;
+  const header = statHeader({ name: 'a', stats, linkTarget: '' });
+  expect(JSON.parse(Buffer.from(header, 'base64').toString())).toEqual({
+    ...{ name: 'a', size: 3, mode: 0o644, linkTarget: '' },
+    mtime: '1970-01-01T00:00:00.000Z',
   });
 });

@@ -104,6 +104,16 @@ describe('containers of a node', () => {
     expect(view.list()[0]?.image).toBeNull();
   });
 
+  test('a file that is not there is missed by their name', async () => {
+    const task = aTask();
+    const { view } = scene([task]);
+    const looked = view.withRoot(view.require(task.id), async (root) => root.stat('/none/such'));
+    await expect(looked).rejects.toMatchObject({
+      code: 'not-found',
+      message: `Could not find the file /none/such in container web.1.${task.id}`,
+    });
+  });
+
   test('log as they say, and as their node does where they say nothing', () => {
     const own = { name: 'none', options: {} };
     const tasks = [null, { name: '', options: {} }, own].map((logDriver) => aTask({ logDriver }));
