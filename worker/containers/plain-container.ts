@@ -2,7 +2,6 @@
  * One container outside of services: its states over many runs, its restarts, its end. Knows how a
  * container is driven; which ones there are is the room's business.
  */
-import type { Timer } from '../../common/base/clock.ts';
 import { describeError, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -16,21 +15,12 @@ import { probeIn } from '../executor/probe.ts';
 import { SIGKILL } from '../executor/signals.ts';
 import { ignoreGone, stopContainer } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
-import {
-  type EndpointWish,
-  type NetworkedContainer,
-  NO_PLACE,
-} from '../network/container-networks.ts';
+import type { EndpointWish, NetworkedContainer } from '../network/container-networks.ts';
 import { CommandError } from '../runtime/exec-session.ts';
 import type { AttachSession, ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
-import {
-  type ContainerDefinition,
-  endpointsOf,
-  type JsonObject,
-  type RestartRule,
-} from './definition.ts';
-import { attachNetwork, limitsOf, namesAt, readyContainer } from './launch.ts';
+import type { ContainerDefinition, JsonObject, RestartRule } from './definition.ts';
+import { attachNetwork, limitsOf, readyContainer } from './launch.ts';
 import {
   type Condition,
   requireAnswering,
@@ -44,8 +34,12 @@ import {
   type Verdict,
 } from './lifecycle.ts';
 import { hostnameOf } from './name-texts.ts';
+import { connectNetwork, disconnectNetwork, type SeatedContainer } from './network-places.ts';
+import { NextStart } from './next-start.ts';
+import { bestEffort, RecordKeeper } from './record-keeper.ts';
 import type { ContainerRecord } from './record-store.ts';
-import { restartDelayMs, startsWithDaemon } from './restart-policy.ts';
+import { releaseContainer } from './release.ts';
+import { startsWithDaemon } from './restart-policy.ts';
 import { ContainerWaiters, type WaitCondition, type WaitResult } from './waiters.ts';
 
 export interface PlainContainerOptions {
@@ -98,28 +92,28 @@ export class PlainContainer {
   readonly #watch: HealthWatch;
   readonly #waiters = new ContainerWaiters();
   readonly #life = new AbortController();
-  #record: ContainerRecord;
+  readonly #keeper: RecordKeeper;
+  readonly #nextStart: NextStart;
   #tail: Promise<unknown> = Promise.resolve();
   #run = 0;
-  #nextStart: Timer | null = null;
-  #lastDelayMs = 0;
   /** a person starts it again right behind its end */
   #isRestarting = false;
 
   constructor(options: PlainContainerOptions) {
     const { record, parts } = options;
     this.id = record.id;
-    this.#record = record;
     this.#options = options;
     this.#parts = parts;
     this.#log = parts.log.child({ containerId: record.id });
+    this.#keeper = new RecordKeeper(record, parts.records, this.#log);
+    this.#nextStart = new NextStart(parts.clock);
     const attributes = (): StringMap => this.attributes;
     this.#events = new ContainerEvents({ id: this.id, attributes, networks: () => [] }, parts.tell);
     this.#watch = new HealthWatch(parts.clock, this.#log, (status) => this.#events.health(status));
   }
 
   get record(): ContainerRecord {
-    return this.#record;
+    return this.#keeper.record;
   }
 
   /** undefined: its files are gone. */
@@ -128,7 +122,7 @@ export class PlainContainer {
   }
 
   get image(): ImageRecord | undefined {
-    return this.#parts.images.get(this.#record.imageId);
+    return this.#parts.images.get(this.record.imageId);
   }
 
   get health(): HealthReport | null {
@@ -136,7 +130,7 @@ export class PlainContainer {
   }
 
   get condition(): Condition {
-    const { phase } = this.#record;
+    const { phase } = this.record;
     return phase === 'running' && this.state?.paused ? 'paused' : phase;
   }
 
@@ -148,7 +142,7 @@ export class PlainContainer {
   /** Of its events. */
   get attributes(): StringMap {
     const { image } = this.#definition.container;
-    return { ...this.labels, image, name: this.#record.name };
+    return { ...this.labels, image, name: this.record.name };
   }
 
   /** Once, for a record that was made or read just now. Takes up what runs, and what is to run. */
@@ -159,7 +153,7 @@ export class PlainContainer {
   /** Lets go of it; it runs on. */
   async close(): Promise<void> {
     this.#life.abort(new CancelledError());
-    this.#nextStart?.cancel();
+    this.#nextStart.forget();
     this.#watch.end();
     await this.#tail;
   }
@@ -171,8 +165,8 @@ export class PlainContainer {
   start(): Promise<Verdict> {
     return this.#serial(async () => {
       if (requireStartable(this.#subject) === 'nothing-to-do') return 'nothing-to-do';
-      this.#forgetRestarts();
-      await this.#put({ isStopped: false, restartCount: 0 });
+      this.#nextStart.forget();
+      await this.#keeper.put({ isStopped: false, restartCount: 0 });
       await this.#launch();
       return 'go';
     });
@@ -189,8 +183,8 @@ export class PlainContainer {
       try {
         await this.#stop(options);
         requireStartable(this.#subject);
-        this.#forgetRestarts();
-        await this.#put({ isStopped: false, restartCount: 0 });
+        this.#nextStart.forget();
+        await this.#keeper.put({ isStopped: false, restartCount: 0 });
         await this.#launch();
       } finally {
         this.#isRestarting = false;
@@ -206,7 +200,8 @@ export class PlainContainer {
   async kill(signo: number, as: string): Promise<void> {
     requireKillable(this.#subject, as);
     const run = this.#run;
-    if (signo === SIGKILL || signo === this.#stopSignal) await this.#put({ isStopped: true });
+    if (signo === SIGKILL || signo === this.#stopSignal)
+      await this.#keeper.put({ isStopped: true });
     this.#events.signalled(signo);
     if (signo !== SIGKILL) {
       await this.#parts.runtime.signal(this.id, signo);
@@ -220,32 +215,32 @@ export class PlainContainer {
   async pause(): Promise<void> {
     requirePausable(this.#subject);
     await this.#parts.runtime.freeze(this.id);
-    await this.#keep({ isPaused: true });
+    await this.#keeper.keep({ isPaused: true });
     this.#events.did('pause');
   }
 
   async unpause(): Promise<void> {
     requirePaused(this.#subject);
     await this.#parts.runtime.thaw(this.id);
-    await this.#keep({ isPaused: false });
+    await this.#keeper.keep({ isPaused: false });
     this.#events.did('unpause');
   }
 
   /** All of it goes but for volumes that somebody may want yet. */
   async remove({ force, volumes }: RemoveOptions): Promise<void> {
     requireRemovable(this.#subject, force);
-    if (this.#record.phase === 'running' || this.#record.phase === 'restarting') {
-      await this.#put({ isStopped: true });
+    if (this.record.phase === 'running' || this.record.phase === 'restarting') {
+      await this.#keeper.put({ isStopped: true });
       // At once, though a stop with a long grace may be under way.
       await ignoreGone(this.#parts.runtime.killAll(this.id));
     }
     await this.#serial(async () => {
-      if (this.#record.phase === 'removing') return; // it went by itself meanwhile
+      if (this.record.phase === 'removing') return; // it went by itself meanwhile
       requireRemovable(this.#subject, force); // it may have been started meanwhile
-      this.#forgetRestarts();
+      this.#nextStart.forget();
       const run = this.#run;
       this.#isRestarting = true; // whatever its rules are, it is we who remove it
-      if (this.#record.phase === 'running') {
+      if (this.record.phase === 'running') {
         await ignoreGone(this.#parts.runtime.killAll(this.id));
         await this.#ended(await this.#parts.runtime.wait(this.id, this.#life.signal), run);
       }
@@ -256,8 +251,8 @@ export class PlainContainer {
   /** The name is free: its owner has seen to that. */
   rename(name: string): Promise<void> {
     return this.#serial(async () => {
-      const oldName = `/${this.#record.name}`;
-      await this.#put({ name });
+      const oldName = `/${this.record.name}`;
+      await this.#keeper.put({ name });
       this.#events.did('rename', { oldName });
     });
   }
@@ -275,60 +270,19 @@ export class PlainContainer {
       if (this.state && this.state.status !== 'exited') {
         await this.#parts.runtime.updateResources(this.id, { ...limits, devices: [] });
       }
-      await this.#put({ definition });
+      await this.#keeper.put({ definition });
       this.#events.did('update');
     });
   }
 
   /** A place in one more network: at once if it runs, else from its next start on. */
   connect(asked: EndpointWish): Promise<void> {
-    return this.#serial(async () => {
-      requireNetworked(this.#definition);
-      const [wish] = this.#parts.networks.resolve([asked]);
-      const before = endpointsOf(this.#definition);
-      if (!wish || before.some(({ network }) => network === wish.network)) {
-        const words = `endpoint with name ${this.#record.name} already exists in network ${asked.network}`;
-        throw new SkepError('permission-denied', words);
-      }
-      const { networked } = this;
-      if (this.#record.phase === 'running' && networked) {
-        await this.#put({ place: await this.#parts.networks.connect(networked, wish) });
-        await this.#writeNames();
-      }
-      await this.#putEndpoints([...before, wish]);
-    });
+    return this.#serial(() => connectNetwork(this.#seated, asked));
   }
 
   /** Out of a network, as `connect`. Rejects with `permission-denied` when it is not in it. */
   disconnect(name: string): Promise<void> {
-    return this.#serial(async () => {
-      requireNetworked(this.#definition);
-      const before = endpointsOf(this.#definition);
-      const rest = before.filter(({ network }) => network !== name);
-      if (rest.length === before.length) {
-        const words = `container ${this.id} is not connected to network ${name}`;
-        throw new SkepError('permission-denied', words);
-      }
-      const seat = this.#record.place?.seats.find((one) => one.name === name);
-      if (this.#record.phase === 'running' && seat) {
-        const place = await this.#parts.networks.disconnect(this.id, seat.networkId);
-        await this.#put({ place });
-        await this.#writeNames();
-      }
-      await this.#putEndpoints(rest);
-    });
-  }
-
-  async #putEndpoints(endpoints: readonly EndpointWish[]): Promise<void> {
-    const definition = { ...this.#definition, network: { kind: 'bridge' as const, endpoints } };
-    await this.#put({ definition });
-  }
-
-  async #writeNames(): Promise<void> {
-    const { files, nameservers } = this.#parts;
-    const place = this.#record.place ?? NO_PLACE;
-    const names = namesAt(this.#definition, place, this.hostname, nameservers());
-    await files.writeNames(this.id, names);
+    return this.#serial(() => disconnectNetwork(this.#seated, name));
   }
 
   /** While it does not run, and until `work` is done. Rejects with `conflict` when it does. */
@@ -351,7 +305,7 @@ export class PlainContainer {
   }
 
   async wait(until: WaitCondition, signal: AbortSignal): Promise<WaitResult> {
-    const isUp = this.#record.phase === 'running' || this.#record.phase === 'restarting';
+    const isUp = this.record.phase === 'running' || this.record.phase === 'restarting';
     if (until === 'not-running' && !isUp) return this.#lastResult;
     return until === 'removed' ? this.#waiters.forRemoval(signal) : this.#waiters.forExit(signal);
   }
@@ -361,19 +315,24 @@ export class PlainContainer {
     const netnsPath = this.state?.netnsPath ?? null;
     if (netnsPath === null) return null;
     const { nameservers } = this.#definition.container.dns;
-    return { id: this.id, name: this.#record.name, netnsPath, nameservers };
+    return { id: this.id, name: this.record.name, netnsPath, nameservers };
+  }
+
+  get #seated(): SeatedContainer {
+    const { networked, hostname } = this;
+    return { keeper: this.#keeper, parts: this.#parts, hostname, networked };
   }
 
   get #definition(): ContainerDefinition {
-    return this.#record.definition;
+    return this.record.definition;
   }
 
   get #subject(): Subject {
-    return { id: this.id, name: this.#record.name, condition: this.condition };
+    return { id: this.id, name: this.record.name, condition: this.condition };
   }
 
   get #lastResult(): WaitResult {
-    return { exitCode: this.#record.exit?.exitCode ?? 0 };
+    return { exitCode: this.record.exit?.exitCode ?? 0 };
   }
 
   get #stopSignal(): number {
@@ -385,18 +344,18 @@ export class PlainContainer {
   }
 
   async #resume(): Promise<void> {
-    const { phase, definition, isStopped, exit } = this.#record;
+    const { phase, definition, isStopped, exit } = this.record;
     const { state } = this;
-    if (phase === 'removing') return this.#remove(this.#record.removesVolumes);
+    if (phase === 'removing') return this.#remove(this.record.removesVolumes);
     if (state?.status === 'running') {
       const { startedAtMs, paused } = state;
-      await this.#keep({ phase: 'running', startedAtMs, isPaused: paused });
+      await this.#keeper.keep({ phase: 'running', startedAtMs, isPaused: paused });
       this.#supervise();
     } else if (phase === 'running' && state?.exit) {
       await this.#ended(state.exit, this.#run);
     } else if (phase === 'running' && !state) {
       const lost = { exitCode: START_FAILED, oomKilled: false, error: 'its files are gone' };
-      await this.#put({ phase: 'exited', exit: { ...lost, finishedAtMs: 0 }, place: null });
+      await this.#keeper.put({ phase: 'exited', exit: { ...lost, finishedAtMs: 0 }, place: null });
     } else if (
       phase === 'running' ||
       phase === 'restarting' ||
@@ -411,15 +370,15 @@ export class PlainContainer {
     const { runtime } = this.#parts;
     try {
       const isAnew = this.#isMadeAnew;
-      const { netnsPath } = await readyContainer(this.#parts, this.#record, {
+      const { netnsPath } = await readyContainer(this.#parts, this.record, {
         isAnew,
         netnsOf: this.#options.netnsOf,
       });
-      const place = await attachNetwork(this.#parts, this.#record, this.hostname, netnsPath);
-      await this.#put({ phase: 'running', place, exit: null, isPaused: false });
+      const place = await attachNetwork(this.#parts, this.record, this.hostname, netnsPath);
+      await this.#keeper.put({ phase: 'running', place, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
       const { startedAtMs } = await runtime.startContainer(this.id);
-      await this.#keep({ startedAtMs }); // the runtime knows it too
+      await this.#keeper.keep({ startedAtMs }); // the runtime knows it too
       this.#events.started();
       this.#supervise();
     } catch (err) {
@@ -440,13 +399,13 @@ export class PlainContainer {
 
   /** Never rejects: the caller has the reason, and nothing may hide it. */
   async #failed(err: unknown): Promise<void> {
-    const { startedAtMs, definition } = this.#record;
+    const { startedAtMs, definition } = this.record;
     if (this.state?.status === 'running') {
       const killing = ignoreGone(this.#parts.runtime.killAll(this.id));
-      await this.#bestEffort('container whose start failed could not be ended', killing);
+      await bestEffort(this.#log, 'container whose start failed could not be ended', killing);
     }
     await this.#detach();
-    await this.#keep({
+    await this.#keeper.keep({
       phase: startedAtMs === null ? 'created' : 'exited',
       place: null,
       exit: {
@@ -457,13 +416,17 @@ export class PlainContainer {
       },
     });
     if (!definition.autoRemove) return;
-    await this.#bestEffort('container whose start failed could not be removed', this.#remove());
+    await bestEffort(
+      this.#log,
+      'container whose start failed could not be removed',
+      this.#remove(),
+    );
   }
 
   /** What stays is taken away by its next start or its removal. */
   #detach(): Promise<void> {
     const detaching = this.#parts.networks.detach(this.id);
-    return this.#bestEffort('container could not be taken off its networks', detaching);
+    return bestEffort(this.#log, 'container could not be taken off its networks', detaching);
   }
 
   /** At its start: the container whose network it joins may be another process by then. */
@@ -489,21 +452,14 @@ export class PlainContainer {
 
   /** What the end of run number `run` means. */
   async #ended(exit: ExitRecord, run: number): Promise<void> {
-    if (run !== this.#run || this.#record.phase !== 'running') return;
+    if (run !== this.#run || this.record.phase !== 'running') return;
     this.#run++;
     this.#watch.end();
     await this.#detach(); // before anybody is told: a waiter may want its ports at once
     this.#events.died(exit);
-    const { definition, restartCount, isStopped } = this.#record;
-    const delayMs = restartDelayMs({
-      rule: definition.restart,
-      exitCode: exit.exitCode,
-      restartCount,
-      isStopped,
-      ranMs: exit.startedAtMs > 0 ? exit.finishedAtMs - exit.startedAtMs : 0,
-      lastDelayMs: this.#lastDelayMs,
-    });
-    await this.#keep({
+    const { definition, restartCount } = this.record;
+    const delayMs = this.#nextStart.delayMs(this.record, exit);
+    await this.#keeper.keep({
       phase: delayMs === null ? 'exited' : 'restarting',
       place: null,
       restartCount: delayMs === null ? restartCount : restartCount + 1,
@@ -520,20 +476,13 @@ export class PlainContainer {
   }
 
   #startIn(delayMs: number): void {
-    this.#lastDelayMs = delayMs;
-    this.#nextStart = this.#parts.clock.setTimer(delayMs, () => {
+    this.#nextStart.set(delayMs, () => {
       this.#background(() =>
         this.#serial(async () => {
-          if (this.#record.phase === 'restarting') await this.#launchAgain();
+          if (this.record.phase === 'restarting') await this.#launchAgain();
         }),
       );
     });
-  }
-
-  #forgetRestarts(): void {
-    this.#nextStart?.cancel();
-    this.#nextStart = null;
-    this.#lastDelayMs = 0;
   }
 
   async #stop({ graceMs, signo }: StopOptions): Promise<Verdict> {
@@ -542,10 +491,10 @@ export class PlainContainer {
     const { stopGracePeriodNanos } = this.#definition.container;
     const own = stopGracePeriodNanos === null ? null : stopGracePeriodNanos / NANOS_PER_MS;
     const waitMs = graceMs ?? own ?? DEFAULT_GRACE_MS;
-    await this.#put({ isStopped: true });
-    if (this.#record.phase === 'restarting') {
-      this.#forgetRestarts();
-      await this.#put({ phase: 'exited' });
+    await this.#keeper.put({ isStopped: true });
+    if (this.record.phase === 'restarting') {
+      this.#nextStart.forget();
+      await this.#keeper.put({ phase: 'exited' });
       return 'go';
     }
     if (this.condition === 'paused') await this.unpause();
@@ -572,11 +521,11 @@ export class PlainContainer {
     this.#watch.end();
     const removesVolumes = wantsVolumes || this.#definition.autoRemove;
     try {
-      await this.#put({ phase: 'removing', removesVolumes });
+      await this.#keeper.put({ phase: 'removing', removesVolumes });
       await releaseContainer(this.#parts, this.id, { keepsVolumes: !removesVolumes });
       await this.#parts.records.remove(this.id);
     } catch (err) {
-      await this.#keep({ phase: 'dead' });
+      await this.#keeper.keep({ phase: 'dead' });
       this.#waiters.notRemoved({ ...this.#lastResult, error: describeError(err) });
       throw err;
     }
@@ -584,25 +533,6 @@ export class PlainContainer {
     this.#events.destroyed();
     const gone = new SkepError('not-found', `No such container: ${this.id}`);
     this.#waiters.removed(this.#lastResult, gone);
-  }
-
-  /** The store writes in the order of the calls, so that the newest record is the one that stays. */
-  async #put(changes: Partial<ContainerRecord>): Promise<void> {
-    this.#record = { ...this.#record, ...changes };
-    await this.#parts.records.put(this.#record);
-  }
-
-  /** What happened whether the disk takes it or not: the rest of dealing with it must not wait for that. */
-  #keep(changes: Partial<ContainerRecord>): Promise<void> {
-    return this.#bestEffort('record of container could not be written', this.#put(changes));
-  }
-
-  async #bestEffort(words: string, work: Promise<void>): Promise<void> {
-    try {
-      await work;
-    } catch (err) {
-      this.#log.error({ err }, words);
-    }
   }
 
   #background(work: () => Promise<void>): void {
@@ -617,27 +547,4 @@ export class PlainContainer {
     this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
     return result;
   }
-}
-
-/**
- * Everything that it has on this node goes, whatever its state. Idempotent.
- * @param keepsVolumes also the anonymous ones that were made for it
- */
-export async function releaseContainer(
-  parts: ContainerParts,
-  id: string,
-  { keepsVolumes = false } = {},
-): Promise<void> {
-  const { runtime, networks, images, volumes, files } = parts;
-  await runtime.destroy(id);
-  await networks.detach(id);
-  await images.releaseRootfs(id);
-  await volumes.release(id, { keepsAnonymous: keepsVolumes });
-  await files.remove(id);
-}
-
-function requireNetworked({ network }: ContainerDefinition): void {
-  if (network.kind === 'bridge') return;
-  const words = `container sharing network namespace with another container or host cannot be connected to any other network: its network is ${network.kind}`;
-  throw new SkepError('permission-denied', words);
 }

@@ -16,8 +16,9 @@ import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { containerName, nameTaken } from './lifecycle.ts';
 import { hostnameOf, nameFiles } from './name-texts.ts';
-import { PlainContainer, releaseContainer } from './plain-container.ts';
+import { PlainContainer } from './plain-container.ts';
 import type { ContainerRecord, MountedVolume } from './record-store.ts';
+import { releaseContainer } from './release.ts';
 
 export interface PlainContainersOptions extends ContainerParts {
   readonly random: Random;

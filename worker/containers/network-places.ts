@@ -1,0 +1,81 @@
+/** The places of a container in networks, taken and left by hand. Not for concurrent use. */
+import { SkepError } from '../../common/base/errors.ts';
+import {
+  type EndpointWish,
+  type NetworkedContainer,
+  NO_PLACE,
+} from '../network/container-networks.ts';
+import type { ContainerParts } from './container-parts.ts';
+import { type ContainerDefinition, endpointsOf } from './definition.ts';
+import { namesAt } from './launch.ts';
+import type { RecordKeeper } from './record-keeper.ts';
+
+export interface SeatedContainer {
+  readonly keeper: RecordKeeper;
+  readonly parts: Pick<ContainerParts, 'networks' | 'files' | 'nameservers'>;
+  readonly hostname: string;
+  /** null while it does not run */
+  readonly networked: NetworkedContainer | null;
+}
+
+/** A place in one more network: at once if it runs, else from its next start on. */
+export async function connectNetwork(seated: SeatedContainer, asked: EndpointWish): Promise<void> {
+  const {
+    keeper,
+    parts: { networks },
+  } = seated;
+  requireNetworked(keeper.record.definition);
+  const [wish] = networks.resolve([asked]);
+  const before = endpointsOf(keeper.record.definition);
+  if (!wish || before.some(({ network }) => network === wish.network)) {
+    const words = `endpoint with name ${keeper.record.name} already exists in network ${asked.network}`;
+    throw new SkepError('permission-denied', words);
+  }
+  if (keeper.record.phase === 'running' && seated.networked) {
+    await keeper.put({ place: await networks.connect(seated.networked, wish) });
+    await writeNames(seated);
+  }
+  await putEndpoints(keeper, [...before, wish]);
+}
+
+/** Out of a network, as `connectNetwork`. Rejects with `permission-denied` when it is not in it. */
+export async function disconnectNetwork(seated: SeatedContainer, name: string): Promise<void> {
+  const {
+    keeper,
+    parts: { networks },
+  } = seated;
+  requireNetworked(keeper.record.definition);
+  const before = endpointsOf(keeper.record.definition);
+  const rest = before.filter(({ network }) => network !== name);
+  if (rest.length === before.length) {
+    const words = `container ${keeper.record.id} is not connected to network ${name}`;
+    throw new SkepError('permission-denied', words);
+  }
+  const seat = keeper.record.place?.seats.find((one) => one.name === name);
+  if (keeper.record.phase === 'running' && seat) {
+    const place = await networks.disconnect(keeper.record.id, seat.networkId);
+    await keeper.put({ place });
+    await writeNames(seated);
+  }
+  await putEndpoints(keeper, rest);
+}
+
+async function putEndpoints(
+  keeper: RecordKeeper,
+  endpoints: readonly EndpointWish[],
+): Promise<void> {
+  const network = { kind: 'bridge' as const, endpoints };
+  await keeper.put({ definition: { ...keeper.record.definition, network } });
+}
+
+async function writeNames({ keeper, parts, hostname }: SeatedContainer): Promise<void> {
+  const { id, definition, place } = keeper.record;
+  const names = namesAt(definition, place ?? NO_PLACE, hostname, parts.nameservers());
+  await parts.files.writeNames(id, names);
+}
+
+function requireNetworked({ network }: ContainerDefinition): void {
+  if (network.kind === 'bridge') return;
+  const words = `container sharing network namespace with another container or host cannot be connected to any other network: its network is ${network.kind}`;
+  throw new SkepError('permission-denied', words);
+}
