@@ -5,6 +5,7 @@
 import { SkepError } from '../base/errors.ts';
 import type { Network } from './network.ts';
 import type { ObjectKind, ObjectsByKind } from './object-kinds.ts';
+import { isPredefinedNetwork } from './predefined-networks.ts';
 import type { PortConfig, Service, ServiceSpec } from './service.ts';
 import { usesIngress } from './service-references.ts';
 
@@ -23,8 +24,9 @@ export interface Reference {
 export function referencesOf(source: ObjectSource, spec: ServiceSpec): Reference[] {
   const { networks, container } = spec.task;
   const ingress = usesIngress(spec) ? ingressNetwork(source) : undefined;
+  const targets = networks.map(({ target }) => target).filter((id) => !isPredefinedNetwork(id));
   return [
-    ...[...networks.map(({ target }) => target), ...(ingress ? [ingress.id] : [])].map(
+    ...[...targets, ...(ingress ? [ingress.id] : [])].map(
       (id): Reference => ({ kind: 'network', id }),
     ),
     ...container.secrets.map(({ secretId }): Reference => ({ kind: 'secret', id: secretId })),
@@ -50,7 +52,9 @@ export function referenceProblem(
 }
 
 function missingNetwork(source: ObjectSource, { task }: ServiceSpec): SkepError | null {
-  const missing = task.networks.find(({ target }) => !source.get('network', target));
+  const missing = task.networks.find(
+    ({ target }) => !isPredefinedNetwork(target) && !source.get('network', target),
+  );
   return missing ? new SkepError('not-found', `network ${missing.target} not found`) : null;
 }
 

@@ -1,16 +1,15 @@
 /** Which allocated networks a task spec names. */
 import { asId, type NetworkId } from '../../common/model/ids.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { NetworkAttachmentConfig } from '../../common/model/service.ts';
 import type { ReadView } from '../store/types.ts';
 import { type AllocatedNetwork, type AllocationBook, isOverlay } from './allocation-book.ts';
 import type { Problem } from './problem.ts';
 
-/** Networks of the machine itself: no object in the store, no addresses from us. */
-const LOCAL_NETWORKS: ReadonlySet<string> = new Set(['host', 'bridge', 'none']);
-
 /**
  * The overlay networks of `configs` in their order, without repetition, the ingress network first
- * when `ingress`; or which of them is missing or not set up. Networks of other drivers are left out.
+ * when `ingress`; or which of them is missing or not set up. Networks of other drivers are left out,
+ * and those that each node has by itself: no object in the store, no addresses from us.
  */
 export function requireNetworks(
   book: AllocationBook,
@@ -25,6 +24,7 @@ export function requireNetworks(
     found.set(entry.network.id, entry);
   }
   for (const { target } of configs) {
+    if (isPredefinedNetwork(target)) continue;
     const id = asId<NetworkId>(target);
     const entry = book.networks.get(id);
     if (entry) {
@@ -32,7 +32,6 @@ export function requireNetworks(
       continue;
     }
     const network = view.get('network', id);
-    if (!network && LOCAL_NETWORKS.has(target)) continue;
     if (!network) return { problem: `network ${target} not found` };
     if (isOverlay(network)) {
       const obstacle = book.obstacles.get(id);

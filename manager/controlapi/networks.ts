@@ -14,13 +14,13 @@ import {
   type NetworkSpec,
 } from '../../common/model/network.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { usesIngress } from '../../common/model/service-references.ts';
 import { isAfter } from '../../common/model/task-state.ts';
 import type { CreateRequest, RemoveRequest } from '../../common/rpc/control-methods.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
 import { requireByRef } from './lookup.ts';
 import { failed, invalid, notDone } from './refusal.ts';
-import { PREDEFINED_NETWORKS } from './service-references.ts';
 import type { WriteEnvironment } from './writes.ts';
 
 const PREDEFINED_LABEL = 'com.docker.swarm.predefined';
@@ -73,7 +73,7 @@ function requireEncryption(view: ReadView): void {
 
 export function removeNetwork(tx: WriteTx, { ref }: RemoveRequest): string {
   const network = requireByRef(tx, 'network', ref);
-  if (PREDEFINED_NETWORKS.includes(network.spec.name)) {
+  if (isPredefinedNetwork(network.spec.name)) {
     throw failed(`${network.spec.name} is a pre-defined network and cannot be removed`);
   }
   requireUnused(tx, network);
@@ -106,7 +106,7 @@ function requireUnused(view: ReadView, network: Network): void {
 /** Throws `invalid-argument`, `permission-denied`, or `unimplemented` for what is not done. */
 export function checkNetworkSpec(spec: NetworkSpec): void {
   checkName(spec.name);
-  if (PREDEFINED_NETWORKS.includes(spec.name)) {
+  if (isPredefinedNetwork(spec.name)) {
     throw new SkepError(
       'permission-denied',
       `operation is not permitted on predefined ${spec.name} network`,

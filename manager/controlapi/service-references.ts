@@ -1,14 +1,12 @@
 /** What a service spec names beside itself: networks, secrets, configs, published ports. */
 import type { NetworkId } from '../../common/model/ids.ts';
 import type { Network } from '../../common/model/network.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { referenceProblem, referencesOf } from '../../common/model/reference-check.ts';
 import type { NetworkAttachmentConfig, ServiceSpec } from '../../common/model/service.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
-import { findByRef, requireByRef } from './lookup.ts';
+import { requireByRef } from './lookup.ts';
 import { invalid, notDone } from './refusal.ts';
-
-/** Networks that every engine has by itself. */
-export const PREDEFINED_NETWORKS: readonly string[] = ['bridge', 'host', 'none'];
 
 /**
  * The spec with the ids of its networks in place of their names, after a check of everything it
@@ -34,13 +32,17 @@ function resolveNetworks(
 ): readonly NetworkAttachmentConfig[] {
   const seen = new Set<NetworkId>();
   return attachments.map((attachment) => {
+    const [option] = Object.keys(attachment.driverOptions);
+    if (isPredefinedNetwork(attachment.target)) {
+      if (option === undefined) return attachment;
+      throw notDone(`network ${attachment.target}: DriverOpts "${option}" is`);
+    }
     const network = requireNetwork(view, attachment.target);
     if (network.spec.ingress) {
       throw invalid(
         `Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
       );
     }
-    const [option] = Object.keys(attachment.driverOptions);
     if (option !== undefined)
       throw notDone(`network ${network.spec.name}: DriverOpts "${option}" is`);
     if (seen.has(network.id)) {
@@ -53,8 +55,5 @@ function resolveNetworks(
 
 function requireNetwork(view: ReadView, ref: string): Network {
   if (ref === '') throw invalid('network attachment: the network has no name');
-  if (!findByRef(view, 'network', ref) && PREDEFINED_NETWORKS.includes(ref)) {
-    throw notDone(`network "${ref}": services in a predefined network are`);
-  }
   return requireByRef(view, 'network', ref);
 }

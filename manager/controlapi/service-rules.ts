@@ -12,6 +12,7 @@ import {
 import { asId, type NodeId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import { checkLogDriver } from '../../common/model/log-driver.ts';
 import { checkName } from '../../common/model/names.ts';
+import { predefinedNetworkProblem } from '../../common/model/predefined-networks.ts';
 import {
   type EndpointSpec,
   isJob,
@@ -42,7 +43,16 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdate('update', spec.update);
   checkUpdate('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
+  checkPredefinedNetworks(spec);
   balancingOf(spec.labels);
+}
+
+function checkPredefinedNetworks({ task, endpoint }: ServiceSpec): void {
+  if (task.networks.some(({ target }) => target === 'bridge')) {
+    throw notDone('network "bridge": services in the bridge of their node are');
+  }
+  const problem = predefinedNetworkProblem(task.networks, endpoint.ports);
+  if (problem !== null) throw invalid(problem);
 }
 
 /** Templates are tried on a task that could be, so that an unknown field is told now and not on a node. */

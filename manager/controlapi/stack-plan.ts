@@ -13,6 +13,7 @@ import { asId } from '../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { PlacementStep } from '../../common/model/placement.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { portConflict, sharedPort } from '../../common/model/reference-check.ts';
 import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
 import { specChange } from '../../common/model/spec-change.ts';
@@ -169,6 +170,7 @@ interface References {
 function withReferences(view: ReadView, spec: ServiceSpec, references: References): ServiceSpec {
   const { container } = spec.task;
   const networks = spec.task.networks.map((attachment) => {
+    if (isPredefinedNetwork(attachment.target)) return attachment;
     const network = findByRef(view, 'network', attachment.target);
     if (!network && !references.networks.has(attachment.target)) {
       throw new SkepError('not-found', `network ${attachment.target} not found`);

@@ -17,6 +17,7 @@ import { expandedHostname } from '../../common/model/container-template.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import { isEncrypted, MTU_OPTION, type Network, subnet6Of } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
@@ -356,7 +357,9 @@ function networksOf(service: Service | null): NetworkId[] {
   if (!service) return [];
   const ids = new Set<NetworkId>();
   for (const { networkId } of service.endpoint?.virtualIps ?? []) ids.add(networkId);
-  for (const { target } of service.spec.task.networks) ids.add(target as NetworkId);
+  for (const { target } of service.spec.task.networks) {
+    if (!isPredefinedNetwork(target)) ids.add(target as NetworkId);
+  }
   return [...ids];
 }
 

@@ -5,6 +5,7 @@
 import { asId, type NetworkId, type NodeId, type TaskId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { PlacementForecast, PlacementStep } from '../../common/model/placement.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { NodeTable } from './node-table.ts';
@@ -104,11 +105,9 @@ export function candidateTask(service: Service, id: TaskId, nodeId: NodeId | nul
       appliedAtMs: 0,
     },
     desiredState: 'running',
-    networks: task.networks.map(({ target }) => ({
-      networkId: asId<NetworkId>(target),
-      addresses: [],
-      aliases: [],
-    })),
+    networks: task.networks
+      .filter(({ target }) => !isPredefinedNetwork(target))
+      .map(({ target }) => ({ networkId: asId<NetworkId>(target), addresses: [], aliases: [] })),
     endpoint,
     logDriver: task.logDriver,
     assignedGenericResources: [],

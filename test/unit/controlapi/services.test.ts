@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type {
   ContainerSpec,
+  PortConfig,
   ServiceMode,
   ServiceSpec,
   TaskSpec,
@@ -62,10 +63,40 @@ const resources = (limits: object, others: object = {}) => ({
 
 const PLAIN_VOLUME = { noCopy: false, labels: {}, driver: 'local', driverOptions: {}, subpath: '' };
 
+const onHost = (port: Partial<PortConfig>): ServiceSpec => ({
+  ...withTask({ networks: [aNetworkTarget({ target: 'host' })] }),
+  endpoint: { mode: 'vip', ports: [aPort(port)] },
+});
+
 const INVALID: [string, ServiceSpec, string][] = [
   ['an empty name', aServiceSpec({ name: '' }), 'name must be provided'],
   ['a dot in its name', aServiceSpec({ name: 'a.b' }), 'valid as a DNS name component'],
   ['a name of 64 characters', aServiceSpec({ name: 'a'.repeat(64) }), '63 characters or fewer'],
+  [
+    'the network of the host and another',
+    withTask({ networks: [aNetworkTarget({ target: 'host' }), aNetworkTarget({ target: 'a' })] }),
+    'network host cannot be combined with other networks',
+  ],
+  [
+    'a name in the network of the host',
+    withTask({ networks: [aNetworkTarget({ target: 'host', aliases: ['db'] })] }),
+    'network host: aliases are names in networks of the cluster',
+  ],
+  [
+    'a port of the routing mesh in the network of the host',
+    onHost({ targetPort: 80, publishedPort: 8080 }),
+    'port 8080: a service in the host',
+  ],
+  [
+    'another number for a port of the host',
+    onHost({ targetPort: 80, publishedPort: 8080, publishMode: 'host' }),
+    'the published port must be 80',
+  ],
+  [
+    'a port without a network',
+    { ...onHost({}), task: withTask({ networks: [aNetworkTarget({ target: 'none' })] }).task },
+    'a service in network none cannot publish ports',
+  ],
   ['no image', withContainer({ image: '' }), 'image reference must be provided'],
   ['a bad image', withContainer({ image: 'Not OK' }), '"Not OK" is not a valid repository/tag'],
   [
@@ -252,9 +283,9 @@ const NOT_DONE: [string, ServiceSpec, string][] = [
     'credential specs',
   ],
   [
-    'the host network',
-    withTask({ networks: [aNetworkTarget({ target: 'host' })] }),
-    'network "host"',
+    'the bridge of its node',
+    withTask({ networks: [aNetworkTarget({ target: 'bridge' })] }),
+    'network "bridge"',
   ],
 ];
 
@@ -289,6 +320,21 @@ describe('a new service', () => {
     const task = aTaskSpec({ container });
     const service = await it.api.createService(aServiceSpec({ task, labels: { tier: 'front' } }));
     expect(it.get('service', service.id).spec.task.container).toEqual(container);
+  });
+
+  test.each(['host', 'none'])('keeps the word of network %s', async (target) => {
+    const networks = [aNetworkTarget({ target })];
+    const service = await it.api.createService(withTask({ networks }));
+    expect(it.get('service', service.id).spec.task.networks).toEqual(networks);
+    const to = { ...service.spec, task: { ...service.spec.task, forceUpdate: 1 } };
+    await it.api.updateService(service.id, service.meta.version, to);
+    expect(it.get('service', service.id).spec.task.networks).toEqual(networks);
+  });
+
+  test("keeps a port of the host free in the host's network", async () => {
+    const spec = onHost({ targetPort: 80, publishedPort: 80, publishMode: 'host' });
+    const service = await it.api.createService(spec);
+    expect(it.get('service', service.id).spec.endpoint).toEqual(spec.endpoint);
   });
 
   test('is stored as it was asked for, with its networks by id', async () => {

@@ -1,0 +1,51 @@
+/**
+ * The networks that every node has and nobody makes. A service names one by its word, which is no id of
+ * the store: its tasks have no seat in any network of the cluster.
+ */
+import type { NetworkAttachmentConfig, PortConfig } from './service.ts';
+
+export const PREDEFINED_NETWORKS: readonly string[] = ['bridge', 'host', 'none'];
+
+export function isPredefinedNetwork(target: string): boolean {
+  return PREDEFINED_NETWORKS.includes(target);
+}
+
+/** `host`: the node's own namespace; `none`: loopback alone; `cluster`: seats in networks of the cluster. */
+export type NetworkMode = 'host' | 'none' | 'cluster';
+
+export function networkModeOf(
+  networks: readonly Pick<NetworkAttachmentConfig, 'target'>[],
+): NetworkMode {
+  const word = networks.find(({ target }) => isPredefinedNetwork(target))?.target;
+  return word === 'host' || word === 'none' ? word : 'cluster';
+}
+
+type Attachment = Pick<NetworkAttachmentConfig, 'target' | 'aliases'>;
+type Port = Pick<PortConfig, 'publishMode' | 'targetPort' | 'publishedPort'>;
+
+/** Why a service cannot be in such a network in this way, in words; null = it can, or is in none. */
+export function predefinedNetworkProblem(
+  networks: readonly Attachment[],
+  ports: readonly Port[],
+): string | null {
+  const named = networks.find(({ target }) => isPredefinedNetwork(target));
+  if (!named) return null;
+  const { target } = named;
+  if (networks.length > 1) return `network ${target} cannot be combined with other networks`;
+  if (named.aliases.length > 0) {
+    return `network ${target}: aliases are names in networks of the cluster`;
+  }
+  return ports.map((port) => portProblem(target, port)).find((words) => words !== null) ?? null;
+}
+
+function portProblem(
+  network: string,
+  { publishMode, targetPort, publishedPort }: Port,
+): string | null {
+  if (network === 'none') return 'a service in network none cannot publish ports';
+  if (publishMode === 'ingress') {
+    return `port ${publishedPort || targetPort}: a service in the host's network listens on its nodes itself, the routing mesh does not reach it: leave the port out, or publish it in mode host to keep it free`;
+  }
+  if (publishedPort === targetPort) return null;
+  return `port ${publishedPort}: in the host's network a port is published as it is: the published port must be ${targetPort}`;
+}
