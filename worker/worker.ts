@@ -311,6 +311,7 @@ export class Worker {
       drains,
       files: this.#files,
       describe,
+      nameservers: this.#options.upstreamNameservers,
       clock,
       log,
       tell,

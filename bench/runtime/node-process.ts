@@ -167,6 +167,7 @@ const operations = {
       volumes,
       networks,
       drains: new EndpointDrains(clock),
+      nameservers: () => [],
       files: new TaskFiles({
         dir: join(dir, 'files'),
         memoryDir: join(dir, 'memory'),

@@ -95,6 +95,7 @@ export class ControllerScene {
         volumes,
         networks,
         drains: this.drains,
+        nameservers: () => ['10.0.0.53'],
         files,
         hostFacts: async () => NO_HOST_FACTS,
         settings: DEFAULT_NODE_SETTINGS,

@@ -2,11 +2,8 @@
 import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import type { ContainerSpec } from '../../common/model/service.ts';
 import type { NameFiles } from '../executor/task-files.ts';
-import { hostsFile, resolvConf } from '../network/name-files.ts';
+import { hostsFile, plainResolvConf, resolvConf } from '../network/name-files.ts';
 import type { ContainerDefinition } from './definition.ts';
-
-/** Docker's choice where the host has only a resolver of its own, which no other namespace reaches. */
-const PUBLIC_NAMESERVERS = ['8.8.8.8', '8.8.4.4'];
 
 export interface NameParts {
   readonly container: Pick<ContainerSpec, 'dns' | 'domainname' | 'hosts'>;
@@ -25,16 +22,10 @@ export interface NameParts {
 
 export function nameFiles(parts: NameParts): NameFiles {
   const { container, hostname, addresses } = parts;
-  const { search, options } = container.dns;
   return {
     resolvConf: parts.hasResolver
       ? resolvConf(container.dns)
-      : [
-          ...nameservers(parts).map((server) => `nameserver ${server}`),
-          ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
-          ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
-          '',
-        ].join('\n'),
+      : plainResolvConf(container.dns, parts.nameservers, parts.isOnHost),
     hosts: hostsFile({
       hostname,
       domainname: container.domainname,
@@ -43,13 +34,6 @@ export function nameFiles(parts: NameParts): NameFiles {
     }),
     hostname,
   };
-}
-
-function nameservers({ container, isOnHost, nameservers: ofHost }: NameParts): readonly string[] {
-  const { nameservers: own } = container.dns;
-  if (own.length > 0) return own;
-  const usable = ofHost.filter((server) => isOnHost || !/^(127\.|::1$)/.test(server));
-  return usable.length > 0 ? usable : PUBLIC_NAMESERVERS;
 }
 
 /** @param machineName this machine's own */

@@ -10,11 +10,12 @@ import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { TaskId } from '../../common/model/ids.ts';
+import { type NetworkMode, networkModeOf } from '../../common/model/predefined-networks.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import { DEFAULT_STOP_GRACE_PERIOD_NANOS, type PortConfig } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import type { ImageRecord } from '../images/image-store.ts';
-import { hostsFile, resolvConf } from '../network/name-files.ts';
+import { hostsFile, plainResolvConf, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import { ContainerEvents, type EventSubject } from './container-events.ts';
@@ -41,6 +42,8 @@ export interface ControllerParts extends MakerParts {
   readonly networks: Networks;
   readonly drains: Drains;
   readonly files: TaskFiles;
+  /** of the host; they may change while it runs */
+  readonly nameservers: () => readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
   readonly tell: TellEvent;
@@ -51,9 +54,6 @@ export interface ControllerParts extends MakerParts {
 const NANOS_PER_MS = 1e6;
 
 const UNHEALTHY = 'unhealthy container';
-
-/** Networks that are not ours to attach: the host's own, or none at all. */
-type NetworkMode = 'host' | 'own';
 
 export class ContainerController implements Controller {
   /** as assigned; `#expanded` is what runs */
@@ -188,7 +188,6 @@ export class ContainerController implements Controller {
     const { files, runtime } = this.#parts;
     const task = this.#expanded();
     const dependencies = expandDependencies(task, this.#parts.node(), this.#dependencies);
-    const isHost = this.#networkMode() === 'host';
     const bundle = await makeBundle(
       {
         id: this.#task.id,
@@ -198,9 +197,9 @@ export class ContainerController implements Controller {
         hostname: this.#hostname(),
         name: taskName(this.#task),
         logDriver: this.#task.logDriver,
-        names: isHost ? null : this.#nameFiles(task),
+        names: this.#nameFiles(task),
         payloads: await files.writePayloads(task, dependencies),
-        network: isHost ? 'host' : 'new',
+        network: this.#networkMode() === 'host' ? 'host' : 'new',
         joined: null,
       },
       this.#parts,
@@ -211,8 +210,12 @@ export class ContainerController implements Controller {
 
   #nameFiles({ spec: { container } }: Task): NameFiles {
     const hostname = this.#hostname();
+    const mode = this.#networkMode();
     return {
-      resolvConf: resolvConf(container.dns),
+      resolvConf:
+        mode === 'cluster'
+          ? resolvConf(container.dns)
+          : plainResolvConf(container.dns, this.#parts.nameservers(), mode === 'host'),
       hosts: hostsFile({
         hostname,
         domainname: container.domainname,
@@ -225,7 +228,10 @@ export class ContainerController implements Controller {
 
   async #attach(state: ContainerState, signal: AbortSignal): Promise<void> {
     const request = this.#networkRequest(state);
-    if (!request) return;
+    if (!request) {
+      this.#hostPorts = this.#publishedOnHost(); // it binds them itself
+      return;
+    }
     try {
       const { hostPorts } = await this.#parts.networks.attachTask(request, signal);
       this.#hostPorts = hostPorts;
@@ -258,7 +264,7 @@ export class ContainerController implements Controller {
   }
 
   #networkRequest(state: ContainerState): TaskNetworkRequest | null {
-    if (this.#networkMode() === 'host' || state.netnsPath === null) return null;
+    if (this.#networkMode() !== 'cluster' || state.netnsPath === null) return null;
     const { container } = this.#task.spec;
     return {
       taskId: this.#task.id,
@@ -267,21 +273,27 @@ export class ContainerController implements Controller {
       hostname: this.#hostname(),
       netnsPath: state.netnsPath,
       attachments: this.#task.networks,
-      hostPorts: (this.#task.endpoint?.ports ?? []).filter(
-        ({ publishMode }) => publishMode === 'host',
-      ),
+      hostPorts: this.#publishedOnHost(),
       dns: container.dns,
     };
   }
 
+  #publishedOnHost(): readonly PortConfig[] {
+    const ports = this.#task.endpoint?.ports ?? [];
+    return ports.filter(({ publishMode }) => publishMode === 'host');
+  }
+
   #networkMode(): NetworkMode {
-    return this.#task.spec.networks.some(({ target }) => target === 'host') ? 'host' : 'own';
+    return networkModeOf(this.#task.spec.networks);
   }
 
   #hostname(): string {
     const { hostname, isolation } = this.#expanded().spec.container;
     if (isolation?.uts === 'host') return this.#parts.node().hostname;
-    return hostname || defaultHostname(this.#task.id);
+    if (hostname !== '') return hostname;
+    // As the host is called in its own network; without a network it is itself alone.
+    if (this.#networkMode() === 'host') return this.#parts.node().hostname;
+    return defaultHostname(this.#task.id);
   }
 
   /** With its templates expanded. Throws `invalid-argument` for one that does not mean anything here. */

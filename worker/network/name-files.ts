@@ -26,6 +26,31 @@ export function resolvConf(dns: DnsOptions): string {
   ].join('\n');
 }
 
+/** Docker's choice where the host has only a resolver of its own, which no other namespace reaches. */
+const PUBLIC_NAMESERVERS = ['8.8.8.8', '8.8.4.4'];
+
+/**
+ * Without a resolver in the container's own namespace: its nameservers, else the host's.
+ * @param ofHost the host's nameservers
+ * @param isOnHost it uses the network of the host, so that one at a loopback address is good, too
+ */
+export function plainResolvConf(
+  dns: DnsOptions,
+  ofHost: readonly string[],
+  isOnHost: boolean,
+): string {
+  const usable = ofHost.filter((server) => isOnHost || !/^(127\.|::1$)/.test(server));
+  const [nameservers] = [dns.nameservers, usable, PUBLIC_NAMESERVERS].filter(
+    ({ length }) => length > 0,
+  );
+  return [
+    ...(nameservers ?? []).map((server) => `nameserver ${server}`),
+    ...(dns.search.length > 0 ? [`search ${dns.search.join(' ')}`] : []),
+    ...(dns.options.length > 0 ? [`options ${dns.options.join(' ')}`] : []),
+    '',
+  ].join('\n');
+}
+
 export interface HostsOptions {
   readonly hostname: string;
   /** '' = none */

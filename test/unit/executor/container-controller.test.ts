@@ -107,7 +107,28 @@ describe('prepare', () => {
     expect(it.calls).toEqual(['create']);
     const { spec } = it.runtime.bundle(it.id);
     expect(spec.linux.namespaces.map(({ type }) => type)).not.toContain('network');
-    expect(spec.mounts.some(({ destination }) => destination === '/etc/resolv.conf')).toBe(false);
+    expect(spec.hostname).toBe('here');
+    const names = spec.mounts.find(({ destination }) => destination === '/etc/resolv.conf');
+    expect(await readFile(names!.source, 'utf8')).toBe('nameserver 10.0.0.53\n');
+  });
+
+  test("reports the ports that it binds in the host's network itself", async () => {
+    const ports = [aPort({ publishedPort: 80, publishMode: 'host' })];
+    const endpoint = { spec: { mode: 'vip', ports }, ports, virtualIps: [] } as const;
+    const networks = [aNetworkTarget({ target: 'host' })];
+    const it = await scene({ spec: { networks }, task: { endpoint } });
+    const controller = it.controller();
+    await controller.prepare(it.signal);
+    expect(controller.observed().hostPorts).toEqual(ports);
+  });
+
+  test('has a network namespace of its own with nothing in it for none', async () => {
+    const it = await scene({ spec: { networks: [aNetworkTarget({ target: 'none' })] } });
+    await it.controller().prepare(it.signal);
+    expect(it.calls).toEqual(['create']);
+    const { spec } = it.runtime.bundle(it.id);
+    expect(spec.linux.namespaces.map(({ type }) => type)).toContain('network');
+    expect(spec.hostname).toBe(containerIdOf(it.task.id).slice(0, 12));
   });
 
   test('writes the names of the task and mounts them', async () => {

@@ -35,6 +35,7 @@ async function scene() {
     images,
     networks,
     drains: new EndpointDrains(clock),
+    nameservers: () => [],
     volumes: new FakeVolumes(calls),
     files: new TaskFiles({
       dir: join(dir, 'files'),

@@ -34,6 +34,7 @@ describe('sweep', () => {
       volumes,
       networks: new FakeNetworks(),
       drains: new EndpointDrains(new FakeClock()),
+      nameservers: () => [],
       files: new TaskFiles({
         dir: join(dir, 'files'),
         memoryDir: join(dir, 'memory'),
