@@ -1,6 +1,7 @@
 /** `/networks`: networks of swarm scope, and this node's own. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Network } from '../../common/model/network.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { membersOf, membersToJson, type NetworkRow } from './json/local-network.ts';
@@ -8,7 +9,7 @@ import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { JsonReader } from './json/reader.ts';
 import { nodeNetworks } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
-import { PREDEFINED_NETWORKS } from './predefined-networks.ts';
+import { clusterRowOf } from './predefined-networks.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
@@ -37,6 +38,8 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
     // The same order as everywhere: what is named so goes before what has an id that begins so.
     const exact = own.find((row) => row.Name === ref || row.Id === ref);
     if (exact) return context.send(200, exact);
+    const ofCluster = parts.swarm.manager ? clusterRowOf(ref) : null;
+    if (ofCluster) return context.send(200, ofCluster);
     const network = await swarmNetwork(parts, ref, context.signal);
     if (network) return context.send(200, withMembers(parts, network));
     const byPrefix = own.filter((row) => ref !== '' && row.Id.startsWith(ref));
@@ -113,7 +116,7 @@ async function prune(context: RequestContext, parts: RouteParts): Promise<void> 
   }
   const { localNetworks } = parts.worker;
   for (const { id, spec, createdAtMs } of localNetworks.list()) {
-    const isUsed = PREDEFINED_NETWORKS.includes(spec.name) || localNetworks.usersOf(id).length > 0;
+    const isUsed = isPredefinedNetwork(spec.name) || localNetworks.usersOf(id).length > 0;
     if (isUsed || !isMeant({ labels: spec.labels, createdAtMs })) continue;
     try {
       await localNetworks.remove(id);
@@ -146,7 +149,7 @@ export function networkTest(filters: Filters): NetworkTest {
   const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
   const [dangling] = filters.get('dangling').map((text) => booleanOf('dangling', text));
   return (row, used) => {
-    const builtin = PREDEFINED_NETWORKS.includes(row.Name);
+    const builtin = isPredefinedNetwork(row.Name);
     return (
       filters.any('driver', (driver) => row.Driver === driver) &&
       filters.any('id', (id) => row.Id.startsWith(id)) &&

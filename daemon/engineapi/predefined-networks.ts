@@ -1,7 +1,27 @@
 /** The networks that every engine has and nobody makes: bridge, host and none. */
 import { createHash } from 'node:crypto';
+import {
+  isPredefinedNetwork,
+  PREDEFINED_NETWORKS,
+} from '../../common/model/predefined-networks.ts';
+import type { ServiceSpec } from '../../common/model/service.ts';
+import { wordNetworkToJson } from './json/local-network.ts';
 
-export const PREDEFINED_NETWORKS: readonly string[] = ['bridge', 'host', 'none'];
+/** As `docker service create --network host` asks for it before it names it: the cluster's is called by its word. */
+export function clusterRowOf(name: string): object | null {
+  if (!isPredefinedNetwork(name)) return null;
+  const row = wordNetworkToJson({ id: name, name, driver: name === 'none' ? 'null' : name });
+  return { ...row, Scope: 'swarm', Labels: { 'com.docker.swarm.predefined': 'true' } };
+}
+
+/** The spec with words in place of the ids that this engine has for predefined networks. */
+export function withPredefinedWords(engineId: string, spec: ServiceSpec): ServiceSpec {
+  const networks = spec.task.networks.map((attachment) => ({
+    ...attachment,
+    target: predefinedNetworkName(engineId, attachment.target) ?? attachment.target,
+  }));
+  return { ...spec, task: { ...spec.task, networks } };
+}
 
 /** Of this engine alone; a name that is none of the three has one, too. */
 export function predefinedNetworkId(engineId: string, name: string): string {

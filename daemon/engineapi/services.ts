@@ -16,6 +16,7 @@ import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
 import { controlOf, type RouteParts } from './parts.ts';
+import { withPredefinedWords } from './predefined-networks.ts';
 import { arrayOf, RenderedRows, withField } from './rendered-rows.ts';
 import type { Routes } from './server.ts';
 
@@ -70,7 +71,7 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   });
 
   routes.add('POST', '/services/create', async (context) => {
-    const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
+    const spec = await specIn(context, parts);
     const service = await createNamed(parts, spec, context.signal);
     context.send(201, { ID: service.id, Warnings: null });
   });
@@ -90,7 +91,7 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   });
 
   routes.add('POST', '/services/:id/update', async (context) => {
-    const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
+    const spec = await specIn(context, parts);
     const rollback = context.text('rollback') ?? '';
     if (rollback !== '' && rollback !== 'previous') {
       throw new SkepError('invalid-argument', `invalid rollback: '${rollback}'`);
@@ -149,6 +150,11 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
       store.view((view) => taskToJson(task, (id) => view.get('network', id))),
     );
   });
+}
+
+async function specIn(context: RequestContext, { engineId }: RouteParts): Promise<ServiceSpec> {
+  const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
+  return withPredefinedWords(engineId, spec);
 }
 
 /** A service without a name gets one; when another has it already, one more. */

@@ -1,5 +1,6 @@
 /** Containers, of tasks and outside of services, as Docker's JSON. */
 import { posix } from 'node:path';
+import { networkModeOf as modeOfTask } from '../../../common/model/predefined-networks.ts';
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
@@ -199,8 +200,10 @@ function isolationOf(container: ContainerSpec, resources: ResourceRequirements):
   };
 }
 
-function networkModeOf({ shown }: ContainerInfo): string {
+function networkModeOf({ shown, task }: ContainerInfo): string {
   const mode = shown?.hostConfig['NetworkMode'];
+  const ofTask = task ? modeOfTask(task.spec.networks) : 'cluster';
+  if (ofTask !== 'cluster') return ofTask;
   return typeof mode === 'string' && mode !== '' ? mode : 'default';
 }
 

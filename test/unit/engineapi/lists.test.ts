@@ -46,11 +46,11 @@ async function list(path: string, filters: object): Promise<unknown[]> {
 }
 
 describe('a network', () => {
-  const get = async (id: string): Promise<unknown> => {
+  const get = async (id: string, scope: string | null = null): Promise<unknown> => {
     let sent: unknown;
     await handlers.get('GET /networks/:id')!({
       param: () => id,
-      text: () => null,
+      text: (name: string) => (name === 'scope' ? scope : null),
       send: (_: number, row: unknown) => {
         sent = row;
       },
@@ -66,6 +66,12 @@ describe('a network', () => {
     expect(await get(name)).toMatchObject({ Name: name });
     expect(await get(host!.Id.slice(0, 3))).toMatchObject({ Name: 'host' });
     await expect(get('nowhere')).rejects.toThrow('network nowhere not found');
+  });
+
+  test.each(['host', 'none'])('is %s of the cluster when that is asked for', async (name) => {
+    expect(await get(name)).toMatchObject({ Name: name, Scope: 'local' });
+    const ofCluster = { Id: name, Name: name, Scope: 'swarm' };
+    expect(await get(name, 'swarm')).toMatchObject(ofCluster);
   });
 });
 
