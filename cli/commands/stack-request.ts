@@ -1,6 +1,7 @@
 /** A loaded stack as it is asked of the daemon: images resolved, what it needs from outside checked. */
 import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import type { StackRequestJson } from '../../common/model/engine-json/stack.ts';
+import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import type { FileUse, Stack, StackService } from '../compose/stack.ts';
@@ -53,11 +54,9 @@ export async function requestOf(
   };
 }
 
-const PREDEFINED = ['bridge', 'host', 'none', 'default'];
-
 async function checkExternalNetworks(context: CommandContext, stack: Stack): Promise<void> {
   for (const name of stack.externalNetworks) {
-    if (PREDEFINED.includes(name)) continue;
+    if (isPredefinedNetwork(name) || name === 'default') continue;
     try {
       const { Scope } = await context.client.network(name);
       if (Scope === 'swarm') continue;

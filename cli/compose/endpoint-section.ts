@@ -1,6 +1,10 @@
 /** `networks` and `ports` of a service. */
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 import type { NetworkAttachmentJson } from '../../common/model/engine-json/task.ts';
+import {
+  isPredefinedNetwork,
+  predefinedNetworkProblem,
+} from '../../common/model/predefined-networks.ts';
 import type { Fields, Item } from './item.ts';
 import { PROTOCOLS, parseShortPorts } from './ports.ts';
 import { nearestWord } from './problems.ts';
@@ -55,12 +59,23 @@ function longPort(item: Item): readonly PortJson[] {
   }));
 }
 
-/** Each network under the service's key, its aliases there, and `container_name`. Sorted. */
+/**
+ * Each network under the service's key, its aliases there, and `container_name`. Sorted. `network_mode`
+ * stands for a network of its word; other words are refused by the table of keys.
+ */
 export function attachmentSection(
   scope: StackScope,
   key: string,
   fields: Fields,
 ): NetworkAttachmentJson[] {
+  const mode = fields.get('network_mode');
+  const word = mode?.text();
+  if (mode && (word === 'host' || word === 'none')) {
+    if (fields.get('networks')) {
+      mode.problem(`${mode.path} and networks cannot be given together`);
+    }
+    return [{ Target: word }];
+  }
   const names = [fields.get('container_name')?.text(), key].filter((name) => name !== undefined);
   return wantedNetworks(fields.get('networks'))
     .flatMap(([name, item]): NetworkAttachmentJson[] => {
@@ -70,10 +85,32 @@ export function attachmentSection(
         return [];
       }
       scope.usedNetworks.add(name);
-      const aliases = item?.isMap ? item.fields().get('aliases')?.texts() : undefined;
+      const given = item?.isMap ? item.fields().get('aliases') : undefined;
+      if (isPredefinedNetwork(network.name)) {
+        given?.problem(`${given.path}: network ${network.name} has no names of the cluster`);
+        return [{ Target: network.name }];
+      }
+      const aliases = given?.texts();
       return [{ Target: network.name, Aliases: [...new Set([...(aliases ?? []), ...names])] }];
     })
     .sort((a, b) => (a.Target < b.Target ? -1 : 1));
+}
+
+/** What the ports of a service ask that its networks do not give, told at `item`. */
+export function checkPublishing(
+  item: Item | undefined,
+  networks: readonly NetworkAttachmentJson[],
+  ports: readonly PortJson[],
+): void {
+  const problem = predefinedNetworkProblem(
+    networks.map(({ Target, Aliases }) => ({ target: Target, aliases: Aliases ?? [] })),
+    ports.map(({ PublishMode, TargetPort, PublishedPort }) => ({
+      publishMode: PublishMode === 'host' ? 'host' : 'ingress',
+      targetPort: TargetPort,
+      publishedPort: PublishedPort ?? 0,
+    })),
+  );
+  if (problem !== null) item?.problem(`${item.path}: ${problem}`);
 }
 
 function wantedNetworks(section: Item | undefined): readonly (readonly [string, Item | null])[] {

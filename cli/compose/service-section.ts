@@ -10,7 +10,12 @@ import { DEPENDS_ON_LABEL, dependsOnLabel } from '../../common/model/start-order
 import { containerSection } from './container-section.ts';
 import { dependenciesOf } from './dependencies.ts';
 import { type Deployment, deploySection, restartWord } from './deploy-section.ts';
-import { attachmentSection, portSection, undefinedName } from './endpoint-section.ts';
+import {
+  attachmentSection,
+  checkPublishing,
+  portSection,
+  undefinedName,
+} from './endpoint-section.ts';
 import type { Fields, Item } from './item.ts';
 import { limitSection } from './limit-section.ts';
 import { type Declaration, type StackScope, scopedName, withNamespace } from './scope.ts';
@@ -36,6 +41,7 @@ export function serviceSection(
   const log = logOf(fields);
   const networks = attachmentSection(scope, key, fields);
   const ports = portSection(fields.get('ports'));
+  checkPublishing(fields.get('ports') ?? fields.get('networks'), networks, ports);
   const dependsOn = dependenciesOf(fields.get('depends_on'));
   return {
     key,

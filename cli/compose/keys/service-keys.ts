@@ -221,6 +221,28 @@ const DEPENDENCY: Shape = map(
   { required: ['condition'] },
 );
 
+const NETWORK_MODE: Key = {
+  shape: TEXT,
+  verdict: {
+    kind: 'refused',
+    why: 'the mode of the network is host or none; other networks stand under networks',
+  },
+  judge: (value) => {
+    const word = textOf(value) ?? '';
+    if (word === 'host' || word === 'none') return { kind: 'honoured', to: 'Networks' };
+    if (/^(service|container):/.test(word)) {
+      return {
+        kind: 'refused',
+        why: "tasks do not share another's network: a network that both services are in lets them reach each other by name",
+      };
+    }
+    if (word === 'bridge') {
+      return { kind: 'refused', why: 'services in the bridge of their node are not done yet' };
+    }
+    return null;
+  },
+};
+
 const SCALAR_ANY: Shape = { scalar: { types: ['string', 'number', 'boolean'] } };
 const RESOURCES = 'Resources';
 
@@ -371,7 +393,7 @@ export const SERVICE_KEYS: KeyTable = {
         : null,
   },
   external_links: refused('use a network that both services are attached to', TEXT_SET),
-  network_mode: refused('services are attached to overlay networks only', TEXT),
+  network_mode: NETWORK_MODE,
   mac_address: refused("MAC addresses follow from the cluster's own addresses", TEXT),
 
   // Limits.

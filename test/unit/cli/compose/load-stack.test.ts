@@ -41,6 +41,42 @@ function service(keys: string, rest = '') {
 
 const container = (keys: string, rest = '') => service(keys, rest).TaskTemplate.ContainerSpec;
 
+describe('the network of a node', () => {
+  const OUTSIDE = 'networks:\n  outside: {external: true, name: host}\n';
+  const head = 'services:\n  web:\n    image: web:1\n';
+
+  test.each(['host', 'none'])('is named by network_mode: %s', (word) => {
+    const [web] = load(`${head}    network_mode: ${word}\n    container_name: front\n`).services;
+    expect(web!.spec.TaskTemplate.Networks).toEqual([{ Target: word }]);
+  });
+
+  test('needs no network of the stack', () => {
+    const stack = load(`${head}    network_mode: host\n`);
+    expect([stack.networks, stack.externalNetworks]).toEqual([[], []]);
+  });
+
+  test('is an external network, too, and has no names there', () => {
+    const spec = service('networks: [outside]', OUTSIDE);
+    expect(spec.TaskTemplate.Networks).toEqual([{ Target: 'host' }]);
+  });
+
+  test('keeps a port of the host free', () => {
+    const keys = 'network_mode: host\nports: [{target: 80, published: 80, mode: host}]';
+    expect(service(keys).EndpointSpec!.Ports).toHaveLength(1);
+  });
+
+  test.each([
+    ['network_mode: host\n    networks: [default]', '4:19', 'cannot be given together'],
+    ['network_mode: host\n    ports: ["80:80"]', '5:12', 'the routing mesh does not reach it'],
+    ['network_mode: "service:db"', '4:5', 'network_mode is refused: tasks do not share'],
+    ['networks: {outside: {aliases: [a]}}', '4:35', 'network host has no names of the cluster'],
+    ['networks: [outside, default]', '4:15', 'cannot be combined with other networks'],
+  ])('is refused with its place: %s', (keys, place, words) => {
+    const [told] = placesOf(`${head}    ${keys}\n${OUTSIDE}`);
+    expect(told).toMatch(new RegExp(`^${place} .*${words}`));
+  });
+});
+
 describe('conversion of a stack file', () => {
   test('makes the WordPress-shaped stack of the course', () => {
     const text = `version: "3"
