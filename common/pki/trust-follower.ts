@@ -35,6 +35,8 @@ export class TrustFollower {
   readonly #options: TrustFollowerOptions;
   #rootPem = '';
   #isRenewalDue = false;
+  /** what the last word said of it */
+  #isRenewalWanted = false;
   #changing = false;
 
   constructor(options: TrustFollowerOptions) {
@@ -44,6 +46,7 @@ export class TrustFollower {
   follow({ rootCaPem, renewCertificate }: TrustWord): void {
     this.#rootPem = rootCaPem;
     this.#isRenewalDue = renewCertificate;
+    this.#isRenewalWanted = renewCertificate;
     if (this.#changing || !this.#isBehind()) return;
     this.#changing = true;
     this.#options.tasks.run(async (signal) => {
@@ -74,8 +77,7 @@ export class TrustFollower {
           log.info({}, 'trust root changed');
         }
         if (this.#isRenewalDue) {
-          await renewal.renew(signal);
-          this.#isRenewalDue = false;
+          await this.#renew(signal);
           log.info({}, 'certificate renewed');
         }
       } catch (err) {
@@ -83,6 +85,17 @@ export class TrustFollower {
         log.warn({ reason: describeError(err) }, 'change of trust failed, will be retried');
         await clock.sleep(backoff.nextDelayMs(), signal);
       }
+    }
+  }
+
+  /** A word that comes during a renewal may be another order: what is under way may come from the root before. */
+  async #renew(signal: AbortSignal): Promise<void> {
+    this.#isRenewalDue = false;
+    try {
+      await this.#options.renewal.renew(signal);
+    } catch (err) {
+      this.#isRenewalDue = this.#isRenewalWanted;
+      throw err;
     }
   }
 }

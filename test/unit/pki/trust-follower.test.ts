@@ -75,10 +75,9 @@ describe('trust of a node', () => {
     expect([it.asked(), it.saved.length]).toEqual([0, 0]);
   });
 
-  test('renews when told, once for a word that comes again meanwhile, and takes up the next root after that', async () => {
+  test('renews when told, once, and takes up the next root after that', async () => {
     const it = await scene();
     const first = it.holder.current.certPem;
-    void it.say(it.former, true);
     await it.say(it.former, true);
     while (it.saved.length === 0) await new Promise((resolve) => setImmediate(resolve));
     await settle();
@@ -87,6 +86,28 @@ describe('trust of a node', () => {
     await it.say(it.next, false);
     expect(it.holder.current).toMatchObject({ rootPem: it.next, certPem: it.saved[0]!.certPem });
     expect(it.saved.at(-1)).toEqual(it.holder.current);
+  });
+
+  test('renews once more for an order that comes during a renewal, however often it is said', async () => {
+    const it = await scene();
+    void it.say(it.former, true);
+    void it.say(it.former, false); // the first was carried out, says the leader
+    void it.say(it.former, true);
+    await it.say(it.former, true);
+    while (it.saved.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await settle();
+    expect([it.asked(), it.saved.length]).toEqual([2, 2]);
+  });
+
+  test('tries no more once the managers want nothing any more', async () => {
+    const it = await scene();
+    it.fail(1);
+    void it.say(it.former, true);
+    void it.say(it.former, false);
+    await eventuallyRenewed(it, 1);
+    await it.clock.advance(30_000);
+    await it.say(it.former, false);
+    expect([it.asked(), it.clock.pending]).toEqual([1, 0]);
   });
 
   test('tries again when no manager answers', async () => {
