@@ -34,10 +34,11 @@ export class DirtyTest {
       case 'none':
         return false;
       case 'pull-options':
-        // They served their purpose when the image was pulled.
-        return isBefore(task.status.state, 'ready') || isAfter(task.status.state, 'running');
+        return !hasItsImage(task);
       case 'placement':
         return !this.#standsWhereItMay(task);
+      case 'placement-and-pull-options':
+        return !hasItsImage(task) || !this.#standsWhereItMay(task);
       case 'substance':
         return true;
       default:
@@ -71,16 +72,28 @@ export class DirtyTest {
   }
 }
 
+/** Pull options served their purpose when the image was pulled. */
+function hasItsImage({ status: { state } }: Task): boolean {
+  return !isBefore(state, 'ready') && !isAfter(state, 'running');
+}
+
 /**
  * What a change of task specs asks of tasks. `placement`: those that stand where they may not any more are
- * replaced. `pull-options`: those that have their image already are not.
+ * replaced. `pull-options`: those that have their image already are not. A renewed login makes a change of placement both.
  */
-export type SpecDifference = 'none' | 'placement' | 'pull-options' | 'substance';
+export type SpecDifference =
+  | 'none'
+  | 'placement'
+  | 'pull-options'
+  | 'placement-and-pull-options'
+  | 'substance';
 
 export function compareSpecs(old: TaskSpec, now: TaskSpec): SpecDifference {
   if (deepEqual(old, now)) return 'none';
   if (deepEqual({ ...old, placement: now.placement }, now)) return 'placement';
   const { registryAuth } = now.container;
   const authGranted = { ...old, container: { ...old.container, registryAuth } };
-  return deepEqual(authGranted, now) ? 'pull-options' : 'substance';
+  if (deepEqual(authGranted, now)) return 'pull-options';
+  const bothGranted = { ...authGranted, placement: now.placement };
+  return deepEqual(bothGranted, now) ? 'placement-and-pull-options' : 'substance';
 }

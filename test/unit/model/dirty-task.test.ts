@@ -32,6 +32,10 @@ function isDirty(now: Partial<ServiceSpec>, task: Partial<Task> = {}): boolean {
 
 describe('a task of another spec version', () => {
   const registryAuth = aTaskSpec({ container: aContainerSpec({ registryAuth: 'e30=' }) });
+  const bothIn = (zone: string): TaskSpec => ({
+    ...registryAuth,
+    placement: placement(`node.labels.zone == ${zone}`),
+  });
 
   test.each<[string, Partial<ServiceSpec>, Partial<Task>, boolean]>([
     ['with the same words is clean', {}, {}, false],
@@ -61,6 +65,14 @@ describe('a task of another spec version', () => {
     [
       'of other credentials, not pulled is dirty',
       { task: registryAuth },
+      { status: aTaskStatus({ state: 'preparing' }) },
+      true,
+    ],
+    ['of other credentials, where it may be still is clean', { task: bothIn('a') }, {}, false],
+    ['of other credentials, where it may not be is dirty', { task: bothIn('b') }, {}, true],
+    [
+      'of other credentials, where it may be still, not pulled is dirty',
+      { task: bothIn('a') },
       { status: aTaskStatus({ state: 'preparing' }) },
       true,
     ],
