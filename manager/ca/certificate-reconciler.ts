@@ -10,6 +10,7 @@ import type { Node } from '../../common/model/node.ts';
 import { certificateDigest, parseCertificate } from '../../common/pki/certificate.ts';
 import { type Issuer, issuerFrom, sameIssuer } from '../../common/pki/chain.ts';
 import { readCertificate } from '../../common/pki/der.ts';
+import { authoritiesOf } from '../../common/pki/external-ca.ts';
 import { BACKDATE_MS } from '../../common/pki/issue.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
 import { Follower, type FollowerOptions } from '../store/follower.ts';
@@ -40,7 +41,8 @@ export type CertificateState = 'due' | 'given' | 'current';
 
 export function wantedCertificates({ rootCa, spec }: Cluster): WantedCertificates {
   const { certPem } = rootCa.rotation ?? rootCa;
-  const isOurs = spec.externalCas.length === 0;
+  // As the authority decides who signs.
+  const isOurs = authoritiesOf(spec.externalCas, certPem, rootCa.certPem).length === 0;
   return {
     issuer: issuerFrom(parseCertificate(certPem)),
     validityMaxMs: isOurs
@@ -71,7 +73,7 @@ export class CertificateReconciler {
   #wanted: WantedCertificates | null = null;
   /** of which cluster object `#wanted` is */
   #rootCa: Cluster['rootCa'] | null = null;
-  #expiryNanos = 0;
+  #spec: Cluster['spec'] | null = null;
   /** Nodes that are not `current`. */
   readonly #behind = new Map<NodeId, CertificateState>();
   /** of nodes that are `given`: rounds since they were */
@@ -114,18 +116,21 @@ export class CertificateReconciler {
   }
 
   /** Objects of the store are replaced when they change, their parts as well. */
-  #isOther({ rootCa, spec }: Cluster): boolean {
-    const before = this.#rootCa;
-    if (before === null || spec.nodeCertExpiryNanos !== this.#expiryNanos) return true;
-    const signs = (root: Cluster['rootCa']): string => (root.rotation ?? root).certPem;
-    if (signs(before) !== signs(rootCa)) return true;
-    this.#rootCa = rootCa;
+  #isOther(cluster: Cluster): boolean {
+    const before = this.#wanted;
+    if (before === null || this.#rootCa === null) return true;
+    if (cluster.rootCa === this.#rootCa && cluster.spec === this.#spec) return false;
+    const now = wantedCertificates(cluster);
+    if (!sameIssuer(before.issuer, now.issuer)) return true;
+    if (before.validityMaxMs !== now.validityMaxMs) return true;
+    this.#rootCa = cluster.rootCa;
+    this.#spec = cluster.spec;
     return false;
   }
 
   #judgeAll(view: ReadView, cluster: Cluster): void {
     this.#rootCa = cluster.rootCa;
-    this.#expiryNanos = cluster.spec.nodeCertExpiryNanos;
+    this.#spec = cluster.spec;
     this.#wanted = wantedCertificates(cluster);
     this.#behind.clear();
     this.#rounds.clear();

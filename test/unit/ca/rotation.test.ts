@@ -311,7 +311,10 @@ describe('an external authority', () => {
   const url = 'https://ca.example/sign';
 
   /** Signs with the roots that it was given, by their certificate. */
-  function outside(roots: readonly CertificateAuthority[]): ExternalCas & { asked: number } {
+  function outside(
+    roots: readonly CertificateAuthority[],
+    days = 30,
+  ): ExternalCas & { asked: number } {
     const keyOf = (rootPem: string): CertificateAuthority => {
       const { raw } = new X509Certificate(rootPem);
       const root = roots.find(({ certPem }) => new X509Certificate(certPem).raw.equals(raw));
@@ -324,7 +327,7 @@ describe('an external authority', () => {
       async sign(_: unknown, rootPem: string, wanted: Parameters<ExternalCas['sign']>[2]) {
         external.asked++;
         const authority = keyOf(rootPem);
-        const parts = { ...wanted, authority, nowMs: NOW_MS, validityMs: 30 * DAY_MS, random };
+        const parts = { ...wanted, authority, nowMs: NOW_MS, validityMs: days * DAY_MS, random };
         return issueNodeCertificate(parts);
       },
       crossSign: (_: unknown, rootPem: string, { certPem }: { certPem: string }) =>
@@ -366,6 +369,33 @@ describe('an external authority', () => {
     await expect(it.api.updateCluster(meta.version, { ...spec, externalCas: [] })).rejects.toThrow(
       'corresponding to the current CA certificate',
     );
+  });
+
+  test('is noticed at once when it is named: what it signs is as long as it likes', async () => {
+    const roots: CertificateAuthority[] = [];
+    await scene(1, outside(roots, 400));
+    roots.push(it.cluster().rootCa);
+    const { meta, spec } = it.cluster();
+    await it.api.updateCluster(meta.version, { ...spec, externalCas: named('') });
+    await settle();
+    await it.issue(it.identity.nodeId, '');
+    await it.report(it.identity.nodeId);
+    expect(await it.obey()).toBe(0);
+    const { meta: later } = it.cluster();
+    await it.api.updateCluster(later.version, spec);
+    await settle();
+    expect(await it.obey()).toBe(1);
+  });
+
+  test('of another root says nothing of what the cluster signs itself', async () => {
+    const other = await rootNamed('other');
+    await scene(1, outside([other]));
+    const { meta, spec } = it.cluster();
+    const nodeCertExpiryNanos = 30 * DAY_MS * 1e6;
+    const externalCas = named(other.certPem);
+    await it.api.updateCluster(meta.version, { ...spec, nodeCertExpiryNanos, externalCas });
+    expect(await it.obey()).toBe(2);
+    expect(await it.obey()).toBe(0);
   });
 
   test('whose answer names somebody else is not believed', async () => {
