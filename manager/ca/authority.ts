@@ -138,6 +138,12 @@ export class Authority {
       if (node.role !== role) {
         throw new SkepError('unavailable', `renew certificate of node ${nodeId}: its role changed`);
       }
+      if (signingRootOf(requireCluster(tx)) !== signingRootOf(cluster)) {
+        throw new SkepError(
+          'unavailable',
+          `renew certificate of node ${nodeId}: another root signs by now`,
+        );
+      }
       const certificate = new Uint8Array(parseCertificate(certPem).raw);
       tx.update('node', { ...node, certificate, renewCertificate: false });
     }, signal);
@@ -226,6 +232,11 @@ function requireCluster(view: ReadView): Cluster {
   const cluster = view.list('cluster')[0];
   if (!cluster) throw new SkepError('unavailable', 'this manager does not have its cluster yet');
   return cluster;
+}
+
+/** PEM */
+function signingRootOf({ rootCa }: Cluster): string {
+  return (rootCa.rotation ?? rootCa).certPem;
 }
 
 function requireNode(view: ReadView, nodeId: NodeId) {

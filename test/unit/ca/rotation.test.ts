@@ -398,6 +398,32 @@ describe('an external authority', () => {
     expect(await it.obey()).toBe(0);
   });
 
+  test('that signs while the root is rotated has signed in vain', async () => {
+    const roots: CertificateAuthority[] = [];
+    const external = outside(roots);
+    const { sign } = external;
+    await scene(0, {
+      ...external,
+      async sign(ca, rootPem, wanted) {
+        const certPem = await sign(ca, rootPem, wanted);
+        if (it.cluster().rootCa.rotation === null) await it.rotate(undefined, named(rootPem));
+        return certPem;
+      },
+    });
+    roots.push(it.cluster().rootCa);
+    const { meta, spec } = it.cluster();
+    await it.api.updateCluster(meta.version, { ...spec, externalCas: named('') });
+    const { nodeId } = it.identity;
+    const before = it.node(nodeId).certificate;
+    await expect(it.issue(nodeId, '')).rejects.toMatchObject({
+      code: 'unavailable',
+      message: `renew certificate of node ${nodeId}: another root signs by now`,
+    });
+    expect(it.node(nodeId).certificate).toEqual(before);
+    await rotateToTheEnd();
+    expect(it.cluster().rootCa.rotation).toBeNull();
+  });
+
   test('whose answer names somebody else is not believed', async () => {
     const root = await rootNamed('outside');
     const external = outside([root]);
