@@ -15,17 +15,26 @@ import type { Routes } from './server.ts';
 
 const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
 
-export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
+/** @param limit `swarm`: who asks is to see nothing of this node's own networks, whatever scope they name */
+export function addNetworkRoutes(
+  routes: Routes,
+  parts: RouteParts,
+  limit: 'swarm' | null = null,
+): void {
   const local = nodeNetworks(parts);
+  const scopeOf = (context: RequestContext): string => limit ?? context.text('scope') ?? '';
 
   routes.add('GET', '/networks', async (context) => {
     const filters = Filters.parse(context.text('filters'), NETWORK_FILTERS);
     const isWanted = networkTest(filters);
-    const swarm = parts.swarm.manager
-      ? await controlOf(parts).listNetworks({}, context.signal)
-      : [];
+    const scope = scopeOf(context);
+    const swarm =
+      parts.swarm.manager && hasSwarm(scope)
+        ? await controlOf(parts).listNetworks({}, context.signal)
+        : [];
     const used = filters.has('dangling') ? usedNetworks(parts) : new Set<string>();
-    const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...local.rows()];
+    const own = hasOwn(scope) ? local.rows() : [];
+    const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...own];
     context.send(
       200,
       rows.filter((row) => isWanted(row, used)),
@@ -34,13 +43,14 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('GET', '/networks/:id', async (context) => {
     const ref = context.param('id');
-    const own = context.text('scope') === 'swarm' ? [] : local.rows();
+    const scope = scopeOf(context);
+    const own = hasOwn(scope) ? local.rows() : [];
     // The same order as everywhere: what is named so goes before what has an id that begins so.
     const exact = own.find((row) => row.Name === ref || row.Id === ref);
     if (exact) return context.send(200, exact);
-    const ofCluster = parts.swarm.manager ? clusterRowOf(ref) : null;
+    const ofCluster = parts.swarm.manager && hasSwarm(scope) ? clusterRowOf(ref) : null;
     if (ofCluster) return context.send(200, ofCluster);
-    const network = await swarmNetwork(parts, ref, context.signal);
+    const network = hasSwarm(scope) ? await swarmNetwork(parts, ref, context.signal) : null;
     if (network) return context.send(200, withMembers(parts, network));
     const byPrefix = own.filter((row) => ref !== '' && row.Id.startsWith(ref));
     if (byPrefix.length > 1) {
@@ -87,6 +97,10 @@ export function addNetworkRoutes(routes: Routes, parts: RouteParts): void {
     context.empty(204);
   });
 }
+
+/** '' = every scope. */
+const hasSwarm = (scope: string): boolean => scope === '' || scope === 'swarm';
+const hasOwn = (scope: string): boolean => scope === '' || scope === 'local';
 
 /** With the containers of this node that are in it. */
 function withMembers({ worker }: RouteParts, network: Network): object {

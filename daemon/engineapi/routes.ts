@@ -76,7 +76,7 @@ export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
   addServiceRoutes(reads, parts);
   addServiceLogRoutes(reads, parts);
   addWatchRoutes(reads, parts);
-  addNetworkRoutes(reads, parts);
+  addNetworkRoutes(reads, parts, 'swarm');
   addSecretRoutes(reads, parts);
   addConfigRoutes(reads, parts);
 }

@@ -3,6 +3,7 @@ import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { addNetworkRoutes } from '../../../daemon/engineapi/networks.ts';
 import { addNodeRoutes } from '../../../daemon/engineapi/nodes.ts';
 import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
+import { addRoutesForWorkers } from '../../../daemon/engineapi/routes.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import { DEFAULT_BRIDGE } from '../../../worker/network/local-network.ts';
 import {
@@ -18,13 +19,17 @@ import { makeControlApi, type TestControlApi } from '../../support/control-api.t
 
 let it: TestControlApi;
 let handlers: Map<string, (context: RequestContext) => unknown>;
+/** Of what a manager answers for workers. */
+let forWorkers: typeof handlers;
 beforeEach(async () => {
   it = await makeControlApi();
-  handlers = new Map();
-  const routes = {
-    add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
-      handlers.set(`${method} ${path}`, handler),
-  } as unknown as Routes;
+  [handlers, forWorkers] = [new Map(), new Map()];
+  const into = (map: typeof handlers): Routes =>
+    ({
+      add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
+        map.set(`${method} ${path}`, handler),
+    }) as unknown as Routes;
+  const routes = into(handlers);
   const manager = { control: it.api, store: it.store };
   const swarm = { manager, requireManager: () => manager };
   const bridge = { list: () => [DEFAULT_BRIDGE], usersOf: () => [] };
@@ -32,12 +37,18 @@ beforeEach(async () => {
   const parts = { swarm, worker, engineId: 'engine', clock: it.clock } as unknown as RouteParts;
   addNetworkRoutes(routes, parts);
   addNodeRoutes(routes, parts);
+  addRoutesForWorkers(into(forWorkers), parts);
 });
 
-async function list(path: string, filters: object): Promise<unknown[]> {
+async function list(
+  path: string,
+  filters: object,
+  query: Readonly<Record<string, string>> = {},
+  of = handlers,
+): Promise<unknown[]> {
   let sent: unknown[] = [];
-  await handlers.get(`GET ${path}`)!({
-    text: () => JSON.stringify(filters),
+  await of.get(`GET ${path}`)!({
+    text: (name: string) => (name === 'filters' ? JSON.stringify(filters) : (query[name] ?? null)),
     send: (_: number, rows: unknown[]) => {
       sent = rows;
     },
@@ -98,6 +109,26 @@ describe('the list of networks', () => {
   ])('with %j', async (filters, expected) => {
     expect(await names(filters)).toEqual(expected);
   });
+
+  test.each<[string, string[]]>([
+    ['swarm', ['used', 'idle', 'mesh']],
+    ['local', ['bridge', 'host', 'none']],
+  ])('of scope %s', async (scope, expected) => {
+    const rows = (await list('/networks', {}, { scope })) as { Name: string }[];
+    expect(rows.map(({ Name }) => Name)).toEqual(expected);
+  });
+
+  test.each([{}, { scope: 'local' }])(
+    'for workers has nothing of this node’s own, with %j',
+    async (query) => {
+      const rows = (await list('/networks', {}, query, forWorkers)) as { Name: string }[];
+      expect(rows.map(({ Name }) => Name)).toEqual(['used', 'idle', 'mesh']);
+      const context = { param: () => 'host', text: () => null } as unknown as RequestContext;
+      await expect(forWorkers.get('GET /networks/:id')!(context)).rejects.toThrow(
+        'network host not found',
+      );
+    },
+  );
 
   test.each<[object, string]>([
     [{ type: ['odd'] }, "invalid filter: 'type'='odd'"],
