@@ -99,6 +99,7 @@ export class Daemon {
     this.#scope.defer(() => forManagers.stop());
     addRoutesForManagers(forManagers, {
       ...{ worker, clock, execs, events: this.#events, engineId: this.#engineId },
+      logDriver: options.logDriver,
     });
     const containerApi = new ContainerApiServer({ accept: (c) => forManagers.accept(c) });
     const forWorkers = this.#engineServer();

@@ -8,9 +8,11 @@ export type LogDriverName = (typeof LOG_DRIVERS)[number];
 
 export const DEFAULT_LOG_DRIVER: LogDriver = { name: 'json-file', options: {} };
 
-/** What a container logs by: its own words, or the node's where it names no driver. */
-export function logDriverInForce(own: LogDriver | null | undefined, node: LogDriver): LogDriver {
-  return own && own.name !== '' ? own : node;
+/** Its own, or the node's where it names none; with the node's options where the same driver says nothing else. */
+export function logDriverInForce(own: LogDriver | null | undefined, ofNode: LogDriver): LogDriver {
+  if (!own) return ofNode;
+  const name = own.name || ofNode.name;
+  return name === ofNode.name ? { name, options: { ...ofNode.options, ...own.options } } : own;
 }
 
 type Check = (value: string) => boolean;
@@ -91,20 +93,37 @@ export function isLogDriver(name: string): name is LogDriverName {
   return (LOG_DRIVERS as readonly string[]).includes(name);
 }
 
-/** Throws `unimplemented` for another driver, `invalid-argument` naming the option. '' = the node's default. */
+/** Each option with every check that a driver has for it. */
+const CHECKS = new Map<string, Check[]>();
+for (const [option, check] of LOG_DRIVERS.flatMap((name) => Object.entries(OPTIONS[name]))) {
+  CHECKS.set(option, [...(CHECKS.get(option) ?? []), check]);
+}
+/** Of a driver that only the node knows: what holds for one of them may be. */
+const ANY: Readonly<Record<string, Check>> = Object.fromEntries(
+  [...CHECKS].map(([option, checks]) => [
+    option,
+    (value: string) => checks.some((check) => check(value)),
+  ]),
+);
+
+/**
+ * Throws `unimplemented` for another driver, `invalid-argument` naming the option. '' = the node's default: whether it
+ * has the options shows there.
+ */
 export function checkLogDriver({ name, options }: LogDriver): void {
   if (name !== '' && !isLogDriver(name)) {
     const words = `log driver "${name}" is not supported: there are ${LOG_DRIVERS.join(', ')}`;
     throw new SkepError('unimplemented', words);
   }
-  if (name === '' && Object.keys(options).length > 0) {
-    throw new SkepError('invalid-argument', 'log options need a log driver');
-  }
-  const known: Readonly<Record<string, Check>> = name === '' ? {} : OPTIONS[name];
+  const known: Readonly<Record<string, Check>> = name === '' ? ANY : OPTIONS[name];
   for (const [option, value] of Object.entries(options)) {
     const check = Object.hasOwn(known, option) ? known[option] : undefined;
     if (!check) {
-      throw new SkepError('invalid-argument', `unknown log opt '${option}' for ${name} log driver`);
+      const whose = name === '' ? 'any' : name;
+      throw new SkepError(
+        'invalid-argument',
+        `unknown log opt '${option}' for ${whose} log driver`,
+      );
     }
     if (!check(value)) {
       const words = check === isOff ? 'is not supported: files are not compressed' : 'is invalid';

@@ -1,7 +1,7 @@
 /** Containers by hand: made, started, stopped, renamed, removed. What a task's container does is the cluster's. */
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import type { Mount } from '../../common/model/service.ts';
+import type { LogDriver, Mount } from '../../common/model/service.ts';
 import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts';
 import { checkResources } from '../../manager/controlapi/service-rules.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
@@ -27,6 +27,8 @@ export interface ContainerLifecycleOptions {
   readonly clock: Clock;
   /** of a network, as the worker takes it */
   readonly networkRef: (reference: string) => string;
+  /** of containers that name none */
+  readonly logDriver: LogDriver;
 }
 
 const MS_PER_SECOND = 1000;
@@ -56,7 +58,7 @@ function sharingContainer(containers: ContainerView, reference: string): Contain
 
 export function addContainerLifecycleRoutes(
   routes: Routes,
-  { containers, plain, images, clock, networkRef }: ContainerLifecycleOptions,
+  { containers, plain, images, clock, networkRef, logDriver }: ContainerLifecycleOptions,
 ): void {
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
@@ -70,6 +72,7 @@ export function addContainerLifecycleRoutes(
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => containers.require(reference).id,
       networkRef,
+      logDriver,
       mountsOf: (reference) => sharedMounts(sharingContainer(containers, reference)),
     });
     checkContainerSpec(definition.container, []);

@@ -81,7 +81,10 @@ export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
   addConfigRoutes(reads, parts);
 }
 
-type ContainerParts = Pick<RouteParts, 'worker' | 'clock' | 'execs' | 'events' | 'engineId'> &
+type ContainerParts = Pick<
+  RouteParts,
+  'worker' | 'clock' | 'execs' | 'events' | 'engineId' | 'logDriver'
+> &
   Partial<Pick<RouteParts, 'swarm'>>;
 
 /** What this node answers for managers: see `withRemoteContainers`. */
@@ -100,6 +103,7 @@ function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
     ...{ containers, clock },
     plain: worker.plain,
     images: worker.images,
+    logDriver: parts.logDriver,
     networkRef: (reference) => workerRef(parts, reference),
   });
   addContainerStreamRoutes(routes, worker);

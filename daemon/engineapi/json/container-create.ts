@@ -1,6 +1,6 @@
 /** The body of `POST /containers/create` as what is to be made. */
 import { SkepError } from '../../../common/base/errors.ts';
-import { checkLogDriver } from '../../../common/model/log-driver.ts';
+import { checkLogDriver, logDriverInForce } from '../../../common/model/log-driver.ts';
 import {
   DEFAULT_ISOLATION,
   type Isolation,
@@ -37,6 +37,8 @@ export interface CreateContext {
   readonly networkRef: (reference: string) => string;
   /** what another container has mounted, its anonymous volumes by their names */
   readonly mountsOf: (reference: string) => readonly Mount[];
+  /** of containers that name none */
+  readonly logDriver: LogDriver;
 }
 
 const NANOS_PER_SECOND = 1e9;
@@ -100,7 +102,7 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
     ports: network.kind === 'bridge' ? portsOf(config, host, context) : [],
     restart,
     autoRemove,
-    logDriver: logDriverOf(host.object('LogConfig')),
+    logDriver: logDriverOf(host.object('LogConfig'), context.logDriver),
     stdinOnce: config.boolean('StdinOnce'),
     shown: { config: shownConfig(body), hostConfig: host.value },
   };
@@ -126,10 +128,12 @@ function mountsOf(config: JsonReader, host: JsonReader, context: CreateContext):
 }
 
 /** null = as the node logs. Throws as `checkLogDriver`. */
-function logDriverOf(log: JsonReader): LogDriver | null {
-  const driver = { name: log.string('Type'), options: log.stringMap('Config') };
+function logDriverOf(log: JsonReader, ofNode: LogDriver): LogDriver | null {
+  const given = { name: log.string('Type'), options: log.stringMap('Config') };
+  if (given.name === '' && Object.keys(given.options).length === 0) return null;
+  const driver = logDriverInForce(given, ofNode);
   checkLogDriver(driver);
-  return driver.name === '' ? null : driver;
+  return driver;
 }
 
 /** A list, or one word as older clients send it. */

@@ -107,8 +107,8 @@ function saidOf(hostConfig: Readonly<Record<string, unknown>>): object {
   const said = Object.entries(hostConfig).filter(([name, value]) => {
     if (name === 'CgroupnsMode') return value !== '';
     if (name === 'MemorySwappiness') return value !== -1;
-    if (name !== 'LogConfig') return true;
-    return Boolean((value as { readonly Type?: unknown } | null)?.Type);
+    // With the node's options, where they hold.
+    return name !== 'LogConfig';
   });
   return Object.fromEntries(said);
 }

@@ -18,6 +18,7 @@ function definition(
       exposedByImage,
       containerId: (reference) => `id of ${reference}`,
       networkRef: (reference) => (reference === 'b1' ? 'bridge' : reference),
+      logDriver: { name: 'json-file', options: { 'max-size': '2m', 'max-file': '5' } },
       mountsOf: (reference) => [volumeAt(`of-${reference}`, '/data'), volumeAt('logs', '/logs')],
     },
   );
@@ -150,13 +151,25 @@ describe('a container as docker run sends it', () => {
     expect(definition({}).resources.swapBytes).toBeNull();
   });
 
-  test('logs as it says', () => {
-    const LogConfig = { Type: 'json-file', Config: { 'max-size': '1m' } };
-    expect(definition({ LogConfig }).logDriver).toEqual({
-      name: 'json-file',
-      options: { 'max-size': '1m' },
-    });
-    expect(definition({ LogConfig: { Type: '', Config: {} } }).logDriver).toBeNull();
+  test.each<[object, object | null]>([
+    [{ Type: 'local', Config: { 'max-size': '1m' } }, { 'max-size': '1m' }],
+    [
+      { Type: 'json-file', Config: { 'max-size': '1m' } },
+      { 'max-size': '1m', 'max-file': '5' },
+    ],
+    // What `docker run --log-opt max-size=1m` sends.
+    [
+      { Type: '', Config: { 'max-size': '1m' } },
+      { 'max-size': '1m', 'max-file': '5' },
+    ],
+    [
+      { Type: 'json-file', Config: {} },
+      { 'max-size': '2m', 'max-file': '5' },
+    ],
+    [{ Type: '', Config: {} }, null],
+  ])('logs as it says, else as the node does: %j', (LogConfig, options) => {
+    const name = (LogConfig as { readonly Type: string }).Type || 'json-file';
+    expect(definition({ LogConfig }).logDriver).toEqual(options && { name, options });
   });
 
   test('is limited as Docker counts', () => {
@@ -183,6 +196,7 @@ describe('a container as docker run sends it', () => {
     [{ Binds: ['/only'] }, 'invalid volume specification'],
     [{ VolumesFrom: ['a:fast'] }, "invalid volume specification: 'a:fast'"],
     [{ LogConfig: { Type: 'json-file', Config: { 'max-size': 'x' } } }, 'log opt max-size=x'],
+    [{ LogConfig: { Type: '', Config: { colour: 'red' } } }, "'colour' for json-file log driver"],
     [{ Binds: ['/a:/b:odd'] }, "'odd' is not known"],
     [{ PortBindings: { '80/tcp': [{ HostPort: '70000' }] } }, 'Invalid port specification'],
     [{ PortBindings: { 'x/tcp': [{}] } }, 'invalid port specification'],

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { checkLogDriver, parseLogAddress } from '../../../common/model/log-driver.ts';
+import {
+  checkLogDriver,
+  logDriverInForce,
+  parseLogAddress,
+} from '../../../common/model/log-driver.ts';
 import {
   gelfChunks,
   gelfMessage,
@@ -42,7 +46,8 @@ describe('log drivers', () => {
     ['json-file', { 'labels-regex': '(' }, 'log opt labels-regex=( is invalid'],
     ['json-file', { __proto__: null, constructor: 'x' }, "unknown log opt 'constructor'"],
     ['none', { tag: 'x' }, "unknown log opt 'tag' for none log driver"],
-    ['', { tag: 'x' }, 'log options need a log driver'],
+    ['', { colour: 'x' }, "unknown log opt 'colour' for any log driver"],
+    ['', { 'max-size': 'big' }, 'log opt max-size=big is invalid'],
     ['syslog', { 'syslog-address': 'http://a' }, 'log opt syslog-address=http://a is invalid'],
     ['syslog', { 'syslog-facility': 'mars' }, 'log opt syslog-facility=mars is invalid'],
     ['syslog', { 'syslog-format': 'rfc1' }, 'log opt syslog-format=rfc1 is invalid'],
@@ -66,6 +71,17 @@ describe('log drivers', () => {
     ['syslog', 'unix://relative', null],
   ] as const)('%s at %s', (driver, text, expected) => {
     expect(parseLogAddress(driver, text)).toEqual(expected);
+  });
+
+  test('may have options without a name, which the node’s driver takes', () => {
+    const own = { name: '', options: { 'max-size': '1m', tag: 'x' } };
+    expect(() => checkLogDriver(own)).not.toThrow();
+    const ofNode = { name: 'json-file', options: { 'max-size': '2m', 'max-file': '5' } };
+    const sum = { name: 'json-file', options: { 'max-size': '1m', 'max-file': '5', tag: 'x' } };
+    expect(logDriverInForce(own, ofNode)).toEqual(sum);
+    expect(logDriverInForce({ ...own, name: 'json-file' }, ofNode)).toEqual(sum);
+    expect(logDriverInForce({ ...own, name: 'syslog' }, ofNode).options).toEqual(own.options);
+    expect(logDriverInForce(null, ofNode)).toEqual(ofNode);
   });
 
   test('say how much is kept here', () => {
