@@ -5,18 +5,18 @@
 import { Option } from 'commander';
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
-import { hasStatus } from '../client/transport.ts';
 import { Changes } from './changes.ts';
 import { type CommandContext, type Configure, ExitError, printLine, warnLine } from './context.ts';
 import { resolveNode } from './node.ts';
 import { rank } from './progress-view.ts';
 import { type ServiceProgress, serviceProgress, stackEnd } from './stack-progress.ts';
 import { END_STATUS, PLACEMENT_WAIT_MS, timeoutFlag } from './stack-wait.ts';
+import { type MoveOrder, moveTask } from './task-moves.ts';
 
 interface DrainFlags {
   readonly wait?: boolean;
   readonly now?: boolean;
-  readonly order: 'start-first' | 'stop-first';
+  readonly order: MoveOrder;
   readonly timeout: number;
 }
 
@@ -100,13 +100,14 @@ class Wait {
   }
 
   /** Until other tasks have taken the places of those here that have another place. */
-  async untilMoved(order: DrainFlags['order']): Promise<void> {
+  async untilMoved(order: MoveOrder): Promise<void> {
     const asked = new Set<string>();
     for (;;) {
       const movable = await this.#movable();
       for (const { ID } of movable.filter((task) => !asked.has(task.ID))) {
         asked.add(ID);
-        await this.#move(ID, order);
+        // One that is refused ended meanwhile, and needs no move.
+        await moveTask(this.#context, ID, order);
       }
       if (movable.length === 0) return;
       const progress = await this.#progress();
@@ -152,15 +153,6 @@ class Wait {
     return tasks.filter(
       ({ ServiceID, Status }) => replicated.has(ServiceID) && Status.State === 'running',
     );
-  }
-
-  /** One that ended meanwhile needs no move. */
-  async #move(id: string, order: DrainFlags['order']): Promise<void> {
-    try {
-      await this.#context.client.taskMove(id, order);
-    } catch (err) {
-      if (!hasStatus(err, 404) && !hasStatus(err, 400)) throw err;
-    }
   }
 
   async #progress(): Promise<Progress> {

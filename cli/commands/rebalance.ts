@@ -12,6 +12,7 @@ import {
   warnLine,
 } from './context.ts';
 import { END_STATUS, timeoutFlag } from './stack-wait.ts';
+import { type MoveOrder, moveTask } from './task-moves.ts';
 
 const MOVES_DEFAULT = 10;
 
@@ -19,7 +20,7 @@ interface RebalanceFlags {
   readonly plan?: boolean;
   readonly apply?: boolean;
   readonly budget: number;
-  readonly order: 'start-first' | 'stop-first';
+  readonly order: MoveOrder;
   readonly json?: boolean;
   readonly detach?: boolean;
   readonly timeout: number;
@@ -35,7 +36,7 @@ export const rebalance: Configure = (command, context) => {
         .choices(['start-first', 'stop-first'])
         .default('start-first'),
     )
-    .option('--json', 'with --plan: print for programs')
+    .option('--json', 'print for programs: what would move, or is moved')
     .option('-d, --detach', 'with --apply: do not wait')
     .addOption(timeoutFlag())
     .action(async (flags: RebalanceFlags) => {
@@ -50,8 +51,13 @@ export const rebalance: Configure = (command, context) => {
         printLine(context, 'Nothing to move: tasks are spread as the scheduler would place them');
       } else context.stdout.write(table(moves));
       if (!flags.apply || moves.length === 0) return;
-      for (const { TaskID } of moves) await context.client.taskMove(TaskID, flags.order);
-      if (!flags.detach) await untilGone(context, moves, flags.timeout);
+      const taken: TaskMoveJson[] = [];
+      for (const move of moves) {
+        const refusal = await moveTask(context, move.TaskID, flags.order);
+        if (refusal === null) taken.push(move);
+        else warnLine(context, refusal);
+      }
+      if (!flags.detach && taken.length > 0) await untilGone(context, taken, flags);
     });
 };
 
@@ -80,10 +86,10 @@ const ENDED = ['complete', 'shutdown', 'failed', 'rejected', 'orphaned'];
 async function untilGone(
   context: CommandContext,
   moves: readonly TaskMoveJson[],
-  timeoutMs: number,
+  { timeout, json = false }: RebalanceFlags,
 ): Promise<void> {
   const { client, clock } = context;
-  const overMs = clock.monotonicMs() + timeoutMs;
+  const overMs = clock.monotonicMs() + timeout;
   const ids = new Set(moves.map(({ TaskID }) => TaskID));
   const changes = new Changes(context, ['task']);
   let said = -1;
@@ -92,7 +98,7 @@ async function untilGone(
       const tasks = await client.tasks({ id: [...ids] });
       const left = tasks.filter(({ Status }) => !ENDED.includes(Status.State));
       const moved = moves.length - left.length;
-      if (moved !== said) printLine(context, `${moved} of ${moves.length} tasks moved`);
+      if (moved !== said && !json) printLine(context, `${moved} of ${moves.length} tasks moved`);
       said = moved;
       if (left.length === 0) return;
       if (clock.monotonicMs() >= overMs) {

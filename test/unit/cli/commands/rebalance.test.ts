@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ApiError } from '../../../../cli/client/transport.ts';
 import { drain } from '../../../../cli/commands/node-drain.ts';
 import { rebalance } from '../../../../cli/commands/rebalance.ts';
 import type { Availability } from '../../../../common/model/node.ts';
@@ -62,6 +63,25 @@ describe('swarm rebalance', () => {
     expect([status, least, spread('web')]).toEqual([0, 6, [2, 2, 2]]);
     expect(stdout).toMatch(/2 of 2 tasks moved\n$/);
     expect((await world.run(rebalance, ['--apply'])).stdout).toMatch(/^Nothing to move/);
+  });
+
+  test('says which task is not moved, and moves the others', async () => {
+    let isFirst = true;
+    world.beforeCall = async (_, path) => {
+      if (!path.endsWith('/move') || !isFirst) return;
+      isFirst = false;
+      throw new ApiError(400, 'it is not wanted any more');
+    };
+    const { status, stdout, stderr } = await world.run(rebalance, ['--apply']);
+    expect([status, stderr]).toEqual([0, 'it is not wanted any more\n']);
+    expect(stdout).toMatch(/1 of 1 tasks moved\n$/);
+    expect(spread('web').sort()).toEqual([1, 2, 3]);
+  });
+
+  test('prints nothing but JSON when JSON is asked for', async () => {
+    const { stdout } = await world.run(rebalance, ['--apply', '--json']);
+    expect(JSON.parse(stdout)).toHaveLength(2);
+    expect(spread('web')).toEqual([2, 2, 2]);
   });
 
   test('keeps to its budget', async () => {
