@@ -32,6 +32,11 @@ export function hasStatus(err: unknown, status: number): err is ApiError {
   return err instanceof ApiError && err.status === status;
 }
 
+/** Somebody else has written the object since its version was read. */
+export function isOutOfSequence(err: unknown): err is ApiError {
+  return err instanceof ApiError && err.message.includes('update out of sequence');
+}
+
 /** A list is sent as one parameter for each item. */
 export type Query = Readonly<
   Record<string, string | number | boolean | readonly string[] | undefined>

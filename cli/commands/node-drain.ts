@@ -5,6 +5,7 @@
 import { Option } from 'commander';
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import { isOutOfSequence } from '../client/transport.ts';
 import { Changes } from './changes.ts';
 import { type CommandContext, type Configure, ExitError, printLine, warnLine } from './context.ts';
 import { resolveNode } from './node.ts';
@@ -55,14 +56,24 @@ export const drain: Configure = (command, context) => {
     });
 };
 
+/** Agents write nodes, too: one that they wrote in between is read again. */
+const WRITES_MAX = 10;
+
 async function setAvailability(
   { client }: CommandContext,
   id: string,
   Availability: 'pause' | 'drain',
 ): Promise<void> {
-  const { Spec, Version } = await client.node(id);
-  if (Spec.Availability === Availability) return;
-  await client.nodeUpdate(id, Version.Index, { ...Spec, Availability });
+  for (let write = 1; ; write++) {
+    const { Spec, Version } = await client.node(id);
+    if (Spec.Availability === Availability) return;
+    try {
+      await client.nodeUpdate(id, Version.Index, { ...Spec, Availability });
+      return;
+    } catch (err) {
+      if (write === WRITES_MAX || !isOutOfSequence(err)) throw err;
+    }
+  }
 }
 
 /** It runs, or will. */

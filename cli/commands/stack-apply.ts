@@ -6,7 +6,7 @@ import type {
   StackRequestJson,
 } from '../../common/model/engine-json/stack.ts';
 import { fileLabels } from '../../common/model/stack.ts';
-import { ApiError, hasStatus } from '../client/transport.ts';
+import { hasStatus, isOutOfSequence } from '../client/transport.ts';
 import { type CommandContext, printLine, UsageError, warnLine } from './context.ts';
 import { authOption, sentRegistryAuth } from './service-spec.ts';
 import { ofStack } from './stack.ts';
@@ -202,11 +202,9 @@ async function orMovedOn<T>(call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (err) {
-    const isMovedOn =
-      hasStatus(err, 409) ||
-      hasStatus(err, 404) ||
-      (err instanceof ApiError && err.message.includes('update out of sequence'));
-    if (isMovedOn) throw new MovedOn(err.message, { cause: err });
+    if (hasStatus(err, 409) || hasStatus(err, 404) || isOutOfSequence(err)) {
+      throw new MovedOn(err.message, { cause: err });
+    }
     throw err;
   }
 }

@@ -99,6 +99,21 @@ describe('node drain', () => {
     expect(world.rooms.tasks(web.id)).toHaveLength(2);
   });
 
+  test('writes again when somebody else has written the node in between', async () => {
+    const [node] = world.rooms.nodes();
+    let others = 2;
+    world.beforeCall = async (_, path) => {
+      if (!path.endsWith('/update') || others-- <= 0) return;
+      const labels = { zone: String(others) };
+      await world.rooms.setNode(node!.id, (one) => ({ ...one, spec: { ...one.spec, labels } }));
+    };
+    expect((await world.run(drain, [hosts()[0]!])).status).toBe(0);
+    expect(world.rooms.nodes()[0]!.spec).toMatchObject({
+      availability: 'drain',
+      labels: { zone: '0' },
+    });
+  });
+
   test('does not wait when it is not told to', async () => {
     await world.rooms.deploy({ name: 'web', ...replicas(4) });
     expect(await world.run(drain, [hosts()[0]!])).toMatchObject({ stdout: `${hosts()[0]}\n` });
