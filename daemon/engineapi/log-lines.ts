@@ -69,11 +69,11 @@ export async function writeLogLines(
 ): Promise<void> {
   let batch: Uint8Array[] = [];
   let bytes = 0;
-  const flush = (): void => {
+  const flush = (done?: () => void): void => {
     later?.cancel();
     later = null;
     if (bytes === 0 || out.destroyed) return;
-    out.write(Buffer.concat(batch, bytes));
+    out.write(Buffer.concat(batch, bytes), done);
     batch = [];
     bytes = 0;
   };
@@ -90,14 +90,26 @@ export async function writeLogLines(
       if (before.length > 0) add(before);
       add(line.data);
       if (bytes >= BATCH_BYTES) flush();
-      else later ??= clock.setTimer(0, flush);
+      else later ??= clock.setTimer(0, () => flush());
       if (out.writableNeedDrain) await drained(out, signal);
     }
     flush();
+  } catch (err) {
+    // The connection ends with the failure: what came before it leaves first.
+    if (bytes > 0 && !out.destroyed && !signal.aborted) await left(flush, signal);
+    throw err;
   } finally {
     later?.cancel();
   }
   out.end();
+}
+
+/** Resolves when what `flush` writes has left this process, or nobody is there to take it. */
+function left(flush: (done: () => void) => void, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    flush(resolve);
+  });
 }
 
 const NOTHING = new Uint8Array(0);

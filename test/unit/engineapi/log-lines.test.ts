@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { frame, streamType } from '../../../daemon/engineapi/frames.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
@@ -90,6 +90,25 @@ describe('log lines', () => {
     goOn();
     await writing;
     expect(String(out.read())).toBe('hello\n');
+  });
+
+  test('that came before their source failed are written', async () => {
+    let taken = '';
+    const slow = new Writable({
+      write: (chunk, _, done) =>
+        void setImmediate(() => {
+          taken += String(chunk);
+          done();
+        }),
+    });
+    const failing = (async function* () {
+      yield LINE;
+      throw new Error('the log is damaged');
+    })();
+    const { signal } = new AbortController();
+    const writing = writeLogLines(slow, failing, PLAIN, true, new FakeClock(), signal);
+    await expect(writing).rejects.toThrow('the log is damaged');
+    expect([taken, slow.writableEnded]).toEqual(['hello\n', false]);
   });
 
   test('end when the reader is gone while it was slow', async () => {
