@@ -1,6 +1,6 @@
 /**
  * JSON texts of objects that lists show again and again: dashboards and `docker service ps` ask for the same rows many times
- * a second. Objects of the store do not change, so that a text is as good as its object. Knows nothing of what they are.
+ * a second. One version of an object of the store does not change, so that its text is as good. Knows nothing of what they are.
  */
 
 /** Of each of the two generations. A row of a task is some 1.5 KB. */
@@ -8,37 +8,40 @@ const ROWS_MAX = 4_096;
 
 interface Row {
   readonly text: string;
-  /** what else the text is made of, by identity */
-  readonly parts: readonly unknown[];
+  readonly parts: readonly (string | number)[];
 }
 
-/** INVARIANT: holds at most the last 2 * ROWS_MAX rows that were asked for. */
-export class RenderedRows<T extends object> {
+/** INVARIANT: holds at most the last 2 * ROWS_MAX rows that were asked for, of each object one, and no objects. */
+export class RenderedRows {
   readonly #rowsMax: number;
-  #young = new Map<T, Row>();
-  #old = new Map<T, Row>();
+  #young = new Map<string, Row>();
+  #old = new Map<string, Row>();
 
   constructor(rowsMax = ROWS_MAX) {
     this.#rowsMax = rowsMax;
   }
 
-  /** @param parts what the JSON is made of beside the object: one that is another makes it anew */
-  text(object: T, parts: readonly unknown[], toJson: (object: T) => object): string {
-    const known = this.#young.get(object);
+  /**
+   * @param id of the object
+   * @param parts what the JSON is made of, by value: the object's version, and what it shows besides. One that is another
+   *   makes it anew. No objects: users are shown copies without credentials, each time others.
+   */
+  text(id: string, parts: readonly (string | number)[], toJson: () => object): string {
+    const known = this.#young.get(id);
     if (known && isSame(known.parts, parts)) return known.text;
-    const old = this.#old.get(object);
-    const row =
-      old && isSame(old.parts, parts) ? old : { text: JSON.stringify(toJson(object)), parts };
-    if (this.#young.size >= this.#rowsMax) {
+    const old = this.#old.get(id);
+    const row = old && isSame(old.parts, parts) ? old : { text: JSON.stringify(toJson()), parts };
+    if (this.#young.size >= this.#rowsMax && !known) {
       this.#old = this.#young;
       this.#young = new Map();
     }
-    this.#young.set(object, row);
+    this.#old.delete(id);
+    this.#young.set(id, row);
     return row.text;
   }
 }
 
-function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
+function isSame<T>(a: readonly T[], b: readonly T[]): boolean {
   return a.length === b.length && a.every((part, index) => part === b[index]);
 }
 

@@ -1,5 +1,6 @@
 /** `/services` and `/tasks`: what runs in the cluster. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
+import type { Meta } from '../../common/model/objects.ts';
 import { randomName } from '../../common/model/random-name.ts';
 import {
   type Service,
@@ -7,7 +8,6 @@ import {
   type ServiceSpec,
   specWithDefaults,
 } from '../../common/model/service.ts';
-import type { Task } from '../../common/model/task.ts';
 import { TASK_STATES, type TaskState } from '../../common/model/task-state.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
@@ -40,8 +40,8 @@ const MODES: Readonly<Record<string, ServiceMode['kind']>> = {
 };
 
 export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
-  const serviceRows = new RenderedRows<Service>();
-  const taskRows = new RenderedRows<Task>();
+  const serviceRows = new RenderedRows();
+  const taskRows = new RenderedRows();
   routes.add('GET', '/services', async (context) => {
     const filters = Filters.parse(context.text('filters'), SERVICE_FILTERS);
     const control = controlOf(parts);
@@ -60,7 +60,7 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
       ? await control.serviceStatuses(ids, context.signal)
       : null;
     const rows = services.map((service) => {
-      const row = serviceRows.text(service, [], serviceToJson);
+      const row = serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
       const status = statuses?.get(service.id);
       if (!status) return row;
       const { running, desired, completed } = status;
@@ -135,8 +135,13 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
     const rows = store.view((view) => {
       const networkOf = (id: string) => view.get('network', id);
       return tasks.map((task) => {
-        const networks = task.networks.map(({ networkId }) => networkOf(networkId));
-        return taskRows.text(task, networks, () => taskToJson(task, networkOf));
+        const networks = task.networks.flatMap(({ networkId }) => {
+          const network = networkOf(networkId);
+          return network ? partsOf(network) : [-1, -1];
+        });
+        // What a task waits for is worked out when somebody asks.
+        const parts = [...partsOf(task), task.status.err, ...networks];
+        return taskRows.text(task.id, parts, () => taskToJson(task, networkOf));
       });
     });
     context.sendText(200, arrayOf(rows));
@@ -156,6 +161,8 @@ async function specIn(context: RequestContext, { engineId }: RouteParts): Promis
   const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
   return withPredefinedWords(engineId, spec);
 }
+/** By which what is shown of an object is known again; the time, where a cluster was made anew from a backup. */
+const partsOf = ({ meta }: { readonly meta: Meta }): number[] => [meta.version, meta.updatedAtMs];
 
 /** A service without a name gets one; when another has it already, one more. */
 async function createNamed(

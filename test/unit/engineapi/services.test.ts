@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { DesiredState } from '../../../common/model/task-state.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
@@ -8,8 +8,14 @@ import { aTaskOf } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
 
 let it: TestControlApi;
+/** The header of requests. */
+let auth = '';
 let handlers: Map<string, (context: RequestContext) => unknown>;
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 beforeEach(async () => {
+  auth = '';
   it = await makeControlApi();
   handlers = new Map();
   const routes = {
@@ -31,7 +37,7 @@ async function call(
     flag: (name: string) => ['1', 'true'].includes(query[name] ?? ''),
     param: () => query['id'] ?? '',
     json: async () => body,
-    request: { headers: {} },
+    request: { headers: auth === '' ? {} : { 'x-registry-auth': auth } },
     send: (_: number, json: unknown) => {
       sent = JSON.parse(JSON.stringify(json));
     },
@@ -48,6 +54,24 @@ const create = async (spec: object): Promise<string> => {
 };
 const inspect = (id: string, insertDefaults: string) =>
   call('GET /services/:id', { query: { id, insertDefaults } });
+
+test('rows of services with a registry login are rendered once, as others are', async () => {
+  auth = 'e30=';
+  const service = it.get('service', await create({ Name: 'web' }));
+  expect(service.spec.task.container.registryAuth).toBe('e30=');
+  await it.create('task', aTaskOf(service));
+  const stringify = vi.spyOn(JSON, 'stringify');
+  for (const [route, renderings] of [
+    ['GET /services', 1],
+    ['GET /services', 0],
+    ['GET /tasks', 1],
+    ['GET /tasks', 0],
+  ] as const) {
+    stringify.mockClear();
+    expect(await call(route)).toHaveLength(1);
+    expect([route, stringify.mock.calls.length]).toEqual([route, renderings]);
+  }
+});
 
 describe('a service', () => {
   test('without a name gets one of its own', async () => {
