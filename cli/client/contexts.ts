@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 
 /** The daemon that is used when no context is chosen: of `SKEP_HOST`, `DOCKER_HOST`, or of this host. */
 export const DEFAULT_CONTEXT = 'default';
@@ -71,14 +71,21 @@ export class ContextStore {
     this.#docker = env['DOCKER_CONFIG'] || join(home, '.docker');
   }
 
-  /** By name, ours before docker's of the same name. */
-  list(): readonly StoredContext[] {
+  /**
+   * By name, ours before docker's of the same name. Those that cannot be read are left out.
+   * @param tell hears why
+   */
+  list(tell: (words: string) => void = () => {}): readonly StoredContext[] {
     const found = new Map<string, StoredContext>();
     for (const owner of ['docker', 'skep'] as const) {
       const metas = join(this.#folderOf(owner), 'contexts', 'meta');
       for (const id of existsSync(metas) ? readdirSync(metas) : []) {
-        const context = this.#read(owner, id);
-        if (context) found.set(context.name, context);
+        try {
+          const context = this.#read(owner, id);
+          if (context) found.set(context.name, context);
+        } catch (err) {
+          tell(describeError(err));
+        }
       }
     }
     return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -103,13 +110,32 @@ export class ContextStore {
       const text = tls[name];
       return text === undefined ? [] : [[name, text] as const];
     });
-    rmSync(tlsPath, { recursive: true, force: true });
-    if (files.length > 0) mkdirSync(join(tlsPath, 'docker'), { recursive: true, mode: 0o700 });
-    for (const [name, text] of files) {
-      writeFileSync(join(tlsPath, 'docker', name), text, { mode: 0o600 });
+    // All is written beside what is there before anything takes its place.
+    const [folder, beside, before] = ['docker', 'docker.new', 'docker.old'].map((name) =>
+      join(tlsPath, name),
+    ) as [string, string, string];
+    const metaPath = join(metadataPath, 'meta.json');
+    for (const path of [beside, before]) rmSync(path, { recursive: true, force: true });
+    try {
+      mkdirSync(beside, { recursive: true, mode: 0o700 });
+      for (const [name, text] of files) writeFileSync(join(beside, name), text, { mode: 0o600 });
+      mkdirSync(metadataPath, { recursive: true, mode: 0o755 });
+      writeFileSync(`${metaPath}.new`, JSON.stringify(meta), { mode: 0o644 });
+      if (existsSync(folder)) renameSync(folder, before);
+      renameSync(beside, folder);
+      renameSync(`${metaPath}.new`, metaPath);
+    } catch (err) {
+      rmSync(beside, { recursive: true, force: true });
+      rmSync(`${metaPath}.new`, { recursive: true, force: true });
+      if (existsSync(before)) {
+        rmSync(folder, { recursive: true, force: true });
+        renameSync(before, folder);
+      }
+      throw err;
     }
-    mkdirSync(metadataPath, { recursive: true, mode: 0o755 });
-    writeWhole(join(metadataPath, 'meta.json'), JSON.stringify(meta), 0o644);
+    rmSync(before, { recursive: true, force: true });
+    if (files.length === 0) rmSync(folder, { recursive: true });
+    if (readdirSync(tlsPath).length === 0) rmSync(tlsPath, { recursive: true });
   }
 
   /** Throws for one of docker's. */

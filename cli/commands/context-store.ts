@@ -71,8 +71,16 @@ export const update: Configure = (command, context) => {
         flags.docker === undefined
           ? { host: old.Host ?? '', skipsVerify: old.SkipTLSVerify ?? false, tls: old.tls }
           : endpointOf(context, flags.docker);
-      const description = flags.description ?? before.meta.Metadata.Description;
-      store.write({ ...before.meta, ...metaWith(name, description, endpoint) }, endpoint.tls);
+      const { Metadata, Endpoints } = before.meta;
+      const description = flags.description ?? Metadata.Description;
+      const { Description: _, ...others } = Metadata;
+      const next = metaWith(name, description, endpoint);
+      // What other tools keep there stays.
+      const meta = {
+        ...{ ...before.meta, Metadata: { ...others, ...next.Metadata } },
+        Endpoints: { ...Endpoints, ...next.Endpoints },
+      };
+      store.write(meta, endpoint.tls);
       printLine(context, name);
       warnLine(context, `Successfully updated context "${name}"`);
     });
@@ -161,7 +169,7 @@ export const ls: Configure = (command, context) => {
     .option('-q, --quiet', 'names only')
     .action((flags: ListFlags) => {
       const now = contextInForce(context.env);
-      const stored = storeOf(context).list();
+      const stored = storeOf(context).list((words) => warnLine(context, words));
       const rows = [
         { name: DEFAULT_CONTEXT, description: '', host: defaultHost(context.env), owner: 'skep' },
         ...stored.map(({ name, meta, owner }) => ({

@@ -129,6 +129,57 @@ describe('skep context', () => {
     expect(address({ SKEP_CONTEXT: 'tls' })).toEqual({ host: 'unix:///x', tls: null });
   });
 
+  test('keeps what other tools wrote of it', async () => {
+    await run(create, ['prod', '--docker', certificates(), '--description', 'old']);
+    const { stdout } = await run(inspect, ['prod', '-f', '{{.Storage.MetadataPath}}']);
+    const path = join(stdout.trim(), 'meta.json');
+    const meta = JSON.parse(readFileSync(path, 'utf8')) as Record<string, object>;
+    const kubernetes = { Host: 'https://k' };
+    writeFileSync(
+      path,
+      JSON.stringify({
+        ...meta,
+        Metadata: { ...meta['Metadata'], Team: 'web' },
+        Endpoints: { ...meta['Endpoints'], kubernetes },
+      }),
+    );
+    await run(update, ['prod', '--description', 'new', '--docker', 'host=unix:///x']);
+    expect(JSON.parse((await run(inspect, ['prod'])).stdout)[0]).toMatchObject({
+      Metadata: { Description: 'new', Team: 'web' },
+      Endpoints: { docker: { Host: 'unix:///x' }, kubernetes },
+    });
+  });
+
+  test('stays whole when a change of it cannot be written', async () => {
+    await run(create, ['prod', '--docker', certificates()]);
+    const { stdout } = await run(inspect, ['prod', '-f', '{{.Storage.MetadataPath}}']);
+    mkdirSync(join(stdout.trim(), 'meta.json.new')); // in the way
+    writeFileSync(join(home, 'key'), 'another key');
+    const changed = await run(update, [
+      'prod',
+      '--docker',
+      'host=tcp://10.0.0.2:2376,ca=ca,cert=cert,key=key',
+    ]);
+    expect([changed.status, changed.stderr]).toEqual([1, expect.stringContaining('EISDIR')]);
+    const { host, tls } = address({ SKEP_CONTEXT: 'prod' });
+    expect([host, readFileSync(tls!.key.path, 'utf8')]).toEqual([
+      'tcp://10.0.0.1:2376',
+      'key of it',
+    ]);
+  });
+
+  test('is left out of the list when it is damaged, and that is said', async () => {
+    dockerContext('cloud', 'tcp://c:2375');
+    dockerContext('bad', 'tcp://c:2375');
+    const id = createHash('sha256').update('bad').digest('hex');
+    writeFileSync(join(home, '.docker/contexts/meta', id, 'meta.json'), '{');
+    expect(await run(ls, ['-q'])).toEqual({
+      status: 0,
+      stdout: 'default\ncloud\n',
+      stderr: expect.stringMatching(/^read .*meta\.json: not the description of a context/),
+    });
+  });
+
   test('is copied from another', async () => {
     await run(create, ['aa', '--docker', 'host=unix:///x', '--description', 'd']);
     await run(create, ['bb', '--from', 'aa']);
