@@ -33,29 +33,40 @@ const MEMORY_FREE_MIN_BYTES = GIB / 4;
 const SKEW_WARN_MS = 2_000;
 const SKEW_FAIL_MS = 60_000;
 
-const TRIAL_WORDS: Readonly<Record<TrialName, { readonly what: string; readonly remedy: string }>> =
-  {
-    namespaces: {
-      what: 'process, mount, network, IPC and host name namespaces',
-      remedy:
-        'run as root, outside of containers that forbid namespaces (CONFIG_NAMESPACES and its kin)',
-    },
-    overlayfs: {
-      what: 'overlay file systems',
-      remedy:
-        'modprobe overlay (CONFIG_OVERLAY_FS); inside of a container its root must not be an overlay',
-    },
-    bridge: { what: 'bridges', remedy: 'modprobe bridge (CONFIG_BRIDGE); install iproute2' },
-    veth: { what: 'virtual Ethernet pairs', remedy: 'modprobe veth (CONFIG_VETH)' },
-    vxlan: {
-      what: 'VXLAN, for overlay networks',
-      remedy: 'modprobe vxlan (CONFIG_VXLAN); cloud kernels have it in a package of extra modules',
-    },
-    nftables: {
-      what: 'nftables with NAT and connection tracking',
-      remedy: 'modprobe nf_tables nft_chain_nat nft_ct nft_numgen; install nftables',
-    },
-  };
+interface TrialWords {
+  readonly what: string;
+  readonly remedy: string;
+  /** `warn`: the rest works without */
+  readonly level?: 'warn';
+}
+
+const TRIAL_WORDS: Readonly<Record<TrialName, TrialWords>> = {
+  namespaces: {
+    what: 'process, mount, network, IPC and host name namespaces',
+    remedy:
+      'run as root, outside of containers that forbid namespaces (CONFIG_NAMESPACES and its kin)',
+  },
+  overlayfs: {
+    what: 'overlay file systems',
+    remedy:
+      'modprobe overlay (CONFIG_OVERLAY_FS); inside of a container its root must not be an overlay',
+  },
+  bridge: { what: 'bridges', remedy: 'modprobe bridge (CONFIG_BRIDGE); install iproute2' },
+  veth: { what: 'virtual Ethernet pairs', remedy: 'modprobe veth (CONFIG_VETH)' },
+  vxlan: {
+    what: 'VXLAN, for overlay networks',
+    remedy: 'modprobe vxlan (CONFIG_VXLAN); cloud kernels have it in a package of extra modules',
+  },
+  wireguard: {
+    what: 'WireGuard, for encrypted networks',
+    remedy: 'modprobe wireguard (CONFIG_WIREGUARD): encrypted networks are refused until then',
+    level: 'warn',
+  },
+  nftables: {
+    what: 'nftables with NAT and connection tracking',
+    remedy: 'modprobe nf_tables nft_chain_nat nft_ct nft_numgen; install nftables',
+  },
+};
 
 /** @param info of the daemon on this host; null = none answers */
 export function judgeHost(host: HostFacts, info: InfoJson | null): readonly Finding[] {
@@ -65,13 +76,14 @@ export function judgeHost(host: HostFacts, info: InfoJson | null): readonly Find
       : fail('user', 'not root', 'run skepd, and skep doctor, as root: containers need it'),
     nodeVersion(host.nodeVersion),
     ok('kernel', host.kernel),
-    ...Object.entries(TRIAL_WORDS).map(([name, { what, remedy }]) => {
+    ...Object.entries(TRIAL_WORDS).map(([name, { what, remedy, level }]) => {
       const why = host.trials[name as TrialName];
-      return why === null ? ok(name, what) : fail(name, `no ${what}: ${why}`, remedy);
+      if (why === null) return ok(name, what);
+      return (level === 'warn' ? warn : fail)(name, `no ${what}: ${why}`, remedy);
     }),
     cgroups(host.cgroups),
-    ...ports(host.takenPorts, info),
-    firewall(host.dropping),
+    ports(host, info),
+    firewall(host),
     mtu(host),
     clock(host.isClockSynchronised),
     ...disk(host.disk),
@@ -104,26 +116,27 @@ function cgroups({ version, controllers }: HostFacts['cgroups']): Finding {
   return warn('cgroups', `${version} lacks ${lacks}`, remedy);
 }
 
-function ports(taken: readonly string[], info: InfoJson | null): Finding[] {
+function ports({ ports: needed, takenPorts }: HostFacts, info: InfoJson | null): Finding {
   const isMember = info !== null && info.Swarm.LocalNodeState === 'active';
-  const busy = taken.filter((port) => !(isMember && (port === '2377/tcp' || port === '4789/udp')));
-  if (busy.length > 0) {
-    const first = busy[0]!;
-    const [port = '', protocol = ''] = first.split('/');
-    const look = `ss -l${protocol === 'tcp' ? 't' : 'u'}np sport = :${port} says by whom`;
-    return [warn('ports', `${busy.join(' and ')} taken by somebody else`, look)];
+  const [first] = takenPorts;
+  if (first === undefined || isMember) {
+    return ok('ports', `${inWords(needed)} are ${isMember ? 'ours' : 'free'}`);
   }
-  return [
-    ok('ports', isMember ? '2377/tcp and 4789/udp are ours' : '2377/tcp and 4789/udp are free'),
-  ];
+  const [port = '', protocol = ''] = first.split('/');
+  const look = `ss -l${protocol === 'tcp' ? 't' : 'u'}np sport = :${port} says by whom`;
+  return warn('ports', `${inWords(takenPorts)} taken by somebody else`, look);
 }
 
-function firewall(dropping: readonly string[]): Finding {
+/** `a, b and c` */
+const inWords = (words: readonly string[]): string =>
+  [words.slice(0, -1).join(', '), ...words.slice(-1)].filter((part) => part !== '').join(' and ');
+
+function firewall({ dropping, ports: needed }: HostFacts): Finding {
   if (dropping.length === 0) return ok('firewall', 'nothing drops what comes in by default');
   return warn(
     'firewall',
     `${dropping.join(', ')} drops what it does not know`,
-    'let 2377/tcp and 4789/udp in from the other nodes, and the ports that you publish',
+    `let ${inWords(needed)} in from the other nodes, and the ports that you publish`,
   );
 }
 

@@ -18,7 +18,9 @@ export interface HostFacts {
     readonly version: 'v1' | 'v2' | 'hybrid' | 'none';
     readonly controllers: readonly string[];
   };
-  /** ports that are taken, e.g. `2377/tcp` */
+  /** that skep needs, e.g. `2377/tcp` */
+  readonly ports: readonly string[];
+  /** those of them that are taken */
   readonly takenPorts: readonly string[];
   /** chains of a firewall that drop what comes in unless it is let */
   readonly dropping: readonly string[];
@@ -39,7 +41,14 @@ export interface HostFacts {
   readonly memoryFreeBytes: number | null;
 }
 
-export type TrialName = 'namespaces' | 'overlayfs' | 'bridge' | 'veth' | 'vxlan' | 'nftables';
+export type TrialName =
+  | 'namespaces'
+  | 'overlayfs'
+  | 'bridge'
+  | 'veth'
+  | 'vxlan'
+  | 'wireguard'
+  | 'nftables';
 
 const PROGRAM_MS = 10_000;
 
@@ -59,6 +68,7 @@ const TRIALS: Readonly<Record<TrialName, readonly string[]>> = {
     ...['unshare', '--net', 'ip', 'link', 'add', 'name', 'try0', 'type', 'vxlan'],
     ...['id', '1', 'dstport', '4789', 'local', '127.0.0.1'],
   ],
+  wireguard: ['unshare', '--net', 'ip', 'link', 'add', 'name', 'try0', 'type', 'wireguard'],
   nftables: [
     'unshare',
     '--net',
@@ -68,19 +78,26 @@ const TRIALS: Readonly<Record<TrialName, readonly string[]>> = {
   ],
 };
 
-export async function probeHost(dataDir: string, signal: AbortSignal): Promise<HostFacts> {
+/** @param dataPathPort of VXLAN; WireGuard has the one after it */
+export async function probeHost(
+  dataDir: string,
+  dataPathPort: number,
+  signal: AbortSignal,
+): Promise<HostFacts> {
   const trials: Partial<Record<TrialName, Trial>> = {};
   for (const [name, words] of Object.entries(TRIALS)) {
     trials[name as TrialName] = await attempt(words, signal);
   }
   const mtus = linkMtus();
+  const ports = [CONTROL_PORT, `${dataPathPort}/udp`, `${dataPathPort + 1}/udp`];
   return {
     isRoot: process.getuid?.() === 0,
     nodeVersion: process.versions.node,
     kernel: release(),
     trials: trials as Record<TrialName, Trial>,
     cgroups: cgroups(),
-    takenPorts: await takenPorts(),
+    ports,
+    takenPorts: await takenPorts(ports),
     dropping: await droppingChains(signal),
     mtu: mtus[defaultLink() ?? ''] ?? smallest(Object.values(mtus)),
     mtus,
@@ -217,16 +234,14 @@ const smallest = (numbers: readonly number[]): number | null =>
 
 // ---- ports and paths -----------------------------------------------------------------------------
 
-const PORTS = [
-  { port: 2377, protocol: 'tcp' },
-  { port: 4789, protocol: 'udp' },
-] as const;
+const CONTROL_PORT = '2377/tcp';
 
-async function takenPorts(): Promise<string[]> {
+async function takenPorts(ports: readonly string[]): Promise<string[]> {
   const taken: string[] = [];
-  for (const { port, protocol } of PORTS) {
-    const isFree = protocol === 'tcp' ? await canListen(port) : await canBind(port);
-    if (!isFree) taken.push(`${port}/${protocol}`);
+  for (const port of ports) {
+    const number = Number.parseInt(port, 10);
+    const isFree = port.endsWith('/tcp') ? await canListen(number) : await canBind(number);
+    if (!isFree) taken.push(port);
   }
   return taken;
 }

@@ -11,6 +11,7 @@ import { type Finding, judgeCluster, judgeHost } from './doctor-findings.ts';
 import { probeHost, probePaths } from './doctor-probes.ts';
 
 const DATA_DIR_DEFAULT = '/var/lib/skep';
+const DATA_PATH_PORT_DEFAULT = 4789;
 /** A daemon that is slower counts as one that does not answer. */
 const ANSWER_MS = 10_000;
 
@@ -27,7 +28,7 @@ export const doctor: Configure = (command, context) => {
       const cluster = await askDaemon(context);
       const { info } = cluster;
       const folder = dataDir ?? info?.DockerRootDir ?? DATA_DIR_DEFAULT;
-      const host = await probeHost(folder, context.signal);
+      const host = await probeHost(folder, cluster.dataPathPort, context.signal);
       const own = info?.Swarm.NodeID ?? '';
       const addresses = cluster.nodes
         .filter(({ ID, Status }) => ID !== own && Status?.State === 'ready')
@@ -46,16 +47,24 @@ export interface ClusterFacts {
   readonly silence: string;
   readonly nodes: readonly NodeJson[];
   readonly tasks: readonly TaskJson[];
+  /** the default one where no manager says */
+  readonly dataPathPort: number;
 }
 
 async function askDaemon(context: CommandContext): Promise<ClusterFacts> {
-  const none = { info: null, silence: '', nodes: [], tasks: [] };
+  const dataPathPort = DATA_PATH_PORT_DEFAULT;
+  const none = { info: null, silence: '', nodes: [], tasks: [], dataPathPort };
   const asked = (async (): Promise<ClusterFacts> => {
     const { client } = context;
     const info = await client.info();
     if (!info.Swarm.ControlAvailable) return { ...none, info };
-    const [nodes, tasks] = await Promise.all([client.nodes(), client.tasks()]);
-    return { info, silence: '', nodes, tasks };
+    const [nodes, tasks, swarm] = await Promise.all([
+      client.nodes(),
+      client.tasks(),
+      client.swarm(),
+    ]);
+    const { DataPathPort } = swarm as { readonly DataPathPort?: number };
+    return { info, silence: '', nodes, tasks, dataPathPort: DataPathPort || dataPathPort };
   })();
   const late = context.clock
     .sleep(ANSWER_MS, context.signal)

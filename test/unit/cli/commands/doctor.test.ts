@@ -17,9 +17,11 @@ const HEALTHY: HostFacts = {
     bridge: null,
     veth: null,
     vxlan: null,
+    wireguard: null,
     nftables: null,
   },
   cgroups: { version: 'v2', controllers: ['cpuset', 'cpu', 'io', 'memory', 'pids'] },
+  ports: ['2377/tcp', '4789/udp', '4790/udp'],
   takenPorts: [],
   dropping: [],
   mtu: 1500,
@@ -55,6 +57,13 @@ describe('a host', () => {
       'modprobe vxlan',
     ],
     [
+      'no WireGuard',
+      { trials: { ...HEALTHY.trials, wireguard: 'Unknown device type' } },
+      'wireguard',
+      'warn',
+      'modprobe wireguard',
+    ],
+    [
       'no memory groups',
       { cgroups: { version: 'v2', controllers: ['cpu', 'cpuset', 'io', 'pids'] } },
       'cgroups',
@@ -63,7 +72,20 @@ describe('a host', () => {
     ],
     ['no groups', { cgroups: { version: 'none', controllers: [] } }, 'cgroups', 'fail', 'mount -t'],
     ['a busy port', { takenPorts: ['4789/udp'] }, 'ports', 'warn', 'ss -lunp sport = :4789'],
-    ['a firewall', { dropping: ['inet filter input'] }, 'firewall', 'warn', 'let 2377/tcp'],
+    [
+      'a firewall',
+      { dropping: ['inet filter input'] },
+      'firewall',
+      'warn',
+      'let 2377/tcp, 4789/udp and 4790/udp in',
+    ],
+    [
+      'a firewall and another data path',
+      { dropping: ['inet filter input'], ports: ['2377/tcp', '7777/udp', '7778/udp'] },
+      'firewall',
+      'warn',
+      'let 2377/tcp, 7777/udp and 7778/udp in',
+    ],
     ['a small MTU', { mtu: 1300 }, 'mtu', 'warn', 'raise it to 1330'],
     ['a free clock', { isClockSynchronised: false }, 'clock', 'warn', 'chrony'],
     ['an overlay', { disk: { ...HEALTHY.disk, type: 'overlayfs' } }, 'file system', 'fail', 'ext4'],
@@ -81,7 +103,7 @@ describe('a host', () => {
   });
 
   test('has its own ports', () => {
-    const taken = { ...HEALTHY, takenPorts: ['2377/tcp', '4789/udp'] };
+    const taken = { ...HEALTHY, takenPorts: ['2377/tcp', '4789/udp', '4790/udp'] };
     expect(judgeHost(taken, member).every(({ level }) => level === 'ok')).toBe(true);
   });
 });
@@ -107,7 +129,7 @@ const report = (NodeID: string, made: number, said: number, written: number): Ta
 describe('a cluster', () => {
   const judge = (facts: Partial<ClusterFacts & { readonly paths: readonly PathFacts[] }>) =>
     judgeCluster({
-      ...{ info: member, silence: '', tasks: [], paths: [] },
+      ...{ info: member, silence: '', tasks: [], paths: [], dataPathPort: 4789 },
       nodes: [manager('1'), manager('2'), manager('3')],
       ...facts,
     });
