@@ -80,6 +80,10 @@ export interface LocalEndpoint {
   readonly mac: string;
 }
 
+/** Of a container that runs, and where its namespace is. */
+export type RunningPlace = LocalPlace & { readonly netnsPath: string };
+export type RunningPlaces = ReadonlyMap<string, RunningPlace>;
+
 export interface LocalNetworksOptions {
   readonly store: LocalNetworkStore;
   readonly ports: LocalPorts;
@@ -104,6 +108,8 @@ export class LocalNetworks {
   #sockets: Sockets | null = null;
   #prover: Timer | null = null;
   #proving = false;
+  /** null = taken up */
+  #unstarted: RunningPlaces | null = null;
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: LocalNetworksOptions) {
@@ -115,27 +121,43 @@ export class LocalNetworks {
    * Containers that run from before this daemon keep what they have; all else of ours goes.
    * @param netnsOf the namespace of each of them
    */
-  start(places: ReadonlyMap<string, LocalPlace & { readonly netnsPath: string }>): Promise<void> {
+  start(places: RunningPlaces): Promise<void> {
+    this.#prover = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
     return this.#serial(async () => {
-      for (const network of await this.#options.store.load()) {
-        this.#networks.set(network.id, network);
-      }
-      // Before anything that can fail: the next change of the rules has them all in it.
-      for (const [id, place] of places) {
-        const { seats, ports, netnsPath } = place;
-        const known = seats.filter(({ networkId }) => this.#networks.has(networkId));
-        this.#hold(id, netnsPath, known).ports = ports;
-        await this.#options.ports.reclaim(id, ports);
-      }
-      this.#prover = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
-      const { route } = await this.#open();
-      for (const network of this.#networks.values()) await this.#readBridge(route, network);
-      const names = new Set(allLinks(this.#scene).map(({ port }) => port));
-      for (const { name } of await listLinks(route)) {
-        if (isLocalPortName(name) && !names.has(name)) await removeLink(route, name);
-      }
-      await this.#settle();
+      this.#unstarted = places;
+      await this.#begin();
     });
+  }
+
+  /** What a start that failed left is done before anything else: no bridge goes whose users are not known. */
+  async #begin(): Promise<void> {
+    if (!this.#unstarted) return;
+    for (const network of await this.#options.store.load()) {
+      if (!this.#networks.has(network.id)) this.#networks.set(network.id, network);
+    }
+    for (const [id, place] of this.#unstarted) await this.#takeUp(id, place);
+    const { route } = await this.#open();
+    for (const network of this.#networks.values()) await this.#readBridge(route, network);
+    const names = new Set(allLinks(this.#scene).map(({ port }) => port));
+    for (const { name } of await listLinks(route)) {
+      if (isLocalPortName(name) && !names.has(name)) await removeLink(route, name);
+    }
+    await this.#settle();
+    this.#unstarted = null;
+  }
+
+  /** One that has ended meanwhile has no namespace any more, and needs nothing. */
+  async #takeUp(id: string, { seats, ports, netnsPath }: RunningPlace): Promise<void> {
+    if (this.#holders.has(id)) return;
+    const known = seats.filter(({ networkId }) => this.#networks.has(networkId));
+    try {
+      this.#hold(id, netnsPath, known).ports = ports;
+    } catch (err) {
+      if (!isAbsent(err)) throw err;
+      this.#options.log.warn({ containerId: id, err }, 'container ended, its networks are let go');
+      return;
+    }
+    await this.#options.ports.reclaim(id, ports);
   }
 
   /** Leaves everything in the kernel as it is. */
@@ -183,6 +205,7 @@ export class LocalNetworks {
   create(spec: NetworkSpec): Promise<LocalNetwork> {
     checkLocalSpec(spec);
     return this.#serial(async () => {
+      await this.#begin();
       if (this.list().some((network) => network.spec.name === spec.name)) {
         throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
       }
@@ -201,6 +224,7 @@ export class LocalNetworks {
   /** Rejects with `permission-denied` for a predefined one, `failed-precondition` when it is in use. */
   remove(id: string): Promise<void> {
     return this.#serial(async () => {
+      await this.#begin();
       const network = this.#require(id);
       const { name } = network.spec;
       if (isBuiltIn(network)) {
@@ -244,6 +268,7 @@ export class LocalNetworks {
     wishes: readonly PortWish[],
   ): Promise<LocalPlace> {
     return this.#serial(async () => {
+      await this.#begin();
       await this.#detach(id);
       await setUpLoopback(netnsPath);
       const holder = this.#hold(id, netnsPath, []);
@@ -262,6 +287,7 @@ export class LocalNetworks {
   /** One more network for a container that runs. Rejects as `attach`. */
   connect(id: string, netnsPath: string, endpoint: LocalEndpoint): Promise<LocalPlace> {
     return this.#serial(async () => {
+      await this.#begin();
       const holder = this.#holders.get(id) ?? this.#hold(id, netnsPath, []);
       try {
         await this.#plug(holder, endpoint);
@@ -277,6 +303,7 @@ export class LocalNetworks {
   /** Takes a container that runs out of one network. Idempotent. */
   disconnect(id: string, networkId: string): Promise<LocalPlace> {
     return this.#serial(async () => {
+      await this.#begin();
       const holder = this.#holders.get(id);
       if (!holder) return { seats: [], ports: [] };
       await this.#unplug(holder, networkId);
@@ -289,6 +316,7 @@ export class LocalNetworks {
   /** Idempotent. */
   detach(id: string): Promise<void> {
     return this.#serial(async () => {
+      await this.#begin();
       if (!this.#holders.has(id)) return;
       await this.#detach(id);
       await this.#settle();
@@ -530,6 +558,10 @@ export class LocalNetworks {
     this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
     return result;
   }
+}
+
+function isAbsent(err: unknown): boolean {
+  return ['ENOENT', 'ESRCH'].includes((err as NodeJS.ErrnoException).code ?? '');
 }
 
 function macFor(wanted: string, address: string): string {

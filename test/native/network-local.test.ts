@@ -1,0 +1,83 @@
+/** Networks of this node alone over restarts of the daemon, in the host's own namespace. Needs root. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import type { NetworkSpec } from '../../common/model/network.ts';
+import { LocalNetworkStore } from '../../worker/network/local-network-store.ts';
+import { LocalNetworks } from '../../worker/network/local-networks.ts';
+import { LocalPorts } from '../../worker/network/local-ports.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const isRoot = process.getuid?.() === 0;
+const LINK = 'sktlocal0';
+const NAMESPACES = ['sktlocal-a', 'sktlocal-b'];
+const [A = '', B = ''] = NAMESPACES.map((name) => `/run/netns/${name}`);
+
+const spec = (options: Record<string, string> = {}): NetworkSpec => ({
+  name: 'sktlocal',
+  labels: {},
+  driver: 'bridge',
+  driverOptions: { 'com.docker.network.bridge.name': LINK, ...options },
+  ...{ internal: false, attachable: false, ingress: false, ipv6: false },
+  ipam: {
+    driver: 'default',
+    options: {},
+    configs: [{ subnet: '10.213.7.0/24', range: '', gateway: '', reserved: {} }],
+  },
+});
+
+const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' });
+
+describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
+  let dir: string;
+  let made: LocalNetworks[];
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'skep-local-'));
+    made = [];
+    for (const name of NAMESPACES) ip('netns', 'add', name);
+  });
+  afterEach(async () => {
+    for (const name of NAMESPACES) ip('netns', 'del', name);
+    for (const one of made) await one.stop();
+    const last = daemon();
+    try {
+      await last.start(new Map());
+    } finally {
+      await last.stop();
+    }
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  function daemon(): LocalNetworks {
+    const random = new SystemRandom();
+    const networks = new LocalNetworks({
+      ...{ clock: new FakeClock(), random, log: silentLogger },
+      store: new LocalNetworkStore(dir, silentLogger),
+      ports: new LocalPorts(random, silentLogger),
+    });
+    made.push(networks);
+    return networks;
+  }
+  const endpoint = (networkId: string) => ({ networkId, address: '', mac: '' });
+
+  test('a container that ended meanwhile takes nothing from the others', async () => {
+    const before = daemon();
+    const { id } = await before.create(spec());
+    const a = await before.attach('a', A, [endpoint(id)], []);
+    const b = await before.attach('b', B, [endpoint(id)], []);
+    await before.stop();
+
+    const after = daemon();
+    const places = [
+      ['a', { ...a, netnsPath: '/proc/4194305/ns/net' }] as const,
+      ['b', { ...b, netnsPath: B }] as const,
+    ];
+    await after.start(new Map(places));
+    expect(after.usersOf(id)).toEqual(['b']);
+    expect(ip('link', 'show', 'master', LINK).trim().split('\n')).toHaveLength(2);
+  });
+});
