@@ -1,6 +1,6 @@
 /** Networks of this node alone over restarts of the daemon, in the host's own namespace. Needs root. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -63,6 +63,7 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     return networks;
   }
   const endpoint = (networkId: string) => ({ networkId, address: '', mac: '' });
+  const isThere = () => existsSync(`/sys/class/net/${LINK}`);
 
   test('a container that ended meanwhile takes nothing from the others', async () => {
     const before = daemon();
@@ -79,5 +80,15 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     await after.start(new Map(places));
     expect(after.usersOf(id)).toEqual(['b']);
     expect(ip('link', 'show', 'master', LINK).trim().split('\n')).toHaveLength(2);
+  });
+
+  test('a repair that comes after the stop leaves what runs as it is', async () => {
+    const networks = daemon();
+    const { id } = await networks.create(spec());
+    await networks.attach('a', A, [endpoint(id)], []);
+    const [subject] = networks.subjects();
+    await networks.stop();
+    await subject?.repair();
+    expect(isThere()).toBe(true);
   });
 });

@@ -107,7 +107,9 @@ export class LocalNetworks {
   readonly #addresses = new LocalAddresses();
   #sockets: Sockets | null = null;
   #prover: Timer | null = null;
-  #proving = false;
+  /** under way */
+  #proof: Promise<void> | null = null;
+  #stopped = false;
   /** null = taken up */
   #unstarted: RunningPlaces | null = null;
   #tail: Promise<unknown> = Promise.resolve();
@@ -161,9 +163,11 @@ export class LocalNetworks {
   }
 
   /** Leaves everything in the kernel as it is. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.#prover?.cancel();
-    return this.#serial(async () => {
+    this.#stopped = true;
+    await this.#proof;
+    await this.#serial(async () => {
       this.#options.ports.close();
       for (const { namespaceFd } of this.#holders.values()) closeSync(namespaceFd);
       this.#holders.clear();
@@ -345,12 +349,11 @@ export class LocalNetworks {
   }
 
   #proveSoon(): void {
-    if (this.#proving || this.#holders.size === 0) return;
-    this.#proving = true;
-    this.#prove()
+    if (this.#proof || this.#stopped || this.#holders.size === 0) return;
+    this.#proof = this.#prove()
       .catch((err: unknown) => this.#options.log.warn({ err }, 'local networks not compared'))
       .finally(() => {
-        this.#proving = false;
+        this.#proof = null;
       });
   }
 
@@ -373,6 +376,7 @@ export class LocalNetworks {
   }
 
   async #restore(): Promise<void> {
+    if (this.#holders.size === 0) return; // stopped meanwhile, or they went
     const { route } = await this.#open();
     await restoreLocal(route, this.#scene, () => this.#settle());
   }
