@@ -91,4 +91,17 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     await subject?.repair();
     expect(isThere()).toBe(true);
   });
+
+  test('a port of 127.0.0.1 is for this host only', async () => {
+    const networks = daemon();
+    const { id } = await networks.create(spec());
+    const wish = { protocol: 'tcp', targetPort: 80, firstHostPort: 0, lastHostPort: 0 } as const;
+    const wishes = ['127.0.0.1', '0.0.0.0'].map((hostIp) => ({ ...wish, hostIp }));
+    await networks.attach('a', A, [endpoint(id)], wishes);
+    const rules = (chain: string) =>
+      execFileSync('nft', ['list', 'chain', 'ip', 'skep_local', chain], { encoding: 'utf8' });
+    expect(rules('output')).toContain('@ports_127.0.0.1');
+    expect(rules('prerouting')).toContain('@ports_0.0.0.0');
+    expect(rules('prerouting')).not.toContain('127.0.0.1');
+  });
 });

@@ -94,9 +94,13 @@ function writePublished(table: TableWriter, published: readonly PublishedPort[])
     }
     const here =
       hostIp === ANY_ADDRESS ? toLocalAddress() : destinationIn(ipv4Bytes(hostIp), 0xffffffff);
-    for (const hook of hooked) table.addRule(hook, [...here, ...verdictByProtocolAndPort(set)]);
+    // Before routing a packet from another host to 127.0.0.1 would become one to the container.
+    const from = isLoopback(hostIp) ? (['output'] as const) : hooked;
+    for (const hook of from) table.addRule(hook, [...here, ...verdictByProtocolAndPort(set)]);
   }
 }
+
+const isLoopback = (address: string): boolean => address.startsWith('127.');
 
 function writeWayOut(table: TableWriter, bridges: readonly RuledBridge[]): void {
   const chain = 'postrouting';
