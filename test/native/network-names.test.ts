@@ -28,6 +28,7 @@ import {
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4096, 0, { ingress: true });
 const INNER = network('inner', 5000, 5, { internal: true });
+const OPEN = network('open', 5002, 7);
 const MANY = network('many', 5001, 6);
 
 describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => {
@@ -87,14 +88,25 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
     expect((await ask('box')).data).toEqual(['10.0.5.11']);
     expect(await ask('peer', 'AAAA')).toEqual({ rcode: 'NOERROR', data: [], cut: false });
     expect((await ask('12.5.0.10.in-addr.arpa', 'PTR')).data).toEqual(['peer.1.task-peer-1.inner']);
-    expect((await ask('outside.example')).data).toEqual(['203.0.113.7']);
-    expect((await ask('nowhere.example')).rcode).toBe('NXDOMAIN');
+    // A name would be a way out of a network that has none.
+    expect((await ask('outside.example')).rcode).toBe('SERVFAIL');
+  });
+
+  test('names of others are asked for where there is a way out', async () => {
+    const seat = endpoint(OPEN, 'open', 1, host, '10.0.7.20');
+    const task = await lab.task('open1');
+    await both((it) => it.apply([set('network', OPEN), set('endpoint', seat)]));
+    await host.attach(request([seat], task));
+    expect((await dnsFrom(task.netns, 'outside.example')).data).toEqual(['203.0.113.7']);
+    expect((await dnsFrom(task.netns, 'nowhere.example')).rcode).toBe('NXDOMAIN');
+    await task.end();
+    await host.detach(seat.taskId);
   });
 
   test('a nameserver that does not answer means SERVFAIL', async () => {
-    const quiet = endpoint(INNER, 'quiet', 1, host, '10.0.5.20');
+    const quiet = endpoint(OPEN, 'quiet', 1, host, '10.0.7.21');
     const task = await lab.task('quiet1');
-    await both((it) => it.apply([set('endpoint', quiet)]));
+    await both((it) => it.apply([set('network', OPEN), set('endpoint', quiet)]));
     await host.attach({
       ...request([quiet], task),
       dns: { nameservers: ['172.30.77.250'], search: [], options: [] },

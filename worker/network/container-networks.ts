@@ -8,7 +8,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import type { DnsForwarder } from './dns-forwarder.ts';
-import { readQuestion } from './dns-message.ts';
+import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
 import { type AnswerQuery, DnsServer } from './dns-server.ts';
 import { answerFromLocal, LocalNames } from './local-names.ts';
 import { DEFAULT_BRIDGE_ID, isBuiltIn, type LocalNetwork, macBytes } from './local-network.ts';
@@ -241,6 +241,10 @@ export class ContainerNetworks {
         const asked = member.seats.map(({ networkId: id, name }) => ({ id, name }));
         const local = answerFromLocal(this.#names, asked, query, question, bytesMax, random);
         if (local) return local;
+      }
+      // Names would be a way out of networks that have none.
+      if (!member.seats.some(({ gateway }) => gateway !== '')) {
+        return emptyAnswer(query, question, RCODE.serverFailure);
       }
       const own = member.container.nameservers;
       const servers = own.length > 0 ? own : upstreamNameservers();

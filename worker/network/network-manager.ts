@@ -15,13 +15,13 @@ import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network
 import type { Protocol } from '../../common/model/service.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
-import { readQuestion } from './dns-message.ts';
+import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
 import { answerLocally } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { type DataPath, NodeNetwork } from './node-network.ts';
 import { mendedOf, type Proof, type ProofOptions, type Subject } from './self-proof.ts';
-import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
+import { type AttachedTask, hasWayOut, type TaskNetworkRequest } from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
@@ -310,6 +310,10 @@ export class NetworkManager {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;
         const local = answerLocally(this.#tables, client, query, question, bytesMax, random);
         if (local) return local;
+      }
+      // Names would be a way out of networks that have none.
+      if (!hasWayOut(this.#tables, client.networkIds)) {
+        return emptyAnswer(query, question, RCODE.serverFailure);
       }
       const own = request.dns.nameservers;
       const servers = own.length > 0 ? own : upstreamNameservers();
