@@ -297,6 +297,7 @@ export class Worker {
         onFailure,
         upstreamNameservers: this.#options.upstreamNameservers,
         localHolder: (protocol, port) => this.#localPorts.holderOf(protocol, port),
+        localSubnets: () => this.localNetworks.subnets,
         furtherSubjects: () => this.localNetworks.subjects(),
       }),
     );

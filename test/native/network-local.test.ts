@@ -104,4 +104,19 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     expect(rules('prerouting')).toContain('@ports_0.0.0.0');
     expect(rules('prerouting')).not.toContain('127.0.0.1');
   });
+
+  test('a network whose subnet the host has elsewhere meanwhile is refused', async () => {
+    const networks = daemon();
+    const { id } = await networks.create(spec());
+    ip('link', 'add', 'sktlocal1', 'type', 'bridge');
+    try {
+      ip('addr', 'add', '10.213.7.9/28', 'dev', 'sktlocal1');
+      ip('link', 'set', 'sktlocal1', 'up');
+      const attached = networks.attach('a', A, [endpoint(id)], []);
+      await expect(attached).rejects.toThrow('10.213.7.0/24 overlaps route 10.213.7.0/28');
+      expect(isThere()).toBe(false);
+    } finally {
+      ip('link', 'del', 'sktlocal1');
+    }
+  });
 });

@@ -55,18 +55,28 @@ export class GatewayBridge {
   readonly #filter: NetlinkSocket;
   readonly #guard: PortGuard;
   readonly #pools: readonly string[];
+  readonly #others: () => readonly string[];
   readonly #used = new Set<number>();
   #subnet: Prefix | null = null;
   #index = 0;
   #mtu = 0;
   #next = 0;
 
-  /** @param host rtnetlink and @param filter netfilter socket of the host's namespace */
-  constructor(host: NetlinkSocket, filter: NetlinkSocket, pools: readonly string[]) {
+  /**
+   * @param host rtnetlink and @param filter netfilter socket of the host's namespace
+   * @param others subnets of this node's own networks, which have no route while nobody is in them
+   */
+  constructor(
+    host: NetlinkSocket,
+    filter: NetlinkSocket,
+    pools: readonly string[],
+    others: () => readonly string[],
+  ) {
     this.#host = host;
     this.#filter = filter;
     this.#guard = new PortGuard(filter);
     this.#pools = pools;
+    this.#others = others;
   }
 
   /** The bridge's own address with the subnet's length; null before `ensure` or `adopt`. */
@@ -103,12 +113,13 @@ export class GatewayBridge {
   async ensure(mtu: number): Promise<void> {
     if (this.#subnet) return;
     const routes = readRoutes(await this.#host.dump(dumpRoutes()));
-    const taken = routes.map(({ to, length }) => ({ address: to, length }));
+    const routed = routes.map(({ to, length }) => ({ address: to, length }));
+    const taken = [...routed, ...this.#others().map(parsePrefix)];
     const pool = chooseGatewayPool(this.#pools, taken);
     if (!pool) {
       throw new SkepError(
         'resource-exhausted',
-        `create ${GATEWAY_BRIDGE}: all of ${this.#pools.length} address pools overlap routes of this host`,
+        `create ${GATEWAY_BRIDGE}: all of ${this.#pools.length} address pools overlap routes or networks of this host`,
       );
     }
     this.#mtu = mtu;

@@ -40,6 +40,8 @@ const DEFAULT_MTU = 1500;
 export interface HostSideOptions {
   readonly vtepAddress: string;
   readonly gatewayPools: readonly string[];
+  /** of this node's own networks */
+  readonly localSubnets: () => readonly string[];
   /** file that keeps what `net.ipv4.ip_forward` was before us */
   readonly forwardFile: string;
   readonly random: Random;
@@ -65,7 +67,7 @@ export class HostSide {
     this.#forwarding6 = new Ipv6Forwarding(`${options.forwardFile}6`);
     this.route = route;
     this.#filter = filter;
-    this.gateway = new GatewayBridge(route, filter, options.gatewayPools);
+    this.gateway = new GatewayBridge(route, filter, options.gatewayPools, options.localSubnets);
     this.rules = new HostRules(filter, options.random);
     this.#rules6 = new HostRules(filter, options.random, NFPROTO_IPV6);
     this.#permits = new ForwardPermits(filter);

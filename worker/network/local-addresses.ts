@@ -42,9 +42,15 @@ export function choosePool(
     const pool = 'Pool overlaps with other one on this address space';
     throw new SkepError('permission-denied', `${pool}: ${chosen} with ${words(other)}`);
   }
-  const inTheWay = routes.find((one) => overlap(one, subnet));
-  if (device.kind !== 'bridge' || !inTheWay) return subnet;
-  const text = `subnet ${chosen} overlaps route ${words(inTheWay)} of this host`;
+  if (device.kind === 'bridge') checkRoutes(chosen, routes);
+  return subnet;
+}
+
+/** Throws `permission-denied` when the host goes elsewhere for an address of the subnet. */
+export function checkRoutes(subnet: string, routes: readonly Prefix[]): void {
+  const inTheWay = routes.find((one) => overlap(one, parsePrefix(subnet)));
+  if (!inTheWay) return;
+  const text = `subnet ${subnet} overlaps route ${words(inTheWay)} of this host`;
   throw new SkepError('permission-denied', text);
 }
 

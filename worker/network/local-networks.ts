@@ -21,7 +21,7 @@ import {
 import type { Difference } from './kernel-facts.ts';
 import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
 import { findLink, listLinks, removeLink } from './legs.ts';
-import { choosePool, LocalAddresses } from './local-addresses.ts';
+import { checkRoutes, choosePool, LocalAddresses } from './local-addresses.ts';
 import { LocalGuard } from './local-guard.ts';
 import {
   makeBridge,
@@ -481,6 +481,7 @@ export class LocalNetworks {
       const { route } = await this.#open();
       if (await this.#isOurs(route, network, device.link)) await removeLink(route, device.link);
       await this.#checkLink(device);
+      checkRoutes(ipam.subnet, await routesOf(route)); // since it was made others may have taken it
       const cidr = `${ipam.gateway}/${parsePrefix(ipam.subnet).length}`;
       const { mtuBytes } = device;
       await makeBridge(route, device.link, { mac: macOf(ipam.gateway), mtuBytes, cidr });

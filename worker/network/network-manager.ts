@@ -58,6 +58,8 @@ export interface NetworkManagerOptions {
   readonly furtherSubjects?: () => readonly Subject[];
   /** CIDRs to choose the gateway bridge's subnet from; default: local pools of RFC 1918 */
   readonly gatewayPools?: readonly string[];
+  /** subnets of this node's own networks; absent = none */
+  readonly localSubnets?: () => readonly string[];
 }
 
 /** INVARIANT: everything that touches the kernel runs in `#serial`, one after another. */
@@ -244,6 +246,7 @@ export class NetworkManager {
     return NodeNetwork.open({
       ...this.#options,
       gatewayPools: this.#options.gatewayPools ?? DEFAULT_GATEWAY_POOLS,
+      localSubnets: this.#options.localSubnets ?? (() => []),
       localHolder: this.#options.localHolder ?? (() => null),
       furtherSubjects: this.#options.furtherSubjects ?? (() => []),
       tables: this.#tables,

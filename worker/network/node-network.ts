@@ -49,6 +49,8 @@ export interface NodeNetworkOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly gatewayPools: readonly string[];
+  /** of this node's own networks */
+  readonly localSubnets: () => readonly string[];
   readonly tables: ClusterTables;
   /** a container of this node outside of services that publishes the port; null = none */
   readonly localHolder: (protocol: string, port: number) => string | null;
@@ -107,9 +109,11 @@ export class NodeNetwork {
 
   /** Opens the sockets and takes up what an earlier life of the daemon left. */
   static async open(options: NodeNetworkOptions): Promise<NodeNetwork> {
-    const { dir, vtepAddress, clock, random, gatewayPools } = options;
+    const { dir, vtepAddress, clock, random, gatewayPools, localSubnets } = options;
     const forwardFile = join(dir, 'ip_forward');
-    const host = await HostSide.open({ vtepAddress, gatewayPools, forwardFile, random });
+    const host = await HostSide.open({
+      ...{ vtepAddress, gatewayPools, localSubnets, forwardFile, random },
+    });
     let encrypted: EncryptedUnderlay | null = null;
     try {
       const underlay = { pin: join(dir, 'encrypted', 'netns'), host: host.route, vtepAddress };

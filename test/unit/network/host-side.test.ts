@@ -6,6 +6,7 @@ import { HostSide } from '../../../worker/network/host-side.ts';
 const OPTIONS = {
   vtepAddress: '172.30.0.1',
   gatewayPools: [],
+  localSubnets: () => [],
   forwardFile: '/nowhere',
   random: new SeededRandom(1),
 };
