@@ -1,6 +1,7 @@
 /** Networks of this node alone over restarts of the daemon, in the host's own namespace. Needs root. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -9,7 +10,7 @@ import { SystemRandom } from '../../common/base/random.ts';
 import type { NetworkSpec } from '../../common/model/network.ts';
 import { LocalNetworkStore } from '../../worker/network/local-network-store.ts';
 import { LocalNetworks } from '../../worker/network/local-networks.ts';
-import { LocalPorts } from '../../worker/network/local-ports.ts';
+import { LocalPorts, type PortWish } from '../../worker/network/local-ports.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -117,6 +118,24 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
       expect(isThere()).toBe(false);
     } finally {
       ip('link', 'del', 'sktlocal1');
+    }
+  });
+
+  test('a connection over UDP does not outlive the container that answers it', async () => {
+    const networks = daemon();
+    const { id } = await networks.create(spec());
+    const wish = { protocol: 'udp', targetPort: 53, hostIp: '', firstHostPort: 0, lastHostPort: 0 };
+    const place = await networks.attach('a', A, [endpoint(id)], [wish as PortWish]);
+    const client = createSocket('udp4');
+    try {
+      const port = place.ports[0]?.hostPort ?? 0;
+      await new Promise((sent) => client.send('?', port, '127.0.0.1', sent));
+      const tracked = () => readFileSync('/proc/net/nf_conntrack', 'utf8');
+      expect(tracked()).toContain(`src=${place.seats[0]?.address} `);
+      await networks.detach('a');
+      expect(tracked()).not.toContain(`src=${place.seats[0]?.address} `);
+    } finally {
+      client.close();
     }
   });
 });

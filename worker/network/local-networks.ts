@@ -10,6 +10,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
 import { macOf, macText, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
+import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { NFPROTO_BRIDGE, NFPROTO_IPV4 } from '../../native/ffi/net/nft.ts';
 import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import {
@@ -112,6 +113,8 @@ export class LocalNetworks {
   #stopped = false;
   /** null = taken up */
   #unstarted: RunningPlaces | null = null;
+  /** addresses whose connections are to be forgotten once the rules are without them */
+  readonly #left = new Set<string>();
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: LocalNetworksOptions) {
@@ -416,6 +419,7 @@ export class LocalNetworks {
     const { port, link } = this.#linkOf(holder, seat);
     if (port !== '') await removeLink(route, port);
     else await withRoute(pathOf(holder), (inside) => removeLink(inside, link));
+    this.#left.add(seat.address);
     holder.seats = holder.seats.filter((one) => one !== seat); // its address is free only now
   }
 
@@ -427,6 +431,7 @@ export class LocalNetworks {
     const { route } = await this.#open();
     for (const { port } of linksOf(this.#scene, holder))
       if (port !== '') await removeLink(route, port);
+    for (const { address } of holder.seats) this.#left.add(address);
     this.#holders.delete(id);
     closeSync(holder.namespaceFd); // links without a port go with their namespace
   }
@@ -450,8 +455,17 @@ export class LocalNetworks {
     return this.#options.ports.claim(holder.id, bound);
   }
 
-  /** Rules as the seats want them; bridges without a seat go, and without any seat the rules too. */
+  /** Rules as the seats want them, and no connection to who went: one over UDP would go on to the next there. */
   async #settle(): Promise<void> {
+    await this.#writeRules();
+    if (this.#left.size === 0) return;
+    const { filter } = await this.#open();
+    await flushConnections(filter, this.#left);
+    this.#left.clear();
+  }
+
+  /** Bridges without a seat go, and without any seat the rules too. */
+  async #writeRules(): Promise<void> {
     const { route, filter, rules, guard } = await this.#open();
     const bridges = wantedBridges(this.#scene);
     const used = new Set(bridges.map(({ device }) => device.link));
