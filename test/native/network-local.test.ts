@@ -126,6 +126,7 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     const { id } = await networks.create(spec());
     const wish = { protocol: 'udp', targetPort: 53, hostIp: '', firstHostPort: 0, lastHostPort: 0 };
     const place = await networks.attach('a', A, [endpoint(id)], [wish as PortWish]);
+    await networks.attach('b', B, [endpoint(id)], []); // with the last one the bridge goes, and all of it
     const client = createSocket('udp4');
     try {
       const port = place.ports[0]?.hostPort ?? 0;
