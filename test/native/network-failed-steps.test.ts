@@ -1,7 +1,19 @@
 /** A step of the tables that the kernel could not follow loses nothing: the next look makes it good. Needs root. */
-import { mkdirSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { asId, type NodeId } from '../../common/model/ids.ts';
+import { OverlayNetwork, type OverlayParts } from '../../worker/network/overlay-network.ts';
 import { httpFrom, inNetns, type LabHost, NetworkLab } from '../support/network-lab.ts';
 import {
   attachRequest,
@@ -96,4 +108,19 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     expect(await answer(9090)).toBe(`web ${lab.outsideAddress}`);
     expect(await answer(8080)).toMatch(/^failed/);
   });
+});
+
+test.skipIf(!isRoot)('a network whose namespace cannot be looked at now is not taken for gone', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'skep-pin-'));
+  try {
+    const pin = join(dir, 'net-front');
+    symlinkSync(pin, pin); // opening it fails, whoever asks
+    await expect(OverlayNetwork.adopt({ pin } as OverlayParts)).rejects.toThrow('ELOOP');
+    expect(readlinkSync(pin)).toBe(pin);
+    unlinkSync(pin);
+    writeFileSync(pin, ''); // what a restart of the machine leaves
+    expect(await OverlayNetwork.adopt({ pin } as OverlayParts)).toBeNull();
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });

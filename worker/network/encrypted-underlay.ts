@@ -24,7 +24,7 @@ import {
 import { type WireguardDevice, WireguardFamily } from '../../native/ffi/net/wireguard.ts';
 import { compareFacts, type Difference, FACT, type Facts, factsOf } from './kernel-facts.ts';
 import { WIREGUARD_LINK } from './kernel-names.ts';
-import { findLink, listLinks, removeLink, withNetns } from './legs.ts';
+import { findLink, ifNamespace, listLinks, removeLink, withNetns } from './legs.ts';
 
 const KEY_BYTES = 32;
 
@@ -84,7 +84,7 @@ export class EncryptedUnderlay {
    */
   static async open(parts: EncryptedUnderlayParts): Promise<EncryptedUnderlay> {
     if (!(await hasWireguard())) return new EncryptedUnderlay(parts, null, null);
-    const inside = await enter(parts.pin).catch(() => null);
+    const inside = await ifNamespace(enter(parts.pin));
     if (inside) {
       const link = await findLink(inside.route, WIREGUARD_LINK);
       const device = link && (await inside.family.read(WIREGUARD_LINK));

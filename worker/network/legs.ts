@@ -3,6 +3,7 @@
  * tasks.
  */
 import { closeSync, openSync } from 'node:fs';
+import { NativeError } from '../../native/ffi/library.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
   addVeth,
@@ -21,6 +22,21 @@ import { NetlinkError, type NetlinkSocket } from '../../native/ffi/net/sockets.t
 
 /** One end of a pair; `netnsFd` absent = in the namespace of the socket that makes it. */
 export type VethEnd = LinkOptions & { readonly name: string };
+
+/** True when there is no namespace at a path: no file, or a plain one that a restart of the machine left. */
+function isNoNamespace(err: unknown): boolean {
+  return err instanceof NativeError && ['ENOENT', 'EINVAL'].includes(err.errno);
+}
+
+/** Null when there is no namespace; rejects with any other failure of `open`. */
+export async function ifNamespace<T>(open: Promise<T>): Promise<T | null> {
+  try {
+    return await open;
+  } catch (err) {
+    if (isNoNamespace(err)) return null;
+    throw err;
+  }
+}
 
 /** Runs `work` with a descriptor of the namespace at `path`. */
 export async function withNetns<T>(path: string, work: (fd: number) => Promise<T>): Promise<T> {

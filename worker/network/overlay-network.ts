@@ -40,6 +40,7 @@ import { compareFacts, type Difference, type Facts, factsOf } from './kernel-fac
 import { DEFAULT_VXLAN_PORT, INGRESS_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
 import {
   findLink,
+  ifNamespace,
   listLinks,
   makeVeth,
   removeLink,
@@ -154,7 +155,7 @@ export class OverlayNetwork {
 
   /** What an earlier life of the daemon left; null when it is not whole (its pin is removed). */
   static async adopt(parts: OverlayParts): Promise<OverlayNetwork | null> {
-    const overlay = await OverlayNetwork.#open(parts).catch(() => null);
+    const overlay = await ifNamespace(OverlayNetwork.#open(parts));
     if (overlay && (await overlay.#readBack())) return overlay;
     if (overlay) await removeLink(overlay.#route, OVERLAY_VXLAN);
     await overlay?.close();
