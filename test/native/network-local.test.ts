@@ -89,7 +89,7 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     await networks.attach('a', A, [endpoint(id)], []);
     const [subject] = networks.subjects();
     await networks.stop();
-    await subject?.repair();
+    await subject?.repair([]);
     expect(isThere()).toBe(true);
   });
 

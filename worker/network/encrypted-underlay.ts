@@ -64,6 +64,8 @@ export class EncryptedUnderlay {
   /** null = no encrypted network was needed here yet */
   #inside: Inside | null;
   #shape: UnderlayShape | null;
+  /** false = a step of `#build` failed, or was cut short by the end of an earlier life */
+  #isBuilt = false;
   /** address of a host -> its public key, base64 */
   #peers = new Map<string, string>();
 
@@ -92,6 +94,7 @@ export class EncryptedUnderlay {
         const shape = { port: device.listenPort, mtu: link?.mtu ?? 0 };
         const underlay = new EncryptedUnderlay(parts, keysOf(device.privateKey), { inside, shape });
         underlay.#peers = peersOf(device);
+        underlay.#isBuilt = await underlay.#isUp(inside);
         return underlay;
       }
       await leave(inside);
@@ -123,7 +126,8 @@ export class EncryptedUnderlay {
         'encrypt between hosts: the kernel of this node has no WireGuard',
       );
     }
-    if (this.#inside && this.#shape?.port === shape.port && this.#shape.mtu === shape.mtu) return;
+    const isSame = this.#shape?.port === shape.port && this.#shape.mtu === shape.mtu;
+    if (this.#inside && this.#isBuilt && isSame) return;
     this.#shape = shape;
     const { pin } = this.#parts;
     if (!this.#inside) {
@@ -175,6 +179,7 @@ export class EncryptedUnderlay {
 
   async #build(): Promise<void> {
     const { pin, host, vtepAddress } = this.#parts;
+    this.#isBuilt = false;
     const { route, family } = this.#required();
     const { port, mtu } = this.#shape as UnderlayShape;
     if (!(await findLink(route, WIREGUARD_LINK))) {
@@ -198,6 +203,23 @@ export class EncryptedUnderlay {
     addAddress(batch, index, hostPrefix(vtepAddress));
     addRoute(batch, { to: isIpv6(vtepAddress) ? '::/0' : '0.0.0.0/0', index });
     await route.transact(batch);
+    this.#isBuilt = true;
+  }
+
+  /** Its route is the last step, and there only while the link is up. */
+  async #isUp({ route }: Inside): Promise<boolean> {
+    const { vtepAddress } = this.#parts;
+    const facts = factsOf({
+      addresses: readAddresses(await route.dump(dumpAddresses('both'))),
+      links: await listLinks(route),
+      routes: readRoutes(await route.dump(dumpRoutes('both'))),
+    });
+    const to = isIpv6(vtepAddress) ? '::/0' : '0.0.0.0/0';
+    return (
+      facts.get(FACT.state(WIREGUARD_LINK)) === 'up' &&
+      facts.has(FACT.address(WIREGUARD_LINK, hostPrefix(vtepAddress))) &&
+      facts.has(FACT.linkRoute(MAIN_TABLE, to, WIREGUARD_LINK))
+    );
   }
 
   #wanted(): Facts {
