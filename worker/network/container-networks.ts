@@ -153,7 +153,12 @@ export class ContainerNetworks {
     const { id, netnsPath } = container;
     const place = await this.#options.local.connect(id, netnsPath, endpointOf(wish, network));
     this.#take(member, wish, network, place);
-    await this.#openResolver(member);
+    try {
+      await this.#openResolver(member);
+    } catch (err) {
+      await this.disconnect(id, network.id);
+      throw err;
+    }
     return this.#placeOf(member);
   }
 

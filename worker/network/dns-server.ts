@@ -38,8 +38,11 @@ export class DnsServer {
       for (const result of [udp, tcp]) if (result.status === 'fulfilled') closeFd(result.value);
       throw udp.status === 'rejected' ? udp.reason : (tcp as PromiseRejectedResult).reason;
     }
-    await this.#listenUdp(udp.value);
-    await this.#listenTcp(tcp.value);
+    const listening = [this.#listenUdp(udp.value), this.#listenTcp(tcp.value)];
+    const failed = (await Promise.allSettled(listening)).find(({ status }) => status === 'rejected');
+    if (!failed) return;
+    await this.close();
+    throw (failed as PromiseRejectedResult).reason;
   }
 
   async close(): Promise<void> {
