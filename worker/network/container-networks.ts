@@ -61,7 +61,7 @@ export interface ContainerNetworksOptions {
 }
 
 interface Member {
-  readonly container: NetworkedContainer;
+  container: NetworkedContainer;
   seats: readonly ContainerSeat[];
   resolver: DnsServer | null;
 }
@@ -189,9 +189,9 @@ export class ContainerNetworks {
   renamed(containerId: string, name: string): void {
     const member = this.#members.get(containerId);
     if (!member) return;
-    const renamed = { ...member, container: { ...member.container, name } };
-    this.#members.set(containerId, renamed);
-    this.#nameAll(renamed);
+    // In place: a connect under way goes on with the same member.
+    member.container = { ...member.container, name };
+    this.#nameAll(member);
   }
 
   #networkOf({ network, mac, address, aliases }: EndpointWish): LocalNetwork {
