@@ -180,6 +180,8 @@ async function holdPort({ protocol, hostIp, hostPort }: BoundPort): Promise<Held
   return new Promise((resolve) => {
     server.once('error', () => resolve(null)); // somebody listened first
     server.listen({ fd, exclusive: true }, () => {
+      server.removeAllListeners('error');
+      server.on('error', () => {}); // accept failures (descriptor limit): it goes on
       server.unref();
       resolve({ release: () => server.close() });
     });
