@@ -3,8 +3,9 @@
  * routes from those go on doing so. What the settings were is kept in a file and put back.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NodeSmallFiles } from '../../common/base/small-files.ts';
 import { OWN_NAMESPACE, writeNetSysctls } from '../../native/ffi/net/sockets.ts';
 
 const CONF = '/proc/sys/net/ipv6/conf';
@@ -26,8 +27,9 @@ export class Ipv6Forwarding {
     if (readFileSync(join(CONF, 'all/forwarding'), 'utf8').trim() !== '1') {
       const listening = await linksThatListen();
       const before = { [FORWARDING]: '0', ...Object.fromEntries(listening.map((it) => [it, '1'])) };
-      await mkdir(dirname(this.#file), { recursive: true });
-      await writeFile(this.#file, JSON.stringify(before));
+      // What a life that was killed kept is older, and so the truth.
+      const kept = { ...before, ...(await this.#read()) };
+      await new NodeSmallFiles().replace(this.#file, JSON.stringify(kept));
       const accept = listening.map((it) => [it, ACCEPT_ALWAYS] as const);
       await writeNetSysctls(OWN_NAMESPACE, { ...Object.fromEntries(accept), [FORWARDING]: '1' });
     }
@@ -35,14 +37,25 @@ export class Ipv6Forwarding {
   }
 
   async restore(): Promise<void> {
-    const text = await readFile(this.#file, 'utf8').catch(() => null);
-    if (text === null) return;
-    const before = JSON.parse(text) as Record<string, string>;
-    const links = new Set(await readdir(CONF));
+    const before = await this.#read();
+    const kept = Object.entries(before);
+    const links = new Set(kept.length > 0 ? await readdir(CONF) : []);
     // A link that is gone has no settings.
-    const present = Object.entries(before).filter(([name]) => links.has(name.split('/')[2] ?? ''));
-    await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(present));
+    const present = kept.filter(([name]) => links.has(name.split('/')[2] ?? ''));
+    if (present.length > 0) await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(present));
     await rm(this.#file, { force: true });
+  }
+
+  /** What was kept; nothing when there is no file, or a damaged one. */
+  async #read(): Promise<Record<string, string>> {
+    try {
+      const found: unknown = JSON.parse(await readFile(this.#file, 'utf8'));
+      return Object.fromEntries(
+        Object.entries(found ?? {}).filter(([, value]) => value === '0' || value === '1'),
+      );
+    } catch {
+      return {};
+    }
   }
 }
 
