@@ -1,5 +1,5 @@
 /** Networks of this node alone over restarts of the daemon, in the host's own namespace. Needs root. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -138,5 +138,17 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     } finally {
       client.close();
     }
+  });
+
+  test('containers that are kept apart do not meet by way of the host either', async () => {
+    const networks = daemon();
+    const { id } = await networks.create(spec({ 'com.docker.network.bridge.enable_icc': 'false' }));
+    const a = await networks.attach('a', A, [endpoint(id)], []);
+    const b = await networks.attach('b', B, [endpoint(id)], []);
+    const [own = '', address = ''] = [a, b].map(({ seats }) => seats[0]?.address ?? '');
+    ip('-n', 'sktlocal-a', 'route', 'add', `${address}/32`, 'via', '10.213.7.1');
+    ip('-n', 'sktlocal-b', 'route', 'add', `${own}/32`, 'via', '10.213.7.1');
+    const ping = spawnSync('nsenter', [`--net=${A}`, 'busybox', 'ping', '-c1', '-W1', address]);
+    expect(`${ping.stdout}`).toContain('0 packets received');
   });
 });

@@ -94,6 +94,7 @@ export function ruledBridges(scene: LocalScene): RuledBridge[] {
     link: device.link,
     subnet: parsePrefix(cidr),
     internal: scene.networks.get(networkId)?.spec.internal === true,
+    isolated: device.isolated,
     masquerade: device.masquerade,
   }));
 }

@@ -38,6 +38,8 @@ export interface RuledBridge {
   readonly subnet: Prefix;
   /** nothing goes out, nothing comes in */
   readonly internal: boolean;
+  /** containers do not reach one another directly */
+  readonly isolated: boolean;
   readonly masquerade: boolean;
 }
 
@@ -136,7 +138,17 @@ function writeGuards(table: TableWriter, bridges: readonly RuledBridge[]): void 
   const drop = verdict({ kind: 'drop' });
   table.addChain('forward', { type: 'filter', hook: 'forward', priority: PRIORITY.filter });
   table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
-  for (const { link, internal } of bridges) {
+  for (const { link, internal, isolated } of bridges) {
+    // Its ports are kept apart by the bridge; what is sent to the bridge itself would be routed back.
+    if (isolated) {
+      table.addRule('forward', [
+        ...fromInterface(link),
+        ...toInterface(link),
+        ...opening,
+        ...destinationTranslated(false),
+        ...drop,
+      ]);
+    }
     if (internal) {
       table.addRule('forward', [...fromInterface(link), ...toInterface(link, true), ...drop]);
       table.addRule('forward', [...fromInterface(link, true), ...toInterface(link), ...drop]);
