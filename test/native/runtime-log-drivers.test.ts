@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -136,6 +136,32 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: log drivers', () => {
       await expect.poll(syslog.text).toMatch(/last words\n$/);
     } finally {
       syslog.close();
+    }
+  });
+
+  test('a receiver that takes nothing holds up neither a removal nor the end of the daemon', async () => {
+    const sockets: Socket[] = [];
+    const server = createServer({ pauseOnConnect: true }, (socket) => void sockets.push(socket));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      // More than the buffers of both ends hold.
+      await run(
+        'deaf',
+        'head -c 30000000 /dev/zero | tr "\\0" "x" | fold -w 1000; sleep 1000',
+        'syslog',
+        {
+          'syslog-address': address,
+        },
+      );
+      await expect.poll(() => sockets.length).toBe(1);
+      await box.runtime.killAll('deaf');
+      const startMs = performance.now();
+      await box.runtime.remove('deaf');
+      expect(performance.now() - startMs).toBeLessThan(10_000);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      server.close();
     }
   });
 

@@ -1,7 +1,7 @@
 /**
  * Sends the lines of containers elsewhere, as their log drivers want it: reads the log that the shim
- * keeps, so that no task ever waits for it, and goes on where it was after a restart of the daemon. A line is
- * sent again when it is not sure that it arrived.
+ * keeps, so that no task ever waits for it, and goes on where it was after a restart of the daemon. A line counts
+ * as sent when the kernel has taken it: what was on its way when a receiver died is lost.
  */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { Backoff } from '../../../common/base/backoff.ts';
@@ -25,7 +25,13 @@ export interface SendersOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  readonly open: (settings: LogSettings, source: LogSource, random: Random) => Promise<LogSink>;
+  /** `signal` ends the sink, and what it is about to send. */
+  readonly open: (
+    settings: LogSettings,
+    source: LogSource,
+    random: Random,
+    signal: AbortSignal,
+  ) => Promise<LogSink>;
 }
 
 export interface SendRequest {
@@ -121,7 +127,9 @@ export class LogSenders {
     signal: AbortSignal,
     onSent: () => void,
   ): Promise<void> {
-    const sink = await this.#options.open(logging.settings, logging.source, this.#options.random);
+    const { open, random } = this.#options;
+    const { settings, source } = logging;
+    const sink = await open(settings, source, random, signal);
     try {
       const from = progress.position;
       let toSkip = from?.count ?? 0;

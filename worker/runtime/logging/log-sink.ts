@@ -18,26 +18,32 @@ const GELF_ID_BYTES = 8;
 const gzipped = promisify(gzip) as (bytes: Buffer, options: { level: number }) => Promise<Buffer>;
 const deflated = promisify(deflate) as typeof gzipped;
 
-/** Rejects when the other end is not there. */
+/** Rejects when the other end is not there. @param signal ends a stream, and what waits to be taken by it */
 export async function openSink(
   settings: LogSettings,
   source: LogSource,
   random: Random,
+  signal: AbortSignal,
 ): Promise<LogSink> {
   return settings.driver === 'syslog'
-    ? openSyslog(settings, source)
-    : openGelf(settings, source, random);
+    ? openSyslog(settings, source, signal)
+    : openGelf(settings, source, random, signal);
 }
 
-async function openSyslog(settings: LogSettings, source: LogSource): Promise<LogSink> {
+async function openSyslog(
+  settings: LogSettings,
+  source: LogSource,
+  signal: AbortSignal,
+): Promise<LogSink> {
   const { options } = settings;
   const address = requireLogAddress(settings, 'syslog');
-  const transport = await openTransport(address, {
+  const files = {
     ca: options['syslog-tls-ca-cert'] ?? '',
     cert: options['syslog-tls-cert'] ?? '',
     key: options['syslog-tls-key'] ?? '',
     skipVerify: options['syslog-tls-skip-verify'] === 'true',
-  });
+  };
+  const transport = await openTransport(address, files, signal);
   const isLocal = address.kind === 'unix' || address.kind === 'unixgram';
   const isCounted =
     address.kind === 'tls' && (options['syslog-format'] ?? '').startsWith('rfc5424');
@@ -61,10 +67,11 @@ async function openGelf(
   settings: LogSettings,
   source: LogSource,
   random: Random,
+  signal: AbortSignal,
 ): Promise<LogSink> {
   const { options } = settings;
   const address = requireLogAddress(settings, 'gelf');
-  const transport: LogTransport = await openTransport(address, NO_TLS_FILES);
+  const transport: LogTransport = await openTransport(address, NO_TLS_FILES, signal);
   const isDatagram = address.kind === 'udp';
   const level = Number(options['gelf-compression-level'] ?? 1);
   const kind = isDatagram ? (options['gelf-compression-type'] ?? 'gzip') : 'none';

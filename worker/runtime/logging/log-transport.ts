@@ -1,7 +1,9 @@
 /** The way of log messages off this node: datagrams and streams. Knows nothing of what is in them. */
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { connect, isIPv6, type Socket } from 'node:net';
+import { addAbortSignal } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { LogAddress } from '../../../common/model/log-driver.ts';
@@ -23,17 +25,24 @@ export interface TlsFiles {
 
 export const NO_TLS_FILES: TlsFiles = { ca: '', cert: '', key: '', skipVerify: false };
 
+/** A receiver that takes the connection, and says nothing when certificates are due, is none. */
+const OPEN_LIMIT_MS = 10_000;
+
 /** Rejects when there is nobody at the address, as far as that can be told. */
-export async function openTransport(address: LogAddress, tls: TlsFiles): Promise<LogTransport> {
+export async function openTransport(
+  address: LogAddress,
+  tls: TlsFiles,
+  signal: AbortSignal,
+): Promise<LogTransport> {
   switch (address.kind) {
     case 'udp':
       return openUdp(address.host, address.port);
     case 'unixgram':
       return openUnixDatagram(address.path);
     case 'unix':
-      return openStream(connect(address.path));
+      return openStream(connect(address.path), signal);
     case 'tcp':
-      return openStream(connect(address.port, address.host));
+      return openStream(connect(address.port, address.host), signal);
     case 'tls': {
       const [ca, cert, key] = await Promise.all([tls.ca, tls.cert, tls.key].map(textOf));
       const options = { rejectUnauthorized: !tls.skipVerify, ...(ca && { ca }) };
@@ -41,6 +50,7 @@ export async function openTransport(address: LogAddress, tls: TlsFiles): Promise
       const { host, port } = address;
       return openStream(
         connectTls({ host, port, servername: host, ...options, ...own }),
+        signal,
         'secureConnect',
       );
     }
@@ -56,14 +66,16 @@ async function textOf(path: string): Promise<string> {
   }
 }
 
+/** The name is looked up once: for each datagram it would keep a thread of those that files are read by. */
 async function openUdp(host: string, port: number): Promise<LogTransport> {
-  const socket: DatagramSocket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+  const { address } = await lookup(host);
+  const socket: DatagramSocket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
   socket.on('error', () => {}); // what one datagram met is told to its send
   socket.unref();
   return {
     send: (message) =>
       new Promise((resolve, reject) => {
-        socket.send(message, port, host, (err) => (err ? reject(err) : resolve()));
+        socket.send(message, port, address, (err) => (err ? reject(err) : resolve()));
       }),
     close: () => socket.close(),
   };
@@ -77,7 +89,8 @@ function openUnixDatagram(path: string): LogTransport {
   };
 }
 
-function openStream(socket: Socket, ready = 'connect'): Promise<LogTransport> {
+function openStream(socket: Socket, signal: AbortSignal, ready = 'connect'): Promise<LogTransport> {
+  addAbortSignal(signal, socket); // also what a receiver that does not read keeps waiting
   return new Promise((resolve, reject) => {
     let failure: Error | null = null;
     const failed = (err: Error): void => {
@@ -86,8 +99,12 @@ function openStream(socket: Socket, ready = 'connect'): Promise<LogTransport> {
     };
     socket.once('error', failed);
     socket.once('close', () => failed(new SkepError('unavailable', 'the other end closed')));
+    socket.setTimeout(OPEN_LIMIT_MS, () =>
+      socket.destroy(new SkepError('deadline-exceeded', 'the other end does not answer')),
+    );
     socket.resume(); // nothing is said to us; the end must be seen
     socket.once(ready, () => {
+      socket.setTimeout(0);
       socket.setKeepAlive(true);
       resolve({
         send: (message) =>
