@@ -148,12 +148,15 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: log drivers', () => {
       // More than the buffers of both ends hold.
       await run(
         'deaf',
-        'head -c 30000000 /dev/zero | tr "\\0" "x" | fold -w 1000; sleep 1000',
+        'head -c 30000000 /dev/zero | tr "\\0" "x" | fold -w 1000; echo done; sleep 1000',
         'syslog',
         {
           'syslog-address': address,
         },
       );
+      await expect
+        .poll(() => box.logText('deaf', { tail: 1 }), { timeout: 30_000 })
+        .toContain('done');
       await expect.poll(() => sockets.length).toBe(1);
       await box.runtime.killAll('deaf');
       const startMs = performance.now();
