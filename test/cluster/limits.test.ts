@@ -1,5 +1,6 @@
 // Limits of a service as the kernel holds them: read from the control groups of its running task.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
@@ -17,6 +18,19 @@ function groupOf(pid: number, controller: string): string {
   const v1 = fields.find((parts) => parts[1]!.split(',').includes(controller));
   if (v1) return `/sys/fs/cgroup/${controller}${v1[2]}`;
   return `/sys/fs/cgroup${fields.find((parts) => parts[0] === '0')![2]}`;
+}
+
+/**
+ * Between ten processes of the machine all tasks of a node together do not get half a core: they weigh as much
+ * as one of them. Here they come before all others.
+ */
+function outweighTheMachine(pid: number): void {
+  const [file, most] = onV1 ? ['cpu.shares', '262144'] : ['cpu.weight', '10000'];
+  const root = onV1 ? '/sys/fs/cgroup/cpu' : '/sys/fs/cgroup';
+  for (let at = groupOf(pid, 'cpu'); at.length > root.length; at = dirname(at)) {
+    const path = join(at, file);
+    if (existsSync(path)) writeFileSync(path, most);
+  }
 }
 
 const value = (file: string): string => readFileSync(file, 'utf8').trim();
@@ -44,9 +58,10 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
     await create('busy', ['--limit-cpu', '0.5'], 'while :; do :; done');
     const [task] = await shared.current.running('busy', 1);
     const pid = await shared.current.taskPid(task!);
-    // Never more than half; on a machine with other work it may have to wait until it gets as much.
+    outweighTheMachine(pid);
+    // Never more than half; while the machine has work of real-time priority it may get less.
     const seen: number[] = [];
-    while (seen.length < 8 && !seen.some((cores) => cores >= 0.45)) {
+    while (seen.length < 5 && !seen.some((cores) => cores >= 0.45)) {
       const before = usedMs(pid);
       const startedMs = performance.now();
       await sleep(WINDOW_MS);
