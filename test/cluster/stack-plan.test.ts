@@ -48,10 +48,9 @@ secrets: {key: {file: key.txt}}
   const deploy = (...more: string[]) =>
     shared.current.try(['stack', 'deploy', ...more, ...argv], { cwd: dir });
   const diff = async (): Promise<string> =>
-    (await shared.current.skep(['stack', 'diff', ...argv], { cwd: dir })).replace(
-      /[0-9a-f]{32}/,
-      'HASH',
-    );
+    (await shared.current.skep(['stack', 'diff', ...argv], { cwd: dir }))
+      .replace(/[0-9a-f]{32}/, 'HASH')
+      .replace(/(manager|worker)-1 \(1\)$/gm, 'NODE (1)');
   const ids = (tasks: readonly TaskRow[]): string[] => tasks.map(({ id }) => id).sort();
   const logs = () => shared.current.skep(['service', 'logs', '--raw', 'shop_web']);
 
@@ -61,7 +60,9 @@ secrets: {key: {file: key.txt}}
   + network  shop_default  create
   + secret   shop_key      create
   + service  shop_other    create
+             would land on NODE (1)
   + service  shop_web      create
+             would land on manager-1 (1), NODE (1)
 Plan HASH
 `);
     const { code, stdout, stderr } = await deploy();
@@ -80,6 +81,7 @@ Plan HASH
     expect(await diff()).toBe(`Stack shop: 1 to create, 1 to update with other tasks, 2 unchanged
   + secret   shop_key.2  create (a new version: the one before was shop_key)
   ! service  shop_web    replace 2 tasks, forced by secrets
+             would land on manager-1 (1), NODE (1)
 Plan HASH
 `);
     expect((await deploy()).code).toBe(0);
