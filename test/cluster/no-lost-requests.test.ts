@@ -56,7 +56,8 @@ describe.skipIf(!clusterTestsCanRun)(title, { timeout: isFull ? 1_800_000 : 300_
     const health = ['--health-cmd', 'wget -qO /dev/null http://127.0.0.1/', '--health-interval'];
     await cluster.skep([
       ...['service', 'create', '-d', '--name', 'web', '--network', 'front', '-p', `${PORT}:80`],
-      ...['--replicas', '3', ...health, '1s', '--stop-grace-period', '3s', IMAGE],
+      ...['--replicas', '3', ...health, '1s', '--stop-grace-period', '3s'],
+      ...['--update-monitor', '1s', IMAGE],
     ]);
     const client = ['--network', 'front', '--replicas', '2', IMAGE, 'sh', '-c', ASK];
     await cluster.running('web', 3, SOON);
