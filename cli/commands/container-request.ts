@@ -8,6 +8,7 @@ import { parseUlimit } from '../compose/files.ts';
 import { parseMountFlag } from '../compose/mounts.ts';
 import { parseShortPorts } from '../compose/ports.ts';
 import { parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
+import { containerNetworks, type NetworkFlags } from './container-networks.ts';
 import {
   type CommandContext,
   collect,
@@ -30,7 +31,7 @@ import { healthcheckOf, type SharedFlags } from './service-flags.ts';
 
 type Many = readonly string[];
 
-export interface ContainerFlags extends IsolationFlags, SharedFlags {
+export interface ContainerFlags extends IsolationFlags, SharedFlags, NetworkFlags {
   readonly name?: string;
   readonly rm?: boolean;
   readonly env?: Many;
@@ -46,7 +47,6 @@ export interface ContainerFlags extends IsolationFlags, SharedFlags {
   readonly volume?: Many;
   readonly mount?: Many;
   readonly tmpfs?: Many;
-  readonly network?: string;
   readonly restart?: string;
   readonly memory?: number;
   readonly memoryReservation?: number;
@@ -75,9 +75,6 @@ export function containerFlags(command: Command): void {
     '--platform': 'an image is of the platform of its host',
     '--pull': 'images are pulled when they are missing',
     '--gpus': 'not supported yet',
-    '--ip': 'addresses are chosen by the node',
-    '--mac-address': 'addresses are chosen by the node',
-    '--network-alias': 'containers outside of services have no names in the network',
     '--link': 'not supported',
     '--runtime': 'there is one runtime',
     '--cidfile': 'not supported yet',
@@ -115,7 +112,14 @@ export function containerFlags(command: Command): void {
     .option('-v, --volume <volume>', '[SOURCE:]TARGET[:OPTIONS]', collect)
     .option('--mount <mount>', 'type=bind,source=/a,target=/b', collect)
     .option('--tmpfs <tmpfs>', 'TARGET[:OPTIONS]', collect)
-    .option('--network <mode>', 'bridge, none, host, container:NAME')
+    .option(
+      '--network <network>',
+      'NAME, name=NAME,alias=A,ip=IP, none, host, container:NAME',
+      collect,
+    )
+    .option('--network-alias <name>', 'further name in the first network', collect)
+    .option('--ip <address>', 'in the first network, default: one is chosen')
+    .option('--mac-address <address>', 'in the first network, default: one is chosen')
     .option('-h, --hostname <name>', 'default: the start of its id')
     .option('-u, --user <user>', 'name or id, with :group')
     .option('-w, --workdir <dir>', 'working directory')
@@ -169,6 +173,7 @@ export async function containerRequest(
   const exposed = [...Object.keys(bindings), ...(flags.expose ?? []).map(withProtocol)];
   const labels = [...(await fileLines(context, flags.labelFile)), ...(flags.label ?? [])];
   const volumes = flags.volume ?? [];
+  const networks = containerNetworks(flags);
   const health = healthcheckOf(flags, undefined);
   return {
     Image: image,
@@ -200,7 +205,7 @@ export async function containerRequest(
       ...(flags.tmpfs && { Tmpfs: Object.fromEntries(flags.tmpfs.map(tmpfsOf)) }),
       ...(Object.keys(bindings).length > 0 && { PortBindings: bindings }),
       ...(flags.publishAll && { PublishAllPorts: true }),
-      ...(flags.network !== undefined && { NetworkMode: flags.network }),
+      ...(networks.mode !== undefined && { NetworkMode: networks.mode }),
       ...(flags.restart !== undefined && { RestartPolicy: restartPolicy(flags.restart) }),
       ...(flags.rm && { AutoRemove: true }),
       ...(flags.memory !== undefined && { Memory: flags.memory }),
@@ -228,6 +233,9 @@ export async function containerRequest(
       ...(flags.oomScoreAdj !== undefined && { OomScoreAdj: flags.oomScoreAdj }),
       ...(flags.securityOpt && { SecurityOpt: securityOptions(context, flags) }),
     },
+    ...(Object.keys(networks.endpoints).length > 0 && {
+      NetworkingConfig: { EndpointsConfig: networks.endpoints },
+    }),
   };
 }
 

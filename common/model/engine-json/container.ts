@@ -1,5 +1,6 @@
 /** The Docker Engine API's JSON: containers outside of services, and what is told of all. */
 import type { HealthcheckJson } from './container-spec.ts';
+import type { EndpointConfigJson } from './network.ts';
 import type { LabelsJson } from './object-head.ts';
 
 export interface ContainerSummaryJson {
@@ -62,4 +63,7 @@ export interface ContainerCreateJson {
   readonly ExposedPorts?: Readonly<Record<string, object>>;
   readonly Volumes?: Readonly<Record<string, object>>;
   readonly HostConfig: Readonly<Record<string, unknown>>;
+  readonly NetworkingConfig?: {
+    readonly EndpointsConfig: Readonly<Record<string, EndpointConfigJson>>;
+  };
 }

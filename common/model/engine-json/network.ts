@@ -58,13 +58,17 @@ export interface NetworkProofJson {
   readonly Failures: readonly { readonly Where: string; readonly Reason: string }[];
 }
 
+/** What a container asks for in a network. */
+export interface EndpointConfigJson {
+  readonly Aliases?: readonly string[];
+  readonly IPAMConfig?: { readonly IPv4Address?: string };
+  readonly MacAddress?: string;
+}
+
 /** What `POST /networks/:id/connect` takes. */
 export interface NetworkConnectJson {
   readonly Container: string;
-  readonly EndpointConfig?: {
-    readonly Aliases?: readonly string[];
-    readonly IPAMConfig?: { readonly IPv4Address?: string };
-  };
+  readonly EndpointConfig?: EndpointConfigJson;
 }
 
 /** Of skep's own: the way of a connection to a service. */

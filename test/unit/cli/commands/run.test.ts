@@ -94,6 +94,56 @@ describe('skep container create', () => {
     });
   });
 
+  test.each<[readonly string[], string | undefined, object | undefined]>([
+    [[], undefined, undefined],
+    [['--network', 'front'], 'front', undefined],
+    [['--network', 'front', '--network', 'back'], 'front', { back: {} }],
+    [
+      ['--network', 'front', '--network-alias', 'a', '--network-alias', 'b', '--ip', '10.1.0.5'],
+      'front',
+      { front: { Aliases: ['a', 'b'], IPAMConfig: { IPv4Address: '10.1.0.5' } } },
+    ],
+    [
+      ['--mac-address', '02:42:0a:01:00:05'],
+      undefined,
+      { bridge: { MacAddress: '02:42:0a:01:00:05' } },
+    ],
+    [
+      [
+        '--network',
+        'name=front,alias=a,ip=10.1.0.5',
+        '--network',
+        'name=back,mac-address=02:42:0a:01:00:05',
+      ],
+      'front',
+      {
+        front: { Aliases: ['a'], IPAMConfig: { IPv4Address: '10.1.0.5' } },
+        back: { MacAddress: '02:42:0a:01:00:05' },
+      },
+    ],
+  ])('%j is in its networks as asked', async (flags, mode, endpoints) => {
+    const { HostConfig, NetworkingConfig } = await requested(...flags, 'box');
+    expect(HostConfig).toEqual(mode === undefined ? {} : { NetworkMode: mode });
+    expect(NetworkingConfig).toEqual(endpoints && { EndpointsConfig: endpoints });
+  });
+
+  test.each([
+    [['--network', 'a', '--network', 'a'], '--network: network "a" is specified multiple times'],
+    [['--network', 'host', '--ip', '1.2.3.4'], '--network host: the mode host goes with no other'],
+    [['--network', 'a', '--network', 'none'], '--network none: the mode none goes with no other'],
+    [['--network', 'container:x', '--network-alias', 'b'], 'the network of another container goes'],
+    [['--network', 'alias=b'], '--network alias=b: name is missing'],
+    [['--network', 'name=a,ip6=::1'], '--network name=a,ip6=::1: ip6 is not supported'],
+    [['--network', 'name=a,ip'], '--network name=a,ip: ip needs a value'],
+    [['--network', 'name=a,ip=1.2.3.4', '--ip', '1.2.3.5'], '--ip: --network a says it too'],
+  ])('%j is refused by name', async (flags, message) => {
+    const { fake, calls } = engine();
+    const result = await runCommand(create, [...flags, 'box'], { engine: fake });
+    expect(result.stderr).toContain(message);
+    expect(result.status).not.toBe(0);
+    expect(calls).toEqual([]);
+  });
+
   test('publishes ports, ranges pairwise, and the first free one of a range', async () => {
     const ports = ['8080:80', '127.0.0.1:53:53/udp', '9000-9010:90', '1-2:1-2', '7'];
     const { HostConfig, ExposedPorts } = await requested(...ports.flatMap((p) => ['-p', p]), 'box');
