@@ -1,11 +1,13 @@
 // Services in the networks that every node has: the host's own, and none at all.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, eventually, http } from '../support/cluster.ts';
+import { clusterTestsCanRun, eventually, http, run, succeeded } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
+const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const SOON = { withinMs: 30_000 };
 const PORT = 18_470;
 const ANSWERS = 'mkdir /www; hostname > /www/index.html; exec httpd -f -p $PORT -h /www';
@@ -89,4 +91,32 @@ describe.skipIf(!clusterTestsCanRun)('the network of the host', { timeout: 120_0
     expect(code).not.toBe(0);
     expect(stderr).toContain('the routing mesh does not reach it');
   });
+
+  test.skipIf(!hasDocker)(
+    'the docker command finds it by its name, and takes it away',
+    async () => {
+      const cluster = shared.current;
+      const [manager] = cluster.hosts;
+      const env = { DOCKER_HOST: `unix://${manager!.socket}` };
+      const docker = async (...args: readonly string[]): Promise<string> =>
+        succeeded(await run(['docker', ...args], { limitMs: 30_000, env })).stdout.trim();
+      const what = ['--name', 'd', '--network', 'host', '--env', `PORT=${PORT + 3}`];
+      await docker('service', 'create', '-d', '--constraint', 'node.role==manager', ...what, 'box');
+      const [task] = await cluster.running('d', 1, SOON);
+      await answers(manager!.address, PORT + 3);
+      const name = `d.1.${task!.id}`;
+      expect(await docker('inspect', '-f', '{{.HostConfig.NetworkMode}}', name)).toBe('host');
+      expect(await docker('exec', name, 'hostname')).toBe(manager!.name);
+      expect(await docker('service', 'inspect', '--pretty', 'd')).toMatch(/Networks:\s+host/);
+      await docker('service', 'update', '-d', '--network-rm', 'host', 'd');
+      const networks = ['-f', '{{json .Spec.TaskTemplate.Networks}}', 'd'];
+      expect(await docker('service', 'inspect', ...networks)).toBe('null');
+      await eventually(
+        'the task on the network of the host is gone',
+        () => expect(http(manager!.address, PORT + 3)).rejects.toThrow('ECONNREFUSED'),
+        SOON,
+      );
+      await docker('service', 'rm', 'd');
+    },
+  );
 });
