@@ -57,6 +57,8 @@ export interface Node {
   readonly attachments: readonly { readonly networkId: NetworkId; readonly address: string }[];
   /** DER, as last issued */
   readonly certificate: Uint8Array | null;
+  /** latest end of all that were issued to it, wall ms: an earlier one may last longer; 0 = not known */
+  readonly certificatesEndMs: number;
   /** its agent is to fetch another certificate now */
   readonly renewCertificate: boolean;
 }

@@ -5,7 +5,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { SkepError } from '../base/errors.ts';
 import { asId, type ClusterId, type NodeId } from '../model/ids.ts';
-import type { NodeRole } from '../model/node.ts';
+import type { Node, NodeRole } from '../model/node.ts';
 
 /** Subject and subject alternative name of the cluster's own root and of managers. */
 export const CA_NAME = 'swarm-ca';
@@ -69,6 +69,15 @@ export function notBeforeMs(certificate: X509Certificate): number {
 
 export function notAfterMs(certificate: X509Certificate): number {
   return Date.parse(certificate.validTo);
+}
+
+/** When the last of all certificates of a node ends, wall ms; 0 = none is known. Older versions stored the last one alone. */
+export function latestEndMs({
+  certificate,
+  certificatesEndMs,
+}: Pick<Node, 'certificate' | 'certificatesEndMs'>): number {
+  const lastEndMs = certificate === null ? 0 : notAfterMs(parseCertificate(certificate));
+  return Math.max(certificatesEndMs, lastEndMs);
 }
 
 /** Base 36 SHA-256 of the DER form, 50 characters: the digest part of join tokens. */

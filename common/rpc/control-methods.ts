@@ -231,7 +231,13 @@ function control<Req, Res>(
   request: Codec<Req>,
   response: Codec<Res>,
 ): UnaryMethod<Req, Res> {
-  return unary({ path: `/skep.Control/${name}`, roles: ['manager'], request, response });
+  return unary({
+    path: `/skep.Control/${name}`,
+    roles: ['manager'],
+    needsCurrentManager: true,
+    request,
+    response,
+  });
 }
 
 /** Every write, by verb. */
@@ -306,6 +312,7 @@ export const controlMethods = {
 export const listManagers = unary<null, readonly ManagerStatus[]>({
   path: '/skep.Control/ListManagers',
   roles: ['manager'],
+  needsCurrentManager: true,
   request: codec<null, skep.ListManagersRequest.$Properties>(
     skep.ListManagersRequest,
     () => ({}),

@@ -25,7 +25,7 @@ export interface MethodParts<Request, Response> {
   readonly roles: readonly CallerRole[];
   /**
    * A manager's certificate is not enough: it lives on for months when the manager is removed or demoted. The caller is
-   * to be one of the managers that the serving node knows of now. For methods that are power over a node.
+   * to be one of the managers that the serving node knows of now. For methods that are power over a node or the cluster.
    */
   readonly needsCurrentManager?: true;
 }

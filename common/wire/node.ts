@@ -144,6 +144,7 @@ export function nodeToProto(node: Node): skep.Node.$Properties {
     })),
     certificate: node.certificate,
     renewCertificate: node.renewCertificate,
+    certificatesEndMs: int64(node.certificatesEndMs, 'node.certificatesEndMs'),
   };
 }
 
@@ -160,5 +161,6 @@ export function nodeFromProto(m: skep.Node.$Properties): Node {
     ),
     certificate: nullable(m.certificate, bytesFromProto),
     renewCertificate: m.renewCertificate ?? false,
+    certificatesEndMs: intFromProto(m.certificatesEndMs, 'node.certificatesEndMs'),
   });
 }

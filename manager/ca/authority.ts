@@ -9,7 +9,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ExternalCa } from '../../common/model/cluster.ts';
 import { type NodeId, newId } from '../../common/model/ids.ts';
 import type { NodeRole } from '../../common/model/node.ts';
-import { parseCertificate } from '../../common/pki/certificate.ts';
+import { latestEndMs, notAfterMs, parseCertificate } from '../../common/pki/certificate.ts';
 import { parseCertificates, verifyNodeCertificate } from '../../common/pki/chain.ts';
 import {
   authoritiesOf,
@@ -144,8 +144,13 @@ export class Authority {
           `renew certificate of node ${nodeId}: another root signs by now`,
         );
       }
-      const certificate = new Uint8Array(parseCertificate(certPem).raw);
-      tx.update('node', { ...node, certificate, renewCertificate: false });
+      const issued = parseCertificate(certPem);
+      tx.update('node', {
+        ...node,
+        certificate: new Uint8Array(issued.raw),
+        certificatesEndMs: Math.max(latestEndMs(node), notAfterMs(issued)),
+        renewCertificate: false,
+      });
     }, signal);
     log.info({ nodeId, role }, 'certificate renewed');
     return { certPem, rootPem: cluster.rootCa.certPem };

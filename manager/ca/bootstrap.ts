@@ -12,7 +12,7 @@ import { checkAddressing, checkClusterSpec } from '../../common/model/cluster-ru
 import { type ClusterId, type NodeId, newId } from '../../common/model/ids.ts';
 import type { Availability, Node, NodeRole } from '../../common/model/node.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
-import { certificateDigest, parseCertificate } from '../../common/pki/certificate.ts';
+import { certificateDigest, notAfterMs, parseCertificate } from '../../common/pki/certificate.ts';
 import { type Identity, identityOf } from '../../common/pki/identity.ts';
 import { createRequest, createRoot, issueNodeCertificate } from '../../common/pki/issue.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
@@ -99,6 +99,7 @@ export function newNode(
   certPem: string,
   address: string,
 ): Node {
+  const certificate = parseCertificate(certPem);
   return {
     id,
     meta: UNSTAMPED,
@@ -107,7 +108,8 @@ export function newNode(
     status: { state: 'unknown', message: 'waiting for the first session', address },
     role,
     attachments: [],
-    certificate: new Uint8Array(parseCertificate(certPem).raw),
+    certificate: new Uint8Array(certificate.raw),
+    certificatesEndMs: notAfterMs(certificate),
     renewCertificate: false,
   };
 }

@@ -6,7 +6,7 @@ import type { NodeId } from '../../common/model/ids.ts';
 import type { Node, NodeSpec } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore } from '../../common/model/task-state.ts';
-import { notAfterMs, parseCertificate } from '../../common/pki/certificate.ts';
+import { latestEndMs } from '../../common/pki/certificate.ts';
 import type {
   ManagerStatus,
   RemoveRequest,
@@ -143,8 +143,9 @@ function blockedWith(cluster: Cluster, node: Node, nowMs: number): Cluster['bloc
   };
 }
 
-/** Of the last certificate that was issued to it; else of one issued now. */
+/** Of what lasts longest of the certificates that were issued to it; else of one issued now. */
 function certificateEndMs(cluster: Cluster, node: Node, nowMs: number): number {
-  if (node.certificate) return notAfterMs(parseCertificate(node.certificate));
+  const endMs = latestEndMs(node);
+  if (endMs > 0) return endMs;
   return nowMs + Math.ceil(cluster.spec.nodeCertExpiryNanos / 1e6);
 }

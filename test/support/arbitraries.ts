@@ -382,6 +382,7 @@ const node = record<Node>({
   role: fc.constantFrom('worker', 'manager'),
   attachments: someOf(record<Node['attachments'][number]>({ networkId: id(), address: text })),
   certificate: orNull(bytes),
+  certificatesEndMs: integer,
   renewCertificate: flag,
 });
 

@@ -220,6 +220,7 @@ export function aNode(overrides: Partial<Node> = {}): Node {
     role: 'worker',
     attachments: [],
     certificate: null,
+    certificatesEndMs: 0,
     renewCertificate: false,
     ...overrides,
   };

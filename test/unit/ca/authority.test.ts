@@ -3,6 +3,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import type { Identity } from '../../../common/pki/identity.ts';
 import { identityOf } from '../../../common/pki/identity.ts';
+import { notAfterMs, parseCertificate } from '../../../common/pki/certificate.ts';
 import { createRequest } from '../../../common/pki/issue.ts';
 import { createJoinToken } from '../../../common/pki/join-token.ts';
 import { LeaderCaller } from '../../../common/rpc/leader.ts';
@@ -111,7 +112,13 @@ describe('a node with a certificate', () => {
       });
     });
     await clock.advance(40 * DAY_MS);
+    const longest = () =>
+      store.view((view) => view.require('node', first.nodeId)).certificatesEndMs;
+    const firstEndMs = longest();
     const renewed = await issue(peerOf(first), '');
+    // The first one lasts longer than the shorter one that came after it.
+    expect(longest()).toBe(firstEndMs);
+    expect(firstEndMs).toBe(notAfterMs(parseCertificate(first.certPem)));
     expect(renewed).toMatchObject({ nodeId: first.nodeId, role: 'manager' });
     await clock.advance(6 * DAY_MS);
     expect(() => identityOf(renewed, clock.wallMs())).not.toThrow();

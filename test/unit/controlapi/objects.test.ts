@@ -453,6 +453,16 @@ describe('a node', () => {
     expect(await it.api.listNodes()).toEqual([]);
   });
 
+  test('is blocked until the longest of its certificates ends, not the last one', async () => {
+    const certificatesEndMs = it.clock.wallMs() + 7300 * 24 * 3600 * 1000;
+    const status = { state: 'down' as const, message: '', address: '' };
+    const [node] = await it.create('node', aNode({ status, certificatesEndMs }));
+    await it.api.removeNode(node!.id);
+    expect((await it.api.getCluster()).blockedNodes).toEqual({
+      [node!.id]: certificatesEndMs + 7 * 24 * 3600 * 1000,
+    });
+  });
+
   test('with more tasks than fit into a transaction is removed too, and old blocks are dropped', async () => {
     const [node] = await it.create('node', aNode());
     const nodeId = node!.id;

@@ -4,7 +4,7 @@ import { asId, type NodeId } from '../../../common/model/ids.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
 import { issueNodeCertificate } from '../../../common/rpc/ca-methods.ts';
 import { CallRunner } from '../../../common/rpc/call-runner.ts';
-import { controlMethods } from '../../../common/rpc/control-methods.ts';
+import { controlMethods, listManagers } from '../../../common/rpc/control-methods.ts';
 import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
 import { takeImage } from '../../../common/rpc/image-methods.ts';
 import { containerApi, readTaskLogs, verifyNetwork } from '../../../common/rpc/node-methods.ts';
@@ -24,9 +24,12 @@ function worker(managers: readonly string[] | null) {
   });
 }
 
-const METHODS = [readTaskLogs, containerApi, verifyNetwork, takeImage];
+const METHODS = [
+  ...[readTaskLogs, containerApi, verifyNetwork, takeImage],
+  ...[...Object.values(controlMethods), listManagers],
+] as const;
 
-describe.each(METHODS)('what managers may do on a node, $path,', (method) => {
+describe.each(METHODS)('what only those may who are managers now, $path,', (method) => {
   const admit = (runner: CallRunner, caller: ConnectionIdentity, metadata = {}) =>
     runner.admit(method, caller, new Map(Object.entries(metadata)));
 
