@@ -11,6 +11,7 @@ import { heartbeatPeriodMs } from './heartbeat-period.ts';
 import { type Absence, Liveness } from './liveness.ts';
 import { NodeStates, type NodeWords } from './node-states.ts';
 import { isTransient } from './status-writer.ts';
+import { UNDERLAY_MTU_MIN } from './underlay-mtus.ts';
 
 /** Tasks of a node that was down for this long are given up. */
 const ORPHAN_DELAY_MS = 24 * 3600 * 1000;
@@ -102,7 +103,15 @@ export class Attendance {
   /** See `NodeStates.register`. */
   async register(nodeId: NodeId, words: NodeWords): Promise<void> {
     await this.#nodes.register(nodeId, words);
-    this.#options.log.info({ nodeId, address: words.description.address }, 'node registered');
+    const { log } = this.#options;
+    const { address, underlayMtu } = words.description;
+    log.info({ nodeId, address }, 'node registered');
+    if (underlayMtu > 0 && underlayMtu < UNDERLAY_MTU_MIN) {
+      log.warn(
+        { nodeId, underlayMtu, least: UNDERLAY_MTU_MIN },
+        'MTU that the node tells of is left out: networks could not live with it',
+      );
+    }
   }
 
   /** See `NodeStates.observe`. */

@@ -23,7 +23,7 @@ import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
 import { sameJson } from './node-states.ts';
-import { UnderlayMtus } from './underlay-mtus.ts';
+import { UnderlayMtus, underlayMtuOf } from './underlay-mtus.ts';
 
 type NetworkItemKind = 'network' | 'endpoint' | 'serviceEntry' | 'peer';
 type NetworkItem = AssignedNetwork | AssignedEndpoint | AssignedServiceEntry | AssignedPeer;
@@ -72,7 +72,7 @@ export class NetworkTables {
   /** Built whole from a view. */
   constructor(view: ReadView) {
     this.#ingressId = NetworkTables.ingressOf(view)?.id ?? null;
-    for (const node of view.list('node')) this.#mtus.set(node.id, mtuOf(node));
+    for (const node of view.list('node')) this.#mtus.set(node.id, underlayMtuOf(node));
     for (const network of view.list('network'))
       this.#refreshNetwork(view, network.id, new Recorder());
     for (const service of view.list('service'))
@@ -155,7 +155,7 @@ export class NetworkTables {
     const before = this.#mtus.lowest;
     for (const change of changes) {
       if (change.kind !== 'node') continue;
-      this.#mtus.set(change.object.id, change.action === 'remove' ? 0 : mtuOf(change.object));
+      this.#mtus.set(change.object.id, change.action === 'remove' ? 0 : underlayMtuOf(change.object));
     }
     if (this.#mtus.lowest === before) return;
     for (const { id } of view.list('network')) this.#refreshNetwork(view, id, recorder);
@@ -341,8 +341,6 @@ function previousOf(change: StoreChange): unknown {
   if (change.action === 'update') return change.previous;
   return change.action === 'remove' ? change.object : null;
 }
-
-const mtuOf = ({ description }: Node): number => description?.underlayMtu ?? 0;
 
 const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
 
