@@ -2,8 +2,10 @@
  * Tasks that are to go elsewhere: as many at a time as the service's updates replace, each as its move's order says. A
  * move is no update: it changes no spec, and what fails of it is the restart policy's affair.
  */
+import type { Task } from '../../common/model/task.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { updateConfigOf } from './plan-update.ts';
+import { endedByItself } from './restart-policy.ts';
 import type { OrchestratorChange, ServiceWorld } from './world.ts';
 
 /** @param seats as planned in this pass; those that change anyway are left alone */
@@ -35,8 +37,13 @@ export function planMoves(world: ServiceWorld, seats: readonly SeatPlan[]): Orch
 function isLeaving({ seat, dirty, changes, wanted }: SeatPlan): boolean {
   const [task, ...others] = wanted;
   if (dirty || changes.length > 0 || !task || others.length > 0) return false;
-  if (seat.tasks.at(-1) !== task) return false;
+  if (seat.tasks.some((other) => endedByItself(other) && isNewer(other, task))) return false;
   return task.moving !== null && task.status.state === 'running';
+}
+
+/** By the store's revisions, for clocks of leaders differ: `task` was written last when it was told to move. */
+function isNewer({ meta }: Task, task: Task): boolean {
+  return meta.version > task.meta.version;
 }
 
 /** Something of the seat is not there yet. */

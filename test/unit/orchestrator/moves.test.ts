@@ -1,0 +1,113 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ServiceId, TaskId } from '../../../common/model/ids.ts';
+import type { MoveOrder, Task } from '../../../common/model/task.ts';
+import { aTaskSpec } from '../../support/builders.ts';
+import { ControlRooms } from '../../support/control-rooms.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { makeStore } from '../../support/store.ts';
+
+/** Of another leader. */
+class OtherClock extends FakeClock {
+  offsetMs = 0;
+
+  override wallMs(): number {
+    return super.wallMs() + this.offsetMs;
+  }
+}
+
+describe('a task that is to move', () => {
+  let rooms: ControlRooms;
+  let id: ServiceId;
+  let clock: OtherClock;
+  beforeEach(async () => {
+    clock = new OtherClock();
+    rooms = await ControlRooms.start(2, makeStore({ clock }));
+    ({ id } = await rooms.deploy({ mode: { kind: 'replicated', replicas: 1 } }));
+  });
+  afterEach(() => rooms.stop());
+
+  const only = (): Task => {
+    const [task, ...others] = rooms.running(id);
+    expect(others).toEqual([]);
+    return task!;
+  };
+  /** As the control API does it. */
+  const order = async (taskId: TaskId, moving: MoveOrder | null): Promise<void> => {
+    await rooms.test.store.update((tx) => {
+      tx.update('task', { ...tx.require('task', taskId), moving });
+    });
+    await rooms.rest();
+  };
+  /** Nothing of the service can be placed any more. */
+  const pauseAll = async (): Promise<void> => {
+    for (const node of rooms.nodes()) {
+      await rooms.setNode(node.id, (it) => ({
+        ...it,
+        spec: { ...it.spec, availability: 'pause' },
+      }));
+    }
+    await rooms.rest();
+  };
+
+  test('goes once another runs in its place', async () => {
+    const before = only();
+    await order(before.id, 'start-first');
+    const after = only();
+    expect(after.id).not.toBe(before.id);
+    expect(after.nodeId).not.toBe(before.nodeId);
+  });
+
+  test('stays when it is called off, and the one that was to take its place ends', async () => {
+    const before = only();
+    await pauseAll();
+    await order(before.id, 'start-first');
+    const waiting = rooms.tasks(id).filter((task) => task.desiredState === 'running');
+    expect(waiting.map(({ status }) => status.state).sort()).toEqual(['pending', 'running']);
+    await order(before.id, null);
+    expect(only().id).toBe(before.id);
+    const wanted = rooms.tasks(id).filter((task) => task.desiredState === 'running');
+    expect(wanted.map((task) => task.id)).toEqual([before.id]);
+  });
+
+  test('moves again after it was called off once', async () => {
+    const before = only();
+    await pauseAll();
+    await order(before.id, 'start-first');
+    await order(before.id, null);
+    for (const node of rooms.nodes().filter(({ id: own }) => own !== before.nodeId)) {
+      await rooms.setNode(node.id, (it) => ({
+        ...it,
+        spec: { ...it.spec, availability: 'active' },
+      }));
+    }
+    await order(before.id, 'start-first');
+    await rooms.pass(10_000, 1_000);
+    expect(only().nodeId).not.toBe(before.nodeId);
+  });
+
+  test('stays when what was to take its place fails for good', async () => {
+    const task = aTaskSpec({
+      restart: { condition: 'none', delayNanos: 0, maxAttempts: 0, windowNanos: 0 },
+    });
+    const mode = { kind: 'replicated' as const, replicas: 1 };
+    ({ id } = await rooms.deploy({ name: 'once', task, mode }));
+    const before = only();
+    rooms.outcome = () => 'failed';
+    await order(before.id, 'start-first');
+    await rooms.pass(10_000, 1_000);
+    expect(only().id).toBe(before.id);
+    expect(rooms.tasks(id)).toHaveLength(2);
+  });
+
+  test('moves under a leader whose clock is behind, although an older one ended there', async () => {
+    const first = only();
+    clock.offsetMs = -60_000;
+    await rooms.report(first.id, 'failed');
+    await rooms.pass(10_000, 1_000);
+    const second = only();
+    expect(second.meta.createdAtMs).toBeLessThan(first.meta.createdAtMs);
+    await order(second.id, 'start-first');
+    await rooms.pass(10_000, 1_000);
+    expect(only().id).not.toBe(second.id);
+  });
+});
