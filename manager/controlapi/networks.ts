@@ -33,6 +33,14 @@ const MTU_MIN = 68;
 const IPV6_MTU_MIN = 1280;
 const MTU_MAX = 65_535;
 const VXLAN_ID_MAX = 2 ** 24 - 1;
+/** What providers have for all their customers: a wider one takes the way to others. */
+const PREFIX6_LENGTH_MIN = 32;
+/** Where no task can have an address, and why. */
+const NOT_FOR_TASKS6 = [
+  ['ff00::/8', 'is multicast'],
+  ['fe80::/10', 'is link-local'],
+  ['::/8', 'is reserved (loopback, mapped and translated IPv4)'],
+] as const;
 /** Of a subnet with its own address, the broadcast, a gateway and one task. */
 const PREFIX_LENGTH_MAX = 30;
 
@@ -47,6 +55,7 @@ export function createNetwork(
     throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
   }
   if (isEncrypted(spec)) requireEncryption(tx);
+  requireOwnIpv6(tx, spec);
   if (spec.ingress) {
     const ingress = tx.list('network').find((network) => network.spec.ingress);
     if (ingress) {
@@ -60,6 +69,33 @@ export function createNetwork(
     ipam: [],
     vxlanId: null,
   });
+}
+
+/** IPv4 subnets are the allocator's to compare; it gives none of these. */
+function requireOwnIpv6(view: ReadView, { ipam }: NetworkSpec): void {
+  const wanted = ipam.configs.find(isIpv6Config);
+  if (!wanted) return;
+  for (const { spec, ipam: given } of view.list('network')) {
+    const other = [...given, ...spec.ipam.configs].find(
+      (config) => isIpv6Config(config) && overlap6(config.subnet, wanted.subnet),
+    );
+    if (!other) continue;
+    throw failed(
+      `ipam configuration: subnet ${wanted.subnet} overlaps ${other.subnet} of network ${spec.name}`,
+    );
+  }
+}
+
+/** One is in the other. */
+function overlap6(a: string, b: string): boolean {
+  return contains6(a, b) || contains6(b, a);
+}
+
+function contains6(cidr: string, other: string): boolean {
+  const [base = '', prefix] = cidr.split('/');
+  const list = new BlockList();
+  list.addSubnet(base, Number(prefix), 'ipv6');
+  return list.check(other.split('/')[0] ?? '', 'ipv6');
 }
 
 /** What no node can do would wait for ever. */
@@ -222,6 +258,13 @@ function checkIpv6Config({ subnet, range, gateway, reserved }: IpamConfig): void
       `ipam configuration: subnet ${subnet} has no room for addresses that end with an IPv4 address: /${SUBNET6_PREFIX_MAX} is the smallest`,
     );
   }
+  if (Number(prefix) < PREFIX6_LENGTH_MIN) {
+    throw invalid(
+      `ipam configuration: subnet ${subnet} is too wide: /${PREFIX6_LENGTH_MIN} is the widest`,
+    );
+  }
+  const unfit = NOT_FOR_TASKS6.find(([cidr]) => contains6(cidr, subnet));
+  if (unfit) throw invalid(`ipam configuration: subnet ${subnet} ${unfit[1]}`);
   const chosen = gateway || range || Object.keys(reserved)[0];
   if (chosen) {
     throw notDone(

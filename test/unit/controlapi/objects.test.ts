@@ -46,7 +46,8 @@ const withSubnets = (...subnets: string[]) =>
 const withOption = (name: string, value: string) =>
   aNetworkSpec({ driverOptions: { [name]: value } });
 
-const BAD_NETWORKS: [string, NetworkSpec, string, string][] = [
+type BadNetwork = [string, NetworkSpec, string, string];
+const BAD_NETWORKS: BadNetwork[] = [
   ['a bad name', aNetworkSpec({ name: 'a b' }), 'invalid-argument', 'DNS name component'],
   [
     'a predefined name',
@@ -88,6 +89,24 @@ const BAD_NETWORKS: [string, NetworkSpec, string, string][] = [
     'invalid-argument',
     'subnet fd00::/97 has no room',
   ],
+  ...(
+    [
+      ['::/0', 'is too wide'],
+      ['2001:db8::/31', 'is too wide'],
+      ['fe80::/64', 'is link-local'],
+      ['febf:1::/64', 'is link-local'],
+      ['ff02::/96', 'is multicast'],
+      ['::ffff:0:0/96', 'is reserved'],
+      ['::/64', 'is reserved'],
+    ] as const
+  ).map(
+    ([subnet, words]): BadNetwork => [
+      `an IPv6 subnet of ${subnet}`,
+      { ...withIpam({ subnet }), ipv6: true },
+      'invalid-argument',
+      `subnet ${subnet} ${words}`,
+    ],
+  ),
   [
     'an IPv6 gateway',
     { ...withIpam({ subnet: 'fd00::/64', gateway: 'fd00::1' }), ipv6: true },
@@ -183,6 +202,19 @@ describe('a network', () => {
     const made = await it.api.createNetwork(withOption('encrypted', ''));
     expect(made.spec.driverOptions).toEqual({ encrypted: '' });
   });
+
+  test.each(['fd00:7::/64', 'fd00:7::/48', 'fd00:7::1:0:0:0/96'])(
+    'has an IPv6 subnet of its own: not %s beside another',
+    async (subnet) => {
+      await it.api.createNetwork({ ...withIpam({ subnet: 'fd00:7::/64' }), ipv6: true });
+      const next = (wanted: string, name: string) =>
+        it.api.createNetwork({ ...withIpam({ subnet: wanted }), name, ipv6: true });
+      await expect(next(subnet, 'next')).rejects.toThrow(
+        `subnet ${subnet} overlaps fd00:7::/64 of network `,
+      );
+      await next('fd00:7:0:1::/64', 'beside');
+    },
+  );
 
   test('may have IPv6 with room for it', async () => {
     const spec = { ...withIpam({ subnet: 'fd00::/96' }), ipv6: true };
