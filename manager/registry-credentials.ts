@@ -39,8 +39,10 @@ export const RETRY_MS = 300_000;
 /** Of a token's life that passes before it is renewed, as for certificates. */
 const RENEW_AT = 2 / 3;
 
+/** One at its registry, however many specs hold it, and in whatever words. */
 interface HeldLogin {
-  readonly registryAuth: string;
+  /** of domain and token */
+  readonly key: string;
   readonly domain: string;
   readonly identityToken: string;
 }
@@ -48,9 +50,9 @@ interface HeldLogin {
 export class RegistryCredentials {
   readonly #options: RegistryCredentialsOptions;
   readonly #tasks: TaskSet;
-  /** wall clock, by `registryAuth` */
+  /** wall clock, by the key of the login */
   #dueAtMs: ReadonlyMap<string, number> = new Map();
-  /** Tokens that could not be written yet, by the `registryAuth` that they replace: the old ones may be void. */
+  /** Tokens that could not be written yet, by the key of the login that they replace: the old ones may be void. */
   readonly #unwritten = new Map<string, string>();
 
   constructor(options: RegistryCredentialsOptions) {
@@ -78,57 +80,55 @@ export class RegistryCredentials {
     const dueAtMs = new Map<string, number>();
     for (const login of held) {
       const nowMs = clock.wallMs();
-      const due = this.#dueAtMs.get(login.registryAuth) ?? renewalMs(login.identityToken, nowMs);
+      const due = this.#dueAtMs.get(login.key) ?? renewalMs(login.identityToken, nowMs);
       if (due > nowMs) {
-        dueAtMs.set(login.registryAuth, due);
+        dueAtMs.set(login.key, due);
         continue;
       }
-      const { registryAuth, nextMs } = await this.#renew(login, signal);
-      dueAtMs.set(registryAuth, nextMs);
+      const { key, nextMs } = await this.#renew(login, signal);
+      dueAtMs.set(key, nextMs);
     }
     this.#dueAtMs = dueAtMs;
+    const keys = new Set(held.map(({ key }) => key));
+    for (const key of this.#unwritten.keys()) if (!keys.has(key)) this.#unwritten.delete(key);
   }
 
-  /** What it is from now on, and when it is due again. */
-  async #renew(
-    login: HeldLogin,
-    signal: AbortSignal,
-  ): Promise<{ registryAuth: string; nextMs: number }> {
+  /** The key of what it is from now on, and when it is due again. */
+  async #renew(login: HeldLogin, signal: AbortSignal): Promise<{ key: string; nextMs: number }> {
     const { clock, log, renew } = this.#options;
-    const { domain, registryAuth } = login;
+    const { domain, key } = login;
     try {
       const identityToken =
-        this.#unwritten.get(registryAuth) ?? (await renew(domain, login.identityToken, signal));
+        this.#unwritten.get(key) ?? (await renew(domain, login.identityToken, signal));
       const nowMs = clock.wallMs();
       if (identityToken === login.identityToken) {
-        const nextMs = Math.max(renewalMs(identityToken, nowMs), nowMs + RETRY_MS);
-        return { registryAuth, nextMs };
+        return { key, nextMs: Math.max(renewalMs(identityToken, nowMs), nowMs + RETRY_MS) };
       }
       const next = encodeRegistryAuth({ username: '', password: '', identityToken }, domain);
-      this.#unwritten.set(registryAuth, identityToken);
-      const services = await this.#replace(registryAuth, next, signal);
-      this.#unwritten.delete(registryAuth);
+      this.#unwritten.set(key, identityToken);
+      const services = await this.#replace(key, next, signal);
+      this.#unwritten.delete(key);
       log.info({ registry: domain, services }, 'registry login renewed');
-      return { registryAuth: next, nextMs: renewalMs(identityToken, nowMs) };
+      return { key: keyOf(domain, identityToken), nextMs: renewalMs(identityToken, nowMs) };
     } catch (err) {
       signal.throwIfAborted();
       log.warn({ err, registry: domain }, 'registry login is not renewed, will be retried');
-      const retryMs = this.#unwritten.has(registryAuth) ? LOOK_PERIOD_MS : RETRY_MS;
-      return { registryAuth, nextMs: clock.wallMs() + retryMs };
+      const retryMs = this.#unwritten.has(key) ? LOOK_PERIOD_MS : RETRY_MS;
+      return { key, nextMs: clock.wallMs() + retryMs };
     }
   }
 
   /** How many services had it. Their versions of the spec stay what they are: no task is replaced. */
-  async #replace(old: string, next: string, signal: AbortSignal): Promise<number> {
+  async #replace(key: string, next: string, signal: AbortSignal): Promise<number> {
     const { store } = this.#options;
-    const holders = store.view((view) => view.list('service').filter((one) => holds(one, old)));
+    const holders = store.view((view) => view.list('service').filter((one) => holds(one, key)));
     await store.batch(
       holders,
       (tx, { id }) => {
         const service = tx.get('service', id);
-        if (!service || !holds(service, old)) return;
-        const previousSpec = service.previousSpec && replaced(service.previousSpec, old, next);
-        tx.update('service', { ...service, spec: replaced(service.spec, old, next), previousSpec });
+        if (!service || !holds(service, key)) return;
+        const previousSpec = service.previousSpec && replaced(service.previousSpec, key, next);
+        tx.update('service', { ...service, spec: replaced(service.spec, key, next), previousSpec });
       },
       signal,
     );
@@ -140,12 +140,12 @@ function specsOf({ spec, previousSpec }: Service): readonly ServiceSpec[] {
   return previousSpec ? [spec, previousSpec] : [spec];
 }
 
-function holds(service: Service, registryAuth: string): boolean {
-  return specsOf(service).some((spec) => spec.task.container.registryAuth === registryAuth);
+function holds(service: Service, key: string): boolean {
+  return specsOf(service).some((spec) => loginOf(spec)?.key === key);
 }
 
-function replaced(spec: ServiceSpec, old: string, next: string): ServiceSpec {
-  if (spec.task.container.registryAuth !== old) return spec;
+function replaced(spec: ServiceSpec, key: string, next: string): ServiceSpec {
+  if (loginOf(spec)?.key !== key) return spec;
   const container = { ...spec.task.container, registryAuth: next };
   return { ...spec, task: { ...spec.task, container } };
 }
@@ -153,15 +153,23 @@ function replaced(spec: ServiceSpec, old: string, next: string): ServiceSpec {
 /** Each once, also when a thousand services have it. */
 function heldLogins(services: readonly Service[]): readonly HeldLogin[] {
   const held = new Map<string, HeldLogin>();
-  for (const { task } of services.flatMap(specsOf)) {
-    const { image, registryAuth } = task.container;
-    if (registryAuth === null || held.has(registryAuth)) continue;
-    const identityToken = identityTokenOf(registryAuth);
-    if (identityToken === null) continue;
-    held.set(registryAuth, { registryAuth, identityToken, domain: domainOf(image) });
+  for (const spec of services.flatMap(specsOf)) {
+    const login = loginOf(spec);
+    if (login) held.set(login.key, login);
   }
   return [...held.values()];
 }
+
+/** null = none, or none that can be renewed */
+function loginOf({ task }: ServiceSpec): HeldLogin | null {
+  const { image, registryAuth } = task.container;
+  const identityToken = registryAuth === null ? null : identityTokenOf(registryAuth);
+  if (identityToken === null) return null;
+  const domain = domainOf(image);
+  return { key: keyOf(domain, identityToken), domain, identityToken };
+}
+
+const keyOf = (domain: string, identityToken: string): string => `${domain} ${identityToken}`;
 
 /** What cannot be read is of no use to any node either; they say so. */
 function identityTokenOf(registryAuth: string): string | null {

@@ -137,6 +137,35 @@ describe('registry credentials', () => {
     expect(tokenOf('one')).toBe('next');
   });
 
+  test('one token in other words, as of another login, is renewed once', async () => {
+    const old = jwt(-3000, 60);
+    given.set(old, 'next');
+    const login = { username: '', password: '', identityToken: old };
+    const other = encodeRegistryAuth(login, 'https://reg.example');
+    expect(other).not.toBe(byToken(old));
+    await have('one', { spec: spec(byToken(old)) });
+    await have('two', { spec: spec(other) });
+    await store.clock.advance(LOOK_PERIOD_MS);
+    expect(asked).toEqual([`reg.example ${old}`]);
+    expect([tokenOf('one'), tokenOf('two')]).toEqual(['next', 'next']);
+  });
+
+  test('what could not be written is forgotten with the last service that has the login', async () => {
+    const old = jwt(-3000, 60);
+    given.set(old, 'next');
+    await have('one', { spec: spec(byToken(old)) });
+    store.proposer.hold = true;
+    await store.clock.advance(LOOK_PERIOD_MS);
+    store.proposer.fail(new SkepError('no-leader', 'no leader'));
+    store.proposer.hold = false;
+    await store.store.update((tx) => tx.remove('service', idOf<ServiceId>('one')));
+    await store.clock.advance(LOOK_PERIOD_MS);
+    given.set(old, 'later');
+    await have('two', { spec: spec(byToken(old)) });
+    await store.clock.advance(LOOK_PERIOD_MS);
+    expect([asked.length, tokenOf('two')]).toEqual([2, 'later']);
+  });
+
   test('what a user wrote meanwhile stays', async () => {
     const old = jwt(-3000, 60);
     await have('one', { spec: spec(byToken(old)) });
