@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../common/base/clock.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
-import { asId, type NetworkId, type TaskId } from '../../common/model/ids.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
 import { networkPlugins } from '../../common/model/network.ts';
 import type {
   NodeVerdict,
@@ -47,14 +47,14 @@ export class PlacementExplainer {
   async forecast(steps: readonly PlacementStep[]): Promise<readonly PlacementForecast[]> {
     if (steps.length === 0) return [];
     const { table } = await this.#snapshot();
-    return forecast(table, steps, this.#clock.monotonicMs());
+    return forecast(table, steps, this.#clock);
   }
 
   /** Tasks that would better be elsewhere, at most `movesMax`. */
   async rebalance(movesMax: number): Promise<readonly TaskMove[]> {
     const { table, tasks } = await this.#snapshot();
     const services = this.#store.view((view) => view.list('service'));
-    return planRebalance(table, { services, tasks }, movesMax, this.#clock.monotonicMs());
+    return planRebalance(table, { services, tasks }, movesMax, this.#clock);
   }
 
   async #snapshot(): Promise<{ readonly table: NodeTable; readonly tasks: readonly Task[] }> {

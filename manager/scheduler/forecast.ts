@@ -1,7 +1,9 @@
 /**
  * Where the tasks of services that are about to change would land, by the rules that place them: the groups are
- * planned one after the other in a table of their own. Pure.
+ * planned one after the other in a table of their own, in turns. Pure.
  */
+import type { Clock } from '../../common/base/clock.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
 import { asId, type NetworkId, type NodeId, type TaskId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { PlacementForecast, PlacementStep } from '../../common/model/placement.ts';
@@ -11,34 +13,48 @@ import type { Task } from '../../common/model/task.ts';
 import type { NodeTable } from './node-table.ts';
 import { type Decision, planGroup, planPreassigned } from './plan-placement.ts';
 
-/** Books all of it in `table`. @param nowMs monotonic */
-export function forecast(
+/** Books all of it in `table`. */
+export async function forecast(
   table: NodeTable,
   steps: readonly PlacementStep[],
-  nowMs: number,
-): readonly PlacementForecast[] {
+  clock: Pick<Clock, 'monotonicMs'>,
+): Promise<readonly PlacementForecast[]> {
+  const budget = new TurnBudget(clock);
+  budget.begin();
   let minted = 0;
-  return steps.map((step) => {
+  const forecasts: PlacementForecast[] = [];
+  for (const step of steps) {
     const { service, coming } = step;
     const next = (nodeId: NodeId | null): Task =>
       candidateTask(service, asId<TaskId>(`forecast-${minted++}`), nodeId);
     const decisions =
-      coming === null ? onEachNode(table, step, next) : oneByOne(table, step, coming, next, nowMs);
-    return summary(table, decisions);
-  });
+      coming === null
+        ? await onEachNode(table, step, next, budget)
+        : await oneByOne(table, step, { coming, next, nowMs: clock.monotonicMs() }, budget);
+    forecasts.push(summary(table, decisions));
+  }
+  return forecasts;
+}
+
+interface Coming {
+  /** how many tasks */
+  readonly coming: number;
+  readonly next: (nodeId: null) => Task;
+  /** monotonic */
+  readonly nowMs: number;
 }
 
 /** In the order of an update: a task's predecessor leaves before it comes, or after. */
-function oneByOne(
+async function oneByOne(
   table: NodeTable,
   { service, gone }: PlacementStep,
-  coming: number,
-  next: (nodeId: null) => Task,
-  nowMs: number,
-): Decision[] {
+  { coming, next, nowMs }: Coming,
+  budget: TurnBudget,
+): Promise<Decision[]> {
   const startsFirst = service.spec.update?.order === 'start-first';
   const decisions: Decision[] = [];
   for (let at = 0; at < coming; at++) {
+    if (budget.spent) await budget.renew();
     const predecessor = gone[at];
     if (predecessor !== undefined && !startsFirst) table.removeTask(predecessor);
     decisions.push(...planGroup(table, [next(null)], nowMs).decisions);
@@ -49,16 +65,20 @@ function oneByOne(
 }
 
 /** What a node refuses by itself is none of its tasks. */
-function onEachNode(
+async function onEachNode(
   table: NodeTable,
   { gone }: PlacementStep,
   next: (nodeId: NodeId) => Task,
-): Decision[] {
+  budget: TurnBudget,
+): Promise<Decision[]> {
   for (const id of gone) table.removeTask(id);
-  return [...table.indexes()].flatMap((index) => {
+  const decisions: Decision[] = [];
+  for (const index of table.indexes()) {
+    if (budget.spent) await budget.renew();
     const decision = planPreassigned(table, next(table.node(index).id));
-    return decision === null || decision.kind === 'refuse' ? [] : [decision];
-  });
+    if (decision !== null && decision.kind !== 'refuse') decisions.push(decision);
+  }
+  return decisions;
 }
 
 function summary(table: NodeTable, decisions: readonly Decision[]): PlacementForecast {

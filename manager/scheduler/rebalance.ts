@@ -1,7 +1,10 @@
 /**
  * Which tasks would better be elsewhere: those of a service that has two more on their node than on the one that the
- * scheduler would choose now, and those of a node with two more tasks in all where the service loses nothing. Pure.
+ * scheduler would choose now, and those of a node with two more tasks in all where the service loses nothing. Pure, and
+ * worked out in turns: the table is the caller's own.
  */
+import type { Clock } from '../../common/base/clock.ts';
+import { TurnBudget } from '../../common/base/turn-budget.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { TaskMove } from '../../common/model/placement.ts';
 import type { Service } from '../../common/model/service.ts';
@@ -12,18 +15,23 @@ import { planGroup } from './plan-placement.ts';
 
 /**
  * Moves by their worth: services first that are spread worst. Books them in `table`.
- * @param tasks all of the cluster @param nowMs monotonic
+ * @param tasks all of the cluster
  */
-export function planRebalance(
+export async function planRebalance(
   table: NodeTable,
   { services, tasks }: { readonly services: readonly Service[]; readonly tasks: readonly Task[] },
   movesMax: number,
-  nowMs: number,
-): readonly TaskMove[] {
+  clock: Pick<Clock, 'monotonicMs'>,
+): Promise<readonly TaskMove[]> {
+  const budget = new TurnBudget(clock);
+  budget.begin();
+  const nowMs = clock.monotonicMs();
   const byService = new Map<string, Task[]>();
   for (const task of tasks) {
     if (!isMovable(task)) continue;
-    byService.set(task.serviceId, [...(byService.get(task.serviceId) ?? []), task]);
+    const known = byService.get(task.serviceId);
+    if (known) known.push(task);
+    else byService.set(task.serviceId, [task]);
   }
   const inOrder = services
     .filter(({ spec, updateStatus }) => spec.mode.kind === 'replicated' && !isBusy(updateStatus))
@@ -35,7 +43,7 @@ export function planRebalance(
     for (const service of inOrder) {
       const open = byService.get(service.id) ?? [];
       while (moves.length < movesMax) {
-        const found = bestMove(table, { service, open, goal, probe, nowMs });
+        const found = await bestMove(table, { service, open, goal, probe, nowMs }, budget);
         if (found === null) break;
         open.splice(open.indexOf(found.task), 1);
         moves.push(found.move);
@@ -68,26 +76,32 @@ interface Search {
   readonly goal: 'service' | 'node';
   /** id for the candidate */
   readonly probe: TaskId;
+  /** monotonic */
   readonly nowMs: number;
 }
 
 /** From the fullest node first; the youngest slot of those there. Booked when it is one. */
-function bestMove(
+async function bestMove(
   table: NodeTable,
   { service, open, goal, probe, nowMs }: Search,
-): { readonly task: Task; readonly move: TaskMove } | null {
+  budget: TurnBudget,
+): Promise<{ readonly task: Task; readonly move: TaskMove } | null> {
   const counts = table.activeOf(service.id);
   const fullness = ({ nodeId }: Task): number => {
     const index = table.indexOf(nodeId!);
     if (index === undefined) return 0;
     return goal === 'service' ? (counts.get(index) ?? 0) : table.activeTasks[index]!;
   };
+  // Nowhere are fewer.
+  const least = goal === 'service' ? 0 : leastLoad(table);
   const tried = new Set<string>();
   const order = [...open].sort((a, b) => fullness(b) - fullness(a) || b.slot! - a.slot!);
   for (const task of order) {
     const from = table.indexOf(task.nodeId!);
     if (from === undefined || tried.has(task.nodeId!)) continue;
+    if (fullness(task) - least < 2) return null; // nor does any after it gain two
     tried.add(task.nodeId!);
+    if (budget.spent) await budget.renew();
     const [ownCount, load] = [counts.get(from) ?? 0, table.activeTasks[from]!];
     table.removeTask(task.id);
     const [decision] = planGroup(table, [candidateTask(service, probe, null)], nowMs).decisions;
@@ -107,6 +121,17 @@ function bestMove(
     table.putTask(task);
   }
   return null;
+}
+
+/** Of the nodes that take tasks. */
+function leastLoad(table: NodeTable): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const index of table.indexes()) {
+    const { spec, status } = table.node(index);
+    if (spec.availability !== 'active' || status.state !== 'ready') continue;
+    least = Math.min(least, table.activeTasks[index]!);
+  }
+  return least;
 }
 
 function moveOf(
