@@ -302,8 +302,8 @@ export class EngineClient extends ContainerCalls {
     return this.#get(`/tasks/${enc(ref)}`);
   }
 
-  /** It goes elsewhere as soon as another has taken its place, or before. */
-  async taskMove(id: string, order: 'start-first' | 'stop-first'): Promise<void> {
+  /** It goes elsewhere as soon as another has taken its place, or before; `none` = it stays after all. */
+  async taskMove(id: string, order: 'start-first' | 'stop-first' | 'none'): Promise<void> {
     await this.#post(`/skep/tasks/${enc(id)}/move`, {}, { Order: order });
   }
 

@@ -12,7 +12,7 @@ import { resolveNode } from './node.ts';
 import { rank } from './progress-view.ts';
 import { type ServiceProgress, serviceProgress, stackEnd } from './stack-progress.ts';
 import { END_STATUS, PLACEMENT_WAIT_MS, timeoutFlag } from './stack-wait.ts';
-import { type MoveOrder, moveTask } from './task-moves.ts';
+import { callOffMoves, type MoveOrder, moveTask } from './task-moves.ts';
 
 interface DrainFlags {
   readonly wait?: boolean;
@@ -125,10 +125,15 @@ class Wait {
       this.#say(`${movable.length} tasks to move: ${wordsOf(progress)}`);
       const trouble = this.#trouble(progress, true);
       if (trouble !== null) {
+        const ids = movable.map(({ ID }) => ID);
+        await callOffMoves(
+          this.#context,
+          ids.filter((id) => asked.has(id)),
+        );
         const name = this.#node.Description?.Hostname ?? this.#node.ID;
         warnLine(
           this.#context,
-          `${name} is paused, and what could not be moved runs on; skep node drain --wait --now ends it first`,
+          `${name} is paused, and what could not be moved stays; skep node drain --wait --now ends it first`,
         );
         throw trouble;
       }

@@ -12,7 +12,7 @@ import {
   warnLine,
 } from './context.ts';
 import { END_STATUS, timeoutFlag } from './stack-wait.ts';
-import { type MoveOrder, moveTask } from './task-moves.ts';
+import { callOffMoves, type MoveOrder, moveTask } from './task-moves.ts';
 
 const MOVES_DEFAULT = 10;
 
@@ -102,7 +102,11 @@ async function untilGone(
       said = moved;
       if (left.length === 0) return;
       if (clock.monotonicMs() >= overMs) {
-        warnLine(context, 'timed out: what is not moved yet runs on where it is until it can');
+        await callOffMoves(
+          context,
+          left.map(({ ID }) => ID),
+        );
+        warnLine(context, 'timed out: what is not moved yet stays where it is');
         throw new ExitError(END_STATUS['timed-out']);
       }
       await changes.next();

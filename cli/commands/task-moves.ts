@@ -1,6 +1,6 @@
-/** Tasks that are sent to other nodes: what `node drain` and `swarm rebalance` share. */
+/** Tasks that are sent to other nodes, and called back: what `node drain` and `swarm rebalance` share. */
 import { type ApiError, hasStatus } from '../client/transport.ts';
-import type { CommandContext } from './context.ts';
+import { type CommandContext, errorLine, warnLine } from './context.ts';
 
 export type MoveOrder = 'start-first' | 'stop-first';
 
@@ -16,6 +16,19 @@ export async function moveTask(
   } catch (err) {
     if (isRefusal(err)) return err.message;
     throw err;
+  }
+}
+
+/** They stay where they are; those that have a successor by now do not. A failure is told and ends it. */
+export async function callOffMoves(context: CommandContext, ids: Iterable<string>): Promise<void> {
+  for (const id of ids) {
+    try {
+      await context.client.taskMove(id, 'none');
+    } catch (err) {
+      if (isRefusal(err)) continue;
+      warnLine(context, `moves are not called off: ${errorLine(err)}`);
+      return;
+    }
   }
 }
 

@@ -80,6 +80,9 @@ describe('node drain', () => {
     expect([status, stderr]).toEqual([4, expect.stringContaining('skep node drain --wait --now')]);
     expect(world.rooms.running(web.id).map(({ nodeId }) => nodeId)).toEqual([node!.id]);
     expect(world.rooms.nodes()[0]!.spec.availability).toBe('pause');
+    await world.rooms.pass(10_000);
+    const left = world.rooms.tasks(web.id).filter(isOpen);
+    expect(left.map(({ moving, nodeId }) => [moving, nodeId])).toEqual([[null, node!.id]]);
     expect((await world.run(drain, ['-w', '--now', hosts()[0]!])).status).toBe(4);
     expect(world.rooms.running(web.id)).toEqual([]);
   });

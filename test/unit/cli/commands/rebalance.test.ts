@@ -84,6 +84,17 @@ describe('swarm rebalance', () => {
     expect(spread('web')).toEqual([2, 2, 2]);
   });
 
+  test('calls off what did not move in time', async () => {
+    world.rooms.outcome = () => 'preparing';
+    const { status, stderr } = await world.run(rebalance, ['--apply', '--timeout', '5s']);
+    expect([status, stderr]).toEqual([3, expect.stringContaining('stays where it is')]);
+    await world.rooms.pass(10_000);
+    const tasks = world.rooms.tasks(world.service('web').id);
+    const open = tasks.filter((task) => task.desiredState === 'running');
+    expect(open.filter(({ moving }) => moving !== null)).toEqual([]);
+    expect(spread('web')).toEqual([0, 3, 3]);
+  });
+
   test('keeps to its budget', async () => {
     await world.run(rebalance, ['--apply', '--budget', '1']);
     expect(spread('web').sort()).toEqual([1, 2, 3]);
