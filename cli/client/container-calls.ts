@@ -6,8 +6,9 @@ import type {
   ContainerJson,
   ContainerSummaryJson,
 } from '../../common/model/engine-json/container.ts';
+import { ApiCalls, enc } from './api-calls.ts';
 import { encodeFilters, type FilterMap } from './filter-query.ts';
-import type { HijackedConnection, Query, Transport } from './transport.ts';
+import type { HijackedConnection, Query } from './transport.ts';
 
 export interface ExecCreateJson {
   readonly AttachStdin: boolean;
@@ -58,7 +59,6 @@ export interface PathStatJson {
   readonly linkTarget: string;
 }
 
-const enc = encodeURIComponent;
 const archivePath = (ref: string): string => `/containers/${enc(ref)}/archive`;
 
 function statOf({ headers }: IncomingMessage): PathStatJson {
@@ -66,32 +66,14 @@ function statOf({ headers }: IncomingMessage): PathStatJson {
   return JSON.parse(Buffer.from(text, 'base64').toString('utf8')) as PathStatJson;
 }
 
-export class ContainerCalls {
-  readonly #http: Transport;
-
-  constructor(transport: Transport) {
-    this.#http = transport;
-  }
-
-  #get<T>(path: string, query: Query = {}): Promise<T> {
-    return this.#http.call('GET', path, { query });
-  }
-
-  #post<T>(path: string, query: Query = {}, body?: unknown): Promise<T> {
-    return this.#http.call('POST', path, { query, ...(body !== undefined && { body }) });
-  }
-
-  async #delete(path: string, query: Query = {}): Promise<void> {
-    await this.#http.call('DELETE', path, { query });
-  }
-
+export class ContainerCalls extends ApiCalls {
   containers(query: {
     readonly all?: boolean;
     readonly limit?: number;
     readonly size?: boolean;
     readonly filters?: FilterMap;
   }): Promise<readonly ContainerSummaryJson[]> {
-    return this.#get('/containers/json', {
+    return this.get('/containers/json', {
       ...(query.all && { all: true }),
       ...(query.size && { size: true }),
       limit: query.limit,
@@ -100,29 +82,29 @@ export class ContainerCalls {
   }
 
   container(ref: string, size = false): Promise<ContainerJson> {
-    return this.#get(`/containers/${enc(ref)}/json`, size ? { size } : {});
+    return this.get(`/containers/${enc(ref)}/json`, size ? { size } : {});
   }
 
   containerCreate(
     name: string | undefined,
     request: ContainerCreateJson,
   ): Promise<{ readonly Id: string; readonly Warnings?: readonly string[] | null }> {
-    return this.#post('/containers/create', { name }, request);
+    return this.post('/containers/create', { name }, request);
   }
 
   /** `start`, `stop`, `pause`, ... */
   async containerDo(ref: string, verb: string, query: Query = {}): Promise<void> {
-    await this.#post(`/containers/${enc(ref)}/${verb}`, query);
+    await this.post(`/containers/${enc(ref)}/${verb}`, query);
   }
 
   containerRemove(ref: string, query: { force?: boolean; v?: boolean }): Promise<void> {
-    return this.#delete(`/containers/${enc(ref)}`, query);
+    return this.delete(`/containers/${enc(ref)}`, query);
   }
 
   containersPrune(filters?: FilterMap): Promise<{
     readonly ContainersDeleted?: readonly string[] | null;
   }> {
-    return this.#post('/containers/prune', { filters: encodeFilters(filters) });
+    return this.post('/containers/prune', { filters: encodeFilters(filters) });
   }
 
   /** Resolves when the daemon waits; what it resolves with tells the exit code, once there is one. */
@@ -131,7 +113,7 @@ export class ContainerCalls {
     condition: 'not-running' | 'next-exit' | 'removed',
   ): Promise<() => Promise<number>> {
     const path = `/containers/${enc(ref)}/wait`;
-    const body = await this.#http.stream('POST', path, { query: { condition } });
+    const body = await this.http.stream('POST', path, { query: { condition } });
     return async () => {
       let text = '';
       body.setEncoding('utf8');
@@ -142,11 +124,11 @@ export class ContainerCalls {
 
   containerAttach(ref: string, stdin: boolean): Promise<HijackedConnection> {
     const streams = `stream=1&stdout=1&stderr=1${stdin ? '&stdin=1' : ''}`;
-    return this.#http.hijack(`/containers/${enc(ref)}/attach?${streams}`, {});
+    return this.http.hijack(`/containers/${enc(ref)}/attach?${streams}`, {});
   }
 
   async containerResize(ref: string, rows: number, columns: number): Promise<void> {
-    await this.#post(`/containers/${enc(ref)}/resize`, { h: rows, w: columns });
+    await this.post(`/containers/${enc(ref)}/resize`, { h: rows, w: columns });
   }
 
   async containerUpdate(
@@ -154,7 +136,7 @@ export class ContainerCalls {
     change: Readonly<Record<string, unknown>>,
   ): Promise<readonly string[]> {
     const path = `/containers/${enc(ref)}/update`;
-    const { Warnings } = await this.#post<{ readonly Warnings?: readonly string[] | null }>(
+    const { Warnings } = await this.post<{ readonly Warnings?: readonly string[] | null }>(
       path,
       {},
       change,
@@ -164,20 +146,20 @@ export class ContainerCalls {
 
   /** An image from what a container changed. @param query of the commit: `repo`, `tag`, `comment`, ... */
   containerCommit(ref: string, query: Query): Promise<{ readonly Id: string }> {
-    return this.#post('/commit', { container: ref, ...query }, {});
+    return this.post('/commit', { container: ref, ...query }, {});
   }
 
   // ---- usage
 
   /** One sample, taken at once. */
   containerStats(ref: string): Promise<ContainerStatsJson> {
-    return this.#get(`/containers/${enc(ref)}/stats`, { stream: false, 'one-shot': true });
+    return this.get(`/containers/${enc(ref)}/stats`, { stream: false, 'one-shot': true });
   }
 
   /** @param psArguments as those of `ps`; empty = its own */
   containerTop(ref: string, psArguments: string): Promise<ProcessTableJson> {
     const query = psArguments === '' ? {} : { ps_args: psArguments };
-    return this.#get(`/containers/${enc(ref)}/top`, query);
+    return this.get(`/containers/${enc(ref)}/top`, query);
   }
 
   // ---- files
@@ -186,52 +168,52 @@ export class ContainerCalls {
   async containerChanges(
     ref: string,
   ): Promise<readonly { readonly Path: string; readonly Kind: number }[]> {
-    return (await this.#get(`/containers/${enc(ref)}/changes`)) ?? [];
+    return (await this.get(`/containers/${enc(ref)}/changes`)) ?? [];
   }
 
   /** Its whole file system as a tar. */
   containerExport(ref: string): Promise<IncomingMessage> {
-    return this.#http.stream('GET', `/containers/${enc(ref)}/export`);
+    return this.http.stream('GET', `/containers/${enc(ref)}/export`);
   }
 
   async pathStat(ref: string, path: string): Promise<PathStatJson> {
-    const response = await this.#http.stream('HEAD', archivePath(ref), { query: { path } });
+    const response = await this.http.stream('HEAD', archivePath(ref), { query: { path } });
     response.resume();
     return statOf(response);
   }
 
   /** A tar of it, which begins with the last part of its path. */
   archiveGet(ref: string, path: string): Promise<IncomingMessage> {
-    return this.#http.stream('GET', archivePath(ref), { query: { path } });
+    return this.http.stream('GET', archivePath(ref), { query: { path } });
   }
 
   /** Unpacks a tar into a folder that is there. */
   async archivePut(ref: string, path: string, tar: Readable, copyOwners: boolean): Promise<void> {
     const query = { path, noOverwriteDirNonDir: true, ...(copyOwners && { copyUIDGID: true }) };
-    await this.#http.call('PUT', archivePath(ref), { query, body: tar });
+    await this.http.call('PUT', archivePath(ref), { query, body: tar });
   }
 
   // ---- commands in containers
 
   execCreate(ref: string, request: ExecCreateJson): Promise<{ readonly Id: string }> {
-    return this.#post(`/containers/${enc(ref)}/exec`, {}, request);
+    return this.post(`/containers/${enc(ref)}/exec`, {}, request);
   }
 
   execAttach(id: string, tty: boolean): Promise<HijackedConnection> {
-    return this.#http.hijack(`/exec/${enc(id)}/start`, { Detach: false, Tty: tty });
+    return this.http.hijack(`/exec/${enc(id)}/start`, { Detach: false, Tty: tty });
   }
 
   async execDetached(id: string, tty: boolean): Promise<void> {
-    await this.#post(`/exec/${enc(id)}/start`, {}, { Detach: true, Tty: tty });
+    await this.post(`/exec/${enc(id)}/start`, {}, { Detach: true, Tty: tty });
   }
 
   async execResize(id: string, rows: number, columns: number): Promise<void> {
-    await this.#post(`/exec/${enc(id)}/resize`, { h: rows, w: columns });
+    await this.post(`/exec/${enc(id)}/resize`, { h: rows, w: columns });
   }
 
   execInspect(
     id: string,
   ): Promise<{ readonly ExitCode: number | null; readonly Running: boolean }> {
-    return this.#get(`/exec/${enc(id)}/json`);
+    return this.get(`/exec/${enc(id)}/json`);
   }
 }

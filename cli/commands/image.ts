@@ -9,7 +9,7 @@ import {
   parseImageReference,
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
-import type { ProgressJson } from '../client/engine-client.ts';
+import type { ProgressJson } from '../client/image-calls.ts';
 import { renderListing } from '../output/listing.ts';
 import { ago, humanSize } from '../output/units.ts';
 import {
