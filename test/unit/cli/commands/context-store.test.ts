@@ -160,7 +160,7 @@ describe('skep context', () => {
       '--docker',
       'host=tcp://10.0.0.2:2376,ca=ca,cert=cert,key=key',
     ]);
-    expect([changed.status, changed.stderr]).toEqual([1, expect.stringContaining('EISDIR')]);
+    expect([changed.status, changed.stderr]).toEqual([1, expect.stringContaining('meta.json.new')]);
     const { host, tls } = address({ SKEP_CONTEXT: 'prod' });
     expect([host, readFileSync(tls!.key.path, 'utf8')]).toEqual([
       'tcp://10.0.0.1:2376',
