@@ -98,6 +98,17 @@ export async function plugLink(
   );
 }
 
+/** Takes links without an end on the host out of a container at rest: what has one goes with it. */
+export function removeSubLinks(netnsPath: string): Promise<void> {
+  return withRoute(netnsPath, async (inside) => {
+    for (const { name, kind } of await listLinks(inside)) {
+      if (name.startsWith('eth') && (kind === 'macvlan' || kind === 'ipvlan')) {
+        await removeLink(inside, name);
+      }
+    }
+  });
+}
+
 async function plugIntoBridge(
   host: NetlinkSocket,
   inside: NetlinkSocket,

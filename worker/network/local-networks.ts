@@ -4,15 +4,14 @@
  * is on it. Knows nothing of clusters, names or processes.
  */
 import { closeSync, openSync } from 'node:fs';
-import type { Clock, Timer } from '../../common/base/clock.ts';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
-import { macOf, macText, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
+import { macOf, macText, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { NFPROTO_BRIDGE, NFPROTO_IPV4 } from '../../native/ffi/net/nft.ts';
-import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
@@ -21,29 +20,19 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import type { Difference } from './kernel-facts.ts';
 import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
-import { findLink, listLinks, removeLink } from './legs.ts';
-import { checkRoutes, choosePool, LocalAddresses } from './local-addresses.ts';
+import { listLinks, removeLink } from './legs.ts';
+import { LocalAddresses } from './local-addresses.ts';
 import { LocalGuard } from './local-guard.ts';
 import {
-  makeBridge,
   plugLink,
-  routesOf,
+  removeSubLinks,
   setDefaultRoute,
   setUpLoopback,
   type WantedLink,
   withRoute,
 } from './local-links.ts';
-import {
-  checkLocalSpec,
-  DEFAULT_BRIDGE,
-  DEFAULT_BRIDGE_ID,
-  deviceOf,
-  isBuiltIn,
-  type LocalDevice,
-  type LocalNetwork,
-  macBytes,
-  resolvedPool,
-} from './local-network.ts';
+import { checkLocalSpec, deviceOf, type LocalNetwork, macBytes } from './local-network.ts';
+import { LocalNetworkSet } from './local-network-set.ts';
 import type { LocalNetworkStore } from './local-network-store.ts';
 import {
   allLinks,
@@ -61,16 +50,13 @@ import {
   wayOutOf,
 } from './local-plan.ts';
 import type { BoundPort, LocalPorts, PortWish } from './local-ports.ts';
-import { enableForwarding, localDifferences, openBridge, restoreLocal } from './local-proof.ts';
+import { enableForwarding, localDifferences, restoreLocal } from './local-proof.ts';
+import { LocalProver } from './local-prover.ts';
 import { LocalRules } from './local-rules.ts';
 import { deleteOwnedTable } from './nft-table.ts';
-import { mendedOf, prove, type Subject } from './self-proof.ts';
+import type { Subject } from './self-proof.ts';
 
-const ID_BYTES = 32;
 const LINKS_MAX = 64;
-/** As the cluster's networks: drift is mended within 10 s. */
-const PROOF_PERIOD_MS = 3_000;
-const DRIFTS_LOGGED_MAX = 10;
 
 /** What a container wants of one network. */
 export interface LocalEndpoint {
@@ -103,14 +89,11 @@ interface Sockets {
 /** INVARIANT: everything that touches the kernel runs in `#serial`, one after another. */
 export class LocalNetworks {
   readonly #options: LocalNetworksOptions;
-  readonly #networks = new Map<string, LocalNetwork>();
+  readonly #set: LocalNetworkSet;
+  readonly #prover: LocalProver;
   readonly #holders = new Map<string, Holder>();
   readonly #addresses = new LocalAddresses();
   #sockets: Sockets | null = null;
-  #prover: Timer | null = null;
-  /** under way */
-  #proof: Promise<void> | null = null;
-  #stopped = false;
   /** null = taken up */
   #unstarted: RunningPlaces | null = null;
   /** addresses whose connections are to be forgotten once the rules are without them */
@@ -119,7 +102,12 @@ export class LocalNetworks {
 
   constructor(options: LocalNetworksOptions) {
     this.#options = options;
-    this.#networks.set(DEFAULT_BRIDGE_ID, DEFAULT_BRIDGE);
+    this.#set = new LocalNetworkSet({
+      ...options,
+      route: async () => (await this.#open()).route,
+      isUsed: (id) => this.usersOf(id).length > 0,
+    });
+    this.#prover = new LocalProver({ ...options, subjects: () => this.subjects() });
   }
 
   /**
@@ -127,7 +115,7 @@ export class LocalNetworks {
    * @param netnsOf the namespace of each of them
    */
   start(places: RunningPlaces): Promise<void> {
-    this.#prover = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
+    this.#prover.start();
     return this.#serial(async () => {
       this.#unstarted = places;
       await this.#begin();
@@ -137,12 +125,10 @@ export class LocalNetworks {
   /** What a start that failed left is done before anything else: no bridge goes whose users are not known. */
   async #begin(): Promise<void> {
     if (!this.#unstarted) return;
-    for (const network of await this.#options.store.load()) {
-      if (!this.#networks.has(network.id)) this.#networks.set(network.id, network);
-    }
+    await this.#set.load();
     for (const [id, place] of this.#unstarted) await this.#takeUp(id, place);
     const { route } = await this.#open();
-    for (const network of this.#networks.values()) await this.#readBridge(route, network);
+    await this.#set.readBridges();
     const names = new Set(allLinks(this.#scene).map(({ port }) => port));
     for (const { name } of await listLinks(route)) {
       if (isLocalPortName(name) && !names.has(name)) await removeLink(route, name);
@@ -154,7 +140,7 @@ export class LocalNetworks {
   /** One that has ended meanwhile has no namespace any more, and needs nothing. */
   async #takeUp(id: string, { seats, ports, netnsPath }: RunningPlace): Promise<void> {
     if (this.#holders.has(id)) return;
-    const known = seats.filter(({ networkId }) => this.#networks.has(networkId));
+    const known = seats.filter(({ networkId }) => this.#set.all.has(networkId));
     try {
       this.#hold(id, netnsPath, known).ports = ports;
     } catch (err) {
@@ -167,9 +153,7 @@ export class LocalNetworks {
 
   /** Leaves everything in the kernel as it is. */
   async stop(): Promise<void> {
-    this.#prover?.cancel();
-    this.#stopped = true;
-    await this.#proof;
+    await this.#prover.stop();
     await this.#serial(async () => {
       this.#options.ports.close();
       for (const { namespaceFd } of this.#holders.values()) closeSync(namespaceFd);
@@ -182,30 +166,21 @@ export class LocalNetworks {
 
   /** Those that people see, `bridge` first. */
   list(): LocalNetwork[] {
-    return [...this.#networks.values()];
+    return this.#set.list();
   }
 
   get(id: string): LocalNetwork | undefined {
-    return this.#networks.get(id);
+    return this.#set.all.get(id);
   }
 
   /** By name, id or the beginning of one. Rejects with `invalid-argument` when several begin so. */
   find(ref: string): LocalNetwork | null {
-    const networks = this.list();
-    const exact =
-      networks.find(({ spec }) => spec.name === ref) ?? networks.find(({ id }) => id === ref);
-    if (exact || ref === '') return exact ?? null;
-    const found = networks.filter((network) => !isBuiltIn(network) && network.id.startsWith(ref));
-    if (found.length > 1) {
-      const words = `network ${ref} is ambiguous (${found.length} matches found on ID prefix)`;
-      throw new SkepError('invalid-argument', words);
-    }
-    return found[0] ?? null;
+    return this.#set.find(ref);
   }
 
   /** The subnets in which containers may have addresses. */
   get subnets(): string[] {
-    return [...this.#networks.values()].flatMap(({ ipam }) => (ipam ? [ipam.subnet] : []));
+    return this.#set.subnets;
   }
 
   /** Rejects with `name-conflict`, `conflict` for a subnet that is taken, else as `checkLocalSpec`. */
@@ -213,18 +188,7 @@ export class LocalNetworks {
     checkLocalSpec(spec);
     return this.#serial(async () => {
       await this.#begin();
-      if (this.list().some((network) => network.spec.name === spec.name)) {
-        throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
-      }
-      const id = Buffer.from(this.#options.random.bytes(ID_BYTES)).toString('hex');
-      const createdAtMs = this.#options.clock.wallMs();
-      const device = deviceOf({ id, spec });
-      await this.#checkLink(device);
-      const ipam = resolvedPool(spec.ipam.configs[0], await this.#poolFor(spec, device));
-      const network: LocalNetwork = { id, createdAtMs, spec, ipam };
-      await this.#options.store.put(network);
-      this.#networks.set(id, network);
-      return network;
+      return this.#set.create(spec);
     });
   }
 
@@ -232,17 +196,7 @@ export class LocalNetworks {
   remove(id: string): Promise<void> {
     return this.#serial(async () => {
       await this.#begin();
-      const network = this.#require(id);
-      const { name } = network.spec;
-      if (isBuiltIn(network)) {
-        const words = `${name} is a pre-defined network and cannot be removed`;
-        throw new SkepError('permission-denied', words);
-      }
-      if (this.usersOf(id).length > 0) {
-        throw new SkepError('permission-denied', `network ${name} id ${id} has active endpoints`);
-      }
-      await this.#options.store.remove(id);
-      this.#networks.delete(id);
+      await this.#set.remove(id);
       this.#addresses.forget(id);
     });
   }
@@ -278,6 +232,7 @@ export class LocalNetworks {
       await this.#begin();
       await this.#detach(id);
       await setUpLoopback(netnsPath);
+      await removeSubLinks(netnsPath); // of a start that was cut short
       const holder = this.#hold(id, netnsPath, []);
       try {
         for (const endpoint of endpoints) await this.#plug(holder, endpoint);
@@ -351,28 +306,6 @@ export class LocalNetworks {
     ];
   }
 
-  #proveSoon(): void {
-    if (this.#proof || this.#stopped || this.#holders.size === 0) return;
-    this.#proof = this.#prove()
-      .catch((err: unknown) => this.#options.log.warn({ err }, 'local networks not compared'))
-      .finally(() => {
-        this.#proof = null;
-      });
-  }
-
-  async #prove(): Promise<void> {
-    const proof = await prove(this.subjects(), { repair: true, all: true });
-    const { drifts, failures } = proof;
-    if (drifts.length > 0) {
-      const some = drifts.slice(0, DRIFTS_LOGGED_MAX);
-      const repaired = mendedOf(proof).length;
-      this.#options.log.warn({ count: drifts.length, repaired, some }, 'local network drift');
-    }
-    if (failures.length > 0) {
-      this.#options.log.warn({ failures }, 'local networks could not be compared');
-    }
-  }
-
   async #differences(): Promise<Difference[]> {
     if (this.#holders.size === 0) return [];
     return localDifferences(await this.#open(), this.#scene);
@@ -385,7 +318,7 @@ export class LocalNetworks {
   }
 
   async #plug(holder: Holder, endpoint: LocalEndpoint): Promise<void> {
-    const network = await this.#ensure(endpoint.networkId);
+    const network = await this.#set.ensure(endpoint.networkId);
     const { name } = network.spec;
     if (holder.seats.some(({ networkId }) => networkId === network.id)) {
       const words = `endpoint with name ${holder.id} already exists in network ${name}`;
@@ -449,7 +382,7 @@ export class LocalNetworks {
       const words = `publish port ${wishes[0]?.targetPort}: the container is on no bridge with a way out`;
       throw new SkepError('invalid-argument', words);
     }
-    const device = deviceOf(this.#require(seat.networkId));
+    const device = deviceOf(this.#set.require(seat.networkId));
     const bindAddress = device.kind === 'bridge' ? device.bindAddress : '';
     const bound = wishes.map((wish) => ({ ...wish, hostIp: wish.hostIp || bindAddress }));
     return this.#options.ports.claim(holder.id, bound);
@@ -466,15 +399,10 @@ export class LocalNetworks {
 
   /** Bridges without a seat go, and without any seat the rules too. */
   async #writeRules(): Promise<void> {
-    const { route, filter, rules, guard } = await this.#open();
+    const { filter, rules, guard } = await this.#open();
     const bridges = wantedBridges(this.#scene);
     const used = new Set(bridges.map(({ device }) => device.link));
-    for (const network of [...this.#networks.values()]) {
-      const device = deviceOf(network);
-      if (device.kind !== 'bridge' || used.has(device.link)) continue;
-      if (await this.#isOurs(route, network, device.link)) await removeLink(route, device.link);
-      if (isBuiltIn(network)) this.#networks.set(network.id, { ...network, ipam: null });
-    }
+    await this.#set.removeUnused(used);
     if (bridges.length === 0) {
       await deleteOwnedTable(filter, NFPROTO_IPV4, LOCAL_TABLE);
       await deleteOwnedTable(filter, NFPROTO_BRIDGE, LOCAL_TABLE);
@@ -484,68 +412,6 @@ export class LocalNetworks {
     await rules.set({ bridges: ruledBridges(this.#scene), published: publishedPorts(this.#scene) });
   }
 
-  /** With its addresses, and in the kernel if it is a bridge. */
-  async #ensure(id: string): Promise<LocalNetwork> {
-    const known = this.#require(id);
-    const device = deviceOf(known);
-    if (known.ipam && (device.kind !== 'bridge' || this.usersOf(id).length > 0)) return known;
-    const ipam = known.ipam ?? resolvedPool(undefined, await this.#poolFor(known.spec, device));
-    const network = { ...known, ipam };
-    if (device.kind === 'bridge') {
-      const { route } = await this.#open();
-      if (await this.#isOurs(route, network, device.link)) await removeLink(route, device.link);
-      await this.#checkLink(device);
-      checkRoutes(ipam.subnet, await routesOf(route)); // since it was made others may have taken it
-      const cidr = `${ipam.gateway}/${parsePrefix(ipam.subnet).length}`;
-      const { mtuBytes } = device;
-      await makeBridge(route, device.link, { mac: macOf(ipam.gateway), mtuBytes, cidr });
-      await openBridge(device.link);
-    }
-    this.#networks.set(id, network);
-    return network;
-  }
-
-  async #poolFor(spec: NetworkSpec, device: LocalDevice): Promise<Prefix> {
-    const { route } = await this.#open();
-    return choosePool(spec, device, this.subnets.map(parsePrefix), await routesOf(route));
-  }
-
-  /** Rejects when somebody else has a link of that name. */
-  async #checkLink(device: LocalDevice): Promise<void> {
-    if (device.kind !== 'bridge') return;
-    const { route } = await this.#open();
-    const isTaken = [...this.#networks.values()].filter((network) => {
-      const other = deviceOf(network);
-      const isUsed = this.usersOf(network.id).length > 0;
-      return isUsed && other.kind === 'bridge' && other.link === device.link;
-    });
-    if (isTaken.length === 0 && !(await findLink(route, device.link))) return;
-    throw new SkepError('permission-denied', `bridge name ${device.link} is taken on this host`);
-  }
-
-  /** A bridge with the network's address: left by an earlier life, or by a container that went. */
-  async #isOurs(route: NetlinkSocket, { ipam }: LocalNetwork, name: string): Promise<boolean> {
-    const link = await findLink(route, name);
-    if (link?.kind !== 'bridge' || !ipam) return false;
-    const addresses = readAddresses(await route.dump(dumpAddresses()));
-    return addresses.some(({ index, address }) => {
-      return index === link.index && address === ipam.gateway;
-    });
-  }
-
-  /** The pool of a built-in bridge that an earlier life of the daemon left. */
-  async #readBridge(route: NetlinkSocket, network: LocalNetwork): Promise<void> {
-    const device = deviceOf(network);
-    if (!isBuiltIn(network) || device.kind !== 'bridge') return;
-    const link = await findLink(route, device.link);
-    if (!link) return;
-    const addresses = readAddresses(await route.dump(dumpAddresses()));
-    const own = addresses.find(({ index }) => index === link.index);
-    if (!own) return removeLink(route, device.link);
-    const ipam = { ...resolvedPool(undefined, own), gateway: own.address };
-    this.#networks.set(network.id, { ...network, ipam });
-  }
-
   #linkOf(holder: Holder, { networkId }: LocalSeat): WantedLink {
     const found = linksOf(this.#scene, holder).find((one) => one.networkId === networkId);
     if (found) return found;
@@ -553,13 +419,7 @@ export class LocalNetworks {
   }
 
   get #scene(): LocalScene {
-    return { networks: this.#networks, holders: this.#holders };
-  }
-
-  #require(id: string): LocalNetwork {
-    const network = this.#networks.get(id);
-    if (network) return network;
-    throw new SkepError('not-found', `network ${id} not found`);
+    return { networks: this.#set.all, holders: this.#holders };
   }
 
   async #open(): Promise<Sockets> {

@@ -1,0 +1,197 @@
+/**
+ * The networks of this node alone: which there are, their pools, and their bridges in the kernel. Knows
+ * that a network is used, not by whom. Not for concurrent use: its owner runs one call after another.
+ */
+import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import type { Random } from '../../common/base/random.ts';
+import type { NetworkSpec } from '../../common/model/network.ts';
+import { macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
+import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { findLink, removeLink } from './legs.ts';
+import { checkRoutes, choosePool } from './local-addresses.ts';
+import { makeBridge, routesOf } from './local-links.ts';
+import {
+  DEFAULT_BRIDGE,
+  DEFAULT_BRIDGE_ID,
+  deviceOf,
+  isBuiltIn,
+  type LocalDevice,
+  type LocalNetwork,
+  resolvedPool,
+} from './local-network.ts';
+import type { LocalNetworkStore } from './local-network-store.ts';
+import { openBridge } from './local-proof.ts';
+
+const ID_BYTES = 32;
+
+export interface LocalNetworkSetOptions {
+  readonly store: LocalNetworkStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** rtnetlink in the host's namespace */
+  readonly route: () => Promise<NetlinkSocket>;
+  /** a container has a seat in it */
+  readonly isUsed: (networkId: string) => boolean;
+}
+
+export class LocalNetworkSet {
+  readonly #options: LocalNetworkSetOptions;
+  readonly #networks = new Map<string, LocalNetwork>();
+
+  constructor(options: LocalNetworkSetOptions) {
+    this.#options = options;
+    this.#networks.set(DEFAULT_BRIDGE_ID, DEFAULT_BRIDGE);
+  }
+
+  get all(): ReadonlyMap<string, LocalNetwork> {
+    return this.#networks;
+  }
+
+  /** Those of an earlier life. */
+  async load(): Promise<void> {
+    for (const network of await this.#options.store.load()) {
+      this.#networks.set(network.id, network);
+    }
+  }
+
+  /** Throws `not-found`. */
+  require(id: string): LocalNetwork {
+    const network = this.#networks.get(id);
+    if (network) return network;
+    throw new SkepError('not-found', `network ${id} not found`);
+  }
+
+  list(): LocalNetwork[] {
+    return [...this.#networks.values()];
+  }
+
+  /** By name, id or the beginning of one. Rejects with `invalid-argument` when several begin so. */
+  find(ref: string): LocalNetwork | null {
+    const networks = this.list();
+    const exact =
+      networks.find(({ spec }) => spec.name === ref) ?? networks.find(({ id }) => id === ref);
+    if (exact || ref === '') return exact ?? null;
+    const found = networks.filter((network) => !isBuiltIn(network) && network.id.startsWith(ref));
+    if (found.length > 1) {
+      const words = `network ${ref} is ambiguous (${found.length} matches found on ID prefix)`;
+      throw new SkepError('invalid-argument', words);
+    }
+    return found[0] ?? null;
+  }
+
+  /** The subnets in which containers may have addresses. */
+  get subnets(): string[] {
+    return [...this.#networks.values()].flatMap(({ ipam }) => (ipam ? [ipam.subnet] : []));
+  }
+
+  /** The spec is one that can be. Rejects with `name-conflict`, `conflict` for a subnet that is taken. */
+  async create(spec: NetworkSpec): Promise<LocalNetwork> {
+    if (this.list().some((network) => network.spec.name === spec.name)) {
+      throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
+    }
+    const id = Buffer.from(this.#options.random.bytes(ID_BYTES)).toString('hex');
+    const createdAtMs = this.#options.clock.wallMs();
+    const device = deviceOf({ id, spec });
+    await this.#checkLink(device);
+    const ipam = resolvedPool(spec.ipam.configs[0], await this.#poolFor(spec, device));
+    const network: LocalNetwork = { id, createdAtMs, spec, ipam };
+    await this.#options.store.put(network);
+    this.#networks.set(id, network);
+    return network;
+  }
+
+  /** Rejects with `permission-denied` for a predefined one, or when it is in use. */
+  async remove(id: string): Promise<void> {
+    const network = this.require(id);
+    const { name } = network.spec;
+    if (isBuiltIn(network)) {
+      const words = `${name} is a pre-defined network and cannot be removed`;
+      throw new SkepError('permission-denied', words);
+    }
+    if (this.#options.isUsed(id)) {
+      throw new SkepError('permission-denied', `network ${name} id ${id} has active endpoints`);
+    }
+    await this.#options.store.remove(id);
+    this.#networks.delete(id);
+  }
+
+  /** With its addresses, and in the kernel if it is a bridge. */
+  async ensure(id: string): Promise<LocalNetwork> {
+    const known = this.require(id);
+    const device = deviceOf(known);
+    if (known.ipam && (device.kind !== 'bridge' || this.#options.isUsed(id))) return known;
+    const ipam = known.ipam ?? resolvedPool(undefined, await this.#poolFor(known.spec, device));
+    const network = { ...known, ipam };
+    if (device.kind === 'bridge') {
+      const route = await this.#options.route();
+      if (await this.#isOurs(route, network, device.link)) await removeLink(route, device.link);
+      await this.#checkLink(device);
+      checkRoutes(ipam.subnet, await routesOf(route)); // since it was made others may have taken it
+      const cidr = `${ipam.gateway}/${parsePrefix(ipam.subnet).length}`;
+      const { mtuBytes } = device;
+      await makeBridge(route, device.link, { mac: macOf(ipam.gateway), mtuBytes, cidr });
+      await openBridge(device.link);
+    }
+    this.#networks.set(id, network);
+    return network;
+  }
+
+  async #poolFor(spec: NetworkSpec, device: LocalDevice): Promise<Prefix> {
+    const route = await this.#options.route();
+    return choosePool(spec, device, this.subnets.map(parsePrefix), await routesOf(route));
+  }
+
+  /** Rejects when somebody else has a link of that name. */
+  async #checkLink(device: LocalDevice): Promise<void> {
+    if (device.kind !== 'bridge') return;
+    const route = await this.#options.route();
+    const isTaken = [...this.#networks.values()].filter((network) => {
+      const other = deviceOf(network);
+      const isUsed = this.#options.isUsed(network.id);
+      return isUsed && other.kind === 'bridge' && other.link === device.link;
+    });
+    if (isTaken.length === 0 && !(await findLink(route, device.link))) return;
+    throw new SkepError('permission-denied', `bridge name ${device.link} is taken on this host`);
+  }
+
+  /** A bridge with the network's address: left by an earlier life, or by a container that went. */
+  async #isOurs(route: NetlinkSocket, { ipam }: LocalNetwork, name: string): Promise<boolean> {
+    const link = await findLink(route, name);
+    if (link?.kind !== 'bridge' || !ipam) return false;
+    const addresses = readAddresses(await route.dump(dumpAddresses()));
+    return addresses.some(({ index, address }) => {
+      return index === link.index && address === ipam.gateway;
+    });
+  }
+
+  /** The pools of built-in bridges that an earlier life of the daemon left. */
+  async readBridges(): Promise<void> {
+    const route = await this.#options.route();
+    for (const network of this.#networks.values()) await this.#readBridge(route, network);
+  }
+
+  async #readBridge(route: NetlinkSocket, network: LocalNetwork): Promise<void> {
+    const device = deviceOf(network);
+    if (!isBuiltIn(network) || device.kind !== 'bridge') return;
+    const link = await findLink(route, device.link);
+    if (!link) return;
+    const addresses = readAddresses(await route.dump(dumpAddresses()));
+    const own = addresses.find(({ index }) => index === link.index);
+    if (!own) return removeLink(route, device.link);
+    const ipam = { ...resolvedPool(undefined, own), gateway: own.address };
+    this.#networks.set(network.id, { ...network, ipam });
+  }
+
+  /** Bridges of ours that are not among `used` go. */
+  async removeUnused(used: ReadonlySet<string>): Promise<void> {
+    const route = await this.#options.route();
+    for (const network of [...this.#networks.values()]) {
+      const device = deviceOf(network);
+      if (device.kind !== 'bridge' || used.has(device.link)) continue;
+      if (await this.#isOurs(route, network, device.link)) await removeLink(route, device.link);
+      if (isBuiltIn(network)) this.#networks.set(network.id, { ...network, ipam: null });
+    }
+  }
+}
