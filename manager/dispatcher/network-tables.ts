@@ -155,7 +155,10 @@ export class NetworkTables {
     const before = this.#mtus.lowest;
     for (const change of changes) {
       if (change.kind !== 'node') continue;
-      this.#mtus.set(change.object.id, change.action === 'remove' ? 0 : underlayMtuOf(change.object));
+      this.#mtus.set(
+        change.object.id,
+        change.action === 'remove' ? 0 : underlayMtuOf(change.object),
+      );
     }
     if (this.#mtus.lowest === before) return;
     for (const { id } of view.list('network')) this.#refreshNetwork(view, id, recorder);

@@ -110,17 +110,20 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
   });
 });
 
-test.skipIf(!isRoot)('a network whose namespace cannot be looked at now is not taken for gone', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'skep-pin-'));
-  try {
-    const pin = join(dir, 'net-front');
-    symlinkSync(pin, pin); // opening it fails, whoever asks
-    await expect(OverlayNetwork.adopt({ pin } as OverlayParts)).rejects.toThrow('ELOOP');
-    expect(readlinkSync(pin)).toBe(pin);
-    unlinkSync(pin);
-    writeFileSync(pin, ''); // what a restart of the machine leaves
-    expect(await OverlayNetwork.adopt({ pin } as OverlayParts)).toBeNull();
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-});
+test.skipIf(!isRoot)(
+  'a network whose namespace cannot be looked at now is not taken for gone',
+  async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'skep-pin-'));
+    try {
+      const pin = join(dir, 'net-front');
+      symlinkSync(pin, pin); // opening it fails, whoever asks
+      await expect(OverlayNetwork.adopt({ pin } as OverlayParts)).rejects.toThrow('ELOOP');
+      expect(readlinkSync(pin)).toBe(pin);
+      unlinkSync(pin);
+      writeFileSync(pin, ''); // what a restart of the machine leaves
+      expect(await OverlayNetwork.adopt({ pin } as OverlayParts)).toBeNull();
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  },
+);

@@ -39,7 +39,9 @@ export class DnsServer {
       throw udp.status === 'rejected' ? udp.reason : (tcp as PromiseRejectedResult).reason;
     }
     const listening = [this.#listenUdp(udp.value), this.#listenTcp(tcp.value)];
-    const failed = (await Promise.allSettled(listening)).find(({ status }) => status === 'rejected');
+    const failed = (await Promise.allSettled(listening)).find(
+      ({ status }) => status === 'rejected',
+    );
     if (!failed) return;
     await this.close();
     throw (failed as PromiseRejectedResult).reason;

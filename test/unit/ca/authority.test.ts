@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
+import { notAfterMs, parseCertificate } from '../../../common/pki/certificate.ts';
 import type { Identity } from '../../../common/pki/identity.ts';
 import { identityOf } from '../../../common/pki/identity.ts';
-import { notAfterMs, parseCertificate } from '../../../common/pki/certificate.ts';
 import { createRequest } from '../../../common/pki/issue.ts';
 import { createJoinToken } from '../../../common/pki/join-token.ts';
 import { LeaderCaller } from '../../../common/rpc/leader.ts';

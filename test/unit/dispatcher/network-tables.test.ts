@@ -126,17 +126,22 @@ describe('network tables', () => {
     expect(changes).toMatchObject(encrypted ? [{ item: { encryptionKey: 'other' } }] : []);
   });
 
-  test.each([1, 1279])('an MTU of %i that a node tells of takes overlays from nobody', async (low) => {
-    const test = await scene();
-    await test.create(
-      'node',
-      ...[low, 1500].map((underlayMtu) =>
-        aNode({ description: aNodeDescription({ underlayMtu }) }),
-      ),
-    );
-    const { tables } = await followed(test);
-    expect(tables.items(networkId)).toMatchObject([{ kind: 'network', item: { underlayMtu: 1500 } }]);
-  });
+  test.each([1, 1279])(
+    'an MTU of %i that a node tells of takes overlays from nobody',
+    async (low) => {
+      const test = await scene();
+      await test.create(
+        'node',
+        ...[low, 1500].map((underlayMtu) =>
+          aNode({ description: aNodeDescription({ underlayMtu }) }),
+        ),
+      );
+      const { tables } = await followed(test);
+      expect(tables.items(networkId)).toMatchObject([
+        { kind: 'network', item: { underlayMtu: 1500 } },
+      ]);
+    },
+  );
 
   test('networks know the lowest MTU that a node tells of, and when it is another', async () => {
     const test = await scene();
