@@ -33,7 +33,7 @@ describe.skipIf(!clusterTestsCanRun)('the life of a stack', () => {
     stop_grace_period: 1s
     deploy:
       replicas: ${replicas}
-      update_config: {monitor: 1s, parallelism: 2, failure_action: rollback}
+      update_config: {monitor: 1s, parallelism: 2, delay: 2s, failure_action: rollback}
   other:
     image: ${IMAGE}
     stop_grace_period: 1s
