@@ -88,6 +88,18 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
     expect(readFileSync(join(source, 'kept'), 'utf8')).toBe('of the host');
   });
 
+  test('a bind that is to be read-only is', async () => {
+    const source = join(dir, 'source');
+    mkdirSync(source);
+    const options = { type: 'none', device: source, o: 'bind,ro,nosuid' };
+    const { mountpoint } = await store.create({ name: 'read', driver: '', labels: {}, options });
+    await store.acquire('one', 'read', wanted(null));
+    expect(() => writeFileSync(join(mountpoint, 'new'), '')).toThrow('EROFS');
+    writeFileSync(join(source, 'new'), ''); // only there
+    await store.release('one');
+    expect(mountsBelow(dir)).toEqual([]);
+  });
+
   test.each([
     [{ type: 'none', device: '/nowhere/at/all', o: 'bind' }, /ENOENT/],
     [{ type: 'nfs', device: ':/x', o: 'addr=127.0.0.1,vers=4,soft,retrans=1,timeo=5' }, /mount/],

@@ -76,6 +76,12 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     expect(stdout).toBe('77\n');
   });
 
+  test("without input it has the container's /dev/null, not the host's", async () => {
+    const { stdout } = await run(['stat', '-L', '-c', '%d:%i', '/dev/stdin', '/dev/null']);
+    const [input, own] = stdout.trim().split('\n');
+    expect(input).toBe(own);
+  });
+
   test('passes a large standard input through, and its end', async () => {
     const session = await box.runtime.exec('main', execSpec(['wc', '-c'], { stdin: true }));
     const bytes = 3_000_000;

@@ -231,8 +231,9 @@ export class ContentStore {
     this.#resumed.add(name);
     const onEnd = (): void => void this.#resumed.delete(name);
     const path = join(this.#partialDir, name);
+    let handle: FileHandle | null = null;
     try {
-      const handle = await open(path, 'a', 0o600);
+      handle = await open(path, 'a', 0o600);
       const hash = createHash('sha256');
       let sizeBytes = 0;
       for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
@@ -241,6 +242,7 @@ export class ContentStore {
       }
       return new Ingest(this, handle, path, { hash, sizeBytes, onEnd });
     } catch (err) {
+      await handle?.close();
       onEnd();
       throw err;
     }

@@ -467,10 +467,10 @@ export class NativeRuntime {
         logMaxFiles: bundle.logMaxFiles,
       });
       // Without its bundle a directory is a create that was not finished, whatever the shim did.
-      await settled([
-        container.make(socket, binary, beforeUse),
-        writeBundle(container.taskDir, bundle),
-      ]);
+      const isWritten = writeBundle(container.taskDir, bundle);
+      // What is given up before its use is given up for a container that can be read again.
+      if (beforeUse) await isWritten;
+      await settled([container.make(socket, binary, beforeUse), isWritten]);
     } catch (err) {
       socket.destroy();
       if (!(err instanceof NativeError)) throw err;

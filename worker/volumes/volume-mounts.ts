@@ -12,13 +12,21 @@ export interface VolumeMounts {
   unmount(path: string): Promise<void>;
 }
 
+const [MS_REMOUNT, MS_BIND, MS_REC] = [32, 4096, 16_384]; // linux/mount.h
+
 export const KERNEL_MOUNTS: VolumeMounts = {
   async mount(path, what) {
     if (mountsBelow(path).includes(path)) return;
     const { device, type, flags } = what;
     try {
       await mountAt({ source: device, target: path, type, flags, data: await dataOf(what) });
+      if ((flags & MS_BIND) !== 0 && (flags & ~(MS_BIND | MS_REC)) !== 0) {
+        // A bind has the flags of what is bound, whatever else is asked for with it.
+        const remount = (flags & ~MS_REC) | MS_REMOUNT;
+        await mountAt({ source: '', target: path, type: '', flags: remount, data: '' });
+      }
     } catch (cause) {
+      await unmountTree(path);
       const words = `failed to mount local volume: ${device} at ${path}`;
       throw new SkepError('failed-precondition', words, { cause });
     }

@@ -89,21 +89,6 @@ int bring_loopback_up(struct skep_error *err) {
   return 0;
 }
 
-/* The container's own. Where a bind over /dev has none, a pipe at its end: the host's would be the host's to
- * change the owner of. */
-static int reopen_null_input(struct skep_error *err) {
-  cleanup_fd int fd = RETRY(open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (fd < 0 && errno == ENOENT) {
-    int ends[2];
-    if (open_pipe(ends) < 0) return fail(err, "pipe2", "standard input");
-    close(ends[1]);
-    fd = ends[0];
-  }
-  if (fd < 0) return fail(err, "open", "/dev/null");
-  if (dup2(fd, 0) < 0) return fail(err, "dup2", "/dev/null");
-  return 0;
-}
-
 /* The terminal as 0, 1 and 2, as the session's own, and as /dev/console, where daemons look for it. */
 static int take_terminal(const struct process *process, int status_fd, struct skep_error *err) {
   static const char console[] = "/dev/console";
@@ -124,7 +109,7 @@ static int take_terminal(const struct process *process, int status_fd, struct sk
 static int arrange_stdio(const struct process *process, int status_fd, struct skep_error *err) {
   if (process->flags & SKEP_PROCESS_TTY) return take_terminal(process, status_fd, err);
   if (process->flags & SKEP_PROCESS_STDIN) return 0;
-  return reopen_null_input(err);
+  return use_null_input(err);
 }
 
 static int prepare(const struct spec *spec, bool netns_is_ready, int status_fd, struct skep_error *err) {

@@ -41,7 +41,8 @@ static _Noreturn void command_main(const struct spec *spec, const struct process
   struct confinement confinement = {.apparmor = spec->apparmor, .reaper_fd = -1};
   setsid();
   if (process->flags & SKEP_PROCESS_TTY) ioctl(0, TIOCSCTTY, 0); /* fresh, so it cannot be taken */
-  run_process(process, &confinement, &err);
+  bool has_input = process->flags & (SKEP_PROCESS_TTY | SKEP_PROCESS_STDIN);
+  if (has_input || use_null_input(&err) == 0) run_process(process, &confinement, &err);
   send_status(status_fd, STATUS_ERROR, 0, &err);
   _exit(exec_exit_code(&err));
 }

@@ -246,3 +246,16 @@ int run_process(const struct process *process, const struct confinement *confine
     return execute_reaper(confinement->reaper_fd, process->args.count, args, env, err);
   return execute_command(args, env, err);
 }
+
+int use_null_input(struct skep_error *err) {
+  cleanup_fd int fd = RETRY(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (fd < 0 && errno == ENOENT) {
+    int ends[2];
+    if (open_pipe(ends) < 0) return fail(err, "pipe2", "standard input");
+    close(ends[1]);
+    fd = ends[0];
+  }
+  if (fd < 0) return fail(err, "open", "/dev/null");
+  if (dup2(fd, 0) < 0) return fail(err, "dup2", "/dev/null");
+  return 0;
+}

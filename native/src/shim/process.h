@@ -20,6 +20,10 @@ int run_process(const struct process *process, const struct confinement *confine
 int execute_command(char **args, char **env, struct skep_error *err);
 /* What a shell would exit with after that failure. */
 int exec_exit_code(const struct skep_error *err);
+/* Standard input of the calling process, which is in the container already: its own /dev/null. Where a bind over
+ * /dev has none, a pipe at its end: the host's would be the host's to change the owner of. */
+int use_null_input(struct skep_error *err);
+
 /* Writes oom_score_adj of the calling process; needs a /proc of this or an outer pid namespace. */
 int apply_oom_score(const struct process *process, struct skep_error *err);
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,10 +33,15 @@ int users_map(const struct spec *spec, int32_t pid, struct skep_error *err) {
 
 int users_make(const struct spec *spec, struct skep_error *err) {
   char path[48];
+  pid_t maker = getpid();
   long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
   if (pid < 0) return fail(err, "clone", "user namespace");
-  if (pid == 0)
-    for (;;) pause();
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() == maker)
+      for (;;) pause();
+    _exit(1);
+  }
   int result = users_map(spec, (int32_t)pid, err);
   if (result == 0) {
     snprintf(path, sizeof path, "/proc/%ld/ns/user", pid);
