@@ -131,7 +131,15 @@ export class ServiceOrchestrator {
     if (hasNoRoom(task) && !hasNoRoom(previous)) return this.#isChanging(task.serviceId);
     if (task.status.state === previous.status.state) return false;
     if (isTerminal(task.status.state)) return true;
-    return task.status.state === 'running' && this.#isChanging(task.serviceId);
+    if (task.status.state !== 'running') return false;
+    return this.#isChanging(task.serviceId) || this.#hasCompanion(task);
+  }
+
+  /** Another one is wanted in its place until it runs: of an update that has ended, which failed and was tried again. */
+  #hasCompanion({ id, serviceId, slot }: Task): boolean {
+    if (slot === null) return true; // of a global service: few, and not found by slot
+    const inSlot = this.#options.store.view((view) => view.tasksBySlot(serviceId, slot));
+    return inSlot.some((other) => other.id !== id && isWanted(other));
   }
 
   /** Tasks of two versions may stand side by side, one of them until the other runs. */
