@@ -55,7 +55,10 @@ export interface ServedCall {
 }
 
 /** A method of any kind. */
-type AnyMethod = Pick<MethodParts<unknown, unknown>, 'path' | 'roles' | 'needsCurrentManager'>;
+type AnyMethod = Pick<
+  MethodParts<unknown, unknown>,
+  'path' | 'roles' | 'needsCurrentManager' | 'certificateIsEnough'
+>;
 
 interface RunParts {
   /** Ends the call when all went well. */
@@ -137,7 +140,9 @@ export class CallRunner {
     }
     requireRole(method.path, method.roles, caller.peer);
     const { isManager, isWorker } = this.#options;
-    if (isWorker) requireNotDemoted(method.path, method.roles, caller, peer, isWorker);
+    if (isWorker && !method.certificateIsEnough) {
+      requireNotDemoted(method.path, method.roles, caller, peer, isWorker);
+    }
     if (method.needsCurrentManager && isManager) {
       for (const { nodeId } of [peer, caller.peer]) {
         requireCurrentManager(method.path, nodeId, nodeId !== null && isManager(nodeId));

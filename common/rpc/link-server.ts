@@ -33,7 +33,10 @@ export interface LinkServerOptions {
   readonly admit: (method: ServedMethod, identity: ConnectionIdentity) => void;
 }
 
-type ServedMethod = Pick<MethodParts<never, never>, 'path' | 'roles' | 'needsCurrentManager'>;
+type ServedMethod = Pick<
+  MethodParts<never, never>,
+  'path' | 'roles' | 'needsCurrentManager' | 'certificateIsEnough'
+>;
 
 /** Takes the frames of a link that is open. What it throws ends the link, and the other end is told. */
 type FrameReceiver = Pick<LinkReceiver<Frame>, 'receive'> & Partial<LinkReceiver<Frame>>;

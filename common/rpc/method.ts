@@ -28,6 +28,11 @@ export interface MethodParts<Request, Response> {
    * to be one of the managers that the serving node knows of now. For methods that are power over a node or the cluster.
    */
   readonly needsCurrentManager?: true;
+  /**
+   * A manager's certificate is enough, also when the serving node knows its node as a worker: for Raft's own traffic, which brings
+   * the very log that says otherwise to a member that lags. Its group decides whom it hears.
+   */
+  readonly certificateIsEnough?: true;
 }
 
 export interface UnaryMethod<Request, Response> extends MethodParts<Request, Response> {

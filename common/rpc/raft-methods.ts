@@ -19,6 +19,7 @@ import { clientStream, link } from './method.ts';
 export const raftExchange = link<RaftBatch, RaftBatchAck>({
   path: '/skep.Raft/Exchange',
   roles: ['manager'],
+  certificateIsEnough: true,
   request: codec<RaftBatch, skep.RaftBatch.$Properties>(
     skep.RaftBatch,
     raftBatchToProto,
@@ -35,6 +36,7 @@ export const raftExchange = link<RaftBatch, RaftBatchAck>({
 export const raftSendSnapshot = clientStream<SnapshotChunk, SnapshotAck>({
   path: '/skep.Raft/SendSnapshot',
   roles: ['manager'],
+  certificateIsEnough: true,
   request: codec<SnapshotChunk, skep.SnapshotChunk.$Properties>(
     skep.SnapshotChunk,
     snapshotChunkToProto,

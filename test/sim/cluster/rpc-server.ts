@@ -218,7 +218,9 @@ export class SimRpcServer implements RpcService {
       }
       requireRole(method.path, method.roles, caller.peer);
       const { isWorker } = this.#options;
-      requireNotDemoted(method.path, method.roles, caller, served.peer, isWorker);
+      if (!method.certificateIsEnough) {
+        requireNotDemoted(method.path, method.roles, caller, served.peer, isWorker);
+      }
       await serve(stream, { ...caller, metadata, signal: abort.signal });
       end(null);
     } catch (err) {

@@ -9,6 +9,7 @@ import { dispatcherSession } from '../../../common/rpc/dispatcher-method.ts';
 import { takeImage } from '../../../common/rpc/image-methods.ts';
 import { containerApi, readTaskLogs, verifyNetwork } from '../../../common/rpc/node-methods.ts';
 import { type ConnectionIdentity, forwardingMetadata } from '../../../common/rpc/peer.ts';
+import { raftExchange, raftSendSnapshot } from '../../../common/rpc/raft-methods.ts';
 
 function holder(id: string, role: NodeRole): ConnectionIdentity {
   const nodeId = asId<NodeId>(id);
@@ -86,6 +87,12 @@ describe("a node with a manager's certificate that is a worker by now", () => {
     expect(() => admit(createService, old, current)).toThrow(refused);
     expect(() => admit(createService, current, old)).toThrow(refused);
     expect(admit(createService, current).peer.nodeId).toBe('m1');
+  });
+
+  test('is heard by Raft: the leader may have been a worker as far as a member knows that lags', () => {
+    const old = holder('old', 'manager');
+    expect(admit(raftExchange, old).peer.nodeId).toBe('old');
+    expect(admit(raftSendSnapshot, old).peer.nodeId).toBe('old');
   });
 
   test('may do what every node does, but not in the name of others', () => {
