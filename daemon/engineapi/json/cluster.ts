@@ -74,7 +74,7 @@ export function clusterInfoToJson(cluster: Cluster): object {
       Dispatcher: { HeartbeatPeriod: spec.dispatcherHeartbeatNanos },
       CAConfig: {
         NodeCertExpiry: spec.nodeCertExpiryNanos,
-        ForceRotate: spec.forceRotate,
+        ...some('ForceRotate', spec.forceRotate),
         ...some('ExternalCAs', spec.externalCas.map(externalCaToJson)),
       },
       TaskDefaults: {},
