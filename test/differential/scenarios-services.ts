@@ -3,6 +3,7 @@ import type { Scenario } from './scenario.ts';
 import {
   create,
   inState,
+  left,
   lookAtFirstTask,
   lookAtService,
   lookAtTasks,
@@ -209,7 +210,7 @@ const FAILURES: readonly Scenario[] = [
           },
         ),
       ),
-      inState('tries', 'failed', 3),
+      left('tries', 'failed', 3),
       lookAtTasks('tries'),
       remove('tries'),
     ],

@@ -199,6 +199,14 @@ export function inState(service: string, state: string, count = 1): Wait {
   });
 }
 
+/** At least `count` tasks are in this state, and nobody means them to run any more. */
+export function left(service: string, state: string, count: number): Wait {
+  return wait(`${count} tasks of ${service} are left ${state}`, async (engine) => {
+    const tasks = (await tasksOf(engine, service)).filter(({ Status }) => Status.State === state);
+    return tasks.length >= count && tasks.every(({ DesiredState }) => DesiredState === 'shutdown');
+  });
+}
+
 export function waitingBecause(service: string): Wait {
   return wait(`a task of ${service} says why it waits`, async (engine) =>
     (await tasksOf(engine, service)).some(
