@@ -49,6 +49,9 @@ const monitored = (update: UpdateConfig | null): UpdateConfig | null =>
   update && { ...update, monitorNanos: update.monitorNanos || 1 };
 
 function sayableService(spec: ServiceSpec): ServiceSpec {
+  const { resources } = spec.task;
+  // -1 is how clients say nothing.
+  const memorySwappiness = resources.memorySwappiness === -1 ? null : resources.memorySwappiness;
   return {
     ...spec,
     update: monitored(spec.update),
@@ -56,6 +59,7 @@ function sayableService(spec: ServiceSpec): ServiceSpec {
     task: {
       ...spec.task,
       container: sayable(spec.task.container),
+      resources: { ...resources, memorySwappiness },
       networks: spec.task.networks.map((network) => ({ ...network, addresses: [] })),
     },
   };
