@@ -123,9 +123,10 @@ describe('the list of networks', () => {
     async (query) => {
       const rows = (await list('/networks', {}, query, forWorkers)) as { Name: string }[];
       expect(rows.map(({ Name }) => Name)).toEqual(['used', 'idle', 'mesh']);
-      const context = { param: () => 'host', text: () => null } as unknown as RequestContext;
+      const [own] = (await list('/networks', {}, { scope: 'local' })) as { Id: string }[];
+      const context = { param: () => own!.Id, text: () => null } as unknown as RequestContext;
       await expect(forWorkers.get('GET /networks/:id')!(context)).rejects.toThrow(
-        'network host not found',
+        `network ${own!.Id} not found`,
       );
     },
   );
