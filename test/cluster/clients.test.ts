@@ -137,7 +137,8 @@ volumes:
       await compose('rm', '-f');
       await compose('down', '-v');
       const left = new Dockerode({ socketPath: socketPath() });
-      expect(await left.listContainers({ all: true })).toEqual([]);
+      const filters = { label: ['com.docker.compose.project'] };
+      expect(await left.listContainers({ all: true, filters })).toEqual([]);
       expect((await left.listVolumes()).Volumes).toEqual([]);
     });
   });
