@@ -140,8 +140,8 @@ async function inTree<T>(
     return await work(root);
   } catch (err) {
     if (!(err instanceof NoSuchFile)) throw err;
-    const words = `Could not find the file ${err.path} in container ${name}`;
-    throw new SkepError('not-found', words, { cause: err });
+    // Docker's words, which the cause would repeat in others.
+    throw new SkepError('not-found', `Could not find the file ${err.path} in container ${name}`);
   } finally {
     root.close();
   }
