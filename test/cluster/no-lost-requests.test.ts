@@ -1,7 +1,7 @@
 // No request is lost while tasks are replaced, scaled and moved. SKEP_PROOFS=full makes it long: 20 updates,
 // 200 requests a second.
 import { afterAll, describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, http } from '../support/cluster.ts';
+import { clusterTestsCanRun, eventually, http } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const isFull = process.env['SKEP_PROOFS'] === 'full';
@@ -76,10 +76,18 @@ describe.skipIf(!clusterTestsCanRun)(title, { timeout: isFull ? 1_800_000 : 300_
     const before = await linesOfTasks();
     askers = new Askers(hosts.map(({ address }) => address));
     await work();
+    // Those in tasks speak once in some hundred requests.
+    let inTasks: string[] = [];
+    await eventually(
+      'tasks have asked, too',
+      async () => {
+        inTasks = (await linesOfTasks()).slice(before.length);
+        expect(inTasks.filter((line) => line.startsWith('asked'))).not.toEqual([]);
+      },
+      SOON,
+    );
     await askers.stop();
     expect(askers.answered).toBeGreaterThan(REQUESTS_PER_SECOND);
-    const inTasks = (await linesOfTasks()).slice(before.length);
-    expect(inTasks.filter((line) => line.startsWith('asked'))).not.toEqual([]);
     return [...askers.failures, ...inTasks.filter((line) => line.startsWith('lost'))];
   }
 
