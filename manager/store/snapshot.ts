@@ -14,6 +14,7 @@ import {
   encodeSnapshotRecord,
   type SnapshotRecord,
 } from '../../common/wire/store-log.ts';
+import { encodingOfBytes } from './encoding.ts';
 import { Tables } from './tables.ts';
 import type { StoredRecord } from './types.ts';
 
@@ -177,11 +178,6 @@ export function ownRecord<K extends ObjectKind>(
   // Byte arrays of an object are views of what it was decoded from. Tasks, by far the most, have none.
   const own = kind === 'task' ? bytes : Buffer.from(bytes);
   return { kind, object: decodeObject(kind, own), encoding: encodingOfBytes(bytes) };
-}
-
-/** See StoredRecord. */
-export function encodingOfBytes(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** Puts records together from chunks. */

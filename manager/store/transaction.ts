@@ -9,7 +9,7 @@ import { type Task, taskWith } from '../../common/model/task.ts';
 import { encodeObject } from '../../common/wire/object.ts';
 import type { StoreAction, StoreGuard, StoreGuardRule } from '../../common/wire/store-log.ts';
 import { deepFreeze } from './deep-freeze.ts';
-import { encodingOfBytes } from './snapshot.ts';
+import { encodingOfBytes } from './encoding.ts';
 import {
   isUniquelyNamed,
   matchesLookup,

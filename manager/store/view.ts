@@ -4,6 +4,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Task } from '../../common/model/task.ts';
+import { bytesOfEncoding } from './encoding.ts';
 import { foldName, hasTaskName, type Tables, type TaskLookup, taskIdInName } from './tables.ts';
 import type { ReadView } from './types.ts';
 
@@ -73,7 +74,7 @@ export abstract class View implements ReadView {
   encodingOf<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array | undefined {
     this.assertOpen();
     const record = this.tables.record(kind, object.id);
-    return record?.object === object ? Buffer.from(record.encoding, 'latin1') : undefined;
+    return record?.object === object ? bytesOfEncoding(record.encoding) : undefined;
   }
 }
 

@@ -188,6 +188,7 @@ export class TaskManager {
   }
 
   #remember(task: Task, status: TaskStatus): void {
+    if (this.#background.signal.aborted) return; // nobody would hear that it failed
     const kept = this.#options.database.put({ task, status });
     if (kept === this.#keeping) return; // many records are kept at once: one of them is waited for
     this.#keeping = kept;
