@@ -2,16 +2,12 @@
 import { silentLogger } from '../../common/base/log.ts';
 import { LeaderCaller } from '../../common/rpc/leader.ts';
 import { anonymousPeer } from '../../common/rpc/peer.ts';
-import { addNetworkRoutes } from '../../daemon/engineapi/networks.ts';
-import type { RouteParts } from '../../daemon/engineapi/parts.ts';
-import { addConfigRoutes, addSecretRoutes } from '../../daemon/engineapi/secrets.ts';
 import { EngineServer } from '../../daemon/engineapi/server.ts';
-import { addServiceRoutes } from '../../daemon/engineapi/services.ts';
-import { addStackRoutes } from '../../daemon/engineapi/stacks.ts';
 import { ControlApi } from '../../manager/controlapi/control-api.ts';
 import { PlacementExplainer } from '../../manager/scheduler/explain-placement.ts';
 import { aCluster, aNetwork, aNetworkSpec } from '../../test/support/builders.ts';
 import { noExternalCas } from '../../test/support/control-api.ts';
+import { addControlRoutes } from '../../test/support/control-routes.ts';
 import { localStore } from '../control/local-store.ts';
 import { serve } from '../support/helper-process.ts';
 
@@ -46,21 +42,9 @@ const operations = {
       tx.create('cluster', aCluster());
       tx.create('network', ingress);
     });
-    const manager = { control: controlOver(local), store: local.store };
-    const parts = {
-      swarm: { requireManager: () => manager, manager },
-      random: local.random,
-      engineId: 'bench',
-    } as unknown as RouteParts;
-    const server = new EngineServer({ clock: local.clock, log: silentLogger, headers: () => ({}) });
-    addServiceRoutes(server, parts);
-    addStackRoutes(server, parts);
-    addNetworkRoutes(server, parts);
-    addSecretRoutes(server, parts);
-    addConfigRoutes(server, parts);
-    server.add('GET', '/info', (context) =>
-      context.send(200, { Name: 'bench', Swarm: { ControlAvailable: true } }),
-    );
+    const { clock, random, store } = local;
+    const server = new EngineServer({ clock, log: silentLogger, headers: () => ({}) });
+    addControlRoutes(server, { control: controlOver(local), store, random }, 'bench');
     await server.listen({ path: socketPath });
     return null;
   },

@@ -10,17 +10,11 @@ import type { Clock } from '../../common/base/clock.ts';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
 import type { Service } from '../../common/model/service.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
-import { addMoveRoutes } from '../../daemon/engineapi/moves.ts';
-import { addNetworkRoutes } from '../../daemon/engineapi/networks.ts';
-import { addNodeRoutes } from '../../daemon/engineapi/nodes.ts';
-import type { RouteParts } from '../../daemon/engineapi/parts.ts';
-import { addConfigRoutes, addSecretRoutes } from '../../daemon/engineapi/secrets.ts';
 import type { Handler, Routes } from '../../daemon/engineapi/server.ts';
-import { addServiceRoutes } from '../../daemon/engineapi/services.ts';
-import { addStackRoutes } from '../../daemon/engineapi/stacks.ts';
 import { type CommandResult, type CommandWorld, runCommand } from './cli-command.ts';
 import { makeControlApi } from './control-api.ts';
 import { ControlRooms } from './control-rooms.ts';
+import { addControlRoutes } from './control-routes.ts';
 
 interface Route {
   readonly method: string;
@@ -59,30 +53,8 @@ export class StackWorld {
         added.push({ method, parts: path.split('/'), handler });
       },
     };
-    const control = { control: api, store: rooms.test.store };
-    const parts = {
-      swarm: { requireManager: () => control, manager: control },
-      random: rooms.test.random,
-      engineId: 'engine',
-      worker: {
-        localNetworks: { list: () => [], usersOf: () => [] },
-        containers: { list: () => [] },
-      },
-    } as unknown as RouteParts;
-    for (const add of [
-      addServiceRoutes,
-      addStackRoutes,
-      addMoveRoutes,
-      addSecretRoutes,
-      addConfigRoutes,
-      addNetworkRoutes,
-      addNodeRoutes,
-    ]) {
-      add(routes, parts);
-    }
-    routes.add('GET', '/info', (context) => {
-      context.send(200, { Name: 'manager-1', Swarm: { ControlAvailable: true } });
-    });
+    const { store, random } = rooms.test;
+    addControlRoutes(routes, { control: api, store, random }, 'manager-1');
     return new StackWorld(rooms, added);
   }
 
