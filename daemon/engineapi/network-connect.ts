@@ -4,8 +4,8 @@ import type { EndpointWish } from '../../worker/network/container-networks.ts';
 import type { RequestContext } from './http-context.ts';
 import { endpointFromJson } from './json/endpoint.ts';
 import { JsonReader } from './json/reader.ts';
-import { nodeNetworks, workerRef } from './node-networks.ts';
-import { controlOf, type RouteParts } from './parts.ts';
+import { lookUpNetwork, workerRef } from './network-lookup.ts';
+import type { RouteParts } from './parts.ts';
 import { requirePlain } from './plain-container.ts';
 import type { Routes } from './server.ts';
 
@@ -37,10 +37,8 @@ export function addNetworkConnectRoutes(routes: Routes, parts: RouteParts): void
 
 async function nameOf(parts: RouteParts, context: RequestContext): Promise<string> {
   const ref = context.param('id');
-  const own = nodeNetworks(parts).find(ref);
-  if (own) return own.name;
-  if (parts.swarm.manager)
-    return (await controlOf(parts).getNetwork(ref, context.signal)).spec.name;
+  const found = await lookUpNetwork(parts, ref, { scope: '', signal: context.signal });
+  if (found) return found.name;
   const names = parts.worker.containers
     .list()
     .flatMap(({ networks }) =>

@@ -7,6 +7,7 @@ import type { RequestContext } from './http-context.ts';
 import { membersOf, membersToJson, type NetworkRow } from './json/local-network.ts';
 import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { JsonReader } from './json/reader.ts';
+import { hasOwn, hasSwarm, lookUpNetwork } from './network-lookup.ts';
 import { nodeNetworks } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { clusterRowOf } from './predefined-networks.ts';
@@ -44,21 +45,13 @@ export function addNetworkRoutes(
   routes.add('GET', '/networks/:id', async (context) => {
     const ref = context.param('id');
     const scope = scopeOf(context);
-    const own = hasOwn(scope) ? local.rows() : [];
-    // The same order as everywhere: what is named so goes before what has an id that begins so.
-    const exact = own.find((row) => row.Name === ref || row.Id === ref);
-    if (exact) return context.send(200, exact);
-    const ofCluster = parts.swarm.manager && hasSwarm(scope) ? clusterRowOf(ref) : null;
+    // As `docker service create --network host` asks for it, which means no node's own.
+    const ofCluster = parts.swarm.manager && scope === 'swarm' ? clusterRowOf(ref) : null;
     if (ofCluster) return context.send(200, ofCluster);
-    const network = hasSwarm(scope) ? await swarmNetwork(parts, ref, context.signal) : null;
-    if (network) return context.send(200, withMembers(parts, network));
-    const byPrefix = own.filter((row) => ref !== '' && row.Id.startsWith(ref));
-    if (byPrefix.length > 1) {
-      const words = `network ${ref} is ambiguous (${byPrefix.length} matches found on ID prefix)`;
-      throw new SkepError('invalid-argument', words);
-    }
-    if (!byPrefix[0]) throw new SkepError('not-found', `network ${ref} not found`);
-    context.send(200, byPrefix[0]);
+    const { signal } = context;
+    const found = await lookUpNetwork(parts, ref, { scope, signal });
+    if (!found) throw notFound(ref);
+    context.send(200, found.kind === 'own' ? found.row : withMembers(parts, found.network));
   });
 
   routes.add('POST', '/networks/create', async (context) => {
@@ -70,7 +63,7 @@ export function addNetworkRoutes(
       if (json.string('Scope') === 'swarm') {
         json.refuse('Scope', `networks of driver ${spec.driver} are of one node`);
       }
-      if (await swarmNetwork(parts, name, context.signal)) {
+      if (await isNameOfCluster(parts, name, context.signal)) {
         throw new SkepError('name-conflict', `network with name ${name} already exists`);
       }
       const { id } = await parts.worker.localNetworks.create(spec);
@@ -87,20 +80,16 @@ export function addNetworkRoutes(
 
   routes.add('DELETE', '/networks/:id', async (context) => {
     const ref = context.param('id');
-    const own = local.find(ref);
-    const exact = own !== null && (own.name === ref || own.id === ref);
-    if (exact || (own && !(await swarmNetwork(parts, ref, context.signal)))) {
-      await local.remove(own.name);
-    } else {
-      await controlOf(parts).removeNetwork(ref, context.signal);
-    }
+    const { signal } = context;
+    const found = await lookUpNetwork(parts, ref, { scope: '', signal });
+    if (!found) throw notFound(ref);
+    if (found.kind === 'own') await local.remove(found.name);
+    else await controlOf(parts).removeNetwork(found.id, signal);
     context.empty(204);
   });
 }
 
-/** '' = every scope. */
-const hasSwarm = (scope: string): boolean => scope === '' || scope === 'swarm';
-const hasOwn = (scope: string): boolean => scope === '' || scope === 'local';
+const notFound = (ref: string): SkepError => new SkepError('not-found', `network ${ref} not found`);
 
 /** With the containers of this node that are in it. */
 function withMembers({ worker }: RouteParts, network: Network): object {
@@ -142,18 +131,14 @@ async function prune(context: RequestContext, parts: RouteParts): Promise<void> 
   context.send(200, { NetworksDeleted: removed });
 }
 
-async function swarmNetwork(
+async function isNameOfCluster(
   parts: RouteParts,
-  ref: string,
+  name: string,
   signal: AbortSignal,
-): Promise<Network | null> {
-  if (!parts.swarm.manager) return null;
-  try {
-    return await controlOf(parts).getNetwork(ref, signal);
-  } catch (err) {
-    if (hasCode(err, 'not-found')) return null;
-    throw err;
-  }
+): Promise<boolean> {
+  if (!parts.swarm.manager) return false;
+  const networks = await controlOf(parts).listNetworks({}, signal);
+  return networks.some(({ spec }) => spec.name === name);
 }
 
 type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;
