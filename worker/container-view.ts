@@ -16,12 +16,14 @@ import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
 import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import { endpointsOf, type JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
+import { mountedVolumes } from './containers/mounted-volumes.ts';
 import { mappedOwners, type Owners, SAME_OWNERS } from './containers/owners.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit, MountedVolume } from './containers/record-store.ts';
 import { NoSuchFile, RootTree } from './containers/root-tree.ts';
 import type { HealthReport } from './executor/health.ts';
 import { ignoreGone } from './executor/stop-container.ts';
+import { taskHostname } from './executor/task-hostname.ts';
 import type { ImageRecord } from './images/image-store.ts';
 import { systemCpuNanos } from './runtime/container-stats.ts';
 import { withEndedRoot } from './runtime/ended-root.ts';
@@ -37,6 +39,7 @@ import type {
 } from './runtime/native-runtime.ts';
 import { type ProcessRow, processRows } from './runtime/process-list.ts';
 import { treeSizeBytes } from './volumes/tree-size.ts';
+import type { VolumeRecord } from './volumes/volume-store.ts';
 
 export interface ContainerViewOptions {
   readonly tasks: () => readonly { readonly task: Task; readonly status: TaskStatus }[];
@@ -59,6 +62,10 @@ export interface ContainerViewOptions {
   >;
   /** that a task's container holds */
   readonly image: (taskId: TaskId) => ImageRecord | undefined;
+  /** every one of this node */
+  readonly volumes: () => readonly Pick<VolumeRecord, 'name' | 'mountpoint'>[];
+  /** of this machine */
+  readonly hostname: () => string;
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** of every container that names none */
   readonly logDriver: LogDriver;
@@ -97,6 +104,8 @@ export interface ContainerInfo {
   readonly name: string;
   /** how the runtime and the other rooms know it */
   readonly runtimeId: string;
+  /** as it calls itself; this machine's name where it has that one */
+  readonly hostname: string;
   readonly spec: { readonly container: ContainerSpec; readonly resources: ResourceRequirements };
   readonly labels: StringMap;
   /** of its events: labels, image and name */
@@ -112,7 +121,7 @@ export interface ContainerInfo {
   readonly health: HealthReport | null;
   readonly networks: readonly ShownNetwork[];
   readonly ports: readonly ShownPort[];
-  /** of one outside of services: as they are mounted, the anonymous ones too */
+  /** of one outside of services: as they are mounted, the anonymous ones too. Of a task see `volumesOf` */
   readonly volumes: readonly MountedVolume[];
   /** of a task */
   readonly task: Task | null;
@@ -321,6 +330,13 @@ export class ContainerView {
     return changesOf(await runtime.layers(runtimeId), clock);
   }
 
+  /** As they are mounted, the anonymous ones too. Rejects with `not-found` when it is gone. */
+  async volumesOf({ runtimeId, task, volumes }: ContainerInfo): Promise<readonly MountedVolume[]> {
+    if (task === null) return volumes;
+    const { mounts } = await this.#options.runtime.layers(runtimeId);
+    return mountedVolumes(mounts, this.#options.volumes());
+  }
+
   /** What it changed, and its whole root, in bytes. A walk over all that it changed. */
   async sizes({ runtimeId, image }: ContainerInfo): Promise<ContainerSizes> {
     const changedBytes = await this.#changedBytes(runtimeId);
@@ -344,6 +360,7 @@ export class ContainerView {
       id,
       name: record.name,
       runtimeId: id,
+      hostname: plain.hostname,
       spec: definition,
       labels,
       attributes,
@@ -372,6 +389,7 @@ export class ContainerView {
       id: containerIdOf(task.id),
       name: taskName(task),
       runtimeId: task.id,
+      hostname: taskHostname(expanded, this.#options.hostname()),
       spec: expanded.spec,
       labels: containerLabels(expanded),
       attributes: containerAttributes(expanded),

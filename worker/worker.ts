@@ -172,6 +172,8 @@ export class Worker {
       plain: () => this.plain.list(),
       runtime: this.#runtime,
       image: (taskId) => this.images.heldBy(taskId),
+      volumes: () => this.volumes.list(),
+      hostname: options.hostname,
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
       logDriver: options.settings.logDriver,

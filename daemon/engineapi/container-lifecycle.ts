@@ -8,12 +8,14 @@ import type { ContainerInfo, ContainerView } from '../../worker/container-view.t
 import type { Verdict } from '../../worker/containers/lifecycle.ts';
 import type { PlainContainer, StopOptions } from '../../worker/containers/plain-container.ts';
 import type { PlainContainers } from '../../worker/containers/plain-containers.ts';
+import type { MountedVolume } from '../../worker/containers/record-store.ts';
 import type { WaitCondition } from '../../worker/containers/waiters.ts';
+import { cleanPath } from '../../worker/executor/mounts.ts';
 import { signalNumber } from '../../worker/executor/signals.ts';
 import type { ImageStore } from '../../worker/images/image-store.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
-import { definitionFromJson } from './json/container-create.ts';
+import { definitionFromJson, sharersOf } from './json/container-create.ts';
 import { limitsFromJson, refuseHostConfig, restartFromJson } from './json/host-config.ts';
 import { JsonReader } from './json/reader.ts';
 import { requirePlain } from './plain-container.ts';
@@ -35,25 +37,42 @@ const MS_PER_SECOND = 1000;
 const SIGKILL_WORD = 'KILL';
 const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', 'removed'];
 
-/** For `--volumes-from`: binds as they were asked for, volumes by the names that they have. */
-export function sharedMounts({ spec, volumes }: Pick<ContainerInfo, 'spec' | 'volumes'>): Mount[] {
+/**
+ * For `--volumes-from`: binds as they were asked for, volumes by the names that they have.
+ * @param volumes as they are mounted
+ */
+export function sharedMounts(
+  { spec }: Pick<ContainerInfo, 'spec'>,
+  volumes: readonly MountedVolume[],
+): Mount[] {
   const { mounts } = spec.container;
   const binds = mounts.filter(({ type }) => type === 'bind');
   const named = volumes.map(({ name, target, readOnly }): Mount => {
-    const asked = mounts.find((mount) => mount.target === target)?.volume ?? null;
+    const asked = mounts.find((mount) => cleanPath(mount.target) === target)?.volume ?? null;
     const options = { bind: null, volume: asked, tmpfs: null };
     return { ...options, type: 'volume', source: name, target, readOnly };
   });
   return [...binds, ...named];
 }
 
-/** One that is not there makes the request wrong: by `not-found` the docker command would pull the image. */
-function sharingContainer(containers: ContainerView, reference: string): ContainerInfo {
-  try {
-    return containers.require(reference);
-  } catch (cause) {
-    throw new SkepError('invalid-argument', describeError(cause), { cause });
+/**
+ * By the references of `--volumes-from`. One that is not there makes the request wrong: by `not-found` the docker command
+ * would pull the image.
+ */
+async function mountsOfSharers(
+  containers: Pick<ContainerView, 'require' | 'volumesOf'>,
+  body: unknown,
+): Promise<ReadonlyMap<string, readonly Mount[]>> {
+  const mounts = new Map<string, readonly Mount[]>();
+  for (const { reference } of sharersOf(new JsonReader(body).object('HostConfig'))) {
+    try {
+      const info = containers.require(reference);
+      mounts.set(reference, sharedMounts(info, await containers.volumesOf(info)));
+    } catch (cause) {
+      throw new SkepError('invalid-argument', describeError(cause), { cause });
+    }
   }
+  return mounts;
 }
 
 export function addContainerLifecycleRoutes(
@@ -68,12 +87,13 @@ export function addContainerLifecycleRoutes(
   routes.add('POST', '/containers/create', async (context) => {
     const body = await context.json();
     const image = images.get(new JsonReader(body).string('Image'));
+    const shared = await mountsOfSharers(containers, body);
     const definition = definitionFromJson(body, {
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => containers.require(reference).id,
       networkRef,
       logDriver,
-      mountsOf: (reference) => sharedMounts(sharingContainer(containers, reference)),
+      mountsOf: (reference) => shared.get(reference) ?? [],
     });
     checkContainerSpec(definition.container, []);
     checkResources(definition.resources);

@@ -45,7 +45,8 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
   routes.add('GET', '/containers/:id/json', async (context) => {
     const info = containers.require(context.param('id'));
     const sizes = context.flag('size') && (await sizesJson(info));
-    context.send(200, { ...containerToJson(info, networkIdOf), ...sizes });
+    const volumes = await containers.volumesOf(info);
+    context.send(200, { ...containerToJson({ ...info, volumes }, networkIdOf), ...sizes });
   });
 
   routes.add('GET', '/containers/:id/logs', async (context) => {

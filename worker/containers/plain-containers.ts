@@ -11,10 +11,10 @@ import type { NetworkNamespace } from '../executor/oci-builder.ts';
 import { ignoreGone } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { ContainerPlace, NetworkedContainer } from '../network/container-networks.ts';
-import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { containerName, nameTaken } from './lifecycle.ts';
+import { mountedVolumes } from './mounted-volumes.ts';
 import { hostnameOf, nameFiles } from './name-texts.ts';
 import { PlainContainer } from './plain-container.ts';
 import type { ContainerRecord, MountedVolume } from './record-store.ts';
@@ -249,17 +249,7 @@ export class PlainContainers {
       this.#options,
     );
     await runtime.create(id, bundle);
-    return this.#volumesOf(bundle);
-  }
-
-  #volumesOf({ spec }: ContainerBundle): MountedVolume[] {
-    const known = this.#options.volumes.list();
-    return spec.mounts.flatMap(({ source, destination, options }) => {
-      const holder = known.find(({ mountpoint }) => `${source}/`.startsWith(`${mountpoint}/`));
-      if (holder === undefined) return [];
-      const { name } = holder;
-      return [{ name, path: source, target: destination, readOnly: options.includes('ro') }];
-    });
+    return mountedVolumes(bundle.spec.mounts, this.#options.volumes.list());
   }
 
   /** Another container's is joined when this one starts; until then it has one of its own. */

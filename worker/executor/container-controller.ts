@@ -5,7 +5,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
-import { containerIdOf, defaultHostname } from '../../common/model/container-id.ts';
+import { containerIdOf } from '../../common/model/container-id.ts';
 import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
@@ -33,6 +33,7 @@ import type { Drains, Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
 import type { NameFiles, TaskFiles } from './task-files.ts';
+import { taskHostname } from './task-hostname.ts';
 import { expandDependencies, expandTask } from './templates.ts';
 
 export interface ControllerParts extends MakerParts {
@@ -288,12 +289,7 @@ export class ContainerController implements Controller {
   }
 
   #hostname(): string {
-    const { hostname, isolation } = this.#expanded().spec.container;
-    if (isolation?.uts === 'host') return this.#parts.node().hostname;
-    if (hostname !== '') return hostname;
-    // As the host is called in its own network; without a network it is itself alone.
-    if (this.#networkMode() === 'host') return this.#parts.node().hostname;
-    return defaultHostname(this.#task.id);
+    return taskHostname(this.#expanded(), this.#parts.node().hostname);
   }
 
   /** With its templates expanded. Throws `invalid-argument` for one that does not mean anything here. */

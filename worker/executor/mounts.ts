@@ -148,7 +148,7 @@ function tmpfsMount(mount: Mount): OciMount {
 }
 
 /** `/data/` and `/a/../data` are `/data`: two mounts at one place would hide one another. */
-function cleanPath(path: string): string {
+export function cleanPath(path: string): string {
   return resolve('/', path);
 }
 

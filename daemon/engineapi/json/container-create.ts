@@ -13,6 +13,7 @@ import type {
   JsonObject,
   NetworkChoice,
 } from '../../../worker/containers/definition.ts';
+import { cleanPath } from '../../../worker/executor/mounts.ts';
 import { healthFromJson } from './container-spec.ts';
 import { endpointsFromJson } from './endpoint.ts';
 import {
@@ -111,20 +112,33 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
 /** Its own, and those of other containers (`NAME[:ro|:rw]`) where it has none itself. */
 function mountsOf(config: JsonReader, host: JsonReader, context: CreateContext): Mount[] {
   const own = mountsFromJson(host);
-  const taken = new Set(own.map(({ target }) => target));
-  for (const text of host.strings('VolumesFrom')) {
+  const taken = new Set(own.map(({ target }) => cleanPath(target)));
+  for (const { reference, readOnly } of sharersOf(host)) {
+    for (const mount of context.mountsOf(reference)) {
+      const place = cleanPath(mount.target);
+      if (taken.has(place)) continue;
+      taken.add(place);
+      own.push(readOnly ? { ...mount, readOnly } : mount);
+    }
+  }
+  const anonymous = Object.keys((config.raw('Volumes') ?? {}) as object);
+  return [...own, ...anonymousMounts(anonymous.filter((target) => !taken.has(cleanPath(target))))];
+}
+
+interface Sharer {
+  readonly reference: string;
+  readonly readOnly: boolean;
+}
+
+/** The containers whose mounts are asked for. Throws `invalid-argument`. */
+export function sharersOf(host: JsonReader): Sharer[] {
+  return host.strings('VolumesFrom').map((text) => {
     const [, reference = '', mode = 'rw'] = /^([^:]+)(?::(ro|rw|z|Z))?$/.exec(text) ?? [];
     if (reference === '') {
       throw new SkepError('invalid-argument', `invalid volume specification: '${text}'`);
     }
-    for (const mount of context.mountsOf(reference)) {
-      if (taken.has(mount.target)) continue;
-      taken.add(mount.target);
-      own.push(mode === 'ro' ? { ...mount, readOnly: true } : mount);
-    }
-  }
-  const anonymous = Object.keys((config.raw('Volumes') ?? {}) as object);
-  return [...own, ...anonymousMounts(anonymous.filter((target) => !taken.has(target)))];
+    return { reference, readOnly: mode === 'ro' };
+  });
 }
 
 /** null = as the node logs. Throws as `checkLogDriver`. */

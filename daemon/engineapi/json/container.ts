@@ -1,5 +1,4 @@
 /** Containers, of tasks and outside of services, as Docker's JSON. */
-import { posix } from 'node:path';
 import { networkModeOf as modeOfTask } from '../../../common/model/predefined-networks.ts';
 import {
   type ContainerSpec,
@@ -8,6 +7,7 @@ import {
   type ResourceRequirements,
 } from '../../../common/model/service.ts';
 import type { ContainerInfo, ShownPort } from '../../../worker/container-view.ts';
+import { cleanPath } from '../../../worker/executor/mounts.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
@@ -139,7 +139,7 @@ function configOf(info: ContainerInfo): object {
   const isOwnEntrypoint = container.command.length > 0;
   const imageCmd = isOwnEntrypoint ? [] : (image?.cmd ?? []);
   return {
-    Hostname: container.hostname || info.id.slice(0, 12),
+    Hostname: info.hostname,
     Domainname: container.domainname,
     User: container.user || (image?.user ?? ''),
     Tty: container.tty,
@@ -306,7 +306,7 @@ function portsOf(info: ContainerInfo): Record<string, object[] | null> {
 /** Volumes by their real names, so that a client can give them to the next container. */
 function mountsOf({ spec, volumes }: ContainerInfo): object[] {
   const given = spec.container.mounts.map((mount) => {
-    const target = posix.resolve('/', mount.target);
+    const target = cleanPath(mount.target);
     const volume = volumes.find((one) => one.target === target);
     const source = volume?.name ?? mount.source;
     return {
@@ -320,7 +320,7 @@ function mountsOf({ spec, volumes }: ContainerInfo): object[] {
       Propagation: mount.bind?.propagation ?? '',
     };
   });
-  const targets = new Set(spec.container.mounts.map(({ target }) => posix.resolve('/', target)));
+  const targets = new Set(spec.container.mounts.map(({ target }) => cleanPath(target)));
   const ofImage = volumes.filter(({ target }) => !targets.has(target));
   return [
     ...given,

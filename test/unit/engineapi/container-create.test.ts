@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Mount } from '../../../common/model/service.ts';
+import { sharedMounts } from '../../../daemon/engineapi/container-lifecycle.ts';
 import { definitionFromJson } from '../../../daemon/engineapi/json/container-create.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
+import { aContainerSpec, aTaskSpec } from '../../support/builders.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 
 const volumeAt = (source: string, target: string): Mount => ({
   ...{ type: 'volume', source, target, readOnly: false, bind: null, volume: null, tmpfs: null },
@@ -261,6 +264,17 @@ describe('a container as docker run sends it', () => {
     });
   });
 
+  test('takes no mount of another where it has one itself, however that is written', () => {
+    const host = { Binds: ['own:/data/'], VolumesFrom: ['web'] };
+    const config = { Volumes: { '/logs/': {}, '/more': {} } };
+    const { mounts } = definition(host, config).container;
+    expect(mounts.map(({ source, target }) => [source, target])).toEqual([
+      ['own', '/data/'],
+      ['logs', '/logs'],
+      ['', '/more'],
+    ]);
+  });
+
   test('is confined as --security-opt says', () => {
     const options = ['no-new-privileges', 'seccomp=unconfined', 'apparmor=own', 'label=disable'];
     expect(definition({ SecurityOpt: options }).container.privileges).toEqual({
@@ -269,4 +283,24 @@ describe('a container as docker run sends it', () => {
       apparmor: { mode: 'custom', profile: 'own' },
     });
   });
+});
+
+test('what a container shares are its binds and its volumes by their names, with what was asked of them', () => {
+  const bind: Mount = { ...volumeAt('/srv', '/srv'), type: 'bind' };
+  const part: Mount = {
+    ...volumeAt('data', '/data/'),
+    volume: { noCopy: false, labels: {}, driver: '', driverOptions: {}, subpath: 'sub' },
+  };
+  const spec = aTaskSpec({
+    container: aContainerSpec({ mounts: [bind, part, volumeAt('', '/anonymous')] }),
+  });
+  const volumes = [
+    { name: 'data', path: '/volumes/data/sub', target: '/data', readOnly: false },
+    { name: 'ff', path: '/volumes/ff', target: '/anonymous', readOnly: true },
+  ];
+  expect(sharedMounts(aContainerInfo({ spec }), volumes)).toEqual([
+    bind,
+    { ...part, target: '/data' },
+    { ...volumeAt('ff', '/anonymous'), readOnly: true },
+  ]);
 });

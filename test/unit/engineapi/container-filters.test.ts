@@ -1,30 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { CONTAINER_FILTERS, containerFilter } from '../../../daemon/engineapi/container-filters.ts';
 import { Filters } from '../../../daemon/engineapi/filters.ts';
-import type { ContainerInfo } from '../../../worker/container-view.ts';
-import { aTaskSpec } from '../../support/builders.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 
 const port = (targetPort: number, hostPort: number, protocol = 'tcp') => ({
   ...{ protocol, targetPort, hostPort, hostIp: '0.0.0.0' },
 });
 
-function anInfo(name: string, createdAtMs: number, change: Partial<ContainerInfo>): ContainerInfo {
-  return {
-    ...{ id: name.padEnd(64, '0'), name, runtimeId: name, spec: aTaskSpec({}), createdAtMs },
-    ...{ labels: {}, attributes: {}, image: null, condition: 'running', pid: 7, startedAtMs: 2 },
-    ...{ restartCount: 0, health: null, exit: null, networks: [], ports: [], volumes: [] },
-    ...{ task: null, plain: null, logDriver: DEFAULT_LOG_DRIVER, shown: null },
-    ...change,
-  };
-}
-
 const volume = { name: 'data', path: '/v', target: '/in', readOnly: false };
 const shown = { config: { ExposedPorts: { '9000/udp': {} } }, hostConfig: {} };
 const ALL = [
-  anInfo('a', 1, { ports: [port(80, 8080)] }),
-  anInfo('b', 2, { volumes: [volume] }),
-  anInfo('c', 3, { ports: [port(53, 5353, 'udp')], shown }),
+  aContainerInfo({ name: 'a', createdAtMs: 1, ports: [port(80, 8080)] }),
+  aContainerInfo({ name: 'b', createdAtMs: 2, volumes: [volume] }),
+  aContainerInfo({ name: 'c', createdAtMs: 3, ports: [port(53, 5353, 'udp')], shown }),
 ];
 
 function shownBy(filters: Record<string, string[]>): string {

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import {
   type ContainerSpec,
   DEFAULT_ISOLATION,
@@ -11,43 +10,19 @@ import {
 import { containerRowToJson, containerToJson } from '../../../daemon/engineapi/json/container.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
 import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 
 const AN_EXIT = { exitCode: 3, oomKilled: false, error: '', finishedAtMs: 8_000 };
-
-/** A task's, that runs. */
-function anInfo(overrides: Partial<ContainerInfo>): ContainerInfo {
-  return {
-    id: 'c'.repeat(64),
-    name: 'web.1.x',
-    runtimeId: 'x',
-    spec: aTaskSpec({}),
-    labels: {},
-    attributes: {},
-    image: null,
-    condition: 'running',
-    pid: 7,
-    createdAtMs: 1,
-    startedAtMs: 2,
-    exit: null,
-    restartCount: 0,
-    health: null,
-    networks: [],
-    ports: [],
-    volumes: [],
-    task: null,
-    plain: null,
-    logDriver: DEFAULT_LOG_DRIVER,
-    shown: null,
-    ...overrides,
-  };
-}
 
 function inspected(
   container: Partial<ContainerSpec>,
   resources: ResourceRequirements = NO_RESOURCES,
 ): object {
   const spec = aTaskSpec({ container: aContainerSpec(container), resources });
-  return containerToJson(anInfo({ spec, task: aTask({ spec }) }), (name) => `id of ${name}`);
+  return containerToJson(
+    aContainerInfo({ spec, task: aTask({ spec }) }),
+    (name) => `id of ${name}`,
+  );
 }
 
 describe('docker inspect of a container', () => {
@@ -58,7 +33,7 @@ describe('docker inspect of a container', () => {
       MemorySwappiness: -1,
       Memory: 5,
     };
-    const info = anInfo({ shown: { config: {}, hostConfig } });
+    const info = aContainerInfo({ shown: { config: {}, hostConfig } });
     expect(containerToJson(info, () => '')).toMatchObject({
       HostConfig: {
         LogConfig: { Type: 'json-file' },
@@ -67,6 +42,11 @@ describe('docker inspect of a container', () => {
         Memory: 5,
       },
     });
+  });
+
+  test('names it as it calls itself', () => {
+    const shown = containerToJson(aContainerInfo({ hostname: 'machine' }), String);
+    expect(shown).toMatchObject({ Config: { Hostname: 'machine' } });
   });
 
   test('shows what it shares and is held to, as docker run would have asked for it', () => {
@@ -102,14 +82,17 @@ describe('docker inspect of a container', () => {
     [{ condition: 'removing' }, 'removing', 'Removal In Progress'],
     [{ condition: 'dead' }, 'dead', 'Dead'],
   ])('%j is shown in docker ps as %s: %s', (overrides, State, Status) => {
-    expect(containerRowToJson(anInfo(overrides), 10_000, String)).toMatchObject({ State, Status });
+    expect(containerRowToJson(aContainerInfo(overrides), 10_000, String)).toMatchObject({
+      State,
+      Status,
+    });
   });
 
   test('shows its ports and its place on the bridge', () => {
     const port = { protocol: 'tcp', targetPort: 80, hostIp: '0.0.0.0', hostPort: 8080 };
     const place = { address: '172.17.0.2', prefixLength: 16, gateway: '172.17.0.1', mac: 'm' };
     const bridge = { name: 'bridge', networkId: null, aliases: [], fixedAddress: '', ...place };
-    const info = anInfo({ ports: [port], networks: [bridge] });
+    const info = aContainerInfo({ ports: [port], networks: [bridge] });
     expect(containerToJson(info, (name) => `id of ${name}`)).toMatchObject({
       NetworkSettings: {
         Ports: { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] },
@@ -143,8 +126,8 @@ describe('docker inspect of a container', () => {
         },
       ],
     };
-    expect(containerToJson(anInfo({ spec, volumes }), String)).toMatchObject(shown);
-    expect(containerRowToJson(anInfo({ spec, volumes }), 0, String)).toMatchObject(shown);
+    expect(containerToJson(aContainerInfo({ spec, volumes }), String)).toMatchObject(shown);
+    expect(containerRowToJson(aContainerInfo({ spec, volumes }), 0, String)).toMatchObject(shown);
   });
 
   test('of a service that asks for nothing has Docker’s defaults', () => {

@@ -1,29 +1,13 @@
 import { expect, test } from 'vitest';
-import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { addContainerRoutes } from '../../../daemon/engineapi/containers.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import type { ContainerInfo, ContainerView } from '../../../worker/container-view.ts';
-import { aTaskSpec } from '../../support/builders.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
-function anInfo(name: string, runs: boolean): ContainerInfo {
-  return {
-    ...{ id: name.padEnd(64, '0'), name, runtimeId: name, spec: aTaskSpec({}) },
-    ...{ labels: {}, attributes: {}, image: null, condition: runs ? 'running' : 'exited' },
-    ...{ pid: runs ? 7 : 0, createdAtMs: 1, startedAtMs: 2, restartCount: 0, health: null },
-    ...{
-      exit: null,
-      networks: [],
-      ports: [],
-      volumes: [],
-      task: null,
-      plain: null,
-      logDriver: DEFAULT_LOG_DRIVER,
-      shown: null,
-    },
-  };
-}
+const anInfo = (name: string, runs: boolean): ContainerInfo =>
+  aContainerInfo({ name, condition: runs ? 'running' : 'exited', pid: runs ? 7 : 0 });
 
 async function answerTo(path: string, query: string): Promise<unknown> {
   const handlers = new Map<string, (context: RequestContext) => unknown>();
@@ -38,6 +22,7 @@ async function answerTo(path: string, query: string): Promise<unknown> {
         list: () => all,
         require: () => all[0],
         sizes: async () => ({ changedBytes: 5, rootBytes: 105 }),
+        volumesOf: async () => [{ name: 'v', path: '/v', target: '/in', readOnly: false }],
       } as unknown as ContainerView,
       clock: new FakeClock(),
       networkIdOf: (name) => name,
@@ -71,4 +56,10 @@ test('sizes are told when they are asked for, in the list and of one', async () 
   expect(await answerTo('/containers/json', 'size=1')).toMatchObject([sizes]);
   expect(await answerTo('/containers/:id/json', 'size=1')).toMatchObject(sizes);
   expect(await answerTo('/containers/:id/json', '')).not.toHaveProperty('SizeRw');
+});
+
+test('volumes are shown as they are mounted, of a task as well', async () => {
+  expect(await answerTo('/containers/:id/json', '')).toMatchObject({
+    Mounts: [{ Type: 'volume', Name: 'v', Source: '/v', Destination: '/in' }],
+  });
 });

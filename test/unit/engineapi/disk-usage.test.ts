@@ -2,18 +2,11 @@ import { expect, test } from 'vitest';
 import { addDiskUsageRoute } from '../../../daemon/engineapi/disk-usage.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
-import type { ContainerInfo } from '../../../worker/container-view.ts';
 import type { Worker } from '../../../worker/worker.ts';
-import { aTaskSpec } from '../../support/builders.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
-const INFO: ContainerInfo = {
-  ...{ id: 'c'.repeat(64), name: 'web', runtimeId: 'c', spec: aTaskSpec({}) },
-  ...{ labels: {}, attributes: {}, image: null, condition: 'running' },
-  ...{ pid: 7, createdAtMs: 1, startedAtMs: 2, restartCount: 0, health: null },
-  ...{ exit: null, networks: [], ports: [], volumes: [], task: null, plain: null, shown: null },
-  logDriver: { name: 'json-file', options: {} },
-};
+const INFO = aContainerInfo();
 
 async function answerTo(query: string): Promise<unknown> {
   let handler: ((context: RequestContext) => unknown) | null = null;

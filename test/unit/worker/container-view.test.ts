@@ -5,9 +5,17 @@ import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
 import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
+import { DEFAULT_ISOLATION, type TaskSpec } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { ContainerView } from '../../../worker/container-view.ts';
-import { aTask, aTaskStatus } from '../../support/builders.ts';
+import type { OciMount } from '../../../worker/runtime/oci.ts';
+import {
+  aContainerSpec,
+  aNetworkTarget,
+  aTask,
+  aTaskSpec,
+  aTaskStatus,
+} from '../../support/builders.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { anImage, FakeRuntime } from '../../support/fake-container-host.ts';
 
@@ -28,6 +36,7 @@ function scene(
   taskDir = async (): Promise<string> => {
     throw new SkepError('not-found', 'no such container');
   },
+  mounts: readonly OciMount[] = [],
 ) {
   const runtime = new FakeRuntime();
   const images = new Map([[tasks[0]?.id ?? '', anImage()]]);
@@ -45,7 +54,7 @@ function scene(
       attach: () => Promise.reject(new Error('not here')),
       resize: async () => {},
       pids: () => [],
-      layers: async () => ({ taskDir: await taskDir(), lowerDirs: [], mounts: [], devices: [] }),
+      layers: async () => ({ taskDir: await taskDir(), lowerDirs: [], mounts, devices: [] }),
       owners: async () => null,
       rootPath: () => '/',
       freeze: async () => {},
@@ -57,6 +66,11 @@ function scene(
       },
     },
     image: (taskId) => images.get(taskId),
+    volumes: () => [
+      { name: 'data', mountpoint: '/volumes/data/_data' },
+      { name: 'f'.repeat(64), mountpoint: '/volumes/fff/_data' },
+    ],
+    hostname: () => 'machine',
     health: () => null,
     expanded: (task) => task,
     logDriver: DEFAULT_LOG_DRIVER,
@@ -120,6 +134,45 @@ describe('containers of a node', () => {
     const { view } = scene(tasks);
     const shown = tasks.map(({ id }) => view.require(id).logDriver);
     expect(shown).toEqual([DEFAULT_LOG_DRIVER, DEFAULT_LOG_DRIVER, own]);
+  });
+
+  test('have the volumes that are mounted into them, the anonymous ones by their names', async () => {
+    const bind = (source: string, destination: string, options: string[] = []): OciMount => ({
+      ...{ destination, type: 'bind', source, options },
+    });
+    const mounts = [
+      bind('/srv', '/srv'),
+      bind('/volumes/data/_data', '/data', ['rbind', 'ro']),
+      bind('/volumes/fff/_data/part', '/anonymous'),
+    ];
+    const task = aTask();
+    const { view } = scene([task], [], async () => '/none', mounts);
+    expect(await view.volumesOf(view.require(task.id))).toEqual([
+      { name: 'data', path: '/volumes/data/_data', target: '/data', readOnly: true },
+      {
+        ...{ name: 'f'.repeat(64), path: '/volumes/fff/_data/part' },
+        ...{ target: '/anonymous', readOnly: false },
+      },
+    ]);
+  });
+
+  test.each<[string, Partial<TaskSpec>, (task: Task) => string]>([
+    ['their id', {}, ({ id }) => containerIdOf(id).slice(0, 12)],
+    ['their spec', { container: aContainerSpec({ hostname: 'named' }) }, () => 'named'],
+    [
+      'the machine, in its network',
+      { networks: [aNetworkTarget({ target: 'host' })] },
+      () => 'machine',
+    ],
+    [
+      'the machine, where they share its name',
+      { container: aContainerSpec({ isolation: { ...DEFAULT_ISOLATION, uts: 'host' } }) },
+      () => 'machine',
+    ],
+  ])('are called by %s', (_how, spec, hostname) => {
+    const task = aTask({ spec: aTaskSpec(spec) });
+    const { view } = scene([task]);
+    expect(view.require(task.id).hostname).toBe(hostname(task));
   });
 
   test.each<[string, (task: Task) => string]>([

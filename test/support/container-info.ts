@@ -1,0 +1,18 @@
+/** A container of a node as the API is shown it. */
+import { DEFAULT_LOG_DRIVER } from '../../common/model/log-driver.ts';
+import type { ContainerInfo } from '../../worker/container-view.ts';
+import { aTaskSpec } from './builders.ts';
+
+/** One that runs and is nobody's; its id begins with its name. */
+export function aContainerInfo(overrides: Partial<ContainerInfo> = {}): ContainerInfo {
+  const name = overrides.name ?? 'c';
+  const id = overrides.id ?? name.padEnd(64, '0');
+  return {
+    ...{ id, name, runtimeId: name, hostname: id.slice(0, 12), spec: aTaskSpec({}) },
+    ...{ labels: {}, attributes: {}, image: null, condition: 'running', pid: 7 },
+    ...{ createdAtMs: 1, startedAtMs: 2, exit: null, restartCount: 0, health: null },
+    ...{ networks: [], ports: [], volumes: [], task: null, plain: null, shown: null },
+    logDriver: DEFAULT_LOG_DRIVER,
+    ...overrides,
+  };
+}
