@@ -61,8 +61,7 @@ export function addContainerFileRoutes(
       try {
         const reader = new TarReader(writer);
         // One at rest can neither be started nor removed meanwhile; one that runs is not held.
-        const body =
-          info.condition === 'exited' ? patiently(bodyOf(context), clock) : bodyOf(context);
+        const body = info.pid === 0 ? patiently(bodyOf(context), clock) : bodyOf(context);
         for await (const chunk of body) reader.push(chunk);
         reader.finish();
         writer.finish();

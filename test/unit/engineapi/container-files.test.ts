@@ -1,12 +1,21 @@
-import type { Stats } from 'node:fs';
+import { openSync, type Stats } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
-import { bodyOf, sendPieces, statHeader } from '../../../daemon/engineapi/container-files.ts';
+import {
+  addContainerFileRoutes,
+  bodyOf,
+  sendPieces,
+  statHeader,
+} from '../../../daemon/engineapi/container-files.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { patiently, SENDER_PATIENCE_MS } from '../../../daemon/engineapi/patient-reader.ts';
 import { drained, READER_PATIENCE_MS } from '../../../daemon/engineapi/patient-writer.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import type { ContainerView } from '../../../worker/container-view.ts';
+import { SAME_OWNERS } from '../../../worker/containers/owners.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 const TEXT = Buffer.from('text '.repeat(1000));
@@ -106,6 +115,39 @@ describe('an upload that others wait for', () => {
     expect(clock.pending).toBe(0);
   });
 });
+
+test.each([
+  ['was never started', 'created'],
+  ['has ended', 'exited'],
+  ['waits for its next start', 'restarting'],
+] as const)(
+  'an upload into a container that %s holds it, and has an end',
+  async (_how, condition) => {
+    const clock = new FakeClock();
+    let put: ((context: RequestContext) => Promise<void>) | undefined;
+    const routes = {
+      add: (method: string, _path: string, handler: typeof put) => {
+        if (method === 'PUT') put = handler;
+      },
+    } as unknown as Routes;
+    const info = aContainerInfo({ condition, pid: 0 });
+    const root = { fd: -1, owners: SAME_OWNERS, openDirectory: () => openSync('/', 'r') };
+    const containers = {
+      require: () => info,
+      withRoot: (_: unknown, work: (it: typeof root) => Promise<void>) => work(root),
+    } as unknown as ContainerView;
+    addContainerFileRoutes(routes, { containers, clock });
+    const context = {
+      ...{ request: new PassThrough(), signal: new AbortController().signal },
+      ...{ param: () => 'c', text: () => '/', flag: () => false },
+    };
+    const refused = put!(context as unknown as RequestContext);
+    refused.catch(() => {});
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+    await clock.advance(SENDER_PATIENCE_MS * 3);
+    await expect(refused).rejects.toMatchObject({ code: 'deadline-exceeded' });
+  },
+);
 
 describe('files sent to a client', () => {
   function sending() {
