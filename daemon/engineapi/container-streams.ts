@@ -5,6 +5,7 @@ import { requireAnswering } from '../../worker/containers/lifecycle.ts';
 import type { AttachSession } from '../../worker/runtime/native-runtime.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
+import { consoleSizeOf } from './json/console-size.ts';
 import { type RelayRules, relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
 
@@ -34,7 +35,7 @@ export function addContainerStreamRoutes(
 
   routes.add('POST', '/containers/:id/resize', async (context) => {
     const info = containers.require(context.param('id'));
-    await containers.resize(info, context.integer('h'), context.integer('w'));
+    await containers.resize(info, ...consoleSizeOf(context));
     context.empty(200);
   });
 }

@@ -11,6 +11,7 @@ import type { EventJournal } from './event-journal.ts';
 import { mintExecId } from './exec-id.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
+import { consoleSizeFromJson, consoleSizeOf } from './json/console-size.ts';
 import { JsonReader } from './json/reader.ts';
 import { relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
@@ -54,15 +55,18 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
     const info = containers.require(context.param('id'));
     requireAnswering(info, 'exec');
     const json = new JsonReader(await context.json());
-    const record = execs.create(info, execSpecOf(json), consoleSizeOf(json));
+    const record = execs.create(info, execSpecOf(json), wantedSize(json, json.boolean('Tty')));
     tell(record, `exec_create: ${record.spec.args.join(' ')}`);
     context.send(201, { Id: record.id });
   });
 
   routes.add('POST', '/exec/:id/start', async (context) => {
     const record = execs.require(context.param('id'));
-    const detach = new JsonReader(await context.json()).boolean('Detach');
-    await startExec(context, containers, record, detach, (action, more) =>
+    const json = new JsonReader(await context.json());
+    const detach = json.boolean('Detach');
+    // What is said now is newer than what was said when it was made.
+    const consoleSize = wantedSize(json, record.spec.tty) ?? record.consoleSize;
+    await startExec(context, containers, { record, detach, consoleSize }, (action, more) =>
       tell(record, action, more),
     );
   });
@@ -70,7 +74,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
   routes.add('POST', '/exec/:id/resize', async (context) => {
     const { session } = execs.require(context.param('id'));
     if (!session) throw new SkepError('conflict', 'resize exec: it is not running');
-    await session.resize(context.integer('h'), context.integer('w'));
+    await session.resize(...consoleSizeOf(context));
     context.empty(201);
   });
 
@@ -130,11 +134,15 @@ export class Execs {
   }
 }
 
+interface ExecStart extends Pick<ExecRecord, 'consoleSize'> {
+  readonly record: ExecRecord;
+  readonly detach: boolean;
+}
+
 async function startExec(
   context: RequestContext,
   containers: ContainerView,
-  record: ExecRecord,
-  detach: boolean,
+  { record, detach, consoleSize }: ExecStart,
   tell: (action: string, more?: StringMap) => void,
 ): Promise<void> {
   if (record.hasBegun) throw new SkepError('conflict', `exec ${record.id} was started already`);
@@ -154,7 +162,7 @@ async function startExec(
   }
   record.session = session;
   // Of the client's terminal, before it says more: a program may ask at once.
-  if (record.consoleSize !== null) await session.resize(...record.consoleSize).catch(() => {});
+  if (consoleSize !== null) await session.resize(...consoleSize).catch(() => {});
   tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = endOf(session).then((exitCode) => {
     record.exitCode = exitCode;
@@ -213,9 +221,10 @@ function failStart(record: ExecRecord, socket: Duplex | null, err: unknown): voi
   socket.end(tty ? words : frame('stderr', words));
 }
 
-function consoleSizeOf(json: JsonReader): ExecRecord['consoleSize'] {
-  const [rows, columns] = json.integers('ConsoleSize');
-  return json.boolean('Tty') && rows && columns ? [rows, columns] : null;
+/** Without a terminal nothing has a size, as in Docker. */
+function wantedSize(json: JsonReader, tty: boolean): ExecRecord['consoleSize'] {
+  const size = consoleSizeFromJson(json);
+  return tty ? size : null;
 }
 
 function execSpecOf(json: JsonReader): ExecSpec {

@@ -42,6 +42,8 @@ export interface ContainerDefinition {
   readonly logDriver?: LogDriver | null;
   /** its input ends with the first client that was attached to it */
   readonly stdinOnce: boolean;
+  /** rows and columns that its terminal begins with; null = nobody said. Absent in records of earlier releases */
+  readonly consoleSize?: readonly [number, number] | null;
   /** as the API was given them: to be shown, nothing is decided by them */
   readonly shown: { readonly config: JsonObject; readonly hostConfig: JsonObject };
 }

@@ -377,6 +377,7 @@ export class PlainContainer {
       const place = await attachNetwork(this.#parts, this.record, this.hostname, netnsPath);
       await this.#keeper.put({ phase: 'running', place, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
+      await this.#sizeTerminal(); // before its command asks
       const { startedAtMs } = await runtime.startContainer(this.id);
       await this.#keeper.keep({ startedAtMs }); // the runtime knows it too
       this.#events.started();
@@ -386,6 +387,14 @@ export class PlainContainer {
       await this.#failed(err);
       throw err;
     }
+  }
+
+  /** A shim of an earlier release cannot do it, and runs the container as well. */
+  async #sizeTerminal(): Promise<void> {
+    const size = this.#definition.consoleSize ?? null;
+    if (size === null) return;
+    const sizing = this.#parts.runtime.resize(this.id, ...size);
+    await bestEffort(this.#log, 'terminal could not be given its size', sizing);
   }
 
   /** By its rule: nobody waits for it. */

@@ -14,6 +14,7 @@ import type {
   NetworkChoice,
 } from '../../../worker/containers/definition.ts';
 import { cleanPath } from '../../../worker/executor/mounts.ts';
+import { consoleSizeFromJson } from './console-size.ts';
 import { healthFromJson } from './container-spec.ts';
 import { endpointsFromJson } from './endpoint.ts';
 import {
@@ -105,6 +106,7 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
     autoRemove,
     logDriver: logDriverOf(host.object('LogConfig'), context.logDriver),
     stdinOnce: config.boolean('StdinOnce'),
+    consoleSize: config.boolean('Tty') ? consoleSizeFromJson(host) : null,
     shown: { config: shownConfig(body), hostConfig: host.value },
   };
 }

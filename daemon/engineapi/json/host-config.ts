@@ -1,6 +1,6 @@
 /**
  * A container's HostConfig as our model's limits, mounts and rules. What is not done is refused by
- * name; what has no effect here (`ConsoleSize`, `ContainerIDFile`, ...) is left alone.
+ * name; what has no effect here (`ContainerIDFile`, ...) is left alone.
  */
 import { SkepError } from '../../../common/base/errors.ts';
 import type { Mount, Privileges, ResourceRequirements } from '../../../common/model/service.ts';

@@ -43,7 +43,11 @@ class FakePlainRuntime extends FakeRuntime implements PlainRuntime {
     const container = this.containers.get(id)!;
     container.state = { ...container.state, paused };
   }
-  async resize(): Promise<void> {}
+  /** of terminals, with the state of the container then */
+  readonly sizes: unknown[] = [];
+  async resize(id: string, rows: number, columns: number): Promise<void> {
+    this.sizes.push([rows, columns, this.containers.get(id)?.state.status]);
+  }
   async updateResources(): Promise<void> {}
 }
 
@@ -201,6 +205,20 @@ describe('container outside of services', () => {
     expect(container.record).toMatchObject({ phase: 'exited', place: null, exit: { exitCode: 3 } });
     expect(attached.size).toBe(0);
     expect(actions).toEqual(['create', 'start', 'die']);
+  });
+
+  test('has its terminal’s size before its command runs, at each start', async () => {
+    const container = await started({ consoleSize: [33, 77] });
+    await ends(container, 0);
+    await container.start();
+    expect(runtime.sizes).toEqual([
+      [33, 77, 'created'],
+      [33, 77, 'created'],
+    ]);
+    runtime.resize = () => Promise.reject(new Error('of an older release'));
+    await ends(container, 0);
+    await container.start();
+    expect(container.condition).toBe('running');
   });
 
   test('is started again by its rule, later each time, and rests after a stop', async () => {

@@ -6,6 +6,7 @@ import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import type { ContainerInfo, ContainerView } from '../../../worker/container-view.ts';
 import type { ExecSession } from '../../../worker/runtime/native-runtime.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 
 const CONTAINER_ID = 'c'.repeat(64);
 
@@ -62,8 +63,7 @@ let handlers: Map<string, (context: RequestContext) => unknown>;
 beforeEach(() => {
   [condition, sessions, events, handlers] = ['running', [], [], new Map()];
   run = async () => new FakeSession();
-  const info = (): ContainerInfo =>
-    ({ id: CONTAINER_ID, name: 'web', condition, attributes: {} }) as unknown as ContainerInfo;
+  const info = (): ContainerInfo => aContainerInfo({ id: CONTAINER_ID, name: 'web', condition });
   const containers = {
     require: info,
     exec: async (it: ContainerInfo): Promise<ExecSession> => {
@@ -159,7 +159,8 @@ describe('an exec', () => {
     await expect(inspect(running)).rejects.toMatchObject({ code: 'not-found' });
   });
 
-  const attached = (id: string): Promise<unknown> => call('POST /exec/:id/start', id);
+  const attached = (id: string, body = {}): Promise<unknown> =>
+    call('POST /exec/:id/start', id, body);
 
   test('whose client leaves while it starts is given up, and has ended', async () => {
     const id = await create();
@@ -212,6 +213,26 @@ describe('an exec', () => {
     sessions[0]!.end(0);
     await started;
   });
+
+  test('takes the size that its start brings over the one that it was made with', async () => {
+    const made = { Cmd: ['sh'], Tty: true, ConsoleSize: [33, 77] };
+    const { Id } = (await call('POST /containers/:id/exec', 'web', made)) as { Id: string };
+    const started = attached(Id, { Tty: true, ConsoleSize: [20, 60] });
+    await settled();
+    expect(sessions[0]!.sizes).toEqual([[20, 60]]);
+    sessions[0]!.end(0);
+    await started;
+  });
+
+  test.each([[[-1, 80]], [[24, 70_000]]])(
+    'of a size that no terminal has is refused: %j',
+    async (size) => {
+      const made = { Cmd: ['sh'], Tty: true, ConsoleSize: size };
+      await expect(call('POST /containers/:id/exec', 'web', made)).rejects.toMatchObject({
+        code: 'invalid-argument',
+      });
+    },
+  );
 
   test('whose container ends has ended as killed, and its connection is closed', async () => {
     const id = await create();
