@@ -3,6 +3,7 @@
 import { arch, cpus, totalmem } from 'node:os';
 import { LOG_DRIVERS } from '../common/model/log-driver.ts';
 import type { NodeDescription } from '../common/model/node.ts';
+import { NETWORK_DRIVERS } from './network/local-network.ts';
 
 /** Kernel names of Node's architectures. */
 const KERNEL_ARCHITECTURES: Readonly<Record<string, string>> = {
@@ -35,10 +36,7 @@ export function describeNode(facts: NodeFacts): NodeDescription {
     engineLabels: facts.engineLabels,
     plugins: [
       ...LOG_DRIVERS.map((name) => ({ type: 'Log', name })),
-      { type: 'Network', name: 'bridge' },
-      { type: 'Network', name: 'host' },
-      { type: 'Network', name: 'none' },
-      { type: 'Network', name: 'overlay' },
+      ...NETWORK_DRIVERS.map((name) => ({ type: 'Network', name })),
       { type: 'Volume', name: 'local' },
     ],
     address: facts.address,

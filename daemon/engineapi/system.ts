@@ -4,6 +4,7 @@ import { arch, cpus, release, totalmem } from 'node:os';
 import { type ErrorCode, hasCode } from '../../common/base/errors.ts';
 import { LOG_DRIVERS } from '../../common/model/log-driver.ts';
 import type { RegistrySettings } from '../../worker/images/image-store.ts';
+import { NETWORK_DRIVERS } from '../../worker/network/local-network.ts';
 import type { RequestContext } from './http-context.ts';
 import { clusterInfoToJson } from './json/cluster.ts';
 import { controlOf, type RouteParts } from './parts.ts';
@@ -85,7 +86,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     DriverStatus: [],
     Plugins: {
       Volume: ['local'],
-      Network: ['bridge', 'host', 'null', 'overlay'],
+      Network: NETWORK_DRIVERS,
       Authorization: null,
       Log: [...LOG_DRIVERS],
     },

@@ -31,6 +31,13 @@ const PREFIX_LENGTH_MAX = 30;
 const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'];
 const IPVLAN_MODES = ['l2', 'l3', 'l3s'];
 const LOCAL_DRIVERS = ['bridge', 'macvlan', 'ipvlan'];
+/** What a node says it can do: those that networks are made with, and those of the two that every node has. */
+export const NETWORK_DRIVERS: readonly string[] = [
+  ...LOCAL_DRIVERS,
+  'host',
+  'null',
+  'overlay',
+].sort();
 
 export interface LocalNetwork {
   /** 64 hexadecimal characters; the built-in ones have words */

@@ -59,6 +59,12 @@ describe('info', () => {
     },
   );
 
+  test('names each driver that a network can be made with', async () => {
+    const info = await infoWhen(new SkepError('no-leader', 'nobody'));
+    const own = ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'];
+    expect(info).toMatchObject({ Plugins: { Network: own } });
+  });
+
   test('tells of faults that are ours', async () => {
     await expect(infoWhen(new SkepError('internal', 'broken'))).rejects.toThrow('broken');
   });
