@@ -2,7 +2,6 @@
  * Brings an image from its registry into the content store: manifest, platform choice, parallel
  * verified blobs, another attempt after passing trouble. Records and unpacks nothing.
  */
-import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -33,6 +32,7 @@ import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryClient } from './registry-client.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
+import { isTransient, isUnreached } from './registry-errors.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
 import { RegistryWork } from './registry-work.ts';
 import { readAll } from './response-body.ts';
@@ -81,6 +81,8 @@ interface Download extends PullContext {
   readonly descriptor: BlobName;
   readonly signal: AbortSignal;
 }
+
+const isPassingAnswer = (err: unknown): boolean => isTransient(err) && !isUnreached(err);
 
 interface NamedSource {
   /** for the log */
@@ -175,7 +177,7 @@ export class Puller {
 
   /**
    * The digest that the name stands for now, and for which platforms. Stores nothing. Rejects with
-   * `deadline-exceeded` after the time of SilentRegistries.
+   * `deadline-exceeded` after the times of SilentRegistries, and at once when nobody can be reached.
    */
   resolve(
     reference: ImageReference,
@@ -183,7 +185,7 @@ export class Puller {
     signal?: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
     return this.#work.run(RESOLVE, reference, signal, (own) =>
-      this.#bounded(reference.domain, own, (bounded) =>
+      this.#silent.bounded(reference.domain, this.#endpoints(reference.domain), own, (bounded) =>
         this.#fromFirst(this.#registries(reference, auth), bounded, (client) =>
           this.#resolve(reference, client, bounded),
         ),
@@ -196,7 +198,8 @@ export class Puller {
     client: ImageSource,
     signal: AbortSignal,
   ): Promise<{ digest: string; platforms: Platform[] }> {
-    const { bytes, digest } = await this.#manifest(client, manifestName(reference), signal);
+    const name = manifestName(reference);
+    const { bytes, digest } = await this.#manifest(client, name, signal, isPassingAnswer);
     const manifest = parseManifest(bytes);
     if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
     const config = await retrying(this.#options, signal, async () => {
@@ -211,45 +214,23 @@ export class Puller {
     return { digest, platforms: [{ architecture, os }] };
   }
 
-  async #bounded<T>(
-    domain: string,
-    signal: AbortSignal,
-    work: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const limit = abortWith(signal);
-    const limitMs = this.#silent.limitMs(domain);
-    let isLate = false;
-    const timer = this.#options.clock.setTimer(limitMs, () => {
-      isLate = true;
-      this.#silent.silent(domain);
-      limit.abort(new SkepError('deadline-exceeded', `no answer in ${limitMs} ms`));
-    });
-    try {
-      return await work(limit.signal);
-    } catch (err) {
-      throw isLate ? limit.signal.reason : err;
-    } finally {
-      timer.cancel();
-      limit.release();
-      if (!isLate && !signal.aborted) this.#silent.answered(domain);
-    }
+  /** The mirrors in their order, then the registry itself. */
+  #endpoints(domain: string): RegistryEndpoint[] {
+    const { hosts } = this.#options;
+    return [...hosts.mirrors(domain), hosts.origin(domain)];
   }
 
-  /** The mirrors in their order, without the password, then the registry itself. */
+  /** Of each endpoint; the registry itself alone is given the password. */
   #registries(
     { domain, path: repository }: ImageReference,
     auth: RegistryAuth | null,
   ): NamedSource[] {
-    const { hosts, clock } = this.#options;
-    const named = (endpoint: RegistryEndpoint, own: RegistryAuth | null): NamedSource => ({
-      name: endpoint.host,
-      source: new LimitedSource(
-        new RegistryClient({ endpoint, repository, auth: own, clock }),
-        this.#slots,
-      ),
+    const { clock } = this.#options;
+    return this.#endpoints(domain).map((endpoint, i, all) => {
+      const own = i === all.length - 1 ? auth : null;
+      const client = new RegistryClient({ endpoint, repository, auth: own, clock });
+      return { name: endpoint.host, source: new LimitedSource(client, this.#slots) };
     });
-    const mirrors = hosts.mirrors(domain).map((mirror) => named(mirror, null));
-    return [...mirrors, named(hosts.origin(domain), auth)];
   }
 
   #throughCluster(
@@ -368,8 +349,10 @@ export class Puller {
     client: ImageSource,
     name: string,
     signal: AbortSignal,
+    isWorthIt = isTransient,
   ): Promise<{ bytes: Buffer; digest: string }> {
-    const bytes = await retrying(this.#options, signal, () => client.manifest(name, signal));
+    const ask = (): Promise<Buffer> => client.manifest(name, signal);
+    const bytes = await retrying(this.#options, signal, ask, isWorthIt);
     const digest = sha256Digest(bytes);
     if (isSha256Digest(name) && digest !== name) {
       throw new SkepError('data-loss', `verify manifest ${name}: its content hashes to ${digest}`);

@@ -59,6 +59,7 @@ export class RegistryEndpoint {
   /** Made at the first TLS connection: reading all authorities takes some milliseconds. */
   #tls: ReturnType<typeof registryTls> | null = null;
   #scheme: Scheme | null;
+  #connectedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
@@ -67,6 +68,11 @@ export class RegistryEndpoint {
 
   get host(): string {
     return this.#options.host;
+  }
+
+  /** When a request last had a connection, by the monotonic clock: then somebody is there. */
+  get connectedAtMs(): number {
+    return this.#connectedAtMs;
   }
 
   close(): void {
@@ -150,6 +156,13 @@ export class RegistryEndpoint {
       };
       const request = (isTls ? https : http).request(url, settings);
       const watch = watchRequest(clock, request);
+      const connected = (): void => {
+        this.#connectedAtMs = clock.monotonicMs();
+      };
+      request.once('socket', (socket) => {
+        if (socket.connecting) socket.once('connect', connected);
+        else connected();
+      });
       request.on('error', (err) => {
         watch.cancel();
         reject(err);

@@ -117,6 +117,14 @@ export function connectionError(err: unknown, request: string | null = null): un
 
 const TRANSIENT: readonly string[] = ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN'];
 
+const UNREACHED: readonly string[] = ['ETIMEDOUT', 'EAI_AGAIN'];
+
+/** True for those of `isTransient` by which nobody was reached: who waits at a terminal is told at once. */
+export function isUnreached(err: unknown): boolean {
+  if (err instanceof SkepError) return err.cause instanceof Error && isUnreached(err.cause);
+  return UNREACHED.includes((err as NodeJS.ErrnoException | null)?.code ?? '');
+}
+
 /** Other failures that another attempt may cure say so by themselves. */
 export interface Transient {
   readonly isTransient: true;

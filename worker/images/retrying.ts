@@ -16,11 +16,12 @@ export interface RetryOptions {
   readonly log: Logger;
 }
 
-/** Rejects with the last failure; with the first that is no passing trouble, or that is to wait too long. */
+/** Rejects with the last failure; with the first that is not worth it, or that is to wait too long. */
 export async function retrying<T>(
   { clock, random, log }: RetryOptions,
   signal: AbortSignal,
   work: () => Promise<T>,
+  isWorthIt: (err: unknown) => boolean = isTransient,
 ): Promise<T> {
   const backoff = new Backoff(BACKOFF, random);
   for (let attempt = 1; ; attempt++) {
@@ -28,7 +29,7 @@ export async function retrying<T>(
       return await work();
     } catch (err) {
       const askedMs = retryAfterMsOf(err, clock.wallMs());
-      if (signal.aborted || attempt === ATTEMPTS_MAX || !isTransient(err)) throw err;
+      if (signal.aborted || attempt === ATTEMPTS_MAX || !isWorthIt(err)) throw err;
       if (askedMs > RETRY_AFTER_MAX_MS) throw err;
       log.debug({ err, attempt }, 'registry request failed');
       await clock.sleep(Math.max(askedMs, backoff.nextDelayMs()), signal);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SystemRandom } from '../../../common/base/random.ts';
-import { responseError } from '../../../worker/images/registry-errors.ts';
+import { isTransient, isUnreached, responseError } from '../../../worker/images/registry-errors.ts';
 import { ATTEMPTS_MAX, retrying } from '../../../worker/images/retrying.ts';
 import { InstantClock } from '../../support/instant-clock.ts';
 
@@ -43,5 +44,16 @@ describe('retrying', () => {
     const { attempts, outcome } = await attempt(...broken);
     expect(attempts).toBe(ATTEMPTS_MAX);
     expect(outcome).toBe(broken[ATTEMPTS_MAX - 1]);
+  });
+
+  test.each([
+    ['a name that nobody knows just now', { code: 'EAI_AGAIN' }, true],
+    ['a connection that is not there in time', { code: 'ETIMEDOUT' }, true],
+    ['a connection that broke', { code: 'ECONNRESET' }, false],
+    ['a registry that has trouble', responseError(503, ''), false],
+  ])('knows by what nobody was reached: %s', (_what, failure, unreached) => {
+    const err = failure instanceof Error ? failure : Object.assign(new Error('x'), failure);
+    const wrapped = new SkepError('unavailable', 'connect to registry', { cause: err });
+    expect([isTransient(wrapped), isUnreached(wrapped)]).toEqual([true, unreached]);
   });
 });
