@@ -25,6 +25,7 @@ import {
 import { RegistryClient } from '../../worker/images/registry-client.ts';
 import { RegistryEndpoint } from '../../worker/images/registry-endpoint.ts';
 import { NO_PROXIES, ProxyRules } from '../../worker/images/registry-settings.ts';
+import { eventually } from '../support/cluster.ts';
 import { FaultyRegistry, json } from '../support/faulty-registry.ts';
 import { buildBusyboxImage, sha256 } from '../support/image-builder.ts';
 import {
@@ -481,9 +482,9 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
       };
       const aborted = store.pull(`${registry.host}/app:1`, null, () => {}, abort.signal);
       const ended = expect(aborted).rejects.toThrow('enough');
-      const hasAll = (): boolean =>
-        (statSync(partial(), { throwIfNoEntry: false })?.size ?? 0) >= 100_000;
-      while (!hasAll()) await new Promise((resolve) => setImmediate(resolve));
+      const sizeBytes = () => statSync(partial(), { throwIfNoEntry: false })?.size ?? 0;
+      const hasAll = (): void => expect(sizeBytes()).toBeGreaterThanOrEqual(100_000);
+      await eventually('what was sent is on disk', hasAll, { withinMs: 10_000, everyMs: 5 });
       abort.abort(new Error('enough'));
       await ended;
       await store.stop();

@@ -1,10 +1,10 @@
 /** Networks of this node alone over restarts of the daemon, in the host's own namespace. Needs root. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import type { NetworkSpec } from '../../common/model/network.ts';
@@ -14,9 +14,12 @@ import { LocalPorts, type PortWish } from '../../worker/network/local-ports.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const isRoot = process.getuid?.() === 0;
-const LINK = 'sktlocal0';
-const NAMESPACES = ['sktlocal-a', 'sktlocal-b'];
-const [A = '', B = ''] = NAMESPACES.map((name) => `/run/netns/${name}`);
+/** In a namespace that others have, too. */
+const OWN = `skt${process.pid}`;
+const [LINK, OTHER_LINK] = [`${OWN}l0`, `${OWN}l1`];
+const NAMESPACES = [`${OWN}-a`, `${OWN}-b`] as const;
+const [A, B] = [`/run/netns/${NAMESPACES[0]}`, `/run/netns/${NAMESPACES[1]}`];
+const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
 
 const spec = (options: Record<string, string> = {}): NetworkSpec => ({
   name: 'sktlocal',
@@ -36,6 +39,12 @@ const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', s
 describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
   let dir: string;
   let made: LocalNetworks[];
+  /** of the host, which a daemon changes and leaves */
+  let forwarding: string;
+  beforeAll(() => {
+    forwarding = readFileSync(FORWARD_FILE, 'utf8');
+  });
+  afterAll(() => writeFileSync(FORWARD_FILE, forwarding));
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'skep-local-'));
     made = [];
@@ -109,15 +118,15 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
   test('a network whose subnet the host has elsewhere meanwhile is refused', async () => {
     const networks = daemon();
     const { id } = await networks.create(spec());
-    ip('link', 'add', 'sktlocal1', 'type', 'bridge');
+    ip('link', 'add', OTHER_LINK, 'type', 'bridge');
     try {
-      ip('addr', 'add', '10.213.7.9/28', 'dev', 'sktlocal1');
-      ip('link', 'set', 'sktlocal1', 'up');
+      ip('addr', 'add', '10.213.7.9/28', 'dev', OTHER_LINK);
+      ip('link', 'set', OTHER_LINK, 'up');
       const attached = networks.attach('a', A, [endpoint(id)], []);
       await expect(attached).rejects.toThrow('10.213.7.0/24 overlaps route 10.213.7.0/28');
       expect(isThere()).toBe(false);
     } finally {
-      ip('link', 'del', 'sktlocal1');
+      ip('link', 'del', OTHER_LINK);
     }
   });
 
@@ -140,15 +149,18 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     }
   });
 
-  test('containers that are kept apart do not meet by way of the host either', async () => {
+  test.each([
+    ['that are kept apart do not meet by way of the host either', 'false', '0 packets received'],
+    ['of a network that lets them meet do so', 'true', '1 packets received'],
+  ])('containers %s', async (_what, isLet, words) => {
     const networks = daemon();
-    const { id } = await networks.create(spec({ 'com.docker.network.bridge.enable_icc': 'false' }));
+    const { id } = await networks.create(spec({ 'com.docker.network.bridge.enable_icc': isLet }));
     const a = await networks.attach('a', A, [endpoint(id)], []);
     const b = await networks.attach('b', B, [endpoint(id)], []);
     const [own = '', address = ''] = [a, b].map(({ seats }) => seats[0]?.address ?? '');
-    ip('-n', 'sktlocal-a', 'route', 'add', `${address}/32`, 'via', '10.213.7.1');
-    ip('-n', 'sktlocal-b', 'route', 'add', `${own}/32`, 'via', '10.213.7.1');
+    ip('-n', NAMESPACES[0], 'route', 'add', `${address}/32`, 'via', '10.213.7.1');
+    ip('-n', NAMESPACES[1], 'route', 'add', `${own}/32`, 'via', '10.213.7.1');
     const ping = spawnSync('nsenter', [`--net=${A}`, 'busybox', 'ping', '-c1', '-W1', address]);
-    expect(`${ping.stdout}`).toContain('0 packets received');
+    expect(`${ping.stdout}`).toContain(words);
   });
 });
