@@ -1,7 +1,14 @@
 /** `skep system prune` and `skep volume prune`: what nobody uses any more, on the host whose daemon answers. */
 import { humanSize } from '../output/units.ts';
 import { askLine } from './ask.ts';
-import { type CommandContext, type Configure, collect, filterMap, printLine } from './context.ts';
+import {
+  type CommandContext,
+  type Configure,
+  collect,
+  filterMap,
+  printLine,
+  UsageError,
+} from './context.ts';
 
 interface PruneFlags {
   readonly all?: boolean;
@@ -30,6 +37,11 @@ export const systemPrune: Configure = (command, context) => {
     .option('-f, --force', 'do not ask')
     .option('--volumes', 'anonymous volumes too')
     .action(async (flags: PruneFlags) => {
+      const filters = filterMap(flags.filter);
+      // A volume's age says nothing about its use: one that is older than a day may hold today's data.
+      if (flags.volumes && filters['until']) {
+        throw new UsageError('The "until" filter is not supported with "--volumes"');
+      }
       const what = [
         'all stopped containers',
         'all networks not used by at least one container',
@@ -40,14 +52,12 @@ export const systemPrune: Configure = (command, context) => {
       ];
       if (!flags.force && !(await isWanted(context, what))) return;
       const { client } = context;
-      const filters = filterMap(flags.filter);
       const { ContainersDeleted } = await client.containersPrune(filters);
       printDeleted(context, 'Deleted Containers:', ContainersDeleted ?? []);
       const { NetworksDeleted } = await client.networksPrune(filters);
       printDeleted(context, 'Deleted Networks:', NetworksDeleted ?? []);
       if (flags.volumes) {
-        const { until: _, ...others } = filters;
-        const { VolumesDeleted } = await client.volumesPrune(others);
+        const { VolumesDeleted } = await client.volumesPrune(filters);
         printDeleted(context, 'Deleted Volumes:', VolumesDeleted ?? []);
       }
       const dangling = [flags.all ? 'false' : 'true'];

@@ -30,18 +30,38 @@ function engine() {
 
 test('system prune removes containers before what they use', async () => {
   const { fake, calls } = engine();
-  const argv = ['-f', '-a', '--volumes', '--filter', 'label=a', '--filter', 'until=1h'];
+  const argv = ['-f', '-a', '--volumes', '--filter', 'label=a'];
   const { stdout } = await runCommand(systemPrune, argv, { engine: fake });
   expect(stdout).toBe(
     'Deleted Containers:\nc1\n\nDeleted Volumes:\nv1\nv2\n\nDeleted Images:\nuntagged: x:1\n\nTotal reclaimed space: 2MB\n',
   );
   const label = ['a'];
   expect(calls).toEqual([
-    ['containers', { label, until: ['1h'] }],
-    ['networks', { label, until: ['1h'] }],
+    ['containers', { label }],
+    ['networks', { label }],
     ['volumes', { label }],
-    ['images', { label, until: ['1h'], dangling: ['false'] }],
+    ['images', { label, dangling: ['false'] }],
   ]);
+});
+
+test('system prune by age leaves volumes alone, and refuses to be asked for them', async () => {
+  const { fake, calls } = engine();
+  const argv = ['-f', '--filter', 'until=1h'];
+  await runCommand(systemPrune, argv, { engine: fake });
+  const until = ['1h'];
+  const byAge = [
+    ['containers', { until }],
+    ['networks', { until }],
+    ['images', { until, dangling: ['true'] }],
+  ];
+  expect(calls).toEqual(byAge);
+  const refused = await runCommand(systemPrune, [...argv, '--volumes'], { engine: fake });
+  expect(refused).toEqual({
+    status: 1,
+    stdout: '',
+    stderr: 'The "until" filter is not supported with "--volumes"\n',
+  });
+  expect(calls).toEqual(byAge);
 });
 
 test('prune asks, and takes no answer for a no', async () => {
