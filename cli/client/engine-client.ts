@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { SkepError } from '../../common/base/errors.ts';
 import type { ChangeJson, EventJson } from '../../common/model/engine-json/event.ts';
 import type {
   NetworkConnectJson,
@@ -40,6 +41,15 @@ export interface EventQuery {
   readonly since?: string;
   readonly until?: string;
   readonly filters?: FilterMap;
+}
+
+export interface WatchOptions {
+  /** ends it */
+  readonly signal?: AbortSignal;
+  /** with what the objects were before */
+  readonly previous?: boolean;
+  /** called when no change from then on is missed */
+  readonly onReady?: () => void;
 }
 
 export class EngineClient extends ClusterCalls {
@@ -102,22 +112,20 @@ export class EngineClient extends ClusterCalls {
     return this.get('/system/df');
   }
 
-  /**
-   * Changes of the cluster's objects, with what they were before; until `signal` aborts.
-   * @param onReady called when no change from then on is missed
-   */
+  /** Changes of the cluster's objects. Throws `SkepError` when the daemon says that it cannot go on. */
   async *watch(
     filters: FilterMap,
-    signal?: AbortSignal,
-    onReady: () => void = () => {},
+    { signal, previous = false, onReady = () => {} }: WatchOptions,
   ): AsyncIterable<ChangeJson> {
     const body = await this.http.stream('GET', '/skep/watch', {
-      query: { filters: encodeFilters(filters), previous: true },
+      query: { filters: encodeFilters(filters), ...(previous && { previous }) },
       ...(signal && { signal }),
     });
     body.setEncoding('utf8');
     for await (const { name, data } of sentEvents(body as AsyncIterable<string>)) {
-      if (name === 'error') throw new Error((JSON.parse(data) as { Message: string }).Message);
+      if (name === 'error') {
+        throw new SkepError('unavailable', (JSON.parse(data) as { Message: string }).Message);
+      }
       if (name === 'ready') onReady();
       if (name === 'commit') yield* (JSON.parse(data) as { Changes: ChangeJson[] }).Changes;
     }

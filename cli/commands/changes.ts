@@ -1,14 +1,14 @@
 /** Waiting for the cluster's objects to change: by its own word, and by looking again where there is none. */
+import { SkepError } from '../../common/base/errors.ts';
+import { ApiError } from '../client/transport.ts';
 import type { CommandContext } from './context.ts';
 
-/** Between two looks at the cluster, however much changes. */
-const GAP_MS = 100;
-/** Where the daemon tells of no changes. */
-const POLL_MS = 250;
+/** Between two looks at the cluster, however much changes, and where the daemon tells of no changes. */
+const GAP_MS = 250;
 /** Before it is asked again to tell. */
 const REOPEN_MS = 2_000;
 
-type Kind = 'service' | 'task' | 'node';
+type Kind = 'cluster' | 'service' | 'task' | 'node';
 
 export class Changes {
   readonly #context: CommandContext;
@@ -16,6 +16,8 @@ export class Changes {
   readonly #closed = new AbortController();
   #isOpen = false;
   #changed = false;
+  /** what no daemon's answer explains */
+  #failure: Error | null = null;
   #wake: () => void = () => {};
 
   constructor(context: CommandContext, kinds: readonly Kind[] = ['service', 'task', 'node']) {
@@ -24,20 +26,23 @@ export class Changes {
     void this.#listen(); // it never rejects
   }
 
-  /** Resolves when something has changed since the last call, and after `maxMs` at the latest. */
+  /**
+   * Resolves when something has changed since the last call, but not before `GAP_MS`; after `maxMs` at the latest. Rejects
+   * for an answer of the daemon that means nothing.
+   */
   async next(maxMs = 1_000): Promise<void> {
     const { clock, signal } = this.#context;
-    if (!this.#isOpen) {
-      await clock.sleep(POLL_MS, signal);
-      return;
-    }
-    await clock.sleep(GAP_MS, signal);
-    if (!this.#changed) {
+    const gapMs = Math.min(GAP_MS, maxMs);
+    await clock.sleep(gapMs, signal);
+    if (this.#failure) throw this.#failure;
+    if (this.#isOpen && !this.#changed && maxMs > gapMs) {
       const over = new AbortController();
       const change = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
-      const pause = clock.sleep(maxMs, AbortSignal.any([signal, over.signal])).catch(() => {});
+      const pause = clock
+        .sleep(maxMs - gapMs, AbortSignal.any([signal, over.signal]))
+        .catch(() => {});
       await Promise.race([change, pause]);
       over.abort();
       signal.throwIfAborted();
@@ -59,9 +64,11 @@ export class Changes {
           wasOpen = this.#isOpen = true;
           this.#note(); // what changed before
         };
-        for await (const _ of client.watch({ kind: this.#kinds }, ended, opened)) this.#note();
-      } catch {
+        const options = { signal: ended, onReady: opened };
+        for await (const _ of client.watch({ kind: this.#kinds }, options)) this.#note();
+      } catch (err) {
         // No such route, or the daemon went: looking again has to do.
+        if (!ended.aborted && !isOfDaemon(err)) this.#failure = err as Error;
       }
       this.#isOpen = false;
       this.#note();
@@ -74,3 +81,9 @@ export class Changes {
     this.#wake();
   }
 }
+
+/** It refused, it cannot be reached, or the connection broke: no fault of ours. */
+const isOfDaemon = (err: unknown): boolean =>
+  err instanceof ApiError ||
+  err instanceof SkepError ||
+  (err as NodeJS.ErrnoException).code !== undefined;

@@ -22,7 +22,8 @@ export const events: Configure = (command, context) => {
       }
       const filters = { ...ofStack(stack), kind: KINDS };
       const names = await StackNames.read(context, stack);
-      for await (const change of context.client.watch(filters, context.signal)) {
+      const options = { signal: context.signal, previous: true };
+      for await (const change of context.client.watch(filters, options)) {
         names.learn(change);
         if (format === 'json') printLine(context, JSON.stringify(change));
         else tell(context, changeText(change, names));

@@ -10,6 +10,7 @@ import type {
   SwarmJson,
 } from '../../common/model/engine-json/swarm.ts';
 import { parseDurationNanos } from '../compose/values.ts';
+import { Changes } from './changes.ts';
 import {
   type CommandContext,
   type Configure,
@@ -29,7 +30,6 @@ interface CaFlags {
   readonly rotate?: boolean;
 }
 
-const POLL_MS = 200;
 const BAR_WIDTH = 50;
 
 export const ca: Configure = (command, context) => {
@@ -151,23 +151,25 @@ async function externalCaOf(context: CommandContext, spec: string): Promise<Exte
 
 /** Until every node uses a certificate of the root that is wanted, and trusts it. Ctrl-C leaves it to the managers. */
 async function follow(context: CommandContext, quiet: boolean): Promise<void> {
-  const { client, clock, signal } = context;
+  const { client, signal } = context;
   const progress = new RotationProgress(context);
-  for (;;) {
-    const [swarm, nodes] = await Promise.all([client.swarm(), client.nodes()]);
-    const state = rotationState(swarm, nodes);
-    if (!quiet) progress.show(state);
-    if (state.isOver) return;
-    try {
-      await clock.sleep(POLL_MS, signal);
-    } catch (err) {
-      if (!signal.aborted) throw err;
-      if (!quiet) {
-        printLine(context, 'Operation continuing in background.');
-        printLine(context, 'Use `skep node inspect` to see which nodes are missing.');
-      }
-      return;
+  const changes = new Changes(context, ['cluster', 'node']);
+  try {
+    for (;;) {
+      const [swarm, nodes] = await Promise.all([client.swarm(), client.nodes()]);
+      const state = rotationState(swarm, nodes);
+      if (!quiet) progress.show(state);
+      if (state.isOver) return;
+      await changes.next();
     }
+  } catch (err) {
+    if (!signal.aborted) throw err;
+    if (!quiet) {
+      printLine(context, 'Operation continuing in background.');
+      printLine(context, 'Use `skep node inspect` to see which nodes are missing.');
+    }
+  } finally {
+    changes.close();
   }
 }
 

@@ -5,6 +5,7 @@
 import { Readable, Writable } from 'node:stream';
 import { Command } from 'commander';
 import { EngineClient } from '../../cli/client/engine-client.ts';
+import { ApiError } from '../../cli/client/transport.ts';
 import {
   type CommandContext,
   type Configure,
@@ -45,16 +46,22 @@ class TextSink extends Writable {
   }
 }
 
-/** The name of a call that the fake lacks is in the error. */
+/** The name of a call that the fake lacks is in the error; a fake that tells of no changes is asked again and again. */
 function strictEngine(engine: FakeEngine | EngineClient): EngineClient {
   if (engine instanceof EngineClient) return engine;
   const proxy = new Proxy(engine, {
     get(target, name) {
       if (typeof name === 'string' && name in target) return target[name as keyof EngineClient];
+      if (name === 'watch') return noWatch;
       throw new Error(`the command made the unexpected call '${String(name)}'`);
     },
   });
   return proxy as EngineClient;
+}
+
+// biome-ignore lint/correctness/useYield: it has nothing to tell
+async function* noWatch(): AsyncIterable<never> {
+  throw new ApiError(404, 'page not found');
 }
 
 export async function runCommand(
