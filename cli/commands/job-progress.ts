@@ -5,6 +5,7 @@
 import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import type { ProgressView, SlotView } from './progress-view.ts';
+import { hasFailed, isWanted } from './task-life.ts';
 
 export interface JobView extends ProgressView {
   readonly completed: number;
@@ -34,9 +35,9 @@ export function viewJob(service: ServiceJson, tasks: readonly TaskJson[]): JobVi
     if (!other || tellsMore(task, other)) seats.set(key, task);
   }
   // What was stopped on request and has no successor (yet) tells nothing.
-  const entries = [...seats].filter(([, task]) => isWanted(task) || isFailed(task));
+  const entries = [...seats].filter(([, task]) => isWanted(task) || hasFailed(task));
   const completed = entries.filter(([, task]) => isComplete(task)).length;
-  const failed = entries.filter(([, task]) => isFailed(task) && !isWanted(task)).length;
+  const failed = entries.filter(([, task]) => hasFailed(task) && !isWanted(task)).length;
   const total = replicated ? (replicated.TotalCompletions ?? 1) : entries.length;
   const slots: SlotView[] = entries
     .sort(([a], [b]) => (replicated ? Number(a) - Number(b) : a < b ? -1 : 1))
@@ -62,10 +63,6 @@ export function viewJob(service: ServiceJson, tasks: readonly TaskJson[]): JobVi
 }
 
 const isComplete = (task: TaskJson): boolean => task.Status.State === 'complete';
-const isFailed = ({ Status: { State } }: TaskJson): boolean =>
-  State === 'failed' || State === 'rejected';
-const isWanted = ({ DesiredState }: TaskJson): boolean =>
-  DesiredState === 'ready' || DesiredState === 'complete';
 
 /** Of a seat's tasks: the one that completed, else the one that is wanted, else the newest. */
 function tellsMore(task: TaskJson, other: TaskJson): boolean {

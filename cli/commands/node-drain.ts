@@ -8,10 +8,11 @@ import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { isOutOfSequence } from '../client/transport.ts';
 import { Changes } from './changes.ts';
 import { type CommandContext, type Configure, ExitError, printLine, warnLine } from './context.ts';
+import { NO_TROUBLE, type Progress, progressSince, troubleOf } from './drain-progress.ts';
 import { resolveNode } from './node.ts';
-import { rank } from './progress-view.ts';
-import { type ServiceProgress, serviceProgress, stackEnd } from './stack-progress.ts';
+import { type StackMoment, stackEnd } from './stack-progress.ts';
 import { END_STATUS, PLACEMENT_WAIT_MS, timeoutFlag } from './stack-wait.ts';
+import { hasEnded } from './task-life.ts';
 import { callOffMoves, type MoveOrder, moveTask } from './task-moves.ts';
 
 interface DrainFlags {
@@ -35,7 +36,13 @@ export const drain: Configure = (command, context) => {
     .action(async (ref: string, flags: DrainFlags) => {
       const node = await resolveNode(context, ref);
       const tasks = await context.client.tasks({ node: [node.ID] });
-      const services = [...new Set(tasks.filter(isOnItsWay).map(({ ServiceID }) => ServiceID))];
+      const services = [
+        ...new Set(
+          tasks
+            .filter((task) => !hasEnded(task) && task.DesiredState !== 'remove')
+            .map(({ ServiceID }) => ServiceID),
+        ),
+      ];
       printLine(context, ref);
       if (!flags.wait) {
         await setAvailability(context, node.ID, 'drain');
@@ -43,6 +50,7 @@ export const drain: Configure = (command, context) => {
       }
       const wait = new Wait(context, node, services, flags.timeout);
       try {
+        await wait.begin();
         const isBusy = services.length > 0 && node.Spec.Availability !== 'drain';
         if (isBusy && !flags.now) {
           await setAvailability(context, node.ID, 'pause');
@@ -76,13 +84,6 @@ async function setAvailability(
   }
 }
 
-/** It runs, or will. */
-function isOnItsWay({ Status, DesiredState }: TaskJson): boolean {
-  return rank(Status.State) < rank('complete') && DesiredState !== 'remove';
-}
-
-type Progress = readonly (ServiceProgress & { readonly isStable: true })[];
-
 /** Each wait throws `ExitError` as a deployment that is waited for: 1 failed, 3 timed out, 4 nowhere to run. */
 class Wait {
   readonly #context: CommandContext;
@@ -90,6 +91,7 @@ class Wait {
   readonly #services: readonly string[];
   readonly #changes: Changes;
   readonly #overMs: number;
+  #before = NO_TROUBLE;
   #unplacedSinceMs: number | null = null;
   #said = '';
 
@@ -108,6 +110,11 @@ class Wait {
 
   close(): void {
     this.#changes.close();
+  }
+
+  /** Looks at what is amiss already. */
+  async begin(): Promise<void> {
+    this.#before = troubleOf(await this.#moment());
   }
 
   /** Until other tasks have taken the places of those here that have another place. */
@@ -146,7 +153,7 @@ class Wait {
     this.#unplacedSinceMs = null;
     for (;;) {
       const here = await this.#context.client.tasks({ node: [this.#node.ID] });
-      const left = here.filter(({ Status }) => rank(Status.State) < rank('complete')).length;
+      const left = here.filter((task) => !hasEnded(task)).length;
       const progress = await this.#progress();
       this.#say(`${left} tasks left here, ${wordsOf(progress)}`);
       if (left === 0 && stackEnd(progress) === 'converged') return;
@@ -171,19 +178,20 @@ class Wait {
     );
   }
 
-  async #progress(): Promise<Progress> {
+  async #moment(): Promise<StackMoment> {
     const { client } = this.#context;
-    if (this.#services.length === 0) return [];
+    if (this.#services.length === 0) return { services: [], tasks: [], nodes: [] };
     const [services, tasks, nodes] = await Promise.all([
       client.services({ id: this.#services }),
       client.tasks({ service: this.#services, '_up-to-date': ['true'] }),
       client.nodes(),
     ]);
-    // A service that was removed meanwhile has nothing that could be missing.
-    return services.map(({ Spec }) => ({
-      ...serviceProgress(Spec.Name, { services, tasks, nodes }, false),
-      isStable: true,
-    }));
+    return { services, tasks, nodes };
+  }
+
+  /** A service that was removed meanwhile has nothing that could be missing. */
+  async #progress(): Promise<Progress> {
+    return progressSince(this.#before, await this.#moment());
   }
 
   #say(line: string): void {

@@ -12,6 +12,7 @@ import {
   warnLine,
 } from './context.ts';
 import { END_STATUS, timeoutFlag } from './stack-wait.ts';
+import { hasEnded } from './task-life.ts';
 import { callOffMoves, type MoveOrder, moveTask } from './task-moves.ts';
 
 const MOVES_DEFAULT = 10;
@@ -80,8 +81,6 @@ function table(moves: readonly TaskMoveJson[]): string {
   ]);
 }
 
-const ENDED = ['complete', 'shutdown', 'failed', 'rejected', 'orphaned'];
-
 /** Until the tasks have ended: each does when another runs in its place. Throws `ExitError`. */
 async function untilGone(
   context: CommandContext,
@@ -96,7 +95,7 @@ async function untilGone(
   try {
     for (;;) {
       const tasks = await client.tasks({ id: [...ids] });
-      const left = tasks.filter(({ Status }) => !ENDED.includes(Status.State));
+      const left = tasks.filter((task) => !hasEnded(task));
       const moved = moves.length - left.length;
       if (moved !== said && !json) printLine(context, `${moved} of ${moves.length} tasks moved`);
       said = moved;

@@ -7,7 +7,7 @@ import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { CONDITION_WORDS, startDependencies } from '../../common/model/start-order.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
-import { rank } from './progress-view.ts';
+import { hasFailed, isUnplaced, isWanted } from './task-life.ts';
 
 /**
  * `up`: every seat runs, or has done its work. `moving`: something is under way. `held`: prepared, and waits
@@ -102,7 +102,7 @@ interface Seats {
 
 function jobSeats(service: ServiceJson, tasks: readonly TaskJson[]): Seats {
   const job = viewJob(service, tasks);
-  const wanted = tasks.filter(({ DesiredState }) => rank(DesiredState) <= rank('complete'));
+  const wanted = tasks.filter(isWanted);
   const unplaced = wanted.filter(isUnplaced).length;
   const prepared = wanted.filter(({ DesiredState }) => DesiredState === 'ready').length;
   const errors = job.slots.map(({ error }) => error).filter((text) => text !== '');
@@ -163,15 +163,13 @@ interface Seat {
 function seatOf(service: ServiceJson, tasks: readonly TaskJson[]): Seat | null {
   const byAge = [...tasks].sort((a, b) => (a.CreatedAt < b.CreatedAt ? 1 : -1));
   const newest = byAge[0]!;
-  const wanted = byAge.find(
-    ({ DesiredState }) => rank(DesiredState) <= rank('complete') && rank(DesiredState) >= 0,
-  );
+  const wanted = byAge.find(isWanted);
   const lastError = byAge.find(({ Status }) => Status.Err)?.Status.Err ?? '';
   if (!wanted) {
     if (newest.DesiredState === 'remove') return null;
     const { State: state } = newest.Status;
     if (state === 'complete') return { kind: 'done', state, error: '' };
-    const gaveUp = (state === 'failed' || state === 'rejected') && givesUp(service);
+    const gaveUp = hasFailed(newest) && givesUp(service);
     // What was stopped, or failed without a successor, stands where nobody wants anything: a drained node.
     return gaveUp ? { kind: 'failed', state, error: lastError } : null;
   }
@@ -184,12 +182,6 @@ function seatOf(service: ServiceJson, tasks: readonly TaskJson[]): Seat | null {
   const isFirst = byAge.length === 1;
   const kind = wanted.DesiredState === 'ready' && isFirst ? 'prepared' : 'moving';
   return { kind, state, error: lastError };
-}
-
-/** No node would have it, or something of the network is used up. */
-function isUnplaced({ Status }: TaskJson): boolean {
-  const before = Status.State === 'new' || Status.State === 'pending';
-  return before && (Status.Err ?? '') !== '';
 }
 
 function givesUp({ Spec }: ServiceJson): boolean {

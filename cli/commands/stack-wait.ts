@@ -17,6 +17,7 @@ import {
   serviceProgress,
   stackEnd,
 } from './stack-progress.ts';
+import { hasFailed } from './task-life.ts';
 
 /** How long the nodes may all refuse a task before that counts as the answer. */
 export const PLACEMENT_WAIT_MS = 10_000;
@@ -144,9 +145,6 @@ async function momentOf({ client }: CommandContext, stack: string): Promise<Stac
 function monitorMs(service: ServiceJson | undefined): number {
   return (service?.Spec.UpdateConfig?.Monitor ?? MONITOR_DEFAULT_NANOS) / 1e6;
 }
-
-const hasFailed = ({ Status }: TaskJson): boolean =>
-  Status.State === 'failed' || Status.State === 'rejected';
 
 /** Failed tasks of earlier specs: they are not what this deployment did. */
 async function endedTasks(context: CommandContext, stack: string): Promise<ReadonlySet<string>> {

@@ -19,6 +19,7 @@ import { isJob } from './job-progress.ts';
 import { ofStack } from './stack.ts';
 import { type WaitFlags, waitFlags } from './stack-deploy.ts';
 import { END_STATUS, waitForStack } from './stack-wait.ts';
+import { hasEnded } from './task-life.ts';
 
 /** A constraint that no node meets: node ids have 25 characters. */
 const NOWHERE = 'node.id==stopped';
@@ -89,12 +90,11 @@ async function tasksEnded(
   context: CommandContext,
   filter: Readonly<Record<string, readonly string[]>>,
 ): Promise<void> {
-  const ended = ['complete', 'shutdown', 'failed', 'rejected', 'orphaned'];
   const changes = new Changes(context, ['task']);
   try {
     for (;;) {
       const tasks = await context.client.tasks(filter);
-      if (tasks.every(({ Status }) => ended.includes(Status.State))) return;
+      if (tasks.every(hasEnded)) return;
       await changes.next();
     }
   } finally {

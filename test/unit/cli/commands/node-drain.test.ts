@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { drain } from '../../../../cli/commands/node-drain.ts';
 import type { ServiceId } from '../../../../common/model/ids.ts';
-import { ANYWHERE } from '../../../../common/model/service.ts';
+import { ANYWHERE, NO_RESOURCES, type Service } from '../../../../common/model/service.ts';
 import type { Task } from '../../../../common/model/task.ts';
 import { isTerminal } from '../../../../common/model/task-state.ts';
 import { aTaskSpec } from '../../../support/builders.ts';
@@ -100,6 +100,61 @@ describe('node drain', () => {
     expect(status).not.toBe(0);
     expect(world.rooms.running(web.id).map(({ id }) => id)).toEqual([old!.id]);
     expect(world.rooms.tasks(web.id)).toHaveLength(2);
+  });
+
+  test('asks of services that were in trouble before no more than they had', async () => {
+    const [node, other] = world.rooms.nodes();
+    const restart = { condition: 'none' as const, delayNanos: 0, maxAttempts: 0, windowNanos: 0 };
+    world.rooms.outcome = ({ slot, spec }) =>
+      slot === 3 && spec.restart?.condition === 'none' ? 'failed' : 'running';
+    const frail = await world.rooms.deploy({
+      ...{ name: 'frail', ...replicas(4), task: aTaskSpec({ restart }) },
+    });
+    const held = await world.rooms.deploy({ name: 'held', ...replicas(2) });
+    await world.rooms.test.store.update((tx) => {
+      const service = tx.require('service', held.id);
+      const updateStatus = { state: 'paused', startedAtMs: 1, completedAtMs: null, message: 'no' };
+      tx.update('service', { ...service, updateStatus } as Service);
+    });
+    const reserved = (memoryBytes: number) => ({
+      ...NO_RESOURCES,
+      reservations: { ...NO_RESOURCES.reservations, memoryBytes },
+    });
+    const there = { ...ANYWHERE, constraints: [`node.id==${other!.id}`] };
+    const all = other!.description!.memoryBytes;
+    await world.rooms.deploy({
+      ...{ name: 'hog', task: aTaskSpec({ placement: there, resources: reserved(all) }) },
+    });
+    const every = await world.rooms.deploy({
+      ...{
+        name: 'every',
+        mode: { kind: 'global' },
+        task: aTaskSpec({ resources: reserved(1024) }),
+      },
+    });
+    expect(world.rooms.running(every.id).map(({ nodeId }) => nodeId)).toEqual([node!.id]);
+
+    const { status, stdout, stderr } = await world.run(drain, ['--wait', hosts()[0]!]);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/\n0 tasks left here, 0 of 3 services not whole\n$/);
+    for (const [{ id }, count] of [
+      [frail, 3],
+      [held, 2],
+    ] as const) {
+      const places = world.rooms.running(id).map(({ nodeId }) => nodeId);
+      expect(places).toEqual(Array(count).fill(other!.id));
+    }
+  });
+
+  test('asks of such a service what it had: what finds no other place is told', async () => {
+    const restart = { condition: 'none' as const, delayNanos: 0, maxAttempts: 0, windowNanos: 0 };
+    const placement = { ...ANYWHERE, maxReplicas: 2 };
+    world.rooms.outcome = ({ slot }) => (slot === 3 ? 'failed' : 'running');
+    const task = aTaskSpec({ restart, placement });
+    const { id } = await world.rooms.deploy({ name: 'frail', ...replicas(4), task });
+    expect(world.rooms.running(id)).toHaveLength(3);
+    const { status, stderr } = await world.run(drain, ['--wait', hosts()[0]!]);
+    expect([status, stderr]).toEqual([4, expect.stringMatching(/^frail: .*1 pending: /)]);
   });
 
   test('writes again when somebody else has written the node in between', async () => {
