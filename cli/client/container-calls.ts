@@ -1,6 +1,7 @@
 /** The calls of containers and of commands in them. Each container is of the node that answers, or of any other of its cluster. */
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
+import { SkepError } from '../../common/base/errors.ts';
 import type {
   ContainerCreateJson,
   ContainerJson,
@@ -118,6 +119,9 @@ export class ContainerCalls extends ApiCalls {
       let text = '';
       body.setEncoding('utf8');
       for await (const chunk of body as AsyncIterable<string>) text += chunk;
+      if (text === '') {
+        throw new SkepError('unavailable', `wait for ${ref}: the connection broke before it ended`);
+      }
       return (JSON.parse(text) as { readonly StatusCode: number }).StatusCode;
     };
   }

@@ -1,5 +1,6 @@
 /** `skep attach` and `skep start`: the streams of containers that are there already. */
 import type { Command } from 'commander';
+import { hasStatus } from '../client/transport.ts';
 import {
   type CommandContext,
   type Configure,
@@ -22,6 +23,7 @@ export const attach: Configure = (command, context) => {
     .option('--no-stdin', 'do not pass standard input on')
     .argument('<container>', 'id or name')
     .action(async (ref: string, flags: AttachFlags & { readonly stdin: boolean }) => {
+      const detachKeys = detachKeysOf(flags);
       const container = await context.client.container(ref);
       const { State, Config } = container;
       if (!State?.Running) {
@@ -33,8 +35,11 @@ export const attach: Configure = (command, context) => {
       const stdin = flags.stdin && (Config?.OpenStdin ?? false);
       const tty = Config?.Tty ?? false;
       requireTerminal(context, { tty, interactive: stdin });
-      const how = await stay(context, container.Id, { tty, stdin, flags });
-      if (how === 'ended') await leaveAs(context, container.Id);
+      const ended = await endOf(context, container.Id);
+      const how = await stay(context, container.Id, { tty, stdin, flags, detachKeys });
+      if (how === 'detached') return;
+      const status = await ended();
+      if (status !== 0) throw new ExitError(status);
     });
 };
 
@@ -51,6 +56,7 @@ interface Stay {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly flags: AttachFlags;
+  readonly detachKeys: Buffer;
   /** called once its streams are there */
   readonly begin?: () => Promise<void>;
 }
@@ -58,10 +64,9 @@ interface Stay {
 async function stay(
   context: CommandContext,
   id: string,
-  { tty, stdin, flags, begin }: Stay,
+  { tty, stdin, flags, detachKeys, begin }: Stay,
 ): Promise<'ended' | 'detached'> {
   const { client } = context;
-  const detachKeys = detachKeysOf(flags);
   const release = flags.sigProxy && !tty ? passSignalsTo(context, id) : () => {};
   try {
     const connection = await client.containerAttach(id, stdin);
@@ -80,10 +85,21 @@ async function stay(
   }
 }
 
-/** With its exit status, if it has ended; with 0 when only its streams have, or when it is gone. */
-async function leaveAs({ client }: CommandContext, id: string): Promise<void> {
-  const { State } = await client.container(id);
-  if (!State?.Running && State?.ExitCode) throw new ExitError(State.ExitCode);
+/** Tells its exit status, once it has ended: asked for before the end, for one that is removed then can tell nothing. */
+async function endOf({ client }: CommandContext, id: string): Promise<() => Promise<number>> {
+  try {
+    return await client.containerWait(id, 'not-running');
+  } catch (err) {
+    // A task's container belongs to its service: it is looked at when its streams have ended.
+    if (!hasStatus(err, 409)) throw err;
+    return async () => {
+      const { State } = await client.container(id).catch((gone: unknown) => {
+        if (!hasStatus(gone, 404)) throw gone;
+        return { State: undefined };
+      });
+      return (!State?.Running && State?.ExitCode) || 0;
+    };
+  }
 }
 
 interface StartFlags extends AttachFlags {
@@ -120,13 +136,14 @@ async function startOne(
   if (others.length > 0) {
     throw new UsageError('you cannot start and attach multiple containers at once');
   }
+  const detachKeys = detachKeysOf(flags);
   const { Id, Config } = await client.container(ref);
   const tty = Config?.Tty ?? false;
   const stdin = (flags.interactive ?? false) && (Config?.OpenStdin ?? false);
   requireTerminal(context, { tty, interactive: stdin });
   const ended = await client.containerWait(Id, 'next-exit');
   const begin = () => client.containerDo(Id, 'start');
-  const how = await stay(context, Id, { tty, stdin, flags, begin });
+  const how = await stay(context, Id, { tty, stdin, flags, detachKeys, begin });
   if (how === 'detached') return;
   const status = await ended();
   if (status !== 0) throw new ExitError(status);

@@ -50,7 +50,10 @@ export const run: Configure = (command, context) => {
     .argument('[command...]', 'and its arguments')
     .action(async (image: string, words: readonly string[], flags: RunFlags) => {
       requireTerminal(context, flags);
-      const status = await statusOf(context, () => runContainer(context, image, words, flags));
+      const detachKeys = detachKeysOf(flags);
+      const status = await statusOf(context, () =>
+        runContainer(context, { image, words, flags, detachKeys }),
+      );
       if (status !== 0) throw new ExitError(status);
     });
 };
@@ -67,11 +70,16 @@ async function statusOf(context: CommandContext, work: () => Promise<number>): P
   }
 }
 
+interface Asked {
+  readonly image: string;
+  readonly words: readonly string[];
+  readonly flags: RunFlags;
+  readonly detachKeys: Buffer;
+}
+
 async function runContainer(
   context: CommandContext,
-  image: string,
-  words: readonly string[],
-  flags: RunFlags,
+  { image, words, flags, detachKeys }: Asked,
 ): Promise<number> {
   const { client } = context;
   const id = await made(context, image, words, flags);
@@ -82,7 +90,7 @@ async function runContainer(
   }
   const release = flags.sigProxy && !flags.tty ? passSignalsTo(context, id) : () => {};
   try {
-    return await attached(context, id, flags);
+    return await attached(context, id, flags, detachKeys);
   } finally {
     release();
   }
@@ -96,7 +104,12 @@ export function passSignalsTo({ client, takeSignals }: CommandContext, id: strin
 }
 
 /** Starts the container and stays with it. Its exit status. */
-async function attached(context: CommandContext, id: string, flags: RunFlags): Promise<number> {
+async function attached(
+  context: CommandContext,
+  id: string,
+  flags: RunFlags,
+  detachKeys: Buffer,
+): Promise<number> {
   const { client } = context;
   const stdin = flags.interactive ?? false;
   const connection = await client.containerAttach(id, stdin);
@@ -108,7 +121,7 @@ async function attached(context: CommandContext, id: string, flags: RunFlags): P
     throw err;
   }
   const how = await relay(context, connection, {
-    detachKeys: detachKeysOf(flags),
+    detachKeys,
     tty: flags.tty ?? false,
     stdin,
     output: context,

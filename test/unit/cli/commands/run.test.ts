@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
-import { start } from '../../../../cli/commands/container-attach.ts';
+import { attach, start } from '../../../../cli/commands/container-attach.ts';
 import { kill, prune, restart, rm, stop } from '../../../../cli/commands/container-verbs.ts';
 import type { Configure } from '../../../../cli/commands/context.ts';
 import { create, run } from '../../../../cli/commands/run.ts';
@@ -247,6 +247,21 @@ describe('skep run', () => {
     },
   );
 
+  test.each<[string, Configure, readonly string[]]>([
+    ['run', run, ['box']],
+    ['start', start, ['-a', 'box']],
+    ['attach', attach, ['box']],
+  ])('%s says of wrong detach keys before it asks for anything', async (_, command, argv) => {
+    const { fake, calls } = engine();
+    const argvAll = ['--detach-keys', 'ctrl-', ...argv];
+    const { status, stderr } = await runCommand(command, argvAll, { engine: fake });
+    expect([status, stderr, calls]).toEqual([
+      1,
+      "invalid detach keys 'ctrl-': unknown key 'ctrl-'\n",
+      [],
+    ]);
+  });
+
   test('detached it prints the id and does not wait', async () => {
     const { fake, calls } = engine();
     const result = await runCommand(run, ['-d', 'box'], { engine: fake });
@@ -288,6 +303,45 @@ describe('skep run', () => {
     expect(result.stdout).toBe('ID\n');
     expect(result.stderr).toContain("Unable to find image 'box' locally");
     expect(calls[0]).toEqual(['pull', 'box', 'latest']);
+  });
+});
+
+describe('skep attach', () => {
+  const running = { Id: 'ID', State: { Running: true }, Config: {} };
+
+  test('ends as a container that is removed at its end, which nobody can ask afterwards', async () => {
+    const { fake, calls } = engine([frame('stdout', Buffer.from('out\n'))], 7);
+    let isThere = true;
+    fake.container = async () => {
+      if (!isThere) throw new ApiError(404, 'No such container: box');
+      isThere = false;
+      return running;
+    };
+    const result = await runCommand(attach, ['box'], { engine: fake });
+    expect(result).toEqual({ status: 7, stdout: 'out\n', stderr: '' });
+    expect(calls).toEqual([
+      ['wait', 'ID', 'not-running'],
+      ['attach', 'ID', false],
+    ]);
+  });
+
+  test.each<[string, object | null, number]>([
+    ['as it ended', { ...running, State: { Running: false, ExitCode: 3 } }, 3],
+    ['with 0 while it runs on', running, 0],
+    ['with 0 when it is gone', null, 0],
+  ])('ends, of the container of a task, %s', async (_, after, status) => {
+    const { fake } = engine();
+    const answers = [running, after];
+    fake.container = async () => {
+      const answer = answers.shift();
+      if (!answer) throw new ApiError(404, 'No such container: box');
+      return answer;
+    };
+    fake.containerWait = async () => {
+      throw new ApiError(409, 'it belongs to a task, whose service decides');
+    };
+    const result = await runCommand(attach, ['box'], { engine: fake });
+    expect(result).toEqual({ status, stdout: '', stderr: '' });
   });
 });
 
