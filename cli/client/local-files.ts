@@ -4,19 +4,11 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { extract, type Headers, pack } from 'tar-fs';
 
-export interface PackOptions {
-  /** the name of what is packed; empty = only what is in it */
-  readonly prefix: string;
-  /** of a link: what it points to */
-  readonly follows: boolean;
-}
-
-/** `path` and all that is in it. */
-export function packLocal(path: string, { prefix, follows }: PackOptions): Readable {
+/** `path` and all that is in it, links as links. @param prefix its name in the tar; empty = only what is in it */
+export function packLocal(path: string, prefix: string): Readable {
   const name = posix.basename(path);
   return pack(posix.dirname(path), {
     entries: [name],
-    dereference: follows,
     umask: 0,
     // There is no other word for a process or a socket in a tar: they are left out.
     strict: false,

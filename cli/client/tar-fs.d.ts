@@ -13,7 +13,6 @@ declare module 'tar-fs' {
     folder: string,
     options: {
       readonly entries: string[];
-      readonly dereference: boolean;
       readonly umask: number;
       readonly strict: boolean;
       readonly map: (header: Headers) => Headers;

@@ -1,13 +1,12 @@
 /** `skep cp`, `export` and `diff`: files of containers. Where a copy goes is decided as `docker cp` does. */
-import { createWriteStream } from 'node:fs';
-import { lstat, stat } from 'node:fs/promises';
+import { lstat, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, posix, resolve } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { PathStatJson } from '../client/container-calls.ts';
 import { packLocal, unpackLocal } from '../client/local-files.ts';
 import { ApiError, hasStatus } from '../client/transport.ts';
 import { humanSize } from '../output/units.ts';
+import { requireNoTerminal, saveTar, writeOut } from './binary-output.ts';
 import { type CommandContext, type Configure, printLine, UsageError, warnLine } from './context.ts';
 
 interface CopyFlags {
@@ -84,16 +83,16 @@ async function copyOut(
     if (found === null) throw missing(container!, path);
   }
   if (target === '-') {
-    if (context.stdout.isTTY) throw new UsageError('refusing to write a tar to a terminal');
-    const tar = await client.archiveGet(container!, path);
-    for await (const chunk of tar) await written(context.stdout, chunk as Buffer);
+    requireNoTerminal(context, 'refusing to write a tar to a terminal');
+    await writeOut(context, await client.archiveGet(container!, path));
     return;
   }
   const isDirectory = has(found, MODE_DIRECTORY);
   if (!isDirectory && endsInSlash(given)) throw new UsageError(`${source}: not a directory`);
   const wanted = resolve(context.cwd, target);
   const existing = await stat(wanted).catch(() => null);
-  const name = posix.basename(path);
+  // As it was asked for: what a link points to may have another name.
+  const name = posix.basename(plainPath(given));
   let into = wanted;
   if (existing?.isDirectory()) {
     if (!(isDirectory && (meansContents(given) || path === '/'))) into = resolve(wanted, name);
@@ -134,8 +133,10 @@ async function copyIn(
   }
   const local = resolve(context.cwd, source);
   const isLink = (await lstat(local)).isSymbolicLink();
-  const follows = followLink || (isLink && endsInSlash(source));
-  const isDirectory = follows || !isLink ? (await stat(local)).isDirectory() : false;
+  // Of a link that is followed the content is copied under the link's name; links in it stay links.
+  const follows = isLink && (followLink || endsInSlash(source));
+  const packed = follows ? await realpath(local) : local;
+  const isDirectory = follows || !isLink ? (await stat(packed)).isDirectory() : false;
   if (!isDirectory && endsInSlash(source)) throw new UsageError(`${source}: not a directory`);
   const name = posix.basename(local);
   let folder = existing.path;
@@ -150,7 +151,7 @@ async function copyIn(
     if (endsInSlash(given)) throw new UsageError(`${target}: not a directory`);
     [folder, prefix] = [posix.dirname(existing.path), posix.basename(existing.path)];
   }
-  const bytes = counted(packLocal(local, { prefix, follows: follows }));
+  const bytes = counted(packLocal(packed, prefix));
   await client.archivePut(container!, folder, bytes.stream, archive);
   if (!quiet) told(context, bytes.count(), target);
 }
@@ -198,30 +199,15 @@ function told(context: CommandContext, bytes: number, target: string): void {
   warnLine(context, `Successfully copied ${humanSize(bytes)} to ${target}`);
 }
 
-function written(out: CommandContext['stdout'], chunk: Buffer): Promise<void> | undefined {
-  if (out.write(chunk)) return undefined;
-  return new Promise((done) => out.once('drain', () => done()));
-}
-
 // ---- whole file systems -------------------------------------------------------------------------
 
 export const exportContainer: Configure = (command, context) => {
   command
     .argument('<container>', 'id or name')
     .option('-o, --output <file>', 'instead of standard output')
-    .action(async (ref: string, { output }: { readonly output?: string }) => {
-      if (output === undefined && context.stdout.isTTY) {
-        throw new UsageError(
-          'cowardly refusing to save to a terminal. Use the -o flag or redirect',
-        );
-      }
-      const tar = await context.client.containerExport(ref);
-      if (output !== undefined) {
-        await pipeline(tar, createWriteStream(resolve(context.cwd, output), { mode: 0o600 }));
-        return;
-      }
-      for await (const chunk of tar) await written(context.stdout, chunk as Buffer);
-    });
+    .action((ref: string, { output }: { readonly output?: string }) =>
+      saveTar(context, output, () => context.client.containerExport(ref)),
+    );
 };
 
 const CHANGE_LETTERS = ['C', 'A', 'D'] as const;

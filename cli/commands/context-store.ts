@@ -17,6 +17,7 @@ import {
 import { parseEndpoint } from '../client/endpoint.ts';
 import { parseCsv } from '../compose/csv.ts';
 import { renderListing } from '../output/listing.ts';
+import { requireNoTerminal, writeOut } from './binary-output.ts';
 import {
   type CommandContext,
   type Configure,
@@ -291,8 +292,8 @@ export const exportContext: Configure = (command, context) => {
       const found = store.require(name);
       const tar = packContext(found.meta, store.tlsMaterial(found));
       if (file === '-') {
-        if (context.stdout.isTTY) throw new UsageError('cowardly refusing to export to a terminal');
-        for await (const chunk of tar) context.stdout.write(chunk as Buffer);
+        requireNoTerminal(context, 'cowardly refusing to export to a terminal');
+        await writeOut(context, tar);
         return;
       }
       const path = resolve(context.cwd, file);

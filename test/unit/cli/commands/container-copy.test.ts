@@ -1,4 +1,11 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -30,7 +37,7 @@ function engine(stats: Readonly<Record<string, { mode: number; linkTarget?: stri
       return { name: path, size: 1, linkTarget: '', ...found };
     },
     archiveGet: async (_ref: string, path: string) =>
-      packLocal(join(inside, path), { prefix: path.split('/').at(-1)!, follows: false }),
+      packLocal(join(inside, path), path.split('/').at(-1)!),
     archivePut: async (_ref: string, path: string, tar: Readable, owners: boolean) => {
       puts.push([path, owners]);
       mkdirSync(join(inside, path), { recursive: true });
@@ -103,6 +110,8 @@ describe('skep cp out of a container', () => {
     const linked = { ...stats, '/link': { mode: LINK, linkTarget: '/etc/a' } };
     await runCommand(cp, ['-L', 'c:/link', 'x'], { engine: engine(linked).fake, cwd });
     expect(read(cwd, 'x')).toBe('A');
+    await runCommand(cp, ['-L', 'c:/link', '.'], { engine: engine(linked).fake, cwd });
+    expect(read(cwd, 'link')).toBe('A');
   });
 });
 
@@ -128,6 +137,28 @@ describe('skep cp into a container', () => {
     expect([status, stderr]).toEqual([0, expect.stringContaining(`to ${target}`)]);
     expect(puts).toEqual([[expect.any(String), true]]);
     for (const path of made) expect(read(inside, path)).toBe(path.endsWith('b') ? 'B' : 'A');
+  });
+
+  test('-L follows the link that is named, and none in what it points to', async () => {
+    symlinkSync('d', join(cwd, 'link'));
+    symlinkSync('/nowhere', join(cwd, 'd/dangling'));
+    symlinkSync('a', join(cwd, 'd/same'));
+    const { fake } = engine(stats);
+    for (const source of ['link', 'd']) {
+      const argv = ['-L', source, 'c:/srv'];
+      expect((await runCommand(cp, argv, { engine: fake, cwd })).status).toBe(0);
+      const made = join(inside, 'srv', source);
+      expect(lstatSync(made).isDirectory()).toBe(true);
+      expect(read(made, 'a')).toBe('A');
+      expect([readlinkSync(join(made, 'dangling')), readlinkSync(join(made, 'same'))]).toEqual([
+        '/nowhere',
+        'a',
+      ]);
+    }
+    expect((await runCommand(cp, ['link', 'c:/srv/as-link'], { engine: fake, cwd })).status).toBe(
+      0,
+    );
+    expect(readlinkSync(join(inside, 'srv/as-link'))).toBe('d');
   });
 
   test.each([
