@@ -2,7 +2,7 @@
 
 import { familiarRepository, parseImageReference } from '../../common/model/image-reference.ts';
 import { parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
-import { restartPolicy } from './container-request.ts';
+import { NO_REAL_TIME, restartPolicy } from './container-request.ts';
 import {
   type Configure,
   collect,
@@ -20,8 +20,6 @@ interface UpdateFlags {
   readonly blkioWeight?: number;
   readonly cpuPeriod?: number;
   readonly cpuQuota?: number;
-  readonly cpuRtPeriod?: number;
-  readonly cpuRtRuntime?: number;
   readonly cpuShares?: number;
   readonly cpus?: number;
   readonly cpusetCpus?: string;
@@ -37,13 +35,14 @@ const size = flag(parseSizeBytes);
 const sizeOrNone = flag((text: string) => (text === '-1' ? -1 : parseSizeBytes(text)));
 
 export const update: Configure = (command, context) => {
-  refuseFlags(command, { '--kernel-memory': 'the kernel has no such limit any more' });
+  refuseFlags(command, {
+    '--kernel-memory': 'the kernel has no such limit any more',
+    ...NO_REAL_TIME,
+  });
   command
     .option('--blkio-weight <n>', '10 to 1000, 0 = none', unsigned)
     .option('--cpu-period <us>', 'of the CPU limit', unsigned)
     .option('--cpu-quota <us>', 'in each period', decimal)
-    .option('--cpu-rt-period <us>', 'of the limit of real-time work', unsigned)
-    .option('--cpu-rt-runtime <us>', 'in each such period', decimal)
     .option('-c, --cpu-shares <n>', 'weight, 1024 = as others', unsigned)
     .option('--cpus <n>', 'e.g. 1.5', flag(parseNanoCpus))
     .option('--cpuset-cpus <list>', 'e.g. 0-2,4')
@@ -73,8 +72,6 @@ function changeOf(flags: UpdateFlags): Readonly<Record<string, unknown>> {
     BlkioWeight: flags.blkioWeight,
     CpuPeriod: flags.cpuPeriod,
     CpuQuota: flags.cpuQuota,
-    CpuRealtimePeriod: flags.cpuRtPeriod,
-    CpuRealtimeRuntime: flags.cpuRtRuntime,
     CpuShares: flags.cpuShares,
     NanoCpus: flags.cpus,
     CpusetCpus: flags.cpusetCpus,

@@ -31,6 +31,12 @@ import { healthcheckOf, type SharedFlags } from './service-flags.ts';
 
 type Many = readonly string[];
 
+/** Flags of `run` and `update` that the daemon refuses whatever they say. */
+export const NO_REAL_TIME = {
+  '--cpu-rt-period': 'limits of real-time work are not supported',
+  '--cpu-rt-runtime': 'limits of real-time work are not supported',
+};
+
 export interface ContainerFlags extends IsolationFlags, SharedFlags, NetworkFlags {
   readonly name?: string;
   readonly rm?: boolean;
@@ -88,8 +94,7 @@ export function containerFlags(command: Command): void {
     '--io-maxbandwidth': 'it is a Windows feature',
     '--io-maxiops': 'it is a Windows feature',
     '--isolation': 'it is a Windows feature',
-    '--cpu-rt-period': 'limits of real-time work are not supported',
-    '--cpu-rt-runtime': 'limits of real-time work are not supported',
+    ...NO_REAL_TIME,
     '--disable-content-trust': 'not supported',
     '--ip6': 'addresses are chosen by the node',
     '--kernel-memory': 'the kernel has no such limit any more',

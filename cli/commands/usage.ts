@@ -1,10 +1,10 @@
 /** What containers use, sampled again and again: the frame of `stats` for containers, services and stacks. */
 import type { Command } from 'commander';
 import type { ContainerStatsJson } from '../client/container-calls.ts';
-import { hasStatus } from '../client/transport.ts';
+import { ApiError, hasStatus } from '../client/transport.ts';
 import type { Row } from '../output/listing.ts';
 import { humanBinarySize, humanSize } from '../output/units.ts';
-import type { CommandContext } from './context.ts';
+import { type CommandContext, ExitError, errorLine, warnLine } from './context.ts';
 import { inParallel } from './parallel.ts';
 
 export interface StatsFlags {
@@ -33,7 +33,11 @@ const PERIOD_MS = 1000;
 const AT_ONCE_MAX = 16;
 const CLEAR = '\x1b[H\x1b[J';
 
-/** Prints `render` of the rows, each second until Ctrl-C; with `--no-stream` once. */
+/**
+ * Prints `render` of the rows, each second until Ctrl-C; with `--no-stream` once. A container whose node does not answer
+ * has a row without figures and is told of on standard error, once as long as that lasts. Throws `ExitError` when it was
+ * only looked once, and something did not answer.
+ */
 export async function follow(
   context: CommandContext,
   { stream }: StatsFlags,
@@ -42,30 +46,53 @@ export async function follow(
 ): Promise<void> {
   const { stdout, clock, signal } = context;
   let before = await sampleAll(context, await list());
+  let silent = new Set<string>();
   for (;;) {
     await clock.sleep(PERIOD_MS, signal);
     const measured = await list();
     const now = await sampleAll(context, measured);
     const rows = measured
       .filter(({ id }) => now.has(id))
-      .map(({ id, fields }) => ({ ...fields, ...usageRow(now.get(id)!, before.get(id)) }));
+      .map(({ id, fields }) => {
+        const [sample, past] = [now.get(id)!, before.get(id)];
+        return { ...fields, ...usageRow(measuredOf(sample), past && measuredOf(past)) };
+      });
     stdout.write((stream && stdout.isTTY ? CLEAR : '') + render(rows));
+    const failures = measured.flatMap(({ id, fields }) => {
+      const sample = now.get(id);
+      return sample instanceof ApiError ? [`${fields['Name'] ?? id}: ${errorLine(sample)}`] : [];
+    });
+    for (const line of failures) if (!silent.has(line)) warnLine(context, line);
+    silent = new Set(failures);
+    if (!stream && failures.length > 0) throw new ExitError(1);
     if (!stream) return;
     before = now;
   }
 }
 
-/** Without those that went away meanwhile, and those whose node cannot be reached. */
+/** What is not measured of one that does not run. */
+const NOTHING: ContainerStatsJson = {
+  ...{ name: '', cpu_stats: {}, memory_stats: {}, pids_stats: {}, blkio_stats: {} },
+};
+
+/** `ApiError` = its node does not answer. */
+type Sample = ContainerStatsJson | ApiError;
+
+const measuredOf = (sample: Sample): ContainerStatsJson =>
+  sample instanceof ApiError ? NOTHING : sample;
+
+/** Without those that went away meanwhile. */
 async function sampleAll(
   { client }: CommandContext,
   measured: readonly Measured[],
-): Promise<ReadonlyMap<string, ContainerStatsJson>> {
-  const samples = new Map<string, ContainerStatsJson>();
+): Promise<ReadonlyMap<string, Sample>> {
+  const samples = new Map<string, Sample>();
   await inParallel(measured, AT_ONCE_MAX, async ({ id }) => {
     try {
       samples.set(id, await client.containerStats(id));
     } catch (err) {
-      if (!hasStatus(err, 404) && !hasStatus(err, 409) && !hasStatus(err, 503)) throw err;
+      if (hasStatus(err, 503)) samples.set(id, err);
+      else if (!hasStatus(err, 404) && !hasStatus(err, 409)) throw err;
     }
   });
   return samples;

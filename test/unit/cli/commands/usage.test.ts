@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ContainerStatsJson } from '../../../../cli/client/container-calls.ts';
+import { ApiError } from '../../../../cli/client/transport.ts';
 import { commit, port, update } from '../../../../cli/commands/container-change.ts';
 import { stats, top } from '../../../../cli/commands/container-stats.ts';
 import { type FakeEngine, runCommand } from '../../../support/cli-command.ts';
@@ -73,6 +74,38 @@ describe('skep stats', () => {
     const argv = ['--no-stream', '--format', '{{.Container}} {{.Name}} {{.PIDs}}', 'one', 'two'];
     const { stdout } = await runCommand(stats, argv, { engine });
     expect(stdout).toBe('one name-of-one 4\ntwo name-of-two 4\n');
+  });
+
+  const half = (onSample: () => void = () => {}): FakeEngine => ({
+    container: async (ref: string) => ({ Id: ref, Name: `/${ref}` }),
+    containerStats: async (id: string) => {
+      onSample();
+      if (id === 'far') throw new ApiError(503, 'node host-2 does not answer');
+      if (id === 'gone') throw new ApiError(404, 'No such container: gone');
+      return sample(0, 0);
+    },
+  });
+  const format = ['--format', '{{.Name}} {{.PIDs}}'];
+
+  test('tells of a node that does not answer, beside what the others say', async () => {
+    const argv = ['--no-stream', ...format, 'far', 'near', 'gone'];
+    expect(await runCommand(stats, argv, { engine: half() })).toEqual({
+      status: 1,
+      stdout: 'far --\nnear 4\n',
+      stderr: 'far: Error response from daemon: node host-2 does not answer\n',
+    });
+  });
+
+  test('tells it once while it lasts', async () => {
+    const abort = new AbortController();
+    let samples = 0;
+    const engine = half(() => {
+      if (++samples === 8) abort.abort(new Error('interrupted'));
+    });
+    const world = { engine, signal: abort.signal };
+    const { stdout, stderr } = await runCommand(stats, [...format, 'far', 'near'], world);
+    expect(stdout).toBe('far --\nnear 4\n'.repeat(3));
+    expect(stderr.match(/^far: /gm)).toHaveLength(1);
   });
 });
 
@@ -180,3 +213,14 @@ test('skep commit names the image', async () => {
   };
   expect(calls).toEqual([['c', said]]);
 });
+
+test.each(['--cpu-rt-period', '--cpu-rt-runtime'])(
+  'skep update refuses %s by name',
+  async (name) => {
+    const { status, stderr } = await runCommand(update, [name, '1', 'a'], { engine: {} });
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining('limits of real-time work are not supported'),
+    ]);
+  },
+);
