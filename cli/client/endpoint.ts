@@ -57,6 +57,14 @@ export function parseEndpoint(url: string, tls: ClientTls | null): Endpoint {
   }
 }
 
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
+
+/** Whether a daemon at `url` is one of this machine. */
+export function isLocalHost(url: string): boolean {
+  const endpoint = parseEndpoint(url, null);
+  return endpoint.kind === 'unix' || (endpoint.kind === 'tcp' && LOOPBACK.test(endpoint.host));
+}
+
 const portOf = (tls: ClientTls | null): number => (tls === null ? PLAIN_PORT : TLS_PORT);
 
 function sshEndpoint(url: string, rest: string): Endpoint {

@@ -68,6 +68,10 @@ const TRIAL_WORDS: Readonly<Record<TrialName, TrialWords>> = {
   },
 };
 
+/** Of the host of a daemon at `url`, which is another one. */
+export const notLookedAt = (url: string): Finding =>
+  warn('host', `not looked at: the daemon is at ${url}`, 'run skep doctor on that machine');
+
 /** @param info of the daemon on this host; null = none answers */
 export function judgeHost(host: HostFacts, info: InfoJson | null): readonly Finding[] {
   return [
@@ -205,7 +209,7 @@ function limits({ openFilesMax, connectionsMax, memoryFreeBytes }: HostFacts): F
   if (memoryFreeBytes !== null && memoryFreeBytes < MEMORY_FREE_MIN_BYTES) {
     const text = `${humanBinarySize(memoryFreeBytes)} of memory available`;
     findings.push(
-      warn('limits', text, 'skepd itself takes some 130 MB: end something, or add memory'),
+      warn('limits', text, 'skepd itself takes some 90 MiB: end something, or add memory'),
     );
   }
   return findings.length > 0

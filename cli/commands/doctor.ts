@@ -5,9 +5,16 @@
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { InfoJson } from '../../common/model/engine-json/system.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import { isLocalHost } from '../client/endpoint.ts';
 import { renderTable } from '../output/table.ts';
-import { type CommandContext, type Configure, ExitError, errorLine } from './context.ts';
-import { type Finding, judgeCluster, judgeHost } from './doctor-findings.ts';
+import {
+  type CommandContext,
+  type Configure,
+  ExitError,
+  errorLine,
+  UsageError,
+} from './context.ts';
+import { type Finding, judgeCluster, judgeHost, notLookedAt } from './doctor-findings.ts';
 import { probeHost, probePaths } from './doctor-probes.ts';
 
 const DATA_DIR_DEFAULT = '/var/lib/skep';
@@ -25,20 +32,36 @@ export const doctor: Configure = (command, context) => {
     .option('--data-dir <dir>', `default: that of the daemon, or ${DATA_DIR_DEFAULT}`)
     .option('--json', 'print for programs')
     .action(async ({ dataDir, json }: DoctorFlags) => {
+      const { host } = context.client;
+      const isHere = isLocalHost(host);
+      if (!isHere && dataDir !== undefined) {
+        throw new UsageError(`--data-dir is of this machine, and the daemon is at ${host}`);
+      }
       const cluster = await askDaemon(context);
-      const { info } = cluster;
-      const folder = dataDir ?? info?.DockerRootDir ?? DATA_DIR_DEFAULT;
-      const host = await probeHost(folder, cluster.dataPathPort, context.signal);
-      const own = info?.Swarm.NodeID ?? '';
-      const addresses = cluster.nodes
-        .filter(({ ID, Status }) => ID !== own && Status?.State === 'ready')
-        .flatMap(({ Status }) => (Status?.Addr ? [Status.Addr] : []));
-      const paths = await probePaths(addresses, host.mtu, context.signal);
-      const findings = [...judgeHost(host, info), ...judgeCluster({ ...cluster, paths })];
+      const findings = isHere
+        ? await lookHere(context, cluster, dataDir)
+        : [notLookedAt(host), ...judgeCluster({ ...cluster, paths: [] })];
       context.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : report(findings));
       if (findings.some(({ level }) => level === 'fail')) throw new ExitError(1);
     });
 };
+
+/** This machine, whose daemon it is, and its ways to the other nodes. */
+async function lookHere(
+  { signal }: CommandContext,
+  cluster: ClusterFacts,
+  dataDir: string | undefined,
+): Promise<readonly Finding[]> {
+  const { info } = cluster;
+  const folder = dataDir ?? info?.DockerRootDir ?? DATA_DIR_DEFAULT;
+  const host = await probeHost(folder, cluster.dataPathPort, signal);
+  const own = info?.Swarm.NodeID ?? '';
+  const addresses = cluster.nodes
+    .filter(({ ID, Status }) => ID !== own && Status?.State === 'ready')
+    .flatMap(({ Status }) => (Status?.Addr ? [Status.Addr] : []));
+  const paths = await probePaths(addresses, host.mtu, signal);
+  return [...judgeHost(host, info), ...judgeCluster({ ...cluster, paths })];
+}
 
 export interface ClusterFacts {
   /** null = no daemon answers */

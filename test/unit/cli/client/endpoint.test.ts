@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseEndpoint } from '../../../../cli/client/endpoint.ts';
+import { isLocalHost, parseEndpoint } from '../../../../cli/client/endpoint.ts';
 import { sshArguments } from '../../../../cli/client/ssh-connection.ts';
 
 const TLS = { verify: true };
@@ -50,4 +50,18 @@ test.each([
   ],
 ] as const)('%j is reached by ssh %s', (endpoint, words) => {
   expect(sshArguments(endpoint).join(' ')).toBe(words);
+});
+
+test.each([
+  ['unix:///run/skep/skep.sock', true],
+  ['tcp://', true],
+  ['tcp://127.0.0.1:2376', true],
+  ['tcp://127.1.2.3', true],
+  ['tcp://[::1]:2376', true],
+  ['tcp://localhost', true],
+  ['tcp://10.0.0.1:2376', false],
+  ['tcp://127.example.org', false],
+  ['ssh://root@localhost', false],
+])('a daemon at %s is of this machine: %s', (url, isLocal) => {
+  expect(isLocalHost(url)).toBe(isLocal);
 });

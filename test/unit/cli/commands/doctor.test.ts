@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import type { ClusterFacts } from '../../../../cli/commands/doctor.ts';
+import { type ClusterFacts, doctor } from '../../../../cli/commands/doctor.ts';
 import { judgeCluster, judgeHost, skewMs } from '../../../../cli/commands/doctor-findings.ts';
 import type { HostFacts, PathFacts } from '../../../../cli/commands/doctor-probes.ts';
 import type { NodeJson } from '../../../../common/model/engine-json/node.ts';
 import type { InfoJson } from '../../../../common/model/engine-json/system.ts';
 import type { TaskJson } from '../../../../common/model/engine-json/task.ts';
+import { runCommand } from '../../../support/cli-command.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
 
 const GIB = 1024 ** 3;
 const HEALTHY: HostFacts = {
@@ -39,6 +41,40 @@ const HEALTHY: HostFacts = {
   memoryFreeBytes: 4 * GIB,
 };
 const member = { Swarm: { LocalNodeState: 'active', ControlAvailable: true } } as InfoJson;
+
+describe('a daemon on another machine', () => {
+  const engine = {
+    host: 'ssh://root@10.0.0.1',
+    info: async () => ({ ...member, Name: 'manager-1', ServerVersion: '0.1' }),
+    nodes: async () => [],
+    tasks: async () => [],
+    swarm: async () => ({}),
+  };
+
+  test('says of its cluster, and nothing of the machine where it is asked', async () => {
+    const { status, stdout } = await runCommand(doctor, ['--json'], {
+      ...{ engine, clock: new FakeClock() },
+    });
+    const findings = JSON.parse(stdout) as { check: string; level: string; text: string }[];
+    expect([status, findings.map(({ check }) => check)]).toEqual([
+      0,
+      ['host', 'daemon', 'managers', 'nodes'],
+    ]);
+    expect(findings[0]).toMatchObject({
+      level: 'warn',
+      text: 'not looked at: the daemon is at ssh://root@10.0.0.1',
+      remedy: 'run skep doctor on that machine',
+    });
+  });
+
+  test('has no directory here', async () => {
+    expect(await runCommand(doctor, ['--data-dir', '/x'], { engine })).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: '--data-dir is of this machine, and the daemon is at ssh://root@10.0.0.1\n',
+    });
+  });
+});
 
 describe('a host', () => {
   test('that has everything has no finding but good ones', () => {
