@@ -1,8 +1,9 @@
 /**
  * What could come next on a command line: commands, flags, and names that the cluster has. The shells' scripts ask for
- * it with the words so far (completion-scripts.ts).
+ * it with the words so far (commands/completion.ts).
  */
 import { Command, type Option } from 'commander';
+import { NAMESPACE_LABEL } from '../common/model/stack.ts';
 import { ContextStore, DEFAULT_CONTEXT } from './client/contexts.ts';
 import type { EngineClient } from './client/engine-client.ts';
 import type { CommandContext, Configure } from './commands/context.ts';
@@ -139,9 +140,13 @@ async function possible(
 ): Promise<readonly Candidate[]> {
   const [first, second, ...rest] = before;
   if (first === undefined) {
+    const inline = inlineFlag(open);
+    if (inline !== null) return withFlag(inline, await flagValues(context, inline));
     if (open.startsWith('-')) return GLOBAL_FLAGS.map((word) => ({ word, about: '' }));
     return [...summaries(groups), ...summaries(commands)];
   }
+  // A global flag that waits for its value; those with one are not among the words.
+  if (GLOBAL_FLAGS.includes(first)) return second === undefined ? flagValues(context, first) : [];
   if (Object.hasOwn(commands, first)) {
     const entry = commands[first]!;
     const path = pathOf(groups, entry) ?? first;
@@ -186,13 +191,10 @@ async function ofCommand(
   const command = new Command();
   (await entry.load())(command, context);
   const flags = command.options.filter(({ hidden }) => !hidden);
-  const inline = /^(--[^=]+)=(.*)$/.exec(open);
-  if (inline) {
-    const option = flags.find(({ long }) => long === inline[1]);
-    const values = option ? await valuesOf(context, option) : [];
-    return values.map((one) =>
-      one === FILES ? one : { ...one, word: `${inline[1]}=${one.word}` },
-    );
+  const inline = inlineFlag(open);
+  if (inline !== null) {
+    const option = flags.find(({ long }) => long === inline);
+    return withFlag(inline, option ? await valuesOf(context, option) : []);
   }
   const { operands, pending } = walk(flags, before);
   if (pending) return valuesOf(context, pending);
@@ -208,6 +210,12 @@ async function ofCommand(
   const containers = await namesOf(context, 'container');
   return [FILES, ...containers.map((one) => ({ ...one, word: `${one.word}:` }))];
 }
+
+/** The flag of `--flag=value`, whose value is under way; null for other words. */
+const inlineFlag = (word: string): string | null => /^(--[^=]+)=/.exec(word)?.[1] ?? null;
+
+const withFlag = (flag: string, values: readonly Candidate[]): readonly Candidate[] =>
+  values.map((one) => (one === FILES ? one : { ...one, word: `${flag}=${one.word}` }));
 
 /** How many operands there were, and the flag that waits for its value. */
 function walk(
@@ -238,7 +246,11 @@ async function valuesOf(
 ): Promise<readonly Candidate[]> {
   if (argChoices) return argChoices.map((word) => ({ word, about: '' }));
   if (long === '--format') return ['table', 'json'].map((word) => ({ word, about: '' }));
-  const kind = FLAG_VALUES[long ?? ''];
+  return flagValues(context, long ?? '');
+}
+
+async function flagValues(context: CommandContext, long: string): Promise<readonly Candidate[]> {
+  const kind = FLAG_VALUES[long];
   return kind ? namesOf(context, kind) : [];
 }
 
@@ -260,8 +272,6 @@ async function namesOf(context: CommandContext, kind: Kind): Promise<readonly Ca
   }
 }
 
-const STACK_LABEL = 'com.docker.stack.namespace';
-
 const NAMES: Readonly<
   Record<
     Exclude<Kind, 'file' | 'role' | 'context'>,
@@ -274,8 +284,8 @@ const NAMES: Readonly<
   ],
   service: async (client) => (await client.services()).map(({ Spec }) => Spec.Name),
   stack: async (client) =>
-    (await client.services({ label: [STACK_LABEL] })).map(
-      ({ Spec }) => Spec.Labels?.[STACK_LABEL] ?? '',
+    (await client.services({ label: [NAMESPACE_LABEL] })).map(
+      ({ Spec }) => Spec.Labels?.[NAMESPACE_LABEL] ?? '',
     ),
   network: async (client) => (await client.networks()).map(({ Name }) => Name),
   secret: async (client) => (await client.secrets('secrets')).map(({ Spec }) => Spec.Name),

@@ -15,7 +15,15 @@ export interface GlobalOptions {
   readonly args: readonly string[];
 }
 
-export class GlobalFlagError extends Error {}
+export class GlobalFlagError extends Error {
+  /** the long form of the flag that ends the line without its value; null = something else is wrong */
+  readonly open: string | null;
+
+  constructor(message: string, open: string | null = null) {
+    super(message);
+    this.open = open;
+  }
+}
 
 const TEXT_FLAGS: Readonly<
   Record<string, 'host' | 'context' | 'tlscacert' | 'tlscert' | 'tlskey'>
@@ -57,7 +65,9 @@ export function parseGlobal(argv: readonly string[]): GlobalOptions {
     const flag = Object.hasOwn(SWITCHES, name) ? SWITCHES[name] : undefined;
     if (text !== undefined) {
       const value = inline ?? argv[++at];
-      if (value === undefined) throw new GlobalFlagError(`flag needs an argument: ${name}`);
+      if (value === undefined) {
+        throw new GlobalFlagError(`flag needs an argument: ${name}`, `--${text}`);
+      }
       texts[text] = value;
     } else if (flag !== undefined) {
       switches[flag] = inline === null || switchValue(name, inline);
@@ -80,8 +90,29 @@ export function parseGlobal(argv: readonly string[]): GlobalOptions {
   };
 }
 
+/**
+ * The command that asks what could come next on a line: what the line says of the daemon holds for the question too.
+ * Throws `GlobalFlagError` for a line that is wrong already.
+ * @param command that is asked
+ * @param words so far; the last one is not said to its end
+ */
+export function completionQuestion(command: string, words: readonly string[]): GlobalOptions {
+  const [before, open] = [words.slice(0, -1), words.at(-1) ?? ''];
+  const question = (options: GlobalOptions, rest: readonly string[]): GlobalOptions => ({
+    ...options,
+    ...{ help: false, version: false, args: [command, '--', ...rest, open] },
+  });
+  try {
+    const options = parseGlobal(before);
+    return question(options, options.args);
+  } catch (err) {
+    if (!(err instanceof GlobalFlagError) || err.open === null) throw err;
+    return question(parseGlobal(before.slice(0, -1)), [err.open]);
+  }
+}
+
 function splitInline(arg: string): readonly [string, string | null] {
-  if (/^-H./.test(arg)) return ['-H', arg.slice(2).replace(/^=/, '')];
+  if (/^-[Hc]./.test(arg)) return [arg.slice(0, 2), arg.slice(2).replace(/^=/, '')];
   const equals = arg.indexOf('=');
   return equals < 0 ? [arg, null] : [arg.slice(0, equals), arg.slice(equals + 1)];
 }

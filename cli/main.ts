@@ -4,7 +4,12 @@
  * its flags is run.ts's business.
  */
 import { COMMANDS, COMPLETE, findCommand, GROUPS } from './command-table.ts';
-import { GlobalFlagError, type GlobalOptions, parseGlobal } from './global-options.ts';
+import {
+  completionQuestion,
+  GlobalFlagError,
+  type GlobalOptions,
+  parseGlobal,
+} from './global-options.ts';
 import { ProcessSignals } from './process-signals.ts';
 
 const EXIT_FLAG = 125;
@@ -63,18 +68,11 @@ function unknownCommand(words: string, help: string): number {
   return 1;
 }
 
-/** What the line says of the daemon holds for the question too. The last word is not said to its end. */
-function completionOptions(words: readonly string[]): GlobalOptions {
-  const open = words.at(-1) ?? '';
-  const { args, ...said } = parseGlobal(words.slice(0, -1));
-  return { ...said, help: false, version: false, args: [COMPLETE, '--', ...args, open] };
-}
-
 async function main(argv: readonly string[], signals: ProcessSignals): Promise<number> {
   const isCompletion = argv[0] === COMPLETE;
   let options: GlobalOptions;
   try {
-    options = isCompletion ? completionOptions(argv.slice(1)) : parseGlobal(argv);
+    options = isCompletion ? completionQuestion(COMPLETE, argv.slice(1)) : parseGlobal(argv);
   } catch (err) {
     if (!(err instanceof GlobalFlagError)) throw err;
     if (isCompletion) return 0; // a shell shows no errors

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { parseGlobal, tlsFiles } from '../../../cli/global-options.ts';
+import { completionQuestion, parseGlobal, tlsFiles } from '../../../cli/global-options.ts';
 
 describe('what stands before the command', () => {
   test.each([
     [['-H', 'unix:///a', 'ps'], { host: 'unix:///a', args: ['ps'] }],
     [['-Hunix:///a', 'ps'], { host: 'unix:///a', args: ['ps'] }],
+    [['-cprod', 'ps'], { context: 'prod', args: ['ps'] }],
+    [['-c=prod'], { context: 'prod' }],
     [['--host=unix:///a', 'ps', '-v'], { host: 'unix:///a', version: false, args: ['ps', '-v'] }],
     [['-v'], { version: true, args: [] }],
     [['--tlsverify', 'ps'], { tlsverify: true, tls: undefined, args: ['ps'] }],
@@ -25,6 +27,37 @@ describe('what stands before the command', () => {
     [['--tls=maybe'], 'invalid argument "maybe" for "--tls" flag'],
   ])('%j is refused', (argv, words) => {
     expect(() => parseGlobal(argv)).toThrow(words);
+  });
+
+  test.each([
+    [['--tls', '-c'], '--context'],
+    [['-H'], '--host'],
+    [['-x'], null],
+  ])('%j ends within the flag %s', (argv, open) => {
+    expect(() => parseGlobal(argv)).toThrow(expect.objectContaining({ open }));
+  });
+});
+
+describe('a line that is to be completed', () => {
+  test.each([
+    [[''], { args: ['ask', '--', ''] }],
+    [['ps', '-a', 'b'], { host: null, args: ['ask', '--', 'ps', '-a', 'b'] }],
+    [
+      ['-cprod', '-v', 'node', 'ls', ''],
+      { context: 'prod', version: false, args: ['ask', '--', 'node', 'ls', ''] },
+    ],
+    [
+      ['--tls', '--context', 'pr'],
+      { tls: true, context: null, args: ['ask', '--', '--context', 'pr'] },
+    ],
+    [['-H', 'tcp://a', '-c', ''], { host: 'tcp://a', args: ['ask', '--', '--context', ''] }],
+    [['--context=pr'], { context: null, args: ['ask', '--', '--context=pr'] }],
+  ])('%j is asked of the daemon that it says', (words, expected) => {
+    expect(completionQuestion('ask', words)).toMatchObject(expected);
+  });
+
+  test('that is wrong is asked of nobody', () => {
+    expect(() => completionQuestion('ask', ['--nope', 'x'])).toThrow('unknown flag: --nope');
   });
 });
 
