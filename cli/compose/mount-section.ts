@@ -152,9 +152,22 @@ function longMount(scope: StackScope, item: Item): MountJson | undefined {
     case 'volume': {
       const inner = fields.get('volume')?.fields();
       const noCopy = inner?.get('nocopy')?.boolean() ?? false;
-      const subpath = inner?.get('subpath')?.text() ?? '';
+      const subpathItem = inner?.get('subpath');
+      const subpath = subpathItem?.text() ?? '';
       const labels = inner?.get('labels')?.stringMap() ?? {};
-      if (source === undefined) return { Type: type, ...common };
+      if (source === undefined) {
+        subpathItem?.problem(
+          `${item.path}: a subpath is of a volume with a source: a new one is empty`,
+        );
+        const options = {
+          ...(noCopy && { NoCopy: true }),
+          ...(Object.keys(labels).length > 0 && { Labels: labels }),
+        };
+        return {
+          ...{ Type: type, ...common },
+          ...(Object.keys(options).length > 0 && { VolumeOptions: options }),
+        };
+      }
       return namedVolume(scope, sourceItem ?? item, source, target, {
         readOnly,
         noCopy,

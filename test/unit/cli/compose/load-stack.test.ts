@@ -210,6 +210,19 @@ volumes:
     ],
     ['volumes: [/anonymous]', { Mounts: [{ Type: 'volume', Target: '/anonymous' }] }],
     [
+      'volumes: [{type: volume, target: /a, read_only: true, volume: {nocopy: true, labels: {a: b}}}]',
+      {
+        Mounts: [
+          {
+            Type: 'volume',
+            Target: '/a',
+            ReadOnly: true,
+            VolumeOptions: { NoCopy: true, Labels: { a: 'b' } },
+          },
+        ],
+      },
+    ],
+    [
       'volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m}}]',
       { Mounts: [{ Type: 'tmpfs', Target: '/t', TmpfsOptions: { SizeBytes: 1048576 } }] },
     ],
@@ -447,6 +460,11 @@ volume: {}
       'an unknown volume',
       'services:\n  web: {image: x, volumes: ["dat:/d"]}\nvolumes: {data: {}}\n',
       '2:29 services.web.volumes.0: undefined volume "dat"; did you mean data?',
+    ],
+    [
+      'a part of a volume that is made anew',
+      'services:\n  web: {image: x, volumes: [{type: volume, target: /a, volume: {subpath: b}}]}\n',
+      '2:74 services.web.volumes.0: a subpath is of a volume with a source: a new one is empty',
     ],
     [
       'an unknown network',
