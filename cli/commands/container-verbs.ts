@@ -97,7 +97,7 @@ interface PruneFlags {
 export const prune: Configure = (command, context) => {
   command
     .option('-f, --force', 'there is no question to answer')
-    .option('--filter <name=value>', 'label', collect)
+    .option('--filter <name=value>', 'label, label!, until', collect)
     .action((flags: PruneFlags) => pruneContainers(context, flags));
 };
 

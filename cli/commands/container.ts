@@ -9,6 +9,9 @@ import { SHORT_ID_CHARS, shortImage } from './tasks.ts';
 
 const COMMAND_CHARS_MAX = 20;
 
+const FILTERS =
+  'ancestor, before, exited, expose, health, id, is-task, label, name, network, publish, since, status, volume';
+
 interface PsFlags {
   readonly all?: boolean;
   readonly filter?: readonly string[];
@@ -23,7 +26,7 @@ interface PsFlags {
 export const ps: Configure = (command, context) => {
   command
     .option('-a, --all', 'also those that do not run')
-    .option('-f, --filter <name=value>', 'health, id, is-task, label, name, status', collect)
+    .option('-f, --filter <name=value>', FILTERS, collect)
     .option('--format <template>', 'table, json or a template')
     .option('-n, --last <n>', 'the last n, running or not', unsigned)
     .option('-l, --latest', 'the last one, running or not')

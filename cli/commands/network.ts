@@ -26,7 +26,7 @@ interface ListFlags {
 
 export const ls: Configure = (command, context) => {
   command
-    .option('-f, --filter <name=value>', 'driver, id, label, name, scope, type', collect)
+    .option('-f, --filter <name=value>', 'dangling, driver, id, label, name, scope, type', collect)
     .option('--format <template>', 'table, json or a template')
     .option('--no-trunc', 'full ids')
     .option('-q, --quiet', 'ids only')

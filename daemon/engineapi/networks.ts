@@ -14,7 +14,7 @@ import { clusterRowOf } from './predefined-networks.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
-const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
+export const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
 
 /** @param limit `swarm`: who asks is to see nothing of this node's own networks, whatever scope they name */
 export function addNetworkRoutes(

@@ -8,7 +8,7 @@ import { JsonReader } from './json/reader.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import type { Routes } from './server.ts';
 
-const NODE_FILTERS = ['id', 'label', 'node.label', 'membership', 'name', 'role'];
+export const NODE_FILTERS = ['id', 'label', 'node.label', 'membership', 'name', 'role'];
 
 export function addNodeRoutes(routes: Routes, parts: RouteParts): void {
   routes.add('GET', '/nodes', async (context) => {
