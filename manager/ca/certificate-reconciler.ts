@@ -97,8 +97,8 @@ export class CertificateReconciler {
   }
 
   async stop(): Promise<void> {
-    this.#round?.cancel();
     await this.#follower.stop();
+    this.#round?.cancel(); // not before: what runs until then sets it
   }
 
   async #reconcile(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
@@ -161,7 +161,13 @@ export class CertificateReconciler {
     const away: NodeId[] = [];
     let underWay = 0;
     for (const [id, state] of this.#behind) {
-      const node = view.require('node', id);
+      const node = view.get('node', id);
+      if (!node) {
+        // Removed by a commit that the feed has not told yet.
+        this.#behind.delete(id);
+        this.#rounds.delete(id);
+        continue;
+      }
       const isThere = node.status.state === 'ready';
       if (node.renewCertificate) underWay += isThere ? 1 : 0;
       else if (state === 'due' || this.#isGivenInVain(id, isNewRound)) {

@@ -96,6 +96,40 @@ describe('a rotation of the trust root', () => {
     expect(it.cluster().rootCa.rotation).toBeNull();
   });
 
+  test('goes on when a round begins after a node was removed, and before the feed told it', async () => {
+    await scene(40);
+    await it.rotate();
+    await settle();
+    const [first, second] = it.store.view((view) => view.list('node').map(({ id }) => id));
+    const removed = (id: typeof first) => it.store.update((tx) => tx.remove('node', id!));
+    await removed(first); // which leaves a place
+    it.proposer.hold = true; // so the one who gets it is told while the next round begins
+    await settle();
+    expect(it.proposer.held).toBe(1);
+    await it.clock.advance(3_000);
+    const gone = removed(second);
+    it.proposer.hold = false;
+    it.proposer.release();
+    await gone;
+    await rotateToTheEnd();
+    expect(it.cluster().rootCa.rotation).toBeNull();
+  });
+
+  test('leaves no timer behind when its leader stops in the middle of a write', async () => {
+    await scene(2);
+    it.proposer.hold = true;
+    const rotating = it.rotate();
+    while (it.proposer.held === 0) await settle();
+    it.proposer.release();
+    await rotating;
+    await settle();
+    expect(it.proposer.held).toBe(1); // nodes are being told
+    const stopping = it.stop();
+    it.proposer.release();
+    await stopping;
+    expect(it.clock.pending).toBe(0);
+  });
+
   test('goes on under another leader', async () => {
     await scene(2);
     await it.rotate();
