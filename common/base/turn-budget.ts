@@ -10,10 +10,13 @@ const TURN_MS = 2;
 /** One owner's work: `begin`, then `if (budget.spent) await budget.renew()` between its steps. */
 export class TurnBudget {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #signal: AbortSignal | undefined;
   #endMs = 0;
 
-  constructor(clock: Pick<Clock, 'monotonicMs'>) {
+  /** @param signal ends the work when it would have its next turn */
+  constructor(clock: Pick<Clock, 'monotonicMs'>, signal?: AbortSignal) {
     this.#clock = clock;
+    this.#signal = signal;
   }
 
   /** The work starts now, in a fresh turn as far as its owner knows. */
@@ -27,10 +30,11 @@ export class TurnBudget {
 
   /**
    * Goes on after everything else that is ready had its turn. Keeps the process alive, as the clock's sleep does not:
-   * at start nothing else does.
+   * at start nothing else does. Rejects with the signal's reason.
    */
   async renew(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#signal?.throwIfAborted();
     this.begin();
   }
 }

@@ -59,9 +59,13 @@ export interface Membership {
 
 /** Tells what the scheduler would say, on every manager. */
 export interface PlacementExplainer {
-  explain(service: Service): Promise<PlacementExplanation>;
-  forecast(steps: readonly PlacementStep[]): Promise<readonly PlacementForecast[]>;
-  rebalance(movesMax: number): Promise<readonly TaskMove[]>;
+  explain(service: Service, signal?: AbortSignal): Promise<PlacementExplanation>;
+  forecast(
+    steps: readonly PlacementStep[],
+    newNetworks: readonly Pick<Network, 'id' | 'spec'>[],
+    signal?: AbortSignal,
+  ): Promise<readonly PlacementForecast[]>;
+  rebalance(movesMax: number, signal?: AbortSignal): Promise<readonly TaskMove[]>;
 }
 
 export interface ControlApiOptions {
@@ -189,7 +193,7 @@ export class ControlApi {
   /** Why tasks of the service wait, and what each node says to one more of them. */
   async explainService(ref: string, signal?: AbortSignal): Promise<PlacementExplanation> {
     const service = await this.#read((view) => requireByRef(view, 'service', ref), signal);
-    return this.#options.explainer.explain(service);
+    return this.#options.explainer.explain(service, signal);
   }
 
   // ---- tasks ----
@@ -224,15 +228,20 @@ export class ControlApi {
   /** Tasks that would better be elsewhere, at most `movesMax` of them; moves none. */
   async planRebalance(movesMax: number, signal?: AbortSignal): Promise<readonly TaskMove[]> {
     await this.#read(() => {}, signal);
-    return this.#options.explainer.rebalance(movesMax);
+    return this.#options.explainer.rebalance(movesMax, signal);
   }
 
   // ---- stacks ----
 
   /** What a deployment would change, and where its tasks would land; it changes nothing. */
   async planStack(wanted: WantedStack, signal?: AbortSignal): Promise<StackPlan> {
-    const { plan, steps } = await this.#read((view) => planStack(view, wanted), signal);
-    const forecasts = await this.#options.explainer.forecast(steps.filter((step) => step !== null));
+    const planned = await this.#read((view) => planStack(view, wanted), signal);
+    const { plan, steps, newNetworks } = planned;
+    const forecasts = await this.#options.explainer.forecast(
+      steps.filter((step) => step !== null),
+      newNetworks,
+      signal,
+    );
     let at = 0;
     const changes = plan.changes.map((change, index) => {
       if (steps[index] === null) return change;

@@ -54,14 +54,7 @@ export function createNetwork(
     // Compose knows by these words that another one made it first.
     throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
   }
-  if (isEncrypted(spec)) requireEncryption(tx);
-  requireOwnIpv6(tx, spec);
-  if (spec.ingress) {
-    const ingress = tx.list('network').find((network) => network.spec.ingress);
-    if (ingress) {
-      throw new SkepError('already-exists', `ingress network (${ingress.id}) is already present`);
-    }
-  }
+  requireCreatable(tx, spec);
   return tx.create('network', {
     id: newId<NetworkId>(environment.random),
     meta: UNSTAMPED,
@@ -71,11 +64,36 @@ export function createNetwork(
   });
 }
 
+/**
+ * What a network that obeys the rules still needs of the cluster: that a node can encrypt, that no other has its IPv6
+ * subnet, that it is not a second ingress network. Throws `failed-precondition` or `already-exists`.
+ * @param before that are created before it
+ */
+export function requireCreatable(
+  view: ReadView,
+  spec: NetworkSpec,
+  before: readonly NetworkSpec[] = [],
+): void {
+  if (isEncrypted(spec)) requireEncryption(view);
+  const others = [
+    ...view.list('network'),
+    ...before.map((other) => ({ spec: other, ipam: other.ipam.configs, id: other.name })),
+  ];
+  requireOwnIpv6(spec, others);
+  if (!spec.ingress) return;
+  const ingress = others.find((other) => other.spec.ingress);
+  if (!ingress) return;
+  throw new SkepError('already-exists', `ingress network (${ingress.id}) is already present`);
+}
+
 /** IPv4 subnets are the allocator's to compare; it gives none of these. */
-function requireOwnIpv6(view: ReadView, { ipam }: NetworkSpec): void {
+function requireOwnIpv6(
+  { ipam }: NetworkSpec,
+  others: readonly Pick<Network, 'spec' | 'ipam'>[],
+): void {
   const wanted = ipam.configs.find(isIpv6Config);
   if (!wanted) return;
-  for (const { spec, ipam: given } of view.list('network')) {
+  for (const { spec, ipam: given } of others) {
     const other = [...given, ...spec.ipam.configs].find(
       (config) => isIpv6Config(config) && overlap6(config.subnet, wanted.subnet),
     );

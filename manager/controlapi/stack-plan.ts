@@ -9,7 +9,7 @@ import { assertNever } from '../../common/base/assert.ts';
 import { deepEqual } from '../../common/base/equal.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { DirtyTest } from '../../common/model/dirty-task.ts';
-import { asId } from '../../common/model/ids.ts';
+import { asId, type NetworkId } from '../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { PlacementStep } from '../../common/model/placement.ts';
@@ -29,7 +29,7 @@ import { isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
 import { requireCluster } from './cluster.ts';
 import { findByRef } from './lookup.ts';
-import { checkNetworkSpec } from './networks.ts';
+import { checkNetworkSpec, requireCreatable } from './networks.ts';
 import { invalid } from './refusal.ts';
 import { checkServiceSpec, checkSpecChange } from './service-rules.ts';
 import { keepRegistryAuth } from './services.ts';
@@ -38,18 +38,23 @@ import { type PlannedFiles, planFiles } from './stack-files.ts';
 /** Stands for the id of what is yet to be created: no object has it. */
 const PENDING = 'pending:';
 
+const pendingNetwork = (name: string): NetworkId => asId<NetworkId>(PENDING + name);
+
 export interface PlannedStack {
   /** without a word on where tasks would land */
   readonly plan: StackPlan;
   /** what each of its changes does to tasks; null = nothing */
   readonly steps: readonly (PlacementStep | null)[];
+  /** those that it creates, under the ids by which the steps name them */
+  readonly newNetworks: readonly Pick<Network, 'id' | 'spec'>[];
 }
 
 /** Throws what the writes would throw for specs that cannot be. */
 export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
   requireDistinct('service', wanted.services);
   requireDistinct('network', wanted.networks);
-  const networks = wanted.networks.map((spec) => planNetwork(view, spec));
+  const missing = wanted.networks.filter(({ name }) => view.byName('network', name).length === 0);
+  const networks = wanted.networks.map((spec) => planNetwork(view, spec, missing));
   const secrets = planFiles(view, 'secret', wanted);
   const configs = planFiles(view, 'config', wanted);
   const references = {
@@ -73,6 +78,7 @@ export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
       ...files.map(() => null),
       ...services.map(({ step }) => step),
     ],
+    newNetworks: missing.map((spec) => ({ id: pendingNetwork(spec.name), spec })),
   };
 }
 
@@ -135,10 +141,17 @@ export function created(kind: StackChange['kind'], name: string, object = name):
 // ---- networks ------------------------------------------------------------------------------------
 
 /** A network that is there stays as it is, also when the stack says otherwise: its tasks are in it. */
-function planNetwork(view: ReadView, spec: NetworkSpec): StackChange {
+function planNetwork(
+  view: ReadView,
+  spec: NetworkSpec,
+  missing: readonly NetworkSpec[],
+): StackChange {
   checkNetworkSpec(spec);
   const [existing] = view.byName('network', spec.name);
-  if (!existing) return created('network', spec.name);
+  if (!existing) {
+    requireCreatable(view, spec, missing.slice(0, missing.indexOf(spec)));
+    return created('network', spec.name);
+  }
   const fields = networkDifferences(existing, spec);
   const note = fields.length > 0 ? 'a network cannot be changed: it stays as it is' : '';
   return { ...unchanged('network', spec.name, existing), fields, note };
@@ -177,7 +190,7 @@ function withReferences(view: ReadView, spec: ServiceSpec, references: Reference
     }
     return {
       ...attachment,
-      target: asId<Network['id']>(network?.id ?? PENDING + attachment.target),
+      target: network?.id ?? pendingNetwork(attachment.target),
     };
   });
   const secrets = container.secrets.map((use) => {
@@ -278,9 +291,11 @@ function effectOf(view: ReadView, service: Service, spec: ServiceSpec): Effect {
   return { change, replaced };
 }
 
+/** Those of jobs are wanted complete. */
 const liveTasks = (view: ReadView, { id }: Service): readonly Task[] =>
   view.tasksByService(id).filter(({ desiredState, status }) => {
-    return (desiredState === 'ready' || desiredState === 'running') && !isTerminal(status.state);
+    const isWanted = desiredState !== 'shutdown' && desiredState !== 'remove';
+    return isWanted && !isTerminal(status.state);
   });
 
 /** null when no task comes, and none goes. @param replaced of the tasks that it has now */
@@ -297,8 +312,9 @@ function stepOf(view: ReadView, service: Service, replaced: readonly Task[]): Pl
       const coming = Math.min(mode.maxConcurrent, mode.totalCompletions);
       return { service, gone, coming };
     }
-    case 'global':
-    case 'global-job': {
+    case 'global-job':
+      return { service, gone, coming: null };
+    case 'global': {
       const isNew = view.get('service', service.id) === undefined;
       return isNew || gone.length > 0 ? { service, gone, coming: null } : null;
     }
@@ -334,9 +350,13 @@ function leftOver(view: ReadView, stack: WantedStack): StackChange[] {
 
 // ---- hash ----------------------------------------------------------------------------------------
 
-/** Keyed with what only managers know, so that nobody can try out contents of secrets on it. */
+/**
+ * Keyed with what is never in a plan, so that nobody can try out contents of secrets on it. Where an external authority has
+ * the root's key that is the token of managers: who may ask for it may do everything.
+ */
 function planHash(view: ReadView, wanted: WantedStack, changes: readonly StackChange[]): string {
-  const key = requireCluster(view).rootCa.keyPem;
+  const { keyPem, joinTokens } = requireCluster(view).rootCa;
+  const key = keyPem || joinTokens.manager;
   const state = changes.map(({ id, specVersion }) => [id, specVersion]);
   const content = [wanted.secrets, wanted.configs].map((files) =>
     files.map(({ spec, object }) => [

@@ -5,7 +5,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
-import { networkPlugins } from '../../common/model/network.ts';
+import { type Network, networkPlugins } from '../../common/model/network.ts';
 import type {
   NodeVerdict,
   PlacementExplanation,
@@ -37,28 +37,39 @@ export class PlacementExplainer {
   }
 
   /** Of the state at the time of the call, worked out in turns. */
-  async explain(service: Service): Promise<PlacementExplanation> {
-    const { table, tasks } = await this.#snapshot();
+  async explain(service: Service, signal?: AbortSignal): Promise<PlacementExplanation> {
+    const { table, tasks } = await this.#snapshot(signal);
     const own = tasks.filter(({ serviceId }) => serviceId === service.id);
     return explainPlacement(table, service, own);
   }
 
-  /** Where tasks would land if these steps were taken now, one after the other. */
-  async forecast(steps: readonly PlacementStep[]): Promise<readonly PlacementForecast[]> {
+  /**
+   * Where tasks would land if these steps were taken now, one after the other.
+   * @param newNetworks that are not there yet, and that services of the steps name
+   */
+  async forecast(
+    steps: readonly PlacementStep[],
+    newNetworks: readonly Pick<Network, 'id' | 'spec'>[],
+    signal?: AbortSignal,
+  ): Promise<readonly PlacementForecast[]> {
     if (steps.length === 0) return [];
-    const { table } = await this.#snapshot();
-    return forecast(table, steps, this.#clock);
+    const { table } = await this.#snapshot(signal);
+    for (const { id, spec } of newNetworks) table.networkPlugins.set(id, networkPlugins(spec));
+    return forecast(table, steps, this.#clock, signal);
   }
 
   /** Tasks that would better be elsewhere, at most `movesMax`. */
-  async rebalance(movesMax: number): Promise<readonly TaskMove[]> {
-    const { table, tasks } = await this.#snapshot();
+  async rebalance(movesMax: number, signal?: AbortSignal): Promise<readonly TaskMove[]> {
+    const { table, tasks } = await this.#snapshot(signal);
     const services = this.#store.view((view) => view.list('service'));
-    return planRebalance(table, { services, tasks }, movesMax, this.#clock);
+    return planRebalance(table, { services, tasks }, movesMax, this.#clock, signal);
   }
 
-  async #snapshot(): Promise<{ readonly table: NodeTable; readonly tasks: readonly Task[] }> {
-    const budget = new TurnBudget(this.#clock);
+  /** Everything at the time of the call, put into a table in turns. */
+  async #snapshot(
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly table: NodeTable; readonly tasks: readonly Task[] }> {
+    const budget = new TurnBudget(this.#clock, signal);
     budget.begin();
     const { networks, nodes, tasks } = this.#store.view((view) => ({
       networks: view.list('network'),

@@ -22,8 +22,9 @@ export async function planRebalance(
   { services, tasks }: { readonly services: readonly Service[]; readonly tasks: readonly Task[] },
   movesMax: number,
   clock: Pick<Clock, 'monotonicMs'>,
+  signal?: AbortSignal,
 ): Promise<readonly TaskMove[]> {
-  const budget = new TurnBudget(clock);
+  const budget = new TurnBudget(clock, signal);
   budget.begin();
   const nowMs = clock.monotonicMs();
   const byService = new Map<string, Task[]>();
@@ -86,6 +87,7 @@ async function bestMove(
   { service, open, goal, probe, nowMs }: Search,
   budget: TurnBudget,
 ): Promise<{ readonly task: Task; readonly move: TaskMove } | null> {
+  if (budget.spent) await budget.renew();
   const counts = table.activeOf(service.id);
   const fullness = ({ nodeId }: Task): number => {
     const index = table.indexOf(nodeId!);

@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { SkepError } from '../../../common/base/errors.ts';
 import { asId } from '../../../common/model/ids.ts';
-import type { ServiceSpec } from '../../../common/model/service.ts';
+import type { NetworkSpec } from '../../../common/model/network.ts';
+import type { NodeDescription } from '../../../common/model/node.ts';
+import { NO_RESOURCES, type ServiceSpec } from '../../../common/model/service.ts';
 import { NAMESPACE_LABEL, type StackPlan, type WantedStack } from '../../../common/model/stack.ts';
 import { DEPENDS_ON_LABEL } from '../../../common/model/start-order.ts';
 import {
@@ -11,6 +14,7 @@ import {
   aNetworkSpec,
   aNetworkTarget,
   aNode,
+  aNodeDescription,
   aPort,
   aSecretSpec,
   aServiceSpec,
@@ -95,6 +99,17 @@ function stack(services: readonly ServiceSpec[], words: StackWords = {}): Wanted
 }
 
 /** `kind name: action` of all that is not `none`. */
+const net = (name: string, words: Partial<NetworkSpec> = {}): NetworkSpec =>
+  aNetworkSpec({ name, labels, ...words });
+const ipv6 = (subnet: string): Partial<NetworkSpec> => ({
+  ipv6: true,
+  ipam: {
+    driver: 'default',
+    options: {},
+    configs: [{ subnet, gateway: '', range: '', reserved: {} }],
+  },
+});
+
 const told = ({ changes }: StackPlan): string[] =>
   changes
     .filter(({ action }) => action !== 'none')
@@ -257,6 +272,33 @@ describe('plan of a stack', () => {
       it.api.planStack({ ...stack([service('web')]), networks: [] }),
     ).rejects.toMatchObject({ code: 'not-found' });
   });
+
+  test.each<[string, readonly NetworkSpec[]]>([
+    [
+      'an encrypted network that no node can have',
+      [net('a', { driverOptions: { encrypted: '' } })],
+    ],
+    ['a second ingress network', [net('a', { ingress: true }), net('b', { ingress: true })]],
+    ['IPv6 subnets that overlap', [net('a', ipv6('fd00:7::/48')), net('b', ipv6('fd00:7::/64'))]],
+    ['an IPv6 subnet that another network has', [net('a', ipv6('fd00:8::/64'))]],
+  ])('refuses %s, as the write would', async (_, networks) => {
+    await it.api.createNetwork(net('theirs', ipv6('fd00:8::/64')));
+    const wanted = { ...stack([]), networks };
+    const refusal = await it.api.planStack(wanted).catch((err: unknown) => err);
+    const written = (async () => {
+      for (const spec of networks) await it.api.createNetwork(spec);
+    })();
+    const { code, message } = (await written.catch((err: unknown) => err)) as SkepError;
+    // The id of what is yet to come is not known.
+    const words = message.replace(/\(\w+\)/, '(a)');
+    expect(refusal).toMatchObject({ code, message: words });
+  });
+
+  test('compares a new network with those that are there, not with what the file says of these', async () => {
+    await it.api.createNetwork(net('old', ipv6('fd00:1::/64')));
+    const networks = [net('old', ipv6('fd00:2::/64')), net('new', ipv6('fd00:2::/64'))];
+    expect(await planned({ ...stack([]), networks })).toEqual(['network new: create']);
+  });
 });
 
 describe('published ports of a stack', () => {
@@ -402,6 +444,68 @@ describe('hash of a plan', () => {
     });
     expect((await other.api.planStack(wanted)).hash).not.toBe(hash);
   });
+
+  test('cannot be worked out either where the key of the managers lies with an external authority', async () => {
+    const hashWith = async (manager: string): Promise<string> => {
+      const test = await makeControlApi();
+      await test.store.update((tx) => {
+        const cluster = tx.list('cluster')[0]!;
+        const joinTokens = { ...cluster.rootCa.joinTokens, manager };
+        tx.update('cluster', { ...cluster, rootCa: { ...cluster.rootCa, keyPem: '', joinTokens } });
+      });
+      return (await test.api.planStack(wanted)).hash;
+    };
+    expect(await hashWith('one')).toBe(await hashWith('one'));
+    expect(await hashWith('one')).not.toBe(await hashWith('two'));
+  });
+});
+
+describe('landing places', () => {
+  const landing = async (spec: ServiceSpec, networks: readonly NetworkSpec[] = []) => {
+    const { changes } = await it.api.planStack({ ...stack([spec]), networks });
+    const found = changes.at(-1)!.landing;
+    return found && { nodes: found.nodes.map(({ hostname }) => hostname), ...found.unplaced };
+  };
+  const plugins = (...names: string[]) => names.map((name) => ({ type: 'Network', name }));
+  const node = (hostname: string, words: Partial<NodeDescription> = {}) =>
+    it.create('node', aNode({ description: aNodeDescription({ hostname, ...words }) }));
+
+  test('of tasks in an encrypted network that the stack creates are on nodes that can encrypt', async () => {
+    await node('plain', { plugins: plugins('overlay') });
+    await node('able', { plugins: plugins('overlay', 'wireguard'), encryptionKey: 'key' });
+    const spec = service('web', { replicas: 3 });
+    expect(await landing(spec, [net('shop_default')])).toEqual({ nodes: ['able', 'plain'] });
+    const encrypted = net('shop_default', { driverOptions: { encrypted: '' } });
+    expect(await landing(spec, [encrypted])).toEqual({ nodes: ['able'] });
+  });
+
+  test.each(['global-job', 'replicated-job'] as const)(
+    'of an updated %s are told, with the room of the tasks that go',
+    async (kind) => {
+      await node('a', { nanoCpus: 1e9 });
+      const job = (image: string): ServiceSpec => {
+        const spec = service('once', { image });
+        const reservations = { nanoCpus: 1e9, memoryBytes: 0, generic: [] };
+        return {
+          ...spec,
+          task: { ...spec.task, networks: [], resources: { ...NO_RESOURCES, reservations } },
+          mode: kind === 'global-job' ? { kind } : { kind, maxConcurrent: 1, totalCompletions: 1 },
+        };
+      };
+      await applyStack(it.api, stack([job('a:1')]));
+      const found = await it.api.getService('shop_once');
+      const [on] = await it.api.listNodes();
+      await it.create(
+        'task',
+        aTaskOf(found, {
+          ...{ slot: kind === 'global-job' ? null : 0, nodeId: on!.id, desiredState: 'complete' },
+          status: aTaskStatus({ state: 'running' }),
+        }),
+      );
+      expect(await landing(job('a:1'))).toBeNull();
+      expect(await landing(job('a:2'))).toEqual({ nodes: ['a'] });
+    },
+  );
 });
 
 describe('any stack', () => {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { NodeId } from '../../../common/model/ids.ts';
 import type { Service } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
@@ -93,7 +93,19 @@ test('moves from the fullest nodes to the emptiest, for services first and for n
 test('tries nothing where nothing can be gained', async () => {
   const places = Array.from({ length: 100 }, () => [0, 1, 2, 3, 4]);
   const { table, services, tasks } = cluster(5, places);
-  const clock = new SlowClock();
-  expect(await planRebalance(table, { services, tasks }, 10, clock)).toEqual([]);
-  expect(clock.looks).toBeLessThan(5);
+  const tried = vi.spyOn(table, 'removeTask');
+  const { result, turns } = await turnsDuring(() =>
+    planRebalance(table, { services, tasks }, 10, new SlowClock()),
+  );
+  expect(result).toEqual([]);
+  expect(tried).not.toHaveBeenCalled();
+  expect(turns).toBeGreaterThanOrEqual(services.length); // looking takes its time as well
+});
+
+test('ends when nobody waits for it any more', async () => {
+  const { table, services, tasks } = cluster(2, [[0, 0]]);
+  const signal = AbortSignal.abort(new Error('gone'));
+  await expect(
+    planRebalance(table, { services, tasks }, 10, new SlowClock(), signal),
+  ).rejects.toThrow('gone');
 });
