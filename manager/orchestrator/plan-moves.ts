@@ -6,6 +6,7 @@ import type { Task } from '../../common/model/task.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { updateConfigOf } from './plan-update.ts';
 import { endedByItself } from './restart-policy.ts';
+import { hasNoRoom } from './seat.ts';
 import type { OrchestratorChange, ServiceWorld } from './world.ts';
 
 /** @param seats as planned in this pass; those that change anyway are left alone */
@@ -46,7 +47,12 @@ function isNewer({ meta }: Task, task: Task): boolean {
   return meta.version > task.meta.version;
 }
 
-/** Something of the seat is not there yet. */
-function isUnderWay({ changes, wanted }: SeatPlan): boolean {
-  return changes.length > 0 || wanted.some(({ status }) => status.state !== 'running');
+/**
+ * Something of the seat is not there yet. One without room is not awaited, for it may wait for ever, unless it is to take
+ * the place of one that moves: else a service would go without room task by task.
+ */
+function isUnderWay({ seat, changes, wanted }: SeatPlan): boolean {
+  if (changes.length > 0) return true;
+  const isMove = seat.tasks.some(({ moving }) => moving !== null);
+  return wanted.some((task) => task.status.state !== 'running' && (isMove || !hasNoRoom(task)));
 }

@@ -2,7 +2,7 @@
 import type { Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
-import { isWanted, type Seat } from './seat.ts';
+import { hasNoRoom, isWanted, type Seat } from './seat.ts';
 
 /**
  * Told to go and gone: deleted at once, whatever the history limit.
@@ -27,11 +27,13 @@ export function historyLimit(service: Service, clusterLimit: number): number | n
 /**
  * The oldest tasks of a seat beyond the limit that have ended or never began. Never those that the
  * orchestrator reads: the newest, which says whether the seat is settled; the one before while the
- * newest waits for its restart delay; what the present iteration of a job has completed.
+ * newest waits for its restart delay, or for room (then it may have moved); what the present iteration of a job has
+ * completed.
  * @param iteration of a job; null for other services
  */
 export function surplusTasks(seat: Seat, limit: number, iteration: number | null): Task[] {
-  const read = seat.tasks.at(-1)?.desiredState === 'ready' ? 2 : 1;
+  const newest = seat.tasks.at(-1);
+  const read = newest && (newest.desiredState === 'ready' || hasNoRoom(newest)) ? 2 : 1;
   const surplus = seat.tasks.length - Math.max(limit, read);
   if (surplus <= 0) return [];
   const older = seat.tasks.slice(0, -read);

@@ -8,7 +8,7 @@ import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, StoreChange } from '../store/types.ts';
 import type { RoomOptions } from './options.ts';
 import { historyLimit, isDoneForGood, surplusTasks } from './plan-reaping.ts';
-import { seatsByNode, seatsBySlot } from './seat.ts';
+import { hasNoRoom, seatsByNode, seatsBySlot } from './seat.ts';
 
 /** Bursts of a rollout are cleaned up together. */
 const HISTORY_DELAY_MS = 250;
@@ -75,7 +75,8 @@ export class TaskReaper {
     const counts =
       change.action === 'create' ||
       (isTerminal(task.status.state) && !isTerminal(change.previous.status.state)) ||
-      (task.desiredState !== 'ready' && change.previous.desiredState === 'ready');
+      (task.desiredState !== 'ready' && change.previous.desiredState === 'ready') ||
+      (hasNoRoom(change.previous) && !hasNoRoom(task));
     if (counts) this.#seats.set(seatKey(task), task);
   }
 

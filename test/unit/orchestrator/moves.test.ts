@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServiceId, TaskId } from '../../../common/model/ids.ts';
+import { ANYWHERE } from '../../../common/model/service.ts';
 import type { MoveOrder, Task } from '../../../common/model/task.ts';
 import { aTaskSpec } from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
@@ -56,6 +57,40 @@ describe('a task that is to move', () => {
     expect(after.id).not.toBe(before.id);
     expect(after.nodeId).not.toBe(before.nodeId);
   });
+
+  test('does not wait for a replica that no node has room for, but for one that is to take its place', async () => {
+    const task = aTaskSpec({
+      placement: { ...ANYWHERE, maxReplicas: 1 },
+    });
+    const mode = { kind: 'replicated' as const, replicas: 3 };
+    ({ id } = await rooms.deploy({ name: 'crowd', task, mode }));
+    expect(rooms.running(id)).toHaveLength(2); // and the third has no room
+    const [first, second] = rooms.running(id);
+    // Nor is there room for another beside these.
+    await order(first!.id, 'stop-first');
+    await order(second!.id, 'stop-first');
+    await rooms.pass(10_000, 1_000);
+    const wanted = rooms.tasks(id).filter((one) => one.desiredState === 'running');
+    expect(wanted.map(({ id: own }) => own)).not.toContain(first!.id);
+    expect(wanted).toHaveLength(3);
+  });
+
+  test.each([5, 0])(
+    'has no others follow it while nothing takes its place (history of %i)',
+    async (taskHistoryLimit) => {
+      await rooms.test.store.update((tx) => {
+        const [cluster] = tx.list('cluster');
+        tx.update('cluster', { ...cluster!, spec: { ...cluster!.spec, taskHistoryLimit } });
+      });
+      const mode = { kind: 'replicated' as const, replicas: 4 };
+      ({ id } = await rooms.deploy({ name: 'four', mode }));
+      const tasks = rooms.running(id);
+      await pauseAll();
+      for (const task of tasks) await order(task.id, 'stop-first');
+      await rooms.pass(60_000, 1_000);
+      expect(rooms.running(id)).toHaveLength(3);
+    },
+  );
 
   test('stays when it is called off, and the one that was to take its place ends', async () => {
     const before = only();
