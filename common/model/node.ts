@@ -1,4 +1,5 @@
 /** Node: a machine in the cluster, as its owner wants it and as it was last seen. */
+import { deepEqual } from '../base/equal.ts';
 import type { NetworkId, NodeId } from './ids.ts';
 import type { Meta, StringMap } from './objects.ts';
 import type { GenericResource, Platform } from './service.ts';
@@ -61,4 +62,23 @@ export interface Node {
   readonly certificatesEndMs: number;
   /** its agent is to fetch another certificate now */
   readonly renewCertificate: boolean;
+}
+
+/**
+ * Whether tasks may have to go, or may come now, for how the node changed. Attachments and certificates, with what the
+ * description tells of them, change often and mean nothing to tasks.
+ */
+export function concernsPlacement(node: Node, previous: Node): boolean {
+  return (
+    node.status.state !== previous.status.state ||
+    node.status.address !== previous.status.address ||
+    node.role !== previous.role ||
+    !deepEqual(node.spec, previous.spec) ||
+    (node.description !== previous.description &&
+      !deepEqual(withoutTls(node.description), withoutTls(previous.description)))
+  );
+}
+
+function withoutTls(description: NodeDescription | null): NodeDescription | null {
+  return description && { ...description, tlsInfo: null };
 }

@@ -3,11 +3,11 @@
  * came to a node when it was being removed: nobody would ever tell how they ended.
  */
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import { concernsPlacement } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, WriteTx } from '../store/types.ts';
-import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { ENFORCED_MESSAGE, isMisplaced, noncompliantTasks } from './plan-enforcement.ts';
 
@@ -74,7 +74,7 @@ function suspectsOf(commits: readonly Commit[]): Suspects {
       if (change.action !== 'update') {
         if (change.kind === 'node' && change.action === 'create') nodeIds.add(change.object.id);
       } else if (change.kind === 'node') {
-        if (changesPlacement(change.object, change.previous)) nodeIds.add(change.object.id);
+        if (concernsPlacement(change.object, change.previous)) nodeIds.add(change.object.id);
       } else if (change.kind === 'task') {
         const { status, id } = change.object;
         if (status.state === 'assigned' && change.previous.status.state !== 'assigned') {

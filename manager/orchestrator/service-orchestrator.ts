@@ -6,7 +6,7 @@ import { assertNever } from '../../common/base/assert.ts';
 import type { Timer } from '../../common/base/clock.ts';
 import { restMs } from '../../common/base/rest.ts';
 import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
-import type { Node } from '../../common/model/node.ts';
+import { concernsPlacement, type Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
 import { isCold, startDependencies, unmetDependencies } from '../../common/model/start-order.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -14,7 +14,6 @@ import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, StoreChange } from '../store/types.ts';
 import { applyOrchestration } from './apply.ts';
-import { changesPlacement } from './node-change.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import { isBetweenVersions } from './plan-update.ts';
@@ -98,7 +97,7 @@ export class ServiceOrchestrator {
         }
         return;
       case 'node':
-        if (change.action !== 'update' || changesPlacement(change.object, change.previous)) {
+        if (change.action !== 'update' || concernsPlacement(change.object, change.previous)) {
           this.#markServicesOf(change.object);
         }
         return;

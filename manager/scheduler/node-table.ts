@@ -3,10 +3,9 @@
  * by a small index into arrays of numbers, for thousands of them are looked at for each group of tasks.
  */
 import { assert } from '../../common/base/assert.ts';
-import { deepEqual } from '../../common/base/equal.ts';
 import { ShardedMap } from '../../common/base/sharded-map.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
-import type { Node } from '../../common/model/node.ts';
+import { concernsPlacement, type Node } from '../../common/model/node.ts';
 import type { GenericResource } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { FailureHistory } from './failure-history.ts';
@@ -217,17 +216,6 @@ export class NodeTable {
     this.sets.noteChange(index, this.slots);
     this.relieved.add(index);
   }
-}
-
-/** Attachments and certificates change often and mean nothing here. */
-function concernsPlacement(node: Node, previous: Node): boolean {
-  return (
-    node.status.state !== previous.status.state ||
-    node.status.address !== previous.status.address ||
-    node.role !== previous.role ||
-    !deepEqual(node.spec, previous.spec) ||
-    !deepEqual(node.description, previous.description)
-  );
 }
 
 function addTo<K>(counts: Map<K, number>, key: K, amount: number): void {
