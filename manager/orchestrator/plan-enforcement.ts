@@ -1,14 +1,14 @@
 /** Which tasks of a node it can no longer have: its labels or resources changed. */
 import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
-import type { GenericResource, Service } from '../../common/model/service.ts';
+import type { GenericResource, Service, TaskSpec } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 
 /** Docker's words. Tells a rejection of ours from one by the task's agent. */
 export const ENFORCED_MESSAGE = 'task rejected by constraint enforcer';
 
-/** @param service looks up a task's service, whose present constraints count, not the task's own copy */
+/** @param service looks up a task's service, whose present constraints count beside the task's own copy */
 export function noncompliantTasks(
   node: Node,
   tasks: readonly Task[],
@@ -29,8 +29,25 @@ export function isMisplaced(node: Node, task: Task, service: Service | undefined
   return !meetsConstraints(node, task, service);
 }
 
+/**
+ * By the service's present constraints: a task that met them when they came was not replaced, and still has the former
+ * ones. While an update may still replace it, it may stay by its own, too: or whichever leader looks at all nodes first
+ * would end at once what the update replaces one by one, and keeps while it is paused or finds no node.
+ */
 function meetsConstraints(node: Node, task: Task, service: Service | undefined): boolean {
-  const { constraints } = (service?.spec.task ?? task.spec).placement;
+  if (!service) return meets(node, task.spec);
+  return (
+    meets(node, service.spec.task) || (isLeftToUpdate(task, service) && meets(node, task.spec))
+  );
+}
+
+function isLeftToUpdate({ specVersion }: Task, { specVersion: present, updateStatus }: Service) {
+  const isOver =
+    updateStatus?.state === 'completed' || updateStatus?.state === 'rollback_completed';
+  return specVersion !== present && !isOver;
+}
+
+function meets(node: Node, { placement: { constraints } }: TaskSpec): boolean {
   return constraints.length === 0 || nodeMeetsConstraints(node, storedConstraints(constraints));
 }
 

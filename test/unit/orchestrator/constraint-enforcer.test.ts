@@ -1,6 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Availability, Node } from '../../../common/model/node.ts';
-import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
+import {
+  ANYWHERE,
+  NO_RESOURCES,
+  type TaskSpec,
+  type UpdateStatus,
+} from '../../../common/model/service.ts';
 import { noncompliantTasks } from '../../../manager/orchestrator/plan-enforcement.ts';
 import {
   aNode,
@@ -34,13 +39,29 @@ describe('constraint enforcer', () => {
     expect(noncompliantTasks(node, [task], none)).toHaveLength(count);
   });
 
-  test("the service's present constraints count, not the task's copy", () => {
-    const task = aTask({ spec: wanting('node.labels.a == b'), status: running });
-    const service = aService({ spec: aServiceSpec() });
-    expect(noncompliantTasks(aNode(), [task], () => service)).toEqual([]);
-    const strict = aService({ spec: aServiceSpec({ task: wanting('node.labels.a == b') }) });
-    expect(noncompliantTasks(aNode(), [aTask({ status: running })], () => strict)).toHaveLength(1);
-  });
+  const LABELLED = wanting('node.labels.a == b');
+  const UNBOUND = aTaskSpec();
+  test.each<[string, TaskSpec, TaskSpec, number, UpdateStatus['state'] | null, number]>([
+    ['of the present words', LABELLED, LABELLED, 2, null, 1],
+    ['of former words that it does not meet', LABELLED, UNBOUND, 1, 'completed', 0],
+    ['of former words that it does not meet', LABELLED, UNBOUND, 1, null, 0],
+    ['that an update has left', UNBOUND, LABELLED, 1, 'completed', 1],
+    ['that a rollback has left', UNBOUND, LABELLED, 1, 'rollback_completed', 1],
+    ['that an update may still replace', UNBOUND, LABELLED, 1, null, 0],
+    ['that an update may still replace', UNBOUND, LABELLED, 1, 'updating', 0],
+    ['that an update may still replace', UNBOUND, LABELLED, 1, 'paused', 0],
+    ['that a rollback may still replace', UNBOUND, LABELLED, 1, 'rollback_started', 0],
+    ['that meets neither', LABELLED, wanting('node.labels.a == c'), 1, 'updating', 1],
+  ])(
+    'task %s: constraints of %# are its own and the present ones',
+    (_, own, present, specVersion, state, rejected) => {
+      const updateStatus = state && { state, startedAtMs: 0, completedAtMs: null, message: '' };
+      const spec = aServiceSpec({ task: present });
+      const service = aService({ spec, specVersion: 2, updateStatus });
+      const task = aTask({ spec: own, specVersion, status: running });
+      expect(noncompliantTasks(aNode(), [task], () => service)).toHaveLength(rejected);
+    },
+  );
 
   test('tasks that no longer fit together are rejected, the later ones first to go', () => {
     const node = aNode({ description: aNodeDescription({ nanoCpus: 3e9 }) });
@@ -126,6 +147,19 @@ describe('constraint enforcer', () => {
         expect(rooms.tasks(id)).toHaveLength(2);
       },
     );
+
+    test('a new leader leaves what an update with constraints that fit no node has left', async () => {
+      rooms = await ControlRooms.start(3);
+      const { id } = await rooms.deploy({ mode: { kind: 'replicated', replicas: 4 } });
+      await rooms.change(id, (spec) => ({ ...spec, task: wanting('node.labels.a == b') }));
+      await rooms.pass(10_000, 1_000);
+      const left = rooms.running(id).map((task) => task.id);
+      expect(left).toHaveLength(3);
+      await rooms.stop();
+      await rooms.lead();
+      await rooms.pass(10_000, 1_000);
+      expect(rooms.running(id).map((task) => task.id)).toEqual(left);
+    });
 
     test('a changed label moves the task to a node that fits', async () => {
       rooms = await ControlRooms.start(2);
