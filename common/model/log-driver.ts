@@ -146,6 +146,10 @@ export type LogAddress =
   | { readonly kind: 'unix' | 'unixgram'; readonly path: string };
 
 const DEFAULT_PORTS = { syslog: 514, gelf: 12_201 } as const;
+const OVER_IP = { udp: 'udp', tcp: 'tcp' } as const;
+const SCHEMES: Readonly<
+  Record<'syslog' | 'gelf', Readonly<Record<string, 'udp' | 'tcp' | 'tls'>>>
+> = { gelf: OVER_IP, syslog: { ...OVER_IP, 'tcp+tls': 'tls' } };
 
 /** null = none. */
 export function parseLogAddress(driver: 'syslog' | 'gelf', text: string): LogAddress | null {
@@ -153,8 +157,9 @@ export function parseLogAddress(driver: 'syslog' | 'gelf', text: string): LogAdd
   if (driver === 'syslog' && (scheme === 'unix' || scheme === 'unixgram')) {
     return rest.startsWith('/') ? { kind: scheme, path: rest } : null;
   }
-  const kind = scheme === 'tcp+tls' && driver === 'syslog' ? 'tls' : scheme;
-  if (kind !== 'udp' && kind !== 'tcp' && kind !== 'tls') return null;
+  const schemes = SCHEMES[driver];
+  const kind = Object.hasOwn(schemes, scheme) ? schemes[scheme] : undefined;
+  if (kind === undefined) return null;
   const [, six, name, port] =
     /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/]+))(?::(\d{1,5}))?$/.exec(rest) ?? [];
   const host = six ?? name;

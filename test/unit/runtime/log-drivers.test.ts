@@ -67,6 +67,9 @@ describe('log drivers', () => {
     ['syslog', 'unixgram:///dev/log', { kind: 'unixgram', path: '/dev/log' }],
     ['gelf', 'udp://graylog', { kind: 'udp', host: 'graylog', port: 12_201 }],
     ['gelf', 'tcp+tls://graylog', null],
+    ['gelf', 'tls://graylog', null],
+    ['syslog', 'tls://logs.example', null],
+    ['syslog', 'constructor://logs.example', null],
     ['syslog', 'tcp://a:70000', null],
     ['syslog', 'unix://relative', null],
   ] as const)('%s at %s', (driver, text, expected) => {
