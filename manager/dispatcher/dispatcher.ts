@@ -11,6 +11,7 @@ import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, ManagerPeer } from '../../common/model/session.ts';
 import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
+import { splitHostPort } from '../../common/rpc/listener.ts';
 import type { Commit, Store, StoreChange, Watch } from '../store/types.ts';
 import { AgentSession, type AgentStream, sessionMessage } from './agent-session.ts';
 import { Attendance } from './attendance.ts';
@@ -221,6 +222,8 @@ export class Dispatcher {
     peerAddress: string,
     description: NodeDescription,
   ): Promise<void> {
+    // Packets and calls of other nodes go there: one of another form is refused here, where its agent hears of it.
+    if (description.address !== '') splitHostPort(description.address);
     const words = { peerAddress, description };
     await this.#attendance.register(session.nodeId, words);
     session.words = words;

@@ -21,6 +21,7 @@ import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+import { splitHostPort } from '../../common/rpc/listener.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
 import { sameJson } from './node-states.ts';
 import { UnderlayMtus, underlayMtuOf } from './underlay-mtus.ts';
@@ -350,8 +351,7 @@ const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
 /** Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session. */
 export function hostAddressOf(node: Node): string | null {
   const address = node.description?.address;
-  // An IPv6 address is in brackets there.
-  return address ? address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1') : null;
+  return address ? splitHostPort(address).host : null;
 }
 
 function networksOf(service: Service | null): NetworkId[] {

@@ -136,6 +136,15 @@ describe('a registration', () => {
     expect(await ended).toMatchObject({ code: 'not-found' });
   });
 
+  test('with an address that nobody could be called at is refused', async () => {
+    const { ended } = await connect(aNodeDescription({ address: 'vega' }));
+    expect(await ended).toMatchObject({
+      code: 'invalid-argument',
+      message: 'parse address "vega": want host:port',
+    });
+    expect(nodeState()).toBe('down');
+  });
+
   test('comes first on a stream', async () => {
     const stream = new FakeAgentStream();
     stream.say({ kind: 'heartbeat' });
