@@ -66,13 +66,19 @@ function findStart(
   const nodes = view.list('node').filter((node) => node.id === ref || nameOf(node) === ref);
   const tasks = view.list('task').filter((task) => isNamed(task, ref));
   const running = tasks.filter(({ status }) => status.state === 'running');
-  const [task] = running.length > 0 ? running : tasks;
+  const task = running[0] ?? newest(tasks);
   if (nodes.length > 1 || running.length > 1) {
     throw new SkepError('invalid-argument', `'${ref}' is ambiguous: name it by its id`);
   }
   const node = nodes[0] ?? (task?.nodeId ? view.get('node', task.nodeId) : undefined);
   if (node) return { node, task: nodes[0] ? null : (task ?? null) };
   throw new SkepError('not-found', `'${ref}' is neither a node nor a task that a node has`);
+}
+
+/** By the store's revisions: clocks of leaders differ. */
+function newest(tasks: readonly Task[]): Task | undefined {
+  const [first, ...others] = tasks;
+  return others.reduce((a, b) => (b.meta.version > a!.meta.version ? b : a), first);
 }
 
 function isNamed(task: Task, ref: string): boolean {

@@ -44,7 +44,13 @@ async function scene() {
   });
   const tracer = new ConnectionTracer({ store, pool: { client } as unknown as RpcClients });
   const { signal } = new AbortController();
-  return { asked, tasks, trace: (from: string, name = 'web') => tracer.trace(name, from, signal) };
+  const fail = (id: TaskId) =>
+    store.update((tx) => {
+      const status = aTaskStatus({ state: 'failed' });
+      tx.update('task', { ...tx.require('task', id), status });
+    });
+  const trace = (from: string, name = 'web') => tracer.trace(name, from, signal);
+  return { asked, tasks, trace, fail, create };
 }
 
 describe('where a connection starts', () => {
@@ -65,6 +71,15 @@ describe('where a connection starts', () => {
     }
     expect((await trace(old.id)).task?.id).toBe(old.id);
     expect(asked.at(-1)).toEqual(['b:2377', { service: 'web', taskId: old.id }]);
+  });
+
+  test('at the one that ended last, where none of its slot runs', async () => {
+    const { tasks, trace, fail, create } = await scene();
+    const [old, running] = tasks;
+    await fail(running.id);
+    expect((await trace('web.1')).task?.id).toBe(running.id);
+    await create('task', { ...old, id: idOf<TaskId>('aaa') });
+    expect((await trace('web.1')).task?.id).toBe(idOf<TaskId>('aaa'));
   });
 
   test('what is not there, or not up, is named', async () => {
