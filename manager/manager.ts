@@ -5,7 +5,6 @@
 import { withDeadline } from '../common/base/deadline.ts';
 import { describeError, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
-import type { Logger } from '../common/base/log.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { ManagerPeer } from '../common/model/session.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
@@ -43,6 +42,8 @@ import { RemoteContainers } from './remote-containers.ts';
 import { RoleManager } from './role-manager.ts';
 import { PlacementExplainer } from './scheduler/explain-placement.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
+import { SnapshotFollower } from './snapshot-follower.ts';
+import type { FollowerOptions } from './store/follower.ts';
 import { MemoryStore } from './store/store.ts';
 
 export class Manager implements ManagerList, LeaderLocator {
@@ -140,6 +141,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.store.setProposer(raft);
       this.#register();
       await this.#scope.start(this.#expulsion());
+      await this.#scope.start(this.#snapshotFollower(raft));
       this.#scope.defer(raft.onLeadershipChange((leads) => this.#onLeadership(leads)));
       this.#scope.defer(raft.onMembersChange(() => this.#tellChange()));
       this.#scope.defer(() => this.#rooms.stop());
@@ -293,29 +295,36 @@ export class Manager implements ManagerList, LeaderLocator {
     return place.take(origin, signal);
   }
 
+  /** What each room is given. */
+  #parts(component: string): FollowerOptions {
+    const { clock, random, log, onFailure } = this.#options;
+    return { store: this.store, clock, random, onFailure, log: log.child({ component }) };
+  }
+
   #lockFollower(raft: RaftNode, keys: KeptManagerKeys): LockFollower {
-    const { clock, random, onFailure } = this.#options;
-    const log = this.#options.log.child({ component: 'lock' });
     return new LockFollower({
-      ...{ store: this.store, keys, clock, random, onFailure, log },
+      ...this.#parts('lock'),
+      keys,
       rotateKey: () => raft.rotateKey(),
       changed: () => this.#options.onLockChanged?.(),
     });
   }
 
+  #snapshotFollower(raft: RaftNode): SnapshotFollower {
+    const apply = raft.setSnapshotSettings.bind(raft);
+    return new SnapshotFollower({ ...this.#parts('snapshots'), apply });
+  }
+
   /** After Raft, so that what it applies again at its start is no news. */
   #clusterEvents(): ClusterEvents {
-    const { clock, random, onFailure, onClusterEvent } = this.#options;
-    const log = this.#options.log.child({ component: 'events' });
-    const tell = onClusterEvent ?? ((): void => {});
-    return new ClusterEvents({ store: this.store, clock, random, onFailure, log, tell });
+    const tell = this.#options.onClusterEvent ?? ((): void => {});
+    return new ClusterEvents({ ...this.#parts('events'), tell });
   }
 
   #expulsion(): Expulsion {
-    const { server, clock, random, onFailure } = this.#options;
-    const log = this.#options.log.child({ component: 'expulsion' });
+    const { server } = this.#options;
     return new Expulsion({
-      ...{ store: this.store, clock, random, onFailure, log },
+      ...this.#parts('expulsion'),
       disconnect: (nodeId) => server.disconnect(nodeId),
       disconnectCalls: (nodeId) => server.disconnectCalls(nodeId),
     });
@@ -347,23 +356,17 @@ export class Manager implements ManagerList, LeaderLocator {
   }
 
   #composeRooms(): { rooms: { dispatcher: Dispatcher }; all: readonly Room[] } {
-    const { clock, random, log, onFailure } = this.#options;
-    const parts = { store: this.store, clock, random, onFailure };
-    const named = (component: string): typeof parts & { log: Logger } => ({
-      ...parts,
-      log: log.child({ component }),
-    });
-    const dispatcher = new Dispatcher({ ...named('dispatcher'), managers: this });
+    const dispatcher = new Dispatcher({ ...this.#parts('dispatcher'), managers: this });
     const all: Room[] = [
-      new Allocator(named('allocator')),
-      new Orchestrator(named('orchestrator')),
-      new Scheduler(named('scheduler')),
-      new RoleManager({ ...named('roles'), group: this.#groupService() }),
-      new CertificateReconciler(named('ca')),
+      new Allocator(this.#parts('allocator')),
+      new Orchestrator(this.#parts('orchestrator')),
+      new Scheduler(this.#parts('scheduler')),
+      new RoleManager({ ...this.#parts('roles'), group: this.#groupService() }),
+      new CertificateReconciler(this.#parts('ca')),
       dispatcher,
     ];
     const { renewRegistryLogin: renew } = this.#options;
-    if (renew) all.push(new RegistryCredentials({ ...named('registries'), renew }));
+    if (renew) all.push(new RegistryCredentials({ ...this.#parts('registries'), renew }));
     return { rooms: { dispatcher }, all };
   }
 

@@ -14,6 +14,7 @@ import type { Keyring } from './crypt.ts';
 import type { DurableState, SnapshotHead } from './durable-state.ts';
 import type { LogImage } from './log-image.ts';
 import type { SnapshotId } from './snapshot-files.ts';
+import type { SnapshotPolicy } from './snapshot-policy.ts';
 import { WalFullError } from './wal.ts';
 import type { WalRecord } from './wal-format.ts';
 
@@ -53,7 +54,7 @@ export interface AppendLoopOptions {
   /** What is durable at start. */
   readonly hardState: HardState;
   readonly clock: Clock;
-  readonly keepEntries: number;
+  readonly policy: Pick<SnapshotPolicy, 'keepOld' | 'keepEntries'>;
   readonly hooks: AppendHooks;
 }
 
@@ -219,13 +220,13 @@ export class AppendLoop {
   }
 
   async #finish(work: Work): Promise<void> {
-    const { durable, image, hooks, keepEntries } = this.#options;
+    const { durable, image, hooks, policy } = this.#options;
     switch (work.kind) {
       case 'commit':
         return;
       case 'taken':
-        image.snapshotTaken(work.head, keepEntries);
-        await this.#cleanUp(work.head, work.replacesAll);
+        image.snapshotTaken(work.head, policy.keepEntries);
+        await this.#cleanUp(work.head, work.replacesAll ? 'all' : 'own');
         work.ended();
         return;
       case 'rekey':
@@ -244,18 +245,21 @@ export class AppendLoop {
         image.append(entries);
         if (hardState !== null) image.setHardState(hardState);
         hooks.written(work.message);
-        if (installs) await this.#cleanUp(snapshot.metadata);
+        if (installs) await this.#cleanUp(snapshot.metadata, 'installed');
         return;
       }
     }
   }
 
-  async #cleanUp(newest: SnapshotId, replacesAll = false): Promise<void> {
-    const { durable, image } = this.#options;
+  /** No log leads from an older snapshot to one that a leader sent: those go in any case. */
+  async #cleanUp(newest: SnapshotId, which: 'own' | 'installed' | 'all'): Promise<void> {
+    const { durable, image, policy } = this.#options;
     if (newest.index < image.snapshotIndex) return;
-    await durable.snapshots.deleteReplaced(newest);
-    const kept = replacesAll ? newest.index : Math.min(newest.index, image.firstIndex() - 1);
-    await durable.wal.purge(kept);
+    const keepOld = which === 'own' ? policy.keepOld : 0;
+    const oldest = await durable.snapshots.deleteReplaced(newest, keepOld);
+    await durable.wal.purge(
+      which === 'all' ? newest.index : Math.min(oldest, image.firstIndex() - 1),
+    );
   }
 }
 

@@ -32,6 +32,7 @@ import { PeerReception } from './peer-reception.ts';
 import { ProposalQueue } from './proposal-queue.ts';
 import { notLeaderError, ProposalError } from './proposals.ts';
 import { ReadBarriers } from './read-barriers.ts';
+import { SnapshotPolicy } from './snapshot-policy.ts';
 
 export class NodeParts {
   readonly #options: RaftNodeOptions;
@@ -47,6 +48,7 @@ export class NodeParts {
   readonly applies: ApplyLoop;
   readonly driver: CoreDriver;
   readonly snapshots: NodeSnapshots;
+  readonly policy: SnapshotPolicy;
   readonly proposals: ProposalQueue;
   readonly barriers: ReadBarriers;
   readonly changes: MemberChanges;
@@ -62,6 +64,7 @@ export class NodeParts {
     this.#options = options;
     this.#electionTicks = options.electionTicks ?? DEFAULTS.electionTicks;
     this.durable = durable;
+    this.policy = new SnapshotPolicy(options);
     const { onFailure } = options;
     this.life = new NodeLife({ quit: (why) => this.#quit(why), onFailure });
     this.tasks = new TaskSet((err) => this.life.fail(err));
@@ -107,7 +110,7 @@ export class NodeParts {
       image: this.#image,
       hardState: recovered.hardState,
       clock: this.#options.clock,
-      keepEntries: this.#options.keepEntries ?? DEFAULTS.keepEntries,
+      policy: this.policy,
       hooks: {
         publish: (id) => this.snapshots.publish(id),
         installed: (snapshot) => this.snapshots.install(snapshot),
@@ -156,6 +159,7 @@ export class NodeParts {
     return new NodeSnapshots({
       ...{ node: this.#options, durable: this.durable, image: this.#image, view: this.view },
       ...{ appends: this.appends, applies: this.applies, life: this.life, tasks: this.tasks },
+      policy: this.policy,
       appliedTerm,
       deliver: (message) =>
         this.life.guarded(() => {

@@ -10,9 +10,10 @@ import { type DurableState, dataOf, type SnapshotHead } from './durable-state.ts
 import type { LogImage } from './log-image.ts';
 import type { MemberView } from './member-view.ts';
 import type { NodeLife } from './node-life.ts';
-import { DEFAULTS, type RaftNodeOptions } from './node-options.ts';
+import type { RaftNodeOptions } from './node-options.ts';
 import type { SnapshotOffer, SnapshotSink } from './peer-transport.ts';
 import type { SnapshotId } from './snapshot-files.ts';
+import type { SnapshotPolicy } from './snapshot-policy.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 import { SnapshotTaker } from './snapshot-taker.ts';
@@ -26,6 +27,7 @@ export interface NodeSnapshotsOptions {
   readonly applies: ApplyLoop;
   readonly life: NodeLife;
   readonly tasks: TaskSet;
+  readonly policy: SnapshotPolicy;
   /** Term of the entry at the applied index. */
   readonly appliedTerm: number;
   /** Hands a message of type `snapshot`, whose data is here, to the core. */
@@ -49,9 +51,7 @@ export class NodeSnapshots {
     const { stateMachine, clock, log, transport } = options.node;
     const dir = options.durable.snapshots;
     this.#taker = new SnapshotTaker({
-      ...{ dir, stateMachine, clock, log },
-      intervalEntries: options.node.snapshotIntervalEntries ?? DEFAULTS.snapshotIntervalEntries,
-      intervalBytes: options.node.snapshotIntervalBytes ?? DEFAULTS.snapshotIntervalBytes,
+      ...{ dir, stateMachine, clock, log, policy: options.policy },
       taken: (head, replacesAll) => options.appends.snapshotTaken(head, replacesAll),
     });
     this.#receiver = new SnapshotReceiver({ dir, deliver: (message) => this.#deliver(message) });

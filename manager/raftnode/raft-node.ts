@@ -8,6 +8,7 @@ import type { MemberRecord, RaftMember } from './membership.ts';
 import type { CoreView, RaftNodeOptions, RaftNodeStatus } from './node-options.ts';
 import { NodeParts } from './node-parts.ts';
 import { bootstrapState, joinState, restartState, type StartState } from './node-start.ts';
+import type { SnapshotSettings } from './snapshot-policy.ts';
 
 export class RaftNode {
   readonly #options: RaftNodeOptions;
@@ -173,6 +174,11 @@ export class RaftNode {
   rotateKey(): Promise<void> {
     const refusal = this.#parts.life.refusal('rotate raft key');
     return refusal === null ? this.#parts.keys.rotate() : Promise.reject(refusal);
+  }
+
+  /** From the next snapshot on, on this node; members may differ for a while. */
+  setSnapshotSettings(settings: SnapshotSettings): void {
+    this.#parts.policy.change(settings);
   }
 
   async #stop(): Promise<void> {

@@ -135,13 +135,19 @@ export class SnapshotDir {
     return SnapshotReader.open(disk, this.pathOf(id), this.#keyring, identity);
   }
 
-  /** Deletes what `newest` replaces. One that is newer still may wait for being installed. */
-  async deleteReplaced(newest: SnapshotId): Promise<void> {
-    for (const { index, path } of await this.list()) {
-      const isReplaced = index <= newest.index && path !== this.pathOf(newest);
-      if (isReplaced) await this.#options.disk.unlink(path);
-    }
-    await this.#options.disk.fsyncDir(this.#options.dir);
+  /**
+   * Deletes what `newest` replaces, but for the `keepOld` before it. One that is newer still may wait for being installed.
+   * @returns the index of the oldest that is left
+   */
+  async deleteReplaced(newest: SnapshotId, keepOld = 0): Promise<number> {
+    const { disk, dir } = this.#options;
+    const older = (await this.list()).filter(
+      ({ index, path }) => index <= newest.index && path !== this.pathOf(newest),
+    );
+    const kept = older.filter(({ index }) => index < newest.index).slice(0, keepOld);
+    for (const one of older) if (!kept.includes(one)) await disk.unlink(one.path);
+    await disk.fsyncDir(dir);
+    return kept.at(-1)?.index ?? newest.index;
   }
 }
 

@@ -10,22 +10,20 @@ import { errnoOf } from './disk.ts';
 import { encodeSnapshotState, type SnapshotHead } from './durable-state.ts';
 import type { StateMachine } from './node-options.ts';
 import type { SnapshotDir } from './snapshot-files.ts';
+import type { SnapshotPolicy } from './snapshot-policy.ts';
 
 /** After a snapshot for which there was no space. */
 const FULL_PAUSE_MS = 10_000;
 
 /** Bytes of a snapshot for each byte of log since the one before. */
 const AMPLIFICATION_MAX = 2;
-/** A large state is kept waiting for at most so many intervals: the log in memory has its price too. */
-const STRETCH_MAX = 10;
 
 export interface SnapshotTakerOptions {
   readonly dir: SnapshotDir;
   readonly stateMachine: StateMachine;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly intervalEntries: number;
-  readonly intervalBytes: number;
+  readonly policy: SnapshotPolicy;
   /** The snapshot has its final name: notes it in the log. */
   readonly taken: (head: SnapshotHead, replacesAll: boolean) => Promise<void>;
 }
@@ -55,16 +53,16 @@ export class SnapshotTaker {
   }
 
   /**
-   * Whether enough came since the last one: enough entries, and with a large state so many that
-   * snapshots do not write more than twice what the log does.
+   * Whether enough came since the last one: enough entries, and with a large state, unless the interval was
+   * chosen, so many that snapshots do not write more than twice what the log does.
    */
   get due(): boolean {
     if (!this.mayStart) return false;
-    const { intervalEntries, intervalBytes } = this.#options;
+    const { policy } = this.#options;
     const isWorthIt = this.#bytesSince >= this.#lastBytes / AMPLIFICATION_MAX;
     return (
-      this.#bytesSince >= intervalBytes ||
-      this.#entriesSince >= intervalEntries * (isWorthIt ? 1 : STRETCH_MAX)
+      this.#bytesSince >= policy.intervalBytes ||
+      this.#entriesSince >= (isWorthIt ? policy.intervalEntries : policy.longIntervalEntries)
     );
   }
 

@@ -154,8 +154,8 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     name: 'newer-snapshot-deleted',
     bug: 'cleaning up after a snapshot deletes a newer one that waits to be installed',
     file: `${NODE}/snapshot-files.ts`,
-    find: 'const isReplaced = index <= newest.index && path !== this.pathOf(newest);',
-    replace: 'const isReplaced = index > 0 && path !== this.pathOf(newest);',
+    find: '({ index, path }) => index <= newest.index && path !== this.pathOf(newest),',
+    replace: '({ index, path }) => index > 0 && path !== this.pathOf(newest),',
     invariants: [0, 12],
   },
 ];

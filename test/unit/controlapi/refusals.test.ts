@@ -11,6 +11,19 @@ import { aServiceSpec, aTaskSpec } from '../../support/builders.ts';
 const check = (task: Parameters<typeof aTaskSpec>[0]): void =>
   checkServiceSpec(aServiceSpec({ task: aTaskSpec(task) }));
 
+test.each([
+  [{ snapshotInterval: 1 }, null],
+  [{ keepOldSnapshots: 5, logEntriesForSlowFollowers: 0 }, null],
+  [{ snapshotInterval: 0 }, 'raft snapshot interval must be at least 1'],
+  [{ keepOldSnapshots: -1 }, 'raft snapshots and log entries to keep cannot be negative'],
+  [{ snapshotInterval: 1.5 }, 'snapshotInterval: 1.5 is not an integer'],
+])('snapshots as in %j: %s', (change, words) => {
+  const raft = { ...DEFAULT_CLUSTER_SPEC.raft, ...change };
+  const checking = () => checkClusterSpec({ ...DEFAULT_CLUSTER_SPEC, raft });
+  if (words === null) expect(checking).not.toThrow();
+  else expect(checking).toThrow(words);
+});
+
 test('the least heartbeat period is taken', () => {
   const dispatcherHeartbeatNanos = DISPATCHER_HEARTBEAT_NANOS_MIN;
   expect(() =>
@@ -30,9 +43,9 @@ describe('what is not done yet is refused by name', () => {
   });
 
   test('raft settings that nothing reads', () => {
-    const raft = { ...DEFAULT_CLUSTER_SPEC.raft, snapshotInterval: 5 };
+    const raft = { ...DEFAULT_CLUSTER_SPEC.raft, electionTicks: 20 };
     expect(() => checkClusterSpec({ ...DEFAULT_CLUSTER_SPEC, raft })).toThrow(
-      'raft setting snapshotInterval: values other than 10000 are not done yet',
+      'raft setting electionTicks: values other than 10 are not done yet',
     );
   });
 });

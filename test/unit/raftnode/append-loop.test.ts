@@ -51,7 +51,7 @@ async function setUp() {
     image,
     hardState: durable.recovered.hardState,
     clock: new FakeClock(),
-    keepEntries: 10,
+    policy: { keepEntries: 10, keepOld: 0 },
     hooks: {
       installed: async (snapshot: Snapshot) => {
         events.push(`installed ${snapshot.metadata.index}`);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { hasCode } from '../../../common/base/errors.ts';
 import { ProposalError } from '../../../manager/raftnode/proposals.ts';
 import { ELECTION_MS, TICK_MS } from '../../sim/machine.ts';
-import { SimRaft } from '../../support/sim-raft.ts';
+import { type SimMember, SimRaft } from '../../support/sim-raft.ts';
 
 function noFailures(sim: SimRaft): void {
   for (const member of sim.members.values()) expect(member.failures).toEqual([]);
@@ -67,6 +67,28 @@ describe('raft node alone', () => {
     await sim.until(() => a.stateMachine.applied.length === 230, 'replay');
     expect(a.stateMachine.restored.length).toBe(1);
     expect(a.stateMachine.restored[0]).toBeGreaterThan(190);
+    noFailures(sim);
+  });
+
+  const snapshotsOf = (member: SimMember): string[] =>
+    member.disk.paths().filter((path) => path.endsWith('.snap'));
+
+  test('keeps older snapshots, with the log from the oldest on, and starts from one when the newest is damaged', async () => {
+    const sim = new SimRaft(5, { snapshotIntervalEntries: 1_000_000, keepEntries: 0 });
+    const a = await sim.bootstrap(1);
+    a.node!.setSnapshotSettings({ intervalEntries: 20, keepOld: 2, keepEntries: null });
+    for (let i = 0; i < 230; i++) await sim.propose(a, `entry ${i} ${'x'.repeat(2000)}`);
+    await sim.until(() => snapshotsOf(a).length === 3, 'three snapshots');
+    const { texts } = a.stateMachine;
+    await sim.run(a.node!.stop());
+    const newest = snapshotsOf(a).sort().at(-1)!;
+    a.disk.flipBit(newest, a.disk.contents(newest).length - 5);
+    await sim.restart(1);
+    await sim.until(() => a.stateMachine.texts.length === texts.length, 'replay');
+    expect(a.stateMachine.texts).toEqual(texts);
+    a.node!.setSnapshotSettings({ intervalEntries: 20, keepOld: 0, keepEntries: null });
+    for (let i = 0; i < 50; i++) await sim.propose(a, `more ${i}`);
+    await sim.until(() => snapshotsOf(a).length === 1, 'one snapshot');
     noFailures(sim);
   });
 

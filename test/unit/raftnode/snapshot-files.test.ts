@@ -154,6 +154,25 @@ describe('snapshot file', () => {
     expect((await dir.list()).map(({ index }) => index)).toEqual([1100, 1000]);
   });
 
+  test.each([
+    [0, [1100, 1000], 1000],
+    [1, [1100, 1000, 900], 900],
+    [2, [1100, 1000, 900, 800], 800],
+    [9, [1100, 1000, 900, 800], 800],
+  ])('keeps %i of those before it', async (keepOld, left, oldest) => {
+    const { dir } = await written();
+    // One of the same index and another term cannot be of this log.
+    for (const id of [800, 900, 1100]
+      .map((index) => ({ index, term: 3 }))
+      .concat({ ...ID, term: 2 })) {
+      const writer = await dir.begin(id, Buffer.from('the members'));
+      await writer.finish();
+      await writer.publish();
+    }
+    expect(await dir.deleteReplaced(ID, keepOld)).toBe(oldest);
+    expect((await dir.list()).map(({ index }) => index)).toEqual(left);
+  });
+
   test('is readable to its end after it was deleted', async () => {
     const { dir } = await written();
     const reader = await dir.read(ID);

@@ -3,6 +3,10 @@ import { silentLogger } from '../../../common/base/log.ts';
 import { EMPTY_CONF_STATE } from '../../../manager/raft/types.ts';
 import { Membership } from '../../../manager/raftnode/membership.ts';
 import type { SnapshotDir, SnapshotWriter } from '../../../manager/raftnode/snapshot-files.ts';
+import {
+  SnapshotPolicy,
+  type SnapshotSettings,
+} from '../../../manager/raftnode/snapshot-policy.ts';
 import { SnapshotTaker } from '../../../manager/raftnode/snapshot-taker.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
@@ -10,7 +14,15 @@ const INTERVAL_ENTRIES = 100;
 const INTERVAL_BYTES = 1_000_000;
 
 /** A taker that has taken a snapshot of `stateBytes`. */
-async function taken(stateBytes: number): Promise<SnapshotTaker> {
+async function taken(
+  stateBytes: number,
+  settings: Partial<SnapshotSettings> = {},
+): Promise<SnapshotTaker> {
+  const policy = new SnapshotPolicy({
+    snapshotIntervalEntries: INTERVAL_ENTRIES,
+    snapshotIntervalBytes: INTERVAL_BYTES,
+  });
+  policy.change({ intervalEntries: null, keepOld: 0, keepEntries: null, ...settings });
   const writer: Pick<SnapshotWriter, 'append' | 'finish' | 'publish' | 'abort' | 'dataBytes'> = {
     dataBytes: stateBytes,
     append: async () => {},
@@ -23,8 +35,7 @@ async function taken(stateBytes: number): Promise<SnapshotTaker> {
     stateMachine: { apply: () => {}, snapshot: () => [], restore: async () => {} },
     clock: new FakeClock(),
     log: silentLogger,
-    intervalEntries: INTERVAL_ENTRIES,
-    intervalBytes: INTERVAL_BYTES,
+    policy,
     taken: async () => {},
   });
   const head = { index: 1, term: 1, confState: EMPTY_CONF_STATE, membership: Membership.EMPTY };
@@ -62,4 +73,16 @@ describe('when a snapshot is due', () => {
   ])('$name', async ({ stateBytes, entryBytes, entries }) => {
     expect(entriesUntilDue(await taken(stateBytes), entryBytes)).toBe(entries);
   });
+
+  test.each([
+    [7, 10_000_000, 100, 7],
+    [2_000, 1_000, 100, 2_000],
+    [2_000, 1_000, 10_000, 100],
+  ])(
+    'an interval of %i that was chosen is kept to, within the limit of bytes (%#)',
+    async (intervalEntries, stateBytes, entryBytes, entries) => {
+      const taker = await taken(stateBytes, { intervalEntries });
+      expect(entriesUntilDue(taker, entryBytes)).toBe(entries);
+    },
+  );
 });
