@@ -1,5 +1,6 @@
 /** Names, drained backends and odd networks on two hosts with a small underlay MTU. Needs root. */
 import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
 import { defaultHostname } from '../../common/model/container-id.ts';
@@ -90,6 +91,12 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
     expect((await ask('12.5.0.10.in-addr.arpa', 'PTR')).data).toEqual(['peer.1.task-peer-1.inner']);
     // A name would be a way out of a network that has none.
     expect((await ask('outside.example')).rcode).toBe('SERVFAIL');
+  });
+
+  test('a response that somebody sends is not answered', async () => {
+    const script = fileURLToPath(new URL('../support/network-dns.mjs', import.meta.url));
+    const args = [script, 'respond', '127.0.0.11', 'peer', 'A'];
+    expect(JSON.parse(await inNetns(api.netns, process.execPath, ...args))).toEqual([2]);
   });
 
   test('names of others are asked for where there is a way out', async () => {

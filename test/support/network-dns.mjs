@@ -1,4 +1,5 @@
-// DNS in namespaces. Ask: network-dns.mjs ask SERVER NAME TYPE udp|tcp. Serve on port 53: network-dns.mjs serve
+// DNS in namespaces. Ask: network-dns.mjs ask SERVER NAME TYPE udp|tcp. Send a response, then ask: network-dns.mjs
+// respond SERVER NAME TYPE; prints which ids were answered. Serve on port 53: network-dns.mjs serve
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import dnsPacket from 'dns-packet';
@@ -36,6 +37,20 @@ if (mode === 'serve') {
       socket.end(Buffer.concat([length, answer]));
     });
   }).listen(53, '0.0.0.0', () => console.log('ready'));
+} else if (mode === 'respond') {
+  const udp = createSocket('udp4');
+  const answered = [];
+  udp.on('message', (message) => {
+    answered.push(dnsPacket.decode(message).id);
+    if (!answered.includes(2)) return;
+    console.log(JSON.stringify(answered));
+    process.exit(0);
+  });
+  const send = (message, then) => udp.send(dnsPacket.encode(message), 53, server, then);
+  const questions = [{ type, name }];
+  send({ type: 'response', id: 1, questions, answers: [] }, () =>
+    send({ type: 'query', id: 2, questions }),
+  );
 } else {
   const question = {
     type: 'query',

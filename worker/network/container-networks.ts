@@ -17,7 +17,6 @@ import type { LocalPlace, LocalSeat } from './local-plan.ts';
 import type { PortWish } from './local-ports.ts';
 
 const TCP_BYTES_MAX = 65_535;
-const HEADER_BYTES = 12;
 
 /** What a person wants of one network. */
 export interface EndpointWish {
@@ -239,7 +238,7 @@ export class ContainerNetworks {
     const { forwarder, random, upstreamNameservers } = this.#options;
     return (query, transport) => {
       const member = this.#members.get(containerId);
-      if (query.length < HEADER_BYTES || !member) return null;
+      if (!member) return null;
       const question = readQuestion(query);
       if (question) {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;

@@ -18,6 +18,7 @@ export const RCODE = {
 const CLASS_IN = 1;
 const CLASS_ANY = 255;
 const HEADER_BYTES = 12;
+const RESPONSE_FLAG = 0x8000;
 /** RFC 1035: what a client without EDNS takes over UDP. */
 const PLAIN_UDP_BYTES = 512;
 /** Fits every link without fragments (DNS flag day 2020), whatever the client offers. */
@@ -34,6 +35,14 @@ export interface Question {
   readonly end: number;
   /** most bytes of an answer over UDP */
   readonly udpBytesMax: number;
+}
+
+/**
+ * False for what is no query, a response above all: whoever answers one, and is answered by another such server,
+ * never ends.
+ */
+export function isQuery(message: Buffer): boolean {
+  return message.length >= HEADER_BYTES && (message.readUInt16BE(2) & RESPONSE_FLAG) === 0;
 }
 
 /** null unless the message is a standard query with one plain question of class IN. */

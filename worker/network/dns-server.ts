@@ -6,13 +6,14 @@ import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import { bindInNetns, closeFd } from '../../native/ffi/net/sockets.ts';
 import { DnsFrames, frameOf } from './dns-forwarder.ts';
+import { isQuery } from './dns-message.ts';
 import { RESOLVER_ADDRESS } from './name-files.ts';
 
 const DNS_PORT = 53;
 const TCP_IDLE_MS = 10_000;
 const TCP_CONNECTIONS_MAX = 64;
 
-/** The response to a query; null = none is sent. Must not reject. */
+/** The response to what `isQuery`; null = none is sent. Must not reject. */
 export type AnswerQuery = (
   query: Buffer,
   transport: 'udp' | 'tcp',
@@ -108,12 +109,13 @@ export class DnsServer {
     });
   }
 
-  /** Never rejects, as `#answer` does not. */
+  /** What is no query has no answer. Never rejects, as `#answer` does not. */
   async #reply(
     query: Buffer,
     transport: 'udp' | 'tcp',
     send: (response: Buffer) => void,
   ): Promise<void> {
+    if (!isQuery(query)) return;
     const answer = this.#answer(query, transport);
     const response = answer instanceof Promise ? await answer : answer;
     if (response) send(response);

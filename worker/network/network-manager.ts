@@ -307,7 +307,6 @@ export class NetworkManager {
     const client = { networkIds: request.attachments.map(({ networkId }) => networkId) };
     const { random, upstreamNameservers } = this.#options;
     return (query, transport) => {
-      if (query.length < 12) return null;
       const question = readQuestion(query);
       if (question) {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;

@@ -6,6 +6,7 @@ import { DnsFrames, frameOf } from '../../../worker/network/dns-forwarder.ts';
 import {
   addressAnswer,
   emptyAnswer,
+  isQuery,
   type Question,
   RCODE,
   readQuestion,
@@ -108,6 +109,13 @@ describe('DNS messages', () => {
     expect(answer.length).toBeLessThanOrEqual(512);
     expect(dnsPacket.decode(answer)).toMatchObject({ flag_tc: true });
     expect(dnsPacket.decode(answer).answers).toHaveLength(30);
+  });
+
+  test('a response, or less than a header, is no query', () => {
+    const query = ask('web');
+    expect(isQuery(query)).toBe(true);
+    expect(isQuery(emptyAnswer(query, null, RCODE.serverFailure))).toBe(false);
+    expect(isQuery(query.subarray(0, 11))).toBe(false);
   });
 
   test('an error for a message without readable question has a header only', () => {
