@@ -30,20 +30,26 @@ const VXLAN_OVERHEAD_BYTES = { ipv4: 50, ipv6: 70 } as const;
 /** WireGuard's header and tag (32), UDP (8) and IP (20 or 40) headers. */
 const WIREGUARD_OVERHEAD_BYTES = { ipv4: 60, ipv6: 80 } as const;
 
+/** The kernel takes IPv6 away from a link that carries less (RFC 8200): larger packets go in fragments then. */
+const IPV6_MTU_MIN = 1280;
+
 /** What a link of an encrypted network's packets can carry, bytes. @param host address of this host */
 export function encryptedMtu(underlayMtu: number, host: string): number {
-  return underlayMtu - WIREGUARD_OVERHEAD_BYTES[isIpv6(host) ? 'ipv6' : 'ipv4'];
+  const six = isIpv6(host);
+  const mtu = underlayMtu - WIREGUARD_OVERHEAD_BYTES[six ? 'ipv6' : 'ipv4'];
+  return six ? Math.max(mtu, IPV6_MTU_MIN) : mtu;
 }
 
 /** What a network can carry inside, bytes. */
 export function overlayMtu(
-  network: { readonly mtu: number; readonly encrypted: boolean },
+  network: { readonly mtu: number; readonly encrypted: boolean; readonly subnet6: string },
   underlayMtu: number,
   host: string,
 ): number {
   if (network.mtu > 0) return network.mtu;
   const below = network.encrypted ? encryptedMtu(underlayMtu, host) : underlayMtu;
-  return below - VXLAN_OVERHEAD_BYTES[isIpv6(host) ? 'ipv6' : 'ipv4'];
+  const mtu = below - VXLAN_OVERHEAD_BYTES[isIpv6(host) ? 'ipv6' : 'ipv4'];
+  return network.subnet6 === '' ? mtu : Math.max(mtu, IPV6_MTU_MIN);
 }
 
 /** UDP port of WireGuard on every host: the one after VXLAN's. */

@@ -303,10 +303,12 @@ export class NodeNetwork {
   async prove(options: ProofOptions): Promise<Proof> {
     if (!this.#follower.isTold) return { compared: 0, drifts: [], left: [], failures: [] };
     const notInStep = await this.#whyNotInStep(options);
+    if (options.repair) await this.#upkeep.retry();
+    const behind = this.#upkeep.behind;
     const proof = await this.#proveSubjects(options);
     const { localHolder } = this.#options;
     const shadowed = options.all ? shadowedPorts(this.#tables, localHolder) : [];
-    return { ...proof, failures: [...notInStep, ...proof.failures, ...shadowed] };
+    return { ...proof, failures: [...notInStep, ...behind, ...proof.failures, ...shadowed] };
   }
 
   /** Who has a port on this node that the mesh or a task publishes; null = nobody of the cluster. */
@@ -466,8 +468,9 @@ export class NodeNetwork {
   /** Removes what belongs to nobody, tries again what failed. */
   async sweep(): Promise<void> {
     if (!this.#follower.isTold) return;
-    if (this.#follower.inStep) await this.#sweepAll();
-    else await this.#follower.retry();
+    if (!this.#follower.inStep) return this.#follower.retry();
+    await this.#upkeep.retry();
+    await this.#sweepAll();
   }
 
   async #sweepAll(): Promise<void> {

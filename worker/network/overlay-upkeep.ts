@@ -3,9 +3,10 @@
  * who may take part where they are encrypted. Knows no tasks.
  */
 import { describeError, SkepError } from '../../common/base/errors.ts';
+import type { Logger } from '../../common/base/log.ts';
 import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId, NodeId } from '../../common/model/ids.ts';
-import type { ClusterTables } from './cluster-tables.ts';
+import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import type { HostSide } from './host-side.ts';
 import { encryptedMtu, encryptedPort, overlayMtu } from './kernel-names.ts';
@@ -15,6 +16,7 @@ import type { OverlaySet } from './overlay-set.ts';
 export interface OverlayUpkeepOptions {
   readonly nodeId: NodeId;
   readonly vtepAddress: string;
+  readonly log: Logger;
   readonly tables: ClusterTables;
   readonly host: HostSide;
   readonly encrypted: EncryptedUnderlay;
@@ -23,6 +25,8 @@ export interface OverlayUpkeepOptions {
 
 export class OverlayUpkeep {
   readonly #options: OverlayUpkeepOptions;
+  /** overlays that could not be made as the tables say, and why: `retry` is due */
+  readonly #behind = new Map<NetworkId, string>();
 
   constructor(options: OverlayUpkeepOptions) {
     this.#options = options;
@@ -41,23 +45,59 @@ export class OverlayUpkeep {
     return overlays.ensure(table, mtu);
   }
 
-  /** All that are here, seats too. */
+  /** All that are here, seats too. One that cannot be is told of by `behind`, and holds up no other. */
   async conformAll(): Promise<void> {
-    const { tables, overlays } = this.#options;
-    for (const [id, overlay] of overlays.all) {
-      const table = tables.networks.get(id);
-      if (!table?.network) continue;
-      await this.#conform(overlay, table.network);
-      await overlays.syncAllSeats(overlay, table);
+    for (const id of [...this.#options.overlays.all.keys()]) await this.#conformWhole(id);
+  }
+
+  /** True when its links have another MTU now. Never rejects: see `behind`. */
+  async conform(id: NetworkId): Promise<boolean> {
+    let resized = false;
+    await this.#guarded(id, async (overlay, network) => {
+      resized = await this.#conform(overlay, network);
+    });
+    return resized;
+  }
+
+  /** Overlays that are not as the tables say, and why. */
+  get behind(): readonly { readonly where: string; readonly reason: string }[] {
+    const { networks } = this.#options.tables;
+    return [...this.#behind].map(([id, reason]) => {
+      return { where: `network ${networks.get(id)?.network?.name ?? id}`, reason };
+    });
+  }
+
+  /** Tries again what failed. */
+  async retry(): Promise<void> {
+    for (const id of [...this.#behind.keys()]) {
+      if (this.#options.overlays.all.has(id)) await this.#conformWhole(id);
+      else this.#behind.delete(id);
     }
   }
 
-  /** True when its links have another MTU now. */
-  async conform(id: NetworkId): Promise<boolean> {
-    const { tables, overlays } = this.#options;
+  #conformWhole(id: NetworkId): Promise<void> {
+    return this.#guarded(id, async (overlay, network, table) => {
+      await this.#conform(overlay, network);
+      await this.#options.overlays.syncAllSeats(overlay, table);
+    });
+  }
+
+  /** One network's trouble must not keep the others from what the tables say. */
+  async #guarded(
+    id: NetworkId,
+    work: (overlay: OverlayNetwork, network: AssignedNetwork, table: NetworkTable) => Promise<void>,
+  ): Promise<void> {
+    const { tables, overlays, log } = this.#options;
     const overlay = overlays.all.get(id);
-    const network = tables.networks.get(id)?.network;
-    return network && overlay ? this.#conform(overlay, network) : false;
+    const table = tables.networks.get(id);
+    if (!table?.network || !overlay) return;
+    try {
+      await work(overlay, table.network, table);
+      this.#behind.delete(id);
+    } catch (err) {
+      this.#behind.set(id, describeError(err));
+      log.warn({ err, networkId: id }, 'overlay network is not as the tables say');
+    }
   }
 
   async #conform(overlay: OverlayNetwork, network: AssignedNetwork): Promise<boolean> {

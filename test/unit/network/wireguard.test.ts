@@ -96,7 +96,16 @@ describe('room in packets', () => {
     [{ mtu: 0, encrypted: true }, 'fd00::1', 1350],
     [{ mtu: 1300, encrypted: true }, '172.30.0.1', 1300],
   ])('%j from %s: %i bytes', (network, host, expected) => {
-    expect(overlayMtu(network, 1500, host)).toBe(expected);
+    expect(overlayMtu({ ...network, subnet6: '' }, 1500, host)).toBe(expected);
+  });
+
+  test('a network with IPv6 has as much as IPv6 needs, however little the hosts carry', () => {
+    const network = { mtu: 0, encrypted: true, subnet6: 'fd00:5::/64' };
+    expect(overlayMtu(network, 1360, '172.30.0.1')).toBe(1280);
+    expect(overlayMtu({ ...network, subnet6: '' }, 1360, '172.30.0.1')).toBe(1250);
+    expect(overlayMtu(network, 9000, '172.30.0.1')).toBe(8890);
+    expect(encryptedMtu(1300, 'fd00::1')).toBe(1280); // its link has an address of IPv6
+    expect(encryptedMtu(1300, '172.30.0.1')).toBe(1240);
   });
 
   test("WireGuard's link has what its headers leave, its port is VXLAN's next", () => {
