@@ -25,8 +25,7 @@ import { type WireguardDevice, WireguardFamily } from '../../native/ffi/net/wire
 import { compareFacts, type Difference, FACT, type Facts, factsOf } from './kernel-facts.ts';
 import { WIREGUARD_LINK } from './kernel-names.ts';
 import { findLink, ifNamespace, listLinks, removeLink, withNetns } from './legs.ts';
-
-const KEY_BYTES = 32;
+import { UnderlayPeers, type WritePeers } from './underlay-peers.ts';
 
 export interface EncryptedUnderlayParts {
   /** where the namespace is pinned */
@@ -66,18 +65,22 @@ export class EncryptedUnderlay {
   #shape: UnderlayShape | null;
   /** false = a step of `#build` failed, or was cut short by the end of an earlier life */
   #isBuilt = false;
-  /** address of a host -> its public key, base64 */
-  #peers = new Map<string, string>();
+  readonly #peers: UnderlayPeers;
 
   private constructor(
     parts: EncryptedUnderlayParts,
     keys: KeyPair | null,
-    found: { readonly inside: Inside; readonly shape: UnderlayShape } | null,
+    found: {
+      readonly inside: Inside;
+      readonly shape: UnderlayShape;
+      readonly peers: ReadonlyMap<string, string>;
+    } | null,
   ) {
     this.#parts = parts;
     this.#keys = keys;
     this.#inside = found?.inside ?? null;
     this.#shape = found?.shape ?? null;
+    this.#peers = new UnderlayPeers((set, gone) => this.#writePeers(set, gone), found?.peers);
   }
 
   /**
@@ -88,19 +91,32 @@ export class EncryptedUnderlay {
     if (!(await hasWireguard())) return new EncryptedUnderlay(parts, null, null);
     const inside = await ifNamespace(enter(parts.pin));
     if (inside) {
-      const link = await findLink(inside.route, WIREGUARD_LINK);
-      const device = link && (await inside.family.read(WIREGUARD_LINK));
-      if (device?.privateKey) {
-        const shape = { port: device.listenPort, mtu: link?.mtu ?? 0 };
-        const underlay = new EncryptedUnderlay(parts, keysOf(device.privateKey), { inside, shape });
-        underlay.#peers = peersOf(device);
-        underlay.#isBuilt = await underlay.#isUp(inside);
-        return underlay;
+      try {
+        const found = await EncryptedUnderlay.#takeUp(parts, inside);
+        if (found) return found;
+      } catch (err) {
+        await leave(inside);
+        throw err;
       }
       await leave(inside);
     }
     await removeNetns(parts.pin);
     return new EncryptedUnderlay(parts, newKeys(), null);
+  }
+
+  /** Null when there is no device with a key. */
+  static async #takeUp(
+    parts: EncryptedUnderlayParts,
+    inside: Inside,
+  ): Promise<EncryptedUnderlay | null> {
+    const link = await findLink(inside.route, WIREGUARD_LINK);
+    const device = link && (await inside.family.read(WIREGUARD_LINK));
+    if (!device?.privateKey) return null;
+    const shape = { port: device.listenPort, mtu: link?.mtu ?? 0 };
+    const found = { inside, shape, peers: peersOf(device) };
+    const underlay = new EncryptedUnderlay(parts, keysOf(device.privateKey), found);
+    underlay.#isBuilt = await underlay.#isUp(inside);
+    return underlay;
   }
 
   /** What other hosts must know of this one, base64; '' = no encrypted network can be here. */
@@ -138,20 +154,9 @@ export class EncryptedUnderlay {
     await this.#build();
   }
 
-  /** @param wanted address of a host -> its public key, base64; who is not named is sent nothing */
-  async setPeers(wanted: ReadonlyMap<string, string>): Promise<void> {
-    if (!this.#inside) return;
-    const usable = new Map([...wanted].filter(([, key]) => isKey(key) && key !== this.publicKey));
-    const isWanted = (address: string, key: string): boolean => usable.get(address) === key;
-    const gone = [...this.#peers].filter(([address, key]) => !isWanted(address, key));
-    const fresh = [...usable].filter(([address, key]) => this.#peers.get(address) !== key);
-    if (gone.length + fresh.length === 0) return;
-    await this.#inside.family.setPeers(
-      WIREGUARD_LINK,
-      fresh.map(([address, key]) => this.#peer(address, key)),
-      gone.map(([, key]) => Buffer.from(key, 'base64')),
-    );
-    this.#peers = usable;
+  /** @param told address of a host -> its public key, base64; who is not named is sent nothing */
+  async setPeers(told: ReadonlyMap<string, string>): Promise<void> {
+    if (this.#inside) await this.#peers.want(told, this.publicKey);
   }
 
   /** How the kernel's state differs from ours. */
@@ -191,9 +196,7 @@ export class EncryptedUnderlay {
     }
     // Takes all peers away, those of others too.
     await family.setDevice(WIREGUARD_LINK, (this.#keys as KeyPair).privateKey, port);
-    const peers = this.#peers;
-    this.#peers = new Map();
-    await this.setPeers(peers);
+    await this.#peers.rewrite();
     if (isIpv6(vtepAddress)) {
       await writeNetSysctls(pin, { [`ipv6/conf/${WIREGUARD_LINK}/disable_ipv6`]: '0' });
     }
@@ -236,7 +239,7 @@ export class EncryptedUnderlay {
       ],
       [FACT.wireguard(WIREGUARD_LINK), deviceWords(this.publicKey, port)],
     ]);
-    for (const [address, key] of this.#peers)
+    for (const [address, key] of this.#peers.wanted)
       facts.set(FACT.wireguardPeer(key), hostPrefix(address));
     return facts;
   }
@@ -260,9 +263,13 @@ export class EncryptedUnderlay {
     return facts;
   }
 
-  #peer(address: string, key: string) {
+  async #writePeers(...[set, gone]: Parameters<WritePeers>): Promise<void> {
     const port = this.#shape?.port ?? 0;
-    return { publicKey: Buffer.from(key, 'base64'), address, port };
+    await this.#required().family.setPeers(
+      WIREGUARD_LINK,
+      set.map(([address, key]) => ({ publicKey: Buffer.from(key, 'base64'), address, port })),
+      gone.map((key) => Buffer.from(key, 'base64')),
+    );
   }
 
   #required(): Inside {
@@ -276,8 +283,6 @@ const deviceWords = (key: string, port: number): string => `${key} at port ${por
 const isPeerFact = (what: string): boolean => what.startsWith(FACT.wireguardPeer(''));
 
 const hostPrefix = (address: string): string => `${address}/${addressBytes(address).length * 8}`;
-
-const isKey = (text: string): boolean => Buffer.from(text, 'base64').length === KEY_BYTES;
 
 function peersOf({ peers }: WireguardDevice): Map<string, string> {
   return new Map(
