@@ -2,12 +2,17 @@
  * The way of a connection to a service, step by step: computed from the tables, each step compared with
  * what the kernel has. Sends nothing; changes nothing.
  */
-import { SkepError } from '../../common/base/errors.ts';
-import type { AssignedEndpoint, AssignedServiceEntry } from '../../common/model/assignment.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
+import type {
+  AssignedEndpoint,
+  AssignedPort,
+  AssignedServiceEntry,
+} from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import { macOf, macText } from '../../native/ffi/net/address.ts';
 import type { NetworkTable } from './cluster-tables.ts';
+import { enteredFrom } from './host-publication.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import {
   encryptedPort,
@@ -22,38 +27,37 @@ import {
   type SubjectTask,
   subjectsOf,
 } from './node-subjects.ts';
+import type { Subject } from './self-proof.ts';
 
 /** Throws `not-found` for a task that this node has not attached. */
 export async function traceConnection(
-  parts: NodeParts,
+  parts: TraceParts,
   { service, taskId }: NetworkTraceRequest,
 ): Promise<NetworkHop[]> {
   const task = parts.tasks.get(taskId as TaskId);
   if (taskId !== '' && !task) {
     throw new SkepError('not-found', `trace from task ${taskId}: it has no network on this node`);
   }
-  const trace = new ConnectionTrace(parts, await differencesOf(parts));
+  const trace = new ConnectionTrace(parts);
   return task ? trace.fromTask(task, service) : trace.fromNode(service);
 }
 
-/** By the namespace's name for people. */
-async function differencesOf(parts: NodeParts): Promise<Map<string, readonly Difference[]>> {
-  const found = new Map<string, readonly Difference[]>();
-  for (const subject of subjectsOf(parts)) found.set(subject.where, await subject.differences());
-  return found;
+export interface TraceParts extends NodeParts {
+  /** a container of this node outside of services that publishes the port; null = none */
+  readonly localHolder: (protocol: string, port: number) => string | null;
 }
 
 class ConnectionTrace {
-  readonly #parts: NodeParts;
-  readonly #differences: ReadonlyMap<string, readonly Difference[]>;
+  readonly #parts: TraceParts;
+  readonly #kernel: KernelView;
   readonly #hops: NetworkHop[] = [];
 
-  constructor(parts: NodeParts, differences: ReadonlyMap<string, readonly Difference[]>) {
+  constructor(parts: TraceParts) {
     this.#parts = parts;
-    this.#differences = differences;
+    this.#kernel = new KernelView(subjectsOf(parts));
   }
 
-  fromTask(task: SubjectTask, service: string): NetworkHop[] {
+  async fromTask(task: SubjectTask, service: string): Promise<NetworkHop[]> {
     const where = `task ${task.request.containerName}`;
     const found = this.#findService(task, service);
     if (!found) {
@@ -67,11 +71,11 @@ class ConnectionTrace {
     const serving = [...table.servingOf(entry.serviceId)].sort();
     const answer = entry.virtualIp ?? (serving.join(', ') || 'no address');
     this.#hop('name', `${service} is ${answer} in network ${table.network?.name}`, []);
-    const ofLink = this.#faults(where, (what) => what.includes(` ${link}`));
+    const ofLink = await this.#kernel.faults(where, (what) => what.includes(` ${link}`));
     this.#hop('from', `${address} on ${link}`, ofLink);
     if (entry.virtualIp !== null) {
       const virtualIp = entry.virtualIp;
-      const faults = this.#faults(
+      const faults = await this.#kernel.faults(
         where,
         (what) =>
           what.includes(`_${virtualIp}`) || / (output|guard|vips|vip_addresses)\b/.test(what),
@@ -81,7 +85,7 @@ class ConnectionTrace {
     return this.#backends(table, serving);
   }
 
-  fromNode(service: string): NetworkHop[] {
+  async fromNode(service: string): Promise<NetworkHop[]> {
     const { tables, nodeId } = this.#parts;
     const table = tables.ingress();
     const serviceId = [...(table?.endpoints.values() ?? [])].find(
@@ -91,23 +95,31 @@ class ConnectionTrace {
     if (!table || serviceId === undefined || ports.length === 0) {
       return this.#end('port', service, 'it publishes no port of every node, or has no task');
     }
-    const serving = [...table.servingOf(serviceId)].sort();
-    for (const { protocol, publishedPort, targetPort } of ports) {
-      const chain = `port_${protocol}_${publishedPort}`;
-      const faults = this.#faults(
-        'host',
-        (what) =>
-          what.includes(chain) ||
-          what.includes(`backends_${serviceId}`) ||
-          / (prerouting|output|ports)\b/.test(what),
-      );
-      this.#balancing(`port ${publishedPort}/${protocol} to ${targetPort}`, serving, faults);
-    }
+    const serving = [...enteredFrom(tables, nodeId, serviceId)].sort();
+    for (const port of ports) await this.#entry(port, serving);
     const seat = table.peers.get(nodeId);
-    const ofLink = this.#faults('host', (what) => what.includes(INGRESS_LINK));
+    const ofLink = await this.#kernel.faults('host', (what) => what.includes(INGRESS_LINK));
     const lost = seat ? [] : ['this node has no seat in the ingress network'];
     this.#hop('from', `${seat?.address ?? 'nowhere'} on ${INGRESS_LINK}`, [...ofLink, ...lost]);
     return this.#backends(table, serving);
+  }
+
+  /** One published port, as this node has it. */
+  async #entry(port: AssignedPort, serving: readonly string[]): Promise<void> {
+    const { protocol, publishedPort, targetPort, serviceId, localOnly } = port;
+    const chain = `port_${protocol}_${publishedPort}`;
+    const faults = await this.#kernel.faults(
+      'host',
+      (what) =>
+        what.includes(chain) ||
+        what.includes(`backends_${serviceId}`) ||
+        / (prerouting|output|ports)\b/.test(what),
+    );
+    const holder = this.#parts.localHolder(protocol, publishedPort);
+    const shadow = holder === null ? [] : [`${holder} of this node had it first: it answers`];
+    const words = localOnly ? ' of tasks here' : '';
+    const what = `port ${publishedPort}/${protocol} to ${targetPort}${words}`;
+    this.#balancing(what, serving, [...shadow, ...faults]);
   }
 
   #findService(task: SubjectTask, service: string) {
@@ -126,44 +138,45 @@ class ConnectionTrace {
     this.#hop('balancing', `${what} goes to ${targets}`, [...faults, ...refused]);
   }
 
-  #backends(table: NetworkTable, serving: readonly string[]): NetworkHop[] {
+  async #backends(table: NetworkTable, serving: readonly string[]): Promise<NetworkHop[]> {
     for (const address of serving) {
       const endpoint = [...table.endpoints.values()].find((it) => it.address === address);
-      if (endpoint) this.#backend(table, endpoint);
+      if (endpoint) await this.#backend(table, endpoint);
     }
     return this.#hops;
   }
 
-  #backend(table: NetworkTable, endpoint: AssignedEndpoint): void {
+  async #backend(table: NetworkTable, endpoint: AssignedEndpoint): Promise<void> {
     const { address, hostAddress, containerName } = endpoint;
     const { network } = table;
     if (!network) return;
     const where = `network ${network.name}`;
     const mac = macOf(address);
     const only = (...facts: readonly string[]) =>
-      this.#faults(where, (what) => facts.includes(what));
+      this.#kernel.faults(where, (what) => facts.includes(what));
     const here = hostAddress === this.#parts.vtepAddress;
     const host = here ? 'this node' : `host ${hostAddress}`;
     this.#hop('backend', `${address} is ${containerName} on ${host}`, []);
     if (here) {
       const port = overlayPortName(endpoint.taskId);
-      const faults = only(FACT.pinnedMac(port, mac), FACT.link(port), FACT.state(port));
+      const faults = await only(FACT.pinnedMac(port, mac), FACT.link(port), FACT.state(port));
       this.#hop('forwarding', `${macText(mac)} is behind ${port}`, faults);
       return;
     }
     const neighbour = FACT.neighbour(OVERLAY_VXLAN, address);
-    this.#hop('neighbour', `${address} is ${macText(mac)}`, only(neighbour));
+    this.#hop('neighbour', `${address} is ${macText(mac)}`, await only(neighbour));
     const beyond = FACT.remoteMac(OVERLAY_VXLAN, mac);
-    this.#hop('forwarding', `${macText(mac)} is beyond ${hostAddress}`, only(beyond));
-    const vxlan = this.#faults(where, (what) => what.startsWith(FACT.link(OVERLAY_VXLAN)));
+    this.#hop('forwarding', `${macText(mac)} is beyond ${hostAddress}`, await only(beyond));
+    const ofLink = FACT.link(OVERLAY_VXLAN);
+    const vxlan = await this.#kernel.faults(where, (what) => what.startsWith(ofLink));
     const outside = network.encrypted
-      ? this.#encrypted(table, endpoint)
+      ? await this.#encrypted(table, endpoint)
       : { detail: 'not encrypted', faults: [] };
     const detail = `VXLAN ${network.vxlanId} to ${hostAddress}, ${outside.detail}`;
     this.#hop('underlay', detail, [...vxlan, ...outside.faults]);
   }
 
-  #encrypted({ network, peers }: NetworkTable, { nodeId }: AssignedEndpoint) {
+  async #encrypted({ network, peers }: NetworkTable, { nodeId }: AssignedEndpoint) {
     const key = peers.get(nodeId)?.encryptionKey ?? '';
     const port = network ? encryptedPort(network) : 0;
     if (key === '') {
@@ -172,7 +185,7 @@ class ConnectionTrace {
         faults: ['the key of that host is not known: nothing is sent'],
       };
     }
-    const faults = this.#faults(
+    const faults = await this.#kernel.faults(
       ENCRYPTION_SUBJECT,
       (what) => what === FACT.wireguardPeer(key) || what.includes(WIREGUARD_LINK),
     );
@@ -187,14 +200,36 @@ class ConnectionTrace {
     this.#hop(step, detail, [fault]);
     return this.#hops;
   }
+}
 
-  #faults(where: string, concerns: (what: string) => boolean): string[] {
-    return (this.#differences.get(where) ?? [])
-      .filter(({ what }) => concerns(what))
-      .map(
-        ({ what, wanted, found }) =>
-          `${what}: wanted ${wanted ?? 'absent'}, found ${found ?? 'absent'}`,
-      );
+/** What the kernel has otherwise than it ought to, namespace by namespace: only those that are asked about are read. */
+class KernelView {
+  readonly #subjects: readonly Subject[];
+  /** by the namespace's name for people */
+  readonly #read = new Map<string, Promise<readonly Difference[]>>();
+
+  constructor(subjects: readonly Subject[]) {
+    this.#subjects = subjects;
+  }
+
+  /** In words; why not, of a namespace that cannot be looked at. */
+  async faults(where: string, concerns: (what: string) => boolean): Promise<string[]> {
+    const read = this.#read.get(where) ?? this.#differencesOf(where);
+    this.#read.set(where, read);
+    try {
+      return (await read)
+        .filter(({ what }) => concerns(what))
+        .map(
+          ({ what, wanted, found }) =>
+            `${what}: wanted ${wanted ?? 'absent'}, found ${found ?? 'absent'}`,
+        );
+    } catch (err) {
+      return [`${where} could not be compared: ${describeError(err)}`];
+    }
+  }
+
+  async #differencesOf(where: string): Promise<readonly Difference[]> {
+    return (await this.#subjects.find((it) => it.where === where)?.differences()) ?? [];
   }
 }
 

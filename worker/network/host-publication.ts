@@ -22,7 +22,7 @@ export function planPublication(
   ports: ReadonlySet<string>,
   changed: ReadonlySet<ServiceId> | null,
 ): Parameters<HostSide['publish']> {
-  const { tables, published } = view;
+  const { tables, published, nodeId } = view;
   const ingress = tables.ingress();
   const targets = new Map<string, PortTarget | null>();
   const services = new Map<string, ReadonlySet<string> | null>();
@@ -36,18 +36,22 @@ export function planPublication(
       continue;
     }
     const { serviceId, targetPort, clientAffinity } = port;
-    services.set(serviceId, entered(view, serviceId));
+    services.set(serviceId, enteredFrom(tables, nodeId, serviceId));
     targets.set(key, { kind: 'service', serviceId, targetPort, clientAffinity });
   }
   for (const id of changed ?? []) {
-    if (inUse.has(id)) services.set(id, entered(view, id));
+    if (inUse.has(id)) services.set(id, enteredFrom(tables, nodeId, id));
   }
   for (const id of published) if (!inUse.has(id)) services.set(id, null);
   return [services, targets, subnet6];
 }
 
-/** Where connections to a service's published ports go from this node. */
-function entered({ tables, nodeId: here }: PublicationView, id: ServiceId): ReadonlySet<string> {
+/** Where connections to a service's published ports go from the node `here`. */
+export function enteredFrom(
+  tables: ClusterTables,
+  here: NodeId,
+  id: ServiceId,
+): ReadonlySet<string> {
   const ingress = tables.ingress();
   const serving = new Set(ingress?.servingOf(id) ?? []);
   const ports = [...tables.ports.values()];

@@ -335,7 +335,8 @@ export class NodeNetwork {
 
   /** The way of a connection to a service. */
   trace(request: NetworkTraceRequest): Promise<NetworkHop[]> {
-    return traceConnection(this.#parts(), request);
+    const { localHolder } = this.#options;
+    return traceConnection({ ...this.#parts(), localHolder }, request);
   }
 
   #parts(): NodeParts {
