@@ -81,15 +81,27 @@ export class ContainerNetworks {
     const places = running.map(({ container: { id, netnsPath }, place }) => {
       return [id, { ...place, netnsPath }] as const;
     });
-    await this.#options.local.start(new Map(places));
-    for (const { container, place } of running) {
-      const member: Member = { container, seats: place.seats, resolver: null };
-      this.#members.set(container.id, member);
+    // Before anything is awaited: one that ends meanwhile is let go as any other.
+    const members = running.map(({ container, place: { seats } }): Member => {
+      return { container, seats, resolver: null };
+    });
+    for (const member of members) {
+      this.#members.set(member.container.id, member);
       this.#nameAll(member);
-      await this.#openResolver(member).catch((err: unknown) => {
-        this.#options.log.error({ containerId: container.id, err }, 'resolver is not opened');
-      });
     }
+    try {
+      await this.#options.local.start(new Map(places));
+    } finally {
+      for (const member of members) await this.#reopenResolver(member);
+    }
+  }
+
+  async #reopenResolver(member: Member): Promise<void> {
+    const { id } = member.container;
+    if (this.#members.get(id) !== member) return;
+    await this.#openResolver(member).catch((err: unknown) => {
+      this.#options.log.error({ containerId: id, err }, 'resolver is not opened');
+    });
   }
 
   /** Leaves everything in the kernel as it is. */
@@ -127,11 +139,11 @@ export class ContainerNetworks {
     wishes: readonly EndpointWish[],
     ports: readonly PortWish[],
   ): Promise<ContainerPlace> {
-    await this.detach(container.id); // what a start that was cut short left
-    const wanted = wishes.map((wish) => ({ wish, network: this.#networkOf(wish) }));
+    await this.#forget(container.id); // what a start that was cut short left; `local` does so itself
     const member: Member = { container, seats: [], resolver: null };
     this.#members.set(container.id, member);
     try {
+      const wanted = wishes.map((wish) => ({ wish, network: this.#networkOf(wish) }));
       const endpoints = wanted.map(({ wish, network }) => endpointOf(wish, network));
       const { id, netnsPath } = container;
       const place = await this.#options.local.attach(id, netnsPath, endpoints, ports);
@@ -177,11 +189,16 @@ export class ContainerNetworks {
 
   /** It has ended, or is to go. Idempotent. */
   async detach(containerId: string): Promise<void> {
+    await this.#forget(containerId);
+    await this.#options.local.detach(containerId);
+  }
+
+  /** Its names, and its resolver. */
+  async #forget(containerId: string): Promise<void> {
     const member = this.#members.get(containerId);
     this.#members.delete(containerId);
-    await member?.resolver?.close();
     for (const { networkId } of member?.seats ?? []) this.#names.remove(networkId, containerId);
-    await this.#options.local.detach(containerId);
+    await member?.resolver?.close();
   }
 
   /** Its name in its networks is another from now on. */
@@ -229,9 +246,12 @@ export class ContainerNetworks {
   async #openResolver(member: Member): Promise<void> {
     if (member.resolver || !ContainerNetworks.hasResolver({ seats: member.seats, ports: [] }))
       return;
-    const resolver = new DnsServer(this.#answerFor(member.container.id));
-    await resolver.open(member.container.netnsPath);
-    member.resolver = resolver;
+    const { id, netnsPath } = member.container;
+    const resolver = new DnsServer(this.#answerFor(id));
+    await resolver.open(netnsPath);
+    // It may have been let go of meanwhile.
+    if (this.#members.get(id) === member) member.resolver = resolver;
+    else await resolver.close();
   }
 
   #answerFor(containerId: string): AnswerQuery {
