@@ -115,17 +115,19 @@ export class NodeNetwork {
       ...{ vtepAddress, gatewayPools, localSubnets, forwardFile, random },
     });
     let encrypted: EncryptedUnderlay | null = null;
+    let overlays: OverlaySet | null = null;
     try {
       const underlay = { pin: join(dir, 'encrypted', 'netns'), host: host.route, vtepAddress };
       encrypted = await EncryptedUnderlay.open(underlay);
       const pins = join(dir, 'netns');
-      const overlays = new OverlaySet({
+      overlays = new OverlaySet({
         ...{ dir: pins, host: host.route, clock, vtepAddress, encrypted },
       });
       await overlays.adopt();
       const underlayMtu = await host.underlayMtu();
       return new NodeNetwork(options, host, encrypted, overlays, underlayMtu);
     } catch (err) {
+      await overlays?.close();
       await encrypted?.close();
       await host.close();
       throw err;
@@ -174,10 +176,11 @@ export class NodeNetwork {
     const attached = this.#tasks.get(request.taskId);
     if (attached) return { hostPorts: attached.hostPorts };
     checkRequest(this.#tables, request);
-    const state = await this.#openTask(request, (ports) =>
-      this.#hostPorts.allocate(request.taskId, ports),
-    );
+    let state: AttachedState | null = null;
     try {
+      state = await this.#openTask(request, (ports) =>
+        this.#hostPorts.allocate(request.taskId, ports),
+      );
       await state.network.prepare();
       for (const { networkId } of state.network.legs) await this.#upkeep.ensure(networkId);
       const wayOut = this.#wantsGateway(request);
@@ -186,13 +189,13 @@ export class NodeNetwork {
       await programTask(this.#tables, state);
       await this.#publishHostPorts(state);
       await state.network.openResolver();
+      return { hostPorts: state.hostPorts };
     } catch (err) {
       this.#tasks.delete(request.taskId);
-      await this.#release(state);
+      if (state) await this.#release(state);
       await this.#hostPorts.forget(request.taskId);
       throw err;
     }
-    return { hostPorts: state.hostPorts };
   }
 
   /** Takes up a task that an earlier life of the daemon attached. */

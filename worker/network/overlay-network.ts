@@ -156,8 +156,13 @@ export class OverlayNetwork {
   /** What an earlier life of the daemon left; null when it is not whole (its pin is removed). */
   static async adopt(parts: OverlayParts): Promise<OverlayNetwork | null> {
     const overlay = await ifNamespace(OverlayNetwork.#open(parts));
-    if (overlay && (await overlay.#readBack())) return overlay;
-    if (overlay) await removeLink(overlay.#route, OVERLAY_VXLAN);
+    try {
+      if (overlay && (await overlay.#readBack())) return overlay;
+      if (overlay) await removeLink(overlay.#route, OVERLAY_VXLAN);
+    } catch (err) {
+      await overlay?.close();
+      throw err;
+    }
     await overlay?.close();
     await removeNetns(parts.pin);
     return null;

@@ -36,7 +36,7 @@ export class OverlaySet {
     return this.#overlays;
   }
 
-  /** Takes up what an earlier life of the daemon left. */
+  /** Takes up what an earlier life of the daemon left. When it rejects, `close` is due. */
   async adopt(): Promise<void> {
     await mkdir(this.#options.dir, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#options.dir)) {
