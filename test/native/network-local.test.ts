@@ -130,6 +130,30 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     }
   });
 
+  test('a start that fails takes its bridge away again', async () => {
+    const networks = daemon();
+    const { id } = await networks.create(spec());
+    const wish = { protocol: 'tcp', targetPort: 80, hostIp: '192.0.2.1' } as const;
+    const wishes = [{ ...wish, firstHostPort: 8080, lastHostPort: 8080 }];
+    const attached = networks.attach('a', A, [endpoint(id)], wishes);
+    await expect(attached).rejects.toThrow('cannot assign requested address');
+    expect(isThere()).toBe(false);
+    const fixed = { ...endpoint(id), address: '10.213.7.1' };
+    await expect(networks.connect('a', A, fixed)).rejects.toThrow('Address already in use');
+    expect(isThere()).toBe(false);
+    await networks.remove(id);
+  });
+
+  test('a bridge that is left goes with its network', async () => {
+    const networks = daemon();
+    await networks.start(new Map());
+    const { id } = await networks.create(spec());
+    ip('link', 'add', LINK, 'type', 'bridge');
+    ip('addr', 'add', '10.213.7.1/24', 'dev', LINK);
+    await networks.remove(id);
+    expect(isThere()).toBe(false);
+  });
+
   test('a connection over UDP does not outlive the container that answers it', async () => {
     const networks = daemon();
     const { id } = await networks.create(spec());

@@ -7,9 +7,14 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NetworkSpec } from '../../common/model/network.ts';
 import { macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
-import { dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import {
+  type AddressInfo,
+  dumpAddresses,
+  readAddresses,
+} from '../../native/ffi/net/rtnl-address.ts';
+import type { LinkInfo } from '../../native/ffi/net/rtnl-link.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
-import { findLink, removeLink } from './legs.ts';
+import { findLink, listLinks, removeLink } from './legs.ts';
 import { checkRoutes, choosePool } from './local-addresses.ts';
 import { makeBridge, routesOf } from './local-links.ts';
 import {
@@ -113,6 +118,8 @@ export class LocalNetworkSet {
     if (this.#options.isUsed(id)) {
       throw new SkepError('permission-denied', `network ${name} id ${id} has active endpoints`);
     }
+    // Afterwards nobody knows that it is ours.
+    await this.#removeBridges([network]);
     await this.#options.store.remove(id);
     this.#networks.delete(id);
   }
@@ -157,13 +164,10 @@ export class LocalNetworkSet {
   }
 
   /** A bridge with the network's address: left by an earlier life, or by a container that went. */
-  async #isOurs(route: NetlinkSocket, { ipam }: LocalNetwork, name: string): Promise<boolean> {
+  async #isOurs(route: NetlinkSocket, network: LocalNetwork, name: string): Promise<boolean> {
     const link = await findLink(route, name);
-    if (link?.kind !== 'bridge' || !ipam) return false;
-    const addresses = readAddresses(await route.dump(dumpAddresses()));
-    return addresses.some(({ index, address }) => {
-      return index === link.index && address === ipam.gateway;
-    });
+    if (link?.kind !== 'bridge') return false;
+    return isOwnBridge(network, link, readAddresses(await route.dump(dumpAddresses())));
   }
 
   /** The pools of built-in bridges that an earlier life of the daemon left. */
@@ -186,12 +190,38 @@ export class LocalNetworkSet {
 
   /** Bridges of ours that are not among `used` go. */
   async removeUnused(used: ReadonlySet<string>): Promise<void> {
-    const route = await this.#options.route();
-    for (const network of [...this.#networks.values()]) {
+    const unused = this.list().filter((network) => {
       const device = deviceOf(network);
-      if (device.kind !== 'bridge' || used.has(device.link)) continue;
-      if (await this.#isOurs(route, network, device.link)) await removeLink(route, device.link);
+      return device.kind === 'bridge' && !used.has(device.link);
+    });
+    await this.#removeBridges(unused);
+    for (const network of unused) {
       if (isBuiltIn(network)) this.#networks.set(network.id, { ...network, ipam: null });
     }
   }
+
+  /** Two dumps, however many there are. */
+  async #removeBridges(networks: readonly LocalNetwork[]): Promise<void> {
+    const route = await this.#options.route();
+    const links = await listLinks(route);
+    const present = networks.flatMap((network) => {
+      const device = deviceOf(network);
+      const link = links.find(({ name }) => device.kind === 'bridge' && name === device.link);
+      return link?.kind === 'bridge' ? [{ network, link }] : [];
+    });
+    if (present.length === 0) return;
+    const addresses = readAddresses(await route.dump(dumpAddresses()));
+    for (const { network, link } of present) {
+      if (isOwnBridge(network, link, addresses)) await removeLink(route, link.name);
+    }
+  }
+}
+
+function isOwnBridge(
+  { ipam }: LocalNetwork,
+  { index }: LinkInfo,
+  addresses: readonly AddressInfo[],
+): boolean {
+  if (!ipam) return false;
+  return addresses.some((own) => own.index === index && own.address === ipam.gateway);
 }

@@ -112,7 +112,7 @@ export class LocalNetworks {
 
   /**
    * Containers that run from before this daemon keep what they have; all else of ours goes.
-   * @param netnsOf the namespace of each of them
+   * @param places those containers, by id
    */
   start(places: RunningPlaces): Promise<void> {
     this.#prover.start();
@@ -192,7 +192,7 @@ export class LocalNetworks {
     });
   }
 
-  /** Rejects with `permission-denied` for a predefined one, `failed-precondition` when it is in use. */
+  /** Rejects with `permission-denied` for a predefined one, or when it is in use. */
   remove(id: string): Promise<void> {
     return this.#serial(async () => {
       await this.#begin();
@@ -240,7 +240,7 @@ export class LocalNetworks {
         await this.#settle();
         return { seats: holder.seats, ports: holder.ports };
       } catch (err) {
-        await this.#detach(id);
+        await this.#takeBack(() => this.#detach(id));
         throw err;
       }
     });
@@ -255,7 +255,7 @@ export class LocalNetworks {
         await this.#plug(holder, endpoint);
         await this.#settle();
       } catch (err) {
-        await this.#unplug(holder, endpoint.networkId);
+        await this.#takeBack(() => this.#unplug(holder, endpoint.networkId));
         throw err;
       }
       return { seats: holder.seats, ports: holder.ports };
@@ -354,6 +354,19 @@ export class LocalNetworks {
     else await withRoute(pathOf(holder), (inside) => removeLink(inside, link));
     this.#left.add(seat.address);
     holder.seats = holder.seats.filter((one) => one !== seat); // its address is free only now
+  }
+
+  /**
+   * Undoes a step that failed, with the bridge that was made for it. What cannot be undone now is told, not
+   * thrown: the step's own failure is what its caller must hear.
+   */
+  async #takeBack(undo: () => Promise<void>): Promise<void> {
+    try {
+      await undo();
+      await this.#settle();
+    } catch (err) {
+      this.#options.log.warn({ err }, 'local network is left for the next step to tidy');
+    }
   }
 
   async #detach(id: string): Promise<void> {
