@@ -15,7 +15,6 @@ import {
   textOfIpv4,
 } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
-import { NFPROTO_BRIDGE } from '../../native/ffi/net/nft.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import { addBridge } from '../../native/ffi/net/rtnl-link.ts';
 import { dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
@@ -28,8 +27,7 @@ import {
 import type { Difference } from './kernel-facts.ts';
 import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
 import { findLink, listLinks, makeVeth, removeLink, securePort, type VethEnd } from './legs.ts';
-import { deleteOwnedTable } from './nft-table.ts';
-import { PortGuard } from './port-guard.ts';
+import { PortGuard, seatsOf } from './port-guard.ts';
 import { restorePorts } from './seats.ts';
 import type { WantedSeat } from './wanted-facts.ts';
 
@@ -52,7 +50,6 @@ export function chooseGatewayPool(
 
 export class GatewayBridge {
   readonly #host: NetlinkSocket;
-  readonly #filter: NetlinkSocket;
   readonly #guard: PortGuard;
   readonly #pools: readonly string[];
   readonly #others: () => readonly string[];
@@ -73,7 +70,6 @@ export class GatewayBridge {
     others: () => readonly string[],
   ) {
     this.#host = host;
-    this.#filter = filter;
     this.#guard = new PortGuard(filter);
     this.#pools = pools;
     this.#others = others;
@@ -159,12 +155,12 @@ export class GatewayBridge {
     if (!(await findLink(this.#host, GATEWAY_BRIDGE))) await this.#create(subnet);
     const mtu = this.#mtu;
     await this.#guard.rebuild();
-    await restorePorts(this.#host, this.#index, ports, { isolated: true, mtu });
+    await restorePorts(this.#host, this.#index, seatsOf(ports), { isolated: true, mtu });
   }
 
   /** How the rules differ that keep ports to their addresses. @param ports link -> address */
   guardDifferences(ports: ReadonlyMap<string, string>): Promise<Difference[]> {
-    this.#guard.expect(ports);
+    this.#guard.expect(seatsOf(ports));
     return this.#guard.differences();
   }
 
@@ -189,7 +185,7 @@ export class GatewayBridge {
   /** The task is gone. */
   async release(taskId: TaskId, address: string): Promise<void> {
     this.#used.delete(ipv4Number(address));
-    await this.#guard.remove(gatewayPortName(taskId));
+    await this.#guard.forget(gatewayPortName(taskId));
   }
 
   /** True when `address` belongs to the bridge's subnet. */
@@ -226,7 +222,7 @@ export class GatewayBridge {
       if (isGatewayPortName(name)) await removeLink(this.#host, name);
     }
     await removeLink(this.#host, GATEWAY_BRIDGE);
-    await deleteOwnedTable(this.#filter, NFPROTO_BRIDGE);
+    await this.#guard.remove();
     this.#subnet = null;
     this.#used.clear();
   }

@@ -28,7 +28,6 @@ import { Ipv6Forwarding } from './ipv6-forwarding.ts';
 import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
 import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
-import { deleteOwnedTable } from './nft-table.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
 import { hostFacts, hostSettings, type WantedHost } from './wanted-facts.ts';
@@ -151,7 +150,7 @@ export class HostSide {
     ]);
     await this.#rules6.set(new Map(six), ports);
     if (appeared) await this.#rules6.rebuild();
-    if (vanished) await deleteOwnedTable(this.#filter, NFPROTO_IPV6);
+    if (vanished) await this.#rules6.remove();
   }
 
   get rulesAreStale(): boolean {
@@ -252,8 +251,8 @@ export class HostSide {
 
   /** Takes everything of ours out of the host's namespace. */
   async restore(): Promise<void> {
-    await deleteOwnedTable(this.#filter);
-    await deleteOwnedTable(this.#filter, NFPROTO_IPV6);
+    await this.rules.remove();
+    await this.#rules6.remove();
     await this.#forwarding6.restore();
     await this.#permits.remove();
     await this.removeIngress();

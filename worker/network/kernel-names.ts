@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { TaskId } from '../../common/model/ids.ts';
 import { isIpv6 } from '../../native/ffi/net/address.ts';
 
-/** The nft table of the `ip` family that holds all our rules, in every namespace. */
+/** The nft tables of the families `ip`, `ip6` and `bridge` that hold our rules of the cluster, in every namespace. */
 export const NFT_TABLE = 'skep';
 /** Tables of the `ip` and `bridge` families for the networks of this node alone, in the host's namespace. */
 export const LOCAL_TABLE = 'skep_local';

@@ -6,14 +6,8 @@ import { SkepError } from '../../common/base/errors.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
-import {
-  addBridge,
-  addSubLink,
-  addVlan,
-  setBridgePort,
-  setLink,
-} from '../../native/ffi/net/rtnl-link.ts';
-import { addPortMac, dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
+import { addBridge, addSubLink, addVlan, setLink } from '../../native/ffi/net/rtnl-link.ts';
+import { dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
 import { addRoute, dumpRoutes, MAIN_TABLE, readRoutes } from '../../native/ffi/net/rtnl-route.ts';
 import {
   NETLINK_ROUTE,
@@ -22,9 +16,9 @@ import {
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
 import { compareFacts, type Difference, FACT, factsOf, portWords } from './kernel-facts.ts';
-import { findLink, listLinks, makeVeth, removeLink, withNetns } from './legs.ts';
+import { findLink, listLinks, makeVeth, removeLink, securePort, withNetns } from './legs.ts';
 import { type LocalDevice, macBytes } from './local-network.ts';
-import { indexOf } from './seats.ts';
+import { indexOf, restorePorts } from './seats.ts';
 
 const LOOPBACK_INDEX = 1;
 
@@ -123,27 +117,7 @@ async function plugIntoBridge(
   await makeVeth(host, { name: port, master, mtu, up: true }, peer, inside, () =>
     removeLink(host, port),
   );
-  await securePort(host, wanted, device, master);
-}
-
-/** A port of the bridge that carries the one MAC of its seat. */
-async function securePort(
-  host: NetlinkSocket,
-  { port, mac }: WantedLink,
-  device: LocalDevice & { readonly kind: 'bridge' },
-  master: number,
-): Promise<void> {
-  const found = await findLink(host, port);
-  if (!found) return;
-  const batch = new MessageBatch(512);
-  setLink(batch, { index: found.index }, { master, up: true, mtu: device.mtuBytes });
-  setBridgePort(batch, found.index, {
-    learning: false,
-    unicastFlood: false,
-    isolated: device.isolated,
-  });
-  addPortMac(batch, found.index, macBytes(mac));
-  await host.transact(batch);
+  await securePort(host, port, peer.mac, { isolated: device.isolated });
 }
 
 async function plugOnParent(
@@ -312,7 +286,8 @@ export async function restoreBridge(host: NetlinkSocket, wanted: WantedBridge): 
   const addressing = new MessageBatch(128);
   addAddress(addressing, index, cidr);
   await host.transact(addressing);
-  for (const seat of seats) await securePort(host, seat, device, index);
+  const ports = new Map(seats.map(({ port, mac: own }) => [port, { mac: macBytes(own) }]));
+  await restorePorts(host, index, ports, { isolated: device.isolated, mtu: mtuBytes });
 }
 
 /** `10.0.0.0/8` and the like that a subnet must not share addresses with. */

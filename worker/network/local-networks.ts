@@ -11,7 +11,6 @@ import type { Random } from '../../common/base/random.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
 import { macOf, macText, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
-import { NFPROTO_BRIDGE, NFPROTO_IPV4 } from '../../native/ffi/net/nft.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
@@ -22,7 +21,6 @@ import type { Difference } from './kernel-facts.ts';
 import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
 import { listLinks, removeLink } from './legs.ts';
 import { LocalAddresses } from './local-addresses.ts';
-import { LocalGuard } from './local-guard.ts';
 import {
   plugLink,
   removeSubLinks,
@@ -53,7 +51,7 @@ import type { BoundPort, LocalPorts, PortWish } from './local-ports.ts';
 import { enableForwarding, localDifferences, restoreLocal } from './local-proof.ts';
 import { LocalProver } from './local-prover.ts';
 import { LocalRules } from './local-rules.ts';
-import { deleteOwnedTable } from './nft-table.ts';
+import { PortGuard } from './port-guard.ts';
 import type { Subject } from './self-proof.ts';
 
 const LINKS_MAX = 64;
@@ -82,7 +80,7 @@ export interface LocalNetworksOptions {
 interface Sockets {
   readonly route: NetlinkSocket;
   readonly rules: LocalRules;
-  readonly guard: LocalGuard;
+  readonly guard: PortGuard;
   readonly filter: NetlinkSocket;
 }
 
@@ -412,13 +410,13 @@ export class LocalNetworks {
 
   /** Bridges without a seat go, and without any seat the rules too. */
   async #writeRules(): Promise<void> {
-    const { filter, rules, guard } = await this.#open();
+    const { rules, guard } = await this.#open();
     const bridges = wantedBridges(this.#scene);
     const used = new Set(bridges.map(({ device }) => device.link));
     await this.#set.removeUnused(used);
     if (bridges.length === 0) {
-      await deleteOwnedTable(filter, NFPROTO_IPV4, LOCAL_TABLE);
-      await deleteOwnedTable(filter, NFPROTO_BRIDGE, LOCAL_TABLE);
+      await rules.remove();
+      await guard.remove();
       return;
     }
     await guard.set(guardedPorts(this.#scene));
@@ -440,7 +438,7 @@ export class LocalNetworks {
     const route = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_ROUTE);
     const filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
     const rules = new LocalRules(filter);
-    const guard = new LocalGuard(filter);
+    const guard = new PortGuard(filter, LOCAL_TABLE);
     this.#sockets = { route, filter, rules, guard };
     return this.#sockets;
   }

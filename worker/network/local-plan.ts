@@ -4,11 +4,11 @@
  */
 import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
 import { localPortName } from './kernel-names.ts';
-import type { GuardedPort } from './local-guard.ts';
 import type { WantedBridge, WantedLink } from './local-links.ts';
-import { deviceOf, type LocalNetwork } from './local-network.ts';
+import { deviceOf, type LocalNetwork, macBytes } from './local-network.ts';
 import type { BoundPort } from './local-ports.ts';
 import type { PublishedPort, RuledBridge } from './local-rules.ts';
+import type { GuardedSeat } from './port-guard.ts';
 
 /** What a container has in one network; to be kept over restarts of the daemon. */
 export interface LocalSeat {
@@ -106,8 +106,9 @@ export function publishedPorts(scene: LocalScene): PublishedPort[] {
   });
 }
 
-export function guardedPorts(scene: LocalScene): GuardedPort[] {
-  return allLinks(scene)
-    .filter(({ port }) => port !== '')
-    .map(({ port, address, mac }) => ({ link: port, address, mac }));
+export function guardedPorts(scene: LocalScene): Map<string, GuardedSeat> {
+  const onBridges = allLinks(scene).filter(({ port }) => port !== '');
+  return new Map(
+    onBridges.map(({ port, address, mac }) => [port, { address, mac: macBytes(mac) }]),
+  );
 }

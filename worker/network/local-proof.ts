@@ -11,7 +11,6 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import { findLink } from './legs.ts';
-import type { LocalGuard } from './local-guard.ts';
 import {
   bridgeDifferences,
   insideDifferences,
@@ -23,19 +22,13 @@ import {
 } from './local-links.ts';
 import { type LocalScene, linksOf, pathOf, wantedBridges, wayOutOf } from './local-plan.ts';
 import type { LocalRules } from './local-rules.ts';
-
-const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
+import type { PortGuard } from './port-guard.ts';
 
 export interface LocalKernel {
   readonly route: NetlinkSocket;
   readonly rules: LocalRules;
-  readonly guard: LocalGuard;
-}
-
-/** Lets packets pass between links of this host. */
-export async function enableForwarding(): Promise<void> {
-  if (readFileSync(FORWARD_FILE, 'utf8').trim() === '1') return;
-  await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': '1' });
+  readonly guard: PortGuard;
+  readonly forwarding: Ipv4Forwarding;
 }
 
 /** Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule. */

@@ -50,6 +50,16 @@ export abstract class OwnedTable {
     this.#known = true;
   }
 
+  /** Takes the table away; success when there is none. What is remembered is written again by the next `rebuild` only. */
+  async remove(): Promise<void> {
+    this.#live = false;
+    this.#known = false;
+    const tx = new NftTransaction(this.#name, this.#family);
+    tx.addTable();
+    tx.deleteTable();
+    await tx.commit(this.#socket);
+  }
+
   /** From now on memory and kernel are to agree, though nothing is written yet. */
   protected adopt(): void {
     this.#live = true;
@@ -79,16 +89,4 @@ export abstract class OwnedTable {
       await this.rebuild(); // somebody else altered the table; a second failure is the caller's
     }
   }
-}
-
-/** Takes the table away; success when there is none. */
-export async function deleteOwnedTable(
-  socket: NetlinkSocket,
-  family: NftFamily = NFPROTO_IPV4,
-  name = NFT_TABLE,
-): Promise<void> {
-  const tx = new NftTransaction(name, family);
-  tx.addTable();
-  tx.deleteTable();
-  await tx.commit(socket);
 }

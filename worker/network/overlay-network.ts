@@ -48,7 +48,7 @@ import {
   type VethEnd,
   withNetns,
 } from './legs.ts';
-import { PortGuard } from './port-guard.ts';
+import { PortGuard, seatsOf } from './port-guard.ts';
 import { indexOf, restorePorts } from './seats.ts';
 import { isOverlayFactOfOurs, overlayFacts, type WantedOverlay } from './wanted-facts.ts';
 
@@ -257,7 +257,7 @@ export class OverlayNetwork {
 
   /** Its task is gone, and with it the link. */
   async forgetPort(port: string): Promise<void> {
-    await this.#guard.remove(port);
+    await this.#guard.forget(port);
   }
 
   async hasPort(port: string): Promise<boolean> {
@@ -280,7 +280,7 @@ export class OverlayNetwork {
       isOverlayFactOfOurs,
     );
     // The host's own seat sends what its clients sent.
-    this.#guard.expect(new Map([...wanted.ports].filter(([link]) => link !== INGRESS_PORT)));
+    this.#guard.expect(seatsOf([...wanted.ports].filter(([link]) => link !== INGRESS_PORT)));
     return [...differences, ...(await this.#guard.differences())];
   }
 
@@ -292,7 +292,7 @@ export class OverlayNetwork {
     else await this.#conformVxlan(network);
     await this.#settle();
     await this.#guard.rebuild();
-    await restorePorts(this.#route, this.#bridgeIndex, wanted.ports, { mtu: this.#mtu });
+    await restorePorts(this.#route, this.#bridgeIndex, seatsOf(wanted.ports), { mtu: this.#mtu });
     await this.#removeStrangers(wanted);
     this.#remote.clear();
     await this.setSeats(wanted.remote);

@@ -1,6 +1,6 @@
 /**
- * The nft table that keeps tasks from sending as somebody else: what comes from a guarded port of a
- * bridge must carry the MAC and an address of the seat behind it, in ARP and neighbour discovery too.
+ * The nft table that keeps tasks and containers from sending as somebody else: what comes from a guarded port
+ * of a bridge must carry the MAC and an address of the seat behind it, in ARP and neighbour discovery too.
  * Everything else from there is dropped; without an IPv6 subnet so is IPv6. Knows ports and addresses,
  * not whose they are.
  */
@@ -25,6 +25,7 @@ import {
   verdict,
 } from '../../native/ffi/net/nft-expressions.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { NFT_TABLE } from './kernel-names.ts';
 import { OwnedTable } from './nft-table.ts';
 
 const PORTS = 'ports';
@@ -33,13 +34,25 @@ const SEATS6 = 'seats6';
 /** Before anything that others do with bridged frames (NF_BR_PRI_NAT_DST_BRIDGED). */
 const PRIORITY = -300;
 
+/** What may be sent from behind a port. */
+export interface GuardedSeat {
+  readonly address: string;
+  /** 6 bytes */
+  readonly mac: Uint8Array;
+}
+
+/** Seats whose MAC follows from their address. @param ports link -> the address behind it */
+export function seatsOf(ports: Iterable<readonly [string, string]>): Map<string, GuardedSeat> {
+  return new Map([...ports].map(([link, address]) => [link, { address, mac: macOf(address) }]));
+}
+
 export class PortGuard extends OwnedTable {
-  /** link -> the address behind it */
-  #ports = new Map<string, string>();
+  /** link -> who is behind it */
+  #ports = new Map<string, GuardedSeat>();
   #subnet6 = '';
 
-  constructor(socket: NetlinkSocket) {
-    super(socket, NFPROTO_BRIDGE);
+  constructor(socket: NetlinkSocket, table = NFT_TABLE) {
+    super(socket, NFPROTO_BRIDGE, table);
   }
 
   /** CIDR in which seats have addresses too; takes effect at the next `rebuild`. */
@@ -47,24 +60,31 @@ export class PortGuard extends OwnedTable {
     this.#subnet6 = subnet6;
   }
 
-  /** Before the link is made, so that it never is without. */
+  /** Before the link is made, so that it never is without. The MAC follows from the address. */
   async add(link: string, address: string): Promise<void> {
     await this.change((tx) => {
-      this.#remove(tx, link);
-      this.#ports.set(link, address);
-      this.#introduce(tx, link, address);
+      this.#forget(tx, link);
+      const seat = { address, mac: macOf(address) };
+      this.#ports.set(link, seat);
+      this.#introduce(tx, link, seat);
     });
   }
 
   /** The link is gone. */
-  async remove(link: string): Promise<void> {
-    if (this.#ports.has(link)) await this.change((tx) => this.#remove(tx, link));
+  async forget(link: string): Promise<void> {
+    if (this.#ports.has(link)) await this.change((tx) => this.#forget(tx, link));
   }
 
   /** What the table is to hold; `differences` and `rebuild` go by it. */
-  expect(ports: ReadonlyMap<string, string>): void {
+  expect(ports: ReadonlyMap<string, GuardedSeat>): void {
     this.#ports = new Map(ports);
     this.adopt();
+  }
+
+  /** Replaces what the kernel has. */
+  async set(ports: ReadonlyMap<string, GuardedSeat>): Promise<void> {
+    this.#ports = new Map(ports);
+    await this.rebuild();
   }
 
   protected override build(table: TableWriter): void {
@@ -86,23 +106,23 @@ export class PortGuard extends OwnedTable {
     ]);
     if (this.#subnet6 !== '') buildIpv6(table);
     table.addRule('guard', verdict({ kind: 'drop' }));
-    for (const [link, address] of this.#ports) this.#introduce(table, link, address);
+    for (const [link, seat] of this.#ports) this.#introduce(table, link, seat);
   }
 
-  #remove(tx: NftTransaction, link: string): void {
-    const address = this.#ports.get(link);
-    if (address === undefined) return;
+  #forget(tx: NftTransaction, link: string): void {
+    const seat = this.#ports.get(link);
+    if (!seat) return;
     this.#ports.delete(link);
     tx.deleteElements(PORTS, [interfaceKey(link)]);
-    tx.deleteElements(SEATS, [portSeatKey(link, macOf(address), address)]);
-    if (this.#subnet6 !== '') tx.deleteElements(SEATS6, this.#keys6(link, address));
+    tx.deleteElements(SEATS, [portSeatKey(link, seat.mac, seat.address)]);
+    if (this.#subnet6 !== '') tx.deleteElements(SEATS6, this.#keys6(link, seat));
   }
 
-  #introduce(table: TableWriter, link: string, address: string): void {
+  #introduce(table: TableWriter, link: string, seat: GuardedSeat): void {
     table.addElements(PORTS, [{ key: interfaceKey(link) }]);
-    table.addElements(SEATS, [{ key: portSeatKey(link, macOf(address), address) }]);
+    table.addElements(SEATS, [{ key: portSeatKey(link, seat.mac, seat.address) }]);
     if (this.#subnet6 === '') return;
-    const keys = this.#keys6(link, address);
+    const keys = this.#keys6(link, seat);
     table.addElements(
       SEATS6,
       keys.map((key) => ({ key })),
@@ -110,8 +130,7 @@ export class PortGuard extends OwnedTable {
   }
 
   /** The address of the network, and the link-local one that neighbour discovery goes by. */
-  #keys6(link: string, address: string): Buffer[] {
-    const mac = macOf(address);
+  #keys6(link: string, { address, mac }: GuardedSeat): Buffer[] {
     return [address6Of(this.#subnet6, address), linkLocalOf(mac)].map((it) =>
       portSeatKey(link, mac, it),
     );

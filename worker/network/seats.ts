@@ -72,23 +72,23 @@ async function restoreSubnets(
 
 /**
  * Ports back on their bridge, each carrying its one MAC. Absent links are passed over.
- * @param ports link -> the address behind it
+ * @param ports link -> the seat behind it
  */
 export async function restorePorts(
   route: NetlinkSocket,
   bridgeIndex: number,
-  ports: ReadonlyMap<string, string>,
+  ports: ReadonlyMap<string, { readonly mac: Uint8Array }>,
   options: BridgePortOptions & { readonly mtu: number },
 ): Promise<void> {
   const { mtu, ...port } = options;
   const links = await listLinks(route);
   const batch = new MessageBatch(4096);
-  for (const [name, address] of ports) {
+  for (const [name, { mac }] of ports) {
     const index = indexOf(links, name);
     if (index === 0) continue;
     setLink(batch, { index }, { master: bridgeIndex, up: true, mtu });
     setBridgePort(batch, index, { learning: false, unicastFlood: false, isolated: false, ...port });
-    addPortMac(batch, index, macOf(address));
+    addPortMac(batch, index, mac);
   }
   await route.transact(batch);
 }
