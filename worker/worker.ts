@@ -40,6 +40,7 @@ import {
 } from './images/image-store.ts';
 import { ContainerNetworks } from './network/container-networks.ts';
 import { DnsForwarder } from './network/dns-forwarder.ts';
+import { Ipv4Forwarding } from './network/ipv4-forwarding.ts';
 import { LocalNetworkStore } from './network/local-network-store.ts';
 import { LocalNetworks } from './network/local-networks.ts';
 import { LocalPorts } from './network/local-ports.ts';
@@ -101,6 +102,7 @@ export class Worker {
   readonly #files: TaskFiles;
   readonly #localPorts: LocalPorts;
   readonly #containerNetworks: ContainerNetworks;
+  readonly #forwarding: Ipv4Forwarding;
   readonly #scope = new Scope();
   #joined: Joined | null = null;
   #peers: ClusterPeers | null = null;
@@ -137,7 +139,9 @@ export class Worker {
         this.#joined?.networks.portHolder(protocol, hostPort) ?? null,
     });
     this.#localPorts = ports;
+    this.#forwarding = new Ipv4Forwarding(join(dataDir, 'ip_forward'));
     this.localNetworks = new LocalNetworks({
+      forwarding: this.#forwarding,
       store: new LocalNetworkStore(join(dataDir, 'networks'), networkLog),
       ports,
       clock,
@@ -256,7 +260,6 @@ export class Worker {
     await joined.tasks.removeAll();
     if (!joined.scope.closed) await joined.scope.close();
     await joined.networks.removeAll();
-    await this.localNetworks.refresh();
     await unmountTree(this.#memoryDir);
     this.#joined = null;
   }
@@ -291,6 +294,7 @@ export class Worker {
     const networks = await scope.start(
       new NetworkManager({
         dir: join(dataDir, 'network'),
+        forwarding: this.#forwarding,
         nodeId: membership.nodeId,
         vtepAddress: membership.vtepAddress,
         clock,

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import type { NetworkSpec } from '../../common/model/network.ts';
+import { Ipv4Forwarding } from '../../worker/network/ipv4-forwarding.ts';
 import { LocalNetworkStore } from '../../worker/network/local-network-store.ts';
 import { LocalNetworks } from '../../worker/network/local-networks.ts';
 import { LocalPorts, type PortWish } from '../../worker/network/local-ports.ts';
@@ -68,6 +69,7 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
       ...{ clock: new FakeClock(), random, log: silentLogger },
       store: new LocalNetworkStore(dir, silentLogger),
       ports: new LocalPorts(random, silentLogger),
+      forwarding: new Ipv4Forwarding(join(dir, 'ip_forward')),
     });
     made.push(networks);
     return networks;

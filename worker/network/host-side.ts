@@ -2,9 +2,8 @@
  * What we keep in the host's namespace (the daemon's own): the gateway bridge, the seat in the
  * ingress network, the rules table, forwarding. Knows the kernel, not the cluster's tables.
  */
-import { readFileSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
@@ -24,6 +23,7 @@ import {
 import { ForwardPermits } from './forward-permits.ts';
 import { GatewayBridge } from './gateway-bridge.ts';
 import { HostRules, type PortTarget } from './host-rules.ts';
+import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { Ipv6Forwarding } from './ipv6-forwarding.ts';
 import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
 import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
@@ -33,7 +33,6 @@ import { restoreSeats } from './seats.ts';
 import { hostFacts, hostSettings, type WantedHost } from './wanted-facts.ts';
 
 const SETTINGS_DIR = '/proc/sys/net';
-const FORWARD_FILE = `${SETTINGS_DIR}/ipv4/ip_forward`;
 const DEFAULT_MTU = 1500;
 
 export interface HostSideOptions {
@@ -41,8 +40,9 @@ export interface HostSideOptions {
   readonly gatewayPools: readonly string[];
   /** of this node's own networks */
   readonly localSubnets: () => readonly string[];
-  /** file that keeps what `net.ipv4.ip_forward` was before us */
-  readonly forwardFile: string;
+  readonly forwarding: Ipv4Forwarding;
+  /** file that keeps what IPv6's settings were before us */
+  readonly forward6File: string;
   readonly random: Random;
 }
 
@@ -56,14 +56,13 @@ export class HostSide {
   readonly #filter: NetlinkSocket;
   readonly #options: HostSideOptions;
   readonly #forwarding6: Ipv6Forwarding;
-  #forwarding = false;
   /** CIDR; '' = the ingress network has no IPv6, or is not here */
   #ingressSubnet6 = '';
   #underlayMtu: number | null = null;
 
   private constructor(options: HostSideOptions, route: NetlinkSocket, filter: NetlinkSocket) {
     this.#options = options;
-    this.#forwarding6 = new Ipv6Forwarding(`${options.forwardFile}6`);
+    this.#forwarding6 = new Ipv6Forwarding(options.forward6File);
     this.route = route;
     this.#filter = filter;
     this.gateway = new GatewayBridge(route, filter, options.gatewayPools, options.localSubnets);
@@ -81,6 +80,8 @@ export class HostSide {
       const host = new HostSide(options, route, filter);
       await host.gateway.adopt();
       if (host.gateway.subnet) host.rules.setGateway(host.gateway.subnet);
+      const isInUse = host.gateway.subnet || (await findLink(route, INGRESS_LINK));
+      if (isInUse) await options.forwarding.use('cluster');
       return host;
     } catch (err) {
       await filter?.close();
@@ -105,22 +106,10 @@ export class HostSide {
     return this.#underlayMtu;
   }
 
-  /** Lets packets pass between links; what the setting was is kept in a file for `restore`. */
-  async enableForwarding(): Promise<void> {
-    if (this.#forwarding) return;
-    const before = readFileSync(FORWARD_FILE, 'utf8').trim();
-    if (before !== '1') {
-      await mkdir(dirname(this.#options.forwardFile), { recursive: true });
-      await writeFile(this.#options.forwardFile, before);
-      await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': '1' });
-    }
-    this.#forwarding = true;
-  }
-
   /** Makes the gateway bridge and its rules unless they are there. */
   async ensureGateway(): Promise<void> {
     if (this.gateway.subnet) return;
-    await this.enableForwarding();
+    await this.#options.forwarding.use('cluster');
     await this.gateway.ensure(await this.underlayMtu());
     if (!this.gateway.subnet) return;
     this.rules.setGateway(this.gateway.subnet);
@@ -168,7 +157,7 @@ export class HostSide {
     seat: { readonly address: string; readonly address6: string | undefined },
   ): Promise<void> {
     const cidr = seat.address;
-    await this.enableForwarding();
+    await this.#options.forwarding.use('cluster');
     const { address, length } = parsePrefix(cidr);
     const link = await findLink(this.route, INGRESS_LINK);
     if (link) {
@@ -257,8 +246,6 @@ export class HostSide {
     await this.#permits.remove();
     await this.removeIngress();
     await this.gateway.destroy();
-    const before = await readFile(this.#options.forwardFile, 'utf8').catch(() => null);
-    if (before !== null) await writeNetSysctls(OWN_NAMESPACE, { 'ipv4/ip_forward': before });
-    await rm(this.#options.forwardFile, { force: true });
+    await this.#options.forwarding.leave();
   }
 }

@@ -17,6 +17,7 @@ import {
   NetlinkSocket,
   OWN_NAMESPACE,
 } from '../../native/ffi/net/sockets.ts';
+import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import type { Difference } from './kernel-facts.ts';
 import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
 import { listLinks, removeLink } from './legs.ts';
@@ -48,7 +49,7 @@ import {
   wayOutOf,
 } from './local-plan.ts';
 import type { BoundPort, LocalPorts, PortWish } from './local-ports.ts';
-import { enableForwarding, localDifferences, restoreLocal } from './local-proof.ts';
+import { localDifferences, restoreLocal } from './local-proof.ts';
 import { LocalProver } from './local-prover.ts';
 import { LocalRules } from './local-rules.ts';
 import { PortGuard } from './port-guard.ts';
@@ -72,6 +73,7 @@ export type RunningPlaces = ReadonlyMap<string, RunningPlace>;
 export interface LocalNetworksOptions {
   readonly store: LocalNetworkStore;
   readonly ports: LocalPorts;
+  readonly forwarding: Ipv4Forwarding;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -283,13 +285,6 @@ export class LocalNetworks {
     });
   }
 
-  /** Others of this node may have turned forwarding off at their end. */
-  refresh(): Promise<void> {
-    return this.#serial(async () => {
-      if (this.#holders.size > 0) await enableForwarding();
-    });
-  }
-
   /** What is to be compared with the kernel, for a proof that was asked for. */
   subjects(): Subject[] {
     if (this.#holders.size === 0) return [];
@@ -306,7 +301,8 @@ export class LocalNetworks {
 
   async #differences(): Promise<Difference[]> {
     if (this.#holders.size === 0) return [];
-    return localDifferences(await this.#open(), this.#scene);
+    const { forwarding } = this.#options;
+    return localDifferences({ ...(await this.#open()), forwarding }, this.#scene);
   }
 
   async #restore(): Promise<void> {
@@ -408,7 +404,7 @@ export class LocalNetworks {
     this.#left.clear();
   }
 
-  /** Bridges without a seat go, and without any seat the rules too. */
+  /** Bridges without a seat go, and without any seat the rules and the need to forward too. */
   async #writeRules(): Promise<void> {
     const { rules, guard } = await this.#open();
     const bridges = wantedBridges(this.#scene);
@@ -417,8 +413,10 @@ export class LocalNetworks {
     if (bridges.length === 0) {
       await rules.remove();
       await guard.remove();
+      await this.#options.forwarding.letGo('local');
       return;
     }
+    await this.#options.forwarding.use('local');
     await guard.set(guardedPorts(this.#scene));
     await rules.set({ bridges: ruledBridges(this.#scene), published: publishedPorts(this.#scene) });
   }

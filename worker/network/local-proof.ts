@@ -2,13 +2,13 @@
  * What the kernel has otherwise than it ought to for the networks of this node, and how it is put back.
  * Decides nothing about when.
  */
-import { readFileSync } from 'node:fs';
 import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import {
   type NetlinkSocket,
   OWN_NAMESPACE,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { IPV4_FORWARDING, type Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import { findLink } from './legs.ts';
 import {
@@ -37,11 +37,10 @@ export async function openBridge(link: string): Promise<void> {
     [`ipv4/conf/${link}/route_localnet`]: '1',
     [`ipv6/conf/${link}/disable_ipv6`]: '1',
   });
-  await enableForwarding();
 }
 
 export async function localDifferences(
-  { route, rules, guard }: LocalKernel,
+  { route, rules, guard, forwarding }: LocalKernel,
   scene: LocalScene,
 ): Promise<Difference[]> {
   const found = [
@@ -49,8 +48,8 @@ export async function localDifferences(
     ...(await rules.differences()),
     ...(await guard.differences()),
   ];
-  if (readFileSync(FORWARD_FILE, 'utf8').trim() !== '1') {
-    found.push({ what: FACT.setting('ipv4/ip_forward'), wanted: '1', found: '0' });
+  if (!forwarding.isOn) {
+    found.push({ what: FACT.setting(IPV4_FORWARDING), wanted: '1', found: '0' });
   }
   for (const holder of scene.holders.values()) {
     const links = linksOf(scene, holder);
@@ -61,7 +60,7 @@ export async function localDifferences(
   return found;
 }
 
-/** @param settle writes the rules, and takes away what nobody is on */
+/** @param settle writes the rules, has packets forwarded, and takes away what nobody is on */
 export async function restoreLocal(
   route: NetlinkSocket,
   scene: LocalScene,
@@ -81,7 +80,6 @@ export async function restoreLocal(
   }
   await settle();
   for (const bridge of wantedBridges(scene)) await restoreBridge(route, bridge);
-  await enableForwarding();
 }
 
 async function isPlugged(

@@ -3,6 +3,7 @@
  * attaches tasks. Composes the parts of this folder; knows nothing of containers or sessions.
  */
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
@@ -19,6 +20,7 @@ import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
 import { answerLocally } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
+import { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { type DataPath, NodeNetwork } from './node-network.ts';
 import { mendedOf, type Proof, type ProofOptions, type Subject } from './self-proof.ts';
 import { type AttachedTask, hasWayOut, type TaskNetworkRequest } from './task-request.ts';
@@ -52,6 +54,8 @@ export interface NetworkManagerOptions {
   readonly onFailure: OnFailure;
   /** asked for names that the cluster does not know, by tasks without nameservers of their own */
   readonly upstreamNameservers: () => readonly string[];
+  /** shared with this node's own networks; absent = there are none */
+  readonly forwarding?: Ipv4Forwarding;
   /** a container of this node outside of services that publishes the port; null = none */
   readonly localHolder?: (protocol: string, port: number) => string | null;
   /** what a proof that was asked for covers besides */
@@ -67,6 +71,7 @@ export class NetworkManager {
   readonly #options: NetworkManagerOptions;
   readonly #tables = new ClusterTables();
   readonly #forwarder: DnsForwarder;
+  readonly #forwarding: Ipv4Forwarding;
   readonly #waiting = new Set<() => void>();
   /** null while stopped */
   #node: NodeNetwork | null = null;
@@ -79,6 +84,7 @@ export class NetworkManager {
   constructor(options: NetworkManagerOptions) {
     this.#options = options;
     this.#forwarder = new DnsForwarder(options.clock, options.random);
+    this.#forwarding = options.forwarding ?? new Ipv4Forwarding(join(options.dir, 'ip_forward'));
   }
 
   /** Takes up what an earlier life of the daemon left in the kernel. */
@@ -250,6 +256,7 @@ export class NetworkManager {
       localHolder: this.#options.localHolder ?? (() => null),
       furtherSubjects: this.#options.furtherSubjects ?? (() => []),
       tables: this.#tables,
+      forwarding: this.#forwarding,
       answerFor: (request) => this.#answerFor(request),
     });
   }

@@ -26,6 +26,7 @@ import {
 } from './host-publication.ts';
 import type { PortTarget } from './host-rules.ts';
 import { HostSide } from './host-side.ts';
+import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
 import { ingressSeat, type NodeParts, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
@@ -52,6 +53,7 @@ export interface NodeNetworkOptions {
   /** of this node's own networks */
   readonly localSubnets: () => readonly string[];
   readonly tables: ClusterTables;
+  readonly forwarding: Ipv4Forwarding;
   /** a container of this node outside of services that publishes the port; null = none */
   readonly localHolder: (protocol: string, port: number) => string | null;
   /** further namespaces or parts of them that a proof of everything covers */
@@ -109,11 +111,8 @@ export class NodeNetwork {
 
   /** Opens the sockets and takes up what an earlier life of the daemon left. */
   static async open(options: NodeNetworkOptions): Promise<NodeNetwork> {
-    const { dir, vtepAddress, clock, random, gatewayPools, localSubnets } = options;
-    const forwardFile = join(dir, 'ip_forward');
-    const host = await HostSide.open({
-      ...{ vtepAddress, gatewayPools, localSubnets, forwardFile, random },
-    });
+    const { dir, vtepAddress, clock } = options;
+    const host = await HostSide.open({ ...options, forward6File: join(dir, 'ip_forward6') });
     let encrypted: EncryptedUnderlay | null = null;
     let overlays: OverlaySet | null = null;
     try {
