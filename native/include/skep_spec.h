@@ -8,7 +8,7 @@
  *   spec   (the payload of SKEP_FRAME_CREATE)
  *     u32 magic, u32 version
  *     u64 clone flags of the namespaces to create (CLONE_NEW*)
- *     list { u32 clone flag, str path }      namespaces to join (net, ipc, uts, cgroup)
+ *     list { u32 clone flag, str path }      namespaces to join (pid, net, ipc, uts, cgroup)
  *     list { u32 inside, u32 outside, u32 count } user ids, the same of group ids: of a user namespace
  *                                            of its own (CLONE_NEWUSER); else empty
  *     str hostname, str domainname           "" = leave as it is
@@ -25,6 +25,8 @@
  *     list { str path below /proc/sys, str value }   sysctls
  *     str AppArmor profile of its commands   "" = whatever the daemon's is
  *     u64 bytes per log file, u32 log files kept; 0 = no log
+ *     str program of another OCI runtime     "" = the shim makes the container; else that one does, by
+ *                                            `config.json` of the task directory
  *     process
  *   process (also the payload of SKEP_FRAME_EXEC)
  *     u32 SKEP_PROCESS_* flags, u32 uid, u32 gid, list { u32 } further groups
@@ -40,12 +42,13 @@
 #include <stdint.h>
 
 #define SKEP_SPEC_MAGIC 0x504b5353u /* "SSKP" */
-#define SKEP_SPEC_VERSION 4u
+#define SKEP_SPEC_VERSION 5u
 
 #define SKEP_MOUNT_FILESYSTEM 0u
 #define SKEP_MOUNT_BIND 1u
 #define SKEP_MOUNT_IDMAPPED 2u /* a bind whose files show their owners as ids of the user namespace */
 #define SKEP_MOUNT_NO_LINKS 4u /* beside one of the two: no link in the source is followed */
+#define SKEP_MOUNT_FOREIGN 8u  /* beside BIND: the source is a path in the mount namespace that `data` is a path of */
 
 #define SKEP_PROCESS_NO_NEW_PRIVILEGES 1u
 #define SKEP_PROCESS_STDIN 2u      /* stdin comes from the connection; without it it is /dev/null */

@@ -24,6 +24,7 @@ import {
   NativeRuntime,
 } from '../../worker/runtime/native-runtime.ts';
 import type { OciSpec } from '../../worker/runtime/oci.ts';
+import type { OciRuntime } from '../../worker/runtime/oci-config.ts';
 
 const APPLETS =
   'sh true false echo sleep cat ls id mount env hostname ps head tail readlink pwd dd kill mkdir ' +
@@ -38,6 +39,8 @@ export class RuntimeBox {
   readonly cgroupParent: string;
   runtime: NativeRuntime;
   readonly failures: unknown[] = [];
+  /** what makes the containers; null = our own shim */
+  ociRuntime: OciRuntime | null = null;
 
   private constructor() {
     this.dir = mkdtempSync('/var/tmp/skep-runtime-');
@@ -90,7 +93,9 @@ export class RuntimeBox {
 
   create(id: string, args: string[], change: (spec: OciSpec) => OciSpec = (s) => s) {
     const spec = change(defaultSpec([this.lower], defaultProcess(args)));
-    return this.runtime.create(id, { spec, logMaxBytes: 1_000_000, logMaxFiles: 2 });
+    const bundle = { spec, logMaxBytes: 1_000_000, logMaxFiles: 2 };
+    const { ociRuntime } = this;
+    return this.runtime.create(id, ociRuntime ? { ...bundle, runtime: ociRuntime } : bundle);
   }
 
   /** Runs `script` to its end; its output and exit. */

@@ -10,7 +10,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { settled } from '../../common/base/settled.ts';
 import type { StringMap } from '../../common/model/objects.ts';
-import { NativeError } from '../../native/ffi/library.ts';
+import { NativeError, nativeBuildPath } from '../../native/ffi/library.ts';
 import { unmountTree } from '../../native/ffi/mount.ts';
 import { encodeFrame, FRAME } from '../../native/ffi/shim-protocol.ts';
 import { type AttachSession, ShimAttachSession } from './attach-session.ts';
@@ -24,7 +24,15 @@ import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
 import { type Logging, LogSenders } from './logging/log-senders.ts';
 import { isSent } from './logging/log-settings.ts';
 import { openSink } from './logging/log-sink.ts';
-import type { OciDevice, OciIdMapping, OciMount, OciProcess, OciResources } from './oci.ts';
+import type {
+  OciDevice,
+  OciIdMapping,
+  OciMount,
+  OciProcess,
+  OciResources,
+  OciSpec,
+} from './oci.ts';
+import { type OciRuntime, ociConfigText } from './oci-config.ts';
 import { seccompFilter } from './seccomp-filter.ts';
 import { SpareShims } from './spare-shims.ts';
 import { encodeProcess, encodeSpec } from './spec-binary.ts';
@@ -34,6 +42,7 @@ import {
   forgetExit,
   readBundle,
   writeBundle,
+  writeOciConfig,
 } from './task-files.ts';
 import { imageFileReader, resolveUser } from './user.ts';
 
@@ -174,7 +183,7 @@ export class NativeRuntime {
     try {
       await ended.finish();
       const bundle = change(await this.#requireBundle(ended));
-      const container = this.#container(id);
+      const container = this.#container(id, bundle);
       try {
         // Until it is made it has ended, for whoever comes after us: its former exit says so.
         await this.#make(container, bundle, { beforeUse: () => forgetExit(container.taskDir) });
@@ -423,18 +432,18 @@ export class NativeRuntime {
     throw new SkepError('data-loss', `read bundle of container ${container.id}: it is missing`);
   }
 
-  #container(id: string): Container {
+  #container(id: string, { runtime }: Partial<ContainerBundle> = {}): Container {
     return new Container({
       id,
       taskDir: `${this.#options.stateDir}/${id}`,
-      cgroup: this.#requireCgroups().group(id),
+      cgroup: this.#requireCgroups().group(id, runtime !== undefined),
       clock: this.#options.clock,
       log: this.#options.log,
     });
   }
 
   async #build(id: string, bundle: ContainerBundle, signal?: AbortSignal): Promise<Container> {
-    const container = this.#container(id);
+    const container = this.#container(id, bundle);
     try {
       await mkdir(container.taskDir, { mode: 0o710 });
       await this.#make(container, bundle, signal && { signal });
@@ -459,12 +468,14 @@ export class NativeRuntime {
       socket.on('error', () => {}); // 'close' follows and tells everything
       socket.write(encodeFrame(FRAME.prepare, Buffer.from(container.taskDir)));
       await container.cgroup.create(bundle.spec.linux.resources); // meanwhile
+      if (bundle.runtime) await this.#writeConfig(container, bundle.spec, bundle.runtime);
       signal?.throwIfAborted();
       const binary = encodeSpec(bundle.spec, {
         cgroup: container.cgroup.placement,
         seccomp: seccompFilter(bundle.spec),
         logMaxBytes: bundle.logMaxBytes,
         logMaxFiles: bundle.logMaxFiles,
+        ociRuntime: bundle.runtime?.path ?? '',
       });
       // Without its bundle a directory is a create that was not finished, whatever the shim did.
       const isWritten = writeBundle(container.taskDir, bundle);
@@ -478,6 +489,17 @@ export class NativeRuntime {
     } finally {
       shims.refill();
     }
+  }
+
+  async #writeConfig({ id, taskDir, cgroup }: Container, spec: OciSpec, { name }: OciRuntime) {
+    const text = ociConfigText(spec, {
+      runtimeName: name,
+      taskDir,
+      cgroupsPath: `/${this.#options.cgroupParent}/${id}`,
+      countsSwap: cgroup.countsSwap(),
+      initProgram: nativeBuildPath('skep-shim'),
+    });
+    await writeOciConfig(taskDir, text);
   }
 
   /** After a failed create. */

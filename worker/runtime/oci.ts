@@ -80,6 +80,8 @@ export interface OciMount {
   readonly options: readonly string[];
   /** Ours, of a bind: no link in `source` is followed, for others may write there. */
   readonly plainSource?: boolean;
+  /** Ours, of a bind: `source` is a path in the mount namespace at this path, another container's. */
+  readonly sourceNamespace?: string;
 }
 
 export type OciNamespaceType = 'pid' | 'mount' | 'network' | 'ipc' | 'uts' | 'cgroup' | 'user';

@@ -10,7 +10,7 @@ import { parseMountOptions } from './mount-options.ts';
 import type { OciIdMapping, OciMount, OciNamespaceType, OciProcess, OciSpec } from './oci.ts';
 
 const MAGIC = 0x504b5353;
-const VERSION = 4;
+const VERSION = 5;
 
 const NAMESPACE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   mount: 0x00020000,
@@ -31,7 +31,7 @@ const PROCESS_FLAGS = {
   init: 32,
 } as const;
 
-const MOUNT_KINDS = { fileSystem: 0, bind: 1, idMapped: 2, noLinks: 4 } as const;
+const MOUNT_KINDS = { fileSystem: 0, bind: 1, idMapped: 2, noLinks: 4, foreign: 8 } as const;
 const FILE_TYPES = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
 
 /** Where the cgroup layer wants the init to be put. */
@@ -52,6 +52,8 @@ export interface SpecContext {
   readonly seccomp: Uint8Array;
   readonly logMaxBytes: number;
   readonly logMaxFiles: number;
+  /** program that makes the container by the `config.json` of the task directory; '' = the shim does */
+  readonly ociRuntime: string;
 }
 
 /** Grows by doubling; strings are length-prefixed and NUL-terminated. */
@@ -147,6 +149,7 @@ export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   out.str(spec.process.apparmorProfile ?? '', 'process.apparmorProfile');
   out.u64(BigInt(context.logMaxBytes));
   out.u32(context.logMaxFiles);
+  out.str(context.ociRuntime, 'runtime');
   writeProcess(out, spec.process, context.seccomp, mainFlags(spec.process));
   return out.finish();
 }
@@ -184,7 +187,7 @@ function writeNamespaces(out: Writer, spec: OciSpec): void {
   out.u64(BigInt(flags >>> 0));
   const joined = namespaces.filter((ns) => ns.path !== undefined);
   out.list(joined, (ns) => {
-    if (ns.type === 'pid' || ns.type === 'mount' || ns.type === 'user') {
+    if (ns.type === 'mount' || ns.type === 'user') {
       throw new SkepError(
         'invalid-argument',
         `encode linux.namespaces: joining a ${ns.type} namespace by path is not supported`,
@@ -226,12 +229,17 @@ function writeMount(out: Writer, mount: OciMount): void {
   const parsed = parseMountOptions(mount);
   if (parsed.bind) requireAbsolute(mount.source, 'mounts');
   const bindKind = parsed.idMapped ? MOUNT_KINDS.idMapped : MOUNT_KINDS.bind;
-  const noLinks = mount.plainSource ? MOUNT_KINDS.noLinks : 0;
-  out.u32(parsed.bind ? bindKind | noLinks : MOUNT_KINDS.fileSystem);
+  const from =
+    (mount.plainSource ? MOUNT_KINDS.noLinks : 0) |
+    (mount.sourceNamespace ? MOUNT_KINDS.foreign : 0);
+  if (mount.sourceNamespace && !parsed.bind) {
+    throw new SkepError('invalid-argument', 'encode mounts: only binds have a sourceNamespace');
+  }
+  out.u32(parsed.bind ? bindKind | from : MOUNT_KINDS.fileSystem);
   out.str(mount.source, 'mounts');
   out.str(mount.destination, 'mounts');
   out.str(parsed.bind ? 'none' : mount.type, 'mounts');
-  out.str(parsed.data, 'mounts');
+  out.str(mount.sourceNamespace ?? parsed.data, 'mounts');
   out.u64(BigInt(parsed.flags));
   out.u64(BigInt(parsed.attributes));
   out.u32(parsed.recursiveAttributes ? 1 : 0);

@@ -9,6 +9,7 @@ import { errnoName, type NativeError } from '../../native/ffi/library.ts';
 import type { ShimExit } from '../../native/ffi/shim-protocol.ts';
 import type { Logging } from './logging/log-senders.ts';
 import type { OciSpec } from './oci.ts';
+import type { OciRuntime } from './oci-config.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
 /** What a container is made from. */
@@ -18,6 +19,10 @@ export interface ContainerBundle {
   readonly logMaxBytes: number;
   /** files kept, the current one included; 0 = what is written goes nowhere */
   readonly logMaxFiles: number;
+  /** its environment without what came from links; absent = it has none */
+  readonly ownEnv?: readonly string[];
+  /** what makes it; absent: our own shim */
+  readonly runtime?: OciRuntime;
   /** absent: kept here, and nothing else */
   readonly logging?: Logging;
 }
@@ -75,6 +80,14 @@ async function replaceFile(path: string, text: string): Promise<void> {
 
 export async function writeBundle(taskDir: string, bundle: ContainerBundle): Promise<void> {
   await replaceFile(`${taskDir}/bundle.json`, JSON.stringify({ version: 1, ...bundle }));
+}
+
+/** For another OCI runtime; what one kept of an earlier run is forgotten. */
+export async function writeOciConfig(taskDir: string, text: string): Promise<void> {
+  for (const name of ['oci', 'oci.log', 'oci.pid']) {
+    await rm(`${taskDir}/${name}`, { recursive: true, force: true });
+  }
+  await replaceFile(`${taskDir}/config.json`, text);
 }
 
 /** null when there is none; rejects with `data-loss` when it is damaged. */

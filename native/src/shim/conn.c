@@ -174,12 +174,13 @@ static void handle_start(struct shim *shim, struct conn *conn, uint32_t request)
   }
   shim->start_requested = true;
   shim->started_nanos = now_nanos();
-  if (container_start(&shim->spec, &shim->container, &err) < 0) {
-    conn_reply(shim, conn, request, -1, &err);
-  } else {
-    conn->awaits_start = true;
-    conn->request = request;
-  }
+  conn->awaits_start = true;
+  conn->request = request;
+  int begun = shim->spec.oci_runtime[0] ? oci_start(shim, &err)
+                                        : container_start(&shim->spec, &shim->container, &err);
+  if (begun == 0) return;
+  container_start_failed(shim, &err);
+  kill(shim->container.pid, SIGKILL);
 }
 
 static void handle_signal(struct shim *shim, struct conn *conn, uint32_t request,

@@ -74,6 +74,7 @@ static int join_namespaces(const struct spec *spec, struct skep_error *err) {
   for (uint32_t i = 0; i < spec->joins.count; i++) {
     int flag = (int)read_u32(&cursor);
     const char *path = read_str(&cursor);
+    if (flag == CLONE_NEWPID) continue; /* it was cloned into that one */
     cleanup_fd int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC));
     if (fd < 0) return fail(err, "open", "namespace %s", path);
     if (setns(fd, flag) < 0) return fail(err, "setns", "namespace %s", path);
@@ -229,6 +230,30 @@ static int32_t clone_init(const struct spec *spec, uint64_t flags, int *pid_fd, 
   return pid;
 }
 
+static const char *joined_pid_namespace(const struct spec *spec) {
+  struct reader cursor = spec->joins.cursor;
+  for (uint32_t i = 0; i < spec->joins.count; i++) {
+    uint32_t flag = read_u32(&cursor);
+    const char *path = read_str(&cursor);
+    if (flag == CLONE_NEWPID) return path;
+  }
+  return NULL;
+}
+
+/* As clone_init. A pid namespace that is joined holds for children: ours have it for this one clone. */
+static int32_t clone_joined(const struct spec *spec, uint64_t flags, int *pid_fd, bool *in_cgroup2,
+                            struct skep_error *err) {
+  const char *path = joined_pid_namespace(spec);
+  if (path == NULL) return clone_init(spec, flags, pid_fd, in_cgroup2, err);
+  cleanup_fd int own = RETRY(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+  cleanup_fd int joined = RETRY(open(path, O_RDONLY | O_CLOEXEC));
+  if (own < 0 || joined < 0) return fail(err, "open", "namespace %s", path);
+  if (setns(joined, CLONE_NEWPID) < 0) return fail(err, "setns", "namespace %s", path);
+  int32_t pid = clone_init(spec, flags, pid_fd, in_cgroup2, err);
+  if (pid != 0 && setns(own, CLONE_NEWPID) < 0) _exit(1); /* whoever is left, is killed by the group */
+  return pid;
+}
+
 static int let_go(struct container *container, struct skep_error *err) {
   return write_all(container->go_fd, "g", 1) < 0 ? fail(err, "write", "go pipe") : 0;
 }
@@ -256,7 +281,7 @@ int container_create(const struct spec *spec, struct container *container,
   uint64_t flags = spec->clone_flags;
   if (!(flags & CLONE_NEWNET) || (flags & CLONE_NEWUSER)) release_fd(&container->netns_fd);
   if (container->netns_fd >= 0) flags &= ~(uint64_t)CLONE_NEWNET;
-  int32_t pid = clone_init(spec, flags, &container->pid_fd, &in_cgroup2, err);
+  int32_t pid = clone_joined(spec, flags, &container->pid_fd, &in_cgroup2, err);
   if (pid < 0) return -1;
   if (pid == 0) {
     close(go[1]); /* or the init would keep its own go pipe from ending */

@@ -22,7 +22,7 @@
 
 bool is_detached(const struct spec *spec, const struct mount_entry *entry) {
   if (entry->kind == SKEP_MOUNT_FILESYSTEM) return false;
-  return maps_users(spec) || (entry->propagation & MS_SHARED);
+  return maps_users(spec) || (entry->propagation & MS_SHARED) || (entry->kind & SKEP_MOUNT_FOREIGN);
 }
 
 /* A tree of its own, which nobody sees yet. `users`: its files' owners become ids of that namespace; -1 = none. */
@@ -61,28 +61,69 @@ static int keep_at(int fd, int number, struct skep_error *err) {
   return dup3(owned, number, O_CLOEXEC) < 0 ? fail(err, "dup3", "mount %d", number) : 0;
 }
 
+/* ---- in helpers: processes that share our descriptors and nothing else ---- */
+
+typedef int helper_work(const void *subject, int argument, struct skep_error *err);
+
+/* It tells of an error in shared memory. */
+static int in_helper(helper_work *work, const void *subject, int argument, struct skep_error *err) {
+  int status = 0;
+  struct skep_error *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) return fail(err, "mmap", "mount helper");
+  long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) _exit(work(subject, argument, shared) < 0 ? 1 : 0);
+  int result = pid < 0 ? fail(err, "clone", "mount helper") : 0;
+  if (pid > 0 && RETRY(waitpid((pid_t)pid, &status, 0)) < 0)
+    result = fail(err, "waitpid", "mount helper");
+  else if (pid > 0 && status != 0) {
+    *err = *shared;
+    if (err->errno_value == 0) fail_with(err, ECHILD, "clone", "the mount helper ended");
+    result = -1;
+  }
+  munmap(shared, sizeof *shared);
+  return result;
+}
+
+/* What another container sees there, by its own mounts; a link is not followed. */
+static int clone_foreign(const void *subject, int number, struct skep_error *err) {
+  const struct mount_entry *entry = subject;
+  cleanup_fd int ns = RETRY(open(entry->data, O_RDONLY | O_CLOEXEC));
+  if (ns < 0) return fail(err, "open", "namespace %s", entry->data);
+  if (setns(ns, CLONE_NEWNS) < 0) return fail(err, "setns", "namespace %s", entry->data);
+  int fd = (int)syscall(NR_OPEN_TREE, AT_FDCWD, entry->source,
+                        SKEP_OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return fail(err, "open_tree", "mount source %s", entry->source);
+  return keep_at(fd, number, err);
+}
+
+int detached_bind(const struct mount_entry *entry, int number, int users, struct skep_error *err) {
+  if (entry->kind & SKEP_MOUNT_FOREIGN) return in_helper(clone_foreign, entry, number, err);
+  uint64_t propagation = entry->propagation ? entry->propagation : MS_PRIVATE;
+  bool mapped = entry->kind & SKEP_MOUNT_IDMAPPED;
+  char source[BIND_SOURCE_MAX];
+  cleanup_fd int held = -1;
+  if (bind_source(entry, source, &held) < 0)
+    return fail(err, "openat2", "mount source %s", entry->source);
+  int fd = clone_tree(source, entry->flags & MS_REC, propagation, mapped ? users : -1);
+  if (fd < 0 && errno == EINVAL && mapped)
+    return fail(err, "mount_setattr", "%s: its file system cannot map owners", entry->source);
+  if (fd < 0) return fail(err, "open_tree", "mount source %s", entry->source);
+  return keep_at(fd, number, err);
+}
+
 static int open_binds(const struct spec *spec, int users, struct skep_error *err) {
   struct reader cursor = spec->mounts.cursor;
   for (uint32_t i = 0; i < spec->mounts.count; i++) {
     struct mount_entry entry;
     read_mount(&cursor, &entry);
-    if (!is_detached(spec, &entry)) continue;
-    uint64_t propagation = entry.propagation ? entry.propagation : MS_PRIVATE;
-    bool mapped = entry.kind & SKEP_MOUNT_IDMAPPED;
-    char source[BIND_SOURCE_MAX];
-    cleanup_fd int held = -1;
-    if (bind_source(&entry, source, &held) < 0)
-      return fail(err, "openat2", "mount source %s", entry.source);
-    int fd = clone_tree(source, entry.flags & MS_REC, propagation, mapped ? users : -1);
-    if (fd < 0 && errno == EINVAL && mapped)
-      return fail(err, "mount_setattr", "%s: its file system cannot map owners", entry.source);
-    if (fd < 0) return fail(err, "open_tree", "mount source %s", entry.source);
-    if (keep_at(fd, detached_mount_fd(i), err) < 0) return -1;
+    if (is_detached(spec, &entry) && detached_bind(&entry, detached_mount_fd(i), users, err) < 0)
+      return -1;
   }
   return 0;
 }
 
-/* ---- in a helper with a mount namespace of its own: the working directory's `merged` is its workshop ---- */
+/* ---- with a mount namespace of its own: the working directory's `merged` is the helper's workshop ---- */
 
 static int put_mapped(const char *source, const char *place, int users, struct skep_error *err) {
   if (mkdir(place, 0700) < 0) return fail(err, "mkdir", "%s", place);
@@ -148,7 +189,8 @@ static int take_owner(const struct spec *spec, struct skep_error *err) {
   return 0;
 }
 
-static int work(const struct spec *spec, int users, struct skep_error *err) {
+static int make_root_and_devices(const void *subject, int users, struct skep_error *err) {
+  const struct spec *spec = subject;
   umask(0);
   if (unshare(CLONE_NEWNS) < 0) return fail(err, "unshare", "mount namespace");
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -159,32 +201,12 @@ static int work(const struct spec *spec, int users, struct skep_error *err) {
   return make_root(spec, users, err);
 }
 
-/* In a process that shares our descriptors and nothing else; it tells of an error in shared memory. */
-static int open_root_and_devices(const struct spec *spec, int users, struct skep_error *err) {
-  int status = 0;
-  struct skep_error *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED) return fail(err, "mmap", "mount helper");
-  long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
-  if (pid == 0) _exit(work(spec, users, shared) < 0 ? 1 : 0);
-  int result = pid < 0 ? fail(err, "clone", "mount helper") : 0;
-  if (pid > 0 && RETRY(waitpid((pid_t)pid, &status, 0)) < 0)
-    result = fail(err, "waitpid", "mount helper");
-  else if (pid > 0 && status != 0) {
-    *err = *shared;
-    if (err->errno_value == 0) fail_with(err, ECHILD, "clone", "the mount helper ended");
-    result = -1;
-  }
-  munmap(shared, sizeof *shared);
-  return result;
-}
-
 int detached_open(const struct spec *spec, struct skep_error *err) {
   if (!maps_users(spec)) return open_binds(spec, -1, err);
   cleanup_fd int users = users_make(spec, err);
   if (users < 0) return -1;
   if (open_binds(spec, users, err) < 0) return -1;
-  return open_root_and_devices(spec, users, err);
+  return in_helper(make_root_and_devices, spec, users, err);
 }
 
 void detached_close(const struct spec *spec) {

@@ -9,6 +9,7 @@
 
 #define NR_OPEN_TREE 428
 #define NR_MOVE_MOUNT 429
+#define NR_PIDFD_OPEN 434
 #define NR_CLONE3 435
 #define NR_CLOSE_RANGE 436
 #define NR_OPENAT2 437

@@ -80,11 +80,12 @@ static int make_root_directories(struct skep_error *err) {
 
 int launch_prepare(struct shim *shim, char *title, struct skep_error *err) {
   size_t length;
-  cleanup_free uint8_t *path = read_frame(shim->launch_fd, SKEP_FRAME_PREPARE, &length, err);
+  uint8_t *path = read_frame(shim->launch_fd, SKEP_FRAME_PREPARE, &length, err);
   if (path == NULL) return -1;
   size_t title_bytes = strlen(title);
   memset(title, 0, title_bytes);
   memcpy(title, path, length < title_bytes ? length : title_bytes);
+  shim->oci.directory = (char *)path; /* for good */
   if (chdir((const char *)path) < 0) return fail(err, "chdir", "%s", (const char *)path);
   if (make_root_directories(err) < 0) return -1;
   return conn_listen(shim, err);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "launch.h"
+#include "process.h"
 #include "reaper.h"
 #include "terminal.h"
 
@@ -35,7 +36,7 @@ static void command_runs(struct shim *shim) {
   write_state(shim);
 }
 
-static void start_failed(struct shim *shim, const struct skep_error *err) {
+void container_start_failed(struct shim *shim, const struct skep_error *err) {
   release_fd(&shim->container.status_fd);
   shim->start_error = *err;
   if (!shim->prepared) launch_failed(shim, err);
@@ -45,6 +46,17 @@ static void start_failed(struct shim *shim, const struct skep_error *err) {
     conn->awaits_start = false;
     conn_reply(shim, conn, conn->request, -1, err);
   }
+}
+
+/* Of the runtime's `start`: then the container runs, or is to end. */
+static void starter_ended(struct shim *shim, int status) {
+  struct skep_error err;
+  if (oci_started(shim, status, &err) == 0) {
+    command_runs(shim);
+    return;
+  }
+  container_start_failed(shim, &err);
+  if (shim->container.pid > 0) kill(shim->container.pid, SIGKILL);
 }
 
 /* The init's output pipes end with its own use of them: all comes from the terminal now. */
@@ -71,13 +83,13 @@ static void read_status(struct shim *shim) {
     shim->prepared = true;
     launch_done(shim);
   } else if (n == sizeof record) {
-    start_failed(shim, &record.err);
+    container_start_failed(shim, &record.err);
   } else if (shim->start_requested) {
     command_runs(shim);
   } else {
     struct skep_error err;
     fail_with(&err, ECHILD, "init", "the container's init ended before its start");
-    start_failed(shim, &err);
+    container_start_failed(shim, &err);
   }
 }
 
@@ -104,6 +116,10 @@ static void container_ended(struct shim *shim, int status) {
   shim->finished_nanos = now_nanos();
   shim->exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   shim->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  if (shim->spec.oci_runtime[0] && shim->start_error.errno_value != 0) {
+    shim->exit_signal = 0; /* it was our kill: its command never ran */
+    shim->exit_code = exec_exit_code(&shim->start_error);
+  }
   shim->oom_killed = read_oom_killed(&shim->spec);
   shim->status = SKEP_EXITED;
   release_fd(&shim->container.input_fd);
@@ -116,6 +132,7 @@ static void container_ended(struct shim *shim, int status) {
     if (conn->fd >= 0 && conn->exec == NULL && conn_send_exit(shim, conn)) conn_write(shim, conn);
   }
   write_exit(shim);
+  if (shim->spec.oci_runtime[0] && !shim->oci.refused) oci_delete(shim);
   for (int i = 0; i < CONNS_MAX; i++) {
     struct conn *conn = &shim->conns[i];
     if (conn->fd < 0 || conn->exec != NULL) continue;
@@ -132,8 +149,11 @@ static void reap(struct shim *shim) {
   while ((pid = RETRY(waitpid(-1, &status, WNOHANG))) > 0) {
     int32_t code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     struct conn *conn;
-    if (pid == shim->container.pid) {
+    if (pid == shim->oci.starter_pid) {
+      starter_ended(shim, status);
+    } else if (pid == shim->container.pid) {
       shim->container.pid = 0;
+      if (shim->oci.starter_pid > 0) starter_ended(shim, oci_await_starter(shim));
       container_ended(shim, status);
     } else if ((conn = session_of(shim, pid, true)) != NULL) {
       conn->exec->helper_pid = 0;
@@ -265,7 +285,7 @@ static _Noreturn void serve(struct shim *shim) {
 int main(int argc, char **argv) {
   static struct shim shim = {.signal_fd = -1, .listen_fd = -1, .launch_fd = SKEP_LAUNCH_FD};
   struct skep_error err;
-  if (argc > 2 && strcmp(argv[0], REAPER_NAME) == 0) reaper_main(argv + 2, environ);
+  if (argc > 2 && is_reaper(argv[0])) reaper_main(argv + 2, environ);
   if (argc != 2 || fcntl(SKEP_LAUNCH_FD, F_SETFD, FD_CLOEXEC) < 0) return 2;
   pid_t pid = fork();
   if (pid != 0) _exit(pid < 0 ? 1 : 0); /* the caller waits for this one only; init adopts the other */
@@ -273,8 +293,11 @@ int main(int argc, char **argv) {
       launch_spec(&shim, &err) < 0)
     launch_failed(&shim, &err);
   shim.created_nanos = now_nanos();
-  if (container_create(&shim.spec, &shim.container, &err) < 0) launch_failed(&shim, &err);
+  int made = shim.spec.oci_runtime[0] ? oci_create(&shim, &err)
+                                      : container_create(&shim.spec, &shim.container, &err);
+  if (made < 0) launch_failed(&shim, &err);
   shim.init_pid = shim.container.pid;
   write_state(&shim); /* while the init builds its root */
+  if (shim.prepared) launch_done(&shim);
   serve(&shim);
 }

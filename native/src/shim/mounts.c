@@ -118,7 +118,7 @@ static int lower_option(const struct list *lower_dirs, char *options, size_t siz
   return 0;
 }
 
-static int mount_overlay(const struct spec *spec, struct skep_error *err) {
+int mount_overlay(const struct spec *spec, struct skep_error *err) {
   static const char upper[] = ",upperdir=upper,workdir=work";
   char options[OPTIONS_MAX];
   if (lower_option(&spec->lower_dirs, options, sizeof options - sizeof upper, err) < 0) return -1;

@@ -9,6 +9,8 @@
  * success "/" is the container's root and nothing of the host's is reachable by a path.
  */
 int build_root(const struct spec *spec, struct skep_error *err);
+/* The overlay of the image's layers at `merged`. */
+int mount_overlay(const struct spec *spec, struct skep_error *err);
 /*
  * First, with mapped users and while files of the host's root may still be reached: puts the detached
  * root in its place and makes it the working directory.

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,6 +48,10 @@ static void reap_all(pid_t command) {
   pid_t pid;
   while ((pid = RETRY(waitpid(-1, &status, WNOHANG))) > 0)
     if (pid == command) _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+bool is_reaper(const char *program) {
+  return strcmp(program, REAPER_NAME) == 0 || strcmp(program, REAPER_PATH) == 0;
 }
 
 _Noreturn void reaper_main(char **args, char **env) {

@@ -7,6 +7,7 @@
 #include "container.h"
 #include "exec.h"
 #include "log.h"
+#include "oci.h"
 #include "spec.h"
 
 #define CONNS_MAX 128
@@ -38,6 +39,7 @@ struct early_exit {
 struct shim {
   struct spec spec;
   struct container container;
+  struct oci oci;
   struct log log;
   struct log_stream streams[2];
   struct conn conns[CONNS_MAX];
@@ -55,6 +57,9 @@ struct shim {
   bool oom_killed;
   bool state_due, exit_due; /* not on disk yet: the disk may be full */
 };
+
+/* main.c: a start that failed, whoever waits for it. */
+void container_start_failed(struct shim *shim, const struct skep_error *err);
 
 /* state.c: the files `state` and `exit` of the task directory. */
 /* Failure leaves the file due; `write_due` tries again. `exit` is what the shim lives for. */

@@ -132,6 +132,7 @@ int parse_spec(const uint8_t *bytes, size_t length, struct spec *spec, struct sk
   spec->apparmor = read_str(&reader);
   spec->log_bytes_max = read_u64(&reader);
   spec->log_files_max = read_u32(&reader);
+  spec->oci_runtime = read_str(&reader);
   read_process(&reader, &spec->process);
   return finish(&reader, &spec->process, err);
 }

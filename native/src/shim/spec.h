@@ -61,6 +61,7 @@ struct spec {
   const char *apparmor;
   uint64_t log_bytes_max;
   uint32_t log_files_max;
+  const char *oci_runtime; /* "" = the container is made by the shim itself */
   struct process process;
 };
 

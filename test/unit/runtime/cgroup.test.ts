@@ -20,7 +20,8 @@ const HYBRID = `22 1 254:0 / / rw - ext4 /dev/vda rw
 
 describe('cgroup mounts', () => {
   test('of a hybrid machine, the first mount of each hierarchy', () => {
-    const { v1, v2 } = parseCgroupMounts(HYBRID);
+    const { v1, v1Hierarchies, v2 } = parseCgroupMounts(HYBRID);
+    expect(v1Hierarchies).toContain('/sys/fs/cgroup/systemd');
     expect(v2).toBe('/sys/fs/cgroup/unified');
     expect(Object.fromEntries(v1)).toEqual({
       cpu: '/sys/fs/cgroup/cpu,cpuacct',
@@ -31,8 +32,10 @@ describe('cgroup mounts', () => {
 
   test('of a v2 machine and of one without', () => {
     const v2 = '31 30 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n';
-    expect(parseCgroupMounts(v2)).toEqual({ v1: new Map(), v2: '/sys/fs/cgroup' });
-    expect(parseCgroupMounts('')).toEqual({ v1: new Map(), v2: null });
+    expect(parseCgroupMounts(v2)).toEqual({
+      ...{ v1: new Map(), v1Hierarchies: [], v2: '/sys/fs/cgroup' },
+    });
+    expect(parseCgroupMounts('')).toEqual({ v1: new Map(), v1Hierarchies: [], v2: null });
   });
 });
 

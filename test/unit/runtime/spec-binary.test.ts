@@ -13,6 +13,7 @@ const CONTEXT = {
   seccomp: Buffer.alloc(16, 1),
   logMaxBytes: 1000,
   logMaxFiles: 3,
+  ociRuntime: '/usr/bin/crun',
 };
 const base = defaultSpec(['/layers/a', '/layers/b'], defaultProcess(['sh', '-c', 'ö'], ['A=b']));
 const noSeccomp = new Uint8Array(0);
@@ -47,7 +48,7 @@ class Reader {
 describe('the spec of a shim', () => {
   test('has every field in the order of the header file', () => {
     const r = new Reader(encodeSpec({ ...base, hostname: 'host' }, CONTEXT));
-    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 4]);
+    expect([r.u32(), r.u32()]).toEqual([0x504b5353, 5]);
     expect(r.u64()).toBe(0x6e020000n); // six namespaces
     expect(r.list(() => [r.u32(), r.str()])).toEqual([]);
     for (const _map of ['uid', 'gid'])
@@ -74,7 +75,7 @@ describe('the spec of a shim', () => {
     expect(r.list(() => r.str())).toContain('/proc/sys');
     expect(r.list(() => [r.str(), r.str()])).toEqual([]);
     expect(r.str()).toBe(''); // no AppArmor profile
-    expect([r.u64(), r.u32()]).toEqual([1000n, 3]);
+    expect([r.u64(), r.u32(), r.str()]).toEqual([1000n, 3, '/usr/bin/crun']);
     expect([r.u32(), r.u32(), r.u32()]).toEqual([4, 0, 0]); // flags: make the cwd; uid; gid
     expect(r.list(() => r.u32())).toEqual([]);
     expect([r.u32(), r.u32()]).toEqual([0, 0o022]);
@@ -149,12 +150,12 @@ describe('the spec of a shim', () => {
       'a new mount namespace is required',
     ],
     [
-      'joined pid namespace',
+      'joined user namespace',
       (s) => {
-        const pid = { type: 'pid' as const, path: '/proc/1/ns/pid' };
-        return { ...s, linux: { ...s.linux, namespaces: [{ type: 'mount' }, pid] } };
+        const user = { type: 'user' as const, path: '/proc/1/ns/user' };
+        return { ...s, linux: { ...s.linux, namespaces: [{ type: 'mount' }, user] } };
       },
-      'joining a pid namespace',
+      'joining a user namespace',
     ],
     [
       'sysctl of the host',

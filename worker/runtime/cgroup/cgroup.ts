@@ -10,6 +10,16 @@ import type { OciResources } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
 import type { CgroupStats } from './stats.ts';
 
+/** The hierarchies of a machine. */
+export interface CgroupMounts {
+  /** v1 controller -> mount point */
+  readonly v1: ReadonlyMap<string, string>;
+  /** mount points of all v1 hierarchies, those without a controller of ours too */
+  readonly v1Hierarchies: readonly string[];
+  /** mount point of the v2 hierarchy, null = not mounted */
+  readonly v2: string | null;
+}
+
 /** The group (on v1: the groups) of one task. */
 export interface TaskCgroup {
   /** What the shim needs to put the init there. */
@@ -26,6 +36,8 @@ export interface TaskCgroup {
   pids(): number[];
   /** SIGKILL to every process, frozen ones too; resolves when none is left. No groups: at once. */
   killAll(): Promise<void>;
+  /** Swap is limited here, too, once the groups are there. */
+  countsSwap(): boolean;
   /** Throws `not-found` when the group is gone. */
   stats(): CgroupStats;
   /** The groups must be empty of processes. Idempotent. */
@@ -34,7 +46,8 @@ export interface TaskCgroup {
 
 export interface CgroupDriver {
   readonly version: 'v1' | 'hybrid' | 'v2';
-  group(taskId: string): TaskCgroup;
+  /** @param everywhere on v1: in each hierarchy, as another OCI runtime has it */
+  group(taskId: string, everywhere?: boolean): TaskCgroup;
   /** Ids of the tasks that have a group under our parent. */
   list(): Promise<string[]>;
   /** Removes the parent groups where they are empty. */

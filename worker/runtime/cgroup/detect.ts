@@ -3,16 +3,9 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
-import { type CgroupDriver, readControl } from './cgroup.ts';
+import { type CgroupDriver, type CgroupMounts, readControl } from './cgroup.ts';
 import { CgroupV1 } from './v1.ts';
 import { CgroupV2 } from './v2.ts';
-
-export interface CgroupMounts {
-  /** v1 controller -> mount point */
-  readonly v1: ReadonlyMap<string, string>;
-  /** mount point of the v2 hierarchy, null = not mounted */
-  readonly v2: string | null;
-}
 
 const V1_CONTROLLERS = new Set([
   'cpu',
@@ -28,6 +21,7 @@ const V1_CONTROLLERS = new Set([
 /** Parses mountinfo (proc(5)); the first mount of a hierarchy counts. */
 export function parseCgroupMounts(mountinfo: string): CgroupMounts {
   const v1 = new Map<string, string>();
+  const v1Hierarchies = new Set<string>();
   let v2: string | null = null;
   for (const line of mountinfo.split('\n')) {
     const [before, after] = line.split(' - ');
@@ -36,11 +30,12 @@ export function parseCgroupMounts(mountinfo: string): CgroupMounts {
     if (mountPoint === undefined) continue;
     if (type === 'cgroup2') v2 ??= mountPoint;
     if (type !== 'cgroup') continue;
+    v1Hierarchies.add(mountPoint);
     for (const option of (options ?? '').split(',')) {
       if (V1_CONTROLLERS.has(option) && !v1.has(option)) v1.set(option, mountPoint);
     }
   }
-  return { v1, v2 };
+  return { v1, v1Hierarchies: [...v1Hierarchies], v2 };
 }
 
 /**
@@ -65,7 +60,7 @@ export async function detectCgroups(parent: string, clock: Clock): Promise<Cgrou
   if (mounts.v1.has('memory') && mounts.v1.has('pids') && mounts.v1.has('cpu')) {
     // An empty v2 hierarchy still kills and freezes whole groups, since kernel 5.14.
     const killable = mounts.v2 !== null && existsSync('/proc/self/ns/cgroup') ? mounts.v2 : null;
-    return new CgroupV1(mounts.v1, killable, parent, clock);
+    return new CgroupV1(mounts, killable, parent, clock);
   }
   throw new SkepError(
     'failed-precondition',

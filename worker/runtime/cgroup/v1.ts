@@ -9,6 +9,7 @@ import type { OciMount, OciResources } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
 import {
   type CgroupDriver,
+  type CgroupMounts,
   childGroups,
   killPids,
   listPids,
@@ -31,6 +32,7 @@ const WANTED = ['memory', 'cpu', 'cpuacct', 'pids', 'devices', 'blkio', 'cpuset'
 export class CgroupV1 implements CgroupDriver {
   readonly version: 'v1' | 'hybrid';
   readonly #mounts: ReadonlyMap<string, string>;
+  readonly #hierarchies: readonly string[];
   readonly #unified: string | null;
   readonly #parent: string;
   readonly #clock: Clock;
@@ -39,25 +41,37 @@ export class CgroupV1 implements CgroupDriver {
 
   /** `unified`: mount point of the v2 hierarchy without controllers, null = none. */
   constructor(
-    mounts: ReadonlyMap<string, string>,
+    { v1, v1Hierarchies }: Pick<CgroupMounts, 'v1' | 'v1Hierarchies'>,
     unified: string | null,
     parent: string,
     clock: Clock,
   ) {
-    this.#mounts = mounts;
+    this.#mounts = v1;
+    this.#hierarchies = v1Hierarchies;
     this.#unified = unified;
     this.#parent = parent;
     this.#clock = clock;
     this.version = unified === null ? 'v1' : 'hybrid';
   }
 
-  group(taskId: string): TaskCgroup {
+  group(taskId: string, everywhere = false): TaskCgroup {
     const dirs = new Map<string, string>();
     for (const [controller, mount] of this.#joined()) {
       dirs.set(controller, `${mount}/${this.#parent}/${taskId}`);
     }
     const unified = this.#unified === null ? null : `${this.#unified}/${this.#parent}/${taskId}`;
-    return new TaskCgroupV1(dirs, unified, () => this.#prepare(), this.#clock);
+    const joined = new Set(this.#joined().map(([, mount]) => mount));
+    const others = this.#hierarchies.filter((mount) => !joined.has(mount));
+    return new TaskCgroupV1(
+      {
+        dirs,
+        unified,
+        others: others.map((mount) => `${mount}/${this.#parent}/${taskId}`),
+        everywhere,
+      },
+      () => this.#prepare(),
+      this.#clock,
+    );
   }
 
   async list(): Promise<string[]> {
@@ -103,34 +117,46 @@ export class CgroupV1 implements CgroupDriver {
     });
   }
 
+  /** Another runtime than ours makes its groups in every hierarchy. */
   #parents(): Set<string> {
-    const mounts = this.#joined().map(([, mount]) => mount);
+    const mounts = [...this.#hierarchies];
     if (this.#unified !== null) mounts.push(this.#unified);
     return new Set(mounts.map((mount) => `${mount}/${this.#parent}`));
   }
 }
 
+interface TaskGroups {
+  /** controller -> directory; co-mounted controllers (cpu,cpuacct) share one */
+  readonly dirs: ReadonlyMap<string, string>;
+  readonly unified: string | null;
+  /** in the hierarchies that we have no use for */
+  readonly others: readonly string[];
+  /** groups are made in these, too */
+  readonly everywhere: boolean;
+}
+
 class TaskCgroupV1 implements TaskCgroup {
   readonly placement: CgroupPlacement;
-  /** controller -> directory; co-mounted controllers (cpu,cpuacct) share one */
   readonly #dirs: ReadonlyMap<string, string>;
   readonly #unified: string | null;
+  readonly #others: readonly string[];
+  readonly #everywhere: boolean;
   readonly #prepareParent: () => void;
   readonly #clock: Clock;
 
-  constructor(
-    dirs: ReadonlyMap<string, string>,
-    unified: string | null,
-    prepareParent: () => void,
-    clock: Clock,
-  ) {
+  constructor(groups: TaskGroups, prepareParent: () => void, clock: Clock) {
+    const { dirs, unified, others, everywhere } = groups;
     this.#dirs = dirs;
     this.#unified = unified;
+    this.#others = others;
+    this.#everywhere = everywhere;
     this.#prepareParent = prepareParent;
     this.#clock = clock;
     this.placement = {
       cgroup2Dir: unified ?? '',
-      tasksFiles: [...new Set(dirs.values())].map((dir) => `${dir}/tasks`),
+      tasksFiles: [...new Set(dirs.values()), ...(everywhere ? others : [])].map(
+        (dir) => `${dir}/tasks`,
+      ),
       oomFile: `${this.#dir('memory')}/memory.oom_control`,
       mounts: (mount) => expandMount(mount, dirs),
     };
@@ -140,6 +166,7 @@ class TaskCgroupV1 implements TaskCgroup {
     try {
       this.#prepareParent();
       for (const dir of this.#all()) makeGroup(dir);
+      for (const dir of this.#everywhere ? this.#others : []) makeGroup(dir);
       await this.#apply(resources, writeControlNow);
     } catch (err) {
       await this.remove();
@@ -149,6 +176,10 @@ class TaskCgroupV1 implements TaskCgroup {
 
   async update(resources: OciResources): Promise<void> {
     await this.#apply(resources, writeControl);
+  }
+
+  countsSwap(): boolean {
+    return existsSync(`${this.#dir('memory')}/memory.memsw.limit_in_bytes`);
   }
 
   async freeze(): Promise<void> {
@@ -185,7 +216,8 @@ class TaskCgroupV1 implements TaskCgroup {
   }
 
   async remove(): Promise<void> {
-    await Promise.all(this.#all().map((dir) => removeGroup(dir, this.#clock)));
+    const groups = [...this.#all(), ...this.#others.filter((dir) => existsSync(dir))];
+    await Promise.all(groups.map((dir) => removeGroup(dir, this.#clock)));
   }
 
   async #apply(resources: OciResources, write: WriteControl): Promise<void> {

@@ -106,6 +106,10 @@ class TaskCgroupV2 implements TaskCgroup {
     await this.#apply(resources, writeControl);
   }
 
+  countsSwap(): boolean {
+    return existsSync(`${this.#dir}/memory.swap.max`);
+  }
+
   async freeze(): Promise<void> {
     await writeControl(`${this.#dir}/cgroup.freeze`, '1');
   }
