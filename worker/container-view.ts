@@ -18,6 +18,7 @@ import { endpointsOf, type JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
 import { mountedVolumes } from './containers/mounted-volumes.ts';
 import { mappedOwners, type Owners, SAME_OWNERS } from './containers/owners.ts';
+import type { Peer } from './containers/peers.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit, MountedVolume } from './containers/record-store.ts';
 import { NoSuchFile, RootTree } from './containers/root-tree.ts';
@@ -225,10 +226,22 @@ export class ContainerView {
     throw new SkepError('not-found', `No such container: ${reference}`);
   }
 
-  /** For whoever joins it; null while it has none. */
-  netnsOf(containerId: string): string | null {
+  /** For whoever has something of it; null = it is not there. */
+  peerOf(containerId: string): Peer | null {
     const info = this.list().find(({ id }) => id === containerId);
-    return info ? (this.#options.runtime.get(info.runtimeId)?.netnsPath ?? null) : null;
+    if (!info) return null;
+    const definition = info.plain?.record.definition;
+    const exposed = Object.keys((info.shown?.config['ExposedPorts'] ?? {}) as object);
+    return {
+      id: info.id,
+      name: info.name,
+      hostname: info.plain?.hostname ?? '',
+      pid: info.condition === 'running' || info.condition === 'paused' ? info.pid : 0,
+      isIpcShareable: definition?.isIpcShareable ?? false,
+      bridgeAddress: info.networks.find(({ name }) => name === 'bridge')?.address ?? '',
+      env: [...(info.image?.config.env ?? []), ...info.spec.container.env],
+      exposedPorts: [...(info.image?.config.exposedPorts ?? []), ...exposed],
+    };
   }
 
   logs(runtimeId: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {

@@ -169,7 +169,7 @@ export class Worker {
       tell,
       hostname: options.hostname,
       nameservers: options.upstreamNameservers,
-      netnsOf: (containerId) => this.containers.netnsOf(containerId),
+      peerOf: (containerId) => this.containers.peerOf(containerId),
     });
     this.containers = new ContainerView({
       tasks: () => this.#joined?.tasks.list() ?? [],

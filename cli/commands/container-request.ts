@@ -72,6 +72,7 @@ export interface ContainerFlags extends IsolationFlags, SharedFlags, NetworkFlag
   readonly logDriver?: string;
   readonly logOpt?: readonly string[];
   readonly stopTimeout?: number;
+  readonly link?: readonly string[];
 }
 
 const size = flag(parseSizeBytes);
@@ -81,7 +82,6 @@ export function containerFlags(command: Command): void {
     '--platform': 'an image is of the platform of its host',
     '--pull': 'images are pulled when they are missing',
     '--gpus': 'not supported yet',
-    '--link': 'not supported',
     '--runtime': 'there is one runtime',
     '--cidfile': 'not supported yet',
     '--annotation': 'not supported yet',
@@ -103,7 +103,7 @@ export function containerFlags(command: Command): void {
     '--volume-driver': 'volumes are local',
     '-a, --attach': 'all streams are attached, or none with --detach',
   });
-  isolationFlags(command, 'memory and swap together; -1 = unlimited');
+  isolationFlags(command, { swap: 'memory and swap together; -1 = unlimited', joins: true });
   command
     .option('--name <name>', 'default: one is chosen')
     .option('--rm', 'remove it when it ends')
@@ -123,6 +123,7 @@ export function containerFlags(command: Command): void {
       collect,
     )
     .option('--network-alias <name>', 'further name in the first network', collect)
+    .option('--link <container[:alias]>', 'a name for it, in the first network', collect)
     .option('--ip <address>', 'in the first network, default: one is chosen')
     .option('--mac-address <address>', 'in the first network, default: one is chosen')
     .option('-h, --hostname <name>', 'default: the start of its id')
@@ -211,6 +212,7 @@ export async function containerRequest(
       ...(Object.keys(bindings).length > 0 && { PortBindings: bindings }),
       ...(flags.publishAll && { PublishAllPorts: true }),
       ...(networks.mode !== undefined && { NetworkMode: networks.mode }),
+      ...(flags.link && { Links: flags.link }),
       ...(flags.restart !== undefined && { RestartPolicy: restartPolicy(flags.restart) }),
       ...(flags.rm && { AutoRemove: true }),
       ...(flags.memory !== undefined && { Memory: flags.memory }),

@@ -56,10 +56,34 @@ const rate = (kind: 'bytes' | 'operations') => checked((text) => parseDeviceRate
 const mode = (spelling: string, about: string, ...modes: string[]): Option =>
   new Option(`${spelling} <mode>`, about).choices(modes);
 
-/** @param swapWords what `--memory-swap` counts */
+/** As `mode`, and `container:NAME` where that goes. */
+const joinable = (joins: boolean, spelling: string, about: string, ...modes: string[]): Option => {
+  if (!joins) return mode(spelling, about, ...modes);
+  const words = [...modes, 'container:NAME'].join(', ');
+  const parse = (text: string): string => {
+    if (modes.includes(text) || /^container:./.test(text)) return text;
+    throw new UsageError(`${spelling}: ${text} is none of ${words}`);
+  };
+  return new Option(`${spelling} <mode>`, `${about} (${words})`).argParser(flag(parse));
+};
+const ipcModes = (joins: boolean): string[] => [
+  ...['private', 'host', 'none'],
+  ...(joins ? ['shareable'] : []),
+];
+
+interface IsolationWords {
+  /** what `--memory-swap` counts */
+  readonly swap: string;
+  /** namespaces of other containers may be named */
+  readonly joins: boolean;
+}
+
 export function isolationFlags(
   command: Command,
-  swapWords = 'swap on top of the memory; -1 = unlimited',
+  { swap: swapWords, joins }: IsolationWords = {
+    swap: 'swap on top of the memory; -1 = unlimited',
+    joins: false,
+  },
 ): void {
   command
     .option('-i, --interactive', 'keep the standard input open')
@@ -67,8 +91,8 @@ export function isolationFlags(
     .option('--privileged', 'every capability and device, nothing hidden')
     .option('--device <device>', 'of the node, e.g. /dev/fuse:/dev/fuse:rw', checked(parseDevice))
     .option('--device-cgroup-rule <rule>', 'e.g. "c 10:229 rwm"', checked(parseDeviceRule))
-    .addOption(mode('--pid', 'process ids', 'private', 'host'))
-    .addOption(mode('--ipc', 'System V IPC and shared memory', 'private', 'host', 'none'))
+    .addOption(joinable(joins, '--pid', 'process ids', 'private', 'host'))
+    .addOption(joinable(joins, '--ipc', 'System V IPC and shared memory', ...ipcModes(joins)))
     .addOption(mode('--uts', 'host name', 'private', 'host'))
     .addOption(mode('--cgroupns', 'control groups', 'private', 'host'))
     .addOption(mode('--userns', 'user ids (default: as the node does)', 'private', 'host'))

@@ -75,6 +75,15 @@ async function mountsOfSharers(
   return mounts;
 }
 
+function linkedContainer(containers: ContainerView, reference: string): ContainerInfo {
+  try {
+    return containers.require(reference);
+  } catch (cause) {
+    const words = `could not get container for ${reference}: ${describeError(cause)}`;
+    throw new SkepError('invalid-argument', words, { cause });
+  }
+}
+
 export function addContainerLifecycleRoutes(
   routes: Routes,
   { containers, plain, images, clock, networkRef, logDriver }: ContainerLifecycleOptions,
@@ -91,6 +100,7 @@ export function addContainerLifecycleRoutes(
     const definition = definitionFromJson(body, {
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => containers.require(reference).id,
+      linkedId: (reference) => linkedContainer(containers, reference).id,
       networkRef,
       logDriver,
       mountsOf: (reference) => shared.get(reference) ?? [],

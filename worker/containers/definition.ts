@@ -2,6 +2,7 @@
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../../common/model/service.ts';
 import type { EndpointWish } from '../network/container-networks.ts';
 import type { PortWish } from '../network/local-ports.ts';
+import type { ContainerLink } from './links.ts';
 
 export type NetworkChoice =
   | { readonly kind: 'none' | 'host' }
@@ -11,6 +12,12 @@ export type NetworkChoice =
   | { readonly kind: 'container'; readonly containerId: string };
 
 const ON_BRIDGE: EndpointWish = { network: 'bridge', aliases: [], address: '', mac: '' };
+
+/** Namespaces that are another container's of this node, by its id. */
+export interface JoinedNamespaces {
+  readonly pid: string | null;
+  readonly ipc: string | null;
+}
 
 /** The networks in which it wants a place, in their order. */
 export function endpointsOf({
@@ -34,6 +41,12 @@ export interface ContainerDefinition {
   readonly container: ContainerSpec;
   readonly resources: ResourceRequirements;
   readonly network: NetworkChoice;
+  /** absent = none */
+  readonly joined?: JoinedNamespaces;
+  /** other containers may have its IPC namespace; absent = no */
+  readonly isIpcShareable?: boolean;
+  /** of the network `bridge`; those of others are its places'. Absent = none */
+  readonly links?: readonly ContainerLink[];
   readonly ports: readonly PortWish[];
   readonly restart: RestartRule;
   /** it goes when it ends */

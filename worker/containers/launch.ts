@@ -7,21 +7,22 @@ import type { ContainerBundle, ContainerState } from '../runtime/native-runtime.
 import type { OciResources } from '../runtime/oci.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
+import { linkEnvironment, linkHosts } from './links.ts';
 import { nameFiles } from './name-texts.ts';
+import { type PeerOf, withJoined } from './peers.ts';
 import type { ContainerRecord } from './record-store.ts';
 
 export interface ReadyOptions {
-  /** also one that is made already: another container's network is joined, whose process may be new */
+  /** also one that is made already: it has something of other containers, whose processes may be new */
   readonly isAnew: boolean;
-  /** of another container of this node; null = it does not run */
-  readonly netnsOf: (containerId: string) => string | null;
+  readonly peerOf: PeerOf;
 }
 
 /** The runtime's container, made and not started. Rejects with `data-loss` when its files are gone. */
 export async function readyContainer(
   parts: Pick<ContainerParts, 'runtime' | 'hostFacts'>,
-  { id, definition }: ContainerRecord,
-  { isAnew, netnsOf }: ReadyOptions,
+  { id, name, definition }: ContainerRecord,
+  { isAnew, peerOf }: ReadyOptions,
 ): Promise<ContainerState> {
   const { runtime } = parts;
   const gone = (): SkepError => {
@@ -31,7 +32,11 @@ export async function readyContainer(
   if (isAnew) await runtime.killAll(id);
   if (runtime.get(id)?.status === 'exited') {
     const limits = await limitsOf(parts, definition);
-    await runtime.renew(id, (bundle) => renewed(bundle, definition, limits, netnsOf));
+    const environment = linkEnvironment(name, definition.links ?? [], peerOf);
+    await runtime.renew(id, (bundle) => {
+      const joined = withJoined(bundle, definition, peerOf);
+      return withEnvironment(withLimits(joined, limits), environment);
+    });
   }
   const state = runtime.get(id);
   if (!state) throw gone();
@@ -53,6 +58,7 @@ export async function attachNetwork(
   record: ContainerRecord,
   hostname: string,
   netnsPath: string | null,
+  peerOf: PeerOf,
 ): Promise<ContainerRecord['place']> {
   const { id, name, definition } = record;
   const { network, container, ports } = definition;
@@ -65,19 +71,29 @@ export async function attachNetwork(
     endpointsOf(definition),
     ports,
   );
-  await files.writeNames(id, namesAt(definition, place, hostname, nameservers()));
+  await files.writeNames(
+    id,
+    namesAt(definition, place, hostname, { ofHost: nameservers(), peerOf }),
+  );
   return place;
 }
 
-/** Its name files, for the place that it has. @param ofHost this machine's resolvers */
+/** Who answers for names beside the container itself. */
+export interface NameSources {
+  /** this machine's resolvers */
+  readonly ofHost: readonly string[];
+  readonly peerOf: PeerOf;
+}
+
+/** Its name files, for the place that it has. */
 export function namesAt(
-  { container }: ContainerDefinition,
+  { container, links }: ContainerDefinition,
   place: ContainerPlace,
   hostname: string,
-  ofHost: readonly string[],
+  { ofHost, peerOf }: NameSources,
 ): NameFiles {
   return nameFiles({
-    container,
+    container: { ...container, hosts: [...container.hosts, ...linkHosts(links ?? [], peerOf)] },
     hostname,
     addresses: place.seats.map(({ address }) => address),
     hasResolver: ContainerNetworks.hasResolver(place),
@@ -87,24 +103,19 @@ export function namesAt(
   });
 }
 
-function renewed(
-  bundle: ContainerBundle,
-  { network }: ContainerDefinition,
-  limits: Partial<OciResources>,
-  netnsOf: ReadyOptions['netnsOf'],
-): ContainerBundle {
+function withLimits(bundle: ContainerBundle, limits: Partial<OciResources>): ContainerBundle {
   const { spec } = bundle;
-  const path = network.kind === 'container' ? requireNetns(network.containerId, netnsOf) : null;
-  const namespaces = spec.linux.namespaces.map((one) =>
-    one.type === 'network' && path !== null ? { ...one, path } : one,
-  );
   const resources = { ...limits, devices: spec.linux.resources.devices };
-  return { ...bundle, spec: { ...spec, linux: { ...spec.linux, namespaces, resources } } };
+  return { ...bundle, spec: { ...spec, linux: { ...spec.linux, resources } } };
 }
 
-function requireNetns(containerId: string, netnsOf: ReadyOptions['netnsOf']): string {
-  const path = netnsOf(containerId);
-  if (path !== null) return path;
-  const words = `cannot join network of a non running container: ${containerId}`;
-  throw new SkepError('conflict', words);
+/** What it was made with comes last: it may say otherwise. */
+function withEnvironment(bundle: ContainerBundle, further: readonly string[]): ContainerBundle {
+  if (further.length === 0) return bundle;
+  const { spec } = bundle;
+  const ownEnv = bundle.ownEnv ?? spec.process.env;
+  const nameOf = (entry: string): string => entry.slice(0, entry.indexOf('='));
+  const own = new Set(ownEnv.map(nameOf));
+  const env = [...further.filter((entry) => !own.has(nameOf(entry))), ...ownEnv];
+  return { ...bundle, ownEnv, spec: { ...spec, process: { ...spec.process, env } } };
 }

@@ -8,12 +8,14 @@ import {
 import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { namesAt } from './launch.ts';
+import type { PeerOf } from './peers.ts';
 import type { RecordKeeper } from './record-keeper.ts';
 
 export interface SeatedContainer {
   readonly keeper: RecordKeeper;
   readonly parts: Pick<ContainerParts, 'networks' | 'files' | 'nameservers'>;
   readonly hostname: string;
+  readonly peerOf: PeerOf;
   /** null while it does not run */
   readonly networked: NetworkedContainer | null;
 }
@@ -68,9 +70,12 @@ async function putEndpoints(
   await keeper.put({ definition: { ...keeper.record.definition, network } });
 }
 
-async function writeNames({ keeper, parts, hostname }: SeatedContainer): Promise<void> {
+/** As they are for its places now. */
+export async function writeNames(seated: SeatedContainer): Promise<void> {
+  const { keeper, parts, hostname, peerOf } = seated;
   const { id, definition, place } = keeper.record;
-  const names = namesAt(definition, place ?? NO_PLACE, hostname, parts.nameservers());
+  const sources = { ofHost: parts.nameservers(), peerOf };
+  const names = namesAt(definition, place ?? NO_PLACE, hostname, sources);
   await parts.files.writeNames(id, names);
 }
 

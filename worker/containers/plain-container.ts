@@ -34,8 +34,14 @@ import {
   type Verdict,
 } from './lifecycle.ts';
 import { hostnameOf } from './name-texts.ts';
-import { connectNetwork, disconnectNetwork, type SeatedContainer } from './network-places.ts';
+import {
+  connectNetwork,
+  disconnectNetwork,
+  type SeatedContainer,
+  writeNames,
+} from './network-places.ts';
 import { NextStart } from './next-start.ts';
+import { joinedOf, type PeerOf } from './peers.ts';
 import { bestEffort, RecordKeeper } from './record-keeper.ts';
 import type { ContainerRecord } from './record-store.ts';
 import { releaseContainer } from './release.ts';
@@ -45,8 +51,9 @@ import { ContainerWaiters, type WaitCondition, type WaitResult } from './waiters
 export interface PlainContainerOptions {
   readonly record: ContainerRecord;
   readonly parts: ContainerParts;
-  /** the network namespace of another container of this node; null = it does not run */
-  readonly netnsOf: (containerId: string) => string | null;
+  readonly peerOf: PeerOf;
+  /** it runs, with the addresses that it has now */
+  readonly onStarted: () => void;
   readonly onRemoved: () => void;
 }
 
@@ -285,6 +292,17 @@ export class PlainContainer {
     return this.#serial(() => disconnectNetwork(this.#seated, name));
   }
 
+  /** One that it has a link to may have another address now. */
+  linkedStarted(containerId: string): void {
+    const { links = [] } = this.#definition;
+    if (!links.some((link) => link.containerId === containerId)) return;
+    this.#background(() =>
+      this.#serial(async () => {
+        if (this.record.phase === 'running') await writeNames(this.#seated);
+      }),
+    );
+  }
+
   /** While it does not run, and until `work` is done. Rejects with `conflict` when it does. */
   whileAtRest<T>(work: () => Promise<T>): Promise<T> {
     return this.#serial(async () => {
@@ -320,7 +338,8 @@ export class PlainContainer {
 
   get #seated(): SeatedContainer {
     const { networked, hostname } = this;
-    return { keeper: this.#keeper, parts: this.#parts, hostname, networked };
+    const { peerOf } = this.#options;
+    return { keeper: this.#keeper, parts: this.#parts, hostname, networked, peerOf };
   }
 
   get #definition(): ContainerDefinition {
@@ -372,9 +391,10 @@ export class PlainContainer {
       const isAnew = this.#isMadeAnew;
       const { netnsPath } = await readyContainer(this.#parts, this.record, {
         isAnew,
-        netnsOf: this.#options.netnsOf,
+        peerOf: this.#options.peerOf,
       });
-      const place = await attachNetwork(this.#parts, this.record, this.hostname, netnsPath);
+      const { peerOf } = this.#options;
+      const place = await attachNetwork(this.#parts, this.record, this.hostname, netnsPath, peerOf);
       await this.#keeper.put({ phase: 'running', place, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
       await this.#sizeTerminal(); // before its command asks
@@ -382,6 +402,7 @@ export class PlainContainer {
       await this.#keeper.keep({ startedAtMs }); // the runtime knows it too
       this.#events.started();
       this.#supervise();
+      this.#options.onStarted();
     } catch (err) {
       if (this.#life.signal.aborted) throw err;
       await this.#failed(err);
@@ -438,9 +459,11 @@ export class PlainContainer {
     return bestEffort(this.#log, 'container could not be taken off its networks', detaching);
   }
 
-  /** At its start: the container whose network it joins may be another process by then. */
+  /** At its start: the containers of which it has something may be other processes by then. */
   get #isMadeAnew(): boolean {
-    return this.#definition.network.kind === 'container' && this.state?.status === 'created';
+    const { links = [] } = this.#definition;
+    const needsOthers = links.length > 0 || joinedOf(this.#definition).size > 0;
+    return needsOthers && this.state?.status === 'created';
   }
 
   #supervise(): void {

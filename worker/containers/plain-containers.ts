@@ -16,14 +16,15 @@ import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { containerName, nameTaken } from './lifecycle.ts';
 import { mountedVolumes } from './mounted-volumes.ts';
 import { hostnameOf, nameFiles } from './name-texts.ts';
+import { joinedWords, type PeerOf } from './peers.ts';
 import { PlainContainer } from './plain-container.ts';
 import type { ContainerRecord, MountedVolume } from './record-store.ts';
 import { releaseContainer } from './release.ts';
 
 export interface PlainContainersOptions extends ContainerParts {
   readonly random: Random;
-  /** of any container of this node, those of tasks too; null = it does not run */
-  readonly netnsOf: (containerId: string) => string | null;
+  /** any container of this node, those of tasks too */
+  readonly peerOf: PeerOf;
 }
 
 const ID_BYTES = 32;
@@ -167,7 +168,10 @@ export class PlainContainers {
     const container = new PlainContainer({
       record,
       parts: this.#options,
-      netnsOf: this.#options.netnsOf,
+      peerOf: this.#options.peerOf,
+      onStarted: () => {
+        for (const other of this.list()) other.linkedStarted(record.id);
+      },
       onRemoved: () => this.#containers.delete(record.id),
     });
     this.#containers.set(record.id, container);
@@ -244,7 +248,7 @@ export class PlainContainers {
         }),
         payloads: [],
         network: this.#namespaceOf(definition),
-        joined: joinedBy(definition),
+        joined: joinedWords(definition),
       },
       this.#options,
     );
@@ -299,11 +303,6 @@ export class PlainContainers {
       }
     }
   }
-}
-
-/** In words, what it has of another container. */
-function joinedBy({ network }: ContainerDefinition): string | null {
-  return network.kind === 'container' ? "another container's network namespace" : null;
 }
 
 function requireImage(

@@ -18,6 +18,13 @@ import type { PortWish } from './local-ports.ts';
 
 const TCP_BYTES_MAX = 65_535;
 
+/** Another name that one container alone has for one in the same network. */
+export interface NetworkLink {
+  readonly alias: string;
+  /** name or id of the other */
+  readonly target: string;
+}
+
 /** What a person wants of one network. */
 export interface EndpointWish {
   /** name or id */
@@ -27,12 +34,16 @@ export interface EndpointWish {
   readonly address: string;
   /** '' = by the address */
   readonly mac: string;
+  /** absent = none */
+  readonly links?: readonly NetworkLink[];
 }
 
 /** A container's place in one network; to be kept over restarts of the daemon. */
 export interface ContainerSeat extends LocalSeat {
   readonly name: string;
   readonly aliases: readonly string[];
+  /** absent = none */
+  readonly links?: readonly NetworkLink[];
 }
 
 export interface ContainerPlace extends LocalPlace {
@@ -220,13 +231,16 @@ export class ContainerNetworks {
 
   #take(
     member: Member,
-    { aliases }: EndpointWish,
+    { aliases, links }: EndpointWish,
     { id, spec }: LocalNetwork,
     place: LocalPlace,
   ): void {
     const seat = place.seats.find(({ networkId }) => networkId === id);
     assert(seat !== undefined, `network ${spec.name} gave no place`);
-    member.seats = [...member.seats, { ...seat, name: spec.name, aliases }];
+    member.seats = [
+      ...member.seats,
+      { ...seat, name: spec.name, aliases, ...(links && { links }) },
+    ];
     this.#nameAll(member);
   }
 
@@ -262,7 +276,11 @@ export class ContainerNetworks {
       const question = readQuestion(query);
       if (question) {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;
-        const asked = member.seats.map(({ networkId: id, name }) => ({ id, name }));
+        const asked = member.seats.map(({ networkId: id, name, links = [] }) => ({
+          id,
+          name,
+          links,
+        }));
         const local = answerFromLocal(this.#names, asked, query, question, bytesMax, random);
         if (local) return local;
       }

@@ -58,6 +58,8 @@ export class LocalNames {
 export interface AskedNetwork {
   readonly id: string;
   readonly name: string;
+  /** what it alone calls others there */
+  readonly links: readonly { readonly alias: string; readonly target: string }[];
 }
 
 /** The response from this node's names; null when they do not cover the question. */
@@ -88,13 +90,14 @@ export function answerFromLocal(
 
 /** In the first network that knows it; `NAME.NETWORK` in that network alone. */
 function lookup(names: LocalNames, networks: readonly AskedNetwork[], name: string): string[] {
-  for (const { id } of networks) {
-    const found = names.lookup(id, name);
+  const asked = name.toLowerCase();
+  for (const { id, links } of networks) {
+    const link = links.find(({ alias }) => alias.toLowerCase() === asked);
+    const found = names.lookup(id, link?.target ?? name);
     if (found.length > 0) return found;
   }
   for (const network of networks) {
     const suffix = `.${network.name.toLowerCase()}`;
-    const asked = name.toLowerCase();
     if (!asked.endsWith(suffix)) continue;
     const found = names.lookup(network.id, asked.slice(0, -suffix.length));
     if (found.length > 0) return found;

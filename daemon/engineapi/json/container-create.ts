@@ -8,12 +8,14 @@ import {
   type Mount,
   NO_RESOURCES,
 } from '../../../common/model/service.ts';
-import type {
-  ContainerDefinition,
-  JsonObject,
-  NetworkChoice,
+import {
+  type ContainerDefinition,
+  endpointsOf,
+  type JsonObject,
+  type NetworkChoice,
 } from '../../../worker/containers/definition.ts';
 import { cleanPath } from '../../../worker/executor/mounts.ts';
+import { DEFAULT_BRIDGE_ID } from '../../../worker/network/local-network.ts';
 import { consoleSizeFromJson } from './console-size.ts';
 import { healthFromJson } from './container-spec.ts';
 import { endpointsFromJson } from './endpoint.ts';
@@ -23,10 +25,10 @@ import {
   mountsFromJson,
   privilegesFromOptions,
   refuseHostConfig,
-  requireOneOf,
   restartFromJson,
 } from './host-config.ts';
 import { isolationFromJson } from './isolation.ts';
+import { parseLink } from './links.ts';
 import { anyPort, portWishesOf, targetPortOf } from './port-bindings.ts';
 import { JsonReader } from './reader.ts';
 
@@ -35,6 +37,8 @@ export interface CreateContext {
   readonly exposedByImage: readonly string[];
   /** the full id of another container */
   readonly containerId: (reference: string) => string;
+  /** the same of one outside of services that a link may lead to */
+  readonly linkedId: (reference: string) => string;
   /** of a network, as the worker takes it */
   readonly networkRef: (reference: string) => string;
   /** what another container has mounted, its anonymous volumes by their names */
@@ -49,7 +53,8 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
   const config = new JsonReader(body);
   const host = config.object('HostConfig');
   refuseHostConfig(host);
-  const network = networkOf(config, host, context);
+  const place = placeOf(config, host, context);
+  const { network } = place;
   const restart = restartFromJson(host.object('RestartPolicy'));
   const autoRemove = host.boolean('AutoRemove');
   if (autoRemove && restart.name !== 'no') {
@@ -100,7 +105,8 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
       registryAuth: null,
     },
     resources: limitsFromJson(host, NO_RESOURCES),
-    network,
+    ...place,
+    ...joinedOf(host, context),
     ports: network.kind === 'bridge' ? portsOf(config, host, context) : [],
     restart,
     autoRemove,
@@ -167,28 +173,75 @@ function hostLine(text: string): string {
   return `${text.slice(at + 1)} ${text.slice(0, at)}`;
 }
 
-/** `shareable` is what every private one is: nobody here joins the IPC namespace of another. */
+const OF_CONTAINER = 'container:';
+
+/** A namespace of another container is the definition's; here it is as any private one. */
 function isolationOf(host: JsonReader): Isolation | null {
-  const isShareable = host.string('IpcMode') === 'shareable';
-  const { value } = host;
-  const reader = isShareable ? new JsonReader({ ...value, IpcMode: '' }, host.path) : host;
+  const isOwn = (name: string): boolean =>
+    host.string(name) === 'shareable' || host.string(name).startsWith(OF_CONTAINER);
+  const own = ['PidMode', 'IpcMode'].filter(isOwn).map((name) => [name, ''] as const);
+  const reader = new JsonReader({ ...host.value, ...Object.fromEntries(own) }, host.path);
   for (const [field, allowed] of [
     ['PidMode', ['', 'private', 'host']],
     ['IpcMode', ['', 'private', 'host', 'none']],
     ['UTSMode', ['', 'private', 'host']],
     ['CgroupnsMode', ['', 'private', 'host']],
   ] as const) {
-    requireOneOf(reader, field, allowed, 'joining namespaces of containers is not done yet');
+    if (allowed.some((word) => word === reader.string(field))) continue;
+    throw new SkepError('invalid-argument', `invalid ${field}: ${reader.string(field)}`);
   }
   return isolationFromJson(reader) ?? DEFAULT_ISOLATION;
+}
+
+/** What it has of other containers, and they of it. */
+function joinedOf(
+  host: JsonReader,
+  context: CreateContext,
+): Pick<ContainerDefinition, 'joined' | 'isIpcShareable'> {
+  const idOf = (name: string): string | null => {
+    const mode = host.string(name);
+    if (!mode.startsWith(OF_CONTAINER)) return null;
+    return context.containerId(mode.slice(OF_CONTAINER.length));
+  };
+  const joined = { pid: idOf('PidMode'), ipc: idOf('IpcMode') };
+  return {
+    ...((joined.pid !== null || joined.ipc !== null) && { joined }),
+    ...(host.string('IpcMode') === 'shareable' && { isIpcShareable: true }),
+  };
+}
+
+/** Its networks with its links: names of its own in a network that has names, else the container's. */
+function placeOf(
+  config: JsonReader,
+  host: JsonReader,
+  context: CreateContext,
+): Pick<ContainerDefinition, 'network' | 'links'> {
+  const network = networkOf(config, host, context);
+  const words = host.strings('Links').map(parseLink);
+  if (words.length === 0) return { network };
+  if (network.kind !== 'bridge') {
+    const mode =
+      network.kind === 'container' ? 'container type network' : `${network.kind} type networking`;
+    const why = `conflicting options: ${mode} can't be used with links. This would result in undefined behavior`;
+    throw new SkepError('invalid-argument', why);
+  }
+  const [first, ...others] = endpointsOf({ network });
+  if (first === undefined || first.network === DEFAULT_BRIDGE_ID) {
+    const links = words.map(({ target, alias }) => {
+      return { containerId: context.linkedId(target), alias };
+    });
+    return { network, links };
+  }
+  const links = [...(first.links ?? []), ...words];
+  return { network: { kind: 'bridge', endpoints: [{ ...first, links }, ...others] } };
 }
 
 function networkOf(config: JsonReader, host: JsonReader, context: CreateContext): NetworkChoice {
   if (config.boolean('NetworkDisabled')) return { kind: 'none' };
   const mode = host.string('NetworkMode');
-  if (mode.startsWith('container:')) {
+  if (mode.startsWith(OF_CONTAINER)) {
     refuseEndpoints(config, mode);
-    const containerId = context.containerId(mode.slice('container:'.length));
+    const containerId = context.containerId(mode.slice(OF_CONTAINER.length));
     return { kind: 'container', containerId };
   }
   if (mode === 'none' || mode === 'host') {

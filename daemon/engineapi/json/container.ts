@@ -11,7 +11,9 @@ import { cleanPath } from '../../../worker/executor/mounts.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
+import { parseLink } from './links.ts';
 import { endpointToJson } from './local-network.ts';
+import { JsonReader } from './reader.ts';
 import { some } from './some.ts';
 
 const ENDED_BY_ERROR = 255;
@@ -85,7 +87,11 @@ export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): 
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
-    HostConfig: { ...hostConfigOf(info), ...saidOf(shown?.hostConfig ?? {}) },
+    HostConfig: {
+      ...hostConfigOf(info),
+      ...saidOf(shown?.hostConfig ?? {}),
+      Links: linksOf(info),
+    },
     Mounts: mountsOf(info),
     Config: { ...shown?.config, ...configOf(info) },
     NetworkSettings: {
@@ -198,6 +204,14 @@ function isolationOf(container: ContainerSpec, resources: ResourceRequirements):
       Hard: hard,
     })),
   };
+}
+
+/** Of the network `bridge`, as Docker has them; in others they are an endpoint's. */
+function linksOf({ name, plain, shown }: ContainerInfo): readonly string[] | null {
+  const links = plain?.record.definition.links ?? [];
+  if (links.length === 0) return null;
+  const given = new JsonReader(shown?.hostConfig ?? {}).strings('Links').map(parseLink);
+  return given.map(({ target, alias }) => `/${target}:/${name}/${alias}`);
 }
 
 function networkModeOf({ shown, task }: ContainerInfo): string {

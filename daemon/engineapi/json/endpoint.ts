@@ -1,20 +1,22 @@
 /** What a container wants of its networks: `EndpointConfig` and what stands for it elsewhere. */
 import { SkepError } from '../../../common/base/errors.ts';
 import type { EndpointWish } from '../../../worker/network/container-networks.ts';
+import { parseLink } from './links.ts';
 import type { JsonReader } from './reader.ts';
 
 /** One network's; throws `unimplemented` for what is not done. */
 export function endpointFromJson(json: JsonReader): Omit<EndpointWish, 'network'> {
-  json.refuse('Links', 'links are not done: use names and aliases');
   json.refuse('DriverOpts', 'options of places are not done');
   json.refuse('GwPriority', 'the first network with a way out has it');
   const ipam = json.object('IPAMConfig');
   ipam.refuse('IPv6Address', 'networks of this node have IPv4 only');
   ipam.refuse('LinkLocalIPs', 'link-local addresses are not done');
+  const links = json.strings('Links').map(parseLink);
   return {
     aliases: json.strings('Aliases'),
     address: ipam.string('IPv4Address'),
     mac: json.string('MacAddress'),
+    ...(links.length > 0 && { links }),
   };
 }
 

@@ -16,7 +16,6 @@ const MEMORY_BYTES_MIN = 6 * 1024 * 1024;
 
 /** field -> why it is refused when it is given with a meaning */
 const REFUSED: Readonly<Record<string, string>> = {
-  Links: 'links are not done: use names of services',
   StorageOpt: 'storage options are not done yet',
   Annotations: 'annotations are not done yet',
   CgroupParent: 'the parent group is that of the daemon',
@@ -49,7 +48,7 @@ export function refuseHostConfig(host: JsonReader): void {
   }
 }
 
-export function requireOneOf(
+function requireOneOf(
   json: JsonReader,
   name: string,
   allowed: readonly string[],

@@ -157,7 +157,7 @@ describe('container outside of services', () => {
       hostname: () => 'machine',
       nameservers: () => [],
     };
-    return new PlainContainers({ ...parts, random: new SeededRandom(7), netnsOf: () => null });
+    return new PlainContainers({ ...parts, random: new SeededRandom(7), peerOf: () => null });
   }
 
   beforeEach(() => {

@@ -20,6 +20,7 @@ function definition(
     {
       exposedByImage,
       containerId: (reference) => `id of ${reference}`,
+      linkedId: (reference) => `linked ${reference}`,
       networkRef: (reference) => (reference === 'b1' ? 'bridge' : reference),
       logDriver: { name: 'json-file', options: { 'max-size': '2m', 'max-file': '5' } },
       mountsOf: (reference) => [volumeAt(`of-${reference}`, '/data'), volumeAt('logs', '/logs')],
@@ -211,12 +212,10 @@ describe('a container as docker run sends it', () => {
   });
 
   test.each<[object, string]>([
-    [{ Links: ['a:b'] }, 'HostConfig.Links'],
     [{ DeviceRequests: [{ Count: 1 }] }, 'HostConfig.DeviceRequests'],
     [{ LogConfig: { Type: 'splunk' } }, 'log driver "splunk"'],
     [{ Runtime: 'kata' }, 'HostConfig.Runtime'],
     [{ UsernsMode: 'keep-id' }, 'HostConfig.UsernsMode'],
-    [{ PidMode: 'container:x' }, 'HostConfig.PidMode'],
     [{ MaskedPaths: [] }, 'HostConfig.MaskedPaths'],
     [{ SecurityOpt: ['systempaths=unconfined'] }, 'systempaths'],
     [{ Tmpfs: { '/x': 'exec' } }, "option 'exec'"],
@@ -249,8 +248,55 @@ describe('a container as docker run sends it', () => {
     expect(() => definition({ NetworkMode: 'host' }, config)).toThrow(
       'conflicting options: network host and network back',
     );
-    const links = { NetworkingConfig: { EndpointsConfig: { front: { Links: ['db'] } } } };
-    expect(() => definition({ NetworkMode: 'front' }, links)).toThrow('Links is not supported');
+  });
+
+  test('has links in the network bridge, and names of its own in others', () => {
+    const Links = ['/db:/web/x', 'cache'];
+    expect(definition({ Links })).toMatchObject({
+      network: { kind: 'bridge', endpoints: [{ network: 'bridge' }] },
+      links: [
+        { containerId: 'linked db', alias: 'x' },
+        { containerId: 'linked cache', alias: 'cache' },
+      ],
+    });
+    const config = { NetworkingConfig: { EndpointsConfig: { front: { Links: ['a:b'] } } } };
+    const inFront = definition({ NetworkMode: 'front', Links }, config);
+    expect(inFront.links).toBeUndefined();
+    expect(inFront.network).toMatchObject({
+      endpoints: [
+        {
+          network: 'front',
+          links: [
+            { target: 'a', alias: 'b' },
+            { target: 'db', alias: 'x' },
+            { target: 'cache', alias: 'cache' },
+          ],
+        },
+      ],
+    });
+    for (const [host, words] of [
+      [{ Links: ['a:b:c'] }, 'bad format for links: a:b:c'],
+      [{ Links: [''] }, 'empty string specified for links'],
+      [{ Links, NetworkMode: 'host' }, "host type networking can't be used with links"],
+      [{ Links, NetworkMode: 'container:x' }, "container type network can't be used with links"],
+    ] as const) {
+      const ask = (): unknown => definition(host);
+      expect(ask).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+      expect(ask).toThrow(words);
+    }
+  });
+
+  test('has namespaces of other containers, or lets others have its own', () => {
+    expect(definition({ PidMode: 'container:x', IpcMode: 'container:y' })).toMatchObject({
+      joined: { pid: 'id of x', ipc: 'id of y' },
+      container: { isolation: { pid: 'private', ipc: 'private' } },
+    });
+    expect(definition({ IpcMode: 'shareable' })).toMatchObject({ isIpcShareable: true });
+    expect(definition({ IpcMode: 'private' })).not.toHaveProperty('isIpcShareable');
+    expect(definition({})).not.toHaveProperty('joined');
+    for (const host of [{ PidMode: 'odd' }, { UTSMode: 'container:x' }, { IpcMode: 'x' }]) {
+      expect(() => definition(host)).toThrow(/^invalid (PidMode|UTSMode|IpcMode): /);
+    }
   });
 
   test('has the network of the host, of another, or none', () => {

@@ -2,10 +2,14 @@ import { decode, encode, type Packet } from 'dns-packet';
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { readQuestion } from '../../../worker/network/dns-message.ts';
-import { answerFromLocal, LocalNames } from '../../../worker/network/local-names.ts';
+import {
+  type AskedNetwork,
+  answerFromLocal,
+  LocalNames,
+} from '../../../worker/network/local-names.ts';
 
-const FRONT = { id: 'f1', name: 'front' };
-const BACK = { id: 'b1', name: 'back' };
+const FRONT: AskedNetwork = { id: 'f1', name: 'front', links: [] };
+const BACK: AskedNetwork = { id: 'b1', name: 'back', links: [] };
 
 function names(): LocalNames {
   const known = new LocalNames();
@@ -43,6 +47,13 @@ describe('names of containers in networks of this node', () => {
   test('can be asked in one network by its name', () => {
     expect(dataOf(ask('web.back', 'A'))).toEqual(['10.2.0.2']);
     expect(ask('www.back', 'A')).toBeNull();
+  });
+
+  test('may have others for one container alone, in one network', () => {
+    const linked = { ...FRONT, links: [{ alias: 'Cache', target: 'web2' }] };
+    expect(dataOf(ask('cache', 'A', [linked, BACK]))).toEqual(['10.1.0.3']);
+    expect(ask('cache', 'A')).toBeNull();
+    expect(dataOf(ask('web', 'A', [linked]))).toEqual(['10.1.0.2']);
   });
 
   test('exist without an address of another kind', () => {
