@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces, release } from 'node:os';
 import { dirname } from 'node:path';
+import { parseMountinfo } from '../../common/base/mountinfo.ts';
 
 /** null = it worked; else why not. */
 export type Trial = string | null;
@@ -186,13 +187,11 @@ function numberIn(path: string): number | null {
 }
 
 function cgroups(): HostFacts['cgroups'] {
-  const mounts = textOf('/proc/self/mountinfo')
-    .split('\n')
-    .map((line) => line.split(' - ')[1]?.split(' ') ?? []);
-  const hasTree = mounts.some(([type]) => type === 'cgroup2');
+  const mounts = parseMountinfo(textOf('/proc/self/mountinfo'));
+  const hasTree = mounts.some(({ type }) => type === 'cgroup2');
   const controllers = mounts
-    .filter(([type]) => type === 'cgroup')
-    .flatMap(([, , options = '']) => options.split(','))
+    .filter(({ type }) => type === 'cgroup')
+    .flatMap(({ superOptions }) => superOptions)
     .filter((word) => word !== 'rw' && !word.includes('='));
   if (controllers.length > 0) return { version: hasTree ? 'hybrid' : 'v1', controllers };
   if (!hasTree) return { version: 'none', controllers: [] };

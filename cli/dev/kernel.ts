@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { readdir, readFile, readlink, rmdir, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { SkepError } from '../../common/base/errors.ts';
+import { parseMountinfo, pointsBelow } from '../../common/base/mountinfo.ts';
 import { type ClusterPlan, type HostPlan, SUBNET_BITS, SUBNET_PREFIX } from './plan.ts';
 
 const run = promisify(execFile);
@@ -116,11 +117,7 @@ export async function groupsRemain(host: HostPlan): Promise<boolean> {
 /** Lazily unmounts everything at or below `dir`, the deepest first. */
 export async function unmountBelow(dir: string): Promise<void> {
   const text = await readFile('/proc/self/mountinfo', 'utf8');
-  const points = text
-    .split('\n')
-    .map((line) => unescapeMount(line.split(' ')[4] ?? ''))
-    .filter((point) => point === dir || point.startsWith(`${dir}/`))
-    .reverse(); // later mounts cover earlier ones
+  const points = pointsBelow(parseMountinfo(text), dir).reverse(); // later mounts cover earlier ones
   for (const point of points.sort((a, b) => b.length - a.length)) {
     await run('umount', ['-l', '--', point]).catch(() => {}); // seen below if it is still there
   }
@@ -190,12 +187,5 @@ async function exists(path: string): Promise<boolean> {
   return readlink(path).then(
     () => true,
     () => false,
-  );
-}
-
-/** mountinfo writes blanks and the like as octal escapes. */
-function unescapeMount(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
   );
 }

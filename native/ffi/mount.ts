@@ -1,6 +1,7 @@
 /** Mounting for the daemon itself: the two kinds of mounts it makes, and taking mounts away. Plain libc. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import koffi, { type KoffiFunc } from 'koffi';
+import { parseMountinfo, pointsBelow } from '../../common/base/mountinfo.ts';
 import { declareAsync, errnoName, NativeError } from './library.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: koffi's own shape of a declared function
@@ -29,10 +30,7 @@ function libc(): NonNullable<typeof calls> {
 
 /** Mount points at or below `path`, deepest last as the kernel lists them. */
 export function mountsBelow(path: string): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => unescapeOctal(line.split(' ')[4] ?? ''))
-    .filter((target) => target === path || target.startsWith(`${path}/`));
+  return pointsBelow(parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8')), path);
 }
 
 /** A tmpfs for its owner only, nosuid, nodev, noexec. Does nothing when something is mounted there. */
@@ -90,11 +88,4 @@ export async function unmountTree(path: string): Promise<void> {
       throw new NativeError(errnoName(koffi.errno()), 'umount2', target);
     }
   }
-}
-
-/** mountinfo writes blanks and backslashes as `\ooo`. */
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }

@@ -2,6 +2,7 @@
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
+import { parseMountinfo } from '../../common/base/mountinfo.ts';
 import type { Mount } from '../../common/model/service.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import type { OciMount } from '../runtime/oci.ts';
@@ -79,29 +80,14 @@ async function requireSource(mount: Mount): Promise<void> {
 /** Else nothing would be seen on the host, in silence. */
 async function requireShared(source: string): Promise<void> {
   const path = await realpath(source);
-  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').flatMap((line) => {
-    const [, , , , place = '', , ...rest] = line.split(' ');
-    return place === ''
-      ? []
-      : [{ place: unescapeOctal(place), isShared: rest.some(isSharedField) }];
-  });
-  const covering = mounts.filter(({ place }) =>
-    `${path}/`.startsWith(place === '/' ? '/' : `${place}/`),
+  const covering = parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8')).filter(
+    ({ point }) => `${path}/`.startsWith(point === '/' ? '/' : `${point}/`),
   );
-  const length = Math.max(...covering.map(({ place }) => place.length));
-  const holder = covering.findLast(({ place }) => place.length === length);
+  const length = Math.max(...covering.map(({ point }) => point.length));
+  const holder = covering.findLast(({ point }) => point.length === length);
   if (holder === undefined || holder.isShared) return;
-  const words = `path ${source} is mounted on ${holder.place} but it is not a shared mount`;
+  const words = `path ${source} is mounted on ${holder.point} but it is not a shared mount`;
   throw new SkepError('failed-precondition', words);
-}
-
-const isSharedField = (word: string): boolean => word.startsWith('shared:');
-
-/** mountinfo writes blanks and backslashes as `\\ooo`. */
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }
 
 function ofVolume({ isMapped }: Pick<MountParts, 'isMapped'>, mount: OciMount): OciMount {

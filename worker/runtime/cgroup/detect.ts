@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
+import { parseMountinfo } from '../../../common/base/mountinfo.ts';
 import { type CgroupDriver, type CgroupMounts, readControl } from './cgroup.ts';
 import { CgroupV1 } from './v1.ts';
 import { CgroupV2 } from './v2.ts';
@@ -18,21 +19,17 @@ const V1_CONTROLLERS = new Set([
   'pids',
 ]);
 
-/** Parses mountinfo (proc(5)); the first mount of a hierarchy counts. */
+/** The first mount of a hierarchy counts. */
 export function parseCgroupMounts(mountinfo: string): CgroupMounts {
   const v1 = new Map<string, string>();
   const v1Hierarchies = new Set<string>();
   let v2: string | null = null;
-  for (const line of mountinfo.split('\n')) {
-    const [before, after] = line.split(' - ');
-    const [type, , options] = (after ?? '').split(' ');
-    const mountPoint = (before ?? '').split(' ')[4];
-    if (mountPoint === undefined) continue;
-    if (type === 'cgroup2') v2 ??= mountPoint;
+  for (const { point, type, superOptions } of parseMountinfo(mountinfo)) {
+    if (type === 'cgroup2') v2 ??= point;
     if (type !== 'cgroup') continue;
-    v1Hierarchies.add(mountPoint);
-    for (const option of (options ?? '').split(',')) {
-      if (V1_CONTROLLERS.has(option) && !v1.has(option)) v1.set(option, mountPoint);
+    v1Hierarchies.add(point);
+    for (const option of superOptions) {
+      if (V1_CONTROLLERS.has(option) && !v1.has(option)) v1.set(option, point);
     }
   }
   return { v1, v1Hierarchies: [...v1Hierarchies], v2 };
