@@ -1,22 +1,9 @@
 /* The one eBPF program that skep needs: device rules of a cgroup v2 group. Assembled by the caller. */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "skep.h"
-
-static int fail(struct skep_error *err, const char *syscall, const char *detail) {
-  int saved = errno;
-  memset(err, 0, sizeof *err);
-  err->errno_value = saved;
-  snprintf(err->syscall, sizeof err->syscall, "%s", syscall);
-  snprintf(err->detail, sizeof err->detail, "%s", detail);
-  return -1;
-}
+#include "lib_error.h"
 
 static int bpf(int command, union bpf_attr *attr) {
   return (int)syscall(SYS_bpf, command, attr, sizeof *attr);
@@ -27,20 +14,20 @@ int skep_device_program_attach(const char *cgroup_dir, const uint8_t *instructio
   int result = 0;
   union bpf_attr load = {0}, attach = {0};
   int cgroup = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (cgroup < 0) return fail(err, "open", cgroup_dir);
+  if (cgroup < 0) return lib_fail(err, errno, "open", cgroup_dir);
   load.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
   load.insns = (uint64_t)(uintptr_t)instructions;
   load.insn_cnt = count;
   load.license = (uint64_t)(uintptr_t) "Apache-2.0";
   int program = bpf(BPF_PROG_LOAD, &load);
   if (program < 0) {
-    result = fail(err, "bpf", "load device program");
+    result = lib_fail(err, errno, "bpf", "load device program");
   } else {
     attach.target_fd = (uint32_t)cgroup;
     attach.attach_bpf_fd = (uint32_t)program;
     attach.attach_type = BPF_CGROUP_DEVICE;
     attach.attach_flags = BPF_F_ALLOW_MULTI;
-    if (bpf(BPF_PROG_ATTACH, &attach) < 0) result = fail(err, "bpf", cgroup_dir);
+    if (bpf(BPF_PROG_ATTACH, &attach) < 0) result = lib_fail(err, errno, "bpf", cgroup_dir);
     close(program); /* the group holds it */
   }
   close(cgroup);

@@ -4,7 +4,7 @@
  */
 #include <fcntl.h>
 
-#include "net_error.h"
+#include "lib_error.h"
 
 int skep_read_files(const char *paths, uint32_t count, uint8_t *out, uint32_t capacity,
                     struct skep_error *err)
@@ -13,21 +13,21 @@ int skep_read_files(const char *paths, uint32_t count, uint8_t *out, uint32_t ca
   for (uint32_t i = 0; i < count; i++, paths += strlen(paths) + 1) {
     uint32_t length = SKEP_NO_FILE, at = used + sizeof length;
     if (at > capacity)
-      return net_fail(err, ENOBUFS, "read", paths);
-    NET_AUTO_CLOSE int fd = (int)NET_RETRY(open(paths, O_RDONLY | O_CLOEXEC));
+      return lib_fail(err, ENOBUFS, "read", paths);
+    LIB_AUTO_CLOSE int fd = (int)LIB_RETRY(open(paths, O_RDONLY | O_CLOEXEC));
     if (fd < 0 && errno != ENOENT)
-      return net_fail(err, errno, "open", paths);
+      return lib_fail(err, errno, "open", paths);
     ssize_t n = 0;
     if (fd >= 0)
       length = 0;
     /* A file of the kernel's comes whole when there is room, but of a size it does not tell. */
-    while (fd >= 0 && (n = NET_RETRY(read(fd, out + at + length, capacity - at - length))) > 0) {
+    while (fd >= 0 && (n = LIB_RETRY(read(fd, out + at + length, capacity - at - length))) > 0) {
       length += (uint32_t)n;
       if (at + length == capacity)
-        return net_fail(err, ENOBUFS, "read", paths);
+        return lib_fail(err, ENOBUFS, "read", paths);
     }
     if (n < 0 && errno != ENODEV && errno != ESRCH) /* the group, or the process, is just going */
-      return net_fail(err, errno, "read", paths);
+      return lib_fail(err, errno, "read", paths);
     if (n < 0)
       length = SKEP_NO_FILE;
     memcpy(out + used, &length, sizeof length);

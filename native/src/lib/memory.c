@@ -1,7 +1,7 @@
 /* Memory of this process that nothing in it uses any more. */
 #include <malloc.h>
 
-#include "net_error.h"
+#include "lib_error.h"
 
 int skep_release_freed(struct skep_error *err)
 {

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "net_error.h"
+#include "lib_error.h"
 
 static int64_t now_ms(void)
 {
@@ -30,11 +30,11 @@ static int ends_exchange(const uint8_t *buffer, size_t bytes, uint32_t last_seq)
 static int send_all(int fd, const uint8_t *request, uint32_t bytes, struct skep_error *err)
 {
   struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-  ssize_t sent = NET_RETRY(sendto(fd, request, bytes, 0, (struct sockaddr *)&kernel, sizeof kernel));
+  ssize_t sent = LIB_RETRY(sendto(fd, request, bytes, 0, (struct sockaddr *)&kernel, sizeof kernel));
   if (sent < 0)
-    return net_fail(err, errno, "sendto", "netlink");
+    return lib_fail(err, errno, "sendto", "netlink");
   if ((uint32_t)sent != bytes)
-    return net_fail(err, EMSGSIZE, "sendto", "netlink: request was cut");
+    return lib_fail(err, EMSGSIZE, "sendto", "netlink: request was cut");
   return 0;
 }
 
@@ -58,21 +58,21 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
   for (;;) {
     int64_t left = deadline - now_ms();
     struct pollfd waiting = { .fd = fd, .events = POLLIN };
-    int ready = left > 0 ? (int)NET_RETRY(poll(&waiting, 1, (int)left)) : 0;
+    int ready = left > 0 ? (int)LIB_RETRY(poll(&waiting, 1, (int)left)) : 0;
     if (ready < 0)
-      return net_fail(err, errno, "poll", "netlink");
+      return lib_fail(err, errno, "poll", "netlink");
     if (ready == 0)
-      return net_fail(err, ETIMEDOUT, "recv", "netlink: no answer in time");
+      return lib_fail(err, ETIMEDOUT, "recv", "netlink: no answer in time");
     ssize_t size = recv(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
       continue;
     if (size < 0)
-      return net_fail(err, errno, "recv", "netlink");
+      return lib_fail(err, errno, "recv", "netlink");
     if ((size_t)size > reply_capacity - used)
-      return net_fail(err, EMSGSIZE, "recv", "netlink: answer is larger than the buffer");
+      return lib_fail(err, EMSGSIZE, "recv", "netlink: answer is larger than the buffer");
     ssize_t got = recv(fd, reply + used, reply_capacity - used, MSG_DONTWAIT);
     if (got < 0)
-      return net_fail(err, errno, "recv", "netlink");
+      return lib_fail(err, errno, "recv", "netlink");
     int ended = ends_exchange(reply + used, got, last_seq);
     used += (got + 3) & ~3u;
     if (ended)
@@ -87,5 +87,5 @@ int skep_nl_heard(int32_t fd, struct skep_error *err)
   /* ENOBUFS is told once per overflow: something came, and was lost. */
   while (recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0 || errno == EINTR || errno == ENOBUFS)
     heard = 1;
-  return errno == EAGAIN ? heard : net_fail(err, errno, "recv", "netlink groups");
+  return errno == EAGAIN ? heard : lib_fail(err, errno, "recv", "netlink groups");
 }

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "net_error.h"
+#include "lib_error.h"
 
 struct ns_job {
   const char *ns_path; /* "" = the caller's own namespace */
@@ -28,11 +28,11 @@ struct ns_job {
 
 static int enter(const char *ns_path, struct skep_error *err)
 {
-  NET_AUTO_CLOSE int fd = NET_RETRY(open(ns_path, O_RDONLY | O_CLOEXEC));
+  LIB_AUTO_CLOSE int fd = LIB_RETRY(open(ns_path, O_RDONLY | O_CLOEXEC));
   if (fd < 0)
-    return net_fail(err, errno, "open", ns_path);
+    return lib_fail(err, errno, "open", ns_path);
   if (setns(fd, CLONE_NEWNET) < 0)
-    return net_fail(err, errno, "setns", ns_path);
+    return lib_fail(err, errno, "setns", ns_path);
   return 0;
 }
 
@@ -52,7 +52,7 @@ static int run_in_ns(struct ns_job *job)
   int failure = pthread_create(&thread, &attributes, ns_thread, job);
   pthread_attr_destroy(&attributes);
   if (failure)
-    return net_fail(job->err, failure, "pthread_create", "namespace thread");
+    return lib_fail(job->err, failure, "pthread_create", "namespace thread");
   pthread_join(thread, NULL);
   return job->result;
 }
@@ -60,17 +60,17 @@ static int run_in_ns(struct ns_job *job)
 static int create_work(struct ns_job *job)
 {
   if (unshare(CLONE_NEWNET) < 0)
-    return net_fail(job->err, errno, "unshare", "CLONE_NEWNET");
+    return lib_fail(job->err, errno, "unshare", "CLONE_NEWNET");
   if (mount("/proc/thread-self/ns/net", job->path, NULL, MS_BIND, NULL) < 0)
-    return net_fail(job->err, errno, "mount", job->path);
+    return lib_fail(job->err, errno, "mount", job->path);
   return 0;
 }
 
 int skep_netns_create(const char *path, struct skep_error *err)
 {
-  int file = NET_RETRY(open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  int file = LIB_RETRY(open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file < 0)
-    return net_fail(err, errno, "open", path);
+    return lib_fail(err, errno, "open", path);
   close(file);
   struct ns_job job = { .ns_path = "", .work = create_work, .path = path, .err = err };
   int result = run_in_ns(&job);
@@ -83,16 +83,16 @@ int skep_netns_remove(const char *path, struct skep_error *err)
 {
   /* EINVAL: a plain file, its mount is gone already. */
   if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
-    return net_fail(err, errno, "umount2", path);
+    return lib_fail(err, errno, "umount2", path);
   if (unlink(path) < 0 && errno != ENOENT)
-    return net_fail(err, errno, "unlink", path);
+    return lib_fail(err, errno, "unlink", path);
   return 0;
 }
 
 static int socket_work(struct ns_job *job)
 {
   int fd = socket(job->domain, job->type | SOCK_CLOEXEC, job->protocol);
-  return fd < 0 ? net_fail(job->err, errno, "socket", job->ns_path) : fd;
+  return fd < 0 ? lib_fail(job->err, errno, "socket", job->ns_path) : fd;
 }
 
 int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error *err)
@@ -102,13 +102,13 @@ int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error 
   int result = run_in_ns(&job);
   if (result < 0)
     return result;
-  NET_AUTO_CLOSE int fd = result;
+  LIB_AUTO_CLOSE int fd = result;
   int one = 1;
   /* NETLINK_CAP_ACK: an error answers with the header only, not with our whole request. */
   if (setsockopt(fd, SOL_NETLINK, 10, &one, sizeof one) < 0)
-    return net_fail(err, errno, "setsockopt", "NETLINK_CAP_ACK");
+    return lib_fail(err, errno, "setsockopt", "NETLINK_CAP_ACK");
   if (setsockopt(fd, SOL_NETLINK, 11, &one, sizeof one) < 0)
-    return net_fail(err, errno, "setsockopt", "NETLINK_EXT_ACK");
+    return lib_fail(err, errno, "setsockopt", "NETLINK_EXT_ACK");
   int bytes = 4 << 20; /* a large batch and its answers at once; root may exceed the system's limit */
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
   setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
@@ -123,13 +123,13 @@ int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, st
   int result = run_in_ns(&job);
   if (result < 0)
     return result;
-  NET_AUTO_CLOSE int fd = result;
+  LIB_AUTO_CLOSE int fd = result;
   int bytes = 4096; /* that something came is all that is asked of it */
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) < 0)
-    return net_fail(err, errno, "setsockopt", "SO_RCVBUF");
+    return lib_fail(err, errno, "setsockopt", "SO_RCVBUF");
   struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = groups };
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    return net_fail(err, errno, "bind", "netlink groups");
+    return lib_fail(err, errno, "bind", "netlink groups");
   fd = -1;
   return result;
 }
@@ -138,17 +138,17 @@ static int bound_work(struct ns_job *job)
 {
   struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(job->port) };
   if (inet_pton(AF_INET, job->value, &address.sin_addr) != 1)
-    return net_fail(job->err, EINVAL, "inet_pton", job->value);
-  NET_AUTO_CLOSE int fd =
+    return lib_fail(job->err, EINVAL, "inet_pton", job->value);
+  LIB_AUTO_CLOSE int fd =
       socket(AF_INET, job->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
-    return net_fail(job->err, errno, "socket", job->ns_path);
+    return lib_fail(job->err, errno, "socket", job->ns_path);
   int one = 1;
   /* Not for datagrams: there it would let two sockets share one address silently. */
   if (job->type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0)
-    return net_fail(job->err, errno, "setsockopt", "SO_REUSEADDR");
+    return lib_fail(job->err, errno, "setsockopt", "SO_REUSEADDR");
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    return net_fail(job->err, errno, "bind", job->value);
+    return lib_fail(job->err, errno, "bind", job->value);
   int result = fd;
   fd = -1;
   return result;
@@ -164,11 +164,11 @@ int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, ui
 
 static int write_file(const char *path, const char *value, struct skep_error *err)
 {
-  NET_AUTO_CLOSE int fd = NET_RETRY(open(path, O_WRONLY | O_CLOEXEC));
+  LIB_AUTO_CLOSE int fd = LIB_RETRY(open(path, O_WRONLY | O_CLOEXEC));
   if (fd < 0)
-    return net_fail(err, errno, "open", path);
-  if (NET_RETRY(write(fd, value, strlen(value))) < 0)
-    return net_fail(err, errno, "write", path);
+    return lib_fail(err, errno, "open", path);
+  if (LIB_RETRY(write(fd, value, strlen(value))) < 0)
+    return lib_fail(err, errno, "write", path);
   return 0;
 }
 
@@ -180,7 +180,7 @@ static int sysctl_work(struct ns_job *job)
     const char *end = strchrnul(cursor, '\n');
     char value[64];
     if (!equals || equals > end)
-      return net_fail(job->err, EINVAL, "sysctl", cursor);
+      return lib_fail(job->err, EINVAL, "sysctl", cursor);
     snprintf(path, sizeof path, "/proc/sys/net/%.*s", (int)(equals - cursor), cursor);
     snprintf(value, sizeof value, "%.*s", (int)(end - equals - 1), equals + 1);
     /* ENOENT: a kernel without that part (IPv6 off): nothing to set. */
@@ -200,5 +200,5 @@ int skep_netns_sysctl(const char *ns_path, const char *settings, struct skep_err
 int skep_fd_close(int32_t fd, struct skep_error *err)
 {
   /* EINTR: Linux has released the descriptor all the same. */
-  return close(fd) < 0 && errno != EINTR ? net_fail(err, errno, "close", "descriptor") : 0;
+  return close(fd) < 0 && errno != EINTR ? lib_fail(err, errno, "close", "descriptor") : 0;
 }

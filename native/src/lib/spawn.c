@@ -2,32 +2,20 @@
  * Starts skep-shim from a process with a large heap: posix_spawn costs the same at any size, while
  * fork copies page tables. Knows nothing of what the shim does.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "skep.h"
+#include "lib_error.h"
 #include "skep_spec.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
-
-static int fail(struct skep_error *err, int errno_value, const char *syscall, const char *detail) {
-  memset(err, 0, sizeof *err);
-  err->errno_value = errno_value;
-  snprintf(err->syscall, sizeof err->syscall, "%s", syscall);
-  snprintf(err->detail, sizeof err->detail, "%s", detail);
-  return -1;
-}
 
 static int copy_sealed(int from, int to) {
   struct stat status;
@@ -44,12 +32,12 @@ static int copy_sealed(int from, int to) {
 
 int skep_seal_program(const char *path, struct skep_error *err) {
   int from = open(path, O_RDONLY | O_CLOEXEC);
-  if (from < 0) return fail(err, errno, "open", path);
+  if (from < 0) return lib_fail(err, errno, "open", path);
   int to = memfd_create("skep-shim", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
   if (to < 0 && errno == EINVAL) to = memfd_create("skep-shim", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  int result = to < 0 ? fail(err, errno, "memfd_create", path) : to;
+  int result = to < 0 ? lib_fail(err, errno, "memfd_create", path) : to;
   if (to >= 0 && copy_sealed(from, to) < 0) {
-    result = fail(err, errno, "sendfile", path);
+    result = lib_fail(err, errno, "sendfile", path);
     close(to);
   }
   close(from);
@@ -82,16 +70,16 @@ int skep_shim_spawn(int program_fd, struct skep_error *err) {
   int ends[2], status;
   pid_t pid;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-    return fail(err, errno, "socketpair", "skep-shim");
+    return lib_fail(err, errno, "socketpair", "skep-shim");
   int error = spawn_launcher(program_fd, ends[1], &pid);
   close(ends[1]);
   if (error != 0) {
     close(ends[0]);
-    return fail(err, error, "posix_spawn", "skep-shim");
+    return lib_fail(err, error, "posix_spawn", "skep-shim");
   }
   /* The launcher forks and ends at once; libuv never waits for it. */
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return ends[0];
   close(ends[0]);
-  return fail(err, EAGAIN, "fork", "skep-shim");
+  return lib_fail(err, EAGAIN, "fork", "skep-shim");
 }

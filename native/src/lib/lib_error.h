@@ -1,6 +1,6 @@
-/* Fills a skep_error from errno. Private to the network part of libskep; knows no policy. */
-#ifndef SKEP_NET_ERROR_H
-#define SKEP_NET_ERROR_H
+/* Fills a skep_error from errno. Private to libskep; knows no policy. */
+#ifndef SKEP_LIB_ERROR_H
+#define SKEP_LIB_ERROR_H
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "skep.h"
 
 /* Records `value` (an errno) as the reason why `call` on `detail` failed; returns -1. */
-static inline int net_fail(struct skep_error *err, int value, const char *call, const char *detail)
+static inline int lib_fail(struct skep_error *err, int value, const char *call, const char *detail)
 {
   err->errno_value = value;
   snprintf(err->syscall, sizeof err->syscall, "%.27s", call);
@@ -19,14 +19,14 @@ static inline int net_fail(struct skep_error *err, int value, const char *call, 
 }
 
 /* Closes the descriptor at scope exit; set it to -1 to keep it. */
-static inline void net_close_fd(int *fd)
+static inline void lib_close_fd(int *fd)
 {
   if (*fd >= 0)
     close(*fd);
 }
-#define NET_AUTO_CLOSE __attribute__((cleanup(net_close_fd)))
+#define LIB_AUTO_CLOSE __attribute__((cleanup(lib_close_fd)))
 
-#define NET_RETRY(expression)                                     \
+#define LIB_RETRY(expression)                                     \
   ({                                                              \
     long result_;                                                 \
     do                                                            \
