@@ -1,6 +1,7 @@
 /** Finds and deletes connection tracking entries by the address they were translated to. */
 import { addressBytes, isIpv6 } from './address.ts';
 import { attributes, MessageBatch, type NetlinkMessage, NLM_F_DUMP } from './message.ts';
+import { AF_INET, AF_INET6 } from './rtnl-family.ts';
 import type { NetlinkSocket } from './sockets.ts';
 
 const SUBSYSTEM = 1 << 8;
@@ -8,8 +9,6 @@ const CT_GET = SUBSYSTEM | 1;
 const CT_DELETE = SUBSYSTEM | 2;
 const CT_GET_STATISTICS = SUBSYSTEM | 5;
 const CTA_STATS_GLOBAL_ENTRIES = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_REPLY = 2;
 const CTA_ID = 12;

@@ -1,4 +1,4 @@
-/** Address families as rtnetlink numbers them. */
+/** Address families as the kernel numbers them. */
 import { isIpv6 } from './address.ts';
 
 export const AF_UNSPEC = 0;

@@ -2,7 +2,7 @@
  * Builders and readers of WireGuard's messages: a device's key, port and peers. Pure but for
  * `WireguardFamily.find`; what to build is the caller's decision.
  */
-import { addressBytes, addressText, isIpv6 } from './address.ts';
+import { addressBytes, addressText } from './address.ts';
 import { findFamily, genlHeader } from './genl.ts';
 import {
   attributeList,
@@ -11,6 +11,7 @@ import {
   type NetlinkMessage,
   NLM_F_DUMP,
 } from './message.ts';
+import { familyOf } from './rtnl-family.ts';
 import type { NetlinkSocket } from './sockets.ts';
 
 const GET_DEVICE = 0;
@@ -28,8 +29,6 @@ const PEER = { publicKey: 1, flags: 3, endpoint: 4, allowedIps: 9 } as const;
 const REMOVE_PEER = 1;
 const REPLACE_ALLOWED_IPS = 2;
 const ALLOWED = { family: 1, address: 2, maskBits: 3 } as const;
-const AF_INET = 2;
-const AF_INET6 = 10;
 /** Some 120 bytes each; an attribute's length has 16 bits. */
 const PEERS_PER_MESSAGE = 300;
 
@@ -71,7 +70,7 @@ export class WireguardFamily {
     return type === null ? null : new WireguardFamily(socket, type);
   }
 
-  /** Key and port; peers stay. */
+  /** Key and port; the peers that there were go. */
   async setDevice(name: string, privateKey: Uint8Array, listenPort: number): Promise<void> {
     await this.#socket.transact(setDeviceMessage(this.#type, name, privateKey, listenPort));
   }
@@ -151,7 +150,7 @@ function writePeer(batch: MessageBatch, { publicKey, address, port }: WireguardP
   batch.attrBytes(PEER.endpoint, socketAddress(address, port));
   batch.nest(PEER.allowedIps, () =>
     batch.nest(0, () => {
-      batch.attrU16(ALLOWED.family, isIpv6(address) ? AF_INET6 : AF_INET);
+      batch.attrU16(ALLOWED.family, familyOf(address));
       batch.attrBytes(ALLOWED.address, bytes);
       batch.attrU8(ALLOWED.maskBits, bytes.length * 8);
     }),
@@ -163,7 +162,7 @@ function socketAddress(address: string, port: number): Buffer {
   const bytes = addressBytes(address);
   const v6 = bytes.length === 16;
   const result = Buffer.alloc(v6 ? 28 : 16);
-  result.writeUInt16LE(v6 ? AF_INET6 : AF_INET, 0);
+  result.writeUInt16LE(familyOf(address), 0);
   result.writeUInt16BE(port, 2);
   bytes.copy(result, v6 ? 8 : 4);
   return result;
