@@ -10,6 +10,7 @@ import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { namesAt } from './launch.ts';
 import type { PeerOf } from './peers.ts';
 import type { RecordKeeper } from './record-keeper.ts';
+import type { ContainerRecord } from './record-store.ts';
 
 export interface SeatedContainer {
   readonly keeper: RecordKeeper;
@@ -33,11 +34,11 @@ export async function connectNetwork(seated: SeatedContainer, asked: EndpointWis
     const words = `endpoint with name ${keeper.record.name} already exists in network ${asked.network}`;
     throw new SkepError('permission-denied', words);
   }
-  if (keeper.record.phase === 'running' && seated.networked) {
-    await keeper.put({ place: await networks.connect(seated.networked, wish) });
-    await writeNames(seated);
-  }
-  await putEndpoints(keeper, [...before, wish]);
+  const definition = withEndpoints(keeper.record, [...before, wish]);
+  if (keeper.record.phase !== 'running' || !seated.networked) return keeper.put({ definition });
+  const place = await networks.connect(seated.networked, wish);
+  await keeper.put({ definition, place });
+  await writeNames(seated);
 }
 
 /** Out of a network, as `connectNetwork`. Rejects with `permission-denied` when it is not in it. */
@@ -53,21 +54,20 @@ export async function disconnectNetwork(seated: SeatedContainer, name: string): 
     const words = `container ${keeper.record.id} is not connected to network ${name}`;
     throw new SkepError('permission-denied', words);
   }
+  const definition = withEndpoints(keeper.record, rest);
   const seat = keeper.record.place?.seats.find((one) => one.name === name);
-  if (keeper.record.phase === 'running' && seat) {
-    const place = await networks.disconnect(keeper.record.id, seat.networkId);
-    await keeper.put({ place });
-    await writeNames(seated);
-  }
-  await putEndpoints(keeper, rest);
+  if (keeper.record.phase !== 'running' || !seat) return keeper.put({ definition });
+  const place = await networks.disconnect(keeper.record.id, seat.networkId);
+  await keeper.put({ definition, place });
+  await writeNames(seated);
 }
 
-async function putEndpoints(
-  keeper: RecordKeeper,
+/** Written together with the place: what is wanted and what is there must not differ for the next daemon. */
+function withEndpoints(
+  { definition }: ContainerRecord,
   endpoints: readonly EndpointWish[],
-): Promise<void> {
-  const network = { kind: 'bridge' as const, endpoints };
-  await keeper.put({ definition: { ...keeper.record.definition, network } });
+): ContainerDefinition {
+  return { ...definition, network: { kind: 'bridge', endpoints } };
 }
 
 /** As they are for its places now. */

@@ -343,6 +343,25 @@ describe('container outside of services', () => {
     );
   });
 
+  test('is never written with a place that is not the one it wants', async () => {
+    const wish: EndpointWish = { network: 'front', aliases: [], address: '', mac: '' };
+    const container = await started();
+    const written: boolean[][] = [];
+    isUnwritable = ({ definition: { network }, place }) => {
+      const wanted = network.kind === 'bridge' ? (network.endpoints ?? []) : [];
+      const isIn = (network: string) => network === 'front';
+      const wants = wanted.some((endpoint) => isIn(endpoint.network));
+      written.push([wants, place?.seats.some(({ name }) => isIn(name)) ?? false]);
+      return false;
+    };
+    await container.connect(wish);
+    await container.disconnect('front');
+    expect(written).toEqual([
+      [true, true],
+      [false, false],
+    ]);
+  });
+
   test('has the networks that it was given at rest from its next start on', async () => {
     const wish: EndpointWish = { network: 'front', aliases: [], address: '', mac: '' };
     const container = await all.create('web', definition());
