@@ -1,4 +1,4 @@
-/** A limit of time around work that takes a signal, on a clock that may be simulated. */
+/** Limits of time around work, on a clock that may be simulated. */
 import { abortWith } from './abort-with.ts';
 import type { Clock } from './clock.ts';
 import { SkepError } from './errors.ts';
@@ -29,4 +29,16 @@ export async function withDeadline<T>(
     timer.cancel();
     abort.release();
   }
+}
+
+/** Whether `work` ends in time; it goes on if not, and how it ends then is nobody's. Rejects as `work` does. */
+export function endsWithin(
+  clock: Clock,
+  limitMs: number,
+  work: Promise<unknown>,
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimer(limitMs, () => resolve(false));
+    work.then(() => resolve(true), reject).finally(() => timer.cancel());
+  });
 }

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { abortable } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
+import { endsWithin } from '../../common/base/deadline.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NativeError } from '../../native/ffi/library.ts';
@@ -169,10 +170,7 @@ export class Container {
     }
     if (state !== null) {
       await this.#takeState(state);
-      const over = new AbortController();
-      const enough = this.#clock.sleep(ADOPT_WAIT_MS, over.signal).catch(() => {});
-      await Promise.race([this.#supervise(), enough]);
-      over.abort();
+      await endsWithin(this.#clock, ADOPT_WAIT_MS, this.#supervise());
       // The shim writes its state while the init is still at work: nobody was told of that container.
       return this.#exit !== null || this.#connection?.hello.createdAtNanos !== 0n;
     }
@@ -222,15 +220,8 @@ export class Container {
     }
     const payload = Buffer.alloc(4);
     payload.writeInt32LE(signo, 0);
-    const over = new AbortController();
-    const late = this.#clock.sleep(ANSWER_MS, over.signal).then(
-      () => 'late',
-      () => 'in time',
-    );
-    const answer = this.request(FRAME.signal, payload).finally(() => over.abort());
-    answer.catch(() => {}); // maybe long after we gave it up
-    const first = await Promise.race([answer, late]);
-    await (first === 'late' ? this.#signalDirectly(signo) : answer); // whose error comes after `in time`
+    const answer = this.request(FRAME.signal, payload);
+    if (!(await endsWithin(this.#clock, ANSWER_MS, answer))) await this.#signalDirectly(signo);
   }
 
   /** Of its terminal. Rejects with `conflict` when it has none, or after its end. */
@@ -266,20 +257,13 @@ export class Container {
 
   /**
    * SIGKILL to every process; resolves when they are gone and the exit is known. A shim that does not
-   * tell it within 5 s is killed too, and its supervision counts as lost. Rejects with `internal`
+   * tell it within 5 s is killed too, and its supervision counts as lost. Rejects with `deadline-exceeded`
    * when a process survives.
    */
   async kill(): Promise<void> {
     await this.cgroup.killAll();
     this.#wake.abort();
-    const over = new AbortController();
-    const tooLate = this.#clock.sleep(END_WAIT_MS, over.signal).then(
-      () => true,
-      () => false,
-    );
-    const late = await Promise.race([this.whenExited.then(() => false), tooLate]);
-    over.abort();
-    if (!late) return;
+    if (await endsWithin(this.#clock, END_WAIT_MS, this.whenExited)) return;
     if (this.#shim !== null && isAlive(this.#shim)) process.kill(this.#shim.pid, SIGKILL);
     await this.#giveUp('its shim did not tell its end');
   }
@@ -392,11 +376,7 @@ export class Container {
 
   /** Its exit is on disk, or waits for room there: then the shim closes its connections. */
   async #whenLetGo(): Promise<void> {
-    if (this.#connection === null) return;
-    const over = new AbortController();
-    const enough = this.#clock.sleep(SHIM_END_MS, over.signal).catch(() => {});
-    await Promise.race([this.#letGo, enough]);
-    over.abort();
+    if (this.#connection !== null) await endsWithin(this.#clock, SHIM_END_MS, this.#letGo);
   }
 
   #onClose(): void {

@@ -6,6 +6,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { Backoff } from '../../../common/base/backoff.ts';
 import type { Clock } from '../../../common/base/clock.ts';
+import { endsWithin } from '../../../common/base/deadline.ts';
 import { describeError } from '../../../common/base/errors.ts';
 import { CancelledError } from '../../../common/base/lifecycle.ts';
 import type { Logger } from '../../../common/base/log.ts';
@@ -82,10 +83,7 @@ export class LogSenders {
     const sender = this.#senders.get(id);
     if (!sender) return;
     this.#senders.delete(id);
-    const over = new AbortController();
-    const tooLate = this.#options.clock.sleep(FINISH_MS, over.signal).catch(() => {});
-    await Promise.race([sender.done, tooLate]);
-    over.abort(new CancelledError());
+    await endsWithin(this.#options.clock, FINISH_MS, sender.done);
     sender.abort.abort(new CancelledError());
     await sender.done;
   }
