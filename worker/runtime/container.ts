@@ -367,7 +367,9 @@ export class Container {
   }
 
   #onFrame(frame: Frame): void {
-    if (frame.type === FRAME.hello) this.#takeHello(decodeHello(frame.payload));
+    // After the end its process is nobody's, or another one's.
+    if (frame.type === FRAME.hello && this.#exit === null)
+      this.#takeHello(decodeHello(frame.payload));
     if (frame.type !== FRAME.exit) return;
     const exit = decodeExit(frame.payload);
     if (exit !== null) this.#ended(exitRecordOf(exit));

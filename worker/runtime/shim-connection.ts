@@ -83,6 +83,8 @@ export class ShimConnection {
     clock: Clock,
     listener: ShimListener,
   ): Promise<ShimConnection> {
+    // It was closed before anybody listened: no event comes any more.
+    if (socket.destroyed) return Promise.reject(closedUngreeted(what));
     return new Promise((resolve, reject) => {
       const limit = clock.setTimer(withinMs, () => {
         reject(new SkepError('deadline-exceeded', `${what}: no hello in ${withinMs} ms`));
@@ -109,7 +111,7 @@ export class ShimConnection {
       socket.on('error', () => {}); // 'close' follows and tells everything
       socket.on('close', () => {
         limit.cancel();
-        reject(new SkepError('unavailable', `${what}: closed without a hello`));
+        reject(closedUngreeted(what));
         if (connection !== null) connection.#onClose(listener);
       });
       socket.resume();
@@ -170,6 +172,10 @@ export class ShimConnection {
     this.#waiters.clear();
     listener.onClose();
   }
+}
+
+function closedUngreeted(what: string): SkepError {
+  return new SkepError('unavailable', `${what}: closed without a hello`);
 }
 
 function connectionLost(): SkepError {

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { connect, isIPv6, type Socket } from 'node:net';
 import { addAbortSignal } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
+import { abortable } from '../../../common/base/abort-with.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { LogAddress } from '../../../common/model/log-driver.ts';
 import { UnixDatagramSocket } from '../../../native/ffi/unix-datagram.ts';
@@ -36,7 +37,7 @@ export async function openTransport(
 ): Promise<LogTransport> {
   switch (address.kind) {
     case 'udp':
-      return openUdp(address.host, address.port);
+      return openUdp(address.host, address.port, signal);
     case 'unixgram':
       return openUnixDatagram(address.path);
     case 'unix':
@@ -67,8 +68,8 @@ async function textOf(path: string): Promise<string> {
 }
 
 /** The name is looked up once: for each datagram it would keep a thread of those that files are read by. */
-async function openUdp(host: string, port: number): Promise<LogTransport> {
-  const { address } = await lookup(host);
+async function openUdp(host: string, port: number, signal: AbortSignal): Promise<LogTransport> {
+  const { address } = await abortable(lookup(host), signal); // resolvers may be long in saying nothing
   const socket: DatagramSocket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
   socket.on('error', () => {}); // what one datagram met is told to its send
   socket.unref();
