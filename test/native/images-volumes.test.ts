@@ -14,7 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
@@ -80,7 +80,12 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
     await unmountTree(dir); // the machine restarts
     await store.stop();
     store = await open();
-    expect(mountsBelow(dir)).toContain(mountpoint);
+    expect(mountsBelow(dir)).toEqual([]); // a server that is away holds nobody up
+    await store.mountAgain('one'); // it has none any more
+    expect(mountsBelow(dir)).toEqual([]);
+    await store.mountAgain('two');
+    await store.mountAgain('two');
+    expect(mountsBelow(dir).sort()).toEqual([mountpoint, tmpfs.mountpoint].sort());
     expect(store.get('bound')?.options).toEqual(bind);
     await store.release('two');
     expect(mountsBelow(dir)).toEqual([]);
@@ -117,6 +122,21 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
       await store.remove('broken', { force: false });
     },
   );
+
+  test('what was mounted for a first user who cannot have it goes again', async () => {
+    const options = { type: 'tmpfs', device: 'tmpfs' };
+    const { mountpoint } = await store.create({ name: 'memory', driver: '', labels: {}, options });
+    const users = join(dirname(mountpoint), 'users');
+    rmSync(users, { recursive: true }); // where the user's file cannot be written
+    await expect(store.acquire('one', 'memory', wanted(null))).rejects.toThrow('ENOENT');
+    expect(mountsBelow(dir)).toEqual([]);
+    mkdirSync(users);
+    await store.acquire('one', 'memory', wanted(null));
+    rmSync(users, { recursive: true });
+    await expect(store.acquire('two', 'memory', wanted(null))).rejects.toThrow('ENOENT');
+    expect(mountsBelow(dir)).toEqual([mountpoint]); // the other one has it yet
+    await store.release('one');
+  });
 
   /** Two layers: the upper one deletes, replaces and hides parts of the lower one. */
   function layers(): string[] {

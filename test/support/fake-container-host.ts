@@ -302,6 +302,7 @@ export class FakeVolumes implements Volumes {
     populateFrom: { readonly lowerDirs: readonly string[]; readonly path: string } | null;
   }[] = [];
   readonly users = new Set<string>();
+  mountFailure: Error | null = null;
   #anonymous = 0;
 
   constructor(calls: string[] = []) {
@@ -316,6 +317,11 @@ export class FakeVolumes implements Volumes {
     const named = this.acquired.flatMap(({ name }) => name ?? []);
     const anonymous = Array.from({ length: this.#anonymous }, (_, i) => `anonymous-${i + 1}`);
     return [...named, ...anonymous].map((name) => ({ name, mountpoint: `/volumes/${name}` }));
+  }
+
+  async mountAgain(): Promise<void> {
+    this.calls.push('mount volumes again');
+    if (this.mountFailure) throw this.mountFailure;
   }
 
   async acquire(

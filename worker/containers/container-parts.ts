@@ -7,7 +7,7 @@ import type { Images, Runtime, Volumes } from '../executor/ports.ts';
 import type { TaskFiles } from '../executor/task-files.ts';
 import type { ContainerNetworks } from '../network/container-networks.ts';
 import type { NativeRuntime } from '../runtime/native-runtime.ts';
-import type { VolumeRecord } from '../volumes/volume-store.ts';
+import type { VolumeRecord, VolumeStore } from '../volumes/volume-store.ts';
 import type { RecordStore } from './record-store.ts';
 
 export interface PlainRuntime
@@ -20,9 +20,10 @@ export interface PlainRuntime
 export interface ContainerParts extends MakerParts {
   readonly runtime: PlainRuntime;
   readonly images: Pick<Images, 'get' | 'acquireRootfs' | 'releaseRootfs' | 'pinnedContainers'>;
-  readonly volumes: Volumes & {
-    list(): readonly Pick<VolumeRecord, 'name' | 'mountpoint'>[];
-  };
+  readonly volumes: Volumes &
+    Pick<VolumeStore, 'mountAgain'> & {
+      list(): readonly Pick<VolumeRecord, 'name' | 'mountpoint'>[];
+    };
   readonly files: Pick<TaskFiles, 'writeNames' | 'list' | 'remove'>;
   readonly networks: Pick<
     ContainerNetworks,

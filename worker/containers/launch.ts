@@ -20,11 +20,11 @@ export interface ReadyOptions {
 
 /** The runtime's container, made and not started. Rejects with `data-loss` when its files are gone. */
 export async function readyContainer(
-  parts: Pick<ContainerParts, 'runtime' | 'hostFacts'>,
+  parts: Pick<ContainerParts, 'runtime' | 'hostFacts' | 'volumes'>,
   { id, name, definition }: ContainerRecord,
   { isAnew, peerOf }: ReadyOptions,
 ): Promise<ContainerState> {
-  const { runtime } = parts;
+  const { runtime, volumes } = parts;
   const gone = (): SkepError => {
     return new SkepError('data-loss', `start container ${id}: its files are gone`);
   };
@@ -32,6 +32,7 @@ export async function readyContainer(
   if (isAnew) await runtime.killAll(id);
   if (runtime.get(id)?.status === 'exited') {
     const limits = await limitsOf(parts, definition);
+    await volumes.mountAgain(id); // or it would write into the folders below
     const environment = linkEnvironment(name, definition.links ?? [], peerOf);
     await runtime.renew(id, (bundle) => {
       const joined = withJoined(bundle, definition, peerOf);

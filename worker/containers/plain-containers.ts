@@ -2,6 +2,7 @@
  * The containers outside of services of this node: which there are, what they are called, how one
  * comes to be. Holds nothing that a restarted daemon could not find again.
  */
+import { endsWithin } from '../../common/base/deadline.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import { isContainerId } from '../../common/model/container-id.ts';
@@ -29,6 +30,8 @@ export interface PlainContainersOptions extends ContainerParts {
 
 const ID_BYTES = 32;
 const NAME_ATTEMPTS = 20;
+/** How long the start of a daemon waits for one container's; then it goes on in the background. */
+const RESUME_WAIT_MS = 2000;
 
 export class PlainContainers {
   readonly #options: PlainContainersOptions;
@@ -42,7 +45,7 @@ export class PlainContainers {
 
   /**
    * Takes up what an earlier daemon left; what belongs to no record goes. The runtime has adopted
-   * already. Containers that are to run are started before it resolves.
+   * already. Containers that are to run are started before it resolves, but for what takes long.
    */
   async start(): Promise<void> {
     const { records, damaged } = await this.#options.records.load();
@@ -205,14 +208,13 @@ export class PlainContainers {
     }
   }
 
-  /** One that cannot be taken up must not keep the others from it. */
+  /** One that cannot be taken up, or that waits for a volume's server, must not keep the others from it. */
   async #resume(container: PlainContainer): Promise<void> {
-    try {
-      await container.resume();
-    } catch (err) {
-      const { log } = this.#options;
+    const { clock, log } = this.#options;
+    const resumed = container.resume().catch((err: unknown) => {
       log.error({ containerId: container.id, err }, 'container could not be taken up');
-    }
+    });
+    await endsWithin(clock, RESUME_WAIT_MS, resumed);
   }
 
   /** Of those that run; the others' places are free. */

@@ -147,16 +147,6 @@ export class VolumeStore {
       }
       this.#volumes.set(name, volume);
       await rm(join(this.#path(name), 'filling'), { recursive: true, force: true });
-      if (volume.users.size > 0) await this.#mountAgain(name, volume);
-    }
-  }
-
-  /** After a restart of the machine. A server that is away must not keep the node from starting. */
-  async #mountAgain(name: string, volume: Volume): Promise<void> {
-    try {
-      await this.#mount(name, volume);
-    } catch (err) {
-      this.#log.error({ volumeName: name, err }, 'volume in use could not be mounted');
     }
   }
 
@@ -225,6 +215,16 @@ export class VolumeStore {
     return this.#use(containerId, name, { ...options, madeFor: null }, signal);
   }
 
+  /**
+   * Before a container that has its volumes already is made again: what their options name is mounted,
+   * also after a restart of the machine. Rejects with `failed-precondition` and what the kernel says.
+   */
+  async mountAgain(containerId: string): Promise<void> {
+    for (const [name, volume] of [...this.#volumes]) {
+      if (volume.users.has(containerId)) await this.#locked(name, () => this.#mount(name, volume));
+    }
+  }
+
   /** A volume of 64 hex digits for this container; `release` removes it. */
   async createAnonymous(
     containerId: string,
@@ -275,11 +275,16 @@ export class VolumeStore {
       const path = this.#dataPath(name);
       const isMounted = await this.#mount(name, volume);
       if (volume.users.has(containerId)) return { path };
-      const isShared = isMounted || volume.users.size > 0;
-      if (wanted.populateFrom !== null && (await readdir(path)).length === 0) {
-        await this.#fill(name, wanted.populateFrom, isShared, signal);
+      try {
+        const isShared = isMounted || volume.users.size > 0;
+        if (wanted.populateFrom !== null && (await readdir(path)).length === 0) {
+          await this.#fill(name, wanted.populateFrom, isShared, signal);
+        }
+        await writeFile(join(this.#path(name), 'users', containerId), '');
+      } catch (err) {
+        if (isMounted && volume.users.size === 0) await this.#unmount(name);
+        throw err;
       }
-      await writeFile(join(this.#path(name), 'users', containerId), '');
       volume.users.add(containerId);
       this.#tell('mount', name, { container: containerIdOf(asId<TaskId>(containerId)) });
       return { path };

@@ -328,6 +328,20 @@ describe('container outside of services', () => {
     expect(staying.condition).toBe('running');
   });
 
+  test('is not made again before its volumes are mounted, nor without them', async () => {
+    const container = await started();
+    expect(volumes.calls).toEqual([]);
+    await ends(container, 0);
+    volumes.mountFailure = new Error('failed to mount local volume: the server is away');
+    await expect(container.start()).rejects.toThrow('the server is away');
+    expect(runtime.get(container.id)?.status).toBe('exited');
+    expect(container.record).toMatchObject({ phase: 'exited', exit: { exitCode: 128 } });
+    volumes.mountFailure = null;
+    await container.start();
+    expect(container.condition).toBe('running');
+    expect(volumes.calls).toEqual(['mount volumes again', 'mount volumes again']);
+  });
+
   test('is given a place in one more network while it runs, and loses it', async () => {
     const wish: EndpointWish = { network: 'front', aliases: ['db'], address: '', mac: '' };
     const container = await started();
@@ -506,6 +520,28 @@ describe('container outside of services', () => {
       expect([...attached]).toEqual([id]);
       await ends(container!, 2);
       expect(container?.record.exit?.exitCode).toBe(2);
+    });
+
+    test('does not wait long for another whose volume is on a server that is away', async () => {
+      const waiting = await started({ restart: { name: 'always', maximumRetryCount: 0 } });
+      const other = await all.create('other', definition());
+      await other.start();
+      await ends(waiting, 1);
+      await all.stop();
+      all = room();
+      let answer = (): void => {};
+      volumes.mountAgain = () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        });
+      const starting = all.start();
+      await clock.advance(2000);
+      await starting;
+      expect(all.get(waiting.id)?.condition).toBe('restarting');
+      expect(all.get(other.id)?.state?.status).toBe('running');
+      answer();
+      await settle();
+      expect(all.get(waiting.id)?.condition).toBe('running');
     });
 
     test('is taken up also when the bridge cannot be', async () => {
