@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
+import { ExternalCaClient } from '../common/pki/external-ca.ts';
 import type { Identity, StoredIdentity } from '../common/pki/identity.ts';
 import { parseUnlockKey } from '../common/pki/unlock-key.ts';
 import { joinThroughAny } from '../common/rpc/join-cluster.ts';
@@ -162,7 +163,13 @@ export class SwarmNode {
       this.#requireOutside();
       const { clock, random } = this.#options;
       const addresses = chooseAddresses(request, this.#flags, []);
-      const cluster = await createCluster({ ...request.cluster, random, nowMs: clock.wallMs() });
+      const cluster = await createCluster({
+        ...{ ...request.cluster, random, nowMs: clock.wallMs() },
+        external: {
+          signer: (current) => new ExternalCaClient({ credentials: { current }, clock }),
+          nowMs: () => clock.wallMs(),
+        },
+      });
       await this.#files.save(cluster.identity, addresses);
       await this.#enterOrForget(cluster.identity, addresses, { kind: 'bootstrap', cluster });
       return cluster.identity.nodeId;

@@ -39,7 +39,7 @@ export class SnapshotFollower {
 }
 
 /** Defaults are what each node does by itself: it may know better. */
-export function snapshotSettings(raft: ClusterSpec['raft']): SnapshotSettings {
+function snapshotSettings(raft: ClusterSpec['raft']): SnapshotSettings {
   const { snapshotInterval, keepOldSnapshots, logEntriesForSlowFollowers } = raft;
   const defaults = DEFAULT_CLUSTER_SPEC.raft;
   return {

@@ -10,7 +10,6 @@ import {
   collect,
   flag,
   printLine,
-  refuseFlags,
   UsageError,
   unsigned,
 } from './context.ts';
@@ -24,13 +23,10 @@ interface SpecFlags {
   readonly autolock?: boolean;
   readonly certExpiry?: number;
   readonly dispatcherHeartbeat?: number;
+  readonly externalCa?: readonly string[];
   readonly maxSnapshots?: number;
   readonly snapshotInterval?: number;
   readonly taskHistoryLimit?: number;
-}
-
-interface UpdateFlags extends SpecFlags {
-  readonly externalCa?: readonly string[];
 }
 
 interface InitFlags extends SpecFlags {
@@ -44,12 +40,6 @@ interface InitFlags extends SpecFlags {
   readonly listenAddr: string;
 }
 
-/** A new cluster makes its own root: whoever signs instead is named afterwards. */
-const NO_EXTERNAL_CA = {
-  '--external-ca':
-    'not supported here: use `swarm ca --rotate --ca-cert FILE --external-ca ...` afterwards',
-};
-
 function specFlags(command: Parameters<Configure>[0]): void {
   const duration = flag(parseDurationNanos);
   command
@@ -62,7 +52,17 @@ function specFlags(command: Parameters<Configure>[0]): void {
 }
 
 /** Only what the user gave enters the spec. */
-function specOf(flags: SpecFlags, base: SwarmSpecJson): SwarmSpecJson {
+async function specOf(
+  context: CommandContext,
+  flags: SpecFlags,
+  base: SwarmSpecJson,
+): Promise<SwarmSpecJson> {
+  const external = await externalCasOf(context, flags.externalCa);
+  const authority = {
+    ...base.CAConfig,
+    ...(flags.certExpiry !== undefined && { NodeCertExpiry: flags.certExpiry }),
+    ...(external && { ExternalCAs: external }),
+  };
   const raft = {
     ...base.Raft,
     ...(flags.snapshotInterval !== undefined && { SnapshotInterval: flags.snapshotInterval }),
@@ -77,9 +77,7 @@ function specOf(flags: SpecFlags, base: SwarmSpecJson): SwarmSpecJson {
     ...(flags.dispatcherHeartbeat !== undefined && {
       Dispatcher: { HeartbeatPeriod: flags.dispatcherHeartbeat },
     }),
-    ...(flags.certExpiry !== undefined && {
-      CAConfig: { ...base.CAConfig, NodeCertExpiry: flags.certExpiry },
-    }),
+    ...(Object.keys(authority).length > 0 && { CAConfig: authority }),
     ...(flags.autolock !== undefined && {
       EncryptionConfig: { AutoLockManagers: flags.autolock },
     }),
@@ -91,8 +89,12 @@ const availability = (): Option =>
 
 export const init: Configure = (command, context) => {
   specFlags(command);
-  refuseFlags(command, NO_EXTERNAL_CA);
   command
+    .option(
+      '--external-ca <spec>',
+      'who has the key of the root: protocol=cfssl,url=https://...,cacert=FILE',
+      collect,
+    )
     .option('--advertise-addr <ip[:port]>', 'address that other nodes are told')
     .addOption(availability())
     .option('--data-path-addr <ip>', 'address for traffic between tasks')
@@ -122,6 +124,7 @@ export const init: Configure = (command, context) => {
 };
 
 async function initialise(context: CommandContext, flags: InitFlags): Promise<string> {
+  const spec = await specOf(context, flags, {});
   try {
     return await context.client.swarmInit({
       ListenAddr: flags.listenAddr,
@@ -133,7 +136,7 @@ async function initialise(context: CommandContext, flags: InitFlags): Promise<st
       Availability: flags.availability,
       DefaultAddrPool: flags.defaultAddrPool ?? [],
       SubnetSize: flags.defaultAddrPoolMaskLength,
-      Spec: specOf(flags, {}),
+      Spec: spec,
     });
   } catch (err) {
     const unclear = /could not choose an IP address|could not find the system's IP address/;
@@ -227,19 +230,14 @@ export const leave: Configure = (command, context) => {
 export const update: Configure = (command, context) => {
   specFlags(command);
   command.option('--external-ca <spec>', 'who signs: protocol=cfssl,url=https://...', collect);
-  command.action(async (flags: UpdateFlags) => {
+  command.action(async (flags: SpecFlags) => {
     if (Object.keys(flags).length === 0) {
       command.outputHelp();
       return;
     }
-    const external = await externalCasOf(context, flags.externalCa);
     const { Version, Spec } = await context.client.swarm();
-    const wanted = specOf(flags, Spec);
-    await context.client.swarmUpdate(
-      Version.Index,
-      external ? { ...wanted, CAConfig: { ...wanted.CAConfig, ExternalCAs: external } } : wanted,
-      {},
-    );
+    const wanted = await specOf(context, flags, Spec);
+    await context.client.swarmUpdate(Version.Index, wanted, {});
     printLine(context, 'Swarm updated.');
     if (flags.autolock && !Spec.EncryptionConfig?.AutoLockManagers) await printUnlockKey(context);
   });

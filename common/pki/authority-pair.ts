@@ -1,15 +1,32 @@
 /** A trust root that somebody brings: is it one, and is the key its own? */
 import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto';
 import { SkepError } from '../base/errors.ts';
+import { notAfterMs, notBeforeMs } from './certificate.ts';
 import { parseCertificates } from './chain.ts';
 import { canSign } from './issue.ts';
+
+const ROOT_VALIDITY_MIN_MS = 365 * 24 * 3600 * 1000;
+
+/** As `checkAuthorityPair`, for a root that nodes are to trust from now on: one that is valid, and for a year at least. */
+export function checkNextRoot(certPem: string, keyPem: string, nowMs: number): X509Certificate {
+  const certificate = checkAuthorityPair(certPem, keyPem);
+  if (notBeforeMs(certificate) > nowMs) {
+    throw invalid(`CA certificate is not valid before ${certificate.validFrom}`);
+  }
+  if (notAfterMs(certificate) < nowMs + ROOT_VALIDITY_MIN_MS) {
+    throw invalid(
+      `CA certificate expires too soon: it ends ${certificate.validTo}, and must last for a year`,
+    );
+  }
+  return certificate;
+}
 
 /**
  * The one certificate of `certPem`. Throws `invalid-argument`, in Swarm's words where it has them, for none, for several,
  * for one that is no authority or did not sign itself, and for a key that is not its own or cannot sign here.
  * @param keyPem '' = it is elsewhere
  */
-export function checkAuthorityPair(certPem: string, keyPem: string): X509Certificate {
+function checkAuthorityPair(certPem: string, keyPem: string): X509Certificate {
   const certificates = readCertificates(certPem);
   const [certificate] = certificates;
   if (!certificate) throw invalid('could not parse the desired CA certificate');

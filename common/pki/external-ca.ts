@@ -3,6 +3,7 @@
  * certificate. They are shown this manager's certificate. What they answer is for the caller to check.
  */
 import { request as httpsRequest } from 'node:https';
+import { isIP } from 'node:net';
 import { connect } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { withDeadline } from '../base/deadline.ts';
@@ -104,7 +105,8 @@ export class ExternalCaClient {
     await this.#limited(`connect to external CA ${url}`, signal, (abort) => {
       const socket = connect({
         ...this.#tls(rootPem),
-        ...{ host, port: Number(port || 443), servername: /[^\d.:]/.test(host) ? host : '' },
+        // RFC 6066: an address is no server name.
+        ...{ host, port: Number(port || 443), servername: isIP(host) === 0 ? host : '' },
       });
       const connected = new Promise<void>((resolve, reject) => {
         socket.once('secureConnect', resolve);

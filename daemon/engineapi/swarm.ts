@@ -13,8 +13,11 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
     const json = new JsonReader(await context.json());
     json.refuse('DataPathAddr', 'a data path address of its own is not done yet');
     const ca = json.object('Spec').object('CAConfig');
-    for (const name of ['ExternalCAs', 'SigningCACert', 'SigningCAKey', 'ForceRotate']) {
-      ca.refuse(name, 'a new cluster makes its own root; change it afterwards (swarm ca --rotate)');
+    for (const name of ['SigningCACert', 'SigningCAKey', 'ForceRotate']) {
+      ca.refuse(
+        name,
+        'a new cluster makes its own root, or has that of its external CAs; change it afterwards (swarm ca --rotate)',
+      );
     }
     const asked = json.has('Spec')
       ? clusterSpecFromJson(json.object('Spec'))

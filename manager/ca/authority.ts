@@ -10,17 +10,8 @@ import type { Cluster, ExternalCa } from '../../common/model/cluster.ts';
 import { type NodeId, newId } from '../../common/model/ids.ts';
 import type { NodeRole } from '../../common/model/node.ts';
 import { latestEndMs, notAfterMs, parseCertificate } from '../../common/pki/certificate.ts';
-import { parseCertificates, verifyNodeCertificate } from '../../common/pki/chain.ts';
-import {
-  authoritiesOf,
-  type ExternalCaClient,
-  type WantedCertificate,
-} from '../../common/pki/external-ca.ts';
-import {
-  type CertificateAuthority,
-  checkRequest,
-  issueNodeCertificate as sign,
-} from '../../common/pki/issue.ts';
+import { authoritiesOf, type WantedCertificate } from '../../common/pki/external-ca.ts';
+import { type CertificateAuthority, issueNodeCertificate as sign } from '../../common/pki/issue.ts';
 import { parseJoinToken, sameToken } from '../../common/pki/join-token.ts';
 import {
   getRootCertificate,
@@ -33,13 +24,14 @@ import type { Peer } from '../../common/rpc/peer.ts';
 import type { RpcServer } from '../../common/rpc/server.ts';
 import type { ReadView, Store } from '../store/types.ts';
 import { newNode } from './bootstrap.ts';
+import { type ExternalSigner, signOutside } from './external-signing.ts';
 
 const NANOS_PER_MS = 1e6;
 
 export interface AuthorityOptions {
   readonly store: Store;
   readonly leader: LeaderCaller;
-  readonly external: Pick<ExternalCaClient, 'sign'>;
+  readonly external: ExternalSigner;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -191,35 +183,17 @@ export class Authority {
     return sign({ ...wanted, authority, random, validityMs, nowMs: clock.wallMs() });
   }
 
-  /** By the first that answers with what was asked for. */
-  async #signOutside(
+  #signOutside(
     authorities: readonly ExternalCa[],
     rootPem: string,
     wanted: WantedCertificate,
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const { external, clock, log } = this.#options;
-    await checkRequest(wanted.csrPem);
-    let failure: unknown = null;
-    for (const authority of authorities) {
-      try {
-        const [certificate] = parseCertificates(
-          await external.sign(authority, rootPem, wanted, signal),
-        );
-        const certPem = certificate?.toString() ?? '';
-        const subject = verifyNodeCertificate(certPem, rootPem, clock.wallMs());
-        const { nodeId, role, clusterId } = subject;
-        if (nodeId === wanted.nodeId && role === wanted.role && clusterId === wanted.clusterId) {
-          return certPem;
-        }
-        throw new SkepError('unavailable', `it answered with a certificate for ${role} ${nodeId}`);
-      } catch (err) {
-        signal?.throwIfAborted();
-        failure = err;
-        log.warn({ url: authority.url, reason: describeError(err) }, 'external CA did not sign');
-      }
-    }
-    throw new SkepError('unavailable', `issue certificate: ${describeError(failure)}`);
+    const failed = ({ url }: ExternalCa, err: unknown): void =>
+      log.warn({ url, reason: describeError(err) }, 'external CA did not sign');
+    const nowMs = (): number => clock.wallMs();
+    return signOutside({ external, authorities, rootPem, nowMs, failed }, wanted, signal);
   }
 }
 

@@ -3,8 +3,8 @@ import { X509Certificate } from 'node:crypto';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { Cluster, ExternalCa, RootRotation } from '../../common/model/cluster.ts';
-import { checkAuthorityPair } from '../../common/pki/authority-pair.ts';
-import { notAfterMs, notBeforeMs, parseCertificate } from '../../common/pki/certificate.ts';
+import { checkNextRoot } from '../../common/pki/authority-pair.ts';
+import { parseCertificate } from '../../common/pki/certificate.ts';
 import { isIssuedBy, sameCertificate } from '../../common/pki/chain.ts';
 import { authoritiesOf, type ExternalCaClient } from '../../common/pki/external-ca.ts';
 import { createRoot, crossSign } from '../../common/pki/issue.ts';
@@ -23,7 +23,6 @@ type RootCa = Cluster['rootCa'];
 /** A root with its key; '' = external authorities have it. */
 type Pair = Pick<RootCa, 'certPem' | 'keyPem'>;
 
-const ROOT_VALIDITY_MIN_MS = 365 * 24 * 3600 * 1000;
 const UNIT_BYTES = 4;
 
 /**
@@ -126,15 +125,7 @@ class TrustRootPlan {
   /** Beside its form: that it lasts, and that OpenSSL can tell it from the present root. */
   checkNext(certPem: string, keyPem: string): Pair {
     const { nowMs } = this.#environment;
-    const certificate = checkAuthorityPair(certPem, keyPem);
-    if (notBeforeMs(certificate) > nowMs) {
-      throw invalid(`CA certificate is not valid before ${certificate.validFrom}`);
-    }
-    if (notAfterMs(certificate) < nowMs + ROOT_VALIDITY_MIN_MS) {
-      throw invalid(
-        `CA certificate expires too soon: it ends ${certificate.validTo}, and must last for a year`,
-      );
-    }
+    const certificate = checkNextRoot(certPem, keyPem, nowMs);
     const present = parseCertificate(this.#cluster.rootCa.certPem);
     if (sameCertificate(certificate, present)) return { certPem: certificate.toString(), keyPem };
     if (certificate.subject === present.subject) {

@@ -1,6 +1,6 @@
 // The external authority's protocol over real TLS, against a small server of our own that speaks CFSSL's sign endpoint.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:https';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -10,12 +10,16 @@ import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { SystemRandom } from '../../common/base/random.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import { parseCertificate } from '../../common/pki/certificate.ts';
 import { isIssuedBy, verifyNodeCertificate } from '../../common/pki/chain.ts';
 import { ExternalCaClient } from '../../common/pki/external-ca.ts';
 import { IdentityHolder } from '../../common/pki/identity.ts';
 import { createRequest, createRoot } from '../../common/pki/issue.ts';
+import { joinThroughAny } from '../../common/rpc/join-cluster.ts';
+import { createCluster } from '../../manager/ca/bootstrap.ts';
 import { TestAuthority } from '../support/identities.ts';
+import { idleSwarmNode, initRequest } from '../support/swarm-node.ts';
 
 const clock = new SystemClock();
 const random = new SystemRandom();
@@ -58,9 +62,14 @@ function signed(request: SignRequest): string {
 
 let server: Server;
 let url = '';
+/** that asks nobody who it is */
+let openServer: Server;
+let openUrl = '';
 let respond: (body: string) => string = () => '';
 /** who asked last, by its certificate */
 let client: string | undefined;
+/** that clients sent */
+const serverNames: string[] = [];
 let cluster: TestAuthority;
 let external: ExternalCaClient;
 let rootPem = '';
@@ -70,7 +79,7 @@ beforeAll(async () => {
   rootPem = root.certPem;
   writeFileSync(file('root.pem'), root.certPem);
   writeFileSync(file('root.key'), root.keyPem);
-  writeFileSync(file('ip'), 'subjectAltName=IP:127.0.0.1\n');
+  writeFileSync(file('ip'), 'subjectAltName=IP:127.0.0.1,IP:::ffff:127.0.0.1\n');
   openssl(
     ...['req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
     ...['-keyout', file('server.key'), '-out', file('server.csr'), '-subj', '/CN=ca'],
@@ -83,13 +92,23 @@ beforeAll(async () => {
   cluster = await TestAuthority.create(clock.wallMs());
   const manager = new IdentityHolder(await cluster.identity('manager', 'm'.repeat(25)));
   external = new ExternalCaClient({ credentials: manager, clock });
-  server = createServer(
+  [server, url] = await serve(true);
+  [openServer, openUrl] = await serve(false);
+});
+
+/** @param knowsClients refuses those whose certificate is not of the cluster */
+async function serve(knowsClients: boolean): Promise<[Server, string]> {
+  const made = createServer(
     {
       cert: readFileSync(file('server.pem')),
       key: readFileSync(file('server.key')),
       ca: cluster.authority.certPem,
       requestCert: true,
-      rejectUnauthorized: true,
+      rejectUnauthorized: knowsClients,
+      SNICallback: (name, answer) => {
+        serverNames.push(name);
+        answer(null);
+      },
     },
     (request, response) => {
       client = (request.socket as TLSSocket).getPeerX509Certificate()?.subject;
@@ -98,12 +117,13 @@ beforeAll(async () => {
       request.on('end', () => response.end(respond(Buffer.concat(parts).toString())));
     },
   );
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/api/v1/cfssl/sign`;
-});
+  await new Promise<void>((resolve) => made.listen(0, '127.0.0.1', resolve));
+  const { port } = made.address() as AddressInfo;
+  return [made, `https://127.0.0.1:${port}/api/v1/cfssl/sign`];
+}
 
 afterAll(async () => {
-  await new Promise((resolve) => server.close(resolve));
+  for (const one of [server, openServer]) await new Promise((resolve) => one.close(resolve));
   rmSync(dir, { recursive: true });
 });
 
@@ -147,6 +167,49 @@ describe('an external authority', () => {
     expect(crossed.subject.split('\n').sort()).toEqual(['CN=swarm-ca', 'OU=next']);
   });
 
+  test('signs for the first manager of a new cluster, if it need not know who asks', async () => {
+    respond = success;
+    const create = (at: string) =>
+      createCluster({
+        ...{ random, nowMs: clock.wallMs() },
+        spec: { ...DEFAULT_CLUSTER_SPEC, externalCas: [{ ...named(), url: at }] },
+        external: {
+          signer: (current) => new ExternalCaClient({ credentials: { current }, clock }),
+          nowMs: () => clock.wallMs(),
+        },
+      });
+    const { cluster: made, identity } = await create(openUrl);
+    expect(made.rootCa).toMatchObject({
+      certPem: parseCertificate(rootPem).toString(),
+      keyPem: '',
+    });
+    expect(verifyNodeCertificate(identity.certPem, rootPem, clock.wallMs())).toMatchObject({
+      ...{ nodeId: identity.nodeId, role: 'manager', clusterId: made.id },
+    });
+    await expect(create(url)).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  test('signs for who joins a cluster that was made with it', async () => {
+    respond = success;
+    const externalCas = [{ ...named(), url: openUrl }];
+    const request = await initRequest({ ...DEFAULT_CLUSTER_SPEC, externalCas });
+    const failures: unknown[] = [];
+    mkdirSync(file('node'));
+    const node = idleSwarmNode(file('node'), (err) => failures.push(err));
+    try {
+      await node.init(request);
+      const { rootCa } = await node.requireManager().control.getCluster();
+      const token = rootCa.joinTokens.worker;
+      const parts = { token, availability: 'active' as const, clock };
+      const identity = await joinThroughAny([request.listenAddress], parts);
+      expect(verifyNodeCertificate(identity.certPem, rootPem, clock.wallMs()).role).toBe('worker');
+      expect(client).toContain('CN=');
+    } finally {
+      await node.stop();
+    }
+    expect(failures).toEqual([]);
+  });
+
   test.each([
     [
       '{"success":false,"result":null,"errors":[{"code":1,"message":"policy"}]}',
@@ -166,6 +229,11 @@ describe('an external authority', () => {
 
   test('is there when somebody of that root listens, and not when another does, or nobody', async () => {
     await external.check(named(), rootPem);
+    await external.check(
+      { ...named(), url: url.replace('127.0.0.1', '[::ffff:127.0.0.1]') },
+      rootPem,
+    );
+    expect(serverNames).toEqual([]); // an address is no server name
     const other = await createRoot({ nowMs: clock.wallMs(), random, unit: 'other' });
     await expect(external.check(named(), other.certPem)).rejects.toMatchObject({
       code: 'unavailable',

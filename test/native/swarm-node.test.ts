@@ -1,13 +1,8 @@
 // A node's part in a cluster, with a manager on a real socket and disk; its worker does nothing.
-import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { SystemClock } from '../../common/base/clock.ts';
-import { silentLogger } from '../../common/base/log.ts';
-import { SystemRandom } from '../../common/base/random.ts';
-import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
-import { SwarmNode } from '../../daemon/swarm-node.ts';
+import type { SwarmNode } from '../../daemon/swarm-node.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
-import type { Worker } from '../../worker/worker.ts';
+import { idleSwarmNode, initRequest } from '../support/swarm-node.ts';
 import { temporaryFolders } from '../support/temporary-folder.ts';
 
 const newFolder = temporaryFolders();
@@ -24,55 +19,17 @@ class NoBackups extends NodeDisk {
   }
 }
 
-const idleWorker: Pick<Worker, 'register' | 'join' | 'suspend' | 'leave'> = {
-  register: () => async () => {},
-  join: async () => {},
-  suspend: async () => {},
-  leave: async () => {},
-};
-
 let node: SwarmNode | null = null;
 afterEach(async () => {
   await node?.stop();
   node = null;
 });
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof address === 'object' ? (address?.port ?? 0) : 0;
-}
-
 async function managerNode() {
   const disk = new NoBackups();
   const failures: unknown[] = [];
-  const request = {
-    listenAddress: `127.0.0.1:${await freePort()}`,
-    advertiseAddress: '127.0.0.1',
-    forceNewCluster: false,
-    cluster: {
-      spec: DEFAULT_CLUSTER_SPEC,
-      defaultAddressPool: ['10.0.0.0/8'],
-      subnetSize: 24,
-      dataPathPort: 4789,
-      availability: 'active',
-    },
-  } as const;
-  const started = new SwarmNode({
-    dataDir: await newFolder(),
-    hostname: 'host',
-    ...{ listenAddress: '', advertiseAddress: '' },
-    worker: idleWorker as Worker,
-    describe: () => {
-      throw new Error('nobody asks');
-    },
-    ...{ disk, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger },
-    onFailure: (err) => failures.push(err),
-    register: () => () => {},
-    onClusterEvent: () => {},
-  });
+  const request = await initRequest();
+  const started = idleSwarmNode(await newFolder(), (err) => failures.push(err), disk);
   node = started;
   const nodeId = await started.init(request);
   return { node: started, nodeId, disk, failures, request };

@@ -1,10 +1,21 @@
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
-import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
-import { notAfterMs, parseCertificate } from '../../../common/pki/certificate.ts';
+import { DEFAULT_CLUSTER_SPEC, type ExternalCa } from '../../../common/model/cluster.ts';
+import {
+  certificateDigest,
+  notAfterMs,
+  parseCertificate,
+} from '../../../common/pki/certificate.ts';
+import { verifyNodeCertificate } from '../../../common/pki/chain.ts';
+import type { WantedCertificate } from '../../../common/pki/external-ca.ts';
 import type { Identity } from '../../../common/pki/identity.ts';
 import { identityOf } from '../../../common/pki/identity.ts';
-import { createRequest } from '../../../common/pki/issue.ts';
+import {
+  type CertificateAuthority,
+  createRequest,
+  createRoot,
+  issueNodeCertificate,
+} from '../../../common/pki/issue.ts';
 import { createJoinToken } from '../../../common/pki/join-token.ts';
 import { LeaderCaller } from '../../../common/rpc/leader.ts';
 import { anonymousPeer, type Peer } from '../../../common/rpc/peer.ts';
@@ -70,6 +81,80 @@ describe('a new cluster', () => {
     await expect(createCluster({ random, nowMs: clock.wallMs(), ...settings })).rejects.toThrow(
       message,
     );
+  });
+});
+
+describe('a new cluster with external authorities', () => {
+  const made = makeStore();
+  const nowMs = made.clock.wallMs();
+  const { random } = made;
+  const rootOf = (unit: string) => createRoot({ nowMs, random, unit });
+  const named = (...roots: string[]): ExternalCa[] =>
+    roots.map((certPem, i) => ({
+      ...{ protocol: 'cfssl', url: `https://ca${i}.example/sign`, options: {}, certPem },
+    }));
+  /** Signs with `root` what it is asked for by the first that is no other's. */
+  const create = (
+    externalCas: readonly ExternalCa[],
+    root: CertificateAuthority,
+    patch: Partial<WantedCertificate> = {},
+  ) => {
+    const shown: Identity[] = [];
+    const creating = createCluster({
+      ...{ random, nowMs, spec: { ...DEFAULT_CLUSTER_SPEC, externalCas } },
+      external: {
+        nowMs: () => nowMs,
+        signer: (identity) => {
+          shown.push(identity);
+          return {
+            sign: async (ca, _, wanted) => {
+              if (ca.url.includes('ca0') && externalCas.length > 1) throw new Error('ca0 is ill');
+              const validityMs = 10 * DAY_MS;
+              const parts = { ...wanted, ...patch, authority: root, nowMs, validityMs, random };
+              return issueNodeCertificate(parts);
+            },
+          };
+        },
+      },
+    });
+    return { creating, shown };
+  };
+
+  test('trusts their root from the start, and has no key of it', async () => {
+    const root = await rootOf('outside');
+    const { creating, shown } = create(named(root.certPem, root.certPem), root);
+    const { cluster, node, identity } = await creating;
+    const certPem = parseCertificate(root.certPem).toString();
+    expect(cluster.rootCa).toMatchObject({ certPem, keyPem: '', rotation: null, bridgePem: '' });
+    expect(cluster.rootCa.joinTokens.worker).toMatch(
+      `SWMTKN-1-${certificateDigest(parseCertificate(certPem))}-`,
+    );
+    expect(identity).toMatchObject({ nodeId: node.id, role: 'manager', rootPem: certPem });
+    expect(verifyNodeCertificate(identity.certPem, certPem, nowMs).clusterId).toBe(cluster.id);
+    // Who asked them showed the same names, by a root that nobody else knows.
+    expect(shown).toMatchObject([{ nodeId: node.id, clusterId: cluster.id }]);
+    expect(shown[0]!.rootPem).not.toBe(certPem);
+  });
+
+  test('is not made when none of them signs, or another thing', async () => {
+    const [root, other] = [await rootOf('outside'), await rootOf('other')];
+    await expect(create(named(root.certPem), other).creating).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+    const { creating } = create(named(root.certPem), root, { role: 'worker' });
+    await expect(creating).rejects.toThrow('it answered with a certificate for worker');
+  });
+
+  test('is not made without the one root that they sign for, or with one that ends', async () => {
+    const [root, other] = [await rootOf('outside'), await rootOf('other')];
+    const old = await createRoot({ nowMs: nowMs - (20 * 365 - 300) * DAY_MS, random });
+    await expect(create(named(''), root).creating).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message: expect.stringContaining('CAConfig.ExternalCAs[0].CACert: a new cluster needs'),
+    });
+    const both = named(root.certPem, other.certPem);
+    await expect(create(both, root).creating).rejects.toThrow('must sign for one root');
+    await expect(create(named(old.certPem), old).creating).rejects.toThrow('expires too soon');
   });
 });
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { update } from '../../../../cli/commands/swarm.ts';
+import { init, update } from '../../../../cli/commands/swarm.ts';
 import { ca, rotationState } from '../../../../cli/commands/swarm-ca.ts';
 import type { NodeJson } from '../../../../common/model/engine-json/node.ts';
 import type { SwarmJson } from '../../../../common/model/engine-json/swarm.ts';
@@ -132,6 +132,26 @@ describe('skep swarm ca', () => {
       roots: 1,
       isOver: false,
     });
+  });
+});
+
+test('skep swarm init --external-ca names who has the key of the root, and how snapshots are taken', async () => {
+  const sent: { Spec: object }[] = [];
+  const said = {
+    swarmInit: async (request: { Spec: object }) => {
+      sent.push(request);
+      return 'node';
+    },
+    node: async () => ({ ManagerStatus: { Addr: '10.0.0.1:2377' } }),
+    swarm: async () => ({ JoinTokens: { Worker: 'SWMTKN-1-x' } }),
+  };
+  const flags = ['--external-ca', `protocol=cfssl,url=${URL},cacert=ca.pem`];
+  const raft = ['--snapshot-interval', '500', '--max-snapshots', '2'];
+  const { status } = await runCommand(init, [...flags, ...raft], { engine: said, cwd });
+  expect(status).toBe(0);
+  expect(sent[0]!.Spec).toMatchObject({
+    CAConfig: { ExternalCAs: [{ Protocol: 'cfssl', URL, CACert: 'CERTIFICATE\n' }] },
+    Raft: { SnapshotInterval: 500, KeepOldSnapshots: 2 },
   });
 });
 

@@ -1,0 +1,56 @@
+/** A node's part in a cluster, with a manager on a real socket and disk; its worker does nothing. */
+import { createServer } from 'node:net';
+import { SystemClock } from '../../common/base/clock.ts';
+import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import { type ClusterSpec, DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
+import { SwarmNode } from '../../daemon/swarm-node.ts';
+import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
+import type { Worker } from '../../worker/worker.ts';
+
+const idleWorker: Pick<Worker, 'register' | 'join' | 'suspend' | 'leave'> = {
+  register: () => async () => {},
+  join: async () => {},
+  suspend: async () => {},
+  leave: async () => {},
+};
+
+/** It is in no cluster yet. */
+export function idleSwarmNode(
+  dataDir: string,
+  onFailure: (err: unknown) => void,
+  disk = new NodeDisk(),
+): SwarmNode {
+  return new SwarmNode({
+    ...{ dataDir, hostname: 'host', listenAddress: '', advertiseAddress: '' },
+    worker: idleWorker as Worker,
+    describe: () => {
+      throw new Error('nobody asks');
+    },
+    ...{ disk, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger },
+    onFailure,
+    register: () => () => {},
+    onClusterEvent: () => {},
+  });
+}
+
+/** For a cluster on a free port of this machine. */
+export async function initRequest(spec: ClusterSpec = DEFAULT_CLUSTER_SPEC) {
+  return {
+    listenAddress: `127.0.0.1:${await freePort()}`,
+    advertiseAddress: '127.0.0.1',
+    forceNewCluster: false,
+    cluster: {
+      ...{ spec, defaultAddressPool: ['10.0.0.0/8'], subnetSize: 24, dataPathPort: 4789 },
+      availability: 'active',
+    },
+  } as const;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return typeof address === 'object' ? (address?.port ?? 0) : 0;
+}
