@@ -17,6 +17,7 @@ import { Allocator } from './allocator/allocator.ts';
 import { Authority } from './ca/authority.ts';
 import { CertificateReconciler } from './ca/certificate-reconciler.ts';
 import { ClusterEvents } from './cluster-events.ts';
+import { Attachments } from './controlapi/attachments.ts';
 import { ControlApi } from './controlapi/control-api.ts';
 import { Dispatcher, type ManagerList } from './dispatcher/dispatcher.ts';
 import { Expulsion } from './expulsion.ts';
@@ -274,6 +275,8 @@ export class Manager implements ManagerList, LeaderLocator {
     const agents = this.#agentEntry();
     this.#scope.defer(authority.register(server));
     this.#scope.defer(control.register(server));
+    const attachments = new Attachments({ store: this.store, leader, clock });
+    this.#scope.defer(attachments.register(server));
     this.#scope.defer(this.#groupService().register(server));
     this.#scope.defer(this.images.register(server));
     this.#scope.defer(

@@ -32,7 +32,9 @@ export interface AssignedNetwork {
 /** One task's seat in one network, anywhere in the cluster. Key: `networkId/taskId`. */
 export interface AssignedEndpoint {
   readonly networkId: NetworkId;
+  /** of a container outside of services: its id, 64 hexadecimal characters; no task's id is like that */
   readonly taskId: TaskId;
+  /** '' = of a container outside of services */
   readonly serviceId: ServiceId;
   readonly serviceName: string;
   readonly slot: number;

@@ -45,6 +45,38 @@ export interface NodeStatus {
   readonly address: string;
 }
 
+/** A place of one container outside of services in an attachable network. Asked for by its node. */
+export interface ContainerAttachment {
+  readonly networkId: NetworkId;
+  /** 64 hexadecimal characters */
+  readonly containerId: string;
+  readonly containerName: string;
+  readonly hostname: string;
+  readonly aliases: readonly string[];
+  /** the address that is wanted, with or without prefix length; '' = any */
+  readonly wanted: string;
+  /** CIDR, of the allocator; '' = none */
+  readonly address: string;
+  /** why the allocator has no address for it, in words; '' = it has one, or was not looked at yet */
+  readonly problem: string;
+}
+
+/** Of all that a node attached: those of one node have at most one of each key. */
+export function attachmentKey({
+  networkId,
+  containerId,
+}: Pick<ContainerAttachment, 'networkId' | 'containerId'>): string {
+  return `${networkId}/${containerId}`;
+}
+
+/** A container outside of services there is in the network, or is to be. */
+export function isAttachedTo(
+  { containerAttachments }: Pick<Node, 'containerAttachments'>,
+  networkId: string,
+): boolean {
+  return containerAttachments.some((attachment) => attachment.networkId === networkId);
+}
+
 export interface Node {
   readonly id: NodeId;
   readonly meta: Meta;
@@ -56,6 +88,10 @@ export interface Node {
   readonly role: NodeRole;
   /** one address per overlay network in use on the node and one in the ingress network (allocator) */
   readonly attachments: readonly { readonly networkId: NetworkId; readonly address: string }[];
+  /** of its containers outside of services, as the node said last; addresses and problems are the allocator's */
+  readonly containerAttachments: readonly ContainerAttachment[];
+  /** of the word that they are from: the node counts, and an earlier one that comes late is not heard */
+  readonly attachmentsSequence: number;
   /** DER, as last issued */
   readonly certificate: Uint8Array | null;
   /** latest end of all that were issued to it, wall ms: an earlier one may last longer; 0 = not known */

@@ -3,6 +3,7 @@ import { skep } from '../../proto/gen/skep.js';
 import { asId, type NetworkId, type NodeId } from '../model/ids.ts';
 import type {
   Availability,
+  ContainerAttachment,
   Node,
   NodeDescription,
   NodeRole,
@@ -25,6 +26,8 @@ import {
   nullable,
   requiredMessage,
   text,
+  textList,
+  textListFromProto,
   textMap,
   textMapFromProto,
   uint32,
@@ -130,6 +133,36 @@ export function nodeStatusFromProto(m: skep.NodeStatus.$Properties): NodeStatus 
   });
 }
 
+export function containerAttachmentToProto(
+  attachment: ContainerAttachment,
+): skep.ContainerAttachment.$Properties {
+  return {
+    networkId: text(attachment.networkId),
+    containerId: text(attachment.containerId),
+    containerName: text(attachment.containerName),
+    hostname: text(attachment.hostname),
+    aliases: textList(attachment.aliases),
+    wanted: text(attachment.wanted),
+    address: text(attachment.address),
+    problem: text(attachment.problem),
+  };
+}
+
+export function containerAttachmentFromProto(
+  m: skep.ContainerAttachment.$Properties,
+): ContainerAttachment {
+  return Object.freeze({
+    networkId: asId<NetworkId>(m.networkId ?? ''),
+    containerId: m.containerId ?? '',
+    containerName: m.containerName ?? '',
+    hostname: m.hostname ?? '',
+    aliases: textListFromProto(m.aliases),
+    wanted: m.wanted ?? '',
+    address: m.address ?? '',
+    problem: m.problem ?? '',
+  });
+}
+
 export function nodeToProto(node: Node): skep.Node.$Properties {
   return {
     id: text(node.id),
@@ -142,6 +175,8 @@ export function nodeToProto(node: Node): skep.Node.$Properties {
       networkId: text(a.networkId),
       address: text(a.address),
     })),
+    containerAttachments: node.containerAttachments.map(containerAttachmentToProto),
+    attachmentsSequence: int64(node.attachmentsSequence, 'node.attachmentsSequence'),
     certificate: node.certificate,
     renewCertificate: node.renewCertificate,
     certificatesEndMs: int64(node.certificatesEndMs, 'node.certificatesEndMs'),
@@ -159,6 +194,8 @@ export function nodeFromProto(m: skep.Node.$Properties): Node {
     attachments: listFromProto(m.attachments, (a) =>
       Object.freeze({ networkId: asId<NetworkId>(a.networkId ?? ''), address: a.address ?? '' }),
     ),
+    containerAttachments: listFromProto(m.containerAttachments, containerAttachmentFromProto),
+    attachmentsSequence: intFromProto(m.attachmentsSequence, 'node.attachmentsSequence'),
     certificate: nullable(m.certificate, bytesFromProto),
     renewCertificate: m.renewCertificate ?? false,
     certificatesEndMs: intFromProto(m.certificatesEndMs, 'node.certificatesEndMs'),

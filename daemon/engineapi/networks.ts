@@ -1,6 +1,7 @@
 /** `/networks`: networks of swarm scope, and this node's own. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Network } from '../../common/model/network.ts';
+import { isAttachedTo } from '../../common/model/node.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
@@ -177,7 +178,10 @@ function usedInCluster(parts: RouteParts): ReadonlySet<string> {
     const served = view
       .list('service')
       .flatMap(({ spec }) => spec.task.networks.map(({ target }) => target as string));
-    const attached = networks.filter(({ id }) => view.tasksByNetwork(id).length > 0);
+    const nodes = view.list('node');
+    const attached = networks.filter(
+      ({ id }) => view.tasksByNetwork(id).length > 0 || nodes.some((it) => isAttachedTo(it, id)),
+    );
     return new Set([...served, ...[...ingress, ...attached].map(({ id }) => id as string)]);
   });
 }

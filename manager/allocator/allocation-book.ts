@@ -5,7 +5,7 @@
 import { DEFAULT_ADDRESS_POOL, DEFAULT_SUBNET_SIZE } from '../../common/model/cluster.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/network.ts';
-import type { Node } from '../../common/model/node.ts';
+import { attachmentKey, type Node } from '../../common/model/node.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
@@ -19,6 +19,11 @@ export interface AllocatedNetwork {
   /** as allocated */
   readonly network: Network;
   readonly pool: AddressPool;
+}
+
+export interface ContainerPlace {
+  readonly networkId: NetworkId;
+  readonly address: string;
 }
 
 /** Networks that other machines of the cluster share; only these have addresses from us. */
@@ -42,6 +47,8 @@ export class AllocationBook {
   readonly taskAttachments = new Map<TaskId, readonly NetworkAttachment[]>();
   /** address by network, per node; interface notation */
   readonly nodeAttachments = new Map<NodeId, Map<NetworkId, string>>();
+  /** of a node's containers outside of services: `attachmentKey` -> place; interface notation */
+  readonly containerPlaces = new Map<NodeId, Map<string, ContainerPlace>>();
 
   constructor(addressPools: readonly string[], subnetPrefixLength: number) {
     this.subnets = new SubnetPool(addressPools, subnetPrefixLength);
@@ -150,11 +157,28 @@ export class AllocationBook {
   }
 
   releaseNode(nodeId: NodeId): boolean {
+    const freed = this.releaseLeft(nodeId, []);
     const attachments = this.nodeAttachments.get(nodeId);
-    if (!attachments) return false;
+    if (!attachments) return freed;
     this.nodeAttachments.delete(nodeId);
     for (const [networkId, address] of attachments) this.releaseAddress(networkId, address);
     return true;
+  }
+
+  /** The places of a node's containers that are not among `kept` any more. True when there were any. */
+  releaseLeft(nodeId: NodeId, kept: Node['containerAttachments']): boolean {
+    const places = this.containerPlaces.get(nodeId);
+    if (!places) return false;
+    const keys = new Set(kept.map(attachmentKey));
+    let freed = false;
+    for (const [key, { networkId, address }] of [...places]) {
+      if (keys.has(key)) continue;
+      places.delete(key);
+      this.releaseAddress(networkId, address);
+      freed = true;
+    }
+    if (places.size === 0) this.containerPlaces.delete(nodeId);
+    return freed;
   }
 
   #restoreNetwork(network: Network): void {
@@ -183,6 +207,14 @@ export class AllocationBook {
   }
 
   #restoreNode(node: Node): void {
+    const places = new Map<string, ContainerPlace>();
+    for (const attachment of node.containerAttachments) {
+      const { networkId, address } = attachment;
+      if (address === '') continue;
+      places.set(attachmentKey(attachment), { networkId, address });
+      this.#restore(networkId, address);
+    }
+    if (places.size > 0) this.containerPlaces.set(node.id, places);
     if (node.attachments.length === 0) return;
     const byNetwork = new Map<NetworkId, string>();
     for (const { networkId, address } of node.attachments) {

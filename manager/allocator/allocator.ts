@@ -9,6 +9,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -134,7 +135,7 @@ export class Allocator {
         return;
       case 'node':
         if (change.action === 'remove') this.#freed(book.releaseNode(change.object.id));
-        else this.#dirty.nodes.add(change.object.id);
+        else this.#observeNode(change.object);
         return;
       case 'task':
         this.#observeTask(change.object, change.action);
@@ -147,6 +148,11 @@ export class Allocator {
       default:
         assertNever(change, 'store change');
     }
+  }
+
+  #observeNode({ id, containerAttachments }: Node): void {
+    this.#freed(this.#book.releaseLeft(id, containerAttachments));
+    this.#dirty.nodes.add(id);
   }
 
   #observeTask(task: Task, action: StoreChange['action']): void {

@@ -1,8 +1,10 @@
 /** Writes one decision of the allocator, unless the object has moved on in the meantime. */
 import { assertNever } from '../../common/base/assert.ts';
+import { attachmentKey, type Node } from '../../common/model/node.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import type { WriteTx } from '../store/types.ts';
 import type { AllocationChange } from './plan.ts';
+import type { NodeChanges } from './plan-attachments.ts';
 
 /** @param nowMs wall clock, for the status of tasks */
 export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: number): void {
@@ -19,7 +21,7 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
     }
     case 'node': {
       const node = tx.get('node', change.id);
-      if (node) tx.update('node', { ...node, attachments: change.attachments });
+      if (node) tx.update('node', { ...node, ...changedNode(node, change) });
       return;
     }
     case 'task': {
@@ -47,4 +49,18 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
     default:
       assertNever(change, 'allocation change');
   }
+}
+
+/** Of places that are not asked for any more nothing is written: the node is looked at again. */
+function changedNode(
+  node: Node,
+  { attachments, places }: NodeChanges,
+): Pick<Node, 'attachments' | 'containerAttachments'> {
+  return {
+    attachments: attachments ?? node.attachments,
+    containerAttachments: node.containerAttachments.map((attachment) => ({
+      ...attachment,
+      ...places.get(attachmentKey(attachment)),
+    })),
+  };
 }

@@ -1,12 +1,12 @@
 /** Decides the addresses of tasks and nodes. Takes them in the book; writes nothing. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { NetworkId, NodeId } from '../../common/model/ids.ts';
-import type { Node } from '../../common/model/node.ts';
+import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import type { Endpoint, NetworkAttachmentConfig, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
-import type { AllocatedNetwork, AllocationBook } from './allocation-book.ts';
+import type { AllocatedNetwork, AllocationBook, ContainerPlace } from './allocation-book.ts';
 import { requireNetworks } from './networks-of.ts';
 import { exhausted, publishesIngress } from './plan-endpoint.ts';
 import { isProblem, type Problem } from './problem.ts';
@@ -58,12 +58,12 @@ function takeAddresses(
 ): string[] | Problem {
   const fixed = config?.addresses ?? [];
   if (fixed.length === 0) {
-    const address = entry.pool.takeNext();
-    return address === null ? exhausted(entry) : [address];
+    const address = takeAddress(entry, '');
+    return typeof address === 'string' ? [address] : address;
   }
   const taken: string[] = [];
   for (const wanted of fixed) {
-    const address = takeFixed(entry, wanted);
+    const address = takeAddress(entry, wanted);
     if (typeof address !== 'string') {
       for (const one of taken) entry.pool.release(one);
       return address;
@@ -73,7 +73,10 @@ function takeAddresses(
   return taken;
 }
 
-function takeFixed({ network, pool }: AllocatedNetwork, wanted: string): string | Problem {
+/** @param wanted '' = any */
+function takeAddress(entry: AllocatedNetwork, wanted: string): string | Problem {
+  const { network, pool } = entry;
+  if (wanted === '') return pool.takeNext() ?? exhausted(entry);
   try {
     const address = pool.take(wanted);
     if (address !== null) return address;
@@ -86,22 +89,29 @@ function takeFixed({ network, pool }: AllocatedNetwork, wanted: string): string 
   }
 }
 
-export interface NodeAllocation {
+/** What is to be written of a node. */
+export interface NodeChanges {
   /** null = as they are */
   readonly attachments: Node['attachments'] | null;
+  /** `attachmentKey` -> what its container's place has now, where that is something else */
+  readonly places: ReadonlyMap<string, Pick<ContainerAttachment, 'address' | 'problem'>>;
+}
+
+export interface NodeAllocation extends NodeChanges {
   /** networks without an address for the node; the allocator tries again when one is freed */
   readonly problems: readonly string[];
 }
 
 /**
- * The node's own addresses: one in each overlay network of its tasks, one in the ingress network from
- * the day it was ready. What no task there uses any more is given back.
+ * The addresses of its containers outside of services, and the node's own: one in each overlay network of
+ * these and of its tasks, one in the ingress network from the day it was ready. What nothing there uses
+ * any more is given back.
  */
 export function planNode(book: AllocationBook, view: ReadView, node: Node): NodeAllocation {
+  const { places, problems } = planPlaces(book, view, node);
   const held = book.nodeAttachments.get(node.id) ?? new Map<NetworkId, string>();
   const wanted = wantedNetworks(book, view, node);
   const next = new Map<NetworkId, string>();
-  const problems: string[] = [];
   let changed = false;
   for (const entry of wanted) {
     const { network, pool } = entry;
@@ -118,10 +128,49 @@ export function planNode(book: AllocationBook, view: ReadView, node: Node): Node
     book.releaseAddress(networkId, address);
     changed = true;
   }
-  if (!changed) return { attachments: null, problems };
+  if (!changed) return { attachments: null, places, problems };
   setNodeAttachments(book, node.id, next);
   const attachments = [...next].map(([networkId, address]) => ({ networkId, address }));
-  return { attachments, problems };
+  return { attachments, places, problems };
+}
+
+/** What a node's containers have in the networks that they are attached to, where it is not written so. */
+function planPlaces(
+  book: AllocationBook,
+  view: ReadView,
+  { id, containerAttachments }: Node,
+): { places: Map<string, Pick<ContainerAttachment, 'address' | 'problem'>>; problems: string[] } {
+  const held = book.containerPlaces.get(id) ?? new Map<string, ContainerPlace>();
+  const places = new Map<string, Pick<ContainerAttachment, 'address' | 'problem'>>();
+  const problems: string[] = [];
+  for (const attachment of containerAttachments) {
+    const { networkId } = attachment;
+    const key = attachmentKey(attachment);
+    const taken = held.get(key)?.address ?? takePlace(book, view, attachment);
+    const place =
+      typeof taken === 'string'
+        ? { address: taken, problem: '' }
+        : { address: '', problem: taken?.problem ?? '' };
+    if (place.address !== '') held.set(key, { networkId, address: place.address });
+    else problems.push(place.problem || `network ${networkId} has no subnet yet`);
+    if (place.address === attachment.address && place.problem === attachment.problem) continue;
+    places.set(key, place);
+  }
+  if (held.size > 0) book.containerPlaces.set(id, held);
+  return { places, problems };
+}
+
+/** null = the network is being set up */
+function takePlace(
+  book: AllocationBook,
+  view: ReadView,
+  { networkId, wanted }: ContainerAttachment,
+): string | Problem | null {
+  const entry = book.networks.get(networkId);
+  if (entry) return takeAddress(entry, wanted);
+  if (!view.get('network', networkId)) return { problem: `network ${networkId} not found` };
+  const obstacle = book.obstacles.get(networkId);
+  return obstacle === undefined ? null : { problem: obstacle };
 }
 
 function setNodeAttachments(book: AllocationBook, id: NodeId, next: Map<NetworkId, string>): void {
@@ -135,6 +184,10 @@ function wantedNetworks(book: AllocationBook, view: ReadView, node: Node): Set<A
   if (ingress) {
     const has = book.nodeAttachments.get(node.id)?.has(ingress.network.id) ?? false;
     if (has || node.status.state === 'ready') wanted.add(ingress);
+  }
+  for (const { networkId } of book.containerPlaces.get(node.id)?.values() ?? []) {
+    const entry = book.networks.get(networkId);
+    if (entry) wanted.add(entry);
   }
   for (const task of view.tasksByNode(node.id)) {
     const { state } = task.status;

@@ -3,12 +3,12 @@
  * book; order matters: networks, then endpoints, then nodes, then tasks, each building on the last.
  */
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
-import type { Node } from '../../common/model/node.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { ReadView } from '../store/types.ts';
 import type { AllocationBook } from './allocation-book.ts';
 import {
+  type NodeChanges,
   planNode,
   planTask,
   type TaskAllocation,
@@ -29,7 +29,7 @@ export interface DirtyIds {
 export type AllocationChange =
   | { readonly kind: 'network'; readonly id: NetworkId; readonly allocation: NetworkAllocation }
   | { readonly kind: 'service'; readonly id: ServiceId; readonly endpoint: Endpoint }
-  | { readonly kind: 'node'; readonly id: NodeId; readonly attachments: Node['attachments'] }
+  | ({ readonly kind: 'node'; readonly id: NodeId } & NodeChanges)
   | { readonly kind: 'task'; readonly id: TaskId; readonly allocation: TaskAllocation }
   | { readonly kind: 'task-waits'; readonly id: TaskId; readonly problem: string };
 
@@ -117,9 +117,11 @@ class PlanPass {
   #planNode(id: NodeId): void {
     const node = this.#view.get('node', id);
     if (!node) return;
-    const { attachments, problems } = planNode(this.#book, this.#view, node);
+    const { problems, ...changes } = planNode(this.#book, this.#view, node);
     if (problems.length > 0) this.#nodes.set(id, problems.join('; '));
-    if (attachments) this.#changes.push({ kind: 'node', id, attachments });
+    if (changes.attachments || changes.places.size > 0) {
+      this.#changes.push({ kind: 'node', id, ...changes });
+    }
   }
 
   #planTask(id: TaskId): void {

@@ -173,6 +173,8 @@ export function newNode(
     status: { state: 'unknown', message: 'waiting for the first session', address },
     role,
     attachments: [],
+    containerAttachments: [],
+    attachmentsSequence: 0,
     certificate: new Uint8Array(certificate.raw),
     certificatesEndMs: notAfterMs(certificate),
     renewCertificate: false,

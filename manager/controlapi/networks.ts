@@ -146,6 +146,11 @@ function requireUnused(view: ReadView, network: Network): void {
       throw failed(`network ${id} is in use by service ${service.id}`);
     }
   }
+  const attached = view
+    .list('node')
+    .flatMap(({ containerAttachments }) => containerAttachments)
+    .find(({ networkId }) => networkId === id);
+  if (attached) throw failed(`network ${id} is in use by container ${attached.containerId}`);
   for (const task of view.tasksByNetwork(id)) {
     // Tasks of a removed service are on their way out: `stack rm` removes its networks right away.
     const wanted =

@@ -14,9 +14,15 @@ import type {
 import { assignmentKey } from '../../common/model/assignment.ts';
 import { type Balancing, balancingOf } from '../../common/model/balancing.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
-import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
+import {
+  asId,
+  type NetworkId,
+  type NodeId,
+  type ServiceId,
+  type TaskId,
+} from '../../common/model/ids.ts';
 import { isEncrypted, MTU_OPTION, type Network, subnet6Of } from '../../common/model/network.ts';
-import type { Node } from '../../common/model/node.ts';
+import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
@@ -256,6 +262,7 @@ export class NetworkTables {
           : null;
       if (id) this.#putPeer(networkId, id, item, recorder);
     }
+    this.#refreshContainers(node, previous, recorder);
     const isDown = (it: Node | null): boolean => it?.status.state === 'down';
     const same =
       previous !== null &&
@@ -263,6 +270,18 @@ export class NetworkTables {
       isDown(previous) === isDown(node);
     if (same || !id) return;
     for (const task of view.tasksByNode(id)) this.#refreshTask(view, task, task, recorder);
+  }
+
+  #refreshContainers(node: Node | null, previous: Node | null, recorder: Recorder): void {
+    const now = new Map((node?.containerAttachments ?? []).map((it) => [attachmentKey(it), it]));
+    for (const attachment of previous?.containerAttachments ?? []) {
+      const key = attachmentKey(attachment);
+      if (!now.has(key)) this.#put(attachment.networkId, 'endpoint', key, null, recorder);
+    }
+    for (const [key, attachment] of now) {
+      const item = node && containerEndpoint(node, attachment);
+      this.#put(attachment.networkId, 'endpoint', key, item, recorder);
+    }
   }
 
   #put(
@@ -422,6 +441,28 @@ function assignedEndpoint(
   };
 }
 
+/** The place of a container outside of services: it serves under its own names for as long as its node says. */
+function containerEndpoint(node: Node, attachment: ContainerAttachment): AssignedEndpoint | null {
+  const { networkId, containerId, containerName, hostname, aliases, address } = attachment;
+  const hostAddress = hostAddressOf(node);
+  if (address === '' || !hostAddress) return null;
+  return {
+    networkId,
+    taskId: asId<TaskId>(containerId),
+    serviceId: NO_SERVICE,
+    serviceName: '',
+    slot: 0,
+    nodeId: node.id,
+    hostAddress,
+    address: withoutPrefix(address),
+    hostname,
+    containerName,
+    aliases,
+    serving: node.status.state !== 'down',
+  };
+}
+
+const NO_SERVICE = asId<ServiceId>('');
 const NO_CHOICE: Balancing = { clientAffinity: false, localOnly: false };
 
 /** Labels of services from before they were checked may hold anything. */

@@ -4,6 +4,7 @@
  */
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { ConfigId, NetworkId, NodeId, SecretId, TaskId } from '../../common/model/ids.ts';
+import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
@@ -55,8 +56,10 @@ interface Held {
 export class NodeAssignments {
   readonly #nodeId: NodeId;
   readonly #tasks = new Map<TaskId, { readonly task: Task; readonly needs: Needs }>();
-  /** of its tasks; it holds these and the ingress network */
+  /** of its tasks and containers outside of services; it holds these and the ingress network */
   readonly #inhabited = new UseCounts<NetworkId>();
+  /** of those containers */
+  #attachments: Node['containerAttachments'] = [];
   readonly #secrets = new UseCounts<SecretId>();
   readonly #configs = new UseCounts<ConfigId>();
   #ingress: NetworkId | null = null;
@@ -69,6 +72,7 @@ export class NodeAssignments {
   complete(view: ReadView, tables: NetworkTables): AssignmentChange[] {
     const changes: AssignmentChange[] = [];
     this.#ingress = tables.ingressId;
+    this.#stepContainers(this.#attachmentsIn(view));
     for (const task of view.tasksByNode(this.#nodeId)) {
       if (isAssigned(task, this.#nodeId)) this.#setTask(task, changes);
     }
@@ -92,19 +96,35 @@ export class NodeAssignments {
     tableChanges: TableChanges,
   ): AssignmentChange[] {
     const out: AssignmentChange[] = [];
-    if (taskChanges.length === 0 && this.#ingress === tables.ingressId) {
+    const attachments = this.#attachmentsIn(view);
+    const isSame = attachments === this.#attachments && this.#ingress === tables.ingressId;
+    if (taskChanges.length === 0 && isSame) {
       for (const [id, { items, peers }] of tableChanges.byNetwork) {
         if (this.#holds(id)) out.push(...items, ...pick(peers, this.#peersOf(id)));
       }
     } else {
       const before = this.#held();
       this.#ingress = tables.ingressId;
+      this.#stepContainers(attachments);
       this.#stepTasks(taskChanges, out);
       this.#stepFiles(view, before, out);
       this.#stepNetworks(tables, before, tableChanges, out);
     }
     out.push(...tableChanges.ports);
     return out;
+  }
+
+  #attachmentsIn(view: ReadView): Node['containerAttachments'] {
+    return view.get('node', this.#nodeId)?.containerAttachments ?? [];
+  }
+
+  /** Those without an address are in no table yet. */
+  #stepContainers(next: Node['containerAttachments']): void {
+    for (const { networkId, address } of next) if (address !== '') this.#inhabited.add(networkId);
+    for (const { networkId, address } of this.#attachments) {
+      if (address !== '') this.#inhabited.remove(networkId);
+    }
+    this.#attachments = next;
   }
 
   #held(): Held {

@@ -3,6 +3,7 @@
  * alone, so that every manager comes to the same end.
  */
 import { assert, assertNever } from '../../common/base/assert.ts';
+import { isAttachedTo } from '../../common/model/node.ts';
 import type { ObjectKind } from '../../common/model/object-kinds.ts';
 import { refersTo } from '../../common/model/service-references.ts';
 import type { StoreGuard, StoreTransaction } from '../../common/wire/store-log.ts';
@@ -57,7 +58,8 @@ function holds(tables: Tables, { rule, kind, id }: StoreGuard): boolean {
     case 'unused':
       return (
         object === undefined ||
-        !tables.list('service').some(({ spec }) => refersTo(spec, kind, object))
+        (!tables.list('service').some(({ spec }) => refersTo(spec, kind, object)) &&
+          !(kind === 'network' && tables.list('node').some((node) => isAttachedTo(node, id))))
       );
     default:
       return assertNever(rule, 'guard');

@@ -46,7 +46,8 @@ export interface WriteTx extends ReadView {
   remove(kind: ObjectKind, id: string): void;
   /**
    * What was found true of an object that is only read must be true when this is applied as well, or it
-   * has lost and is run again: `exists`, it is there; `unused`, no service refers to it.
+   * has lost and is run again: `exists`, it is there; `unused`, no service refers to it, and no container
+   * is attached to it.
    */
   guard(rule: StoreGuardRule, kind: ObjectKind, id: string): void;
 }

@@ -10,6 +10,7 @@ import type { StoreChange, WriteTx } from '../../manager/store/types.ts';
 import {
   aCluster,
   aConfig,
+  aContainerAttachment,
   aContainerSpec,
   aNetwork,
   aNetworkSpec,
@@ -67,6 +68,9 @@ export type Op =
       readonly address: string | null;
       readonly state: Node['status']['state'];
       readonly attachments: readonly NetworkId[];
+      /** with a container outside of services in them */
+      readonly containers: readonly NetworkId[];
+      readonly areAllocated: boolean;
     }
   | { readonly op: 'network'; readonly id: NetworkId; readonly vxlanId: number | null }
   | { readonly op: 'remove'; readonly kind: 'task' | 'service' | 'node' | 'network'; id: string };
@@ -114,6 +118,8 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       address: oneOf(['192.0.2.1:2377', '192.0.2.2:2377', null]),
       state: oneOf(['ready', 'down', 'unknown'] as const),
       attachments: some(networkIds),
+      containers: some(networkIds),
+      areAllocated: fc.boolean(),
     }),
   },
   {
@@ -241,6 +247,14 @@ function nodeOf(step: Extract<Op, { op: 'node' }>): Node {
       step.address === null ? null : aNodeDescription({ hostname: 'h', address: step.address }),
     status: { state: step.state, message: '', address: '' },
     attachments: step.attachments.map((networkId) => ({ networkId, address: '10.0.0.3/24' })),
+    containerAttachments: step.containers.map((networkId) =>
+      aContainerAttachment({
+        networkId,
+        // A container is on one node.
+        containerId: Buffer.from(step.id).toString('hex').padEnd(64, '0').slice(0, 64),
+        address: step.areAllocated ? '10.0.0.9/24' : '',
+      }),
+    ),
   });
 }
 

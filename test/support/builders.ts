@@ -8,7 +8,12 @@ import {
 } from '../../common/model/cluster.ts';
 import type { AnyId } from '../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
-import type { Node, NodeDescription, NodeSpec } from '../../common/model/node.ts';
+import type {
+  ContainerAttachment,
+  Node,
+  NodeDescription,
+  NodeSpec,
+} from '../../common/model/node.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../../common/model/secret.ts';
 import {
@@ -219,9 +224,25 @@ export function aNode(overrides: Partial<Node> = {}): Node {
     status: { state: 'ready', message: '', address: '192.0.2.1' },
     role: 'worker',
     attachments: [],
+    containerAttachments: [],
+    attachmentsSequence: 0,
     certificate: null,
     certificatesEndMs: 0,
     renewCertificate: false,
+    ...overrides,
+  };
+}
+
+/** As its node asks for it. */
+export function aContainerAttachment(
+  overrides: Partial<ContainerAttachment> & Pick<ContainerAttachment, 'networkId'>,
+): ContainerAttachment {
+  return {
+    containerId: 'c0'.repeat(32),
+    containerName: 'shell',
+    hostname: 'c0c0c0c0c0c0',
+    aliases: [],
+    ...{ wanted: '', address: '', problem: '' },
     ...overrides,
   };
 }
