@@ -125,6 +125,18 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     expect(box.runtime.get('kept')).toMatchObject({ status: 'running', pid });
   });
 
+  test('a container that is being made when the runtime stops is given up, and nothing of it stays', async () => {
+    const making = box.create('late', ['sleep', '1000']);
+    making.catch(() => {}); // looked at below
+    while (!existsSync(join(box.stateDir, 'late'))) await new Promise((go) => setImmediate(go));
+    await box.runtime.stop();
+    await expect(making).rejects.toMatchObject({ code: 'unavailable' });
+    expect(box.runtime.list()).toEqual([]);
+    expect(readdirSync(box.stateDir)).toEqual([]);
+    expect(box.cgroupDirs().filter((dir) => existsSync(dir))).toEqual([]);
+    await restart();
+  });
+
   test('a container whose shim was killed is killed and reported, in service and at start', async () => {
     const script = '(trap "" TERM; sleep 1000) & sleep 1000';
     for (const stopFirst of [false, true]) {

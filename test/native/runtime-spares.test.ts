@@ -34,7 +34,7 @@ describe.skipIf(!runtimeTestsCanRun)('spare shims', () => {
     shims = SpareShims.open(silentLogger);
   });
   afterEach(async () => {
-    shims.close();
+    await shims.close();
     await seen().toEqual([]);
   });
 
@@ -58,6 +58,18 @@ describe.skipIf(!runtimeTestsCanRun)('spare shims', () => {
     const socket = await shims.take();
     await seen().toHaveLength(1);
     socket.destroy();
+  });
+
+  test('those that are just being made are waited for when they are closed', async () => {
+    let isTaken = false;
+    const taking = shims.take().then((socket) => {
+      isTaken = true;
+      return socket;
+    });
+    shims.refill();
+    await shims.close();
+    expect(isTaken).toBe(true); // its program could be read to the end
+    (await taking).destroy();
   });
 
   test('what is no order makes it end with a word, not hang', async () => {

@@ -20,10 +20,8 @@ import { Container, type ContainerState } from './container.ts';
 import { type ContainerStats, networkStats } from './container-stats.ts';
 import { type ExecSpec, type ExecUser, execProcess } from './exec-process.ts';
 import { CommandError, type ExecSession, ShimExecSession } from './exec-session.ts';
-import { type LogQuery, type LogRecord, readLog } from './log-reader.ts';
-import { type Logging, LogSenders } from './logging/log-senders.ts';
-import { isSent } from './logging/log-settings.ts';
-import { openSink } from './logging/log-sink.ts';
+import type { LogQuery, LogRecord } from './log-reader.ts';
+import { ContainerLogs } from './logging/container-logs.ts';
 import type {
   OciDevice,
   OciIdMapping,
@@ -65,10 +63,6 @@ export interface RuntimeOptions {
   readonly onFailure: OnFailure;
 }
 
-const EVERY_LINE: LogQuery = {
-  ...{ follow: true, tail: 'all', sinceNanos: null, untilNanos: null },
-  ...{ stdout: true, stderr: true },
-};
 /** An id names a directory and a group. */
 const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
@@ -93,9 +87,7 @@ export class NativeRuntime {
   readonly #containers = new Map<string, Container>();
   /** ids that are being created */
   readonly #creating = new Set<string>();
-  readonly #senders: LogSenders;
-  /** of those whose bundle says more than how much is kept */
-  readonly #logging = new Map<string, Logging>();
+  readonly #logs: ContainerLogs;
   readonly #removals = new Map<string, Promise<void>>();
   #shims: SpareShims | null = null;
   #cgroups: CgroupDriver | null = null;
@@ -105,7 +97,7 @@ export class NativeRuntime {
   constructor(options: RuntimeOptions) {
     this.#options = options;
     const { clock, random, log } = options;
-    this.#senders = new LogSenders({ clock, random, log, open: openSink });
+    this.#logs = new ContainerLogs({ clock, random, log });
   }
 
   /**
@@ -127,13 +119,14 @@ export class NativeRuntime {
     await this.#releaseParent();
   }
 
-  /** Containers run on. Idempotent. */
+  /** Containers run on; one that is being made is given up. Idempotent. */
   async stop(): Promise<void> {
-    await this.#senders.stop();
+    const shims = this.#shims;
+    this.#shims = null; // none is taken from now on
+    await this.#logs.stop();
     for (const container of this.#containers.values()) container.detach();
     this.#containers.clear();
-    this.#shims?.close();
-    this.#shims = null;
+    await shims?.close();
     await this.#parentRemoval;
   }
 
@@ -161,9 +154,7 @@ export class NativeRuntime {
     this.#creating.add(id);
     try {
       await this.#parentRemoval;
-      const container = await this.#build(id, bundle, signal);
-      this.#take(container, bundle);
-      return container.state;
+      return (await this.#build(id, bundle, signal)).state;
     } finally {
       this.#creating.delete(id);
       await this.#releaseParent();
@@ -187,12 +178,13 @@ export class NativeRuntime {
       try {
         // Until it is made it has ended, for whoever comes after us: its former exit says so.
         await this.#make(container, bundle, { beforeUse: () => forgetExit(container.taskDir) });
+        this.#requireShims();
+        this.#take(container, bundle);
       } catch (err) {
         container.detach();
         await this.#removeKernelState(id);
         throw err;
       }
-      this.#take(container, bundle);
     } finally {
       this.#creating.delete(id);
     }
@@ -216,7 +208,7 @@ export class NativeRuntime {
 
   /**
    * SIGKILL to every process; resolves when they are gone and the exit is known, which a stuck shim
-   * delays by 5 s at most. Rejects with `internal` when a process survives.
+   * delays by 5 s at most. Rejects with `deadline-exceeded` when a process survives.
    */
   async killAll(id: string): Promise<void> {
     await this.#require(id).kill();
@@ -243,7 +235,7 @@ export class NativeRuntime {
 
   /**
    * As `remove`, of a container in any state: its processes are killed first, and their end is
-   * awaited within the bounds of `killAll`. Rejects with `internal` when a process survives SIGKILL;
+   * awaited within the bounds of `killAll`. Rejects with `deadline-exceeded` when a process survives SIGKILL;
    * the container is then still there, to be destroyed later. Idempotent.
    */
   async destroy(id: string): Promise<void> {
@@ -261,11 +253,11 @@ export class NativeRuntime {
 
   async #destroy(container: Container): Promise<void> {
     await container.kill();
-    await this.#senders.finish(container.id);
+    await this.#logs.finish(container.id);
     await container.removeGroups();
     await this.#removeTaskDir(container);
     this.#containers.delete(container.id);
-    this.#logging.delete(container.id);
+    this.#logs.forget(container.id);
   }
 
   /** Runs a further command. Rejects with a `CommandError` when it cannot be run. */
@@ -323,39 +315,18 @@ export class NativeRuntime {
 
   /** Throws `unimplemented` when its log driver keeps nothing to read. */
   logs(id: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
-    const container = this.#require(id);
-    if (this.#logging.get(id)?.settings.isReadable === false) {
-      throw new SkepError('unimplemented', 'configured logging driver does not support reading');
-    }
-    return this.#records(container, query, signal);
+    return this.#logs.read(this.#require(id), query, signal);
   }
 
   /** What its log driver has shown with each line. */
   logAttributes(id: string): StringMap {
-    return this.#logging.get(id)?.settings.attributes ?? {};
-  }
-
-  #records(container: Container, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
-    const source = {
-      taskDir: container.taskDir,
-      ended: () => container.state.status === 'exited',
-      whenEnded: container.whenExited,
-    };
-    return readLog(source, query, signal);
+    return this.#logs.attributes(id);
   }
 
   /** One of ours from now on. */
   #take(container: Container, { logging }: ContainerBundle): void {
     this.#containers.set(container.id, container);
-    if (logging) this.#logging.set(container.id, logging);
-    if (!logging || !isSent(logging.settings)) return;
-    this.#senders.start({
-      id: container.id,
-      logging,
-      positionFile: `${container.taskDir}/sent`,
-      records: (sinceNanos, signal) =>
-        this.#records(container, { ...EVERY_LINE, sinceNanos }, signal),
-    });
+    this.#logs.take(container, logging);
   }
 
   stats(id: string): ContainerStats {
@@ -426,6 +397,11 @@ export class NativeRuntime {
     return this.#cgroups;
   }
 
+  #requireShims(): SpareShims {
+    if (this.#shims === null) throw new SkepError('unavailable', 'the runtime is not in service');
+    return this.#shims;
+  }
+
   async #requireBundle(container: Container): Promise<ContainerBundle> {
     const bundle = await readBundle(container.taskDir);
     if (bundle !== null) return bundle;
@@ -448,6 +424,8 @@ export class NativeRuntime {
       await mkdir(container.taskDir, { mode: 0o710 });
       await this.#make(container, bundle, signal && { signal });
       signal?.throwIfAborted();
+      this.#requireShims(); // stopped meanwhile: nobody would look after it
+      this.#take(container, bundle);
       return container;
     } catch (err) {
       await this.#discard(container);
@@ -461,8 +439,7 @@ export class NativeRuntime {
     bundle: ContainerBundle,
     { signal, beforeUse }: MakeOptions = {},
   ): Promise<void> {
-    const shims = this.#shims;
-    if (shims === null) throw new SkepError('unavailable', 'the runtime is not started');
+    const shims = this.#requireShims();
     const socket = await shims.take();
     try {
       socket.on('error', () => {}); // 'close' follows and tells everything
@@ -545,8 +522,10 @@ export class NativeRuntime {
         await this.#discard(container);
         return;
       }
-      if (await container.adopt()) this.#take(container, bundle);
-      else await this.#discard(container);
+      const isWhole = await container.adopt();
+      if (!isWhole) await this.#discard(container);
+      else if (this.#shims !== null) this.#take(container, bundle);
+      else container.detach(); // this runtime was stopped meanwhile
     } catch (err) {
       // Running tasks must not pay for a shortage of ours; the next start may go better.
       if (isShortage(err)) throw err;

@@ -15,6 +15,8 @@ export class SpareShims {
   readonly #log: Logger;
   /** with what forgets one that ends */
   readonly #idle = new Map<Socket, () => void>();
+  /** on another thread each, which reads the program's descriptor */
+  readonly #spawns = new Set<Promise<unknown>>();
   #making = 0;
   #closed = false;
 
@@ -34,15 +36,14 @@ export class SpareShims {
       this.#idle.delete(socket);
       return socket.off('close', forget).pause().ref();
     }
-    return this.#program.spawn();
+    return this.#spawn();
   }
 
   /** Makes up for those that were taken. Not before a start is through: it would be in its way. */
   refill(): void {
     while (!this.#closed && this.#idle.size + this.#making < SPARES) {
       this.#making++;
-      this.#program
-        .spawn()
+      this.#spawn()
         .then((socket) => this.#keep(socket))
         .catch((err: unknown) => this.#log.debug({ err }, 'no shim can be made ahead'))
         .finally(() => {
@@ -51,12 +52,22 @@ export class SpareShims {
     }
   }
 
-  /** Idempotent. Shims that were taken are not concerned. */
-  close(): void {
+  /** Resolves when no further shim comes to be. Idempotent. Shims that were taken are not concerned. */
+  async close(): Promise<void> {
     this.#closed = true;
     for (const socket of this.#idle.keys()) socket.destroy();
     this.#idle.clear();
+    // Its number may be another file's as soon as it is closed.
+    await Promise.allSettled(this.#spawns);
     this.#program.close();
+  }
+
+  #spawn(): Promise<Socket> {
+    const spawn = this.#program.spawn();
+    this.#spawns.add(spawn);
+    const forget = (): void => void this.#spawns.delete(spawn);
+    spawn.then(forget, forget);
+    return spawn;
   }
 
   #keep(socket: Socket): void {
