@@ -1,25 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
-
-/** A second process that owns the runtime and dies by SIGKILL. */
-const OWNER = `
-import { NativeRuntime } from '${join(process.cwd(), 'worker/runtime/native-runtime.ts')}';
-import { defaultProcess, defaultSpec } from '${join(process.cwd(), 'worker/runtime/defaults.ts')}';
-import { SystemClock } from '${join(process.cwd(), 'common/base/clock.ts')}';
-import { silentLogger } from '${join(process.cwd(), 'common/base/log.ts')}';
-const [stateDir, cgroupParent, lower, script] = process.argv.slice(2);
-const runtime = new NativeRuntime({ stateDir, cgroupParent, clock: new SystemClock(), log: silentLogger, onFailure() {} });
-await runtime.start();
-const spec = defaultSpec([lower], defaultProcess(['sh', '-c', script]));
-await runtime.create('adopted', { spec, logMaxBytes: 1000000, logMaxFiles: 2 });
-await runtime.create('waiting', { spec, logMaxBytes: 1000000, logMaxFiles: 2 });
-const state = await runtime.startContainer('adopted');
-console.log(state.pid);
-setInterval(() => {}, 1000);
-`;
+import { runAndKillOwner } from '../support/runtime-owner.ts';
 
 function alive(pid: number): boolean {
   try {
@@ -27,21 +10,6 @@ function alive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** Pids of the shims of `box`, by their command line. */
-function shims(box: RuntimeBox): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        return words[0] === 'skep-shim' && (words[1] ?? '').startsWith(box.stateDir);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
 }
 
 /** Of this machine, without the namespaces and directories that clusters beside us come and go with. */
@@ -53,31 +21,10 @@ function mounts(): string[] {
 
 describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', () => {
   let box: RuntimeBox;
-  let owner: ChildProcess | null = null;
   beforeEach(async () => {
     box = await RuntimeBox.open();
   });
-  afterEach(async () => {
-    owner?.kill('SIGKILL');
-    await box.close();
-  });
-
-  /** Starts the owner, waits for its container, kills it with -9. Returns the container's pid. */
-  async function runAndKillOwner(script: string): Promise<number> {
-    await box.runtime.stop();
-    const file = join(box.dir, 'owner.mts');
-    writeFileSync(file, OWNER);
-    const args = ['--import', 'tsx', file, box.stateDir, box.cgroupParent, box.lower, script];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    owner = child;
-    const pid = await new Promise<number>((resolve) =>
-      child.stdout.once('data', (text: Buffer) => resolve(Number(text.toString()))),
-    );
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
-    return pid;
-  }
+  afterEach(() => box.close());
 
   async function restart(): Promise<void> {
     box.runtime = box.newRuntime();
@@ -86,7 +33,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
 
   test('a container survives kill -9 of its owner and is adopted: same pid, log, exit', async () => {
     const script = 'i=0; while [ ! -e /end ]; do echo $i; i=$((i+1)); sleep 0.02; done; exit 9';
-    const pid = await runAndKillOwner(script);
+    const pid = await runAndKillOwner(box, script);
     expect(alive(pid)).toBe(true);
     const linesBefore = readFileSync(join(box.stateDir, 'adopted/log')).length;
     await restart();
@@ -109,7 +56,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
   });
 
   test('an exit that happened meanwhile is found', async () => {
-    const pid = await runAndKillOwner('sleep 0.3; echo bye; exit 17');
+    const pid = await runAndKillOwner(box, 'sleep 0.3; echo bye; exit 17');
     await expect.poll(() => alive(pid), { timeout: 5000 }).toBe(false);
     await expect.poll(() => existsSync(join(box.stateDir, 'adopted/exit'))).toBe(true);
     await restart();
@@ -142,7 +89,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     for (const stopFirst of [false, true]) {
       const id = `orphan-${stopFirst}`;
       const { pid } = await box.run(id, script);
-      const [shim] = shims(box);
+      const [shim] = box.shims();
       if (stopFirst) await box.runtime.stop();
       process.kill(shim!, 'SIGKILL');
       if (stopFirst) await restart();
@@ -182,7 +129,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     );
     expect(box.cgroupDirs().some((dir) => existsSync(dir))).toBe(true);
     const pids = box.runtime.list().map((state) => state.pid);
-    expect(shims(box)).toHaveLength(ids.length);
+    expect(box.shims()).toHaveLength(ids.length);
     for (const id of ids) {
       await box.runtime.killAll(id);
       await box.runtime.remove(id);
@@ -191,7 +138,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     expect(box.cgroupDirs().filter((dir) => existsSync(dir))).toEqual([]);
     expect(pids.filter(alive)).toEqual([]);
     expect(namespaces.filter((path) => existsSync(path))).toEqual([]);
-    await expect.poll(() => shims(box)).toEqual([]);
+    await expect.poll(() => box.shims()).toEqual([]);
     expect(mounts()).toEqual(mountsBefore);
   });
 });

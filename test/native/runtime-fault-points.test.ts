@@ -61,18 +61,6 @@ describe.skipIf(!runtimeTestsCanRun)('a daemon that dies at each step', () => {
 
   const ranOnce = () => expect.poll(timesRun, { timeout: 10_000, interval: 5 }).toBe(1);
 
-  /** Shims of this box, with a container or without. */
-  const shims = (): string[] =>
-    readdirSync('/proc').filter((pid) => {
-      if (!/^\d+$/.test(pid)) return false;
-      try {
-        const [name, dir = ''] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        return name === 'skep-shim' && dir.startsWith(box.stateDir);
-      } catch {
-        return false; // it has ended
-      }
-    });
-
   /** Runs on what is there, as an agent would whose task it is, and removes it. */
   async function goesOn(operation: Operation): Promise<void> {
     const { runtime } = box;
@@ -107,7 +95,7 @@ describe.skipIf(!runtimeTestsCanRun)('a daemon that dies at each step', () => {
       await goesOn(operation);
       nothingIsLeft();
       await box.runtime.stop();
-      await expect.poll(shims, { timeout: 10_000, interval: 5 }).toEqual([]);
+      await expect.poll(() => box.shims(), { timeout: 10_000, interval: 5 }).toEqual([]);
     }
   });
 });

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -68,6 +69,21 @@ export class RuntimeBox {
       ? [root]
       : readdirSync(root).map((name) => join(root, name));
     return mounts.map((mount) => join(mount, this.cgroupParent));
+  }
+
+  /** Pids of its containers' shims, by their command line. */
+  shims(): number[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        try {
+          const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+          return words[0] === 'skep-shim' && (words[1] ?? '').startsWith(this.stateDir);
+        } catch {
+          return false; // it ended just now
+        }
+      })
+      .map(Number);
   }
 
   get stateDir(): string {
