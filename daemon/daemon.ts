@@ -141,6 +141,8 @@ export class Daemon {
     const parts = this.#routeParts(worker, swarm, execs);
     addRoutesForWorkers(forWorkers, parts);
     await this.#scope.start(swarm);
+    // A locked manager's part in the cluster is only put off.
+    if (swarm.state().local === 'inactive') worker.plain.resumeHeld();
     await this.#listen(parts);
     log.info({ hosts: options.hosts, version: VERSION }, 'daemon ready');
   }

@@ -38,6 +38,8 @@ import {
   type RegistrySettings,
   type Watermarks,
 } from './images/image-store.ts';
+import { ManagerRegistry } from './network/attachment-registry.ts';
+import { ClusterSeats } from './network/cluster-seats.ts';
 import { ContainerNetworks } from './network/container-networks.ts';
 import { DnsForwarder } from './network/dns-forwarder.ts';
 import { Ipv4Forwarding } from './network/ipv4-forwarding.ts';
@@ -82,7 +84,11 @@ export interface ClusterMembership {
   readonly onSession: (message: Extract<DispatcherMessage, { kind: 'session' }>) => void;
 }
 
+/** Managers that do not answer do not hold up a node that leaves. */
+const LEAVE_WORD_LIMIT_MS = 2_000;
+
 interface Joined {
+  readonly seats: ClusterSeats;
   readonly scope: Scope;
   readonly agent: Agent;
   readonly tasks: TaskManager;
@@ -150,6 +156,7 @@ export class Worker {
     });
     this.#containerNetworks = new ContainerNetworks({
       local: this.localNetworks,
+      cluster: () => this.#joined?.seats ?? null,
       forwarder: new DnsForwarder(clock, random),
       upstreamNameservers: options.upstreamNameservers,
       random,
@@ -170,6 +177,7 @@ export class Worker {
       hostname: options.hostname,
       nameservers: options.upstreamNameservers,
       peerOf: (containerId) => this.containers.peerOf(containerId),
+      onFailure,
     });
     this.containers = new ContainerView({
       tasks: () => this.#joined?.tasks.list() ?? [],
@@ -182,6 +190,17 @@ export class Worker {
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
       logDriver: options.settings.logDriver,
       clock: options.clock,
+    });
+  }
+
+  /** The cluster gave a container's place to somebody else, who is to have it alone. */
+  #lostSeat(containerId: string, networkId: string): void {
+    const container = this.plain.get(containerId);
+    const seat = container?.record.place?.seats.find((one) => one.networkId === networkId);
+    if (!container || !seat) return;
+    const { log } = this.#options;
+    container.disconnect(seat.name).catch((err: unknown) => {
+      log.error({ containerId, networkId, err }, 'container could not be taken off a network');
     });
   }
 
@@ -220,6 +239,7 @@ export class Worker {
       this.#joinImages(membership.peers);
       scope.defer(() => this.#joinImages(null));
       this.#joined = await this.#compose(membership, scope);
+      this.plain.resumeHeld();
     } catch (err) {
       await scope.close();
       throw err;
@@ -258,6 +278,9 @@ export class Worker {
     if (!joined) return;
     await joined.agent.endSession();
     await joined.tasks.removeAll();
+    await this.plain.leaveCluster();
+    // Else their addresses are free when the node is removed from the cluster.
+    if (!joined.scope.closed) await joined.seats.told(LEAVE_WORD_LIMIT_MS);
     if (!joined.scope.closed) await joined.scope.close();
     await joined.networks.removeAll();
     await unmountTree(this.#memoryDir);
@@ -334,6 +357,19 @@ export class Worker {
       random,
       log,
     });
+    const seats = new ClusterSeats({
+      registry: new ManagerRegistry({
+        pool: membership.pool,
+        managers: () => membership.peers.managers(),
+        clock,
+      }),
+      networks,
+      onLost: (containerId, networkId) => this.#lostSeat(containerId, networkId),
+      ...{ clock, random, onFailure },
+      log: this.#options.log.child({ component: 'network' }),
+    });
+    scope.defer(() => seats.stop());
+    await seats.start(this.#containerNetworks.seatedInCluster());
     await dialer.load();
     scope.defer(() => dialer.saved());
     const agent = await scope.start(
@@ -350,7 +386,7 @@ export class Worker {
         onFailure,
       }),
     );
-    return { scope, agent, tasks, networks, executor };
+    return { scope, agent, tasks, networks, executor, seats };
   }
 }
 

@@ -1,6 +1,6 @@
 /** Containers that run are given places in networks by hand, and lose them. */
 import { SkepError } from '../../common/base/errors.ts';
-import type { EndpointWish } from '../../worker/network/container-networks.ts';
+import type { EndpointWish } from '../../worker/network/container-place.ts';
 import type { RequestContext } from './http-context.ts';
 import { endpointFromJson } from './json/endpoint.ts';
 import { JsonReader } from './json/reader.ts';

@@ -64,15 +64,9 @@ export function lookUpKnownNetwork(parts: LookupParts, ref: string): FoundNetwor
   return findNetwork<FoundNetwork>(ref, [...ownNetworks(parts), ...knownOfCluster(parts)]);
 }
 
-/**
- * A reference as the worker takes it, which does not know the ids of predefined networks. Throws
- * `unimplemented` for a network of the cluster, where this node knows of it.
- */
+/** A reference as the worker takes it, which does not know the ids of predefined networks, nor those of the cluster's. */
 export function workerRef(parts: LookupParts, ref: string): string {
-  const found = lookUpKnownNetwork(parts, ref);
-  if (found?.kind !== 'cluster') return found?.name ?? ref;
-  const words = `network ${found.name} belongs to the cluster: attaching containers outside of services to it is not supported yet`;
-  throw new SkepError('unimplemented', words);
+  return lookUpKnownNetwork(parts, ref)?.name ?? ref;
 }
 
 function ownNetworks(parts: LookupParts): FoundNetwork[] {

@@ -85,8 +85,7 @@ export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
 type ContainerParts = Pick<
   RouteParts,
   'worker' | 'clock' | 'execs' | 'events' | 'engineId' | 'logDriver'
-> &
-  Partial<Pick<RouteParts, 'swarm'>>;
+>;
 
 /** What this node answers for managers: see `withRemoteContainers`. */
 export function addRoutesForManagers(routes: Routes, parts: ContainerParts): void {

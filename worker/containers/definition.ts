@@ -1,6 +1,6 @@
 /** What a person asked for: a container outside of services. Plain data, as it is kept on disk. */
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../../common/model/service.ts';
-import type { EndpointWish } from '../network/container-networks.ts';
+import type { EndpointWish } from '../network/container-place.ts';
 import type { PortWish } from '../network/local-ports.ts';
 import type { ContainerLink } from './links.ts';
 

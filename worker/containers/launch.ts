@@ -2,7 +2,7 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { resourcesOf } from '../executor/oci-resources.ts';
 import type { NameFiles } from '../executor/task-files.ts';
-import { ContainerNetworks, type ContainerPlace } from '../network/container-networks.ts';
+import { addressesOf, type ContainerPlace, hasResolver } from '../network/container-place.ts';
 import type { ContainerBundle, ContainerState } from '../runtime/native-runtime.ts';
 import type { OciResources } from '../runtime/oci.ts';
 import type { ContainerParts } from './container-parts.ts';
@@ -68,7 +68,7 @@ export async function attachNetwork(
   if (network.kind !== 'bridge') return null;
   const { nameservers: own } = container.dns;
   const place = await networks.attach(
-    { id, name, netnsPath, nameservers: own },
+    { id, name, hostname, netnsPath, nameservers: own },
     endpointsOf(definition),
     ports,
   );
@@ -96,8 +96,8 @@ export function namesAt(
   return nameFiles({
     container: { ...container, hosts: [...container.hosts, ...linkHosts(links ?? [], peerOf)] },
     hostname,
-    addresses: place.seats.map(({ address }) => address),
-    hasResolver: ContainerNetworks.hasResolver(place),
+    addresses: addressesOf(place),
+    hasResolver: hasResolver(place),
     isOnHost: false,
     nameservers: ofHost,
     gateway: place.seats.find(({ gateway }) => gateway !== '')?.gateway ?? null,

@@ -1,10 +1,7 @@
 /** The places of a container in networks, taken and left by hand. Not for concurrent use. */
 import { SkepError } from '../../common/base/errors.ts';
-import {
-  type EndpointWish,
-  type NetworkedContainer,
-  NO_PLACE,
-} from '../network/container-networks.ts';
+import type { NetworkedContainer } from '../network/container-networks.ts';
+import { type EndpointWish, NO_PLACE } from '../network/container-place.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { namesAt } from './launch.ts';
@@ -28,7 +25,7 @@ export async function connectNetwork(seated: SeatedContainer, asked: EndpointWis
     parts: { networks },
   } = seated;
   requireNetworked(keeper.record.definition);
-  const [wish] = networks.resolve([asked]);
+  const [wish] = await networks.resolve([asked]);
   const before = endpointsOf(keeper.record.definition);
   if (!wish || before.some(({ network }) => network === wish.network)) {
     const words = `endpoint with name ${keeper.record.name} already exists in network ${asked.network}`;

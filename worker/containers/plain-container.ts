@@ -15,7 +15,8 @@ import { probeIn } from '../executor/probe.ts';
 import { SIGKILL } from '../executor/signals.ts';
 import { ignoreGone, stopContainer } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
-import type { EndpointWish, NetworkedContainer } from '../network/container-networks.ts';
+import type { NetworkedContainer } from '../network/container-networks.ts';
+import type { EndpointWish } from '../network/container-place.ts';
 import { CommandError } from '../runtime/exec-session.ts';
 import type { AttachSession, ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
@@ -333,7 +334,8 @@ export class PlainContainer {
     const netnsPath = this.state?.netnsPath ?? null;
     if (netnsPath === null) return null;
     const { nameservers } = this.#definition.container.dns;
-    return { id: this.id, name: this.record.name, netnsPath, nameservers };
+    const { hostname } = this;
+    return { id: this.id, name: this.record.name, hostname, netnsPath, nameservers };
   }
 
   get #seated(): SeatedContainer {

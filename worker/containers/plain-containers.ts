@@ -4,6 +4,7 @@
  */
 import { endsWithin } from '../../common/base/deadline.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
+import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Random } from '../../common/base/random.ts';
 import { isContainerId } from '../../common/model/container-id.ts';
 import { randomName } from '../../common/model/random-name.ts';
@@ -11,7 +12,8 @@ import { makeBundle } from '../executor/container-maker.ts';
 import type { NetworkNamespace } from '../executor/oci-builder.ts';
 import { ignoreGone } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
-import type { ContainerPlace, NetworkedContainer } from '../network/container-networks.ts';
+import type { NetworkedContainer } from '../network/container-networks.ts';
+import type { ContainerPlace } from '../network/container-place.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { containerName, nameTaken } from './lifecycle.ts';
@@ -26,6 +28,7 @@ export interface PlainContainersOptions extends ContainerParts {
   readonly random: Random;
   /** any container of this node, those of tasks too */
   readonly peerOf: PeerOf;
+  readonly onFailure: OnFailure;
 }
 
 const ID_BYTES = 32;
@@ -38,14 +41,19 @@ export class PlainContainers {
   readonly #containers = new Map<string, PlainContainer>();
   /** names of containers that are being made -> their ids */
   readonly #reserved = new Map<string, string>();
+  /** to be taken up when it is known what becomes of this node's part in a cluster */
+  #held: PlainContainer[] = [];
+  readonly #background: TaskSet;
 
   constructor(options: PlainContainersOptions) {
     this.#options = options;
+    this.#background = new TaskSet(options.onFailure);
   }
 
   /**
    * Takes up what an earlier daemon left; what belongs to no record goes. The runtime has adopted
-   * already. Containers that are to run are started before it resolves, but for what takes long.
+   * already. Containers that are to run are started before it resolves, but for what takes long and for those of
+   * networks of the cluster, which wait for `resumeHeld`.
    */
   async start(): Promise<void> {
     const { records, damaged } = await this.#options.records.load();
@@ -53,11 +61,31 @@ export class PlainContainers {
     await this.#sweep(new Set(damaged));
     await this.#thaw(new Set(damaged));
     await this.#startNetworks();
-    for (const container of [...this.#containers.values()]) await this.#resume(container);
+    for (const container of [...this.#containers.values()]) {
+      if (needsCluster(container)) this.#held.push(container);
+      else await this.#resume(container);
+    }
+  }
+
+  /** This node has a part in its cluster, or none: who waited for it is started in the background. */
+  resumeHeld(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const container of held) this.#background.run(() => this.#resume(container));
+  }
+
+  /** This node leaves its cluster: its containers leave that one's networks. */
+  async leaveCluster(): Promise<void> {
+    for (const container of this.list()) {
+      for (const { network, isOfCluster } of endpointsOf(container.record.definition)) {
+        if (isOfCluster) await container.disconnect(network);
+      }
+    }
   }
 
   /** Leaves every container running. */
   async stop(): Promise<void> {
+    await this.#background.stop();
     await Promise.all([...this.#containers.values()].map((container) => container.close()));
     this.#containers.clear();
   }
@@ -78,7 +106,7 @@ export class PlainContainers {
   async create(given: string | null, asked: ContainerDefinition): Promise<PlainContainer> {
     const { images, random, clock, records } = this.#options;
     const image = requireImage(images.get(asked.container.image), asked);
-    const definition = this.#withNetworks(asked);
+    const definition = await this.#withNetworks(asked);
     const id = Buffer.from(random.bytes(ID_BYTES)).toString('hex');
     const name = this.#reserve(id, given);
     try {
@@ -110,11 +138,11 @@ export class PlainContainers {
   }
 
   /** With the names of its networks, which are known. */
-  #withNetworks(definition: ContainerDefinition): ContainerDefinition {
+  async #withNetworks(definition: ContainerDefinition): Promise<ContainerDefinition> {
     if (definition.network.kind !== 'bridge') return definition;
     const wished = endpointsOf(definition);
     try {
-      const endpoints = this.#options.networks.resolve(wished);
+      const endpoints = await this.#options.networks.resolve(wished);
       return { ...definition, network: { kind: 'bridge', endpoints } };
     } catch (err) {
       // A client that is told of something that was not found takes it for the image.
@@ -305,6 +333,12 @@ export class PlainContainers {
       }
     }
   }
+}
+
+/** It does not run, and could be started only as part of the cluster. */
+function needsCluster({ record, state }: PlainContainer): boolean {
+  const isThere = state?.status === 'running';
+  return !isThere && endpointsOf(record.definition).some(({ isOfCluster }) => isOfCluster);
 }
 
 function requireImage(

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { NodeSmallFiles, type SmallFiles } from '../../common/base/small-files.ts';
-import type { ContainerPlace } from '../network/container-networks.ts';
+import type { ContainerPlace } from '../network/container-place.ts';
 import type { ContainerDefinition } from './definition.ts';
 import type { Phase } from './lifecycle.ts';
 

@@ -1,62 +1,42 @@
 /**
- * The networks of containers outside of services: finds what a person named, gives and takes places, and
- * answers for names in each container's namespace. Knows neither processes nor records.
+ * The networks of containers outside of services, of this node and of the cluster: finds what a person named, gives
+ * and takes places, and answers for names in each container's namespace. Knows neither processes nor records.
  */
 import { assert } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
+import { asId, type NetworkId } from '../../common/model/ids.ts';
+import type { AttachableNetwork } from '../../common/rpc/attachment-methods.ts';
+import { macOf, macText, parsePrefix } from '../../native/ffi/net/address.ts';
+import type { ClusterSeats, SeatedInCluster } from './cluster-seats.ts';
+import {
+  type ContainerPlace,
+  type ContainerSeat,
+  type EndpointWish,
+  freeLink,
+  hasResolver,
+  isNamed,
+  refuseOnBridge,
+} from './container-place.ts';
 import type { DnsForwarder } from './dns-forwarder.ts';
 import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
 import { type AnswerQuery, DnsServer } from './dns-server.ts';
 import { answerFromLocal, LocalNames } from './local-names.ts';
-import { DEFAULT_BRIDGE_ID, isBuiltIn, type LocalNetwork, macBytes } from './local-network.ts';
+import { GATEWAY_NETWORK_ID, isBuiltIn, type LocalNetwork, macBytes } from './local-network.ts';
 import type { LocalEndpoint, LocalNetworks } from './local-networks.ts';
-import type { LocalPlace, LocalSeat } from './local-plan.ts';
+import type { LocalPlace } from './local-plan.ts';
 import type { PortWish } from './local-ports.ts';
 
 const TCP_BYTES_MAX = 65_535;
-
-/** Another name that one container alone has for one in the same network. */
-export interface NetworkLink {
-  readonly alias: string;
-  /** name or id of the other */
-  readonly target: string;
-}
-
-/** What a person wants of one network. */
-export interface EndpointWish {
-  /** name or id */
-  readonly network: string;
-  readonly aliases: readonly string[];
-  /** '' = any */
-  readonly address: string;
-  /** '' = by the address */
-  readonly mac: string;
-  /** absent = none */
-  readonly links?: readonly NetworkLink[];
-}
-
-/** A container's place in one network; to be kept over restarts of the daemon. */
-export interface ContainerSeat extends LocalSeat {
-  readonly name: string;
-  readonly aliases: readonly string[];
-  /** absent = none */
-  readonly links?: readonly NetworkLink[];
-}
-
-export interface ContainerPlace extends LocalPlace {
-  readonly seats: readonly ContainerSeat[];
-}
-
-export const NO_PLACE: ContainerPlace = { seats: [], ports: [] };
 
 /** A container whose networks are looked after. */
 export interface NetworkedContainer {
   /** 64 hexadecimal characters */
   readonly id: string;
   readonly name: string;
+  readonly hostname: string;
   readonly netnsPath: string;
   /** asked for names of others; empty = those of the host */
   readonly nameservers: readonly string[];
@@ -64,11 +44,28 @@ export interface NetworkedContainer {
 
 export interface ContainerNetworksOptions {
   readonly local: LocalNetworks;
+  /** null while this node has no part in a cluster */
+  readonly cluster: () => ClusterSeats | null;
   readonly forwarder: Pick<DnsForwarder, 'forward'>;
   readonly upstreamNameservers: () => readonly string[];
   readonly random: Random;
   readonly log: Logger;
 }
+
+interface FoundInCluster extends AttachableNetwork {
+  readonly kind: 'cluster';
+}
+
+type FoundNetwork =
+  | FoundInCluster
+  | {
+      readonly kind: 'local';
+      readonly id: string;
+      readonly name: string;
+      readonly network: LocalNetwork;
+    };
+
+const ON_GATEWAY: LocalEndpoint = { networkId: GATEWAY_NETWORK_ID, address: '', mac: '' };
 
 interface Member {
   container: NetworkedContainer;
@@ -126,20 +123,21 @@ export class ContainerNetworks {
     return this.#options.local.isolate(netnsPath);
   }
 
-  /** True when names are asked of the resolver in the container's own namespace. */
-  static hasResolver({ seats }: ContainerPlace): boolean {
-    return seats.some(({ networkId }) => networkId !== DEFAULT_BRIDGE_ID);
+  /** Those that run and have places in networks of the cluster, for who takes them up there. */
+  seatedInCluster(): SeatedInCluster[] {
+    return [...this.#members.values()].map(inCluster).filter(({ seats }) => seats.length > 0);
   }
 
   /** With the networks' names. Rejects for one that is not known, or cannot be asked for what is wanted. */
-  resolve(wishes: readonly EndpointWish[]): EndpointWish[] {
+  async resolve(wishes: readonly EndpointWish[]): Promise<EndpointWish[]> {
     const resolved: EndpointWish[] = [];
     for (const wish of wishes) {
-      const network = this.#networkOf(wish).spec.name;
-      if (resolved.some((one) => one.network === network)) {
-        throw new SkepError('invalid-argument', `network ${network} is named twice`);
+      const found = await this.#find(wish);
+      const isOfCluster = found.kind === 'cluster' ? { isOfCluster: true as const } : {};
+      if (resolved.some((one) => one.network === found.name)) {
+        throw new SkepError('invalid-argument', `network ${found.name} is named twice`);
       }
-      resolved.push({ ...wish, network });
+      resolved.push({ ...wish, network: found.name, ...isOfCluster });
     }
     return resolved;
   }
@@ -151,14 +149,27 @@ export class ContainerNetworks {
     ports: readonly PortWish[],
   ): Promise<ContainerPlace> {
     await this.#forget(container.id); // what a start that was cut short left; `local` does so itself
+    await this.#options.cluster()?.detach(container.id);
     const member: Member = { container, seats: [], resolver: null };
     this.#members.set(container.id, member);
     try {
-      const wanted = wishes.map((wish) => ({ wish, network: this.#networkOf(wish) }));
-      const endpoints = wanted.map(({ wish, network }) => endpointOf(wish, network));
+      const wanted: { readonly wish: EndpointWish; readonly found: FoundNetwork }[] = [];
+      for (const wish of wishes) wanted.push({ wish, found: await this.#find(wish) });
       const { id, netnsPath } = container;
+      const endpoints = wanted.flatMap(({ wish, found }) =>
+        found.kind === 'local' ? [endpointOf(wish, found.network)] : [],
+      );
+      if (wantsGateway(wanted.map(({ found }) => found))) endpoints.push(ON_GATEWAY);
       const place = await this.#options.local.attach(id, netnsPath, endpoints, ports);
-      for (const { wish, network } of wanted) this.#take(member, wish, network, place);
+      this.#takeGateway(member, place);
+      for (const { wish, found } of wanted) {
+        if (found.kind === 'local') this.#take(member, wish, found.network, place);
+      }
+      // When it is known which links are taken.
+      for (const { wish, found } of wanted) {
+        if (found.kind === 'cluster') await this.#takeInCluster(member, wish, found);
+      }
+      await this.#plugIntoCluster(member);
       await this.#openResolver(member);
       return { seats: member.seats, ports: place.ports };
     } catch (err) {
@@ -169,16 +180,23 @@ export class ContainerNetworks {
 
   /** One more network for a container that runs. */
   async connect(container: NetworkedContainer, wish: EndpointWish): Promise<ContainerPlace> {
-    const network = this.#networkOf(wish);
+    const found = await this.#find(wish);
     const member = this.#members.get(container.id) ?? { container, seats: [], resolver: null };
     this.#members.set(container.id, member);
     const { id, netnsPath } = container;
-    const place = await this.#options.local.connect(id, netnsPath, endpointOf(wish, network));
-    this.#take(member, wish, network, place);
     try {
+      if (found.kind === 'local') {
+        const endpoint = endpointOf(wish, found.network);
+        const place = await this.#options.local.connect(id, netnsPath, endpoint);
+        this.#take(member, wish, found.network, place);
+      } else {
+        await this.#takeInCluster(member, wish, found);
+        await this.#plugIntoCluster(member);
+      }
+      await this.#settleGateway(member);
       await this.#openResolver(member);
     } catch (err) {
-      await this.disconnect(id, network.id);
+      if (member.seats.some(({ name }) => name === found.name)) await this.#leave(member, found.id);
       throw err;
     }
     return this.#placeOf(member);
@@ -187,21 +205,35 @@ export class ContainerNetworks {
   /** Takes a container that runs out of one network. Rejects when it is not there. */
   async disconnect(containerId: string, networkId: string): Promise<ContainerPlace> {
     const member = this.#members.get(containerId);
-    const seat = member?.seats.find((one) => one.networkId === networkId);
-    if (!member || !seat) {
+    if (!member?.seats.some((one) => one.networkId === networkId)) {
       const words = `container ${containerId} is not connected to network ${networkId}`;
       throw new SkepError('permission-denied', words);
     }
-    await this.#options.local.disconnect(containerId, networkId);
-    this.#names.remove(networkId, containerId);
-    member.seats = member.seats.filter((one) => one !== seat);
+    await this.#leave(member, networkId);
+    await this.#settleGateway(member);
     return this.#placeOf(member);
+  }
+
+  async #leave(member: Member, networkId: string): Promise<void> {
+    const { id } = member.container;
+    const seat = member.seats.find((one) => one.networkId === networkId);
+    const rest = member.seats.filter((one) => one !== seat);
+    if (seat?.ofCluster) {
+      const cluster = this.#requireCluster(seat.name);
+      await cluster.plug(inCluster({ ...member, seats: rest }));
+      cluster.release(id, asId<NetworkId>(networkId));
+    } else {
+      await this.#options.local.disconnect(id, networkId);
+    }
+    this.#names.remove(networkId, id);
+    member.seats = rest;
   }
 
   /** It has ended, or is to go. Idempotent. */
   async detach(containerId: string): Promise<void> {
     await this.#forget(containerId);
     await this.#options.local.detach(containerId);
+    await this.#options.cluster()?.detach(containerId);
   }
 
   /** Its names, and its resolver. */
@@ -219,14 +251,84 @@ export class ContainerNetworks {
     // In place: a connect under way goes on with the same member.
     member.container = { ...member.container, name };
     this.#nameAll(member);
+    this.#options.cluster()?.renamed(containerId, name);
   }
 
-  #networkOf({ network, mac, address, aliases }: EndpointWish): LocalNetwork {
+  /** This node's own before the cluster's. Rejects as `resolve`. */
+  async #find({
+    network,
+    mac,
+    address,
+    aliases,
+    isOfCluster,
+  }: EndpointWish): Promise<FoundNetwork> {
     if (mac !== '') macBytes(mac);
-    const found = this.#options.local.find(network);
-    if (!found) throw new SkepError('not-found', `network ${network} not found`);
-    if (isBuiltIn(found)) refuseOnBridge(address, aliases);
-    return found;
+    const found = isOfCluster ? null : this.#options.local.find(network);
+    if (found) {
+      if (isBuiltIn(found)) refuseOnBridge(address, aliases);
+      return { kind: 'local', id: found.id, name: found.spec.name, network: found };
+    }
+    const ofCluster = await this.#requireCluster(network).find(network);
+    if (mac !== '') {
+      const words = `network ${ofCluster.name}: a MAC address follows from the address in networks of the cluster, it cannot be chosen`;
+      throw new SkepError('unimplemented', words);
+    }
+    return { kind: 'cluster', ...ofCluster };
+  }
+
+  #requireCluster(network: string): ClusterSeats {
+    const cluster = this.#options.cluster();
+    if (cluster) return cluster;
+    throw new SkepError('not-found', `network ${network} not found`);
+  }
+
+  /** Its place is known; its link is not made yet. */
+  async #takeInCluster(
+    member: Member,
+    { address, aliases }: EndpointWish,
+    { id: networkId, name, internal }: FoundInCluster,
+  ): Promise<void> {
+    const { container, seats } = member;
+    if (seats.some((seat) => seat.networkId === networkId)) {
+      const words = `endpoint with name ${container.name} already exists in network ${name}`;
+      throw new SkepError('permission-denied', words);
+    }
+    const cluster = this.#requireCluster(name);
+    const link = freeLink(seats);
+    const given = await cluster.take(container, { networkId, address, aliases, link });
+    const { address: own, length } = parsePrefix(given);
+    const seat = {
+      ...{ networkId, link, address: own, prefixLength: length, gateway: '' },
+      ...{ mac: macText(macOf(own)), name, aliases, ofCluster: { internal } },
+    };
+    member.seats = [...member.seats, seat];
+  }
+
+  async #plugIntoCluster(member: Member): Promise<void> {
+    const container = inCluster(member);
+    if (container.seats.length > 0) await this.#options.cluster()?.plug(container);
+  }
+
+  /** A way out beside networks of the cluster, where no other network is one; and none where nothing asks for it. */
+  async #settleGateway(member: Member): Promise<void> {
+    const { local } = this.#options;
+    const { id, netnsPath } = member.container;
+    const others = member.seats.filter(({ networkId }) => networkId !== GATEWAY_NETWORK_ID);
+    const hasOne = others.length < member.seats.length;
+    const wants = others.some(({ ofCluster }) => ofCluster?.internal === false);
+    const hasOther = others.some(({ gateway }) => gateway !== '');
+    if (hasOne && !wants) {
+      await local.disconnect(id, GATEWAY_NETWORK_ID);
+      member.seats = others;
+    } else if (!hasOne && wants && !hasOther) {
+      this.#takeGateway(member, await local.connect(id, netnsPath, ON_GATEWAY));
+    }
+  }
+
+  #takeGateway(member: Member, { seats }: LocalPlace): void {
+    const seat = seats.find(({ networkId }) => networkId === GATEWAY_NETWORK_ID);
+    if (!seat) return;
+    member.seats = [...member.seats, { ...seat, name: GATEWAY_NETWORK_ID, aliases: [] }];
   }
 
   #take(
@@ -246,8 +348,8 @@ export class ContainerNetworks {
 
   #nameAll({ container, seats }: Member): void {
     const { id, name } = container;
-    for (const { networkId, address, aliases } of seats) {
-      if (networkId === DEFAULT_BRIDGE_ID) continue;
+    for (const { networkId, address, aliases, ofCluster } of seats) {
+      if (ofCluster || !isNamed(networkId)) continue;
       const names = [name, id.slice(0, SHORT_ID_CHARS), id, ...aliases];
       this.#names.set(networkId, id, names, address);
     }
@@ -258,8 +360,7 @@ export class ContainerNetworks {
   }
 
   async #openResolver(member: Member): Promise<void> {
-    if (member.resolver || !ContainerNetworks.hasResolver({ seats: member.seats, ports: [] }))
-      return;
+    if (member.resolver || !hasResolver(member)) return;
     const { id, netnsPath } = member.container;
     const resolver = new DnsServer(this.#answerFor(id));
     await resolver.open(netnsPath);
@@ -283,6 +384,9 @@ export class ContainerNetworks {
         }));
         const local = answerFromLocal(this.#names, asked, query, question, bytesMax, random);
         if (local) return local;
+        const networkIds = inCluster(member).seats.map(({ networkId }) => networkId);
+        const ofCluster = this.#options.cluster()?.answer(networkIds, query, question, bytesMax);
+        if (ofCluster) return ofCluster;
       }
       // Names would be a way out of networks that have none.
       if (!member.seats.some(({ gateway }) => gateway !== '')) {
@@ -295,17 +399,25 @@ export class ContainerNetworks {
   }
 }
 
-function endpointOf({ address, mac }: EndpointWish, { id }: LocalNetwork): LocalEndpoint {
-  return { networkId: id, address, mac };
+/** Without those of this node. */
+function inCluster({ container, seats }: Pick<Member, 'container' | 'seats'>): SeatedInCluster {
+  return {
+    ...container,
+    seats: seats.flatMap(({ networkId, address, prefixLength, aliases, link, ofCluster }) => {
+      const cidr = `${address}/${prefixLength}`;
+      return ofCluster
+        ? [{ networkId: asId<NetworkId>(networkId), address: cidr, aliases, link }]
+        : [];
+    }),
+  };
 }
 
-/** The network `bridge` is for what wants nothing of it. */
-function refuseOnBridge(address: string, aliases: readonly string[]): void {
-  if (address !== '') {
-    const words = 'user specified IP address is supported on user defined networks only';
-    throw new SkepError('invalid-argument', words);
-  }
-  if (aliases.length === 0) return;
-  const words = 'network-scoped aliases are only supported for containers in user-defined networks';
-  throw new SkepError('invalid-argument', words);
+/** Networks of the cluster are no way out by themselves; another one of this node may be. */
+function wantsGateway(found: readonly FoundNetwork[]): boolean {
+  const hasOther = found.some((one) => one.kind === 'local' && !one.network.spec.internal);
+  return !hasOther && found.some((one) => one.kind === 'cluster' && !one.internal);
+}
+
+function endpointOf({ address, mac }: EndpointWish, { id }: LocalNetwork): LocalEndpoint {
+  return { networkId: id, address, mac };
 }

@@ -19,8 +19,9 @@ import { checkRoutes, choosePool } from './local-addresses.ts';
 import { makeBridge, routesOf } from './local-links.ts';
 import {
   DEFAULT_BRIDGE,
-  DEFAULT_BRIDGE_ID,
   deviceOf,
+  GATEWAY_NETWORK,
+  GATEWAY_NETWORK_ID,
   isBuiltIn,
   type LocalDevice,
   type LocalNetwork,
@@ -47,7 +48,8 @@ export class LocalNetworkSet {
 
   constructor(options: LocalNetworkSetOptions) {
     this.#options = options;
-    this.#networks.set(DEFAULT_BRIDGE_ID, DEFAULT_BRIDGE);
+    for (const network of [DEFAULT_BRIDGE, GATEWAY_NETWORK])
+      this.#networks.set(network.id, network);
   }
 
   get all(): ReadonlyMap<string, LocalNetwork> {
@@ -68,8 +70,9 @@ export class LocalNetworkSet {
     throw new SkepError('not-found', `network ${id} not found`);
   }
 
+  /** Those that people see. */
   list(): LocalNetwork[] {
-    return [...this.#networks.values()];
+    return [...this.#networks.values()].filter(({ id }) => id !== GATEWAY_NETWORK_ID);
   }
 
   /** By name, id or the beginning of one. Rejects with `invalid-argument` when several begin so. */

@@ -83,7 +83,21 @@ export const DEFAULT_BRIDGE: LocalNetwork = {
   ipam: null,
 };
 
-export const isBuiltIn = ({ id }: Pick<LocalNetwork, 'id'>): boolean => id === DEFAULT_BRIDGE_ID;
+/** The way out, and published ports, of containers that are in networks of the cluster alone: nobody sees or names it. */
+export const GATEWAY_NETWORK_ID = 'gateway';
+
+export const GATEWAY_NETWORK: LocalNetwork = {
+  ...DEFAULT_BRIDGE,
+  id: GATEWAY_NETWORK_ID,
+  spec: {
+    ...DEFAULT_BRIDGE.spec,
+    name: GATEWAY_NETWORK_ID,
+    driverOptions: { [`${BRIDGE_OPTION}name`]: 'skep1', [`${BRIDGE_OPTION}enable_icc`]: 'false' },
+  },
+};
+
+export const isBuiltIn = ({ id }: Pick<LocalNetwork, 'id'>): boolean =>
+  id === DEFAULT_BRIDGE_ID || id === GATEWAY_NETWORK_ID;
 
 export const isLocalDriver = (driver: string): boolean => LOCAL_DRIVERS.includes(driver);
 

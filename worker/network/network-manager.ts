@@ -16,8 +16,8 @@ import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network
 import type { Protocol } from '../../common/model/service.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
-import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
-import { answerLocally } from './dns-resolver.ts';
+import { emptyAnswer, type Question, RCODE, readQuestion } from './dns-message.ts';
+import { answerLocally, type DnsClient } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { Ipv4Forwarding } from './ipv4-forwarding.ts';
@@ -155,6 +155,18 @@ export class NetworkManager {
     return this.#serial(async () => {
       signal?.throwIfAborted();
       return this.#started().attach(request);
+    });
+  }
+
+  /**
+   * A container outside of services that runs is in the networks of the request from now on, and in no others of the
+   * cluster. Rejects as `attachTask`.
+   */
+  async changeContainer(request: TaskNetworkRequest, signal?: AbortSignal): Promise<void> {
+    await this.#waitForTables(request, signal);
+    await this.#serial(async () => {
+      signal?.throwIfAborted();
+      await this.#started().change(request);
     });
   }
 
@@ -310,14 +322,25 @@ export class NetworkManager {
     }
   }
 
+  /** The cluster's answer to who is in these networks; null = it has none. @param bytesMax of the message */
+  answerNames(
+    client: DnsClient,
+    query: Buffer,
+    question: Question,
+    bytesMax: number,
+  ): Buffer | null {
+    const { random } = this.#options;
+    return answerLocally(this.#tables, client, query, question, bytesMax, random);
+  }
+
   #answerFor(request: TaskNetworkRequest): AnswerQuery {
     const client = { networkIds: request.attachments.map(({ networkId }) => networkId) };
-    const { random, upstreamNameservers } = this.#options;
+    const { upstreamNameservers } = this.#options;
     return (query, transport) => {
       const question = readQuestion(query);
       if (question) {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;
-        const local = answerLocally(this.#tables, client, query, question, bytesMax, random);
+        const local = this.answerNames(client, query, question, bytesMax);
         if (local) return local;
       }
       // Names would be a way out of networks that have none.

@@ -33,7 +33,7 @@ import { OverlaySet } from './overlay-set.ts';
 import { OverlayUpkeep } from './overlay-upkeep.ts';
 import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
-import { planLegs, TaskNetwork } from './task-network.ts';
+import { planLegs, type TaskLeg, TaskNetwork } from './task-network.ts';
 import { type AttachedState, programChanges, programTask } from './task-programs.ts';
 import {
   type AttachedTask,
@@ -187,13 +187,50 @@ export class NodeNetwork {
       await state.network.plug(this.#overlays.all, wayOut ? this.#host.gateway : null);
       await programTask(this.#tables, state);
       await this.#publishHostPorts(state);
-      await state.network.openResolver();
+      if (!request.links) await state.network.openResolver();
       return { hostPorts: state.hostPorts };
     } catch (err) {
       this.#tasks.delete(request.taskId);
       if (state) await this.#release(state);
       await this.#hostPorts.forget(request.taskId);
       throw err;
+    }
+  }
+
+  /**
+   * A container outside of services, attached or not, is in these networks from now on: it keeps the links of those
+   * in which it is already. When it rejects, it is in those of before that are named.
+   */
+  async change(request: TaskNetworkRequest): Promise<void> {
+    const { taskId } = request;
+    const before = this.#tasks.get(taskId);
+    if (!before) {
+      await this.attach(request);
+      return;
+    }
+    checkRequest(this.#tables, request);
+    const legs = planLegs(request.attachments, request.links);
+    const left = withoutLegs(before.network.legs, legs);
+    await this.#unplug(before, left);
+    await before.network.close();
+    this.#tasks.delete(taskId);
+    const state = await this.#openTask(request, async () => []);
+    try {
+      await this.#takeUp(state);
+    } catch (err) {
+      await this.#unplug(state, withoutLegs(legs, before.network.legs));
+      this.#tasks.delete(taskId);
+      await state.network.close();
+      await this.adopt(keeping(before.request, legs));
+      throw err;
+    }
+    for (const { networkId } of left) await this.#removeUnused(networkId);
+  }
+
+  async #unplug({ network, request }: AttachedState, legs: readonly TaskLeg[]): Promise<void> {
+    for (const { networkId } of legs) {
+      await network.unplug(networkId);
+      await this.#overlays.all.get(networkId)?.forgetPort(overlayPortName(request.taskId));
     }
   }
 
@@ -225,14 +262,14 @@ export class NodeNetwork {
       await programTask(this.#tables, state);
     }
     await this.#publishHostPorts(state);
-    await state.network.openResolver();
+    if (!request.links) await state.network.openResolver();
   }
 
   async #openTask(
     request: TaskNetworkRequest,
     hostPorts: (ports: readonly PortConfig[]) => Promise<readonly PortConfig[]>,
   ): Promise<AttachedState> {
-    const legs = planLegs(request.attachments);
+    const legs = planLegs(request.attachments, request.links);
     const ports = await hostPorts(request.hostPorts);
     const network = await TaskNetwork.open(request.taskId, request.netnsPath, legs, {
       random: this.#options.random,
@@ -247,6 +284,7 @@ export class NodeNetwork {
   }
 
   #wantsGateway(request: TaskNetworkRequest): boolean {
+    if (request.links) return false;
     return hasWayOut(
       this.#tables,
       request.attachments.map(({ networkId }) => networkId),
@@ -486,4 +524,21 @@ export class NodeNetwork {
       });
     }
   }
+}
+
+function withoutLegs(legs: readonly TaskLeg[], others: readonly TaskLeg[]): TaskLeg[] {
+  return legs.filter(({ networkId }) => !others.some((other) => other.networkId === networkId));
+}
+
+/** Of the request's attachments those that `legs` has, too. */
+function keeping(request: TaskNetworkRequest, legs: readonly TaskLeg[]): TaskNetworkRequest {
+  const { attachments, links = [] } = request;
+  const isKept = attachments.map(({ networkId }) =>
+    legs.some((leg) => leg.networkId === networkId),
+  );
+  return {
+    ...request,
+    attachments: attachments.filter((_, i) => isKept[i]),
+    links: links.filter((_, i) => isKept[i]),
+  };
 }

@@ -79,8 +79,11 @@ export function entryNodes({ nodes, subnet6 }: IngressSeat): string[] {
   return [...nodes, ...six].sort();
 }
 
-/** Legs in the order of the attachments: eth0, eth1, ... */
-export function planLegs(attachments: readonly NetworkAttachment[]): TaskLeg[] {
+/** Legs in the order of the attachments: eth0, eth1, ... unless `links` names others. */
+export function planLegs(
+  attachments: readonly NetworkAttachment[],
+  links: readonly string[] = [],
+): TaskLeg[] {
   return attachments.map(({ networkId, addresses }, i) => {
     const address = addresses[0];
     if (address === undefined) {
@@ -89,7 +92,7 @@ export function planLegs(attachments: readonly NetworkAttachment[]): TaskLeg[] {
         `attach task to network ${networkId}: it has no address there`,
       );
     }
-    return { networkId, link: `eth${i}`, address };
+    return { networkId, link: links[i] ?? `eth${i}`, address };
   });
 }
 

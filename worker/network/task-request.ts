@@ -18,6 +18,11 @@ export interface TaskNetworkRequest {
   /** ports with publishMode `host` */
   readonly hostPorts: readonly PortConfig[];
   readonly dns: DnsOptions;
+  /**
+   * Of a container outside of services, whose way out and resolver are others' business: what the links of its
+   * attachments are called in its namespace, in their order.
+   */
+  readonly links?: readonly string[];
 }
 
 export interface AttachedTask {

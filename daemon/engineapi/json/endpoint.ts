@@ -1,6 +1,6 @@
 /** What a container wants of its networks: `EndpointConfig` and what stands for it elsewhere. */
 import { SkepError } from '../../../common/base/errors.ts';
-import type { EndpointWish } from '../../../worker/network/container-networks.ts';
+import type { EndpointWish } from '../../../worker/network/container-place.ts';
 import { parseLink } from './links.ts';
 import type { JsonReader } from './reader.ts';
 

@@ -9,7 +9,7 @@ import type { PlainContainer } from '../../../worker/containers/plain-container.
 import { PlainContainers } from '../../../worker/containers/plain-containers.ts';
 import type { ContainerRecord } from '../../../worker/containers/record-store.ts';
 import { DEFAULT_NODE_SETTINGS } from '../../../worker/executor/node-settings.ts';
-import type { ContainerSeat, EndpointWish } from '../../../worker/network/container-networks.ts';
+import type { ContainerSeat, EndpointWish } from '../../../worker/network/container-place.ts';
 import { aContainerSpec } from '../../support/builders.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import {
@@ -125,7 +125,7 @@ describe('container outside of services', () => {
           for (const { container } of running) attached.add(container.id);
         },
         isolate: async () => {},
-        resolve: (wishes) => [...wishes],
+        resolve: async (wishes) => [...wishes],
         attach: async ({ id }, wishes) => {
           attached.add(id);
           return { seats: wishes.map(seatOf), ports: [] };
@@ -157,7 +157,14 @@ describe('container outside of services', () => {
       hostname: () => 'machine',
       nameservers: () => [],
     };
-    return new PlainContainers({ ...parts, random: new SeededRandom(7), peerOf: () => null });
+    return new PlainContainers({
+      ...parts,
+      random: new SeededRandom(7),
+      peerOf: () => null,
+      onFailure: (err) => {
+        throw err;
+      },
+    });
   }
 
   beforeEach(() => {
@@ -584,6 +591,26 @@ describe('container outside of services', () => {
       runtime.end(container.id, { exitCode: 1 });
       const [later] = await reborn();
       expect(later?.condition).toBe('restarting');
+    });
+
+    test("one that is to run in a cluster's network waits for its node's part there", async () => {
+      const endpoints = [
+        { network: 'front', aliases: [], address: '', mac: '', isOfCluster: true as const },
+      ];
+      const container = await started({
+        restart: { name: 'always', maximumRetryCount: 0 },
+        network: { kind: 'bridge', endpoints },
+      });
+      await all.stop();
+      runtime.end(container.id, { exitCode: 1 });
+      const [later] = await reborn();
+      expect(later?.condition).toBe('running'); // as its record has it: nobody looked yet
+      all.resumeHeld();
+      await settle();
+      expect(later?.condition).toBe('restarting');
+      await clock.advance(100);
+      await settle();
+      expect([...attached]).toEqual([container.id]);
     });
 
     test('what was to go when it ends goes', async () => {

@@ -4,12 +4,12 @@ import { SeededRandom } from '../../../common/base/random.ts';
 import {
   ContainerNetworks,
   type ContainerNetworksOptions,
-  type ContainerPlace,
   type NetworkedContainer,
 } from '../../../worker/network/container-networks.ts';
+import type { ContainerPlace } from '../../../worker/network/container-place.ts';
 
 const aContainer = (name: string): NetworkedContainer => ({
-  ...{ id: name.padEnd(64, '0'), name, netnsPath: '/nowhere', nameservers: [] },
+  ...{ id: name.padEnd(64, '0'), name, hostname: name, netnsPath: '/nowhere', nameservers: [] },
 });
 const place: ContainerPlace = {
   seats: [
