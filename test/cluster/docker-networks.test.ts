@@ -296,7 +296,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
         SOON,
       );
       expect(await refusal('run', '--network', 'ingress', ...SLEEP)).toContain(
-        'network ingress belongs to the cluster',
+        'network ingress not manually attachable',
       );
     } finally {
       await docker('service', 'rm', 'mesh');

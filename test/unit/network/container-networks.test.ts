@@ -31,6 +31,7 @@ function started(during: (networks: ContainerNetworks) => Promise<void>) {
       disconnect: async () => {},
       portsOf: () => [],
     },
+    cluster: () => null,
     random: new SeededRandom(1),
     log: { error: ({ containerId }: { containerId: string }) => unopened.push(containerId) },
   } as unknown as ContainerNetworksOptions & { log: Logger });
