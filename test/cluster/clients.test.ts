@@ -16,6 +16,7 @@ import {
 } from '../support/cluster.ts';
 import { unpackPackages } from '../support/debian-packages.ts';
 import { useCluster } from '../support/use-cluster.ts';
+import { useValidation } from '../support/use-validation.ts';
 
 const PYTHON = '/usr/bin/python3';
 const hasDockerPy = spawnSync(PYTHON, ['-c', 'import docker']).status === 0;
@@ -32,7 +33,8 @@ describe.skipIf(!clusterTestsCanRun)('clients of the Engine API', { timeout: 120
   const shared = useCluster('clients', { managers: 1, workers: 1 }, (cluster) =>
     cluster.image({ name: 'box:latest', labels: { a: 'image' } }),
   );
-  const socketPath = () => shared.current.hosts[0]!.socket;
+  const validation = useValidation(shared);
+  const socketPath = () => validation.socket();
   const environment = () => ({ DOCKER_HOST: `unix://${socketPath()}`, DOCKER_CONFIG: dir });
 
   test.skipIf(!hasDockerPy)(named('docker-py 5', hasDockerPy), async () => {
@@ -67,7 +69,8 @@ describe.skipIf(!clusterTestsCanRun)('clients of the Engine API', { timeout: 120
       ['scaled', 1],
       ['service logs', 'task\n'],
       ['updated', { Warnings: null }],
-      ['stale', true],
+      ['current', null],
+      ['stale', [500, expect.stringContaining('update out of sequence')]],
       ['removed', [404, 'service py-service not found']],
       ['events', true],
     ]);
@@ -354,4 +357,6 @@ volumes:
       await container.remove();
     });
   });
+
+  validation.testAnswers(100);
 });

@@ -15,6 +15,7 @@ import {
   tableRows,
 } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
+import { useValidation } from '../support/use-validation.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const title = hasDocker ? 'the docker CLI' : 'the docker CLI (skipped: docker is not installed)';
@@ -32,12 +33,16 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     await cluster.dev('load', join(dir, 'mysql.tar'));
   });
 
+  const validation = useValidation(shared);
+  const environment = (host: string) => ({
+    DOCKER_HOST: `unix://${validation.socket(host)}`,
+    DOCKER_CONFIG: dir,
+  });
   const docker = async (
     args: readonly string[],
     options: CommandOptions & { host?: string } = {},
   ) => {
-    const host = shared.current.host(options.host ?? 'manager-1');
-    const env = { DOCKER_HOST: `unix://${host.socket}`, DOCKER_CONFIG: dir };
+    const env = environment(options.host ?? 'manager-1');
     return succeeded(await run(['docker', ...args], { ...options, env })).stdout;
   };
 
@@ -110,7 +115,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
       'QUIET\n',
     );
     const status = await run(['docker', 'exec', name!, 'sh', '-c', 'echo no >&2; exit 7'], {
-      env: { DOCKER_HOST: `unix://${shared.current.host('manager-1').socket}`, DOCKER_CONFIG: dir },
+      env: environment('manager-1'),
     });
     expect([status.code, status.stdout, status.stderr]).toEqual([7, '', 'no\n']);
     expect(await docker(['logs', name!])).toContain('serving on port 80');
@@ -157,4 +162,6 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     );
     expect(await docker(['service', 'ls', '-q'])).toBe('');
   });
+
+  validation.testAnswers(50);
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually, run, succeeded } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
+import { useValidation } from '../support/use-validation.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const title = hasDocker
@@ -39,8 +40,9 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
 
   const LEFT =
     "ip -br link | grep -oE '^(skb|skl|skep0|skep1|br-front)[^@ ]*'; nft list tables | grep skep_local; true";
+  const validation = useValidation(shared);
   const host = () => shared.current.hosts[0]!;
-  const environment = () => ({ DOCKER_HOST: `unix://${host().socket}`, DOCKER_CONFIG: dir });
+  const environment = () => ({ DOCKER_HOST: `unix://${validation.socket()}`, DOCKER_CONFIG: dir });
   const tryDocker = (...args: readonly string[]) =>
     run(['docker', ...args], { limitMs: 30_000, env: environment() });
   const docker = async (...args: readonly string[]): Promise<string> =>
@@ -371,4 +373,6 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       );
     }
   });
+
+  validation.testAnswers(100);
 });

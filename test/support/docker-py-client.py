@@ -112,9 +112,12 @@ def swarm_checks():
     told("service logs", next(service.logs(stdout=True)))
     service.reload()
     told("updated", service.update(image="box", env=["A=2"]))
-    stale = service.version
+    stale, spec = service.version, service.attrs["Spec"]
     service.reload()
-    told("stale", error_of(lambda: api.update_service(service.id, stale - 1, task_template={}, name="py-service")) is not None)
+    again = dict(task_template=spec["TaskTemplate"], name=spec["Name"], mode=spec["Mode"],
+                 endpoint_spec=spec["EndpointSpec"])
+    told("current", error_of(lambda: api.update_service(service.id, service.version, **again)))
+    told("stale", error_of(lambda: api.update_service(service.id, stale, **again)))
     service.remove()
     told("removed", error_of(lambda: client.services.get("py-service")))
     now = int(time.time())

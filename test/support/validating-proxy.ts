@@ -1,19 +1,19 @@
 /**
- * Stands between clients and an engine's socket, passes everything on and holds each whole JSON answer against Docker's
- * description of the version that was asked for. Connections that are taken over go through as they are.
+ * Stands between clients and an engine's socket, passes every byte on as it is, and holds each whole JSON answer against Docker's
+ * description of the version that was asked for.
  */
-import {
-  Agent,
-  createServer,
-  request as httpRequest,
-  type IncomingMessage,
-  type Server,
-} from 'node:http';
-import { connect, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { connect, createServer, type Socket } from 'node:net';
 import { swaggerComplaint } from './docker-swagger.ts';
+import { type HttpHead, HttpMessageReader } from './http-messages.ts';
 
 const NEWEST_MINOR = 50;
+
+interface Asked {
+  readonly method: string;
+  readonly minor: number;
+  /** without version and query */
+  readonly path: string;
+}
 
 export class ValidatingProxy {
   readonly socketPath: string;
@@ -22,39 +22,14 @@ export class ValidatingProxy {
   /** answers that were held against a document */
   judged = 0;
   readonly #target: string;
-  readonly #server: Server;
-  /** Kept: an engine that closes after its answer may do so before Node has written the end of a request, and the answer is lost. */
-  readonly #agent = new Agent({ keepAlive: true });
+  readonly #begun = new Set<string>();
   readonly #sockets = new Set<Socket>();
+  /** Half a close is the end of a command's input. */
+  readonly #server = createServer({ allowHalfOpen: true }, (client) => this.#pass(client));
 
   constructor(socketPath: string, target: string) {
     this.socketPath = socketPath;
     this.#target = target;
-    this.#server = createServer((request, response) => {
-      const { method, url: path, headers } = request;
-      const sent = httpRequest(
-        { socketPath: this.#target, method, path, headers, agent: this.#agent },
-        (answer) => {
-          // Of the connection to the engine.
-          const { connection: _, 'keep-alive': __, ...rest } = answer.headers;
-          response.writeHead(answer.statusCode ?? 502, rest);
-          response.flushHeaders();
-          this.#watch(request, answer);
-          answer.pipe(response);
-        },
-      );
-      sent.on('error', () => {
-        if (!response.headersSent) response.destroy(); // else the end of the answer tells
-      });
-      response.on('close', () => sent.destroy());
-      request.pipe(sent);
-    });
-    this.#server.requestTimeout = 0;
-    this.#server.on('upgrade', (request, socket, head) => this.#passUpgrade(request, socket, head));
-    this.#server.on('connection', (socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-    });
   }
 
   start(): Promise<void> {
@@ -64,40 +39,73 @@ export class ValidatingProxy {
   async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
-    this.#agent.destroy();
     await closed;
   }
 
-  /** Streams have no length, and are not JSON as a whole. */
-  #watch({ method = 'GET', url = '/' }: IncomingMessage, answer: IncomingMessage): void {
-    const { 'content-type': type, 'content-length': length } = answer.headers;
-    if (type !== 'application/json' || length === undefined || method === 'HEAD') return;
-    const chunks: Buffer[] = [];
-    answer.on('data', (chunk: Buffer) => chunks.push(chunk));
-    answer.once('end', () => {
-      const [, minor, path = '/'] = /^(?:\/v1\.(\d+))?(\/[^?]*)/.exec(url) ?? [];
-      const body: unknown = JSON.parse(Buffer.concat(chunks).toString());
-      this.judged += 1;
-      const asked = Number(minor ?? NEWEST_MINOR);
-      const complaint = swaggerComplaint(asked, method, path, answer.statusCode ?? 0, body);
-      if (complaint !== '') this.complaints.add(complaint);
-    });
+  /** The head of an answer to such a request was passed on. @param path without version and query */
+  hasBegun(method: string, path: string): boolean {
+    return this.#begun.has(`${method} ${path}`);
   }
 
-  #passUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const target = connect({ path: this.#target, allowHalfOpen: true });
-    const lines = [`${request.method} ${request.url} HTTP/1.1`];
-    for (let i = 0; i < request.rawHeaders.length; i += 2) {
-      lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
-    }
-    target.write(`${lines.join('\r\n')}\r\n\r\n`);
-    target.write(head);
-    for (const [one, other] of [
-      [socket, target],
-      [target, socket],
+  #pass(client: Socket): void {
+    const engine = connect({ path: this.#target, allowHalfOpen: true });
+    const asked: Asked[] = [];
+    const requests = new HttpMessageReader({
+      onHead: (head) => {
+        asked.push(askedIn(head));
+        return 'upgrade' in head.headers ? 'until-end' : 'framed';
+      },
+      onMessage: () => {},
+    });
+    const answers = new HttpMessageReader({
+      onHead: (head) => this.#onAnswer(head, asked),
+      onMessage: ({ start, headers }, body) => {
+        const request = asked.shift();
+        const isWhole = headers['content-length'] !== undefined; // streams are not JSON as a whole
+        const isJson = headers['content-type'] === 'application/json';
+        if (request && isWhole && isJson) this.#judge(request, statusIn(start), body);
+      },
+    });
+    for (const [from, to, reader] of [
+      [client, engine, requests],
+      [engine, client, answers],
     ] as const) {
-      one.on('error', () => other.destroy());
-      one.pipe(other);
+      this.#sockets.add(from);
+      from.once('close', () => {
+        this.#sockets.delete(from);
+        if (!from.readableEnded) to.destroy(); // else its end was passed on, behind all that came before it
+      });
+      from.on('error', () => to.destroy());
+      from.on('data', (chunk: Buffer) => reader.push(chunk));
+      from.pipe(to);
     }
   }
+
+  #onAnswer({ start, headers }: HttpHead, asked: Asked[]): 'framed' | 'bare' | 'until-end' {
+    const request = asked[0];
+    const status = statusIn(start);
+    if (status === 100) return 'bare';
+    if (request) this.#begun.add(`${request.method} ${request.path}`);
+    if (request?.method === 'HEAD' || status === 204 || status === 304) {
+      asked.shift();
+      return 'bare';
+    }
+    const isFramed = 'content-length' in headers || 'transfer-encoding' in headers;
+    return status === 101 || !isFramed ? 'until-end' : 'framed';
+  }
+
+  #judge({ method, minor, path }: Asked, status: number, body: Buffer): void {
+    this.judged += 1;
+    const json: unknown = JSON.parse(body.toString());
+    const complaint = swaggerComplaint(minor, method, path, status, json);
+    if (complaint !== '') this.complaints.add(complaint);
+  }
 }
+
+function askedIn({ start }: HttpHead): Asked {
+  const [method = '', url = ''] = start.split(' ');
+  const [, minor, path = '/'] = /^(?:\/v1\.(\d+))?(\/[^?]*)/.exec(url) ?? [];
+  return { method, minor: Number(minor ?? NEWEST_MINOR), path };
+}
+
+const statusIn = (start: string): number => Number(start.split(' ')[1]);
