@@ -4,7 +4,9 @@
  */
 import type { Clock, Timer } from '../common/base/clock.ts';
 
-const LOOK_MS = 3_000;
+const LOOK_MS = 1_000;
+/** So many in a row at rest: now. */
+const RESTED_LOOKS = 3;
 /** Busier than this share of the time: not now. */
 const REST_UTILIZATION = 0.05;
 /** A collection stops everything for a millisecond per 1.5 MB: not where that would be felt. */
@@ -32,6 +34,8 @@ export class MemoryTrim {
   #timer: Timer | null = null;
   /** collections that are still due; 0: nothing to do until the heap has grown */
   #due = COLLECTIONS;
+  /** looks in a row that found it at rest */
+  #rested = 0;
   /** of the heap after the last collection */
   #leftBytes = 0;
 
@@ -52,9 +56,9 @@ export class MemoryTrim {
 
   #look(): void {
     const { utilization, heapBytes, collect, releaseFreed } = this.#parts;
-    const isAtRest = utilization() < REST_UTILIZATION;
+    this.#rested = utilization() < REST_UTILIZATION ? this.#rested + 1 : 0;
     if (this.#due === 0 && heapBytes() > this.#leftBytes + GROWN_BYTES_MIN) this.#due = COLLECTIONS;
-    if (!isAtRest || this.#due === 0 || heapBytes() > HEAP_BYTES_MAX) return;
+    if (this.#rested < RESTED_LOOKS || this.#due === 0 || heapBytes() > HEAP_BYTES_MAX) return;
     collect?.();
     releaseFreed();
     this.#due--;

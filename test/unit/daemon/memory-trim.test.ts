@@ -28,6 +28,21 @@ describe('giving memory back', () => {
     expect(now).toMatchObject({ collections: 4, released: 4, heapBytes: 30 * MIB });
   });
 
+  test('after 3 s of rest, one each second', async () => {
+    const { clock, now } = scene();
+    await clock.advance(2_999);
+    expect(now.collections).toBe(0);
+    await clock.advance(1);
+    expect(now.collections).toBe(1);
+    now.utilization = 0.06;
+    await clock.advance(1_000);
+    now.utilization = 0;
+    await clock.advance(2_000);
+    expect(now.collections).toBe(1);
+    await clock.advance(3_000);
+    expect(now.collections).toBe(4);
+  });
+
   test('one that works is left alone until it rests', async () => {
     const { clock, now } = scene();
     now.utilization = 0.06;
