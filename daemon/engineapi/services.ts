@@ -15,6 +15,7 @@ import { explanationToJson } from './json/placement.ts';
 import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
+import { KnownAnswers } from './known-answers.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { withPredefinedWords } from './predefined-networks.ts';
 import { arrayOf, RenderedRows, withField } from './rendered-rows.ts';
@@ -42,10 +43,14 @@ const MODES: Readonly<Record<string, ServiceMode['kind']>> = {
 export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   const serviceRows = new RenderedRows();
   const taskRows = new RenderedRows();
+  const answers = new KnownAnswers();
   routes.add('GET', '/services', async (context) => {
     const filters = Filters.parse(context.text('filters'), SERVICE_FILTERS);
-    const control = controlOf(parts);
-    const services = await control.listServices(
+    const { control, store } = parts.swarm.requireManager();
+    const question = context.request.url ?? '';
+    const known = answers.get(store, await control.revision(context.signal), question);
+    if (known) return context.sendBytes(200, known);
+    const { revision, rows } = await control.listServiceRows(
       {
         ids: filters.get('id'),
         namePrefixes: filters.get('name'),
@@ -53,21 +58,17 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
         modes: filters.get('mode').map(modeOf),
         runtimes: filters.get('runtime'),
       },
+      { withStatus: context.flag('status') },
       context.signal,
     );
-    const ids = services.map(({ id }) => id);
-    const statuses = context.flag('status')
-      ? await control.serviceStatuses(ids, context.signal)
-      : null;
-    const rows = services.map((service) => {
+    const texts = rows.map(({ service, status }) => {
       const row = serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
-      const status = statuses?.get(service.id);
-      if (!status) return row;
+      if (status === null) return row;
       const { running, desired, completed } = status;
       const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
       return withField(row, 'ServiceStatus', counts);
     });
-    context.sendText(200, arrayOf(rows));
+    context.sendBytes(200, answers.keep(store, revision, question, arrayOf(texts)));
   });
 
   routes.add('POST', '/services/create', async (context) => {

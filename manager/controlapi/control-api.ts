@@ -51,6 +51,12 @@ import type { ExternalAuthorities } from './trust-root.ts';
 import { type ClusterWatch, type WatchFilters, watchCluster } from './watch.ts';
 import { type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
 
+export interface ServiceRow {
+  readonly service: Service;
+  /** null = it was not asked for */
+  readonly status: ServiceStatus | null;
+}
+
 /** Raft's membership, as far as the control API asks. */
 export interface Membership {
   /** every raft member; `reachable` counts on the leader only */
@@ -142,6 +148,11 @@ export class ControlApi {
     };
   }
 
+  /** With all that was committed before the call. What is read while the store is at it is the same each time. */
+  revision(signal?: AbortSignal): Promise<number> {
+    return this.#read(() => this.#options.store.revision, signal);
+  }
+
   // ---- services ----
 
   createService(spec: ServiceSpec, signal?: AbortSignal): Promise<Service> {
@@ -175,18 +186,19 @@ export class ControlApi {
     );
   }
 
-  /** Counts by service id; services that are gone meanwhile are left out. */
-  serviceStatuses(
-    ids: readonly string[],
+  /** As `listServices`, and of which revision that is; with what their tasks do, when that is asked for. */
+  listServiceRows(
+    filters: ServiceFilters,
+    { withStatus }: { readonly withStatus: boolean },
     signal?: AbortSignal,
-  ): Promise<ReadonlyMap<string, ServiceStatus>> {
+  ): Promise<{ readonly revision: number; readonly rows: readonly ServiceRow[] }> {
     return this.#read((view) => {
-      const statuses = new Map<string, ServiceStatus>();
-      for (const id of ids) {
-        const service = view.get('service', id);
-        if (service) statuses.set(id, serviceStatus(service, view.tasksByService(service.id)));
-      }
-      return statuses;
+      const services = view.list('service').filter(serviceFilter(filters));
+      const rows = services.map((service) => ({
+        service: redactService(service),
+        status: withStatus ? serviceStatus(service, view.tasksByService(service.id)) : null,
+      }));
+      return { revision: this.#options.store.revision, rows };
     }, signal);
   }
 

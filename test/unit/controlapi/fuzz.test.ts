@@ -79,7 +79,7 @@ const VERBS = [
   ...['createNetwork', 'removeNetwork', 'createSecret', 'updateSecret', 'removeSecret'],
   ...['createConfig', 'updateConfig', 'removeConfig', 'updateNode', 'removeNode', 'removeTask'],
   ...['moveTask', 'planRebalance'],
-  ...['updateCluster', 'get', 'list', 'listTasks', 'serviceStatuses', 'watch', 'cluster'],
+  ...['updateCluster', 'get', 'list', 'listTasks', 'listServiceRows', 'watch', 'cluster'],
   ...['planStack', 'rotate'],
 ] as const;
 
@@ -230,8 +230,8 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
         nodes: seed % 2 === 0 ? [at('node')] : [],
         upToDate: seed % 3 === 0,
       });
-    case 'serviceStatuses':
-      return api.serviceStatuses([word, at('service')]);
+    case 'listServiceRows':
+      return api.listServiceRows({ ids: [word] }, { withStatus: seed % 2 === 0 });
     case 'watch': {
       const watch = await api.watch({ names: [word] }, seed % 2 === 0 ? undefined : call.pick);
       return watch.close();

@@ -647,8 +647,11 @@ describe('lists', () => {
       aTaskOf(service, { status: running, desiredState: 'shutdown' }),
       aTaskOf(service),
     );
-    const statuses = await it.api.serviceStatuses([service.id, 'gone']);
-    expect([...statuses]).toEqual([[service.id, { running: 1, desired: 3, completed: 0 }]]);
+    const { rows, revision } = await it.api.listServiceRows({}, { withStatus: true });
+    expect(rows.map(({ status }) => status)).toEqual([{ running: 1, desired: 3, completed: 0 }]);
+    expect(revision).toBe(await it.api.revision());
+    const bare = await it.api.listServiceRows({ ids: [service.id] }, { withStatus: false });
+    expect(bare.rows).toEqual([{ service: rows[0]!.service, status: null }]);
   });
 
   test.each<[ServiceMode, ServiceStatus]>([
@@ -671,8 +674,8 @@ describe('lists', () => {
       now('running', 'remove', 9),
       now('complete', 'complete', 9),
     );
-    const statuses = await it.api.serviceStatuses([service.id]);
-    expect(statuses.get(service.id)).toEqual(expected);
+    const { rows } = await it.api.listServiceRows({}, { withStatus: true });
+    expect(rows[0]?.status).toEqual(expected);
   });
 });
 

@@ -37,12 +37,18 @@ async function call(
     flag: (name: string) => ['1', 'true'].includes(query[name] ?? ''),
     param: () => query['id'] ?? '',
     json: async () => body,
-    request: { headers: auth === '' ? {} : { 'x-registry-auth': auth } },
+    request: {
+      url: String(new URLSearchParams(query)),
+      headers: auth === '' ? {} : { 'x-registry-auth': auth },
+    },
     send: (_: number, json: unknown) => {
       sent = JSON.parse(JSON.stringify(json));
     },
     sendText: (_: number, json: string) => {
       sent = JSON.parse(json);
+    },
+    sendBytes: (_: number, json: Buffer) => {
+      sent = JSON.parse(json.toString());
     },
   } as unknown as RequestContext);
   return sent;
@@ -71,6 +77,24 @@ test('rows of services with a registry login are rendered once, as others are', 
     expect(await call(route)).toHaveLength(1);
     expect([route, stringify.mock.calls.length]).toEqual([route, renderings]);
   }
+});
+
+test('the list of services is made once for each question, until something changes', async () => {
+  await create({ Name: 'web' });
+  const view = vi.spyOn(it.store, 'view');
+  const looks = async (query: Record<string, string>): Promise<[number, unknown]> => {
+    view.mockClear();
+    const rows = (await call('GET /services', { query })) as readonly object[];
+    return [view.mock.calls.length, rows.map((row) => Object.keys(row).includes('ServiceStatus'))];
+  };
+  const [first, again] = [await looks({ status: 'true' }), await looks({ status: 'true' })];
+  expect(again[0]).toBeLessThan(first[0]);
+  expect([first[1], again[1]]).toEqual([[true], [true]]);
+  expect(await looks({})).toEqual([first[0], [false]]);
+  const [task] = await it.create('task', aTaskOf(it.get('service', await create({ Name: 'db' }))));
+  expect(await looks({ status: 'true' })).toEqual([first[0], [true, true]]);
+  await it.store.update((tx) => tx.remove('task', task!.id));
+  expect((await looks({ status: 'true' }))[0]).toBe(first[0]);
 });
 
 describe('a service', () => {
