@@ -55,22 +55,27 @@ export function sharedMounts(
   return [...binds, ...named];
 }
 
-/**
- * By the references of `--volumes-from`. One that is not there makes the request wrong: by `not-found` the docker command
- * would pull the image.
- */
+/** One that another names: that it is not there makes the request wrong, for by `not-found` the docker command would pull the image. */
+function requireNamed(
+  containers: Pick<ContainerView, 'require'>,
+  reference: string,
+): ContainerInfo {
+  try {
+    return containers.require(reference);
+  } catch (err) {
+    throw new SkepError('invalid-argument', describeError(err));
+  }
+}
+
+/** By the references of `--volumes-from`. */
 async function mountsOfSharers(
   containers: Pick<ContainerView, 'require' | 'volumesOf'>,
   body: unknown,
 ): Promise<ReadonlyMap<string, readonly Mount[]>> {
   const mounts = new Map<string, readonly Mount[]>();
   for (const { reference } of sharersOf(new JsonReader(body).object('HostConfig'))) {
-    try {
-      const info = containers.require(reference);
-      mounts.set(reference, sharedMounts(info, await containers.volumesOf(info)));
-    } catch (cause) {
-      throw new SkepError('invalid-argument', describeError(cause), { cause });
-    }
+    const info = requireNamed(containers, reference);
+    mounts.set(reference, sharedMounts(info, await containers.volumesOf(info)));
   }
   return mounts;
 }
@@ -99,7 +104,7 @@ export function addContainerLifecycleRoutes(
     const shared = await mountsOfSharers(containers, body);
     const definition = definitionFromJson(body, {
       exposedByImage: image?.config.exposedPorts ?? [],
-      containerId: (reference) => containers.require(reference).id,
+      containerId: (reference) => requireNamed(containers, reference).id,
       linkedId: (reference) => linkedContainer(containers, reference).id,
       networkRef,
       logDriver,
