@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CommandOptions, clusterTestsCanRun, eventually, run } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
+import { useValidation } from '../support/use-validation.ts';
 
 const IMAGE = 'skep-test/busybox:1';
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -62,8 +63,9 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     name = `far.1.${taskId}`;
   });
 
+  const validation = useValidation(shared);
   const environment = (host: string) => ({
-    DOCKER_HOST: `unix://${shared.current.host(host).socket}`,
+    DOCKER_HOST: `unix://${validation.socket(host)}`,
     DOCKER_CONFIG: dir,
   });
   const docker = (args: readonly string[], options: CommandOptions & { host?: string } = {}) =>
@@ -269,4 +271,6 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     expect(exec.said.stderr).not.toBe('');
     await shared.current.dev('heal', 'worker-1');
   });
+
+  validation.testAnswers(10);
 });
