@@ -19,7 +19,6 @@ const ALL_DEVICES: OciDeviceRule = {
   access: 'rwm',
 };
 const SHM = '/dev/shm';
-const MQUEUE = '/dev/mqueue';
 /** What a privileged container may write to. */
 const KERNEL_MOUNTS = new Set(['/sys', '/sys/fs/cgroup']);
 
@@ -39,7 +38,8 @@ export function isolatedMounts(
       return [{ ...mount, options: options.filter((option) => option !== 'ro') }];
     }
     if (destination === SHM && isolation.ipc === 'none') return [];
-    if ((destination === SHM || destination === MQUEUE) && isolation.ipc === 'host') {
+    // Message queues are those of the namespace in which they are mounted: the node need not have them at a place.
+    if (destination === SHM && isolation.ipc === 'host') {
       return [{ destination, type: 'bind', source: destination, options: ['rbind'] }];
     }
     return [mount];

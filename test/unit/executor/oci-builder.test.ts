@@ -245,6 +245,14 @@ describe('OCI configuration of a task', () => {
     expect(shm('none')).toBeUndefined();
   });
 
+  test('message queues are mounted, also where the node has them at no place', () => {
+    for (const ipc of ['private', 'host', 'none'] as const) {
+      const { mounts } = specOf({ isolation: { ...DEFAULT_ISOLATION, ipc } });
+      const queues = mounts.filter(({ destination }) => destination === '/dev/mqueue');
+      expect(queues).toMatchObject([{ type: 'mqueue' }]);
+    }
+  });
+
   describe('devices', () => {
     const kmsg = { type: 'c', path: '/dev/log', major: 1, minor: 11 } as const;
     const device = { ...kmsg, fileMode: 0o600, uid: 1, gid: 2 };
