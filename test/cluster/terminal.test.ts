@@ -8,6 +8,8 @@ import { clusterTestsCanRun, SKEP } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/terminal:1';
+/** The test's own limit cannot end a call that blocks this process. */
+const TMUX = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
 const hasTmux = spawnSync('tmux', ['-V']).status === 0;
 
 describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
@@ -26,7 +28,7 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
     );
   });
   afterAll(() => {
-    spawnSync('tmux', ['-S', server, 'kill-server']);
+    spawnSync('tmux', ['-S', server, 'kill-server'], TMUX);
     rmSync(dir, { recursive: true, force: true });
   });
   const shared = useCluster('term', { managers: 1, workers: 2 }, (cluster) =>
@@ -38,14 +40,15 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
   /** The lines of a terminal on which the command ran to its end. */
   function screen(columns: number, words: string): string[] {
     const tmux = (...args: string[]) =>
-      spawnSync('tmux', ['-S', server, ...args], { encoding: 'utf8', cwd: dir });
+      spawnSync('tmux', ['-S', server, ...args], { ...TMUX, encoding: 'utf8', cwd: dir });
     const session = `t${columns}`;
     const command = `${SKEP} -H ${socket()} ${words}; tmux -S ${server} wait-for -S done; sleep 60`;
     const size = ['-x', String(columns), '-y', '40'];
     tmux('new-session', '-d', '-s', session, ...size, command);
-    tmux('wait-for', 'done');
+    const { error } = tmux('wait-for', 'done');
     const { stdout } = tmux('capture-pane', '-p', '-t', session);
     tmux('kill-session', '-t', session);
+    if (error) throw new Error(`${words} did not end:\n${stdout}`, { cause: error });
     return stdout.split('\n').filter((line) => line !== '');
   }
 
