@@ -56,8 +56,8 @@ export class RoleManager {
   }
 
   async stop(): Promise<void> {
-    this.#retry?.cancel();
     await this.#follower.stop();
+    this.#retry?.cancel(); // not before: what runs until then sets it
   }
 
   #allNodes(): readonly Node[] {

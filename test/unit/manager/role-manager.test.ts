@@ -17,6 +17,8 @@ let members: Set<NodeId>;
 let removals: { readonly id: NodeId; readonly roleThen: NodeRole }[];
 /** why a removal is refused; null = it is not */
 let refusal: SkepError | null;
+/** a removal takes until this resolves */
+let gate: Promise<void>;
 
 beforeEach(() => {
   store = makeStore();
@@ -24,6 +26,7 @@ beforeEach(() => {
   members = new Set();
   removals = [];
   refusal = null;
+  gate = Promise.resolve();
 });
 
 afterEach(async () => {
@@ -39,6 +42,7 @@ async function lead(): Promise<void> {
       nodeIds: () => new Set(members),
       remove: async (id) => {
         removals.push({ id, roleThen: store.get('node', id).role });
+        await gate;
         if (refusal) throw refusal;
         members.delete(id);
       },
@@ -148,6 +152,22 @@ describe('the role manager', () => {
     await want('manager');
     await store.clock.advance(20_000);
     expect([members.has(nodeId), roleOf(), removals.length]).toEqual([true, 'manager', 1]);
+  });
+
+  test('stops in the middle of a demotion that has to wait, and leaves no timer behind', async () => {
+    await store.create('node', aManager());
+    members.add(nodeId);
+    await lead();
+    refusal = new SkepError('failed-precondition', 'quorum would be lost');
+    let open = (): void => {};
+    gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    await want('worker');
+    expect(removals).toHaveLength(1);
+    const stopping = roles.stop();
+    open();
+    await stopping; // see afterEach
   });
 
   test('any other failure is told to the owner', async () => {
