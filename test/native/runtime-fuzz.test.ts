@@ -34,7 +34,13 @@ describe('decoders of the shim', () => {
       const spec = defaultSpec(['/layers/a', '/layers/b'], defaultProcess(['sh', '-c', 'true']));
       const seccomp = seccompFilter(spec);
       const cgroup = { cgroup2Dir: '/cg', tasksFiles: ['/t'], oomFile: '/o', mounts: () => [] };
-      const whole = encodeSpec(spec, { cgroup, seccomp, logMaxBytes: 1, logMaxFiles: 1, ociRuntime: '' });
+      const whole = encodeSpec(spec, {
+        cgroup,
+        seccomp,
+        logMaxBytes: 1,
+        logMaxFiles: 1,
+        ociRuntime: '',
+      });
       const process = encodeProcess(spec.process, { seccomp, stdin: true, tty: true });
       writeFileSync(join(dir, 'spec'), whole);
       writeFileSync(join(dir, 'process'), process);
