@@ -9,6 +9,7 @@ import {
   DISPATCHER_HEARTBEAT_NANOS_MIN,
   type ExternalCa,
 } from './cluster.ts';
+import { checkLogDriver } from './log-driver.ts';
 
 const CLUSTER_NAME = 'default';
 const CERT_EXPIRY_NANOS_MIN = 3600 * 1e9;
@@ -42,6 +43,7 @@ export function checkClusterSpec(spec: ClusterSpec): void {
   for (const [i, ca] of spec.externalCas.entries()) {
     checkExternalCa(ca, `CAConfig.ExternalCAs[${i}]`);
   }
+  if (spec.taskLogDriver) checkLogDriver(spec.taskLogDriver);
   const { raft } = spec;
   const counts = { ...raft, taskHistoryLimit: spec.taskHistoryLimit };
   for (const [field, value] of Object.entries(counts)) {

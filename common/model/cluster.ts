@@ -1,6 +1,7 @@
 /** Cluster: exactly one object; settings, trust root and join secrets. */
 import type { ClusterId } from './ids.ts';
 import type { Annotations, Meta } from './objects.ts';
+import type { LogDriver } from './service.ts';
 
 export interface ClusterSpec extends Annotations {
   /** tasks kept per slot, the live one included; negative = for ever */
@@ -21,6 +22,8 @@ export interface ClusterSpec extends Annotations {
   readonly forceRotate: number;
   /** those whose root signs now do so for the managers, the first that answers */
   readonly externalCas: readonly ExternalCa[];
+  /** of new tasks whose service names none; null = their node's */
+  readonly taskLogDriver: LogDriver | null;
 }
 
 /** A certificate authority outside of the cluster. */
@@ -64,6 +67,7 @@ export const DEFAULT_CLUSTER_SPEC: ClusterSpec = {
   autoLockManagers: false,
   forceRotate: 0,
   externalCas: [],
+  taskLogDriver: null,
 };
 
 export interface Cluster {

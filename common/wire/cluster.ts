@@ -2,6 +2,7 @@
 import type { skep } from '../../proto/gen/skep.js';
 import type { Cluster, ClusterSpec } from '../model/cluster.ts';
 import { asId, type ClusterId } from '../model/ids.ts';
+import { logDriverFromProto, logDriverToProto } from './container.ts';
 import { metaFromProto, metaToProto } from './objects.ts';
 import {
   int64,
@@ -46,6 +47,7 @@ export function clusterSpecToProto(spec: ClusterSpec): skep.ClusterSpec.$Propert
       options: textMap(ca.options),
       certPem: text(ca.certPem),
     })),
+    taskLogDriver: nullable(spec.taskLogDriver, logDriverToProto),
   };
 }
 
@@ -77,6 +79,7 @@ export function clusterSpecFromProto(m: skep.ClusterSpec.$Properties): ClusterSp
         certPem: ca.certPem ?? '',
       }),
     ),
+    taskLogDriver: nullable(m.taskLogDriver, logDriverFromProto),
   });
 }
 

@@ -17,7 +17,8 @@ export function applyOrchestration(tx: WriteTx, change: OrchestratorChange, nowM
       if (!service || !saysTheSame(service, change.service)) return;
       for (const taskId of change.stops) desire(tx, taskId, 'shutdown');
       const { taskId, place, desiredState } = change;
-      tx.create('task', newTask(taskId, service, place, desiredState, nowMs));
+      const logDriver = tx.list('cluster')[0]?.spec.taskLogDriver ?? null;
+      tx.create('task', newTask(taskId, service, place, desiredState, { nowMs, logDriver }));
       return;
     }
     case 'desire':

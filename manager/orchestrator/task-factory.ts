@@ -1,17 +1,24 @@
-/** New tasks, from a service's present words. */
+/** New tasks, from a service's present words and the cluster's. */
 import type { TaskId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
-import type { Service } from '../../common/model/service.ts';
+import type { LogDriver, Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { DesiredState } from '../../common/model/task-state.ts';
 import type { SeatPlace } from './world.ts';
+
+export interface NewTaskDefaults {
+  /** wall clock */
+  readonly nowMs: number;
+  /** of tasks whose service names none; null = their node's */
+  readonly logDriver: LogDriver | null;
+}
 
 export function newTask(
   taskId: TaskId,
   service: Service,
   place: SeatPlace,
   desiredState: DesiredState,
-  nowMs: number,
+  { nowMs, logDriver }: NewTaskDefaults,
 ): Task {
   return {
     id: taskId,
@@ -34,7 +41,7 @@ export function newTask(
     desiredState,
     networks: [],
     endpoint: null,
-    logDriver: service.spec.task.logDriver,
+    logDriver: service.spec.task.logDriver ?? logDriver,
     assignedGenericResources: [],
     jobIteration: service.jobStatus?.iteration ?? null,
     moving: null,

@@ -449,6 +449,7 @@ const cluster = record<Cluster>({
         certPem: text,
       }),
     ),
+    taskLogDriver: orNull(logDriver),
   }),
   rootCa: record<Cluster['rootCa']>({
     certPem: text,

@@ -1,6 +1,7 @@
 /** The cluster object: Docker's JSON (`Swarm`) and our model. */
 import type { Cluster, ClusterSpec, ExternalCa } from '../../../common/model/cluster.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
+import type { LogDriver } from '../../../common/model/service.ts';
 import { parseCertificate } from '../../../common/pki/certificate.ts';
 import { issuerFrom } from '../../../common/pki/chain.ts';
 import { isoTime } from './common.ts';
@@ -12,7 +13,7 @@ export function clusterSpecFromJson(json: JsonReader): ClusterSpec {
   const defaults = DEFAULT_CLUSTER_SPEC;
   const raft = json.object('Raft');
   const ca = json.object('CAConfig');
-  json.object('TaskDefaults').refuse('LogDriver', 'a cluster-wide log driver is not done yet');
+  const log = json.object('TaskDefaults').object('LogDriver');
   const orchestration = json.object('Orchestration');
   return {
     name: json.string('Name') || defaults.name,
@@ -34,6 +35,9 @@ export function clusterSpecFromJson(json: JsonReader): ClusterSpec {
     autoLockManagers: json.object('EncryptionConfig').boolean('AutoLockManagers'),
     forceRotate: ca.integer('ForceRotate'),
     externalCas: ca.objects('ExternalCAs').map(externalCaFromJson),
+    taskLogDriver: log.string('Name')
+      ? { name: log.string('Name'), options: log.stringMap('Options') }
+      : null,
   };
 }
 
@@ -77,7 +81,7 @@ export function clusterInfoToJson(cluster: Cluster): object {
         ...some('ForceRotate', spec.forceRotate),
         ...some('ExternalCAs', spec.externalCas.map(externalCaToJson)),
       },
-      TaskDefaults: {},
+      TaskDefaults: spec.taskLogDriver ? { LogDriver: logDriverToJson(spec.taskLogDriver) } : {},
       EncryptionConfig: { AutoLockManagers: spec.autoLockManagers },
     },
     TLSInfo: tlsInfoToJson(cluster.rootCa),
@@ -86,6 +90,10 @@ export function clusterInfoToJson(cluster: Cluster): object {
     SubnetSize: cluster.subnetSize,
     DataPathPort: cluster.dataPathPort,
   };
+}
+
+function logDriverToJson({ name, options }: LogDriver): object {
+  return { Name: name, ...some('Options', options) };
 }
 
 function externalCaToJson({ protocol, url, options, certPem }: ExternalCa): object {

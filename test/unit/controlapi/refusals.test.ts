@@ -40,6 +40,8 @@ describe('what is not done yet is refused by name', () => {
     ],
   ])('log driver %o', (logDriver, message) => {
     expect(() => check({ logDriver })).toThrow(message);
+    const spec = { ...DEFAULT_CLUSTER_SPEC, taskLogDriver: logDriver };
+    expect(() => checkClusterSpec(spec)).toThrow(message);
   });
 
   test('raft settings that nothing reads', () => {

@@ -124,6 +124,7 @@ describe("Docker's JSON gives back what it was made from", () => {
         fc.pre(spec.name !== '' && spec.dispatcherHeartbeatNanos !== 0);
         fc.pre(spec.nodeCertExpiryNanos !== 0 && raft.snapshotInterval !== 0);
         fc.pre(raft.electionTicks !== 0 && raft.heartbeatTicks !== 0);
+        fc.pre(spec.taskLogDriver?.name !== '');
         expect(clusterSpecFromJson(json)).toStrictEqual(spec);
       }),
       RUNS,

@@ -30,6 +30,25 @@ describe('replicated orchestrator', () => {
     expect(rooms.service(id).updateStatus).toBeNull();
   });
 
+  test('new tasks log as the cluster says, unless their service says it', async () => {
+    const { store } = rooms.test;
+    const taskLogDriver = { name: 'syslog', options: {} };
+    const before = await rooms.deploy({ name: 'before', ...replicas(1) });
+    await store.update((tx) => {
+      const [cluster] = tx.list('cluster');
+      tx.update('cluster', { ...cluster!, spec: { ...cluster!.spec, taskLogDriver } });
+    });
+    const silent = await rooms.deploy({ name: 'silent', ...replicas(1) });
+    const own = { name: 'json-file', options: {} };
+    const spoken = aTaskSpec({ logDriver: own });
+    const told = await rooms.deploy({ name: 'told', task: spoken, ...replicas(1) });
+    const driverOf = ({ id }: { id: ServiceId }) => rooms.running(id)[0]!.logDriver;
+    expect([before, silent, told].map(driverOf)).toEqual([null, taskLogDriver, own]);
+    // The words of services are as they were: no task is out of date.
+    await rooms.pass(1_000);
+    expect(driverOf(before)).toBeNull();
+  });
+
   test('scaling down takes from the most crowded nodes first, then the highest slots', async () => {
     const { id } = await rooms.deploy(replicas(7));
     await rooms.change(id, scaledTo(3));
