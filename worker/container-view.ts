@@ -420,10 +420,10 @@ export class ContainerView {
         const place = { ...NOWHERE, address, prefixLength, aliases };
         return { ...place, name: networkId, networkId };
       }),
-      ports: status.hostPorts.map(({ protocol, targetPort, publishedPort }) => ({
+      ports: status.hostPorts.map(({ protocol, targetPort, publishedPort, hostIp }) => ({
         protocol,
         targetPort,
-        hostIp: '0.0.0.0',
+        hostIp: hostIp || '0.0.0.0',
         hostPort: publishedPort,
       })),
       volumes: [],

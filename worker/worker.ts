@@ -141,8 +141,7 @@ export class Worker {
     });
     const networkLog = log.child({ component: 'local-networks' });
     const ports = new LocalPorts(random, networkLog, {
-      clusterHolder: ({ protocol, hostPort }) =>
-        this.#joined?.networks.portHolder(protocol, hostPort) ?? null,
+      clusterHolder: (port) => this.#joined?.networks.portHolder(port) ?? null,
     });
     this.#localPorts = ports;
     this.#forwarding = new Ipv4Forwarding(join(dataDir, 'ip_forward'));
@@ -325,7 +324,7 @@ export class Worker {
         log: this.#options.log.child({ component: 'network' }),
         onFailure,
         upstreamNameservers: this.#options.upstreamNameservers,
-        localHolder: (protocol, port) => this.#localPorts.holderOf(protocol, port),
+        localHolder: (port) => this.#localPorts.holderOf(port),
         localSubnets: () => this.localNetworks.subnets,
         furtherSubjects: () => this.localNetworks.subjects(),
       }),

@@ -106,7 +106,7 @@ export class ClusterCalls extends ImageCalls {
     options: CreateServiceOptions = {},
   ): Promise<{ readonly ID: string } & ServiceWarnings> {
     const auth = authHeader(options.registryAuth);
-    return this.http.call('POST', '/services/create', { body: spec, ...auth });
+    return this.http.call('POST', '/services/create', { body: withAddresses(spec), ...auth });
   }
 
   serviceUpdate(
@@ -122,7 +122,7 @@ export class ClusterCalls extends ImageCalls {
     };
     const auth = authHeader(options.registryAuth);
     const path = `/services/${enc(id)}/update`;
-    return this.http.call('POST', path, { query, body: spec, ...auth });
+    return this.http.call('POST', path, { query, body: withAddresses(spec), ...auth });
   }
 
   serviceRemove(ref: string): Promise<void> {
@@ -184,4 +184,12 @@ export class ClusterCalls extends ImageCalls {
   secretRemove(kind: 'secrets' | 'configs', ref: string): Promise<void> {
     return this.delete(`/${kind}/${enc(ref)}`);
   }
+}
+
+/** Says of each port on which address it answers: where nothing is said, an update leaves that as it is. */
+function withAddresses(spec: ServiceSpecJson): ServiceSpecJson {
+  const { EndpointSpec: endpoint } = spec;
+  if (!endpoint?.Ports) return spec;
+  const ports = endpoint.Ports.map((port) => ({ HostIp: '', ...port }));
+  return { ...spec, EndpointSpec: { ...endpoint, Ports: ports } };
 }

@@ -12,8 +12,9 @@ import type {
   NetworkAttachmentJson,
   RestartPolicyJson,
 } from '../../common/model/engine-json/task.ts';
+import { parseHostIp } from '../../common/model/host-ip.ts';
 import { parseCsv } from '../compose/csv.ts';
-import { checkPort, PROTOCOLS, parseShortPorts } from '../compose/ports.ts';
+import { checkPort, PROTOCOLS, parseShortPorts, portsAt } from '../compose/ports.ts';
 import { parseNanoCpus, parseSizeBytes } from '../compose/values.ts';
 import { decimal, flag, pairs, UsageError, unsigned } from './context.ts';
 import { duration, healthFlags } from './health-flags.ts';
@@ -184,12 +185,10 @@ export function healthcheckOf(
   return { ...kept, ...set };
 }
 
-/** `--publish`: the short form, or `target=80,published=8080,protocol=tcp,mode=ingress`. */
+/** `--publish`: the short form, or `target=80,published=8080,protocol=tcp,mode=ingress,ip=10.0.0.5`. */
 export function parsePublish(text: string): readonly PortJson[] {
   if (!text.includes('=')) {
-    const { ports, address } = parseShortPorts(text);
-    if (address !== null) throw new UsageError(`--publish ${text}: hostip is not supported`);
-    return ports;
+    return portsAt(parseShortPorts(text));
   }
   const port: { -readonly [K in keyof PortJson]: PortJson[K] } = {
     Protocol: 'tcp',
@@ -203,6 +202,7 @@ export function parsePublish(text: string): readonly PortJson[] {
       port.PublishedPort = checkPort(Number(word), '--publish published');
     else if (key === 'protocol' && PROTOCOLS.includes(word)) port.Protocol = word;
     else if (key === 'mode' && ['ingress', 'host'].includes(word)) port.PublishMode = word;
+    else if (key === 'ip') port.HostIp = parseHostIp(word);
     else throw new UsageError(`--publish ${text}: invalid field ${key}=${value ?? ''}`);
   }
   if (port.TargetPort === 0) throw new UsageError(`--publish ${text}: target is required`);

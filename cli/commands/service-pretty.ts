@@ -134,6 +134,7 @@ function networkLines(service: ServiceJson): Lines {
       `  Protocol = ${port.Protocol ?? 'tcp'}`,
       `  TargetPort = ${port.TargetPort}`,
       `  PublishMode = ${port.PublishMode ?? 'ingress'}`,
+      ...(port.HostIp ? [`  HostIp = ${port.HostIp}`] : []),
     ]),
   ];
 }

@@ -1,4 +1,5 @@
 /** Rows of tasks, for `service ps`, `stack ps` and `node ps`: names resolved once per id. */
+import { compareText } from '../../common/base/order.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { familiarReference, parseImageReference } from '../../common/model/image-reference.ts';
 import { hasStatus } from '../client/transport.ts';
@@ -120,7 +121,6 @@ function rowOf(item: NamedTask, older: boolean, flags: TaskListFlags, nowMs: num
 }
 
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
-const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** `nginx:latest` of `docker.io/library/nginx:latest@sha256:...`; the digest stays with --no-trunc. */
 export function shortImage(image: string, trunc = true): string {

@@ -1,12 +1,14 @@
 /** `networks` and `ports` of a service. */
+import { compareText } from '../../common/base/order.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 import type { NetworkAttachmentJson } from '../../common/model/engine-json/task.ts';
+import { parseHostIp } from '../../common/model/host-ip.ts';
 import {
   isPredefinedNetwork,
   predefinedNetworkProblem,
 } from '../../common/model/predefined-networks.ts';
 import type { Fields, Item } from './item.ts';
-import { PROTOCOLS, parseShortPorts } from './ports.ts';
+import { PROTOCOLS, parseShortPorts, portsAt } from './ports.ts';
 import { nearestWord } from './problems.ts';
 import type { StackScope } from './scope.ts';
 import { some } from './some.ts';
@@ -17,14 +19,13 @@ const DEFAULT_NETWORK = 'default';
 export function portSection(section: Item | undefined): PortJson[] {
   const ports = (section?.items() ?? []).flatMap((item): readonly PortJson[] => {
     if (item.isMap) return longPort(item);
-    const short = item.parsed(parseShortPorts);
-    if (short?.address) {
-      item.ignored(`address ${short.address}: a published port answers on every node`);
-    }
-    return short?.ports ?? [];
+    return item.parsed((text) => portsAt(parseShortPorts(text))) ?? [];
   });
   return ports.sort(
-    (a, b) => (a.PublishedPort ?? 0) - (b.PublishedPort ?? 0) || a.TargetPort - b.TargetPort,
+    (a, b) =>
+      (a.PublishedPort ?? 0) - (b.PublishedPort ?? 0) ||
+      a.TargetPort - b.TargetPort ||
+      compareText(a.HostIp ?? '', b.HostIp ?? ''),
   );
 }
 
@@ -40,6 +41,7 @@ function longPort(item: Item): readonly PortJson[] {
   const name = fields.get('name')?.text();
   const protocol = fields.get('protocol')?.oneOf(PROTOCOLS) ?? 'tcp';
   const mode = fields.get('mode')?.oneOf(['ingress', 'host']) ?? 'ingress';
+  const hostIp = fields.get('host_ip')?.parsed(parseHostIp) ?? '';
   const publishedItem = fields.get('published');
   const published = publishedItem?.text() ?? '';
   if (published.includes('-')) {
@@ -56,6 +58,7 @@ function longPort(item: Item): readonly PortJson[] {
     ...port,
     Protocol: protocol,
     PublishMode: mode,
+    ...some('HostIp', hostIp),
   }));
 }
 
@@ -104,10 +107,11 @@ export function checkPublishing(
 ): void {
   const problem = predefinedNetworkProblem(
     networks.map(({ Target, Aliases }) => ({ target: Target, aliases: Aliases ?? [] })),
-    ports.map(({ PublishMode, TargetPort, PublishedPort }) => ({
+    ports.map(({ PublishMode, TargetPort, PublishedPort, HostIp }) => ({
       publishMode: PublishMode === 'host' ? 'host' : 'ingress',
       targetPort: TargetPort,
       publishedPort: PublishedPort ?? 0,
+      hostIp: HostIp ?? '',
     })),
   );
   if (problem !== null) item?.problem(`${item.path}: ${problem}`);

@@ -1,6 +1,7 @@
 /** Published ports: the short form of stack files and of `--publish`. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
+import { parseHostIp } from '../../common/model/host-ip.ts';
 
 const PORT_MAX = 65_535;
 const SHORT = /^(?:(?:(\[[0-9a-fA-F:.]+\]|[^:/[\]]*):)?([\d-]*):)?([\d-]+)(?:\/([A-Za-z]+))?$/;
@@ -9,7 +10,7 @@ export const PROTOCOLS: readonly string[] = ['tcp', 'udp', 'sctp'];
 
 export interface ShortPorts {
   readonly ports: readonly PortJson[];
-  /** an address was given, which a cluster's port cannot honour: it answers on every node */
+  /** as it was written; null = none was */
   readonly address: string | null;
 }
 
@@ -36,6 +37,12 @@ export function parseShortPorts(text: string): ShortPorts {
       PublishMode: 'ingress',
     })),
   };
+}
+
+/** Ports of a service, which answer on the address that was given only. Throws `invalid-argument` for what is none. */
+export function portsAt({ ports, address }: ShortPorts): readonly PortJson[] {
+  const hostIp = address === null ? '' : parseHostIp(address);
+  return hostIp === '' ? ports : ports.map((port) => ({ ...port, HostIp: hostIp }));
 }
 
 /** Pairwise, or a range of published ports to one target. */

@@ -2,6 +2,7 @@
  * What a node must know, as one set of keyed items. The dispatcher sends the whole set once and then
  * diffs between revisions; the agent's tables are a pure function of the set at revision N.
  */
+import { publishedKey } from './host-ip.ts';
 import type { ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId } from './ids.ts';
 import type { EndpointMode, Protocol } from './service.ts';
 import type { Task } from './task.ts';
@@ -63,7 +64,7 @@ export interface AssignedServiceEntry {
   readonly clientAffinity: boolean;
 }
 
-/** A port published through the routing mesh. Key: `protocol/publishedPort`. */
+/** A port published through the routing mesh. Key: as of `publishedKey`. */
 export interface AssignedPort {
   readonly protocol: Protocol;
   /** as in the spec, for SRV records; '' = none */
@@ -75,6 +76,8 @@ export interface AssignedPort {
   readonly clientAffinity: boolean;
   /** each node answers with its own tasks or not at all */
   readonly localOnly: boolean;
+  /** the address that it answers on; '' = every one of a node */
+  readonly hostIp: string;
 }
 
 /** A node's seat in a network: its own address there, by which it enters tasks' networks. Key: `networkId/nodeId`. */
@@ -149,10 +152,8 @@ export function assignmentKey<K extends AssignmentKind>(
       const entry = item as AssignedServiceEntry;
       return `${entry.networkId}/${entry.serviceId}`;
     }
-    case 'port': {
-      const port = item as AssignedPort;
-      return `${port.protocol}/${port.publishedPort}`;
-    }
+    case 'port':
+      return publishedKey(item as AssignedPort);
     case 'peer': {
       const peer = item as AssignedPeer;
       return `${peer.networkId}/${peer.nodeId}`;

@@ -21,7 +21,7 @@ export function networkModeOf(
 }
 
 type Attachment = Pick<NetworkAttachmentConfig, 'target' | 'aliases'>;
-type Port = Pick<PortConfig, 'publishMode' | 'targetPort' | 'publishedPort'>;
+type Port = Pick<PortConfig, 'publishMode' | 'targetPort' | 'publishedPort' | 'hostIp'>;
 
 /** Why a service cannot be in such a network in this way, in words; null = it can, or is in none. */
 export function predefinedNetworkProblem(
@@ -40,11 +40,14 @@ export function predefinedNetworkProblem(
 
 function portProblem(
   network: string,
-  { publishMode, targetPort, publishedPort }: Port,
+  { publishMode, targetPort, publishedPort, hostIp }: Port,
 ): string | null {
   if (network === 'none') return 'a service in network none cannot publish ports';
   if (publishMode === 'ingress') {
     return `port ${publishedPort || targetPort}: a service in the host's network listens on its nodes itself, the routing mesh does not reach it: leave the port out, or publish it in mode host to keep it free`;
+  }
+  if (hostIp !== '') {
+    return `port ${publishedPort}: in the host's network a service listens itself, where it was told to, not at ${hostIp}`;
   }
   if (publishedPort === targetPort) return null;
   return `port ${publishedPort}: in the host's network a port is published as it is: the published port must be ${targetPort}`;

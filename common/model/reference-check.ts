@@ -3,6 +3,7 @@
  * writes a spec: the control API by a user's word, the orchestrator when an update is rolled back.
  */
 import { SkepError } from '../base/errors.ts';
+import { sharesPort } from './host-ip.ts';
 import type { Network } from './network.ts';
 import type { ObjectKind, ObjectsByKind } from './object-kinds.ts';
 import { isPredefinedNetwork } from './predefined-networks.ts';
@@ -131,6 +132,5 @@ function publishedPorts(service: Service): readonly PortConfig[] {
 
 /** Two host ports may be equal: the scheduler keeps their tasks on different nodes. */
 function conflicts(a: PortConfig, b: PortConfig): boolean {
-  if (a.publishedPort !== b.publishedPort || a.protocol !== b.protocol) return false;
-  return a.publishMode === 'ingress' || b.publishMode === 'ingress';
+  return sharesPort(a, b) && (a.publishMode === 'ingress' || b.publishMode === 'ingress');
 }

@@ -27,6 +27,8 @@ export interface PortConfig {
   /** 0 = chosen by the allocator from 30000-32767 (ingress) or by the node (host) */
   readonly publishedPort: number;
   readonly publishMode: 'ingress' | 'host';
+  /** the address that it answers on, on nodes that have it; '' = every one. As of `parseHostIp`. */
+  readonly hostIp: string;
 }
 
 export type EndpointMode = 'vip' | 'dnsrr';

@@ -180,6 +180,7 @@ function assignedPortToProto(port: AssignedPort): skep.AssignedPort.$Properties 
     name: text(port.name),
     clientAffinity: port.clientAffinity,
     localOnly: port.localOnly,
+    hostIp: text(port.hostIp),
   };
 }
 
@@ -192,6 +193,7 @@ function assignedPortFromProto(m: skep.AssignedPort.$Properties): AssignedPort {
     name: m.name ?? '',
     clientAffinity: m.clientAffinity ?? false,
     localOnly: m.localOnly ?? false,
+    hostIp: m.hostIp ?? '',
   });
 }
 

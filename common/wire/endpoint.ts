@@ -34,6 +34,7 @@ export function portConfigToProto(port: PortConfig): skep.PortConfig.$Properties
     targetPort: uint32(port.targetPort, 'targetPort'),
     publishedPort: uint32(port.publishedPort, 'publishedPort'),
     publishMode: publishModeTable.toProto(port.publishMode),
+    hostIp: text(port.hostIp),
   };
 }
 
@@ -44,6 +45,7 @@ export function portConfigFromProto(m: skep.PortConfig.$Properties): PortConfig 
     targetPort: m.targetPort ?? 0,
     publishedPort: m.publishedPort ?? 0,
     publishMode: publishModeTable.fromProto(m.publishMode),
+    hostIp: m.hostIp ?? '',
   });
 }
 

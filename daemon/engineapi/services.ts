@@ -13,7 +13,7 @@ import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { explanationToJson } from './json/placement.ts';
 import { JsonReader } from './json/reader.ts';
-import { serviceSpecFromJson, serviceToJson } from './json/service.ts';
+import { serviceSpecFromJson, serviceToJson, withKeptAddresses } from './json/service.ts';
 import { taskToJson } from './json/task.ts';
 import { KnownAnswers } from './known-answers.ts';
 import { controlOf, type RouteParts } from './parts.ts';
@@ -92,7 +92,7 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   });
 
   routes.add('POST', '/services/:id/update', async (context) => {
-    const spec = await specIn(context, parts);
+    const spec = await updatedSpecIn(context, parts);
     const rollback = context.text('rollback') ?? '';
     if (rollback !== '' && rollback !== 'previous') {
       throw new SkepError('invalid-argument', `invalid rollback: '${rollback}'`);
@@ -162,6 +162,15 @@ async function specIn(context: RequestContext, { engineId }: RouteParts): Promis
   const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
   return withPredefinedWords(engineId, spec);
 }
+
+async function updatedSpecIn(context: RequestContext, parts: RouteParts): Promise<ServiceSpec> {
+  const json = new JsonReader(await context.json());
+  const spec = withPredefinedWords(parts.engineId, serviceSpecFromJson(json, authOf(context)));
+  if (spec.endpoint.ports.length === 0) return spec;
+  const before = await controlOf(parts).getService(context.param('id'), context.signal);
+  return withKeptAddresses(spec, json, before.spec);
+}
+
 /** By which what is shown of an object is known again; the time, where a cluster was made anew from a backup. */
 const partsOf = ({ meta }: { readonly meta: Meta }): number[] => [meta.version, meta.updatedAtMs];
 

@@ -140,7 +140,7 @@ export class AllocationBook {
     }
     for (const port of endpoint.ports) {
       if (port.publishMode === 'ingress') {
-        this.ports.release(port.protocol, port.publishedPort, serviceId);
+        this.ports.release(port, serviceId);
       }
     }
     return true;
@@ -193,7 +193,7 @@ export class AllocationBook {
     for (const { networkId, address } of endpoint.virtualIps) this.#restore(networkId, address);
     for (const port of endpoint.ports) {
       if (port.publishMode === 'ingress') {
-        this.ports.take(port.protocol, port.publishedPort, serviceId);
+        this.ports.take(port, serviceId);
       }
     }
   }

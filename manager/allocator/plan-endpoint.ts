@@ -3,6 +3,7 @@
  * what the new endpoint no longer has; writes nothing.
  */
 import { deepEqual } from '../../common/base/equal.ts';
+import { publishedKey } from '../../common/model/host-ip.ts';
 import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
 import type { Endpoint, PortConfig, Service, VirtualIp } from '../../common/model/service.ts';
 import type { ReadView } from '../store/types.ts';
@@ -115,7 +116,7 @@ function takePorts(
   for (const [index, port] of wanted.entries()) {
     if (port.publishMode === 'host') byIndex.set(index, port);
     if (port.publishMode === 'host' || port.publishedPort === 0) continue;
-    if (!book.ports.take(port.protocol, port.publishedPort, service.id)) {
+    if (!book.ports.take(port, service.id)) {
       return giveUp(conflictText(book, view, port));
     }
     ports.push(port);
@@ -124,8 +125,7 @@ function takePorts(
   const reusable = dynamicPorts(current);
   for (const [index, port] of wanted.entries()) {
     if (byIndex.has(index)) continue;
-    const published =
-      takeKept(reusable, port) ?? book.ports.takeNext(port.protocol, service.id) ?? 0;
+    const published = takeKept(reusable, port) ?? book.ports.takeNext(port, service.id) ?? 0;
     if (published === 0) return giveUp(`no free ${port.protocol} port in the dynamic range`);
     const allocated = { ...port, publishedPort: published };
     ports.push(allocated);
@@ -145,13 +145,16 @@ function dynamicPorts(current: Endpoint | null): PortConfig[] {
 
 function takeKept(reusable: PortConfig[], port: PortConfig): number | undefined {
   const index = reusable.findIndex(
-    (kept) => kept.protocol === port.protocol && kept.targetPort === port.targetPort,
+    (kept) =>
+      kept.protocol === port.protocol &&
+      kept.targetPort === port.targetPort &&
+      kept.hostIp === port.hostIp,
   );
   return index < 0 ? undefined : reusable.splice(index, 1)[0]!.publishedPort;
 }
 
 function conflictText(book: AllocationBook, view: ReadView, port: PortConfig): string {
-  const owner = book.ports.owner(port.protocol, port.publishedPort);
+  const owner = book.ports.owner(port);
   const name = (owner && view.get('service', owner)?.spec.name) ?? '';
   return `port '${port.publishedPort}' is already in use by service '${name}' (${owner}) as an ingress port`;
 }
@@ -163,14 +166,10 @@ function releaseUnused(
   ports: readonly PortConfig[],
   kept: readonly PortConfig[],
 ): void {
-  for (const { publishMode, protocol, publishedPort } of ports) {
-    if (publishMode !== 'ingress') continue;
-    const stays = kept.some(
-      (port) =>
-        port.publishMode === 'ingress' &&
-        port.protocol === protocol &&
-        port.publishedPort === publishedPort,
-    );
-    if (!stays) book.ports.release(protocol, publishedPort, serviceId);
+  const held = kept.filter(({ publishMode }) => publishMode === 'ingress').map(publishedKey);
+  for (const port of ports) {
+    if (port.publishMode === 'ingress' && !held.includes(publishedKey(port))) {
+      book.ports.release(port, serviceId);
+    }
   }
 }

@@ -1,4 +1,5 @@
-/** Ports published through the routing mesh, per protocol. One service owns each. */
+/** Ports published through the routing mesh, per protocol. One service owns each, or each address of one. */
+import { type PublishedPort, sharesPort } from '../../common/model/host-ip.ts';
 import type { ServiceId } from '../../common/model/ids.ts';
 import type { Protocol } from '../../common/model/service.ts';
 import { SerialBitmap } from './serial-bitmap.ts';
@@ -8,8 +9,13 @@ export const DYNAMIC_PORT_FIRST = 30_000;
 export const DYNAMIC_PORT_LAST = 32_767;
 const DYNAMIC_PORTS = DYNAMIC_PORT_LAST - DYNAMIC_PORT_FIRST + 1;
 
+interface Owner extends PublishedPort {
+  readonly serviceId: ServiceId;
+}
+
 interface ProtocolPorts {
-  readonly owners: Map<number, ServiceId>;
+  /** by number; several only where each has an address of its own */
+  readonly owners: Map<number, readonly Owner[]>;
   readonly dynamic: SerialBitmap;
 }
 
@@ -20,35 +26,50 @@ export class PortPool {
     sctp: openPorts(),
   };
 
-  owner(protocol: Protocol, port: number): ServiceId | undefined {
-    return this.#protocols[protocol].owners.get(port);
+  /** Who has the port on an address that this one would have too. */
+  owner(port: PublishedPort): ServiceId | undefined {
+    return this.#ownersOf(port).find((owner) => sharesPort(owner, port))?.serviceId;
   }
 
   /** False when another service owns the port. Taking one's own port again is no conflict. */
-  take(protocol: Protocol, port: number, serviceId: ServiceId): boolean {
-    const { owners, dynamic } = this.#protocols[protocol];
-    const owner = owners.get(port);
-    if (owner !== undefined) return owner === serviceId;
-    owners.set(port, serviceId);
-    if (isDynamic(port)) dynamic.take(port - DYNAMIC_PORT_FIRST);
+  take(port: PublishedPort, serviceId: ServiceId): boolean {
+    const { protocol, publishedPort, hostIp } = port;
+    const owners = this.#ownersOf(port);
+    const sharing = owners.filter((owner) => sharesPort(owner, port));
+    if (sharing.some((owner) => owner.serviceId !== serviceId)) return false;
+    if (sharing.some((owner) => owner.hostIp === hostIp)) return true;
+    const ports = this.#protocols[protocol];
+    ports.owners.set(publishedPort, [...owners, { protocol, publishedPort, hostIp, serviceId }]);
+    if (isDynamic(publishedPort)) ports.dynamic.take(publishedPort - DYNAMIC_PORT_FIRST);
     return true;
   }
 
-  /** A port of the dynamic range; null when all 2768 are taken. */
-  takeNext(protocol: Protocol, serviceId: ServiceId): number | null {
+  /** A port of the dynamic range, free on every address; null when all 2768 are taken. */
+  takeNext({ protocol, hostIp }: Pick<PublishedPort, 'protocol' | 'hostIp'>, serviceId: ServiceId) {
     const { owners, dynamic } = this.#protocols[protocol];
     const index = dynamic.takeNext();
     if (index === null) return null;
-    owners.set(DYNAMIC_PORT_FIRST + index, serviceId);
-    return DYNAMIC_PORT_FIRST + index;
+    const publishedPort = DYNAMIC_PORT_FIRST + index;
+    owners.set(publishedPort, [{ protocol, publishedPort, hostIp, serviceId }]);
+    return publishedPort;
   }
 
   /** Only the owner can release. */
-  release(protocol: Protocol, port: number, serviceId: ServiceId): void {
+  release(port: PublishedPort, serviceId: ServiceId): void {
+    const { protocol, publishedPort, hostIp } = port;
     const { owners, dynamic } = this.#protocols[protocol];
-    if (owners.get(port) !== serviceId) return;
-    owners.delete(port);
-    if (isDynamic(port)) dynamic.release(port - DYNAMIC_PORT_FIRST);
+    const before = this.#ownersOf(port);
+    const left = before.filter((it) => it.serviceId !== serviceId || it.hostIp !== hostIp);
+    if (left.length === before.length) return;
+    if (left.length > 0) owners.set(publishedPort, left);
+    else owners.delete(publishedPort);
+    if (left.length === 0 && isDynamic(publishedPort)) {
+      dynamic.release(publishedPort - DYNAMIC_PORT_FIRST);
+    }
+  }
+
+  #ownersOf({ protocol, publishedPort }: PublishedPort): readonly Owner[] {
+    return this.#protocols[protocol].owners.get(publishedPort) ?? [];
   }
 
   /** After a rebuild: go on above the highest port in use. */

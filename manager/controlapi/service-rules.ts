@@ -9,6 +9,7 @@ import {
   type TemplateContext,
   templateContext,
 } from '../../common/model/container-template.ts';
+import { parseHostIp, sharesPort } from '../../common/model/host-ip.ts';
 import { asId, type NodeId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import { checkLogDriver } from '../../common/model/log-driver.ts';
 import { checkName } from '../../common/model/names.ts';
@@ -159,29 +160,36 @@ function checkCount(rule: string, count: number): void {
 }
 
 function checkEndpoint(endpoint: EndpointSpec): void {
-  const published = new Set<string>();
+  const published: PortConfig[] = [];
   for (const port of endpoint.ports) {
     checkPort(port);
     if (port.publishMode === 'ingress' && endpoint.mode === 'dnsrr') {
       throw invalid("EndpointSpec: port published with ingress mode can't be used with dnsrr mode");
     }
     if (port.publishedPort === 0) continue;
-    const key = `${port.protocol}/${port.publishedPort}`;
-    if (published.has(key)) {
+    if (published.some((other) => sharesPort(other, port))) {
       throw invalid(
         `EndpointSpec: duplicate published ports provided: ${port.publishedPort}/${port.protocol}`,
       );
     }
-    published.add(key);
+    published.push(port);
   }
 }
 
-function checkPort({ targetPort, publishedPort }: PortConfig): void {
+function checkPort({ targetPort, publishedPort, publishMode, hostIp }: PortConfig): void {
   if (!Number.isInteger(targetPort) || targetPort < 1 || targetPort > PORT_MAX) {
     throw invalid(`EndpointSpec: target port ${targetPort} is not in 1..${PORT_MAX}`);
   }
   if (!Number.isInteger(publishedPort) || publishedPort < 0 || publishedPort > PORT_MAX) {
     throw invalid(`EndpointSpec: published port ${publishedPort} is not in 0..${PORT_MAX}`);
+  }
+  if (parseHostIp(hostIp) !== hostIp) {
+    throw invalid(`EndpointSpec: address '${hostIp}' is written '${parseHostIp(hostIp)}'`);
+  }
+  if (publishMode === 'host' && hostIp.includes(':')) {
+    throw notDone(
+      `EndpointSpec: port ${publishedPort} of mode host at ${hostIp}: IPv6 addresses there are`,
+    );
   }
 }
 

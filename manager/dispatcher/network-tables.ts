@@ -220,9 +220,9 @@ export class NetworkTables {
     const balancing = service && balancingAsked(service);
     for (const port of service?.endpoint?.ports ?? []) {
       if (port.publishMode !== 'ingress' || port.publishedPort === 0) continue;
-      const { protocol, name, publishedPort, targetPort } = port;
+      const { protocol, name, publishedPort, targetPort, hostIp } = port;
       const item: AssignedPort = {
-        ...{ protocol, name, publishedPort, targetPort, serviceId },
+        ...{ protocol, name, publishedPort, targetPort, hostIp, serviceId },
         ...(balancing ?? NO_CHOICE),
       };
       wanted.set(assignmentKey('port', item), item);

@@ -32,7 +32,7 @@ export const hostPort: Filter = {
   name: 'host-port',
   looksAt: 'load',
   prepare: (task, table) => {
-    const keys = hostPortKeys(task.endpoint);
+    const keys = hostPortKeys(task.endpoint).excluding;
     if (keys.length === 0) return null;
     const inUse = (index: number): string =>
       keys.filter((key) => table.usesHostPort(index, key)).join(', ');

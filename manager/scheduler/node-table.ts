@@ -173,7 +173,7 @@ export class NodeTable {
       if (sign > 0) this.generic(index).take(place.generic);
       else this.generic(index).release(place.generic);
     }
-    for (const key of hostPortKeys(place.endpoint)) this.#countPort(index, key, sign);
+    for (const key of hostPortKeys(place.endpoint).taken) this.#countPort(index, key, sign);
     if (!place.active) return;
     this.activeTasks[index]! += sign;
     const counts = this.#activeByService.get(place.serviceId) ?? new Map<number, number>();

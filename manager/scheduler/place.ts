@@ -1,4 +1,5 @@
 /** What a task holds on its node, from the scheduler's word until its end. */
+import { publishedKey } from '../../common/model/host-ip.ts';
 import type { ServiceId } from '../../common/model/ids.ts';
 import type { Endpoint, GenericResource } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -15,15 +16,34 @@ export function holdsPlace(task: Task): boolean {
   return task.nodeId !== null && !isBefore(state, 'assigned') && !isTerminal(state);
 }
 
-const NO_PORTS: readonly string[] = [];
+const NO_PORTS: HostPortKeys = { taken: [], excluding: [] };
 
-/** `tcp/80` for each port that the task takes on its node itself. */
-export function hostPortKeys(endpoint: Endpoint | null): readonly string[] {
-  const ports = endpoint?.ports ?? [];
-  if (ports.length === 0) return NO_PORTS;
-  return ports
-    .filter(({ publishMode, publishedPort }) => publishMode === 'host' && publishedPort !== 0)
-    .map(({ protocol, publishedPort }) => `${protocol}/${publishedPort}`);
+/** Of the ports that a task takes on its node itself, e.g. `tcp/80`, `tcp/80/10.0.0.5`. */
+export interface HostPortKeys {
+  /** by which they are known while it has them; a port of one address counts as one of `*` as well */
+  readonly taken: readonly string[];
+  /** whoever has one of these on a node excludes it there */
+  readonly excluding: readonly string[];
+}
+
+export function hostPortKeys(endpoint: Endpoint | null): HostPortKeys {
+  const all = endpoint?.ports ?? [];
+  if (all.length === 0) return NO_PORTS;
+  const ports = all.filter(
+    ({ publishMode, publishedPort }) => publishMode === 'host' && publishedPort !== 0,
+  );
+  const keys = ports.map((port) => {
+    const every = publishedKey({ ...port, hostIp: '' });
+    const own = publishedKey(port);
+    const some = `${every}/*`;
+    return port.hostIp === ''
+      ? { taken: [every], excluding: [every, some] }
+      : { taken: [own, some], excluding: [every, own] };
+  });
+  return {
+    taken: keys.flatMap(({ taken }) => taken),
+    excluding: keys.flatMap(({ excluding }) => excluding),
+  };
 }
 
 export interface Place {

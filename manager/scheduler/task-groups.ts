@@ -29,7 +29,7 @@ export class TaskGroups {
 
   #keyOf(task: Task): string {
     const networks = task.networks.map(({ networkId }) => networkId).join();
-    const ports = hostPortKeys(task.endpoint).join();
+    const ports = hostPortKeys(task.endpoint).taken.join();
     const log = task.logDriver?.name ?? '';
     return `${versionKey(task)} ${networks} ${ports} ${log} ${this.#demand(task.spec)}`;
   }

@@ -213,6 +213,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
       targetPort: 80,
       publishedPort: 9090,
       publishMode: 'host',
+      hostIp: '',
     };
     const free = { ...given, publishedPort: 0 };
     await Promise.all(hosts.map((host) => host.apply([set('endpoint', seat)])));

@@ -59,6 +59,7 @@ const port = record<PortConfig>({
   targetPort: uint32,
   publishedPort: uint32,
   publishMode: fc.constantFrom('ingress', 'host'),
+  hostIp: fc.constantFrom('', '127.0.0.1', '10.0.0.5', 'fd00::5'),
 });
 
 const endpointSpec = record<EndpointSpec>({
@@ -560,6 +561,7 @@ export const assignmentArbitraries: {
     name: text,
     clientAffinity: flag,
     localOnly: flag,
+    hostIp: fc.constantFrom('', '10.0.0.5', 'fd00::5'),
   }),
   peer: record<AssignmentsByKind['peer']>({
     networkId: id(),

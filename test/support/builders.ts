@@ -107,6 +107,7 @@ export function aPort(overrides: Partial<PortConfig> = {}): PortConfig {
     targetPort: 80,
     publishedPort: 0,
     publishMode: 'ingress',
+    hostIp: '',
     ...overrides,
   };
 }

@@ -111,7 +111,7 @@ export function port(
     publishedPort,
     targetPort,
     serviceId: asId<ServiceId>(`svc-${serviceName}`),
-    ...{ clientAffinity: false, localOnly: false },
+    ...{ clientAffinity: false, localOnly: false, hostIp: '' },
   };
 }
 

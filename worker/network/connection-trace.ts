@@ -8,11 +8,13 @@ import type {
   AssignedPort,
   AssignedServiceEntry,
 } from '../../common/model/assignment.ts';
+import { type PublishedPort, publishedKey } from '../../common/model/host-ip.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import { macOf, macText } from '../../native/ffi/net/address.ts';
 import type { NetworkTable } from './cluster-tables.ts';
 import { enteredFrom } from './host-publication.ts';
+import { portChain } from './host-rules.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import {
   encryptedPort,
@@ -44,7 +46,7 @@ export async function traceConnection(
 
 export interface TraceParts extends NodeParts {
   /** a container of this node outside of services that publishes the port; null = none */
-  readonly localHolder: (protocol: string, port: number) => string | null;
+  readonly localHolder: (port: PublishedPort) => string | null;
 }
 
 class ConnectionTrace {
@@ -106,19 +108,20 @@ class ConnectionTrace {
 
   /** One published port, as this node has it. */
   async #entry(port: AssignedPort, serving: readonly string[]): Promise<void> {
-    const { protocol, publishedPort, targetPort, serviceId, localOnly } = port;
-    const chain = `port_${protocol}_${publishedPort}`;
+    const { protocol, publishedPort, targetPort, serviceId, localOnly, hostIp } = port;
+    const chain = portChain(publishedKey(port));
     const faults = await this.#kernel.faults(
       'host',
       (what) =>
         what.includes(chain) ||
         what.includes(`backends_${serviceId}`) ||
-        / (prerouting|output|ports)\b/.test(what),
+        / (prerouting|output|ports|bound_ports)\b/.test(what),
     );
-    const holder = this.#parts.localHolder(protocol, publishedPort);
+    const holder = this.#parts.localHolder(port);
     const shadow = holder === null ? [] : [`${holder} of this node had it first: it answers`];
     const words = localOnly ? ' of tasks here' : '';
-    const what = `port ${publishedPort}/${protocol} to ${targetPort}${words}`;
+    const at = hostIp === '' ? '' : ` of ${hostIp}`;
+    const what = `port ${publishedPort}/${protocol}${at} to ${targetPort}${words}`;
     this.#balancing(what, serving, [...shadow, ...faults]);
   }
 

@@ -89,10 +89,15 @@ function processAt({ protocol, publishedPort }: PortConfig): string {
 async function portIsFree(port: PortConfig): Promise<boolean> {
   if (port.protocol === 'sctp') return true; // nothing to ask: SCTP sockets need a module
   try {
-    closeFd(await bindInNetns(OWN_NAMESPACE, port.protocol, '0.0.0.0', port.publishedPort));
+    const address = port.hostIp || '0.0.0.0';
+    closeFd(await bindInNetns(OWN_NAMESPACE, port.protocol, address, port.publishedPort));
     return true;
   } catch (err) {
-    if (err instanceof NativeError && err.errno === 'EADDRINUSE') return false;
-    throw err;
+    if (!(err instanceof NativeError)) throw err;
+    if (err.errno === 'EADDRINUSE') return false;
+    if (err.errno !== 'EADDRNOTAVAIL') throw err;
+    const what = `publish port ${port.publishedPort}/${port.protocol} on the host`;
+    const why = `this node has no address ${port.hostIp}`;
+    throw new SkepError('failed-precondition', `${what}: ${why}`, { cause: err });
   }
 }

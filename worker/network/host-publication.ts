@@ -2,8 +2,8 @@
  * What of the cluster is published on this host: steps for the host's table, by the cluster's tables,
  * and who has a port. Pure.
  */
+import type { PublishedPort } from '../../common/model/host-ip.ts';
 import type { NodeId, ServiceId } from '../../common/model/ids.ts';
-import type { PortConfig } from '../../common/model/service.ts';
 import type { ClusterTables } from './cluster-tables.ts';
 import type { PortTarget } from './host-rules.ts';
 import type { HostSide } from './host-side.ts';
@@ -66,10 +66,11 @@ export function enteredFrom(
 /** Published ports that a container outside of services had first: connections go there. */
 export function shadowedPorts(
   tables: ClusterTables,
-  localHolder: (protocol: string, port: number) => string | null,
+  localHolder: (port: PublishedPort) => string | null,
 ): Proof['failures'] {
-  return [...tables.ports.values()].flatMap(({ protocol, publishedPort, serviceId }) => {
-    const holder = localHolder(protocol, publishedPort);
+  return [...tables.ports.values()].flatMap((port) => {
+    const { protocol, publishedPort, serviceId } = port;
+    const holder = localHolder(port);
     if (holder === null) return [];
     const where = `port ${publishedPort}/${protocol} of ${serviceWords(tables, serviceId)}`;
     return [{ where, reason: `${holder} of this node had it first` }];
@@ -84,9 +85,4 @@ export function serviceWords({ networks }: ClusterTables, id: string): string {
     if (name !== undefined) return `service ${name}`;
   }
   return `service ${id}`;
-}
-
-/** By which the host's table knows it. */
-export function keyOfPort(port: PortConfig): string {
-  return `${port.protocol}/${port.publishedPort}`;
 }

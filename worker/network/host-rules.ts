@@ -3,15 +3,18 @@
  * node's tasks, outbound masquerade, and what must not cross. Knows the table, not how it is decided.
  */
 import type { Random } from '../../common/base/random.ts';
+import { type PublishedPort, sharesPort } from '../../common/model/host-ip.ts';
 import type { Protocol } from '../../common/model/service.ts';
 import {
   addressBytes,
   ipv4Bytes,
+  isIpv6,
   maskNumber,
   networkNumber,
   type Prefix,
 } from '../../native/ffi/net/address.ts';
 import {
+  addressPortKey,
   type Expression,
   type IpFamily,
   NFPROTO_IPV4,
@@ -36,6 +39,7 @@ import {
   toInterface,
   toLocalAddress,
   verdict,
+  verdictByAddressProtocolAndPort,
   verdictByProtocolAndPort,
 } from '../../native/ffi/net/nft-expressions.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
@@ -44,6 +48,8 @@ import { GATEWAY_BRIDGE, INGRESS_LINK, PRIORITY } from './kernel-names.ts';
 import { OwnedTable } from './nft-table.ts';
 
 const PORT_VERDICTS = 'ports';
+/** of ports that answer on one address only */
+const BOUND_VERDICTS = 'bound_ports';
 const LOOPBACK = Buffer.from([127, 0, 0, 0]);
 const LOOPBACK6 = addressBytes('::1');
 const LOOPBACK_MASK = 0xff000000;
@@ -63,15 +69,14 @@ interface BalancedService {
   backends: ReadonlySet<string>;
 }
 
-const portKeyOf = (protocol: Protocol, port: number): string => `${protocol}/${port}`;
-
-/** `protocol/port`, as in the key of an assigned port. */
-function parsePortKey(key: string): { readonly protocol: Protocol; readonly port: number } {
-  const [protocol, port] = key.split('/');
-  return { protocol: protocol as Protocol, port: Number(port) };
+/** As in the key of an assigned port: see `publishedKey`. */
+function parsePortKey(key: string): PublishedPort {
+  const [protocol, port, hostIp = ''] = key.split('/');
+  return { protocol: protocol as Protocol, publishedPort: Number(port), hostIp };
 }
 
-const chainOf = (key: string): string => `port_${key.replace('/', '_')}`;
+/** Of a published port, by its key. */
+export const portChain = (key: string): string => `port_${key.replaceAll('/', '_')}`;
 
 export class HostRules extends OwnedTable {
   readonly #random: Random;
@@ -96,8 +101,12 @@ export class HostRules extends OwnedTable {
     return [...this.#ports].flatMap(([key, { kind }]) => (kind === 'service' ? [key] : []));
   }
 
-  portTarget(protocol: Protocol, port: number): PortTarget | null {
-    return this.#ports.get(portKeyOf(protocol, port)) ?? null;
+  /** Where that goes which would have the port at some address in common with `wanted`. */
+  portTarget(wanted: PublishedPort): PortTarget | null {
+    for (const [key, target] of this.#ports) {
+      if (sharesPort(parsePortKey(key), wanted)) return target;
+    }
+    return null;
   }
 
   /** The subnet of the gateway bridge; takes effect at the next `rebuild`. */
@@ -110,7 +119,8 @@ export class HostRules extends OwnedTable {
   /**
    * Applies services before ports that name them and ports' removal before services'.
    * @param services service -> serving addresses; null = it has no published ports any more
-   * @param ports `protocol/port` -> target; null = not published any more
+   * @param ports key -> target; null = not published any more. Those of an address of the other family are
+   * known and not written.
    */
   async set(
     services: ReadonlyMap<string, ReadonlySet<string> | null>,
@@ -131,6 +141,12 @@ export class HostRules extends OwnedTable {
       keyBytes: 8,
       data: 'verdict',
     });
+    table.addSet(BOUND_VERDICTS, {
+      ...(this.#ip === NFPROTO_IPV6
+        ? { keyType: NFT_TYPE.address6AndPort, keyBytes: 24 }
+        : { keyType: NFT_TYPE.addressAndPort, keyBytes: 12 }),
+      data: 'verdict',
+    });
     this.#buildTranslation(table);
     if (this.#ip === NFPROTO_IPV6) buildGuards6(table);
     else this.#buildGuards(table);
@@ -139,13 +155,26 @@ export class HostRules extends OwnedTable {
   }
 
   #buildTranslation(table: TableWriter): void {
-    const published = [...toLocalAddress(), ...verdictByProtocolAndPort(PORT_VERDICTS)];
+    const six = this.#ip === NFPROTO_IPV6;
+    const published = [
+      [...toLocalAddress(), ...verdictByAddressProtocolAndPort(BOUND_VERDICTS, this.#ip)],
+      [...toLocalAddress(), ...verdictByProtocolAndPort(PORT_VERDICTS)],
+    ];
     table.addChain('prerouting', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
-    table.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...published]);
+    if (!six) {
+      // What another host sends to 127.0.0.1 is for nobody: translated here it would be let in. (The kernel
+      // itself drops what comes from outside to ::1, before any rule.)
+      const back = verdict({ kind: 'return' });
+      table.addRule('prerouting', [...destinationIn(LOOPBACK, LOOPBACK_MASK), ...back]);
+    }
+    for (const rule of published) {
+      table.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...rule]);
+    }
     table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
     // What comes from ::1 leaves the host by no link: refused there at once, not lost.
-    const six = this.#ip === NFPROTO_IPV6;
-    table.addRule('output', six ? [...toAddress6(LOOPBACK6, true), ...published] : published);
+    for (const rule of published) {
+      table.addRule('output', six ? [...toAddress6(LOOPBACK6, true), ...rule] : rule);
+    }
     if (six) return;
     table.addChain('postrouting', { type: 'nat', hook: 'postrouting', priority: PRIORITY.srcnat });
     const post = (...rules: readonly (readonly Expression[])[]): void =>
@@ -202,7 +231,8 @@ export class HostRules extends OwnedTable {
     if (!service.map.update(tx, wanted)) return;
     for (const [key, target] of this.#ports) {
       if (target.kind !== 'service' || target.serviceId !== id) continue;
-      tx.flushChain(chainOf(key));
+      if (!this.#isWritten(key)) continue;
+      tx.flushChain(portChain(key));
       this.#fillPortChain(tx, key, target);
     }
   }
@@ -219,36 +249,51 @@ export class HostRules extends OwnedTable {
     this.#introducePort(tx, key, target);
   }
 
+  /** Not a port of one address of the other family. */
+  #isWritten(key: string): boolean {
+    const { hostIp } = parsePortKey(key);
+    return hostIp === '' || isIpv6(hostIp) === (this.#ip === NFPROTO_IPV6);
+  }
+
   #introducePort(table: TableWriter, key: string, target: PortTarget): void {
-    const { protocol, port } = parsePortKey(key);
-    table.addChain(chainOf(key));
+    if (!this.#isWritten(key)) return;
+    table.addChain(portChain(key));
     this.#fillPortChain(table, key, target);
-    table.addElements(PORT_VERDICTS, [
-      {
-        key: protocolPortKey(IPPROTO[protocol], port),
-        data: { kind: 'jump', chain: chainOf(key) },
-      },
-    ]);
+    const data = { kind: 'jump', chain: portChain(key) } as const;
+    table.addElements(verdictsOf(key), [{ key: verdictKey(key), data }]);
   }
 
   #fillPortChain(table: TableWriter, key: string, target: PortTarget): void {
     if (target.kind === 'task') {
-      table.addRule(chainOf(key), dnatTo(ipv4Bytes(target.address), target.targetPort));
+      table.addRule(portChain(key), dnatTo(ipv4Bytes(target.address), target.targetPort));
       return;
     }
     const map = this.#services.get(target.serviceId)?.map;
     if (!map || map.size === 0) return;
     const spread = spreadFor(target.clientAffinity);
-    table.addRule(chainOf(key), dnatByMap(map.name, map.size, target.targetPort, spread, this.#ip));
+    table.addRule(
+      portChain(key),
+      dnatByMap(map.name, map.size, target.targetPort, spread, this.#ip),
+    );
   }
 
   #removePort(tx: NftTransaction, key: string): void {
-    if (!this.#ports.delete(key)) return;
-    const { protocol, port } = parsePortKey(key);
-    tx.deleteElements(PORT_VERDICTS, [protocolPortKey(IPPROTO[protocol], port)]);
-    tx.flushChain(chainOf(key));
-    tx.deleteChain(chainOf(key));
+    if (!this.#ports.delete(key) || !this.#isWritten(key)) return;
+    tx.deleteElements(verdictsOf(key), [verdictKey(key)]);
+    tx.flushChain(portChain(key));
+    tx.deleteChain(portChain(key));
   }
+}
+
+const verdictsOf = (key: string): string =>
+  parsePortKey(key).hostIp === '' ? PORT_VERDICTS : BOUND_VERDICTS;
+
+function verdictKey(key: string): Buffer {
+  const { protocol, publishedPort, hostIp } = parsePortKey(key);
+  const number = IPPROTO[protocol];
+  return hostIp === ''
+    ? protocolPortKey(number, publishedPort)
+    : addressPortKey(hostIp, number, publishedPort);
 }
 
 /** As those of IPv4: out of the ingress network come replies only, into it what was published only. */

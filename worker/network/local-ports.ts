@@ -7,6 +7,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
+import { type PublishedPort, sharesPort } from '../../common/model/host-ip.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { bindInNetns, closeFd, OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import { portHolder } from './port-holder.ts';
@@ -39,7 +40,7 @@ export type HoldPort = (port: BoundPort) => Promise<HeldPort | null>;
 
 export interface LocalPortsOptions {
   /** what of the cluster has the port on this node; null = nothing */
-  readonly clusterHolder?: (port: BoundPort) => string | null;
+  readonly clusterHolder?: (port: PublishedPort) => string | null;
   readonly hold?: HoldPort;
   /** for people: which process of this host listens there */
   readonly nameProcess?: typeof portHolder;
@@ -49,6 +50,7 @@ export interface LocalPortsOptions {
 const EPHEMERAL_FIRST = 32_768;
 const EPHEMERAL_LAST = 60_999;
 const ATTEMPTS = 64;
+const ANY_ADDRESS = '0.0.0.0';
 
 export class LocalPorts {
   readonly #random: Random;
@@ -62,12 +64,10 @@ export class LocalPorts {
     this.#options = options;
   }
 
-  /** `container ID` that publishes the port on some address; null = none */
-  holderOf(protocol: string, hostPort: number): string | null {
+  /** `container ID` that publishes the port on an address that `wanted` would have too; null = none */
+  holderOf(wanted: PublishedPort): string | null {
     for (const [holder, ports] of this.#held) {
-      const has = ports.some(
-        ({ port }) => port.protocol === protocol && port.hostPort === hostPort,
-      );
+      const has = ports.some(({ port }) => sharesPort(publishedOf(port), wanted));
       if (has) return `container ${holder.slice(0, SHORT_ID_CHARS)}`;
     }
     return null;
@@ -114,7 +114,7 @@ export class LocalPorts {
       const port = {
         protocol: wish.protocol,
         targetPort: wish.targetPort,
-        hostIp: wish.hostIp || '0.0.0.0',
+        hostIp: wish.hostIp || ANY_ADDRESS,
         hostPort,
       };
       const isFree = this.#clusterHolder(port) === null;
@@ -124,20 +124,20 @@ export class LocalPorts {
   }
 
   #clusterHolder(port: BoundPort): string | null {
-    return this.#options.clusterHolder?.(port) ?? null;
+    return this.#options.clusterHolder?.(publishedOf(port)) ?? null;
   }
 
   #allocated(wish: PortWish): SkepError {
     const { hostIp, firstHostPort, lastHostPort } = wish;
     const range = firstHostPort === lastHostPort ? '' : `-${lastHostPort}`;
-    const place = `${hostIp || '0.0.0.0'}:${firstHostPort}${range}`;
+    const place = `${hostIp || ANY_ADDRESS}:${firstHostPort}${range}`;
     const words = `Bind for ${place} failed: port is already allocated`;
     if (range !== '' || firstHostPort === 0) return new SkepError('conflict', words);
     const { protocol, targetPort } = wish;
     const port = { protocol, targetPort, hostIp, hostPort: firstHostPort };
     const holder =
       this.#clusterHolder(port) ??
-      this.holderOf(protocol, firstHostPort) ??
+      this.holderOf(publishedOf(port)) ??
       (this.#options.nameProcess ?? portHolder)(protocol, firstHostPort);
     return new SkepError('conflict', `${words}: ${holder} has it`);
   }
@@ -158,6 +158,11 @@ export class LocalPorts {
     this.#held.set(holder, [...(this.#held.get(holder) ?? []), { port, held }]);
     return true;
   }
+}
+
+/** In the words of the cluster, where no address means every one. */
+function publishedOf({ protocol, hostIp, hostPort }: BoundPort): PublishedPort {
+  return { protocol, publishedPort: hostPort, hostIp: hostIp === ANY_ADDRESS ? '' : hostIp };
 }
 
 /**

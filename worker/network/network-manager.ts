@@ -10,10 +10,10 @@ import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { PublishedPort } from '../../common/model/host-ip.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
-import type { Protocol } from '../../common/model/service.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import { emptyAnswer, type Question, RCODE, readQuestion } from './dns-message.ts';
@@ -57,7 +57,7 @@ export interface NetworkManagerOptions {
   /** shared with this node's own networks; absent = there are none */
   readonly forwarding?: Ipv4Forwarding;
   /** a container of this node outside of services that publishes the port; null = none */
-  readonly localHolder?: (protocol: string, port: number) => string | null;
+  readonly localHolder?: (port: PublishedPort) => string | null;
   /** what a proof that was asked for covers besides */
   readonly furtherSubjects?: () => readonly Subject[];
   /** CIDRs to choose the gateway bridge's subnet from; default: local pools of RFC 1918 */
@@ -128,15 +128,15 @@ export class NetworkManager {
   }
 
   /** Who has a port of this node by the cluster's doing: a service or a task; null = nobody. */
-  portHolder(protocol: Protocol, port: number): string | null {
-    return this.#node?.portHolder(protocol, port) ?? null;
+  portHolder(port: PublishedPort): string | null {
+    return this.#node?.portHolder(port) ?? null;
   }
 
   /** A service cannot be kept from a port that a container of one node has: an operator must choose. */
   #tellOfHeldPorts(keys: ReadonlySet<string>): void {
     for (const key of keys) {
       const port = this.#tables.ports.get(key);
-      const holder = port && this.#options.localHolder?.(port.protocol, port.publishedPort);
+      const holder = port && this.#options.localHolder?.(port);
       if (!holder) continue;
       const { serviceId } = port;
       this.#options.log.error(

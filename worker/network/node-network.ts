@@ -8,17 +8,17 @@ import { describeError } from '../../common/base/errors.ts';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { type PublishedPort, publishedKey, sharesPort } from '../../common/model/host-ip.ts';
 import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
-import type { PortConfig, Protocol } from '../../common/model/service.ts';
+import type { PortConfig } from '../../common/model/service.ts';
 import type { ClusterTables, Touched } from './cluster-tables.ts';
 import { traceConnection } from './connection-trace.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { HostPorts } from './host-ports.ts';
 import {
-  keyOfPort,
   type PublicationView,
   planPublication,
   serviceWords,
@@ -55,7 +55,7 @@ export interface NodeNetworkOptions {
   readonly tables: ClusterTables;
   readonly forwarding: Ipv4Forwarding;
   /** a container of this node outside of services that publishes the port; null = none */
-  readonly localHolder: (protocol: string, port: number) => string | null;
+  readonly localHolder: (port: PublishedPort) => string | null;
   /** further namespaces or parts of them that a proof of everything covers */
   readonly furtherSubjects: () => readonly Subject[];
   /** what the resolver of a task answers */
@@ -99,9 +99,9 @@ export class NodeNetwork {
     this.#hostPorts = new HostPorts({
       dir: join(options.dir, 'ports'),
       random: options.random,
-      holder: ({ protocol, publishedPort }) => {
-        const target = host.rules.portTarget(protocol, publishedPort);
-        if (!target) return options.localHolder(protocol, publishedPort);
+      holder: (port) => {
+        const target = host.rules.portTarget(port);
+        if (!target) return options.localHolder(port);
         return target.kind === 'service'
           ? serviceWords(this.#tables, target.serviceId)
           : 'another task';
@@ -295,7 +295,7 @@ export class NodeNetwork {
     await state.network.close();
     const address = state.network.gatewayAddress;
     if (state.hostPorts.length > 0) {
-      const gone = state.hostPorts.map((port) => [keyOfPort(port), null] as const);
+      const gone = state.hostPorts.map((port) => [publishedKey(port), null] as const);
       await this.#host.rules.set(new Map(), new Map(gone));
       if (address !== null) await this.#host.forgetConnections(new Set([address]));
     }
@@ -310,7 +310,7 @@ export class NodeNetwork {
     const address = network.gatewayAddress;
     if (hostPorts.length === 0 || address === null) return;
     const targets = hostPorts.map((port): [string, PortTarget] => [
-      keyOfPort(port),
+      publishedKey(port),
       { kind: 'task', address, targetPort: port.targetPort },
     ]);
     await this.#host.rules.set(new Map(), new Map(targets));
@@ -352,10 +352,10 @@ export class NodeNetwork {
   }
 
   /** Who has a port on this node that the mesh or a task publishes; null = nobody of the cluster. */
-  portHolder(protocol: Protocol, port: number): string | null {
-    const target = this.#host.rules.portTarget(protocol, port);
+  portHolder(port: PublishedPort): string | null {
+    const target = this.#host.rules.portTarget(port);
     if (target?.kind === 'task') return 'a task of this node';
-    const published = this.#tables.ports.get(`${protocol}/${port}`);
+    const published = [...this.#tables.ports.values()].find((it) => sharesPort(it, port));
     return published ? serviceWords(this.#tables, published.serviceId) : null;
   }
 

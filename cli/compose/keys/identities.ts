@@ -1,4 +1,5 @@
 /** When an item of one file's list is the same thing as an item of another's: the later one counts. */
+import { parseHostIp } from '../../../common/model/host-ip.ts';
 import { parseShortPorts, type ShortPorts } from '../ports.ts';
 import { scalarValue, textOf, type Value } from '../tree.ts';
 import type { Identities } from './key.ts';
@@ -21,7 +22,7 @@ function useIdentity(item: Value): string | null {
 }
 
 /**
- * Ports are known by what they publish: a cluster's port can lead to one target only. (The
+ * Ports are known by what they publish, and on which address: a cluster's port can lead to one target only. (The
  * specification counts the target as well, whose result no cluster could have.) Ports that publish
  * nothing are known by their target.
  */
@@ -29,14 +30,26 @@ function portIdentity(item: Value): string | null {
   if (item.kind === 'map') {
     const protocol = field(item, 'protocol') ?? 'tcp';
     const published = field(item, 'published') ?? '';
-    if (published !== '' && published !== '0') return `${published}/${protocol}`;
+    const at = addressIdentity(field(item, 'host_ip') ?? '');
+    if (published !== '' && published !== '0') return `${at}${published}/${protocol}`;
     const target = field(item, 'target');
     return target === undefined ? null : `:${target}/${protocol}`;
   }
-  const [port] = shortPorts(item)?.ports ?? [];
-  if (!port) return null;
+  const short = shortPorts(item);
+  const [port] = short?.ports ?? [];
+  if (!short || !port) return null;
+  const at = addressIdentity(short.address ?? '');
   const { PublishedPort: published, TargetPort: target, Protocol: protocol } = port;
-  return published === undefined ? `:${target}/${protocol}` : `${published}/${protocol}`;
+  return published === undefined ? `:${target}/${protocol}` : `${at}${published}/${protocol}`;
+}
+
+function addressIdentity(text: string): string {
+  try {
+    const address = parseHostIp(text);
+    return address === '' ? '' : `${address} `;
+  } catch {
+    return `${text} `; // its mistake is told when it is converted
+  }
 }
 
 function shortPorts(item: Value): ShortPorts | null {

@@ -73,7 +73,7 @@ const PORT_KEYS: KeyTable = {
   protocol: honoured('EndpointSpec.Ports.Protocol', TEXT),
   mode: honoured('EndpointSpec.Ports.PublishMode', TEXT),
   name: honoured('EndpointSpec.Ports.Name', TEXT),
-  host_ip: ignored('a published port answers on every address of every node', TEXT),
+  host_ip: honoured('EndpointSpec.Ports.HostIp', TEXT),
   app_protocol: ignored('no part of the cluster looks into what a port carries', TEXT),
 };
 

@@ -6,4 +6,6 @@ export interface PortJson {
   readonly TargetPort: number;
   readonly PublishedPort?: number;
   readonly PublishMode?: string;
+  /** ours: the address that it answers on; absent or empty = every one of a node */
+  readonly HostIp?: string;
 }

@@ -1,5 +1,7 @@
 /** Services: Docker's JSON and our model, both ways. */
+import { deepEqual } from '../../../common/base/equal.ts';
 import { SkepError } from '../../../common/base/errors.ts';
+import { parseHostIp } from '../../../common/model/host-ip.ts';
 import type {
   EndpointSpec,
   GenericResource,
@@ -158,6 +160,7 @@ export function portToJson(port: PortConfig): object {
     TargetPort: port.targetPort,
     ...some('PublishedPort', port.publishedPort),
     PublishMode: port.publishMode,
+    ...some('HostIp', port.hostIp),
   };
 }
 
@@ -220,8 +223,29 @@ function endpointSpecFromJson(json: JsonReader): EndpointSpec {
       targetPort: port.integer('TargetPort'),
       publishedPort: port.integer('PublishedPort'),
       publishMode: port.oneOf('PublishMode', ['ingress', 'host'], 'ingress'),
+      hostIp: parseHostIp(port.string('HostIp')),
     })),
   };
+}
+
+/**
+ * A spec whose ports keep the addresses of `before` where the client said nothing of them: docker's own reads a
+ * service and writes it back without, and a port of one address would answer on all.
+ */
+export function withKeptAddresses(
+  spec: ServiceSpec,
+  json: JsonReader,
+  before: ServiceSpec,
+): ServiceSpec {
+  const told = json.object('EndpointSpec').objects('Ports');
+  const ports = spec.endpoint.ports.map((port, i) => {
+    if (told[i]?.has('HostIp')) return port;
+    const same = before.endpoint.ports.find((other) =>
+      deepEqual({ ...other, hostIp: '', name: port.name }, port),
+    );
+    return same ? { ...port, hostIp: same.hostIp } : port;
+  });
+  return { ...spec, endpoint: { ...spec.endpoint, ports } };
 }
 
 function endpointSpecToJson(spec: EndpointSpec): object {

@@ -20,6 +20,8 @@ const R2 = 2;
 const R1_NEXT = 9;
 /** NFT_REG32_06: behind a link's name (16 bytes) and a MAC (6 of 8). */
 const R1_AFTER_LINK_AND_MAC = 14;
+/** Behind an address in R1: two members of 4 bytes. As the kernel names them: where R2 begins it is R2. */
+const AFTER_ADDRESS = { [NFPROTO_IPV4]: [R1_NEXT, 10], [NFPROTO_IPV6]: [R2, 13] } as const;
 const REG_VERDICT = 0;
 
 const CMP_EQ = 0;
@@ -258,6 +260,17 @@ export function verdictByProtocolAndPort(map: string): Expression[] {
   return [
     meta(META_L4PROTO, R1),
     payload(PAYLOAD_TRANSPORT, 2, 2, R1_NEXT),
+    lookup(map, REG_VERDICT),
+  ];
+}
+
+/** `ip daddr . meta l4proto . th dport vmap @MAP` */
+export function verdictByAddressProtocolAndPort(map: string, family: IpFamily): Expression[] {
+  const [protocol, port] = AFTER_ADDRESS[family];
+  return [
+    destinationAddress(family),
+    meta(META_L4PROTO, protocol),
+    payload(PAYLOAD_TRANSPORT, 2, 2, port),
     lookup(map, REG_VERDICT),
   ];
 }

@@ -48,6 +48,10 @@ export const NFT_TYPE = {
   mark: 19,
   /** inet_proto . inet_service: a concatenation, 6 bits per member */
   protocolAndPort: (12 << 6) | 13,
+  /** ipv4_addr . inet_proto . inet_service */
+  addressAndPort: (7 << 12) | (12 << 6) | 13,
+  /** ipv6_addr . inet_proto . inet_service */
+  address6AndPort: (8 << 12) | (12 << 6) | 13,
   interfaceName: 41,
   /** ifname . ether_addr . ipv4_addr */
   portSeat: (41 << 12) | (9 << 6) | 7,
@@ -345,6 +349,11 @@ export function portSeatKey(link: string, mac: Uint8Array, address: string): Buf
   key.set(mac, 16);
   bytes.copy(key, 24);
   return key;
+}
+
+/** A set key: address of either family . protocol number . port. */
+export function addressPortKey(address: string, protocol: number, port: number): Buffer {
+  return Buffer.concat([addressBytes(address), protocolPortKey(protocol, port)]);
 }
 
 /** A set key: protocol number . port. */

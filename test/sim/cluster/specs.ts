@@ -180,6 +180,7 @@ export class SpecMaker {
       ...{ name: '', protocol: this.#chance(4) ? 'udp' : 'tcp', targetPort: 80 },
       publishedPort: this.#chance(4) ? 0 : PORTS.first + this.#random.below(PORTS.count),
       publishMode: this.#chance(4) ? 'host' : 'ingress',
+      hostIp: '',
     };
   }
 

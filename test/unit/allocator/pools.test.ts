@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ServiceId } from '../../../common/model/ids.ts';
 import type { IpamConfig } from '../../../common/model/network.ts';
+import type { Protocol } from '../../../common/model/service.ts';
 import { AddressPool } from '../../../manager/allocator/address-pool.ts';
 import {
   formatSubnet,
@@ -144,25 +145,46 @@ describe('subnets of the default pools', () => {
 describe('published ports', () => {
   const [a, b] = [idOf<ServiceId>('a'), idOf<ServiceId>('b')];
 
+  const at = (protocol: Protocol, publishedPort: number, hostIp = '') => {
+    return { protocol, publishedPort, hostIp };
+  };
+
   test('belong to one service, per protocol', () => {
     const pool = new PortPool();
-    expect(pool.take('tcp', 80, a)).toBe(true);
-    expect(pool.take('tcp', 80, a)).toBe(true);
-    expect(pool.take('tcp', 80, b)).toBe(false);
-    expect(pool.take('udp', 80, b)).toBe(true);
-    pool.release('tcp', 80, b);
-    expect(pool.owner('tcp', 80)).toBe(a);
-    pool.release('tcp', 80, a);
-    expect(pool.take('tcp', 80, b)).toBe(true);
+    expect(pool.take(at('tcp', 80), a)).toBe(true);
+    expect(pool.take(at('tcp', 80), a)).toBe(true);
+    expect(pool.take(at('tcp', 80), b)).toBe(false);
+    expect(pool.take(at('udp', 80), b)).toBe(true);
+    pool.release(at('tcp', 80), b);
+    expect(pool.owner(at('tcp', 80))).toBe(a);
+    pool.release(at('tcp', 80), a);
+    expect(pool.take(at('tcp', 80), b)).toBe(true);
+  });
+
+  test('of one address each belong to several', () => {
+    const pool = new PortPool();
+    const [five, six] = ['10.0.0.5', '10.0.0.6'];
+    expect(pool.take(at('tcp', 80, five), a)).toBe(true);
+    expect(pool.take(at('tcp', 80, five), b)).toBe(false);
+    expect(pool.take(at('tcp', 80, six), b)).toBe(true);
+    expect(pool.take(at('tcp', 80), a)).toBe(false); // the other's too
+    expect(pool.owner(at('tcp', 80, six))).toBe(b);
+    pool.release(at('tcp', 80, six), b);
+    expect(pool.take(at('tcp', 80), a)).toBe(true); // beside its own
+    expect(pool.take(at('tcp', 80, six), b)).toBe(false);
+    pool.release(at('tcp', 80), a);
+    expect(pool.owner(at('tcp', 80, five))).toBe(a);
+    expect(pool.owner(at('tcp', 80, six))).toBeUndefined();
   });
 
   test('are chosen from 30000 to 32767, passing over those in use', () => {
     const pool = new PortPool();
-    pool.take('tcp', 30_001, a);
-    expect([pool.takeNext('tcp', b), pool.takeNext('tcp', b)]).toEqual([30_000, 30_002]);
-    for (let i = 0; i < 2765; i++) expect(pool.takeNext('tcp', b)).toBeLessThanOrEqual(32_767);
-    expect(pool.takeNext('tcp', b)).toBeNull();
-    expect(pool.takeNext('udp', b)).toBe(30_000);
+    pool.take(at('tcp', 30_001, '10.0.0.5'), a);
+    const next = (protocol: Protocol) => pool.takeNext({ protocol, hostIp: '' }, b);
+    expect([next('tcp'), next('tcp')]).toEqual([30_000, 30_002]);
+    for (let i = 0; i < 2765; i++) expect(next('tcp')).toBeLessThanOrEqual(32_767);
+    expect(next('tcp')).toBeNull();
+    expect(next('udp')).toBe(30_000);
   });
 });
 

@@ -408,6 +408,20 @@ describe('published ports', () => {
     await it.api.createService(withPorts({ publishedPort: 80, publishMode: 'host' }));
   });
 
+  test('of one number at two addresses are two; at every address it is theirs as well', async () => {
+    await it.create('network', aNetwork({ spec: aNetworkSpec({ ingress: true }) }));
+    const at = (hostIp: string) => withPorts({ publishedPort: 8080, hostIp });
+    await it.api.createService(at('10.0.0.5'));
+    await it.api.createService(at('10.0.0.6'));
+    await expect(it.api.createService(at('10.0.0.6'))).rejects.toThrow(
+      "port '8080' is already in use",
+    );
+    await expect(it.api.createService(at(''))).rejects.toThrow("port '8080' is already in use");
+    await expect(it.api.createService(at('10.0.0'))).rejects.toThrow("'10.0.0' is no IP address");
+    const six = withPorts({ publishedPort: 81, publishMode: 'host', hostIp: '::1' });
+    await expect(it.api.createService(six)).rejects.toMatchObject({ code: 'unimplemented' });
+  });
+
   test.each([
     ['ingress', 'ingress', true],
     ['ingress', 'host', true],

@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { JsonReader } from '../../../daemon/engineapi/json/reader.ts';
-import { serviceSpecFromJson, serviceSpecToJson } from '../../../daemon/engineapi/json/service.ts';
+import {
+  serviceSpecFromJson,
+  serviceSpecToJson,
+  withKeptAddresses,
+} from '../../../daemon/engineapi/json/service.ts';
 
 const read = (json: unknown) =>
   serviceSpecFromJson(new JsonReader(JSON.parse(JSON.stringify(json))), null);
@@ -67,5 +71,32 @@ describe('a service that a client reads and sends back', () => {
       EndpointSpec: { Ports: [{ TargetPort: 80 }, { TargetPort: 53, Protocol: 'udp' }] },
     });
     expect(read(serviceSpecToJson(spec))).toEqual(spec);
+  });
+});
+
+describe('a port of one address', () => {
+  const bound = { TargetPort: 80, PublishedPort: 8080, HostIp: '127.0.0.1' };
+  const withPorts = (...Ports: object[]) => ({
+    ...{ Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'web:1' } } },
+    EndpointSpec: { Ports },
+  });
+  const before = read(withPorts(bound));
+  const updated = (...ports: object[]) => {
+    const json = withPorts(...ports);
+    const spec = withKeptAddresses(read(json), new JsonReader(json), before);
+    return spec.endpoint.ports.map(({ publishedPort, hostIp }) => `${hostIp}:${publishedPort}`);
+  };
+  const { HostIp: _, ...unsaid } = bound;
+
+  test('keeps it where a client does not know of it, as the docker command does not', () => {
+    expect(updated(unsaid)).toEqual(['127.0.0.1:8080']);
+    expect(updated({ ...unsaid, Name: 'http' })).toEqual(['127.0.0.1:8080']);
+  });
+
+  test('answers everywhere when a client says so; another port was never there', () => {
+    expect(updated({ ...unsaid, HostIp: '' })).toEqual([':8080']);
+    expect(updated({ ...unsaid, HostIp: '10.0.0.5' })).toEqual(['10.0.0.5:8080']);
+    expect(updated({ ...unsaid, PublishedPort: 8081 })).toEqual([':8081']);
+    expect(updated({ ...unsaid, PublishMode: 'host' })).toEqual([':8080']);
   });
 });

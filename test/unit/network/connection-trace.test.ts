@@ -64,7 +64,10 @@ describe('the way of a connection from a node', () => {
   });
 
   test('ends at a container that had the port first', async () => {
-    const { words } = await traceFromNode({}, (protocol, at) => `container of ${protocol}/${at}`);
+    const { words } = await traceFromNode(
+      {},
+      ({ protocol, publishedPort }) => `container of ${protocol}/${publishedPort}`,
+    );
     expect(words[0]).toContain('container of tcp/8080 of this node had it first: it answers');
   });
 

@@ -22,7 +22,7 @@ function scene(...taken: number[]) {
   };
   const ports = new LocalPorts(new SeededRandom(1), silentLogger, {
     hold,
-    clusterHolder: ({ hostPort }) => (hostPort === 7070 ? 'service web' : null),
+    clusterHolder: ({ publishedPort }) => (publishedPort === 7070 ? 'service web' : null),
     nameProcess: (protocol, port) => `process ${protocol} ${port}`,
   });
   return { ports, held };
@@ -64,8 +64,11 @@ describe('ports of containers outside of services', () => {
     await ports.claim('0123456789abcdef', [WISH]);
     const wanted = { code: 'conflict', message: expect.stringContaining('container 0123456789ab') };
     await expect(ports.claim('b', [WISH])).rejects.toMatchObject(wanted);
-    expect(ports.holderOf('tcp', 8080)).toBe('container 0123456789ab');
-    expect(ports.holderOf('udp', 8080)).toBeNull();
+    const at = (protocol: 'tcp' | 'udp', hostIp = '') =>
+      ports.holderOf({ protocol, publishedPort: 8080, hostIp });
+    expect(at('tcp')).toBe('container 0123456789ab');
+    expect(at('udp')).toBeNull();
+    expect(at('tcp', '10.0.0.5')).toBe('container 0123456789ab'); // it has the port on every address
     const mesh = { ...WISH, firstHostPort: 7070, lastHostPort: 7070 };
     await expect(ports.claim('b', [mesh])).rejects.toThrow('service web has it');
     // Of a range the next one is taken.

@@ -31,7 +31,14 @@ function request(...names: string[]): TaskNetworkRequest {
       aliases: [],
     })),
     hostPorts: [
-      { name: '', protocol: 'tcp', targetPort: 80, publishedPort: 0, publishMode: 'host' },
+      {
+        name: '',
+        protocol: 'tcp',
+        targetPort: 80,
+        publishedPort: 0,
+        publishMode: 'host',
+        hostIp: '',
+      },
     ],
     dns: { nameservers: [], search: [], options: [] },
   };

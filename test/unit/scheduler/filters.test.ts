@@ -217,6 +217,10 @@ describe('filters', () => {
     [{ publishedPort: 80 }, { publishedPort: 81 }, true],
     [{ publishedPort: 80 }, { publishedPort: 80, protocol: 'udp' as const }, true],
     [{ publishedPort: 0 }, { publishedPort: 0 }, true],
+    [{ publishedPort: 80, hostIp: '10.0.0.5' }, { publishedPort: 80 }, false],
+    [{ publishedPort: 80 }, { publishedPort: 80, hostIp: '10.0.0.5' }, false],
+    [{ publishedPort: 80, hostIp: '10.0.0.5' }, { publishedPort: 80, hostIp: '10.0.0.5' }, false],
+    [{ publishedPort: 80, hostIp: '10.0.0.5' }, { publishedPort: 80, hostIp: '127.0.0.1' }, true],
   ])('host-port: %o beside %o: %s', (mine, other, expected) => {
     expect(fits(publishing(mine), aNode(), publishing(other))).toBe(expected);
   });

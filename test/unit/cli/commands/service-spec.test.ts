@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
 import { create } from '../../../../cli/commands/service-create.ts';
+import { parsePublish } from '../../../../cli/commands/service-flags.ts';
 import { changedPorts, update } from '../../../../cli/commands/service-update.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { runCommand } from '../../../support/cli-command.ts';
@@ -253,6 +254,18 @@ describe('service update', () => {
       { TargetPort: 53, PublishedPort: 53, Protocol: 'udp', PublishMode: 'ingress' },
     ]);
     expect(changedPorts(ports, { publishRm: ['53'] })).toEqual(ports);
+  });
+
+  test.each([
+    ['10.0.0.5:8080:80', '10.0.0.5'],
+    ['published=8080,target=80,ip=10.0.0.5', '10.0.0.5'],
+    ['[FD00::5]:8080:80', 'fd00::5'],
+    ['ip=[::1],published=8080,target=80', '::1'],
+    ['0.0.0.0:8080:80', undefined],
+  ])('a port %s answers at %s only', (text, address) => {
+    const [port] = parsePublish(text);
+    expect(port).toMatchObject({ TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' });
+    expect(port?.HostIp || undefined).toBe(address);
   });
 });
 

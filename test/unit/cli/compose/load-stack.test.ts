@@ -384,18 +384,22 @@ services:
     ]);
   });
 
-  test('expands ranges of ports, and says that an address has no effect', () => {
+  test('expands ranges of ports, and keeps the address that they answer on', () => {
     const text =
-      'services:\n  web:\n    image: web:1\n    ports: ["127.0.0.1:80-81:90-91/udp", {target: 5, published: "6", mode: host}]\n';
+      'services:\n  web:\n    image: web:1\n    ports: ["127.0.0.1:80-81:90-91/udp", {target: 5, published: "6", mode: host}, {target: 7, host_ip: "[FD00::5]"}, "0.0.0.0:9:9"]\n';
     const stack = load(text);
     expect(stack.services[0]!.spec.EndpointSpec?.Ports).toEqual([
+      { Protocol: 'tcp', TargetPort: 7, PublishMode: 'ingress', HostIp: 'fd00::5' },
       { Protocol: 'tcp', TargetPort: 5, PublishedPort: 6, PublishMode: 'host' },
-      { Protocol: 'udp', TargetPort: 90, PublishedPort: 80, PublishMode: 'ingress' },
-      { Protocol: 'udp', TargetPort: 91, PublishedPort: 81, PublishMode: 'ingress' },
+      { Protocol: 'tcp', TargetPort: 9, PublishedPort: 9, PublishMode: 'ingress' },
+      ...[80, 81].map((published) => ({
+        ...{ Protocol: 'udp', TargetPort: published + 10, PublishedPort: published },
+        ...{ PublishMode: 'ingress', HostIp: '127.0.0.1' },
+      })),
     ]);
-    expect(warningsOf(text)).toEqual([
-      'stack.yml:4:13: services.web.ports.0 has no effect: address 127.0.0.1: a published port answers on every node',
-    ]);
+    expect(warningsOf(text)).toEqual([]);
+    const wrong = text.replace('0.0.0.0:9', 'web:9');
+    expect(errorOf(wrong).message).toContain("'web' is no IP address");
   });
 });
 

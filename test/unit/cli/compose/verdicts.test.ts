@@ -61,7 +61,7 @@ describe('verdicts that depend on the value', () => {
       /^honoured/,
     ],
     ['networks: {default: {ipv4_address: 10.0.0.5}}', 'networks.default.ipv4_address', /^refused/],
-    ['ports: [{target: 1, host_ip: 127.0.0.1}]', 'ports.0.host_ip', /^ignored/],
+    ['ports: [{target: 1, host_ip: 127.0.0.1}]', 'ports.0.host_ip', /^honoured/],
     ['depends_on: [web2]', 'depends_on', /^honoured: the order of first starts/],
     ['build: {context: .}', 'build', /^ignored: images are not built here/],
     ['x-own: 1', 'x-own', /^extension/],

@@ -143,4 +143,11 @@ describe('published ports', () => {
     const ports = [port(80, 80, { PublishMode: 'host' }), port(81, 81)];
     expect(hostPorts(ports)).toBe('*:80->80/tcp');
   });
+
+  test('of one address name it, and are no range with those of another', () => {
+    const at = (HostIp: string, PublishMode = 'ingress') => ({ HostIp, PublishMode });
+    const ports = [port(80, 80), port(81, 81, at('10.0.0.5')), port(82, 82, at('10.0.0.5'))];
+    expect(ingressPorts(ports)).toBe('*:80->80/tcp, 10.0.0.5:81-82->81-82/tcp');
+    expect(hostPorts([port(80, 80, at('fd00::5', 'host'))])).toBe('[fd00::5]:80->80/tcp');
+  });
 });
