@@ -1,6 +1,7 @@
 /** What others alter in our namespaces, rules and tables is found and put right. Needs root. */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { SeededRandom, shuffled } from '../../common/base/random.ts';
 import { asId, type NodeId } from '../../common/model/ids.ts';
 import { macOf, macText } from '../../native/ffi/net/address.ts';
 import { entryMark } from '../../worker/network/entry-rules.ts';
@@ -12,11 +13,14 @@ import {
   type LabHost,
   type LabTask,
   NetworkLab,
+  tryInNetns,
 } from '../support/network-lab.ts';
 import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 
+/** Of several alterations at once. */
+const ROUNDS = process.env['SKEP_PROOFS'] === 'full' ? 25 : 3;
 const INGRESS = network('ingress', 4106, 0, { ingress: true });
 const FRONT = network('front', 4107, 1);
 
@@ -101,7 +105,7 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
     await everythingAnswers();
   });
 
-  test.each<[string, keyof typeof at, string]>([
+  const DAMAGES: [string, keyof typeof at, string][] = [
     ['a task’s link in its network deleted', 'task', 'ip link del eth0'],
     ['a task’s link in the ingress network deleted', 'ingress', `ip link del ${webPort}`],
     ['a task’s way out deleted', 'host', `ip link del ${webGateway}`],
@@ -167,7 +171,9 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
     ['forwarding off', 'host', 'sysctl -qw net.ipv4.ip_forward=0'],
     ['the host’s rules deleted', 'host', 'nft delete table ip skep'],
     ['a published port taken out', 'host', 'nft delete element ip skep ports { tcp . 8080 }'],
-  ])('%s is found and repaired', async (_, where, damage) => {
+  ];
+
+  test.each(DAMAGES)('%s is found and repaired', async (_, where, damage) => {
     const before = (await home.drifts()).repaired;
     await inNetns(at[where](), 'sh', '-c', damage);
     expect((await home.verify(true)).failures).toEqual([]);
@@ -189,6 +195,30 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
       },
       { timeout: 10_000, interval: 200 },
     );
+  });
+
+  test('several at once, at random, are repaired without anybody asking within 10 s', {
+    timeout: 30_000 * ROUNDS,
+  }, async () => {
+    const random = new SeededRandom(Number(process.env['SKEP_DRIFT_SEED'] ?? 20261129));
+    for (let round = 0; round < ROUNDS; round++) {
+      const chosen = shuffled(DAMAGES, random).slice(0, 4);
+      const names = chosen.map(([name]) => name).join(', ');
+      const before = (await home.drifts()).repaired;
+      // What the one before took away cannot be altered any more.
+      for (const [, where, damage] of chosen) await tryInNetns(at[where](), 'sh', '-c', damage);
+      await vi.waitFor(
+        async () => {
+          expect((await home.drifts()).repaired, names).toBeGreaterThan(before);
+          await everythingAnswers();
+        },
+        { timeout: 10_000, interval: 200 },
+      );
+      await vi.waitFor(
+        async () => expect(await home.verify(), names).toMatchObject({ drifts: [], failures: [] }),
+        { timeout: 10_000, interval: 200 },
+      );
+    }
   });
 
   test('what a task adds in its own namespace stays', async () => {

@@ -270,6 +270,32 @@ export class NetworkLab {
     return this.#background('nsenter', `--net=${netns}`, process.execPath, script, 'serve');
   }
 
+  /** A task that does nothing: many of them cost little. */
+  async idle(): Promise<LabTask> {
+    const child = spawn('unshare', ['--net', 'sh', '-c', 'echo ready; exec sleep 100000'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#tasks.push(child);
+    await new Promise<void>((resolve, reject) => {
+      child.stdout?.once('data', () => resolve());
+      child.once('exit', () => reject(new Error('idle task ended')));
+    });
+    return new LabTask(child);
+  }
+
+  /** Runs a script of Node in `netns` until the lab is closed; resolves when it says something. */
+  script(netns: string, file: string, ...args: string[]): Promise<void> {
+    return this.#background('nsenter', `--net=${netns}`, process.execPath, file, ...args);
+  }
+
+  /** Datagrams over `flows` flows, from `netns`; resolves with what ends them. */
+  async flood(netns: string, file: string, address: string, port: number, flows: number) {
+    const args = [file, 'flood', address, `${port}`, `${flows}`];
+    await this.script(netns, args[0]!, ...args.slice(1));
+    const child = this.#tasks.at(-1)!;
+    return () => kill(child);
+  }
+
   async #background(file: string, ...args: string[]): Promise<void> {
     const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#tasks.push(child);
