@@ -91,9 +91,11 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
       set('port', port('web', 8090, MANY_PORT, 'udp')),
     ];
     await both((host) => host.apply(tables, true));
-    [web1, web2, client] = await Promise.all(
-      ['web1', 'web2', 'client'].map((name) => lab.task(name)),
-    );
+    [web1, web2, client] = await Promise.all([
+      lab.task('web1'),
+      lab.task('web2'),
+      lab.task('client'),
+    ]);
     await home.attach(attachRequest(seats().web1, web1));
     await home.attach(attachRequest(seats().web2, web2));
     await entry.attach(attachRequest(seats().client, client, wide(seats().client[0]!)));
