@@ -53,6 +53,14 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
 /* 1 when anything came to a socket of `skep_netns_listen` since the last call, 0 when not. Does not wait. */
 int skep_nl_heard(int32_t fd, struct skep_error *err);
 
+/* ---- probe.c ---- */
+
+/* Sends each of `count` hosts, at most 65,535, an ICMP echo request in an IP packet of `packet_bytes[i]` (uint32_t, 56 to
+ * 65,535) that nobody on its way may cut, twice at most, and waits for the answers. `addresses` are IPv4 or IPv6, one a line.
+ * `answered[i]` is 1 where an answer came within `timeout_ms`, else 0: also where such a packet cannot be sent at all. */
+int skep_probe_paths(const char *addresses, const uint8_t *packet_bytes, uint32_t count,
+                     int32_t timeout_ms, uint8_t *answered, struct skep_error *err);
+
 /* ---- spawn.c ---- */
 
 /* A sealed copy of a program in memory, close-on-exec: what runs from it inside a container can

@@ -34,6 +34,7 @@ type Operation =
   | 'adoptTask'
   | 'detachTask'
   | 'verify'
+  | 'report'
   | 'trace'
   | 'drifts'
   | 'dataPath'

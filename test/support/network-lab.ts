@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type {
   AttachedTask,
@@ -163,6 +164,9 @@ export class LabHost {
   verify(repair = false): Promise<Proof> {
     return this.#call('verify', repair);
   }
+  report(repair = false): Promise<NetworkProof> {
+    return this.#call('report', repair);
+  }
   trace(request: NetworkTraceRequest): Promise<readonly NetworkHop[]> {
     return this.#call('trace', request);
   }
@@ -241,6 +245,12 @@ export class NetworkLab {
         this.hosts.push(new LabHost(`node${i}`, address, `/run/netns/${name}`, dir));
       }
     }
+  }
+
+  /** What the way to a host carries becomes less than its link says, and nothing tells of what is dropped. */
+  async narrow(hostIndex: number, mtu: number): Promise<void> {
+    const hub = `${this.#prefix}h`;
+    await command('ip', '-n', hub, 'link', 'set', `p${hostIndex}`, 'mtu', `${mtu}`);
   }
 
   /** A task: a process in a namespace of its own, answering with its name (HTTP 80, UDP 81). */

@@ -40,6 +40,16 @@ export function encryptedMtu(underlayMtu: number, host: string): number {
   return six ? Math.max(mtu, IPV6_MTU_MIN) : mtu;
 }
 
+/** The IP packet between hosts that carries the largest one inside, bytes. @param host address of this host */
+export function outerBytes(
+  { encrypted }: { readonly encrypted: boolean },
+  mtu: number,
+  host: string,
+): number {
+  const family = isIpv6(host) ? 'ipv6' : 'ipv4';
+  return mtu + VXLAN_OVERHEAD_BYTES[family] + (encrypted ? WIREGUARD_OVERHEAD_BYTES[family] : 0);
+}
+
 /** What a network can carry inside, bytes. */
 export function overlayMtu(
   network: { readonly mtu: number; readonly encrypted: boolean; readonly subnet6: string },

@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
@@ -14,6 +14,8 @@ import type { PublishedPort } from '../../common/model/host-ip.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
+import type { Protocol } from '../../common/model/service.ts';
+import { probePaths } from '../../native/ffi/net/path-probe.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import { emptyAnswer, type Question, RCODE, readQuestion } from './dns-message.ts';
@@ -22,6 +24,7 @@ import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { type DataPath, NodeNetwork } from './node-network.ts';
+import { narrowPaths } from './path-check.ts';
 import { mendedOf, type Proof, type ProofOptions, type Subject } from './self-proof.ts';
 import { type AttachedTask, hasWayOut, type TaskNetworkRequest } from './task-request.ts';
 
@@ -204,9 +207,9 @@ export class NetworkManager {
     return this.#serial(() => this.#started().trace(request));
   }
 
-  /** As `verify`, in the words that managers are told. */
+  /** As `verify`, and whether full packets pass to the other hosts, in the words that managers are told. */
   async report(repair: boolean): Promise<NetworkProof> {
-    const proof = await this.verify(repair);
+    const proof = await this.#withPaths(await this.verify(repair));
     const { compared, drifts, left, failures } = proof;
     const mended = new Set(mendedOf(proof));
     return {
@@ -220,6 +223,17 @@ export class NetworkManager {
       failures: failures.slice(0, DRIFTS_TOLD_MAX),
       repairedSinceStart: this.#drifts.repaired,
     };
+  }
+
+  /** Paths take their time, and none of them is mended from here: nothing else waits for it. */
+  async #withPaths(proof: Proof): Promise<Proof> {
+    try {
+      const narrow = await narrowPaths(this.#node?.paths() ?? [], probePaths);
+      return { ...proof, drifts: [...proof.drifts, ...narrow], left: [...proof.left, ...narrow] };
+    } catch (err) {
+      const failure = { where: 'ways to other hosts', reason: describeError(err) };
+      return { ...proof, failures: [...proof.failures, failure] };
+    }
   }
 
   /** What the self-proof found since this daemon started. */

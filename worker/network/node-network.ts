@@ -31,6 +31,7 @@ import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
 import { ingressSeat, type NodeParts, type SubjectTask, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
 import { OverlayUpkeep } from './overlay-upkeep.ts';
+import { type Path, pathsOf } from './path-check.ts';
 import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
 import { planLegs, type TaskLeg, TaskNetwork } from './task-network.ts';
@@ -366,6 +367,13 @@ export class NodeNetwork {
     } catch (err) {
       return [{ where: 'tables', reason: describeError(err) }];
     }
+  }
+
+  /** To the hosts that this node's overlays send to. */
+  paths(): Path[] {
+    const { vtepAddress } = this.#options;
+    const tableOf = ({ id }: { readonly id: NetworkId }) => this.#tables.networks.get(id);
+    return pathsOf(this.#overlays.all.values(), tableOf, vtepAddress);
   }
 
   #proveSubjects(options: ProofOptions): Promise<Proof> {
