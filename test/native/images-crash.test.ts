@@ -108,19 +108,22 @@ describe.skipIf(!isRoot)('an image store whose daemon is killed (needs root)', (
       cwd: SOURCE_ROOT,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const ended = new Promise((resolve) => child.once('exit', resolve));
+    const closed = new Promise((resolve) => child.once('close', resolve));
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), ended]);
-    expect(child.exitCode, 'it ended by itself').toBeNull();
-    const closed = new Promise((resolve) => child.once('close', resolve));
-    if (lifeMs !== null) await new Promise((resolve) => setTimeout(resolve, lifeMs));
-    else {
-      const look = async (): Promise<void> => expect(said).toContain('>');
-      await eventually('an image is complete', look, { withinMs: 60_000 });
+    try {
+      const look = (): void => expect(said !== '' || child.exitCode !== null).toBe(true);
+      await eventually('it begins', look, { withinMs: 60_000, everyMs: 5 });
+      expect(child.exitCode, 'it ended by itself').toBeNull();
+      if (lifeMs !== null) await new Promise((resolve) => setTimeout(resolve, lifeMs));
+      else {
+        const isComplete = (): void => expect(said).toContain('>');
+        await eventually('an image is complete', isComplete, { withinMs: 60_000 });
+      }
+    } finally {
+      child.kill('SIGKILL');
+      await closed;
     }
-    child.kill('SIGKILL');
-    await Promise.all([ended, closed]);
     expect(child.signalCode, 'it ended by itself').toBe('SIGKILL');
     return said;
   }
