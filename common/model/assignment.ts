@@ -62,6 +62,8 @@ export interface AssignedServiceEntry {
   readonly virtualIp: string | null;
   /** the same client, the same task */
   readonly clientAffinity: boolean;
+  /** its share of the answers for a name that several services have; null = not told */
+  readonly weight: number | null;
 }
 
 /** A port published through the routing mesh. Key: as of `publishedKey`. */

@@ -156,6 +156,7 @@ function serviceEntryToProto(entry: AssignedServiceEntry): skep.AssignedServiceE
     mode: endpointModeTable.toProto(entry.mode),
     virtualIp: optionalText(entry.virtualIp),
     clientAffinity: entry.clientAffinity,
+    ...(entry.weight !== null && { weight: uint32(entry.weight, 'serviceEntry.weight') }),
   };
 }
 
@@ -168,6 +169,7 @@ function serviceEntryFromProto(m: skep.AssignedServiceEntry.$Properties): Assign
     mode: endpointModeTable.fromProto(m.mode),
     virtualIp: m.virtualIp ?? null,
     clientAffinity: m.clientAffinity ?? false,
+    weight: m.weight ?? null,
   });
 }
 

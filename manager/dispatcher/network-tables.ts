@@ -12,7 +12,7 @@ import type {
   AssignmentChange,
 } from '../../common/model/assignment.ts';
 import { assignmentKey } from '../../common/model/assignment.ts';
-import { type Balancing, balancingOf } from '../../common/model/balancing.ts';
+import { type Balancing, balancingOf, NO_BALANCING } from '../../common/model/balancing.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
 import {
   asId,
@@ -217,13 +217,13 @@ export class NetworkTables {
 
   #refreshPorts(serviceId: ServiceId, service: Service | null, recorder: Recorder): void {
     const wanted = new Map<string, AssignedPort>();
-    const balancing = service && balancingAsked(service);
+    const balancing = service ? balancingAsked(service) : NO_BALANCING;
     for (const port of service?.endpoint?.ports ?? []) {
       if (port.publishMode !== 'ingress' || port.publishedPort === 0) continue;
       const { protocol, name, publishedPort, targetPort, hostIp } = port;
       const item: AssignedPort = {
         ...{ protocol, name, publishedPort, targetPort, hostIp, serviceId },
-        ...(balancing ?? NO_CHOICE),
+        ...{ clientAffinity: balancing.clientAffinity, localOnly: balancing.localOnly },
       };
       wanted.set(assignmentKey('port', item), item);
     }
@@ -463,20 +463,19 @@ function containerEndpoint(node: Node, attachment: ContainerAttachment): Assigne
 }
 
 const NO_SERVICE = asId<ServiceId>('');
-const NO_CHOICE: Balancing = { clientAffinity: false, localOnly: false };
-
 /** Labels of services from before they were checked may hold anything. */
 function balancingAsked({ spec }: Service): Balancing {
   try {
     return balancingOf(spec.labels);
   } catch {
-    return NO_CHOICE;
+    return NO_BALANCING;
   }
 }
 
 function assignedService(service: Service, networkId: NetworkId): AssignedServiceEntry | null {
   const attachment = service.spec.task.networks.find(({ target }) => target === networkId);
   if (!attachment) return null;
+  const { clientAffinity, weight } = balancingAsked(service);
   const vip = service.endpoint?.virtualIps.find((entry) => entry.networkId === networkId);
   return {
     networkId,
@@ -485,6 +484,7 @@ function assignedService(service: Service, networkId: NetworkId): AssignedServic
     aliases: attachment.aliases,
     mode: service.spec.endpoint.mode,
     virtualIp: vip ? withoutPrefix(vip.address) : null,
-    clientAffinity: balancingAsked(service).clientAffinity,
+    clientAffinity,
+    weight,
   };
 }

@@ -552,6 +552,7 @@ export const assignmentArbitraries: {
     mode: fc.constantFrom('vip', 'dnsrr'),
     virtualIp: orNull(text),
     clientAffinity: flag,
+    weight: orNull(uint32),
   }),
   port: record<AssignmentsByKind['port']>({
     protocol: fc.constantFrom('tcp', 'udp', 'sctp'),

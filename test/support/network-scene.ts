@@ -86,6 +86,7 @@ export function service(
   name: string,
   virtualIp: string | null,
   aliases: readonly string[] = [],
+  weight: number | null = null,
 ): AssignedServiceEntry {
   return {
     networkId: where.id,
@@ -95,6 +96,7 @@ export function service(
     mode: virtualIp === null ? 'dnsrr' : 'vip',
     virtualIp,
     clientAffinity: false,
+    weight,
   };
 }
 

@@ -20,9 +20,13 @@ import {
   serviceQuestion,
   TYPE,
 } from './dns-message.ts';
+import type { NameShare } from './name-index.ts';
 
 /** Clients must see a change soon; virtual IPs hardly ever change, task lists do. */
 const TTL_SECONDS = 2;
+
+/** Of a service without the label, beside one with it. */
+const DEFAULT_WEIGHT = 1;
 
 const ADDRESS_TYPES: readonly number[] = [TYPE.a, TYPE.aaaa, TYPE.any];
 
@@ -32,38 +36,78 @@ export interface DnsClient {
   readonly networkIds: readonly NetworkId[];
 }
 
-/** Addresses of a name among the client's networks; null when none of them knows it. */
+/** All addresses of a name among the client's networks; null when none of them knows it. */
 export function lookupName(
   tables: ClusterTables,
   client: DnsClient,
   name: string,
-  family: 'ipv4' | 'ipv6' = 'ipv4',
 ): string[] | null {
   const found = findName(tables, client, name);
-  if (!found || family === 'ipv4') return found?.addresses ?? null;
-  const subnet6 = found.table.network?.subnet6 ?? '';
-  return subnet6 === '' ? [] : found.addresses.map((address) => address6Of(subnet6, address));
+  return found && addressesOf(found.shares);
 }
 
 interface FoundName {
   readonly table: NetworkTable;
   /** IPv4 */
-  readonly addresses: string[];
+  readonly shares: readonly NameShare[];
+}
+
+const addressesOf = (shares: readonly NameShare[]): string[] => [
+  ...new Set(shares.flatMap(({ addresses }) => addresses)),
+];
+
+/** What is answered this time, in random order: of services that share a name by weight that of one. */
+function answeredFor(
+  { table, shares }: FoundName,
+  family: 'ipv4' | 'ipv6',
+  random: Random,
+): string[] {
+  const chosen = chosenShare(table, shares, random);
+  const addresses = addressesOf(chosen ? [chosen] : shares);
+  const order = addresses.length > 1 ? shuffled(addresses, random) : addresses;
+  if (family === 'ipv4') return order;
+  const subnet6 = table.network?.subnet6 ?? '';
+  return subnet6 === '' ? [] : order.map((address) => address6Of(subnet6, address));
+}
+
+/** null = no weight is told, or none of those that have one serves: all are answered. */
+function chosenShare(
+  table: NetworkTable,
+  shares: readonly NameShare[],
+  random: Random,
+): NameShare | null {
+  if (shares.length < 2 || shares.every(({ weight }) => weight === null)) return null;
+  const serving = shares.filter(
+    ({ serviceId }) => serviceId === null || hasAny(table.servingOf(serviceId)),
+  );
+  const weightOf = ({ weight }: NameShare): number => weight ?? DEFAULT_WEIGHT;
+  const total = serving.reduce((sum, share) => sum + weightOf(share), 0);
+  let left = total > 0 ? random.below(total) : 0;
+  for (const share of serving) {
+    left -= weightOf(share);
+    if (left < 0) return share;
+  }
+  return null;
+}
+
+function hasAny(items: Iterable<string>): boolean {
+  for (const _ of items) return true;
+  return false;
 }
 
 function findName(tables: ClusterTables, client: DnsClient, name: string): FoundName | null {
   const networks = client.networkIds.flatMap((id) => tables.networks.get(id) ?? []);
   const visible = networks.filter(({ network }) => !network?.ingress);
   for (const table of visible) {
-    const addresses = inNetwork(table, name);
-    if (addresses) return { table, addresses };
+    const shares = inNetwork(table, name);
+    if (shares) return { table, shares };
   }
   for (let dot = name.indexOf('.'); dot > 0; dot = name.indexOf('.', dot + 1)) {
     const networkName = name.slice(dot + 1);
     for (const table of visible) {
       if (table.network?.name.toLowerCase() !== networkName) continue;
-      const addresses = inNetwork(table, name.slice(0, dot));
-      if (addresses) return { table, addresses };
+      const shares = inNetwork(table, name.slice(0, dot));
+      if (shares) return { table, shares };
     }
   }
   return null;
@@ -120,7 +164,7 @@ function targetsOf(
   }));
 }
 
-function inNetwork(table: NetworkTable, name: string): string[] | null {
+function inNetwork(table: NetworkTable, name: string): NameShare[] | null {
   return table.names.lookup(name, (serviceId) => table.servingOf(serviceId));
 }
 
@@ -166,12 +210,12 @@ export function answerLocally(
     }
   }
   const family = question.type === TYPE.aaaa ? 'ipv6' : 'ipv4';
-  const addresses = lookupName(tables, client, question.name, family);
-  if (!addresses) return null;
+  const found = findName(tables, client, question.name);
+  if (!found) return null;
   // A name of ours without this kind of record: it exists, and nobody else may answer for it.
   if (!ADDRESS_TYPES.includes(question.type)) {
     return emptyAnswer(query, question, RCODE.noError);
   }
-  const order = addresses.length > 1 ? shuffled(addresses, random) : addresses;
-  return addressAnswer(query, question, order, TTL_SECONDS, bytesMax);
+  const addresses = answeredFor(found, family, random);
+  return addressAnswer(query, question, addresses, TTL_SECONDS, bytesMax);
 }

@@ -7,10 +7,19 @@ import { containerIdOf, defaultHostname } from '../../common/model/container-id.
 import type { ServiceId } from '../../common/model/ids.ts';
 
 /** One meaning of a name. */
-type Meaning =
-  | { readonly kind: 'address'; readonly address: string }
-  /** every serving task of the service */
-  | { readonly kind: 'tasks'; readonly serviceId: ServiceId };
+interface Meaning {
+  /** null = every serving task of the service */
+  readonly address: string | null;
+  /** whose name it is; null = a task's own */
+  readonly serviceId: ServiceId | null;
+  /** of the service among those that have the name; null = not told */
+  readonly weight: number | null;
+}
+
+/** What one holder of a name stands for. */
+export interface NameShare extends Pick<Meaning, 'serviceId' | 'weight'> {
+  readonly addresses: readonly string[];
+}
 
 /** Names are compared in lower case. INVARIANT: a name without meanings is not in the index. */
 export class NameIndex {
@@ -19,7 +28,7 @@ export class NameIndex {
 
   /** `endpoint` must be serving: others have no names. */
   addEndpoint(endpoint: AssignedEndpoint): void {
-    const meaning: Meaning = { kind: 'address', address: endpoint.address };
+    const meaning: Meaning = { address: endpoint.address, serviceId: null, weight: null };
     for (const name of endpointNames(endpoint)) this.#add(name, endpoint.taskId, meaning);
     this.#addReverse(endpoint.address, endpoint.taskId, endpoint.containerName);
   }
@@ -30,9 +39,9 @@ export class NameIndex {
   }
 
   addService(entry: AssignedServiceEntry): void {
-    const tasks: Meaning = { kind: 'tasks', serviceId: entry.serviceId };
-    const whole: Meaning =
-      entry.virtualIp === null ? tasks : { kind: 'address', address: entry.virtualIp };
+    const { serviceId, weight, virtualIp } = entry;
+    const whole: Meaning = { address: virtualIp, serviceId, weight };
+    const tasks: Meaning = { address: null, serviceId, weight: null };
     for (const name of [entry.name, ...entry.aliases]) {
       this.#add(name, entry.serviceId, whole);
       this.#add(`tasks.${name}`, entry.serviceId, tasks);
@@ -49,18 +58,16 @@ export class NameIndex {
   }
 
   /**
-   * The addresses of a lower-case name; null when it is not known here. A service without serving
-   * tasks is known and has none.
+   * Whom a lower-case name stands for; null when it is not known here. A service without serving
+   * tasks is known and, without a virtual IP, has no address.
    */
-  lookup(name: string, servingOf: (serviceId: ServiceId) => Iterable<string>): string[] | null {
+  lookup(name: string, servingOf: (serviceId: ServiceId) => Iterable<string>): NameShare[] | null {
     const meanings = this.#names.get(name);
     if (!meanings) return null;
-    const addresses = new Set<string>();
-    for (const meaning of meanings.values()) {
-      if (meaning.kind === 'address') addresses.add(meaning.address);
-      else for (const address of servingOf(meaning.serviceId)) addresses.add(address);
-    }
-    return [...addresses];
+    return Array.from(meanings.values(), ({ address, serviceId, weight }) => {
+      const tasks = address === null && serviceId !== null ? [...servingOf(serviceId)] : [];
+      return { addresses: address === null ? tasks : [address], serviceId, weight };
+    });
   }
 
   /** Names of the holder of an address, without the network's. */
