@@ -11,6 +11,7 @@ import {
   type LabTask,
   NetworkLab,
   tryInNetns,
+  udpFrom,
 } from '../support/network-lab.ts';
 import {
   attachRequest,
@@ -36,6 +37,7 @@ const IDLE_WANTED_SECONDS = 20 * 60;
 
 const INGRESS = network('ingress', 4116, 0, { ingress: true });
 const FRONT = network('front', 4117, 1, { subnet: '10.1.0.0/20' });
+const BACK = network('back', 4118, 2);
 
 describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 240_000 }, () => {
   let lab: NetworkLab;
@@ -48,6 +50,7 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
   const seats = () => ({
     web1: [
       endpoint(FRONT, 'web', 1, home, '10.1.0.11'),
+      endpoint(BACK, 'web', 1, home, '10.0.2.11'),
       endpoint(INGRESS, 'web', 1, home, '10.0.0.11'),
     ],
     web2: [
@@ -65,12 +68,10 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
   const fromOutside = (...args: readonly string[]): Promise<string> =>
     inNetns(lab.outside, process.execPath, many, ...args);
 
-  // The entry host has no task of the service.
-  beforeAll(async () => {
-    lab = await NetworkLab.create('ske', 2, UNDERLAY_MTU);
-    [entry, home] = lab.hosts as [LabHost, LabHost];
-    await both((host) => host.start());
-    const peers = lab.hosts.map(({ nodeId, address }, i) =>
+  /** The whole set of each node. */
+  const tables = () => [
+    ...[INGRESS, FRONT, BACK].map((item) => set('network', item)),
+    ...lab.hosts.map(({ nodeId, address }, i) =>
       set('peer', {
         networkId: INGRESS.id,
         nodeId: asId<NodeId>(nodeId),
@@ -78,19 +79,23 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
         address: `10.0.0.${i + 2}`,
         encryptionKey: '',
       }),
-    );
-    const tables = [
-      ...[INGRESS, FRONT].map((item) => set('network', item)),
-      ...peers,
-      ...Object.values(seats())
-        .flat()
-        .map((item) => set('endpoint', item)),
-      set('serviceEntry', WEB),
-      set('port', port('web', 8080, 80)),
-      set('port', port('web', 8090, MANY_PORT)),
-      set('port', port('web', 8090, MANY_PORT, 'udp')),
-    ];
-    await both((host) => host.apply(tables, true));
+    ),
+    ...Object.values(seats())
+      .flat()
+      .map((item) => set('endpoint', item)),
+    set('serviceEntry', WEB),
+    set('port', port('web', 8080, 80)),
+    set('port', port('web', 8081, 81, 'udp')),
+    set('port', port('web', 8090, MANY_PORT)),
+    set('port', port('web', 8090, MANY_PORT, 'udp')),
+  ];
+
+  // The entry host has no task of the service.
+  beforeAll(async () => {
+    lab = await NetworkLab.create('ske', 2, UNDERLAY_MTU);
+    [entry, home] = lab.hosts as [LabHost, LabHost];
+    await both((host) => host.start());
+    await both((host) => host.apply(tables(), true));
     [web1, web2, client] = await Promise.all([
       lab.task('web1'),
       lab.task('web2'),
@@ -112,6 +117,30 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
     expect(await sizeOf(client.netns, '10.1.0.2')).toBe('300000');
     expect(await sizeOf(client.netns, '10.1.0.11')).toBe('300000');
     expect(await sizeOf(lab.outside, `${entry.address}:8080`)).toBe('300000');
+  });
+
+  test('a client keeps its address by way of a host without a task, to a task in two networks, over deaths of the daemons', async () => {
+    const asked = async (): Promise<string[]> => {
+      const answers: string[] = [];
+      for (let i = 0; i < 2; i++) {
+        answers.push(await httpFrom(lab.outside, entry.address, 8080));
+        answers.push(await udpFrom(lab.outside, entry.address, 8081));
+      }
+      return answers.sort();
+    };
+    const kept = ['web1', 'web2'].flatMap((name) => [
+      `${name} ${lab.outsideAddress}`,
+      `${name} ${lab.outsideAddress} from ${entry.address}`,
+    ]);
+    expect(await asked()).toEqual(kept);
+    await both((host) => host.crash());
+    expect(await asked()).toEqual(kept);
+    await both((host) => host.start());
+    await home.adopt(attachRequest(seats().web1, web1));
+    await home.adopt(attachRequest(seats().web2, web2));
+    await entry.adopt(attachRequest(seats().client, client, wide(seats().client[0]!)));
+    await both((host) => host.apply(tables(), true));
+    expect(await asked()).toEqual(kept);
   });
 
   test('an idle connection outlasts every timer but the one of connections that are open', async () => {
