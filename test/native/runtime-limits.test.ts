@@ -64,20 +64,25 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
     expect(written).toHaveLength(1);
   }
 
-  test('half a core is half a core', { timeout: 60_000 }, async () => {
-    const quota = { cpu: { quota: 50_000, period: 100_000, shares: null } };
-    await box.run('cpu', 'while :; do :; done', withResources(quota));
+  test.each([
+    ['half a core is half a core', 0.5, 1],
+    ['two loops under one core get one between them', 1, 2],
+  ])('%s', { timeout: 60_000 }, async (_, cores, loops) => {
+    const quota = { cpu: { quota: cores * 100_000, period: 100_000, shares: null } };
+    const script = Array.from({ length: loops }, () => 'while :; do :; done').join(' & ');
+    await box.run('cpu', script, withResources(quota));
     outweighTheMachine();
     await sleep(300); // past the first period
     // Never more; while the machine has work of real-time priority it may get less.
     let used = await coresUsed('cpu', 4000);
-    for (let i = 0; i < 4 && used.cores < 0.45; i++) {
-      expect(used.cores).toBeLessThan(0.55);
+    for (let i = 0; i < 4 && used.cores < cores - 0.05; i++) {
+      expect(used.cores).toBeLessThan(cores + 0.05);
       used = await coresUsed('cpu', 4000);
     }
     await box.runtime.killAll('cpu');
-    expect(used.cores).toBeGreaterThanOrEqual(0.45);
-    expect(used.cores).toBeLessThan(0.55);
+    await box.runtime.remove('cpu');
+    expect(used.cores).toBeGreaterThanOrEqual(cores - 0.05);
+    expect(used.cores).toBeLessThan(cores + 0.05);
     expect(used.throttledPeriods).toBeGreaterThan(0);
   });
 
