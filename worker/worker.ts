@@ -50,6 +50,7 @@ import { NetworkManager } from './network/network-manager.ts';
 import type { DataPath } from './network/node-network.ts';
 import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
+import { Sweeper } from './sweeper.ts';
 import { VolumeStore } from './volumes/volume-store.ts';
 
 export interface WorkerOptions {
@@ -108,6 +109,7 @@ export class Worker {
   readonly #files: TaskFiles;
   readonly #localPorts: LocalPorts;
   readonly #containerNetworks: ContainerNetworks;
+  readonly #sweeper: Sweeper;
   readonly #forwarding: Ipv4Forwarding;
   readonly #scope = new Scope();
   #joined: Joined | null = null;
@@ -190,6 +192,13 @@ export class Worker {
       logDriver: options.settings.logDriver,
       clock: options.clock,
     });
+    // Of tasks only the agent knows, while there is one, which of what is here is anybody's.
+    const ofTasks = (): Promise<void> => this.#joined?.tasks.sweep() ?? Promise.resolve();
+    this.#sweeper = new Sweeper({
+      sweeps: [() => this.#runtime.sweep(), () => this.plain.sweep(), ofTasks],
+      clock,
+      log: log.child({ component: 'sweeper' }),
+    });
   }
 
   /** The cluster gave a container's place to somebody else, who is to have it alone. */
@@ -223,6 +232,7 @@ export class Worker {
     await this.#scope.start(this.#runtime);
     this.#scope.defer(() => this.#containerNetworks.stop());
     await this.#scope.start(this.plain);
+    await this.#scope.start(this.#sweeper);
   }
 
   /** Leaves every task running. */

@@ -111,7 +111,8 @@ export class FakeExecutor implements Executor {
   /** what happened, in order: `sweep`, `network`, `controller ID` */
   readonly events: string[] = [];
   readonly networkChanges: (readonly AssignmentChange[])[] = [];
-  swept: ReadonlySet<TaskId> | null = null;
+  /** what the last sweep was told to leave alone */
+  spared: (taskId: TaskId) => boolean = () => false;
   description: NodeDescription = aNodeDescription();
   networkFailure: unknown = null;
   /** applied to each new controller */
@@ -142,8 +143,8 @@ export class FakeExecutor implements Executor {
     this.networkChanges.push(changes);
   }
 
-  async sweep(known: ReadonlySet<TaskId>): Promise<void> {
+  async sweep(isKnown: (taskId: TaskId) => boolean): Promise<void> {
     this.events.push('sweep');
-    this.swept = known;
+    this.spared = isKnown;
   }
 }

@@ -52,7 +52,8 @@ export class TaskManager {
   /** Resumes the tasks of the local database, without a manager. */
   async start(): Promise<void> {
     const records = await this.#options.database.load();
-    await this.#options.executor.sweep(new Set(records.map((record) => record.task.id)));
+    const known = new Set(records.map((record) => record.task.id));
+    await this.#options.executor.sweep((taskId) => known.has(taskId));
     for (const { task, status } of records) {
       // What still has to be prepared needs secrets and credentials, which only a manager has.
       const held = isBefore(status.state, 'starting');
@@ -65,6 +66,15 @@ export class TaskManager {
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
     await this.#background.stop();
     await this.#options.database.flushed();
+  }
+
+  /** Removes what belongs to no task. Of one that is assigned or removed meanwhile nothing is touched. */
+  async sweep(): Promise<void> {
+    if (this.#background.signal.aborted) return;
+    const isKnown = (id: TaskId): boolean => this.#runners.has(id) || this.#leaving.has(id);
+    const sweep = this.#options.executor.sweep(isKnown);
+    this.#background.run(() => sweep.catch(() => {})); // its caller sees the failure
+    await sweep;
   }
 
   list(): { task: Task; status: TaskStatus }[] {

@@ -44,6 +44,8 @@ export class PlainContainers {
   /** to be taken up when it is known what becomes of this node's part in a cluster */
   #held: PlainContainer[] = [];
   readonly #background: TaskSet;
+  /** those whose records cannot be read: they are left alone */
+  #damaged: ReadonlySet<string> = new Set();
 
   constructor(options: PlainContainersOptions) {
     this.#options = options;
@@ -58,8 +60,9 @@ export class PlainContainers {
   async start(): Promise<void> {
     const { records, damaged } = await this.#options.records.load();
     for (const record of records) this.#add(record);
-    await this.#sweep(new Set(damaged));
-    await this.#thaw(new Set(damaged));
+    this.#damaged = new Set(damaged);
+    await this.sweep();
+    await this.#thaw();
     await this.#startNetworks();
     for (const container of [...this.#containers.values()]) {
       if (needsCluster(container)) this.#held.push(container);
@@ -151,7 +154,7 @@ export class PlainContainers {
     }
   }
 
-  /** Of a create: what stays behind goes at the next start, and must not hide why the create failed. */
+  /** Of a create: what stays behind goes with the next sweep, and must not hide why the create failed. */
   async #releaseFailed(id: string): Promise<void> {
     try {
       await releaseContainer(this.#options, id);
@@ -213,10 +216,10 @@ export class PlainContainers {
    * What no record says a person paused was held by a daemon that died meanwhile, for a commit: nobody
    * else would let it go. Tasks are never paused by anybody.
    */
-  async #thaw(damaged: ReadonlySet<string>): Promise<void> {
+  async #thaw(): Promise<void> {
     const { runtime, log } = this.#options;
     for (const { id, paused } of runtime.list()) {
-      if (!paused || damaged.has(id) || this.#containers.get(id)?.record.isPaused) continue;
+      if (!paused || this.#damaged.has(id) || this.#containers.get(id)?.record.isPaused) continue;
       try {
         await ignoreGone(runtime.thaw(id));
         log.warn({ containerId: id }, 'container that nobody paused is let go');
@@ -291,6 +294,11 @@ export class PlainContainers {
     return network.kind === 'host' ? 'host' : 'new';
   }
 
+  #isKnown(id: string): boolean {
+    const isBeingMade = [...this.#reserved.values()].includes(id);
+    return this.#containers.has(id) || isBeingMade || this.#damaged.has(id);
+  }
+
   #reserve(id: string, given: string | null): string {
     const name = given === null ? this.#freeName() : containerName(given);
     const holder = this.#holderOf(name);
@@ -314,8 +322,11 @@ export class PlainContainers {
     return `${randomName(random)}${random.below(1_000_000)}`;
   }
 
-  /** What a create or a removal left that was cut short. */
-  async #sweep(damaged: ReadonlySet<string>): Promise<void> {
+  /**
+   * Removes what a create or a removal left that failed or was cut short. Of a container that is made
+   * meanwhile nothing is touched: it has its id before anything else.
+   */
+  async sweep(): Promise<void> {
     const { runtime, images, volumes, files, log } = this.#options;
     const found = new Set([
       ...runtime.list().map(({ id }) => id),
@@ -324,7 +335,7 @@ export class PlainContainers {
       ...(await files.list()),
     ]);
     for (const id of found) {
-      if (!isContainerId(id) || this.#containers.has(id) || damaged.has(id)) continue;
+      if (!isContainerId(id) || this.#isKnown(id)) continue;
       log.warn({ containerId: id }, 'what belongs to no container is removed');
       try {
         await releaseContainer(this.#options, id);

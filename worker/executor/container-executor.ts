@@ -56,7 +56,7 @@ export class ContainerExecutor implements Executor {
     return this.#options.networks.apply(changes, complete);
   }
 
-  async sweep(known: ReadonlySet<TaskId>): Promise<void> {
+  async sweep(isKnown: (taskId: TaskId) => boolean): Promise<void> {
     const { runtime, images, volumes, files, log } = this.#options;
     const found = new Set([
       ...runtime.list().map(({ id }) => id),
@@ -66,7 +66,8 @@ export class ContainerExecutor implements Executor {
     ]);
     for (const id of found) {
       const taskId = asId<TaskId>(id);
-      if (known.has(taskId) || isContainerId(id)) continue; // or of a container outside of services
+      // Asked now: what was found of a task that came meanwhile was there before it.
+      if (isKnown(taskId) || isContainerId(id)) continue; // or of a container outside of services
       log.warn({ taskId }, 'what belongs to no task is removed');
       try {
         await releaseTask(this.#parts, taskId);

@@ -60,6 +60,9 @@ export interface Executor {
   controller(task: Task, dependencies: Dependencies): Controller;
   /** Networks, endpoints, services, ports and peers of this node's set. `complete`: nothing else exists. */
   applyNetworkState(changes: readonly AssignmentChange[], complete: boolean): Promise<void>;
-  /** Removes what belongs to none of `known`: run once after start, when the database was read. */
-  sweep(known: ReadonlySet<TaskId>): Promise<void>;
+  /**
+   * Removes what belongs to no task: after start, when the database was read, and now and then. What a task
+   * is to have is made after `isKnown` says so of it.
+   */
+  sweep(isKnown: (taskId: TaskId) => boolean): Promise<void>;
 }

@@ -14,7 +14,6 @@ import type { PublishedPort } from '../../common/model/host-ip.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
-import type { Protocol } from '../../common/model/service.ts';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';

@@ -89,6 +89,8 @@ export class NativeRuntime {
   readonly #creating = new Set<string>();
   readonly #logs: ContainerLogs;
   readonly #removals = new Map<string, Promise<void>>();
+  /** what belongs to no container and is just being removed; a create of that id waits for it */
+  readonly #leftovers = new Map<string, Promise<void>>();
   #shims: SpareShims | null = null;
   #cgroups: CgroupDriver | null = null;
   /** Removal of the parent groups; a create waits for it. */
@@ -111,12 +113,32 @@ export class NativeRuntime {
     await unmountTree(stateDir); // roots of ended containers that were looked into
     this.#cgroups = await detectCgroups(cgroupParent, clock);
     this.#shims = SpareShims.open(this.#options.log);
-    const ids = (await readdir(stateDir)).filter((name) => ID_PATTERN.test(name));
+    const ids = await this.#directories();
     await Promise.all(ids.map((id) => this.#adopt(id)));
-    for (const id of await this.#cgroups.list()) {
-      if (!this.#containers.has(id)) await this.#sweepGroup(id);
+    await this.sweep();
+  }
+
+  /**
+   * Removes directories and groups of no container, with the processes in them: what a create or a removal
+   * left that failed. Of a container that is made meanwhile nothing is touched. What cannot be removed is
+   * logged.
+   */
+  async sweep(): Promise<void> {
+    const groups = await this.#requireCgroups().list();
+    const directories = await this.#directories();
+    for (const id of new Set([...groups, ...directories])) {
+      // Asked now: what was found of one that came meanwhile was there before it, and it waits below.
+      if (this.#containers.has(id) || this.#creating.has(id) || this.#shims === null) continue;
+      const removal = this.#discard(this.#container(id));
+      this.#leftovers.set(id, removal);
+      await removal;
+      this.#leftovers.delete(id);
     }
     await this.#releaseParent();
+  }
+
+  async #directories(): Promise<string[]> {
+    return (await readdir(this.#options.stateDir)).filter((name) => ID_PATTERN.test(name));
   }
 
   /** Containers run on; one that is being made is given up. Idempotent. */
@@ -153,6 +175,7 @@ export class NativeRuntime {
     signal?.throwIfAborted();
     this.#creating.add(id);
     try {
+      await this.#leftovers.get(id);
       await this.#parentRemoval;
       return (await this.#build(id, bundle, signal)).state;
     } finally {
@@ -421,7 +444,7 @@ export class NativeRuntime {
   async #build(id: string, bundle: ContainerBundle, signal?: AbortSignal): Promise<Container> {
     const container = this.#container(id, bundle);
     try {
-      await mkdir(container.taskDir, { mode: 0o710 });
+      await this.#makeTaskDir(container);
       await this.#make(container, bundle, signal && { signal });
       signal?.throwIfAborted();
       this.#requireShims(); // stopped meanwhile: nobody would look after it
@@ -430,6 +453,17 @@ export class NativeRuntime {
     } catch (err) {
       await this.#discard(container);
       throw err;
+    }
+  }
+
+  /** One that is there belongs to no container: a create of this id failed, and could not clean up. */
+  async #makeTaskDir({ id, taskDir }: Container): Promise<void> {
+    try {
+      await mkdir(taskDir, { mode: 0o710 });
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err;
+      await this.#discard(this.#container(id));
+      await mkdir(taskDir, { mode: 0o710 });
     }
   }
 
@@ -479,17 +513,16 @@ export class NativeRuntime {
     await writeOciConfig(taskDir, text);
   }
 
-  /** After a failed create. */
+  /** What is no container, or was none that could be made. Never rejects. */
   async #discard(container: Container): Promise<void> {
     try {
       container.detach();
       await this.#removeKernelState(container.id);
       await this.#removeTaskDir(container);
     } catch (err) {
-      this.#options.log.warn(
-        { taskId: container.id, err },
-        'failed container left something behind',
-      );
+      // A process stuck in the kernel must not keep the node from starting.
+      const words = 'what belongs to no container could not be removed';
+      this.#options.log.error({ taskId: container.id, err }, words);
     }
   }
 
@@ -502,15 +535,6 @@ export class NativeRuntime {
     const group = this.#requireCgroups().group(id);
     await group.killAll();
     await group.remove();
-  }
-
-  async #sweepGroup(id: string): Promise<void> {
-    try {
-      await this.#removeKernelState(id);
-    } catch (err) {
-      // A process stuck in the kernel must not keep the node from starting.
-      this.#options.log.error({ taskId: id, err }, 'group of no container cannot be removed');
-    }
   }
 
   /** A directory without bundle, or without a container, is a create that was not finished. */

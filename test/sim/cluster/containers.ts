@@ -180,10 +180,10 @@ export class SimExecutor implements Executor {
     }
   }
 
-  async sweep(known: ReadonlySet<TaskId>): Promise<void> {
+  async sweep(isKnown: (taskId: TaskId) => boolean): Promise<void> {
     const { containers } = this.#options;
     for (const taskId of [...containers.all.keys()]) {
-      if (!known.has(taskId)) containers.remove(taskId);
+      if (!isKnown(taskId)) containers.remove(taskId);
     }
   }
 }

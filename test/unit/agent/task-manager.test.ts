@@ -201,7 +201,8 @@ describe('task manager', () => {
     await settle();
     const after = await before.restarted();
     await settle();
-    expect(after.executor.swept).toEqual(new Set([running.id, ready.id]));
+    const spared = [running.id, ready.id, assigned().id].map(after.executor.spared);
+    expect(spared).toEqual([true, true, false]);
     expect(after.executor.require(running.id).calls).toEqual(['wait']);
     expect(after.executor.require(ready.id).calls).toEqual([]);
     expect(after.state(ready)).toBe('ready');
@@ -216,6 +217,28 @@ describe('task manager', () => {
     const after = await before.restarted();
     expect(after.executor.events.slice(0, 2)).toEqual(['sweep', `controller ${task.id}`]);
     await after.manager.stop();
+  });
+
+  test('sweeps in service too, and spares what is assigned or just going', async () => {
+    const it = await started();
+    const [running, leaving] = [assigned(), assigned()];
+    await it.manager.apply([set(running), set(leaving)], true);
+    it.executor.require(leaving.id).hold('remove');
+    await settle();
+    await it.manager.apply([removal(leaving)], false);
+    await settle();
+    await it.manager.sweep();
+    expect(it.executor.events.filter((event) => event === 'sweep')).toHaveLength(2);
+    const late = assigned();
+    await it.manager.apply([set(late)], false);
+    const of = () => [running, leaving, late, assigned()].map(({ id }) => it.executor.spared(id));
+    expect(of()).toEqual([true, true, true, false]);
+    it.executor.require(leaving.id).finish('remove');
+    await settle();
+    await expect.poll(of).toEqual([true, false, true, false]);
+    await it.manager.stop();
+    await it.manager.sweep(); // nobody is there to say whose things are
+    expect(it.executor.events.filter((event) => event === 'sweep')).toHaveLength(2);
   });
 
   test('a status of the assignment does not set a resumed task back', async () => {
@@ -263,7 +286,7 @@ describe('task manager', () => {
       const { task, after } = await interrupted();
       expect(after.executor.require(task.id).calls).toEqual([]);
       expect(after.state(task)).toBe('preparing');
-      expect(after.executor.swept).toEqual(new Set([task.id]));
+      expect(after.executor.spared(task.id)).toBe(true);
       await after.manager.apply([set(task)], true);
       await settle();
       const controller = after.executor.require(task.id);

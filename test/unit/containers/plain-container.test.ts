@@ -504,6 +504,29 @@ describe('container outside of services', () => {
     await all.create('web', definition());
   });
 
+  test('what a failed create left goes with the next sweep, and nothing of one that is being made', async () => {
+    runtime.createFailure = new Error('broken');
+    const release = volumes.release.bind(volumes);
+    volumes.release = () => Promise.reject(new Error('busy'));
+    volumes.users.add('f'.repeat(64));
+    await expect(all.create('web', definition())).rejects.toThrow('broken');
+    volumes.release = release;
+    runtime.createFailure = null;
+    const kept = await all.create('kept', definition());
+    volumes.users.add(kept.id);
+    const create = runtime.create.bind(runtime);
+    let swept = Promise.resolve();
+    runtime.create = async (id, bundle) => {
+      volumes.users.add(id); // it has its volumes, and no record yet
+      swept = all.sweep();
+      await swept;
+      return create(id, bundle);
+    };
+    const made = await all.create('made', definition());
+    await swept;
+    expect([...volumes.users]).toEqual([kept.id, made.id]);
+  });
+
   test('that cannot be made says why also when what it left cannot be removed', async () => {
     runtime.createFailure = new Error('broken');
     destroyFails();

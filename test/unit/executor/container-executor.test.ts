@@ -71,7 +71,7 @@ describe('container executor', () => {
     const [known, running, ended] = [aTask(), aTask(), aTask()];
     for (const { id } of [known, running, ended]) it.runtime.addRunning(id);
     it.runtime.end(ended.id);
-    await it.executor.sweep(new Set([known.id]));
+    await it.executor.sweep((id) => id === known.id);
     expect(it.runtime.list().map(({ id }) => id)).toEqual([known.id]);
     const released = ['remove container', 'detach', 'release rootfs', 'release volumes'];
     expect(it.calls).toEqual(['kill', ...released, ...released]);

@@ -50,7 +50,7 @@ describe('sweep', () => {
       log: silentLogger,
       tell: () => {},
     });
-    await executor.sweep(new Set([KNOWN]));
+    await executor.sweep((id) => id === KNOWN);
     expect([...images.pinned]).toEqual([KNOWN]);
     expect([...volumes.users]).toEqual([KNOWN]);
     expect(await readdir(join(dir, 'files'))).toEqual([KNOWN]);
