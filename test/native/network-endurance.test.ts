@@ -92,7 +92,7 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
 
   // The entry host has no task of the service.
   beforeAll(async () => {
-    lab = await NetworkLab.create('ske', 2, UNDERLAY_MTU);
+    lab = await NetworkLab.create('skh', 2, UNDERLAY_MTU);
     [entry, home] = lab.hosts as [LabHost, LabHost];
     await both((host) => host.start());
     await both((host) => host.apply(tables(), true));

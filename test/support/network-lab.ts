@@ -200,6 +200,8 @@ export class NetworkLab {
   readonly #prefix: string;
   readonly #dir: string;
   readonly #tasks: ChildProcess[] = [];
+  /** those that it made: names of others may begin like these */
+  readonly #namespaces: string[] = [];
 
   private constructor(prefix: string) {
     this.#prefix = prefix;
@@ -221,7 +223,7 @@ export class NetworkLab {
 
   async #makeUnderlay(hostCount: number, mtu: number): Promise<void> {
     const hub = `${this.#prefix}h`;
-    await command('ip', 'netns', 'add', hub);
+    await this.#addNamespace(hub);
     await command('ip', '-n', hub, 'link', 'add', 'br0', 'type', 'bridge');
     await command('ip', '-n', hub, 'link', 'set', 'br0', 'up');
     const seats = Array.from({ length: hostCount }, (_, i) => ({
@@ -230,7 +232,7 @@ export class NetworkLab {
     }));
     seats.push({ name: `${this.#prefix}c`, address: this.outsideAddress });
     for (const [i, { name, address }] of seats.entries()) {
-      await command('ip', 'netns', 'add', name);
+      await this.#addNamespace(name);
       // A new namespace forwards when the machine does at that moment.
       await inNetns(`/run/netns/${name}`, 'sysctl', '-qw', 'net.ipv4.ip_forward=0');
       const sized = ['mtu', `${mtu}`];
@@ -245,6 +247,11 @@ export class NetworkLab {
         this.hosts.push(new LabHost(`node${i}`, address, `/run/netns/${name}`, dir));
       }
     }
+  }
+
+  async #addNamespace(name: string): Promise<void> {
+    await command('ip', 'netns', 'add', name);
+    this.#namespaces.push(name);
   }
 
   /** What the way to a host carries becomes less than its link says, and nothing tells of what is dropped. */
@@ -327,11 +334,7 @@ export class NetworkLab {
       for (const name of names) await command('umount', '-l', join(pins, name)).catch(() => '');
       await command('umount', '-l', join(dir, 'encrypted', 'netns')).catch(() => '');
     }
-    const listed = await command('ip', 'netns', 'list');
-    for (const line of listed.split('\n')) {
-      const name = line.split(' ')[0] ?? '';
-      if (name.startsWith(this.#prefix)) await command('ip', 'netns', 'del', name);
-    }
+    for (const name of this.#namespaces) await command('ip', 'netns', 'del', name).catch(() => '');
     rmSync(this.#dir, { recursive: true, force: true });
   }
 }
