@@ -9,10 +9,18 @@ import { CGROUP_NAME, SWITCH_WORDS } from './setting-words.ts';
 const TEXT_KEYS = [
   ...['data-dir', 'listen-addr', 'advertise-addr', 'hostname', 'cgroup-parent', 'image-gc'],
   ...['group', 'socket-mode', 'tlscacert', 'tlscert', 'tlskey', 'userns-remap', 'log-driver'],
+  'default-runtime',
   ...REGISTRY_TEXT_KEYS,
 ];
 const SWITCH_KEYS = ['tls', 'tlsverify', 'api-read-on-workers'];
-const LIST_KEYS = ['host', 'label', 'node-generic-resource', 'log-opt', ...REGISTRY_LIST_KEYS];
+const LIST_KEYS = [
+  'host',
+  'label',
+  'node-generic-resource',
+  'log-opt',
+  'add-runtime',
+  ...REGISTRY_LIST_KEYS,
+];
 
 /** Throws `invalid-argument` with file, line and column. */
 export async function readConfigFile(path: string): Promise<Record<string, never>> {

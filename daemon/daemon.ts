@@ -78,6 +78,7 @@ export class Daemon {
         imageWatermarks: options.imageWatermarks,
         settings: {
           userNamespaces: await userNamespaces(options.usernsRemap),
+          runtimes: options.runtimes,
           logDriver: options.logDriver,
           logSource: () => ({
             hostname: options.hostname,
@@ -171,6 +172,7 @@ export class Daemon {
       version: VERSION,
       labels: options.labels,
       logDriver: options.logDriver,
+      runtimes: options.runtimes,
       isRemapped: options.usernsRemap !== '',
       registries: options.registries,
       readOnWorkers: options.apiReadOnWorkers,

@@ -41,6 +41,8 @@ export async function parseDockerd(
     .option('--log-driver <name>', 'of containers that name none (default json-file)')
     .option('--log-opt <key=value>', 'of that log driver', collect)
     .option('--userns-remap <user[:group]>', 'containers have the subordinate ids of this user')
+    .option('--add-runtime <name=path>', 'an OCI runtime that containers may name', collect)
+    .option('--default-runtime <name>', 'of containers that name none (default native)')
     .option('--node-generic-resource <kind=value>', 'what tasks can reserve here', collect)
     .allowExcessArguments(false)
     .action(() => {});

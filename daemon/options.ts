@@ -6,12 +6,14 @@ import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { parseGenericResources } from '../common/model/generic-resource.ts';
 import { checkLogDriver, DEFAULT_LOG_DRIVER } from '../common/model/log-driver.ts';
 import type { GenericResource, LogDriver } from '../common/model/service.ts';
+import type { NodeRuntimes } from '../worker/executor/oci-runtimes.ts';
 import {
   DEFAULT_WATERMARKS,
   type RegistrySettings,
   type Watermarks,
 } from '../worker/images/image-store.ts';
 import { type ApiHost, parseApiHosts, type TlsFlags } from './api-hosts.ts';
+import { nodeRuntimes } from './oci-runtimes.ts';
 import type { InspectRequest } from './raft-inspect.ts';
 import { type RegistryFlags, registryFlags, registrySettings } from './registry-options.ts';
 import { CGROUP_NAME, SWITCH_WORDS } from './setting-words.ts';
@@ -38,6 +40,7 @@ export interface DaemonOptions {
   readonly imageWatermarks: Watermarks | null;
   /** `default` or `USER[:GROUP]`: whose subordinate ids containers have; '' = the node's own ids */
   readonly usernsRemap: string;
+  readonly runtimes: NodeRuntimes;
   /** of every container that names none */
   readonly logDriver: LogDriver;
   readonly labels: Readonly<Record<string, string>>;
@@ -61,6 +64,8 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly logLevel?: LogLevel;
   readonly label?: readonly string[];
   readonly usernsRemap?: string;
+  readonly addRuntime?: readonly string[];
+  readonly defaultRuntime?: string;
   readonly logDriver?: string;
   readonly logOpt?: readonly string[];
   readonly imageGc?: string;
@@ -112,6 +117,8 @@ export async function parseInvocation(
       '--userns-remap <user[:group]>',
       'containers have the subordinate ids of this user (/etc/subuid, /etc/subgid), default = those of dockremap',
     )
+    .option('--add-runtime <name=path>', 'an OCI runtime that containers may name', collect)
+    .option('--default-runtime <name>', 'of containers that name none (default native)')
     .option(
       '--node-generic-resource <kind=value>',
       'what tasks can reserve here: a count (ssd=3) or values (gpu=UUID1,gpu=UUID2)',
@@ -177,6 +184,10 @@ export async function daemonOptions(
     apiReadOnWorkers: all.apiReadOnWorkers ?? false,
     imageWatermarks: watermarksOf(all.imageGc),
     usernsRemap: all.usernsRemap ?? '',
+    runtimes: nodeRuntimes({
+      added: all.addRuntime ?? [],
+      defaultName: all.defaultRuntime ?? '',
+    }),
     logDriver: logDriverOf(all),
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
     genericResources: parseGenericResources(all.nodeGenericResource ?? []),

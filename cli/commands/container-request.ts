@@ -81,8 +81,6 @@ export function containerFlags(command: Command): void {
   refuseFlags(command, {
     '--platform': 'an image is of the platform of its host',
     '--pull': 'images are pulled when they are missing',
-    '--gpus': 'not supported yet',
-    '--runtime': 'there is one runtime',
     '--cidfile': 'not supported yet',
     '--annotation': 'not supported yet',
     '--storage-opt': 'not supported yet',

@@ -11,6 +11,7 @@ import { parseDeviceRule } from '../../common/model/device-rule.ts';
 import type { ContainerSpecJson } from '../../common/model/engine-json/container-spec.ts';
 import type { KernelResourcesJson, ResourcesJson } from '../../common/model/engine-json/task.ts';
 import { parseDevice, parseDeviceRate } from '../compose/devices.ts';
+import { parseGpus } from '../compose/gpus.ts';
 import { parseSecurityOption, privilegesOf } from '../compose/security-options.ts';
 import { parseSizeBytes } from '../compose/values.ts';
 import { type CommandContext, collect, decimal, flag, UsageError, unsigned } from './context.ts';
@@ -28,6 +29,8 @@ export interface IsolationFlags {
   readonly uts?: string;
   readonly cgroupns?: string;
   readonly userns?: string;
+  readonly runtime?: string;
+  readonly gpus?: readonly string[];
   readonly securityOpt?: Many;
   readonly memorySwap?: number;
   readonly memorySwappiness?: number;
@@ -97,6 +100,11 @@ export function isolationFlags(
     .addOption(mode('--cgroupns', 'control groups', 'private', 'host'))
     .addOption(mode('--userns', 'user ids (default: as the node does)', 'private', 'host'))
     .option(
+      '--runtime <name>',
+      'what makes the containers: native, crun, runc, ... (default: the node’s)',
+    )
+    .option('--gpus <request>', "of the node: all, a number, 'device=0,1'", checked(parseGpus))
+    .option(
       '--security-opt <option>',
       'no-new-privileges, seccomp=FILE, apparmor=PROFILE',
       securityOption,
@@ -129,6 +137,8 @@ export function isolationOf(
     ...(flags.uts !== undefined && { UTSMode: flags.uts }),
     ...(flags.cgroupns !== undefined && { CgroupnsMode: flags.cgroupns }),
     ...(flags.userns !== undefined && { UsernsMode: flags.userns }),
+    ...(flags.runtime !== undefined && { Runtime: flags.runtime }),
+    ...(flags.gpus && { DeviceRequests: flags.gpus.map(parseGpus) }),
     ...(flags.securityOpt && {
       Privileges: privilegesOf(
         flags.securityOpt.map((text) => parseSecurityOption(text) ?? {}),

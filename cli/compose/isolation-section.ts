@@ -5,6 +5,7 @@ import type {
 } from '../../common/model/engine-json/container-spec.ts';
 import type { DeviceRateJson, KernelResourcesJson } from '../../common/model/engine-json/task.ts';
 import { type DeviceJson, parseDevice } from './devices.ts';
+import { deviceRequests } from './gpus.ts';
 import type { Fields, Item } from './item.ts';
 import type { StackScope } from './scope.ts';
 import { parseSecurityOption, privilegesOf } from './security-options.ts';
@@ -28,7 +29,17 @@ export function isolationSection(
     ...mode('UTSMode', fields.get('uts')),
     ...mode('CgroupnsMode', fields.get('cgroup') ?? fields.get('cgroupns_mode')),
     ...some('UsernsMode', fields.get('userns_mode')?.text()),
+    ...some('Runtime', fields.get('runtime')?.text()),
+    ...some('DeviceRequests', [
+      ...deviceRequests(fields.get('gpus')),
+      ...deviceRequests(reserved(fields.get('deploy'))),
+    ]),
   };
+}
+
+function reserved(deploy: Item | undefined): Item | undefined {
+  const resources = deploy?.fields().get('resources')?.fields();
+  return resources?.get('reservations')?.fields().get('devices');
 }
 
 /** What is so anyway is not said: the spec stays what other clients can send back. */

@@ -271,6 +271,17 @@ export interface DeviceMapping {
 }
 
 /** What a container shares with its node, beyond Swarm's container spec (Docker's HostConfig has it). */
+/** What asks for devices of a node by what they can do, as `--gpus` does. */
+export interface DeviceRequest {
+  /** '' = any */
+  readonly driver: string;
+  /** -1 = all; 0 = those of `deviceIds` */
+  readonly count: number;
+  readonly deviceIds: readonly string[];
+  /** one of these sets, all of it */
+  readonly capabilities: readonly (readonly string[])[];
+}
+
 export interface Isolation {
   /** every capability and device, nothing hidden, no seccomp filter and no AppArmor profile */
   readonly privileged: boolean;
@@ -284,6 +295,9 @@ export interface Isolation {
   readonly cgroup: 'private' | 'host';
   /** default = as the node does with all containers */
   readonly user: 'default' | 'private' | 'host';
+  readonly deviceRequests: readonly DeviceRequest[];
+  /** the name of what makes the container; '' = as the node does with all */
+  readonly runtime: string;
 }
 
 export const DEFAULT_ISOLATION: Isolation = {
@@ -295,6 +309,8 @@ export const DEFAULT_ISOLATION: Isolation = {
   uts: 'private',
   cgroup: 'private',
   user: 'default',
+  deviceRequests: [],
+  runtime: '',
 };
 
 /** What runs. Absent strings are empty, absent lists are empty, absent scalars with meaning are null. */

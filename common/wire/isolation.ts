@@ -1,6 +1,12 @@
 /** What a container shares with its node, and what the kernel's controllers hold it to. */
 import { skep } from '../../proto/gen/skep.js';
-import type { DeviceMapping, DeviceRate, Isolation, KernelResources } from '../model/service.ts';
+import type {
+  DeviceMapping,
+  DeviceRate,
+  DeviceRequest,
+  Isolation,
+  KernelResources,
+} from '../model/service.ts';
 import {
   enumTable,
   int64,
@@ -47,6 +53,24 @@ function deviceFromProto(m: skep.DeviceMapping.$Properties): DeviceMapping {
   });
 }
 
+function requestToProto(request: DeviceRequest): skep.DeviceRequest.$Properties {
+  return {
+    driver: text(request.driver),
+    count: int64(request.count, 'count of a device request'),
+    deviceIds: textList(request.deviceIds),
+    capabilities: request.capabilities.map((names) => ({ names: textList(names) })),
+  };
+}
+
+function requestFromProto(m: skep.DeviceRequest.$Properties): DeviceRequest {
+  return Object.freeze({
+    driver: m.driver ?? '',
+    count: intFromProto(m.count, 'count of a device request'),
+    deviceIds: textListFromProto(m.deviceIds),
+    capabilities: listFromProto(m.capabilities, ({ names }) => textListFromProto(names)),
+  });
+}
+
 export function isolationToProto(isolation: Isolation): skep.Isolation.$Properties {
   return {
     privileged: isolation.privileged,
@@ -57,6 +81,8 @@ export function isolationToProto(isolation: Isolation): skep.Isolation.$Properti
     uts: namespaceModeTable.toProto(isolation.uts),
     cgroup: namespaceModeTable.toProto(isolation.cgroup),
     user: userModeTable.toProto(isolation.user),
+    deviceRequests: isolation.deviceRequests.map(requestToProto),
+    runtime: text(isolation.runtime),
   };
 }
 
@@ -70,6 +96,8 @@ export function isolationFromProto(m: skep.Isolation.$Properties): Isolation {
     uts: namespaceModeTable.fromProto(m.uts),
     cgroup: namespaceModeTable.fromProto(m.cgroup),
     user: userModeTable.fromProto(m.user),
+    deviceRequests: listFromProto(m.deviceRequests, requestFromProto),
+    runtime: m.runtime ?? '',
   });
 }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { LogDriver } from '../../common/model/service.ts';
 import type { Manager } from '../../manager/manager.ts';
+import type { NodeRuntimes } from '../../worker/executor/oci-runtimes.ts';
 import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import type { Worker } from '../../worker/worker.ts';
 import type { SwarmNode } from '../swarm-node.ts';
@@ -33,6 +34,7 @@ export interface RouteParts {
   /** of containers that name none */
   readonly logDriver: LogDriver;
   /** containers have user namespaces unless they say otherwise */
+  readonly runtimes: NodeRuntimes;
   readonly isRemapped: boolean;
   /** On a worker a manager answers what only reads the cluster. */
   readonly readOnWorkers: boolean;

@@ -3,6 +3,7 @@
 import { arch, cpus, release, totalmem } from 'node:os';
 import { type ErrorCode, hasCode } from '../../common/base/errors.ts';
 import { LOG_DRIVERS } from '../../common/model/log-driver.ts';
+import { NATIVE_RUNTIME, type NodeRuntimes } from '../../worker/executor/oci-runtimes.ts';
 import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import { NETWORK_DRIVERS } from '../../worker/network/local-network.ts';
 import type { RequestContext } from './http-context.ts';
@@ -122,8 +123,8 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     Labels: Object.entries(labels).map(([key, value]) => `${key}=${value}`),
     ExperimentalBuild: false,
     ServerVersion: version,
-    Runtimes: { native: { path: 'skep-shim' } },
-    DefaultRuntime: 'native',
+    Runtimes: runtimesJson(parts.runtimes),
+    DefaultRuntime: parts.runtimes.defaultName,
     Swarm: await swarmInfoJson(parts, context),
     LiveRestoreEnabled: true,
     Isolation: '',
@@ -131,6 +132,11 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     SecurityOptions: ['name=seccomp,profile=builtin', ...(parts.isRemapped ? ['name=userns'] : [])],
     Warnings: null,
   };
+}
+
+function runtimesJson({ others }: NodeRuntimes): object {
+  const shown = [...others].map(([name, path]) => [name, { path }]);
+  return { [NATIVE_RUNTIME]: { path: 'skep-shim' }, ...Object.fromEntries(shown) };
 }
 
 /** Loopback is always insecure, as in Docker; the rest is what the daemon was told. */

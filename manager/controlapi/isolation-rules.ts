@@ -5,6 +5,7 @@ import type {
   ContainerSpec,
   DeviceMapping,
   DeviceRate,
+  DeviceRequest,
   KernelResources,
   TaskSpec,
 } from '../../common/model/service.ts';
@@ -14,6 +15,7 @@ import { invalid } from './refusal.ts';
 
 const CPU_SHARES_MIN = 2;
 const CPU_SHARES_MAX = 262_144;
+const RUNTIME_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 const BLOCK_WEIGHT_MIN = 10;
 const BLOCK_WEIGHT_MAX = 1000;
 /** `0-2,5`: what the kernel's cpuset files take. */
@@ -42,9 +44,21 @@ export function checkIsolation(container: ContainerSpec, networks: TaskSpec['net
   if (isolation === null) return;
   isolation.devices.forEach(checkDevice);
   for (const rule of isolation.deviceRules) parseDeviceRule(rule);
+  isolation.deviceRequests.forEach(checkDeviceRequest);
+  if (isolation.runtime !== '' && !RUNTIME_NAME.test(isolation.runtime)) {
+    throw invalid(`invalid runtime name: ${isolation.runtime}`);
+  }
   if (isolation.uts === 'host' && (container.hostname !== '' || container.domainname !== '')) {
     throw invalid('conflicting options: hostname and the UTS mode');
   }
+}
+
+/** Docker's rules and words. */
+function checkDeviceRequest({ count, deviceIds }: DeviceRequest): void {
+  if (count !== 0 && deviceIds.length > 0) {
+    throw invalid('cannot set both Count and DeviceIDs on device request');
+  }
+  if (count < -1) throw invalid(`invalid count ${count} of a device request: -1 means all`);
 }
 
 /** Those that have sysctls and are the node's. */

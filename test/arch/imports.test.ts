@@ -67,7 +67,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   protobufjs: ['common/wire', 'proto/gen'],
   pino: ['common/base'],
   koffi: ['native/ffi'],
-  yaml: ['cli/compose', 'daemon/config-file.ts'],
+  yaml: ['cli/compose', 'daemon/config-file.ts', 'worker/executor/cdi.ts'],
   '@peculiar/x509': ['common/pki'],
   'reflect-metadata': ['common/pki'],
   'dns-packet': ['worker/network'],

@@ -179,6 +179,15 @@ const container = record<ContainerSpec>({
       uts: fc.constantFrom('private', 'host'),
       cgroup: fc.constantFrom('private', 'host'),
       user: fc.constantFrom('default', 'private', 'host'),
+      deviceRequests: someOf(
+        record<NonNullable<ContainerSpec['isolation']>['deviceRequests'][number]>({
+          driver: text,
+          count: fc.integer({ min: -1 }),
+          deviceIds: texts,
+          capabilities: someOf(texts),
+        }),
+      ),
+      runtime: text,
     }),
   ),
   registryAuth: orNull(text),

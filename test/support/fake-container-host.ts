@@ -4,6 +4,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
+import { NO_EDITS } from '../../worker/executor/cdi.ts';
 import type { HostFacts } from '../../worker/executor/host-facts.ts';
 import type { Images, Networks, Runtime, Volumes } from '../../worker/executor/ports.ts';
 import type { ImageConfig, ImageRecord, RegistryAuth } from '../../worker/images/image-store.ts';
@@ -388,6 +389,7 @@ export class FakeNetworks implements Networks {
 /** A machine without devices to give or AppArmor. */
 export const NO_HOST_FACTS: HostFacts = {
   devices: [],
+  edits: NO_EDITS,
   blockDevices: new Map(),
   apparmorProfile: null,
   arch: 'amd64',

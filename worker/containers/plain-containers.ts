@@ -8,8 +8,10 @@ import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Random } from '../../common/base/random.ts';
 import { isContainerId } from '../../common/model/container-id.ts';
 import { randomName } from '../../common/model/random-name.ts';
+import { DEFAULT_ISOLATION } from '../../common/model/service.ts';
 import { makeBundle } from '../executor/container-maker.ts';
 import type { NetworkNamespace } from '../executor/oci-builder.ts';
+import { runtimeName } from '../executor/oci-runtimes.ts';
 import { ignoreGone } from '../executor/stop-container.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { NetworkedContainer } from '../network/container-networks.ts';
@@ -109,7 +111,7 @@ export class PlainContainers {
   async create(given: string | null, asked: ContainerDefinition): Promise<PlainContainer> {
     const { images, random, clock, records } = this.#options;
     const image = requireImage(images.get(asked.container.image), asked);
-    const definition = await this.#withNetworks(asked);
+    const definition = this.#withRuntime(await this.#withNetworks(asked));
     const id = Buffer.from(random.bytes(ID_BYTES)).toString('hex');
     const name = this.#reserve(id, given);
     try {
@@ -138,6 +140,14 @@ export class PlainContainers {
     } finally {
       this.#reserved.delete(name);
     }
+  }
+
+  /** That of its making is its own for good. */
+  #withRuntime(definition: ContainerDefinition): ContainerDefinition {
+    const { container } = definition;
+    const isolation = container.isolation ?? DEFAULT_ISOLATION;
+    const runtime = runtimeName(isolation.runtime, this.#options.settings.runtimes);
+    return { ...definition, container: { ...container, isolation: { ...isolation, runtime } } };
   }
 
   /** With the names of its networks, which are known. */

@@ -22,6 +22,7 @@ import type { HostFacts } from './host-facts.ts';
 import { planMounts } from './mounts.ts';
 import type { NodeSettings } from './node-settings.ts';
 import { type NetworkNamespace, ociSpecOf } from './oci-builder.ts';
+import { runtimeOf } from './oci-runtimes.ts';
 import type { Images, Volumes } from './ports.ts';
 import { SIGTERM, signalNumber } from './signals.ts';
 import type { NameFiles, TaskFiles } from './task-files.ts';
@@ -34,7 +35,10 @@ export interface MakerParts {
   /** `user[:group]`, by name or number, after the image's own files */
   readonly resolveUser: (user: string, lowerDirs: readonly string[]) => Promise<ResolvedUser>;
   /** what a spec asks to know of this machine */
-  readonly hostFacts: (spec: ContainerWords) => Promise<HostFacts>;
+  readonly hostFacts: (
+    spec: ContainerWords,
+    genericResources?: readonly GenericResource[],
+  ) => Promise<HostFacts>;
   readonly settings: NodeSettings;
 }
 
@@ -70,6 +74,7 @@ export async function makeBundle(
   const { container } = order.spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const { joined, network } = order;
+  const runtime = runtimeOf(isolation.runtime, parts.settings.runtimes);
   const idMappings = idMappingsOf(
     { isolation, isOnHostNetwork: network === 'host', joined },
     parts.settings.userNamespaces,
@@ -87,7 +92,7 @@ export async function makeBundle(
       isMapped,
     }),
     userOf(order, lowerDirs, parts.resolveUser),
-    parts.hostFacts(order.spec),
+    parts.hostFacts(order.spec, order.genericResources),
   ]);
   stopSignalOf(order.spec, image); // one that cannot be sent is told now, not at the end
   const spec = ociSpecOf({
@@ -104,7 +109,13 @@ export async function makeBundle(
   });
   const logging = loggingOf(order, parts, spec.process);
   const { maxBytes, maxFiles } = logging.settings;
-  return { spec, logMaxBytes: maxBytes, logMaxFiles: maxFiles, logging };
+  return {
+    spec,
+    logMaxBytes: maxBytes,
+    logMaxFiles: maxFiles,
+    logging,
+    ...(runtime && { runtime }),
+  };
 }
 
 function loggingOf(

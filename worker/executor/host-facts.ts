@@ -7,10 +7,15 @@ import { SkepError } from '../../common/base/errors.ts';
 import {
   DEFAULT_ISOLATION,
   type DeviceMapping,
+  type GenericResource,
+  type Isolation,
   type Privileges,
   type TaskSpec,
 } from '../../common/model/service.ts';
 import type { OciDevice } from '../runtime/oci.ts';
+import { type CdiDeviceNode, type CdiEdits, joinEdits, NO_EDITS } from './cdi.ts';
+import { deviceInventory, type InventoryPlaces } from './device-inventory.ts';
+import { devicesOfResources, selectDevices } from './device-requests.ts';
 import { cleanPath } from './isolation.ts';
 
 /** A device of this machine, as the container is to have it. */
@@ -27,6 +32,8 @@ export interface DeviceNumber {
 
 export interface HostFacts {
   readonly devices: readonly MappedDevice[];
+  /** what else the devices that were asked for by what they can do bring along */
+  readonly edits: CdiEdits;
   /** of the paths that throttles name */
   readonly blockDevices: ReadonlyMap<string, DeviceNumber>;
   /** null = whatever the daemon has */
@@ -49,13 +56,18 @@ const GO_ARCHES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm6
 /** Throws `invalid-argument` for what is not here, `failed-precondition` for a profile. */
 export async function hostFacts(
   spec: Pick<TaskSpec, 'container' | 'resources'>,
+  genericResources: readonly GenericResource[] = [],
+  places?: InventoryPlaces,
 ): Promise<HostFacts> {
   const { container, resources } = spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const devices = await Promise.all(isolation.devices.map(mappedDevices));
+  const edits = await requestedEdits(isolation, genericResources, places);
+  const requested = await Promise.all(edits.deviceNodes.map(mappedNode));
   const all = isolation.privileged ? await devicesBelow('/dev', '/dev', 'rwm') : [];
   return {
-    devices: [...all, ...devices.flat()],
+    devices: [...all, ...requested, ...devices.flat()],
+    edits,
     blockDevices: await blockDevicesOf(resources),
     apparmorProfile: await apparmorProfile(
       isolation.privileged ? 'disabled' : (container.privileges?.apparmor.mode ?? 'default'),
@@ -64,6 +76,27 @@ export async function hostFacts(
     arch: GO_ARCHES[process.arch] ?? process.arch,
     kernel: release(),
   };
+}
+
+async function requestedEdits(
+  { deviceRequests }: Isolation,
+  genericResources: readonly GenericResource[],
+  places?: InventoryPlaces,
+): Promise<CdiEdits> {
+  if (deviceRequests.length === 0 && genericResources.length === 0) return NO_EDITS;
+  const inventory = await deviceInventory(places);
+  const chosen = new Set([
+    ...selectDevices(deviceRequests, inventory),
+    ...devicesOfResources(genericResources, inventory),
+  ]);
+  return joinEdits([...chosen].map(({ edits }) => edits));
+}
+
+/** Of a device of the inventory, which may have gone since. */
+async function mappedNode({ path, hostPath, permissions }: CdiDeviceNode): Promise<MappedDevice> {
+  const found = await unlessVanished(deviceAt(hostPath, path, permissions), null);
+  if (found !== null && found !== 'directory') return found;
+  throw new SkepError('invalid-argument', `--gpus: ${hostPath} is no device of this node`);
 }
 
 async function mappedDevices(mapping: DeviceMapping): Promise<MappedDevice[]> {

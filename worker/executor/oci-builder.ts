@@ -25,6 +25,7 @@ import {
 import type { OciMount, OciNamespace, OciRlimit, OciSpec } from '../runtime/oci.ts';
 import { seccompOf } from '../runtime/seccomp-choice.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
+import type { CdiMount } from './cdi.ts';
 import type { HostFacts } from './host-facts.ts';
 import {
   cleanPath,
@@ -64,11 +65,16 @@ export function ociSpecOf(parts: OciParts): OciSpec {
   const process = defaultProcess(argvOf(container, image), [
     ...environmentOf(container, image, hostname, user.home),
     ...genericResourceEnvironment(parts.genericResources),
+    ...host.edits.env,
   ]);
   const base = defaultSpec(lowerDirs, {
     ...process,
     cwd: container.workdir || image.workingDir || '/',
-    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    user: {
+      uid: user.uid,
+      gid: user.gid,
+      additionalGids: [...new Set([...user.additionalGids, ...host.edits.gids])],
+    },
     capabilities: capabilitySet(capabilities),
     rlimits: container.ulimits.map(rlimitOf),
     noNewPrivileges: container.privileges?.noNewPrivileges ?? false,
@@ -81,7 +87,7 @@ export function ociSpecOf(parts: OciParts): OciSpec {
   const shared = sharedNamespaces(isolation);
   const linux = isolatedLinux(isolation, base.linux, host.devices);
   const own = isolatedMounts(isolation, base.mounts);
-  const mounts = parts.mounts.map((mount) => ({
+  const mounts = [...parts.mounts, ...host.edits.mounts.map(editMount)].map((mount) => ({
     ...mount,
     destination: cleanPath(mount.destination),
   }));
@@ -91,6 +97,7 @@ export function ociSpecOf(parts: OciParts): OciSpec {
     root: { lowerDirs, readonly: container.readOnly },
     hostname: isolation.uts === 'host' ? '' : hostname,
     domainname: container.domainname,
+    ...(host.edits.hooks.length > 0 && { hooks: host.edits.hooks }),
     mounts: [...own.filter(({ destination }) => !hidden.has(destination)), ...mounts],
     linux: {
       ...linux,
@@ -106,6 +113,17 @@ export function ociSpecOf(parts: OciParts): OciSpec {
       sysctl: container.sysctls,
       seccomp: seccompOf(seccompModeOf(container, isolation), { ...host, capabilities }),
     },
+  };
+}
+
+/** A library or a socket of the host that a device needs. */
+function editMount({ hostPath, containerPath, options }: CdiMount): OciMount {
+  const bind = options.some((option) => option === 'bind' || option === 'rbind') ? [] : ['rbind'];
+  return {
+    destination: containerPath,
+    type: 'bind',
+    source: hostPath,
+    options: [...bind, ...options],
   };
 }
 

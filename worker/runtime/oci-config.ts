@@ -7,6 +7,7 @@ import type { SeccompProfile, SeccompRule } from '../../native/ffi/seccomp.ts';
 import { parseMountOptions } from './mount-options.ts';
 import type {
   OciDeviceRule,
+  OciHook,
   OciLinux,
   OciMount,
   OciProcess,
@@ -64,8 +65,18 @@ export function ociConfigText(spec: OciSpec, context: OciConfigContext): string 
     ...(spec.hostname !== '' && { hostname: spec.hostname }),
     mounts: init ? [...mounts, initMount] : mounts,
     linux: linuxOf(spec, context),
+    ...(spec.hooks && { hooks: hooksOf(spec.hooks) }),
   };
   return JSON.stringify(config).replaceAll(UNLIMITED, UNLIMITED_NUMBER);
+}
+
+function hooksOf(hooks: readonly OciHook[]): object {
+  const byStage = new Map<string, object[]>();
+  for (const { stage, path, args, env, timeoutSeconds } of hooks) {
+    const hook = { path, args, env, ...(timeoutSeconds !== null && { timeout: timeoutSeconds }) };
+    byStage.set(stage, [...(byStage.get(stage) ?? []), hook]);
+  }
+  return Object.fromEntries(byStage);
 }
 
 function refuseOwn({ linux, mounts }: OciSpec, runtimeName: string): void {

@@ -12,6 +12,19 @@ export interface OciSpec {
   readonly domainname?: string;
   readonly mounts: readonly OciMount[];
   readonly linux: OciLinux;
+  /** programs of the host that are run around the container; our own shim runs none */
+  readonly hooks?: readonly OciHook[];
+}
+
+export interface OciHook {
+  /** `createRuntime`, `createContainer`, `startContainer`, `poststart`, `poststop`, `prestart` */
+  readonly stage: string;
+  /** absolute, on the host */
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  /** null = no limit */
+  readonly timeoutSeconds: number | null;
 }
 
 /** Our extension: the root is an overlay, its upper directory lies in the task's directory. */

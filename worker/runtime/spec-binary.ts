@@ -116,6 +116,11 @@ class Writer {
 export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   const out = new Writer();
   const { cgroup } = context;
+  const [hook] = context.ociRuntime === '' ? (spec.hooks ?? []) : [];
+  if (hook) {
+    const words = `hook ${hook.stage} ${hook.path}: hooks, as CDI devices may have them, are run by other runtimes only: --runtime crun or runc`;
+    throw new SkepError('unimplemented', words);
+  }
   out.u32(MAGIC);
   out.u32(VERSION);
   writeNamespaces(out, spec);

@@ -26,13 +26,15 @@ const updateKeys = (field: string): KeyTable => ({
   order: honoured(`${field}.Order`, words('start-first', 'stop-first')),
 });
 
+const REQUESTS = 'ContainerSpec.DeviceRequests';
+
 /** What asks for devices, here and in `gpus`. */
 export const DEVICE_REQUEST_KEYS: KeyTable = {
-  capabilities: section(TEXT_SET),
-  count: section(COUNT),
-  device_ids: section(TEXT_SET),
-  driver: section(TEXT),
-  options: section(PAIRS),
+  capabilities: honoured(`${REQUESTS}.Capabilities`, TEXT_SET),
+  count: honoured(`${REQUESTS}.Count`, COUNT),
+  device_ids: honoured(`${REQUESTS}.DeviceIDs`, TEXT_SET),
+  driver: honoured(`${REQUESTS}.Driver`, TEXT),
+  options: refused('options are for programs of a driver, which do not run here', PAIRS),
 };
 
 const LIMITS = 'Resources.Limits';
@@ -85,8 +87,8 @@ export const DEPLOY_KEYS: KeyTable = {
               }),
             ),
           ),
-          devices: refused(
-            'devices of a host cannot be reserved yet; generic_resources can',
+          devices: honoured(
+            'ContainerSpec.DeviceRequests',
             list(map(DEVICE_REQUEST_KEYS, { required: ['capabilities'] })),
           ),
         }),

@@ -356,8 +356,8 @@ export const SERVICE_KEYS: KeyTable = {
     ),
   ),
   device_cgroup_rules: honoured(`${CONTAINER}.DeviceCgroupRules`, TEXT_SET),
-  gpus: refused(
-    'devices of a host cannot be given to tasks yet',
+  gpus: honoured(
+    `${CONTAINER}.DeviceRequests`,
     either(words('all'), list(map(DEVICE_REQUEST_KEYS, { open: true }))),
   ),
   volumes_from: refused('tasks share data by a named volume that both mount', TEXT_SET),
@@ -453,7 +453,7 @@ export const SERVICE_KEYS: KeyTable = {
     TEXT,
   ),
   isolation: refusedUnless(['default'], 'it concerns Windows', TEXT),
-  runtime: refused('there is one runtime', TEXT),
+  runtime: honoured(`${CONTAINER}.Runtime`, TEXT),
   credential_spec: refused(
     'it concerns Windows',
     map({ config: section(TEXT), file: section(TEXT), registry: section(TEXT) }),

@@ -63,6 +63,15 @@ export interface PrivilegesJson {
   readonly AppArmor?: { readonly Mode: string; readonly Profile?: string };
 }
 
+/** As `--gpus` makes one. */
+export interface DeviceRequestJson {
+  readonly Driver?: string;
+  /** -1 = all */
+  readonly Count?: number;
+  readonly DeviceIDs?: readonly string[] | null;
+  readonly Capabilities: readonly (readonly string[])[];
+}
+
 /** Ours: fields of Docker's HostConfig, in a ContainerSpec. */
 export interface IsolationJson {
   readonly Privileged?: boolean;
@@ -77,6 +86,8 @@ export interface IsolationJson {
   readonly UTSMode?: string;
   readonly CgroupnsMode?: string;
   readonly UsernsMode?: string;
+  readonly DeviceRequests?: readonly DeviceRequestJson[];
+  readonly Runtime?: string;
 }
 
 export interface ContainerSpecJson extends IsolationJson {

@@ -91,6 +91,7 @@ export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): 
       ...hostConfigOf(info),
       ...saidOf(shown?.hostConfig ?? {}),
       Links: linksOf(info),
+      Runtime: info.spec.container.isolation?.runtime ?? '',
     },
     Mounts: mountsOf(info),
     Config: { ...shown?.config, ...configOf(info) },

@@ -20,7 +20,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   Annotations: 'annotations are not done yet',
   CgroupParent: 'the parent group is that of the daemon',
   Cgroup: 'joining groups is not done',
-  DeviceRequests: 'GPUs by --gpus are not done yet',
   OomKillDisable: 'the OOM killer cannot be turned off',
   KernelMemory: 'kernel memory limits are gone from the kernel',
   KernelMemoryTCP: 'kernel memory limits are gone from the kernel',
@@ -36,7 +35,6 @@ const REFUSED: Readonly<Record<string, string>> = {
 /** Throws `unimplemented` for the first field that is not done. */
 export function refuseHostConfig(host: JsonReader): void {
   for (const [field, why] of Object.entries(REFUSED)) host.refuse(field, why);
-  requireOneOf(host, 'Runtime', ['', 'skep', 'runc'], 'there is one runtime');
   requireOneOf(host, 'VolumeDriver', ['', 'local'], 'other volume drivers are not done');
   requireOneOf(host, 'UsernsMode', ['', 'host', 'private'], 'a user namespace is host or private');
   requireOneOf(host, 'Isolation', ['', 'default'], 'isolation is a Windows feature');

@@ -3,10 +3,12 @@
  * fields of ContainerSpec and Resources. Clients that do not know them drop them when they send a
  * spec back.
  */
+import { SkepError } from '../../../common/base/errors.ts';
 import {
   type BlockIoLimits,
   DEFAULT_ISOLATION,
   type DeviceRate,
+  type DeviceRequest,
   type Isolation,
   type KernelResources,
   NO_KERNEL_RESOURCES,
@@ -23,6 +25,8 @@ const ISOLATION_FIELDS = [
   'UTSMode',
   'CgroupnsMode',
   'UsernsMode',
+  'DeviceRequests',
+  'Runtime',
 ];
 
 /** null when the document has none of its fields. */
@@ -44,7 +48,30 @@ export function isolationFromJson(json: JsonReader): Isolation | null {
     uts: json.oneOf('UTSMode', ['private', 'host'], DEFAULT_ISOLATION.uts),
     cgroup: json.oneOf('CgroupnsMode', ['private', 'host'], DEFAULT_ISOLATION.cgroup),
     user: json.oneOf('UsernsMode', ['default', 'private', 'host'], DEFAULT_ISOLATION.user),
+    deviceRequests: json.objects('DeviceRequests').map(deviceRequestFromJson),
+    runtime: json.string('Runtime'),
   };
+}
+
+function deviceRequestFromJson(json: JsonReader): DeviceRequest {
+  json.refuse('Options', 'options of devices are for their own programs, which do not run here');
+  const capabilities = (json.raw('Capabilities') ?? []) as unknown;
+  if (!isListOfTexts(capabilities)) {
+    const words = `${json.at('Capabilities')} must be a list of lists of texts`;
+    throw new SkepError('invalid-argument', words);
+  }
+  return {
+    driver: json.string('Driver'),
+    count: json.integer('Count'),
+    deviceIds: json.strings('DeviceIDs'),
+    capabilities,
+  };
+}
+
+function isListOfTexts(value: unknown): value is string[][] {
+  const isTexts = (item: unknown): boolean =>
+    Array.isArray(item) && item.every((text) => typeof text === 'string');
+  return Array.isArray(value) && value.every(isTexts);
 }
 
 /** What is given, though it be the default, is there: it reads back as the same. */
@@ -65,6 +92,17 @@ export function isolationToJson(isolation: Isolation): object {
     UTSMode: isolation.uts,
     CgroupnsMode: isolation.cgroup,
     ...some('UsernsMode', isolation.user === 'default' ? '' : isolation.user),
+    ...some(
+      'DeviceRequests',
+      isolation.deviceRequests.map(({ driver, count, deviceIds, capabilities }) => ({
+        Driver: driver,
+        Count: count,
+        DeviceIDs: deviceIds.length > 0 ? deviceIds : null,
+        Capabilities: capabilities,
+        Options: {},
+      })),
+    ),
+    ...some('Runtime', isolation.runtime),
   };
 }
 

@@ -1,7 +1,7 @@
 /** `HostConfig.Links` and `EndpointConfig.Links`: `CONTAINER[:ALIAS]`. */
 import { SkepError } from '../../../common/base/errors.ts';
 
-export interface LinkWords {
+interface LinkWords {
   /** name or id, as it was written */
   readonly target: string;
   readonly alias: string;

@@ -82,7 +82,7 @@ describe('completion', () => {
   test('offers no flag that is refused', async () => {
     const all = await offered('run', '--');
     expect(all).toContain('--network');
-    expect(all).not.toContain('--gpus');
+    expect(all).not.toContain('--platform');
   });
 
   test('says nothing of a daemon that cannot be asked', async () => {

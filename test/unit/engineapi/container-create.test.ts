@@ -212,9 +212,8 @@ describe('a container as docker run sends it', () => {
   });
 
   test.each<[object, string]>([
-    [{ DeviceRequests: [{ Count: 1 }] }, 'HostConfig.DeviceRequests'],
+    [{ DeviceRequests: [{ Options: { a: 'b' } }] }, 'HostConfig.DeviceRequests[0].Options'],
     [{ LogConfig: { Type: 'splunk' } }, 'log driver "splunk"'],
-    [{ Runtime: 'kata' }, 'HostConfig.Runtime'],
     [{ UsernsMode: 'keep-id' }, 'HostConfig.UsernsMode'],
     [{ MaskedPaths: [] }, 'HostConfig.MaskedPaths'],
     [{ SecurityOpt: ['systempaths=unconfined'] }, 'systempaths'],

@@ -27,6 +27,7 @@ async function infoWhen(failure: SkepError): Promise<unknown> {
     },
     labels: {},
     logDriver: DEFAULT_LOG_DRIVER,
+    runtimes: { defaultName: 'crun', others: new Map([['crun', '/usr/bin/crun']]) },
     isRemapped: true,
     registries: {
       insecureRegistries: [],
@@ -63,6 +64,13 @@ describe('info', () => {
     const info = await infoWhen(new SkepError('no-leader', 'nobody'));
     const own = ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'];
     expect(info).toMatchObject({ Plugins: { Network: own } });
+  });
+
+  test('names the runtimes that containers may have', async () => {
+    expect(await infoWhen(new SkepError('no-leader', 'none'))).toMatchObject({
+      Runtimes: { native: { path: 'skep-shim' }, crun: { path: '/usr/bin/crun' } },
+      DefaultRuntime: 'crun',
+    });
   });
 
   test('tells of faults that are ours', async () => {

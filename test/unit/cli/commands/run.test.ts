@@ -160,7 +160,7 @@ describe('skep container create', () => {
     expect(Object.keys(ExposedPorts ?? {})).toContain('53/udp');
   });
 
-  test.each([['--restart=always:3'], ['--gpus=all'], ['--link=a'], ['--platform=linux/arm64']])(
+  test.each([['--restart=always:3'], ['--gpus=some'], ['--pid=web'], ['--platform=linux/arm64']])(
     '%s is refused',
     async (flagged) => {
       const { fake, calls } = engine();

@@ -48,15 +48,15 @@ stack.yml:7:5  mapped     services.web.restart  RestartPolicy, unless deploy.res
   });
 
   test('fails for refused keys and for mistakes, and tells the rest nevertheless', async () => {
-    write({ 'stack.yml': 'services:\n  web: {image: w, runtime: r, usr: me}\n' });
+    write({ 'stack.yml': 'services:\n  web: {image: w, mac_address: r, usr: me}\n' });
     const { status, stdout, stderr } = await run(lint, ['stack.yml']);
     expect(status).toBe(1);
-    expect(stdout).toBe(`stack.yml:2:9   honoured  services.web.image    ContainerSpec.Image
-stack.yml:2:19  refused   services.web.runtime  there is one runtime
+    expect(stdout).toBe(`stack.yml:2:9   honoured  services.web.image        ContainerSpec.Image
+stack.yml:2:19  refused   services.web.mac_address  MAC addresses follow from the cluster's own addresses
 1 honoured, 1 refused
 `);
     expect(stderr.split('\n')[0]).toBe(
-      "stack.yml:2:31: unknown key 'usr' in services.web; did you mean user?",
+      "stack.yml:2:35: unknown key 'usr' in services.web; did you mean user?",
     );
   });
 
@@ -143,14 +143,14 @@ describe('stack deploy', () => {
   const noManager = { engine: { info: async () => ({ Swarm: { ControlAvailable: false } }) } };
 
   test('refuses before it asks the daemon anything', async () => {
-    write({ 'a.yml': 'services:\n  web: {image: w, runtime: kata}\n' });
+    write({ 'a.yml': 'services:\n  web: {image: w, mac_address: kata}\n' });
     const { status, stderr } = await run(deploy, ['-c', 'a.yml', 'shop']);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^a.yml:2:19: services.web.runtime is refused: /);
+    expect(stderr).toMatch(/^a.yml:2:19: services.web.mac_address is refused: /);
   });
 
   test('goes on without refused keys when it is told to', async () => {
-    write({ 'a.yml': 'services:\n  web: {image: w, runtime: kata}\n' });
+    write({ 'a.yml': 'services:\n  web: {image: w, mac_address: kata}\n' });
     const { stderr } = await run(deploy, ['-c', 'a.yml', '--ignore-refused', 'shop'], noManager);
     expect(stderr).toMatch(/^this node is not a swarm manager/);
   });

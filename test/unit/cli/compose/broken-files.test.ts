@@ -184,8 +184,8 @@ describe('mistakes of form', () => {
     ],
     [
       'a refused key',
-      'services:\n  a: {image: a, runtime: kata}\n',
-      '2:17 services.a.runtime is refused: there is one runtime (--ignore-refused goes on without it)',
+      'services:\n  a: {image: a, volumes_from: [b]}\n',
+      '2:17 services.a.volumes_from is refused: tasks share data by a named volume that both mount (--ignore-refused goes on without it)',
     ],
   ])('%s', (_, text, expected) => {
     expect(places(text)).toEqual([expected]);
@@ -247,7 +247,9 @@ describe('mistakes of form', () => {
 
   test('with --ignore-refused the rest is deployed, and each key is named', () => {
     const request = stackRequestOf({
-      files: { 'f.yml': 'services:\n  a: {image: a, runtime: r, user: me, cgroup_parent: /p}\n' },
+      files: {
+        'f.yml': 'services:\n  a: {image: a, volumes_from: [r], user: me, cgroup_parent: /p}\n',
+      },
     });
     const { stack, warnings } = loadStack({ ...request, ignoreRefused: true });
     expect(stack.services[0]!.spec.TaskTemplate.ContainerSpec).toEqual({
@@ -257,8 +259,8 @@ describe('mistakes of form', () => {
       DNSConfig: {},
     });
     expect(warnings).toEqual([
-      'f.yml:2:17: services.a.runtime has no effect: there is one runtime',
-      "f.yml:2:39: services.a.cgroup_parent has no effect: the cgroups of tasks are the daemon's",
+      'f.yml:2:17: services.a.volumes_from has no effect: tasks share data by a named volume that both mount',
+      "f.yml:2:46: services.a.cgroup_parent has no effect: the cgroups of tasks are the daemon's",
     ]);
   });
 });
