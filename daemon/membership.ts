@@ -8,10 +8,10 @@ import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
 import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
-import { type Identity, IdentityHolder } from '../common/pki/identity.ts';
+import { type Identity, IdentityHolder, remainingMs } from '../common/pki/identity.ts';
 import { TrustFollower } from '../common/pki/trust-follower.ts';
 import { wantedImages } from '../common/rpc/image-methods.ts';
-import { renewIdentity } from '../common/rpc/join-cluster.ts';
+import { type CertificateIssuer, issuerAt, renewIdentity } from '../common/rpc/join-cluster.ts';
 import { clusterReads } from '../common/rpc/node-methods.ts';
 import { requireCurrentManager } from '../common/rpc/peer.ts';
 import { RpcClientPool } from '../common/rpc/pool.ts';
@@ -28,6 +28,8 @@ import { RoleFollower } from './role-follower.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
 const SEAL_RETRY_MS = 5_000;
+/** Docker's words. */
+const EXPIRED = 'Swarm certificates have expired. To replace them, leave the swarm and join again.';
 
 export interface MembershipParts extends SwarmNodeOptions {
   readonly files: MembershipFiles;
@@ -91,7 +93,7 @@ export class Membership {
       identity: this.identity,
       managers: () => this.#managers(),
       request: (address, current, signal) =>
-        renewIdentity({ client: this.#pool.client(address), identity: current, clock, signal }),
+        renewIdentity({ issue: this.#issuerAt(address), identity: current, clock, signal }),
       save: (renewed) => this.#saveIdentity(renewed),
       clock,
       random,
@@ -124,7 +126,8 @@ export class Membership {
       refusal === ''
         ? ''
         : `the managers refuse this node, which may leave the swarm and join anew: ${refusal}`;
-    return this.#manager?.trouble ?? refused;
+    const isExpired = remainingMs(this.identity.current, this.#parts.clock.wallMs()) < 0;
+    return this.#manager?.trouble ?? (isExpired ? EXPIRED : refused);
   }
 
   /**
@@ -221,6 +224,14 @@ export class Membership {
     const { images } = this.#parts.worker;
     const user = { username: '', password: '', identityToken };
     return (await images.login(domain, user, signal)) ?? identityToken;
+  }
+
+  /** A leader asks itself: over the network nobody takes a certificate that has ended, nor does it take its own. */
+  #issuerAt(address: string): CertificateIssuer {
+    const manager = this.#manager;
+    return address === this.addresses.advertise && manager?.isLeader()
+      ? (request, signal) => manager.issueCertificate(request, signal)
+      : issuerAt(this.#pool.client(address));
   }
 
   async #startWorker(): Promise<void> {

@@ -8,6 +8,7 @@ import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { ManagerPeer } from '../common/model/session.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
+import type { IssueCertificateRequest, IssuedCertificate } from '../common/rpc/ca-methods.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
 import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
@@ -64,6 +65,7 @@ export class Manager implements ManagerList, LeaderLocator {
   #keys: KeptManagerKeys | null = null;
   /** removed before it knew that it had been added */
   #expelled = false;
+  #authority: Authority | null = null;
   #control: ControlApi | null = null;
   #leading = false;
 
@@ -121,6 +123,15 @@ export class Manager implements ManagerList, LeaderLocator {
     return removeRaftState(disk, dataDir);
   }
 
+  /** For the node of this manager itself, as the authority gives it to others. */
+  issueCertificate(
+    request: IssueCertificateRequest,
+    signal?: AbortSignal,
+  ): Promise<IssuedCertificate> {
+    if (!this.#authority) throw new SkepError('unavailable', 'manager is starting');
+    return this.#authority.issue(request, { peer: this.#self(), forwarded: false }, signal);
+  }
+
   get control(): ControlApi {
     if (!this.#control) throw new SkepError('unavailable', 'manager is starting');
     return this.#control;
@@ -142,7 +153,8 @@ export class Manager implements ManagerList, LeaderLocator {
       this.store.setProposer(raft);
       this.#register();
       await this.#scope.start(this.#expulsion());
-      await this.#scope.start(this.#snapshotFollower(raft));
+      const apply = raft.setSnapshotSettings.bind(raft);
+      await this.#scope.start(new SnapshotFollower({ ...this.#parts('snapshots'), apply }));
       this.#scope.defer(raft.onLeadershipChange((leads) => this.#onLeadership(leads)));
       this.#scope.defer(raft.onMembersChange(() => this.#tellChange()));
       this.#scope.defer(() => this.#rooms.stop());
@@ -272,6 +284,7 @@ export class Manager implements ManagerList, LeaderLocator {
       random,
     });
     this.#control = control;
+    this.#authority = authority;
     const agents = this.#agentEntry();
     this.#scope.defer(authority.register(server));
     this.#scope.defer(control.register(server));
@@ -311,11 +324,6 @@ export class Manager implements ManagerList, LeaderLocator {
       rotateKey: () => raft.rotateKey(),
       changed: () => this.#options.onLockChanged?.(),
     });
-  }
-
-  #snapshotFollower(raft: RaftNode): SnapshotFollower {
-    const apply = raft.setSnapshotSettings.bind(raft);
-    return new SnapshotFollower({ ...this.#parts('snapshots'), apply });
   }
 
   /** After Raft, so that what it applies again at its start is no news. */

@@ -6,7 +6,12 @@ import { certificateDigest, parseCertificate } from '../pki/certificate.ts';
 import { type Identity, identityOf } from '../pki/identity.ts';
 import { createRequest } from '../pki/issue.ts';
 import { parseJoinToken } from '../pki/join-token.ts';
-import { getRootCertificate, issueNodeCertificate } from './ca-methods.ts';
+import {
+  getRootCertificate,
+  type IssueCertificateRequest,
+  type IssuedCertificate,
+  issueNodeCertificate,
+} from './ca-methods.ts';
 import type { RpcClient } from './client.ts';
 import { anonymousClient } from './pool.ts';
 
@@ -35,7 +40,7 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   const rootPem = await fetchRoot(options);
   return withClient(anonymousClient({ address: remoteAddress, rootPem, clock }), (client) =>
     requestIdentity({
-      ...{ client, token, rootPem, clock, ...signal },
+      ...{ issue: issuerAt(client), token, rootPem, clock, ...signal },
       availability: options.availability ?? 'active',
     }),
   );
@@ -77,19 +82,31 @@ export async function fetchRoot(options: Omit<JoinOptions, 'availability'>): Pro
   return rootPem;
 }
 
-/**
- * A new certificate for a node that has one; its role is what the cluster now says it is. `client`
- * calls any manager with the present identity.
- */
+/** Has a request certified: by a token, or for the caller with '' for a token. */
+export type CertificateIssuer = (
+  request: IssueCertificateRequest,
+  signal?: AbortSignal,
+) => Promise<IssuedCertificate>;
+
+/** @param client of any manager */
+export function issuerAt(client: Pick<RpcClient, 'unary'>): CertificateIssuer {
+  return (request, signal) =>
+    client.unary(issueNodeCertificate, request, {
+      timeoutMs: ISSUE_TIMEOUT_MS,
+      ...(signal ? { signal } : {}),
+    });
+}
+
+/** A new certificate for a node that has one, and asks as such; its role is what the cluster now says it is. */
 export async function renewIdentity(options: {
-  readonly client: RpcClient;
+  readonly issue: CertificateIssuer;
   readonly identity: Identity;
   readonly clock: Clock;
   readonly signal?: AbortSignal;
 }): Promise<Identity> {
-  const { client, identity, clock } = options;
+  const { issue, identity, clock } = options;
   const renewed = await requestIdentity({
-    client,
+    issue,
     token: '',
     availability: 'active',
     rootPem: identity.rootPem,
@@ -105,12 +122,9 @@ export async function renewIdentity(options: {
   return renewed;
 }
 
-/**
- * The second half: a new key, certified. `client` calls any manager: with a token, or with the certificate that is
- * to be renewed and '' for a token.
- */
+/** The second half: a new key, certified. */
 export async function requestIdentity(options: {
-  readonly client: RpcClient;
+  readonly issue: CertificateIssuer;
   readonly token: string;
   readonly availability: Availability;
   /** already trusted; what is answered must be valid under it */
@@ -118,13 +132,9 @@ export async function requestIdentity(options: {
   readonly clock: Clock;
   readonly signal?: AbortSignal;
 }): Promise<Identity> {
-  const { client, token, availability, rootPem, clock, signal } = options;
+  const { issue, token, availability, rootPem, clock, signal } = options;
   const { csrPem, keyPem } = await createRequest();
-  const { certPem } = await client.unary(
-    issueNodeCertificate,
-    { csrPem, token, availability },
-    { timeoutMs: ISSUE_TIMEOUT_MS, ...(signal ? { signal } : {}) },
-  );
+  const { certPem } = await issue({ csrPem, token, availability }, signal);
   return identityOf({ certPem, keyPem, rootPem }, clock.wallMs());
 }
 

@@ -9,7 +9,7 @@ import { type Identity, IdentityHolder } from '../../common/pki/identity.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
 import { issueNodeCertificate } from '../../common/rpc/ca-methods.ts';
 import { controlMethods } from '../../common/rpc/control-methods.ts';
-import { joinCluster, renewIdentity } from '../../common/rpc/join-cluster.ts';
+import { issuerAt, joinCluster, renewIdentity } from '../../common/rpc/join-cluster.ts';
 import { LeaderCaller } from '../../common/rpc/leader.ts';
 import { RpcClientPool } from '../../common/rpc/pool.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
@@ -150,14 +150,16 @@ describe('joining', () => {
     const pool = new RpcClientPool({ credentials: new IdentityHolder(identity), clock });
     scope.defer(() => pool.close());
     const client = pool.client(managers.servers[0]!.address);
-    const renewed = await renewIdentity({ client, identity, clock });
+    const renewed = await renewIdentity({ issue: issuerAt(client), identity, clock });
     expect(renewed).toMatchObject({ nodeId: identity.nodeId, role: 'worker' });
     expect(renewed.certPem).not.toBe(identity.certPem);
     await managers.apis[0]!.removeNode(identity.nodeId);
-    await expect(renewIdentity({ client, identity, clock })).rejects.toMatchObject({
-      code: 'permission-denied',
-      message: `node ${identity.nodeId} was removed from swarm`,
-    });
+    await expect(renewIdentity({ issue: issuerAt(client), identity, clock })).rejects.toMatchObject(
+      {
+        code: 'permission-denied',
+        message: `node ${identity.nodeId} was removed from swarm`,
+      },
+    );
   });
 
   test('fails plainly where no manager is', async () => {

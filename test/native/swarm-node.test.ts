@@ -1,7 +1,11 @@
 // A node's part in a cluster, with a manager on a real socket and disk; its worker does nothing.
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { SystemClock } from '../../common/base/clock.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import { MembershipFiles } from '../../daemon/membership-files.ts';
 import type { SwarmNode } from '../../daemon/swarm-node.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
+import { TestAuthority } from '../support/identities.ts';
 import { idleSwarmNode, initRequest } from '../support/swarm-node.ts';
 import { temporaryFolders } from '../support/temporary-folder.ts';
 
@@ -29,11 +33,57 @@ async function managerNode() {
   const disk = new NoBackups();
   const failures: unknown[] = [];
   const request = await initRequest();
-  const started = idleSwarmNode(await newFolder(), (err) => failures.push(err), disk);
+  const started = idleSwarmNode(await newFolder(), (err) => failures.push(err), { disk });
   node = started;
   const nodeId = await started.init(request);
   return { node: started, nodeId, disk, failures, request };
 }
+
+const DAY_MS = 24 * 3600 * 1000;
+
+/** Of a machine that was switched off since. */
+class FormerClock extends SystemClock {
+  override wallMs(): number {
+    return super.wallMs() - 100 * DAY_MS;
+  }
+}
+
+describe('a certificate that ended while the node was off', () => {
+  const onFailure = (err: unknown): void => {
+    throw err;
+  };
+
+  test('is renewed where the node leads by itself', async () => {
+    const folder = await newFolder();
+    node = idleSwarmNode(folder, onFailure, { clock: new FormerClock() });
+    await node.init(await initRequest());
+    await node.stop();
+    const again = idleSwarmNode(folder, onFailure);
+    node = again;
+    await again.start();
+    const endOf = async () =>
+      (await again.requireManager().control.listNodes())[0]!.certificatesEndMs;
+    await vi.waitFor(async () => expect(await endOf()).toBeGreaterThan(Date.now()), 15_000);
+    await vi.waitFor(() => expect(again.state().error).toBe(''));
+  });
+
+  test('is told of a worker, in the words of Docker', async () => {
+    const folder = await newFolder();
+    const authority = await TestAuthority.create(Date.now() - 100 * DAY_MS);
+    const identity = await authority.identity('worker', 'w'.repeat(25));
+    const { listenAddress: listen } = await initRequest();
+    const flags = { listenAddress: '', advertiseAddress: '' };
+    await new MembershipFiles(folder, new SystemRandom()).save(identity, {
+      ...{ listen, advertise: listen, managers: [], flags },
+    });
+    node = idleSwarmNode(folder, onFailure);
+    await node.start();
+    expect(node.state()).toMatchObject({
+      role: 'worker',
+      error: 'Swarm certificates have expired. To replace them, leave the swarm and join again.',
+    });
+  });
+});
 
 describe('a new cluster that cannot be forced', () => {
   test('leaves the node in the one that it has', async () => {

@@ -8,18 +8,22 @@ import { SwarmNode } from '../../daemon/swarm-node.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import type { Worker } from '../../worker/worker.ts';
 
-const idleWorker: Pick<Worker, 'register' | 'join' | 'suspend' | 'leave'> = {
+type Used = 'register' | 'join' | 'suspend' | 'leave' | 'describeAgain' | 'refusal';
+
+const idleWorker: Pick<Worker, Used> = {
   register: () => async () => {},
   join: async () => {},
   suspend: async () => {},
   leave: async () => {},
+  describeAgain: () => {},
+  refusal: '',
 };
 
 /** It is in no cluster yet. */
 export function idleSwarmNode(
   dataDir: string,
   onFailure: (err: unknown) => void,
-  disk = new NodeDisk(),
+  { disk = new NodeDisk(), clock = new SystemClock() } = {},
 ): SwarmNode {
   return new SwarmNode({
     ...{ dataDir, hostname: 'host', listenAddress: '', advertiseAddress: '' },
@@ -27,7 +31,7 @@ export function idleSwarmNode(
     describe: () => {
       throw new Error('nobody asks');
     },
-    ...{ disk, clock: new SystemClock(), random: new SystemRandom(), log: silentLogger },
+    ...{ disk, clock, random: new SystemRandom(), log: silentLogger },
     onFailure,
     register: () => () => {},
     onClusterEvent: () => {},

@@ -11,7 +11,7 @@ import { SystemRandom } from '../../../common/base/random.ts';
 import { LOG_DRIVERS } from '../../../common/model/log-driver.ts';
 import type { NodeDescription } from '../../../common/model/node.ts';
 import type { Identity } from '../../../common/pki/identity.ts';
-import { requestIdentity } from '../../../common/rpc/join-cluster.ts';
+import { issuerAt, requestIdentity } from '../../../common/rpc/join-cluster.ts';
 import { anonymousClient } from '../../../common/rpc/pool.ts';
 import { FakeAgent } from './fake-agent.ts';
 import type { Assignment, Order, Reply } from './messages.ts';
@@ -57,7 +57,13 @@ async function begin(assignment: Assignment): Promise<void> {
   let next = 0;
   const work = async (): Promise<void> => {
     for (let i = next++; i < count; i = next++) {
-      const parts = { client, token, availability: 'active' as const, rootPem, clock };
+      const parts = {
+        issue: issuerAt(client),
+        token,
+        availability: 'active' as const,
+        rootPem,
+        clock,
+      };
       await add(assignment, i, await patiently(() => requestIdentity(parts)));
     }
   };

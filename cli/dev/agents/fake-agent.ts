@@ -7,7 +7,7 @@ import type { NodeDescription } from '../../../common/model/node.ts';
 import { CertificateRenewal } from '../../../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder, tlsInfoOf } from '../../../common/pki/identity.ts';
 import { TrustFollower } from '../../../common/pki/trust-follower.ts';
-import { renewIdentity } from '../../../common/rpc/join-cluster.ts';
+import { issuerAt, renewIdentity } from '../../../common/rpc/join-cluster.ts';
 import { RpcClientPool } from '../../../common/rpc/pool.ts';
 import { Agent } from '../../../worker/agent/agent.ts';
 import { DispatcherClient } from '../../../worker/agent/dispatcher-client.ts';
@@ -45,7 +45,12 @@ export class FakeAgent {
       identity,
       managers: async () => this.#managers,
       request: (address, current, signal) =>
-        renewIdentity({ client: this.#pool.client(address), identity: current, clock, signal }),
+        renewIdentity({
+          issue: issuerAt(this.#pool.client(address)),
+          identity: current,
+          clock,
+          signal,
+        }),
       save: async () => {},
       ...{ clock, random, log },
     });
