@@ -29,6 +29,18 @@ describe.skipIf(!runtimeTestsCanRun)(title, () => {
     expect(await box.logText('again')).toBe('1\n2\n3');
   });
 
+  test('without what they wrote to memory', async () => {
+    const tmpfs = { destination: '/scratch', type: 'tmpfs', source: 'tmpfs', options: [] };
+    await box.output('memory', 'ls -A /scratch; echo ran; echo x > /scratch/kept', (spec) => ({
+      ...spec,
+      mounts: [...spec.mounts, tmpfs],
+    }));
+    await box.runtime.renew('memory', asItWas);
+    await box.runtime.startContainer('memory');
+    await box.runtime.wait('memory');
+    expect(await box.logText('memory')).toBe('ran\nran');
+  });
+
   test('with what is changed meanwhile', async () => {
     await box.output('changed', 'echo $WORD');
     await box.runtime.renew('changed', (bundle) => {
