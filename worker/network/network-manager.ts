@@ -15,6 +15,7 @@ import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
+import { BackgroundProof } from './background-proof.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import { emptyAnswer, type Question, RCODE, readQuestion } from './dns-message.ts';
@@ -24,7 +25,7 @@ import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { type DataPath, NodeNetwork } from './node-network.ts';
 import { narrowPaths } from './path-check.ts';
-import { mendedOf, type Proof, type ProofOptions, type Subject } from './self-proof.ts';
+import { mendedOf, type Proof, type Subject } from './self-proof.ts';
 import { type AttachedTask, hasWayOut, type TaskNetworkRequest } from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
@@ -32,8 +33,6 @@ export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 /** How long an attach waits for its networks to appear in the tables. */
 const TABLES_TIMEOUT_MS = 30_000;
 const SWEEP_PERIOD_MS = 30_000;
-/** Drift is to be mended within 10 s: looked for often enough that two misses do no harm. */
-const PROOF_PERIOD_MS = 3_000;
 const DRIFTS_LOGGED_MAX = 10;
 const TCP_BYTES_MAX = 65_535;
 
@@ -78,14 +77,23 @@ export class NetworkManager {
   /** null while stopped */
   #node: NodeNetwork | null = null;
   #sweeper: Timer | null = null;
-  #prover: Timer | null = null;
-  #proving = false;
+  readonly #prover: BackgroundProof;
   #drifts: DriftCounts = { repaired: 0, left: 0 };
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: NetworkManagerOptions) {
     this.#options = options;
     this.#forwarder = new DnsForwarder(options.clock, options.random);
+    const { clock, log } = options;
+    this.#prover = new BackgroundProof({
+      clock,
+      log,
+      prove: (begin) =>
+        this.#serial(async () => {
+          return this.#node?.prove({ repair: true, all: false, turn: begin() }) ?? null;
+        }),
+      tell: (proof) => this.#note(proof),
+    });
     this.#forwarding = options.forwarding ?? new Ipv4Forwarding(join(options.dir, 'ip_forward'));
   }
 
@@ -98,7 +106,7 @@ export class NetworkManager {
           this.#options.log.warn({ err }, 'network sweep failed'),
         );
       });
-      this.#prover = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
+      this.#prover.start();
     });
   }
 
@@ -198,7 +206,11 @@ export class NetworkManager {
    * was mended counts as drift.
    */
   verify(repair: boolean): Promise<Proof> {
-    return this.#serial(() => this.#prove({ repair, all: true }));
+    return this.#serial(async () => {
+      const proof = await this.#started().prove({ repair, all: true });
+      this.#note(proof);
+      return proof;
+    });
   }
 
   /** The way of a connection, as the tables and the kernel have it. */
@@ -242,25 +254,11 @@ export class NetworkManager {
 
   #cancelTimers(): void {
     this.#sweeper?.cancel();
-    this.#prover?.cancel();
+    this.#prover.stop();
   }
 
-  /** At most one waits: a proof that takes longer than its period must not pile up. */
-  #proveSoon(): void {
-    if (this.#proving) return;
-    this.#proving = true;
-    this.#serial(async () => {
-      if (this.#node) await this.#prove({ repair: true, all: false });
-    })
-      .catch((err: unknown) => this.#options.log.warn({ err }, 'network proof failed'))
-      .finally(() => {
-        this.#proving = false;
-      });
-  }
-
-  async #prove(options: ProofOptions): Promise<Proof> {
+  #note(proof: Proof): void {
     const { log } = this.#options;
-    const proof = await this.#started().prove(options);
     const repaired = this.#drifts.repaired + mendedOf(proof).length;
     this.#drifts = { repaired, left: proof.left.length };
     const some = proof.drifts.slice(0, DRIFTS_LOGGED_MAX);
@@ -270,7 +268,6 @@ export class NetworkManager {
     if (proof.failures.length > 0) {
       log.warn({ failures: proof.failures }, 'network could not be compared');
     }
-    return proof;
   }
 
   #open(): Promise<NodeNetwork> {

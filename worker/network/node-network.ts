@@ -32,7 +32,13 @@ import { ingressSeat, type NodeParts, type SubjectTask, subjectsOf } from './nod
 import { OverlaySet } from './overlay-set.ts';
 import { OverlayUpkeep } from './overlay-upkeep.ts';
 import { type Path, pathsOf } from './path-check.ts';
-import { type Proof, type ProofOptions, prove, type Subject } from './self-proof.ts';
+import {
+  NOTHING_PROVED,
+  type Proof,
+  type ProofOptions,
+  prove,
+  type Subject,
+} from './self-proof.ts';
 import { type Gone, TableFollower } from './table-follower.ts';
 import { planLegs, type TaskLeg, TaskNetwork } from './task-network.ts';
 import { type AttachedState, programChanges, programTask } from './task-programs.ts';
@@ -342,8 +348,9 @@ export class NodeNetwork {
 
   /** Compares the kernel with the tables and, if asked to, brings it back in line with them. */
   async prove(options: ProofOptions): Promise<Proof> {
-    if (!this.#follower.isTold) return { compared: 0, drifts: [], left: [], failures: [] };
-    const notInStep = await this.#whyNotInStep(options);
+    if (!this.#follower.isTold) return NOTHING_PROVED;
+    const isFirstTurn = (options.turn?.seen.size ?? 0) === 0;
+    const notInStep = isFirstTurn ? await this.#whyNotInStep(options) : [];
     if (options.repair) await this.#upkeep.retry();
     const behind = this.#upkeep.behind;
     const proof = await this.#proveSubjects(options);

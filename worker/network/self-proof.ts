@@ -30,27 +30,48 @@ export interface Proof {
   readonly left: readonly Drift[];
   /** namespaces that could not be looked at or repaired, and why */
   readonly failures: readonly { readonly where: string; readonly reason: string }[];
+  /** false: its turn was over, there is more */
+  readonly isWhole: boolean;
+}
+
+export const NOTHING_PROVED: Proof = {
+  ...{ compared: 0, drifts: [], left: [], failures: [], isWhole: true },
+};
+
+/** A part of a proof: who waits for the same namespaces need not wait for all of them to be compared. */
+export interface ProofTurn {
+  /** `where` of what former turns have dealt with; what this one deals with is added */
+  readonly seen: Set<string>;
+  /** asked between two namespaces: a turn compares one at least */
+  readonly isOver: () => boolean;
 }
 
 export interface ProofOptions {
   readonly repair: boolean;
   /** false = only what is suspect */
   readonly all: boolean;
+  /** absent = the whole in one */
+  readonly turn?: ProofTurn;
 }
 
 /** One after another: a later subject may stand on an earlier one (a task's link on its network). */
 export async function prove(
   subjects: readonly Subject[],
-  { repair, all }: ProofOptions,
+  { repair, all, turn }: ProofOptions,
 ): Promise<Proof> {
   const drifts: Drift[] = [];
   const left: Drift[] = [];
   const failures: { where: string; reason: string }[] = [];
   let compared = 0;
   for (const subject of subjects) {
-    const suspect = subject.suspect();
-    if (!suspect && !all) continue;
     const { where } = subject;
+    if (turn?.seen.has(where)) continue;
+    const isMeant = subject.suspect() || all;
+    if (isMeant && compared > 0 && turn?.isOver()) {
+      return { compared, drifts, left, failures, isWhole: false };
+    }
+    turn?.seen.add(where);
+    if (!isMeant) continue;
     compared++;
     let found: readonly Difference[] = [];
     try {
@@ -68,11 +89,22 @@ export async function prove(
       failures.push({ where, reason: describeError(err) });
     }
   }
-  return { compared, drifts, left, failures };
+  return { compared, drifts, left, failures, isWhole: true };
+}
+
+/** What several turns found. */
+export function together(turns: readonly Proof[]): Proof {
+  return {
+    compared: turns.reduce((sum, { compared }) => sum + compared, 0),
+    drifts: turns.flatMap(({ drifts }) => drifts),
+    left: turns.flatMap(({ left }) => left),
+    failures: turns.flatMap(({ failures }) => failures),
+    isWhole: turns.at(-1)?.isWhole ?? true,
+  };
 }
 
 /** What was found and is so no more. What a second look found besides is `left` and was never a drift. */
-export function mendedOf({ drifts, left }: Proof): readonly Drift[] {
+export function mendedOf({ drifts, left }: Pick<Proof, 'drifts' | 'left'>): readonly Drift[] {
   const still = new Set(left.map(({ where, what }) => `${where}: ${what}`));
   return drifts.filter(({ where, what }) => !still.has(`${where}: ${what}`));
 }

@@ -7,7 +7,7 @@ import {
   FACT,
   factsOf,
 } from '../../../worker/network/kernel-facts.ts';
-import { mendedOf, prove, type Subject } from '../../../worker/network/self-proof.ts';
+import { mendedOf, prove, type Subject, together } from '../../../worker/network/self-proof.ts';
 import {
   hostSettings,
   isOverlayFactOfOurs,
@@ -60,6 +60,7 @@ describe('the self-proof', () => {
     const proof = await prove([wrong], BACKGROUND);
     expect(proof).toEqual({
       compared: 1,
+      isWhole: true,
       drifts: [{ where: 'wrong', ...DRIFT }],
       left: [],
       failures: [],
@@ -76,6 +77,26 @@ describe('the self-proof', () => {
     const wrong = new FakeSubject('wrong', 1);
     expect((await prove([wrong], { repair: false, all: true })).left).toHaveLength(1);
     expect(wrong.calls).toEqual(['look']);
+  });
+
+  test('in turns everything is looked at once, whatever is suspect', async () => {
+    const [first, quiet, wrong, last] = ['first', 'quiet', 'wrong', 'last'].map(
+      (where) => new FakeSubject(where, where === 'wrong' ? 9 : 0),
+    ) as [FakeSubject, FakeSubject, FakeSubject, FakeSubject];
+    quiet.suspicious = false;
+    const seen = new Set<string>();
+    const all = [first, quiet, wrong, last];
+    const turn = () => prove(all, { ...BACKGROUND, turn: { seen, isOver: () => true } });
+    const turns = [await turn(), await turn(), await turn(), await turn()];
+    expect(turns.map(({ compared, isWhole }) => [compared, isWhole])).toEqual([
+      [1, false],
+      [1, false],
+      [1, true],
+      [0, true],
+    ]);
+    expect(all.map(({ calls }) => calls.length)).toEqual([1, 0, 3, 1]);
+    expect(together(turns)).toMatchObject({ compared: 3, isWhole: true });
+    expect(together(turns).left.map(({ where }) => where)).toEqual(['wrong']);
   });
 
   test('one that cannot be looked at does not keep the others from it', async () => {
