@@ -111,7 +111,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
 
     test.skipIf(!hasScript)('-it: a terminal with its size, and the exit code', async () => {
       const command =
-        'stty rows 33 cols 77; docker run -it --rm box sh -c "sleep 0.3; stty size; exit 5"';
+        'stty rows 33 cols 77; docker run -it --rm box sh -c "stty size; exit 5"';
       const env = { ...environment(), TERM: 'xterm' };
       const result = await run(['script', '-qec', command, '/dev/null'], { env, limitMs: 30_000 });
       expect(result.stdout).toContain('33 77');

@@ -14,6 +14,8 @@ const TRANSCRIPT = join(import.meta.dirname, '../fixtures/docker-cli.transcript'
 const STEPS = parseTranscript(readFileSync(TRANSCRIPT, 'utf8'));
 const SECTIONS = [...new Set(STEPS.map(({ section }) => section))];
 const CHECKS_MIN = 150;
+/** Of the API, that clients of the last years speak. */
+const MINORS = Array.from({ length: 11 }, (_, i) => 40 + i);
 const STACK = `
 version: '3.8'
 services:
@@ -70,6 +72,33 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 180_000 }, 
         if (!matches) expect(seen, command).toEqual(expected);
       },
     );
+  });
+
+  describe.each(MINORS)('as a client of API 1.%i', (minor) => {
+    const older = async (...args: readonly string[]) => {
+      const env = { ...environment(), DOCKER_API_VERSION: `1.${minor}` };
+      return succeeded(await run(['docker', ...args], { env })).stdout.trim();
+    };
+
+    test('drives services and containers', async () => {
+      expect(await older('version', '--format', '{{.Client.APIVersion}}')).toBe(`1.${minor}`);
+      const name = `old-${minor}`;
+      const flags = ['--no-resolve-image', '--update-monitor', '0s', '--stop-grace-period', '0s'];
+      await older('service', 'create', '-q', ...flags, '--name', name, 'box', 'sleep', '1000');
+      const row = ['--filter', `name=${name}`, '--format', '{{.Name}} {{.Replicas}}'];
+      expect(await older('service', 'ls', ...row)).toBe(`${name} 1/1`);
+      const task = ['--format', '{{.Name}} {{.DesiredState}}', name];
+      expect(await older('service', 'ps', ...task)).toBe(`${name}.1 Running`);
+      const spec = JSON.parse(
+        await older('service', 'inspect', '--format', '{{json .Spec}}', name),
+      );
+      expect(spec).toMatchObject({ Name: name, Mode: { Replicated: { Replicas: 1 } } });
+      await older('service', 'update', '-q', '-d', '--label-add', 'a=b', name);
+      await older('service', 'rm', name);
+      expect(await older('run', '--rm', 'box', 'echo', 'hello')).toBe('hello');
+      expect(await older('node', 'ls', '--format', '{{.Hostname}}')).toBe('manager-1\nworker-1');
+      expect(await older('info', '--format', '{{.Swarm.LocalNodeState}}')).toBe('active');
+    });
   });
 
   describe('streams', () => {
