@@ -1,4 +1,5 @@
 /** One entry of `services`: a service's spec. What runs in its containers is in container-section.ts. */
+import { posix } from 'node:path';
 import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 import type { PlacementJson } from '../../common/model/engine-json/task.ts';
@@ -123,6 +124,9 @@ function platformOf(item: Item | undefined): PlacementJson {
   return {};
 }
 
+/** Where a target that is no whole path begins. */
+const FILES_AT = { secret: '/run/secrets', config: '/' } as const;
+
 /** Sorted by name. */
 function filesOf(
   kind: 'secret' | 'config',
@@ -132,11 +136,12 @@ function filesOf(
   const uses = (section?.items() ?? []).flatMap((item) => fileUse(kind, declared, item));
   const targets = new Map<string, string>();
   for (const { name, target } of uses) {
-    const other = targets.get(target);
+    const path = posix.resolve(FILES_AT[kind], target);
+    const other = targets.get(path);
     if (other !== undefined) {
       section?.problem(`${section.path}: ${other} and ${name} stand at the same target ${target}`);
     }
-    targets.set(target, name);
+    targets.set(path, name);
   }
   return uses.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
@@ -158,12 +163,11 @@ function fileUse(
     undefinedName(sourceItem ?? item, kind, source, [...declared.keys()]);
     return [];
   }
-  // A config without a target stands at the root of the file system, a secret in /run/secrets.
-  const target = fields?.get('target')?.text() ?? (kind === 'config' ? `/${source}` : source);
   return [
     {
       name: declaration.name,
-      target,
+      // As it is written: payloads name it so in their templates.
+      target: fields?.get('target')?.text() ?? source,
       uid: fields?.get('uid')?.text() ?? '0',
       gid: fields?.get('gid')?.text() ?? '0',
       mode: fields?.get('mode')?.fileMode() ?? 0o444,

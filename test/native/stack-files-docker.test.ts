@@ -4,41 +4,28 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { loadStack } from '../../cli/compose/load-stack.ts';
 import type { StackService } from '../../cli/compose/stack.ts';
 import type { ServiceSpecJson } from '../../common/model/engine-json/service.ts';
 import { DEPENDS_ON_LABEL } from '../../common/model/start-order.ts';
+import {
+  DOCKER_STACK,
+  DOCKER_STACK_ENV,
+  OVER_DOCKER_STACK,
+  writeDockerStack,
+} from '../support/docker-stack.ts';
 import { temporaryFolders } from '../support/temporary-folder.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
-const FIXTURE = fileURLToPath(new URL('../fixtures/compose/docker-stack.yml', import.meta.url));
-const ENV = { HOME: '/home/me', PASSED: 'through', PASSED2: 'too', TAG: '3' };
 const makeFolder = temporaryFolders();
 
 type Json = Record<string, unknown>;
 type Made = Readonly<Record<'services' | 'networks' | 'secrets' | 'configs', readonly Json[]>>;
-
-const BESIDE = {
-  'key.txt': 'secret\n',
-  'app.env': '# c\nFROM=file\nQ="quoted $TAG"\nPASSED2\nB=over\n',
-  'over.yml': `version: "3.13"
-services:
-  main:
-    ports: ["8080:99", "12:12"]
-    volumes: ["./other:/html"]
-    dns: [8.8.8.8]
-    environment: [A=2]
-    deploy: {replicas: 0}
-    command: [x]
-    cap_add: [CHOWN]
-`,
-};
 
 /** Answers what a deployment asks of an empty cluster, and keeps what it makes. */
 function emptyCluster() {
@@ -76,7 +63,7 @@ async function dockerDeploys(dir: string, files: readonly string[]): Promise<Mad
   const flags = ['stack', 'deploy', '--detach=true', '--resolve-image', 'never'];
   const composeFiles = files.flatMap((file) => ['-c', join(dir, file)]);
   const child = spawn('docker', [...flags, ...composeFiles, 'shop'], {
-    env: { ...ENV, PATH: process.env['PATH'], DOCKER_HOST: `unix://${socketPath}` },
+    env: { ...DOCKER_STACK_ENV, PATH: process.env['PATH'], DOCKER_HOST: `unix://${socketPath}` },
   });
   const [errors, [status]] = await Promise.all([readText(child.stderr), once(child, 'close')]);
   server.close();
@@ -92,7 +79,7 @@ function weDeploy(dir: string, files: readonly string[]): Made {
       return { path: file, location, text: readFileSync(location, 'utf8') };
     }),
     dir,
-    env: ENV,
+    env: DOCKER_STACK_ENV,
     envFiles: [],
     profiles: [],
     readFile: (path) => readFileSync(path),
@@ -156,9 +143,8 @@ const ONE_REPLICA = { Replicated: { Replicas: 1 } };
 
 /**
  * The differences: docker adds `:latest` and leaves out one replica (our client does both later);
- * `restart: "no"` is no policy there, which restarts for ever; a config without a target lacks the
- * slash that the engine adds; the score of the killer and init are not sent or not done; the order of
- * starts is a label of ours.
+ * `restart: "no"` is no policy there, which restarts for ever; the score of the killer and init are not
+ * sent or not done; the order of starts is a label of ours.
  */
 function meant(spec: ServiceSpecJson): unknown {
   const { TaskTemplate: task, Mode } = spec;
@@ -175,10 +161,6 @@ function meant(spec: ServiceSpecJson): unknown {
       ContainerSpec: {
         ...container,
         Image: container.Image.replace(/:latest$/, ''),
-        Configs: (container.Configs ?? []).map((config) => ({
-          ...config,
-          File: { ...config.File, Name: `/${config.File.Name.replace(/^\//, '')}` },
-        })),
         Mounts: [...(container.Mounts ?? [])].sort((a, b) => (a.Target < b.Target ? -1 : 1)),
       },
     },
@@ -187,12 +169,11 @@ function meant(spec: ServiceSpecJson): unknown {
 
 describe.skipIf(!hasDocker)('stack files as the docker command reads them', () => {
   test.each([
-    ['one file', ['docker-stack.yml']],
-    ['a file over it', ['docker-stack.yml', 'over.yml']],
+    ['one file', [DOCKER_STACK]],
+    ['a file over it', [DOCKER_STACK, OVER_DOCKER_STACK]],
   ])('%s becomes the same objects', async (_, files) => {
     const dir = await makeFolder();
-    cpSync(FIXTURE, join(dir, 'docker-stack.yml'));
-    for (const [name, text] of Object.entries(BESIDE)) writeFileSync(join(dir, name), text);
+    writeDockerStack(dir);
     expect(comparable(weDeploy(dir, files))).toEqual(comparable(await dockerDeploys(dir, files)));
   });
 });

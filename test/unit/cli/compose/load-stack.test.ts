@@ -350,7 +350,7 @@ configs:
       { name: 'shop_tag', target: 't', uid: '7', gid: '0', mode: 0o400 },
     ]);
     expect(stack.services[0]!.configs).toEqual([
-      { name: 'shop_conf', target: '/conf', uid: '0', gid: '0', mode: 0o444 },
+      { name: 'shop_conf', target: 'conf', uid: '0', gid: '0', mode: 0o444 },
     ]);
   });
 
