@@ -30,12 +30,14 @@ export const stats: Configure = (command, context) => {
         }),
       );
       const trunc = flags.trunc ?? true;
+      const shown = (id: string): string => (trunc ? id.slice(0, SHORT_ID_CHARS) : id);
       await follow(context, flags, list, (rows) => {
-        const shown = rows.map((row) => ({
+        const all = rows.map((row) => ({
           ...row,
-          ID: trunc ? row['ID']!.slice(0, SHORT_ID_CHARS) : row['ID']!,
+          ID: shown(row['ID']!),
+          ...(refs.length === 0 && { Container: shown(row['ID']!) }),
         }));
-        return renderListing({ ...COLUMNS, rows: shown }, flags);
+        return renderListing({ ...COLUMNS, rows: all }, flags);
       });
     });
 };

@@ -1,13 +1,16 @@
 /** `skep ps` and `skep container inspect`: containers of the host whose daemon answers. */
 import type { ContainerSummaryJson } from '../../common/model/engine-json/container.ts';
+import { labelFields } from '../output/labels.ts';
 import { renderListing } from '../output/listing.ts';
+import { containerPorts } from '../output/ports.ts';
 import { ellipsis } from '../output/table.ts';
-import { ago, humanSize } from '../output/units.ts';
+import { ago, goTime, humanSize } from '../output/units.ts';
 import { type Configure, collect, filterMap, unsigned } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS, shortImage } from './tasks.ts';
 
 const COMMAND_CHARS_MAX = 20;
+const MOUNT_CHARS_MAX = 15;
 
 const FILTERS =
   'ancestor, before, exited, expose, health, id, is-task, label, name, network, publish, since, status, volume';
@@ -59,21 +62,25 @@ export const ps: Configure = (command, context) => {
 };
 
 function rowOf(container: ContainerSummaryJson, trunc: boolean, nowMs: number) {
+  const mounts = container.Mounts ?? [];
   const command = trunc ? ellipsis(container.Command, COMMAND_CHARS_MAX) : container.Command;
   return {
     ID: trunc ? container.Id.slice(0, SHORT_ID_CHARS) : container.Id,
     Image: shortImage(container.Image, trunc),
     Command: `"${command}"`,
     RunningFor: ago(container.Created, nowMs),
-    CreatedAt: new Date(container.Created * 1000).toISOString(),
+    CreatedAt: goTime(container.Created),
     Status: container.Status,
     State: container.State,
-    Ports: portsText(container),
+    Ports: containerPorts(container.Ports ?? []),
     Names: container.Names.map((name) => name.replace(/^\//, '')).join(','),
-    Labels: Object.entries(container.Labels ?? {})
-      .map(([key, value]) => `${key}=${value}`)
+    ...labelFields(container.Labels),
+    Mounts: mounts
+      .map(({ Name, Source }) => Name || Source || '')
+      .map((name) => (trunc ? ellipsis(name, MOUNT_CHARS_MAX) : name))
       .join(','),
-    Mounts: (container.Mounts ?? []).map((mount) => mount.Name || mount.Source || '').join(','),
+    LocalVolumes: String(mounts.filter(({ Driver }) => Driver === 'local').length),
+    Platform: null,
     Size: sizeText(container),
     Networks: Object.keys(container.NetworkSettings?.Networks ?? {}).join(','),
   };
@@ -82,16 +89,6 @@ function rowOf(container: ContainerSummaryJson, trunc: boolean, nowMs: number) {
 function sizeText({ SizeRw, SizeRootFs }: ContainerSummaryJson): string {
   const written = humanSize(SizeRw ?? 0);
   return SizeRootFs === undefined ? written : `${written} (virtual ${humanSize(SizeRootFs)})`;
-}
-
-function portsText({ Ports }: ContainerSummaryJson): string {
-  return (Ports ?? [])
-    .map(({ IP, PrivatePort, PublicPort, Type }) =>
-      PublicPort === undefined
-        ? `${PrivatePort}/${Type}`
-        : `${IP ?? '0.0.0.0'}:${PublicPort}->${PrivatePort}/${Type}`,
-    )
-    .join(', ');
 }
 
 export const inspect: Configure = (command, context) => {

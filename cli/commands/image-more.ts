@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
 import { familiarRepository, parseImageReference } from '../../common/model/image-reference.ts';
 import { renderListing } from '../output/listing.ts';
-import { ago, humanSize } from '../output/units.ts';
+import { ago, humanSize, rfc3339 } from '../output/units.ts';
 import { askLine } from './ask.ts';
 import {
   type Configure,
@@ -41,9 +41,13 @@ export const history: Configure = (command, context) => {
       const steps = await context.client.imageHistory(name);
       const nowMs = context.clock.wallMs();
       const rows = steps.map((step) => historyRow(step, flags, nowMs));
+      const created =
+        flags.human === false
+          ? ([['CREATED AT', 'CreatedAt']] as const)
+          : ([['CREATED', 'CreatedSince']] as const);
       const columns = [
         ['IMAGE', 'ID'],
-        ['CREATED', flags.human === false ? 'CreatedAt' : 'CreatedSince'],
+        ...created,
         ['CREATED BY', 'CreatedBy'],
         ['SIZE', 'Size'],
         ['COMMENT', 'Comment'],
@@ -59,7 +63,7 @@ function historyRow(step: ImageHistoryJson, flags: HistoryFlags, nowMs: number) 
   return {
     ID: full ? step.Id : step.Id.replace(/^sha256:/, '').slice(0, SHORT_ID_CHARS),
     CreatedSince: ago(step.Created, nowMs),
-    CreatedAt: new Date(step.Created * 1000).toISOString(),
+    CreatedAt: rfc3339(step.Created),
     CreatedBy: isLong ? `${created.slice(0, CREATED_BY_CHARS - 1)}…` : created,
     Size: flags.human === false ? String(step.Size) : humanSize(step.Size),
     Comment: step.Comment,

@@ -11,7 +11,7 @@ import {
 } from '../../common/model/image-reference.ts';
 import type { ProgressJson } from '../client/image-calls.ts';
 import { renderListing } from '../output/listing.ts';
-import { ago, humanSize } from '../output/units.ts';
+import { ago, goTime, humanSize, preciseSize } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
@@ -73,8 +73,10 @@ function rowsOf(image: ImageSummaryJson, flags: ListFlags, nowMs: number) {
   const common = {
     ID: flags.trunc === false ? image.Id : id.slice(0, SHORT_ID_CHARS),
     CreatedSince: ago(image.Created, nowMs),
-    CreatedAt: new Date(image.Created * 1000).toISOString(),
+    CreatedAt: goTime(image.Created),
     Size: humanSize(image.Size),
+    VirtualSize: preciseSize(image.Size),
+    ...{ SharedSize: 'N/A', UniqueSize: 'N/A', Containers: 'N/A' },
   };
   const digests = new Map(
     (image.RepoDigests ?? []).map((text) => [text.split('@')[0] ?? '', text.split('@')[1] ?? NONE]),

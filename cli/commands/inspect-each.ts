@@ -13,7 +13,7 @@ export interface Inspected<T> {
   readonly noun: string;
   readonly find: (ref: string) => Promise<T>;
   /** for `--pretty`, where there is such a flag */
-  readonly pretty?: (object: T) => string;
+  readonly pretty?: (object: T) => string | Promise<string>;
 }
 
 /** Throws `ExitError` when one was not found. */
@@ -32,7 +32,10 @@ export async function inspectEach<T>(
       missing.push(hasStatus(err, 404) ? `no such ${noun}: ${ref}` : errorLine(err));
     }
   }
-  const text = isPretty && pretty ? found.map(pretty).join('\n') : renderInspect(found, format);
+  const text =
+    isPretty && pretty
+      ? (await Promise.all(found.map(pretty))).join('\n')
+      : renderInspect(found, format);
   context.stdout.write(text);
   for (const line of missing) warnLine(context, line);
   if (missing.length > 0) throw new ExitError(1);

@@ -1,8 +1,10 @@
 /** `skep network ...`. */
 import type { IpamConfigJson } from '../../common/model/engine-json/network.ts';
 import { hasStatus } from '../client/transport.ts';
+import { labelFields } from '../output/labels.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
+import { goTime } from '../output/units.ts';
 import {
   type Configure,
   collect,
@@ -40,11 +42,10 @@ export const ls: Configure = (command, context) => {
           Driver: network.Driver,
           Scope: network.Scope,
           Internal: String(network.Internal ?? false),
+          IPv4: String(network.EnableIPv4 ?? true),
           IPv6: String(network.EnableIPv6 ?? false),
-          Labels: Object.entries(network.Labels ?? {})
-            .map(([key, value]) => `${key}=${value}`)
-            .join(','),
-          CreatedAt: network.Created,
+          ...labelFields(network.Labels),
+          CreatedAt: goTime(network.Created),
         }));
       const columns = [
         ['NETWORK ID', 'ID'],

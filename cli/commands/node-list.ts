@@ -1,5 +1,6 @@
 /** `skep node ls` and `skep node ps`. */
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
+import type { TlsInfoJson } from '../../common/model/engine-json/swarm.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import { type Configure, collect, filterMap } from './context.ts';
@@ -11,6 +12,14 @@ const capital = (word: string): string => word.charAt(0).toUpperCase() + word.sl
 function managerStatus({ ManagerStatus }: NodeJson): string {
   if (!ManagerStatus) return '';
   return ManagerStatus.Leader ? 'Leader' : capital(ManagerStatus.Reachability ?? '');
+}
+
+/** Whether its certificate is of the root that the cluster wants. */
+function tlsStatus({ Description }: NodeJson, wanted: TlsInfoJson | undefined): string {
+  const own = Description?.TLSInfo;
+  if (!own?.TrustRoot || !wanted?.TrustRoot) return 'Unknown';
+  const fields = ['TrustRoot', 'CertIssuerSubject', 'CertIssuerPublicKey'] as const;
+  return fields.every((field) => own[field] === wanted[field]) ? 'Ready' : 'Needs Rotation';
 }
 
 interface ListFlags {
@@ -26,7 +35,8 @@ export const ls: Configure = (command, context) => {
     .option('-q, --quiet', 'ids only')
     .action(async (flags: ListFlags) => {
       const nodes = await context.client.nodes(filterMap(flags.filter));
-      const own = flags.quiet ? '' : ((await context.client.info()).Swarm.NodeID ?? '');
+      const swarm = flags.quiet ? null : (await context.client.info()).Swarm;
+      const own = swarm?.NodeID ?? '';
       const table = (flags.format ?? 'table').startsWith('table');
       const rows = [...nodes]
         .sort((a, b) =>
@@ -34,13 +44,13 @@ export const ls: Configure = (command, context) => {
         )
         .map((node) => ({
           ID: table && !flags.quiet ? `${node.ID} ${node.ID === own ? '*' : ' '}` : node.ID,
-          Self: String(node.ID === own),
+          Self: node.ID === own,
           Hostname: node.Description?.Hostname ?? '',
           Status: capital(node.Status?.State ?? ''),
           Availability: capital(node.Spec.Availability),
           ManagerStatus: managerStatus(node),
           EngineVersion: node.Description?.Engine?.EngineVersion ?? '',
-          TLSStatus: node.Description?.TLSInfo?.TrustRoot ? 'Ready' : 'Unknown',
+          TLSStatus: tlsStatus(node, swarm?.Cluster?.TLSInfo),
         }));
       const text = renderListing(
         {

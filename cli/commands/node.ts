@@ -1,7 +1,7 @@
 /** `skep node ...`: showing and changing nodes. Lists are in node-list.ts. */
 import { Option } from 'commander';
 import type { NodeJson, NodeSpecJson } from '../../common/model/engine-json/node.ts';
-import { humanBinarySize } from '../output/units.ts';
+import { goTime, humanBinarySize } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
@@ -42,11 +42,15 @@ function prettyNode(node: NodeJson): string {
   const { Description: about, ManagerStatus: manager, Spec: spec } = node;
   const labels = Object.entries(spec.Labels ?? {}).map(([key, value]) => ` - ${key}=${value}`);
   const resources = about?.Resources;
+  const tls = about?.TLSInfo;
+  const engineLabels = Object.entries(about?.Engine?.Labels ?? {}).map(
+    ([key, value]) => ` - ${key}=${value}`,
+  );
   return [
     `ID:\t\t\t${node.ID}`,
     ...(labels.length > 0 ? ['Labels:', ...labels] : []),
     `Hostname:              \t${about?.Hostname ?? ''}`,
-    `Joined at:             \t${node.CreatedAt}`,
+    `Joined at:             \t${goTime(node.CreatedAt)}`,
     'Status:',
     ` State:\t\t\t${capital(node.Status?.State)}`,
     ...(node.Status?.Message ? [` Message:              \t${node.Status.Message}`] : []),
@@ -67,8 +71,32 @@ function prettyNode(node: NodeJson): string {
     ` CPUs:\t\t\t${(resources?.NanoCPUs ?? 0) / 1e9}`,
     ` Memory:\t\t${humanBinarySize(resources?.MemoryBytes ?? 0)}`,
     `Engine Version:\t\t${about?.Engine?.EngineVersion ?? ''}`,
+    ...pluginLines(about?.Engine?.Plugins ?? []),
+    ...(engineLabels.length > 0 ? ['Engine Labels:', ...engineLabels] : []),
+    ...(tls?.TrustRoot
+      ? [
+          'TLS Info:',
+          ` TrustRoot:\n${tls.TrustRoot}`,
+          ` Issuer Subject:\t${tls.CertIssuerSubject ?? ''}`,
+          ` Issuer Public Key:\t${tls.CertIssuerPublicKey ?? ''}`,
+        ]
+      : []),
     '',
   ].join('\n');
+}
+
+/** By kind, one line each. */
+function pluginLines(
+  plugins: readonly { readonly Type: string; readonly Name: string }[],
+): string[] {
+  const kinds = [...new Set(plugins.map(({ Type }) => Type))].sort();
+  const names = (kind: string): string =>
+    plugins
+      .filter(({ Type }) => Type === kind)
+      .map(({ Name }) => Name)
+      .join(', ');
+  const lines = kinds.map((kind) => ` ${kind}:\t\t${names(kind)}`);
+  return lines.length === 0 ? [] : ['Plugins:', ...lines];
 }
 
 async function updateNode(

@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { buffer as readStream } from 'node:stream/consumers';
 import type { SecretJson } from '../../common/model/engine-json/secret.ts';
+import { labelFields } from '../output/labels.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
-import { ago } from '../output/units.ts';
+import { ago, goTime } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
@@ -77,12 +78,10 @@ function ls(kind: Kind): Configure {
           .map((object) => ({
             ID: object.ID,
             Name: object.Spec.Name,
-            Driver: object.Spec.Driver?.Name ?? '',
+            ...(kind === 'secrets' && { Driver: object.Spec.Driver?.Name ?? '' }),
             CreatedAt: ago(object.CreatedAt, nowMs),
             UpdatedAt: ago(object.UpdatedAt, nowMs),
-            Labels: Object.entries(object.Spec.Labels ?? {})
-              .map(([key, value]) => `${key}=${value}`)
-              .join(','),
+            ...labelFields(object.Spec.Labels),
           }));
         const driver = [['DRIVER', 'Driver'] as const].filter(() => kind === 'secrets');
         const columns = [
@@ -119,8 +118,8 @@ function pretty(object: SecretJson): string {
     `ID:              ${object.ID}`,
     `Name:            ${object.Spec.Name}`,
     ...(labels.length > 0 ? ['Labels:', ...labels] : []),
-    `Created at:      ${object.CreatedAt}`,
-    `Updated at:      ${object.UpdatedAt}`,
+    `Created at:      ${goTime(object.CreatedAt)}`,
+    `Updated at:      ${goTime(object.UpdatedAt)}`,
     ...(object.Spec.Data === undefined
       ? []
       : ['Data:', Buffer.from(object.Spec.Data, 'base64').toString('utf8')]),

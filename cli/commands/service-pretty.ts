@@ -11,7 +11,8 @@ function line(label: string, value: unknown, indent = ''): string | null {
   return `${indent}${`${label}:`.padEnd(15 - indent.length)} ${text}`;
 }
 
-export function prettyService(service: ServiceJson): string {
+/** @param networks names by id */
+export function prettyService(service: ServiceJson, networks: ReadonlyMap<string, string>): string {
   const { Spec: spec } = service;
   const labels = Object.entries(spec.Labels ?? {}).map(([key, value]) => ` ${key}=${value}`);
   const lines: Lines = [
@@ -25,7 +26,7 @@ export function prettyService(service: ServiceJson): string {
     ...updateLines('RollbackConfig', spec.RollbackConfig),
     ...containerLines(service),
     ...resourceLines(service),
-    ...networkLines(service),
+    ...networkLines(service, networks),
   ];
   return `${lines.filter((text) => text !== null).join('\n')}\n`;
 }
@@ -119,13 +120,13 @@ function resourceLines({ Spec }: ServiceJson): Lines {
   return lines.length === 0 ? [] : ['Resources:', ...lines];
 }
 
-function networkLines(service: ServiceJson): Lines {
+function networkLines(service: ServiceJson, names: ReadonlyMap<string, string>): Lines {
   const networks = service.Spec.TaskTemplate.Networks ?? [];
   const ports = service.Endpoint?.Ports ?? [];
   return [
     line(
       'Networks',
-      networks.map((network) => network.Target),
+      networks.map(({ Target }) => names.get(Target) ?? Target),
     ),
     `Endpoint Mode:  ${service.Endpoint?.Spec?.Mode ?? service.Spec.EndpointSpec?.Mode ?? 'vip'}`,
     ...(ports.length > 0 ? ['Ports:'] : []),

@@ -94,7 +94,9 @@ export const ps: Configure = (command, context) => {
       if (ids.length > 0) {
         const filters = await withSelf(context, filterMap(flags.filter));
         const tasks = await context.client.tasks({ ...filters, service: ids });
-        context.stdout.write(renderListing(await listTasks(context, tasks, flags), flags));
+        // Of these ids alone, the short ones are of no use to scripts: docker prints them whole.
+        const shown = flags.quiet ? { ...flags, trunc: false } : flags;
+        context.stdout.write(renderListing(await listTasks(context, tasks, shown), flags));
       }
       for (const ref of missing) warnLine(context, `no such service: ${ref}`);
       if (missing.length > 0) throw new ExitError(1);
@@ -141,7 +143,10 @@ export const inspect: Configure = (command, context) => {
       inspectEach(context, refs, flags, {
         noun: 'service',
         find: (ref) => context.client.service(ref, true),
-        pretty: prettyService,
+        pretty: async (service) => {
+          const networks = await context.client.networks({ scope: ['swarm'] });
+          return prettyService(service, new Map(networks.map(({ Id, Name }) => [Id, Name])));
+        },
       }),
     );
 };

@@ -3,7 +3,7 @@ import type { ContainerSummaryJson } from '../../common/model/engine-json/contai
 import type { ImageSummaryJson } from '../../common/model/engine-json/image.ts';
 import type { DiskUsageJson } from '../../common/model/engine-json/system.ts';
 import { type Row, renderListing } from '../output/listing.ts';
-import { ago, humanSize } from '../output/units.ts';
+import { ago, humanSize, preciseSize } from '../output/units.ts';
 import { type Configure, printLine, UsageError } from './context.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 
@@ -86,8 +86,8 @@ function row(type: string, total: number, active: number, bytes: number, freeByt
     Type: type,
     TotalCount: String(total),
     Active: String(active),
-    Size: humanSize(bytes),
-    Reclaimable: `${humanSize(freeBytes)}${percent}`,
+    Size: preciseSize(bytes),
+    Reclaimable: `${preciseSize(freeBytes)}${percent}`,
   };
 }
 

@@ -1,6 +1,7 @@
 /** `skep version`, `skep info`, `skep inspect`. */
 import { createRequire } from 'node:module';
 import type { EngineVersionJson, InfoJson } from '../../common/model/engine-json/system.ts';
+import { contextInForce } from '../client/contexts.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderInspect } from '../output/listing.ts';
 import { parseTemplate } from '../output/template.ts';
@@ -28,6 +29,8 @@ function clientVersion(): string {
 }
 
 const CLIENT_API = '1.50';
+/** Go's names. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
 export const version: Configure = (command, context) => {
   command
@@ -36,7 +39,10 @@ export const version: Configure = (command, context) => {
       const client = {
         Version: clientVersion(),
         ApiVersion: CLIENT_API,
+        DefaultAPIVersion: CLIENT_API,
         NodeVersion: process.version,
+        ...{ Os: process.platform, Arch: ARCHITECTURES[process.arch] ?? process.arch },
+        Context: contextInForce(context.env),
       };
       let server: EngineVersionJson | null = null;
       let failure: unknown = null;
@@ -48,12 +54,19 @@ export const version: Configure = (command, context) => {
       const both = { Client: client, Server: server };
       if (format === undefined) context.stdout.write(versionText(client, server));
       else if (format === 'json') printLine(context, JSON.stringify(both));
-      else printLine(context, parseTemplate(format, false).render(both));
+      else printLine(context, parseTemplate(format, false).render(inGo(both)));
       if (failure === null) return;
       warnLine(context, errorLine(failure));
       throw new ExitError(1);
     });
 };
+
+/** Docker's templates call fields as Go does, its JSON otherwise. */
+function inGo({ Client, Server }: { readonly Client: object; readonly Server: object | null }) {
+  const named = (one: object): object =>
+    'ApiVersion' in one ? { ...one, APIVersion: one.ApiVersion } : one;
+  return { Client: named(Client), Server: Server && named(Server) };
+}
 
 function versionText(
   client: { readonly Version: string; readonly ApiVersion: string; readonly NodeVersion: string },

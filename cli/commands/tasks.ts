@@ -124,6 +124,8 @@ const capital = (word: string): string => word.charAt(0).toUpperCase() + word.sl
 
 /** `nginx:latest` of `docker.io/library/nginx:latest@sha256:...`; the digest stays with --no-trunc. */
 export function shortImage(image: string, trunc = true): string {
+  const [, id] = /^sha256:([0-9a-f]{64})$/.exec(image) ?? [];
+  if (id !== undefined) return trunc ? id.slice(0, SHORT_ID_CHARS) : image;
   try {
     const reference = parseImageReference(image);
     if (!trunc) return familiarReference(reference);

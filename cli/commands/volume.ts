@@ -1,3 +1,4 @@
+import { labelFields } from '../output/labels.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import {
@@ -12,6 +13,11 @@ import {
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 
 const CLUSTER_ONLY = 'cluster volumes are not supported yet';
+
+/** Of cluster volumes, and of sizes that lists do not ask for. */
+const NOT_TOLD = Object.fromEntries(
+  ['Availability', 'Group', 'Links', 'Size', 'Status'].map((field) => [field, 'N/A']),
+);
 
 interface ListFlags {
   readonly filter?: readonly string[];
@@ -34,9 +40,8 @@ export const ls: Configure = (command, context) => {
           Name: volume.Name,
           Mountpoint: volume.Mountpoint,
           Scope: volume.Scope,
-          Labels: Object.entries(volume.Labels ?? {})
-            .map(([key, value]) => `${key}=${value}`)
-            .join(','),
+          ...labelFields(volume.Labels),
+          ...NOT_TOLD,
         }));
       const columns = [
         ['DRIVER', 'Driver'],

@@ -5,13 +5,16 @@
 import { renderTable } from './table.ts';
 import { parseTemplate } from './template.ts';
 
-/** What `--format` and `--json` show of one object: field name -> text. */
+/** What `--format` shows of one object: field name -> text. */
 export type Row = Readonly<Record<string, string>>;
+
+/** Texts, what JSON has beside them, and what a template calls with a word. */
+type Cell = string | boolean | null | ((word: string) => string);
 
 export interface Listing {
   /** heading and field of each column, in order */
   readonly columns: readonly (readonly [heading: string, field: string])[];
-  readonly rows: readonly Row[];
+  readonly rows: readonly Readonly<Record<string, Cell>>[];
   /** headings of further fields, for `table TEMPLATE` */
   readonly headings?: Readonly<Record<string, string>>;
   /** printed by `-q` */
@@ -29,7 +32,7 @@ export function renderListing(listing: Listing, options: ListingOptions): string
   const { rows, quietField } = listing;
   const format = options.format ?? '';
   if (options.quiet && (format === '' || format === 'table')) {
-    return rows.map((row) => `${row[quietField] ?? ''}\n`).join('');
+    return rows.map((row) => `${textOf(row[quietField])}\n`).join('');
   }
   if (format === '' || format === 'table') return renderColumns(listing);
   if (format === 'json') return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
@@ -46,13 +49,20 @@ export function renderListing(listing: Listing, options: ListingOptions): string
 function renderColumns({ columns, rows }: Listing): string {
   return renderTable([
     columns.map(([heading]) => heading),
-    ...rows.map((row) => columns.map(([, field]) => row[field] ?? '')),
+    ...rows.map((row) => columns.map(([, field]) => textOf(row[field]))),
   ]);
 }
 
-function headingRow({ columns, rows, headings = {} }: Listing): Row {
+const textOf = (cell: Cell | undefined): string => String(cell ?? '');
+
+/** `CREATED AT` of `CreatedAt`. */
+const headed = (name: string): string => name.replace(/([a-z])([A-Z])/g, '$1 $2').toUpperCase();
+
+function headingRow({ columns, rows, headings = {} }: Listing): Readonly<Record<string, Cell>> {
   const names = new Set([...Object.keys(rows[0] ?? {}), ...Object.keys(headings)]);
-  const own = Object.fromEntries([...names].map((name) => [name, name.toUpperCase()]));
+  const heading = (name: string): Cell =>
+    typeof rows[0]?.[name] === 'function' ? (word: string) => word : headed(name);
+  const own = Object.fromEntries([...names].map((name) => [name, heading(name)]));
   return {
     ...own,
     ...Object.fromEntries(columns.map(([heading, field]) => [field, heading])),

@@ -1,5 +1,7 @@
 /** Published ports of a service as `service ls` and `service ps` show them. */
+
 import { compareText } from '../../common/base/order.ts';
+import type { ContainerSummaryJson } from '../../common/model/engine-json/container.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 
 /** `*:8080->80/tcp`, consecutive ones merged to `*:8080-8082->80-82/tcp`; ingress only. */
@@ -56,3 +58,51 @@ export function hostPorts(ports: readonly PortJson[] | undefined): string {
     })
     .join(',');
 }
+
+type ContainerPort = NonNullable<ContainerSummaryJson['Ports']>[number];
+
+/**
+ * `80/tcp, 0.0.0.0:8080->80/tcp`, in docker's order: first ports that have the number that they are published as, consecutive
+ * ones merged, then the others.
+ */
+export function containerPorts(ports: readonly ContainerPort[]): string {
+  const groups = new Map<string, { readonly first: number; last: number }>();
+  const done: string[] = [];
+  const others: string[] = [];
+  for (const { IP, PrivatePort, PublicPort, Type } of [...ports].sort(compareContainerPorts)) {
+    if (IP && PublicPort !== PrivatePort) {
+      others.push(`${withHost(IP, String(PublicPort))}->${PrivatePort}/${Type}`);
+      continue;
+    }
+    const key = `${IP ?? ''}/${Type}`;
+    const group = groups.get(key);
+    if (group?.last === PrivatePort - 1) {
+      group.last = PrivatePort;
+      continue;
+    }
+    if (group) done.push(groupText(key, group));
+    groups.set(key, { first: PrivatePort, last: PrivatePort });
+  }
+  for (const [key, group] of groups) done.push(groupText(key, group));
+  return [...done, ...others].join(', ');
+}
+
+function compareContainerPorts(a: ContainerPort, b: ContainerPort): number {
+  const [ip, other] = [a.IP ?? '', b.IP ?? ''];
+  if (a.PrivatePort !== b.PrivatePort) return a.PrivatePort - b.PrivatePort;
+  if (ip !== other) return ip < other ? -1 : 1;
+  return (a.PublicPort ?? 0) - (b.PublicPort ?? 0) || (a.Type < b.Type ? -1 : 1);
+}
+
+function groupText(
+  key: string,
+  { first, last }: { readonly first: number; readonly last: number },
+): string {
+  const at = key.lastIndexOf('/');
+  const [ip, type] = [key.slice(0, at), key.slice(at + 1)];
+  const range = first === last ? String(first) : `${first}-${last}`;
+  return ip === '' ? `${range}/${type}` : `${withHost(ip, range)}->${range}/${type}`;
+}
+
+const withHost = (ip: string, port: string): string =>
+  ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;

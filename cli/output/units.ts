@@ -32,12 +32,29 @@ export function ago(time: string | number, nowMs: number): string {
   return Number.isNaN(at) ? '' : `${humanDuration(nowMs - at)} ago`;
 }
 
+/** Go's `Time.String` in UTC: `2026-11-29 10:30:00.5 +0000 UTC`, from RFC 3339 in UTC or unix seconds. */
+export function goTime(time: string | number): string {
+  const text = typeof time === 'number' ? rfc3339(time) : time;
+  const [, date, hours, fraction = ''] = /^(\S+)T([\d:]+)(\.\d+)?Z$/.exec(text) ?? [];
+  return date === undefined ? text : `${date} ${hours}${fraction.replace(/\.?0+$/, '')} +0000 UTC`;
+}
+
+/** In UTC, of whole seconds since 1970. */
+export function rfc3339(seconds: number): string {
+  return new Date(seconds * SECOND_MS).toISOString().replace('.000Z', 'Z');
+}
+
 const DECIMAL_UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const;
 const BINARY_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /** `1.23MB`: powers of 1000, as image sizes are shown. */
 export function humanSize(bytes: number): string {
   return scaled(bytes, 1000, DECIMAL_UNITS, 3);
+}
+
+/** `1.234MB`: as sums of sizes are shown. */
+export function preciseSize(bytes: number): string {
+  return scaled(bytes, 1000, DECIMAL_UNITS, 4);
 }
 
 /** `512MiB`: powers of 1024, as memory is shown. */

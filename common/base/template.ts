@@ -325,8 +325,12 @@ function evaluate(pipeline: Pipeline, scope: Scope): unknown {
 function evaluateCall(call: readonly Term[], piped: readonly unknown[], scope: Scope): unknown {
   const [head, ...rest] = call;
   if (head?.kind !== 'function') {
-    if (rest.length > 0 || piped.length > 0) fail('a value takes no arguments');
-    return head ? evaluateTerm(head, scope) : undefined;
+    const value = head ? evaluateTerm(head, scope) : undefined;
+    const given = [...rest.map((term) => evaluateTerm(term, scope)), ...piped];
+    // What a row has besides its texts: a method, as Go calls it.
+    if (typeof value === 'function') return (value as (...args: unknown[]) => unknown)(...given);
+    if (given.length > 0) fail('a value takes no arguments');
+    return value;
   }
   const args = [...rest.map((term) => evaluateTerm(term, scope)), ...piped];
   return scope.language.functions[head.name]!(...args);

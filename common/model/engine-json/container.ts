@@ -22,7 +22,11 @@ export interface ContainerSummaryJson {
     readonly Type: string;
   }[];
   readonly Labels?: LabelsJson;
-  readonly Mounts?: readonly { readonly Name?: string; readonly Source?: string }[];
+  readonly Mounts?: readonly {
+    readonly Name?: string;
+    readonly Source?: string;
+    readonly Driver?: string;
+  }[];
   readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, object>> };
 }
 

@@ -30,6 +30,7 @@ export interface NetworkJson extends NetworkCreateJson {
   readonly Id: string;
   readonly Created: string;
   readonly Scope: string;
+  readonly EnableIPv4?: boolean;
 }
 
 /** Of skep's own: one node's network compared with its tables. */

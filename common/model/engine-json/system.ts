@@ -1,6 +1,7 @@
 /** The Docker Engine API's JSON: the engine. */
 import type { ContainerSummaryJson } from './container.ts';
 import type { ImageSummaryJson } from './image.ts';
+import type { TlsInfoJson } from './swarm.ts';
 
 export interface DiskUsageJson {
   readonly LayersSize?: number;
@@ -27,7 +28,7 @@ export interface InfoJson {
     readonly Nodes?: number;
     readonly Managers?: number;
     readonly RemoteManagers?: readonly { readonly NodeID: string; readonly Addr: string }[] | null;
-    readonly Cluster?: { readonly ID?: string } | null;
+    readonly Cluster?: { readonly ID?: string; readonly TLSInfo?: TlsInfoJson } | null;
   };
   readonly Images?: number;
   readonly Containers?: number;

@@ -8,10 +8,15 @@ test('values stand in a column, and apart from labels that are wider than it', (
     Spec: {
       Name: 'sums',
       Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 5 } },
-      TaskTemplate: { ContainerSpec: { Image: 'w' } },
+      TaskTemplate: {
+        ContainerSpec: { Image: 'w' },
+        Networks: [{ Target: 'id-of-front' }, { Target: 'gone' }],
+      },
     },
   } as unknown as ServiceJson;
-  expect(prettyService(service).split('\n').slice(0, 5)).toEqual([
+  const lines = prettyService(service, new Map([['id-of-front', 'front']])).split('\n');
+  expect(lines).toContain('Networks:       front gone');
+  expect(lines.slice(0, 5)).toEqual([
     'ID:             abc',
     'Name:           sums',
     'Service Mode:   ReplicatedJob',
