@@ -64,7 +64,7 @@ function claims({ kind }: StoreChange, object: StoreChange['object']): readonly 
     case 'service':
       return claimsOfService(object as Service);
     case 'node':
-      return (object as Node).attachments.map((one) => addressClaim(one.networkId, one.address));
+      return placesOf(object as Node).map((one) => addressClaim(one.networkId, one.address));
     case 'task':
       return claimsOfTask(object as Task);
     default:
@@ -99,4 +99,9 @@ function claimsOfTask({ status, networks }: Task): string[] {
 
 function addressClaim(networkId: string, address: string): string {
   return `${address.split('/')[0]} in ${networkId}`;
+}
+
+/** Its own, and those of its containers outside of services. */
+function placesOf({ attachments, containerAttachments }: Node): Node['attachments'] {
+  return [...attachments, ...containerAttachments.filter(({ address }) => address !== '')];
 }
