@@ -4,6 +4,7 @@
  */
 import { SkepError } from '../../../common/base/errors.ts';
 import { declareAsync, declareSync, errnoName, NativeError } from '../library.ts';
+import { viaScratch } from '../scratch.ts';
 import { type MessageBatch, type NetlinkMessage, NLM_F_ACK, readAnswers } from './message.ts';
 
 const createCall = declareAsync('int skep_netns_create(const char *path, _Out_ uint8_t *err)');
@@ -177,18 +178,11 @@ export class NetlinkSocket {
     const base = this.#sequence;
     this.#sequence += batch.count;
     const request = batch.bytes(base);
-    const reply = Buffer.allocUnsafe(capacity);
     const last = base + lastIndex + 1;
-    const size = await transactCall(
-      this.#fd,
-      request,
-      request.length,
-      last,
-      reply,
-      capacity,
-      TIMEOUT_MS,
+    const reply = await viaScratch(capacity, (room) =>
+      transactCall(this.#fd, request, request.length, last, room, capacity, TIMEOUT_MS),
     );
-    const answers = readAnswers(reply.subarray(0, size), base);
+    const answers = readAnswers(reply, base);
     for (const problem of answers.problems) {
       const note = batch.notes[problem.index];
       const errno = errnoName(problem.errnoValue);
