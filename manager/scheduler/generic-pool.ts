@@ -1,4 +1,7 @@
-/** A node's generic resources: discrete kinds are counted, named ones handed out value by value. */
+/**
+ * A node's generic resources: discrete kinds are counted, named ones handed out value by value. A value can be taken twice
+ * while one task waits for the other to end: it is free when both have given it back.
+ */
 import type { GenericResource } from '../../common/model/service.ts';
 
 /** What is free is what is advertised and not taken, also when the node advertises something else later. */
@@ -6,7 +9,7 @@ export class GenericPool {
   #discrete = new Map<string, number>();
   #named = new Map<string, Set<string>>();
   readonly #takenCounts = new Map<string, number>();
-  readonly #takenValues = new Map<string, Set<string>>();
+  readonly #takenValues = new Map<string, Map<string, number>>();
 
   constructor(advertised: readonly GenericResource[]) {
     this.advertise(advertised);
@@ -49,15 +52,23 @@ export class GenericPool {
   take(assigned: readonly GenericResource[]): void {
     for (const { kind, value } of assigned) {
       if (typeof value === 'number') addTo(this.#takenCounts, kind, value);
-      else valuesOf(this.#takenValues, kind).add(value);
+      else this.#hold(kind, value, 1);
     }
   }
 
   release(assigned: readonly GenericResource[]): void {
     for (const { kind, value } of assigned) {
       if (typeof value === 'number') addTo(this.#takenCounts, kind, -value);
-      else this.#takenValues.get(kind)?.delete(value);
+      else this.#hold(kind, value, -1);
     }
+  }
+
+  #hold(kind: string, value: string, sign: 1 | -1): void {
+    const taken = this.#takenValues.get(kind) ?? new Map<string, number>();
+    this.#takenValues.set(kind, taken);
+    const holders = (taken.get(value) ?? 0) + sign;
+    if (holders > 0) taken.set(value, holders);
+    else taken.delete(value);
   }
 }
 

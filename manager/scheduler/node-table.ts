@@ -144,6 +144,22 @@ export class NodeTable {
     this.#put(task.id, placeOf(task, index, generic));
   }
 
+  /** Index of the node where the task has a place. */
+  placeOf(taskId: TaskId): number | undefined {
+    return this.#places.get(taskId)?.index;
+  }
+
+  /** What `decide` says, and books, as if these tasks had ended already. */
+  without<T>(taskIds: readonly TaskId[], decide: () => T): T {
+    const places = taskIds.flatMap((taskId) => this.#places.get(taskId) ?? []);
+    for (const place of places) this.#count(place, -1);
+    try {
+      return decide();
+    } finally {
+      for (const place of places) this.#count(place, 1);
+    }
+  }
+
   removeTask(taskId: TaskId): void {
     const place = this.#places.get(taskId);
     if (!place) return;

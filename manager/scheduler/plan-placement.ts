@@ -8,6 +8,7 @@ import { Pipeline } from './pipeline.ts';
 import { labelReaders, preferenceTree } from './preferences.ts';
 import { explain, noSuitableNode, Refusals } from './refusals.ts';
 import { type NodeSource, SpreadHeap, type SpreadRule } from './spread.ts';
+import { NO_SUCCESSION, type Succession } from './successors.ts';
 import { versionKey } from './task-groups.ts';
 
 export interface Placement {
@@ -44,11 +45,16 @@ export interface GroupPlan {
  * Decides for tasks that are alike.
  * @param nowMs monotonic, for the age of failures
  */
-export function planGroup(table: NodeTable, tasks: readonly Task[], nowMs: number): GroupPlan {
+export function planGroup(
+  table: NodeTable,
+  tasks: readonly Task[],
+  nowMs: number,
+  succession: Succession = NO_SUCCESSION,
+): GroupPlan {
   const [model] = tasks;
   if (!model) return { decisions: [], refusals: null };
   const pipeline = new Pipeline(model, table);
-  const source = openSource(table, model, pipeline, nowMs);
+  const source = openSource(table, model, pipeline, nowMs, succession);
   const decisions: Decision[] = [];
   const demand = genericDemand(model.spec.resources.reservations.generic);
   let [task, decision]: [Task, Decision | null] = [model, null];
@@ -58,35 +64,71 @@ export function planGroup(table: NodeTable, tasks: readonly Task[], nowMs: numbe
   for (let at = 0; at < tasks.length; at++) {
     task = tasks[at]!;
     if (source.placeOn(take) < 0) {
-      const refusals = new Refusals(table, pipeline);
-      const explanation = noSuitableNode(refusals.explanation());
-      for (const rest of tasks.slice(at)) {
-        decisions.push({ kind: 'refuse', task: rest, explanation });
-      }
-      return { decisions, refusals };
+      const rest = tasks.slice(at);
+      return planInPlace(table, rest, pipeline, succession, decisions);
     }
     decisions.push(decision!);
   }
   return { decisions, refusals: null };
 }
 
+/** For tasks that no node has room for as it is: where others end before them, their places are theirs. */
+function planInPlace(
+  table: NodeTable,
+  tasks: readonly Task[],
+  pipeline: Pipeline,
+  { before }: Succession,
+  decisions: Decision[],
+): GroupPlan {
+  const refused = tasks.filter((task) => {
+    const leaving = before(task);
+    const decision = table.without(leaving, () => {
+      const index = leaving
+        .map((taskId) => table.placeOf(taskId))
+        .find((home) => home !== undefined && pipeline.passes(home));
+      const { generic } = task.spec.resources.reservations;
+      return index === undefined ? null : book(table, task, index, genericDemand(generic));
+    });
+    if (decision) decisions.push(decision);
+    return decision === null;
+  });
+  if (refused.length === 0) return { decisions, refusals: null };
+  const refusals = new Refusals(table, pipeline);
+  const explanation = noSuitableNode(refusals.explanation());
+  for (const task of refused) decisions.push({ kind: 'refuse', task, explanation });
+  return { decisions, refusals };
+}
+
 /** A task of a global service: only its own node counts. Null while that node is unknown. */
-export function planPreassigned(table: NodeTable, task: Task): Decision | null {
+export function planPreassigned(
+  table: NodeTable,
+  task: Task,
+  before: Succession['before'] = NO_SUCCESSION.before,
+): Decision | null {
   const index = task.nodeId === null ? undefined : table.indexOf(task.nodeId);
   if (index === undefined) return null;
   const pipeline = new Pipeline(task, table);
-  const verdict = pipeline.verdict(index);
-  if (verdict === 0) {
-    return book(table, task, index, genericDemand(task.spec.resources.reservations.generic));
-  }
-  const { filter } = pipeline.stages.find(({ number }) => number === verdict)!;
-  return { kind: 'refuse', task, explanation: explain([{ filter: filter.name, nodes: 1 }]) };
+  return table.without(before(task), () => {
+    const verdict = pipeline.verdict(index);
+    if (verdict === 0) {
+      return book(table, task, index, genericDemand(task.spec.resources.reservations.generic));
+    }
+    const { filter } = pipeline.stages.find(({ number }) => number === verdict)!;
+    return { kind: 'refuse', task, explanation: explain([{ filter: filter.name, nodes: 1 }]) };
+  });
 }
 
-function openSource(table: NodeTable, model: Task, pipeline: Pipeline, nowMs: number): NodeSource {
+function openSource(
+  table: NodeTable,
+  model: Task,
+  pipeline: Pipeline,
+  nowMs: number,
+  { leaving }: Succession,
+): NodeSource {
   const rule: SpreadRule = {
     table,
     serviceId: model.serviceId,
+    leaving,
     hasRoom: (index) => pipeline.hasRoom(index),
     failures: table.failures.recent(versionKey(model), nowMs),
   };

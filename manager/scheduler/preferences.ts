@@ -41,7 +41,7 @@ export function preferenceTree(
 ): NodeSource {
   const [reader, ...deeper] = readers;
   if (!reader) return new SpreadHeap(all.filter(passes), rule);
-  const { table, serviceId } = rule;
+  const { table, serviceId, leaving } = rule;
   const byValue = new Map<string, number[]>();
   for (const index of all) {
     const value = reader(table.node(index));
@@ -50,8 +50,11 @@ export function preferenceTree(
     else byValue.set(value, [index]);
   }
   const active = table.activeOf(serviceId);
+  const staying = (index: number): number => {
+    return (active.get(index) ?? 0) - (leaving.get(index) ?? 0);
+  };
   const branches = [...byValue.values()].map((members) => ({
-    tasks: members.reduce((sum, index) => sum + (active.get(index) ?? 0), 0),
+    tasks: members.reduce((sum, index) => sum + staying(index), 0),
     source: preferenceTree(members, deeper, passes, rule),
   }));
   return new EvenBranches(branches);

@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import type { TurnBudget } from '../../common/base/turn-budget.ts';
+import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { NodeTable } from './node-table.ts';
 import type { PendingGroup, PendingTasks } from './pending-tasks.ts';
@@ -19,6 +20,7 @@ export class RefusedTasks {
   readonly #table: NodeTable;
   readonly #pending: PendingTasks;
   readonly #clock: Clock;
+  readonly #before: (task: Task) => readonly TaskId[];
   readonly #wake: () => void;
   #lastReviewMs = Number.NEGATIVE_INFINITY;
   #lastRestateMs = Number.NEGATIVE_INFINITY;
@@ -26,11 +28,21 @@ export class RefusedTasks {
   readonly #stale = new Set<PendingGroup>();
   #timer: Timer | null = null;
 
-  /** @param wake has `review` called soon */
-  constructor(table: NodeTable, pending: PendingTasks, clock: Clock, wake: () => void) {
+  /**
+   * @param before the tasks whose places a task may have
+   * @param wake has `review` called soon
+   */
+  constructor(
+    table: NodeTable,
+    pending: PendingTasks,
+    clock: Clock,
+    before: (task: Task) => readonly TaskId[],
+    wake: () => void,
+  ) {
     this.#table = table;
     this.#pending = pending;
     this.#clock = clock;
+    this.#before = before;
     this.#wake = wake;
   }
 
@@ -70,9 +82,22 @@ export class RefusedTasks {
       if (home !== undefined && indexes.has(home)) this.#pending.retry(group);
     } else if (group.unwritten || group.refusals?.review(indexes)) {
       this.#pending.retry(group);
+    } else if (this.#mayComeInPlace(group, indexes)) {
+      this.#pending.retry(group);
     } else if (group.refusals) {
       this.#stale.add(group);
     }
+  }
+
+  /** Something changed where one ends before a task of the group: with its place it may do now. */
+  #mayComeInPlace({ tasks }: PendingGroup, indexes: ReadonlySet<number>): boolean {
+    for (const task of tasks.values()) {
+      for (const taskId of this.#before(task)) {
+        const index = this.#table.placeOf(taskId);
+        if (index !== undefined && indexes.has(index)) return true;
+      }
+    }
+    return false;
   }
 
   /** New words for tasks whose reason has changed. */

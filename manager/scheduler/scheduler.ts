@@ -27,6 +27,7 @@ import {
   type Refusal,
 } from './plan-placement.ts';
 import { RefusedTasks } from './refused-tasks.ts';
+import { placesBefore, Successors } from './successors.ts';
 import { versionKey } from './task-groups.ts';
 
 export interface SchedulerOptions {
@@ -51,6 +52,7 @@ export class Scheduler {
   readonly #budget: TurnBudget;
   #table = new NodeTable();
   #pending = new PendingTasks();
+  #successors = new Successors();
   #refused: RefusedTasks;
   /** tasks with a place on a node that is awaited; they are in no group of those that wait for one */
   #holds = new Map<TaskId, Hold>();
@@ -82,8 +84,13 @@ export class Scheduler {
   }
 
   #noneRefused(): RefusedTasks {
-    return new RefusedTasks(this.#table, this.#pending, this.#options.clock, () =>
-      this.#follower.wake(),
+    const { store, clock } = this.#options;
+    return new RefusedTasks(
+      this.#table,
+      this.#pending,
+      clock,
+      (task) => store.view((view) => placesBefore(task, view)),
+      () => this.#follower.wake(),
     );
   }
 
@@ -92,6 +99,7 @@ export class Scheduler {
     this.#refused.stop();
     this.#table = new NodeTable();
     this.#pending = new PendingTasks();
+    this.#successors = new Successors();
     this.#holds = new Map();
     this.#refused = this.#noneRefused();
     this.#table.awaitsUnknown = !this.#graceIsOver;
@@ -109,6 +117,7 @@ export class Scheduler {
     for (const task of tasks) {
       this.#table.putTask(task);
       this.#pending.put(task);
+      this.#successors.put(task);
       if (this.#budget.spent) await this.#budget.renew();
     }
     await this.#decideAll(signal);
@@ -159,13 +168,16 @@ export class Scheduler {
    * @param task as it is now, not as the change has it: somebody may have written to it while we assigned
    * it, and that change, older than our own, would undo the booking of its place
    */
-  #observeTask({ id }: Task, task: Task | undefined): void {
+  #observeTask(changed: Task, task: Task | undefined): void {
+    const { id } = changed;
     if (task === undefined) {
       this.#holds.delete(id);
       this.#pending.remove(id);
+      this.#successors.remove(changed);
       this.#table.removeTask(id);
       return;
     }
+    this.#successors.put(task);
     const hold = this.#holds.get(task.id);
     if (hold && isSchedulable(task)) {
       this.#holds.set(task.id, { ...hold, task }); // its place is kept
@@ -248,10 +260,17 @@ export class Scheduler {
   }
 
   #decideTasks(alike: boolean, tasks: readonly Task[], nowMs: number): readonly Decision[] {
-    if (!alike) return tasks.flatMap((task) => planPreassigned(this.#table, task) ?? []);
-    const { decisions, refusals } = planGroup(this.#table, tasks, nowMs);
-    if (refusals) this.#refused.note(tasks[0]!, refusals);
-    return decisions;
+    const [table, successors] = [this.#table, this.#successors];
+    return this.#options.store.view((view) => {
+      if (!alike) {
+        const before = (task: Task) => placesBefore(task, view);
+        return tasks.flatMap((task) => planPreassigned(table, task, before) ?? []);
+      }
+      const succession = successors.of(tasks[0]!.serviceId, view, table);
+      const plan = planGroup(table, tasks, nowMs, succession);
+      if (plan.refusals) this.#refused.note(tasks[0]!, plan.refusals);
+      return plan.decisions;
+    });
   }
 
   #note(decision: Decision): void {

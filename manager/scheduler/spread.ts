@@ -15,6 +15,8 @@ export interface NodeSource {
 export interface SpreadRule {
   readonly table: NodeTable;
   readonly serviceId: ServiceId;
+  /** active tasks of the service that will have left, by node index */
+  readonly leaving: ReadonlyMap<number, number>;
   /** whether the node has room for one more task */
   readonly hasRoom: (index: number) => boolean;
   /** of nodes where they are too many to be tolerated, at most FAILURES_KEPT_MAX each */
@@ -65,10 +67,12 @@ export class SpreadHeap implements NodeSource {
   }
 
   #key(index: number, counts: ReadonlyMap<number, number>): number {
-    const { table, failures } = this.#rule;
+    const { table, failures, leaving } = this.#rule;
+    const left = leaving.size > 0 ? (leaving.get(index) ?? 0) : 0;
     const ofService = counts.size > 0 ? (counts.get(index) ?? 0) : 0;
     const failed = failures.size > 0 ? (failures.get(index) ?? 0) : 0;
-    return failed * FAILURE + ofService * SERVICE_TASK + table.activeTasks[index]!;
+    const tasks = table.activeTasks[index]! - left;
+    return failed * FAILURE + (ofService - left) * SERVICE_TASK + tasks;
   }
 
   #sink(start: number): void {
