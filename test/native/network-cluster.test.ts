@@ -204,7 +204,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);
   });
 
-  test('a host-mode port answers on its host and goes with its task', async () => {
+  test('a host-mode port answers on its host, goes with its task, and can be the port of the next', async () => {
     const seat = endpoint(FRONT, 'solo', 1, at(2), '10.0.1.30');
     const task = await lab.task('solo1');
     const given: PortConfig = {
@@ -229,9 +229,23 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     await expect(
       hosts[2].attach(attachRequest([other], task, { hostPorts: [given] })),
     ).rejects.toThrow(/9090\/tcp/);
+    // One that is attached without, as it waits for the first to end, has the port after that.
+    const next = await lab.task('solo2');
+    await Promise.all(hosts.map((host) => host.apply([set('endpoint', other)])));
+    await hosts[2].attach(attachRequest([other], next));
+    await expect(hosts[2].publish(other.taskId, [given])).rejects.toThrow(/9090\/tcp/);
+    expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/^solo1 /);
     await task.end();
     await hosts[2].detach(seat.taskId);
     await Promise.all(hosts.map((host) => host.apply([remove('endpoint', seat)])));
+    expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
+    for (let time = 0; time < 2; time++) {
+      expect(await hosts[2].publish(other.taskId, [given])).toEqual([given]);
+    }
+    expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/^solo2 /);
+    await next.end();
+    await hosts[2].detach(other.taskId);
+    await Promise.all(hosts.map((host) => host.apply([remove('endpoint', other)])));
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
   });
 

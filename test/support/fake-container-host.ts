@@ -357,6 +357,7 @@ export class FakeNetworks implements Networks {
   readonly attached = new Set<TaskId>();
   hostPorts: readonly PortConfig[] = [];
   attachFailure: unknown = null;
+  publishFailure: unknown = null;
 
   constructor(calls: string[] = []) {
     this.calls = calls;
@@ -378,6 +379,13 @@ export class FakeNetworks implements Networks {
     this.calls.push('adopt');
     this.requests.push(request);
     this.attached.add(request.taskId);
+  }
+
+  async publishPorts(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    this.calls.push('publish');
+    if (!this.attached.has(taskId)) throw new Error('not attached');
+    if (this.publishFailure) throw this.publishFailure;
+    return ports;
   }
 
   async detachTask(taskId: TaskId): Promise<void> {

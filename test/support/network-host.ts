@@ -32,6 +32,7 @@ type Operation =
   | 'apply'
   | 'attachTask'
   | 'adoptTask'
+  | 'publishPorts'
   | 'detachTask'
   | 'verify'
   | 'report'

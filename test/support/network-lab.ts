@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
+import type { PortConfig } from '../../common/model/service.ts';
 import type {
   AttachedTask,
   DriftCounts,
@@ -151,6 +152,9 @@ export class LabHost {
   }
   adopt(request: TaskNetworkRequest): Promise<void> {
     return this.#call('adoptTask', request);
+  }
+  publish(taskId: string, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    return this.#call('publishPorts', taskId, ports);
   }
   detach(taskId: string): Promise<void> {
     return this.#call('detachTask', taskId);

@@ -122,6 +122,7 @@ export class ContainerController implements Controller {
     const known = this.#state();
     await this.#adopt(known); // it may have been prepared by an earlier daemon
     if (known.status === 'created') {
+      await this.#publish();
       await this.#parts.runtime.startContainer(this.#task.id);
       this.#events.started();
     }
@@ -228,7 +229,9 @@ export class ContainerController implements Controller {
   }
 
   async #attach(state: ContainerState, signal: AbortSignal): Promise<void> {
-    const request = this.#networkRequest(state);
+    // One that waits for another to end, which may have the very ports, gets its own at its start.
+    const waits = this.#task.desiredState === 'ready';
+    const request = this.#networkRequest(state, waits ? [] : this.#publishedOnHost());
     if (!request) {
       this.#hostPorts = this.#publishedOnHost(); // it binds them itself
       return;
@@ -248,7 +251,8 @@ export class ContainerController implements Controller {
   /** A container that runs from before this daemon: its network goes on, we take it up again. */
   async #adopt(state: ContainerState): Promise<void> {
     if (this.#attached || state.status === 'exited') return;
-    const request = this.#networkRequest(state);
+    const holdsPorts = state.status !== 'created';
+    const request = this.#networkRequest(state, holdsPorts ? this.#publishedOnHost() : []);
     try {
       if (request) await this.#parts.networks.adoptTask(request);
     } catch (err) {
@@ -258,13 +262,23 @@ export class ContainerController implements Controller {
     this.#attached = true;
   }
 
+  /** Idempotent: ports that it was given when it was prepared, also by an earlier daemon, it keeps. */
+  async #publish(): Promise<void> {
+    const ports = this.#publishedOnHost();
+    if (ports.length === 0 || this.#networkMode() !== 'cluster') return;
+    this.#hostPorts = await this.#parts.networks.publishPorts(this.#task.id, ports);
+  }
+
   async #detach(): Promise<void> {
     await this.#parts.networks.detachTask(this.#task.id);
     if (this.#attached) this.#events.disconnected();
     this.#attached = false;
   }
 
-  #networkRequest(state: ContainerState): TaskNetworkRequest | null {
+  #networkRequest(
+    state: ContainerState,
+    hostPorts: readonly PortConfig[],
+  ): TaskNetworkRequest | null {
     if (this.#networkMode() !== 'cluster' || state.netnsPath === null) return null;
     const { container } = this.#task.spec;
     return {
@@ -274,7 +288,7 @@ export class ContainerController implements Controller {
       hostname: this.#hostname(),
       netnsPath: state.netnsPath,
       attachments: this.#task.networks,
-      hostPorts: this.#publishedOnHost(),
+      hostPorts,
       dns: container.dns,
     };
   }

@@ -2,6 +2,7 @@
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { StringMap } from '../../common/model/objects.ts';
+import type { PortConfig } from '../../common/model/service.ts';
 import type { ImageRecord, RegistryAuth } from '../images/image-store.ts';
 import type { AttachedTask, TaskNetworkRequest } from '../network/network-manager.ts';
 import type {
@@ -81,5 +82,6 @@ export interface Networks {
   apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void>;
   attachTask(request: TaskNetworkRequest, signal?: AbortSignal): Promise<AttachedTask>;
   adoptTask(request: TaskNetworkRequest): Promise<void>;
+  publishPorts(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]>;
   detachTask(taskId: TaskId): Promise<void>;
 }

@@ -32,9 +32,11 @@ export class HostPorts {
     this.#options = options;
   }
 
-  /** Fills in ports that are 0. Throws `conflict` when one is taken. */
+  /** Fills in ports that are 0. Throws `conflict` when one is taken. What the task was given before it keeps. */
   async allocate(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
     if (ports.length === 0) return ports;
+    const kept = await this.#kept(taskId);
+    if (kept) return kept;
     const bound: PortConfig[] = [];
     for (const port of ports) {
       bound.push(port.publishedPort === 0 ? await this.#choose(port) : await this.#claim(port));
@@ -47,13 +49,17 @@ export class HostPorts {
   /** The ports that a running task was given; `asked` when nothing was kept. */
   async recall(taskId: TaskId, asked: readonly PortConfig[]): Promise<readonly PortConfig[]> {
     if (asked.length === 0) return asked;
-    const text = await readFile(join(this.#options.dir, taskId), 'utf8').catch(() => null);
-    const kept = text === null ? asked : (JSON.parse(text) as readonly PortConfig[]);
-    return kept.filter(({ publishedPort }) => publishedPort > 0);
+    const known = (await this.#kept(taskId)) ?? asked;
+    return known.filter(({ publishedPort }) => publishedPort > 0);
   }
 
   async forget(taskId: TaskId): Promise<void> {
     await rm(join(this.#options.dir, taskId), { force: true });
+  }
+
+  async #kept(taskId: TaskId): Promise<readonly PortConfig[] | null> {
+    const text = await readFile(join(this.#options.dir, taskId), 'utf8').catch(() => null);
+    return text === null ? null : (JSON.parse(text) as readonly PortConfig[]);
   }
 
   async #claim(port: PortConfig): Promise<PortConfig> {

@@ -14,6 +14,7 @@ import type { PublishedPort } from '../../common/model/host-ip.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
+import type { PortConfig } from '../../common/model/service.ts';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
 import { BackgroundProof } from './background-proof.ts';
 import { ClusterTables } from './cluster-tables.ts';
@@ -183,6 +184,14 @@ export class NetworkManager {
   /** Takes up a task that has run since before this daemon started. */
   adoptTask(request: TaskNetworkRequest): Promise<void> {
     return this.#serial(() => this.#started().adopt(request));
+  }
+
+  /**
+   * Host-mode ports of a task that was attached without them; one that has them keeps them. Rejects with `conflict` when one
+   * is taken. Resolves with the numbers.
+   */
+  publishPorts(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    return this.#serial(() => this.#started().publish(taskId, ports));
   }
 
   /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
-import { describeError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
@@ -254,6 +254,17 @@ export class NodeNetwork {
       await this.#release(state);
       throw err;
     }
+  }
+
+  /** Host-mode ports for a task that was attached without; those that it has it keeps. */
+  async publish(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    const state = this.#tasks.get(taskId);
+    if (!state) throw new SkepError('not-found', `publish ports of task ${taskId}: not attached`);
+    if (state.hostPorts.length > 0) return state.hostPorts;
+    const hostPorts = await this.#hostPorts.allocate(taskId, ports);
+    await this.#publishHostPorts({ ...state, hostPorts });
+    state.hostPorts = hostPorts;
+    return hostPorts;
   }
 
   async #takeUp(state: AttachedState): Promise<void> {

@@ -13,7 +13,8 @@ import type { DualSubnet } from './task-tables.ts';
 export interface AttachedState {
   readonly request: TaskNetworkRequest;
   readonly network: TaskNetwork;
-  readonly hostPorts: readonly PortConfig[];
+  /** none before its start for one that waits for another to end */
+  hostPorts: readonly PortConfig[];
   /** legs that could not be made yet: their network was not in the tables at adoption */
   readonly missing: Set<NetworkId>;
   /** a step of its programming failed: its rules are due to be written whole */

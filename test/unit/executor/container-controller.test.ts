@@ -101,6 +101,42 @@ describe('prepare', () => {
     });
   });
 
+  test('a task that waits gets its host ports when it starts: another may have them until then', async () => {
+    const ports = [aPort({ publishedPort: 81, publishMode: 'host' })];
+    const it = await scene({
+      task: {
+        networks: [OVERLAY],
+        endpoint: { spec: { mode: 'vip', ports }, ports, virtualIps: [] },
+        desiredState: 'ready',
+      },
+    });
+    const controller = it.controller();
+    await controller.prepare(it.signal);
+    expect(it.networks.requests[0]!.hostPorts).toEqual([]);
+    await controller.start(it.signal);
+    expect(it.calls).toEqual(['create', 'attach', 'publish', 'start']);
+    expect(controller.observed().hostPorts).toEqual(ports);
+  });
+
+  test('one that was prepared by an earlier daemon gets them at its start, too', async () => {
+    const ports = [aPort({ publishedPort: 81, publishMode: 'host' })];
+    const it = await scene({
+      task: {
+        networks: [OVERLAY],
+        endpoint: { spec: { mode: 'vip', ports }, ports, virtualIps: [] },
+        desiredState: 'ready',
+      },
+    });
+    await it.controller().prepare(it.signal);
+    it.calls.length = 0;
+    it.networks.attached.clear();
+    const controller = it.controller({ ...it.task, desiredState: 'running' });
+    await controller.start(it.signal);
+    expect(it.calls).toEqual(['adopt', 'publish', 'start']);
+    expect(it.networks.requests.at(-1)!.hostPorts).toEqual([]);
+    expect(controller.observed().hostPorts).toEqual(ports);
+  });
+
   test("leaves the host's network alone", async () => {
     const it = await scene({ spec: { networks: [aNetworkTarget({ target: 'host' })] } });
     await it.controller().prepare(it.signal);
