@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 
@@ -121,6 +121,11 @@ export class RequestContext {
     } catch (err) {
       throw new SkepError('invalid-argument', 'read request body: not JSON', { cause: err });
     }
+  }
+
+  /** The body as it comes. Whoever gives it up, by destroying it, leaves the connection: the refusal is still to be sent on it. */
+  bodyStream(): Readable {
+    return Readable.from(this.request.iterator({ destroyOnReturn: false }), { objectMode: false });
   }
 
   send(status: number, value: unknown): void {

@@ -48,7 +48,8 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
 
   routes.add('POST', '/images/load', async (context) => {
     const lines = progressStream(context);
-    await lines.follow((onProgress) => images.load(context.request, onProgress, context.signal));
+    const body = context.bodyStream();
+    await lines.follow((onProgress) => images.load(body, onProgress, context.signal));
   });
 
   routes.add('POST', '/images/create', async (context) => {
@@ -187,7 +188,7 @@ async function importImage(context: RequestContext, images: ImageStore): Promise
     const options = { changes, message };
     const image =
       source === '-'
-        ? await images.import(context.request, name, options, context.signal)
+        ? await images.import(context.bodyStream(), name, options, context.signal)
         : await images.importFrom(source, name, options, onProgress, context.signal);
     onProgress({ status: image.id });
   });

@@ -243,6 +243,21 @@ describe('requests', () => {
     expect(await sees('over 4194304 bytes')).toMatch(/^HTTP\/1\.1 400 /);
   });
 
+  test('whose body is given up by who reads it are refused with an answer', async () => {
+    server.add('POST', '/x', async (context) => {
+      const body = context.bodyStream();
+      for await (const chunk of body) {
+        body.destroy();
+        throw new SkepError('invalid-argument', `no archive: ${(chunk as Buffer).length} bytes`);
+      }
+    });
+    await server.listen({ path: socketPath });
+    const { sees } = raw('POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nwords');
+    expect(await sees('no archive: 5 bytes')).toMatch(/^HTTP\/1\.1 400 [^]*Connection: close/);
+    const whole = await call('/x', { method: 'POST', body: 'words' });
+    expect(whole).toMatchObject({ status: 400, text: '{"message":"no archive: 5 bytes"}\n' });
+  });
+
   test('end for their handler when the client goes away', async () => {
     const aborted = new Promise<unknown>((resolve) => {
       server.add('GET', '/x', (context) => {
