@@ -157,6 +157,7 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
       ),
       history: entry('List the last deployments', async () => (await stackHistory()).history),
       lint: entry('Say what becomes of each key', async () => (await stackLint()).lint),
+      logs: entry('Show the logs of a stack', async () => (await logs()).stackLogs),
       ls: entry('List stacks', async () => (await stack()).ls, LS),
       ps: entry('List the tasks of a stack', async () => (await stack()).ps),
       rollback: entry(

@@ -50,9 +50,11 @@ const OPERANDS: Readonly<Record<string, readonly Kind[]>> = {
     'service',
   ]),
   ...each('service', 'exec update', ['service']),
-  ...each('stack', 'deploy diff events history ps restart rm rollback services start stats stop', [
+  ...each(
     'stack',
-  ]),
+    'deploy diff events history logs ps restart rm rollback services start stats stop',
+    ['stack'],
+  ),
   ...each('stack', 'config lint', ['file']),
   ...each('network', 'inspect rm', ['network']),
   ...each('network', 'connect disconnect', ['network', 'container']),

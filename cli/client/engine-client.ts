@@ -149,6 +149,7 @@ export class EngineClient extends ClusterCalls {
         until: query.until,
         tail: query.tail ?? 'all',
       },
+      ...(query.follow && { lasts: true }),
       ...(signal && { signal }),
     });
   }

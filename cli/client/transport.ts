@@ -48,6 +48,8 @@ export interface CallOptions {
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** on a connection of its own: it may last, and there are only so many for all others */
+  readonly lasts?: boolean;
 }
 
 const ERROR_BODY_BYTES_MAX = 1024 * 1024;
@@ -141,13 +143,13 @@ export class Transport {
   }
 
   #open(method: string, path: string, options: CallOptions): Promise<IncomingMessage> {
-    const { body, signal = this.#signal } = options;
+    const { body, signal = this.#signal, lasts = false } = options;
     const source = isReadable(body) ? body : null;
     const payload = body === undefined || source ? null : Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {
       const request = this.#request(
         {
-          agent: this.#agent,
+          ...(!lasts && { agent: this.#agent }),
           method,
           path: path + queryText(options.query),
           headers: {

@@ -4,7 +4,9 @@ import type { Command } from 'commander';
 import { framesOf } from '../client/frames.ts';
 import { hasStatus } from '../client/transport.ts';
 import { parseDurationNanos } from '../compose/values.ts';
-import { type CommandContext, type Configure, UsageError } from './context.ts';
+import { type CommandContext, type Configure, UsageError, warnLine } from './context.ts';
+import { inParallel } from './parallel.ts';
+import { ofStack } from './stack.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 
 interface LogFlags {
@@ -72,29 +74,77 @@ export const containerLogs: Configure = (command, context) => {
     });
 };
 
-export const serviceLogs: Configure = (command, context) => {
-  commonFlags(command)
+function serviceFlags(command: Command): Command {
+  return commonFlags(command)
     .option('--no-resolve', 'ids instead of names')
     .option('--no-task-ids', 'names without ids of tasks')
     .option('--no-trunc', 'full ids')
-    .option('--raw', 'lines alone')
+    .option('--raw', 'lines alone');
+}
+
+export const serviceLogs: Configure = (command, context) => {
+  serviceFlags(command)
     .argument('<service|task>', 'id or name')
     .action(async (ref: string, flags: ServiceLogFlags) => {
       const { kind, id, tty } = await findTarget(context, ref);
       if (tty && !flags.raw) {
         throw new UsageError('tty service logs only supported with --raw');
       }
-      const query = { ...queryOf(context, flags), ...(!flags.raw && { details: true }) };
-      const body = await context.client.logs(kind, id, query, context.signal);
       if (tty) {
+        const body = await context.client.logs(kind, id, queryOf(context, flags), context.signal);
         for await (const chunk of body) context.stdout.write(chunk);
-        return;
+      } else await copyLines(context, { kind, id }, flags, new LineLabels(context, flags));
+    });
+};
+
+interface Source {
+  readonly kind: 'services' | 'tasks';
+  readonly id: string;
+}
+
+async function copyLines(
+  context: CommandContext,
+  { kind, id }: Source,
+  flags: ServiceLogFlags,
+  labels: LineLabels,
+): Promise<void> {
+  const query = { ...queryOf(context, flags), ...(!flags.raw && { details: true }) };
+  const body = await context.client.logs(kind, id, query, context.signal);
+  for await (const { stream, data } of framesOf(body)) {
+    const out: Writable = stream === 'stderr' ? context.stderr : context.stdout;
+    out.write(flags.raw ? data : await labels.line(data.toString('utf8')));
+  }
+}
+
+/** Each holds a connection. */
+const SERVICES_MAX = 100;
+
+/** All services of a stack at once, as lines come. */
+export const stackLogs: Configure = (command, context) => {
+  serviceFlags(command)
+    .argument('<stack>', 'name of the stack')
+    .argument('[service...]', 'these alone; with or without the name of the stack before them')
+    .action(async (stack: string, refs: readonly string[], flags: ServiceLogFlags) => {
+      const all = await context.client.services(ofStack(stack));
+      if (all.length === 0) throw new UsageError(`nothing found in stack: ${stack}`);
+      const named = (ref: string) =>
+        all.find(({ Spec }) => Spec.Name === ref || Spec.Name === `${stack}_${ref}`);
+      const missing = refs.filter((ref) => !named(ref));
+      if (missing.length > 0) {
+        throw new UsageError(`no such service in stack ${stack}: ${missing.join(', ')}`);
+      }
+      const wanted = refs.length === 0 ? all : [...new Set(refs.map((ref) => named(ref)!))];
+      const readable = wanted.filter(({ Spec }) => !Spec.TaskTemplate.ContainerSpec?.TTY);
+      for (const { Spec } of wanted.filter((one) => !readable.includes(one))) {
+        warnLine(context, `${Spec.Name} has a terminal: see skep service logs --raw ${Spec.Name}`);
+      }
+      if (flags.follow && readable.length > SERVICES_MAX) {
+        throw new UsageError(`--follow takes ${SERVICES_MAX} services at most: name some of them`);
       }
       const labels = new LineLabels(context, flags);
-      for await (const { stream, data } of framesOf(body)) {
-        const out: Writable = stream === 'stderr' ? context.stderr : context.stdout;
-        out.write(flags.raw ? data : await labels.line(data.toString('utf8')));
-      }
+      await inParallel(readable, flags.follow ? SERVICES_MAX : 1, ({ ID }) =>
+        copyLines(context, { kind: 'services', id: ID }, flags, labels),
+      );
     });
 };
 
