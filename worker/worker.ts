@@ -248,7 +248,6 @@ export class Worker {
       this.#joinImages(membership.peers);
       scope.defer(() => this.#joinImages(null));
       this.#joined = await this.#compose(membership, scope);
-      this.plain.resumeHeld();
     } catch (err) {
       await scope.close();
       throw err;
@@ -387,7 +386,11 @@ export class Worker {
         tasks,
         reporter,
         describe,
-        onSession: membership.onSession,
+        onSession: (word) => {
+          membership.onSession(word);
+          // Managers answer: who needs places in the cluster's networks can have them.
+          this.plain.resumeHeld();
+        },
         drains,
         clock,
         random,

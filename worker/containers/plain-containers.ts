@@ -43,7 +43,7 @@ export class PlainContainers {
   readonly #containers = new Map<string, PlainContainer>();
   /** names of containers that are being made -> their ids */
   readonly #reserved = new Map<string, string>();
-  /** to be taken up when it is known what becomes of this node's part in a cluster */
+  /** to be taken up when this node's managers answer, or when it is known that it is in no cluster */
   #held: PlainContainer[] = [];
   readonly #background: TaskSet;
   /** those whose records cannot be read: they are left alone */
@@ -72,7 +72,7 @@ export class PlainContainers {
     }
   }
 
-  /** This node has a part in its cluster, or none: who waited for it is started in the background. */
+  /** This node's managers answer, or it is in no cluster: who waited for that is started in the background. Idempotent. */
   resumeHeld(): void {
     const held = this.#held;
     this.#held = [];
