@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { clusterTestsCanRun } from '../support/cluster.ts';
-import { complaintOf } from '../support/skep-openapi.ts';
+import { complaintOf, skepOpenApi } from '../support/skep-openapi.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/busybox:1';
@@ -13,6 +13,11 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     await cluster.skep([
       ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'waits'],
       ...['--constraint', 'node.labels.none==here', '--reserve-memory', '1G', IMAGE],
+    ]);
+    await cluster.skep(['network', 'create', '-d', 'overlay', 'back']);
+    await cluster.skep([
+      ...['service', 'create', '--no-resolve-image', '--name', 'runs', '--network', 'back'],
+      ...['--stop-grace-period', '0s', IMAGE, 'sleep', '1000'],
     ]);
   });
 
@@ -31,6 +36,13 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     for await (const chunk of response) text += String(chunk);
     return { status: response.statusCode ?? 0, text };
   };
+  /** Operations that were answered by 200, as the document says. */
+  const answered = new Set<string>();
+  const complaint = (method: string, route: string, status: number, value: unknown): string => {
+    const words = complaintOf(route, method.toLowerCase(), status, value);
+    if (words === '' && status === 200) answered.add(`${method} ${route}`);
+    return words;
+  };
   /** The words of the document against one answer of JSON. */
   const judged = async (
     method: 'GET' | 'POST',
@@ -40,8 +52,8 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     host?: string,
   ) => {
     const { status, text } = await call(method, path, json, host);
-    const complaint = complaintOf(route, method.toLowerCase(), status, JSON.parse(text));
-    return { status, complaint, value: JSON.parse(text) };
+    const value = JSON.parse(text);
+    return { status, complaint: complaint(method, route, status, value), value };
   };
 
   test('explain', async () => {
@@ -79,7 +91,7 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     response.destroy();
     expect(events.slice(0, 2).map(({ name }) => name)).toEqual(['ready', 'commit']);
     for (const { data } of events) {
-      expect(complaintOf('/skep/watch', 'get', 200, data)).toBe('');
+      expect(complaint('GET', '/skep/watch', 200, data)).toBe('');
     }
     const refused = await judged('GET', '/skep/watch', '/skep/watch?from=x');
     expect([refused.status, refused.complaint]).toEqual([400, '']);
@@ -96,6 +108,11 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
 
   test('net/trace', async () => {
     const path = '/skep/net/trace';
+    for (const from of ['worker-1', 'runs.1']) {
+      const trace = await judged('GET', path, `${path}?service=runs&from=${from}`);
+      expect([trace.status, trace.complaint]).toEqual([200, '']);
+      expect(trace.value.Hops.length).toBeGreaterThan(0);
+    }
     const refused = await judged('GET', path, `${path}?service=nothing&from=nobody`);
     expect([refused.status, refused.complaint]).toEqual([404, '']);
     expect((await judged('GET', path, path)).status).toBe(400);
@@ -129,7 +146,7 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     expect(status, text).toBe(200);
     const lines = text.trim().split('\r\n');
     expect(lines.length).toBeGreaterThan(0);
-    for (const line of lines) expect(complaintOf(route, 'post', 200, JSON.parse(line))).toBe('');
+    for (const line of lines) expect(complaint('POST', route, 200, JSON.parse(line))).toBe('');
     expect(text).not.toContain('errorDetail');
   });
 
@@ -137,5 +154,32 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     const route = '/skep/images/{name}/distribute';
     const { status, complaint } = await judged('POST', route, '/skep/images/none:1/distribute');
     expect([status, complaint]).toEqual([404, '']);
+  });
+
+  test('rebalance', async () => {
+    const { status, complaint: words } = await judged('GET', '/skep/rebalance', '/skep/rebalance');
+    expect([status, words]).toEqual([200, '']);
+    expect((await judged('GET', '/skep/rebalance', '/skep/rebalance?max=0')).status).toBe(400);
+  });
+
+  test('tasks/move', async () => {
+    const route = '/skep/tasks/{id}/move';
+    const [task] = await shared.current.running('runs', 1);
+    const path = `/skep/tasks/${task!.id}/move`;
+    for (const Order of ['none', 'start-first']) {
+      const moved = await judged('POST', route, path, { Order });
+      expect([moved.status, moved.complaint, moved.value]).toEqual([200, '', { ID: task!.id }]);
+    }
+    const refused = await judged('POST', route, '/skep/tasks/none/move', {});
+    expect([refused.status, refused.complaint]).toEqual([404, '']);
+    const worker = await judged('POST', route, path, {}, 'worker-1');
+    expect([worker.status, worker.complaint]).toEqual([503, '']);
+  });
+
+  test('each operation was answered', () => {
+    const all = Object.entries(skepOpenApi.paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect([...answered].sort()).toEqual(all.sort());
   });
 });
