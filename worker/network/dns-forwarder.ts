@@ -82,7 +82,11 @@ export class DnsForwarder {
       socket.on('message', (message) => {
         if (answers(message, outgoing)) finish(message);
       });
-      socket.connect(DNS_PORT, server, () => socket.send(outgoing));
+      // Called with an error, too: no route to it, for one.
+      socket.connect(DNS_PORT, server, (err?: unknown) => {
+        if (err) finish(null);
+        else socket.send(outgoing);
+      });
     });
   }
 
