@@ -84,7 +84,7 @@ function linkedContainer(containers: ContainerView, reference: string): Containe
   try {
     return containers.require(reference);
   } catch (cause) {
-    const words = `could not get container for ${reference}: ${describeError(cause)}`;
+    const words = `could not get container for ${reference}`;
     throw new SkepError('invalid-argument', words, { cause });
   }
 }
