@@ -26,6 +26,7 @@ import type { HealthReport } from './executor/health.ts';
 import { ignoreGone } from './executor/stop-container.ts';
 import { taskHostname } from './executor/task-hostname.ts';
 import type { ImageRecord } from './images/image-store.ts';
+import type { EndpointWish } from './network/container-networks.ts';
 import { systemCpuNanos } from './runtime/container-stats.ts';
 import { withEndedRoot } from './runtime/ended-root.ts';
 import type {
@@ -89,6 +90,8 @@ export interface ShownNetwork {
   readonly aliases: readonly string[];
   /** that was asked for; '' = any */
   readonly fixedAddress: string;
+  /** names of its own for others there; absent = none */
+  readonly links?: EndpointWish['links'];
 }
 
 export interface ShownPort {
@@ -171,12 +174,13 @@ function placesOf({ record: { definition, place } }: PlainContainer): ShownNetwo
   const { kind } = definition.network;
   if (kind === 'container') return [];
   if (kind !== 'bridge') return [{ ...NOWHERE, name: kind, aliases: [] }];
-  return endpointsOf(definition).map(({ network: name, aliases, address: fixedAddress }) => {
+  return endpointsOf(definition).map(({ network: name, aliases, address: fixedAddress, links }) => {
+    const own = { name, aliases, fixedAddress, ...(links && { links }) };
     const seat = place?.seats.find((one) => one.name === name);
-    if (!seat) return { ...NOWHERE, name, aliases, fixedAddress };
+    if (!seat) return { ...NOWHERE, ...own };
     const { address, prefixLength, gateway, mac } = seat;
     const networkId = name === seat.networkId ? null : seat.networkId; // `bridge` is every node's own
-    return { name, networkId, address, prefixLength, gateway, mac, aliases, fixedAddress };
+    return { ...own, networkId, address, prefixLength, gateway, mac };
   });
 }
 

@@ -51,6 +51,7 @@ const checked =
     return collect(value, before);
   };
 
+const isCdiName = (text: string): boolean => /^[\w.-]+\/[\w-]+=[\w.:-]+$/.test(text);
 const swap = flag((text: string) => (text === '-1' ? -1 : parseSizeBytes(text)));
 const securityOption = checked((text) => {
   if (parseSecurityOption(text) === null) throw new UsageError(`invalid security option: ${text}`);
@@ -92,7 +93,11 @@ export function isolationFlags(
     .option('-i, --interactive', 'keep the standard input open')
     .option('--domainname <name>', 'of the containers')
     .option('--privileged', 'every capability and device, nothing hidden')
-    .option('--device <device>', 'of the node, e.g. /dev/fuse:/dev/fuse:rw', checked(parseDevice))
+    .option(
+      '--device <device>',
+      'of the node: /dev/fuse:/dev/fuse:rw, or by CDI: nvidia.com/gpu=0',
+      checked((text) => isCdiName(text) || parseDevice(text)),
+    )
     .option('--device-cgroup-rule <rule>', 'e.g. "c 10:229 rwm"', checked(parseDeviceRule))
     .addOption(joinable(joins, '--pid', 'process ids', 'private', 'host'))
     .addOption(joinable(joins, '--ipc', 'System V IPC and shared memory', ...ipcModes(joins)))
@@ -130,7 +135,7 @@ export function isolationOf(
     ...(flags.interactive && { OpenStdin: true }),
     ...(flags.domainname !== undefined && { Domainname: flags.domainname }),
     ...(flags.privileged && { Privileged: true }),
-    ...(flags.device && { Devices: flags.device.map(parseDevice) }),
+    ...devicesOf(flags),
     ...(flags.deviceCgroupRule && { DeviceCgroupRules: flags.deviceCgroupRule }),
     ...(flags.pid !== undefined && { PidMode: flags.pid }),
     ...(flags.ipc !== undefined && { IpcMode: flags.ipc }),
@@ -138,13 +143,24 @@ export function isolationOf(
     ...(flags.cgroupns !== undefined && { CgroupnsMode: flags.cgroupns }),
     ...(flags.userns !== undefined && { UsernsMode: flags.userns }),
     ...(flags.runtime !== undefined && { Runtime: flags.runtime }),
-    ...(flags.gpus && { DeviceRequests: flags.gpus.map(parseGpus) }),
     ...(flags.securityOpt && {
       Privileges: privilegesOf(
         flags.securityOpt.map((text) => parseSecurityOption(text) ?? {}),
         (file) => profileIn(context, file),
       ),
     }),
+  };
+}
+
+/** Names of the Container Device Interface are requests, as the docker command makes them. */
+function devicesOf({ device = [], gpus = [] }: IsolationFlags): Omit<ContainerSpecJson, 'Image'> {
+  const paths = device.filter((text) => !isCdiName(text));
+  const names = device.filter(isCdiName);
+  const byName = { Driver: 'cdi', Count: 0, DeviceIDs: names, Capabilities: [] };
+  const requests = [...gpus.map(parseGpus), ...(names.length > 0 ? [byName] : [])];
+  return {
+    ...(paths.length > 0 && { Devices: paths.map(parseDevice) }),
+    ...(requests.length > 0 && { DeviceRequests: requests }),
   };
 }
 

@@ -127,6 +127,10 @@ export function endpointToJson(
   const isNamed = seat.networkId !== null;
   return {
     ...some('IPAMConfig', seat.fixedAddress ? { IPv4Address: seat.fixedAddress } : null),
+    ...some(
+      'Links',
+      seat.links?.map(({ target, alias }) => `${target}:${alias}`),
+    ),
     NetworkID: networkId,
     EndpointID: seat.address === '' ? '' : endpointId(container.id, seat.networkId ?? seat.name),
     IPAddress: seat.address,

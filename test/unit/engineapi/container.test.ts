@@ -91,13 +91,17 @@ describe('docker inspect of a container', () => {
   test('shows its ports and its place on the bridge', () => {
     const port = { protocol: 'tcp', targetPort: 80, hostIp: '0.0.0.0', hostPort: 8080 };
     const place = { address: '172.17.0.2', prefixLength: 16, gateway: '172.17.0.1', mac: 'm' };
-    const bridge = { name: 'bridge', networkId: null, aliases: [], fixedAddress: '', ...place };
+    const links = [{ target: 'db', alias: 'store' }];
+    const none = { networkId: null, aliases: [], fixedAddress: '' };
+    const bridge = { name: 'bridge', ...none, links, ...place };
     const info = aContainerInfo({ ports: [port], networks: [bridge] });
     expect(containerToJson(info, (name) => `id of ${name}`)).toMatchObject({
       NetworkSettings: {
         Ports: { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] },
         IPAddress: '172.17.0.2',
-        Networks: { bridge: { NetworkID: 'id of bridge', IPAddress: '172.17.0.2' } },
+        Networks: {
+          bridge: { NetworkID: 'id of bridge', IPAddress: '172.17.0.2', Links: ['db:store'] },
+        },
       },
     });
     expect(containerRowToJson(info, 0, String)).toMatchObject({

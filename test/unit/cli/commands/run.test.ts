@@ -144,6 +144,27 @@ describe('skep container create', () => {
     expect(calls).toEqual([]);
   });
 
+  test('has what makes it, devices, and what it has of others', async () => {
+    const { HostConfig } = await requested(
+      ...['--runtime', 'crun', '--gpus', 'all', '--device', 'acme.com/nic=0'],
+      ...['--device', '/dev/fuse', '--link', 'db:store', '--link', 'cache'],
+      ...['--pid', 'container:db', '--ipc', 'shareable', 'box'],
+    );
+    expect(HostConfig).toEqual({
+      Runtime: 'crun',
+      Devices: [
+        { PathOnHost: '/dev/fuse', PathInContainer: '/dev/fuse', CgroupPermissions: 'rwm' },
+      ],
+      DeviceRequests: [
+        { Driver: '', Count: -1, DeviceIDs: null, Capabilities: [['gpu']] },
+        { Driver: 'cdi', Count: 0, DeviceIDs: ['acme.com/nic=0'], Capabilities: [] },
+      ],
+      Links: ['db:store', 'cache'],
+      PidMode: 'container:db',
+      IpcMode: 'shareable',
+    });
+  });
+
   test('publishes ports, ranges pairwise, and the first free one of a range', async () => {
     const ports = ['8080:80', '127.0.0.1:53:53/udp', '9000-9010:90', '1-2:1-2', '7'];
     const { HostConfig, ExposedPorts } = await requested(...ports.flatMap((p) => ['-p', p]), 'box');
