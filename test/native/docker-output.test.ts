@@ -59,7 +59,8 @@ function answerTo(path: string, filters: Readonly<Record<string, Record<string, 
   }
   if (Object.hasOwn(ANSWERS, path)) return ANSWERS[path];
   if (path === '/nodes/self') return listOf('/nodes')[0];
-  return listOf(`/${kind}`)?.find((object) => isNamed(object, ref));
+  const list = ANSWERS[`/${kind}`];
+  return Array.isArray(list) ? list.find((object: Named) => isNamed(object, ref)) : undefined;
 }
 
 function engine(): Server {
@@ -154,6 +155,34 @@ const JSON_LISTS: readonly { readonly line: string; readonly leftOut?: readonly 
   { line: 'stats --no-stream', leftOut: ['CPUPerc', 'MemPerc'] },
 ];
 
+/** Wrong in one way each: what is said of it may differ, the exit status may not. */
+const WRONG = [
+  'service create',
+  'service create --nope x',
+  'service create --replicas x image',
+  'service scale web',
+  'service scale shop_web-2=3',
+  'service update --rollback --image x max',
+  'service rm nothing',
+  'service inspect nothing',
+  'service nope',
+  'nope',
+  'stack deploy',
+  'stack deploy -c no-such-file.yml x',
+  'stack deploy -c /dev/null x',
+  'stack rm',
+  'node rm nothing',
+  'node inspect nothing',
+  'secret create name no-such-file',
+  'secret rm nothing key-10',
+  'network rm nothing',
+  'volume inspect nothing',
+  'swarm join-token nobody',
+  'swarm init --autolock=maybe',
+  'service logs',
+  'inspect',
+];
+
 describe.skipIf(!hasDocker)('what docker prints, skep prints', () => {
   let dir: string;
   let server: Server;
@@ -182,6 +211,12 @@ describe.skipIf(!hasDocker)('what docker prints, skep prints', () => {
       expect(await printed(SKEP, words)).toEqual(await printed('docker', words));
     },
   );
+
+  test.each(WRONG)('%s: the same exit status', { timeout: 30_000 }, async (line) => {
+    const words = line.split(' ');
+    const [ours, theirs] = [await printed(SKEP, words), await printed('docker', words)];
+    expect([ours.code, ours.stderr !== '']).toEqual([theirs.code, true]);
+  });
 
   test.each(JSON_LISTS)(
     '$line --format json',
