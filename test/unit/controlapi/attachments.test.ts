@@ -159,4 +159,21 @@ describe('attachments of containers outside of services', () => {
     await call(setAttachments, { attachments: [], sequence: 2 });
     await t.store.update((tx) => removeNetwork(tx, { ref: 'front', force: false }));
   });
+
+  test('nor one that a container comes into while its removal is under way', async () => {
+    const { id: networkId } = await network('front', true);
+    t.proposer.hold = true;
+    const asked = call(setAttachments, {
+      attachments: [aContainerAttachment({ networkId })],
+      sequence: 1,
+    });
+    const removed = t.store.update((tx) => removeNetwork(tx, { ref: 'front', force: false }));
+    const refused = expect(removed).rejects.toThrow('is in use by container c0c0');
+    for (let i = 0; i < 4; i++) await settle();
+    t.proposer.hold = false;
+    t.proposer.release();
+    await refused;
+    await allocate({ address: '10.0.1.2/24', problem: '' });
+    await asked;
+  });
 });
