@@ -26,7 +26,7 @@ import type { HealthReport } from './executor/health.ts';
 import { ignoreGone } from './executor/stop-container.ts';
 import { taskHostname } from './executor/task-hostname.ts';
 import type { ImageRecord } from './images/image-store.ts';
-import type { EndpointWish } from './network/container-networks.ts';
+import type { EndpointWish } from './network/container-place.ts';
 import { systemCpuNanos } from './runtime/container-stats.ts';
 import { withEndedRoot } from './runtime/ended-root.ts';
 import type {
