@@ -16,9 +16,9 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   { at: /\/PreviousSpec\/TaskTemplate\/RestartPolicy\/Delay$/, why: FIELDS },
   { at: /\/Spec\/Runtime$/, why: FIELDS },
   { at: /\/JobStatus\/JobIteration\/Index$/, why: FIELDS },
-  { at: /^networks\/.*\/EnableIPv4$/, why: FIELDS },
+  { at: /^(networks|stack files)\/.*\/EnableIPv4$/, why: FIELDS },
   {
-    at: /job\/service g?job( \(2\))?\/Spec\/(Update|Rollback)Config\//,
+    at: /(job\/service g?job( \(2\))?\/Spec|^stack files\/.*\/shop_g?job)\/(Update|Rollback)Config\//,
     why: 'The defaults that `service inspect` shows have no update of a job',
   },
   {
@@ -36,6 +36,14 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   { at: /^changes that are refused\/no version\/message$/, why: WORDS },
   { at: /^networks\/a gateway outside\/message$/, why: WORDS },
   { at: /^networks\/a name that every node has\/(message|status)$/, why: WORDS },
+  {
+    at: /^stack files\/.*\/Labels\/com\.skep\.stack\.depends-on$/,
+    why: '`depends_on` is kept by the cluster, from a label of the service',
+  },
+  {
+    at: /^stack files\/.*\/shop_noup\/TaskTemplate\/RestartPolicy\/Condition$/,
+    why: '`restart: "no"` means none; there it is no policy',
+  },
   {
     at: /^the cluster\/its settings\/Dispatcher\/HeartbeatPeriod$/,
     why: '`HeartbeatPeriod` is 2 s by default',

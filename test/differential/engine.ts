@@ -1,6 +1,7 @@
-/** An engine under comparison: the same calls of the Docker Engine API on its socket. Knows neither kind. */
+/** An engine under comparison: the same calls of the Docker Engine API on its socket, and its command. Knows neither kind. */
 import { request } from 'node:http';
 import type { Readable } from 'node:stream';
+import { type CommandResult, run } from '../support/cluster.ts';
 
 /** The newest version that Debian's engine speaks. */
 const API = '/v1.41';
@@ -14,10 +15,21 @@ export interface Answer {
 export class Engine {
   readonly name: string;
   readonly #socketPath: string;
+  readonly #program: string;
 
-  constructor(name: string, socketPath: string) {
+  /** @param program its own command; default: that of its name */
+  constructor(name: string, socketPath: string, program = name) {
     this.name = name;
     this.#socketPath = socketPath;
+    this.#program = program;
+  }
+
+  /** Its command on its socket, with nothing in the environment but `env`. Never rejects for a status. */
+  command(args: readonly string[], env: Readonly<Record<string, string>>): Promise<CommandResult> {
+    const words = ['env', '-i', `PATH=${process.env['PATH'] ?? ''}`];
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const host = ['-H', `unix://${this.#socketPath}`];
+    return run([...words, ...variables, this.#program, ...host, ...args]);
   }
 
   /** Never rejects for a status; rejects when there is no answer. */

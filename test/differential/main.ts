@@ -7,7 +7,7 @@ import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { endCluster, startCluster, type TestCluster } from '../support/cluster.ts';
+import { endCluster, SKEP, startCluster, type TestCluster } from '../support/cluster.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
 import { KNOWN_DIFFERENCES } from './differences.ts';
 import { DockerEngine } from './docker-engine.ts';
@@ -16,6 +16,7 @@ import { flatten } from './normal-form.ts';
 import { play, type Scenario } from './scenario.ts';
 import { OBJECT_SCENARIOS } from './scenarios-objects.ts';
 import { SERVICE_SCENARIOS } from './scenarios-services.ts';
+import { STACK_SCENARIOS } from './scenarios-stacks.ts';
 import { IMAGE, NEXT_IMAGE } from './steps.ts';
 
 const EXPECTATION = join(import.meta.dirname, 'expectation.json');
@@ -28,8 +29,8 @@ const { values: flags } = parseArgs({
     only: { type: 'string', default: '' },
   },
 });
-const scenarios = [...SERVICE_SCENARIOS, ...OBJECT_SCENARIOS].filter(({ name }) =>
-  name.includes(flags.only),
+const scenarios = [...SERVICE_SCENARIOS, ...OBJECT_SCENARIOS, ...STACK_SCENARIOS].filter(
+  ({ name }) => name.includes(flags.only),
 );
 
 async function withImage<T>(use: (archive: string) => Promise<T>): Promise<T> {
@@ -59,7 +60,7 @@ async function onSkep(archive: string): Promise<Results> {
   let cluster: TestCluster | null = null;
   try {
     cluster = await startCluster('diff', { managers: 1, workers: 0 });
-    return await playAll(new Engine('skep', cluster.hosts[0]!.socket), archive);
+    return await playAll(new Engine('skep', cluster.hosts[0]!.socket, SKEP), archive);
   } finally {
     if (cluster) await endCluster(cluster);
   }
@@ -68,12 +69,18 @@ async function onSkep(archive: string): Promise<Results> {
 async function onDocker(archive: string): Promise<Results> {
   const docker = new DockerEngine();
   try {
-    await docker.start();
+    await docker.start().catch((cause: unknown) => {
+      throw new NoEngine('there is no Docker engine to compare with', { cause });
+    });
     return await playAll(docker.engine, archive);
   } finally {
     await docker.stop();
   }
 }
+
+class NoEngine extends Error {}
+/** As test programs say that they were skipped. */
+const EXIT_SKIPPED = 77;
 
 interface Difference {
   readonly at: string;
@@ -109,10 +116,14 @@ function operationsOf(list: readonly Scenario[]): number {
   return list.flatMap(({ steps }) => steps).filter(({ kind }) => kind === 'call').length;
 }
 
-const [skep, docker] = await withImage(async (archive) => [
-  await onSkep(archive),
-  flags.docker ? await onDocker(archive) : null,
-]);
+const { docker, skep } = await withImage(async (archive) => ({
+  docker: flags.docker ? await onDocker(archive) : null,
+  skep: await onSkep(archive),
+})).catch((err: unknown): never => {
+  if (!(err instanceof NoEngine)) throw err;
+  console.error(`${err.message}: ${String(err.cause)}`);
+  process.exit(EXIT_SKIPPED);
+});
 let unknown: Difference[];
 if (docker) {
   const all = differencesOf(docker, skep);
