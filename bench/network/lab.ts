@@ -51,6 +51,8 @@ export class Lab {
   readonly outside: string;
   readonly #prefix = `skb${process.pid % 100_000}`;
   readonly #dir = temporaryDirectory('network');
+  /** those that it made: names of others may begin like these */
+  readonly #namespaces: string[] = [];
 
   private constructor() {
     this.outside = this.#path('out');
@@ -60,7 +62,7 @@ export class Lab {
   static async create(hostCount: number): Promise<Lab> {
     const lab = new Lab();
     const hub = lab.#name('hub');
-    await runProgram('ip', ['netns', 'add', hub]);
+    await lab.#addNamespace(hub);
     await runProgram('ip', ['-n', hub, 'link', 'add', 'br0', 'up', 'type', 'bridge']);
     await lab.#seat('out', OUTSIDE_ADDRESS);
     for (let i = 0; i < hostCount; i++) {
@@ -95,7 +97,7 @@ export class Lab {
 
   /** A namespace beside the hosts, joined to one by a link. */
   async namespace(name: string): Promise<string> {
-    await runProgram('ip', ['netns', 'add', this.#name(name)]);
+    await this.#addNamespace(this.#name(name));
     await runProgram('ip', ['-n', this.#name(name), 'link', 'set', 'lo', 'up']);
     return this.#path(name);
   }
@@ -103,6 +105,11 @@ export class Lab {
   async close(): Promise<void> {
     for (const { process } of this.hosts) await process.kill();
     this.#removeNamespaces();
+  }
+
+  async #addNamespace(name: string): Promise<void> {
+    this.#namespaces.push(name);
+    await runProgram('ip', ['netns', 'add', name]);
   }
 
   #name(name: string): string {
@@ -137,9 +144,7 @@ export class Lab {
         if (pin !== '') spawnSync('umount', ['-l', join(pins, pin)]);
       }
     }
-    for (const name of readdirSync('/run/netns')) {
-      if (name.startsWith(this.#prefix)) spawnSync('ip', ['netns', 'del', name]);
-    }
+    for (const name of this.#namespaces.splice(0)) spawnSync('ip', ['netns', 'del', name]);
   }
 }
 
