@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "net_error.h"
+#include "lib_error.h"
 
 #define HEADER_BYTES 8u /* of an echo request, in both families */
 #define TOKEN_BYTES 8u
@@ -63,17 +63,17 @@ static uint16_t checksum(const uint8_t *bytes, uint32_t count)
 static int open_socket(int family, struct skep_error *err)
 {
   int six = family == AF_INET6;
-  NET_AUTO_CLOSE int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+  LIB_AUTO_CLOSE int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
                                  six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
   if (fd < 0)
-    return net_fail(err, errno, "socket", six ? "icmpv6" : "icmp");
+    return lib_fail(err, errno, "socket", six ? "icmpv6" : "icmp");
   int probe = six ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE;
   if (setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
                  &probe, sizeof probe) < 0)
-    return net_fail(err, errno, "setsockopt", "mtu discover");
+    return lib_fail(err, errno, "setsockopt", "mtu discover");
   int yes = 1;
   if (six && setsockopt(fd, IPPROTO_IPV6, IPV6_DONTFRAG, &yes, sizeof yes) < 0)
-    return net_fail(err, errno, "setsockopt", "dontfrag");
+    return lib_fail(err, errno, "setsockopt", "dontfrag");
   int kept = fd;
   fd = -1;
   return kept;
@@ -115,7 +115,7 @@ static void send_probe(const struct round *round, uint32_t index, uint8_t *packe
     packet[2] = (uint8_t)(sum >> 8);
     packet[3] = (uint8_t)sum;
   }
-  (void)NET_RETRY(sendto(six ? round->fd6 : round->fd4, packet, bytes, 0,
+  (void)LIB_RETRY(sendto(six ? round->fd6 : round->fd4, packet, bytes, 0,
                          (const struct sockaddr *)&target->address, target->address_bytes));
 }
 
@@ -124,7 +124,7 @@ static uint32_t read_answers(const struct round *round, int six, uint8_t *packet
 {
   uint32_t fresh = 0;
   for (;;) {
-    ssize_t got = NET_RETRY(recv(six ? round->fd6 : round->fd4, packet, PACKET_BYTES_MAX, 0));
+    ssize_t got = LIB_RETRY(recv(six ? round->fd6 : round->fd4, packet, PACKET_BYTES_MAX, 0));
     if (got < 0)
       return fresh; /* no more, or an error that a probe of ours met on its way */
     uint32_t skip = six ? 0 : (uint32_t)(packet[0] & 15) * 4;
@@ -152,7 +152,7 @@ static uint32_t wait_answers(const struct round *round, int64_t until_ms, uint32
       break;
     struct pollfd fds[] = { { .fd = round->fd4, .events = POLLIN },
                             { .fd = round->fd6, .events = POLLIN } };
-    if (NET_RETRY(poll(fds, 2, (int)left)) <= 0)
+    if (LIB_RETRY(poll(fds, 2, (int)left)) <= 0)
       break;
     if (fds[0].revents)
       answered += read_answers(round, 0, packet);
@@ -165,14 +165,14 @@ static uint32_t wait_answers(const struct round *round, int64_t until_ms, uint32
 int skep_probe_paths(const char *addresses, const uint8_t *packet_bytes, uint32_t count,
                      int32_t timeout_ms, uint8_t *answered, struct skep_error *err)
 {
-  NET_AUTO_CLOSE int fd4 = -1;
-  NET_AUTO_CLOSE int fd6 = -1;
+  LIB_AUTO_CLOSE int fd4 = -1;
+  LIB_AUTO_CLOSE int fd6 = -1;
   if (count > UINT16_MAX)
-    return net_fail(err, E2BIG, "probe", "too many hosts");
+    return lib_fail(err, E2BIG, "probe", "too many hosts");
   AUTO_FREE struct target *targets = calloc(count ? count : 1, sizeof *targets);
   AUTO_FREE uint8_t *packet = malloc(PACKET_BYTES_MAX);
   if (!targets || !packet)
-    return net_fail(err, ENOMEM, "malloc", "probes");
+    return lib_fail(err, ENOMEM, "malloc", "probes");
   for (uint32_t i = 0; i < count; i++) {
     char text[INET6_ADDRSTRLEN + 1];
     const char *end = strchrnul(addresses, '\n');
@@ -182,7 +182,7 @@ int skep_probe_paths(const char *addresses, const uint8_t *packet_bytes, uint32_
     memcpy(&bytes, packet_bytes + i * sizeof bytes, sizeof bytes);
     if (bytes < 40 + HEADER_BYTES + TOKEN_BYTES || bytes > PACKET_BYTES_MAX ||
         read_target(&targets[i], text, bytes) < 0)
-      return net_fail(err, EINVAL, "probe", text);
+      return lib_fail(err, EINVAL, "probe", text);
     int *fd = targets[i].address.ss_family == AF_INET6 ? &fd6 : &fd4;
     if (*fd < 0 && (*fd = open_socket(targets[i].address.ss_family, err)) < 0)
       return -1;
@@ -190,7 +190,7 @@ int skep_probe_paths(const char *addresses, const uint8_t *packet_bytes, uint32_
   struct round round = { .fd4 = fd4, .fd6 = fd6, .targets = targets, .count = count,
                          .answered = answered };
   if (getrandom(round.token, TOKEN_BYTES, 0) != TOKEN_BYTES)
-    return net_fail(err, errno, "getrandom", "");
+    return lib_fail(err, errno, "getrandom", "");
   memset(answered, 0, count);
   int64_t start = now_ms();
   uint32_t missing = count;
