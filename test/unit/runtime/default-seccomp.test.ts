@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { compileSeccomp } from '../../../native/ffi/seccomp.ts';
+import { compileSeccomp, type SeccompProfile } from '../../../native/ffi/seccomp.ts';
 import { defaultSeccomp } from '../../../worker/runtime/default-seccomp.ts';
-import { DEFAULT_CAPABILITIES } from '../../../worker/runtime/defaults.ts';
+import {
+  DEFAULT_CAPABILITIES,
+  defaultProcess,
+  defaultSpec,
+} from '../../../worker/runtime/defaults.ts';
+import { seccompFilter } from '../../../worker/runtime/seccomp-filter.ts';
 
 function allowed(capabilities: readonly string[]): Set<string> {
   const rules = defaultSeccomp(capabilities, 'x64').syscalls;
@@ -39,5 +44,20 @@ describe('default seccomp profile', () => {
   test.each(['x64', 'arm64'] as const)('compiles for %s to a filter of moderate size', (arch) => {
     const filter = compileSeccomp(defaultSeccomp(DEFAULT_CAPABILITIES, arch), arch);
     expect(filter.length / 8).toBeLessThan(300);
+  });
+
+  test('is made once for the capabilities that decide, and its filter compiled once', () => {
+    const profile = defaultSeccomp(DEFAULT_CAPABILITIES);
+    expect(defaultSeccomp([...DEFAULT_CAPABILITIES].reverse())).toBe(profile);
+    expect(defaultSeccomp(DEFAULT_CAPABILITIES, 'arm64')).not.toBe(defaultSeccomp([], 'x64'));
+    const admin = defaultSeccomp([...DEFAULT_CAPABILITIES, 'CAP_SYS_ADMIN']);
+    expect(admin).not.toEqual(profile);
+    const spec = defaultSpec([], defaultProcess(['true']));
+    const withProfile = (seccomp: SeccompProfile | null) =>
+      seccompFilter({ ...spec, linux: { ...spec.linux, seccomp } });
+    const filter = withProfile(profile);
+    expect(withProfile(JSON.parse(JSON.stringify(profile)))).toBe(filter); // as read from disk
+    expect(withProfile(admin)).not.toEqual(filter);
+    expect(withProfile(null)).toHaveLength(0);
   });
 });
