@@ -4,6 +4,7 @@ import type { Node } from '../../common/model/node.ts';
 import type { GenericResource, Service, TaskSpec } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
+import { seatKey } from './seat.ts';
 
 /** Docker's words. Tells a rejection of ours from one by the task's agent. */
 export const ENFORCED_MESSAGE = 'task rejected by constraint enforcer';
@@ -17,10 +18,22 @@ export function noncompliantTasks(
   // Drained nodes are emptied by the orchestrator; paused ones keep what they have.
   if (node.spec.availability !== 'active') return [];
   const budget = new NodeBudget(node);
-  return tasks.filter((task) => {
-    if (!isPresent(task)) return false;
-    return !meetsConstraints(node, task, service(task)) || !budget.take(task);
+  const present = tasks.filter(isPresent);
+  // One that waits for another of its seat to end has the place of that: together they count once.
+  const shared = new Set(present.filter(waits).map(seatKey));
+  const counted = new Set<string>();
+  return present.filter((task) => {
+    if (!meetsConstraints(node, task, service(task))) return true;
+    const key = seatKey(task);
+    if (counted.has(key) && shared.has(key)) return false;
+    if (!budget.take(task)) return true;
+    counted.add(key);
+    return false;
   });
+}
+
+function waits({ desiredState }: Task): boolean {
+  return desiredState === 'ready';
 }
 
 /** True when a task that just came to `node` may not be there: the node changed on its way. */

@@ -8,7 +8,7 @@ import type { Node } from '../../common/model/node.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
 import { firstDesire, startableAtMs } from './restart-policy.ts';
-import { isWanted, type Seat, seatsByNode } from './seat.ts';
+import { isServing, isWanted, type Seat, seatsByNode } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
 export function planGlobalSeats(world: ServiceWorld, rules: SeatRules): ModePlan {
@@ -52,7 +52,7 @@ function emptySeat(node: Node): Seat {
 
 /**
  * A paused node keeps what it has; what ends there is not replaced. What was to take the place of another
- * when the node was paused does so, for that one is being stopped.
+ * when the node was paused does so if that one is being stopped, or ends.
  */
 function leaveBe(
   seat: Seat,
@@ -60,10 +60,12 @@ function leaveBe(
 ): { readonly changes: readonly OrchestratorChange[]; readonly wakeAtMs: number | null } {
   const changes: OrchestratorChange[] = [];
   let wakeAtMs: number | null = null;
-  for (const task of seat.tasks.filter(isWanted)) {
+  const wanted = seat.tasks.filter(isWanted);
+  const isServed = wanted.some(isServing);
+  for (const task of wanted) {
     if (isTerminal(task.status.state)) {
       changes.push({ kind: 'desire', taskId: task.id, desiredState: 'shutdown' });
-    } else if (task.desiredState === 'ready') {
+    } else if (task.desiredState === 'ready' && !isServed) {
       const atMs = startableAtMs(task, seat, world);
       if (atMs > world.nowMs) wakeAtMs = earliest(wakeAtMs, atMs);
       else changes.push({ kind: 'desire', taskId: task.id, desiredState: 'running' });
@@ -102,6 +104,6 @@ function replaced(world: ServiceWorld, { seat, wanted }: SeatPlan): Orchestrator
     service: world.service,
     place: seat.place,
     desiredState: 'ready',
-    stops: wanted.map(({ id }) => id),
+    stops: wanted.filter((task) => !isServing(task)).map(({ id }) => id),
   };
 }

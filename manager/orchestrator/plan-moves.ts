@@ -20,18 +20,15 @@ export function planMoves(world: ServiceWorld, seats: readonly SeatPlan[]): Orch
   const { parallelism } = updateConfigOf(service);
   const atOnce = parallelism === 0 ? Number.POSITIVE_INFINITY : parallelism;
   const room = Math.max(0, atOnce - seats.filter(isUnderWay).length);
-  return leaving.slice(0, room).map(({ seat, wanted }) => {
-    const [old] = wanted;
-    const stops = old!.moving === 'stop-first';
-    return {
-      kind: 'create',
-      taskId: world.newTaskId(),
-      service,
-      place: seat.place,
-      desiredState: stops ? 'ready' : 'running',
-      stops: stops ? [old!.id] : [],
-    };
-  });
+  // Which of the two gives way when is the seat's affair, as with an update.
+  return leaving.slice(0, room).map(({ seat, wanted }) => ({
+    kind: 'create',
+    taskId: world.newTaskId(),
+    service,
+    place: seat.place,
+    desiredState: wanted[0]!.moving === 'stop-first' ? 'ready' : 'running',
+    stops: [],
+  }));
 }
 
 /** Its task runs, says what the service says, and is to go. One that others have failed to follow for good stays. */

@@ -8,7 +8,7 @@ import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { delayOverAtMs, endedByItself, mayRestart, startableAtMs } from './restart-policy.ts';
-import { isWanted, type Seat } from './seat.ts';
+import { isPrepared, isWanted, lacksAddress, type Seat } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
 export interface SeatPlan {
@@ -87,6 +87,8 @@ class SeatDraft {
   #wanted: Task[] = [];
   #replaced = false;
   #successor: TaskId | null = null;
+  /** the old task serves on, or is told to stop only now: the new one runs after that */
+  #awaitsEnd = false;
 
   constructor(seat: Seat, world: ServiceWorld, rules: SeatRules) {
     this.#seat = seat;
@@ -135,7 +137,7 @@ class SeatDraft {
     return !isOld(newest) && standing.every(isOld);
   }
 
-  /** One task for each seat; two only while a start-first update, or move, waits for the new one to run. */
+  /** One task for each seat; two only while the old one of an update, or move, serves until the new one can. */
   thinOut(standing: readonly Task[]): void {
     const { dirtyTest } = this.#rules;
     // One that is to move is as good as out of date: another takes its place.
@@ -148,10 +150,18 @@ class SeatDraft {
     for (const task of old) if (task !== keptOld) this.#stop(task);
     if (keptFresh) this.#wanted.push(keptFresh);
     if (!keptOld) return;
-    const superseded =
-      keptFresh && (!this.#startsFirst(keptOld) || keptFresh.status.state === 'running');
-    if (superseded) this.#stop(keptOld);
+    this.#awaitsEnd = keptFresh !== undefined && !this.#startsFirst(keptOld);
+    if (keptFresh && this.#mayEnd(keptOld, keptFresh)) this.#stop(keptOld);
     else this.#wanted.push(keptOld);
+  }
+
+  /**
+   * Stop first means before the new one starts, not before its image is on its node. One that no node has room for has none
+   * in place of the old one either: the scheduler counts that as gone. Addresses it does not get that way.
+   */
+  #mayEnd(old: Task, fresh: Task): boolean {
+    if (this.#startsFirst(old)) return fresh.status.state === 'running';
+    return isPrepared(fresh) || lacksAddress(fresh);
   }
 
   #startsFirst({ moving }: Task): boolean {
@@ -161,6 +171,7 @@ class SeatDraft {
   promote(): void {
     for (const task of this.#wanted) {
       if (task.desiredState !== 'ready' || isTerminal(task.status.state)) continue;
+      if (this.#awaitsEnd) continue;
       const atMs = startableAtMs(task, this.#seat, this.#world);
       if (atMs > this.#world.nowMs) this.#wakeAtMs = earliest(this.#wakeAtMs, atMs);
       else this.#changes.push({ kind: 'desire', taskId: task.id, desiredState: 'running' });

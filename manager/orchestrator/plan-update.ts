@@ -13,7 +13,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
 import { endedAtMs, hasStopped } from './restart-policy.ts';
-import { hasNoRoom, isWanted, type Seat } from './seat.ts';
+import { hasNoRoom, isServing, isWanted, type Seat } from './seat.ts';
 import type { UpdateAttempt, UpdateProgress } from './update-progress.ts';
 import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
 
@@ -215,7 +215,7 @@ class UpdateStep {
   issue(dirty: SeatPlan[]): void {
     const idle = this.#idleWorkers();
     // Seats without a running task have nothing to lose: they come first.
-    const order = dirty.sort((a, b) => Number(isServing(a)) - Number(isServing(b)));
+    const order = dirty.sort((a, b) => Number(serves(a)) - Number(serves(b)));
     for (const seat of order.splice(0, idle)) this.#replace(seat);
   }
 
@@ -250,11 +250,13 @@ class UpdateStep {
 
   #replace({ seat, wanted }: SeatPlan): void {
     const startFirst = this.#config.order === 'start-first';
-    const stops = startFirst ? [] : wanted.map(({ id }) => id);
+    // What serves goes on until the new task is prepared: see plan-seat.
+    const idle = wanted.filter((task) => !isServing(task));
+    const stops = startFirst ? [] : idle.map(({ id }) => id);
     const waits =
       this.#world.holdsStarts ||
       (!startFirst &&
-        (stops.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world))));
+        (wanted.length > 0 || !seat.tasks.every((task) => hasStopped(task, this.#world))));
     const taskId: TaskId = this.#world.newTaskId();
     this.note(seat, taskId, wanted.length > 0 && wanted.every(hasNoRoom));
     this.#changes.push({
@@ -303,6 +305,6 @@ class UpdateStep {
   }
 }
 
-function isServing({ wanted }: SeatPlan): boolean {
-  return wanted.some(({ status }) => status.state === 'running');
+function serves({ wanted }: SeatPlan): boolean {
+  return wanted.some(isServing);
 }

@@ -2,14 +2,19 @@
  * May a task be replaced after its end, and when may the replacement run? Everything is read from the
  * seat's own history, so a new leader goes on where the old one stopped.
  */
-import { DEFAULT_RESTART_POLICY } from '../../common/model/service.ts';
+import {
+  DEFAULT_RESTART_POLICY,
+  DEFAULT_STOP_GRACE_PERIOD_NANOS,
+} from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { Seat } from './seat.ts';
 import { nanosToMs, type ServiceWorld } from './world.ts';
 
-/** Longest wait for an old task to stop before its replacement is let loose. */
+/** Longest wait for an old task to stop before its replacement is let loose, unless that may take longer by its own words. */
 export const STOP_WAIT_MS = 60_000;
+/** For the end of its connections before its grace period, and for the word of its end. */
+const STOP_MARGIN_MS = 10_000;
 
 /** When a task ended, by the manager's clock where that is known. */
 export function endedAtMs(task: Task): number {
@@ -93,17 +98,28 @@ export function firstDesire(tasks: readonly Task[], world: ServiceWorld): 'ready
 
 /**
  * When a `ready` task may run: now or earlier = at once. Waits for its delay, and for the tasks of the
- * seat that were told to stop, the latter for STOP_WAIT_MS at most. Infinity while its service waits for
- * another: no clock tells when that is over.
+ * seat that were told to stop: for a time after that, or after the last word of them. Infinity while its service
+ * waits for another: no clock tells when that is over.
  */
 export function startableAtMs(task: Task, seat: Seat, world: ServiceWorld): number {
   if (world.holdsStarts) return Number.POSITIVE_INFINITY;
   const delayOver = delayOverAtMs(task, seat, world.nowMs);
-  const waits = seat.tasks.some(
+  const stopping = seat.tasks.filter(
     (other) =>
       (other.desiredState === 'shutdown' || other.desiredState === 'remove') &&
       !hasStopped(other, world),
   );
-  if (!waits) return delayOver;
-  return Math.max(delayOver, after(task.meta.createdAtMs, STOP_WAIT_MS, world.nowMs));
+  if (stopping.length === 0) return delayOver;
+  const waitedFor = stopping.map((other) => {
+    // An image may have taken long to come: the order to stop can be much younger than `task`.
+    const toldAtMs = Math.max(task.meta.createdAtMs, other.meta.updatedAtMs);
+    return after(toldAtMs, stopWaitMs(other), world.nowMs);
+  });
+  return Math.max(delayOver, ...waitedFor);
+}
+
+/** Its successor may need its place on the node: it has the time to end that it was given. */
+function stopWaitMs({ spec: { container } }: Task): number {
+  const graceNanos = container.stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS;
+  return Math.max(STOP_WAIT_MS, nanosToMs(graceNanos) + STOP_MARGIN_MS);
 }

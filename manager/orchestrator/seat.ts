@@ -11,9 +11,29 @@ export interface Seat {
   readonly tasks: readonly Task[];
 }
 
+/** The same for tasks of one seat only. */
+export function seatKey({ serviceId, slot, nodeId }: Task): string {
+  return `${serviceId}/${slot ?? nodeId}`;
+}
+
 /** Wanted to run, to get ready for it or, of a job, to complete. */
 export function isWanted({ desiredState }: Task): boolean {
   return desiredState === 'ready' || desiredState === 'running' || desiredState === 'complete';
+}
+
+/** Nobody would miss a task that does not run. */
+export function isServing({ status }: Task): boolean {
+  return status.state === 'running';
+}
+
+/** Its node has all that it takes to start it. */
+export function isPrepared({ status }: Task): boolean {
+  return !isBefore(status.state, 'ready');
+}
+
+/** The allocator has looked, and something of a network is used up. */
+export function lacksAddress({ status }: Task): boolean {
+  return status.state === 'new' && status.err !== '';
 }
 
 /** The scheduler has looked, and no node has room for it; or none had when it was told to stop. */

@@ -17,7 +17,7 @@ import { applyOrchestration } from './apply.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
 import { isBetweenVersions } from './plan-update.ts';
-import { hasNoRoom, isWanted } from './seat.ts';
+import { hasNoRoom, isPrepared, isServing, isWanted } from './seat.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { isLost, type OrchestratorChange } from './world.ts';
 
@@ -127,14 +127,17 @@ export class ServiceOrchestrator {
     if (task.desiredState !== previous.desiredState) return true;
     if (task.moving !== previous.moving) return true;
     if (task.nodeId !== previous.nodeId && this.#cameToLostNode(task)) return true;
-    if (hasNoRoom(task) && !hasNoRoom(previous)) return this.#isChanging(task.serviceId);
+    if (hasNoRoom(task) && !hasNoRoom(previous)) {
+      return this.#isChanging(task.serviceId) || this.#hasCompanion(task);
+    }
     if (task.status.state === previous.status.state) return false;
     if (isTerminal(task.status.state)) return true;
-    if (task.status.state !== 'running') return false;
-    return this.#isChanging(task.serviceId) || this.#hasCompanion(task);
+    // Another may serve until this one runs, or until it is prepared.
+    const isAwaited = task.desiredState === 'ready' ? isPrepared(task) : isServing(task);
+    return isAwaited && (this.#isChanging(task.serviceId) || this.#hasCompanion(task));
   }
 
-  /** Another one is wanted in its place until it runs: of an update that has ended, which failed and was tried again. */
+  /** Another one is wanted in its place until it can run: of an update that has ended, which failed and was tried again. */
   #hasCompanion({ id, serviceId, slot }: Task): boolean {
     if (slot === null) return true; // of a global service: few, and not found by slot
     const inSlot = this.#options.store.view((view) => view.tasksBySlot(serviceId, slot));

@@ -8,7 +8,7 @@ import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, StoreChange } from '../store/types.ts';
 import type { RoomOptions } from './options.ts';
 import { historyLimit, isDoneForGood, surplusTasks } from './plan-reaping.ts';
-import { hasNoRoom, seatsByNode, seatsBySlot } from './seat.ts';
+import { hasNoRoom, seatKey, seatsByNode, seatsBySlot } from './seat.ts';
 
 /** Bursts of a rollout are cleaned up together. */
 const HISTORY_DELAY_MS = 250;
@@ -133,8 +133,4 @@ export class TaskReaper {
     }
     return doomed;
   }
-}
-
-function seatKey(task: Task): string {
-  return `${task.serviceId}/${task.slot ?? task.nodeId}`;
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
+import { clusterTestsCanRun, eventually, http } from '../support/cluster.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
 import { hasDockerRegistry, startRegistry, type TestRegistry } from '../support/image-registry.ts';
@@ -41,9 +41,9 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
     });
 
     /** An image of this name on the first manager alone. */
-    async function loaded(name: string): Promise<void> {
+    async function loaded(name: string, command = 'while :; do sleep 1; done'): Promise<void> {
       const outTar = join(dir, 'image.tar');
-      const cmd = ['sh', '-c', 'while :; do sleep 1; done'];
+      const cmd = ['sh', '-c', command];
       buildBusyboxImage({ name, outTar, cmd, gzipLayers: true, files: { name } });
       await shared.current.skep(['load', '-i', outTar]);
     }
@@ -186,6 +186,67 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       }
     });
 
+    const serving = async (service: string): Promise<string[]> =>
+      (await shared.current.tasks(service))
+        .filter(({ current, desired }) => current === 'Running' && desired === 'Running')
+        .map(({ id }) => id)
+        .sort();
+
+    test('an update pulls on the node of the new task before the old one stops', {
+      timeout: 120_000,
+    }, async () => {
+      const cluster = shared.current;
+      const serve = (version: number): string =>
+        `mkdir /www; echo v${version} > /www/index.html; exec httpd -f -p 80 -h /www`;
+      const images = [1, 2].map((version) => `${proxy.host}/served:${version}`);
+      for (const [at, image] of images.entries()) {
+        await loaded(image, serve(at + 1));
+        await cluster.skep(['push', image]);
+        await cluster.skep(['rmi', image]);
+      }
+      const port = 18510;
+      // Of this no node can have two: the new task is prepared in the place of the old one.
+      const alone = ['--mode', 'global', '--publish', `published=${port},target=80,mode=host`];
+      const at = `node.hostname==${cluster.workers[0]!.name}`;
+      const flags = ['--name', 'served', ...alone, '--constraint', at, '-d'];
+      await cluster.skep(['service', 'create', ...flags, images[0]!]);
+      const [old] = await cluster.running('served', 1);
+
+      let release = (): void => {};
+      const until = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      proxy.fault = ({ method, url }) =>
+        method === 'GET' && url.includes('/blobs/') ? { kind: 'hold', until } : null;
+      const answer = async (): Promise<string> =>
+        (await http(cluster.workers[0]!.address, port)).body.trim();
+      try {
+        const update = ['--image', images[1]!, '--update-monitor', '1s', '-d'];
+        await cluster.skep(['service', 'update', ...update, 'served']);
+        await eventually(
+          'the new task waits for its image',
+          async () => {
+            const [fresh] = (await cluster.tasks('served')).filter(({ id }) => id !== old!.id);
+            expect(fresh).toMatchObject({ desired: 'Ready', current: 'Preparing' });
+          },
+          { withinMs: 30_000 },
+        );
+        for (let asked = 0; asked < 20; asked++) expect(await answer()).toBe('v1');
+        expect(await serving('served')).toEqual([old!.id]);
+      } finally {
+        release();
+        proxy.fault = () => null;
+      }
+      const releasedAtMs = Date.now();
+      await eventually('the new one serves', async () => expect(await answer()).toBe('v2'), {
+        withinMs: 30_000,
+      });
+      const { Status } = await cluster.inspectTask(old!);
+      expect(Status.State).toBe('shutdown');
+      expect(Date.parse(Status.Timestamp)).toBeGreaterThan(releasedAtMs);
+      await cluster.skep(['service', 'rm', 'served']);
+    });
+
     test.each([
       ['pause', 'paused'],
       ['rollback', 'rollback_completed'],
@@ -202,6 +263,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
         const create = [...flags, ...watch, '--update-failure-action', action, '-d', name];
         await cluster.skep(['service', 'create', ...create]);
         await cluster.running(service, 2);
+        const before = await serving(service);
         const next = ['--image', `${proxy.host}/steady:none`, '--no-resolve-image', '-d'];
         await cluster.skep(['service', 'update', ...next, service]);
         await eventually(
@@ -215,12 +277,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
         );
         const failed = (await cluster.tasks(service)).filter(({ error }) => error !== '');
         expect(failed[0]?.error).toContain(`pull steady:none from ${proxy.host}: manifest unknown`);
-        // The other one was not touched; after the rollback both run again.
-        const serving = (await cluster.tasks(service)).filter(
-          ({ current, desired }) => current === 'Running' && desired === 'Running',
-        );
-        if (action === 'pause') expect(serving).toHaveLength(1);
-        else await cluster.running(service, 2);
+        expect(await serving(service)).toEqual(before);
         await cluster.skep(['service', 'rm', service]);
       },
     );

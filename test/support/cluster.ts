@@ -327,6 +327,7 @@ export interface TaskJson {
   readonly NodeID?: string;
   readonly Status: {
     readonly State: string;
+    readonly Timestamp: string;
     readonly Err?: string;
     readonly Message?: string;
     readonly ContainerStatus?: {

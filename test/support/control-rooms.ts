@@ -20,6 +20,8 @@ export class ControlRooms {
   readonly test: TestStore;
   /** what becomes of a task that is told to run; default: it runs */
   outcome: (task: Task) => TaskState = () => 'running';
+  /** what becomes of a task that is to be prepared and waits then; default: it is prepared */
+  preparation: (task: Task) => TaskState = () => 'ready';
   /** agents of these nodes say nothing */
   readonly silent = new Set<NodeId>();
   /** tasks that do not do what they are told */
@@ -161,7 +163,7 @@ export class ControlRooms {
   #nextState(task: Task): TaskState | null {
     switch (task.desiredState) {
       case 'ready':
-        return 'ready';
+        return this.preparation(task);
       case 'running':
       case 'complete':
         return task.status.state === 'running' ? null : this.outcome(task);

@@ -18,6 +18,8 @@ export type Fault =
   | { readonly kind: 'answer'; readonly status: number; readonly headers?: Record<string, string> }
   /** the connection ends after so many bytes of the request's body went on to the registry */
   | { readonly kind: 'cut-request'; readonly afterBytes: number }
+  /** the request goes on to the registry when this resolves */
+  | { readonly kind: 'hold'; readonly until: Promise<unknown> }
   /** the registry's answer is lost */
   | { readonly kind: 'lose-answer' }
   | { readonly kind: 'cut-answer'; readonly afterBytes: number }
@@ -25,6 +27,9 @@ export type Fault =
   | { readonly kind: 'spoil' }
   /** the answer's body in pieces of so many bytes, one every turn */
   | { readonly kind: 'drip'; readonly bytes: number };
+
+/** What reaches the registry at once. */
+type Forwarded = Exclude<Fault, { kind: 'answer' | 'hold' }>;
 
 export class FaultProxy {
   readonly requests: FaultRequest[] = [];
@@ -70,6 +75,19 @@ export class FaultProxy {
       response.writeHead(fault.status, fault.headers).end();
       return;
     }
+    if (fault?.kind === 'hold') {
+      void fault.until.then(() => this.#forward(request, response, null));
+      return;
+    }
+    this.#forward(request, response, fault);
+  }
+
+  #forward(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    fault: Forwarded | null,
+  ): void {
+    const { method = 'GET', url = '', headers } = request;
     const [host, port] = this.#target.split(':');
     const onward = http.request({ host, port, method, path: url, headers, agent: false });
     onward.on('error', () => response.destroy());
@@ -93,7 +111,7 @@ export class FaultProxy {
   #answer(
     answer: http.IncomingMessage,
     response: http.ServerResponse,
-    fault: Exclude<Fault, { kind: 'answer' }> | null,
+    fault: Forwarded | null,
   ): void {
     if (fault?.kind === 'lose-answer') {
       answer.resume();

@@ -30,13 +30,21 @@ export function isOpen({ spec, status }: Node): boolean {
   return status.state === 'ready' && spec.availability === 'active';
 }
 
+/** `task` does not run before `other` has ended: it may have its place. */
+export function comesAfter(task: Task, other: Task): boolean {
+  if (task.desiredState !== 'ready' || isTerminal(task.status.state)) return false;
+  if (other.id === task.id || other.desiredState === 'ready' || other.moving !== null) return false;
+  if (task.serviceId !== other.serviceId || task.slot !== other.slot) return false;
+  return task.slot !== null || task.nodeId === other.nodeId;
+}
+
 /** `task`, which waits, could go to `node` at once. */
 export function couldGoTo(view: ReadView, task: Task, node: Node): boolean {
   const { placement, resources } = task.spec;
   if (!isOpen(node) || !meets(node, placement.constraints)) return false;
   const there = view
     .tasksByNode(node.id)
-    .filter(({ id, status }) => id !== task.id && !isTerminal(status.state));
+    .filter((one) => one.id !== task.id && !isTerminal(one.status.state) && !comesAfter(task, one));
   const taken = there.reduce((sum, { spec }) => sum + spec.resources.reservations.nanoCpus, 0);
   if (taken + resources.reservations.nanoCpus > (node.description?.nanoCpus ?? 0)) return false;
   const copies = there.filter(({ serviceId }) => serviceId === task.serviceId).length;

@@ -185,8 +185,8 @@ const ORCHESTRATORS: readonly Mutant[] = [
     name: 'successor-waits-not',
     bug: 'a task is let run while the one that it replaces still does',
     file: 'manager/orchestrator/restart-policy.ts',
-    find: 'if (!waits) return delayOver;',
-    replace: 'if (!waits || seat.tasks.length > 0) return delayOver;',
+    find: 'if (stopping.length === 0) return delayOver;',
+    replace: 'if (stopping.length >= 0) return delayOver;',
     invariants: [7],
   },
   {

@@ -70,6 +70,20 @@ describe('constraint enforcer', () => {
     expect(noncompliantTasks({ ...node, description: null }, tasks, none)).toEqual([]);
   });
 
+  test('a task that waits for another of its seat to end counts together with that', () => {
+    const node = aNode({ description: aNodeDescription({ nanoCpus: 3e9 }) });
+    const seat = { spec: reserving(2e9), slot: 1, serviceId: aService().id };
+    const old = aTask({ ...seat, status: running });
+    const ready = aTaskStatus({ state: 'ready' });
+    const successor = aTask({ ...seat, status: ready, desiredState: 'ready' });
+    expect(noncompliantTasks(node, [old, successor], none)).toEqual([]);
+    expect(noncompliantTasks(node, [successor, old], none)).toEqual([]);
+    const beside = aTask({ ...seat, status: ready });
+    expect(noncompliantTasks(node, [old, beside], none)).toEqual([beside]);
+    const elsewhere = aTask({ ...seat, slot: 2, status: ready, desiredState: 'ready' });
+    expect(noncompliantTasks(node, [old, elsewhere], none)).toEqual([elsewhere]);
+  });
+
   test.each([
     ['ended', { status: aTaskStatus({ state: 'failed' }) }],
     ['not placed yet', { status: aTaskStatus({ state: 'pending' }) }],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServiceId, TaskId } from '../../../common/model/ids.ts';
-import { ANYWHERE } from '../../../common/model/service.ts';
+import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { MoveOrder, Task } from '../../../common/model/task.ts';
 import { aTaskSpec } from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
@@ -70,9 +70,9 @@ describe('a task that is to move', () => {
     await order(first!.id, 'stop-first');
     await order(second!.id, 'stop-first');
     await rooms.pass(10_000, 1_000);
-    const wanted = rooms.tasks(id).filter((one) => one.desiredState === 'running');
-    expect(wanted.map(({ id: own }) => own)).not.toContain(first!.id);
-    expect(wanted).toHaveLength(3);
+    expect(rooms.running(id)).toHaveLength(2);
+    const followers = rooms.tasks(id).filter(({ desiredState }) => desiredState === 'ready');
+    expect(followers.map(({ slot }) => slot)).toEqual([first!.slot]);
   });
 
   test.each([5, 0])(
@@ -88,9 +88,41 @@ describe('a task that is to move', () => {
       await pauseAll();
       for (const task of tasks) await order(task.id, 'stop-first');
       await rooms.pass(60_000, 1_000);
-      expect(rooms.running(id)).toHaveLength(3);
+      expect(rooms.running(id)).toHaveLength(4);
+      const followers = rooms.tasks(id).filter(({ desiredState }) => desiredState === 'ready');
+      expect(followers).toHaveLength(1);
     },
   );
+  test('stop-first: serves until another is prepared elsewhere, and has ended before that runs', async () => {
+    const before = only();
+    rooms.preparation = () => 'preparing';
+    await order(before.id, 'stop-first');
+    expect(only().id).toBe(before.id);
+    rooms.deaf.add(before.id);
+    rooms.preparation = () => 'ready';
+    await rooms.rest();
+    expect(rooms.test.get('task', before.id).desiredState).toBe('shutdown');
+    expect(rooms.running(id)).toEqual([]);
+    await rooms.report(before.id, 'shutdown');
+    await rooms.rest();
+    expect(only().nodeId).not.toBe(before.nodeId);
+  });
+
+  test('stop-first: is not followed on its own node, where it would stay', async () => {
+    const reservations = { ...NO_RESOURCES.reservations, nanoCpus: 2.5e9 };
+    const task = aTaskSpec({ resources: { ...NO_RESOURCES, reservations } });
+    const mode = { kind: 'replicated' as const, replicas: 2 };
+    ({ id } = await rooms.deploy({ name: 'wide', task, mode }));
+    const [before] = rooms.running(id);
+    await order(before!.id, 'stop-first');
+    await rooms.pass(10_000, 1_000);
+    expect(rooms.running(id).map((one) => one.id)).toContain(before!.id);
+    const waiting = rooms.tasks(id).find(({ desiredState }) => desiredState === 'ready');
+    expect(waiting!.status).toMatchObject({
+      state: 'pending',
+      err: expect.stringMatching(/^no suitable node/),
+    });
+  });
 
   test('stays when it is called off, and the one that was to take its place ends', async () => {
     const before = only();

@@ -12,6 +12,7 @@ import { isWanted } from '../../../manager/orchestrator/seat.ts';
 import {
   aContainerSpec,
   aNetwork,
+  aNetworkSpec,
   aNetworkTarget,
   aPort,
   aSecret,
@@ -95,6 +96,140 @@ describe('rolling update', () => {
     await rooms.report(old!.id, 'shutdown');
     await rooms.rest();
     expect(freshRunning(id)).toBe(1);
+  });
+
+  test('stop-first: the old task serves until the new one is prepared', async () => {
+    const { id } = await deploy(update({ parallelism: 2 }));
+    rooms.preparation = () => 'preparing';
+    await rooms.change(id, image('new'));
+    await rooms.pass(120_000, 5_000);
+    expect(fresh(id).map(({ desiredState, status }) => [desiredState, status.state])).toEqual([
+      ['ready', 'preparing'],
+      ['ready', 'preparing'],
+    ]);
+    expect(rooms.running(id).map(isNew)).toEqual([false, false, false, false]);
+    rooms.preparation = () => 'ready';
+    await rooms.pass(10_000, 1_000);
+    expect(rooms.running(id).map(isNew)).toEqual([true, true, true, true]);
+  });
+
+  test('stop-first: the old task is waited for from when it was told to stop', async () => {
+    const { id } = await rooms.deploy();
+    const [old] = rooms.running(id);
+    rooms.preparation = () => 'preparing';
+    rooms.deaf.add(old!.id);
+    await rooms.change(id, image('new'));
+    await rooms.pass(120_000, 5_000);
+    rooms.preparation = () => 'ready';
+    await rooms.pass(55_000, 5_000);
+    expect(rooms.test.get('task', old!.id).desiredState).toBe('shutdown');
+    expect(freshRunning(id)).toBe(0);
+    await rooms.pass(10_000, 5_000);
+    expect(freshRunning(id)).toBe(1);
+  });
+
+  test('stop-first: the old task has all of its grace period to stop', async () => {
+    const container = aContainerSpec({ stopGracePeriodNanos: 300e9 });
+    const { id } = await rooms.deploy({ task: aTaskSpec({ container }) });
+    rooms.deaf.add(rooms.running(id)[0]!.id);
+    await rooms.change(id, image('new'));
+    await rooms.pass(300_000, 5_000);
+    expect(freshRunning(id)).toBe(0);
+    await rooms.pass(20_000, 5_000);
+    expect(freshRunning(id)).toBe(1);
+  });
+
+  test('stop-first: what does not run has nothing to wait for', async () => {
+    rooms.outcome = () => 'starting';
+    const { id } = await rooms.deploy();
+    const [old] = rooms.tasks(id);
+    rooms.preparation = () => 'preparing';
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    expect(rooms.test.get('task', old!.id).status.state).toBe('shutdown');
+  });
+
+  test.each(['pause', 'continue', 'rollback'] as const)(
+    'stop-first: a task that cannot be prepared stops nothing, whatever is done about it (%s)',
+    async (failureAction) => {
+      const { id } = await deploy(update({ failureAction, parallelism: 2 }));
+      const before = rooms.running(id).map((task) => task.id);
+      rooms.preparation = (task) => (isNew(task) ? 'rejected' : 'ready');
+      rooms.outcome = (task) => (isNew(task) ? 'rejected' : 'running');
+      await rooms.change(id, image('new'));
+      await rooms.pass(60_000, 1_000);
+      const ends = { pause: 'paused', continue: 'completed', rollback: 'rollback_completed' };
+      expect(rooms.service(id).updateStatus!.state).toBe(ends[failureAction]);
+      expect(rooms.running(id).map((task) => task.id)).toEqual(before);
+    },
+  );
+
+  test('stop-first: a task that could not be prepared goes on once it can be', async () => {
+    const { id } = await rooms.deploy(update({ failureAction: 'continue' }));
+    rooms.preparation = () => 'rejected';
+    await rooms.change(id, image('new'));
+    await rooms.pass(30_000, 1_000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    expect(rooms.running(id).map(isNew)).toEqual([false]);
+    rooms.preparation = () => 'ready';
+    await rooms.pass(10_000, 1_000);
+    expect(rooms.running(id).map(isNew)).toEqual([true]);
+  });
+
+  test('stop-first: another update before the new task is prepared leaves the old one as it is', async () => {
+    const { id } = await rooms.deploy();
+    const [old] = rooms.running(id);
+    rooms.preparation = () => 'preparing';
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    await rooms.change(id, image('newer'));
+    await rooms.rest();
+    expect(fresh(id).map(({ status }) => status.state)).toEqual(['shutdown']);
+    expect(rooms.running(id).map((task) => task.id)).toEqual([old!.id]);
+    rooms.preparation = () => 'ready';
+    await rooms.rest();
+    expect(rooms.running(id).map(({ spec }) => spec.container.image)).toEqual(['newer']);
+  });
+
+  test('stop-first: the new task is prepared in the place of the old one where there is no other', async () => {
+    const moreThanHalf = { ...NO_RESOURCES.reservations, nanoCpus: 2.5e9 };
+    const ports = [aPort({ publishedPort: 80, publishMode: 'host' })];
+    const { id } = await rooms.deploy({
+      ...replicas(3),
+      endpoint: { mode: 'vip', ports },
+      task: aTaskSpec({
+        container: aContainerSpec({ image: 'old' }),
+        resources: { ...NO_RESOURCES, reservations: moreThanHalf },
+      }),
+    });
+    rooms.preparation = () => 'preparing';
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    const [first] = fresh(id);
+    const old = rooms.running(id).find(({ slot }) => slot === first!.slot);
+    expect(first).toMatchObject({ nodeId: old!.nodeId, status: { state: 'preparing' } });
+    expect(rooms.running(id)).toHaveLength(3);
+    rooms.preparation = () => 'ready';
+    await rooms.pass(20_000, 1_000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    expect(rooms.running(id).map(isNew)).toEqual([true, true, true]);
+  });
+
+  test('stop-first: an old task gives the address up that the new one is to have', async () => {
+    const configs = [{ subnet: '10.9.0.0/24', gateway: '', range: '', reserved: {} }];
+    const ipam = { driver: 'default', options: {}, configs };
+    const [network] = await rooms.test.create(
+      'network',
+      aNetwork({ spec: aNetworkSpec({ ipam }) }),
+    );
+    await rooms.rest();
+    const target = aNetworkTarget({ target: network!.id, addresses: ['10.9.0.99'] });
+    const container = aContainerSpec({ image: 'old' });
+    const { id } = await rooms.deploy({ task: aTaskSpec({ container, networks: [target] }) });
+    expect(rooms.running(id).map(isNew)).toEqual([false]);
+    await rooms.change(id, image('new'));
+    await rooms.pass(10_000, 1_000);
+    expect(rooms.running(id).map(isNew)).toEqual([true]);
   });
 
   test('start-first: the old task goes only after the new one runs', async () => {
@@ -456,6 +591,43 @@ describe('rolling update', () => {
     expect(rooms.service(id).updateStatus!.state).toBe('completed');
   });
 
+  test('a node that is paused in the middle of its update keeps its old task until it is active', async () => {
+    const { id } = await rooms.deploy({ mode: { kind: 'global' } });
+    rooms.preparation = () => 'preparing';
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    const [first] = fresh(id);
+    const here = () => rooms.running(id).filter(({ nodeId }) => nodeId === first!.nodeId);
+    const setAvailability = (availability: 'active' | 'pause') =>
+      rooms.setNode(first!.nodeId!, (node) => ({ ...node, spec: { ...node.spec, availability } }));
+    await setAvailability('pause');
+    rooms.preparation = () => 'ready';
+    await rooms.pass(120_000, 5_000);
+    expect(here().map(isNew)).toEqual([false]);
+    await setAvailability('active');
+    await rooms.pass(60_000, 1_000);
+    expect(rooms.running(id).map(isNew)).toEqual([true, true, true]);
+  });
+
+  test('a node that was paused during the update serves until it has caught up', async () => {
+    const { id } = await rooms.deploy({ mode: { kind: 'global' } });
+    const [away] = rooms.nodes();
+    const setAvailability = (availability: 'active' | 'pause') =>
+      rooms.setNode(away!.id, (node) => ({ ...node, spec: { ...node.spec, availability } }));
+    await setAvailability('pause');
+    await rooms.change(id, image('new'));
+    await rooms.pass(60_000, 1_000);
+    expect(rooms.service(id).updateStatus!.state).toBe('completed');
+    rooms.preparation = () => 'preparing';
+    await setAvailability('active');
+    await rooms.pass(60_000, 5_000);
+    const there = rooms.running(id).filter(({ nodeId }) => nodeId === away!.id);
+    expect(there.map(isNew)).toEqual([false]);
+    rooms.preparation = () => 'ready';
+    await rooms.rest();
+    expect(rooms.running(id).map(isNew)).toEqual([true, true, true]);
+  });
+
   test('while the update of a global service is paused, a node that comes back keeps its old task', async () => {
     const { id } = await rooms.deploy({ mode: { kind: 'global' } });
     const [away] = rooms.nodes();
@@ -537,7 +709,7 @@ describe('rolling update', () => {
     },
   );
 
-  test('where the new words fit no node, no more is lost than is replaced at once', async () => {
+  test('where the new words fit no node, nothing is lost', async () => {
     const { id } = await deployTooMany({});
     await rooms.change(id, (spec) => {
       const { task } = image('new')(spec);
@@ -545,9 +717,9 @@ describe('rolling update', () => {
       return { ...spec, task: { ...task, resources: { ...NO_RESOURCES, reservations } } };
     });
     await rooms.pass(60_000, 1000);
-    expect(rooms.running(id).map(isNew)).toEqual([false, false]);
+    expect(rooms.running(id).map(isNew)).toEqual([false, false, false]);
     await rooms.lead();
     await rooms.pass(60_000, 1000);
-    expect(rooms.running(id).map(isNew)).toEqual([false, false]);
+    expect(rooms.running(id).map(isNew)).toEqual([false, false, false]);
   });
 });

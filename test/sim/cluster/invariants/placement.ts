@@ -6,7 +6,7 @@ import { isTerminal } from '../../../../common/model/task-state.ts';
 import type { Commit, ReadView } from '../../../../manager/store/types.ts';
 import { broken, expect } from '../../checker.ts';
 import type { ClusterChecker } from '../checker.ts';
-import { isOpen, meets, portKey } from '../placement-oracle.ts';
+import { comesAfter, isOpen, meets, portKey } from '../placement-oracle.ts';
 import type { ClusterWorld } from '../world.ts';
 
 /** A decision is made on what a leader knows, and is committed later: after an election at worst. */
@@ -65,13 +65,14 @@ export class AllowedNodes implements ClusterChecker {
       () => `task ${id} was given to ${nodeId}, against ${spec.placement.constraints.join()}`,
     );
     const there = view.tasksByNode(nodeId).filter((one) => isThere(one));
-    const nanoCpus = there.reduce((sum, one) => sum + one.spec.resources.reservations.nanoCpus, 0);
+    const atOnce = there.filter((one) => !there.some((other) => comesAfter(other, one)));
+    const nanoCpus = atOnce.reduce((sum, one) => sum + one.spec.resources.reservations.nanoCpus, 0);
     expect(
       nanoCpus <= 4e9,
       () => `${nodeId} has given ${nanoCpus / 1e9} CPUs of 4 away, last to ${id}`,
     );
     // An older spec may have allowed more, or as many as there is room for.
-    const copies = there.filter((one) => {
+    const copies = atOnce.filter((one) => {
       return one.serviceId === task.serviceId && one.specVersion === task.specVersion;
     });
     const { maxReplicas } = spec.placement;
@@ -81,7 +82,7 @@ export class AllowedNodes implements ClusterChecker {
     expect(maxReplicas === 0 || wanted.length <= Math.max(maxReplicas, 1), () => {
       return `${wanted.length} tasks of ${task.serviceId} on ${nodeId}, ${maxReplicas} are allowed`;
     });
-    this.#judgePorts(task, there);
+    this.#judgePorts(task, atOnce);
   }
 
   #judgePorts(task: Task, there: readonly Task[]): void {
