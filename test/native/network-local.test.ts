@@ -146,6 +146,40 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     await networks.remove(id);
   });
 
+  test('macvlan: containers are on the parent link, with MACs of their own, also after a restart', async () => {
+    ip('link', 'add', 'sktpar0', 'type', 'veth', 'peer', 'name', 'sktpar1');
+    try {
+      ip('link', 'set', 'sktpar0', 'up');
+      ip('link', 'set', 'sktpar1', 'up');
+      ip('addr', 'add', '10.213.7.254/24', 'dev', 'sktpar1'); // a machine on the same wire
+      const networks = daemon();
+      const driverOptions = { parent: 'sktpar0' };
+      const { id } = await networks.create({ ...spec(), driver: 'macvlan', driverOptions });
+      const a = await networks.attach('a', A, [endpoint(id)], []);
+      const b = await networks.attach('b', B, [endpoint(id)], []);
+      const [own = '', address = ''] = [a, b].map(({ seats }) => seats[0]?.address ?? '');
+      const reaches = (from: string, to: string) =>
+        `${spawnSync('nsenter', [`--net=${from}`, 'busybox', 'ping', '-c1', '-W2', to]).stdout}`;
+      expect(reaches(A, address)).toContain('1 packets received');
+      expect(reaches(B, own)).toContain('1 packets received');
+      expect(reaches(A, '10.213.7.254')).toContain('1 packets received');
+      expect(ip('-n', NAMESPACES[0], '-d', 'link', 'show', 'eth0')).toContain(
+        'macvlan mode bridge',
+      );
+      await networks.stop();
+      const after = daemon();
+      await after.start(new Map([['a', { ...a, netnsPath: A }]]));
+      const [subject] = after.subjects();
+      expect(await subject?.differences()).toEqual([]);
+      ip('-n', NAMESPACES[0], 'link', 'del', 'eth0');
+      await subject?.repair(await subject.differences());
+      expect(reaches(A, '10.213.7.254')).toContain('1 packets received');
+      await after.detach('a');
+    } finally {
+      ip('link', 'del', 'sktpar0');
+    }
+  });
+
   test('a bridge that is left goes with its network', async () => {
     const networks = daemon();
     await networks.start(new Map());

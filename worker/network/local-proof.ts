@@ -43,12 +43,17 @@ export async function localDifferences(
   { route, rules, guard, forwarding }: LocalKernel,
   scene: LocalScene,
 ): Promise<Difference[]> {
-  const found = [
-    ...(await bridgeDifferences(route, wantedBridges(scene))),
-    ...(await rules.differences()),
-    ...(await guard.differences()),
-  ];
-  if (!forwarding.isOn) {
+  const bridges = wantedBridges(scene);
+  // Containers on links of the host alone need no rules and no forwarding: there are none then.
+  const found =
+    bridges.length === 0
+      ? []
+      : [
+          ...(await bridgeDifferences(route, bridges)),
+          ...(await rules.differences()),
+          ...(await guard.differences()),
+        ];
+  if (bridges.length > 0 && !forwarding.isOn) {
     found.push({ what: FACT.setting(IPV4_FORWARDING), wanted: '1', found: '0' });
   }
   for (const holder of scene.holders.values()) {
