@@ -61,6 +61,7 @@ describe.skipIf(!isRoot)('ports of one address (root only)', () => {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       ...seats().map((item) => set('endpoint', item)),
@@ -129,6 +130,27 @@ describe.skipIf(!isRoot)('ports of one address (root only)', () => {
     expect(await outside(SECOND, 8083)).toMatch(REFUSED);
     expect(await outside(host.address, 8081)).toBe(`web ${lab.outsideAddress}`);
     expect(await host.verify()).toMatchObject({ drifts: [], failures: [] });
+  });
+
+  test('of mode host that somebody has fail the task, by the name of the holder', async () => {
+    await lab.server(host.netns, 'squatter', 8092);
+    const seat = endpoint(FRONT, 'late', 1, host, '10.0.1.13');
+    await host.apply([set('endpoint', seat)]);
+    const publishing = (publishedPort: number) =>
+      host.attach({
+        ...attachRequest([seat], task),
+        hostPorts: [
+          {
+            ...{ name: '', protocol: 'tcp', targetPort: 80, publishedPort },
+            ...{ publishMode: 'host', hostIp: '' },
+          },
+        ],
+      });
+    await expect(publishing(8092)).rejects.toThrow(
+      /port 8092\/tcp on the host: it is in use by process node \(pid \d+\)/,
+    );
+    await expect(publishing(8080)).rejects.toThrow('it is in use by service web');
+    await expect(publishing(8090)).rejects.toThrow('it is in use by another task');
   });
 
   test('of an address that the node does not have fail the task, by its name', async () => {
