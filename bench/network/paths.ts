@@ -42,6 +42,7 @@ export async function paths(): Promise<void> {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       ...[...client, ...server].map((item) => set('endpoint', item)),

@@ -91,6 +91,8 @@ export interface AssignedPeer {
   readonly address: string;
   /** WireGuard's public key of the node, base64, in encrypted networks; '' = none */
   readonly encryptionKey: string;
+  /** connections that enter by this node have its address instead of the client's: it is no ingress gateway */
+  readonly masquerades: boolean;
 }
 
 export interface AssignedSecret {

@@ -206,6 +206,7 @@ function assignedPeerToProto(peer: AssignedPeer): skep.AssignedPeer.$Properties 
     hostAddress: text(peer.hostAddress),
     address: text(peer.address),
     encryptionKey: text(peer.encryptionKey),
+    masquerades: peer.masquerades,
   };
 }
 
@@ -216,6 +217,7 @@ function assignedPeerFromProto(m: skep.AssignedPeer.$Properties): AssignedPeer {
     hostAddress: m.hostAddress ?? '',
     address: m.address ?? '',
     encryptionKey: m.encryptionKey ?? '',
+    masquerades: m.masquerades ?? false,
   });
 }
 

@@ -29,6 +29,7 @@ import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { splitHostPort } from '../../common/rpc/listener.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
+import { IngressGateways } from './ingress-gateways.ts';
 import { sameJson } from './node-states.ts';
 import { UnderlayMtus, underlayMtuOf } from './underlay-mtus.ts';
 
@@ -74,12 +75,14 @@ export class NetworkTables {
   readonly #tables = new Map<NetworkId, Table>();
   readonly #ports = new Map<string, AssignedPort>();
   readonly #mtus = new UnderlayMtus();
+  readonly #gateways: IngressGateways;
   #ingressId: NetworkId | null;
 
   /** Built whole from a view. */
   constructor(view: ReadView) {
     this.#ingressId = NetworkTables.ingressOf(view)?.id ?? null;
     for (const node of view.list('node')) this.#mtus.set(node.id, underlayMtuOf(node));
+    this.#gateways = new IngressGateways(view.list('node'));
     for (const network of view.list('network'))
       this.#refreshNetwork(view, network.id, new Recorder());
     for (const service of view.list('service'))
@@ -138,6 +141,9 @@ export class NetworkTables {
   apply(view: ReadView, changes: readonly StoreChange[]): TableChanges {
     const recorder = new Recorder();
     this.#followMtus(view, changes, recorder);
+    if (this.#gateways.follow(changes)) {
+      for (const node of view.list('node')) this.#refreshPeers(view, node, node, recorder);
+    }
     for (const change of changes) {
       const gone = change.action === 'remove';
       const previous = change.action === 'create' ? null : previousOf(change);
@@ -241,6 +247,25 @@ export class NetworkTables {
   }
 
   #refreshNode(view: ReadView, node: Node | null, previous: Node | null, recorder: Recorder): void {
+    this.#refreshPeers(view, node, previous, recorder);
+    this.#refreshContainers(node, previous, recorder);
+    const id = (node ?? previous)?.id;
+    const isDown = (it: Node | null): boolean => it?.status.state === 'down';
+    const same =
+      previous !== null &&
+      hostAddressOf(previous) === (node && hostAddressOf(node)) &&
+      isDown(previous) === isDown(node);
+    if (same || !id) return;
+    for (const task of view.tasksByNode(id)) this.#refreshTask(view, task, task, recorder);
+  }
+
+  /** The seats of the node itself. */
+  #refreshPeers(
+    view: ReadView,
+    node: Node | null,
+    previous: Node | null,
+    recorder: Recorder,
+  ): void {
     const hostAddress = node ? hostAddressOf(node) : null;
     const networkIds = new Set<NetworkId>();
     for (const { networkId } of previous?.attachments ?? []) networkIds.add(networkId);
@@ -258,18 +283,11 @@ export class NetworkTables {
               hostAddress,
               address: withoutPrefix(seat.address),
               encryptionKey: (encrypted && node.description?.encryptionKey) || '',
+              masquerades: this.#gateways.masquerades(node.id),
             }
           : null;
       if (id) this.#putPeer(networkId, id, item, recorder);
     }
-    this.#refreshContainers(node, previous, recorder);
-    const isDown = (it: Node | null): boolean => it?.status.state === 'down';
-    const same =
-      previous !== null &&
-      hostAddressOf(previous) === hostAddress &&
-      isDown(previous) === isDown(node);
-    if (same || !id) return;
-    for (const task of view.tasksByNode(id)) this.#refreshTask(view, task, task, recorder);
   }
 
   #refreshContainers(node: Node | null, previous: Node | null, recorder: Recorder): void {

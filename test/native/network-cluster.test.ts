@@ -76,6 +76,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
         hostAddress: address,
         address: `10.0.0.${i + 2}`,
         encryptionKey: '',
+        masquerades: false,
       }),
     ),
     ...Object.values(seats())

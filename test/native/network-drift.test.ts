@@ -51,6 +51,7 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       ...[...seats().web, ...seats().far].map((item) => set('endpoint', item)),

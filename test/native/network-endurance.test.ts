@@ -78,6 +78,7 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
         hostAddress: address,
         address: `10.0.0.${i + 2}`,
         encryptionKey: '',
+        masquerades: false,
       }),
     ),
     ...Object.values(seats())

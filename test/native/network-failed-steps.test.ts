@@ -48,6 +48,7 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     hostAddress: host.address,
     address,
     encryptionKey: '',
+    masquerades: false,
   });
   const seats = () => [
     endpoint(INGRESS, 'web', 1, host, '10.0.0.11'),

@@ -51,6 +51,7 @@ describe.skipIf(!isRoot)('a daemon that dies at each step of a network', () => {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       ...all.map((item) => set('endpoint', item)),

@@ -41,6 +41,7 @@ const peerOf = ({ nodeId, address: hostAddress }: LabHost, address: string): Ass
   hostAddress,
   address,
   encryptionKey: '',
+  masquerades: false,
 });
 
 describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {

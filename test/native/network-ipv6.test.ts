@@ -69,6 +69,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       ...Object.values(seats())
@@ -219,6 +220,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
             hostAddress: address,
             address: `10.0.0.${i + 2}`,
             encryptionKey: '',
+            masquerades: false,
           }),
         ),
         set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
@@ -248,6 +250,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
       hostAddress: host.address,
       address: '10.0.0.4',
       encryptionKey: '',
+      masquerades: false,
     };
     const tables = () => inNetns(host.netns, 'nft', 'list', 'tables');
     await host.apply([remove('network', INGRESS)]);

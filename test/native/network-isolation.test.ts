@@ -51,6 +51,7 @@ describe.skipIf(!isRoot)('isolation of tasks (root only)', () => {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       ...Object.values(seats())

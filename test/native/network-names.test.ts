@@ -56,6 +56,7 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
         hostAddress: address,
         address: `10.0.0.${i + 2}`,
         encryptionKey: '',
+        masquerades: false,
       }),
     ),
     ...[...seatsOfApi(), seatOfPeer()].map((item) => set('endpoint', item)),

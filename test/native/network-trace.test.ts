@@ -28,6 +28,7 @@ describe.skipIf(!isRoot)('the way of a connection (root only)', () => {
           hostAddress: address,
           address: `10.0.0.${i + 2}`,
           encryptionKey: '',
+          masquerades: false,
         }),
       ),
       set('endpoint', clientSeat),

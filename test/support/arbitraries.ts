@@ -579,6 +579,7 @@ export const assignmentArbitraries: {
     hostAddress: text,
     address: text,
     encryptionKey: text,
+    masquerades: flag,
   }),
 };
 

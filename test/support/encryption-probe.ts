@@ -111,6 +111,7 @@ class Scene {
       hostAddress: this.host(i).address,
       address: `10.0.3.${i + 3}`,
       encryptionKey,
+      masquerades: false,
     });
   }
 

@@ -102,7 +102,9 @@ class ConnectionTrace {
     const seat = table.peers.get(nodeId);
     const ofLink = await this.#kernel.faults('host', (what) => what.includes(INGRESS_LINK));
     const lost = seat ? [] : ['this node has no seat in the ingress network'];
-    this.#hop('from', `${seat?.address ?? 'nowhere'} on ${INGRESS_LINK}`, [...ofLink, ...lost]);
+    const as = seat?.masquerades ? ", the client's address is not kept: no gateway" : '';
+    const from = `${seat?.address ?? 'nowhere'} on ${INGRESS_LINK}${as}`;
+    this.#hop('from', from, [...ofLink, ...lost]);
     return this.#backends(table, serving);
   }
 

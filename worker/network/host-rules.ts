@@ -84,6 +84,7 @@ export class HostRules extends OwnedTable {
   readonly #services = new Map<string, BalancedService>();
   readonly #ports = new Map<string, PortTarget>();
   #gateway: { readonly network: Uint8Array; readonly mask: number } | null = null;
+  #masquerades = false;
 
   /** Of IPv6 only what is published by services, and no gateway. */
   constructor(socket: NetlinkSocket, random: Random, family: IpFamily = NFPROTO_IPV4) {
@@ -114,6 +115,16 @@ export class HostRules extends OwnedTable {
     const network = Buffer.alloc(4);
     network.writeUInt32BE(networkNumber(subnet));
     this.#gateway = { network, mask: maskNumber(subnet.length) };
+  }
+
+  /**
+   * Whether all that enters the ingress network here gets this host's address: it is none of the chosen gateways, so no
+   * task has a way back through it. Takes effect at the next `rebuild`. True when that is new.
+   */
+  setMasquerades(masquerades: boolean): boolean {
+    const isNew = this.#masquerades !== masquerades;
+    this.#masquerades = masquerades;
+    return isNew;
   }
 
   /**
@@ -175,10 +186,15 @@ export class HostRules extends OwnedTable {
     for (const rule of published) {
       table.addRule('output', six ? [...toAddress6(LOOPBACK6, true), ...rule] : rule);
     }
-    if (six) return;
+    this.#buildSources(table);
+  }
+
+  #buildSources(table: TableWriter): void {
     table.addChain('postrouting', { type: 'nat', hook: 'postrouting', priority: PRIORITY.srcnat });
     const post = (...rules: readonly (readonly Expression[])[]): void =>
       table.addRule('postrouting', rules.flat());
+    if (this.#masquerades) post(toInterface(INGRESS_LINK), masquerade());
+    if (this.#ip === NFPROTO_IPV6) return;
     // Into the ingress network the client keeps its address, but for two kinds that no reply could
     // reach: loopback, and tasks' gateway addresses, which every host gives out alike.
     post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(INGRESS_LINK), masquerade());

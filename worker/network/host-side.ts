@@ -142,6 +142,12 @@ export class HostSide {
     if (vanished) await this.#rules6.remove();
   }
 
+  /** This host is none of the chosen ingress gateways, or is one (again). */
+  async setMasquerades(masquerades: boolean): Promise<void> {
+    if (this.rules.setMasquerades(masquerades)) await this.rules.refresh();
+    if (this.#rules6.setMasquerades(masquerades)) await this.#rules6.refresh();
+  }
+
   get rulesAreStale(): boolean {
     return this.rules.stale || this.#rules6.stale;
   }

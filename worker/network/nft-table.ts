@@ -50,6 +50,11 @@ export abstract class OwnedTable {
     this.#known = true;
   }
 
+  /** As `rebuild`, of a table that was written once: what is remembered is to be in force. */
+  async refresh(): Promise<void> {
+    if (this.#live) await this.rebuild();
+  }
+
   /** Takes the table away; success when there is none. What is remembered is written again by the next `rebuild` only. */
   async remove(): Promise<void> {
     this.#live = false;

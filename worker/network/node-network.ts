@@ -485,6 +485,7 @@ export class NodeNetwork {
     const overlay = await this.#upkeep.ensure(table.network.id);
     // The rules of IPv6 guard the link from the moment that it is there.
     await this.#host.publish(new Map(), new Map(), table.network.subnet6 ?? '');
+    await this.#host.setMasquerades(seat.masquerades);
     await this.#host.ensureIngress(overlay, ingressSeat(seat.address, table.network));
     this.#overlays.recognise(table.network.id, INGRESS_PORT);
   }

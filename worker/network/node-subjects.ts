@@ -73,7 +73,8 @@ export function ingressSeatOf(tables: ClusterTables, network: TaskNetwork): Ingr
   for (const { networkId } of network.legs) {
     const table = tables.networks.get(networkId);
     if (!table?.network?.ingress) continue;
-    const nodes = [...table.peers.values()].map(({ address }) => address).sort();
+    const gateways = [...table.peers.values()].filter(({ masquerades }) => !masquerades);
+    const nodes = gateways.map(({ address }) => address).sort();
     const { subnet, subnet6 } = table.network;
     return { networkId, nodes, subnet: parsePrefix(subnet), subnet6 };
   }

@@ -126,6 +126,37 @@ describe('network tables', () => {
     expect(changes).toMatchObject(encrypted ? [{ item: { encryptionKey: 'other' } }] : []);
   });
 
+  test('with the first node that is chosen as a gateway the others are none, until the last', async () => {
+    const test = await scene();
+    const network = aNetwork({ spec: aNetworkSpec({ ingress: true }), vxlanId: 4445 });
+    const [{ id }] = (await test.create('network', network)) as [Network];
+    const seat = (last: number) => ({
+      attachments: [{ networkId: id, address: `10.0.0.${last}/24` }],
+    });
+    const nodes = (await test.create('node', aNode(seat(2)), aNode(seat(3)))) as [Node, Node];
+    const { tables, write } = await followed(test);
+    const masquerading = () =>
+      tables
+        .peers(id, null)
+        .map((it) => ('item' in it && it.kind === 'peer' ? it.item.masquerades : null));
+    expect(masquerading()).toEqual([false, false]);
+    const label = (node: Node, value: string) => (tx: WriteTx) => {
+      const before = tx.get('node', node.id) as Node;
+      tx.update('node', {
+        ...before,
+        spec: { ...before.spec, labels: { 'com.skep.ingress': value } },
+      });
+    };
+    const changes = await write(label(nodes[0], 'gateway'));
+    expect(changes).toMatchObject([{ item: { nodeId: nodes[1].id, masquerades: true } }]);
+    expect(masquerading()).toEqual([false, true]);
+    await write(label(nodes[1], 'gateway'));
+    await write(label(nodes[0], ''));
+    expect(masquerading()).toEqual([true, false]);
+    await write((tx) => tx.remove('node', nodes[1].id));
+    expect(masquerading()).toEqual([false]);
+  });
+
   test.each([1, 1279])(
     'an MTU of %i that a node tells of takes overlays from nobody',
     async (low) => {

@@ -112,6 +112,7 @@ describe('cluster tables', () => {
       hostAddress: THERE.address,
       address: '10.0.0.3',
       encryptionKey: '',
+      masquerades: false,
     };
     tables.apply([set('peer', seat)], false);
     expect(tables.ingress()?.hostOf('10.0.0.3')).toBe(THERE.address);
