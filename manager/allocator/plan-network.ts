@@ -1,9 +1,11 @@
 /** Decides subnet, gateway and VXLAN id of an overlay network. Takes them in the book; writes nothing. */
 import { createHash } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/network.ts';
+import type { Node } from '../../common/model/node.ts';
 import { type AllocationBook, isOverlay } from './allocation-book.ts';
 import { contains, formatIpv4, parseIpv4, parseIpv4Subnet, subnetSize } from './cidr.ts';
 import type { Problem } from './problem.ts';
@@ -24,13 +26,20 @@ export function needsAllocation(network: Network): boolean {
   return isOverlay(network) && network.vxlanId === null;
 }
 
-/** What the network gets; or why it gets nothing, with nothing taken. */
-export function planNetwork(book: AllocationBook, network: Network): NetworkAllocation | Problem {
+/**
+ * What the network gets; or why it gets nothing, with nothing taken. A subnet from the pools holds the address of no
+ * node: in the ingress network, which hosts are in themselves, the way to that node would end.
+ */
+export function planNetwork(
+  book: AllocationBook,
+  network: Network,
+  nodes: readonly Node[],
+): NetworkAllocation | Problem {
   const taken: string[] = [];
   try {
     const vxlanId = takeVxlanId(book, network);
     try {
-      const ipam = resolveIpam(book, network, taken);
+      const ipam = resolveIpam(book, network, nodes, taken);
       book.addNetwork({ ...network, ipam, vxlanId });
       return { ipam, vxlanId };
     } catch (err) {
@@ -63,11 +72,17 @@ function takeVxlanId(book: AllocationBook, network: Network): number {
   return id;
 }
 
-function resolveIpam(book: AllocationBook, network: Network, taken: string[]): IpamConfig[] {
+function resolveIpam(
+  book: AllocationBook,
+  network: Network,
+  nodes: readonly Node[],
+  taken: string[],
+): IpamConfig[] {
   const asked = network.spec.ipam.configs.filter((config) => !isIpv6Config(config));
   const configs = asked.length > 0 ? asked : [NO_WISHES];
   const ipv4 = configs.map((config) => {
-    const subnet = config.subnet === '' ? cutSubnet(book) : chosenSubnet(book, config.subnet);
+    const subnet =
+      config.subnet === '' ? cutSubnet(book, nodes) : chosenSubnet(book, config.subnet);
     taken.push(subnet);
     return { ...config, subnet, gateway: resolveGateway(subnet, config.gateway) };
   });
@@ -89,13 +104,22 @@ function localSubnet(id: NetworkId): string {
   return `${groups?.join(':')}::/64`;
 }
 
-function cutSubnet(book: AllocationBook): string {
-  const subnet = book.subnets.takeNext();
+function cutSubnet(book: AllocationBook, nodes: readonly Node[]): string {
+  const subnet = book.subnets.takeNext(nodes.flatMap(addressesOf));
   if (subnet !== null) return subnet;
   throw new SkepError(
     'resource-exhausted',
     `all ${book.subnets.size} subnets of the default address pools are in use`,
   );
+}
+
+/** Of IPv4: as the node tells, and as its session came. */
+function addressesOf({ status, description }: Node): number[] {
+  const told = [status.address, description?.address ?? ''];
+  return told.flatMap((text) => {
+    const host = text.replace(/:\d+$/, '');
+    return isIPv4(host) ? [parseIpv4(host)] : [];
+  });
 }
 
 function chosenSubnet(book: AllocationBook, text: string): string {

@@ -87,7 +87,7 @@ class PlanPass {
   #planNetwork(id: NetworkId): void {
     const network = this.#view.get('network', id);
     if (!network || !needsAllocation(network) || this.#book.networks.has(id)) return;
-    const allocation = planNetwork(this.#book, network);
+    const allocation = planNetwork(this.#book, network, this.#view.list('node'));
     if (isProblem(allocation)) {
       this.#networks.set(id, allocation.problem);
       this.#book.obstacles.set(id, allocation.problem);

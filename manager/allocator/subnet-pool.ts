@@ -2,7 +2,14 @@
  * Cuts subnets of one size from the cluster's default pools: the lowest that overlaps no subnet in
  * use, be it cut from here or chosen by a user.
  */
-import { formatSubnet, type Ipv4Subnet, overlaps, parseIpv4Subnet, subnetSize } from './cidr.ts';
+import {
+  contains,
+  formatSubnet,
+  type Ipv4Subnet,
+  overlaps,
+  parseIpv4Subnet,
+  subnetSize,
+} from './cidr.ts';
 
 export class SubnetPool {
   readonly #pools: readonly Ipv4Subnet[];
@@ -22,15 +29,19 @@ export class SubnetPool {
     return this.#pools.reduce((sum, pool) => sum + Math.floor(subnetSize(pool) / block), 0);
   }
 
-  /** CIDR of a free subnet, now in use; null when there is none. */
-  takeNext(): string | null {
+  /**
+   * CIDR of a free subnet, now in use; null when there is none.
+   * @param avoid addresses that it must not hold
+   */
+  takeNext(avoid: readonly number[] = []): string | null {
     const blockSize = 2 ** (32 - this.#prefixLength);
     for (const pool of this.#pools) {
       const end = pool.base + subnetSize(pool);
       let base = pool.base;
       while (base + blockSize <= end) {
         const candidate = { base, prefixLength: this.#prefixLength };
-        const obstacle = this.#obstacle(candidate);
+        const isAvoided = avoid.some((address) => contains(candidate, address));
+        const obstacle = isAvoided ? candidate : this.#obstacle(candidate);
         if (obstacle === null) {
           const cidr = formatSubnet(candidate);
           this.use(cidr);

@@ -14,6 +14,8 @@ export interface PublicationView {
   readonly nodeId: NodeId;
   /** services that the host's table publishes now */
   readonly published: Iterable<string>;
+  /** false = this host could not get its seat there, and what is published leads nowhere */
+  readonly isInIngress: boolean;
 }
 
 /** Steps for the host's table. @param changed services to look at; null = all that are published */
@@ -22,7 +24,9 @@ export function planPublication(
   ports: ReadonlySet<string>,
   changed: ReadonlySet<ServiceId> | null,
 ): Parameters<HostSide['publish']> {
-  const { tables, published, nodeId } = view;
+  const { tables, published, nodeId, isInIngress } = view;
+  const entered = (id: ServiceId) =>
+    isInIngress ? enteredFrom(tables, nodeId, id) : new Set<string>();
   const ingress = tables.ingress();
   const targets = new Map<string, PortTarget | null>();
   const services = new Map<string, ReadonlySet<string> | null>();
@@ -36,11 +40,11 @@ export function planPublication(
       continue;
     }
     const { serviceId, targetPort, clientAffinity } = port;
-    services.set(serviceId, enteredFrom(tables, nodeId, serviceId));
+    services.set(serviceId, entered(serviceId));
     targets.set(key, { kind: 'service', serviceId, targetPort, clientAffinity });
   }
   for (const id of changed ?? []) {
-    if (inUse.has(id)) services.set(id, enteredFrom(tables, nodeId, id));
+    if (inUse.has(id)) services.set(id, entered(id));
   }
   for (const id of published) if (!inUse.has(id)) services.set(id, null);
   return [services, targets, subnet6];

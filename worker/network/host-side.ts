@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
-import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
+import { macOf, overlap, parsePrefix } from '../../native/ffi/net/address.ts';
 import { flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
@@ -30,7 +30,7 @@ import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
-import { hostFacts, hostSettings, type WantedHost } from './wanted-facts.ts';
+import { hostFacts, hostSettings, subnetOf, type WantedHost } from './wanted-facts.ts';
 
 const SETTINGS_DIR = '/proc/sys/net';
 const DEFAULT_MTU = 1500;
@@ -59,6 +59,7 @@ export class HostSide {
   /** CIDR; '' = the ingress network has no IPv6, or is not here */
   #ingressSubnet6 = '';
   #underlayMtu: number | null = null;
+  #ingressRefusal: string | null = null;
 
   private constructor(options: HostSideOptions, route: NetlinkSocket, filter: NetlinkSocket) {
     this.#options = options;
@@ -157,7 +158,12 @@ export class HostSide {
     if (this.#ingressSubnet6 !== '') await this.#rules6.rebuild();
   }
 
-  /** Gives this host its seat in the ingress network. */
+  /** Why this host cannot be in the ingress network; null = it can, as far as is known. */
+  get ingressRefusal(): string | null {
+    return this.#ingressRefusal;
+  }
+
+  /** Gives this host its seat in the ingress network, unless that would cut it off: see `ingressRefusal`. */
   async ensureIngress(
     overlay: OverlayNetwork,
     seat: { readonly address: string; readonly address6: string | undefined },
@@ -174,6 +180,8 @@ export class HostSide {
       if (same && (await overlay.hasPort(INGRESS_PORT))) return;
     }
     await this.removeIngress();
+    this.#ingressRefusal = await this.#whyCutOff(cidr);
+    if (this.#ingressRefusal !== null) return;
     const peer = { name: INGRESS_LINK, mac: macOf(address) };
     await overlay.plug(INGRESS_PORT, peer, this.route, null);
     await writeNetSysctls(OWN_NAMESPACE, {
@@ -192,7 +200,22 @@ export class HostSide {
     await this.#permits.restore();
   }
 
+  /**
+   * In words, when an address in the subnet is one of this host, or the next on its way to others: with the seat
+   * there the host could be reached by nobody. null = none is.
+   */
+  async #whyCutOff(seat: string): Promise<string | null> {
+    const own = readAddresses(await this.route.dump(dumpAddresses())).map(({ address }) => address);
+    const next = readRoutes(await this.route.dump(dumpRoutes())).flatMap(({ via }) => via ?? []);
+    const subnet = parsePrefix(seat);
+    const cut = [...own, ...next].find((address) => overlap(subnet, { address, length: 32 }));
+    return cut === undefined
+      ? null
+      : `its subnet ${subnetOf(seat)} holds ${cut}, by which this host is reached or reaches others: make it anew with another subnet`;
+  }
+
   removeIngress(): Promise<void> {
+    this.#ingressRefusal = null;
     return removeLink(this.route, INGRESS_LINK);
   }
 

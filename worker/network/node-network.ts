@@ -363,11 +363,18 @@ export class NodeNetwork {
     const isFirstTurn = (options.turn?.seen.size ?? 0) === 0;
     const notInStep = isFirstTurn ? await this.#whyNotInStep(options) : [];
     if (options.repair) await this.#upkeep.retry();
-    const behind = this.#upkeep.behind;
+    const behind = [...this.#upkeep.behind, ...(await this.#lookForIngress(options))];
     const proof = await this.#proveSubjects(options);
     const { localHolder } = this.#options;
     const shadowed = options.all ? shadowedPorts(this.#tables, localHolder) : [];
     return { ...proof, failures: [...notInStep, ...behind, ...proof.failures, ...shadowed] };
+  }
+
+  /** Why this host is not in the ingress network, where it was refused: its addresses may be others by now. */
+  async #lookForIngress({ repair }: ProofOptions): Promise<Proof['failures']> {
+    if (repair && this.#host.ingressRefusal !== null) await this.#syncIngress();
+    const reason = this.#host.ingressRefusal;
+    return reason === null ? [] : [{ where: 'network ingress', reason }];
   }
 
   /** Who has a port on this node that the mesh or a task publishes; null = nobody of the cluster. */
@@ -430,9 +437,7 @@ export class NodeNetwork {
   /** The first revision after a start, or after a failure: everything is compared, what is not named goes. */
   async #programAll(gone: Gone): Promise<void> {
     // First, so that they are in the table of the host whoever writes that next.
-    const { rules } = this.#host;
-    const ports = new Set([...this.#tables.ports.keys(), ...rules.servicePorts]);
-    await this.#host.publish(...planPublication(this.#publication, ports, null));
+    await this.#publishAll();
     await this.#upkeep.conformAll();
     await this.#syncIngress();
     for (const state of this.#tasks.values()) {
@@ -486,13 +491,28 @@ export class NodeNetwork {
     // The rules of IPv6 guard the link from the moment that it is there.
     await this.#host.publish(new Map(), new Map(), table.network.subnet6 ?? '');
     await this.#host.setMasquerades(seat.masquerades);
+    const before = this.#host.ingressRefusal;
     await this.#host.ensureIngress(overlay, ingressSeat(seat.address, table.network));
+    const refusal = this.#host.ingressRefusal;
+    if (refusal !== before) {
+      if (refusal !== null) {
+        const { address } = seat;
+        this.#options.log.error({ address, refusal }, 'host is not in the ingress network');
+      }
+      await this.#publishAll();
+    }
     this.#overlays.recognise(table.network.id, INGRESS_PORT);
+  }
+
+  async #publishAll(): Promise<void> {
+    const ports = new Set([...this.#tables.ports.keys(), ...this.#host.rules.servicePorts]);
+    await this.#host.publish(...planPublication(this.#publication, ports, null));
   }
 
   get #publication(): PublicationView {
     const { nodeId, tables } = this.#options;
-    return { nodeId, tables, published: this.#host.rules.services };
+    const { rules, ingressRefusal } = this.#host;
+    return { nodeId, tables, published: rules.services, isInIngress: ingressRefusal === null };
   }
 
   async #forgetGone(gone: Gone): Promise<void> {

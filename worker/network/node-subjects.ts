@@ -116,7 +116,7 @@ function overlaySubject(
 }
 
 function wantedOverlay(
-  { tasks, nodeId, vtepAddress }: NodeParts,
+  { tasks, nodeId, vtepAddress, host }: NodeParts,
   overlay: OverlayNetwork,
   table: NetworkTable,
   network: AssignedNetwork,
@@ -129,7 +129,7 @@ function wantedOverlay(
     }
   }
   const seat = network.ingress ? table.peers.get(nodeId) : undefined;
-  if (seat) ports.set(INGRESS_PORT, seat.address);
+  if (seat && host.ingressRefusal === null) ports.set(INGRESS_PORT, seat.address);
   const remote = new Map([...table.seats()].filter(([, host]) => host !== vtepAddress));
   const { mtu, subnet6 } = overlay;
   return { mtu, vxlan: overlay.vxlanOptions(network), subnet6, remote, ports };
@@ -212,7 +212,7 @@ function wantedHost({ host, overlays, tables, tasks, nodeId }: NodeParts): Wante
   const seat = table?.peers.get(nodeId);
   const overlay = table?.network ? overlays.get(table.network.id) : undefined;
   const ingress =
-    table?.network && seat && overlay
+    table?.network && seat && overlay && host.ingressRefusal === null
       ? {
           link: INGRESS_LINK,
           ...ingressSeat(seat.address, table.network),

@@ -6,7 +6,9 @@ import type { NetworkId } from '../../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../../common/model/network.ts';
 import type { Service, ServiceSpec } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
+import { AllocationBook } from '../../../manager/allocator/allocation-book.ts';
 import { Allocator } from '../../../manager/allocator/allocator.ts';
+import { planNetwork } from '../../../manager/allocator/plan-network.ts';
 import {
   aCluster,
   aNetwork,
@@ -88,6 +90,15 @@ describe('allocator', () => {
       spec: { driver: 'overlay', ingress: true },
       ipam: [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1' }],
       vxlanId: 4096,
+    });
+  });
+
+  test('gives it no subnet that holds the address of a node', () => {
+    const book = new AllocationBook(['10.0.0.0/8'], 24);
+    const node = (address: string) => aNode({ status: { state: 'ready', message: '', address } });
+    const nodes = [node('10.0.0.5'), node('10.0.1.255:2377'), node('fd00::1'), node('')];
+    expect(planNetwork(book, aNetwork({ ipam: [], vxlanId: null }), nodes)).toMatchObject({
+      ipam: [{ subnet: '10.0.2.0/24', gateway: '10.0.2.1' }],
     });
   });
 

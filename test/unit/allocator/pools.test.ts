@@ -114,6 +114,13 @@ describe('subnets of the default pools', () => {
     expect(pool.takeNext()).toBe('10.0.0.0/24');
   });
 
+  test('hold none of the addresses that are to be avoided', () => {
+    const pool = new SubnetPool(['10.0.0.0/8'], 24);
+    const avoid = ['10.0.0.255', '10.0.2.0'].map(parseIpv4);
+    expect([pool.takeNext(avoid), pool.takeNext(avoid)]).toEqual(['10.0.1.0/24', '10.0.3.0/24']);
+    expect(pool.takeNext()).toBe('10.0.0.0/24');
+  });
+
   test.each([
     ['10.0.0.0/16', '10.1.0.0/24'],
     ['10.0.0.128/25', '10.0.1.0/24'],

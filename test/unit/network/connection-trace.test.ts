@@ -42,7 +42,10 @@ async function traceFromNode(
   );
   const parts = {
     ...{ nodeId: asId<NodeId>(HERE.nodeId), vtepAddress: HERE.address, tables, overlays },
-    ...{ host: { gateway: { seat: null }, differences: async () => [] }, tasks: new Map() },
+    ...{
+      host: { gateway: { seat: null }, ingressRefusal: null, differences: async () => [] },
+      tasks: new Map(),
+    },
     ...{ encrypted: { active: false }, localHolder },
   } as unknown as TraceParts;
   const hops = await traceConnection(parts, { service: 'web', taskId: '' });
