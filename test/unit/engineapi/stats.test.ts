@@ -16,7 +16,6 @@ function sample(cpuUsageNanos: bigint, memoryLimitBytes: number | null = 500): S
       memoryInactiveFileBytes: 50,
       memoryMaxUsageBytes: null,
       memoryLimitBytes,
-      oomKills: 0,
       pids: 3,
       pidsLimit: null,
       blockIo: { readBytes: 11n, writeBytes: 12n },

@@ -1,6 +1,6 @@
 /**
  * What a group used, as the kernel counts it. Read synchronously, all files in one call: 200 tasks every
- * second are 2,400 files, of which `fs` would cost as much as the kernel.
+ * second are 2,000 files, of which `fs` would cost as much as the kernel.
  */
 import { SkepError } from '../../../common/base/errors.ts';
 import { readFilesNow } from '../../../native/ffi/files.ts';
@@ -19,7 +19,6 @@ export interface CgroupStats {
   readonly memoryMaxUsageBytes: number | null;
   /** null = unlimited */
   readonly memoryLimitBytes: number | null;
-  readonly oomKills: number;
   readonly pids: number;
   /** null = unlimited */
   readonly pidsLimit: number | null;
@@ -40,8 +39,6 @@ const FILES_V1 = [
   ['memory', 'memory.usage_in_bytes'],
   ['memory', 'memory.max_usage_in_bytes'],
   ['memory', 'memory.stat'],
-  ['memory', 'memory.limit_in_bytes'],
-  ['memory', 'memory.oom_control'],
   ['cpuacct', 'cpuacct.usage'],
   ['cpuacct', 'cpuacct.stat'],
   ['cpu', 'cpu.stat'],
@@ -52,8 +49,7 @@ const FILES_V1 = [
 
 export function readStatsV1(dir: (controller: string) => string): CgroupStats {
   const paths = FILES_V1.map(([controller, file]) => `${dir(controller)}/${file}`);
-  const [usage = null, maxUsage = null, stat = null, limit = null, oom = null, ...more] =
-    readFilesNow(paths);
+  const [usage = null, maxUsage = null, stat = null, ...more] = readFilesNow(paths);
   const [cpuUsage = null, cpuTicks = null, cpu = null, pids = null, pidsMax = null, io = null] =
     more;
   if (usage === null) throw new SkepError('not-found', `read statistics: ${paths[0]} is gone`);
@@ -69,8 +65,7 @@ export function readStatsV1(dir: (controller: string) => string): CgroupStats {
     memoryUsageBytes: Number(usage),
     memoryInactiveFileBytes: keyedNumber(stat, 'total_inactive_file'),
     memoryMaxUsageBytes: maxUsage === null ? null : Number(maxUsage),
-    memoryLimitBytes: parseLimit(limit),
-    oomKills: keyedNumber(oom, 'oom_kill'),
+    memoryLimitBytes: parseLimit(`${keyedNumber(stat, 'hierarchical_memory_limit') || 'max'}`),
     pids: Number(pids ?? 0),
     pidsLimit: parseLimit(pidsMax),
     blockIo: io === null ? null : parseServiceBytes(io),
@@ -104,7 +99,6 @@ const FILES_V2 = [
   'memory.stat',
   'memory.peak',
   'memory.max',
-  'memory.events',
   'pids.current',
   'pids.max',
   'io.stat',
@@ -113,7 +107,7 @@ const FILES_V2 = [
 export function readStatsV2(dir: string): CgroupStats {
   const [cpuStat = null, usage = null, stat = null, peak = null, limit = null, ...more] =
     readFilesNow(FILES_V2.map((file) => `${dir}/${file}`));
-  const [events = null, pids = null, pidsMax = null, io = null] = more;
+  const [pids = null, pidsMax = null, io = null] = more;
   if (cpuStat === null) throw new SkepError('not-found', `read statistics: ${dir} is gone`);
   const cpu = parseKeyed(cpuStat);
   const nanos = (key: string): bigint => (cpu.get(key) ?? 0n) * 1000n;
@@ -127,7 +121,6 @@ export function readStatsV2(dir: string): CgroupStats {
     memoryInactiveFileBytes: keyedNumber(stat, 'inactive_file'),
     memoryMaxUsageBytes: peak === null ? null : Number(peak),
     memoryLimitBytes: parseLimit(limit),
-    oomKills: keyedNumber(events, 'oom_kill'),
     pids: Number(pids ?? 0),
     pidsLimit: parseLimit(pidsMax),
     blockIo: io === null ? null : parseIoStat(io),
