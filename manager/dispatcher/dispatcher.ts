@@ -20,7 +20,7 @@ import { taskChangesByNode } from './node-assignments.ts';
 import { sameJson } from './node-states.ts';
 import { type Drained, PendingDrains } from './pending-drains.ts';
 import { StatusWriter } from './status-writer.ts';
-import { stepDelayMs } from './step-delay.ts';
+import { gatherStep } from './step-gathering.ts';
 
 export type { AgentStream } from './agent-session.ts';
 
@@ -250,7 +250,8 @@ export class Dispatcher {
         if (!commits) return;
         this.#pending.push(...commits);
         const { clock } = this.#options;
-        await clock.sleep(stepDelayMs(tookMs), signal);
+        const take = () => (watch === this.#watch ? this.#take() : []);
+        await gatherStep({ take, tookMs, clock, signal });
         const startMs = clock.monotonicMs();
         this.#catchUp();
         tookMs = clock.monotonicMs() - startMs;
@@ -261,6 +262,13 @@ export class Dispatcher {
     }
   }
 
+  /** What was committed since the last look, now pending. Throws `resource-exhausted` when that was too long ago. */
+  #take(): readonly Commit[] {
+    const commits = this.#watch?.poll() ?? [];
+    this.#pending.push(...commits);
+    return commits;
+  }
+
   /**
    * Brings tables and sessions to the store's revision of this very moment. A view must never be
    * newer than the changes that are applied with it, nor a new session's set newer than the tables.
@@ -268,7 +276,8 @@ export class Dispatcher {
   #catchUp(): void {
     if (!this.#watch) return;
     try {
-      const commits = [...this.#pending, ...this.#watch.poll()];
+      this.#take();
+      const commits = this.#pending;
       this.#pending = [];
       if (commits.length > 0) this.#step(commits);
     } catch (err) {
