@@ -39,6 +39,8 @@ export class TaskRunner {
   #task: Task;
   #status: TaskStatus;
   #step: { readonly name: Work; readonly abort: AbortController } | null = null;
+  /** of a move that was made and not broken off: the next one takes it, for a new one costs more than a status */
+  #spare: AbortController | null = null;
   #wake: (() => void) | null = null;
   #closing = false;
   #running: Promise<void> | null = null;
@@ -124,10 +126,12 @@ export class TaskRunner {
 
   /** Makes one move and writes down where it led. An aborted move leads nowhere. */
   async #make(name: Work): Promise<void> {
-    const abort = new AbortController();
+    const abort = this.#spare ?? new AbortController();
+    this.#spare = null;
     this.#step = { name, abort };
     try {
       await this.#call(name, abort.signal);
+      if (!abort.signal.aborted) this.#spare = abort;
       this.#advance(STATE_AFTER[name], '');
     } catch (err) {
       if (abort.signal.aborted) return;

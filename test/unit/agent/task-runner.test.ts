@@ -111,6 +111,20 @@ describe('task runner', () => {
     },
   );
 
+  test('a move that was broken off breaks off no other', async () => {
+    const it = scene('assigned', 'running', (controller) => {
+      controller.hold('start');
+      controller.hold('shutdown');
+    });
+    await settle();
+    it.want('shutdown');
+    await settle();
+    expect(it.controller.calls).toEqual(['prepare', 'start', 'start!', 'shutdown']);
+    it.controller.finish('shutdown');
+    await settle();
+    expect(it.states().at(-1)).toBe('shutdown');
+  });
+
   test('does not abort a shutdown when removal is wanted on top of it', async () => {
     const it = scene('running', 'running', (controller) => controller.hold('shutdown'));
     await settle();
