@@ -13,9 +13,27 @@ export interface Random {
   unit(): number;
 }
 
+/** Bytes that are asked of the kernel's generator at once: a question costs 2 us, and an id needs 32 bytes. */
+const POOL_BYTES = 4_096;
+/** More than that is asked for by itself. */
+const POOLED_MAX = 64;
+
 export class SystemRandom implements Random {
+  /** from `#given` on nobody was given them yet */
+  #pool: Uint8Array = new Uint8Array(0);
+  #given = 0;
+
   bytes(length: number): Uint8Array {
-    return randomBytes(length);
+    if (length > POOLED_MAX) return randomBytes(length);
+    if (this.#given + length > this.#pool.length) {
+      this.#pool = randomBytes(POOL_BYTES);
+      this.#given = 0;
+    }
+    const from = this.#given;
+    this.#given += length;
+    const bytes = new Uint8Array(this.#pool.subarray(from, this.#given));
+    this.#pool.fill(0, from, this.#given); // they may become a secret
+    return bytes;
   }
 
   below(bound: number): number {
