@@ -168,7 +168,7 @@ describe('constraint enforcer', () => {
       await rooms.change(id, (spec) => ({ ...spec, task: wanting('node.labels.a == b') }));
       await rooms.pass(10_000, 1_000);
       const left = rooms.running(id).map((task) => task.id);
-      expect(left).toHaveLength(3);
+      expect(left).toHaveLength(4);
       await rooms.stop();
       await rooms.lead();
       await rooms.pass(10_000, 1_000);
