@@ -237,7 +237,12 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
       return watch.close();
     }
     case 'cluster':
-      return Promise.all([api.getCluster(), api.getUnlockKey(), api.listManagers()]);
+      return Promise.all([
+        api.getCluster(),
+        api.getUnlockKey(),
+        api.listManagers(),
+        api.revision(),
+      ]);
   }
 }
 
