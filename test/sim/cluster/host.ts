@@ -105,6 +105,8 @@ export class Host {
   hasJoined = false;
   /** It left the cluster, or is broken: not to be started again. */
   gone = false;
+  /** Nor does anybody ever remove its node. */
+  lost = false;
   readonly backlog: { readonly kind: EventKind; readonly run: () => void }[] = [];
   readonly #options: HostOptions;
   readonly #random: SeededRandom;

@@ -22,6 +22,9 @@ const FOUNDING_MS = 60_000;
 /** Restart delays, updates of a few slots with their monitors, stops that take their whole grace. */
 const HEALING_MS = 240_000;
 const LOOK_MS = 1_000;
+/** So long a machine is looked for that could break in the middle of an update. */
+const BREAK_MS = 5_000;
+const BREAK_LOOK_MS = 20;
 const LIVENESS = 2;
 const ANSWER = 'every acknowledged spec is reached';
 
@@ -93,6 +96,13 @@ class ClusterLife {
     await world.run(world.plan.faultyMs);
     this.#hand.stop();
     this.#users.stop();
+    if (!world.plan.keepsLost) return;
+    let lookAtMs = 0;
+    await world.run(BREAK_MS, () => {
+      if (world.clock.nowMs < lookAtMs) return false;
+      lookAtMs = world.clock.nowMs + BREAK_LOOK_MS;
+      return this.#operator.breaksHalfStarted();
+    });
   }
 
   async #heal(): Promise<void> {

@@ -6,7 +6,10 @@ import { hasCode } from '../../../common/base/errors.ts';
 import type { SeededRandom } from '../../../common/base/random.ts';
 import { type NodeId, newId } from '../../../common/model/ids.ts';
 import type { Node, NodeRole } from '../../../common/model/node.ts';
+import type { Task } from '../../../common/model/task.ts';
+import { isBefore } from '../../../common/model/task-state.ts';
 import type { ControlApi } from '../../../manager/controlapi/control-api.ts';
+import type { ReadView } from '../../../manager/store/types.ts';
 import { aNode, aNodeSpec } from '../../support/builders.ts';
 import { WORLD } from '../clock.ts';
 import { addressOf, type Host } from './host.ts';
@@ -53,9 +56,28 @@ export class Operator {
     const host = this.#any(this.#removable());
     if (host === undefined) return '';
     const isBroken = this.#random.below(2) === 0;
-    if (isBroken) this.#loses(host, 'crash');
-    else host.whenAwake(() => void this.#leaves(host));
+    if (isBroken) {
+      host.lost = this.#world.plan.keepsLost;
+      this.#loses(host, 'crash');
+    }
+    if (!isBroken) host.whenAwake(() => void this.#leaves(host));
     return ` machine ${host.id}, ${isBroken ? 'broken' : 'in order'}`;
+  }
+
+  /**
+   * A machine breaks for good with a task half started that an update has sent there; nobody asks for anything else any
+   * more. False = there is no such machine now.
+   */
+  breaksHalfStarted(): boolean {
+    const host = this.#removable().find(({ nodeId }) =>
+      this.#world.view((view) =>
+        view.tasksByNode(nodeId).some((task) => isHalfUpdated(view, task)),
+      ),
+    );
+    if (host === undefined) return false;
+    host.lost = true;
+    this.#loses(host, 'crash');
+    return true;
   }
 
   /** The node of a machine that is gone, or of none. */
@@ -65,7 +87,7 @@ export class Operator {
     return ` ${await control.removeNode(node.id, this.#random.below(2) === 0)}`;
   }
 
-  /** When all faults are over: every such node is removed, sooner or later. */
+  /** When all faults are over: every such node is removed, sooner or later, but for those that nobody removes. */
   cleanUp(): void {
     const world = this.#world;
     for (const host of world.hosts.values()) {
@@ -128,15 +150,24 @@ export class Operator {
   }
 
   #orphans(): Node[] {
-    const there = new Set(
-      [...this.#world.hosts.values()].filter(({ gone }) => !gone).map(({ nodeId }) => nodeId),
+    const kept = new Set(
+      [...this.#world.hosts.values()]
+        .filter(({ gone, lost }) => !gone || lost)
+        .map(({ nodeId }) => nodeId),
     );
-    return this.#world.view((view) => view.list('node').filter(({ id }) => !there.has(id)));
+    return this.#world.view((view) => view.list('node').filter(({ id }) => !kept.has(id)));
   }
 
   #any<T>(items: readonly T[]): T | undefined {
     return items.length === 0 ? undefined : items[this.#random.below(items.length)];
   }
+}
+
+function isHalfUpdated(view: ReadView, { serviceId, specVersion, status }: Task): boolean {
+  const service = view.get('service', serviceId);
+  const isUpdating = service?.updateStatus?.state === 'updating';
+  const isHalfStarted = !isBefore(status.state, 'assigned') && isBefore(status.state, 'running');
+  return isUpdating && isHalfStarted && specVersion === service.specVersion;
 }
 
 /** Before its agent's first session. */

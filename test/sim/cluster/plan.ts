@@ -45,6 +45,8 @@ export interface ClusterPlan {
   readonly thinkMs: number;
   readonly servicesMax: number;
   readonly replicasMax: number;
+  /** Nobody removes the nodes of machines that broke: they stay down to the end. */
+  readonly keepsLost: boolean;
 }
 
 const LOCAL = 500_000;
@@ -71,6 +73,7 @@ export function clusterPlanOf(seed: number): ClusterPlan {
     thinkMs: pick(300, 1_000, 2_500),
     servicesMax: pick(2, 4, 6),
     replicasMax: pick(2, 4, 6),
+    keepsLost: pick(true, false, false),
   };
 }
 

@@ -25,13 +25,21 @@ export function unmet(world: ClusterWorld): string | null {
     const { revision } = host.daemon!.manager!.store;
     if (revision < world.truth.revision) return `manager ${host.id} is at ${revision}`;
   }
-  return world.view((view) => unmetIn(view) ?? unmetOn(world, view));
+  const lost = lostNodes(world);
+  return world.view((view) => unmetIn(view, lost) ?? unmetOn(world, view));
+}
+
+/** They stay down to the end, with whatever was there: nobody can tell how it ended. */
+function lostNodes(world: ClusterWorld): ReadonlySet<string> {
+  return new Set([...world.hosts.values()].filter(({ lost }) => lost).map(({ nodeId }) => nodeId));
 }
 
 /** Who is to be a manager is one, and a member of the group; and nobody else. */
 function unmetOffices(world: ClusterWorld, leader: Host, view: ReadView): string | null {
   const members = new Set(leader.daemon!.manager!.members().map(({ nodeId }) => nodeId));
+  const lost = lostNodes(world);
   for (const { id, spec, role } of view.list('node')) {
+    if (lost.has(id)) continue;
     const host = [...world.hosts.values()].find(({ nodeId, gone }) => nodeId === id && !gone);
     if (host === undefined) return `node ${id} is of no machine`;
     const isManager = spec.desiredRole === 'manager';
@@ -43,11 +51,13 @@ function unmetOffices(world: ClusterWorld, leader: Host, view: ReadView): string
   return null;
 }
 
-function unmetIn(view: ReadView): string | null {
-  for (const node of view.list('node')) {
-    if (node.status.state !== 'ready') return `node ${node.id} is ${node.status.state}`;
+function unmetIn(view: ReadView, lost: ReadonlySet<string>): string | null {
+  for (const { id, status } of view.list('node')) {
+    const expected = lost.has(id) ? 'down' : 'ready';
+    if (status.state !== expected) return `node ${id} is ${status.state}`;
   }
   for (const task of view.list('task')) {
+    if (task.nodeId !== null && lost.has(task.nodeId) && !isWanted(task)) continue;
     const words = `task ${task.id} (${task.status.state}, wanted ${task.desiredState})`;
     if (!view.get('service', task.serviceId)) return `${words} of a service that is gone`;
     if (!isWanted(task) && !hasStopped(task)) return `${words} has not ended`;

@@ -221,6 +221,14 @@ const ORCHESTRATORS: readonly Mutant[] = [
     replace: 'return ranked.slice(0, replicas + 1).map(({ plan }) => plan);',
     invariants: [2],
   },
+  {
+    name: 'update-waits-for-ever',
+    bug: 'an update waits for a task that was told to stop on a node that does not come back',
+    file: 'manager/orchestrator/plan-update.ts',
+    find: "if (isBefore(task.status.state, 'running') && isWanted(task)) continue;",
+    replace: "if (isBefore(task.status.state, 'running')) continue;",
+    invariants: [2],
+  },
 ];
 
 export const CLUSTER_MUTANTS: readonly Mutant[] = [
