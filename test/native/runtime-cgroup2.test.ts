@@ -1,8 +1,10 @@
-// The limits once more, on cgroup v2: in a virtual machine, because the machine at hand may have v1.
+// The limits and the suites that depend on them once more, on cgroup v2: in a virtual machine, because the
+// machine at hand may have v1. One boot for all.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Cgroup2Report } from '../support/cgroup2-probe.ts';
+import type { SuiteReport } from '../support/cgroup2-suites.ts';
 
 const root = join(import.meta.dirname, '../..');
 const canRun =
@@ -10,17 +12,25 @@ const canRun =
   process.arch === 'x64' &&
   spawnSync('qemu-system-x86_64', ['--version']).status === 0;
 /** The machine emulates its processor: everything takes about twenty times as long. */
-const LIMIT_SECONDS = 400;
+const LIMIT_SECONDS = 600;
 const NO_MACHINE = 125;
+/** What is about groups, and what else may be made by crun and runc. */
+const SUITES = [
+  'test/native/runtime-limits.test.ts',
+  'test/native/runtime-joined.test.ts',
+  'test/native/runtime-oci.test.ts',
+];
 
 describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
   let report: Cgroup2Report;
+  let suites: readonly SuiteReport[] = [];
   /** why there is no machine (no kernel to be had, for one); null = there is */
   let unavailable: string | null = null;
   beforeAll(() => {
     const vm = join(root, 'test/support/cgroup2-vm');
-    const probe = ['node', '--import', 'tsx', 'test/support/cgroup2-probe.ts'];
-    const run = spawnSync(vm, ['-t', `${LIMIT_SECONDS}`, ...probe], {
+    const node = 'node --import tsx test/support';
+    const words = `${node}/cgroup2-probe.ts && ${node}/cgroup2-suites.ts ${SUITES.join(' ')}`;
+    const run = spawnSync(vm, ['-t', `${LIMIT_SECONDS}`, 'sh', '-c', words], {
       cwd: root,
       encoding: 'utf8',
     });
@@ -28,9 +38,13 @@ describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
       unavailable = run.stderr.trim();
       return;
     }
-    const line = run.stdout.split('\n').find((text) => text.startsWith('report '));
-    if (line === undefined) throw new Error(`exit ${run.status}\n${run.stdout}\n${run.stderr}`);
-    report = JSON.parse(line.slice('report '.length));
+    const told = (word: string) => {
+      const line = run.stdout.split('\n').find((text) => text.startsWith(`${word} `));
+      if (line) return JSON.parse(line.slice(word.length));
+      throw new Error(`exit ${run.status}\n${run.stdout}\n${run.stderr}`);
+    };
+    report = told('report');
+    suites = told('suites');
   }, LIMIT_SECONDS * 1000);
 
   beforeEach((context) => {
@@ -87,6 +101,12 @@ describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
   test('a frozen container uses nothing and can be killed', () => {
     expect(report.frozenNanos).toBe(0);
     expect(report.killedExitCode).toBe(137);
+  });
+
+  test.each(SUITES)('%s passes', (file) => {
+    const tests = suites.find((suite) => suite.file.endsWith(file))?.tests ?? [];
+    expect(tests.filter(({ status }) => status === 'failed')).toEqual([]);
+    expect(tests.filter(({ status }) => status === 'passed').length).toBeGreaterThan(4);
   });
 
   test('no group is left', () => {
