@@ -124,7 +124,9 @@ test('tasks are replaced as planned', { timeout: 60_000 }, async () => {
         // Old tasks whose successors have no room stay until there is some.
         const hasNoRoom = rooms
           .tasks(id)
-          .some(({ desiredState, status }) => desiredState === 'ready' && status.state === 'pending');
+          .some(
+            ({ desiredState, status }) => desiredState === 'ready' && status.state === 'pending',
+          );
         if (hasNoRoom) expect(gone).toBeLessThanOrEqual(change!.replacedTasks);
         else expect(gone).toBe(change!.replacedTasks);
         expect(change!.action === 'replace').toBe(change!.replacedTasks > 0);
