@@ -1,5 +1,6 @@
 /** Random requests to the Engine API: every route that there is, with parameters, queries and bodies that are nearly right, or not at all. */
 import { silentLogger } from '../../common/base/log.ts';
+import type { Random } from '../../common/base/random.ts';
 import { addRoutes } from '../../daemon/engineapi/routes.ts';
 import { EngineServer, type Method, type Routes } from '../../daemon/engineapi/server.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -180,21 +181,61 @@ const VERSIONS = [
   '/v1.x',
 ];
 
-/** Makes requests by chance; the same `next` makes the same ones. */
+/** Whole bodies, as clients send them: what is done to one of them comes further than what is made of nothing. */
+const WHOLE: Readonly<Record<string, object>> = {
+  'POST /containers/create': {
+    ...{ Image: 'box', Cmd: ['sleep', '1'], Env: ['A=1'], Labels: { a: 'b' }, Tty: true },
+    ...{ Hostname: 'h', User: '0', WorkingDir: '/', ExposedPorts: { '80/tcp': {} } },
+    HostConfig: {
+      ...{ NetworkMode: 'bridge', Memory: 16_777_216, NanoCpus: 1e8, AutoRemove: false },
+      ...{ RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 1 }, ConsoleSize: [24, 80] },
+      PortBindings: { '80/tcp': [{ HostPort: '0' }] },
+      Mounts: [{ Type: 'tmpfs', Target: '/t' }],
+    },
+    NetworkingConfig: { EndpointsConfig: { bridge: { Aliases: ['x'] } } },
+  },
+  'POST /services/create': {
+    ...{ Name: 'web', Labels: { a: 'b' }, Mode: { Replicated: { Replicas: 1 } } },
+    TaskTemplate: {
+      ContainerSpec: { Image: 'box', Args: ['sleep', '1'], Env: ['A=1'], Mounts: [] },
+      Resources: { Limits: { NanoCPUs: 1e8, MemoryBytes: 16_777_216 }, Reservations: {} },
+      RestartPolicy: { Condition: 'none', Delay: 0, MaxAttempts: 0 },
+      Placement: { Constraints: ['node.role==manager'], Preferences: [] },
+      ...{ ForceUpdate: 0, Networks: [] },
+    },
+    UpdateConfig: { Parallelism: 1, FailureAction: 'pause', Monitor: 1, Order: 'start-first' },
+    EndpointSpec: { Mode: 'vip', Ports: [{ Protocol: 'tcp', TargetPort: 80 }] },
+  },
+  'POST /networks/create': {
+    ...{ Name: 'net', Driver: 'overlay', Attachable: true, Labels: {}, Options: {} },
+    IPAM: { Driver: 'default', Config: [{ Subnet: '10.77.0.0/24', Gateway: '10.77.0.1' }] },
+  },
+  'POST /volumes/create': { Name: 'vol', Driver: 'local', DriverOpts: {}, Labels: { a: 'b' } },
+  'POST /secrets/create': { Name: 'key', Data: 'eA==', Labels: {} },
+  'POST /configs/create': { Name: 'conf', Data: 'eA==', Labels: {} },
+  'POST /containers/:id/exec': { Cmd: ['true'], AttachStdout: true, Tty: true, Env: ['A=1'] },
+  'POST /exec/:id/start': { Detach: true, Tty: false, ConsoleSize: [24, 80] },
+  'POST /containers/:id/update': { Memory: 16_777_216, RestartPolicy: { Name: 'no' } },
+  'POST /networks/:id/connect': { Container: 'web', EndpointConfig: { Aliases: ['x'] } },
+  'POST /networks/:id/disconnect': { Container: 'web', Force: true },
+  'POST /nodes/:id/update': { Role: 'manager', Availability: 'active', Labels: { a: 'b' } },
+};
+
+/** Makes requests by chance; generators of one seed make the same ones. */
 export class ApiRequests {
   readonly #routes = allRoutes();
-  readonly #next: () => number;
+  readonly #random: Random;
 
-  /** @param next 0 <= value < 1 */
-  constructor(next: () => number) {
-    this.#next = next;
+  constructor(random: Random) {
+    this.#random = random;
   }
 
   request(): ApiRequest {
     const [method, template] = this.#one(this.#routes);
     const path = template.replace(/:\w+|\*/g, () => this.#segment());
     const query = this.#query();
-    const body = method === 'POST' || method === 'PUT' ? this.#body() : null;
+    const body =
+      method === 'POST' || method === 'PUT' ? this.#bodyOf(`${method} ${template}`) : null;
     return {
       method: this.#chance(0.03)
         ? this.#one(['GET', 'POST', 'DELETE', 'HEAD', 'PUT'] as const)
@@ -211,7 +252,7 @@ export class ApiRequests {
   }
 
   #query(): string {
-    const pairs = Array.from({ length: Math.floor(this.#next() * 4) }, () => {
+    const pairs = Array.from({ length: Math.floor(this.#random.unit() * 4) }, () => {
       const name = this.#one(QUERIES);
       const value = name === 'filters' && this.#chance(0.7) ? this.#filters() : this.#one(WORDS);
       return `${name}=${this.#chance(0.9) ? encodeURIComponent(value) : value.replace(/[^\x21-\x7e]/gu, '')}`;
@@ -250,11 +291,32 @@ export class ApiRequests {
     return headers;
   }
 
+  #bodyOf(route: string): string | null {
+    const whole = WHOLE[route];
+    if (!whole || this.#chance(0.3)) return this.#body();
+    return JSON.stringify(this.#chance(0.2) ? whole : this.#changed(whole));
+  }
+
+  /** With one place of it gone, or another value there. */
+  #changed(value: unknown): unknown {
+    if (value === null || typeof value !== 'object' || this.#chance(0.1)) return this.#value(1);
+    const entries = Object.entries(value);
+    const at = this.#random.below(entries.length + 1); // behind the last: one more
+    const changed =
+      at === entries.length
+        ? [...entries, [this.#one(FIELDS), this.#value(1)] as const]
+        : entries.flatMap(([key, item], index) => {
+            if (index !== at) return [[key, item] as const];
+            return this.#chance(0.2) ? [] : [[key, this.#changed(item)] as const];
+          });
+    return Array.isArray(value) ? changed.map(([, item]) => item) : Object.fromEntries(changed);
+  }
+
   #body(): string | null {
     if (this.#chance(0.1)) return this.#one([null, '', '{', 'null', '[]', '"x"', '1', '\0']);
     const text = JSON.stringify(this.#value(0));
     if (this.#chance(0.9)) return text;
-    const at = Math.floor(this.#next() * text.length);
+    const at = Math.floor(this.#random.unit() * text.length);
     return text.slice(0, at) + this.#one(['', ',', '}', '\u0000', '"']) + text.slice(at + 1);
   }
 
@@ -263,19 +325,21 @@ export class ApiRequests {
       return this.#one<unknown>([...WORDS, 0, 1, -1, 2.5, 1e300, true, false, null, [], {}]);
     }
     if (depth > 0 && this.#chance(0.3)) {
-      return Array.from({ length: Math.floor(this.#next() * 3) }, () => this.#value(depth + 1));
+      return Array.from({ length: Math.floor(this.#random.unit() * 3) }, () =>
+        this.#value(depth + 1),
+      );
     }
-    const count = Math.floor(this.#next() * 5);
+    const count = Math.floor(this.#random.unit() * 5);
     return Object.fromEntries(
       Array.from({ length: count }, () => [this.#one(FIELDS), this.#value(depth + 1)]),
     );
   }
 
   #chance(share: number): boolean {
-    return this.#next() < share;
+    return this.#random.unit() < share;
   }
 
   #one<T>(values: readonly T[]): T {
-    return values[Math.floor(this.#next() * values.length)]!;
+    return values[Math.floor(this.#random.unit() * values.length)]!;
   }
 }

@@ -1,0 +1,84 @@
+/** One request to the Engine API and what became of it, told apart: what is not answered is no answer. */
+import { type ClientRequest, request as httpRequest } from 'node:http';
+import type { ApiRequest } from './api-requests.ts';
+
+export type ApiAnswer =
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly text: string;
+      /** one JSON value, not lines of them */
+      readonly isJson: boolean;
+    }
+  /** it began to answer, and went on until it was left */
+  | { readonly kind: 'stream'; readonly status: number }
+  | { readonly kind: 'upgrade' }
+  /** no request that Node sends */
+  | { readonly kind: 'unsent' }
+  /** we were so slow to send it that the server gave us up: nothing is known */
+  | { readonly kind: 'late' }
+  /** nothing came in all that time */
+  | { readonly kind: 'silent' }
+  /** the connection ended without an answer, or in the middle of one */
+  | { readonly kind: 'dropped'; readonly why: string };
+
+/**
+ * From the request to the first of the answer; a registry's address may be looked up meanwhile. Told off by seconds in which we
+ * ran ourselves: while the whole machine stands still, none of them passes.
+ */
+const ANSWER_LIMIT_SECONDS = 30;
+/** The server waits 10 s for a request's head. */
+const LATE_AFTER_MS = 8_000;
+/** Streams and waits are left so long after they began. */
+const STREAM_LIMIT_MS = 200;
+
+/** On a connection of its own. Never rejects. */
+export function sendApiRequest(
+  socketPath: string,
+  { method, path, headers, body }: Omit<ApiRequest, 'method'> & { readonly method: string },
+): Promise<ApiAnswer> {
+  return new Promise((resolve) => {
+    let sent: ClientRequest;
+    try {
+      sent = httpRequest({ socketPath, method, path, headers, agent: false });
+    } catch {
+      resolve({ kind: 'unsent' });
+      return;
+    }
+    const beganMs = performance.now();
+    let seconds = 0;
+    const end = (answer: ApiAnswer): void => {
+      clearInterval(timer);
+      resolve(answer); // the first one counts
+      sent.destroy();
+    };
+    let timer = setInterval(() => {
+      seconds += 1;
+      if (seconds === ANSWER_LIMIT_SECONDS) end({ kind: 'silent' });
+    }, 1_000);
+    const drop = (why: string): void =>
+      end(
+        performance.now() - beganMs > LATE_AFTER_MS ? { kind: 'late' } : { kind: 'dropped', why },
+      );
+    sent.on('upgrade', (_, socket) => {
+      socket.destroy();
+      end({ kind: 'upgrade' });
+    });
+    sent.on('response', (response) => {
+      const status = response.statusCode ?? 0;
+      clearInterval(timer);
+      timer = setInterval(() => end({ kind: 'stream', status }), STREAM_LIMIT_MS);
+      let text = '';
+      response.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      const { 'content-type': type, 'content-length': length } = response.headers;
+      const isJson = type === 'application/json' && length !== undefined && method !== 'HEAD';
+      response.once('end', () => end({ kind: 'answer', status, text, isJson }));
+      response.on('error', ({ message }) => end({ kind: 'dropped', why: message }));
+    });
+    sent.on('error', ({ message }) => drop(message));
+    sent.on('close', () => drop('closed'));
+    sent.end(body ?? undefined);
+  });
+}
