@@ -1,6 +1,7 @@
 // Containers outside of services, with the real docker command as a black box.
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -26,6 +27,7 @@ import { useCluster } from '../support/use-cluster.ts';
 import { useValidation } from '../support/use-validation.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
+const dockerPath = spawnSync('sh', ['-c', 'command -v docker'], { encoding: 'utf8' }).stdout.trim();
 const hasScript = spawnSync('script', ['--version']).status === 0;
 const title = hasDocker
   ? 'docker run and its kin'
@@ -109,9 +111,20 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(outcome(result)).toEqual({ code: 0, out: 'in\n', err: '' });
     });
 
+    test('drives its own node when it is given the socket', async () => {
+      const hosts = ['/usr', '/lib', '/lib64'].filter((path) => existsSync(path));
+      const client = hosts.flatMap((path) => ['-v', `${path}:${path}:ro`]);
+      const socket = ['-v', `${host().socket}:/var/run/docker.sock`];
+      const list = [dockerPath, 'ps', '--format', '{{.Names}}'];
+      expect(await docker('run', '--name', 'inner', ...socket, ...client, 'box', ...list)).toBe(
+        'inner',
+      );
+      const denied = await tryDocker(['run', '--rm', ...client, 'box', ...list]);
+      expect(denied.stderr).toContain('Cannot connect to the Docker daemon');
+    });
+
     test.skipIf(!hasScript)('-it: a terminal with its size, and the exit code', async () => {
-      const command =
-        'stty rows 33 cols 77; docker run -it --rm box sh -c "stty size; exit 5"';
+      const command = 'stty rows 33 cols 77; docker run -it --rm box sh -c "stty size; exit 5"';
       const env = { ...environment(), TERM: 'xterm' };
       const result = await run(['script', '-qec', command, '/dev/null'], { env, limitMs: 30_000 });
       expect(result.stdout).toContain('33 77');
