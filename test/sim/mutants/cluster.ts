@@ -57,8 +57,8 @@ const ALLOCATOR: readonly Mutant[] = [
     name: 'port-of-another',
     bug: 'a service gets a port that another one publishes',
     file: 'manager/allocator/port-pool.ts',
-    find: 'if (owner !== undefined) return owner === serviceId;',
-    replace: 'if (owner === serviceId) return true;',
+    find: 'if (sharing.some((owner) => owner.serviceId !== serviceId)) return false;',
+    replace: '',
     also: [
       {
         file: 'common/model/reference-check.ts',
