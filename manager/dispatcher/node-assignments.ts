@@ -2,6 +2,7 @@
  * One node's assignment set: which tasks, secrets, configs and networks it must know, and the steps
  * between revisions. Knows nothing of streams.
  */
+import { append } from '../../common/base/append.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { ConfigId, NetworkId, NodeId, SecretId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
@@ -79,9 +80,10 @@ export class NodeAssignments {
     for (const id of this.#secrets.keys()) pushSecret(view, id, changes);
     for (const id of this.#configs.keys()) pushConfig(view, id, changes);
     for (const id of this.#networks()) {
-      changes.push(...tables.items(id), ...tables.peers(id, this.#peersOf(id)));
+      append(changes, tables.items(id));
+      append(changes, tables.peers(id, this.#peersOf(id)));
     }
-    changes.push(...tables.ports());
+    append(changes, tables.ports());
     return changes;
   }
 
@@ -100,7 +102,9 @@ export class NodeAssignments {
     const isSame = attachments === this.#attachments && this.#ingress === tables.ingressId;
     if (taskChanges.length === 0 && isSame) {
       for (const [id, { items, peers }] of tableChanges.byNetwork) {
-        if (this.#holds(id)) out.push(...items, ...pick(peers, this.#peersOf(id)));
+        if (!this.#holds(id)) continue;
+        append(out, items);
+        append(out, pick(peers, this.#peersOf(id)));
       }
     } else {
       const before = this.#held();
@@ -110,7 +114,7 @@ export class NodeAssignments {
       this.#stepFiles(view, before, out);
       this.#stepNetworks(tables, before, tableChanges, out);
     }
-    out.push(...tableChanges.ports);
+    append(out, tableChanges.ports);
     return out;
   }
 
@@ -212,16 +216,17 @@ export class NodeAssignments {
     for (const id of this.#networks()) {
       const changes = tableChanges.byNetwork.get(id);
       if (!before.networks.has(id)) {
-        out.push(...tables.items(id), ...tables.peers(id, this.#peersOf(id)));
+        append(out, tables.items(id));
+        append(out, tables.peers(id, this.#peersOf(id)));
         continue;
       }
-      out.push(...(changes?.items ?? []));
+      append(out, changes?.items ?? []);
       const peers = changes?.peers ?? new Map<NodeId, AssignmentChange>();
       const knew = before.inhabited.has(id);
-      out.push(...pick(peers, knew ? null : this.#nodeId)); // of those that it knew
+      append(out, pick(peers, knew ? null : this.#nodeId)); // of those that it knew
       const knows = this.#inhabited.has(id);
-      if (knows && !knew) out.push(...tables.peers(id, null));
-      if (knew && !knows) out.push(...tables.otherPeersRemoval(id, this.#nodeId));
+      if (knows && !knew) append(out, tables.peers(id, null));
+      if (knew && !knows) append(out, tables.otherPeersRemoval(id, this.#nodeId));
     }
     for (const id of before.networks) {
       if (this.#holds(id)) continue;
@@ -229,8 +234,11 @@ export class NodeAssignments {
       const { items = [], peers = new Map<NodeId, AssignmentChange>() } =
         tableChanges.byNetwork.get(id) ?? {};
       // What the table lost in this very step must go from the node as well as what it still holds.
-      out.push(...[...items, ...pick(peers, whose)].filter((c) => c.action === 'remove'));
-      out.push(...tables.removal(id, whose));
+      append(
+        out,
+        [...items, ...pick(peers, whose)].filter((c) => c.action === 'remove'),
+      );
+      append(out, tables.removal(id, whose));
     }
   }
 }

@@ -9,7 +9,13 @@ import { isTerminal } from '../../common/model/task-state.ts';
 import { firstTask, isCurrent, type JobSeatPlan, planJobSeat } from './plan-job-seat.ts';
 import { hasStopped } from './restart-policy.ts';
 import { seatsBySlot } from './seat.ts';
-import { CREATES_MAX, earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
+import {
+  CREATES_MAX,
+  earliest,
+  type OrchestratorChange,
+  REMOVALS_MAX,
+  type ServiceWorld,
+} from './world.ts';
 
 export type ReplicatedJob = Extract<ServiceMode, { readonly kind: 'replicated-job' }>;
 
@@ -40,6 +46,7 @@ export function planReplicatedJob(world: ServiceWorld, mode: ReplicatedJob): Job
 function endedIteration(old: readonly Task[]): OrchestratorChange[] {
   return old
     .filter(({ desiredState, status }) => desiredState !== 'remove' && !isTerminal(status.state))
+    .slice(0, REMOVALS_MAX)
     .map(({ id }) => ({ kind: 'desire', taskId: id, desiredState: 'remove' }));
 }
 

@@ -1,9 +1,16 @@
 /** A replicated service: as many live slots as replicas, numbered from 1. */
+import { append } from '../../common/base/append.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import { type ModePlan, planSeat, type SeatPlan, type SeatRules } from './plan-seat.ts';
 import { firstDesire } from './restart-policy.ts';
 import { seatsBySlot } from './seat.ts';
-import { CREATES_MAX, earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
+import {
+  CREATES_MAX,
+  earliest,
+  type OrchestratorChange,
+  REMOVALS_MAX,
+  type ServiceWorld,
+} from './world.ts';
 
 export function planReplicatedSeats(
   world: ServiceWorld,
@@ -16,9 +23,13 @@ export function planReplicatedSeats(
   const kept = new Set(keep);
   const changes: OrchestratorChange[] = [];
   let wakeAtMs: number | null = null;
+  let removed = 0;
   for (const plan of seats) {
     if (!kept.has(plan)) {
-      changes.push(...emptied(plan));
+      if (removed >= REMOVALS_MAX) continue; // we are asked again when these are written
+      const removals = emptied(plan);
+      removed += removals.length;
+      append(changes, removals);
       continue;
     }
     changes.push(...plan.changes);

@@ -14,7 +14,7 @@ import { planReplicatedJob } from './plan-replicated-job.ts';
 import type { ModePlan, SeatRules } from './plan-seat.ts';
 import { isRollingBack, planUpdate, updateConfigOf } from './plan-update.ts';
 import type { UpdateProgress } from './update-progress.ts';
-import { earliest, type OrchestratorChange, type ServiceWorld } from './world.ts';
+import { earliest, type OrchestratorChange, REMOVALS_MAX, type ServiceWorld } from './world.ts';
 
 export interface ServicePlan {
   readonly changes: readonly OrchestratorChange[];
@@ -79,9 +79,10 @@ function planKeptRunning(world: ServiceWorld, mode: KeptRunning, rules: SeatRule
   }
 }
 
-/** Tasks of a service that is gone: stop, then the reaper deletes them. */
+/** Tasks of a service that is gone: stop, then the reaper deletes them. At most `REMOVALS_MAX`: ask again for the rest. */
 export function planRemovedService(tasks: readonly Task[]): OrchestratorChange[] {
   return tasks
     .filter(({ desiredState }) => desiredState !== 'remove')
+    .slice(0, REMOVALS_MAX)
     .map(({ id }) => ({ kind: 'desire', taskId: id, desiredState: 'remove' }));
 }

@@ -2,6 +2,7 @@
  * Keeps the tasks of every service as its words demand: the loop around `planService`. It decides
  * nothing itself; timers and update progress are its only memory, and both can be rebuilt.
  */
+import { append } from '../../common/base/append.ts';
 import { assertNever } from '../../common/base/assert.ts';
 import type { Timer } from '../../common/base/clock.ts';
 import { restMs } from '../../common/base/rest.ts';
@@ -190,7 +191,7 @@ export class ServiceOrchestrator {
     const changes: OrchestratorChange[] = [];
     for (const serviceId of this.#dirty) {
       this.#dirty.delete(serviceId);
-      changes.push(...this.#planOne(view, serviceId));
+      append(changes, this.#planOne(view, serviceId));
       if (changes.length >= CHANGES_PER_PASS_MAX) break;
     }
     return changes;

@@ -1,4 +1,5 @@
 /** Deletes tasks that are over: those of removed slots and services at once, old ones beyond the limit. */
+import { append } from '../../common/base/append.ts';
 import type { Timer } from '../../common/base/clock.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { ServiceId, TaskId } from '../../common/model/ids.ts';
@@ -90,7 +91,10 @@ export class TaskReaper {
     const doomed = [...this.#done];
     this.#done.clear();
     if (this.#historyDue || this.#seats.size > DIRTY_SEATS_MAX) {
-      doomed.push(...store.view((view) => this.#surplus(view)));
+      append(
+        doomed,
+        store.view((view) => this.#surplus(view)),
+      );
       this.#seats.clear();
       this.#historyDue = false;
       this.#timer?.cancel();
@@ -128,7 +132,7 @@ export class TaskReaper {
       const seats = slot === null ? seatsByNode(tasks).values() : seatsBySlot(tasks);
       const iteration = service.jobStatus?.iteration ?? null;
       for (const seat of seats) {
-        doomed.push(...surplusTasks(seat, limit, iteration).map(({ id }) => id));
+        for (const { id } of surplusTasks(seat, limit, iteration)) doomed.push(id);
       }
     }
     return doomed;

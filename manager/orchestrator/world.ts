@@ -27,6 +27,9 @@ export interface ServiceWorld {
  */
 export const CREATES_MAX = 10_000;
 
+/** Tasks of one service told to go at once, so that no plan holds all that were of a very large one; the rest follows, too. */
+export const REMOVALS_MAX = 10_000;
+
 /** Where a task of a service sits: a numbered slot, or a node (global services and jobs). */
 export interface SeatPlace {
   /** 1.. for replicated services, 0.. for replicated jobs; null for global services and jobs */

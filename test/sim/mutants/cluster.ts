@@ -91,7 +91,7 @@ const DISPATCHER: readonly Mutant[] = [
     name: 'tables-not-in-steps',
     bug: 'what changes in a network that a node takes part in is not told with its tasks',
     file: 'manager/dispatcher/node-assignments.ts',
-    find: 'out.push(...(changes?.items ?? []));',
+    find: 'append(out, changes?.items ?? []);',
     replace: '',
     invariants: [2, 8],
   },

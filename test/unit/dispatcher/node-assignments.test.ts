@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssignmentChange } from '../../../common/model/assignment.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
-import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
+import { NetworkTables, type TableChanges } from '../../../manager/dispatcher/network-tables.ts';
 import { NodeAssignments } from '../../../manager/dispatcher/node-assignments.ts';
 import type { WriteTx } from '../../../manager/store/types.ts';
 import {
@@ -63,6 +63,25 @@ const said = (changes: readonly AssignmentChange[]): string[] =>
   changes.map(({ action, kind, key }) => `${action} ${kind} ${key.replace(/0+(?=\/|$)/g, '')}`);
 
 describe('a node assignment set', () => {
+  test('is put together of tables of any length', () => {
+    const entry: AssignmentChange = { action: 'remove', kind: 'task', key: 't' };
+    const many = Array.from({ length: 200_000 }, () => entry);
+    const tables = {
+      ingressId: networkIds[0]!,
+      items: () => many,
+      peers: () => many,
+      ports: () => many,
+    } as unknown as NetworkTables;
+    const { store } = makeStore();
+    const assignments = new NodeAssignments(nodeId);
+    const whole = store.view((view) => assignments.complete(view, tables));
+    expect(whole).toHaveLength(3 * many.length);
+    const byNetwork = new Map([[networkIds[0]!, { items: many, peers: new Map() }]]);
+    const changed = { byNetwork, ports: many } as unknown as TableChanges;
+    const step = store.view((view) => assignments.step(view, tables, [], changed));
+    expect(step).toHaveLength(2 * many.length);
+  });
+
   test('steps applied to the previous set give the complete set of that revision', async () => {
     await fc.assert(
       fc.asyncProperty(histories, async (history) => {

@@ -6,8 +6,13 @@ import type { Task } from '../../../common/model/task.ts';
 import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
 import { planReplicatedSeats } from '../../../manager/orchestrator/plan-replicated.ts';
 import { planSeat, type SeatPlan } from '../../../manager/orchestrator/plan-seat.ts';
+import { planRemovedService } from '../../../manager/orchestrator/plan-service.ts';
 import { seatsBySlot } from '../../../manager/orchestrator/seat.ts';
-import { CREATES_MAX } from '../../../manager/orchestrator/world.ts';
+import {
+  CREATES_MAX,
+  type OrchestratorChange,
+  REMOVALS_MAX,
+} from '../../../manager/orchestrator/world.ts';
 import {
   aNode,
   aService,
@@ -142,11 +147,10 @@ describe('a seat', () => {
   });
 });
 
-test('a service with very many replicas is filled in parts', () => {
-  const web = service();
+function seatsOf(web: Service, tasks: readonly Task[], replicas: number) {
   const world = {
     service: web,
-    tasks: [],
+    tasks,
     node: () => node,
     nodes: [node],
     nowMs: 0,
@@ -156,5 +160,37 @@ test('a service with very many replicas is filled in parts', () => {
   };
   const dirtyTest = new DirtyTest(web, () => node);
   const rules = { dirtyTest, startFirst: false, rollingBack: false };
-  expect(planReplicatedSeats(world, 100_000, rules).changes).toHaveLength(CREATES_MAX);
+  return planReplicatedSeats(world, replicas, rules).changes;
+}
+
+test('a service with very many replicas is filled in parts', () => {
+  expect(seatsOf(service(), [], 100_000)).toHaveLength(CREATES_MAX);
+});
+
+describe('what a service of very many replicas leaves is told to go in parts', () => {
+  const web = service();
+  const count = REMOVALS_MAX + 500;
+  const all = Array.from({ length: count }, (_, index) => ({
+    ...task(web, 'running', 'running'),
+    slot: index + 1,
+  }));
+  const told = (tasks: readonly Task[], changes: readonly OrchestratorChange[]): Task[] => {
+    const going = new Set(changes.map((one) => (one.kind === 'desire' ? one.taskId : null)));
+    return tasks.map((one) => (going.has(one.id) ? { ...one, desiredState: 'remove' } : one));
+  };
+  const staying = (tasks: readonly Task[]): number =>
+    tasks.filter(({ desiredState }) => desiredState !== 'remove').length;
+
+  test.each([
+    ['scaled down', (tasks: readonly Task[]) => seatsOf(web, tasks, 3), 3],
+    ['removed', planRemovedService, 0],
+  ] as const)('%s', (_, changesOf, stay) => {
+    const first = changesOf(all);
+    expect(first).toHaveLength(REMOVALS_MAX);
+    const rest = told(all, first);
+    expect(changesOf(rest)).toHaveLength(count - REMOVALS_MAX - stay);
+    const end = told(rest, changesOf(rest));
+    expect(staying(end)).toBe(stay);
+    expect(changesOf(end)).toEqual([]);
+  });
 });
