@@ -3,7 +3,7 @@
  * what the new endpoint no longer has; writes nothing.
  */
 import { deepEqual } from '../../common/base/equal.ts';
-import { publishedKey } from '../../common/model/host-ip.ts';
+import { publishedKey, sharesPort } from '../../common/model/host-ip.ts';
 import type { NetworkId, ServiceId } from '../../common/model/ids.ts';
 import type { Endpoint, PortConfig, Service, VirtualIp } from '../../common/model/service.ts';
 import type { ReadView } from '../store/types.ts';
@@ -122,7 +122,10 @@ function takePorts(
     ports.push(port);
     byIndex.set(index, port);
   }
-  const reusable = dynamicPorts(current);
+  const fixed = [...ports];
+  const reusable = dynamicPorts(current).filter(
+    (kept) => !fixed.some((port) => sharesPort(port, kept)),
+  );
   for (const [index, port] of wanted.entries()) {
     if (byIndex.has(index)) continue;
     const published = takeKept(reusable, port) ?? book.ports.takeNext(port, service.id) ?? 0;

@@ -243,6 +243,22 @@ describe('allocator', () => {
     expect(published).toEqual([30_000, 0, 8081]);
   });
 
+  test.each(['', '10.0.0.5'])(
+    'a dynamic port that the service names for itself at %j gets another number',
+    async (hostIp) => {
+      const dynamic = aPort({ targetPort: 80 });
+      const web = await service({ endpoint: { mode: 'vip', ports: [dynamic] } });
+      const named = aPort({ targetPort: 90, publishedPort: 30_000, hostIp });
+      const endpoint = { mode: 'vip' as const, ports: [dynamic, named] };
+      await t.store.update((tx) => {
+        tx.update('service', { ...web, spec: { ...web.spec, endpoint } });
+      });
+      await rest();
+      const published = t.get('service', web.id).endpoint!.ports.map((port) => port.publishedPort);
+      expect(published).toEqual([30_001, 30_000]);
+    },
+  );
+
   test('a port in use keeps the tasks in NEW, with the reason, until it is free', async () => {
     const endpoint = { mode: 'vip' as const, ports: [aPort({ publishedPort: 8080 })] };
     const first = await service({ name: 'first', endpoint });
