@@ -8,7 +8,7 @@ import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/
 import { attachmentKey, type Node } from '../../common/model/node.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
-import { isTerminal } from '../../common/model/task-state.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
 import { AddressPool } from './address-pool.ts';
 import { PortPool } from './port-pool.ts';
@@ -34,6 +34,13 @@ export function isOverlay(network: Network): boolean {
 /** Those that addresses are given from: IPv6 ones follow from them. */
 export function ipv4Of({ ipam }: Network): IpamConfig[] {
   return ipam.filter((config) => !isIpv6Config(config));
+}
+
+/** False of a task that ended, or was told to stop before it had a node: it never gets one, and may stay as history. */
+export function keepsAddresses({ status, desiredState }: Task): boolean {
+  const stops = desiredState === 'shutdown' || desiredState === 'remove';
+  if (stops && isBefore(status.state, 'assigned')) return false;
+  return !isTerminal(status.state);
 }
 
 export class AllocationBook {
@@ -199,7 +206,7 @@ export class AllocationBook {
   }
 
   #restoreTask(task: Task): void {
-    if (isTerminal(task.status.state) || task.networks.length === 0) return;
+    if (!keepsAddresses(task) || task.networks.length === 0) return;
     this.taskAttachments.set(task.id, task.networks);
     for (const { networkId, addresses } of task.networks) {
       for (const address of addresses) this.#restore(networkId, address);

@@ -11,10 +11,9 @@ import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
-import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, Store, StoreChange } from '../store/types.ts';
-import { AllocationBook } from './allocation-book.ts';
+import { AllocationBook, keepsAddresses } from './allocation-book.ts';
 import { applyAllocation } from './apply.ts';
 import { ensureIngressNetwork } from './ingress-network.ts';
 import { type AllocationPlan, type DirtyIds, planAllocations } from './plan.ts';
@@ -156,8 +155,7 @@ export class Allocator {
   }
 
   #observeTask(task: Task, action: StoreChange['action']): void {
-    const ended = action === 'remove' || isTerminal(task.status.state);
-    if (ended) {
+    if (action === 'remove' || !keepsAddresses(task)) {
       this.#freed(this.#book.releaseTask(task.id));
       if (task.nodeId && task.networks.length > 0) this.#dirty.nodes.add(task.nodeId);
     } else if (taskNeedsAllocation(task) && !this.#waiting?.tasks.has(task.id)) {

@@ -41,8 +41,8 @@ const ALLOCATOR: readonly Mutant[] = [
     name: 'tasks-not-in-books',
     bug: 'a new leader gives away addresses that tasks have',
     file: 'manager/allocator/allocation-book.ts',
-    find: 'if (isTerminal(task.status.state) || task.networks.length === 0) return;',
-    replace: 'if (!isTerminal(task.status.state) || task.networks.length >= 0) return;',
+    find: 'if (!keepsAddresses(task) || task.networks.length === 0) return;',
+    replace: 'if (keepsAddresses(task) || task.networks.length >= 0) return;',
     invariants: [0, 5],
   },
   {

@@ -291,6 +291,41 @@ describe('allocator', () => {
     expect(t.get('task', tasks[4]!.id).status).toMatchObject({ state: 'pending', err: '' });
   });
 
+  test.each(['shutdown', 'remove'] as const)(
+    'what is told to %s before it has a node gives its address back',
+    async (desiredState) => {
+      const small = await network({ name: 'small', ...subnet('10.9.0.0/29') });
+      const web = await service({ task: on(small) }); // one of 5 is its own
+      const tasks: Task[] = [];
+      for (let slot = 1; slot <= 6; slot++) tasks.push(await task(web, { slot }));
+      const states = (): string[] => tasks.map(({ id }) => t.get('task', id).status.state);
+      const stop = (one: Task, state: 'pending' | 'assigned') =>
+        t.store.update((tx) => {
+          const now = tx.require('task', one.id);
+          tx.update('task', { ...now, desiredState, status: { ...now.status, state } });
+        });
+      const pending = Array(4).fill('pending');
+      expect(states()).toEqual([...pending, 'new', 'new']);
+      await stop(tasks[0]!, 'pending');
+      await rest();
+      expect(states()).toEqual([...pending, 'pending', 'new']);
+
+      // A new leader knows that the same way, and that one that has a node holds its own until it ends.
+      await allocator.stop();
+      await stop(tasks[1]!, 'pending');
+      await stop(tasks[2]!, 'assigned');
+      await lead();
+      tasks.push(await task(web, { slot: 7 }));
+      expect(states()).toEqual([
+        'pending',
+        'pending',
+        'assigned',
+        ...Array(3).fill('pending'),
+        'new',
+      ]);
+    },
+  );
+
   test('without a subnet for their network tasks wait, told how many there are, until one is freed', async () => {
     await allocator.stop();
     await t.store.update((tx) => {

@@ -43,6 +43,8 @@ const STEPS = [
   'assign',
   'end',
   'end',
+  'stop',
+  'stop',
   'remove-task',
   'node',
   'node-down',
@@ -120,7 +122,8 @@ class History {
         tx.update('service', { ...service, spec: { ...service.spec, ...specOf(networks, pick) } });
       }
       if (kind === 'remove-service' && service) tx.remove('service', service.id);
-      if (kind === 'assign' && task?.status.state === 'pending' && node) {
+      const isPending = task?.status.state === 'pending' && task.desiredState === 'running';
+      if (kind === 'assign' && isPending && node) {
         tx.update('task', {
           ...task,
           nodeId: node.id,
@@ -130,6 +133,7 @@ class History {
       if (kind === 'end' && task) {
         tx.update('task', { ...task, status: { ...task.status, state: 'failed' } });
       }
+      if (kind === 'stop' && task) tx.update('task', { ...task, desiredState: 'shutdown' });
       if (kind === 'remove-task' && task) tx.remove('task', task.id);
       if (kind === 'node-down' && node) {
         tx.update('node', { ...node, status: { ...node.status, state: 'down' } });
@@ -149,6 +153,7 @@ class History {
           .map(({ protocol, publishedPort }) => `${protocol} ${publishedPort}`),
       ]),
       ...tasks
+        .filter(({ desiredState, nodeId }) => desiredState !== 'shutdown' || nodeId !== null)
         .filter(({ status }) => !isTerminal(status.state))
         .flatMap(({ networks }) =>
           networks.flatMap(({ networkId, addresses }) =>

@@ -4,7 +4,7 @@ import type { Network } from '../../../../common/model/network.ts';
 import type { Node } from '../../../../common/model/node.ts';
 import type { Service } from '../../../../common/model/service.ts';
 import type { Task } from '../../../../common/model/task.ts';
-import { isTerminal } from '../../../../common/model/task-state.ts';
+import { isBefore, isTerminal } from '../../../../common/model/task-state.ts';
 import type { Commit, StoreChange } from '../../../../manager/store/types.ts';
 import { expect } from '../../checker.ts';
 import type { ClusterChecker } from '../checker.ts';
@@ -90,8 +90,11 @@ function claimsOfService({ endpoint }: Service): string[] {
   ];
 }
 
-function claimsOfTask({ status, networks }: Task): string[] {
+/** One that was told to stop before it had a node never gets one. */
+function claimsOfTask({ status, desiredState, networks }: Task): string[] {
   if (isTerminal(status.state)) return [];
+  const stops = desiredState === 'shutdown' || desiredState === 'remove';
+  if (stops && isBefore(status.state, 'assigned')) return [];
   return networks.flatMap(({ networkId, addresses }) =>
     addresses.map((one) => addressClaim(networkId, one)),
   );
