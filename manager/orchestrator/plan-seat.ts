@@ -7,6 +7,7 @@ import type { DirtyTest } from '../../common/model/dirty-task.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
+import { POSSIBLE_AGAIN_MS } from './possible-nodes.ts';
 import { delayOverAtMs, endedByItself, mayRestart, startableAtMs } from './restart-policy.ts';
 import { isPrepared, isWanted, lacksAddress, type Seat } from './seat.ts';
 import { earliest, isLost, type OrchestratorChange, type ServiceWorld } from './world.ts';
@@ -40,6 +41,8 @@ export interface SeatRules {
   readonly dirtyTest: DirtyTest;
   readonly startFirst: boolean;
   readonly rollingBack: boolean;
+  /** whether a new task of the service may be placed at all */
+  readonly hasPossibleNode: () => boolean;
 }
 
 export function planSeat(seat: Seat, world: ServiceWorld, rules: SeatRules): SeatPlan {
@@ -157,11 +160,15 @@ class SeatDraft {
 
   /**
    * Stop first means before the new one starts, not before its image is on its node. One that no node has room for has none
-   * in place of the old one either: the scheduler counts that as gone. Addresses it does not get that way.
+   * in place of the old one either: the scheduler counts that as gone. Addresses it does not get that way, and only they are
+   * worth the old one, if a node may take it then.
    */
   #mayEnd(old: Task, fresh: Task): boolean {
     if (this.#startsFirst(old)) return fresh.status.state === 'running';
-    return isPrepared(fresh) || lacksAddress(fresh);
+    if (!lacksAddress(fresh)) return isPrepared(fresh);
+    if (this.#rules.hasPossibleNode()) return true;
+    this.#wakeAtMs = earliest(this.#wakeAtMs, this.#world.nowMs + POSSIBLE_AGAIN_MS);
+    return false;
   }
 
   #startsFirst({ moving }: Task): boolean {

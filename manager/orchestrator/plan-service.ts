@@ -13,6 +13,7 @@ import { planReplicatedSeats } from './plan-replicated.ts';
 import { planReplicatedJob } from './plan-replicated-job.ts';
 import type { ModePlan, SeatRules } from './plan-seat.ts';
 import { isRollingBack, planUpdate, updateConfigOf } from './plan-update.ts';
+import { possibleNode } from './possible-nodes.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { earliest, type OrchestratorChange, REMOVALS_MAX, type ServiceWorld } from './world.ts';
 
@@ -55,6 +56,7 @@ function planSeatsAndUpdate(
     dirtyTest: new DirtyTest(service, (id) => world.node(id)),
     startFirst: updateConfigOf(service).order === 'start-first',
     rollingBack: isRollingBack(service),
+    hasPossibleNode: possibleNode(world),
   };
   const seats = planKeptRunning(world, mode, rules);
   const update = planUpdate(world, seats.updatable, progress);

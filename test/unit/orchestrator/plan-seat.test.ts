@@ -58,7 +58,11 @@ function plan(
     holdsStarts: false,
   };
   const [seat] = seatsBySlot(tasks);
-  return planSeat(seat!, world, { ...rules, dirtyTest: new DirtyTest(of, () => node) });
+  return planSeat(seat!, world, {
+    ...rules,
+    hasPossibleNode: () => true,
+    dirtyTest: new DirtyTest(of, () => node),
+  });
 }
 
 describe('a seat', () => {
@@ -159,7 +163,8 @@ function seatsOf(web: Service, tasks: readonly Task[], replicas: number) {
     holdsStarts: false,
   };
   const dirtyTest = new DirtyTest(web, () => node);
-  const rules = { dirtyTest, startFirst: false, rollingBack: false };
+  const hasPossibleNode = () => true;
+  const rules = { dirtyTest, startFirst: false, rollingBack: false, hasPossibleNode };
   return planReplicatedSeats(world, replicas, rules).changes;
 }
 

@@ -215,7 +215,7 @@ describe('rolling update', () => {
     expect(rooms.running(id).map(isNew)).toEqual([true, true, true]);
   });
 
-  test('stop-first: an old task gives the address up that the new one is to have', async () => {
+  const deployAt = async (address: string) => {
     const configs = [{ subnet: '10.9.0.0/24', gateway: '', range: '', reserved: {} }];
     const ipam = { driver: 'default', options: {}, configs };
     const [network] = await rooms.test.create(
@@ -223,14 +223,47 @@ describe('rolling update', () => {
       aNetwork({ spec: aNetworkSpec({ ipam }) }),
     );
     await rooms.rest();
-    const target = aNetworkTarget({ target: network!.id, addresses: ['10.9.0.99'] });
+    const target = aNetworkTarget({ target: network!.id, addresses: [address] });
     const container = aContainerSpec({ image: 'old' });
     const { id } = await rooms.deploy({ task: aTaskSpec({ container, networks: [target] }) });
     expect(rooms.running(id).map(isNew)).toEqual([false]);
+    return id;
+  };
+
+  test('stop-first: an old task gives the address up that the new one is to have', async () => {
+    const id = await deployAt('10.9.0.99');
     await rooms.change(id, image('new'));
     await rooms.pass(10_000, 1_000);
     expect(rooms.running(id).map(isNew)).toEqual([true]);
   });
+
+  test.each([
+    ['constraints', ['node.labels.disk==ssd'], 0],
+    ['reservations', [], 2 ** 50],
+  ])(
+    'stop-first: not for a new one that no node may have by its %s',
+    async (_, constraints, memoryBytes) => {
+      const id = await deployAt('10.9.0.99');
+      await rooms.change(id, (spec) => {
+        const { task } = image('new')(spec);
+        const placement = { ...task.placement, constraints };
+        const reservations = { ...task.resources.reservations, memoryBytes };
+        const resources = { ...task.resources, reservations };
+        return { ...spec, task: { ...task, placement, resources } };
+      });
+      await rooms.pass(20_000, 1_000);
+      expect(rooms.running(id).map(isNew)).toEqual([false]);
+      expect(fresh(id)[0]!.status.state).toBe('new');
+      if (constraints.length === 0) return;
+      // A node on which the service has nothing becomes fit.
+      await rooms.test.store.update((tx) => {
+        const node = tx.list('node').find((one) => one.id !== rooms.running(id)[0]!.nodeId)!;
+        tx.update('node', { ...node, spec: { ...node.spec, labels: { disk: 'ssd' } } });
+      });
+      await rooms.pass(20_000, 1_000);
+      expect(rooms.running(id).map(isNew)).toEqual([true]);
+    },
+  );
 
   test('start-first: the old task goes only after the new one runs', async () => {
     const { id } = await rooms.deploy(update({ order: 'start-first' }));
