@@ -66,10 +66,8 @@ describe.skipIf(!runtimeTestsCanRun)('a daemon that dies at each step', () => {
     const { runtime } = box;
     const status = runtime.get(ID)?.status;
     if (status === 'created') {
-      // One that was told to start before its daemon died does so by itself.
-      await runtime.startContainer(ID).catch((err: unknown) => {
-        expect(String(err)).toContain('it was asked for before');
-      });
+      // One that was told to start before its daemon died does so by itself, and that is this start.
+      await runtime.startContainer(ID);
     }
     if (status === 'created' || status === 'running') {
       if (operation === 'create' || operation === 'start') await ranOnce(); // else it was killed early, maybe

@@ -186,7 +186,11 @@ export class Container {
     return this.#createdAtMs > 0 || this.#status !== 'created';
   }
 
-  /** Resolves after the command was executed; rejects with a `CommandError` after its failed start. */
+  /**
+   * Resolves after the command was executed; rejects with a `CommandError` after its failed start. A start
+   * that an earlier daemon asked for is the same one: its outcome is waited for, and a failed one rejects
+   * with a plain error.
+   */
   async start(): Promise<void> {
     if (this.#status !== 'created') {
       throw new SkepError('conflict', `start container ${this.id}: it is ${this.#status}`);
@@ -195,16 +199,42 @@ export class Container {
       await this.request(FRAME.start, new Uint8Array(0));
     } catch (err) {
       if (!(err instanceof NativeError)) throw err;
-      if (err.errno === 'EBUSY' && err.syscall === 'shim') {
-        const words = `start container ${this.id}: it was asked for before`;
-        throw new SkepError('conflict', words, { cause: err });
+      if (err.errno !== 'EBUSY' || err.syscall !== 'shim') {
+        await this.whenExited;
+        throw new CommandError('start container', err); // whose it is, the task says
       }
-      await this.whenExited;
-      throw new CommandError('start container', err); // whose it is, the task says
+      await this.#untilStarted();
     }
     // A shim of an older release said nothing before its reply; a short command may have ended.
     this.#startedAtMs ??= (await this.#readState())?.startedAtMs ?? this.#clock.wallMs();
     if (this.#exit === null) this.#status = 'running';
+  }
+
+  /** The shim tells the outcome only to whom asked for the start; its hello to each new connection has it. */
+  async #untilStarted(): Promise<void> {
+    while (this.#exit === null) {
+      if (this.#detached) throw new SkepError('unavailable', `start container ${this.id}: let go`);
+      const hello = await this.#greeting();
+      if (hello?.status === 'running' && this.#exit === null) {
+        this.#takeHello(hello);
+        return;
+      }
+      await endsWithin(this.#clock, LOOK_FIRST_MS, this.whenExited);
+    }
+    const { error } = this.#exit;
+    if (error !== null) throw new SkepError('internal', `start container ${this.id}: ${error}`);
+  }
+
+  /** null while its shim cannot be reached: what that means, `#supervise` finds out. */
+  async #greeting(): Promise<Hello | null> {
+    const nobody = { onFrame: () => {}, onClose: () => {} };
+    try {
+      const connection = await ShimConnection.connect(this.taskDir, this.#clock, nobody);
+      connection.close();
+      return connection.hello;
+    } catch {
+      return null;
+    }
   }
 
   wait(signal?: AbortSignal): Promise<ExitRecord> {
