@@ -24,7 +24,8 @@ export interface Runtime {
   signal(id: string, signo: number): Promise<void>;
   killAll(id: string): Promise<void>;
   remove(id: string): Promise<void>;
-  exec(id: string, spec: ExecSpec): Promise<ExecSession>;
+  /** @param signal gives it up while it is being begun */
+  exec(id: string, spec: ExecSpec, signal?: AbortSignal): Promise<ExecSession>;
   logs(id: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
 }
 

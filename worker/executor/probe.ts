@@ -1,7 +1,8 @@
 /** Runs one health probe as a process in a container. */
-import { abortWith } from '../../common/base/abort-with.ts';
+import { abortable, abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
+import type { ExecSession } from '../runtime/native-runtime.ts';
 import type { Probe, ProbeResult } from './health.ts';
 import type { Runtime } from './ports.ts';
 import { SIGKILL } from './signals.ts';
@@ -11,6 +12,17 @@ const OUTPUT_BYTES_MAX = 4096;
 const NOT_RUN = -1;
 
 export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Probe {
+  const begin = async (command: readonly string[], signal: AbortSignal): Promise<ExecSession> => {
+    const spec = { args: [...command], env: [], cwd: '', user: null };
+    const plain = { tty: false, stdin: false, privileged: false };
+    const beginning = runtime.exec(containerId, { ...spec, ...plain }, signal);
+    try {
+      return await abortable(beginning, signal);
+    } catch (err) {
+      beginning.then((session) => session.close()).catch(() => {}); // nobody waits for it any more
+      throw err;
+    }
+  };
   return async (command, timeoutMs, signal) => {
     const startedAtMs = clock.wallMs();
     const finish = (exitCode: number, output: string): ProbeResult => ({
@@ -19,41 +31,35 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       exitCode,
       output,
     });
+    const over = abortWith(signal); // which lives as long as the container
+    let timedOut = false;
+    const timer = clock.setTimer(timeoutMs, () => {
+      timedOut = true;
+      over.abort();
+    });
     try {
-      const session = await runtime.exec(containerId, {
-        args: [...command],
-        env: [],
-        cwd: '',
-        user: null,
-        tty: false,
-        stdin: false,
-        privileged: false,
-      });
+      const session = await begin(command, over.signal);
       const output = new OutputHead();
       session.stdout.on('data', (chunk: Buffer) => output.add(chunk));
       session.stderr.on('data', (chunk: Buffer) => output.add(chunk));
-      const over = abortWith(signal); // which lives as long as the container
-      let timedOut = false;
-      const timer = clock.setTimer(timeoutMs, () => {
-        timedOut = true;
-        over.abort();
-      });
       try {
         const { exitCode } = await session.wait(over.signal);
         return finish(exitCode, output.text());
       } catch (err) {
-        await session.kill(SIGKILL).catch(() => {}); // it may have ended by itself
-        if (signal.aborted) throw signal.reason;
-        if (!timedOut) throw err;
-        return finish(NOT_RUN, `health check exceeded timeout (${timeoutMs} ms)`);
+        session.kill(SIGKILL).catch(() => {}); // it may have ended; the answer of a stuck shim is not waited for
+        throw err;
       } finally {
-        timer.cancel();
         session.close();
-        over.release();
       }
     } catch (err) {
       if (signal.aborted) throw signal.reason;
-      return finish(NOT_RUN, describeError(err));
+      return finish(
+        NOT_RUN,
+        timedOut ? `health check exceeded timeout (${timeoutMs} ms)` : describeError(err),
+      );
+    } finally {
+      timer.cancel();
+      over.release();
     }
   };
 }

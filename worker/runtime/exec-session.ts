@@ -70,13 +70,17 @@ export class ShimExecSession implements ExecSession {
     if (!withStdin) this.stdin.destroy();
   }
 
-  /** `payload` is an encoded process. Rejects with a `CommandError` when it cannot be run. */
+  /**
+   * `payload` is an encoded process. Rejects with a `CommandError` when it cannot be run; `signal` gives it
+   * up while it is being begun, not later.
+   */
   static async start(
     taskDir: string,
     clock: Clock,
     payload: Uint8Array,
     withStdin: boolean,
     control: ControlRequest,
+    signal?: AbortSignal,
   ): Promise<ShimExecSession> {
     const session = new ShimExecSession(control, withStdin);
     session.#connection = await ShimConnection.connect(taskDir, clock, {
@@ -84,7 +88,8 @@ export class ShimExecSession implements ExecSession {
       onClose: () => session.#onClose(),
     });
     try {
-      session.#pid = await session.#connection.request(FRAME.exec, payload);
+      const request = session.#connection.request(FRAME.exec, payload);
+      session.#pid = await abortable(request, signal);
     } catch (err) {
       session.close();
       if (err instanceof NativeError) throw new CommandError('exec', err);

@@ -283,8 +283,8 @@ export class NativeRuntime {
     this.#logs.forget(container.id);
   }
 
-  /** Runs a further command. Rejects with a `CommandError` when it cannot be run. */
-  async exec(id: string, spec: ExecSpec): Promise<ExecSession> {
+  /** Runs a further command. Rejects with a `CommandError` when it cannot be run; `signal` is for its begin alone. */
+  async exec(id: string, spec: ExecSpec, signal?: AbortSignal): Promise<ExecSession> {
     const container = this.#require(id);
     if (container.state.status !== 'running') {
       throw new SkepError('conflict', `exec in container ${id}: it is not running`);
@@ -299,9 +299,9 @@ export class NativeRuntime {
     });
     const { clock } = this.#options;
     const withStdin = spec.stdin || spec.tty;
-    return ShimExecSession.start(container.taskDir, clock, payload, withStdin, (type, body) =>
-      container.request(type, body),
-    );
+    const control = (type: number, body: Uint8Array) => container.request(type, body);
+    const { taskDir } = container;
+    return ShimExecSession.start(taskDir, clock, payload, withStdin, control, signal);
   }
 
   /** By the files that its processes see now: a package may have added the user since it was started. */

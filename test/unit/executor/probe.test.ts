@@ -70,4 +70,45 @@ describe('health probe', () => {
     await refused;
     expect(it.clock.pending).toBe(0);
   });
+
+  test('one whose begin stands still fails at its timeout, and what begins later is let go', async () => {
+    const it = scene('hangs');
+    const exec = it.runtime.exec.bind(it.runtime);
+    let begins = (): void => {};
+    let given: AbortSignal | undefined;
+    let isClosed = false;
+    it.runtime.exec = async (id, spec, signal?: AbortSignal) => {
+      given = signal;
+      await new Promise<void>((resolve) => {
+        begins = resolve;
+      });
+      const close = (): void => {
+        isClosed = true;
+      };
+      return { ...(await exec(id, spec)), close };
+    };
+    const running = it.run();
+    await it.clock.advance(2_000);
+    expect(await running).toMatchObject({
+      exitCode: -1,
+      output: 'health check exceeded timeout (2000 ms)',
+    });
+    expect(given?.aborted).toBe(true);
+    expect(it.clock.pending).toBe(0);
+    begins();
+    await settle();
+    expect(isClosed).toBe(true);
+  });
+
+  test('a shim that does not answer the kill is not waited for', async () => {
+    const it = scene('hangs');
+    const exec = it.runtime.exec.bind(it.runtime);
+    it.runtime.exec = async (id, spec) => ({
+      ...(await exec(id, spec)),
+      kill: () => new Promise(() => {}),
+    });
+    const running = it.run();
+    await it.clock.advance(2_000);
+    expect(await running).toMatchObject({ exitCode: -1 });
+  });
 });
