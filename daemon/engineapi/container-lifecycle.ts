@@ -16,7 +16,12 @@ import type { ImageStore } from '../../worker/images/image-store.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { definitionFromJson, sharersOf } from './json/container-create.ts';
-import { limitsFromJson, refuseHostConfig, restartFromJson } from './json/host-config.ts';
+import {
+  cpuPeriodOf,
+  limitsFromJson,
+  refuseHostConfig,
+  restartFromJson,
+} from './json/host-config.ts';
 import { JsonReader } from './json/reader.ts';
 import { requirePlain } from './plain-container.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
@@ -158,7 +163,7 @@ export function addContainerLifecycleRoutes(
     const json = new JsonReader(await context.json());
     refuseHostConfig(json);
     const { definition } = container.record;
-    const resources = limitsFromJson(json, definition.resources);
+    const resources = limitsFromJson(json, definition.resources, definition.cpuPeriodUs);
     checkResources(resources);
     const rule = json.object('RestartPolicy');
     const isRuleGiven = rule.string('Name') !== '';
@@ -170,6 +175,7 @@ export function addContainerLifecycleRoutes(
     }
     await container.update({
       resources,
+      cpuPeriodUs: cpuPeriodOf(json, definition.cpuPeriodUs),
       restart,
       hostConfig: { ...definition.shown.hostConfig, ...given(json, isRuleGiven) },
     });

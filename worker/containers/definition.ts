@@ -40,6 +40,8 @@ export interface ContainerDefinition {
   /** no secrets and configs: those are a service's */
   readonly container: ContainerSpec;
   readonly resources: ResourceRequirements;
+  /** against which a later quota of CPU counts, us; absent in records of earlier releases = 100 ms */
+  readonly cpuPeriodUs?: number;
   readonly network: NetworkChoice;
   /** absent = none */
   readonly joined?: JoinedNamespaces;

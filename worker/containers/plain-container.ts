@@ -74,6 +74,7 @@ export interface RemoveOptions {
 
 export interface UpdateOptions {
   readonly resources: ResourceRequirements;
+  readonly cpuPeriodUs: number;
   readonly restart: RestartRule;
   /** as it is to be shown from now on */
   readonly hostConfig: JsonObject;
@@ -266,11 +267,12 @@ export class PlainContainer {
   }
 
   /** Limits of what runs change at once. */
-  update({ resources, restart, hostConfig }: UpdateOptions): Promise<void> {
+  update({ resources, cpuPeriodUs, restart, hostConfig }: UpdateOptions): Promise<void> {
     return this.#serial(async () => {
       const definition = {
         ...this.#definition,
         resources,
+        cpuPeriodUs,
         restart,
         shown: { ...this.#definition.shown, hostConfig },
       };

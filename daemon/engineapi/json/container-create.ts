@@ -21,6 +21,7 @@ import { healthFromJson } from './container-spec.ts';
 import { endpointsFromJson } from './endpoint.ts';
 import {
   anonymousMounts,
+  cpuPeriodOf,
   limitsFromJson,
   mountsFromJson,
   privilegesFromOptions,
@@ -105,6 +106,7 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
       registryAuth: null,
     },
     resources: limitsFromJson(host, NO_RESOURCES),
+    cpuPeriodUs: cpuPeriodOf(host),
     ...place,
     ...joinedOf(host, context),
     ports: network.kind === 'bridge' ? portsOf(config, host, context) : [],

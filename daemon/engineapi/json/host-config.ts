@@ -10,7 +10,13 @@ import { kernelResourcesFromJson } from './isolation.ts';
 import type { JsonReader } from './reader.ts';
 
 const CPU_PERIOD_US = 100_000;
+/** What the kernel takes, and Docker allows. */
+const CPU_PERIOD_US_MIN = 1_000;
+const CPU_PERIOD_US_MAX = 1_000_000;
+const CPU_QUOTA_US_MIN = 1_000;
 const NANOS_PER_CPU = 1e9;
+/** Docker's minimum: a quota of 1 ms in the period of 100 ms. */
+const NANO_CPUS_MIN = 0.01 * NANOS_PER_CPU;
 /** Docker's minimum: less does not hold a process that is just starting. */
 const MEMORY_BYTES_MIN = 6 * 1024 * 1024;
 
@@ -55,10 +61,14 @@ function requireOneOf(
   if (!allowed.includes(json.string(name))) json.refuse(name, why);
 }
 
-/** @param before what a field that is not given leaves as it is */
+/**
+ * @param before what a field that is not given leaves as it is
+ * @param periodBefore likewise, of a quota of CPU, us
+ */
 export function limitsFromJson(
   host: JsonReader,
   before: ResourceRequirements,
+  periodBefore?: number,
 ): ResourceRequirements {
   const given = (name: string, otherwise: number): number => host.integer(name) || otherwise;
   const memoryBytes = given('Memory', before.limits.memoryBytes);
@@ -74,8 +84,9 @@ export function limitsFromJson(
   }
   const pids = host.has('PidsLimit') ? Math.max(0, host.integer('PidsLimit')) : before.limits.pids;
   const swappiness = host.integer('MemorySwappiness', -1);
+  const nanoCpus = nanoCpusOf(host, before.limits.nanoCpus, periodBefore);
   return {
-    limits: { nanoCpus: nanoCpusOf(host) || before.limits.nanoCpus, memoryBytes, pids },
+    limits: { nanoCpus, memoryBytes, pids },
     reservations: { ...before.reservations, memoryBytes: reservedBytes },
     swapBytes: swapOf(host, memoryBytes, before.swapBytes),
     memorySwappiness: swappiness < 0 ? before.memorySwappiness : swappiness,
@@ -97,15 +108,41 @@ function kernelOf(host: JsonReader, before: ResourceRequirements): ResourceRequi
   };
 }
 
-function nanoCpusOf(host: JsonReader): number {
-  const nanoCpus = host.integer('NanoCpus');
+/** Of a container; 100 ms unless it says otherwise. Throws `invalid-argument` for what no kernel takes. */
+export function cpuPeriodOf(host: JsonReader, before = CPU_PERIOD_US): number {
+  const period = host.integer('CpuPeriod');
+  if (period !== 0 && (period < CPU_PERIOD_US_MIN || period > CPU_PERIOD_US_MAX)) {
+    const words =
+      'CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)';
+    throw new SkepError('invalid-argument', words);
+  }
+  return period || before;
+}
+
+/** A quota of less than 0 is none. */
+function nanoCpusOf(host: JsonReader, before: number, periodBefore?: number): number {
+  const given = host.integer('NanoCpus');
   const quota = host.integer('CpuQuota');
-  if (nanoCpus > 0 && quota > 0) {
+  const period = cpuPeriodOf(host, periodBefore);
+  if (given > 0 && quota > 0) {
     const words = 'Conflicting options: Nano CPUs and CPU Quota cannot both be set';
     throw new SkepError('invalid-argument', words);
   }
-  const period = host.integer('CpuPeriod') || CPU_PERIOD_US;
-  return quota > 0 ? Math.round((quota / period) * NANOS_PER_CPU) : nanoCpus;
+  if (quota > 0 && quota < CPU_QUOTA_US_MIN) {
+    const words = 'CPU cfs quota can not be less than 1ms (i.e. 1000)';
+    throw new SkepError('invalid-argument', words);
+  }
+  const nanoCpus = quota > 0 ? Math.round((quota / period) * NANOS_PER_CPU) : given;
+  if (nanoCpus < 0 || (nanoCpus > 0 && nanoCpus < NANO_CPUS_MIN)) {
+    throw new SkepError('invalid-argument', 'Range of CPUs is from 0.01: less is no share of one');
+  }
+  if (nanoCpus > 0) return nanoCpus;
+  if (quota < 0) return 0;
+  if (before > 0 && host.integer('CpuPeriod') !== 0) {
+    const words = 'HostConfig.CpuPeriod: of a limit that is there it is changed with CpuQuota only';
+    throw new SkepError('unimplemented', words);
+  }
+  return before;
 }
 
 /** Docker counts memory and swap together, by default as much again; here swap is what comes on top. */

@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest';
 import type { Mount } from '../../../common/model/service.ts';
 import { sharedMounts } from '../../../daemon/engineapi/container-lifecycle.ts';
 import { definitionFromJson } from '../../../daemon/engineapi/json/container-create.ts';
+import { limitsFromJson } from '../../../daemon/engineapi/json/host-config.ts';
+import { JsonReader } from '../../../daemon/engineapi/json/reader.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
 import { aContainerSpec, aTaskSpec } from '../../support/builders.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
@@ -189,11 +191,31 @@ describe('a container as docker run sends it', () => {
     });
   });
 
+  test('counts a later quota of CPU by the period that it was made with', () => {
+    const { resources, cpuPeriodUs } = definition({ CpuPeriod: 50_000, CpuQuota: 25_000 });
+    expect(resources.limits.nanoCpus).toBe(500_000_000);
+    const nanoCpusAfter = (change: object): number =>
+      limitsFromJson(new JsonReader(change), resources, cpuPeriodUs).limits.nanoCpus;
+    expect(nanoCpusAfter({ CpuQuota: 40_000 })).toBe(800_000_000);
+    expect(nanoCpusAfter({ CpuQuota: 40_000, CpuPeriod: 100_000 })).toBe(400_000_000);
+    expect(nanoCpusAfter({ CpuQuota: -1 })).toBe(0);
+    expect(nanoCpusAfter({})).toBe(500_000_000);
+    expect(() => nanoCpusAfter({ CpuPeriod: 20_000 })).toThrow(
+      expect.objectContaining({ code: 'unimplemented' }),
+    );
+  });
+
   test.each<[object, string]>([
     [{ Memory: 1024 }, 'Minimum memory limit allowed is 6MB'],
     [{ Memory: 10_000_000, MemorySwap: 5_000_000 }, 'Minimum memoryswap limit'],
     [{ MemorySwap: 5_000_000 }, 'You should always set the Memory limit'],
     [{ NanoCpus: 1, CpuQuota: 1 }, 'Conflicting options'],
+    [{ NanoCpus: 5_000_000 }, 'Range of CPUs is from 0.01'],
+    [{ NanoCpus: -1 }, 'Range of CPUs is from 0.01'],
+    [{ CpuPeriod: 1_000_000, CpuQuota: 1_000 }, 'Range of CPUs is from 0.01'],
+    [{ CpuQuota: 999 }, 'CPU cfs quota can not be less than 1ms'],
+    [{ CpuPeriod: 999 }, 'CPU cfs period can not be less than 1ms'],
+    [{ CpuPeriod: 1_000_001 }, 'CPU cfs period can not be less than 1ms'],
     [{ AutoRemove: true, RestartPolicy: { Name: 'always' } }, "can't create 'AutoRemove'"],
     [{ RestartPolicy: { Name: 'always', MaximumRetryCount: 3 } }, 'maximum retry count'],
     [{ RestartPolicy: { Name: 'sometimes' } }, 'RestartPolicy.Name'],
