@@ -123,6 +123,8 @@ export class VolumeStore {
   readonly #log: Logger;
   readonly #mounts: VolumeMounts;
   readonly #volumes = new Map<string, Volume>();
+  /** names of volumes that are there and could not be read: nothing of theirs is touched */
+  readonly #damaged = new Set<string>();
   /** Per volume: creating, filling and removing follow one another. */
   readonly #locks = new Map<string, Promise<unknown>>();
 
@@ -132,7 +134,7 @@ export class VolumeStore {
     this.#log = options.log.child({ component: 'volumes' });
   }
 
-  /** Reads what is there; a volume whose making was interrupted is removed. */
+  /** Reads what is there; a volume whose making was interrupted is removed, one whose record is damaged is left as it is. */
   async start(): Promise<void> {
     await mkdir(this.#options.dir, { recursive: true, mode: 0o711 });
     for (const name of await readdir(this.#options.dir)) {
@@ -140,7 +142,17 @@ export class VolumeStore {
         await rm(this.#path(name), { recursive: true, force: true });
         continue;
       }
-      const volume = await this.#readVolume(name);
+      let volume: Volume | null;
+      try {
+        volume = await this.#readVolume(name);
+      } catch (err) {
+        this.#damaged.add(name);
+        this.#log.error(
+          { volumeName: name, err },
+          'volume cannot be read: the node goes on without it',
+        );
+        continue;
+      }
       if (volume === null) {
         await this.#dropUnfinished(name);
         continue;
@@ -187,6 +199,7 @@ export class VolumeStore {
   async remove(name: string, options: { force: boolean }): Promise<void> {
     await this.#locked(name, async () => {
       const volume = this.#volumes.get(name);
+      this.#requireSound(name);
       if (!volume) {
         if (options.force) return;
         throw new SkepError('not-found', `get ${name}: no such volume`);
@@ -335,6 +348,7 @@ export class VolumeStore {
   async #ensure(name: string, { labels, madeFor, options }: WantedVolume): Promise<Volume> {
     const known = this.#volumes.get(name);
     if (known) return known;
+    this.#requireSound(name);
     if (name.length < 2) {
       throw new SkepError(
         'invalid-argument',
@@ -364,6 +378,12 @@ export class VolumeStore {
     this.#tell('create', name);
     this.#log.debug({ volumeName: name }, 'volume created');
     return volume;
+  }
+
+  #requireSound(name: string): void {
+    if (!this.#damaged.has(name)) return;
+    const words = `volume ${name}: its ${RECORD} on this node cannot be read: mend it and start skepd anew`;
+    throw new SkepError('data-loss', words);
   }
 
   /** Renamed first: half a volume is never seen, and the next start ends what was begun. */
@@ -446,7 +466,9 @@ export class VolumeStore {
       throw err;
     }
     const users = await readdir(join(this.#path(name), 'users'));
-    return { stored: JSON.parse(text) as StoredVolume, users: new Set(users) };
+    const stored = JSON.parse(text) as StoredVolume | null;
+    if (stored?.name !== name) throw new SkepError('data-loss', `volume ${name}: not its record`);
+    return { stored, users: new Set(users) };
   }
 
   async #locked<T>(name: string, work: () => Promise<T>): Promise<T> {
