@@ -1,7 +1,7 @@
 /** A container's volumes, binds and tmpfs as OCI mounts; volumes are made on first use. */
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import { parseMountinfo } from '../../common/base/mountinfo.ts';
 import type { Mount } from '../../common/model/service.ts';
 import type { ImageConfig } from '../images/image-store.ts';
@@ -66,7 +66,11 @@ async function ociMountOf(parts: MountParts, mount: Mount): Promise<OciMount> {
 async function requireSource(mount: Mount): Promise<void> {
   try {
     await stat(mount.source);
-  } catch {
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'ENOENT') {
+      const words = `bind source path ${mount.source} cannot be read: ${describeError(err)}`;
+      throw new SkepError('failed-precondition', words, { cause: err });
+    }
     if (!mount.bind?.createMountpoint) {
       throw new SkepError(
         'invalid-argument',

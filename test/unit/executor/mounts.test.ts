@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Mount } from '../../../common/model/service.ts';
@@ -123,6 +123,20 @@ describe('mounts of a task', () => {
       `bind source path does not exist: ${source}`,
     );
   });
+
+  test.each([true, false])(
+    'one that cannot be read is told as that, also when it may be made: %s',
+    async (made) => {
+      const file = join(await folder(), 'file');
+      await writeFile(file, '');
+      const source = join(file, 'below'); // ENOTDIR, for root as well
+      const bind = { propagation: '', nonRecursive: false, createMountpoint: made };
+      await expect(planned([aMount({ type: 'bind', source, bind })])).rejects.toMatchObject({
+        code: 'failed-precondition',
+        message: expect.stringContaining(`bind source path ${source} cannot be read: ENOTDIR`),
+      });
+    },
+  );
 
   test('or is made when asked for', async () => {
     const source = join(await folder(), 'a', 'b');
