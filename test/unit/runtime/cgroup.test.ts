@@ -1,3 +1,4 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseKeyed, parseLimit } from '../../../worker/runtime/cgroup/cgroup.ts';
 import { parseCgroupMounts } from '../../../worker/runtime/cgroup/detect.ts';
@@ -6,8 +7,13 @@ import {
   parseIoStat,
   parseServiceBytes,
 } from '../../../worker/runtime/cgroup/stats.ts';
+import { CgroupV1 } from '../../../worker/runtime/cgroup/v1.ts';
 import { ioWeightOf, throttleLines, weightOfShares } from '../../../worker/runtime/cgroup/v2.ts';
 import { parseNetDev } from '../../../worker/runtime/container-stats.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
+
+const folder = temporaryFolders();
 
 const HYBRID = `22 1 254:0 / / rw - ext4 /dev/vda rw
 30 22 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro
@@ -37,6 +43,18 @@ describe('cgroup mounts', () => {
     });
     expect(parseCgroupMounts('')).toEqual({ v1: new Map(), v1Hierarchies: [], v2: null });
   });
+});
+
+test.each(['missing', 'THAWED', 'FROZEN'])('a v1 group whose freezer is %s', async (state) => {
+  const mount = await folder();
+  const mounts = ['freezer', 'memory'].map((controller) => [controller, mount] as const);
+  const found = { v1: new Map(mounts), v1Hierarchies: [mount] };
+  const group = new CgroupV1(found, null, 'skep', new FakeClock()).group('one');
+  if (state !== 'missing') {
+    mkdirSync(`${mount}/skep/one`, { recursive: true });
+    writeFileSync(`${mount}/skep/one/freezer.state`, `${state}\n`);
+  }
+  expect(group.frozen()).toBe(state === 'FROZEN');
 });
 
 describe('cgroup values', () => {

@@ -195,7 +195,8 @@ class TaskCgroupV1 implements TaskCgroup {
   frozen(): boolean {
     if (this.#unified !== null) return readControlNow(`${this.#unified}/cgroup.freeze`) === '1';
     const freezer = this.#dirs.get('freezer');
-    return freezer !== undefined && readControlNow(`${freezer}/freezer.state`) !== 'THAWED';
+    const state = freezer === undefined ? null : readControlNow(`${freezer}/freezer.state`);
+    return state !== null && state !== 'THAWED'; // null: there is no group
   }
 
   pids(): number[] {
