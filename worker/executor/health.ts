@@ -41,18 +41,18 @@ const DEFAULT_INTERVAL_MS = 30_000;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_START_INTERVAL_MS = 5_000;
 const DEFAULT_RETRIES = 3;
+const SHELL = ['/bin/sh', '-c'];
 
 /**
  * The check of a task: the service's words over the image's, field by field; null when there is none
- * or it is disabled (`NONE`). `shell` is the argv prefix for CMD-SHELL.
+ * or it is disabled (`NONE`). CMD-SHELL is of /bin/sh, whatever the image's own shell (`SHELL`).
  */
 export function healthCheckOf(
   service: HealthConfig | null,
   image: Partial<HealthConfig> | null,
-  shell: readonly string[] = ['/bin/sh', '-c'],
 ): HealthCheck | null {
   const test = service && service.test.length > 0 ? service.test : (image?.test ?? []);
-  const command = commandOf(test, shell);
+  const command = commandOf(test);
   if (!command) return null;
   const ms = (field: keyof HealthConfig, fallback: number): number => {
     const nanos = Number(service?.[field] || image?.[field] || 0);
@@ -82,11 +82,11 @@ export function healthOfImage(image: ImageHealthcheck | null): Partial<HealthCon
   };
 }
 
-function commandOf(test: readonly string[], shell: readonly string[]): readonly string[] | null {
+function commandOf(test: readonly string[]): readonly string[] | null {
   const [form, ...words] = test;
   if (words.length === 0) return null;
   if (form === 'CMD') return words;
-  return form === 'CMD-SHELL' ? [...shell, words.join(' ')] : null;
+  return form === 'CMD-SHELL' ? [...SHELL, words.join(' ')] : null;
 }
 
 export type Probe = (
