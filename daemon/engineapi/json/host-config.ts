@@ -185,7 +185,9 @@ export function mountsFromJson(host: JsonReader): Mount[] {
   const given = host.objects('Mounts').map(mountFromJson);
   const tmpfs = Object.entries(host.stringMap('Tmpfs')).map(tmpfsMount);
   const shmBytes = host.integer('ShmSize');
-  const shm = shmBytes > 0 ? [shmMount(shmBytes)] : [];
+  // With another's IPC namespace comes its /dev/shm, as it is.
+  const ownsShm = !/^(host$|container:)/.test(host.string('IpcMode'));
+  const shm = shmBytes > 0 && ownsShm ? [shmMount(shmBytes)] : [];
   return [...binds, ...given, ...tmpfs, ...shm];
 }
 
@@ -234,7 +236,7 @@ function tmpfsMount([target, text]: [string, string]): Mount {
     const [, digits, unit = ''] = /^size=(\d+)([kmg]?)$/i.exec(word) ?? [];
     const [, octal] = /^mode=([0-7]+)$/.exec(word) ?? [];
     if (digits !== undefined) sizeBytes = Number(digits) * (SIZE_UNITS[unit.toLowerCase()] ?? 1);
-    else if (octal !== undefined) mode = Number.parseInt(octal, 8);
+    else if (octal !== undefined && Number.parseInt(octal, 8) > 0) mode = Number.parseInt(octal, 8);
     else if (word === 'ro') readOnly = true;
     else if (!TMPFS_ALWAYS.includes(word)) {
       const words = `tmpfs ${target}: option '${word}' is not supported yet`;

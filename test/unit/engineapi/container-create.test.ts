@@ -191,6 +191,15 @@ describe('a container as docker run sends it', () => {
     });
   });
 
+  test.each([
+    ['private', ['/dev/shm']],
+    ['host', []],
+    ['container:other', []],
+  ])('has a /dev/shm of its size with the IPC namespace %s: %j', (IpcMode, targets) => {
+    const { mounts } = definition({ IpcMode, ShmSize: 4096 }).container;
+    expect(mounts.map(({ target }) => target)).toEqual(targets);
+  });
+
   test('counts a later quota of CPU by the period that it was made with', () => {
     const { resources, cpuPeriodUs } = definition({ CpuPeriod: 50_000, CpuQuota: 25_000 });
     expect(resources.limits.nanoCpus).toBe(500_000_000);
@@ -240,6 +249,7 @@ describe('a container as docker run sends it', () => {
     [{ MaskedPaths: [] }, 'HostConfig.MaskedPaths'],
     [{ SecurityOpt: ['systempaths=unconfined'] }, 'systempaths'],
     [{ Tmpfs: { '/x': 'exec' } }, "option 'exec'"],
+    [{ Tmpfs: { '/x': 'mode=0' } }, "option 'mode=0'"],
     [{ PortBindings: { '80/sctp': [{}] } }, 'SCTP'],
     [{ PortBindings: { '80/tcp': [{ HostIp: '::1' }] } }, 'IPv6'],
   ])('%j is refused by name: %s', (host, words) => {
