@@ -23,6 +23,8 @@ export interface Touched {
   readonly services: Map<NetworkId, Set<ServiceId>>;
   /** addresses that ended in a network: their connections must be forgotten */
   readonly gone: Map<NetworkId, Set<string>>;
+  /** addresses that serve no more, whoever holds them: what is sent without a connection must find others */
+  readonly unserved: Map<NetworkId, Set<string>>;
   /** virtual IPs that are none any more */
   readonly virtualIpsGone: Map<NetworkId, Set<string>>;
   readonly ports: Set<string>;
@@ -56,6 +58,11 @@ export class NetworkTable {
   /** Addresses of a service's serving tasks. */
   servingOf(serviceId: ServiceId): Iterable<string> {
     return this.#serving.get(serviceId)?.values() ?? [];
+  }
+
+  /** Every address that serves, of whatever service. */
+  servingAddresses(): Set<string> {
+    return new Set([...this.#serving.values()].flatMap((tasks) => [...tasks.values()]));
   }
 
   /** Every address in use and the host that holds it. */
@@ -122,6 +129,7 @@ export class ClusterTables {
       seats: new Map(),
       services: new Map(),
       gone: new Map(),
+      unserved: new Map(),
       virtualIpsGone: new Map(),
       ports: new Set(),
       peers: new Set(),
@@ -137,11 +145,16 @@ export class ClusterTables {
     return touched;
   }
 
-  /** What was removed and set again in the same batch is not gone. */
+  /** What was removed and set again in the same batch is not gone; what serves again does so as before. */
   #dropHandedOn(touched: Touched): void {
     for (const [networkId, addresses] of touched.gone) {
       const table = this.networks.get(networkId);
       for (const address of addresses) if (table?.hostOf(address)) addresses.delete(address);
+    }
+    for (const [networkId, addresses] of touched.unserved) {
+      const serving = this.networks.get(networkId)?.servingAddresses();
+      for (const address of serving ?? []) addresses.delete(address);
+      for (const address of touched.gone.get(networkId) ?? []) addresses.delete(address);
     }
     for (const [networkId, virtualIps] of touched.virtualIpsGone) {
       for (const entry of this.networks.get(networkId)?.services.values() ?? []) {
@@ -253,7 +266,10 @@ export class ClusterTables {
     table.endpoints.delete(key);
     table.removeSeat(endpoint.address, key);
     table.setServing(endpoint, false);
-    if (endpoint.serving) table.names.removeEndpoint(endpoint);
+    if (endpoint.serving) {
+      table.names.removeEndpoint(endpoint);
+      note(touched.unserved, networkId, endpoint.address);
+    }
     note(touched.seats, networkId, endpoint.address);
     note(touched.services, networkId, endpoint.serviceId);
     note(touched.gone, networkId, endpoint.address);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import { macOf, overlap, parsePrefix } from '../../native/ffi/net/address.ts';
-import { flushConnections } from '../../native/ffi/net/conntrack.ts';
+import { type FlushedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
@@ -220,8 +220,11 @@ export class HostSide {
   }
 
   /** Connections through this host that ended at one of `addresses` are forgotten. */
-  async forgetConnections(addresses: ReadonlySet<string>): Promise<void> {
-    await flushConnections(this.#filter, addresses);
+  async forgetConnections(
+    addresses: ReadonlySet<string>,
+    which: FlushedConnections,
+  ): Promise<void> {
+    await flushConnections(this.#filter, addresses, which);
   }
 
   /** How the kernel's state differs from what is wanted of it and of the rules. */

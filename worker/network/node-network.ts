@@ -13,6 +13,7 @@ import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig } from '../../common/model/service.ts';
+import type { FlushedConnections } from '../../native/ffi/net/conntrack.ts';
 import type { ClusterTables, Touched } from './cluster-tables.ts';
 import { traceConnection } from './connection-trace.ts';
 import type { AnswerQuery } from './dns-server.ts';
@@ -39,7 +40,7 @@ import {
   prove,
   type Subject,
 } from './self-proof.ts';
-import { type Gone, TableFollower } from './table-follower.ts';
+import { type Ended, TableFollower } from './table-follower.ts';
 import { planLegs, type TaskLeg, TaskNetwork } from './task-network.ts';
 import { type AttachedState, programChanges, programTask } from './task-programs.ts';
 import {
@@ -85,7 +86,7 @@ export class NodeNetwork {
   readonly #hostPorts: HostPorts;
   readonly #tasks = new Map<TaskId, AttachedState>();
   readonly #follower = new TableFollower({
-    whole: (gone) => this.#programAll(gone),
+    whole: (ended) => this.#programAll(ended),
     step: (touched) => this.#programTouched(touched),
   });
 
@@ -315,7 +316,7 @@ export class NodeNetwork {
     if (state.hostPorts.length > 0) {
       const gone = state.hostPorts.map((port) => [publishedKey(port), null] as const);
       await this.#host.rules.set(new Map(), new Map(gone));
-      if (address !== null) await this.#host.forgetConnections(new Set([address]));
+      if (address !== null) await this.#host.forgetConnections(new Set([address]), 'all');
     }
     if (address !== null) await this.#host.gateway.release(state.request.taskId, address);
     for (const { networkId } of state.network.legs) {
@@ -435,7 +436,7 @@ export class NodeNetwork {
   }
 
   /** The first revision after a start, or after a failure: everything is compared, what is not named goes. */
-  async #programAll(gone: Gone): Promise<void> {
+  async #programAll(ended: Ended): Promise<void> {
     // First, so that they are in the table of the host whoever writes that next.
     await this.#publishAll();
     await this.#upkeep.conformAll();
@@ -447,7 +448,7 @@ export class NodeNetwork {
       });
     }
     await this.#host.rebuildRules();
-    await this.#forgetGone(gone);
+    await this.#forgetEnded(ended);
     await this.#sweepAll();
     await this.#proveSubjects({ repair: true, all: true });
   }
@@ -474,7 +475,7 @@ export class NodeNetwork {
     const ingressServices = ingressId ? touched.services.get(ingressId) : undefined;
     const changed = ingressServices ?? null;
     await this.#host.publish(...planPublication(this.#publication, touched.ports, changed));
-    await this.#forgetGone(touched.gone);
+    await this.#forgetEnded(touched);
     // Tasks' ends of links, and the host's, are made as they are wanted.
     if (resized) await this.#proveSubjects({ repair: true, all: true });
   }
@@ -515,20 +516,35 @@ export class NodeNetwork {
     return { nodeId, tables, published: rules.services, isInIngress: ingressRefusal === null };
   }
 
-  async #forgetGone(gone: Gone): Promise<void> {
+  async #forgetEnded({ gone, unserved }: Ended): Promise<void> {
+    // Somebody may have been given one of them since a step that failed, or serve there again.
     for (const [id, ended] of gone) {
       const table = this.#tables.networks.get(id);
-      // Somebody may have been given one of them since a step that failed.
       const free = [...ended].filter((address) => !table?.hostOf(address));
-      if (free.length === 0) continue;
-      const subnet6 = table?.network?.subnet6 ?? '';
-      const six = subnet6 === '' ? [] : free.map((address) => address6Of(subnet6, address));
-      const addresses = new Set([...free, ...six]);
-      if (table?.network?.ingress) await this.#host.forgetConnections(addresses);
-      for (const state of this.#tasks.values()) {
-        const member = state.network.legs.some(({ networkId }) => networkId === id);
-        if (member) await this.#guarded(state, () => state.network.forgetConnections(addresses));
-      }
+      await this.#forgetConnections(id, free, 'all');
+    }
+    for (const [id, ended] of unserved) {
+      const serving = this.#tables.networks.get(id)?.servingAddresses();
+      const silent = [...ended].filter((address) => !serving?.has(address));
+      await this.#forgetConnections(id, silent, 'udp');
+    }
+  }
+
+  /** Those that end at one of a network's `addresses`, in every namespace from where they may come. */
+  async #forgetConnections(
+    id: NetworkId,
+    addresses: readonly string[],
+    which: FlushedConnections,
+  ): Promise<void> {
+    if (addresses.length === 0) return;
+    const network = this.#tables.networks.get(id)?.network;
+    const subnet6 = network?.subnet6 ?? '';
+    const six = subnet6 === '' ? [] : addresses.map((address) => address6Of(subnet6, address));
+    const both = new Set([...addresses, ...six]);
+    if (network?.ingress) await this.#host.forgetConnections(both, which);
+    for (const state of this.#tasks.values()) {
+      const member = state.network.legs.some(({ networkId }) => networkId === id);
+      if (member) await this.#guarded(state, () => state.network.forgetConnections(both, which));
     }
   }
 

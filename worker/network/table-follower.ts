@@ -6,12 +6,17 @@
 import type { NetworkId } from '../../common/model/ids.ts';
 import type { Touched } from './cluster-tables.ts';
 
-/** Addresses that ended, by network. */
-export type Gone = ReadonlyMap<NetworkId, ReadonlySet<string>>;
+type Addresses = ReadonlyMap<NetworkId, ReadonlySet<string>>;
+
+/** Whose connections must be forgotten, by network: of `gone` all, of `unserved` those of UDP. As in `Touched`. */
+export interface Ended {
+  readonly gone: Addresses;
+  readonly unserved: Addresses;
+}
 
 export interface Programming {
   /** Compares everything with the tables; what is not named there goes. */
-  whole(gone: Gone): Promise<void>;
+  whole(ended: Ended): Promise<void>;
   /** Looks at what was touched only. */
   step(touched: Touched): Promise<void>;
 }
@@ -19,7 +24,10 @@ export interface Programming {
 export class TableFollower {
   readonly #programming: Programming;
   /** ended in steps that were not programmed to their end */
-  readonly #gone = new Map<NetworkId, Set<string>>();
+  readonly #ended = {
+    gone: new Map<NetworkId, Set<string>>(),
+    unserved: new Map<NetworkId, Set<string>>(),
+  };
   #isTold = false;
   #inStep = false;
 
@@ -40,7 +48,7 @@ export class TableFollower {
   /** The tables made a step. Rejects when the kernel could not follow; it is `retry` or the next step that mends it. */
   async follow(touched: Touched): Promise<void> {
     this.#isTold = true;
-    this.#remember(touched.gone);
+    this.#remember(touched);
     if (!this.#inStep) return this.#followWhole();
     this.#inStep = false;
     await this.#programming.step(touched);
@@ -53,18 +61,22 @@ export class TableFollower {
   }
 
   async #followWhole(): Promise<void> {
-    await this.#programming.whole(this.#gone);
+    await this.#programming.whole(this.#ended);
     this.#nowInStep();
   }
 
   #nowInStep(): void {
     this.#inStep = true;
-    this.#gone.clear();
+    this.#ended.gone.clear();
+    this.#ended.unserved.clear();
   }
 
-  #remember(gone: Gone): void {
-    for (const [id, addresses] of gone) {
-      this.#gone.set(id, new Set([...(this.#gone.get(id) ?? []), ...addresses]));
+  #remember(ended: Ended): void {
+    for (const kind of ['gone', 'unserved'] as const) {
+      const known = this.#ended[kind];
+      for (const [id, addresses] of ended[kind]) {
+        known.set(id, new Set([...(known.get(id) ?? []), ...addresses]));
+      }
     }
   }
 }

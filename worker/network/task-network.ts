@@ -9,7 +9,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkAttachment } from '../../common/model/task.ts';
 import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
-import { flushConnections } from '../../native/ffi/net/conntrack.ts';
+import { type FlushedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import { setLink } from '../../native/ffi/net/rtnl-link.ts';
@@ -332,8 +332,11 @@ export class TaskNetwork {
     }
   }
 
-  async forgetConnections(addresses: ReadonlySet<string>): Promise<void> {
-    await flushConnections(this.#filter, addresses);
+  async forgetConnections(
+    addresses: ReadonlySet<string>,
+    which: FlushedConnections,
+  ): Promise<void> {
+    await flushConnections(this.#filter, addresses, which);
   }
 
   /** Lets go of the namespace; what is programmed in it stays. Idempotent. */

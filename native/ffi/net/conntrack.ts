@@ -15,7 +15,13 @@ const CTA_ID = 12;
 const CTA_TUPLE_IP = 1;
 const CTA_IP_V4_SRC = 1;
 const CTA_IP_V6_SRC = 3;
+const CTA_TUPLE_PROTO = 2;
+const CTA_PROTO_NUM = 1;
+const UDP = 17;
 const DELETES_PER_BATCH = 200;
+
+/** Of which protocols connections are forgotten. */
+export type FlushedConnections = 'all' | 'udp';
 
 function header(batch: MessageBatch, family: number): void {
   batch.u8(family);
@@ -45,6 +51,7 @@ export async function connectionCount(socket: NetlinkSocket): Promise<number> {
 export function connectionsAnsweredBy(
   messages: readonly NetlinkMessage[],
   addresses: ReadonlySet<string>,
+  which: FlushedConnections,
 ): { readonly tuple: Buffer; readonly id: Buffer }[] {
   const wanted = new Set([...addresses].map((address) => addressBytes(address).toString('hex')));
   const found: { tuple: Buffer; id: Buffer }[] = [];
@@ -55,23 +62,30 @@ export function connectionsAnsweredBy(
     const id = entry.get(CTA_ID);
     const source = reply && attributes(attributes(reply).get(CTA_TUPLE_IP) ?? reply);
     const address = (source?.get(CTA_IP_V4_SRC) ?? source?.get(CTA_IP_V6_SRC))?.toString('hex');
-    if (tuple && id && address !== undefined && wanted.has(address)) found.push({ tuple, id });
+    if (!tuple || !id || address === undefined || !wanted.has(address)) continue;
+    if (which === 'all' || protocolOf(tuple) === UDP) found.push({ tuple, id });
   }
   return found;
+}
+
+function protocolOf(tuple: Buffer): number | undefined {
+  const protocol = attributes(tuple).get(CTA_TUPLE_PROTO);
+  return protocol && attributes(protocol).get(CTA_PROTO_NUM)?.readUInt8();
 }
 
 /** Forgets every connection answered by one of `addresses`; returns how many there were. */
 export async function flushConnections(
   socket: NetlinkSocket,
   addresses: ReadonlySet<string>,
+  which: FlushedConnections = 'all',
 ): Promise<number> {
   // A dump goes through the whole machine's table, whosever entries they are: milliseconds.
   if ((await connectionCount(socket)) === 0) return 0;
   const six = [...addresses].filter(isIpv6);
   const four = [...addresses].filter((address) => !isIpv6(address));
   return (
-    (await flushFamily(socket, AF_INET, new Set(four))) +
-    (await flushFamily(socket, AF_INET6, new Set(six)))
+    (await flushFamily(socket, AF_INET, new Set(four), which)) +
+    (await flushFamily(socket, AF_INET6, new Set(six), which))
   );
 }
 
@@ -79,9 +93,11 @@ async function flushFamily(
   socket: NetlinkSocket,
   family: number,
   addresses: ReadonlySet<string>,
+  which: FlushedConnections,
 ): Promise<number> {
   if (addresses.size === 0) return 0;
-  const entries = connectionsAnsweredBy(await socket.dump(dumpConnections(family)), addresses);
+  const dump = await socket.dump(dumpConnections(family));
+  const entries = connectionsAnsweredBy(dump, addresses, which);
   for (let at = 0; at < entries.length; at += DELETES_PER_BATCH) {
     const batch = new MessageBatch();
     for (const { tuple, id } of entries.slice(at, at + DELETES_PER_BATCH)) {

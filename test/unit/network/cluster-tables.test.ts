@@ -71,6 +71,21 @@ describe('cluster tables', () => {
     expect(lookupName(tables, client, 'box')).toBeNull();
     expect(tables.networks.get(FRONT.id)?.hostOf('10.0.1.11')).toBe(HERE.address);
     expect([...(touched.gone.get(FRONT.id) ?? [])]).toEqual([]);
+    expect(touched.unserved.get(FRONT.id)).toEqual(new Set(['10.0.1.11']));
+  });
+
+  test('an address is unserved when nobody serves there any more, once, and not when it is gone', () => {
+    const unserved = (changes: Parameters<ClusterTables['apply']>[0]) => [
+      ...(tables.apply(changes, false).unserved.get(FRONT.id) ?? []),
+    ];
+    expect(unserved([set('endpoint', { ...WEB1, aliases: ['other'] })])).toEqual([]);
+    expect(unserved([set('endpoint', { ...WEB1, serving: false })])).toEqual(['10.0.1.11']);
+    expect(unserved([set('endpoint', { ...WEB1, serving: false })])).toEqual([]);
+    expect(unserved([remove('endpoint', WEB1), remove('endpoint', WEB2)])).toEqual([]);
+    tables.apply([set('endpoint', WEB2)], false);
+    const heir = endpoint(FRONT, 'web', 3, THERE, '10.0.1.12');
+    const waiting = set('endpoint', { ...heir, serving: false });
+    expect(unserved([remove('endpoint', WEB2), waiting])).toEqual(['10.0.1.12']);
   });
 
   test('an endpoint that is removed is gone, unless its address changed hands at once', () => {

@@ -25,7 +25,7 @@ describe('a kernel that follows the tables', () => {
       done.push(what);
     };
     follower = new TableFollower({
-      whole: (gone) => act(['whole', ...(gone.get(front) ?? [])].join(' ')),
+      whole: ({ gone }) => act(['whole', ...(gone.get(front) ?? [])].join(' ')),
       step: ({ gone }) => act(['step', ...(gone.get(front) ?? [])].join(' ')),
     });
   });
@@ -63,6 +63,22 @@ describe('a kernel that follows the tables', () => {
     await follower.follow(touchedWith('10.0.0.7'));
     await follower.follow(touchedWith('10.0.0.8'));
     expect(done).toEqual(['whole', 'whole 10.0.0.5 10.0.0.6 10.0.0.7', 'step 10.0.0.8']);
+  });
+
+  test('keeps what serves no more of a step that failed, too', async () => {
+    const seen: string[][] = [];
+    const looking = new TableFollower({
+      whole: async ({ unserved }) => {
+        seen.push([...(unserved.get(front) ?? [])]);
+      },
+      step: () => Promise.reject(new Error('no buffer space')),
+    });
+    await looking.follow(touchedWith());
+    const touched = touchedWith();
+    touched.unserved.set(front, new Set(['10.0.0.5']));
+    await fails(looking.follow(touched));
+    await looking.retry();
+    expect(seen).toEqual([[], ['10.0.0.5']]);
   });
 
   test('tries again without a step, if there is anything to make good', async () => {
