@@ -1,6 +1,6 @@
 /**
  * The numbered slots of a balancing map. Pure: decides which slots change so that the map has
- * exactly the keys 0 .. n-1 and a change of one backend touches O(1) of them.
+ * exactly the keys 0 .. n-1 and, where slots need not be the same everywhere, a change of one backend touches O(1) of them.
  */
 import { type Random, shuffled } from '../../common/base/random.ts';
 
@@ -34,8 +34,20 @@ export function planSlots(
   }
   slots.push(...fresh);
   closeGaps(slots);
+  return planBetween(current, slots as string[]);
+}
+
+/**
+ * Slots that follow from the backends alone: whoever has the same backends has the same slots, whatever was before. A
+ * change of one backend changes many of them.
+ */
+export function planSameSlots(current: readonly string[], wanted: ReadonlySet<string>): SlotPlan {
+  return planBetween(current, [...wanted].sort());
+}
+
+function planBetween(current: readonly string[], slots: readonly string[]): SlotPlan {
   return {
-    slots: slots as string[],
+    slots,
     deleted: [...current.keys()].filter((i) => current[i] !== slots[i]),
     added: [...slots.keys()].filter((i) => current[i] !== slots[i]),
   };

@@ -15,9 +15,9 @@ import {
   type TableWriter,
 } from '../../native/ffi/net/nft.ts';
 import type { Spread } from '../../native/ffi/net/nft-expressions.ts';
-import { planSlots } from './backend-slots.ts';
+import { planSameSlots, planSlots } from './backend-slots.ts';
 
-/** The same seed on every node: a client that enters by another one gets the same slot where the slots agree. */
+/** The same seed on every node: a client that enters by another one gets the same slot. */
 const SEED = 0x736b6570;
 
 export function spreadFor(clientAffinity: boolean): Spread {
@@ -53,9 +53,14 @@ export class BackendMap {
     table.addElements(this.name, this.#elements(this.#slots.keys()));
   }
 
-  /** True when the number of slots changes: rules that pick from the map must be written again. */
-  update(tx: NftTransaction, wanted: ReadonlySet<string>): boolean {
-    const plan = planSlots(this.#slots, wanted, this.#random);
+  /**
+   * True when the number of slots changes: rules that pick from the map must be written again.
+   * @param clientAffinity the same backends have the same slots, on every node and after every start
+   */
+  update(tx: NftTransaction, wanted: ReadonlySet<string>, clientAffinity: boolean): boolean {
+    const plan = clientAffinity
+      ? planSameSlots(this.#slots, wanted)
+      : planSlots(this.#slots, wanted, this.#random);
     const resized = plan.slots.length !== this.#slots.length;
     tx.deleteElements(this.name, plan.deleted.map(numberKey));
     this.#slots = plan.slots;

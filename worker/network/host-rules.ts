@@ -140,7 +140,10 @@ export class HostRules extends OwnedTable {
     if (services.size + ports.size === 0) return;
     await this.change((tx) => {
       for (const [key] of ports) this.#removePort(tx, key);
-      for (const [id, wanted] of services) if (wanted) this.#setService(tx, id, wanted);
+      const sticky = stickyServices([...this.#ports.values(), ...ports.values()]);
+      for (const [id, wanted] of services) {
+        if (wanted) this.#setService(tx, id, wanted, sticky.has(id));
+      }
       for (const [key, target] of ports) if (target) this.#addPort(tx, key, target);
       for (const [id, wanted] of services) if (!wanted) this.#removeService(tx, id);
     });
@@ -233,7 +236,12 @@ export class HostRules extends OwnedTable {
     ]);
   }
 
-  #setService(tx: NftTransaction, id: string, wanted: ReadonlySet<string>): void {
+  #setService(
+    tx: NftTransaction,
+    id: string,
+    wanted: ReadonlySet<string>,
+    clientAffinity: boolean,
+  ): void {
     let service = this.#services.get(id);
     if (!service) {
       service = {
@@ -244,7 +252,7 @@ export class HostRules extends OwnedTable {
       service.map.write(tx);
     }
     service.backends = wanted;
-    if (!service.map.update(tx, wanted)) return;
+    if (!service.map.update(tx, wanted, clientAffinity)) return;
     for (const [key, target] of this.#ports) {
       if (target.kind !== 'service' || target.serviceId !== id) continue;
       if (!this.#isWritten(key)) continue;
@@ -299,6 +307,12 @@ export class HostRules extends OwnedTable {
     tx.flushChain(portChain(key));
     tx.deleteChain(portChain(key));
   }
+}
+
+function stickyServices(targets: readonly (PortTarget | null)[]): Set<string> {
+  return new Set(
+    targets.flatMap((it) => (it?.kind === 'service' && it.clientAffinity ? it.serviceId : [])),
+  );
 }
 
 const verdictsOf = (key: string): string =>

@@ -112,7 +112,8 @@ export class TaskRules extends OwnedTable {
     vip.backends = wanted;
     const isOther = vip.spread.kind !== spread.kind;
     vip.spread = spread;
-    if (!vip.map.update(tx, wanted) && !isOther) return;
+    const resized = vip.map.update(tx, wanted, spread.kind === 'source-hash');
+    if (!resized && !isOther) return;
     tx.flushChain(chainOf(virtualIp));
     this.#writeBalancing(tx, virtualIp, vip);
   }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
-import { planSlots } from '../../../worker/network/backend-slots.ts';
+import { planSameSlots, planSlots } from '../../../worker/network/backend-slots.ts';
 
 describe('slots of a balancing map', () => {
   test('a removed backend is replaced by the last one: two slots change', () => {
@@ -23,6 +23,17 @@ describe('slots of a balancing map', () => {
       ),
     );
     expect(firsts.size).toBeGreaterThan(3);
+  });
+
+  test('the same backends can have the same slots, whatever was before', () => {
+    expect(planSameSlots(['c', 'a'], new Set(['c', 'b', 'a']))).toEqual({
+      slots: ['a', 'b', 'c'],
+      ...{ deleted: [0, 1], added: [0, 1, 2] },
+    });
+    expect(planSameSlots(['a', 'b', 'c'], new Set(['b', 'a']))).toEqual({
+      slots: ['a', 'b'],
+      ...{ deleted: [2], added: [] },
+    });
   });
 
   test('the plan leads from the old slots to exactly the wanted set, with keys 0 .. n-1', () => {
