@@ -61,7 +61,7 @@ export async function narrowPaths(paths: readonly Path[], probe: ProbePaths): Pr
   const doubtful = paths.filter((_, i) => !passes[i]);
   const answers = await sized(doubtful, sureBytes);
   const narrow = doubtful.filter((path, i) => answers[i] && sureBytes(path) < path.packetBytes);
-  // INVARIANT: packets of `low` pass, those of `high` do not.
+  // INVARIANT: packets of `low` pass, those of `high` had no answer.
   const bounds = narrow.map((path) => ({ low: sureBytes(path), high: path.packetBytes }));
   const middle = (i: number): number => (bounds[i]!.low + bounds[i]!.high) >> 1;
   while (bounds.some(({ low, high }) => high - low > 1)) {
@@ -72,12 +72,17 @@ export async function narrowPaths(paths: readonly Path[], probe: ProbePaths): Pr
       else bound.high = middle(i);
     }
   }
-  return narrow.map(({ address, packetBytes, networkName }, i) => ({
-    where: `way to ${address}`,
-    what: `largest packet that passes, of network ${networkName}`,
-    wanted: `${packetBytes}`,
-    found: `${bounds[i]!.low}`,
-  }));
+  // The first answers may have been late or lost: that alone makes no path narrow.
+  const passesAfterAll = await sized(narrow, ({ packetBytes }) => packetBytes);
+  return narrow.flatMap(({ address, packetBytes, networkName }, i) => {
+    if (passesAfterAll[i]) return [];
+    return {
+      where: `way to ${address}`,
+      what: `largest packet that passes, of network ${networkName}`,
+      wanted: `${packetBytes}`,
+      found: `${bounds[i]!.low}`,
+    };
+  });
 }
 
 function sureBytes({ address }: Path): number {
