@@ -96,14 +96,18 @@ export class HostSide {
     await this.#filter.close();
   }
 
-  /** MTU of the link that carries the VXLAN packets, bytes. */
+  /** MTU of the link that carries the VXLAN packets, bytes, as it was read last. */
   async underlayMtu(): Promise<number> {
-    if (this.#underlayMtu !== null) return this.#underlayMtu;
+    return this.#underlayMtu ?? this.readUnderlayMtu();
+  }
+
+  /** As it is now; while no link has our address, as it was. */
+  async readUnderlayMtu(): Promise<number> {
     const addresses = readAddresses(await this.route.dump(dumpAddresses('both')));
     const own = addresses.find(({ address }) => address === this.#options.vtepAddress);
     const link = (await listLinks(this.route)).find(({ index }) => index === own?.index);
     // Loopback (a cluster of one) has 65536: no packet of ours should be that large.
-    this.#underlayMtu = Math.min(link?.mtu ?? DEFAULT_MTU, 9000);
+    this.#underlayMtu = Math.min(link?.mtu ?? this.#underlayMtu ?? DEFAULT_MTU, 9000);
     return this.#underlayMtu;
   }
 

@@ -75,8 +75,6 @@ export type DataPath = Pick<NodeDescription, 'encryptionKey' | 'underlayMtu'>;
 
 /** INVARIANT: before the first `program` no rule and no network of an earlier life is removed. */
 export class NodeNetwork {
-  /** what other nodes must know of this one */
-  readonly dataPath: DataPath;
   readonly #options: NodeNetworkOptions;
   readonly #tables: ClusterTables;
   readonly #host: HostSide;
@@ -84,6 +82,7 @@ export class NodeNetwork {
   readonly #encrypted: EncryptedUnderlay;
   readonly #upkeep: OverlayUpkeep;
   readonly #hostPorts: HostPorts;
+  #dataPath: DataPath;
   readonly #tasks = new Map<TaskId, AttachedState>();
   readonly #follower = new TableFollower({
     whole: (ended) => this.#programAll(ended),
@@ -103,7 +102,7 @@ export class NodeNetwork {
     this.#overlays = overlays;
     this.#encrypted = encrypted;
     this.#upkeep = new OverlayUpkeep({ ...options, host, encrypted, overlays });
-    this.dataPath = { encryptionKey: encrypted.publicKey, underlayMtu };
+    this.#dataPath = { encryptionKey: encrypted.publicKey, underlayMtu };
     this.#hostPorts = new HostPorts({
       dir: join(options.dir, 'ports'),
       random: options.random,
@@ -139,6 +138,11 @@ export class NodeNetwork {
       await host.close();
       throw err;
     }
+  }
+
+  /** What other nodes must know of this one. */
+  get dataPath(): DataPath {
+    return this.#dataPath;
   }
 
   /** Lets go of every namespace; what is programmed stays. */
@@ -574,7 +578,20 @@ export class NodeNetwork {
     if (!this.#follower.isTold) return;
     if (!this.#follower.inStep) return this.#follower.retry();
     await this.#upkeep.retry();
+    await this.#followUnderlay();
     await this.#sweepAll();
+  }
+
+  /** Overlays carry what the underlay does, which an operator may change at any time. */
+  async #followUnderlay(): Promise<void> {
+    const before = await this.#host.underlayMtu();
+    const underlayMtu = await this.#host.readUnderlayMtu();
+    if (underlayMtu === before) return;
+    this.#options.log.info({ before, underlayMtu }, 'underlay has another MTU');
+    this.#dataPath = { ...this.#dataPath, underlayMtu };
+    await this.#upkeep.conformAll();
+    // Tasks' ends of links, and the host's, are made as they are wanted.
+    await this.#proveSubjects({ repair: true, all: true });
   }
 
   async #sweepAll(): Promise<void> {

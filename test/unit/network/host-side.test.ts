@@ -1,5 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
+import { addressBytes } from '../../../native/ffi/net/address.ts';
+import { MessageBatch, type NetlinkMessage } from '../../../native/ffi/net/message.ts';
+import { NetlinkSocket } from '../../../native/ffi/net/sockets.ts';
 import { HostSide } from '../../../worker/network/host-side.ts';
 import { Ipv4Forwarding } from '../../../worker/network/ipv4-forwarding.ts';
 import { deafSockets } from '../../support/deaf-sockets.ts';
@@ -24,4 +27,38 @@ test.each([
   const sockets = deafSockets(openable);
   await expect(HostSide.open(OPTIONS)).rejects.toThrow(why);
   expect(sockets.closed).toBe(openable);
+});
+
+/** A kernel with one link that has our address while it has a link at all. @param mtuNow null = no link */
+function kernelWith(mtuNow: () => number | null) {
+  const message = (type: number, header: Buffer, fill: (batch: MessageBatch) => void) => {
+    header.writeUInt32LE(7, 4); // the link's index
+    const payload = Buffer.concat([header, MessageBatch.attributesOf(fill)]);
+    return { type, index: 0, payload };
+  };
+  const dump = async (): Promise<NetlinkMessage[]> => {
+    const mtu = mtuNow();
+    if (mtu === null) return [];
+    const address = Buffer.from([2, 24, 0, 0, 0, 0, 0, 0]);
+    return [
+      message(16, Buffer.alloc(16), (batch) => batch.attrU32(4, mtu)),
+      message(20, address, (batch) => batch.attrBytes(2, addressBytes(OPTIONS.vtepAddress))),
+    ];
+  };
+  const socket = { dump, transact: async () => [], close: async () => {} };
+  vi.spyOn(NetlinkSocket, 'open').mockResolvedValue(socket as unknown as NetlinkSocket);
+}
+
+test('the underlay’s MTU is read anew when that is asked for, and kept while there is none', async () => {
+  let mtu: number | null = 9000;
+  kernelWith(() => mtu);
+  const host = await HostSide.open(OPTIONS);
+  expect(await host.underlayMtu()).toBe(9000);
+  mtu = 1400;
+  expect(await host.underlayMtu()).toBe(9000);
+  expect(await host.readUnderlayMtu()).toBe(1400);
+  mtu = null;
+  expect(await host.readUnderlayMtu()).toBe(1400);
+  expect(await host.underlayMtu()).toBe(1400);
+  await host.close();
 });
