@@ -116,6 +116,11 @@ export class ClusterTables {
     peer: new Set(),
   };
 
+  /** CIDRs of the networks that this node knows of. */
+  get subnets(): string[] {
+    return [...this.networks.values()].flatMap(({ network }) => network?.subnet || []);
+  }
+
   /** The ingress network's table, when this node knows of one. */
   ingress(): NetworkTable | null {
     for (const table of this.networks.values()) if (table.network?.ingress) return table;

@@ -1,6 +1,6 @@
 /**
  * The bridge in the host's namespace that gives tasks their way out and carries host-mode ports.
- * Its addresses are local to this host. Knows nothing of overlay networks.
+ * Its addresses are local to this host. Knows nothing of overlay networks but the subnets that it must not have.
  */
 import { SkepError } from '../../common/base/errors.ts';
 import type { TaskId } from '../../common/model/ids.ts';
@@ -61,7 +61,8 @@ export class GatewayBridge {
 
   /**
    * @param host rtnetlink and @param filter netfilter socket of the host's namespace
-   * @param others subnets of this node's own networks, which have no route while nobody is in them
+   * @param others subnets of this node's own networks, which have no route while nobody is in them, and of the cluster's,
+   * to which a task would have two routes
    */
   constructor(
     host: NetlinkSocket,
@@ -115,7 +116,7 @@ export class GatewayBridge {
     if (!pool) {
       throw new SkepError(
         'resource-exhausted',
-        `create ${GATEWAY_BRIDGE}: all of ${this.#pools.length} address pools overlap routes or networks of this host`,
+        `create ${GATEWAY_BRIDGE}: all of ${this.#pools.length} address pools overlap routes of this host or networks`,
       );
     }
     this.#mtu = mtu;

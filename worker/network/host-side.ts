@@ -38,8 +38,8 @@ const DEFAULT_MTU = 1500;
 export interface HostSideOptions {
   readonly vtepAddress: string;
   readonly gatewayPools: readonly string[];
-  /** of this node's own networks */
-  readonly localSubnets: () => readonly string[];
+  /** of this node's own networks and of those of the cluster, which the gateway bridge must not have */
+  readonly otherSubnets: () => readonly string[];
   readonly forwarding: Ipv4Forwarding;
   /** file that keeps what IPv6's settings were before us */
   readonly forward6File: string;
@@ -66,7 +66,7 @@ export class HostSide {
     this.#forwarding6 = new Ipv6Forwarding(options.forward6File);
     this.route = route;
     this.#filter = filter;
-    this.gateway = new GatewayBridge(route, filter, options.gatewayPools, options.localSubnets);
+    this.gateway = new GatewayBridge(route, filter, options.gatewayPools, options.otherSubnets);
     this.rules = new HostRules(filter, options.random);
     this.#rules6 = new HostRules(filter, options.random, NFPROTO_IPV6);
     this.#permits = new ForwardPermits(filter);

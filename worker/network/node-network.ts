@@ -119,7 +119,11 @@ export class NodeNetwork {
   /** Opens the sockets and takes up what an earlier life of the daemon left. */
   static async open(options: NodeNetworkOptions): Promise<NodeNetwork> {
     const { dir, vtepAddress, clock } = options;
-    const host = await HostSide.open({ ...options, forward6File: join(dir, 'ip_forward6') });
+    const host = await HostSide.open({
+      ...options,
+      otherSubnets: () => [...options.localSubnets(), ...options.tables.subnets],
+      forward6File: join(dir, 'ip_forward6'),
+    });
     let encrypted: EncryptedUnderlay | null = null;
     let overlays: OverlaySet | null = null;
     try {

@@ -112,6 +112,12 @@ describe('cluster tables', () => {
     expect(lookupName(tables, client, 'site')).toBeNull();
   });
 
+  test('the subnets are those of the networks that are known', () => {
+    expect(tables.subnets).toEqual([FRONT.subnet, BACK.subnet, INGRESS.subnet]);
+    tables.apply([remove('endpoint', WEB1), remove('network', FRONT)], false);
+    expect(tables.subnets).toEqual([BACK.subnet, INGRESS.subnet]);
+  });
+
   test('a complete set removes what it does not name', () => {
     tables.apply([set('network', FRONT), set('endpoint', WEB1)], true);
     expect([...tables.networks.keys()]).toEqual([FRONT.id]);

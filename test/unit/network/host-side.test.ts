@@ -10,7 +10,7 @@ import { deafSockets } from '../../support/deaf-sockets.ts';
 const OPTIONS = {
   vtepAddress: '172.30.0.1',
   gatewayPools: [],
-  localSubnets: () => [],
+  otherSubnets: () => [],
   forwarding: new Ipv4Forwarding('/nowhere'),
   forward6File: '/nowhere',
   random: new SeededRandom(1),
@@ -48,6 +48,15 @@ function kernelWith(mtuNow: () => number | null) {
   const socket = { dump, transact: async () => [], close: async () => {} };
   vi.spyOn(NetlinkSocket, 'open').mockResolvedValue(socket as unknown as NetlinkSocket);
 }
+
+test('no gateway pool is taken that another network has', async () => {
+  kernelWith(() => 1500);
+  const pools = { gatewayPools: ['172.18.0.0/16'], otherSubnets: () => ['172.18.4.0/24'] };
+  const host = await HostSide.open({ ...OPTIONS, ...pools });
+  vi.spyOn(OPTIONS.forwarding, 'use').mockResolvedValue(undefined);
+  await expect(host.ensureGateway()).rejects.toThrow('all of 1 address pools overlap');
+  await host.close();
+});
 
 test('the underlay’s MTU is read anew when that is asked for, and kept while there is none', async () => {
   let mtu: number | null = 9000;
