@@ -232,7 +232,8 @@ export class NodeNetwork {
     this.#tasks.delete(taskId);
     const state = await this.#openTask(request, async () => []);
     try {
-      await this.#takeUp(state);
+      const joined = withoutLegs(legs, before.network.legs);
+      await this.#takeUp(state, new Set(joined.map(({ networkId }) => networkId)));
     } catch (err) {
       await this.#unplug(state, withoutLegs(legs, before.network.legs));
       this.#tasks.delete(taskId);
@@ -276,7 +277,8 @@ export class NodeNetwork {
     return hostPorts;
   }
 
-  async #takeUp(state: AttachedState): Promise<void> {
+  /** @param joined networks in which it never was: links of theirs are made, and nobody took them away */
+  async #takeUp(state: AttachedState, joined: ReadonlySet<NetworkId> = new Set()): Promise<void> {
     const { request } = state;
     for (const leg of state.network.legs) {
       this.#overlays.recognise(leg.networkId, overlayPortName(request.taskId));
@@ -285,7 +287,7 @@ export class NodeNetwork {
       state.missing.add(id);
     }
     if (this.#follower.isTold) {
-      await this.#repair(state);
+      await this.#repair(state, joined);
       await programTask(this.#tables, state);
     }
     await this.#publishHostPorts(state);
@@ -343,8 +345,8 @@ export class NodeNetwork {
     await this.#host.rules.set(new Map(), new Map(targets));
   }
 
-  /** Makes anew what an adopted task lacks, as far as the tables know its networks. */
-  async #repair(state: AttachedState): Promise<void> {
+  /** Makes anew what an adopted task lacks, as far as the tables know its networks. @param joined as of `#takeUp` */
+  async #repair(state: AttachedState, joined: ReadonlySet<NetworkId> = new Set()): Promise<void> {
     const { taskId } = state.request;
     const ready = [...state.missing].filter((id) => this.#tables.networks.get(id)?.network);
     for (const id of ready) {
@@ -357,7 +359,10 @@ export class NodeNetwork {
         null,
       );
       for (const id of ready) state.missing.delete(id);
-      this.#options.log.warn({ taskId, networkIds: ready }, 'task links were made anew');
+      const networkIds = ready.filter((id) => !joined.has(id));
+      if (networkIds.length > 0) {
+        this.#options.log.warn({ taskId, networkIds }, 'task links were made anew');
+      }
     }
     if (state.network.gatewayAddress === null && this.#wantsGateway(state.request)) {
       await this.#host.ensureGateway();
