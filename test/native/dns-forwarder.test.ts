@@ -13,6 +13,7 @@ test.each(['udp', 'tcp'] as const)(
     const query = Buffer.from(encode({ type: 'query', id: 7, questions }));
     // A broadcast address cannot be connected to: the system refuses at once.
     const answer = await forwarder.forward(
+      'task-1',
       query,
       readQuestion(query),
       ['255.255.255.255'],

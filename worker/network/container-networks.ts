@@ -394,7 +394,7 @@ export class ContainerNetworks {
       }
       const own = member.container.nameservers;
       const servers = own.length > 0 ? own : upstreamNameservers();
-      return forwarder.forward(query, question, servers, transport);
+      return forwarder.forward(containerId, query, question, servers, transport);
     };
   }
 }

@@ -12,8 +12,10 @@ import { emptyAnswer, type Question, RCODE } from './dns-message.ts';
 /** Resolvers in tasks give up after 5 s: two servers must fit. */
 const SERVER_TIMEOUT_MS = 2_000;
 const SERVERS_MAX = 3;
-/** Beyond it queries are refused (as Docker does). */
+/** Open questions, beyond which queries are refused (as Docker does): of the node, for each has a socket. */
 const CONCURRENT_MAX = 1_024;
+/** Of one task: what it asks of servers that are dead must not cost others their names. */
+const CONCURRENT_OF_ONE_MAX = 256;
 const DNS_PORT = 53;
 
 export class DnsForwarder {
@@ -21,6 +23,8 @@ export class DnsForwarder {
   readonly #random: Random;
   readonly #cache: DnsCache;
   #inFlight = 0;
+  /** who asks -> open questions; nobody who has none */
+  readonly #inFlightOf = new Map<string, number>();
 
   constructor(clock: Clock, random: Random) {
     this.#clock = clock;
@@ -28,30 +32,37 @@ export class DnsForwarder {
     this.#cache = new DnsCache(clock);
   }
 
-  /** What is known still, or the first answer among `servers`, else SERVFAIL. Never rejects. */
+  /**
+   * What is known still, or the first answer among `servers`, else SERVFAIL. Never rejects.
+   * @param asker id of the task or container
+   */
   async forward(
+    asker: string,
     query: Buffer,
     question: Question | null,
     servers: readonly string[],
     transport: 'udp' | 'tcp',
   ): Promise<Buffer> {
-    if (!question) return this.#ask(query, question, servers, transport);
+    if (!question) return this.#ask(asker, query, question, servers, transport);
     const key = DnsCache.keyOf(query, question, servers, transport);
     const known = this.#cache.get(key, query, question);
     if (known) return known;
-    const answer = await this.#ask(query, question, servers, transport);
+    const answer = await this.#ask(asker, query, question, servers, transport);
     this.#cache.put(key, answer, question);
     return answer;
   }
 
   async #ask(
+    asker: string,
     query: Buffer,
     question: Question | null,
     servers: readonly string[],
     transport: 'udp' | 'tcp',
   ): Promise<Buffer> {
-    if (this.#inFlight >= CONCURRENT_MAX) return emptyAnswer(query, question, RCODE.refused);
-    this.#inFlight++;
+    const isTooMuch =
+      this.#inFlight >= CONCURRENT_MAX || this.#openOf(asker) >= CONCURRENT_OF_ONE_MAX;
+    if (isTooMuch) return emptyAnswer(query, question, RCODE.refused);
+    this.#count(asker, 1);
     try {
       for (const server of servers.slice(0, SERVERS_MAX)) {
         const ask = transport === 'udp' ? this.#askUdp : this.#askTcp;
@@ -60,8 +71,19 @@ export class DnsForwarder {
       }
       return emptyAnswer(query, question, RCODE.serverFailure);
     } finally {
-      this.#inFlight--;
+      this.#count(asker, -1);
     }
+  }
+
+  #openOf(asker: string): number {
+    return this.#inFlightOf.get(asker) ?? 0;
+  }
+
+  #count(asker: string, step: 1 | -1): void {
+    this.#inFlight += step;
+    const open = this.#openOf(asker) + step;
+    if (open > 0) this.#inFlightOf.set(asker, open);
+    else this.#inFlightOf.delete(asker);
   }
 
   /** null = no usable answer in time. A fresh port and id per query: answers are hard to forge. */

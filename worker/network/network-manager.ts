@@ -368,7 +368,7 @@ export class NetworkManager {
       }
       const own = request.dns.nameservers;
       const servers = own.length > 0 ? own : upstreamNameservers();
-      return this.#forwarder.forward(query, question, servers, transport);
+      return this.#forwarder.forward(request.taskId, query, question, servers, transport);
     };
   }
 
