@@ -279,8 +279,9 @@ const GO_FUNCTIONS: TemplateFunctions = {
   gt: (a, b) => compared(a, b) > 0,
   ge: (a, b) => compared(a, b) >= 0,
   not: (value) => !truth(value),
-  and: (...args) => args.find((value) => !truth(value)) ?? args.at(-1),
-  or: (...args) => args.find(truth) ?? args.at(-1),
+  // None found is -1, which is the last one, as it is to be.
+  and: (...args) => args.at(args.findIndex((value) => !truth(value))),
+  or: (...args) => args.at(args.findIndex(truth)),
 };
 
 function compared(a: unknown, b: unknown): number {

@@ -21,6 +21,12 @@ describe('templates', () => {
     ['{{if .Empty}}a{{else if eq .N 3}}b{{else}}c{{end}}', 'b'],
     ['{{printf "%s-%d %q %%" .A.B .N "q"}}', 'x-3 "q" %'],
     ['{{if and (ge .N 3) (le .N 3) (lt "a" "b")}}in{{end}}', 'in'],
+    ['{{if and (index .A "gone") .N}}a{{else}}b{{end}}', 'b'],
+    ['{{if and .N (index .A "gone")}}a{{else}}b{{end}}', 'b'],
+    [
+      '{{and .N .A.B}} {{and .Empty .N}} {{or .Empty .N}} {{or .N .A.B}} {{or .Empty ""}}',
+      'x  3 3 ',
+    ],
     ['{{"}}"}}', '}}'],
     ['{{"a\\"}}b"}}', 'a"}}b'],
     ['{{`}}`}}', '}}'],
