@@ -5,6 +5,7 @@
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
+import { STOPPED_LABEL } from '../../common/model/stack.ts';
 import { CONDITION_WORDS, startDependencies } from '../../common/model/start-order.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
 import { hasFailed, isUnplaced, isWanted } from './task-life.ts';
@@ -26,6 +27,8 @@ export interface ServiceProgress {
   readonly text: string;
   /** nothing of it has to be watched any longer for failures */
   readonly isSettled: boolean;
+  /** its update goes on: what runs now is not all that is to come */
+  readonly isUpdating: boolean;
 }
 
 export interface StackMoment {
@@ -35,7 +38,7 @@ export interface StackMoment {
   readonly nodes: readonly NodeJson[];
 }
 
-/** @param changed by this deployment: what became of earlier updates does not count */
+/** @param changed whether this command changed it; if not, a rollback is one of an earlier update */
 export function serviceProgress(
   name: string,
   { services, tasks, nodes }: StackMoment,
@@ -50,8 +53,10 @@ export function serviceProgress(
   if (seats.failed > 0) return progress(name, 'failed', seats.ready, seats.wanted, seats.text);
   const isUp = seats.ready >= seats.wanted && seats.surplus === 0;
   if (isUp) {
-    const isSettled = seats.isOver || service.UpdateStatus?.State === 'completed';
-    return { ...progress(name, 'up', seats.ready, seats.wanted, seats.text), isSettled };
+    const { State } = service.UpdateStatus ?? {};
+    const isSettled = seats.isOver || State === 'completed';
+    const up = progress(name, 'up', seats.ready, seats.wanted, seats.text);
+    return { ...up, isSettled, isUpdating: State === 'updating' };
   }
   const waitsFor = heldText(service, own, seats);
   if (waitsFor !== null) return progress(name, 'held', seats.ready, seats.wanted, waitsFor);
@@ -66,7 +71,7 @@ function progress(
   wanted: number,
   text: string,
 ): ServiceProgress {
-  return { name, state, ready, wanted, text, isSettled: state !== 'up' };
+  return { name, state, ready, wanted, text, isSettled: state !== 'up', isUpdating: false };
 }
 
 function updateText(
@@ -83,6 +88,9 @@ function updateText(
   }
   return null;
 }
+
+/** True of a service that the managers have not looked at yet, too. */
+const NOWHERE_TEXT = 'no node has taken a task of it';
 
 interface Seats {
   readonly ready: number;
@@ -108,16 +116,17 @@ function jobSeats(service: ServiceJson, tasks: readonly TaskJson[]): Seats {
   const errors = job.slots.map(({ error }) => error).filter((text) => text !== '');
   // Before the tasks of a global job are there it is not known how many there will be.
   const known = job.total > 0 || service.Spec.Mode?.ReplicatedJob !== undefined;
+  const text = job.completed === job.total ? 'complete' : (errors[0] ?? 'at work');
   return {
     ready: job.completed,
     wanted: known ? job.total : 1,
     surplus: 0,
     moving: wanted.length - unplaced,
-    unplaced,
+    unplaced: known ? unplaced : 1,
     prepared,
     failed: isOver(job) && known ? job.failed : 0,
     isOver: true,
-    text: job.completed === job.total && known ? 'complete' : (errors[0] ?? 'at work'),
+    text: known ? text : NOWHERE_TEXT,
   };
 }
 
@@ -139,6 +148,12 @@ function keptSeats(
     .filter((seat) => seat !== null);
   const count = (kind: Seat['kind']): number => seats.filter((seat) => seat.kind === kind).length;
   const ready = count('running') + count('done');
+  if (isNowhere(service, seats)) {
+    const isUpdating = service.UpdateStatus?.State === 'updating';
+    const text = isUpdating ? 'waits for tasks' : NOWHERE_TEXT;
+    const one = { moving: isUpdating ? 1 : 0, unplaced: isUpdating ? 0 : 1 };
+    return { ready: 0, wanted: 1, surplus: 0, ...one, prepared: 0, failed: 0, isOver: false, text };
+  }
   const wanted = replicated ? (replicated.Replicas ?? 1) : seats.length;
   return {
     ready,
@@ -151,6 +166,12 @@ function keptSeats(
     isOver: ready > 0 && count('done') === ready,
     text: seatsText(seats, ready >= wanted),
   };
+}
+
+/** It is to run on every node that fits, and has a task of its present words on none. */
+function isNowhere({ Spec }: ServiceJson, seats: readonly Seat[]): boolean {
+  const isStopped = Object.hasOwn(Spec.Labels ?? {}, STOPPED_LABEL);
+  return Spec.Mode?.Global !== undefined && seats.length === 0 && !isStopped;
 }
 
 interface Seat {

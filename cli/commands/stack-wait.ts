@@ -120,7 +120,8 @@ async function followChanges(
       else if (!upSinceMs.has(name)) upSinceMs.set(name, nowMs);
       const service = moment.services.find(({ Spec }) => Spec.Name === name);
       const watchedMs = changed.has(name) && !one.isSettled ? monitorMs(service) : 0;
-      const isStable = nowMs - (upSinceMs.get(name) ?? nowMs) >= watchedMs;
+      const upMs = nowMs - (upSinceMs.get(name) ?? nowMs);
+      const isStable = !one.isUpdating && upMs >= watchedMs;
       return { ...one, isStable };
     });
     picture?.show(progress);

@@ -331,6 +331,25 @@ describe('how a deployment ends', () => {
     expect((await up()).stdout).toContain('shop_every: 2/2 running, converged');
   });
 
+  test('a global service is not up while its update has nodes before it', async () => {
+    const text = (image: string) =>
+      `services: {every: {image: "${image}", deploy: {mode: global, update_config: {delay: 20s}}}}\n`;
+    write(text('e:1'));
+    await up();
+    write(text('e:2'));
+    expect((await up()).status).toBe(0);
+    const running = world.rooms.running(world.service('shop_every').id);
+    expect(running.map(({ spec }) => spec.container.image)).toEqual(['e:2', 'e:2', 'e:2']);
+  });
+
+  test.each(['global', 'global-job'])('with 4 when no node takes a %s', async (mode) => {
+    write(
+      `services: {every: {image: e, deploy: {mode: ${mode}, placement: {constraints: [node.labels.x==y]}}}}\n`,
+    );
+    const { status, stderr } = await up();
+    expect([status, stderr]).toEqual([4, 'shop_every: no node has taken a task of it\n']);
+  });
+
   test('what waits for a service that failed for good does not come', async () => {
     write(`services:
   web: {image: w, depends_on: {once: {condition: service_completed_successfully}}}
