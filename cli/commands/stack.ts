@@ -1,10 +1,10 @@
 /** `skep stack ls | services | ps | rm`. Deploying is in stack-deploy.ts. */
 
+import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { DEPLOYMENT_LABEL, NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
-import { Changes } from './changes.ts';
 import {
   type CommandContext,
   type Configure,
@@ -16,6 +16,7 @@ import {
   warnLine,
 } from './context.ts';
 import { listServices } from './service.ts';
+import { waitForTasks } from './task-wait.ts';
 import { listTasks, type TaskListFlags } from './tasks.ts';
 
 /** The filter for everything that belongs to a stack. */
@@ -193,20 +194,14 @@ async function removalsOf(
   };
 }
 
-/** Those of nodes that are down are not waited for. */
+/** Those of a service that could not be removed, or that somebody deploys meanwhile, stay. */
 async function tasksGone(context: CommandContext, stack: string): Promise<void> {
-  const changes = new Changes(context, ['task', 'node']);
-  try {
-    while (await someLeft(context, stack)) await changes.next();
-  } finally {
-    changes.close();
-  }
-}
-
-async function someLeft({ client }: CommandContext, stack: string): Promise<boolean> {
-  const [tasks, nodes] = await Promise.all([client.tasks(ofStack(stack)), client.nodes()]);
-  const ready = new Set(
-    nodes.filter(({ Status }) => Status?.State === 'ready').map(({ ID }) => ID),
-  );
-  return tasks.some(({ NodeID }) => !NodeID || ready.has(NodeID));
+  const filter = ofStack(stack);
+  const isOver = async (tasks: readonly TaskJson[]): Promise<boolean> => {
+    if (tasks.length === 0) return true;
+    const services = await context.client.services(filter);
+    const there = new Set(services.map(({ ID }) => ID));
+    return tasks.every(({ ServiceID }) => there.has(ServiceID));
+  };
+  await waitForTasks(context, { filter, isOver });
 }

@@ -4,7 +4,6 @@ import type { ServiceJson, ServiceSpecJson } from '../../common/model/engine-jso
 import { STOPPED_LABEL } from '../../common/model/stack.ts';
 import { inStartOrder } from '../../common/model/start-order.ts';
 import { naturalCompare } from '../output/table.ts';
-import { Changes } from './changes.ts';
 import {
   type CommandContext,
   type Configure,
@@ -20,6 +19,7 @@ import { ofStack } from './stack.ts';
 import { type WaitFlags, waitFlags } from './stack-deploy.ts';
 import { END_STATUS, waitForStack } from './stack-wait.ts';
 import { hasEnded } from './task-life.ts';
+import { type TaskWait, waitForTasks } from './task-wait.ts';
 
 /** A constraint that no node meets: node ids have 25 characters. */
 const NOWHERE = 'node.id==stopped';
@@ -85,22 +85,7 @@ async function tell(context: CommandContext, verb: Verb, service: ServiceJson): 
   return true;
 }
 
-/** Until nothing of these tasks runs any more. */
-async function tasksEnded(
-  context: CommandContext,
-  filter: Readonly<Record<string, readonly string[]>>,
-): Promise<void> {
-  const changes = new Changes(context, ['task']);
-  try {
-    for (;;) {
-      const tasks = await context.client.tasks(filter);
-      if (tasks.every(hasEnded)) return;
-      await changes.next();
-    }
-  } finally {
-    changes.close();
-  }
-}
+const allEnded: TaskWait['isOver'] = (tasks) => tasks.every(hasEnded);
 
 // ---- services ------------------------------------------------------------------------------------
 
@@ -119,7 +104,8 @@ function serviceVerb(verb: Verb): Configure {
           });
         } finally {
           if (!flags.detach && told.length > 0) {
-            if (verb === 'stop') await tasksEnded(context, { service: told.map(([, id]) => id) });
+            const filter = { service: told.map(([, id]) => id) };
+            if (verb === 'stop') await waitForTasks(context, { filter, isOver: allEnded });
             else await waitForServices(context, told, flags);
           }
         }
@@ -153,8 +139,11 @@ function stackVerb(verb: Verb): Configure {
         }
         if (flags.detach || changed.size === 0) return;
         if (verb === 'stop') {
-          await tasksEnded(context, { service: kept.map(({ ID }) => ID) });
-          return;
+          const filter = { service: kept.map(({ ID }) => ID) };
+          const { timeout } = flags;
+          if (await waitForTasks(context, { filter, isOver: allEnded, timeout })) return;
+          warnLine(context, `Stack ${stack}: timed out`);
+          throw new ExitError(END_STATUS['timed-out']);
         }
         const end = await waitForStack(context, stack, { names: changed, changed, ...flags });
         if (end !== null && END_STATUS[end] !== 0) throw new ExitError(END_STATUS[end]);

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ApiError } from '../../../../cli/client/transport.ts';
 import { rm } from '../../../../cli/commands/stack.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import {
@@ -37,6 +38,13 @@ afterEach(() => world.stop());
 
 const running = (name: string): TaskId[] =>
   world.rooms.running(world.service(name).id).map(({ id }) => id);
+/** The first node goes down with its tasks, of which it says nothing more. */
+async function loseNode(): Promise<void> {
+  const { id } = world.rooms.nodes()[0]!;
+  world.rooms.silent.add(id);
+  await world.rooms.setNode(id, (node) => ({ ...node, status: { ...node.status, state: 'down' } }));
+  await world.rooms.rest();
+}
 const counts = (): number[] => ['shop_web', 'shop_db', 'shop_every'].map((n) => running(n).length);
 
 describe('a service', () => {
@@ -66,6 +74,12 @@ describe('a service', () => {
       );
     },
   );
+
+  test('is stopped without the word of a node that is down', async () => {
+    await loseNode();
+    const { status } = await world.run(serviceStop, ['shop_every']);
+    expect([status, running('shop_every')]).toEqual([0, []]);
+  });
 
   test('that is stopped is started by a deployment', async () => {
     await world.run(serviceStop, ['shop_web']);
@@ -102,6 +116,31 @@ describe('a stack', () => {
     await world.run(stackStop, ['shop']);
     world.rooms.outcome = () => 'failed';
     expect((await world.run(stackStart, ['-q', '--timeout', '20s', 'shop'])).status).toBe(3);
+  });
+
+  test('that does not stop in time says so by its exit status', async () => {
+    for (const { id } of world.rooms.nodes()) world.rooms.silent.add(id);
+    const startMs = world.rooms.test.clock.wallMs();
+    const { status, stderr } = await world.run(stackStop, ['--timeout', '20s', 'shop']);
+    expect([status, stderr]).toEqual([3, 'Stack shop: timed out\n']);
+    expect(world.rooms.test.clock.wallMs() - startMs).toBe(20_000);
+  });
+
+  test('is stopped without the word of a node that is down', async () => {
+    await loseNode();
+    expect((await world.run(stackStop, ['--timeout', '20s', 'shop'])).status).toBe(0);
+  });
+
+  test('of which a service cannot be removed is not waited for without end', async () => {
+    world.beforeCall = async (method, path) => {
+      if (method !== 'DELETE' || path !== `/services/${world.service('shop_db').id}`) return;
+      throw new ApiError(500, 'no leader');
+    };
+    const { status, stderr } = await world.run(rm, ['shop']);
+    expect(status).toBe(1);
+    expect(stderr).toContain('Failed to remove service shop_db: ');
+    expect(world.names('service')).toEqual(['shop_db']);
+    expect(world.rooms.test.store.view((view) => view.count('task'))).toBe(1);
   });
 
   test('that is not there is an error', async () => {
