@@ -212,7 +212,7 @@ async function collect(
 ): Promise<void> {
   const { client } = context;
   for (const { config } of deployments.slice(RECORDS_MAX)) {
-    await client.secretRemove('configs', config.ID);
+    await removeUnused(context, 'configs', config.ID);
   }
   const services = await client.services();
   const specs = services.flatMap(({ Spec, PreviousSpec }) => [Spec, PreviousSpec ?? Spec]);
@@ -248,7 +248,7 @@ function usedFiles({ TaskTemplate }: ServiceSpecJson, kind: 'secret' | 'config')
     : Configs.map(({ ConfigName }) => ConfigName);
 }
 
-/** A service that came to use it meanwhile keeps it. */
+/** A service that came to use it meanwhile keeps it; another deployment may have removed it. */
 async function removeUnused(
   context: CommandContext,
   kind: 'secrets' | 'configs',

@@ -96,6 +96,18 @@ describe('stack history', () => {
     );
   });
 
+  test('a deployment whose old records another one removes ends well', async () => {
+    for (let at = 1; at <= 10; at++) await up('web:1', `content ${at}`);
+    let removed = 0;
+    world.beforeCall = async (method, path) => {
+      if (method !== 'DELETE' || !path.startsWith('/configs/') || removed++ > 0) return;
+      await world.call('DELETE', path, {});
+    };
+    await up('web:1', 'content 11');
+    expect(removed).toBeGreaterThan(0);
+    expect((await rows('{{.Deployment}}')).length).toBe(10);
+  });
+
   test('records are no configs to those who do not ask for them', async () => {
     await up('web:1');
     expect(await world.call('GET', '/configs', {})).toEqual([]);
