@@ -120,13 +120,8 @@ function variables(
 ): [string, string][] {
   const path = item.text();
   if (path === undefined) return [];
-  const { readFile, env } = scope.request;
-  let bytes: Uint8Array | null;
-  try {
-    bytes = required ? scope.readFile(path, item.place) : readFile(path);
-  } catch {
-    return [];
-  }
+  const { env } = scope.request;
+  const bytes = scope.readFile(path, item.place, required);
   if (bytes === null) return [];
   const text = Buffer.from(bytes).toString('utf8');
   const parse = format === 'raw' ? parseEnvFile : parseDotenv;

@@ -3,7 +3,6 @@
 import { checkDependencies } from './dependencies.ts';
 import { Item } from './item.ts';
 import type { Fact } from './judge.ts';
-import type { Place } from './problems.ts';
 import type { StackScope } from './scope.ts';
 import { serviceSection } from './service-section.ts';
 import type { Stack, StackRequest } from './stack.ts';
@@ -15,7 +14,7 @@ export interface Conversion {
   readonly findings: Findings;
   /** what is refused by them is not read; what is found to have no effect is added */
   readonly facts: Fact[];
-  readonly readFile: (path: string, place: Place) => Uint8Array | null;
+  readonly readFile: StackScope['readFile'];
 }
 
 /** Problems are noted; the stack is of use only when there are none. */

@@ -3,6 +3,7 @@
  * one file at a time; how files go together is not known here.
  */
 import { dirname, isAbsolute, join, relative } from 'node:path';
+import { SkepError } from '../../common/base/errors.ts';
 import { mendBlanks } from './blanks.ts';
 import { conform, type PathBase } from './conform.ts';
 import { parseDotenv } from './dotenv.ts';
@@ -67,23 +68,31 @@ export class LoadContext {
     return source;
   }
 
-  read(path: string, place: Place): Uint8Array | null {
+  /** null when it cannot be read: a problem at `place`, unless it need not be there and is not. */
+  read(path: string, place: Place, isRequired = true): Uint8Array | null {
     try {
       return this.#readFile(path);
     } catch (err) {
-      const code = (err as NodeJS.ErrnoException).code ?? String(err);
-      this.findings.problem(place, `cannot read ${this.#shown(path)}: ${code}`);
+      if (isRequired || !isMissing(err)) {
+        this.findings.problem(place, this.#unreadable(path, err));
+      }
       return null;
     }
   }
 
-  /** undefined for a file that is not there. */
+  /** undefined for a file that is not there. Throws `invalid-argument` for one that cannot be read. */
   readIfThere(path: string): string | undefined {
     try {
       return Buffer.from(this.#readFile(path)).toString('utf8');
-    } catch {
-      return undefined;
+    } catch (err) {
+      if (isMissing(err)) return undefined;
+      throw new SkepError('invalid-argument', this.#unreadable(path, err));
     }
+  }
+
+  #unreadable(path: string, err: unknown): string {
+    const code = (err as NodeJS.ErrnoException).code ?? String(err);
+    return `cannot read ${this.#shown(path)}: ${code}`;
   }
 
   /** The values of one file by itself; null when they cannot be read (the problems are noted). */
@@ -116,6 +125,8 @@ export class LoadContext {
     return new SourceText(source.path, text);
   }
 }
+
+const isMissing = (err: unknown): boolean => (err as NodeJS.ErrnoException).code === 'ENOENT';
 
 /** Files that make one model, and what they start from. */
 export interface ProjectFiles {

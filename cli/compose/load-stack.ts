@@ -66,7 +66,7 @@ function convertRequest(request: StackRequest) {
     request: { ...request, env },
     findings: context.findings,
     facts,
-    readFile: (path, place) => context.read(path, place),
+    readFile: (path, place, isRequired) => context.read(path, place, isRequired),
   });
   return { context, stack, model, facts };
 }

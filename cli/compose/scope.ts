@@ -21,8 +21,8 @@ export interface Declaration {
 
 export interface StackScope {
   readonly request: StackRequest;
-  /** reads a file by absolute path; a failure is a problem at the place, and null */
-  readonly readFile: (path: string, place: Place) => Uint8Array | null;
+  /** reads a file by absolute path; a failure is a problem at the place, and null; one that need not be there is no failure */
+  readonly readFile: (path: string, place: Place, isRequired?: boolean) => Uint8Array | null;
   readonly networks: ReadonlyMap<string, Declaration>;
   readonly volumes: ReadonlyMap<string, VolumeDeclaration>;
   readonly secrets: ReadonlyMap<string, Declaration>;

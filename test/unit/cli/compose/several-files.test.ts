@@ -313,6 +313,27 @@ describe('include', () => {
     });
   });
 
+  test('a file of variables that is there and cannot be read is a problem, one that is not there is none', () => {
+    const files = {
+      'a.yml': 'include: [sub/b.yml]\n',
+      'sub/b.yml': 'services: {db: {image: db, env_file: [{path: v.env, required: false}]}}\n',
+    };
+    const refusing = (name: string, code: string) => {
+      const plain = request(files, ['a.yml']);
+      const readFile = (path: string): Uint8Array => {
+        if (path !== `/src/${name}`) return plain.readFile(path);
+        throw Object.assign(new Error(code), { code });
+      };
+      return { readFile };
+    };
+    for (const name of ['.env', 'sub/.env', 'sub/v.env']) {
+      expect(() => loadStack(request(files, ['a.yml'], refusing(name, 'ENOENT')))).not.toThrow();
+      expect(() => loadStack(request(files, ['a.yml'], refusing(name, 'EACCES')))).toThrow(
+        `cannot read ${name}: EACCES`,
+      );
+    }
+  });
+
   test('env_file of an entry takes the place of .env; the command and the includer win', () => {
     const files = {
       'a.yml': 'include: [{path: b.yml, env_file: [v.env]}]\n',
