@@ -46,21 +46,35 @@ export function parseMountFlag(text: string): MountJson {
   return draft;
 }
 
-/** `/run` or `/run:size=64m,mode=1777`. Throws `invalid-argument`. */
+/** What every tmpfs of a task is mounted with. */
+const TMPFS_ALWAYS = ['nosuid', 'nodev', 'noexec'];
+
+/** `/run` or `/run:ro,noexec,size=64m,mode=1777`. Throws `invalid-argument` that names the option. */
 export function parseTmpfs(text: string): MountJson {
-  const [target = '', options = ''] = text.split(':');
+  const [target = '', ...rest] = text.split(':');
+  const options = rest.join(':');
   const set: Mutable<NonNullable<MountJson['TmpfsOptions']>> = {};
+  let isReadOnly = false;
   for (const word of options === '' ? [] : options.split(',')) {
     const [key, value = ''] = word.split('=');
     if (key === 'size') set.SizeBytes = parseSizeBytes(value);
-    else if (key === 'mode' && /^[0-7]{1,4}$/.test(value)) set.Mode = Number.parseInt(value, 8);
-    else throw new SkepError('invalid-argument', `unknown option "${word}" of a tmpfs`);
+    else if (key === 'mode' && /^0?[0-7]{1,4}$/.test(value)) set.Mode = Number.parseInt(value, 8);
+    else if (word === 'ro' || word === 'rw') isReadOnly = word === 'ro';
+    else if (!TMPFS_ALWAYS.includes(word)) throw tmpfsRefusal(word);
   }
   return {
     Type: 'tmpfs',
     Target: target,
+    ...(isReadOnly && { ReadOnly: true }),
     ...(Object.keys(set).length > 0 && { TmpfsOptions: set }),
   };
+}
+
+function tmpfsRefusal(word: string): SkepError {
+  const why = ['suid', 'dev', 'exec'].includes(word)
+    ? `: that of a task is always ${TMPFS_ALWAYS.join(', ')}`
+    : '';
+  return new SkepError('invalid-argument', `option "${word}" of a tmpfs is not supported${why}`);
 }
 
 const SHARED_MEMORY_MODE = 0o1777;

@@ -7,7 +7,7 @@ import {
   parseUlimit,
 } from '../../../../cli/compose/files.ts';
 import { interpolate } from '../../../../cli/compose/interpolate.ts';
-import { parseMountFlag } from '../../../../cli/compose/mounts.ts';
+import { parseMountFlag, parseTmpfs } from '../../../../cli/compose/mounts.ts';
 import { parseShortPorts } from '../../../../cli/compose/ports.ts';
 import { editDistance, nearestWord, SourceText } from '../../../../cli/compose/problems.ts';
 import { splitShellWords } from '../../../../cli/compose/shell-words.ts';
@@ -137,6 +137,21 @@ describe('values', () => {
       { Type: 'volume', Target: '/d', VolumeOptions: { Labels: { a: 'b,c' } } },
     ],
   ])('mount %s', (text, mount) => expect(parseMountFlag(text)).toEqual(mount));
+
+  const ofRun = { Type: 'tmpfs', Target: '/run' };
+  test.each([
+    ['/run', ofRun],
+    ['/run:rw,noexec,nosuid,nodev', ofRun],
+    ['/run:ro,noexec,size=64m', { ...ofRun, ReadOnly: true, TmpfsOptions: { SizeBytes: 2 ** 26 } }],
+    ['/run:mode=01777', { ...ofRun, TmpfsOptions: { Mode: 0o1777 } }],
+  ])('tmpfs %s', (text, mount) => expect(parseTmpfs(text)).toEqual(mount));
+
+  test.each([
+    ['/run:exec', 'option "exec" of a tmpfs is not supported: that of a task is always nosuid, '],
+    ['/run:uid=7', 'option "uid=7" of a tmpfs is not supported'],
+    ['/run:mode=9', 'option "mode=9" of a tmpfs is not supported'],
+    ['/run:ro:rw', 'option "ro:rw" of a tmpfs is not supported'],
+  ])('no tmpfs: %s', (text, why) => expect(() => parseTmpfs(text)).toThrow(why));
 
   test.each([
     ['source=v', /target is required/],
