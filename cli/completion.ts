@@ -60,7 +60,7 @@ const OPERANDS: Readonly<Record<string, readonly Kind[]>> = {
   ...each('network', 'connect disconnect', ['network', 'container']),
   ...each('secret', 'inspect rm', ['secret']),
   ...each('config', 'inspect rm', ['config']),
-  ...each('volume', 'inspect rm update', ['volume']),
+  ...each('volume', 'inspect rm', ['volume']),
   ...each('image', 'history inspect push rm save tag', ['image']),
   ...each('image', 'import load', ['file']),
   ...each('container', 'create run', ['image', 'file']),
