@@ -32,6 +32,7 @@ export interface ServiceProgress {
 }
 
 export interface StackMoment {
+  /** with their counts of tasks */
   readonly services: readonly ServiceJson[];
   /** those that say what their services say now */
   readonly tasks: readonly TaskJson[];
@@ -148,11 +149,8 @@ function keptSeats(
     .filter((seat) => seat !== null);
   const count = (kind: Seat['kind']): number => seats.filter((seat) => seat.kind === kind).length;
   const ready = count('running') + count('done');
-  if (isNowhere(service, seats)) {
-    const isUpdating = service.UpdateStatus?.State === 'updating';
-    const text = isUpdating ? 'waits for tasks' : NOWHERE_TEXT;
-    const one = { moving: isUpdating ? 1 : 0, unplaced: isUpdating ? 0 : 1 };
-    return { ready: 0, wanted: 1, surplus: 0, ...one, prepared: 0, failed: 0, isOver: false, text };
+  if (seats.length === 0 && service.Spec.Mode?.Global && !isStopped(service)) {
+    return unknownSeats(service);
   }
   const wanted = replicated ? (replicated.Replicas ?? 1) : seats.length;
   return {
@@ -168,10 +166,18 @@ function keptSeats(
   };
 }
 
-/** It is to run on every node that fits, and has a task of its present words on none. */
-function isNowhere({ Spec }: ServiceJson, seats: readonly Seat[]): boolean {
-  const isStopped = Object.hasOwn(Spec.Labels ?? {}, STOPPED_LABEL);
-  return Spec.Mode?.Global !== undefined && seats.length === 0 && !isStopped;
+const isStopped = ({ Spec }: ServiceJson): boolean =>
+  Object.hasOwn(Spec.Labels ?? {}, STOPPED_LABEL);
+
+/** Of a global service without a task of its present words: how many there will be is not known. */
+function unknownSeats({ Spec, ServiceStatus, UpdateStatus }: ServiceJson): Seats {
+  const none = { ready: 0, wanted: 1, surplus: 0, failed: 0, isOver: false };
+  // Those of its words before stand: the update has yet to come to the first node.
+  const isChanging = UpdateStatus?.State === 'updating' || (ServiceStatus?.DesiredTasks ?? 0) > 0;
+  if (!isChanging) return { ...none, moving: 0, unplaced: 1, prepared: 0, text: NOWHERE_TEXT };
+  const isHeld = !UpdateStatus && startDependencies(Spec.Labels ?? {}).length > 0;
+  const counts = { moving: isHeld ? 0 : 1, unplaced: 0, prepared: isHeld ? 1 : 0 };
+  return { ...none, ...counts, text: 'waits for tasks' };
 }
 
 interface Seat {

@@ -136,7 +136,7 @@ async function followChanges(
 
 async function momentOf({ client }: CommandContext, stack: string): Promise<StackMoment> {
   const [services, tasks, nodes] = await Promise.all([
-    client.services(ofStack(stack)),
+    client.services(ofStack(stack), true),
     client.tasks({ ...ofStack(stack), '_up-to-date': ['true'] }),
     client.nodes(),
   ]);

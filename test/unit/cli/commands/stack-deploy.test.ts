@@ -342,6 +342,20 @@ describe('how a deployment ends', () => {
     expect(running.map(({ spec }) => spec.container.image)).toEqual(['e:2', 'e:2', 'e:2']);
   });
 
+  test('a global service that waits with its update for one that failed is not one that no node takes', async () => {
+    const text = (image: string) => `services:
+  every: {image: "${image}", deploy: {mode: global}, depends_on: [db]}
+  db: {image: "${image}"}
+`;
+    write(text('e:1'));
+    await up();
+    write(text('e:2'));
+    world.rooms.outcome = fails('shop_db');
+    const { status, stdout } = await up();
+    expect(status).toBe(1);
+    expect(stdout).toContain('shop_every: 0/1 waits for shop_db to start\n');
+  });
+
   test.each(['global', 'global-job'])('with 4 when no node takes a %s', async (mode) => {
     write(
       `services: {every: {image: e, deploy: {mode: ${mode}, placement: {constraints: [node.labels.x==y]}}}}\n`,
