@@ -5,19 +5,13 @@
  */
 import type { Duplex } from 'node:stream';
 import { SkepError } from '../common/base/errors.ts';
-import { containerIdOf } from '../common/model/container-id.ts';
+import { containerIdOf, TASK_START_CHARS_MIN } from '../common/model/container-id.ts';
 import type { NodeId, TaskId } from '../common/model/ids.ts';
 import type { Task } from '../common/model/task.ts';
 import { containerApi } from '../common/rpc/node-methods.ts';
 import type { RpcClients } from '../common/rpc/pool.ts';
 import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
 import type { ReadView, Store } from './store/types.ts';
-
-/**
- * Shortest start of an id that is looked for in the whole cluster. Clients try a word as a container's before they try
- * it as a service's: among 20,000 tasks some id begins with almost any word of three letters.
- */
-const PREFIX_CHARS_MIN = 6;
 
 export interface RemoteContainer {
   /** 64 hexadecimal characters */
@@ -46,7 +40,7 @@ export class RemoteContainers {
   }
 
   /**
-   * By id of the container or the task, by name, or by the start of an id (PREFIX_CHARS_MIN or more). Null when it is
+   * By id of the container or the task, by name, or by the start of an id (TASK_START_CHARS_MIN or more). Null when it is
    * nobody's, this node's, or that of a task without a node. Throws `invalid-argument` when several could be meant.
    */
   find(reference: string): RemoteContainer | null {
@@ -81,7 +75,7 @@ export class RemoteContainers {
 
   #taskOf(view: ReadView, name: string): Task | undefined {
     const exact = view.get('task', name) ?? view.byName('task', name)[0];
-    if (exact || name.length < PREFIX_CHARS_MIN || !/^[0-9a-z]+$/.test(name)) return exact;
+    if (exact || name.length < TASK_START_CHARS_MIN || !/^[0-9a-z]+$/.test(name)) return exact;
     const tasks = view.list('task');
     const matches = tasks.filter(
       ({ id }) => id.startsWith(name) || this.#idOf(id).startsWith(name),

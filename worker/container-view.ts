@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../common/base/clock.ts';
 import { hasCode, SkepError } from '../common/base/errors.ts';
-import { containerIdOf } from '../common/model/container-id.ts';
+import { containerIdOf, TASK_START_CHARS_MIN } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
 import type { TaskId } from '../common/model/ids.ts';
 import { logDriverInForce } from '../common/model/log-driver.ts';
@@ -211,7 +211,7 @@ export class ContainerView {
     return out.sort((a, b) => b.createdAtMs - a.createdAtMs);
   }
 
-  /** By id, name, task id, or a unique start of an id. Throws `not-found`, `invalid-argument`. */
+  /** By id, name, task id, or a unique start of an id (of a task's: TASK_START_CHARS_MIN or more). Throws `not-found`, `invalid-argument`. */
   require(reference: string): ContainerInfo {
     const name = reference.replace(/^\//, '');
     const all = this.list();
@@ -219,7 +219,11 @@ export class ContainerView {
       (it) => it.id === name || it.name === name || (it.task !== null && it.task.id === name),
     );
     if (exact) return exact;
-    const starts = all.filter((it) => name.length > 0 && it.id.startsWith(name));
+    const isTaskStart = name.length >= TASK_START_CHARS_MIN;
+    const starts = all.filter(
+      ({ id, task }) =>
+        name.length > 0 && (id.startsWith(name) || (isTaskStart && task?.id.startsWith(name))),
+    );
     if (starts.length > 1) {
       throw new SkepError(
         'invalid-argument',

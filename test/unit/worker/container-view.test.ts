@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
+import type { TaskId } from '../../../common/model/ids.ts';
 import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { DEFAULT_ISOLATION, type TaskSpec } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
@@ -195,6 +196,21 @@ describe('containers of a node', () => {
     expect(await codeOf(() => view.require(twice))).toMatch(/^invalid-argument: .*ambiguous/);
     expect(await codeOf(() => view.require('nope'))).toBe('not-found: No such container: nope');
     expect(await codeOf(() => view.require(''))).toMatch(/^not-found/);
+  });
+
+  test("are found by a start of the task's id, as `service ps` prints it, if it is no word", async () => {
+    const start = 'xk2v9q7m1d0z';
+    const tasks = [
+      `${start}aaaaaaaaaaaaa`,
+      `${start}bbbbbbbbbbbbb`,
+      'yk2v9q7m1d0zccccccccccccc',
+    ].map((id) => aTask({ id: id as TaskId }));
+    const { view } = scene(tasks);
+    for (const reference of ['yk2v9q7m1d0z', 'yk2v9q', `${start}a`]) {
+      expect(view.require(reference).task?.id.startsWith(reference)).toBe(true);
+    }
+    expect(await codeOf(() => view.require(start))).toMatch(/^invalid-argument: .*ambiguous/);
+    expect(await codeOf(() => view.require('yk2v9'))).toMatch(/^not-found/);
   });
 
   test('run a further command only while they run', async () => {
