@@ -20,8 +20,10 @@ export function containerFilter(
   const before = Math.min(...filters.get('before').map((name) => require(name).createdAtMs));
   const published = filters.get('publish').map(portsOf);
   const exposed = filters.get('expose').map(portsOf);
+  const isNamed = filters.names();
   return (info) =>
     matches(info, filters) &&
+    isNamed(info.name, `/${info.name}`) &&
     info.createdAtMs > since &&
     info.createdAtMs < before &&
     isAnyOf(published, publishedBy(info)) &&
@@ -31,7 +33,6 @@ export function containerFilter(
 function matches(info: ContainerInfo, filters: Filters): boolean {
   return (
     filters.any('id', (id) => info.id.startsWith(id)) &&
-    filters.any('name', (name) => info.name.includes(name.replace(/^\//, ''))) &&
     filters.labels('label', info.labels) &&
     filters.any('status', (status) => status === info.condition) &&
     filters.any('is-task', (value) => ['true', '1'].includes(value) === (info.task !== null)) &&

@@ -1,5 +1,6 @@
 /** The `filters` query parameter in both of its encodings, checked against what a list call knows. */
 import { SkepError } from '../../common/base/errors.ts';
+import { nameTest } from './name-expression.ts';
 
 /** Filter name -> its values. Names AND; values of a name OR, except labels, which AND. */
 export class Filters {
@@ -36,6 +37,12 @@ export class Filters {
   any(name: string, test: (value: string) => boolean): boolean {
     const values = this.get(name);
     return values.length === 0 || values.some(test);
+  }
+
+  /** The test of the filter `name`: regular expressions, one of which must match one of the names. */
+  names(): (...names: readonly string[]) => boolean {
+    const tests = this.get('name').map(nameTest);
+    return (...names) => tests.length === 0 || tests.some((test) => names.some(test));
   }
 
   /** `key` or `key=value`, all of which `labels` must have. */

@@ -148,13 +148,14 @@ type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;
 export function networkTest(filters: Filters): NetworkTest {
   const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
   const [dangling] = filters.get('dangling').map((text) => booleanOf('dangling', text));
+  const isNamed = filters.names();
   return (row, used) => {
     const builtin = isPredefinedNetwork(row.Name);
     return (
       filters.any('driver', (driver) => row.Driver === driver) &&
       filters.any('id', (id) => row.Id.startsWith(id)) &&
       filters.labels('label', row.Labels) &&
-      filters.any('name', (name) => row.Name.includes(name)) &&
+      isNamed(row.Name) &&
       filters.any('scope', (scope) => row.Scope === scope) &&
       (type.length === 0 || type.includes(builtin ? 'builtin' : 'custom')) &&
       // What every node has by itself is never in the way.

@@ -9,7 +9,10 @@ import type { Routes } from './server.ts';
 export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
   routes.add('GET', '/volumes', (context) => {
     const filters = Filters.parse(context.text('filters'), ['name', 'label', 'driver', 'dangling']);
-    const rows = volumes.list().filter((volume) => matches(volume, filters));
+    const isNamed = filters.names();
+    const rows = volumes
+      .list()
+      .filter((volume) => isNamed(volume.name) && matches(volume, filters));
     context.send(200, { Volumes: rows.map(volumeToJson), Warnings: null });
   });
 
@@ -59,7 +62,6 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
 
 function matches(volume: VolumeRecord, filters: Filters): boolean {
   return (
-    filters.any('name', (name) => volume.name.includes(name)) &&
     filters.labels('label', volume.labels) &&
     filters.any('driver', (driver) => volume.driver === driver) &&
     filters.any('dangling', (value) => (value === 'true') === (volume.usedBy.length === 0))

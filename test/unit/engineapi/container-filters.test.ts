@@ -42,6 +42,9 @@ describe('filters of containers', () => {
     [{ volume: ['data'] }, 'b'],
     [{ volume: ['/in'] }, 'b'],
     [{ volume: ['other'] }, ''],
+    [{ name: ['^a$', '^/b$'] }, 'ab'],
+    [{ name: ['/c'] }, 'c'],
+    [{ name: ['[ab]'], publish: ['80'] }, 'a'],
   ])('%j', (filters, expected) => {
     expect(shownBy(filters as Record<string, string[]>)).toBe(expected);
   });

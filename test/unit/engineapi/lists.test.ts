@@ -106,6 +106,7 @@ describe('the list of networks', () => {
     [{ type: ['builtin', 'custom'], driver: ['overlay'] }, ['used', 'idle', 'mesh']],
     [{ scope: ['swarm'], name: ['s'] }, ['used', 'mesh']],
     [{ label: ['a=b'] }, ['used']],
+    [{ name: ['^idle$', '^use'] }, ['used', 'idle']],
   ])('with %j', async (filters, expected) => {
     expect(await names(filters)).toEqual(expected);
   });
