@@ -13,7 +13,7 @@ import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { consoleSizeFromJson, consoleSizeOf } from './json/console-size.ts';
 import { JsonReader } from './json/reader.ts';
-import { relay, whenGone } from './process-streams.ts';
+import { type RelayRules, relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
 
 export interface ExecRoutesOptions {
@@ -29,6 +29,8 @@ interface ExecRecord {
   /** of its events: the container's, as it was when the exec was made */
   readonly attributes: StringMap;
   readonly spec: ExecSpec;
+  /** which of its output its client wants */
+  readonly output: Pick<RelayRules, 'stdout' | 'stderr'>;
   /** rows and columns of a terminal to begin with; null = nobody said */
   readonly consoleSize: readonly [number, number] | null;
   /** Set before its process is: what two ask for at once is started once. */
@@ -55,7 +57,11 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
     const info = containers.require(context.param('id'));
     requireAnswering(info, 'exec');
     const json = new JsonReader(await context.json());
-    const record = execs.create(info, execSpecOf(json), wantedSize(json, json.boolean('Tty')));
+    const record = execs.create(info, {
+      spec: execSpecOf(json),
+      output: { stdout: json.boolean('AttachStdout'), stderr: json.boolean('AttachStderr') },
+      consoleSize: wantedSize(json, json.boolean('Tty')),
+    });
     tell(record, `exec_create: ${record.spec.args.join(' ')}`);
     context.send(201, { Id: record.id });
   });
@@ -90,6 +96,8 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
         tty: record.spec.tty,
       },
       OpenStdin: record.spec.stdin,
+      OpenStdout: record.output.stdout,
+      OpenStderr: record.output.stderr,
       ContainerID: record.containerId,
       Pid: record.session?.pid ?? 0,
     });
@@ -107,13 +115,12 @@ export class Execs {
 
   create(
     { id: containerId, attributes }: ContainerInfo,
-    spec: ExecSpec,
-    consoleSize: ExecRecord['consoleSize'],
+    wish: Pick<ExecRecord, 'spec' | 'output' | 'consoleSize'>,
   ): ExecRecord {
     if (this.#records.size >= EXECS_KEPT) this.#dropOldest();
     const id = mintExecId(containerId, this.#random);
     const state = { hasBegun: false, session: null, exitCode: null };
-    const record: ExecRecord = { id, containerId, attributes, spec, consoleSize, ...state };
+    const record: ExecRecord = { id, containerId, attributes, ...wish, ...state };
     this.#records.set(id, record);
     return record;
   }
@@ -181,7 +188,7 @@ async function startExec(
   const { tty, stdin } = record.spec;
   const input = stdin ? 'ends' : 'none';
   // Its exit code is known when the client hears of its end.
-  await Promise.all([ended, relay(socket, session, { tty, stdout: true, stderr: true, input })]);
+  await Promise.all([ended, relay(socket, session, { tty, ...record.output, input })]);
   socket.end();
 }
 

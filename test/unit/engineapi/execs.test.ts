@@ -2,6 +2,7 @@ import { Duplex, PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { addExecRoutes, EXECS_KEPT, Execs } from '../../../daemon/engineapi/execs.ts';
+import { frame } from '../../../daemon/engineapi/frames.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import type { ContainerInfo, ContainerView } from '../../../worker/container-view.ts';
@@ -116,7 +117,9 @@ async function call(route: string, id: string, body: object = {}): Promise<unkno
 }
 
 const create = async (): Promise<string> => {
-  const made = await call('POST /containers/:id/exec', 'web', { Cmd: ['sh'] });
+  const made = await call('POST /containers/:id/exec', 'web', {
+    ...{ Cmd: ['sh'], AttachStdout: true, AttachStderr: true },
+  });
   return (made as { Id: string }).Id;
 };
 const start = (id: string): Promise<unknown> => call('POST /exec/:id/start', id, { Detach: true });
@@ -188,6 +191,31 @@ describe('an exec', () => {
     sessions[0]!.end(0);
     await taken;
     expect([...written]).toEqual([1, 0, 0, 0, 0, 0, 0, 3, ...Buffer.from('out')]);
+  });
+
+  test.each([
+    [{ AttachStdout: true }, ['out'], []],
+    [{ AttachStderr: true }, [], ['err']],
+    [{ AttachStdout: true, AttachStderr: true }, ['out'], ['err']],
+    [{}, [], []],
+  ])('sends what is asked for: %j', async (wish, stdout, stderr) => {
+    const made = await call('POST /containers/:id/exec', 'web', { Cmd: ['sh'], ...wish });
+    const { Id } = made as { Id: string };
+    const taken = attached(Id);
+    await settled();
+    sessions[0]!.stdout.write('out');
+    await settled();
+    sessions[0]!.stderr.write('err');
+    await settled();
+    sessions[0]!.end(0);
+    await taken;
+    const frames = [
+      ...stdout.map((it) => frame('stdout', Buffer.from(it))),
+      ...stderr.map((it) => frame('stderr', Buffer.from(it))),
+    ];
+    expect(written).toEqual(Buffer.concat(frames));
+    const open = { OpenStdout: stdout.length > 0, OpenStderr: stderr.length > 0 };
+    expect(await inspect(Id)).toMatchObject(open);
   });
 
   test.each([
