@@ -28,7 +28,7 @@ export function addEventRoutes(routes: Routes, { events, clock }: EventRoutesOpt
 }
 
 export interface EventSelection {
-  /** wall clock; null = only what comes */
+  /** wall clock; null = from the first that is kept when there is an end, else only what comes */
   readonly sinceMs: number | null;
   /** wall clock; null = for ever */
   readonly untilMs: number | null;
@@ -63,12 +63,12 @@ export async function sendEvents(
   const send = async (batch: readonly ScopedEvent[]): Promise<void> => {
     for (const event of batch) if (test(event)) await writer.write(`${eventLine(event)}\n`);
   };
-  if (sinceMs !== null) {
-    await send(
-      events
-        .kept()
-        .filter(({ timeMs }) => timeMs >= sinceMs && (untilMs === null || timeMs <= untilMs)),
-    );
+  if (sinceMs !== null || untilMs !== null) {
+    const [firstMs, lastMs] = [
+      sinceMs ?? Number.NEGATIVE_INFINITY,
+      untilMs ?? Number.POSITIVE_INFINITY,
+    ];
+    await send(events.kept().filter(({ timeMs }) => timeMs >= firstMs && timeMs <= lastMs));
   }
   const over = abortWith(signal);
   const timer: Timer | null =

@@ -100,6 +100,19 @@ describe('events', () => {
     expect(clock.pending).toBe(0);
   });
 
+  test('until a time begin with all that are kept, as in Docker', async () => {
+    journal.tell(anEvent('one'));
+    await clock.advance(1000);
+    journal.tell(anEvent('two'));
+    await send({ until: at(-500) });
+    expect(sent).toEqual(['one']);
+    const done = send({ until: at(500) });
+    journal.tell(anEvent('new'));
+    await clock.advance(500);
+    await done;
+    expect(sent).toEqual(['one', 'one', 'two', 'new']);
+  });
+
   test('until a time that is to come end then, and leave no timer', async () => {
     const done = send({ until: at(2000) });
     await clock.advance(1999);
