@@ -279,6 +279,12 @@ export class ContainerView {
     return this.#options.runtime.resize(info.runtimeId, rows, columns);
   }
 
+  /** False once it was removed. */
+  isThere({ id, runtimeId, task }: ContainerInfo): boolean {
+    if (task !== null) return this.#options.runtime.get(runtimeId) !== undefined;
+    return this.#options.plain().some((container) => container.id === id);
+  }
+
   /** What it uses now; null when it does not run. */
   usage({ runtimeId }: ContainerInfo): Usage {
     const { runtime } = this.#options;

@@ -46,12 +46,14 @@ export function addContainerUsageRoutes(
     }
     const out = context.stream('application/json');
     const writer = new PatientWriter(out, clock, context.signal);
-    for (;;) {
+    // One that stopped may run again; one that was removed has nothing more to tell.
+    while (containers.isThere(info)) {
       await writer.write(`${JSON.stringify(statsToJson(of, sample, before))}\n`);
       await clock.sleep(PERIOD_MS, context.signal);
       before = sample;
       sample = sampleOf(info);
     }
+    out.end();
   });
 
   routes.add('GET', '/containers/:id/top', (context) => {

@@ -213,6 +213,16 @@ describe('containers of a node', () => {
     expect(await codeOf(() => view.require('yk2v9'))).toMatch(/^not-found/);
   });
 
+  test('are there until they are removed', () => {
+    const task = aTask();
+    const { view, runtime } = scene([task]);
+    const info = view.require(task.id);
+    runtime.end(task.id);
+    expect(view.isThere(info)).toBe(true);
+    expect(view.isThere({ ...info, runtimeId: 'gone' })).toBe(false);
+    expect(view.isThere({ ...info, task: null })).toBe(false); // outside of services there is none
+  });
+
   test('run a further command only while they run', async () => {
     const task = aTask();
     const { view, runtime } = scene([task]);
