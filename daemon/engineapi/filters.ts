@@ -39,6 +39,17 @@ export class Filters {
     return values.length === 0 || values.some(test);
   }
 
+  /** Undefined when it was not given. Throws `invalid-argument` for a word that is neither yes nor no. */
+  boolean(name: string): boolean | undefined {
+    const [value] = this.get(name).map((text) => {
+      const word = text.toLowerCase();
+      if (['true', '1'].includes(word)) return true;
+      if (['false', '0'].includes(word)) return false;
+      throw new SkepError('invalid-argument', `invalid filter: '${name}'='${text}'`);
+    });
+    return value;
+  }
+
   /** The test of the filter `name`: regular expressions, one of which must match one of the names. */
   names(): (...names: readonly string[]) => boolean {
     const tests = this.get('name').map(nameTest);

@@ -22,7 +22,7 @@ export interface ImageRoutesOptions {
 export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRoutesOptions): void {
   routes.add('GET', '/images/json', (context) => {
     const filters = Filters.parse(context.text('filters'), ['reference', 'label', 'dangling']);
-    const rows = images.list().filter((image) => matches(image, filters));
+    const rows = images.list().filter(imageTest(filters));
     context.send(
       200,
       rows.map((image) => imageRowToJson(image, context.apiMinor)),
@@ -196,13 +196,12 @@ async function importImage(context: RequestContext, images: ImageStore): Promise
 
 /** What `prune` takes among the images that no container uses: those without a tag, or all. */
 function prunedBy(filters: Filters, nowMs: number): (image: ImageRecord) => boolean {
-  const all = filters.has('dangling') && filters.any('dangling', (text) => FALSE.includes(text));
+  const all = filters.boolean('dangling') === false;
   const isMeant = pruneTest(filters, nowMs);
   return ({ repoTags, createdAtMs, config }) =>
     (all || repoTags.length === 0) && isMeant({ createdAtMs, labels: config.labels });
 }
 
-const FALSE: readonly string[] = ['false', '0'];
 /** JSON progress lines; a failure after the first line is told in the stream, as Docker does. */
 function progressStream(context: RequestContext): {
   follow(work: (onProgress: (line: ProgressLine) => void) => Promise<unknown>): Promise<void>;
@@ -275,12 +274,15 @@ function registryDomain(address: string): string {
   return host === '' || host === 'index.docker.io' ? DEFAULT_REGISTRY : host;
 }
 
-function matches(image: ImageRecord, filters: Filters): boolean {
-  return (
-    filters.any('reference', (name) => image.repoTags.some((tag) => referenceMatches(tag, name))) &&
-    filters.labels('label', image.config.labels) &&
-    filters.any('dangling', (value) => (value === 'true') === (image.repoTags.length === 0))
-  );
+/** Throws `invalid-argument` for a value that means nothing. */
+export function imageTest(
+  filters: Filters,
+): (image: Pick<ImageRecord, 'repoTags' | 'config'>) => boolean {
+  const dangling = filters.boolean('dangling');
+  return ({ repoTags, config }) =>
+    filters.any('reference', (name) => repoTags.some((tag) => referenceMatches(tag, name))) &&
+    filters.labels('label', config.labels) &&
+    (dangling === undefined || dangling === (repoTags.length === 0));
 }
 
 function referenceMatches(tag: string, pattern: string): boolean {

@@ -147,7 +147,7 @@ type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;
 /** Throws `invalid-argument` for a value that means nothing. */
 export function networkTest(filters: Filters): NetworkTest {
   const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
-  const [dangling] = filters.get('dangling').map((text) => booleanOf('dangling', text));
+  const dangling = filters.boolean('dangling');
   const isNamed = filters.names();
   return (row, used) => {
     const builtin = isPredefinedNetwork(row.Name);
@@ -190,9 +190,4 @@ function usedInCluster(parts: RouteParts): ReadonlySet<string> {
 function wordOf(filter: string, text: string, known: readonly string[]): string {
   if (known.includes(text)) return text;
   throw new SkepError('invalid-argument', `invalid filter: '${filter}'='${text}'`);
-}
-
-function booleanOf(filter: string, text: string): boolean {
-  const word = wordOf(filter, text.toLowerCase(), ['true', '1', 'false', '0']);
-  return word === 'true' || word === '1';
 }

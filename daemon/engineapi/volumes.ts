@@ -9,10 +9,7 @@ import type { Routes } from './server.ts';
 export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
   routes.add('GET', '/volumes', (context) => {
     const filters = Filters.parse(context.text('filters'), ['name', 'label', 'driver', 'dangling']);
-    const isNamed = filters.names();
-    const rows = volumes
-      .list()
-      .filter((volume) => isNamed(volume.name) && matches(volume, filters));
+    const rows = volumes.list().filter(volumeTest(filters));
     context.send(200, { Volumes: rows.map(volumeToJson), Warnings: null });
   });
 
@@ -42,8 +39,7 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
 
   routes.add('POST', '/volumes/prune', async (context) => {
     const filters = Filters.parse(context.text('filters'), ['label', 'all']);
-    const all =
-      filters.any('all', (value) => value === 'true' || value === '1') && filters.has('all');
+    const all = filters.boolean('all') ?? false;
     const removed: string[] = [];
     for (const volume of volumes.list()) {
       const unused = volume.usedBy.length === 0 && (all || volume.anonymous);
@@ -60,12 +56,17 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
   });
 }
 
-function matches(volume: VolumeRecord, filters: Filters): boolean {
-  return (
-    filters.labels('label', volume.labels) &&
-    filters.any('driver', (driver) => volume.driver === driver) &&
-    filters.any('dangling', (value) => (value === 'true') === (volume.usedBy.length === 0))
-  );
+/** Throws `invalid-argument` for a value that means nothing. */
+export function volumeTest(
+  filters: Filters,
+): (volume: Pick<VolumeRecord, 'name' | 'labels' | 'driver' | 'usedBy'>) => boolean {
+  const isNamed = filters.names();
+  const dangling = filters.boolean('dangling');
+  return ({ name, labels, driver, usedBy }) =>
+    isNamed(name) &&
+    filters.labels('label', labels) &&
+    filters.any('driver', (wanted) => driver === wanted) &&
+    (dangling === undefined || dangling === (usedBy.length === 0));
 }
 
 export function volumeToJson(volume: VolumeRecord): object {

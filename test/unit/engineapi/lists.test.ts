@@ -100,6 +100,7 @@ describe('the list of networks', () => {
 
   test.each<[object, string[]]>([
     [{ dangling: ['true'] }, ['idle']],
+    [{ dangling: ['1'] }, ['idle']],
     [{ dangling: ['false'] }, ['used', 'mesh', 'bridge', 'host', 'none']],
     [{ type: ['custom'] }, ['used', 'idle', 'mesh']],
     [{ type: ['builtin'] }, ['bridge', 'host', 'none']],
