@@ -57,8 +57,8 @@ const HANDSHAKE_LIMIT_MS = 10_000;
 /** A connection without a request is closed after this. */
 const IDLE_LIMIT_MS = 60_000;
 /**
- * Connections served at once, each of which may be a stream; then new ones are told to wait. Far above that they
- * are closed at once.
+ * Connections served at once, each of which may be a stream; then new ones are told to wait, and those that are served
+ * go on. Far above that they are closed at once.
  */
 export const CONNECTIONS_MAX = 1_000;
 const CONNECTIONS_HELD_MAX = 2 * CONNECTIONS_MAX;
@@ -73,8 +73,10 @@ export class EngineServer implements Routes {
   readonly #listeners: HttpServer[] = [];
   readonly #router = findMyWay({ ignoreTrailingSlash: true, maxParamLength: 512 });
   readonly #handlers = new Map<object, Handler>();
-  /** also those that were taken over: the HTTP server knows of them no longer */
-  readonly #sockets = new Set<Duplex>();
+  /** CONNECTIONS_MAX at most; also those that were taken over: the HTTP server knows of them no longer */
+  readonly #served = new Set<Duplex>();
+  /** that came when all places were taken: served with their next request when one is free then */
+  readonly #waiting = new Set<Duplex>();
   /** below the connections of TLS, and what is not one yet */
   readonly #handshakes = new Set<Duplex>();
 
@@ -114,7 +116,7 @@ export class EngineServer implements Routes {
     const closed = [this.#unbound, ...this.#listeners].map(
       (server) => new Promise<void>((resolve) => server.close(() => resolve())),
     );
-    for (const socket of [...this.#sockets, ...this.#handshakes]) socket.destroy();
+    for (const socket of [...this.#served, ...this.#waiting, ...this.#handshakes]) socket.destroy();
     await Promise.all(closed);
   }
 
@@ -131,8 +133,8 @@ export class EngineServer implements Routes {
       void this.#answer(request, response, { socket, head }); // #answer never rejects
     });
     const isTls = server instanceof TlsServer;
-    server.on('connection', (socket) => hold(isTls ? this.#handshakes : this.#sockets, socket));
-    server.on('secureConnection', (socket) => hold(this.#sockets, socket));
+    server.on('connection', (socket) => hold(isTls ? this.#handshakes : this.#room(), socket));
+    server.on('secureConnection', (socket) => hold(this.#room(), socket));
     server.on('tlsClientError', (err) => this.#options.log.debug({ err }, 'connection refused'));
     server.maxConnections = CONNECTIONS_HELD_MAX;
     server.headersTimeout = HEADERS_LIMIT_MS;
@@ -140,6 +142,20 @@ export class EngineServer implements Routes {
     server.requestTimeout = 0;
     server.keepAliveTimeout = IDLE_LIMIT_MS;
     return server;
+  }
+
+  /** For one connection more. */
+  #room(): Set<Duplex> {
+    return this.#served.size < CONNECTIONS_MAX ? this.#served : this.#waiting;
+  }
+
+  /** False while all places are taken by others. */
+  #mayAsk(socket: Duplex): boolean {
+    if (!this.#waiting.has(socket)) return true;
+    if (this.#room() === this.#waiting) return false;
+    this.#waiting.delete(socket);
+    hold(this.#served, socket);
+    return true;
   }
 
   async #answer(
@@ -151,7 +167,7 @@ export class EngineServer implements Routes {
       for (const [name, value] of Object.entries(this.#options.headers())) {
         response.setHeader(name, value);
       }
-      if (this.#sockets.size > CONNECTIONS_MAX) throw tooMany();
+      if (!this.#mayAsk(request.socket)) throw tooMany();
       const { pathname, query } = splitTarget(request.url ?? '/');
       const { path, apiMinor } = splitVersion(pathname);
       const found = this.#router.find((request.method ?? 'GET') as Method, path);
