@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { patiently } from './patient-reader.ts';
 
 /** Largest JSON body taken. The biggest legitimate one is a config: 1000 KiB in base 64. */
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
@@ -123,9 +124,10 @@ export class RequestContext {
     }
   }
 
-  /** The body as it comes. Whoever gives it up, by destroying it, leaves the connection: the refusal is still to be sent on it. */
+  /** The body as it comes; fails when the client sends nothing for SENDER_PATIENCE_MS. Whoever gives it up, by destroying it, leaves the connection: the refusal is still to be sent on it. */
   bodyStream(): Readable {
-    return Readable.from(this.request.iterator({ destroyOnReturn: false }), { objectMode: false });
+    const body = this.request.iterator({ destroyOnReturn: false });
+    return Readable.from(patiently(body, this.#clock), { objectMode: false });
   }
 
   send(status: number, value: unknown): void {
