@@ -4,6 +4,7 @@
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { chmod, chown, mkdir, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { SkepError } from '../common/base/errors.ts';
 import type { Logger } from '../common/base/log.ts';
@@ -58,12 +59,30 @@ async function listenAtPath(
 ): Promise<() => Promise<void>> {
   const groupId = options.group === '' ? null : await groupIdOf(options.group);
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await rm(path, { force: true });
+  if (await isAnswered(path)) {
+    const words = `serve the API at unix://${path}: another daemon serves there`;
+    throw new SkepError('unavailable', words);
+  }
+  await rm(path, { force: true }); // of one that ended without its leave
   await bound(`unix://${path}`, options.server.listen({ path }));
   // Until here the umask of the daemon holds, which lets nobody else write to it.
   if (groupId !== null) await chown(path, 0, groupId);
   await chmod(path, options.socketMode);
   return () => rm(path, { force: true });
+}
+
+/** Somebody takes connections there. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const settle = (is: boolean): void => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.once('connect', () => settle(true));
+    // EAGAIN: one that has more to do than it can take.
+    socket.once('error', (err: NodeJS.ErrnoException) => settle(err.code === 'EAGAIN'));
+  });
 }
 
 async function listenAtDescriptor(

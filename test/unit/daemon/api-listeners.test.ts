@@ -1,3 +1,7 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import { listenAt, passedSockets } from '../../../daemon/api-listeners.ts';
@@ -32,5 +36,37 @@ describe('sockets passed by systemd', () => {
       '--host fd://api: no such socket was passed to this process; there are: 3 (web)',
     );
     await expect(listenAt(host, { ...options, passed: [] })).rejects.toThrow('there is none');
+  });
+});
+
+describe('the path of a unix socket', () => {
+  test('at which another daemon answers is left to it; what one left behind is replaced', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'skep-listeners-'));
+    const path = join(dir, 'docker.sock');
+    const other = createServer();
+    const places: unknown[] = [];
+    const options = {
+      server: {
+        listen: async (place: unknown) => {
+          places.push(place);
+          await writeFile(path, '');
+        },
+      },
+      ...{ group: '', socketMode: 0o660, passed: [], log: silentLogger },
+    };
+    try {
+      await new Promise<void>((resolve) => other.listen(path, resolve));
+      await expect(listenAt({ kind: 'unix', path }, options)).rejects.toThrow(
+        `serve the API at unix://${path}: another daemon serves there`,
+      );
+      expect([places, other.listening]).toEqual([[], true]);
+      await new Promise((resolve) => other.close(resolve));
+      await writeFile(path, 'left');
+      await listenAt({ kind: 'unix', path }, options);
+      expect(places).toEqual([{ path }]);
+    } finally {
+      other.close();
+      await rm(dir, { recursive: true, force: true });
+    }
   });
 });
