@@ -22,6 +22,11 @@ export const NOT_YET: readonly (readonly [Method, string, string])[] = [
     '/grpc',
     'build sessions are not supported: build elsewhere, then load or push the image',
   ],
+  [
+    'GET',
+    '/containers/:id/attach/ws',
+    'attaching by WebSocket is not supported: attach by an upgrade of the connection',
+  ],
   ['GET', '/images/search', 'searching registries is not supported: ask the registry itself'],
   ['PUT', '/volumes/:name', 'cluster volumes are not supported'],
   ['GET', '/plugins/*', 'plugins are not supported'],
