@@ -8,9 +8,8 @@ import { type Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { patiently } from './patient-reader.ts';
+import { BODY_BYTES_MAX, RawInput } from './raw-input.ts';
 
-/** Largest JSON body taken. The biggest legitimate one is a config: 1000 KiB in base 64. */
-const BODY_BYTES_MAX = 4 * 1024 * 1024;
 /** A client that has not sent its JSON body whole by then is told so. Streams of files have no such limit. */
 const BODY_LIMIT_MS = 30_000;
 
@@ -201,18 +200,12 @@ export class RequestContext {
   async #upgradeBody(): Promise<Buffer> {
     if (!this.#upgrade) return Buffer.alloc(0);
     const { socket, head } = this.#upgrade;
-    const length = Number(this.request.headers['content-length'] ?? 0);
-    if (length > BODY_BYTES_MAX) {
-      throw new SkepError('invalid-argument', `read request body: over ${BODY_BYTES_MAX} bytes`);
-    }
-    let bytes = head;
-    while (bytes.length < length) {
-      const chunk = (socket.read() as Buffer | null) ?? (await readable(socket));
-      if (chunk === null) throw new SkepError('invalid-argument', 'read request body: cut short');
-      bytes = Buffer.concat([bytes, chunk]);
-    }
-    this.#rest = bytes.subarray(length);
-    return bytes.subarray(0, length);
+    const input = new RawInput(socket, head);
+    const { 'transfer-encoding': coding, 'content-length': length } = this.request.headers;
+    const body =
+      coding === undefined ? await input.take(Number(length ?? 0)) : await input.takeChunked();
+    this.#rest = input.rest;
+    return body;
   }
 }
 
@@ -228,24 +221,4 @@ function leaveHttp(socket: Socket): void {
   socket.on('error', () => socket.destroy());
   // As of a new stream: it flows when somebody listens.
   (socket as { readableFlowing: boolean | null }).readableFlowing = null;
-}
-
-function readable(socket: Duplex): Promise<Buffer | null> {
-  return new Promise((resolve, reject) => {
-    const settle = (run: () => void): void => {
-      socket.off('readable', onReadable);
-      socket.off('end', onEnd);
-      socket.off('error', onError);
-      run();
-    };
-    const onReadable = (): void => {
-      const chunk = socket.read() as Buffer | null;
-      if (chunk !== null) settle(() => resolve(chunk));
-    };
-    const onEnd = (): void => settle(() => resolve(null));
-    const onError = (err: Error): void => settle(() => reject(err));
-    socket.on('readable', onReadable);
-    socket.on('end', onEnd);
-    socket.on('error', onError);
-  });
 }
