@@ -61,6 +61,7 @@ export interface ContainerViewOptions {
     | 'rootPath'
     | 'freeze'
     | 'thaw'
+    | 'cgroupVersion'
   >;
   /** that a task's container holds */
   readonly image: (taskId: TaskId) => ImageRecord | undefined;
@@ -283,6 +284,11 @@ export class ContainerView {
   isThere({ id, runtimeId, task }: ContainerInfo): boolean {
     if (task !== null) return this.#options.runtime.get(runtimeId) !== undefined;
     return this.#options.plain().some((container) => container.id === id);
+  }
+
+  /** That limits them: on a hybrid machine v1 does. */
+  cgroupVersion(): '1' | '2' {
+    return this.#options.runtime.cgroupVersion() === 'v2' ? '2' : '1';
   }
 
   /** What it uses now; null when it does not run. */

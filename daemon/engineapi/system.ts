@@ -106,6 +106,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     SystemTime: new Date(parts.clock.wallMs()).toISOString(),
     LoggingDriver: parts.logDriver.name,
     CgroupDriver: 'cgroupfs',
+    CgroupVersion: worker.containers.cgroupVersion(),
     NEventsListener: 0,
     KernelVersion: release(),
     OperatingSystem: 'Linux',

@@ -415,6 +415,11 @@ export class NativeRuntime {
     return container;
   }
 
+  /** Throws `unavailable` before the start. */
+  cgroupVersion(): CgroupDriver['version'] {
+    return this.#requireCgroups().version;
+  }
+
   #requireCgroups(): CgroupDriver {
     if (this.#cgroups === null) throw new SkepError('unavailable', 'the runtime is not started');
     return this.#cgroups;

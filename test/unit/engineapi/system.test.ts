@@ -13,7 +13,10 @@ async function infoWhen(failure: SkepError): Promise<unknown> {
     throw failure;
   };
   const parts = {
-    worker: { containers: { list: () => [] }, images: { list: () => [] } },
+    worker: {
+      containers: { list: () => [], cgroupVersion: () => '2' },
+      images: { list: () => [] },
+    },
     swarm: {
       state: () => ({
         local: 'active',
@@ -68,6 +71,7 @@ describe('info', () => {
 
   test('names the runtimes that containers may have', async () => {
     expect(await infoWhen(new SkepError('no-leader', 'none'))).toMatchObject({
+      CgroupVersion: '2',
       Runtimes: { native: { path: 'skep-shim' }, crun: { path: '/usr/bin/crun' } },
       DefaultRuntime: 'crun',
     });

@@ -55,6 +55,7 @@ function scene(
       attach: () => Promise.reject(new Error('not here')),
       resize: async () => {},
       pids: () => [],
+      cgroupVersion: () => 'hybrid',
       layers: async () => ({ taskDir: await taskDir(), lowerDirs: [], mounts, devices: [] }),
       owners: async () => null,
       rootPath: () => '/',
@@ -211,6 +212,10 @@ describe('containers of a node', () => {
     }
     expect(await codeOf(() => view.require(start))).toMatch(/^invalid-argument: .*ambiguous/);
     expect(await codeOf(() => view.require('yk2v9'))).toMatch(/^not-found/);
+  });
+
+  test('are limited by cgroup v1 where there are both', () => {
+    expect(scene([]).view.cgroupVersion()).toBe('1');
   });
 
   test('are there until they are removed', () => {
