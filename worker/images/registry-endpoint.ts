@@ -5,13 +5,14 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Readable } from 'node:stream';
+import type { SecureContext } from 'node:tls';
 import { HttpProxyAgent } from 'http-proxy-agent';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { connectionError, isUntrusted, unknownAuthority } from './registry-errors.ts';
 import type { ProxyRules } from './registry-settings.ts';
-import { issuerOf, registryTls } from './registry-tls.ts';
+import { certificatesStamp, issuerOf, registryTls } from './registry-tls.ts';
 
 /** Longest wait for a response's headers after the request was sent, ms. */
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -56,8 +57,8 @@ export class RegistryEndpoint {
   readonly #options: EndpointOptions;
   /** by scheme and proxy; redirects may lead to hosts with other ones */
   readonly #agents = new Map<string, http.Agent>();
-  /** Made at the first TLS connection: reading all authorities takes some milliseconds. */
-  #tls: ReturnType<typeof registryTls> | null = null;
+  /** Made at the first TLS connection, and again when the files changed: reading them takes some milliseconds. */
+  #tls: { readonly stamp: string; readonly context: SecureContext } | null = null;
   #scheme: Scheme | null;
   #connectedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -192,14 +193,25 @@ export class RegistryEndpoint {
     return agent;
   }
 
-  #secureContext(): ReturnType<typeof registryTls> {
-    this.#tls ??= registryTls(this.#options.host, this.#options.certificateDirs);
-    return this.#tls;
+  #secureContext(): SecureContext {
+    const { host, certificateDirs } = this.#options;
+    const stamp = certificatesStamp(host, certificateDirs);
+    if (this.#tls?.stamp !== stamp) {
+      // A connection that waits for more work knows us by the certificates of before.
+      if (this.#tls !== null) for (const agent of this.#agents.values()) dropIdle(agent);
+      this.#tls = { stamp, context: registryTls(host, certificateDirs) };
+    }
+    return this.#tls.context;
   }
 }
 
+function dropIdle(agent: http.Agent): void {
+  for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
+}
+
 function newAgent(isTls: boolean, proxy: string | null): http.Agent {
-  const options = { keepAlive: true, maxSockets: SOCKETS_MAX };
+  // A session that is resumed would be that of the certificates it began with.
+  const options = { keepAlive: true, maxSockets: SOCKETS_MAX, maxCachedSessions: 0 };
   if (proxy !== null) {
     return isTls ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options);
   }

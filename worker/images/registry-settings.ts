@@ -11,7 +11,8 @@ export interface RegistrySettings {
   readonly insecureRegistries: readonly string[];
   /**
    * Folders with `<host[:port]>/*.crt` (authorities), `*.cert` and `*.key` (of this client), as Docker's
-   * `/etc/docker/certs.d`. Read when a host is spoken to first; absent ones are passed over.
+   * `/etc/docker/certs.d`. Read when a host is spoken to first and when they changed;
+   * absent ones are passed over.
    */
   readonly certificateDirs: readonly string[];
   /** `URL` of a mirror of docker.io, or `<registry>=<URL>`; asked in this order, before the registry */

@@ -2,7 +2,7 @@
  * Whom a registry's certificate is checked against, and which certificate we show it: the system's
  * authorities and the folder of that host, in the layout of Docker's `certs.d`.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
@@ -45,6 +45,18 @@ export function registryTls(host: string, certificateDirs: readonly string[]): t
   } catch (cause) {
     throw new SkepError('failed-precondition', `read certificates for registry ${host}`, { cause });
   }
+}
+
+/** Differs when any file that `registryTls` reads for this host may have changed. */
+export function certificatesStamp(host: string, certificateDirs: readonly string[]): string {
+  const dirs = certificateDirs.map((d) => join(d, host)).filter((d) => existsSync(d));
+  const files = dirs.flatMap((dir) => readdirSync(dir).map((name) => join(dir, name)));
+  return [SYSTEM_CERTIFICATES, ...files]
+    .map((path) => {
+      const stats = statSync(path, { throwIfNoEntry: false });
+      return `${path} ${stats?.mtimeMs} ${stats?.size} ${stats?.ino}`;
+    })
+    .join('\n');
 }
 
 /** What the operator's machine trusts; where it has no such file, what Node was built with. */

@@ -1,0 +1,100 @@
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import type { RequestListener, Server } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import type { TLSSocket } from 'node:tls';
+import { afterEach, describe, expect, test } from 'vitest';
+import { SystemClock } from '../../../common/base/clock.ts';
+import { describeError } from '../../../common/base/errors.ts';
+import {
+  type EndpointOptions,
+  RegistryEndpoint,
+} from '../../../worker/images/registry-endpoint.ts';
+import { NO_PROXIES, ProxyRules } from '../../../worker/images/registry-settings.ts';
+import { temporaryFolders } from '../../support/temporary-folder.ts';
+import { makeCertificates, type TestCertificates } from '../../support/test-certificates.ts';
+
+const folder = temporaryFolders();
+const ended: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const end of ended.splice(0).reverse()) await end();
+});
+
+/** Its host with port. */
+async function listening(server: Server, port = 0): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  ended.push(() => stopped(server));
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function stopped(server: Server): Promise<void> {
+  server.closeAllConnections();
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
+const ok: RequestListener = (_request, response) => void response.end('{}');
+
+function tlsServer(files: TestCertificates, listener = ok, more: https.ServerOptions = {}): Server {
+  const pair = { cert: readFileSync(files.certificate), key: readFileSync(files.key) };
+  return https.createServer({ ...pair, ...more }, listener);
+}
+
+function endpointTo(host: string, options: Partial<EndpointOptions> = {}): RegistryEndpoint {
+  const endpoint = new RegistryEndpoint({
+    clock: new SystemClock(),
+    host,
+    insecure: false,
+    certificateDirs: [],
+    scheme: null,
+    proxies: new ProxyRules(NO_PROXIES),
+    ...options,
+  });
+  ended.push(() => endpoint.close());
+  return endpoint;
+}
+
+/** The status of a GET, or the words of its failure. */
+async function get(endpoint: RegistryEndpoint, url?: string): Promise<number | string> {
+  try {
+    const response = await endpoint.request(url ?? `${await endpoint.baseUrl()}/v2/`);
+    await buffer(response);
+    return response.statusCode ?? 0;
+  } catch (err) {
+    return describeError(err);
+  }
+}
+
+describe('registry endpoint', () => {
+  test('an authority that is added after a failure counts from the next request on', async () => {
+    const files = makeCertificates(await folder());
+    const host = await listening(tlsServer(files));
+    const certificates = await folder();
+    const endpoint = endpointTo(host, { certificateDirs: [certificates] });
+    expect(await get(endpoint)).toContain('certificate signed by unknown authority "Test CA"');
+    mkdirSync(join(certificates, host));
+    copyFileSync(files.ca, join(certificates, host, 'ca.crt'));
+    expect(await get(endpoint)).toBe(200);
+  });
+
+  test('so does a certificate of the client, on connections that are open as well', async () => {
+    const files = makeCertificates(await folder());
+    const authority = readFileSync(files.ca);
+    const listener: RequestListener = (request, response) => {
+      const isKnown = (request.socket as TLSSocket).getPeerCertificate().subject !== undefined;
+      response.writeHead(isKnown ? 200 : 400).end();
+    };
+    const more = { ca: authority, requestCert: true, rejectUnauthorized: false };
+    const host = await listening(tlsServer(files, listener, more));
+    const certificates = await folder();
+    mkdirSync(join(certificates, host));
+    copyFileSync(files.ca, join(certificates, host, 'ca.crt'));
+    const endpoint = endpointTo(host, { certificateDirs: [certificates] });
+    expect(await get(endpoint)).toBe(400);
+    copyFileSync(files.clientKey, join(certificates, host, 'client.key'));
+    copyFileSync(files.clientCertificate, join(certificates, host, 'client.cert'));
+    expect(await get(endpoint)).toBe(200);
+  });
+});
