@@ -82,20 +82,23 @@ export class RegistryEndpoint {
 
   /**
    * `https://host`; for an insecure host `http://host` when it does not answer TLS. Remembered
-   * once the host answered at all.
+   * once the host answered, until it fails in a way that another scheme may cure.
    */
   async baseUrl(signal?: AbortSignal): Promise<string> {
-    if (this.#scheme === null) {
-      try {
-        await this.#probe('https', signal);
-        this.#scheme = 'https';
-      } catch {
-        signal?.throwIfAborted();
-        await this.#probe('http', signal);
-        this.#scheme = 'http';
-      }
-    }
+    this.#scheme ??= await this.#answeredScheme(signal);
     return `${this.#scheme}://${this.#options.host}`;
+  }
+
+  async #answeredScheme(signal?: AbortSignal): Promise<Scheme> {
+    try {
+      await this.#probe('https', signal);
+      return 'https';
+    } catch (err) {
+      signal?.throwIfAborted();
+      // A server that speaks TLS answers a plain request with 400: then TLS's own failure is the one to tell.
+      if ((await this.#probe('http', signal)) === 400) throw err;
+      return 'http';
+    }
   }
 
   /**
@@ -125,17 +128,28 @@ export class RegistryEndpoint {
     }
   }
 
-  async #probe(scheme: Scheme, signal?: AbortSignal): Promise<void> {
+  /** The status of its answer. */
+  async #probe(scheme: Scheme, signal?: AbortSignal): Promise<number> {
     const url = new URL(`${scheme}://${this.#options.host}/v2/`);
     const response = await this.#requestOnce(url, signal ? { signal } : {});
     response.resume();
+    return response.statusCode ?? 0;
+  }
+
+  /** A scheme that was found out and not given may be another one by now. */
+  #doubtScheme(url: URL): void {
+    const { host, scheme, insecure } = this.#options;
+    if (scheme === null && insecure && url.host === host.toLowerCase()) this.#scheme = null;
   }
 
   async #requestOnce(url: URL, options: RequestOptions): Promise<http.IncomingMessage> {
     try {
-      return await this.#send(url, options);
+      const response = await this.#send(url, options);
+      if (url.protocol === 'http:' && response.statusCode === 400) this.#doubtScheme(url);
+      return response;
     } catch (err) {
       if (options.signal?.aborted) throw options.signal.reason;
+      this.#doubtScheme(url);
       const method = options.method ?? 'GET';
       if (!isUntrusted(err)) throw connectionError(err, `${sentenceCase(method)} "${url.href}"`);
       const isDirect = this.#proxyFor(url) === null;

@@ -1,5 +1,6 @@
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import type { RequestListener, Server } from 'node:http';
+import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -96,5 +97,37 @@ describe('registry endpoint', () => {
     copyFileSync(files.clientKey, join(certificates, host, 'client.key'));
     copyFileSync(files.clientCertificate, join(certificates, host, 'client.cert'));
     expect(await get(endpoint)).toBe(200);
+  });
+
+  test('an insecure host that changes its scheme is found again, both ways', async () => {
+    const files = makeCertificates(await folder());
+    const first = http.createServer(ok);
+    const host = await listening(first);
+    const port = Number(host.split(':')[1]);
+    const endpoint = endpointTo(host, { insecure: true });
+    expect([await endpoint.baseUrl(), await get(endpoint)]).toEqual([`http://${host}`, 200]);
+    await stopped(first);
+    const second = tlsServer(files);
+    await listening(second, port);
+    await get(endpoint);
+    expect([await endpoint.baseUrl(), await get(endpoint)]).toEqual([`https://${host}`, 200]);
+    await stopped(second);
+    await listening(http.createServer(ok), port);
+    await get(endpoint);
+    expect([await endpoint.baseUrl(), await get(endpoint)]).toEqual([`http://${host}`, 200]);
+  });
+
+  test('an answer of 400 to plain HTTP does not show that a host speaks it', async () => {
+    let status = 400;
+    const host = await listening(
+      http.createServer((_request, response) => void response.writeHead(status).end()),
+    );
+    const endpoint = endpointTo(host, { insecure: true });
+    await expect(endpoint.baseUrl()).rejects.toThrow('server gave HTTP response to HTTPS client');
+    status = 200;
+    expect(await endpoint.baseUrl()).toBe(`http://${host}`);
+    status = 400;
+    await get(endpoint);
+    await expect(endpoint.baseUrl()).rejects.toThrow('server gave HTTP response to HTTPS client');
   });
 });
