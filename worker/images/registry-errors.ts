@@ -91,13 +91,32 @@ export function unknownAuthority(cause: unknown, issuer: string | null): SkepErr
   });
 }
 
+const NETWORK_CODES: readonly string[] = [
+  ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'ENOTCONN', 'EPIPE', 'EPROTO', 'ETIMEDOUT'],
+  ...['EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENETRESET', 'EADDRNOTAVAIL'],
+  ...['ENOTFOUND', 'ERR_STREAM_PREMATURE_CLOSE'],
+];
+
+/** Node's prefixes for its parser of HTTP, names, sockets and TLS. */
+const NETWORK_PREFIXES = /^(HPE_|EAI_|ERR_SOCKET_|ERR_SSL_|ERR_TLS_)/;
+/** OpenSSL's reasons to refuse a certificate, which Node gives as they are. */
+const CERTIFICATE_CODES = /CERT|CRL|SIGNATURE|^HOSTNAME_MISMATCH$|^INVALID_(CA|PURPOSE)$/;
+
+/** False for a disk that is full, files that may not be read, ...: they have a `code` as well. */
+function isOfNetwork({ code = '', syscall }: NodeJS.ErrnoException): boolean {
+  if (syscall === 'connect' || syscall === 'getaddrinfo') return true;
+  if (NETWORK_CODES.includes(code) || NETWORK_PREFIXES.test(code)) return true;
+  return !/^(E|ERR_)/.test(code) && CERTIFICATE_CODES.test(code);
+}
+
 /**
- * A failure below HTTP, in words. Passes our own errors (and aborts) through.
+ * A failure below HTTP, in words. Passes others through: our own errors, aborts, those of this machine's disk.
  * @param request what was asked, for the failure that shows the wrong scheme: `Get "https://..."`
  */
 export function connectionError(err: unknown, request: string | null = null): unknown {
   const code = (err as NodeJS.ErrnoException | null)?.code;
   if (err instanceof SkepError || typeof code !== 'string' || code === 'ABORT_ERR') return err;
+  if (!isOfNetwork(err as NodeJS.ErrnoException)) return err;
   const words = (text: string): SkepError => new SkepError('unavailable', text, { cause: err });
   if (isUntrusted(err)) return unknownAuthority(err, null);
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'CERT_HAS_EXPIRED') {

@@ -127,6 +127,28 @@ describe('registry', () => {
     expect(isTransient(err)).toBe(transient);
   });
 
+  test.each([
+    ['ENOSPC', 'write'],
+    ['EIO', 'fsync'],
+    ['EMFILE', 'open'],
+    ['EACCES', 'open'],
+    ['ERR_INVALID_ARG_TYPE', undefined],
+    ['Z_DATA_ERROR', undefined],
+  ])('%s of %s is not told as a connection that failed', (code, syscall) => {
+    const err = Object.assign(new Error('as it is'), { code, syscall });
+    expect(connectionError(err)).toBe(err);
+  });
+
+  test.each([
+    ['EACCES', 'connect'],
+    ['EAI_AGAIN', 'getaddrinfo'],
+    ['CERT_NOT_YET_VALID', undefined],
+    ['HPE_INVALID_CONSTANT', undefined],
+  ])('%s of %s is told as a connection that failed', (code, syscall) => {
+    const err = Object.assign(new Error('as it is'), { code, syscall });
+    expect(describeError(connectionError(err))).toBe('connect to registry: as it is');
+  });
+
   test('the scheme that was wrong is told with the request', () => {
     const cause = Object.assign(new Error('wrong version number'), { code: 'EPROTO' });
     expect(describeError(connectionError(cause, 'Get "https://r:5000/v2/"'))).toBe(
