@@ -42,6 +42,8 @@ export class RegistryClient implements ImageSource {
   readonly #endpoint: RegistryEndpoint;
   readonly #repository: string;
   readonly #authorizer: RegistryAuthorizer;
+  /** '' = nobody */
+  readonly #user: string;
 
   /** @param repository path within the registry, e.g. `library/web` */
   constructor(options: {
@@ -53,6 +55,7 @@ export class RegistryClient implements ImageSource {
     const { endpoint, repository, auth, clock } = options;
     this.#endpoint = endpoint;
     this.#repository = repository;
+    this.#user = auth?.username ?? '';
     const defaultScope = `repository:${repository}:pull`;
     this.#authorizer = new RegistryAuthorizer({ endpoint, auth, clock, defaultScope });
   }
@@ -193,6 +196,7 @@ export class RegistryClient implements ImageSource {
     wanted: readonly number[],
     signal: AbortSignal | undefined,
   ): Promise<IncomingMessage> {
+    this.#endpoint.pauses.throwIfAsked(this.#user);
     try {
       const base = `${await this.#endpoint.baseUrl(signal)}/v2/${this.#repository}/`;
       const url = new URL(/^https?:\/\//.test(target) ? target : base + target);
@@ -209,6 +213,7 @@ export class RegistryClient implements ImageSource {
         await this.#authorizer.answer(challenge, { sent, body }, signal);
       }
     } catch (err) {
+      this.#endpoint.pauses.note(this.#user, err);
       throw connectionError(err);
     }
   }

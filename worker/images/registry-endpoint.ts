@@ -10,6 +10,7 @@ import { HttpProxyAgent } from 'http-proxy-agent';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { AskedPauses } from './asked-pauses.ts';
 import { connectionError, isUntrusted, unknownAuthority } from './registry-errors.ts';
 import type { ProxyRules } from './registry-settings.ts';
 import { certificatesStamp, issuerOf, registryTls } from './registry-tls.ts';
@@ -54,6 +55,8 @@ export interface RequestOptions {
 }
 
 export class RegistryEndpoint {
+  /** that this host asked for */
+  readonly pauses: AskedPauses;
   readonly #options: EndpointOptions;
   /** by scheme and proxy; redirects may lead to hosts with other ones */
   readonly #agents = new Map<string, http.Agent>();
@@ -64,6 +67,7 @@ export class RegistryEndpoint {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
+    this.pauses = new AskedPauses(options.clock);
     this.#scheme = options.scheme ?? (options.insecure ? null : 'https');
   }
 
