@@ -100,8 +100,11 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
     ] as const)('a task says what the registry says (%s)', { timeout: 60_000 }, async (...row) => {
       const cluster = shared.current;
       const [status, headers, words] = row;
-      proxy.fault = () => (status === null ? null : { kind: 'answer', status, headers });
-      const image = `${proxy.host}/private:1`;
+      // One of its own: nodes keep the pause that it asks for.
+      const faulty = new FaultProxy(registry.host);
+      await faulty.start(proxy.host.split(':')[0]);
+      faulty.fault = () => (status === null ? null : { kind: 'answer', status, headers });
+      const image = `${faulty.host}/private:1`;
       const flags = ['--name', 'private', '--restart-condition', 'none', '-d'];
       await cluster.skep(['service', 'create', '--no-resolve-image', ...flags, image]);
       try {
@@ -109,13 +112,13 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
           'the task tells of it',
           async () => {
             const [task] = await cluster.tasks('private');
-            expect(task?.error).toContain(`pull private:1 from ${proxy.host}: ${words}`);
+            expect(task?.error).toContain(`pull private:1 from ${faulty.host}: ${words}`);
           },
           { withinMs: 30_000 },
         );
       } finally {
-        proxy.fault = () => null;
         await cluster.skep(['service', 'rm', 'private']);
+        await faulty.stop();
       }
     });
 
