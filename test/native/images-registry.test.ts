@@ -209,7 +209,7 @@ describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
         const endpoint = new RegistryEndpoint({
           clock: new SystemClock(),
           host: registry.host,
-          insecure: false,
+          isInsecure: () => false,
           certificateDirs,
           scheme: null,
           proxies: new ProxyRules(NO_PROXIES),

@@ -34,7 +34,8 @@ export interface EndpointOptions {
   readonly clock: Clock;
   /** host with optional port */
   readonly host: string;
-  readonly insecure: boolean;
+  /** @param host with port, where a URL has one: plain HTTP and unverified certificates are accepted there */
+  readonly isInsecure: (host: string) => boolean;
   readonly certificateDirs: readonly string[];
   /** null = https, or for an insecure host what it answers to */
   readonly scheme: Scheme | null;
@@ -60,15 +61,15 @@ export class RegistryEndpoint {
   readonly #options: EndpointOptions;
   /** by scheme and proxy; redirects may lead to hosts with other ones */
   readonly #agents = new Map<string, http.Agent>();
-  /** Made at the first TLS connection, and again when the files changed: reading them takes some milliseconds. */
-  #tls: { readonly stamp: string; readonly context: SecureContext } | null = null;
+  /** Made at the first TLS connection, and again when the files changed: reading them takes some milliseconds. By host. */
+  readonly #tls = new Map<string, { readonly stamp: string; readonly context: SecureContext }>();
   #scheme: Scheme | null;
   #connectedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.pauses = new AskedPauses(options.clock);
-    this.#scheme = options.scheme ?? (options.insecure ? null : 'https');
+    this.#scheme = options.scheme ?? (options.isInsecure(options.host) ? null : 'https');
   }
 
   get host(): string {
@@ -125,7 +126,7 @@ export class RegistryEndpoint {
         const { Authorization: _, ...others } = headers;
         headers = others;
       }
-      if (current.protocol === 'https:' && next.protocol !== 'https:' && !this.#options.insecure) {
+      if (current.protocol === 'https:' && next.protocol !== 'https:' && !this.#isInsecure(next)) {
         throw new SkepError('unavailable', `get ${url}: redirected from TLS to plain HTTP`);
       }
       current = next;
@@ -142,8 +143,8 @@ export class RegistryEndpoint {
 
   /** A scheme that was found out and not given may be another one by now. */
   #doubtScheme(url: URL): void {
-    const { host, scheme, insecure } = this.#options;
-    if (scheme === null && insecure && url.host === host.toLowerCase()) this.#scheme = null;
+    const { host, scheme, isInsecure } = this.#options;
+    if (scheme === null && isInsecure(host) && this.#hostOf(url) === host) this.#scheme = null;
   }
 
   async #requestOnce(url: URL, options: RequestOptions): Promise<http.IncomingMessage> {
@@ -162,7 +163,7 @@ export class RegistryEndpoint {
   }
 
   #send(url: URL, options: RequestOptions): Promise<http.IncomingMessage> {
-    const { clock, insecure } = this.#options;
+    const { clock } = this.#options;
     const { body, signal } = options;
     const isTls = url.protocol === 'https:';
     return new Promise((resolve, reject) => {
@@ -171,7 +172,10 @@ export class RegistryEndpoint {
         headers: { 'User-Agent': 'skep', ...lengthOf(options), ...options.headers },
         agent: this.#agent(url),
         ...(signal && { signal }),
-        ...(isTls && { secureContext: this.#secureContext(), rejectUnauthorized: !insecure }),
+        ...(isTls && {
+          secureContext: this.#secureContext(this.#hostOf(url)),
+          rejectUnauthorized: !this.#isInsecure(url),
+        }),
       };
       const request = (isTls ? https : http).request(url, settings);
       const watch = watchRequest(clock, request);
@@ -196,6 +200,12 @@ export class RegistryEndpoint {
     });
   }
 
+  /** Our own as it was given: a URL drops the port that its scheme has anyway. */
+  #hostOf(url: URL): string {
+    const { host } = this.#options;
+    return new URL(`${url.protocol}//${host}`).host === url.host ? host : url.host;
+  }
+
   #proxyFor(url: URL): string | null {
     return this.#options.proxies.proxyFor(url.protocol === 'https:' ? 'https' : 'http', url.host);
   }
@@ -211,15 +221,23 @@ export class RegistryEndpoint {
     return agent;
   }
 
-  #secureContext(): SecureContext {
-    const { host, certificateDirs } = this.#options;
-    const stamp = certificatesStamp(host, certificateDirs);
-    if (this.#tls?.stamp !== stamp) {
-      // A connection that waits for more work knows us by the certificates of before.
-      if (this.#tls !== null) for (const agent of this.#agents.values()) dropIdle(agent);
-      this.#tls = { stamp, context: registryTls(host, certificateDirs) };
-    }
-    return this.#tls.context;
+  /** Token services and redirects lead to other hosts, for which the operator has not allowed it. */
+  #isInsecure(url: URL): boolean {
+    return this.#options.isInsecure(this.#hostOf(url));
+  }
+
+  /** Our authorities count for other hosts as well, our certificates are shown to none of them. */
+  #secureContext(host: string): SecureContext {
+    const { host: own, certificateDirs } = this.#options;
+    const trustedWith = host === own ? [] : [own];
+    const stamp = certificatesStamp([host, ...trustedWith], certificateDirs);
+    const known = this.#tls.get(host);
+    if (known?.stamp === stamp) return known.context;
+    // A connection that waits for more work knows us by the certificates of before.
+    if (known !== undefined) for (const agent of this.#agents.values()) dropIdle(agent);
+    const context = registryTls(host, certificateDirs, trustedWith);
+    this.#tls.set(host, { stamp, context });
+    return context;
   }
 }
 

@@ -60,7 +60,7 @@ export class RegistryHosts {
     return new RegistryEndpoint({
       clock: this.#clock,
       host,
-      insecure: this.#insecure.has(host),
+      isInsecure: (name) => this.#insecure.has(name),
       certificateDirs: this.#settings.certificateDirs,
       scheme,
       proxies: this.#proxies,

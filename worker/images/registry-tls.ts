@@ -16,15 +16,23 @@ const ISSUER_TIMEOUT_MS = 3_000;
 /**
  * Throws `failed-precondition` for a client certificate without its key and for files that are no
  * certificates: going on without would fail at the registry, in words that point elsewhere.
+ * @param trustedWith hosts whose authorities (and no client certificates) count as well
  */
-export function registryTls(host: string, certificateDirs: readonly string[]): tls.SecureContext {
+export function registryTls(
+  host: string,
+  certificateDirs: readonly string[],
+  trustedWith: readonly string[] = [],
+): tls.SecureContext {
   const authorities: string[] = [];
   const certificates: string[] = [];
   const keys: string[] = [];
-  for (const dir of certificateDirs.map((d) => join(d, host)).filter((d) => existsSync(d))) {
+  for (const dir of foldersOf([host, ...trustedWith], certificateDirs)) {
+    const names = readdirSync(dir).filter((name) => name.endsWith('.crt'));
+    for (const name of names.sort()) authorities.push(readFileSync(join(dir, name), 'utf8'));
+  }
+  for (const dir of foldersOf([host], certificateDirs)) {
     const names = readdirSync(dir).sort();
     const read = (name: string): string => readFileSync(join(dir, name), 'utf8');
-    for (const name of names.filter((n) => n.endsWith('.crt'))) authorities.push(read(name));
     for (const name of names.filter((n) => n.endsWith('.cert'))) {
       const key = name.replace(/cert$/, 'key');
       if (!names.includes(key)) {
@@ -47,10 +55,17 @@ export function registryTls(host: string, certificateDirs: readonly string[]): t
   }
 }
 
-/** Differs when any file that `registryTls` reads for this host may have changed. */
-export function certificatesStamp(host: string, certificateDirs: readonly string[]): string {
-  const dirs = certificateDirs.map((d) => join(d, host)).filter((d) => existsSync(d));
-  const files = dirs.flatMap((dir) => readdirSync(dir).map((name) => join(dir, name)));
+function foldersOf(hosts: readonly string[], certificateDirs: readonly string[]): string[] {
+  const all = certificateDirs.flatMap((dir) => hosts.map((host) => join(dir, host)));
+  return all.filter((dir) => existsSync(dir));
+}
+
+/** Differs when any file that `registryTls` reads for these hosts may have changed. */
+export function certificatesStamp(
+  hosts: readonly string[],
+  certificateDirs: readonly string[],
+): string {
+  const files = foldersOf(hosts, certificateDirs).flatMap((dir) => readdirSync(dir).map((name) => join(dir, name)));
   return [SYSTEM_CERTIFICATES, ...files]
     .map((path) => {
       const stats = statSync(path, { throwIfNoEntry: false });

@@ -32,7 +32,7 @@ async function serving(answer: (request: IncomingMessage, response: ServerRespon
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   const clock = new AheadClock();
   const made = new RegistryEndpoint({
-    ...{ clock, host, insecure: true, certificateDirs: [], scheme: 'http' },
+    ...{ clock, host, isInsecure: () => true, certificateDirs: [], scheme: 'http' },
     proxies: new ProxyRules(NO_PROXIES),
   });
   endpoint = made;

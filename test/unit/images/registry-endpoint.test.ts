@@ -47,7 +47,7 @@ function endpointTo(host: string, options: Partial<EndpointOptions> = {}): Regis
   const endpoint = new RegistryEndpoint({
     clock: new SystemClock(),
     host,
-    insecure: false,
+    isInsecure: () => false,
     certificateDirs: [],
     scheme: null,
     proxies: new ProxyRules(NO_PROXIES),
@@ -104,7 +104,7 @@ describe('registry endpoint', () => {
     const first = http.createServer(ok);
     const host = await listening(first);
     const port = Number(host.split(':')[1]);
-    const endpoint = endpointTo(host, { insecure: true });
+    const endpoint = endpointTo(host, { isInsecure: () => true });
     expect([await endpoint.baseUrl(), await get(endpoint)]).toEqual([`http://${host}`, 200]);
     await stopped(first);
     const second = tlsServer(files);
@@ -122,12 +122,39 @@ describe('registry endpoint', () => {
     const host = await listening(
       http.createServer((_request, response) => void response.writeHead(status).end()),
     );
-    const endpoint = endpointTo(host, { insecure: true });
+    const endpoint = endpointTo(host, { isInsecure: () => true });
     await expect(endpoint.baseUrl()).rejects.toThrow('server gave HTTP response to HTTPS client');
     status = 200;
     expect(await endpoint.baseUrl()).toBe(`http://${host}`);
     status = 400;
     await get(endpoint);
     await expect(endpoint.baseUrl()).rejects.toThrow('server gave HTTP response to HTTPS client');
+  });
+
+  test('what is allowed for an insecure registry is not for hosts that it names', async () => {
+    const files = makeCertificates(await folder());
+    const other = await listening(tlsServer(files));
+    const host = await listening(tlsServer(files));
+    const endpoint = endpointTo(host, { isInsecure: (name) => name === host });
+    expect(await get(endpoint)).toBe(200);
+    expect(await get(endpoint, `https://${other}/token`)).toContain('unknown authority "Test CA"');
+  });
+
+  test('a certificate of this client is shown to its own host alone, its authorities count for others', async () => {
+    const files = makeCertificates(await folder());
+    const listener: RequestListener = (request, response) => {
+      const isKnown = (request.socket as TLSSocket).getPeerCertificate().subject !== undefined;
+      response.writeHead(isKnown ? 200 : 204).end();
+    };
+    const more = { requestCert: true, rejectUnauthorized: false };
+    const other = await listening(tlsServer(files, listener, more));
+    const host = await listening(tlsServer(files, listener, more));
+    const certificates = await folder();
+    mkdirSync(join(certificates, host));
+    copyFileSync(files.ca, join(certificates, host, 'ca.crt'));
+    copyFileSync(files.clientKey, join(certificates, host, 'client.key'));
+    copyFileSync(files.clientCertificate, join(certificates, host, 'client.cert'));
+    const endpoint = endpointTo(host, { certificateDirs: [certificates] });
+    expect([await get(endpoint), await get(endpoint, `https://${other}/`)]).toEqual([200, 204]);
   });
 });
