@@ -243,6 +243,8 @@ export class TarReader {
     if (type === 'S') this.#startGnuSparse(block);
     else if (hasData && pax.has('GNU.sparse.major')) this.#startPaxSparse(pax);
     else if (hasData && pax.has('GNU.sparse.map')) this.#startPaxSparseMap(pax);
+    // PAX 0.0: the map is in fields of one name, which a PAX reader may not keep apart. GNU tar gave it up in 2006.
+    else if (hasData && pax.has('GNU.sparse.numblocks')) throw damaged('sparse file of format 0.0');
     else this.#announce();
   }
 

@@ -135,6 +135,21 @@ describe('tar reader', () => {
     expect(() => read(block)).toThrow('read tar archive');
   });
 
+  test('refuses sparse files of PAX 0.0, whose map is not in one field', () => {
+    const record = (text: string): string => `${text.length + 4} ${text}\n`;
+    const fields = ['GNU.sparse.size=9999', 'GNU.sparse.numblocks=1', 'GNU.sparse.offset=0000'];
+    const pax = Buffer.from(fields.map(record).join(''));
+    const file = { kind: 'file', mode: 0o644, mtimeSeconds: 0 } as const;
+    const extended = patched({ ...file, name: 'pax', sizeBytes: pax.length }, (block) => {
+      block[156] = 'x'.charCodeAt(0);
+    });
+    const bytes = Buffer.concat([
+      ...[extended, pax, tarPadding(pax.length)],
+      archive({ ...file, name: 'holes', sizeBytes: 0, data: Buffer.from('data') }),
+    ]);
+    expect(() => read(bytes)).toThrow('sparse file of format 0.0');
+  });
+
   test('refuses unknown types, huge headers and sparse maps that do not fit', () => {
     const header = { name: 'a', kind: 'file' as const };
     expect(() => read(patched(header, (b) => b.write('V', 156)))).toThrow('unknown entry type "V"');
