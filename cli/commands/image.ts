@@ -67,7 +67,7 @@ export const ls: Configure = (command, context) => {
     });
 };
 
-/** One row for each name of the image. */
+/** One row for each name of the image; for one without a tag, for each repository that it came from. */
 function rowsOf(image: ImageSummaryJson, flags: ListFlags, nowMs: number) {
   const id = image.Id.replace(/^sha256:/, '');
   const common = {
@@ -82,7 +82,13 @@ function rowsOf(image: ImageSummaryJson, flags: ListFlags, nowMs: number) {
     (image.RepoDigests ?? []).map((text) => [text.split('@')[0] ?? '', text.split('@')[1] ?? NONE]),
   );
   const tags = image.RepoTags ?? [];
-  if (tags.length === 0) return [{ Repository: NONE, Tag: NONE, Digest: NONE, ...common }];
+  if (tags.length === 0) {
+    // Pulled by its digest alone, as tasks do.
+    const named = digests.size === 0 ? [[NONE, NONE] as const] : [...digests];
+    return named.map(([repository, digest]) => ({
+      ...{ Repository: repository, Tag: NONE, Digest: digest, ...common },
+    }));
+  }
   return tags.map((tag) => {
     const at = tag.lastIndexOf(':');
     const repository = tag.slice(0, at);

@@ -277,20 +277,33 @@ function registryDomain(address: string): string {
 /** Throws `invalid-argument` for a value that means nothing. */
 export function imageTest(
   filters: Filters,
-): (image: Pick<ImageRecord, 'repoTags' | 'config'>) => boolean {
+): (image: Pick<ImageRecord, 'repoTags' | 'repoDigests' | 'config'>) => boolean {
   const dangling = filters.boolean('dangling');
-  return ({ repoTags, config }) =>
-    filters.any('reference', (name) => repoTags.some((tag) => referenceMatches(tag, name))) &&
-    filters.labels('label', config.labels) &&
-    (dangling === undefined || dangling === (repoTags.length === 0));
+  return (image) =>
+    filters.any('reference', (pattern) => namesOf(image).some((n) => nameMatches(n, pattern))) &&
+    filters.labels('label', image.config.labels) &&
+    (dangling === undefined || dangling === (image.repoTags.length === 0));
 }
 
-function referenceMatches(tag: string, pattern: string): boolean {
-  const repository = tag.slice(0, tag.lastIndexOf(':'));
+/** With tags and with digests: images that tasks pulled have no tag. */
+function namesOf({
+  repoTags,
+  repoDigests,
+}: Pick<ImageRecord, 'repoTags' | 'repoDigests'>): { name: string; repository: string }[] {
+  return [
+    ...repoTags.map((name) => ({ name, repository: name.slice(0, name.lastIndexOf(':')) })),
+    ...repoDigests.map((name) => ({ name, repository: name.slice(0, name.lastIndexOf('@')) })),
+  ];
+}
+
+function nameMatches(
+  { name, repository }: { readonly name: string; readonly repository: string },
+  pattern: string,
+): boolean {
   const expression = pattern
     .split('*')
     .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
     .join('[^/]*');
   const regex = new RegExp(`^${expression}$`);
-  return regex.test(tag) || regex.test(repository);
+  return regex.test(name) || regex.test(repository);
 }

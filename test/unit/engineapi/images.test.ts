@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import { addImageRoutes } from '../../../daemon/engineapi/images.ts';
+import type { Routes } from '../../../daemon/engineapi/server.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { anImage } from '../../support/fake-container-host.ts';
+
+const DIGEST = `sha256:${'d'.repeat(64)}`;
+
+/** Ids of the images that the list has for these filters. */
+async function listed(filters: object): Promise<string[]> {
+  const handlers = new Map<string, (context: RequestContext) => unknown>();
+  const routes = {
+    add: (method: string, path: string, handler: (context: RequestContext) => unknown) => {
+      handlers.set(`${method} ${path}`, handler);
+    },
+  };
+  const images = [
+    { ...anImage(), id: 'tagged', repoTags: ['web:1'], repoDigests: [] },
+    { ...anImage(), id: 'pulled', repoTags: [], repoDigests: [`r.example:5000/web@${DIGEST}`] },
+  ];
+  addImageRoutes(routes as unknown as Routes, {
+    ...({ images: { list: () => images }, swarm: {} } as unknown as Parameters<
+      typeof addImageRoutes
+    >[1]),
+    clock: new FakeClock(),
+  });
+  let answer: { Id: string }[] = [];
+  const context = {
+    apiMinor: 41,
+    text: (name: string) => (name === 'filters' ? JSON.stringify(filters) : null),
+    send: (_: number, value: typeof answer) => {
+      answer = value;
+    },
+  };
+  await handlers.get('GET /images/json')!(context as unknown as RequestContext);
+  return answer.map(({ Id }) => Id);
+}
+
+test.each([
+  ['web', ['tagged']],
+  ['web:1', ['tagged']],
+  ['r.example:5000/web', ['pulled']],
+  ['r.example:5000/*', ['pulled']],
+  [`r.example:5000/web@${DIGEST}`, ['pulled']],
+  ['r.example:5000/web:1', []],
+])('images are found by their names, without a tag as well: %s', async (reference, ids) => {
+  expect(await listed({ reference: [reference] })).toEqual(ids);
+});
