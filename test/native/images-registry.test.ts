@@ -334,7 +334,7 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
   test.each([
     ['other bytes', (layer: Buffer) => Buffer.from(layer).fill(0x41, 100, 200), 'hashes to'],
     ['more bytes', (layer: Buffer) => Buffer.concat([layer, Buffer.alloc(9)]), 'longer than'],
-    ['fewer bytes', (layer: Buffer) => layer.subarray(0, -9), 'hashes to'],
+    ['fewer bytes', (layer: Buffer) => layer.subarray(0, -9), 'shorter than'],
   ])('%s than announced are refused and not kept', async (_, spoil, words) => {
     registry.hook = (request, response) => {
       if (request.url !== registry.blobUrl) return false;

@@ -32,7 +32,7 @@ import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryClient } from './registry-client.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
-import { isTransient, isUnreached } from './registry-errors.ts';
+import { isTransient, isUnreached, RegistryError, type Transient } from './registry-errors.ts';
 import type { RegistryHosts } from './registry-hosts.ts';
 import { RegistryWork } from './registry-work.ts';
 import { readAll } from './response-body.ts';
@@ -81,6 +81,17 @@ interface Download extends PullContext {
   readonly descriptor: BlobName;
   readonly signal: AbortSignal;
 }
+
+/** A body that ended early, though cleanly: another attempt goes on with it. */
+class ShortBodyError extends SkepError implements Transient {
+  readonly isTransient = true;
+
+  constructor({ digest, sizeBytes }: BlobName, arrivedBytes: number) {
+    super('unavailable', `read ${digest}: ended after ${arrivedBytes} of ${sizeBytes} bytes`);
+  }
+}
+
+const RANGE_NOT_SATISFIABLE = 416;
 
 const isPassingAnswer = (err: unknown): boolean => isTransient(err) && !isUnreached(err);
 
@@ -407,9 +418,15 @@ export class Puller {
     const { client, descriptor, signal, onProgress } = download;
     if (ingest.sizeBytes > descriptor.sizeBytes) await ingest.restart();
     if (ingest.sizeBytes === descriptor.sizeBytes) return;
-    const { body, offset } = await client.blob(descriptor, ingest.sizeBytes, signal);
+    const earlierBytes = ingest.sizeBytes;
+    const { body, offset } = await client
+      .blob(descriptor, earlierBytes, signal)
+      .catch((err: unknown) => {
+        if (!(err instanceof RegistryError && err.status === RANGE_NOT_SATISFIABLE)) throw err;
+        throw tooShort(descriptor);
+      });
     try {
-      if (offset !== ingest.sizeBytes) await ingest.restart();
+      if (offset !== earlierBytes) await ingest.restart();
       const { clock } = this.#options;
       let shownMs = clock.monotonicMs();
       for await (const chunk of body) {
@@ -426,10 +443,22 @@ export class Puller {
         const progressDetail = { current: ingest.sizeBytes, total: descriptor.sizeBytes };
         onProgress({ id, status: 'Downloading', progressDetail });
       }
+      if (ingest.sizeBytes < descriptor.sizeBytes) {
+        // Who gives nothing more than before has no more.
+        if (ingest.sizeBytes <= earlierBytes) throw tooShort(descriptor);
+        throw new ShortBodyError(descriptor, ingest.sizeBytes);
+      }
     } finally {
       body.destroy();
     }
   }
+}
+
+function tooShort({ digest, sizeBytes }: BlobName): SkepError {
+  return new SkepError(
+    'data-loss',
+    `verify ${digest}: shorter than the ${sizeBytes} bytes announced`,
+  );
 }
 
 function manifestName(reference: ImageReference): string {

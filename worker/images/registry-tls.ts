@@ -65,7 +65,9 @@ export function certificatesStamp(
   hosts: readonly string[],
   certificateDirs: readonly string[],
 ): string {
-  const files = foldersOf(hosts, certificateDirs).flatMap((dir) => readdirSync(dir).map((name) => join(dir, name)));
+  const files = foldersOf(hosts, certificateDirs).flatMap((dir) =>
+    readdirSync(dir).map((name) => join(dir, name)),
+  );
   return [SYSTEM_CERTIFICATES, ...files]
     .map((path) => {
       const stats = statSync(path, { throwIfNoEntry: false });
