@@ -100,8 +100,8 @@ export function authOption(auth: string | undefined): { registryAuth?: string } 
 const EMPTY_AUTH = 'e30=';
 
 /**
- * The image pinned to the digest that its registry gives now. When no registry answers, the image as
- * it is, with a warning: nodes may then run different ones.
+ * The image pinned to the digest that its registry gives now, or that it has already, and its platforms.
+ * When no registry answers, the image as it is, with a warning where nodes may then run different ones.
  */
 export async function resolveImage(
   context: CommandContext,
@@ -111,7 +111,7 @@ export async function resolveImage(
 ): Promise<ResolvedImage> {
   const reference = withDefaultTag(parseImageReference(image));
   const name = familiarReference(reference);
-  if (!ask || reference.digest !== null) return { image: name, platforms: [] };
+  if (!ask) return { image: name, platforms: [] };
   try {
     const { Descriptor, Platforms } = await context.client.distribution(
       canonicalReference(reference),
@@ -121,11 +121,12 @@ export async function resolveImage(
       Architecture: architecture,
       OS: os,
     }));
+    if (reference.digest !== null) return { image: name, platforms };
     const tag = reference.tag === null ? '' : `:${reference.tag}`;
     return { image: `${familiarRepository(reference)}${tag}@${Descriptor.digest}`, platforms };
   } catch (err) {
     if (!(err instanceof Error) || err.name !== 'ApiError') throw err;
-    warnLine(context, digestWarning(name));
+    if (reference.digest === null) warnLine(context, digestWarning(name));
     return { image: name, platforms: [] };
   }
 }

@@ -84,19 +84,23 @@ function withImages(
     const written = service.spec.TaskTemplate.ContainerSpec.Image;
     const before = existing.get(service.spec.Name)?.Spec;
     const unchanged = before?.Labels?.[IMAGE_LABEL] === written;
-    if (before && unchanged && when !== 'always') {
-      const { ContainerSpec, Placement } = before.TaskTemplate;
-      const kept = { image: ContainerSpec.Image, platforms: Placement?.Platforms ?? [] };
-      return [service, Promise.resolve(kept)];
-    }
+    const kept = before && unchanged ? recordedImage(before) : null;
+    if (kept !== null && when !== 'always') return [service, Promise.resolve(kept)];
     const image =
       asked.get(written) ??
       sentRegistryAuth(context, written, withRegistryAuth).then((auth) =>
         resolveImage(context, written, when !== 'never', auth),
       );
     asked.set(written, image);
-    return [service, image];
+    if (kept === null || !written.includes('@')) return [service, image];
+    // A registry that is down tells no platforms of a digest: that must replace no task.
+    return [service, image.then((found) => (found.platforms.length > 0 ? found : kept))];
   });
+}
+
+function recordedImage({ TaskTemplate }: ServiceSpecJson): ResolvedImage {
+  const { ContainerSpec, Placement } = TaskTemplate;
+  return { image: ContainerSpec.Image, platforms: Placement?.Platforms ?? [] };
 }
 
 /** By the stack's names: which objects they are is the plan's to say. */

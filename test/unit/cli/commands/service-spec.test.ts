@@ -123,6 +123,30 @@ describe('service create', () => {
     expect(sent.spec).toBeUndefined();
   });
 
+  test('of an image with a digest the platforms are recorded, and the digest stays', async () => {
+    const { engine, sent } = creating();
+    const asked: string[] = [];
+    let answers = true;
+    const distribution = async (name: string) => {
+      asked.push(name);
+      if (!answers) throw new ApiError(500, 'no answer');
+      const Platforms = [{ architecture: 'arm64', os: 'linux' }];
+      return { Descriptor: { digest: `sha256:${'f'.repeat(64)}` }, Platforms };
+    };
+    const argv = ['-d', `web@${DIGEST}`];
+    await runCommand(create, argv, { engine: { ...engine, distribution } });
+    expect(asked).toEqual([`docker.io/library/web@${DIGEST}`]);
+    expect(sent.spec).toMatchObject({
+      TaskTemplate: {
+        ContainerSpec: { Image: `web@${DIGEST}` },
+        Placement: { Platforms: [{ Architecture: 'arm64', OS: 'linux' }] },
+      },
+    });
+    answers = false;
+    const result = await runCommand(create, argv, { engine: { ...engine, distribution } });
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+  });
+
   test('a registry that does not answer is a warning, and the image stays as it is', async () => {
     const { engine, sent } = creating();
     const distribution = async () => {

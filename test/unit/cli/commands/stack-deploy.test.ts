@@ -124,6 +124,19 @@ describe('stack deploy', () => {
     expect((await up('--detach')).stdout).toBe('Nothing to do: stack shop is as it is to be\n');
   });
 
+  test('keeps the platforms of a digest when its registry is down', async () => {
+    const digest = `sha256:${'1'.repeat(64)}`;
+    const Platforms = [{ architecture: 'amd64', os: 'linux' }];
+    world.registry = () => ({ Descriptor: { digest }, Platforms });
+    write(`services: {a: {image: "web@${digest}"}}\n`);
+    const always = ['-c', 'stack.yml', '--detach', 'shop'];
+    await world.run(deploy, always, { cwd });
+    expect(world.service('shop_a').spec.task.placement.platforms).toHaveLength(1);
+    world.registry = () => ({ Descriptor: { digest }, Platforms: [] });
+    const { stdout } = await world.run(deploy, always, { cwd });
+    expect(stdout).toBe('Nothing to do: stack shop is as it is to be\n');
+  });
+
   test('gives each service the credentials of its own registry', async () => {
     const registries = { auths: { 'r:5000': { auth: 'YWxpY2U6c2VjcmV0' } } };
     writeFileSync(join(cwd, 'config.json'), JSON.stringify(registries));
