@@ -157,8 +157,11 @@ export class Ingest {
       await rm(this.#path, { force: true });
       return;
     }
-    await this.#handle.sync();
-    await this.#handle.close();
+    try {
+      await this.#handle.sync();
+    } finally {
+      await this.#handle.close();
+    }
     await rename(this.#path, target);
     await syncDirectory(dirname(target));
   }
