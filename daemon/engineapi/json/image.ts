@@ -79,6 +79,7 @@ function imageConfigToJson({ config }: ImageRecord): object {
         ...some('Interval', (config.healthcheck.intervalMs ?? 0) * NANOS_PER_MS),
         ...some('Timeout', (config.healthcheck.timeoutMs ?? 0) * NANOS_PER_MS),
         ...some('StartPeriod', (config.healthcheck.startPeriodMs ?? 0) * NANOS_PER_MS),
+        ...some('StartInterval', (config.healthcheck.startIntervalMs ?? 0) * NANOS_PER_MS),
         ...some('Retries', config.healthcheck.retries),
       },
     }),

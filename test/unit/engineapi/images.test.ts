@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { addImageRoutes } from '../../../daemon/engineapi/images.ts';
+import { imageToJson } from '../../../daemon/engineapi/json/image.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { anImage } from '../../support/fake-container-host.ts';
@@ -46,4 +47,12 @@ test.each([
   ['r.example:5000/web:1', []],
 ])('images are found by their names, without a tag as well: %s', async (reference, ids) => {
   expect(await listed({ reference: [reference] })).toEqual(ids);
+});
+
+test('inspect shows how often a starting container is asked for its health', () => {
+  const none = { intervalMs: null, timeoutMs: null, startPeriodMs: null, retries: null };
+  const healthcheck = { ...none, test: ['CMD', 'true'], startIntervalMs: 250 };
+  expect(imageToJson(anImage({ healthcheck }), [], 50)).toMatchObject({
+    Config: { Healthcheck: { Test: ['CMD', 'true'], StartInterval: 250_000_000 } },
+  });
 });
