@@ -85,11 +85,6 @@ export class RegistryClient implements ImageSource {
     return { body, offset: body.statusCode === 206 ? offset : 0 };
   }
 
-  /** A blob small enough to be a config, in memory. Its digest is not verified. */
-  async document(digest: string, signal?: AbortSignal): Promise<Buffer> {
-    return readAll(await this.#send(`blobs/${digest}`, {}, [200], signal), DOCUMENT_BYTES_MAX);
-  }
-
   async hasBlob(digest: string, signal?: AbortSignal): Promise<boolean> {
     try {
       const response = await this.#send(`blobs/${digest}`, { method: 'HEAD' }, [200], signal);
