@@ -22,7 +22,7 @@ test('who asks dead servers too much is refused alone, until they were given up'
   const ask = (asker: string): void => {
     const questions = [{ type: 'A', name: 'a.example' } as const];
     const query = Buffer.from(encode({ type: 'query', id: 7, questions }));
-    forwarder.forward(asker, query, null, ['192.0.2.53'], 'udp').then((answer) => {
+    void forwarder.forward(asker, query, null, ['192.0.2.53'], 'udp').then((answer) => {
       codes.get(asker)?.push(answer.readUInt16BE(2) & 0xf);
     });
   };
