@@ -58,7 +58,11 @@ export function progressSince(before: Trouble, moment: StackMoment): Progress {
   return services.map(({ ID, Spec }) => {
     const progress = serviceProgress(Spec.Name, { ...moment, services, tasks }, false);
     const isAsBefore = progress.ready >= (before.ready.get(ID) ?? Number.POSITIVE_INFINITY);
-    const state: ServiceState = isAsBefore ? 'up' : progress.state;
+    // One of every node may have nothing left but this one.
+    const isNoLonger =
+      Spec.Mode?.Global !== undefined &&
+      !tasks.some((task) => task.ServiceID === ID && isWanted(task));
+    const state: ServiceState = isAsBefore || isNoLonger ? 'up' : progress.state;
     return { ...progress, state, isStable: true };
   });
 }
