@@ -38,7 +38,7 @@ const FACTS = `
   done 2>&1
   echo x 2>&1 > /proc/sys/kernel/hostname; [ -w /proc/sysrq-trigger ] && echo sysrq # which is not tried: a privileged one could
   mount -t tmpfs x /tmp 2>&1; unshare -U true 2>&1; unshare -m true 2>&1
-  mknod /tmp/disk b 8 0 2>&1; cat /tmp/disk 2>&1; date -s @$(date +%s) 2>&1 | tail -1
+  mknod /tmp/disk b 8 0 2>&1; cat /tmp/disk 2>&1; date -s @$(date +%s) 2>&1 > /dev/null
   head -c 1 /dev/mine 2>&1 | wc -c; cat /own/part/file /read-only/part/file 2>&1; echo x 2>&1 > /read-only/new
   echo out; echo err >&2`;
 
