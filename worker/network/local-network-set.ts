@@ -193,7 +193,7 @@ export class LocalNetworkSet {
 
   /** Bridges of ours that are not among `used` go. */
   async removeUnused(used: ReadonlySet<string>): Promise<void> {
-    const unused = this.list().filter((network) => {
+    const unused = [...this.#networks.values()].filter((network) => {
       const device = deviceOf(network);
       return device.kind === 'bridge' && !used.has(device.link);
     });
