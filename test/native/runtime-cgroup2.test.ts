@@ -14,12 +14,8 @@ const canRun =
 /** The machine emulates its processor: everything takes about twenty times as long. */
 const LIMIT_SECONDS = 600;
 const NO_MACHINE = 125;
-/** What is about groups, and what else may be made by crun and runc. */
-const SUITES = [
-  'test/native/runtime-limits.test.ts',
-  'test/native/runtime-joined.test.ts',
-  'test/native/runtime-oci.test.ts',
-];
+/** What is about groups, and about namespaces that are shared. */
+const SUITES = ['test/native/runtime-limits.test.ts', 'test/native/runtime-joined.test.ts'];
 
 describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
   let report: Cgroup2Report;
