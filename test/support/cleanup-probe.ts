@@ -72,7 +72,10 @@ async function fill(cluster: TestCluster): Promise<void> {
   ]);
   await eventually(
     'some failed tasks',
-    async () => assert((await cluster.tasks('failing')).length > 2),
+    async () => {
+      const { length } = await cluster.tasks('failing');
+      assert(length > 2, `${length} tasks`); // without words Node looks for some in the source, for seconds
+    },
     PATIENCE,
   );
 }

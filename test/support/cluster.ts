@@ -217,10 +217,14 @@ export class TestCluster {
   async restart(name: string): Promise<void> {
     const pid = await this.daemonPid(name);
     process.kill(pid, 'SIGTERM');
-    await eventually(`the daemon of ${name} ends`, () => assert(!isAlive(pid)), {
-      withinMs: 15_000,
-      everyMs: 20,
-    });
+    await eventually(
+      `the daemon of ${name} ends`,
+      () => assert(!isAlive(pid), `pid ${pid} is there`),
+      {
+        withinMs: 15_000,
+        everyMs: 20,
+      },
+    );
     await this.dev('start', name);
   }
 
