@@ -123,11 +123,26 @@ function unmetTask(view: ReadView, service: Service, task: Task): string | null 
   if (state === 'new') {
     return hasPortConflict(view, service) ? null : 'it waits for addresses and ports';
   }
+  if (state === 'ready' && isHeldByPause(view, service, task)) return null;
   if (state !== 'pending') return 'it is under way';
   const node = view.list('node').find((one) => {
     return (task.nodeId === null || task.nodeId === one.id) && couldGoTo(view, task, one);
   });
   return node ? `it waits (${task.status.err}) and could go to ${node.id}` : null;
+}
+
+/** Its node was paused between its making and the end of the one before it, which serves on: a paused node keeps what it has. */
+function isHeldByPause(view: ReadView, service: Service, task: Task): boolean {
+  const isPaused =
+    task.nodeId !== null && view.get('node', task.nodeId)?.spec.availability === 'pause';
+  return (
+    isPaused &&
+    service.spec.mode.kind === 'global' &&
+    task.desiredState === 'ready' &&
+    view.tasksByService(service.id).some((other) => {
+      return other.nodeId === task.nodeId && isWanted(other) && other.status.state === 'running';
+    })
+  );
 }
 
 function hasPortConflict(view: ReadView, service: Service): boolean {
