@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 // Which suites run is decided by scripts/test and package.json (paths under test/); this file
-// only bounds them. Root suites make kernel objects, so files run one at a time there.
+// only bounds them. Root suites make kernel objects: scripts/root-tests.ts gives each file a machine.
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],

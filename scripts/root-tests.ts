@@ -1,0 +1,134 @@
+/**
+ * `npm run test:root [-- FILE...]`: the suites that make kernel objects (test/native, test/cluster),
+ * two files at a time. Each file runs by `vitest run` on a machine of its own
+ * (test/support/private-machine): names, ports, mounts, processes and firewall of one are nothing to the
+ * other, and what a killed suite leaves ends with its machine.
+ *
+ * Prints what vitest said of a file when it has ended, and a last line that counts. Exit status: 0 = all
+ * passed, 1 = some did not.
+ */
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** At once. Most of a suite's time is waiting; three of them on two cores make each other's limits short. */
+const LANES = 2;
+/** No file takes a third of it, jepsen included. */
+const LIMIT_MS = 15 * 60_000;
+const KILL_AFTER_MS = 10_000;
+
+/**
+ * What fetches Debian packages while it runs, which a private machine, without a way out, cannot. They
+ * share this machine, so one of them runs at a time.
+ */
+const NEED_THIS_MACHINE = [
+  'test/native/runtime-cgroup2.test.ts',
+  'test/native/network-encryption.test.ts',
+  'test/cluster/clients.test.ts',
+  'test/cluster/nginx.test.ts',
+];
+
+interface Outcome {
+  readonly file: string;
+  readonly passed: boolean;
+}
+
+/** Files not yet begun, the longest kinds first, so that the lanes end together. */
+function allFiles(): string[] {
+  const found = ['test/cluster', 'test/native'].flatMap((dir) =>
+    readdirSync(dir)
+      .filter((name) => name.endsWith('.test.ts'))
+      .map((name) => join(dir, name)),
+  );
+  return [...NEED_THIS_MACHINE, ...found.filter((file) => !NEED_THIS_MACHINE.includes(file))];
+}
+
+function seconds(fromMs: number): string {
+  return `${((Date.now() - fromMs) / 1000).toFixed(0)} s`;
+}
+
+const running = new Set<number>();
+
+/** Runs one file. Resolves when all that it started has ended, as far as its machine can tell. */
+async function runFile(file: string): Promise<Outcome> {
+  const vitest = ['node_modules/.bin/vitest', 'run', file];
+  const command = NEED_THIS_MACHINE.includes(file)
+    ? vitest
+    : ['test/support/private-machine', ...vitest];
+  const began = Date.now();
+  const child = spawn(command[0] as string, command.slice(1), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true, // a group of its own, to be ended as a whole
+  });
+  const pid = child.pid ?? 0;
+  running.add(pid);
+  const said: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => said.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => said.push(chunk));
+  let late = false;
+  const limit = setTimeout(() => {
+    late = true;
+    endGroup(pid);
+  }, LIMIT_MS);
+  const code = await new Promise<number>((resolve) => {
+    child.on('error', () => resolve(1));
+    child.on('close', (exit) => resolve(exit ?? 1));
+  });
+  clearTimeout(limit);
+  running.delete(pid);
+  const passed = code === 0;
+  const words = late ? `ended after ${LIMIT_MS / 60_000} minutes` : passed ? 'passed' : 'FAILED';
+  const report = Buffer.concat(said).toString();
+  process.stdout.write(
+    `${passed ? withoutLog(report) : report}${file}: ${words}, ${seconds(began)}\n`,
+  );
+  return { file, passed };
+}
+
+/** What a suite's daemons and rooms log is read when it failed. */
+function withoutLog(report: string): string {
+  return report.replace(/^\{"level":.*\n/gm, '');
+}
+
+function endGroup(pid: number): void {
+  signalGroup(pid, 'SIGTERM');
+  setTimeout(() => signalGroup(pid, 'SIGKILL'), KILL_AFTER_MS).unref();
+}
+
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {} // it has ended
+}
+
+/** Runs files from the queue until none is left that this lane may run. */
+async function lane(queue: string[], outcomes: Outcome[]): Promise<void> {
+  for (;;) {
+    const next = queue.findIndex((file) => !NEED_THIS_MACHINE.includes(file) || !machineTaken);
+    if (next === -1) return;
+    const [file] = queue.splice(next, 1) as [string];
+    const takes = NEED_THIS_MACHINE.includes(file);
+    if (takes) machineTaken = true;
+    outcomes.push(await runFile(file));
+    if (takes) machineTaken = false;
+  }
+}
+
+let machineTaken = false;
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    for (const pid of running) signalGroup(pid, 'SIGTERM');
+    process.exit(1);
+  });
+}
+
+const began = Date.now();
+const asked = process.argv.slice(2);
+const queue = asked.length > 0 ? asked : allFiles();
+const outcomes: Outcome[] = [];
+await Promise.all(Array.from({ length: LANES }, () => lane(queue, outcomes)));
+const failed = outcomes.filter(({ passed }) => !passed).map(({ file }) => file);
+console.log(`${outcomes.length} files in ${seconds(began)}, ${failed.length} failed`);
+for (const file of failed) console.log(`  ${file}`);
+process.exitCode = failed.length === 0 ? 0 : 1;
