@@ -224,7 +224,8 @@ function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): P
   if (deepEqual(spec, service.spec)) return { change: same, step: null };
   checkSpecChange(service.spec, spec);
   const effect = effectOf(view, service, spec);
-  const next = { ...service, spec, specVersion: service.meta.version, endpoint: null };
+  const specVersion = service.meta.version;
+  const next = { ...service, spec, specVersion, endpoint: null, updateStatus: null };
   return {
     change: { ...same, ...effect.change },
     step: stepOf(view, next, effect.replaced),

@@ -2,11 +2,11 @@
  * Tasks that are to go elsewhere: as many at a time as the service's updates replace, each as its move's order says. A
  * move is no update: it changes no spec, and what fails of it is the restart policy's affair.
  */
+import { isUnderWay, updateConfigOf } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { SeatPlan } from './plan-seat.ts';
-import { updateConfigOf } from './plan-update.ts';
 import { endedByItself } from './restart-policy.ts';
-import { hasNoRoom } from './seat.ts';
+import { hasNoRoom, type Seat } from './seat.ts';
 import type { OrchestratorChange, ServiceWorld } from './world.ts';
 
 /** @param seats as planned in this pass; those that change anyway are left alone */
@@ -14,12 +14,11 @@ export function planMoves(world: ServiceWorld, seats: readonly SeatPlan[]): Orch
   const { service } = world;
   const leaving = seats.filter(isLeaving);
   if (leaving.length === 0 || world.holdsStarts) return [];
-  const state = service.updateStatus?.state;
   // The update replaces its tasks, and they go elsewhere by that.
-  if (state === 'updating' || state === 'rollback_started') return [];
+  if (isUnderWay(service)) return [];
   const { parallelism } = updateConfigOf(service);
   const atOnce = parallelism === 0 ? Number.POSITIVE_INFINITY : parallelism;
-  const room = Math.max(0, atOnce - seats.filter(isUnderWay).length);
+  const room = Math.max(0, atOnce - seats.filter(isOnItsWay).length);
   // Which of the two gives way when is the seat's affair, as with an update.
   return leaving.slice(0, room).map(({ seat, wanted }) => ({
     kind: 'create',
@@ -46,10 +45,18 @@ function isNewer({ meta }: Task, task: Task): boolean {
 
 /**
  * Something of the seat is not there yet. One without room is not awaited, for it may wait for ever, unless it is to take
- * the place of one that moves: else a service would go without room task by task.
+ * the place of one that moves, or ended before it could: else a service would go without room task by task.
  */
-function isUnderWay({ seat, changes, wanted }: SeatPlan): boolean {
+function isOnItsWay({ seat, changes, wanted }: SeatPlan): boolean {
   if (changes.length > 0) return true;
-  const isMove = seat.tasks.some(({ moving }) => moving !== null);
-  return wanted.some((task) => task.status.state !== 'running' && (isMove || !hasNoRoom(task)));
+  const isMove = wanted.some(({ moving }) => moving !== null);
+  return wanted.some((task) => {
+    if (task.status.state === 'running') return false;
+    return isMove || !hasNoRoom(task) || (follows(task, seat)?.moving ?? null) !== null;
+  });
+}
+
+/** The one before it in its seat. */
+function follows(task: Task, { tasks }: Seat): Task | undefined {
+  return tasks[tasks.indexOf(task) - 1];
 }

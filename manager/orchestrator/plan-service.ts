@@ -5,6 +5,7 @@
 import { assertNever } from '../../common/base/assert.ts';
 import { DirtyTest } from '../../common/model/dirty-task.ts';
 import type { ServiceMode } from '../../common/model/service.ts';
+import { isRollingBack, updateConfigOf } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import { planGlobalSeats } from './plan-global.ts';
 import { planGlobalJob } from './plan-global-job.ts';
@@ -12,7 +13,7 @@ import { planMoves } from './plan-moves.ts';
 import { planReplicatedSeats } from './plan-replicated.ts';
 import { planReplicatedJob } from './plan-replicated-job.ts';
 import type { ModePlan, SeatRules } from './plan-seat.ts';
-import { isRollingBack, planUpdate, updateConfigOf } from './plan-update.ts';
+import { planUpdate } from './plan-update.ts';
 import { possibleNode } from './possible-nodes.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { earliest, type OrchestratorChange, REMOVALS_MAX, type ServiceWorld } from './world.ts';

@@ -3,12 +3,13 @@
  * as a failure, and when it is over. One step; the caller calls again.
  */
 import type { TaskId } from '../../common/model/ids.ts';
+import type { UpdateConfig, UpdateStatus } from '../../common/model/service.ts';
 import {
-  DEFAULT_UPDATE_CONFIG,
-  type Service,
-  type UpdateConfig,
-  type UpdateStatus,
-} from '../../common/model/service.ts';
+  isPaused,
+  isRollingBack,
+  isUnderWay,
+  updateConfigOf,
+} from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
@@ -25,32 +26,6 @@ export interface UpdatePlan {
 }
 
 const NOTHING: UpdatePlan = { changes: [], wakeAtMs: null, progress: null };
-
-export function isRollingBack(service: Service): boolean {
-  const state = service.updateStatus?.state;
-  return state === 'rollback_started' || state === 'rollback_paused';
-}
-
-/** The settings in force: the rollback's own while rolling back. */
-export function updateConfigOf(service: Service): UpdateConfig {
-  const config = isRollingBack(service) ? service.spec.rollback : service.spec.update;
-  return config ?? DEFAULT_UPDATE_CONFIG;
-}
-
-function isPaused(service: Service): boolean {
-  const state = service.updateStatus?.state;
-  return state === 'paused' || state === 'rollback_paused';
-}
-
-function isUnderWay(service: Service): boolean {
-  const state = service.updateStatus?.state;
-  return state === 'updating' || state === 'rollback_started';
-}
-
-/** An update or a rollback is under way or paused: seats may hold tasks of two specs. */
-export function isBetweenVersions(service: Service): boolean {
-  return isPaused(service) || isUnderWay(service);
-}
 
 /**
  * @param seats what is left after scaling, as planned in this pass

@@ -9,6 +9,7 @@ import { restMs } from '../../common/base/rest.ts';
 import { newId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import { concernsPlacement, type Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
+import { isBetweenVersions } from '../../common/model/service-update.ts';
 import { isCold, startDependencies, unmetDependencies } from '../../common/model/start-order.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
@@ -17,7 +18,6 @@ import type { Commit, ReadView, StoreChange } from '../store/types.ts';
 import { applyOrchestration } from './apply.ts';
 import type { RoomOptions } from './options.ts';
 import { planRemovedService, planService, type ServicePlan } from './plan-service.ts';
-import { isBetweenVersions } from './plan-update.ts';
 import { hasNoRoom, isPrepared, isServing, isWanted } from './seat.ts';
 import type { UpdateProgress } from './update-progress.ts';
 import { isLost, type OrchestratorChange } from './world.ts';
@@ -247,8 +247,9 @@ export class ServiceOrchestrator {
   #setTimer(): void {
     this.#timer?.cancel();
     this.#timer = null;
-    if (this.#wakeAtMs.size === 0) return;
-    const nextMs = Math.min(...this.#wakeAtMs.values());
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const atMs of this.#wakeAtMs.values()) nextMs = Math.min(nextMs, atMs);
+    if (nextMs === Number.POSITIVE_INFINITY) return;
     const delayMs = Math.max(0, nextMs - this.#options.clock.wallMs());
     this.#timer = this.#options.clock.setTimer(delayMs, () => this.#follower.wake());
   }

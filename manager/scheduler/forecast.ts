@@ -3,12 +3,14 @@
  * planned one after the other in a table of their own, in turns. Pure.
  */
 import type { Clock } from '../../common/base/clock.ts';
+import { compareText } from '../../common/base/order.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import { asId, type NetworkId, type NodeId, type TaskId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { PlacementForecast, PlacementStep } from '../../common/model/placement.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
+import { updateConfigOf } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { NodeTable } from './node-table.ts';
 import { type Decision, planGroup, planPreassigned } from './plan-placement.ts';
@@ -55,7 +57,7 @@ async function oneByOne(
   { coming, next, nowMs }: Coming,
   budget: TurnBudget,
 ): Promise<Decision[]> {
-  const startsFirst = service.spec.update?.order === 'start-first';
+  const startsFirst = updateConfigOf(service).order === 'start-first';
   const decisions: Decision[] = [];
   for (const predecessor of gone.slice(0, coming)) {
     if (budget.spent) await budget.renew();
@@ -106,7 +108,7 @@ function summary(table: NodeTable, decisions: readonly Decision[]): PlacementFor
     const { id, description } = table.node(index);
     return { nodeId: id, hostname: description?.hostname ?? '', tasks };
   });
-  nodes.sort((a, b) => (a.hostname < b.hostname ? -1 : a.hostname > b.hostname ? 1 : 0));
+  nodes.sort((a, b) => compareText(a.hostname, b.hostname));
   return { nodes, unplaced: refused > 0 ? { tasks: refused, reason } : null };
 }
 

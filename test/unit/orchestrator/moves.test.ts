@@ -2,7 +2,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServiceId, TaskId } from '../../../common/model/ids.ts';
 import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { MoveOrder, Task } from '../../../common/model/task.ts';
-import { aTaskSpec } from '../../support/builders.ts';
+import { planMoves } from '../../../manager/orchestrator/plan-moves.ts';
+import type { SeatPlan } from '../../../manager/orchestrator/plan-seat.ts';
+import type { Seat } from '../../../manager/orchestrator/seat.ts';
+import type { ServiceWorld } from '../../../manager/orchestrator/world.ts';
+import { aService, aTaskOf, aTaskSpec, aTaskStatus, idOf } from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeStore } from '../../support/store.ts';
@@ -93,6 +97,37 @@ describe('a task that is to move', () => {
       expect(followers).toHaveLength(1);
     },
   );
+
+  test.each([
+    ['moved', true, 0],
+    ['was never there', false, 1],
+  ])('waits for one without room whose forerunner %s', async (_, moved, begun) => {
+    const waiting = aTaskStatus({ state: 'pending', err: 'no suitable node' });
+    const service = aService();
+    const task = (slot: number, words: Partial<Task>) =>
+      aTaskOf(service, { slot, specVersion: service.specVersion, ...words });
+    const seatOf = (tasks: readonly Task[]): Seat => {
+      const { slot } = tasks[0]!;
+      return { key: String(slot), place: { slot, nodeId: null }, tasks };
+    };
+    const gone = { desiredState: 'shutdown', status: aTaskStatus({ state: 'shutdown' }) } as const;
+    const long = task(1, { ...gone, moving: 'start-first' });
+    const then = moved ? [] : [task(1, gone)];
+    const now = task(1, { desiredState: 'ready', status: waiting });
+    const running = aTaskStatus({ state: 'running' });
+    const leaving = task(2, { moving: 'start-first', status: running });
+    const plan = (tasks: readonly Task[], wanted: Task): SeatPlan => ({
+      ...{ seat: seatOf(tasks), wanted: [wanted], changes: [], wakeAtMs: null, successor: null },
+      ...{ state: 'live', dirty: false },
+    });
+    const seats = [plan([long, ...then, now], now), plan([leaving], leaving)];
+    const world: ServiceWorld = {
+      ...{ service, tasks: [], nodes: [], nowMs: 0, mustWait: false, holdsStarts: false },
+      ...{ node: () => undefined, newTaskId: () => idOf<TaskId>('new') },
+    };
+    expect(planMoves(world, seats)).toHaveLength(begun);
+  });
+
   test('stop-first: serves until another is prepared elsewhere, and has ended before that runs', async () => {
     const before = only();
     rooms.preparation = () => 'preparing';
