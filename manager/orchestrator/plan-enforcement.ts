@@ -1,7 +1,8 @@
 /** Which tasks of a node it can no longer have: its labels or resources changed. */
 import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
-import type { GenericResource, Service, TaskSpec } from '../../common/model/service.ts';
+import type { Resources, Service, TaskSpec } from '../../common/model/service.ts';
+import { endsBefore, waitsForSeat } from '../../common/model/succession.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { seatKey } from './seat.ts';
@@ -19,22 +20,29 @@ export function noncompliantTasks(
   if (node.spec.availability !== 'active') return [];
   const budget = new NodeBudget(node);
   const present = tasks.filter(isPresent);
-  // One that waits for another of its seat to end has the place of that: together they count once.
-  const shared = new Set(present.filter(waits).map(seatKey));
-  const counted = new Set<string>();
+  const shared = sharedSeats(present, service);
   return present.filter((task) => {
     if (!meetsConstraints(node, task, service(task))) return true;
-    const key = seatKey(task);
-    if (counted.has(key) && shared.has(key)) return false;
-    if (!budget.take(task)) return true;
-    counted.add(key);
-    return false;
+    const key = shared.size > 0 ? seatKey(task) : '';
+    return !budget.take(task, shared.has(key) ? key : null);
   });
 }
 
-function waits({ desiredState }: Task): boolean {
-  return desiredState === 'ready';
+/** Seats in which one waits for another of these to end: it has the place of that. */
+function sharedSeats(
+  present: readonly Task[],
+  service: (task: Task) => Service | undefined,
+): ReadonlySet<string> {
+  const waiting = new Map(present.filter(waitsForSeat).map((task) => [seatKey(task), task]));
+  if (waiting.size === 0) return NO_SEATS;
+  const followed = present.filter((mate) => {
+    const successor = waiting.get(seatKey(mate));
+    return successor && endsBefore(mate, successor, service(mate));
+  });
+  return new Set(followed.map(seatKey));
 }
+
+const NO_SEATS: ReadonlySet<string> = new Set();
 
 /** True when a task that just came to `node` may not be there: the node changed on its way. */
 export function isMisplaced(node: Node, task: Task, service: Service | undefined): boolean {
@@ -72,37 +80,53 @@ function isPresent({ desiredState, status }: Task): boolean {
 /** What the node says it has, less what the tasks looked at so far reserve. */
 class NodeBudget {
   readonly #known: boolean;
-  #nanoCpus: number;
-  #memoryBytes: number;
-  readonly #generic: Map<string, number>;
+  readonly #free: Map<string, number>;
+  /** what is taken for shared seats: of the tasks of one the largest, resource by resource */
+  readonly #seats = new Map<string, ReadonlyMap<string, number>>();
 
   constructor({ description }: Node) {
     this.#known = description !== null;
-    this.#nanoCpus = description?.nanoCpus ?? 0;
-    this.#memoryBytes = description?.memoryBytes ?? 0;
-    this.#generic = countByKind(description?.generic ?? []);
+    this.#free = amounts(description ?? { nanoCpus: 0, memoryBytes: 0, generic: [] });
   }
 
-  /** False when the task's reservations no longer fit; nothing is taken then. */
-  take({ spec }: Task): boolean {
+  /**
+   * False when the task's reservations no longer fit; nothing is taken then.
+   * @param seat that it shares with others, which run one after the other; null = none
+   */
+  take({ spec }: Task, seat: string | null): boolean {
     if (!this.#known) return true;
-    const { nanoCpus, memoryBytes, generic } = spec.resources.reservations;
-    const counts = countByKind(generic);
-    if (nanoCpus > this.#nanoCpus || memoryBytes > this.#memoryBytes) return false;
-    for (const [kind, count] of counts) if (count > (this.#generic.get(kind) ?? 0)) return false;
-    this.#nanoCpus -= nanoCpus;
-    this.#memoryBytes -= memoryBytes;
-    for (const [kind, count] of counts) {
-      this.#generic.set(kind, (this.#generic.get(kind) ?? 0) - count);
+    const wanted = amounts(spec.resources.reservations);
+    const taken = (seat === null ? undefined : this.#seats.get(seat)) ?? NOTHING;
+    const more = new Map(
+      [...wanted].map(([kind, amount]) => [kind, Math.max(0, amount - (taken.get(kind) ?? 0))]),
+    );
+    for (const [kind, amount] of more) if (amount > this.#freeOf(kind)) return false;
+    for (const [kind, amount] of more) this.#free.set(kind, this.#freeOf(kind) - amount);
+    if (seat !== null) {
+      const sum = [...more].map(([kind, amount]): [string, number] => {
+        return [kind, (taken.get(kind) ?? 0) + amount];
+      });
+      this.#seats.set(seat, new Map([...taken, ...sum]));
     }
     return true;
   }
+
+  #freeOf(kind: string): number {
+    return this.#free.get(kind) ?? 0;
+  }
 }
 
-function countByKind(resources: readonly GenericResource[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { kind, value } of resources) {
-    counts.set(kind, (counts.get(kind) ?? 0) + (typeof value === 'number' ? value : 1));
+const NOTHING: ReadonlyMap<string, number> = new Map();
+
+/** By resource; names of generic ones begin with `generic/`. */
+function amounts({ nanoCpus, memoryBytes, generic }: Resources): Map<string, number> {
+  const counts = new Map([
+    ['cpu', nanoCpus],
+    ['memory', memoryBytes],
+  ]);
+  for (const { kind, value } of generic) {
+    const key = `generic/${kind}`;
+    counts.set(key, (counts.get(key) ?? 0) + (typeof value === 'number' ? value : 1));
   }
   return counts;
 }

@@ -10,6 +10,8 @@ import type { Random } from '../../common/base/random.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { networkPlugins } from '../../common/model/network.ts';
+import type { Service } from '../../common/model/service.ts';
+import { updateConfigOf } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
@@ -85,13 +87,10 @@ export class Scheduler {
 
   #noneRefused(): RefusedTasks {
     const { store, clock } = this.#options;
-    return new RefusedTasks(
-      this.#table,
-      this.#pending,
-      clock,
-      (task) => store.view((view) => placesBefore(task, view)),
-      () => this.#follower.wake(),
-    );
+    return new RefusedTasks({
+      ...{ store, clock, table: this.#table, pending: this.#pending, successors: this.#successors },
+      wake: () => this.#follower.wake(),
+    });
   }
 
   async #resync(signal: AbortSignal): Promise<void> {
@@ -145,8 +144,12 @@ export class Scheduler {
       case 'node': {
         const { id } = change.object;
         const index = this.#table.indexOf(id);
-        if (change.action === 'remove') this.#table.removeNode(id);
-        else this.#table.putNode(change.object);
+        if (change.action === 'remove') {
+          this.#table.removeNode(id);
+          this.#successors.noteNodeGone();
+        } else {
+          this.#table.putNode(change.object);
+        }
         if (index !== undefined) this.#releaseHolds(index);
         return;
       }
@@ -154,8 +157,10 @@ export class Scheduler {
         if (change.action === 'remove') this.#table.networkPlugins.delete(change.object.id);
         else this.#table.networkPlugins.set(change.object.id, networkPlugins(change.object.spec));
         return;
-      case 'cluster':
       case 'service':
+        if (change.action === 'update') this.#observeOrder(view, change.object, change.previous);
+        return;
+      case 'cluster':
       case 'secret':
       case 'config':
         return;
@@ -186,6 +191,18 @@ export class Scheduler {
     this.#holds.delete(task.id);
     this.#pending.put(task);
     this.#table.putTask(task);
+  }
+
+  /** By another order tasks may have, or have no more, the places of those that they follow. */
+  #observeOrder(view: ReadView, service: Service, previous: Service): void {
+    if (updateConfigOf(service).order === updateConfigOf(previous).order) return;
+    this.#successors.noteService(service.id);
+    for (const task of view.tasksByService(service.id)) {
+      for (const taskId of isSchedulable(task) ? placesBefore(task, view) : []) {
+        const index = this.#table.placeOf(taskId);
+        if (index !== undefined) this.#table.relieved.add(index);
+      }
+    }
   }
 
   /** Tasks of global services have no choice of node: their failures say nothing about it. */
@@ -290,6 +307,7 @@ export class Scheduler {
         const now = view.get('task', task.id);
         if (now && !isSchedulable(now)) continue; // written, or another's word: the feed tells
         this.#table.removeTask(task.id);
+        this.#successors.put(task); // others may have been counted with its place
         if (now) this.#pending.putBackUnwritten(now);
       }
     });

@@ -3,7 +3,7 @@
  * what the users of this world ask for, no more.
  */
 import type { Node } from '../../../common/model/node.ts';
-import type { PortConfig } from '../../../common/model/service.ts';
+import type { PortConfig, Service } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { isTerminal } from '../../../common/model/task-state.ts';
 import type { ReadView } from '../../../manager/store/types.ts';
@@ -30,12 +30,23 @@ export function isOpen({ spec, status }: Node): boolean {
   return status.state === 'ready' && spec.availability === 'active';
 }
 
-/** `task` does not run before `other` has ended: it may have its place. */
-export function comesAfter(task: Task, other: Task): boolean {
+/** `task` does not run before `other` has ended: it may have its place. Of those that serve on only where the old stops first. */
+export function comesAfter(view: ReadView, task: Task, other: Task): boolean {
   if (task.desiredState !== 'ready' || isTerminal(task.status.state)) return false;
   if (other.id === task.id || other.desiredState === 'ready' || other.moving !== null) return false;
   if (task.serviceId !== other.serviceId || task.slot !== other.slot) return false;
-  return task.slot !== null || task.nodeId === other.nodeId;
+  if (task.slot === null && task.nodeId !== other.nodeId) return false;
+  const isToStop = other.desiredState === 'shutdown' || other.desiredState === 'remove';
+  return isToStop || !startsFirst(view.get('service', task.serviceId));
+}
+
+function startsFirst(service: Service | undefined): boolean {
+  if (!service) return false;
+  const { spec, updateStatus } = service;
+  const isBackwards = updateStatus?.state.startsWith('rollback_') ?? false;
+  const isOver = updateStatus?.state === 'rollback_completed';
+  const config = isBackwards && !isOver ? spec.rollback : spec.update;
+  return config?.order === 'start-first';
 }
 
 /** `task`, which waits, could go to `node` at once. */
@@ -44,7 +55,8 @@ export function couldGoTo(view: ReadView, task: Task, node: Node): boolean {
   if (!isOpen(node) || !meets(node, placement.constraints)) return false;
   const there = view
     .tasksByNode(node.id)
-    .filter((one) => one.id !== task.id && !isTerminal(one.status.state) && !comesAfter(task, one));
+    .filter((one) => one.id !== task.id && !isTerminal(one.status.state))
+    .filter((one) => !comesAfter(view, task, one));
   const taken = there.reduce((sum, { spec }) => sum + spec.resources.reservations.nanoCpus, 0);
   if (taken + resources.reservations.nanoCpus > (node.description?.nanoCpus ?? 0)) return false;
   const copies = there.filter(({ serviceId }) => serviceId === task.serviceId).length;

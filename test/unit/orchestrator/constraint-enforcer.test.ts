@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { Availability, Node } from '../../../common/model/node.ts';
 import {
   ANYWHERE,
+  DEFAULT_UPDATE_CONFIG,
   NO_RESOURCES,
   type TaskSpec,
   type UpdateStatus,
@@ -82,6 +83,36 @@ describe('constraint enforcer', () => {
     expect(noncompliantTasks(node, [old, beside], none)).toEqual([beside]);
     const elsewhere = aTask({ ...seat, slot: 2, status: ready, desiredState: 'ready' });
     expect(noncompliantTasks(node, [old, elsewhere], none)).toEqual([elsewhere]);
+  });
+
+  test('beside one that serves on until it runs, it counts by itself', () => {
+    const update = { ...DEFAULT_UPDATE_CONFIG, order: 'start-first' as const };
+    const service = aService({ spec: aServiceSpec({ update }) });
+    const node = aNode({ description: aNodeDescription({ nanoCpus: 3e9 }) });
+    const seat = { spec: reserving(2e9), slot: 1, serviceId: service.id };
+    const old = aTask({ ...seat, status: running });
+    const ready = aTaskStatus({ state: 'ready' });
+    const successor = aTask({ ...seat, status: ready, desiredState: 'ready' });
+    expect(noncompliantTasks(node, [old, successor], () => service)).toEqual([successor]);
+  });
+
+  test('of two that run one after the other the larger counts', () => {
+    const node = aNode({ description: aNodeDescription({ nanoCpus: 4e9 }) });
+    const seat = { slot: 1, serviceId: aService().id };
+    const small = aTask({ ...seat, spec: reserving(1e9), status: running });
+    const ready = aTaskStatus({ state: 'ready' });
+    const large = aTask({ ...seat, spec: reserving(3e9), status: ready, desiredState: 'ready' });
+    const other = (cpus: number) => aTask({ spec: reserving(cpus), status: running });
+    for (const pair of [
+      [small, large],
+      [large, small],
+    ]) {
+      expect(noncompliantTasks(node, [...pair, other(1e9)], none)).toEqual([]);
+      const tooMuch = other(2e9);
+      expect(noncompliantTasks(node, [...pair, tooMuch], none)).toEqual([tooMuch]);
+    }
+    const first = other(2e9);
+    expect(noncompliantTasks(node, [first, small, large], none)).toEqual([large]);
   });
 
   test.each([

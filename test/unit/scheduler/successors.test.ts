@@ -1,18 +1,29 @@
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
+import type { TaskId } from '../../../common/model/ids.ts';
 import type { Node } from '../../../common/model/node.ts';
-import { ANYWHERE, type Endpoint, NO_RESOURCES } from '../../../common/model/service.ts';
+import {
+  ANYWHERE,
+  DEFAULT_UPDATE_CONFIG,
+  type Endpoint,
+  NO_RESOURCES,
+} from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { GenericPool } from '../../../manager/scheduler/generic-pool.ts';
+import { NodeTable } from '../../../manager/scheduler/node-table.ts';
 import { Scheduler } from '../../../manager/scheduler/scheduler.ts';
+import { Successors } from '../../../manager/scheduler/successors.ts';
 import {
   aNode,
   aNodeDescription,
   aPort,
   aService,
+  aServiceSpec,
   aTask,
   aTaskSpec,
   aTaskStatus,
+  idOf,
 } from '../../support/builders.ts';
 import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
@@ -42,6 +53,19 @@ const WIDE: [string, Partial<Task>][] = [
     },
   ],
 ];
+
+/** What becomes of one of a few tasks. */
+const STEP = fc.record({
+  at: fc.nat(5),
+  slot: fc.integer({ min: 1, max: 2 }),
+  node: fc.nat(1),
+  desiredState: fc.constantFrom<Task['desiredState']>('ready', 'running', 'shutdown', 'remove'),
+  status: fc
+    .constantFrom<Task['status']['state']>('pending', 'running', 'failed')
+    .map((state) => aTaskStatus({ state })),
+  moving: fc.constantFrom<Task['moving']>(null, null, 'stop-first'),
+  looks: fc.boolean(),
+});
 
 describe('a task that waits for another of its seat to end', () => {
   const { id: serviceId } = aService();
@@ -81,6 +105,10 @@ describe('a task that waits for another of its seat to end', () => {
   /** For the task of slot 1. */
   const successor = (overrides: Partial<Task>): Promise<Task> =>
     add({ status: pending, specVersion: 2, ...overrides, desiredState: 'ready' });
+  const setTask = async ({ id }: Task, changes: Partial<Task>): Promise<void> => {
+    await t.store.update((tx) => tx.update('task', { ...tx.require('task', id), ...changes }));
+    await rest();
+  };
   const setNode = async (id: Node['id'], availability: 'active' | 'pause'): Promise<void> => {
     await t.store.update((tx) => {
       const node = tx.require('node', id);
@@ -118,6 +146,90 @@ describe('a task that waits for another of its seat to end', () => {
       expect(t.get('task', other.id).nodeId).toBeNull();
     },
   );
+
+  describe('start-first', () => {
+    const ordered = (order: 'start-first' | 'stop-first') =>
+      aService({
+        id: serviceId,
+        spec: aServiceSpec({ update: { ...DEFAULT_UPDATE_CONFIG, order } }),
+      });
+    beforeEach(() => t.create('service', ordered('start-first')));
+
+    test.each(WIDE)('has no place beside one that serves on: %s', async (_, demand) => {
+      const [old] = await fill(demand);
+      const waiting = await successor({ ...demand, assignedGenericResources: [] });
+      expect(waiting.nodeId).toBeNull();
+      // Both run side by side, until it is told to stop.
+      await setTask(old!, { desiredState: 'shutdown' });
+      expect(t.get('task', waiting.id).nodeId).toBe(nodes[0]!.id);
+    });
+
+    test.each([
+      ['any node', false],
+      ['its node', true],
+    ])('has one when the order changes: of a task for %s', async (_, isGlobal) => {
+      const [old] = await fill({ spec: reserving(3e9), ...(isGlobal && { slot: null }) });
+      const waiting = await successor({
+        ...{ spec: reserving(3e9), slot: isGlobal ? null : 1 },
+        nodeId: isGlobal ? nodes[0]!.id : null,
+      });
+      expect(waiting.status.state).toBe('pending');
+      await t.store.update((tx) => {
+        const { meta } = tx.require('service', serviceId);
+        tx.update('service', { ...ordered('stop-first'), meta });
+      });
+      await rest();
+      expect(t.get('task', waiting.id)).toMatchObject({
+        nodeId: old!.nodeId,
+        status: { state: 'assigned' },
+      });
+    });
+
+    test('finds the other one there when tasks are counted', async () => {
+      await fill({});
+      await add({ slot: 3, nodeId: nodes[0]!.id, status: aTaskStatus({ state: 'running' }) });
+      expect((await successor({})).nodeId).toBe(nodes[1]!.id);
+    });
+  });
+
+  test('counts are those of the seats as they are, whatever happened to them before', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(STEP, { maxLength: 40 }), async (steps) => {
+        const { store } = makeStore();
+        const [table, kept] = [new NodeTable(), new Successors()];
+        for (const node of nodes) table.putNode(node);
+        const tasks = new Map<string, Task>();
+        for (const { at, slot, node, looks, ...words } of steps) {
+          const id = idOf<TaskId>(`t${at}`);
+          const known = tasks.get(id);
+          await store.update((tx) => {
+            if (known && words.desiredState === 'remove') tx.remove('task', id);
+            else if (known) tx.update('task', { ...tx.require('task', id), ...words });
+            else {
+              const nodeId = nodes[node]!.id;
+              tx.create('task', aTask({ id, serviceId, slot, nodeId, ...words }));
+            }
+          });
+          const now = store.view((view) => view.get('task', id));
+          if (now) {
+            tasks.set(id, now);
+            table.putTask(now);
+            kept.put(now);
+          } else {
+            tasks.delete(id);
+            table.removeTask(id);
+            kept.remove(known!);
+          }
+          if (!looks) continue;
+          const afresh = new Successors();
+          for (const task of tasks.values()) afresh.put(task);
+          const of = (successors: Successors) =>
+            store.view((view) => new Map(successors.of(serviceId, view, table).leaving));
+          expect(of(kept)).toEqual(of(afresh));
+        }
+      }),
+    );
+  });
 
   test('goes elsewhere where there is room', async () => {
     await fill({ spec: reserving(3e9) });

@@ -65,7 +65,7 @@ export class AllowedNodes implements ClusterChecker {
       () => `task ${id} was given to ${nodeId}, against ${spec.placement.constraints.join()}`,
     );
     const there = view.tasksByNode(nodeId).filter((one) => isThere(one));
-    const atOnce = there.filter((one) => !there.some((other) => comesAfter(other, one)));
+    const atOnce = there.filter((one) => !there.some((other) => comesAfter(view, other, one)));
     const nanoCpus = atOnce.reduce((sum, one) => sum + one.spec.resources.reservations.nanoCpus, 0);
     // What asks for none has room beside successors that waited for their places until they were told to stop, too.
     const asksForNone = spec.resources.reservations.nanoCpus === 0;
