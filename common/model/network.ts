@@ -44,6 +44,11 @@ export function subnet6Of({ ipam }: Network): string {
   return ipam.find(isIpv6Config)?.subnet ?? '';
 }
 
+/** Whether containers outside of services may be in it. */
+export function isAttachable({ attachable, ingress, driver }: NetworkSpec): boolean {
+  return attachable && !ingress && driver === 'overlay';
+}
+
 /** Option that has packets between hosts encrypted: there and not `false`, also without a value. */
 export const ENCRYPTED_OPTION = 'encrypted';
 

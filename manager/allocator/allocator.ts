@@ -9,10 +9,9 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
-import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { Follower } from '../store/follower.ts';
-import type { Commit, Store, StoreChange } from '../store/types.ts';
+import type { Commit, ReadView, Store, StoreChange } from '../store/types.ts';
 import { AllocationBook, keepsAddresses } from './allocation-book.ts';
 import { applyAllocation } from './apply.ts';
 import { ensureIngressNetwork } from './ingress-network.ts';
@@ -113,14 +112,16 @@ export class Allocator {
   async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
     this.#budget.begin();
     for (const { changes } of commits) {
-      for (const change of changes) this.#observe(change);
+      this.#options.store.view((view) => {
+        for (const change of changes) this.#observe(view, change);
+      });
       if (this.#budget.spent) await this.#budget.renew();
     }
     if (this.#relief) this.#retryWaiting();
     if (!this.#dirty.empty) await this.#allocate(signal);
   }
 
-  #observe(change: StoreChange): void {
+  #observe(view: ReadView, change: StoreChange): void {
     const book = this.#book;
     switch (change.kind) {
       case 'network':
@@ -134,7 +135,7 @@ export class Allocator {
         return;
       case 'node':
         if (change.action === 'remove') this.#freed(book.releaseNode(change.object.id));
-        else this.#observeNode(change.object);
+        else this.#observeNode(view, change.object.id);
         return;
       case 'task':
         this.#observeTask(change.object, change.action);
@@ -149,8 +150,14 @@ export class Allocator {
     }
   }
 
-  #observeNode({ id, containerAttachments }: Node): void {
-    this.#freed(this.#book.releaseLeft(id, containerAttachments));
+  /**
+   * As it is now, not as a change has it: what it said next may be planned already, and a place that is in use would be
+   * given back by the word before.
+   */
+  #observeNode(view: ReadView, id: NodeId): void {
+    const node = view.get('node', id);
+    if (!node) return; // its removal is told next
+    this.#freed(this.#book.releaseLeft(id, node.containerAttachments));
     this.#dirty.nodes.add(id);
   }
 

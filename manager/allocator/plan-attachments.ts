@@ -1,6 +1,7 @@
 /** Decides the addresses of tasks and nodes. Takes them in the book; writes nothing. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { NetworkId, NodeId } from '../../common/model/ids.ts';
+import { isAttachable } from '../../common/model/network.ts';
 import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import type { Endpoint, NetworkAttachmentConfig, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
@@ -166,9 +167,13 @@ function takePlace(
   view: ReadView,
   { networkId, wanted }: ContainerAttachment,
 ): string | Problem | null {
+  const network = view.get('network', networkId);
+  if (!network) return { problem: `network ${networkId} not found` };
+  const { spec } = network;
+  // Nodes ask before they attach: one that does not is no reason to let it into any network.
+  if (!isAttachable(spec)) return { problem: `network '${spec.name}' is not manually attachable` };
   const entry = book.networks.get(networkId);
   if (entry) return takeAddress(entry, wanted);
-  if (!view.get('network', networkId)) return { problem: `network ${networkId} not found` };
   const obstacle = book.obstacles.get(networkId);
   return obstacle === undefined ? null : { problem: obstacle };
 }

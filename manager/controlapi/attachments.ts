@@ -7,7 +7,7 @@ import { withDeadline } from '../../common/base/deadline.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { isContainerId } from '../../common/model/container-id.ts';
 import type { NodeId } from '../../common/model/ids.ts';
-import type { Network } from '../../common/model/network.ts';
+import { isAttachable } from '../../common/model/network.ts';
 import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import {
   type AttachableNetwork,
@@ -128,16 +128,13 @@ function attachableByRef(view: ReadView, ref: string): AttachableNetwork {
   const network = findByRef(view, 'network', ref);
   if (!network) throw new SkepError('not-found', `network ${ref} not found`);
   const { id, spec } = network;
-  if (!isAttachable(network)) {
+  if (!isAttachable(spec)) {
     // The words by which clients of Docker Swarm know it.
     const words = `rpc error: code = PermissionDenied desc = network ${ref} not manually attachable`;
     throw new SkepError('permission-denied', `Could not attach to network ${ref}: ${words}`);
   }
   return { id, name: spec.name, internal: spec.internal };
 }
-
-const isAttachable = ({ spec }: Network): boolean =>
-  spec.attachable && !spec.ingress && spec.driver === 'overlay';
 
 function checkAttachments(attachments: readonly ContainerAttachment[]): void {
   if (attachments.length > ATTACHMENTS_MAX) {

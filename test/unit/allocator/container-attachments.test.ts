@@ -43,9 +43,10 @@ describe('containers outside of services in networks of the cluster', () => {
     expect(failures).toEqual([]);
   });
 
-  const network = async (subnet: string): Promise<Network> => {
+  const network = async (subnet: string, words: Partial<NetworkSpec> = {}): Promise<Network> => {
     const configs = [{ subnet, gateway: '', range: '', reserved: {} }];
-    const spec: Partial<NetworkSpec> = { ipam: { driver: 'default', options: {}, configs } };
+    const ipam = { driver: 'default', options: {}, configs };
+    const spec: Partial<NetworkSpec> = { attachable: true, ipam, ...words };
     const [created] = await t.create('network', aNetwork({ spec: aNetworkSpec(spec) }));
     await rest();
     return t.get('network', created!.id);
@@ -132,6 +133,40 @@ describe('containers outside of services in networks of the cluster', () => {
     await t.store.update((tx) => tx.remove('node', one));
     await rest();
     expect(addresses(t.get('node', two).containerAttachments)).toEqual(['10.9.0.77/24']);
+  });
+
+  test('keep it when they left and came back before the allocator heard of it', async () => {
+    const { id: networkId } = await network('10.9.0.0/24');
+    const nodeId = await node();
+    const container = aContainerAttachment({ networkId, containerId: FIRST });
+    await says(nodeId, container);
+    // The allocator waits for a write; what it hears next is what was said first, and what it plans by is the last word.
+    t.proposer.hold = true;
+    void t.create('network', aNetwork());
+    t.proposer.release();
+    await rest();
+    expect(t.proposer.held).toBe(1);
+    t.proposer.hold = false;
+    await t.store.update((tx) =>
+      tx.update('node', { ...tx.require('node', nodeId), renewCertificate: true }),
+    );
+    await rest();
+    await says(nodeId);
+    await says(nodeId, container);
+    t.proposer.release();
+    await rest();
+    expect(addresses(t.get('node', nodeId).containerAttachments)).toEqual(['10.9.0.2/24']);
+  });
+
+  test.each([
+    ['not attachable', { attachable: false }],
+    ['the ingress network', { ingress: true }],
+  ])('are told of a network that is not for them: %s', async (_, words) => {
+    const { id: networkId } = await network('10.9.0.0/24', words);
+    const nodeId = await node();
+    const [told] = await says(nodeId, aContainerAttachment({ networkId }));
+    expect(told).toMatchObject({ address: '' });
+    expect(told?.problem).toContain('not manually attachable');
   });
 
   test('are told of a network that is not there', async () => {
