@@ -40,8 +40,8 @@ export class SubnetPool {
       let base = pool.base;
       while (base + blockSize <= end) {
         const candidate = { base, prefixLength: this.#prefixLength };
-        const isAvoided = avoid.some((address) => contains(candidate, address));
-        const obstacle = isAvoided ? candidate : this.#obstacle(candidate);
+        // What is in use may be skipped at once, however many blocks it covers; each address to avoid costs a look at a block.
+        const obstacle = this.#obstacle(candidate) ?? avoided(candidate, avoid);
         if (obstacle === null) {
           const cidr = formatSubnet(candidate);
           this.use(cidr);
@@ -80,4 +80,9 @@ export class SubnetPool {
     }
     return null;
   }
+}
+
+/** The block itself, when it holds one of the addresses. */
+function avoided(candidate: Ipv4Subnet, avoid: readonly number[]): Ipv4Subnet | null {
+  return avoid.some((address) => contains(candidate, address)) ? candidate : null;
 }
