@@ -156,15 +156,24 @@ export function joinHostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The parts of `IP:port` or `name:port`. Throws `invalid-argument`. */
-export function splitHostPort(address: string): { host: string; port: number } {
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The parts of `IP:port` or `name:port`; null = it is neither. */
+export function hostPortOf(address: string): HostPort | null {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
   const port = Number(match?.[3]);
-  if (!match || port > 65_535) {
-    throw new SkepError(
-      'invalid-argument',
-      `parse address ${JSON.stringify(address)}: want host:port`,
-    );
-  }
-  return { host: (match[1] ?? match[2])!, port };
+  return match && port <= 65_535 ? { host: (match[1] ?? match[2])!, port } : null;
+}
+
+/** The same of an address that must be one. Throws `invalid-argument`. */
+export function splitHostPort(address: string): HostPort {
+  const parts = hostPortOf(address);
+  if (parts) return parts;
+  throw new SkepError(
+    'invalid-argument',
+    `parse address ${JSON.stringify(address)}: want host:port`,
+  );
 }

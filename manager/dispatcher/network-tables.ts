@@ -27,7 +27,7 @@ import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Service } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
-import { splitHostPort } from '../../common/rpc/listener.ts';
+import { hostPortOf } from '../../common/rpc/listener.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
 import { IngressGateways } from './ingress-gateways.ts';
 import { sameJson } from './node-states.ts';
@@ -385,10 +385,12 @@ function previousOf(change: StoreChange): unknown {
 
 const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
 
-/** Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session. */
+/**
+ * Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session, and of a stored
+ * address that is none: what one node said once must not keep all others from their tables.
+ */
 export function hostAddressOf(node: Node): string | null {
-  const address = node.description?.address;
-  return address ? splitHostPort(address).host : null;
+  return hostPortOf(node.description?.address ?? '')?.host ?? null;
 }
 
 function networksOf(service: Service | null): NetworkId[] {
@@ -481,6 +483,7 @@ function containerEndpoint(node: Node, attachment: ContainerAttachment): Assigne
 }
 
 const NO_SERVICE = asId<ServiceId>('');
+
 /** Labels of services from before they were checked may hold anything. */
 function balancingAsked({ spec }: Service): Balancing {
   try {

@@ -42,6 +42,9 @@ interface Needs {
   readonly configs: readonly ConfigId[];
 }
 
+/** One list, for lists are compared by identity. */
+const NONE_ATTACHED: Node['containerAttachments'] = [];
+
 const NOTHING: Needs = { networks: [], secrets: [], configs: [] };
 
 export type TaskChange = Extract<StoreChange, { kind: 'task' }>;
@@ -60,7 +63,7 @@ export class NodeAssignments {
   /** of its tasks and containers outside of services; it holds these and the ingress network */
   readonly #inhabited = new UseCounts<NetworkId>();
   /** of those containers */
-  #attachments: Node['containerAttachments'] = [];
+  #attachments: Node['containerAttachments'] = NONE_ATTACHED;
   readonly #secrets = new UseCounts<SecretId>();
   readonly #configs = new UseCounts<ConfigId>();
   #ingress: NetworkId | null = null;
@@ -119,7 +122,7 @@ export class NodeAssignments {
   }
 
   #attachmentsIn(view: ReadView): Node['containerAttachments'] {
-    return view.get('node', this.#nodeId)?.containerAttachments ?? [];
+    return view.get('node', this.#nodeId)?.containerAttachments ?? NONE_ATTACHED;
   }
 
   /** Those without an address are in no table yet. */

@@ -199,6 +199,9 @@ describe('network tables', () => {
   test.each([
     ['192.0.2.1:2377', '192.0.2.1'],
     ['[fd77::1]:2377', 'fd77::1'],
+    ['', null],
+    ['192.0.2.1', null],
+    ['192.0.2.1:99999', null],
   ])('packets for tasks of a node at %s go to %s', (address, expected) => {
     const description = aNodeDescription({ address });
     expect(hostAddressOf(aNode({ description }))).toBe(expected);
