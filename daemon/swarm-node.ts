@@ -161,13 +161,15 @@ export class SwarmNode {
     return this.#exclusively('init', async () => {
       if (request.forceNewCluster) return this.#forceNewCluster();
       this.#requireOutside();
-      const { clock, random } = this.#options;
+      const { clock, random, log } = this.#options;
       const addresses = chooseAddresses(request, this.#flags, []);
       const cluster = await createCluster({
         ...{ ...request.cluster, random, nowMs: clock.wallMs() },
         external: {
           signer: (current) => new ExternalCaClient({ credentials: { current }, clock }),
           nowMs: () => clock.wallMs(),
+          failed: ({ url }, err) =>
+            log.warn({ url, reason: describeError(err) }, 'external CA did not sign'),
         },
       });
       await this.#files.save(cluster.identity, addresses);

@@ -27,7 +27,7 @@ import {
 } from '../../common/pki/issue.ts';
 import { createJoinToken } from '../../common/pki/join-token.ts';
 import { createUnlockKey, formatUnlockKey } from '../../common/pki/unlock-key.ts';
-import { type ExternalSigner, signOutside } from './external-signing.ts';
+import { type ExternalSigner, type ExternalSigning, signOutside } from './external-signing.ts';
 
 const NANOS_PER_MS = 1e6;
 
@@ -47,6 +47,8 @@ export interface CreateClusterOptions {
     readonly signer: (identity: Identity) => ExternalSigner;
     /** wall clock: they take their time, and what they sign is valid from then on */
     readonly nowMs: () => number;
+    /** one of them did not sign; the next is asked */
+    readonly failed: ExternalSigning['failed'];
   };
 }
 
@@ -145,7 +147,7 @@ async function externalTrust(
   assert(external, 'a cluster with external authorities is made with the means to ask them');
   const signing = { external: external.signer(shown), authorities: externalCas, rootPem };
   const certPem = await signOutside(
-    { ...signing, nowMs: external.nowMs, failed: () => {} }, // the last failure is told
+    { ...signing, nowMs: external.nowMs, failed: external.failed },
     wanted,
   );
   const authority = { certPem: rootPem, keyPem: '' };

@@ -169,11 +169,13 @@ describe('an external authority', () => {
 
   test('signs for the first manager of a new cluster, if it need not know who asks', async () => {
     respond = success;
+    const failed: string[] = [];
     const create = (at: string) =>
       createCluster({
         ...{ random, nowMs: clock.wallMs() },
         spec: { ...DEFAULT_CLUSTER_SPEC, externalCas: [{ ...named(), url: at }] },
         external: {
+          failed: ({ url: asked }) => failed.push(asked),
           signer: (current) => new ExternalCaClient({ credentials: { current }, clock }),
           nowMs: () => clock.wallMs(),
         },
@@ -186,7 +188,9 @@ describe('an external authority', () => {
     expect(verifyNodeCertificate(identity.certPem, rootPem, clock.wallMs())).toMatchObject({
       ...{ nodeId: identity.nodeId, role: 'manager', clusterId: made.id },
     });
+    expect(failed).toEqual([]);
     await expect(create(url)).rejects.toMatchObject({ code: 'unavailable' });
+    expect(failed).toEqual([url]);
   });
 
   test('signs for who joins a cluster that was made with it', async () => {

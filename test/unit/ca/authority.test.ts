@@ -100,10 +100,12 @@ describe('a new cluster with external authorities', () => {
     patch: Partial<WantedCertificate> = {},
   ) => {
     const shown: Identity[] = [];
+    const failed: string[] = [];
     const creating = createCluster({
       ...{ random, nowMs, spec: { ...DEFAULT_CLUSTER_SPEC, externalCas } },
       external: {
         nowMs: () => nowMs,
+        failed: ({ url }, err) => failed.push(`${url}: ${err}`),
         signer: (identity) => {
           shown.push(identity);
           return {
@@ -117,13 +119,14 @@ describe('a new cluster with external authorities', () => {
         },
       },
     });
-    return { creating, shown };
+    return { creating, shown, failed };
   };
 
   test('trusts their root from the start, and has no key of it', async () => {
     const root = await rootOf('outside');
-    const { creating, shown } = create(named(root.certPem, root.certPem), root);
+    const { creating, shown, failed } = create(named(root.certPem, root.certPem), root);
     const { cluster, node, identity } = await creating;
+    expect(failed).toEqual(['https://ca0.example/sign: Error: ca0 is ill']);
     const certPem = parseCertificate(root.certPem).toString();
     expect(cluster.rootCa).toMatchObject({ certPem, keyPem: '', rotation: null, bridgePem: '' });
     expect(cluster.rootCa.joinTokens.worker).toMatch(
