@@ -96,6 +96,9 @@ export interface GenericResource {
   readonly value: number | string;
 }
 
+/** Less memory than this can be neither reserved nor a limit; 0 = none asked. */
+export const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
+
 export interface Resources {
   /** 1e9 = one CPU; 0 = none asked */
   readonly nanoCpus: number;
@@ -270,7 +273,6 @@ export interface DeviceMapping {
   readonly permissions: string;
 }
 
-/** What a container shares with its node, beyond Swarm's container spec (Docker's HostConfig has it). */
 /** What asks for devices of a node by what they can do, as `--gpus` does. */
 export interface DeviceRequest {
   /** '' = any */
@@ -282,6 +284,7 @@ export interface DeviceRequest {
   readonly capabilities: readonly (readonly string[])[];
 }
 
+/** What a container shares with its node, beyond Swarm's container spec (Docker's HostConfig has it). */
 export interface Isolation {
   /** every capability and device, nothing hidden, no seccomp filter and no AppArmor profile */
   readonly privileged: boolean;

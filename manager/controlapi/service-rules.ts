@@ -17,6 +17,7 @@ import { predefinedNetworkProblem } from '../../common/model/predefined-networks
 import {
   type EndpointSpec,
   isJob,
+  MEMORY_BYTES_MIN,
   type PortConfig,
   type ResourceRequirements,
   type RestartPolicy,
@@ -29,7 +30,6 @@ import { checkKernelResources } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
 
 const NANO_CPUS_MIN = 1e6;
-const MEMORY_BYTES_MIN = 4 * 1024 * 1024;
 const SWAPPINESS_MAX = 100;
 const PORT_MAX = 65_535;
 /** Of one service. A manager holds about 7 KB for each task (docs/decisions/0035). */

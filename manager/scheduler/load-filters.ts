@@ -1,4 +1,6 @@
 /** The filters that look at the tasks that are on the node already. */
+import { networkModeOf } from '../../common/model/predefined-networks.ts';
+import type { Task } from '../../common/model/task.ts';
 import { type Filter, onNodes } from './filter.ts';
 import { genericDemand } from './generic-pool.ts';
 import { hostPortKeys } from './place.ts';
@@ -34,14 +36,21 @@ export const hostPort: Filter = {
   prepare: (task, table) => {
     const keys = hostPortKeys(task.endpoint).excluding;
     if (keys.length === 0) return null;
+    // Of ports of other addresses the key is the port and a star.
     const inUse = (index: number): string =>
-      keys.filter((key) => table.usesHostPort(index, key)).join(', ');
+      [
+        ...new Set(
+          keys
+            .filter((key) => table.usesHostPort(index, key))
+            .map((key) => key.replace(/\/\*$/, '')),
+        ),
+      ].join(', ');
     return {
       key: keys.join(),
       passes: (index) => !keys.some((key) => table.usesHostPort(index, key)),
       refusal: (index) => ({
         detail: `${inUse(index)} in use`,
-        remedy: `publish another port than ${inUse(index)}, or publish it in mode ingress`,
+        remedy: portRemedy(task, inUse(index)),
         shortBy: {},
         effort: 4,
       }),
@@ -49,6 +58,13 @@ export const hostPort: Filter = {
   },
   explain: (nodes) => `host-mode port already in use ${onNodes(nodes)}`,
 };
+
+/** What the control API would take: the mesh balances by virtual IPs, and a service in the host's network listens itself. */
+function portRemedy({ spec, endpoint }: Task, inUse: string): string {
+  if (networkModeOf(spec.networks) === 'host') return `stop what has ${inUse} there`;
+  const another = `publish another port than ${inUse}`;
+  return endpoint?.spec.mode === 'vip' ? `${another}, or publish it in mode ingress` : another;
+}
 
 export const maxReplicas: Filter = {
   name: 'max-replicas',

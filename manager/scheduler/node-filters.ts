@@ -9,6 +9,7 @@ import {
 import type { Node } from '../../common/model/node.ts';
 import type { Platform } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
+import { constraintRemedy, constraintText } from './constraint-remedy.ts';
 import { type Filter, onNodes } from './filter.ts';
 import type { NodeTable } from './node-table.ts';
 
@@ -28,13 +29,17 @@ export const ready: Filter = {
     refusal: (index) => {
       const node = table.node(index);
       const { status, spec } = node;
-      const active = `skep node update --availability active ${nameOf(node)}`;
+      const isBack = status.state === 'ready' || table.isAwaited(index);
+      const isActive = spec.availability === 'active';
+      const remedies = [
+        ...(isBack ? [] : [`bring the node back: its state is ${status.state}`]),
+        ...(isActive ? [] : [`skep node update --availability active ${nameOf(node)}`]),
+      ];
       return {
         detail: `state ${status.state}, availability ${spec.availability}`,
-        remedy:
-          status.state === 'ready' ? active : `bring the node back: its state is ${status.state}`,
+        remedy: remedies.join(' and '),
         shortBy: {},
-        effort: status.state === 'ready' ? 1 : 10,
+        effort: (isBack ? 0 : 10) + (isActive ? 0 : 1),
       };
     },
   }),
@@ -123,15 +128,14 @@ export const constraint: Filter = {
       },
       refusal: (index) => {
         const node = table.node(index);
+        const { words, changes } = constraintRemedy(node, nameOf(node), constraints);
         return {
           detail: unmet(index)
             .map((one) => `does not meet ${constraintText(one)} (${valueText(node, one)})`)
             .join('; '),
-          remedy: unmet(index)
-            .map((one) => constraintRemedy(node, one))
-            .join(' && '),
+          remedy: words,
           shortBy: {},
-          effort: 2 * unmet(index).length,
+          effort: 2 * changes,
         };
       },
     };
@@ -139,23 +143,10 @@ export const constraint: Filter = {
   explain: (nodes) => `scheduling constraints not satisfied ${onNodes(nodes)}`,
 };
 
-function constraintText({ key, operator, value }: Constraint): string {
-  return `${key}${operator}${value}`;
-}
-
 function valueText(node: Node, { key }: Constraint): string {
   const value = nodeValueOf(node, key);
   if (value === null) return 'no node has such a key';
   return value === '' ? 'it has none' : `it is ${value}`;
-}
-
-/** Labels can be given; what else a node is it stays. */
-function constraintRemedy(node: Node, one: Constraint): string {
-  const label = /^node\.labels\.(.+)$/i.exec(one.key)?.[1];
-  if (label === undefined) return `drop the constraint ${constraintText(one)}`;
-  const change =
-    one.operator === '==' ? `--label-add ${label}=${one.value}` : `--label-rm ${label}`;
-  return `skep node update ${change} ${nameOf(node)}`;
 }
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };

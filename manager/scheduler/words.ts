@@ -2,18 +2,27 @@
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
+/** To two digits: `down` for what may be used, `up` for what is needed at least, so that who takes it by its word is right. */
+export type Rounding = 'nearest' | 'down' | 'up';
+
 /** `512 MiB`, `1.50 GiB`: the largest unit that leaves at least 1. */
-export function bytesInWords(bytes: number): string {
+export function bytesInWords(bytes: number, rounding: Rounding = 'nearest'): string {
   let value = bytes;
   let unit = 0;
   while (Math.abs(value) >= 1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit++;
   }
-  return `${Number.isInteger(value) ? value : value.toFixed(2)} ${UNITS[unit]}`;
+  return `${Number.isInteger(value) ? value : hundredths(value, rounding)} ${UNITS[unit]}`;
 }
 
 /** CPUs with two digits, `0.50`. */
-export function cpusInWords(nanoCpus: number): string {
-  return (nanoCpus / 1e9).toFixed(2);
+export function cpusInWords(nanoCpus: number, rounding: Rounding = 'nearest'): string {
+  return hundredths(nanoCpus / 1e9, rounding);
+}
+
+const ROUND = { nearest: Math.round, down: Math.floor, up: Math.ceil } as const;
+
+function hundredths(value: number, rounding: Rounding): string {
+  return (ROUND[rounding](value * 100) / 100).toFixed(2);
 }

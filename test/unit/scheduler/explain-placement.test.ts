@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { NodeId } from '../../../common/model/ids.ts';
 import type { Node } from '../../../common/model/node.ts';
@@ -75,6 +76,62 @@ async function said(
 ): Promise<readonly string[]> {
   const { nodes } = await explain(service, [node], tasks);
   return nodes[0]!.refusals.map(({ filter, detail }) => `${filter}: ${detail}`);
+}
+
+const UNIT_BYTES: Readonly<Record<string, number>> = {
+  ...{ bytes: 1, KiB: 2 ** 10, MiB: MIB, GiB: GIB },
+};
+
+/** What a person has who did as told. */
+function afterwards(
+  service: Service,
+  nodes: readonly Node[],
+  { nodeId, changes }: NonNullable<PlacementExplanation['nearest']>,
+): { readonly service: Service; readonly nodes: readonly Node[] } {
+  const words = changes.join(' and ');
+  const all = (pattern: RegExp): RegExpExecArray[] => [...words.matchAll(pattern)] as never;
+  const dropped = all(/drop the constraint (.+?)(?= and (?:drop|skep|allow|reserve)|$)/g);
+  const added = all(/--label-add (?:'([^']+)'|(\S+))/g).map(([, a, b]) => (a ?? b)!.split('='));
+  const removed = all(/--label-rm (\S+)/g).map(([, label]) => label);
+  const { task } = service.spec;
+  const { reservations } = task.resources;
+  const [, cpus] = /([\d.]+) of CPUs/.exec(words) ?? [];
+  const [, memory, unit] = /([\d.]+) (\w+) of memory/.exec(words) ?? [];
+  const kept = words.includes('reserve');
+  const constraints = task.placement.constraints.filter(
+    (text) => !dropped.some(([, gone]) => gone === text),
+  );
+  const maxReplicas = Number(/allow (\d+) tasks/.exec(words)?.[1] ?? task.placement.maxReplicas);
+  const next = wanting(
+    {
+      nanoCpus: cpus ? Number(cpus) * 1e9 : /no CPUs/.test(words) ? 0 : reservations.nanoCpus,
+      memoryBytes: memory
+        ? Math.floor(Number(memory) * UNIT_BYTES[unit!]!)
+        : kept && /no memory/.test(words)
+          ? 0
+          : reservations.memoryBytes,
+    },
+    { constraints, maxReplicas },
+  );
+  return {
+    service: { ...service, spec: next.spec },
+    nodes: nodes.map((node) => {
+      if (node.id !== nodeId) return node;
+      const labels = Object.fromEntries([
+        ...Object.entries(node.spec.labels).filter(([label]) => !removed.includes(label)),
+        ...added,
+      ]);
+      const isActive = words.includes('--availability active');
+      const isBack = words.includes('bring the node back');
+      const availability = isActive ? ('active' as const) : node.spec.availability;
+      const state = isBack ? ('ready' as const) : node.status.state;
+      return {
+        ...node,
+        spec: { ...node.spec, labels, availability },
+        status: { ...node.status, state },
+      };
+    }),
+  };
 }
 
 describe('explanation of a placement', () => {
@@ -211,6 +268,113 @@ describe('explanation of a placement', () => {
     });
     const three = await explain(service, [dead, nearly, label]);
     expect(three.nearest?.changes).toEqual(['skep node update --label-add disk=ssd label']);
+  });
+
+  test.each<[string, readonly string[], Readonly<Record<string, string>>, string]>([
+    [
+      'two values of one label',
+      ['node.labels.a==x', 'node.labels.a==y'],
+      {},
+      'skep node update --label-add a=x n and drop the constraint node.labels.a==y',
+    ],
+    [
+      'two values of one label, of which it has one',
+      ['node.labels.a==x', 'node.labels.a==y'],
+      { a: 'y' },
+      'drop the constraint node.labels.a==x',
+    ],
+    [
+      'a value and not that value',
+      ['node.labels.a==x', 'node.labels.a!=X'],
+      { a: 'x' },
+      'drop the constraint node.labels.a!=X',
+    ],
+    [
+      'two labels',
+      ['node.labels.a==x', 'node.labels.b!=y'],
+      { b: 'y' },
+      'skep node update --label-add a=x --label-rm b n',
+    ],
+    [
+      'a label of several words, and a name',
+      ['node.labels.a==x y', 'node.hostname==other'],
+      {},
+      "skep node update --label-add 'a=x y' n and drop the constraint node.hostname==other",
+    ],
+  ])('the remedy meets all constraints at once: %s', async (_, constraints, labels, remedy) => {
+    const node = host('n', { spec: aNodeSpec({ labels }) });
+    const { nearest } = await explain(wanting({}, { constraints }), [node]);
+    expect(nearest?.changes).toEqual([remedy]);
+  });
+
+  test.each<['vip' | 'dnsrr', string, string]>([
+    ['vip', 'net', 'publish another port than tcp/80, or publish it in mode ingress'],
+    ['dnsrr', 'net', 'publish another port than tcp/80'],
+    ['vip', 'host', 'stop what has tcp/80 there'],
+  ])(
+    'the remedy for a port is one that may be asked for: %s, network %s',
+    async (mode, target, remedy) => {
+      const ports = [aPort({ publishMode: 'host', publishedPort: 80, targetPort: 80 })];
+      const endpoint = { spec: { mode, ports }, ports, virtualIps: [] };
+      const task = aTaskSpec({ networks: [aNetworkTarget({ target })] });
+      const service = aService({ spec: aServiceSpec({ task }), endpoint });
+      const node = host('n');
+      const { nearest } = await explain(service, [node], [runningOn(service, node)]);
+      expect(nearest?.changes).toEqual([remedy]);
+    },
+  );
+
+  test('the nearest node will do after what is told to change, and nothing else', async () => {
+    const value = fc.constantFrom('x', 'X', 'y', 'x y');
+    const text = fc
+      .tuple(
+        fc.constantFrom('node.labels.a', 'Node.Labels.b', 'node.hostname', 'engine.labels.c'),
+        fc.constantFrom('==', '!='),
+        value,
+      )
+      .map((parts) => parts.join(''));
+    const free = { nanoCpus: fc.nat(2e9), memoryBytes: fc.nat(GIB) };
+    const scene = fc.record({
+      constraints: fc.array(text, { maxLength: 5 }),
+      reserved: fc.record(free),
+      maxReplicas: fc.nat(2),
+      nodes: fc.array(
+        fc.record({
+          labels: fc.dictionary(fc.constantFrom('a', 'b', 'c'), value),
+          availability: fc.constantFrom('active', 'pause', 'drain'),
+          state: fc.constantFrom('ready', 'ready', 'down'),
+          free: fc.record(free),
+          tasks: fc.nat(2),
+        }),
+        { minLength: 1, maxLength: 3 },
+      ),
+    });
+    await fc.assert(
+      fc.asyncProperty(scene, async ({ constraints, reserved, maxReplicas, nodes: drawn }) => {
+        const service = wanting(reserved, { constraints, maxReplicas });
+        const nodes = drawn.map(({ labels, availability, state, free }, at) =>
+          host(`n${at}`, {
+            spec: aNodeSpec({ labels, availability: availability as Node['spec']['availability'] }),
+            status: { state: state as 'ready' | 'down', message: '', address: '' },
+            description: aNodeDescription({ hostname: `n${at}`, ...free }),
+          }),
+        );
+        const small = wanting({}).spec.task;
+        const tasks = nodes.flatMap((node, at) =>
+          Array.from({ length: drawn[at]!.tasks }, () => runningOn(service, node, { spec: small })),
+        );
+        const { nearest, nodes: verdicts } = await explain(service, nodes, tasks);
+        if (verdicts.some(({ refusals }) => refusals.length === 0)) {
+          expect(nearest).toBeNull();
+          return;
+        }
+        const changed = afterwards(service, nodes, nearest!);
+        const then = await explain(changed.service, changed.nodes, tasks);
+        const verdict = then.nodes.find(({ nodeId }) => nodeId === nearest!.nodeId);
+        expect(verdict?.refusals, nearest!.changes.join('\n')).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test('lists the tasks that wait, with their reasons, by slot', async () => {
