@@ -4,6 +4,7 @@
  * come from users: time, depth and output have limits, and every refusal is a typed error.
  */
 import { SkepError } from './errors.ts';
+import { compareText } from './order.ts';
 
 type Node =
   | { readonly kind: 'text'; readonly text: string }
@@ -285,7 +286,7 @@ const GO_FUNCTIONS: TemplateFunctions = {
 };
 
 function compared(a: unknown, b: unknown): number {
-  if (typeof a === 'string' && typeof b === 'string') return a < b ? -1 : a > b ? 1 : 0;
+  if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
   return Number(a) - Number(b);
 }
 

@@ -98,7 +98,6 @@ function stack(services: readonly ServiceSpec[], words: StackWords = {}): Wanted
   };
 }
 
-/** `kind name: action` of all that is not `none`. */
 const net = (name: string, words: Partial<NetworkSpec> = {}): NetworkSpec =>
   aNetworkSpec({ name, labels, ...words });
 const ipv6 = (subnet: string): Partial<NetworkSpec> => ({
@@ -110,6 +109,7 @@ const ipv6 = (subnet: string): Partial<NetworkSpec> => ({
   },
 });
 
+/** `kind name: action` of all that is not `none`. */
 const told = ({ changes }: StackPlan): string[] =>
   changes
     .filter(({ action }) => action !== 'none')
