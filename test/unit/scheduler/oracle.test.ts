@@ -4,13 +4,20 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { NodeId, ServiceId, TaskId } from '../../../common/model/ids.ts';
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../common/model/ids.ts';
 import type { Node } from '../../../common/model/node.ts';
-import { ANYWHERE, NO_RESOURCES } from '../../../common/model/service.ts';
+import {
+  ANYWHERE,
+  type GenericResource,
+  type Mount,
+  NO_RESOURCES,
+  type Platform,
+} from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { NodeTable } from '../../../manager/scheduler/node-table.ts';
 import { type Decision, planGroup } from '../../../manager/scheduler/plan-placement.ts';
 import {
+  aContainerSpec,
   aNode,
   aNodeDescription,
   aNodeSpec,
@@ -23,7 +30,17 @@ import {
 
 const ZONES = ['', 'a', 'b'];
 const RACKS = ['', '1', '2'];
+const NETWORK_PLUGIN = 'weave';
+const networkId = idOf<NetworkId>('net');
+/** Two words for each. */
+const SAME_ARCHITECTURE: Readonly<Record<string, string>> = {
+  x86_64: 'amd64',
+  amd64: 'x86_64',
+  aarch64: 'arm64',
+  arm64: 'aarch64',
+};
 const NOW_MS = 1_000;
+const GIB = 2 ** 30;
 
 /** A world without caches. */
 class Naive {
@@ -44,19 +61,28 @@ class Naive {
   refusal(task: Task, node: Node): string | null {
     const there = this.on(node.id);
     const { placement, resources } = task.spec;
-    const { nanoCpus, generic } = resources.reservations;
     if (node.status.state !== 'ready' || node.spec.availability !== 'active') return 'ready';
-    const reserved = there.reduce((sum, one) => sum + one.spec.resources.reservations.nanoCpus, 0);
-    if (nanoCpus > 0 && reserved + nanoCpus > node.description!.nanoCpus) return 'resource';
-    const gpus = generic.reduce((sum, { value }) => sum + Number(value), 0);
-    const taken = there.reduce((sum, one) => sum + one.assignedGenericResources.length, 0);
-    if (gpus > 0 && taken + gpus > node.description!.generic.length) return 'resource';
+    for (const name of ['nanoCpus', 'memoryBytes'] as const) {
+      const wanted = resources.reservations[name];
+      const used = there.reduce((sum, one) => sum + one.spec.resources.reservations[name], 0);
+      if (wanted > 0 && used + wanted > node.description![name]) return 'resource';
+    }
+    for (const { kind, value } of resources.reservations.generic) {
+      const used = there.flatMap((one) => one.assignedGenericResources);
+      if (amount(used, kind) + Number(value) > amount(node.description!.generic, kind)) {
+        return 'resource';
+      }
+    }
+    if (!needsOf(task).every((need) => hasPlugin(node, need))) return 'plugin';
     const zone = node.spec.labels['zone'] ?? '';
     for (const text of placement.constraints) {
       if (text.includes('==') ? !text.endsWith(`==${zone}`) : text.endsWith(`!=${zone}`)) {
         return 'constraint';
       }
     }
+    const { platforms } = placement;
+    const { platform } = node.description!;
+    if (platforms.length > 0 && !platforms.some((one) => isMet(one, platform))) return 'platform';
     const ports = (of: Task): number[] => (of.endpoint?.ports ?? []).map((it) => it.publishedPort);
     if (there.some((one) => ports(one).some((port) => ports(task).includes(port)))) {
       return 'host-port';
@@ -111,6 +137,40 @@ class Naive {
   }
 }
 
+/** Of a kind that is counted, or the values of one that is named. */
+function amount(resources: readonly GenericResource[], kind: string): number {
+  return resources
+    .filter((one) => one.kind === kind)
+    .reduce((sum, { value }) => sum + (typeof value === 'number' ? value : 1), 0);
+}
+
+/** `Volume:nfs`: of its volumes, its network, its log. */
+function needsOf({ spec, networks, logDriver }: Task): string[] {
+  const drivers = spec.container.mounts.map(({ volume }) => volume?.driver ?? '');
+  const needs = drivers.filter((name) => name !== '' && name !== 'local');
+  const logs = [logDriver?.name ?? 'none'].filter((name) => name !== 'none');
+  return [
+    ...needs.map((name) => `Volume:${name}`),
+    ...networks.map(() => `Network:${NETWORK_PLUGIN}`),
+    ...logs.map((name) => `Log:${name}`),
+  ];
+}
+
+/** Nodes tell all of their plugins or none; older ones no log plugins. */
+function hasPlugin({ description }: Node, need: string): boolean {
+  const names = description!.plugins.map(({ type, name }) => `${type}:${name}`);
+  const isTold = need.startsWith('Log:')
+    ? names.some((name) => name.startsWith('Log:'))
+    : names.length > 0;
+  return !isTold || names.includes(need) || names.includes(`${need}:latest`);
+}
+
+function isMet(asked: Platform, actual: Platform): boolean {
+  const { architecture } = asked;
+  const isOne = ['', actual.architecture, SAME_ARCHITECTURE[actual.architecture]];
+  return isOne.includes(architecture) && ['', actual.os].includes(asked.os);
+}
+
 function wanted(task: Task): boolean {
   return task.desiredState === 'running';
 }
@@ -119,7 +179,16 @@ const nodeShape = fc.record({
   zone: fc.constantFrom(...ZONES),
   rack: fc.constantFrom(...RACKS),
   cpus: fc.integer({ min: 1, max: 6 }),
+  memory: fc.integer({ min: 1, max: 6 }),
   gpus: fc.nat(3),
+  disks: fc.nat(4),
+  plugins: fc.constantFrom(
+    [],
+    ['Volume:nfs', 'Network:weave'],
+    ['Volume:nfs:latest', 'Log:gelf'],
+    ['Network:weave', 'Log:local'],
+  ),
+  platform: fc.constantFrom('linux/x86_64', 'linux/amd64', 'linux/aarch64', 'windows/amd64'),
   state: fc.constantFrom('ready', 'ready', 'ready', 'down' as const),
   availability: fc.constantFrom('active', 'active', 'active', 'drain' as const),
 });
@@ -129,7 +198,13 @@ const groupShape = fc.record({
   count: fc.integer({ min: 1, max: 9 }),
   service: fc.nat(3),
   cpus: fc.nat(2),
+  memory: fc.nat(2),
   gpus: fc.constantFrom(0, 0, 1, 2),
+  disks: fc.constantFrom(0, 0, 1, 3),
+  volume: fc.constantFrom('', '', 'local', 'nfs'),
+  log: fc.constantFrom('none', 'none', 'gelf', 'local'),
+  isNetworked: fc.constantFrom(false, false, true),
+  platforms: fc.constantFrom([], [], ['linux/'], ['/arm64'], ['linux/x86_64', 'windows/amd64']),
   constraint: fc.constantFrom('', '', 'node.labels.zone==a', 'node.labels.zone!=b'),
   preferences: fc.constantFrom([], [], ['zone'], ['zone', 'rack']),
   port: fc.constantFrom(0, 0, 0, 80, 81),
@@ -159,16 +234,36 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 function nodeOf(id: NodeId, shape: NodeShape): Node {
-  const { zone, rack, cpus, gpus, state, availability } = shape;
+  const { zone, rack, cpus, memory, gpus, disks, state, availability } = shape;
   return aNode({
     id,
     spec: aNodeSpec({ labels: { ...(zone && { zone }), ...(rack && { rack }) }, availability }),
     status: { state, message: '', address: '' },
     description: aNodeDescription({
       nanoCpus: cpus * 1e9,
-      generic: Array.from({ length: gpus }, (_, i) => ({ kind: 'gpu', value: `g${i}` })),
+      memoryBytes: memory * GIB,
+      generic: [
+        ...Array.from({ length: gpus }, (_, i) => ({ kind: 'gpu', value: `g${i}` })),
+        ...(disks > 0 ? [{ kind: 'disk', value: disks }] : []),
+      ],
+      plugins: shape.plugins.map((text) => {
+        const [type = '', ...name] = text.split(':');
+        return { type, name: name.join(':') };
+      }),
+      platform: platformOf(shape.platform),
     }),
   });
+}
+
+function platformOf(text: string): Platform {
+  const [os = '', architecture = ''] = text.split('/');
+  return { os, architecture };
+}
+
+function mountOf(driver: string): Mount {
+  const volume = { noCopy: false, labels: {}, driver, driverOptions: {}, subpath: '' };
+  const none = { readOnly: false, bind: null, tmpfs: null };
+  return { type: 'volume', source: 'v', target: '/v', ...none, volume };
 }
 
 function groupOf(shape: GroupShape): Task[] {
@@ -179,13 +274,18 @@ function groupOf(shape: GroupShape): Task[] {
       constraints: shape.constraint === '' ? [] : [shape.constraint],
       preferences: shape.preferences.map((label) => ({ spreadOver: `node.labels.${label}` })),
       maxReplicas: shape.maxReplicas,
+      platforms: shape.platforms.map(platformOf),
     },
+    container: aContainerSpec({ mounts: shape.volume === '' ? [] : [mountOf(shape.volume)] }),
     resources: {
       ...NO_RESOURCES,
       reservations: {
         nanoCpus: shape.cpus * 1e9,
-        memoryBytes: 0,
-        generic: shape.gpus > 0 ? [{ kind: 'gpu', value: shape.gpus }] : [],
+        memoryBytes: shape.memory * GIB,
+        generic: [
+          ...(shape.gpus > 0 ? [{ kind: 'gpu', value: shape.gpus }] : []),
+          ...(shape.disks > 0 ? [{ kind: 'disk', value: shape.disks }] : []),
+        ],
       },
     },
   });
@@ -194,6 +294,8 @@ function groupOf(shape: GroupShape): Task[] {
       serviceId: idOf<ServiceId>(`s${shape.service}`),
       spec,
       endpoint: { spec: { mode: 'vip', ports }, ports, virtualIps: [] },
+      networks: shape.isNetworked ? [{ networkId, addresses: [], aliases: [] }] : [],
+      logDriver: { name: shape.log, options: {} },
       status: aTaskStatus({ state: 'pending' }),
     }),
   );
@@ -203,6 +305,10 @@ function groupOf(shape: GroupShape): Task[] {
 class Both {
   readonly table = new NodeTable();
   readonly naive = new Naive();
+
+  constructor() {
+    this.table.networkPlugins.set(networkId, [NETWORK_PLUGIN]);
+  }
 
   act(one: Step): void {
     switch (one.kind) {
@@ -231,7 +337,7 @@ class Both {
     // A node may not take back a named resource that it has given: the naive count would not see it.
     const given = this.naive.on(node.id).flatMap((task) => task.assignedGenericResources);
     const generic = [...node.description!.generic];
-    for (const one of given) {
+    for (const one of given.filter(({ value }) => typeof value === 'string')) {
       if (!generic.some(({ value }) => value === one.value)) generic.push(one);
     }
     const whole = { ...node, description: { ...node.description!, generic } };
@@ -283,7 +389,12 @@ class Both {
     const values = this.naive
       .on(nodeId)
       .flatMap((one) => one.assignedGenericResources.map(({ value }) => value));
-    for (const { value } of assignedGenericResources) expect(values).not.toContain(value);
+    for (const { value } of assignedGenericResources) {
+      if (typeof value === 'string') expect(values).not.toContain(value);
+    }
+    for (const { kind, value } of task.spec.resources.reservations.generic) {
+      expect(amount(assignedGenericResources, kind)).toBe(value);
+    }
     this.naive.placed.set(task.id, placed);
     this.table.putTask(placed);
   }
