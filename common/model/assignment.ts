@@ -134,6 +134,8 @@ export type AssignmentChange = {
         readonly item: AssignmentsByKind[K];
         /** of a task that is to be sent: its encoding, where it is at hand */
         readonly encoded?: Uint8Array;
+        /** of what has no version of its own, and changes: one for each of its changes; see `versionOf` */
+        readonly version?: number;
       }
     | { readonly action: 'remove'; readonly kind: K; readonly key: string };
 }[AssignmentKind];

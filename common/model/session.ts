@@ -26,6 +26,8 @@ export type AgentMessage =
     }
   /** the set is in force on this node at `revision` */
   | { readonly kind: 'applied'; readonly revision: number }
+  /** what it holds is not what the manager says: it needs the whole set */
+  | { readonly kind: 'resync' }
   /** last message of a session that the agent ends on purpose and means to follow up (a restart, an upgrade) */
   | { readonly kind: 'pause' };
 
@@ -62,6 +64,8 @@ export type DispatcherMessage =
       readonly appliesTo: number;
       readonly resultsIn: number;
       readonly changes: readonly AssignmentChange[];
+      /** of all that the node holds after the last part, as `AssignmentLedger` counts it; '' = not told */
+      readonly checksum: string;
     }
   /** no node sends new connections to these tasks, which are to stop: all have confirmed that */
   | { readonly kind: 'drained'; readonly taskIds: readonly TaskId[] }

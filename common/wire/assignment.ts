@@ -21,6 +21,8 @@ import { encodeObject } from './object.ts';
 import {
   bytesFromProto,
   enumTable,
+  int64,
+  intFromProto,
   optionalText,
   text,
   textList,
@@ -225,6 +227,14 @@ function assignedPeerFromProto(m: skep.AssignedPeer.$Properties): AssignedPeer {
 export function assignmentChangeToProto(
   change: AssignmentChange,
 ): skep.AssignmentChange.$Properties {
+  const message = changeToProto(change);
+  if (change.action === 'set' && change.version !== undefined) {
+    message.version = int64(change.version, 'version');
+  }
+  return message;
+}
+
+function changeToProto(change: AssignmentChange): skep.AssignmentChange.$Properties {
   if (change.action === 'remove') {
     return {
       remove: { kind: assignmentKindTable.toProto(change.kind), key: text(change.key) },
@@ -256,21 +266,29 @@ export function assignmentChangeToProto(
   }
 }
 
-function setItem<K extends AssignmentKind>(kind: K, item: AssignmentsByKind[K]): AssignmentChange {
+function setItem<K extends AssignmentKind>(
+  kind: K,
+  item: AssignmentsByKind[K],
+  version: number,
+): AssignmentChange {
   const key = assignmentKey(kind, item);
-  return Object.freeze({ action: 'set', kind, key, item }) as AssignmentChange;
+  const change = { action: 'set', kind, key, item, ...(version > 0 && { version }) };
+  return Object.freeze(change) as AssignmentChange;
 }
 
 /** Throws `data-loss` for a change that is missing or of an unknown kind. */
 export function assignmentChangeFromProto(m: skep.AssignmentChange.$Properties): AssignmentChange {
-  if (m.endpoint) return setItem('endpoint', assignedEndpointFromProto(m.endpoint));
-  if (m.task) return setItem('task', taskFromProto(skep.Task.decode(m.task)));
-  if (m.secret) return setItem('secret', assignedSecretFromProto(m.secret));
-  if (m.config) return setItem('config', assignedConfigFromProto(m.config));
-  if (m.network) return setItem('network', assignedNetworkFromProto(m.network));
-  if (m.serviceEntry) return setItem('serviceEntry', serviceEntryFromProto(m.serviceEntry));
-  if (m.port) return setItem('port', assignedPortFromProto(m.port));
-  if (m.peer) return setItem('peer', assignedPeerFromProto(m.peer));
+  const version = intFromProto(m.version, 'version');
+  if (m.endpoint) return setItem('endpoint', assignedEndpointFromProto(m.endpoint), version);
+  if (m.task) return setItem('task', taskFromProto(skep.Task.decode(m.task)), 0);
+  if (m.secret) return setItem('secret', assignedSecretFromProto(m.secret), version);
+  if (m.config) return setItem('config', assignedConfigFromProto(m.config), version);
+  if (m.network) return setItem('network', assignedNetworkFromProto(m.network), version);
+  if (m.serviceEntry) {
+    return setItem('serviceEntry', serviceEntryFromProto(m.serviceEntry), version);
+  }
+  if (m.port) return setItem('port', assignedPortFromProto(m.port), version);
+  if (m.peer) return setItem('peer', assignedPeerFromProto(m.peer), version);
   if (m.remove) {
     return Object.freeze({
       action: 'remove' as const,

@@ -47,6 +47,8 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
     }
     case 'pause':
       return { kind: 'pause' };
+    case 'resync':
+      return { kind: 'resync' };
     case undefined:
       break;
   }
@@ -72,6 +74,7 @@ export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
         appliesTo: intFromProto(a.appliesTo, 'applies_to'),
         resultsIn: intFromProto(a.resultsIn, 'results_in'),
         changes: listFromProto(a.changes, assignmentChangeFromProto),
+        checksum: a.checksum ?? '',
       };
     }
     case 'heartbeatHeard': {
@@ -114,6 +117,8 @@ function agentMessageToProto(message: AgentMessage): skep.AgentMessage.$Properti
       return { applied: { revision: int64(message.revision, 'revision') } };
     case 'pause':
       return { pause: {} };
+    case 'resync':
+      return { resync: {} };
   }
 }
 
@@ -137,6 +142,7 @@ function dispatcherMessageToProto(message: DispatcherMessage): skep.DispatcherMe
           appliesTo: int64(message.appliesTo, 'applies_to'),
           resultsIn: int64(message.resultsIn, 'results_in'),
           changes: message.changes.map(assignmentChangeToProto),
+          checksum: message.checksum,
         },
       };
     case 'heartbeat-heard':

@@ -47,6 +47,8 @@ export class AgentSession {
   #end: { readonly reason: unknown } | null = null;
   #assignments: NodeAssignments;
   #sentRevision = 0;
+  /** with that revision */
+  #sentChecksum = '';
   /** of the first set that this session was sent */
   #firstRevision = Number.POSITIVE_INFINITY;
   #pace: Pace = 'even';
@@ -134,7 +136,8 @@ export class AgentSession {
     this.#pace = 'even';
     this.#missed = false;
     this.#assignments = new NodeAssignments(this.nodeId);
-    this.#sendSet(true, view, this.#assignments.complete(view, tables));
+    const set = this.#assignments.complete(view, tables);
+    this.#sendSet(true, view, set, this.#assignments.checksum(tables));
   }
 
   /** True when the agent will say `applied` of this revision or a later one: the step means something to it. */
@@ -150,20 +153,32 @@ export class AgentSession {
       return true;
     }
     const step = this.#assignments.step(view, tables, taskChanges, tableChanges);
-    if (step.length > 0) this.#sendSet(false, view, step);
-    return step.length > 0;
+    const checksum = this.#assignments.checksum(tables);
+    // One that is empty, and should not be, tells the agent that it lacks something.
+    const isNews = step.length > 0 || checksum !== this.#sentChecksum;
+    if (isNews) this.#sendSet(false, view, step, checksum);
+    return isNews;
   }
 
-  #sendSet(complete: boolean, view: ReadView, changes: readonly AssignmentChange[]): void {
+  #sendSet(
+    complete: boolean,
+    view: ReadView,
+    changes: readonly AssignmentChange[],
+    checksum: string,
+  ): void {
     const appliesTo = this.#sentRevision;
     const resultsIn = view.revision;
     const parts = messageParts(changes.map((change) => withEncoding(view, change)));
     this.#waiting = parts.map((part, i) => {
       const last = i === parts.length - 1;
-      return { kind: 'assignments', complete, last, appliesTo, resultsIn, changes: part };
+      return {
+        ...{ kind: 'assignments', complete, last, appliesTo, resultsIn, changes: part },
+        checksum: last ? checksum : '',
+      };
     });
     this.#sendWaiting();
     this.#sentRevision = resultsIn;
+    this.#sentChecksum = checksum;
     this.#firstRevision = Math.min(this.#firstRevision, resultsIn);
   }
 

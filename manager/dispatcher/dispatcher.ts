@@ -141,6 +141,11 @@ export class Dispatcher {
       case 'applied':
         this.#applied(session, message.revision);
         return;
+      case 'resync':
+        this.#options.log.warn({ nodeId: session.nodeId }, 'assignments of an agent differ');
+        this.#catchUp();
+        this.#sendWhole(session);
+        return;
       case 'hello':
       case 'description':
         return this.#register(session, peerAddress, message.description);

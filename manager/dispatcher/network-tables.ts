@@ -2,7 +2,6 @@
  * What every node with a task in a network must know of that network, kept up to date from commits:
  * a pure function of the store at one revision. Knows nothing of sessions.
  */
-import { deepEqual } from '../../common/base/equal.ts';
 import type {
   AssignedEndpoint,
   AssignedNetwork,
@@ -12,6 +11,7 @@ import type {
   AssignmentChange,
 } from '../../common/model/assignment.ts';
 import { assignmentKey } from '../../common/model/assignment.ts';
+import type { AssignmentChecksum } from '../../common/model/assignment-checksum.ts';
 import { type Balancing, balancingOf, NO_BALANCING } from '../../common/model/balancing.ts';
 import { expandedHostname } from '../../common/model/container-template.ts';
 import {
@@ -29,18 +29,12 @@ import { type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { hostPortOf } from '../../common/rpc/listener.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
+import { type Entry, EntryTable, removeChange, setChange } from './entry-table.ts';
 import { IngressGateways } from './ingress-gateways.ts';
-import { sameJson } from './node-states.ts';
 import { UnderlayMtus, underlayMtuOf } from './underlay-mtus.ts';
 
-type NetworkItemKind = 'network' | 'endpoint' | 'serviceEntry' | 'peer';
-type NetworkItem = AssignedNetwork | AssignedEndpoint | AssignedServiceEntry | AssignedPeer;
-
-interface Entry {
-  readonly kind: NetworkItemKind;
-  readonly key: string;
-  readonly item: NetworkItem;
-}
+type NetworkItemKind = 'network' | 'endpoint' | 'serviceEntry';
+type NetworkItem = AssignedNetwork | AssignedEndpoint | AssignedServiceEntry;
 
 /** What changed in one network. */
 export interface NetworkChanges {
@@ -65,21 +59,24 @@ export type PeersOf = NodeId | null;
 
 interface Table {
   /** by kind and key */
-  readonly items: Map<string, Entry>;
-  readonly peers: Map<NodeId, Entry>;
+  readonly items: EntryTable<string, NetworkItem>;
+  readonly peers: EntryTable<NodeId, AssignedPeer>;
 }
 
 const entryId = (kind: NetworkItemKind, key: string): string => `${kind} ${key}`;
 
 export class NetworkTables {
   readonly #tables = new Map<NetworkId, Table>();
-  readonly #ports = new Map<string, AssignedPort>();
+  readonly #ports: EntryTable<string, AssignedPort>;
   readonly #mtus = new UnderlayMtus();
   readonly #gateways: IngressGateways;
   #ingressId: NetworkId | null;
+  /** of the newest entry: each has one of its own */
+  #version = 0;
 
   /** Built whole from a view. */
   constructor(view: ReadView) {
+    this.#ports = this.#entries();
     this.#ingressId = NetworkTables.ingressOf(view)?.id ?? null;
     for (const node of view.list('node')) this.#mtus.set(node.id, underlayMtuOf(node));
     this.#gateways = new IngressGateways(view.list('node'));
@@ -118,11 +115,11 @@ export class NetworkTables {
 
   /** `remove` changes for all peers but that of `nodeId`. */
   otherPeersRemoval(networkId: NetworkId, nodeId: NodeId): AssignmentChange[] {
-    const peers = [...(this.#tables.get(networkId)?.peers ?? [])];
-    return peers.filter(([id]) => id !== nodeId).map(([, entry]) => removeChange(entry));
+    const peers = [...(this.#tables.get(networkId)?.peers.values() ?? [])];
+    return peers.filter(({ item }) => item.nodeId !== nodeId).map(removeChange);
   }
 
-  #peerEntries(networkId: NetworkId, whose: PeersOf): readonly Entry[] {
+  #peerEntries(networkId: NetworkId, whose: PeersOf): readonly Entry<AssignedPeer>[] {
     const peers = this.#tables.get(networkId)?.peers;
     if (!peers) return [];
     if (whose === null) return [...peers.values()];
@@ -131,10 +128,24 @@ export class NetworkTables {
   }
 
   ports(): AssignmentChange[] {
-    return Array.from(
-      this.#ports,
-      ([key, item]): AssignmentChange => ({ action: 'set', kind: 'port', key, item }),
-    );
+    return Array.from(this.#ports.values(), setChange);
+  }
+
+  /** Adds what a node holds of a network, as `items` and `peers` tell it. */
+  addTo(sum: AssignmentChecksum, networkId: NetworkId, whose: PeersOf): void {
+    const table = this.#tables.get(networkId);
+    if (!table) return;
+    sum.include(table.items.sum);
+    if (whose === null) {
+      sum.include(table.peers.sum);
+      return;
+    }
+    const own = table.peers.get(whose);
+    if (own) sum.add(own.kind, own.key, own.version);
+  }
+
+  addPortsTo(sum: AssignmentChecksum): void {
+    sum.include(this.#ports.sum);
   }
 
   /** Follows the changes of applied commits; `view` is the state after exactly them. */
@@ -233,16 +244,12 @@ export class NetworkTables {
       };
       wanted.set(assignmentKey('port', item), item);
     }
-    for (const [key, item] of this.#ports) {
+    for (const { key, item } of this.#ports.values()) {
       if (item.serviceId !== serviceId || wanted.has(key)) continue;
-      this.#ports.delete(key);
-      recorder.port({ action: 'remove', kind: 'port', key });
+      recorder.port(this.#ports.replace(key, { kind: 'port', key, item: null }));
     }
     for (const [key, item] of wanted) {
-      const known = this.#ports.get(key);
-      if (known && sameJson(known, item)) continue;
-      this.#ports.set(key, item);
-      recorder.port({ action: 'set', kind: 'port', key, item });
+      recorder.port(this.#ports.replace(key, { kind: 'port', key, item }));
     }
   }
 
@@ -304,12 +311,14 @@ export class NetworkTables {
 
   #put(
     networkId: NetworkId,
-    kind: Exclude<NetworkItemKind, 'peer'>,
+    kind: NetworkItemKind,
     key: string,
     item: NetworkItem | null,
     recorder: Recorder,
   ): void {
-    const change = this.#replace(networkId, 'items', entryId(kind, key), { kind, key, item });
+    const table = this.#table(networkId);
+    const change = table.items.replace(entryId(kind, key), { kind, key, item });
+    this.#keepUnlessEmpty(networkId, table);
     if (change) recorder.network(networkId).items.push(change);
   }
 
@@ -320,32 +329,24 @@ export class NetworkTables {
     recorder: Recorder,
   ): void {
     const key = `${networkId}/${nodeId}`;
-    const change = this.#replace(networkId, 'peers', nodeId, { kind: 'peer', key, item });
+    const table = this.#table(networkId);
+    const change = table.peers.replace(nodeId, { kind: 'peer', key, item });
+    this.#keepUnlessEmpty(networkId, table);
     if (change) recorder.network(networkId).peers.set(nodeId, change);
   }
 
-  /** The change that this makes; null for none. */
-  #replace(
-    networkId: NetworkId,
-    part: keyof Table,
-    id: string,
-    next: Omit<Entry, 'item'> & { readonly item: NetworkItem | null },
-  ): AssignmentChange | null {
-    const table = this.#tables.get(networkId) ?? { items: new Map(), peers: new Map() };
-    const entries = table[part] as Map<string, Entry>;
-    const known = entries.get(id);
-    const { kind, key, item } = next;
-    if (item === null) {
-      if (!known) return null;
-      entries.delete(id);
-      if (table.items.size + table.peers.size === 0) this.#tables.delete(networkId);
-      return removeChange(known);
-    }
-    if (known && deepEqual(known.item, item)) return null;
-    const entry: Entry = { kind, key, item };
-    entries.set(id, entry);
-    this.#tables.set(networkId, table);
-    return setChange(entry);
+  #table(networkId: NetworkId): Table {
+    const known = this.#tables.get(networkId);
+    return known ?? { items: this.#entries(), peers: this.#entries() };
+  }
+
+  #entries<Id extends string, Item extends object>(): EntryTable<Id, Item> {
+    return new EntryTable(() => ++this.#version);
+  }
+
+  #keepUnlessEmpty(networkId: NetworkId, table: Table): void {
+    if (table.items.size + table.peers.size > 0) this.#tables.set(networkId, table);
+    else this.#tables.delete(networkId);
   }
 }
 
@@ -365,17 +366,9 @@ class Recorder implements TableChanges {
     return changes;
   }
 
-  port(change: AssignmentChange): void {
-    this.ports.push(change);
+  port(change: AssignmentChange | null): void {
+    if (change) this.ports.push(change);
   }
-}
-
-function setChange({ kind, key, item }: Entry): AssignmentChange {
-  return { action: 'set', kind, key, item } as AssignmentChange;
-}
-
-function removeChange({ kind, key }: Entry): AssignmentChange {
-  return { action: 'remove', kind, key };
 }
 
 function previousOf(change: StoreChange): unknown {

@@ -3,7 +3,8 @@
  * between revisions. Knows nothing of streams.
  */
 import { append } from '../../common/base/append.ts';
-import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { AssignmentChange, AssignmentsByKind } from '../../common/model/assignment.ts';
+import { AssignmentChecksum } from '../../common/model/assignment-checksum.ts';
 import type { ConfigId, NetworkId, NodeId, SecretId, TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -44,6 +45,15 @@ interface Needs {
 
 /** One list, for lists are compared by identity. */
 const NONE_ATTACHED: Node['containerAttachments'] = [];
+type FileKind = 'secret' | 'config';
+type FileId<K extends FileKind> = AssignmentsByKind[K]['id'];
+
+interface HeldTask {
+  readonly task: Task;
+  readonly needs: Needs;
+  /** that was told last: writes which the agent need not hear of make newer ones; null = none yet */
+  toldVersion: number | null;
+}
 
 const NOTHING: Needs = { networks: [], secrets: [], configs: [] };
 
@@ -59,7 +69,7 @@ interface Held {
 
 export class NodeAssignments {
   readonly #nodeId: NodeId;
-  readonly #tasks = new Map<TaskId, { readonly task: Task; readonly needs: Needs }>();
+  readonly #tasks = new Map<TaskId, HeldTask>();
   /** of its tasks and containers outside of services; it holds these and the ingress network */
   readonly #inhabited = new UseCounts<NetworkId>();
   /** of those containers */
@@ -67,6 +77,10 @@ export class NodeAssignments {
   readonly #secrets = new UseCounts<SecretId>();
   readonly #configs = new UseCounts<ConfigId>();
   #ingress: NetworkId | null = null;
+  /** of the tasks, secrets and configs that it was told of */
+  readonly #ownSum = new AssignmentChecksum();
+  /** secrets and configs that its tasks need and the store does not have (any more) */
+  readonly #missing = new Set<SecretId | ConfigId>();
 
   constructor(nodeId: NodeId) {
     this.#nodeId = nodeId;
@@ -80,8 +94,8 @@ export class NodeAssignments {
     for (const task of view.tasksByNode(this.#nodeId)) {
       if (isAssigned(task, this.#nodeId)) this.#setTask(task, changes);
     }
-    for (const id of this.#secrets.keys()) pushSecret(view, id, changes);
-    for (const id of this.#configs.keys()) pushConfig(view, id, changes);
+    for (const id of this.#secrets.keys()) this.#tellFile('secret', id, view, changes);
+    for (const id of this.#configs.keys()) this.#tellFile('config', id, view, changes);
     for (const id of this.#networks()) {
       append(changes, tables.items(id));
       append(changes, tables.peers(id, this.#peersOf(id)));
@@ -119,6 +133,18 @@ export class NodeAssignments {
     }
     append(out, tableChanges.ports);
     return out;
+  }
+
+  /**
+   * Of all that the node holds after the last set or step. That of networks is counted by the tables, not by what was
+   * told: a step that lacks something of them does not agree with it.
+   */
+  checksum(tables: NetworkTables): string {
+    const sum = new AssignmentChecksum();
+    sum.include(this.#ownSum);
+    for (const id of this.#networks()) tables.addTo(sum, id, this.#peersOf(id));
+    tables.addPortsTo(sum);
+    return sum.value;
   }
 
   #attachmentsIn(view: ReadView): Node['containerAttachments'] {
@@ -167,6 +193,7 @@ export class NodeAssignments {
         this.#retain(task);
       } else if (this.#tasks.has(task.id)) {
         this.#release(task.id);
+        this.#told(task.id, null);
         this.#tasks.delete(task.id);
         news.delete(task.id);
         out.push({ action: 'remove', kind: 'task', key: task.id });
@@ -174,22 +201,35 @@ export class NodeAssignments {
     }
     for (const id of news) {
       const item = this.#tasks.get(id)?.task;
-      if (item) out.push({ action: 'set', kind: 'task', key: id, item });
+      if (!item) continue;
+      this.#told(id, item.meta.version);
+      out.push({ action: 'set', kind: 'task', key: id, item });
     }
   }
 
   #setTask(task: Task, out: AssignmentChange[]): void {
     this.#retain(task);
+    this.#told(task.id, task.meta.version);
     out.push({ action: 'set', kind: 'task', key: task.id, item: task });
   }
 
+  /** @param version null = that the task is gone */
+  #told(taskId: TaskId, version: number | null): void {
+    const held = this.#tasks.get(taskId);
+    if (!held) return;
+    if (held.toldVersion !== null) this.#ownSum.subtract('task', taskId, held.toldVersion);
+    if (version !== null) this.#ownSum.add('task', taskId, version);
+    held.toldVersion = version;
+  }
+
   #retain(task: Task): void {
+    const toldVersion = this.#tasks.get(task.id)?.toldVersion ?? null;
     this.#release(task.id);
     const needs = needsOf(task);
     for (const id of needs.networks) this.#inhabited.add(id);
     for (const id of needs.secrets) this.#secrets.add(id);
     for (const id of needs.configs) this.#configs.add(id);
-    this.#tasks.set(task.id, { task, needs });
+    this.#tasks.set(task.id, { task, needs, toldVersion });
   }
 
   #release(taskId: TaskId): void {
@@ -200,14 +240,35 @@ export class NodeAssignments {
   }
 
   #stepFiles(view: ReadView, before: Held, out: AssignmentChange[]): void {
-    for (const id of this.#secrets.keys()) if (!before.secrets.has(id)) pushSecret(view, id, out);
-    for (const id of this.#configs.keys()) if (!before.configs.has(id)) pushConfig(view, id, out);
-    for (const key of before.secrets) {
-      if (!this.#secrets.has(key)) out.push({ action: 'remove', kind: 'secret', key });
+    for (const id of this.#secrets.keys()) {
+      if (!before.secrets.has(id)) this.#tellFile('secret', id, view, out);
     }
-    for (const key of before.configs) {
-      if (!this.#configs.has(key)) out.push({ action: 'remove', kind: 'config', key });
+    for (const id of this.#configs.keys()) {
+      if (!before.configs.has(id)) this.#tellFile('config', id, view, out);
     }
+    for (const id of before.secrets) if (!this.#secrets.has(id)) this.#dropFile('secret', id, out);
+    for (const id of before.configs) if (!this.#configs.has(id)) this.#dropFile('config', id, out);
+  }
+
+  /** Their data never changes: each is of one version. */
+  #tellFile<K extends FileKind>(
+    kind: K,
+    id: FileId<K>,
+    view: ReadView,
+    out: AssignmentChange[],
+  ): void {
+    const change = fileChange(kind, id, view);
+    if (!change) {
+      this.#missing.add(id);
+      return;
+    }
+    this.#ownSum.add(kind, id, 0);
+    out.push(change);
+  }
+
+  #dropFile<K extends FileKind>(kind: K, key: FileId<K>, out: AssignmentChange[]): void {
+    if (!this.#missing.delete(key)) this.#ownSum.subtract(kind, key, 0);
+    out.push({ action: 'remove', kind, key });
   }
 
   #stepNetworks(
@@ -300,16 +361,14 @@ function needsOf(task: Task): Needs {
   };
 }
 
-function pushSecret(view: ReadView, id: SecretId, out: AssignmentChange[]): void {
-  const secret = view.get('secret', id);
-  if (!secret) return;
-  const { name, data, templateDriver } = secret.spec;
-  out.push({ action: 'set', kind: 'secret', key: id, item: { id, name, data, templateDriver } });
-}
-
-function pushConfig(view: ReadView, id: ConfigId, out: AssignmentChange[]): void {
-  const config = view.get('config', id);
-  if (!config) return;
-  const { name, data, templateDriver } = config.spec;
-  out.push({ action: 'set', kind: 'config', key: id, item: { id, name, data, templateDriver } });
+function fileChange<K extends FileKind>(
+  kind: K,
+  id: FileId<K>,
+  view: ReadView,
+): AssignmentChange | null {
+  const file = view.get(kind, id);
+  if (!file) return null;
+  const { name, data, templateDriver } = file.spec;
+  const item = { id, name, data, templateDriver };
+  return { action: 'set', kind, key: id, item } as AssignmentChange;
 }

@@ -587,11 +587,13 @@ export const assignmentArbitraries: {
 export function assignmentChange<K extends AssignmentKind>(
   kind: K,
 ): fc.Arbitrary<AssignmentChange> {
-  const set = assignmentArbitraries[kind].map((item) => ({
+  const versions = fc.constantFrom(0, ...(kind === 'task' ? [] : [1, 2 ** 40]));
+  const set = fc.tuple(assignmentArbitraries[kind], versions).map(([item, version]) => ({
     action: 'set',
     kind,
     key: assignmentKey(kind, item),
     item,
+    ...(version > 0 && { version }),
   }));
   const remove = text.map((key) => ({ action: 'remove', kind, key }));
   return fc.oneof(set, remove) as unknown as fc.Arbitrary<AssignmentChange>;

@@ -8,9 +8,9 @@ import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import { type AssembledSet, AssignmentAssembly, Resync } from './assignment-assembly.ts';
 import type { EndpointDrains } from './endpoint-drains.ts';
 import { Pulse } from './pulse.ts';
 import type { StatusReporter } from './status-reporter.ts';
@@ -63,6 +63,13 @@ const NEWS_DELAY_MS = 10;
 /** From the first word on a stream to the manager's: it registers the node meanwhile, maybe with thousands. */
 const GREETING_LIMIT_MS = 15_000;
 
+interface SessionParts {
+  readonly pulse: Pulse;
+  readonly greeting: Timer;
+  readonly news: News;
+  readonly resync: Resync;
+}
+
 export class Agent {
   readonly #options: AgentOptions;
   readonly #background: TaskSet;
@@ -71,6 +78,7 @@ export class Agent {
   #refusal = '';
   #connected = false;
   #sessions = 0;
+  #differences = 0;
   /** sends the description of this node if it is another than the last one; null without a session */
   #describe: (() => void) | null = null;
   /** the end of the conversation is for good (leaving the swarm): nothing is said of coming back */
@@ -96,6 +104,11 @@ export class Agent {
   /** Sessions so far in which a manager greeted this node. */
   get sessions(): number {
     return this.#sessions;
+  }
+
+  /** Sets so far whose checksum was not the manager's. */
+  get differences(): number {
+    return this.#differences;
   }
 
   /** What `describe` says changed: the managers are told at once, rather than at the next look. */
@@ -185,17 +198,19 @@ export class Agent {
     this.#describe = tellDescription;
     const describing = clock.setPeriodic(DESCRIBE_PERIOD_MS, tellDescription);
     const news = new News(clock, session, reporter);
+    const resync = new Resync(clock, () => session.send({ kind: 'resync' }));
     try {
       reporter.reset();
       tasks.reportAll();
       reporter.setListener(() => news.wake());
-      await this.#receive(session, { pulse, greeting, news }, signal);
+      await this.#receive(session, { pulse, greeting, news, resync }, signal);
     } finally {
       this.#connected = false;
       this.#describe = null;
       this.#options.drains?.sessionEnded();
       reporter.setListener(null);
       news.stop();
+      resync.stop();
       greeting.cancel();
       describing.cancel();
       pulse.stop();
@@ -203,18 +218,25 @@ export class Agent {
   }
 
   /** A set that cannot be put in force ends the session: the next one brings the whole set again. */
-  async #apply(set: { changes: readonly AssignmentChange[]; complete: boolean }): Promise<void> {
+  async #apply({ changes, complete }: AssembledSet): Promise<void> {
     try {
-      await this.#options.tasks.apply(set.changes, set.complete);
+      await this.#options.tasks.apply(changes, complete);
     } catch (err) {
       this.#options.log.error({ err }, 'assignments could not be put in force');
       throw err;
     }
   }
 
+  #noteDifference({ revision, complete, difference }: AssembledSet): void {
+    if (difference === null) return;
+    this.#differences++;
+    const fields = { revision, complete, ...difference };
+    this.#options.log.warn(fields, 'assignments differ from their checksum');
+  }
+
   async #receive(
     session: DispatcherSession,
-    { pulse, greeting, news }: { pulse: Pulse; greeting: Timer; news: News },
+    { pulse, greeting, news, resync }: SessionParts,
     signal: AbortSignal,
   ): Promise<void> {
     const { reporter, dialer, onSession } = this.#options;
@@ -233,6 +255,8 @@ export class Agent {
         case 'assignments': {
           const set = assembly.add(message);
           if (!set) break;
+          this.#noteDifference(set);
+          if (!resync.isUsable(set)) break;
           await this.#apply(set);
           // Not before: a node whose network cannot be programmed must not come back at once for ever.
           this.#backoff.reset();
@@ -304,28 +328,4 @@ class News {
 
 function silentManager(what: string): SkepError {
   return new SkepError('deadline-exceeded', `agent session: the manager does not answer ${what}`);
-}
-
-/** Puts the parts of a set together and checks that steps follow one another. */
-export class AssignmentAssembly {
-  #revision: number | null = null;
-  #parts: AssignmentChange[] = [];
-
-  /** The whole step when its last part came, else null. A gap in the sequence ends the session. */
-  add(
-    message: Extract<DispatcherMessage, { kind: 'assignments' }>,
-  ): { changes: readonly AssignmentChange[]; complete: boolean; revision: number } | null {
-    if (!message.complete && message.appliesTo !== this.#revision) {
-      throw new SkepError(
-        'unavailable',
-        `apply assignments: step from ${message.appliesTo}, but this node is at ${this.#revision}`,
-      );
-    }
-    this.#parts.push(...message.changes);
-    if (!message.last) return null;
-    const changes = this.#parts;
-    this.#parts = [];
-    this.#revision = message.resultsIn;
-    return { changes, complete: message.complete, revision: message.resultsIn };
-  }
 }

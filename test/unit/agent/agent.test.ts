@@ -2,13 +2,12 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { Random } from '../../../common/base/random.ts';
-import type { AssignmentChange } from '../../../common/model/assignment.ts';
 import type { DispatcherMessage } from '../../../common/model/session.ts';
-import type { Task } from '../../../common/model/task.ts';
-import { Agent, AssignmentAssembly } from '../../../worker/agent/agent.ts';
+import { Agent } from '../../../worker/agent/agent.ts';
 import { StatusReporter } from '../../../worker/agent/status-reporter.ts';
 import { TaskDatabase } from '../../../worker/agent/task-database.ts';
 import { TaskManager } from '../../../worker/agent/task-manager.ts';
+import { assignments, checksumOf, set, step } from '../../support/assignments.ts';
 import { aNodeDescription, aTask, aTaskStatus } from '../../support/builders.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { FakeDialer } from '../../support/fake-dispatcher.ts';
@@ -16,7 +15,6 @@ import { FakeExecutor } from '../../support/fake-executor.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
 type SessionMessage = Extract<DispatcherMessage, { kind: 'session' }>;
-type Assignments = Extract<DispatcherMessage, { kind: 'assignments' }>;
 
 const folder = temporaryFolders();
 /** Half of every bound: back-off delays are half their limit, heartbeats without jitter. */
@@ -81,22 +79,6 @@ function sessionMessage(overrides: Partial<SessionMessage> = {}): SessionMessage
   };
 }
 
-function assignments(overrides: Partial<Assignments> = {}): Assignments {
-  return {
-    kind: 'assignments',
-    complete: true,
-    last: true,
-    appliesTo: 0,
-    resultsIn: 1,
-    changes: [],
-    ...overrides,
-  };
-}
-
-function set(item: Task): AssignmentChange {
-  return { action: 'set', kind: 'task', key: item.id, item };
-}
-
 describe('agent session', () => {
   test('begins with the description of the node', async () => {
     const it = await started();
@@ -141,6 +123,30 @@ describe('agent session', () => {
     expect(it.dialer.session.sent.slice(1)).toMatchObject([
       { kind: 'statuses', appliedRevision: 1 },
     ]);
+  });
+
+  test('asks for the whole set when it lacks something, and puts nothing in force before that is there', async () => {
+    const it = await started();
+    const [kept, lost] = [aTask(), aTask()].map((task) => ({
+      ...task,
+      status: aTaskStatus({ state: 'assigned' }),
+      desiredState: 'ready' as const,
+    }));
+    const checksum = checksumOf([set(kept!), set(lost!)]);
+    const { session } = it.dialer;
+    session.push(assignments({ resultsIn: 1, checksum: checksumOf([]) }));
+    await it.clock.advance(10);
+    session.push(step({ appliesTo: 1, resultsIn: 2, changes: [set(kept!)], checksum }));
+    session.push(step({ appliesTo: 2, resultsIn: 3, checksum }));
+    await it.clock.advance(10);
+    expect(it.tasks.list()).toEqual([]);
+    expect(session.sent.slice(1)).toEqual([{ kind: 'applied', revision: 1 }, { kind: 'resync' }]);
+    expect(it.agent.differences).toBe(2);
+    const changes = [set(kept!), set(lost!)];
+    session.push(assignments({ appliesTo: 3, resultsIn: 3, changes, checksum }));
+    await it.clock.advance(10);
+    expect(session.sent.at(-1)).toMatchObject({ kind: 'statuses', appliedRevision: 3 });
+    expect(it.tasks.list()).toHaveLength(2);
   });
 
   test('sends the newest statuses of 10 ms together, and again what was not stored, in the next session', async () => {
@@ -388,45 +394,5 @@ describe('agent between sessions', () => {
     await it.clock.advance(60_000);
     expect(it.dialer.attempts).toBe(attempts);
     expect(it.failures).toEqual([]);
-  });
-});
-
-describe('assignment assembly', () => {
-  const change = set(aTask());
-  const other = set(aTask());
-
-  test('hands a set over with its last part', () => {
-    const assembly = new AssignmentAssembly();
-    expect(assembly.add(assignments({ last: false, changes: [change] }))).toBeNull();
-    expect(assembly.add(assignments({ changes: [other], resultsIn: 4 }))).toEqual({
-      changes: [change, other],
-      complete: true,
-      revision: 4,
-    });
-  });
-
-  test('follows steps, each from where the one before led', () => {
-    const assembly = new AssignmentAssembly();
-    assembly.add(assignments({ resultsIn: 4 }));
-    const step = assignments({ complete: false, appliesTo: 4, resultsIn: 9, changes: [change] });
-    expect(assembly.add(step)).toEqual({ changes: [change], complete: false, revision: 9 });
-    expect(assembly.add({ ...step, appliesTo: 9, resultsIn: 10 })?.revision).toBe(10);
-  });
-
-  test('takes a complete set at any time', () => {
-    const assembly = new AssignmentAssembly();
-    assembly.add(assignments({ resultsIn: 4 }));
-    expect(assembly.add(assignments({ resultsIn: 2 }))?.revision).toBe(2);
-  });
-
-  test.each<[string, number | null, number]>([
-    ['a step before any set', null, 0],
-    ['a step that skips one', 4, 5],
-    ['a step that came before', 4, 3],
-  ])('refuses %s', (_what, at, appliesTo) => {
-    const assembly = new AssignmentAssembly();
-    if (at !== null) assembly.add(assignments({ resultsIn: at }));
-    const step = assignments({ complete: false, appliesTo, resultsIn: 9 });
-    expect(() => assembly.add(step)).toThrow(`this node is at ${at}`);
   });
 });

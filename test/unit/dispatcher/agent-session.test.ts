@@ -10,14 +10,18 @@ import { AgentSession } from '../../../manager/dispatcher/agent-session.ts';
 import { NetworkTables } from '../../../manager/dispatcher/network-tables.ts';
 import { FakeAgentStream } from '../../support/agent-stream.ts';
 import { ofTasks } from '../../support/assignment-history.ts';
+import { checksumOf } from '../../support/assignments.ts';
 import {
   aConfig,
   aConfigSpec,
   aContainerSpec,
+  aPort,
+  aService,
   aTask,
   aTaskSpec,
   aTaskStatus,
   idOf,
+  NO_PORTS,
 } from '../../support/builders.ts';
 import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
@@ -100,6 +104,35 @@ describe('an agent session', () => {
     }
     const keys = sent.flatMap(({ changes }) => changes.map(({ key }) => key));
     expect(keys.slice(1)).toEqual(configs.map(({ id }) => id));
+  });
+
+  test('the last part has the checksum; a step that lacks something is told by it, also an empty one', async () => {
+    const test = await withTasks(101);
+    const stream = new FakeAgentStream();
+    const session = new AgentSession(nodeId, stream);
+    const tables = test.store.view((view) => new NetworkTables(view));
+    test.store.view((view) => session.sendComplete(view, tables));
+    const [first, last] = stream.of('assignments');
+    expect([first!.checksum, last!.checksum]).toEqual([
+      '',
+      checksumOf([...first!.changes, ...last!.changes]),
+    ]);
+    const port = aPort({ publishedPort: 80 });
+    const endpoint = { spec: NO_PORTS, ports: [port], virtualIps: [] };
+    const watch = test.store.watch();
+    await test.create('service', aService({ endpoint }));
+    const changes = watch.poll().flatMap((commit) => commit.changes);
+    test.store.view((view) => {
+      tables.apply(view, changes);
+      const lost = { byNetwork: new Map(), ports: [] };
+      expect(session.sendStep(view, tables, [], lost)).toBe(true);
+      expect(session.sendStep(view, tables, [], lost)).toBe(false);
+    });
+    const step = stream.of('assignments').at(-1)!;
+    expect(step.changes).toEqual([]);
+    expect(step.checksum).toBe(
+      checksumOf([...first!.changes, ...last!.changes, ...tables.ports()]),
+    );
   });
 
   test('each step applies to the one before, and an empty one is not sent', async () => {

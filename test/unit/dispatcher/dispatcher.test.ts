@@ -309,6 +309,17 @@ describe('assignments', () => {
     expect(stream.of('assignments').at(-1)?.resultsIn).toBe(store.store.revision);
   });
 
+  test('an agent that says that it lacks something gets the whole set', async () => {
+    const { stream } = await connect();
+    await store.create('task', assigned());
+    stream.say({ kind: 'resync' });
+    await settle();
+    expect(stream.of('assignments').slice(1)).toMatchObject([
+      { complete: false, resultsIn: store.store.revision },
+      { complete: true, resultsIn: store.store.revision, changes: [{ action: 'set' }] },
+    ]);
+  });
+
   test('a reader that fell behind the feed starts over with a whole set', async () => {
     const { stream } = await connect();
     const [task] = await store.create('task', assigned());

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssignmentChange } from '../../../common/model/assignment.ts';
+import { AssignmentLedger } from '../../../common/model/assignment-checksum.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
 import { NetworkTables, type TableChanges } from '../../../manager/dispatcher/network-tables.ts';
 import { NodeAssignments } from '../../../manager/dispatcher/node-assignments.ts';
@@ -36,12 +37,20 @@ async function followed(test: TestStore, of = nodeId) {
   const tables = test.store.view((view) => new NetworkTables(view));
   const assignments = new NodeAssignments(of);
   const first = test.store.view((view) => assignments.complete(view, tables));
+  const ledger = new AssignmentLedger();
+  const count = (changes: readonly AssignmentChange[]): void => {
+    for (const change of changes) ledger.apply(change);
+    expect(ledger.checksum).toBe(assignments.checksum(tables));
+  };
+  count(first);
   const write = async (change: (tx: WriteTx) => void): Promise<AssignmentChange[]> => {
     await test.store.update(change);
     const changes = watch.poll().flatMap((commit) => commit.changes);
-    return test.store.view((view) =>
+    const step = test.store.view((view) =>
       assignments.step(view, tables, ofTasks(changes), tables.apply(view, changes)),
     );
+    count(step);
+    return step;
   };
   return { first, write };
 }
@@ -93,7 +102,10 @@ describe('a node assignment set', () => {
         const nodes = nodeIds.map((id) => {
           const assignments = new NodeAssignments(id);
           const complete = test.store.view((view) => assignments.complete(view, tables));
-          return { id, assignments, held: applyTo(new Map(), complete) };
+          const ledger = new AssignmentLedger();
+          for (const change of complete) ledger.apply(change);
+          expect(assignments.checksum(tables)).toBe(ledger.checksum);
+          return { id, assignments, ledger, held: applyTo(new Map(), complete) };
         });
         for (const batch of history) {
           for (const ops of batch) {
@@ -104,8 +116,12 @@ describe('a node assignment set', () => {
           const changes = watch.poll().flatMap((commit) => commit.changes);
           test.store.view((view) => {
             const tableChanges = tables.apply(view, changes);
-            for (const { assignments, held } of nodes) {
-              applyTo(held, assignments.step(view, tables, ofTasks(changes), tableChanges));
+            for (const { assignments, ledger, held } of nodes) {
+              const step = assignments.step(view, tables, ofTasks(changes), tableChanges);
+              applyTo(held, step);
+              for (const change of step) ledger.apply(change);
+              // So that the agent, which has nothing but what it was told, comes to the same number.
+              expect(assignments.checksum(tables)).toBe(ledger.checksum);
             }
           });
           for (const { id, held } of nodes) expect(held).toEqual(wholeSet(test, id));
@@ -188,6 +204,22 @@ describe('a node assignment set', () => {
       'remove config c',
     ]);
     expect(said(await write((tx) => tx.remove('task', idOf('t2'))))).toEqual(['remove task t2']);
+  });
+
+  test('a secret that is gone while a task of before needs it is not counted', async () => {
+    const test = await scene();
+    const [secret] = await test.create('secret', aSecret({ id: idOf('s') }));
+    const secrets = [{ secretId: secret!.id, secretName: 's', file }];
+    const spec = aTaskSpec({ container: aContainerSpec({ secrets }) });
+    const status = aTaskStatus({ state: 'running' });
+    await test.create('task', aTask({ id: idOf('t'), nodeId, spec, status }));
+    await test.store.update((tx) => tx.remove('secret', secret!.id));
+    const { first, write } = await followed(test);
+    expect(said(first)).toEqual(['set task t', 'set network net2']);
+    expect(said(await write((tx) => tx.remove('task', idOf('t'))))).toEqual([
+      'remove task t',
+      'remove secret s',
+    ]);
   });
 
   test('a network comes with everything in it and goes with everything in it', async () => {

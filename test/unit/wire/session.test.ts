@@ -16,6 +16,7 @@ import {
   encodeTaskLogRequest,
 } from '../../../common/wire/task-log.ts';
 import { assignmentChange, objectArbitraries } from '../../support/arbitraries.ts';
+import { assignments, step } from '../../support/assignments.ts';
 import { aNodeDescription, aTask, aTaskStatus, idOf } from '../../support/builders.ts';
 
 const description = aNodeDescription();
@@ -27,6 +28,7 @@ describe('messages of an agent session', () => {
     { kind: 'description', description },
     { kind: 'heartbeat' },
     { kind: 'pause' },
+    { kind: 'resync' },
     { kind: 'applied', revision: Number.MAX_SAFE_INTEGER },
     { kind: 'statuses', sequence: 0, updates: [], appliedRevision: 0 },
     ...TASK_STATES.map((state): AgentMessage => {
@@ -49,7 +51,8 @@ describe('messages of an agent session', () => {
     { kind: 'heartbeat-heard', storedSequence: 3 },
     { kind: 'heartbeat-heard', storedSequence: 0 },
     { kind: 'drained', taskIds: [idOf('t'), idOf('u')] },
-    { kind: 'assignments', complete: true, last: false, appliesTo: 0, resultsIn: 9, changes: [] },
+    assignments({ last: false, resultsIn: 9 }),
+    assignments({ checksum: '0123456789abcdef' }),
   ])('from the dispatcher survive encoding: $kind', (message) => {
     expect(decodeDispatcherMessage(encodeDispatcherMessage(message))).toStrictEqual(message);
   });
@@ -60,15 +63,8 @@ describe('messages of an agent session', () => {
     });
     fc.assert(
       fc.property(changes, objectArbitraries.task, (some, { id, status }) => {
-        const step: DispatcherMessage = {
-          kind: 'assignments',
-          complete: false,
-          last: true,
-          appliesTo: 1,
-          resultsIn: 2,
-          changes: some,
-        };
-        expect(decodeDispatcherMessage(encodeDispatcherMessage(step))).toStrictEqual(step);
+        const sent = step({ appliesTo: 1, resultsIn: 2, changes: some });
+        expect(decodeDispatcherMessage(encodeDispatcherMessage(sent))).toStrictEqual(sent);
         const said: AgentMessage = {
           kind: 'statuses',
           sequence: 1,
