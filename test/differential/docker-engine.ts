@@ -11,9 +11,13 @@ import { eventually, isAlive } from '../support/cluster.ts';
 import { unpackPackages } from '../support/debian-packages.ts';
 import { Engine } from './engine.ts';
 
+/** There is none to be had here, or it does not run here; the reason is for people. Whatever else fails is a failure. */
+export class NoEngine extends Error {}
+
 const PACKAGES = ['docker.io', 'containerd', 'runc'];
 const READY_LIMIT_MS = 30_000;
 const END_LIMIT_MS = 30_000;
+const WORDS_MAX = 2_000;
 const ADDRESS = '10.99.0.1';
 const CGROUPS = '/sys/fs/cgroup';
 
@@ -45,6 +49,8 @@ export class DockerEngine {
   readonly #dir: string;
   readonly #group: string;
   #child: ChildProcess | null = null;
+  /** what it said last */
+  #words = '';
 
   constructor(options: DockerEngineOptions = { storage: 'vfs', bridge: false }) {
     this.#options = options;
@@ -54,21 +60,30 @@ export class DockerEngine {
     this.engine = new Engine('docker', this.socketPath);
   }
 
-  /** A swarm of one node. Rejects when the packages cannot be had or the engine does not run here. */
+  /** A swarm of one node. Rejects with `NoEngine` when the packages cannot be had, or the engine ends before it answers. */
   async start(): Promise<void> {
-    await unpackPackages(this.#dir, PACKAGES);
-    this.#child = spawn(
+    await unpackPackages(this.#dir, PACKAGES).catch((cause: unknown) => {
+      throw new NoEngine(`the packages ${PACKAGES.join(', ')} cannot be had: ${String(cause)}`);
+    });
+    const child = spawn(
       'unshare',
       ['--mount', '--net', '--propagation', 'private', 'sh', '-c', SCRIPT],
       {
         env: { ...process.env, DIR: this.#dir, GROUP: this.#group, FLAGS: this.#flags() },
-        stdio: 'ignore',
+        stdio: ['ignore', 'ignore', 'pipe'],
       },
     );
-    await eventually('the engine answers', () => this.engine.get('/version'), {
-      withinMs: READY_LIMIT_MS,
-      everyMs: 250,
+    this.#child = child;
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.#words = `${this.#words}${chunk}`.slice(-WORDS_MAX);
     });
+    const answers = async (): Promise<void> => {
+      if (child.exitCode === null) await this.engine.get('/version');
+    };
+    await eventually('the engine answers', answers, { withinMs: READY_LIMIT_MS, everyMs: 250 });
+    if (child.exitCode !== null) {
+      throw new NoEngine(`it does not run here: status ${child.exitCode}, ${this.#words.trim()}`);
+    }
     const { status, body } = await this.engine.call('POST', '/swarm/init', {
       ListenAddr: `${ADDRESS}:2377`,
       AdvertiseAddr: ADDRESS,
