@@ -1,5 +1,5 @@
 /** Any stored object <-> bytes, by kind. What the store and its snapshots use. */
-import type { Writer } from 'protobufjs/minimal.js';
+import protobuf, { type Reader, type Writer } from 'protobufjs/minimal.js';
 import { skep } from '../../proto/gen/skep.js';
 import { SkepError } from '../base/errors.ts';
 import type { ObjectKind, ObjectsByKind } from '../model/object-kinds.ts';
@@ -13,46 +13,62 @@ import { taskFromProto, taskToProto } from './task.ts';
 
 type Codec<T> = {
   readonly encode: (object: T, writer: Writer) => Writer;
-  readonly decode: (bytes: Uint8Array) => T;
+  readonly decode: (reader: Reader) => T;
 };
 
 const CODECS: { readonly [K in ObjectKind]: Codec<ObjectsByKind[K]> } = {
   cluster: {
     encode: (object, writer) => skep.Cluster.encode(clusterToProto(object), writer),
-    decode: (bytes) => clusterFromProto(skep.Cluster.decode(bytes)),
+    decode: (reader) => clusterFromProto(skep.Cluster.decode(reader)),
   },
   node: {
     encode: (object, writer) => skep.Node.encode(nodeToProto(object), writer),
-    decode: (bytes) => nodeFromProto(skep.Node.decode(bytes)),
+    decode: (reader) => nodeFromProto(skep.Node.decode(reader)),
   },
   service: {
     encode: (object, writer) => skep.Service.encode(serviceToProto(object), writer),
-    decode: (bytes) => serviceFromProto(skep.Service.decode(bytes)),
+    decode: (reader) => serviceFromProto(skep.Service.decode(reader)),
   },
   task: {
     encode: (object, writer) => skep.Task.encode(taskToProto(object), writer),
-    decode: (bytes) => taskFromProto(skep.Task.decode(bytes)),
+    decode: (reader) => taskFromProto(skep.Task.decode(reader)),
   },
   network: {
     encode: (object, writer) => skep.Network.encode(networkToProto(object), writer),
-    decode: (bytes) => networkFromProto(skep.Network.decode(bytes)),
+    decode: (reader) => networkFromProto(skep.Network.decode(reader)),
   },
   secret: {
     encode: (object, writer) => skep.Secret.encode(secretToProto(object), writer),
-    decode: (bytes) => secretFromProto(skep.Secret.decode(bytes)),
+    decode: (reader) => secretFromProto(skep.Secret.decode(reader)),
   },
   config: {
     encode: (object, writer) => skep.Config.encode(configToProto(object), writer),
-    decode: (bytes) => configFromProto(skep.Config.decode(bytes)),
+    decode: (reader) => configFromProto(skep.Config.decode(reader)),
   },
 };
+
+/** Notices fields that this version does not know: generated decoders skip these, and nothing else. */
+class NoticingReader extends protobuf.BufferReader {
+  metUnknown = false;
+
+  override skipType(...parameters: Parameters<Reader['skipType']>): Reader {
+    this.metUnknown = true;
+    return super.skipType(...parameters);
+  }
+}
+
+/**
+ * Of objects that came with fields which this version does not know, so that they leave as they came: while the managers of
+ * a cluster are replaced by newer ones, an older one's snapshot must not lose what the newer wrote.
+ */
+const foreign = new WeakMap<object, Uint8Array>();
 
 /**
  * The encoding of a stored object. Throws `invalid-argument` for numbers and text that have none
  * (unsafe integers, lone surrogates).
  */
 export function encodeObject<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array {
-  return encodeWith((writer) => CODECS[kind].encode(object, writer));
+  return foreign.get(object) ?? encodeWith((writer) => CODECS[kind].encode(object, writer));
 }
 
 /**
@@ -61,7 +77,10 @@ export function encodeObject<K extends ObjectKind>(kind: K, object: ObjectsByKin
  */
 export function decodeObject<K extends ObjectKind>(kind: K, bytes: Uint8Array): ObjectsByKind[K] {
   try {
-    return CODECS[kind].decode(bytes);
+    const reader = new NoticingReader(bytes);
+    const object = CODECS[kind].decode(reader);
+    if (reader.metUnknown) foreign.set(object, Buffer.from(bytes));
+    return object;
   } catch (err) {
     throw new SkepError('data-loss', `decode ${kind}`, { cause: err });
   }

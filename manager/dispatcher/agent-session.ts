@@ -4,6 +4,7 @@ import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { AgentMessage, DispatcherMessage } from '../../common/model/session.ts';
+import { encodeObject } from '../../common/wire/object.ts';
 import type { ReadView } from '../store/types.ts';
 import { messageParts } from './message-parts.ts';
 import type { NetworkTables, TableChanges } from './network-tables.ts';
@@ -168,7 +169,7 @@ export class AgentSession {
   ): void {
     const appliesTo = this.#sentRevision;
     const resultsIn = view.revision;
-    const parts = messageParts(changes.map((change) => withEncoding(view, change)));
+    const parts = messageParts(changes.map(withEncoding));
     this.#waiting = parts.map((part, i) => {
       const last = i === parts.length - 1;
       return {
@@ -194,11 +195,10 @@ export class AgentSession {
   }
 }
 
-/** A task is sent as the bytes that the store has: it is not encoded once more. */
-function withEncoding(view: ReadView, change: AssignmentChange): AssignmentChange {
+/** A task is encoded here, once: its size decides where the set is cut, and its bytes are what is sent. */
+function withEncoding(change: AssignmentChange): AssignmentChange {
   if (change.kind !== 'task' || change.action !== 'set') return change;
-  const encoded = view.encodingOf('task', change.item);
-  return encoded ? { ...change, encoded } : change;
+  return { ...change, encoded: encodeObject('task', change.item) };
 }
 
 /** What every session is told, whatever its node. */

@@ -4,11 +4,10 @@
  */
 import { assert, assertNever } from '../../common/base/assert.ts';
 import { isAttachedTo } from '../../common/model/node.ts';
-import type { ObjectKind } from '../../common/model/object-kinds.ts';
 import { refersTo } from '../../common/model/service-references.ts';
 import type { StoreGuard, StoreTransaction } from '../../common/wire/store-log.ts';
-import { ownRecord } from './snapshot.ts';
-import { isUniquelyNamed, nameKey, type RecordOf, type Tables } from './tables.ts';
+import { decodeOwned } from './snapshot.ts';
+import { isUniquelyNamed, nameKey, type Tables } from './tables.ts';
 import type { StagedAction } from './transaction.ts';
 import type { StoreChange } from './types.ts';
 
@@ -22,7 +21,7 @@ export interface StagedTransaction {
 export function resolveTransaction({ actions, guards }: StoreTransaction): StagedTransaction {
   const staged = actions.map((action) => ({
     ...action,
-    record: action.action === 'remove' ? null : ownRecord(action.kind, action.bytes),
+    object: action.action === 'remove' ? null : decodeOwned(action.kind, action.bytes),
   }));
   return { actions: staged, guards };
 }
@@ -37,12 +36,12 @@ export function findConflict(
   }
   let named = false;
   for (const { action, kind, id, expectedVersion } of actions) {
-    const current = tables.record(kind, id);
+    const current = tables.get(kind, id);
     if (action === 'create') {
       if (current) return `${kind} ${id} exists`;
     } else if (!current) {
       return `${kind} ${id} does not exist`;
-    } else if (current.object.meta.version !== expectedVersion) {
+    } else if (current.meta.version !== expectedVersion) {
       return `${kind} ${id} has another version`;
     }
     named ||= isUniquelyNamed(kind);
@@ -51,7 +50,7 @@ export function findConflict(
 }
 
 function holds(tables: Tables, { rule, kind, id }: StoreGuard): boolean {
-  const object = tables.record(kind, id)?.object;
+  const object = tables.get(kind, id);
   switch (rule) {
     case 'exists':
       return object !== undefined;
@@ -71,9 +70,9 @@ function findNameConflict(tables: Tables, actions: readonly StagedAction[]): str
   const names = new Map<string, string>();
   const written = new Map<string, StagedAction>();
   for (const action of actions) written.set(`${action.kind}/${action.id}`, action);
-  for (const { kind, id, record } of actions) {
-    if (!record || !isUniquelyNamed(kind)) continue;
-    const name = nameKey(kind, record.object);
+  for (const { kind, id, object } of actions) {
+    if (!object || !isUniquelyNamed(kind)) continue;
+    const name = nameKey(kind, object);
     if (name === '') continue;
     const key = `${kind}/${name}`;
     if (names.has(key)) return `two objects of ${key}`;
@@ -87,18 +86,16 @@ function findNameConflict(tables: Tables, actions: readonly StagedAction[]): str
 
 /** Writes the actions; they were found free of conflict. Answers what changed. */
 export function applyActions(tables: Tables, actions: readonly StagedAction[]): StoreChange[] {
-  return actions.map(({ action, kind, id, record }) => {
-    const previous = tables.record(kind, id)?.object;
+  return actions.map(({ action, kind, id, object }) => {
+    const previous = tables.get(kind, id);
     if (action === 'remove') {
       tables.remove(kind, id);
       return { action, kind, object: previous } as StoreChange;
     }
-    assert(record !== null, `${action} of ${kind} ${id} has an object`);
-    tables.put(record as RecordOf<ObjectKind>);
+    assert(object !== null, `${action} of ${kind} ${id} has an object`);
+    tables.put(kind, object);
     return (
-      action === 'create'
-        ? { action, kind, object: record.object }
-        : { action, kind, object: record.object, previous }
+      action === 'create' ? { action, kind, object } : { action, kind, object, previous }
     ) as StoreChange;
   });
 }

@@ -6,49 +6,48 @@ import { assert } from '../../common/base/assert.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
-import type { ObjectKind } from '../../common/model/object-kinds.ts';
-import { decodeObject } from '../../common/wire/object.ts';
+import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
+import { decodeObject, encodeObject } from '../../common/wire/object.ts';
 import {
   decodeSnapshotRecord,
   encodeSnapshotObjectHead,
   encodeSnapshotRecord,
   type SnapshotRecord,
 } from '../../common/wire/store-log.ts';
-import { encodingOfBytes } from './encoding.ts';
-import { Tables } from './tables.ts';
-import type { StoredRecord } from './types.ts';
+import { type ObjectList, Tables } from './tables.ts';
 
 const SNAPSHOT_FORMAT = 1;
 /**
- * Longest chunk written, bytes. Making one, encrypting and sending it are turns of the event loop: they
- * take well under a millisecond each.
+ * Longest chunk written, bytes. Making one, encrypting and sending it are turns of the event loop: the first takes about
+ * a millisecond, the others less.
  */
 export const SNAPSHOT_CHUNK_BYTES = 128 * 1024;
 /** Longest record accepted, bytes: above what a transaction can carry. */
 const RECORD_BYTES_MAX = 16 * 1024 * 1024;
 const LENGTH_BYTES = 4;
 
-/** Writes the records of `lists` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
-export function* writeSnapshot(
-  lists: readonly (readonly StoredRecord[])[],
-): Generator<Uint8Array, void> {
+/** Writes the objects of `lists` as chunks of at most SNAPSHOT_CHUNK_BYTES, each made when it is asked for. */
+export function* writeSnapshot(lists: readonly ObjectList[]): Generator<Uint8Array, void> {
   const chunks = new ChunkWriter();
   const header = encodeSnapshotRecord({ type: 'header', format: SNAPSHOT_FORMAT });
-  chunks.write(header, '');
+  chunks.write(header, NO_BYTES);
   let objectCount = 0;
-  for (const records of lists) {
-    objectCount += records.length;
-    for (const { kind, encoding } of records) {
-      chunks.write(encodeSnapshotObjectHead(kind, encoding.length), encoding);
+  for (const { kind, objects } of lists) {
+    objectCount += objects.length;
+    for (const object of objects) {
+      const bytes = encodeObject(kind, object);
+      chunks.write(encodeSnapshotObjectHead(kind, bytes.length), bytes);
       while (chunks.hasFull) yield chunks.takeFull();
     }
   }
   const footer = encodeSnapshotRecord({ type: 'footer', objectCount });
-  chunks.write(footer, '');
+  chunks.write(footer, NO_BYTES);
   while (chunks.hasFull) yield chunks.takeFull();
   const rest = chunks.rest();
   if (rest.length > 0) yield rest;
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 /** Makes as little garbage as it can: it runs while all other work of a manager goes on. */
 class ChunkWriter {
@@ -67,12 +66,12 @@ class ChunkWriter {
     return chunk;
   }
 
-  /** A record in two parts; `tail` as in StoredRecord. */
-  write(head: Uint8Array, tail: string): void {
+  /** A record in two parts. */
+  write(head: Uint8Array, tail: Uint8Array): void {
     this.#length.writeUInt32LE(head.length + tail.length, 0);
     this.#append(this.#length);
     this.#append(head);
-    this.#appendText(tail);
+    this.#append(tail);
   }
 
   rest(): Uint8Array {
@@ -86,15 +85,6 @@ class ChunkWriter {
       this.#chunk.set(part, this.#filled);
       at += part.length;
       this.#fill(part.length);
-    }
-  }
-
-  #appendText(text: string): void {
-    for (let at = 0; at < text.length; ) {
-      // As much as there is room for.
-      const written = this.#chunk.write(text.slice(at), this.#filled, 'latin1');
-      at += written;
-      this.#fill(written);
     }
   }
 
@@ -156,7 +146,7 @@ class RestoreState {
     if (record.type === 'header') throw damaged('a second header');
     if (record.type === 'object') {
       this.#objects++;
-      this.#tables.put(ownRecord(record.kind, record.bytes));
+      this.#tables.put(record.kind, decodeOwned(record.kind, record.bytes));
       return;
     }
     if (record.objectCount !== this.#objects) {
@@ -170,14 +160,10 @@ class RestoreState {
   }
 }
 
-/** A record of its own memory: `bytes` may be a view of something far larger. */
-export function ownRecord<K extends ObjectKind>(
-  kind: K,
-  bytes: Uint8Array,
-): { kind: K; object: ReturnType<typeof decodeObject<K>>; encoding: string } {
+/** An object with memory of its own: `bytes` may be a view of something far larger. Throws `data-loss`. */
+export function decodeOwned<K extends ObjectKind>(kind: K, bytes: Uint8Array): ObjectsByKind[K] {
   // Byte arrays of an object are views of what it was decoded from. Tasks, by far the most, have none.
-  const own = kind === 'task' ? bytes : Buffer.from(bytes);
-  return { kind, object: decodeObject(kind, own), encoding: encodingOfBytes(bytes) };
+  return decodeObject(kind, kind === 'task' ? bytes : Buffer.from(bytes));
 }
 
 /** Puts records together from chunks. */

@@ -151,7 +151,7 @@ export class MemoryStore implements Store {
 
   /** The state at the time of the call, in chunks of at most 128 KiB that are made one by one. */
   snapshot(): Iterable<Uint8Array> {
-    return writeSnapshot(this.#tables.allRecords());
+    return writeSnapshot(this.#tables.allObjects());
   }
 
   /**

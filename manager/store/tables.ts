@@ -11,7 +11,6 @@ import {
   type ObjectsByKind,
 } from '../../common/model/object-kinds.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
-import type { StoredRecord } from './types.ts';
 
 /** Kinds whose names are unique, without regard to case. */
 const UNIQUELY_NAMED: ReadonlySet<ObjectKind> = new Set([
@@ -119,14 +118,14 @@ function keyOfTaskSlot({ serviceId, slot }: Task): string | null {
   return slot === null ? null : slotKey(serviceId, slot);
 }
 
-/** A record whose object has its type. */
-export interface RecordOf<K extends ObjectKind> extends StoredRecord {
-  readonly kind: K;
-  readonly object: ObjectsByKind[K];
+/** Objects of one kind, some or all. */
+export interface ObjectList {
+  readonly kind: ObjectKind;
+  readonly objects: readonly AnyObject[];
 }
 
 interface Table<K extends ObjectKind> {
-  readonly records: ShardedMap<string, RecordOf<K>>;
+  readonly objects: ShardedMap<string, ObjectsByKind[K]>;
   readonly names: Index;
   /** all objects, until the next write */
   list: readonly ObjectsByKind[K][] | null;
@@ -136,7 +135,7 @@ export class Tables {
   readonly #tables = Object.fromEntries(
     OBJECT_KINDS.map((kind) => [
       kind,
-      { records: new ShardedMap(), names: new Index(), list: null },
+      { objects: new ShardedMap(), names: new Index(), list: null },
     ]),
   ) as unknown as { readonly [K in ObjectKind]: Table<K> };
   readonly #tasksByService = new Index();
@@ -146,27 +145,27 @@ export class Tables {
   /** index of the last applied entry */
   revision = 0;
 
-  record<K extends ObjectKind>(kind: K, id: string): RecordOf<K> | undefined {
-    return this.#tables[kind].records.get(id);
+  get<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
+    return this.#tables[kind].objects.get(id);
   }
 
   /**
-   * Every record of this moment, in lists of one kind each, in the order of OBJECT_KINDS. One turn of the event loop whatever
+   * Every object of this moment, in the order of OBJECT_KINDS. One turn of the event loop whatever
    * their number, so each list is made by the engine in one go: 0.5 ms for 100,000, a loop of ours takes 4 to 25.
    */
-  allRecords(): readonly (readonly StoredRecord[])[] {
+  allObjects(): readonly ObjectList[] {
     return OBJECT_KINDS.flatMap((kind) =>
-      this.#tables[kind].records.shards.map((shard) => [...shard.values()]),
+      this.#tables[kind].objects.shards.map((shard) => ({ kind, objects: [...shard.values()] })),
     );
   }
 
   list<K extends ObjectKind>(kind: K): readonly ObjectsByKind[K][] {
     const table: Table<K> = this.#tables[kind];
     if (table.list === null) {
-      const list = new Array<ObjectsByKind[K]>(table.records.size);
+      const list = new Array<ObjectsByKind[K]>(table.objects.size);
       let at = 0;
-      for (const shard of table.records.shards) {
-        for (const record of shard.values()) list[at++] = record.object;
+      for (const shard of table.objects.shards) {
+        for (const object of shard.values()) list[at++] = object;
       }
       table.list = list;
     }
@@ -174,7 +173,7 @@ export class Tables {
   }
 
   count(kind: ObjectKind): number {
-    return this.#tables[kind].records.size;
+    return this.#tables[kind].objects.size;
   }
 
   /** Ids of the kind's objects of that name (not for tasks). */
@@ -196,22 +195,21 @@ export class Tables {
   }
 
   /** Creates or replaces. */
-  put<K extends ObjectKind>(record: RecordOf<K>): void {
-    const { kind, object } = record;
+  put<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): void {
     const table: Table<K> = this.#tables[kind];
-    const previous = table.records.get(object.id);
-    table.records.set(object.id, record);
+    const previous = table.objects.get(object.id);
+    table.objects.set(object.id, object);
     table.list = null;
-    this.#reindex(kind, object.id, previous?.object ?? null, object);
+    this.#reindex(kind, object.id, previous ?? null, object);
   }
 
   remove(kind: ObjectKind, id: string): void {
     const table = this.#tables[kind];
-    const previous = table.records.get(id);
+    const previous = table.objects.get(id);
     if (!previous) return;
-    table.records.delete(id);
+    table.objects.delete(id);
     table.list = null;
-    this.#reindex(kind, id, previous.object, null);
+    this.#reindex(kind, id, previous, null);
   }
 
   #reindex<K extends ObjectKind>(

@@ -3,21 +3,13 @@
  * actions with expected versions; it knows neither how they are committed nor what becomes of them.
  */
 import { SkepError } from '../../common/base/errors.ts';
-import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
+import type { AnyObject, ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Meta } from '../../common/model/objects.ts';
 import { type Task, taskWith } from '../../common/model/task.ts';
 import { encodeObject } from '../../common/wire/object.ts';
 import type { StoreAction, StoreGuard, StoreGuardRule } from '../../common/wire/store-log.ts';
 import { deepFreeze } from './deep-freeze.ts';
-import { encodingOfBytes } from './encoding.ts';
-import {
-  isUniquelyNamed,
-  matchesLookup,
-  nameKey,
-  type RecordOf,
-  type Tables,
-  type TaskLookup,
-} from './tables.ts';
+import { isUniquelyNamed, matchesLookup, nameKey, type Tables, type TaskLookup } from './tables.ts';
 import { MAX_CHANGES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, type WriteTx } from './types.ts';
 import { notFound, View } from './view.ts';
 
@@ -31,17 +23,17 @@ interface Staged<K extends ObjectKind> {
   readonly kind: K;
   readonly id: string;
   /** as the transaction found it */
-  readonly base: RecordOf<K> | undefined;
+  readonly base: ObjectsByKind[K] | undefined;
   /** null = removed */
-  readonly record: RecordOf<K> | null;
-  /** what `record` encodes; empty = removed */
+  readonly object: ObjectsByKind[K] | null;
+  /** the encoding of `object`; empty = removed */
   readonly bytes: Uint8Array;
 }
 type AnyStaged = { [K in ObjectKind]: Staged<K> }[ObjectKind];
 
 /** An action with the object that it carries. */
 export interface StagedAction extends StoreAction {
-  readonly record: RecordOf<ObjectKind> | null;
+  readonly object: AnyObject | null;
 }
 
 export class Transaction extends View implements WriteTx {
@@ -103,15 +95,15 @@ export class Transaction extends View implements WriteTx {
   actions(): StagedAction[] {
     const actions: StagedAction[] = [];
     for (const staged of this.#staged.values()) {
-      for (const { kind, id, base, record, bytes } of staged.values()) {
-        if (!base && !record) continue;
+      for (const { kind, id, base, object, bytes } of staged.values()) {
+        if (!base && !object) continue;
         actions.push({
-          action: record ? (base ? 'update' : 'create') : 'remove',
+          action: object ? (base ? 'update' : 'create') : 'remove',
           kind,
           id,
-          expectedVersion: base?.object.meta.version ?? 0,
+          expectedVersion: base?.meta.version ?? 0,
           bytes,
-          record,
+          object,
         });
       }
     }
@@ -124,7 +116,7 @@ export class Transaction extends View implements WriteTx {
 
   get<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
     this.assertOpen();
-    return this.#record(kind, id)?.object;
+    return this.#current(kind, id);
   }
 
   list<K extends ObjectKind>(kind: K): readonly ObjectsByKind[K][] {
@@ -132,22 +124,22 @@ export class Transaction extends View implements WriteTx {
     const staged = this.#stagedOf(kind);
     if (!staged) return this.tables.list(kind);
     const out = this.tables.list(kind).filter((object) => !staged.has(object.id));
-    for (const { record } of staged.values()) if (record) out.push(record.object);
+    for (const { object } of staged.values()) if (object) out.push(object);
     return out;
   }
 
   count(kind: ObjectKind): number {
     this.assertOpen();
     let count = this.tables.count(kind);
-    for (const { base, record } of this.#stagedOf(kind)?.values() ?? []) {
-      count += (record ? 1 : 0) - (base ? 1 : 0);
+    for (const { base, object } of this.#stagedOf(kind)?.values() ?? []) {
+      count += (object ? 1 : 0) - (base ? 1 : 0);
     }
     return count;
   }
 
   create<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): ObjectsByKind[K] {
     this.assertOpen();
-    if (this.#record(kind, object.id)) {
+    if (this.#current(kind, object.id)) {
       throw new SkepError('already-exists', `create ${kind}: ${object.id} already exists`);
     }
     return this.#put(kind, object, this.#nowMs);
@@ -155,14 +147,14 @@ export class Transaction extends View implements WriteTx {
 
   update<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): ObjectsByKind[K] {
     this.assertOpen();
-    const current = this.#record(kind, object.id);
+    const current = this.#current(kind, object.id);
     if (!current) throw notFound(kind, object.id);
-    return this.#put(kind, object, current.object.meta.createdAtMs);
+    return this.#put(kind, object, current.meta.createdAtMs);
   }
 
   remove(kind: ObjectKind, id: string): void {
     this.assertOpen();
-    if (!this.#record(kind, id)) throw notFound(kind, id);
+    if (!this.#current(kind, id)) throw notFound(kind, id);
     this.#stage(kind, id, null, NO_BYTES);
   }
 
@@ -197,8 +189,7 @@ export class Transaction extends View implements WriteTx {
     // Encoded here and not at the end, so that `batch` knows the size before it goes on, and so that
     // what cannot be encoded is reported to its writer.
     const bytes = encodeObject(kind, stamped);
-    const record = { kind, object: deepFreeze(stamped), encoding: encodingOfBytes(bytes) };
-    this.#stage(kind, object.id, record, bytes);
+    this.#stage(kind, object.id, deepFreeze(stamped), bytes);
     return stamped;
   }
 
@@ -216,9 +207,9 @@ export class Transaction extends View implements WriteTx {
     return this.#staged.get(kind) as Map<string, Staged<K>> | undefined;
   }
 
-  #record<K extends ObjectKind>(kind: K, id: string): RecordOf<K> | undefined {
+  #current<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
     const staged = this.#stagedOf(kind)?.get(id);
-    return staged ? (staged.record ?? undefined) : this.tables.record(kind, id);
+    return staged ? (staged.object ?? undefined) : this.tables.get(kind, id);
   }
 
   /** The objects of `ids` that were not written here, and those written here that match. */
@@ -230,10 +221,10 @@ export class Transaction extends View implements WriteTx {
     const staged = this.#stagedOf(kind);
     const out: ObjectsByKind[K][] = [];
     for (const id of ids) {
-      if (!staged?.has(id)) out.push(this.tables.record(kind, id)!.object);
+      if (!staged?.has(id)) out.push(this.tables.get(kind, id)!);
     }
-    for (const { record } of staged?.values() ?? []) {
-      if (record && matches(record.object)) out.push(record.object);
+    for (const { object } of staged?.values() ?? []) {
+      if (object && matches(object)) out.push(object);
     }
     return out;
   }
@@ -241,7 +232,7 @@ export class Transaction extends View implements WriteTx {
   #stage<K extends ObjectKind>(
     kind: K,
     id: string,
-    record: RecordOf<K> | null,
+    object: ObjectsByKind[K] | null,
     bytes: Uint8Array,
   ): void {
     let staged = this.#staged.get(kind);
@@ -250,8 +241,8 @@ export class Transaction extends View implements WriteTx {
       this.#staged.set(kind, staged);
     }
     const before = staged.get(id);
-    const base = before ? (before as AnyStaged).base : this.tables.record(kind, id);
-    const after = { kind, id, base, record, bytes } as unknown as AnyStaged;
+    const base = before ? (before as AnyStaged).base : this.tables.get(kind, id);
+    const after = { kind, id, base, object, bytes } as unknown as AnyStaged;
     this.#journal.push({ kind, id, before });
     staged.set(id, after);
     this.#count(before, after);
@@ -276,6 +267,6 @@ function withMeta<K extends ObjectKind>(
 
 /** Bytes of the action in the log entry, at most; 0 = there is none. */
 function sizeOf(staged: AnyStaged | undefined): number {
-  if (!staged || (!staged.base && !staged.record)) return 0;
+  if (!staged || (!staged.base && !staged.object)) return 0;
   return staged.id.length + staged.bytes.length + ACTION_OVERHEAD_BYTES;
 }

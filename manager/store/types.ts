@@ -3,7 +3,7 @@
  * It declares `Proposer` itself, so that it does not know Raft.
  */
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
-import type { AnyObject, ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
+import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { StoreGuardRule } from '../../common/wire/store-log.ts';
 
@@ -32,8 +32,6 @@ export interface ReadView {
   tasksByNode(nodeId: NodeId): readonly Task[];
   tasksBySlot(serviceId: ServiceId, slot: number): readonly Task[];
   tasksByNetwork(networkId: NetworkId): readonly Task[];
-  /** The encoding of an object that is stored just so; undefined for another version of it. */
-  encodingOf<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array | undefined;
 }
 
 /** Reads and writes; sees its own writes. Specs are validated by the caller. */
@@ -105,11 +103,3 @@ export interface Store {
 
 export const MAX_CHANGES_PER_TRANSACTION = 200;
 export const MAX_TRANSACTION_BYTES = 1.5 * 1024 * 1024;
-
-/** An object as applied, with the encoding that came with its log entry. */
-export interface StoredRecord {
-  readonly kind: ObjectKind;
-  readonly object: AnyObject;
-  /** a character for each byte (latin1): text is V8's own, bytes are memory outside, which it collects for too early */
-  readonly encoding: string;
-}

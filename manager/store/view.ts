@@ -4,7 +4,6 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Task } from '../../common/model/task.ts';
-import { bytesOfEncoding } from './encoding.ts';
 import { foldName, hasTaskName, type Tables, type TaskLookup, taskIdInName } from './tables.ts';
 import type { ReadView } from './types.ts';
 
@@ -70,19 +69,13 @@ export abstract class View implements ReadView {
   tasksByNetwork(networkId: NetworkId): readonly Task[] {
     return this.tasks({ by: 'network', networkId });
   }
-
-  encodingOf<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): Uint8Array | undefined {
-    this.assertOpen();
-    const record = this.tables.record(kind, object.id);
-    return record?.object === object ? bytesOfEncoding(record.encoding) : undefined;
-  }
 }
 
 /** The state at this moment. */
 export class TablesView extends View {
   get<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
     this.assertOpen();
-    return this.tables.record(kind, id)?.object;
+    return this.tables.get(kind, id);
   }
 
   list<K extends ObjectKind>(kind: K): readonly ObjectsByKind[K][] {
@@ -112,6 +105,6 @@ function objectsOf<K extends ObjectKind>(
   ids: Iterable<string>,
 ): ObjectsByKind[K][] {
   const out: ObjectsByKind[K][] = [];
-  for (const id of ids) out.push(tables.record(kind, id)!.object);
+  for (const id of ids) out.push(tables.get(kind, id)!);
   return out;
 }

@@ -59,7 +59,7 @@ describe('an agent session', () => {
     }
   });
 
-  test('sends tasks as the store has them encoded', async () => {
+  test('encodes each task once, as it is stored', async () => {
     const store = await withTasks(2);
     const stream = new FakeAgentStream();
     sendComplete(store, new AgentSession(nodeId, stream));

@@ -1,8 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import type { ServiceId } from '../../../common/model/ids.ts';
-import { taskWith } from '../../../common/model/task.ts';
-import { encodeObject } from '../../../common/wire/object.ts';
 import { MemoryStore, UPDATE_ATTEMPTS_MAX } from '../../../manager/store/store.ts';
 import type { ReadView, WriteTx } from '../../../manager/store/types.ts';
 import {
@@ -223,23 +221,6 @@ describe('a view', () => {
       expect(view.byName('task', 'web')).toEqual([]);
       expect(view.byIdPrefix('service', 'we')).toEqual([web]);
       expect(view.byIdPrefix('service', '')).toHaveLength(2);
-    });
-  });
-});
-
-describe('the encoding of an object', () => {
-  test('is that of the version which is stored, and of no other', async () => {
-    const { store, create } = makeStore();
-    const [before] = await create('task', aTask());
-    const after = await store.update((tx) =>
-      tx.update('task', taskWith(tx.require('task', before!.id), { desiredState: 'shutdown' })),
-    );
-    store.view((view) => {
-      expect(view.encodingOf('task', view.require('task', after.id))).toEqual(
-        encodeObject('task', view.require('task', after.id)),
-      );
-      expect(view.encodingOf('task', before!)).toBe(undefined);
-      expect(view.encodingOf('task', aTask())).toBe(undefined);
     });
   });
 });

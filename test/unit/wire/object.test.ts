@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { OBJECT_KINDS } from '../../../common/model/object-kinds.ts';
+import { taskWith } from '../../../common/model/task.ts';
 import { decodeObject, encodeObject } from '../../../common/wire/object.ts';
 import { skep } from '../../../proto/gen/skep.js';
 import { objectArbitraries } from '../../support/arbitraries.ts';
@@ -86,9 +87,27 @@ describe('stored objects on the wire', () => {
     expect(() => decodeObject('task', skep.Task.encode(message).finish())).toThrow('decode task');
   });
 
-  test('ignores a field of a later version', () => {
+  test('a field of a later version means nothing here, and leaves with the object that it came with', () => {
     const task = aTask();
     const later = Buffer.concat([encodeObject('task', task), Buffer.from([0xf8, 0x7f, 0x01])]);
-    expect(decodeObject('task', later)).toStrictEqual(task);
+    const decoded = decodeObject('task', later);
+    expect(decoded).toStrictEqual(task);
+    expect(Buffer.from(encodeObject('task', decoded)).equals(later)).toBe(true);
+  });
+
+  test('so does one within a part of the object', () => {
+    const message = skep.Task.decode(encodeObject('task', aTask()));
+    const status = skep.TaskStatus.encode(message.status!).finish();
+    const statusField = Buffer.concat([
+      Buffer.from([(9 << 3) | 2, status.length + 3]),
+      status,
+      Buffer.from([0xf8, 0x7f, 0x01]),
+    ]);
+    message.status = null;
+    const later = Buffer.concat([skep.Task.encode(message).finish(), statusField]);
+    const decoded = decodeObject('task', later);
+    expect(Buffer.from(encodeObject('task', decoded)).equals(later)).toBe(true);
+    const written = taskWith(decoded, { desiredState: 'shutdown' });
+    expect(decodeObject('task', encodeObject('task', written))).toStrictEqual(written);
   });
 });
