@@ -81,7 +81,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
     const { session } = execs.require(context.param('id'));
     if (!session) throw new SkepError('conflict', 'resize exec: it is not running');
     await session.resize(...consoleSizeOf(context));
-    context.empty(201);
+    context.empty(200);
   });
 
   routes.add('GET', '/exec/:id/json', (context) => {

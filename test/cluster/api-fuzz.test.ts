@@ -6,14 +6,14 @@ import { SeededRandom } from '../../common/base/random.ts';
 import { type ApiAnswer, sendApiRequest } from '../support/api-answers.ts';
 import { type ApiRequest, ApiRequests } from '../support/api-requests.ts';
 import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
-import { swaggerComplaint } from '../support/docker-swagger.ts';
+import { complaintOfText } from '../support/docker-swagger.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
-const REQUESTS = Number(process.env['SKEP_FUZZ_REQUESTS'] ?? 4_000);
-const SEED = Number(process.env['SKEP_FUZZ_SEED'] ?? Date.now() % 2 ** 32);
 const AT_ONCE = 16;
 /** What the requests made is removed after so many: else lists grow, and with them all that is measured here. */
 const ROUND = 1_000;
+const REQUESTS = numberIn('SKEP_FUZZ_REQUESTS', 4_000, 2 * ROUND);
+const SEED = numberIn('SKEP_FUZZ_SEED', Date.now() % 2 ** 32, 0);
 /** What is meant to answer 500: Docker's own status of it. */
 const MEANT = /update out of sequence/;
 const DESCRIPTORS_MORE_MAX = 20;
@@ -21,25 +21,27 @@ const MEMORY_MORE_MAX_KIB = 60 * 1024;
 /** Of the requests, at least: what is told of the others says nothing of them. */
 const ANSWERED_MIN = 0.9;
 
+/** Of the environment. A word that means nothing, or too few to compare anything by, is no reason to pass. */
+function numberIn(variable: string, absent: number, min: number): number {
+  const value = Number(process.env[variable] ?? absent);
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  throw new Error(`${variable}: ${process.env[variable]} is no whole number from ${min} on`);
+}
+
 /** What Docker's document of the version that was asked for has against an answer. */
 function complaintOf({ method, path }: ApiRequest, answer: ApiAnswer): string {
   if (answer.kind !== 'answer' || !answer.isJson) return '';
   const [, minor, bare = '/'] = /^(?:\/v1\.(\d+))?(\/[^?]*)/.exec(path) ?? [];
   if (bare.startsWith('/skep/')) return '';
-  return swaggerComplaint(
-    Number(minor ?? 50),
-    method,
-    bare,
-    answer.status,
-    JSON.parse(answer.text),
-  );
+  return complaintOfText(Number(minor ?? 50), method, bare, answer.status, answer.text);
 }
 
 describe.skipIf(!clusterTestsCanRun)(`requests by chance, seed ${SEED}`, () => {
   const shared = useCluster('fuzz', { managers: 1, workers: 0, logLevel: 'error' }, (cluster) =>
     cluster.image({ name: 'box:latest' }),
   );
-  const socketPath = () => shared.current.hosts[0]!.socket;
+  // The answers are judged here; many of the requests are none by which messages are told apart.
+  const socketPath = () => shared.current.hosts[0]!.daemonSocket;
   const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
   const residentKib = (pid: number): number =>
     Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
@@ -94,7 +96,7 @@ describe.skipIf(!clusterTestsCanRun)(`requests by chance, seed ${SEED}`, () => {
       const isBad =
         answer.kind === 'silent' ||
         answer.kind === 'dropped' ||
-        (answer.kind === 'answer' && answer.status === 500 && !MEANT.test(answer.text));
+        ('status' in answer && answer.status === 500 && !MEANT.test(answer.text));
       if (!isBad) return;
       const { method, path, body } = request;
       unmeant.add(`${method} ${path} ${body}: ${JSON.stringify(answer)}`);
@@ -111,10 +113,10 @@ describe.skipIf(!clusterTestsCanRun)(`requests by chance, seed ${SEED}`, () => {
       await Promise.all(Array.from({ length: AT_ONCE }, client));
     };
     let before = { descriptors: 0, residentKib: 0 };
-    for (let total = ROUND; total <= REQUESTS; total += ROUND) {
-      await sendUntil(total);
+    while (sent < REQUESTS) {
+      await sendUntil(Math.min(sent + ROUND, REQUESTS));
       await sweep();
-      if (total <= REQUESTS / 2) {
+      if (sent <= REQUESTS / 2) {
         before = { descriptors: descriptors(pid), residentKib: residentKib(pid) };
       }
     }

@@ -16,7 +16,6 @@ import {
 } from '../support/cluster.ts';
 import { unpackPackages } from '../support/debian-packages.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const PYTHON = '/usr/bin/python3';
 const hasDockerPy = spawnSync(PYTHON, ['-c', 'import docker']).status === 0;
@@ -33,8 +32,7 @@ describe.skipIf(!clusterTestsCanRun)('clients of the Engine API', { timeout: 120
   const shared = useCluster('clients', { managers: 1, workers: 1 }, (cluster) =>
     cluster.image({ name: 'box:latest', labels: { a: 'image' } }),
   );
-  const validation = useValidation(shared);
-  const socketPath = () => validation.socket();
+  const socketPath = () => shared.current.hosts[0]!.socket;
   const environment = () => ({ DOCKER_HOST: `unix://${socketPath()}`, DOCKER_CONFIG: dir });
 
   test.skipIf(!hasDockerPy)(named('docker-py 5', hasDockerPy), async () => {
@@ -358,5 +356,5 @@ volumes:
     });
   });
 
-  validation.testAnswers(100);
+  shared.testAnswers(100);
 });

@@ -15,7 +15,6 @@ import {
   tableRows,
 } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const title = hasDocker ? 'the docker CLI' : 'the docker CLI (skipped: docker is not installed)';
@@ -33,9 +32,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     await cluster.dev('load', join(dir, 'mysql.tar'));
   });
 
-  const validation = useValidation(shared);
   const environment = (host: string) => ({
-    DOCKER_HOST: `unix://${validation.socket(host)}`,
+    DOCKER_HOST: `unix://${shared.current.host(host).socket}`,
     DOCKER_CONFIG: dir,
   });
   const docker = async (
@@ -163,5 +161,5 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     expect(await docker(['service', 'ls', '-q'])).toBe('');
   });
 
-  validation.testAnswers(50);
+  shared.testAnswers(50);
 });

@@ -24,7 +24,6 @@ import {
   succeeded,
 } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const dockerPath = spawnSync('sh', ['-c', 'command -v docker'], { encoding: 'utf8' }).stdout.trim();
@@ -54,9 +53,11 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     if (ids.length > 0) await docker('rm', '-f', ...ids);
   });
 
-  const validation = useValidation(shared);
   const host = () => shared.current.hosts[0]!;
-  const environment = () => ({ DOCKER_HOST: `unix://${validation.socket()}`, DOCKER_CONFIG: dir });
+  const environment = () => ({
+    DOCKER_HOST: `unix://${shared.current.hosts[0]!.socket}`,
+    DOCKER_CONFIG: dir,
+  });
   const tryDocker = (args: readonly string[], options: CommandOptions = {}) =>
     run(['docker', ...args], { limitMs: 30_000, ...options, env: environment() });
   const docker = async (...args: readonly string[]): Promise<string> =>
@@ -661,5 +662,5 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
   });
 
-  validation.testAnswers(100);
+  shared.testAnswers(100);
 });

@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest';
 import { Engine } from '../differential/engine.ts';
 import { clusterTestsCanRun, eventually, run } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const ID = /^[0-9a-z]{25}$/;
 const SOON = { withinMs: 20_000 };
@@ -31,8 +30,7 @@ describe.skipIf(!clusterTestsCanRun)('what clients count on', { timeout: 60_000 
       ...['--container-label', 'role=x', '--stop-grace-period', '0s', 'box', 'sleep', '1000'],
     ]);
   });
-  const validation = useValidation(shared);
-  const engine = (host = 'manager-1') => new Engine(host, validation.socket(host));
+  const engine = (host = 'manager-1') => new Engine(host, shared.current.host(host).socket);
   const call = (method: string, path: string, body?: unknown) => engine().call(method, path, body);
   const get = <T>(path: string) => engine().get<T>(path);
   const filtered = (path: string, filters: object): string =>
@@ -46,7 +44,13 @@ describe.skipIf(!clusterTestsCanRun)('what clients count on', { timeout: 60_000 
 
   test.each(['HEAD', 'GET'])('the ping, by %s', async (method) => {
     const flags = ['-sS', '-i', ...(method === 'HEAD' ? ['-I'] : [])];
-    const argv = ['curl', ...flags, '--unix-socket', validation.socket(), 'http://d/_ping'];
+    const argv = [
+      'curl',
+      ...flags,
+      '--unix-socket',
+      shared.current.hosts[0]!.socket,
+      'http://d/_ping',
+    ];
     const [head = '', body] = (await run(argv)).stdout.split('\r\n\r\n');
     for (const line of [
       ...['Api-Version: 1.50', 'Ostype: linux', 'Docker-Experimental: false', 'Builder-Version: 1'],
@@ -300,7 +304,7 @@ describe.skipIf(!clusterTestsCanRun)('what clients count on', { timeout: 60_000 
       };
       await call('POST', '/services/create', spec);
       const url = 'http://d/v1.50/services/says/logs?stdout=1&details=1&timestamps=1';
-      const curl = ['curl', '-sS', '-i', '--unix-socket', validation.socket(), url];
+      const curl = ['curl', '-sS', '-i', '--unix-socket', shared.current.hosts[0]!.socket, url];
       await eventually(
         'its line is there',
         async () => {
@@ -413,7 +417,14 @@ describe.skipIf(!clusterTestsCanRun)('what clients count on', { timeout: 60_000 
   test('a copy out tells of what it is in its header; lists are never null', async () => {
     await call('POST', '/containers/create?name=files', { Image: 'box', Cmd: ['sleep', '1000'] });
     const url = 'http://d/v1.50/containers/files/archive?path=/bin/sh';
-    const { stdout } = await run(['curl', '-sS', '-I', '--unix-socket', validation.socket(), url]);
+    const { stdout } = await run([
+      'curl',
+      '-sS',
+      '-I',
+      '--unix-socket',
+      shared.current.hosts[0]!.socket,
+      url,
+    ]);
     const header = /^X-Docker-Container-Path-Stat: (\S+)\r$/m.exec(stdout)?.[1] ?? '';
     expect(JSON.parse(Buffer.from(header, 'base64').toString())).toMatchObject({
       ...{ name: 'sh', mode: expect.any(Number), mtime: expect.stringMatching(/Z$/) },
@@ -429,5 +440,5 @@ describe.skipIf(!clusterTestsCanRun)('what clients count on', { timeout: 60_000 
     expect((await get<Json>('/system/df'))['Volumes']).toEqual([]);
   });
 
-  validation.testAnswers(60);
+  shared.testAnswers(60);
 });

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually, run, succeeded } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 const title = hasDocker
@@ -40,9 +39,11 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
 
   const LEFT =
     "ip -br link | grep -oE '^(skb|skl|skep0|skep1|br-front)[^@ ]*'; nft list tables | grep skep_local; true";
-  const validation = useValidation(shared);
   const host = () => shared.current.hosts[0]!;
-  const environment = () => ({ DOCKER_HOST: `unix://${validation.socket()}`, DOCKER_CONFIG: dir });
+  const environment = () => ({
+    DOCKER_HOST: `unix://${shared.current.hosts[0]!.socket}`,
+    DOCKER_CONFIG: dir,
+  });
   const tryDocker = (...args: readonly string[]) =>
     run(['docker', ...args], { limitMs: 30_000, env: environment() });
   const docker = async (...args: readonly string[]): Promise<string> =>
@@ -374,5 +375,5 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     }
   });
 
-  validation.testAnswers(100);
+  shared.testAnswers(100);
 });

@@ -8,7 +8,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually, REPOSITORY, run, succeeded } from '../support/cluster.ts';
 import { linesMatch, parseTranscript, transcriptLines } from '../support/transcript.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const TRANSCRIPT = join(import.meta.dirname, '../fixtures/docker-cli.transcript');
 const STEPS = parseTranscript(readFileSync(TRANSCRIPT, 'utf8'));
@@ -38,14 +37,16 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 180_000 }, 
   const shared = useCluster('verbs', { managers: 1, workers: 1 }, (cluster) =>
     cluster.image({ name: 'box:latest', labels: { a: 'image' } }),
   );
-  const validation = useValidation(shared);
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
     writeFileSync(join(dir, 'one'), 'content\n');
     writeFileSync(join(dir, 'stack.yml'), STACK);
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
-  const environment = () => ({ DOCKER_HOST: `unix://${validation.socket()}`, DOCKER_CONFIG: dir });
+  const environment = () => ({
+    DOCKER_HOST: `unix://${shared.current.hosts[0]!.socket}`,
+    DOCKER_CONFIG: dir,
+  });
   const docker = async (...args: readonly string[]) =>
     succeeded(await run(['docker', ...args], { env: environment() })).stdout;
 
@@ -156,6 +157,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 180_000 }, 
     test('events and stats go on until they are left', async () => {
       const format = ['--format', '{{.Type}} {{.Action}}'];
       const filters = ['--filter', 'container=seen', '--filter', 'event=start'];
+      const before = shared.timesBegun('GET', '/events');
       const events = await follow(
         ['events', ...format, ...filters],
         (it) => it.split('\n').length > 2,
@@ -163,7 +165,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 180_000 }, 
           // The engine's past is not asked for.
           await eventually(
             'the command listens',
-            () => expect(validation.hasBegun('GET', '/events')).toBe(true),
+            () => expect(shared.timesBegun('GET', '/events')).toBe(before + 1),
             { withinMs: 30_000 },
           );
           await docker('run', '-d', '--name', 'seen', 'box', 'sleep', '1000');
@@ -180,5 +182,5 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 180_000 }, 
     });
   });
 
-  validation.testAnswers(CHECKS_MIN);
+  shared.testAnswers(CHECKS_MIN);
 });

@@ -13,7 +13,6 @@ import {
   tableRows,
 } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const IMAGE = 'skep-test/busybox:1';
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -127,14 +126,16 @@ describe.skipIf(!clusterTestsCanRun)('jobs', () => {
 
   describe.skipIf(!hasDocker)('with the docker CLI', () => {
     let config: string;
-    const validation = useValidation(shared);
     beforeAll(() => {
       config = mkdtempSync(join(tmpdir(), 'skep-test-'));
     });
     afterAll(() => rmSync(config, { recursive: true, force: true }));
 
     test('creates, follows, lists and repeats a job', { timeout: 90_000 }, async () => {
-      const env = { DOCKER_HOST: `unix://${validation.socket()}`, DOCKER_CONFIG: config };
+      const env = {
+        DOCKER_HOST: `unix://${shared.current.hosts[0]!.socket}`,
+        DOCKER_CONFIG: config,
+      };
       const docker = async (...args: string[]) =>
         succeeded(await run(['docker', ...args], { env })).stdout;
       const flags = ['--name', 'dock', '--mode', 'replicated-job', '--replicas', '3'];
@@ -156,6 +157,6 @@ describe.skipIf(!clusterTestsCanRun)('jobs', () => {
       await docker('service', 'rm', 'dock');
     });
 
-    validation.testAnswers(10);
+    shared.testAnswers(10);
   });
 });

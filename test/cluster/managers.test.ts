@@ -261,7 +261,7 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
       [
         ...inside.slice(1),
         join(REPOSITORY, 'bin/skepd'),
-        ...['--data-dir', join(dir, 'data'), '--host', `unix://${moving.socket}`],
+        ...['--data-dir', join(dir, 'data'), '--host', `unix://${moving.daemonSocket}`],
         ...['--listen-addr', `${address}:2377`, '--advertise-addr', address],
         ...['--hostname', moving.name, '--cgroup-parent', `skep-${cluster.name}-${moving.name}`],
       ],

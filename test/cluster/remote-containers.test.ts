@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CommandOptions, clusterTestsCanRun, eventually, run } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
-import { useValidation } from '../support/use-validation.ts';
 
 const IMAGE = 'skep-test/busybox:1';
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -63,9 +62,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     name = `far.1.${taskId}`;
   });
 
-  const validation = useValidation(shared);
   const environment = (host: string) => ({
-    DOCKER_HOST: `unix://${validation.socket(host)}`,
+    DOCKER_HOST: `unix://${shared.current.host(host).socket}`,
     DOCKER_CONFIG: dir,
   });
   const docker = (args: readonly string[], options: CommandOptions & { host?: string } = {}) =>
@@ -272,5 +270,5 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     await shared.current.dev('heal', 'worker-1');
   });
 
-  validation.testAnswers(10);
+  shared.testAnswers(10);
 });

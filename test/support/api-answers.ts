@@ -10,8 +10,8 @@ export type ApiAnswer =
       /** one JSON value, not lines of them */
       readonly isJson: boolean;
     }
-  /** it began to answer, and went on until it was left */
-  | { readonly kind: 'stream'; readonly status: number }
+  /** it began to answer, and went on until it was left; `text` is what came until then */
+  | { readonly kind: 'stream'; readonly status: number; readonly text: string }
   | { readonly kind: 'upgrade' }
   /** no request that Node sends */
   | { readonly kind: 'unsent' }
@@ -67,8 +67,8 @@ export function sendApiRequest(
     sent.on('response', (response) => {
       const status = response.statusCode ?? 0;
       clearInterval(timer);
-      timer = setInterval(() => end({ kind: 'stream', status }), STREAM_LIMIT_MS);
       let text = '';
+      timer = setInterval(() => end({ kind: 'stream', status, text }), STREAM_LIMIT_MS);
       response.on('data', (chunk: Buffer) => {
         text += chunk.toString();
       });

@@ -80,7 +80,10 @@ export interface ClusterHost {
   readonly role: 'manager' | 'worker';
   readonly address: string;
   readonly netns: string;
+  /** where its API is asked; behind a proxy in some tests */
   readonly socket: string;
+  /** its daemon's own */
+  readonly daemonSocket: string;
   readonly pid: number | null;
 }
 
@@ -366,8 +369,11 @@ export async function startCluster(prefix: string, request: ClusterRequest): Pro
   const flags = [...sizes, ...level, ...insecure, ...reads];
   const argv = [SKEP, 'dev', 'up', '--name', name, ...flags, '--json'];
   const { stdout } = succeeded(await run(argv));
-  const { hosts } = JSON.parse(stdout) as { hosts: ClusterHost[] };
-  return new TestCluster(name, hosts);
+  const { hosts } = JSON.parse(stdout) as { hosts: Omit<ClusterHost, 'daemonSocket'>[] };
+  return new TestCluster(
+    name,
+    hosts.map((host) => ({ ...host, daemonSocket: host.socket })),
+  );
 }
 
 /** Ends a cluster and fails when anything that bears its name is left on this machine. */

@@ -21,10 +21,13 @@ export const swaggerMinors: readonly number[] = existsSync(FOLDER)
       .sort((a, b) => a - b)
   : [];
 
+/** Of an answer that is none. */
+const SHOWN_CHARS = 200;
 const ERROR: Json = { $ref: '#/definitions/ErrorResponse' };
 /** Where Docker's documents do not say what Docker answers, and clients read the latter. */
 const DOCUMENT_IS_WRONG: readonly RegExp[] = [
   /^POST \/(secrets|configs)\/create 201: data must have required property 'Id'$/, // it is `ID`
+  /^POST \/exec\/{id}\/start does not answer 101/, // as of attach, to who asks for an upgrade
   /UpdateStatus\/State must be equal to one of the allowed values/, // rollbacks have states of their own
 ];
 /** Docker answers null here, which its document does not say. */
@@ -55,26 +58,45 @@ class SwaggerDocument {
     this.#ajv.addSchema({ $id: 'docker', definitions: this.#document.definitions });
   }
 
+  /** null = the document does not speak of such a request */
+  statusComplaint(method: string, path: string, status: number): string | null {
+    const found = this.#find(method, path);
+    if (!found) return null;
+    // Failures of kinds that the document does not name are there in Docker, too.
+    if (status >= 400 || found.responses[status] !== undefined) return '';
+    return unlessWrong(`${method} ${found.template} does not answer ${status}`);
+  }
+
   /** null = the document does not speak of such an answer's body */
   complaint(method: string, path: string, status: number, body: unknown): string | null {
-    const route = this.#routes.find(
-      ({ template, pattern }) =>
-        pattern.test(path) && method.toLowerCase() in (this.#document.paths[template] as Json),
-    );
-    if (!route) return null;
-    const operation = (this.#document.paths[route.template] as Json)[method.toLowerCase()] as Json;
-    const response = (operation['responses'] as Json)[status] as Json | undefined;
-    if (!response && status < 400) return `${method} ${route.template} does not answer ${status}`;
-    // A failure of a kind that the document does not name is still told as every other.
+    const found = this.#find(method, path);
+    const statusComplaint = this.statusComplaint(method, path, status);
+    if (!found || statusComplaint !== '') return statusComplaint;
+    const response = found.responses[status] as Json | undefined;
     const schema = (response ? response['schema'] : ERROR) as Json | undefined;
     if (!schema) return null;
-    const key = `${method} ${route.template} ${status}`;
+    const key = `${method} ${found.template} ${status}`;
     const validate = this.#validators.get(key) ?? this.#ajv.compile(absolute(schema) as Json);
     this.#validators.set(key, validate);
     if (validate(body)) return '';
-    const complaint = `${key}: ${this.#ajv.errorsText(validate.errors)}`;
-    return DOCUMENT_IS_WRONG.some((pattern) => pattern.test(complaint)) ? '' : complaint;
+    return unlessWrong(`${key}: ${this.#ajv.errorsText(validate.errors)}`);
   }
+
+  #find(method: string, path: string): { template: string; responses: Json } | null {
+    const verb = method.toLowerCase();
+    const paths = this.#document.paths as Readonly<Record<string, Json>>;
+    const route = this.#routes.find(
+      ({ template, pattern }) => pattern.test(path) && verb in paths[template]!,
+    );
+    if (!route) return null;
+    const operation = paths[route.template]![verb] as Json;
+    return { template: route.template, responses: operation['responses'] as Json };
+  }
+}
+
+/** '' where Docker's document is. */
+function unlessWrong(complaint: string): string {
+  return DOCUMENT_IS_WRONG.some((pattern) => pattern.test(complaint)) ? '' : complaint;
 }
 
 const documents = new Map<number, SwaggerDocument>();
@@ -92,12 +114,43 @@ export function swaggerComplaint(
   status: number,
   body: unknown,
 ): string {
+  return byDocuments(minor, (document) => document.complaint(method, path, status, body));
+}
+
+/** As `swaggerComplaint`, of the status alone, for answers of every kind. */
+export function swaggerStatusComplaint(
+  minor: number,
+  method: string,
+  path: string,
+  status: number,
+): string {
+  return byDocuments(minor, (document) => document.statusComplaint(method, path, status));
+}
+
+function byDocuments(minor: number, ask: (document: SwaggerDocument) => string | null): string {
   const older = swaggerMinors.filter((it) => it <= minor).at(-1);
   const newer = swaggerMinors.find((it) => it >= minor);
   const complaints = [older, newer]
     .filter((it) => it !== undefined)
-    .map((it) => documentOf(it).complaint(method, path, status, body) ?? '');
+    .map((it) => ask(documentOf(it)) ?? '');
   return complaints.includes('') ? '' : (complaints[0] ?? '');
+}
+
+/** As `swaggerComplaint`, of an answer as it was sent: that it is no JSON is wrong, too. */
+export function complaintOfText(
+  minor: number,
+  method: string,
+  path: string,
+  status: number,
+  text: string,
+): string {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return `${method} ${path} ${status}: its answer is no JSON: ${text.slice(0, SHOWN_CHARS)}`;
+  }
+  return swaggerComplaint(minor, method, path, status, body);
 }
 
 function documentOf(minor: number): SwaggerDocument {

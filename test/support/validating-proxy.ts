@@ -3,7 +3,7 @@
  * description of the version that was asked for.
  */
 import { connect, createServer, type Socket } from 'node:net';
-import { swaggerComplaint } from './docker-swagger.ts';
+import { complaintOfText, swaggerStatusComplaint } from './docker-swagger.ts';
 import { type HttpHead, HttpMessageReader } from './http-messages.ts';
 
 const NEWEST_MINOR = 50;
@@ -22,7 +22,7 @@ export class ValidatingProxy {
   /** answers that were held against a document */
   judged = 0;
   readonly #target: string;
-  readonly #begun = new Set<string>();
+  readonly #begun = new Map<string, number>();
   readonly #sockets = new Set<Socket>();
   /** Half a close is the end of a command's input. */
   readonly #server = createServer({ allowHalfOpen: true }, (client) => this.#pass(client));
@@ -42,9 +42,9 @@ export class ValidatingProxy {
     await closed;
   }
 
-  /** The head of an answer to such a request was passed on. @param path without version and query */
-  hasBegun(method: string, path: string): boolean {
-    return this.#begun.has(`${method} ${path}`);
+  /** How often the head of an answer to such a request was passed on. @param path without version and query */
+  timesBegun(method: string, path: string): number {
+    return this.#begun.get(`${method} ${path}`) ?? 0;
   }
 
   #pass(client: Socket): void {
@@ -85,7 +85,12 @@ export class ValidatingProxy {
     const request = asked[0];
     const status = statusIn(start);
     if (status === 100) return 'bare';
-    if (request) this.#begun.add(`${request.method} ${request.path}`);
+    if (request) {
+      const { method, minor, path } = request;
+      const complaint = swaggerStatusComplaint(minor, method, path, status);
+      if (complaint !== '') this.complaints.add(complaint);
+      this.#begun.set(`${method} ${path}`, this.timesBegun(method, path) + 1);
+    }
     if (request?.method === 'HEAD' || status === 204 || status === 304) {
       asked.shift();
       return 'bare';
@@ -96,8 +101,7 @@ export class ValidatingProxy {
 
   #judge({ method, minor, path }: Asked, status: number, body: Buffer): void {
     this.judged += 1;
-    const json: unknown = JSON.parse(body.toString());
-    const complaint = swaggerComplaint(minor, method, path, status, json);
+    const complaint = complaintOfText(minor, method, path, status, body.toString());
     if (complaint !== '') this.complaints.add(complaint);
   }
 }
