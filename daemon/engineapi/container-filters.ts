@@ -9,8 +9,10 @@ export const CONTAINER_FILTERS = [
 ];
 
 /**
+ * Of all filters but that of names.
+ *
  * @param require a container by name or id, whatever the other filters say
- * Throws `invalid-argument` for ports that are none, and as `require` does.
+ * Throws `invalid-argument` for ports that are none and words that are neither yes nor no, and as `require` does.
  */
 export function containerFilter(
   filters: Filters,
@@ -20,10 +22,10 @@ export function containerFilter(
   const before = Math.min(...filters.get('before').map((name) => require(name).createdAtMs));
   const published = filters.get('publish').map(portsOf);
   const exposed = filters.get('expose').map(portsOf);
-  const isNamed = filters.names();
+  const isTask = filters.boolean('is-task');
   return (info) =>
     matches(info, filters) &&
-    isNamed(info.name, `/${info.name}`) &&
+    (isTask === undefined || isTask === (info.task !== null)) &&
     info.createdAtMs > since &&
     info.createdAtMs < before &&
     isAnyOf(published, publishedBy(info)) &&
@@ -35,7 +37,6 @@ function matches(info: ContainerInfo, filters: Filters): boolean {
     filters.any('id', (id) => info.id.startsWith(id)) &&
     filters.labels('label', info.labels) &&
     filters.any('status', (status) => status === info.condition) &&
-    filters.any('is-task', (value) => ['true', '1'].includes(value) === (info.task !== null)) &&
     filters.any('ancestor', (image) => isAncestor(info, image)) &&
     filters.any('exited', (code) => info.exit !== null && Number(code) === info.exit.exitCode) &&
     filters.any('network', (ref) =>

@@ -29,8 +29,8 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const limit = Number(context.text('limit') ?? 0);
     // The newest so many are meant whatever they do.
     const all = context.flag('all') || limit > 0 || filters.has('status');
-    const rows = containers
-      .list()
+    const rows = filters
+      .named(containers.list(), ({ name }) => [name, `/${name}`])
       .filter((info) => all || info.pid > 0 || info.condition === 'restarting')
       .filter(isMeant);
     const shown = limit > 0 ? rows.slice(0, limit) : rows;

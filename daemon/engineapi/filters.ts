@@ -1,6 +1,6 @@
 /** The `filters` query parameter in both of its encodings, checked against what a list call knows. */
 import { SkepError } from '../../common/base/errors.ts';
-import { nameTest } from './name-expression.ts';
+import { matchingNames } from './name-expression.ts';
 
 /** Filter name -> its values. Names AND; values of a name OR, except labels, which AND. */
 export class Filters {
@@ -50,10 +50,15 @@ export class Filters {
     return value;
   }
 
-  /** The test of the filter `name`: regular expressions, one of which must match one of the names. */
-  names(): (...names: readonly string[]) => boolean {
-    const tests = this.get('name').map(nameTest);
-    return (...names) => tests.length === 0 || tests.some((test) => names.some(test));
+  /**
+   * Those of which one name is meant by the filter `name`: regular expressions, one of which must match. Throws
+   * `invalid-argument` for those that take too long.
+   */
+  named<T>(items: readonly T[], namesOf: (item: T) => readonly string[]): readonly T[] {
+    const texts = this.get('name');
+    if (texts.length === 0) return items;
+    const matching = matchingNames(texts, [...new Set(items.flatMap(namesOf))]);
+    return items.filter((item) => namesOf(item).some((name) => matching.has(name)));
   }
 
   /** `key` or `key=value`, all of which `labels` must have. */

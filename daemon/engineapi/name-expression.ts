@@ -2,13 +2,13 @@
  * Regular expressions of the filter `name`, in Go's syntax (RE2) as Docker takes them. Pure.
  *
  * Go's engine is linear, ours tries again and again: an expression of bad will would hold up the whole daemon, so that
- * each trial has an end.
+ * all trials of a list together have an end.
  */
 import { createContext, Script } from 'node:vm';
 import { SkepError } from '../../common/base/errors.ts';
 
-/** For one name; any that is meant takes microseconds. */
-const TRIAL_LIMIT_MS = 100;
+/** For all expressions and all names; one that is meant takes microseconds for each name. */
+const TRIALS_LIMIT_MS = 100;
 
 const POSIX_CLASSES: Readonly<Record<string, string>> = {
   alnum: '0-9A-Za-z',
@@ -47,23 +47,40 @@ function compiled(text: string): RegExp | null {
   }
 }
 
-const TRIAL = new Script('expression.test(name)');
+/** What can be read in several ways: repetitions, and alternatives, of which a row of some twenty takes as long. */
+const CAN_TAKE_LONG = /[*+{?|]/;
 
-/** True for names that hold a match of `text`, or that are `text`. The test throws `invalid-argument` when it takes too long. */
-export function nameTest(text: string): (name: string) => boolean {
-  const expression = compiled(text);
-  if (expression === null) return (name) => name === text;
-  const canTakeLong = /[*+{?]/.test(text);
-  const context = canTakeLong ? createContext({ expression, name: '' }) : null;
-  return (name) => {
-    if (name === text) return true;
-    if (context === null) return expression.test(name);
-    context['name'] = name;
-    try {
-      return TRIAL.runInContext(context, { timeout: TRIAL_LIMIT_MS }) as boolean;
-    } catch (cause) {
-      const words = `invalid filter 'name': '${text}' takes too long to be tried`;
-      throw new SkepError('invalid-argument', words, { cause });
-    }
-  };
+const TRIALS = new Script('names.map((name) => expressions.some((one) => one.test(name)))');
+
+/**
+ * Those of `names` that are one of `texts` or hold a match of one. Throws `invalid-argument` when it takes too long.
+ */
+export function matchingNames(
+  texts: readonly string[],
+  names: readonly string[],
+): ReadonlySet<string> {
+  const matching = new Set(names.filter((name) => texts.includes(name)));
+  const expressions = texts.map(compiled).filter((one) => one !== null);
+  const rest = names.filter((name) => !matching.has(name));
+  tried(texts, expressions, rest).forEach((matches, i) => {
+    if (matches) matching.add(rest[i]!);
+  });
+  return matching;
+}
+
+function tried(
+  texts: readonly string[],
+  expressions: readonly RegExp[],
+  names: readonly string[],
+): readonly boolean[] {
+  if (!texts.some((text) => CAN_TAKE_LONG.test(text))) {
+    return names.map((name) => expressions.some((one) => one.test(name)));
+  }
+  try {
+    const context = createContext({ expressions, names });
+    return TRIALS.runInContext(context, { timeout: TRIALS_LIMIT_MS }) as readonly boolean[];
+  } catch (cause) {
+    const words = `invalid filter 'name': '${texts.join("', '")}' takes too long to be tried`;
+    throw new SkepError('invalid-argument', words, { cause });
+  }
 }

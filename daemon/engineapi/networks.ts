@@ -37,9 +37,10 @@ export function addNetworkRoutes(
     const used = filters.has('dangling') ? usedNetworks(parts) : new Set<string>();
     const own = hasOwn(scope) ? local.rows() : [];
     const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...own];
+    const named = filters.named(rows, ({ Name }) => [Name]);
     context.send(
       200,
-      rows.filter((row) => isWanted(row, used)),
+      named.filter((row) => isWanted(row, used)),
     );
   });
 
@@ -144,18 +145,16 @@ async function isNameOfCluster(
 
 type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;
 
-/** Throws `invalid-argument` for a value that means nothing. */
-export function networkTest(filters: Filters): NetworkTest {
+/** Of all filters but that of names. Throws `invalid-argument` for a value that means nothing. */
+function networkTest(filters: Filters): NetworkTest {
   const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
   const dangling = filters.boolean('dangling');
-  const isNamed = filters.names();
   return (row, used) => {
     const builtin = isPredefinedNetwork(row.Name);
     return (
       filters.any('driver', (driver) => row.Driver === driver) &&
       filters.any('id', (id) => row.Id.startsWith(id)) &&
       filters.labels('label', row.Labels) &&
-      isNamed(row.Name) &&
       filters.any('scope', (scope) => row.Scope === scope) &&
       (type.length === 0 || type.includes(builtin ? 'builtin' : 'custom')) &&
       // What every node has by itself is never in the way.

@@ -9,7 +9,8 @@ import type { Routes } from './server.ts';
 export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
   routes.add('GET', '/volumes', (context) => {
     const filters = Filters.parse(context.text('filters'), ['name', 'label', 'driver', 'dangling']);
-    const rows = volumes.list().filter(volumeTest(filters));
+    const named = filters.named(volumes.list(), ({ name }) => [name]);
+    const rows = named.filter(volumeTest(filters));
     context.send(200, { Volumes: rows.map(volumeToJson), Warnings: null });
   });
 
@@ -56,14 +57,12 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
   });
 }
 
-/** Throws `invalid-argument` for a value that means nothing. */
+/** Of all filters but that of names. Throws `invalid-argument` for a value that means nothing. */
 export function volumeTest(
   filters: Filters,
-): (volume: Pick<VolumeRecord, 'name' | 'labels' | 'driver' | 'usedBy'>) => boolean {
-  const isNamed = filters.names();
+): (volume: Pick<VolumeRecord, 'labels' | 'driver' | 'usedBy'>) => boolean {
   const dangling = filters.boolean('dangling');
-  return ({ name, labels, driver, usedBy }) =>
-    isNamed(name) &&
+  return ({ labels, driver, usedBy }) =>
     filters.labels('label', labels) &&
     filters.any('driver', (wanted) => driver === wanted) &&
     (dangling === undefined || dangling === (usedBy.length === 0));

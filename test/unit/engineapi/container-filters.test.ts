@@ -22,7 +22,9 @@ function shownBy(filters: Record<string, string[]>): string {
     if (!found) throw new Error(`No such container: ${name}`);
     return found;
   });
-  return ALL.filter(isMeant)
+  return parsed
+    .named(ALL, ({ name }) => [name, `/${name}`])
+    .filter(isMeant)
     .map(({ name }) => name)
     .join('');
 }
@@ -51,6 +53,7 @@ describe('filters of containers', () => {
 
   test.each([
     [{ publish: ['web'] }, "'web' is no port"],
+    [{ 'is-task': ['maybe'] }, "invalid filter: 'is-task'='maybe'"],
     [{ expose: ['9-1'] }, "'9-1' is no port"],
     [{ since: ['gone'] }, 'No such container: gone'],
   ])('%j is refused', (filters, words) => {

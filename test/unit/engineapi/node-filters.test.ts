@@ -40,7 +40,7 @@ describe('the filter dangling', () => {
 });
 
 test('volumes are found by expressions', () => {
-  const named = (name: string) => ({ name, labels: {}, driver: 'local' as const, usedBy: [] });
-  const isMeant = volumeTest(filters({ name: ['^data$'] }));
-  expect(['data', 'data2'].map((name) => isMeant(named(name)))).toEqual([true, false]);
+  const volumes = ['data', 'data2'].map((name) => ({ name }));
+  const named = filters({ name: ['^data$'] }).named(volumes, ({ name }) => [name]);
+  expect(named).toEqual([{ name: 'data' }]);
 });
