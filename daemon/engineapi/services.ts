@@ -9,6 +9,7 @@ import {
   specWithDefaults,
 } from '../../common/model/service.ts';
 import { TASK_STATES, type TaskState } from '../../common/model/task-state.ts';
+import type { ServiceRow } from '../../manager/controlapi/control-api.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { explanationToJson } from './json/placement.ts';
@@ -44,13 +45,18 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   const serviceRows = new RenderedRows();
   const taskRows = new RenderedRows();
   const answers = new KnownAnswers();
+  const textOf = ({ service, status }: ServiceRow): string => {
+    const row = serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
+    if (status === null) return row;
+    const { running, desired, completed } = status;
+    const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
+    return withField(row, 'ServiceStatus', counts);
+  };
   routes.add('GET', '/services', async (context) => {
     const filters = Filters.parse(context.text('filters'), SERVICE_FILTERS);
     const { control, store } = parts.swarm.requireManager();
     const question = context.request.url ?? '';
-    const known = answers.get(store, await control.revision(context.signal), question);
-    if (known) return context.sendBytes(200, known);
-    const { revision, rows } = await control.listServiceRows(
+    const answer = await control.readServiceRows(
       {
         ids: filters.get('id'),
         namePrefixes: filters.get('name'),
@@ -59,16 +65,12 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
         runtimes: filters.get('runtime'),
       },
       { withStatus: context.flag('status') },
+      (revision, rows) =>
+        answers.get(store, revision, question) ??
+        answers.keep(store, revision, question, arrayOf(rows().map(textOf))),
       context.signal,
     );
-    const texts = rows.map(({ service, status }) => {
-      const row = serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
-      if (status === null) return row;
-      const { running, desired, completed } = status;
-      const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
-      return withField(row, 'ServiceStatus', counts);
-    });
-    context.sendBytes(200, answers.keep(store, revision, question, arrayOf(texts)));
+    context.sendBytes(200, answer);
   });
 
   routes.add('POST', '/services/create', async (context) => {

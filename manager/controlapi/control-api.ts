@@ -148,11 +148,6 @@ export class ControlApi {
     };
   }
 
-  /** With all that was committed before the call. What is read while the store is at it is the same each time. */
-  revision(signal?: AbortSignal): Promise<number> {
-    return this.#read(() => this.#options.store.revision, signal);
-  }
-
   // ---- services ----
 
   createService(spec: ServiceSpec, signal?: AbortSignal): Promise<Service> {
@@ -186,19 +181,26 @@ export class ControlApi {
     );
   }
 
-  /** As `listServices`, and of which revision that is; with what their tasks do, when that is asked for. */
-  listServiceRows(
+  /**
+   * What `use` makes of the list of services, with what their tasks do where that is asked for. It is told of which revision
+   * they are, at which they are the same each time, and has them looked up only when it calls for them; it runs within the read.
+   */
+  readServiceRows<T>(
     filters: ServiceFilters,
     { withStatus }: { readonly withStatus: boolean },
+    use: (revision: number, rows: () => readonly ServiceRow[]) => T,
     signal?: AbortSignal,
-  ): Promise<{ readonly revision: number; readonly rows: readonly ServiceRow[] }> {
+  ): Promise<T> {
     return this.#read((view) => {
-      const services = view.list('service').filter(serviceFilter(filters));
-      const rows = services.map((service) => ({
-        service: redactService(service),
-        status: withStatus ? serviceStatus(service, view.tasksByService(service.id)) : null,
-      }));
-      return { revision: this.#options.store.revision, rows };
+      const rows = (): ServiceRow[] =>
+        view
+          .list('service')
+          .filter(serviceFilter(filters))
+          .map((service) => ({
+            service: redactService(service),
+            status: withStatus ? serviceStatus(service, view.tasksByService(service.id)) : null,
+          }));
+      return use(this.#options.store.revision, rows);
     }, signal);
   }
 

@@ -79,7 +79,7 @@ const VERBS = [
   ...['createNetwork', 'removeNetwork', 'createSecret', 'updateSecret', 'removeSecret'],
   ...['createConfig', 'updateConfig', 'removeConfig', 'updateNode', 'removeNode', 'removeTask'],
   ...['moveTask', 'planRebalance'],
-  ...['updateCluster', 'get', 'list', 'listTasks', 'listServiceRows', 'watch', 'cluster'],
+  ...['updateCluster', 'get', 'list', 'listTasks', 'readServiceRows', 'watch', 'cluster'],
   ...['planStack', 'rotate'],
 ] as const;
 
@@ -230,19 +230,16 @@ async function take(it: TestControlApi, call: Call): Promise<unknown> {
         nodes: seed % 2 === 0 ? [at('node')] : [],
         upToDate: seed % 3 === 0,
       });
-    case 'listServiceRows':
-      return api.listServiceRows({ ids: [word] }, { withStatus: seed % 2 === 0 });
+    case 'readServiceRows':
+      return api.readServiceRows({ ids: [word] }, { withStatus: seed % 2 === 0 }, (_, rows) =>
+        rows(),
+      );
     case 'watch': {
       const watch = await api.watch({ names: [word] }, seed % 2 === 0 ? undefined : call.pick);
       return watch.close();
     }
     case 'cluster':
-      return Promise.all([
-        api.getCluster(),
-        api.getUnlockKey(),
-        api.listManagers(),
-        api.revision(),
-      ]);
+      return Promise.all([api.getCluster(), api.getUnlockKey(), api.listManagers()]);
   }
 }
 

@@ -661,11 +661,16 @@ describe('lists', () => {
       aTaskOf(service, { status: running, desiredState: 'shutdown' }),
       aTaskOf(service),
     );
-    const { rows, revision } = await it.api.listServiceRows({}, { withStatus: true });
+    const before = it.barriers();
+    const rows = await it.api.readServiceRows({}, { withStatus: true }, (revision, all) => {
+      expect(revision).toBe(it.store.revision);
+      return all();
+    });
+    expect(it.barriers()).toBe(before + 1);
     expect(rows.map(({ status }) => status)).toEqual([{ running: 1, desired: 3, completed: 0 }]);
-    expect(revision).toBe(await it.api.revision());
-    const bare = await it.api.listServiceRows({ ids: [service.id] }, { withStatus: false });
-    expect(bare.rows).toEqual([{ service: rows[0]!.service, status: null }]);
+    const filters = { ids: [service.id] };
+    const bare = await it.api.readServiceRows(filters, { withStatus: false }, (_, all) => all());
+    expect(bare).toEqual([{ service: rows[0]!.service, status: null }]);
   });
 
   test.each<[ServiceMode, ServiceStatus]>([
@@ -688,7 +693,7 @@ describe('lists', () => {
       now('running', 'remove', 9),
       now('complete', 'complete', 9),
     );
-    const { rows } = await it.api.listServiceRows({}, { withStatus: true });
+    const rows = await it.api.readServiceRows({}, { withStatus: true }, (_, all) => all());
     expect(rows[0]?.status).toEqual(expected);
   });
 });
