@@ -238,12 +238,20 @@ export function withKeptAddresses(
   before: ServiceSpec,
 ): ServiceSpec {
   const told = json.object('EndpointSpec').objects('Ports');
-  const ports = spec.endpoint.ports.map((port, i) => {
-    if (told[i]?.has('HostIp')) return port;
-    const same = before.endpoint.ports.find((other) =>
-      deepEqual({ ...other, hostIp: '', name: port.name }, port),
-    );
-    return same ? { ...port, hostIp: same.hostIp } : port;
+  const isTold = (i: number): boolean => told[i]?.has('HostIp') ?? false;
+  const isSame = (port: PortConfig, other: PortConfig): boolean =>
+    deepEqual({ ...other, name: port.name }, port);
+  const asked = spec.endpoint.ports;
+  // Each address goes to one port: those that are told with theirs have them.
+  const left = before.endpoint.ports.filter(
+    (other) => !asked.some((port, i) => isTold(i) && isSame(port, other)),
+  );
+  const ports = asked.map((port, i) => {
+    if (isTold(i)) return port;
+    const at = left.findIndex((other) => isSame(port, { ...other, hostIp: '' }));
+    if (at < 0) return port;
+    const [kept] = left.splice(at, 1);
+    return { ...port, hostIp: kept!.hostIp };
   });
   return { ...spec, endpoint: { ...spec.endpoint, ports } };
 }

@@ -81,9 +81,10 @@ describe('a port of one address', () => {
     EndpointSpec: { Ports },
   });
   const before = read(withPorts(bound));
-  const updated = (...ports: object[]) => {
+  const updated = (...ports: object[]) => updatedFrom(before, ...ports);
+  const updatedFrom = (from: typeof before, ...ports: object[]) => {
     const json = withPorts(...ports);
-    const spec = withKeptAddresses(read(json), new JsonReader(json), before);
+    const spec = withKeptAddresses(read(json), new JsonReader(json), from);
     return spec.endpoint.ports.map(({ publishedPort, hostIp }) => `${hostIp}:${publishedPort}`);
   };
   const { HostIp: _, ...unsaid } = bound;
@@ -98,5 +99,12 @@ describe('a port of one address', () => {
     expect(updated({ ...unsaid, HostIp: '10.0.0.5' })).toEqual(['10.0.0.5:8080']);
     expect(updated({ ...unsaid, PublishedPort: 8081 })).toEqual([':8081']);
     expect(updated({ ...unsaid, PublishMode: 'host' })).toEqual([':8080']);
+  });
+
+  test('goes to one port, and each of two addresses to one', () => {
+    expect(updated(unsaid, unsaid)).toEqual(['127.0.0.1:8080', ':8080']);
+    expect(updated(unsaid, bound)).toEqual([':8080', '127.0.0.1:8080']);
+    const two = read(withPorts(bound, { ...bound, HostIp: '10.0.0.5' }));
+    expect(updatedFrom(two, unsaid, unsaid)).toEqual(['127.0.0.1:8080', '10.0.0.5:8080']);
   });
 });
