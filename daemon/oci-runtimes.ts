@@ -1,5 +1,5 @@
 /** The OCI runtimes that this node offers: `--add-runtime`, and the two that distributions have, where they are. */
-import { existsSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { SkepError } from '../common/base/errors.ts';
 import { NATIVE_RUNTIME, type NodeRuntimes } from '../worker/executor/oci-runtimes.ts';
 
@@ -14,10 +14,20 @@ interface RuntimeWords {
   readonly defaultName: string;
 }
 
+/** A file that may be executed. */
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** Throws `invalid-argument` for words that mean nothing, a program that is not there, a default that is not offered. */
 export function nodeRuntimes(
   { added, defaultName }: RuntimeWords,
-  exists: (path: string) => boolean = existsSync,
+  exists: (path: string) => boolean = isProgram,
 ): NodeRuntimes {
   const others = new Map<string, string>();
   for (const name of KNOWN) {

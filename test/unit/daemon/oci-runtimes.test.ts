@@ -37,6 +37,12 @@ describe('runtimes of a node', () => {
     expect(make).toThrow(words);
   });
 
+  test.each(['/etc/passwd', '/etc'])('are programs, which %s is none of', (path) => {
+    expect(() => nodeRuntimes({ added: [`other=${path}`], defaultName: '' })).toThrow(
+      `there is no program ${path}`,
+    );
+  });
+
   test('are found by name, the default one where none is named', () => {
     const runtimes = { defaultName: 'crun', others: new Map([['crun', '/usr/bin/crun']]) };
     expect(runtimeOf('', runtimes)).toEqual({ name: 'crun', path: '/usr/bin/crun' });
