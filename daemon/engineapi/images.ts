@@ -10,8 +10,10 @@ import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
 import type { RouteParts } from './parts.ts';
-import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
+import { PRUNE_FILTERS, pruneTest, untilMs } from './prune-filters.ts';
 import type { Routes } from './server.ts';
+
+export const IMAGE_FILTERS = ['reference', 'label', 'dangling', 'before', 'since', 'until'];
 
 export interface ImageRoutesOptions {
   readonly images: ImageStore;
@@ -21,8 +23,12 @@ export interface ImageRoutesOptions {
 
 export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRoutesOptions): void {
   routes.add('GET', '/images/json', (context) => {
-    const filters = Filters.parse(context.text('filters'), ['reference', 'label', 'dangling']);
-    const rows = images.list().filter(imageTest(filters));
+    const filters = Filters.parse(context.text('filters'), IMAGE_FILTERS);
+    const created = {
+      createdAtMs: (reference: string) => requireImage(images, reference).createdAtMs,
+      nowMs: clock.wallMs(),
+    };
+    const rows = images.list().filter(imageTest(filters, created));
     context.send(
       200,
       rows.map((image) => imageRowToJson(image, context.apiMinor)),
@@ -150,17 +156,13 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
 
   routes.add('GET', '/distribution/*', async (context) => {
     const [name] = splitVerb(context.param('*'), ['json']);
-    const { digest, platforms } = await images.resolveDigest(
+    const { digest, mediaType, sizeBytes, platforms } = await images.resolveDigest(
       name,
       credentialsOf(context),
       context.signal,
     );
     context.send(200, {
-      Descriptor: {
-        mediaType: 'application/vnd.oci.image.index.v1+json',
-        digest,
-        size: 0,
-      },
+      Descriptor: { mediaType, digest, size: sizeBytes },
       Platforms: platforms.map(({ architecture, os }) => ({ architecture, os })),
     });
   });
@@ -274,12 +276,24 @@ function registryDomain(address: string): string {
   return host === '' || host === 'index.docker.io' ? DEFAULT_REGISTRY : host;
 }
 
-/** Throws `invalid-argument` for a value that means nothing. */
+export interface ImageTimes {
+  /** Of the image that is meant. Throws `not-found`. */
+  readonly createdAtMs: (reference: string) => number;
+  /** what durations are before */
+  readonly nowMs: number;
+}
+
+/** Throws `invalid-argument` for a value that means nothing, `not-found` for an image that is not there. */
 export function imageTest(
   filters: Filters,
-): (image: Pick<ImageRecord, 'repoTags' | 'repoDigests' | 'config'>) => boolean {
+  { createdAtMs, nowMs }: ImageTimes,
+): (image: Pick<ImageRecord, 'repoTags' | 'repoDigests' | 'config' | 'createdAtMs'>) => boolean {
   const dangling = filters.boolean('dangling');
+  const before = Math.min(...filters.get('before').map(createdAtMs), untilMs(filters, nowMs));
+  const since = Math.max(...filters.get('since').map(createdAtMs));
   return (image) =>
+    image.createdAtMs < before &&
+    image.createdAtMs > since &&
     filters.any('reference', (pattern) => namesOf(image).some((n) => nameMatches(n, pattern))) &&
     filters.labels('label', image.config.labels) &&
     (dangling === undefined || dangling === (image.repoTags.length === 0));

@@ -11,14 +11,16 @@ export interface Prunable {
 
 /** Throws `invalid-argument` for an `until` that is no time. @param nowMs what durations are before */
 export function pruneTest(filters: Filters, nowMs: number): (object: Prunable) => boolean {
-  const beforeMs = Math.min(
-    Infinity,
-    ...filters.get('until').map((text) => instantBeforeMs(text, nowMs)),
-  );
+  const beforeMs = untilMs(filters, nowMs);
   return ({ labels, createdAtMs }) =>
     createdAtMs < beforeMs &&
     filters.labels('label', labels) &&
     !filters.get('label!').some((filter) => hasLabel(labels, filter));
+}
+
+/** What is meant was made before; Infinity = whenever. Throws as `pruneTest`. */
+export function untilMs(filters: Filters, nowMs: number): number {
+  return Math.min(...filters.get('until').map((text) => instantBeforeMs(text, nowMs)));
 }
 
 function hasLabel(labels: Prunable['labels'], filter: string): boolean {

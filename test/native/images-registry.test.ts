@@ -111,6 +111,8 @@ describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
       const resolved = await store.resolveDigest(name, null);
       expect(image.repoDigests[0]).toBe(`${registry.host}/web@${resolved.digest}`);
       expect(resolved.platforms).toEqual([{ architecture: image.architecture, os: 'linux' }]);
+      expect(resolved.mediaType).toMatch(/^application\/vnd\.(docker|oci)\..*manifest/);
+      expect(resolved.sizeBytes).toBeGreaterThan(100);
       for (const other of [`${name}@${resolved.digest}`, image.id, image.id.slice(7, 19)]) {
         expect(store.get(other)?.id).toBe(image.id);
       }
@@ -246,7 +248,10 @@ describe.skipIf(!isRoot)('pull through trouble (needs root)', () => {
     const image = await pull('multi');
     expect(image.id).toBe(sha256(registry.config));
     expect(image.repoDigests).toEqual([`${registry.host}/app@${sha256(registry.index)}`]);
-    const { platforms } = await store.resolveDigest(`${registry.host}/app:multi`, null);
+    const resolved = await store.resolveDigest(`${registry.host}/app:multi`, null);
+    const { platforms } = resolved;
+    expect(resolved.mediaType).toBe('application/vnd.oci.image.index.v1+json');
+    expect(resolved.sizeBytes).toBe(Buffer.from(registry.index).length);
     expect(platforms.map((p) => p.architecture)).toEqual(['s390x', image.architecture]);
   });
 

@@ -209,6 +209,14 @@ export function parseManifest(bytes: Uint8Array): ManifestDocument {
   };
 }
 
+/** Of a manifest or an index; OCI allows to leave it out there. Throws as `parseManifest`. */
+export function manifestMediaType(bytes: Uint8Array): string {
+  const { mediaType, manifests } = asObject(parseJson(bytes, 'manifest'));
+  const { ociIndex, ociManifest, dockerIndex, dockerManifest } = MEDIA_TYPES;
+  const known = [ociIndex, dockerIndex, ociManifest, dockerManifest];
+  return known.find((one) => one === mediaType) ?? (manifests ? ociIndex : ociManifest);
+}
+
 function parseDescriptor(value: unknown): Descriptor {
   const json = asObject(value);
   const digest = asText(json['digest']);

@@ -35,7 +35,7 @@ import { chainIds, LayerStore } from './layer-store.ts';
 import { noSuchImage } from './no-such-image.ts';
 import { PinStore } from './pin-store.ts';
 import type { ProgressListener } from './progress.ts';
-import { Puller } from './puller.ts';
+import { Puller, type ResolvedImage } from './puller.ts';
 import { type PushContext, Pusher } from './pusher.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
 import { RegistryHosts } from './registry-hosts.ts';
@@ -257,7 +257,7 @@ export class ImageStore {
     reference: string,
     auth: RegistryAuth | null,
     signal?: AbortSignal,
-  ): Promise<{ digest: string; platforms: Platform[] }> {
+  ): Promise<ResolvedImage> {
     return this.#puller.resolve(withDefaultTag(parseImageReference(reference)), auth, signal);
   }
 

@@ -20,6 +20,7 @@ import {
   choosePlatform,
   type Descriptor,
   type ManifestDocument,
+  manifestMediaType,
   type Platform,
   parseImageDocument,
   parseManifest,
@@ -51,6 +52,15 @@ const PROVIDE = { verb: 'provide', preposition: 'from' } as const;
 /** Nodes that are asked for a blob before its registry is. */
 const HOLDERS_MAX = 2;
 const RESOLVE = { verb: 'resolve', preposition: 'from' } as const;
+
+/** What a name stands for in its registry. */
+export interface ResolvedImage {
+  readonly digest: string;
+  /** of the manifest or index that has the digest */
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+  readonly platforms: readonly Platform[];
+}
 
 export interface PullerOptions {
   readonly content: ContentStore;
@@ -194,7 +204,7 @@ export class Puller {
     reference: ImageReference,
     auth: RegistryAuth | null,
     signal?: AbortSignal,
-  ): Promise<{ digest: string; platforms: Platform[] }> {
+  ): Promise<ResolvedImage> {
     return this.#work.run(RESOLVE, reference, signal, (own) =>
       this.#silent.bounded(reference.domain, this.#endpoints(reference.domain), own, (bounded) =>
         this.#fromFirst(this.#registries(reference, auth), bounded, (client) =>
@@ -208,11 +218,12 @@ export class Puller {
     reference: ImageReference,
     client: ImageSource,
     signal: AbortSignal,
-  ): Promise<{ digest: string; platforms: Platform[] }> {
+  ): Promise<ResolvedImage> {
     const name = manifestName(reference);
     const { bytes, digest } = await this.#manifest(client, name, signal, isPassingAnswer);
     const manifest = parseManifest(bytes);
-    if (manifest.kind === 'index') return { digest, platforms: platformsOf(manifest) };
+    const found = { digest, mediaType: manifestMediaType(bytes), sizeBytes: bytes.length };
+    if (manifest.kind === 'index') return { ...found, platforms: platformsOf(manifest) };
     const config = await retrying(this.#options, signal, async () => {
       const { body } = await client.blob(manifest.config, 0, signal);
       try {
@@ -222,7 +233,7 @@ export class Puller {
       }
     });
     const { architecture, os } = parseImageDocument(config);
-    return { digest, platforms: [{ architecture, os }] };
+    return { ...found, platforms: [{ architecture, os }] };
   }
 
   /** The mirrors in their order, then the registry itself. */

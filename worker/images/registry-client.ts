@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from './content-store.ts';
-import { MEDIA_TYPES } from './image-config.ts';
+import { MEDIA_TYPES, manifestMediaType } from './image-config.ts';
 import type { BlobName, ImageSource } from './image-source.ts';
 import { parseChallenge, type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
 import type { RegistryEndpoint, RequestBody, RequestOptions } from './registry-endpoint.ts';
@@ -19,13 +19,6 @@ const ACCEPT_MANIFEST = [
   MEDIA_TYPES.ociManifest,
   MEDIA_TYPES.dockerManifest,
 ].join(', ');
-
-const MANIFEST_MEDIA_TYPES: readonly string[] = [
-  MEDIA_TYPES.ociIndex,
-  MEDIA_TYPES.dockerIndex,
-  MEDIA_TYPES.ociManifest,
-  MEDIA_TYPES.dockerManifest,
-];
 
 /** A token may lack what is asked for while another request fetches one for something else. */
 const CHALLENGES_MAX = 3;
@@ -153,19 +146,12 @@ export class RegistryClient implements ImageSource {
 
   /** @param reference the tag (or digest) that it gets */
   async putManifest(reference: string, bytes: Buffer, signal?: AbortSignal): Promise<void> {
-    const { mediaType, manifests } = JSON.parse(bytes.toString('utf8')) as {
-      mediaType?: unknown;
-      manifests?: unknown;
-    };
-    const named = MANIFEST_MEDIA_TYPES.find((known) => known === mediaType);
-    // OCI allows to leave it out.
-    const type = named ?? (manifests ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest);
     const response = await this.#send(
       `manifests/${reference}`,
       {
         method: 'PUT',
         headers: {
-          'Content-Type': type,
+          'Content-Type': manifestMediaType(bytes),
           'Content-Length': String(bytes.length),
         },
         body: bytes.toString('utf8'),
