@@ -8,12 +8,7 @@ import { containerApi } from '../common/rpc/node-methods.ts';
 import type { RpcService } from '../common/rpc/server.ts';
 import type { RpcStream } from '../common/rpc/stream.ts';
 import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
-
-/**
- * Connections served at once. One whose reader takes nothing holds what a window of gRPC holds at the manager (4 MiB),
- * and little here.
- */
-const CONNECTIONS_MAX = 256;
+import { CONNECTIONS_MAX } from './engineapi/server.ts';
 
 export interface ContainerApiServerOptions {
   /** Serves a connection until it is closed. */

@@ -16,6 +16,8 @@ export class StreamDuplex extends Duplex {
   readonly #stream: RpcStream<Uint8Array, Uint8Array>;
   readonly #abort = new AbortController();
   #isReading = false;
+  /** of what was written: as of a socket, but without what waits */
+  bytesWritten = 0;
 
   constructor(stream: RpcStream<Uint8Array, Uint8Array>) {
     super({ allowHalfOpen: true });
@@ -61,7 +63,9 @@ export class StreamDuplex extends Duplex {
 
   async #send(chunk: Buffer): Promise<void> {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES_MAX) {
-      await this.#stream.send(chunk.subarray(at, at + PIECE_BYTES_MAX), this.#abort.signal);
+      const piece = chunk.subarray(at, at + PIECE_BYTES_MAX);
+      await this.#stream.send(piece, this.#abort.signal);
+      this.bytesWritten += piece.length;
     }
   }
 }

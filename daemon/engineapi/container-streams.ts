@@ -6,6 +6,7 @@ import type { AttachSession } from '../../worker/runtime/native-runtime.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { consoleSizeOf } from './json/console-size.ts';
+import { drained } from './patient-writer.ts';
 import { type RelayRules, relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
 
@@ -60,7 +61,9 @@ async function replay(
 ): Promise<void> {
   const all = { follow: false, tail: 'all', sinceNanos: null, untilNanos: null } as const;
   const records = containers.logs(info.runtimeId, { ...all, stdout, stderr }, gone);
-  for await (const { stream, data } of records) socket.write(tty ? data : frame(stream, data));
+  for await (const { stream, data } of records) {
+    if (!socket.write(tty ? data : frame(stream, data))) await drained(socket, gone);
+  }
 }
 
 /** Until the container ended or the client left; the container runs on then. */

@@ -12,10 +12,11 @@ import {
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import findMyWay from 'find-my-way';
-import type { Clock } from '../../common/base/clock.ts';
+import type { Clock, Timer } from '../../common/base/clock.ts';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { RequestContext } from './http-context.ts';
+import { STALL_CHECK_PERIOD_MS, StalledReaders } from './stalled-readers.ts';
 
 /** The newest API that is served, and the oldest: the range of Docker 28.2. 1.24 is the first with services. */
 export const API_VERSION_MAX = '1.50';
@@ -80,9 +81,21 @@ export class EngineServer implements Routes {
   /** below the connections of TLS, and what is not one yet */
   readonly #handshakes = new Set<Duplex>();
 
+  readonly #stalled = new StalledReaders();
+  readonly #stallCheck: Timer;
+
   constructor(options: EngineServerOptions) {
     this.#options = options;
     this.#unbound = this.#serve(createServer(SERVER_OPTIONS));
+    this.#stallCheck = options.clock.setPeriodic(STALL_CHECK_PERIOD_MS, () => this.#cutStalled());
+  }
+
+  #cutStalled(): void {
+    const { clock, log } = this.#options;
+    for (const socket of this.#stalled.among(this.#served, clock.monotonicMs())) {
+      log.info({}, 'client cut off that takes nothing');
+      socket.destroy();
+    }
   }
 
   add(method: Method, path: string, handler: Handler): void {
@@ -113,6 +126,7 @@ export class EngineServer implements Routes {
 
   /** Cuts every connection. */
   async stop(): Promise<void> {
+    this.#stallCheck.cancel();
     const closed = [this.#unbound, ...this.#listeners].map(
       (server) => new Promise<void>((resolve) => server.close(() => resolve())),
     );

@@ -9,6 +9,7 @@ import { silentLogger } from '../../common/base/log.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
 import { PatientWriter, READER_PATIENCE_MS } from '../../daemon/engineapi/patient-writer.ts';
 import { CONNECTIONS_MAX, EngineServer } from '../../daemon/engineapi/server.ts';
+import { STALL_CHECK_PERIOD_MS, STALL_LIMIT_MS } from '../../daemon/engineapi/stalled-readers.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const BODY_LIMIT_MS = 30_000;
@@ -19,6 +20,8 @@ let socketPath: string;
 let server: EngineServer;
 let clock: FakeClock;
 let open: RequestContext[];
+/** that the server has while nobody asks */
+let idleTimers: number;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'skep-limits-'));
@@ -31,6 +34,7 @@ beforeEach(async () => {
     open.push(context);
   });
   await server.listen({ path: socketPath });
+  idleTimers = clock.pending;
 });
 
 afterEach(async () => {
@@ -44,7 +48,7 @@ const stream = () =>
   });
 /** Somebody waits for the client by then. */
 const timerIsSet = () =>
-  expect.poll(() => clock.pending, { timeout: 10_000, interval: 5 }).toBeGreaterThan(0);
+  expect.poll(() => clock.pending, { timeout: 10_000, interval: 5 }).toBeGreaterThan(idleTimers);
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test(`${CONNECTIONS_MAX} streams are open at once and each is served; one more is told to wait`, {
@@ -122,5 +126,39 @@ describe('a client is cut off', () => {
     await expect(ended).rejects.toMatchObject({ code: 'cancelled' });
     socket.resume();
     await closed;
+  });
+
+  test('that takes nothing of a stream that waits for its readers, and no other', async () => {
+    server.add('GET', '/paged', (context) => {
+      const out = context.stream('text/plain');
+      const fill = (): void => {
+        while (out.write(Buffer.alloc(64 * 1024)));
+      };
+      out.on('drain', fill);
+      fill();
+    });
+    const ask = () => {
+      const socket = connect(socketPath, () =>
+        socket.write('GET /paged HTTP/1.1\r\nHost: e\r\n\r\n'),
+      );
+      socket.on('error', () => {});
+      return socket;
+    };
+    const [reader, stuck] = [ask(), ask()];
+    const cut = new Promise((resolve) => stuck.once('close', resolve));
+    let taken = 0;
+    reader.on('data', (chunk: Buffer) => {
+      taken += chunk.length;
+    });
+    for (let ms = 0; ms <= STALL_LIMIT_MS; ms += STALL_CHECK_PERIOD_MS) {
+      const before = taken;
+      await expect.poll(() => taken, { interval: 2 }).toBeGreaterThan(before);
+      await clock.advance(STALL_CHECK_PERIOD_MS);
+    }
+    stuck.resume();
+    await cut;
+    const before = taken;
+    await expect.poll(() => taken, { interval: 2 }).toBeGreaterThan(before);
+    reader.destroy();
   });
 });

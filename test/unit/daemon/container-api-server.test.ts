@@ -4,10 +4,9 @@ import type { CallContext } from '../../../common/rpc/call-runner.ts';
 import { containerApi } from '../../../common/rpc/node-methods.ts';
 import type { DuplexHandler, RpcService } from '../../../common/rpc/server.ts';
 import { ContainerApiServer } from '../../../daemon/container-api-server.ts';
+import { CONNECTIONS_MAX } from '../../../daemon/engineapi/server.ts';
 import { settle } from '../../support/fake-clock.ts';
 import { type StreamEnd, streamPair } from '../../support/rpc-stream-pair.ts';
-
-const CONNECTIONS_MAX = 256;
 
 type Handler = DuplexHandler<Uint8Array, Uint8Array>;
 
@@ -53,7 +52,7 @@ describe("a manager's connection to the containers of a node", () => {
     expect(accepted[0]!.destroyed).toBe(true);
   });
 
-  test('is refused while 256 are open', async () => {
+  test('is refused while as many are open as an API bears', async () => {
     const { accepted, call } = scene();
     for (let i = 0; i < CONNECTIONS_MAX; i++) void call();
     await expect(call().served).rejects.toMatchObject({ code: 'resource-exhausted' });
