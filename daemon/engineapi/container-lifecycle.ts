@@ -17,6 +17,7 @@ import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { definitionFromJson, sharersOf } from './json/container-create.ts';
 import {
+  checkCpuUpdate,
   cpuPeriodOf,
   limitsFromJson,
   refuseHostConfig,
@@ -163,6 +164,7 @@ export function addContainerLifecycleRoutes(
     const json = new JsonReader(await context.json());
     refuseHostConfig(json);
     const { definition } = container.record;
+    checkCpuUpdate(json, new JsonReader(definition.shown.hostConfig));
     const resources = limitsFromJson(json, definition.resources, definition.cpuPeriodUs);
     checkResources(resources);
     const rule = json.object('RestartPolicy');

@@ -90,6 +90,7 @@ export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): 
     HostConfig: {
       ...hostConfigOf(info),
       ...saidOf(shown?.hostConfig ?? {}),
+      NanoCpus: isLimitedByQuota(info) ? 0 : info.spec.resources.limits.nanoCpus,
       Links: linksOf(info),
       Runtime: info.spec.container.isolation?.runtime ?? '',
     },
@@ -125,7 +126,6 @@ function hostConfigOf(info: ContainerInfo): object {
   return {
     NetworkMode: networkModeOf(info),
     Memory: resources.limits.memoryBytes,
-    NanoCpus: resources.limits.nanoCpus,
     PidsLimit: resources.limits.pids || null,
     RestartPolicy: { Name: '', MaximumRetryCount: 0 },
     AutoRemove: false,
@@ -137,6 +137,11 @@ function hostConfigOf(info: ContainerInfo): object {
     ...isolationOf(container, resources),
     LogConfig: { Type: info.logDriver.name, Config: info.logDriver.options },
   };
+}
+
+/** In Docker a limit of CPU is either a number of CPUs, or a quota in a period. */
+function isLimitedByQuota({ shown }: ContainerInfo): boolean {
+  return shown !== null && new JsonReader(shown.hostConfig).integer('CpuQuota') > 0;
 }
 
 /** One outside of services has its image's words where it has none of its own, as in Docker. */

@@ -119,6 +119,25 @@ export function cpuPeriodOf(host: JsonReader, before = CPU_PERIOD_US): number {
   return period || before;
 }
 
+/**
+ * A limit of CPU that was given in one of the two ways is not changed in the other. Throws `conflict`, in Docker's words.
+ *
+ * @param inForce the container's HostConfig as it is shown
+ */
+export function checkCpuUpdate(update: JsonReader, inForce: JsonReader): void {
+  const pairs = [
+    ['Nano CPUs', 'NanoCpus', 'CPU Period', 'CpuPeriod'],
+    ['Nano CPUs', 'NanoCpus', 'CPU Quota', 'CpuQuota'],
+    ['CPU Quota', 'CpuQuota', 'NanoCPUs', 'NanoCpus'],
+    ['CPU Period', 'CpuPeriod', 'NanoCPUs', 'NanoCpus'],
+  ] as const;
+  for (const [what, field, other, otherField] of pairs) {
+    if (update.integer(field) <= 0 || inForce.integer(otherField) <= 0) continue;
+    const words = `Conflicting options: ${what} cannot be updated as ${other} has already been set`;
+    throw new SkepError('conflict', words);
+  }
+}
+
 /** A quota of less than 0 is none. */
 function nanoCpusOf(host: JsonReader, before: number, periodBefore?: number): number {
   const given = host.integer('NanoCpus');
@@ -126,6 +145,10 @@ function nanoCpusOf(host: JsonReader, before: number, periodBefore?: number): nu
   const period = cpuPeriodOf(host, periodBefore);
   if (given > 0 && quota > 0) {
     const words = 'Conflicting options: Nano CPUs and CPU Quota cannot both be set';
+    throw new SkepError('invalid-argument', words);
+  }
+  if (given > 0 && host.integer('CpuPeriod') > 0) {
+    const words = 'Conflicting options: Nano CPUs and CPU Period cannot both be set';
     throw new SkepError('invalid-argument', words);
   }
   if (quota > 0 && quota < CPU_QUOTA_US_MIN) {

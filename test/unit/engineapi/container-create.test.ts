@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Mount } from '../../../common/model/service.ts';
 import { sharedMounts } from '../../../daemon/engineapi/container-lifecycle.ts';
 import { definitionFromJson } from '../../../daemon/engineapi/json/container-create.ts';
-import { limitsFromJson } from '../../../daemon/engineapi/json/host-config.ts';
+import { checkCpuUpdate, limitsFromJson } from '../../../daemon/engineapi/json/host-config.ts';
 import { JsonReader } from '../../../daemon/engineapi/json/reader.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
 import { aContainerSpec, aTaskSpec } from '../../support/builders.ts';
@@ -214,11 +214,24 @@ describe('a container as docker run sends it', () => {
     );
   });
 
+  test.each<[object, object, string]>([
+    [{ NanoCpus: 1e9 }, { CpuQuota: 50_000 }, 'CPU Quota cannot be updated as NanoCPUs has'],
+    [{ NanoCpus: 1e9 }, { CpuPeriod: 50_000 }, 'CPU Period cannot be updated as NanoCPUs has'],
+    [{ CpuQuota: 50_000 }, { NanoCpus: 1e9 }, 'Nano CPUs cannot be updated as CPU Quota has'],
+    [{ CpuPeriod: 50_000 }, { NanoCpus: 1e9 }, 'Nano CPUs cannot be updated as CPU Period has'],
+  ])('with %j is not updated with %j', (inForce, update, words) => {
+    const check = (it: object) => () => checkCpuUpdate(new JsonReader(it), new JsonReader(inForce));
+    expect(check(update)).toThrow(expect.objectContaining({ code: 'conflict' }));
+    expect(check(update)).toThrow(words);
+    expect(check(inForce)).not.toThrow();
+  });
+
   test.each<[object, string]>([
     [{ Memory: 1024 }, 'Minimum memory limit allowed is 6MB'],
     [{ Memory: 10_000_000, MemorySwap: 5_000_000 }, 'Minimum memoryswap limit'],
     [{ MemorySwap: 5_000_000 }, 'You should always set the Memory limit'],
     [{ NanoCpus: 1, CpuQuota: 1 }, 'Conflicting options'],
+    [{ NanoCpus: 1e9, CpuPeriod: 100_000 }, 'Nano CPUs and CPU Period cannot both'],
     [{ NanoCpus: 5_000_000 }, 'Range of CPUs is from 0.01'],
     [{ NanoCpus: -1 }, 'Range of CPUs is from 0.01'],
     [{ CpuPeriod: 1_000_000, CpuQuota: 1_000 }, 'Range of CPUs is from 0.01'],

@@ -44,6 +44,20 @@ describe('docker inspect of a container', () => {
     });
   });
 
+  test.each([
+    [{ CpuQuota: 50_000 }, 0],
+    [{ CpuQuota: -1 }, 500_000_000],
+    [{ NanoCpus: 9 }, 500_000_000],
+    [{}, 500_000_000],
+  ])('with %j shows a limit of CPU in the way that it was given', (hostConfig, NanoCpus) => {
+    const limits = { ...NO_RESOURCES.limits, nanoCpus: 500_000_000 };
+    const spec = aTaskSpec({ resources: { ...NO_RESOURCES, limits } });
+    const info = aContainerInfo({ spec, shown: { config: {}, hostConfig } });
+    expect(containerToJson(info, String)).toMatchObject({
+      HostConfig: { ...hostConfig, NanoCpus },
+    });
+  });
+
   test('names it as it calls itself', () => {
     const shown = containerToJson(aContainerInfo({ hostname: 'machine' }), String);
     expect(shown).toMatchObject({ Config: { Hostname: 'machine' } });
