@@ -371,7 +371,10 @@ export class ContainerView {
   }
 
   /** What it changed, and its whole root, in bytes. A walk over all that it changed. */
-  async sizes({ runtimeId, image }: ContainerInfo): Promise<ContainerSizes> {
+  async sizes({
+    runtimeId,
+    image,
+  }: Pick<ContainerInfo, 'runtimeId' | 'image'>): Promise<ContainerSizes> {
     const changedBytes = await this.#changedBytes(runtimeId);
     return { changedBytes, rootBytes: changedBytes + (image?.sizeBytes ?? 0) };
   }

@@ -61,15 +61,20 @@ export function sharedMounts(
   return [...binds, ...named];
 }
 
-/** One that another names: that it is not there makes the request wrong, for by `not-found` the docker command would pull the image. */
+/**
+ * One that another names: that it is not there makes the request wrong, for by `not-found` the docker command would pull the image.
+ *
+ * @param told what the client hears then
+ */
 function requireNamed(
   containers: Pick<ContainerView, 'require'>,
   reference: string,
+  told: (cause: unknown) => string = describeError,
 ): ContainerInfo {
   try {
     return containers.require(reference);
-  } catch (err) {
-    throw new SkepError('invalid-argument', describeError(err));
+  } catch (cause) {
+    throw new SkepError('invalid-argument', told(cause));
   }
 }
 
@@ -84,15 +89,6 @@ async function mountsOfSharers(
     mounts.set(reference, sharedMounts(info, await containers.volumesOf(info)));
   }
   return mounts;
-}
-
-function linkedContainer(containers: ContainerView, reference: string): ContainerInfo {
-  try {
-    return containers.require(reference);
-  } catch (cause) {
-    const words = `could not get container for ${reference}`;
-    throw new SkepError('invalid-argument', words, { cause });
-  }
 }
 
 export function addContainerLifecycleRoutes(
@@ -111,7 +107,8 @@ export function addContainerLifecycleRoutes(
     const definition = definitionFromJson(body, {
       exposedByImage: image?.config.exposedPorts ?? [],
       containerId: (reference) => requireNamed(containers, reference).id,
-      linkedId: (reference) => linkedContainer(containers, reference).id,
+      linkedId: (reference) =>
+        requireNamed(containers, reference, () => `could not get container for ${reference}`).id,
       networkRef,
       logDriver,
       mountsOf: (reference) => shared.get(reference) ?? [],
@@ -210,10 +207,11 @@ export function addContainerLifecycleRoutes(
       Filters.parse(context.text('filters'), PRUNE_FILTERS),
       clock.wallMs(),
     );
-    const removed = await plain.prune(({ labels, record }) =>
-      isMeant({ labels, createdAtMs: record.createdAtMs }),
+    const { ids, bytes } = await plain.prune(
+      ({ labels, record }) => isMeant({ labels, createdAtMs: record.createdAtMs }),
+      async ({ id }) => (await containers.sizes({ runtimeId: id, image: null })).changedBytes,
     );
-    context.send(200, { ContainersDeleted: removed, SpaceReclaimed: 0 });
+    context.send(200, { ContainersDeleted: ids, SpaceReclaimed: bytes });
   });
 }
 

@@ -42,18 +42,21 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
     const filters = Filters.parse(context.text('filters'), ['label', 'all']);
     const all = filters.boolean('all') ?? false;
     const removed: string[] = [];
+    let bytes = 0;
     for (const volume of volumes.list()) {
       const unused = volume.usedBy.length === 0 && (all || volume.anonymous);
       if (!unused || !filters.labels('label', volume.labels)) continue;
       try {
+        const sizeBytes = await volumes.sizeBytes(volume.name);
         await volumes.remove(volume.name, { force: false });
         removed.push(volume.name);
+        bytes += sizeBytes;
       } catch (err) {
         // Somebody came to use it, or removed it.
         if (!hasCode(err, 'conflict') && !hasCode(err, 'not-found')) throw err;
       }
     }
-    context.send(200, { VolumesDeleted: removed, SpaceReclaimed: 0 });
+    context.send(200, { VolumesDeleted: removed, SpaceReclaimed: bytes });
   });
 }
 

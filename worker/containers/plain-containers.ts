@@ -192,20 +192,26 @@ export class PlainContainers {
     }
   }
 
-  /** Removes those at rest that are meant; their ids. One that cannot go meanwhile is told and left. */
-  async prune(isMeant: (container: PlainContainer) => boolean): Promise<string[]> {
-    const removed: string[] = [];
+  /** Removes those at rest that are meant; their ids, and what they took. One that cannot go meanwhile is told and left. */
+  async prune(
+    isMeant: (container: PlainContainer) => boolean,
+    sizeBytesOf: (container: PlainContainer) => Promise<number>,
+  ): Promise<{ readonly ids: readonly string[]; readonly bytes: number }> {
+    const ids: string[] = [];
+    let bytes = 0;
     for (const container of this.list()) {
       const { id, condition } = container;
       if (!['created', 'exited', 'dead'].includes(condition) || !isMeant(container)) continue;
       try {
+        const sizeBytes = await sizeBytesOf(container);
         await container.remove({ force: false, volumes: false });
-        removed.push(id);
+        ids.push(id);
+        bytes += sizeBytes;
       } catch (err) {
         this.#options.log.warn({ containerId: id, err }, 'container is not pruned');
       }
     }
-    return removed;
+    return { ids, bytes };
   }
 
   #add(record: ContainerRecord): PlainContainer {

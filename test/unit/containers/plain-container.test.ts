@@ -479,9 +479,11 @@ describe('container outside of services', () => {
       await destroy(id);
     };
     const start = starting.start();
-    const removed = await all.prune((container) => container !== kept);
+    const sizes = async () => 5;
+    const { ids: removed, bytes } = await all.prune((container) => container !== kept, sizes);
     await start;
     expect(removed).toEqual([first.id, last.id]);
+    expect(bytes).toBe(10);
     expect(all.list()).toEqual([starting, running, kept, stuck]);
     expect(starting.condition).toBe('running');
   });
