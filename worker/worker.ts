@@ -26,6 +26,7 @@ import { TaskManager } from './agent/task-manager.ts';
 import { ContainerView } from './container-view.ts';
 import { PlainContainers } from './containers/plain-containers.ts';
 import { RecordStore } from './containers/record-store.ts';
+import { TaskContainers } from './containers/task-container.ts';
 import { ContainerExecutor } from './executor/container-executor.ts';
 import type { MakerParts } from './executor/container-maker.ts';
 import { hostFacts } from './executor/host-facts.ts';
@@ -102,6 +103,7 @@ export class Worker {
   readonly volumes: VolumeStore;
   readonly containers: ContainerView;
   readonly plain: PlainContainers;
+  readonly taskContainers: TaskContainers;
   readonly localNetworks: LocalNetworks;
   readonly #options: WorkerOptions;
   readonly #runtime: NativeRuntime;
@@ -192,6 +194,7 @@ export class Worker {
       logDriver: options.settings.logDriver,
       clock: options.clock,
     });
+    this.taskContainers = new TaskContainers({ runtime: this.#runtime, clock, tell });
     // Of tasks only the agent knows, while there is one, which of what is here is anybody's.
     const ofTasks = (): Promise<void> => this.#joined?.tasks.sweep() ?? Promise.resolve();
     this.#sweeper = new Sweeper({
@@ -232,6 +235,7 @@ export class Worker {
     await this.#scope.start(this.#runtime);
     this.#scope.defer(() => this.#containerNetworks.stop());
     await this.#scope.start(this.plain);
+    this.#scope.defer(() => this.taskContainers.stop());
     await this.#scope.start(this.#sweeper);
   }
 

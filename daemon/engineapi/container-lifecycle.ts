@@ -6,9 +6,11 @@ import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts'
 import { checkResources } from '../../manager/controlapi/service-rules.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { Verdict } from '../../worker/containers/lifecycle.ts';
-import type { PlainContainer, StopOptions } from '../../worker/containers/plain-container.ts';
+import type { PlainContainer } from '../../worker/containers/plain-container.ts';
 import type { PlainContainers } from '../../worker/containers/plain-containers.ts';
 import type { MountedVolume } from '../../worker/containers/record-store.ts';
+import type { StopOptions } from '../../worker/containers/stop-options.ts';
+import type { TaskContainer, TaskContainers } from '../../worker/containers/task-container.ts';
 import type { WaitCondition } from '../../worker/containers/waiters.ts';
 import { cleanPath } from '../../worker/executor/mounts.ts';
 import { signalNumber } from '../../worker/executor/signals.ts';
@@ -31,6 +33,7 @@ import type { Routes } from './server.ts';
 export interface ContainerLifecycleOptions {
   readonly containers: ContainerView;
   readonly plain: PlainContainers;
+  readonly tasks: TaskContainers;
   readonly images: Pick<ImageStore, 'get'>;
   readonly clock: Clock;
   /** of a network, as the worker takes it */
@@ -93,10 +96,14 @@ async function mountsOfSharers(
 
 export function addContainerLifecycleRoutes(
   routes: Routes,
-  { containers, plain, images, clock, networkRef, logDriver }: ContainerLifecycleOptions,
+  { containers, plain, tasks, images, clock, networkRef, logDriver }: ContainerLifecycleOptions,
 ): void {
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
+  const drivenOfPath = (context: RequestContext): PlainContainer | TaskContainer => {
+    const info = ofPath(context);
+    return info.plain ?? tasks.of(info);
+  };
   const plainOfPath = (context: RequestContext, action: string): PlainContainer =>
     requirePlain(ofPath(context), action);
 
@@ -126,7 +133,7 @@ export function addContainerLifecycleRoutes(
   });
 
   routes.add('POST', '/containers/:id/stop', async (context) => {
-    const container = plainOfPath(context, 'stop');
+    const container = drivenOfPath(context);
     answer(context, await container.stop(stopOptionsOf(context)));
   });
 
@@ -137,17 +144,17 @@ export function addContainerLifecycleRoutes(
 
   routes.add('POST', '/containers/:id/kill', async (context) => {
     const signo = signalNumber(context.text('signal') || SIGKILL_WORD);
-    await plainOfPath(context, 'kill').kill(signo, context.param('id'));
+    await drivenOfPath(context).kill(signo, context.param('id'));
     context.empty(204);
   });
 
   routes.add('POST', '/containers/:id/pause', async (context) => {
-    await plainOfPath(context, 'pause').pause();
+    await drivenOfPath(context).pause();
     context.empty(204);
   });
 
   routes.add('POST', '/containers/:id/unpause', async (context) => {
-    await plainOfPath(context, 'unpause').unpause();
+    await drivenOfPath(context).unpause();
     context.empty(204);
   });
 
@@ -182,9 +189,9 @@ export function addContainerLifecycleRoutes(
   });
 
   routes.add('POST', '/containers/:id/wait', async (context) => {
-    const info = ofPath(context);
+    const container = drivenOfPath(context);
     const until = conditionOf(context.text('condition'));
-    const result = requirePlain(info, 'wait for').wait(until, context.signal);
+    const result = container.wait(until, context.signal);
     result.catch(() => {}); // it is awaited below, behind the headers
     // The client starts the container only when it has them.
     const out = context.stream('application/json');
@@ -197,7 +204,7 @@ export function addContainerLifecycleRoutes(
     if (context.flag('link')) {
       throw new SkepError('unimplemented', 'removing links of containers is not supported yet');
     }
-    const container = plainOfPath(context, 'remove');
+    const container = drivenOfPath(context);
     await container.remove({ force: context.flag('force'), volumes: context.flag('v') });
     context.empty(204);
   });

@@ -11,7 +11,10 @@ import type { EventJournal } from './event-journal.ts';
 import type { Execs } from './execs.ts';
 
 export interface RouteParts {
-  readonly worker: Pick<Worker, 'images' | 'volumes' | 'containers' | 'plain' | 'localNetworks'>;
+  readonly worker: Pick<
+    Worker,
+    'images' | 'volumes' | 'containers' | 'plain' | 'taskContainers' | 'localNetworks'
+  >;
   readonly swarm: Pick<
     SwarmNode,
     | 'state'
@@ -33,8 +36,8 @@ export interface RouteParts {
   readonly registries: RegistrySettings;
   /** of containers that name none */
   readonly logDriver: LogDriver;
-  /** containers have user namespaces unless they say otherwise */
   readonly runtimes: NodeRuntimes;
+  /** containers have user namespaces unless they say otherwise */
   readonly isRemapped: boolean;
   /** On a worker a manager answers what only reads the cluster. */
   readonly readOnWorkers: boolean;

@@ -102,6 +102,7 @@ function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
   addContainerLifecycleRoutes(routes, {
     ...{ containers, clock },
     plain: worker.plain,
+    tasks: worker.taskContainers,
     images: worker.images,
     logDriver: parts.logDriver,
     networkRef: (reference) => workerRef(parts, reference),

@@ -647,7 +647,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     });
   });
 
-  test('a task’s container is looked at the same way, and not stopped by hand', async () => {
+  test('a task’s container is looked at the same way; when it is ended by hand its service has another', async () => {
     const { current } = shared;
     const create = ['service', 'create', '--name', 'svc', '--detach', '--stop-grace-period', '1s'];
     await current.skep([...create, 'box', 'sleep', '1000']);
@@ -657,7 +657,35 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     expect(await docker('stats', '--no-stream', '--format', '{{.PIDs}}', id)).toBe('1');
     expect(await docker('diff', id)).toBe('');
     expect(await docker('cp', `${id}:/etc/hostname`, '-')).toContain(id);
-    expect((await tryDocker(['stop', id])).stderr).toContain('it belongs to a task');
+    for (const verb of ['restart', 'start']) {
+      expect((await tryDocker([verb, id])).stderr).toContain('it belongs to a task');
+    }
+    await docker('pause', id);
+    expect(await docker('inspect', '-f', '{{.State.Status}}', id)).toBe('paused');
+    await docker('unpause', id);
+    expect((await tryDocker(['rm', id])).stderr).toContain('stop the container before removing');
+    const waits = docker('wait', id);
+    await eventually(
+      'the wait',
+      () => expect(shared.timesBegun('POST', `/containers/${id}/wait`)).toBe(1),
+      SOON,
+    );
+    expect(await docker('kill', id)).toBe(id);
+    expect(await waits).toBe('137');
+    const next = await eventually(
+      'the next task',
+      async () => {
+        const now = await docker('ps', '-q', '--filter', 'is-task=true');
+        expect(now).toMatch(/^[0-9a-f]{12}$/);
+        expect(now).not.toBe(id);
+        return now;
+      },
+      SOON,
+    );
+    await docker('rm', '-f', next);
+    expect(await docker('inspect', '-f', '{{.State.ExitCode}}', next)).toBe('137');
+    const last = await current.running('svc', 1);
+    expect(await docker('stop', '-t', '1', `svc.1.${last[0]!.id}`)).toContain('svc.1.');
     await current.skep(['service', 'rm', 'svc']);
     await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
   });

@@ -47,6 +47,7 @@ import { bestEffort, RecordKeeper } from './record-keeper.ts';
 import type { ContainerRecord } from './record-store.ts';
 import { releaseContainer } from './release.ts';
 import { startsWithDaemon } from './restart-policy.ts';
+import { graceMsOf, type RemoveOptions, type StopOptions } from './stop-options.ts';
 import { ContainerWaiters, type WaitCondition, type WaitResult } from './waiters.ts';
 
 export interface PlainContainerOptions {
@@ -58,20 +59,6 @@ export interface PlainContainerOptions {
   readonly onRemoved: () => void;
 }
 
-export interface StopOptions {
-  /** null = the container's, then 10 s; -1 = no end */
-  readonly graceMs: number | null;
-  /** null = the container's, then the image's, then SIGTERM */
-  readonly signo: number | null;
-}
-
-export interface RemoveOptions {
-  /** also when it runs */
-  readonly force: boolean;
-  /** its anonymous volumes too, as if it had been made to go when it ends */
-  readonly volumes: boolean;
-}
-
 export interface UpdateOptions {
   readonly resources: ResourceRequirements;
   readonly cpuPeriodUs: number;
@@ -80,10 +67,6 @@ export interface UpdateOptions {
   readonly hostConfig: JsonObject;
 }
 
-const NANOS_PER_MS = 1e6;
-const DEFAULT_GRACE_MS = 10_000;
-/** A signed 32-bit number of milliseconds, 24 days: longer than anybody waits. */
-const ENDLESS_MS = 2 ** 31 - 1;
 /** What a shell has for a command that could not be run for another reason than the two. */
 const START_FAILED = 128;
 
@@ -524,9 +507,6 @@ export class PlainContainer {
   async #stop({ graceMs, signo }: StopOptions): Promise<Verdict> {
     if (requireStoppable(this.#subject) === 'nothing-to-do') return 'nothing-to-do';
     const { runtime, clock } = this.#parts;
-    const { stopGracePeriodNanos } = this.#definition.container;
-    const own = stopGracePeriodNanos === null ? null : stopGracePeriodNanos / NANOS_PER_MS;
-    const waitMs = graceMs ?? own ?? DEFAULT_GRACE_MS;
     await this.#keeper.put({ isStopped: true });
     if (this.record.phase === 'restarting') {
       this.#nextStart.forget();
@@ -541,7 +521,7 @@ export class PlainContainer {
         clock,
         containerId: this.id,
         signo: signo ?? this.#stopSignal,
-        graceMs: waitMs < 0 ? ENDLESS_MS : waitMs,
+        graceMs: graceMsOf({ graceMs }, this.#definition.container),
         onSignal: (number) => this.#events.signalled(number),
       },
       this.#life.signal,

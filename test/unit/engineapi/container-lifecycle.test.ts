@@ -7,6 +7,7 @@ import type { Routes } from '../../../daemon/engineapi/server.ts';
 import type { ContainerView } from '../../../worker/container-view.ts';
 import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
 import type { PlainContainers } from '../../../worker/containers/plain-containers.ts';
+import type { TaskContainers } from '../../../worker/containers/task-container.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
@@ -34,6 +35,7 @@ async function create(hostConfig: object): Promise<ContainerDefinition> {
         return { id: 'new' };
       },
     } as unknown as PlainContainers,
+    tasks: {} as TaskContainers,
     images: { get: () => undefined },
     clock: new FakeClock(),
     networkRef: (reference) => reference,
