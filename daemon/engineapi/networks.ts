@@ -7,7 +7,9 @@ import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { membersOf, membersToJson, type NetworkRow } from './json/local-network.ts';
 import { networkSpecFromJson, networkToJson } from './json/network.ts';
+import { networkServicesToJson, peersToJson } from './json/network-services.ts';
 import { JsonReader } from './json/reader.ts';
+import { some } from './json/some.ts';
 import { hasOwn, hasSwarm, lookUpNetwork } from './network-lookup.ts';
 import { nodeNetworks } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
@@ -53,7 +55,12 @@ export function addNetworkRoutes(
     const { signal } = context;
     const found = await lookUpNetwork(parts, ref, { scope, signal });
     if (!found) throw notFound(ref);
-    context.send(200, found.kind === 'own' ? found.row : withMembers(parts, found.network));
+    context.send(
+      200,
+      found.kind === 'own'
+        ? found.row
+        : { ...withMembers(parts, found.network), ...ofStore(parts, found.network, context) },
+    );
   });
 
   routes.add('POST', '/networks/create', async (context) => {
@@ -97,6 +104,14 @@ const notFound = (ref: string): SkepError => new SkepError('not-found', `network
 function withMembers({ worker }: RouteParts, network: Network): object {
   const members = membersOf(worker.containers.list(), (seat) => seat.networkId === network.id);
   return networkToJson(network, membersToJson(members));
+}
+
+/** What the cluster knows of it besides. */
+function ofStore({ swarm }: RouteParts, network: Network, context: RequestContext): object {
+  return swarm.requireManager().store.view((view) => ({
+    ...some('Peers', peersToJson(view, network)),
+    ...(context.flag('verbose') && { Services: networkServicesToJson(view, network) }),
+  }));
 }
 
 /** The networks that nothing uses: of the cluster no service and no task, of this node no container that runs. */

@@ -61,6 +61,7 @@ describe('a network', () => {
     let sent: unknown;
     await handlers.get('GET /networks/:id')!({
       param: () => id,
+      flag: () => false,
       text: (name: string) => (name === 'scope' ? scope : null),
       send: (_: number, row: unknown) => {
         sent = row;

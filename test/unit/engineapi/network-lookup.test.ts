@@ -88,7 +88,7 @@ describe('of the networks of a node and of its cluster', () => {
   const call = async (route: string, id: string, body: unknown = {}): Promise<unknown> => {
     let answer: unknown;
     await handlers.get(route)!({
-      ...{ signal, param: () => id, text: () => null, json: async () => body },
+      ...{ signal, param: () => id, text: () => null, flag: () => false, json: async () => body },
       empty: () => {},
       send: (_: number, value: unknown) => {
         answer = value;
