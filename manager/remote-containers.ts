@@ -13,14 +13,17 @@ import type { RpcClients } from '../common/rpc/pool.ts';
 import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
 import type { ReadView, Store } from './store/types.ts';
 
-export interface RemoteContainer {
-  /** 64 hexadecimal characters */
-  readonly containerId: string;
+export interface RemoteNode {
   readonly nodeId: NodeId;
-  /** of the node, for people */
+  /** for people */
   readonly hostname: string;
   /** `IP:port`; '' = not known */
   readonly address: string;
+}
+
+export interface RemoteContainer extends RemoteNode {
+  /** 64 hexadecimal characters */
+  readonly containerId: string;
 }
 
 export interface RemoteContainersOptions {
@@ -47,40 +50,47 @@ export class RemoteContainers {
     const name = reference.replace(/^\//, '');
     return this.#options.store.view((view) => {
       const task = this.#taskOf(view, name);
-      if (!task?.nodeId || task.nodeId === this.#options.self) return null;
-      const node = view.get('node', task.nodeId);
-      if (!node) return null;
-      const { hostname = '', address = '' } = node.description ?? {};
-      const { nodeId } = task;
-      return { containerId: containerIdOf(task.id), nodeId, hostname, address };
+      const node = task ? this.#nodeOf(view, task) : null;
+      return task && node ? { containerId: containerIdOf(task.id), ...node } : null;
+    });
+  }
+
+  /** The other nodes that may have containers whose ids, or whose tasks' ids, begin so. */
+  holders(start: string): readonly RemoteNode[] {
+    if (!isStartOfId(start)) return [];
+    return this.#options.store.view((view) => {
+      const found = new Map<NodeId, RemoteNode>();
+      for (const task of this.#beginning(view, start)) {
+        const node = this.#nodeOf(view, task);
+        if (node) found.set(node.nodeId, node);
+      }
+      return [...found.values()];
     });
   }
 
   /**
    * Connects to the node's Engine API. The connection lives until one end closes it or `signal` aborts. Throws
    * `unavailable` when the node cannot be reached.
+   *
+   * @param wanted there, for people
    */
-  async connect(container: RemoteContainer, signal: AbortSignal): Promise<Duplex> {
-    const { nodeId, hostname, address } = container;
+  async connect(node: RemoteNode, wanted: string, signal: AbortSignal): Promise<Duplex> {
+    const { nodeId, hostname, address } = node;
     try {
       if (address === '') throw new SkepError('unavailable', 'its address is not known');
       const session = this.#options.pool.session(address, { nodeId });
       return new StreamDuplex(await session.duplex(containerApi, { signal }));
     } catch (cause) {
       signal.throwIfAborted();
-      const words = `reach container ${container.containerId} on node ${hostname || nodeId}`;
+      const words = `reach ${wanted} on node ${hostname || nodeId}`;
       throw new SkepError('unavailable', words, { cause });
     }
   }
 
   #taskOf(view: ReadView, name: string): Task | undefined {
     const exact = view.get('task', name) ?? view.byName('task', name)[0];
-    if (exact || name.length < TASK_START_CHARS_MIN || !/^[0-9a-z]+$/.test(name)) return exact;
-    const tasks = view.list('task');
-    const matches = tasks.filter(
-      ({ id }) => id.startsWith(name) || this.#idOf(id).startsWith(name),
-    );
-    this.#forget(tasks);
+    if (exact || !isStartOfId(name)) return exact;
+    const matches = this.#beginning(view, name);
     if (matches.length > 1) {
       throw new SkepError(
         'invalid-argument',
@@ -88,6 +98,24 @@ export class RemoteContainers {
       );
     }
     return matches[0];
+  }
+
+  /** By the id of either. */
+  #beginning(view: ReadView, start: string): Task[] {
+    const tasks = view.list('task');
+    const matches = tasks.filter(
+      ({ id }) => id.startsWith(start) || this.#idOf(id).startsWith(start),
+    );
+    this.#forget(tasks);
+    return matches;
+  }
+
+  /** Null when it has none, or this one. */
+  #nodeOf(view: ReadView, { nodeId }: Task): RemoteNode | null {
+    const node = nodeId && nodeId !== this.#options.self ? view.get('node', nodeId) : undefined;
+    if (!node) return null;
+    const { hostname = '', address = '' } = node.description ?? {};
+    return { nodeId: node.id, hostname, address };
   }
 
   #idOf(taskId: TaskId): string {
@@ -104,4 +132,8 @@ export class RemoteContainers {
     if (this.#ids.size <= 2 * tasks.length) return;
     this.#ids = new Map(tasks.map(({ id }) => [id, this.#idOf(id)]));
   }
+}
+
+function isStartOfId(text: string): boolean {
+  return text.length >= TASK_START_CHARS_MIN && /^[0-9a-z]+$/.test(text);
 }

@@ -13,7 +13,7 @@ const COMMAND_CHARS_MAX = 20;
 const MOUNT_CHARS_MAX = 15;
 
 const FILTERS =
-  'ancestor, before, exited, expose, health, id, is-task, label, name, network, publish, since, status, volume';
+  'ancestor, before, exited, expose, health, id, is-task, label, name, network, node, publish, since, status, volume';
 
 interface PsFlags {
   readonly all?: boolean;

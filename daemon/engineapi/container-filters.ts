@@ -1,5 +1,6 @@
 /** The filters of `docker ps`. Pure. */
 import { SkepError } from '../../common/base/errors.ts';
+import { TASK_START_CHARS_MIN } from '../../common/model/container-id.ts';
 import type { ContainerInfo } from '../../worker/container-view.ts';
 import type { Filters } from './filters.ts';
 
@@ -34,7 +35,7 @@ export function containerFilter(
 
 function matches(info: ContainerInfo, filters: Filters): boolean {
   return (
-    filters.any('id', (id) => info.id.startsWith(id)) &&
+    filters.any('id', (id) => info.id.startsWith(id) || isTaskOf(info, id)) &&
     filters.labels('label', info.labels) &&
     filters.any('status', (status) => status === info.condition) &&
     filters.any('ancestor', (image) => isAncestor(info, image)) &&
@@ -45,6 +46,10 @@ function matches(info: ContainerInfo, filters: Filters): boolean {
     filters.any('health', (value) => value === (info.health?.status ?? 'none')) &&
     filters.any('volume', (place) => isMounted(info, place))
   );
+}
+
+function isTaskOf({ task }: ContainerInfo, start: string): boolean {
+  return start.length >= TASK_START_CHARS_MIN && (task?.id.startsWith(start) ?? false);
 }
 
 /** The image itself, by name or id; not those that it was made from. */

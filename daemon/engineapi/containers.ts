@@ -3,10 +3,19 @@ import type { Clock } from '../../common/base/clock.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import { CONTAINER_FILTERS, containerFilter } from './container-filters.ts';
+import {
+  type ContainerRow,
+  mergedRows,
+  placesOf,
+  type RemoteListOptions,
+  rowsElsewhere,
+} from './container-lists.ts';
 import { Filters } from './filters.ts';
 import { streamType } from './frames.ts';
+import type { RequestContext } from './http-context.ts';
 import { containerRowToJson, containerToJson } from './json/container.ts';
 import { type LogLine, logSelection, writeLogLines } from './log-lines.ts';
+import { CONTAINER_LIST } from './remote-containers.ts';
 import type { Routes } from './server.ts';
 
 export interface ContainerRoutesOptions {
@@ -14,19 +23,23 @@ export interface ContainerRoutesOptions {
   readonly clock: Clock;
   /** of a network that is this node's alone */
   readonly networkIdOf: (name: string) => string;
+  /** null = only this node is asked */
+  readonly elsewhere: RemoteListOptions | null;
 }
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
-  const { containers, clock, networkIdOf } = options;
+  const { containers, clock, networkIdOf, elsewhere } = options;
   const sizesJson = async (info: ContainerInfo): Promise<object> => {
     const { changedBytes, rootBytes } = await containers.sizes(info);
     return { SizeRw: changedBytes, SizeRootFs: rootBytes };
   };
 
-  routes.add('GET', '/containers/json', async (context) => {
-    const filters = Filters.parse(context.text('filters'), CONTAINER_FILTERS);
+  const ownRows = async (
+    context: RequestContext,
+    filters: Filters,
+    limit: number,
+  ): Promise<ContainerRow[]> => {
     const isMeant = containerFilter(filters, (reference) => containers.require(reference));
-    const limit = Number(context.text('limit') ?? 0);
     // The newest so many are meant whatever they do.
     const all = context.flag('all') || limit > 0 || filters.has('status');
     const rows = filters
@@ -34,12 +47,26 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
       .filter((info) => all || info.pid > 0 || info.condition === 'restarting')
       .filter(isMeant);
     const shown = limit > 0 ? rows.slice(0, limit) : rows;
-    const answer: object[] = [];
+    const answer: ContainerRow[] = [];
     for (const info of shown) {
       const row = containerRowToJson(info, clock.wallMs(), networkIdOf);
       answer.push({ ...row, ...(context.flag('size') && (await sizesJson(info))) });
     }
-    context.send(200, answer);
+    return answer;
+  };
+
+  routes.add('GET', CONTAINER_LIST, async (context) => {
+    const known = elsewhere === null ? CONTAINER_FILTERS : [...CONTAINER_FILTERS, 'node'];
+    const filters = Filters.parse(context.text('filters'), known);
+    const limit = Number(context.text('limit') ?? 0);
+    const { isHere, others } =
+      elsewhere === null
+        ? { isHere: true, others: [] }
+        : await placesOf(filters, elsewhere, context.signal);
+    const own = isHere ? await ownRows(context, filters, limit) : [];
+    if (elsewhere === null || others.length === 0) return context.send(200, own);
+    const rows = await rowsElsewhere(context, filters, others, elsewhere);
+    context.send(200, mergedRows(own, rows, limit));
   });
 
   routes.add('GET', '/containers/:id/json', async (context) => {

@@ -24,6 +24,14 @@ export class Filters {
     return new Filters(values);
   }
 
+  /** As the query parameter, with what `changes` says in place of its own; an empty list is left out. */
+  encoded(changes: Readonly<Record<string, readonly string[]>>): string {
+    const all = { ...Object.fromEntries(this.#values), ...changes };
+    return JSON.stringify(
+      Object.fromEntries(Object.entries(all).filter(([, values]) => values.length > 0)),
+    );
+  }
+
   /** The values of a filter; empty when it was not given. */
   get(name: string): readonly string[] {
     return this.#values.get(name) ?? [];

@@ -1,6 +1,6 @@
 /**
  * Containers of other nodes behind the same routes as this node's: a request that names none of this node is passed
- * on to the node that has it. Also which routes a node answers for managers. Knows nothing of what the routes do.
+ * on to the node that has it (lists: see `container-lists.ts`). Also which routes a node answers for managers. Knows nothing of what the routes do.
  */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { RemoteContainer, RemoteContainers } from '../../manager/remote-containers.ts';
@@ -16,6 +16,8 @@ export interface RemoteRoutesOptions {
   readonly requireContainer: (reference: string) => unknown;
   readonly requireExec: (id: string) => unknown;
 }
+
+export const CONTAINER_LIST = '/containers/json';
 
 type Subject = 'containers' | 'exec';
 
@@ -43,11 +45,12 @@ export function withRemoteContainers(routes: Routes, options: RemoteRoutesOption
   };
 }
 
-/** Adds to `routes` those about one container or exec, and no others: what managers may ask a node for. */
+/** Adds to `routes` those about one container or exec, and the list of them: what managers may ask a node for. */
 export function onlyContainerRoutes(routes: Routes): Routes {
   return {
     add: (method, path, handler) => {
-      if (subjectOf(path) !== null) routes.add(method, path, handler);
+      const isList = method === 'GET' && path === CONTAINER_LIST;
+      if (isList || subjectOf(path) !== null) routes.add(method, path, handler);
     },
   };
 }
@@ -78,7 +81,8 @@ async function passOn(
 ): Promise<void> {
   const remote = options.remote();
   if (remote === null) throw new SkepError('unavailable', 'this node is no manager any more');
-  const connection = await remote.connect(container, context.signal);
+  const wanted = `container ${container.containerId}`;
+  const connection = await remote.connect(container, wanted, context.signal);
   const target = targetOf(context.request.url ?? '/', container.containerId);
   await forward(context, connection, target, `node ${container.hostname || container.nodeId}`);
 }

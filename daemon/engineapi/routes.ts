@@ -4,7 +4,7 @@ import { addContainerFileRoutes } from './container-files.ts';
 import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
 import { addContainerStreamRoutes } from './container-streams.ts';
 import { addContainerUsageRoutes } from './container-usage.ts';
-import { addContainerRoutes } from './containers.ts';
+import { addContainerRoutes, type ContainerRoutesOptions } from './containers.ts';
 import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
@@ -59,7 +59,7 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
     requireContainer: (reference) => worker.containers.require(reference),
     requireExec: (id) => execs.require(id),
   });
-  addRoutesOfContainers(anywhere, parts);
+  addRoutesOfContainers(anywhere, parts, { swarm, clock });
   addImageRoutes(routes, { images: worker.images, swarm, clock });
   addDiskUsageRoute(routes, {
     ...{ worker, clock },
@@ -89,14 +89,18 @@ type ContainerParts = Pick<
 
 /** What this node answers for managers: see `withRemoteContainers`. */
 export function addRoutesForManagers(routes: Routes, parts: ContainerParts): void {
-  addRoutesOfContainers(onlyContainerRoutes(routes), parts);
+  addRoutesOfContainers(onlyContainerRoutes(routes), parts, null);
 }
 
-function addRoutesOfContainers(routes: Routes, parts: ContainerParts): void {
+function addRoutesOfContainers(
+  routes: Routes,
+  parts: ContainerParts,
+  elsewhere: ContainerRoutesOptions['elsewhere'],
+): void {
   const { worker, clock, execs, events } = parts;
   const { containers } = worker;
   addContainerRoutes(routes, {
-    ...{ containers, clock },
+    ...{ containers, clock, elsewhere },
     networkIdOf: networkIdsOf(parts),
   });
   addContainerLifecycleRoutes(routes, {

@@ -104,6 +104,70 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     expect(answer.status).toBe(404);
   });
 
+  test('is listed by its node, its id or its task, on every manager; else each node lists its own', async () => {
+    const names = async (host: string, ...args: string[]) => {
+      const { stdout, stderr } = await docker(['ps', '--format', '{{.Names}}', ...args], { host });
+      return stdout.trim() || stderr;
+    };
+    const id = (await inspected(name)).slice(0, 64);
+    for (const host of ['manager-1', 'manager-2']) {
+      for (const filter of ['node=worker-1', 'node=*', `id=${id.slice(0, 12)}`, `id=${taskId}`]) {
+        expect(await names(host, '--filter', filter), filter).toBe(name);
+      }
+      expect(await names(host)).toBe('');
+      expect(await names(host, '--filter', 'node=self')).toBe('');
+      expect(await names(host, '--filter', 'node=nobody')).toContain('node nobody not found');
+    }
+    // One outside of services is known on its own node alone.
+    await docker(['run', '-d', '--name', 'own', IMAGE, 'sleep', '1000'], { host: 'manager-2' });
+    expect(await names('manager-1', '--filter', 'node=*')).toBe(name);
+    expect(await names('manager-2', '--filter', 'node=*')).toBe(`own\n${name}`);
+    expect(await names('manager-2', '--filter', 'node=*', '-n', '1')).toBe('own');
+    expect(await names('manager-2', '--filter', 'node=*', '--filter', 'name=^far')).toBe(name);
+    const own = ['--filter', 'node=*', '--filter', 'is-task=false'];
+    expect(await names('manager-2', ...own)).toBe('own');
+    const label = '{{.Label "com.docker.swarm.node.id"}}';
+    const row = await docker(['ps', '--filter', 'node=*', '--format', label]);
+    const node = await docker(['node', 'inspect', 'worker-1', '--format', '{{.ID}}']);
+    expect(row.stdout).toBe(node.stdout);
+    await docker(['rm', '-f', 'own'], { host: 'manager-2' });
+    const asked = await docker(['ps', '--filter', 'node=worker-1'], { host: 'worker-1' });
+    expect(asked.stderr).toContain('This node is not a swarm manager');
+  });
+
+  test('is paused, waited for and killed from any manager', { timeout: 30_000 }, async () => {
+    await shared.current.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'victim'],
+      ...['--constraint', 'node.hostname==worker-1', IMAGE, 'sleep', '1000'],
+    ]);
+    const [task] = await shared.current.running('victim', 1);
+    for (const [verb, state] of [
+      ['pause', 'paused'],
+      ['unpause', 'running'],
+    ] as const) {
+      expect((await docker([verb, task!.id])).code).toBe(0);
+      const status = ['inspect', '--type', 'container', '-f', '{{.State.Status}}', task!.id];
+      expect((await docker(status)).stdout.trim()).toBe(state);
+    }
+    const waits = docker(['wait', task!.id], { host: 'manager-2' });
+    await eventually(
+      'the wait',
+      () => expect(shared.timesBegun('POST', `/containers/${task!.id}/wait`)).toBe(1),
+      { withinMs: 10_000 },
+    );
+    expect((await docker(['rm', '-f', task!.id])).code).toBe(0);
+    expect((await waits).stdout).toBe('137\n');
+    await eventually(
+      'the next task',
+      async () => {
+        const [next] = await shared.current.running('victim', 1);
+        expect(next!.id).not.toBe(task!.id);
+      },
+      { withinMs: 20_000 },
+    );
+    await shared.current.skep(['service', 'rm', 'victim']);
+  });
+
   test('runs commands: status, both outputs, input, environment', async () => {
     const failing = await docker(['exec', name, 'sh', '-c', 'echo out; echo no >&2; exit 7']);
     expect([failing.code, failing.stdout, failing.stderr]).toEqual([7, 'out\n', 'no\n']);

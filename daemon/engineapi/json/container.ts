@@ -26,8 +26,8 @@ export function containerRowToJson(
   info: ContainerInfo,
   nowMs: number,
   networkIdOf: NetworkIdOf,
-): object {
-  return {
+): { readonly Created: number } & object {
+  const row = {
     Id: info.id,
     Names: [`/${info.name}`],
     Image: info.spec.container.image,
@@ -42,6 +42,7 @@ export function containerRowToJson(
     NetworkSettings: { Networks: networksOf(info, networkIdOf) },
     Mounts: mountsOf(info),
   };
+  return row;
 }
 
 export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): object {

@@ -26,6 +26,7 @@ async function answerTo(path: string, query: string): Promise<unknown> {
       } as unknown as ContainerView,
       clock: new FakeClock(),
       networkIdOf: (name) => name,
+      elsewhere: null,
     },
   );
   const given = new URLSearchParams(query);

@@ -86,20 +86,41 @@ describe('a container of another node', () => {
   });
 });
 
+describe('nodes that may have what begins so', () => {
+  const other = { nodeId: OTHER, hostname: 'worker-1', address: ADDRESS };
+  test.each([
+    ['the start of an id', CONTAINER.slice(0, 8), [other]],
+    ["the start of a task's id", task.id.slice(0, 7), [other]],
+    ['fewer than 6 characters', CONTAINER.slice(0, 5), []],
+    ['a task of this node', mine.id, []],
+    ['a name', taskName(task), []],
+  ])('are those of %s', (_what, start, nodes) => {
+    expect(containers.holders(start)).toEqual(nodes);
+  });
+
+  test('are each told once', async () => {
+    await it.store.update((tx) => {
+      tx.create('task', aTask({ id: 'taskone1'.padEnd(25, '0') as TaskId, nodeId: OTHER }));
+    });
+    expect(containers.holders('taskone')).toEqual([other]);
+  });
+});
+
 describe('a connection to it', () => {
   test('is a call to that node and no other', async () => {
     const found = containers.find(task.id)!;
-    const connection = await containers.connect(found, new AbortController().signal);
+    const connection = await containers.connect(found, 'it', new AbortController().signal);
     connection.destroy();
     expect(calls).toEqual([[ADDRESS, { nodeId: OTHER }, containerApi]]);
   });
 
   test('that fails names container and node', async () => {
     failure = new SkepError('unavailable', 'no answer within 3000 ms');
-    const failed = containers.connect(containers.find(task.id)!, new AbortController().signal);
+    const { signal } = new AbortController();
+    const failed = containers.connect(containers.find(task.id)!, 'container abc', signal);
     await expect(failed).rejects.toMatchObject({
       code: 'unavailable',
-      message: `reach container ${CONTAINER} on node worker-1`,
+      message: 'reach container abc on node worker-1',
       cause: failure,
     });
   });
