@@ -15,3 +15,8 @@ export function labelFields(labels: Readonly<Record<string, string>> | null | un
   };
   return fields;
 }
+
+/** Of a column of one label: `cpu set` of `com.example.cpu-set`, as Docker heads it. */
+export function labelHeading(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1).replace(/[-_]/g, ' ');
+}

@@ -2,8 +2,9 @@
  * A list of objects as `ls` and `ps` print it: a table, ids only, JSON lines, or the user's template.
  * Knows rows of named texts; not where they come from.
  */
+import { labelHeading } from './labels.ts';
 import { renderTable } from './table.ts';
-import { parseTemplate } from './template.ts';
+import { parseHeadingTemplate, parseTemplate } from './template.ts';
 
 /** What `--format` shows of one object: field name -> text. */
 export type Row = Readonly<Record<string, string>>;
@@ -41,9 +42,13 @@ export function renderListing(listing: Listing, options: ListingOptions): string
     const template = parseTemplate(format);
     return rows.map((row) => `${template.render(row)}\n`).join('');
   }
+  const headings = parseHeadingTemplate(table[1]!);
   const template = parseTemplate(table[1]!);
-  const lines = [headingRow(listing), ...rows].map((row) => template.render(row).split('\t'));
-  return renderTable(lines);
+  const lines = [
+    headings.render(headingRow(listing, headings.fields)),
+    ...rows.map((row) => template.render(row)),
+  ];
+  return renderTable(lines.map((line) => line.split('\t')));
 }
 
 function renderColumns({ columns, rows }: Listing): string {
@@ -58,15 +63,17 @@ const textOf = (cell: Cell | undefined): string => String(cell ?? '');
 /** `CREATED AT` of `CreatedAt`. */
 const headed = (name: string): string => name.replace(/([a-z])([A-Z])/g, '$1 $2').toUpperCase();
 
-function headingRow({ columns, rows, headings = {} }: Listing): Readonly<Record<string, Cell>> {
-  const names = new Set([...Object.keys(rows[0] ?? {}), ...Object.keys(headings)]);
-  const heading = (name: string): Cell =>
-    typeof rows[0]?.[name] === 'function' ? (word: string) => word : headed(name);
-  const own = Object.fromEntries([...names].map((name) => [name, heading(name)]));
+/** @param asked names that have a heading of their own when no row says which fields there are */
+function headingRow(
+  { columns, rows, headings = {} }: Listing,
+  asked: ReadonlySet<string>,
+): Readonly<Record<string, Cell>> {
+  const names = rows[0] ? Object.keys(rows[0]) : asked;
   return {
-    ...own,
+    ...Object.fromEntries([...names].map((name) => [name, headed(name)])),
     ...Object.fromEntries(columns.map(([heading, field]) => [field, heading])),
     ...headings,
+    Label: labelHeading,
   };
 }
 

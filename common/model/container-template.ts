@@ -4,7 +4,8 @@
  * secrets and configs, with these same words.
  */
 import { describeError, SkepError } from '../base/errors.ts';
-import { parseTemplate, printed, type TemplateFunctions } from '../base/template.ts';
+import { parseTemplate } from '../base/template.ts';
+import { printed, type TemplateFunctions } from '../base/template-functions.ts';
 import type { NodeDescription } from './node.ts';
 import type { StringMap } from './objects.ts';
 import type { ContainerSpec, Mount } from './service.ts';

@@ -1,7 +1,10 @@
 /** Templates of a task, expanded on the node that runs it: in its container, its secrets and configs. */
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import type { TemplateFunctions } from '../../common/base/template.ts';
-import { printed, templateFailure } from '../../common/base/template.ts';
+import {
+  printed,
+  type TemplateFunctions,
+  templateFailure,
+} from '../../common/base/template-functions.ts';
 import type { AssignedConfig, AssignedSecret } from '../../common/model/assignment.ts';
 import {
   expandContainer,

@@ -11,7 +11,10 @@ const render = (text: string, value: unknown = {}, language = strict): string =>
   parseTemplate(text, language).render(value);
 
 describe('templates', () => {
-  const value = { A: { B: 'x' }, List: ['p', 'q'], N: 3, Empty: '' };
+  const value = {
+    ...{ A: { B: 'x' }, List: ['p', 'q'], N: 3, Empty: '' },
+    ...{ Tree: { b: 2, a: 1 }, Empties: [] },
+  };
 
   test.each([
     ['{{.A.B}}{{$.A.B}}', 'xx'],
@@ -33,6 +36,35 @@ describe('templates', () => {
     ['a{{/* "}} */}}b', 'ab'],
     ['{{- /* trimmed */ -}} b', 'b'],
     ['\\t stays', '\\t stays'],
+    ['{{$x := .A.B}}{{$x}}{{with .N}}{{$x}}{{.}}{{end}}', 'xx3'],
+    ['{{$x := 1}}{{if $x}}{{$x = 2}}{{$x := 5}}{{end}}{{$x}}', '2'],
+    ['{{range $i, $e := .List}}{{$i}}{{$e}} {{end}}', '0p 1q '],
+    ['{{range $e := .List}}{{if eq $e "q"}}{{break}}{{end}}{{$e}}{{end}}', 'p'],
+    ['{{range .List}}{{if eq . "p"}}{{continue}}{{end}}{{.}}{{end}}', 'q'],
+    ['{{range $k, $v := .Tree}}{{$k}}{{$v}} {{else}}none{{end}}', 'a1 b2 '],
+    ['{{range .Empties}}x{{else}}none{{end}}{{range 3}}{{.}}{{end}}', 'none012'],
+    ['{{with .Empty}}a{{else with .N}}{{.}}{{end}}', '3'],
+    ['{{(index .List 1)}} {{(.A).B}} {{index .Tree "a"}}', 'q x 1'],
+    ['{{and .Empty (index .List 7)}}{{or .N (index .List 7)}}', '3'],
+    ['{{len "äb"}} {{len .List}} {{len .Tree}}', '3 2 2'],
+    ['{{slice "abcd" 1 3}} {{slice .List 1}}', 'bc [q]'],
+    ['{{print 1 2 "a" "b" 3}}', '1 2ab3'],
+    [
+      '{{html "<a & \'b\'>"}} {{js "it\'s"}} {{urlquery "a b&"}}',
+      "&lt;a &amp; &#39;b&#39;&gt; it\\'s a+b%26",
+    ],
+    ['{{printf "[%5s|%-5s|%.2s]" "ab" "ab" "abc"}}', '[   ab|ab   |ab]'],
+    ['{{printf "[%5d|%-5d|%05d|%+d]" 42 42 -42 42}}', '[   42|42   |-0042|+42]'],
+    [
+      '{{printf "%.2f %8.3f %e %g %g" 3.14159 2.5 12345.678 0.00001 100000}}',
+      '3.14    2.500 1.234568e+04 1e-05 100000',
+    ],
+    [
+      '{{printf "%x %X %#x %o %b %x %c %U %t" 255 255 255 8 5 "hi" 65 65 true}}',
+      'ff FF 0xff 10 101 6869 A U+0041 true',
+    ],
+    ["{{0x10}} {{1e3}} {{-1.5}} {{'a'}}", '16 1000 -1.5 97'],
+    ['{{"x" | printf "%s-%s" "y"}}', 'y-x'],
   ])('%s is %s', (text, expected) => expect(render(text, value)).toBe(expected));
 
   test.each([
@@ -51,6 +83,19 @@ describe('templates', () => {
     ['{{printf "%s"}}', 'no value for %s'],
     ['{{printf "%T" 1}}', 'unknown verb %T'],
     ['{{}}', 'missing value for command'],
+    ['{{$y}}', 'undefined variable "$y"'],
+    ['{{if .N}}{{$y := 1}}{{end}}{{$y}}', 'undefined variable "$y"'],
+    ['{{$y = 1}}', 'undefined variable "$y"'],
+    ['{{$a, $b := .A}}', 'too many variables'],
+    ['{{.A := 1}}', 'bad variables'],
+    ['{{break}}', '{{break}} outside {{range}}'],
+    ['{{define "a"}}{{end}}', '{{define}} is not supported'],
+    ['{{index .List 2}}', 'index: 2 is out of range of 2'],
+    ['{{slice "ab" 3}}', 'slice: 3 to 2 is no range'],
+    ['{{printf "%d" "x"}}', 'printf: %d of x'],
+    ['{{printf "%s" "x" "y"}}', 'printf: no verb for y'],
+    ['{{printf "%9999s" "x"}}', 'printf: %9999s is wider than 1000'],
+    ['{{len 3}}', 'len of type number'],
   ])('%s is an error', (text, message) => {
     expect(() => render(text, value)).toThrow(message);
     expect(() => render(text, value)).toThrow(SkepError);
@@ -92,6 +137,7 @@ describe('templates', () => {
     const piece = fc.constantFrom(
       ...['{{', '}}', '{{if ', '{{range ', '{{end}}', '{{else}}', '{{with ', '.A', '.B', '$', '"'],
       ...['`', '|', '(', ')', ' ', 'printf', 'index', 'len', 'eq', '-', '/*', '*/', '1', 'x', '\\'],
+      ...['$x', ':=', '=', ',', '{{break}}', '{{else with ', 'slice', '%5.1f', "'a'", '%', 'range'],
     );
     const text = fc.array(piece, { maxLength: 30 }).map((pieces) => pieces.join(''));
     fc.assert(

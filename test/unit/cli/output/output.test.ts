@@ -32,7 +32,14 @@ describe('listings', () => {
       ['ID', 'ID'],
       ['CURRENT STATE', 'CurrentState'],
     ] as const,
-    rows: [{ ID: 'x1', CurrentState: 'Running', Extra: 'e' }],
+    rows: [
+      {
+        ID: 'x1',
+        CurrentState: 'Running',
+        Extra: 'e',
+        Label: (name: string) => String(name.length),
+      },
+    ],
     quietField: 'ID',
   };
 
@@ -45,7 +52,17 @@ describe('listings', () => {
       { format: 'table {{.CurrentState}}\\t{{.Extra}}' },
       'CURRENT STATE   EXTRA\nRunning         e\n',
     ],
+    [
+      { format: 'table {{upper .CurrentState}}\\t{{.Label "com.example.cpu-set"}}' },
+      'CURRENT STATE   cpu set\nRUNNING         19\n',
+    ],
   ])('%j', (options, text) => expect(renderListing(listing, options)).toBe(text));
+
+  test('an empty list has its headings, also of fields that are no columns', () => {
+    const format = 'table {{.ID}}\\t{{.ExtraField}}\\t{{.Label "a.tier"}}';
+    const empty = { ...listing, rows: [] };
+    expect(renderListing(empty, { format })).toBe('ID        EXTRA FIELD   tier\n');
+  });
 
   test('a field that does not exist is an error that names those that do', () => {
     expect(() => renderListing(listing, { format: '{{.Nmae}}' })).toThrow(
@@ -83,7 +100,11 @@ describe('templates', () => {
     ['{{with .Map}}{{.k}}{{end}}', 'v'],
     ['{{len .List}}{{println}}', '2\n'],
     ['{{truncate .Name 2}}', 'we'],
-    ['{{(index .Items 1).P}}', null],
+    ['{{(index .Items 1).P}}', '2'],
+    ['<{{pad .Name 2 1}}><{{pad "" 2 1}}>', '<  web ><>'],
+    ['{{join (split .Name "e") "-"}}', 'w-b'],
+    ['{{range $k, $v := .Map}}{{$k}}={{$v}};{{end}}', 'k=v;odd.key=w;'],
+    ['{{index .Map "gone"}}', ''],
     ['a {{- .Name -}} b', 'awebb'],
     ['{{/* nothing */}}x\\ty', 'x\ty'],
     ['{{nothing .Name}}', null],
