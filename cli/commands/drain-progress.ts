@@ -1,13 +1,9 @@
 /** How far the services of a node that is drained are, measured by how they were before. Pure. */
 import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
-import {
-  type ServiceProgress,
-  type ServiceState,
-  type StackMoment,
-  serviceProgress,
-} from './stack-progress.ts';
-import { hasFailed, isUnplaced, isWanted } from './task-life.ts';
+import { isJob, viewJob } from './job-progress.ts';
+import { type ServiceProgress, type StackMoment, serviceProgress } from './stack-progress.ts';
+import { hasEnded, hasFailed, isUnplaced, isWanted } from './task-life.ts';
 
 export type Progress = readonly (ServiceProgress & { readonly isStable: true })[];
 
@@ -28,6 +24,9 @@ export const NO_TROUBLE: Trouble = { tasks: new Set(), updates: new Map(), ready
 
 const updateState = ({ UpdateStatus }: ServiceJson): string => UpdateStatus?.State ?? '';
 
+const isOfEveryNode = ({ Mode }: ServiceJson['Spec']): boolean =>
+  Mode?.Global !== undefined || Mode?.GlobalJob !== undefined;
+
 export function troubleOf(moment: StackMoment): Trouble {
   const isAmiss = (task: TaskJson): boolean =>
     hasFailed(task) || (isUnplaced(task) && isWanted(task));
@@ -35,7 +34,7 @@ export function troubleOf(moment: StackMoment): Trouble {
   const paused = moment.services.filter((service) => updateState(service).endsWith('paused'));
   const troubled = moment.services.filter(
     (service) =>
-      !service.Spec.Mode?.Global &&
+      !isOfEveryNode(service.Spec) &&
       (paused.includes(service) || amiss.some((task) => task.ServiceID === service.ID)),
   );
   const readyOf = ({ Spec }: ServiceJson): number =>
@@ -55,14 +54,27 @@ export function progressSince(before: Trouble, moment: StackMoment): Progress {
     const { UpdateStatus: _, ...others } = service;
     return others;
   });
-  return services.map(({ ID, Spec }) => {
+  return services.map((service) => {
+    const { ID, Spec } = service;
     const progress = serviceProgress(Spec.Name, { ...moment, services, tasks }, false);
     const isAsBefore = progress.ready >= (before.ready.get(ID) ?? Number.POSITIVE_INFINITY);
-    // One of every node may have nothing left but this one.
-    const isNoLonger =
-      Spec.Mode?.Global !== undefined &&
-      !tasks.some((task) => task.ServiceID === ID && isWanted(task));
-    const state: ServiceState = isAsBefore || isNoLonger ? 'up' : progress.state;
-    return { ...progress, state, isStable: true };
+    const own = tasks.filter((task) => task.ServiceID === ID && isWanted(task));
+    // One of every node may have nothing left but this one: what ends here has no successor elsewhere.
+    const isNoLonger = isOfEveryNode(Spec) && own.length === 0;
+    const isFine = isNoLonger || isAtWork(service, tasks);
+    const isUp = isAsBefore || (isFine && progress.state !== 'failed');
+    return { ...progress, state: isUp ? 'up' : progress.state, isStable: true };
   });
+}
+
+/** A job that runs where it can: when it is complete is its own business. */
+function isAtWork(service: ServiceJson, tasks: readonly TaskJson[]): boolean {
+  if (!isJob(service)) return false;
+  const own = tasks.filter(({ ServiceID }) => ServiceID === service.ID);
+  const { total, completed, failed } = viewJob(service, own);
+  const active = own.filter((task) => isWanted(task) && !hasEnded(task));
+  const { ReplicatedJob } = service.Spec.Mode ?? {};
+  const open = total - completed - failed;
+  const expected = ReplicatedJob ? Math.min(ReplicatedJob.MaxConcurrent || open, open) : 0;
+  return active.length >= expected && active.every(({ Status }) => Status.State === 'running');
 }

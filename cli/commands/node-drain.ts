@@ -182,7 +182,7 @@ class Wait {
     const { client } = this.#context;
     if (this.#services.length === 0) return { services: [], tasks: [], nodes: [] };
     const [services, tasks, nodes] = await Promise.all([
-      client.services({ id: this.#services }),
+      client.services({ id: this.#services }, true),
       client.tasks({ service: this.#services, '_up-to-date': ['true'] }),
       client.nodes(),
     ]);

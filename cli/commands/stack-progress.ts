@@ -166,7 +166,8 @@ function keptSeats(
   };
 }
 
-const isStopped = ({ Spec }: ServiceJson): boolean =>
+/** Told to stop, and kept. */
+export const isStopped = ({ Spec }: Pick<ServiceJson, 'Spec'>): boolean =>
   Object.hasOwn(Spec.Labels ?? {}, STOPPED_LABEL);
 
 /** Of a global service without a task of its present words: how many there will be is not known. */

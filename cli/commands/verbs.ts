@@ -17,6 +17,7 @@ import { waitForServices } from './converge.ts';
 import { isJob } from './job-progress.ts';
 import { ofStack } from './stack.ts';
 import { type WaitFlags, waitFlags } from './stack-deploy.ts';
+import { isStopped } from './stack-progress.ts';
 import { END_STATUS, waitForStack } from './stack-wait.ts';
 import { hasEnded } from './task-life.ts';
 import { type TaskWait, waitForTasks } from './task-wait.ts';
@@ -39,14 +40,11 @@ function specAfter(verb: Verb, service: ServiceJson): ServiceSpecJson | null {
       return { ...Spec, TaskTemplate: { ...TaskTemplate, ForceUpdate } };
     }
     case 'stop':
-      return isStopped(Spec) ? null : stopped(Spec);
+      return isStopped(service) ? null : stopped(Spec);
     case 'start':
-      return isStopped(Spec) ? started(Spec) : null;
+      return isStopped(service) ? started(Spec) : null;
   }
 }
-
-const isStopped = ({ Labels }: ServiceSpecJson): boolean =>
-  Object.hasOwn(Labels ?? {}, STOPPED_LABEL);
 
 function stopped(spec: ServiceSpecJson): ServiceSpecJson {
   const replicas = spec.Mode?.Replicated?.Replicas ?? 1;

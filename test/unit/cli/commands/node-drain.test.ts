@@ -146,6 +146,22 @@ describe('node drain', () => {
     }
   });
 
+  test.each([
+    ['running', { kind: 'global-job' }, 1],
+    ['complete', { kind: 'global-job' }, 0],
+    ['running', { kind: 'replicated-job', maxConcurrent: 3, totalCompletions: 9 }, 3],
+  ] as const)('a job that is %s: %o goes on where it can', async (state, mode, runs) => {
+    world.rooms.outcome = () => state;
+    const { id } = await world.rooms.deploy({ name: 'job', mode });
+    expect(world.rooms.tasks(id).length).toBeGreaterThanOrEqual(2);
+    const { status, stdout, stderr } = await world.run(drain, ['--wait', hosts()[0]!]);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/\n0 tasks left here, 0 of [01] services not whole\n$/);
+    const [, other] = world.rooms.nodes();
+    const places = world.rooms.running(id).map(({ nodeId }) => nodeId);
+    expect(places).toEqual(Array(runs).fill(other!.id));
+  });
+
   test('asks of such a service what it had: what finds no other place is told', async () => {
     const restart = { condition: 'none' as const, delayNanos: 0, maxAttempts: 0, windowNanos: 0 };
     const placement = { ...ANYWHERE, maxReplicas: 2 };
