@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type CommandContext, UsageError } from './context.ts';
+import { PacedOutput } from './paced-output.ts';
 
 /** Throws `UsageError` where the bytes would go to a terminal: to be asked before there are any. */
 export function requireNoTerminal({ stdout }: CommandContext, refusal: string): void {
@@ -11,10 +12,9 @@ export function requireNoTerminal({ stdout }: CommandContext, refusal: string): 
 }
 
 /** Resolves when all is written. */
-export async function writeOut({ stdout }: CommandContext, source: Readable): Promise<void> {
-  for await (const chunk of source) {
-    if (!stdout.write(chunk)) await new Promise<void>((done) => stdout.once('drain', () => done()));
-  }
+export async function writeOut(context: CommandContext, source: Readable): Promise<void> {
+  const output = new PacedOutput(context);
+  for await (const chunk of source) await output.write('stdout', chunk as Buffer);
 }
 
 /** The tar that `get` opens, to the file of `-o` or to standard output. */

@@ -1,10 +1,11 @@
-/** `skep service logs` and `skep logs`: lines with the task they come from. */
-import type { Writable } from 'node:stream';
+/** Logs of a container as they are, and of a service or a stack with the task that each line comes from. */
 import type { Command } from 'commander';
-import { framesOf } from '../client/frames.ts';
+import { type Frame, framesOf } from '../client/frames.ts';
 import { hasStatus } from '../client/transport.ts';
 import { parseDurationNanos } from '../compose/values.ts';
+import { writeOut } from './binary-output.ts';
 import { type CommandContext, type Configure, UsageError, warnLine } from './context.ts';
+import { PacedOutput } from './paced-output.ts';
 import { inParallel } from './parallel.ts';
 import { ofStack } from './stack.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
@@ -65,11 +66,12 @@ export const containerLogs: Configure = (command, context) => {
       const query = { ...queryOf(context, flags), ...(flags.details && { details: true }) };
       const body = await context.client.logs('containers', container.Id, query, context.signal);
       if (container.Config?.Tty) {
-        for await (const chunk of body) context.stdout.write(chunk);
+        await writeOut(context, body);
         return;
       }
+      const output = new PacedOutput(context);
       for await (const { stream, data } of framesOf(body)) {
-        (stream === 'stderr' ? context.stderr : context.stdout).write(data);
+        await output.write(stream === 'stderr' ? 'stderr' : 'stdout', data);
       }
     });
 };
@@ -92,8 +94,8 @@ export const serviceLogs: Configure = (command, context) => {
       }
       if (tty) {
         const body = await context.client.logs(kind, id, queryOf(context, flags), context.signal);
-        for await (const chunk of body) context.stdout.write(chunk);
-      } else await copyLines(context, { kind, id }, flags, new LineLabels(context, flags));
+        await writeOut(context, body);
+      } else await copyLines(context, { kind, id }, flags, new LineWriter(context, flags));
     });
 };
 
@@ -106,14 +108,11 @@ async function copyLines(
   context: CommandContext,
   { kind, id }: Source,
   flags: ServiceLogFlags,
-  labels: LineLabels,
+  writer: LineWriter,
 ): Promise<void> {
   const query = { ...queryOf(context, flags), ...(!flags.raw && { details: true }) };
   const body = await context.client.logs(kind, id, query, context.signal);
-  for await (const { stream, data } of framesOf(body)) {
-    const out: Writable = stream === 'stderr' ? context.stderr : context.stdout;
-    out.write(flags.raw ? data : await labels.line(data.toString('utf8')));
-  }
+  for await (const frame of framesOf(body)) await writer.write(frame);
 }
 
 /** Each holds a connection. */
@@ -141,9 +140,9 @@ export const stackLogs: Configure = (command, context) => {
       if (flags.follow && readable.length > SERVICES_MAX) {
         throw new UsageError(`--follow takes ${SERVICES_MAX} services at most: name some of them`);
       }
-      const labels = new LineLabels(context, flags);
+      const writer = new LineWriter(context, flags);
       await inParallel(readable, flags.follow ? SERVICES_MAX : 1, ({ ID }) =>
-        copyLines(context, { kind: 'services', id: ID }, flags, labels),
+        copyLines(context, { kind: 'services', id: ID }, flags, writer),
       );
     });
 };
@@ -170,20 +169,27 @@ async function findTarget(
 
 const SWARM = 'com.docker.swarm.';
 
-/** Puts `service.slot.task@node    |` before each line; asks for each name once. */
-class LineLabels {
+/** Puts `service.slot.task@node    |` before each line unless they are to be raw; asks for each name once. */
+class LineWriter {
   readonly #context: CommandContext;
   readonly #flags: ServiceLogFlags;
+  readonly #output: PacedOutput;
   readonly #labels = new Map<string, Promise<string>>();
   #width = 0;
 
   constructor(context: CommandContext, flags: ServiceLogFlags) {
     this.#context = context;
     this.#flags = flags;
+    this.#output = new PacedOutput(context);
+  }
+
+  async write({ stream, data }: Frame): Promise<void> {
+    const line = this.#flags.raw ? data : await this.#labelled(data.toString('utf8'));
+    await this.#output.write(stream === 'stderr' ? 'stderr' : 'stdout', line);
   }
 
   /** @param line `[time ]details text`, as the daemon sends it with details */
-  async line(line: string): Promise<string> {
+  async #labelled(line: string): Promise<string> {
     let rest = line;
     let time = '';
     if (this.#flags.timestamps) {
