@@ -35,7 +35,8 @@ const CLEAR = '\x1b[H\x1b[J';
 
 /**
  * Prints `render` of the rows, each second until Ctrl-C; with `--no-stream` once. A container whose node does not answer
- * has a row without figures and is told of on standard error, once as long as that lasts. Throws `ExitError` when it was
+ * has a row without figures and is told of on standard error, once as long as that lasts; below a table that is drawn over,
+ * each time. Throws `ExitError` when it was
  * only looked once, and something did not answer.
  */
 export async function follow(
@@ -57,12 +58,15 @@ export async function follow(
         const [sample, past] = [now.get(id)!, before.get(id)];
         return { ...fields, ...usageRow(measuredOf(sample), past && measuredOf(past)) };
       });
-    stdout.write((stream && stdout.isTTY ? CLEAR : '') + render(rows));
+    const isDrawnOver = stream && stdout.isTTY === true;
+    stdout.write((isDrawnOver ? CLEAR : '') + render(rows));
     const failures = measured.flatMap(({ id, fields }) => {
       const sample = now.get(id);
       return sample instanceof ApiError ? [`${fields['Name'] ?? id}: ${errorLine(sample)}`] : [];
     });
-    for (const line of failures) if (!silent.has(line)) warnLine(context, line);
+    // On the same screen the next table goes over what was said.
+    const isWiped = isDrawnOver && context.stderr.isTTY === true;
+    for (const line of failures) if (isWiped || !silent.has(line)) warnLine(context, line);
     silent = new Set(failures);
     if (!stream && failures.length > 0) throw new ExitError(1);
     if (!stream) return;

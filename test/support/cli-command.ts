@@ -28,7 +28,7 @@ export interface CommandWorld {
   readonly cwd?: string;
   readonly stdin?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** standard output is a terminal of this size */
+  /** what is written to is a terminal of this size */
   readonly terminal?: { readonly columns: number; readonly rows: number };
   /** aborted = Ctrl-C */
   readonly signal?: AbortSignal;
@@ -69,11 +69,9 @@ export async function runCommand(
   argv: readonly string[],
   world: CommandWorld = {},
 ): Promise<CommandResult> {
-  const stdout = Object.assign(
-    new TextSink(),
-    world.terminal && { isTTY: true, ...world.terminal },
-  );
-  const stderr = new TextSink();
+  const sink = () =>
+    Object.assign(new TextSink(), world.terminal && { isTTY: true, ...world.terminal });
+  const [stdout, stderr] = [sink(), sink()];
   const context: CommandContext = {
     client: strictEngine(world.engine ?? {}),
     stdout,
