@@ -108,7 +108,7 @@ export function isolationFlags(
       '--runtime <name>',
       'what makes the containers: native, crun, runc, ... (default: the node’s)',
     )
-    .option('--gpus <request>', "of the node: all, a number, 'device=0,1'", checked(parseGpus))
+    .option('--gpus <request>', 'of the node: all, a number, "device=0,1"', checked(parseGpus))
     .option(
       '--security-opt <option>',
       'no-new-privileges, seccomp=FILE, apparmor=PROFILE',

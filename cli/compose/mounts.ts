@@ -46,6 +46,9 @@ export function parseMountFlag(text: string): MountJson {
   return draft;
 }
 
+/** An octal number; 0 is none, for in a mount it stands for the default. */
+const isTmpfsMode = (text: string): boolean => /^(?!0+$)0?[0-7]{1,4}$/.test(text);
+
 /** What every tmpfs of a task is mounted with. */
 const TMPFS_ALWAYS = ['nosuid', 'nodev', 'noexec'];
 
@@ -58,7 +61,7 @@ export function parseTmpfs(text: string): MountJson {
   for (const word of options === '' ? [] : options.split(',')) {
     const [key, value = ''] = word.split('=');
     if (key === 'size') set.SizeBytes = parseSizeBytes(value);
-    else if (key === 'mode' && /^0?[0-7]{1,4}$/.test(value)) set.Mode = Number.parseInt(value, 8);
+    else if (key === 'mode' && isTmpfsMode(value)) set.Mode = Number.parseInt(value, 8);
     else if (word === 'ro' || word === 'rw') isReadOnly = word === 'ro';
     else if (!TMPFS_ALWAYS.includes(word)) throw tmpfsRefusal(word);
   }
@@ -163,7 +166,7 @@ function setOption(draft: Draft, text: string, key: string, value: string): void
       draft.TmpfsOptions = { ...draft.TmpfsOptions, SizeBytes: parseSizeBytes(value) };
       return;
     case 'tmpfs-mode':
-      if (!/^[0-7]{1,4}$/.test(value)) invalid(text, `${key} is an octal number`);
+      if (!isTmpfsMode(value)) invalid(text, `${key} is an octal number, and not 0`);
       draft.TmpfsOptions = { ...draft.TmpfsOptions, Mode: Number.parseInt(value, 8) };
       return;
     default:

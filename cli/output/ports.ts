@@ -1,5 +1,4 @@
-/** Published ports of a service as `service ls` and `service ps` show them. */
-
+/** Ports as lists show them: those that a service publishes, those of one task, those of a container. */
 import { compareText } from '../../common/base/order.ts';
 import type { ContainerSummaryJson } from '../../common/model/engine-json/container.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
@@ -14,12 +13,12 @@ export function ingressPorts(ports: readonly PortJson[] | undefined): string {
       target: port.TargetPort,
       address: addressText(port),
     }))
-    .sort((a, b) =>
-      a.protocol < b.protocol
-        ? -1
-        : a.protocol > b.protocol
-          ? 1
-          : compareText(a.address, b.address) || a.published - b.published || a.target - b.target,
+    .sort(
+      (a, b) =>
+        compareText(a.protocol, b.protocol) ||
+        compareText(a.address, b.address) ||
+        a.published - b.published ||
+        a.target - b.target,
     );
   const ranges: ((typeof sorted)[number] & { length: number })[] = [];
   for (const port of sorted) {
@@ -32,21 +31,26 @@ export function ingressPorts(ports: readonly PortJson[] | undefined): string {
     if (last && follows) last.length++;
     else ranges.push({ ...port, length: 1 });
   }
-  const range = (first: number, length: number): string =>
-    length === 1 ? String(first) : `${first}-${first + length - 1}`;
   return ranges
-    .map(
-      (r) =>
-        `${r.address}:${range(r.published, r.length)}->${range(r.target, r.length)}/${r.protocol}`,
-    )
+    .map(({ address, published, target, protocol, length }) => {
+      const to = `${rangeText(target, length)}/${protocol}`;
+      return `${address}:${rangeText(published, length)}->${to}`;
+    })
     .join(', ');
+}
+
+/** `80`, or `80-82` of three. */
+function rangeText(first: number, length: number): string {
+  return length === 1 ? String(first) : `${first}-${first + length - 1}`;
 }
 
 /** `*` for every address of a node. */
 function addressText({ HostIp: address = '' }: PortJson): string {
-  if (address === '') return '*';
-  return address.includes(':') ? `[${address}]` : address;
+  return address === '' ? '*' : hostText(address);
 }
+
+/** As it stands before a port. */
+const hostText = (address: string): string => (address.includes(':') ? `[${address}]` : address);
 
 /** Host-mode ports of one task: `*:8080->80/tcp`. */
 export function hostPorts(ports: readonly PortJson[] | undefined): string {
@@ -100,9 +104,8 @@ function groupText(
 ): string {
   const at = key.lastIndexOf('/');
   const [ip, type] = [key.slice(0, at), key.slice(at + 1)];
-  const range = first === last ? String(first) : `${first}-${last}`;
+  const range = rangeText(first, last - first + 1);
   return ip === '' ? `${range}/${type}` : `${withHost(ip, range)}->${range}/${type}`;
 }
 
-const withHost = (ip: string, port: string): string =>
-  ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+const withHost = (ip: string, port: string): string => `${hostText(ip)}:${port}`;

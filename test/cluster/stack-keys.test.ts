@@ -24,9 +24,9 @@ const LOOP = 'while :; do sleep 1; done';
 /** Words of the first process. */
 const ARGV = `tr '\\0' '|' </proc/1/cmdline`;
 const LOOP_ARGV = `/bin/sh|-c|${LOOP}|two words|`;
-const FIELD = (name: string): string => `sed -n 's/^${name}:[[:space:]]*//p' /proc/1/status`;
-/** All that this kernel knows. */
-const LIMIT = (name: string): string => `sed -n 's/^${name} *//p' /proc/1/limits`;
+/** What asks for a line of the first process's status, and of its limits. */
+const statusField = (name: string): string => `sed -n 's/^${name}:[[:space:]]*//p' /proc/1/status`;
+const limitOf = (name: string): string => `sed -n 's/^${name} *//p' /proc/1/limits`;
 
 /** Of this process, which the node has, too. */
 function namespaceOf(kind: string): string {
@@ -37,7 +37,7 @@ function namespaceOf(kind: string): string {
 const CASES: Readonly<Record<string, KeyCase>> = {
   'cap_add and cap_drop': {
     yaml: 'cap_add: [NET_ADMIN, SYS_ADMIN]\ncap_drop: [CHOWN]',
-    asks: `${FIELD('CapEff')}; chown 1:1 /tmp 2>&1`,
+    asks: `${statusField('CapEff')}; chown 1:1 /tmp 2>&1`,
     // CHOWN is bit 0, NET_ADMIN 12, SYS_ADMIN 21; the rest are Docker's fourteen.
     answers: '00000000a82435fa\nchown: /tmp: Operation not permitted',
   },
@@ -132,7 +132,7 @@ const CASES: Readonly<Record<string, KeyCase>> = {
   },
   ulimits: {
     yaml: 'ulimits: {nofile: {soft: 77, hard: 88}, core: 0}',
-    asks: `${LIMIT('Max open files')}; ${LIMIT('Max core file size')}`,
+    asks: `${limitOf('Max open files')}; ${limitOf('Max core file size')}`,
     answers: /^77 +88 +files *\n0 +0 +bytes *$/,
   },
   sysctls: {
@@ -162,7 +162,7 @@ const CASES: Readonly<Record<string, KeyCase>> = {
   },
   'user, group_add and working_dir': {
     yaml: 'user: "7:8"\ngroup_add: ["9"]\nworking_dir: /tmp',
-    asks: `id -u; id -G; ${FIELD('Uid')} | cut -f1; readlink /proc/1/cwd`,
+    asks: `id -u; id -G; ${statusField('Uid')} | cut -f1; readlink /proc/1/cwd`,
     answers: '7\n8 9\n7\n/tmp',
   },
   read_only: {
@@ -177,7 +177,7 @@ const CASES: Readonly<Record<string, KeyCase>> = {
   },
   'security_opt and userns_mode': {
     yaml: 'security_opt: ["no-new-privileges:true"]\nuserns_mode: host',
-    asks: FIELD('NoNewPrivs'),
+    asks: statusField('NoNewPrivs'),
     answers: '1',
   },
   oom_score_adj: { yaml: 'oom_score_adj: 500', asks: 'cat /proc/1/oom_score_adj', answers: '500' },

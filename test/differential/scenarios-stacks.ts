@@ -23,7 +23,7 @@ interface Named {
   readonly Labels?: Readonly<Record<string, string>>;
 }
 
-/** Of every engine the same folder, so that binds have the same sources. */
+/** The files in a folder of their own, whose path the answers do not keep. */
 async function withFiles<T>(use: (dir: string) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'skep-diff-'));
   try {
@@ -56,7 +56,6 @@ async function objectsOf(engine: Engine): Promise<Record<string, Record<string, 
     const all = (await engine.get<readonly Named[] | null>(`/${kind}`)) ?? [];
     const own = all.filter(isOfStack).filter((object) => !isRecord(object));
     const byName = own.map((object) => [object.Spec?.Name ?? object.Name ?? '', object] as const);
-    // Tasks come and go meanwhile: how many there are is no part of what was asked for.
     const objects = byName.sort(([a], [b]) => (a < b ? -1 : 1));
     found[kind] = Object.fromEntries(
       objects.map(([name, object]) => [name, kind === 'networks' ? asked(object) : object]),

@@ -149,6 +149,7 @@ describe('values', () => {
   test.each([
     ['/run:exec', 'option "exec" of a tmpfs is not supported: that of a task is always nosuid, '],
     ['/run:uid=7', 'option "uid=7" of a tmpfs is not supported'],
+    ['/run:mode=0', 'option "mode=0" of a tmpfs is not supported'],
     ['/run:mode=9', 'option "mode=9" of a tmpfs is not supported'],
     ['/run:ro:rw', 'option "ro:rw" of a tmpfs is not supported'],
   ])('no tmpfs: %s', (text, why) => expect(() => parseTmpfs(text)).toThrow(why));
