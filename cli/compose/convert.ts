@@ -7,7 +7,7 @@ import type { StackScope } from './scope.ts';
 import { serviceSection } from './service-section.ts';
 import type { Stack, StackRequest } from './stack.ts';
 import { fileSection, networkSection, volumeSection } from './top-sections.ts';
-import type { Findings, MapValue } from './tree.ts';
+import { childPath, type Findings, type MapValue } from './tree.ts';
 
 export interface Conversion {
   readonly request: StackRequest;
@@ -42,6 +42,7 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     secrets: secrets.declarations,
     configs: configs.declarations,
     usedNetworks: new Set(),
+    usedVolumes: new Set(),
   };
   const section = sections.get('services');
   const entries = section?.entries() ?? [];
@@ -57,6 +58,11 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     .filter((service) => service !== undefined)
     .sort((a, b) => (a.spec.Name < b.spec.Name ? -1 : 1));
   checkDependencies(new Map(entries));
+  // Where a service is wrong it is not known what it uses.
+  if (findings.problems.length === 0) {
+    tellUnused(model, facts, 'networks', scope.usedNetworks);
+    tellUnused(model, facts, 'volumes', scope.usedVolumes);
+  }
   const used = [...scope.usedNetworks].map((key) => ({
     declaration: networks.declarations.get(key)!,
     spec: networks.specs.get(key)!,
@@ -74,4 +80,27 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     configs: configs.specs,
     services,
   };
+}
+
+/** A network or volume that no service uses is not made: whatever it says has no effect, what is refused too. */
+function tellUnused(
+  model: MapValue,
+  facts: Fact[],
+  section: 'networks' | 'volumes',
+  used: ReadonlySet<string>,
+): void {
+  const declared = model.entries.get(section)?.value;
+  if (declared?.kind !== 'map') return;
+  for (const [key, { keyPlace }] of declared.entries) {
+    if (used.has(key)) continue;
+    const path = childPath(section, key);
+    const text = 'no service uses it: it is not made';
+    const others = facts.filter((fact) => !isWithin(fact, path));
+    facts.splice(0, facts.length, ...others, { path, place: keyPlace, kind: 'ignored', text });
+  }
+}
+
+/** What became of a key there; what another file replaces was never read. */
+function isWithin({ kind, path }: Fact, outer: string): boolean {
+  return kind !== 'replaced' && kind !== 'merged' && path.startsWith(`${outer}.`);
 }

@@ -95,6 +95,7 @@ function namedVolume(
     item.problem(`${item.path}: undefined volume "${key}"; ${hint}`);
     return undefined;
   }
+  scope.usedVolumes.add(key);
   const driver = {
     ...(volume.driver && { Name: volume.driver }),
     ...(Object.keys(volume.driverOptions).length > 0 && { Options: volume.driverOptions }),
@@ -195,6 +196,7 @@ function tmpfsOptions(item: Item | undefined): MountJson['TmpfsOptions'] {
   const fields = item?.fields();
   const size = fields?.get('size')?.parsed(parseSizeBytes);
   const mode = fields?.get('mode')?.fileMode();
+  if (mode === 0) fields?.get('mode')?.problem(`${item?.path}.mode must not be 0`);
   if (size === undefined && mode === undefined) return undefined;
   return {
     ...(size !== undefined && { SizeBytes: size }),

@@ -29,6 +29,7 @@ export interface StackScope {
   readonly configs: ReadonlyMap<string, Declaration>;
   /** keys of networks that a service uses */
   readonly usedNetworks: Set<string>;
+  readonly usedVolumes: Set<string>;
 }
 
 /** `<stack>_<key>` unless the file or the cluster names it otherwise. */

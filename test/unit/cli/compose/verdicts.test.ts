@@ -86,8 +86,43 @@ describe('verdicts that depend on the value', () => {
     ['configs', 'template_driver: jinja', /^refused/],
     ['secrets', 'driver: vault', /^refused/],
   ])('%s: %s', (section, keys, expected) => {
-    const text = `${service('')}${section}:\n  one: {${keys}}\n`;
+    const use = { networks: 'networks: [one]', volumes: 'volumes: ["one:/d"]' };
+    const user = service(use[section as keyof typeof use] ?? '');
+    const text = `${user}${section}:\n  one: {${keys}}\n`;
     expect(factOf(text, `${section}.one.${keys.split(':')[0]}`)).toMatch(expected);
+  });
+});
+
+describe('networks and volumes that no service uses', () => {
+  const text = `${service('networks: [used], volumes: ["kept:/k"]')}networks:
+  used: {internal: true}
+  one: {driver: bridge, internal: true}
+  two:
+volumes:
+  kept: {labels: {a: b}}
+  three: {external: true}
+`;
+
+  test('are not made, and no word of them is honoured or refused', () => {
+    const { facts } = lintStack(stackRequestOf({ files: { 'f.yml': text } }));
+    const told = facts.filter(({ path }) => /^(networks|volumes)\./.test(path));
+    expect(
+      told.map(({ path, kind, place }) => [path, kind, place.source.position(place.start).line]),
+    ).toEqual([
+      ['networks.used.internal', 'honoured', 4],
+      ['networks.one', 'ignored', 5],
+      ['networks.two', 'ignored', 6],
+      ['volumes.kept.labels', 'honoured', 8],
+      ['volumes.three', 'ignored', 9],
+    ]);
+  });
+
+  test('stop no deployment, and are told', () => {
+    const { stack, warnings } = loadStack(stackRequestOf({ files: { 'f.yml': text } }));
+    expect(stack.networks.map(({ Name }) => Name)).toEqual(['shop_used']);
+    expect(warnings).toContain(
+      'f.yml:5:3: networks.one has no effect: no service uses it: it is not made',
+    );
   });
 });
 
