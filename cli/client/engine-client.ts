@@ -3,6 +3,7 @@
  * both accepted wherever the daemon accepts both. Here are the calls of the daemon itself, networks and
  * volumes; those of containers, images and a cluster's objects are in files of their own.
  */
+import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { SkepError } from '../../common/base/errors.ts';
@@ -53,6 +54,8 @@ export interface WatchOptions {
 }
 
 export class EngineClient extends ClusterCalls {
+  readonly #tls: ClientTls | null;
+
   /**
    * @param host see `parseEndpoint`
    * @param signal aborts every call
@@ -66,6 +69,14 @@ export class EngineClient extends ClusterCalls {
     transport = new Transport(host, signal, tls),
   ) {
     super(transport);
+    this.#tls = tls;
+  }
+
+  /** The common name in the certificate that the daemon is shown; null = it is shown none. */
+  get certificateName(): string | null {
+    const cert = this.#tls?.cert;
+    if (cert === undefined) return null;
+    return /^CN=(.*)$/m.exec(new X509Certificate(cert).subject)?.[1] ?? null;
   }
 
   get host(): string {

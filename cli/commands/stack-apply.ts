@@ -32,9 +32,19 @@ export interface ApplyOptions {
 
 class MovedOn extends Error {}
 
+/** Something was written, and then came `cause`. */
+export class HalfApplied extends Error {
+  readonly applied: Applied;
+
+  constructor(applied: Applied, cause: unknown) {
+    super('a part of the plan was carried out', { cause });
+    this.applied = applied;
+  }
+}
+
 /**
  * Plans, and applies, until a plan went through. Throws `UsageError` when the plan is not the one that
- * `planHash` names, or something else came between.
+ * `planHash` names, or something else came between; within `HalfApplied` once anything was written.
  */
 export async function planAndApply(
   context: CommandContext,
@@ -50,21 +60,29 @@ export async function planAndApply(
     );
   }
   const agreed = new Set(first.Changes.map(signature));
-  for (let plan = first, attempt = 1; ; attempt++) {
-    // What is done meanwhile is `none` in the next plan.
-    const open = plan.Changes.filter(({ Action }) => Action !== 'none').map(signature);
-    if (wantedHash !== null && !open.every((change) => agreed.has(change))) {
-      throw new UsageError(`the plan ${wantedHash} no longer holds: the cluster has changed`);
+  let plan = first;
+  let isChange = false;
+  const onWrite = (): void => {
+    isChange = true;
+  };
+  try {
+    for (let attempt = 1; ; attempt++) {
+      // What is done meanwhile is `none` in the next plan.
+      const open = plan.Changes.filter(({ Action }) => Action !== 'none').map(signature);
+      if (wantedHash !== null && !open.every((change) => agreed.has(change))) {
+        throw new UsageError(`the plan ${wantedHash} no longer holds: the cluster has changed`);
+      }
+      try {
+        await apply(context, stack, { request, plan, changed, withRegistryAuth, onWrite });
+        return { plan, changed, isChange };
+      } catch (err) {
+        if (!(err instanceof MovedOn)) throw err;
+        if (attempt === PLANS_MAX) throw err.cause ?? err;
+        plan = await context.client.stackPlan(stack, request);
+      }
     }
-    try {
-      await apply(context, stack, { request, plan, changed, withRegistryAuth });
-      const isChange = first.Changes.some(({ Action }) => Action !== 'none');
-      return { plan, changed, isChange };
-    } catch (err) {
-      if (!(err instanceof MovedOn)) throw err;
-      if (attempt === PLANS_MAX) throw err.cause ?? err;
-      plan = await context.client.stackPlan(stack, request);
-    }
+  } catch (err) {
+    throw isChange ? new HalfApplied({ plan, changed, isChange }, err) : err;
   }
 }
 
@@ -77,12 +95,13 @@ interface ApplyWork extends Pick<ApplyOptions, 'withRegistryAuth'> {
   readonly plan: StackPlanJson;
   /** names of services are added as they are written */
   readonly changed: Set<string>;
+  readonly onWrite: () => void;
 }
 
 async function apply(
   context: CommandContext,
   stack: string,
-  { request, plan, changed, withRegistryAuth }: ApplyWork,
+  { request, plan, changed, withRegistryAuth, onWrite }: ApplyWork,
 ): Promise<void> {
   const state: ApplyState = {
     ...{ request, withRegistryAuth },
@@ -94,6 +113,7 @@ async function apply(
   };
   for (const change of plan.Changes) {
     await applyOne(context, state, change);
+    if (change.Action !== 'none') onWrite();
     if (change.Kind === 'service' && change.Action !== 'none') changed.add(change.Name);
   }
 }

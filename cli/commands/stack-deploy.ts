@@ -7,11 +7,12 @@ import {
   type Configure,
   collect,
   ExitError,
+  errorLine,
   printLine,
   UsageError,
   warnLine,
 } from './context.ts';
-import { planAndApply } from './stack-apply.ts';
+import { type Applied, HalfApplied, planAndApply } from './stack-apply.ts';
 import { type FileFlags, fileFlags, stackRequest } from './stack-files.ts';
 import { outputFlag, type PlanOutput, resolveFlag } from './stack-flags.ts';
 import { printPlan } from './stack-plan.ts';
@@ -99,8 +100,7 @@ export async function carryOut(
   request: StackRequestJson,
   options: CarryOut,
 ): Promise<void> {
-  const applied = await planAndApply(context, stack, request, options);
-  const { plan, changed, isChange } = applied;
+  const { plan, changed, isChange } = await applyOrRecord(context, stack, request, options);
   if (!isChange) printLine(context, `Nothing to do: stack ${stack} is as it is to be`);
   const record = isChange ? await keepRecord(context, stack, { request, plan, ...options }) : null;
   if (options.detach) return;
@@ -109,4 +109,26 @@ export async function carryOut(
   if (end === null) return;
   if (record) await noteResult(context, record, end);
   if (END_STATUS[end] !== 0) throw new ExitError(END_STATUS[end]);
+}
+
+/** What goes wrong half-way is a deployment, too: the history has it, and `stack rollback` goes back from it. */
+async function applyOrRecord(
+  context: CommandContext,
+  stack: string,
+  request: StackRequestJson,
+  options: CarryOut,
+): Promise<Applied> {
+  try {
+    return await planAndApply(context, stack, request, options);
+  } catch (err) {
+    if (!(err instanceof HalfApplied)) throw err;
+    try {
+      const { plan } = err.applied;
+      const record = await keepRecord(context, stack, { request, plan, ...options });
+      if (record) await noteResult(context, record, 'incomplete');
+    } catch (failure) {
+      warnLine(context, `this deployment is not in the history: ${errorLine(failure)}`);
+    }
+    throw err.cause;
+  }
 }

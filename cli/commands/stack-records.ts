@@ -32,11 +32,11 @@ export interface Deployment {
   readonly number: number;
   /** RFC 3339 */
   readonly createdAt: string;
-  /** user@manager, as the command knew them */
+  /** user@manager, as the command knew them: of a client with a certificate its name */
   readonly by: string;
   /** `deploy`, or `rollback to N` */
   readonly what: string;
-  /** how the waiting ended; '' when nobody waited */
+  /** how the waiting ended; '' when nobody waited, `incomplete` when a part could not be written */
   readonly result: string;
   readonly request: StackRequestJson;
   readonly config: SecretJson;
@@ -100,9 +100,10 @@ export async function keepRecord(
     return null;
   }
   const { SUDO_USER, USER, LOGNAME } = context.env;
+  const user = SUDO_USER || USER || LOGNAME || loginName();
   const Labels = {
     [NAMESPACE_LABEL]: stack,
-    [BY_LABEL]: `${SUDO_USER || USER || LOGNAME || loginName()}@${manager}`,
+    [BY_LABEL]: `${context.client.certificateName ?? user}@${manager}`,
     [WHAT_LABEL]: what,
   };
   const number = await createRecord(context, stack, { Labels, Data: data.toString('base64') });

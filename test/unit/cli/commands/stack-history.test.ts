@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ApiError } from '../../../../cli/client/transport.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import { history, rollback } from '../../../../cli/commands/stack-history.ts';
 import { StackWorld } from '../../../support/stack-world.ts';
@@ -67,6 +68,37 @@ describe('stack history', () => {
     expect(await rows('{{.Deployment}}')).toEqual(['1']);
     const { stderr } = await world.run(history, ['other']);
     expect(stderr).toBe('No deployment of stack other is kept\n');
+  });
+
+  test('has what went wrong half-way, and goes back from it', async () => {
+    await up('web:1');
+    writeFileSync(
+      join(cwd, 'stack.yml'),
+      'services: {web: {image: "web:2"}, db: {image: db, depends_on: [web]}}\n',
+    );
+    world.beforeCall = async (method, path) => {
+      if (method === 'POST' && path === '/services/create') throw new ApiError(500, 'no room');
+    };
+    const argv = ['-c', 'stack.yml', '--resolve-image', 'never', 'shop'];
+    expect(await world.run(deploy, argv, { cwd, env })).toMatchObject({
+      status: 1,
+      stderr: 'Error response from daemon: no room\n',
+    });
+    expect(image()).toBe('web:2');
+    expect(await rows('{{.Deployment}} {{.Result}}')).toEqual(['2 incomplete', '1']);
+    expect((await back()).status).toBe(0);
+    expect(image()).toBe('web:1');
+  });
+
+  test('does not have what came to nothing', async () => {
+    await up('web:1');
+    world.beforeCall = async (method, path) => {
+      if (method === 'POST' && path.endsWith('/update')) throw new ApiError(500, 'no room');
+    };
+    writeFileSync(join(cwd, 'stack.yml'), 'services: {web: {image: "web:2"}}\n');
+    const argv = ['-c', 'stack.yml', '--resolve-image', 'never', 'shop'];
+    expect((await world.run(deploy, argv, { cwd, env })).status).toBe(1);
+    expect(await rows('{{.Deployment}}')).toEqual(['1']);
   });
 
   test('two deployments at the same time get a number each', async () => {
