@@ -2,19 +2,8 @@
  * Every command: its words, one line about it, and where its code is. Nothing is imported until a
  * command runs, so that help is fast. Knows no flags.
  */
+import { type CommandEntry, type CommandGroup, pathOf } from './command-entry.ts';
 import type { Configure } from './commands/context.ts';
-
-export interface CommandEntry {
-  readonly summary: string;
-  readonly aliases?: readonly string[];
-  readonly load: () => Promise<Configure>;
-}
-
-export interface CommandGroup {
-  readonly summary: string;
-  readonly aliases?: readonly string[];
-  readonly commands: Readonly<Record<string, CommandEntry>>;
-}
 
 const LS = { aliases: ['list'] } as const;
 const RM = { aliases: ['remove'] } as const;
@@ -41,6 +30,7 @@ const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
 const stackDeploy = () => import('./commands/stack-deploy.ts');
+const stackPull = () => import('./commands/stack-pull.ts');
 const stackPlan = () => import('./commands/stack-plan.ts');
 const stackEvents = () => import('./commands/stack-events.ts');
 const stackHistory = () => import('./commands/stack-history.ts');
@@ -155,11 +145,19 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
         'Show what happens in a stack, on all nodes',
         async () => (await stackEvents()).events,
       ),
+      exec: entry(
+        'Run a command in tasks of a stack, on any node',
+        async () => (await serviceExec()).stackExec,
+      ),
       history: entry('List the last deployments', async () => (await stackHistory()).history),
       lint: entry('Say what becomes of each key', async () => (await stackLint()).lint),
       logs: entry('Show the logs of a stack', async () => (await logs()).stackLogs),
       ls: entry('List stacks', async () => (await stack()).ls, LS),
       ps: entry('List the tasks of a stack', async () => (await stack()).ps),
+      pull: entry(
+        'Bring the images of a stack to every node',
+        async () => (await stackPull()).stackPull,
+      ),
       rollback: entry(
         'Go back to an earlier deployment',
         async () => (await stackHistory()).rollback,
@@ -173,6 +171,10 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
         async () => (await serviceUsage()).stackStats,
       ),
       stop: entry('End the tasks of a stack, and keep it', async () => (await verbs()).stackStop),
+      top: entry(
+        'List the processes of a stack, on any node',
+        async () => (await serviceUsage()).stackTop,
+      ),
     },
   },
   network: {
@@ -395,8 +397,10 @@ const HIDDEN: Readonly<Record<string, CommandEntry>> = {
 };
 
 export interface FoundCommand {
-  /** e.g. `skep service ls` */
+  /** as it was called, e.g. `skep service ls`, `skep ps` */
   readonly words: string;
+  /** under which it stands in its group, where it has one: `service ls`, `container ls` */
+  readonly path: string;
   readonly entry: CommandEntry;
   /** what follows the command's words */
   readonly rest: readonly string[];
@@ -410,14 +414,16 @@ export function findCommand(
   const table = Object.hasOwn(HIDDEN, first) ? HIDDEN : COMMANDS;
   const single = table[first];
   if (single && Object.hasOwn(table, first)) {
-    return { words: `skep ${first}`, entry: single, rest: args.slice(1) };
+    const path = pathOf(GROUPS, single) ?? first;
+    return { words: `skep ${first}`, path, entry: single, rest: args.slice(1) };
   }
   if (!Object.hasOwn(GROUPS, first)) return null;
   const group = GROUPS[first]!;
   if (second === undefined || second.startsWith('-')) return { group: first, unknown: null };
   for (const [name, candidate] of Object.entries(group.commands)) {
     if (name !== second && !candidate.aliases?.includes(second)) continue;
-    return { words: `skep ${first} ${name}`, entry: candidate, rest: args.slice(2) };
+    const path = `${first} ${name}`;
+    return { words: `skep ${path}`, path, entry: candidate, rest: args.slice(2) };
   }
   return { group: first, unknown: second };
 }

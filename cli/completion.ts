@@ -6,20 +6,13 @@ import { Command, type Option } from 'commander';
 import { NAMESPACE_LABEL } from '../common/model/stack.ts';
 import { ContextStore, DEFAULT_CONTEXT } from './client/contexts.ts';
 import type { EngineClient } from './client/engine-client.ts';
+import { type CommandEntry, type Groups, pathOf } from './command-entry.ts';
 import type { CommandContext, Configure } from './commands/context.ts';
 import { GLOBAL_FLAGS } from './global-options.ts';
 
-interface Entry {
-  readonly summary: string;
-  readonly aliases?: readonly string[];
-  readonly load: () => Promise<Configure>;
-}
-
 export interface CompletionTables {
-  readonly groups: Readonly<
-    Record<string, { readonly summary: string; readonly commands: Readonly<Record<string, Entry>> }>
-  >;
-  readonly commands: Readonly<Record<string, Entry>>;
+  readonly groups: Groups;
+  readonly commands: Readonly<Record<string, CommandEntry>>;
 }
 
 export interface Candidate {
@@ -52,7 +45,7 @@ const OPERANDS: Readonly<Record<string, readonly Kind[]>> = {
   ...each('service', 'exec update', ['service']),
   ...each(
     'stack',
-    'deploy diff events history logs ps restart rm rollback services start stats stop',
+    'deploy diff events exec history logs ps pull restart rm rollback services start stats stop top',
     ['stack'],
   ),
   ...each('stack', 'config lint', ['file']),
@@ -168,19 +161,9 @@ async function possible(
 const summaries = (table: Readonly<Record<string, { readonly summary: string }>>): Candidate[] =>
   Object.entries(table).map(([word, { summary }]) => ({ word, about: summary }));
 
-/** Of a command that stands alone: that of its group. */
-function pathOf(groups: CompletionTables['groups'], entry: Entry): string | null {
-  for (const [group, { commands }] of Object.entries(groups)) {
-    for (const [name, one] of Object.entries(commands)) {
-      if (one === entry) return `${group} ${name}`;
-    }
-  }
-  return null;
-}
-
 interface Asked {
   readonly path: string;
-  readonly entry: Entry;
+  readonly entry: CommandEntry;
   /** words between the command and the open one */
   readonly before: readonly string[];
   readonly open: string;

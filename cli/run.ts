@@ -59,6 +59,10 @@ export async function runCommand(found: FoundCommand, parts: ProcessParts): Prom
     command.description(found.entry.summary);
     const configure = await found.entry.load();
     configure(command, context);
+    if (found.rest.includes('--help')) {
+      const { examplesText } = await import('./examples.ts');
+      command.addHelpText('after', examplesText(found.path));
+    }
     await command.parseAsync(applyBooleanValues(command, found.rest), { from: 'user' });
     return 0;
   } catch (err) {

@@ -19,7 +19,7 @@ interface AttachFlags {
 }
 
 export const attach: Configure = (command, context) => {
-  attachFlags(command)
+  attachFlags(command, context)
     .option('--no-stdin', 'do not pass standard input on')
     .argument('<container>', 'id or name')
     .action(async (ref: string, flags: AttachFlags & { readonly stdin: boolean }) => {
@@ -44,8 +44,8 @@ export const attach: Configure = (command, context) => {
 };
 
 /** Of every command that stays with a container. */
-function attachFlags(command: Command): Command {
-  return detachKeysFlag(command).option(
+function attachFlags(command: Command, context: CommandContext): Command {
+  return detachKeysFlag(command, context).option(
     '--sig-proxy',
     'pass signals on to it, unless it has a terminal',
     true,
@@ -112,7 +112,7 @@ export const start: Configure = (command, context) => {
     '--checkpoint': 'checkpoints are not supported',
     '--checkpoint-dir': 'checkpoints are not supported',
   });
-  attachFlags(command)
+  attachFlags(command, context)
     .option('-a, --attach', 'stay with it: its output, its signals, its exit status')
     .option('-i, --interactive', 'pass standard input on, and stay with it')
     .argument('<container...>', 'ids or names')

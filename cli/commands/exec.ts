@@ -8,6 +8,7 @@ import type { HijackedConnection } from '../client/transport.ts';
 import { type CommandContext, type Configure, collect, ExitError, UsageError } from './context.ts';
 import { DETACH_KEYS_DEFAULT, DetachKeys, parseDetachKeys } from './detach-keys.ts';
 import { environmentOf } from './service-create.ts';
+import { defaultDetachKeys } from './user-defaults.ts';
 
 export interface ExecFlags {
   readonly detach?: boolean;
@@ -22,7 +23,7 @@ export interface ExecFlags {
 }
 
 export const exec: Configure = (command, context) => {
-  execFlags(command)
+  execFlags(command, context)
     .passThroughOptions()
     .argument('<container>', 'id or name')
     .argument('<command...>', 'and its arguments')
@@ -36,8 +37,8 @@ export const exec: Configure = (command, context) => {
 };
 
 /** The flags of every command that runs one in a container. */
-export function execFlags(command: Command): Command {
-  return detachKeysFlag(command)
+export function execFlags(command: Command, context: CommandContext): Command {
+  return detachKeysFlag(command, context)
     .option('-d, --detach', 'do not wait')
     .option('-e, --env <key=value>', 'environment variable', collect)
     .option('--env-file <file>', 'file of environment variables', collect)
@@ -49,7 +50,8 @@ export function execFlags(command: Command): Command {
 }
 
 /** Of every command that passes a terminal on. */
-export function detachKeysFlag(command: Command): Command {
+export function detachKeysFlag(command: Command, context: CommandContext): Command {
+  defaultDetachKeys(command, context);
   return command.option('--detach-keys <keys>', `default: ${DETACH_KEYS_DEFAULT}`);
 }
 

@@ -25,6 +25,7 @@ import {
 import { registryAuthFor } from './credentials.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 const NONE = '<none>';
 
@@ -38,6 +39,7 @@ interface ListFlags {
 }
 
 export const ls: Configure = (command, context) => {
+  defaultFormat(command, context, 'imagesFormat');
   refuseFlags(command, { '--tree': 'images are listed by their names' });
   command
     .argument('[repository[:tag]]', 'only these', '')
@@ -137,22 +139,31 @@ export const pull: Configure = (command, context) => {
     .argument('<image>', 'name, with a tag or digest')
     .option('--all-platforms', 'also the images of other platforms, to push or save them all')
     .option('-q, --quiet', 'no progress')
-    .action(async (name: string, { quiet, allPlatforms }: PullFlags) => {
-      const given = parseImageReference(name);
-      const reference = withDefaultTag(given);
-      if (given.tag === null && given.digest === null && !quiet) {
+    .action(async (name: string, flags: PullFlags) => {
+      const { tag, digest } = parseImageReference(name);
+      if (tag === null && digest === null && !flags.quiet) {
         printLine(context, 'Using default tag: latest');
       }
-      const repository = familiarRepository(reference);
-      const tag = reference.digest ?? reference.tag ?? 'latest';
-      const auth = await registryAuthFor(context, name);
-      const lines = context.client.imagePull(repository, tag, auth, allPlatforms);
-      await showProgress(context, lines, quiet ?? false);
-      const { domain, path } = reference;
-      const full = `${domain}/${path}`;
-      printLine(context, reference.digest === null ? `${full}:${tag}` : `${full}@${tag}`);
+      printLine(context, await pullImage(context, name, flags));
     });
 };
+
+/** The full name of what was pulled. */
+export async function pullImage(
+  context: CommandContext,
+  name: string,
+  { quiet = false, allPlatforms = false }: PullFlags,
+): Promise<string> {
+  const reference = withDefaultTag(parseImageReference(name));
+  const tag = reference.digest ?? reference.tag ?? 'latest';
+  const auth = await registryAuthFor(context, name);
+  const repository = familiarRepository(reference);
+  const lines = context.client.imagePull(repository, tag, auth, allPlatforms);
+  await showProgress(context, lines, quiet);
+  const { domain, path } = reference;
+  const full = `${domain}/${path}`;
+  return reference.digest === null ? `${full}:${tag}` : `${full}@${tag}`;
+}
 
 /** Without a terminal each step of a layer is a line, and the counting in between none. */
 export async function showProgress(

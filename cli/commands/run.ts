@@ -42,7 +42,7 @@ export const create: Configure = (command, context) => {
 
 export const run: Configure = (command, context) => {
   containerFlags(command);
-  detachKeysFlag(command)
+  detachKeysFlag(command, context)
     .option('-d, --detach', 'print its id and do not wait')
     .option('--sig-proxy', 'pass signals on to it, unless it has a terminal', true)
     .passThroughOptions()

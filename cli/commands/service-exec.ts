@@ -1,5 +1,5 @@
 /**
- * `skep service exec`: a command in the container of a service's task, or of all its tasks, on whatever nodes they
+ * `skep service exec` and `skep stack exec`: a command in the container of a service's task, or of all its tasks, on whatever nodes they
  * run. Its exit status becomes ours; of several the highest.
  */
 import { Writable } from 'node:stream';
@@ -14,6 +14,7 @@ import { type ExecFlags, execFlags, requireTerminal, runExec } from './exec.ts';
 import { inParallel } from './parallel.ts';
 import { environmentOf } from './service-create.ts';
 import { runningSeats } from './service-seats.ts';
+import { inStack } from './stack.ts';
 
 interface ServiceExecFlags extends ExecFlags {
   readonly all?: boolean;
@@ -25,17 +26,36 @@ const AT_ONCE_MAX = 16;
 const LINE_BYTES_MAX = 64 * 1024;
 
 export const serviceExec: Configure = (command, context) => {
-  execFlags(command)
+  execFlags(command, context)
     .argument('<service>', 'name or id, with .SLOT (or .NODE of a global service) for one task')
     .argument('<command...>', 'after --, so that its flags are its own')
     .option('--all', 'in every running task, each line with its name')
-    .action(async (ref: string, words: readonly string[], flags: ServiceExecFlags) => {
-      const status = flags.all
-        ? await runInAll(context, ref, words, flags)
-        : await runInOne(context, ref, words, flags);
-      if (status !== 0) throw new ExitError(status);
-    });
+    .action((ref: string, words: readonly string[], flags: ServiceExecFlags) =>
+      runIn(context, ref, words, flags),
+    );
 };
+
+export const stackExec: Configure = (command, context) => {
+  execFlags(command, context)
+    .argument('<stack>', 'name of the stack')
+    .argument('<service>', 'without the name of the stack before it; with .SLOT for one task')
+    .argument('<command...>', 'after --, so that its flags are its own')
+    .option('--all', 'in every running task, each line with its name')
+    .action((stack: string, ref: string, words: readonly string[], flags: ServiceExecFlags) =>
+      runIn(context, inStack(stack, ref), words, flags),
+    );
+};
+
+async function runIn(
+  context: CommandContext,
+  ref: string,
+  words: readonly string[],
+  flags: ServiceExecFlags,
+): Promise<void> {
+  const run = flags.all ? runInAll : runInOne;
+  const status = await run(context, ref, words, flags);
+  if (status !== 0) throw new ExitError(status);
+}
 
 async function runInOne(
   context: CommandContext,

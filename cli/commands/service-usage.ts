@@ -1,4 +1,4 @@
-/** `skep service stats|top` and `skep stack stats`: what tasks use and which processes they have, wherever they run. */
+/** `skep service|stack stats|top`: what tasks use and which processes they have, wherever they run. */
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import type { ProcessTableJson } from '../client/container-calls.ts';
 import { type Listing, renderListing } from '../output/listing.ts';
@@ -79,33 +79,56 @@ async function stackSeats(context: CommandContext, stack: string): Promise<reado
     .flatMap((service) => seatsOf(service, byService.get(service.ID) ?? [], nodes));
 }
 
+const PS_OPTIONS = 'as those of ps, e.g. -eo pid,comm';
+
 export const serviceTop: Configure = (command, context) => {
   command
     .passThroughOptions()
     .argument('<service>', 'name or id, with .SLOT (or .NODE of a global service) for one task')
-    .argument('[ps-options...]', 'as those of ps, e.g. -eo pid,comm')
+    .argument('[ps-options...]', PS_OPTIONS)
     .action(async (ref: string, words: readonly string[]) => {
       const seats = await runningSeats(context, ref);
       if (seats.length === 0) throw new UsageError(`${ref} has no running task`);
-      const tables = new Map<Seat, ProcessTableJson>();
-      let failed = false;
-      await inParallel(seats, AT_ONCE_MAX, async (seat) => {
-        try {
-          tables.set(seat, await context.client.containerTop(seat.containerId, words.join(' ')));
-        } catch (err) {
-          if (context.signal.aborted) throw err;
-          failed = true;
-          warnLine(context, `${seat.name}: ${errorLine(err)}`);
-        }
-      });
-      const [first] = tables.values();
-      if (first) {
-        const rows = seats.flatMap((seat) => {
-          const processes = tables.get(seat)?.Processes ?? [];
-          return processes.map((row) => [seat.name, seat.node, ...row]);
-        });
-        context.stdout.write(renderTable([['TASK', 'NODE', ...first.Titles], ...rows]));
-      }
-      if (failed) throw new ExitError(1);
+      await printProcesses(context, seats, words);
     });
 };
+
+export const stackTop: Configure = (command, context) => {
+  command
+    .passThroughOptions()
+    .argument('<stack>', 'name of the stack')
+    .argument('[ps-options...]', PS_OPTIONS)
+    .action(async (stack: string, words: readonly string[]) => {
+      const seats = await stackSeats(context, stack);
+      if (seats.length === 0) throw new UsageError(`nothing runs in stack: ${stack}`);
+      await printProcesses(context, seats, words);
+    });
+};
+
+/** What a node does not say is told on standard error. Throws `ExitError` then. */
+async function printProcesses(
+  context: CommandContext,
+  seats: readonly Seat[],
+  words: readonly string[],
+): Promise<void> {
+  const tables = new Map<Seat, ProcessTableJson>();
+  let failed = false;
+  await inParallel(seats, AT_ONCE_MAX, async (seat) => {
+    try {
+      tables.set(seat, await context.client.containerTop(seat.containerId, words.join(' ')));
+    } catch (err) {
+      if (context.signal.aborted) throw err;
+      failed = true;
+      warnLine(context, `${seat.name}: ${errorLine(err)}`);
+    }
+  });
+  const [first] = tables.values();
+  if (first) {
+    const rows = seats.flatMap((seat) => {
+      const processes = tables.get(seat)?.Processes ?? [];
+      return processes.map((row) => [seat.name, seat.node, ...row]);
+    });
+    context.stdout.write(renderTable([['TASK', 'NODE', ...first.Titles], ...rows]));
+  }
+  if (failed) throw new ExitError(1);
+}

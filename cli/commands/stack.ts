@@ -18,10 +18,16 @@ import {
 import { listServices } from './service.ts';
 import { waitForTasks } from './task-wait.ts';
 import { listTasks, type TaskListFlags } from './tasks.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 /** The filter for everything that belongs to a stack. */
 export function ofStack(stack: string): { readonly label: readonly string[] } {
   return { label: [`${NAMESPACE_LABEL}=${stack}`] };
+}
+
+/** The full name of one of its services, whichever of both was said. */
+export function inStack(stack: string, service: string): string {
+  return service.startsWith(`${stack}_`) ? service : `${stack}_${service}`;
 }
 
 function withStack(
@@ -63,6 +69,7 @@ export const ls: Configure = (command, context) => {
 };
 
 export const services: Configure = (command, context) => {
+  defaultFormat(command, context, 'servicesFormat');
   command
     .argument('<stack>', 'name of the stack')
     .option('-f, --filter <name=value>', 'id, label, name', collect)
@@ -80,6 +87,7 @@ export const services: Configure = (command, context) => {
 };
 
 export const ps: Configure = (command, context) => {
+  defaultFormat(command, context, 'tasksFormat');
   command
     .argument('<stack>', 'name of the stack')
     .option('-f, --filter <name=value>', 'desired-state, id, name, node', collect)

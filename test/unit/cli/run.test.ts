@@ -11,7 +11,10 @@ import { runCommand } from '../../../cli/run.ts';
 async function run(configure: Configure, rest: readonly string[]) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const status = await runCommand(
-    { words: 'skep try', rest, entry: { summary: 'Try it', load: async () => configure } },
+    {
+      ...{ words: 'skep try', path: 'service ls', rest },
+      entry: { summary: 'Try it', load: async () => configure },
+    },
     {
       address: () => ({ host: 'unix:///nowhere.sock', tls: null }),
       stdout,
@@ -115,6 +118,7 @@ describe('running a command', () => {
     const { status, stdout, stderr } = await run(echo(false), ['--help']);
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/Usage: skep try/);
+    expect(stdout).toMatch(/\nExamples:\n {2}# All services\n {2}skep service ls\n\n {2}# /);
   });
 
   test.each([access, readFile])('a file that is not there is named: %o', async (call) => {

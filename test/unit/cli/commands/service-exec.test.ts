@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
-import { serviceExec } from '../../../../cli/commands/service-exec.ts';
+import { serviceExec, stackExec } from '../../../../cli/commands/service-exec.ts';
 import { containerIdOf } from '../../../../common/model/container-id.ts';
 import { frame } from '../../../../daemon/engineapi/frames.ts';
 import { idOf } from '../../../support/builders.ts';
@@ -43,7 +43,8 @@ function engine(tasks: readonly Task[], output: (place: number) => readonly Buff
   const ran: Ran[] = [];
   const fake: FakeEngine = {
     service: async (ref: string) => {
-      if (!['web', 'agent'].includes(ref)) throw new ApiError(404, `service ${ref} not found`);
+      if (!['web', 'agent', 'shop_web'].includes(ref))
+        throw new ApiError(404, `service ${ref} not found`);
       return { ID: `id-of-${ref}`, Spec: { Name: ref } };
     },
     tasks: async (filters: object) => {
@@ -177,6 +178,28 @@ describe('skep service exec --all', () => {
       ...Array(3).fill(64 * 1024 + 'web.2 | '.length),
       8 * 1024 + 'web.2 | '.length,
       0,
+    ]);
+  });
+});
+
+describe('skep stack exec', () => {
+  test.each(['web.2', 'shop_web.2'])('finds %s among the services of the stack', async (name) => {
+    const { fake, ran } = engine(WEB, says('task'));
+    const argv = ['shop', name, '--', 'ls', '--all'];
+    const result = await runCommand(stackExec, argv, { engine: fake });
+    expect(result).toEqual({ status: 0, stdout: 'task 0\n', stderr: '' });
+    expect(ran).toMatchObject([
+      { container: containerOf(WEB[0]!), request: { Cmd: ['ls', '--all'] } },
+    ]);
+  });
+
+  test('runs in all tasks, and says which of them said what', async () => {
+    const { fake } = engine(WEB.slice(0, 2), says('task'));
+    const argv = ['--all', 'shop', 'web', '--', 'id'];
+    const { status, stdout } = await runCommand(stackExec, argv, { engine: fake });
+    expect([status, stdout.split('\n').sort()]).toEqual([
+      1,
+      ['', 'shop_web.1 | task 1', 'shop_web.2 | task 0'],
     ]);
   });
 });

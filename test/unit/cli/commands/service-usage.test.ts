@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
-import { serviceStats, serviceTop, stackStats } from '../../../../cli/commands/service-usage.ts';
+import {
+  serviceStats,
+  serviceTop,
+  stackStats,
+  stackTop,
+} from '../../../../cli/commands/service-usage.ts';
 import { type FakeEngine, runCommand } from '../../../support/cli-command.ts';
 
 const task = (ServiceID: string, Slot: number, NodeID: string, State = 'running') => ({
@@ -77,6 +82,14 @@ test('service top says which task each process is of', async () => {
   ]);
 });
 
+test('stack top has the processes of all its services', async () => {
+  const { stdout } = await runCommand(stackTop, ['shop', '-o', 'pid'], { engine });
+  expect(cells(stdout).map(([task]) => task)).toEqual([
+    'TASK',
+    ...['shop_db.1', 'shop_web.1', 'shop_web.2'].flatMap((task) => [task, task]),
+  ]);
+});
+
 test('what runs nowhere is told', async () => {
   const none = { ...engine, tasks: async () => [] };
   expect((await runCommand(serviceTop, ['shop_db'], { engine: none })).stderr).toBe(
@@ -103,4 +116,25 @@ test('a node that does not answer does not hide the others', async () => {
     'shop_web.1: Error response from daemon: no answer\n',
   ]);
   expect(cells(result.stdout)[1]).toEqual(['shop_web.2', 'host-1', '7']);
+});
+
+test.each([
+  ['in a pipe once', undefined, 1],
+  ['below each table that is drawn over the last', { columns: 80, rows: 24 }, 3],
+])('what a node does not say is told %s', async (_, terminal, times) => {
+  const ended = new AbortController();
+  let samples = 0;
+  const silent: FakeEngine = {
+    ...engine,
+    services: async () => [services[1]],
+    containerStats: async () => {
+      if (++samples > 3) ended.abort(new Error('the end'));
+      throw new ApiError(503, 'no answer');
+    },
+  };
+  const world = { engine: silent, signal: ended.signal, ...(terminal && { terminal }) };
+  const { stderr } = await runCommand(serviceStats, ['shop_db'], world);
+  expect(stderr).toBe(
+    `${'shop_db.1: Error response from daemon: no answer\n'.repeat(times)}the end\n`,
+  );
 });
