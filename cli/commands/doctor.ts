@@ -6,6 +6,7 @@ import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { InfoJson } from '../../common/model/engine-json/system.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { isLocalHost } from '../client/endpoint.ts';
+import { paintFor } from '../output/palette.ts';
 import { renderTable } from '../output/table.ts';
 import {
   type CommandContext,
@@ -41,7 +42,9 @@ export const doctor: Configure = (command, context) => {
       const findings = isHere
         ? await lookHere(context, cluster, dataDir)
         : [notLookedAt(host), ...judgeCluster({ ...cluster, paths: [] })];
-      context.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : report(findings));
+      context.stdout.write(
+        json ? `${JSON.stringify(findings, null, 2)}\n` : report(context, findings),
+      );
       if (findings.some(({ level }) => level === 'fail')) throw new ExitError(1);
     });
 };
@@ -101,8 +104,10 @@ async function askDaemon(context: CommandContext): Promise<ClusterFacts> {
 }
 
 const WORDS = { ok: 'ok', warn: 'warning', fail: 'FAILED' } as const;
+const TONES = { ok: 'good', warning: 'caution', FAILED: 'bad' } as const;
 
-function report(findings: readonly Finding[]): string {
+function report({ stdout, env }: CommandContext, findings: readonly Finding[]): string {
+  const paint = paintFor(stdout, env);
   const lines = findings.flatMap(({ level, check, text, remedy }) => [
     [WORDS[level], check, text],
     ...(remedy === '' ? [] : [['', '', `-> ${remedy}`]]),
@@ -112,5 +117,8 @@ function report(findings: readonly Finding[]): string {
   const [fails, warnings] = [count('fail'), count('warn')];
   const summary =
     fails + warnings === 0 ? 'All is well.' : `${fails} failed, ${warnings} warnings.`;
-  return `${renderTable(lines)}\n${summary}\n`;
+  const table = renderTable(lines).replace(/^(ok|warning|FAILED)(?= )/gm, (word) =>
+    paint(word, TONES[word as keyof typeof TONES]),
+  );
+  return `${table}\n${summary}\n`;
 }

@@ -4,6 +4,7 @@ import type { Fact, FactKind } from '../compose/judge.ts';
 import { type LintReport, lintStack, loadStackModel } from '../compose/load-stack.ts';
 import { printModel } from '../compose/print.ts';
 import { type Problem, StackFileError } from '../compose/problems.ts';
+import { paintFor, type Tone } from '../output/palette.ts';
 import {
   type CommandContext,
   type Configure,
@@ -48,9 +49,11 @@ function lintReport(request: Parameters<typeof lintStack>[0]): LintReport {
 function textReport(context: CommandContext, { facts, problems, warnings }: LintReport): void {
   const rows = facts.map((fact) => [placeOf(fact), fact.kind, fact.path, fact.text] as const);
   const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
-  for (const row of rows) {
-    const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
-    printLine(context, cells.join('  ').trimEnd());
+  const paint = paintFor(context.stdout, context.env);
+  for (const [place, kind, path, text] of rows) {
+    const [before, verdict, name] = [place, kind, path].map((cell, at) => cell.padEnd(widths[at]!));
+    const toned = paint(verdict!, TONES[kind]);
+    printLine(context, `${before}  ${toned}  ${name}  ${text}`.trimEnd());
   }
   if (facts.length > 0) printLine(context, countsLine(facts));
   for (const warning of warnings) warnLine(context, warning);
@@ -66,6 +69,16 @@ const KINDS: readonly FactKind[] = [
   'merged',
   'extension',
 ];
+
+const TONES: Readonly<Record<FactKind, Tone>> = {
+  honoured: 'good',
+  mapped: 'good',
+  ignored: 'caution',
+  refused: 'bad',
+  replaced: 'faint',
+  merged: 'faint',
+  extension: 'faint',
+};
 
 function countsLine(facts: readonly Fact[]): string {
   return KINDS.map((kind) => [facts.filter((fact) => fact.kind === kind).length, kind] as const)

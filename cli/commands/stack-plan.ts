@@ -1,6 +1,7 @@
 /** `skep stack diff`, and the plan as people read it. */
 import type { StackChangeJson, StackPlanJson } from '../../common/model/engine-json/stack.ts';
 import { loadStack } from '../compose/load-stack.ts';
+import { type Paint, paintFor, type Tone } from '../output/palette.ts';
 import { type CommandContext, type Configure, collect, ExitError, warnLine } from './context.ts';
 import { type FileFlags, fileFlags, stackRequest } from './stack-files.ts';
 import { outputFlag, type PlanOutput, resolveFlag } from './stack-flags.ts';
@@ -46,7 +47,8 @@ export const diff: Configure = (command, context) => {
 };
 
 export function printPlan(context: CommandContext, plan: StackPlanJson, output: PlanOutput): void {
-  const text = output === 'json' ? JSON.stringify(plan, null, 2) : planText(plan);
+  const paint = paintFor(context.stdout, context.env);
+  const text = output === 'json' ? JSON.stringify(plan, null, 2) : planText(plan, paint);
   context.stdout.write(`${text}\n`);
 }
 
@@ -58,21 +60,32 @@ const SIGNS: Readonly<Record<StackChangeJson['Action'], string>> = {
   none: '=',
 };
 
+const TONES: Readonly<Record<StackChangeJson['Action'], Tone>> = {
+  create: 'good',
+  update: 'caution',
+  replace: 'caution',
+  remove: 'bad',
+  none: 'plain',
+};
+
 /** One line for each change; what stays as it is only where there is something to say of it. */
-export function planText({ Name, Hash, Changes }: StackPlanJson): string {
+function planText({ Name, Hash, Changes }: StackPlanJson, paint: Paint): string {
   const shown = Changes.filter(({ Action, Note }) => Action !== 'none' || Note !== '');
   const widths = [
     Math.max(0, ...shown.map(({ Kind }) => Kind.length)),
     Math.max(0, ...shown.map(({ Object: name }) => name.length)),
   ];
   const lines = shown.flatMap((change) => [
-    [
-      `  ${SIGNS[change.Action]} ${change.Kind.padEnd(widths[0]!)}`,
-      change.Object.padEnd(widths[1]!),
-      effectText(change),
-    ]
-      .join('  ')
-      .trimEnd(),
+    paint(
+      [
+        `  ${SIGNS[change.Action]} ${change.Kind.padEnd(widths[0]!)}`,
+        change.Object.padEnd(widths[1]!),
+        effectText(change),
+      ]
+        .join('  ')
+        .trimEnd(),
+      TONES[change.Action],
+    ),
     ...landingLines(change).map((line) => `${' '.repeat(widths[0]! + 6)}${line}`),
   ]);
   return [`Stack ${Name}: ${summary(Changes)}`, ...lines, `Plan ${Hash}`].join('\n');

@@ -7,6 +7,7 @@ import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { framesOf } from '../client/frames.ts';
 import { parseDurationNanos } from '../compose/values.ts';
+import { type Paint, paintFor, type Tone } from '../output/palette.ts';
 import { ellipsis } from '../output/table.ts';
 import { Changes } from './changes.ts';
 import { type CommandContext, flag, printLine, warnLine } from './context.ts';
@@ -201,6 +202,7 @@ class Picture {
   readonly #context: CommandContext;
   readonly #stack: string;
   readonly #isTerminal: boolean;
+  readonly #paint: Paint;
   readonly #said = new Map<string, string>();
   #drawn = 0;
 
@@ -208,6 +210,7 @@ class Picture {
     this.#context = context;
     this.#stack = stack;
     this.#isTerminal = context.stdout.isTTY ?? false;
+    this.#paint = paintFor(context.stdout, context.env);
   }
 
   show(progress: readonly Watched[]): void {
@@ -226,7 +229,7 @@ class Picture {
     printLine(this.#context, `${name}: ${line}`);
   }
 
-  #draw(lines: readonly string[]): void {
+  #draw(lines: readonly TreeLine[]): void {
     const { stdout } = this.#context;
     const width = stdout.columns ?? 80;
     // What does not fit cannot be drawn over: the last lines are the ones that are left out.
@@ -234,9 +237,11 @@ class Picture {
     const shown =
       lines.length <= height
         ? lines
-        : [...lines.slice(0, height - 1), `   and ${lines.length - height + 1} more`];
+        : [...lines.slice(0, height - 1), plainLine(`   and ${lines.length - height + 1} more`)];
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
-    const body = shown.map((line) => `\x1b[2K${line.slice(0, width - 1)}\n`).join('');
+    const body = shown
+      .map(({ text, tone }) => `\x1b[2K${this.#paint(text.slice(0, width - 1), tone)}\n`)
+      .join('');
     stdout.write(`${up}\x1b[J${body}`);
     this.#drawn = shown.length;
   }
@@ -247,14 +252,38 @@ function lineOf({ state, ready, wanted, text, isStable }: Watched): string {
   return `${ready}/${wanted} ${ellipsis(words.replaceAll('\n', ' '), TEXT_CHARS_MAX)}`;
 }
 
+interface TreeLine {
+  readonly text: string;
+  readonly tone: Tone;
+}
+
+const plainLine = (text: string): TreeLine => ({ text, tone: 'plain' });
+
+function toneOf({ state, isStable }: Watched): Tone {
+  switch (state) {
+    case 'up':
+      return isStable ? 'good' : 'plain';
+    case 'failed':
+      return 'bad';
+    case 'unplaced':
+    case 'rolled-back':
+      return 'caution';
+    case 'moving':
+    case 'held':
+      return 'plain';
+  }
+}
+
 /** Those that still want something first, so that a small terminal shows them. */
-export function treeLines(stack: string, progress: readonly Watched[]): string[] {
+function treeLines(stack: string, progress: readonly Watched[]): TreeLine[] {
   const up = progress.filter(({ state, isStable }) => state === 'up' && isStable);
   const order = [...progress.filter((one) => !up.includes(one)), ...up];
   const width = Math.max(0, ...order.map(({ name }) => name.length));
   const branches = order.map((one, at) => {
     const branch = at === order.length - 1 ? '└─' : '├─';
-    return `${branch} ${one.name.padEnd(width)}  ${lineOf(one)}`;
+    const text = `${branch} ${one.name.padEnd(width)}  ${lineOf(one)}`;
+    return { text, tone: toneOf(one) };
   });
-  return [`Stack ${stack}: ${up.length} of ${progress.length} services are up`, ...branches];
+  const heading = `Stack ${stack}: ${up.length} of ${progress.length} services are up`;
+  return [plainLine(heading), ...branches];
 }

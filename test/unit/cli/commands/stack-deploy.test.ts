@@ -545,7 +545,7 @@ describe('on a terminal', () => {
   test('one tree of all services is drawn over, what is not up yet above', async () => {
     write(FILE);
     const terminal = { columns: 200, rows: 50 };
-    const { stdout } = await world.run(deploy, argv(), { cwd, terminal });
+    const { stdout } = await world.run(deploy, argv(), { cwd, terminal, env: { NO_COLOR: '1' } });
     expect(screenOf(stdout).slice(-3)).toEqual([
       'Stack shop: 2 of 2 services are up',
       '├─ shop_db   1/1 running, converged',
@@ -556,11 +556,22 @@ describe('on a terminal', () => {
     expect(moments.some((moment) => moment.includes('0 of 2 services are up'))).toBe(true);
   });
 
+  test('what is up is green, and what changes is yellow in a plan', async () => {
+    write(FILE);
+    const terminal = { columns: 200, rows: 50 };
+    const { stdout } = await world.run(deploy, argv(), { cwd, terminal });
+    expect(stdout).toContain('\x1b[32m└─ shop_web  2/2 running, converged\x1b[39m\n');
+    write(FILE.replace('db:1', 'db:2'));
+    const plan = await world.run(deploy, argv('--plan'), { cwd, terminal });
+    expect(plan.stdout).toMatch(/^\x1b\[33m {2}! service {2}shop_db .*\x1b\[39m$/m);
+    expect((await world.run(deploy, argv('--plan'), { cwd })).stdout).not.toContain('\x1b');
+  });
+
   test('a small one shows as much as it has room for', async () => {
     const names = Array.from({ length: 12 }, (_, at) => `service-${at + 10}`);
     write(`services:\n${names.map((name) => `  ${name}: {image: web}\n`).join('')}`);
     const terminal = { columns: 30, rows: 8 };
-    const { stdout } = await world.run(deploy, argv(), { cwd, terminal });
+    const { stdout } = await world.run(deploy, argv(), { cwd, terminal, env: { NO_COLOR: '1' } });
     const screen = screenOf(stdout).slice(-7);
     expect(screen[0]).toBe('Stack shop: 12 of 12 services');
     expect(screen[6]).toBe('   and 7 more');
