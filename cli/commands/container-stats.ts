@@ -4,12 +4,14 @@ import { renderTable } from '../output/table.ts';
 import { type Configure, filterMap } from './context.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 import { follow, type Measured, type StatsFlags, statsFlags } from './usage.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 interface ContainerStatsFlags extends StatsFlags {
   readonly all?: boolean;
 }
 
 export const stats: Configure = (command, context) => {
+  defaultFormat(command, context, 'statsFormat');
   statsFlags(command)
     .option('-a, --all', 'also those that do not run')
     .argument('[container...]', 'ids or names; default: all that run')

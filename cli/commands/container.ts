@@ -8,6 +8,7 @@ import { ago, goTime, humanSize } from '../output/units.ts';
 import { type Configure, collect, filterMap, unsigned } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS, shortImage } from './tasks.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 const COMMAND_CHARS_MAX = 20;
 const MOUNT_CHARS_MAX = 15;
@@ -27,6 +28,7 @@ interface PsFlags {
 }
 
 export const ps: Configure = (command, context) => {
+  defaultFormat(command, context, 'psFormat');
   command
     .option('-a, --all', 'also those that do not run')
     .option('-f, --filter <name=value>', FILTERS, collect)

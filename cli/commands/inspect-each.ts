@@ -4,6 +4,7 @@ import { renderInspect } from '../output/listing.ts';
 import { type CommandContext, ExitError, errorLine, warnLine } from './context.ts';
 
 export interface InspectFlags {
+  /** `pretty` says the same as `--pretty` */
   readonly format?: string;
   readonly pretty?: boolean;
 }
@@ -12,8 +13,8 @@ export interface Inspected<T> {
   /** what one of them is called */
   readonly noun: string;
   readonly find: (ref: string) => Promise<T>;
-  /** for `--pretty`, where there is such a flag */
-  readonly pretty?: (object: T) => string | Promise<string>;
+  /** for `--pretty`, where there is such a flag: of all at once, one text each */
+  readonly pretty?: (objects: readonly T[]) => readonly string[] | Promise<readonly string[]>;
 }
 
 /** Throws `ExitError` when one was not found. */
@@ -33,8 +34,8 @@ export async function inspectEach<T>(
     }
   }
   const text =
-    isPretty && pretty
-      ? (await Promise.all(found.map(pretty))).join('\n')
+    pretty && (isPretty || format === 'pretty')
+      ? (await pretty(found)).join('\n')
       : renderInspect(found, format);
   context.stdout.write(text);
   for (const line of missing) warnLine(context, line);

@@ -1,4 +1,5 @@
 /** `skep network ...`. */
+import { Option } from 'commander';
 import type { IpamConfigJson } from '../../common/model/engine-json/network.ts';
 import { hasStatus } from '../client/transport.ts';
 import { labelFields } from '../output/labels.ts';
@@ -18,6 +19,7 @@ import {
 } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 interface ListFlags {
   readonly filter?: readonly string[];
@@ -27,6 +29,7 @@ interface ListFlags {
 }
 
 export const ls: Configure = (command, context) => {
+  defaultFormat(command, context, 'networksFormat');
   command
     .option('-f, --filter <name=value>', 'dangling, driver, id, label, name, scope, type', collect)
     .option('--format <template>', 'table, json or a template')
@@ -67,9 +70,11 @@ interface CreateFlags {
   readonly ipRange?: readonly string[];
   readonly ipamDriver: string;
   readonly ipamOpt?: readonly string[];
+  readonly ipv4: boolean;
   readonly ipv6?: boolean;
   readonly label?: readonly string[];
   readonly opt?: readonly string[];
+  readonly scope?: string;
   readonly subnet?: readonly string[];
 }
 
@@ -77,8 +82,6 @@ export const create: Configure = (command, context) => {
   refuseFlags(command, {
     '--config-from': 'config-only networks are not supported yet',
     '--config-only': 'config-only networks are not supported yet',
-    '--scope': 'the scope follows from the driver',
-    '--ipv4': 'networks have IPv4 always',
   });
   command
     .argument('<name>', 'of the network')
@@ -91,11 +94,23 @@ export const create: Configure = (command, context) => {
     .option('--ip-range <cidr>', 'where addresses come from', collect)
     .option('--ipam-driver <driver>', 'of address management', 'default')
     .option('--ipam-opt <key=value>', 'of address management', collect)
+    .option('--ipv4', 'IPv4; a network has it always', true)
     .option('--ipv6', 'also IPv6')
     .option('--label <key=value>', 'of the network', collect)
     .option('-o, --opt <key=value>', 'of the driver', collect)
+    .addOption(
+      new Option('--scope <scope>', 'follows from the driver: overlay is of the swarm').choices([
+        'swarm',
+        'local',
+      ]),
+    )
     .option('--subnet <cidr>', 'of the network', collect)
     .action(async (name: string, flags: CreateFlags) => {
+      if (!flags.ipv4) throw new UsageError('--ipv4=false: a network has IPv4 always');
+      const scope = flags.driver === 'overlay' ? 'swarm' : 'local';
+      if (flags.scope !== undefined && flags.scope !== scope) {
+        throw new UsageError(`--scope ${flags.scope}: networks of ${flags.driver} are ${scope}`);
+      }
       const { Id, Warning } = await context.client.networkCreate({
         Name: name,
         Driver: flags.driver,

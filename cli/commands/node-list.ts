@@ -6,6 +6,7 @@ import { naturalCompare } from '../output/table.ts';
 import { type Configure, collect, filterMap } from './context.ts';
 import { resolveNode } from './node.ts';
 import { listTasks, type TaskListFlags } from './tasks.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
 
@@ -29,6 +30,7 @@ interface ListFlags {
 }
 
 export const ls: Configure = (command, context) => {
+  defaultFormat(command, context, 'nodesFormat');
   command
     .option('-f, --filter <name=value>', 'id, label, node.label, membership, name, role', collect)
     .option('--format <template>', 'table, json or a template')
@@ -73,6 +75,7 @@ export const ls: Configure = (command, context) => {
 };
 
 export const ps: Configure = (command, context) => {
+  defaultFormat(command, context, 'tasksFormat');
   command
     .argument('[node...]', 'ids, names or self', ['self'])
     .option('-f, --filter <name=value>', 'desired-state, id, label, name, node, service', collect)

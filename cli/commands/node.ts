@@ -30,7 +30,7 @@ export const inspect: Configure = (command, context) => {
       inspectEach(context, refs, flags, {
         noun: 'node',
         find: (ref) => resolveNode(context, ref),
-        pretty: prettyNode,
+        pretty: (nodes) => nodes.map(prettyNode),
       }),
     );
 };

@@ -19,6 +19,7 @@ import {
   UsageError,
 } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 type Kind = 'secrets' | 'configs';
 
@@ -66,6 +67,7 @@ interface ListFlags {
 
 function ls(kind: Kind): Configure {
   return (command, context) => {
+    defaultFormat(command, context, kind === 'secrets' ? 'secretFormat' : 'configFormat');
     command
       .option('-f, --filter <name=value>', 'id, label, name', collect)
       .option('--format <template>', 'table, json or a template')
@@ -106,7 +108,7 @@ function inspect(kind: Kind): Configure {
         inspectEach(context, refs, flags, {
           noun: nounOf(kind),
           find: (ref) => context.client.secret(kind, ref),
-          pretty,
+          pretty: (objects) => objects.map(pretty),
         }),
       );
   };

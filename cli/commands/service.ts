@@ -18,6 +18,7 @@ import { waitForService, waitForServices } from './converge.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { prettyService } from './service-pretty.ts';
 import { listTasks, SHORT_ID_CHARS, shortImage, type TaskListFlags } from './tasks.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 export function modeName({ Mode }: ServiceSpecJson): string {
   if (Mode?.Global) return 'global';
@@ -71,6 +72,7 @@ interface ListFlags {
 }
 
 export const ls: Configure = (command, context) => {
+  defaultFormat(command, context, 'servicesFormat');
   command
     .option('-f, --filter <name=value>', 'id, label, mode, name', collect)
     .option('--format <template>', 'table, json or a template')
@@ -82,6 +84,7 @@ export const ls: Configure = (command, context) => {
 };
 
 export const ps: Configure = (command, context) => {
+  defaultFormat(command, context, 'tasksFormat');
   command
     .argument('<service...>', 'ids or names')
     .option('-f, --filter <name=value>', 'desired-state, id, name, node', collect)
@@ -135,6 +138,7 @@ async function withSelf(
 }
 
 export const inspect: Configure = (command, context) => {
+  defaultFormat(command, context, 'serviceInspectFormat');
   command
     .argument('<service...>', 'ids or names')
     .option('-f, --format <template>', 'json or a template')
@@ -143,9 +147,10 @@ export const inspect: Configure = (command, context) => {
       inspectEach(context, refs, flags, {
         noun: 'service',
         find: (ref) => context.client.service(ref, true),
-        pretty: async (service) => {
+        pretty: async (services) => {
           const networks = await context.client.networks({ scope: ['swarm'] });
-          return prettyService(service, new Map(networks.map(({ Id, Name }) => [Id, Name])));
+          const names = new Map(networks.map(({ Id, Name }) => [Id, Name]));
+          return services.map((service) => prettyService(service, names));
         },
       }),
     );

@@ -11,6 +11,7 @@ import {
   refuseFlags,
 } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
+import { defaultFormat } from './user-defaults.ts';
 
 const CLUSTER_ONLY = 'cluster volumes are not supported yet';
 
@@ -26,6 +27,7 @@ interface ListFlags {
 }
 
 export const ls: Configure = (command, context) => {
+  defaultFormat(command, context, 'volumesFormat');
   refuseFlags(command, { '--cluster': CLUSTER_ONLY });
   command
     .option('-f, --filter <name=value>', 'dangling, driver, label, name', collect)
