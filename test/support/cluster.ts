@@ -38,6 +38,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** default 90 s; then SIGKILL */
   readonly limitMs?: number;
+  /** when it is aborted, the program gets what Ctrl-C sends */
+  readonly interrupt?: AbortSignal;
 }
 
 /** Runs a program to its end. Rejects only when it cannot be started. */
@@ -50,6 +52,7 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
       timeout: options.limitMs ?? COMMAND_LIMIT_MS,
       killSignal: 'SIGKILL',
     });
+    options.interrupt?.addEventListener('abort', () => child.kill('SIGINT'), { once: true });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
