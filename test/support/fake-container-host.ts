@@ -30,6 +30,9 @@ export function anImageConfig(overrides: Partial<ImageConfig> = {}): ImageConfig
     stopSignal: null,
     healthcheck: null,
     labels: {},
+    onBuild: [],
+    shell: [],
+    argsEscaped: false,
     ...overrides,
   };
 }

@@ -14,10 +14,12 @@ const INSTRUCTIONS: Readonly<Record<string, Change>> = {
   ENTRYPOINT: (config, words) => ({ ...config, Entrypoint: execForm(words) }),
   ENV: (config, words) => ({ ...config, Env: withVariables(config['Env'], pairsOf(words)) }),
   EXPOSE: (config, words) => withKeys(config, 'ExposedPorts', splitWords(words).map(portOf)),
+  HEALTHCHECK: (config, words) => ({ ...config, Healthcheck: healthcheckOf(words) }),
   LABEL: (config, words) => ({
     ...config,
     Labels: { ...(config['Labels'] as object | undefined), ...Object.fromEntries(pairsOf(words)) },
   }),
+  ONBUILD: (config, words) => ({ ...config, OnBuild: [...textsIn(config['OnBuild']), words] }),
   STOPSIGNAL: (config, words) => ({ ...config, StopSignal: words }),
   USER: (config, words) => ({ ...config, User: words }),
   VOLUME: (config, words) => withKeys(config, 'Volumes', jsonTexts(words) ?? splitWords(words)),
@@ -81,12 +83,54 @@ function pairsOf(text: string): [string, string][] {
   });
 }
 
+const HEALTHCHECK_FLAGS: Readonly<Record<string, string>> = {
+  interval: 'Interval',
+  timeout: 'Timeout',
+  'start-period': 'StartPeriod',
+  'start-interval': 'StartInterval',
+};
+const NANOS: Readonly<Record<string, number>> = { ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
+
+/** `NONE`, or `CMD ...` after flags; times in ns, as in image documents. */
+function healthcheckOf(text: string): ConfigJson {
+  const [, flags = '', form, words = ''] =
+    /^((?:--\S+\s+)*)(NONE|CMD)(?:\s+([\s\S]+))?$/i.exec(text) ?? [];
+  if (form?.toUpperCase() === 'NONE' && words === '' && flags === '') return { Test: ['NONE'] };
+  if (form?.toUpperCase() !== 'CMD' || words === '') {
+    throw new SkepError(
+      'invalid-argument',
+      `change image: HEALTHCHECK ${text}: neither NONE nor CMD`,
+    );
+  }
+  const list = jsonTexts(words);
+  const settings = splitWords(flags).map((flag) => healthcheckSetting(flag));
+  return {
+    Test: list === null ? ['CMD-SHELL', words] : ['CMD', ...list],
+    ...Object.fromEntries(settings),
+  };
+}
+
+function healthcheckSetting(flag: string): [string, number] {
+  const [, name = '', value = ''] = /^--([a-z-]+)=(\S+)$/.exec(flag) ?? [];
+  if (name === 'retries' && /^\d{1,6}$/.test(value)) return ['Retries', Number(value)];
+  const field = HEALTHCHECK_FLAGS[name];
+  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  if (field === undefined || value === '' || parts.map(([part]) => part).join('') !== value) {
+    throw new SkepError('invalid-argument', `change image: HEALTHCHECK ${flag}: no such setting`);
+  }
+  return [field, parts.reduce((sum, [, count, unit]) => sum + Number(count) * NANOS[unit!]!, 0)];
+}
+
 function malformed(text: string): SkepError {
   return new SkepError('invalid-argument', `change image: ${text}: expected NAME=VALUE`);
 }
 
+function textsIn(value: unknown): readonly string[] {
+  return Array.isArray(value) ? (value as string[]) : [];
+}
+
 function withVariables(before: unknown, pairs: readonly [string, string][]): string[] {
-  const kept = (Array.isArray(before) ? (before as string[]) : []).filter(
+  const kept = textsIn(before).filter(
     (line) => !pairs.some(([name]) => line.startsWith(`${name}=`)),
   );
   return [...kept, ...pairs.map(([name, value]) => `${name}=${value}`)];

@@ -44,6 +44,12 @@ export interface ImageConfig {
   readonly stopSignal: string | null;
   readonly healthcheck: ImageHealthcheck | null;
   readonly labels: Readonly<Record<string, string>>;
+  /** instructions for images that are built upon it; nothing here follows them */
+  readonly onBuild: readonly string[];
+  /** of its builder's instructions in shell form; empty = `/bin/sh -c` */
+  readonly shell: readonly string[];
+  /** Windows only: `cmd` is one line as it is */
+  readonly argsEscaped: boolean;
 }
 
 export interface ImageHistoryEntry {
@@ -166,6 +172,9 @@ function parseConfig(json: Json): ImageConfig {
     stopSignal: asText(json['StopSignal']) || null,
     healthcheck: parseHealthcheck(json['Healthcheck']),
     labels: asTextMap(json['Labels']),
+    onBuild: asTexts(json['OnBuild']) ?? [],
+    shell: asTexts(json['Shell']) ?? [],
+    argsEscaped: json['ArgsEscaped'] === true,
   };
 }
 

@@ -71,7 +71,10 @@ function imageConfigToJson({ config }: ImageRecord): object {
     Entrypoint: config.entrypoint,
     ...some('Volumes', setOf(config.volumes)),
     WorkingDir: config.workingDir,
+    OnBuild: config.onBuild.length > 0 ? config.onBuild : null,
     Labels: config.labels,
+    ...some('Shell', config.shell),
+    ...some('ArgsEscaped', config.argsEscaped),
     ...some('StopSignal', config.stopSignal),
     ...(config.healthcheck && {
       Healthcheck: {

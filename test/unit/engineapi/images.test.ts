@@ -49,6 +49,16 @@ test.each([
   expect(await listed({ reference: [reference] })).toEqual(ids);
 });
 
+test('inspect shows what concerns builders, as Docker does: OnBuild always, the others when they say something', () => {
+  const config = { onBuild: ['RUN make'], shell: ['/bin/ash', '-ec'], argsEscaped: true };
+  expect(imageToJson(anImage(config), [], 50)).toMatchObject({
+    Config: { OnBuild: ['RUN make'], Shell: ['/bin/ash', '-ec'], ArgsEscaped: true },
+  });
+  const { Config: bare } = imageToJson(anImage(), [], 50) as { Config: object };
+  expect(bare).toMatchObject({ OnBuild: null });
+  for (const absent of ['Shell', 'ArgsEscaped']) expect(bare).not.toHaveProperty(absent);
+});
+
 test('inspect shows how often a starting container is asked for its health', () => {
   const none = { intervalMs: null, timeoutMs: null, startPeriodMs: null, retries: null };
   const healthcheck = { ...none, test: ['CMD', 'true'], startIntervalMs: 250 };

@@ -16,6 +16,18 @@ describe('changes of an image', () => {
     ['VOLUME ["/a b"]', { Volumes: { '/a b': {} } }],
     ['WORKDIR /srv/my app', { WorkingDir: '/srv/my app' }],
     ['STOPSIGNAL SIGINT', { StopSignal: 'SIGINT' }],
+    ['ONBUILD RUN make', { OnBuild: ['RUN make'] }],
+    ['HEALTHCHECK NONE', { Healthcheck: { Test: ['NONE'] } }],
+    ['HEALTHCHECK CMD ["/probe","-q"]', { Healthcheck: { Test: ['CMD', '/probe', '-q'] } }],
+    [
+      'HEALTHCHECK --interval=1m30s --timeout=500ms --retries=2 CMD wget -q x || exit 1',
+      {
+        Healthcheck: {
+          Test: ['CMD-SHELL', 'wget -q x || exit 1'],
+          ...{ Interval: 90e9, Timeout: 5e8, Retries: 2 },
+        },
+      },
+    ],
   ])('%s', (line, expected) => {
     const before = { Env: ['OLD=1'], Labels: { was: 'here' } };
     expect(changedConfig(before, [line])).toEqual({ ...before, ...expected });
@@ -23,11 +35,17 @@ describe('changes of an image', () => {
 
   test('go one after the other', () => {
     expect(changedConfig({}, ['ENV A=1', 'ENV A=2', 'ENV B=3'])).toEqual({ Env: ['A=2', 'B=3'] });
+    const built = ['ONBUILD COPY . .', 'ONBUILD RUN make'];
+    expect(changedConfig({}, built)).toEqual({ OnBuild: ['COPY . .', 'RUN make'] });
   });
 
   test.each([
     ['RUN make', 'unimplemented', 'RUN is none of CMD'],
-    ['HEALTHCHECK NONE', 'unimplemented', 'HEALTHCHECK is none of'],
+    ['HEALTHCHECK', 'invalid-argument', 'HEALTHCHECK requires an argument'],
+    ['HEALTHCHECK wget x', 'invalid-argument', 'neither NONE nor CMD'],
+    ['HEALTHCHECK CMD', 'invalid-argument', 'neither NONE nor CMD'],
+    ['HEALTHCHECK --interval=5 CMD x', 'invalid-argument', '--interval=5: no such setting'],
+    ['HEALTHCHECK --often=5s CMD x', 'invalid-argument', '--often=5s: no such setting'],
     ['', 'unimplemented', 'is none of'],
     ['USER', 'invalid-argument', 'USER requires an argument'],
     ['ENV A', 'invalid-argument', 'expected NAME=VALUE'],

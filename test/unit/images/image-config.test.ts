@@ -29,6 +29,9 @@ describe('image documents', () => {
           Volumes: { '/data': {} },
           StopSignal: 'SIGQUIT',
           Labels: { a: 'b' },
+          OnBuild: ['RUN make'],
+          Shell: ['/bin/ash', '-ec'],
+          ArgsEscaped: true,
           Healthcheck: { Test: ['CMD-SHELL', 'true'], Interval: 5e9, Timeout: 1e9, Retries: 2 },
         },
         rootfs: { type: 'layers', diff_ids: [digest('1')] },
@@ -51,6 +54,9 @@ describe('image documents', () => {
         volumes: ['/data'],
         stopSignal: 'SIGQUIT',
         labels: { a: 'b' },
+        onBuild: ['RUN make'],
+        shell: ['/bin/ash', '-ec'],
+        argsEscaped: true,
         healthcheck: {
           test: ['CMD-SHELL', 'true'],
           intervalMs: 5000,
@@ -79,6 +85,9 @@ describe('image documents', () => {
       stopSignal: null,
       labels: {},
       healthcheck: null,
+      onBuild: [],
+      shell: [],
+      argsEscaped: false,
     });
   });
 
