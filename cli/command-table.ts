@@ -387,6 +387,15 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   wait: GROUPS['container']!.commands['wait']!,
 };
 
+const NO_BUILDS = 'images are not built here: build elsewhere, then load or push the image';
+/** Docker's commands that are not there, and what those who try them are told. */
+export const REFUSED: Readonly<Record<string, string>> = {
+  build: NO_BUILDS,
+  builder: NO_BUILDS,
+  buildx: NO_BUILDS,
+  'image build': NO_BUILDS,
+};
+
 /** Asked by the shells' scripts, with the words so far. */
 export const COMPLETE = '__complete';
 const HIDDEN: Readonly<Record<string, CommandEntry>> = {

@@ -3,7 +3,7 @@
  * The skep process: global flags, help, the environment, the exit status. What a command does with
  * its flags is run.ts's business.
  */
-import { COMMANDS, COMPLETE, findCommand, GROUPS } from './command-table.ts';
+import { COMMANDS, COMPLETE, findCommand, GROUPS, REFUSED } from './command-table.ts';
 import {
   completionQuestion,
   GlobalFlagError,
@@ -64,7 +64,12 @@ Run 'skep ${name} COMMAND --help' for more information on a command.
 }
 
 function unknownCommand(words: string, help: string): number {
-  process.stderr.write(`skep: unknown command: ${words}\n\nRun '${help}' for usage\n`);
+  const why = Object.hasOwn(REFUSED, words) ? REFUSED[words] : undefined;
+  process.stderr.write(
+    why === undefined
+      ? `skep: unknown command: skep ${words}\n\nRun '${help}' for usage\n`
+      : `skep: ${words}: ${why}\n`,
+  );
   return 1;
 }
 
@@ -85,10 +90,10 @@ async function main(argv: readonly string[], signals: ProcessSignals): Promise<n
     return 0;
   }
   const found = findCommand(args);
-  if (!found) return unknownCommand(`skep ${args[0]}`, 'skep --help');
+  if (!found) return unknownCommand(args[0]!, 'skep --help');
   if ('group' in found) {
     const { group, unknown } = found;
-    if (unknown !== null) return unknownCommand(`skep ${group} ${unknown}`, `skep ${group} --help`);
+    if (unknown !== null) return unknownCommand(`${group} ${unknown}`, `skep ${group} --help`);
     process.stdout.write(groupHelp(group));
     return 0;
   }

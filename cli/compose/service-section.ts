@@ -105,7 +105,9 @@ function deployed(deploy: Deployment, ports: readonly PortJson[]) {
 function imageOf(item: Item, fields: Fields): string {
   const image = fields.get('image');
   if (!image) {
-    item.problem(`${item.path}: image is required`);
+    const build = fields.get('build');
+    if (build) build.problem(`${build.path}: images are not built here, and no image is named`);
+    else item.problem(`${item.path}: image is required`);
     return '';
   }
   const text = image.text();

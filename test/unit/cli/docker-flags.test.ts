@@ -5,15 +5,15 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { expect, test } from 'vitest';
-import { GROUPS } from '../../../cli/command-table.ts';
+import { GROUPS, REFUSED } from '../../../cli/command-table.ts';
 import type { CommandContext } from '../../../cli/commands/context.ts';
 
 const RECORD = new URL('../../fixtures/docker/flags-28.2.2.json', import.meta.url);
 const recorded = JSON.parse(readFileSync(RECORD, 'utf8')) as Record<string, readonly string[]>;
 
-/** Not there as a whole: told as an unknown command. */
+/** Not there as a whole. */
 const ABSENT: Readonly<Record<string, string>> = {
-  'image build': 'images are built elsewhere',
+  ...REFUSED,
   'volume update': 'it is for cluster volumes, which there are not',
 };
 

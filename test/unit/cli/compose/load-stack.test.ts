@@ -420,6 +420,7 @@ describe('mistakes in a stack file', () => {
     ports: ["80:99999"]
     enviroment: {}
   db: {}
+  own: {build: .}
 volume: {}
 `;
     expect(placesOf(text)).toEqual([
@@ -427,7 +428,8 @@ volume: {}
       '4:13 services.web.ports.0: invalid port "80:99999": ports are 1 to 65535',
       "5:5 unknown key 'enviroment' in services.web; did you mean environment?",
       '6:7 services.db: image is required',
-      "7:1 unknown key 'volume' at the top level; did you mean volumes?",
+      '7:16 services.own.build: images are not built here, and no image is named',
+      "8:1 unknown key 'volume' at the top level; did you mean volumes?",
     ]);
   });
 
