@@ -186,10 +186,14 @@ export class ClusterCalls extends ImageCalls {
   }
 }
 
-/** Says of each port on which address it answers: where nothing is said, an update leaves that as it is. */
+/** Says of each port and each network which address it has: where nothing is said, an update leaves that as it is. */
 function withAddresses(spec: ServiceSpecJson): ServiceSpecJson {
-  const { EndpointSpec: endpoint } = spec;
-  if (!endpoint?.Ports) return spec;
-  const ports = endpoint.Ports.map((port) => ({ HostIp: '', ...port }));
-  return { ...spec, EndpointSpec: { ...endpoint, Ports: ports } };
+  const { EndpointSpec: endpoint, TaskTemplate: task } = spec;
+  const ports = endpoint?.Ports?.map((port) => ({ HostIp: '', ...port }));
+  const networks = task.Networks?.map((network) => ({ IPAMConfig: {}, ...network }));
+  return {
+    ...spec,
+    ...(ports && { EndpointSpec: { ...endpoint, Ports: ports } }),
+    ...(networks && { TaskTemplate: { ...task, Networks: networks } }),
+  };
 }

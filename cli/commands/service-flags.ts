@@ -209,16 +209,17 @@ export function parsePublish(text: string): readonly PortJson[] {
   return [port];
 }
 
-/** `--network`: a name, or `name=net,alias=web,driver-opt=k=v`. */
+/** `--network`: a name, or `name=net,alias=web,ip=10.0.5.7,driver-opt=k=v`. */
 export function parseNetworkFlag(text: string): NetworkAttachmentJson {
   if (!text.includes('=')) return { Target: text };
-  let target = '';
+  let [target, address] = ['', ''];
   const aliases: string[] = [];
   const options: string[] = [];
   for (const { key, value } of parseCsv(text)) {
     if (key === 'name') target = value ?? '';
     else if (key === 'alias') aliases.push(value ?? '');
     else if (key === 'driver-opt') options.push(value ?? '');
+    else if (key === 'ip') address = value ?? '';
     else throw new UsageError(`--network ${text}: invalid field ${key}`);
   }
   if (target === '') throw new UsageError(`--network ${text}: name is required`);
@@ -226,6 +227,7 @@ export function parseNetworkFlag(text: string): NetworkAttachmentJson {
     Target: target,
     ...(aliases.length > 0 && { Aliases: aliases }),
     ...(options.length > 0 && { DriverOpts: pairs(options) }),
+    ...(address !== '' && { IPAMConfig: { IPv4Address: address } }),
   };
 }
 

@@ -38,6 +38,7 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     request,
     readFile,
     networks: networks.declarations,
+    networkSpecs: networks.specs,
     volumes: volumeSection(stack, sections.get('volumes')),
     secrets: secrets.declarations,
     configs: configs.declarations,

@@ -1,16 +1,19 @@
 /** `networks` and `ports` of a service. */
 import { compareText } from '../../common/base/order.ts';
+import type { NetworkCreateJson } from '../../common/model/engine-json/network.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 import type { NetworkAttachmentJson } from '../../common/model/engine-json/task.ts';
+import { addressProblem, fixedAddressProblem } from '../../common/model/fixed-address.ts';
 import { parseHostIp } from '../../common/model/host-ip.ts';
 import {
   isPredefinedNetwork,
   predefinedNetworkProblem,
 } from '../../common/model/predefined-networks.ts';
+import type { Deployment } from './deploy-section.ts';
 import type { Fields, Item } from './item.ts';
 import { PROTOCOLS, parseShortPorts, portsAt } from './ports.ts';
 import { nearestWord } from './problems.ts';
-import type { StackScope } from './scope.ts';
+import type { Declaration, StackScope } from './scope.ts';
 import { some } from './some.ts';
 
 const DEFAULT_NETWORK = 'default';
@@ -88,15 +91,40 @@ export function attachmentSection(
         return [];
       }
       scope.usedNetworks.add(name);
-      const given = item?.isMap ? item.fields().get('aliases') : undefined;
+      const own = item?.isMap ? item.fields() : undefined;
+      const given = own?.get('aliases');
+      const seat = own
+        ? seatOf(own.get('ipv4_address'), network, scope.networkSpecs.get(name))
+        : {};
       if (isPredefinedNetwork(network.name)) {
         given?.problem(`${given.path}: network ${network.name} has no names of the cluster`);
-        return [{ Target: network.name }];
+        return [{ Target: network.name, ...seat }];
       }
       const aliases = given?.texts();
-      return [{ Target: network.name, Aliases: [...new Set([...(aliases ?? []), ...names])] }];
+      const all = [...new Set([...(aliases ?? []), ...names])];
+      return [{ Target: network.name, Aliases: all, ...seat }];
     })
     .sort((a, b) => (a.Target < b.Target ? -1 : 1));
+}
+
+/** The address in a network, where one is given; of a network that is declared with it, whether it can be one there. */
+function seatOf(
+  item: Item | undefined,
+  { name, external }: Declaration,
+  spec: NetworkCreateJson | undefined,
+): Pick<NetworkAttachmentJson, 'IPAMConfig'> {
+  const address = item?.text();
+  if (!item || address === undefined) return {};
+  if (!external && !isPredefinedNetwork(name)) {
+    const subnets = (spec?.IPAM?.Config ?? []).map((config) => ({
+      subnet: config.Subnet ?? '',
+      gateway: config.Gateway ?? '',
+      reserved: config.AuxiliaryAddresses ?? {},
+    }));
+    const problem = addressProblem(address, name, subnets);
+    if (problem !== null) item.problem(`${item.path}: ${problem}`);
+  }
+  return { IPAMConfig: { IPv4Address: address } };
 }
 
 /** What the ports of a service ask that its networks do not give, told at `item`. */
@@ -114,6 +142,23 @@ export function checkPublishing(
       hostIp: HostIp ?? '',
     })),
   );
+  if (problem !== null) item?.problem(`${item.path}: ${problem}`);
+}
+
+/** Addresses in networks that the service cannot have, told at `item`. */
+export function checkSeats(
+  item: Item | undefined,
+  networks: readonly NetworkAttachmentJson[],
+  { mode, update, rollback }: Pick<Deployment, 'mode' | 'update' | 'rollback'>,
+): void {
+  const problem = fixedAddressProblem({
+    networks: networks.map(({ Target, IPAMConfig }) => ({
+      target: Target,
+      addresses: IPAMConfig?.IPv4Address ? [IPAMConfig.IPv4Address] : [],
+    })),
+    replicas: mode.Replicated?.Replicas ?? null,
+    orders: [update?.Order, rollback?.Order],
+  });
   if (problem !== null) item?.problem(`${item.path}: ${problem}`);
 }
 

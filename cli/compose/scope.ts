@@ -1,4 +1,5 @@
 /** What the sections of one stack file share while they are converted: names, networks, volumes. */
+import type { NetworkCreateJson } from '../../common/model/engine-json/network.ts';
 import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import { NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import type { Place } from './problems.ts';
@@ -24,6 +25,8 @@ export interface StackScope {
   /** reads a file by absolute path; a failure is a problem at the place, and null; one that need not be there is no failure */
   readonly readFile: (path: string, place: Place, isRequired?: boolean) => Uint8Array | null;
   readonly networks: ReadonlyMap<string, Declaration>;
+  /** as they are made, by key; those that are external are not read */
+  readonly networkSpecs: ReadonlyMap<string, NetworkCreateJson>;
   readonly volumes: ReadonlyMap<string, VolumeDeclaration>;
   readonly secrets: ReadonlyMap<string, Declaration>;
   readonly configs: ReadonlyMap<string, Declaration>;

@@ -14,6 +14,7 @@ import { type Deployment, deploySection, restartWord } from './deploy-section.ts
 import {
   attachmentSection,
   checkPublishing,
+  checkSeats,
   portSection,
   undefinedName,
 } from './endpoint-section.ts';
@@ -43,6 +44,7 @@ export function serviceSection(
   const networks = attachmentSection(scope, key, fields);
   const ports = portSection(fields.get('ports'));
   checkPublishing(fields.get('ports') ?? fields.get('networks'), networks, ports);
+  checkSeats(fields.get('networks'), networks, deploy);
   const dependsOn = dependenciesOf(fields.get('depends_on'));
   return {
     key,

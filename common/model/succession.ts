@@ -1,4 +1,5 @@
 /** Of two tasks of one seat: which has ended before the other runs, so that both can have one place. */
+import { hasFixedAddress } from './fixed-address.ts';
 import type { Service } from './service.ts';
 import { updateConfigOf } from './service-update.ts';
 import type { MoveOrder, Task } from './task.ts';
@@ -20,6 +21,7 @@ export function endsBefore(mate: Task, task: Task, service: Service | undefined)
   return orderOf(mate, service) === 'stop-first';
 }
 
-function orderOf({ moving }: Task, service: Service | undefined): MoveOrder {
+function orderOf({ moving, spec }: Task, service: Service | undefined): MoveOrder {
+  if (hasFixedAddress(spec)) return 'stop-first';
   return moving ?? (service ? updateConfigOf(service).order : 'stop-first');
 }

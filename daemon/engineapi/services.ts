@@ -168,7 +168,7 @@ async function specIn(context: RequestContext, { engineId }: RouteParts): Promis
 async function updatedSpecIn(context: RequestContext, parts: RouteParts): Promise<ServiceSpec> {
   const json = new JsonReader(await context.json());
   const spec = withPredefinedWords(parts.engineId, serviceSpecFromJson(json, authOf(context)));
-  if (spec.endpoint.ports.length === 0) return spec;
+  if (spec.endpoint.ports.length + spec.task.networks.length === 0) return spec;
   const before = await controlOf(parts).getService(context.param('id'), context.signal);
   return withKeptAddresses(spec, json, before.spec);
 }

@@ -18,6 +18,8 @@ import { SerialBitmap } from './serial-bitmap.ts';
 /** Larger subnets are usable up to this many addresses from their start (2 MiB of bitmap). */
 const WINDOW_ADDRESSES_MAX = 2 ** 24;
 
+const NONE_KEPT: ReadonlySet<number> = new Set();
+
 interface PoolSubnet {
   readonly subnet: Ipv4Subnet;
   /** the addresses that may be given: `windowBase + index` */
@@ -32,8 +34,15 @@ export class AddressPool {
   /** addresses that tasks, VIPs and nodes can never get: network, broadcast, gateway, reserved */
   readonly #withheld: number;
 
-  /** @param configs resolved: each has a subnet and a gateway. Throws `invalid-argument`. */
-  constructor(configs: readonly IpamConfig[]) {
+  readonly #kept: Pick<ReadonlySet<number>, 'has'>;
+
+  /**
+   * @param configs resolved: each has a subnet and a gateway
+   * @param kept addresses for those who name them: they are given to nobody else. May change at any time.
+   * Throws `invalid-argument`.
+   */
+  constructor(configs: readonly IpamConfig[], kept: Pick<ReadonlySet<number>, 'has'> = NONE_KEPT) {
+    this.#kept = kept;
     this.#subnets = configs.map(openSubnet);
     this.#withheld = this.#subnets.reduce((sum, { bitmap }) => sum + bitmap.taken, 0);
   }
@@ -49,11 +58,23 @@ export class AddressPool {
 
   /** Interface notation, e.g. `10.0.1.5/24`; null when every address is taken. */
   takeNext(): string | null {
-    for (const { subnet, windowBase, bitmap } of this.#subnets) {
-      const index = bitmap.takeNext();
-      if (index !== null) return formatInterface(windowBase + index, subnet);
+    for (const home of this.#subnets) {
+      const index = this.#takeNextIn(home);
+      if (index !== null) return formatInterface(home.windowBase + index, home.subnet);
     }
     return null;
+  }
+
+  /** Those that are kept are passed over. */
+  #takeNextIn({ windowBase, bitmap }: PoolSubnet): number | null {
+    const passed: number[] = [];
+    let index = bitmap.takeNext();
+    while (index !== null && this.#kept.has(windowBase + index)) {
+      passed.push(index);
+      index = bitmap.takeNext();
+    }
+    for (const one of passed) bitmap.release(one);
+    return index;
   }
 
   /**

@@ -11,6 +11,7 @@ import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
 import { AddressPool } from './address-pool.ts';
+import { KeptAddresses } from './kept-addresses.ts';
 import { PortPool } from './port-pool.ts';
 import { SubnetPool } from './subnet-pool.ts';
 import { VxlanIdPool } from './vxlan-id-pool.ts';
@@ -47,6 +48,7 @@ export class AllocationBook {
   readonly subnets: SubnetPool;
   readonly vxlanIds = new VxlanIdPool();
   readonly ports = new PortPool();
+  readonly kept = new KeptAddresses();
   readonly networks = new Map<NetworkId, AllocatedNetwork>();
   /** why a network could not be set up, for those that wait for it */
   readonly obstacles = new Map<NetworkId, string>();
@@ -98,6 +100,7 @@ export class AllocationBook {
   ): Generator<void, void> {
     for (const network of networks) this.#restoreNetwork(network);
     for (const service of services) {
+      this.kept.put(service);
       if (service.endpoint) this.#restoreEndpoint(service.id, service.endpoint);
       yield;
     }
@@ -120,12 +123,14 @@ export class AllocationBook {
   }
 
   addNetwork(network: Network): void {
-    this.networks.set(network.id, { network, pool: new AddressPool(ipv4Of(network)) });
+    const pool = new AddressPool(ipv4Of(network), this.kept.of(network.id));
+    this.networks.set(network.id, { network, pool });
     this.obstacles.delete(network.id);
   }
 
   releaseNetwork(networkId: NetworkId): boolean {
     this.obstacles.delete(networkId);
+    this.kept.removeNetwork(networkId);
     const entry = this.networks.get(networkId);
     if (!entry) return false;
     this.networks.delete(networkId);
@@ -139,8 +144,9 @@ export class AllocationBook {
   }
 
   releaseService(serviceId: ServiceId): boolean {
+    const keptSome = this.kept.remove(serviceId);
     const endpoint = this.endpoints.get(serviceId);
-    if (!endpoint) return false;
+    if (!endpoint) return keptSome;
     this.endpoints.delete(serviceId);
     for (const { networkId, address } of endpoint.virtualIps) {
       this.releaseAddress(networkId, address);

@@ -9,6 +9,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
+import type { Node } from '../../common/model/node.ts';
 import type { Task } from '../../common/model/task.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, Store, StoreChange } from '../store/types.ts';
@@ -131,11 +132,13 @@ export class Allocator {
         return;
       case 'service':
         if (change.action === 'remove') this.#freed(book.releaseService(change.object.id));
-        else this.#dirty.services.add(change.object.id);
+        else this.#observeService(view, change.object.id);
         return;
       case 'node':
         if (change.action === 'remove') this.#freed(book.releaseNode(change.object.id));
         else this.#observeNode(view, change.object.id);
+        // What it had may be taken over by those who wait for an address of their own.
+        if (change.action === 'update') this.#freed(wentDown(change.object, change.previous));
         return;
       case 'task':
         this.#observeTask(change.object, change.action);
@@ -148,6 +151,13 @@ export class Allocator {
       default:
         assertNever(change, 'store change');
     }
+  }
+
+  #observeService(view: ReadView, id: ServiceId): void {
+    const service = view.get('service', id);
+    if (!service) return; // its removal is told next
+    this.#freed(this.#book.kept.put(service));
+    this.#dirty.services.add(id);
   }
 
   /**
@@ -243,6 +253,10 @@ export class Allocator {
     const count = next.networks.size + next.services.size + next.nodes.size + next.tasks.size;
     this.#waiting = count > 0 ? next : null;
   }
+}
+
+function wentDown({ status }: Node, previous: Node): boolean {
+  return status.state === 'down' && previous.status.state !== 'down';
 }
 
 /** So that the ingress network gets the first subnet of the pool. */

@@ -2,6 +2,7 @@
 import { assertNever } from '../../common/base/assert.ts';
 import { attachmentKey, type Node } from '../../common/model/node.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
+import { isTerminal } from '../../common/model/task-state.ts';
 import type { WriteTx } from '../store/types.ts';
 import type { AllocationChange } from './plan.ts';
 import type { NodeChanges } from './plan-attachments.ts';
@@ -38,6 +39,12 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
         appliedAtMs,
       };
       tx.update('task', taskWith(task, { ...change.allocation, status }));
+      return;
+    }
+    case 'task-withdrawn': {
+      const task = tx.get('task', change.id);
+      if (task && !isTerminal(task.status.state))
+        tx.update('task', taskWith(task, { networks: [] }));
       return;
     }
     case 'task-waits': {

@@ -1,6 +1,7 @@
 /** Decides the addresses of tasks and nodes. Takes them in the book; writes nothing. */
 import { SkepError } from '../../common/base/errors.ts';
-import type { NetworkId, NodeId } from '../../common/model/ids.ts';
+import { hasFixedAddress } from '../../common/model/fixed-address.ts';
+import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import { isAttachable } from '../../common/model/network.ts';
 import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import type { Endpoint, NetworkAttachmentConfig, Service } from '../../common/model/service.ts';
@@ -24,6 +25,22 @@ export function taskNeedsAllocation(task: Task): boolean {
     task.desiredState !== 'shutdown' &&
     task.desiredState !== 'remove'
   );
+}
+
+/**
+ * Those that the task follows and whose end nobody can tell: their node is down. Where the task has an address of its own
+ * they have it, and would for as long as that machine is away.
+ */
+export function lostForerunners(view: ReadView, task: Task): readonly TaskId[] {
+  if (task.slot === null || !hasFixedAddress(task.spec)) return [];
+  return view
+    .tasksBySlot(task.serviceId, task.slot)
+    .filter(({ id, nodeId, desiredState, status }) => {
+      const isToStop = desiredState === 'shutdown' || desiredState === 'remove';
+      if (id === task.id || nodeId === null || !isToStop || isTerminal(status.state)) return false;
+      return view.get('node', nodeId)?.status.state === 'down';
+    })
+    .map(({ id }) => id);
 }
 
 /** The task's seats; or why it must wait, with nothing taken. */

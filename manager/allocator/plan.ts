@@ -8,6 +8,7 @@ import type { Task } from '../../common/model/task.ts';
 import type { ReadView } from '../store/types.ts';
 import type { AllocationBook } from './allocation-book.ts';
 import {
+  lostForerunners,
   type NodeChanges,
   planNode,
   planTask,
@@ -31,6 +32,8 @@ export type AllocationChange =
   | { readonly kind: 'service'; readonly id: ServiceId; readonly endpoint: Endpoint }
   | ({ readonly kind: 'node'; readonly id: NodeId } & NodeChanges)
   | { readonly kind: 'task'; readonly id: TaskId; readonly allocation: TaskAllocation }
+  /** it was told to stop, and cannot hear it: it has no seats any more */
+  | { readonly kind: 'task-withdrawn'; readonly id: TaskId }
   | { readonly kind: 'task-waits'; readonly id: TaskId; readonly problem: string };
 
 export interface AllocationPlan {
@@ -129,6 +132,9 @@ class PlanPass {
     if (!task || !taskNeedsAllocation(task) || this.#book.taskAttachments.has(id)) return;
     const service = this.#view.get('service', task.serviceId);
     if (!service) return; // its service is gone: the orchestrator takes it away
+    for (const lost of lostForerunners(this.#view, task)) {
+      if (this.#book.releaseTask(lost)) this.#changes.push({ kind: 'task-withdrawn', id: lost });
+    }
     const endpoint = this.#endpointOf(service);
     const allocation = isProblem(endpoint)
       ? endpoint

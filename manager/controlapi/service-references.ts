@@ -1,6 +1,7 @@
 /** What a service spec names beside itself: networks, secrets, configs, published ports. */
+import { addressProblem } from '../../common/model/fixed-address.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
-import type { Network } from '../../common/model/network.ts';
+import type { Network, NetworkSpec } from '../../common/model/network.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { referenceProblem, referencesOf } from '../../common/model/reference-check.ts';
 import type { NetworkAttachmentConfig, ServiceSpec } from '../../common/model/service.ts';
@@ -45,12 +46,24 @@ function resolveNetworks(
     }
     if (option !== undefined)
       throw notDone(`network ${network.spec.name}: DriverOpts "${option}" is`);
+    checkAddresses(attachment, network.spec);
     if (seen.has(network.id)) {
       throw invalid(`network ${network.spec.name} is given twice`);
     }
     seen.add(network.id);
     return { ...attachment, target: network.id };
   });
+}
+
+/** Throws `invalid-argument` when no task can have its address in this network. */
+export function checkAddresses(
+  { addresses }: NetworkAttachmentConfig,
+  { name, ipam }: NetworkSpec,
+): void {
+  for (const address of addresses) {
+    const problem = addressProblem(address, name, ipam.configs);
+    if (problem !== null) throw invalid(problem);
+  }
 }
 
 function requireNetwork(view: ReadView, ref: string): Network {

@@ -9,6 +9,7 @@ import {
   type TemplateContext,
   templateContext,
 } from '../../common/model/container-template.ts';
+import { fixedAddressProblem } from '../../common/model/fixed-address.ts';
 import { parseHostIp, sharesPort } from '../../common/model/host-ip.ts';
 import { asId, type NodeId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import { checkLogDriver } from '../../common/model/log-driver.ts';
@@ -45,6 +46,7 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdate('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
   checkPredefinedNetworks(spec);
+  checkFixedAddresses(spec);
   balancingOf(spec.labels);
 }
 
@@ -53,6 +55,13 @@ function checkPredefinedNetworks({ task, endpoint }: ServiceSpec): void {
     throw notDone('network "bridge": services in the bridge of their node are');
   }
   const problem = predefinedNetworkProblem(task.networks, endpoint.ports);
+  if (problem !== null) throw invalid(problem);
+}
+
+function checkFixedAddresses({ task: { networks }, mode, update, rollback }: ServiceSpec): void {
+  const orders = [update?.order, rollback?.order];
+  const replicas = mode.kind === 'replicated' ? mode.replicas : null;
+  const problem = fixedAddressProblem({ networks, replicas, orders });
   if (problem !== null) throw invalid(problem);
 }
 

@@ -31,6 +31,7 @@ import { requireCluster } from './cluster.ts';
 import { findByRef } from './lookup.ts';
 import { checkNetworkSpec, requireCreatable } from './networks.ts';
 import { invalid } from './refusal.ts';
+import { checkAddresses } from './service-references.ts';
 import { checkServiceSpec, checkSpecChange } from './service-rules.ts';
 import { keepRegistryAuth } from './services.ts';
 import { type PlannedFiles, planFiles } from './stack-files.ts';
@@ -58,7 +59,7 @@ export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
   const secrets = planFiles(view, 'secret', wanted);
   const configs = planFiles(view, 'config', wanted);
   const references = {
-    networks: new Set(wanted.networks.map(({ name }) => name)),
+    networks: new Map(wanted.networks.map((spec) => [spec.name, spec])),
     secrets,
     configs,
   };
@@ -174,7 +175,7 @@ function networkDifferences({ spec: old }: Network, now: NetworkSpec): string[] 
 
 interface References {
   /** names that the stack creates when they are missing */
-  readonly networks: ReadonlySet<string>;
+  readonly networks: ReadonlyMap<string, NetworkSpec>;
   readonly secrets: PlannedFiles;
   readonly configs: PlannedFiles;
 }
@@ -185,9 +186,11 @@ function withReferences(view: ReadView, spec: ServiceSpec, references: Reference
   const networks = spec.task.networks.map((attachment) => {
     if (isPredefinedNetwork(attachment.target)) return attachment;
     const network = findByRef(view, 'network', attachment.target);
-    if (!network && !references.networks.has(attachment.target)) {
+    const networkSpec = network?.spec ?? references.networks.get(attachment.target);
+    if (!networkSpec) {
       throw new SkepError('not-found', `network ${attachment.target} not found`);
     }
+    checkAddresses(attachment, networkSpec);
     return {
       ...attachment,
       target: network?.id ?? pendingNetwork(attachment.target),

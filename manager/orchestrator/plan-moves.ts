@@ -2,6 +2,7 @@
  * Tasks that are to go elsewhere: as many at a time as the service's updates replace, each as its move's order says. A
  * move is no update: it changes no spec, and what fails of it is the restart policy's affair.
  */
+import { hasFixedAddress } from '../../common/model/fixed-address.ts';
 import { isUnderWay, updateConfigOf } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { SeatPlan } from './plan-seat.ts';
@@ -25,9 +26,14 @@ export function planMoves(world: ServiceWorld, seats: readonly SeatPlan[]): Orch
     taskId: world.newTaskId(),
     service,
     place: seat.place,
-    desiredState: wanted[0]!.moving === 'stop-first' ? 'ready' : 'running',
+    desiredState: startsFirst(wanted[0]!) ? 'running' : 'ready',
     stops: [],
   }));
+}
+
+/** No two tasks have one address, whatever the move says. */
+function startsFirst({ moving, spec }: Task): boolean {
+  return moving === 'start-first' && !hasFixedAddress(spec);
 }
 
 /** Its task runs, says what the service says, and is to go. One that others have failed to follow for good stays. */

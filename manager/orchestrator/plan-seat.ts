@@ -4,6 +4,7 @@
  */
 
 import type { DirtyTest } from '../../common/model/dirty-task.ts';
+import { hasFixedAddress } from '../../common/model/fixed-address.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
@@ -171,7 +172,8 @@ class SeatDraft {
     return false;
   }
 
-  #startsFirst({ moving }: Task): boolean {
+  #startsFirst({ moving, spec }: Task): boolean {
+    if (hasFixedAddress(spec)) return false; // its successor has it only then
     return moving === null ? this.#rules.startFirst : moving === 'start-first';
   }
 

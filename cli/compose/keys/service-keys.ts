@@ -129,7 +129,7 @@ const ATTACHMENT_KEYS: KeyTable = {
   aliases: honoured('Networks.Aliases', TEXT_SET),
   driver_opts: refused('options of single attachments have no effect yet', OPTIONS),
   interface_name: refused('interfaces cannot be named yet', TEXT),
-  ipv4_address: refused('the address of a task is chosen by the cluster', TEXT),
+  ipv4_address: honoured('Networks.IPAMConfig.IPv4Address', TEXT),
   ipv6_address: refused('a task has the IPv6 address that ends with its IPv4 address', TEXT),
   link_local_ips: refused('link-local addresses cannot be given yet', TEXT_SET),
   mac_address: refused("MAC addresses follow from the cluster's own addresses", TEXT),

@@ -59,6 +59,8 @@ export interface NetworkAttachmentJson {
   readonly Target: string;
   readonly Aliases?: readonly string[];
   readonly DriverOpts?: LabelsJson;
+  /** ours, for services of one replica: the address that the task has there */
+  readonly IPAMConfig?: { readonly IPv4Address?: string };
 }
 
 export interface TaskSpecJson {

@@ -24,18 +24,22 @@ import { some } from './some.ts';
 
 /** @param registryAuth the X-Registry-Auth header; null keeps none */
 export function serviceSpecFromJson(json: JsonReader, registryAuth: string | null): ServiceSpec {
-  // Older clients put the networks beside the task template.
   const task = json.object('TaskTemplate');
-  const networks = task.has('Networks') ? task : json;
   return {
     name: json.string('Name'),
     labels: json.stringMap('Labels'),
-    task: { ...taskSpecFromJson(task, registryAuth), networks: networksFromJson(networks) },
+    task: { ...taskSpecFromJson(task, registryAuth), networks: networksFromJson(networksOf(json)) },
     mode: modeFromJson(json.object('Mode')),
     update: json.has('UpdateConfig') ? updateFromJson(json.object('UpdateConfig')) : null,
     rollback: json.has('RollbackConfig') ? updateFromJson(json.object('RollbackConfig')) : null,
     endpoint: endpointSpecFromJson(json.object('EndpointSpec')),
   };
+}
+
+/** Older clients put the networks beside the task template. */
+function networksOf(json: JsonReader): JsonReader {
+  const task = json.object('TaskTemplate');
+  return task.has('Networks') ? task : json;
 }
 
 export function taskSpecFromJson(json: JsonReader, registryAuth: string | null): TaskSpec {
@@ -139,10 +143,11 @@ export function taskSpecToJson(task: TaskSpec): object {
     },
     ...some(
       'Networks',
-      task.networks.map(({ target, aliases, driverOptions }) => ({
+      task.networks.map(({ target, aliases, driverOptions, addresses }) => ({
         Target: target,
         ...some('Aliases', aliases),
         ...some('DriverOpts', driverOptions),
+        ...(addresses[0] !== undefined && { IPAMConfig: { IPv4Address: addresses[0] } }),
       })),
     ),
     ...(logDriver && {
@@ -169,8 +174,16 @@ function networksFromJson(json: JsonReader): TaskSpec['networks'] {
     target: item.string('Target'),
     aliases: item.strings('Aliases'),
     driverOptions: item.stringMap('DriverOpts'),
-    addresses: [],
+    addresses: addressesFromJson(item.object('IPAMConfig')),
   }));
+}
+
+/** Ours: as networks of containers have it in Docker. */
+function addressesFromJson(ipam: JsonReader): readonly string[] {
+  ipam.refuse('IPv6Address', 'the IPv6 address of a task ends with its IPv4 address');
+  ipam.refuse('LinkLocalIPs', 'link-local addresses are not done');
+  const address = ipam.string('IPv4Address');
+  return address === '' ? [] : [address];
 }
 
 function modeFromJson(json: JsonReader): ServiceMode {
@@ -229,8 +242,8 @@ function endpointSpecFromJson(json: JsonReader): EndpointSpec {
 }
 
 /**
- * A spec whose ports keep the addresses of `before` where the client said nothing of them: docker's own reads a
- * service and writes it back without, and a port of one address would answer on all.
+ * A spec whose ports and networks keep the addresses of `before` where the client said nothing of them: docker's own
+ * reads a service and writes it back without, and a port of one address would answer on all.
  */
 export function withKeptAddresses(
   spec: ServiceSpec,
@@ -253,7 +266,24 @@ export function withKeptAddresses(
     const [kept] = left.splice(at, 1);
     return { ...port, hostIp: kept!.hostIp };
   });
-  return { ...spec, endpoint: { ...spec.endpoint, ports } };
+  return {
+    ...spec,
+    endpoint: { ...spec.endpoint, ports },
+    task: { ...spec.task, networks: withKeptSeats(spec.task.networks, json, before.task.networks) },
+  };
+}
+
+function withKeptSeats(
+  networks: TaskSpec['networks'],
+  json: JsonReader,
+  before: TaskSpec['networks'],
+): TaskSpec['networks'] {
+  const told = networksOf(json).objects('Networks');
+  return networks.map((network, i) => {
+    if (told[i]?.has('IPAMConfig')) return network;
+    const same = before.find(({ target }) => target === network.target);
+    return { ...network, addresses: same?.addresses ?? [] };
+  });
 }
 
 function endpointSpecToJson(spec: EndpointSpec): object {

@@ -356,6 +356,100 @@ describe('allocator', () => {
     );
   });
 
+  describe('an address that a service names', () => {
+    const named = async (address: string) => {
+      const net = await network(subnet('10.9.0.0/29'));
+      const networks = [aNetworkTarget({ target: net.id, addresses: [address] })];
+      const spec = { endpoint: { mode: 'dnsrr' as const, ports: [] } };
+      const db = await service({ ...spec, task: aTaskSpec({ networks }) });
+      const web = await service({ ...spec, task: on(net) });
+      const addressOf = (one: Task): string =>
+        t.get('task', one.id).networks.find(({ networkId }) => networkId === net.id)
+          ?.addresses[0] ?? '';
+      return { net, db, web, addressOf };
+    };
+
+    test('is given to nobody else, also by a new leader, as long as it names it', async () => {
+      const { db, web, addressOf } = await named('10.9.0.3');
+      await allocator.stop();
+      await lead();
+      const tasks: Task[] = [];
+      for (let slot = 1; slot <= 5; slot++) tasks.push(await task(web, { slot }));
+      // Six hosts, of which one is the gateway: four are for others.
+      expect(tasks.map(addressOf)).toEqual([
+        ...['10.9.0.2/29', '10.9.0.4/29', '10.9.0.5/29', '10.9.0.6/29', ''],
+      ]);
+      expect(addressOf(await task(db))).toBe('10.9.0.3/29');
+      expect(t.get('task', tasks[4]!.id).status.err).toContain('has no free address');
+      await t.store.update((tx) => {
+        const now = tx.require('service', db.id);
+        const networks = now.spec.task.networks.map((it) => ({ ...it, addresses: [] }));
+        tx.update('service', {
+          ...now,
+          spec: { ...now.spec, task: { ...now.spec.task, networks } },
+        });
+        for (const { id } of tx.tasksByService(db.id)) tx.remove('task', id);
+      });
+      await rest();
+      expect(addressOf(tasks[4]!)).toBe('10.9.0.3/29');
+    });
+
+    const follow = async (db: Service, old: Task, state: 'ready' | 'down') => {
+      const [node] = await t.create('node', aNode());
+      await t.store.update((tx) =>
+        tx.update('task', {
+          ...tx.require('task', old.id),
+          nodeId: node!.id,
+          desiredState: 'shutdown',
+          status: aTaskStatus({ state: 'running' }),
+        }),
+      );
+      const setNode = (to: 'ready' | 'down') =>
+        t.store.update((tx) =>
+          tx.update('node', {
+            ...tx.require('node', node!.id),
+            status: { state: to, message: '', address: '' },
+          }),
+        );
+      await setNode(state);
+      await rest();
+      const next = await task(db, { desiredState: 'ready' });
+      return { next, setNode };
+    };
+
+    test('goes on to the next task when the one before it has ended', async () => {
+      const { db, addressOf } = await named('10.9.0.3');
+      const old = await task(db);
+      const { next } = await follow(db, old, 'ready');
+      expect(next.status.err).toMatch(/^address 10.9.0.3 of network .* is in use$/);
+      await end(old.id, 'failed');
+      await rest();
+      expect(addressOf(next)).toBe('10.9.0.3/29');
+    });
+
+    test.each(['before', 'after'])(
+      'is taken over from one whose node went down %s',
+      async (when) => {
+        const { db, addressOf } = await named('10.9.0.3');
+        const old = await task(db);
+        const { next, setNode } = await follow(db, old, when === 'before' ? 'down' : 'ready');
+        if (when === 'after') {
+          await setNode('down');
+          await rest();
+        }
+        expect(addressOf(next)).toBe('10.9.0.3/29');
+        expect(t.get('task', old.id).networks).toEqual([]);
+        // A new leader finds it in use once, and the end of the other gives nothing back.
+        await allocator.stop();
+        await lead();
+        await end(old.id, 'failed');
+        await rest();
+        const third = await task(db, { slot: 2 });
+        expect(third.status.err).toContain('is in use');
+      },
+    );
+  });
+
   test('a node has an address in ingress from the day it is ready, and in the networks of its tasks', async () => {
     const net = await network();
     const [node] = await t.create(

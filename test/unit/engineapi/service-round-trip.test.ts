@@ -74,6 +74,46 @@ describe('a service that a client reads and sends back', () => {
   });
 });
 
+describe('an address in a network', () => {
+  const seat = { Target: 'back', IPAMConfig: { IPv4Address: '10.9.0.5' } };
+  const withNetworks = (...Networks: object[]) => ({
+    ...{ Name: 'db', TaskTemplate: { ContainerSpec: { Image: 'db:1' }, Networks } },
+  });
+  const before = read(withNetworks(seat));
+  const updated = (json: object) =>
+    withKeptAddresses(read(json), new JsonReader(json), before).task.networks.map(
+      ({ target, addresses }) => `${target}: ${addresses}`,
+    );
+
+  test('is read and written', () => {
+    expect(before.task.networks[0]!.addresses).toEqual(['10.9.0.5']);
+    expect(read(serviceSpecToJson(before))).toEqual(before);
+  });
+
+  test('stays where a client does not know of it, as the docker command does not', () => {
+    expect(updated(withNetworks({ Target: 'back' }))).toEqual(['back: 10.9.0.5']);
+    const older = { ...withNetworks(), Networks: [{ Target: 'back' }] };
+    const { Networks: _, ...template } = older.TaskTemplate;
+    expect(updated({ ...older, TaskTemplate: template })).toEqual(['back: 10.9.0.5']);
+  });
+
+  test('goes when a client says so; that of another network was never there', () => {
+    expect(updated(withNetworks({ Target: 'back', IPAMConfig: {} }))).toEqual(['back: ']);
+    expect(updated(withNetworks({ Target: 'front' }))).toEqual(['front: ']);
+    const other = { Target: 'back', IPAMConfig: { IPv4Address: '10.9.0.6' } };
+    expect(updated(withNetworks(other))).toEqual(['back: 10.9.0.6']);
+  });
+
+  test.each([{ IPv6Address: 'fd00::5' }, { LinkLocalIPs: ['169.254.1.1'] }])(
+    'is no other than IPv4: %j',
+    (IPAMConfig) => {
+      expect(() => read(withNetworks({ Target: 'back', IPAMConfig }))).toThrow(
+        Object.keys(IPAMConfig)[0],
+      );
+    },
+  );
+});
+
 describe('a port of one address', () => {
   const bound = { TargetPort: 80, PublishedPort: 8080, HostIp: '127.0.0.1' };
   const withPorts = (...Ports: object[]) => ({

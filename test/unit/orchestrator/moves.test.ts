@@ -6,7 +6,14 @@ import { planMoves } from '../../../manager/orchestrator/plan-moves.ts';
 import type { SeatPlan } from '../../../manager/orchestrator/plan-seat.ts';
 import type { Seat } from '../../../manager/orchestrator/seat.ts';
 import type { ServiceWorld } from '../../../manager/orchestrator/world.ts';
-import { aService, aTaskOf, aTaskSpec, aTaskStatus, idOf } from '../../support/builders.ts';
+import {
+  aNetworkTarget,
+  aService,
+  aTaskOf,
+  aTaskSpec,
+  aTaskStatus,
+  idOf,
+} from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeStore } from '../../support/store.ts';
@@ -53,6 +60,22 @@ describe('a task that is to move', () => {
     }
     await rooms.rest();
   };
+
+  test('stops first where it has an address of its own, whatever the move says', async () => {
+    const networks = [aNetworkTarget({ target: 'host', addresses: ['10.9.0.7'] })];
+    ({ id } = await rooms.deploy({
+      ...{ name: 'db', task: aTaskSpec({ networks }) },
+      mode: { kind: 'replicated', replicas: 1 },
+    }));
+    const before = only();
+    rooms.deaf.add(before.id);
+    await order(before.id, 'start-first');
+    expect(rooms.test.get('task', before.id).desiredState).toBe('shutdown');
+    expect(rooms.running(id)).toEqual([]);
+    await rooms.report(before.id, 'shutdown');
+    await rooms.rest();
+    expect(only().nodeId).not.toBe(before.nodeId);
+  });
 
   test('goes once another runs in its place', async () => {
     const before = only();

@@ -384,6 +384,31 @@ services:
     ]);
   });
 
+  describe('gives a task its address', () => {
+    const text = (service: string, network = 'ipam: {config: [{subnet: 10.9.0.0/24}]}') =>
+      `services:\n  db:\n    image: db:1\n    networks: {back: {ipv4_address: 10.9.0.7}}\n    ${service}\nnetworks:\n  back: {${network}}\n`;
+
+    test('in a network with a subnet, or one of others', () => {
+      for (const network of [undefined, 'external: true']) {
+        const stack = load(text('user: "5"', network));
+        expect(stack.services[0]!.spec.TaskTemplate.Networks).toEqual([
+          expect.objectContaining({ IPAMConfig: { IPv4Address: '10.9.0.7' } }),
+        ]);
+      }
+      expect(warningsOf(text('user: "5"'))).toEqual([]);
+    });
+
+    test.each([
+      ['deploy: {replicas: 2}', undefined, 'only a service of one replica can have it'],
+      ['deploy: {mode: global}', undefined, 'this one is of another mode'],
+      ['deploy: {update_config: {order: start-first}}', undefined, 'must be stop-first'],
+      ['user: "5"', 'attachable: true', 'needs a subnet that was chosen'],
+      ['user: "5"', 'ipam: {config: [{subnet: 10.8.0.0/24}]}', 'is not in its subnet 10.8.0.0/24'],
+    ])('not with %s, network %s', (service, network, words) => {
+      expect(errorOf(text(service, network)).message).toContain(words);
+    });
+  });
+
   test('expands ranges of ports, and keeps the address that they answer on', () => {
     const text =
       'services:\n  web:\n    image: web:1\n    ports: ["127.0.0.1:80-81:90-91/udp", {target: 5, published: "6", mode: host}, {target: 7, host_ip: "[FD00::5]"}, "0.0.0.0:9:9"]\n';
