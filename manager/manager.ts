@@ -5,6 +5,7 @@
 import { withDeadline } from '../common/base/deadline.ts';
 import { describeError, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
+import type { QueueState } from '../common/base/queue.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
 import type { ManagerPeer } from '../common/model/session.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
@@ -231,6 +232,16 @@ export class Manager implements ManagerList, LeaderLocator {
       log.warn({ reason: describeError(err) }, 'the other managers keep this one in their group');
       return false;
     }
+  }
+
+  /** How full is what may not grow without limit: docs/design/control-plane.md names all of it. */
+  queues(): QueueState[] {
+    const { current } = this.#rooms;
+    return [
+      ...this.store.queues(),
+      ...this.logs.queues(),
+      ...(current ? current.dispatcher.queues() : []),
+    ];
   }
 
   isLeader(): boolean {

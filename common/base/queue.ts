@@ -1,6 +1,14 @@
 /** Bounded hand-over between a producer and one consumer. */
 import { assert } from './assert.ts';
 
+/** How full something is that may not grow without limit. */
+export interface QueueState {
+  readonly name: string;
+  readonly length: number;
+  /** never less than `length` */
+  readonly limit: number;
+}
+
 /**
  * An async queue with a limit. `push` returns false when full: the caller states what happens then
  * (drop, cut the consumer off, refuse). One consumer at a time.

@@ -6,12 +6,14 @@ import type { Clock, Timer } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
+import type { QueueState } from '../../common/base/queue.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, ManagerPeer } from '../../common/model/session.ts';
 import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
 import { splitHostPort } from '../../common/rpc/listener.ts';
+import { FEED_COMMITS_MAX } from '../store/feed.ts';
 import type { Commit, Store, StoreChange, Watch } from '../store/types.ts';
 import { AgentSession, type AgentStream, sessionMessage } from './agent-session.ts';
 import { Attendance } from './attendance.ts';
@@ -42,6 +44,8 @@ export interface DispatcherOptions {
 
 /** How often liveness is looked at; a part of the shortest grace. */
 const SWEEP_PERIOD_MS = 200;
+/** Commits that are gathered for one step. With so many the step goes; what came with the last of them is at most the feed. */
+const GATHERED_MAX = FEED_COMMITS_MAX;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
@@ -92,6 +96,15 @@ export class Dispatcher {
     this.#sessions.clear();
     await this.#statuses.stop();
     await this.#background.stop();
+  }
+
+  queues(): QueueState[] {
+    const limit = GATHERED_MAX + FEED_COMMITS_MAX;
+    return [
+      { name: 'commits to be told to agents', length: this.#pending.length, limit },
+      ...this.#statuses.queues(),
+      ...this.#drains.queues(),
+    ];
   }
 
   /** Serves one agent's stream until it ends. `nodeId` is the certificate's. */
@@ -255,7 +268,8 @@ export class Dispatcher {
         if (!commits) return;
         this.#pending.push(...commits);
         const { clock } = this.#options;
-        const take = () => (watch === this.#watch ? this.#take() : []);
+        const isOpen = () => watch === this.#watch && this.#pending.length < GATHERED_MAX;
+        const take = () => (isOpen() ? this.#take() : []);
         await gatherStep({ take, tookMs, clock, signal });
         const startMs = clock.monotonicMs();
         this.#catchUp();

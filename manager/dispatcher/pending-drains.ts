@@ -2,6 +2,7 @@
  * Tasks that are to stop, and the nodes that have not confirmed yet that they send nothing new to
  * them. Pure: who is to be told what is the result of each call.
  */
+import type { QueueState } from '../../common/base/queue.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRAIN_LIMIT_MS } from '../../common/model/session.ts';
 
@@ -15,6 +16,9 @@ interface Group {
   /** nodes without this revision in force */
   readonly waitingFor: Set<NodeId>;
 }
+
+/** Steps come every 10 ms at most and are forgotten after `2 * DRAIN_LIMIT_MS`: some 400 at a time. */
+const GROUPS_MAX = 1_000;
 
 const NONE: Drained = new Map();
 
@@ -30,9 +34,14 @@ export class PendingDrains {
     this.#forgetOld(nowMs);
     if (tasks.size === 0) return NONE;
     const waitingFor = new Set(told);
-    if (waitingFor.size === 0) return tasks;
+    // Too many wait already: these stop at once, as with nodes that do not confirm.
+    if (waitingFor.size === 0 || this.#groups.length >= GROUPS_MAX) return tasks;
     this.#groups.push({ revision, sinceMs: nowMs, tasks, waitingFor });
     return NONE;
+  }
+
+  queues(): QueueState[] {
+    return [{ name: 'revisions to be confirmed', length: this.#groups.length, limit: GROUPS_MAX }];
   }
 
   /** A node has `revision`, and with it all before it, in force. */

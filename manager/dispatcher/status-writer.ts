@@ -5,6 +5,7 @@
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
+import type { QueueState } from '../../common/base/queue.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
@@ -15,6 +16,8 @@ import type { Store, WriteTx } from '../store/types.ts';
 const BATCH_DELAY_MS = 10;
 /** More waiting statuses than this and new ones are refused: the agent sends them again. */
 const WAITING_MAX = 20_000;
+/** As many reports of the same tasks, which wait for the same writes. */
+const REPORTS_MAX = 20_000;
 
 interface Waiting {
   readonly nodeId: NodeId;
@@ -47,12 +50,24 @@ export class StatusWriter {
     this.#settle(stopping());
   }
 
+  queues(): QueueState[] {
+    return [
+      { name: 'statuses to be stored', length: this.#waiting.size, limit: WAITING_MAX },
+      { name: 'reports to be answered', length: this.#listeners.length, limit: REPORTS_MAX },
+    ];
+  }
+
   /** Resolves when the statuses are committed. Rejects with `resource-exhausted` or the store's error. */
   write(nodeId: NodeId, updates: readonly TaskStatusUpdate[]): Promise<void> {
     if (this.#stopped) return Promise.reject(stopping());
     if (this.#waiting.size + updates.length > WAITING_MAX) {
       return Promise.reject(
         new SkepError('resource-exhausted', `store task statuses: ${WAITING_MAX} are waiting`),
+      );
+    }
+    if (this.#listeners.length >= REPORTS_MAX) {
+      return Promise.reject(
+        new SkepError('resource-exhausted', `store task statuses: ${REPORTS_MAX} reports wait`),
       );
     }
     for (const { taskId, status } of updates) {

@@ -7,7 +7,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { describeError, hasCode } from '../../common/base/errors.ts';
 import { TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
-import { BoundedQueue } from '../../common/base/queue.ts';
+import { BoundedQueue, type QueueState } from '../../common/base/queue.ts';
 import type { ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { TaskLogQuery, TaskLogRecord } from '../../common/model/task-log.ts';
@@ -40,9 +40,17 @@ const RETRY_MS = 500;
 
 export class LogBroker {
   readonly #options: LogBrokerOptions;
+  /** of those who read now */
+  readonly #queues = new Set<BoundedQueue<LogEvent>>();
 
   constructor(options: LogBrokerOptions) {
     this.#options = options;
+  }
+
+  queues(): QueueState[] {
+    return Array.from(this.#queues, ({ size }) => ({
+      ...{ name: 'log records for a reader', length: size, limit: QUEUE_MAX },
+    }));
   }
 
   /** Ends when every task's log ended; with `follow` when `signal` aborts. */
@@ -52,6 +60,7 @@ export class LogBroker {
     signal: AbortSignal,
   ): AsyncGenerator<LogEvent> {
     const queue = new BoundedQueue<LogEvent>(QUEUE_MAX);
+    this.#queues.add(queue);
     let failure: unknown = null;
     const readers = new TaskSet((err) => {
       failure = err;
@@ -85,6 +94,7 @@ export class LogBroker {
       }
       if (failure !== null) throw failure;
     } finally {
+      this.#queues.delete(queue);
       await readers.stop();
     }
   }

@@ -4,6 +4,7 @@
  */
 import { assert } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import type { QueueState } from '../../common/base/queue.ts';
 import type { Commit, Watch } from './types.ts';
 
 /** Commits kept. */
@@ -49,6 +50,14 @@ export class ChangeFeed {
 
   get endSeq(): number {
     return this.#firstSeq + this.#commits.length - this.#head;
+  }
+
+  queues(): QueueState[] {
+    const commits = this.endSeq - this.#firstSeq;
+    return [
+      { name: 'commits kept for readers', length: commits, limit: FEED_COMMITS_MAX },
+      { name: 'changes kept for readers', length: this.#changes, limit: FEED_CHANGES_MAX },
+    ];
   }
 
   append(commit: Commit): void {

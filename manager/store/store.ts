@@ -6,6 +6,7 @@
 import { assert } from '../../common/base/assert.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import type { QueueState } from '../../common/base/queue.ts';
 import type { Random } from '../../common/base/random.ts';
 import { ShardedMap } from '../../common/base/sharded-map.ts';
 import { TurnBudget } from '../../common/base/turn-budget.ts';
@@ -127,6 +128,10 @@ export class MemoryStore implements Store {
 
   watch(fromRevision?: number): Watch {
     return this.#feed.watch(fromRevision);
+  }
+
+  queues(): QueueState[] {
+    return this.#feed.queues();
   }
 
   /**

@@ -2,12 +2,15 @@
  * Statuses on their way to the manager: the newest of each task, sent in each session until stored. Bounded by
  * the number of tasks. Knows nothing of streams.
  */
+import type { QueueState } from '../../common/base/queue.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
 import type { TaskStatus } from '../../common/model/task.ts';
 
 /** Most statuses in one message. */
 const BATCH_MAX = 200;
+/** Of batches that a manager has not acknowledged; then no more go, and of each task the newest status waits. */
+const IN_FLIGHT_MAX = 256;
 
 export class StatusReporter {
   readonly #unstored = new Map<TaskId, TaskStatus>();
@@ -16,6 +19,10 @@ export class StatusReporter {
   readonly #inFlight = new Map<number, readonly TaskStatusUpdate[]>();
   #sequence = 0;
   #onWork: (() => void) | null = null;
+
+  queues(): QueueState[] {
+    return [{ name: 'reports in flight', length: this.#inFlight.size, limit: IN_FLIGHT_MAX }];
+  }
 
   /** `listener` is called when there is something to send; one at a time, null to stop. */
   setListener(listener: (() => void) | null): void {
@@ -40,8 +47,9 @@ export class StatusReporter {
     this.#sent.clear();
   }
 
-  /** The next batch, or null when all that is unstored is in flight. */
+  /** The next batch, or null when all that is unstored is in flight, or much is. */
   take(): { sequence: number; updates: readonly TaskStatusUpdate[] } | null {
+    if (this.#inFlight.size >= IN_FLIGHT_MAX) return null;
     const updates: TaskStatusUpdate[] = [];
     for (const [taskId, status] of this.#unstored) {
       if (this.#sent.get(taskId) === status) continue;
@@ -57,6 +65,7 @@ export class StatusReporter {
 
   /** The manager stored the batches of this session up to `sequence`. */
   stored(sequence: number): void {
+    const wasFull = this.#inFlight.size >= IN_FLIGHT_MAX;
     for (const [stored, updates] of this.#inFlight) {
       if (stored > sequence) break; // they are in their order
       for (const { taskId, status } of updates) {
@@ -64,5 +73,6 @@ export class StatusReporter {
       }
       this.#inFlight.delete(stored);
     }
+    if (wasFull) this.#onWork?.();
   }
 }

@@ -102,6 +102,23 @@ describe('status reporter', () => {
     expect(seen.size).toBe(401);
   });
 
+  test('sends no more than 256 batches that nobody acknowledges, and goes on with the newest statuses', () => {
+    const reporter = new StatusReporter();
+    let wakes = 0;
+    reporter.setListener(() => wakes++);
+    let last = 0;
+    for (let i = 0; i < 300; i++) {
+      reporter.report(A, aTaskStatus({ state: 'preparing', timestampMs: i }));
+      last = reporter.take()?.sequence ?? last;
+    }
+    expect(last).toBe(256);
+    expect(reporter.queues()).toEqual([{ name: 'reports in flight', length: 256, limit: 256 }]);
+    wakes = 0;
+    reporter.stored(last);
+    expect(wakes).toBe(1);
+    expect(reporter.take()?.updates).toMatchObject([{ status: { timestampMs: 299 } }]);
+  });
+
   test('a forgotten task is not reported', () => {
     const reporter = new StatusReporter();
     reporter.report(A, READY);

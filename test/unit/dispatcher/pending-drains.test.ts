@@ -33,6 +33,14 @@ describe('tasks whose endpoints end', () => {
     expect(drains.applied(away, 9)).toEqual(tasks(web));
   });
 
+  test('stop at once when a thousand revisions wait to be confirmed', () => {
+    for (let revision = 1; revision <= 1_000; revision++) {
+      expect(drains.begin(revision, tasks(web), [away], 0)).toEqual(NONE);
+    }
+    expect(drains.begin(1_001, tasks(api), [away], 0)).toEqual(tasks(api));
+    expect(drains.queues()).toMatchObject([{ length: 1_000, limit: 1_000 }]);
+  });
+
   test('of several revisions are told together', () => {
     drains.begin(7, tasks(web), [away, third], 0);
     drains.begin(8, tasks(api), [away], 0);

@@ -157,6 +157,24 @@ describe('the status writer', () => {
     await expect(next).resolves.toBeUndefined();
   });
 
+  test('more than 20,000 reports that wait are refused, also those that say the same', async () => {
+    store.proposer.hold = true;
+    const first = report('running');
+    await store.clock.advance(10);
+    const waiting = Array.from({ length: 20_000 }, () => report('running'));
+    expect(writer.queues()).toEqual([
+      { name: 'statuses to be stored', length: 1, limit: 20_000 },
+      { name: 'reports to be answered', length: 20_000, limit: 20_000 },
+    ]);
+    await expect(report('running')).rejects.toMatchObject({ code: 'resource-exhausted' });
+    store.proposer.fail(new SkepError('unavailable', 'no'));
+    await expect(first).rejects.toMatchObject({ code: 'unavailable' });
+    await writer.stop();
+    expect(new Set((await Promise.allSettled(waiting)).map(({ status }) => status))).toEqual(
+      new Set(['rejected']),
+    );
+  });
+
   test.each(['not-leader', 'no-leader', 'unavailable', 'version-conflict'] as const)(
     'a commit that fails with %s is told to the reporter alone',
     async (code) => {
