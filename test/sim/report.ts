@@ -41,7 +41,7 @@ const OTHERS: Readonly<Record<WorldName, readonly string[]>> = {
     'died of a failed sync',
     'ends without a majority',
   ],
-  cluster: ['commits', 'start failed', 'healing.seconds'],
+  cluster: ['commits', 'start failed', 'healing.seconds', 'log.readers', 'log.records'],
 };
 
 export function describeTotals(totals: Totals): string {

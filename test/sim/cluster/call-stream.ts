@@ -15,6 +15,8 @@ export interface CallStreamParts<In, Out> {
   readonly transmit: (data: Uint8Array, arrived: () => void) => void;
   readonly halfClose: () => void;
   readonly cancel: () => void;
+  readonly highWaterBytes?: number;
+  readonly written?: (message: Out, pendingBytes: number, isFull: boolean) => void;
 }
 
 export class CallStream<In, Out> implements RpcStream<In, Out> {
@@ -77,12 +79,15 @@ export class CallStream<In, Out> implements RpcStream<In, Out> {
     if (this.#pendingBytes > 0 && this.#pendingBytes + data.length > STREAM_PENDING_BYTES_MAX) {
       throw new SkepError('resource-exhausted', `${action}: send: too much waits for a slow peer`);
     }
+    const pendingBytes = this.#pendingBytes;
     this.#pendingBytes += data.length;
     transmit(data, () => {
       this.#pendingBytes -= data.length;
       this.#wake();
     });
-    return this.#isDrained();
+    const isDrained = this.#isDrained();
+    this.#parts.written?.(message, pendingBytes, !isDrained);
+    return isDrained;
   }
 
   async drained(signal?: AbortSignal): Promise<void> {
@@ -111,7 +116,7 @@ export class CallStream<In, Out> implements RpcStream<In, Out> {
   }
 
   #isDrained(): boolean {
-    return this.#pendingBytes < STREAM_HIGH_WATER_BYTES;
+    return this.#pendingBytes < (this.#parts.highWaterBytes ?? STREAM_HIGH_WATER_BYTES);
   }
 
   #wake(): void {

@@ -10,6 +10,7 @@ import type { Dependencies } from '../../../worker/executor/executor.ts';
 import type { AnyChecker } from '../checker.ts';
 import type { NodeTables } from './containers.ts';
 import type { Host } from './host.ts';
+import type { Process } from './wires.ts';
 
 /** Hooks are told at once, but `ended`. */
 export interface ClusterChecker extends AnyChecker {
@@ -23,6 +24,13 @@ export interface ClusterChecker extends AnyChecker {
   heard?(host: Host, message: AgentMessage, by: Host): void;
   /** The agent of `host` got it. */
   told?(host: Host, message: DispatcherMessage): void;
+  /** The dispatcher writes it to an agent; see `Written`. */
+  writing?(
+    client: Process,
+    message: DispatcherMessage,
+    pendingBytes: number,
+    isFull: boolean,
+  ): void;
   /** A user got an answer. */
   answered?(): void;
   /** The agent was told that its statuses are stored. */

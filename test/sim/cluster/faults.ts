@@ -69,6 +69,17 @@ const FAULTS: Readonly<Record<ClusterFault, Fault>> = {
     });
   },
   'stale-report': (hand) => hand.world.replayReport(hand.random),
+  /** Its agent is heard, and what it says of its tasks is old. */
+  'late-reports': (hand, host) => {
+    const reporter = host.daemon?.reporter;
+    if (!reporter) return;
+    reporter.hold();
+    hand.later(hand.spell(), () => reporter.release());
+  },
+  /** As by a fault of who made the step. */
+  'lost-entry': (_hand, host) => {
+    host.losesEntry = true;
+  },
 };
 
 export class ClusterFaultHand {
@@ -95,6 +106,10 @@ export class ClusterFaultHand {
 
   stop(): void {
     this.#stopped = true;
+    for (const host of this.world.hosts.values()) {
+      host.daemon?.reporter?.release();
+      host.losesEntry = false;
+    }
   }
 
   later(delayMs: number, act: () => void): void {

@@ -17,7 +17,6 @@ import type { ManagerOrigin } from '../../../manager/manager-options.ts';
 import type { Disk } from '../../../manager/raftnode/disk.ts';
 import { Agent } from '../../../worker/agent/agent.ts';
 import { DispatcherClient } from '../../../worker/agent/dispatcher-client.ts';
-import { StatusReporter } from '../../../worker/agent/status-reporter.ts';
 import { TaskDatabase } from '../../../worker/agent/task-database.ts';
 import { TaskManager } from '../../../worker/agent/task-manager.ts';
 import { SimDisk } from '../../support/sim-disk.ts';
@@ -25,6 +24,8 @@ import type { EventKind, SimClock } from '../clock.ts';
 import { Containers, SimExecutor, type SimExecutorOptions } from './containers.ts';
 import { HostClock } from './host-clock.ts';
 import { KeptFiles } from './kept-files.ts';
+import { LateReporter } from './late-reporter.ts';
+import { serveLogs } from './logs.ts';
 import { serveGrants, takeOffice } from './office.ts';
 import type { ClusterPlan } from './plan.ts';
 import type { Directory } from './rpc.ts';
@@ -84,6 +85,7 @@ export interface Daemon {
   tasks: TaskManager | null;
   executor: SimExecutor | null;
   office: RoleFollower | null;
+  reporter: LateReporter | null;
 }
 
 export class Host {
@@ -107,6 +109,10 @@ export class Host {
   gone = false;
   /** Nor does anybody ever remove its node. */
   lost = false;
+  /** Of what its agent is told next one entry is lost; */
+  losesEntry = false;
+  /** was lost, and the dispatcher has not heard of it. */
+  lacksEntry = false;
   readonly backlog: { readonly kind: EventKind; readonly run: () => void }[] = [];
   readonly #options: HostOptions;
   readonly #random: SeededRandom;
@@ -250,7 +256,9 @@ export class Host {
       starting: Promise.resolve(),
       isManaging: false,
       ...{ manager: null, agent: null, tasks: null, executor: null, office: null },
+      reporter: null,
     };
+    serveLogs(server, this.containers, daemon.clock);
     serveGrants(server, () => (daemon.isManaging ? daemon.manager : null));
     return daemon;
   }
@@ -344,7 +352,7 @@ export class Host {
       if (isAlive()) observer.failed(err);
     };
     const files = this.#files.mount();
-    const reporter = new StatusReporter();
+    const reporter = new LateReporter();
     const executor = new SimExecutor({
       containers: this.containers,
       random: this.#random.fork(),
@@ -371,7 +379,7 @@ export class Host {
         office?.follow(nodeSpec.desiredRole);
       },
     });
-    Object.assign(daemon, { agent, tasks, executor });
+    Object.assign(daemon, { agent, tasks, executor, reporter });
     await agent.start();
   }
 

@@ -12,6 +12,7 @@ import { WORLD } from '../clock.ts';
 import type { RunReport } from '../life.ts';
 import { ClusterFaultHand } from './faults.ts';
 import type { Host } from './host.ts';
+import { LogReaders } from './logs.ts';
 import { newNode, Operator } from './operator.ts';
 import { clusterPlanOf } from './plan.ts';
 import { unmet } from './settled.ts';
@@ -33,12 +34,14 @@ class ClusterLife {
   readonly #operator: Operator;
   readonly #users: Users;
   readonly #hand: ClusterFaultHand;
+  readonly #readers: LogReaders;
 
   constructor(world: ClusterWorld) {
     this.world = world;
     this.#operator = new Operator(world);
     this.#users = new Users(world, this.#operator);
     this.#hand = new ClusterFaultHand(world);
+    this.#readers = new LogReaders(world);
   }
 
   async run(): Promise<void> {
@@ -93,9 +96,11 @@ class ClusterLife {
     world.note(WORLD, 'faults begin');
     this.#users.start();
     this.#hand.start();
+    this.#readers.start();
     await world.run(world.plan.faultyMs);
     this.#hand.stop();
     this.#users.stop();
+    this.#readers.stop();
     if (!world.plan.keepsLost) return;
     let lookAtMs = 0;
     await world.run(BREAK_MS, () => {

@@ -1,5 +1,6 @@
 /** What one seed of the cluster's world is about: sizes, speeds, which faults strike and how often. */
 import { SeededRandom, shuffled } from '../../../common/base/random.ts';
+import { STREAM_HIGH_WATER_BYTES } from '../../../common/rpc/limits.ts';
 import type { Quality } from './wires.ts';
 
 /** Each is a function in `faults.ts`. */
@@ -18,6 +19,8 @@ export const CLUSTER_FAULTS = [
   'container-ends',
   'end-forgotten',
   'stale-report',
+  'late-reports',
+  'lost-entry',
 ] as const;
 
 export type ClusterFault = (typeof CLUSTER_FAULTS)[number];
@@ -47,6 +50,10 @@ export interface ClusterPlan {
   readonly replicasMax: number;
   /** Nobody removes the nodes of machines that broke: they stay down to the end. */
   readonly keepsLost: boolean;
+  /** Users follow the output of services, and read it slowly. */
+  readonly hasLogReaders: boolean;
+  /** Under way to an agent, before the dispatcher is told to wait. */
+  readonly agentHighWaterBytes: number;
 }
 
 const LOCAL = 500_000;
@@ -74,6 +81,8 @@ export function clusterPlanOf(seed: number): ClusterPlan {
     servicesMax: pick(2, 4, 6),
     replicasMax: pick(2, 4, 6),
     keepsLost: pick(true, false, false),
+    hasLogReaders: pick(true, false, false),
+    agentHighWaterBytes: pick(STREAM_HIGH_WATER_BYTES, 4_000, 1),
   };
 }
 

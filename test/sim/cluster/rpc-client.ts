@@ -12,7 +12,7 @@ import type {
   UnaryMethod,
 } from '../../../common/rpc/method.ts';
 import { forwardingMetadata, type Peer } from '../../../common/rpc/peer.ts';
-import type { RpcCalls, RpcClients, RpcSessions } from '../../../common/rpc/pool.ts';
+import type { ExpectedPeer, RpcCalls, RpcClients, RpcSessions } from '../../../common/rpc/pool.ts';
 import { errorOfStatus } from '../../../common/rpc/status.ts';
 import type { ReceiveStream } from '../../../common/rpc/stream.ts';
 import { CallStream } from './call-stream.ts';
@@ -39,8 +39,8 @@ export class SimRpcPool implements RpcClients {
     this.#options = options;
   }
 
-  client(address: string): RpcCalls {
-    return this.#client(address, CONNECT_TIMEOUT_MS, KEEPALIVE);
+  client(address: string, expected: ExpectedPeer = { role: 'manager' }): RpcCalls {
+    return this.#client(address, CONNECT_TIMEOUT_MS, KEEPALIVE, expected);
   }
 
   session(address: string): RpcSessions {
@@ -99,11 +99,22 @@ export class SimRpcPool implements RpcClients {
   /** Clients here connect when they are called: nothing waits after failures. */
   heard(_address: string): void {}
 
-  #client(address: string, connectTimeoutMs: number, patience: Patience): SimRpcClient {
-    const key = `${address} ${connectTimeoutMs}`;
+  #client(
+    address: string,
+    connectTimeoutMs: number,
+    patience: Patience,
+    expected: ExpectedPeer = { role: 'manager' },
+  ): SimRpcClient {
+    const key = `${address} ${connectTimeoutMs} ${Object.values(expected)[0]}`;
     let client = this.#clients.get(key);
     if (client === undefined) {
-      client = new SimRpcClient({ ...this.#options, address, connectTimeoutMs, patience });
+      client = new SimRpcClient({
+        ...this.#options,
+        address,
+        connectTimeoutMs,
+        patience,
+        expected,
+      });
       this.#clients.set(key, client);
     }
     return client;
@@ -114,6 +125,7 @@ interface SimRpcClientOptions extends SimRpcPoolOptions {
   readonly address: string;
   readonly connectTimeoutMs: number;
   readonly patience: Patience;
+  readonly expected: ExpectedPeer;
 }
 
 interface OpenConnection {
@@ -215,8 +227,9 @@ class SimRpcClient implements RpcCalls {
       action: `call ${method.path} at ${address}`,
       decode: (data) => {
         const message = known.response.decode(data);
-        directory.observe({ method: known, client: process, server, toServer: false, message });
-        return message;
+        return directory.deliver({
+          ...{ method: known, client: process, server, toServer: false, message },
+        });
       },
       encode: (message) => known.request.encode(message),
       transmit: (data, arrived) =>
@@ -247,7 +260,8 @@ class SimRpcClient implements RpcCalls {
 
   /** SYN, handshake: two round trips. */
   async #establish(): Promise<OpenConnection> {
-    const { directory, address, process, connectTimeoutMs, patience, self } = this.#options;
+    const { directory, address, process, connectTimeoutMs, patience, self, expected } =
+      this.#options;
     const { wires, serverAt, hostAt } = directory;
     const here = process.host;
     const there = hostAt(address);
@@ -269,7 +283,7 @@ class SimRpcClient implements RpcCalls {
     }
     const server = serverAt(address);
     if (server === null) throw nothing('connection refused');
-    if (server.role() !== 'manager')
+    if ('role' in expected && server.role() !== expected.role)
       throw nothing('the certificate of the other end is no manager’s');
     const peer = self();
     const connection = wires.connect(

@@ -192,10 +192,14 @@ export class SimRpcServer implements RpcService {
       action: `serve ${method.path}`,
       decode: (data) => {
         const message = method.request.decode(data);
-        directory.observe({ method, client, server: process, toServer: true, message });
-        return message;
+        return directory.deliver({ method, client, server: process, toServer: true, message });
       },
       encode: (message) => method.response.encode(message),
+      ...(method.path === dispatcherSession.path && {
+        highWaterBytes: directory.agentHighWaterBytes,
+        written: (message, pendingBytes, isFull) =>
+          directory.written({ method, client, message, pendingBytes, isFull }),
+      }),
       transmit: (data, arrived) =>
         connection.send(1, { kind: 'message', call: id, data, arrived, bytes: data.length }),
       halfClose: () => {},

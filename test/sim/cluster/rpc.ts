@@ -33,8 +33,12 @@ export interface Directory {
   readonly serverAt: (address: string) => SimRpcServer | null;
   /** The machine of an address, whether or not somebody listens. */
   readonly hostAt: (address: string) => number;
-  /** Told of each message of a call when it is there. */
-  readonly observe: (message: Delivered) => void;
+  /** Told of each message of a call when it is there; what arrives is what it returns. */
+  readonly deliver: (message: Delivered) => unknown;
+  /** Told of each message that a server writes. */
+  readonly written: (message: Written) => void;
+  /** A stream of agents takes no more from the server when so much is under way. */
+  readonly agentHighWaterBytes: number;
 }
 
 export interface Delivered {
@@ -43,6 +47,16 @@ export interface Delivered {
   readonly server: Process;
   readonly toServer: boolean;
   readonly message: unknown;
+}
+
+export interface Written {
+  readonly method: AnyMethod;
+  readonly client: Process;
+  readonly message: unknown;
+  /** Bytes under way before it was written. */
+  readonly pendingBytes: number;
+  /** The writer is told to wait. */
+  readonly isFull: boolean;
 }
 
 export const KEEPALIVE: Patience = {

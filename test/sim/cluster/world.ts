@@ -18,6 +18,7 @@ import { Trace } from '../trace.ts';
 import type { ClusterChecker } from './checker.ts';
 import { addressOf, Host, type HostObserver, idOfAddress } from './host.ts';
 import { clusterInvariants } from './invariants/all.ts';
+import { withLapse } from './lapses.ts';
 import { Ledger } from './ledger.ts';
 import type { ClusterPlan } from './plan.ts';
 import type { CallFrame, Delivered, Directory } from './rpc.ts';
@@ -45,6 +46,7 @@ export class ClusterWorld {
   isFaulty = true;
   readonly #random: SeededRandom;
   readonly #directory: Directory;
+  readonly #lapses: SeededRandom;
   readonly #mail = new StatusMail();
   readonly #deaths = new Map<number, (() => void)[]>();
 
@@ -64,8 +66,12 @@ export class ClusterWorld {
       wires: this.wires,
       serverAt: (address) => this.hosts.get(idOfAddress(address))?.daemon?.server ?? null,
       hostAt: idOfAddress,
-      observe: (message) => this.#delivered(message),
+      deliver: (message) => this.#delivered(message),
+      written: ({ client, message, pendingBytes, isFull }) =>
+        this.checks.tell('writing', client, message as DispatcherMessage, pendingBytes, isFull),
+      agentHighWaterBytes: plan.agentHighWaterBytes,
     };
+    this.#lapses = this.#random.fork();
     this.checks = new Checks(clusterInvariants(this));
   }
 
@@ -267,8 +273,9 @@ export class ClusterWorld {
     this.count('commits');
   }
 
-  #delivered({ method, client, server, toServer, message }: Delivered): void {
-    if (method.path !== dispatcherSession.path) return;
+  /** What arrives of it. */
+  #delivered({ method, client, server, toServer, message }: Delivered): unknown {
+    if (method.path !== dispatcherSession.path) return message;
     const agent = this.host(client.host);
     if (toServer) {
       const said = message as AgentMessage;
@@ -276,14 +283,16 @@ export class ClusterWorld {
       if (said.kind === 'statuses') this.#mail.sent(client, said);
       this.note(server.host, `hears ${said.kind} of ${client.host}`);
       this.checks.tell('heard', agent, said, this.host(server.host));
-      return;
+      return message;
     }
-    const told = message as DispatcherMessage;
+    const told = withLapse(agent, message as DispatcherMessage, this.#lapses);
+    if (told !== message) this.note(client.host, 'loses an entry of its assignments');
     this.note(client.host, `is told ${describeTold(told)}`);
     this.checks.tell('told', agent, told);
-    if (told.kind !== 'heartbeat-heard') return;
+    if (told.kind !== 'heartbeat-heard') return told;
     const updates = this.#mail.stored(client, told.storedSequence);
     if (updates.length > 0) this.checks.tell('acknowledged', agent, updates);
+    return told;
   }
 }
 

@@ -77,15 +77,15 @@ const DISPATCHER: readonly Mutant[] = [
     file: 'manager/dispatcher/node-assignments.ts',
     find: "out.push({ action: 'remove', kind: 'task', key: task.id });",
     replace: '',
-    invariants: [2],
+    invariants: [2, 14],
   },
   {
     name: 'secrets-not-in-steps',
     bug: 'a task comes in a step without the secrets that it needs',
     file: 'manager/dispatcher/node-assignments.ts',
-    find: 'if (!before.secrets.has(id)) pushSecret(view, id, out);',
-    replace: 'if (before.secrets.has(id)) pushSecret(view, id, out);',
-    invariants: [8],
+    find: "if (!before.secrets.has(id)) this.#tellFile('secret', id, view, out);",
+    replace: "if (before.secrets.has(id)) this.#tellFile('secret', id, view, out);",
+    invariants: [8, 14],
   },
   {
     name: 'tables-not-in-steps',
@@ -93,7 +93,53 @@ const DISPATCHER: readonly Mutant[] = [
     file: 'manager/dispatcher/node-assignments.ts',
     find: 'append(out, changes?.items ?? []);',
     replace: '',
-    invariants: [2, 8],
+    invariants: [2, 8, 14],
+  },
+  {
+    name: 'resync-unheard',
+    bug: 'an agent that says that it lacks something gets no whole set',
+    file: 'manager/dispatcher/dispatcher.ts',
+    find: '        this.#catchUp();\n        this.#sendWhole(session);\n        return;',
+    replace: '        return;',
+    invariants: [2],
+  },
+  {
+    name: 'slow-agents-flooded',
+    bug: 'an agent gets steps while much is under way to it',
+    file: 'manager/dispatcher/agent-session.ts',
+    find: "    if (this.#pace !== 'even') {",
+    replace: "    if (this.#pace === 'outdated') {",
+    invariants: [0, 2, 8, 10, 14],
+  },
+  {
+    name: 'statuses-unbounded',
+    bug: 'statuses wait to be stored in any number',
+    file: 'manager/dispatcher/status-writer.ts',
+    find: 'if (this.#waiting.size + updates.length > WAITING_MAX) {',
+    replace: 'if (this.#waiting.size + updates.length < 0) {',
+    also: [
+      {
+        file: 'manager/dispatcher/status-writer.ts',
+        find: 'const WAITING_MAX = 20_000;',
+        replace: 'const WAITING_MAX = 2;',
+      },
+    ],
+    invariants: [10],
+  },
+  {
+    name: 'drains-unbounded',
+    bug: 'revisions wait to be confirmed in any number',
+    file: 'manager/dispatcher/pending-drains.ts',
+    find: 'if (waitingFor.size === 0 || this.#groups.length >= GROUPS_MAX) return tasks;',
+    replace: 'if (waitingFor.size === 0) return tasks;',
+    also: [
+      {
+        file: 'manager/dispatcher/pending-drains.ts',
+        find: 'const GROUPS_MAX = 1_000;',
+        replace: 'const GROUPS_MAX = 1;',
+      },
+    ],
+    invariants: [10],
   },
   {
     name: 'acknowledged-unstored',
@@ -137,7 +183,106 @@ const DISPATCHER: readonly Mutant[] = [
   },
 ];
 
+const STORE: readonly Mutant[] = [
+  {
+    name: 'answered-early',
+    bug: 'a write is acknowledged before it is committed',
+    file: 'manager/store/store.ts',
+    find: '    await committed;\n    if (pending.outcome === null) {',
+    replace: "    if (actions.length > 0) return 'applied';\n    if (pending.outcome === null) {",
+    invariants: [0, 2, 3],
+  },
+  {
+    name: 'used-and-removed',
+    bug: 'a network or secret is removed while a service that names it is being made',
+    file: 'manager/store/apply.ts',
+    find: 'if (!holds(tables, guard)) return',
+    replace: "if (!holds(tables, guard) && guard.id === '') return",
+    invariants: [0, 2, 13],
+  },
+  {
+    name: 'restore-forgets',
+    bug: 'a manager that starts from a snapshot lacks a secret',
+    file: 'manager/store/store.ts',
+    find: '    tables.revision = appliedIndex;\n    this.#tables = tables;',
+    replace:
+      "    tables.revision = appliedIndex;\n    this.#tables = tables;\n    for (const { id } of tables.list('secret').slice(0, 1)) tables.remove('secret', id);",
+    invariants: [0, 2, 8, 11],
+  },
+  {
+    name: 'feed-unbounded',
+    bug: 'commits are kept for readers in any number',
+    file: 'manager/store/feed.ts',
+    find: 'while (this.endSeq - this.#firstSeq > FEED_COMMITS_MAX || this.#changes > FEED_CHANGES_MAX) {',
+    replace: 'while (this.#changes < 0) {',
+    also: [
+      {
+        file: 'manager/store/feed.ts',
+        find: 'export const FEED_COMMITS_MAX = 10_000;',
+        replace: 'export const FEED_COMMITS_MAX = 100;',
+      },
+    ],
+    invariants: [10],
+  },
+];
+
+const LOGS: readonly Mutant[] = [
+  {
+    name: 'log-unbounded',
+    bug: 'what nodes write is read whether or not the reader of it takes it',
+    file: 'common/base/queue.ts',
+    find: 'if (this.#closed || this.#items.length >= this.#limit) return false;',
+    replace: 'if (this.#closed) return false;',
+    also: [
+      {
+        file: 'manager/logbroker/log-broker.ts',
+        find: 'const QUEUE_MAX = 1_000;',
+        replace: 'const QUEUE_MAX = 4;',
+      },
+    ],
+    invariants: [10],
+  },
+];
+
 const AGENT: readonly Mutant[] = [
+  {
+    name: 'lack-unnoticed',
+    bug: 'an agent takes a set for whole whatever its checksum says',
+    file: 'worker/agent/assignment-assembly.ts',
+    find: "const agrees = expected === '' || expected === actual;",
+    replace: "const agrees = expected === '' || actual !== '';",
+    invariants: [2, 8],
+  },
+  {
+    name: 'reports-unbounded',
+    bug: 'reports that nobody acknowledges are sent in any number',
+    file: 'worker/agent/status-reporter.ts',
+    find: '    if (this.#inFlight.size >= IN_FLIGHT_MAX) return null;',
+    replace: '',
+    also: [
+      {
+        file: 'worker/agent/status-reporter.ts',
+        find: 'const IN_FLIGHT_MAX = 256;',
+        replace: 'const IN_FLIGHT_MAX = 3;',
+      },
+    ],
+    invariants: [10],
+  },
+  {
+    name: 'acknowledged-kept',
+    bug: 'reports that were acknowledged count as in flight for ever',
+    file: 'worker/agent/status-reporter.ts',
+    find: '      this.#inFlight.delete(stored);',
+    replace: '',
+    also: [
+      {
+        file: 'worker/agent/status-reporter.ts',
+        find: 'const IN_FLIGHT_MAX = 256;',
+        replace: 'const IN_FLIGHT_MAX = 8;',
+      },
+    ],
+    invariants: [2],
+  },
   {
     name: 'sent-is-stored',
     bug: 'statuses that were under way when a session ended are not sent again',
@@ -181,6 +326,14 @@ const AGENT: readonly Mutant[] = [
 ];
 
 const ORCHESTRATORS: readonly Mutant[] = [
+  {
+    name: 'new-beside-old',
+    bug: 'the new task of an update that stops first is let run while the old one serves',
+    file: 'manager/orchestrator/plan-seat.ts',
+    find: '      if (this.#awaitsEnd) continue;',
+    replace: '',
+    invariants: [1, 7],
+  },
   {
     name: 'successor-waits-not',
     bug: 'a task is let run while the one that it replaces still does',
@@ -235,6 +388,8 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
   ...SCHEDULER,
   ...ALLOCATOR,
   ...DISPATCHER,
+  ...STORE,
+  ...LOGS,
   ...AGENT,
   ...ORCHESTRATORS,
 ];

@@ -9,6 +9,7 @@ import { NodeHasNeeds } from './needs.ts';
 import { AllowedNodes } from './placement.ts';
 import { NothingNamedIsGone } from './references.ts';
 import { OneRun } from './runs.ts';
+import { SetsAreWhole } from './sets.ts';
 import { OneTaskPerSlot } from './slots.ts';
 import { NoLostStatus } from './statuses.ts';
 import { SameStores } from './stores.ts';
@@ -25,9 +26,10 @@ export function clusterInvariants(world: ClusterWorld): ClusterChecker[] {
     new OneRun(world),
     new NodeHasNeeds(world),
     new LivenessIsTrue(world),
-    new BoundedMessages(),
+    new BoundedMessages(world),
     new SameStores(world),
     new LostIsReplaced(world),
     new NothingNamedIsGone(),
+    new SetsAreWhole(),
   ];
 }
