@@ -1,7 +1,7 @@
 /**
  * `npm run differential [-- --docker] [-- --record] [-- --only WORD]`: the same operations on skep and on
- * Docker Swarm, and what came of them compared field by field. Without `--docker` skep is compared with what was
- * recorded of it (`expectation.json`) when it was last compared with Docker.
+ * Docker Swarm, and what came of them compared field by field. Skep is compared as well, and without `--docker` alone, with
+ * what was recorded of it (`expectation.json`) when it was last compared with Docker.
  */
 import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -121,24 +121,23 @@ const { docker, skep } = await withImage(async (archive) => ({
   console.error(`no Docker engine to compare with: ${err.message}`);
   process.exit(EXIT_SKIPPED);
 });
-let unknown: Difference[];
+const recorded = JSON.parse(readFileSync(EXPECTATION, 'utf8')) as Results;
+let unknown = flags.record ? [] : differencesOf(recorded, skep);
+for (const difference of unknown) console.log(show(difference, 'recorded'));
 if (docker) {
   const all = differencesOf(docker, skep);
-  unknown = all.filter(({ at }) => !KNOWN_DIFFERENCES.some((known) => known.at.test(at)));
+  const fromDocker = all.filter(({ at }) => !KNOWN_DIFFERENCES.some((known) => known.at.test(at)));
   for (const known of KNOWN_DIFFERENCES) {
     const count = all.filter(({ at }) => known.at.test(at)).length;
     if (count > 0) console.log(`known=${count} ${known.why}`);
     else if (flags.only === '') console.log(`known=0 (no longer there) ${known.at}`);
   }
-  for (const difference of unknown) console.log(show(difference, 'docker'));
-} else {
-  const recorded = JSON.parse(readFileSync(EXPECTATION, 'utf8')) as Results;
-  unknown = flags.record ? [] : differencesOf(recorded, skep);
-  for (const difference of unknown) console.log(show(difference, 'recorded'));
+  for (const difference of fromDocker) console.log(show(difference, 'docker'));
+  unknown = [...unknown, ...fromDocker];
 }
 if (flags.record && unknown.length === 0) {
   writeFileSync(EXPECTATION, `${JSON.stringify(skep, null, 2)}\n`);
 }
-const against = docker ? 'docker' : 'recorded';
+const against = docker ? 'docker,recorded' : 'recorded';
 console.log(`operations=${operationsOf(scenarios)} against=${against} unknown=${unknown.length}`);
 process.exitCode = unknown.length === 0 ? 0 : 1;
