@@ -5,6 +5,7 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { JournalReader } from '../../common/base/journal.ts';
 import { EVENT_FILTERS, eventTest } from './event-filters.ts';
 import type { EventJournal, ScopedEvent } from './event-journal.ts';
+import { type FarEvents, type FarEventsSource, openFarEvents } from './far-events.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { PatientWriter } from './patient-writer.ts';
@@ -13,18 +14,52 @@ import type { Routes } from './server.ts';
 export interface EventRoutesOptions {
   readonly events: Pick<EventJournal, 'kept' | 'reader'>;
   readonly clock: Clock;
+  /** Events of one scope alone are told. */
+  readonly scope?: ScopedEvent['scope'];
+  /** Where a worker reads the events of its cluster; absent = it has its own alone. */
+  readonly far?: FarEventsSource;
 }
 
 const NANOS_PER_MS = 1e6;
 
-export function addEventRoutes(routes: Routes, { events, clock }: EventRoutesOptions): void {
+export function addEventRoutes(routes: Routes, options: EventRoutesOptions): void {
+  const { events, clock, scope, far } = options;
   routes.add('GET', '/events', async (context) => {
-    const selection = eventSelection(context);
+    const { test, ...range } = eventSelection(context);
+    const inScope = (event: ScopedEvent): boolean => scope === undefined || event.scope === scope;
+    const selection = { ...range, test: (event: ScopedEvent) => inScope(event) && test(event) };
+    const farEvents = far?.isAsked()
+      ? await openFarEvents(far, context.query, context.signal)
+      : null;
     const out = context.stream('application/json');
     const writer = new PatientWriter(out, clock, context.signal);
-    await sendEvents(events, selection, writer, clock, context.signal);
+    const over = abortWith(context.signal);
+    try {
+      await Promise.all([
+        sendEvents(events, selection, writer, clock, over.signal),
+        farEvents && passOnEvents(farEvents, range.untilMs, writer),
+      ]);
+    } finally {
+      over.abort(); // the first that fails ends the other
+      over.release();
+    }
     out.end();
   });
+}
+
+/** Rejects with `unavailable` when they end before they are to: a stream that goes on without them would look whole. */
+export async function passOnEvents(
+  events: FarEvents,
+  untilMs: number | null,
+  writer: Pick<PatientWriter, 'write'>,
+): Promise<void> {
+  for await (const line of events) await writer.write(`${line}\n`);
+  if (untilMs === null) {
+    throw new SkepError(
+      'unavailable',
+      'send events: the manager that told those of the cluster ended',
+    );
+  }
 }
 
 export interface EventSelection {

@@ -1,4 +1,5 @@
 /** Every route of the Engine API, room by room. */
+import type { Duplex } from 'node:stream';
 import { addCommitRoute } from './commit.ts';
 import { addContainerFileRoutes } from './container-files.ts';
 import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
@@ -33,12 +34,10 @@ import { onlyClusterReads, withWorkerReads } from './worker-reads.ts';
 
 export function addRoutes(bare: Routes, parts: RouteParts): void {
   const { worker, swarm, clock, execs, events } = parts;
+  const isWorker = (): boolean => swarm.state().local === 'active' && swarm.manager === null;
+  const connect = (signal: AbortSignal): Promise<Duplex> => swarm.connectToManager(signal);
   const routes = parts.readOnWorkers
-    ? withWorkerReads(bare, {
-        isWorker: () => swarm.state().local === 'active' && swarm.manager === null,
-        nodeId: () => swarm.state().nodeId,
-        connect: (signal) => swarm.connectToManager(signal),
-      })
+    ? withWorkerReads(bare, { isWorker, connect, nodeId: () => swarm.state().nodeId })
     : bare;
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
@@ -66,7 +65,10 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
     networkIdOf: networkIdsOf(parts),
   });
   addVolumeRoutes(routes, worker.volumes);
-  addEventRoutes(routes, { events, clock });
+  addEventRoutes(routes, {
+    ...{ events, clock },
+    ...(parts.readOnWorkers && { far: { isAsked: isWorker, connect } }),
+  });
   addNotYetRoutes(routes);
 }
 
@@ -77,6 +79,7 @@ export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
   addServiceRoutes(reads, parts);
   addServiceLogRoutes(reads, parts);
   addWatchRoutes(reads, parts);
+  addEventRoutes(reads, { events: parts.events, clock: parts.clock, scope: 'swarm' });
   addNetworkRoutes(reads, parts, 'swarm');
   addSecretRoutes(reads, parts);
   addConfigRoutes(reads, parts);

@@ -17,6 +17,8 @@ export interface WorkerReadsOptions {
 
 const READS = /^\/(services|tasks|nodes|secrets|configs|skep\/services|skep\/watch)(?=\/|$)/;
 const NETWORKS = /^\/networks(?=\/|$)/;
+/** On a worker they are added to its own: see `addEventRoutes`. */
+const EVENTS = '/events';
 
 /** Not `/swarm`: it holds the tokens with which anybody becomes a manager. */
 function isClusterRead(method: Method, path: string): boolean {
@@ -27,7 +29,7 @@ function isClusterRead(method: Method, path: string): boolean {
 export function onlyClusterReads(routes: Routes): Routes {
   return {
     add: (method, path, handler) => {
-      if (isClusterRead(method, path)) routes.add(method, path, handler);
+      if (isClusterRead(method, path) || path === EVENTS) routes.add(method, path, handler);
     },
   };
 }

@@ -43,6 +43,29 @@ describe.skipIf(!clusterTestsCanRun)('reads on workers', { timeout: 60_000 }, ()
     expect(await shared.current.skep(args, { host: 'worker-1' })).toBe('web 1/1\n');
   });
 
+  test('its events are its own and those of the cluster, not those of a manager’s containers', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const { text } = await call('GET', `/events?since=1&until=${now + 1}`);
+    const events = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const said = events.map(({ Type, Action, scope }) => `${scope} ${Type} ${Action}`);
+    expect(said).toContain('swarm service create');
+    expect(said).toContain('swarm node create');
+    expect(said).toContain('local image load');
+    const ids = async (host: string): Promise<string[]> =>
+      (await json('/containers/json?all=1', host)).map(({ Id }: { Id: string }) => Id);
+    const own = await ids('worker-1');
+    const started = events.filter(({ Type }) => Type === 'container').map(({ Actor }) => Actor.ID);
+    expect(started.filter((id) => !own.includes(id))).toEqual([]);
+    const query = `since=${now}&until=${now + 4}&filters={"type":["config"]}`;
+    const following = call('GET', `/events?${query}`);
+    await shared.current.skep(['config', 'create', 'motd', '-'], { input: 'hello' });
+    const later = (await following).text;
+    expect(JSON.parse(later)).toMatchObject({ Type: 'config', Action: 'create', scope: 'swarm' });
+  });
+
   test('are no writes, and tell no tokens', async () => {
     const refused = [
       ['DELETE', '/services/web'],

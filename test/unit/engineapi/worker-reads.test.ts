@@ -25,6 +25,7 @@ describe('what workers may read of the cluster', () => {
     expect([...handlers.keys()].sort()).toEqual([
       'GET /configs',
       'GET /configs/:id',
+      'GET /events',
       'GET /networks',
       'GET /networks/:id',
       'GET /nodes',
@@ -48,6 +49,7 @@ describe('what workers may read of the cluster', () => {
     ['POST', '/services/create', true, null, 'this node'],
     ['GET', '/swarm', true, null, 'this node'],
     ['GET', '/networks', true, null, 'this node'],
+    ['GET', '/events', true, null, 'this node'],
     ['GET', '/networks/:id', true, 'swarm', 'a manager'],
   ] as const)(
     '%s %s (worker: %s, scope %s) is answered by %s',
