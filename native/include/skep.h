@@ -34,7 +34,7 @@ int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error 
  * keeps little: a flood overflows it, which `skep_nl_heard` counts as news. Returns the fd. */
 int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, struct skep_error *err);
 
-/* A non-blocking IPv4 socket (TCP when `stream`, else UDP) bound there; not listening yet. Returns the fd. */
+/* A non-blocking socket of the address's family (TCP when `stream`, else UDP) bound there; not listening yet. Returns the fd. */
 int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port,
                     struct skep_error *err);
 

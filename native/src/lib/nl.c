@@ -5,16 +5,9 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "lib_clock.h"
 #include "lib_error.h"
-
-static int64_t now_ms(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* True when `bytes` hold the end of the exchange: an acknowledgement, error or DONE for `last_seq`. */
 static int ends_exchange(const uint8_t *buffer, size_t bytes, uint32_t last_seq)
@@ -53,10 +46,10 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
   drain(fd);
   if (send_all(fd, request, request_bytes, err) < 0)
     return -1;
-  int64_t deadline = now_ms() + timeout_ms;
+  int64_t deadline = lib_now_ms() + timeout_ms;
   uint32_t used = 0;
   for (;;) {
-    int64_t left = deadline - now_ms();
+    int64_t left = deadline - lib_now_ms();
     struct pollfd waiting = { .fd = fd, .events = POLLIN };
     int ready = left > 0 ? (int)LIB_RETRY(poll(&waiting, 1, (int)left)) : 0;
     if (ready < 0)

@@ -136,18 +136,25 @@ int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, st
 
 static int bound_work(struct ns_job *job)
 {
-  struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(job->port) };
-  if (inet_pton(AF_INET, job->value, &address.sin_addr) != 1)
+  struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(job->port) };
+  struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(job->port) };
+  int is_six = inet_pton(AF_INET6, job->value, &six.sin6_addr) == 1;
+  if (!is_six && inet_pton(AF_INET, job->value, &four.sin_addr) != 1)
     return lib_fail(job->err, EINVAL, "inet_pton", job->value);
+  const struct sockaddr *address = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+  socklen_t address_bytes = is_six ? sizeof six : sizeof four;
   LIB_AUTO_CLOSE int fd =
-      socket(AF_INET, job->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      socket(is_six ? AF_INET6 : AF_INET, job->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
     return lib_fail(job->err, errno, "socket", job->ns_path);
   int one = 1;
+  /* `::` is for IPv6 alone: who wants both families binds twice. */
+  if (is_six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) < 0)
+    return lib_fail(job->err, errno, "setsockopt", "IPV6_V6ONLY");
   /* Not for datagrams: there it would let two sockets share one address silently. */
   if (job->type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0)
     return lib_fail(job->err, errno, "setsockopt", "SO_REUSEADDR");
-  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+  if (bind(fd, address, address_bytes) < 0)
     return lib_fail(job->err, errno, "bind", job->value);
   int result = fd;
   fd = -1;

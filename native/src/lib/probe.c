@@ -11,13 +11,17 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "lib_clock.h"
 #include "lib_error.h"
 
+/* Of linux/icmp.h, which does not go together with netinet's. */
+#define ICMP_FILTER 1
 #define HEADER_BYTES 8u /* of an echo request, in both families */
 #define TOKEN_BYTES 8u
 #define PACKET_BYTES_MAX 65535u
+/* Answers that come at once: of some hundred hosts with packets of 9,000 bytes. */
+#define RECEIVE_BUFFER_BYTES (8 << 20)
 
 struct target {
   struct sockaddr_storage address;
@@ -39,13 +43,6 @@ static void free_memory(void *pointer)
   free(*(void **)pointer);
 }
 #define AUTO_FREE __attribute__((cleanup(free_memory)))
-
-static int64_t now_ms(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static uint16_t checksum(const uint8_t *bytes, uint32_t count)
 {
@@ -74,6 +71,21 @@ static int open_socket(int family, struct skep_error *err)
   int yes = 1;
   if (six && setsockopt(fd, IPPROTO_IPV6, IPV6_DONTFRAG, &yes, sizeof yes) < 0)
     return lib_fail(err, errno, "setsockopt", "dontfrag");
+  /* Nothing but answers is to fill the buffer, and more of them than by default. */
+  int room = RECEIVE_BUFFER_BYTES;
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
+    return lib_fail(err, errno, "setsockopt", "rcvbufforce");
+  if (six) {
+    struct icmp6_filter only;
+    ICMP6_FILTER_SETBLOCKALL(&only);
+    ICMP6_FILTER_SETPASS(ICMP6_ECHO_REPLY, &only);
+    if (setsockopt(fd, IPPROTO_ICMPV6, ICMP6_FILTER, &only, sizeof only) < 0)
+      return lib_fail(err, errno, "setsockopt", "icmp6 filter");
+  } else {
+    uint32_t blocked = ~(1u << ICMP_ECHOREPLY);
+    if (setsockopt(fd, SOL_RAW, ICMP_FILTER, &blocked, sizeof blocked) < 0)
+      return lib_fail(err, errno, "setsockopt", "icmp filter");
+  }
   int kept = fd;
   fd = -1;
   return kept;
@@ -119,7 +131,7 @@ static void send_probe(const struct round *round, uint32_t index, uint8_t *packe
                          (const struct sockaddr *)&target->address, target->address_bytes));
 }
 
-/* Notes the answers that came; returns how many were new. */
+/* Notes the answers that are there; returns how many were new. */
 static uint32_t read_answers(const struct round *round, int six, uint8_t *packet)
 {
   uint32_t fresh = 0;
@@ -147,7 +159,7 @@ static uint32_t wait_answers(const struct round *round, int64_t until_ms, uint32
 {
   uint32_t answered = 0;
   while (answered < wanted) {
-    int64_t left = until_ms - now_ms();
+    int64_t left = until_ms - lib_now_ms();
     if (left <= 0)
       break;
     struct pollfd fds[] = { { .fd = round->fd4, .events = POLLIN },
@@ -192,13 +204,16 @@ int skep_probe_paths(const char *addresses, const uint8_t *packet_bytes, uint32_
   if (getrandom(round.token, TOKEN_BYTES, 0) != TOKEN_BYTES)
     return lib_fail(err, errno, "getrandom", "");
   memset(answered, 0, count);
-  int64_t start = now_ms();
+  int64_t start = lib_now_ms();
   uint32_t missing = count;
   /* Twice: a single packet may be lost on a path that is good. */
   for (int attempt = 1; attempt <= 2 && missing > 0; attempt++) {
-    for (uint32_t i = 0; i < count; i++)
-      if (!answered[i])
-        send_probe(&round, i, packet);
+    for (uint32_t i = 0; i < count; i++) {
+      if (answered[i])
+        continue;
+      send_probe(&round, i, packet);
+      missing -= read_answers(&round, targets[i].address.ss_family == AF_INET6, packet);
+    }
     missing -= wait_answers(&round, start + (int64_t)timeout_ms * attempt / 2, missing, packet);
   }
   return 0;
