@@ -49,6 +49,7 @@ import { LocalNetworks } from './network/local-networks.ts';
 import { LocalPorts } from './network/local-ports.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import type { DataPath } from './network/node-network.ts';
+import type { DriftCounts } from './network/self-proof.ts';
 import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { Sweeper } from './sweeper.ts';
@@ -297,6 +298,11 @@ export class Worker {
     await joined.networks.removeAll();
     await unmountTree(this.#memoryDir);
     this.#joined = null;
+  }
+
+  /** What the self-proof of the cluster's networks found here; nothing outside of a cluster. */
+  get clusterDrifts(): DriftCounts {
+    return this.#joined?.networks.drifts ?? { repaired: 0, left: 0 };
   }
 
   /** Serves what other nodes ask of a node; returns the release. */

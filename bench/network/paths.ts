@@ -4,8 +4,14 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { asId, type NodeId } from '../../common/model/ids.ts';
-import { endpoint, network, port, service, set } from '../../test/support/network-scene.ts';
+import {
+  endpoint,
+  ingressPeers,
+  network,
+  port,
+  service,
+  set,
+} from '../../test/support/network-scene.ts';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { requirePackage } from '../support/packages.ts';
 import { figure, say } from '../support/report.ts';
@@ -35,16 +41,7 @@ export async function paths(): Promise<void> {
     await lab.apply([
       set('network', INGRESS),
       set('network', FRONT),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       ...[...client, ...server].map((item) => set('endpoint', item)),
       set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       set('port', port('web', 8080, 80)),

@@ -2,6 +2,9 @@
 import type { NetworkId } from './ids.ts';
 import type { Annotations, Meta, StringMap } from './objects.ts';
 
+/** No underlay carries less (RFC 8200), and what is below leaves overlays no room: nobody is to take them from all. */
+export const UNDERLAY_MTU_MIN = 1280;
+
 export interface IpamConfig {
   /** CIDR; empty = from the pools */
   readonly subnet: string;

@@ -13,7 +13,13 @@ import type { Execs } from './execs.ts';
 export interface RouteParts {
   readonly worker: Pick<
     Worker,
-    'images' | 'volumes' | 'containers' | 'plain' | 'taskContainers' | 'localNetworks'
+    | 'images'
+    | 'volumes'
+    | 'containers'
+    | 'plain'
+    | 'taskContainers'
+    | 'localNetworks'
+    | 'clusterDrifts'
   >;
   readonly swarm: Pick<
     SwarmNode,

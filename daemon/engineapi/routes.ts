@@ -10,6 +10,7 @@ import { addDiskUsageRoute } from './disk-usage.ts';
 import { addEventRoutes } from './events.ts';
 import { addExecRoutes } from './execs.ts';
 import { addImageRoutes } from './images.ts';
+import { addMetricsRoute } from './metrics.ts';
 import { addMoveRoutes } from './moves.ts';
 import { addNetworkConnectRoutes } from './network-connect.ts';
 import { workerRef } from './network-lookup.ts';
@@ -46,6 +47,7 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
   addServiceLogRoutes(routes, parts);
   addStackRoutes(routes, parts);
   addMoveRoutes(routes, parts);
+  addMetricsRoute(routes, parts);
   addWatchRoutes(routes, parts);
   addNetworkRoutes(routes, parts);
   addNetworkConnectRoutes(routes, parts);

@@ -6,12 +6,12 @@ import type { Clock } from '../../common/base/clock.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { NodeId } from '../../common/model/ids.ts';
+import { UNDERLAY_MTU_MIN } from '../../common/model/network.ts';
 import type { Store, StoreChange } from '../store/types.ts';
 import { heartbeatPeriodMs } from './heartbeat-period.ts';
 import { type Absence, Liveness } from './liveness.ts';
 import { NodeStates, type NodeWords } from './node-states.ts';
 import { isTransient } from './status-writer.ts';
-import { UNDERLAY_MTU_MIN } from './underlay-mtus.ts';
 
 /** Tasks of a node that was down for this long are given up. */
 const ORPHAN_DELAY_MS = 24 * 3600 * 1000;

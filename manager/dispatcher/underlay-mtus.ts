@@ -1,9 +1,7 @@
 /** What the links between nodes can carry: the lowest of what nodes tell, kept by increments. */
 import type { NodeId } from '../../common/model/ids.ts';
+import { UNDERLAY_MTU_MIN } from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
-
-/** No underlay carries less (RFC 8200), and what is below leaves overlays no room: nobody is to take them from all. */
-export const UNDERLAY_MTU_MIN = 1280;
 
 /** Bytes; 0 = it does not tell, or nothing that can be. */
 export function underlayMtuOf({ description }: Node): number {

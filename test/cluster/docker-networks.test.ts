@@ -99,6 +99,9 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
   });
 
   test('bridges are apart, and published ports are the way between them', async () => {
+    // Another firewall, which drops what is forwarded.
+    const drops = '{ type filter hook forward priority 0; policy drop; }';
+    await onHost(`nft add table inet strict; nft add chain inet strict forward '${drops}'`);
     await docker('network', 'create', 'one');
     await docker('network', 'create', 'two');
     await docker(
@@ -144,6 +147,11 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     expect((await tryDocker('exec', 'cc', 'sh', '-c', `${spoof} ${victim}`)).code).not.toBe(0);
     // With its own address it is, when it has asked for the neighbour anew.
     await eventually('cc is heard', async () => expect(await reaches('cc', 'ca')).toBe(true), SOON);
+    const strict = () => onHost('nft list table inet strict');
+    expect(await strict()).toContain('comment "skep_local skb');
+    await docker('rm', '-f', 'ca', 'cb', 'cc');
+    expect(await strict()).not.toContain('skep_local');
+    await onHost('nft delete table inet strict');
   });
 
   test('a container that runs is connected and disconnected', async () => {

@@ -156,6 +156,12 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     expect([status, complaint]).toEqual([404, '']);
   });
 
+  test.each(['manager-1', 'worker-1'])('metrics of %s', async (host) => {
+    const { status, text } = await call('GET', '/skep/metrics', undefined, host);
+    expect([status, complaint('GET', '/skep/metrics', status, text)]).toEqual([200, '']);
+    expect(text).toContain('skep_network_drifts_left{networks="cluster"} 0\n');
+  });
+
   test('rebalance', async () => {
     const { status, complaint: words } = await judged('GET', '/skep/rebalance', '/skep/rebalance');
     expect([status, words]).toEqual([200, '']);

@@ -2,6 +2,7 @@ import { encode } from 'dns-packet';
 import { expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { SeededRandom } from '../../common/base/random.ts';
+import { OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import { DnsForwarder } from '../../worker/network/dns-forwarder.ts';
 import { RCODE, readQuestion } from '../../worker/network/dns-message.ts';
 
@@ -16,7 +17,7 @@ test.each(['udp', 'tcp'] as const)(
       'task-1',
       query,
       readQuestion(query),
-      ['255.255.255.255'],
+      { servers: ['255.255.255.255'], nsPath: OWN_NAMESPACE },
       transport,
     );
     expect(answer.readUInt16BE(0)).toBe(7);

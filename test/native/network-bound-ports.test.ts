@@ -1,6 +1,5 @@
 /** Published ports of one address, in mode ingress and host, on two hosts. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   httpFrom,
   inNetns,
@@ -11,6 +10,7 @@ import {
 import {
   attachRequest,
   endpoint,
+  ingressPeers,
   network,
   port,
   remove,
@@ -54,16 +54,7 @@ describe.skipIf(!isRoot)('ports of one address (root only)', () => {
     await inNetns(lab.outside, 'ip', 'addr', 'add', 'fd77::100/64', 'dev', 'up0', 'nodad');
     const everything = [
       ...[INGRESS, FRONT].map((item) => set('network', item)),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       ...seats().map((item) => set('endpoint', item)),
       set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       ...everyOne().map((item) => set('port', item)),

@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import {
   httpFrom,
@@ -17,6 +16,7 @@ import {
 import {
   attachRequest,
   endpoint,
+  ingressPeers,
   network,
   port,
   remove,
@@ -69,16 +69,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
   const DB = service(BACK, 'db', null);
   const everything = () => [
     ...[INGRESS, FRONT, BACK].map((item) => set('network', item)),
-    ...hosts.map(({ nodeId, address }, i) =>
-      set('peer', {
-        networkId: INGRESS.id,
-        nodeId: asId<NodeId>(nodeId),
-        hostAddress: address,
-        address: `10.0.0.${i + 2}`,
-        encryptionKey: '',
-        masquerades: false,
-      }),
-    ),
+    ...ingressPeers(INGRESS, hosts),
     ...Object.values(seats())
       .flat()
       .map((item) => set('endpoint', item)),
@@ -91,18 +82,13 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
   beforeAll(async () => {
     lab = await NetworkLab.create('skn', 3);
     hosts = lab.hosts as [LabHost, LabHost, LabHost];
-    await Promise.all(hosts.map((host) => host.start()));
-    await Promise.all(hosts.map((host) => host.apply(everything(), true)));
+    await lab.begin(everything());
     [web1, web2, db, client] = await Promise.all([
-      lab.task('web1'),
-      lab.task('web2'),
-      lab.task('db1'),
-      lab.task('client1'),
+      lab.attached(hosts[0], 'web1', seats().web1),
+      lab.attached(hosts[1], 'web2', seats().web2),
+      lab.attached(hosts[1], 'db1', seats().db),
+      lab.attached(hosts[0], 'client1', seats().client),
     ]);
-    await hosts[0].attach(attachRequest(seats().web1, web1));
-    await hosts[1].attach(attachRequest(seats().web2, web2));
-    await hosts[1].attach(attachRequest(seats().db, db));
-    await hosts[0].attach(attachRequest(seats().client, client));
   });
 
   afterAll(async () => {
@@ -195,13 +181,13 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     const [front2, ingress2] = seats().web2.map((seat) => ({ ...seat, serving: false }));
     const first = [front1, ingress1].map((item) => set('endpoint', item as AssignedEndpoint));
     const second = [front2, ingress2].map((item) => set('endpoint', item as AssignedEndpoint));
-    await Promise.all(hosts.map((host) => host.apply(first)));
+    await lab.everyHost((host) => host.apply(first));
     expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web2']);
     expect(await answersOf(lab.outside, hosts[2].address, 8080, 4)).toEqual(['web2']);
-    await Promise.all(hosts.map((host) => host.apply(second)));
+    await lab.everyHost((host) => host.apply(second));
     expect(await httpFrom(client.netns, '10.0.1.2')).toMatch(/refused|Couldn't connect/);
     expect(await httpFrom(lab.outside, hosts[2].address, 8080)).toMatch(/refused|Couldn't connect/);
-    await Promise.all(hosts.map((host) => host.apply(everything(), true)));
+    await lab.everyHost((host) => host.apply(everything(), true));
     expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);
   });
 
@@ -217,7 +203,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
       hostIp: '',
     };
     const free = { ...given, publishedPort: 0 };
-    await Promise.all(hosts.map((host) => host.apply([set('endpoint', seat)])));
+    await lab.everyHost((host) => host.apply([set('endpoint', seat)]));
     const { hostPorts } = await hosts[2].attach(
       attachRequest([seat], task, { hostPorts: [given, free] }),
     );
@@ -232,13 +218,13 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     ).rejects.toThrow(/9090\/tcp/);
     // One that is attached without, as it waits for the first to end, has the port after that.
     const next = await lab.task('solo2');
-    await Promise.all(hosts.map((host) => host.apply([set('endpoint', other)])));
+    await lab.everyHost((host) => host.apply([set('endpoint', other)]));
     await hosts[2].attach(attachRequest([other], next));
     await expect(hosts[2].publish(other.taskId, [given])).rejects.toThrow(/9090\/tcp/);
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/^solo1 /);
     await task.end();
     await hosts[2].detach(seat.taskId);
-    await Promise.all(hosts.map((host) => host.apply([remove('endpoint', seat)])));
+    await lab.everyHost((host) => host.apply([remove('endpoint', seat)]));
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
     for (let time = 0; time < 2; time++) {
       expect(await hosts[2].publish(other.taskId, [given])).toEqual([given]);
@@ -246,7 +232,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/^solo2 /);
     await next.end();
     await hosts[2].detach(other.taskId);
-    await Promise.all(hosts.map((host) => host.apply([remove('endpoint', other)])));
+    await lab.everyHost((host) => host.apply([remove('endpoint', other)]));
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
   });
 

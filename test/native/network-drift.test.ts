@@ -2,12 +2,12 @@
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SeededRandom, shuffled } from '../../common/base/random.ts';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import { macOf, macText } from '../../native/ffi/net/address.ts';
 import { entryMark } from '../../worker/network/entry-rules.ts';
 import { gatewayPortName, overlayPortName } from '../../worker/network/kernel-names.ts';
 import {
   command,
+  dnsFrom,
   httpFrom,
   inNetns,
   type LabHost,
@@ -15,7 +15,7 @@ import {
   NetworkLab,
   tryInNetns,
 } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
+import { endpoint, ingressPeers, network, port, service, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -41,28 +41,19 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
   beforeAll(async () => {
     lab = await NetworkLab.create('skd', 2);
     [home, away] = lab.hosts as [LabHost, LabHost];
-    await Promise.all(lab.hosts.map((host) => host.start()));
     const tables = [
       ...[INGRESS, FRONT].map((item) => set('network', item)),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       ...[...seats().web, ...seats().far].map((item) => set('endpoint', item)),
       set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       set('serviceEntry', service(FRONT, 'far', '10.0.1.3')),
       set('port', port('web', 8080, 80)),
     ];
-    await Promise.all(lab.hosts.map((host) => host.apply(tables, true)));
-    [web, far] = await Promise.all([lab.task('web1'), lab.task('far1')]);
-    await home.attach(attachRequest(seats().web, web));
-    await away.attach(attachRequest(seats().far, far));
+    await lab.begin(tables);
+    [web, far] = await Promise.all([
+      lab.attached(home, 'web1', seats().web),
+      lab.attached(away, 'far1', seats().far),
+    ]);
   });
 
   afterAll(async () => {
@@ -104,6 +95,22 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
       expect(compared).toBe(4); // two networks, a task, the host
     }
     await everythingAnswers();
+  });
+
+  test('a resolver that a task cannot ask is told of', async () => {
+    const nft = (...args: string[]) => inNetns(web.netns, 'nft', ...args);
+    await nft('add table ip own');
+    await nft('add chain ip own out { type filter hook output priority 0; }');
+    await nft('add rule ip own out udp dport 53 drop');
+    const { left } = await home.verify(true);
+    const where = `task ${seats().web[0]?.containerName}`;
+    expect(left).toEqual([
+      { where, what: 'answer of 127.0.0.11 to web', wanted: '10.0.1.2', found: null },
+    ]);
+    await nft('delete table ip own');
+    expect((await home.verify()).drifts).toEqual([]);
+    // Closed and opened again by the repair.
+    expect((await dnsFrom(web.netns, 'web')).data).toEqual(['10.0.1.2']);
   });
 
   const DAMAGES: [string, keyof typeof at, string][] = [

@@ -3,7 +3,6 @@
  * who is gone. SKEP_PROOFS=full takes the numbers of issue 6. Needs root.
  */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   httpFrom,
   inNetns,
@@ -16,6 +15,7 @@ import {
 import {
   attachRequest,
   endpoint,
+  ingressPeers,
   network,
   port,
   remove,
@@ -60,9 +60,6 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
     client: [endpoint(FRONT, 'client', 1, entry, '10.1.0.14')],
   });
   const WEB = service(FRONT, 'web', '10.1.0.2');
-  const both = async (work: (host: LabHost) => Promise<unknown>): Promise<void> => {
-    await Promise.all(lab.hosts.map(work));
-  };
   const inTask = (task: LabTask, ...args: readonly string[]): Promise<string> =>
     inNetns(task.netns, process.execPath, many, ...args);
   const fromOutside = (...args: readonly string[]): Promise<string> =>
@@ -71,16 +68,7 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
   /** The whole set of each node. */
   const tables = () => [
     ...[INGRESS, FRONT, BACK].map((item) => set('network', item)),
-    ...lab.hosts.map(({ nodeId, address }, i) =>
-      set('peer', {
-        networkId: INGRESS.id,
-        nodeId: asId<NodeId>(nodeId),
-        hostAddress: address,
-        address: `10.0.0.${i + 2}`,
-        encryptionKey: '',
-        masquerades: false,
-      }),
-    ),
+    ...ingressPeers(INGRESS, lab.hosts),
     ...Object.values(seats())
       .flat()
       .map((item) => set('endpoint', item)),
@@ -95,16 +83,13 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
   beforeAll(async () => {
     lab = await NetworkLab.create('skh', 2, UNDERLAY_MTU);
     [entry, home] = lab.hosts as [LabHost, LabHost];
-    await both((host) => host.start());
-    await both((host) => host.apply(tables(), true));
+    await lab.everyHost((host) => host.start());
+    await lab.everyHost((host) => host.apply(tables(), true));
     [web1, web2, client] = await Promise.all([
-      lab.task('web1'),
-      lab.task('web2'),
-      lab.task('client'),
+      lab.attached(home, 'web1', seats().web1),
+      lab.attached(home, 'web2', seats().web2),
+      lab.attached(entry, 'client', seats().client, wide(seats().client[0]!)),
     ]);
-    await home.attach(attachRequest(seats().web1, web1));
-    await home.attach(attachRequest(seats().web2, web2));
-    await entry.attach(attachRequest(seats().client, client, wide(seats().client[0]!)));
     for (const task of [web1, web2]) await lab.script(task.netns, many, 'serve', `${MANY_PORT}`);
   });
   afterAll(() => lab?.close());
@@ -134,13 +119,13 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
       `${name} ${lab.outsideAddress} from ${entry.address}`,
     ]);
     expect(await asked()).toEqual(kept);
-    await both((host) => host.crash());
+    await lab.everyHost((host) => host.crash());
     expect(await asked()).toEqual(kept);
-    await both((host) => host.start());
+    await lab.everyHost((host) => host.start());
     await home.adopt(attachRequest(seats().web1, web1));
     await home.adopt(attachRequest(seats().web2, web2));
     await entry.adopt(attachRequest(seats().client, client, wide(seats().client[0]!)));
-    await both((host) => host.apply(tables(), true));
+    await lab.everyHost((host) => host.apply(tables(), true));
     expect(await asked()).toEqual(kept);
   });
 
@@ -180,12 +165,14 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
       };
       expect(await grows(web1, 300)).toBeGreaterThan(0);
       expect(await grows(web2, 300)).toBeGreaterThan(0);
-      await both((host) => host.apply(seats().web1.map((item) => remove('endpoint', item))));
+      await lab.everyHost((host) =>
+        host.apply(seats().web1.map((item) => remove('endpoint', item))),
+      );
       // All hosts have it in force: from here on nothing new comes, in flight are some at most.
       await grows(web1, 50);
       expect(await grows(web1, 500)).toBe(0);
       expect(await grows(web2, 300)).toBeGreaterThan(0);
-      await both((host) => host.apply(seats().web1.map((item) => set('endpoint', item))));
+      await lab.everyHost((host) => host.apply(seats().web1.map((item) => set('endpoint', item))));
     } finally {
       for (const end of floods) await end();
     }
@@ -196,7 +183,7 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
       seat: endpoint(FRONT, 'crowd', i + 1, home, `10.1.${1 + (i >> 7)}.${1 + (i & 127)}`),
     }));
     const tasks = await Promise.all(list.map(() => lab.idle()));
-    await both((host) => host.apply(list.map(({ seat }) => set('endpoint', seat))));
+    await lab.everyHost((host) => host.apply(list.map(({ seat }) => set('endpoint', seat))));
     const beganMs = performance.now();
     for (const [i, { seat }] of list.entries()) {
       await home.attach(attachRequest([seat], tasks[i]!, wide(seat)));
@@ -216,7 +203,7 @@ describe.skipIf(!isRoot)('a network that is used hard (root only)', { timeout: 2
     expect(proof).toMatchObject({ drifts: [], failures: [] });
     expect(proof.compared).toBeGreaterThan(TASKS);
     for (const task of tasks) await task.end();
-    await both((host) => host.apply(list.map(({ seat }) => remove('endpoint', seat))));
+    await lab.everyHost((host) => host.apply(list.map(({ seat }) => remove('endpoint', seat))));
     for (const { seat } of list) await home.detach(seat.taskId);
     // The kernel ends a namespace some time after its last process.
     await vi.waitFor(

@@ -12,18 +12,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import { OverlayNetwork, type OverlayParts } from '../../worker/network/overlay-network.ts';
 import { httpFrom, inNetns, type LabHost, NetworkLab } from '../support/network-lab.ts';
-import {
-  attachRequest,
-  endpoint,
-  network,
-  port,
-  remove,
-  service,
-  set,
-} from '../support/network-scene.ts';
+import { endpoint, network, peer, port, remove, service, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4136, 0, { ingress: true });
@@ -42,28 +33,19 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     await lab?.close();
   });
 
-  const peer = (address: string) => ({
-    networkId: INGRESS.id,
-    nodeId: asId<NodeId>(host.nodeId),
-    hostAddress: host.address,
-    address,
-    encryptionKey: '',
-    masquerades: false,
-  });
   const seats = () => [
     endpoint(INGRESS, 'web', 1, host, '10.0.0.11'),
     endpoint(FRONT, 'web', 1, host, '10.0.1.11'),
   ];
   const tables = () => [
     ...[INGRESS, FRONT].map((item) => set('network', item)),
-    set('peer', peer('10.0.0.2')),
+    set('peer', peer(INGRESS, host, '10.0.0.2')),
     ...seats().map((item) => set('endpoint', item)),
     set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
     set('port', port('web', 8080, 80)),
   ];
   const attachWeb = async () => {
-    const task = await lab.task('web');
-    await host.attach(attachRequest(seats(), task));
+    const task = await lab.attached(host, 'web', seats());
     return task;
   };
   const answer = (at: number) => httpFrom(lab.outside, host.address, at);
@@ -97,12 +79,15 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     expect(await rules()).toMatch(/vip_10\.0\.1\.2/);
     await expect(
       host.apply([
-        set('peer', peer('no address')),
+        set('peer', peer(INGRESS, host, 'no address')),
         remove('port', port('web', 8080, 80)),
         remove('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       ]),
     ).rejects.toThrow();
-    await host.apply([set('peer', peer('10.0.0.2')), set('port', port('web', 9090, 80))]);
+    await host.apply([
+      set('peer', peer(INGRESS, host, '10.0.0.2')),
+      set('port', port('web', 9090, 80)),
+    ]);
     expect(await rules()).not.toMatch(/port_tcp_8080/);
     expect(await rules()).not.toMatch(/vip_10\.0\.1\.2/);
     expect(await host.verify()).toMatchObject(RIGHT);

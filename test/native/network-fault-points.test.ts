@@ -4,7 +4,6 @@
  */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import { gatewayPortName, overlayPortName } from '../../worker/network/kernel-names.ts';
 import {
   httpFrom,
@@ -13,7 +12,15 @@ import {
   type LabTask,
   NetworkLab,
 } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
+import {
+  attachRequest,
+  endpoint,
+  ingressPeers,
+  network,
+  port,
+  service,
+  set,
+} from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const isFull = process.env['SKEP_PROOFS'] === 'full';
@@ -44,16 +51,7 @@ describe.skipIf(!isRoot)('a daemon that dies at each step of a network', () => {
     const all = [...first, ...second, ...(withShort ? short : [])];
     return [
       ...[INGRESS, FRONT].map((item) => set('network', item)),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       ...all.map((item) => set('endpoint', item)),
       set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       set('port', port('web', 8080, 80)),
@@ -61,13 +59,13 @@ describe.skipIf(!isRoot)('a daemon that dies at each step of a network', () => {
   };
 
   beforeAll(async () => {
-    lab = await NetworkLab.create('skf', 2);
+    lab = await NetworkLab.create('skfp', 2);
     [host, other] = lab.hosts as [LabHost, LabHost];
-    await Promise.all(lab.hosts.map((it) => it.start()));
-    await Promise.all(lab.hosts.map((it) => it.apply(tables(true), true)));
-    [lasting, client] = await Promise.all([lab.task('lasting'), lab.task('client')]);
-    await host.attach(attachRequest(seats().lasting, lasting));
-    await other.attach(attachRequest(seats().client, client));
+    await lab.begin(tables(true));
+    [lasting, client] = await Promise.all([
+      lab.attached(host, 'lasting', seats().lasting),
+      lab.attached(other, 'client', seats().client),
+    ]);
   }, 60_000);
   afterAll(() => lab?.close());
 

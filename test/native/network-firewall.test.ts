@@ -2,8 +2,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { AssignedPeer } from '../../common/model/assignment.ts';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   httpFrom,
   inNetns,
@@ -12,7 +10,7 @@ import {
   NetworkLab,
   tryInNetns,
 } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, set } from '../support/network-scene.ts';
+import { endpoint, network, peer, port, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4126, 0, { ingress: true });
@@ -34,16 +32,6 @@ const FIREWALLS: readonly (readonly [string, string, string])[] = [
   ],
 ];
 
-/** The seat of a host in the ingress network. */
-const peerOf = ({ nodeId, address: hostAddress }: LabHost, address: string): AssignedPeer => ({
-  networkId: INGRESS.id,
-  nodeId: asId<NodeId>(nodeId),
-  hostAddress,
-  address,
-  encryptionKey: '',
-  masquerades: false,
-});
-
 describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
   let lab: NetworkLab | null = null;
   afterEach(async () => {
@@ -61,14 +49,13 @@ describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
     await host.apply(
       [
         set('network', INGRESS),
-        set('peer', peerOf(host, '10.0.0.2')),
+        set('peer', peer(INGRESS, host, '10.0.0.2')),
         set('endpoint', seat),
         set('port', port('web', 8080, 80)),
       ],
       true,
     );
-    const task = await made.task('web');
-    await host.attach(attachRequest([seat], task));
+    const task = await made.attached(host, 'web', [seat]);
     return { host, task, made };
   }
 
@@ -108,7 +95,7 @@ describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
       const listed = () => tryInNetns(host.netns, 'nft', 'list', 'table', 'inet', 'owned');
       await vi.waitFor(async () => expect(await listed()).toContain('policy drop'), 10_000);
       // The seat in the ingress network is made anew, and with it the rules in others' chains.
-      await host.apply([set('peer', peerOf(host, '10.0.0.3'))]);
+      await host.apply([set('peer', peer(INGRESS, host, '10.0.0.3'))]);
       await host.apply([set('port', port('web', 9090, 80))]);
       const { left, failures } = await host.verify(true);
       expect(failures).toEqual([]);

@@ -1,7 +1,5 @@
 /** Published ports where some nodes are chosen as ingress gateways, on three hosts. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AssignedPeer } from '../../common/model/assignment.ts';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   httpFrom,
   inNetns,
@@ -10,7 +8,7 @@ import {
   NetworkLab,
   udpFrom,
 } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
+import { endpoint, network, peer, port, service, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4160, 0, { ingress: true, subnet6: 'fd60::/64' });
@@ -21,19 +19,12 @@ describe.skipIf(!isRoot)('chosen ingress gateways (root only)', () => {
   let task: LabTask;
   const at = (i: number) => lab.hosts[i] as LabHost;
   /** The seat of a host; the first one is the gateway unless `gateways` says otherwise. */
-  const peer = (i: number, gateways: readonly number[] = [0]): AssignedPeer => ({
-    networkId: INGRESS.id,
-    nodeId: asId<NodeId>(at(i).nodeId),
-    hostAddress: at(i).address,
-    address: `10.0.0.${i + 2}`,
-    encryptionKey: '',
-    masquerades: !gateways.includes(i),
-  });
+  const peerOf = (i: number, gateways: readonly number[] = [0]) =>
+    peer(INGRESS, at(i), `10.0.0.${i + 2}`, { masquerades: !gateways.includes(i) });
   const seats = () => [
     endpoint(INGRESS, 'web', 1, at(2), '10.0.0.11'),
     endpoint(FRONT, 'web', 1, at(2), '10.0.1.11'),
   ];
-  const everyHost = (work: (it: LabHost) => Promise<unknown>) => Promise.all(lab.hosts.map(work));
   const tcp = (i: number) => httpFrom(lab.outside, at(i).address, 8080);
   const udp = (i: number) => udpFrom(lab.outside, at(i).address, 8081);
   const waysBack = async () =>
@@ -43,22 +34,15 @@ describe.skipIf(!isRoot)('chosen ingress gateways (root only)', () => {
     lab = await NetworkLab.create('skig', 3);
     await inNetns(at(1).netns, 'ip', 'addr', 'add', 'fd77::2/64', 'dev', 'up0', 'nodad');
     await inNetns(lab.outside, 'ip', 'addr', 'add', 'fd77::100/64', 'dev', 'up0', 'nodad');
-    await everyHost((it) => it.start());
-    await everyHost((it) =>
-      it.apply(
-        [
-          ...[INGRESS, FRONT].map((item) => set('network', item)),
-          ...[0, 1, 2].map((i) => set('peer', peer(i))),
-          ...seats().map((item) => set('endpoint', item)),
-          set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
-          set('port', port('web', 8080, 80)),
-          set('port', port('web', 8081, 81, 'udp')),
-        ],
-        true,
-      ),
-    );
-    task = await lab.task('web');
-    await at(2).attach(attachRequest(seats(), task));
+    await lab.begin([
+      ...[INGRESS, FRONT].map((item) => set('network', item)),
+      ...[0, 1, 2].map((i) => set('peer', peerOf(i))),
+      ...seats().map((item) => set('endpoint', item)),
+      set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
+      set('port', port('web', 8080, 80)),
+      set('port', port('web', 8081, 81, 'udp')),
+    ]);
+    task = await lab.attached(at(2), 'web', seats());
   }, 60_000);
   afterAll(() => lab?.close());
 
@@ -84,11 +68,11 @@ describe.skipIf(!isRoot)('chosen ingress gateways (root only)', () => {
 
   test('another choice takes effect, and so does none', async () => {
     for (const i of [0, 1]) {
-      await everyHost((it) => it.apply([set('peer', peer(i, [1]))]));
+      await lab.everyHost((it) => it.apply([set('peer', peerOf(i, [1]))]));
     }
     expect(await tcp(0)).toBe('web 10.0.0.2');
     expect(await tcp(1)).toBe(`web ${lab.outsideAddress}`);
-    await everyHost((it) => it.apply([0, 1, 2].map((i) => set('peer', peer(i, [0, 1, 2])))));
+    await lab.everyHost((it) => it.apply([0, 1, 2].map((i) => set('peer', peerOf(i, [0, 1, 2])))));
     for (const i of [0, 1, 2]) expect(await tcp(i)).toBe(`web ${lab.outsideAddress}`);
     expect(await waysBack()).toHaveLength(3);
   });

@@ -1,8 +1,15 @@
 /** An ingress network whose subnet holds an address of the host. Needs root. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import { httpFrom, inNetns, type LabHost, NetworkLab } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
+import {
+  attachRequest,
+  endpoint,
+  ingressPeers,
+  network,
+  port,
+  service,
+  set,
+} from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4170, 0, { ingress: true });
@@ -28,16 +35,7 @@ test.skipIf(!isRoot)('cuts nobody off: the host stays out of it, and says so', a
     await it.apply(
       [
         ...[INGRESS, FRONT].map((item) => set('network', item)),
-        ...lab.hosts.map(({ nodeId, address }, i) =>
-          set('peer', {
-            networkId: INGRESS.id,
-            nodeId: asId<NodeId>(nodeId),
-            hostAddress: address,
-            address: `10.0.0.${i + 2}`,
-            encryptionKey: '',
-            masquerades: false,
-          }),
-        ),
+        ...ingressPeers(INGRESS, lab.hosts),
         ...seats.map((item) => set('endpoint', item)),
         set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
         set('port', port('web', 8080, 80)),

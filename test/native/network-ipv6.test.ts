@@ -1,6 +1,5 @@
 /** Two hosts, a network and the ingress network with both families: the data path of IPv6. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   dnsFrom,
   httpFrom,
@@ -13,7 +12,9 @@ import {
 import {
   attachRequest,
   endpoint,
+  ingressPeers,
   network,
+  peer,
   port,
   remove,
   service,
@@ -62,16 +63,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     }
     const everything = [
       ...[INGRESS, FRONT, BACK].map((item) => set('network', item)),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       ...Object.values(seats())
         .flat()
         .map((seat) => set('endpoint', seat)),
@@ -83,12 +75,9 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
       await host.start();
       await host.apply(everything, true);
     }
-    client = await lab.task('client');
-    web1 = await lab.task('web1');
-    web2 = await lab.task('web2');
-    await at(0).attach(attachRequest(seats().client, client));
-    await at(0).attach(attachRequest(seats().web1, web1));
-    await at(1).attach(attachRequest(seats().web2, web2));
+    client = await lab.attached(at(0), 'client', seats().client);
+    web1 = await lab.attached(at(0), 'web1', seats().web1);
+    web2 = await lab.attached(at(1), 'web2', seats().web2);
   }, 120_000);
   afterAll(() => lab?.close());
 
@@ -213,16 +202,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
           .flat()
           .filter(({ networkId }) => networkId !== BACK.id)
           .map((seat) => set('endpoint', seat)),
-        ...lab.hosts.map(({ nodeId, address }, i) =>
-          set('peer', {
-            networkId: INGRESS.id,
-            nodeId: asId<NodeId>(nodeId),
-            hostAddress: address,
-            address: `10.0.0.${i + 2}`,
-            encryptionKey: '',
-            masquerades: false,
-          }),
-        ),
+        ...ingressPeers(INGRESS, lab.hosts),
         set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
         set('port', port('web', 8080, 80)),
       ],
@@ -244,14 +224,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
 
   test('the ingress network goes and comes with its rules of IPv6', async () => {
     const host = at(2);
-    const seat = {
-      networkId: INGRESS.id,
-      nodeId: asId<NodeId>(host.nodeId),
-      hostAddress: host.address,
-      address: '10.0.0.4',
-      encryptionKey: '',
-      masquerades: false,
-    };
+    const seat = peer(INGRESS, host, '10.0.0.4');
     const tables = () => inNetns(host.netns, 'nft', 'list', 'tables');
     await host.apply([remove('network', INGRESS)]);
     expect(await tables()).not.toContain('ip6');

@@ -1,7 +1,6 @@
 /** What a task cannot do, whatever rights it has in its own namespace. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import { macOf, macText } from '../../native/ffi/net/address.ts';
 import {
   dnsFrom,
@@ -12,7 +11,15 @@ import {
   NetworkLab,
   tryInNetns,
 } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
+import {
+  attachRequest,
+  endpoint,
+  ingressPeers,
+  network,
+  port,
+  service,
+  set,
+} from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -41,19 +48,9 @@ describe.skipIf(!isRoot)('isolation of tasks (root only)', () => {
   beforeAll(async () => {
     lab = await NetworkLab.create('ski', 2);
     [home, away] = lab.hosts as [LabHost, LabHost];
-    await Promise.all(lab.hosts.map((host) => host.start()));
     const tables = [
       ...[INGRESS, SHOP, BANK].map((item) => set('network', item)),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       ...Object.values(seats())
         .flat()
         .map((item) => set('endpoint', item)),
@@ -61,7 +58,7 @@ describe.skipIf(!isRoot)('isolation of tasks (root only)', () => {
       set('serviceEntry', service(BANK, 'vault', '10.0.1.3')),
       set('port', port('web', 8080, 80)),
     ];
-    await Promise.all(lab.hosts.map((host) => host.apply(tables, true)));
+    await lab.begin(tables);
     const start = async (host: LabHost, name: 'thief' | 'web' | 'far' | 'vault') => {
       const task = await lab.task(name);
       await host.attach(attachRequest(seats()[name] as AssignedEndpoint[], task));

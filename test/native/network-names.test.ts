@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedEndpoint } from '../../common/model/assignment.ts';
 import { defaultHostname } from '../../common/model/container-id.ts';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import {
   command,
   dnsFrom,
@@ -19,6 +18,7 @@ import {
 import {
   attachRequest,
   endpoint,
+  ingressPeers,
   network,
   port,
   remove,
@@ -49,30 +49,20 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
 
   const everything = () => [
     ...[INGRESS, INNER, MANY].map((item) => set('network', item)),
-    ...[host, other].map(({ nodeId, address }, i) =>
-      set('peer', {
-        networkId: INGRESS.id,
-        nodeId: asId<NodeId>(nodeId),
-        hostAddress: address,
-        address: `10.0.0.${i + 2}`,
-        encryptionKey: '',
-        masquerades: false,
-      }),
-    ),
+    ...ingressPeers(INGRESS, [host, other]),
     ...[...seatsOfApi(), seatOfPeer()].map((item) => set('endpoint', item)),
     set('serviceEntry', service(INNER, 'api', '10.0.5.2')),
     set('serviceEntry', service(INNER, 'peer', '10.0.5.3')),
     set('port', port('api', 8080, 80)),
     set('port', port('api', 8081, 81, 'udp')),
   ];
-  const both = (work: (it: LabHost) => Promise<unknown>) => Promise.all([host, other].map(work));
 
   beforeAll(async () => {
     lab = await NetworkLab.create('skm', 2, 1400);
     [host, other] = lab.hosts as [LabHost, LabHost];
     await lab.nameserver(lab.outside);
-    await both((it) => it.start(lab.outsideAddress));
-    await both((it) => it.apply(everything(), true));
+    await lab.everyHost((it) => it.start(lab.outsideAddress));
+    await lab.everyHost((it) => it.apply(everything(), true));
     [api, peer] = await Promise.all([lab.task('api1'), lab.task('peer1')]);
     await host.attach(request(seatsOfApi(), api));
     await other.attach(request([seatOfPeer()], peer));
@@ -103,7 +93,7 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
   test('names of others are asked for where there is a way out', async () => {
     const seat = endpoint(OPEN, 'open', 1, host, '10.0.7.20');
     const task = await lab.task('open1');
-    await both((it) => it.apply([set('network', OPEN), set('endpoint', seat)]));
+    await lab.everyHost((it) => it.apply([set('network', OPEN), set('endpoint', seat)]));
     await host.attach(request([seat], task));
     expect((await dnsFrom(task.netns, 'outside.example')).data).toEqual(['203.0.113.7']);
     expect((await dnsFrom(task.netns, 'nowhere.example')).rcode).toBe('NXDOMAIN');
@@ -111,10 +101,27 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
     await host.detach(seat.taskId);
   });
 
+  test('a task’s own nameserver is asked from where the task is', async () => {
+    const seat = endpoint(INNER, 'own', 1, host, '10.0.5.21');
+    await lab.everyHost((it) => it.apply([set('endpoint', seat)]));
+    const dns = { nameservers: ['10.0.5.12'], search: [], options: [] };
+    const task = await lab.attached(host, 'own1', [seat], { dns });
+    await lab.nameserver(peer.netns, '10.0.5.12');
+    for (const transport of ['udp', 'tcp'] as const) {
+      const answer = await dnsFrom(task.netns, 'outside.example', 'A', transport);
+      expect(answer.data).toEqual(['203.0.113.7']);
+    }
+    // What it was answered is its own: others ask other servers.
+    expect((await dnsFrom(api.netns, 'outside.example')).rcode).toBe('SERVFAIL');
+    await task.end();
+    await host.detach(seat.taskId);
+    await lab.everyHost((it) => it.apply([remove('endpoint', seat)]));
+  });
+
   test('a nameserver that does not answer means SERVFAIL', async () => {
     const quiet = endpoint(OPEN, 'quiet', 1, host, '10.0.7.21');
     const task = await lab.task('quiet1');
-    await both((it) => it.apply([set('network', OPEN), set('endpoint', quiet)]));
+    await lab.everyHost((it) => it.apply([set('network', OPEN), set('endpoint', quiet)]));
     await host.attach({
       ...request([quiet], task),
       dns: { nameservers: ['172.30.77.250'], search: [], options: [] },
@@ -160,27 +167,37 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
     expect(out).not.toContain('1 packets received');
   });
 
-  test('UDP flows of a backend that is gone move to another', async () => {
+  test.each([
+    ['while the daemon looks', '40000'],
+    ['while the daemon is dead', '40001'],
+  ])('UDP flows of a backend that ends %s move to another', async (when, port) => {
     const second = endpoint(INNER, 'peer', 2, host, '10.0.5.13');
     const task = await lab.task('peer2');
-    await both((it) => it.apply([set('endpoint', second)]));
+    await lab.everyHost((it) => it.apply([set('endpoint', second)]));
     await host.attach(request([second], task));
     // One source port: one flow, which keeps its backend while that is there.
     const script = new URL('../support/network-udp.mjs', import.meta.url).pathname;
     const ask = () =>
-      inNetns(api.netns, process.execPath, script, '10.0.5.3', '81', '40000').then((it) =>
-        it.trim(),
-      );
+      inNetns(api.netns, process.execPath, script, '10.0.5.3', '81', port).then((it) => it.trim());
     const first = await ask();
     expect(await ask()).toBe(first);
-    const gone = first.startsWith('peer1') ? seatOfPeer() : second;
-    await both((it) => it.apply([remove('endpoint', gone)]));
+    const gone = remove('endpoint', first.startsWith('peer1') ? seatOfPeer() : second);
+    if (when === 'while the daemon looks') {
+      await lab.everyHost((it) => it.apply([gone]));
+    } else {
+      await host.crash();
+      await host.start(lab.outsideAddress);
+      await host.adopt(request(seatsOfApi(), api));
+      await host.adopt(request([second], task));
+      const left = [...everything(), set('endpoint', second)].filter(({ key }) => key !== gone.key);
+      await lab.everyHost((it) => it.apply(left, true));
+    }
     const moved = await ask();
     expect(moved).toMatch(/^peer[12] /);
     expect(moved.slice(0, 5)).not.toBe(first.slice(0, 5));
     await task.end();
     await host.detach(second.taskId);
-    await both((it) => it.apply(everything(), true));
+    await lab.everyHost((it) => it.apply(everything(), true));
   });
 
   test('a virtual IP that is removed is an address like any other again', async () => {
@@ -225,7 +242,7 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
     writeFileSync(`${host.dir}/netns/not-a-pin`, '');
     for (const task of [api, peer]) await task.end();
     await host.stop(); // the other one leaves while it runs
-    await both(async (it) => {
+    await lab.everyHost(async (it) => {
       await it.removeAll();
       expect(await inNetns(it.netns, 'nft', 'list', 'tables')).toBe('');
       const links = await inNetns(it.netns, 'ip', '-o', 'link');

@@ -1,8 +1,8 @@
 /** What is between the hosts carries less than their links say: the self-proof that is asked for tells it. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
-import { type LabHost, type LabTask, NetworkLab } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, set } from '../support/network-scene.ts';
+import { type LabHost, NetworkLab } from '../support/network-lab.ts';
+import { endpoint, network, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const FRONT = network('front', 4136, 1);
@@ -12,7 +12,6 @@ describe.skipIf(!isRoot)('the path between hosts (root only)', () => {
   let lab: NetworkLab;
   let home: LabHost;
   let away: LabHost;
-  let task: LabTask;
 
   beforeAll(async () => {
     lab = await NetworkLab.create('skq', 2);
@@ -30,8 +29,7 @@ describe.skipIf(!isRoot)('the path between hosts (root only)', () => {
     ];
     const networks = [FRONT, SMALL].map((item) => set('network', item));
     await home.apply([...networks, ...[...own, ...far].map((it) => set('endpoint', it))], true);
-    task = await lab.task('web1');
-    await home.attach(attachRequest(own, task));
+    await lab.attached(home, 'web1', own);
   }, 60_000);
   afterAll(() => lab?.close());
 

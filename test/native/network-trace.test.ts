@@ -1,9 +1,8 @@
 /** Which way a connection takes, as two hosts in namespaces tell it. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { asId, type NodeId } from '../../common/model/ids.ts';
 import { macOf, macText } from '../../native/ffi/net/address.ts';
-import { inNetns, type LabHost, type LabTask, NetworkLab } from '../support/network-lab.ts';
-import { attachRequest, endpoint, network, port, service, set } from '../support/network-scene.ts';
+import { inNetns, type LabHost, NetworkLab } from '../support/network-lab.ts';
+import { endpoint, ingressPeers, network, port, service, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -12,7 +11,6 @@ const FRONT = network('front', 4097, 1);
 
 describe.skipIf(!isRoot)('the way of a connection (root only)', () => {
   let lab: NetworkLab;
-  let client: LabTask;
   const at = (i: number) => lab.hosts[i] as LabHost;
   const mac = macText(macOf('10.0.1.12'));
 
@@ -21,16 +19,7 @@ describe.skipIf(!isRoot)('the way of a connection (root only)', () => {
     const clientSeat = endpoint(FRONT, 'client', 1, at(0), '10.0.1.14');
     const everything = [
       ...[INGRESS, FRONT].map((item) => set('network', item)),
-      ...lab.hosts.map(({ nodeId, address }, i) =>
-        set('peer', {
-          networkId: INGRESS.id,
-          nodeId: asId<NodeId>(nodeId),
-          hostAddress: address,
-          address: `10.0.0.${i + 2}`,
-          encryptionKey: '',
-          masquerades: false,
-        }),
-      ),
+      ...ingressPeers(INGRESS, lab.hosts),
       set('endpoint', clientSeat),
       set('endpoint', endpoint(FRONT, 'web', 2, at(1), '10.0.1.12')),
       set('endpoint', endpoint(INGRESS, 'web', 2, at(1), '10.0.0.12')),
@@ -40,8 +29,7 @@ describe.skipIf(!isRoot)('the way of a connection (root only)', () => {
     ];
     await at(0).start();
     await at(0).apply(everything, true);
-    client = await lab.task('client');
-    await at(0).attach(attachRequest([clientSeat], client));
+    await lab.attached(at(0), 'client', [clientSeat]);
   }, 60_000);
   afterAll(() => lab?.close());
 

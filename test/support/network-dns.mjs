@@ -1,5 +1,5 @@
 // DNS in namespaces. Ask: network-dns.mjs ask SERVER NAME TYPE udp|tcp. Send a response, then ask: network-dns.mjs
-// respond SERVER NAME TYPE; prints which ids were answered. Serve on port 53: network-dns.mjs serve
+// respond SERVER NAME TYPE; prints which ids were answered. Serve on port 53: network-dns.mjs serve ADDRESS
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import dnsPacket from 'dns-packet';
@@ -28,7 +28,7 @@ function show(message) {
 if (mode === 'serve') {
   const udp = createSocket('udp4');
   udp.on('message', (query, from) => udp.send(reply(query), from.port, from.address));
-  udp.bind(53, '0.0.0.0');
+  udp.bind(53, server);
   createServer((socket) => {
     socket.on('data', (chunk) => {
       const answer = reply(chunk.subarray(2));
@@ -36,7 +36,7 @@ if (mode === 'serve') {
       length.writeUInt16BE(answer.length);
       socket.end(Buffer.concat([length, answer]));
     });
-  }).listen(53, '0.0.0.0', () => console.log('ready'));
+  }).listen(53, server, () => console.log('ready'));
 } else if (mode === 'respond') {
   const udp = createSocket('udp4');
   const answered = [];

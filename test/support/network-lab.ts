@@ -9,17 +9,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { AssignmentChange } from '../../common/model/assignment.ts';
+import type { AssignedEndpoint, AssignmentChange } from '../../common/model/assignment.ts';
 import type { NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { PortConfig } from '../../common/model/service.ts';
-import type {
-  AttachedTask,
-  DriftCounts,
-  TaskNetworkRequest,
-} from '../../worker/network/network-manager.ts';
+import type { AttachedTask, TaskNetworkRequest } from '../../worker/network/network-manager.ts';
 import type { DataPath } from '../../worker/network/node-network.ts';
-import type { Proof } from '../../worker/network/self-proof.ts';
+import type { DriftCounts, Proof } from '../../worker/network/self-proof.ts';
+import { attachRequest } from './network-scene.ts';
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -258,6 +255,19 @@ export class NetworkLab {
     this.#namespaces.push(name);
   }
 
+  /** All at once. */
+  async everyHost(work: (host: LabHost) => Promise<unknown>): Promise<void> {
+    await Promise.all(this.hosts.map(work));
+  }
+
+  /** Every host runs, and has these tables. @param upstream as of `LabHost.start` */
+  async begin(tables: readonly AssignmentChange[], upstream = ''): Promise<void> {
+    await this.everyHost(async (host) => {
+      await host.start(upstream);
+      await host.apply(tables, true);
+    });
+  }
+
   /** What the way to a host carries becomes less than its link says, and nothing tells of what is dropped. */
   async narrow(hostIndex: number, mtu: number): Promise<void> {
     const hub = `${this.#prefix}h`;
@@ -266,64 +276,59 @@ export class NetworkLab {
 
   /** A task: a process in a namespace of its own, answering with its name (HTTP 80, UDP 81). */
   async task(name: string): Promise<LabTask> {
-    const child = spawn(
-      'unshare',
-      ['--net', process.execPath, join(here, 'network-echo.mjs'), name],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    this.#tasks.push(child);
-    await new Promise<void>((resolve, reject) => {
-      child.stdout?.once('data', () => resolve());
-      child.once('exit', () => reject(new Error(`task ${name} ended`)));
-    });
-    return new LabTask(child);
+    const script = join(here, 'network-echo.mjs');
+    return new LabTask(await this.#saying('unshare', '--net', process.execPath, script, name));
+  }
+
+  /** A task with these seats, attached to `host`. */
+  async attached(
+    host: LabHost,
+    name: string,
+    seats: readonly AssignedEndpoint[],
+    options: Partial<TaskNetworkRequest> = {},
+  ): Promise<LabTask> {
+    const task = await this.task(name);
+    await host.attach(attachRequest(seats, task, options));
+    return task;
   }
 
   /** What answers as tasks do, on another port, in `netns`. */
   server(netns: string, name: string, port: number): Promise<void> {
-    const script = join(here, 'network-echo.mjs');
-    return this.#background('nsenter', `--net=${netns}`, process.execPath, script, name, `${port}`);
+    return this.script(netns, join(here, 'network-echo.mjs'), name, `${port}`);
   }
 
   /** A nameserver in `netns` that knows `outside.example` only (203.0.113.7). */
-  nameserver(netns: string): Promise<void> {
-    const script = join(here, 'network-dns.mjs');
-    return this.#background('nsenter', `--net=${netns}`, process.execPath, script, 'serve');
+  nameserver(netns: string, address = '0.0.0.0'): Promise<void> {
+    return this.script(netns, join(here, 'network-dns.mjs'), 'serve', address);
   }
 
   /** A task that does nothing: many of them cost little. */
   async idle(): Promise<LabTask> {
-    const child = spawn('unshare', ['--net', 'sh', '-c', 'echo ready; exec sleep 100000'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    this.#tasks.push(child);
-    await new Promise<void>((resolve, reject) => {
-      child.stdout?.once('data', () => resolve());
-      child.once('exit', () => reject(new Error('idle task ended')));
-    });
-    return new LabTask(child);
+    const script = 'echo ready; exec sleep 100000';
+    return new LabTask(await this.#saying('unshare', '--net', 'sh', '-c', script));
   }
 
   /** Runs a script of Node in `netns` until the lab is closed; resolves when it says something. */
-  script(netns: string, file: string, ...args: string[]): Promise<void> {
-    return this.#background('nsenter', `--net=${netns}`, process.execPath, file, ...args);
+  async script(netns: string, file: string, ...args: string[]): Promise<void> {
+    await this.#saying('nsenter', `--net=${netns}`, process.execPath, file, ...args);
   }
 
   /** Datagrams over `flows` flows, from `netns`; resolves with what ends them. */
   async flood(netns: string, file: string, address: string, port: number, flows: number) {
     const args = [file, 'flood', address, `${port}`, `${flows}`];
-    await this.script(netns, args[0]!, ...args.slice(1));
-    const child = this.#tasks.at(-1)!;
+    const child = await this.#saying('nsenter', `--net=${netns}`, process.execPath, ...args);
     return () => kill(child);
   }
 
-  async #background(file: string, ...args: string[]): Promise<void> {
+  /** Runs a program until the lab is closed; resolves when it says something. */
+  async #saying(file: string, ...args: string[]): Promise<ChildProcess> {
     const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#tasks.push(child);
     await new Promise<void>((resolve, reject) => {
       child.stdout?.once('data', () => resolve());
-      child.once('exit', () => reject(new Error(`${file} ended`)));
+      child.once('exit', () => reject(new Error(`${file} ${args.join(' ')} ended`)));
     });
+    return child;
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 import type {
   AssignedEndpoint,
   AssignedNetwork,
+  AssignedPeer,
   AssignedPort,
   AssignedServiceEntry,
   AssignmentChange,
@@ -115,6 +116,32 @@ export function port(
     serviceId: asId<ServiceId>(`svc-${serviceName}`),
     ...{ clientAffinity: false, localOnly: false, hostIp: '' },
   };
+}
+
+/** A node's own seat in a network. */
+export function peer(
+  where: AssignedNetwork,
+  node: { readonly nodeId: string; readonly address: string },
+  address: string,
+  options: Partial<AssignedPeer> = {},
+): AssignedPeer {
+  return {
+    networkId: where.id,
+    nodeId: asId<NodeId>(node.nodeId),
+    hostAddress: node.address,
+    address,
+    encryptionKey: '',
+    masquerades: false,
+    ...options,
+  };
+}
+
+/** The seats of these nodes in the ingress network: 10.0.0.2 and on, in their order. */
+export function ingressPeers(
+  where: AssignedNetwork,
+  nodes: readonly { readonly nodeId: string; readonly address: string }[],
+): AssignmentChange[] {
+  return nodes.map((node, i) => set('peer', peer(where, node, `10.0.0.${i + 2}`)));
 }
 
 /** What attaches a task with these seats, in the namespace of `task`. */

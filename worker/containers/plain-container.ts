@@ -5,6 +5,7 @@
 import { describeError, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
+import { Serial } from '../../common/base/serial.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { ResourceRequirements } from '../../common/model/service.ts';
 import { ContainerEvents } from '../executor/container-events.ts';
@@ -86,7 +87,7 @@ export class PlainContainer {
   readonly #life = new AbortController();
   readonly #keeper: RecordKeeper;
   readonly #nextStart: NextStart;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #serial = new Serial();
   #run = 0;
   /** a person starts it again right behind its end */
   #isRestarting = false;
@@ -139,7 +140,7 @@ export class PlainContainer {
 
   /** Once, for a record that was made or read just now. Takes up what runs, and what is to run. */
   resume(): Promise<void> {
-    return this.#serial(() => this.#resume());
+    return this.#serial.run(() => this.#resume());
   }
 
   /** Lets go of it; it runs on. */
@@ -147,7 +148,7 @@ export class PlainContainer {
     this.#life.abort(new CancelledError());
     this.#nextStart.forget();
     this.#watch.end();
-    await this.#tail;
+    await this.#serial.idle();
   }
 
   created(): void {
@@ -155,7 +156,7 @@ export class PlainContainer {
   }
 
   start(): Promise<Verdict> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       if (requireStartable(this.#subject) === 'nothing-to-do') return 'nothing-to-do';
       this.#nextStart.forget();
       await this.#keeper.put({ isStopped: false, restartCount: 0 });
@@ -166,11 +167,11 @@ export class PlainContainer {
 
   /** Resolves when it has ended. */
   stop(options: StopOptions): Promise<Verdict> {
-    return this.#serial(() => this.#stop(options));
+    return this.#serial.run(() => this.#stop(options));
   }
 
   restart(options: StopOptions): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       this.#isRestarting = true;
       try {
         await this.#stop(options);
@@ -201,7 +202,7 @@ export class PlainContainer {
     }
     await this.#parts.runtime.killAll(this.id);
     const exit = await this.#parts.runtime.wait(this.id, this.#life.signal);
-    await this.#serial(() => this.#ended(exit, run));
+    await this.#serial.run(() => this.#ended(exit, run));
   }
 
   async pause(): Promise<void> {
@@ -226,7 +227,7 @@ export class PlainContainer {
       // At once, though a stop with a long grace may be under way.
       await ignoreGone(this.#parts.runtime.killAll(this.id));
     }
-    await this.#serial(async () => {
+    await this.#serial.run(async () => {
       if (this.record.phase === 'removing') return; // it went by itself meanwhile
       requireRemovable(this.#subject, force); // it may have been started meanwhile
       this.#nextStart.forget();
@@ -242,7 +243,7 @@ export class PlainContainer {
 
   /** The name is free: its owner has seen to that. */
   rename(name: string): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       const oldName = `/${this.record.name}`;
       await this.#keeper.put({ name });
       this.#events.did('rename', { oldName });
@@ -251,7 +252,7 @@ export class PlainContainer {
 
   /** Limits of what runs change at once. */
   update({ resources, cpuPeriodUs, restart, hostConfig }: UpdateOptions): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       const definition = {
         ...this.#definition,
         resources,
@@ -270,12 +271,12 @@ export class PlainContainer {
 
   /** A place in one more network: at once if it runs, else from its next start on. */
   connect(asked: EndpointWish): Promise<void> {
-    return this.#serial(() => connectNetwork(this.#seated, asked));
+    return this.#serial.run(() => connectNetwork(this.#seated, asked));
   }
 
   /** Out of a network, as `connect`. Rejects with `permission-denied` when it is not in it. */
   disconnect(name: string): Promise<void> {
-    return this.#serial(() => disconnectNetwork(this.#seated, name));
+    return this.#serial.run(() => disconnectNetwork(this.#seated, name));
   }
 
   /** One that it has a link to may have another address now. */
@@ -283,7 +284,7 @@ export class PlainContainer {
     const { links = [] } = this.#definition;
     if (!links.some((link) => link.containerId === containerId)) return;
     this.#background(() =>
-      this.#serial(async () => {
+      this.#serial.run(async () => {
         if (this.record.phase === 'running') await writeNames(this.#seated);
       }),
     );
@@ -291,7 +292,7 @@ export class PlainContainer {
 
   /** While it does not run, and until `work` is done. Rejects with `conflict` when it does. */
   whileAtRest<T>(work: () => Promise<T>): Promise<T> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       if (this.state?.status === 'exited') return work();
       const words = `container ${this.id} was started meanwhile: try again`;
       throw new SkepError('conflict', words);
@@ -458,7 +459,7 @@ export class PlainContainer {
     this.#beginHealth();
     this.#background(async () => {
       const exit = await this.#parts.runtime.wait(this.id, this.#life.signal);
-      await this.#serial(() => this.#ended(exit, run));
+      await this.#serial.run(() => this.#ended(exit, run));
     });
   }
 
@@ -497,7 +498,7 @@ export class PlainContainer {
   #startIn(delayMs: number): void {
     this.#nextStart.set(delayMs, () => {
       this.#background(() =>
-        this.#serial(async () => {
+        this.#serial.run(async () => {
           if (this.record.phase === 'restarting') await this.#launchAgain();
         }),
       );
@@ -556,11 +557,5 @@ export class PlainContainer {
       if (this.#life.signal.aborted) return;
       this.#log.error({ err }, 'container could not be looked after');
     });
-  }
-
-  #serial<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
-    return result;
   }
 }

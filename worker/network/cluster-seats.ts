@@ -4,10 +4,12 @@
  */
 import { Backoff } from '../../common/base/backoff.ts';
 import type { Clock } from '../../common/base/clock.ts';
+import { endsWithin } from '../../common/base/deadline.ts';
 import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { Serial } from '../../common/base/serial.ts';
 import { asId, type NetworkId, type TaskId } from '../../common/model/ids.ts';
 import { attachmentKey, type ContainerAttachment } from '../../common/model/node.ts';
 import type { AttachableNetwork } from '../../common/rpc/attachment-methods.ts';
@@ -49,7 +51,6 @@ export interface ClusterSeatsOptions {
   readonly onFailure: OnFailure;
 }
 
-const TOLD_LOOK_MS = 20;
 const RETRY = { baseMs: 200, maxMs: 10_000 };
 
 /**
@@ -64,8 +65,11 @@ export class ClusterSeats {
   #sequence = 0;
   /** the managers do not know yet that something ended */
   #isOwed = false;
-  #isPaying = false;
-  #tail: Promise<unknown> = Promise.resolve();
+  /** their being told of it; null = all is told */
+  #paying: Promise<void> | null = null;
+  /** containers with links there, or that had some */
+  readonly #plugged = new Set<string>();
+  readonly #serial = new Serial();
 
   constructor(options: ClusterSeatsOptions) {
     this.#options = options;
@@ -77,6 +81,7 @@ export class ClusterSeats {
     const { networks, log } = this.#options;
     for (const container of running) {
       for (const seat of container.seats) this.#want(container, seat);
+      this.#plugged.add(container.id);
       try {
         await networks.adoptTask(requestOf(container));
       } catch (err) {
@@ -89,15 +94,13 @@ export class ClusterSeats {
   /** Leaves everything in the kernel, and with the managers, as it is. */
   async stop(): Promise<void> {
     await this.#background.stop();
-    await this.#tail;
+    await this.#serial.idle();
   }
 
   /** Resolves when the managers know what ended, at the latest after `limitMs`. */
   async told(limitMs: number): Promise<void> {
-    const { clock } = this.#options;
-    const endMs = clock.monotonicMs() + limitMs;
-    while (this.#isOwed && clock.monotonicMs() < endMs) await clock.sleep(TOLD_LOOK_MS);
-    if (!this.#isOwed) await this.#tail;
+    const paying = this.#paying?.catch(() => {}); // it was given up with everything else here
+    if (paying) await endsWithin(this.#options.clock, limitMs, paying);
   }
 
   /** As the registry's. */
@@ -107,7 +110,7 @@ export class ClusterSeats {
 
   /** The address that its container has there from now on, CIDR. Rejects in the managers' words when there is none. */
   take(container: Omit<SeatedInCluster, 'seats'>, seat: ClusterSeat): Promise<string> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       const attachment = this.#want(container, seat);
       try {
         const given = (await this.#declare()).get(attachmentKey(attachment));
@@ -128,6 +131,7 @@ export class ClusterSeats {
   /** Its links are these. Rejects with `deadline-exceeded` when this node hears nothing of a network. */
   async plug(container: SeatedInCluster): Promise<void> {
     const { networks } = this.#options;
+    this.#plugged.add(container.id);
     await networks.changeContainer(requestOf(container), this.#background.signal);
   }
 
@@ -138,7 +142,10 @@ export class ClusterSeats {
 
   /** It has ended. Idempotent. */
   async detach(containerId: string): Promise<void> {
-    await this.#options.networks.detachTask(asId<TaskId>(containerId));
+    if (this.#plugged.has(containerId)) {
+      await this.#options.networks.detachTask(asId<TaskId>(containerId));
+      this.#plugged.delete(containerId);
+    }
     for (const [key, attachment] of this.#wanted) {
       if (attachment.containerId !== containerId) continue;
       this.#wanted.delete(key);
@@ -196,9 +203,11 @@ export class ClusterSeats {
 
   #owe(): void {
     this.#isOwed = true;
-    if (this.#isPaying) return;
-    this.#isPaying = true;
-    this.#background.run((signal) => this.#pay(signal));
+    if (this.#paying) return;
+    this.#background.run((signal) => {
+      this.#paying = this.#pay(signal);
+      return this.#paying;
+    });
   }
 
   async #pay(signal: AbortSignal): Promise<void> {
@@ -207,7 +216,7 @@ export class ClusterSeats {
     try {
       while (this.#isOwed) {
         try {
-          await this.#serial(() => this.#settle());
+          await this.#serial.run(() => this.#settle());
         } catch (err) {
           signal.throwIfAborted();
           log.info({ reason: describeError(err) }, 'managers do not hear of containers, once more');
@@ -215,7 +224,7 @@ export class ClusterSeats {
         }
       }
     } finally {
-      this.#isPaying = false;
+      this.#paying = null;
     }
   }
 
@@ -237,12 +246,6 @@ export class ClusterSeats {
       this.#isOwed = true;
       throw err;
     }
-  }
-
-  #serial<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
-    return result;
   }
 }
 

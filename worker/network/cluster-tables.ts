@@ -47,6 +47,8 @@ export class NetworkTable {
   readonly peers = new Map<NodeId, AssignedPeer>();
   /** serving endpoints: service -> task -> address */
   readonly #serving = new Map<ServiceId, Map<string, string>>();
+  /** address -> how many serve there: two only while it changes hands */
+  readonly #servingAt = new Map<string, number>();
   /** address -> key of its holder -> host; two holders only while an address changes hands */
   readonly #seats = new Map<string, Map<string, string>>();
 
@@ -60,9 +62,9 @@ export class NetworkTable {
     return this.#serving.get(serviceId)?.values() ?? [];
   }
 
-  /** Every address that serves, of whatever service. */
-  servingAddresses(): Set<string> {
-    return new Set([...this.#serving.values()].flatMap((tasks) => [...tasks.values()]));
+  /** Whether somebody serves there, of whatever service. */
+  servesAt(address: string): boolean {
+    return this.#servingAt.has(address);
   }
 
   /** Every address in use and the host that holds it. */
@@ -90,11 +92,22 @@ export class NetworkTable {
   }
 
   setServing(endpoint: AssignedEndpoint, serving: boolean): void {
-    const tasks = this.#serving.get(endpoint.serviceId) ?? new Map<string, string>();
-    if (serving) tasks.set(endpoint.taskId, endpoint.address);
-    else tasks.delete(endpoint.taskId);
-    if (tasks.size > 0) this.#serving.set(endpoint.serviceId, tasks);
-    else this.#serving.delete(endpoint.serviceId);
+    const { serviceId, taskId, address } = endpoint;
+    const tasks = this.#serving.get(serviceId) ?? new Map<string, string>();
+    const before = tasks.get(taskId);
+    if (before !== undefined) this.#countServing(before, -1);
+    if (serving) {
+      tasks.set(taskId, address);
+      this.#countServing(address, 1);
+    } else tasks.delete(taskId);
+    if (tasks.size > 0) this.#serving.set(serviceId, tasks);
+    else this.#serving.delete(serviceId);
+  }
+
+  #countServing(address: string, by: 1 | -1): void {
+    const count = (this.#servingAt.get(address) ?? 0) + by;
+    if (count > 0) this.#servingAt.set(address, count);
+    else this.#servingAt.delete(address);
   }
 }
 
@@ -152,19 +165,15 @@ export class ClusterTables {
 
   /** What was removed and set again in the same batch is not gone; what serves again does so as before. */
   #dropHandedOn(touched: Touched): void {
-    for (const [networkId, addresses] of touched.gone) {
-      const table = this.networks.get(networkId);
-      for (const address of addresses) if (table?.hostOf(address)) addresses.delete(address);
-    }
-    for (const [networkId, addresses] of touched.unserved) {
-      const serving = this.networks.get(networkId)?.servingAddresses();
-      for (const address of serving ?? []) addresses.delete(address);
-      for (const address of touched.gone.get(networkId) ?? []) addresses.delete(address);
-    }
+    drop(touched.gone, (id, address) => this.networks.get(id)?.hostOf(address) != null);
+    drop(touched.unserved, (id, address) => {
+      return touched.gone.get(id)?.has(address) || this.networks.get(id)?.servesAt(address);
+    });
     for (const [networkId, virtualIps] of touched.virtualIpsGone) {
       for (const entry of this.networks.get(networkId)?.services.values() ?? []) {
         if (entry.virtualIp !== null) virtualIps.delete(entry.virtualIp);
       }
+      if (virtualIps.size === 0) touched.virtualIpsGone.delete(networkId);
     }
   }
 
@@ -278,6 +287,17 @@ export class ClusterTables {
     note(touched.seats, networkId, endpoint.address);
     note(touched.services, networkId, endpoint.serviceId);
     note(touched.gone, networkId, endpoint.address);
+  }
+}
+
+/** Those of whom it is true, and networks in which nothing is left. */
+function drop(
+  index: Map<NetworkId, Set<string>>,
+  isMeant: (networkId: NetworkId, address: string) => boolean | undefined,
+): void {
+  for (const [networkId, addresses] of index) {
+    for (const address of addresses) if (isMeant(networkId, address)) addresses.delete(address);
+    if (addresses.size === 0) index.delete(networkId);
   }
 }
 

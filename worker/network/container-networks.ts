@@ -10,6 +10,7 @@ import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import { asId, type NetworkId } from '../../common/model/ids.ts';
 import type { AttachableNetwork } from '../../common/rpc/attachment-methods.ts';
 import { macOf, macText, parsePrefix } from '../../native/ffi/net/address.ts';
+import { OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import type { ClusterSeats, SeatedInCluster } from './cluster-seats.ts';
 import {
   type ContainerPlace,
@@ -371,7 +372,7 @@ export class ContainerNetworks {
 
   #answerFor(containerId: string): AnswerQuery {
     const { forwarder, random, upstreamNameservers } = this.#options;
-    return (query, transport) => {
+    return (query, transport, nsPath) => {
       const member = this.#members.get(containerId);
       if (!member) return null;
       const question = readQuestion(query);
@@ -388,13 +389,17 @@ export class ContainerNetworks {
         const ofCluster = this.#options.cluster()?.answer(networkIds, query, question, bytesMax);
         if (ofCluster) return ofCluster;
       }
-      // Names would be a way out of networks that have none.
+      const own = member.container.nameservers;
+      if (own.length > 0) {
+        const upstream = { servers: own, nsPath };
+        return forwarder.forward(containerId, query, question, upstream, transport);
+      }
+      // Asked for by the host, names would be a way out of networks that have none.
       if (!member.seats.some(({ gateway }) => gateway !== '')) {
         return emptyAnswer(query, question, RCODE.serverFailure);
       }
-      const own = member.container.nameservers;
-      const servers = own.length > 0 ? own : upstreamNameservers();
-      return forwarder.forward(containerId, query, question, servers, transport);
+      const upstream = { servers: upstreamNameservers(), nsPath: OWN_NAMESPACE };
+      return forwarder.forward(containerId, query, question, upstream, transport);
     };
   }
 }

@@ -5,7 +5,7 @@
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import { bindInNetns, closeFd } from '../../native/ffi/net/sockets.ts';
-import { DnsFrames, frameOf } from './dns-forwarder.ts';
+import { DnsFrames, frameOf } from './dns-asker.ts';
 import { isQuery } from './dns-message.ts';
 import { RESOLVER_ADDRESS } from './name-files.ts';
 
@@ -13,15 +13,20 @@ const DNS_PORT = 53;
 const TCP_IDLE_MS = 10_000;
 const TCP_CONNECTIONS_MAX = 64;
 
-/** The response to what `isQuery`; null = none is sent. Must not reject. */
+/**
+ * The response to what `isQuery`; null = none is sent. Must not reject.
+ * @param nsPath namespace of who asks
+ */
 export type AnswerQuery = (
   query: Buffer,
   transport: 'udp' | 'tcp',
+  nsPath: string,
 ) => Promise<Buffer> | Buffer | null;
 
 export class DnsServer {
   readonly #answer: AnswerQuery;
   readonly #connections = new Set<Socket>();
+  #nsPath = '';
   #udp: DatagramSocket | null = null;
   #tcp: Server | null = null;
 
@@ -31,6 +36,7 @@ export class DnsServer {
 
   /** The namespace's loopback link must be up. */
   async open(nsPath: string): Promise<void> {
+    this.#nsPath = nsPath;
     const [udp, tcp] = await Promise.allSettled([
       bindInNetns(nsPath, 'udp', RESOLVER_ADDRESS, DNS_PORT),
       bindInNetns(nsPath, 'tcp', RESOLVER_ADDRESS, DNS_PORT),
@@ -116,7 +122,7 @@ export class DnsServer {
     send: (response: Buffer) => void,
   ): Promise<void> {
     if (!isQuery(query)) return;
-    const answer = this.#answer(query, transport);
+    const answer = this.#answer(query, transport, this.#nsPath);
     const response = answer instanceof Promise ? await answer : answer;
     if (response) send(response);
   }

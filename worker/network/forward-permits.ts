@@ -1,7 +1,7 @@
 /**
  * Other firewalls of the host that drop what is forwarded unless they know it: each of their chains at
- * the hook forward with policy drop gets four rules of ours at its head, for our links. What may pass
- * there is decided by our own table. Known by their comment; nothing else of others is touched.
+ * the hook forward with policy drop gets rules of ours at its head, two for each of our links. What may pass
+ * there is decided by our own tables. Known by their comment; nothing else of others is touched.
  */
 import { describeError } from '../../common/base/errors.ts';
 import {
@@ -16,16 +16,18 @@ import { fromInterface, toInterface, verdict } from '../../native/ffi/net/nft-ex
 import { type ChainRule, readHookedChains, readRules } from '../../native/ffi/net/nft-state.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import type { Difference } from './kernel-facts.ts';
-import { GATEWAY_BRIDGE, INGRESS_LINK } from './kernel-names.ts';
+import { LOCAL_TABLE, NFT_TABLE } from './kernel-names.ts';
 
-const COMMENT = 'skep';
 const ACCEPT = verdict({ kind: 'accept' });
-const PERMITS: readonly (readonly Expression[])[] = [GATEWAY_BRIDGE, INGRESS_LINK].flatMap(
-  (link) => [
-    [...fromInterface(link), ...ACCEPT],
-    [...toInterface(link), ...ACCEPT],
-  ],
-);
+
+/** For the cluster's links, or for those of this node's own networks; each knows its own rules by this. */
+export type PermitOwner = typeof NFT_TABLE | typeof LOCAL_TABLE;
+const OWNERS: readonly string[] = [NFT_TABLE, LOCAL_TABLE];
+
+interface Permit {
+  readonly comment: string;
+  readonly rule: readonly Expression[];
+}
 
 interface StrictChain {
   readonly family: NftFamily;
@@ -36,18 +38,20 @@ interface StrictChain {
 
 export class ForwardPermits {
   readonly #socket: NetlinkSocket;
+  readonly #owner: PermitOwner;
   /** chains that did not take the rules at the last try, and why */
   readonly #refusals = new Map<string, string>();
 
-  constructor(socket: NetlinkSocket) {
+  constructor(socket: NetlinkSocket, owner: PermitOwner) {
     this.#socket = socket;
+    this.#owner = owner;
   }
 
-  /** Chains that would drop what is ours. */
-  async differences(): Promise<Difference[]> {
+  /** Chains that would drop what goes by `links`. */
+  async differences(links: readonly string[]): Promise<Difference[]> {
     const strict = await this.#strictChains();
     return strict
-      .filter((it) => !isPermitted(it))
+      .filter((it) => !this.#isPermitted(it, links))
       .map((it) => ({
         what: `permits in chain ${it.chain} of table ${it.table}`,
         wanted: 'there',
@@ -56,17 +60,19 @@ export class ForwardPermits {
   }
 
   /**
-   * Puts the rules where they lack; those that are there in part, or not first, are written again. Never
-   * rejects: what belongs to others may refuse, which is no fault of ours. `differences` tells of it.
+   * Puts the rules for `links`, and no others, where they lack; those that are there in part, or not first, are written
+   * again. Never rejects: what belongs to others may refuse, which is no fault of ours. `differences` tells of it.
    */
-  async restore(): Promise<void> {
+  async restore(links: readonly string[]): Promise<void> {
     this.#refusals.clear();
     const chains = await this.#strictChains().catch(() => []);
-    for (const strict of chains.filter((it) => !isPermitted(it))) {
+    for (const strict of chains.filter((it) => !this.#isPermitted(it, links))) {
       const { family, table, chain } = strict;
       const tx = new NftTransaction(table, family);
-      removeOwn(tx, strict);
-      for (const permit of [...PERMITS].reverse()) tx.insertRule(chain, permit, COMMENT);
+      this.#removeOwn(tx, strict);
+      for (const { rule, comment } of this.#permits(links).reverse()) {
+        tx.insertRule(chain, rule, comment);
+      }
       try {
         await tx.commit(this.#socket);
       } catch (err) {
@@ -78,10 +84,39 @@ export class ForwardPermits {
   /** Takes the rules out again, from chains of any policy. */
   async remove(): Promise<void> {
     for (const strict of await this.#chains(() => true)) {
+      if (!strict.rules.some((rule) => this.#isOwn(rule))) continue;
       const tx = new NftTransaction(strict.table, strict.family);
-      removeOwn(tx, strict);
+      this.#removeOwn(tx, strict);
       await tx.commit(this.#socket);
     }
+  }
+
+  #permits(links: readonly string[]): Permit[] {
+    return links.flatMap((link) => {
+      const comment = `${this.#owner} ${link}`;
+      return [
+        { comment, rule: [...fromInterface(link), ...ACCEPT] },
+        { comment, rule: [...toInterface(link), ...ACCEPT] },
+      ];
+    });
+  }
+
+  #isOwn({ comment }: ChainRule): boolean {
+    return ownerOf(comment) === this.#owner;
+  }
+
+  /** What we wrote is there as it is wanted, and before it nothing but what is ours as well. */
+  #isPermitted({ rules }: StrictChain, links: readonly string[]): boolean {
+    const others = rules.findIndex(({ comment }) => !OWNERS.includes(ownerOf(comment)));
+    const head = others < 0 ? rules : rules.slice(0, others);
+    const wanted = this.#permits(links).map(({ comment }) => comment);
+    const found = head.filter((rule) => this.#isOwn(rule)).map(({ comment }) => comment);
+    const count = rules.filter((rule) => this.#isOwn(rule)).length;
+    return count === found.length && wanted.join() === found.join();
+  }
+
+  #removeOwn(tx: NftTransaction, { chain, rules }: StrictChain): void {
+    for (const rule of rules) if (this.#isOwn(rule)) tx.deleteRule(chain, rule.handle);
   }
 
   #strictChains(): Promise<StrictChain[]> {
@@ -104,12 +139,5 @@ export class ForwardPermits {
 
 const keyOf = ({ family, table, chain }: StrictChain): string => `${family} ${table} ${chain}`;
 
-const isOwn = ({ comment }: ChainRule): boolean => comment === COMMENT;
-
-function isPermitted({ rules }: StrictChain): boolean {
-  return rules.length >= PERMITS.length && PERMITS.every((_, i) => isOwn(rules[i] as ChainRule));
-}
-
-function removeOwn(tx: NftTransaction, { chain, rules }: StrictChain): void {
-  for (const rule of rules) if (isOwn(rule)) tx.deleteRule(chain, rule.handle);
-}
+/** The first word: the second is the link. */
+const ownerOf = (comment: string | null | undefined): string => (comment ?? '').split(' ')[0] ?? '';

@@ -2,10 +2,10 @@
  * Host-mode published ports of this node's tasks: chooses numbers, keeps them over restarts of the
  * daemon. Knows nothing of rules.
  */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
+import { NodeSmallFiles } from '../../common/base/small-files.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import { NativeError } from '../../native/ffi/library.ts';
@@ -27,6 +27,7 @@ export interface HostPortsOptions {
 
 export class HostPorts {
   readonly #options: HostPortsOptions;
+  readonly #files = new NodeSmallFiles();
 
   constructor(options: HostPortsOptions) {
     this.#options = options;
@@ -41,8 +42,7 @@ export class HostPorts {
     for (const port of ports) {
       bound.push(port.publishedPort === 0 ? await this.#choose(port) : await this.#claim(port));
     }
-    await mkdir(this.#options.dir, { recursive: true });
-    await writeFile(join(this.#options.dir, taskId), JSON.stringify(bound));
+    await this.#files.replace(this.#fileOf(taskId), JSON.stringify(bound));
     return bound;
   }
 
@@ -54,12 +54,16 @@ export class HostPorts {
   }
 
   async forget(taskId: TaskId): Promise<void> {
-    await rm(join(this.#options.dir, taskId), { force: true });
+    await this.#files.remove(this.#fileOf(taskId));
   }
 
   async #kept(taskId: TaskId): Promise<readonly PortConfig[] | null> {
-    const text = await readFile(join(this.#options.dir, taskId), 'utf8').catch(() => null);
-    return text === null ? null : (JSON.parse(text) as readonly PortConfig[]);
+    const text = await this.#files.read(this.#fileOf(taskId));
+    return text === null || text === '' ? null : (JSON.parse(text) as readonly PortConfig[]);
+  }
+
+  #fileOf(taskId: TaskId): string {
+    return join(this.#options.dir, taskId);
   }
 
   async #claim(port: PortConfig): Promise<PortConfig> {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import { macOf, overlap, parsePrefix } from '../../native/ffi/net/address.ts';
-import { type FlushedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
+import { type EndedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
@@ -26,13 +26,21 @@ import { HostRules, type PortTarget } from './host-rules.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { Ipv6Forwarding } from './ipv6-forwarding.ts';
 import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
-import { INGRESS_LINK, INGRESS_PORT } from './kernel-names.ts';
+import {
+  GATEWAY_BRIDGE,
+  INGRESS_LINK,
+  INGRESS_PORT,
+  IPV4_FORWARDING,
+  NFT_TABLE,
+} from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
 import { hostFacts, hostSettings, subnetOf, type WantedHost } from './wanted-facts.ts';
 
 const SETTINGS_DIR = '/proc/sys/net';
+/** Whose packets other firewalls of the host are to let through. */
+const PERMITTED_LINKS = [GATEWAY_BRIDGE, INGRESS_LINK] as const;
 const DEFAULT_MTU = 1500;
 
 export interface HostSideOptions {
@@ -69,7 +77,7 @@ export class HostSide {
     this.gateway = new GatewayBridge(route, filter, options.gatewayPools, options.otherSubnets);
     this.rules = new HostRules(filter, options.random);
     this.#rules6 = new HostRules(filter, options.random, NFPROTO_IPV6);
-    this.#permits = new ForwardPermits(filter);
+    this.#permits = new ForwardPermits(filter, NFT_TABLE);
   }
 
   /** Opens the sockets and takes up a gateway bridge that is there. */
@@ -119,7 +127,7 @@ export class HostSide {
     if (!this.gateway.subnet) return;
     this.rules.setGateway(this.gateway.subnet);
     await this.rules.rebuild();
-    await this.#permits.restore();
+    await this.#permits.restore(PERMITTED_LINKS);
   }
 
   /**
@@ -183,7 +191,8 @@ export class HostSide {
       );
       if (same && (await overlay.hasPort(INGRESS_PORT))) return;
     }
-    await this.removeIngress();
+    // Looked for without it: its own address is in that subnet.
+    await removeLink(this.route, INGRESS_LINK);
     this.#ingressRefusal = await this.#whyCutOff(cidr);
     if (this.#ingressRefusal !== null) return;
     const peer = { name: INGRESS_LINK, mac: macOf(address) };
@@ -201,7 +210,7 @@ export class HostSide {
     if (seat.address6 !== undefined) addAddress(batch, index, seat.address6);
     await this.route.transact(batch);
     if (seat.address6 !== undefined) await this.#forwarding6.enable();
-    await this.#permits.restore();
+    await this.#permits.restore(PERMITTED_LINKS);
   }
 
   /**
@@ -218,17 +227,14 @@ export class HostSide {
       : `its subnet ${subnetOf(seat)} holds ${cut}, by which this host is reached or reaches others: make it anew with another subnet`;
   }
 
-  removeIngress(): Promise<void> {
+  async removeIngress(): Promise<void> {
+    await removeLink(this.route, INGRESS_LINK);
     this.#ingressRefusal = null;
-    return removeLink(this.route, INGRESS_LINK);
   }
 
-  /** Connections through this host that ended at one of `addresses` are forgotten. */
-  async forgetConnections(
-    addresses: ReadonlySet<string>,
-    which: FlushedConnections,
-  ): Promise<void> {
-    await flushConnections(this.#filter, addresses, which);
+  /** Of those through this host. */
+  async forgetConnections(ended: EndedConnections): Promise<void> {
+    await flushConnections(this.#filter, ended);
   }
 
   /** How the kernel's state differs from what is wanted of it and of the rules. */
@@ -250,7 +256,7 @@ export class HostSide {
       ...(await this.rules.differences()),
       ...(this.#ingressSubnet6 === '' ? [] : await this.#differences6()),
       ...(wanted.gateway ? await this.gateway.guardDifferences(wanted.gateway.ports) : []),
-      ...(wanted.gateway || wanted.ingress ? await this.#permits.differences() : []),
+      ...(wanted.gateway || wanted.ingress ? await this.#permits.differences(PERMITTED_LINKS) : []),
     ];
   }
 
@@ -268,10 +274,12 @@ export class HostSide {
       await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(INGRESS_LINK));
     }
     await restoreSeats(this.route, seats);
-    const settings = hostSettings(wanted).map((name) => [name, '1'] as const);
-    await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(settings));
+    if (gateway || ingress) await this.#options.forwarding.use('cluster');
+    const settings = hostSettings(wanted).filter((name) => name !== IPV4_FORWARDING);
+    const ones = settings.map((name) => [name, '1'] as const);
+    await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(ones));
     await this.rebuildRules();
-    if (gateway || ingress) await this.#permits.restore();
+    if (gateway || ingress) await this.#permits.restore(PERMITTED_LINKS);
   }
 
   /** Takes everything of ours out of the host's namespace. */

@@ -4,10 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
+import { Serial } from '../../common/base/serial.ts';
 import { NodeSmallFiles } from '../../common/base/small-files.ts';
 import { OWN_NAMESPACE, writeNetSysctls } from '../../native/ffi/net/sockets.ts';
-
-export const IPV4_FORWARDING = 'ipv4/ip_forward';
+import { IPV4_FORWARDING } from './kernel-names.ts';
 
 /** The cluster's networks, and those of this node alone. */
 export type ForwardingUser = 'cluster' | 'local';
@@ -29,7 +29,7 @@ export class Ipv4Forwarding {
   readonly #users = new Set<ForwardingUser>();
   /** the cluster has left: the last user puts back what was */
   #isLeft = false;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #serial = new Serial();
 
   /** @param file keeps what the setting was before us */
   constructor(file: string, setting: ForwardingSetting = KERNEL_SETTING) {
@@ -43,7 +43,7 @@ export class Ipv4Forwarding {
 
   /** On from now on, also if somebody turned it off since. */
   use(user: ForwardingUser): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       this.#users.add(user);
       if (user === 'cluster') this.#isLeft = false;
       const before = this.#setting.read();
@@ -56,7 +56,7 @@ export class Ipv4Forwarding {
 
   /** The setting stays, for the next one; after `leave` the last user puts it back. */
   letGo(user: ForwardingUser): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       this.#users.delete(user);
       await this.#restore();
     });
@@ -64,7 +64,7 @@ export class Ipv4Forwarding {
 
   /** The cluster is left: what was comes back, as soon as nobody else uses it. */
   leave(): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       this.#users.delete('cluster');
       this.#isLeft = true;
       await this.#restore();
@@ -82,11 +82,5 @@ export class Ipv4Forwarding {
   async #kept(): Promise<string | null> {
     const text = await readFile(this.#file, 'utf8').catch(() => '');
     return text.trim() === '0' ? '0' : null;
-  }
-
-  #serial(work: () => Promise<void>): Promise<void> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
-    return result;
   }
 }

@@ -11,6 +11,9 @@ export const NFT_TABLE = 'skep';
 /** Tables of the `ip` and `bridge` families for the networks of this node alone, in the host's namespace. */
 export const LOCAL_TABLE = 'skep_local';
 
+/** Below /proc/sys/net: whether packets of IPv4 pass between links of the host. */
+export const IPV4_FORWARDING = 'ipv4/ip_forward';
+
 /** Bridge for outbound traffic and host-mode ports, in the host's namespace. */
 export const GATEWAY_BRIDGE = 'skep_gw';
 /** The host's own seat in the ingress network. */

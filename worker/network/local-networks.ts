@@ -8,15 +8,17 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { Serial } from '../../common/base/serial.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
 import { macOf, macText, parsePrefix } from '../../native/ffi/net/address.ts';
-import { flushConnections } from '../../native/ffi/net/conntrack.ts';
+import { answeredBy, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
   NetlinkSocket,
   OWN_NAMESPACE,
 } from '../../native/ffi/net/sockets.ts';
+import { ForwardPermits } from './forward-permits.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import type { Difference } from './kernel-facts.ts';
 import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
@@ -53,7 +55,7 @@ import { localDifferences, restoreLocal } from './local-proof.ts';
 import { LocalProver } from './local-prover.ts';
 import { LocalRules } from './local-rules.ts';
 import { PortGuard } from './port-guard.ts';
-import type { Subject } from './self-proof.ts';
+import type { DriftCounts, Subject } from './self-proof.ts';
 
 const LINKS_MAX = 64;
 
@@ -83,6 +85,7 @@ interface Sockets {
   readonly route: NetlinkSocket;
   readonly rules: LocalRules;
   readonly guard: PortGuard;
+  readonly permits: ForwardPermits;
   readonly filter: NetlinkSocket;
 }
 
@@ -98,7 +101,9 @@ export class LocalNetworks {
   #unstarted: RunningPlaces | null = null;
   /** addresses whose connections are to be forgotten once the rules are without them */
   readonly #left = new Set<string>();
-  #tail: Promise<unknown> = Promise.resolve();
+  /** links that other firewalls were told of; proofs look whether they still are */
+  #permitted = '';
+  readonly #serial = new Serial();
 
   constructor(options: LocalNetworksOptions) {
     this.#options = options;
@@ -116,7 +121,7 @@ export class LocalNetworks {
    */
   start(places: RunningPlaces): Promise<void> {
     this.#prover.start();
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       this.#unstarted = places;
       await this.#begin();
     });
@@ -154,7 +159,7 @@ export class LocalNetworks {
   /** Leaves everything in the kernel as it is. */
   async stop(): Promise<void> {
     await this.#prover.stop();
-    await this.#serial(async () => {
+    await this.#serial.run(async () => {
       this.#options.ports.close();
       for (const { namespaceFd } of this.#holders.values()) closeSync(namespaceFd);
       this.#holders.clear();
@@ -186,7 +191,7 @@ export class LocalNetworks {
   /** Rejects with `name-conflict`, `conflict` for a subnet that is taken, else as `checkLocalSpec`. */
   create(spec: NetworkSpec): Promise<LocalNetwork> {
     checkLocalSpec(spec);
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#begin();
       return this.#set.create(spec);
     });
@@ -194,7 +199,7 @@ export class LocalNetworks {
 
   /** Rejects with `permission-denied` for a predefined one, or when it is in use. */
   remove(id: string): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#begin();
       await this.#set.remove(id);
       this.#addresses.forget(id);
@@ -228,7 +233,7 @@ export class LocalNetworks {
     endpoints: readonly LocalEndpoint[],
     wishes: readonly PortWish[],
   ): Promise<LocalPlace> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#begin();
       await this.#detach(id);
       await setUpLoopback(netnsPath);
@@ -248,7 +253,7 @@ export class LocalNetworks {
 
   /** One more network for a container that runs. Rejects as `attach`. */
   connect(id: string, netnsPath: string, endpoint: LocalEndpoint): Promise<LocalPlace> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#begin();
       const holder = this.#holders.get(id) ?? this.#hold(id, netnsPath, []);
       try {
@@ -264,7 +269,7 @@ export class LocalNetworks {
 
   /** Takes a container that runs out of one network. Idempotent. */
   disconnect(id: string, networkId: string): Promise<LocalPlace> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#begin();
       const holder = this.#holders.get(id);
       if (!holder) return { seats: [], ports: [] };
@@ -277,12 +282,17 @@ export class LocalNetworks {
 
   /** Idempotent. */
   detach(id: string): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#begin();
       if (!this.#holders.has(id)) return;
       await this.#detach(id);
       await this.#settle();
     });
+  }
+
+  /** What the self-proof found since this daemon started. */
+  get drifts(): DriftCounts {
+    return this.#prover.drifts;
   }
 
   /** What is to be compared with the kernel, for a proof that was asked for. */
@@ -293,8 +303,8 @@ export class LocalNetworks {
         where: "this node's own networks",
         suspect: () => true,
         trust: () => {},
-        differences: () => this.#serial(() => this.#differences()),
-        repair: () => this.#serial(() => this.#restore()),
+        differences: () => this.#serial.run(() => this.#differences()),
+        repair: () => this.#serial.run(() => this.#restore()),
       },
     ];
   }
@@ -308,6 +318,7 @@ export class LocalNetworks {
   async #restore(): Promise<void> {
     if (this.#holders.size === 0) return; // stopped meanwhile, or they went
     const { route } = await this.#open();
+    this.#permitted = '';
     await restoreLocal(route, this.#scene, () => this.#settle());
   }
 
@@ -400,17 +411,19 @@ export class LocalNetworks {
     await this.#writeRules();
     if (this.#left.size === 0) return;
     const { filter } = await this.#open();
-    await flushConnections(filter, this.#left);
+    await flushConnections(filter, answeredBy(this.#left));
     this.#left.clear();
   }
 
   /** Bridges without a seat go, and without any seat the rules and the need to forward too. */
   async #writeRules(): Promise<void> {
-    const { rules, guard } = await this.#open();
+    const { rules, guard, permits } = await this.#open();
     const bridges = wantedBridges(this.#scene);
     const used = new Set(bridges.map(({ device }) => device.link));
     await this.#set.removeUnused(used);
     if (bridges.length === 0) {
+      await permits.remove();
+      this.#permitted = '';
       await rules.remove();
       await guard.remove();
       await this.#options.forwarding.letGo('local');
@@ -419,6 +432,10 @@ export class LocalNetworks {
     await this.#options.forwarding.use('local');
     await guard.set(guardedPorts(this.#scene));
     await rules.set({ bridges: ruledBridges(this.#scene), published: publishedPorts(this.#scene) });
+    // Of each start that changes nothing there it would cost as much as the start's own rules.
+    const links = [...used].sort();
+    if (links.join() !== this.#permitted) await permits.restore(links);
+    this.#permitted = links.join();
   }
 
   #linkOf(holder: Holder, { networkId }: LocalSeat): WantedLink {
@@ -437,14 +454,9 @@ export class LocalNetworks {
     const filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
     const rules = new LocalRules(filter);
     const guard = new PortGuard(filter, LOCAL_TABLE);
-    this.#sockets = { route, filter, rules, guard };
+    const permits = new ForwardPermits(filter, LOCAL_TABLE);
+    this.#sockets = { route, filter, rules, guard, permits };
     return this.#sockets;
-  }
-
-  #serial<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
-    return result;
   }
 }
 

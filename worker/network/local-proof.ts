@@ -8,8 +8,10 @@ import {
   OWN_NAMESPACE,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
-import { IPV4_FORWARDING, type Ipv4Forwarding } from './ipv4-forwarding.ts';
+import type { ForwardPermits } from './forward-permits.ts';
+import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
+import { IPV4_FORWARDING } from './kernel-names.ts';
 import { findLink } from './legs.ts';
 import {
   bridgeDifferences,
@@ -28,6 +30,7 @@ export interface LocalKernel {
   readonly route: NetlinkSocket;
   readonly rules: LocalRules;
   readonly guard: PortGuard;
+  readonly permits: ForwardPermits;
   readonly forwarding: Ipv4Forwarding;
 }
 
@@ -40,7 +43,7 @@ export async function openBridge(link: string): Promise<void> {
 }
 
 export async function localDifferences(
-  { route, rules, guard, forwarding }: LocalKernel,
+  { route, rules, guard, permits, forwarding }: LocalKernel,
   scene: LocalScene,
 ): Promise<Difference[]> {
   const bridges = wantedBridges(scene);
@@ -52,6 +55,7 @@ export async function localDifferences(
           ...(await bridgeDifferences(route, bridges)),
           ...(await rules.differences()),
           ...(await guard.differences()),
+          ...(await permits.differences(bridges.map(({ device }) => device.link).sort())),
         ];
   if (bridges.length > 0 && !forwarding.isOn) {
     found.push({ what: FACT.setting(IPV4_FORWARDING), wanted: '1', found: '0' });

@@ -1,7 +1,7 @@
 /** The self-proof of this node's own networks, again and again: drift is mended and logged. */
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import type { Logger } from '../../common/base/log.ts';
-import { mendedOf, prove, type Subject } from './self-proof.ts';
+import { DriftCounter, type DriftCounts, mendedOf, prove, type Subject } from './self-proof.ts';
 
 /** As the cluster's networks: drift is mended within 10 s. */
 const PROOF_PERIOD_MS = 3_000;
@@ -16,6 +16,7 @@ export interface LocalProverOptions {
 
 export class LocalProver {
   readonly #options: LocalProverOptions;
+  readonly #drifts = new DriftCounter();
   #timer: Timer | null = null;
   /** under way */
   #proof: Promise<void> | null = null;
@@ -26,6 +27,11 @@ export class LocalProver {
 
   start(): void {
     this.#timer = this.#options.clock.setPeriodic(PROOF_PERIOD_MS, () => this.#proveSoon());
+  }
+
+  /** What was found since the start. */
+  get drifts(): DriftCounts {
+    return this.#drifts.counts;
   }
 
   /** After the proof under way. */
@@ -47,6 +53,7 @@ export class LocalProver {
   async #prove(subjects: readonly Subject[]): Promise<void> {
     const proof = await prove([...subjects], { repair: true, all: true });
     const { drifts, failures } = proof;
+    this.#drifts.note(proof);
     if (drifts.length > 0) {
       const some = drifts.slice(0, DRIFTS_LOGGED_MAX);
       const repaired = mendedOf(proof).length;

@@ -9,6 +9,7 @@ import { describeError, SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { Serial } from '../../common/base/serial.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { PublishedPort } from '../../common/model/host-ip.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
@@ -16,6 +17,7 @@ import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-p
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
+import { OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import { BackgroundProof } from './background-proof.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
@@ -26,7 +28,14 @@ import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { type DataPath, NodeNetwork } from './node-network.ts';
 import { narrowPaths } from './path-check.ts';
-import { mendedOf, type Proof, type Subject } from './self-proof.ts';
+import { PathWatch } from './path-watch.ts';
+import {
+  DriftCounter,
+  type DriftCounts,
+  mendedOf,
+  type Proof,
+  type Subject,
+} from './self-proof.ts';
 import { type AttachedTask, hasWayOut, type TaskNetworkRequest } from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
@@ -36,13 +45,6 @@ const TABLES_TIMEOUT_MS = 30_000;
 const SWEEP_PERIOD_MS = 30_000;
 const DRIFTS_LOGGED_MAX = 10;
 const TCP_BYTES_MAX = 65_535;
-
-/** Single things of the kernel that were not as they ought to be. */
-export interface DriftCounts {
-  readonly repaired: number;
-  /** at the last look: not mended */
-  readonly left: number;
-}
 
 export interface NetworkManagerOptions {
   /** `<data-dir>/network` */
@@ -79,8 +81,9 @@ export class NetworkManager {
   #node: NodeNetwork | null = null;
   #sweeper: Timer | null = null;
   readonly #prover: BackgroundProof;
-  #drifts: DriftCounts = { repaired: 0, left: 0 };
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #pathWatch: PathWatch;
+  readonly #drifts = new DriftCounter();
+  readonly #serial = new Serial();
 
   constructor(options: NetworkManagerOptions) {
     this.#options = options;
@@ -90,24 +93,30 @@ export class NetworkManager {
       clock,
       log,
       prove: (begin) =>
-        this.#serial(async () => {
+        this.#serial.run(async () => {
           return this.#node?.prove({ repair: true, all: false, turn: begin() }) ?? null;
         }),
       tell: (proof) => this.#note(proof),
+    });
+    this.#pathWatch = new PathWatch({
+      ...{ clock, log, random: options.random, probe: probePaths },
+      paths: () => this.#node?.fullPaths() ?? [],
+      tell: (mtu) => this.#node?.setNarrowestPath(mtu),
     });
     this.#forwarding = options.forwarding ?? new Ipv4Forwarding(join(options.dir, 'ip_forward'));
   }
 
   /** Takes up what an earlier life of the daemon left in the kernel. */
   start(): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       this.#node ??= await this.#open();
       this.#sweeper = this.#options.clock.setPeriodic(SWEEP_PERIOD_MS, () => {
-        this.#serial(async () => this.#node?.sweep()).catch((err: unknown) =>
-          this.#options.log.warn({ err }, 'network sweep failed'),
-        );
+        this.#serial
+          .run(async () => this.#node?.sweep())
+          .catch((err: unknown) => this.#options.log.warn({ err }, 'network sweep failed'));
       });
       this.#prover.start();
+      this.#pathWatch.start();
     });
   }
 
@@ -119,7 +128,7 @@ export class NetworkManager {
   /** Leaves everything in the kernel as it is, for the tasks that go on running. */
   stop(): Promise<void> {
     this.#cancelTimers();
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       await this.#node?.close();
       this.#node = null;
     });
@@ -130,7 +139,7 @@ export class NetworkManager {
    * @param complete the changes name the whole set: what they do not name is gone
    */
   apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       const touched = this.#tables.apply(changes, complete);
       for (const wake of [...this.#waiting]) wake();
       this.#tellOfHeldPorts(touched.ports);
@@ -163,7 +172,7 @@ export class NetworkManager {
    */
   async attachTask(request: TaskNetworkRequest, signal?: AbortSignal): Promise<AttachedTask> {
     await this.#waitForTables(request, signal);
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       signal?.throwIfAborted();
       return this.#started().attach(request);
     });
@@ -175,7 +184,7 @@ export class NetworkManager {
    */
   async changeContainer(request: TaskNetworkRequest, signal?: AbortSignal): Promise<void> {
     await this.#waitForTables(request, signal);
-    await this.#serial(async () => {
+    await this.#serial.run(async () => {
       signal?.throwIfAborted();
       await this.#started().change(request);
     });
@@ -183,7 +192,7 @@ export class NetworkManager {
 
   /** Takes up a task that has run since before this daemon started. */
   adoptTask(request: TaskNetworkRequest): Promise<void> {
-    return this.#serial(() => this.#started().adopt(request));
+    return this.#serial.run(() => this.#started().adopt(request));
   }
 
   /**
@@ -191,18 +200,18 @@ export class NetworkManager {
    * is taken. Resolves with the numbers.
    */
   publishPorts(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
-    return this.#serial(() => this.#started().publish(taskId, ports));
+    return this.#serial.run(() => this.#started().publish(taskId, ports));
   }
 
   /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */
   detachTask(taskId: TaskId): Promise<void> {
-    return this.#serial(async () => this.#node?.detach(taskId));
+    return this.#serial.run(async () => this.#node?.detach(taskId));
   }
 
   /** Removes all of ours from the kernel and the disk; also after `stop`. Tasks must have ended. */
   removeAll(): Promise<void> {
     this.#cancelTimers();
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       const node = this.#node ?? (await this.#open());
       this.#node = null;
       await node.destroy();
@@ -215,8 +224,8 @@ export class NetworkManager {
    * was mended counts as drift.
    */
   verify(repair: boolean): Promise<Proof> {
-    return this.#serial(async () => {
-      const proof = await this.#started().prove({ repair, all: true });
+    return this.#serial.run(async () => {
+      const proof = await this.#started().prove({ repair, all: true, tries: true });
       this.#note(proof);
       return proof;
     });
@@ -224,7 +233,7 @@ export class NetworkManager {
 
   /** The way of a connection, as the tables and the kernel have it. */
   trace(request: NetworkTraceRequest): Promise<NetworkHop[]> {
-    return this.#serial(() => this.#started().trace(request));
+    return this.#serial.run(() => this.#started().trace(request));
   }
 
   /** As `verify`, and whether full packets pass to the other hosts, in the words that managers are told. */
@@ -241,7 +250,7 @@ export class NetworkManager {
         repaired: mended.has(drift),
       })),
       failures: failures.slice(0, DRIFTS_TOLD_MAX),
-      repairedSinceStart: this.#drifts.repaired,
+      repairedSinceStart: this.drifts.repaired,
     };
   }
 
@@ -258,18 +267,18 @@ export class NetworkManager {
 
   /** What the self-proof found since this daemon started. */
   get drifts(): DriftCounts {
-    return this.#drifts;
+    return this.#drifts.counts;
   }
 
   #cancelTimers(): void {
     this.#sweeper?.cancel();
     this.#prover.stop();
+    this.#pathWatch.stop();
   }
 
   #note(proof: Proof): void {
     const { log } = this.#options;
-    const repaired = this.#drifts.repaired + mendedOf(proof).length;
-    this.#drifts = { repaired, left: proof.left.length };
+    this.#drifts.note(proof);
     const some = proof.drifts.slice(0, DRIFTS_LOGGED_MAX);
     if (proof.drifts.length > 0) {
       log.warn({ count: proof.drifts.length, left: proof.left.length, some }, 'network drift');
@@ -355,26 +364,24 @@ export class NetworkManager {
   #answerFor(request: TaskNetworkRequest): AnswerQuery {
     const client = { networkIds: request.attachments.map(({ networkId }) => networkId) };
     const { upstreamNameservers } = this.#options;
-    return (query, transport) => {
+    return (query, transport, nsPath) => {
       const question = readQuestion(query);
       if (question) {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;
         const local = this.answerNames(client, query, question, bytesMax);
         if (local) return local;
       }
-      // Names would be a way out of networks that have none.
+      const own = request.dns.nameservers;
+      if (own.length > 0) {
+        const upstream = { servers: own, nsPath };
+        return this.#forwarder.forward(request.taskId, query, question, upstream, transport);
+      }
+      // Asked for by the host, names would be a way out of networks that have none.
       if (!hasWayOut(this.#tables, client.networkIds)) {
         return emptyAnswer(query, question, RCODE.serverFailure);
       }
-      const own = request.dns.nameservers;
-      const servers = own.length > 0 ? own : upstreamNameservers();
-      return this.#forwarder.forward(request.taskId, query, question, servers, transport);
+      const upstream = { servers: upstreamNameservers(), nsPath: OWN_NAMESPACE };
+      return this.#forwarder.forward(request.taskId, query, question, upstream, transport);
     };
-  }
-
-  #serial<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {}); // its caller sees the failure; the next one goes on
-    return result;
   }
 }

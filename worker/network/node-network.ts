@@ -4,32 +4,26 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
-import { describeError, SkepError } from '../../common/base/errors.ts';
-import { address6Of } from '../../common/base/ipv6.ts';
+import { describeError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
-import { type PublishedPort, publishedKey, sharesPort } from '../../common/model/host-ip.ts';
+import { type PublishedPort, sharesPort } from '../../common/model/host-ip.ts';
 import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig } from '../../common/model/service.ts';
-import type { FlushedConnections } from '../../native/ffi/net/conntrack.ts';
+import { AttachedTasks } from './attached-tasks.ts';
 import type { ClusterTables, Touched } from './cluster-tables.ts';
 import { traceConnection } from './connection-trace.ts';
+import { DnsAsker } from './dns-asker.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { EncryptedUnderlay } from './encrypted-underlay.ts';
-import { HostPorts } from './host-ports.ts';
-import {
-  type PublicationView,
-  planPublication,
-  serviceWords,
-  shadowedPorts,
-} from './host-publication.ts';
-import type { PortTarget } from './host-rules.ts';
+import { endedInSteps, endedUnseen } from './ended-connections.ts';
+import { serviceWords, shadowedPorts } from './host-publication.ts';
 import { HostSide } from './host-side.ts';
+import { IngressEntry } from './ingress-entry.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
-import { INGRESS_PORT, overlayPortName } from './kernel-names.ts';
-import { ingressSeat, type NodeParts, type SubjectTask, subjectsOf } from './node-subjects.ts';
+import { type NodeParts, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
 import { OverlayUpkeep } from './overlay-upkeep.ts';
 import { type Path, pathsOf } from './path-check.ts';
@@ -41,14 +35,11 @@ import {
   type Subject,
 } from './self-proof.ts';
 import { type Ended, TableFollower } from './table-follower.ts';
-import { planLegs, type TaskLeg, TaskNetwork } from './task-network.ts';
-import { type AttachedState, programChanges, programTask } from './task-programs.ts';
-import {
-  type AttachedTask,
-  checkRequest,
-  hasWayOut,
-  type TaskNetworkRequest,
-} from './task-request.ts';
+import { programChanges } from './task-programs.ts';
+import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
+
+/** Of a task: it is this process, which asks nobody for its own names. */
+const RESOLVER_TIMEOUT_MS = 1_000;
 
 export interface NodeNetworkOptions {
   readonly dir: string;
@@ -81,9 +72,14 @@ export class NodeNetwork {
   readonly #overlays: OverlaySet;
   readonly #encrypted: EncryptedUnderlay;
   readonly #upkeep: OverlayUpkeep;
-  readonly #hostPorts: HostPorts;
-  #dataPath: DataPath;
-  readonly #tasks = new Map<TaskId, AttachedState>();
+  #linkMtu: number;
+  readonly #tasks: AttachedTasks;
+  readonly #asker: DnsAsker;
+  readonly #entry: IngressEntry;
+  /** bytes of the narrowest way to another host, where less passes than this node's link carries */
+  #narrowestPath: number | null = null;
+  /** connections through the host from before this daemon were looked at */
+  #knowsConnections = false;
   readonly #follower = new TableFollower({
     whole: (ended) => this.#programAll(ended),
     step: (touched) => this.#programTouched(touched),
@@ -97,22 +93,19 @@ export class NodeNetwork {
     underlayMtu: number,
   ) {
     this.#options = options;
+    this.#asker = new DnsAsker(options.clock, options.random, RESOLVER_TIMEOUT_MS);
     this.#tables = options.tables;
     this.#host = host;
     this.#overlays = overlays;
     this.#encrypted = encrypted;
     this.#upkeep = new OverlayUpkeep({ ...options, host, encrypted, overlays });
-    this.#dataPath = { encryptionKey: encrypted.publicKey, underlayMtu };
-    this.#hostPorts = new HostPorts({
-      dir: join(options.dir, 'ports'),
-      random: options.random,
-      holder: (port) => {
-        const target = host.rules.portTarget(port);
-        if (!target) return options.localHolder(port);
-        return target.kind === 'service'
-          ? serviceWords(this.#tables, target.serviceId)
-          : 'another task';
-      },
+    this.#linkMtu = underlayMtu;
+    const parts = { ...options, host, overlays, upkeep: this.#upkeep };
+    this.#entry = new IngressEntry(parts);
+    this.#tasks = new AttachedTasks({
+      ...parts,
+      portsDir: join(options.dir, 'ports'),
+      isTold: () => this.#follower.isTold,
     });
   }
 
@@ -146,13 +139,18 @@ export class NodeNetwork {
 
   /** What other nodes must know of this one. */
   get dataPath(): DataPath {
-    return this.#dataPath;
+    const underlayMtu = Math.min(this.#linkMtu, this.#narrowestPath ?? this.#linkMtu);
+    return { encryptionKey: this.#encrypted.publicKey, underlayMtu };
+  }
+
+  /** @param mtu bytes; null = every way carries what this node's link does */
+  setNarrowestPath(mtu: number | null): void {
+    this.#narrowestPath = mtu;
   }
 
   /** Lets go of every namespace; what is programmed stays. */
   async close(): Promise<void> {
-    for (const { network } of this.#tasks.values()) await network.close();
-    this.#tasks.clear();
+    await this.#tasks.close();
     await this.#overlays.close();
     await this.#encrypted.close();
     await this.#host.close();
@@ -160,8 +158,7 @@ export class NodeNetwork {
 
   /** Removes all of ours from the kernel, and closes. */
   async destroy(): Promise<void> {
-    for (const { network } of this.#tasks.values()) await network.close();
-    this.#tasks.clear();
+    await this.#tasks.close();
     await this.#overlays.removeAll();
     await this.#encrypted.destroy();
     await this.#host.restore();
@@ -178,217 +175,62 @@ export class NodeNetwork {
 
   /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */
   async detach(taskId: TaskId): Promise<void> {
-    const attached = this.#tasks.get(taskId);
-    await this.#hostPorts.forget(taskId);
-    if (!attached) return;
-    this.#tasks.delete(taskId);
-    await this.#release(attached);
-    for (const { networkId } of attached.network.legs) await this.#removeUnused(networkId);
+    for (const id of await this.#tasks.detach(taskId)) await this.#removeUnused(id);
   }
 
-  /** Makes and programs the links of a task whose networks are in the tables. */
-  async attach(request: TaskNetworkRequest): Promise<AttachedTask> {
-    const attached = this.#tasks.get(request.taskId);
-    if (attached) return { hostPorts: attached.hostPorts };
-    checkRequest(this.#tables, request);
-    let state: AttachedState | null = null;
-    try {
-      state = await this.#openTask(request, (ports) =>
-        this.#hostPorts.allocate(request.taskId, ports),
-      );
-      await state.network.prepare();
-      for (const { networkId } of state.network.legs) await this.#upkeep.ensure(networkId);
-      const wayOut = this.#wantsGateway(request);
-      if (wayOut) await this.#host.ensureGateway();
-      await state.network.plug(this.#overlays.all, wayOut ? this.#host.gateway : null);
-      await programTask(this.#tables, state);
-      await this.#publishHostPorts(state);
-      if (!request.links) await state.network.openResolver();
-      return { hostPorts: state.hostPorts };
-    } catch (err) {
-      this.#tasks.delete(request.taskId);
-      if (state) await this.#release(state);
-      await this.#hostPorts.forget(request.taskId);
-      throw err;
-    }
+  /** As the tasks'. */
+  attach(request: TaskNetworkRequest): Promise<AttachedTask> {
+    return this.#tasks.attach(request);
   }
 
-  /**
-   * A container outside of services, attached or not, is in these networks from now on: it keeps the links of those
-   * in which it is already. When it rejects, it is in those of before that are named.
-   */
+  /** As the tasks'; networks that nobody here uses any more are removed. */
   async change(request: TaskNetworkRequest): Promise<void> {
-    const { taskId } = request;
-    const before = this.#tasks.get(taskId);
-    if (!before) {
-      await this.attach(request);
-      return;
-    }
-    checkRequest(this.#tables, request);
-    const legs = planLegs(request.attachments, request.links);
-    const left = withoutLegs(before.network.legs, legs);
-    await this.#unplug(before, left);
-    await before.network.close();
-    this.#tasks.delete(taskId);
-    const state = await this.#openTask(request, async () => []);
-    try {
-      const joined = withoutLegs(legs, before.network.legs);
-      await this.#takeUp(state, new Set(joined.map(({ networkId }) => networkId)));
-    } catch (err) {
-      await this.#unplug(state, withoutLegs(legs, before.network.legs));
-      this.#tasks.delete(taskId);
-      await state.network.close();
-      await this.adopt(keeping(before.request, legs));
-      throw err;
-    }
-    for (const { networkId } of left) await this.#removeUnused(networkId);
+    for (const id of await this.#tasks.change(request)) await this.#removeUnused(id);
   }
 
-  async #unplug({ network, request }: AttachedState, legs: readonly TaskLeg[]): Promise<void> {
-    for (const { networkId } of legs) {
-      await network.unplug(networkId);
-      await this.#overlays.all.get(networkId)?.forgetPort(overlayPortName(request.taskId));
-    }
+  /** As the tasks'. */
+  adopt(request: TaskNetworkRequest): Promise<void> {
+    return this.#tasks.adopt(request);
   }
 
-  /** Takes up a task that an earlier life of the daemon attached. */
-  async adopt(request: TaskNetworkRequest): Promise<void> {
-    if (this.#tasks.has(request.taskId)) return;
-    const state = await this.#openTask(request, (ports) =>
-      this.#hostPorts.recall(request.taskId, ports),
-    );
-    try {
-      await this.#takeUp(state);
-    } catch (err) {
-      this.#tasks.delete(request.taskId);
-      await this.#release(state);
-      throw err;
-    }
-  }
-
-  /** Host-mode ports for a task that was attached without; those that it has it keeps. */
-  async publish(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
-    const state = this.#tasks.get(taskId);
-    if (!state) throw new SkepError('not-found', `publish ports of task ${taskId}: not attached`);
-    if (state.hostPorts.length > 0) return state.hostPorts;
-    const hostPorts = await this.#hostPorts.allocate(taskId, ports);
-    await this.#publishHostPorts({ ...state, hostPorts });
-    state.hostPorts = hostPorts;
-    return hostPorts;
-  }
-
-  /** @param joined networks in which it never was: links of theirs are made, and nobody took them away */
-  async #takeUp(state: AttachedState, joined: ReadonlySet<NetworkId> = new Set()): Promise<void> {
-    const { request } = state;
-    for (const leg of state.network.legs) {
-      this.#overlays.recognise(leg.networkId, overlayPortName(request.taskId));
-    }
-    for (const id of await state.network.readBack(this.#overlays.all, this.#host.gateway)) {
-      state.missing.add(id);
-    }
-    if (this.#follower.isTold) {
-      await this.#repair(state, joined);
-      await programTask(this.#tables, state);
-    }
-    await this.#publishHostPorts(state);
-    if (!request.links) await state.network.openResolver();
-  }
-
-  async #openTask(
-    request: TaskNetworkRequest,
-    hostPorts: (ports: readonly PortConfig[]) => Promise<readonly PortConfig[]>,
-  ): Promise<AttachedState> {
-    const legs = planLegs(request.attachments, request.links);
-    const ports = await hostPorts(request.hostPorts);
-    const network = await TaskNetwork.open(request.taskId, request.netnsPath, legs, {
-      random: this.#options.random,
-      answer: this.#options.answerFor(request),
-    });
-    const state: AttachedState = {
-      ...{ request, network, hostPorts: ports },
-      ...{ missing: new Set<NetworkId>(), isBehind: false },
-    };
-    this.#tasks.set(request.taskId, state);
-    return state;
-  }
-
-  #wantsGateway(request: TaskNetworkRequest): boolean {
-    if (request.links) return false;
-    return hasWayOut(
-      this.#tables,
-      request.attachments.map(({ networkId }) => networkId),
-    );
-  }
-
-  async #release(state: AttachedState): Promise<void> {
-    await state.network.close();
-    const address = state.network.gatewayAddress;
-    if (state.hostPorts.length > 0) {
-      const gone = state.hostPorts.map((port) => [publishedKey(port), null] as const);
-      await this.#host.rules.set(new Map(), new Map(gone));
-      if (address !== null) await this.#host.forgetConnections(new Set([address]), 'all');
-    }
-    if (address !== null) await this.#host.gateway.release(state.request.taskId, address);
-    for (const { networkId } of state.network.legs) {
-      const overlay = this.#overlays.all.get(networkId);
-      await overlay?.forgetPort(overlayPortName(state.request.taskId));
-    }
-  }
-
-  async #publishHostPorts({ network, hostPorts }: AttachedState): Promise<void> {
-    const address = network.gatewayAddress;
-    if (hostPorts.length === 0 || address === null) return;
-    const targets = hostPorts.map((port): [string, PortTarget] => [
-      publishedKey(port),
-      { kind: 'task', address, targetPort: port.targetPort },
-    ]);
-    await this.#host.rules.set(new Map(), new Map(targets));
-  }
-
-  /** Makes anew what an adopted task lacks, as far as the tables know its networks. @param joined as of `#takeUp` */
-  async #repair(state: AttachedState, joined: ReadonlySet<NetworkId> = new Set()): Promise<void> {
-    const { taskId } = state.request;
-    const ready = [...state.missing].filter((id) => this.#tables.networks.get(id)?.network);
-    for (const id of ready) {
-      await state.network.unplug(id);
-      await this.#upkeep.ensure(id);
-    }
-    if (ready.length > 0) {
-      await state.network.plug(
-        new Map([...this.#overlays.all].filter(([id]) => ready.includes(id))),
-        null,
-      );
-      for (const id of ready) state.missing.delete(id);
-      const networkIds = ready.filter((id) => !joined.has(id));
-      if (networkIds.length > 0) {
-        this.#options.log.warn({ taskId, networkIds }, 'task links were made anew');
-      }
-    }
-    if (state.network.gatewayAddress === null && this.#wantsGateway(state.request)) {
-      await this.#host.ensureGateway();
-      await state.network.plug(new Map(), this.#host.gateway);
-      this.#options.log.warn({ taskId }, 'way out of a task was made anew');
-    }
+  /** As the tasks'. */
+  publish(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]> {
+    return this.#tasks.publish(taskId, ports);
   }
 
   /** Compares the kernel with the tables and, if asked to, brings it back in line with them. */
   async prove(options: ProofOptions): Promise<Proof> {
     if (!this.#follower.isTold) return NOTHING_PROVED;
     const isFirstTurn = (options.turn?.seen.size ?? 0) === 0;
-    const notInStep = isFirstTurn ? await this.#whyNotInStep(options) : [];
-    if (options.repair) await this.#upkeep.retry();
-    const behind = [...this.#upkeep.behind, ...(await this.#lookForIngress(options))];
+    const lacking = isFirstTurn ? await this.#whatLacks(options) : [];
     const proof = await this.#proveSubjects(options);
-    const { localHolder } = this.#options;
-    const shadowed = options.all ? shadowedPorts(this.#tables, localHolder) : [];
-    return { ...proof, failures: [...notInStep, ...behind, ...proof.failures, ...shadowed] };
+    return { ...proof, failures: [...lacking, ...proof.failures] };
   }
 
-  /** Why this host is not in the ingress network, where it was refused: its addresses may be others by now. */
-  async #lookForIngress({ repair }: ProofOptions): Promise<Proof['failures']> {
-    if (repair && this.#host.ingressRefusal !== null) await this.#syncIngress();
-    const reason = this.#host.ingressRefusal;
-    return reason === null ? [] : [{ where: 'network ingress', reason }];
+  /** What no comparison of namespaces tells of, after a try to mend it. Never rejects. */
+  async #whatLacks({ repair, all }: ProofOptions): Promise<Proof['failures']> {
+    const tried = [
+      ...(await failuresOf('tables', async () => {
+        if (repair) await this.#follower.retry();
+        return this.#follower.inStep ? null : 'not programmed whole';
+      })),
+      ...(await failuresOf('networks', async () => {
+        if (repair) await this.#retryOverlays();
+        return null;
+      })),
+      ...(await failuresOf('network ingress', async () => {
+        // The addresses of a host that was refused may be others by now.
+        if (repair && this.#entry.refusal !== null) await this.#entry.sync();
+        return this.#entry.refusal;
+      })),
+    ];
+    const shadowed = all ? shadowedPorts(this.#tables, this.#options.localHolder) : [];
+    return [...tried, ...this.#upkeep.behind, ...shadowed];
+  }
+
+  /** Overlays that failed before. Tasks' ends of links, and the host's, are made as they are wanted. */
+  async #retryOverlays(): Promise<void> {
+    if (await this.#upkeep.retry()) await this.#proveSubjects({ repair: true, all: true });
   }
 
   /** Who has a port on this node that the mesh or a task publishes; null = nobody of the cluster. */
@@ -399,20 +241,17 @@ export class NodeNetwork {
     return published ? serviceWords(this.#tables, published.serviceId) : null;
   }
 
-  async #whyNotInStep({ repair }: ProofOptions): Promise<Proof['failures']> {
-    try {
-      if (repair) await this.#follower.retry();
-      return this.#follower.inStep ? [] : [{ where: 'tables', reason: 'not programmed whole' }];
-    } catch (err) {
-      return [{ where: 'tables', reason: describeError(err) }];
-    }
-  }
-
   /** To the hosts that this node's overlays send to. */
   paths(): Path[] {
     const { vtepAddress } = this.#options;
     const tableOf = ({ id }: { readonly id: NetworkId }) => this.#tables.networks.get(id);
-    return pathsOf(this.#overlays.all.values(), tableOf, vtepAddress);
+    const start = { address: vtepAddress, underlayMtu: this.#linkMtu };
+    return pathsOf(this.#overlays.all.values(), tableOf, start);
+  }
+
+  /** The same, as wide as this node's link. */
+  fullPaths(): Path[] {
+    return this.paths().map((path) => ({ ...path, packetBytes: this.#linkMtu }));
   }
 
   #proveSubjects(options: ProofOptions): Promise<Proof> {
@@ -432,36 +271,27 @@ export class NodeNetwork {
       host: this.#host,
       overlays: this.#overlays.all,
       encrypted: this.#encrypted,
-      tasks: this.#tasks,
-      replug: (task, id) => this.#replug(task, id),
-      replugWayOut: ({ network }) => network.plug(new Map(), this.#host.gateway),
-      replugIngress: async () => {
-        await this.#host.removeIngress();
-        await this.#syncIngress();
-      },
+      tasks: this.#tasks.all,
+      asker: this.#asker,
+      replug: (task, id) => this.#tasks.replug(task, id),
+      replugWayOut: (task) => this.#tasks.replugWayOut(task),
+      replugIngress: () => this.#entry.replug(),
     };
-  }
-
-  async #replug({ network }: SubjectTask, id: NetworkId): Promise<void> {
-    await network.unplug(id);
-    const overlay = this.#overlays.all.get(id);
-    if (overlay) await network.plug(new Map([[id, overlay]]), null);
   }
 
   /** The first revision after a start, or after a failure: everything is compared, what is not named goes. */
   async #programAll(ended: Ended): Promise<void> {
     // First, so that they are in the table of the host whoever writes that next.
-    await this.#publishAll();
+    await this.#entry.publishAll();
     await this.#upkeep.conformAll();
-    await this.#syncIngress();
-    for (const state of this.#tasks.values()) {
-      await this.#guarded(state, async () => {
-        await this.#repair(state);
-        await programTask(this.#tables, state);
-      });
-    }
+    await this.#entry.sync();
+    await this.#tasks.each(async (state) => {
+      await this.#tasks.repair(state);
+      await this.#tasks.program(state);
+    });
     await this.#host.rebuildRules();
     await this.#forgetEnded(ended);
+    await this.#forgetUnseen();
     await this.#sweepAll();
     await this.#proveSubjects({ repair: true, all: true });
   }
@@ -478,107 +308,40 @@ export class NodeNetwork {
     }
     const ingressId = this.#tables.ingress()?.network?.id;
     const seatChanged = [...touched.peers, ...touched.networks].some((id) => id === ingressId);
-    if (seatChanged || touched.networks.size > 0) await this.#syncIngress();
-    for (const state of this.#tasks.values()) {
-      await this.#guarded(state, async () => {
-        if (state.missing.size > 0) await this.#repair(state);
-        await programChanges(this.#tables, state, touched, seatChanged);
-      });
-    }
-    const ingressServices = ingressId ? touched.services.get(ingressId) : undefined;
-    const changed = ingressServices ?? null;
-    await this.#host.publish(...planPublication(this.#publication, touched.ports, changed));
+    if (seatChanged || touched.networks.size > 0) await this.#entry.sync();
+    await this.#tasks.each(async (state) => {
+      if (state.missing.size > 0) await this.#tasks.repair(state);
+      await programChanges(this.#tables, state, touched, seatChanged);
+    });
+    const changed = ingressId ? touched.services.get(ingressId) : undefined;
+    await this.#entry.publish(touched.ports, changed ?? null);
     await this.#forgetEnded(touched);
     // Tasks' ends of links, and the host's, are made as they are wanted.
     if (resized) await this.#proveSubjects({ repair: true, all: true });
   }
 
-  /** This host's own seat in the ingress network, by which published ports enter. */
-  async #syncIngress(): Promise<void> {
-    const table = this.#tables.ingress();
-    const seat = table?.peers.get(this.#options.nodeId);
-    if (!table?.network || !seat) {
-      await this.#host.removeIngress();
-      return;
-    }
-    const overlay = await this.#upkeep.ensure(table.network.id);
-    // The rules of IPv6 guard the link from the moment that it is there.
-    await this.#host.publish(new Map(), new Map(), table.network.subnet6 ?? '');
-    await this.#host.setMasquerades(seat.masquerades);
-    const before = this.#host.ingressRefusal;
-    await this.#host.ensureIngress(overlay, ingressSeat(seat.address, table.network));
-    const refusal = this.#host.ingressRefusal;
-    if (refusal !== before) {
-      if (refusal !== null) {
-        const { address } = seat;
-        this.#options.log.error({ address, refusal }, 'host is not in the ingress network');
-      }
-      await this.#publishAll();
-    }
-    this.#overlays.recognise(table.network.id, INGRESS_PORT);
-  }
-
-  async #publishAll(): Promise<void> {
-    const ports = new Set([...this.#tables.ports.keys(), ...this.#host.rules.servicePorts]);
-    await this.#host.publish(...planPublication(this.#publication, ports, null));
-  }
-
-  get #publication(): PublicationView {
-    const { nodeId, tables } = this.#options;
-    const { rules, ingressRefusal } = this.#host;
-    return { nodeId, tables, published: rules.services, isInIngress: ingressRefusal === null };
-  }
-
-  async #forgetEnded({ gone, unserved }: Ended): Promise<void> {
-    // Somebody may have been given one of them since a step that failed, or serve there again.
-    for (const [id, ended] of gone) {
-      const table = this.#tables.networks.get(id);
-      const free = [...ended].filter((address) => !table?.hostOf(address));
-      await this.#forgetConnections(id, free, 'all');
-    }
-    for (const [id, ended] of unserved) {
-      const serving = this.#tables.networks.get(id)?.servingAddresses();
-      const silent = [...ended].filter((address) => !serving?.has(address));
-      await this.#forgetConnections(id, silent, 'udp');
+  async #forgetEnded(ended: Ended): Promise<void> {
+    for (const { networkId, connections } of endedInSteps(this.#tables, ended)) {
+      const isEntered = this.#tables.networks.get(networkId)?.network?.ingress;
+      if (isEntered) await this.#host.forgetConnections(connections);
+      await this.#tasks.eachIn(networkId, ({ network }) => network.forgetConnections(connections));
     }
   }
 
-  /** Those that end at one of a network's `addresses`, in every namespace from where they may come. */
-  async #forgetConnections(
-    id: NetworkId,
-    addresses: readonly string[],
-    which: FlushedConnections,
-  ): Promise<void> {
-    if (addresses.length === 0) return;
-    const network = this.#tables.networks.get(id)?.network;
-    const subnet6 = network?.subnet6 ?? '';
-    const six = subnet6 === '' ? [] : addresses.map((address) => address6Of(subnet6, address));
-    const both = new Set([...addresses, ...six]);
-    if (network?.ingress) await this.#host.forgetConnections(both, which);
-    for (const state of this.#tasks.values()) {
-      const member = state.network.legs.some(({ networkId }) => networkId === id);
-      if (member) await this.#guarded(state, () => state.network.forgetConnections(both, which));
-    }
-  }
-
-  /** One task's trouble must not keep the others from their rules; the sweep tries again. */
-  async #guarded(state: AttachedState, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (err) {
-      state.isBehind = true;
-      this.#options.log.warn({ err, taskId: state.request.taskId }, 'program task network failed');
-    }
+  /** Connections through this host to what ended while no daemon looked; tasks' own are theirs. */
+  async #forgetUnseen(): Promise<void> {
+    if (this.#knowsConnections) return;
+    const ingress = this.#tables.ingress()?.network;
+    if (ingress) await this.#host.forgetConnections(endedUnseen(this.#tables, [ingress.id]));
+    this.#knowsConnections = true;
   }
 
   async #removeUnused(id: NetworkId): Promise<void> {
     if (!this.#overlays.all.has(id)) return;
     const table = this.#tables.networks.get(id);
     const isIngressSeat = table?.network?.ingress && table.peers.has(this.#options.nodeId);
-    const used = [...this.#tasks.values()].some(({ network }) =>
-      network.legs.some(({ networkId }) => networkId === id),
-    );
-    if (isIngressSeat || used || !(await this.#overlays.strangersGone(id))) return;
+    if (isIngressSeat || this.#tasks.use(id)) return;
+    if (!(await this.#overlays.strangersGone(id))) return;
     await this.#overlays.remove(id);
   }
 
@@ -586,7 +349,7 @@ export class NodeNetwork {
   async sweep(): Promise<void> {
     if (!this.#follower.isTold) return;
     if (!this.#follower.inStep) return this.#follower.retry();
-    await this.#upkeep.retry();
+    await this.#retryOverlays();
     await this.#followUnderlay();
     await this.#sweepAll();
   }
@@ -597,7 +360,7 @@ export class NodeNetwork {
     const underlayMtu = await this.#host.readUnderlayMtu();
     if (underlayMtu === before) return;
     this.#options.log.info({ before, underlayMtu }, 'underlay has another MTU');
-    this.#dataPath = { ...this.#dataPath, underlayMtu };
+    this.#linkMtu = underlayMtu;
     await this.#upkeep.conformAll();
     // Tasks' ends of links, and the host's, are made as they are wanted.
     await this.#proveSubjects({ repair: true, all: true });
@@ -606,28 +369,22 @@ export class NodeNetwork {
   async #sweepAll(): Promise<void> {
     for (const id of [...this.#overlays.all.keys()]) await this.#removeUnused(id);
     if (this.#host.rulesAreStale) await this.#host.rebuildRules();
-    for (const state of this.#tasks.values()) {
-      await this.#guarded(state, async () => {
-        if (state.missing.size > 0) await this.#repair(state);
-        if (state.isBehind || state.network.rules.stale) await programTask(this.#tables, state);
-      });
-    }
+    await this.#tasks.each(async (state) => {
+      if (state.missing.size > 0) await this.#tasks.repair(state);
+      if (state.isBehind || state.network.rules.stale) await this.#tasks.program(state);
+    });
   }
 }
 
-function withoutLegs(legs: readonly TaskLeg[], others: readonly TaskLeg[]): TaskLeg[] {
-  return legs.filter(({ networkId }) => !others.some((other) => other.networkId === networkId));
-}
-
-/** Of the request's attachments those that `legs` has, too. */
-function keeping(request: TaskNetworkRequest, legs: readonly TaskLeg[]): TaskNetworkRequest {
-  const { attachments, links = [] } = request;
-  const isKept = attachments.map(({ networkId }) =>
-    legs.some((leg) => leg.networkId === networkId),
-  );
-  return {
-    ...request,
-    attachments: attachments.filter((_, i) => isKept[i]),
-    links: links.filter((_, i) => isKept[i]),
-  };
+/** `look` tells a reason, or null; that it failed is one, too. */
+async function failuresOf(
+  where: string,
+  look: () => Promise<string | null>,
+): Promise<Proof['failures']> {
+  try {
+    const reason = await look();
+    return reason === null ? [] : [{ where, reason }];
+  } catch (err) {
+    return [{ where, reason: describeError(err) }];
+  }
 }

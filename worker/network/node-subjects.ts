@@ -7,10 +7,12 @@ import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
+import type { DnsAsker } from './dns-asker.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import type { HostSide } from './host-side.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import { gatewayPortName, INGRESS_LINK, INGRESS_PORT, overlayPortName } from './kernel-names.ts';
+import { isOfResolver, nameDifferences, nameToAsk } from './name-check.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import type { Subject } from './self-proof.ts';
 import { entryNodes, type IngressSeat, type TaskNetwork } from './task-network.ts';
@@ -35,6 +37,8 @@ export interface NodeParts {
   readonly encrypted: EncryptedUnderlay;
   readonly overlays: ReadonlyMap<NetworkId, OverlayNetwork>;
   readonly tasks: ReadonlyMap<TaskId, SubjectTask>;
+  /** by which resolvers are tried */
+  readonly asker: DnsAsker;
   /** makes a task's link into a network anew */
   readonly replug: (task: SubjectTask, networkId: NetworkId) => Promise<void>;
   /** makes a task's way out anew */
@@ -143,11 +147,17 @@ function taskSubject(parts: NodeParts, task: SubjectTask): Subject {
     suspect: () => network.watch.suspect(),
     trust: () => network.watch.trust(),
     differences: () => network.differences(wanted()),
+    tried: async () => {
+      const name = request.links ? null : nameToAsk(parts.tables, network.legs);
+      return name ? nameDifferences(name, parts.asker, network.netnsPath) : [];
+    },
     repair: async (differences) => {
+      if (differences.some(isOfResolver)) await network.reopenResolver();
       for (const { link, networkId } of network.legs) {
         if (isGone(differences, link)) await parts.replug(task, networkId);
       }
-      if (isGone(differences, network.gatewayLink)) await parts.replugWayOut(task);
+      const { wayOut } = wanted();
+      if (wayOut && isGone(differences, wayOut.link)) await parts.replugWayOut(task);
       await network.restore(wanted(), ingressSeatOf(parts.tables, network));
     },
   };

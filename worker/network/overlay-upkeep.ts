@@ -67,19 +67,23 @@ export class OverlayUpkeep {
     });
   }
 
-  /** Tries again what failed. */
-  async retry(): Promise<void> {
+  /** Tries again what failed. True when links of one of them have another MTU now. */
+  async retry(): Promise<boolean> {
+    let resized = false;
     for (const id of [...this.#behind.keys()]) {
-      if (this.#options.overlays.all.has(id)) await this.#conformWhole(id);
-      else this.#behind.delete(id);
+      if (!this.#options.overlays.all.has(id)) this.#behind.delete(id);
+      else if (await this.#conformWhole(id)) resized = true;
     }
+    return resized;
   }
 
-  #conformWhole(id: NetworkId): Promise<void> {
-    return this.#guarded(id, async (overlay, network, table) => {
-      await this.#conform(overlay, network);
+  async #conformWhole(id: NetworkId): Promise<boolean> {
+    let resized = false;
+    await this.#guarded(id, async (overlay, network, table) => {
+      resized = await this.#conform(overlay, network);
       await this.#options.overlays.syncAllSeats(overlay, table);
     });
+    return resized;
   }
 
   /** One network's trouble must not keep the others from what the tables say. */

@@ -27,17 +27,24 @@ const TIMEOUT_MS = 300;
 /** What every path carries (RFC 791; RFC 8200). */
 const SURE_BYTES = { ipv4: 576, ipv6: 1280 } as const;
 
-/** From this node's networks to the hosts of their tasks. @param own where this node sends from */
+/** Where this node sends from. */
+export interface PathStart {
+  readonly address: string;
+  /** of its link, bytes: larger packets go in fragments */
+  readonly underlayMtu: number;
+}
+
+/** From this node's networks to the hosts of their tasks. */
 export function pathsOf(
   overlays: Iterable<Pick<OverlayNetwork, 'id' | 'mtu'>>,
   tableOf: (overlay: Pick<OverlayNetwork, 'id'>) => NetworkTable | undefined,
-  own: string,
+  { address: own, underlayMtu }: PathStart,
 ): Path[] {
   const paths = new Map<string, Path>();
   for (const overlay of overlays) {
     const table = tableOf(overlay);
     if (!table?.network) continue;
-    const packetBytes = outerBytes(table.network, overlay.mtu, own);
+    const packetBytes = Math.min(outerBytes(table.network, overlay.mtu, own), underlayMtu);
     const path = { packetBytes, networkName: table.network.name };
     for (const [, address] of table.seats()) {
       if (address === own || (paths.get(address)?.packetBytes ?? 0) >= packetBytes) continue;
@@ -48,10 +55,13 @@ export function pathsOf(
 }
 
 /**
- * Paths that carry less than is sent there. Nothing is told of a host that does not answer at all: it may be down, or
- * echo requests may not be let through.
+ * What passes of each path: bytes of the largest packet, at most what is sent there; null = the host does not answer at
+ * all. It may be down, or echo requests may not be let through.
  */
-export async function narrowPaths(paths: readonly Path[], probe: ProbePaths): Promise<Drift[]> {
+export async function measurePaths(
+  paths: readonly Path[],
+  probe: ProbePaths,
+): Promise<readonly (number | null)[]> {
   const sized = (some: readonly Path[], sizeOf: (path: Path, i: number) => number) =>
     probe(
       some.map((path, i) => ({ address: path.address, packetBytes: sizeOf(path, i) })),
@@ -74,13 +84,23 @@ export async function narrowPaths(paths: readonly Path[], probe: ProbePaths): Pr
   }
   // The first answers may have been late or lost: that alone makes no path narrow.
   const passesAfterAll = await sized(narrow, ({ packetBytes }) => packetBytes);
-  return narrow.flatMap(({ address, packetBytes, networkName }, i) => {
-    if (passesAfterAll[i]) return [];
+  const least = new Map(
+    narrow.map((path, i) => [path, passesAfterAll[i] ? path.packetBytes : bounds[i]!.low]),
+  );
+  return paths.map((path, i) => (passes[i] ? path.packetBytes : (least.get(path) ?? null)));
+}
+
+/** Paths that carry less than is sent there. Nothing is told of a host that does not answer at all. */
+export async function narrowPaths(paths: readonly Path[], probe: ProbePaths): Promise<Drift[]> {
+  const passing = await measurePaths(paths, probe);
+  return paths.flatMap(({ address, packetBytes, networkName }, i) => {
+    const found = passing[i] ?? packetBytes;
+    if (found >= packetBytes) return [];
     return {
       where: `way to ${address}`,
       what: `largest packet that passes, of network ${networkName}`,
       wanted: `${packetBytes}`,
-      found: `${bounds[i]!.low}`,
+      found: `${found}`,
     };
   });
 }

@@ -12,6 +12,8 @@ export interface Subject {
   /** False when nothing there can have changed since it was last found to be right. */
   suspect(): boolean;
   differences(): Promise<Difference[]>;
+  /** What only a try tells, absent = nothing: is looked for where it is asked for. */
+  readonly tried?: () => Promise<Difference[]>;
   repair(differences: readonly Difference[]): Promise<void>;
   /** It was found to be right. */
   trust(): void;
@@ -50,6 +52,8 @@ export interface ProofOptions {
   readonly repair: boolean;
   /** false = only what is suspect */
   readonly all: boolean;
+  /** true = what a subject tries counts as well */
+  readonly tries?: boolean;
   /** absent = the whole in one */
   readonly turn?: ProofTurn;
 }
@@ -57,12 +61,16 @@ export interface ProofOptions {
 /** One after another: a later subject may stand on an earlier one (a task's link on its network). */
 export async function prove(
   subjects: readonly Subject[],
-  { repair, all, turn }: ProofOptions,
+  { repair, all, tries = false, turn }: ProofOptions,
 ): Promise<Proof> {
   const drifts: Drift[] = [];
   const left: Drift[] = [];
   const failures: { where: string; reason: string }[] = [];
   let compared = 0;
+  const look = async (subject: Subject): Promise<Difference[]> => {
+    const found = await subject.differences();
+    return tries && subject.tried ? [...found, ...(await subject.tried())] : found;
+  };
   for (const subject of subjects) {
     const { where } = subject;
     if (turn?.seen.has(where)) continue;
@@ -75,14 +83,14 @@ export async function prove(
     compared++;
     let found: readonly Difference[] = [];
     try {
-      found = await subject.differences();
+      found = await look(subject);
       if (found.length === 0) {
         subject.trust();
         continue;
       }
       drifts.push(...found.map((it) => ({ where, ...it })));
       if (repair) await subject.repair(found);
-      const still = repair ? await subject.differences() : found;
+      const still = repair ? await look(subject) : found;
       left.push(...still.map((it) => ({ where, ...it })));
     } catch (err) {
       left.push(...found.map((it) => ({ where, ...it })));
@@ -107,4 +115,26 @@ export function together(turns: readonly Proof[]): Proof {
 export function mendedOf({ drifts, left }: Pick<Proof, 'drifts' | 'left'>): readonly Drift[] {
   const still = new Set(left.map(({ where, what }) => `${where}: ${what}`));
   return drifts.filter(({ where, what }) => !still.has(`${where}: ${what}`));
+}
+
+/** Single things of the kernel that were not as they ought to be. */
+export interface DriftCounts {
+  /** since this daemon started */
+  readonly repaired: number;
+  /** at the last look: not mended */
+  readonly left: number;
+}
+
+/** Counts what proofs found, one after another. */
+export class DriftCounter {
+  #counts: DriftCounts = { repaired: 0, left: 0 };
+
+  get counts(): DriftCounts {
+    return this.#counts;
+  }
+
+  note(proof: Pick<Proof, 'drifts' | 'left'>): void {
+    const repaired = this.#counts.repaired + mendedOf(proof).length;
+    this.#counts = { repaired, left: proof.left.length };
+  }
 }

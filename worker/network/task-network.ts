@@ -9,7 +9,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, TaskId } from '../../common/model/ids.ts';
 import type { NetworkAttachment } from '../../common/model/task.ts';
 import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
-import { type FlushedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
+import { type EndedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import { setLink } from '../../native/ffi/net/rtnl-link.ts';
@@ -289,6 +289,12 @@ export class TaskNetwork {
     return this.#dns.open(this.netnsPath);
   }
 
+  /** As if its resolver had been closed by somebody. */
+  async reopenResolver(): Promise<void> {
+    await this.#dns.close();
+    await this.openResolver();
+  }
+
   /** How the kernel's state differs from what is wanted of it and of the rules. */
   async differences(wanted: WantedTask): Promise<Difference[]> {
     const found = await this.#withRoute(async (route) =>
@@ -332,11 +338,8 @@ export class TaskNetwork {
     }
   }
 
-  async forgetConnections(
-    addresses: ReadonlySet<string>,
-    which: FlushedConnections,
-  ): Promise<void> {
-    await flushConnections(this.#filter, addresses, which);
+  async forgetConnections(ended: EndedConnections): Promise<void> {
+    await flushConnections(this.#filter, ended);
   }
 
   /** Lets go of the namespace; what is programmed in it stays. Idempotent. */

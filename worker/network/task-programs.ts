@@ -19,6 +19,8 @@ export interface AttachedState {
   readonly missing: Set<NetworkId>;
   /** a step of its programming failed: its rules are due to be written whole */
   isBehind: boolean;
+  /** it ran before this daemon, and its connections were not looked at since */
+  hasOldConnections: boolean;
 }
 
 /** Writes the whole table of a task's namespace. */

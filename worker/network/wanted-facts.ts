@@ -8,7 +8,13 @@ import type { VxlanOptions } from '../../native/ffi/net/rtnl-link.ts';
 import { IPV6_METRIC_CONNECTED, MAIN_TABLE } from '../../native/ffi/net/rtnl-route.ts';
 import { anywhereOf, ENTRY_PRIORITY, entryMark, familyOf, isEntryMark } from './entry-rules.ts';
 import { FACT, type Facts, portWords, vxlanWords } from './kernel-facts.ts';
-import { GATEWAY_BRIDGE, INGRESS_LINK, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
+import {
+  GATEWAY_BRIDGE,
+  INGRESS_LINK,
+  IPV4_FORWARDING,
+  OVERLAY_BRIDGE,
+  OVERLAY_VXLAN,
+} from './kernel-names.ts';
 
 /** Worse than any route a user adds. */
 export const LAST_METRIC = 0x7fffffff;
@@ -169,7 +175,7 @@ export function hostFacts({ gateway, ingress }: WantedHost): Facts {
 /** Files below /proc/sys/net that must say 1. */
 export function hostSettings({ gateway, ingress }: WantedHost): string[] {
   return [
-    ...(gateway || ingress ? ['ipv4/ip_forward'] : []),
+    ...(gateway || ingress ? [IPV4_FORWARDING] : []),
     // Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
     ...(gateway ? [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`] : []),
     ...(ingress ? [`ipv4/conf/${INGRESS_LINK}/route_localnet`] : []),

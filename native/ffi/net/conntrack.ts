@@ -20,8 +20,26 @@ const CTA_PROTO_NUM = 1;
 const UDP = 17;
 const DELETES_PER_BATCH = 200;
 
-/** Of which protocols connections are forgotten. */
-export type FlushedConnections = 'all' | 'udp';
+/** Which connections are to be forgotten, by who answers them. */
+export interface EndedConnections {
+  /** of these addresses a connection may be meant: `AF_INET`, `AF_INET6` */
+  readonly families: readonly number[];
+  /** @param address that answers, in hexadecimal */
+  readonly areMeant: (address: string, isUdp: boolean) => boolean;
+}
+
+/** Those that end at one of `addresses`, of every protocol or of UDP alone. */
+export function answeredBy(
+  addresses: ReadonlySet<string>,
+  which: 'all' | 'udp' = 'all',
+): EndedConnections {
+  const wanted = new Set([...addresses].map((address) => addressBytes(address).toString('hex')));
+  const some = [...addresses];
+  return {
+    families: [...(some.every(isIpv6) ? [] : [AF_INET]), ...(some.some(isIpv6) ? [AF_INET6] : [])],
+    areMeant: (address, isUdp) => wanted.has(address) && (isUdp || which === 'all'),
+  };
+}
 
 function header(batch: MessageBatch, family: number): void {
   batch.u8(family);
@@ -47,13 +65,11 @@ export async function connectionCount(socket: NetlinkSocket): Promise<number> {
   return 0;
 }
 
-/** The entries of a dump whose replies come from one of `addresses`: original tuple and id. */
-export function connectionsAnsweredBy(
+/** The entries of a dump that are meant: original tuple and id. */
+export function endedAmong(
   messages: readonly NetlinkMessage[],
-  addresses: ReadonlySet<string>,
-  which: FlushedConnections,
+  { areMeant }: EndedConnections,
 ): { readonly tuple: Buffer; readonly id: Buffer }[] {
-  const wanted = new Set([...addresses].map((address) => addressBytes(address).toString('hex')));
   const found: { tuple: Buffer; id: Buffer }[] = [];
   for (const { payload } of messages) {
     const entry = attributes(payload.subarray(4));
@@ -62,8 +78,8 @@ export function connectionsAnsweredBy(
     const id = entry.get(CTA_ID);
     const source = reply && attributes(attributes(reply).get(CTA_TUPLE_IP) ?? reply);
     const address = (source?.get(CTA_IP_V4_SRC) ?? source?.get(CTA_IP_V6_SRC))?.toString('hex');
-    if (!tuple || !id || address === undefined || !wanted.has(address)) continue;
-    if (which === 'all' || protocolOf(tuple) === UDP) found.push({ tuple, id });
+    if (!tuple || !id || address === undefined) continue;
+    if (areMeant(address, protocolOf(tuple) === UDP)) found.push({ tuple, id });
   }
   return found;
 }
@@ -73,31 +89,24 @@ function protocolOf(tuple: Buffer): number | undefined {
   return protocol && attributes(protocol).get(CTA_PROTO_NUM)?.readUInt8();
 }
 
-/** Forgets every connection answered by one of `addresses`; returns how many there were. */
+/** Forgets the connections that are meant; returns how many there were. */
 export async function flushConnections(
   socket: NetlinkSocket,
-  addresses: ReadonlySet<string>,
-  which: FlushedConnections = 'all',
+  ended: EndedConnections,
 ): Promise<number> {
   // A dump goes through the whole machine's table, whosever entries they are: milliseconds.
-  if ((await connectionCount(socket)) === 0) return 0;
-  const six = [...addresses].filter(isIpv6);
-  const four = [...addresses].filter((address) => !isIpv6(address));
-  return (
-    (await flushFamily(socket, AF_INET, new Set(four), which)) +
-    (await flushFamily(socket, AF_INET6, new Set(six), which))
-  );
+  if (ended.families.length === 0 || (await connectionCount(socket)) === 0) return 0;
+  let count = 0;
+  for (const family of ended.families) count += await flushFamily(socket, family, ended);
+  return count;
 }
 
 async function flushFamily(
   socket: NetlinkSocket,
   family: number,
-  addresses: ReadonlySet<string>,
-  which: FlushedConnections,
+  ended: EndedConnections,
 ): Promise<number> {
-  if (addresses.size === 0) return 0;
-  const dump = await socket.dump(dumpConnections(family));
-  const entries = connectionsAnsweredBy(dump, addresses, which);
+  const entries = endedAmong(await socket.dump(dumpConnections(family)), ended);
   for (let at = 0; at < entries.length; at += DELETES_PER_BATCH) {
     const batch = new MessageBatch();
     for (const { tuple, id } of entries.slice(at, at + DELETES_PER_BATCH)) {

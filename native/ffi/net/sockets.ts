@@ -3,6 +3,7 @@
  * descriptor has an owner with an explicit close: an open socket keeps its namespace alive.
  */
 import { SkepError } from '../../../common/base/errors.ts';
+import { Serial } from '../../../common/base/serial.ts';
 import { declareAsync, declareSync, errnoName, NativeError } from '../library.ts';
 import { viaScratch } from '../scratch.ts';
 import { type MessageBatch, type NetlinkMessage, NLM_F_ACK, readAnswers } from './message.ts';
@@ -48,7 +49,7 @@ export async function removeNetns(path: string): Promise<void> {
   await removeCall(path);
 }
 
-/** An IPv4 socket bound inside the namespace; the caller owns the descriptor. */
+/** A socket bound inside the namespace, of the address's family alone; the caller owns the descriptor. */
 export function bindInNetns(
   nsPath: string,
   kind: 'tcp' | 'udp',
@@ -124,7 +125,7 @@ export class NetlinkError extends SkepError {
 export class NetlinkSocket {
   #fd: number;
   #sequence = 0;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Serial();
 
   private constructor(fd: number) {
     this.#fd = fd;
@@ -139,7 +140,7 @@ export class NetlinkSocket {
    * returns the answers. Rejects with the first `NetlinkError` that its message does not tolerate.
    */
   transact(batch: MessageBatch, lastIndex = batch.count - 1): Promise<NetlinkMessage[]> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       if (batch.count === 0) return [];
       if (lastIndex === batch.count - 1) batch.flagLast(NLM_F_ACK);
       return this.#exchange(batch, lastIndex, ANSWER_BYTES);
@@ -148,12 +149,12 @@ export class NetlinkSocket {
 
   /** Sends one dump request and returns every object of the answer. */
   dump(batch: MessageBatch): Promise<NetlinkMessage[]> {
-    return this.#queue(() => this.#dump(batch));
+    return this.#queue.run(() => this.#dump(batch));
   }
 
   /** After the exchange in flight. Idempotent. */
   close(): Promise<void> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const fd = this.#fd;
       this.#fd = -1;
       if (fd >= 0) closeFd(fd);
@@ -190,11 +191,5 @@ export class NetlinkSocket {
       throw new NetlinkError(note?.what ?? 'netlink batch', errno, problem.detail);
     }
     return answers.messages;
-  }
-
-  #queue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {}); // the caller sees the failure; the next exchange goes on
-    return result;
   }
 }

@@ -123,6 +123,37 @@ describe("containers' seats in the cluster", () => {
     expect(managers.said).toEqual([]);
   });
 
+  test('whoever leaves waits until that is told, but not for ever', async () => {
+    await seats.start([]);
+    await seats.take(container, seat);
+    await seats.told(1000); // nothing is owed
+    managers.failure = new SkepError('unavailable', 'nobody answers');
+    seats.release(id, front);
+    let told = 0;
+    const count = () => told++;
+    const first = seats.told(1000).then(count);
+    await rest();
+    expect(told).toBe(0);
+    await clock.advance(1000);
+    await first;
+    expect(managers.said).toHaveLength(1);
+    const second = seats.told(100_000).then(count);
+    managers.failure = null;
+    await clock.advance(20_000);
+    await second;
+    expect(managers.said).toEqual([]);
+  });
+
+  test('of a container that never had links there nobody asks the kernel', async () => {
+    await seats.start([]);
+    await seats.detach(id);
+    await seats.plug(running('10.0.1.2/24'));
+    await seats.plug({ ...container, seats: [] }); // it left the last of them
+    await seats.detach(id);
+    await seats.detach(id);
+    expect(calls).toEqual(['change eth0', 'change', 'detach']);
+  });
+
   test('a restarted daemon takes up its containers, and tells managers of these alone', async () => {
     managers.said = [
       { ...(await ended()), containerId: 'bb'.repeat(32) },

@@ -1,9 +1,17 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { defaultHostname } from '../../../common/model/container-id.ts';
-import { asId, type NodeId, type ServiceId } from '../../../common/model/ids.ts';
+import { asId, type ServiceId } from '../../../common/model/ids.ts';
 import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
 import { lookupAddress, lookupName } from '../../../worker/network/dns-resolver.ts';
-import { endpoint, network, port, remove, service, set } from '../../support/network-scene.ts';
+import {
+  endpoint,
+  network,
+  peer,
+  port,
+  remove,
+  service,
+  set,
+} from '../../support/network-scene.ts';
 
 const FRONT = network('front', 4097, 1);
 const BACK = network('back', 4098, 2);
@@ -127,14 +135,7 @@ describe('cluster tables', () => {
   });
 
   test('a peer holds a seat too', () => {
-    const seat = {
-      networkId: INGRESS.id,
-      nodeId: asId<NodeId>('n2'),
-      hostAddress: THERE.address,
-      address: '10.0.0.3',
-      encryptionKey: '',
-      masquerades: false,
-    };
+    const seat = peer(INGRESS, THERE, '10.0.0.3');
     tables.apply([set('peer', seat)], false);
     expect(tables.ingress()?.hostOf('10.0.0.3')).toBe(THERE.address);
     tables.apply([remove('peer', seat)], false);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { addressBytes } from '../../../native/ffi/net/address.ts';
-import { connectionsAnsweredBy } from '../../../native/ffi/net/conntrack.ts';
+import { answeredBy, endedAmong } from '../../../native/ffi/net/conntrack.ts';
 import { MessageBatch, type NetlinkMessage } from '../../../native/ffi/net/message.ts';
 
 const CLIENT = '10.0.1.9';
@@ -31,7 +31,7 @@ function entry(id: number, backend: string, protocol: number): NetlinkMessage {
 test('of connections answered by an address all are found, or those of UDP', () => {
   const dump = [entry(1, '10.0.1.11', UDP), entry(2, '10.0.1.11', TCP), entry(3, '10.0.1.12', UDP)];
   const found = (which: 'all' | 'udp') =>
-    connectionsAnsweredBy(dump, new Set(['10.0.1.11']), which).map(({ id }) => id.readUInt32BE());
+    endedAmong(dump, answeredBy(new Set(['10.0.1.11']), which)).map(({ id }) => id.readUInt32BE());
   expect(found('all')).toEqual([1, 2]);
   expect(found('udp')).toEqual([1]);
 });

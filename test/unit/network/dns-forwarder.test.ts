@@ -1,6 +1,7 @@
 import { encode } from 'dns-packet';
 import { expect, test, vi } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
+import { OWN_NAMESPACE } from '../../../native/ffi/net/sockets.ts';
 import { DnsForwarder } from '../../../worker/network/dns-forwarder.ts';
 import { RCODE } from '../../../worker/network/dns-message.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
@@ -11,6 +12,7 @@ vi.mock('node:dgram', () => ({
 }));
 
 const OF_ONE_MAX = 256;
+const UPSTREAM = { servers: ['192.0.2.53'], nsPath: OWN_NAMESPACE };
 
 test('who asks dead servers too much is refused alone, until they were given up', async () => {
   const clock = new FakeClock();
@@ -22,7 +24,7 @@ test('who asks dead servers too much is refused alone, until they were given up'
   const ask = (asker: string): void => {
     const questions = [{ type: 'A', name: 'a.example' } as const];
     const query = Buffer.from(encode({ type: 'query', id: 7, questions }));
-    void forwarder.forward(asker, query, null, ['192.0.2.53'], 'udp').then((answer) => {
+    void forwarder.forward(asker, query, null, UPSTREAM, 'udp').then((answer) => {
       codes.get(asker)?.push(answer.readUInt16BE(2) & 0xf);
     });
   };

@@ -2,7 +2,7 @@ import dnsPacket from 'dns-packet';
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
-import { DnsFrames, frameOf } from '../../../worker/network/dns-forwarder.ts';
+import { DnsFrames, frameOf } from '../../../worker/network/dns-asker.ts';
 import {
   addressAnswer,
   emptyAnswer,

@@ -5,6 +5,7 @@ import { MessageBatch, type NetlinkMessage } from '../../../native/ffi/net/messa
 import { NetlinkSocket } from '../../../native/ffi/net/sockets.ts';
 import { HostSide } from '../../../worker/network/host-side.ts';
 import { Ipv4Forwarding } from '../../../worker/network/ipv4-forwarding.ts';
+import type { OverlayNetwork } from '../../../worker/network/overlay-network.ts';
 import { deafSockets } from '../../support/deaf-sockets.ts';
 
 const OPTIONS = {
@@ -69,5 +70,24 @@ test('the underlay’s MTU is read anew when that is asked for, and kept while t
   mtu = null;
   expect(await host.readUnderlayMtu()).toBe(1400);
   expect(await host.underlayMtu()).toBe(1400);
+  await host.close();
+});
+
+test('why a host is not in the ingress network is known until it is known anew', async () => {
+  let mtu: number | null = 1500;
+  kernelWith(() => {
+    if (mtu === null) throw new Error('EINTR');
+    return mtu;
+  });
+  vi.spyOn(OPTIONS.forwarding, 'use').mockResolvedValue(undefined);
+  const host = await HostSide.open(OPTIONS);
+  const seat = { address: '172.30.0.9/24', address6: undefined };
+  const ensure = () => host.ensureIngress(null as unknown as OverlayNetwork, seat);
+  await ensure();
+  const refusal = host.ingressRefusal;
+  expect(refusal).toContain('holds 172.30.0.1');
+  mtu = null;
+  await expect(ensure()).rejects.toThrow('EINTR');
+  expect(host.ingressRefusal).toBe(refusal);
   await host.close();
 });

@@ -53,8 +53,9 @@ test('an overlay that cannot be as the tables say is told of, and holds up no ot
   expect(await upkeep.conform(BAD.id)).toBe(false);
 
   refuses = false;
-  await upkeep.retry();
+  expect(await upkeep.retry()).toBe(true); // its links have another MTU than before
   expect(upkeep.behind).toEqual([]);
   expect(bad).toMatchObject({ conformed: 1, synced: 1 });
   expect(good).toMatchObject({ conformed: 1, synced: 1 }); // nothing of it had failed
+  expect(await upkeep.retry()).toBe(false);
 });

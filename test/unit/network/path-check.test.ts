@@ -29,10 +29,14 @@ describe('paths to other hosts', () => {
       [asId('gone'), 9000],
     ]);
     const overlays = [...mtus].map(([id, mtu]) => ({ id, mtu }));
-    expect(pathsOf(overlays, ({ id }) => tables.networks.get(id), OWN)).toEqual([
+    const paths = (underlayMtu: number) =>
+      pathsOf(overlays, ({ id }) => tables.networks.get(id), { address: OWN, underlayMtu });
+    expect(paths(9000)).toEqual([
       { address: '192.0.2.2', packetBytes: 1500, networkName: 'front' },
       { address: '192.0.2.3', packetBytes: 1510, networkName: 'safe' },
     ]);
+    // Larger ones leave in fragments, each no larger than the link.
+    expect(paths(1505).map(({ packetBytes }) => packetBytes)).toEqual([1500, 1505]);
   });
 
   test('the widest packet that passes is found; of who does not answer nothing is told', async () => {
