@@ -16,15 +16,23 @@ import { controlOf, type RouteParts } from './parts.ts';
 import { clusterRowOf } from './predefined-networks.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
+import { clusterNetworks, passOn, type WorkerReadsOptions } from './worker-reads.ts';
 
 export const NETWORK_FILTERS = ['driver', 'id', 'label', 'name', 'scope', 'type', 'dangling'];
 
-/** @param limit `swarm`: who asks is to see nothing of this node's own networks, whatever scope they name */
+export interface NetworkRouteOptions {
+  /** `swarm`: who asks is to see nothing of this node's own networks, whatever scope they name */
+  readonly limit?: 'swarm';
+  /** where a worker reads the cluster's; null = nowhere */
+  readonly workerReads: WorkerReadsOptions | null;
+}
+
 export function addNetworkRoutes(
   routes: Routes,
   parts: RouteParts,
-  limit: 'swarm' | null = null,
+  { limit, workerReads }: NetworkRouteOptions,
 ): void {
+  const manager = (): WorkerReadsOptions | null => (workerReads?.isWorker() ? workerReads : null);
   const local = nodeNetworks(parts);
   const scopeOf = (context: RequestContext): string => limit ?? context.text('scope') ?? '';
 
@@ -40,10 +48,9 @@ export function addNetworkRoutes(
     const own = hasOwn(scope) ? local.rows() : [];
     const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...own];
     const named = filters.named(rows, ({ Name }) => [Name]);
-    context.send(
-      200,
-      named.filter((row) => isWanted(row, used)),
-    );
+    const reads = hasSwarm(scope) ? manager() : null;
+    const theirs = reads ? ((await clusterNetworks(context, reads)) as readonly object[]) : [];
+    context.send(200, [...theirs, ...named.filter((row) => isWanted(row, used))]);
   });
 
   routes.add('GET', '/networks/:id', async (context) => {
@@ -54,6 +61,8 @@ export function addNetworkRoutes(
     if (ofCluster) return context.send(200, ofCluster);
     const { signal } = context;
     const found = await lookUpNetwork(parts, ref, { scope, signal });
+    const reads = hasSwarm(scope) ? manager() : null;
+    if (!found && reads) return passOn(context, reads);
     if (!found) throw notFound(ref);
     context.send(
       200,

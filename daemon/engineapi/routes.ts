@@ -1,5 +1,4 @@
 /** Every route of the Engine API, room by room. */
-import type { Duplex } from 'node:stream';
 import { addCommitRoute } from './commit.ts';
 import { addContainerFileRoutes } from './container-files.ts';
 import { addContainerLifecycleRoutes } from './container-lifecycle.ts';
@@ -35,11 +34,14 @@ import { onlyClusterReads, withWorkerReads } from './worker-reads.ts';
 
 export function addRoutes(bare: Routes, parts: RouteParts): void {
   const { worker, swarm, clock, execs, events } = parts;
-  const isWorker = (): boolean => swarm.state().local === 'active' && swarm.manager === null;
-  const connect = (signal: AbortSignal): Promise<Duplex> => swarm.connectToManager(signal);
-  const routes = parts.readOnWorkers
-    ? withWorkerReads(bare, { isWorker, connect, nodeId: () => swarm.state().nodeId })
-    : bare;
+  const workerReads = parts.readOnWorkers
+    ? {
+        isWorker: () => swarm.state().local === 'active' && swarm.manager === null,
+        nodeId: () => swarm.state().nodeId,
+        connect: (signal: AbortSignal) => swarm.connectToManager(signal),
+      }
+    : null;
+  const routes = workerReads ? withWorkerReads(bare, workerReads) : bare;
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
   addNodeRoutes(routes, parts);
@@ -49,7 +51,7 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
   addMoveRoutes(routes, parts);
   addMetricsRoute(routes, parts);
   addWatchRoutes(routes, parts);
-  addNetworkRoutes(routes, parts);
+  addNetworkRoutes(routes, parts, { workerReads });
   addNetworkConnectRoutes(routes, parts);
   addNetworkProofRoutes(routes, parts);
   addNetworkTraceRoutes(routes, parts);
@@ -69,7 +71,7 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, {
     ...{ events, clock },
-    ...(parts.readOnWorkers && { far: { isAsked: isWorker, connect } }),
+    ...(workerReads && { far: { isAsked: workerReads.isWorker, connect: workerReads.connect } }),
   });
   addNotYetRoutes(routes);
 }
@@ -82,7 +84,7 @@ export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
   addServiceLogRoutes(reads, parts);
   addWatchRoutes(reads, parts);
   addEventRoutes(reads, { events: parts.events, clock: parts.clock, scope: 'swarm' });
-  addNetworkRoutes(reads, parts, 'swarm');
+  addNetworkRoutes(reads, parts, { limit: 'swarm', workerReads: null });
   addSecretRoutes(reads, parts);
   addConfigRoutes(reads, parts);
 }

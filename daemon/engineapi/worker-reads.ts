@@ -3,6 +3,7 @@
  * docs/decisions/0124). Knows which routes only read the cluster; nothing of what they do.
  */
 import type { Duplex } from 'node:stream';
+import { askJson } from './ask-json.ts';
 import { forward } from './forward.ts';
 import type { RequestContext } from './http-context.ts';
 import type { Method, Routes } from './server.ts';
@@ -44,7 +45,7 @@ export function withWorkerReads(routes: Routes, options: WorkerReadsOptions): Ro
       }
       const isOfNetworks = NETWORKS.test(path);
       routes.add(method, path, async (context) => {
-        // The node's own networks are among what is asked for, unless it says otherwise.
+        // The node's own networks are among what is asked for, unless it says otherwise: see `addNetworkRoutes`.
         const isOwn = isOfNetworks && context.text('scope') !== 'swarm';
         if (isOwn || !options.isWorker()) await handler(context);
         else await passOn(context, options);
@@ -53,10 +54,22 @@ export function withWorkerReads(routes: Routes, options: WorkerReadsOptions): Ro
   };
 }
 
-async function passOn(context: RequestContext, options: WorkerReadsOptions): Promise<void> {
+/** A manager answers in place of this node. */
+export async function passOn(context: RequestContext, options: WorkerReadsOptions): Promise<void> {
   const connection = await options.connect(context.signal);
   const target = targetOf(context.request.url ?? '/', options.nodeId());
   await forward(context, connection, target, 'a manager');
+}
+
+/** What a manager answers to the same question about networks, of those of the cluster alone. */
+export async function clusterNetworks(
+  context: RequestContext,
+  options: WorkerReadsOptions,
+): Promise<unknown> {
+  const query = new URLSearchParams(context.query);
+  query.set('scope', 'swarm');
+  const connection = await options.connect(context.signal);
+  return askJson(connection, `/v1.${context.apiMinor}/networks?${query}`, 'a manager');
 }
 
 /** `self` is this node, not the manager. */

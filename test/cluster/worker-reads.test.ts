@@ -66,6 +66,27 @@ describe.skipIf(!clusterTestsCanRun)('reads on workers', { timeout: 60_000 }, ()
     expect(JSON.parse(later)).toMatchObject({ Type: 'config', Action: 'create', scope: 'swarm' });
   });
 
+  test('of networks show those of the cluster beside its own', async () => {
+    const names = async (query: string, host?: string) => {
+      const rows = (await json(`/networks${query}`, host)) as { Name: string; Scope: string }[];
+      return rows.map(({ Name, Scope }) => `${Name} ${Scope}`).sort();
+    };
+    const own = ['bridge local', 'host local', 'none local'];
+    const ofCluster = await names('?scope=swarm', 'manager-1');
+    expect(ofCluster).toContain('ingress swarm');
+    expect(await names('')).toEqual([...own, ...ofCluster].sort());
+    expect(await names('?scope=local')).toEqual(own);
+    const filters = (given: object) => `?filters=${encodeURIComponent(JSON.stringify(given))}`;
+    expect(await names(filters({ name: ['^(ingress|host)$'] }))).toEqual([
+      'host local',
+      'ingress swarm',
+    ]);
+    expect(await json('/networks/ingress')).toEqual(await json('/networks/ingress', 'manager-1'));
+    expect((await json('/networks/bridge')).Scope).toBe('local');
+    expect((await call('GET', '/networks/nobody')).status).toBe(404);
+    expect((await call('GET', '/networks/ingress?scope=local')).status).toBe(404);
+  });
+
   test('are no writes, and tell no tokens', async () => {
     const refused = [
       ['DELETE', '/services/web'],

@@ -43,7 +43,7 @@ export function addControlRoutes(
       containers: { list: () => [] },
     },
   } as unknown as RouteParts;
-  for (const add of ADD) add(routes, parts);
+  for (const add of ADD) add(routes, parts, { workerReads: null });
   routes.add('GET', '/info', (context) =>
     context.send(200, { Name: name, Swarm: { ControlAvailable: true } }),
   );

@@ -35,7 +35,7 @@ beforeEach(async () => {
   const bridge = { list: () => [DEFAULT_BRIDGE], usersOf: () => [] };
   const worker = { localNetworks: bridge, containers: { list: () => [] } };
   const parts = { swarm, worker, engineId: 'engine', clock: it.clock } as unknown as RouteParts;
-  addNetworkRoutes(routes, parts);
+  addNetworkRoutes(routes, parts, { workerReads: null });
   addNodeRoutes(routes, parts);
   addRoutesForWorkers(into(forWorkers), parts);
 });

@@ -81,7 +81,7 @@ describe('of the networks of a node and of its cluster', () => {
       add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
         handlers.set(`${method} ${path}`, handler),
     } as unknown as Routes;
-    addNetworkRoutes(routes, parts);
+    addNetworkRoutes(routes, parts, { workerReads: null });
     addNetworkConnectRoutes(routes, parts);
   });
 
