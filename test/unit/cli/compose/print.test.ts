@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { loadStack, loadStackModel } from '../../../../cli/compose/load-stack.ts';
+import { parseDocument, stringify } from 'yaml';
+import { type LoadedStack, loadStack, loadStackModel } from '../../../../cli/compose/load-stack.ts';
 import { printModel } from '../../../../cli/compose/print.ts';
 import { StackFileError } from '../../../../cli/compose/problems.ts';
 import type { StackRequest } from '../../../../cli/compose/stack.ts';
 import { plain } from '../../../../cli/compose/tree.ts';
+import { documents } from '../../../support/compose-documents.ts';
 import { stackRequestOf } from '../../../support/stack-files.ts';
 
 const PLAIN = { escapeDollars: true, origins: false };
@@ -71,28 +73,27 @@ test('without interpolation variables stay as they are written', () => {
   expect(printModel(model, { escapeDollars: false, origins: false })).toBe(text);
 });
 
+const BESIDE = {
+  'key.txt': 's',
+  'app.env': 'A=1\n',
+  'labels.env': 'a=b\n',
+  'own.json': '{}',
+};
+const everyKey = readFileSync(
+  new URL('../../../fixtures/compose/every-key.yml', import.meta.url),
+  'utf8',
+)
+  .replace(/^include:\n(?: .*\n)+/m, '')
+  .replace(/ {2}extended:\n(?: {4}.*\n)+/, '');
+const withFiles = (text: string, dir = '/src'): StackRequest => ({
+  ...stackRequestOf({ files: { 'f.yml': text, ...BESIDE } }),
+  profiles: ['full'],
+  dir,
+});
+
 test('the file with every key is the same stack when it is printed', () => {
-  const every = readFileSync(
-    new URL('../../../fixtures/compose/every-key.yml', import.meta.url),
-    'utf8',
-  )
-    .replace(/^include:\n(?: .*\n)+/m, '')
-    .replace(/ {2}extended:\n(?: {4}.*\n)+/, '');
-  const files = {
-    'f.yml': every,
-    'key.txt': 's',
-    'app.env': 'A=1\n',
-    'labels.env': 'a=b\n',
-    'own.json': '{}',
-  };
-  const whole = { ...stackRequestOf({ files }), profiles: ['full'] };
-  const { stack, model } = loadStack(whole);
-  const reread = {
-    ...stackRequestOf({ files: { ...files, 'f.yml': printModel(model, PLAIN) } }),
-    profiles: ['full'],
-    dir: '/elsewhere',
-  };
-  expect(loadStack(reread).stack).toEqual(stack);
+  const { stack, model } = loadStack(withFiles(everyKey));
+  expect(loadStack(withFiles(printModel(model, PLAIN), '/elsewhere')).stack).toEqual(stack);
 });
 
 /** Texts that YAML, variables, or both could take for something else. */
@@ -223,6 +224,70 @@ describe('load(print(load(f))) is load(f)', () => {
     );
   });
 });
+
+describe('load(print(load(f))) is load(f) over the whole schema', () => {
+  /** What is printed of `text`, printed again from what it is read as. */
+  function expectSame(text: string, dir: string): void {
+    const first = loadStackModel(withFiles(text, dir));
+    const print = printModel(first.model, PLAIN);
+    const second = loadStackModel(withFiles(print, '/elsewhere'));
+    expect(plain(second.model), print).toEqual(plain(first.model));
+    expect(printModel(second.model, PLAIN)).toBe(print);
+  }
+
+  test('for documents of any keys, whatever their values mean', () => {
+    let printed = 0;
+    fc.assert(
+      fc.property(documents, (document) => {
+        const { include: _, ...rest } = document as Record<string, unknown>;
+        const text = stringify(rest);
+        try {
+          loadStackModel(withFiles(text));
+        } catch (err) {
+          if (err instanceof StackFileError) return;
+          throw err;
+        }
+        printed++;
+        expectSame(text, '/src');
+      }),
+      { numRuns: 400 },
+    );
+    expect(printed).toBeGreaterThan(80);
+  });
+
+  test('for parts of the file with every key, as the stack that they are', () => {
+    let converted = 0;
+    fc.assert(
+      fc.property(partsOf(parseDocument(everyKey).toJS() as { services: object }), (document) => {
+        const text = stringify(document);
+        expectSame(text, '/src');
+        let loaded: LoadedStack;
+        try {
+          loaded = loadStack(withFiles(text));
+        } catch (err) {
+          if (err instanceof StackFileError) return;
+          throw err;
+        }
+        converted++;
+        const { stack, model } = loaded;
+        expect(loadStack(withFiles(printModel(model, PLAIN), '/elsewhere')).stack).toEqual(stack);
+      }),
+      { numRuns: 100 },
+    );
+    expect(converted).toBeGreaterThan(20);
+  });
+});
+
+/** Each service with some of its keys, and with its image. */
+function partsOf(document: { readonly services: object }): fc.Arbitrary<object> {
+  const services = Object.entries(document.services).map(([name, service]) => {
+    const { image, ...others } = service as Readonly<Record<string, unknown>>;
+    return fc
+      .subarray(Object.entries(others))
+      .map((kept) => [name, { image, ...Object.fromEntries(kept) }] as const);
+  });
+  return fc.tuple(...services).map((some) => ({ ...document, services: Object.fromEntries(some) }));
+}
 
 test('a model that was refused is never printed', () => {
   expect(() => printed('services: {web: {imag: x}}')).toThrow(StackFileError);
