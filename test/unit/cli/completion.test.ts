@@ -106,6 +106,11 @@ describe('the script', () => {
   const makeFolder = temporaryFolders();
   const has = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
 
+  /** Without what its user set up. */
+  const OPTIONS: Readonly<Record<string, readonly string[]>> = {
+    ...{ bash: ['--norc'], zsh: ['-f'], fish: ['--no-config'] },
+  };
+
   /** Standard output of a shell that has the script, and a `skep` that prints its words and two names. */
   async function inShell(shell: string, program: string): Promise<string> {
     const folder = await makeFolder();
@@ -117,7 +122,9 @@ describe('the script', () => {
       { mode: 0o755 },
     );
     const env = { ...process.env, PATH: `${folder}:${process.env['PATH']}` };
-    const result = spawnSync(shell, ['-c', program], { cwd: folder, env, encoding: 'utf8' });
+    const result = spawnSync(shell, [...OPTIONS[shell]!, '-c', program], {
+      ...{ cwd: folder, env, encoding: 'utf8' as const, timeout: 30_000 },
+    });
     expect(result.stderr).toBe('');
     const asked = spawnSync('cat', [join(folder, 'skep.asked')], { encoding: 'utf8' }).stdout;
     return `${asked}${result.stdout}`;
@@ -136,10 +143,25 @@ COMP_LINE='skep image rm web:'; COMP_POINT=\${#COMP_LINE}; _skep; printf '%s\\n'
     );
   });
 
-  test.skipIf(!has('zsh'))('of zsh can be read', async () => {
-    const folder = await makeFolder();
-    writeFileSync(join(folder, '_skep'), (await runCommand(completion, ['zsh'])).stdout);
-    expect(spawnSync('zsh', ['-n', join(folder, '_skep')], { encoding: 'utf8' }).stderr).toBe('');
+  test.skipIf(!has('zsh'))('of zsh completes what is typed, at a terminal', async () => {
+    // What is typed is written at once: the inner shell takes it as it comes to it.
+    const program = `zmodload zsh/zpty
+zpty typed zsh -f -i
+zpty -w typed 'autoload -Uz compinit; compinit -D; source ./script'
+zpty -w typed $'skep image rm b\t'
+zpty -w typed $'skep image rm w\t2\t'
+zpty -w typed exit
+while zpty -r typed line; do :; done`;
+    expect(await inShell('zsh', program)).toBe(
+      [
+        '__complete image rm b',
+        'image rm back=',
+        '__complete image rm w',
+        '__complete image rm web:2',
+        'image rm web:2',
+        '',
+      ].join('\n'),
+    );
   });
 
   test('of another shell is not there', async () => {
