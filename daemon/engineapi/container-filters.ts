@@ -9,6 +9,9 @@ export const CONTAINER_FILTERS = [
   ...['is-task', 'since', 'before', 'publish', 'expose'],
 ];
 
+/** Where containers of other nodes are listed as well. */
+export const CLUSTER_CONTAINER_FILTERS = [...CONTAINER_FILTERS, 'node'];
+
 /**
  * Of all filters but that of names.
  *

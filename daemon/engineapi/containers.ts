@@ -2,7 +2,11 @@
 import type { Clock } from '../../common/base/clock.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
-import { CONTAINER_FILTERS, containerFilter } from './container-filters.ts';
+import {
+  CLUSTER_CONTAINER_FILTERS,
+  CONTAINER_FILTERS,
+  containerFilter,
+} from './container-filters.ts';
 import {
   type ContainerRow,
   mergedRows,
@@ -56,7 +60,7 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
   };
 
   routes.add('GET', CONTAINER_LIST, async (context) => {
-    const known = elsewhere === null ? CONTAINER_FILTERS : [...CONTAINER_FILTERS, 'node'];
+    const known = elsewhere === null ? CONTAINER_FILTERS : CLUSTER_CONTAINER_FILTERS;
     const filters = Filters.parse(context.text('filters'), known);
     const limit = Number(context.text('limit') ?? 0);
     const { isHere, others } =

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { COMMANDS, GROUPS } from '../../../cli/command-table.ts';
 import type { CommandContext } from '../../../cli/commands/context.ts';
-import { CONTAINER_FILTERS } from '../../../daemon/engineapi/container-filters.ts';
+import { CLUSTER_CONTAINER_FILTERS } from '../../../daemon/engineapi/container-filters.ts';
 import { NETWORK_FILTERS } from '../../../daemon/engineapi/networks.ts';
 import { NODE_FILTERS } from '../../../daemon/engineapi/nodes.ts';
 import { PRUNE_FILTERS } from '../../../daemon/engineapi/prune-filters.ts';
@@ -11,7 +11,7 @@ import { PRUNE_FILTERS } from '../../../daemon/engineapi/prune-filters.ts';
 const of = (group: string, name: string) => GROUPS[group]!.commands[name]!;
 
 test.each([
-  ['ps', COMMANDS['ps']!, CONTAINER_FILTERS],
+  ['ps', COMMANDS['ps']!, CLUSTER_CONTAINER_FILTERS],
   ['network ls', of('network', 'ls'), NETWORK_FILTERS],
   ['node ls', of('node', 'ls'), NODE_FILTERS],
   ['container prune', of('container', 'prune'), PRUNE_FILTERS],

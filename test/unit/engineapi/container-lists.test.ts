@@ -4,7 +4,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
 import type { Node } from '../../../common/model/node.ts';
 import { StreamDuplex } from '../../../common/rpc/stream-duplex.ts';
-import { CONTAINER_FILTERS } from '../../../daemon/engineapi/container-filters.ts';
+import { CLUSTER_CONTAINER_FILTERS } from '../../../daemon/engineapi/container-filters.ts';
 import {
   mergedRows,
   placesOf,
@@ -71,8 +71,7 @@ beforeEach(() => {
 });
 afterEach(() => engine.stop());
 
-const filters = (given: object) =>
-  Filters.parse(JSON.stringify(given), [...CONTAINER_FILTERS, 'node']);
+const filters = (given: object) => Filters.parse(JSON.stringify(given), CLUSTER_CONTAINER_FILTERS);
 const context = (query = '') =>
   ({ apiMinor: 50, query: new URLSearchParams(query), signal }) as unknown as RequestContext;
 
