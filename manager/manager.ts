@@ -35,6 +35,7 @@ import { ManagerPlace } from './manager-place.ts';
 import { ConnectionTracer } from './netproof/connection-tracer.ts';
 import { NetworkProver } from './netproof/network-prover.ts';
 import { Orchestrator } from './orchestrator/orchestrator.ts';
+import { RaftSettingsFollower } from './raft-settings-follower.ts';
 import { hasRaftState, loadIdentityKey, openRaft, removeRaftState } from './raft-start.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftMember } from './raftnode/membership.ts';
@@ -45,7 +46,6 @@ import { RemoteContainers } from './remote-containers.ts';
 import { RoleManager } from './role-manager.ts';
 import { PlacementExplainer } from './scheduler/explain-placement.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { SnapshotFollower } from './snapshot-follower.ts';
 import type { FollowerOptions } from './store/follower.ts';
 import { MemoryStore } from './store/store.ts';
 
@@ -154,8 +154,7 @@ export class Manager implements ManagerList, LeaderLocator {
       this.store.setProposer(raft);
       this.#register();
       await this.#scope.start(this.#expulsion());
-      const apply = raft.setSnapshotSettings.bind(raft);
-      await this.#scope.start(new SnapshotFollower({ ...this.#parts('snapshots'), apply }));
+      await this.#scope.start(new RaftSettingsFollower({ ...this.#parts('raft-settings'), raft }));
       this.#scope.defer(raft.onLeadershipChange((leads) => this.#onLeadership(leads)));
       this.#scope.defer(raft.onMembersChange(() => this.#tellChange()));
       this.#scope.defer(() => this.#rooms.stop());

@@ -11,7 +11,9 @@ export interface ClusterSpec extends Annotations {
     readonly snapshotInterval: number;
     readonly keepOldSnapshots: number;
     readonly logEntriesForSlowFollowers: number;
+    /** of 100 ms: after 1 to 2 times as long without a word of the leader a manager stands for election */
     readonly electionTicks: number;
+    /** the leader's word comes as often as that; fewer than `electionTicks` */
     readonly heartbeatTicks: number;
   };
   /** shortest period of agents' heartbeats; the dispatcher stretches it when there are thousands */

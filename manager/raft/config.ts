@@ -11,12 +11,16 @@ import { NO_NODE, NODE_ID_LIMIT, type NodeId, type Storage } from './types.ts';
  */
 export type ReadOnlyMode = 'safe' | 'lease-based';
 
-export interface RaftConfig {
-  readonly id: NodeId;
+/** What may change while a node runs. */
+export interface RaftTiming {
   /** A follower campaigns after `electionTicks..2*electionTicks-1` ticks without a leader. */
   readonly electionTicks: number;
   /** `1 <= heartbeatTicks < electionTicks`. */
   readonly heartbeatTicks: number;
+}
+
+export interface RaftConfig extends RaftTiming {
+  readonly id: NodeId;
   readonly storage: Storage;
   /** Draws the election jitter. */
   readonly random: Random;
@@ -85,16 +89,21 @@ export function completeConfig(config: RaftConfig): CompleteRaftConfig {
   return complete;
 }
 
+/** A value out of range is a programmer's mistake. */
+export function checkTiming({ electionTicks, heartbeatTicks }: RaftTiming): void {
+  assert(heartbeatTicks >= 1, `raft heartbeatTicks: ${heartbeatTicks} is below 1`);
+  assert(
+    electionTicks > heartbeatTicks,
+    `raft electionTicks: ${electionTicks} is not above heartbeatTicks ${heartbeatTicks}`,
+  );
+}
+
 function check(c: CompleteRaftConfig): void {
   assert(
     Number.isInteger(c.id) && c.id > NO_NODE && c.id < NODE_ID_LIMIT,
     `raft id: ${c.id} is not an integer in 1..2^48-1`,
   );
-  assert(c.heartbeatTicks >= 1, `raft heartbeatTicks: ${c.heartbeatTicks} is below 1`);
-  assert(
-    c.electionTicks > c.heartbeatTicks,
-    `raft electionTicks: ${c.electionTicks} is not above heartbeatTicks ${c.heartbeatTicks}`,
-  );
+  checkTiming(c);
   assert(c.maxSizePerMessageBytes >= 0, 'raft maxSizePerMessageBytes is negative');
   assert(c.maxCommittedSizePerReadyBytes > 0, 'raft maxCommittedSizePerReadyBytes is not positive');
   assert(c.maxUncommittedBytes > 0, 'raft maxUncommittedBytes is not positive');

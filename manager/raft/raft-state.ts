@@ -4,7 +4,7 @@
  * are functions over it in files of their own; only they and `raft.ts` may touch the fields.
  */
 import { assert } from '../../common/base/assert.ts';
-import type { CompleteRaftConfig } from './config.ts';
+import { type CompleteRaftConfig, checkTiming, type RaftTiming } from './config.ts';
 import type { RaftEvent } from './events.ts';
 import { RaftLog } from './log.ts';
 import { ReadOnlyQueue } from './read-only.ts';
@@ -46,7 +46,7 @@ const ELECTION: ReadonlySet<MessageType> = new Set([
 const TERMLESS: ReadonlySet<MessageType> = new Set(['propose', 'read-index']);
 
 export class RaftState {
-  readonly config: CompleteRaftConfig;
+  config: CompleteRaftConfig;
   readonly id: NodeId;
   readonly log: RaftLog;
   /** Replaced by an empty one when a snapshot brings another membership. */
@@ -131,6 +131,13 @@ export class RaftState {
     this.uncommittedBytes = 0;
     this.readOnly = new ReadOnlyQueue();
     this.readsBeforeFirstCommit = [];
+  }
+
+  /** From now on; who waits for a leader waits as long as that says. */
+  setTiming({ electionTicks, heartbeatTicks }: RaftTiming): void {
+    checkTiming({ electionTicks, heartbeatTicks });
+    this.config = { ...this.config, electionTicks, heartbeatTicks };
+    this.drawElectionTimeout();
   }
 
   drawElectionTimeout(): void {

@@ -4,7 +4,7 @@
  */
 import { assert } from '../../common/base/assert.ts';
 import { asV2, confChange, encodeConfChange, entryTypeOf } from './conf-change.ts';
-import type { RaftConfig } from './config.ts';
+import type { RaftConfig, RaftTiming } from './config.ts';
 import { totalSizeBytes } from './entry-slices.ts';
 import { LocalMessageError, UnknownPeerError } from './errors.ts';
 import { applyMembershipChange } from './membership.ts';
@@ -249,6 +249,14 @@ export class RawNode {
   reportSnapshot(id: NodeId, outcome: 'delivered' | 'failed'): void {
     const reject = outcome === 'failed';
     step(this.#raft, message({ type: 'snapshot-status', from: id, reject }));
+  }
+
+  /**
+   * From now on. Members may differ for a while: one that waits for less than the leader lets pass between two heartbeats
+   * asks before it raises the term, and is told that there is a leader.
+   */
+  setTiming(timing: RaftTiming): void {
+    this.#raft.setTiming(timing);
   }
 
   /** Replaces the election timeout drawn by chance until the next draw (at each role change). */

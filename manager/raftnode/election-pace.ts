@@ -12,7 +12,7 @@ const DRAWN_MAX = 1;
 const APART_TICKS = 1;
 
 export interface ElectionPaceOptions {
-  readonly electionTicks: number;
+  readonly electionTicks: () => number;
   readonly random: Random;
   /** The place of this node among the voters, from 0. */
   readonly rank: () => number;
@@ -42,7 +42,8 @@ export class ElectionPace {
 
   /** What the core says now. */
   note(soft: SoftState, term: number): void {
-    const { electionTicks, random, rank, setTimeoutTicks } = this.#options;
+    const { random, rank, setTimeoutTicks } = this.#options;
+    const electionTicks = this.#options.electionTicks();
     const half = Math.ceil(electionTicks / 2);
     const { role, leader } = soft;
     const stands = role === 'candidate' || role === 'pre-candidate';

@@ -14,7 +14,7 @@ import type { NodeLife } from './node-life.ts';
 
 export interface LeaderDutiesOptions {
   readonly raftId: number;
-  readonly electionTicks: number;
+  readonly electionTicks: () => number;
   readonly raw: RawNode;
   readonly life: NodeLife;
   readonly view: MemberView;
@@ -44,7 +44,7 @@ export class LeaderDuties {
       const promotion = changes.promote(() => raw.status(), signal);
       if (promotion !== null) this.#inBackground(promotion, 'promotion of a manager failed');
     }
-    if (this.#ticks % electionTicks !== 0) return;
+    if (this.#ticks % electionTicks() !== 0) return;
     // A member that came back under another address is found by its id.
     for (const record of view.moved()) {
       const update = changes.update(record, signal);
@@ -81,7 +81,7 @@ export class LeaderDuties {
     }
     raw.transferLeader(to);
     wake();
-    const deadline = this.#ticks + electionTicks + 1;
+    const deadline = this.#ticks + electionTicks() + 1;
     const isDone = (): boolean => ![NO_NODE, raftId].includes(leadership.soft.leader);
     while (!isDone() && life.isActive) {
       signal?.throwIfAborted();

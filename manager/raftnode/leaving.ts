@@ -9,7 +9,7 @@ import type { MemberView } from './member-view.ts';
 import type { NodeLife } from './node-life.ts';
 
 export interface LeavingOptions {
-  readonly electionTicks: number;
+  readonly electionTicks: () => number;
   readonly life: NodeLife;
   readonly view: MemberView;
   readonly leadership: Leadership;
@@ -29,7 +29,7 @@ export class Leaving {
 
   constructor(options: LeavingOptions) {
     this.#options = options;
-    this.#departure = new Departure({ patienceTicks: 5 * options.electionTicks });
+    this.#departure = new Departure({ patienceTicks: 5 * options.electionTicks() });
   }
 
   tick(): void {
@@ -58,7 +58,8 @@ export class Leaving {
    * they were removed.
    */
   #ask(): void {
-    const { life, view, leadership, electionTicks, greet } = this.#options;
+    const { life, view, leadership, greet } = this.#options;
+    const electionTicks = this.#options.electionTicks();
     const isLeaving = life.state === 'leaving' || this.#departure.isTold;
     const periodTicks = isLeaving ? Math.ceil(electionTicks / 2) : 2 * electionTicks;
     if (this.#ticks % periodTicks !== 0) return;

@@ -19,7 +19,7 @@ export interface MemberViewOptions {
   readonly membership: Membership;
   readonly confState: ConfState;
   /** A member that was silent for longer counts as unreachable. */
-  readonly silenceTicksMax: number;
+  readonly silenceTicksMax: () => number;
 }
 
 export class MemberView {
@@ -138,7 +138,7 @@ export class MemberView {
   isReachable(raftId: number): boolean {
     if (raftId === this.#options.self.raftId) return true;
     const heard = this.#lastHeard.get(raftId);
-    return heard !== undefined && this.#ticks - heard <= this.#options.silenceTicksMax;
+    return heard !== undefined && this.#ticks - heard <= this.#options.silenceTicksMax();
   }
 
   /** Whom to send to, and where. */

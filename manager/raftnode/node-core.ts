@@ -1,17 +1,27 @@
 /** The core with the parameters that the product gives it. */
+import type { RaftTiming } from '../raft/config.ts';
 import { RawNode } from '../raft/raw-node.ts';
 import type { LogImage } from './log-image.ts';
 import { DEFAULTS, type RaftNodeOptions } from './node-options.ts';
 
+/** Until the cluster says otherwise. */
+export function timingOf({ electionTicks }: Pick<RaftNodeOptions, 'electionTicks'>): RaftTiming {
+  return { electionTicks: electionTicks ?? DEFAULTS.electionTicks, heartbeatTicks: 1 };
+}
+
 /** @param applied index that the state machine is at */
-export function createCore(node: RaftNodeOptions, image: LogImage, applied: number): RawNode {
-  const { raftId, random, onEvent, electionTicks = DEFAULTS.electionTicks, flow } = node;
+export function createCore(
+  node: RaftNodeOptions,
+  image: LogImage,
+  applied: number,
+  timing: RaftTiming,
+): RawNode {
+  const { raftId, random, onEvent, flow } = node;
   return new RawNode({
     ...DEFAULTS.flow,
     ...flow,
     id: raftId,
-    electionTicks,
-    heartbeatTicks: 1,
+    ...timing,
     storage: image,
     random,
     applied,

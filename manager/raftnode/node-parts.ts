@@ -8,6 +8,7 @@
 import type { Timer } from '../../common/base/clock.ts';
 import { TaskSet } from '../../common/base/lifecycle.ts';
 import { decodeConfChange } from '../raft/conf-change.ts';
+import type { RaftTiming } from '../raft/config.ts';
 import type { RawNode } from '../raft/raw-node.ts';
 import { type Entry, NO_NODE, type Snapshot, type SoftState } from '../raft/types.ts';
 import { AppendLoop } from './append-loop.ts';
@@ -23,7 +24,7 @@ import { Leaving } from './leaving.ts';
 import { LogImage } from './log-image.ts';
 import { MemberChanges } from './member-changes.ts';
 import { MemberView } from './member-view.ts';
-import { createCore } from './node-core.ts';
+import { createCore, timingOf } from './node-core.ts';
 import { NodeLife } from './node-life.ts';
 import { DEFAULTS, type RaftNodeOptions } from './node-options.ts';
 import { NodeSnapshots } from './node-snapshots.ts';
@@ -36,7 +37,8 @@ import { SnapshotPolicy } from './snapshot-policy.ts';
 
 export class NodeParts {
   readonly #options: RaftNodeOptions;
-  readonly #electionTicks: number;
+  /** as the cluster says */
+  #timing: RaftTiming;
   readonly durable: DurableState;
   readonly #image: LogImage;
   readonly raw: RawNode;
@@ -62,7 +64,7 @@ export class NodeParts {
 
   constructor(options: RaftNodeOptions, { durable, recovered }: StartState) {
     this.#options = options;
-    this.#electionTicks = options.electionTicks ?? DEFAULTS.electionTicks;
+    this.#timing = timingOf(options);
     this.durable = durable;
     this.policy = new SnapshotPolicy(options);
     const { onFailure } = options;
@@ -70,12 +72,12 @@ export class NodeParts {
     this.tasks = new TaskSet((err) => this.life.fail(err));
     this.#image = new LogImage(recovered);
     const applied = recovered.snapshot?.index ?? 0;
-    this.raw = createCore(options, this.#image, applied);
+    this.raw = createCore(options, this.#image, applied, this.#timing);
     this.view = new MemberView({
       self: { raftId: options.raftId, address: options.address },
       membership: recovered.membership,
       confState: this.#image.initialState().confState,
-      silenceTicksMax: this.#electionTicks,
+      silenceTicksMax: () => this.#timing.electionTicks,
     });
     this.appends = this.#createAppends(recovered);
     this.applies = this.#createApplies(applied);
@@ -86,7 +88,7 @@ export class NodeParts {
     this.changes = this.#createChanges();
     this.duties = this.#createDuties();
     this.#pace = new ElectionPace({
-      electionTicks: this.#electionTicks,
+      electionTicks: () => this.#timing.electionTicks,
       random: options.random,
       rank: () => this.view.rank,
       setTimeoutTicks: (ticks) => this.raw.overrideElectionTimeout(ticks),
@@ -178,7 +180,7 @@ export class NodeParts {
       ...{ raw: this.raw, life: this.life, leadership: this.leadership },
       clock: this.#options.clock,
       appliedIndex: () => this.applies.appliedIndex,
-      orphanTicks: this.#electionTicks,
+      orphanTicks: () => this.#timing.electionTicks,
       wake: () => this.driver.wake(),
       notLeader: (action) => this.notLeader(action),
     });
@@ -187,7 +189,7 @@ export class NodeParts {
   #createBarriers(): ReadBarriers {
     return new ReadBarriers({
       nonce: this.#options.random.bytes(8),
-      limitTicks: 2 * this.#electionTicks,
+      limitTicks: () => 2 * this.#timing.electionTicks,
       issue: (context) => {
         this.raw.readIndex(context);
         this.driver.wake();
@@ -206,7 +208,8 @@ export class NodeParts {
   #createDuties(): LeaderDuties {
     const { raftId, log } = this.#options;
     return new LeaderDuties({
-      ...{ raftId, log, electionTicks: this.#electionTicks, raw: this.raw, life: this.life },
+      ...{ raftId, log, raw: this.raw, life: this.life },
+      electionTicks: () => this.#timing.electionTicks,
       ...{ view: this.view, leadership: this.leadership, changes: this.changes },
       tasks: this.tasks,
       wake: () => this.driver.wake(),
@@ -219,7 +222,7 @@ export class NodeParts {
     return new KeyRotation({
       ...{ save, random, log, durable: this.durable, appends: this.appends },
       keys: { dek, olderDeks },
-      retryTicks: 5 * this.#electionTicks,
+      retryTicks: 5 * this.#timing.electionTicks,
       replaceFiles: (index) => this.snapshots.replaceIfCovering(index),
       run: (work) => this.tasks.run(work),
     });
@@ -228,12 +231,17 @@ export class NodeParts {
   #createLeaving(): Leaving {
     const { log, transport, onRemoved } = this.#options;
     return new Leaving({
-      ...{ log, electionTicks: this.#electionTicks, life: this.life },
+      ...{ log, life: this.life, electionTicks: () => this.#timing.electionTicks },
       ...{ view: this.view, leadership: this.leadership },
       greet: () => transport.greet(),
       left: () => this.barriers.rejectAll(() => this.life.refusal('read')),
       removed: () => onRemoved?.(),
     });
+  }
+
+  setTiming(timing: RaftTiming): void {
+    this.#timing = timing;
+    this.raw.setTiming(timing);
   }
 
   /** For the transport. */

@@ -40,7 +40,7 @@ export interface ProposalQueueOptions {
   readonly leadership: Leadership;
   readonly appliedIndex: () => number;
   /** How long the callers of a leader that lost its office wait for what was committed. */
-  readonly orphanTicks: number;
+  readonly orphanTicks: () => number;
   /** The core has something to do. */
   readonly wake: () => void;
   readonly notLeader: (action: string) => ProposalError;
@@ -128,7 +128,7 @@ export class ProposalQueue {
     const words = 'propose: leadership was lost before the outcome was known';
     const unknown = (): ProposalError => new ProposalError('unavailable', words, true);
     this.waiters.rejectAbove(raw.basicStatus().commit, unknown);
-    this.#orphansUntilTick = this.#ticks + orphanTicks;
+    this.#orphansUntilTick = this.#ticks + orphanTicks();
     this.#roundEnd = 0;
   }
 

@@ -2,6 +2,7 @@
  * A member of the consensus group: its life and its promises to callers. Knows what is committed, never what
  * it means. What it is made of: `NodeParts`.
  */
+import type { RaftTiming } from '../raft/config.ts';
 import { NO_NODE } from '../raft/types.ts';
 import type { LeadershipListener } from './leadership.ts';
 import type { MemberRecord, RaftMember } from './membership.ts';
@@ -179,6 +180,11 @@ export class RaftNode {
   /** From the next snapshot on, on this node; members may differ for a while. */
   setSnapshotSettings(settings: SnapshotSettings): void {
     this.#parts.policy.change(settings);
+  }
+
+  /** At once, on this node; members may differ for a while. */
+  setTiming(timing: RaftTiming): void {
+    this.#parts.setTiming(timing);
   }
 
   async #stop(): Promise<void> {

@@ -26,7 +26,7 @@ export interface ReadBarrierOptions {
   /** Makes the requests of this life of the node unlike all others: 8 bytes. */
   readonly nonce: Uint8Array;
   /** Longest wait for a confirmation. */
-  readonly limitTicks: number;
+  readonly limitTicks: () => number;
   /** Hands a request to the core; the answer may never come. */
   readonly issue: (context: Uint8Array) => void;
   readonly appliedIndex: () => number;
@@ -57,7 +57,7 @@ export class ReadBarriers {
         reject(signal?.reason);
       };
       const waiter: Waiter = {
-        deadlineTick: this.#tick + this.#options.limitTicks,
+        deadlineTick: this.#tick + this.#options.limitTicks(),
         resolve,
         reject,
         release: () => signal?.removeEventListener('abort', onAbort),
@@ -71,7 +71,7 @@ export class ReadBarriers {
   /** One unit of time. */
   tick(): void {
     this.#tick++;
-    const { limitTicks } = this.#options;
+    const limitTicks = this.#options.limitTicks();
     for (const waiters of [this.#next, this.#flying?.waiters ?? new Set<Waiter>()]) {
       for (const waiter of waiters) {
         if (waiter.deadlineTick > this.#tick) continue;

@@ -596,6 +596,11 @@ describe('the cluster', () => {
       'invalid-argument',
       'election tick',
     ],
+    [
+      { raft: { ...DEFAULT_CLUSTER_SPEC.raft, electionTicks: 601 } },
+      'invalid-argument',
+      'raft election tick 601 exceeds 600',
+    ],
   ])('refuses %j', async (change, code, message) => {
     const { meta } = await it.api.getCluster();
     const updating = it.api.updateCluster(meta.version, { ...DEFAULT_CLUSTER_SPEC, ...change });

@@ -43,11 +43,4 @@ describe('what is not done yet is refused by name', () => {
     const spec = { ...DEFAULT_CLUSTER_SPEC, taskLogDriver: logDriver };
     expect(() => checkClusterSpec(spec)).toThrow(message);
   });
-
-  test('raft settings that nothing reads', () => {
-    const raft = { ...DEFAULT_CLUSTER_SPEC.raft, electionTicks: 20 };
-    expect(() => checkClusterSpec({ ...DEFAULT_CLUSTER_SPEC, raft })).toThrow(
-      'raft setting electionTicks: values other than 10 are not done yet',
-    );
-  });
 });

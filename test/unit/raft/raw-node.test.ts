@@ -406,6 +406,40 @@ describe('raft node', () => {
     expect(() => raw.ready()).toThrow('not advanced');
   });
 
+  test('keeps to another timing from the moment that it is told', () => {
+    const follower = start([1, 2, 3]);
+    follower.raw.setTiming({ electionTicks: 40, heartbeatTicks: 4 });
+    let waited = 0;
+    while (follower.raw.basicStatus().role === 'follower') {
+      follower.raw.tick();
+      waited++;
+    }
+    expect(waited).toBeGreaterThanOrEqual(40);
+    expect(waited).toBeLessThan(80);
+    for (const timing of [
+      { electionTicks: 4, heartbeatTicks: 4 },
+      { electionTicks: 4, heartbeatTicks: 0 },
+    ]) {
+      expect(() => follower.raw.setTiming(timing)).toThrow(/^raft /);
+    }
+  });
+
+  test('a leader sends heartbeats as often as it is told', () => {
+    const node = start([1, 2]);
+    node.raw.campaign();
+    drainAll(node);
+    node.raw.step(message({ type: 'vote-response', from: 2, to: 1, term: 1 }));
+    drainAll(node);
+    node.raw.setTiming({ electionTicks: 40, heartbeatTicks: 4 });
+    const beats: number[] = [];
+    for (let tick = 1; tick <= 12; tick++) {
+      node.raw.tick();
+      const sent = drainAll(node).flatMap(({ messages }) => messages);
+      if (sent.some(({ type }) => type === 'heartbeat')) beats.push(tick);
+    }
+    expect(beats).toEqual([4, 8, 12]);
+  });
+
   test.each<[string, Partial<RaftConfig>]>([
     ['id 0', { id: 0 }],
     ['id past 48 bits', { id: 2 ** 48 }],

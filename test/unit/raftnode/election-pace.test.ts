@@ -12,7 +12,7 @@ const FOLLOWER = { leader: 7, role: 'follower' } as const;
 function pace(rank = 0) {
   const drawn: number[] = [];
   const it = new ElectionPace({
-    electionTicks: TICKS,
+    electionTicks: () => TICKS,
     random: new SeededRandom(1),
     rank: () => rank,
     setTimeoutTicks: (ticks) => drawn.push(ticks),

@@ -19,7 +19,12 @@ function statusWith(match: number, state: ProgressStatus['state']): Status {
 function leader(): { changes: MemberChanges; proposed: ConfChange[]; finish: () => void } {
   const self = { raftId: 1, address: '10.0.0.1:2377' };
   const membership = Membership.EMPTY.withMember({ ...self, nodeId: 'node-1' }).withMember(LEARNER);
-  const view = new MemberView({ self, membership, confState: CONF_STATE, silenceTicksMax: 10 });
+  const view = new MemberView({
+    self,
+    membership,
+    confState: CONF_STATE,
+    silenceTicksMax: () => 10,
+  });
   view.hear(LEARNER);
   const proposed: ConfChange[] = [];
   let finish = (): void => {};

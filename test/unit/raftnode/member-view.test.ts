@@ -10,7 +10,7 @@ test('a member is the node of its record; one that is not recorded yet may be an
     self,
     membership: Membership.EMPTY.withMember({ ...member, nodeId: 'node-2' }),
     confState: EMPTY_CONF_STATE,
-    silenceTicksMax: 10,
+    silenceTicksMax: () => 10,
   });
   view.identify(member, 'node-2');
   view.identify({ ...member, raftId: 3 }, 'node-3');

@@ -206,6 +206,25 @@ describe('raft cluster', () => {
     },
   );
 
+  test('keeps to another timing, from the moment that each member is told', async () => {
+    const sim = new SimRaft(36);
+    const [a, b, c] = await sim.cluster(3);
+    const slow = { electionTicks: 50, heartbeatTicks: 20 };
+    const { term } = a!.node!.status();
+    a!.node!.setTiming(slow);
+    await sim.advance(ELECTION_MS / 4); // one is told after the other
+    for (const other of [b, c]) other!.node!.setTiming(slow);
+    await sim.advance(20 * ELECTION_MS); // with a heartbeat each two former election timeouts
+    expect(a!.node!.status()).toMatchObject({ role: 'leader', term });
+    for (const other of [b, c]) expect(other!.node!.leader()?.raftId).toBe(1);
+    await sim.propose(a!, 'before');
+    sim.crash(1); // its host: nobody hears that its streams are closed
+    await sim.advance(2 * ELECTION_MS);
+    expect(sim.leader()).toBeNull();
+    await sim.propose(await sim.elected(13 * ELECTION_MS), 'after');
+    noFailures(sim);
+  });
+
   test('streams that break while their leader lives cost neither the term nor the office', async () => {
     const sim = new SimRaft(32);
     const [a, b] = await sim.cluster(3);

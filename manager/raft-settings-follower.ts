@@ -1,19 +1,20 @@
-/** Has this manager's Raft node take and keep snapshots as the cluster says, on every manager. Writes no objects. */
+/** Has this manager's Raft node do as the cluster says: snapshots, elections, heartbeats. On every manager; writes no objects. */
 import { type ClusterSpec, DEFAULT_CLUSTER_SPEC } from '../common/model/cluster.ts';
+import type { RaftNode } from './raftnode/raft-node.ts';
 import type { SnapshotSettings } from './raftnode/snapshot-policy.ts';
 import { Follower, type FollowerOptions } from './store/follower.ts';
 
-export interface SnapshotFollowerOptions extends FollowerOptions {
-  readonly apply: (settings: SnapshotSettings) => void;
+export interface RaftSettingsFollowerOptions extends FollowerOptions {
+  readonly raft: Pick<RaftNode, 'setSnapshotSettings' | 'setTiming'>;
 }
 
-export class SnapshotFollower {
-  readonly #options: SnapshotFollowerOptions;
+export class RaftSettingsFollower {
+  readonly #options: RaftSettingsFollowerOptions;
   readonly #follower: Follower;
   /** as it was applied last */
-  #raft: ClusterSpec['raft'] | null = null;
+  #applied: ClusterSpec['raft'] | null = null;
 
-  constructor(options: SnapshotFollowerOptions) {
+  constructor(options: RaftSettingsFollowerOptions) {
     this.#options = options;
     this.#follower = new Follower(options, {
       resync: async () => this.#follow(),
@@ -31,10 +32,17 @@ export class SnapshotFollower {
   }
 
   #follow(): void {
-    const cluster = this.#options.store.view((view) => view.list('cluster')[0]);
-    if (!cluster || cluster.spec.raft === this.#raft) return;
-    this.#raft = cluster.spec.raft;
-    this.#options.apply(snapshotSettings(cluster.spec.raft));
+    const { store, raft } = this.#options;
+    const wanted = store.view((view) => view.list('cluster')[0])?.spec.raft;
+    if (!wanted || wanted === this.#applied) return;
+    const { electionTicks, heartbeatTicks } = wanted;
+    raft.setSnapshotSettings(snapshotSettings(wanted));
+    // Each time a timeout is drawn anew: only where it is another one.
+    const before = this.#applied ?? DEFAULT_CLUSTER_SPEC.raft;
+    this.#applied = wanted;
+    const isSame =
+      before.electionTicks === electionTicks && before.heartbeatTicks === heartbeatTicks;
+    if (!isSame) raft.setTiming({ electionTicks, heartbeatTicks });
   }
 }
 
