@@ -2,12 +2,9 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { NodeId } from '../../../common/model/ids.ts';
 import type { ContainerAttachment } from '../../../common/model/node.ts';
 import { findAttachable, setAttachments } from '../../../common/rpc/attachment-methods.ts';
-import type { CallContext } from '../../../common/rpc/call-runner.ts';
-import { LeaderCaller } from '../../../common/rpc/leader.ts';
 import type { UnaryMethod } from '../../../common/rpc/method.ts';
-import { anonymousPeer } from '../../../common/rpc/peer.ts';
-import { Attachments } from '../../../manager/controlapi/attachments.ts';
 import { removeNetwork } from '../../../manager/controlapi/networks.ts';
+import { type AttachmentCall, attachmentCalls } from '../../support/attachment-calls.ts';
 import {
   aContainerAttachment,
   aNetwork,
@@ -18,45 +15,23 @@ import {
 import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
-type Handler = (request: unknown, context: CallContext) => Promise<unknown>;
-
 const nodeId = idOf<NodeId>('node');
 
 describe('attachments of containers outside of services', () => {
   let t: TestStore;
-  let handlers: Map<string, Handler>;
+  let ask: AttachmentCall;
 
   beforeEach(async () => {
     t = makeStore();
     await t.create('node', aNode({ id: nodeId }));
-    handlers = new Map();
-    const leader = new LeaderCaller({
-      clock: t.clock,
-      self: () => anonymousPeer(''),
-      locator: { isLeader: () => true, leaderAddress: () => null, onChange: () => () => {} },
-      pool: {
-        client: () => {
-          throw new Error('the leader calls nobody');
-        },
-      },
-    });
-    new Attachments({ store: t.store, leader, clock: t.clock }).register({
-      handleUnary: (method: { path: string }, handler: unknown) => {
-        handlers.set(method.path, handler as Handler);
-        return () => {};
-      },
-    } as never);
+    ask = attachmentCalls(t);
   });
 
   const call = <Req, Res>(
-    { path }: UnaryMethod<Req, Res>,
+    method: UnaryMethod<Req, Res>,
     request: Req,
     by: NodeId | null = nodeId,
-  ): Promise<Res> => {
-    const peer = { ...anonymousPeer('192.0.2.1'), nodeId: by };
-    const context = { peer, forwarded: false, signal: new AbortController().signal };
-    return handlers.get(path)!(request, context as never) as Promise<Res>;
-  };
+  ): Promise<Res> => ask(method, request, by);
   const network = async (name: string, attachable: boolean) => {
     const spec = aNetworkSpec({ name, attachable });
     const [made] = await t.create('network', aNetwork({ spec, vxlanId: 4096 }));

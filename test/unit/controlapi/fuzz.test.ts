@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
+import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../../common/model/cluster.ts';
 import { OBJECT_KINDS } from '../../../common/model/object-kinds.ts';
 import { createRoot } from '../../../common/pki/issue.ts';
+import { findAttachable, setAttachments } from '../../../common/rpc/attachment-methods.ts';
 import { decodeObject, encodeObject } from '../../../common/wire/object.ts';
 import {
   clusterSpecFromJson,
@@ -15,17 +17,22 @@ import { nodeSpecFromJson } from '../../../daemon/engineapi/json/node.ts';
 import { JsonReader } from '../../../daemon/engineapi/json/reader.ts';
 import { configSpecFromJson, secretSpecFromJson } from '../../../daemon/engineapi/json/secret.ts';
 import { serviceSpecFromJson } from '../../../daemon/engineapi/json/service.ts';
+import { Allocator } from '../../../manager/allocator/allocator.ts';
 import { ControlApi } from '../../../manager/controlapi/control-api.ts';
 import { objectArbitraries } from '../../support/arbitraries.ts';
+import { attachmentCalls } from '../../support/attachment-calls.ts';
 import {
   aCluster,
   aConfigSpec,
+  aContainerAttachment,
+  aNetwork,
   aNetworkSpec,
   aNode,
   aNodeSpec,
   aSecretSpec,
   aServiceSpec,
   aTask,
+  idOf,
 } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
 import { A_ROOT_PEM } from '../../support/root-certificate.ts';
@@ -289,6 +296,85 @@ test('whatever is asked of the control API, it answers, or refuses with one of i
   expect(seen).toContain('answer');
   expect(seen.size).toBeGreaterThan(5);
 }, 60_000);
+
+/** What a node that is ours says; one that somebody else has made may say anything. */
+const nodesWords = fc.array(
+  fc.record({
+    by: fc.constantFrom('node', 'node', 'other', 'stranger'),
+    attachments: fc.array(
+      fc.record({
+        networkId: fc.constantFrom('open', 'open', 'closed', 'ingress', 'gone', 'waits'),
+        containerId: fc.constantFrom('aa'.repeat(32), 'bb'.repeat(32), 'cc'.repeat(32), 'web'),
+        wanted: fc.oneof(words, fc.constantFrom('', '10.9.0.5', '10.9.0.5/24', '10.8.0.1', '::1')),
+        words,
+      }),
+      { maxLength: 3 },
+    ),
+    sequence: fc.integer({ min: -1, max: 12 }),
+    ref: words,
+  }),
+  { minLength: 1, maxLength: 10 },
+);
+
+test('whatever nodes say of their containers, each is in networks that are open to it, at an address of its own', async () => {
+  await fc.assert(
+    fc.asyncProperty(nodesWords, async (history) => {
+      const t = makeStore();
+      const { store, clock, random } = t;
+      await t.create('cluster', aCluster());
+      const subnets = [{ subnet: '10.9.0.0/29', gateway: '', range: '', reserved: {} }];
+      const ipam = { driver: 'default', options: {}, configs: subnets };
+      for (const [id, spec] of Object.entries({
+        open: { attachable: true, ipam },
+        closed: { attachable: false },
+        ingress: { ingress: true },
+        waits: { attachable: true, ipam: { ...ipam, configs: [{ ...subnets[0]!, subnet: 'x' }] } },
+      })) {
+        await t.create('network', aNetwork({ id: idOf(id), spec: aNetworkSpec(spec) }));
+      }
+      await t.create('node', aNode({ id: idOf('node') }), aNode({ id: idOf('other') }));
+      const onFailure = (err: unknown): void => expect.unreachable(String(err));
+      const allocator = new Allocator({ store, clock, random, log: silentLogger, onFailure });
+      await allocator.start();
+      const call = attachmentCalls(t);
+      for (const { by, attachments, sequence, ref } of history) {
+        const said = attachments.map(({ networkId, containerId, wanted, words: name }) => ({
+          ...aContainerAttachment({ networkId: idOf(networkId), containerId, wanted }),
+          ...{ containerName: name, hostname: name, aliases: [name], address: wanted },
+        }));
+        const asked = [
+          call(setAttachments, { attachments: said, sequence }, idOf(by)),
+          call(findAttachable, { ref }, idOf(by)),
+        ];
+        const refusals = asked.map((answer) =>
+          answer.then(
+            () => null,
+            (err: unknown) => err,
+          ),
+        );
+        await clock.advance(10_000); // as long as a call waits for the allocator at most
+        for (const err of await Promise.all(refusals)) {
+          if (err === null) continue;
+          if (!(err instanceof SkepError)) throw err;
+          expect([...CODES, 'conflict', 'deadline-exceeded', 'unavailable']).toContain(err.code);
+        }
+      }
+      await allocator.stop();
+      const places = store.view((view) =>
+        view
+          .list('node')
+          .flatMap(({ containerAttachments, attachments }) => [
+            ...containerAttachments.filter(({ address }) => address !== ''),
+            ...attachments.filter(({ networkId }) => networkId === 'open'),
+          ]),
+      );
+      expect(new Set(places.map(({ networkId }) => networkId)).size).toBeLessThanOrEqual(1);
+      for (const { networkId } of places) expect(networkId).toBe(idOf('open'));
+      expect(new Set(places.map(({ address }) => address)).size).toBe(places.length);
+    }),
+    { numRuns: 100 },
+  );
+});
 
 const leaf = fc.oneof(
   words,

@@ -382,6 +382,37 @@ describe('a new service', () => {
     ).rejects.toThrow("have a conflicting target: 'x'");
   });
 
+  test('may have an address in a network, if one task has it and the network a subnet', async () => {
+    const configs = [{ subnet: '10.9.0.0/24', gateway: '10.9.0.1', range: '', reserved: {} }];
+    const ipam = { driver: 'default', options: {}, configs };
+    await it.create(
+      'network',
+      aNetwork({ spec: aNetworkSpec({ name: 'back', ipam }) }),
+      aNetwork({ spec: aNetworkSpec({ name: 'plain' }) }),
+    );
+    const addressed = (address: string, target = 'back', more: Partial<ServiceSpec> = {}) => ({
+      ...withTask({ networks: [aNetworkTarget({ target, addresses: [address] })] }),
+      mode: { kind: 'replicated', replicas: 1 } as const,
+      ...more,
+    });
+    const { id, meta, spec } = await it.api.createService(addressed('10.9.0.7'));
+    expect(spec.task.networks[0]!.addresses).toEqual(['10.9.0.7']);
+    const refused = async (wanted: ServiceSpec, message: string): Promise<void> => {
+      await expect(it.api.createService(wanted)).rejects.toMatchObject({
+        code: 'invalid-argument',
+        message: expect.stringContaining(message) as string,
+      });
+    };
+    await refused(addressed('10.9.0.1'), 'network back: address 10.9.0.1 is its gateway');
+    await refused(addressed('10.8.0.1'), 'is not in its subnet 10.9.0.0/24');
+    await refused(addressed('10.0.1.7', 'plain'), 'needs a subnet that was chosen');
+    await refused(addressed('10.9.0.7', 'back', { mode: { kind: 'global' } }), 'of another mode');
+    const order = { ...DEFAULT_UPDATE_CONFIG, order: 'start-first' as const };
+    await refused(addressed('10.9.0.7', 'back', { update: order }), 'must be stop-first');
+    const scaled = { ...spec, mode: { kind: 'replicated' as const, replicas: 2 } };
+    await expect(it.api.updateService(id, meta.version, scaled)).rejects.toThrow('has 2');
+  });
+
   test('cannot join the ingress network or one that is not there', async () => {
     await it.create(
       'network',
