@@ -305,12 +305,19 @@ const nodesWords = fc.array(
       fc.record({
         networkId: fc.constantFrom('open', 'open', 'closed', 'ingress', 'gone', 'waits'),
         containerId: fc.constantFrom('aa'.repeat(32), 'bb'.repeat(32), 'cc'.repeat(32), 'web'),
-        wanted: fc.oneof(words, fc.constantFrom('', '10.9.0.5', '10.9.0.5/24', '10.8.0.1', '::1')),
+        wanted: fc.oneof(
+          { weight: 1, arbitrary: words },
+          { weight: 4, arbitrary: fc.constantFrom('', '10.9.0.5', '10.9.0.5/29', '10.8.0.1') },
+        ),
         words,
       }),
       { maxLength: 3 },
     ),
-    sequence: fc.integer({ min: -1, max: 12 }),
+    /** null = the next */
+    sequence: fc.oneof(
+      { weight: 4, arbitrary: fc.constant(null) },
+      { weight: 1, arbitrary: fc.integer({ min: -1, max: 12 }) },
+    ),
     ref: words,
   }),
   { minLength: 1, maxLength: 10 },
@@ -337,7 +344,8 @@ test('whatever nodes say of their containers, each is in networks that are open 
       const allocator = new Allocator({ store, clock, random, log: silentLogger, onFailure });
       await allocator.start();
       const call = attachmentCalls(t);
-      for (const { by, attachments, sequence, ref } of history) {
+      for (const [at, { by, attachments, ref, ...word }] of history.entries()) {
+        const sequence = word.sequence ?? 20 + at;
         const said = attachments.map(({ networkId, containerId, wanted, words: name }) => ({
           ...aContainerAttachment({ networkId: idOf(networkId), containerId, wanted }),
           ...{ containerName: name, hostname: name, aliases: [name], address: wanted },
