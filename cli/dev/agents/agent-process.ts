@@ -45,6 +45,7 @@ function report(): void {
     joined: agents.length,
     connected: sum(({ connected }) => Number(connected)),
     sessions: sum(({ sessions }) => sessions),
+    differences: sum(({ differences }) => differences),
     runningTasks: sum(({ runningTasks }) => runningTasks),
     heartbeatsMs: answered,
     refusal: agents.find(({ refusal }) => refusal !== '')?.refusal ?? '',

@@ -161,7 +161,7 @@ async function watch(
 
 /** @param heartbeatsMs of the last stretch */
 export function statusLine(
-  { joined, connected, sessions, runningTasks }: FleetStatus,
+  { joined, connected, sessions, differences, runningTasks }: FleetStatus,
   count: number,
   heartbeatsMs: readonly number[],
 ): string {
@@ -169,6 +169,7 @@ export function statusLine(
   if (joined < count) parts.push(`${joined} have a certificate`);
   const lost = sessions - joined;
   if (lost > 0) parts.push(`${lost} sessions were begun again`);
+  if (differences > 0) parts.push(`${differences} assignment sets lacked something`);
   if (heartbeatsMs.length > 0) {
     const sorted = [...heartbeatsMs].sort((a, b) => a - b);
     const at = (p: number): string => `${sorted[Math.ceil(p * sorted.length) - 1]!.toFixed(1)} ms`;

@@ -96,6 +96,10 @@ export class FakeAgent {
     return this.#agent.sessions;
   }
 
+  get differences(): number {
+    return this.#agent.differences;
+  }
+
   get refusal(): string {
     return this.#agent.refusal;
   }

@@ -28,6 +28,7 @@ const NOTHING: FleetStatus = {
   joined: 0,
   connected: 0,
   sessions: 0,
+  differences: 0,
   runningTasks: 0,
   refusal: '',
 };
@@ -167,6 +168,7 @@ function added(a: FleetStatus, b: FleetStatus): FleetStatus {
     joined: a.joined + b.joined,
     connected: a.connected + b.connected,
     sessions: a.sessions + b.sessions,
+    differences: a.differences + b.differences,
     runningTasks: a.runningTasks + b.runningTasks,
     refusal: a.refusal || b.refusal,
   };

@@ -24,6 +24,8 @@ export interface Report {
   readonly connected: number;
   /** sessions since the beginning: those beyond `joined` replaced one that was lost */
   readonly sessions: number;
+  /** assignment sets whose checksum was not the manager's */
+  readonly differences: number;
   readonly runningTasks: number;
   /** since the report before: how long each answer to a heartbeat took, ms */
   readonly heartbeatsMs: readonly number[];

@@ -16,7 +16,9 @@ describe('a fleet of fake agents', () => {
     );
   });
 
-  const all: FleetStatus = { joined: 8, connected: 8, sessions: 8, runningTasks: 20, refusal: '' };
+  const all: FleetStatus = {
+    ...{ joined: 8, connected: 8, sessions: 8, differences: 0, runningTasks: 20, refusal: '' },
+  };
   test.each<[string, Partial<FleetStatus>, readonly number[], string]>([
     ['all is well', {}, [], '8 of 8 connected, 20 tasks run'],
     [
@@ -30,6 +32,12 @@ describe('a fleet of fake agents', () => {
       { connected: 6, sessions: 11 },
       [],
       '6 of 8 connected, 20 tasks run, 3 sessions were begun again',
+    ],
+    [
+      'assignments came with less than their checksum said',
+      { differences: 2 },
+      [],
+      '8 of 8 connected, 20 tasks run, 2 assignment sets lacked something',
     ],
     [
       'heartbeats were answered',
