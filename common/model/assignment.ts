@@ -64,6 +64,16 @@ export interface AssignedServiceEntry {
   readonly clientAffinity: boolean;
   /** its share of the answers for a name that several services have; null = not told */
   readonly weight: number | null;
+  /** published on the tasks' hosts, for SRV records */
+  readonly hostPorts: readonly HostModePort[];
+}
+
+/** A port that is published past the routing mesh: each task's on its own host. */
+export interface HostModePort {
+  readonly protocol: Protocol;
+  /** as in the spec; '' = none */
+  readonly name: string;
+  readonly targetPort: number;
 }
 
 /** A port published through the routing mesh. Key: as of `publishedKey`. */

@@ -23,6 +23,7 @@ import {
   enumTable,
   int64,
   intFromProto,
+  listFromProto,
   optionalText,
   text,
   textList,
@@ -159,6 +160,11 @@ function serviceEntryToProto(entry: AssignedServiceEntry): skep.AssignedServiceE
     virtualIp: optionalText(entry.virtualIp),
     clientAffinity: entry.clientAffinity,
     ...(entry.weight !== null && { weight: uint32(entry.weight, 'serviceEntry.weight') }),
+    hostPorts: entry.hostPorts.map(({ protocol, name, targetPort }) => ({
+      protocol: protocolTable.toProto(protocol),
+      name: text(name),
+      targetPort: uint32(targetPort, 'serviceEntry.hostPorts.targetPort'),
+    })),
   };
 }
 
@@ -172,6 +178,11 @@ function serviceEntryFromProto(m: skep.AssignedServiceEntry.$Properties): Assign
     virtualIp: m.virtualIp ?? null,
     clientAffinity: m.clientAffinity ?? false,
     weight: m.weight ?? null,
+    hostPorts: listFromProto(m.hostPorts, (port) => ({
+      protocol: protocolTable.fromProto(port.protocol),
+      name: port.name ?? '',
+      targetPort: port.targetPort ?? 0,
+    })),
   });
 }
 

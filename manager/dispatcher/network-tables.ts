@@ -500,5 +500,8 @@ function assignedService(service: Service, networkId: NetworkId): AssignedServic
     virtualIp: vip ? withoutPrefix(vip.address) : null,
     clientAffinity,
     weight,
+    hostPorts: service.spec.endpoint.ports
+      .filter(({ publishMode }) => publishMode === 'host')
+      .map(({ protocol, name, targetPort }) => ({ protocol, name, targetPort })),
   };
 }

@@ -61,6 +61,28 @@ int skep_nl_heard(int32_t fd, struct skep_error *err);
 int skep_probe_paths(const char *addresses, const uint8_t *packet_bytes, uint32_t count,
                      int32_t timeout_ms, uint8_t *answered, struct skep_error *err);
 
+/* ---- legacy.c ---- */
+
+/* Tables of iptables-legacy in the caller's namespace, `family` AF_INET or AF_INET6. All of these name the table in their first
+ * 32 bytes. A table that nobody used is made by asking for it: see first that /proc/net/ip_tables_names has it. */
+
+/* Fills struct ipt_getinfo (84 bytes). */
+int skep_legacy_info(int32_t family, uint8_t *info, uint32_t count, struct skep_error *err);
+
+/* Fills struct ipt_get_entries, whose `size` is that of the entries: EAGAIN when they changed meanwhile. */
+int skep_legacy_entries(int32_t family, uint8_t *entries, uint32_t count, struct skep_error *err);
+
+/* `table` is struct ipt_replace with its entries, `counters` has room for those of the entries before (16 bytes each). */
+int skep_legacy_replace(int32_t family, uint8_t *table, uint32_t count, uint8_t *counters,
+                        struct skep_error *err);
+
+/* `counters` is struct xt_counters_info. */
+int skep_legacy_add_counters(int32_t family, const uint8_t *counters, uint32_t count,
+                             struct skep_error *err);
+
+/* The lock of all who change tables. Returns a descriptor that holds it; EAGAIN when somebody else has it. */
+int skep_legacy_lock(const char *path, struct skep_error *err);
+
 /* ---- spawn.c ---- */
 
 /* A sealed copy of a program in memory, close-on-exec: what runs from it inside a container can

@@ -10,6 +10,8 @@ import {
   type LabHost,
   type LabTask,
   NetworkLab,
+  PYTHON,
+  sctpFrom,
   tryInNetns,
   udpFrom,
 } from '../support/network-lab.ts';
@@ -18,6 +20,7 @@ import {
   endpoint,
   ingressPeers,
   network,
+  peer,
   port,
   remove,
   service,
@@ -29,6 +32,7 @@ const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4096, 0, { ingress: true });
 const FRONT = network('front', 4097, 1);
 const BACK = network('back', 4098, 2, { internal: true });
+const LATE_SEAT = '10.0.0.5';
 
 async function answersOf(netns: string, address: string, portNumber: number, count: number) {
   const names = new Set<string>();
@@ -44,6 +48,8 @@ const dig = (netns: string, name: string) =>
 describe.skipIf(!isRoot)('network of a node (root only)', () => {
   let lab: NetworkLab;
   let hosts: [LabHost, LabHost, LabHost];
+  let late: LabHost;
+  const everyHost = (work: (host: LabHost) => Promise<unknown>) => Promise.all(hosts.map(work));
   let web1: LabTask;
   let web2: LabTask;
   let db: LabTask;
@@ -77,12 +83,14 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     set('serviceEntry', DB),
     set('port', port('web', 8080, 80)),
     set('port', port('web', 8081, 81, 'udp')),
+    set('port', port('web', 8082, 82, 'sctp')),
   ];
 
   beforeAll(async () => {
-    lab = await NetworkLab.create('skn', 3);
-    hosts = lab.hosts as [LabHost, LabHost, LabHost];
-    await lab.begin(everything());
+    lab = await NetworkLab.create('skn', 4);
+    hosts = lab.hosts.slice(0, 3) as [LabHost, LabHost, LabHost];
+    late = lab.hosts[3] as LabHost;
+    await lab.begin(everything(), hosts);
     [web1, web2, db, client] = await Promise.all([
       lab.attached(hosts[0], 'web1', seats().web1),
       lab.attached(hosts[1], 'web2', seats().web2),
@@ -163,6 +171,42 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     }
   });
 
+  test.skipIf(!existsSync(PYTHON))('SCTP goes the ways of UDP', async () => {
+    await lab.sctpServer(web1.netns, 1);
+    await lab.sctpServer(web2.netns, 2);
+    const direct = await sctpFrom(client.netns, '10.0.1.12', 82);
+    expect(direct).toBe('2 10.0.1.14 from 10.0.1.12:82');
+    expect(await sctpFrom(client.netns, '10.0.1.2', 82)).toMatch(
+      /^[12] 10\.0\.1\.14 from 10\.0\.1\.2:82$/,
+    );
+    for (const { address } of hosts) {
+      const answer = await sctpFrom(lab.outside, address, 8082);
+      expect(answer.slice(1)).toBe(` ${lab.outsideAddress} from ${address}:8082`);
+    }
+  });
+
+  test('a host that joins late has all of it', async () => {
+    await late.start();
+    await everyHost((host) => host.apply([set('peer', peer(INGRESS, late, LATE_SEAT))]));
+    await late.apply([...everything(), set('peer', peer(INGRESS, late, LATE_SEAT))], true);
+    expect(await answersOf(lab.outside, late.address, 8080, 4)).toEqual(['web1', 'web2']);
+    expect(await httpFrom(lab.outside, late.address, 8080)).toContain(lab.outsideAddress);
+    expect(await udpFrom(lab.outside, late.address, 8081)).toContain(` ${lab.outsideAddress} from`);
+    expect(await answersOf(late.netns, '127.0.0.1', 8080, 4)).toEqual(['web1', 'web2']);
+    // A task of its own is known to the others at once, and knows them.
+    const seat = endpoint(FRONT, 'far', 1, late, '10.0.1.44');
+    await Promise.all(lab.hosts.map((host) => host.apply([set('endpoint', seat)])));
+    const task = await lab.attached(late, 'far1', [seat]);
+    expect(await answersOf(task.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);
+    expect(await httpFrom(client.netns, '10.0.1.44')).toBe('far1 10.0.1.14');
+    expect((await late.verify()).drifts).toEqual([]);
+    await task.end();
+    await late.detach(seat.taskId);
+    await late.removeAll();
+    const gone = [remove('endpoint', seat), remove('peer', peer(INGRESS, late, LATE_SEAT))];
+    await everyHost((host) => host.apply(gone));
+  });
+
   test('tasks reach the outside and published ports of hosts', async () => {
     const ping = await tryInNetns(web1.netns, 'busybox', 'ping', '-c1', '-W2', lab.outsideAddress);
     expect(ping).toContain('1 packets received');
@@ -181,13 +225,13 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     const [front2, ingress2] = seats().web2.map((seat) => ({ ...seat, serving: false }));
     const first = [front1, ingress1].map((item) => set('endpoint', item as AssignedEndpoint));
     const second = [front2, ingress2].map((item) => set('endpoint', item as AssignedEndpoint));
-    await lab.everyHost((host) => host.apply(first));
+    await everyHost((host) => host.apply(first));
     expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web2']);
     expect(await answersOf(lab.outside, hosts[2].address, 8080, 4)).toEqual(['web2']);
-    await lab.everyHost((host) => host.apply(second));
+    await everyHost((host) => host.apply(second));
     expect(await httpFrom(client.netns, '10.0.1.2')).toMatch(/refused|Couldn't connect/);
     expect(await httpFrom(lab.outside, hosts[2].address, 8080)).toMatch(/refused|Couldn't connect/);
-    await lab.everyHost((host) => host.apply(everything(), true));
+    await everyHost((host) => host.apply(everything(), true));
     expect(await answersOf(client.netns, '10.0.1.2', 80, 4)).toEqual(['web1', 'web2']);
   });
 
@@ -203,7 +247,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
       hostIp: '',
     };
     const free = { ...given, publishedPort: 0 };
-    await lab.everyHost((host) => host.apply([set('endpoint', seat)]));
+    await everyHost((host) => host.apply([set('endpoint', seat)]));
     const { hostPorts } = await hosts[2].attach(
       attachRequest([seat], task, { hostPorts: [given, free] }),
     );
@@ -218,13 +262,13 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     ).rejects.toThrow(/9090\/tcp/);
     // One that is attached without, as it waits for the first to end, has the port after that.
     const next = await lab.task('solo2');
-    await lab.everyHost((host) => host.apply([set('endpoint', other)]));
+    await everyHost((host) => host.apply([set('endpoint', other)]));
     await hosts[2].attach(attachRequest([other], next));
     await expect(hosts[2].publish(other.taskId, [given])).rejects.toThrow(/9090\/tcp/);
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/^solo1 /);
     await task.end();
     await hosts[2].detach(seat.taskId);
-    await lab.everyHost((host) => host.apply([remove('endpoint', seat)]));
+    await everyHost((host) => host.apply([remove('endpoint', seat)]));
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
     for (let time = 0; time < 2; time++) {
       expect(await hosts[2].publish(other.taskId, [given])).toEqual([given]);
@@ -232,7 +276,7 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/^solo2 /);
     await next.end();
     await hosts[2].detach(other.taskId);
-    await lab.everyHost((host) => host.apply([remove('endpoint', other)]));
+    await everyHost((host) => host.apply([remove('endpoint', other)]));
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
   });
 

@@ -26,6 +26,11 @@ const FIREWALLS: readonly (readonly [string, string, string])[] = [
   ['nftables that drop what is forwarded', STRICT, 'nft list table inet strict'],
   ['iptables-nft that drop what is forwarded', 'iptables-nft -P FORWARD DROP', 'iptables-nft -S'],
   [
+    'iptables-legacy that drop what is forwarded',
+    'iptables-legacy -N MINE && iptables-legacy -A FORWARD -d 198.51.100.0/24 -j MINE && iptables-legacy -A FORWARD -s 203.0.113.0/24 && iptables-legacy -A MINE -p icmp -m limit --limit 5/sec -j RETURN && iptables-legacy -P FORWARD DROP && ip6tables-legacy -P FORWARD DROP',
+    'iptables-legacy -S; ip6tables-legacy -S',
+  ],
+  [
     'iptables-legacy with rules',
     'iptables-legacy -A FORWARD -d 198.51.100.0/24 -j DROP && iptables-legacy -A INPUT -p tcp --dport 99 -j DROP',
     'iptables-legacy -S',
@@ -77,7 +82,12 @@ describe.skipIf(!isRoot)('beside other firewalls (root only)', () => {
     // As if we had never been there.
     const after = await shown();
     expect(after).not.toContain('skep');
-    await inNetns(host.netns, 'sh', '-c', `nft flush ruleset; iptables-legacy -F; ${setUp}`);
+    await inNetns(
+      host.netns,
+      'sh',
+      '-c',
+      `nft flush ruleset; iptables-legacy -F; iptables-legacy -X; ${setUp}`,
+    );
     expect(after).toBe(await shown());
   });
 

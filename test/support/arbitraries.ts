@@ -562,6 +562,14 @@ export const assignmentArbitraries: {
     virtualIp: orNull(text),
     clientAffinity: flag,
     weight: orNull(uint32),
+    hostPorts: fc.array(
+      record<AssignmentsByKind['serviceEntry']['hostPorts'][number]>({
+        protocol: fc.constantFrom('tcp', 'udp', 'sctp'),
+        name: text,
+        targetPort: uint32,
+      }),
+      { maxLength: 3 },
+    ),
   }),
   port: record<AssignmentsByKind['port']>({
     protocol: fc.constantFrom('tcp', 'udp', 'sctp'),

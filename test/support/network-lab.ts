@@ -21,6 +21,9 @@ import { attachRequest } from './network-scene.ts';
 const run = promisify(execFile);
 const here = fileURLToPath(new URL('.', import.meta.url));
 
+export const PYTHON = '/usr/bin/python3';
+const SCTP_SCRIPT = join(here, 'network-sctp.py');
+
 /** Runs a command; its standard output. Rejects with what it wrote to standard error. */
 export async function command(file: string, ...args: string[]): Promise<string> {
   const { stdout } = await run(file, args, { timeout: 30_000, maxBuffer: 16 << 20 });
@@ -48,6 +51,11 @@ export async function httpFrom(netns: string, address: string, port = 80): Promi
 export async function udpFrom(netns: string, address: string, port: number): Promise<string> {
   const script = join(here, 'network-udp.mjs');
   return (await tryInNetns(netns, process.execPath, script, address, String(port))).trim();
+}
+
+/** `TAG CLIENT from ADDRESS:PORT`, as `NetworkLab.sctpServer` answers. */
+export async function sctpFrom(netns: string, address: string, port: number): Promise<string> {
+  return (await tryInNetns(netns, PYTHON, SCTP_SCRIPT, 'ask', address, `${port}`)).trim();
 }
 
 export interface DnsReply {
@@ -260,12 +268,16 @@ export class NetworkLab {
     await Promise.all(this.hosts.map(work));
   }
 
-  /** Every host runs, and has these tables. @param upstream as of `LabHost.start` */
-  async begin(tables: readonly AssignmentChange[], upstream = ''): Promise<void> {
-    await this.everyHost(async (host) => {
-      await host.start(upstream);
+  /** These hosts run, and have these tables. */
+  async begin(
+    tables: readonly AssignmentChange[],
+    hosts: readonly LabHost[] = this.hosts,
+  ): Promise<void> {
+    const begin = async (host: LabHost): Promise<void> => {
+      await host.start();
       await host.apply(tables, true);
-    });
+    };
+    await Promise.all(hosts.map(begin));
   }
 
   /** What the way to a host carries becomes less than its link says, and nothing tells of what is dropped. */
@@ -295,6 +307,11 @@ export class NetworkLab {
   /** What answers as tasks do, on another port, in `netns`. */
   server(netns: string, name: string, port: number): Promise<void> {
     return this.script(netns, join(here, 'network-echo.mjs'), name, `${port}`);
+  }
+
+  /** Answers the first packet of SCTP in `netns` with `tag`: see network-sctp.py. */
+  async sctpServer(netns: string, tag: number): Promise<void> {
+    await this.#saying('nsenter', `--net=${netns}`, PYTHON, SCTP_SCRIPT, 'serve', `${tag}`);
   }
 
   /** A nameserver in `netns` that knows `outside.example` only (203.0.113.7). */

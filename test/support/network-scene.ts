@@ -98,6 +98,7 @@ export function service(
     virtualIp,
     clientAffinity: false,
     weight,
+    hostPorts: [],
   };
 }
 

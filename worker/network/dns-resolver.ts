@@ -135,9 +135,9 @@ export function lookupService(
       [name, ...aliases].some((it) => [asked.service, bare].includes(it.toLowerCase())),
     );
     if (!entry) continue;
-    const ports = [...tables.ports.values()].filter(
-      ({ serviceId, protocol, name, targetPort }) =>
-        serviceId === entry.serviceId &&
+    const meshed = [...tables.ports.values()].filter((it) => it.serviceId === entry.serviceId);
+    const ports = [...meshed, ...entry.hostPorts].filter(
+      ({ protocol, name, targetPort }) =>
         protocol === asked.protocol &&
         [name.toLowerCase(), String(targetPort)].includes(asked.port),
     );

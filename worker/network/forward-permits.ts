@@ -17,6 +17,7 @@ import { type ChainRule, readHookedChains, readRules } from '../../native/ffi/ne
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import type { Difference } from './kernel-facts.ts';
 import { LOCAL_TABLE, NFT_TABLE } from './kernel-names.ts';
+import { LegacyPermits } from './legacy-permits.ts';
 
 const ACCEPT = verdict({ kind: 'accept' });
 
@@ -39,24 +40,29 @@ interface StrictChain {
 export class ForwardPermits {
   readonly #socket: NetlinkSocket;
   readonly #owner: PermitOwner;
+  readonly #legacy: LegacyPermits;
   /** chains that did not take the rules at the last try, and why */
   readonly #refusals = new Map<string, string>();
 
-  constructor(socket: NetlinkSocket, owner: PermitOwner) {
+  /** @param known links for which there may be rules of ours */
+  constructor(socket: NetlinkSocket, owner: PermitOwner, known: () => readonly string[]) {
     this.#socket = socket;
     this.#owner = owner;
+    this.#legacy = new LegacyPermits(known);
   }
 
   /** Chains that would drop what goes by `links`. */
   async differences(links: readonly string[]): Promise<Difference[]> {
     const strict = await this.#strictChains();
-    return strict
-      .filter((it) => !this.#isPermitted(it, links))
-      .map((it) => ({
+    const lacking = strict.filter((it) => !this.#isPermitted(it, links));
+    return [
+      ...lacking.map((it) => ({
         what: `permits in chain ${it.chain} of table ${it.table}`,
         wanted: 'there',
         found: this.#refusals.get(keyOf(it)) ?? null,
-      }));
+      })),
+      ...(await this.#legacy.differences(links)),
+    ];
   }
 
   /**
@@ -79,6 +85,7 @@ export class ForwardPermits {
         this.#refusals.set(keyOf(strict), `refused: ${describeError(err)}`);
       }
     }
+    await this.#legacy.restore(links);
   }
 
   /** Takes the rules out again, from chains of any policy. */
@@ -89,6 +96,7 @@ export class ForwardPermits {
       this.#removeOwn(tx, strict);
       await tx.commit(this.#socket);
     }
+    await this.#legacy.remove();
   }
 
   #permits(links: readonly string[]): Permit[] {

@@ -30,12 +30,12 @@ import {
   destinationTranslated,
   dnatByMap,
   dnatTo,
+  fromAddress6,
   fromInterface,
   IPPROTO,
   l4Protocol,
   masquerade,
   sourceIn,
-  toAddress6,
   toInterface,
   toLocalAddress,
   verdict,
@@ -185,10 +185,7 @@ export class HostRules extends OwnedTable {
       table.addRule('prerouting', [...fromInterface(INGRESS_LINK, true), ...rule]);
     }
     table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
-    // What comes from ::1 leaves the host by no link: refused there at once, not lost.
-    for (const rule of published) {
-      table.addRule('output', six ? [...toAddress6(LOOPBACK6, true), ...rule] : rule);
-    }
+    for (const rule of published) table.addRule('output', rule);
     this.#buildSources(table);
   }
 
@@ -197,7 +194,10 @@ export class HostRules extends OwnedTable {
     const post = (...rules: readonly (readonly Expression[])[]): void =>
       table.addRule('postrouting', rules.flat());
     if (this.#masquerades) post(toInterface(INGRESS_LINK), masquerade());
-    if (this.#ip === NFPROTO_IPV6) return;
+    if (this.#ip === NFPROTO_IPV6) {
+      post(fromAddress6(LOOPBACK6), toInterface(INGRESS_LINK), masquerade());
+      return;
+    }
     // Into the ingress network the client keeps its address, but for two kinds that no reply could
     // reach: loopback, and tasks' gateway addresses, which every host gives out alike.
     post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(INGRESS_LINK), masquerade());

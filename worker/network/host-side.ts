@@ -12,7 +12,12 @@ import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
 import { dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
-import { dumpRoutes, readRoutes } from '../../native/ffi/net/rtnl-route.ts';
+import {
+  dumpRoutes,
+  dumpRules,
+  readLinkRules,
+  readRoutes,
+} from '../../native/ffi/net/rtnl-route.ts';
 import {
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
@@ -34,6 +39,7 @@ import {
   NFT_TABLE,
 } from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
+import { addLoopbackReturn, removeLoopbackReturn } from './loopback6.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
 import { hostFacts, hostSettings, subnetOf, type WantedHost } from './wanted-facts.ts';
@@ -77,7 +83,7 @@ export class HostSide {
     this.gateway = new GatewayBridge(route, filter, options.gatewayPools, options.otherSubnets);
     this.rules = new HostRules(filter, options.random);
     this.#rules6 = new HostRules(filter, options.random, NFPROTO_IPV6);
-    this.#permits = new ForwardPermits(filter, NFT_TABLE);
+    this.#permits = new ForwardPermits(filter, NFT_TABLE, () => PERMITTED_LINKS);
   }
 
   /** Opens the sockets and takes up a gateway bridge that is there. */
@@ -207,7 +213,10 @@ export class HostSide {
     const index = (await findLink(this.route, INGRESS_LINK))?.index ?? 0;
     const batch = new MessageBatch(256);
     addAddress(batch, index, cidr);
-    if (seat.address6 !== undefined) addAddress(batch, index, seat.address6);
+    if (seat.address6 !== undefined) {
+      addAddress(batch, index, seat.address6);
+      addLoopbackReturn(batch, index);
+    }
     await this.route.transact(batch);
     if (seat.address6 !== undefined) await this.#forwarding6.enable();
     await this.#permits.restore(PERMITTED_LINKS);
@@ -229,6 +238,9 @@ export class HostSide {
 
   async removeIngress(): Promise<void> {
     await removeLink(this.route, INGRESS_LINK);
+    const batch = new MessageBatch(128);
+    removeLoopbackReturn(batch);
+    await this.route.transact(batch);
     this.#ingressRefusal = null;
   }
 
@@ -245,6 +257,7 @@ export class HostSide {
         addresses: readAddresses(await this.route.dump(dumpAddresses('both'))),
         routes: readRoutes(await this.route.dump(dumpRoutes('both'))),
         forwarding: readForwarding(await this.route.dump(dumpForwarding())),
+        linkRules: readLinkRules(await this.route.dump(dumpRules())),
       }),
     );
     for (const name of hostSettings(wanted)) {
@@ -270,10 +283,14 @@ export class HostSide {
     const { gateway, ingress } = wanted;
     if (gateway) await this.gateway.restore(gateway.ports);
     const seats = [gateway?.seat ?? null, ingress].filter((seat) => seat !== null);
-    if (ingress?.address6 !== undefined && (await findLink(this.route, INGRESS_LINK))) {
-      await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(INGRESS_LINK));
-    }
+    const link = ingress?.address6 === undefined ? null : await findLink(this.route, INGRESS_LINK);
+    if (link) await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(INGRESS_LINK));
     await restoreSeats(this.route, seats);
+    if (link) {
+      const batch = new MessageBatch(256);
+      addLoopbackReturn(batch, link.index);
+      await this.route.transact(batch);
+    }
     if (gateway || ingress) await this.#options.forwarding.use('cluster');
     const settings = hostSettings(wanted).filter((name) => name !== IPV4_FORWARDING);
     const ones = settings.map((name) => [name, '1'] as const);

@@ -6,7 +6,7 @@ import { macText } from '../../native/ffi/net/address.ts';
 import type { AddressInfo } from '../../native/ffi/net/rtnl-address.ts';
 import type { LinkInfo, VxlanOptions } from '../../native/ffi/net/rtnl-link.ts';
 import type { ForwardingEntry, NeighbourInfo } from '../../native/ffi/net/rtnl-neighbour.ts';
-import type { MarkRule, RouteInfo } from '../../native/ffi/net/rtnl-route.ts';
+import type { LinkRule, MarkRule, RouteInfo } from '../../native/ffi/net/rtnl-route.ts';
 
 /** e.g. `link eth0 mtu` -> `1450`. Keys are made by `FACT` only. */
 export type Facts = ReadonlyMap<string, string>;
@@ -40,6 +40,8 @@ export const FACT = {
     `${FACT.route(table, to, metric)} on ${name}`,
   markRule: (priority: number, mark: number, family: MarkRule['family'] = 'ipv4') =>
     `rule ${priority} for mark ${mark}${family === 'ipv6' ? ' of IPv6' : ''}`,
+  linkRule: (priority: number, link: string, to: string) =>
+    `rule ${priority} for ${to} from ${link}`,
   setting: (name: string) => `setting ${name}`,
   wireguard: (name: string) => `link ${name} key`,
   wireguardPeer: (key: string) => `peer ${key}`,
@@ -50,6 +52,7 @@ export interface Dumps {
   readonly addresses?: readonly AddressInfo[];
   readonly routes?: readonly RouteInfo[];
   readonly markRules?: readonly MarkRule[];
+  readonly linkRules?: readonly LinkRule[];
   readonly forwarding?: readonly ForwardingEntry[];
   readonly neighbours?: readonly NeighbourInfo[];
 }
@@ -83,6 +86,9 @@ export function factsOf(dumps: Dumps): Facts {
   }
   for (const { priority, mark, table, family } of dumps.markRules ?? []) {
     facts.set(FACT.markRule(priority, mark, family), `table ${table}`);
+  }
+  for (const { priority, link, to, table } of dumps.linkRules ?? []) {
+    facts.set(FACT.linkRule(priority, link, to), `table ${table}`);
   }
   for (const { index, mac, host, pinned } of dumps.forwarding ?? []) {
     if (host !== null) facts.set(FACT.remoteMac(nameOf(index), mac), host);

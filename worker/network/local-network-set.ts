@@ -70,6 +70,14 @@ export class LocalNetworkSet {
     throw new SkepError('not-found', `network ${id} not found`);
   }
 
+  /** Names of the bridges that there are or may be. */
+  get bridgeLinks(): string[] {
+    return [...this.#networks.values()].flatMap((network) => {
+      const device = deviceOf(network);
+      return device.kind === 'bridge' ? [device.link] : [];
+    });
+  }
+
   /** Those that people see. */
   list(): LocalNetwork[] {
     return [...this.#networks.values()].filter(({ id }) => id !== GATEWAY_NETWORK_ID);

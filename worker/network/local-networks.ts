@@ -454,7 +454,7 @@ export class LocalNetworks {
     const filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
     const rules = new LocalRules(filter);
     const guard = new PortGuard(filter, LOCAL_TABLE);
-    const permits = new ForwardPermits(filter, LOCAL_TABLE);
+    const permits = new ForwardPermits(filter, LOCAL_TABLE, () => this.#set.bridgeLinks);
     this.#sockets = { route, filter, rules, guard, permits };
     return this.#sockets;
   }

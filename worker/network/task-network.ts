@@ -16,8 +16,8 @@ import { setLink } from '../../native/ffi/net/rtnl-link.ts';
 import {
   addRoute,
   deleteMarkRule,
-  dumpMarkRules,
   dumpRoutes,
+  dumpRules,
   type MarkRule,
   readMarkRules,
   readRoutes,
@@ -302,7 +302,7 @@ export class TaskNetwork {
         links: await listLinks(route),
         addresses: readAddresses(await route.dump(dumpAddresses('both'))),
         routes: readRoutes(await route.dump(dumpRoutes('both'))),
-        markRules: readMarkRules(await route.dump(dumpMarkRules())),
+        markRules: readMarkRules(await route.dump(dumpRules())),
       }),
     );
     const differences = compareFacts(taskFacts(wanted), found, isTaskFactOfOurs);
@@ -320,7 +320,7 @@ export class TaskNetwork {
       const index = wayOut ? indexOf(await listLinks(route), wayOut.link) : 0;
       const batch = new MessageBatch(128);
       if (wayOut && index > 0) addRoute(batch, { to: '0.0.0.0/0', via: wayOut.via, index });
-      for (const rule of readMarkRules(await route.dump(dumpMarkRules()))) {
+      for (const rule of readMarkRules(await route.dump(dumpRules()))) {
         if (isStrangeEntry(rule, seat)) deleteMarkRule(batch, rule);
       }
       await route.transact(batch);

@@ -15,6 +15,7 @@ import {
   OVERLAY_BRIDGE,
   OVERLAY_VXLAN,
 } from './kernel-names.ts';
+import { loopbackReturnFacts } from './loopback6.ts';
 
 /** Worse than any route a user adds. */
 export const LAST_METRIC = 0x7fffffff;
@@ -168,6 +169,7 @@ export function hostFacts({ gateway, ingress }: WantedHost): Facts {
     }
   }
   if (ingress) addSeat(facts, ingress, 'veth');
+  if (ingress?.address6) for (const fact of loopbackReturnFacts()) facts.set(...fact);
   for (const name of hostSettings({ gateway, ingress })) facts.set(FACT.setting(name), '1');
   return facts;
 }

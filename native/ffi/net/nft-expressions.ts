@@ -192,9 +192,10 @@ export function icmpv6Type(type: number): Expression[] {
   ];
 }
 
-/** `ip6 daddr ADDRESS` (or `ip6 daddr != ADDRESS`) */
-export function toAddress6(address: Uint8Array, not = false): Expression[] {
-  return [destinationAddress(NFPROTO_IPV6), compare(address, not ? CMP_NEQ : CMP_EQ)];
+/** `ip6 saddr ADDRESS` */
+export function fromAddress6(address: Uint8Array): Expression[] {
+  const { source, bytes } = HEADER[NFPROTO_IPV6];
+  return [payload(PAYLOAD_NETWORK, source, bytes, R1), compare(address, CMP_EQ)];
 }
 
 /** `meta l4proto N` (or `meta l4proto != N`) */

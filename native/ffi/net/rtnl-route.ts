@@ -36,14 +36,18 @@ const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_TABLE = 15;
+const FRA_DST = 1;
+const FRA_IIFNAME = 3;
 const FRA_PRIORITY = 6;
 const FRA_FWMARK = 10;
 const FRA_TABLE = 15;
 const FRA_FWMASK = 16;
 const RTPROT_STATIC = 4;
 const RTN_UNICAST = 1;
+const RTN_LOCAL = 2;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
+const RT_SCOPE_HOST = 254;
 export const MAIN_TABLE = 254;
 const IPV6_METRIC_DEFAULT = 1024;
 /** Of routes to the subnets of a link's own addresses. */
@@ -57,6 +61,8 @@ export interface RouteOptions {
   readonly source?: string;
   readonly table?: number;
   readonly metric?: number;
+  /** packets to it are for this host, if they come by that link */
+  readonly isLocal?: boolean;
 }
 
 function routeBody(batch: MessageBatch, route: RouteOptions): void {
@@ -68,8 +74,9 @@ function routeBody(batch: MessageBatch, route: RouteOptions): void {
   batch.u8(0);
   batch.u8(table < 256 ? table : 0);
   batch.u8(RTPROT_STATIC);
-  batch.u8(route.via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
-  batch.u8(RTN_UNICAST);
+  if (route.isLocal) batch.u8(RT_SCOPE_HOST);
+  else batch.u8(route.via === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
+  batch.u8(route.isLocal ? RTN_LOCAL : RTN_UNICAST);
   batch.u32(0);
   if (length > 0) batch.attrBytes(RTA_DST, addressBytes(address));
   batch.attrU32(RTA_OIF, route.index);
@@ -155,20 +162,31 @@ export interface MarkRule {
   readonly priority: number;
 }
 
-function ruleBody(batch: MessageBatch, rule: MarkRule): void {
-  batch.u8(rule.family === 'ipv6' ? AF_INET6 : AF_INET);
+interface RuleHead {
+  readonly family: number;
+  readonly table: number;
+  /** bits of the destination that count */
+  readonly length: number;
+}
+
+function ruleHead(batch: MessageBatch, { family, table, length }: RuleHead): void {
+  batch.u8(family);
+  batch.u8(length);
   batch.u8(0);
   batch.u8(0);
-  batch.u8(0);
-  batch.u8(rule.table < 256 ? rule.table : 0);
+  batch.u8(table < 256 ? table : 0);
   batch.u8(0);
   batch.u8(0);
   batch.u8(1); // FR_ACT_TO_TBL
   batch.u32(0);
-  batch.attrU32(FRA_PRIORITY, rule.priority);
-  batch.attrU32(FRA_FWMARK, rule.mark);
-  batch.attrU32(FRA_FWMASK, rule.mask);
-  batch.attrU32(FRA_TABLE, rule.table);
+}
+
+function ruleBody(batch: MessageBatch, { family, table, priority, mark, mask }: MarkRule): void {
+  ruleHead(batch, { family: family === 'ipv6' ? AF_INET6 : AF_INET, table, length: 0 });
+  batch.attrU32(FRA_PRIORITY, priority);
+  batch.attrU32(FRA_FWMARK, mark);
+  batch.attrU32(FRA_FWMASK, mask);
+  batch.attrU32(FRA_TABLE, table);
 }
 
 export function addMarkRule(batch: MessageBatch, rule: MarkRule): void {
@@ -188,8 +206,38 @@ export function deleteMarkRule(batch: MessageBatch, rule: MarkRule): void {
   ]);
 }
 
-/** Of both families. */
-export function dumpMarkRules(): MessageBatch {
+/** What comes in by a link for an address is routed by a table. */
+export interface LinkRule {
+  readonly link: string;
+  /** CIDR */
+  readonly to: string;
+  readonly table: number;
+  readonly priority: number;
+}
+
+function linkRuleBody(batch: MessageBatch, { link, to, table, priority }: LinkRule): void {
+  const { address, length } = parsePrefix(to);
+  ruleHead(batch, { family: familyOf(address), table, length });
+  batch.attrBytes(FRA_DST, addressBytes(address));
+  batch.attrBytes(FRA_IIFNAME, Buffer.from(`${link}\0`));
+  batch.attrU32(FRA_PRIORITY, priority);
+  batch.attrU32(FRA_TABLE, table);
+}
+
+export function addLinkRule(batch: MessageBatch, rule: LinkRule): void {
+  const what = `add rule for what comes by ${rule.link}`;
+  const flags = NLM_F_CREATE | NLM_F_EXCL;
+  batch.message(RTM_NEWRULE, flags, what, () => linkRuleBody(batch, rule), ['EEXIST']);
+}
+
+export function deleteLinkRule(batch: MessageBatch, rule: LinkRule): void {
+  const what = `delete rule for what comes by ${rule.link}`;
+  const tolerated = ['ENOENT', 'EAFNOSUPPORT'];
+  batch.message(RTM_DELRULE, 0, what, () => linkRuleBody(batch, rule), tolerated);
+}
+
+/** Rules of both families. */
+export function dumpRules(): MessageBatch {
   const batch = new MessageBatch(64);
   batch.message(RTM_GETRULE, NLM_F_DUMP, 'list routing rules', () => {
     batch.u8(AF_UNSPEC);
@@ -218,4 +266,20 @@ export function readMarkRules(messages: readonly NetlinkMessage[]): MarkRule[] {
     });
   }
   return found;
+}
+
+/** The rules that go by a link and a destination. */
+export function readLinkRules(messages: readonly NetlinkMessage[]): LinkRule[] {
+  return messages.flatMap(({ type, payload }) => {
+    if (type !== RTM_NEWRULE || !isIp(payload[0])) return [];
+    const attrs = attributes(payload.subarray(12));
+    const [name, destination] = [attrs.get(FRA_IIFNAME), attrs.get(FRA_DST)];
+    if (!name || !destination) return [];
+    return {
+      link: name.toString('latin1').replace(/\0.*$/, ''),
+      to: `${addressText(destination)}/${payload.readUInt8(1)}`,
+      table: attrs.get(FRA_TABLE)?.readUInt32LE() ?? payload.readUInt8(4),
+      priority: attrs.get(FRA_PRIORITY)?.readUInt32LE() ?? 0,
+    };
+  });
 }

@@ -27,6 +27,7 @@ import {
   aNodeDescription,
   aPort,
   aService,
+  aServiceSpec,
   aTask,
   aTaskStatus,
   idOf,
@@ -333,5 +334,20 @@ describe('network tables', () => {
     const ports = [aPort({ publishedPort: 0 }), aPort({ publishedPort: 81, publishMode: 'host' })];
     await test.create('service', aService({ endpoint: { spec: NO_PORTS, ports, virtualIps: [] } }));
     expect(test.store.view((view) => new NetworkTables(view).ports())).toEqual([]);
+  });
+
+  test('host-mode ports are told with the names of their service', async () => {
+    const test = await scene();
+    const port = aPort({ name: 'stats', targetPort: 9113, publishMode: 'host' });
+    const spec = aServiceSpec();
+    const networks = [{ target: networkId, aliases: [], driverOptions: {}, addresses: [] }];
+    const endpoint = { ...spec.endpoint, ports: [port, aPort({ publishedPort: 81 })] };
+    const asked = { ...spec, endpoint, task: { ...spec.task, networks } };
+    await test.create('service', aService({ spec: asked }));
+    const items = test.store.view((view) => new NetworkTables(view).items(networkId));
+    const hostPorts = [{ protocol: 'tcp', name: 'stats', targetPort: 9113 }];
+    expect(items.find(({ kind }) => kind === 'serviceEntry')).toMatchObject({
+      item: { hostPorts },
+    });
   });
 });

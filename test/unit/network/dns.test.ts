@@ -143,7 +143,10 @@ describe('answers from the tables', () => {
   tables.apply(
     [
       set('network', front),
-      set('serviceEntry', service(front, 'web', '10.0.1.2', ['site'])),
+      set('serviceEntry', {
+        ...service(front, 'web', '10.0.1.2', ['site']),
+        hostPorts: [{ protocol: 'tcp', name: 'stats', targetPort: 9113 }],
+      }),
       set('serviceEntry', service(front, 'db', null)),
       set('port', port('web', 8080, 80, 'tcp', 'http')),
       set('port', port('web', 8081, 80, 'tcp')),
@@ -187,6 +190,11 @@ describe('answers from the tables', () => {
       expect(services(name)).toEqual({ targets: ['web.front:80'], addresses: ['10.0.1.2'] });
     },
   );
+
+  test('a port that is published on the tasks’ hosts is told as well', () => {
+    expect(services('_9113._tcp.web')).toEqual(services('_stats._tcp.web'));
+    expect(services('_stats._tcp.web').targets).toEqual(['web.front:9113']);
+  });
 
   test('without a virtual IP the port is at every serving task', () => {
     expect(services('_5432._tcp.db')).toEqual({

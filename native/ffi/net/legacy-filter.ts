@@ -1,0 +1,90 @@
+/** Reads and changes the table `filter` of iptables-legacy in the namespace of this process, through libskep. */
+import { readFile } from 'node:fs/promises';
+import { declareAsync, NativeError } from '../library.ts';
+import {
+  COUNTER_BYTES,
+  ENTRIES_HEADER_BYTES,
+  INFO_BYTES,
+  type LegacyTable,
+  legacyCounters,
+  legacyReplacement,
+  readLegacyTable,
+} from './legacy-table.ts';
+import { AF_INET, AF_INET6 } from './rtnl-family.ts';
+import { closeFd } from './sockets.ts';
+
+const infoCall = declareAsync(
+  'int skep_legacy_info(int32_t family, uint8_t *info, uint32_t count, _Out_ uint8_t *err)',
+);
+const entriesCall = declareAsync(
+  'int skep_legacy_entries(int32_t family, uint8_t *entries, uint32_t count, _Out_ uint8_t *err)',
+);
+const replaceCall = declareAsync(
+  'int skep_legacy_replace(int32_t family, uint8_t *table, uint32_t count, uint8_t *counters, _Out_ uint8_t *err)',
+);
+const countersCall = declareAsync(
+  'int skep_legacy_add_counters(int32_t family, const uint8_t *counters, uint32_t count, _Out_ uint8_t *err)',
+);
+const lockCall = declareAsync('int skep_legacy_lock(const char *path, _Out_ uint8_t *err)');
+
+const TABLE = 'filter';
+const LOCK = '/run/xtables.lock';
+const ATTEMPTS = 3;
+
+export const LEGACY_FAMILIES = [AF_INET, AF_INET6] as const;
+export type LegacyFamily = (typeof LEGACY_FAMILIES)[number];
+
+const NAMES: Readonly<Record<LegacyFamily, string>> = {
+  [AF_INET]: '/proc/net/ip_tables_names',
+  [AF_INET6]: '/proc/net/ip6_tables_names',
+};
+
+/** null = nobody uses it; asking the kernel itself would make it. */
+export async function readLegacyFilter(family: LegacyFamily): Promise<LegacyTable | null> {
+  const names = await readFile(NAMES[family], 'utf8').catch(() => '');
+  if (!names.split('\n').includes(TABLE)) return null;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await readOnce(family);
+    } catch (err) {
+      // Somebody changed it between the two calls.
+      const isLate = err instanceof NativeError && err.errno === 'EAGAIN';
+      if (!isLate || attempt === ATTEMPTS) throw err;
+    }
+  }
+}
+
+async function readOnce(family: LegacyFamily): Promise<LegacyTable> {
+  const info = Buffer.alloc(INFO_BYTES);
+  info.write(TABLE, 'latin1');
+  await infoCall(family, info, info.length);
+  const size = info.readUInt32LE(INFO_BYTES - 4);
+  const entries = Buffer.alloc(ENTRIES_HEADER_BYTES + size);
+  entries.write(TABLE, 'latin1');
+  entries.writeUInt32LE(size, 32);
+  await entriesCall(family, entries, entries.length);
+  return readLegacyTable(family, info, entries);
+}
+
+/**
+ * Replaces the table by what `change` makes of it, under the lock of all who change tables; null = it stays. Counters are
+ * kept. Rejects with EAGAIN when somebody else has the lock.
+ */
+export async function changeLegacyFilter(
+  family: LegacyFamily,
+  change: (table: LegacyTable) => LegacyTable | null,
+): Promise<void> {
+  const lock = await lockCall(LOCK);
+  try {
+    const before = await readLegacyFilter(family);
+    const table = before && change(before);
+    if (!table) return;
+    const counters = Buffer.alloc(table.countBefore * COUNTER_BYTES);
+    const replacement = legacyReplacement(table);
+    await replaceCall(family, replacement, replacement.length, counters);
+    const kept = legacyCounters(table, counters);
+    await countersCall(family, kept, kept.length);
+  } finally {
+    closeFd(lock);
+  }
+}
