@@ -89,7 +89,7 @@ export function declareAsync(prototype: string): (...args: unknown[]) => Promise
   return (...args) =>
     new Promise((resolve, reject) => {
       call ??= libskep().func(prototype);
-      const err = Buffer.allocUnsafe(ERROR_BYTES); // filled by a failure, as a whole
+      const err = Buffer.allocUnsafe(ERROR_BYTES); // a failure fills what `errorFrom` reads, texts to their NUL
       call.async(...args, err, (failure: Error | null, result: number) => {
         if (failure) reject(failure);
         else if (result < 0) reject(errorFrom(err));
@@ -103,7 +103,7 @@ export function declareSync(prototype: string): (...args: unknown[]) => number {
   let call: NativeCall | null = null;
   return (...args) => {
     call ??= libskep().func(prototype);
-    const err = Buffer.allocUnsafe(ERROR_BYTES); // filled by a failure, as a whole
+    const err = Buffer.allocUnsafe(ERROR_BYTES); // a failure fills what `errorFrom` reads, texts to their NUL
     const result: number = call(...args, err);
     if (result < 0) throw errorFrom(err);
     return result;
