@@ -29,7 +29,9 @@ export interface CdiDevice {
   /** `nvidia.com/gpu` */
   readonly kind: string;
   readonly name: string;
-  /** those of all devices of its document first */
+  /** of all devices of its document, which have the same object: made once, whatever number of them is chosen */
+  readonly shared: CdiEdits;
+  /** of its own */
   readonly edits: CdiEdits;
 }
 
@@ -40,7 +42,9 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]*$/;
 /** Keys of edits that are understood; another one would change the container in a way that is not ours. */
 const EDIT_KEYS = ['env', 'deviceNodes', 'mounts', 'hooks', 'additionalGids'];
 
-export function joinEdits(all: readonly CdiEdits[]): CdiEdits {
+/** Each object once, at its first place. */
+export function joinEdits(chosen: readonly CdiEdits[]): CdiEdits {
+  const all = [...new Set(chosen)];
   return {
     env: all.flatMap(({ env }) => env),
     deviceNodes: all.flatMap(({ deviceNodes }) => deviceNodes),
@@ -74,7 +78,7 @@ export function parseCdi(text: string, path: string): CdiDevice[] {
   return listOf(devices).map((item) => {
     const { name, containerEdits: own } = mapOf(item);
     if (typeof name !== 'string' || !NAME.test(name)) return fail('a device has no name');
-    return { kind, name, edits: joinEdits([shared, edits(own)]) };
+    return { kind, name, shared, edits: edits(own) };
   });
 }
 

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
-import { type CdiDevice, NO_EDITS, parseCdi } from './cdi.ts';
+import { type CdiDevice, type CdiEdits, NO_EDITS, parseCdi } from './cdi.ts';
 import type { InventoryDevice } from './device-requests.ts';
 
 export interface InventoryPlaces {
@@ -58,6 +58,7 @@ function fromCdi(device: CdiDevice): InventoryDevice {
     id: device.name,
     cdiName: nameOf(device),
     isGpu: kindClass === 'gpu',
+    shared: device.shared,
     edits: device.edits,
   };
 }
@@ -65,23 +66,30 @@ function fromCdi(device: CdiDevice): InventoryDevice {
 /** GPUs that no document tells of: their nodes alone, without libraries of the host. */
 async function nodesIn(dev: string): Promise<InventoryDevice[]> {
   const names = await listed(dev);
-  const shared = NVIDIA_SHARED.filter((name) => names.includes(name));
+  const shared = nodesOf(
+    dev,
+    NVIDIA_SHARED.filter((name) => names.includes(name)),
+  );
   const numbers = names.flatMap((name) => NVIDIA.exec(name)?.[1] ?? []);
   const nvidia = numbers
     .sort((a, b) => Number(a) - Number(b))
-    .map((id) => nodes(dev, 'nvidia', id, [`nvidia${id}`, ...shared]));
+    .map((id) => ({ ...plain('nvidia', id, nodesOf(dev, [`nvidia${id}`])), shared }));
   const renderNodes = (await listed(join(dev, 'dri'))).filter((name) => RENDER_NODE.test(name));
-  const dri = renderNodes.sort().map((name) => nodes(dev, 'dri', name, [`dri/${name}`]));
+  const dri = renderNodes.sort().map((name) => plain('dri', name, nodesOf(dev, [`dri/${name}`])));
   return nvidia.length > 0 ? nvidia : dri; // the render nodes of the same cards
 }
 
-function nodes(dev: string, driver: string, id: string, names: readonly string[]): InventoryDevice {
+function plain(driver: string, id: string, edits: CdiEdits): InventoryDevice {
+  return { driver, id, cdiName: '', isGpu: true, shared: NO_EDITS, edits };
+}
+
+function nodesOf(dev: string, names: readonly string[]): CdiEdits {
   const deviceNodes = names.map((name) => ({
     path: `/dev/${name}`,
     hostPath: join(dev, name),
     permissions: 'rw',
   }));
-  return { driver, id, cdiName: '', isGpu: true, edits: { ...NO_EDITS, deviceNodes } };
+  return { ...NO_EDITS, deviceNodes };
 }
 
 async function listed(dir: string): Promise<string[]> {

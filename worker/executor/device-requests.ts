@@ -12,6 +12,8 @@ export interface InventoryDevice {
   /** `nvidia.com/gpu=0`; '' = it is of no CDI document */
   readonly cdiName: string;
   readonly isGpu: boolean;
+  /** the same object for all devices that have them in common */
+  readonly shared: CdiEdits;
   readonly edits: CdiEdits;
 }
 
@@ -34,14 +36,17 @@ export function selectDevices(
   return [...new Set(chosen)];
 }
 
-/** Those whose id a task got as a named resource, `gpu=GPU-1` or `NVIDIA-GPU=GPU-1`: kinds that say so. */
+/** A named resource like `gpu=GPU-1` or `NVIDIA-GPU=GPU-1`: of a kind that says so. */
+export function namesDevice({ kind, value }: GenericResource): boolean {
+  return /gpu/i.test(kind) && typeof value === 'string';
+}
+
+/** Those whose id a task got as a named resource. */
 export function devicesOfResources(
   assigned: readonly GenericResource[],
   inventory: readonly InventoryDevice[],
 ): InventoryDevice[] {
-  const ids = assigned
-    .filter(({ kind, value }) => /gpu/i.test(kind) && typeof value === 'string')
-    .map(({ value }) => value);
+  const ids = assigned.filter(namesDevice).map(({ value }) => value);
   return inventory.filter(({ isGpu, id, cdiName }) => {
     return isGpu && (ids.includes(id) || ids.includes(cdiName));
   });

@@ -15,8 +15,8 @@ import {
 import type { OciDevice } from '../runtime/oci.ts';
 import { type CdiDeviceNode, type CdiEdits, joinEdits, NO_EDITS } from './cdi.ts';
 import { deviceInventory, type InventoryPlaces } from './device-inventory.ts';
-import { devicesOfResources, selectDevices } from './device-requests.ts';
-import { cleanPath } from './isolation.ts';
+import { devicesOfResources, namesDevice, selectDevices } from './device-requests.ts';
+import { cleanPath } from './mounts.ts';
 
 /** A device of this machine, as the container is to have it. */
 export interface MappedDevice {
@@ -83,13 +83,13 @@ async function requestedEdits(
   genericResources: readonly GenericResource[],
   places?: InventoryPlaces,
 ): Promise<CdiEdits> {
-  if (deviceRequests.length === 0 && genericResources.length === 0) return NO_EDITS;
+  if (deviceRequests.length === 0 && !genericResources.some(namesDevice)) return NO_EDITS;
   const inventory = await deviceInventory(places);
   const chosen = new Set([
     ...selectDevices(deviceRequests, inventory),
     ...devicesOfResources(genericResources, inventory),
   ]);
-  return joinEdits([...chosen].map(({ edits }) => edits));
+  return joinEdits([...chosen].flatMap(({ shared, edits }) => [shared, edits]));
 }
 
 /** Of a device of the inventory, which may have gone since. */

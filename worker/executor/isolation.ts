@@ -1,5 +1,4 @@
 /** What a spec's isolation makes of the default configuration of a container. Pure. */
-import { posix } from 'node:path';
 import { parseDeviceRule } from '../../common/model/device-rule.ts';
 import type { Isolation } from '../../common/model/service.ts';
 import type {
@@ -10,6 +9,7 @@ import type {
   OciNamespaceType,
 } from '../runtime/oci.ts';
 import type { MappedDevice } from './host-facts.ts';
+import { cleanPath } from './mounts.ts';
 
 const ALL_DEVICES: OciDeviceRule = {
   allow: true,
@@ -67,11 +67,6 @@ export function isolatedLinux(
     resources: { ...base.resources, devices: rules },
     ...(isolation.privileged && { maskedPaths: [], readonlyPaths: [] }),
   };
-}
-
-/** Without double slashes, dots and a slash at the end: two paths of a container can be compared. */
-export function cleanPath(path: string): string {
-  return posix.join('/', path).replace(/(.)\/$/, '$1');
 }
 
 /**

@@ -27,13 +27,8 @@ import { seccompOf } from '../runtime/seccomp-choice.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import type { CdiMount } from './cdi.ts';
 import type { HostFacts } from './host-facts.ts';
-import {
-  cleanPath,
-  devicesBeside,
-  isolatedLinux,
-  isolatedMounts,
-  sharedNamespaces,
-} from './isolation.ts';
+import { devicesBeside, isolatedLinux, isolatedMounts, sharedNamespaces } from './isolation.ts';
+import { cleanPath } from './mounts.ts';
 import { resourcesOf } from './oci-resources.ts';
 import type { IdMappings } from './user-namespace.ts';
 

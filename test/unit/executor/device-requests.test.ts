@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_ISOLATION, type DeviceRequest } from '../../../common/model/service.ts';
-import { NO_EDITS, parseCdi } from '../../../worker/executor/cdi.ts';
+import { joinEdits, NO_EDITS, parseCdi } from '../../../worker/executor/cdi.ts';
 import { deviceInventory } from '../../../worker/executor/device-inventory.ts';
 import {
   devicesOfResources,
@@ -14,7 +14,14 @@ import { hostFacts } from '../../../worker/executor/host-facts.ts';
 import { aContainerSpec, aTaskSpec } from '../../support/builders.ts';
 
 function gpu(id: string, driver = 'nvidia'): InventoryDevice {
-  return { driver, id, cdiName: `${driver}.com/gpu=${id}`, isGpu: true, edits: NO_EDITS };
+  return {
+    driver,
+    id,
+    cdiName: `${driver}.com/gpu=${id}`,
+    isGpu: true,
+    shared: NO_EDITS,
+    edits: NO_EDITS,
+  };
 }
 const NIC: InventoryDevice = { ...gpu('eth', 'acme'), cdiName: 'acme.com/nic=eth', isGpu: false };
 const INVENTORY = [gpu('0'), gpu('1'), gpu('all'), gpu('x', 'amd'), NIC];
@@ -95,9 +102,10 @@ describe('CDI documents', () => {
       {
         kind: 'nvidia.com/gpu',
         name: '0',
+        shared: { ...NO_EDITS, env: ['SHARED=1'], gids: [44] },
         edits: {
-          env: ['SHARED=1', 'GPU=0'],
-          gids: [44],
+          env: ['GPU=0'],
+          gids: [],
           deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/null', permissions: 'rw' }],
           mounts: [
             {
@@ -156,11 +164,13 @@ describe('the inventory of a node', () => {
       ['nvidia', '2'],
       ['nvidia', '10'],
     ]);
-    const [first] = await deviceInventory(places());
-    expect(first?.edits.deviceNodes.map(({ path }) => path)).toEqual([
-      '/dev/nvidia2',
+    const inventory = await deviceInventory(places());
+    const both = joinEdits(inventory.flatMap(({ shared, edits }) => [shared, edits]));
+    expect(both.deviceNodes.map(({ path }) => path)).toEqual([
       '/dev/nvidiactl',
       '/dev/nvidia-uvm',
+      '/dev/nvidia2',
+      '/dev/nvidia10',
     ]);
   });
 
@@ -189,9 +199,25 @@ describe('the inventory of a node', () => {
     expect(edits.env).toEqual(['SHARED=1', 'GPU=0']);
     const byResource = await hostFacts(aTaskSpec(), [{ kind: 'gpu', value: '0' }], places());
     expect(byResource.devices).toHaveLength(1);
+    writeFileSync(
+      join(dir, 'etc/a.yaml'),
+      `${CDI}  - {name: "1", containerEdits: {env: [GPU1=1]}}\n`,
+    );
+    const ids = [
+      { kind: 'gpu', value: '0' },
+      { kind: 'gpu', value: '1' },
+    ];
+    const both = await hostFacts(aTaskSpec(), ids, places());
+    expect(both.edits).toMatchObject({ env: ['SHARED=1', 'GPU=0', 'GPU1=1'], gids: [44] });
     writeFileSync(join(dir, 'etc/a.yaml'), CDI.replace('/dev/null', '/dev/no-such'));
     await expect(hostFacts(spec, [], places())).rejects.toThrow(
       '--gpus: /dev/no-such is no device of this node',
     );
+    writeFileSync(join(dir, 'etc/a.yaml'), '{');
+    const others = [
+      { kind: 'ssd', value: '1' },
+      { kind: 'gpu', value: 1 },
+    ];
+    expect((await hostFacts(aTaskSpec(), others, places())).devices).toEqual([]);
   });
 });
