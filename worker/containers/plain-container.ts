@@ -138,7 +138,7 @@ export class PlainContainer {
     return { ...this.labels, image, name: this.record.name };
   }
 
-  /** Once, for a record that was made or read just now. Takes up what runs, and what is to run. */
+  /** Once, for a record that was read. Takes up what runs, and what is to run, unless a person did meanwhile. */
   resume(): Promise<void> {
     return this.#serial.run(() => this.#resume());
   }
@@ -309,6 +309,11 @@ export class PlainContainer {
     return this.#waiters.forStreams(signal);
   }
 
+  /** A client left its streams by the keys for that. */
+  detached(): void {
+    this.#events.did('detach');
+  }
+
   async wait(until: WaitCondition, signal: AbortSignal): Promise<WaitResult> {
     const isUp = this.record.phase === 'running' || this.record.phase === 'restarting';
     if (until === 'not-running' && !isUp) return this.#lastResult;
@@ -351,6 +356,7 @@ export class PlainContainer {
   }
 
   async #resume(): Promise<void> {
+    if (this.#run > 0) return; // it was started, or is removed
     const { phase, definition, isStopped, exit } = this.record;
     const { state } = this;
     if (phase === 'removing') return this.#remove(this.record.removesVolumes);

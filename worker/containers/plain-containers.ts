@@ -23,6 +23,7 @@ import { mountedVolumes } from './mounted-volumes.ts';
 import { hostnameOf, nameFiles } from './name-texts.ts';
 import { joinedWords, type PeerOf } from './peers.ts';
 import { PlainContainer } from './plain-container.ts';
+import { bestEffort } from './record-keeper.ts';
 import type { ContainerRecord, MountedVolume } from './record-store.ts';
 import { releaseContainer } from './release.ts';
 
@@ -35,7 +36,7 @@ export interface PlainContainersOptions extends ContainerParts {
 
 const ID_BYTES = 32;
 const NAME_ATTEMPTS = 20;
-/** How long the start of a daemon waits for one container's; then it goes on in the background. */
+/** How long the start of a daemon waits for its containers', all together; then they go on in the background. */
 const RESUME_WAIT_MS = 2000;
 
 export class PlainContainers {
@@ -66,9 +67,10 @@ export class PlainContainers {
     await this.sweep();
     await this.#thaw();
     await this.#startNetworks();
+    const deadlineMs = this.#resumeDeadlineMs;
     for (const container of [...this.#containers.values()]) {
       if (needsCluster(container)) this.#held.push(container);
-      else await this.#resume(container);
+      else await this.#resume(container, deadlineMs);
     }
   }
 
@@ -76,16 +78,24 @@ export class PlainContainers {
   resumeHeld(): void {
     const held = this.#held;
     this.#held = [];
-    for (const container of held) this.#background.run(() => this.#resume(container));
+    const deadlineMs = this.#resumeDeadlineMs;
+    for (const container of held) this.#background.run(() => this.#resume(container, deadlineMs));
   }
 
-  /** This node leaves its cluster: its containers leave that one's networks. */
+  /**
+   * This node leaves its cluster: its containers leave that one's networks, and no longer wait for its
+   * managers. One that cannot is told, and keeps neither the others nor the node.
+   */
   async leaveCluster(): Promise<void> {
     for (const container of this.list()) {
       for (const { network, isOfCluster } of endpointsOf(container.record.definition)) {
-        if (isOfCluster) await container.disconnect(network);
+        if (!isOfCluster) continue;
+        const words = "container could not be taken off a network of the node's cluster";
+        const log = this.#options.log.child({ containerId: container.id });
+        await bestEffort(log, words, container.disconnect(network));
       }
     }
+    this.resumeHeld();
   }
 
   /** Leaves every container running. */
@@ -256,12 +266,16 @@ export class PlainContainers {
   }
 
   /** One that cannot be taken up, or that waits for a volume's server, must not keep the others from it. */
-  async #resume(container: PlainContainer): Promise<void> {
+  async #resume(container: PlainContainer, deadlineMs: number): Promise<void> {
     const { clock, log } = this.#options;
     const resumed = container.resume().catch((err: unknown) => {
       log.error({ containerId: container.id, err }, 'container could not be taken up');
     });
-    await endsWithin(clock, RESUME_WAIT_MS, resumed);
+    await endsWithin(clock, Math.max(0, deadlineMs - clock.monotonicMs()), resumed);
+  }
+
+  get #resumeDeadlineMs(): number {
+    return this.#options.clock.monotonicMs() + RESUME_WAIT_MS;
   }
 
   /** Of those that run; the others' places are free. */

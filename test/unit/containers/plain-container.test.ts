@@ -3,7 +3,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { type Mount, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { ContainerParts, PlainRuntime } from '../../../worker/containers/container-parts.ts';
-import type { ContainerDefinition } from '../../../worker/containers/definition.ts';
+import { type ContainerDefinition, endpointsOf } from '../../../worker/containers/definition.ts';
 import type { Phase } from '../../../worker/containers/lifecycle.ts';
 import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
 import { PlainContainers } from '../../../worker/containers/plain-containers.ts';
@@ -97,6 +97,8 @@ describe('container outside of services', () => {
   let volumes: FakeVolumes;
   let networkFailure: Error | null;
   let detachFailure: Error | null;
+  /** of the container that cannot be taken off a network */
+  let stuckId: string;
   let actions: string[];
   /** the hosts file that was written last */
   let written: string;
@@ -131,7 +133,10 @@ describe('container outside of services', () => {
           return { seats: wishes.map(seatOf), ports: [] };
         },
         connect: async (_, wish) => ({ seats: [SEAT, seatOf(wish)], ports: [] }),
-        disconnect: async () => ({ seats: [SEAT], ports: [] }),
+        disconnect: async (id) => {
+          if (id === stuckId) throw new Error('no buffer space available');
+          return { seats: [SEAT], ports: [] };
+        },
         detach: async (id) => {
           if (detachFailure) throw detachFailure;
           attached.delete(id);
@@ -175,6 +180,7 @@ describe('container outside of services', () => {
     isUnwritable = () => false;
     networkFailure = null;
     detachFailure = null;
+    stuckId = '';
     volumes = new FakeVolumes();
     actions = [];
     all = room();
@@ -618,24 +624,75 @@ describe('container outside of services', () => {
       expect(later?.condition).toBe('restarting');
     });
 
-    test("one that is to run in a cluster's network waits for its node's part there", async () => {
-      const endpoints = [
-        { network: 'front', aliases: [], address: '', mac: '', isOfCluster: true as const },
-      ];
-      const container = await started({
-        restart: { name: 'always', maximumRetryCount: 0 },
-        network: { kind: 'bridge', endpoints },
-      });
+    test('those that wait for servers are not waited for one after the other', async () => {
+      for (const name of ['one', 'two', 'three']) {
+        const { record } = await all.create(name, definition());
+        records.set(record.id, { ...record, phase: 'restarting' });
+      }
       await all.stop();
-      runtime.end(container.id, { exitCode: 1 });
-      const [later] = await reborn();
-      expect(later?.condition).toBe('running'); // as its record has it: nobody looked yet
+      all = room();
+      volumes.mountAgain = () => new Promise(() => {});
+      let isStarted = false;
+      const starting = all.start().then(() => {
+        isStarted = true;
+      });
+      await clock.advance(2000);
+      await clock.advance(1);
+      expect(isStarted).toBe(true);
+      await starting;
+      all = room(); // nobody waits for those
+    });
+
+    const inCluster = (network: string): ContainerDefinition['network'] => ({
+      kind: 'bridge',
+      endpoints: [{ network, aliases: [], address: '', mac: '', isOfCluster: true }],
+    });
+
+    /** As it is after the restart of a daemon: it ended meanwhile, and waits for the cluster. */
+    async function held(name = 'web'): Promise<PlainContainer> {
+      const restart = { name: 'always', maximumRetryCount: 0 } as const;
+      const asked = definition({ restart, network: inCluster('front') });
+      const { id } = await all.create(name, asked);
+      await all.get(id)?.start();
+      await all.stop();
+      runtime.end(id, { exitCode: 1 });
+      await reborn();
+      return all.get(id)!;
+    }
+
+    test('one that was removed while it waited for the cluster is gone once', async () => {
+      const container = await held();
+      await container.remove({ force: true, volumes: false });
       all.resumeHeld();
       await settle();
-      expect(later?.condition).toBe('restarting');
+      expect(actions.filter((action) => action === 'destroy')).toEqual(['destroy']);
+    });
+
+    test('a node that leaves its cluster takes up what waited for that, and leaves each network that it can', async () => {
+      const container = await held();
+      const ids: string[] = [];
+      for (const name of ['stuck', 'free']) {
+        const other = await all.create(name, definition({ network: inCluster('front') }));
+        await other.start();
+        ids.push(other.id);
+      }
+      stuckId = ids[0]!;
+      await all.leaveCluster();
+      await settle();
+      expect(container.condition).toBe('restarting');
+      const networks = ids.map((id) => endpointsOf(all.get(id)!.record.definition).length);
+      expect(networks).toEqual([1, 0]);
+    });
+
+    test("one that is to run in a cluster's network waits for its node's part there", async () => {
+      const later = await held();
+      expect(later.condition).toBe('running'); // as its record has it: nobody looked yet
+      all.resumeHeld();
+      await settle();
+      expect(later.condition).toBe('restarting');
       await clock.advance(100);
       await settle();
-      expect([...attached]).toEqual([container.id]);
+      expect([...attached]).toEqual([later.id]);
     });
 
     test('what was to go when it ends goes', async () => {
