@@ -2,6 +2,8 @@
 
 /** One mount, as the kernel lists them: parents before what lies below them, later ones cover earlier ones. */
 export interface MountEntry {
+  /** `major:minor` of the file system: the same at all places where it is mounted */
+  readonly device: string;
   /** where it is mounted */
   readonly point: string;
   readonly type: string;
@@ -9,21 +11,25 @@ export interface MountEntry {
   readonly superOptions: readonly string[];
   /** what is mounted here or in a copy appears in the other */
   readonly isShared: boolean;
+  /** what is mounted in another place appears here */
+  readonly isSlave: boolean;
 }
 
 /** @param text the whole file */
 export function parseMountinfo(text: string): MountEntry[] {
   return text.split('\n').flatMap((line) => {
     const [before = '', after = ''] = line.split(' - ');
-    const [, , , , point, , ...tags] = before.split(' ');
+    const [, , device = '', , point, , ...tags] = before.split(' ');
     if (point === undefined) return [];
     const [type = '', , superOptions = ''] = after.split(' ');
     return [
       {
+        device,
         point: unescapeOctal(point),
         type,
         superOptions: superOptions.split(','),
         isShared: tags.some((tag) => tag.startsWith('shared:')),
+        isSlave: tags.some((tag) => tag.startsWith('master:')),
       },
     ];
   });

@@ -13,12 +13,15 @@ describe('mountinfo', () => {
   const mounts = parseMountinfo(TEXT);
 
   test('points, types, options and sharing are read, and paths unescaped', () => {
-    expect(mounts.map(({ point, type, isShared }) => [point, type, isShared])).toEqual([
-      ['/', 'ext4', true],
-      ['/sys/fs/cgroup/cpu,cpuacct', 'cgroup', false],
-      ['/mnt/a b\\c', 'tmpfs', true],
-      ['/mnt/a b\\c/d', 'tmpfs', false],
-      ['/mnt/a b\\cx', 'tmpfs', false],
+    const facts = mounts.map(({ point, type, device, isShared, isSlave }) => {
+      return [point, type, device, isShared, isSlave];
+    });
+    expect(facts).toEqual([
+      ['/', 'ext4', '8:1', true, false],
+      ['/sys/fs/cgroup/cpu,cpuacct', 'cgroup', '0:26', false, false],
+      ['/mnt/a b\\c', 'tmpfs', '0:27', true, true],
+      ['/mnt/a b\\c/d', 'tmpfs', '0:28', false, true],
+      ['/mnt/a b\\cx', 'tmpfs', '0:29', false, false],
     ]);
     expect(mounts[1]?.superOptions).toEqual(['rw', 'cpu', 'cpuacct']);
     expect(parseMountinfo('')).toEqual([]);

@@ -27,7 +27,11 @@ const HYBRID = `22 1 254:0 / / rw - ext4 /dev/vda rw
 describe('cgroup mounts', () => {
   test('of a hybrid machine, the first mount of each hierarchy', () => {
     const { v1, v1Hierarchies, v2 } = parseCgroupMounts(HYBRID);
-    expect(v1Hierarchies).toContain('/sys/fs/cgroup/systemd');
+    expect(v1Hierarchies).toEqual([
+      '/sys/fs/cgroup/systemd',
+      '/sys/fs/cgroup/cpu,cpuacct',
+      '/sys/fs/cgroup/memory',
+    ]);
     expect(v2).toBe('/sys/fs/cgroup/unified');
     expect(Object.fromEntries(v1)).toEqual({
       cpu: '/sys/fs/cgroup/cpu,cpuacct',

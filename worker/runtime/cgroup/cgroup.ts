@@ -179,12 +179,12 @@ export async function removeGroup(dir: string, clock: Clock): Promise<void> {
   }
 }
 
-/** Removes `dir` if no group is left in it. */
+/** Removes `dir` if no group is left in it. Where the hierarchy is mounted read-only nothing is ours. */
 export async function removeIfEmpty(dir: string): Promise<void> {
   try {
     await rmdir(dir);
   } catch (err) {
-    if (!['ENOENT', 'EBUSY', 'ENOTEMPTY'].includes(errnoOf(err))) throw err;
+    if (!['ENOENT', 'EBUSY', 'ENOTEMPTY', 'EROFS'].includes(errnoOf(err))) throw err;
   }
 }
 

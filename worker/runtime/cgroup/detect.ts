@@ -22,17 +22,19 @@ const V1_CONTROLLERS = new Set([
 /** The first mount of a hierarchy counts. */
 export function parseCgroupMounts(mountinfo: string): CgroupMounts {
   const v1 = new Map<string, string>();
-  const v1Hierarchies = new Set<string>();
+  const v1Hierarchies: string[] = [];
+  const seen = new Set<string>();
   let v2: string | null = null;
-  for (const { point, type, superOptions } of parseMountinfo(mountinfo)) {
+  for (const { device, point, type, superOptions } of parseMountinfo(mountinfo)) {
     if (type === 'cgroup2') v2 ??= point;
-    if (type !== 'cgroup') continue;
-    v1Hierarchies.add(point);
+    if (type !== 'cgroup' || seen.has(device)) continue;
+    seen.add(device);
+    v1Hierarchies.push(point);
     for (const option of superOptions) {
-      if (V1_CONTROLLERS.has(option) && !v1.has(option)) v1.set(option, point);
+      if (V1_CONTROLLERS.has(option)) v1.set(option, point);
     }
   }
-  return { v1, v1Hierarchies: [...v1Hierarchies], v2 };
+  return { v1, v1Hierarchies, v2 };
 }
 
 /**
