@@ -41,9 +41,8 @@ const SCMP_ARCHES: Readonly<Record<string, string>> = {
   x64: 'SCMP_ARCH_X86_64',
   arm64: 'SCMP_ARCH_AARCH64',
 };
-/** A number that JSON in JavaScript cannot write: RLIM_INFINITY. */
-const UNLIMITED = '"@unlimited@"';
-const UNLIMITED_NUMBER = '18446744073709551615';
+/** RLIM_INFINITY, which no number of JavaScript is. */
+const UNLIMITED = '18446744073709551615';
 const PROPAGATIONS = /^r?(private|slave|shared|unbindable)$/;
 
 /** Throws `unimplemented` naming what the runtime cannot be asked for. */
@@ -60,14 +59,18 @@ export function ociConfigText(spec: OciSpec, context: OciConfigContext): string 
   };
   const config = {
     ociVersion: OCI_VERSION,
-    process: processOf(spec.process),
     root: { path: 'merged', readonly: spec.root.readonly },
     ...(spec.hostname !== '' && { hostname: spec.hostname }),
     mounts: init ? [...mounts, initMount] : mounts,
     linux: linuxOf(spec, context),
     ...(spec.hooks && { hooks: hooksOf(spec.hooks) }),
   };
-  return JSON.stringify(config).replaceAll(UNLIMITED, UNLIMITED_NUMBER);
+  return withText(config, 'process', processText(spec.process));
+}
+
+/** JSON of the object with one key more, whose value is JSON already. @param object with a key or more */
+function withText(object: object, key: string, text: string): string {
+  return `{"${key}":${text},${JSON.stringify(object).slice(1)}`;
 }
 
 function hooksOf(hooks: readonly OciHook[]): object {
@@ -119,26 +122,26 @@ function mountOf(mount: OciMount, source: string): object {
   };
 }
 
-function processOf(process: OciProcess): object {
+function processText(process: OciProcess): string {
   const { args, env, cwd, capabilities, oomScoreAdj, apparmorProfile } = process;
   const { uid, gid, additionalGids, umask = 0o022 } = process.user;
-  const limit = (value: number): number | string => (value < 0 ? UNLIMITED.slice(1, -1) : value);
-  return {
+  const limit = (value: number): string => (value < 0 ? UNLIMITED : `${value}`);
+  const rlimits = process.rlimits.map(
+    ({ type, soft, hard }) =>
+      `{"type":${JSON.stringify(type)},"soft":${limit(soft)},"hard":${limit(hard)}}`,
+  );
+  const rest = {
     terminal: process.terminal,
     user: { uid, gid, additionalGids, umask },
     args: process.init ? [INIT_PATH, '--', ...args] : args,
     env,
     cwd,
     capabilities,
-    rlimits: process.rlimits.map(({ type, soft, hard }) => ({
-      type,
-      soft: limit(soft),
-      hard: limit(hard),
-    })),
     noNewPrivileges: process.noNewPrivileges,
     ...(oomScoreAdj !== null && { oomScoreAdj }),
     ...(apparmorProfile !== null && { apparmorProfile }),
   };
+  return withText(rest, 'rlimits', `[${rlimits.join()}]`);
 }
 
 /** A domain name goes by its sysctl, as Docker has it: runc knows no field for it before 1.2. */

@@ -46,6 +46,8 @@ describe('the config.json of another runtime', () => {
     const rlimits = [{ type: 'RLIMIT_CORE', soft: 5, hard: -1 }];
     const text = ociConfigText({ ...base, process: { ...base.process, rlimits } }, CONTEXT);
     expect(text).toContain('"soft":5,"hard":18446744073709551615}');
+    const args = ['@unlimited@'];
+    expect(configOf({ process: { ...base.process, args, rlimits } }).process.args).toEqual(args);
   });
 
   test('swap is told where the kernel counts it', () => {
