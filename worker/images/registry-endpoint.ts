@@ -5,7 +5,6 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Readable } from 'node:stream';
-import type { SecureContext } from 'node:tls';
 import { HttpProxyAgent } from 'http-proxy-agent';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import type { Clock, Timer } from '../../common/base/clock.ts';
@@ -13,7 +12,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import { AskedPauses } from './asked-pauses.ts';
 import { connectionError, isUntrusted, unknownAuthority } from './registry-errors.ts';
 import type { ProxyRules } from './registry-settings.ts';
-import { certificatesStamp, issuerOf, registryTls } from './registry-tls.ts';
+import { issuerOf, TlsContexts } from './registry-tls.ts';
 
 /** Longest wait for a response's headers after the request was sent, ms. */
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -61,14 +60,16 @@ export class RegistryEndpoint {
   readonly #options: EndpointOptions;
   /** by scheme and proxy; redirects may lead to hosts with other ones */
   readonly #agents = new Map<string, http.Agent>();
-  /** Made at the first TLS connection, and again when the files changed: reading them takes some milliseconds. By host. */
-  readonly #tls = new Map<string, { readonly stamp: string; readonly context: SecureContext }>();
+  readonly #tls: TlsContexts;
   #scheme: Scheme | null;
   #connectedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.pauses = new AskedPauses(options.clock);
+    this.#tls = new TlsContexts(options.host, options.certificateDirs, () => {
+      for (const agent of this.#agents.values()) dropIdle(agent);
+    });
     this.#scheme = options.scheme ?? (options.isInsecure(options.host) ? null : 'https');
   }
 
@@ -173,7 +174,7 @@ export class RegistryEndpoint {
         agent: this.#agent(url),
         ...(signal && { signal }),
         ...(isTls && {
-          secureContext: this.#secureContext(this.#hostOf(url)),
+          secureContext: this.#tls.of(this.#hostOf(url)),
           rejectUnauthorized: !this.#isInsecure(url),
         }),
       };
@@ -224,20 +225,6 @@ export class RegistryEndpoint {
   /** Token services and redirects lead to other hosts, for which the operator has not allowed it. */
   #isInsecure(url: URL): boolean {
     return this.#options.isInsecure(this.#hostOf(url));
-  }
-
-  /** Our authorities count for other hosts as well, our certificates are shown to none of them. */
-  #secureContext(host: string): SecureContext {
-    const { host: own, certificateDirs } = this.#options;
-    const trustedWith = host === own ? [] : [own];
-    const stamp = certificatesStamp([host, ...trustedWith], certificateDirs);
-    const known = this.#tls.get(host);
-    if (known?.stamp === stamp) return known.context;
-    // A connection that waits for more work knows us by the certificates of before.
-    if (known !== undefined) for (const agent of this.#agents.values()) dropIdle(agent);
-    const context = registryTls(host, certificateDirs, trustedWith);
-    this.#tls.set(host, { stamp, context });
-    return context;
   }
 }
 

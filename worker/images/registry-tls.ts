@@ -12,13 +12,47 @@ import { SkepError } from '../../common/base/errors.ts';
 const SYSTEM_CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 /** For the issuer's name in an error only, ms. */
 const ISSUER_TIMEOUT_MS = 3_000;
+/** A registry's own and those of its token services and stores; how many these are is for others to say. */
+const CONTEXTS_MAX = 16;
+
+/** Of a registry and of the hosts that it leads to. Made at the first use, and again when the files changed: reading them takes some milliseconds. */
+export class TlsContexts {
+  readonly #own: string;
+  readonly #certificateDirs: readonly string[];
+  readonly #onForgotten: () => void;
+  readonly #known = new Map<
+    string,
+    { readonly stamp: string; readonly context: tls.SecureContext }
+  >();
+
+  /** @param onForgotten a connection that was made before may know us, or its host, by other certificates than the next one */
+  constructor(own: string, certificateDirs: readonly string[], onForgotten: () => void) {
+    this.#own = own;
+    this.#certificateDirs = certificateDirs;
+    this.#onForgotten = onForgotten;
+  }
+
+  /** The registry's authorities count for other hosts as well, its certificates are shown to none of them. Throws as `registryTls`. */
+  of(host: string): tls.SecureContext {
+    const trustedWith = host === this.#own ? [] : [this.#own];
+    const stamp = certificatesStamp([host, ...trustedWith], this.#certificateDirs);
+    const known = this.#known.get(host);
+    if (known?.stamp === stamp) return known.context;
+    const isFull = known === undefined && this.#known.size >= CONTEXTS_MAX;
+    if (isFull) this.#known.clear();
+    if (known !== undefined || isFull) this.#onForgotten();
+    const context = registryTls(host, this.#certificateDirs, trustedWith);
+    this.#known.set(host, { stamp, context });
+    return context;
+  }
+}
 
 /**
  * Throws `failed-precondition` for a client certificate without its key and for files that are no
  * certificates: going on without would fail at the registry, in words that point elsewhere.
  * @param trustedWith hosts whose authorities (and no client certificates) count as well
  */
-export function registryTls(
+function registryTls(
   host: string,
   certificateDirs: readonly string[],
   trustedWith: readonly string[] = [],
@@ -61,10 +95,7 @@ function foldersOf(hosts: readonly string[], certificateDirs: readonly string[])
 }
 
 /** Differs when any file that `registryTls` reads for these hosts may have changed. */
-export function certificatesStamp(
-  hosts: readonly string[],
-  certificateDirs: readonly string[],
-): string {
+function certificatesStamp(hosts: readonly string[], certificateDirs: readonly string[]): string {
   const files = foldersOf(hosts, certificateDirs).flatMap((dir) =>
     readdirSync(dir).map((name) => join(dir, name)),
   );
