@@ -244,7 +244,7 @@ export class ContainerView {
     return {
       id: info.id,
       name: info.name,
-      hostname: info.plain?.hostname ?? '',
+      hostname: info.hostname,
       pid: info.condition === 'running' || info.condition === 'paused' ? info.pid : 0,
       isIpcShareable: definition?.isIpcShareable ?? false,
       bridgeAddress: info.networks.find(({ name }) => name === 'bridge')?.address ?? '',

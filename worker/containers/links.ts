@@ -3,7 +3,6 @@
  * puts into the environment and into /etc/hosts of the one that has the link. Pure.
  */
 import { SkepError } from '../../common/base/errors.ts';
-import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import type { Peer, PeerOf } from './peers.ts';
 
 /** The container that it is to find under that name. */
@@ -48,8 +47,7 @@ export function linkHosts(links: readonly ContainerLink[], peerOf: PeerOf): stri
   return links.flatMap(({ containerId, alias }) => {
     const peer = peerOf(containerId);
     if (peer === null || peer.bridgeAddress === '') return [];
-    const hostname = peer.hostname || peer.id.slice(0, SHORT_ID_CHARS);
-    const names = [...new Set([alias, hostname, peer.name])];
+    const names = [...new Set([alias, peer.hostname, peer.name])];
     return [`${peer.bridgeAddress} ${names.join(' ')}`];
   });
 }

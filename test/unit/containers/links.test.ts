@@ -7,7 +7,7 @@ function peer(overrides: Partial<Peer> = {}): Peer {
   return {
     id: 'd'.repeat(64),
     name: 'db',
-    hostname: '',
+    hostname: 'box',
     pid: 77,
     isIpcShareable: false,
     bridgeAddress: '172.17.0.5',
@@ -68,8 +68,8 @@ describe('links in the network bridge', () => {
   });
 
   test('are lines of the hosts file, by alias, host name and name', () => {
-    expect(linkHosts(link('x'), () => peer())).toEqual(['172.17.0.5 x dddddddddddd db']);
-    expect(linkHosts(link('db'), () => peer({ hostname: 'box' }))).toEqual(['172.17.0.5 db box']);
+    expect(linkHosts(link('x'), () => peer())).toEqual(['172.17.0.5 x box db']);
+    expect(linkHosts(link('db'), () => peer())).toEqual(['172.17.0.5 db box']);
     expect(linkHosts(link('db'), () => null)).toEqual([]);
   });
 });

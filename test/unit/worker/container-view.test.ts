@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
-import { containerIdOf } from '../../../common/model/container-id.ts';
+import { containerIdOf, defaultHostname } from '../../../common/model/container-id.ts';
 import type { TaskId } from '../../../common/model/ids.ts';
 import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { DEFAULT_ISOLATION, type TaskSpec } from '../../../common/model/service.ts';
@@ -116,6 +116,8 @@ describe('containers of a node', () => {
       health: null,
     });
     expect(view.list()[0]?.labels).toMatchObject({ 'com.docker.swarm.task.id': task.id });
+    const hostname = defaultHostname(task.id);
+    expect(view.peerOf(containerIdOf(task.id))).toMatchObject({ pid: state?.pid, hostname });
     images.clear();
     expect(view.list()[0]?.image).toBeNull();
   });
