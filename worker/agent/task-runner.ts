@@ -39,7 +39,7 @@ export class TaskRunner {
   #task: Task;
   #status: TaskStatus;
   #step: { readonly name: Work; readonly abort: AbortController } | null = null;
-  /** of a move that was made and not broken off: the next one takes it, for a new one costs more than a status */
+  /** of a move that was made and not broken off; the next one takes it (see `Controller`), for a new one costs more than a status */
   #spare: AbortController | null = null;
   #wake: (() => void) | null = null;
   #closing = false;

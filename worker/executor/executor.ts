@@ -37,7 +37,10 @@ export class TemporaryError extends Error {
   override readonly name = 'TemporaryError';
 }
 
-/** Every method is idempotent, may be called again after a restart of the daemon, and obeys its signal. */
+/**
+ * Every method is idempotent, may be called again after a restart of the daemon, and obeys its signal. When a
+ * method's promise is settled nothing listens to the signal any more: the next call may bring the same one.
+ */
 export interface Controller {
   /** Image, volumes, secrets, network: all that can be done before the process runs. */
   prepare(signal: AbortSignal): Promise<void>;
