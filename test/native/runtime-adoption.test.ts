@@ -74,8 +74,15 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
 
   test('a container that is being made when the runtime stops is given up, and nothing of it stays', async () => {
     const making = box.create('late', ['sleep', '1000']);
-    making.catch(() => {}); // looked at below
-    while (!existsSync(join(box.stateDir, 'late'))) await new Promise((go) => setImmediate(go));
+    let isOver = false;
+    making
+      .catch(() => {})
+      .finally(() => {
+        isOver = true;
+      }); // looked at below
+    while (!isOver && !existsSync(join(box.stateDir, 'late'))) {
+      await new Promise((go) => setImmediate(go));
+    }
     await box.runtime.stop();
     await expect(making).rejects.toMatchObject({ code: 'unavailable' });
     expect(box.runtime.list()).toEqual([]);
