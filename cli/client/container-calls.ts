@@ -21,6 +21,7 @@ export interface ExecCreateJson {
   readonly WorkingDir?: string;
   readonly User?: string;
   readonly Privileged?: boolean;
+  readonly DetachKeys?: string;
 }
 
 /** What `docker stats` counts with; absent where the container does not run. */
@@ -126,8 +127,10 @@ export class ContainerCalls extends ApiCalls {
     };
   }
 
-  containerAttach(ref: string, stdin: boolean): Promise<HijackedConnection> {
-    const streams = `stream=1&stdout=1&stderr=1${stdin ? '&stdin=1' : ''}`;
+  /** @param detachKeys that the daemon is to know too, or it looks for its own */
+  containerAttach(ref: string, stdin: boolean, detachKeys = ''): Promise<HijackedConnection> {
+    const keys = detachKeys === '' ? '' : `&detachKeys=${encodeURIComponent(detachKeys)}`;
+    const streams = `stream=1&stdout=1&stderr=1${stdin ? '&stdin=1' : ''}${keys}`;
     return this.http.hijack(`/containers/${enc(ref)}/attach?${streams}`, {});
   }
 

@@ -1,5 +1,6 @@
 /** `skep attach` and `skep start`: the streams of containers that are there already. */
 import type { Command } from 'commander';
+import { detachKeysOf } from '../../common/model/detach-keys.ts';
 import { hasStatus } from '../client/transport.ts';
 import {
   type CommandContext,
@@ -10,7 +11,7 @@ import {
   refuseFlags,
   UsageError,
 } from './context.ts';
-import { detachKeysFlag, detachKeysOf, relay, requireTerminal } from './exec.ts';
+import { detachKeysFlag, relay, requireTerminal } from './exec.ts';
 import { passSignalsTo } from './run.ts';
 
 interface AttachFlags {
@@ -23,7 +24,7 @@ export const attach: Configure = (command, context) => {
     .option('--no-stdin', 'do not pass standard input on')
     .argument('<container>', 'id or name')
     .action(async (ref: string, flags: AttachFlags & { readonly stdin: boolean }) => {
-      const detachKeys = detachKeysOf(flags);
+      const detachKeys = detachKeysOf(flags.detachKeys ?? '');
       const container = await context.client.container(ref);
       const { State, Config } = container;
       if (!State?.Running) {
@@ -69,7 +70,7 @@ async function stay(
   const { client } = context;
   const release = flags.sigProxy && !tty ? passSignalsTo(context, id) : () => {};
   try {
-    const connection = await client.containerAttach(id, stdin);
+    const connection = await client.containerAttach(id, stdin, flags.detachKeys);
     try {
       await begin?.();
     } catch (err) {
@@ -136,7 +137,7 @@ async function startOne(
   if (others.length > 0) {
     throw new UsageError('you cannot start and attach multiple containers at once');
   }
-  const detachKeys = detachKeysOf(flags);
+  const detachKeys = detachKeysOf(flags.detachKeys ?? '');
   const { Id, Config } = await client.container(ref);
   const tty = Config?.Tty ?? false;
   const stdin = (flags.interactive ?? false) && (Config?.OpenStdin ?? false);

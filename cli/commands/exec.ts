@@ -3,10 +3,10 @@ import { type Duplex, Transform, type Writable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 import type { Command } from 'commander';
 import { SkepError } from '../../common/base/errors.ts';
+import { DETACH_KEYS_DEFAULT, DetachKeys, detachKeysOf } from '../../common/model/detach-keys.ts';
 import { FrameDecoder } from '../client/frames.ts';
 import type { HijackedConnection } from '../client/transport.ts';
 import { type CommandContext, type Configure, collect, ExitError, UsageError } from './context.ts';
-import { DETACH_KEYS_DEFAULT, DetachKeys, parseDetachKeys } from './detach-keys.ts';
 import { environmentOf } from './service-create.ts';
 import { defaultDetachKeys } from './user-defaults.ts';
 
@@ -76,13 +76,14 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
   const { client } = context;
   const { containerId, words, env, flags, output = context } = request;
   const tty = flags.tty ?? false;
-  const detachKeys = detachKeysOf(flags);
+  const detachKeys = detachKeysOf(flags.detachKeys ?? '');
   const { Id } = await client.execCreate(containerId, {
     AttachStdin: (flags.interactive ?? false) && !flags.detach,
     AttachStdout: !flags.detach,
     AttachStderr: !flags.detach,
     Tty: tty,
     Cmd: words,
+    ...(flags.detachKeys && { DetachKeys: flags.detachKeys }),
     ...(env.length > 0 && { Env: env }),
     ...(flags.workdir && { WorkingDir: flags.workdir }),
     ...(flags.user && { User: flags.user }),
@@ -104,11 +105,6 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
     throw new SkepError('unavailable', `exec ${words[0]}: the connection broke before it ended`);
   }
   return ExitCode;
-}
-
-/** Throws `UsageError` for keys that there are not. */
-export function detachKeysOf({ detachKeys }: { readonly detachKeys?: string }): Buffer {
-  return parseDetachKeys(detachKeys || DETACH_KEYS_DEFAULT);
 }
 
 export interface RelayOptions {

@@ -1,4 +1,5 @@
 /** `skep run` and `skep container create`: a container of the host whose daemon answers. */
+import { detachKeysOf } from '../../common/model/detach-keys.ts';
 import {
   familiarRepository,
   parseImageReference,
@@ -15,7 +16,7 @@ import {
   warnLine,
 } from './context.ts';
 import { registryAuthFor } from './credentials.ts';
-import { detachKeysFlag, detachKeysOf, relay, requireTerminal } from './exec.ts';
+import { detachKeysFlag, relay, requireTerminal } from './exec.ts';
 import { showProgress } from './image.ts';
 
 interface RunFlags extends ContainerFlags {
@@ -50,7 +51,7 @@ export const run: Configure = (command, context) => {
     .argument('[command...]', 'and its arguments')
     .action(async (image: string, words: readonly string[], flags: RunFlags) => {
       requireTerminal(context, flags);
-      const detachKeys = detachKeysOf(flags);
+      const detachKeys = detachKeysOf(flags.detachKeys ?? '');
       const status = await statusOf(context, () =>
         runContainer(context, { image, words, flags, detachKeys }),
       );
@@ -112,7 +113,7 @@ async function attached(
 ): Promise<number> {
   const { client } = context;
   const stdin = flags.interactive ?? false;
-  const connection = await client.containerAttach(id, stdin);
+  const connection = await client.containerAttach(id, stdin, flags.detachKeys);
   const ended = await client.containerWait(id, flags.rm ? 'removed' : 'next-exit');
   try {
     await client.containerDo(id, 'start');

@@ -1,5 +1,6 @@
 /** The streams of a container's own process: attach, and the size of its terminal. */
 import type { Duplex } from 'node:stream';
+import { detachKeysOf } from '../../common/model/detach-keys.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import { requireAnswering } from '../../worker/containers/lifecycle.ts';
 import type { AttachSession } from '../../worker/runtime/native-runtime.ts';
@@ -27,7 +28,8 @@ export function addContainerStreamRoutes(
     }
     try {
       // The client may be here before the container starts.
-      await attachTo(socket, await containers.attach(info, gone), wanted, gone);
+      const how = await attachTo(socket, await containers.attach(info, gone), wanted, gone);
+      if (how === 'detached') info.plain?.detached();
     } catch (err) {
       socket.destroy();
       if (!gone.aborted) throw err;
@@ -48,6 +50,7 @@ function wantedOf(context: RequestContext, { spec, plain }: ContainerInfo): Rela
     stdout: context.flag('stdout'),
     stderr: context.flag('stderr'),
     tty,
+    detachKeys: detachKeysOf(context.text('detachKeys') ?? ''),
     input: !context.flag('stdin') || !openStdin ? 'none' : isForOne ? 'ends' : 'open',
   };
 }
@@ -66,13 +69,13 @@ async function replay(
   }
 }
 
-/** Until the container ended or the client left; the container runs on then. */
+/** Until the container ended or the client left, by its keys or without a word; the container runs on then. */
 async function attachTo(
   socket: Duplex,
   session: AttachSession,
   wanted: RelayRules,
   gone: AbortSignal,
-): Promise<void> {
+): Promise<'ended' | 'detached'> {
   const leave = (): void => {
     if (wanted.input === 'ends') session.stdin.end();
     session.close();
@@ -80,6 +83,8 @@ async function attachTo(
   // It may have left while the container was waited for.
   if (gone.aborted) leave();
   else gone.addEventListener('abort', leave, { once: true });
-  await relay(socket, session, wanted);
+  const how = await relay(socket, session, wanted);
+  if (how === 'detached') session.close();
   socket.end();
+  return how;
 }

@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream';
 import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
+import { detachKeysOf } from '../../common/model/detach-keys.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import { requireAnswering } from '../../worker/containers/lifecycle.ts';
@@ -33,6 +34,7 @@ interface ExecRecord {
   readonly output: Pick<RelayRules, 'stdout' | 'stderr'>;
   /** rows and columns of a terminal to begin with; null = nobody said */
   readonly consoleSize: readonly [number, number] | null;
+  readonly detachKeys: Buffer;
   /** Set before its process is: what two ask for at once is started once. */
   hasBegun: boolean;
   session: ExecSession | null;
@@ -61,6 +63,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
       spec: execSpecOf(json),
       output: { stdout: json.boolean('AttachStdout'), stderr: json.boolean('AttachStderr') },
       consoleSize: wantedSize(json, json.boolean('Tty')),
+      detachKeys: detachKeysOf(json.string('DetachKeys')),
     });
     tell(record, `exec_create: ${record.spec.args.join(' ')}`);
     context.send(201, { Id: record.id });
@@ -115,7 +118,7 @@ export class Execs {
 
   create(
     { id: containerId, attributes }: ContainerInfo,
-    wish: Pick<ExecRecord, 'spec' | 'output' | 'consoleSize'>,
+    wish: Pick<ExecRecord, 'spec' | 'output' | 'consoleSize' | 'detachKeys'>,
   ): ExecRecord {
     if (this.#records.size >= EXECS_KEPT) this.#dropOldest();
     const id = mintExecId(containerId, this.#random);
@@ -182,14 +185,24 @@ async function startExec(
     await ended;
     return;
   }
-  // A client that is gone takes its process along: nobody reads what it writes.
-  if (gone.aborted) session.close();
-  else gone.addEventListener('abort', () => session.close(), { once: true });
+  // A client that is gone takes its process along, for nobody reads what it writes; not one that left it by the keys.
+  const leave = (): void => session.close();
+  if (gone.aborted) leave();
+  else gone.addEventListener('abort', leave, { once: true });
   const { tty, stdin } = record.spec;
   const input = stdin ? 'ends' : 'none';
+  const relayed = relay(socket, session, {
+    tty,
+    ...record.output,
+    input,
+    detachKeys: record.detachKeys,
+  });
   // Its exit code is known when the client hears of its end.
-  await Promise.all([ended, relay(socket, session, { tty, ...record.output, input })]);
+  const how = await Promise.race([relayed, ended.then(() => relayed)]);
+  if (how === 'ended') await ended;
+  else gone.removeEventListener('abort', leave);
   socket.end();
+  await ended;
 }
 
 /** What ends with its container, or with its client, is killed. */

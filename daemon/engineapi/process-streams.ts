@@ -5,6 +5,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { SkepError } from '../../common/base/errors.ts';
+import { DetachKeys } from '../../common/model/detach-keys.ts';
 import { frame } from './frames.ts';
 
 export interface ProcessStreams {
@@ -19,6 +20,8 @@ export interface RelayRules {
   readonly stderr: boolean;
   /** `ends`: the end of the client's input is that of the process's; `open`: others may write on; `none`: it is not read */
   readonly input: 'none' | 'open' | 'ends';
+  /** of a terminal whose input is passed on: they leave it */
+  readonly detachKeys: Buffer;
 }
 
 /** Aborted when the client's connection is closed. The HTTP layer no longer knows of it. */
@@ -31,30 +34,57 @@ export function whenGone(socket: Duplex): AbortSignal {
   return gone.signal;
 }
 
-/** Resolves when the process's output has ended; the connection is its caller's to end. */
+/**
+ * Resolves when the process's output has ended, or its client has left it by the detach keys: its output is
+ * lost from then on. The connection is the caller's to end.
+ */
 export async function relay(
   socket: Duplex,
   process: ProcessStreams,
   rules: RelayRules,
-): Promise<void> {
-  if (rules.input === 'none') socket.resume();
-  else passInput(socket, process.stdin, rules.input === 'ends');
+): Promise<'ended' | 'detached'> {
+  let isDetached = false;
+  const detached = new Promise<'detached'>((resolve) => {
+    if (rules.input === 'none') socket.resume();
+    else
+      passInput(socket, process.stdin, rules, () => {
+        isDetached = true;
+        resolve('detached');
+      });
+  });
   const passOutput = (stream: 'stdout' | 'stderr'): Promise<void> => {
     const source = process[stream];
     source.on('data', (chunk: Buffer) => {
-      if (!rules[stream] || socket.destroyed) return;
+      if (!rules[stream] || isDetached || socket.destroyed) return;
       if (socket.write(rules.tty ? chunk : frame(stream, chunk))) return;
       source.pause();
       socket.once('drain', () => source.resume());
     });
     return finished(source, { writable: false });
   };
-  await Promise.all([passOutput('stdout'), passOutput('stderr')]);
+  const outputs = Promise.all([passOutput('stdout'), passOutput('stderr')]);
+  return Promise.race([detached, outputs.then((): 'ended' => 'ended')]);
 }
 
 /** Read on also when the process takes no more: the client's end is to be heard of. */
-function passInput(socket: Duplex, stdin: Writable, ends: boolean): void {
-  socket.on('data', (chunk: Buffer) => {
+function passInput(
+  socket: Duplex,
+  stdin: Writable,
+  { tty, input, detachKeys }: RelayRules,
+  onDetached: () => void,
+): void {
+  const keys = tty ? new DetachKeys(detachKeys) : null;
+  let isDetached = false;
+  socket.on('data', (typed: Buffer) => {
+    if (isDetached) return;
+    const { passed: chunk, isDetached: leaves } = keys?.push(typed) ?? {
+      passed: typed,
+      isDetached: false,
+    };
+    if (leaves) {
+      isDetached = true;
+      onDetached();
+    }
     if (stdin.destroyed || stdin.write(chunk)) return;
     socket.pause();
     const goOn = (): void => {
@@ -64,6 +94,6 @@ function passInput(socket: Duplex, stdin: Writable, ends: boolean): void {
     stdin.on('drain', goOn).on('close', goOn);
   });
   socket.once('end', () => {
-    if (ends && !stdin.destroyed) stdin.end();
+    if (input === 'ends' && !isDetached && !stdin.destroyed) stdin.end();
   });
 }

@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { Duplex, PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { addContainerStreamRoutes } from '../../../daemon/engineapi/container-streams.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
@@ -7,8 +7,12 @@ import type { ContainerView } from '../../../worker/container-view.ts';
 import { aContainerSpec } from '../../support/builders.ts';
 
 /** Answers an attach; `onAttach` is called before the container's streams are there. */
-async function attach(onAttach: (client: PassThrough) => void) {
-  const client = new PassThrough();
+async function attach(
+  onAttach: (client: Duplex) => void,
+  { tty = false, detachKeys = null }: { tty?: boolean; detachKeys?: string | null } = {},
+) {
+  const client: Duplex = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
+  let detached = 0;
   const streams = {
     stdin: new PassThrough(),
     stdout: new PassThrough(),
@@ -26,8 +30,8 @@ async function attach(onAttach: (client: PassThrough) => void) {
   const containers = {
     require: () => ({
       condition: 'running',
-      spec: { container: aContainerSpec({ openStdin: true }) },
-      plain: { record: { definition: { stdinOnce: true } } },
+      spec: { container: aContainerSpec({ openStdin: true, tty }) },
+      plain: { record: { definition: { stdinOnce: true } }, detached: () => detached++ },
     }),
     attach: async () => {
       onAttach(client);
@@ -44,10 +48,11 @@ async function attach(onAttach: (client: PassThrough) => void) {
   addContainerStreamRoutes(routes, { containers });
   const answered = handler({
     param: () => 'web',
+    text: () => detachKeys,
     flag: (name: string) => name !== 'logs',
     hijack: () => client,
   } as unknown as RequestContext);
-  return { session, answered };
+  return { client, session, answered, detached: () => detached };
 }
 
 test('an attach whose client leaves before the container is there gives its streams up', async () => {
@@ -58,13 +63,28 @@ test('an attach whose client leaves before the container is there gives its stre
 });
 
 test('an attach ends with its client, and its input with it when it was for one client', async () => {
-  let client: PassThrough | null = null;
-  const { session, answered } = await attach((it) => {
-    client = it;
-  });
+  const { client, session, answered } = await attach(() => {});
   await new Promise((resolve) => setImmediate(resolve));
   expect(session.isClosed).toBe(false);
-  client!.destroy();
+  client.destroy();
   await answered;
   expect([session.isClosed, session.stdin.writableEnded]).toEqual([true, true]);
 });
+
+test.each([
+  [null, '\x10\x11'],
+  ['ctrl-x,y', '\x18y'],
+])(
+  'an attach to a terminal is left by the keys, which are %j, and the container told of',
+  async (detachKeys, typed) => {
+    const { client, session, answered, detached } = await attach(() => {}, {
+      tty: true,
+      detachKeys,
+    });
+    client.push('words');
+    client.push(typed);
+    await answered;
+    expect([session.isClosed, client.writableEnded, detached()]).toEqual([true, true, 1]);
+    expect([String(session.stdin.read()), session.stdin.writableEnded]).toEqual(['words', false]);
+  },
+);

@@ -116,9 +116,9 @@ async function call(route: string, id: string, body: object = {}): Promise<unkno
   return answer;
 }
 
-const create = async (): Promise<string> => {
+const create = async (more: object = {}): Promise<string> => {
   const made = await call('POST /containers/:id/exec', 'web', {
-    ...{ Cmd: ['sh'], AttachStdout: true, AttachStderr: true },
+    ...{ Cmd: ['sh'], AttachStdout: true, AttachStderr: true, ...more },
   });
   return (made as { Id: string }).Id;
 };
@@ -261,6 +261,36 @@ describe('an exec', () => {
       });
     },
   );
+
+  test.each([
+    [{ Tty: true }, '\x10\x11', true],
+    [{ Tty: true, DetachKeys: 'ctrl-x' }, '\x18', true],
+    [{ Tty: true, DetachKeys: 'ctrl-x' }, '\x10\x11', false],
+    [{}, '\x10\x11', false],
+  ])(
+    'is left by the detach keys of its terminal, and runs on: %j, %j',
+    async (wish, typed, leaves) => {
+      const id = await create({ AttachStdin: true, ...wish });
+      const taken = attached(id);
+      await settled();
+      client!.push(`words${typed}`);
+      await settled();
+      expect(client!.writableEnded).toBe(leaves);
+      client!.destroy();
+      await settled();
+      expect(sessions[0]!.isClosed).toBe(!leaves);
+      expect(String(sessions[0]!.stdin.read())).toBe(leaves ? 'words' : `words${typed}`);
+      sessions[0]!.end(3);
+      await taken;
+      expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: leaves ? 3 : 137 });
+    },
+  );
+
+  test('whose detach keys there are not is refused', async () => {
+    await expect(create({ DetachKeys: 'ctrl-' })).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
+  });
 
   test('whose container ends has ended as killed, and its connection is closed', async () => {
     const id = await create();

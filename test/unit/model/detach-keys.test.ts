@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { DetachKeys, parseDetachKeys } from '../../../../cli/commands/detach-keys.ts';
+import { DetachKeys, parseDetachKeys } from '../../../common/model/detach-keys.ts';
 
 describe('detach keys', () => {
   test.each([
