@@ -143,6 +143,7 @@ export class Worker {
       dir: join(dataDir, 'files'),
       memoryDir: this.#memoryDir,
       mountMemory: mountTmpfs,
+      unmountMemory: unmountTree,
     });
     const networkLog = log.child({ component: 'local-networks' });
     const ports = new LocalPorts(random, networkLog, {

@@ -172,6 +172,7 @@ const operations = {
         dir: join(dir, 'files'),
         memoryDir: join(dir, 'memory'),
         mountMemory: async () => {},
+        unmountMemory: async () => {},
       }),
       hostFacts,
       settings: DEFAULT_NODE_SETTINGS,

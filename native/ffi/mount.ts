@@ -1,5 +1,6 @@
 /** Mounting for the daemon itself: the two kinds of mounts it makes, and taking mounts away. Plain libc. */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import koffi, { type KoffiFunc } from 'koffi';
 import { parseMountinfo, pointsBelow } from '../../common/base/mountinfo.ts';
 import { declareAsync, errnoName, NativeError } from './library.ts';
@@ -33,11 +34,18 @@ export function mountsBelow(path: string): string[] {
   return pointsBelow(parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8')), path);
 }
 
-/** A tmpfs for its owner only, nosuid, nodev, noexec. Does nothing when something is mounted there. */
-export async function mountTmpfs(path: string): Promise<void> {
-  if (mountsBelow(path).includes(path)) return;
+/**
+ * A tmpfs for its owner only, nosuid, nodev, noexec, for so many files and bytes. Does nothing when a file
+ * system is mounted there.
+ */
+export async function mountTmpfs(
+  path: string,
+  limits: { readonly sizeBytes: number; readonly files: number },
+): Promise<void> {
+  if (statSync(path).dev !== statSync(dirname(path)).dev) return;
   const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (libc().mount('tmpfs', path, 'tmpfs', flags, 'mode=0700') !== 0) {
+  const options = `mode=0700,size=${limits.sizeBytes},nr_inodes=${limits.files + 1}`; // and its root
+  if (libc().mount('tmpfs', path, 'tmpfs', flags, options) !== 0) {
     throw new NativeError(errnoName(koffi.errno()), 'mount', `tmpfs on ${path}`);
   }
 }

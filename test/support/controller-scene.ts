@@ -85,6 +85,7 @@ export class ControllerScene {
       dir: join(dir, 'files'),
       memoryDir: join(dir, 'memory'),
       mountMemory: async () => void this.calls.push('mount memory'),
+      unmountMemory: async () => void this.calls.push('unmount memory'),
     });
     return new ContainerController(
       task,

@@ -1,7 +1,8 @@
 /**
  * The files that a task finds in its root beside the image's: resolv.conf, hosts, hostname, secrets
- * and configs. The first three lie on disk, the others in one tmpfs per node, never on disk.
+ * and configs. The first three lie on disk, the others in a tmpfs of the task's own, never on disk.
  */
+import { existsSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
@@ -14,11 +15,28 @@ import type { Dependencies } from './executor.ts';
 export interface TaskFilesOptions {
   /** on disk; one directory per task below it */
   readonly dir: string;
-  /** made on first use and mounted by `mountMemory`; one directory per task below it */
+  /** one directory per task that has secrets or configs below it, mounted by `mountMemory` */
   readonly memoryDir: string;
-  /** Mounts a tmpfs there. Idempotent. */
-  readonly mountMemory: (path: string) => Promise<void>;
+  /** Mounts a tmpfs there that takes no more. Idempotent. */
+  readonly mountMemory: (path: string, limits: MemoryLimits) => Promise<void>;
+  /** Whatever is mounted there or below. Idempotent. */
+  readonly unmountMemory: (path: string) => Promise<void>;
 }
+
+export interface MemoryLimits {
+  readonly sizeBytes: number;
+  readonly files: number;
+}
+
+interface Payload {
+  readonly file: FileTarget;
+  readonly data: Uint8Array;
+  /** of a name that is not absolute */
+  readonly parent: string;
+}
+
+/** A file in a tmpfs takes whole pages, of which these are the largest that a kernel has. */
+const PAGE_BYTES_MAX = 65_536;
 
 export interface NameFiles {
   readonly resolvConf: string;
@@ -54,29 +72,22 @@ export class TaskFiles {
 
   /** The task's secrets (below /run/secrets unless absolute) and configs (below /). */
   async writePayloads(task: Task, dependencies: Dependencies): Promise<OciMount[]> {
-    const { secrets, configs } = task.spec.container;
-    if (secrets.length === 0 && configs.length === 0) return [];
-    await mkdir(this.#options.memoryDir, { recursive: true, mode: 0o700 });
-    await this.#options.mountMemory(this.#options.memoryDir);
+    const payloads = payloadsOf(task, dependencies);
+    if (payloads.length === 0) return [];
     const dir = join(this.#options.memoryDir, task.id);
     await mkdir(dir, { recursive: true, mode: 0o700 });
+    const pages = payloads.reduce(
+      (sum, { data }) => sum + Math.ceil(data.length / PAGE_BYTES_MAX),
+      1,
+    );
+    const limits = { sizeBytes: pages * PAGE_BYTES_MAX, files: payloads.length };
+    await this.#options.mountMemory(dir, limits);
     const mounts: OciMount[] = [];
-    const add = async (file: FileTarget, data: Uint8Array, parent: string): Promise<void> => {
+    for (const { file, data, parent } of payloads) {
       const source = join(dir, String(mounts.length));
       await writePayload(source, file, data);
       const destination = file.name.startsWith('/') ? file.name : join(parent, file.name);
       mounts.push({ destination, type: 'bind', source, options: READ_ONLY_BIND });
-    };
-    for (const { secretId, secretName, file } of secrets) {
-      const secret = dependencies.secret(secretId);
-      if (!secret) throw new SkepError('not-found', `secret not found: ${secretName}`);
-      await add(file, secret.data, '/run/secrets');
-    }
-    for (const { configId, configName, file } of configs) {
-      if (!file) continue;
-      const config = dependencies.config(configId);
-      if (!config) throw new SkepError('not-found', `config not found: ${configName}`);
-      await add(file, config.data, '/');
     }
     return mounts;
   }
@@ -89,8 +100,29 @@ export class TaskFiles {
 
   async remove(taskId: string): Promise<void> {
     await rm(join(this.#options.dir, taskId), { recursive: true, force: true });
-    await rm(join(this.#options.memoryDir, taskId), { recursive: true, force: true });
+    const memory = join(this.#options.memoryDir, taskId);
+    if (!existsSync(memory)) return;
+    await this.#options.unmountMemory(memory);
+    await rm(memory, { recursive: true, force: true });
   }
+}
+
+/** Throws `not-found` for one that did not come with the task. */
+function payloadsOf(task: Task, dependencies: Dependencies): Payload[] {
+  const { secrets, configs } = task.spec.container;
+  return [
+    ...secrets.map(({ secretId, secretName, file }) => {
+      const secret = dependencies.secret(secretId);
+      if (!secret) throw new SkepError('not-found', `secret not found: ${secretName}`);
+      return { file, data: secret.data, parent: '/run/secrets' };
+    }),
+    ...configs.flatMap(({ configId, configName, file }) => {
+      if (!file) return [];
+      const config = dependencies.config(configId);
+      if (!config) throw new SkepError('not-found', `config not found: ${configName}`);
+      return [{ file, data: config.data, parent: '/' }];
+    }),
+  ];
 }
 
 async function namesIn(dir: string): Promise<readonly string[]> {

@@ -156,7 +156,7 @@ describe('remove', () => {
     expect(await readdir(join(it.dir, 'memory'))).toEqual([it.id]);
     it.runtime.end(it.id);
     await controller.remove(it.signal);
-    expect(it.calls).toEqual(RELEASED);
+    expect(it.calls).toEqual([...RELEASED, 'unmount memory']);
     expect(it.runtime.list()).toEqual([]);
     expect(it.images.pinned.size).toBe(0);
     expect(it.networks.attached.size).toBe(0);

@@ -41,6 +41,7 @@ async function scene() {
       dir: join(dir, 'files'),
       memoryDir: join(dir, 'memory'),
       mountMemory: async () => {},
+      unmountMemory: async () => {},
     }),
     hostFacts: async () => NO_HOST_FACTS,
     settings: DEFAULT_NODE_SETTINGS,

@@ -39,6 +39,7 @@ describe('sweep', () => {
         dir: join(dir, 'files'),
         memoryDir: join(dir, 'memory'),
         mountMemory: async () => {},
+        unmountMemory: async () => {},
       }),
       hostFacts: async () => NO_HOST_FACTS,
       settings: DEFAULT_NODE_SETTINGS,

@@ -32,7 +32,10 @@ async function scene(container: Partial<ContainerSpec> = {}) {
   const files = new TaskFiles({
     dir: join(dir, 'files'),
     memoryDir: join(dir, 'memory'),
-    mountMemory: async (path) => void mounted.push(path),
+    mountMemory: async (path, { sizeBytes, files }) => {
+      mounted.push(`${path} ${sizeBytes} ${files}`);
+    },
+    unmountMemory: async (path) => void mounted.push(`not ${path}`),
   });
   const task = aTask({ spec: aTaskSpec({ container: aContainerSpec(container) }) });
   return { dir, files, task, mounted };
@@ -74,7 +77,7 @@ describe('files of a task', () => {
   test('secrets and configs lie in memory, never beside the names on disk', async () => {
     const { files, task, dir, mounted } = await scene({ secrets: [secret(target('s'))] });
     const [mount] = await files.writePayloads(task, dependencies);
-    expect(mounted).toEqual([join(dir, 'memory')]);
+    expect(mounted).toEqual([`${join(dir, 'memory', task.id)} ${2 * 65_536} 1`]);
     expect(mount?.source.startsWith(join(dir, 'memory', task.id))).toBe(true);
     expect(await readFile(mount!.source, 'utf8')).toBe('hush');
     expect(mount?.options).toContain('ro');
@@ -135,7 +138,7 @@ describe('files of a task', () => {
   });
 
   test('removal takes all of one task and nothing of another', async () => {
-    const { files, task, dir } = await scene({ secrets: [secret(target('s'))] });
+    const { files, task, dir, mounted } = await scene({ secrets: [secret(target('s'))] });
     await files.writeNames(task.id, { resolvConf: '', hosts: '', hostname: 'a' });
     await files.writePayloads(task, dependencies);
     await mkdir(join(dir, 'files', 'other'));
@@ -143,5 +146,6 @@ describe('files of a task', () => {
     await files.remove(task.id);
     expect(await readdir(join(dir, 'files'))).toEqual(['other']);
     expect(await readdir(join(dir, 'memory'))).toEqual([]);
+    expect(mounted.slice(1)).toEqual([`not ${join(dir, 'memory', task.id)}`]);
   });
 });
