@@ -85,7 +85,6 @@ export function containerFlags(command: Command): void {
     '--annotation': 'not supported yet',
     '--storage-opt': 'not supported yet',
     '--cgroup-parent': 'the parent group is that of the daemon',
-    '--oom-kill-disable': 'not supported',
     '--blkio-weight-device': 'weights of single devices are not supported',
     '--cpu-count': 'it is a Windows feature',
     '--cpu-percent': 'it is a Windows feature',

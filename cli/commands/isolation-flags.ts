@@ -34,6 +34,7 @@ export interface IsolationFlags {
   readonly securityOpt?: Many;
   readonly memorySwap?: number;
   readonly memorySwappiness?: number;
+  readonly oomKillDisable?: boolean;
   readonly cpuShares?: number;
   readonly cpusetCpus?: string;
   readonly cpusetMems?: string;
@@ -116,6 +117,7 @@ export function isolationFlags(
     )
     .option('--memory-swap <size>', swapWords, swap)
     .option('--memory-swappiness <n>', '0 to 100', decimal)
+    .option('--oom-kill-disable', 'at the limit of memory wait, do not be killed (cgroup v1)')
     .option('-c, --cpu-shares <n>', 'relative weight', unsigned)
     .option('--cpuset-cpus <list>', 'e.g. 0-2,5')
     .option('--cpuset-mems <list>', 'memory nodes')
@@ -182,6 +184,7 @@ export function kernelLimitsOf(
   return {
     ...(flags.memorySwap !== undefined && { SwapBytes: flags.memorySwap }),
     ...(flags.memorySwappiness !== undefined && { MemorySwappiness: flags.memorySwappiness }),
+    ...(flags.oomKillDisable && { OomKillDisable: true }),
     ...(flags.cpuShares !== undefined && { CpuShares: flags.cpuShares }),
     ...(flags.cpusetCpus !== undefined && { CpusetCpus: flags.cpusetCpus }),
     ...(flags.cpusetMems !== undefined && { CpusetMems: flags.cpusetMems }),

@@ -77,6 +77,7 @@ export function kernelSection(fields: Fields): KernelResourcesJson {
   return {
     ...some('CpuShares', fields.get('cpu_shares')?.integer(0)),
     ...some('CpusetCpus', fields.get('cpuset')?.text()),
+    ...some('OomKillDisable', fields.get('oom_kill_disable')?.boolean()),
     ...some('BlkioWeight', blkio?.get('weight')?.integer(0)),
     ...some('BlkioDeviceReadBps', rates(blkio?.get('device_read_bps'))),
     ...some('BlkioDeviceWriteBps', rates(blkio?.get('device_write_bps'))),

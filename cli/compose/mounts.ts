@@ -1,6 +1,7 @@
 /** Mounts as `--mount` takes them: `type=volume,source=data,target=/data`. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { MountJson } from '../../common/model/engine-json/container-spec.ts';
+import { parseTmpfsText } from '../../common/model/tmpfs-options.ts';
 import { parseCsv } from './csv.ts';
 import { parseSizeBytes } from './values.ts';
 
@@ -49,35 +50,22 @@ export function parseMountFlag(text: string): MountJson {
 /** An octal number; 0 is none, for in a mount it stands for the default. */
 const isTmpfsMode = (text: string): boolean => /^(?!0+$)0?[0-7]{1,4}$/.test(text);
 
-/** What every tmpfs of a task is mounted with. */
-const TMPFS_ALWAYS = ['nosuid', 'nodev', 'noexec'];
-
-/** `/run` or `/run:ro,noexec,size=64m,mode=1777`. Throws `invalid-argument` that names the option. */
+/** `/run` or `/run:ro,exec,size=64m,mode=1777`. Throws `invalid-argument` that names the option. */
 export function parseTmpfs(text: string): MountJson {
   const [target = '', ...rest] = text.split(':');
-  const options = rest.join(':');
-  const set: Mutable<NonNullable<MountJson['TmpfsOptions']>> = {};
-  let isReadOnly = false;
-  for (const word of options === '' ? [] : options.split(',')) {
-    const [key, value = ''] = word.split('=');
-    if (key === 'size') set.SizeBytes = parseSizeBytes(value);
-    else if (key === 'mode' && isTmpfsMode(value)) set.Mode = Number.parseInt(value, 8);
-    else if (word === 'ro' || word === 'rw') isReadOnly = word === 'ro';
-    else if (!TMPFS_ALWAYS.includes(word)) throw tmpfsRefusal(word);
-  }
+  const { isReadOnly, tmpfs } = parseTmpfsText(rest.join(':'));
+  const { sizeBytes, mode, options } = tmpfs;
+  const set = {
+    ...(sizeBytes > 0 && { SizeBytes: sizeBytes }),
+    ...(mode > 0 && { Mode: mode }),
+    ...(options.length > 0 && { Options: options.map((word) => word.split('=')) }),
+  };
   return {
     Type: 'tmpfs',
     Target: target,
     ...(isReadOnly && { ReadOnly: true }),
     ...(Object.keys(set).length > 0 && { TmpfsOptions: set }),
   };
-}
-
-function tmpfsRefusal(word: string): SkepError {
-  const why = ['suid', 'dev', 'exec'].includes(word)
-    ? `: that of a task is always ${TMPFS_ALWAYS.join(', ')}`
-    : '';
-  return new SkepError('invalid-argument', `option "${word}" of a tmpfs is not supported${why}`);
 }
 
 const SHARED_MEMORY_MODE = 0o1777;

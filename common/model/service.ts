@@ -137,6 +137,8 @@ export interface KernelResources {
   readonly cpusetCpus: string;
   readonly cpusetMems: string;
   readonly blockIo: BlockIoLimits;
+  /** what needs more than the limit of memory waits instead of being killed; cgroup v1 only */
+  readonly oomKillDisable: boolean;
 }
 
 export const NO_KERNEL_RESOURCES: KernelResources = {
@@ -144,6 +146,7 @@ export const NO_KERNEL_RESOURCES: KernelResources = {
   cpusetCpus: '',
   cpusetMems: '',
   blockIo: { weight: 0, readBps: [], writeBps: [], readIops: [], writeIops: [] },
+  oomKillDisable: false,
 };
 
 export interface ResourceRequirements {
@@ -205,7 +208,16 @@ export interface Mount {
     readonly driverOptions: StringMap;
     readonly subpath: string;
   } | null;
-  readonly tmpfs: { readonly sizeBytes: number; readonly mode: number } | null;
+  readonly tmpfs: TmpfsOptions | null;
+}
+
+export interface TmpfsOptions {
+  /** 0 = the kernel's choice, half of the memory */
+  readonly sizeBytes: number;
+  /** permission bits; 0 = 1777 */
+  readonly mode: number;
+  /** of `suid`, `dev`, `exec`, `uid=N`, `gid=N`, `nr_inodes=N` (`tmpfsWords`) */
+  readonly options: readonly string[];
 }
 
 export interface HealthConfig {

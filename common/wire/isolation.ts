@@ -123,6 +123,7 @@ export function kernelResourcesToProto(kernel: KernelResources): skep.KernelReso
     writeBps: blockIo.writeBps.map(rateToProto),
     readIops: blockIo.readIops.map(rateToProto),
     writeIops: blockIo.writeIops.map(rateToProto),
+    oomKillDisable: kernel.oomKillDisable,
   };
 }
 
@@ -138,5 +139,6 @@ export function kernelResourcesFromProto(m: skep.KernelResources.$Properties): K
       readIops: listFromProto(m.readIops, rateFromProto),
       writeIops: listFromProto(m.writeIops, rateFromProto),
     }),
+    oomKillDisable: m.oomKillDisable ?? false,
   });
 }

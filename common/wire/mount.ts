@@ -7,6 +7,8 @@ import {
   intFromProto,
   nullable,
   text,
+  textList,
+  textListFromProto,
   textMap,
   textMapFromProto,
   uint32,
@@ -40,6 +42,7 @@ export function mountToProto(mount: Mount): skep.Mount.$Properties {
     tmpfs: nullable(mount.tmpfs, (tmpfs) => ({
       sizeBytes: int64(tmpfs.sizeBytes, 'tmpfs.sizeBytes'),
       mode: uint32(tmpfs.mode, 'tmpfs.mode'),
+      options: textList(tmpfs.options),
     })),
   };
 }
@@ -70,6 +73,7 @@ export function mountFromProto(m: skep.Mount.$Properties): Mount {
       Object.freeze({
         sizeBytes: intFromProto(tmpfs.sizeBytes, 'tmpfs.sizeBytes'),
         mode: tmpfs.mode ?? 0,
+        options: textListFromProto(tmpfs.options),
       }),
     ),
   });

@@ -1,7 +1,7 @@
 /** Containers by hand: made, started, stopped, renamed, removed. What a task's container does is the cluster's. */
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import type { LogDriver, Mount } from '../../common/model/service.ts';
+import type { LogDriver, Mount, ResourceRequirements } from '../../common/model/service.ts';
 import { checkContainerSpec } from '../../manager/controlapi/container-rules.ts';
 import { checkResources } from '../../manager/controlapi/service-rules.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
@@ -44,7 +44,16 @@ export interface ContainerLifecycleOptions {
 
 const MS_PER_SECOND = 1000;
 const SIGKILL_WORD = 'KILL';
+/** Docker's. */
+const UNLIMITED_WITHOUT_KILLER =
+  'OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.';
 const WAIT_CONDITIONS: readonly WaitCondition[] = ['not-running', 'next-exit', 'removed'];
+
+/** Of what is done as it was asked for, and may not be meant. */
+function warningsOf({ limits, kernel }: ResourceRequirements): string[] {
+  const isEndless = kernel?.oomKillDisable && limits.memoryBytes === 0;
+  return isEndless ? [UNLIMITED_WITHOUT_KILLER] : [];
+}
 
 /**
  * For `--volumes-from`: binds as they were asked for, volumes by the names that they have.
@@ -124,7 +133,7 @@ export function addContainerLifecycleRoutes(
     checkResources(definition.resources);
     const name = context.text('name') || null;
     const container = await plain.create(name, definition);
-    context.send(201, { Id: container.id, Warnings: [] });
+    context.send(201, { Id: container.id, Warnings: warningsOf(definition.resources) });
   });
 
   routes.add('POST', '/containers/:id/start', async (context) => {

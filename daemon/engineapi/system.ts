@@ -98,7 +98,7 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     CPUShares: true,
     CPUSet: true,
     PidsLimit: true,
-    OomKillDisable: false,
+    OomKillDisable: worker.containers.cgroupVersion() === '1',
     IPv4Forwarding: true,
     Debug: false,
     NFd: 0,

@@ -10,6 +10,7 @@ import type {
   TaskSpec,
   Ulimit,
 } from '../../common/model/service.ts';
+import { tmpfsWords } from '../../common/model/tmpfs-options.ts';
 import { parseVolumeOptions } from '../../common/model/volume-options.ts';
 import { checkIsolation } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
@@ -95,6 +96,7 @@ function checkMount(mount: Mount): void {
     case 'tmpfs':
       if (mount.source !== '') throw fail('field Source must not be specified');
       if ((mount.tmpfs?.sizeBytes ?? 0) < 0) throw fail('size must not be negative');
+      tmpfsWords(mount.tmpfs?.options ?? []);
       return;
     case 'volume':
       if (mount.source.startsWith('/')) {

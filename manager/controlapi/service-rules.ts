@@ -31,6 +31,8 @@ import { checkKernelResources } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
 
 const NANO_CPUS_MIN = 1e6;
+/** Of a limit, as Docker's nodes have it: less does not hold a process that is just starting. */
+const MEMORY_LIMIT_BYTES_MIN = 6 * 1024 * 1024;
 const SWAPPINESS_MAX = 100;
 const PORT_MAX = 65_535;
 /** Of one service. A manager holds about 7 KB for each task (docs/decisions/0035). */
@@ -100,6 +102,10 @@ export function checkResources(resources: ResourceRequirements): void {
     if (memoryBytes !== 0 && memoryBytes < MEMORY_BYTES_MIN) {
       throw invalid(`invalid memory value ${memoryBytes}: Must be at least 4MiB`);
     }
+  }
+  const limitBytes = resources.limits.memoryBytes;
+  if (limitBytes !== 0 && limitBytes < MEMORY_LIMIT_BYTES_MIN) {
+    throw invalid(`Limits.MemoryBytes ${limitBytes}: Minimum memory limit allowed is 6MB`);
   }
   if (resources.limits.pids < 0) throw invalid('invalid pids limit: it cannot be negative');
   for (const { kind, value } of resources.reservations.generic) {

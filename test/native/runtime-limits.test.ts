@@ -143,6 +143,26 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
       await box.runtime.killAll('soft');
     });
 
+    test('who needs more than it may have waits until it may, and can be killed', async () => {
+      const memory = { limit: 16 * MIB, swap: null, disableOomKiller: true };
+      // By its own hand: a system call that needs memory fails instead of waiting.
+      const growing = 'x=0123456789abcdef; for i in $(seq 21); do x=$x$x; done; echo ${#x}';
+      for (const id of ['patient', 'stuck']) {
+        await box.run(id, growing, withResources({ memory }));
+        const isWaiting = (): string => control(id, 'memory', 'memory.oom_control');
+        await expect.poll(isWaiting, { timeout: 10_000 }).toContain('under_oom 1');
+        expect(box.runtime.get(id)?.status).toBe('running');
+      }
+      await box.runtime.updateResources('patient', {
+        memory: { limit: 256 * MIB, swap: null },
+        devices: [],
+      });
+      expect(await box.runtime.wait('patient')).toMatchObject({ exitCode: 0, oomKilled: false });
+      expect(await box.logText('patient')).toBe(`${16 * 2 ** 21}`);
+      await box.runtime.killAll('stuck');
+      expect(await box.runtime.wait('stuck')).toMatchObject({ exitCode: 137, oomKilled: false });
+    });
+
     test('throttles of block devices', async () => {
       const { major, minor } = someDisk();
       const rate = (value: number) => [{ major, minor, rate: value }];

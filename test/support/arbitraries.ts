@@ -96,7 +96,13 @@ const mount = record<Mount>({
       subpath: text,
     }),
   ),
-  tmpfs: orNull(record<NonNullable<Mount['tmpfs']>>({ sizeBytes: integer, mode: uint32 })),
+  tmpfs: orNull(
+    record<NonNullable<Mount['tmpfs']>>({
+      sizeBytes: integer,
+      mode: uint32,
+      options: fc.subarray(['exec', 'suid', 'uid=7']),
+    }),
+  ),
 });
 
 type File = ContainerSpec['secrets'][number]['file'];
@@ -222,6 +228,7 @@ const taskSpec = record<TaskSpec>({
           readIops: deviceRates,
           writeIops: deviceRates,
         }),
+        oomKillDisable: flag,
       }),
     ),
   }),

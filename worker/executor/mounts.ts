@@ -2,8 +2,9 @@
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import { parseMountinfo } from '../../common/base/mountinfo.ts';
+import { type MountEntry, parseMountinfo } from '../../common/base/mountinfo.ts';
 import type { Mount } from '../../common/model/service.ts';
+import { TMPFS_FLAGS } from '../../common/model/tmpfs-options.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import type { OciMount } from '../runtime/oci.ts';
 import { partOfVolume } from '../volumes/subpath.ts';
@@ -43,7 +44,7 @@ async function ociMountOf(parts: MountParts, mount: Mount): Promise<OciMount> {
   switch (mount.type) {
     case 'bind':
       await requireSource(mount);
-      if (mount.bind?.propagation.endsWith('shared')) await requireShared(mount.source);
+      await requirePropagation(mount);
       return bindMount(
         mount.source,
         mount.target,
@@ -81,17 +82,34 @@ async function requireSource(mount: Mount): Promise<void> {
   }
 }
 
-/** Else nothing would be seen on the host, in silence. */
-async function requireShared(source: string): Promise<void> {
-  const path = await realpath(source);
-  const covering = parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8')).filter(
-    ({ point }) => `${path}/`.startsWith(point === '/' ? '/' : `${point}/`),
+async function requirePropagation({ source, bind }: Mount): Promise<void> {
+  const propagation = bind?.propagation ?? '';
+  if (!/(shared|slave)$/.test(propagation)) return;
+  const mounts = parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8'));
+  const problem = propagationProblem(await realpath(source), propagation, mounts);
+  if (problem !== null) throw new SkepError('failed-precondition', `path ${source} is ${problem}`);
+}
+
+/**
+ * Docker's rule for `shared` and `slave`, without which nothing would be seen on the host, or in the
+ * container, in silence. null = it is met. @param path without links, @param mounts of this machine
+ */
+export function propagationProblem(
+  path: string,
+  propagation: string,
+  mounts: readonly MountEntry[],
+): string | null {
+  const isTwoWay = propagation.endsWith('shared');
+  const covering = mounts.filter(({ point }) =>
+    `${path}/`.startsWith(point === '/' ? '/' : `${point}/`),
   );
   const length = Math.max(...covering.map(({ point }) => point.length));
   const holder = covering.findLast(({ point }) => point.length === length);
-  if (holder === undefined || holder.isShared) return;
-  const words = `path ${source} is mounted on ${holder.point} but it is not a shared mount`;
-  throw new SkepError('failed-precondition', words);
+  if (holder === undefined || holder.isShared || (!isTwoWay && holder.isSlave)) return null;
+  const { point } = holder;
+  const kind = isTwoWay ? 'shared' : 'shared or slave';
+  const hint = `mount --make-shared ${point} makes it one; private propagation needs none`;
+  return `mounted on ${point} but it is not a ${kind} mount: ${hint}`;
 }
 
 function ofVolume({ isMapped }: Pick<MountParts, 'isMapped'>, mount: OciMount): OciMount {
@@ -130,14 +148,16 @@ function bindMount(
 }
 
 function tmpfsMount(mount: Mount): OciMount {
-  const options = ['nosuid', 'nodev', 'noexec'];
+  const own = mount.tmpfs?.options ?? [];
+  const kept = TMPFS_FLAGS.filter((flag) => !own.includes(flag)).map((flag) => `no${flag}`);
+  const options = [...kept, ...own];
   if (mount.readOnly) options.push('ro');
   if (mount.tmpfs?.sizeBytes) options.push(`size=${mount.tmpfs.sizeBytes}`);
   options.push(`mode=${(mount.tmpfs?.mode || 0o1777).toString(8)}`);
   return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options };
 }
 
-/** `/data/` and `/a/../data` are `/data`: two mounts at one place would hide one another. */
+/** `/data/`, `//data` and `/a/../data` are `/data`: two paths of a container can be compared. */
 export function cleanPath(path: string): string {
   return resolve('/', path);
 }

@@ -25,10 +25,12 @@ export function resourcesOf(
 }
 
 function memoryOf(resources: ResourceRequirements): Pick<OciResources, 'memory'> {
-  const { limits, reservations, swapBytes, memorySwappiness } = resources;
+  const { limits, reservations, swapBytes, memorySwappiness, kernel } = resources;
+  const disableOomKiller = kernel?.oomKillDisable ?? false;
   const limit = limits.memoryBytes;
   const reservation = reservations.memoryBytes;
-  if (limit === 0 && reservation === 0 && memorySwappiness === null) return {};
+  const isSaid = limit > 0 || reservation > 0 || memorySwappiness !== null || disableOomKiller;
+  if (!isSaid) return {};
   const swap = swapBytes === null ? null : swapBytes < 0 ? -1 : limit + swapBytes;
   return {
     memory: {
@@ -36,6 +38,7 @@ function memoryOf(resources: ResourceRequirements): Pick<OciResources, 'memory'>
       swap,
       ...(reservation > 0 && { reservation }),
       ...(memorySwappiness !== null && { swappiness: memorySwappiness }),
+      ...(disableOomKiller && { disableOomKiller }),
     },
   };
 }

@@ -161,6 +161,8 @@ export interface OciResources {
     readonly reservation?: number;
     /** 0..100; v1 only */
     readonly swappiness?: number;
+    /** who needs more than the limit waits until there is some; v1 only */
+    readonly disableOomKiller?: boolean;
   };
   readonly cpu?: {
     /** microseconds per period; null = unlimited */

@@ -3,7 +3,7 @@
  * `users/`, one file per container that uses it. The runtime binds the paths that this store hands out; what
  * a volume's options name is mounted at its path while somebody uses it.
  */
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
@@ -15,7 +15,6 @@ import { asId, type TaskId } from '../../common/model/ids.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import { parseVolumeOptions } from '../../common/model/volume-options.ts';
 import { LowerTree } from './lower-tree.ts';
-import { requireLocalDriver } from './mount-options.ts';
 import { treeSizeBytes } from './tree-size.ts';
 import { KERNEL_MOUNTS, type VolumeMounts } from './volume-mounts.ts';
 
@@ -98,24 +97,10 @@ const RECORD = 'volume.json';
 /** Not a possible volume name. */
 const TRASH_PREFIX = '.trash-';
 
-/** Throws `invalid-argument` with `bind source path does not exist`. */
-export async function requireBindSource(path: string): Promise<void> {
-  if (!path.startsWith('/')) {
-    throw new SkepError(
-      'invalid-argument',
-      `invalid mount path: ${path} mount path must be absolute`,
-    );
-  }
-  try {
-    await stat(path);
-  } catch (err) {
-    const isMissing = ['ENOENT', 'ENOTDIR'].includes((err as NodeJS.ErrnoException).code ?? '');
-    if (!isMissing) throw err;
-    throw new SkepError(
-      'invalid-argument',
-      `invalid mount config for type "bind": bind source path does not exist: ${path}`,
-    );
-  }
+/** Throws `not-found` for another driver. */
+function requireLocalDriver(driver: string): void {
+  if (driver === '' || driver === 'local') return;
+  throw new SkepError('not-found', `create volume: plugin ${JSON.stringify(driver)} not found`);
 }
 
 export class VolumeStore {

@@ -410,7 +410,7 @@ export const SERVICE_KEYS: KeyTable = {
   mem_reservation: mapped(`${RESOURCES}.Reservations.MemoryBytes`, COUNT),
   memswap_limit: mapped(`${RESOURCES}.SwapBytes: memswap_limit - mem_limit`, NUMBER),
   mem_swappiness: honoured(`${RESOURCES}.MemorySwappiness`, COUNT),
-  oom_kill_disable: refusedUnless(OFF, "the kernel's last resort cannot be turned off", FLAG),
+  oom_kill_disable: honoured(`${RESOURCES}.OomKillDisable`, FLAG),
   oom_score_adj: honoured(`${CONTAINER}.OomScoreAdj`, counted(-1000, 1000)),
   pids_limit: mapped(`${RESOURCES}.Limits.Pids`, NUMBER),
   blkio_config: section(BLKIO),

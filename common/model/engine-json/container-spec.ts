@@ -18,7 +18,12 @@ export interface MountJson {
     readonly Subpath?: string;
     readonly DriverConfig?: { readonly Name?: string; readonly Options?: LabelsJson };
   };
-  readonly TmpfsOptions?: { readonly SizeBytes?: number; readonly Mode?: number };
+  readonly TmpfsOptions?: {
+    readonly SizeBytes?: number;
+    readonly Mode?: number;
+    /** `['exec']`, `['uid', '1000']` */
+    readonly Options?: readonly (readonly string[])[];
+  };
 }
 
 export interface HealthcheckJson {

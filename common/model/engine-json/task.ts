@@ -18,6 +18,7 @@ export interface KernelResourcesJson {
   readonly BlkioDeviceWriteBps?: readonly DeviceRateJson[];
   readonly BlkioDeviceReadIOps?: readonly DeviceRateJson[];
   readonly BlkioDeviceWriteIOps?: readonly DeviceRateJson[];
+  readonly OomKillDisable?: boolean;
 }
 
 export interface GenericResourceJson {

@@ -8,6 +8,7 @@ import type {
   Mount,
   Privileges,
 } from '../../../common/model/service.ts';
+import { tmpfsWords } from '../../../common/model/tmpfs-options.ts';
 import { isolationFromJson, isolationToJson } from './isolation.ts';
 import type { JsonReader } from './reader.ts';
 import { some } from './some.ts';
@@ -138,7 +139,6 @@ export function mountFromJson(json: JsonReader): Mount {
   bind.refuse('ReadOnlyForceRecursive', 'recursive read-only mounts cannot be chosen yet');
   const volume = json.object('VolumeOptions');
   const tmpfs = json.object('TmpfsOptions');
-  tmpfs.refuse('Options', 'options of a tmpfs other than size and mode are not done yet');
   const driver = volume.object('DriverConfig');
   return {
     type: json.oneOf('Type', ['bind', 'volume', 'tmpfs', 'cluster'], 'volume'),
@@ -162,7 +162,11 @@ export function mountFromJson(json: JsonReader): Mount {
         }
       : null,
     tmpfs: json.has('TmpfsOptions')
-      ? { sizeBytes: tmpfs.integer('SizeBytes'), mode: tmpfs.integer('Mode') }
+      ? {
+          sizeBytes: tmpfs.integer('SizeBytes'),
+          mode: tmpfs.integer('Mode'),
+          options: tmpfsWords(tmpfs.lists('Options').map((words) => words.join('='))),
+        }
       : null,
   };
 }
@@ -193,7 +197,14 @@ function mountToJson(mount: Mount): object {
       },
     }),
     ...(tmpfs && {
-      TmpfsOptions: { ...some('SizeBytes', tmpfs.sizeBytes), ...some('Mode', tmpfs.mode) },
+      TmpfsOptions: {
+        ...some('SizeBytes', tmpfs.sizeBytes),
+        ...some('Mode', tmpfs.mode),
+        ...some(
+          'Options',
+          tmpfs.options.map((word) => word.split('=')),
+        ),
+      },
     }),
   };
 }

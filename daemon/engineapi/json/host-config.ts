@@ -4,6 +4,7 @@
  */
 import { SkepError } from '../../../common/base/errors.ts';
 import type { Mount, Privileges, ResourceRequirements } from '../../../common/model/service.ts';
+import { parseTmpfsText } from '../../../common/model/tmpfs-options.ts';
 import { NO_RESTART, type RestartRule } from '../../../worker/containers/definition.ts';
 import { mountFromJson } from './container-spec.ts';
 import { kernelResourcesFromJson } from './isolation.ts';
@@ -26,7 +27,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   Annotations: 'annotations are not done yet',
   CgroupParent: 'the parent group is that of the daemon',
   Cgroup: 'joining groups is not done',
-  OomKillDisable: 'the OOM killer cannot be turned off',
   KernelMemory: 'kernel memory limits are gone from the kernel',
   KernelMemoryTCP: 'kernel memory limits are gone from the kernel',
   CpuRealtimePeriod: 'real-time limits are not done',
@@ -76,6 +76,9 @@ export function limitsFromJson(
     throw new SkepError('invalid-argument', 'Minimum memory limit allowed is 6MB');
   }
   const reservedBytes = given('MemoryReservation', before.reservations.memoryBytes);
+  if (reservedBytes !== 0 && reservedBytes < MEMORY_BYTES_MIN) {
+    throw new SkepError('invalid-argument', 'Minimum memory reservation allowed is 6MB');
+  }
   if (memoryBytes > 0 && reservedBytes > memoryBytes) {
     throw new SkepError(
       'invalid-argument',
@@ -105,6 +108,7 @@ function kernelOf(host: JsonReader, before: ResourceRequirements): ResourceRequi
     cpusetCpus: given.cpusetCpus || kernel.cpusetCpus,
     cpusetMems: given.cpusetMems || kernel.cpusetMems,
     blockIo: { ...kernel.blockIo, weight: blockIo.weight || kernel.blockIo.weight },
+    oomKillDisable: given.oomKillDisable || kernel.oomKillDisable,
   };
 }
 
@@ -248,29 +252,13 @@ function bindMount(text: string): Mount {
   return { ...NO_OPTIONS, type: 'volume', source, target, readOnly, volume };
 }
 
-const TMPFS_ALWAYS = ['rw', 'noexec', 'nosuid', 'nodev'];
-const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
 function tmpfsMount([target, text]: [string, string]): Mount {
-  let readOnly = false;
-  let sizeBytes = 0;
-  let mode = 0;
-  for (const word of text.split(',').filter((one) => one !== '')) {
-    const [, digits, unit = ''] = /^size=(\d+)([kmg]?)$/i.exec(word) ?? [];
-    const [, octal] = /^mode=([0-7]+)$/.exec(word) ?? [];
-    if (digits !== undefined) sizeBytes = Number(digits) * (SIZE_UNITS[unit.toLowerCase()] ?? 1);
-    else if (octal !== undefined && Number.parseInt(octal, 8) > 0) mode = Number.parseInt(octal, 8);
-    else if (word === 'ro') readOnly = true;
-    else if (!TMPFS_ALWAYS.includes(word)) {
-      const words = `tmpfs ${target}: option '${word}' is not supported yet`;
-      throw new SkepError('unimplemented', words);
-    }
-  }
-  return { ...NO_OPTIONS, type: 'tmpfs', source: '', target, readOnly, tmpfs: { sizeBytes, mode } };
+  const { isReadOnly: readOnly, tmpfs } = parseTmpfsText(text);
+  return { ...NO_OPTIONS, type: 'tmpfs', source: '', target, readOnly, tmpfs };
 }
 
 function shmMount(sizeBytes: number): Mount {
-  const tmpfs = { sizeBytes, mode: 0o1777 };
+  const tmpfs = { sizeBytes, mode: 0o1777, options: [] };
   return { ...NO_OPTIONS, type: 'tmpfs', source: '', target: '/dev/shm', tmpfs };
 }
 

@@ -3,7 +3,6 @@
  * fields of ContainerSpec and Resources. Clients that do not know them drop them when they send a
  * spec back.
  */
-import { SkepError } from '../../../common/base/errors.ts';
 import {
   type BlockIoLimits,
   DEFAULT_ISOLATION,
@@ -55,23 +54,12 @@ export function isolationFromJson(json: JsonReader): Isolation | null {
 
 function deviceRequestFromJson(json: JsonReader): DeviceRequest {
   json.refuse('Options', 'options of devices are for their own programs, which do not run here');
-  const capabilities = (json.raw('Capabilities') ?? []) as unknown;
-  if (!isListOfTexts(capabilities)) {
-    const words = `${json.at('Capabilities')} must be a list of lists of texts`;
-    throw new SkepError('invalid-argument', words);
-  }
   return {
     driver: json.string('Driver'),
     count: json.integer('Count'),
     deviceIds: json.strings('DeviceIDs'),
-    capabilities,
+    capabilities: json.lists('Capabilities'),
   };
-}
-
-function isListOfTexts(value: unknown): value is string[][] {
-  const isTexts = (item: unknown): boolean =>
-    Array.isArray(item) && item.every((text) => typeof text === 'string');
-  return Array.isArray(value) && value.every(isTexts);
 }
 
 /** What is given, though it be the default, is there: it reads back as the same. */
@@ -118,6 +106,7 @@ const KERNEL_FIELDS = [
   'CpusetCpus',
   'CpusetMems',
   'BlkioWeight',
+  'OomKillDisable',
   ...Object.values(RATES),
 ];
 
@@ -138,6 +127,7 @@ export function kernelResourcesFromJson(json: JsonReader): KernelResources | nul
       readIops: rates(RATES.readIops),
       writeIops: rates(RATES.writeIops),
     },
+    oomKillDisable: json.boolean('OomKillDisable'),
   };
 }
 
@@ -157,5 +147,6 @@ export function kernelResourcesToJson(kernel: KernelResources): object {
     ...rates('writeBps'),
     ...rates('readIops'),
     ...rates('writeIops'),
+    ...some('OomKillDisable', kernel.oomKillDisable),
   };
 }

@@ -108,6 +108,16 @@ export class JsonReader {
     });
   }
 
+  /** A list of lists of texts. */
+  lists(name: string): readonly (readonly string[])[] {
+    return this.list(name).map((item, index) => {
+      const isTexts = Array.isArray(item) && item.every((text) => typeof text === 'string');
+      return isTexts
+        ? (item as string[])
+        : this.#wrong(`${name}[${index}]`, 'a list of strings', item);
+    });
+  }
+
   integers(name: string): readonly number[] {
     return this.list(name).map((item, index) => {
       if (Number.isSafeInteger(item)) return item as number;

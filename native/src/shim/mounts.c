@@ -276,7 +276,10 @@ int enter_mapped_root(struct skep_error *err) {
 }
 
 static int enter_root(struct skep_error *err) {
-  if (syscall(SYS_pivot_root, ".", ".") < 0) return fail(err, "pivot_root", "container root");
+  if (syscall(SYS_pivot_root, ".", ".") < 0)
+    return fail(err, "pivot_root", "%s", errno == EINVAL
+                ? "container root: it needs private propagation above it, and no initial ramfs below"
+                : "container root");
   /* The old root now lies on top of the new one at the same place. */
   if (umount2(".", MNT_DETACH) < 0) return fail(err, "umount2", "host root");
   if (chdir("/") < 0) return fail(err, "chdir", "/");

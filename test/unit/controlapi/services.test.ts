@@ -178,6 +178,11 @@ const INVALID: [string, ServiceSpec, string][] = [
     'Must be at least 4MiB',
   ],
   [
+    'a memory limit that holds no process',
+    withTask({ resources: resources({ memoryBytes: 6291455 }) }),
+    'Limits.MemoryBytes 6291455: Minimum memory limit allowed is 6MB',
+  ],
+  [
     'swap without a memory limit',
     withTask({ resources: resources({}, { swapBytes: 1 }) }),
     'needs a memory limit',

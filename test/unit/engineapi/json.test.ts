@@ -195,10 +195,6 @@ describe('specs from clients', () => {
       { TaskTemplate: { ContainerSpec: { Privileges: { SELinuxContext: { Type: 't' } } } } },
       'TaskTemplate.ContainerSpec.Privileges.SELinuxContext',
     ],
-    [
-      { TaskTemplate: { ContainerSpec: { Mounts: [{ TmpfsOptions: { Options: [['exec']] } }] } } },
-      'TaskTemplate.ContainerSpec.Mounts[0].TmpfsOptions.Options',
-    ],
   ])('what is not done is refused by its path: %j', (body, path) => {
     expect(() => serviceSpecFromJson(sent(body), null)).toThrow(
       expect.objectContaining({

@@ -48,6 +48,7 @@ describe('a service that a client reads and sends back', () => {
             { Type: 'volume', Source: 'b', Target: '/b', VolumeOptions: { DriverConfig: {} } },
             { Type: 'bind', Source: '/c', Target: '/c', BindOptions: {} },
             { Type: 'tmpfs', Target: '/d', TmpfsOptions: {} },
+            { Type: 'tmpfs', Target: '/e', TmpfsOptions: { Options: [['exec'], ['uid', '7']] } },
           ],
         },
       },

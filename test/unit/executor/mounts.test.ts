@@ -1,8 +1,9 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { parseMountinfo } from '../../../common/base/mountinfo.ts';
 import type { Mount } from '../../../common/model/service.ts';
-import { planMounts } from '../../../worker/executor/mounts.ts';
+import { planMounts, propagationProblem } from '../../../worker/executor/mounts.ts';
 import { anImageConfig, FakeVolumes } from '../../support/fake-container-host.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
@@ -103,8 +104,8 @@ describe('mounts of a task', () => {
     ['read-only', { readOnly: true }, ['rbind', 'rprivate', 'ro']],
     [
       'with propagation',
-      { bind: { propagation: 'rslave', nonRecursive: false, createMountpoint: false } },
-      ['rbind', 'rslave'],
+      { bind: { propagation: 'private', nonRecursive: false, createMountpoint: false } },
+      ['rbind', 'private'],
     ],
     [
       'not recursive',
@@ -115,6 +116,23 @@ describe('mounts of a task', () => {
     const source = await folder();
     const { plan } = await planned([aMount({ type: 'bind', source, ...overrides })]);
     expect(plan).toEqual([{ destination: '/data', type: 'bind', source, options }]);
+  });
+
+  const MOUNTS = parseMountinfo(`21 1 8:1 / / rw - ext4 /dev/sda1 rw
+22 21 8:2 / /srv rw shared:1 - ext4 /dev/sda2 rw
+23 21 8:3 / /slave rw master:1 - ext4 /dev/sda3 rw
+24 22 8:4 / /srv/own rw - ext4 /dev/sda4 rw`);
+  test.each([
+    ['/srv/data', 'rshared', null],
+    ['/srv', 'slave', null],
+    ['/slave/a', 'rslave', null],
+    ['/slave/a', 'shared', 'mounted on /slave but it is not a shared mount: '],
+    ['/srv/own/a', 'rslave', 'mounted on /srv/own but it is not a shared or slave mount: '],
+    ['/srvdata', 'rshared', 'mount --make-shared / makes it one; private propagation needs none'],
+  ])('a bind of %s may be %s: %s', (path, propagation, problem) => {
+    const found = propagationProblem(path, propagation, MOUNTS);
+    if (problem === null) expect(found).toBeNull();
+    else expect(found).toContain(problem);
   });
 
   test('the source of a bind must exist', async () => {
@@ -150,8 +168,13 @@ describe('mounts of a task', () => {
     ['read-only', { readOnly: true }, ['nosuid', 'nodev', 'noexec', 'ro', 'mode=1777']],
     [
       'with size and mode',
-      { tmpfs: { sizeBytes: 4096, mode: 0o700 } },
+      { tmpfs: { sizeBytes: 4096, mode: 0o700, options: [] } },
       ['nosuid', 'nodev', 'noexec', 'size=4096', 'mode=700'],
+    ],
+    [
+      'for programs of a user',
+      { tmpfs: { sizeBytes: 0, mode: 0, options: ['exec', 'uid=1000'] } },
+      ['nosuid', 'nodev', 'exec', 'uid=1000', 'mode=1777'],
     ],
   ])('a tmpfs, %s', async (_what, overrides, options) => {
     const { plan } = await planned([aMount({ type: 'tmpfs', source: '', ...overrides })]);

@@ -371,6 +371,11 @@ describe('OCI configuration of a task', () => {
       { memory: { limit: null, swap: null, reservation: 32, swappiness: 0 } },
     ],
     [
+      'memory for which nothing is killed',
+      { kernel: { ...NO_KERNEL_RESOURCES, oomKillDisable: true } },
+      { memory: { limit: null, swap: null, disableOomKiller: true } },
+    ],
+    [
       'shares and sets of CPUs',
       { kernel: { ...NO_KERNEL_RESOURCES, cpuShares: 512, cpusetCpus: '0-1', cpusetMems: '0' } },
       { cpu: { quota: null, period: 100_000, shares: 512, cpus: '0-1', mems: '0' } },

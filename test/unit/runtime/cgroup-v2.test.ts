@@ -89,6 +89,11 @@ describe('limits in the files of cgroup v2', () => {
       'memory swappiness 5: cgroup v2 of this node has no such limit',
     ],
     [
+      { memory: { limit: null, swap: null, disableOomKiller: true } },
+      '',
+      'OomKillDisable: the OOM killer of cgroup v2 cannot be disabled on this node',
+    ],
+    [
       { cpu: { quota: null, period: 100_000, shares: null, cpus: '0' } },
       'cpuset.cpus',
       'set cpuset.cpus = 0: cgroup v2 of this node has no such limit',

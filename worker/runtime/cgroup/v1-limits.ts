@@ -37,6 +37,7 @@ async function applyMemory(
   if (memory.swappiness !== undefined) {
     await write(`${group}/memory.swappiness`, `${memory.swappiness}`);
   }
+  if (memory.disableOomKiller) await write(`${group}/memory.oom_control`, '1');
 }
 
 /** memsw >= memory holds at every moment: raise it before the limit, lower it after. */

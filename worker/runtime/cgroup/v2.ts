@@ -156,6 +156,10 @@ class TaskCgroupV2 implements TaskCgroup {
       const words = `memory swappiness ${memory.swappiness}: cgroup v2 of this node has no such limit`;
       throw new SkepError('failed-precondition', words);
     }
+    if (memory.disableOomKiller) {
+      const words = 'OomKillDisable: the OOM killer of cgroup v2 cannot be disabled on this node';
+      throw new SkepError('failed-precondition', words);
+    }
     await set('memory.max', `${memory.limit ?? 'max'}`);
     await this.#writeSwap(memory.limit, memory.swap, set);
     if (memory.reservation !== undefined) await set('memory.low', `${memory.reservation}`);

@@ -63,10 +63,14 @@ describe('flags that docker run has and docker service lacks', () => {
       },
     ],
     [
-      ['--tmpfs', '/run:size=1m,mode=700', '--shm-size', '2m'],
+      ['--tmpfs', '/run:size=1m,mode=700,exec', '--shm-size', '2m'],
       {
         Mounts: [
-          { Type: 'tmpfs', Target: '/run', TmpfsOptions: { SizeBytes: 1 << 20, Mode: 0o700 } },
+          {
+            Type: 'tmpfs',
+            Target: '/run',
+            TmpfsOptions: { SizeBytes: 1 << 20, Mode: 0o700, Options: [['exec']] },
+          },
           { Type: 'tmpfs', Target: '/dev/shm', TmpfsOptions: { SizeBytes: 2 << 20, Mode: 0o1777 } },
         ],
       },
@@ -77,13 +81,14 @@ describe('flags that docker run has and docker service lacks', () => {
 
   test('limits', async () => {
     const argv =
-      '--memory-swap -1 --memory-swappiness 0 -c 512 --cpuset-cpus 0-1 --cpuset-mems 0 --blkio-weight 10 ' +
+      '--memory-swap -1 --memory-swappiness 0 --oom-kill-disable -c 512 --cpuset-cpus 0-1 --cpuset-mems 0 --blkio-weight 10 ' +
       '--device-read-bps /dev/sda:1mb --device-write-iops /dev/sda:30';
     expect((await created(...argv.split(' '))).Resources).toEqual({
       Limits: {},
       Reservations: {},
       SwapBytes: -1,
       MemorySwappiness: 0,
+      OomKillDisable: true,
       CpuShares: 512,
       CpusetCpus: '0-1',
       CpusetMems: '0',

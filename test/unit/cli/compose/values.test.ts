@@ -144,14 +144,16 @@ describe('values', () => {
     ['/run:rw,noexec,nosuid,nodev', ofRun],
     ['/run:ro,noexec,size=64m', { ...ofRun, ReadOnly: true, TmpfsOptions: { SizeBytes: 2 ** 26 } }],
     ['/run:mode=01777', { ...ofRun, TmpfsOptions: { Mode: 0o1777 } }],
+    ['/run:exec,uid=7', { ...ofRun, TmpfsOptions: { Options: [['exec'], ['uid', '7']] } }],
   ])('tmpfs %s', (text, mount) => expect(parseTmpfs(text)).toEqual(mount));
 
   test.each([
-    ['/run:exec', 'option "exec" of a tmpfs is not supported: that of a task is always nosuid, '],
-    ['/run:uid=7', 'option "uid=7" of a tmpfs is not supported'],
-    ['/run:mode=0', 'option "mode=0" of a tmpfs is not supported'],
-    ['/run:mode=9', 'option "mode=9" of a tmpfs is not supported'],
-    ['/run:ro:rw', 'option "ro:rw" of a tmpfs is not supported'],
+    [
+      '/run:mpol=local',
+      'invalid tmpfs option "mpol=local": there are size, mode, ro, rw, [no]suid',
+    ],
+    ['/run:mode=9', 'invalid tmpfs option "mode=9"'],
+    ['/run:ro:rw', 'invalid tmpfs option "ro:rw"'],
   ])('no tmpfs: %s', (text, why) => expect(() => parseTmpfs(text)).toThrow(why));
 
   test.each([
