@@ -7,6 +7,7 @@ import { afterEach, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { Network } from '../../../common/model/network.ts';
 import type { PortConfig, Service, ServiceSpec } from '../../../common/model/service.ts';
+import type { Task } from '../../../common/model/task.ts';
 import { isTerminal } from '../../../common/model/task-state.ts';
 import { Allocator } from '../../../manager/allocator/allocator.ts';
 import {
@@ -14,6 +15,7 @@ import {
   parseInterfaceAddress,
   parseIpv4Subnet,
 } from '../../../manager/allocator/cidr.ts';
+import type { WriteTx } from '../../../manager/store/types.ts';
 import {
   aCluster,
   aNetwork,
@@ -48,6 +50,8 @@ const STEPS = [
   'remove-task',
   'node',
   'node-down',
+  'lose',
+  'lose',
   'remove-node',
   'lead',
 ] as const;
@@ -139,6 +143,7 @@ class History {
         tx.update('node', { ...node, status: { ...node.status, state: 'down' } });
       }
       if (kind === 'remove-node' && node) tx.remove('node', node.id);
+      if (kind === 'lose') lose(tx, one(tasks.filter(({ nodeId }) => nodeId !== null)));
     });
   }
 
@@ -227,19 +232,34 @@ class History {
   }
 }
 
-function specOf(
-  networks: readonly Network[],
-  pick: number,
-): Pick<ServiceSpec, 'task' | 'endpoint'> {
-  const own = networks.filter(({ spec }) => !spec.ingress);
+/** Its node goes down, and the orchestrator has another take its place. */
+function lose(tx: WriteTx, task: Task | undefined): void {
+  const node = task?.nodeId && tx.get('node', task.nodeId);
+  const service = task && tx.get('service', task.serviceId);
+  if (!task || !node || !service) return;
+  tx.update('node', { ...node, status: { ...node.status, state: 'down' } });
+  tx.update('task', { ...task, desiredState: 'shutdown' });
+  tx.create('task', aTaskOf(service, { endpoint: null }));
+}
+
+function specOf(all: readonly Network[], pick: number): Pick<ServiceSpec, 'task' | 'endpoint'> {
+  const own = all.filter(({ spec }) => !spec.ingress);
   const network = own[pick % Math.max(1, own.length)];
   const protocol = (['tcp', 'udp', 'sctp'] as const)[pick % 3]!;
   const port: PortConfig = aPort({ protocol, publishedPort: pick % 4 === 0 ? 8_000 : 0 });
   const mode: Service['spec']['endpoint']['mode'] = pick % 5 === 0 ? 'dnsrr' : 'vip';
+  // Some have an address of their own; tasks are all in one slot, so that one follows another there.
+  const addresses = pick % 3 === 0 && network ? addressesIn(network) : [];
+  const networks = network ? [aNetworkTarget({ target: network.id, addresses })] : [];
   return {
-    task: aTaskSpec({ networks: network ? [aNetworkTarget({ target: network.id })] : [] }),
+    task: aTaskSpec({ networks }),
     endpoint: { mode, ports: mode === 'vip' && pick % 2 === 0 ? [port] : [] },
   };
+}
+
+function addressesIn({ spec }: Network): readonly string[] {
+  const { subnet = '' } = spec.ipam.configs[0] ?? {};
+  return { '10.7.0.0/28': ['10.7.0.5'], '10.7.1.0/24': ['10.7.1.140'] }[subnet] ?? [];
 }
 
 let history: History | null = null;
@@ -253,7 +273,10 @@ test('over any history nothing has two holders, nothing withheld is given, nothi
       history = new History();
       await history.t.create('cluster', aCluster());
       await history.lead();
-      await history.act({ kind: 'network', pick: 0, rest: true });
+      for (const kind of ['network', 'node', 'service', 'task', 'assign'] as const) {
+        await history.act({ kind, pick: 0, rest: true });
+        await history.rest();
+      }
       for (const one of steps) {
         await history.act(one);
         if (one.rest) await history.rest();
