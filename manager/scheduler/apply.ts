@@ -4,19 +4,19 @@ import type { WriteTx } from '../store/types.ts';
 import { isActive } from './place.ts';
 import type { Placement, Refusal } from './plan-placement.ts';
 
-/** @param nowMs wall clock, for the status */
-export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs: number): void {
+/** False when it is not written. @param nowMs wall clock, for the status */
+export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs: number): boolean {
   const task = tx.get('task', decision.task.id);
-  if (!task || !isSchedulable(task)) return;
+  if (!task || !isSchedulable(task)) return false;
   if (decision.kind === 'refuse') {
     const status = { ...task.status, err: decision.explanation };
     tx.update('task', taskWith(task, { status }));
-    return;
+    return true;
   }
   const node = tx.get('node', decision.nodeId);
-  if (node?.status.state !== 'ready' || node.spec.availability !== 'active') return;
+  if (node?.status.state !== 'ready' || node.spec.availability !== 'active') return false;
   const preassigned = task.nodeId !== null;
-  if (preassigned && task.nodeId !== decision.nodeId) return;
+  if (preassigned && task.nodeId !== decision.nodeId) return false;
   const { nodeId, assignedGenericResources } = decision;
   const { container, hostPorts, appliedAtMs } = task.status;
   const status: TaskStatus = {
@@ -31,6 +31,7 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
     appliedAtMs,
   };
   tx.update('task', taskWith(task, { nodeId, assignedGenericResources, status }));
+  return true;
 }
 
 /** Allocated, not placed yet, and still wanted. */

@@ -44,9 +44,13 @@ export class PendingTasks {
 
   /** Takes note of a task's present state: it may come, stay or go. New ones are due. */
   put(task: Task): void {
-    const isNew = !this.#groupOf.has(task.id) && isSchedulable(task);
-    this.putBack(task);
-    if (isNew) this.#makeDue(this.#groupOf.get(task.id)!, task.id);
+    if (!isSchedulable(task)) {
+      this.remove(task.id);
+      return;
+    }
+    const known = this.#groupOf.get(task.id);
+    if (known) known.tasks.set(task.id, task);
+    else this.#makeDue(this.#add(task), task.id);
   }
 
   /** As `put`, but a new one waits until it is made due. */
@@ -56,9 +60,15 @@ export class PendingTasks {
       return;
     }
     const known = this.#groupOf.get(task.id);
-    const group = known ?? this.#groupFor(task);
+    if (known) known.tasks.set(task.id, task);
+    else this.#add(task);
+  }
+
+  #add(task: Task): PendingGroup {
+    const group = this.#groupFor(task);
     group.tasks.set(task.id, task);
-    if (!known) this.#groupOf.set(task.id, group);
+    this.#groupOf.set(task.id, group);
+    return group;
   }
 
   remove(taskId: TaskId): void {

@@ -183,12 +183,14 @@ export class Scheduler {
       return;
     }
     this.#successors.put(task);
-    const hold = this.#holds.get(task.id);
-    if (hold && isSchedulable(task)) {
-      this.#holds.set(task.id, { ...hold, task }); // its place is kept
-      return;
+    if (this.#holds.size > 0) {
+      const hold = this.#holds.get(task.id);
+      if (hold && isSchedulable(task)) {
+        this.#holds.set(task.id, { ...hold, task }); // its place is kept
+        return;
+      }
+      this.#holds.delete(task.id);
     }
-    this.#holds.delete(task.id);
     this.#pending.put(task);
     this.#table.putTask(task);
   }
@@ -243,8 +245,16 @@ export class Scheduler {
       if (writes.length > 0) {
         if (this.#budget.spent) await this.#budget.renew(); // to write them is another turn's work
         const nowMs = clock.wallMs();
-        await store.batch(writes, (tx, decision) => applyDecision(tx, decision, nowMs), signal);
-        this.#settle(writes);
+        const unwritten = new Set<Placement | Refusal>();
+        await store.batch(
+          writes,
+          (tx, decision) => {
+            if (applyDecision(tx, decision, nowMs)) unwritten.delete(decision);
+            else unwritten.add(decision); // `batch` may run it again
+          },
+          signal,
+        );
+        this.#settle(unwritten);
       }
       if (!this.#pending.hasDue) return;
       if (this.#budget.spent) await this.#budget.renew();
@@ -300,12 +310,12 @@ export class Scheduler {
    * What could not be written is as open as before: its booking is undone. It is not decided again
    * until the feed brings the change of the node that stood in the way.
    */
-  #settle(writes: readonly (Placement | Refusal)[]): void {
+  #settle(unwritten: Iterable<Placement | Refusal>): void {
     this.#options.store.view((view) => {
-      for (const { kind, task } of writes) {
+      for (const { kind, task } of unwritten) {
         if (kind !== 'place') continue;
         const now = view.get('task', task.id);
-        if (now && !isSchedulable(now)) continue; // written, or another's word: the feed tells
+        if (now && !isSchedulable(now)) continue; // another's word: the feed tells
         this.#table.removeTask(task.id);
         this.#successors.put(task); // others may have been counted with its place
         if (now) this.#pending.putBackUnwritten(now);

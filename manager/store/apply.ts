@@ -4,6 +4,7 @@
  */
 import { assert, assertNever } from '../../common/base/assert.ts';
 import { isAttachedTo } from '../../common/model/node.ts';
+import type { AnyObject } from '../../common/model/object-kinds.ts';
 import { refersTo } from '../../common/model/service-references.ts';
 import type { StoreGuard, StoreTransaction } from '../../common/wire/store-log.ts';
 import { decodeOwned } from './snapshot.ts';
@@ -26,17 +27,26 @@ export function resolveTransaction({ actions, guards }: StoreTransaction): Stage
   return { actions: staged, guards };
 }
 
+/** What the tables have under the ids of the actions, one for each. */
+export type Present = readonly (AnyObject | undefined)[];
+
+export function findPresent(tables: Tables, actions: readonly StagedAction[]): Present {
+  return actions.map(({ kind, id }) => tables.get(kind, id));
+}
+
 /** Why the actions cannot take effect on these tables; null = they can. */
 export function findConflict(
   tables: Tables,
   { actions, guards }: StagedTransaction,
+  present: Present,
 ): string | null {
   for (const guard of guards) {
     if (!holds(tables, guard)) return `${guard.kind} ${guard.id} is not ${guard.rule}`;
   }
   let named = false;
-  for (const { action, kind, id, expectedVersion } of actions) {
-    const current = tables.get(kind, id);
+  for (let at = 0; at < actions.length; at++) {
+    const { action, kind, id, expectedVersion } = actions[at]!;
+    const current = present[at];
     if (action === 'create') {
       if (current) return `${kind} ${id} exists`;
     } else if (!current) {
@@ -84,16 +94,20 @@ function findNameConflict(tables: Tables, actions: readonly StagedAction[]): str
   return null;
 }
 
-/** Writes the actions; they were found free of conflict. Answers what changed. */
-export function applyActions(tables: Tables, actions: readonly StagedAction[]): StoreChange[] {
-  return actions.map(({ action, kind, id, object }) => {
-    const previous = tables.get(kind, id);
+/** Writes the actions; they were found free of conflict, and no id is in two of them. Answers what changed. */
+export function applyActions(
+  tables: Tables,
+  actions: readonly StagedAction[],
+  present: Present,
+): StoreChange[] {
+  return actions.map(({ action, kind, id, object }, at) => {
+    const previous = present[at];
     if (action === 'remove') {
       tables.remove(kind, id);
       return { action, kind, object: previous } as StoreChange;
     }
     assert(object !== null, `${action} of ${kind} ${id} has an object`);
-    tables.put(kind, object);
+    tables.put(kind, object, previous);
     return (
       action === 'create' ? { action, kind, object } : { action, kind, object, previous }
     ) as StoreChange;

@@ -146,7 +146,9 @@ class RestoreState {
     if (record.type === 'header') throw damaged('a second header');
     if (record.type === 'object') {
       this.#objects++;
-      this.#tables.put(record.kind, decodeOwned(record.kind, record.bytes));
+      const { kind, bytes } = record;
+      const object = decodeOwned(kind, bytes);
+      this.#tables.put(kind, object, this.#tables.get(kind, object.id));
       return;
     }
     if (record.objectCount !== this.#objects) {

@@ -16,7 +16,13 @@ import {
   encodeStoreTransaction,
   transactionIdOf,
 } from '../../common/wire/store-log.ts';
-import { applyActions, findConflict, resolveTransaction, type StagedTransaction } from './apply.ts';
+import {
+  applyActions,
+  findConflict,
+  findPresent,
+  resolveTransaction,
+  type StagedTransaction,
+} from './apply.ts';
 import { ChangeFeed } from './feed.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
 import { Tables } from './tables.ts';
@@ -147,11 +153,13 @@ export class MemoryStore implements Store {
     }
     const pending = this.#pending.get(transactionIdOf(payload) ?? '');
     const staged = pending ?? resolveTransaction(decodeStoreTransaction(payload));
-    const conflict = findConflict(this.#tables, staged);
+    const present = findPresent(this.#tables, staged.actions);
+    const conflict = findConflict(this.#tables, staged, present);
     this.#tables.revision = index;
     if (pending) pending.outcome = conflict ? 'conflict' : 'applied';
     if (conflict) return;
-    this.#feed.append({ revision: index, changes: applyActions(this.#tables, staged.actions) });
+    const changes = applyActions(this.#tables, staged.actions, present);
+    this.#feed.append({ revision: index, changes });
   }
 
   /** The state at the time of the call, in chunks of at most 128 KiB that are made one by one. */

@@ -194,10 +194,13 @@ export class Tables {
     }
   }
 
-  /** Creates or replaces. */
-  put<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): void {
+  /** Creates or replaces. @param previous what is there under its id */
+  put<K extends ObjectKind>(
+    kind: K,
+    object: ObjectsByKind[K],
+    previous: ObjectsByKind[K] | undefined,
+  ): void {
     const table: Table<K> = this.#tables[kind];
-    const previous = table.objects.get(object.id);
     table.objects.set(object.id, object);
     table.list = null;
     this.#reindex(kind, object.id, previous ?? null, object);

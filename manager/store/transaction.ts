@@ -31,6 +31,14 @@ interface Staged<K extends ObjectKind> {
 }
 type AnyStaged = { [K in ObjectKind]: Staged<K> }[ObjectKind];
 
+/** What the size of an action depends on. */
+type Size = Pick<AnyStaged, 'id' | 'base' | 'object' | 'bytes'>;
+
+interface Found<K extends ObjectKind> {
+  id: string;
+  object: ObjectsByKind[K] | undefined;
+}
+
 /** An action with the object that it carries. */
 export interface StagedAction extends StoreAction {
   readonly object: AnyObject | null;
@@ -38,7 +46,9 @@ export interface StagedAction extends StoreAction {
 
 export class Transaction extends View implements WriteTx {
   readonly #nowMs: number;
-  readonly #staged = new Map<ObjectKind, Map<string, AnyStaged>>();
+  readonly #staged: { [K in ObjectKind]?: Map<string, Staged<K>> } = {};
+  /** The object of each kind that was looked for last, as the tables have it: a write mostly follows a look at the same. */
+  readonly #found: { [K in ObjectKind]?: Found<K> } = {};
   /** staged entries as they were before each write, for `rollback` */
   readonly #journal: { kind: ObjectKind; id: string; before: AnyStaged | undefined }[] = [];
   /** with the length of the journal at the time, for `rollback` */
@@ -82,7 +92,7 @@ export class Transaction extends View implements WriteTx {
   rollback(savepoint: number): void {
     while (this.#journal.length > savepoint) {
       const { kind, id, before } = this.#journal.pop()!;
-      const staged = this.#staged.get(kind)!;
+      const staged = this.#stagedOf(kind)! as Map<string, AnyStaged>;
       this.#count(staged.get(id), before);
       if (before) staged.set(id, before);
       else staged.delete(id);
@@ -94,7 +104,7 @@ export class Transaction extends View implements WriteTx {
   /** What is to be committed; empty = nothing changed. */
   actions(): StagedAction[] {
     const actions: StagedAction[] = [];
-    for (const staged of this.#staged.values()) {
+    for (const staged of Object.values(this.#staged)) {
       for (const { kind, id, base, object, bytes } of staged.values()) {
         if (!base && !object) continue;
         actions.push({
@@ -204,12 +214,25 @@ export class Transaction extends View implements WriteTx {
   }
 
   #stagedOf<K extends ObjectKind>(kind: K): Map<string, Staged<K>> | undefined {
-    return this.#staged.get(kind) as Map<string, Staged<K>> | undefined;
+    return this.#staged[kind] as Map<string, Staged<K>> | undefined;
   }
 
   #current<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
     const staged = this.#stagedOf(kind)?.get(id);
-    return staged ? (staged.object ?? undefined) : this.tables.get(kind, id);
+    return staged ? (staged.object ?? undefined) : this.#inTables(kind, id);
+  }
+
+  #inTables<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
+    const known = this.#found[kind] as Found<K> | undefined;
+    if (known?.id === id) return known.object;
+    const object = this.tables.get(kind, id);
+    if (known) {
+      known.id = id;
+      known.object = object;
+    } else {
+      (this.#found as Record<ObjectKind, Found<K>>)[kind] = { id, object };
+    }
+    return object;
   }
 
   /** The objects of `ids` that were not written here, and those written here that match. */
@@ -235,20 +258,20 @@ export class Transaction extends View implements WriteTx {
     object: ObjectsByKind[K] | null,
     bytes: Uint8Array,
   ): void {
-    let staged = this.#staged.get(kind);
+    let staged = this.#stagedOf(kind);
     if (!staged) {
       staged = new Map();
-      this.#staged.set(kind, staged);
+      (this.#staged as Record<ObjectKind, unknown>)[kind] = staged;
     }
     const before = staged.get(id);
-    const base = before ? (before as AnyStaged).base : this.tables.get(kind, id);
-    const after = { kind, id, base, object, bytes } as unknown as AnyStaged;
-    this.#journal.push({ kind, id, before });
+    const base = before ? before.base : this.#inTables(kind, id);
+    const after: Staged<K> = { kind, id, base, object, bytes };
+    this.#journal.push({ kind, id, before: before as AnyStaged | undefined });
     staged.set(id, after);
     this.#count(before, after);
   }
 
-  #count(from: AnyStaged | undefined, to: AnyStaged | undefined): void {
+  #count(from: Size | undefined, to: Size | undefined): void {
     const [fromBytes, toBytes] = [sizeOf(from), sizeOf(to)];
     this.#bytes += toBytes - fromBytes;
     this.#changes += (toBytes > 0 ? 1 : 0) - (fromBytes > 0 ? 1 : 0);
@@ -266,7 +289,7 @@ function withMeta<K extends ObjectKind>(
 }
 
 /** Bytes of the action in the log entry, at most; 0 = there is none. */
-function sizeOf(staged: AnyStaged | undefined): number {
+function sizeOf(staged: Size | undefined): number {
   if (!staged || (!staged.base && !staged.object)) return 0;
   return staged.id.length + staged.bytes.length + ACTION_OVERHEAD_BYTES;
 }
