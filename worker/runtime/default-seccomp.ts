@@ -118,31 +118,13 @@ function conditionalRules(mayMakeNamespaces: boolean): SeccompRule[] {
   ];
 }
 
-/** The capabilities by which profiles differ. */
-const DECISIVE = [...new Set([...GATED.flatMap(({ by }) => by), 'CAP_SYS_ADMIN'])];
-
 const CONDITIONAL = ['socket', 'personality', 'clone', 'clone3'];
-
-/** Whoever has the same profile has the same object: it is made and compiled once, which takes as long as a mount. */
-const made = new Map<string, SeccompProfile>();
-/** Of sets of capabilities that decide something; a node has few, and users may think of more. */
-const MADE_MAX = 64;
 
 /** The default profile for a container with these capabilities (its bounding set). */
 export function defaultSeccomp(
   capabilities: readonly string[],
   arch: SyscallArch = process.arch as SyscallArch,
 ): SeccompProfile {
-  const key = [arch, ...DECISIVE.filter((name) => capabilities.includes(name))].join();
-  const known = made.get(key);
-  if (known) return known;
-  const profile = defaultProfile(capabilities, arch);
-  if (made.size >= MADE_MAX) made.clear();
-  made.set(key, profile);
-  return profile;
-}
-
-function defaultProfile(capabilities: readonly string[], arch: SyscallArch): SeccompProfile {
   const refused = new Set([...NEVER, ...CONDITIONAL]);
   for (const gate of GATED) {
     if (gate.by.some((capability) => capabilities.includes(capability))) continue;

