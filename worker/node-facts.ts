@@ -43,6 +43,8 @@ export function describeNode(facts: NodeFacts): NodeDescription {
     // Its networks know.
     encryptionKey: '',
     underlayMtu: 0,
+    // Its worker reads them.
+    devices: [],
     tlsInfo: facts.tlsInfo,
   };
 }

@@ -50,6 +50,7 @@ import { LocalPorts } from './network/local-ports.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import type { DataPath } from './network/node-network.ts';
 import type { DriftCounts } from './network/self-proof.ts';
+import { NodeDevices } from './node-devices.ts';
 import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { Sweeper } from './sweeper.ts';
@@ -350,7 +351,11 @@ export class Worker {
       }),
     );
     const drains = new EndpointDrains(clock);
-    const describe = (): NodeDescription => describedWith(membership.describe(), networks.dataPath);
+    const devices = new NodeDevices(clock);
+    const describe = (): NodeDescription => ({
+      ...describedWith(membership.describe(), networks.dataPath),
+      devices: devices.names,
+    });
     const executor = new ContainerExecutor({
       ...this.#makerParts,
       runtime: this.#runtime,

@@ -52,6 +52,7 @@ const DESCRIPTION: NodeDescription = {
   address: '',
   encryptionKey: '',
   underlayMtu: 0,
+  devices: [],
   tlsInfo: null,
 };
 const clock = new SystemClock();

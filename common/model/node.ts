@@ -25,6 +25,8 @@ export interface NodeDescription {
   readonly engineVersion: string;
   readonly engineLabels: StringMap;
   readonly plugins: readonly { readonly type: string; readonly name: string }[];
+  /** names below /dev, without those that every machine has (node-devices.ts); empty = it says nothing of them */
+  readonly devices: readonly string[];
   /** where other nodes reach this one: `IP:2377`; the IP is also its VXLAN endpoint */
   readonly address: string;
   /** public key of its WireGuard device, base64; '' = its kernel has none, so no encrypted networks */

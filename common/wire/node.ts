@@ -84,6 +84,7 @@ export function nodeDescriptionToProto(
     address: text(description.address),
     encryptionKey: text(description.encryptionKey),
     underlayMtu: uint32(description.underlayMtu, 'description.underlayMtu'),
+    devices: description.devices.map(text),
     tlsInfo: nullable(description.tlsInfo, (tls) => ({
       trustRootPem: text(tls.trustRootPem),
       certIssuerSubject: tls.certIssuerSubject,
@@ -107,6 +108,7 @@ export function nodeDescriptionFromProto(m: skep.NodeDescription.$Properties): N
     address: m.address ?? '',
     encryptionKey: m.encryptionKey ?? '',
     underlayMtu: m.underlayMtu ?? 0,
+    devices: listFromProto(m.devices, (name) => name),
     tlsInfo: nullable(m.tlsInfo, (tls) =>
       Object.freeze({
         trustRootPem: tls.trustRootPem ?? '',

@@ -1,4 +1,4 @@
-/** The filters that look at the node alone: its state, its plugins, its labels, its platform. */
+/** The filters that look at the node alone: its state, its plugins, its devices, its labels, its platform. */
 import {
   type Constraint,
   constraintTest,
@@ -7,6 +7,7 @@ import {
   storedConstraints,
 } from '../../common/model/constraint.ts';
 import type { Node } from '../../common/model/node.ts';
+import { missingDevices } from '../../common/model/node-devices.ts';
 import type { Platform } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { constraintRemedy, constraintText } from './constraint-remedy.ts';
@@ -106,6 +107,29 @@ function missingPlugins({ description }: Node, needs: readonly PluginNeed[]): Pl
     );
   });
 }
+
+/** Devices of the node that the task asks for by their paths. */
+export const device: Filter = {
+  name: 'device',
+  looksAt: 'node',
+  prepare: (task, table) => {
+    const paths = (task.spec.container.isolation?.devices ?? []).map(({ hostPath }) => hostPath);
+    if (paths.length === 0) return null;
+    const missingAt = (index: number): string[] =>
+      missingDevices(table.node(index).description, paths);
+    return {
+      key: JSON.stringify(paths),
+      passes: (index) => missingAt(index).length === 0,
+      refusal: (index) => ({
+        detail: `has no ${missingAt(index).join(' and ')}`,
+        remedy: `give ${nameOf(table.node(index))} ${missingAt(index).join(' and ')}, or its driver`,
+        shortBy: {},
+        effort: 7,
+      }),
+    };
+  },
+  explain: (nodes) => `missing device ${onNodes(nodes)}`,
+};
 
 export const constraint: Filter = {
   name: 'constraint',

@@ -92,10 +92,33 @@ describe.skipIf(!clusterTestsCanRun)('isolation of a service', () => {
     await shared.current.skep(['stack', 'rm', 'iso']);
   });
 
+  test('a device that no node has is waited for', { timeout: 60_000 }, async () => {
+    const { current } = shared;
+    await current.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'wants'],
+      ...['--device', '/dev/no-such', IMAGE, 'true'],
+    ]);
+    await eventually(
+      'the reason',
+      async () => {
+        const [only] = await current.tasks('wants');
+        expect([only?.current, only?.error]).toEqual([
+          'Pending',
+          expect.stringMatching(/^"no suitable node \(missing device on \d+ nodes?\)"$/),
+        ]);
+      },
+      { withinMs: 15_000 },
+    );
+    const why = await current.skep(['service', 'explain', 'wants']);
+    expect(why).toMatch(/ no +device: has no \/dev\/no-such$/m);
+    await current.skep(['service', 'rm', 'wants']);
+  });
+
   test('what the node does not have rejects the task by name', { timeout: 60_000 }, async () => {
     await shared.current.skep([
       ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'none'],
-      ...['--restart-condition', 'none', '--device', '/dev/no-such', IMAGE, 'true'],
+      // One of those by the number, of which nodes do not tell.
+      ...['--restart-condition', 'none', '--device', '/dev/loop250', IMAGE, 'true'],
     ]);
     const task = await eventually(
       'the task is rejected',
@@ -106,7 +129,7 @@ describe.skipIf(!clusterTestsCanRun)('isolation of a service', () => {
       },
       { withinMs: 20_000 },
     );
-    expect(task.error).toContain('custom device "/dev/no-such": no such file or directory');
+    expect(task.error).toContain('custom device "/dev/loop250": no such file or directory');
     await shared.current.skep(['service', 'rm', 'none']);
   });
 });

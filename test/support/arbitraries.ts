@@ -382,6 +382,7 @@ const node = record<Node>({
       address: text,
       encryptionKey: text,
       underlayMtu: uint32,
+      devices: someOf(text),
       tlsInfo: orNull(
         record<NonNullable<NonNullable<Node['description']>['tlsInfo']>>({
           trustRootPem: text,

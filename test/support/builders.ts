@@ -210,6 +210,7 @@ export function aNodeDescription(overrides: Partial<NodeDescription> = {}): Node
     address: '192.0.2.1:2377',
     encryptionKey: '',
     underlayMtu: 0,
+    devices: [],
     tlsInfo: null,
     ...overrides,
   };

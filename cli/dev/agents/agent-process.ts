@@ -122,6 +122,7 @@ function descriptionOf({ nanoCpus, memoryBytes }: Assignment, number: number): N
     address: `198.${18 + ((number >> 16) & 1)}.${(number >> 8) & 255}.${number & 255}:2377`,
     encryptionKey: '',
     underlayMtu: 0,
+    devices: [],
     tlsInfo: null,
   };
 }

@@ -2,7 +2,12 @@ import { describe, expect, test } from 'vitest';
 import type { NetworkId } from '../../../common/model/ids.ts';
 import { networkPlugins } from '../../../common/model/network.ts';
 import type { Node } from '../../../common/model/node.ts';
-import { ANYWHERE, NO_RESOURCES, type PortConfig } from '../../../common/model/service.ts';
+import {
+  ANYWHERE,
+  DEFAULT_ISOLATION,
+  NO_RESOURCES,
+  type PortConfig,
+} from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { NodeTable } from '../../../manager/scheduler/node-table.ts';
 import { planGroup, planPreassigned } from '../../../manager/scheduler/plan-placement.ts';
@@ -85,6 +90,28 @@ describe('filters', () => {
     ['a kind that the node lacks', reserving(0, 0, 1), false],
   ])('resource: %s', (_, task, expected) => {
     expect(fits(task, aNode())).toBe(expected);
+  });
+
+  const asking = (...paths: string[]): Task => {
+    const devices = paths.map((hostPath) => ({
+      ...{ hostPath, containerPath: hostPath, permissions: 'rwm' },
+    }));
+    const container = aContainerSpec({ isolation: { ...DEFAULT_ISOLATION, devices } });
+    return pending({ spec: aTaskSpec({ container }) });
+  };
+
+  test.each([
+    ['that is there', ['/dev/fuse', '/dev/net/tun'], true],
+    ['that is not', ['/dev/fuse', '/dev/kvm'], false],
+    ['a folder with some', ['/dev/snd/'], true],
+    ['a folder without', ['/dev/dri'], false],
+    ['that nodes do not tell of', ['/dev/null', '/dev/loop7', '/dev/pts/0', '/srv/own'], true],
+  ])('device: %s: %j', (_, paths, expected) => {
+    const devices = ['fuse', 'net/tun', 'snd/timer'];
+    expect(fits(asking(...paths), aNode({ description: aNodeDescription({ devices }) }))).toBe(
+      expected,
+    );
+    expect(fits(asking(...paths), aNode())).toBe(true);
   });
 
   test('resource: what other tasks reserve is taken until they have ended', () => {
