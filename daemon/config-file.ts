@@ -19,6 +19,7 @@ const LIST_KEYS = [
   'node-generic-resource',
   'log-opt',
   'add-runtime',
+  'forbid',
   ...REGISTRY_LIST_KEYS,
 ];
 

@@ -79,6 +79,7 @@ export class Daemon {
         settings: {
           userNamespaces: await userNamespaces(options.usernsRemap),
           runtimes: options.runtimes,
+          forbidden: options.forbidden,
           logDriver: options.logDriver,
           logSource: () => ({
             hostname: options.hostname,

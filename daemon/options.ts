@@ -6,6 +6,7 @@ import { LOG_LEVELS, type LogLevel } from '../common/base/log.ts';
 import { parseGenericResources } from '../common/model/generic-resource.ts';
 import { checkLogDriver, DEFAULT_LOG_DRIVER } from '../common/model/log-driver.ts';
 import type { GenericResource, LogDriver } from '../common/model/service.ts';
+import { FORBIDDABLE, type Forbidden } from '../worker/executor/forbidden.ts';
 import type { NodeRuntimes } from '../worker/executor/oci-runtimes.ts';
 import {
   DEFAULT_WATERMARKS,
@@ -41,6 +42,8 @@ export interface DaemonOptions {
   /** `default` or `USER[:GROUP]`: whose subordinate ids containers have; '' = the node's own ids */
   readonly usernsRemap: string;
   readonly runtimes: NodeRuntimes;
+  /** what no container here may have */
+  readonly forbidden: ReadonlySet<Forbidden>;
   /** of every container that names none */
   readonly logDriver: LogDriver;
   readonly labels: Readonly<Record<string, string>>;
@@ -66,6 +69,7 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly usernsRemap?: string;
   readonly addRuntime?: readonly string[];
   readonly defaultRuntime?: string;
+  readonly forbid?: readonly string[];
   readonly logDriver?: string;
   readonly logOpt?: readonly string[];
   readonly imageGc?: string;
@@ -118,6 +122,11 @@ export async function parseInvocation(
       'containers have the subordinate ids of this user (/etc/subuid, /etc/subgid), default = those of dockremap',
     )
     .option('--add-runtime <name=path>', 'an OCI runtime that containers may name', collect)
+    .option(
+      '--forbid <word>',
+      `what no container here may have: ${FORBIDDABLE.join(', ')}`,
+      collect,
+    )
     .option('--default-runtime <name>', 'of containers that name none (default native)')
     .option(
       '--node-generic-resource <kind=value>',
@@ -188,6 +197,7 @@ export async function daemonOptions(
       added: all.addRuntime ?? [],
       defaultName: all.defaultRuntime ?? '',
     }),
+    forbidden: new Set((all.forbid ?? []).map(forbiddenWord)),
     logDriver: logDriverOf(all),
     labels: Object.fromEntries((all.label ?? []).map(labelOf)),
     genericResources: parseGenericResources(all.nodeGenericResource ?? []),
@@ -205,6 +215,13 @@ function logDriverOf({ logDriver, logOpt }: Flags): LogDriver {
   const driver = { name: logDriver ?? DEFAULT_LOG_DRIVER.name, options };
   checkLogDriver(driver);
   return driver;
+}
+
+function forbiddenWord(text: string): Forbidden {
+  const word = FORBIDDABLE.find((known) => known === text);
+  if (word !== undefined) return word;
+  const rule = `expected one of ${FORBIDDABLE.join(', ')}`;
+  throw new SkepError('invalid-argument', `--forbid ${text}: ${rule}`);
 }
 
 /** What everybody may use makes everybody root. */

@@ -22,6 +22,7 @@ import type { Peer } from './containers/peers.ts';
 import type { PlainContainer } from './containers/plain-container.ts';
 import type { LastExit, MountedVolume } from './containers/record-store.ts';
 import { NoSuchFile, RootTree } from './containers/root-tree.ts';
+import { checkForbiddenExec, type Forbidden } from './executor/forbidden.ts';
 import type { HealthReport } from './executor/health.ts';
 import { ignoreGone } from './executor/stop-container.ts';
 import { taskHostname } from './executor/task-hostname.ts';
@@ -69,6 +70,7 @@ export interface ContainerViewOptions {
   readonly volumes: () => readonly Pick<VolumeRecord, 'name' | 'mountpoint'>[];
   /** of this machine */
   readonly hostname: () => string;
+  readonly forbidden: ReadonlySet<Forbidden>;
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** of every container that names none */
   readonly logDriver: LogDriver;
@@ -262,9 +264,10 @@ export class ContainerView {
     return this.#options.runtime.logAttributes(runtimeId);
   }
 
-  /** Throws `conflict` when it does not run. */
+  /** Throws `conflict` when it does not run, `permission-denied` for what this node does not allow. */
   async exec(info: ContainerInfo, spec: ExecSpec): Promise<ExecSession> {
     requireAnswering(info, 'exec');
+    checkForbiddenExec(this.#options.forbidden, spec);
     return this.#options.runtime.exec(info.runtimeId, spec);
   }
 

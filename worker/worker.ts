@@ -195,6 +195,7 @@ export class Worker {
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
       logDriver: options.settings.logDriver,
+      forbidden: options.settings.forbidden,
       clock: options.clock,
     });
     this.taskContainers = new TaskContainers({ runtime: this.#runtime, clock, tell });

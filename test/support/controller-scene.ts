@@ -8,7 +8,7 @@ import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { EndpointDrains } from '../../worker/agent/endpoint-drains.ts';
 import { ContainerController } from '../../worker/executor/container-controller.ts';
 import type { Dependencies } from '../../worker/executor/executor.ts';
-import { DEFAULT_NODE_SETTINGS } from '../../worker/executor/node-settings.ts';
+import { DEFAULT_NODE_SETTINGS, type NodeSettings } from '../../worker/executor/node-settings.ts';
 import { TaskFiles } from '../../worker/executor/task-files.ts';
 import type { ImageConfig } from '../../worker/images/image-store.ts';
 import { aContainerSpec, aNodeDescription, aTask, aTaskSpec, idOf } from './builders.ts';
@@ -65,6 +65,8 @@ export class ControllerScene {
   readonly dependencies: Dependencies;
   readonly signal = new AbortController().signal;
   closed = 0;
+  /** of the node, before there is a controller */
+  forbidden: NodeSettings['forbidden'] = new Set();
 
   constructor(dir: string, options: SceneOptions) {
     this.dir = dir;
@@ -99,7 +101,7 @@ export class ControllerScene {
         nameservers: () => ['10.0.0.53'],
         files,
         hostFacts: async () => NO_HOST_FACTS,
-        settings: DEFAULT_NODE_SETTINGS,
+        settings: { ...DEFAULT_NODE_SETTINGS, forbidden: this.forbidden },
         resolveUser: async (user) => ({
           uid: Number(user.split(':')[0] || 0),
           gid: Number(user.split(':')[1] ?? 0),

@@ -18,6 +18,7 @@ import { logSettingsOf } from '../runtime/logging/log-settings.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { OciMount, OciProcess } from '../runtime/oci.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
+import { checkForbidden } from './forbidden.ts';
 import type { HostFacts } from './host-facts.ts';
 import { planMounts } from './mounts.ts';
 import type { NodeSettings } from './node-settings.ts';
@@ -74,6 +75,7 @@ export async function makeBundle(
   const { container } = order.spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
   const { joined, network } = order;
+  checkForbidden(parts.settings.forbidden, container, network === 'host');
   const runtime = runtimeOf(isolation.runtime, parts.settings.runtimes);
   const idMappings = idMappingsOf(
     { isolation, isOnHostNetwork: network === 'host', joined },

@@ -50,6 +50,13 @@ describe('daemon options', () => {
     });
   });
 
+  test('say what no container may have', async () => {
+    const flags = ['--forbid', 'privileged', '--forbid', 'host-pid'];
+    expect([...(await parse(...flags)).forbidden]).toEqual(['privileged', 'host-pid']);
+    expect([...(await withFile('forbid: [devices]')).forbidden]).toEqual(['devices']);
+    await expect(parse('--forbid', 'all')).rejects.toThrow(/^--forbid all: expected one of priv/);
+  });
+
   test('say how full the disk may be', async () => {
     expect((await parse('--image-gc', '90:60')).imageWatermarks).toEqual({ high: 0.9, low: 0.6 });
     expect((await withFile('image-gc: off')).imageWatermarks).toBeNull();

@@ -39,6 +39,15 @@ describe('prepare', () => {
     expect(it.images.pulls).toEqual([]);
   });
 
+  test('makes nothing that its node forbids', async () => {
+    const it = await scene({ container: { capabilityAdd: ['CAP_SYS_ADMIN'] } });
+    it.forbidden = new Set(['capabilities']);
+    await expect(it.controller().prepare(it.signal)).rejects.toThrow(
+      'this node does not allow capabilities (skepd --forbid)',
+    );
+    expect(it.calls).toEqual([]);
+  });
+
   test('pulls one that is not, with the credentials of the task', async () => {
     const auth = Buffer.from('{"username":"u","password":"p"}').toString('base64');
     const it = await scene({ container: { image: 'reg/app:1', registryAuth: auth } });

@@ -73,6 +73,7 @@ function scene(
       { name: 'f'.repeat(64), mountpoint: '/volumes/fff/_data' },
     ],
     hostname: () => 'machine',
+    forbidden: new Set(['privileged']),
     health: () => null,
     expanded: (task) => task,
     logDriver: DEFAULT_LOG_DRIVER,
@@ -234,6 +235,11 @@ describe('containers of a node', () => {
     const task = aTask();
     const { view, runtime } = scene([task]);
     await view.exec(view.require(task.id), COMMAND);
+    expect(runtime.execs).toEqual([COMMAND]);
+    const more = { ...COMMAND, privileged: true };
+    expect(await codeOf(() => view.exec(view.require(task.id), more))).toMatch(
+      /^permission-denied/,
+    );
     expect(runtime.execs).toEqual([COMMAND]);
     runtime.end(task.id);
     const ended = view.require(task.id);
