@@ -137,8 +137,8 @@ export async function parseInvocation(
     .allowExcessArguments(false)
     .action(() => {});
   registryFlags(command, collect).option(
-    '--image-gc <high:low|off>',
-    'remove unused images above so many % of the disk, down to so many (default 85:80)',
+    '--image-gc <high:low[:age]|off>',
+    'remove unused images above so many % of the disk, down to so many, but none that came or was used so shortly ago (default 85:80:2m)',
   );
   command
     .command('raft')
@@ -242,14 +242,19 @@ function switchOf(name: string): (value: string) => boolean {
   };
 }
 
+const AGE_UNITS_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
+
 function watermarksOf(text: string | undefined): Watermarks | null {
   if (text === undefined) return DEFAULT_WATERMARKS;
   if (text === 'off') return null;
-  const [, high, low] = /^(\d{1,3}):(\d{1,3})$/.exec(text) ?? [];
+  const [, high, low, age, unit] = /^(\d{1,3}):(\d{1,3})(?::(\d{1,6})([smh]))?$/.exec(text) ?? [];
   if (low !== undefined && Number(low) < Number(high) && Number(high) <= 100) {
-    return { high: Number(high) / 100, low: Number(low) / 100 };
+    const minAgeMs =
+      age === undefined ? DEFAULT_WATERMARKS.minAgeMs : Number(age) * AGE_UNITS_MS[unit!]!;
+    return { high: Number(high) / 100, low: Number(low) / 100, minAgeMs };
   }
-  throw new SkepError('invalid-argument', `--image-gc ${text}: expected HIGH:LOW in % or off`);
+  const rule = 'expected HIGH:LOW in %, HIGH:LOW:AGE (90s, 5m, 1h) or off';
+  throw new SkepError('invalid-argument', `--image-gc ${text}: ${rule}`);
 }
 
 function labelOf(text: string): readonly [string, string] {

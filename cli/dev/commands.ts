@@ -65,19 +65,22 @@ function daemonFlags(command: Command): Command {
         .default('info'),
     )
     .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
-    .option('--api-read-on-workers', 'workers answer what only reads the cluster');
+    .option('--api-read-on-workers', 'workers answer what only reads the cluster')
+    .option('--image-gc <high:low[:age]|off>', 'when unused images are removed');
 }
 
 interface DaemonFlags {
   readonly logLevel: string;
   readonly insecureRegistry?: readonly string[];
   readonly apiReadOnWorkers?: boolean;
+  readonly imageGc?: string;
 }
 
 const settingsOf = (flags: DaemonFlags) => ({
   logLevel: flags.logLevel,
   insecureRegistries: flags.insecureRegistry ?? [],
   ...(flags.apiReadOnWorkers && { apiReadOnWorkers: true }),
+  ...(flags.imageGc !== undefined && { imageGc: flags.imageGc }),
 });
 
 export const up: DevConfigure = (command, context) => {

@@ -27,6 +27,7 @@ export interface DaemonSettings {
   readonly insecureRegistries: readonly string[];
   /** of the daemons; absent in the plans of earlier releases */
   readonly apiReadOnWorkers?: boolean;
+  readonly imageGc?: string;
 }
 
 export interface ClusterPlan {
@@ -105,6 +106,7 @@ export function planCluster(request: PlanRequest): ClusterPlan {
       logLevel: request.logLevel,
       insecureRegistries: request.insecureRegistries,
       ...(request.apiReadOnWorkers && { apiReadOnWorkers: true }),
+      ...(request.imageGc !== undefined && { imageGc: request.imageGc }),
     },
     bridge: `skb-${tag}`,
     subnet,

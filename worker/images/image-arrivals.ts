@@ -50,6 +50,8 @@ export interface ImageArrivalsParts {
   readonly clock: Clock;
   readonly hosts: RegistryHosts;
   readonly tell: (action: string, id: string, name: string) => void;
+  /** An image is recorded, perhaps once more. */
+  readonly arrived: (id: string) => void;
   readonly log: Logger;
 }
 
@@ -271,6 +273,7 @@ export class ImageArrivals {
       for (const tag of tags) moveTag(images, image.id, tag);
     });
     this.#parts.layers.persistLater();
+    this.#parts.arrived(image.id);
     this.#parts.log.info({ imageId: image.id, tags }, 'image recorded');
   }
 }

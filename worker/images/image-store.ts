@@ -94,7 +94,7 @@ export class ImageStore {
   readonly #puller: Puller;
   readonly #pusher: Pusher;
   readonly #collector: ImageCollector | null;
-  /** of images that containers used since the start, wall clock */
+  /** of images that came or that containers used since the start, wall clock */
   readonly #usedAtMs = new Map<string, number>();
   readonly #sweep: ImageSweep;
   readonly #tasks: TaskSet;
@@ -136,6 +136,7 @@ export class ImageStore {
       clock,
       hosts: this.#hosts,
       tell: (action, id, name) => this.#tell(action, id, name),
+      arrived: (id) => this.#arrived(id),
       log: this.#log,
     });
     this.load = arrivals.load.bind(arrivals);
@@ -415,6 +416,12 @@ export class ImageStore {
       const arrivedMs = this.#content.modifiedMs(id);
       return { id, lastUsedMs: Math.max(arrivedMs, this.#usedAtMs.get(id) ?? 0) };
     });
+  }
+
+  /** Also one that was here before. */
+  #arrived(id: string): void {
+    this.#usedAtMs.set(id, this.#options.clock.wallMs());
+    this.#collector?.arrived();
   }
 
   #newCollector(watermarks: Watermarks): ImageCollector {

@@ -44,7 +44,7 @@ describe('daemon options', () => {
         mirrors: [],
         proxy: { http: null, https: null, except: [] },
       },
-      imageWatermarks: { high: 0.85, low: 0.8 },
+      imageWatermarks: { high: 0.85, low: 0.8, minAgeMs: 120_000 },
       labels: {},
       genericResources: [],
     });
@@ -58,7 +58,9 @@ describe('daemon options', () => {
   });
 
   test('say how full the disk may be', async () => {
-    expect((await parse('--image-gc', '90:60')).imageWatermarks).toEqual({ high: 0.9, low: 0.6 });
+    const told = async (text: string) => (await parse('--image-gc', text)).imageWatermarks;
+    expect(await told('90:60')).toEqual({ high: 0.9, low: 0.6, minAgeMs: 120_000 });
+    expect(await told('100:0:90s')).toEqual({ high: 1, low: 0, minAgeMs: 90_000 });
     expect((await withFile('image-gc: off')).imageWatermarks).toBeNull();
   });
 
@@ -133,9 +135,9 @@ describe('daemon options', () => {
     [['--socket-mode', '0666'], 'invalid-argument', '--socket-mode 0666: expected permissions as'],
     [['--socket-mode', '66'], 'invalid-argument', '--socket-mode 66: expected permissions as'],
     [['--label', 'x'], 'invalid-argument', '--label x: expected KEY=VALUE'],
-    [['--image-gc', '80:85'], 'invalid-argument', 'expected HIGH:LOW in % or off'],
-    [['--image-gc', '101:5'], 'invalid-argument', 'expected HIGH:LOW in % or off'],
-    [['--image-gc', 'no'], 'invalid-argument', 'expected HIGH:LOW in % or off'],
+    [['--image-gc', '80:85'], 'invalid-argument', 'expected HIGH:LOW in %'],
+    [['--image-gc', '101:5'], 'invalid-argument', 'expected HIGH:LOW in %'],
+    [['--image-gc', 'no'], 'invalid-argument', 'expected HIGH:LOW in %'],
     [['--label', '=x'], 'invalid-argument', '--label =x: expected KEY=VALUE'],
   ])('%j are refused', async (flags, code, message) => {
     await expect(parse(...flags)).rejects.toMatchObject({

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
-import { ImageCollector } from '../../../worker/images/image-collector.ts';
+import { COLLECT_PERIOD_MS, ImageCollector } from '../../../worker/images/image-collector.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { InstantClock } from '../../support/instant-clock.ts';
 
 const GB = 1e9;
+const MIN_AGE_MS = 120_000;
 const never = new AbortController().signal;
 
 interface Scene {
@@ -19,7 +21,7 @@ async function collected({ usedGb, rubbishGb = 0, images = {}, wanted = [] }: Sc
   let used = usedGb * GB;
   const log: string[] = [];
   const collector = new ImageCollector({
-    watermarks: { high: 0.85, low: 0.8 },
+    watermarks: { high: 0.85, low: 0.8, minAgeMs: MIN_AGE_MS },
     fullness: async () => used / (100 * GB),
     sweep: async () => {
       log.push('rubbish');
@@ -59,6 +61,57 @@ describe('image collector', () => {
   test('leaves what services want, however full the disk is', async () => {
     const outcome = await collected({ usedGb: 99, images, wanted: ['older', 'young'] });
     expect(outcome.log).toEqual(['rubbish', 'old']);
+  });
+
+  test('leaves what came or was used shortly before', async () => {
+    const nowMs = new InstantClock().wallMs();
+    const recent = { fresh: [9, nowMs - MIN_AGE_MS + 1], due: [1, nowMs - MIN_AGE_MS] } as const;
+    expect((await collected({ usedGb: 99, images: recent })).log).toEqual(['rubbish', 'due']);
+  });
+
+  test('looks every five minutes, and when something came, also while it is looking', async () => {
+    const clock = new FakeClock();
+    let looks = 0;
+    let end = (): void => {};
+    const collector = new ImageCollector({
+      watermarks: { high: 0.85, low: 0.8, minAgeMs: MIN_AGE_MS },
+      fullness: () => {
+        looks++;
+        return new Promise((resolve) => {
+          end = () => resolve(0);
+        });
+      },
+      sweep: async () => 0,
+      collectable: () => [],
+      wanted: async () => null,
+      remove: async () => 0,
+      clock,
+      log: silentLogger,
+    });
+    const ended = async (): Promise<void> => {
+      end();
+      await settle();
+    };
+    collector.start();
+    await settle();
+    expect(looks).toBe(0);
+    collector.arrived();
+    await settle();
+    expect(looks).toBe(1);
+    collector.arrived();
+    collector.arrived();
+    await ended();
+    expect(looks).toBe(2);
+    await ended();
+    await clock.advance(COLLECT_PERIOD_MS - 1);
+    await settle();
+    expect(looks).toBe(2);
+    await clock.advance(1);
+    await settle();
+    expect(looks).toBe(3);
+    await ended();
+    await collector.stop();
+    expect(clock.pending).toBe(0);
   });
 
   test('removes no image while no manager says what is wanted', async () => {
