@@ -7,10 +7,11 @@ import { hasCode, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
+import type { TokenGrant, TokenRequest } from '../common/model/registry-token.ts';
 import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder, remainingMs } from '../common/pki/identity.ts';
 import { TrustFollower } from '../common/pki/trust-follower.ts';
-import { wantedImages } from '../common/rpc/image-methods.ts';
+import { exchangeToken, wantedImages } from '../common/rpc/image-methods.ts';
 import { type CertificateIssuer, issuerAt, renewIdentity } from '../common/rpc/join-cluster.ts';
 import { clusterReads } from '../common/rpc/node-methods.ts';
 import { requireCurrentManager } from '../common/rpc/peer.ts';
@@ -18,7 +19,7 @@ import { RpcClientPool } from '../common/rpc/pool.ts';
 import { RpcServer } from '../common/rpc/server.ts';
 import { StreamDuplex } from '../common/rpc/stream-duplex.ts';
 import { Manager } from '../manager/manager.ts';
-import type { ManagerOrigin } from '../manager/manager-options.ts';
+import type { ManagerOptions, ManagerOrigin } from '../manager/manager-options.ts';
 import type { ClusterPeers } from '../worker/images/image-store.ts';
 import { parseHostPort } from './addresses.ts';
 import { KnownManagers } from './known-managers.ts';
@@ -199,7 +200,7 @@ export class Membership {
       log,
       onFailure,
       onClusterEvent,
-      renewRegistryLogin: (...login) => this.#renewRegistryLogin(...login),
+      registryLogins: this.#registryLogins(),
       onRemoved: () => this.#role.removed(),
       onLockChanged: () => this.#tasks.run((signal) => this.#followLock(signal)),
     });
@@ -216,14 +217,18 @@ export class Membership {
     await started;
   }
 
-  async #renewRegistryLogin(
-    domain: string,
-    identityToken: string,
-    signal: AbortSignal,
-  ): Promise<string> {
+  #registryLogins(): NonNullable<ManagerOptions['registryLogins']> {
     const { images } = this.#parts.worker;
-    const user = { username: '', password: '', identityToken };
-    return (await images.login(domain, user, signal)) ?? identityToken;
+    const { identities } = images;
+    return {
+      renew: async (domain, identityToken, signal) => {
+        const user = { username: '', password: '', identityToken };
+        return (await images.login(domain, user, signal)) ?? identityToken;
+      },
+      exchange: (...asked) => identities.exchangeHere(...asked),
+      latest: (...asked) => identities.latest(...asked),
+      onReplaced: (...asked) => identities.onReplaced(...asked),
+    };
   }
 
   /** A leader asks itself: over the network nobody takes a certificate that has ended, nor does it take its own. */
@@ -250,6 +255,23 @@ export class Membership {
         this.#role.follow(word.nodeSpec.desiredRole);
       },
     });
+  }
+
+  /** By the leader, through any manager that answers. */
+  async #exchangeToken(request: TokenRequest, signal?: AbortSignal): Promise<TokenGrant> {
+    if (this.#manager) return this.#manager.exchangeToken(request, signal);
+    let cause: unknown = new SkepError('unavailable', 'no manager is known');
+    for (const address of await this.#managers()) {
+      try {
+        const options = signal ? { signal } : {};
+        return await this.#pool.client(address).unary(exchangeToken, request, options);
+      } catch (err) {
+        signal?.throwIfAborted();
+        if (!hasCode(err, 'unavailable', 'no-leader', 'deadline-exceeded')) throw err;
+        cause = err;
+      }
+    }
+    throw cause;
   }
 
   async #wantedImages(signal: AbortSignal): Promise<readonly string[] | null> {
@@ -282,6 +304,7 @@ export class Membership {
       manager: (address) => this.#pool.client(address),
       node: (nodeId, address) => this.#pool.client(address, { nodeId }),
       wantedImages: (signal) => this.#wantedImages(signal),
+      exchangeToken: (...asked) => this.#exchangeToken(...asked),
       holders: (domain, path) => this.#manager?.images.holders(domain, path) ?? [],
     };
   }

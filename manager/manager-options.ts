@@ -4,6 +4,7 @@ import type { OnFailure } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
 import type { Random } from '../common/base/random.ts';
 import type { NodeId } from '../common/model/ids.ts';
+import type { ExchangeToken } from '../common/model/registry-token.ts';
 import type { CredentialsSource } from '../common/rpc/credentials.ts';
 import type { RpcClients } from '../common/rpc/pool.ts';
 import type { RpcService } from '../common/rpc/server.ts';
@@ -11,7 +12,7 @@ import type { NewCluster } from './ca/bootstrap.ts';
 import type { TellClusterEvent } from './cluster-events.ts';
 import type { Disk } from './raftnode/disk.ts';
 import type { RaftNodeOptions } from './raftnode/node-options.ts';
-import type { RenewLogin } from './registry-credentials.ts';
+import type { RegistryLogins } from './registry-credentials.ts';
 
 export interface ManagerOptions {
   readonly dataDir: string;
@@ -33,8 +34,8 @@ export interface ManagerOptions {
     RaftNodeOptions,
     'snapshotIntervalEntries' | 'keepEntries' | 'segmentBytes' | 'smallSegmentBytes'
   >;
-  /** Uses a registry login of services before it ends; default: they are left as they are. */
-  readonly renewRegistryLogin?: RenewLogin;
+  /** of this node, which as the leader's exchanges them for all; default: they are left as they are */
+  readonly registryLogins?: RegistryLogins & { readonly exchange: ExchangeToken };
   /** `Manager.identityKey` may be another. */
   readonly onLockChanged?: () => void;
   /** What changes in the cluster, for the events of this node's API. */

@@ -7,11 +7,13 @@ import { describeError, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { QueueState } from '../common/base/queue.ts';
 import { asId, type NodeId } from '../common/model/ids.ts';
+import type { TokenGrant, TokenRequest } from '../common/model/registry-token.ts';
 import type { ManagerPeer } from '../common/model/session.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
 import type { IssueCertificateRequest, IssuedCertificate } from '../common/rpc/ca-methods.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
-import { LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
+import { exchangeToken } from '../common/rpc/image-methods.ts';
+import { type LeaderCall, LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
 import { AgentEntry } from './agent-entry.ts';
@@ -303,8 +305,30 @@ export class Manager implements ManagerList, LeaderLocator {
     this.#scope.defer(this.#groupService().register(server));
     this.#scope.defer(this.images.register(server));
     this.#scope.defer(
+      server.handleUnary(exchangeToken, (request, { signal, ...caller }) =>
+        this.#exchangeToken(request, caller, signal),
+      ),
+    );
+    this.#scope.defer(
       server.handleDuplex(dispatcherSession, (stream, context) => agents.serve(stream, context)),
     );
+  }
+
+  /** For this node itself, as managers do it for others. */
+  exchangeToken(request: TokenRequest, signal?: AbortSignal): Promise<TokenGrant> {
+    return this.#exchangeToken(request, null, signal);
+  }
+
+  async #exchangeToken(
+    request: TokenRequest,
+    caller: LeaderCall<TokenRequest, TokenGrant>['caller'],
+    signal?: AbortSignal,
+  ): Promise<TokenGrant> {
+    const { registryLogins } = this.#options;
+    if (!registryLogins) throw new SkepError('unimplemented', 'exchange a registry token');
+    const local = (): Promise<TokenGrant> => registryLogins.exchange(request, signal);
+    const call = { method: exchangeToken, request, local, caller, signal };
+    return (await this.#leader.run(call)).response;
   }
 
   #takePlace(raft: RaftNode, origin: ManagerOrigin, signal?: AbortSignal): Promise<void> {
@@ -386,8 +410,8 @@ export class Manager implements ManagerList, LeaderLocator {
       new CertificateReconciler(this.#parts('ca')),
       dispatcher,
     ];
-    const { renewRegistryLogin: renew } = this.#options;
-    if (renew) all.push(new RegistryCredentials({ ...this.#parts('registries'), renew }));
+    const { registryLogins: logins } = this.#options;
+    if (logins) all.push(new RegistryCredentials({ ...this.#parts('registries'), logins }));
     return { rooms: { dispatcher }, all };
   }
 

@@ -1,11 +1,13 @@
 /**
  * Keeps the registry logins of services alive. A login by an identity token (a refresh token) ends some day, and its registry
- * gives another one to who uses it before: the leader does that for all, and puts the new token where the old one was.
- * Leader only; writes `registryAuth` of services, nothing else. Passwords are the user's: only the user has the next one.
+ * gives another one to who uses it before: the leader does that for all, and puts the new token where the old one was; also
+ * when a registry gave another one to who pulled. Leader only; writes `registryAuth` of services, nothing else. Passwords are
+ * the user's: only the user has the next one.
  */
 import type { Clock } from '../common/base/clock.ts';
 import { type OnFailure, TaskSet } from '../common/base/lifecycle.ts';
 import type { Logger } from '../common/base/log.ts';
+import { Nudge } from '../common/base/nudge.ts';
 import { parseImageReference } from '../common/model/image-reference.ts';
 import {
   encodeRegistryAuth,
@@ -15,23 +17,28 @@ import {
 import type { Service, ServiceSpec } from '../common/model/service.ts';
 import type { Store } from './store/types.ts';
 
-/** The identity token to use from now on, which may be the same. Rejects with the registry's words. */
-export type RenewLogin = (
-  domain: string,
-  identityToken: string,
-  signal: AbortSignal,
-) => Promise<string>;
+/** What the leader's node knows of logins, and does with them. */
+export interface RegistryLogins {
+  /** The identity token to use from now on, which may be the same. Rejects with the registry's words. */
+  renew(domain: string, identityToken: string, signal: AbortSignal): Promise<string>;
+  /** What stands for the user now, after what registries gave instead. */
+  latest(domain: string, identityToken: string): string;
+  /** Told when a token was replaced. Returns the release. */
+  onReplaced(listener: () => void): () => void;
+}
 
 export interface RegistryCredentialsOptions {
   readonly store: Store;
-  readonly renew: RenewLogin;
+  readonly logins: RegistryLogins;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onFailure: OnFailure;
 }
 
-/** How often the leader looks for logins that are due. */
+/** The leader looks for logins that are due at least so often, */
 export const LOOK_PERIOD_MS = 60_000;
+/** and not sooner again than that. */
+const LOOK_PAUSE_MS = 1_000;
 /** A token that does not say when it ends is used so often. */
 export const OPAQUE_PERIOD_MS = 3_600_000;
 /** After a failure, and when a token is not replaced although its end is near. */
@@ -50,10 +57,10 @@ interface HeldLogin {
 export class RegistryCredentials {
   readonly #options: RegistryCredentialsOptions;
   readonly #tasks: TaskSet;
+  readonly #nudge = new Nudge();
+  #release = (): void => {};
   /** wall clock, by the key of the login */
   #dueAtMs: ReadonlyMap<string, number> = new Map();
-  /** Tokens that could not be written yet, by the key of the login that they replace: the old ones may be void. */
-  readonly #unwritten = new Map<string, string>();
 
   constructor(options: RegistryCredentialsOptions) {
     this.#options = options;
@@ -61,60 +68,64 @@ export class RegistryCredentials {
   }
 
   async start(): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, logins } = this.#options;
+    this.#release = logins.onReplaced(() => this.#nudge.give());
     this.#tasks.run(async (signal) => {
       for (;;) {
-        await clock.sleep(LOOK_PERIOD_MS, signal);
+        await this.#nudge.wait(clock, this.#untilNextMs(), signal);
         await this.#look(signal);
       }
     });
   }
 
   stop(): Promise<void> {
+    this.#release();
     return this.#tasks.stop();
   }
 
+  #untilNextMs(): number {
+    const leftMs = Math.min(...this.#dueAtMs.values()) - this.#options.clock.wallMs();
+    return Math.min(Math.max(leftMs, LOOK_PAUSE_MS), LOOK_PERIOD_MS);
+  }
+
   async #look(signal: AbortSignal): Promise<void> {
-    const { store, clock } = this.#options;
+    const { store } = this.#options;
     const held = store.view((view) => heldLogins(view.list('service')));
     const dueAtMs = new Map<string, number>();
     for (const login of held) {
-      const nowMs = clock.wallMs();
-      const due = this.#dueAtMs.get(login.key) ?? renewalMs(login.identityToken, nowMs);
-      if (due > nowMs) {
-        dueAtMs.set(login.key, due);
-        continue;
-      }
-      const { key, nextMs } = await this.#renew(login, signal);
+      const { key, nextMs } = await this.#keep(login, signal);
       dueAtMs.set(key, nextMs);
     }
     this.#dueAtMs = dueAtMs;
-    const keys = new Set(held.map(({ key }) => key));
-    for (const key of this.#unwritten.keys()) if (!keys.has(key)) this.#unwritten.delete(key);
   }
 
   /** The key of what it is from now on, and when it is due again. */
-  async #renew(login: HeldLogin, signal: AbortSignal): Promise<{ key: string; nextMs: number }> {
-    const { clock, log, renew } = this.#options;
-    const { domain, key } = login;
+  async #keep(login: HeldLogin, signal: AbortSignal): Promise<{ key: string; nextMs: number }> {
+    const { clock, log, logins } = this.#options;
+    const { domain, identityToken, key } = login;
+    let latest = logins.latest(domain, identityToken);
     try {
-      const identityToken =
-        this.#unwritten.get(key) ?? (await renew(domain, login.identityToken, signal));
+      if (latest === identityToken) {
+        const dueMs = this.#dueAtMs.get(key) ?? renewalMs(identityToken, clock.wallMs());
+        if (dueMs > clock.wallMs()) return { key, nextMs: dueMs };
+        latest = await logins.renew(domain, identityToken, signal);
+      }
       const nowMs = clock.wallMs();
-      if (identityToken === login.identityToken) {
+      if (latest === identityToken) {
         return { key, nextMs: Math.max(renewalMs(identityToken, nowMs), nowMs + RETRY_MS) };
       }
-      const next = encodeRegistryAuth({ username: '', password: '', identityToken }, domain);
-      this.#unwritten.set(key, identityToken);
-      const services = await this.#replace(key, next, signal);
-      this.#unwritten.delete(key);
+      const auth = encodeRegistryAuth(
+        { username: '', password: '', identityToken: latest },
+        domain,
+      );
+      const services = await this.#replace(key, auth, signal);
       log.info({ registry: domain, services }, 'registry login renewed');
-      return { key: keyOf(domain, identityToken), nextMs: renewalMs(identityToken, nowMs) };
+      return { key: keyOf(domain, latest), nextMs: renewalMs(latest, nowMs) };
     } catch (err) {
       signal.throwIfAborted();
       log.warn({ err, registry: domain }, 'registry login is not renewed, will be retried');
-      const retryMs = this.#unwritten.has(key) ? LOOK_PERIOD_MS : RETRY_MS;
-      return { key, nextMs: clock.wallMs() + retryMs };
+      // One that is there and could not be written is not asked for again: the next look writes it.
+      return { key, nextMs: clock.wallMs() + RETRY_MS };
     }
   }
 

@@ -2,17 +2,18 @@
 import { join } from 'node:path';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
-import { SystemRandom } from '../../common/base/random.ts';
 import { IdentityHolder } from '../../common/pki/identity.ts';
 import { RpcClientPool } from '../../common/rpc/pool.ts';
 import { RpcServer } from '../../common/rpc/server.ts';
 import { FaultyRegistry } from '../../test/support/faulty-registry.ts';
 import { TestAuthority } from '../../test/support/identities.ts';
 import { sha256 } from '../../test/support/image-builder.ts';
+import { noTokens } from '../../test/support/no-tokens.ts';
 import { serveImages } from '../../worker/images/blob-service.ts';
-import { type ClusterPeers, ImageStore } from '../../worker/images/image-store.ts';
+import type { ClusterPeers, ImageStore } from '../../worker/images/image-store.ts';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { figure } from '../support/report.ts';
+import { openStore } from './store.ts';
 
 const ROLES = ['manager', 'manager', 'manager', 'worker', 'worker'] as const;
 const clock = new SystemClock();
@@ -43,6 +44,7 @@ export async function sharing(): Promise<void> {
       manager: (address) => pool.client(address),
       node: (id, address) => pool.client(address, { nodeId: id }),
       wantedImages: async () => null,
+      exchangeToken: noTokens,
       holders: () => [],
     };
     images.joined(peers);
@@ -58,11 +60,4 @@ export async function sharing(): Promise<void> {
   figure('blob_served_times', Math.max(...served));
   for (const store of stores) await store.stop();
   await registry.stop();
-}
-
-async function openStore(dir: string): Promise<ImageStore> {
-  const random = new SystemRandom();
-  const store = new ImageStore({ dir, clock, random, log: silentLogger, tell: () => {} });
-  await store.start();
-  return store;
 }

@@ -1,11 +1,8 @@
 /** A process with an image store, as the daemon has one: what its loop and its memory have of the work. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { SystemClock } from '../../common/base/clock.ts';
-import { silentLogger } from '../../common/base/log.ts';
-import { SystemRandom } from '../../common/base/random.ts';
-import { ImageStore } from '../../worker/images/image-store.ts';
 import { UnpackPool } from '../../worker/images/unpack-pool.ts';
 import { serve } from '../support/helper-process.ts';
+import { openStore } from './store.ts';
 
 export interface Cost {
   readonly ms: number;
@@ -45,14 +42,7 @@ const operations = {
   },
 
   async pull({ dir, name }: { dir: string; name: string }): Promise<Cost> {
-    const store = new ImageStore({
-      dir,
-      clock: new SystemClock(),
-      random: new SystemRandom(),
-      log: silentLogger,
-      tell: () => {},
-    });
-    await store.start();
+    const store = await openStore(dir);
     try {
       return await costOf(() => store.pull(name, null));
     } finally {

@@ -6,17 +6,22 @@ import type {
   TakeImageRequest,
   WantedImages,
 } from '../model/blob.ts';
+import type { TokenGrant, TokenRequest } from '../model/registry-token.ts';
 import {
   decodeBlobPart,
   decodeImageTaken,
   decodeReadBlobRequest,
   decodeTakeImageRequest,
+  decodeTokenGrant,
+  decodeTokenRequest,
   decodeWantedImages,
   decodeWantedImagesRequest,
   encodeBlobPart,
   encodeImageTaken,
   encodeReadBlobRequest,
   encodeTakeImageRequest,
+  encodeTokenGrant,
+  encodeTokenRequest,
   encodeWantedImages,
   encodeWantedImagesRequest,
 } from '../wire/images.ts';
@@ -48,5 +53,16 @@ export const wantedImages = unary<Record<string, never>, WantedImages>({
   path: '/skep.Images/WantedImages',
   request: { encode: encodeWantedImagesRequest, decode: decodeWantedImagesRequest },
   response: { encode: encodeWantedImages, decode: decodeWantedImages },
+  roles: ['manager', 'worker'],
+});
+
+/**
+ * Access to a registry for an identity token that may be void once it is used: by the leader alone, for all. Rejects with
+ * the registry's words.
+ */
+export const exchangeToken = unary<TokenRequest, TokenGrant>({
+  path: '/skep.Images/ExchangeToken',
+  request: { encode: encodeTokenRequest, decode: decodeTokenRequest },
+  response: { encode: encodeTokenGrant, decode: decodeTokenGrant },
   roles: ['manager', 'worker'],
 });

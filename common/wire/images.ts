@@ -8,6 +8,7 @@ import type {
   TakeImageRequest,
   WantedImages,
 } from '../model/blob.ts';
+import type { TokenGrant, TokenRequest } from '../model/registry-token.ts';
 import { bytesFromProto, intFromProto } from './scalars.ts';
 
 export function encodeReadBlobRequest(request: ReadBlobRequest): Uint8Array {
@@ -95,4 +96,24 @@ export function encodeImageTaken({ imageId }: ImageTaken): Uint8Array {
 
 export function decodeImageTaken(bytes: Uint8Array): ImageTaken {
   return { imageId: skep.ImageTaken.decode(bytes).imageId };
+}
+
+export function encodeTokenRequest({ service, scopes, ...request }: TokenRequest): Uint8Array {
+  const fields = { ...request, service: service ?? '', scopes: [...scopes] };
+  return skep.ExchangeTokenRequest.encode(fields).finish();
+}
+
+export function decodeTokenRequest(bytes: Uint8Array): TokenRequest {
+  const m = skep.ExchangeTokenRequest.decode(bytes);
+  const { domain, realm, scopes, identityToken, isLogin } = m;
+  return { domain, realm, service: m.service || null, scopes, identityToken, isLogin };
+}
+
+export function encodeTokenGrant({ lifeMs, ...grant }: TokenGrant): Uint8Array {
+  return skep.ExchangedToken.encode({ ...grant, lifeMs: Math.round(lifeMs) }).finish();
+}
+
+export function decodeTokenGrant(bytes: Uint8Array): TokenGrant {
+  const { accessToken, lifeMs, identityToken } = skep.ExchangedToken.decode(bytes);
+  return { accessToken, lifeMs: intFromProto(lifeMs, 'life'), identityToken };
 }

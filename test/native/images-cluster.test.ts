@@ -19,6 +19,7 @@ import { type ClusterPeers, ImageStore } from '../../worker/images/image-store.t
 import { FaultyRegistry } from '../support/faulty-registry.ts';
 import { TestAuthority } from '../support/identities.ts';
 import { sha256 } from '../support/image-builder.ts';
+import { noTokens } from '../support/no-tokens.ts';
 
 const isRoot = process.getuid?.() === 0;
 const clock = new SystemClock();
@@ -95,6 +96,7 @@ describe.skipIf(!isRoot)('images in a cluster (needs root)', () => {
       manager: (address) => pool.client(address),
       node: (id, address) => pool.client(address, { nodeId: id }),
       wantedImages: async () => null,
+      exchangeToken: noTokens,
       holders: () => holders.filter((one) => one.nodeId !== nodeId),
     };
     images.joined(peers);

@@ -35,6 +35,7 @@ import {
   startRegistry,
   type TestRegistry,
 } from '../support/image-registry.ts';
+import { noTokens } from '../support/no-tokens.ts';
 import { makeCertificates } from '../support/test-certificates.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -218,7 +219,8 @@ describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
         });
         try {
           const clock = new SystemClock();
-          const client = new RegistryClient({ endpoint, repository: 'web', auth: ALICE, clock });
+          const asked = { domain: registry.host, exchange: noTokens, clock };
+          const client = new RegistryClient({ ...asked, endpoint, repository: 'web', auth: ALICE });
           return await client.manifest('1');
         } finally {
           endpoint.close();

@@ -9,6 +9,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { BlobOrigin } from '../../common/model/blob.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import { isSha256Digest } from '../../common/model/image-reference.ts';
+import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import type { RpcCalls } from '../../common/rpc/pool.ts';
 import { AnsweredError } from '../../common/rpc/status.ts';
 import type { BlobBody, BlobName, ImageSource } from './image-source.ts';
@@ -29,6 +30,8 @@ export interface ClusterPeers {
   node(nodeId: string, address: string): Pick<RpcCalls, 'serverStream'>;
   /** References that services want, now or after a rollback; null = no manager says. */
   wantedImages(signal: AbortSignal): Promise<readonly string[] | null>;
+  /** by the leader */
+  readonly exchangeToken: ExchangeToken;
   /** other nodes on which images of this repository run; none where this node is no manager */
   holders(domain: string, path: string): readonly { nodeId: string; address: string }[];
 }

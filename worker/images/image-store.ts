@@ -18,10 +18,12 @@ import {
   parseImageReference,
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
+import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import { writeImageArchive } from './archive-writer.ts';
 import { BlobSender } from './blob-sender.ts';
 import type { ClusterPeers } from './cluster-source.ts';
 import { ContentStore } from './content-store.ts';
+import { IdentityTokens } from './identity-tokens.ts';
 import { ImageArrivals } from './image-arrivals.ts';
 import { type Collectable, ImageCollector, type Watermarks } from './image-collector.ts';
 import { hostArchitecture, type Platform } from './image-config.ts';
@@ -84,6 +86,7 @@ export class ImageStore {
   readonly take: ImageArrivals['take'];
   /** for the other nodes of the cluster */
   readonly blobs: BlobSender;
+  readonly identities: IdentityTokens;
   readonly #options: ImageStoreOptions;
   readonly #log: Logger;
   readonly #content: ContentStore;
@@ -118,7 +121,11 @@ export class ImageStore {
     });
     this.#tasks = new TaskSet((err) => this.#log.error({ err }, 'unused blobs are not removed'));
     this.#hosts = new RegistryHosts({ ...DEFAULT_REGISTRIES, ...options.registries }, clock);
+    const endpoint = this.#hosts.origin.bind(this.#hosts);
+    this.identities = new IdentityTokens({ endpoint, log: this.#log });
+    const exchange = this.identities.exchange.bind(this.identities);
     this.#puller = new Puller({
+      exchange,
       content: this.#content,
       clock,
       random,
@@ -150,6 +157,7 @@ export class ImageStore {
     const { watermarks = null } = options;
     this.#collector = watermarks === null ? null : this.#newCollector(watermarks);
     this.#pusher = new Pusher({
+      exchange,
       content: this.#content,
       clock,
       random,
@@ -179,6 +187,7 @@ export class ImageStore {
   async stop(): Promise<void> {
     await Promise.all([this.#tasks.stop(), this.#collector?.stop()]);
     await Promise.all([this.#puller.stop(), this.#pusher.stop()]);
+    await this.identities.stop();
     this.#hosts.close();
     await this.#layers.stop();
     await this.#index.settled();
@@ -250,7 +259,10 @@ export class ImageStore {
    * words when it does not let this user in. @param domain as in names
    */
   login(domain: string, auth: RegistryAuth, signal?: AbortSignal): Promise<string | null> {
-    return checkLogin(this.#hosts.origin(domain), auth, this.#options.clock, signal);
+    const exchange: ExchangeToken = (...asked) => this.identities.exchange(...asked);
+    const { clock } = this.#options;
+    const registry = { endpoint: this.#hosts.origin(domain), domain, exchange, clock };
+    return checkLogin(registry, auth, signal);
   }
 
   /** Asks the registry what a name means now, without fetching the image. Errors as `pull`. */
@@ -265,6 +277,7 @@ export class ImageStore {
   /** From now on content comes through the cluster's managers; null = from registries alone. */
   joined(peers: ClusterPeers | null): void {
     this.#puller.joined(peers);
+    this.identities.joined(peers && ((...asked) => peers.exchangeToken(...asked)));
   }
 
   /** What another node needs to take an image. Throws `not-found`. */

@@ -8,6 +8,7 @@ import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { BlobOrigin } from '../../common/model/blob.ts';
 import { type ImageReference, isSha256Digest } from '../../common/model/image-reference.ts';
+import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import { type HoldBlob, pairLayers, type StoredImage } from './archive-reader.ts';
 import { type ClusterPeers, ClusterSource, ReachableManagers } from './cluster-source.ts';
 import {
@@ -70,6 +71,7 @@ export interface PullerOptions {
   /** GOARCH of this machine */
   readonly architecture: string;
   readonly hosts: RegistryHosts;
+  readonly exchange: ExchangeToken;
 }
 
 export interface PullContext {
@@ -247,10 +249,11 @@ export class Puller {
     { domain, path: repository }: ImageReference,
     auth: RegistryAuth | null,
   ): NamedSource[] {
-    const { clock } = this.#options;
+    const { clock, exchange } = this.#options;
+    const common = { repository, domain, exchange, clock };
     return this.#endpoints(domain).map((endpoint, i, all) => {
       const own = i === all.length - 1 ? auth : null;
-      const client = new RegistryClient({ endpoint, repository, auth: own, clock });
+      const client = new RegistryClient({ ...common, endpoint, auth: own });
       return { name: endpoint.host, source: new LimitedSource(client, this.#slots) };
     });
   }

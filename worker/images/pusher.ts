@@ -9,6 +9,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { familiarRepository, type ImageReference } from '../../common/model/image-reference.ts';
+import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import type { ContentStore } from './content-store.ts';
 import { type Descriptor, type ManifestDocument, parseManifest } from './image-config.ts';
 import type { LayerSource } from './layer-store.ts';
@@ -38,6 +39,7 @@ export interface PusherOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly hosts: RegistryHosts;
+  readonly exchange: ExchangeToken;
   /** bytes; default PART_BYTES */
   readonly partBytes?: number;
 }
@@ -87,9 +89,10 @@ export class Pusher {
     auth: RegistryAuth | null,
     { onProgress, signal }: PushContext,
   ): Promise<string> {
-    const { hosts, clock } = this.#options;
+    const { hosts, exchange, clock } = this.#options;
     const { domain, path: repository } = request.reference;
-    const client = new RegistryClient({ endpoint: hosts.origin(domain), repository, auth, clock });
+    const endpoint = hosts.origin(domain);
+    const client = new RegistryClient({ endpoint, repository, auth, domain, exchange, clock });
     const what = { verb: 'push', preposition: 'to' } as const;
     return this.#work.run(what, request.reference, signal, (own) =>
       this.#push({ client, request, signal: own, onProgress }),

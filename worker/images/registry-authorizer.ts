@@ -2,12 +2,12 @@
  * The Authorization header of one repository's requests: basic, or bearer tokens that are fetched for
  * what was asked of the repository so far, and again before they expire. Knows nothing of images.
  */
-import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import type { ExchangeToken, TokenGrant } from '../../common/model/registry-token.ts';
+import { CLIENT_ID } from './identity-tokens.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
 import { responseError } from './registry-errors.ts';
-import { readText } from './response-body.ts';
+import { readTokenAnswer } from './token-answer.ts';
 
 export interface RegistryAuth {
   readonly username: string;
@@ -28,9 +28,6 @@ export type Challenge =
 
 type BearerChallenge = Extract<Challenge, { kind: 'bearer' }>;
 
-const CLIENT_ID = 'skep';
-/** A token that says nothing of its life lives so long (the token specification's default). */
-const TOKEN_LIFE_DEFAULT_MS = 60_000;
 /** A token is not used for a new request so shortly before its end. */
 const TOKEN_RESERVE_MS = 5_000;
 
@@ -73,6 +70,8 @@ export class RegistryAuthorizer {
   /** what tokens are asked for when the challenge does not say */
   readonly #defaultScope: string | null;
   readonly #asksIdentity: boolean;
+  readonly #domain: string;
+  readonly #exchange: ExchangeToken;
   #identityToken: string | null;
   /** all that was challenged for, so that a token for pushing does not take the one for a mount away */
   readonly #scopes = new Set<string>();
@@ -85,6 +84,10 @@ export class RegistryAuthorizer {
     readonly clock: Clock;
     readonly auth: RegistryAuth | null;
     readonly defaultScope: string | null;
+    /** the registry, as in image names */
+    readonly domain: string;
+    /** who gives access for an identity token */
+    readonly exchange: ExchangeToken;
     /** ask for an identity token, with which the user logs in without the password; default false */
     readonly asksIdentity?: boolean;
   }) {
@@ -93,6 +96,8 @@ export class RegistryAuthorizer {
     this.#auth = options.auth;
     this.#defaultScope = options.defaultScope;
     this.#asksIdentity = options.asksIdentity ?? false;
+    this.#domain = options.domain;
+    this.#exchange = options.exchange;
     this.#identityToken = options.auth?.identityToken || null;
   }
 
@@ -150,41 +155,21 @@ export class RegistryAuthorizer {
 
   async #fetchToken(challenge: BearerChallenge, signal?: AbortSignal): Promise<void> {
     const askedMs = this.#clock.monotonicMs();
-    const response = await this.#requestToken(challenge, [...this.#scopes], signal);
-    const text = await readText(response);
-    const status = response.statusCode ?? 0;
-    if (status !== 200) {
-      throw responseError(status, text, response.headers['retry-after'] ?? null);
-    }
-    const { token, lifeMs, refreshToken } = parseToken(text, challenge.realm);
-    const mayChange = this.#identityToken !== null || this.#asksIdentity;
-    if (refreshToken !== null && mayChange) this.#identityToken = refreshToken;
-    this.#bearer = { token, challenge, expiresAtMs: askedMs + lifeMs };
+    const grant = await this.#grant(challenge, signal);
+    this.#identityToken = grant.identityToken;
+    const expiresAtMs = askedMs + grant.lifeMs;
+    this.#bearer = { token: grant.accessToken, challenge, expiresAtMs };
   }
 
-  #requestToken(
+  async #grant(
     { realm, service }: BearerChallenge,
-    scopes: readonly string[],
     signal?: AbortSignal,
-  ): Promise<IncomingMessage> {
-    const common = signal ? { signal } : {};
+  ): Promise<Omit<TokenGrant, 'identityToken'> & { readonly identityToken: string | null }> {
     const identityToken = this.#identityToken;
+    const scopes = [...this.#scopes];
     if (identityToken !== null) {
-      const form = new URLSearchParams({
-        grant_type: 'refresh_token',
-        refresh_token: identityToken,
-        client_id: CLIENT_ID,
-        scope: scopes.join(' '),
-        ...(this.#asksIdentity && { access_type: 'offline' }),
-        ...(service !== null && { service }),
-      });
-      const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
-      return this.#endpoint.request(realm, {
-        method: 'POST',
-        headers,
-        body: form.toString(),
-        ...common,
-      });
+      const request = { domain: this.#domain, realm, service, scopes, identityToken };
+      return this.#exchange({ ...request, isLogin: this.#asksIdentity }, signal);
     }
     const url = new URL(realm);
     if (service !== null) url.searchParams.set('service', service);
@@ -196,36 +181,13 @@ export class RegistryAuthorizer {
     const basic = this.#basic();
     if (basic !== null) url.searchParams.set('account', this.#auth!.username);
     const headers: Record<string, string> = basic === null ? {} : { Authorization: basic };
-    return this.#endpoint.request(url.href, { headers, ...common });
+    const asked = { headers, ...(signal && { signal }) };
+    const response = await this.#endpoint.request(url.href, asked);
+    const { token, lifeMs, refreshToken } = await readTokenAnswer(response, realm);
+    return {
+      accessToken: token,
+      lifeMs,
+      identityToken: this.#asksIdentity ? refreshToken : null,
+    };
   }
-}
-
-function parseToken(
-  text: string,
-  realm: string,
-): { token: string; lifeMs: number; refreshToken: string | null } {
-  let answer: {
-    token?: unknown;
-    access_token?: unknown;
-    expires_in?: unknown;
-    refresh_token?: unknown;
-  };
-  try {
-    answer = JSON.parse(text) as typeof answer;
-  } catch (err) {
-    throw new SkepError('unavailable', `read token from ${realm}`, { cause: err });
-  }
-  const token = answer.token ?? answer.access_token;
-  if (typeof token !== 'string' || token === '') {
-    throw new SkepError('unavailable', `read token from ${realm}: none in the answer`);
-  }
-  const seconds = answer.expires_in;
-  const lifeMs =
-    typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : TOKEN_LIFE_DEFAULT_MS;
-  const refresh = answer.refresh_token;
-  return {
-    token,
-    lifeMs,
-    refreshToken: typeof refresh === 'string' && refresh !== '' ? refresh : null,
-  };
 }

@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import { DOCUMENT_BYTES_MAX } from './content-store.ts';
 import { MEDIA_TYPES, manifestMediaType } from './image-config.ts';
 import type { BlobName, ImageSource } from './image-source.ts';
@@ -43,14 +44,18 @@ export class RegistryClient implements ImageSource {
     readonly endpoint: RegistryEndpoint;
     readonly repository: string;
     readonly auth: RegistryAuth | null;
+    /** the registry, as in image names */
+    readonly domain: string;
+    readonly exchange: ExchangeToken;
     readonly clock: Clock;
   }) {
-    const { endpoint, repository, auth, clock } = options;
+    const { endpoint, repository, auth, domain, exchange, clock } = options;
     this.#endpoint = endpoint;
     this.#repository = repository;
     this.#user = auth?.username ?? '';
     const defaultScope = `repository:${repository}:pull`;
-    this.#authorizer = new RegistryAuthorizer({ endpoint, auth, clock, defaultScope });
+    const asked = { endpoint, auth, domain, exchange, clock };
+    this.#authorizer = new RegistryAuthorizer({ ...asked, defaultScope });
   }
 
   get host(): string {

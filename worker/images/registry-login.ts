@@ -1,6 +1,7 @@
 /** Whether a registry lets somebody in, without asking it for any image. */
 import type { Clock } from '../../common/base/clock.ts';
 import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
+import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import { parseChallenge, type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
 import { connectionError, responseError } from './registry-errors.ts';
@@ -14,13 +15,20 @@ const CHALLENGES_MAX = 2;
  * Rejects with the registry's words; `unauthenticated` when it does not know the user, password or token.
  */
 export async function checkLogin(
-  endpoint: RegistryEndpoint,
+  registry: {
+    readonly endpoint: RegistryEndpoint;
+    /** as in image names */
+    readonly domain: string;
+    readonly exchange: ExchangeToken;
+    readonly clock: Clock;
+  },
   auth: RegistryAuth,
-  clock: Clock,
   signal?: AbortSignal,
 ): Promise<string | null> {
+  const { endpoint } = registry;
   const authorizer = new RegistryAuthorizer({
-    ...{ endpoint, auth, clock },
+    ...registry,
+    auth,
     defaultScope: null,
     asksIdentity: true,
   });

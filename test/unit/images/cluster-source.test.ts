@@ -12,6 +12,7 @@ import {
 import { PeerLostError } from '../../../worker/images/peer-source.ts';
 import { isTransient } from '../../../worker/images/registry-errors.ts';
 import { InstantClock } from '../../support/instant-clock.ts';
+import { noTokens } from '../../support/no-tokens.ts';
 
 const digestOf = (n: number): string => `sha256:${n.toString(16).padStart(64, '0')}`;
 const MANAGERS = ['10.0.0.1:2377', '10.0.0.2:2377', '10.0.0.3:2377'];
@@ -85,6 +86,7 @@ function scene(answers: Readonly<Record<string, Answer>>, self = '10.0.0.9:2377'
       manager: calls,
       node: (_, address) => calls(address),
       wantedImages: async () => null,
+      exchangeToken: noTokens,
       holders: () => [],
     },
     reachable: new ReachableManagers(clock),

@@ -9,6 +9,7 @@ import { encodeManifest } from '../../../worker/images/image-config.ts';
 import { Puller } from '../../../worker/images/puller.ts';
 import { RegistryHosts } from '../../../worker/images/registry-hosts.ts';
 import { NO_PROXIES } from '../../../worker/images/registry-settings.ts';
+import { noTokens } from '../../support/no-tokens.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 
 const folder = temporaryFolders();
@@ -51,7 +52,7 @@ async function pulledIn(pieceBytes: number, sizeBytes = LAYER.length, hasRanges 
   const hosts = new RegistryHosts(settings, clock);
   ended.push(() => hosts.close());
   const puller = new Puller({
-    ...{ content, clock, random, hosts },
+    ...{ content, clock, random, hosts, exchange: noTokens },
     ...{ log: silentLogger, architecture: 'amd64' },
   });
   ended.push(() => puller.stop());

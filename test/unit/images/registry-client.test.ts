@@ -7,6 +7,7 @@ import type { RegistryAuth } from '../../../worker/images/registry-authorizer.ts
 import { RegistryClient } from '../../../worker/images/registry-client.ts';
 import { RegistryEndpoint } from '../../../worker/images/registry-endpoint.ts';
 import { NO_PROXIES, ProxyRules } from '../../../worker/images/registry-settings.ts';
+import { noTokens } from '../../support/no-tokens.ts';
 
 let server: Server | null = null;
 let endpoint: RegistryEndpoint | null = null;
@@ -37,7 +38,10 @@ async function serving(answer: (request: IncomingMessage, response: ServerRespon
   });
   endpoint = made;
   const client = (auth: RegistryAuth | null = null): RegistryClient =>
-    new RegistryClient({ endpoint: made, repository: 'web', auth, clock });
+    new RegistryClient({
+      ...{ endpoint: made, repository: 'web', auth, clock },
+      ...{ domain: made.host, exchange: noTokens },
+    });
   return { clock, client };
 }
 

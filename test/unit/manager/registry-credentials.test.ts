@@ -9,8 +9,10 @@ import {
   OPAQUE_PERIOD_MS,
   RETRY_MS,
   RegistryCredentials,
+  type RegistryLogins,
 } from '../../../manager/registry-credentials.ts';
 import { aContainerSpec, aService, aServiceSpec, aTaskSpec, idOf } from '../../support/builders.ts';
+import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
 let store: TestStore;
@@ -21,6 +23,9 @@ let asked: string[];
 /** what the registry gives for a token; without an entry the same */
 let given: Map<string, string>;
 let refusal: SkepError | null;
+/** what stands for a token by now, as the node remembers it */
+let replaced: Map<string, string>;
+let nudges: Set<() => void>;
 
 const byToken = (identityToken: string): string =>
   encodeRegistryAuth({ username: '', password: '', identityToken }, 'reg.example');
@@ -53,22 +58,37 @@ function jwt(beginS: number, endS: number): string {
   return `e30.${Buffer.from(body).toString('base64url')}.sig`;
 }
 
+function roomWith(renew: RegistryLogins['renew']): RegistryCredentials {
+  return new RegistryCredentials({
+    store: store.store,
+    clock: store.clock,
+    logins: {
+      renew,
+      latest: (_, token) => replaced.get(token) ?? token,
+      onReplaced: (listener) => {
+        nudges.add(listener);
+        return () => nudges.delete(listener);
+      },
+    },
+    log: silentLogger,
+    onFailure: (err) => failures.push(err),
+  });
+}
+
 beforeEach(async () => {
   store = makeStore();
   failures = [];
   asked = [];
   given = new Map();
   refusal = null;
-  room = new RegistryCredentials({
-    store: store.store,
-    clock: store.clock,
-    renew: async (domain, token) => {
-      asked.push(`${domain} ${token}`);
-      if (refusal) throw refusal;
-      return given.get(token) ?? token;
-    },
-    log: silentLogger,
-    onFailure: (err) => failures.push(err),
+  replaced = new Map();
+  nudges = new Set();
+  room = roomWith(async (domain, token) => {
+    asked.push(`${domain} ${token}`);
+    if (refusal) throw refusal;
+    const next = given.get(token) ?? token;
+    if (next !== token) replaced.set(token, next);
+    return next;
   });
   await room.start();
 });
@@ -150,37 +170,40 @@ describe('registry credentials', () => {
     expect([tokenOf('one'), tokenOf('two')]).toEqual(['next', 'next']);
   });
 
-  test('what could not be written is forgotten with the last service that has the login', async () => {
-    const old = jwt(-3000, 60);
-    given.set(old, 'next');
-    await have('one', { spec: spec(byToken(old)) });
-    store.proposer.hold = true;
-    await store.clock.advance(LOOK_PERIOD_MS);
-    store.proposer.fail(new SkepError('no-leader', 'no leader'));
-    store.proposer.hold = false;
-    await store.store.update((tx) => tx.remove('service', idOf<ServiceId>('one')));
-    await store.clock.advance(LOOK_PERIOD_MS);
-    given.set(old, 'later');
-    await have('two', { spec: spec(byToken(old)) });
-    await store.clock.advance(LOOK_PERIOD_MS);
-    expect([asked.length, tokenOf('two')]).toEqual([2, 'later']);
+  test('a token that a registry gave to who pulled is written at once, without another question', async () => {
+    await have('one', { spec: spec(byToken('old')), previousSpec: spec(byToken('old')) });
+    replaced.set('old', 'next');
+    for (const nudge of nudges) nudge();
+    await settle();
+    expect([tokenOf('one'), tokenOf('one', 'previousSpec')]).toEqual(['next', 'next']);
+    expect(asked).toEqual([]);
+  });
+
+  test('one that ends within the minute is used in time, again and again', async () => {
+    const lives = [jwt(0, 30), jwt(20, 50), jwt(40, 70)];
+    for (const [i, token] of lives.entries()) given.set(token, lives[i + 1] ?? 'last');
+    await have('one', { spec: spec(byToken(lives[0]!)) });
+    for (const nudge of nudges) nudge();
+    await store.clock.advance(20_000);
+    expect(tokenOf('one')).toBe(lives[1]);
+    await store.clock.advance(20_000);
+    expect(tokenOf('one')).toBe(lives[2]);
+    await store.clock.advance(20_000);
+    expect(tokenOf('one')).toBe('last');
+    expect(asked).toHaveLength(3);
   });
 
   test('what a user wrote meanwhile stays', async () => {
     const old = jwt(-3000, 60);
     await have('one', { spec: spec(byToken(old)) });
     await room.stop();
-    room = new RegistryCredentials({
-      ...{ store: store.store, clock: store.clock, log: silentLogger },
-      renew: async () => {
-        await store.store.update((tx) => {
-          const service = tx.require('service', idOf<ServiceId>('one'));
-          const own = { ...spec(byPassword), name: 'one' };
-          tx.update('service', { ...service, spec: own });
-        });
-        return 'next';
-      },
-      onFailure: (err) => failures.push(err),
+    room = roomWith(async () => {
+      await store.store.update((tx) => {
+        const service = tx.require('service', idOf<ServiceId>('one'));
+        const own = { ...spec(byPassword), name: 'one' };
+        tx.update('service', { ...service, spec: own });
+      });
+      return 'next';
     });
     await room.start();
     await store.clock.advance(LOOK_PERIOD_MS);
