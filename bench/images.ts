@@ -1,7 +1,8 @@
-/** Images: unpacking, pulling, and what a registry serves a cluster. `npm run bench -- images [PART...]` */
+/** Images: unpacking, pulling, what a registry serves a cluster, and what a second image costs. `npm run bench -- images [PART...]` */
 import { pull } from './images/pull.ts';
+import { second } from './images/second.ts';
 import { sharing } from './images/sharing.ts';
 import { unpack } from './images/unpack.ts';
 import { runParts } from './support/parts.ts';
 
-await runParts({ unpack, pull, sharing });
+await runParts({ unpack, pull, sharing, second });

@@ -1,5 +1,5 @@
 /** A cold pull from Debian's docker-registry on loopback, until the image can be used, against skopeo and umoci. */
-import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../../test/support/image-builder.ts';
 import { startRegistry } from '../../test/support/image-registry.ts';
@@ -7,15 +7,15 @@ import { runProgram, temporaryDirectory } from '../support/cleanup.ts';
 import { figure, say } from '../support/report.ts';
 import { median } from '../support/statistics.ts';
 import { type BenchLayer, makeLayer } from './layer.ts';
+import { missingPeers } from './peers.ts';
 import { newStoreProcess } from './unpack.ts';
 
 const ROUNDS = 3;
-const PEERS = ['/usr/bin/docker-registry', '/usr/bin/skopeo', '/usr/bin/umoci'];
 
 export async function pull(): Promise<void> {
-  const missing = PEERS.filter((path) => !existsSync(path));
-  if (missing.length > 0) {
-    say(`not measured, for want of ${missing.join(', ')}: scripts/setup --test`);
+  const missing = missingPeers();
+  if (missing !== null) {
+    say(missing);
     return;
   }
   const dir = temporaryDirectory('pull');
