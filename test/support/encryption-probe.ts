@@ -36,15 +36,18 @@ export interface EncryptionReport {
 }
 
 const SECRET = network('secret', 4099, 3, { encrypted: true });
+/** Hosts ask one another for the ways between them by echo requests, which carry nothing of a task. */
 const COUNTERS = `
 table bridge wire {
   counter wireguard {}
   counter vxlan {}
+  counter probes {}
   counter other {}
   chain seen {
     type filter hook prerouting priority 0;
     udp dport 4790 counter name wireguard accept
     udp dport 4789 counter name vxlan accept
+    ip saddr 172.30.77.0/24 icmp type { echo-request, echo-reply } counter name probes accept
     meta protocol ip counter name other
   }
 }`;
