@@ -41,7 +41,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     name: 'callers-forgotten',
     bug: 'a leader that lost its office does not tell its callers',
     file: `${NODE}/proposal-queue.ts`,
-    find: '    this.waiters.rejectAbove(raw.basicStatus().commit, unknown);\n    this.#orphansUntilTick = this.#ticks + orphanTicks;\n',
+    find: '    this.waiters.rejectAbove(raw.basicStatus().commit, unknown);\n    this.#orphansUntilTick = this.#ticks + orphanTicks();\n',
     replace: '    void [raw, orphanTicks, unknown];\n',
     invariants: [0, 13],
   },
