@@ -108,7 +108,8 @@ export class ClusterFaultHand {
     this.#stopped = true;
     for (const host of this.world.hosts.values()) {
       host.daemon?.reporter?.release();
-      host.losesEntry = false;
+      // The last of the faults: no session that breaks heals it.
+      host.losesEntry = this.world.plan.weights.has('lost-entry');
     }
   }
 
