@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually, run, succeeded } from '../support/cluster.ts';
+import { programPath } from '../support/programs.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -22,9 +23,7 @@ const title = hasDocker
   : 'runtimes, devices and other containers (skipped: docker is not installed)';
 const CDI_DIR = '/etc/cdi';
 const SOON = { withinMs: 15_000 };
-const RUNTIMES = ['crun', 'runc'].filter((name) =>
-  ['/usr/bin', '/usr/sbin'].some((dir) => existsSync(join(dir, name))),
-);
+const RUNTIMES = ['crun', 'runc'].filter((name) => programPath(name) !== null);
 
 describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, () => {
   let dir: string;

@@ -2,7 +2,7 @@
 // that breaks connections and answers on demand. Root, because images are unpacked.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
@@ -22,10 +22,11 @@ import {
   startRegistry,
   type TestRegistry,
 } from '../support/image-registry.ts';
+import { programPath } from '../support/programs.ts';
 import { UploadRegistry } from '../support/upload-registry.ts';
 
 const isRoot = process.getuid?.() === 0;
-const hasUmoci = existsSync('/usr/bin/umoci');
+const hasUmoci = programPath('umoci') !== null;
 const ALICE: RegistryAuth = { username: 'alice', password: 'secret' };
 const PART_BYTES = 100_000;
 

@@ -32,9 +32,9 @@ import {
   sha256,
   tar as tarOf,
 } from '../support/image-builder.ts';
+import { hasSkopeo } from '../support/image-registry.ts';
 
 const isRoot = process.getuid?.() === 0;
-const hasSkopeo = existsSync('/usr/bin/skopeo');
 
 /** A docker-archive of this item and config alone. */
 function archiveOf(item: object, config: object = {}): Buffer {

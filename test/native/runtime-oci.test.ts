@@ -14,15 +14,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { capabilitySet } from '../../worker/runtime/defaults.ts';
 import type { OciSpec } from '../../worker/runtime/oci.ts';
 import type { OciRuntime } from '../../worker/runtime/oci-config.ts';
+import { programPath } from '../support/programs.ts';
 import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const SIGTERM = 15;
 const MIB = 1024 * 1024;
-
-function programPath(name: string): string | null {
-  const found = ['/usr/bin', '/usr/sbin', '/usr/local/bin'].map((dir) => join(dir, name));
-  return found.find((path) => existsSync(path)) ?? null;
-}
 
 /** Identity, limits, confinement, files: what a command can find out, without what is each run's own. */
 const FACTS = `

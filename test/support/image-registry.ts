@@ -3,12 +3,13 @@
  * Ended by its pid; its files live in a folder that the test gives.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import { programPath } from './programs.ts';
 
-export const hasDockerRegistry = existsSync('/usr/bin/docker-registry');
-export const hasSkopeo = existsSync('/usr/bin/skopeo');
+export const hasDockerRegistry = programPath('docker-registry') !== null;
+export const hasSkopeo = programPath('skopeo') !== null;
 
 /** alice:secret, as `htpasswd -B` writes it. */
 const HTPASSWD = 'alice:$2y$05$pA/Nd75GiObpA8Hvd8W4hOYETuIMWWeKcefP9lvrIasMb6PSGkBNu\n';
