@@ -33,6 +33,8 @@ const SEAL_RETRY_MS = 5_000;
 const EXPIRED = 'Swarm certificates have expired. To replace them, leave the swarm and join again.';
 
 export interface MembershipParts extends SwarmNodeOptions {
+  /** the cluster has just made or taken this node */
+  readonly isNew: boolean;
   readonly files: MembershipFiles;
 }
 
@@ -49,6 +51,7 @@ export class Membership {
   readonly #trust: TrustFollower;
   readonly #known: KnownManagers;
   #manager: Manager | null = null;
+  #expiry: { readonly of: Identity; readonly atMs: number } | null = null;
   /** It serves before its start is over. */
   #startingManager: Manager | null = null;
   /** A manager may learn that it was removed before its start is over. */
@@ -127,8 +130,15 @@ export class Membership {
       refusal === ''
         ? ''
         : `the managers refuse this node, which may leave the swarm and join anew: ${refusal}`;
-    const isExpired = remainingMs(this.identity.current, this.#parts.clock.wallMs()) < 0;
+    const isExpired = this.#expiresAtMs < this.#parts.clock.wallMs();
     return this.#manager?.trouble ?? (isExpired ? EXPIRED : refused);
+  }
+
+  /** Every `_ping` asks: a certificate is looked at once. */
+  get #expiresAtMs(): number {
+    const { current } = this.identity;
+    if (this.#expiry?.of !== current) this.#expiry = { of: current, atMs: remainingMs(current, 0) };
+    return this.#expiry.atMs;
   }
 
   /**
@@ -248,6 +258,7 @@ export class Membership {
       pool: this.#pool,
       peers: this.#peers(),
       managerAddresses: this.#manager ? [...managers, advertise] : managers,
+      isNew: this.#parts.isNew,
       describe: () => this.#parts.describe(advertise, this.identity.current),
       onSession: (word) => {
         this.#known.learn(word.managers);

@@ -354,7 +354,7 @@ export class SwarmNode {
     origin: ManagerOrigin | null,
   ): Promise<void> {
     try {
-      await this.#enter(identity, addresses, origin);
+      await this.#enter(identity, addresses, origin, true);
     } catch (err) {
       await this.#files.forget();
       throw err;
@@ -365,8 +365,9 @@ export class SwarmNode {
     identity: Identity,
     addresses: NodeAddresses,
     origin: ManagerOrigin | null,
+    isNew = false,
   ): Promise<void> {
-    const parts = { ...this.#options, files: this.#files };
+    const parts = { ...this.#options, files: this.#files, isNew };
     this.#membership = await Membership.enter(parts, identity, addresses, origin);
   }
 

@@ -84,6 +84,8 @@ export interface ClusterMembership {
   /** where content of images comes from, and goes to */
   readonly peers: ClusterPeers;
   readonly managerAddresses: readonly string[];
+  /** the cluster has just made or taken this node */
+  readonly isNew: boolean;
   readonly describe: () => NodeDescription;
   readonly onSession: (message: Extract<DispatcherMessage, { kind: 'session' }>) => void;
 }
@@ -394,7 +396,7 @@ export class Worker {
       log: this.#options.log.child({ component: 'network' }),
     });
     scope.defer(() => seats.stop());
-    await seats.start(this.#containerNetworks.seatedInCluster());
+    await seats.start(this.#containerNetworks.seatedInCluster(), membership.isNew);
     await dialer.load();
     scope.defer(() => dialer.saved());
     const agent = await scope.start(

@@ -2,14 +2,12 @@
  * Calls to one address. A client owns at most one connection, makes it when first needed, and makes
  * a new one after a certificate change or when connecting hangs.
  */
-import {
-  type ChannelCredentials,
+import type {
+  ChannelCredentials,
   Client,
-  connectivityState,
-  type CallOptions as GrpcCallOptions,
-  Metadata,
-  type ServiceError,
-  type ClientUnaryCall as SurfaceCall,
+  CallOptions as GrpcCallOptions,
+  ServiceError,
+  ClientUnaryCall as SurfaceCall,
 } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
 import { EFFECT, SkepError } from '../base/errors.ts';
@@ -29,6 +27,11 @@ import type { ClientStreamMethod, Codec, ServerStreamMethod, UnaryMethod } from 
 import { forwardingMetadata, type Peer } from './peer.ts';
 import { errorOfStatus } from './status.ts';
 import { asBuffer, MessageStream, type ReceiveStream, type SendStream } from './stream.ts';
+
+/** With the first connection: a node alone makes none, and what it would load takes megabytes. */
+const loadGrpc = () => import('@grpc/grpc-js');
+
+export type Grpc = Awaited<ReturnType<typeof loadGrpc>>;
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
@@ -51,7 +54,7 @@ export interface RpcClientOptions {
   readonly address: string;
   readonly clock: Clock;
   /** made anew for each connection, so that a rotated certificate is used */
-  readonly credentials: () => ChannelCredentials;
+  readonly credentials: (grpc: Grpc) => ChannelCredentials;
   /** name sent by SNI and given to the certificate check, e.g. `swarm-manager` */
   readonly serverName: string;
   readonly connectTimeoutMs?: number;
@@ -64,6 +67,7 @@ export interface RpcClientOptions {
 /** All calls reject with SkepErrors (those of the server come out as they went in) or `signal.reason`. */
 export class RpcClient {
   readonly #options: RpcClientOptions;
+  #grpc: Grpc | null = null;
   #client: Client | null = null;
   #closed = false;
 
@@ -85,7 +89,7 @@ export class RpcClient {
   /** What waits after a connection that failed waits no longer: the next call tries at once. */
   retryNow(): void {
     const state = this.#client?.getChannel().getConnectivityState(false);
-    if (state === connectivityState.TRANSIENT_FAILURE) this.reconnect();
+    if (state === this.#grpc?.connectivityState.TRANSIENT_FAILURE) this.reconnect();
   }
 
   /** Idempotent. Calls in flight go on until they end by themselves; new ones fail. */
@@ -212,8 +216,10 @@ export class RpcClient {
     options.signal?.throwIfAborted();
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     const deadlineMs = timeoutMs === null ? null : clock.wallMs() + timeoutMs;
-    const client = await this.#connect(timeoutMs, options.signal);
-    const metadata = new Metadata();
+    const grpc = this.#grpc ?? (await loadGrpc());
+    this.#grpc = grpc;
+    const client = await this.#connect(grpc, timeoutMs, options.signal);
+    const metadata = new grpc.Metadata();
     const forwarded = options.forwardedFor ? forwardingMetadata(options.forwardedFor) : {};
     for (const [key, value] of Object.entries({ ...options.metadata, ...forwarded })) {
       metadata.set(key, value);
@@ -228,10 +234,15 @@ export class RpcClient {
    * the reason). grpc-js sets no limit to connecting: a SYN into a dead network would hold the
    * channel for two minutes, so that a hanging attempt is thrown away here.
    */
-  async #connect(timeoutMs: number | null, signal: AbortSignal | undefined): Promise<Client> {
+  async #connect(
+    grpc: Grpc,
+    timeoutMs: number | null,
+    signal: AbortSignal | undefined,
+  ): Promise<Client> {
     const { address, clock } = this.#options;
+    const { IDLE, CONNECTING } = grpc.connectivityState;
     if (this.#closed) throw new SkepError('unavailable', `connect to ${address}: client is closed`);
-    this.#client ??= this.#createClient();
+    this.#client ??= this.#createClient(grpc);
     const client = this.#client;
     const connectMs = this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     const limitMs = Math.min(connectMs, timeoutMs ?? Number.POSITIVE_INFINITY);
@@ -239,7 +250,7 @@ export class RpcClient {
     for (;;) {
       const channel = client.getChannel();
       const state = channel.getConnectivityState(true);
-      if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) return client;
+      if (state !== IDLE && state !== CONNECTING) return client;
       const changed = await new Promise<boolean>((resolve, reject) => {
         const release = onAbort(signal, reject);
         channel.watchConnectivityState(state, deadlineMs, (err) => {
@@ -260,11 +271,11 @@ export class RpcClient {
     }
   }
 
-  #createClient(): Client {
+  #createClient(grpc: Grpc): Client {
     const { address, credentials, serverName } = this.#options;
     const { keepalivePeriodMs = KEEPALIVE_PERIOD_MS } = this.#options;
     const { keepaliveTimeoutMs = KEEPALIVE_TIMEOUT_MS } = this.#options;
-    return new Client(grpcTarget(address), credentials(), {
+    return new grpc.Client(grpcTarget(address), credentials(grpc), {
       'grpc.ssl_target_name_override': serverName,
       'grpc.default_authority': serverName,
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,

@@ -3,11 +3,11 @@
  * certificate; and the two clients that a joining node needs before it has one.
  */
 import { createSecureContext, type PeerCertificate, type SecureContext } from 'node:tls';
-import { ChannelCredentials } from '@grpc/grpc-js';
+import type { ChannelCredentials } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
 import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
-import { RpcClient, type RpcClientOptions } from './client.ts';
+import { type Grpc, RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
 import { PEER_LIMITS, SESSION_LIMITS } from './limits.ts';
 import type { Link } from './link.ts';
@@ -145,7 +145,7 @@ export class RpcClientPool implements RpcClients {
         address,
         clock: this.#options.clock,
         serverName: expectedName(expected),
-        credentials: () => this.#channelCredentials(expected),
+        credentials: (grpc) => this.#channelCredentials(grpc, expected),
         ...limits,
       });
       this.#clients.set(key, client);
@@ -168,9 +168,9 @@ export class RpcClientPool implements RpcClients {
     this.#clients.clear();
   }
 
-  #channelCredentials(expected: ExpectedPeer): ChannelCredentials {
+  #channelCredentials(grpc: Grpc, expected: ExpectedPeer): ChannelCredentials {
     const { clusterId } = this.#options.credentials.current;
-    return ChannelCredentials.createFromSecureContext(this.#secureContext(), {
+    return grpc.ChannelCredentials.createFromSecureContext(this.#secureContext(), {
       checkServerIdentity: (_host, certificate) => checkPeer(certificate, expected, clusterId),
     });
   }
@@ -207,7 +207,7 @@ export function anonymousClient(options: {
     address,
     clock,
     serverName: expectedName(expected),
-    credentials: () =>
+    credentials: ({ ChannelCredentials }) =>
       rootPem === null
         ? ChannelCredentials.createFromSecureContext(
             createSecureContext({ ca: [], minVersion: 'TLSv1.3' }),

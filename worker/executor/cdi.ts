@@ -1,5 +1,4 @@
 /** Documents of the Container Device Interface (CNCF, 0.3 to 1.0): which devices there are, and what a container gets for one. Pure. */
-import { parse } from 'yaml';
 import { SkepError } from '../../common/base/errors.ts';
 import type { OciHook } from '../runtime/oci.ts';
 
@@ -58,7 +57,9 @@ export function joinEdits(chosen: readonly CdiEdits[]): CdiEdits {
  * Of one file, JSON or YAML. Throws `invalid-argument` with its path for what is no such document.
  * @param text of the file
  */
-export function parseCdi(text: string, path: string): CdiDevice[] {
+export async function parseCdi(text: string, path: string): Promise<CdiDevice[]> {
+  // Few nodes have such documents, and the parser takes a megabyte.
+  const { parse } = await import('yaml');
   const fail = (why: string, cause?: unknown): never => {
     throw new SkepError('invalid-argument', `CDI document ${path}: ${why}`, { cause });
   };

@@ -41,7 +41,7 @@ async function devicesIn(dir: string): Promise<CdiDevice[]> {
     names.map(async (name) => {
       const path = join(dir, name);
       try {
-        return parseCdi(await readFile(path, 'utf8'), path);
+        return await parseCdi(await readFile(path, 'utf8'), path);
       } catch (cause) {
         if (hasCode(cause, 'invalid-argument')) throw cause;
         throw new SkepError('invalid-argument', `CDI document ${path}`, { cause });

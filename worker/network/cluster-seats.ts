@@ -76,8 +76,12 @@ export class ClusterSeats {
     this.#background = new TaskSet(options.onFailure);
   }
 
-  /** Takes up the containers that have places from before, all of them. Managers are told in the background. */
-  async start(running: readonly SeatedInCluster[]): Promise<void> {
+  /**
+   * Takes up the containers that have places from before, all of them. Managers are told in the background, of none as well.
+   *
+   * @param isNew they have never heard of this node: then there is nothing to tell of none
+   */
+  async start(running: readonly SeatedInCluster[], isNew = false): Promise<void> {
     const { networks, log } = this.#options;
     for (const container of running) {
       for (const seat of container.seats) this.#want(container, seat);
@@ -88,7 +92,7 @@ export class ClusterSeats {
         log.error({ containerId: container.id, err }, 'networks of a container are not taken up');
       }
     }
-    this.#owe();
+    if (!isNew || running.length > 0) this.#owe();
   }
 
   /** Leaves everything in the kernel, and with the managers, as it is. */

@@ -97,8 +97,8 @@ describe('requests for devices', () => {
 });
 
 describe('CDI documents', () => {
-  test('say what a container gets for a device', () => {
-    expect(parseCdi(CDI, '/etc/cdi/x.yaml')).toEqual([
+  test('say what a container gets for a device', async () => {
+    expect(await parseCdi(CDI, '/etc/cdi/x.yaml')).toEqual([
       {
         kind: 'nvidia.com/gpu',
         name: '0',
@@ -133,8 +133,8 @@ describe('CDI documents', () => {
     ['[]', 'it has no kind VENDOR/CLASS'],
     ['kind: a.com/b\ndevices: [{}]', 'a device has no name'],
     ['kind: a.com/b\ncontainerEdits: {intelRdt: {}}', '"intelRdt" is not known'],
-  ])('%j is none: %s', (text, words) => {
-    expect(() => parseCdi(text, '/etc/cdi/x')).toThrow(`CDI document /etc/cdi/x: ${words}`);
+  ])('%j is none: %s', async (text, words) => {
+    await expect(parseCdi(text, '/etc/cdi/x')).rejects.toThrow(`CDI document /etc/cdi/x: ${words}`);
   });
 });
 

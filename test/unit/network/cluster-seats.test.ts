@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
@@ -152,6 +152,16 @@ describe("containers' seats in the cluster", () => {
     await seats.detach(id);
     await seats.detach(id);
     expect(calls).toEqual(['change eth0', 'change', 'detach']);
+  });
+
+  test.each([
+    [true, 0],
+    [false, 1],
+  ])('of no containers managers are told unless the node is new (%s)', async (isNew, told) => {
+    const set = vi.spyOn(managers, 'set');
+    await seats.start([], isNew);
+    await rest();
+    expect(set).toHaveBeenCalledTimes(told);
   });
 
   test('a restarted daemon takes up its containers, and tells managers of these alone', async () => {
