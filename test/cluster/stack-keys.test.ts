@@ -97,6 +97,11 @@ const CASES: Readonly<Record<string, KeyCase>> = {
     asks: 'cut -d: -f1 -s /proc/net/dev | tr -d " "',
     answers: 'lo',
   },
+  'networks, with the address of the task': {
+    yaml: 'networks: {chosen: {ipv4_address: 172.16.1.11}}',
+    asks: 'ip -4 -o addr | grep -o "172.16.1.[0-9/]*"',
+    answers: '172.16.1.11/24',
+  },
   'volumes, short, by name': {
     yaml: 'volumes: ["data:/data"]',
     asks: 'touch /data/x && grep " /data " /proc/mounts | cut -d" " -f4 | cut -d, -f1',
@@ -212,7 +217,7 @@ ${services.join('')}
   tries: {${plain}, command: [/bin/sh, -c, exit 3], restart: "on-failure:1", deploy: {restart_policy: {delay: 100ms, condition: on-failure, max_attempts: 1}}}
   tries-short: {${plain}, command: [/bin/sh, -c, exit 3], restart: "on-failure:1"}
   once: {${plain}, command: [/bin/sh, -c, exit 0], restart: "no"}
-networks: {front: {}, back: {}}
+networks: {front: {}, back: {}, chosen: {ipam: {config: [{subnet: 172.16.1.0/24}]}}}
 volumes: {data: {}}
 configs: {greeting: {content: "hello from a file of \${SOMETHING}\\n"}}
 secrets: {word: {environment: WORD}}
