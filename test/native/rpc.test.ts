@@ -334,8 +334,10 @@ describe('time', () => {
 
   test('ends with the signal of the caller, and its reason', async () => {
     const { server } = await startServer();
+    let begun = false;
     let aborted = false;
     server.handleUnary(greet, async (_, { signal }) => {
+      begun = true;
       signal.addEventListener('abort', () => {
         aborted = true;
       });
@@ -344,8 +346,10 @@ describe('time', () => {
     });
     const abort = new AbortController();
     const call = connect(server, workerId).unary(greet, '', { signal: abort.signal });
-    clock.setTimer(50, () => abort.abort(new Error('enough')));
-    await expect(call).rejects.toThrow('enough');
+    const refused = expect(call).rejects.toThrow('enough');
+    await waitUntil(() => begun);
+    abort.abort(new Error('enough'));
+    await refused;
     await waitUntil(() => aborted);
     await expect(
       connect(server, workerId).unary(greet, '', { signal: abort.signal }),
