@@ -25,6 +25,7 @@ import {
   refuseHostConfig,
   restartFromJson,
 } from './json/host-config.ts';
+import { parseLink } from './json/links.ts';
 import { JsonReader } from './json/reader.ts';
 import { requirePlain } from './plain-container.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
@@ -211,10 +212,29 @@ export function addContainerLifecycleRoutes(
 
   routes.add('DELETE', '/containers/:id', async (context) => {
     if (context.flag('link')) {
-      throw new SkepError('unimplemented', 'removing links of containers is not supported yet');
+      const words = 'Conflict, cannot remove the default link name of the container';
+      throw new SkepError('conflict', words);
     }
     const container = drivenOfPath(context);
     await container.remove({ force: context.flag('force'), volumes: context.flag('v') });
+    context.empty(204);
+  });
+
+  // `CONTAINER/ALIAS`: the name of a link, and of nothing else.
+  routes.add('DELETE', '/containers/*', async (context) => {
+    const name = context.param('*').replace(/^\//, '');
+    const at = name.indexOf('/');
+    if (!context.flag('link') || at < 0) {
+      throw new SkepError('not-found', `No such container: ${name}`);
+    }
+    const [reference, alias] = [name.slice(0, at), name.slice(at + 1)];
+    const container = requirePlain(containers.require(reference), 'unlink');
+    const { hostConfig } = container.record.definition.shown;
+    const links = new JsonReader(hostConfig).strings('Links');
+    await container.unlink(alias, {
+      ...hostConfig,
+      Links: links.filter((link) => parseLink(link).alias !== alias),
+    });
     context.empty(204);
   });
 

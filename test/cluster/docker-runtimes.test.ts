@@ -229,6 +229,15 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
           expect(await docker('exec', 'web', 'cat', '/etc/hosts')).toContain(`${next}\tstore`),
         SOON,
       );
+      expect((await tryDocker(['rm', '--link', 'web'])).stderr).toContain('default link name');
+      expect((await tryDocker(['rm', '--link', 'web/nobody'])).stderr).toContain('No such link');
+      await docker('run', '-d', '--name', 'brief', '--link', 'db:store', '--link', 'db:b2', 'box');
+      await docker('rm', '--link', 'brief/store');
+      expect(await docker('inspect', '-f', '{{.HostConfig.Links}}', 'brief')).toBe(
+        '[/db:/brief/b2]',
+      );
+      const hosts = await docker('exec', 'brief', 'cat', '/etc/hosts');
+      expect([/\tstore /.test(hosts), /\tb2 /.test(hosts)]).toEqual([false, true]);
       await docker('stop', '-t', '0', 'db', 'web');
       const dead = await tryDocker(['start', 'web']);
       expect(dead.stderr).toContain('Cannot link to a non running container: /db AS /web/store');

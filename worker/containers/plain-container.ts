@@ -290,6 +290,24 @@ export class PlainContainer {
     );
   }
 
+  /**
+   * Its link of that name goes, from the names of one that runs at once. Rejects with `not-found` when it has none.
+   *
+   * @param hostConfig as it is to be shown from now on
+   */
+  unlink(alias: string, hostConfig: JsonObject): Promise<void> {
+    return this.#serial(async () => {
+      const { links = [], shown } = this.#definition;
+      const left = links.filter((link) => link.alias !== alias);
+      if (left.length === links.length) {
+        throw new SkepError('not-found', `No such link: /${this.record.name}/${alias}`);
+      }
+      const definition = { ...this.#definition, links: left, shown: { ...shown, hostConfig } };
+      await this.#keeper.put({ definition });
+      if (this.record.phase === 'running') await writeNames(this.#seated);
+    });
+  }
+
   /** While it does not run, and until `work` is done. Rejects with `conflict` when it does. */
   whileAtRest<T>(work: () => Promise<T>): Promise<T> {
     return this.#serial.run(async () => {

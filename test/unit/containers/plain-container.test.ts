@@ -494,6 +494,17 @@ describe('container outside of services', () => {
     expect(starting.condition).toBe('running');
   });
 
+  test('a link goes, also of one that does not run, and is shown no more', async () => {
+    const links = ['a', 'b'].map((alias) => ({ containerId: 'c'.repeat(64), alias }));
+    const container = await all.create('web', { ...definition(), links });
+    await container.unlink('a', { Links: ['c:b'] });
+    expect(container.record.definition).toMatchObject({
+      links: [{ alias: 'b' }],
+      shown: { hostConfig: { Links: ['c:b'] } },
+    });
+    await expect(container.unlink('a', {})).rejects.toThrow('No such link: /web/a');
+  });
+
   test('a name is one container’s, and free again when that is gone', async () => {
     const container = await all.create('web', definition());
     await expect(all.create('web', definition())).rejects.toMatchObject({ code: 'name-conflict' });
