@@ -279,6 +279,7 @@ const operations = {
         cwd: '',
         user: null,
         tty: false,
+        consoleSize: null,
         stdin: false,
         privileged: false,
       });

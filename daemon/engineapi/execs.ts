@@ -32,8 +32,6 @@ interface ExecRecord {
   readonly spec: ExecSpec;
   /** which of its output its client wants */
   readonly output: Pick<RelayRules, 'stdout' | 'stderr'>;
-  /** rows and columns of a terminal to begin with; null = nobody said */
-  readonly consoleSize: readonly [number, number] | null;
   readonly detachKeys: Buffer;
   /** Set before its process is: what two ask for at once is started once. */
   hasBegun: boolean;
@@ -62,7 +60,6 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
     const record = execs.create(info, {
       spec: execSpecOf(json),
       output: { stdout: json.boolean('AttachStdout'), stderr: json.boolean('AttachStderr') },
-      consoleSize: wantedSize(json, json.boolean('Tty')),
       detachKeys: detachKeysOf(json.string('DetachKeys')),
     });
     tell(record, `exec_create: ${record.spec.args.join(' ')}`);
@@ -74,7 +71,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
     const json = new JsonReader(await context.json());
     const detach = json.boolean('Detach');
     // What is said now is newer than what was said when it was made.
-    const consoleSize = wantedSize(json, record.spec.tty) ?? record.consoleSize;
+    const consoleSize = wantedSize(json, record.spec.tty) ?? record.spec.consoleSize;
     await startExec(context, containers, { record, detach, consoleSize }, (action, more) =>
       tell(record, action, more),
     );
@@ -118,7 +115,7 @@ export class Execs {
 
   create(
     { id: containerId, attributes }: ContainerInfo,
-    wish: Pick<ExecRecord, 'spec' | 'output' | 'consoleSize' | 'detachKeys'>,
+    wish: Pick<ExecRecord, 'spec' | 'output' | 'detachKeys'>,
   ): ExecRecord {
     if (this.#records.size >= EXECS_KEPT) this.#dropOldest();
     const id = mintExecId(containerId, this.#random);
@@ -144,7 +141,8 @@ export class Execs {
   }
 }
 
-interface ExecStart extends Pick<ExecRecord, 'consoleSize'> {
+interface ExecStart {
+  readonly consoleSize: ExecSpec['consoleSize'];
   readonly record: ExecRecord;
   readonly detach: boolean;
 }
@@ -165,14 +163,12 @@ async function startExec(
   const gone = socket && whenGone(socket);
   let session: ExecSession;
   try {
-    session = await containers.exec(info, record.spec);
+    session = await containers.exec(info, { ...record.spec, consoleSize });
   } catch (err) {
     failStart(record, socket, err);
     return;
   }
   record.session = session;
-  // Of the client's terminal, before it says more: a program may ask at once.
-  if (consoleSize !== null) await session.resize(...consoleSize).catch(() => {});
   tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = endOf(session).then((exitCode) => {
     record.exitCode = exitCode;
@@ -242,7 +238,7 @@ function failStart(record: ExecRecord, socket: Duplex | null, err: unknown): voi
 }
 
 /** Without a terminal nothing has a size, as in Docker. */
-function wantedSize(json: JsonReader, tty: boolean): ExecRecord['consoleSize'] {
+function wantedSize(json: JsonReader, tty: boolean): ExecSpec['consoleSize'] {
   const size = consoleSizeFromJson(json);
   return tty ? size : null;
 }
@@ -256,6 +252,7 @@ function execSpecOf(json: JsonReader): ExecSpec {
     cwd: json.string('WorkingDir'),
     user: json.string('User') || null,
     tty: json.boolean('Tty'),
+    consoleSize: wantedSize(json, json.boolean('Tty')),
     stdin: json.boolean('AttachStdin'),
     privileged: json.boolean('Privileged'),
   };

@@ -6,9 +6,11 @@ import { SkepError } from '../../common/base/errors.ts';
 import { ERROR_BYTES, errorFrom, type NativeError } from './library.ts';
 
 /** What this daemon's shims speak. Older ones still run: every version from 1 on is understood. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 /** The first one that knows `attach` and `resize`. */
 export const ATTACH_VERSION = 3;
+/** The first one that takes the size of an exec's terminal with its start. */
+export const SIZED_EXEC_VERSION = 4;
 export const FRAME_BYTES_MAX = 1 << 20;
 const FRAME_HEADER_BYTES = 5;
 

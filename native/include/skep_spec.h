@@ -35,6 +35,7 @@
  *     list { u32 resource, u64 soft, u64 hard } rlimits
  *     str cwd, list { str } args (>= 1), list { str } env
  *     u32 length + bytes: struct sock_filter[] of the seccomp filter, may be empty
+ *     u32 rows, u32 columns                  with SKEP_PROCESS_SIZE only
  */
 #ifndef SKEP_SPEC_H
 #define SKEP_SPEC_H
@@ -56,6 +57,7 @@
 #define SKEP_PROCESS_TTY 8u        /* a terminal of the container's devpts */
 #define SKEP_PROCESS_OOM_SCORE 16u /* oom_score_adj is to be written */
 #define SKEP_PROCESS_INIT 32u      /* the container's own only: as child of a pid 1 of ours */
+#define SKEP_PROCESS_SIZE 64u      /* beside TTY: the terminal has a size before the command runs */
 
 /*
  * Every frame on the socket: u32 length of what follows, u8 type, payload. START, SIGNAL, RESIZE,
@@ -63,7 +65,7 @@
  * which the REPLY repeats. Replies need not come in the order of the requests (a START waits for its
  * exec).
  */
-#define SKEP_PROTOCOL_VERSION 3u /* 2: no ATTACH, no RESIZE; 1: a hello without times, an EXIT without a record */
+#define SKEP_PROTOCOL_VERSION 4u /* 3: no PROCESS_SIZE; 2: no ATTACH, no RESIZE; 1: a hello without times, an EXIT without a record */
 #define SKEP_FRAME_BYTES_MAX (1u << 20)
 
 enum skep_frame {

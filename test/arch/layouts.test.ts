@@ -80,6 +80,7 @@ const EXPECTED: Record<string, number> = {
   SKEP_PROCESS_TTY: 8,
   SKEP_PROCESS_OOM_SCORE: 16,
   SKEP_PROCESS_INIT: 32,
+  SKEP_PROCESS_SIZE: 64,
   ...Object.fromEntries(
     Object.entries(FRAME).map(([name, value]) => [
       `SKEP_FRAME_${FRAMES[name as keyof typeof FRAME]}`,

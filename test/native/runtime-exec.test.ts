@@ -143,6 +143,16 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     expect(exitCode).toBe(4);
   });
 
+  test('has a terminal of the size that was asked for from the beginning', async () => {
+    const consoleSize = [33, 77] as const;
+    for (let i = 0; i < 10; i++) {
+      const spec = execSpec(['stty', 'size'], { tty: true, consoleSize });
+      const session = await box.runtime.exec('main', spec);
+      session.stderr.resume();
+      expect((await execResult(session)).stdout).toBe('33 77\r\n');
+    }
+  });
+
   test('an interrupt typed at the terminal reaches the command', async () => {
     const session = await box.runtime.exec('main', execSpec(['sleep', '1000'], { tty: true }));
     session.stdin.write('\x03');

@@ -41,7 +41,10 @@ describe('decoders of the shim', () => {
         logMaxFiles: 1,
         ociRuntime: '',
       });
-      const process = encodeProcess(spec.process, { seccomp, stdin: true, tty: true });
+      const process = encodeProcess(spec.process, {
+        ...{ seccomp, stdin: true, tty: true },
+        size: [24, 80],
+      });
       writeFileSync(join(dir, 'spec'), whole);
       writeFileSync(join(dir, 'process'), process);
       const files = [join(dir, 'spec'), join(dir, 'process')];

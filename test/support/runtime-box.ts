@@ -158,6 +158,7 @@ export function execSpec(args: string[], change: Partial<ExecSpec> = {}): ExecSp
     tty: false,
     stdin: false,
     privileged: false,
+    consoleSize: null,
     ...change,
   };
 }

@@ -14,7 +14,7 @@ const NOT_RUN = -1;
 export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Probe {
   const begin = async (command: readonly string[], signal: AbortSignal): Promise<ExecSession> => {
     const spec = { args: [...command], env: [], cwd: '', user: null };
-    const plain = { tty: false, stdin: false, privileged: false };
+    const plain = { tty: false, consoleSize: null, stdin: false, privileged: false };
     const beginning = runtime.exec(containerId, { ...spec, ...plain }, signal);
     try {
       return await abortable(beginning, signal);

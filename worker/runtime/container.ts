@@ -16,6 +16,7 @@ import {
   FRAME,
   type Frame,
   type Hello,
+  PROTOCOL_VERSION,
 } from '../../native/ffi/shim-protocol.ts';
 import type { TaskCgroup } from './cgroup/cgroup.ts';
 import { CommandError } from './exec-session.ts';
@@ -254,10 +255,14 @@ export class Container {
     if (!(await endsWithin(this.#clock, ANSWER_MS, answer))) await this.#signalDirectly(signo);
   }
 
+  /** Of its protocol; while it cannot be reached it is taken for one of ours. */
+  get shimVersion(): number {
+    return this.#connection?.hello.version ?? PROTOCOL_VERSION;
+  }
+
   /** Of its terminal. Rejects with `conflict` when it has none, or after its end. */
   async resize(rows: number, columns: number): Promise<void> {
-    const version = this.#connection?.hello.version ?? ATTACH_VERSION;
-    if (version < ATTACH_VERSION) {
+    if (this.shimVersion < ATTACH_VERSION) {
       throw new SkepError('unimplemented', `resize: container ${this.id} is of an older release`);
     }
     const payload = Buffer.alloc(4);

@@ -14,6 +14,8 @@ export interface ExecSpec {
   readonly user: string | null;
   /** a terminal: its output is all on stdout */
   readonly tty: boolean;
+  /** rows and columns that its terminal begins with; null = nobody said */
+  readonly consoleSize: readonly [number, number] | null;
   readonly stdin: boolean;
   /** every capability, no seccomp filter */
   readonly privileged: boolean;

@@ -12,7 +12,7 @@ import { settled } from '../../common/base/settled.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import { NativeError, nativeBuildPath } from '../../native/ffi/library.ts';
 import { unmountTree } from '../../native/ffi/mount.ts';
-import { encodeFrame, FRAME } from '../../native/ffi/shim-protocol.ts';
+import { encodeFrame, FRAME, SIZED_EXEC_VERSION } from '../../native/ffi/shim-protocol.ts';
 import { type AttachSession, ShimAttachSession } from './attach-session.ts';
 import type { CgroupDriver } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
@@ -292,16 +292,24 @@ export class NativeRuntime {
     const bundle = await this.#requireBundle(container);
     const own = bundle.spec.process;
     const process = execProcess(own, spec, await this.#execUser(container, own, spec.user));
+    const size = spec.tty ? spec.consoleSize : null;
+    const isSizedLater = size !== null && container.shimVersion < SIZED_EXEC_VERSION;
     const payload = encodeProcess(process, {
       seccomp: spec.privileged ? new Uint8Array(0) : seccompFilter(bundle.spec),
       stdin: spec.stdin && !spec.tty,
       tty: spec.tty,
+      size: isSizedLater ? null : size,
     });
     const { clock } = this.#options;
     const withStdin = spec.stdin || spec.tty;
     const control = (type: number, body: Uint8Array) => container.request(type, body);
     const { taskDir } = container;
-    return ShimExecSession.start(taskDir, clock, payload, withStdin, control, signal);
+    const session = await ShimExecSession.start(
+      ...([taskDir, clock, payload, withStdin, control, signal] as const),
+    );
+    // It may have ended already.
+    if (isSizedLater) await session.resize(...size).catch(() => {});
+    return session;
   }
 
   /** By the files that its processes see now: a package may have added the user since it was started. */

@@ -29,6 +29,7 @@ const PROCESS_FLAGS = {
   tty: 8,
   oomScore: 16,
   init: 32,
+  size: 64,
 } as const;
 
 const MOUNT_KINDS = { fileSystem: 0, bind: 1, idMapped: 2, noLinks: 4, foreign: 8 } as const;
@@ -159,14 +160,26 @@ export function encodeSpec(spec: OciSpec, context: SpecContext): Buffer {
   return out.finish();
 }
 
+export interface ExecPayloadOptions {
+  readonly seccomp: Uint8Array;
+  readonly stdin: boolean;
+  readonly tty: boolean;
+  /** rows and columns of its terminal, from SIZED_EXEC_VERSION on; null = nobody said */
+  readonly size: readonly [number, number] | null;
+}
+
 /** The payload of an exec request. */
 export function encodeProcess(
   process: OciProcess,
-  options: { readonly seccomp: Uint8Array; readonly stdin: boolean; readonly tty: boolean },
+  { seccomp, stdin, tty, size }: ExecPayloadOptions,
 ): Buffer {
   const out = new Writer();
-  const flags = (options.stdin ? PROCESS_FLAGS.stdin : 0) | (options.tty ? PROCESS_FLAGS.tty : 0);
-  writeProcess(out, process, options.seccomp, flags);
+  const flags =
+    (stdin ? PROCESS_FLAGS.stdin : 0) |
+    (tty ? PROCESS_FLAGS.tty : 0) |
+    (size ? PROCESS_FLAGS.size : 0);
+  writeProcess(out, process, seccomp, flags);
+  for (const cells of size ?? []) out.u32(cells);
   return out.finish();
 }
 

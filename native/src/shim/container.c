@@ -59,11 +59,14 @@ void send_status(int status_fd, int32_t kind, int32_t pid, const struct skep_err
   write_all(status_fd, &record, sizeof record); /* a socket of packets: arrives whole */
 }
 
-int hand_over_terminal(uint32_t uid, int status_fd, struct skep_error *err) {
+int hand_over_terminal(const struct process *process, int status_fd, struct skep_error *err) {
   struct status_record record = {.kind = STATUS_TERMINAL};
+  struct winsize size = {.ws_row = process->rows, .ws_col = process->columns};
   int peer;
-  cleanup_fd int master = terminal_open(uid, &peer, err);
+  cleanup_fd int master = terminal_open(process->uid, &peer, err);
   if (master < 0) return -1;
+  if (size.ws_row > 0 && ioctl(master, TIOCSWINSZ, &size) < 0)
+    return fail(err, "ioctl", "size of the terminal");
   if (terminal_send(status_fd, &record, sizeof record, master) < 0)
     return fail(err, "sendmsg", "terminal");
   return peer;
@@ -94,7 +97,7 @@ int bring_loopback_up(struct skep_error *err) {
 static int take_terminal(const struct process *process, int status_fd, struct skep_error *err) {
   static const char console[] = "/dev/console";
   char path[40];
-  cleanup_fd int peer = hand_over_terminal(process->uid, status_fd, err);
+  cleanup_fd int peer = hand_over_terminal(process, status_fd, err);
   if (peer < 0) return -1;
   for (int i = 0; i < 3; i++)
     if (dup2(peer, i) < 0) return fail(err, "dup2", "terminal");

@@ -32,7 +32,7 @@ int container_start(const struct spec *spec, struct container *container, struct
  * detached mounts below `kept_end`; 0 = those too. */
 int arrange_fds(int input, int output, int error, int *status_fd, int *go_fd, int kept_end);
 /* Makes a terminal, sends its master over `status_fd`. Returns the command's side. */
-int hand_over_terminal(uint32_t uid, int status_fd, struct skep_error *err);
+int hand_over_terminal(const struct process *process, int status_fd, struct skep_error *err);
 int bring_loopback_up(struct skep_error *err);
 void send_status(int status_fd, int32_t kind, int32_t pid, const struct skep_error *err);
 

@@ -50,7 +50,7 @@ static _Noreturn void command_main(const struct spec *spec, const struct process
 /* Makes a terminal, hands its master to the shim, and takes the other side for all three. */
 static int take_terminal(const struct process *process, int stdio[3], int status_fd,
                          struct skep_error *err) {
-  int peer = hand_over_terminal(process->uid, status_fd, err);
+  int peer = hand_over_terminal(process, status_fd, err);
   if (peer < 0) return -1;
   for (int i = 0; i < 3; i++) stdio[i] = peer;
   return 0;

@@ -88,6 +88,9 @@ static void read_process(struct reader *reader, struct process *process) {
     reader->bad = true;
   else
     reader->at += process->seccomp_length;
+  bool is_sized = process->flags & SKEP_PROCESS_SIZE;
+  process->rows = is_sized ? (uint16_t)read_u32(reader) : 0;
+  process->columns = is_sized ? (uint16_t)read_u32(reader) : 0;
 }
 
 static int finish(const struct reader *reader, const struct process *process,

@@ -37,6 +37,7 @@ struct process {
   struct list args, env;
   const uint8_t *seccomp;
   uint32_t seccomp_length;
+  uint16_t rows, columns; /* 0 = nobody said */
 };
 
 struct mount_entry {

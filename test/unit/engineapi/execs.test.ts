@@ -6,7 +6,7 @@ import { frame } from '../../../daemon/engineapi/frames.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import type { ContainerInfo, ContainerView } from '../../../worker/container-view.ts';
-import type { ExecSession } from '../../../worker/runtime/native-runtime.ts';
+import type { ExecSession, ExecSpec } from '../../../worker/runtime/native-runtime.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
 
 const CONTAINER_ID = 'c'.repeat(64);
@@ -58,16 +58,19 @@ let condition: ContainerInfo['condition'];
 /** What the runtime makes of a start. */
 let run: () => Promise<FakeSession>;
 let sessions: FakeSession[];
+/** What the runtime is asked for. */
+let specs: ExecSpec[];
 let events: string[];
 let handlers: Map<string, (context: RequestContext) => unknown>;
 
 beforeEach(() => {
-  [condition, sessions, events, handlers] = ['running', [], [], new Map()];
+  [condition, sessions, specs, events, handlers] = ['running', [], [], [], new Map()];
   run = async () => new FakeSession();
   const info = (): ContainerInfo => aContainerInfo({ id: CONTAINER_ID, name: 'web', condition });
   const containers = {
     require: info,
-    exec: async (it: ContainerInfo): Promise<ExecSession> => {
+    exec: async (it: ContainerInfo, spec: ExecSpec): Promise<ExecSession> => {
+      specs.push(spec);
       if (it.condition === 'paused') throw new SkepError('conflict', 'it is paused');
       const session = await run();
       sessions.push(session);
@@ -230,14 +233,14 @@ describe('an exec', () => {
   });
 
   test.each([
-    [{ Tty: true, ConsoleSize: [33, 77] }, [[33, 77]]],
-    [{ Tty: true, ConsoleSize: [0, 0] }, []],
-    [{ Tty: false, ConsoleSize: [33, 77] }, []],
-  ])("begins with its client's terminal's size: %j", async (more, sizes) => {
+    [{ Tty: true, ConsoleSize: [33, 77] }, [33, 77]],
+    [{ Tty: true, ConsoleSize: [0, 0] }, null],
+    [{ Tty: false, ConsoleSize: [33, 77] }, null],
+  ])("begins with its client's terminal's size: %j", async (more, size) => {
     const made = await call('POST /containers/:id/exec', 'web', { Cmd: ['sh'], ...more });
     const started = attached((made as { Id: string }).Id);
     await settled();
-    expect(sessions[0]!.sizes).toEqual(sizes);
+    expect(specs[0]!.consoleSize).toEqual(size);
     sessions[0]!.end(0);
     await started;
   });
@@ -247,7 +250,7 @@ describe('an exec', () => {
     const { Id } = (await call('POST /containers/:id/exec', 'web', made)) as { Id: string };
     const started = attached(Id, { Tty: true, ConsoleSize: [20, 60] });
     await settled();
-    expect(sessions[0]!.sizes).toEqual([[20, 60]]);
+    expect(specs[0]!.consoleSize).toEqual([20, 60]);
     sessions[0]!.end(0);
     await started;
   });

@@ -103,12 +103,22 @@ describe('the spec of a shim', () => {
     const rlimits = [{ type: 'RLIMIT_NOFILE', soft: 5, hard: -1 }];
     const bytes = encodeProcess(
       { ...base.process, rlimits },
-      { seccomp: noSeccomp, stdin: true, tty: false },
+      { seccomp: noSeccomp, stdin: true, tty: false, size: null },
     );
     const r = new Reader(bytes);
     expect(r.u32()).toBe(2);
     r.at += 8 + 4 + 8 + 40;
     expect(r.list(() => [r.u32(), r.u64(), r.u64()])).toEqual([[7, 5n, 2n ** 64n - 1n]]);
+  });
+
+  test('the size of a terminal stands at the end, where it is told', () => {
+    const options = { seccomp: noSeccomp, stdin: false, tty: true };
+    const bare = encodeProcess(base.process, { ...options, size: null });
+    const sized = encodeProcess(base.process, { ...options, size: [33, 77] });
+    expect([bare, sized].map((bytes) => new Reader(bytes).u32() & 72)).toEqual([8, 72]);
+    const r = new Reader(sized);
+    r.at = bare.length;
+    expect([r.u32(), r.u32(), r.at]).toEqual([33, 77, sized.length]);
   });
 
   const refused: [string, (spec: OciSpec) => OciSpec, string][] = [

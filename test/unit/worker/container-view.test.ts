@@ -28,6 +28,7 @@ const COMMAND = {
   tty: false,
   stdin: false,
   privileged: false,
+  consoleSize: null,
 };
 
 /** Tasks with a container unless named in `without`. */
