@@ -45,9 +45,10 @@ const OPERANDS: Readonly<Record<string, readonly Kind[]>> = {
   ...each('service', 'exec update', ['service']),
   ...each(
     'stack',
-    'deploy diff events exec history logs ps pull restart rm rollback services start stats stop top',
+    'deploy diff events history ps pull restart rm rollback services start stats stop top',
     ['stack'],
   ),
+  ...each('stack', 'exec logs', ['stack', 'service']),
   ...each('stack', 'config lint', ['file']),
   ...each('network', 'inspect rm', ['network']),
   ...each('network', 'connect disconnect', ['network', 'container']),

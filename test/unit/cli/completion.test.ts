@@ -51,6 +51,8 @@ describe('completion', () => {
     [['service', 'create', '--network=b'], ['--network=back']],
     [['service', 'create', '--name', 'x', 'y'], []],
     [['stack', 'rm', ''], ['shop']],
+    [['stack', 'exec', ''], ['shop']],
+    [['stack', 'exec', 'shop', 'shop_w'], ['shop_web']],
     [['stack', 'deploy', '-c', ''], [':files']],
     [['node', 'update', '--availability', 'd'], ['drain']],
     [
