@@ -25,15 +25,16 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * `$SKEP_CONFIG/config.json` (else `$HOME/.skep/config.json`), then `$DOCKER_CONFIG/config.json` (else
- * `$HOME/.docker/config.json`); undefined = in neither. Throws `invalid-argument` for a file that is not JSON.
+ * `$HOME/.docker/config.json`); undefined = in neither, or nobody's home. Throws `invalid-argument` for a file that is not JSON.
  */
 export function userSetting(env: Environment, key: SettingKey): string | undefined {
-  const home = env['HOME'] || '/root';
+  const inHome = (name: string): string => (env['HOME'] ? join(env['HOME'], name) : '');
   const folders = [
-    env['SKEP_CONFIG'] || join(home, '.skep'),
-    env['DOCKER_CONFIG'] || join(home, '.docker'),
+    env['SKEP_CONFIG'] || inHome('.skep'),
+    env['DOCKER_CONFIG'] || inHome('.docker'),
   ];
   for (const folder of folders) {
+    if (folder === '') continue;
     const value = readObject(join(folder, 'config.json'))[key];
     if (typeof value === 'string' && value !== '') return value;
   }
