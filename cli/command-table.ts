@@ -387,13 +387,19 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   wait: GROUPS['container']!.commands['wait']!,
 };
 
-const NO_BUILDS = 'images are not built here: build elsewhere, then load or push the image';
-/** Docker's commands that are not there, and what those who try them are told. */
-export const REFUSED: Readonly<Record<string, string>> = {
-  build: NO_BUILDS,
-  builder: NO_BUILDS,
-  buildx: NO_BUILDS,
-  'image build': NO_BUILDS,
+/** Commands of docker that there are not, by their words, and why. */
+export const ABSENT: Readonly<Record<string, string>> = {
+  build: 'images are built elsewhere, and pushed to a registry or loaded (skep load)',
+  builder: 'images are built elsewhere',
+  buildx: 'images are built elsewhere',
+  checkpoint: 'checkpoints are not supported',
+  compose: 'stack files are deployed to the cluster: skep stack deploy',
+  'image build': 'images are built elsewhere, and pushed to a registry or loaded (skep load)',
+  manifest: 'images are pushed with all of their platforms',
+  plugin: 'plugins are not supported',
+  search: 'registries are not searched',
+  trust: 'signatures are not supported',
+  'volume update': 'it is for cluster volumes, which are not supported',
 };
 
 /** Asked by the shells' scripts, with the words so far. */

@@ -3,7 +3,7 @@
  * The skep process: global flags, help, the environment, the exit status. What a command does with
  * its flags is run.ts's business.
  */
-import { COMMANDS, COMPLETE, findCommand, GROUPS, REFUSED } from './command-table.ts';
+import { ABSENT, COMMANDS, COMPLETE, findCommand, GROUPS } from './command-table.ts';
 import {
   completionQuestion,
   GlobalFlagError,
@@ -64,12 +64,9 @@ Run 'skep ${name} COMMAND --help' for more information on a command.
 }
 
 function unknownCommand(words: string, help: string): number {
-  const why = Object.hasOwn(REFUSED, words) ? REFUSED[words] : undefined;
-  process.stderr.write(
-    why === undefined
-      ? `skep: unknown command: skep ${words}\n\nRun '${help}' for usage\n`
-      : `skep: ${words}: ${why}\n`,
-  );
+  const why = Object.hasOwn(ABSENT, words) ? ABSENT[words] : undefined;
+  const line = why ? `skep ${words} is not supported: ${why}` : `unknown command: skep ${words}`;
+  process.stderr.write(`skep: ${line}\n\nRun '${help}' for usage\n`);
   return 1;
 }
 

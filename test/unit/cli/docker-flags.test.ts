@@ -5,17 +5,11 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { expect, test } from 'vitest';
-import { GROUPS, REFUSED } from '../../../cli/command-table.ts';
+import { ABSENT, COMMANDS, findCommand, GROUPS } from '../../../cli/command-table.ts';
 import type { CommandContext } from '../../../cli/commands/context.ts';
 
 const RECORD = new URL('../../fixtures/docker/flags-28.2.2.json', import.meta.url);
 const recorded = JSON.parse(readFileSync(RECORD, 'utf8')) as Record<string, readonly string[]>;
-
-/** Not there as a whole. */
-const ABSENT: Readonly<Record<string, string>> = {
-  ...REFUSED,
-  'volume update': 'it is for cluster volumes, which there are not',
-};
 
 async function declared(path: string): Promise<ReadonlyMap<string, string | undefined> | null> {
   const [group = '', name = ''] = path.split(' ');
@@ -38,4 +32,10 @@ test.each(Object.entries(recorded))('docker %s', async (path, flags) => {
     return !ours!.has(long) || (short !== undefined && ours!.get(long) !== short);
   });
   expect(missing).toEqual([]);
+});
+
+test.each(Object.keys(ABSENT))('what is refused by name is not there: %s', (words) => {
+  const found = findCommand(words.split(' '));
+  expect(found === null || ('group' in found && found.unknown !== null)).toBe(true);
+  expect(COMMANDS).not.toHaveProperty(words);
 });
