@@ -17,6 +17,20 @@ import { useCluster } from '../support/use-cluster.ts';
 const IMAGE = 'skep-test/busybox:1';
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
 
+/** Of tasks that log the time when they begin and when they end: how many there were at one time. */
+function mostAtOnce(logs: string): number {
+  const times = new Map<string, number[]>();
+  for (const line of logs.trimEnd().split('\n')) {
+    const [task = '', time] = line.split('|');
+    times.set(task, [...(times.get(task) ?? []), Number(time)]);
+  }
+  const spans = [...times.values()];
+  const begun = spans.map(([from = Number.NaN]) => from);
+  return Math.max(
+    ...begun.map((at) => spans.filter(([from = 0, to = 0]) => from <= at && at < to).length),
+  );
+}
+
 /** REPLICAS of `service ls`. */
 async function replicasOf(cluster: TestCluster, name: string): Promise<string> {
   const args = ['service', 'ls', '--filter', `name=${name}`, '--format', '{{.Replicas}}'];
@@ -38,24 +52,15 @@ describe.skipIf(!clusterTestsCanRun)('jobs', () => {
   test('5 completions, 2 at a time, then it is over', { timeout: 90_000 }, async () => {
     const cluster = shared.current;
     const flags = ['--name', 'five', '--mode', 'replicated-job'];
-    const creating = create([...flags, '--replicas', '5', '--max-concurrent', '2'], 'sleep 2');
-    let most = 0;
-    let over = false;
-    const ended = creating.finally(() => {
-      over = true;
-    });
-    while (!over) {
-      const { code } = await cluster.try(['service', 'inspect', 'five']);
-      if (code !== 0) continue;
-      const tasks = await cluster.tasks('five');
-      const running = tasks.filter(({ current }) => current === 'Running').length;
-      most = Math.max(most, running);
-    }
-    const { code, stdout } = await ended;
+    const script = 'cut -d" " -f1 /proc/uptime; sleep 1; cut -d" " -f1 /proc/uptime';
+    const { code, stdout } = await create(
+      [...flags, '--replicas', '5', '--max-concurrent', '2'],
+      script,
+    );
     expect(stdout).toContain('job progress: 5 out of 5 complete');
     expect(stdout.trimEnd().split('\n').at(-1)).toBe('job complete');
     expect(code).toBe(0);
-    expect(most).toBe(2);
+    expect(mostAtOnce(await cluster.skep(['service', 'logs', 'five']))).toBe(2);
     expect(await replicasOf(cluster, 'five')).toBe('0/2 (5/5 completed)');
     const states = (await cluster.tasks('five')).map((task) => `${task.desired} ${task.current}`);
     expect(states).toEqual(Array(5).fill('Complete Complete'));

@@ -296,7 +296,7 @@ export class PlainContainer {
    * @param hostConfig as it is to be shown from now on
    */
   unlink(alias: string, hostConfig: JsonObject): Promise<void> {
-    return this.#serial(async () => {
+    return this.#serial.run(async () => {
       const { links = [], shown } = this.#definition;
       const left = links.filter((link) => link.alias !== alias);
       if (left.length === links.length) {
