@@ -19,6 +19,8 @@ function mounts(): string[] {
   return lines.filter((line) => !ofOthers.test(line));
 }
 
+const CROWD = process.env['SKEP_PROOFS'] === 'full' ? 500 : 40;
+
 describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', () => {
   let box: RuntimeBox;
   beforeEach(async () => {
@@ -62,6 +64,38 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: life beyond its owner', ()
     await restart();
     expect(box.runtime.get('adopted')).toMatchObject({ status: 'exited', exit: { exitCode: 17 } });
     expect(await box.logText('adopted')).toBe('bye');
+  });
+
+  test('a crowd is adopted: who ended meanwhile has ended as it did, and no line is lost', {
+    timeout: 120_000,
+  }, async () => {
+    const script = 'i=0; while [ ! -e /end ]; do echo $i; i=$((i+1)); sleep 0.5; done; exit 7';
+    const ids = Array.from({ length: CROWD }, (_, i) => `crowd-${i}`);
+    for (let at = 0; at < CROWD; at += 20) {
+      await Promise.all(ids.slice(at, at + 20).map((id) => box.run(id, script)));
+    }
+    const pids = new Map(box.runtime.list().map(({ id, pid }) => [id, pid]));
+    const roots = new Map(ids.map((id) => [id, box.runtime.rootPath(id)]));
+    await box.runtime.stop();
+    const ending = ids.filter((_, i) => i % 2 === 0);
+    for (const id of ending) writeFileSync(join(roots.get(id)!, 'end'), '');
+    await expect
+      .poll(() => ending.filter((id) => !existsSync(join(box.stateDir, id, 'exit'))), {
+        timeout: 60_000,
+      })
+      .toEqual([]);
+    await restart();
+    for (const id of ids) {
+      const ended = { status: 'exited', exit: { exitCode: 7, signal: 0, error: null } };
+      const found = ending.includes(id) ? ended : { status: 'running', pid: pids.get(id) };
+      expect(box.runtime.get(id), id).toMatchObject(found);
+    }
+    for (const id of ids) {
+      if (!ending.includes(id)) writeFileSync(join(roots.get(id)!, 'end'), '');
+      expect(await box.runtime.wait(id)).toMatchObject({ exitCode: 7 });
+      const lines = (await box.logText(id)).split('\n');
+      expect(lines, id).toEqual(lines.map((_, i) => `${i}`)); // none lost, none twice
+    }
   });
 
   test('stop leaves containers running; start finds them', async () => {

@@ -22,6 +22,12 @@ function withMounts(...mounts: OciMount[]) {
   return (spec: OciSpec): OciSpec => ({ ...spec, mounts: [...spec.mounts, ...mounts] });
 }
 
+/** The header of a program for a machine that nobody has (EM_M32), 64 bits. */
+const FOREIGN_ELF = Buffer.alloc(64);
+Buffer.from('7f454c4602010100', 'hex').copy(FOREIGN_ELF);
+FOREIGN_ELF.writeUInt16LE(2, 16); // ET_EXEC
+FOREIGN_ELF.writeUInt16LE(1, 18);
+
 describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
   let box: RuntimeBox;
   beforeAll(async () => {
@@ -349,7 +355,9 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
     ['missing-path', ['/no/such'], 127, 'exec: "/no/such": no such file or directory'],
     ['not-executable', ['/etc/passwd'], 126, 'exec: "/etc/passwd": permission denied'],
     ['directory', ['/etc'], 126, 'exec: "/etc": permission denied'],
+    ['foreign', ['/bin/foreign'], 126, 'exec: "/bin/foreign": exec format error'],
   ])('says why a command cannot be run: %s', async (id, args, exitCode, words) => {
+    writeFileSync(join(box.lower, 'bin/foreign'), FOREIGN_ELF, { mode: 0o755 });
     await box.create(id, args);
     const failure = await box.runtime.startContainer(id).catch((err: unknown) => err);
     expect(failure).toBeInstanceOf(CommandError);

@@ -1,8 +1,9 @@
 // Five hundred containers come and go: what the daemon and the kernel hold stays as it was.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { releaseFreed } from '../../native/ffi/memory.ts';
 import { RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const WARM_UP = 100;
@@ -10,6 +11,8 @@ const CYCLES = 400;
 const AT_ONCE = 5;
 /** Of 20 KB that each container would leave, if it left what a running one takes. */
 const HEAP_GROWTH_BYTES_MAX = 2 << 20;
+/** What the allocators keep for themselves goes up and down by some megabytes. */
+const RSS_GROWTH_BYTES_MAX = 12 << 20;
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -39,23 +42,46 @@ describe.skipIf(!runtimeTestsCanRun)('containers that come and go', () => {
     groups: box.cgroupDirs().filter((dir) => existsSync(dir)).length,
     directories: readdirSync(box.stateDir).length,
     zombies: readdirSync('/proc').filter((pid) => isZombieOfOurs(pid)).length,
+    shims: box.shims().length,
+    namespaces: namespacesHeld(),
   });
+
+  /** By descriptors; what else holds one is a process or a mount, and counted as that. */
+  const namespacesHeld = (): number => {
+    const links = readdirSync('/proc/self/fd').map(linkOf);
+    return links.filter((link) => /^(net|mnt|pid|ipc|uts|cgroup|user):\[/.test(link)).length;
+  };
+
+  const rssBytes = (): number => {
+    collect();
+    releaseFreed();
+    return process.memoryUsage.rss();
+  };
 
   const heapBytes = (): number => {
     collect();
     return process.memoryUsage().heapUsed;
   };
 
-  test('descriptors, mounts, groups, files, children and heap stay', {
+  test('descriptors, mounts, groups, files, processes, namespaces and memory stay', {
     timeout: 300_000,
   }, async () => {
     await cycles(WARM_UP);
-    const before = { held: held(), heap: heapBytes() };
+    const before = { held: held(), heap: heapBytes(), rss: rssBytes() };
     await cycles(CYCLES);
     await expect.poll(held, { timeout: 10_000 }).toEqual(before.held);
     expect(heapBytes() - before.heap).toBeLessThan(HEAP_GROWTH_BYTES_MAX);
+    expect(rssBytes() - before.rss).toBeLessThan(RSS_GROWTH_BYTES_MAX);
   });
 });
+
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return ''; // closed just now
+  }
+}
 
 function isZombieOfOurs(pid: string): boolean {
   if (!/^\d+$/.test(pid)) return false;

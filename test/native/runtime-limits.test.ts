@@ -89,6 +89,19 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
     expect(used.throttledPeriods).toBeGreaterThan(0);
   });
 
+  test('two loops on one CPU share it by weight', { timeout: 60_000 }, async () => {
+    const weighed = (shares: number) =>
+      withResources({ cpu: { quota: null, period: 100_000, shares, cpus: '0' } });
+    await box.run('heavy', 'while :; do :; done', weighed(2048));
+    await box.run('light', 'while :; do :; done', weighed(1024));
+    outweighTheMachine();
+    await sleep(500);
+    const [heavy, light] = await Promise.all([coresUsed('heavy', 5000), coresUsed('light', 5000)]);
+    for (const id of ['heavy', 'light']) await box.runtime.killAll(id);
+    expect(heavy.cores / light.cores).toBeGreaterThan(1.8);
+    expect(heavy.cores / light.cores).toBeLessThan(2.2);
+  });
+
   test('allocating more than the memory limit ends as OOM with 137', async () => {
     const limit = { memory: { limit: 64 * MIB, swap: null } };
     await box.run(
