@@ -3,7 +3,7 @@
  * dies by SIGKILL. Its code may be that of another release.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RuntimeBox } from './runtime-box.ts';
 
@@ -14,10 +14,12 @@ import { NativeRuntime } from '${join(root, 'worker/runtime/native-runtime.ts')}
 import { defaultProcess, defaultSpec } from '${join(root, 'worker/runtime/defaults.ts')}';
 import { SystemClock } from '${join(root, 'common/base/clock.ts')}';
 import { silentLogger } from '${join(root, 'common/base/log.ts')}';
-const [stateDir, cgroupParent, lower, script] = process.argv.slice(2);
+const [stateDir, cgroupParent, lower, script, stdio] = process.argv.slice(2);
 const runtime = new NativeRuntime({ stateDir, cgroupParent, clock: new SystemClock(), log: silentLogger, onFailure() {} });
 await runtime.start();
-const spec = defaultSpec([lower], defaultProcess(['sh', '-c', script]));
+const plain = defaultSpec([lower], defaultProcess(['sh', '-c', script]));
+const terminal = { ...plain, process: { ...plain.process, terminal: true, openStdin: true } };
+const spec = stdio === 'terminal' ? terminal : plain;
 await runtime.create('adopted', { spec, logMaxBytes: 1000000, logMaxFiles: 2 });
 await runtime.create('waiting', { spec, logMaxBytes: 1000000, logMaxFiles: 2 });
 const state = await runtime.startContainer('adopted');
@@ -29,16 +31,19 @@ setInterval(() => {}, 1000);
  * Stops the box's runtime, has an owner make the containers and kills it. Returns the pid of `adopted`.
  * @param script of both
  * @param root of the sources that the owner runs from
+ * @param stdio of both: pipes, or a terminal with an open input
  */
 export async function runAndKillOwner(
   box: RuntimeBox,
   script: string,
   root = REPOSITORY,
+  stdio: 'pipes' | 'terminal' = 'pipes',
 ): Promise<number> {
   await box.runtime.stop();
   const file = join(box.dir, 'owner.mts');
   writeFileSync(file, ownerSource(root));
-  const args = ['--import', 'tsx', file, box.stateDir, box.cgroupParent, box.lower, script];
+  const order = [box.stateDir, box.cgroupParent, box.lower, script, stdio];
+  const args = ['--import', 'tsx', file, ...order];
   const owner = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = new Promise((resolve) => owner.once('exit', resolve));
   try {
@@ -67,6 +72,16 @@ export function hasCommit(commit: string): boolean {
   } catch {
     return false; // no history, or not that far back
   }
+}
+
+/** What an owner needs: the sources as they are here, with the programs of its native part that are in `build`. */
+export function copySources(dir: string, build: string): string {
+  for (const room of ['package.json', 'tsconfig.json', 'common', 'worker', 'native/ffi']) {
+    cpSync(join(REPOSITORY, room), join(dir, room), { recursive: true });
+  }
+  cpSync(build, join(dir, 'native/build'), { recursive: true });
+  symlinkSync(join(REPOSITORY, 'node_modules'), join(dir, 'node_modules'));
+  return dir;
 }
 
 /** What an owner needs of a former release, with its native part built, below `dir`. Returns its root. */
