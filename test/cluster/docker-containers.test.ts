@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { sendApiRequest } from '../support/api-answers.ts';
 import {
   type CommandOptions,
   type CommandResult,
@@ -339,6 +340,102 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(await docker('wait', 'life')).toBe('137');
       await docker('rm', 'life');
       expect((await tryDocker(['inspect', 'life'])).stderr).toContain('No such object: life');
+    });
+
+    // What a client asks of a container in the wrong state: nothing to do is 304, what cannot be is a conflict.
+    test('what its state forbids is answered by 409, what it is already by 304', async () => {
+      const box = ['--name', 'edges', 'box', 'sleep', '1000'];
+      const edges: readonly [string, () => Promise<unknown>, Readonly<Record<string, number>>][] = [
+        [
+          'created',
+          () => docker('create', ...box),
+          { stop: 304, pause: 409, unpause: 409, kill: 409, exec: 409 },
+        ],
+        ['running', () => docker('start', 'edges'), { start: 304, unpause: 409, remove: 409 }],
+        [
+          'paused',
+          () => docker('pause', 'edges'),
+          { start: 409, pause: 409, exec: 409, remove: 409 },
+        ],
+        [
+          'exited',
+          () => docker('stop', '-t', '0', 'edges'),
+          { stop: 304, pause: 409, unpause: 409, kill: 409, exec: 409 },
+        ],
+      ];
+      for (const [state, reach, answers] of edges) {
+        await reach();
+        expect(await statusOf('edges')).toBe(state);
+        for (const [verb, status] of Object.entries(answers)) {
+          const path = verb === 'remove' ? '/containers/edges' : `/containers/edges/${verb}`;
+          const answer = await sendApiRequest(host().socket, {
+            method: verb === 'remove' ? 'DELETE' : 'POST',
+            path,
+            headers: { 'Content-Type': 'application/json' },
+            body: verb === 'exec' ? JSON.stringify({ Cmd: ['true'] }) : null,
+          });
+          expect(answer, `${verb} while ${state}`).toMatchObject({ kind: 'answer', status });
+        }
+        expect(await statusOf('edges')).toBe(state);
+      }
+    });
+
+    test('one that ignores its stop signal has the time that it was made with, or that it is given', async () => {
+      const stubborn = ['box', 'sh', '-c', 'trap "" TERM; while :; do sleep 0.1; done'];
+      await docker('run', '-d', '--name', 'stubborn', '--stop-timeout', '3', ...stubborn);
+      const stopSeconds = async (...flags: readonly string[]): Promise<number> => {
+        const beganMs = performance.now();
+        await docker('stop', ...flags, 'stubborn');
+        return (performance.now() - beganMs) / 1000;
+      };
+      const own = await stopSeconds();
+      expect(own).toBeGreaterThanOrEqual(3);
+      expect(await inspect('stubborn', '{{.State.ExitCode}}')).toBe('137');
+      await docker('start', 'stubborn');
+      const given = await stopSeconds('-t', '1');
+      expect(given).toBeGreaterThanOrEqual(1);
+      expect(given).toBeLessThan(3);
+    });
+
+    test('a probe that hangs is killed each time, and none of it stays', async () => {
+      const health = [
+        '--health-interval',
+        '200ms',
+        '--health-timeout',
+        '300ms',
+        '--health-retries',
+        '2',
+      ];
+      await docker(
+        'run',
+        '-d',
+        '--name',
+        'hangs',
+        ...health,
+        '--health-cmd',
+        'sleep 999',
+        'box',
+        'sleep',
+        '1000',
+      );
+      await eventually(
+        'it is unhealthy',
+        async () => expect(await inspect('hangs', '{{.State.Health.Status}}')).toBe('unhealthy'),
+        SOON,
+      );
+      expect(await inspect('hangs', '{{(index .State.Health.Log 0).Output}}')).toContain(
+        'health check exceeded timeout (300 ms)',
+      );
+      await eventually(
+        'further probes',
+        async () =>
+          expect(Number(await inspect('hangs', '{{.State.Health.FailingStreak}}'))).toBeGreaterThan(
+            4,
+          ),
+        SOON,
+      );
+      const processes = (await docker('top', 'hangs', '-o', 'args')).split('\n');
+      expect(processes.filter((line) => line.includes('999')).length).toBeLessThanOrEqual(2); // one probe and its shell
     });
 
     test('runs again over what it wrote and logged', async () => {
@@ -687,6 +784,36 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     const last = await current.running('svc', 1);
     expect(await docker('stop', '-t', '1', `svc.1.${last[0]!.id}`)).toContain('svc.1.');
     await current.skep(['service', 'rm', 'svc']);
+    await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
+  });
+
+  test('a task that turns unhealthy is replaced, whether its probe fails or hangs', async () => {
+    const { current } = shared;
+    const probe = 'if [ -e /hang ]; then exec sleep 999; fi; test ! -e /sick';
+    await current.skep([
+      ...['service', 'create', '--name', 'ill', '--detach', '--restart-delay', '0s'],
+      ...['--stop-signal', 'SIGKILL'],
+      ...['--health-cmd', probe, '--health-interval', '300ms', '--health-timeout', '500ms'],
+      ...['--health-retries', '2', 'box', 'sleep', '1000'],
+    ]);
+    for (const cause of ['sick', 'hang']) {
+      const [task] = await current.running('ill', 1);
+      await current.skep(['exec', task!.id, 'touch', `/${cause}`]);
+      await eventually(
+        `the task that is ${cause} has failed`,
+        async () => {
+          const tasks = await current.tasks('ill');
+          expect(tasks.find(({ id }) => id === task!.id)).toMatchObject({
+            current: 'Failed',
+            error: expect.stringContaining('unhealthy container'),
+          });
+        },
+        { withinMs: 20_000 },
+      );
+      const [next] = await current.running('ill', 1);
+      expect(next!.id).not.toBe(task!.id);
+    }
+    await current.skep(['service', 'rm', 'ill']);
     await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
   });
 

@@ -9,7 +9,6 @@ import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { type AssignmentChange, assignmentKey } from '../../common/model/assignment.ts';
 import { asId, type SecretId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
-import type { NodeDescription } from '../../common/model/node.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
 import { mountTmpfs, unmountTree } from '../../native/ffi/mount.ts';
 import { StatusReporter } from '../../worker/agent/status-reporter.ts';
@@ -24,7 +23,7 @@ import { ImageStore } from '../../worker/images/image-store.ts';
 import { ImageUsers } from '../../worker/runtime/image-users.ts';
 import { NativeRuntime } from '../../worker/runtime/native-runtime.ts';
 import { VolumeStore } from '../../worker/volumes/volume-store.ts';
-import { aContainerSpec, aTask, aTaskSpec, aTaskStatus } from './builders.ts';
+import { aContainerSpec, aNodeDescription, aTask, aTaskSpec, aTaskStatus } from './builders.ts';
 
 export interface AgentPlace {
   readonly dir: string;
@@ -36,20 +35,7 @@ export const TASK_ID = asId<TaskId>('faultpointtask');
 
 const SECRET_ID = asId<SecretId>('faultpointsecret');
 const SECRET = { id: SECRET_ID, name: 'pass', data: Buffer.from('hush'), templateDriver: '' };
-const DESCRIPTION: NodeDescription = {
-  hostname: 'box',
-  platform: { architecture: 'x86_64', os: 'linux' },
-  nanoCpus: 2e9,
-  memoryBytes: 2 ** 34,
-  generic: [],
-  engineVersion: '',
-  engineLabels: {},
-  plugins: [],
-  address: '',
-  encryptionKey: '',
-  underlayMtu: 0,
-  tlsInfo: null,
-};
+const DESCRIPTION = aNodeDescription({ hostname: 'box', plugins: [] });
 /** Has all that a task may have on its node, and writes a line for each time that it is run. */
 const TASK = aTask({
   id: TASK_ID,
