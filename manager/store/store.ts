@@ -204,7 +204,8 @@ export class MemoryStore implements Store {
   ): Promise<'applied' | 'conflict' | 'busy'> {
     if (actions.length === 0) return 'applied';
     for (const { kind, id } of actions) {
-      const settled = this.#inFlight[kind].get(id);
+      const inFlight = this.#inFlight[kind];
+      const settled = inFlight.size > 0 ? inFlight.get(id) : undefined;
       if (!settled) continue;
       await abortable(settled, signal);
       return 'busy';

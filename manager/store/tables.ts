@@ -78,23 +78,27 @@ const NO_IDS: readonly string[] = [];
  * Key -> ids. Most keys (names, slots) have one id, which needs no set of its own. INVARIANT: no set is
  * empty.
  */
-class Index {
-  readonly #ids = new ShardedMap<string, string | Set<string>>();
+class Index<Key extends string | number = string> {
+  readonly #ids = new ShardedMap<Key, string | Set<string>>();
 
-  get(key: string): Iterable<string> {
+  get isEmpty(): boolean {
+    return this.#ids.size === 0;
+  }
+
+  get(key: Key): Iterable<string> {
     const ids = this.#ids.get(key);
     if (ids === undefined) return NO_IDS;
     return typeof ids === 'string' ? [ids] : ids;
   }
 
-  add(key: string, id: string): void {
+  add(key: Key, id: string): void {
     const ids = this.#ids.get(key);
     if (ids === undefined) this.#ids.set(key, id);
     else if (typeof ids !== 'string') ids.add(id);
     else if (ids !== id) this.#ids.set(key, new Set([ids, id]));
   }
 
-  remove(key: string, id: string): void {
+  remove(key: Key, id: string): void {
     const ids = this.#ids.get(key);
     if (ids === id) this.#ids.delete(key);
     if (ids === undefined || typeof ids === 'string' || !ids.delete(id)) return;
@@ -102,20 +106,42 @@ class Index {
   }
 
   /** `id` goes from one key to another; null = in neither. */
-  move(id: string, from: string | null, to: string | null): void {
+  move(id: string, from: Key | null, to: Key | null): void {
     if (from === to) return;
     if (from !== null) this.remove(from, id);
     if (to !== null) this.add(to, id);
   }
 }
 
-function slotKey(serviceId: ServiceId, slot: number): string {
-  return `${serviceId}/${slot}`;
-}
+type Seat = Pick<Task, 'serviceId' | 'slot'>;
 
-/** Null for what sits on a node and has no slot. */
-function keyOfTaskSlot({ serviceId, slot }: Task): string | null {
-  return slot === null ? null : slotKey(serviceId, slot);
+/** Service and slot -> ids; what sits on a node and has no slot is not in it. INVARIANT: no service is without an id. */
+class SlotIndex {
+  readonly #services = new ShardedMap<ServiceId, Index<number>>();
+
+  get(serviceId: ServiceId, slot: number): Iterable<string> {
+    return this.#services.get(serviceId)?.get(slot) ?? NO_IDS;
+  }
+
+  /** `id` goes from one seat to another; null = it was or is in none. */
+  move(id: string, from: Seat | null, to: Seat | null): void {
+    if (from?.serviceId === to?.serviceId && from?.slot === to?.slot) return;
+    if (from && from.slot !== null) {
+      const slots = this.#services.get(from.serviceId);
+      slots?.remove(from.slot, id);
+      if (slots?.isEmpty) this.#services.delete(from.serviceId);
+    }
+    if (to && to.slot !== null) this.#slotsOf(to.serviceId).add(to.slot, id);
+  }
+
+  #slotsOf(serviceId: ServiceId): Index<number> {
+    let slots = this.#services.get(serviceId);
+    if (!slots) {
+      slots = new Index();
+      this.#services.set(serviceId, slots);
+    }
+    return slots;
+  }
 }
 
 /** Objects of one kind, some or all. */
@@ -140,7 +166,7 @@ export class Tables {
   ) as unknown as { readonly [K in ObjectKind]: Table<K> };
   readonly #tasksByService = new Index();
   readonly #tasksByNode = new Index();
-  readonly #tasksBySlot = new Index();
+  readonly #tasksBySlot = new SlotIndex();
   readonly #tasksByNetwork = new Index();
   /** index of the last applied entry */
   revision = 0;
@@ -188,7 +214,7 @@ export class Tables {
       case 'node':
         return this.#tasksByNode.get(lookup.nodeId);
       case 'slot':
-        return this.#tasksBySlot.get(slotKey(lookup.serviceId, lookup.slot));
+        return this.#tasksBySlot.get(lookup.serviceId, lookup.slot);
       case 'network':
         return this.#tasksByNetwork.get(lookup.networkId);
     }
@@ -235,9 +261,7 @@ export class Tables {
   #reindexTask(id: string, from: Task | null, to: Task | null): void {
     this.#tasksByService.move(id, from?.serviceId ?? null, to?.serviceId ?? null);
     this.#tasksByNode.move(id, from?.nodeId ?? null, to?.nodeId ?? null);
-    if (from?.serviceId !== to?.serviceId || from?.slot !== to?.slot) {
-      this.#tasksBySlot.move(id, from && keyOfTaskSlot(from), to && keyOfTaskSlot(to));
-    }
+    this.#tasksBySlot.move(id, from, to);
     if (from?.networks === to?.networks) return;
     for (const { networkId } of from?.networks ?? []) this.#tasksByNetwork.remove(networkId, id);
     for (const { networkId } of to?.networks ?? []) this.#tasksByNetwork.add(networkId, id);

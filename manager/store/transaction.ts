@@ -152,14 +152,14 @@ export class Transaction extends View implements WriteTx {
     if (this.#current(kind, object.id)) {
       throw new SkepError('already-exists', `create ${kind}: ${object.id} already exists`);
     }
-    return this.#put(kind, object, this.#nowMs);
+    return this.#put(kind, object, undefined);
   }
 
   update<K extends ObjectKind>(kind: K, object: ObjectsByKind[K]): ObjectsByKind[K] {
     this.assertOpen();
     const current = this.#current(kind, object.id);
     if (!current) throw notFound(kind, object.id);
-    return this.#put(kind, object, current.meta.createdAtMs);
+    return this.#put(kind, object, current);
   }
 
   remove(kind: ObjectKind, id: string): void {
@@ -191,15 +191,16 @@ export class Transaction extends View implements WriteTx {
   #put<K extends ObjectKind>(
     kind: K,
     object: ObjectsByKind[K],
-    createdAtMs: number,
+    known: ObjectsByKind[K] | undefined,
   ): ObjectsByKind[K] {
+    const createdAtMs = known?.meta.createdAtMs ?? this.#nowMs;
     const meta = { version: this.revision, createdAtMs, updatedAtMs: this.#nowMs };
     const stamped = withMeta(kind, object, meta);
     this.#checkName(kind, stamped);
     // Encoded here and not at the end, so that `batch` knows the size before it goes on, and so that
     // what cannot be encoded is reported to its writer.
     const bytes = encodeObject(kind, stamped);
-    this.#stage(kind, object.id, deepFreeze(stamped), bytes);
+    this.#stage(kind, object.id, deepFreeze(stamped, known), bytes);
     return stamped;
   }
 

@@ -11,17 +11,20 @@ function filled(count: number): ShardedMap<string, number> {
 }
 
 describe('sharded map', () => {
-  test('is a map, whatever is done to it', () => {
-    const key = fc.integer({ min: 0, max: 9_000 }).map((n) => `task${n}`);
+  test.each<[string, (n: number) => string | number]>([
+    ['strings', (n) => `task${n}`],
+    ['numbers', (n) => n],
+  ])('is a map of %s, whatever is done to it', (_, keyOf) => {
+    const key = fc.integer({ min: 0, max: 9_000 }).map(keyOf);
     const step = fc.tuple(fc.constantFrom('set', 'set', 'set', 'delete'), key);
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), fc.boolean(), (steps, many) => {
-        const map = new ShardedMap<string, number>();
-        const model = new Map<string, number>();
+        const map = new ShardedMap<string | number, number>();
+        const model = new Map<string | number, number>();
         // So many that it is spread.
         for (let i = 0; many && i < 4_096; i++) {
-          map.set(`task${i}`, i);
-          model.set(`task${i}`, i);
+          map.set(keyOf(i), i);
+          model.set(keyOf(i), i);
         }
         steps.forEach(([action, id], at) => {
           if (action === 'delete') expect(map.delete(id)).toBe(model.delete(id));
