@@ -18,6 +18,7 @@ import {
 import { asId } from '../model/ids.ts';
 import { endpointModeTable, protocolTable } from './endpoint.ts';
 import { encodeObject } from './object.ts';
+import { WireReader } from './reader.ts';
 import {
   bytesFromProto,
   enumTable,
@@ -291,7 +292,7 @@ function setItem<K extends AssignmentKind>(
 export function assignmentChangeFromProto(m: skep.AssignmentChange.$Properties): AssignmentChange {
   const version = intFromProto(m.version, 'version');
   if (m.endpoint) return setItem('endpoint', assignedEndpointFromProto(m.endpoint), version);
-  if (m.task) return setItem('task', taskFromProto(skep.Task.decode(m.task)), 0);
+  if (m.task) return setItem('task', taskFromProto(skep.Task.decode(new WireReader(m.task))), 0);
   if (m.secret) return setItem('secret', assignedSecretFromProto(m.secret), version);
   if (m.config) return setItem('config', assignedConfigFromProto(m.config), version);
   if (m.network) return setItem('network', assignedNetworkFromProto(m.network), version);

@@ -1,11 +1,12 @@
 /** Any stored object <-> bytes, by kind. What the store and its snapshots use. */
-import protobuf, { type Reader, type Writer } from 'protobufjs/minimal.js';
+import type { Reader, Writer } from 'protobufjs/minimal.js';
 import { skep } from '../../proto/gen/skep.js';
 import { SkepError } from '../base/errors.ts';
 import type { ObjectKind, ObjectsByKind } from '../model/object-kinds.ts';
 import { clusterFromProto, clusterToProto } from './cluster.ts';
 import { networkFromProto, networkToProto } from './network.ts';
 import { nodeFromProto, nodeToProto } from './node.ts';
+import { WireReader } from './reader.ts';
 import { encodeWith } from './scratch.ts';
 import { configFromProto, configToProto, secretFromProto, secretToProto } from './secret.ts';
 import { serviceFromProto, serviceToProto } from './service.ts';
@@ -47,16 +48,6 @@ const CODECS: { readonly [K in ObjectKind]: Codec<ObjectsByKind[K]> } = {
   },
 };
 
-/** Notices fields that this version does not know: generated decoders skip these, and nothing else. */
-class NoticingReader extends protobuf.BufferReader {
-  metUnknown = false;
-
-  override skipType(...parameters: Parameters<Reader['skipType']>): Reader {
-    this.metUnknown = true;
-    return super.skipType(...parameters);
-  }
-}
-
 /**
  * Of objects that came with fields which this version does not know, so that they leave as they came: while the managers of
  * a cluster are replaced by newer ones, an older one's snapshot must not lose what the newer wrote.
@@ -77,7 +68,7 @@ export function encodeObject<K extends ObjectKind>(kind: K, object: ObjectsByKin
  */
 export function decodeObject<K extends ObjectKind>(kind: K, bytes: Uint8Array): ObjectsByKind[K] {
   try {
-    const reader = new NoticingReader(bytes);
+    const reader = new WireReader(bytes);
     const object = CODECS[kind].decode(reader);
     if (reader.metUnknown) foreign.set(object, Buffer.from(bytes));
     return object;

@@ -11,6 +11,7 @@ import {
   nodeSpecFromProto,
   nodeSpecToProto,
 } from './node.ts';
+import { WireReader } from './reader.ts';
 import { int64, intFromProto, listFromProto, requiredMessage, text } from './scalars.ts';
 import { encodeWith } from './scratch.ts';
 import { taskStatusFromProto, taskStatusToProto } from './task.ts';
@@ -21,7 +22,7 @@ export function encodeAgentMessage(message: AgentMessage): Uint8Array {
 }
 
 export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
-  const m = skep.AgentMessage.decode(bytes);
+  const m = skep.AgentMessage.decode(new WireReader(bytes));
   switch (m.body) {
     case 'hello':
       return { kind: 'hello', description: descriptionOf(m.hello) };
@@ -61,7 +62,7 @@ export function encodeDispatcherMessage(message: DispatcherMessage): Uint8Array 
 }
 
 export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
-  const m = skep.DispatcherMessage.decode(bytes);
+  const m = skep.DispatcherMessage.decode(new WireReader(bytes));
   switch (m.body) {
     case 'session':
       return sessionFromProto(requiredMessage(m.session, 'session'));

@@ -4,6 +4,7 @@ import { assertNever } from '../base/assert.ts';
 import { SkepError } from '../base/errors.ts';
 import type { ObjectKind } from '../model/object-kinds.ts';
 import { objectKindTable } from './objects.ts';
+import { WireReader } from './reader.ts';
 import { bytesFromProto, enumTable, intFromProto, listFromProto } from './scalars.ts';
 import { encodeWith } from './scratch.ts';
 
@@ -103,7 +104,7 @@ export function transactionIdOf(payload: Uint8Array): string | null {
 /** Bytes of the objects are views of `payload`. Throws `data-loss` for damaged input. */
 export function decodeStoreTransaction(payload: Uint8Array): StoreTransaction {
   try {
-    const m = skep.StoreTransaction.decode(payload);
+    const m = skep.StoreTransaction.decode(new WireReader(payload));
     return {
       transactionId: m.transactionId,
       actions: listFromProto(m.actions, actionFromProto),
