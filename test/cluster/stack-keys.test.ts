@@ -131,9 +131,11 @@ const CASES: Readonly<Record<string, KeyCase>> = {
     answers: '3072',
   },
   tmpfs: {
-    yaml: 'tmpfs: ["/run/own:size=2m,mode=700", /scratch]',
-    asks: 'df -k /run/own | tail -n 1 | tr -s " " | cut -d" " -f1,2; stat -c %a /run/own; stat -f -c %T /scratch',
-    answers: 'tmpfs 2048\n700\ntmpfs',
+    yaml: 'tmpfs: ["/run/own:size=2m,mode=700,uid=7,exec", /scratch]',
+    asks:
+      'df -k /run/own | tail -n 1 | tr -s " " | cut -d" " -f1,2; stat -c %a:%u /run/own; ' +
+      'for dir in /run/own /scratch; do echo "echo ran" > $dir/x; chmod 700 $dir/x; $dir/x 2>&1; done; stat -f -c %T /scratch',
+    answers: /^tmpfs 2048\n700:7\nran\n.*\/scratch\/x: Permission denied\ntmpfs$/,
   },
   ulimits: {
     yaml: 'ulimits: {nofile: {soft: 77, hard: 88}, core: 0}',
