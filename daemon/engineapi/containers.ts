@@ -53,7 +53,7 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const shown = limit > 0 ? rows.slice(0, limit) : rows;
     const answer: ContainerRow[] = [];
     for (const info of shown) {
-      const row = containerRowToJson(info, clock.wallMs(), networkIdOf);
+      const row = containerRowToJson(info, clock.wallMs(), networkIdOf, context.apiMinor);
       answer.push({ ...row, ...(context.flag('size') && (await sizesJson(info))) });
     }
     return answer;
@@ -77,7 +77,8 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const info = containers.require(context.param('id'));
     const sizes = context.flag('size') && (await sizesJson(info));
     const volumes = await containers.volumesOf(info);
-    context.send(200, { ...containerToJson({ ...info, volumes }, networkIdOf), ...sizes });
+    const json = containerToJson({ ...info, volumes }, networkIdOf, context.apiMinor);
+    context.send(200, { ...json, ...sizes });
   });
 
   routes.add('GET', '/containers/:id/logs', async (context) => {

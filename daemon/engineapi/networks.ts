@@ -5,6 +5,7 @@ import { isAttachedTo } from '../../common/model/node.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
+import { ENABLE_IPV4_SINCE } from './json/api-versions.ts';
 import { membersOf, membersToJson, type NetworkRow } from './json/local-network.ts';
 import { networkSpecFromJson, networkToJson } from './json/network.ts';
 import { networkServicesToJson, peersToJson } from './json/network-services.ts';
@@ -50,7 +51,8 @@ export function addNetworkRoutes(
     const named = filters.named(rows, ({ Name }) => [Name]);
     const reads = hasSwarm(scope) ? manager() : null;
     const theirs = reads ? ((await clusterNetworks(context, reads)) as readonly object[]) : [];
-    context.send(200, [...theirs, ...named.filter((row) => isWanted(row, used))]);
+    const shown = named.filter((row) => isWanted(row, used));
+    context.send(200, [...theirs, ...shown.map((row) => shownIn(context.apiMinor, row))]);
   });
 
   routes.add('GET', '/networks/:id', async (context) => {
@@ -64,12 +66,11 @@ export function addNetworkRoutes(
     const reads = hasSwarm(scope) ? manager() : null;
     if (!found && reads) return passOn(context, reads);
     if (!found) throw notFound(ref);
-    context.send(
-      200,
+    const row =
       found.kind === 'own'
         ? found.row
-        : { ...withMembers(parts, found.network), ...ofStore(parts, found.network, context) },
-    );
+        : { ...withMembers(parts, found.network), ...ofStore(parts, found.network, context) };
+    context.send(200, shownIn(context.apiMinor, row));
   });
 
   routes.add('POST', '/networks/create', async (context) => {
@@ -105,6 +106,13 @@ export function addNetworkRoutes(
     else await controlOf(parts).removeNetwork(found.id, signal);
     context.empty(204);
   });
+}
+
+/** What a client of that version knows. */
+function shownIn(apiMinor: number, row: object): object {
+  if (apiMinor >= ENABLE_IPV4_SINCE) return row;
+  const { EnableIPv4: _, ...rest } = row as { readonly EnableIPv4?: unknown };
+  return rest;
 }
 
 const notFound = (ref: string): SkepError => new SkepError('not-found', `network ${ref} not found`);

@@ -16,10 +16,11 @@ import type { Clock, Timer } from '../../common/base/clock.ts';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { RequestContext } from './http-context.ts';
+import { NEWEST_MINOR } from './json/api-versions.ts';
 import { STALL_CHECK_PERIOD_MS, StalledReaders } from './stalled-readers.ts';
 
 /** The newest API that is served, and the oldest: the range of Docker 28.2. 1.24 is the first with services. */
-export const API_VERSION_MAX = '1.50';
+export const API_VERSION_MAX = `1.${NEWEST_MINOR}`;
 export const API_VERSION_MIN = '1.24';
 
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';

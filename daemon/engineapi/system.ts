@@ -7,6 +7,7 @@ import { NATIVE_RUNTIME, type NodeRuntimes } from '../../worker/executor/oci-run
 import type { RegistrySettings } from '../../worker/images/image-store.ts';
 import { NETWORK_DRIVERS } from '../../worker/network/local-network.ts';
 import type { RequestContext } from './http-context.ts';
+import { BRIDGE_NETFILTER_UNTIL } from './json/api-versions.ts';
 import { clusterInfoToJson } from './json/cluster.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { API_VERSION_MAX, API_VERSION_MIN, type Routes } from './server.ts';
@@ -100,6 +101,9 @@ async function infoJson(parts: RouteParts, context: RequestContext): Promise<obj
     PidsLimit: true,
     OomKillDisable: worker.containers.cgroupVersion() === '1',
     IPv4Forwarding: true,
+    ...(context.apiMinor <= BRIDGE_NETFILTER_UNTIL && {
+      ...{ BridgeNfIptables: true, BridgeNfIp6tables: true },
+    }),
     Debug: false,
     NFd: 0,
     NGoroutines: 0,

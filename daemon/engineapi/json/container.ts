@@ -8,6 +8,7 @@ import {
 } from '../../../common/model/service.ts';
 import type { ContainerInfo, ShownPort } from '../../../worker/container-view.ts';
 import { cleanPath } from '../../../worker/executor/mounts.ts';
+import { NEWEST_MINOR } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
@@ -26,6 +27,7 @@ export function containerRowToJson(
   info: ContainerInfo,
   nowMs: number,
   networkIdOf: NetworkIdOf,
+  apiMinor = NEWEST_MINOR,
 ): { readonly Created: number } & object {
   const row = {
     Id: info.id,
@@ -39,13 +41,17 @@ export function containerRowToJson(
     State: info.condition,
     Status: statusText(info, nowMs),
     HostConfig: { NetworkMode: networkModeOf(info) },
-    NetworkSettings: { Networks: networksOf(info, networkIdOf) },
+    NetworkSettings: { Networks: networksOf(info, networkIdOf, apiMinor) },
     Mounts: mountsOf(info),
   };
   return row;
 }
 
-export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): object {
+export function containerToJson(
+  info: ContainerInfo,
+  networkIdOf: NetworkIdOf,
+  apiMinor = NEWEST_MINOR,
+): object {
   const { condition, exit, health } = info;
   const argv = argvOf(info);
   const isUp = condition === 'running' || condition === 'paused' || condition === 'restarting';
@@ -106,7 +112,7 @@ export function containerToJson(info: ContainerInfo, networkIdOf: NetworkIdOf): 
       IPAddress: networks.find(({ name }) => name === 'bridge')?.address ?? '',
       Gateway: networks.find(({ name }) => name === 'bridge')?.gateway ?? '',
       MacAddress: networks.find(({ name }) => name === 'bridge')?.mac ?? '',
-      Networks: networksOf(info, networkIdOf),
+      Networks: networksOf(info, networkIdOf, apiMinor),
     },
   };
 }
@@ -280,11 +286,15 @@ export function humanDuration(ms: number): string {
   return `${Math.floor(hours / 24 / 365)} years`;
 }
 
-function networksOf(info: ContainerInfo, networkIdOf: NetworkIdOf): Record<string, object> {
+function networksOf(
+  info: ContainerInfo,
+  networkIdOf: NetworkIdOf,
+  apiMinor: number,
+): Record<string, object> {
   const out: Record<string, object> = {};
   for (const network of info.networks) {
     const networkId = network.networkId ?? networkIdOf(network.name);
-    out[network.name] = endpointToJson(info, network, networkId);
+    out[network.name] = endpointToJson(info, network, networkId, apiMinor);
   }
   return out;
 }

@@ -1,11 +1,16 @@
 /** Images as the Engine API shows them. */
 import type { ImageRecord } from '../../../worker/images/image-store.ts';
+import { IMAGE_CONTAINER_FIELDS_UNTIL, VIRTUAL_SIZE_UNTIL } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { some } from './some.ts';
 
 const NANOS_PER_MS = 1e6;
-/** Until API 1.43 the size of an image had this second name. */
-const VIRTUAL_SIZE_MINOR_MAX = 43;
+/** Until IMAGE_CONTAINER_FIELDS_UNTIL, with what they say where nothing is said. */
+const CONTAINER_FIELDS = {
+  ...{ Hostname: '', Domainname: '', Image: '' },
+  ...{ AttachStdin: false, AttachStdout: false, AttachStderr: false },
+  ...{ Tty: false, OpenStdin: false, StdinOnce: false },
+};
 
 /** One row of `docker images`. */
 export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
@@ -24,7 +29,7 @@ export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
 }
 
 function virtualSize({ sizeBytes }: ImageRecord, apiMinor: number): { VirtualSize?: number } {
-  return apiMinor <= VIRTUAL_SIZE_MINOR_MAX ? { VirtualSize: sizeBytes } : {};
+  return apiMinor <= VIRTUAL_SIZE_UNTIL ? { VirtualSize: sizeBytes } : {};
 }
 
 /** @param layerDirs unpacked layers, topmost first */
@@ -33,7 +38,10 @@ export function imageToJson(
   layerDirs: readonly string[],
   apiMinor: number,
 ): object {
-  const config = imageConfigToJson(image);
+  const config = {
+    ...(apiMinor <= IMAGE_CONTAINER_FIELDS_UNTIL && CONTAINER_FIELDS),
+    ...imageConfigToJson(image),
+  };
   const [upperDir = '', ...lowerDirs] = layerDirs;
   return {
     Id: image.id,

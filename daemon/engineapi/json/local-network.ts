@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { ContainerInfo, ShownNetwork } from '../../../worker/container-view.ts';
 import { deviceOf, isBuiltIn, type LocalNetwork } from '../../../worker/network/local-network.ts';
+import { DNS_NAMES_SINCE, SHORT_ID_ALIAS_UNTIL } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { ipamConfigToJson } from './network.ts';
 import { some } from './some.ts';
@@ -122,9 +123,12 @@ export function endpointToJson(
   container: ContainerInfo,
   seat: ShownNetwork,
   networkId: string,
+  apiMinor: number,
 ): object {
-  const names = [container.name, container.id.slice(0, 12), ...seat.aliases];
-  const isNamed = seat.networkId !== null;
+  const shortId = container.id.slice(0, 12);
+  const names = [container.name, shortId, ...seat.aliases];
+  const isNamed = seat.networkId !== null && container.plain !== null;
+  const hasShortId = isNamed && apiMinor <= SHORT_ID_ALIAS_UNTIL;
   return {
     ...some('IPAMConfig', seat.fixedAddress ? { IPv4Address: seat.fixedAddress } : null),
     ...some(
@@ -137,7 +141,7 @@ export function endpointToJson(
     IPPrefixLen: seat.prefixLength,
     Gateway: seat.gateway,
     MacAddress: seat.mac,
-    Aliases: seat.aliases,
-    ...some('DNSNames', isNamed && container.plain ? names : null),
+    Aliases: hasShortId ? [...seat.aliases, shortId] : seat.aliases,
+    ...some('DNSNames', isNamed && apiMinor >= DNS_NAMES_SINCE ? names : null),
   };
 }
