@@ -24,7 +24,8 @@ export class NodeTable {
   readonly #indexes = new Map<NodeId, number>();
   readonly #nodes: (Node | null)[] = [];
   readonly #unused: number[] = [];
-  readonly #generic: GenericPool[] = [];
+  /** of nodes that have or had some, or were asked */
+  readonly #generic: (GenericPool | null)[] = [];
   /** tasks by host port, for nodes where there are some */
   readonly #hostPorts: (Map<string, number> | null)[] = [];
   readonly #places = new ShardedMap<TaskId, Place>();
@@ -93,7 +94,9 @@ export class NodeTable {
   }
 
   generic(index: number): GenericPool {
-    return this.#generic[index]!;
+    const pool = this.#generic[index] ?? new GenericPool([]);
+    this.#generic[index] = pool;
+    return pool;
   }
 
   usesHostPort(index: number, key: string): boolean {
@@ -112,7 +115,9 @@ export class NodeTable {
     const [now, before] = [node.description, previous?.description];
     this.freeNanoCpus[index]! += (now?.nanoCpus ?? 0) - (before?.nanoCpus ?? 0);
     this.freeMemoryBytes[index]! += (now?.memoryBytes ?? 0) - (before?.memoryBytes ?? 0);
-    if (now !== before) this.generic(index).advertise(now?.generic ?? []);
+    if (now !== before && (this.#generic[index] || now?.generic.length)) {
+      this.generic(index).advertise(now?.generic ?? []);
+    }
     if (!previous || concernsPlacement(node, previous)) this.#noteNode(index);
   }
 
@@ -208,7 +213,7 @@ export class NodeTable {
     const index = this.#unused.pop() ?? this.#nodes.length;
     this.#indexes.set(nodeId, index);
     this.#nodes[index] = null;
-    this.#generic[index] = new GenericPool([]);
+    this.#generic[index] = null;
     this.#hostPorts[index] = null;
     if (index >= this.activeTasks.length) this.#grow();
     this.activeTasks[index] = 0;

@@ -83,6 +83,13 @@ export class PendingTasks {
     if (group.tasks.size === 0) this.#groups.delete(group.key);
   }
 
+  /** A task of the group that `takeDue` gave has its place. */
+  settle(group: PendingGroup, taskId: TaskId): void {
+    this.#groupOf.delete(taskId);
+    group.tasks.delete(taskId);
+    if (group.tasks.size === 0) this.#groups.delete(group.key);
+  }
+
   /** All tasks of the group are to be decided again. */
   retry(group: PendingGroup): void {
     group.unwritten = false;

@@ -18,7 +18,7 @@ import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, Store, StoreChange } from '../store/types.ts';
 import { applyDecision, isSchedulable } from './apply.ts';
 import { NodeTable } from './node-table.ts';
-import { PendingTasks } from './pending-tasks.ts';
+import { type PendingGroup, PendingTasks } from './pending-tasks.ts';
 import { preparePipeline } from './pipeline.ts';
 import {
   type Decision,
@@ -278,7 +278,7 @@ export class Scheduler {
       const { group, tasks } = this.#pending.takeDue(room)!;
       room -= tasks.length;
       for (const decision of this.#decideTasks(group.nodeId === null, tasks, nowMs)) {
-        this.#note(decision);
+        this.#note(group, decision);
         if (decision.kind !== 'hold' && saysSomethingNew(decision)) writes.push(decision);
       }
       if (this.#budget.spent) break;
@@ -300,10 +300,10 @@ export class Scheduler {
     });
   }
 
-  #note(decision: Decision): void {
+  #note(group: PendingGroup, decision: Decision): void {
     if (decision.kind === 'refuse') return;
     if (decision.kind === 'hold') this.#holds.set(decision.task.id, decision);
-    this.#pending.remove(decision.task.id);
+    this.#pending.settle(group, decision.task.id);
   }
 
   /**
