@@ -45,8 +45,10 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   const serviceRows = new RenderedRows();
   const taskRows = new RenderedRows();
   const answers = new KnownAnswers();
+  const bareText = (service: Service): string =>
+    serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
   const textOf = ({ service, status }: ServiceRow): string => {
-    const row = serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
+    const row = bareText(service);
     if (status === null) return row;
     const { running, desired, completed } = status;
     const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
@@ -81,10 +83,9 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('GET', '/services/:id', async (context) => {
     const service = await controlOf(parts).getService(context.param('id'), context.signal);
-    const shown = context.flag('insertDefaults')
-      ? { ...service, spec: specWithDefaults(service.spec) }
-      : service;
-    context.send(200, serviceToJson(shown));
+    // Commands that tell of many services ask for one after the other.
+    if (!context.flag('insertDefaults')) return context.sendText(200, bareText(service));
+    context.send(200, serviceToJson({ ...service, spec: specWithDefaults(service.spec) }));
   });
 
   routes.add('GET', '/skep/services/:id/explain', async (context) => {
