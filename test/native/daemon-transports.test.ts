@@ -3,10 +3,12 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
@@ -14,7 +16,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CertificateFolder, makeCertificates } from '../support/certificates.ts';
-import { clusterTestsCanRun, eventually, REPOSITORY, run, SKEP } from '../support/cluster.ts';
+import {
+  clusterTestsCanRun,
+  eventually,
+  REPOSITORY,
+  run,
+  SKEP,
+  succeeded,
+} from '../support/cluster.ts';
+import { buildBusyboxImage } from '../support/image-builder.ts';
 
 const SKEPD = join(REPOSITORY, 'bin/skepd');
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -183,6 +193,64 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
     }
     expect(existsSync(pidFile)).toBe(false);
   });
+
+  test.skipIf(!hasDocker)(
+    'is found as dockerd by a test suite that starts an engine from PATH',
+    {
+      timeout: 60_000,
+    },
+    async () => {
+      const bin = join(dir, 'bin');
+      const image = join(dir, 'box.tar');
+      const socket = join(dir, 'suite.sock');
+      const pidFile = join(dir, 'suite.pid');
+      mkdirSync(bin);
+      symlinkSync(`${SKEPD}-dockerd`, join(bin, 'dockerd'));
+      buildBusyboxImage({ name: 'box:latest', outTar: image });
+      const env = { ...NO_TLS, PATH: `${bin}:${process.env['PATH']}`, DOCKER_CONFIG: dir };
+      const sh = (line: string) => run(['sh', '-c', line], { env });
+      expect((await sh('command -v dockerd')).stdout).toBe(`${join(bin, 'dockerd')}\n`);
+      expect((await sh('dockerd --version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+      const unknown = await sh('dockerd --containerd /run/containerd.sock');
+      expect([unknown.code === 0, unknown.stderr]).toEqual([
+        false,
+        expect.stringContaining('--containerd'),
+      ]);
+      const folders = ['--data-root', join(dir, 'suite'), '--exec-root', join(dir, 'suite-exec')];
+      const flags = ['--pidfile', pidFile, '--host', `unix://${socket}`, '--log-level', 'debug'];
+      const advertised = ['--swarm-default-advertise-addr', '127.0.0.1'];
+      // Its networks are none of this machine's.
+      const shell = 'ip link set lo up && exec dockerd "$@"';
+      const inOwn = ['-n', 'sh', '-c', shell, 'sh', ...folders, ...flags, ...advertised];
+      const engine = spawn('unshare', inOwn, { env: { ...process.env, ...env }, stdio: 'ignore' });
+      const ended = new Promise((resolve) => engine.once('exit', resolve));
+      const docker = async (...args: readonly string[]) =>
+        succeeded(await run(['docker', '-H', `unix://${socket}`, ...args], { env })).stdout.trim();
+      try {
+        await eventually(
+          'it answers',
+          async () => expect(await docker('info', '-f', '{{.ServerVersion}}')).not.toBe(''),
+          { withinMs: 20_000 },
+        );
+        expect(readFileSync(pidFile, 'utf8')).toBe(String(engine.pid));
+        await docker('load', '-i', image);
+        expect(await docker('run', '--rm', '--network', 'none', 'box', 'echo', 'hello')).toBe(
+          'hello',
+        );
+        await docker('swarm', 'init', '--listen-addr', '127.0.0.1:2377');
+        const node = ['--format', '{{.Self}} {{.ManagerStatus}}'];
+        expect(await docker('node', 'ls', ...node)).toBe('true Leader');
+        expect(await docker('node', 'inspect', 'self', '-f', '{{.Status.Addr}}')).toBe('127.0.0.1');
+        await docker('swarm', 'leave', '--force');
+        expect(await docker('info', '-f', '{{.Swarm.LocalNodeState}}')).toBe('inactive');
+      } finally {
+        await run(['docker', '-H', `unix://${socket}`, 'swarm', 'leave', '--force'], { env });
+        engine.kill('SIGTERM');
+        await ended;
+      }
+      expect([engine.exitCode, existsSync(pidFile), existsSync(socket)]).toEqual([0, false, false]);
+    },
+  );
 
   test('does not start for everybody unless it is told to', async () => {
     const argv = [SKEPD, '--data-dir', join(dir, 'other'), '-H', 'tcp://0.0.0.0:0'];
