@@ -83,11 +83,7 @@ function globalAddresses(): { readonly name: string; readonly address: string }[
  * which its clients print a hint.
  */
 export function chooseAdvertiseAddress(asked: string, listenHost: string): string {
-  if (asked !== '') {
-    const { host } = parseHostPort(asked);
-    if (isIPv4(host)) return host;
-    return addressOfInterface(host);
-  }
+  if (asked !== '') return namedAddress(asked, 'advertise address');
   if (isIPv4(listenHost) && listenHost !== '0.0.0.0') return listenHost;
   // Our own bridges are no way to this machine.
   const found = globalAddresses().filter(({ name }) => !name.startsWith('skep'));
@@ -107,13 +103,19 @@ export function chooseAdvertiseAddress(asked: string, listenHost: string): strin
   return first.address;
 }
 
-function addressOfInterface(name: string): string {
+/** The IPv4 address that is named, or that of the interface. @param what it is for, in words */
+export function namedAddress(asked: string, what: string): string {
+  const { host } = parseHostPort(asked);
+  return isIPv4(host) ? host : addressOfInterface(host, what);
+}
+
+function addressOfInterface(name: string, what: string): string {
   const found = globalAddresses().filter((it) => it.name === name);
   if (found.length === 1 && found[0]) return found[0].address;
   throw new SkepError(
     'invalid-argument',
     found.length === 0
-      ? `advertise address '${name}': no such interface, or it has no IPv4 address`
-      : `advertise address '${name}': the interface has ${found.length} addresses: name one`,
+      ? `${what} '${name}': no such interface, or it has no IPv4 address`
+      : `${what} '${name}': the interface has ${found.length} addresses: name one`,
   );
 }

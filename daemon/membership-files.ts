@@ -15,7 +15,7 @@ import {
 } from '../common/pki/identity.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 
-/** Files of a time when flags were not kept. */
+/** Files of a time when flags, and the data path, were not kept. */
 const NO_FLAGS: NodeAddresses['flags'] = { listenAddress: '', advertiseAddress: '' };
 
 export class MembershipFiles {
@@ -59,7 +59,7 @@ export class MembershipFiles {
   async loadAddresses(): Promise<NodeAddresses> {
     try {
       const kept = JSON.parse(await readFile(this.#addresses, 'utf8')) as NodeAddresses;
-      return { ...kept, flags: kept.flags ?? NO_FLAGS };
+      return { ...kept, flags: kept.flags ?? NO_FLAGS, dataPath: kept.dataPath ?? '' };
     } catch (err) {
       throw new SkepError('data-loss', `read ${this.#addresses}`, { cause: err });
     }

@@ -250,16 +250,19 @@ export class Membership {
   }
 
   async #startWorker(): Promise<void> {
-    const { advertise, managers } = this.addresses;
+    const { advertise, dataPath, managers } = this.addresses;
     const { host } = parseHostPort(advertise);
     await this.#parts.worker.join({
       nodeId: this.identity.current.nodeId,
-      vtepAddress: host,
+      vtepAddress: dataPath || host,
       pool: this.#pool,
       peers: this.#peers(),
       managerAddresses: this.#manager ? [...managers, advertise] : managers,
       isNew: this.#parts.isNew,
-      describe: () => this.#parts.describe(advertise, this.identity.current),
+      describe: () => ({
+        ...this.#parts.describe(advertise, this.identity.current),
+        dataPathAddress: dataPath,
+      }),
       onSession: (word) => {
         this.#known.learn(word.managers);
         this.#trust.follow(word);

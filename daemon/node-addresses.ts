@@ -1,5 +1,5 @@
 /** Where this node listens and is reached: at first, and when it starts again told otherwise. Pure. */
-import { chooseAdvertiseAddress, parseHostPort } from './addresses.ts';
+import { chooseAdvertiseAddress, namedAddress, parseHostPort } from './addresses.ts';
 
 /** What the daemon's flags say; empty = nothing. */
 export interface AddressFlags {
@@ -13,6 +13,8 @@ export interface AddressFlags {
 export interface NodeAddresses {
   readonly listen: string;
   readonly advertise: string;
+  /** IP for traffic between tasks; '' = that of `advertise` */
+  readonly dataPath: string;
   /** by which it joined; empty for the founder */
   readonly managers: readonly string[];
   /** the flags when this was decided: other ones at a later start are news */
@@ -22,9 +24,14 @@ export interface NodeAddresses {
 /** Docker's default, which clients send when nothing was asked for. */
 const DEFAULT_LISTEN = '0.0.0.0:2377';
 
+export interface AskedAddresses extends AddressFlags {
+  /** IP or interface */
+  readonly dataPathAddress: string;
+}
+
 /** For `init` and `join`: what is asked for there, else what the flags say. */
 export function chooseAddresses(
-  asked: AddressFlags,
+  asked: AskedAddresses,
   flags: AddressFlags,
   managers: readonly string[],
 ): NodeAddresses {
@@ -37,6 +44,7 @@ export function chooseAddresses(
   return {
     listen: `${listen.host}:${listen.port}`,
     advertise: `${host}:${listen.port}`,
+    dataPath: asked.dataPathAddress && namedAddress(asked.dataPathAddress, 'data path address'),
     managers,
     flags,
   };

@@ -35,6 +35,8 @@ import type { SwarmNodeOptions } from './swarm-node-options.ts';
 export interface InitRequest {
   readonly listenAddress: string;
   readonly advertiseAddress: string;
+  /** IP or interface; '' = the advertised address */
+  readonly dataPathAddress: string;
   readonly forceNewCluster: boolean;
   readonly cluster: Pick<
     CreateClusterOptions,
@@ -45,6 +47,8 @@ export interface InitRequest {
 export interface JoinRequest {
   readonly listenAddress: string;
   readonly advertiseAddress: string;
+  /** IP or interface; '' = the advertised address */
+  readonly dataPathAddress: string;
   readonly remoteAddresses: readonly string[];
   readonly token: string;
   readonly availability: Availability;

@@ -40,6 +40,8 @@ export function describeNode(facts: NodeFacts): NodeDescription {
       { type: 'Volume', name: 'local' },
     ],
     address: facts.address,
+    // Its membership knows.
+    dataPathAddress: '',
     // Its networks know.
     encryptionKey: '',
     underlayMtu: 0,

@@ -53,6 +53,7 @@ const DESCRIPTION: NodeDescription = {
   encryptionKey: '',
   underlayMtu: 0,
   devices: [],
+  dataPathAddress: '',
   tlsInfo: null,
 };
 const clock = new SystemClock();

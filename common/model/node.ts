@@ -27,8 +27,10 @@ export interface NodeDescription {
   readonly plugins: readonly { readonly type: string; readonly name: string }[];
   /** names below /dev, without those that every machine has (node-devices.ts); empty = it says nothing of them */
   readonly devices: readonly string[];
-  /** where other nodes reach this one: `IP:2377`; the IP is also its VXLAN endpoint */
+  /** where other nodes reach this one: `IP:2377` */
   readonly address: string;
+  /** IP of its VXLAN and WireGuard endpoint; '' = that of `address` */
+  readonly dataPathAddress: string;
   /** public key of its WireGuard device, base64; '' = its kernel has none, so no encrypted networks */
   readonly encryptionKey: string;
   /** bytes that a packet to another node can have; 0 = not known */

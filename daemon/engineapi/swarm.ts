@@ -11,7 +11,6 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('POST', '/swarm/init', async (context) => {
     const json = new JsonReader(await context.json());
-    json.refuse('DataPathAddr', 'a data path address of its own is not done yet');
     const ca = json.object('Spec').object('CAConfig');
     for (const name of ['SigningCACert', 'SigningCAKey', 'ForceRotate']) {
       ca.refuse(
@@ -30,6 +29,7 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
     const nodeId = await swarm.init({
       listenAddress: json.string('ListenAddr'),
       advertiseAddress: json.string('AdvertiseAddr'),
+      dataPathAddress: json.string('DataPathAddr'),
       forceNewCluster: json.boolean('ForceNewCluster'),
       cluster: {
         spec,
@@ -44,10 +44,10 @@ export function addSwarmRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('POST', '/swarm/join', async (context) => {
     const json = new JsonReader(await context.json());
-    json.refuse('DataPathAddr', 'a data path address of its own is not done yet');
     await swarm.join({
       listenAddress: json.string('ListenAddr'),
       advertiseAddress: json.string('AdvertiseAddr'),
+      dataPathAddress: json.string('DataPathAddr'),
       remoteAddresses: json.strings('RemoteAddrs'),
       token: json.string('JoinToken'),
       availability: availabilityOf(json),

@@ -115,7 +115,7 @@ function cutSubnet(book: AllocationBook, nodes: readonly Node[]): string {
 
 /** Of IPv4: as the node tells, and as its session came. */
 function addressesOf({ status, description }: Node): number[] {
-  const told = [status.address, description?.address ?? ''];
+  const told = [status.address, description?.address ?? '', description?.dataPathAddress ?? ''];
   return told.flatMap((text) => {
     const host = text.replace(/:\d+$/, '');
     return isIPv4(host) ? [parseIpv4(host)] : [];

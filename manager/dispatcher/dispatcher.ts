@@ -2,6 +2,7 @@
  * The leader's side of the conversation with agents: one session per node, its liveness, its
  * assignment set at each revision. Writes node state and task status; decides nothing about tasks.
  */
+import { isIP } from 'node:net';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
@@ -242,6 +243,7 @@ export class Dispatcher {
   ): Promise<void> {
     // Packets and calls of other nodes go there: one of another form is refused here, where its agent hears of it.
     if (description.address !== '') splitHostPort(description.address);
+    if (description.dataPathAddress !== '') requireIp(description.dataPathAddress);
     const words = { peerAddress, description };
     await this.#attendance.register(session.nodeId, words);
     session.words = words;
@@ -405,4 +407,9 @@ const isWantedToRun = (desired: DesiredState): boolean =>
 
 function notLeader(): SkepError {
   return new SkepError('not-leader', 'agent session: this manager is no longer the leader');
+}
+
+function requireIp(address: string): void {
+  if (isIP(address) !== 0) return;
+  throw new SkepError('invalid-argument', `data path address ${address}: it is no IP address`);
 }

@@ -382,8 +382,8 @@ const withoutPrefix = (cidr: string): string => cidr.split('/')[0] ?? cidr;
  * Where the VXLAN packets of a node's tasks go: the IP of its address. null before its first session, and of a stored
  * address that is none: what one node said once must not keep all others from their tables.
  */
-export function hostAddressOf(node: Node): string | null {
-  return hostPortOf(node.description?.address ?? '')?.host ?? null;
+export function hostAddressOf({ description }: Node): string | null {
+  return description?.dataPathAddress || (hostPortOf(description?.address ?? '')?.host ?? null);
 }
 
 function networksOf(service: Service | null): NetworkId[] {

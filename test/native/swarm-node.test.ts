@@ -74,7 +74,7 @@ describe('a certificate that ended while the node was off', () => {
     const { listenAddress: listen } = await initRequest();
     const flags = { listenAddress: '', advertiseAddress: '' };
     await new MembershipFiles(folder, new SystemRandom()).save(identity, {
-      ...{ listen, advertise: listen, managers: [], flags },
+      ...{ listen, advertise: listen, dataPath: '', managers: [], flags },
     });
     node = idleSwarmNode(folder, onFailure);
     await node.start();

@@ -380,6 +380,7 @@ const node = record<Node>({
         record<NonNullable<Node['description']>['plugins'][number]>({ type: text, name: text }),
       ),
       address: text,
+      dataPathAddress: text,
       encryptionKey: text,
       underlayMtu: uint32,
       devices: someOf(text),

@@ -208,6 +208,7 @@ export function aNodeDescription(overrides: Partial<NodeDescription> = {}): Node
     engineLabels: {},
     plugins: [],
     address: '192.0.2.1:2377',
+    dataPathAddress: '',
     encryptionKey: '',
     underlayMtu: 0,
     devices: [],

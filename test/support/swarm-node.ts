@@ -43,6 +43,7 @@ export async function initRequest(spec: ClusterSpec = DEFAULT_CLUSTER_SPEC) {
   return {
     listenAddress: `127.0.0.1:${await freePort()}`,
     advertiseAddress: '127.0.0.1',
+    dataPathAddress: '',
     forceNewCluster: false,
     cluster: {
       ...{ spec, defaultAddressPool: ['10.0.0.0/8'], subnetSize: 24, dataPathPort: 4789 },

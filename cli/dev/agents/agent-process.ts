@@ -123,6 +123,7 @@ function descriptionOf({ nanoCpus, memoryBytes }: Assignment, number: number): N
     encryptionKey: '',
     underlayMtu: 0,
     devices: [],
+    dataPathAddress: '',
     tlsInfo: null,
   };
 }

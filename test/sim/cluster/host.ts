@@ -389,7 +389,14 @@ export class Host {
       platform: { architecture: 'x86_64', os: 'linux' },
       ...{ nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30, generic: [], plugins: [] },
       ...{ engineVersion: '0.1.0', engineLabels: { parity: this.id % 2 === 0 ? 'even' : 'odd' } },
-      ...{ address: this.address, tlsInfo: null, encryptionKey: '', underlayMtu: 0, devices: [] },
+      ...{
+        address: this.address,
+        tlsInfo: null,
+        encryptionKey: '',
+        underlayMtu: 0,
+        devices: [],
+        dataPathAddress: '',
+      },
     };
   }
 }

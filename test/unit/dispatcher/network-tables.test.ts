@@ -208,6 +208,11 @@ describe('network tables', () => {
     expect(hostAddressOf(aNode({ description }))).toBe(expected);
   });
 
+  test('or to the address that it has for traffic between tasks', () => {
+    const description = aNodeDescription({ dataPathAddress: '198.51.100.1' });
+    expect(hostAddressOf(aNode({ description }))).toBe('198.51.100.1');
+  });
+
   describe('an endpoint', () => {
     const nodeId = idOf<NodeId>('nod');
 
