@@ -178,13 +178,24 @@ export async function down(name: string, parts: DevParts): Promise<boolean> {
   return true;
 }
 
-/** Asks the daemon to end its tasks; one that is dead or slow is dealt with by the rest of `down`. */
+/**
+ * Asks the daemon to end its tasks, without the grace that they have: what they would save goes with their host. One
+ * that is dead or slow is dealt with by the rest of `down`.
+ */
 async function leave(host: HostPlan, clock: Clock): Promise<void> {
   if ((await daemonPid(host)) === null) return;
-  const left = withHost(host, (client) => client.swarmLeave(true)).catch(() => {});
-  const limit = new AbortController();
-  await Promise.race([left, clock.sleep(LEAVE_LIMIT_MS, limit.signal).catch(() => {})]);
-  limit.abort(new Error('left'));
+  let isLeft = false;
+  const left = withHost(host, (client) => client.swarmLeave(true))
+    .catch(() => {})
+    .then(() => {
+      isLeft = true;
+    });
+  const deadline = clock.monotonicMs() + LEAVE_LIMIT_MS;
+  while (!isLeft && clock.monotonicMs() < deadline) {
+    await Promise.race([left, clock.sleep(CLEAN_POLL_MS)]);
+    if (isLeft) break;
+    for (const pid of await pidsInGroups(host)) signalProcess(pid, 'SIGKILL');
+  }
 }
 
 /** Kills what runs in the hosts' groups and networks. True when nothing does. */
