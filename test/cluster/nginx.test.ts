@@ -1,9 +1,12 @@
-// The web service once more with a program that people run: nginx, from this machine's own packages.
+// The web service once more with a program that people run: nginx, from this machine's own packages; and its way through a
+// registry as the chapters of the course have it.
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually, http, REPOSITORY, run } from '../support/cluster.ts';
+import { FaultProxy } from '../support/fault-proxy.ts';
+import { hasDockerRegistry, startRegistry } from '../support/image-registry.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const BUILDER = join(REPOSITORY, '../shared/tools/debian-image.sh');
@@ -39,22 +42,28 @@ describe.skipIf(!canRun)('nginx as a service (needs a builder of Debian images)'
   beforeEach((context) => {
     if (unavailable !== null) context.skip(unavailable);
   });
-  const shared = useCluster('nginx', { managers: 1, workers: 1 }, async (cluster) => {
+  const request = { managers: 1, workers: 1, insecureRegistries: ['172.30.0.0/16'] };
+  const shared = useCluster('nginx', request, async (cluster) => {
     if (unavailable === null) await cluster.dev('load', join(dir, 'nginx.tar'));
   });
 
-  test('answers on every host and can be scaled', { timeout: 90_000 }, async () => {
-    const cluster = shared.current;
-    const file = join(dir, 'stack.yml');
-    await cluster.skep(['stack', 'deploy', '--resolve-image', 'never', '-c', file, 'n']);
-    await cluster.running('n_web', 2);
-    for (const { address, name } of cluster.hosts) {
+  /** Within some seconds, on every host. */
+  async function isWelcome(): Promise<void> {
+    for (const { address, name } of shared.current.hosts) {
       const { status, body } = await eventually(name, () => http(address, PORT), {
         withinMs: 5000,
       });
       expect(status).toBe(200);
       expect(body).toContain('Welcome to nginx!');
     }
+  }
+
+  test('answers on every host and can be scaled', { timeout: 90_000 }, async () => {
+    const cluster = shared.current;
+    const file = join(dir, 'stack.yml');
+    await cluster.skep(['stack', 'deploy', '--resolve-image', 'never', '-c', file, 'n']);
+    await cluster.running('n_web', 2);
+    await isWelcome();
     await cluster.skep(['service', 'scale', '--detach=false', 'n_web=4']);
     expect(await cluster.running('n_web', 4)).toHaveLength(4);
     await cluster.skep(['stack', 'rm', 'n']);
@@ -68,4 +77,45 @@ describe.skipIf(!canRun)('nginx as a service (needs a builder of Debian images)'
       { withinMs: 20_000 },
     );
   });
+
+  test.skipIf(!hasDockerRegistry)(
+    'goes to a registry with a password, comes back, and runs on every host from there',
+    { timeout: 120_000 },
+    async () => {
+      const cluster = shared.current;
+      const env = { DOCKER_CONFIG: join(dir, 'docker') };
+      const registry = await startRegistry({ dir: join(dir, 'registry'), basicAuth: true });
+      const door = new FaultProxy(registry.host);
+      try {
+        await door.start(cluster.hosts[0]!.address.replace(/\.\d+$/, '.1'));
+        const name = `${door.host}/oldboy/nginx:1`;
+        const denied = 'unauthorized: authentication required';
+        await cluster.skep(['tag', 'skep-test/nginx:1', name]);
+        expect((await cluster.try(['push', name], { env })).stderr).toContain(denied);
+        const login = ['login', '-u', 'alice', '--password-stdin', door.host];
+        expect(await cluster.skep(login, { env, input: 'secret' })).toBe('Login Succeeded\n');
+        expect(await cluster.skep(['push', name], { env })).toMatch(
+          /: Pushed[\s\S]*1: digest: sha256:/,
+        );
+        for (const { name: host } of cluster.hosts) {
+          await cluster.skep(['rmi', 'skep-test/nginx:1'], { host });
+        }
+        expect(await cluster.skep(['rmi', name])).toContain(`Untagged: ${name}`);
+        expect(await cluster.skep(['image', 'ls', '-q'])).toBe('');
+        expect((await cluster.try(['pull', name])).stderr).toContain(denied);
+        expect(await cluster.skep(['pull', name], { env })).toContain(
+          `Status: Downloaded newer image for ${name}`,
+        );
+        const publish = ['--mode', 'global', '--publish', `${PORT}:80`];
+        const create = ['--name', 'web', ...publish, '--with-registry-auth', '-d', name];
+        await cluster.skep(['service', 'create', ...create], { env });
+        await cluster.running('web', 2, { withinMs: 60_000 });
+        await isWelcome();
+        await cluster.skep(['service', 'rm', 'web']);
+      } finally {
+        await door.stop();
+        await registry.stop();
+      }
+    },
+  );
 });
