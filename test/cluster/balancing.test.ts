@@ -22,25 +22,30 @@ describe.skipIf(!clusterTestsCanRun)('balancing by labels', { timeout: 120_000 }
   const label = (name: string, value: string) =>
     shared.current.skep(['service', 'update', '-d', '--label-add', `${name}=${value}`, 'web']);
   const ask = async (address: string): Promise<string> => (await http(address, PORT)).body.trim();
-  const answers = async (ask: () => Promise<string>): Promise<number> => {
-    const seen = new Set<string>();
-    for (let i = 0; i < 12; i++) seen.add(await ask());
-    return seen.size;
-  };
+  const ASKED = 12;
 
   test('a client stays with its task when the label says so, and only then', async () => {
     const cluster = shared.current;
     const [client] = await cluster.running('client', 1);
-    const fromTask = (): Promise<string> =>
-      cluster.skep(['exec', `${client!.name}.${client!.id}`, 'wget', '-qO-', 'http://web/'], {
-        host: client!.node,
-      });
-    const fromOutside = (): Promise<string> => ask(cluster.hosts[0]!.address);
+    /** How many tasks answer whom; each question is a connection. */
+    const fromTask = async (): Promise<number> => {
+      const script = `for i in $(seq ${ASKED}); do wget -qO- http://web/ || exit; done`;
+      const exec = ['exec', `${client!.name}.${client!.id}`, 'sh', '-c', script];
+      const said = await cluster.skep(exec, { host: client!.node });
+      const answers = said.trim().split('\n');
+      expect(answers).toHaveLength(ASKED);
+      return new Set(answers).size;
+    };
+    const fromOutside = async (): Promise<number> => {
+      const seen = new Set<string>();
+      for (let i = 0; i < ASKED; i++) seen.add(await ask(cluster.hosts[0]!.address));
+      return seen.size;
+    };
     await eventually(
       'all tasks answer in turn',
       async () => {
-        expect(await answers(fromOutside)).toBe(4);
-        expect(await answers(fromTask)).toBe(4);
+        expect(await fromOutside()).toBe(4);
+        expect(await fromTask()).toBe(4);
       },
       SOON,
     );
@@ -49,8 +54,8 @@ describe.skipIf(!clusterTestsCanRun)('balancing by labels', { timeout: 120_000 }
     await eventually(
       'one task answers',
       async () => {
-        expect(await answers(fromOutside)).toBe(1);
-        expect(await answers(fromTask)).toBe(1);
+        expect(await fromOutside()).toBe(1);
+        expect(await fromTask()).toBe(1);
       },
       SOON,
     );
@@ -60,8 +65,8 @@ describe.skipIf(!clusterTestsCanRun)('balancing by labels', { timeout: 120_000 }
     await eventually(
       'all tasks answer again',
       async () => {
-        expect(await answers(fromOutside)).toBe(4);
-        expect(await answers(fromTask)).toBe(4);
+        expect(await fromOutside()).toBe(4);
+        expect(await fromTask()).toBe(4);
       },
       SOON,
     );
