@@ -3,8 +3,9 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { bundled } from '../support/bundled.ts';
 import type { EncryptionReport } from '../support/encryption-probe.ts';
-import { NetworkLab } from '../support/network-lab.ts';
+import { HOST_PROGRAM, NetworkLab } from '../support/network-lab.ts';
 import { attachRequest, endpoint, network, set } from '../support/network-scene.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -21,7 +22,8 @@ describe.skipIf(!canRun)('encrypted networks (needs qemu)', () => {
   let unavailable: string | null = null;
   beforeAll(() => {
     const vm = join(root, 'test/support/cgroup2-vm');
-    const probe = ['node', '--import', 'tsx', 'test/support/encryption-probe.ts'];
+    const host = `${HOST_PROGRAM}=${bundled('network-host.ts')}`;
+    const probe = ['env', host, 'node', bundled('encryption-probe.ts')];
     const run = spawnSync(vm, ['-t', `${LIMIT_SECONDS}`, ...probe], {
       cwd: root,
       encoding: 'utf8',

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { bundled } from '../support/bundled.ts';
 import type { Cgroup2Report } from '../support/cgroup2-probe.ts';
 import type { SuiteReport } from '../support/cgroup2-suites.ts';
 
@@ -24,8 +25,8 @@ describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
   let unavailable: string | null = null;
   beforeAll(() => {
     const vm = join(root, 'test/support/cgroup2-vm');
-    const node = 'node --import tsx test/support';
-    const words = `${node}/cgroup2-probe.ts && ${node}/cgroup2-suites.ts ${SUITES.join(' ')}`;
+    const [probe, runner] = ['cgroup2-probe.ts', 'cgroup2-suites.ts'].map(bundled);
+    const words = `node ${probe} && node ${runner} ${SUITES.join(' ')}`;
     const run = spawnSync(vm, ['-t', `${LIMIT_SECONDS}`, 'sh', '-c', words], {
       cwd: root,
       encoding: 'utf8',

@@ -16,10 +16,14 @@ import type { PortConfig } from '../../common/model/service.ts';
 import type { AttachedTask, TaskNetworkRequest } from '../../worker/network/network-manager.ts';
 import type { DataPath } from '../../worker/network/node-network.ts';
 import type { DriftCounts, Proof } from '../../worker/network/self-proof.ts';
+import { bundled } from './bundled.ts';
 import { attachRequest } from './network-scene.ts';
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL('.', import.meta.url));
+
+/** Names the hosts' program where it is not to be made. */
+export const HOST_PROGRAM = 'SKEP_TEST_NETWORK_HOST';
 
 export const PYTHON = '/usr/bin/python3';
 const SCTP_SCRIPT = join(here, 'network-sctp.py');
@@ -118,20 +122,11 @@ export class LabHost {
 
   /** Starts the child and its manager. */
   async start(upstream = ''): Promise<void> {
-    const script = join(here, 'network-host.ts');
+    const program = process.env[HOST_PROGRAM] ?? bundled('network-host.ts');
+    const host = [this.dir, this.nodeId, this.address, upstream];
     const child = spawn(
       'nsenter',
-      [
-        `--net=${this.netns}`,
-        process.execPath,
-        '--import',
-        'tsx',
-        script,
-        this.dir,
-        this.nodeId,
-        this.address,
-        upstream,
-      ],
+      [`--net=${this.netns}`, process.execPath, '--enable-source-maps', program, ...host],
       { stdio: ['pipe', 'pipe', 'inherit'] },
     );
     this.#child = child;
