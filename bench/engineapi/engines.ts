@@ -70,7 +70,7 @@ export async function compare(
     times.docker.push(await timed(peer, round));
   }
   const [skepMs, dockerMs] = [median(times.skep), median(times.docker)];
-  say(`${what}: ${skepMs.toFixed(1)} ms, Docker ${dockerMs.toFixed(1)} ms`);
+  say(`${what}: ${skepMs.toFixed(1)} ms, ${peer.api.name} ${dockerMs.toFixed(1)} ms`);
   return { skepMs, dockerMs, ratio: skepMs / dockerMs };
 }
 

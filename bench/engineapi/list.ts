@@ -1,7 +1,12 @@
-/** The docker command's lists of 100 services with 1,000 tasks, which wait for a node that is not there. */
+/**
+ * The docker command's lists of 100 services with 1,000 tasks, which wait for a node that is not there; beside it what the command
+ * takes where the same bytes are answered at once, below which no engine gets.
+ */
+import { Engine } from '../../test/differential/engine.ts';
 import { figure } from '../support/report.ts';
 import { until } from '../support/wait.ts';
 import { type BenchEngine, compare, docker, sleeper, wallMs, withBoth } from './engines.ts';
+import { ReplayServer } from './replay.ts';
 
 const SERVICES = 100;
 const TASKS_EACH = 10;
@@ -20,10 +25,28 @@ export async function list(): Promise<void> {
     for (const [verb, args] of Object.entries(verbs)) {
       const timed = (engine: BenchEngine) => wallMs(() => docker(engine, ...args));
       const { skepMs, ratio } = await compare(`service ${verb}`, both, ROUNDS, timed);
-      figure(`${verb === 'ls' ? 'list_cli' : `${verb}_cli`}_ms`, skepMs);
-      figure(`${verb === 'ls' ? 'list_cli' : `${verb}_cli`}_vs_dockerd_ratio`, ratio);
+      const key = verb === 'ls' ? 'list_cli' : `${verb}_cli`;
+      figure(`${key}_ms`, skepMs);
+      figure(`${key}_vs_dockerd_ratio`, ratio);
+      figure(`${key}_vs_replay_ratio`, await ratioToReplay(skep, timed));
     }
   });
+}
+
+async function ratioToReplay(
+  skep: BenchEngine,
+  timed: (engine: BenchEngine) => Promise<number>,
+): Promise<number> {
+  const server = new ReplayServer(skep.socketPath);
+  await server.start();
+  try {
+    const { socketPath } = server;
+    const replay = { api: new Engine('replayed', socketPath), socketPath, pid: null };
+    await timed(replay); // which learns the answers
+    return (await compare('the same', [skep, replay], ROUNDS, timed)).ratio;
+  } finally {
+    server.stop();
+  }
 }
 
 const nameOf = (index: number): string => `service-${String(index).padStart(3, '0')}`;
