@@ -4,12 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, SKEP } from '../support/cluster.ts';
+import { clusterTestsCanRun, run, SKEP } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/terminal:1';
-/** The test's own limit cannot end a call that blocks this process. */
-const TMUX = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
 const hasTmux = spawnSync('tmux', ['-V']).status === 0;
 
 describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
@@ -27,8 +25,8 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
 `,
     );
   });
-  afterAll(() => {
-    spawnSync('tmux', ['-S', server, 'kill-server'], TMUX);
+  afterAll(async () => {
+    await tmux('kill-server');
     rmSync(dir, { recursive: true, force: true });
   });
   const shared = useCluster('term', { managers: 1, workers: 2 }, (cluster) =>
@@ -37,18 +35,19 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
 
   const socket = (): string => `unix://${shared.current.hosts[0]!.socket}`;
 
+  const tmux = (...args: string[]) =>
+    run(['tmux', '-S', server, ...args], { cwd: dir, limitMs: 60_000 });
+
   /** The lines of a terminal on which the command ran to its end. */
-  function screen(columns: number, words: string): string[] {
-    const tmux = (...args: string[]) =>
-      spawnSync('tmux', ['-S', server, ...args], { ...TMUX, encoding: 'utf8', cwd: dir });
+  async function screen(columns: number, words: string): Promise<string[]> {
     const session = `t${columns}`;
     const command = `${SKEP} -H ${socket()} ${words}; tmux -S ${server} wait-for -S done; sleep 60`;
     const size = ['-x', String(columns), '-y', '40'];
-    tmux('new-session', '-d', '-s', session, ...size, command);
-    const { error } = tmux('wait-for', 'done');
-    const { stdout } = tmux('capture-pane', '-p', '-t', session);
-    tmux('kill-session', '-t', session);
-    if (error) throw new Error(`${words} did not end:\n${stdout}`, { cause: error });
+    await tmux('new-session', '-d', '-s', session, ...size, command);
+    const { code } = await tmux('wait-for', 'done');
+    const { stdout } = await tmux('capture-pane', '-p', '-t', session);
+    await tmux('kill-session', '-t', session);
+    if (code !== 0) throw new Error(`${words} did not end:\n${stdout}`);
     return stdout.split('\n').filter((line) => line !== '');
   }
 
@@ -57,8 +56,8 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
   test.skipIf(!hasTmux).each([80, 200])(
     'of %d columns a deployment is one tree, and no line is longer',
     { timeout: 90_000 },
-    (columns) => {
-      const lines = screen(columns, deploy);
+    async (columns) => {
+      const lines = await screen(columns, deploy);
       expect(lines.slice(-3)).toEqual([
         'Stack shop: 2 of 2 services are up',
         expect.stringMatching(/^├─ \S+ +[13]\/[13] running, converged$/),
@@ -72,8 +71,8 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
   test.skipIf(!hasTmux).each([80, 200])(
     'of %d columns an update is bars that are drawn over',
     { timeout: 90_000 },
-    (columns) => {
-      const lines = screen(columns, 'service update --force --update-parallelism 3 shop_web');
+    async (columns) => {
+      const lines = await screen(columns, 'service update --force --update-parallelism 3 shop_web');
       expect(lines).toEqual([
         'shop_web',
         'overall progress: 3 out of 3 tasks',
