@@ -8,7 +8,7 @@ import { SwarmNode } from '../../daemon/swarm-node.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import type { Worker } from '../../worker/worker.ts';
 
-type Used = 'register' | 'join' | 'suspend' | 'leave' | 'describeAgain' | 'refusal';
+type Used = 'register' | 'join' | 'suspend' | 'leave' | 'describeAgain' | 'refusal' | 'images';
 
 const idleWorker: Pick<Worker, Used> = {
   register: () => async () => {},
@@ -17,6 +17,7 @@ const idleWorker: Pick<Worker, Used> = {
   leave: async () => {},
   describeAgain: () => {},
   refusal: '',
+  images: { identities: {} } as Worker['images'],
 };
 
 /** It is in no cluster yet. */
