@@ -1,6 +1,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
-import { aNetworkTarget, aNode, aPort, aTaskSpec } from '../../support/builders.ts';
+import type { NodeId } from '../../../common/model/ids.ts';
+import { isTerminal } from '../../../common/model/task-state.ts';
+import {
+  aNetwork,
+  aNetworkSpec,
+  aNetworkTarget,
+  aNode,
+  aPort,
+  aTaskSpec,
+} from '../../support/builders.ts';
 import { ControlRooms } from '../../support/control-rooms.ts';
 import { settle } from '../../support/fake-clock.ts';
 
@@ -36,6 +45,80 @@ describe('the way of a task through the rooms', () => {
     expect(new Set(addresses).size).toBe(addresses.length);
     expect(addresses).toHaveLength(1 + 6 + 3);
     expect(tasks.every(({ endpoint }) => endpoint?.ports[0]?.publishedPort === 8080)).toBe(true);
+  });
+
+  describe('that has an address of its own', () => {
+    /** A service of one task; the address that this has in its network, and where it runs. */
+    const addressed = async () => {
+      rooms = await ControlRooms.start(2);
+      const configs = [{ subnet: '10.9.0.0/24', gateway: '', range: '', reserved: {} }];
+      const ipam = { driver: 'default', options: {}, configs };
+      const [{ id: networkId } = fail()] = await rooms.test.create(
+        'network',
+        aNetwork({ spec: aNetworkSpec({ ipam }) }),
+      );
+      const networks = [aNetworkTarget({ target: networkId, addresses: ['10.9.0.77'] })];
+      const mode = { kind: 'replicated', replicas: 1 } as const;
+      const { id } = await rooms.deploy({ task: aTaskSpec({ networks }), mode });
+      const now = () => {
+        const [task, ...others] = rooms.running(id);
+        expect(others).toEqual([]);
+        const held = rooms
+          .tasks(id)
+          .filter(({ status }) => !isTerminal(status.state))
+          .flatMap((one) => one.networks.flatMap(({ addresses }) => addresses));
+        expect(held).toEqual(['10.9.0.77/24']);
+        expect(task!.networks[0]!.addresses).toEqual(['10.9.0.77/24']);
+        return task!;
+      };
+      return { id, now, first: now() };
+    };
+    const fail = (): never => expect.unreachable('no network');
+
+    test('has it again after an update', async () => {
+      const { id, now, first } = await addressed();
+      await rooms.change(id, (spec) => ({ ...spec, task: { ...spec.task, forceUpdate: 1 } }));
+      await rooms.pass(10_000);
+      expect(now().id).not.toBe(first.id);
+      expect(rooms.service(id).updateStatus?.state).toBe('completed');
+    });
+
+    test('has it on another node when its own is drained, or is to give it up start-first', async () => {
+      const { now, first } = await addressed();
+      const setNode = (id: NodeId, availability: 'active' | 'pause' | 'drain') =>
+        rooms.setNode(id, (node) => ({ ...node, spec: { ...node.spec, availability } }));
+      await setNode(first.nodeId!, 'pause'); // as `skep node drain` does
+      await rooms.test.store.update((tx) =>
+        tx.update('task', { ...tx.require('task', first.id), moving: 'start-first' }),
+      );
+      await rooms.pass(5_000);
+      const second = now();
+      expect(second.nodeId).not.toBe(first.nodeId);
+      await setNode(first.nodeId!, 'active');
+      await setNode(second.nodeId!, 'drain');
+      await rooms.pass(5_000);
+      expect(now().nodeId).toBe(first.nodeId);
+    });
+
+    test('has it on another node when its own is lost, and its forerunner has none', async () => {
+      const { now, first } = await addressed();
+      const lost = first.nodeId!;
+      rooms.silent.add(lost);
+      const status = (state: 'down' | 'ready') =>
+        rooms.setNode(lost, (node) => ({ ...node, status: { ...node.status, state } }));
+      await status('down');
+      await rooms.pass(1_000);
+      expect(now().nodeId).not.toBe(lost);
+      expect(rooms.test.get('task', first.id)).toMatchObject({
+        ...{ networks: [], desiredState: 'shutdown', status: { state: 'running' } },
+      });
+      // It comes back, and ends what it was told to end.
+      rooms.silent.clear();
+      await status('ready');
+      await rooms.pass(1_000);
+      expect(now().nodeId).not.toBe(lost);
+      expect(rooms.test.get('task', first.id).status.state).toBe('shutdown');
+    });
   });
 
   test('each station writes its own message', async () => {
