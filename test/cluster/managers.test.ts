@@ -17,9 +17,14 @@ import { useCluster } from '../support/use-cluster.ts';
 
 /** 10 to 19 ticks of 100 ms without a leader (docs/design/consensus.md). */
 const ELECTION_TIMEOUT_MIN_MS = 1000;
+const IMAGE = 'skep-test/steady:1';
 
 describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', () => {
-  const shared = useCluster('mgrs', { managers: 3, workers: 1 });
+  const shared = useCluster('mgrs', { managers: 3, workers: 1 }, async (cluster) => {
+    await cluster.image({ name: IMAGE, cmd: ['sleep', '3600'] });
+    await cluster.skep(['service', 'create', '-d', '--mode', 'global', '--name', 'steady', IMAGE]);
+    await cluster.running('steady', 4);
+  });
   const own: number[] = [];
 
   afterEach(async () => {
@@ -101,6 +106,17 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     await call(host, 'POST', '/secrets/create', secret);
   }
 
+  /** What runs on a host: the task, and the process of its container. */
+  async function runsOn(host: string): Promise<string> {
+    const cluster = shared.current;
+    const manager = await aManager();
+    const rows = await cluster.running('steady', 4, { host: manager });
+    const row = rows.find(({ node }) => node === host)!;
+    const pid = await cluster.taskPid(row, manager);
+    expect(isAlive(pid)).toBe(true);
+    return `${row.id} ${pid}`;
+  }
+
   test('a running manager is not removed, a worker is not demoted, a manager does not just leave', async () => {
     expect(await refused(['node', 'rm', '--force', 'manager-2'])).toMatch(
       /is a cluster manager and is a member of the raft cluster\. It must be demoted to worker before removal$/,
@@ -116,6 +132,7 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     timeout: 90_000,
   }, async () => {
     const cluster = shared.current;
+    const onWorker = await runsOn('worker-1');
     await cluster.skep(['node', 'promote', 'worker-1']);
     await shows({ 'worker-1': 'Reachable' });
     // It answers as a manager itself, in the same words.
@@ -124,6 +141,7 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     // nothing alone.
     const leader = await leaderName();
     const [demoted, killed] = others(leader);
+    const onDemoted = await runsOn(demoted!.name);
     await cluster.skep(['node', 'demote', demoted!.name], { host: leader });
     await shows({ [demoted!.name]: '' }, leader);
     await cluster.dev('kill', killed!.name);
@@ -144,6 +162,9 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
       },
       { withinMs: 15_000 },
     );
+    // A change of role is none of the tasks' affairs.
+    expect(await runsOn('worker-1')).toBe(onWorker);
+    expect(await runsOn(demoted!.name)).toBe(onDemoted);
   });
 
   test('a change that would leave no majority is refused with who is missing', {

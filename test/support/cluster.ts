@@ -301,16 +301,17 @@ export class TestCluster {
   }
 
   /** Pid, on this machine, of a running task's first process. */
-  async taskPid(task: TaskRow): Promise<number> {
-    const { Status } = await this.inspectTask(task);
+  async taskPid(task: TaskRow, host?: string): Promise<number> {
+    const { Status } = await this.inspectTask(task, host);
     const pid = Status.ContainerStatus?.PID ?? 0;
     assert(pid > 1, `pid of ${task.name}: ${JSON.stringify(Status)}`);
     return pid;
   }
 
-  async inspectTask(task: TaskRow): Promise<TaskJson> {
+  async inspectTask(task: TaskRow, host?: string): Promise<TaskJson> {
+    const args = ['inspect', '--type', 'task', task.id];
     const [json] = JSON.parse(
-      await this.skep(['inspect', '--type', 'task', task.id]),
+      await this.skep(args, host === undefined ? {} : { host }),
     ) as TaskJson[];
     return json!;
   }
