@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ClusterCalls } from '../../../../cli/client/cluster-calls.ts';
 import { encodeFilters } from '../../../../cli/client/filter-query.ts';
 import { FrameDecoder, framesOf } from '../../../../cli/client/frames.ts';
 
@@ -43,4 +44,38 @@ test('filters are sent as maps, none as nothing', () => {
   expect(encodeFilters({ name: ['a', 'b'], id: [] })).toBe('{"name":{"a":true,"b":true}}');
   expect(encodeFilters({ id: [] })).toBeUndefined();
   expect(encodeFilters(undefined)).toBeUndefined();
+});
+
+test('a spec says of each port and network which address it has: where nothing is said, an update keeps the one before', async () => {
+  const bodies: unknown[] = [];
+  const transport = {
+    call: async (_: string, __: string, { body }: { readonly body: unknown }) => {
+      bodies.push(body);
+    },
+  };
+  const calls = new ClusterCalls(transport as never);
+  const seat = { IPv4Address: '10.9.0.7' };
+  const port = { Protocol: 'tcp', TargetPort: 80, PublishMode: 'ingress' };
+  const spec = {
+    Name: 'web',
+    TaskTemplate: {
+      ContainerSpec: { Image: 'web:1' },
+      Networks: [{ Target: 'front' }, { Target: 'back', IPAMConfig: seat }],
+    },
+    EndpointSpec: { Ports: [port] },
+  };
+  await calls.serviceCreate(spec, undefined);
+  expect(bodies).toEqual([
+    {
+      ...spec,
+      TaskTemplate: {
+        ...spec.TaskTemplate,
+        Networks: [
+          { Target: 'front', IPAMConfig: {} },
+          { Target: 'back', IPAMConfig: seat },
+        ],
+      },
+      EndpointSpec: { Ports: [{ ...port, HostIp: '' }] },
+    },
+  ]);
 });

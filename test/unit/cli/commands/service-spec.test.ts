@@ -34,6 +34,18 @@ function creating() {
 }
 
 describe('service create', () => {
+  test('attaches to a network with an alias and an address', async () => {
+    const { engine, sent } = creating();
+    const flag = 'name=back,alias=db,ip=10.9.0.7';
+    const argv = ['-d', '--no-resolve-image', '--network', flag, 'web'];
+    expect(await runCommand(create, argv, { engine })).toMatchObject({ status: 0, stderr: '' });
+    expect(sent.spec).toMatchObject({
+      TaskTemplate: {
+        Networks: [{ Target: 'id-back', Aliases: ['db'], IPAMConfig: { IPv4Address: '10.9.0.7' } }],
+      },
+    });
+  });
+
   test('sends what docker sends', async () => {
     const { engine, sent } = creating();
     const argv =
