@@ -10,10 +10,15 @@ import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
-import type { Store, WriteTx } from '../store/types.ts';
+import { MAX_CHANGES_PER_TRANSACTION, type Store, type WriteTx } from '../store/types.ts';
 
-/** Statuses wait this long for others to share their transaction (Swarm: 100 ms). */
-const BATCH_DELAY_MS = 10;
+/** How long statuses wait for others to share their transaction (Swarm: 100 ms). */
+const BATCH_DELAY = { minMs: 10, maxMs: 50 };
+/**
+ * While they come by the thousand a second: each transaction is a round of Raft, whose cost to every manager hardly depends
+ * on what is in it. So the next one waits for as many as the last one had.
+ */
+const DELAY_PER_STATUS_MS = 0.5;
 /** More waiting statuses than this and new ones are refused: the agent sends them again. */
 const WAITING_MAX = 20_000;
 /** As many reports of the same tasks, which wait for the same writes. */
@@ -33,6 +38,9 @@ export class StatusWriter {
   #waiting = new Map<string, Waiting>();
   #listeners: ((failure: unknown) => void)[] = [];
   #timer: Timer | null = null;
+  #delayMs = BATCH_DELAY.minMs;
+  /** the timer is for now: there are enough for a transaction */
+  #isDue = false;
   #writing = false;
   #stopped = false;
 
@@ -84,8 +92,12 @@ export class StatusWriter {
   }
 
   #schedule(): void {
-    if (this.#timer || this.#writing || this.#stopped) return;
-    this.#timer = this.#clock.setTimer(BATCH_DELAY_MS, () => {
+    if (this.#writing || this.#stopped) return;
+    const isFull = this.#waiting.size >= MAX_CHANGES_PER_TRANSACTION;
+    if (this.#timer && (!isFull || this.#isDue)) return;
+    this.#timer?.cancel();
+    this.#isDue = isFull;
+    this.#timer = this.#clock.setTimer(isFull ? 0 : this.#delayMs, () => {
       this.#timer = null;
       this.#background.run((signal) => this.#flush(signal));
     });
@@ -96,6 +108,8 @@ export class StatusWriter {
     const listeners = this.#listeners;
     this.#waiting = new Map();
     this.#listeners = [];
+    const { minMs, maxMs } = BATCH_DELAY;
+    this.#delayMs = Math.min(maxMs, Math.max(minMs, batch.length * DELAY_PER_STATUS_MS));
     this.#writing = true;
     let failure: unknown = null;
     try {

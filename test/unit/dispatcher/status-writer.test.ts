@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { NodeId, TaskId } from '../../../common/model/ids.ts';
-import type { TaskStatus } from '../../../common/model/task.ts';
+import type { Task, TaskStatus } from '../../../common/model/task.ts';
 import type { TaskState } from '../../../common/model/task-state.ts';
 import { isTransient, StatusWriter } from '../../../manager/dispatcher/status-writer.ts';
 import { aTask, aTaskStatus, idOf } from '../../support/builders.ts';
@@ -60,6 +60,46 @@ describe('the status writer', () => {
     await store.clock.advance(10);
     await Promise.all(written);
     expect(store.proposer.entries.length).toBe(before + 1);
+  });
+
+  describe('in a burst', () => {
+    let tasks: readonly Task[];
+    const write = (from: number, to: number): Promise<unknown> =>
+      Promise.all(tasks.slice(from, to).map(({ id }) => report('running', nodeId, id)));
+
+    beforeEach(async () => {
+      const assigned = (): Task => aTask({ nodeId, status: status('assigned') });
+      const created = () => store.create('task', ...Array.from({ length: 200 }, assigned));
+      tasks = [...(await created()), ...(await created())];
+    });
+
+    test.each([
+      [20, 10],
+      [60, 30],
+      [150, 50],
+    ])('after %i statuses the next ones wait %i ms', async (count, delayMs) => {
+      const first = write(0, count);
+      await store.clock.advance(10);
+      await first;
+      const before = store.proposer.entries.length;
+      const second = write(count, count + 1);
+      await store.clock.advance(delayMs - 1);
+      expect(store.proposer.entries.length).toBe(before);
+      await store.clock.advance(1);
+      await second;
+      expect(store.proposer.entries.length).toBe(before + 1);
+    });
+
+    test('those that fill a transaction wait no longer', async () => {
+      const first = write(0, 150);
+      await store.clock.advance(10);
+      await first;
+      const before = store.proposer.entries.length;
+      const second = write(150, 350);
+      await store.clock.advance(0);
+      await second;
+      expect(store.proposer.entries.length).toBe(before + 1);
+    });
   });
 
   test.each([
@@ -153,7 +193,7 @@ describe('the status writer', () => {
     await store.clock.advance(10);
     await written;
     const next = report('running');
-    await store.clock.advance(10);
+    await store.clock.advance(50);
     await expect(next).resolves.toBeUndefined();
   });
 
