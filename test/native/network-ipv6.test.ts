@@ -1,5 +1,9 @@
 /** Two hosts, a network and the ingress network with both families: the data path of IPv6. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { address6Of } from '../../common/base/ipv6.ts';
+import type { PortConfig } from '../../common/model/service.ts';
+import { linkLocalOf, macOf } from '../../native/ffi/net/address.ts';
+import { GATEWAY_SUBNET6 } from '../../worker/network/gateway-bridge.ts';
 import {
   dnsFrom,
   httpFrom,
@@ -8,6 +12,7 @@ import {
   type LabTask,
   NetworkLab,
   tryInNetns,
+  udpFrom,
 } from '../support/network-lab.ts';
 import {
   attachRequest,
@@ -70,6 +75,7 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
       set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       set('serviceEntry', service(FRONT, 'idle', '10.0.1.3')),
       set('port', port('web', 8080, 80)),
+      set('port', port('web', 8081, 81, 'udp')),
     ];
     for (const host of lab.hosts) {
       await host.start();
@@ -123,6 +129,47 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     expect(await namesFrom(at(2).netns, 'fd77::3', 8080)).toEqual(['web1 fd77::3', 'web2 fd77::3']);
     expect(await httpFrom(at(2).netns, '[::1]', 8080)).toMatch(/^web[12] fd00::a00:4$/);
     expect(await httpFrom(at(2).netns, 'localhost', 8080)).toMatch(/^web/);
+  });
+
+  test('UDP enters by every host, and the answer comes from where it was asked', async () => {
+    for (const host of ['fd77::1', 'fd77::3']) {
+      const answer = await udpFrom(lab.outside, host, 8081);
+      expect(answer).toMatch(new RegExp(`^web[12] ${OUTSIDE} from ${host}$`));
+    }
+  });
+
+  test('tasks get out by IPv6, and to nothing of their host but what others reach', async () => {
+    const { netns } = web1;
+    const ping = await tryInNetns(netns, 'busybox', 'ping', '-6', '-c1', '-W2', OUTSIDE);
+    expect(ping).toContain('1 packets received');
+    await lab.server(at(0).netns, 'host', 9000);
+    expect(await httpFrom(netns, '[fd77::1]', 9000)).toMatch(/^host /);
+    const gateway = '172.18.0.1';
+    expect(await httpFrom(netns, `[${address6Of(GATEWAY_SUBNET6, gateway)}]`, 9000)).toMatch(
+      /^failed/,
+    );
+    const ofLink = `[${linkLocalOf(macOf(gateway))}%25eth2]`;
+    expect(await httpFrom(netns, ofLink, 9000)).toMatch(/^failed/);
+  });
+
+  test('ports on a task’s host answer by IPv6, at its loopback address, too', async () => {
+    const host = at(0);
+    const seat = endpoint(FRONT, 'solo', 1, host, '10.0.1.15');
+    for (const it of lab.hosts) await it.apply([set('endpoint', seat)]);
+    const published: PortConfig = {
+      ...{ name: '', protocol: 'tcp', targetPort: 80, publishedPort: 8090, hostIp: '' },
+      publishMode: 'host',
+    };
+    const task = await lab.attached(host, 'solo1', [seat], { hostPorts: [published] });
+    expect(await httpFrom(lab.outside, '[fd77::1]', 8090)).toBe(`solo1 ${OUTSIDE}`);
+    expect(await httpFrom(lab.outside, host.address, 8090)).toBe(`solo1 ${lab.outsideAddress}`);
+    expect(await httpFrom(host.netns, '[::1]', 8090)).toMatch(/^solo1 fd4b:/);
+    expect(await httpFrom(web1.netns, '[fd77::1]', 8090)).toMatch(/^solo1 fd4b:/);
+    expect((await host.verify()).drifts).toEqual([]);
+    await task.end();
+    await host.detach(seat.taskId);
+    for (const it of lab.hosts) await it.apply([remove('endpoint', seat)]);
+    expect(await httpFrom(lab.outside, '[fd77::1]', 8090)).toMatch(/refused|Couldn't connect/);
   });
 
   test('another address than its own gets a task nowhere', async () => {
@@ -182,11 +229,28 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     await inNetns(web1.netns, 'ip', '-6', 'rule', 'flush');
     await inNetns(web1.netns, 'ip', '-6', 'rule', 'add', 'priority', '32766', 'lookup', 'main');
     await inNetns(at(0).netns, 'nft', 'delete', 'table', 'ip6', 'skep');
+    await inNetns(
+      web1.netns,
+      'ip',
+      '-6',
+      'route',
+      'del',
+      'default',
+      'dev',
+      'eth2',
+      'metric',
+      '1024',
+    );
+    await inNetns(at(0).netns, 'ip', '-6', 'rule', 'del', 'priority', '1001');
+    await inNetns(at(0).netns, 'ip', '-6', 'addr', 'flush', 'dev', 'skep_gw', 'scope', 'global');
     await at(0).verify(true);
     expect(await at(0).drifts()).toMatchObject({ left: 0 });
     expect((await at(0).drifts()).repaired).toBeGreaterThan(4);
     expect(await httpFrom(client.netns, '[fd01::a00:10c]')).toMatch(/^web2 /);
     expect(await namesFrom(lab.outside, 'fd77::1', 8080)).toHaveLength(2);
+    const ping = await tryInNetns(web1.netns, 'busybox', 'ping', '-6', '-c1', '-W2', OUTSIDE);
+    expect(ping).toContain('1 packets received');
+    expect(await httpFrom(at(0).netns, '[::1]', 8080)).toMatch(/^web/);
   }, 60_000);
 
   test('a task that was attached before the daemon restarted keeps what it has', async () => {

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 
 const [address, port, sourcePort = '0'] = process.argv.slice(2);
-const socket = createSocket('udp4');
+const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
 const timer = setTimeout(() => {
   console.log('timeout');
   process.exit(1);

@@ -14,7 +14,7 @@ import type { AnswerQuery } from './dns-server.ts';
 import { endedUnseen } from './ended-connections.ts';
 import { HostPorts } from './host-ports.ts';
 import { serviceWords } from './host-publication.ts';
-import type { PortTarget } from './host-rules.ts';
+import type { TaskTarget } from './host-rules.ts';
 import type { HostSide } from './host-side.ts';
 import { overlayPortName } from './kernel-names.ts';
 import type { SubjectTask } from './node-subjects.ts';
@@ -26,6 +26,7 @@ import {
   type AttachedTask,
   checkRequest,
   hasWayOut,
+  hasWayOut6,
   type TaskNetworkRequest,
 } from './task-request.ts';
 
@@ -98,8 +99,9 @@ export class AttachedTasks {
       await state.network.prepare();
       for (const { networkId } of state.network.legs) await this.#options.upkeep.ensure(networkId);
       const wayOut = this.#wantsGateway(request);
-      if (wayOut) await this.#host.ensureGateway();
-      await state.network.plug(this.#overlays.all, wayOut ? this.#host.gateway : null);
+      if (wayOut) await this.#ensureGateway(request);
+      const gateway = wayOut ? this.#host.gateway : null;
+      await state.network.plug(this.#overlays.all, gateway, this.#isDual(request));
       await programTask(this.#tables, state);
       await this.#publishHostPorts(state);
       if (!request.links) await state.network.openResolver();
@@ -216,8 +218,9 @@ export class AttachedTasks {
       const networkIds = ready.filter((id) => !joined.has(id));
       if (networkIds.length > 0) log.warn({ taskId, networkIds }, 'task links were made anew');
     }
-    if (state.network.gatewayAddress === null && this.#wantsGateway(state.request)) {
-      await this.#host.ensureGateway();
+    const wantsGateway = this.#wantsGateway(state.request);
+    if (wantsGateway) await this.#ensureGateway(state.request);
+    if (state.network.gatewayAddress === null && wantsGateway) {
       await this.replugWayOut(state);
       log.warn({ taskId }, 'way out of a task was made anew');
     }
@@ -226,6 +229,8 @@ export class AttachedTasks {
   /** Everything of a task's by the tables. */
   async program(state: AttachedState): Promise<void> {
     await programTask(this.#tables, state);
+    // Whether by IPv6, too, is known by the tables alone.
+    await this.#publishHostPorts(state);
     if (!state.hasOldConnections) return;
     const ended = endedUnseen(this.#tables, networksOf(state.network.legs));
     await state.network.forgetConnections(ended);
@@ -239,8 +244,8 @@ export class AttachedTasks {
     if (overlay) await network.plug(new Map([[id, overlay]]), null);
   }
 
-  async replugWayOut({ network }: SubjectTask): Promise<void> {
-    await network.plug(new Map(), this.#host.gateway);
+  async replugWayOut({ network, request }: SubjectTask): Promise<void> {
+    await network.plug(new Map(), this.#host.gateway, this.#isDual(request));
   }
 
   /** @param joined as of `repair` */
@@ -284,12 +289,23 @@ export class AttachedTasks {
     return !links && hasWayOut(this.#tables, ids);
   }
 
+  /** By IPv6, too. */
+  #isDual({ links, attachments }: TaskNetworkRequest): boolean {
+    const ids = attachments.map(({ networkId }) => networkId);
+    return !links && hasWayOut6(this.#tables, ids);
+  }
+
+  async #ensureGateway(request: TaskNetworkRequest): Promise<void> {
+    await this.#host.ensureGateway();
+    if (this.#isDual(request)) await this.#host.ensureDualGateway();
+  }
+
   async #release({ network, request, hostPorts }: AttachedState): Promise<void> {
     await network.close();
     const address = network.gatewayAddress;
     if (hostPorts.length > 0) {
       const gone = hostPorts.map((port) => [publishedKey(port), null] as const);
-      await this.#host.rules.set(new Map(), new Map(gone));
+      await this.#host.publishTasks(new Map(gone), false);
       if (address !== null) await this.#host.forgetConnections(answeredBy(new Set([address])));
     }
     if (address !== null) await this.#host.gateway.release(request.taskId, address);
@@ -298,14 +314,14 @@ export class AttachedTasks {
     }
   }
 
-  async #publishHostPorts({ network, hostPorts }: AttachedState): Promise<void> {
+  async #publishHostPorts({ network, hostPorts, request }: AttachedState): Promise<void> {
     const address = network.gatewayAddress;
     if (hostPorts.length === 0 || address === null) return;
-    const targets = hostPorts.map((port): [string, PortTarget] => [
+    const targets = hostPorts.map((port): [string, TaskTarget] => [
       publishedKey(port),
       { kind: 'task', address, targetPort: port.targetPort },
     ]);
-    await this.#host.rules.set(new Map(), new Map(targets));
+    await this.#host.publishTasks(new Map(targets), this.#isDual(request));
   }
 
   async #guarded(state: AttachedState, work: () => Promise<void>): Promise<void> {

@@ -4,13 +4,13 @@
  * the client's address needs no translation. Pure: rules and routes as values.
  */
 import {
-  ipv4Bytes,
-  ipv4Text,
+  addressBytes,
   isIpv6,
   macOf,
   maskNumber,
-  networkNumber,
+  networkOf,
   type Prefix,
+  parsePrefix,
 } from '../../native/ffi/net/address.ts';
 import type { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFT_TYPE, numberKey, type TableWriter } from '../../native/ffi/net/nft.ts';
@@ -24,6 +24,7 @@ import {
   markConnectionBySourceMac,
   markFromConnection,
   sourceIn,
+  sourceIn6,
 } from '../../native/ffi/net/nft-expressions.ts';
 import {
   addMarkRule,
@@ -48,7 +49,7 @@ export interface EntryRules {
   readonly nodes: readonly string[];
   /** what the task's sockets send from by default; UDP is delivered to it, so that replies match */
   readonly localAddress: string;
-  /** of the ingress network: what comes from it is answered to it directly; null = IPv6, where no other address is replied from */
+  /** of the ingress network: what comes from it is answered to it directly; null = no other address is replied from */
   readonly subnet: Prefix | null;
 }
 
@@ -89,12 +90,15 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
  */
 function writeDatagramRules(table: TableWriter, entry: EntryRules, prefix: Prefix): void {
   table.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
-  const subnet = ipv4Bytes(ipv4Text(networkNumber(prefix)));
+  const network = parsePrefix(networkOf(prefix));
+  const outside = isIpv6(prefix.address)
+    ? sourceIn6(addressBytes(network.address), network.length, true)
+    : sourceIn(addressBytes(network.address), maskNumber(network.length), true);
   table.addRule('entry_nat', [
     ...fromInterface(entry.link),
     ...l4Protocol(IPPROTO.udp),
-    ...sourceIn(subnet, maskNumber(prefix.length), true),
-    ...dnatTo(ipv4Bytes(entry.localAddress), null),
+    ...outside,
+    ...dnatTo(addressBytes(entry.localAddress), null),
   ]);
 }
 

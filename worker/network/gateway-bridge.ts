@@ -3,10 +3,12 @@
  * Its addresses are local to this host. Knows nothing of overlay networks but the subnets that it must not have.
  */
 import { SkepError } from '../../common/base/errors.ts';
+import { address6Of, interface6Of } from '../../common/base/ipv6.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import {
   ipv4Number,
   ipv4Text,
+  isIpv6,
   macOf,
   networkNumber,
   overlap,
@@ -26,7 +28,15 @@ import {
 } from '../../native/ffi/net/sockets.ts';
 import type { Difference } from './kernel-facts.ts';
 import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
-import { findLink, listLinks, makeVeth, removeLink, securePort, type VethEnd } from './legs.ts';
+import {
+  findLink,
+  ipv6Settings,
+  listLinks,
+  makeVeth,
+  removeLink,
+  securePort,
+  type VethEnd,
+} from './legs.ts';
 import { PortGuard, seatsOf } from './port-guard.ts';
 import { restorePorts } from './seats.ts';
 import type { WantedSeat } from './wanted-facts.ts';
@@ -36,6 +46,12 @@ export const DEFAULT_GATEWAY_POOLS: readonly string[] = [
   ...Array.from({ length: 14 }, (_, i) => `172.${18 + i}.0.0/16`),
   ...Array.from({ length: 16 }, (_, i) => `192.168.${i * 16}.0/20`),
 ];
+
+/**
+ * Of the bridge in IPv6, on every host alike, as its pools are: what leaves by it is masqueraded. Of the range for
+ * private use (RFC 4193), its 40 bits chosen at random.
+ */
+export const GATEWAY_SUBNET6 = 'fd4b:5e9c:7a1d::/64';
 
 /** The first of `pools` that shares no address with `taken`; null when every one does. */
 export function chooseGatewayPool(
@@ -57,6 +73,7 @@ export class GatewayBridge {
   #subnet: Prefix | null = null;
   #index = 0;
   #mtu = 0;
+  #isDual = false;
   #next = 0;
 
   /**
@@ -85,12 +102,22 @@ export class GatewayBridge {
     return this.#subnet?.address ?? '';
   }
 
+  get gateway6(): string {
+    return this.#subnet ? address6Of(GATEWAY_SUBNET6, this.#subnet.address) : '';
+  }
+
+  /** It is a way out by IPv6, too. */
+  get isDual(): boolean {
+    return this.#isDual;
+  }
+
   /** Takes up what is there; addresses in use are those whose ports are there. */
   async adopt(): Promise<boolean> {
     const link = await findLink(this.#host, GATEWAY_BRIDGE);
     if (!link) return false;
-    const addresses = readAddresses(await this.#host.dump(dumpAddresses()));
-    const own = addresses.find(({ index }) => index === link.index);
+    const addresses = readAddresses(await this.#host.dump(dumpAddresses('both')));
+    const its = addresses.filter(({ index }) => index === link.index);
+    const own = its.find(({ address }) => !isIpv6(address));
     if (!own) {
       await removeLink(this.#host, GATEWAY_BRIDGE);
       return false;
@@ -98,6 +125,8 @@ export class GatewayBridge {
     this.#index = link.index;
     this.#mtu = link.mtu;
     this.#subnet = { address: own.address, length: own.length };
+    this.#isDual = its.some(({ address }) => address === this.gateway6);
+    if (this.#isDual) this.#guard.setSubnet6(GATEWAY_SUBNET6);
     const ports = (await listLinks(this.#host)).filter(({ name }) => isGatewayPortName(name));
     const indexes = new Set(ports.map(({ index }) => index));
     for (const { index, mac } of readForwarding(await this.#host.dump(dumpForwarding()))) {
@@ -123,6 +152,24 @@ export class GatewayBridge {
     await this.#create({ address: ipv4Text(networkNumber(pool) + 1), length: pool.length });
   }
 
+  /** Makes it a way out by IPv6, too, unless it is. It is there. */
+  async ensureDual(): Promise<void> {
+    this.#required();
+    if (this.#isDual) return;
+    this.#isDual = true;
+    this.#guard.setSubnet6(GATEWAY_SUBNET6);
+    await this.#guard.rebuild();
+    await this.#addIpv6();
+  }
+
+  async #addIpv6(): Promise<void> {
+    await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(GATEWAY_BRIDGE));
+    const { address, length } = this.#required();
+    const batch = new MessageBatch(128);
+    addAddress(batch, this.#index, interface6Of(GATEWAY_SUBNET6, `${address}/${length}`));
+    await this.#host.transact(batch);
+  }
+
   async #create(subnet: Prefix): Promise<void> {
     const { address, length } = subnet;
     const batch = new MessageBatch(512);
@@ -138,13 +185,16 @@ export class GatewayBridge {
     });
     await this.#guard.rebuild();
     this.#subnet = subnet;
+    if (this.#isDual) await this.#addIpv6();
   }
 
   /** What the bridge must be like; null before `ensure` or `adopt`. */
   get seat(): WantedSeat | null {
     if (!this.#subnet) return null;
     const { address, length } = this.#subnet;
-    return { link: GATEWAY_BRIDGE, address: `${address}/${length}`, mtu: this.#mtu };
+    const cidr = `${address}/${length}`;
+    const address6 = this.#isDual ? interface6Of(GATEWAY_SUBNET6, cidr) : undefined;
+    return { link: GATEWAY_BRIDGE, address: cidr, address6, mtu: this.#mtu };
   }
 
   /**
@@ -155,6 +205,7 @@ export class GatewayBridge {
     const subnet = this.#required();
     if (!(await findLink(this.#host, GATEWAY_BRIDGE))) await this.#create(subnet);
     const mtu = this.#mtu;
+    if (this.#isDual) await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(GATEWAY_BRIDGE));
     await this.#guard.rebuild();
     await restorePorts(this.#host, this.#index, seatsOf(ports), { isolated: true, mtu });
   }
@@ -225,6 +276,8 @@ export class GatewayBridge {
     await removeLink(this.#host, GATEWAY_BRIDGE);
     await this.#guard.remove();
     this.#subnet = null;
+    this.#isDual = false;
+    this.#guard.setSubnet6('');
     this.#used.clear();
   }
 

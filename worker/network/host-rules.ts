@@ -7,11 +7,11 @@ import { type PublishedPort, sharesPort } from '../../common/model/host-ip.ts';
 import type { Protocol } from '../../common/model/service.ts';
 import {
   addressBytes,
-  ipv4Bytes,
   isIpv6,
   maskNumber,
-  networkNumber,
+  networkOf,
   type Prefix,
+  parsePrefix,
 } from '../../native/ffi/net/address.ts';
 import {
   addressPortKey,
@@ -27,6 +27,7 @@ import {
 import {
   connectionDirection,
   destinationIn,
+  destinationIn6,
   destinationTranslated,
   dnatByMap,
   dnatTo,
@@ -36,6 +37,7 @@ import {
   l4Protocol,
   masquerade,
   sourceIn,
+  sourceIn6,
   toInterface,
   toLocalAddress,
   verdict,
@@ -53,6 +55,7 @@ const BOUND_VERDICTS = 'bound_ports';
 const LOOPBACK = Buffer.from([127, 0, 0, 0]);
 const LOOPBACK6 = addressBytes('::1');
 const LOOPBACK_MASK = 0xff000000;
+const LINK_LOCAL: Prefix = { address: 'fe80::', length: 10 };
 
 /** Where connections to one published port go. */
 export type PortTarget =
@@ -62,7 +65,14 @@ export type PortTarget =
       readonly targetPort: number;
       readonly clientAffinity: boolean;
     }
-  | { readonly kind: 'task'; readonly address: string; readonly targetPort: number };
+  | TaskTarget;
+
+/** A port of a task on this host. */
+export interface TaskTarget {
+  readonly kind: 'task';
+  readonly address: string;
+  readonly targetPort: number;
+}
 
 interface BalancedService {
   readonly map: BackendMap;
@@ -83,10 +93,9 @@ export class HostRules extends OwnedTable {
   readonly #ip: IpFamily;
   readonly #services = new Map<string, BalancedService>();
   readonly #ports = new Map<string, PortTarget>();
-  #gateway: { readonly network: Uint8Array; readonly mask: number } | null = null;
+  #gateway: Prefix | null = null;
   #masquerades = false;
 
-  /** Of IPv6 only what is published by services, and no gateway. */
   constructor(socket: NetlinkSocket, random: Random, family: IpFamily = NFPROTO_IPV4) {
     super(socket, family);
     this.#ip = family;
@@ -112,9 +121,7 @@ export class HostRules extends OwnedTable {
 
   /** The subnet of the gateway bridge; takes effect at the next `rebuild`. */
   setGateway(subnet: Prefix): void {
-    const network = Buffer.alloc(4);
-    network.writeUInt32BE(networkNumber(subnet));
-    this.#gateway = { network, mask: maskNumber(subnet.length) };
+    this.#gateway = parsePrefix(networkOf(subnet));
   }
 
   /**
@@ -162,7 +169,7 @@ export class HostRules extends OwnedTable {
       data: 'verdict',
     });
     this.#buildTranslation(table);
-    if (this.#ip === NFPROTO_IPV6) buildGuards6(table);
+    if (this.#ip === NFPROTO_IPV6) buildGuards6(table, this.#gateway);
     else this.#buildGuards(table);
     for (const { map } of this.#services.values()) map.write(table);
     for (const [key, target] of this.#ports) this.#introducePort(table, key, target);
@@ -194,20 +201,17 @@ export class HostRules extends OwnedTable {
     const post = (...rules: readonly (readonly Expression[])[]): void =>
       table.addRule('postrouting', rules.flat());
     if (this.#masquerades) post(toInterface(INGRESS_LINK), masquerade());
-    if (this.#ip === NFPROTO_IPV6) {
-      post(fromAddress6(LOOPBACK6), toInterface(INGRESS_LINK), masquerade());
-      return;
-    }
+    const loopback =
+      this.#ip === NFPROTO_IPV6 ? fromAddress6(LOOPBACK6) : sourceIn(LOOPBACK, LOOPBACK_MASK);
     // Into the ingress network the client keeps its address, but for two kinds that no reply could
     // reach: loopback, and tasks' gateway addresses, which every host gives out alike.
-    post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(INGRESS_LINK), masquerade());
+    post(loopback, toInterface(INGRESS_LINK), masquerade());
     post(fromInterface(GATEWAY_BRIDGE), toInterface(INGRESS_LINK), masquerade());
     // A task that reaches another by the host's address must get its replies back through here.
     post(fromInterface(GATEWAY_BRIDGE), toInterface(GATEWAY_BRIDGE), masquerade());
-    post(sourceIn(LOOPBACK, LOOPBACK_MASK), toInterface(GATEWAY_BRIDGE), masquerade());
+    post(loopback, toInterface(GATEWAY_BRIDGE), masquerade());
     if (!this.#gateway) return;
-    const { network, mask } = this.#gateway;
-    post(sourceIn(network, mask), toInterface(GATEWAY_BRIDGE, true), masquerade());
+    post(sourceWithin(this.#gateway), toInterface(GATEWAY_BRIDGE, true), masquerade());
   }
 
   #buildGuards(table: TableWriter): void {
@@ -229,7 +233,7 @@ export class HostRules extends OwnedTable {
     // The gateway is a way out, not a way in: of the host a task reaches what other hosts reach of it.
     table.addRule('input', [
       ...fromInterface(GATEWAY_BRIDGE),
-      ...destinationIn(this.#gateway.network, this.#gateway.mask),
+      ...destinationWithin(this.#gateway),
       ...l4Protocol(IPPROTO.icmp, true),
       ...opening,
       ...drop,
@@ -289,7 +293,7 @@ export class HostRules extends OwnedTable {
 
   #fillPortChain(table: TableWriter, key: string, target: PortTarget): void {
     if (target.kind === 'task') {
-      table.addRule(portChain(key), dnatTo(ipv4Bytes(target.address), target.targetPort));
+      table.addRule(portChain(key), dnatTo(addressBytes(target.address), target.targetPort));
       return;
     }
     const map = this.#services.get(target.serviceId)?.map;
@@ -326,14 +330,37 @@ function verdictKey(key: string): Buffer {
     : addressPortKey(hostIp, number, publishedPort);
 }
 
-/** As those of IPv4: out of the ingress network come replies only, into it what was published only. */
-function buildGuards6(table: TableWriter): void {
+const sourceWithin = ({ address, length }: Prefix): Expression[] =>
+  isIpv6(address)
+    ? sourceIn6(addressBytes(address), length)
+    : sourceIn(addressBytes(address), maskNumber(length));
+
+const destinationWithin = ({ address, length }: Prefix): Expression[] =>
+  isIpv6(address)
+    ? destinationIn6(addressBytes(address), length)
+    : destinationIn(addressBytes(address), maskNumber(length));
+
+/** As those of IPv4. @param gateway subnet of the gateway bridge; null = no way out by IPv6 */
+function buildGuards6(table: TableWriter, gateway: Prefix | null): void {
   const opening = connectionDirection('original');
+  const untranslated = destinationTranslated(false);
   const drop = verdict({ kind: 'drop' });
   table.addChain('forward', { type: 'filter', hook: 'forward', priority: PRIORITY.filter });
   table.addRule('forward', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
-  const untranslated = destinationTranslated(false);
-  table.addRule('forward', [...toInterface(INGRESS_LINK), ...opening, ...untranslated, ...drop]);
+  for (const link of gateway ? [INGRESS_LINK, GATEWAY_BRIDGE] : [INGRESS_LINK]) {
+    table.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
+  }
   table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
   table.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+  if (!gateway) return;
+  // The gateway is a way out, not a way in: neither by its address nor by the one of the link.
+  for (const own of [gateway, LINK_LOCAL]) {
+    table.addRule('input', [
+      ...fromInterface(GATEWAY_BRIDGE),
+      ...destinationWithin(own),
+      ...l4Protocol(IPPROTO.icmpv6, true),
+      ...opening,
+      ...drop,
+    ]);
+  }
 }

@@ -26,8 +26,8 @@ import {
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
 import { ForwardPermits } from './forward-permits.ts';
-import { GatewayBridge } from './gateway-bridge.ts';
-import { HostRules, type PortTarget } from './host-rules.ts';
+import { GATEWAY_SUBNET6, GatewayBridge } from './gateway-bridge.ts';
+import { HostRules, type PortTarget, type TaskTarget } from './host-rules.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import { Ipv6Forwarding } from './ipv6-forwarding.ts';
 import { compareFacts, type Difference, FACT, factsOf } from './kernel-facts.ts';
@@ -39,7 +39,7 @@ import {
   NFT_TABLE,
 } from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
-import { addLoopbackReturn, removeLoopbackReturn } from './loopback6.ts';
+import { addLoopbackReturn, type LoopbackLink, removeLoopbackReturn } from './loopback6.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
 import { hostFacts, hostSettings, subnetOf, type WantedHost } from './wanted-facts.ts';
@@ -95,6 +95,7 @@ export class HostSide {
       const host = new HostSide(options, route, filter);
       await host.gateway.adopt();
       if (host.gateway.subnet) host.rules.setGateway(host.gateway.subnet);
+      if (host.gateway.isDual) host.#rules6.setGateway(parsePrefix(GATEWAY_SUBNET6));
       const isInUse = host.gateway.subnet || (await findLink(route, INGRESS_LINK));
       if (isInUse) await options.forwarding.use('cluster');
       return host;
@@ -136,6 +137,38 @@ export class HostSide {
     await this.#permits.restore(PERMITTED_LINKS);
   }
 
+  /** Makes the gateway bridge a way out by IPv6, too. It is there. */
+  async ensureDualGateway(): Promise<void> {
+    if (this.gateway.isDual) return;
+    await this.gateway.ensureDual();
+    await this.#forwarding6.enable();
+    const link = await findLink(this.route, GATEWAY_BRIDGE);
+    if (link) await this.#addLoopbackReturn(GATEWAY_BRIDGE, link.index);
+    this.#rules6.setGateway(parsePrefix(GATEWAY_SUBNET6));
+    await this.#rules6.rebuild();
+  }
+
+  /**
+   * Where connections to ports of this host's tasks go; null = nowhere.
+   * @param isDual the tasks have addresses of IPv6 on the gateway bridge, too
+   */
+  async publishTasks(
+    ports: ReadonlyMap<string, TaskTarget | null>,
+    isDual: boolean,
+  ): Promise<void> {
+    await this.rules.set(new Map(), ports);
+    const six = [...ports].map(([key, target]): [string, TaskTarget | null] => [
+      key,
+      target && isDual ? { ...target, address: address6Of(GATEWAY_SUBNET6, target.address) } : null,
+    ]);
+    await this.#rules6.set(new Map(), new Map(six));
+  }
+
+  /** Rules of IPv6 are to be in the kernel. */
+  get #hasRules6(): boolean {
+    return this.#ingressSubnet6 !== '' || this.gateway.isDual;
+  }
+
   /**
    * Where connections to published ports go, by addresses of IPv4.
    * @param services and @param ports as of `HostRules.set`
@@ -158,7 +191,7 @@ export class HostSide {
     ]);
     await this.#rules6.set(new Map(six), ports);
     if (appeared) await this.#rules6.rebuild();
-    if (vanished) await this.#rules6.remove();
+    if (vanished && !this.#hasRules6) await this.#rules6.remove();
   }
 
   /** This host is none of the chosen ingress gateways, or is one (again). */
@@ -173,7 +206,7 @@ export class HostSide {
 
   async rebuildRules(): Promise<void> {
     await this.rules.rebuild();
-    if (this.#ingressSubnet6 !== '') await this.#rules6.rebuild();
+    if (this.#hasRules6) await this.#rules6.rebuild();
   }
 
   /** Why this host cannot be in the ingress network; null = it can, as far as is known. */
@@ -215,7 +248,7 @@ export class HostSide {
     addAddress(batch, index, cidr);
     if (seat.address6 !== undefined) {
       addAddress(batch, index, seat.address6);
-      addLoopbackReturn(batch, index);
+      addLoopbackReturn(batch, INGRESS_LINK, index);
     }
     await this.route.transact(batch);
     if (seat.address6 !== undefined) await this.#forwarding6.enable();
@@ -239,7 +272,7 @@ export class HostSide {
   async removeIngress(): Promise<void> {
     await removeLink(this.route, INGRESS_LINK);
     const batch = new MessageBatch(128);
-    removeLoopbackReturn(batch);
+    removeLoopbackReturn(batch, INGRESS_LINK);
     await this.route.transact(batch);
     this.#ingressRefusal = null;
   }
@@ -267,7 +300,7 @@ export class HostSide {
     return [
       ...compareFacts(hostFacts(wanted), found),
       ...(await this.rules.differences()),
-      ...(this.#ingressSubnet6 === '' ? [] : await this.#differences6()),
+      ...(this.#hasRules6 ? await this.#differences6() : []),
       ...(wanted.gateway ? await this.gateway.guardDifferences(wanted.gateway.ports) : []),
       ...(wanted.gateway || wanted.ingress ? await this.#permits.differences(PERMITTED_LINKS) : []),
     ];
@@ -286,17 +319,21 @@ export class HostSide {
     const link = ingress?.address6 === undefined ? null : await findLink(this.route, INGRESS_LINK);
     if (link) await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(INGRESS_LINK));
     await restoreSeats(this.route, seats);
-    if (link) {
-      const batch = new MessageBatch(256);
-      addLoopbackReturn(batch, link.index);
-      await this.route.transact(batch);
-    }
+    if (link) await this.#addLoopbackReturn(INGRESS_LINK, link.index);
+    const bridge = gateway?.seat.address6 ? await findLink(this.route, GATEWAY_BRIDGE) : null;
+    if (bridge) await this.#addLoopbackReturn(GATEWAY_BRIDGE, bridge.index);
     if (gateway || ingress) await this.#options.forwarding.use('cluster');
     const settings = hostSettings(wanted).filter((name) => name !== IPV4_FORWARDING);
     const ones = settings.map((name) => [name, '1'] as const);
     await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(ones));
     await this.rebuildRules();
     if (gateway || ingress) await this.#permits.restore(PERMITTED_LINKS);
+  }
+
+  async #addLoopbackReturn(link: LoopbackLink, index: number): Promise<void> {
+    const batch = new MessageBatch(256);
+    addLoopbackReturn(batch, link, index);
+    await this.route.transact(batch);
   }
 
   /** Takes everything of ours out of the host's namespace. */
@@ -307,6 +344,9 @@ export class HostSide {
     await this.#permits.remove();
     await this.removeIngress();
     await this.gateway.destroy();
+    const batch = new MessageBatch(128);
+    removeLoopbackReturn(batch, GATEWAY_BRIDGE);
+    await this.route.transact(batch);
     await this.#options.forwarding.leave();
   }
 }

@@ -9,6 +9,7 @@ import { parsePrefix } from '../../native/ffi/net/address.ts';
 import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
 import type { DnsAsker } from './dns-asker.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
+import { GATEWAY_SUBNET6 } from './gateway-bridge.ts';
 import type { HostSide } from './host-side.ts';
 import { type Difference, FACT } from './kernel-facts.ts';
 import { gatewayPortName, INGRESS_LINK, INGRESS_PORT, overlayPortName } from './kernel-names.ts';
@@ -16,8 +17,14 @@ import { isOfResolver, nameDifferences, nameToAsk } from './name-check.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import type { Subject } from './self-proof.ts';
 import { entryNodes, type IngressSeat, type TaskNetwork } from './task-network.ts';
-import type { TaskNetworkRequest } from './task-request.ts';
-import { addressOf, type WantedHost, type WantedOverlay, type WantedTask } from './wanted-facts.ts';
+import { hasWayOut6, type TaskNetworkRequest } from './task-request.ts';
+import {
+  addressOf,
+  type WantedHost,
+  type WantedOverlay,
+  type WantedSeat,
+  type WantedTask,
+} from './wanted-facts.ts';
 
 /** The namespace by which encrypted networks go. */
 export const ENCRYPTION_SUBJECT = 'encryption';
@@ -80,7 +87,11 @@ export function ingressSeatOf(tables: ClusterTables, network: TaskNetwork): Ingr
     const gateways = [...table.peers.values()].filter(({ masquerades }) => !masquerades);
     const nodes = gateways.map(({ address }) => address).sort();
     const { subnet, subnet6 } = table.network;
-    return { networkId, nodes, subnet: parsePrefix(subnet), subnet6 };
+    const isDual = hasWayOut6(
+      tables,
+      network.legs.map((leg) => leg.networkId),
+    );
+    return { networkId, nodes, subnet: parsePrefix(subnet), subnet6, isDual };
   }
   return null;
 }
@@ -177,9 +188,15 @@ function wantedTask({ host, overlays, tables }: NodeParts, task: SubjectTask): W
     bridge && own !== null
       ? {
           link: network.gatewayLink,
-          address: `${own}/${parsePrefix(bridge.address).length}`,
+          ...wayOutAddresses(
+            own,
+            bridge,
+            hasWayOut6(
+              tables,
+              network.legs.map((leg) => leg.networkId),
+            ),
+          ),
           mtu: bridge.mtu,
-          via: addressOf(bridge.address),
         }
       : null;
   const seat = ingressSeatOf(tables, network);
@@ -189,6 +206,13 @@ function wantedTask({ host, overlays, tables }: NodeParts, task: SubjectTask): W
       ? { link: entryLeg.link, nodes: entryNodes(seat) }
       : null;
   return { legs, wayOut, entry };
+}
+
+function wayOutAddresses(own: string, bridge: WantedSeat, isDual: boolean) {
+  const address = `${own}/${parsePrefix(bridge.address).length}`;
+  const via6 = isDual && bridge.address6 !== undefined ? addressOf(bridge.address6) : undefined;
+  const address6 = via6 === undefined ? undefined : interface6Of(GATEWAY_SUBNET6, address);
+  return { address, address6, via: addressOf(bridge.address), via6 };
 }
 
 function hostSubject(parts: NodeParts): Subject {

@@ -38,7 +38,7 @@ import {
   isEntryMark,
   removeEntryRoute,
 } from './entry-rules.ts';
-import type { GatewayBridge } from './gateway-bridge.ts';
+import { GATEWAY_SUBNET6, type GatewayBridge } from './gateway-bridge.ts';
 import { compareFacts, type Difference, factsOf } from './kernel-facts.ts';
 import { overlayPortName } from './kernel-names.ts';
 import { ipv6Settings, listLinks, removeLink, withNetns } from './legs.ts';
@@ -71,6 +71,8 @@ export interface IngressSeat {
   readonly subnet: Prefix;
   /** CIDR; '' = IPv4 only */
   readonly subnet6: string;
+  /** the task's way out is one by IPv6, too */
+  readonly isDual: boolean;
 }
 
 /** By whose seats connections come in, in each family that the network has. */
@@ -172,10 +174,14 @@ export class TaskNetwork {
     });
   }
 
-  /** Makes the links of `overlays`' legs and, when `gateway` is given, the way out. */
+  /**
+   * Makes the links of `overlays`' legs and, when `gateway` is given, the way out.
+   * @param isDual by IPv6, too
+   */
   async plug(
     overlays: ReadonlyMap<NetworkId, OverlayNetwork>,
     gateway: GatewayBridge | null,
+    isDual = false,
   ): Promise<void> {
     await this.#withRoute((route) =>
       withNetns(this.netnsPath, async (netnsFd) => {
@@ -193,8 +199,9 @@ export class TaskNetwork {
           this.#gatewayAddress = address;
           const peer = { name: this.gatewayLink, mac: macOf(address), netnsFd };
           await gateway.plug(this.taskId, peer, route);
+          if (isDual) await writeNetSysctls(this.netnsPath, ipv6Settings(this.gatewayLink));
         }
-        await this.#address(route, gateway, overlays);
+        await this.#address(route, gateway, overlays, isDual);
       }),
     );
   }
@@ -203,6 +210,7 @@ export class TaskNetwork {
     route: NetlinkSocket,
     gateway: GatewayBridge | null,
     overlays: ReadonlyMap<NetworkId, OverlayNetwork>,
+    isDual: boolean,
   ): Promise<void> {
     const links = await listLinks(route);
     const batch = new MessageBatch(1024);
@@ -215,8 +223,13 @@ export class TaskNetwork {
     }
     const index = indexOf(links, this.gatewayLink);
     if (gateway?.subnet && this.#gatewayAddress !== null && index > 0) {
-      addAddress(batch, index, `${this.#gatewayAddress}/${gateway.subnet.length}`);
+      const cidr = `${this.#gatewayAddress}/${gateway.subnet.length}`;
+      addAddress(batch, index, cidr);
       addRoute(batch, { to: '0.0.0.0/0', via: gateway.gateway, index });
+      if (isDual) {
+        addAddress(batch, index, interface6Of(GATEWAY_SUBNET6, cidr));
+        addRoute(batch, { to: '::/0', via: gateway.gateway6, index });
+      }
     }
     await route.transact(batch);
   }
@@ -280,8 +293,16 @@ export class TaskNetwork {
     const [nodes, nodes6] = [wanted.filter((it) => !isIpv6(it)), wanted.filter(isIpv6)];
     this.rules.setEntry(
       { link, nodes, localAddress, subnet: seat.subnet },
-      own6 === null ? null : { link, nodes: nodes6, localAddress: own6, subnet: null },
+      own6 === null ? null : { link, nodes: nodes6, ...this.#datagrams6(seat, own6) },
     );
+  }
+
+  /** With a way out by IPv6 sockets reply from the address that they have there. */
+  #datagrams6({ subnet6, isDual }: IngressSeat, own6: string) {
+    const outer = isDual ? this.#gatewayAddress : null;
+    return outer === null
+      ? { localAddress: own6, subnet: null }
+      : { localAddress: address6Of(GATEWAY_SUBNET6, outer), subnet: parsePrefix(subnet6) };
   }
 
   /** Starts answering at 127.0.0.11. */
@@ -315,11 +336,14 @@ export class TaskNetwork {
       const loopback = new MessageBatch(64);
       setLink(loopback, { index: LOOPBACK_INDEX }, { up: true });
       await route.transact(loopback);
-      await this.#restoreIpv6(route, legs);
+      await this.#restoreIpv6(route, wayOut ? [...legs, wayOut] : legs);
       await restoreSeats(route, wayOut ? [...legs, wayOut] : legs);
       const index = wayOut ? indexOf(await listLinks(route), wayOut.link) : 0;
       const batch = new MessageBatch(128);
-      if (wayOut && index > 0) addRoute(batch, { to: '0.0.0.0/0', via: wayOut.via, index });
+      if (wayOut && index > 0) {
+        addRoute(batch, { to: '0.0.0.0/0', via: wayOut.via, index });
+        if (wayOut.via6) addRoute(batch, { to: '::/0', via: wayOut.via6, index });
+      }
       for (const rule of readMarkRules(await route.dump(dumpRules()))) {
         if (isStrangeEntry(rule, seat)) deleteMarkRule(batch, rule);
       }
@@ -330,9 +354,9 @@ export class TaskNetwork {
   }
 
   /** Where the task, or who is in it, switched IPv6 off, or the link was made before its network had it. */
-  async #restoreIpv6(route: NetlinkSocket, legs: readonly WantedSeat[]): Promise<void> {
+  async #restoreIpv6(route: NetlinkSocket, seats: readonly WantedSeat[]): Promise<void> {
     const links = await listLinks(route);
-    for (const { link, address6 } of legs) {
+    for (const { link, address6 } of seats) {
       if (address6 === undefined || indexOf(links, link) === 0) continue;
       await writeNetSysctls(this.netnsPath, ipv6Settings(link));
     }

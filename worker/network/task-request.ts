@@ -41,6 +41,14 @@ export function hasWayOut(tables: ClusterTables, networkIds: readonly NetworkId[
   return own.length === 0 || own.some((network) => !network?.internal);
 }
 
+/** By IPv6, too: for tasks with an own network that has it and is not internal. */
+export function hasWayOut6(tables: ClusterTables, networkIds: readonly NetworkId[]): boolean {
+  return networkIds.some((id) => {
+    const network = tables.networks.get(id)?.network;
+    return network && !network.ingress && !network.internal && network.subnet6 !== '';
+  });
+}
+
 /** Throws what can never succeed. The networks are known. */
 export function checkRequest(tables: ClusterTables, request: TaskNetworkRequest): void {
   for (const { networkId } of request.attachments) {

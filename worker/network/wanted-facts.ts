@@ -46,7 +46,9 @@ export interface WantedOverlay {
 export interface WantedTask {
   readonly legs: readonly WantedSeat[];
   /** null = no way out */
-  readonly wayOut: (WantedSeat & { readonly via: string }) | null;
+  readonly wayOut:
+    | (WantedSeat & { readonly via: string; readonly via6?: string | undefined })
+    | null;
   /** replies to clients from outside; null = no seat in the ingress network */
   readonly entry: {
     readonly link: string;
@@ -138,6 +140,9 @@ export function taskFacts({ legs, wayOut, entry }: WantedTask): Facts {
   if (wayOut) {
     addSeat(facts, wayOut, 'veth');
     facts.set(FACT.route(MAIN_TABLE, '0.0.0.0/0'), `via ${wayOut.via} on ${wayOut.link}`);
+    if (wayOut.via6 !== undefined) {
+      facts.set(FACT.route(MAIN_TABLE, '::/0'), `via ${wayOut.via6} on ${wayOut.link}`);
+    }
   }
   if (!entry) return facts;
   if (!wayOut) facts.set(FACT.linkRoute(MAIN_TABLE, '0.0.0.0/0', 'lo', LAST_METRIC), 'there');
@@ -169,7 +174,11 @@ export function hostFacts({ gateway, ingress }: WantedHost): Facts {
     }
   }
   if (ingress) addSeat(facts, ingress, 'veth');
-  if (ingress?.address6) for (const fact of loopbackReturnFacts()) facts.set(...fact);
+  const dual = [gateway?.seat, ingress].filter((seat) => seat?.address6 !== undefined);
+  for (const seat of dual) {
+    const link = seat?.link === GATEWAY_BRIDGE ? GATEWAY_BRIDGE : INGRESS_LINK;
+    for (const fact of loopbackReturnFacts(link)) facts.set(...fact);
+  }
   for (const name of hostSettings({ gateway, ingress })) facts.set(FACT.setting(name), '1');
   return facts;
 }
@@ -181,6 +190,6 @@ export function hostSettings({ gateway, ingress }: WantedHost): string[] {
     // Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
     ...(gateway ? [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`] : []),
     ...(ingress ? [`ipv4/conf/${INGRESS_LINK}/route_localnet`] : []),
-    ...(ingress?.address6 ? ['ipv6/conf/all/forwarding'] : []),
+    ...(ingress?.address6 || gateway?.seat.address6 ? ['ipv6/conf/all/forwarding'] : []),
   ];
 }

@@ -215,30 +215,54 @@ export function toLocalAddress(): Expression[] {
   ];
 }
 
-function prefixMatch(offset: number, address: Uint8Array, mask: number, not: boolean) {
-  const maskBytes = Buffer.alloc(4);
-  maskBytes.writeUInt32BE(mask >>> 0);
+function prefixMatch(offset: number, address: Uint8Array, mask: Uint8Array, not: boolean) {
+  const { length } = address;
   return [
-    payload(PAYLOAD_NETWORK, offset, 4, R1),
+    payload(PAYLOAD_NETWORK, offset, length, R1),
     expression('bitwise', (batch) => {
       batch.attrBe32(1, R1);
       batch.attrBe32(2, R1);
-      batch.attrBe32(3, 4);
-      batch.nest(4, () => batch.attrBytes(1, maskBytes));
-      batch.nest(5, () => batch.attrBytes(1, Buffer.alloc(4)));
+      batch.attrBe32(3, length);
+      batch.nest(4, () => batch.attrBytes(1, mask));
+      batch.nest(5, () => batch.attrBytes(1, Buffer.alloc(length)));
     }),
     compare(address, not ? CMP_NEQ : CMP_EQ),
   ];
 }
 
+function mask4(mask: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(mask >>> 0);
+  return bytes;
+}
+
 /** `ip saddr ADDRESS/MASK`; the host bits of `address` must be 0 */
 export function sourceIn(address: Uint8Array, mask: number, not = false): Expression[] {
-  return prefixMatch(12, address, mask, not);
+  return prefixMatch(HEADER[NFPROTO_IPV4].source, address, mask4(mask), not);
 }
 
 /** `ip daddr ADDRESS/MASK`; the host bits of `address` must be 0 */
 export function destinationIn(address: Uint8Array, mask: number, not = false): Expression[] {
-  return prefixMatch(16, address, mask, not);
+  return prefixMatch(HEADER[NFPROTO_IPV4].destination, address, mask4(mask), not);
+}
+
+function mask6(length: number): Buffer {
+  return Buffer.from(
+    Array.from(
+      { length: 16 },
+      (_, i) => (0xff00 >> Math.min(8, Math.max(0, length - i * 8))) & 0xff,
+    ),
+  );
+}
+
+/** `ip6 saddr ADDRESS/LENGTH`; the host bits of `address` must be 0 */
+export function sourceIn6(address: Uint8Array, length: number, not = false): Expression[] {
+  return prefixMatch(HEADER[NFPROTO_IPV6].source, address, mask6(length), not);
+}
+
+/** `ip6 daddr ADDRESS/LENGTH`; the host bits of `address` must be 0 */
+export function destinationIn6(address: Uint8Array, length: number): Expression[] {
+  return prefixMatch(HEADER[NFPROTO_IPV6].destination, address, mask6(length), false);
 }
 
 /** R1 := the destination's address */

@@ -8,7 +8,7 @@ import {
   type AttachedTasksOptions,
 } from '../../../worker/network/attached-tasks.ts';
 import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
-import type { PortTarget } from '../../../worker/network/host-rules.ts';
+import type { TaskTarget } from '../../../worker/network/host-rules.ts';
 import { FACT } from '../../../worker/network/kernel-facts.ts';
 import { type NodeParts, subjectsOf } from '../../../worker/network/node-subjects.ts';
 import { type TaskLeg, TaskNetwork } from '../../../worker/network/task-network.ts';
@@ -47,7 +47,7 @@ describe('attached tasks', () => {
   /** what the kernel was told, and whether it refuses */
   let calls: string[];
   let refuses: string;
-  let published: Map<string, PortTarget | null>;
+  let published: Map<string, TaskTarget | null>;
   let tasks: AttachedTasks;
 
   /** A namespace that notes what is done to it. @param which of those that were opened */
@@ -94,12 +94,10 @@ describe('attached tasks', () => {
     tasks = new AttachedTasks({
       ...{ portsDir: await folder(), random: new SeededRandom(1), log: silentLogger, tables },
       host: {
-        rules: {
-          portTarget: () => null,
-          set: async (_: unknown, ports: Map<string, PortTarget | null>) => {
-            for (const [key, target] of ports) published.set(key, target);
-            if (refuses === 'ports') throw new Error('ENOBUFS');
-          },
+        rules: { portTarget: () => null },
+        publishTasks: async (ports: Map<string, TaskTarget | null>) => {
+          for (const [key, target] of ports) published.set(key, target);
+          if (refuses === 'ports') throw new Error('ENOBUFS');
         },
         gateway: { release: async () => {} },
         forgetConnections: async () => {},
