@@ -30,6 +30,9 @@ import {
   type TaskNetworkRequest,
 } from './task-request.ts';
 
+/** Milliseconds each on a machine with many connections, while which nothing else is programmed. */
+const LOOKS_AT_ONCE = 50;
+
 export interface AttachedTasksOptions {
   /** one file per task with host-mode ports */
   readonly portsDir: string;
@@ -231,7 +234,17 @@ export class AttachedTasks {
     await programTask(this.#tables, state);
     // Whether by IPv6, too, is known by the tables alone.
     await this.#publishHostPorts(state);
-    if (!state.hasOldConnections) return;
+  }
+
+  /** Connections to what ended while no daemon looked. It costs each task a look at all that the machine has: some at a time. */
+  async forgetUnseen(): Promise<void> {
+    const due = [...this.#states.values()].filter((state) => state.hasOldConnections);
+    for (const state of due.slice(0, LOOKS_AT_ONCE)) {
+      await this.#guarded(state, () => this.#forgetUnseenOf(state));
+    }
+  }
+
+  async #forgetUnseenOf(state: AttachedState): Promise<void> {
     const ended = endedUnseen(this.#tables, networksOf(state.network.legs));
     await state.network.forgetConnections(ended);
     state.hasOldConnections = false;
@@ -260,6 +273,7 @@ export class AttachedTasks {
     if (this.#options.isTold()) {
       await this.repair(state, joined);
       await this.program(state);
+      if (state.hasOldConnections) await this.#forgetUnseenOf(state);
     }
     await this.#publishHostPorts(state);
     if (!request.links) await network.openResolver();

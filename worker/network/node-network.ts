@@ -369,6 +369,7 @@ export class NodeNetwork {
   async #sweepAll(): Promise<void> {
     for (const id of [...this.#overlays.all.keys()]) await this.#removeUnused(id);
     if (this.#host.rulesAreStale) await this.#host.rebuildRules();
+    await this.#tasks.forgetUnseen();
     await this.#tasks.each(async (state) => {
       if (state.missing.size > 0) await this.#tasks.repair(state);
       if (state.isBehind || state.network.rules.stale) await this.#tasks.program(state);
