@@ -38,6 +38,7 @@ import {
   masquerade,
   sourceIn,
   sourceIn6,
+  toAddress6,
   toInterface,
   toLocalAddress,
   verdict,
@@ -293,6 +294,10 @@ export class HostRules extends OwnedTable {
 
   #fillPortChain(table: TableWriter, key: string, target: PortTarget): void {
     if (target.kind === 'task') {
+      if (this.#ip === NFPROTO_IPV6) {
+        // Where bridges' packets meet the rules of IP as well, replies to ::1 do not pass: refused at once, not lost.
+        table.addRule(portChain(key), [...toAddress6(LOOPBACK6), ...verdict({ kind: 'return' })]);
+      }
       table.addRule(portChain(key), dnatTo(addressBytes(target.address), target.targetPort));
       return;
     }

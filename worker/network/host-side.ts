@@ -39,7 +39,7 @@ import {
   NFT_TABLE,
 } from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
-import { addLoopbackReturn, type LoopbackLink, removeLoopbackReturn } from './loopback6.ts';
+import { addLoopbackReturn, removeLoopbackReturn } from './loopback6.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { restoreSeats } from './seats.ts';
 import { hostFacts, hostSettings, subnetOf, type WantedHost } from './wanted-facts.ts';
@@ -142,8 +142,6 @@ export class HostSide {
     if (this.gateway.isDual) return;
     await this.gateway.ensureDual();
     await this.#forwarding6.enable();
-    const link = await findLink(this.route, GATEWAY_BRIDGE);
-    if (link) await this.#addLoopbackReturn(GATEWAY_BRIDGE, link.index);
     this.#rules6.setGateway(parsePrefix(GATEWAY_SUBNET6));
     await this.#rules6.rebuild();
   }
@@ -248,7 +246,7 @@ export class HostSide {
     addAddress(batch, index, cidr);
     if (seat.address6 !== undefined) {
       addAddress(batch, index, seat.address6);
-      addLoopbackReturn(batch, INGRESS_LINK, index);
+      addLoopbackReturn(batch, index);
     }
     await this.route.transact(batch);
     if (seat.address6 !== undefined) await this.#forwarding6.enable();
@@ -272,7 +270,7 @@ export class HostSide {
   async removeIngress(): Promise<void> {
     await removeLink(this.route, INGRESS_LINK);
     const batch = new MessageBatch(128);
-    removeLoopbackReturn(batch, INGRESS_LINK);
+    removeLoopbackReturn(batch);
     await this.route.transact(batch);
     this.#ingressRefusal = null;
   }
@@ -319,21 +317,17 @@ export class HostSide {
     const link = ingress?.address6 === undefined ? null : await findLink(this.route, INGRESS_LINK);
     if (link) await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(INGRESS_LINK));
     await restoreSeats(this.route, seats);
-    if (link) await this.#addLoopbackReturn(INGRESS_LINK, link.index);
-    const bridge = gateway?.seat.address6 ? await findLink(this.route, GATEWAY_BRIDGE) : null;
-    if (bridge) await this.#addLoopbackReturn(GATEWAY_BRIDGE, bridge.index);
+    if (link) {
+      const batch = new MessageBatch(256);
+      addLoopbackReturn(batch, link.index);
+      await this.route.transact(batch);
+    }
     if (gateway || ingress) await this.#options.forwarding.use('cluster');
     const settings = hostSettings(wanted).filter((name) => name !== IPV4_FORWARDING);
     const ones = settings.map((name) => [name, '1'] as const);
     await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(ones));
     await this.rebuildRules();
     if (gateway || ingress) await this.#permits.restore(PERMITTED_LINKS);
-  }
-
-  async #addLoopbackReturn(link: LoopbackLink, index: number): Promise<void> {
-    const batch = new MessageBatch(256);
-    addLoopbackReturn(batch, link, index);
-    await this.route.transact(batch);
   }
 
   /** Takes everything of ours out of the host's namespace. */
@@ -344,9 +338,6 @@ export class HostSide {
     await this.#permits.remove();
     await this.removeIngress();
     await this.gateway.destroy();
-    const batch = new MessageBatch(128);
-    removeLoopbackReturn(batch, GATEWAY_BRIDGE);
-    await this.route.transact(batch);
     await this.#options.forwarding.leave();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Published ports at [::1]. Such a connection is translated as it leaves the host; its replies come back by a link of
- * ours for ::1, to which the kernel has a route on the loopback link alone, and for this address it looks at no other.
- * So what comes in by such a link for it is routed by a table of ours, in which it is local there. From outside nothing comes that
+ * Published ports at [::1]. Such a connection is translated as it leaves the host; its replies come back by the link of the
+ * ingress network for ::1, to which the kernel has a route on the loopback link alone, and for this address it looks at no other.
+ * So what comes in by our link for it is routed by a table of ours, in which it is local there. From outside nothing comes that
  * way: the kernel drops what is sent to ::1 by any other link before it looks at rules or routes. Pure.
  */
 import type { MessageBatch } from '../../native/ffi/net/message.ts';
@@ -12,32 +12,27 @@ import {
   type LinkRule,
 } from '../../native/ffi/net/rtnl-route.ts';
 import { FACT, type Facts } from './kernel-facts.ts';
-import { GATEWAY_BRIDGE, INGRESS_LINK } from './kernel-names.ts';
+import { INGRESS_LINK } from './kernel-names.ts';
 
 const TO = '::1/128';
-/** Ours alone in the host's namespace, one for each link. */
-const TABLES = { [INGRESS_LINK]: 0x5ce1, [GATEWAY_BRIDGE]: 0x5ce2 } as const;
-const PRIORITY = 1001;
-export type LoopbackLink = keyof typeof TABLES;
+/** Ours alone in the host's namespace. */
+const TABLE = 0x5ce1;
+const RULE: LinkRule = { link: INGRESS_LINK, to: TO, table: TABLE, priority: 1001 };
 
-const ruleOf = (link: LoopbackLink): LinkRule => ({
-  ...{ link, to: TO, table: TABLES[link], priority: PRIORITY },
-});
-
-/** @param index of the link */
-export function addLoopbackReturn(batch: MessageBatch, link: LoopbackLink, index: number): void {
-  addRoute(batch, { to: TO, index, table: TABLES[link], isLocal: true });
-  addLinkRule(batch, ruleOf(link));
+/** @param index of the ingress network's link */
+export function addLoopbackReturn(batch: MessageBatch, index: number): void {
+  addRoute(batch, { to: TO, index, table: TABLE, isLocal: true });
+  addLinkRule(batch, RULE);
 }
 
 /** The route goes with its link. */
-export function removeLoopbackReturn(batch: MessageBatch, link: LoopbackLink): void {
-  deleteLinkRule(batch, ruleOf(link));
+export function removeLoopbackReturn(batch: MessageBatch): void {
+  deleteLinkRule(batch, RULE);
 }
 
-export function loopbackReturnFacts(link: LoopbackLink): Facts {
+export function loopbackReturnFacts(): Facts {
   return new Map([
-    [FACT.linkRoute(TABLES[link], TO, link), 'there'],
-    [FACT.linkRule(PRIORITY, link, TO), `table ${TABLES[link]}`],
+    [FACT.linkRoute(TABLE, TO, INGRESS_LINK), 'there'],
+    [FACT.linkRule(RULE.priority, RULE.link, RULE.to), `table ${TABLE}`],
   ]);
 }

@@ -174,11 +174,7 @@ export function hostFacts({ gateway, ingress }: WantedHost): Facts {
     }
   }
   if (ingress) addSeat(facts, ingress, 'veth');
-  const dual = [gateway?.seat, ingress].filter((seat) => seat?.address6 !== undefined);
-  for (const seat of dual) {
-    const link = seat?.link === GATEWAY_BRIDGE ? GATEWAY_BRIDGE : INGRESS_LINK;
-    for (const fact of loopbackReturnFacts(link)) facts.set(...fact);
-  }
+  if (ingress?.address6) for (const fact of loopbackReturnFacts()) facts.set(...fact);
   for (const name of hostSettings({ gateway, ingress })) facts.set(FACT.setting(name), '1');
   return facts;
 }

@@ -192,6 +192,11 @@ export function icmpv6Type(type: number): Expression[] {
   ];
 }
 
+/** `ip6 daddr ADDRESS` */
+export function toAddress6(address: Uint8Array): Expression[] {
+  return [destinationAddress(NFPROTO_IPV6), compare(address, CMP_EQ)];
+}
+
 /** `ip6 saddr ADDRESS` */
 export function fromAddress6(address: Uint8Array): Expression[] {
   const { source, bytes } = HEADER[NFPROTO_IPV6];
