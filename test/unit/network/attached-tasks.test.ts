@@ -19,9 +19,10 @@ import { temporaryFolders } from '../../support/temporary-folder.ts';
 const FRONT = network('front', 4096, 1);
 const BACK = network('back', 4097, 2);
 const ID = asId<TaskId>('aa');
+/** Of SCTP nothing is asked of the machine whether it is free. */
 const PORT: PortConfig = {
   name: '',
-  protocol: 'tcp',
+  protocol: 'sctp',
   targetPort: 80,
   publishedPort: 48_080,
   publishMode: 'host',
@@ -150,10 +151,10 @@ describe('attached tasks', () => {
     await expect(tasks.publish(ID, [PORT])).rejects.toThrow('ENOBUFS');
     refuses = '';
     expect(await tasks.publish(ID, [PORT])).toEqual([PORT]);
-    expect(published.get('tcp/48080')).toMatchObject({ kind: 'task' });
+    expect(published.get('sctp/48080')).toMatchObject({ kind: 'task' });
     refuses = 'ports';
     await expect(tasks.detach(ID)).rejects.toThrow('ENOBUFS');
-    expect(published.get('tcp/48080')).toBeNull();
+    expect(published.get('sctp/48080')).toBeNull();
   });
 
   test('a link that has the name which the way out would have is no way out', async () => {
