@@ -52,13 +52,17 @@ export class RequestContext {
   /** Made for who asks: most requests are answered before anybody could go. */
   #abort: AbortController | null = null;
 
-  /** aborted when the client goes away, or has its answer */
+  /** aborted when the client goes away before it has its answer; who answers is done with what it waited for */
   get signal(): AbortSignal {
     if (this.#abort !== null) return this.#abort.signal;
     const abort = new AbortController();
     this.#abort = abort;
     if (this.response.closed) abort.abort(CLIENT_GONE);
-    else this.response.once('close', () => abort.abort(CLIENT_GONE));
+    else {
+      this.response.once('close', () => {
+        if (!this.response.writableFinished) abort.abort(CLIENT_GONE);
+      });
+    }
     return abort.signal;
   }
 

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
@@ -31,4 +32,20 @@ test('a body that stops in the middle is given up, one that is slow is not', asy
   expect(body.destroyed).toBe(true);
   expect(await failed).toMatchObject({ code: 'deadline-exceeded' });
   expect(request.destroyed).toBe(false); // the refusal is still to be sent
+});
+
+test.each([
+  [true, false],
+  [false, true],
+])('a client that has its answer (%s) is not gone', (writableFinished, isGone) => {
+  const response = Object.assign(new EventEmitter(), { closed: false, writableFinished });
+  const context = new RequestContext({
+    request: new PassThrough() as unknown as IncomingMessage,
+    response: response as unknown as ServerResponse,
+    ...{ clock: new FakeClock(), params: {}, query: new URLSearchParams(), apiMinor: 50 },
+    upgrade: null,
+  });
+  const { signal } = context;
+  response.emit('close');
+  expect(signal.aborted).toBe(isGone);
 });
