@@ -2,12 +2,16 @@
  * A stack file of 10,000 lines: from its text to the specs of its services, everything checked. In
  * fresh processes, because a command is one; and warm, for what a longer one would see.
  */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { temporaryDirectory } from '../support/cleanup.ts';
 import { HelperProcess } from '../support/helper-process.ts';
-import { figure } from '../support/report.ts';
+import { figure, say } from '../support/report.ts';
 import { median } from '../support/statistics.ts';
 import type { ParseOperations } from './parse-process.ts';
 import { stackText } from './stack-text.ts';
+import { MAIN, medianMs } from './wall-time.ts';
 
 const LINES = 10_000;
 const PROCESSES = 7;
@@ -29,4 +33,18 @@ export async function parse(): Promise<void> {
   }
   figure('parse_10k_lines_ms', median(cold));
   figure('parse_10k_lines_warm_ms', median(warm));
+  await besideDocker(text);
+}
+
+/** Both commands read, merge and print the same file: wall time of the whole processes. */
+async function besideDocker(text: string): Promise<void> {
+  const file = join(temporaryDirectory('parse'), 'stack.yml');
+  writeFileSync(file, text);
+  const config = ['stack', 'config', '-c', file];
+  figure('config_10k_lines_ms', await medianMs(process.execPath, [MAIN, ...config]));
+  try {
+    figure('docker_config_10k_lines_ms', await medianMs('docker', config));
+  } catch (err) {
+    say(`no docker command to compare with: ${(err as Error).message}`);
+  }
 }
