@@ -10,6 +10,10 @@ export class RegistryWork {
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
 
+  constructor() {
+    setMaxListeners(0, this.#abort.signal); // a manager has one for each blob that it gets for others
+  }
+
   /** Aborts what runs. */
   async stop(): Promise<void> {
     this.#abort.abort(new CancelledError());
