@@ -83,6 +83,8 @@ export class PlainContainer {
   readonly #log: Logger;
   readonly #events: ContainerEvents;
   readonly #watch: HealthWatch;
+  /** streams that are about to be attached */
+  readonly #opening = new Set<Promise<void>>();
   readonly #waiters = new ContainerWaiters();
   readonly #life = new AbortController();
   readonly #keeper: RecordKeeper;
@@ -323,8 +325,15 @@ export class PlainContainer {
     if (subject.condition === 'paused') requireAnswering(subject, 'attach');
     this.#events.did('attach');
     const isThere = this.state && this.state.status !== 'exited';
-    if (isThere && !this.#isMadeAnew) return this.#parts.runtime.attach(this.id);
-    return this.#waiters.forStreams(signal);
+    if (!isThere || this.#isMadeAnew) return this.#waiters.forStreams(signal);
+    const session = this.#parts.runtime.attach(this.id);
+    const opening = session.then(
+      () => {},
+      () => {}, // told to who attaches
+    );
+    this.#opening.add(opening);
+    void opening.then(() => this.#opening.delete(opening));
+    return session;
   }
 
   /** A client left its streams by the keys for that. */
@@ -409,6 +418,8 @@ export class PlainContainer {
       const place = await attachNetwork(this.#parts, this.record, this.hostname, netnsPath, peerOf);
       await this.#keeper.put({ phase: 'running', place, exit: null, isPaused: false });
       await this.#waiters.opened(() => runtime.attach(this.id));
+      // A client that attached before it asked for the start misses nothing of a short command either.
+      await Promise.all(this.#opening);
       await this.#sizeTerminal(); // before its command asks
       const { startedAtMs } = await runtime.startContainer(this.id);
       await this.#keeper.keep({ startedAtMs }); // the runtime knows it too

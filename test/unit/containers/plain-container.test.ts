@@ -220,6 +220,24 @@ describe('container outside of services', () => {
     expect(actions).toEqual(['create', 'start', 'die']);
   });
 
+  test('is not started before the streams are there that were asked for before', async () => {
+    const container = await all.create('web', definition());
+    let open = (): void => {};
+    const session = {} as never;
+    runtime.attach = () =>
+      new Promise((resolve) => {
+        open = () => resolve(session);
+      });
+    const attaching = container.attach(new AbortController().signal);
+    const starting = container.start();
+    await settle();
+    expect(runtime.get(container.id)?.status).toBe('created');
+    open();
+    expect(await attaching).toBe(session);
+    await starting;
+    expect(runtime.get(container.id)?.status).toBe('running');
+  });
+
   test('has its terminal’s size before its command runs, at each start', async () => {
     const container = await started({ consoleSize: [33, 77] });
     await ends(container, 0);
