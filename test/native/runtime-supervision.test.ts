@@ -110,7 +110,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: supervision', () => {
     expect(box.runtime.get('newer')).toMatchObject({ status: 'running', pid });
     await expect(box.runtime.exec('newer', execSpec(['true']))).rejects.toMatchObject({
       code: 'failed-precondition',
-      message: 'connect to shim: it speaks version 99, this daemon 1 to 3',
+      message: 'connect to shim: it speaks version 99, this daemon 1 to 4',
     });
     expect(alive(pid)).toBe(true);
     await box.runtime.signal('newer', SIGTERM);

@@ -17,7 +17,7 @@ const idleWorker: Pick<Worker, Used> = {
   leave: async () => {},
   describeAgain: () => {},
   refusal: '',
-  images: { identities: {} } as Worker['images'],
+  images: { identities: { onReplaced: () => () => {} } } as unknown as Worker['images'],
 };
 
 /** It is in no cluster yet. */

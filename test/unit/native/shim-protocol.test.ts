@@ -92,7 +92,7 @@ describe('shim protocol', () => {
       status: 'running',
       createdAtNanos: null,
     });
-    expect(() => decodeHello(hello(4, 40))).toThrow('it speaks version 4, this daemon 1 to 3');
+    expect(() => decodeHello(hello(5, 40))).toThrow('it speaks version 5, this daemon 1 to 4');
   });
 
   test('an exit carries its record; that of an older shim is empty', () => {
