@@ -2,8 +2,8 @@
 import type { NodeDescription } from './node.ts';
 
 const FOLDER = '/dev/';
-/** Folders of other things than devices of a machine, and of second names of them by their numbers. */
-const UNTOLD_FOLDERS = /^(?:pts|shm|mqueue|hugepages|fd|char|block)(?:\/|$)/;
+/** Folders of other things than devices of a machine, of second names of them by their numbers, and of one for each CPU. */
+const UNTOLD_FOLDERS = /^(?:pts|shm|mqueue|hugepages|fd|char|block|cpu)(?:\/|$)/;
 /** What every kernel has, and what there are dozens of: a node that said all of it would say much that is of no use. */
 const UNTOLD =
   /^(?:null|zero|full|random|urandom|console|ptmx|kmsg|mem|port|core|std\w+|tty\d*|ttyS\d+|vcs\w*|loop\d+|ram\d+)$/;

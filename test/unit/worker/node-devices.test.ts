@@ -9,11 +9,12 @@ const makeFolder = temporaryFolders();
 
 test('devices are told by name, without what every machine has', async () => {
   const folder = await makeFolder();
-  for (const name of ['snd', 'pts', 'bus/usb/001']) {
+  for (const name of ['snd', 'pts', 'bus/usb/001', 'cpu/0']) {
     mkdirSync(join(folder, name), { recursive: true });
   }
   // Only root makes devices; a link stands for one as well.
-  const links = ['ttyUSB0', 'tty7', 'null', 'loop0', 'snd/timer', 'pts/0', 'bus/usb/001/002'];
+  const links = ['ttyUSB0', 'tty7', 'null', 'loop0', 'snd/timer', 'pts/0', 'cpu/0/msr'];
+  links.push('bus/usb/001/002');
   for (const name of links) symlinkSync('/dev/null', join(folder, name));
   writeFileSync(join(folder, 'a-file'), '');
   const clock = new FakeClock();
