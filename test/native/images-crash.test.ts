@@ -1,65 +1,224 @@
-// kill -9 in the middle of pulls, loads, unpacks, removals and prunes, all at once: what the store holds afterwards is
-// whole, goes on, and what was complete runs. Root, because images are unpacked and run.
-import { execFileSync, spawn } from 'node:child_process';
+// kill -9 of a daemon in the middle of pulls, loads, unpacks, removals and prunes, all at once: what the next one finds is
+// whole, goes on, and what was complete runs. SKEP_PROOFS=full kills a hundred times. Root, because containers are run.
+import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  createReadStream,
   existsSync,
-  mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { EngineClient } from '../../cli/client/engine-client.ts';
+import type { ProgressJson } from '../../cli/client/image-calls.ts';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SeededRandom, SystemRandom } from '../../common/base/random.ts';
-import { ImageStore, type Verified } from '../../worker/images/image-store.ts';
-import { eventually } from '../support/cluster.ts';
+import { ImageStore } from '../../worker/images/image-store.ts';
+import { eventually, REPOSITORY, run, SKEP, succeeded } from '../support/cluster.ts';
 import { FaultyRegistry } from '../support/faulty-registry.ts';
-import { buildBusyboxImage, sha256 } from '../support/image-builder.ts';
+import { buildBusyboxImage, busyboxPath, sha256 } from '../support/image-builder.ts';
 
 const isRoot = process.getuid?.() === 0;
-const SOURCE_ROOT = join(import.meta.dirname, '../..');
-/** `SKEP_TEST_KILLS=100` for the long proof. */
-const KILLS = Number(process.env['SKEP_TEST_KILLS'] ?? 12);
+const KILLS = process.env['SKEP_PROOFS'] === 'full' ? 100 : 12;
 /** Archives: images of even numbers stay once they are loaded, the others come and go. */
 const ARCHIVES = 6;
 /** Of the time that a first image takes, so that the kills fall everywhere. */
 const LIVES_MAX = 1.5;
+/** The disk is always too full, and nothing too young: whenever something came, what no image has is removed. */
+const IMAGE_GC = '1:0:0s';
+const LOG_CHARACTERS_SHOWN = 5_000;
+const CGROUP_PARENT = `skep-crash-${process.pid}`;
 
-describe.skipIf(!isRoot)('an image store whose daemon is killed (needs root)', () => {
-  let dir: string;
-  let registry: FaultyRegistry;
+/** One life of a daemon. */
+interface Life {
+  readonly process: ChildProcess;
+  readonly ended: Promise<void>;
+  readonly client: EngineClient;
+}
 
-  beforeEach(async () => {
-    dir = mkdtempSync('/var/tmp/skep-crash-');
-    registry = new FaultyRegistry();
-    await registry.start();
-    // Slowly, so that there is a middle.
+let dir: string;
+let registry: FaultyRegistry;
+
+beforeEach(async () => {
+  dir = mkdtempSync('/var/tmp/skep-crash-');
+  registry = new FaultyRegistry();
+  await registry.start();
+});
+
+afterEach(async () => {
+  await registry.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
+  let life: Life | null = null;
+
+  const host = (): string => `unix://${dir}/api.sock`;
+
+  async function begin(): Promise<Life> {
+    const log = openSync(join(dir, 'log'), 'a');
+    const argv = ['--data-dir', join(dir, 'data'), '--host', host(), '--image-gc', IMAGE_GC];
+    const child = spawn(
+      join(REPOSITORY, 'bin/skepd'),
+      [...argv, '--cgroup-parent', CGROUP_PARENT],
+      {
+        stdio: ['ignore', log, log],
+      },
+    );
+    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    const client = new EngineClient(host());
+    life = { process: child, ended, client };
+    await eventually('the daemon answers', () => client.ping(), { withinMs: 30_000, everyMs: 20 });
+    return life;
+  }
+
+  async function end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    if (life === null) return;
+    life.process.kill(signal);
+    await life.ended;
+    life.client.close();
+    life = null;
+  }
+
+  afterEach(async (context) => {
+    await end('SIGTERM');
+    const log = readFileSync(join(dir, 'log'), 'utf8').slice(-LOG_CHARACTERS_SHOWN);
+    context.onTestFailed(() => console.error(`the daemon's log ends with\n${log}`));
+  });
+
+  afterAll(() => {
+    const root = '/sys/fs/cgroup';
+    for (const parent of [root, ...readdirSync(root).map((name) => `${root}/${name}`)]) {
+      if (existsSync(`${parent}/${CGROUP_PARENT}`)) rmdirSync(`${parent}/${CGROUP_PARENT}`);
+    }
+  });
+
+  /** Slowly, so that there is a middle. */
+  function drip(): void {
     registry.hook = (request, response) => {
       if (request.url !== registry.blobUrl) return false;
       const from = Number(/\d+/.exec(request.headers.range ?? '0')![0]);
       response.writeHead(from > 0 ? 206 : 200);
-      const drip = (at: number): void => {
+      const next = (at: number): void => {
         if (response.destroyed) return;
         if (at >= registry.layer.length) response.end();
         else
           response.write(registry.layer.subarray(at, at + 20_000), () =>
-            setTimeout(drip, 5, at + 20_000),
+            setTimeout(next, 5, at + 20_000),
           );
       };
-      drip(from);
+      next(from);
       return true;
     };
-  });
+  }
 
-  afterEach(async () => {
-    await registry.stop();
-    rmSync(dir, { recursive: true, force: true });
-  });
+  async function followed(lines: AsyncIterable<ProgressJson>): Promise<void> {
+    for await (const { error } of lines) if (error !== undefined) throw new Error(error);
+  }
 
+  /** Goes on until it is killed. @param onKept told the numbers of images that stay, when they are complete */
+  async function work(client: EngineClient, onKept: (number: number) => void): Promise<void> {
+    const name = `${registry.host}/app`;
+    const pulls = async (): Promise<never> => {
+      for (;;) {
+        await followed(client.imagePull(name, '1'));
+        await client.imageTag(`${name}:1`, 'again', '1');
+        await client.imageRemove(`${name}:1`, true);
+        await client.imagesPrune({ dangling: ['false'], 'label!': ['kept'] });
+      }
+    };
+    const loads = async (): Promise<never> => {
+      for (let i = 0; ; i = (i + 1) % ARCHIVES) {
+        await followed(client.imageLoad(createReadStream(join(dir, `${i}.tar`))));
+        if (i % 2 === 0) onKept(i);
+        else await client.imageRemove(`kept:${i}`, true);
+      }
+    };
+    await Promise.all([pulls(), loads()]);
+  }
+
+  /** A kept image's own program says its number; what is pulled has none, so it is given one. */
+  async function runs({ Id, RepoTags }: { Id: string; RepoTags?: readonly string[] | null }) {
+    const number = /kept:(\d)/.exec((RepoTags ?? []).join(' '))?.[1];
+    const [lent, argv, file, said] =
+      number === undefined
+        ? [['-v', `${busyboxPath()}:/busybox:ro`], ['/busybox', 'cat', '/hello'], 'hello', 'there']
+        : [[], ['/bin/cat', '/number'], 'number', number];
+    const { GraphDriver } = (await life!.client.image(Id)) as {
+      GraphDriver: { Data: { UpperDir: string } };
+    };
+    expect(readFileSync(join(GraphDriver.Data.UpperDir, file), 'utf8'), RepoTags?.join()).toBe(
+      said,
+    );
+    const flags = ['--rm', '--network', 'none', ...lent];
+    const result = await run([SKEP, '-H', host(), 'run', ...flags, Id, ...argv]);
+    expect(succeeded(result).stdout, result.stderr).toBe(said);
+  }
+
+  test(
+    `leaves a store that is whole, ${KILLS} times, and what was complete runs`,
+    async () => {
+      for (let i = 0; i < ARCHIVES; i++) {
+        const files = { number: String(i), much: Buffer.alloc(200_000, i) };
+        const outTar = join(dir, `${i}.tar`);
+        buildBusyboxImage({ name: `kept:${i}`, outTar, files, labels: { kept: 'yes' } });
+      }
+      drip();
+      const kept = new Set<number>();
+      const seed = Date.now();
+      const random = new SeededRandom(seed);
+      let firstImageMs: number | null = null;
+      for (let kill = 0; kill <= KILLS; kill++) {
+        const { client } = await begin();
+        const told = `seed ${seed}, kill ${kill}`;
+        expect(readdirSync(join(dir, 'data/images/ingest')), told).toEqual([]);
+        await followed(client.imagesVerify()).catch((cause) => {
+          throw new Error(`verify, ${told}`, { cause });
+        });
+        const images = await client.images();
+        const tags = images.flatMap(({ RepoTags }) => RepoTags ?? []);
+        expect(tags, told).toEqual(expect.arrayContaining([...kept].map((n) => `kept:${n}`)));
+        await Promise.all(images.map(runs));
+        if (kill === KILLS) break;
+        const beganMs = performance.now();
+        let isKilled = false;
+        const worked = work(client, (number) => {
+          if (!isKilled) kept.add(number);
+        }).catch((err: unknown) => {
+          if (!isKilled) throw err;
+        });
+        const until =
+          firstImageMs === null
+            ? eventually('an image is complete', () => expect(kept.size).toBe(1), {
+                withinMs: 60_000,
+                everyMs: 5,
+              })
+            : new Promise((resolve) =>
+                setTimeout(resolve, random.unit() * LIVES_MAX * firstImageMs!),
+              );
+        await Promise.race([until, worked]);
+        firstImageMs ??= performance.now() - beganMs;
+        isKilled = true;
+        await end('SIGKILL');
+        await worked;
+      }
+      await life!.client.imagesPrune({ dangling: ['false'] });
+      await end('SIGTERM'); // what was moved aside is removed by then
+      for (const place of ['l', 'ingest', 'pins']) {
+        expect(readdirSync(join(dir, 'data/images', place)), place).toEqual([]);
+      }
+    },
+    KILLS * 30_000,
+  );
+});
+
+describe.skipIf(!isRoot)('an image store (needs root)', () => {
   function open(): ImageStore {
     return new ImageStore({
       dir: join(dir, 'images'),
@@ -70,126 +229,7 @@ describe.skipIf(!isRoot)('an image store whose daemon is killed (needs root)', (
     });
   }
 
-  const script = (): string => {
-    const at = (path: string): string => JSON.stringify(join(SOURCE_ROOT, path));
-    return `
-      import { createReadStream } from 'node:fs';
-      import { SystemClock } from ${at('common/base/clock.ts')};
-      import { silentLogger } from ${at('common/base/log.ts')};
-      import { SystemRandom } from ${at('common/base/random.ts')};
-      import { ImageStore } from ${at('worker/images/image-store.ts')};
-      const store = new ImageStore({ dir: ${JSON.stringify(join(dir, 'images'))},
-        clock: new SystemClock(), random: new SystemRandom(), log: silentLogger, tell: () => {} });
-      await store.start();
-      process.stdout.write('started');
-      const pulls = async () => {
-        for (;;) {
-          await store.pull('${registry.host}/app:1', null);
-          await store.tag('${registry.host}/app:1', 'again:1');
-          await store.remove('${registry.host}/app:1', { force: true });
-          await store.prune((image) => image.repoTags.some((tag) => tag.startsWith('kept')));
-          process.stdout.write('.');
-        }
-      };
-      const loads = async () => {
-        for (let i = 0; ; i = (i + 1) % ${ARCHIVES}) {
-          await store.load(createReadStream(${JSON.stringify(dir)} + '/' + i + '.tar'));
-          if (i % 2 === 0) process.stdout.write('<' + i + '>');
-          else await store.remove('kept:' + i, { force: true });
-        }
-      };
-      await Promise.all([pulls(), loads()]);
-    `;
-  };
-
-  /** What it said of images that are complete. @param lifeMs null = until it has one */
-  async function killAfter(path: string, lifeMs: number | null): Promise<string> {
-    const child = spawn(process.execPath, ['--import', 'tsx', path], {
-      cwd: SOURCE_ROOT,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const closed = new Promise((resolve) => child.once('close', resolve));
-    let said = '';
-    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    try {
-      const look = (): void => expect(said !== '' || child.exitCode !== null).toBe(true);
-      await eventually('it begins', look, { withinMs: 60_000, everyMs: 5 });
-      expect(child.exitCode, 'it ended by itself').toBeNull();
-      if (lifeMs !== null) await new Promise((resolve) => setTimeout(resolve, lifeMs));
-      else {
-        const isComplete = (): void => expect(said).toContain('>');
-        await eventually('an image is complete', isComplete, { withinMs: 60_000 });
-      }
-    } finally {
-      child.kill('SIGKILL');
-      await closed;
-    }
-    expect(child.signalCode, 'it ended by itself').toBe('SIGKILL');
-    return said;
-  }
-
-  /** The image's own program says its number, in its own root. */
-  function runs(lowerDirs: readonly string[]): string {
-    const root = join(dir, 'root');
-    mkdirSync(root, { recursive: true });
-    const options = `lowerdir=${[...lowerDirs, join(dir, 'nothing')].join(':')}`;
-    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, root]);
-    try {
-      return execFileSync('chroot', [root, '/bin/cat', '/number']).toString();
-    } finally {
-      execFileSync('umount', [root]);
-    }
-  }
-
-  test(
-    `is whole after each of ${KILLS} kills, and what is complete can be used`,
-    async () => {
-      const path = join(dir, 'worker.mts');
-      writeFileSync(path, script());
-      mkdirSync(join(dir, 'nothing')); // overlayfs wants two lower folders where there is no upper one
-      for (let i = 0; i < ARCHIVES; i++) {
-        const files = { number: String(i), much: Buffer.alloc(200_000, i) };
-        buildBusyboxImage({ name: `kept:${i}`, outTar: join(dir, `${i}.tar`), files });
-      }
-      const complete = new Set<string>();
-      const seed = Date.now();
-      const random = new SeededRandom(seed);
-      let firstImageMs: number | null = null;
-      for (let kill = 0; kill < KILLS; kill++) {
-        const beganMs = performance.now();
-        const lifeMs = firstImageMs && random.unit() * LIVES_MAX * firstImageMs;
-        const said = await killAfter(path, lifeMs);
-        firstImageMs ??= performance.now() - beganMs;
-        for (const [, number] of said.matchAll(/<(\d)>/g)) complete.add(number!);
-        const store = open();
-        await store.start();
-        try {
-          const problems: Verified[] = [];
-          for await (const seen of store.verify(new AbortController().signal)) {
-            if (seen.problem !== null) problems.push(seen);
-          }
-          expect(problems, `seed ${seed}, kill ${kill}`).toEqual([]);
-          for (const number of complete) {
-            expect(store.get(`kept:${number}`), `seed ${seed}, kill ${kill}`).toBeDefined();
-          }
-          for (const image of store.list()) {
-            const { lowerDirs } = await store.acquireRootfs(`c${kill}`, image.id);
-            const kept = /kept:(\d)/.exec(image.repoTags.join(' '))?.[1];
-            if (kept !== undefined) expect(runs(lowerDirs)).toBe(kept);
-            else expect(readFileSync(join(lowerDirs[0]!, 'hello'), 'utf8')).toBe('there');
-            await store.releaseRootfs(`c${kill}`);
-          }
-        } finally {
-          await store.stop();
-        }
-        expect(readdirSync(join(dir, 'images/ingest'))).toEqual([]);
-      }
-    },
-    KILLS * 30_000,
-  );
-
   test('damage that no crash makes is found: other bytes, a blob or a layer that is gone', async () => {
-    registry.hook = () => false;
     const store = open();
     await store.start();
     try {

@@ -141,9 +141,15 @@ function busyboxLayer(): Buffer {
   return cachedBusybox;
 }
 
-function busyboxEntries(): (TarHeader & { data?: Buffer })[] {
+/** Of this machine: one program that needs no other file. Throws when it is not installed. */
+export function busyboxPath(): string {
   const path = BUSYBOX_PATHS.find((candidate) => existsSync(candidate));
   if (path === undefined) throw new Error('busybox is missing: apt-get install busybox-static');
+  return path;
+}
+
+function busyboxEntries(): (TarHeader & { data?: Buffer })[] {
+  const path = busyboxPath();
   const directory = (name: string, mode = 0o755): TarHeader => ({ name, kind: 'directory', mode });
   const file = (name: string, text: string): TarHeader & { data: Buffer } => ({
     name,
