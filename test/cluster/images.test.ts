@@ -1,16 +1,25 @@
 // Images in a real cluster: a registry on the cluster's bridge, behind a proxy that counts and breaks.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, eventually, http } from '../support/cluster.ts';
+import { encodeRegistryAuth } from '../../common/model/registry-auth.ts';
+import { clusterTestsCanRun, eventually, http, run, SKEP } from '../support/cluster.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
-import { hasDockerRegistry, startRegistry, type TestRegistry } from '../support/image-registry.ts';
+import {
+  hasDockerRegistry,
+  hasSkopeo,
+  push,
+  startRegistry,
+  type TestRegistry,
+} from '../support/image-registry.ts';
 import { makeCertificates } from '../support/test-certificates.ts';
+import { TokenRegistry } from '../support/token-registry.ts';
+import { base64Forms, filesWith } from '../support/told-files.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 /** All development clusters' bridges lie in it. */
@@ -73,6 +82,13 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       const flags = ['--name', 'web', '--constraint', on(first), '-d'];
       await cluster.skep(['service', 'create', ...flags, name]);
       await cluster.running('web', 1);
+      const task = '{{json .Spec.TaskTemplate}}';
+      const spec = JSON.parse(await cluster.skep(['service', 'inspect', '--format', task, 'web']));
+      const digest = /digest: (sha256:\w+)/.exec(pushed)![1];
+      expect(spec).toMatchObject({
+        ContainerSpec: { Image: `${name}@${digest}` },
+        Placement: { Platforms: [{ OS: 'linux', Architecture: expect.any(String) }] },
+      });
       const served = blobsServed();
       // Two layers; and the config, which the client's question for the digest and platform has read as well.
       expect([...served.values()].sort()).toEqual([1, 1, 2]);
@@ -179,6 +195,10 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
         const flags = ['--name', 'everywhere', '--mode', 'global', '-d'];
         await cluster.skep(['service', 'create', '--with-registry-auth', ...flags, name], { env });
         await cluster.running('everywhere', 3);
+        const told = '"password":"secret"';
+        const sent = encodeRegistryAuth({ username: 'alice', password: 'secret' }, door.host);
+        expect(base64Forms(told).filter((form) => sent.includes(form))).not.toEqual([]);
+        expect(filesWith(cluster.name, told)).toEqual([]);
         await cluster.skep(['service', 'rm', 'everywhere']);
         await cluster.skep(['logout', door.host], { env });
         const after = await cluster.try(['pull', name], { env });
@@ -188,6 +208,136 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
         await own.stop();
       }
     });
+
+    test('an image of 127 layers runs, and one with more is refused', {
+      timeout: 60_000,
+    }, async () => {
+      const cluster = shared.current;
+      const outTar = join(dir, 'deep.tar');
+      const deep = (layers: number): void => {
+        // Beside that of busybox.
+        const own = Array.from({ length: layers - 1 }, (_, i) => ({
+          files: { last: `${i}`, [`each/${i}`]: '' },
+        }));
+        buildBusyboxImage({ name: 'deep:1', outTar, layers: own });
+      };
+      deep(127);
+      await cluster.skep(['load', '-i', outTar]);
+      const look = ['sh', '-c', 'cat last; ls each | wc -l'];
+      expect(await cluster.skep(['run', '--rm', '--network', 'none', 'deep:1', ...look])).toBe(
+        '125126\n',
+      );
+      await cluster.skep(['rmi', 'deep:1']);
+      deep(128);
+      const refused = await cluster.try(['load', '-i', outTar]);
+      expect(refused.stderr).toContain('128 layers are above the maximum of 127');
+      expect(await cluster.skep(['image', 'ls', '-q', 'deep'])).toBe('');
+    });
+
+    test('nothing is built here, and whoever asks for it is told so', {
+      timeout: 60_000,
+    }, async () => {
+      const cluster = shared.current;
+      const host = `unix://${cluster.hosts[0]!.socket}`;
+      const files = join(dir, 'build');
+      mkdirSync(files);
+      writeFileSync(join(files, 'Dockerfile'), 'FROM scratch\n');
+      const services = { web: { build: '.' } };
+      writeFileSync(join(files, 'compose.yml'), JSON.stringify({ version: '3.8', services }));
+      const words = 'build elsewhere, then load or push the image';
+      const told: [readonly string[], string][] = [
+        [[SKEP, 'build', '-t', 'x:1', '.'], `skep: build: images are not built here: ${words}`],
+        [[SKEP, 'image', 'build', '.'], `skep: image build: images are not built here: ${words}`],
+        [
+          [SKEP, '-H', host, 'stack', 'deploy', '-c', 'compose.yml', 'none'],
+          'services.web.build: images are not built here, and no image is named',
+        ],
+        [['docker', '-H', host, 'build', '.'], `building images is not supported: ${words}`],
+        [
+          ['docker-compose', '-H', host, '-f', 'compose.yml', 'build'],
+          `building images is not supported: ${words}`,
+        ],
+      ];
+      const isThere = (program: string): boolean => program === SKEP || existsSync(program);
+      const programs: Record<string, string> = {
+        docker: '/usr/local/bin/docker',
+        'docker-compose': '/usr/bin/docker-compose',
+      };
+      for (const [[program = '', ...args], expected] of told) {
+        if (!isThere(programs[program] ?? program)) continue;
+        const ownBuilders = { DOCKER_BUILDKIT: '0', COMPOSE_DOCKER_CLI_BUILD: '0' };
+        const env = { ...ownBuilders, DOCKER_CONFIG: files };
+        const result = await run([program, ...args], { cwd: files, env });
+        expect(result.code, program).not.toBe(0);
+        expect(result.stdout + result.stderr).toContain(expected);
+      }
+    });
+
+    test.skipIf(!hasSkopeo)(
+      'a login by tokens that are void once used lasts: for all nodes, longer than a token, in the middle of a pull',
+      { timeout: 120_000 },
+      async () => {
+        const cluster = shared.current;
+        const own = await startRegistry({ dir: join(dir, 'tokens') });
+        const lives = { identityLifeMs: 12_000, accessUsesMax: 2 };
+        const tokens = new TokenRegistry({ target: own.host, ...lives });
+        const env = { DOCKER_CONFIG: join(dir, 'docker-tokens') };
+        try {
+          await tokens.start(cluster.hosts[0]!.address.replace(/\.\d+$/, '.1'));
+          const outTar = join(dir, 'image.tar');
+          const cmd = ['sh', '-c', 'while :; do sleep 1; done'];
+          for (const name of ['app:1', 'app:2', 'app:3']) {
+            buildBusyboxImage({ name, outTar, cmd, files: { name } });
+            push(own, outTar, name);
+          }
+          const [first = '', second = '', third = ''] = [1, 2, 3].map(
+            (n) => `${tokens.host}/app:${n}`,
+          );
+          const login = ['login', '-u', 'alice', '--password-stdin', tokens.host];
+          await cluster.skep(login, { env, input: 'secret' });
+          const workers = ['--mode', 'global', '--constraint', 'node.role==worker'];
+          const create = ['--name', 'tokens', ...workers, '--update-monitor', '1s', '-d', first];
+          await cluster.skep(['service', 'create', '--with-registry-auth', ...create], { env });
+          await cluster.running('tokens', 2);
+          expect(tokens.refused).toEqual([]);
+
+          // Nobody but the leader uses it now, and each lives for twelve seconds.
+          const before = tokens.exchanges;
+          const renewed = (): void => expect(tokens.exchanges).toBeGreaterThan(before + 1);
+          await eventually('the leader renews the login', renewed, { withinMs: 50_000 });
+          await cluster.skep([
+            'service',
+            'update',
+            '--no-resolve-image',
+            '--image',
+            second,
+            '-d',
+            'tokens',
+          ]);
+          await eventually(
+            'both run the second version',
+            async () => {
+              const format = ['--format', '{{.Image}} {{.CurrentState}}'];
+              const wanted = ['--filter', 'desired-state=running', '--no-trunc'];
+              const rows = await cluster.skep(['service', 'ps', ...wanted, ...format, 'tokens']);
+              const isRunning = expect.stringContaining(`${second} Running`);
+              expect(rows.trim().split('\n')).toEqual([isRunning, isRunning]);
+            },
+            { withinMs: 40_000 },
+          );
+
+          // By hand as well, with what the login left long ago; this takes more requests than a token is good for.
+          const pulled = tokens.exchanges;
+          expect(await cluster.skep(['pull', third], { env })).toContain('Downloaded newer image');
+          expect(tokens.exchanges).toBeGreaterThan(pulled + 1);
+          expect(tokens.refused).toEqual([]);
+          await cluster.skep(['service', 'rm', 'tokens']);
+        } finally {
+          await tokens.stop();
+          await own.stop();
+        }
+      },
+    );
 
     const serving = async (service: string): Promise<string[]> =>
       (await shared.current.tasks(service))
@@ -211,7 +361,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       // Of this no node can have two: the new task is prepared in the place of the old one.
       const alone = ['--mode', 'global', '--publish', `published=${port},target=80,mode=host`];
       const at = `node.hostname==${cluster.workers[0]!.name}`;
-      const flags = ['--name', 'served', ...alone, '--constraint', at, '-d'];
+      const order = ['--update-order', 'stop-first'];
+      const flags = ['--name', 'served', ...alone, ...order, '--constraint', at, '-d'];
       await cluster.skep(['service', 'create', ...flags, images[0]!]);
       const [old] = await cluster.running('served', 1);
 
@@ -251,12 +402,21 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
     });
 
     test.each([
-      ['pause', 'paused'],
-      ['rollback', 'rollback_completed'],
-    ])(
+      ['pause', 'paused', null, 'manifest unknown'],
+      [
+        'rollback',
+        'rollback_completed',
+        {
+          kind: 'answer',
+          status: 401,
+          headers: { 'WWW-Authenticate': 'Basic realm="Registry Realm"' },
+        },
+        'unauthorized: authentication required',
+      ],
+    ] as const)(
       'an update to what cannot be pulled ends with %s',
       { timeout: 90_000 },
-      async (action, end) => {
+      async (action, end, fault, words) => {
         const cluster = shared.current;
         const [name, service] = [`${proxy.host}/steady:1`, `steady-${action}`];
         await loaded(name);
@@ -267,6 +427,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
         await cluster.skep(['service', 'create', ...create]);
         await cluster.running(service, 2);
         const before = await serving(service);
+        proxy.fault = ({ url }) => (url.includes('/steady/manifests/none') ? fault : null);
         const next = ['--image', `${proxy.host}/steady:none`, '--no-resolve-image', '-d'];
         await cluster.skep(['service', 'update', ...next, service]);
         await eventually(
@@ -279,11 +440,97 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
           { withinMs: 60_000 },
         );
         const failed = (await cluster.tasks(service)).filter(({ error }) => error !== '');
-        expect(failed[0]?.error).toContain(`pull steady:none from ${proxy.host}: manifest unknown`);
+        expect(failed[0]?.error).toContain(`pull steady:none from ${proxy.host}: ${words}`);
         expect(await serving(service)).toEqual(before);
+        proxy.fault = () => null;
         await cluster.skep(['service', 'rm', service]);
       },
     );
+  },
+);
+
+describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
+  'images that nobody needs (needs root, docker-registry, skopeo)',
+  () => {
+    const dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+    let registry: TestRegistry;
+    let proxy: FaultProxy;
+
+    const shared = useCluster(
+      'unneeded',
+      // The disk is always too full: what was not used for a second goes when something comes.
+      { managers: 1, workers: 1, insecureRegistries: [SUBNETS], imageGc: '1:0:1s' },
+      async (cluster) => {
+        registry = await startRegistry({ dir: join(dir, 'registry') });
+        proxy = new FaultProxy(registry.host);
+        await proxy.start(cluster.hosts[0]!.address.replace(/\.\d+$/, '.1'));
+      },
+    );
+
+    afterAll(async () => {
+      await proxy?.stop();
+      await registry?.stop();
+      rmSync(dir, { recursive: true, force: true });
+    });
+
+    test('go when the disk is full; those of current and rollback specs stay, and those that no registry has', {
+      timeout: 120_000,
+    }, async () => {
+      const cluster = shared.current;
+      const host = cluster.workers[0]!.name;
+      const outTar = join(dir, 'image.tar');
+      const ids = new Map<string, string>();
+      for (const name of ['app:1', 'app:2', 'app:3', 'other:1']) {
+        const cmd = ['sh', '-c', 'while :; do sleep 1; done'];
+        const { id } = buildBusyboxImage({ name, outTar, cmd, files: { name } });
+        ids.set(id, name);
+        push(registry, outTar, name);
+      }
+      ids.set(
+        buildBusyboxImage({ name: 'loaded:1', outTar, files: { by: 'hand' } }).id,
+        'loaded:1',
+      );
+      await cluster.skep(['load', '-i', outTar], { host });
+      await cluster.skep(['swarm', 'update', '--task-history-limit', '0']);
+      const names = async (): Promise<string[]> => {
+        const listed = await cluster.skep(['image', 'ls', '-q', '--no-trunc'], { host });
+        return [...new Set(listed.trim().split('\n'))].map((id) => ids.get(id) ?? id).sort();
+      };
+      /** Something comes to the worker until these images are left there. */
+      const left = (...expected: readonly string[]): Promise<void> =>
+        eventually(
+          `there are ${expected}`,
+          async () => {
+            await cluster.skep(['pull', `${proxy.host}/other:1`], { host });
+            expect(await names()).toEqual(expected);
+          },
+          { withinMs: 30_000, everyMs: 500 },
+        );
+
+      const quick = [
+        '--stop-grace-period',
+        '1s',
+        '--update-monitor',
+        '1s',
+        '--rollback-monitor',
+        '1s',
+      ];
+      const at = ['--constraint', `node.hostname==${host}`];
+      const create = ['--name', 'app', ...quick, ...at, '--detach=false', `${proxy.host}/app:1`];
+      await cluster.skep(['service', 'create', ...create]);
+      for (const version of [2, 3]) {
+        const image = `${proxy.host}/app:${version}`;
+        await cluster.skep(['service', 'update', '--detach=false', '--image', image, 'app']);
+      }
+      await left('app:2', 'app:3', 'loaded:1', 'other:1');
+
+      proxy.fault = () => ({ kind: 'answer', status: 503 });
+      await cluster.skep(['service', 'rollback', '--detach=false', 'app']);
+      await cluster.running('app', 1);
+      proxy.fault = () => null;
+      await cluster.skep(['service', 'rm', 'app']);
+      await left('loaded:1', 'other:1');
+    });
   },
 );
 
@@ -340,10 +587,19 @@ describe.skipIf(!clusterTestsCanRun)('registries that are not trusted (needs roo
     );
   });
 
-  test('a task says that a registry speaks plain HTTP', async () => {
+  test('that a registry speaks plain HTTP is told of a task, and to who pulls, pushes or logs in', async () => {
+    const words = 'http: server gave HTTP response to HTTPS client';
     const host = await listening(createServer((_, response) => response.end('{}')));
-    expect(await errorOf(`${host}/app:1`)).toContain(
-      'http: server gave HTTP response to HTTPS client',
-    );
+    const name = `${host}/app:1`;
+    expect(await errorOf(name)).toContain(words);
+    const cluster = shared.current;
+    await cluster.image({ name, empty: true, files: { a: '1' } });
+    const login = ['login', '-u', 'alice', '--password-stdin', host];
+    for (const args of [['pull', name], ['push', name], login]) {
+      const { code, stderr } = await cluster.try(args, { input: 'secret\n' });
+      expect(code, stderr).toBe(1);
+      expect(stderr).toMatch(/: (Get|Head) "https:/);
+      expect(stderr).toContain(words);
+    }
   });
 });
