@@ -43,6 +43,26 @@ describe.skipIf(!clusterTestsCanRun)('reads on workers', { timeout: 60_000 }, ()
     expect(await shared.current.skep(args, { host: 'worker-1' })).toBe('web 1/1\n');
   });
 
+  test('changes are watched there, too', async () => {
+    const words: string[] = [];
+    const { socket: socketPath } = shared.current.host('worker-1');
+    const watching = request({ socketPath, path: '/skep/watch?filters={"kind":["secret"]}' });
+    watching.once('response', (response) => {
+      response.on('data', (chunk: Buffer) => words.push(chunk.toString()));
+    });
+    watching.on('error', () => {}); // it ends with the test
+    watching.end();
+    try {
+      const isReady = () => expect(words.join('')).toContain('event: ready');
+      await eventually('the watch is ready', isReady, SOON);
+      await shared.current.skep(['secret', 'create', 'key', '-'], { input: 'hidden' });
+      const commit = /event: commit\ndata: .*"Kind":"secret"/;
+      await eventually('the change is told', () => expect(words.join('')).toMatch(commit), SOON);
+    } finally {
+      watching.destroy();
+    }
+  });
+
   test('its events are its own and those of the cluster, not those of a manager’s containers', async () => {
     const now = Math.floor(Date.now() / 1000);
     const { text } = await call('GET', `/events?since=1&until=${now + 1}`);
