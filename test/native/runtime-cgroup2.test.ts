@@ -1,5 +1,5 @@
-// The limits and the suites that depend on them once more, on cgroup v2: in a virtual machine, because the
-// machine at hand may have v1. One boot for all.
+// The limits and the suites that depend on them once more, on cgroup v2, and AppArmor: in a virtual machine, because
+// the machine at hand may have v1, and no AppArmor. One boot for all.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -13,10 +13,10 @@ const canRun =
   process.arch === 'x64' &&
   spawnSync('qemu-system-x86_64', ['--version']).status === 0;
 /** The machine emulates its processor: everything takes about twenty times as long. */
-const LIMIT_SECONDS = 600;
+const LIMIT_SECONDS = 900;
 const NO_MACHINE = 125;
-/** What is about groups, and about namespaces that are shared. */
-const SUITES = ['test/native/runtime-limits.test.ts', 'test/native/runtime-joined.test.ts'];
+/** What is about groups, about namespaces that are shared, and about what other runtimes make of the same container. */
+const SUITES = ['limits', 'joined', 'oci'].map((name) => `test/native/runtime-${name}.test.ts`);
 
 describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
   let report: Cgroup2Report;
@@ -89,6 +89,25 @@ describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
       memoryLow: `${32 * 1024 * 1024}`,
     });
     expect(report.swappiness).toContain('cgroup v2 of this node has no such limit');
+  });
+
+  test('the OOM killer, which cannot be disabled there, is refused by name', () => {
+    expect(report.oomKillDisable).toContain('OomKillDisable: the OOM killer of cgroup v2 cannot');
+  });
+
+  test('a container is under its AppArmor profile, with what runs beside it; one that is not loaded is refused', () => {
+    const { apparmor } = report;
+    expect(apparmor).toMatchObject({
+      current: 'skep-test (enforce)',
+      besides: 'skep-test (enforce)\n',
+      denied: expect.stringContaining('Permission denied'),
+      allowed: 'yes',
+      chosen: [null, 'skep-default', 'skep-test'],
+    });
+    expect(apparmor.refusals[0]).toBe(
+      'AppArmor profile "nobody-loaded-it": it is not loaded on this node',
+    );
+    expect(apparmor.refusals[1]).toContain('nobody-loaded-it');
   });
 
   test('an init and a terminal are there as on v1', () => {

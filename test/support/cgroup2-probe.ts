@@ -2,9 +2,12 @@
  * Runs containers with limits on this machine and prints what was seen, one JSON object. Started in
  * a VM whose kernel has every controller on cgroup v2 (test/support/cgroup2-vm).
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hostFacts } from '../../worker/executor/host-facts.ts';
 import type { OciResources, OciSpec } from '../../worker/runtime/oci.ts';
+import { aContainerSpec, aTaskSpec } from './builders.ts';
 import { execResult, execSpec, RuntimeBox } from './runtime-box.ts';
 
 const MIB = 1024 * 1024;
@@ -27,11 +30,81 @@ export interface Cgroup2Report {
   readonly cpuWeight: string;
   readonly memoryLow: string;
   readonly swappiness: string;
+  readonly oomKillDisable: string;
   readonly pid1: string;
   readonly frozenNanos: number;
   readonly killedExitCode: number;
   readonly cgroupPath: string;
+  readonly apparmor: ApparmorReport;
   readonly leftovers: string[];
+}
+
+/** Of a container under a profile that forbids `/tmp/secret`. */
+interface ApparmorReport {
+  /** what the command and one beside it are under */
+  readonly current: string;
+  readonly besides: string;
+  /** of the read that is forbidden, and of another */
+  readonly denied: string;
+  readonly allowed: string;
+  /** the node's choice where a task names none, before and after a profile for containers was loaded */
+  readonly chosen: readonly (string | null)[];
+  /** words of a profile that is not loaded: of the node, and of the shim */
+  readonly refusals: readonly string[];
+}
+
+const PROFILES = ['skep-test', 'skep-default'];
+const RULES = 'file, capability, network, mount, signal, ptrace, unix, deny /tmp/secret r,';
+
+async function probeApparmor(box: RuntimeBox): Promise<ApparmorReport> {
+  const chosen = [await chosenProfile('default')];
+  for (const name of PROFILES) {
+    const file = `/run/${name}.profile`;
+    writeFileSync(
+      file,
+      `profile ${name} flags=(attach_disconnected,mediate_deleted) { ${RULES} }\n`,
+    );
+    const words = ['--config-file', '/dev/null', '--skip-cache', '--replace', file];
+    const loaded = spawnSync('apparmor_parser', words, { encoding: 'utf8' });
+    if (loaded.status !== 0) throw new Error(`apparmor_parser: ${loaded.error} ${loaded.stderr}`);
+  }
+  chosen.push(await chosenProfile('default'), await chosenProfile('custom', 'skep-test'));
+  const under =
+    (apparmorProfile: string) =>
+    (spec: OciSpec): OciSpec => ({
+      ...spec,
+      process: { ...spec.process, apparmorProfile },
+    });
+  await box.run(
+    'confined',
+    'cat /proc/self/attr/current; echo no > /tmp/secret; cat /tmp/secret 2>&1; echo yes > /tmp/open; cat /tmp/open; sleep 1000',
+    under('skep-test'),
+  );
+  while (!(await box.logText('confined')).includes('yes')) await sleep(100);
+  const [current = '', denied = '', allowed = ''] = (await box.logText('confined')).split('\n');
+  const session = await box.runtime.exec('confined', execSpec(['cat', '/proc/self/attr/current']));
+  const besides = (await execResult(session)).stdout;
+  await box.create('none', ['true'], under('nobody-loaded-it'));
+  const wordsOf = (work: Promise<unknown>): Promise<string> =>
+    work.then(
+      () => 'taken',
+      (err: Error) => err.message,
+    );
+  const refusals = [
+    await wordsOf(chosenProfile('custom', 'nobody-loaded-it')),
+    await wordsOf(box.runtime.startContainer('none')),
+  ];
+  return { current, besides, denied, allowed, chosen, refusals };
+}
+
+async function chosenProfile(mode: 'default' | 'custom', profile = ''): Promise<string | null> {
+  const privileges = {
+    noNewPrivileges: false,
+    seccomp: { mode: 'default', profile: '' },
+    apparmor: { mode, profile },
+  } as const;
+  const spec = aTaskSpec({ container: aContainerSpec({ privileges }) });
+  return (await hostFacts(spec)).apparmorProfile;
 }
 
 function withResources(resources: Partial<OciResources>) {
@@ -102,6 +175,12 @@ async function probe(): Promise<Cgroup2Report> {
       () => 'taken',
       (err: Error) => err.message,
     );
+  const patient = { memory: { limit: null, swap: null, disableOomKiller: true } };
+  const oomKillDisable = await box.create('patient', ['true'], withResources(patient)).then(
+    () => 'taken',
+    (err: Error) => err.message,
+  );
+  const apparmor = await probeApparmor(box);
   const { text: pid1 } = await box.output('init', 'cat /proc/1/comm; tty', (spec) => ({
     ...spec,
     process: { ...spec.process, init: true, terminal: true },
@@ -128,6 +207,8 @@ async function probe(): Promise<Cgroup2Report> {
     cpuWeight,
     memoryLow,
     swappiness,
+    oomKillDisable,
+    apparmor,
     pid1,
     frozenNanos,
     killedExitCode,
