@@ -105,6 +105,7 @@ describe('container outside of services', () => {
   let all: PlainContainers;
 
   /** As after a restart of the daemon: what runs and what is on disk stays. */
+  let rooms = 0;
   function room(): PlainContainers {
     const images = new FakeImages();
     images.byReference.set('box', anImage());
@@ -164,7 +165,7 @@ describe('container outside of services', () => {
     };
     return new PlainContainers({
       ...parts,
-      random: new SeededRandom(7),
+      random: new SeededRandom(7 + rooms++), // the daemon after it has ids of its own
       peerOf: () => null,
       onFailure: (err) => {
         throw err;
@@ -173,6 +174,7 @@ describe('container outside of services', () => {
   }
 
   beforeEach(() => {
+    rooms = 0;
     clock = new FakeClock();
     runtime = new FakePlainRuntime();
     records = new Map();
