@@ -1,8 +1,8 @@
 // A host that loses everything but its disk and comes back, again and again: its networks are whole soon after its daemon's
 // start. SKEP_REBOOTS=50 is the count of issue 6.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, eventually, http, isAlive } from '../support/cluster.ts';
+import { clusterTestsCanRun, eventually, http } from '../support/cluster.ts';
+import { losePower } from '../support/power-loss.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const REBOOTS = Number(process.env['SKEP_REBOOTS'] ?? 3);
@@ -25,59 +25,6 @@ describe.skipIf(!clusterTestsCanRun)(
       await cluster.skep(['service', 'create', '-d', '--name', 'web', ...flags, ...policy, IMAGE]);
       await cluster.running('web', 2);
     });
-
-    /** Processes in the groups of the host's tasks, in any hierarchy. */
-    function taskProcesses(): number[] {
-      const dirs = shared.current.taskGroups(LOST).map((dir) => `${dir}/cgroup.procs`);
-      const pids = dirs
-        .filter(existsSync)
-        .flatMap((file) => readFileSync(file, 'utf8').split('\n').filter(Boolean).map(Number));
-      return [...new Set(pids)];
-    }
-
-    /** Shims of the host, by the directories that they were given. */
-    function shims(): number[] {
-      const dir = `/var/lib/skep-dev/${shared.current.name}/${LOST}/`;
-      return readdirSync('/proc')
-        .filter((name) => /^\d+$/.test(name))
-        .map(Number)
-        .filter((pid) => {
-          try {
-            const [name, place = ''] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-            return name === 'skep-shim' && place.startsWith(dir);
-          } catch {
-            return false; // it has ended
-          }
-        });
-    }
-
-    const inHost = (script: string): Promise<string> =>
-      shared.current.dev('run', LOST, '--', 'sh', '-c', script);
-
-    /** As the end of the power: processes, namespaces, links, rules and mounts are gone, the disk is not. */
-    async function losesPower(): Promise<void> {
-      const { dev, name } = shared.current;
-      await dev.call(shared.current, 'kill', LOST);
-      for (const pid of [...taskProcesses(), ...shims()]) {
-        try {
-          process.kill(pid, 'SIGKILL');
-        } catch {} // it went with another
-      }
-      await eventually(
-        'no process is left',
-        () => expect([...taskProcesses(), ...shims()].filter(isAlive)).toEqual([]),
-        { withinMs: 20_000 },
-      );
-      const dir = `/var/lib/skep-dev/${name}/${LOST}`;
-      await inHost(
-        [
-          `grep -o '${dir}/[^ ]*' /proc/self/mountinfo | sort -r | xargs -r -n1 umount -l`,
-          'nft flush ruleset',
-          "for link in $(ip -br link | grep -oE '^(skep|skg|skl|skb)[^@ ]*'); do ip link del $link; done",
-          'true',
-        ].join('; '),
-      );
-    }
 
     /** The whole way: names and virtual IPs in its tasks, both hosts' published port, and the other way round. */
     async function works(): Promise<void> {
@@ -108,7 +55,7 @@ describe.skipIf(!clusterTestsCanRun)(
       await eventually('all works at first', works, { withinMs: 30_000 });
       const tookMs: number[] = [];
       for (let i = 0; i < REBOOTS; i++) {
-        await losesPower();
+        await losePower(shared.current, LOST);
         const startedMs = performance.now();
         await shared.current.dev('start', LOST);
         await eventually(`the overlay works, ${i}`, works, { withinMs: LIMIT_MS, everyMs: 50 });

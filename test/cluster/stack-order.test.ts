@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clusterTestsCanRun, eventually } from '../support/cluster.ts';
+import { losePower } from '../support/power-loss.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
 const IMAGE = 'skep-test/order:1';
@@ -126,6 +127,36 @@ describe.skipIf(!clusterTestsCanRun)('services that wait for each other', () => 
       { withinMs: 15_000 },
     );
     await expectOrder();
+  });
+
+  test('start in this order when the power comes back to the whole cluster', {
+    timeout: 120_000,
+  }, async () => {
+    const cluster = shared.current;
+    const [web] = await cluster.running('o_a-web', 1);
+    const [database] = await cluster.running('o_c-db', 1);
+    const hosts = cluster.hosts.map(({ name }) => name);
+    await Promise.all(hosts.map((host) => losePower(cluster, host)));
+    const dark = Date.now();
+    await Promise.all(hosts.map((host) => cluster.dev('start', host)));
+    for (const [service, before] of [
+      ['o_c-db', database],
+      ['o_a-web', web],
+    ] as const) {
+      await eventually(
+        `another task of ${service}`,
+        async () => {
+          const [next] = await cluster.running(service, 1, { withinMs: 1 });
+          expect(next!.id).not.toBe(before!.id);
+        },
+        { withinMs: 60_000 },
+      );
+    }
+    await expectOrder();
+    const databaseUp = await since('o_c-db', 'running');
+    // It is healthy only some time after its start: what waits for it did so from the dark on.
+    expect(databaseUp - dark).toBeGreaterThanOrEqual(DATABASE_SECONDS * 1000);
+    expect(await since('o_a-web', 'running')).toBeGreaterThanOrEqual(databaseUp);
     await cluster.skep(['stack', 'rm', 'o']);
   });
 });
