@@ -38,14 +38,23 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
   const tmux = (...args: string[]) =>
     run(['tmux', '-S', server, ...args], { cwd: dir, limitMs: 60_000 });
 
-  /** The lines of a terminal on which the command ran to its end. */
-  async function screen(columns: number, words: string): Promise<string[]> {
+  /**
+   * The lines of a terminal on which the command ran to its end.
+   * @param typed keys, when the command shows what is expected of it
+   * @param escapes with those of colours
+   */
+  async function screen(
+    columns: number,
+    words: string,
+    { typed, escapes = false }: { readonly typed?: string[]; readonly escapes?: boolean } = {},
+  ): Promise<string[]> {
     const session = `t${columns}`;
     const command = `${SKEP} -H ${socket()} ${words}; tmux -S ${server} wait-for -S done; sleep 60`;
     const size = ['-x', String(columns), '-y', '40'];
     await tmux('new-session', '-d', '-s', session, ...size, command);
+    if (typed) await tmux('send-keys', '-t', session, ...typed);
     const { code } = await tmux('wait-for', 'done');
-    const { stdout } = await tmux('capture-pane', '-p', '-t', session);
+    const { stdout } = await tmux('capture-pane', '-p', ...(escapes ? ['-e'] : []), '-t', session);
     await tmux('kill-session', '-t', session);
     if (code !== 0) throw new Error(`${words} did not end:\n${stdout}`);
     return stdout.split('\n').filter((line) => line !== '');
@@ -80,6 +89,37 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
         expect.stringMatching(/^verify: Waiting 1 seconds/),
         'verify: Service shop_web converged',
       ]);
+    },
+  );
+
+  test.skipIf(!hasTmux).each([80, 200])(
+    'of %d columns a plan has its colours, and says the same as in a pipe',
+    { timeout: 60_000 },
+    async (columns) => {
+      const plan = 'stack diff -c stack.yml --resolve-image never --exit-code fresh';
+      const { stdout, code } = await shared.current.try(plan.split(' '), { cwd: dir });
+      expect(code).toBe(1);
+      const lines = await screen(columns, plan);
+      // What does not fit goes on in the next line of the terminal.
+      const fitting = stdout.split('\n').filter((line) => line !== '' && line.length <= columns);
+      expect(fitting.length).toBeGreaterThan(4);
+      for (const line of fitting) expect(lines).toContain(line);
+      const coloured = (await screen(columns, plan, { escapes: true })).join('\n');
+      expect(coloured).toMatch(/\x1b\[32m {2}\+ service {2}fresh_web/);
+    },
+  );
+
+  test.skipIf(!hasTmux)(
+    'service exec -it: a shell of a task on the terminal',
+    {
+      timeout: 60_000,
+    },
+    async () => {
+      const keys = ['stty size; tty; exit 3', 'Enter'];
+      const lines = await screen(80, 'service exec -it shop_web.2 -- /bin/sh; echo status $?', {
+        typed: keys,
+      });
+      expect(lines.join('\n')).toMatch(/\n40 80\n\/dev\/(?:pts\/\d+|console)\nstatus 3$/);
     },
   );
 
