@@ -82,6 +82,18 @@ describe.skipIf(!clusterTestsCanRun)('the verbs of stacks and services', () => {
     ]);
   });
 
+  test('stack exec, stack top: by the names of the file', { timeout: 60_000 }, async () => {
+    const all = ['stack', 'exec', '--all', 'shop', 'web', '--', '/bin/sh', '-c', 'echo $NAME'];
+    const lines = (await skep(...all)).trimEnd().split('\n').sort();
+    expect(lines).toEqual(['shop_web.1 | web', 'shop_web.2 | web']);
+    const argv = ['stack', 'exec', 'shop', 'db', '--', '/bin/sh', '-c', 'exit 5'];
+    expect((await shared.current.try(argv)).code).toBe(5);
+    const processes = tableRows(await skep('stack', 'top', 'shop', '-eo', 'pid,args'));
+    expect(new Set(processes.map(([task]) => task))).toEqual(
+      new Set(['TASK', 'shop_db.1', 'shop_web.1', 'shop_web.2']),
+    );
+  });
+
   test("the course's first service says its lines", { timeout: 60_000 }, async () => {
     const argv = ['service', 'create', '--no-resolve-image', '--replicas', '1'];
     const { code, stdout, stderr } = await shared.current.try([
