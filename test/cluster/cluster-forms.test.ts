@@ -144,13 +144,11 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers and 2 workers', ()
       expect(await nodeRows(cluster)).toHaveLength(4);
     }
 
-    const join = (cluster: TestCluster, token: string) =>
-      cluster.try(
-        ['swarm', 'join', '--token', token, `${cluster.host('manager-1').address}:2377`],
-        {
-          host: OUTSIDER,
-        },
-      );
+    const join = (cluster: TestCluster, token: string, ...flags: string[]) => {
+      const manager = `${cluster.host('manager-1').address}:2377`;
+      const argv = ['swarm', 'join', '--token', token, ...flags, manager];
+      return cluster.try(argv, { host: OUTSIDER });
+    };
 
     const REFUSED: [string, (token: string) => string, RegExp][] = [
       ['a wrong secret', (token) => forged(token, 'secret'), /valid join token is necessary/],
@@ -180,11 +178,22 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers and 2 workers', ()
       expect(info.trim()).toBe('inactive');
     });
 
+    /** Hosts have a second address each, in a network of their own. */
+    const dataAddress = (cluster: TestCluster, host: string): string =>
+      `198.51.100.${cluster.hosts.findIndex(({ name }) => name === host) + 1}`;
+    const inHost = (cluster: TestCluster, host: string, script: string): Promise<string> =>
+      cluster.dev('run', host, '--', 'sh', '-c', script);
+
     test('is let in with the right token', { timeout: 60_000 }, async () => {
       const cluster = shared.current;
       await outside(cluster);
+      for (const { name, address } of cluster.hosts) {
+        const link = `$(ip -o -4 address show to ${address} | awk '{ print $2 }')`;
+        await inHost(cluster, name, `ip address add ${dataAddress(cluster, name)}/24 dev ${link}`);
+      }
       const token = (await cluster.skep(['swarm', 'join-token', '-q', 'worker'])).trim();
-      expect(succeeded(await join(cluster, token)).stdout).toContain(
+      const flags = ['--data-path-addr', dataAddress(cluster, OUTSIDER)];
+      expect(succeeded(await join(cluster, token, ...flags)).stdout).toContain(
         'This node joined a swarm as a worker.',
       );
       await eventually(
@@ -195,6 +204,44 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers and 2 workers', ()
         },
         { withinMs: 10_000 },
       );
+    });
+
+    test('has the traffic of its tasks at its data path address, and nowhere else', {
+      timeout: 90_000,
+    }, async () => {
+      const cluster = shared.current;
+      await cluster.image({ name: 'skep-test/forms:1', cmd: ['sleep', '3600'] });
+      const rule = (where: string, what: string): string =>
+        `udp dport 4789 ${where} counter comment "${what}"`;
+      const data = rule(`ip daddr ${dataAddress(cluster, OUTSIDER)}`, 'data');
+      const own = rule(`ip daddr ${cluster.host(OUTSIDER).address}`, 'own');
+      const chain = `chain seen { type filter hook input priority -5; ${data}; ${own}; }`;
+      await inHost(cluster, OUTSIDER, `nft 'table inet probe { ${chain} }'`);
+      await cluster.skep(['network', 'create', '-d', 'overlay', 'data']);
+      const argv = ['service', 'create', '--no-resolve-image', '--mode', 'global', '--name', 'all'];
+      await cluster.skep([
+        ...argv,
+        '--network',
+        'data',
+        '--stop-grace-period',
+        '1s',
+        'skep-test/forms:1',
+      ]);
+      const tasks = await cluster.running('all', 5);
+      const there = tasks.find(({ node }) => node === OUTSIDER)!;
+      const [from] = tasks.filter(({ node }) => node !== OUTSIDER);
+      const { NetworksAttachments: seats = [] } = (await cluster.inspectTask(there)) as unknown as {
+        NetworksAttachments?: readonly { readonly Addresses: readonly string[] }[];
+      };
+      const address = seats[0]!.Addresses[0]!.split('/')[0]!;
+      const ping = ['exec', `${from!.name}.${from!.id}`, 'ping', '-c', '2', '-W', '2', address];
+      expect(await cluster.skep(ping, { host: from!.node })).toContain(' 0% packet loss');
+      const seen = await inHost(cluster, OUTSIDER, 'nft list table inet probe');
+      const packets = (what: string): number =>
+        Number(new RegExp(`packets (\\d+) bytes \\d+ comment "${what}"`).exec(seen)?.[1]);
+      expect(packets('data')).toBeGreaterThanOrEqual(2);
+      expect(packets('own')).toBe(0);
+      await cluster.skep(['service', 'rm', 'all']);
     });
   });
 });
