@@ -216,7 +216,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers and 2 workers', ()
       const data = rule(`ip daddr ${dataAddress(cluster, OUTSIDER)}`, 'data');
       const own = rule(`ip daddr ${cluster.host(OUTSIDER).address}`, 'own');
       const chain = `chain seen { type filter hook input priority -5; ${data}; ${own}; }`;
-      await inHost(cluster, OUTSIDER, `nft 'table inet probe { ${chain} }'`);
+      await inHost(cluster, OUTSIDER, `nft 'table inet probe { ${chain}; }'`);
       await cluster.skep(['network', 'create', '-d', 'overlay', 'data']);
       const argv = ['service', 'create', '--no-resolve-image', '--mode', 'global', '--name', 'all'];
       await cluster.skep([
