@@ -1,5 +1,6 @@
 /** Containers: lists, inspection, logs. What tasks are is the orchestrator's business. */
 import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import {
@@ -62,7 +63,7 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
   routes.add('GET', CONTAINER_LIST, async (context) => {
     const known = elsewhere === null ? CONTAINER_FILTERS : CLUSTER_CONTAINER_FILTERS;
     const filters = Filters.parse(context.text('filters'), known);
-    const limit = Number(context.text('limit') ?? 0);
+    const limit = limitOf(context.text('limit') || '0');
     const { isHere, others } =
       elsewhere === null
         ? { isHere: true, others: [] }
@@ -92,6 +93,12 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const lines = isMarked ? linesOf(records, attributes) : records;
     await writeLogLines(out, lines, selection, tty, clock, context.signal);
   });
+}
+
+/** 0 and, as older clients have it, less = all. */
+function limitOf(text: string): number {
+  if (/^[+-]?\d+$/.test(text)) return Number(text);
+  throw new SkepError('invalid-argument', `invalid limit: '${text}' is not a number`);
 }
 
 async function* linesOf(

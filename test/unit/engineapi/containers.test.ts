@@ -47,9 +47,19 @@ test.each([
   ['all=1', ['/c', '/b', '/a']],
   ['limit=2', ['/c', '/b']],
   ['limit=0', ['/b']],
+  ['limit=', ['/b']],
+  ['limit=-1', ['/b']],
 ])('the list of containers with "%s" has %j', async (query, names) => {
   const rows = (await answerTo('/containers/json', query)) as { Names: string[] }[];
   expect(rows.flatMap(({ Names }) => Names)).toEqual(names);
+});
+
+test.each(['abc', '1.5', '1e3', ' 1'])('the limit "%s" is refused', async (limit) => {
+  const refused = {
+    code: 'invalid-argument',
+    message: `invalid limit: '${limit}' is not a number`,
+  };
+  await expect(answerTo('/containers/json', `limit=${limit}`)).rejects.toMatchObject(refused);
 });
 
 test('sizes are told when they are asked for, in the list and of one', async () => {
