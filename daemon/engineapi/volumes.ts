@@ -2,6 +2,7 @@
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { VolumeRecord, VolumeStore } from '../../worker/volumes/volume-store.ts';
 import { Filters } from './filters.ts';
+import { PRUNE_KEEPS_NAMED_SINCE } from './json/api-versions.ts';
 import { isoTime } from './json/common.ts';
 import { JsonReader } from './json/reader.ts';
 import type { Routes } from './server.ts';
@@ -40,7 +41,7 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
 
   routes.add('POST', '/volumes/prune', async (context) => {
     const filters = Filters.parse(context.text('filters'), ['label', 'all']);
-    const all = filters.boolean('all') ?? false;
+    const all = filters.boolean('all') ?? context.apiMinor < PRUNE_KEEPS_NAMED_SINCE;
     const removed: string[] = [];
     let bytes = 0;
     for (const volume of volumes.list()) {

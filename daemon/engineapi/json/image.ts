@@ -1,6 +1,6 @@
 /** Images as the Engine API shows them. */
 import type { ImageRecord } from '../../../worker/images/image-store.ts';
-import { IMAGE_CONTAINER_FIELDS_UNTIL, VIRTUAL_SIZE_UNTIL } from './api-versions.ts';
+import { IMAGE_CONTAINER_FIELDS_UNTIL, NO_NAME_UNTIL, VIRTUAL_SIZE_UNTIL } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { some } from './some.ts';
 
@@ -12,13 +12,15 @@ const CONTAINER_FIELDS = {
   ...{ Tty: false, OpenStdin: false, StdinOnce: false },
 };
 
+const NO_NAME = { RepoTags: ['<none>:<none>'], RepoDigests: ['<none>@<none>'] };
+
 /** One row of `docker images`. */
 export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
+  const isNameless = image.repoTags.length + image.repoDigests.length === 0;
   return {
     Id: image.id,
     ParentId: '',
-    RepoTags: image.repoTags,
-    RepoDigests: image.repoDigests,
+    ...(isNameless && apiMinor <= NO_NAME_UNTIL ? NO_NAME : namesOf(image)),
     Created: Math.floor(image.createdAtMs / 1000),
     Size: image.sizeBytes,
     ...virtualSize(image, apiMinor),
@@ -26,6 +28,10 @@ export function imageRowToJson(image: ImageRecord, apiMinor: number): object {
     Containers: -1,
     Labels: image.config.labels,
   };
+}
+
+function namesOf({ repoTags, repoDigests }: ImageRecord): object {
+  return { RepoTags: repoTags, RepoDigests: repoDigests };
 }
 
 function virtualSize({ sizeBytes }: ImageRecord, apiMinor: number): { VirtualSize?: number } {
@@ -45,8 +51,7 @@ export function imageToJson(
   const [upperDir = '', ...lowerDirs] = layerDirs;
   return {
     Id: image.id,
-    RepoTags: image.repoTags,
-    RepoDigests: image.repoDigests,
+    ...namesOf(image),
     Parent: '',
     Comment: image.history.at(-1)?.comment ?? '',
     Created: isoTime(image.createdAtMs),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { containerToJson } from '../../../daemon/engineapi/json/container.ts';
-import { imageToJson } from '../../../daemon/engineapi/json/image.ts';
+import { imageRowToJson, imageToJson } from '../../../daemon/engineapi/json/image.ts';
 import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
 import { anImage } from '../../support/fake-container-host.ts';
@@ -36,5 +36,18 @@ describe('a client of an API version', () => {
     const json = imageToJson(anImage(), [], minor) as { readonly Config: object };
     expect('VirtualSize' in json).toBe(hasVirtualSize);
     expect('Hostname' in json.Config).toBe(hasContainerFields);
+  });
+
+  test.each([
+    [42, ['<none>:<none>'], ['<none>@<none>']],
+    [43, [], []],
+  ])('1.%i is shown an image without a name as it was then', (minor, RepoTags, RepoDigests) => {
+    const bare = { ...anImage(), repoTags: [], repoDigests: [] };
+    expect(imageRowToJson(bare, minor)).toMatchObject({ RepoTags, RepoDigests });
+    const untagged = { ...bare, repoDigests: ['x@sha256:0'] };
+    expect(imageRowToJson(untagged, minor)).toMatchObject({
+      RepoTags: [],
+      RepoDigests: untagged.repoDigests,
+    });
   });
 });
