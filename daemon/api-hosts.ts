@@ -39,6 +39,8 @@ export interface TlsFlags {
   readonly tlscacert?: string | undefined;
   readonly tlscert?: string | undefined;
   readonly tlskey?: string | undefined;
+  /** where the files lie that no flag names */
+  readonly tlsDir?: string | undefined;
 }
 
 const DEFAULT_TLS_DIR = '/etc/skep';
@@ -93,11 +95,12 @@ function securityOf(flags: TlsFlags): ApiSecurity {
     throw new SkepError('invalid-argument', '--tlsverify: needs TLS, which --tls=false forbids');
   }
   if (!tls && !tlsverify) return { kind: 'plain' };
+  const dir = flags.tlsDir ?? DEFAULT_TLS_DIR;
   return {
     kind: 'tls',
-    certPath: flags.tlscert ?? `${DEFAULT_TLS_DIR}/cert.pem`,
-    keyPath: flags.tlskey ?? `${DEFAULT_TLS_DIR}/key.pem`,
-    clientCaPath: tlsverify ? (flags.tlscacert ?? `${DEFAULT_TLS_DIR}/ca.pem`) : null,
+    certPath: flags.tlscert ?? `${dir}/cert.pem`,
+    keyPath: flags.tlskey ?? `${dir}/key.pem`,
+    clientCaPath: tlsverify ? (flags.tlscacert ?? `${dir}/ca.pem`) : null,
   };
 }
 

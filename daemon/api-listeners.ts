@@ -10,6 +10,7 @@ import { SkepError } from '../common/base/errors.ts';
 import type { Logger } from '../common/base/log.ts';
 import { type ApiHost, type ApiSecurity, isOpen, requireClosed } from './api-hosts.ts';
 import type { EngineServer, ServerTls } from './engineapi/server.ts';
+import { findGroupId } from './groups.ts';
 
 /** A socket that listens already. */
 export interface PassedSocket {
@@ -155,13 +156,9 @@ async function bound(place: string, listening: Promise<void>): Promise<void> {
   }
 }
 
-/** By number, or by name in /etc/group. */
 async function groupIdOf(group: string): Promise<number> {
-  if (/^\d+$/.test(group)) return Number(group);
-  for (const line of (await readFile('/etc/group', 'utf8')).split('\n')) {
-    const [name, , id] = line.split(':');
-    if (name === group) return Number(id);
-  }
+  const id = await findGroupId(group);
+  if (id !== null) return id;
   throw new SkepError('invalid-argument', `--group ${group}: /etc/group has no such group`);
 }
 

@@ -12,6 +12,7 @@ import { releaseFreed } from '../worker/memory.ts';
 import { passedSockets } from './api-listeners.ts';
 import { Daemon } from './daemon.ts';
 import { parseDockerd } from './dockerd-options.ts';
+import { findGroupId } from './groups.ts';
 import { MemoryTrim } from './memory-trim.ts';
 import { type DaemonOptions, parseInvocation } from './options.ts';
 import { writePidFile } from './pid-file.ts';
@@ -24,11 +25,13 @@ const STOP_LIMIT_MS = 4_500;
 async function main(): Promise<void> {
   const invocation =
     process.argv[2] === 'dockerd'
-      ? await parseDockerd(process.argv.slice(3), VERSION, process.env)
+      ? await parseDockerd(process.argv.slice(3), VERSION, process.env, hasGroup)
       : await parseInvocation(process.argv, VERSION, process.env);
   if (invocation.kind === 'serve') await serve(invocation.options, invocation.pidFile);
   else await inspectRaft(invocation.request);
 }
+
+const hasGroup = async (name: string): Promise<boolean> => (await findGroupId(name)) !== null;
 
 async function inspectRaft(request: InspectRequest): Promise<void> {
   const unlockKey = request.unlockKey === '-' ? readFileSync(0, 'utf8').trim() : request.unlockKey;

@@ -234,7 +234,7 @@ function socketModeOf(text: string): number {
 }
 
 /** A flag that may be said to be off: `--tls=false`. */
-function switchOf(name: string): (value: string) => boolean {
+export function switchOf(name: string): (value: string) => boolean {
   return (value) => {
     const on = SWITCH_WORDS.get(value);
     if (on === undefined) throw new InvalidArgumentError(`--${name} is true or false.`);

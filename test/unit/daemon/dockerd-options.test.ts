@@ -1,11 +1,12 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseDockerd } from '../../../daemon/dockerd-options.ts';
 import { writePidFile } from '../../../daemon/pid-file.ts';
 
-const parse = (...args: string[]) => parseDockerd(args, '0', {});
+const noGroup = async (): Promise<boolean> => false;
+const parse = (...args: string[]) => parseDockerd(args, '0', {}, noGroup);
 
 describe('started as dockerd', () => {
   test('is where dockerd is', async () => {
@@ -38,6 +39,42 @@ describe('started as dockerd', () => {
         registries: { insecureRegistries: ['r:5000'] },
         group: 'ops',
       },
+    });
+  });
+
+  test.each([
+    [['--debug=true'], 'debug'],
+    [['--debug=T', '-l', 'warn'], 'debug'],
+    [['-D', '--tls=false'], 'debug'],
+    [['--debug=false', '-l', 'warn'], 'warn'],
+    [['--debug=0'], 'info'],
+    [['-Dl', 'warn'], 'debug'],
+  ])('takes switches as Go does: %j', async (args, logLevel) => {
+    expect(await parse(...args)).toMatchObject({ options: { logLevel } });
+  });
+
+  test('gives its socket to the group docker where there is one and none is named', async () => {
+    const asked: string[] = [];
+    const hasGroup = async (name: string): Promise<boolean> => asked.push(name) > 0;
+    const parseThere = (...args: string[]) => parseDockerd(args, '0', {}, hasGroup);
+    expect(await parseThere()).toMatchObject({ options: { group: 'docker' } });
+    expect(await parseThere('--group', 'ops')).toMatchObject({ options: { group: 'ops' } });
+    expect(await parse()).toMatchObject({ options: { group: '' } });
+    expect(asked).toEqual(['docker']);
+  });
+
+  test.each([
+    [{ DOCKER_CERT_PATH: '/certs', DOCKER_CONFIG: '/config' }, '/certs'],
+    [{ DOCKER_CERT_PATH: '', DOCKER_CONFIG: '/config' }, '/config'],
+    [{}, join(homedir(), '.docker')],
+  ])('has its files of TLS where dockerd has them with %j', async (env, folder) => {
+    const args = ['-H', 'tcp://10.0.0.1', '--tlsverify', '--tlskey', '/k'];
+    const security = {
+      ...{ kind: 'tls', keyPath: '/k' },
+      ...{ certPath: join(folder, 'cert.pem'), clientCaPath: join(folder, 'ca.pem') },
+    };
+    expect(await parseDockerd(args, '0', env, noGroup)).toMatchObject({
+      options: { hosts: [{ security }] },
     });
   });
 
