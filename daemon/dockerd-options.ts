@@ -50,7 +50,11 @@ export async function parseDockerd(
     .option('--data-root <dir>', 'where everything durable lies (default /var/lib/skep)')
     .option('--exec-root <dir>', 'without effect: what runs is kept track of in the data root')
     .option('-p, --pidfile <file>', 'file for the number of the process')
-    .option('-D, --debug [on]', 'as --log-level debug', switchOf('debug'))
+    .addOption(
+      new Option('-D, --debug [on]', 'as --log-level debug')
+        .preset('true')
+        .argParser(switchOf('debug')),
+    )
     .addOption(new Option('-l, --log-level <level>', 'default info').choices(Object.keys(LEVELS)))
     .option('--swarm-default-advertise-addr <ip>', 'the address that other nodes are told')
     .option('--label <key=value>', 'engine label of this node', collect)

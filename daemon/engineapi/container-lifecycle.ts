@@ -26,6 +26,7 @@ import {
   restartFromJson,
 } from './json/host-config.ts';
 import { parseLink } from './json/links.ts';
+import { NEWER_CONTAINER_FIELDS, withoutNewer } from './json/newer-fields.ts';
 import { JsonReader } from './json/reader.ts';
 import { requirePlain } from './plain-container.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
@@ -118,7 +119,7 @@ export function addContainerLifecycleRoutes(
     requirePlain(ofPath(context), action);
 
   routes.add('POST', '/containers/create', async (context) => {
-    const body = await context.json();
+    const body = withoutNewer(await context.json(), context.apiMinor, NEWER_CONTAINER_FIELDS);
     const image = images.get(new JsonReader(body).string('Image'));
     const shared = await mountsOfSharers(containers, body);
     const definition = definitionFromJson(body, {

@@ -12,6 +12,8 @@ import { TASK_STATES, type TaskState } from '../../common/model/task-state.ts';
 import type { ServiceRow } from '../../manager/controlapi/control-api.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
+import { SERVICE_STATUS_SINCE } from './json/api-versions.ts';
+import { NEWER_SERVICE_FIELDS, withoutNewer } from './json/newer-fields.ts';
 import { explanationToJson } from './json/placement.ts';
 import { JsonReader } from './json/reader.ts';
 import { serviceSpecFromJson, serviceToJson, withKeptAddresses } from './json/service.ts';
@@ -66,7 +68,7 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
         modes: filters.get('mode').map(modeOf),
         runtimes: filters.get('runtime'),
       },
-      { withStatus: context.flag('status') },
+      { withStatus: context.flag('status') && context.apiMinor >= SERVICE_STATUS_SINCE },
       (revision, rows) =>
         answers.get(store, revision, question) ??
         answers.keep(store, revision, question, arrayOf(rows().map(textOf))),
@@ -162,12 +164,17 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
 }
 
 async function specIn(context: RequestContext, { engineId }: RouteParts): Promise<ServiceSpec> {
-  const spec = serviceSpecFromJson(new JsonReader(await context.json()), authOf(context));
+  const spec = serviceSpecFromJson(await specJson(context), authOf(context));
   return withPredefinedWords(engineId, spec);
 }
 
+async function specJson(context: RequestContext): Promise<JsonReader> {
+  const body = withoutNewer(await context.json(), context.apiMinor, NEWER_SERVICE_FIELDS);
+  return new JsonReader(body);
+}
+
 async function updatedSpecIn(context: RequestContext, parts: RouteParts): Promise<ServiceSpec> {
-  const json = new JsonReader(await context.json());
+  const json = await specJson(context);
   const spec = withPredefinedWords(parts.engineId, serviceSpecFromJson(json, authOf(context)));
   if (spec.endpoint.ports.length + spec.task.networks.length === 0) return spec;
   const before = await controlOf(parts).getService(context.param('id'), context.signal);

@@ -30,7 +30,11 @@ beforeEach(async () => {
 /** The answer's body. */
 async function call(
   route: string,
-  { query = {}, body }: { query?: Record<string, string>; body?: unknown } = {},
+  {
+    query = {},
+    body,
+    apiMinor = 50,
+  }: { query?: Record<string, string>; body?: unknown; apiMinor?: number } = {},
 ): Promise<unknown> {
   let sent: unknown;
   await handlers.get(route)!({
@@ -38,6 +42,7 @@ async function call(
     flag: (name: string) => ['1', 'true'].includes(query[name] ?? ''),
     param: () => query['id'] ?? '',
     json: async () => body,
+    apiMinor,
     request: {
       url: String(new URLSearchParams(query)),
       headers: auth === '' ? {} : { 'x-registry-auth': auth },
@@ -100,6 +105,23 @@ test('the list of services is made once for each question, until something chang
   expect(await looks({ status: 'true' })).toEqual([1, [true, true]]);
   await it.store.update((tx) => tx.remove('task', task!.id));
   expect((await looks({ status: 'true' }))[0]).toBe(1);
+});
+
+test('counts of tasks and modes of services are for clients whose API version has them', async () => {
+  const body = {
+    TaskTemplate: { ContainerSpec: { Image: 'x' } },
+    Mode: { ReplicatedJob: { TotalCompletions: 3 } },
+  };
+  for (const [apiMinor, mode, hasStatus] of [
+    [40, 'replicated', false],
+    [41, 'replicated-job', true],
+  ] as const) {
+    const { ID } = (await call('POST /services/create', { body, apiMinor })) as { ID: string };
+    expect(it.get('service', ID).spec.mode.kind).toBe(mode);
+    const query = { version: '1', id: ID, status: 'true' };
+    const rows = (await call('GET /services', { query, apiMinor })) as readonly object[];
+    expect(rows.every((row) => 'ServiceStatus' in row === hasStatus)).toBe(true);
+  }
 });
 
 describe('a service', () => {
