@@ -36,7 +36,7 @@ const operations = {
   unpack(job: { blobPath: string; diffId: string; targetDir: string }): Promise<Cost> {
     const pool = new UnpackPool();
     return costOf(async () => {
-      await pool.unpack(job);
+      await pool.unpack(job, new AbortController().signal);
       await pool.stop();
     });
   },

@@ -82,7 +82,7 @@ export class ImageArrivals {
       const loaded: LoadedImage[] = [];
       for (const image of images) {
         const tags = image.references.map((r) => canonicalReference(withDefaultTag(r)));
-        await this.#record(image, hold, tags, []);
+        await this.#record(image, hold, tags, [], signal);
         this.#parts.tell('load', image.id, image.id);
         for (const reference of image.references) {
           const name = familiarReference(withDefaultTag(reference));
@@ -120,7 +120,7 @@ export class ImageArrivals {
         (digest) => hold.blobs.add(digest),
         signal,
       );
-      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], []);
+      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], [], signal);
       this.#parts.tell('import', image.id, reference ? familiarReference(reference) : image.id);
       return recordOf(this.#parts.index.require(image.id));
     });
@@ -162,7 +162,7 @@ export class ImageArrivals {
         (digest) => hold.blobs.add(digest),
         signal,
       );
-      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], []);
+      await this.#record(image, hold, reference ? [canonicalReference(reference)] : [], [], signal);
       return recordOf(index.require(image.id));
     });
   }
@@ -209,7 +209,7 @@ export class ImageArrivals {
       // As Docker: a pull by digest gives the image no tag.
       const tags = wanted.digest === null ? [canonicalReference(wanted)] : [];
       const digests = pulled.digests.map((d) => `${wanted.domain}/${wanted.path}@${d}`);
-      await this.#record(pulled, hold, tags, digests);
+      await this.#record(pulled, hold, tags, digests, signal);
       const name = familiarReference(wanted);
       this.#parts.tell('pull', name, familiarReference({ ...wanted, tag: null, digest: null }));
       onProgress({ status: `Digest: ${pulled.digests[0]}` });
@@ -238,7 +238,7 @@ export class ImageArrivals {
         onProgress: () => {},
         ...(signal && { signal }),
       });
-      await this.#record(taken, hold, tags, []);
+      await this.#record(taken, hold, tags, [], signal);
       this.#parts.tell('pull', taken.id, taken.id);
       return recordOf(this.#parts.index.require(taken.id));
     });
@@ -250,12 +250,13 @@ export class ImageArrivals {
     hold: Hold,
     tags: readonly string[],
     digests: readonly string[],
+    signal: AbortSignal | undefined,
   ): Promise<void> {
     hold.blobs.add(image.manifestDigest).add(image.id);
     const chain = chainIds(image.document.diffIds);
     for (const chainId of chain) hold.chainIds.add(chainId);
     for (const layer of image.layers) hold.blobs.add(layer.blob);
-    await this.#parts.layers.ensure(image.layers);
+    await this.#parts.layers.ensure(image.layers, signal);
     const sizeBytes = chain.reduce((sum, id) => sum + (this.#parts.layers.sizeBytes(id) ?? 0), 0);
     await this.#parts.index.update((images) => {
       const known = images.get(image.id);

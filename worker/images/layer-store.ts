@@ -5,15 +5,18 @@
  * links - is taken from below. Knows nothing of image names.
  */
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { renameSync, unlinkSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { abortWith } from '../../common/base/abort-with.ts';
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import { TaskSet } from '../../common/base/lifecycle.ts';
+import { CancelledError, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { syncFileSystem } from '../../native/ffi/fs.ts';
 import type { ContentStore } from './content-store.ts';
 import { completeFromBelow } from './layer-completion.ts';
+import { SharedWork } from './shared-work.ts';
 import { UnpackPool } from './unpack-pool.ts';
 
 /** overlayfs takes at most 500 lower directories; Docker allows 127 layers, so images have fewer. */
@@ -61,7 +64,7 @@ export class LayerStore {
   readonly #tasks: TaskSet;
   /** by chain id */
   readonly #layers = new Map<string, Layer>();
-  readonly #unpacking = new Map<string, Promise<Layer>>();
+  readonly #unpacking = new SharedWork();
   #nextNumber = 1;
   #bootId = '';
 
@@ -101,7 +104,7 @@ export class LayerStore {
 
   async stop(): Promise<void> {
     await this.#pool.stop();
-    await Promise.allSettled(this.#unpacking.values());
+    await this.#unpacking.ended();
     await this.#tasks.stop();
   }
 
@@ -116,9 +119,10 @@ export class LayerStore {
 
   /**
    * Unpacks what is missing of these layers (bottom first), each once however many callers want
-   * it. Rejects with `not-found` when a blob is missing, `data-loss` when one does not match.
+   * it, and as long as one does. Rejects with `not-found` when a blob is missing, `data-loss` when
+   * one does not match, or with the signal's reason.
    */
-  async ensure(layers: readonly LayerSource[]): Promise<void> {
+  async ensure(layers: readonly LayerSource[], signal?: AbortSignal): Promise<void> {
     if (layers.length > LAYERS_MAX) {
       throw new SkepError(
         'invalid-argument',
@@ -126,15 +130,14 @@ export class LayerStore {
       );
     }
     const chain = chainIds(layers.map((layer) => layer.diffId));
-    let below: Promise<Layer[]> = Promise.resolve([]);
-    const all: Promise<Layer[]>[] = [];
-    layers.forEach((source, i) => {
-      const layer = this.#ensureOne(chain[i]!, source, below);
-      below = Promise.all([below, layer]).then(([lower, own]) => [own, ...lower]);
-      below.catch(() => {}); // reported through `all`
-      all.push(below);
-    });
-    await Promise.all(all);
+    const link = abortWith(signal);
+    setMaxListeners(0, link.signal); // each layer listens
+    try {
+      await Promise.all(layers.map((_, i) => this.#ensureOne(layers, chain, i, link.signal)));
+    } finally {
+      link.abort(new CancelledError()); // where one layer failed, the others are not wanted any more
+      link.release();
+    }
   }
 
   /** Marks the unpacked layers as safe from power cuts, in the background. */
@@ -181,46 +184,62 @@ export class LayerStore {
     this.#tasks.run(() => rm(trash, { recursive: true, force: true }));
   }
 
-  #ensureOne(chainId: string, source: LayerSource, below: Promise<Layer[]>): Promise<Layer> {
-    const known = this.#layers.get(chainId);
-    if (known) return Promise.resolve(known);
-    let running = this.#unpacking.get(chainId);
-    if (!running) {
-      running = this.#unpack(chainId, source, below).finally(() => this.#unpacking.delete(chainId));
-      this.#unpacking.set(chainId, running);
-    }
-    return running;
+  /** Of the layers that those of `chain` stand for. */
+  async #ensureOne(
+    layers: readonly LayerSource[],
+    chain: readonly string[],
+    i: number,
+    signal: AbortSignal,
+  ): Promise<Layer> {
+    const isHere = (): boolean => this.#layers.has(chain[i]!);
+    await this.#unpacking.ensure(chain[i]!, isHere, signal, (shared) =>
+      this.#unpack(layers, chain, i, shared),
+    );
+    return this.#layers.get(chain[i]!)!;
   }
 
-  async #unpack(chainId: string, source: LayerSource, below: Promise<Layer[]>): Promise<Layer> {
-    const blobPath = this.#content.path(source.blob);
-    this.#content.sizeBytes(source.blob); // throws not-found
+  async #unpack(
+    layers: readonly LayerSource[],
+    chain: readonly string[],
+    i: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { blob, diffId } = layers[i]!;
+    const chainId = chain[i]!;
+    const blobPath = this.#content.path(blob);
+    this.#content.sizeBytes(blob); // throws not-found
     const targetDir = this.#content.temporaryPath();
     try {
-      const summary = await this.#pool.unpack({ blobPath, diffId: source.diffId, targetDir });
-      const lower = await below;
+      const summary = await this.#pool.unpack({ blobPath, diffId, targetDir }, signal);
+      // Those below are under way already; whoever wants this one wants them.
+      const lower: Layer[] = [];
+      for (let j = i - 1; j >= 0; j--) lower.push(await this.#ensureOne(layers, chain, j, signal));
       await completeFromBelow(
         targetDir,
         summary,
         lower.map((layer) => layer.directory),
       );
+      signal.throwIfAborted();
       const directory = join(this.#dir, (this.#nextNumber++).toString(36));
       await rename(targetDir, directory);
       const { sizeBytes, opaqueRoot } = summary;
       const record = {
         chainId,
-        diffId: source.diffId,
+        diffId,
         sizeBytes,
         opaqueRoot,
         bootId: this.#bootId,
       };
       const layer: Layer = { directory, record };
       await this.#publishRecord(directory, record, () => {
-        this.#layers.set(chainId, layer);
-        return true;
+        if (!signal.aborted) this.#layers.set(chainId, layer); // else another one may do it by now
+        return !signal.aborted;
       });
+      if (this.#layers.get(chainId) !== layer) {
+        await this.#moveToTrash(directory);
+        signal.throwIfAborted();
+      }
       this.#log.debug({ chainId, directory, entries: summary.entries }, 'layer unpacked');
-      return layer;
     } catch (err) {
       await rm(targetDir, { recursive: true, force: true });
       throw err;

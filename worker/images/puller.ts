@@ -39,7 +39,7 @@ import type { RegistryHosts } from './registry-hosts.ts';
 import { RegistryWork } from './registry-work.ts';
 import { readAll } from './response-body.ts';
 import { retrying } from './retrying.ts';
-import { SharedDownloads } from './shared-downloads.ts';
+import { SharedWork } from './shared-work.ts';
 import { SilentRegistries } from './silent-registries.ts';
 import { Slots } from './slots.ts';
 
@@ -116,7 +116,7 @@ interface NamedSource {
 export class Puller {
   readonly #options: PullerOptions;
   readonly #silent: SilentRegistries;
-  readonly #downloads = new SharedDownloads();
+  readonly #downloads = new SharedWork();
   readonly #work = new RegistryWork();
   readonly #slots = new Slots(DOWNLOADS_MAX);
   readonly #reachable: ReachableManagers;

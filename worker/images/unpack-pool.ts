@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { abortWith, type LinkedAbort } from '../../common/base/abort-with.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { LayerSummary } from './layer-writer.ts';
 import type { UnpackJob, UnpackReply } from './unpack-worker.ts';
@@ -13,9 +14,13 @@ const THREADS_MAX = 2;
 
 interface QueuedJob {
   readonly job: UnpackJob;
+  readonly signal: AbortSignal;
   readonly resolve: (summary: LayerSummary) => void;
   readonly reject: (err: unknown) => void;
 }
+
+/** What the pool has of a thread. */
+export type UnpackThread = Pick<Worker, 'on' | 'off' | 'postMessage' | 'terminate'>;
 
 function startWorker(): Worker {
   if (!import.meta.url.endsWith('.ts')) {
@@ -32,59 +37,82 @@ function startWorker(): Worker {
   return new Worker(script, { eval: true, execArgv: [] });
 }
 
-export class UnpackPool {
-  #queue: QueuedJob[] = [];
-  #threads = new Set<Promise<void>>();
-  #stopped = false;
+const stopping = (): SkepError => new SkepError('cancelled', 'unpack layer: stopping');
 
-  /** Resolves when `job.targetDir` holds the layer. Rejects with SkepError; the folder may remain. */
-  unpack(job: UnpackJob): Promise<LayerSummary> {
-    return new Promise((resolve, reject) => {
-      if (this.#stopped) {
-        reject(new SkepError('cancelled', `unpack layer ${job.diffId}: stopping`));
-        return;
-      }
-      this.#queue.push({ job, resolve, reject });
-      if (this.#threads.size >= THREADS_MAX) return;
-      const thread = this.#runThread();
-      this.#threads.add(thread);
-      void thread.finally(() => this.#threads.delete(thread)); // #runThread never rejects
-    });
+export class UnpackPool {
+  readonly #startThread: () => UnpackThread;
+  #queue: QueuedJob[] = [];
+  /** threads that will look at the queue again */
+  #working = 0;
+  /** those that are about to be gone included */
+  readonly #threads = new Set<Promise<void>>();
+  /** of what waits and of what runs */
+  readonly #jobs = new Set<LinkedAbort>();
+  #isStopped = false;
+
+  constructor(startThread: () => UnpackThread = startWorker) {
+    this.#startThread = startThread;
   }
 
-  /** Fails what waits, lets running jobs end. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    for (const { job, reject } of this.#queue.splice(0)) {
-      reject(new SkepError('cancelled', `unpack layer ${job.diffId}: stopping`));
+  /**
+   * Resolves when `job.targetDir` holds the layer. Rejects with SkepError or with the signal's reason; the folder may
+   * remain, and nobody writes there any more.
+   */
+  async unpack(job: UnpackJob, signal: AbortSignal): Promise<LayerSummary> {
+    if (this.#isStopped) throw stopping();
+    const link = abortWith(signal);
+    this.#jobs.add(link);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#queue.push({ job, signal: link.signal, resolve, reject });
+        if (this.#working >= THREADS_MAX) return;
+        this.#working++;
+        const thread = this.#runThread();
+        this.#threads.add(thread);
+        void thread.finally(() => this.#threads.delete(thread)); // #runThread never rejects
+      });
+    } finally {
+      this.#jobs.delete(link);
+      link.release();
     }
+  }
+
+  /** Aborts what waits and what runs. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const link of this.#jobs) link.abort(stopping());
     await Promise.all(this.#threads);
   }
 
   async #runThread(): Promise<void> {
-    let worker: Worker | null = null;
+    let worker: UnpackThread | null = null;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      const { job, signal, resolve, reject } = next;
       try {
-        worker ??= startWorker();
-        next.resolve(await runJob(worker, next.job));
+        signal.throwIfAborted();
+        worker ??= this.#startThread();
+        resolve(await runJob(worker, job, signal));
       } catch (err) {
-        next.reject(err);
         if (!(err instanceof SkepError)) {
           await worker?.terminate();
-          worker = null; // it crashed: the next job gets a new one
+          worker = null; // it crashed or was ended: the next job gets a new one
         }
+        reject(signal.aborted ? signal.reason : err);
       }
     }
+    this.#working--; // before any wait: who comes from now on needs another thread
     await worker?.terminate();
   }
 }
 
-function runJob(worker: Worker, job: UnpackJob): Promise<LayerSummary> {
+/** An abort ends the thread, in the middle of the job. */
+function runJob(worker: UnpackThread, job: UnpackJob, signal: AbortSignal): Promise<LayerSummary> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
       worker.off('message', onMessage);
       worker.off('error', onError);
       worker.off('exit', onExit);
+      signal.removeEventListener('abort', onAbort);
       act();
     };
     const onMessage = (reply: UnpackReply): void => {
@@ -94,9 +122,11 @@ function runJob(worker: Worker, job: UnpackJob): Promise<LayerSummary> {
     const onError = (err: Error): void => settle(() => reject(err));
     const onExit = (code: number): void =>
       settle(() => reject(new Error(`unpack thread ended with code ${code}`)));
+    const onAbort = (): void => void worker.terminate(); // `exit` follows
     worker.on('message', onMessage);
     worker.on('error', onError);
     worker.on('exit', onExit);
+    signal.addEventListener('abort', onAbort, { once: true });
     worker.postMessage(job);
   });
 }

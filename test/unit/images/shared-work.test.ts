@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { SharedDownloads } from '../../../worker/images/shared-downloads.ts';
+import { SharedWork } from '../../../worker/images/shared-work.ts';
 
 const DIGEST = `sha256:${'7'.repeat(64)}`;
 
 /** Downloads that end when they are told to, or are aborted; and pulls that wait for them. */
 function scene() {
-  const downloads = new SharedDownloads();
+  const downloads = new SharedWork();
   const fetched: { end: (err?: Error) => void; signal: AbortSignal }[] = [];
   let isHere = false;
   const fetch = (signal: AbortSignal): Promise<void> =>
