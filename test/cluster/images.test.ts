@@ -244,10 +244,11 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       writeFileSync(join(files, 'Dockerfile'), 'FROM scratch\n');
       const services = { web: { build: '.' } };
       writeFileSync(join(files, 'compose.yml'), JSON.stringify({ version: '3.8', services }));
+      const ours = 'images are built elsewhere, and pushed to a registry or loaded (skep load)';
       const words = 'build elsewhere, then load or push the image';
       const told: [readonly string[], string][] = [
-        [[SKEP, 'build', '-t', 'x:1', '.'], `skep: build: images are not built here: ${words}`],
-        [[SKEP, 'image', 'build', '.'], `skep: image build: images are not built here: ${words}`],
+        [[SKEP, 'build', '-t', 'x:1', '.'], `skep: skep build is not supported: ${ours}`],
+        [[SKEP, 'image', 'build', '.'], `skep: skep image build is not supported: ${ours}`],
         [
           [SKEP, '-H', host, 'stack', 'deploy', '-c', 'compose.yml', 'none'],
           'services.web.build: images are not built here, and no image is named',

@@ -15,7 +15,8 @@ export function filesWith(clusterName: string, text: string): string[] {
       const isOnDisk = (): boolean => lstatSync(path).dev === disk;
       const isSearched = entry.isDirectory() && entry.name !== 'images';
       if (isSearched) unlessGone(() => isOnDisk() && visit(path));
-      if (entry.isFile()) unlessGone(() => holds(readFileSync(path), words) && found.push(path));
+      if (!entry.isFile()) continue;
+      unlessGone(() => isOnDisk() && holds(readFileSync(path), words) && found.push(path));
     }
   };
   visit(root);
