@@ -151,7 +151,7 @@ function hasCome(
 ): boolean {
   const { mode } = service.spec;
   const current = currentTasks(service, tasks, view);
-  const far = current.filter((task) => isAsFar(task, condition));
+  const far = current.filter((task) => isAsFar(task, condition, view));
   switch (mode.kind) {
     case 'replicated':
       return new Set(far.map(({ slot }) => slot)).size >= mode.replicas;
@@ -161,7 +161,9 @@ function hasCome(
     case 'global':
     case 'global-job': {
       const there = new Set(far.map(({ nodeId }) => nodeId));
-      const seats = tasks.filter((task) => isWanted(task) || isAsFar(task, condition));
+      const seats = tasks.filter(
+        (task) => (isWanted(task) && isHeardOf(task, view)) || isAsFar(task, condition, view),
+      );
       return seats.length > 0 && seats.every(({ nodeId }) => there.has(nodeId));
     }
     default:
@@ -182,14 +184,23 @@ function currentTasks(
   return tasks.filter((task) => !test.isDirty(task));
 }
 
-function isAsFar(task: Task, condition: DependencyCondition): boolean {
+function isAsFar(task: Task, condition: DependencyCondition, view: ClusterView): boolean {
   const { state } = task.status;
   if (state === 'complete')
     return task.desiredState !== 'remove' && condition !== 'service_healthy';
   if (condition === 'service_completed_successfully' || !isWanted(task)) return false;
+  if (!isHeardOf(task, view)) return false;
   // A task with a health check runs once it is healthy.
   if (condition === 'service_healthy') return state === 'running';
   return !isBefore(state, 'starting') && !isTerminal(state);
+}
+
+/**
+ * Its node is there to say what became of it: of one that is not, the state is what it was last, as that of all nodes is when
+ * a whole cluster starts again.
+ */
+function isHeardOf({ nodeId }: Task, view: ClusterView): boolean {
+  return nodeId !== null && view.node(nodeId)?.status.state === 'ready';
 }
 
 function isWanted({ desiredState }: Task): boolean {

@@ -161,7 +161,10 @@ export class ServiceOrchestrator {
   #markServicesOf(node: Node): void {
     this.#nodesChanged = true;
     this.#options.store.view((view) => {
-      for (const task of view.tasksByNode(node.id)) this.#dirty.add(task.serviceId);
+      for (const { serviceId, serviceAnnotations } of view.tasksByNode(node.id)) {
+        this.#dirty.add(serviceId);
+        this.#markWaiting(serviceAnnotations.name);
+      }
     });
   }
 

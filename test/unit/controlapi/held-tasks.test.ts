@@ -3,13 +3,15 @@ import type { ServiceId } from '../../../common/model/ids.ts';
 import type { ServiceMode } from '../../../common/model/service.ts';
 import { DEPENDS_ON_LABEL, dependsOnLabel } from '../../../common/model/start-order.ts';
 import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
-import { aServiceSpec, aTaskOf, aTaskStatus } from '../../support/builders.ts';
+import { aNode, aServiceSpec, aTaskOf, aTaskStatus } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
 
 describe('a task that is prepared and not let run', () => {
+  const node = aNode();
   let it: TestControlApi;
   beforeEach(async () => {
     it = await makeControlApi();
+    await it.create('node', node);
   });
 
   const ONE: ServiceMode = { kind: 'replicated', replicas: 1 };
@@ -28,7 +30,7 @@ describe('a task that is prepared and not let run', () => {
   async function task(id: ServiceId, desiredState: DesiredState, state: TaskState, err = '') {
     const of = it.get('service', id);
     const status = aTaskStatus({ state, err });
-    const made = aTaskOf(of, { desiredState, status });
+    const made = aTaskOf(of, { desiredState, status, nodeId: node.id });
     await it.create('task', made);
     return made;
   }

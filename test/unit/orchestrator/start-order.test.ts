@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServiceId } from '../../../common/model/ids.ts';
+import type { NodeStatus } from '../../../common/model/node.ts';
 import { DEFAULT_UPDATE_CONFIG, type ServiceSpec } from '../../../common/model/service.ts';
 import {
   DEPENDS_ON_LABEL,
@@ -217,6 +218,20 @@ describe('a service that waits for another', () => {
     expect(states(id)).toEqual(['ready', 'ready']);
     await dbComesTo(other.id, 'running');
     expect(states(id)).toEqual(['running', 'running']);
+  });
+
+  test('waits until the node of what runs is there to say so', async () => {
+    const other = await rooms.deploy({ name: 'db' });
+    const [database] = rooms.tasks(other.id);
+    const becomes = (state: NodeStatus['state']) =>
+      rooms.setNode(database!.nodeId!, (node) => ({ ...node, status: { ...node.status, state } }));
+    await rooms.report(database!.id, 'running');
+    await becomes('unknown');
+    const { id } = await web('service_healthy', replicas(1));
+    expect(states(id)).toEqual(['ready']);
+    await becomes('ready');
+    await rooms.rest();
+    expect(states(id)).toEqual(['running']);
   });
 
   test('whose order nobody can read waits for nothing', async () => {
