@@ -13,7 +13,7 @@ import {
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { SeatPlan } from './plan-seat.ts';
-import { endedAtMs, hasStopped } from './restart-policy.ts';
+import { endedAtMs, endedByItself, hasStopped } from './restart-policy.ts';
 import { hasNoRoom, isServing, isWanted, type Seat } from './seat.ts';
 import type { UpdateAttempt, UpdateProgress } from './update-progress.ts';
 import { earliest, nanosToMs, type OrchestratorChange, type ServiceWorld } from './world.ts';
@@ -68,13 +68,16 @@ function begin(
   const { service } = world;
   const startedAtMs = isUnderWay(service) ? service.updateStatus!.startedAtMs : world.nowMs;
   const attempts: UpdateProgress['attempts'] = new Map();
+  const failed: UpdateProgress['failed'] = new Set();
   for (const { seat, dirty } of seats) {
     if (dirty || !isUnderWay(service)) continue;
     const lastOld = seat.tasks.findLastIndex((task) => task.specVersion !== service.specVersion);
     const attempt = seat.tasks[lastOld + 1];
     if (lastOld < 0 || !attempt || attempt.meta.createdAtMs < startedAtMs) continue;
-    // Failures of tasks that were replaced already were judged by the leader who replaced them.
+    // Failures of tasks that were replaced already were tolerated by the leader who replaced them; they count when others
+    // follow. How long one ran nobody knows any more: preparation may have taken most of its life.
     const judged = isTerminal(attempt.status.state) && attempt.desiredState === 'shutdown';
+    if (judged && endedByItself(attempt)) failed.add(attempt.id);
     const reachedAtMs = isBefore(attempt.status.state, 'running') ? null : endedAtMs(attempt);
     attempts.set(seat.key, {
       taskId: attempt.id,
@@ -88,7 +91,7 @@ function begin(
     specVersion: service.specVersion,
     seats: dirtySeats + attempts.size,
     attempts,
-    failed: new Set(),
+    failed,
   };
 }
 
@@ -145,8 +148,7 @@ class UpdateStep {
   #isFailure(task: Task, attempt: UpdateAttempt): boolean {
     if (attempt.judged) return false;
     // Stopped on request (scaled down, drained) or lost with its node: no fault of the new spec.
-    const { state } = task.status;
-    if (state !== 'complete' && state !== 'failed' && state !== 'rejected') return false;
+    if (!endedByItself(task)) return false;
     const monitorMs = nanosToMs(this.#config.monitorNanos);
     return attempt.reachedAtMs === null || endedAtMs(task) - attempt.reachedAtMs <= monitorMs;
   }

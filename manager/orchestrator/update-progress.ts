@@ -7,7 +7,7 @@ export interface UpdateAttempt {
   reachedAtMs: number | null;
   /** when it ran, ended, vanished or was told to stop: from then on its worker is free again (after the delay) */
   settledAtMs: number | null;
-  /** its end was met and looked at by an earlier leader: it does not count here */
+  /** its end was met and looked at by an earlier leader: no reason to pause now */
   readonly judged: boolean;
   /** no node had room for the task that it replaces: nothing is lost while one waits in its place */
   readonly hadNoRoom: boolean;
@@ -20,5 +20,6 @@ export interface UpdateProgress {
   readonly seats: number;
   /** the update's own task in each seat it has touched, by seat key */
   readonly attempts: Map<string, UpdateAttempt>;
+  /** of these tasks: the numerator; an earlier leader's among them */
   readonly failed: Set<TaskId>;
 }

@@ -478,6 +478,46 @@ describe('rolling update', () => {
     expect(fresh(id)).toHaveLength(4);
   });
 
+  test.each(['failed', 'rejected', 'complete'] as const)(
+    'failures on both sides of a leader change count together: %s before it',
+    async (end) => {
+      // One of four may fail; the second is one too many, whoever leads.
+      const { id } = await deploy(update({ delayNanos: 10e9, maxFailureRatio: 0.25 }));
+      await rooms.change(id, image('new'));
+      await rooms.rest();
+      await rooms.report(fresh(id)[0]!.id, end);
+      await rooms.pass(9000, 1000); // it is replaced, and the next slot waits
+      expect(freshRunning(id)).toBe(1);
+      await rooms.stop();
+      await rooms.lead();
+      await rooms.pass(2000, 1000);
+      expect(rooms.service(id).updateStatus!.state).toBe('updating');
+      const second = fresh(id).find(({ slot }) => slot !== fresh(id)[0]!.slot)!;
+      await rooms.report(second.id, 'failed');
+      await rooms.rest();
+      expect(rooms.service(id).updateStatus).toMatchObject({
+        state: 'paused',
+        message: `update paused due to failure or early termination of task ${second.id}`,
+      });
+    },
+  );
+
+  test('what was stopped on request before a leader change is no failure after it', async () => {
+    const { id } = await deploy(update({ delayNanos: 10e9, maxFailureRatio: 0.25 }));
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    await rooms.report(fresh(id)[0]!.id, 'shutdown');
+    await rooms.pass(9000, 1000);
+    expect(freshRunning(id)).toBe(1);
+    await rooms.stop();
+    await rooms.lead();
+    await rooms.pass(2000, 1000);
+    const second = fresh(id).find(({ slot }) => slot !== fresh(id)[0]!.slot)!;
+    await rooms.report(second.id, 'failed');
+    await rooms.rest();
+    expect(rooms.service(id).updateStatus!.state).toBe('updating');
+  });
+
   test('a slot whose old task ended just then is part of the update', async () => {
     const { id } = await rooms.deploy();
     const [old] = rooms.running(id);
