@@ -107,7 +107,10 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [does: string, line: 
     ['What went wrong, unabridged', 'skep service ps --no-trunc -f desired-state=shutdown web'],
   ],
   'service restart': [['Other tasks, at the pace of its updates', 'skep service restart web']],
-  'service rm': [['With all their tasks', 'skep service rm web db']],
+  'service rm': [
+    ['And wait until their tasks are gone', 'skep service rm web db'],
+    ['Without waiting', 'skep service rm --detach web'],
+  ],
   'service rollback': [['What it was before the last update', 'skep service rollback web']],
   'service scale': [
     ['Five replicas', 'skep service scale web=5'],

@@ -17,6 +17,7 @@ import {
 import { waitForService, waitForServices } from './converge.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { prettyService } from './service-pretty.ts';
+import { waitForTasks } from './task-wait.ts';
 import { listTasks, SHORT_ID_CHARS, shortImage, type TaskListFlags } from './tasks.ts';
 import { defaultFormat } from './user-defaults.ts';
 
@@ -157,13 +158,32 @@ export const inspect: Configure = (command, context) => {
 };
 
 export const rm: Configure = (command, context) => {
-  command.argument('<service...>', 'ids or names').action((refs: readonly string[]) =>
-    eachOf(context, refs, async (ref) => {
-      await context.client.serviceRemove(ref);
-      printLine(context, ref);
-    }),
-  );
+  command
+    .argument('<service...>', 'ids or names')
+    .option('-d, --detach', 'do not wait until the tasks are gone')
+    .action(async (refs: readonly string[], { detach }: { readonly detach?: boolean }) => {
+      const removed: ServiceJson[] = [];
+      try {
+        await eachOf(context, refs, async (ref) => {
+          const service = await context.client.service(ref);
+          await context.client.serviceRemove(service.ID);
+          removed.push(service);
+          printLine(context, ref);
+        });
+      } finally {
+        if (!detach && removed.length > 0) await tasksGone(context, removed);
+      }
+    });
 };
+
+/** Of services that are no more: their tasks are found by their names. */
+async function tasksGone(context: CommandContext, removed: readonly ServiceJson[]): Promise<void> {
+  const ids = new Set(removed.map(({ ID }) => ID));
+  await waitForTasks(context, {
+    filter: { name: removed.map(({ Spec }) => `${Spec.Name}.`) },
+    isOver: (tasks) => !tasks.some(({ ServiceID }) => ids.has(ServiceID)),
+  });
+}
 
 export const scale: Configure = (command, context) => {
   command

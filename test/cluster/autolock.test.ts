@@ -118,7 +118,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers that lock themselv
     expect(after.find((it) => it.node === host)!.id).toBe(task.id);
     expect(isAlive(pid)).toBe(true);
     expect((await unlock(host, key)).stderr).toContain('swarm is not locked');
-    await cluster.skep(['service', 'rm', 'lasting']);
+    await cluster.skep(['service', 'rm', '-d', 'lasting']);
   });
 
   test.skipIf(!hasDocker)('is unlocked by the docker command', { timeout: 60_000 }, async () => {

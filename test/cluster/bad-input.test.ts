@@ -171,6 +171,6 @@ describe.skipIf(!clusterTestsCanRun)('bad input', () => {
       { withinMs: 30_000 },
     );
     expect(task.error).toMatch(/127\.0\.0\.1:9/);
-    await shared.current.skep(['service', 'rm', 'lost']);
+    await shared.current.skep(['service', 'rm', '-d', 'lost']);
   });
 });

@@ -296,7 +296,7 @@ volumes:
     } finally {
       child.kill('SIGKILL');
       await new Promise((resolve) => child.once('close', resolve));
-      await shared.current.skep(['service', 'rm', 'scraped']);
+      await shared.current.skep(['service', 'rm', '-d', 'scraped']);
     }
   });
 

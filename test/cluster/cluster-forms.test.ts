@@ -241,7 +241,7 @@ describe.skipIf(!clusterTestsCanRun)('a cluster of 3 managers and 2 workers', ()
         Number(new RegExp(`packets (\\d+) bytes \\d+ comment "${what}"`).exec(seen)?.[1]);
       expect(packets('data')).toBeGreaterThanOrEqual(2);
       expect(packets('own')).toBe(0);
-      await cluster.skep(['service', 'rm', 'all']);
+      await cluster.skep(['service', 'rm', '-d', 'all']);
     });
   });
 });

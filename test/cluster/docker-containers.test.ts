@@ -783,7 +783,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     expect(await docker('inspect', '-f', '{{.State.ExitCode}}', next)).toBe('137');
     const last = await current.running('svc', 1);
     expect(await docker('stop', '-t', '1', `svc.1.${last[0]!.id}`)).toContain('svc.1.');
-    await current.skep(['service', 'rm', 'svc']);
+    await current.skep(['service', 'rm', '-d', 'svc']);
     await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
   });
 
@@ -813,7 +813,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       const [next] = await current.running('ill', 1);
       expect(next!.id).not.toBe(task!.id);
     }
-    await current.skep(['service', 'rm', 'ill']);
+    await current.skep(['service', 'rm', '-d', 'ill']);
     await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
   });
 

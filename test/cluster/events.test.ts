@@ -95,7 +95,7 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
       await current.skep(['node', 'update', '--label-add', 'x=y', 'worker-1']);
       await current.skep(['node', 'update', '--availability', 'drain', 'worker-1']);
       await current.skep(['node', 'update', '--availability', 'active', 'worker-1']);
-      await current.skep(['service', 'rm', 'told']);
+      await current.skep(['service', 'rm', '-d', 'told']);
       const told = (name: string): object[] =>
         seen
           .lines()
@@ -124,7 +124,7 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
       const { current } = shared;
       const since = String(Math.floor(Date.now() / 1000));
       await create('local', '--constraint', 'node.hostname==worker-1', '--stop-signal', 'KILL');
-      await current.skep(['service', 'rm', 'local']);
+      await current.skep(['service', 'rm', '-d', 'local']);
       const events = async (...flags: string[]): Promise<string[]> => {
         const until = String(Date.now() / 1000);
         const args = ['events', '--since', since, '--until', until, ...flags];
@@ -266,7 +266,7 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
     for (const { Action, Previous } of updates) {
       expect(Previous === undefined).toBe(Action !== 'update');
     }
-    await shared.current.skep(['service', 'rm', 'seen']);
+    await shared.current.skep(['service', 'rm', '-d', 'seen']);
   });
 
   test.each([

@@ -63,7 +63,7 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
     const rest = tasks.filter((task) => task.id !== victim.id).map((task) => task.id);
     const still = (await cluster.running('victim', 3)).map((task) => task.id);
     expect(still).toEqual(expect.arrayContaining(rest));
-    await cluster.skep(['service', 'rm', 'victim']);
+    await cluster.skep(['service', 'rm', '-d', 'victim']);
   });
 
   test('without its leader the cluster goes on, and tasks there too', {
@@ -111,7 +111,7 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
     const container = `${there[0]!.name}.${there[0]!.id}`;
     const names = await cluster.skep(['ps', '--format', '{{.Names}}'], { host: leader });
     expect(names.split('\n')).toContain(container);
-    await cluster.skep(['service', 'rm', 'lasting', 'growing'], { host: other });
+    await cluster.skep(['service', 'rm', '-d', 'lasting', 'growing'], { host: other });
     await eventually(
       'the adopted task ends when it is told to',
       () => expect([...pids.values()].filter(isAlive)).toEqual([]),
@@ -167,7 +167,7 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
       { withinMs: 20_000, everyMs: 250 },
     );
     await cluster.running('spread', 5);
-    await cluster.skep(['service', 'rm', 'spread']);
+    await cluster.skep(['service', 'rm', '-d', 'spread']);
   });
 
   test('a daemon that died is not waited for as long as a silent host', {
@@ -190,7 +190,7 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
     );
     console.log(`replaced ${Math.round(performance.now() - killedMs)} ms after the kill`);
     await cluster.dev('start', lost);
-    await cluster.skep(['service', 'rm', 'moved']);
+    await cluster.skep(['service', 'rm', '-d', 'moved']);
     await eventually(
       'the surplus task is gone',
       async () => expect(await cluster.skep(['ps', '-q'], { host: lost })).toBe(''),
@@ -230,6 +230,6 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
       },
       { withinMs: 10_000 },
     );
-    await cluster.skep(['service', 'rm', 'kept']);
+    await cluster.skep(['service', 'rm', '-d', 'kept']);
   });
 });

@@ -90,7 +90,7 @@ describe.skipIf(!clusterTestsCanRun)('fake agents', () => {
     expect(await command.interrupt()).toBe(0);
     expect(command.output).toContain(`${COUNT} nodes removed`);
     expect(await statuses()).toEqual([]);
-    await cluster.skep(['service', 'rm', 'fake']);
+    await cluster.skep(['service', 'rm', '-d', 'fake']);
   });
 
   test('joined by a token they stay as down, and it is said how to remove them', {

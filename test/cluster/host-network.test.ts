@@ -50,7 +50,7 @@ describe.skipIf(!clusterTestsCanRun)('the network of the host', { timeout: 120_0
     const service = JSON.parse(await cluster.skep(['service', 'inspect', 'web']))[0];
     expect(service.Spec.TaskTemplate.Networks).toEqual([{ Target: 'host' }]);
     expect(service.Endpoint.VirtualIPs ?? []).toEqual([]);
-    await cluster.skep(['service', 'rm', 'web']);
+    await cluster.skep(['service', 'rm', '-d', 'web']);
     for (const { address } of cluster.hosts) {
       await eventually(
         'nothing answers',

@@ -106,7 +106,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       );
       expect(blobsServed()).toEqual(served);
       proxy.fault = () => null;
-      await cluster.skep(['service', 'rm', 'web']);
+      await cluster.skep(['service', 'rm', '-d', 'web']);
     });
 
     test.each([
@@ -133,7 +133,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
           { withinMs: 30_000 },
         );
       } finally {
-        await cluster.skep(['service', 'rm', 'private']);
+        await cluster.skep(['service', 'rm', '-d', 'private']);
         await faulty.stop();
       }
     });
@@ -199,7 +199,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
         const sent = encodeRegistryAuth({ username: 'alice', password: 'secret' }, door.host);
         expect(base64Forms(told).filter((form) => sent.includes(form))).not.toEqual([]);
         expect(filesWith(cluster.name, told)).toEqual([]);
-        await cluster.skep(['service', 'rm', 'everywhere']);
+        await cluster.skep(['service', 'rm', '-d', 'everywhere']);
         await cluster.skep(['logout', door.host], { env });
         const after = await cluster.try(['pull', name], { env });
         expect(after.stderr).toContain('unauthorized: authentication required');
@@ -332,7 +332,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
           expect(await cluster.skep(['pull', third], { env })).toContain('Downloaded newer image');
           expect(tokens.exchanges).toBeGreaterThan(pulled + 1);
           expect(tokens.refused).toEqual([]);
-          await cluster.skep(['service', 'rm', 'tokens']);
+          await cluster.skep(['service', 'rm', '-d', 'tokens']);
         } finally {
           await tokens.stop();
           await own.stop();
@@ -399,7 +399,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       const { Status } = await cluster.inspectTask(old!);
       expect(Status.State).toBe('shutdown');
       expect(Date.parse(Status.Timestamp)).toBeGreaterThan(releasedAtMs);
-      await cluster.skep(['service', 'rm', 'served']);
+      await cluster.skep(['service', 'rm', '-d', 'served']);
     });
 
     test.each([
@@ -529,7 +529,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       await cluster.skep(['service', 'rollback', '--detach=false', 'app']);
       await cluster.running('app', 1);
       proxy.fault = () => null;
-      await cluster.skep(['service', 'rm', 'app']);
+      await cluster.skep(['service', 'rm', '-d', 'app']);
       await left('loaded:1', 'other:1');
     });
   },
@@ -575,7 +575,7 @@ describe.skipIf(!clusterTestsCanRun)('registries that are not trusted (needs roo
       },
       { withinMs: 30_000 },
     );
-    await cluster.skep(['service', 'rm', 'untrusted']);
+    await cluster.skep(['service', 'rm', '-d', 'untrusted']);
     return error;
   }
 

@@ -57,7 +57,7 @@ describe.skipIf(!clusterTestsCanRun)('isolation of a service', () => {
       ...['--shm-size', '2m', IMAGE, 'sh', '-c', SCRIPT],
     ]);
     expect(await linesOf('flags', EXPECTED.length)).toEqual(EXPECTED);
-    await shared.current.skep(['service', 'rm', 'flags']);
+    await shared.current.skep(['service', 'rm', '-d', 'flags']);
   });
 
   test('by the keys of a stack file', { timeout: 60_000 }, async () => {
@@ -111,7 +111,7 @@ describe.skipIf(!clusterTestsCanRun)('isolation of a service', () => {
     );
     const why = await current.skep(['service', 'explain', 'wants']);
     expect(why).toMatch(/ no +device: has no \/dev\/no-such$/m);
-    await current.skep(['service', 'rm', 'wants']);
+    await current.skep(['service', 'rm', '-d', 'wants']);
   });
 
   test('what the node does not have rejects the task by name', { timeout: 60_000 }, async () => {
@@ -130,6 +130,6 @@ describe.skipIf(!clusterTestsCanRun)('isolation of a service', () => {
       { withinMs: 20_000 },
     );
     expect(task.error).toContain('custom device "/dev/loop250": no such file or directory');
-    await shared.current.skep(['service', 'rm', 'none']);
+    await shared.current.skep(['service', 'rm', '-d', 'none']);
   });
 });

@@ -67,7 +67,7 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
       await sleep(WINDOW_MS);
       seen.push((usedMs(pid) - before) / (performance.now() - startedMs));
     }
-    await shared.current.skep(['service', 'rm', 'busy']);
+    await shared.current.skep(['service', 'rm', '-d', 'busy']);
     expect(Math.max(...seen), `${seen}`).toBeGreaterThanOrEqual(0.45);
     expect(Math.max(...seen), `${seen}`).toBeLessThanOrEqual(0.55);
   });
@@ -95,7 +95,7 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
     expect((await shared.current.inspectTask(task)).Status.ContainerStatus?.ExitCode).toBe(137);
     const text = await shared.current.skep(['service', 'ps', '--no-trunc', 'greedy']);
     expect(text).toMatch(/OOM|out of memory/i);
-    await shared.current.skep(['service', 'rm', 'greedy']);
+    await shared.current.skep(['service', 'rm', '-d', 'greedy']);
   });
 
   test('a program within its memory is left alone', { timeout: 60_000 }, async () => {
@@ -112,7 +112,7 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
       },
       { withinMs: 20_000 },
     );
-    await shared.current.skep(['service', 'rm', 'modest']);
+    await shared.current.skep(['service', 'rm', '-d', 'modest']);
   });
 
   test('the values stand in the files of the control group', { timeout: 60_000 }, async () => {
@@ -136,7 +136,7 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
       expect(quota! / period!).toBe(0.5);
       expect(value(`${memory}/memory.max`)).toBe(`${64 * MIB}`);
     }
-    await shared.current.skep(['service', 'rm', 'files']);
+    await shared.current.skep(['service', 'rm', '-d', 'files']);
   });
 
   test('a service without limits has none', { timeout: 60_000 }, async () => {
@@ -152,6 +152,6 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
       expect(value(`${groupOf(pid, 'cpu')}/cpu.max`)).toMatch(/^max /);
       expect(value(`${groupOf(pid, 'memory')}/memory.max`)).toBe('max');
     }
-    await shared.current.skep(['service', 'rm', 'free']);
+    await shared.current.skep(['service', 'rm', '-d', 'free']);
   });
 });

@@ -111,7 +111,7 @@ describe.skipIf(!canRun)('nginx as a service (needs a builder of Debian images)'
         await cluster.skep(['service', 'create', ...create], { env });
         await cluster.running('web', 2, { withinMs: 60_000 });
         await isWelcome();
-        await cluster.skep(['service', 'rm', 'web']);
+        await cluster.skep(['service', 'rm', '-d', 'web']);
       } finally {
         await door.stop();
         await registry.stop();

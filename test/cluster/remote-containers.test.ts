@@ -165,7 +165,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
       },
       { withinMs: 20_000 },
     );
-    await shared.current.skep(['service', 'rm', 'victim']);
+    await shared.current.skep(['service', 'rm', '-d', 'victim']);
   });
 
   test('runs commands: status, both outputs, input, environment', async () => {
@@ -300,7 +300,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
       'every.worker-1  | worker-1',
     ]);
     expect([all.code, all.stderr]).toEqual([0, '']);
-    await cluster.skep(['service', 'rm', 'every']);
+    await cluster.skep(['service', 'rm', '-d', 'every']);
   });
 
   test('ends for its clients with an error when the daemon of its node is killed', {

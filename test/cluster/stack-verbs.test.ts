@@ -111,6 +111,9 @@ describe.skipIf(!clusterTestsCanRun)('the verbs of stacks and services', () => {
       tableRows(await skep('service', 'ls', '-f', 'name=hello-world'))[1]!.slice(1, 4),
     ).toEqual([...['hello-world', 'replicated', '1/1']]);
     expect(await skep('service', 'rm', 'hello-world')).toBe('hello-world\n');
+    // It did not hear SIGTERM: its end took the whole second.
+    const hosts = shared.current.hosts.map(({ name }) => name);
+    expect(await skep('node', 'ps', '-q', '-f', 'name=hello-world.', ...hosts)).toBe('');
   });
 
   test('service explain: why a task waits', { timeout: 60_000 }, async () => {
@@ -125,7 +128,7 @@ describe.skipIf(!clusterTestsCanRun)('the verbs of stacks and services', () => {
       },
       { withinMs: 15_000 },
     );
-    await skep('service', 'rm', 'stuck');
+    await skep('service', 'rm', '-d', 'stuck');
   });
 
   test('service restart, stop, start: other tasks, none, as many as before', {

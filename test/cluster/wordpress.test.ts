@@ -153,7 +153,7 @@ describe.skipIf(!clusterTestsCanRun)('the WordPress stack on 3 managers and 2 wo
     const said = await cluster.skep(['service', 'logs', '--raw', 'probe']);
     expect(said.match(/^visit \d+$/gm), said).toHaveLength(4);
     expect(said.match(/^Name:\s+mysql\nAddress: 10\./gm), said).toHaveLength(4);
-    await cluster.skep(['service', 'rm', 'probe']);
+    await cluster.skep(['service', 'rm', '-d', 'probe']);
     // And the stack itself: one of its web tasks, on a host of its own, answers with the database.
     const web = await cluster.running(WEB, 2);
     expect(web.some((task) => task.node !== database!.node)).toBe(true);

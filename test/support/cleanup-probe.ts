@@ -81,7 +81,7 @@ async function fill(cluster: TestCluster): Promise<void> {
 }
 
 async function removeAll(cluster: TestCluster): Promise<void> {
-  await cluster.skep(['service', 'rm', 'full', 'failing']);
+  await cluster.skep(['service', 'rm', '-d', 'full', 'failing']);
   for (const { name: host } of cluster.hosts) {
     await eventually(
       'no container',

@@ -138,10 +138,15 @@ two       web.10      web:1     node-1    Running         Running 30 seconds ago
 
 describe('commands on several objects', () => {
   test('all are tried, failures are told, the status is 1', async () => {
-    const serviceRemove = async (ref: string) => {
-      if (ref === 'gone') throw new ApiError(404, 'service gone not found');
+    const engine = {
+      service: async (ref: string) => service(ref, ref),
+      serviceRemove: async (id: string) => {
+        if (id === 'gone') throw new ApiError(404, 'service gone not found');
+      },
+      tasks: async () => [],
+      nodes: async () => [],
     };
-    const result = await runCommand(rm, ['a', 'gone', 'b'], { engine: { serviceRemove } });
+    const result = await runCommand(rm, ['a', 'gone', 'b'], { engine });
     expect(result).toEqual({
       status: 1,
       stdout: 'a\nb\n',

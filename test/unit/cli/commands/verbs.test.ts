@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
+import { rm as removeService } from '../../../../cli/commands/service.ts';
 import { rm } from '../../../../cli/commands/stack.ts';
 import { deploy } from '../../../../cli/commands/stack-deploy.ts';
 import {
@@ -12,7 +13,7 @@ import {
   stackStart,
   stackStop,
 } from '../../../../cli/commands/verbs.ts';
-import type { TaskId } from '../../../../common/model/ids.ts';
+import type { ServiceId, TaskId } from '../../../../common/model/ids.ts';
 import { StackWorld } from '../../../support/stack-world.ts';
 import { temporaryFolders } from '../../../support/temporary-folder.ts';
 
@@ -79,6 +80,57 @@ describe('a service', () => {
     await loseNode();
     const { status } = await world.run(serviceStop, ['shop_every']);
     expect([status, running('shop_every')]).toEqual([0, []]);
+  });
+
+  /** Tasks that are in the store yet, whatever their state. */
+  const left = (id: ServiceId): number => world.rooms.tasks(id).length;
+
+  test('is removed, and waited for, however long its last task takes', async () => {
+    const { id } = world.service('shop_web');
+    const [last] = running('shop_web');
+    world.rooms.deaf.add(last!);
+    let looks = 0;
+    const seen: number[] = [];
+    world.beforeCall = async (_, path) => {
+      if (path !== '/tasks') return;
+      seen.push(left(id));
+      if (++looks === 5) world.rooms.deaf.clear();
+    };
+    const { status, stdout } = await world.run(removeService, [id.slice(0, 12)]);
+    expect([status, stdout, left(id)]).toEqual([0, `${id.slice(0, 12)}\n`, 0]);
+    expect(seen.slice(1, 5)).toEqual([1, 1, 1, 1]);
+    expect([running('shop_db'), running('shop_every')].map(({ length }) => length)).toEqual([1, 3]);
+  });
+
+  test('is removed without waiting when that is said', async () => {
+    const { id } = world.service('shop_web');
+    expect((await world.run(removeService, ['-d', 'shop_web'])).stdout).toBe('shop_web\n');
+    expect(world.names('service')).toEqual(['shop_db', 'shop_every']);
+    expect(left(id)).toBe(3);
+  });
+
+  test('is removed without the word of a node that is down', async () => {
+    await loseNode();
+    expect((await world.run(removeService, ['shop_every'])).status).toBe(0);
+  });
+
+  test('that is not there fails the command, which waits for the others', async () => {
+    const { id } = world.service('shop_every');
+    const argv = ['nobody', 'shop_every'];
+    const { status, stdout, stderr } = await world.run(removeService, argv);
+    expect([status, stdout, left(id)]).toEqual([1, 'shop_every\n', 0]);
+    expect(stderr).toContain('service nobody not found');
+  });
+
+  test('that has the name of a removed one meanwhile is not waited for', async () => {
+    const { id, spec } = world.service('shop_db');
+    let again: ServiceId | null = null;
+    world.beforeCall = async (_, path) => {
+      if (path !== '/tasks' || again) return;
+      again = (await world.rooms.deploy({ name: spec.name, task: spec.task })).id;
+    };
+    expect((await world.run(removeService, ['shop_db'])).status).toBe(0);
+    expect([left(id), left(again!)]).toEqual([0, 1]);
   });
 
   test('that is stopped is started by a deployment', async () => {
