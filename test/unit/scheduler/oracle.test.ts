@@ -8,7 +8,9 @@ import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../common/model
 import type { Node } from '../../../common/model/node.ts';
 import {
   ANYWHERE,
+  DEFAULT_ISOLATION,
   type GenericResource,
+  type Isolation,
   type Mount,
   NO_RESOURCES,
   type Platform,
@@ -31,6 +33,8 @@ import {
 const ZONES = ['', 'a', 'b'];
 const RACKS = ['', '1', '2'];
 const NETWORK_PLUGIN = 'weave';
+/** Of the node whose hostname is `h` and this digit. */
+const nodeId = (pick: number): NodeId => idOf(`n${pick}`);
 const networkId = idOf<NetworkId>('net');
 /** Two words for each. */
 const SAME_ARCHITECTURE: Readonly<Record<string, string>> = {
@@ -74,12 +78,9 @@ class Naive {
       }
     }
     if (!needsOf(task).every((need) => hasPlugin(node, need))) return 'plugin';
-    const zone = node.spec.labels['zone'] ?? '';
-    for (const text of placement.constraints) {
-      if (text.includes('==') ? !text.endsWith(`==${zone}`) : text.endsWith(`!=${zone}`)) {
-        return 'constraint';
-      }
-    }
+    const devices = task.spec.container.isolation?.devices ?? [];
+    if (!devices.every(({ hostPath }) => hasDevice(node, hostPath))) return 'device';
+    if (!placement.constraints.every((text) => isTrueOf(node, text))) return 'constraint';
     const { platforms } = placement;
     const { platform } = node.description!;
     if (platforms.length > 0 && !platforms.some((one) => isMet(one, platform))) return 'platform';
@@ -165,6 +166,31 @@ function hasPlugin({ description }: Node, need: string): boolean {
   return !isTold || names.includes(need) || names.includes(`${need}:latest`);
 }
 
+/** Nodes tell all devices that not every machine has, or none; a folder is there with what is in it. */
+function hasDevice({ description }: Node, path: string): boolean {
+  const { devices } = description!;
+  const isToldOf = path.startsWith('/dev/') && path !== '/dev/null';
+  if (devices.length === 0 || !isToldOf) return true;
+  return devices.some((name) => `/dev/${name}/`.startsWith(`${path}/`));
+}
+
+function isTrueOf({ id, spec, description, status, role }: Node, text: string): boolean {
+  const [, key = '', operator, value] = /^(.+)([!=])=(.*)$/.exec(text)!;
+  const { platform, hostname, engineLabels } = description!;
+  const values: Readonly<Record<string, string>> = {
+    'node.id': id,
+    'node.hostname': hostname,
+    'node.ip': status.address,
+    'node.role': role,
+    'node.platform.os': platform.os,
+    'node.platform.arch': platform.architecture,
+    'node.labels.zone': spec.labels['zone'] ?? '',
+    'engine.labels.disk': engineLabels['disk'] ?? '',
+  };
+  // Nobody meets what is said of a thing that is none.
+  return key in values && (values[key] === value) === (operator === '=');
+}
+
 function isMet(asked: Platform, actual: Platform): boolean {
   const { architecture } = asked;
   const isOne = ['', actual.architecture, SAME_ARCHITECTURE[actual.architecture]];
@@ -188,6 +214,10 @@ const nodeShape = fc.record({
     ['Volume:nfs:latest', 'Log:gelf'],
     ['Network:weave', 'Log:local'],
   ),
+  devices: fc.constantFrom([], ['kvm'], ['dri/card0', 'ttyUSB0'], ['kvm', 'dri/renderD128']),
+  engineDisk: fc.constantFrom('', 'ssd', 'hdd'),
+  ip: fc.constantFrom('192.0.2.1', '192.0.2.2'),
+  role: fc.constantFrom('worker', 'manager' as const),
   platform: fc.constantFrom('linux/x86_64', 'linux/amd64', 'linux/aarch64', 'windows/amd64'),
   state: fc.constantFrom('ready', 'ready', 'ready', 'down' as const),
   availability: fc.constantFrom('active', 'active', 'active', 'drain' as const),
@@ -205,7 +235,19 @@ const groupShape = fc.record({
   log: fc.constantFrom('none', 'none', 'gelf', 'local'),
   isNetworked: fc.constantFrom(false, false, true),
   platforms: fc.constantFrom([], [], ['linux/'], ['/arm64'], ['linux/x86_64', 'windows/amd64']),
-  constraint: fc.constantFrom('', '', 'node.labels.zone==a', 'node.labels.zone!=b'),
+  device: fc.constantFrom('', '', '/dev/kvm', '/dev/dri', '/dev/ttyUSB0', '/dev/null', '/srv/pipe'),
+  constraints: fc.constantFrom(
+    ...[[], [], [], ['node.labels.zone==a'], ['node.labels.zone!=b']],
+    ...[['engine.labels.disk==ssd'], ['engine.labels.disk!=hdd', 'node.role==worker']],
+    ...[
+      [`node.id==${nodeId(0)}`],
+      [`node.id!=${nodeId(1)}`, 'node.hostname!=h2'],
+      ['node.hostname==h0'],
+    ],
+    ...[['node.ip==192.0.2.1'], ['node.ip!=192.0.2.1', 'node.role!=manager']],
+    ...[['node.platform.os==linux', 'node.platform.arch!=aarch64']],
+    ...[['node.nothing==a'], ['node.nothing!=a']],
+  ),
   preferences: fc.constantFrom([], [], ['zone'], ['zone', 'rack']),
   port: fc.constantFrom(0, 0, 0, 80, 81),
   maxReplicas: fc.constantFrom(0, 0, 1, 2),
@@ -235,11 +277,16 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 function nodeOf(id: NodeId, shape: NodeShape): Node {
   const { zone, rack, cpus, memory, gpus, disks, state, availability } = shape;
+  const { devices, engineDisk, ip, role } = shape;
   return aNode({
     id,
     spec: aNodeSpec({ labels: { ...(zone && { zone }), ...(rack && { rack }) }, availability }),
-    status: { state, message: '', address: '' },
+    status: { state, message: '', address: ip },
+    role,
     description: aNodeDescription({
+      hostname: `h${id[1]}`,
+      engineLabels: engineDisk === '' ? {} : { disk: engineDisk },
+      devices,
       nanoCpus: cpus * 1e9,
       memoryBytes: memory * GIB,
       generic: [
@@ -266,17 +313,25 @@ function mountOf(driver: string): Mount {
   return { type: 'volume', source: 'v', target: '/v', ...none, volume };
 }
 
+function withDevice(path: string): Isolation {
+  const device = { hostPath: path, containerPath: path, permissions: 'rwm' };
+  return { ...DEFAULT_ISOLATION, devices: [device] };
+}
+
 function groupOf(shape: GroupShape): Task[] {
   const ports = shape.port === 0 ? [] : [aPort({ publishMode: 'host', publishedPort: shape.port })];
   const spec = aTaskSpec({
     placement: {
       ...ANYWHERE,
-      constraints: shape.constraint === '' ? [] : [shape.constraint],
+      constraints: shape.constraints,
       preferences: shape.preferences.map((label) => ({ spreadOver: `node.labels.${label}` })),
       maxReplicas: shape.maxReplicas,
       platforms: shape.platforms.map(platformOf),
     },
-    container: aContainerSpec({ mounts: shape.volume === '' ? [] : [mountOf(shape.volume)] }),
+    container: aContainerSpec({
+      mounts: shape.volume === '' ? [] : [mountOf(shape.volume)],
+      isolation: shape.device === '' ? null : withDevice(shape.device),
+    }),
     resources: {
       ...NO_RESOURCES,
       reservations: {
@@ -316,10 +371,10 @@ class Both {
         this.#decide(groupOf(one.group));
         return;
       case 'node':
-        this.#putNode(nodeOf(idOf<NodeId>(`n${one.pick}`), one.shape));
+        this.#putNode(nodeOf(nodeId(one.pick), one.shape));
         return;
       case 'remove': {
-        const id = idOf<NodeId>(`n${one.pick}`);
+        const id = nodeId(one.pick);
         this.naive.nodes.delete(id);
         for (const task of this.naive.on(id)) this.naive.placed.delete(task.id);
         for (const key of this.naive.failures.keys()) {
