@@ -25,6 +25,7 @@ const NEED_THIS_MACHINE = [
   'test/native/runtime-cgroup2.test.ts',
   'test/native/network-encryption.test.ts',
   'test/cluster/clients.test.ts',
+  'test/cluster/differential.test.ts',
   'test/cluster/nginx.test.ts',
 ];
 
