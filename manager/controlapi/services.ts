@@ -51,8 +51,9 @@ export function updateService(
   request: UpdateServiceRequest,
   environment: WriteEnvironment,
 ): Service {
-  checkServiceSpec(request.spec);
+  // Whoever writes to a service that is gone hears that first, whatever is wrong with the words.
   const service = requireByRef(tx, 'service', request.ref);
+  checkServiceSpec(request.spec);
   requireVersion(service, request.version);
   return request.rollback
     ? rollBack(tx, service, environment)

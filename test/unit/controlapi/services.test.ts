@@ -530,9 +530,12 @@ describe('an update', () => {
     await expect(update({ mode: { kind: 'global' } })).rejects.toMatchObject({
       code: 'unimplemented',
     });
-    await expect(it.api.updateService('nobody', 1, spec)).rejects.toThrow(
-      'service nobody not found',
-    );
+    for (const words of [spec, { ...spec, name: '' }]) {
+      await expect(it.api.updateService('nobody', 1, words)).rejects.toMatchObject({
+        code: 'not-found',
+        message: 'service nobody not found',
+      });
+    }
   });
 
   test('back and back again gives the first spec', async () => {
