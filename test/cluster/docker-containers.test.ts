@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { sendApiRequest } from '../support/api-answers.ts';
 import {
@@ -796,6 +797,13 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       ...['--health-cmd', probe, '--health-interval', '300ms', '--health-timeout', '500ms'],
       ...['--health-retries', '2', 'box', 'sleep', '1000'],
     ]);
+    const [held] = await current.running('ill', 1);
+    const pausedId = await docker('ps', '-q', '--filter', 'is-task=true');
+    await docker('pause', pausedId);
+    await sleep(2500); // of 1.6 s until its probes would have failed often enough
+    expect(await statusOf(pausedId)).toBe('paused');
+    await docker('unpause', pausedId);
+    expect((await current.running('ill', 1))[0]!.id).toBe(held!.id);
     for (const cause of ['sick', 'hang']) {
       const [task] = await current.running('ill', 1);
       await current.skep(['exec', task!.id, 'touch', `/${cause}`]);

@@ -89,11 +89,12 @@ function commandOf(test: readonly string[]): readonly string[] | null {
   return form === 'CMD-SHELL' ? [...SHELL, words.join(' ')] : null;
 }
 
+/** null: the container is paused, which says nothing of its health. */
 export type Probe = (
   command: readonly string[],
   timeoutMs: number,
   signal: AbortSignal,
-) => Promise<ProbeResult>;
+) => Promise<ProbeResult | null>;
 
 /** What the monitor tells: every result, and the status after it. */
 export type OnHealth = (report: HealthReport) => void;
@@ -120,6 +121,7 @@ export async function monitorHealth(
     const graced =
       report.status === 'starting' && clock.monotonicMs() - begunMs < check.startPeriodMs;
     const result = await probe(check.command, check.timeoutMs, signal);
+    if (result === null) continue;
     report = nextReport(report, result, graced, check.retries);
     onHealth(report);
   }

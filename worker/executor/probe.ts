@@ -1,4 +1,4 @@
-/** Runs one health probe as a process in a container. */
+/** Runs one health probe as a process in a container; none in one that is paused, where nothing can answer. */
 import { abortable, abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError } from '../../common/base/errors.ts';
@@ -23,7 +23,9 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       throw err;
     }
   };
+  const isPaused = (): boolean => runtime.get(containerId)?.paused ?? false;
   return async (command, timeoutMs, signal) => {
+    if (isPaused()) return null;
     const startedAtMs = clock.wallMs();
     const finish = (exitCode: number, output: string): ProbeResult => ({
       startedAtMs,
@@ -53,6 +55,7 @@ export function probeIn(runtime: Runtime, containerId: string, clock: Clock): Pr
       }
     } catch (err) {
       if (signal.aborted) throw signal.reason;
+      if (isPaused()) return null; // it was frozen with the container
       return finish(
         NOT_RUN,
         timedOut ? `health check exceeded timeout (${timeoutMs} ms)` : describeError(err),

@@ -116,7 +116,7 @@ describe('health monitor', () => {
   };
 
   /** Probes end with the codes in turn, the last one goes on; each takes `takesMs`. */
-  function watched(check: Partial<HealthCheck>, codes: number[], takesMs = 0) {
+  function watched(check: Partial<HealthCheck>, codes: (number | 'paused')[], takesMs = 0) {
     const clock = new FakeClock();
     const atMs: number[] = [];
     const reports: HealthReport[] = [];
@@ -125,7 +125,8 @@ describe('health monitor', () => {
       expect([command, timeoutMs]).toEqual([['probe'], 3_000]);
       atMs.push(clock.monotonicMs());
       if (takesMs > 0) await clock.sleep(takesMs, signal);
-      return result(codes.length > 1 ? codes.shift()! : codes[0]!);
+      const code = codes.length > 1 ? codes.shift()! : codes[0]!;
+      return code === 'paused' ? null : result(code);
     };
     const over = monitorHealth(
       { ...CHECK, ...check },
@@ -183,6 +184,15 @@ describe('health monitor', () => {
     await it.over;
     expect(it.status()).toBe('unhealthy');
     expect(it.clock.pending).toBe(0);
+  });
+
+  test('a pause changes nothing, and the failures before it count on after it', async () => {
+    const it = watched({}, [0, 1, 1, 'paused', 'paused', 'paused', 1]);
+    await it.clock.advance(60_000);
+    expect(it.atMs).toHaveLength(6);
+    expect(it.reports.at(-1)).toMatchObject({ status: 'healthy', failingStreak: 2 });
+    await it.clock.advance(10_000);
+    expect(it.status()).toBe('unhealthy');
   });
 
   test('ends when it is aborted, also within a probe', async () => {

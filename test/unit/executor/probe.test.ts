@@ -17,6 +17,11 @@ function scene(script: ProbeScript, output = '') {
   return { clock, runtime, abort, run: () => probe(['check', '-x'], 2_000, abort.signal) };
 }
 
+function pause(runtime: FakeRuntime): void {
+  const container = runtime.containers.get(ID)!;
+  container.state = { ...container.state, paused: true };
+}
+
 describe('health probe', () => {
   test.each([0, 1, 127])('ends with the exit code of its command: %i', async (code) => {
     const it = scene(code, 'all well');
@@ -28,7 +33,7 @@ describe('health probe', () => {
 
   test('keeps the first 4096 bytes of output', async () => {
     const it = scene(0, 'x'.repeat(5_000));
-    expect((await it.run()).output).toBe('x'.repeat(4_096));
+    expect((await it.run())?.output).toBe('x'.repeat(4_096));
   });
 
   test('one that takes too long is killed and counts as failed', async () => {
@@ -49,8 +54,27 @@ describe('health probe', () => {
     const it = scene(0);
     it.runtime.end(ID);
     const result = await it.run();
-    expect(result.exitCode).toBe(-1);
-    expect(result.output).toContain('not running');
+    expect(result?.exitCode).toBe(-1);
+    expect(result?.output).toContain('not running');
+  });
+
+  test('none runs while the container is paused', async () => {
+    const it = scene(1);
+    pause(it.runtime);
+    expect(await it.run()).toBeNull();
+    expect(it.runtime.execs).toEqual([]);
+    expect(it.clock.pending).toBe(0);
+  });
+
+  test('one that is frozen with its container says nothing', async () => {
+    const it = scene('hangs');
+    const running = it.run();
+    await settle();
+    pause(it.runtime);
+    await it.clock.advance(2_000);
+    expect(await running).toBeNull();
+    expect(it.runtime.calls).toEqual([`kill probe ${SIGKILL}`]);
+    expect(it.clock.pending).toBe(0);
   });
 
   test('a cancelled one is killed and rejects with the reason', async () => {
