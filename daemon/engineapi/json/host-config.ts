@@ -91,7 +91,7 @@ export function limitsFromJson(
   return {
     limits: { nanoCpus, memoryBytes, pids },
     reservations: { ...before.reservations, memoryBytes: reservedBytes },
-    swapBytes: swapOf(host, memoryBytes, before.swapBytes),
+    swapBytes: swapOf(host, memoryBytes, before),
     memorySwappiness: swappiness < 0 ? before.memorySwappiness : swappiness,
     kernel: kernelOf(host, before),
   };
@@ -173,9 +173,13 @@ function nanoCpusOf(host: JsonReader, before: number, periodBefore?: number): nu
 }
 
 /** Docker counts memory and swap together, by default as much again; here swap is what comes on top. */
-function swapOf(host: JsonReader, memoryBytes: number, before: number | null): number | null {
+function swapOf(
+  host: JsonReader,
+  memoryBytes: number,
+  before: ResourceRequirements,
+): number | null {
   const total = host.integer('MemorySwap');
-  if (total === 0) return before ?? (memoryBytes > 0 ? memoryBytes : null);
+  if (total === 0) return swapUnderTotalOf(before, memoryBytes);
   if (total < 0) return -1;
   if (memoryBytes === 0) {
     const words = 'You should always set the Memory limit when using Memoryswap limit, see usage';
@@ -186,6 +190,20 @@ function swapOf(host: JsonReader, memoryBytes: number, before: number | null): n
     throw new SkepError('invalid-argument', words);
   }
   return total - memoryBytes;
+}
+
+/** Of a new limit of memory alone: the total that is in force stays. Throws `conflict` when it is above that. */
+function swapUnderTotalOf(
+  { limits, swapBytes }: ResourceRequirements,
+  memoryBytes: number,
+): number | null {
+  if (swapBytes === null) return memoryBytes > 0 ? memoryBytes : null;
+  if (swapBytes < 0) return swapBytes; // as much as it likes
+  const left = limits.memoryBytes + swapBytes - memoryBytes;
+  if (left >= 0) return left;
+  const words =
+    'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time';
+  throw new SkepError('conflict', words);
 }
 
 export function restartFromJson(json: JsonReader): RestartRule {

@@ -219,6 +219,26 @@ describe('a container as docker run sends it', () => {
     );
   });
 
+  test('keeps its total of memory and swap when only its memory is changed, and is refused more', () => {
+    const swapAfter = (made: object, change: object): number | null =>
+      limitsFromJson(new JsonReader(change), definition(made).resources).swapBytes;
+    const made = { Memory: 50_000_000, MemorySwap: 80_000_000 };
+    expect(swapAfter(made, { Memory: 60_000_000 })).toBe(20_000_000);
+    expect(swapAfter(made, { Memory: 40_000_000 })).toBe(40_000_000);
+    expect(swapAfter(made, { Memory: 80_000_000 })).toBe(0);
+    expect(swapAfter(made, {})).toBe(30_000_000);
+    expect(swapAfter(made, { Memory: 90_000_000, MemorySwap: 90_000_000 })).toBe(0);
+    expect(swapAfter({ ...made, MemorySwap: -1 }, { Memory: 90_000_000 })).toBe(-1);
+    expect(swapAfter({}, { Memory: 90_000_000 })).toBe(90_000_000);
+    expect(() => swapAfter(made, { Memory: 80_000_001 })).toThrow(
+      expect.objectContaining({
+        code: 'conflict',
+        message:
+          'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time',
+      }),
+    );
+  });
+
   test.each<[object, object, string]>([
     [{ NanoCpus: 1e9 }, { CpuQuota: 50_000 }, 'CPU Quota cannot be updated as NanoCPUs has'],
     [{ NanoCpus: 1e9 }, { CpuPeriod: 50_000 }, 'CPU Period cannot be updated as NanoCPUs has'],
