@@ -82,6 +82,39 @@ describe('limits in the files of cgroup v2', () => {
     expect(written()).toEqual(files);
   });
 
+  test('a change of which one part is refused changes nothing', async () => {
+    const before = { memory: { limit: 64, swap: 100 }, pids: { limit: 9 } };
+    await group().create({ devices: [], ...before });
+    writeFileSync(join(dir, 'io.max'), '8:16 rbps=7\n8:0 rbps=max wbps=5\n');
+    const was = written();
+    rmSync(join(dir, 'pids.max'));
+    const cpu = { quota: 50_000, period: 100_000, shares: 2, cpus: '0', mems: '0' };
+    const blockIO = { ...none, weight: 300, throttleWriteBpsDevice: rate(9) };
+    const change = { memory: { limit: 32, swap: 32 }, cpu, blockIO, pids: { limit: 8 } };
+    await expect(group().update({ devices: [], ...change })).rejects.toThrow('set pids.max = 8');
+    writeFileSync(join(dir, 'pids.max'), '9');
+    // What was not given is an empty line again; of the throttles the line of the device that was changed.
+    expect(written()).toEqual({
+      ...was,
+      'cpu.max': '\n',
+      'cpu.weight': '\n',
+      'cpuset.cpus': '\n',
+      'cpuset.mems': '\n',
+      'io.bfq.weight': '\n',
+      'io.max': '8:0 rbps=max wbps=5',
+    });
+  });
+
+  test('a device without throttles has none again', async () => {
+    const blockIO = { ...none, weight: null, throttleWriteBpsDevice: rate(9) };
+    rmSync(join(dir, 'pids.max'));
+    const change = { blockIO, pids: { limit: 8 } };
+    await expect(group().update({ devices: [], ...change })).rejects.toThrow('set pids.max = 8');
+    expect(readFileSync(join(dir, 'io.max'), 'utf8')).toBe(
+      '8:0 rbps=max wbps=max riops=max wiops=max',
+    );
+  });
+
   test.each<[Partial<OciResources>, string, string]>([
     [
       { memory: { limit: null, swap: null, swappiness: 5 } },

@@ -26,7 +26,7 @@ export interface TaskCgroup {
   readonly placement: CgroupPlacement;
   /** Makes the groups with their limits; all or nothing. */
   create(resources: OciResources): Promise<void>;
-  /** Changes limits of existing groups; what is not named stays. */
+  /** Changes limits of existing groups, all or nothing; what is not named stays. */
   update(resources: OciResources): Promise<void>;
   freeze(): Promise<void>;
   thaw(): Promise<void>;

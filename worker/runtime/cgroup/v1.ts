@@ -7,6 +7,7 @@ import type { Clock } from '../../../common/base/clock.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { OciMount, OciResources } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
+import { allOrNothing } from './all-or-nothing.ts';
 import {
   type CgroupDriver,
   type CgroupMounts,
@@ -175,7 +176,7 @@ class TaskCgroupV1 implements TaskCgroup {
   }
 
   async update(resources: OciResources): Promise<void> {
-    await this.#apply(resources, writeControl);
+    await allOrNothing((write) => this.#apply(resources, write));
   }
 
   countsSwap(): boolean {

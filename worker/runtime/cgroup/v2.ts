@@ -8,6 +8,7 @@ import { SkepError } from '../../../common/base/errors.ts';
 import { attachDeviceRules } from '../../../native/ffi/device-bpf.ts';
 import type { OciBlockIo, OciMount, OciResources, OciThrottle } from '../oci.ts';
 import type { CgroupPlacement } from '../spec-binary.ts';
+import { allOrNothing } from './all-or-nothing.ts';
 import {
   type CgroupDriver,
   childGroups,
@@ -103,7 +104,7 @@ class TaskCgroupV2 implements TaskCgroup {
 
   /** Device rules are fixed at creation. */
   async update(resources: OciResources): Promise<void> {
-    await this.#apply(resources, writeControl);
+    await allOrNothing((write) => this.#apply(resources, write));
   }
 
   countsSwap(): boolean {
