@@ -178,6 +178,11 @@ const INVALID: [string, ServiceSpec, string][] = [
     'Must be at least 4MiB',
   ],
   [
+    'negative memory',
+    withTask({ resources: resources({ memoryBytes: -1 }) }),
+    'invalid memory value -1: Must be at least 4MiB',
+  ],
+  [
     'a memory limit that holds no process',
     withTask({ resources: resources({ memoryBytes: 6291455 }) }),
     'Limits.MemoryBytes 6291455: Minimum memory limit allowed is 6MB',

@@ -254,6 +254,9 @@ describe('a container as docker run sends it', () => {
   test.each<[object, string]>([
     [{ Memory: 1024 }, 'Minimum memory limit allowed is 6MB'],
     [{ MemoryReservation: 1024 }, 'Minimum memory reservation allowed is 6MB'],
+    [{ Memory: -1 }, 'Minimum memory limit allowed is 6MB'],
+    [{ Memory: -50_000_000, MemorySwap: -1 }, 'Minimum memory limit allowed is 6MB'],
+    [{ MemoryReservation: -50_000_000 }, 'Minimum memory reservation allowed is 6MB'],
     [{ Tmpfs: { '/x': 'mode=0' } }, 'invalid tmpfs option "mode=0"'],
     [{ Memory: 10_000_000, MemorySwap: 5_000_000 }, 'Minimum memoryswap limit'],
     [{ MemorySwap: 5_000_000 }, 'You should always set the Memory limit'],

@@ -105,6 +105,7 @@ describe('flags that docker run has and docker service lacks', () => {
     [['--security-opt', 'seccomp=none.json'], 'opening seccomp profile (none.json) failed'],
     [['--device-read-bps', 'sda'], 'bad format: sda'],
     [['--device-read-iops', '/dev/sda:1mb'], 'invalid rate: 1mb'],
+    [['--limit-memory', '-64m'], "'--limit-memory <size>' argument '-64m' is invalid"],
     [['--pid', 'container:x'], "argument 'container:x' is invalid"],
   ])('%j is refused', async (argv, words) => {
     const result = await runCommand(create, ['--no-resolve-image', ...argv, 'web'], { cwd });

@@ -291,6 +291,17 @@ describe('skep run', () => {
   });
 
   test.each([
+    [['-m', '-1m'], "'-m, --memory <size>' argument '-1m' is invalid"],
+    [['--memory-reservation', '-64m'], "'--memory-reservation <size>' argument '-64m' is invalid"],
+  ])('what can be no size of memory (%j) asks nothing of the daemon', async (flags, words) => {
+    const { fake, calls } = engine();
+    const result = await runCommand(run, [...flags, 'box'], { engine: fake });
+    expect(result.status).not.toBe(0);
+    expect(result.stderr).toContain(words);
+    expect(calls).toEqual([]);
+  });
+
+  test.each([
     ['exec: "x": executable file not found in $PATH', 127],
     ['exec: "/etc": permission denied', 126],
     ['network x: not supported', 125],
