@@ -4,10 +4,10 @@
  * (test/support/private-machine): names, ports, mounts, processes and firewall of one are nothing to the
  * other, and what a killed suite leaves ends with its machine.
  *
- * Prints what vitest said of a file when it has ended, and a last line that counts. Exit status: 0 = all
+ * Prints what vitest said of a file when it has ended, a line that counts, and whether tests with docker were left out. Exit status: 0 = all
  * passed, 1 = some did not.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -132,4 +132,8 @@ await Promise.all(Array.from({ length: LANES }, () => lane(queue, outcomes)));
 const failed = outcomes.filter(({ passed }) => !passed).map(({ file }) => file);
 console.log(`${outcomes.length} files in ${seconds(began)}, ${failed.length} failed`);
 for (const file of failed) console.log(`  ${file}`);
+// No package that scripts/setup installs has it, and vitest does not print the names of what it skips.
+if (spawnSync('docker', ['--version']).status !== 0) {
+  console.log('docker is not installed: the tests that have it as their client were skipped');
+}
 process.exitCode = failed.length === 0 ? 0 : 1;
