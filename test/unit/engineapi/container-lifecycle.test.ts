@@ -12,7 +12,10 @@ import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 /** What is made of a request, beside one container that there is: `there`. */
-async function create(hostConfig: object): Promise<ContainerDefinition> {
+async function create(
+  hostConfig: object,
+  { apiMinor = 50, config = {} } = {},
+): Promise<ContainerDefinition> {
   const there = aContainerInfo({ name: 'there' });
   const made: ContainerDefinition[] = [];
   let handler: (context: RequestContext) => unknown = () => {};
@@ -42,11 +45,23 @@ async function create(hostConfig: object): Promise<ContainerDefinition> {
     logDriver: DEFAULT_LOG_DRIVER,
   });
   await handler({
-    json: async () => ({ Image: 'box', HostConfig: hostConfig }),
+    json: async () => ({ Image: 'box', HostConfig: hostConfig, ...config }),
+    apiMinor,
     ...{ text: () => null, send: () => {} },
   } as unknown as RequestContext);
   return made[0]!;
 }
+
+test('a client whose API version has no start interval of health checks sets none', async () => {
+  const config = { Healthcheck: { Test: ['CMD', 'true'], StartInterval: 2e9 } };
+  for (const [apiMinor, startIntervalNanos] of [
+    [43, 0],
+    [44, 2e9],
+  ]) {
+    const { container } = await create({}, { apiMinor: apiMinor!, config });
+    expect(container.healthcheck).toMatchObject({ startIntervalNanos });
+  }
+});
 
 describe('a container that names another', () => {
   test('has its volumes or its network', async () => {
