@@ -25,6 +25,7 @@ import {
   succeeded,
 } from '../support/cluster.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
+import { ValidatingProxy } from '../support/validating-proxy.ts';
 
 const SKEPD = join(REPOSITORY, 'bin/skepd');
 const hasDocker = spawnSync('docker', ['--version']).status === 0;
@@ -48,6 +49,8 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
   let passedPort: number;
   let ownPort: number;
   let said = '';
+  /** by the socket that each stands before */
+  const proxies = new Map<string, ValidatingProxy>();
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'skep-transports-'));
@@ -91,8 +94,20 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
     const ended = new Promise((resolve) => daemon.once('exit', resolve));
     daemon.kill('SIGTERM');
     await ended;
+    for (const proxy of proxies.values()) await proxy.stop();
     rmSync(dir, { recursive: true, force: true });
+    const complaints = [...proxies.values()].flatMap((proxy) => [...proxy.complaints]);
+    expect(complaints, "answers that are not as Docker's documents say").toEqual([]);
+    for (const [socket, { judged }] of proxies) expect(judged, socket).toBeGreaterThan(0);
   });
+
+  /** A socket beside another: what is answered there is held against Docker's documents. */
+  const judgedAt = async (socket: string): Promise<string> => {
+    const proxy = proxies.get(socket) ?? new ValidatingProxy(`${socket}-judged`, socket);
+    if (!proxies.has(socket)) await proxy.start();
+    proxies.set(socket, proxy);
+    return proxy.socketPath;
+  };
 
   const listening = (place: { path: string } | { port: number; host: string }): Promise<Server> =>
     new Promise((resolve) => {
@@ -105,7 +120,11 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
   const info = ['info', '--format', '{{.Swarm.LocalNodeState}}'];
 
   test.each(['own', 'passed'] as const)('serves its %s unix socket', async (which) => {
-    const { stdout, stderr } = await skep(['-H', `unix://${paths[which]}`, ...info]);
+    const { stdout, stderr } = await skep([
+      '-H',
+      `unix://${await judgedAt(paths[which])}`,
+      ...info,
+    ]);
     expect(stdout, stderr).toBe('inactive\n');
   });
 
@@ -152,12 +171,13 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
       PATH: `${bin}:${process.env['PATH']}`,
       DOCKER_CONFIG: dir,
     };
-    const host = `ssh://me@there:99${paths.own}`;
+    const socket = await judgedAt(paths.own);
+    const host = `ssh://me@there:99${socket}`;
     const bySkep = await run([SKEP, '-H', host, ...info], { env });
     expect(bySkep.stdout, bySkep.stderr).toBe('inactive\n');
     const { stdout: asked } = await run(['cat', log]);
     expect(asked).toBe(
-      `-o ConnectTimeout=30 -T -l me -p 99 -- there skep --host unix://${paths.own} system dial-stdio\n`,
+      `-o ConnectTimeout=30 -T -l me -p 99 -- there skep --host unix://${socket} system dial-stdio\n`,
     );
     const away = await run([SKEP, '-H', 'ssh://away', ...info], { env });
     expect([away.code, away.stderr]).toEqual([
@@ -224,8 +244,9 @@ describe.skipIf(!clusterTestsCanRun)('a daemon', () => {
       const inOwn = ['-n', 'sh', '-c', shell, 'sh', ...folders, ...flags, ...advertised];
       const engine = spawn('unshare', inOwn, { env: { ...process.env, ...env }, stdio: 'ignore' });
       const ended = new Promise((resolve) => engine.once('exit', resolve));
+      const host = `unix://${await judgedAt(socket)}`;
       const docker = async (...args: readonly string[]) =>
-        succeeded(await run(['docker', '-H', `unix://${socket}`, ...args], { env })).stdout.trim();
+        succeeded(await run(['docker', '-H', host, ...args], { env })).stdout.trim();
       try {
         await eventually(
           'it answers',

@@ -21,6 +21,14 @@ export const swaggerMinors: readonly number[] = existsSync(FOLDER)
       .sort((a, b) => a - b)
   : [];
 
+/** What is meant to answer 500: Docker's own status of it. */
+const MEANT_FAILURE = /update out of sequence/;
+
+/** Of the text of an answer with status 500: any other says that something went wrong here. */
+export function isMeantFailure(text: string): boolean {
+  return MEANT_FAILURE.test(text);
+}
+
 /** Of an answer that is none. */
 const SHOWN_CHARS = 200;
 const ERROR: Json = { $ref: '#/definitions/ErrorResponse' };

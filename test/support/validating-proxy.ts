@@ -1,9 +1,9 @@
 /**
  * Stands between clients and an engine's socket, passes every byte on as it is, and holds each whole JSON answer against Docker's
- * description of the version that was asked for.
+ * description of the version that was asked for. A status 500 that is not meant by it is wrong whatever was asked.
  */
 import { connect, createServer, type Socket } from 'node:net';
-import { complaintOfText, swaggerStatusComplaint } from './docker-swagger.ts';
+import { complaintOfText, isMeantFailure, swaggerStatusComplaint } from './docker-swagger.ts';
 import { type HttpHead, HttpMessageReader } from './http-messages.ts';
 
 const NEWEST_MINOR = 50;
@@ -89,6 +89,9 @@ export class ValidatingProxy {
       const { method, minor, path } = request;
       const complaint = swaggerStatusComplaint(minor, method, path, status);
       if (complaint !== '') this.complaints.add(complaint);
+      // Of another answer its body is judged.
+      if (method === 'HEAD' && status === 500)
+        this.complaints.add(`${method} ${path} failed with status 500`);
       this.#begun.set(`${method} ${path}`, this.timesBegun(method, path) + 1);
     }
     if (request?.method === 'HEAD' || status === 204 || status === 304) {
@@ -101,8 +104,12 @@ export class ValidatingProxy {
 
   #judge({ method, minor, path }: Asked, status: number, body: Buffer): void {
     this.judged += 1;
-    const complaint = complaintOfText(minor, method, path, status, body.toString());
+    const text = body.toString();
+    const complaint = complaintOfText(minor, method, path, status, text);
     if (complaint !== '') this.complaints.add(complaint);
+    if (status === 500 && !isMeantFailure(text)) {
+      this.complaints.add(`${method} ${path} failed with status 500: ${text.trim()}`);
+    }
   }
 }
 
