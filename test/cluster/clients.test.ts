@@ -75,6 +75,7 @@ describe.skipIf(!clusterTestsCanRun)('clients of the Engine API', { timeout: 120
   });
 
   describe.skipIf(!hasCompose)(named('docker-compose 1.29', hasCompose), () => {
+    const NETWORK = 'proj_default';
     const FILE = `
 version: '2.4'
 services:
@@ -91,6 +92,14 @@ services:
     network_mode: none
     command: sh -c 'echo job says hello; exit 3'
     depends_on: [web]
+  cache:
+    image: box
+    command: sleep 1000
+    networks: {default: {aliases: [store]}}
+  asker:
+    image: box
+    command: sh -c 'for name in cache store; do ping -c 1 -W 5 $$name || exit 1; done'
+    depends_on: [cache]
 volumes:
   data: {}
 `;
@@ -116,8 +125,12 @@ volumes:
       writeFileSync(join(dir, 'compose.yml'), FILE);
       await compose('up', '-d');
       await eventually(
-        'both are as they ought to be',
-        async () => expect(await states()).toEqual(['proj_job_1 Exit 3', 'proj_web_1 Up']),
+        'all are as they ought to be',
+        async () =>
+          expect(await states()).toEqual([
+            // It found the other one on the project's own network, by both of its names.
+            ...['proj_asker_1 Exit 0', 'proj_cache_1 Up', 'proj_job_1 Exit 3', 'proj_web_1 Up'],
+          ]),
         { withinMs: 20_000, everyMs: 200 },
       );
       const logs = await compose('logs', '--no-color');
@@ -133,14 +146,23 @@ volumes:
       // It takes the old one's anonymous volumes over, for which it reads the image's configuration.
       await compose('up', '-d', '--force-recreate', '-t', '0', 'web');
       expect(await states()).toContain('proj_web_1 Up');
+      const connected = () => shared.timesBegun('POST', `/networks/${NETWORK}/connect`);
+      const before = connected();
+      await compose('up', '-d', '--force-recreate', '-t', '0', 'cache');
+      expect(connected()).toBeGreaterThan(before);
+      expect(shared.timesBegun('POST', `/networks/${NETWORK}/disconnect`)).toBe(connected());
+      const docker = new Dockerode({ socketPath: socketPath() });
+      const ends = (await docker.getContainer('proj_cache_1').inspect()).NetworkSettings.Networks;
+      expect(ends[NETWORK]?.Aliases).toEqual(expect.arrayContaining(['cache', 'store']));
+      await compose('run', '--rm', '-T', 'asker');
       await compose('kill', 'web');
       expect(await states()).toContain('proj_web_1 Exit 137');
       await compose('rm', '-f');
       await compose('down', '-v');
-      const left = new Dockerode({ socketPath: socketPath() });
       const filters = { label: ['com.docker.compose.project'] };
-      expect(await left.listContainers({ all: true, filters })).toEqual([]);
-      expect((await left.listVolumes()).Volumes).toEqual([]);
+      expect(await docker.listContainers({ all: true, filters })).toEqual([]);
+      expect(await docker.listNetworks({ filters })).toEqual([]);
+      expect((await docker.listVolumes()).Volumes).toEqual([]);
     });
   });
 
