@@ -65,6 +65,21 @@ export class ReachableManagers {
   }
 }
 
+/** Nodes that are asked for a blob before its registry is. */
+const HOLDERS_MAX = 2;
+
+/** Where a manager finds what is of this repository before it asks the registry. */
+export function holderSources(
+  peers: ClusterPeers,
+  { domain, path }: Pick<BlobOrigin, 'domain' | 'path'>,
+): { readonly name: string; readonly source: ImageSource }[] {
+  const holders = peers.holders(domain, path).slice(0, HOLDERS_MAX);
+  return holders.map(({ nodeId, address }) => ({
+    name: address,
+    source: new PeerSource(peers.node(nodeId, address), null),
+  }));
+}
+
 export interface ClusterSourceOptions {
   readonly peers: ClusterPeers;
   readonly reachable: ReachableManagers;
@@ -102,7 +117,7 @@ export class ClusterSource implements ImageSource {
   ): Promise<T> {
     const { peers, reachable, registry, origin, log } = this.#options;
     for (const address of rankManagers(await peers.managers(), digest)) {
-      if (address === peers.self) break; // it is this node that is to fetch it
+      if (address === peers.self) return this.#asItsManager(digest, read, signal);
       if (!reachable.has(address)) continue;
       try {
         return await read(new PeerSource(peers.manager(address), origin));
@@ -113,6 +128,24 @@ export class ClusterSource implements ImageSource {
         if (err instanceof AnsweredError || !hasCode(err, 'unavailable', 'deadline-exceeded'))
           break;
         reachable.lost(address);
+      }
+    }
+    return read(registry);
+  }
+
+  /** It is this node that is to fetch it. */
+  async #asItsManager<T>(
+    digest: string,
+    read: (source: ImageSource) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const { peers, registry, origin, log } = this.#options;
+    for (const { name, source } of holderSources(peers, origin)) {
+      try {
+        return await read(source);
+      } catch (err) {
+        signal?.throwIfAborted();
+        log.debug({ err, address: name, digest }, 'node does not give a blob');
       }
     }
     return read(registry);

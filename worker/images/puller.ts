@@ -10,7 +10,12 @@ import type { BlobOrigin } from '../../common/model/blob.ts';
 import { type ImageReference, isSha256Digest } from '../../common/model/image-reference.ts';
 import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import { type HoldBlob, pairLayers, type StoredImage } from './archive-reader.ts';
-import { type ClusterPeers, ClusterSource, ReachableManagers } from './cluster-source.ts';
+import {
+  type ClusterPeers,
+  ClusterSource,
+  holderSources,
+  ReachableManagers,
+} from './cluster-source.ts';
 import {
   type ContentStore,
   DOCUMENT_BYTES_MAX,
@@ -28,7 +33,6 @@ import {
 } from './image-config.ts';
 import type { BlobName, ImageSource } from './image-source.ts';
 import { LimitedSource } from './limited-source.ts';
-import { PeerSource } from './peer-source.ts';
 import { isForeign, type PlatformSet, visitPlatforms } from './platform-set.ts';
 import type { ProgressListener } from './progress.ts';
 import type { RegistryAuth } from './registry-authorizer.ts';
@@ -50,8 +54,6 @@ const SHORT_ID_LENGTH = 12;
 const PULL = { verb: 'pull', preposition: 'from' } as const;
 const TAKE = { verb: 'take', preposition: 'from' } as const;
 const PROVIDE = { verb: 'provide', preposition: 'from' } as const;
-/** Nodes that are asked for a blob before its registry is. */
-const HOLDERS_MAX = 2;
 const RESOLVE = { verb: 'resolve', preposition: 'from' } as const;
 
 /** What a name stands for in its registry. */
@@ -174,18 +176,17 @@ export class Puller {
     );
   }
 
-  /** Makes sure that a blob is here, for another node: from one that has it, else from its registry. */
-  async provide(digest: string, origin: BlobOrigin, context: PullContext): Promise<void> {
+  /**
+   * Makes sure that a blob is here, for another node: from one that has it, else from its registry. False = it was
+   * here.
+   */
+  async provide(digest: string, origin: BlobOrigin, context: PullContext): Promise<boolean> {
     context.hold(digest);
-    if (this.#options.content.has(digest)) return;
+    if (this.#options.content.has(digest)) return false;
     const reference = { domain: origin.domain, path: origin.path, tag: null, digest };
     const peers = this.#peers;
-    const holders = (peers?.holders(origin.domain, origin.path) ?? []).slice(0, HOLDERS_MAX);
     const sources: NamedSource[] = [
-      ...holders.map(({ nodeId, address }) => ({
-        name: address,
-        source: new PeerSource(peers!.node(nodeId, address), null),
-      })),
+      ...(peers === null ? [] : holderSources(peers, origin)),
       ...this.#registries(reference, origin.auth),
     ];
     await this.#work.run(PROVIDE, reference, context.signal, (signal) =>
@@ -196,6 +197,7 @@ export class Puller {
           await this.#ensureBlob({ ...own, descriptor: { digest, sizeBytes: origin.sizeBytes } });
       }),
     );
+    return true;
   }
 
   /**

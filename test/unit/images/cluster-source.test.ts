@@ -43,7 +43,11 @@ describe('the managers of a blob', () => {
 type Answer = readonly string[] | Error;
 
 /** Managers that answer so, and a registry; tells who was asked. */
-function scene(answers: Readonly<Record<string, Answer>>, self = '10.0.0.9:2377') {
+function scene(
+  answers: Readonly<Record<string, Answer>>,
+  self = '10.0.0.9:2377',
+  holders: readonly string[] = [],
+) {
   const asked: string[] = [];
   const requests: ReadBlobRequest[] = [];
   const calls = (address: string) =>
@@ -87,7 +91,8 @@ function scene(answers: Readonly<Record<string, Answer>>, self = '10.0.0.9:2377'
       node: (_, address) => calls(address),
       wantedImages: async () => null,
       exchangeToken: noTokens,
-      holders: () => [],
+      holders: (domain, path) =>
+        holders.map((address) => ({ nodeId: `${domain}/${path}`, address })),
     },
     reachable: new ReachableManagers(clock),
     registry,
@@ -159,6 +164,17 @@ describe('an image through the cluster', () => {
     const { read, asked } = scene({ [second]: ['second'] }, first);
     expect(await read(digest)).toBe('from registry');
     expect(asked).toEqual(['registry']);
+  });
+
+  test('is asked of nodes that run it before the registry where this node is the one that is to fetch it', async () => {
+    const holders = ['10.0.1.1:2377', '10.0.1.2:2377', '10.0.1.3:2377'];
+    const one = scene({ [holders[1]!]: ['from a worker'] }, first, holders);
+    expect(await one.read(digest)).toBe('from a worker');
+    expect(one.asked).toEqual(holders.slice(0, 2));
+    expect(one.requests[1]).toEqual({ digest, offset: 4, origin: null });
+    const none = scene({}, first, holders);
+    expect(await none.read(digest)).toBe('from registry');
+    expect(none.asked).toEqual([...holders.slice(0, 2), 'registry']);
   });
 
   test('a manager that goes away in the middle is passing trouble', async () => {
