@@ -20,18 +20,22 @@ export class BlobSender {
   readonly #puller: Pick<Puller, 'provide'>;
   readonly #sweep: Pick<ImageSweep, 'holding'>;
   readonly #clock: Pick<Clock, 'setTimer'>;
+  readonly #arrived: () => void;
   readonly #slots = new Slots(SENDS_MAX);
 
+  /** @param arrived told when something came to the disk for others */
   constructor(
     content: Pick<ContentStore, 'path' | 'sizeBytes'>,
     puller: Pick<Puller, 'provide'>,
     sweep: Pick<ImageSweep, 'holding'>,
     clock: Pick<Clock, 'setTimer'>,
+    arrived: () => void,
   ) {
     this.#content = content;
     this.#puller = puller;
     this.#sweep = sweep;
     this.#clock = clock;
+    this.#arrived = arrived;
   }
 
   /**
@@ -50,7 +54,8 @@ export class BlobSender {
       const hold = (held: string): void => void blobs.add(held);
       hold(digest);
       if (origin !== null) {
-        await this.#puller.provide(digest, origin, { hold, onProgress: () => {}, signal });
+        const context = { hold, onProgress: () => {}, signal };
+        if (await this.#puller.provide(digest, origin, context)) this.#arrived();
       }
       this.#content.sizeBytes(digest); // throws not-found
       await this.#slots.run(signal, async () => {

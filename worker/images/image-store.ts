@@ -153,7 +153,9 @@ export class ImageStore {
     this.pull = arrivals.pull.bind(arrivals);
     this.pullAllPlatforms = arrivals.pullAllPlatforms.bind(arrivals);
     this.take = arrivals.take.bind(arrivals);
-    this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep, clock);
+    this.blobs = new BlobSender(this.#content, this.#puller, this.#sweep, clock, () =>
+      this.#collector?.arrived(),
+    );
     const { watermarks = null } = options;
     this.#collector = watermarks === null ? null : this.#newCollector(watermarks);
     this.#pusher = new Pusher({
@@ -441,7 +443,8 @@ export class ImageStore {
     return new ImageCollector({
       watermarks,
       fullness: () => diskFullness(this.#options.dir),
-      sweep: async () => (await this.#sweep.run([], 0)).bytes,
+      // What came just now may be on its way to other nodes: they would have it fetched again.
+      sweep: async () => (await this.#sweep.run([], watermarks.minAgeMs)).bytes,
       collectable: () => this.collectable(),
       wanted: (signal) => this.#wanted(signal),
       remove: async (id) => (await this.prune((image) => image.id !== id)).bytes,

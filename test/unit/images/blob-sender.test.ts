@@ -10,17 +10,19 @@ const never = new AbortController().signal;
 const REQUEST = { digest: `sha256:${'7'.repeat(64)}`, offset: 0, origin: null };
 const PLACES = 16;
 
-async function scene() {
+async function scene(isFetched = false) {
   const path = join(await newFolder(), 'blob');
   await writeFile(path, 'content');
   const clock = new FakeClock();
+  let arrivals = 0;
   const sender = new BlobSender(
     { path: () => path, sizeBytes: () => 7 },
-    { provide: async () => {} },
+    { provide: async () => isFetched },
     { holding: (work) => work({ blobs: new Set(), chainIds: new Set() }) },
     clock,
+    () => arrivals++,
   );
-  return { sender, clock };
+  return { sender, clock, arrivals: () => arrivals };
 }
 
 /** Nodes that take nothing, on all places; resolves when each was sent something. */
@@ -54,5 +56,15 @@ describe('blob sender', () => {
       expect(failure).toMatchObject({ code: 'deadline-exceeded' });
     }
     expect(clock.pending).toBe(0);
+  });
+
+  test.each([
+    ['what was fetched for others', true, 1],
+    ['what was here', false, 0],
+  ])('tells of an arrival on the disk: %s', async (_, isFetched, arrived) => {
+    const { sender, arrivals } = await scene(isFetched);
+    const origin = { domain: 'r', path: 'web', auth: null, sizeBytes: 7, isManifest: false };
+    await sender.send({ ...REQUEST, origin }, async () => {}, never);
+    expect(arrivals()).toBe(arrived);
   });
 });
