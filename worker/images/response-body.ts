@@ -1,8 +1,7 @@
 /** Bodies of answers that are small enough for memory. */
-import type { IncomingMessage } from 'node:http';
 import { SkepError } from '../../common/base/errors.ts';
 
-const ERROR_BODY_BYTES_MAX = 64 * 1024;
+const TEXT_BYTES_MAX = 64 * 1024;
 
 /** The whole body. Rejects above `limitBytes`. */
 export async function readAll(
@@ -21,6 +20,14 @@ export async function readAll(
   return Buffer.concat(chunks);
 }
 
-export async function readText(response: IncomingMessage): Promise<string> {
-  return (await readAll(response, ERROR_BODY_BYTES_MAX)).toString('utf8');
+/** Of an error, for its words: a longer one is cut off. */
+export async function readText(response: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of response) {
+    chunks.push(chunk);
+    sizeBytes += chunk.length;
+    if (sizeBytes >= TEXT_BYTES_MAX) break; // and the connection with it
+  }
+  return Buffer.concat(chunks).subarray(0, TEXT_BYTES_MAX).toString('utf8');
 }

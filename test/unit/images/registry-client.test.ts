@@ -6,6 +6,7 @@ import { describeError } from '../../../common/base/errors.ts';
 import type { RegistryAuth } from '../../../worker/images/registry-authorizer.ts';
 import { RegistryClient } from '../../../worker/images/registry-client.ts';
 import { RegistryEndpoint } from '../../../worker/images/registry-endpoint.ts';
+import { isTransient } from '../../../worker/images/registry-errors.ts';
 import { NO_PROXIES, ProxyRules } from '../../../worker/images/registry-settings.ts';
 import { noTokens } from '../../support/no-tokens.ts';
 
@@ -55,6 +56,17 @@ async function manifest(client: RegistryClient): Promise<string> {
 }
 
 describe('registry client', () => {
+  test('an error with a long page is told by its status, and another attempt may cure it', async () => {
+    const { client } = await serving((_request, response) => {
+      response.writeHead(502, { 'Content-Type': 'text/html' }).end('<p>'.repeat(1_000_000));
+    });
+    const failure = await client()
+      .manifest('1')
+      .catch((err: unknown) => err);
+    expect(failure).toMatchObject({ status: 502 });
+    expect(isTransient(failure)).toBe(true);
+  });
+
   test('a long pause that the registry asks for is kept by all who are the same user', async () => {
     let asked = 0;
     let retryAfter = '600';
