@@ -18,7 +18,7 @@ export const REPLACED_MAX = 1000;
 export type OnReplaced = (domain: string, identityToken: string) => void;
 
 export interface IdentityTokensOptions {
-  readonly endpoint: (domain: string) => Pick<RegistryEndpoint, 'request'>;
+  readonly endpoint: (domain: string) => Pick<RegistryEndpoint, 'requestToken'>;
   readonly log: Logger;
 }
 
@@ -105,7 +105,7 @@ export class IdentityTokens {
       ...(isLogin && { access_type: 'offline' }),
       ...(service !== null && { service }),
     });
-    const response = await this.#options.endpoint(domain).request(realm, {
+    const response = await this.#options.endpoint(domain).requestToken(realm, {
       method: 'POST',
       headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
       body: form.toString(),

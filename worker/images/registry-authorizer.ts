@@ -182,7 +182,7 @@ export class RegistryAuthorizer {
     if (basic !== null) url.searchParams.set('account', this.#auth!.username);
     const headers: Record<string, string> = basic === null ? {} : { Authorization: basic };
     const asked = { headers, ...(signal && { signal }) };
-    const response = await this.#endpoint.request(url.href, asked);
+    const response = await this.#endpoint.requestToken(url.href, asked);
     const { token, lifeMs, refreshToken } = await readTokenAnswer(response, realm);
     return {
       accessToken: token,

@@ -204,9 +204,9 @@ export class RegistryClient implements ImageSource {
     }
   }
 
-  /** Uploads may go to another host, which is not given the user's password. */
+  /** Uploads may go to another host or scheme, which is not given the user's password. */
   async #authorization(url: URL, signal: AbortSignal | undefined): Promise<string | null> {
-    const isOurs = url.host === new URL(await this.#endpoint.baseUrl(signal)).host;
+    const isOurs = url.origin === new URL(await this.#endpoint.baseUrl(signal)).origin;
     return isOurs ? this.#authorizer.header(signal) : null;
   }
 

@@ -127,11 +127,22 @@ export class RegistryEndpoint {
         const { Authorization: _, ...others } = headers;
         headers = others;
       }
-      if (current.protocol === 'https:' && next.protocol !== 'https:' && !this.#isInsecure(next)) {
-        throw new SkepError('unavailable', `get ${url}: redirected from TLS to plain HTTP`);
-      }
+      this.#refuseDowngrade(current, next, `get ${url}: redirected`);
       current = next;
     }
+  }
+
+  /** As `request`, of a token service that this registry names: it is given no secret in the clear, if the registry is not. */
+  async requestToken(realm: string, options: RequestOptions): Promise<http.IncomingMessage> {
+    const base = new URL(await this.baseUrl(options.signal));
+    const to = new URL(realm);
+    this.#refuseDowngrade(base, to, `get token from ${to.origin}${to.pathname}: led`);
+    return this.request(realm, options);
+  }
+
+  #refuseDowngrade(from: URL, to: URL, words: string): void {
+    if (from.protocol !== 'https:' || to.protocol === 'https:' || this.#isInsecure(to)) return;
+    throw new SkepError('unavailable', `${words} from TLS to plain HTTP`);
   }
 
   /** The status of its answer. */

@@ -20,8 +20,8 @@ beforeEach(() => {
   tokens = new IdentityTokens({
     log: silentLogger,
     endpoint: () => ({
-      request: (_, options) => {
-        const form = new URLSearchParams(String(options?.body));
+      requestToken: (_, options) => {
+        const form = new URLSearchParams(String(options.body));
         shown.push(form.get('refresh_token')!);
         return new Promise((resolve) => {
           waiting.push((body, statusCode = 200) => {

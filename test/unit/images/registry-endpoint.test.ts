@@ -9,11 +9,13 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../../common/base/clock.ts';
 import { describeError } from '../../../common/base/errors.ts';
+import { RegistryClient } from '../../../worker/images/registry-client.ts';
 import {
   type EndpointOptions,
   RegistryEndpoint,
 } from '../../../worker/images/registry-endpoint.ts';
 import { NO_PROXIES, ProxyRules } from '../../../worker/images/registry-settings.ts';
+import { noTokens } from '../../support/no-tokens.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 import { makeCertificates, type TestCertificates } from '../../support/test-certificates.ts';
 
@@ -156,5 +158,37 @@ describe('registry endpoint', () => {
     copyFileSync(files.clientCertificate, join(certificates, host, 'client.cert'));
     const endpoint = endpointTo(host, { certificateDirs: [certificates] });
     expect([await get(endpoint), await get(endpoint, `https://${other}/`)]).toEqual([200, 204]);
+  });
+
+  test('a registry behind TLS has no password sent to a token service in the clear', async () => {
+    const files = makeCertificates(await folder());
+    const seen: (string | undefined)[] = [];
+    const plain = await listening(
+      http.createServer((request, response) => {
+        seen.push(request.headers.authorization);
+        response.end('{"token":"t"}');
+      }),
+    );
+    const listener: RequestListener = ({ headers }, response) => {
+      const challenge = { 'WWW-Authenticate': `Bearer realm="http://${plain}/token",service="r"` };
+      if (headers.authorization === 'Bearer t') response.end('{}');
+      else response.writeHead(401, challenge).end();
+    };
+    const host = await listening(tlsServer(files, listener));
+    const certificates = await folder();
+    mkdirSync(join(certificates, host));
+    copyFileSync(files.ca, join(certificates, host, 'ca.crt'));
+    const manifest = async (insecure: string | null): Promise<string> => {
+      const isInsecure = (name: string): boolean => name === insecure;
+      const endpoint = endpointTo(host, { certificateDirs: [certificates], isInsecure });
+      const client = new RegistryClient({
+        ...{ endpoint, repository: 'web', domain: host, clock: new SystemClock() },
+        ...{ auth: { username: 'alice', password: 'secret' }, exchange: noTokens },
+      });
+      return client.manifest('1').then(String, describeError);
+    };
+    const words = `get token from http://${plain}/token: led from TLS to plain HTTP`;
+    expect([await manifest(null), seen]).toEqual([words, []]);
+    expect([await manifest(plain), seen]).toEqual(['{}', ['Basic YWxpY2U6c2VjcmV0']]);
   });
 });
