@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { abortWith, type LinkedAbort } from '../../common/base/abort-with.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { LayerSummary } from './layer-writer.ts';
-import type { UnpackJob, UnpackReply } from './unpack-worker.ts';
+import type { UnpackJob, UnpackOrder, UnpackReply } from './unpack-worker.ts';
 
 const THREADS_MAX = 2;
 
@@ -88,14 +88,17 @@ export class UnpackPool {
     let worker: UnpackThread | null = null;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       const { job, signal, resolve, reject } = next;
+      if (signal.aborted) {
+        reject(signal.reason);
+        continue;
+      }
       try {
-        signal.throwIfAborted();
         worker ??= this.#startThread();
         resolve(await runJob(worker, job, signal));
       } catch (err) {
         if (!(err instanceof SkepError)) {
           await worker?.terminate();
-          worker = null; // it crashed or was ended: the next job gets a new one
+          worker = null; // it crashed: the next job gets a new one
         }
         reject(signal.aborted ? signal.reason : err);
       }
@@ -105,7 +108,10 @@ export class UnpackPool {
   }
 }
 
-/** An abort ends the thread, in the middle of the job. */
+/**
+ * An abort is told to the thread, which looks between two pieces: to end it in the middle of a native call would end the
+ * whole process.
+ */
 function runJob(worker: UnpackThread, job: UnpackJob, signal: AbortSignal): Promise<LayerSummary> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
@@ -122,11 +128,12 @@ function runJob(worker: UnpackThread, job: UnpackJob, signal: AbortSignal): Prom
     const onError = (err: Error): void => settle(() => reject(err));
     const onExit = (code: number): void =>
       settle(() => reject(new Error(`unpack thread ended with code ${code}`)));
-    const onAbort = (): void => void worker.terminate(); // `exit` follows
+    const send = (order: UnpackOrder): void => worker.postMessage(order);
+    const onAbort = (): void => send({ kind: 'cancel' }); // a reply follows
     worker.on('message', onMessage);
     worker.on('error', onError);
     worker.on('exit', onExit);
     signal.addEventListener('abort', onAbort, { once: true });
-    worker.postMessage(job);
+    send({ kind: 'unpack', job });
   });
 }

@@ -20,6 +20,11 @@ export interface UnpackJob {
   readonly targetDir: string;
 }
 
+/** To the thread. A `cancel` is of the job under way; there may be none by then. */
+export type UnpackOrder =
+  | { readonly kind: 'unpack'; readonly job: UnpackJob }
+  | { readonly kind: 'cancel' };
+
 export type UnpackReply =
   | { readonly kind: 'done'; readonly summary: LayerSummary }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string };
@@ -41,7 +46,7 @@ function openLayer(path: string): Readable {
   return inflate(file, compressionOf(readMagic(path)));
 }
 
-async function unpack(job: UnpackJob): Promise<LayerSummary> {
+async function unpack(job: UnpackJob, signal: AbortSignal): Promise<LayerSummary> {
   mkdirSync(job.targetDir, { mode: 0o755 });
   const writer = new LayerWriter(job.targetDir);
   const reader = new TarReader(writer);
@@ -49,6 +54,7 @@ async function unpack(job: UnpackJob): Promise<LayerSummary> {
   const input = openLayer(job.blobPath);
   try {
     for await (const chunk of input as AsyncIterable<Buffer>) {
+      if (signal.aborted) throw new SkepError('cancelled', `unpack layer ${job.diffId}`);
       hash.update(chunk);
       reader.push(chunk);
     }
@@ -67,15 +73,23 @@ async function unpack(job: UnpackJob): Promise<LayerSummary> {
   }
 }
 
-async function reply(job: UnpackJob): Promise<UnpackReply> {
+async function reply(job: UnpackJob, signal: AbortSignal): Promise<UnpackReply> {
   try {
-    return { kind: 'done', summary: await unpack(job) };
+    return { kind: 'done', summary: await unpack(job, signal) };
   } catch (err) {
     const code = err instanceof SkepError ? err.code : 'internal';
     return { kind: 'failed', code, message: describeError(err) };
   }
 }
 
-parentPort?.on('message', (job: UnpackJob) => {
-  void reply(job).then((answer) => parentPort?.postMessage(answer)); // reply never rejects
+let running = new AbortController();
+
+parentPort?.on('message', (order: UnpackOrder) => {
+  if (order.kind === 'cancel') {
+    running.abort();
+    return;
+  }
+  running = new AbortController();
+  // `reply` never rejects
+  void reply(order.job, running.signal).then((answer) => parentPort?.postMessage(answer));
 });
