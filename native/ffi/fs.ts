@@ -186,6 +186,20 @@ export function isWhiteout(stats: Stats): boolean {
 
 const OVERLAY_OPAQUE = 'trusted.overlay.opaque';
 
+const PORTABLE_XATTRS: ReadonlySet<string> = new Set([
+  'security.capability',
+  'system.posix_acl_access',
+  'system.posix_acl_default',
+]);
+
+/**
+ * Whether the attribute belongs to the file wherever it goes. The others are the host's: `trusted.*` would speak to our
+ * overlayfs, `security.selinux` to its policy.
+ */
+export function isPortableXattr(name: string): boolean {
+  return PORTABLE_XATTRS.has(name) || name.startsWith('user.');
+}
+
 /** Makes a directory of an overlayfs layer hide the directories of its name below. Needs root. */
 export function setOpaque(directory: string): void {
   setXattr(directory, OVERLAY_OPAQUE, Buffer.from('y'));

@@ -279,6 +279,11 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
   test('keeps owners, modes, links, devices, times, attributes and long names', async () => {
     const longName = `${'d'.repeat(80)}/${'f'.repeat(120)}`;
     const capability = Buffer.from('0100000200040000000000000000000000000000', 'hex');
+    // As the kernel has them: version, then tag, permissions and id of each entry.
+    const acl = Buffer.from(
+      '0200000001000600ffffffff02000400d204000004000400ffffffff10000600ffffffff20000400ffffffff',
+      'hex',
+    );
     const id = await load({
       name: 'meta:1',
       empty: true,
@@ -300,6 +305,17 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
             { name: 'null', kind: 'character-device', deviceMajor: 1, deviceMinor: 3, mode: 0o666 },
             { name: 'pipe', kind: 'fifo', mode: 0o600 },
             { name: 'ping', kind: 'file', xattrs: new Map([['security.capability', capability]]) },
+            {
+              name: 'shared/',
+              kind: 'directory',
+              xattrs: new Map([['system.posix_acl_default', acl]]),
+            },
+            {
+              name: 'shared/file',
+              kind: 'file',
+              mode: 0o664,
+              xattrs: new Map([['system.posix_acl_access', acl]]),
+            },
             {
               name: 'evil',
               kind: 'directory',
@@ -326,6 +342,9 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
     expect(lstatSync(at('null')).mode & 0o777).toBe(0o666);
     expect(lstatSync(at('pipe')).isFIFO()).toBe(true);
     expect(getXattr(at('ping'), 'security.capability')).toEqual(capability);
+    expect(getXattr(at('shared'), 'system.posix_acl_default')).toEqual(acl);
+    expect(getXattr(at('shared/file'), 'system.posix_acl_access')).toEqual(acl);
+    expect(lstatSync(at('shared/file')).mode & 0o777).toBe(0o664);
     expect(getXattr(at('evil'), 'trusted.overlay.opaque')).toBeNull();
     expect(readFileSync(at(longName), 'utf8')).toBe('long');
   });

@@ -15,7 +15,14 @@ import {
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
-import { getXattr, listXattrs, lstatOrNull, O_PATH, openInRoot } from '../../native/ffi/fs.ts';
+import {
+  getXattr,
+  isPortableXattr,
+  listXattrs,
+  lstatOrNull,
+  O_PATH,
+  openInRoot,
+} from '../../native/ffi/fs.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import { encodeTarHeader, type TarHeader, tarPadding, tarTrailer } from '../images/tar-writer.ts';
 import { deviceKind, deviceNumbers } from '../volumes/lower-tree.ts';
@@ -265,7 +272,8 @@ function headerOf(
   const path = place === null ? null : `${pathOf(place.parent)}/${place.base}`;
   if (stats.isSocket()) return null;
   if (stats.isDirectory()) {
-    return { ...head, name: name.endsWith('/') ? name : `${name}/`, kind: 'directory' };
+    const whole = name.endsWith('/') ? name : `${name}/`;
+    return { ...head, name: whole, kind: 'directory', xattrs: xattrsOf(path) };
   }
   if (stats.isSymbolicLink()) {
     const linkName = path === null ? '' : readlinkSync(path);
@@ -281,7 +289,7 @@ function xattrsOf(path: string | null): ReadonlyMap<string, Buffer> {
   const out = new Map<string, Buffer>();
   if (path === null) return out;
   for (const name of listXattrs(path)) {
-    if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+    if (!isPortableXattr(name)) continue;
     const value = getXattr(path, name);
     if (value !== null) out.set(name, value);
   }

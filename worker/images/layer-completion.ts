@@ -9,6 +9,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import {
   getXattr,
   isOpaque,
+  isPortableXattr,
   isWhiteout,
   listXattrs,
   lstatOrNull,
@@ -91,7 +92,7 @@ async function copyFileUp(source: string, path: string): Promise<void> {
 
 function copyXattrs(from: string, to: string): void {
   for (const name of listXattrs(from)) {
-    if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+    if (!isPortableXattr(name)) continue;
     const value = getXattr(from, name);
     if (value !== null) setXattr(to, name, value);
   }

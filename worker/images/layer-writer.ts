@@ -25,6 +25,7 @@ import {
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import {
+  isPortableXattr,
   isWhiteout,
   lstatOrNull,
   makeNode,
@@ -392,15 +393,14 @@ function finishFile(file: OpenFile): void {
   }
 }
 
-/** Only what belongs to the image: `trusted.*` would speak to our overlayfs, SELinux to the host. */
 function applyXattrs(path: string, entry: TarEntry): void {
   for (const [name, value] of entry.xattrs) {
-    if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+    if (!isPortableXattr(name)) continue;
     try {
       setXattr(path, name, value);
     } catch (err) {
       const errno = (err as { errno?: string }).errno;
-      // user.* is not possible on links and devices, nor anything on some file systems.
+      // Most are not possible on links and devices, nor anything on some file systems.
       if (
         name === 'security.capability' ||
         !['EPERM', 'ENOTSUP', 'EOPNOTSUPP'].includes(errno ?? '')

@@ -9,6 +9,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import {
   getXattr,
   isOpaque,
+  isPortableXattr,
   isWhiteout,
   listXattrs,
   lstatOrNull,
@@ -156,7 +157,7 @@ async function copyAttributes(source: string, target: string): Promise<void> {
   await lchown(target, stats.uid, stats.gid);
   await chmod(target, stats.mode & 0o7777);
   for (const name of listXattrs(source)) {
-    if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+    if (!isPortableXattr(name)) continue;
     const value = getXattr(source, name);
     if (value !== null) setXattr(target, name, value);
   }
