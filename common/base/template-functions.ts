@@ -43,6 +43,18 @@ export const GO_FUNCTIONS: TemplateFunctions = {
   not: (value) => !isTrue(value),
 };
 
+/** Characters at most that one becomes. */
+const GROWTH: Readonly<Record<string, number>> = { html: 5, js: 6, urlquery: 9 };
+
+/** Characters that the text which a function makes of its arguments may have: each stands in it as often as there are some. */
+export function textRoom(name: string, args: readonly unknown[]): number {
+  const longest = args.reduce<number>(
+    (most, arg) => (typeof arg === 'string' ? Math.max(most, arg.length) : most),
+    0,
+  );
+  return longest * args.length * (GROWTH[name] ?? 1);
+}
+
 const HTML_ENTITIES: Readonly<Record<string, string>> = {
   ...{ '<': '&lt;', '>': '&gt;', '&': '&amp;', "'": '&#39;', '"': '&#34;', '\0': '\uFFFD' },
 };
@@ -107,7 +119,7 @@ export function printed(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(printed).join(' ')}]`;
   if (typeof value === 'object') {
     const entries = Object.entries(value).map(([key, inner]) => `${key}:${printed(inner)}`);
-    return `map[${entries.sort().join(' ')}]`;
+    return `map[${entries.sort(compareText).join(' ')}]`;
   }
   return String(value);
 }

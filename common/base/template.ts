@@ -3,6 +3,8 @@
  * definitions. Knows nothing of what the fields are, nor of the functions beside Go's own. Templates
  * come from users: time, depth and output have limits, and every refusal is a typed error.
  */
+import { describeError, SkepError } from './errors.ts';
+import { compareText } from './order.ts';
 import {
   failTemplate,
   GO_FUNCTIONS,
@@ -10,6 +12,8 @@ import {
   lookUp,
   printed,
   type TemplateFunctions,
+  templateFailure,
+  textRoom,
 } from './template-functions.ts';
 import {
   type BlockNode,
@@ -31,7 +35,7 @@ export interface TemplateLanguage {
 }
 
 export interface Template {
-  /** Throws `invalid-argument` for a field that the value does not have, and beyond the limits. */
+  /** Throws `invalid-argument`, and nothing else: for a field that the value does not have, and beyond the limits. */
   render(value: unknown): string;
   /** names that may be fields of the value */
   readonly fields: ReadonlySet<string>;
@@ -40,6 +44,8 @@ export interface Template {
 /** Pieces rendered: loops within loops multiply. */
 const STEPS_MAX = 100_000;
 const OUTPUT_CHARS_MAX = 2 ** 24;
+/** Of all texts that functions make: a variable can be put into itself again and again. */
+const MADE_CHARS_MAX = OUTPUT_CHARS_MAX;
 
 /** Throws `invalid-argument` for what is no template. */
 export function parseTemplate(text: string, language: TemplateLanguage): Template {
@@ -49,8 +55,13 @@ export function parseTemplate(text: string, language: TemplateLanguage): Templat
     fields,
     render: (value) => {
       const rendering = new Rendering(value, { ...language, functions });
-      rendering.nodes(nodes, value);
-      return rendering.text;
+      try {
+        rendering.nodes(nodes, value);
+        return rendering.text;
+      } catch (err) {
+        // The engine's own limits, of texts or of the stack: whoever renders must hear of one kind of error.
+        throw err instanceof SkepError ? err : templateFailure(describeError(err));
+      }
     },
   };
 }
@@ -71,6 +82,7 @@ class Rendering {
   readonly #pieces: string[] = [];
   #steps = 0;
   #chars = 0;
+  #madeChars = 0;
 
   constructor(root: unknown, language: TemplateLanguage) {
     this.#root = root;
@@ -125,10 +137,11 @@ class Rendering {
   }
 
   #range({ pipeline, body, otherwise }: BlockNode, dot: unknown): Next {
-    const items = itemsOf(this.#calls(pipeline.calls, dot));
-    if (items.length === 0) return this.nodes(otherwise, dot);
     const known = this.#variables.length;
-    for (const [key, item] of items) {
+    let isEmpty = true;
+    for (const [key, item] of itemsOf(this.#calls(pipeline.calls, dot))) {
+      this.#write(''); // a pass is a step, also one that does nothing
+      isEmpty = false;
       const given = pipeline.variables.length === 1 ? [item] : [key, item];
       for (const [at, name] of pipeline.variables.entries()) {
         this.#set(name, given[at], pipeline.declares);
@@ -137,7 +150,7 @@ class Rendering {
       this.#variables.length = known;
       if (next === 'break') break;
     }
-    return 'next';
+    return isEmpty ? this.nodes(otherwise, dot) : 'next';
   }
 
   #write(text: string): void {
@@ -148,6 +161,19 @@ class Rendering {
       failTemplate(`more than ${OUTPUT_CHARS_MAX} characters of output`);
     }
     this.#pieces.push(text);
+  }
+
+  /** What a function made counts, shown or not. */
+  #made(value: unknown): unknown {
+    if (typeof value === 'string') this.#madeChars += value.length;
+    this.#checkMade(0);
+    return value;
+  }
+
+  #checkMade(next: number): void {
+    if (this.#madeChars + next > MADE_CHARS_MAX) {
+      failTemplate(`functions make more than ${MADE_CHARS_MAX} characters`);
+    }
   }
 
   #set(name: string, value: unknown, isNew: boolean): void {
@@ -177,7 +203,9 @@ class Rendering {
       const value = head && this.#term(head, dot);
       const given = [...rest.map((term) => this.#term(term, dot)), ...piped];
       // What a row has besides its texts: a method, as Go calls it.
-      if (typeof value === 'function') return (value as (...args: unknown[]) => unknown)(...given);
+      if (typeof value === 'function') {
+        return this.#made((value as (...args: unknown[]) => unknown)(...given));
+      }
       if (given.length > 0) failTemplate('a value takes no arguments');
       return value;
     }
@@ -185,7 +213,8 @@ class Rendering {
       return this.#firstThat(head.name === 'or', rest, piped, dot);
     }
     const args = [...rest.map((term) => this.#term(term, dot)), ...piped];
-    return this.#language.functions[head.name]!(...args);
+    this.#checkMade(textRoom(head.name, args));
+    return this.#made(this.#language.functions[head.name]!(...args));
   }
 
   /** The first that is true, or the last one; nothing behind it is looked at. */
@@ -210,7 +239,7 @@ class Rendering {
       case 'nested':
         return this.#fields(this.#calls(term.pipeline.calls, dot), term.path);
       case 'function':
-        return this.#language.functions[term.name]?.();
+        return this.#made(this.#language.functions[term.name]?.());
       case 'field':
         return this.#fields(dot, term.path);
       case 'variable':
@@ -229,17 +258,16 @@ class Rendering {
 }
 
 /** What a loop goes over, with indexes or keys; maps by the order of their keys. */
-function itemsOf(value: unknown): readonly (readonly [unknown, unknown])[] {
-  if (Array.isArray(value)) return [...value.entries()];
+function itemsOf(value: unknown): Iterable<readonly [unknown, unknown]> {
+  if (Array.isArray(value)) return value.entries();
   if (value === null || value === undefined) return [];
   if (typeof value === 'number') return numbersTo(value);
   if (typeof value !== 'object') return failTemplate(`range can't iterate over ${printed(value)}`);
-  return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.entries(value).sort(([a], [b]) => compareText(a, b));
 }
 
-function numbersTo(count: number): readonly (readonly [number, number])[] {
-  if (count > STEPS_MAX) failTemplate(`more than ${STEPS_MAX} steps`);
-  return Array.from({ length: Math.max(0, Math.trunc(count)) }, (_, at) => [at, at] as const);
+function* numbersTo(count: number): Iterable<readonly [number, number]> {
+  for (let at = 0; at < Math.trunc(count); at++) yield [at, at];
 }
 
 function fieldOf(value: unknown, name: string): unknown {

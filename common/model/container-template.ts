@@ -110,16 +110,15 @@ function expandValues(what: string, map: StringMap, expand: Expand): StringMap {
 }
 
 /**
- * The host name that a task has on its node; empty for none of its own. One that does not expand is
- * none: its task is rejected there, with the reason.
+ * The host name that a task has on its node; empty for none of its own. One that does not expand, whatever the reason, is
+ * none: its task is rejected there, with the reason, and what one service says must not keep all others from their tables.
  */
 export function expandedHostname(task: Task, node: TemplateNode | null): string {
   const { hostname } = task.spec.container;
   if (!hostname.includes('{{')) return hostname;
   try {
     return node ? expandTemplate(hostname, templateContext(task, node)) : '';
-  } catch (err) {
-    if (err instanceof SkepError) return '';
-    throw err;
+  } catch {
+    return '';
   }
 }

@@ -118,6 +118,41 @@ describe('templates', () => {
     expect(() => render(loop(loop(loop(loop('x')))), list)).toThrow('more than 100000 steps');
   });
 
+  test.each([
+    ['numbers', '{{range 100}}{{range 99999}}{{end}}{{end}}'],
+    ['as many numbers as there are', '{{range 9007199254740991}}{{end}}'],
+    ['lists', '{{range $.L}}{{range $.L}}{{range $.L}}{{end}}{{end}}{{end}}'],
+  ])('passes that do nothing are steps: %s', (_, text) => {
+    expect(() => render(text, { L: Array(100).fill('x') })).toThrow('more than 100000 steps');
+  });
+
+  test('of a loop that is left early only the passes count', () => {
+    expect(render('{{range 9007199254740991}}{{.}}{{break}}{{else}}none{{end}}')).toBe('0');
+    expect(render('{{range 0}}{{.}}{{else}}none{{end}}')).toBe('none');
+  });
+
+  test.each([
+    ['print', 'print $x $x'],
+    ['printf', 'printf "%s%s" $x $x'],
+    ['println', 'println $x $x'],
+    ['html', 'html $x $x'],
+    ['js', 'js $x'],
+    ['urlquery', 'urlquery $x $x'],
+    ['a function of the language', 'twice $x'],
+  ])('a variable does not grow without end by %s', (_, call) => {
+    const language = { ...strict, functions: { twice: (text: unknown) => `${text}${text}` } };
+    const text = `{{$x := "<&%<&%<&%"}}{{range 99}}{{$x = ${call}}}{{end}}`;
+    expect(() => render(text, {}, language)).toThrow('functions make more than');
+    expect(() => render(text, {}, language)).toThrow(SkepError);
+  });
+
+  test('an error of the engine is one of the template', () => {
+    const functions = { huge: () => 'x'.repeat(2 ** 30) };
+    const run = () => render('{{huge}}', {}, { ...strict, functions });
+    expect(run).toThrow('template parsing error: Invalid string length');
+    expect(run).toThrow(SkepError);
+  });
+
   test('output has an end', () => {
     const value = { L: Array(99).fill('x'), Text: 'x'.repeat(2 ** 20) };
     expect(() => render('{{range .L}}{{$.Text}}{{end}}', value)).toThrow('characters of output');

@@ -120,6 +120,7 @@ describe('templates of a container', () => {
     ['plain', 'plain'],
     ['{{.Node.Hostname}}-x', 'host-1-x'],
     ['{{.Nothing}}', ''],
+    ['{{$x := "aaaaaaaa"}}{{range 99}}{{$x = print $x $x}}{{end}}h', ''],
   ])('the host name %s is %s to other nodes', (hostname, expected) => {
     const spec = aTaskSpec({ container: aContainerSpec({ hostname }) });
     expect(expandedHostname({ ...task, spec }, node)).toBe(expected);
