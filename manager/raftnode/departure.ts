@@ -10,7 +10,7 @@
 
 export interface DepartureOptions {
   /** From the first word of a peer until it is enough alone. */
-  readonly patienceTicks: number;
+  readonly patienceTicks: () => number;
 }
 
 export class Departure {
@@ -38,6 +38,6 @@ export class Departure {
     if (this.#toldAtTick === null) return false;
     const told = others.filter((id) => this.#tellers.has(id)).length;
     const isMajority = others.length > 0 && told > others.length / 2;
-    return isMajority || tick - this.#toldAtTick >= this.#options.patienceTicks;
+    return isMajority || tick - this.#toldAtTick >= this.#options.patienceTicks();
   }
 }

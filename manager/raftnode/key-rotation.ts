@@ -34,7 +34,7 @@ export interface KeyRotationOptions {
   readonly random: Random;
   readonly log: Logger;
   /** Ticks after a failed attempt to save. */
-  readonly retryTicks: number;
+  readonly retryTicks: () => number;
   /** See `NodeSnapshots.replaceIfCovering`. */
   readonly replaceFiles: (index: number) => void;
   /** Work whose failure ends the node. */
@@ -119,7 +119,7 @@ export class KeyRotation {
     });
     this.#changing = finishing.catch((err: unknown) => {
       log.warn({ err }, 'could not save the raft key alone, will be retried');
-      this.#notBeforeTick = this.#ticks + retryTicks;
+      this.#notBeforeTick = this.#ticks + retryTicks();
     });
     await this.#changing;
   }

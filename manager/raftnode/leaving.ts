@@ -29,7 +29,7 @@ export class Leaving {
 
   constructor(options: LeavingOptions) {
     this.#options = options;
-    this.#departure = new Departure({ patienceTicks: 5 * options.electionTicks() });
+    this.#departure = new Departure({ patienceTicks: () => 5 * options.electionTicks() });
   }
 
   tick(): void {

@@ -222,7 +222,7 @@ export class NodeParts {
     return new KeyRotation({
       ...{ save, random, log, durable: this.durable, appends: this.appends },
       keys: { dek, olderDeks },
-      retryTicks: 5 * this.#timing.electionTicks,
+      retryTicks: () => 5 * this.#timing.electionTicks,
       replaceFiles: (index) => this.snapshots.replaceIfCovering(index),
       run: (work) => this.tasks.run(work),
     });
