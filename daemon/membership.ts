@@ -3,7 +3,7 @@
  * one, the worker's membership, and the background work that must not outlive them.
  */
 import type { Duplex } from 'node:stream';
-import { hasCode, SkepError } from '../common/base/errors.ts';
+import { EFFECT, hadNoEffect, hasCode, SkepError } from '../common/base/errors.ts';
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
@@ -11,7 +11,7 @@ import type { TokenGrant, TokenRequest } from '../common/model/registry-token.ts
 import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder, remainingMs } from '../common/pki/identity.ts';
 import { TrustFollower } from '../common/pki/trust-follower.ts';
-import { exchangeToken, wantedImages } from '../common/rpc/image-methods.ts';
+import { EXCHANGE_TIMEOUT_MS, exchangeToken, wantedImages } from '../common/rpc/image-methods.ts';
 import { type CertificateIssuer, issuerAt, renewIdentity } from '../common/rpc/join-cluster.ts';
 import { clusterReads } from '../common/rpc/node-methods.ts';
 import { requireCurrentManager } from '../common/rpc/peer.ts';
@@ -235,7 +235,7 @@ export class Membership {
         const user = { username: '', password: '', identityToken };
         return (await images.login(domain, user, signal)) ?? identityToken;
       },
-      exchange: (...asked) => identities.exchangeHere(...asked),
+      exchange: (...asked) => identities.exchangeForOthers(...asked),
       latest: (...asked) => identities.latest(...asked),
       onReplaced: (...asked) => identities.onReplaced(...asked),
     };
@@ -274,14 +274,17 @@ export class Membership {
   /** By the leader, through any manager that answers. */
   async #exchangeToken(request: TokenRequest, signal?: AbortSignal): Promise<TokenGrant> {
     if (this.#manager) return this.#manager.exchangeToken(request, signal);
-    let cause: unknown = new SkepError('unavailable', 'no manager is known');
+    let cause: unknown = new SkepError('unavailable', 'no manager is known', {
+      details: { [EFFECT]: 'none' },
+    });
+    const options = { timeoutMs: EXCHANGE_TIMEOUT_MS, ...(signal && { signal }) };
     for (const address of await this.#managers()) {
       try {
-        const options = signal ? { signal } : {};
         return await this.#pool.client(address).unary(exchangeToken, request, options);
       } catch (err) {
         signal?.throwIfAborted();
-        if (!hasCode(err, 'unavailable', 'no-leader', 'deadline-exceeded')) throw err;
+        // Nobody else is asked for what may be done: the token may be void.
+        if (!hadNoEffect(err)) throw err;
         cause = err;
       }
     }

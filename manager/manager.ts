@@ -12,7 +12,7 @@ import type { ManagerPeer } from '../common/model/session.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
 import type { IssueCertificateRequest, IssuedCertificate } from '../common/rpc/ca-methods.ts';
 import { dispatcherSession } from '../common/rpc/dispatcher-method.ts';
-import { exchangeToken } from '../common/rpc/image-methods.ts';
+import { EXCHANGE_TIMEOUT_MS, exchangeToken } from '../common/rpc/image-methods.ts';
 import { type LeaderCall, LeaderCaller, type LeaderLocator } from '../common/rpc/leader.ts';
 import { removeMember } from '../common/rpc/membership-methods.ts';
 import type { Peer } from '../common/rpc/peer.ts';
@@ -327,7 +327,8 @@ export class Manager implements ManagerList, LeaderLocator {
     const { registryLogins } = this.#options;
     if (!registryLogins) throw new SkepError('unimplemented', 'exchange a registry token');
     const local = (): Promise<TokenGrant> => registryLogins.exchange(request, signal);
-    const call = { method: exchangeToken, request, local, caller, signal };
+    const timeoutMs = EXCHANGE_TIMEOUT_MS;
+    const call = { method: exchangeToken, request, local, caller, timeoutMs, signal };
     return (await this.#leader.run(call)).response;
   }
 

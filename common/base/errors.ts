@@ -116,6 +116,12 @@ export function hasCode(err: unknown, ...codes: ErrorCode[]): err is SkepError {
   return err instanceof SkepError && codes.includes(err.code);
 }
 
+/** What was asked for was surely not done, and will not be: it may be asked for again, or elsewhere. */
+export function hadNoEffect(err: unknown): err is SkepError {
+  if (hasCode(err, 'not-leader', 'no-leader')) return err.details[EFFECT] !== 'unknown';
+  return hasCode(err, 'unavailable') && err.details[EFFECT] === 'none';
+}
+
 /** The words for a person: the message and those of its causes, joined by `: `. */
 export function describeError(err: unknown): string {
   if (!(err instanceof Error)) return String(err);

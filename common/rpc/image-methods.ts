@@ -58,7 +58,7 @@ export const wantedImages = unary<Record<string, never>, WantedImages>({
 
 /**
  * Access to a registry for an identity token that may be void once it is used: by the leader alone, for all. Rejects with
- * the registry's words.
+ * the registry's words; with `permission-denied` for a realm that the registry does not name itself.
  */
 export const exchangeToken = unary<TokenRequest, TokenGrant>({
   path: '/skep.Images/ExchangeToken',
@@ -66,3 +66,9 @@ export const exchangeToken = unary<TokenRequest, TokenGrant>({
   response: { encode: encodeTokenGrant, decode: decodeTokenGrant },
   roles: ['manager', 'worker'],
 });
+
+/**
+ * Longest wait for an exchange, on each way. One lasts 90 s at most (30 s for the headers, 60 s for the rest), and those of a
+ * registry stand in line: who gave up before would not know whether the token is void.
+ */
+export const EXCHANGE_TIMEOUT_MS = 600_000;

@@ -4,7 +4,7 @@
  */
 import { abortWith } from '../base/abort-with.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { EFFECT, hasCode, SkepError } from '../base/errors.ts';
+import { EFFECT, hadNoEffect, hasCode, SkepError } from '../base/errors.ts';
 import type { RpcClient } from './client.ts';
 import type { UnaryMethod } from './method.ts';
 import type { Peer } from './peer.ts';
@@ -150,11 +150,6 @@ export class LeaderCaller {
       ...(leaderAddress ? { details: { leaderAddress } } : {}),
     });
   }
-}
-
-function hadNoEffect(err: unknown): err is SkepError {
-  if (hasCode(err, 'not-leader', 'no-leader')) return err.details[EFFECT] !== 'unknown';
-  return hasCode(err, 'unavailable') && err.details[EFFECT] === 'none';
 }
 
 function replaced(address: string): SkepError {

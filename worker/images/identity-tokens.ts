@@ -4,10 +4,11 @@
  * one, and in a cluster the leader makes the exchanges of all nodes.
  */
 import { abortable } from '../../common/base/abort-with.ts';
-import { hasCode } from '../../common/base/errors.ts';
+import { hadNoEffect, hasCode, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { ExchangeToken, TokenGrant, TokenRequest } from '../../common/model/registry-token.ts';
+import { parseChallenge } from './registry-challenge.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
 import { readTokenAnswer } from './token-answer.ts';
 
@@ -18,7 +19,9 @@ export const REPLACED_MAX = 1000;
 export type OnReplaced = (domain: string, identityToken: string) => void;
 
 export interface IdentityTokensOptions {
-  readonly endpoint: (domain: string) => Pick<RegistryEndpoint, 'requestToken'>;
+  readonly endpoint: (
+    domain: string,
+  ) => Pick<RegistryEndpoint, 'request' | 'requestToken' | 'baseUrl'>;
   readonly log: Logger;
 }
 
@@ -62,18 +65,41 @@ export class IdentityTokens {
     return () => this.#listeners.delete(listener);
   }
 
-  /** By the leader, where there is one. Rejects with the registry's words. */
+  /**
+   * By the leader, where there is one; by this node when surely nobody else did or will. Rejects with the registry's words,
+   * and when it is not known what became of the exchange: to use the token twice may end the login.
+   */
   async exchange(request: TokenRequest, signal?: AbortSignal): Promise<TokenGrant> {
     if (this.#elsewhere === null) return this.exchangeHere(request, signal);
     try {
       return await this.#elsewhere(request, signal);
     } catch (err) {
       signal?.throwIfAborted();
-      const isUnanswered = hasCode(err, 'unavailable', 'no-leader', 'deadline-exceeded');
-      if (!isUnanswered && !hasCode(err, 'unimplemented')) throw err;
+      if (!hadNoEffect(err) && !hasCode(err, 'unimplemented')) throw err;
       this.#options.log.warn({ err, registry: request.domain }, 'no manager exchanges a token');
       return this.exchangeHere(request, signal);
     }
+  }
+
+  /**
+   * By this node for others of the cluster, which it need not believe: a login is shown to whom its registry names, and what
+   * stands for it from now on is taken from there alone. Rejects with `permission-denied` for another realm.
+   */
+  async exchangeForOthers(request: TokenRequest, signal?: AbortSignal): Promise<TokenGrant> {
+    const { domain, realm } = request;
+    const endpoint = this.#options.endpoint(domain);
+    const base = await endpoint.baseUrl(signal);
+    if (originOf(realm) !== originOf(base)) {
+      const response = await endpoint.request(`${base}/v2/`, signal ? { signal } : {});
+      response.resume(); // only its headers are of use
+      const challenge = parseChallenge(response.headers['www-authenticate'] ?? '');
+      const named = challenge?.kind === 'bearer' ? originOf(challenge.realm) : null;
+      if (named === null || originOf(realm) !== named) {
+        const words = `exchange a token of ${domain}: ${realm} is not where it sends its users`;
+        throw new SkepError('permission-denied', words);
+      }
+    }
+    return this.exchangeHere(request, signal);
   }
 
   /** By this node. An abort ends the wait, not an exchange that began: its answer may be the only valid token. */
@@ -129,3 +155,8 @@ export class IdentityTokens {
 }
 
 const keyOf = (domain: string, identityToken: string): string => `${domain} ${identityToken}`;
+
+/** Scheme, host and port; null of what is no URL. */
+function originOf(url: string): string | null {
+  return URL.canParse(url) ? new URL(url).origin : null;
+}

@@ -5,6 +5,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import type { ExchangeToken, TokenGrant } from '../../common/model/registry-token.ts';
 import { CLIENT_ID } from './identity-tokens.ts';
+import type { BearerChallenge, Challenge } from './registry-challenge.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
 import { responseError } from './registry-errors.ts';
 import { readTokenAnswer } from './token-answer.ts';
@@ -16,37 +17,8 @@ export interface RegistryAuth {
   readonly identityToken?: string;
 }
 
-/** What `WWW-Authenticate` asks for. */
-export type Challenge =
-  | { readonly kind: 'basic' }
-  | {
-      readonly kind: 'bearer';
-      readonly realm: string;
-      readonly service: string | null;
-      readonly scope: string | null;
-    };
-
-type BearerChallenge = Extract<Challenge, { kind: 'bearer' }>;
-
 /** A token is not used for a new request so shortly before its end. */
 const TOKEN_RESERVE_MS = 5_000;
-
-/** The strongest challenge understood; null = none. */
-export function parseChallenge(header: string): Challenge | null {
-  const bearer = /\bBearer\s+(.*)$/i.exec(header);
-  if (bearer) {
-    const fields = new Map<string, string>();
-    for (const match of bearer[1]!.matchAll(/([a-z_]+)=(?:"([^"]*)"|([^\s,]+))/gi)) {
-      fields.set(match[1]!.toLowerCase(), match[2] ?? match[3]!);
-    }
-    const realm = fields.get('realm');
-    if (realm !== undefined) {
-      const [service, scope] = [fields.get('service') ?? null, fields.get('scope') ?? null];
-      return { kind: 'bearer', realm, service, scope };
-    }
-  }
-  return /\bBasic\b/i.test(header) ? { kind: 'basic' } : null;
-}
 
 /** One that was answered with 401. */
 export interface RefusedRequest {

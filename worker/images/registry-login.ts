@@ -2,7 +2,8 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { type ErrorCode, SkepError } from '../../common/base/errors.ts';
 import type { ExchangeToken } from '../../common/model/registry-token.ts';
-import { parseChallenge, type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
+import { type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
+import { parseChallenge } from './registry-challenge.ts';
 import type { RegistryEndpoint } from './registry-endpoint.ts';
 import { connectionError, responseError } from './registry-errors.ts';
 import { readText } from './response-body.ts';

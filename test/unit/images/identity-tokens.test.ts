@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { SkepError } from '../../../common/base/errors.ts';
+import { EFFECT, type ErrorCode, SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import type { TokenRequest } from '../../../common/model/registry-token.ts';
 import { IdentityTokens, REPLACED_MAX } from '../../../worker/images/identity-tokens.ts';
@@ -12,14 +12,23 @@ let shown: string[];
 /** gives the answer that is waited for, for each */
 let waiting: ((body: object, status?: number) => void)[];
 let replaced: string[];
+/** of the registry, at its front door */
+let challenge: string;
 
 beforeEach(() => {
   shown = [];
   waiting = [];
   replaced = [];
+  challenge = `Bearer realm="https://auth.example/token",service="${DOMAIN}"`;
   tokens = new IdentityTokens({
     log: silentLogger,
     endpoint: () => ({
+      baseUrl: async () => `https://${DOMAIN}`,
+      request: async (url) => {
+        expect(url).toBe(`https://${DOMAIN}/v2/`);
+        const headers = { 'www-authenticate': challenge };
+        return Object.assign(Readable.from([]), { statusCode: 401, headers }) as never;
+      },
       requestToken: (_, options) => {
         const form = new URLSearchParams(String(options.body));
         shown.push(form.get('refresh_token')!);
@@ -111,16 +120,65 @@ describe('identity tokens', () => {
     expect(['old0', 'old1'].map((token) => tokens.latest(DOMAIN, token))).toEqual(['old0', 'new1']);
   });
 
-  test('go to the leader where there is one; when nobody is there the node uses them itself', async () => {
+  test('go to the leader where there is one; which has the last word', async () => {
     const grant = { accessToken: 'afar', lifeMs: 1, identityToken: 'two' };
     tokens.joined(async () => grant);
     expect(await tokens.exchange(asked('one'))).toBe(grant);
     tokens.joined(() => Promise.reject(new SkepError('unauthenticated', 'its words')));
     await expect(tokens.exchange(asked('one'))).rejects.toThrow('its words');
     expect(shown).toEqual([]);
-    tokens.joined(() => Promise.reject(new SkepError('no-leader', 'nobody')));
-    const exchange = tokens.exchange(asked('one'));
-    await answered({ token: 'a' });
-    expect((await exchange).accessToken).toBe('a');
+  });
+
+  test.each<[ErrorCode, string | null, boolean]>([
+    ['no-leader', null, true],
+    ['no-leader', 'unknown', false],
+    ['unimplemented', null, true],
+    ['unavailable', 'none', true],
+    ['unavailable', 'unknown', false],
+    ['unavailable', null, false],
+    ['deadline-exceeded', null, false],
+  ])(
+    'when the leader is %s, its effect %s: used by the node itself is %s',
+    async (code, effect, isUsed) => {
+      const details: Record<string, string> = effect === null ? {} : { [EFFECT]: effect };
+      tokens.joined(() => Promise.reject(new SkepError(code, 'nobody', { details })));
+      const exchange = tokens.exchange(asked('one'));
+      if (isUsed) {
+        await answered({ token: 'a' });
+        expect((await exchange).accessToken).toBe('a');
+      } else {
+        await expect(exchange).rejects.toThrow('nobody');
+        expect(shown).toEqual([]);
+      }
+    },
+  );
+
+  test.each([
+    ['https://auth.example/token', true],
+    ['https://auth.example/other', true],
+    [`https://${DOMAIN}/token`, true],
+    ['https://thief.example/token', false],
+    ['http://auth.example/token', false],
+    ['https://auth.example:444/token', false],
+    ['no URL', false],
+  ])('for others go to whom the registry names: %s is %s', async (realm, isNamed) => {
+    const exchange = tokens.exchangeForOthers({ ...asked('one'), realm });
+    if (isNamed) {
+      await turn();
+      await answered({ token: 'a', refresh_token: 'two' });
+      expect((await exchange).identityToken).toBe('two');
+    } else {
+      await expect(exchange).rejects.toMatchObject({ code: 'permission-denied' });
+      expect([shown, tokens.latest(DOMAIN, 'one')]).toEqual([[], 'one']);
+    }
+  });
+
+  test('for others go nowhere else when the registry names nobody', async () => {
+    challenge = 'Basic realm="https://auth.example/token"';
+    const realm = 'https://auth.example/token';
+    await expect(tokens.exchangeForOthers({ ...asked('one'), realm })).rejects.toThrow(
+      `exchange a token of ${DOMAIN}: ${realm} is not where it sends its users`,
+    );
+    expect(shown).toEqual([]);
   });
 });

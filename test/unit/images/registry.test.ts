@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { describeError } from '../../../common/base/errors.ts';
-import { parseChallenge } from '../../../worker/images/registry-authorizer.ts';
+import { parseChallenge } from '../../../worker/images/registry-challenge.ts';
 import { registryHost } from '../../../worker/images/registry-endpoint.ts';
 import {
   connectionError,
