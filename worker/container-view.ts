@@ -151,7 +151,7 @@ async function inTree<T>(
   work: (root: RootTree) => Promise<T>,
   owners: Owners = SAME_OWNERS,
 ): Promise<T> {
-  const root = new RootTree(path, hidden, owners);
+  const root = openTree(name, path, hidden, owners);
   try {
     return await work(root);
   } catch (err) {
@@ -160,6 +160,16 @@ async function inTree<T>(
     throw new SkepError('not-found', `Could not find the file ${err.path} in container ${name}`);
   } finally {
     root.close();
+  }
+}
+
+/** Throws `conflict` when its process, by which it is reached, has ended meanwhile. */
+function openTree(name: string, path: string, hidden: readonly string[], owners: Owners): RootTree {
+  try {
+    return new RootTree(path, hidden, owners);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
+    throw new SkepError('conflict', `container ${name} is not running`);
   }
 }
 

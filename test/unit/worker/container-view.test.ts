@@ -43,8 +43,8 @@ function scene(
   const runtime = new FakeRuntime();
   const images = new Map([[tasks[0]?.id ?? '', anImage()]]);
   for (const task of tasks) if (!without.includes(task)) runtime.addRunning(task.id);
-  /** it is removed before it is let go */
-  const gone = { isAtThaw: false };
+  /** it is removed before it is let go; its root is that of a process that has ended */
+  const gone = { isAtThaw: false, isItsProcess: false };
   const view = new ContainerView({
     tasks: () => tasks.map((task) => ({ task, status: aTaskStatus({ state: 'running' }) })),
     plain: () => [],
@@ -59,7 +59,7 @@ function scene(
       cgroupVersion: () => 'hybrid',
       layers: async () => ({ taskDir: await taskDir(), lowerDirs: [], mounts, devices: [] }),
       owners: async () => null,
-      rootPath: () => '/',
+      rootPath: () => (gone.isItsProcess ? '/proc/0/root' : '/'),
       freeze: async () => {},
       thaw: async () => {
         if (gone.isAtThaw) throw new SkepError('not-found', 'no such container');
@@ -131,6 +131,17 @@ describe('containers of a node', () => {
     await expect(looked).rejects.toMatchObject({
       code: 'not-found',
       message: `Could not find the file /none/such in container web.1.${task.id}`,
+    });
+  });
+
+  test('that ended while their files were asked for are told to have ended', async () => {
+    const task = aTask();
+    const { view, gone } = scene([task]);
+    gone.isItsProcess = true;
+    const looked = view.withRoot(view.require(task.id), async () => 'seen');
+    await expect(looked).rejects.toMatchObject({
+      code: 'conflict',
+      message: `container web.1.${task.id} is not running`,
     });
   });
 
