@@ -1,16 +1,17 @@
 // The web service once more with a program that people run: nginx, from this machine's own packages; and its way through a
 // registry as the chapters of the course have it.
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { clusterTestsCanRun, eventually, http, REPOSITORY, run } from '../support/cluster.ts';
+import { describeError } from '../../common/base/errors.ts';
+import { clusterTestsCanRun, eventually, http } from '../support/cluster.ts';
+import { buildDebianImage, hasDebianPackages } from '../support/debian-image.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { hasDockerRegistry, startRegistry } from '../support/image-registry.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
-const BUILDER = join(REPOSITORY, '../shared/tools/debian-image.sh');
-const BUILD_LIMIT_MS = 240_000;
+const BUILD_LIMIT_MS = 300_000;
 const PORT = 8081;
 const STACK = `
 services:
@@ -24,19 +25,22 @@ services:
         limits: { cpus: "0.5", memory: 64M }
 `;
 
-const canRun = clusterTestsCanRun && existsSync(BUILDER);
+const canRun = clusterTestsCanRun && hasDebianPackages;
 
-describe.skipIf(!canRun)('nginx as a service (needs a builder of Debian images)', () => {
+describe.skipIf(!canRun)('nginx as a service (needs packages of Debian)', () => {
   let dir: string;
   /** why there is no image (no package mirror, for one); null = there is */
   let unavailable: string | null = null;
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
     writeFileSync(join(dir, 'stack.yml'), STACK);
-    const image = ['-o', join(dir, 'nginx.tar'), '-t', 'skep-test/nginx:1', '-p', '80/tcp'];
-    const command = ['-c', '["nginx","-g","daemon off;"]', 'nginx-light'];
-    const built = await run([BUILDER, ...image, ...command], { limitMs: BUILD_LIMIT_MS });
-    if (built.code !== 0) unavailable = `no nginx image: ${built.stderr.trim()}`;
+    await buildDebianImage({
+      ...{ name: 'skep-test/nginx:1', outTar: join(dir, 'nginx.tar') },
+      ...{ packages: ['nginx-light'], exposedPorts: ['80/tcp'] },
+      cmd: ['/usr/sbin/nginx', '-g', 'daemon off;'],
+    }).catch((err: unknown) => {
+      unavailable = `no nginx image: ${describeError(err)}`;
+    });
   }, BUILD_LIMIT_MS);
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   beforeEach((context) => {

@@ -52,6 +52,8 @@ export interface BusyboxImageOptions {
   readonly files?: Readonly<Record<string, FileSpec>>;
   /** further layers above `files`, in order */
   readonly layers?: readonly LayerSpec[];
+  /** further layers above those, as they are */
+  readonly tars?: readonly Buffer[];
   /** leave busybox out; default false */
   readonly empty?: boolean;
   readonly entrypoint?: readonly string[];
@@ -83,6 +85,7 @@ export function buildBusyboxImage(options: BusyboxImageOptions): BuiltImage {
     ...(options.empty ? [] : [busyboxLayer()]),
     ...(options.files ? [layerTar({ files: options.files })] : []),
     ...(options.layers ?? []).map(layerTar),
+    ...(options.tars ?? []),
   ];
   const diffIds = layers.map(sha256);
   const blobs = layers.map((layer) => compressed(layer, options.gzipLayers, options.zstdLayers));
