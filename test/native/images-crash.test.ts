@@ -177,7 +177,11 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
       for (let kill = 0; kill <= KILLS; kill++) {
         const { client } = await begin();
         const told = `seed ${seed}, kill ${kill}`;
-        expect(readdirSync(join(dir, 'data/images/ingest')), told).toEqual([]);
+        const ingest = join(dir, 'data/images/ingest'); // what was moved aside goes in the background
+        await eventually(told, () => expect(readdirSync(ingest)).toEqual([]), {
+          withinMs: 10_000,
+          everyMs: 20,
+        });
         await followed(client.imagesVerify()).catch((cause) => {
           throw new Error(`verify, ${told}`, { cause });
         });
