@@ -63,9 +63,44 @@ export function addressProblem(
     const subnets = own.map(({ subnet }) => subnet).join(', ');
     return `network ${name}: address ${address} is not in its subnet ${subnets}`;
   }
-  if (address === home.gateway) return `network ${name}: address ${address} is its gateway`;
-  const taken = Object.entries(home.reserved).find(([, reserved]) => reserved === address);
-  return taken ? `network ${name}: address ${address} is reserved (${taken[0]})` : null;
+  const withheld = withheldAddresses(home).find((one) => one.address === numberOf(address));
+  return withheld ? `network ${name}: address ${address} is ${withheld.what}` : null;
+}
+
+export interface WithheldAddress {
+  /** 0..2^32-1 */
+  readonly address: number;
+  /** in words, after `is` */
+  readonly what: string;
+}
+
+/**
+ * Addresses of an IPv4 subnet that nobody is given: what no host can have there, and what others are to have. A subnet
+ * without a gateway gets its first address as one. Texts that are no addresses are the concern of others.
+ */
+export function withheldAddresses({
+  subnet,
+  gateway,
+  reserved,
+}: AddressedSubnet): readonly WithheldAddress[] {
+  const [start = '', prefix = ''] = subnet.split('/');
+  const size = 2 ** (32 - Number(prefix));
+  const base = Math.floor(numberOf(start) / size) * size;
+  return [
+    { address: gateway === '' ? base + 1 : numberOf(gateway), what: 'its gateway' },
+    { address: base, what: 'that of the network itself' },
+    { address: base + size - 1, what: 'its broadcast address' },
+    ...Object.entries(reserved).map(([name, address]) => ({
+      address: numberOf(address),
+      what: `reserved (${name})`,
+    })),
+  ];
+}
+
+/** NaN of what is no IPv4 address. */
+function numberOf(address: string): number {
+  if (!isIPv4(address)) return Number.NaN;
+  return address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
 }
 
 function isIn(address: string, subnet: string): boolean {

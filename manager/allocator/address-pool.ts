@@ -3,6 +3,7 @@
  * Addresses come serially; the subnet's own, the broadcast, gateway and reserved ones are never given.
  */
 import { SkepError } from '../../common/base/errors.ts';
+import { withheldAddresses } from '../../common/model/fixed-address.ts';
 import type { IpamConfig } from '../../common/model/network.ts';
 import {
   contains,
@@ -124,10 +125,8 @@ function openSubnet(config: IpamConfig): PoolSubnet {
     bitmap: new SerialBitmap(size),
     outside: new Set(),
   };
-  const withheld = [subnet.base, subnet.base + subnetSize(subnet) - 1];
-  if (config.gateway !== '') withheld.push(parseIpv4(config.gateway));
-  for (const reserved of Object.values(config.reserved)) withheld.push(parseIpv4(reserved));
-  for (const address of withheld) takeIn(pool, address);
+  for (const reserved of Object.values(config.reserved)) parseIpv4(reserved);
+  for (const { address } of withheldAddresses(config)) takeIn(pool, address);
   return pool;
 }
 
