@@ -13,16 +13,18 @@ export function bytesInWords(bytes: number, rounding: Rounding = 'nearest'): str
     value /= 1024;
     unit++;
   }
-  return `${Number.isInteger(value) ? value : hundredths(value, rounding)} ${UNITS[unit]}`;
+  const words = Number.isInteger(value) ? value : twoDigits(ROUND[rounding](value * 100));
+  return `${words} ${UNITS[unit]}`;
 }
 
 /** CPUs with two digits, `0.50`. */
 export function cpusInWords(nanoCpus: number, rounding: Rounding = 'nearest'): string {
-  return hundredths(nanoCpus / 1e9, rounding);
+  return twoDigits(ROUND[rounding](nanoCpus / 1e7));
 }
 
 const ROUND = { nearest: Math.round, down: Math.floor, up: Math.ceil } as const;
 
-function hundredths(value: number, rounding: Rounding): string {
-  return (ROUND[rounding](value * 100) / 100).toFixed(2);
+/** @param hundredths a whole number: fractions of ten are none of two, and would be cut by one too many */
+function twoDigits(hundredths: number): string {
+  return (hundredths / 100).toFixed(2);
 }
