@@ -2,7 +2,7 @@
 import { SkepError } from '../base/errors.ts';
 import type { TmpfsOptions } from './service.ts';
 
-/** What every tmpfs of a container is mounted with, unless its options say the opposite. */
+/** A tmpfs of a container is mounted with the opposite of each (`nosuid` and so on), unless its options say it. */
 export const TMPFS_FLAGS = ['suid', 'dev', 'exec'] as const;
 const NUMBERS = ['uid', 'gid', 'nr_inodes'];
 const NUMBER_MAX = 2 ** 32 - 2;
@@ -25,6 +25,9 @@ export function parseTmpfsText(text: string): {
     if (digits !== undefined) sizeBytes = Number(digits) * (UNITS[unit.toLowerCase()] ?? 1);
     else if (bits > 0 && bits <= MODE_MAX) mode = bits;
     else if (word === 'ro' || word === 'rw') isReadOnly = word === 'ro';
+    else if (word.startsWith('mode=')) throw refused(word, 'mode is octal, from 1 to 7777');
+    else if (word.startsWith('size='))
+      throw refused(word, 'size is a number of bytes, or one with k, m or g');
     else own.push(word);
   }
   return { isReadOnly, tmpfs: { sizeBytes, mode, options: tmpfsWords(own) } };
@@ -37,10 +40,10 @@ export function parseTmpfsText(text: string): {
 export function tmpfsWords(words: readonly string[]): readonly string[] {
   const said = new Map<string, string>();
   for (const word of words) {
-    const [key = '', value] = word.split('=');
+    const at = word.indexOf('=');
+    const [key, value] = at < 0 ? [word, ''] : [word.slice(0, at), word.slice(at + 1)];
     const flag = TMPFS_FLAGS.find((name) => word === name || word === `no${name}`);
-    const isNumber =
-      NUMBERS.includes(key) && /^\d+$/.test(value ?? '') && Number(value) <= NUMBER_MAX;
+    const isNumber = NUMBERS.includes(key) && /^\d+$/.test(value) && Number(value) <= NUMBER_MAX;
     if (flag === undefined && !isNumber) {
       const known = [
         'size',
@@ -50,11 +53,15 @@ export function tmpfsWords(words: readonly string[]): readonly string[] {
         ...TMPFS_FLAGS.map((name) => `[no]${name}`),
         ...NUMBERS,
       ];
-      const words = `invalid tmpfs option ${JSON.stringify(word)}: there are ${known.join(', ')}`;
-      throw new SkepError('invalid-argument', words);
+      throw refused(word, `there are ${known.join(', ')}`);
     }
     said.delete(flag ?? key);
     if (word !== `no${flag}`) said.set(flag ?? key, isNumber ? `${key}=${Number(value)}` : word);
   }
   return [...said.values()];
+}
+
+function refused(word: string, reason: string): SkepError {
+  const words = `invalid tmpfs option ${JSON.stringify(word)}: ${reason}`;
+  return new SkepError('invalid-argument', words);
 }

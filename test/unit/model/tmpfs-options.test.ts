@@ -28,6 +28,7 @@ describe('options of a tmpfs', () => {
   test.each([
     'uid=root',
     'uid=',
+    'uid=1=2',
     'uid',
     'gid=4294967295',
     'size=1t',
@@ -37,5 +38,14 @@ describe('options of a tmpfs', () => {
     'sync',
   ])('%s is none', (word) =>
     expect(() => parseTmpfsText(word)).toThrow(`invalid tmpfs option "${word}"`),
+  );
+
+  test.each([
+    ['mode=0', 'mode is octal, from 1 to 7777'],
+    ['mode=9', 'mode is octal, from 1 to 7777'],
+    ['size=1t', 'size is a number of bytes, or one with k, m or g'],
+    ['sync', 'there are size, mode, ro, rw'],
+  ])('the refusal of %s says %s', (word, reason) =>
+    expect(() => parseTmpfsText(word)).toThrow(`invalid tmpfs option "${word}": ${reason}`),
   );
 });
