@@ -1,4 +1,7 @@
-/** Has this manager's Raft node do as the cluster says: snapshots, elections, heartbeats. On every manager; writes no objects. */
+/**
+ * Has this manager's Raft node do as the cluster says: snapshots, elections, heartbeats. On every manager; writes no
+ * objects.
+ */
 import { type ClusterSpec, DEFAULT_CLUSTER_SPEC } from '../common/model/cluster.ts';
 import type { RaftNode } from './raftnode/raft-node.ts';
 import type { SnapshotSettings } from './raftnode/snapshot-policy.ts';

@@ -1,7 +1,7 @@
 /**
- * A map of very many strings, or whole numbers, without long turns: many small maps in place of one. The engine moves a map when it grows or
- * shrinks, all of it at once: 5 to 10 ms for 100,000 keys, and several maps do so in the same turn when they hold the
- * same things.
+ * A map of very many strings, or whole numbers, without long turns: many small maps in place of one. The engine moves a
+ * map when it grows or shrinks, all of it at once: 5 to 10 ms for 100,000 keys, and several maps do so in the same turn
+ * when they hold the same things.
  */
 
 /** Entries in one map before they are spread: to move so many takes 0.3 ms. Their order is that of insertion till then. */

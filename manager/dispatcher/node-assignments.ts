@@ -45,6 +45,7 @@ interface Needs {
 
 /** One list, for lists are compared by identity. */
 const NONE_ATTACHED: Node['containerAttachments'] = [];
+
 type FileKind = 'secret' | 'config';
 type FileId<K extends FileKind> = AssignmentsByKind[K]['id'];
 
