@@ -67,6 +67,8 @@ export class DnsAsker {
             if (answers(message, outgoing)) finish(message);
           }
         });
+        // Not before somebody hears of errors: one that the kernel tells at once would be nobody's.
+        socket.connect({ host: server, port: DNS_PORT });
         socket.write(frameOf(outgoing));
       },
       () => socket.destroy(),
@@ -106,15 +108,11 @@ async function openDatagram(server: string, nsPath: string): Promise<DatagramSoc
   }
 }
 
-/** A connection under way. */
+/** Not connected yet. */
 async function openStream(server: string, nsPath: string): Promise<Socket> {
-  const socket = nsPath === OWN_NAMESPACE ? new Socket() : await streamIn(nsPath, server);
-  return socket.connect({ host: server, port: DNS_PORT });
-}
-
-async function streamIn(nsPath: string, server: string): Promise<Socket> {
+  if (nsPath === OWN_NAMESPACE) return new Socket();
   const fd = await bindInNetns(nsPath, 'tcp', anyOf(server), 0);
-  // It is not connected yet: reading from it begins when it is.
+  // Reading from it begins when it is connected.
   const options = { fd, readable: true, writable: true, manualStart: true };
   try {
     return new Socket(options as SocketConstructorOpts);
