@@ -21,7 +21,7 @@ import {
   isNamed,
   refuseOnBridge,
 } from './container-place.ts';
-import type { DnsForwarder } from './dns-forwarder.ts';
+import { type DnsForwarder, ownUpstream } from './dns-forwarder.ts';
 import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
 import { type AnswerQuery, DnsServer } from './dns-server.ts';
 import { answerFromLocal, LocalNames } from './local-names.ts';
@@ -389,11 +389,8 @@ export class ContainerNetworks {
         const ofCluster = this.#options.cluster()?.answer(networkIds, query, question, bytesMax);
         if (ofCluster) return ofCluster;
       }
-      const own = member.container.nameservers;
-      if (own.length > 0) {
-        const upstream = { servers: own, nsPath };
-        return forwarder.forward(containerId, query, question, upstream, transport);
-      }
+      const own = ownUpstream(member.container.nameservers, nsPath);
+      if (own) return forwarder.forward(containerId, query, question, own, transport);
       // Asked for by the host, names would be a way out of networks that have none.
       if (!member.seats.some(({ gateway }) => gateway !== '')) {
         return emptyAnswer(query, question, RCODE.serverFailure);

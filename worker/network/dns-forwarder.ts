@@ -8,6 +8,7 @@ import { OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import { DnsAsker } from './dns-asker.ts';
 import { DnsCache } from './dns-cache.ts';
 import { emptyAnswer, type Question, RCODE } from './dns-message.ts';
+import { RESOLVER_ADDRESS } from './name-files.ts';
 
 /** Resolvers in tasks give up after 5 s: two servers must fit. */
 const SERVER_TIMEOUT_MS = 2_000;
@@ -25,6 +26,15 @@ export interface Upstream {
    * it could not go itself; those of the host from the daemon's.
    */
   readonly nsPath: string;
+}
+
+/**
+ * A task's own nameservers; null = it has none. The resolver that forwards is none of them: asked from the task's namespace
+ * it would ask itself, again and again.
+ */
+export function ownUpstream(nameservers: readonly string[], nsPath: string): Upstream | null {
+  const servers = nameservers.filter((server) => server !== RESOLVER_ADDRESS);
+  return servers.length === 0 ? null : { servers, nsPath };
 }
 
 export class DnsForwarder {

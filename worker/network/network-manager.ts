@@ -20,7 +20,7 @@ import { probePaths } from '../../native/ffi/net/path-probe.ts';
 import { OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import { BackgroundProof } from './background-proof.ts';
 import { ClusterTables } from './cluster-tables.ts';
-import { DnsForwarder } from './dns-forwarder.ts';
+import { DnsForwarder, ownUpstream } from './dns-forwarder.ts';
 import { emptyAnswer, type Question, RCODE, readQuestion } from './dns-message.ts';
 import { answerLocally, type DnsClient } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
@@ -371,11 +371,8 @@ export class NetworkManager {
         const local = this.answerNames(client, query, question, bytesMax);
         if (local) return local;
       }
-      const own = request.dns.nameservers;
-      if (own.length > 0) {
-        const upstream = { servers: own, nsPath };
-        return this.#forwarder.forward(request.taskId, query, question, upstream, transport);
-      }
+      const own = ownUpstream(request.dns.nameservers, nsPath);
+      if (own) return this.#forwarder.forward(request.taskId, query, question, own, transport);
       // Asked for by the host, names would be a way out of networks that have none.
       if (!hasWayOut(this.#tables, client.networkIds)) {
         return emptyAnswer(query, question, RCODE.serverFailure);

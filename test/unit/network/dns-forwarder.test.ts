@@ -2,7 +2,7 @@ import { encode } from 'dns-packet';
 import { expect, test, vi } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { OWN_NAMESPACE } from '../../../native/ffi/net/sockets.ts';
-import { DnsForwarder } from '../../../worker/network/dns-forwarder.ts';
+import { DnsForwarder, ownUpstream } from '../../../worker/network/dns-forwarder.ts';
 import { RCODE } from '../../../worker/network/dns-message.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 
@@ -39,4 +39,12 @@ test('who asks dead servers too much is refused alone, until they were given up'
   ask('busy');
   await settle();
   expect(codes.get('busy')).toHaveLength(OF_ONE_MAX + 1);
+});
+
+test('the resolver that forwards is no nameserver of a task, for it would ask itself', () => {
+  const nsPath = '/nowhere';
+  const servers = ['127.0.0.1', '192.0.2.53'];
+  expect(ownUpstream(['127.0.0.11', ...servers], nsPath)).toEqual({ servers, nsPath });
+  expect(ownUpstream(['127.0.0.11'], nsPath)).toBeNull();
+  expect(ownUpstream([], nsPath)).toBeNull();
 });
