@@ -152,14 +152,15 @@ export class GatewayBridge {
     await this.#create({ address: ipv4Text(networkNumber(pool) + 1), length: pool.length });
   }
 
-  /** Makes it a way out by IPv6, too, unless it is. It is there. */
+  /** Makes it a way out by IPv6, too, unless it is. It is there; it is no such way while a step is missing. */
   async ensureDual(): Promise<void> {
     this.#required();
     if (this.#isDual) return;
-    this.#isDual = true;
     this.#guard.setSubnet6(GATEWAY_SUBNET6);
     await this.#guard.rebuild();
+    // Last: by the address another life of the daemon tells that it was made.
     await this.#addIpv6();
+    this.#isDual = true;
   }
 
   async #addIpv6(): Promise<void> {

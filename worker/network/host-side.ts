@@ -36,6 +36,7 @@ import {
   INGRESS_LINK,
   INGRESS_PORT,
   IPV4_FORWARDING,
+  IPV6_FORWARDING,
   NFT_TABLE,
 } from './kernel-names.ts';
 import { findLink, ipv6Settings, listLinks, removeLink } from './legs.ts';
@@ -137,13 +138,13 @@ export class HostSide {
     await this.#permits.restore(PERMITTED_LINKS);
   }
 
-  /** Makes the gateway bridge a way out by IPv6, too. It is there. */
+  /** Makes the gateway bridge a way out by IPv6, too; anew from the start when a step failed. It is there. */
   async ensureDualGateway(): Promise<void> {
     if (this.gateway.isDual) return;
-    await this.gateway.ensureDual();
-    await this.#forwarding6.enable();
     this.#rules6.setGateway(parsePrefix(GATEWAY_SUBNET6));
     await this.#rules6.rebuild();
+    await this.#forwarding6.enable();
+    await this.gateway.ensureDual();
   }
 
   /**
@@ -204,7 +205,7 @@ export class HostSide {
 
   async rebuildRules(): Promise<void> {
     await this.rules.rebuild();
-    if (this.#hasRules6) await this.#rules6.rebuild();
+    if (this.#hasRules6 || this.#rules6.stale) await this.#rules6.rebuild();
   }
 
   /** Why this host cannot be in the ingress network; null = it can, as far as is known. */
@@ -323,8 +324,10 @@ export class HostSide {
       await this.route.transact(batch);
     }
     if (gateway || ingress) await this.#options.forwarding.use('cluster');
-    const settings = hostSettings(wanted).filter((name) => name !== IPV4_FORWARDING);
-    const ones = settings.map((name) => [name, '1'] as const);
+    const settings = hostSettings(wanted);
+    if (settings.includes(IPV6_FORWARDING)) await this.#forwarding6.enable();
+    const others = settings.filter((name) => name !== IPV4_FORWARDING && name !== IPV6_FORWARDING);
+    const ones = others.map((name) => [name, '1'] as const);
     await writeNetSysctls(OWN_NAMESPACE, Object.fromEntries(ones));
     await this.rebuildRules();
     if (gateway || ingress) await this.#permits.restore(PERMITTED_LINKS);

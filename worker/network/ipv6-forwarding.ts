@@ -7,33 +7,33 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeSmallFiles } from '../../common/base/small-files.ts';
 import { OWN_NAMESPACE, writeNetSysctls } from '../../native/ffi/net/sockets.ts';
+import { IPV6_FORWARDING } from './kernel-names.ts';
 
-const CONF = '/proc/sys/net/ipv6/conf';
-const FORWARDING = 'ipv6/conf/all/forwarding';
+const SETTINGS = '/proc/sys/net';
+const CONF = join(SETTINGS, 'ipv6/conf');
 /** From routers even though this host forwards. */
 const ACCEPT_ALWAYS = '2';
 
 export class Ipv6Forwarding {
   readonly #file: string;
-  #enabled = false;
 
   /** @param file keeps what the settings were before us */
   constructor(file: string) {
     this.#file = file;
   }
 
+  /** On from now on, also if somebody turned it off since. */
   async enable(): Promise<void> {
-    if (this.#enabled) return;
-    if (readFileSync(join(CONF, 'all/forwarding'), 'utf8').trim() !== '1') {
-      const listening = await linksThatListen();
-      const before = { [FORWARDING]: '0', ...Object.fromEntries(listening.map((it) => [it, '1'])) };
-      // What a life that was killed kept is older, and so the truth.
-      const kept = { ...before, ...(await this.#read()) };
-      await new NodeSmallFiles().replace(this.#file, JSON.stringify(kept));
-      const accept = listening.map((it) => [it, ACCEPT_ALWAYS] as const);
-      await writeNetSysctls(OWN_NAMESPACE, { ...Object.fromEntries(accept), [FORWARDING]: '1' });
-    }
-    this.#enabled = true;
+    if (readFileSync(join(SETTINGS, IPV6_FORWARDING), 'utf8').trim() === '1') return;
+    const listening = await linksThatListen();
+    const accepted = listening.map((it) => [it, '1'] as const);
+    const before = { [IPV6_FORWARDING]: '0', ...Object.fromEntries(accepted) };
+    // What is kept already is older, and so the truth.
+    const kept = { ...before, ...(await this.#read()) };
+    await new NodeSmallFiles().replace(this.#file, JSON.stringify(kept));
+    const accept = listening.map((it) => [it, ACCEPT_ALWAYS] as const);
+    const settings = { ...Object.fromEntries(accept), [IPV6_FORWARDING]: '1' };
+    await writeNetSysctls(OWN_NAMESPACE, settings);
   }
 
   async restore(): Promise<void> {

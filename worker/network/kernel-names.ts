@@ -13,6 +13,8 @@ export const LOCAL_TABLE = 'skep_local';
 
 /** Below /proc/sys/net: whether packets of IPv4 pass between links of the host. */
 export const IPV4_FORWARDING = 'ipv4/ip_forward';
+/** The same of IPv6. */
+export const IPV6_FORWARDING = 'ipv6/conf/all/forwarding';
 
 /** Bridge for outbound traffic and host-mode ports, in the host's namespace. */
 export const GATEWAY_BRIDGE = 'skep_gw';

@@ -12,6 +12,7 @@ import {
   GATEWAY_BRIDGE,
   INGRESS_LINK,
   IPV4_FORWARDING,
+  IPV6_FORWARDING,
   OVERLAY_BRIDGE,
   OVERLAY_VXLAN,
 } from './kernel-names.ts';
@@ -186,6 +187,6 @@ export function hostSettings({ gateway, ingress }: WantedHost): string[] {
     // Published ports answer on 127.0.0.1 as well; what comes from outside is dropped by rule.
     ...(gateway ? [`ipv4/conf/${GATEWAY_BRIDGE}/route_localnet`] : []),
     ...(ingress ? [`ipv4/conf/${INGRESS_LINK}/route_localnet`] : []),
-    ...(ingress?.address6 || gateway?.seat.address6 ? ['ipv6/conf/all/forwarding'] : []),
+    ...(ingress?.address6 || gateway?.seat.address6 ? [IPV6_FORWARDING] : []),
   ];
 }

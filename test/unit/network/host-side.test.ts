@@ -1,11 +1,14 @@
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
 import { addressBytes } from '../../../native/ffi/net/address.ts';
 import { MessageBatch, type NetlinkMessage } from '../../../native/ffi/net/message.ts';
 import { NetlinkSocket } from '../../../native/ffi/net/sockets.ts';
+import { HostRules } from '../../../worker/network/host-rules.ts';
 import { HostSide } from '../../../worker/network/host-side.ts';
 import { Ipv4Forwarding } from '../../../worker/network/ipv4-forwarding.ts';
+import { Ipv6Forwarding } from '../../../worker/network/ipv6-forwarding.ts';
 import type { OverlayNetwork } from '../../../worker/network/overlay-network.ts';
+import { PortGuard } from '../../../worker/network/port-guard.ts';
 import { deafSockets } from '../../support/deaf-sockets.ts';
 
 const OPTIONS = {
@@ -30,8 +33,11 @@ test.each([
   expect(sockets.closed).toBe(openable);
 });
 
-/** A kernel with one link that has our address while it has a link at all. @param mtuNow null = no link */
-function kernelWith(mtuNow: () => number | null) {
+/**
+ * A kernel with one link that has our address while it has a link at all. @param mtuNow null = no link
+ * @param isOurs it is found by any name
+ */
+function kernelWith(mtuNow: () => number | null, isOurs = false) {
   const message = (type: number, header: Buffer, fill: (batch: MessageBatch) => void) => {
     header.writeUInt32LE(7, 4); // the link's index
     const payload = Buffer.concat([header, MessageBatch.attributesOf(fill)]);
@@ -46,7 +52,8 @@ function kernelWith(mtuNow: () => number | null) {
       message(20, address, (batch) => batch.attrBytes(2, addressBytes(OPTIONS.vtepAddress))),
     ];
   };
-  const socket = { dump, transact: async () => [], close: async () => {} };
+  const transact = async () => (isOurs ? dump() : []);
+  const socket = { dump, transact, close: async () => {} };
   vi.spyOn(NetlinkSocket, 'open').mockResolvedValue(socket as unknown as NetlinkSocket);
 }
 
@@ -90,4 +97,41 @@ test('why a host is not in the ingress network is known until it is known anew',
   await expect(ensure()).rejects.toThrow('EINTR');
   expect(host.ingressRefusal).toBe(refusal);
   await host.close();
+});
+
+describe('a gateway bridge that is to be a way out by IPv6, too', () => {
+  /** what was done, in order; the last step is that which failed */
+  let steps: string[];
+  let fails: string;
+  const step = (name: string) => async (): Promise<void> => {
+    steps.push(name);
+    if (name === fails) throw new Error('EBUSY');
+  };
+
+  beforeEach(() => {
+    steps = [];
+    vi.spyOn(HostRules.prototype, 'setGateway').mockImplementation(() => {
+      steps.push('subnet');
+    });
+    vi.spyOn(HostRules.prototype, 'rebuild').mockImplementation(step('rules'));
+    vi.spyOn(Ipv6Forwarding.prototype, 'enable').mockImplementation(step('forwarding'));
+    vi.spyOn(PortGuard.prototype, 'rebuild').mockImplementation(step('guard'));
+    vi.spyOn(OPTIONS.forwarding, 'use').mockResolvedValue(undefined);
+  });
+
+  test.each([
+    ['rules', ['subnet', 'rules']],
+    ['forwarding', ['subnet', 'rules', 'forwarding']],
+    ['guard', ['subnet', 'rules', 'forwarding', 'guard']],
+  ])('is none after a failure of its %s, and is made from the start again', async (name, done) => {
+    kernelWith(() => 1500, true);
+    const host = await HostSide.open(OPTIONS);
+    fails = name;
+    for (const _ of ['first', 'again']) {
+      steps = [];
+      await expect(host.ensureDualGateway()).rejects.toThrow('EBUSY');
+      expect([steps, host.gateway.isDual]).toEqual([done, false]);
+    }
+    await host.close();
+  });
 });
