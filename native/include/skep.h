@@ -80,7 +80,8 @@ int skep_legacy_replace(int32_t family, uint8_t *table, uint32_t count, uint8_t 
 int skep_legacy_add_counters(int32_t family, const uint8_t *counters, uint32_t count,
                              struct skep_error *err);
 
-/* The lock of all who change tables. Returns a descriptor that holds it; EAGAIN when somebody else has it. */
+/* The lock of all who change tables. Returns a descriptor that holds it; EAGAIN when somebody else has had it for a second,
+ * for which it blocks. */
 int skep_legacy_lock(const char *path, struct skep_error *err);
 
 /* ---- spawn.c ---- */

@@ -338,9 +338,10 @@ export class HostSide {
     await this.rules.remove();
     await this.#rules6.remove();
     await this.#forwarding6.restore();
-    await this.#permits.remove();
     await this.removeIngress();
     await this.gateway.destroy();
     await this.#options.forwarding.leave();
+    // Last: what belongs to others may refuse.
+    await this.#permits.remove();
   }
 }

@@ -422,11 +422,12 @@ export class LocalNetworks {
     const used = new Set(bridges.map(({ device }) => device.link));
     await this.#set.removeUnused(used);
     if (bridges.length === 0) {
-      await permits.remove();
       this.#permitted = '';
       await rules.remove();
       await guard.remove();
       await this.#options.forwarding.letGo('local');
+      // Last: what belongs to others may refuse.
+      await permits.remove();
       return;
     }
     await this.#options.forwarding.use('local');

@@ -39,17 +39,20 @@ const NAMES: Readonly<Record<LegacyFamily, string>> = {
   [AF_INET6]: '/proc/net/ip6_tables_names',
 };
 
+async function isUsed(family: LegacyFamily): Promise<boolean> {
+  const names = await readFile(NAMES[family], 'utf8').catch(() => '');
+  return names.split('\n').includes(TABLE);
+}
+
 /** null = nobody uses it; asking the kernel itself would make it. */
 export async function readLegacyFilter(family: LegacyFamily): Promise<LegacyTable | null> {
-  const names = await readFile(NAMES[family], 'utf8').catch(() => '');
-  if (!names.split('\n').includes(TABLE)) return null;
+  if (!(await isUsed(family))) return null;
   for (let attempt = 1; ; attempt++) {
     try {
       return await readOnce(family);
     } catch (err) {
       // Somebody changed it between the two calls.
-      const isLate = err instanceof NativeError && err.errno === 'EAGAIN';
-      if (!isLate || attempt === ATTEMPTS) throw err;
+      if (!isLegacyBusy(err) || attempt === ATTEMPTS) throw err;
     }
   }
 }
@@ -66,14 +69,21 @@ async function readOnce(family: LegacyFamily): Promise<LegacyTable> {
   return readLegacyTable(family, info, entries);
 }
 
+/** Somebody else is at the table. */
+export function isLegacyBusy(err: unknown): boolean {
+  return err instanceof NativeError && err.errno === 'EAGAIN';
+}
+
 /**
  * Replaces the table by what `change` makes of it, under the lock of all who change tables; null = it stays. Counters are
- * kept. Rejects with EAGAIN when somebody else has the lock.
+ * kept. Rejects with `isLegacyBusy` when somebody else has had the lock for a second. Where nobody uses the table, nobody is
+ * waited for.
  */
 export async function changeLegacyFilter(
   family: LegacyFamily,
   change: (table: LegacyTable) => LegacyTable | null,
 ): Promise<void> {
+  if (!(await isUsed(family))) return;
   const lock = await lockCall(LOCK);
   try {
     const before = await readLegacyFilter(family);

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "lib_error.h"
 
@@ -14,6 +15,9 @@
 #define GET_ENTRIES 65
 #define SET_REPLACE 64
 #define SET_ADD_COUNTERS 65
+/* Who changes a table holds the lock for milliseconds, and a script of many changes lets go of it between them. */
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_NS (20 * 1000 * 1000)
 #define COUNTERS_AT 88 /* the pointer in struct ipt_replace and ip6t_replace */
 
 static int raw_socket(int32_t family, struct skep_error *err)
@@ -78,8 +82,12 @@ int skep_legacy_lock(const char *path, struct skep_error *err)
   LIB_AUTO_CLOSE int fd = LIB_RETRY(open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
   if (fd < 0)
     return lib_fail(err, errno, "open", path);
-  if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-    return lib_fail(err, errno, "flock", path);
+  for (int tries = 1; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+    if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+      return lib_fail(err, errno, "flock", path);
+    struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    nanosleep(&pause, NULL);
+  }
   int kept = fd;
   fd = -1;
   return kept;
