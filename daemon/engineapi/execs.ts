@@ -193,8 +193,9 @@ async function startExec(
     input,
     detachKeys: record.detachKeys,
   });
-  // Its exit code is known when the client hears of its end.
+  // As `relayed` tells; a failure to learn of the process's end is one of this request as well, and heard at once.
   const how = await Promise.race([relayed, ended.then(() => relayed)]);
+  // Its exit code is known when the client hears of its end.
   if (how === 'ended') await ended;
   else gone.removeEventListener('abort', leave);
   socket.end();

@@ -49,6 +49,9 @@ export async function relay(
     else
       passInput(socket, process.stdin, rules, () => {
         isDetached = true;
+        // A client that took nothing more holds up what it leaves: a full pipe would block the process for good.
+        process.stdout.resume();
+        process.stderr.resume();
         resolve('detached');
       });
   });
