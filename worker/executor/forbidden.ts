@@ -9,7 +9,10 @@ import {
   type Isolation,
 } from '../../common/model/service.ts';
 
-/** Of each word whether a container asks for it; `profiles` are others of seccomp and AppArmor than the default ones. */
+/**
+ * Of each word whether a container asks for it; `profiles` are others of seccomp and AppArmor than the default ones. A privileged
+ * container has every device and capability and no profile, without asking for them.
+ */
 const RULES = {
   privileged: ({ isolation }) => isolation.privileged,
   'host-network': ({ isOnHostNetwork }) => isOnHostNetwork,
@@ -17,12 +20,14 @@ const RULES = {
   'host-ipc': ({ isolation }) => isolation.ipc === 'host',
   'host-uts': ({ isolation }) => isolation.uts === 'host',
   'host-users': ({ isolation }) => isolation.user === 'host',
-  devices: ({ isolation: { devices, deviceRules, deviceRequests } }) =>
-    devices.length + deviceRules.length + deviceRequests.length > 0,
-  capabilities: ({ container }) => container.capabilityAdd.length > 0,
-  profiles: ({ container: { privileges } }) =>
-    privileges !== null &&
-    (privileges.seccomp.mode !== 'default' || privileges.apparmor.mode !== 'default'),
+  devices: ({ isolation: { privileged, devices, deviceRules, deviceRequests } }) =>
+    privileged || devices.length + deviceRules.length + deviceRequests.length > 0,
+  capabilities: ({ container, isolation }) =>
+    isolation.privileged || container.capabilityAdd.length > 0,
+  profiles: ({ container: { privileges }, isolation }) =>
+    isolation.privileged ||
+    (privileges !== null &&
+      (privileges.seccomp.mode !== 'default' || privileges.apparmor.mode !== 'default')),
 } as const satisfies Readonly<Record<string, (asked: Asked) => boolean>>;
 
 export type Forbidden = keyof typeof RULES;
@@ -48,12 +53,17 @@ export function checkForbidden(
   }
 }
 
+/** What a privileged command has: its devices are those of its container. */
+const WORDS_OF_EXEC = ['privileged', 'capabilities', 'profiles'] as const satisfies Forbidden[];
+
 /** Of a command in a container that runs. Throws like `checkForbidden`. */
 export function checkForbiddenExec(
   forbidden: ReadonlySet<Forbidden>,
   { privileged }: { readonly privileged: boolean },
 ): void {
-  if (privileged && forbidden.has('privileged')) throw denied('privileged');
+  if (!privileged) return;
+  const word = WORDS_OF_EXEC.find((one) => forbidden.has(one));
+  if (word !== undefined) throw denied(word);
 }
 
 const denied = (word: Forbidden): SkepError =>

@@ -41,7 +41,11 @@ describe('what an operator forbids', () => {
   test.each<[string, ContainerSpec, Forbidden[]]>([
     ['nothing of it', aContainerSpec(), []],
     ['what is private', isolated({}), []],
-    ['privileged', isolated({ privileged: true }), ['privileged']],
+    [
+      'privileged, which has all of these',
+      isolated({ privileged: true }),
+      ['privileged', 'devices', 'capabilities', 'profiles'],
+    ],
     ['pid: host', isolated({ pid: 'host' }), ['host-pid']],
     ['ipc: host', isolated({ ipc: 'host' }), ['host-ipc']],
     ['ipc: none', isolated({ ipc: 'none' }), []],
@@ -59,10 +63,19 @@ describe('what an operator forbids', () => {
     expect(wordsAgainst(aContainerSpec(), true)).toEqual(['host-network']);
   });
 
-  test('a privileged command in a container', () => {
-    const words = new Set<Forbidden>(['privileged']);
-    expect(() => checkForbiddenExec(words, { privileged: true })).toThrow('privileged');
-    checkForbiddenExec(words, { privileged: false });
+  test('a privileged command in a container, which has no devices of its own', () => {
+    const against = FORBIDDABLE.filter((word) => {
+      const words = new Set([word]);
+      checkForbiddenExec(words, { privileged: false });
+      try {
+        checkForbiddenExec(words, { privileged: true });
+        return false;
+      } catch (err) {
+        expect(String(err)).toContain(`does not allow ${word} (`);
+        return true;
+      }
+    });
+    expect(against).toEqual(['privileged', 'capabilities', 'profiles']);
     checkForbiddenExec(new Set(), { privileged: true });
   });
 });
