@@ -2,7 +2,6 @@
  * Containers of other nodes in the list of this node's, where its filters name them: `node`, and `id`. Each node answers for its
  * own. Knows which nodes are asked and how their answers are put together; nothing of what makes a row.
  */
-import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Node } from '../../common/model/node.ts';
@@ -17,8 +16,6 @@ import { CONTAINER_LIST } from './remote-containers.ts';
 const EVERY_NODE = '*';
 /** Of which a manager waits for an answer at once. */
 const NODES_AT_ONCE = 16;
-/** For the answer of one: many containers with sizes take some seconds. */
-const ANSWER_LIMIT_MS = 30_000;
 
 /** What is read of a row. */
 export interface ContainerRow {
@@ -94,18 +91,9 @@ export async function rowsElsewhere(
   const askOne = async (node: RemoteNode): Promise<ContainerRow[]> => {
     const remote = swarm.manager?.containers;
     if (!remote) throw new SkepError('unavailable', 'this node is no manager any more');
-    const limit = abortWith(context.signal);
     const peer = `node ${node.hostname || node.nodeId}`;
-    const timer = clock.setTimer(ANSWER_LIMIT_MS, () =>
-      limit.abort(new SkepError('unavailable', `list containers of ${peer}: no answer`)),
-    );
-    try {
-      const connection = await remote.connect(node, 'containers', limit.signal);
-      return (await askJson(connection, target, peer)) as ContainerRow[];
-    } finally {
-      timer.cancel();
-      limit.release();
-    }
+    const connect = (signal: AbortSignal) => remote.connect(node, 'containers', signal);
+    return (await askJson({ connect, target, peer }, clock, context.signal)) as ContainerRow[];
   };
   const rows: ContainerRow[] = [];
   const left = [...nodes];

@@ -50,7 +50,9 @@ export function addNetworkRoutes(
     const rows = [...swarm.map((network) => networkToJson(network) as NetworkRow), ...own];
     const named = filters.named(rows, ({ Name }) => [Name]);
     const reads = hasSwarm(scope) ? manager() : null;
-    const theirs = reads ? ((await clusterNetworks(context, reads)) as readonly object[]) : [];
+    const theirs = reads
+      ? ((await clusterNetworks(context, reads, parts.clock)) as readonly object[])
+      : [];
     const shown = named.filter((row) => isWanted(row, used));
     context.send(200, [...theirs, ...shown.map((row) => shownIn(context.apiMinor, row))]);
   });

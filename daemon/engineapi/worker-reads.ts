@@ -3,6 +3,7 @@
  * docs/decisions/0124). Knows which routes only read the cluster; nothing of what they do.
  */
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../../common/base/clock.ts';
 import { askJson } from './ask-json.ts';
 import { forward } from './forward.ts';
 import type { RequestContext } from './http-context.ts';
@@ -61,15 +62,16 @@ export async function passOn(context: RequestContext, options: WorkerReadsOption
   await forward(context, connection, target, 'a manager');
 }
 
-/** What a manager answers to the same question about networks, of those of the cluster alone. */
+/** What a manager answers to the same question about networks, of those of the cluster alone. Throws as `askJson`. */
 export async function clusterNetworks(
   context: RequestContext,
-  options: WorkerReadsOptions,
+  { connect }: Pick<WorkerReadsOptions, 'connect'>,
+  clock: Clock,
 ): Promise<unknown> {
   const query = new URLSearchParams(context.query);
   query.set('scope', 'swarm');
-  const connection = await options.connect(context.signal);
-  return askJson(connection, `/v1.${context.apiMinor}/networks?${query}`, 'a manager');
+  const target = `/v1.${context.apiMinor}/networks?${query}`;
+  return askJson({ connect, target, peer: 'a manager' }, clock, context.signal);
 }
 
 /** `self` is this node, not the manager. */

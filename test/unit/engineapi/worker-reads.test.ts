@@ -1,12 +1,16 @@
+import { duplexPair } from 'node:stream';
 import { describe, expect, test } from 'vitest';
+import { ANSWER_LIMIT_MS } from '../../../daemon/engineapi/ask-json.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Handler, Routes } from '../../../daemon/engineapi/server.ts';
 import {
+  clusterNetworks,
   onlyClusterReads,
   targetOf,
   withWorkerReads,
 } from '../../../daemon/engineapi/worker-reads.ts';
 import { allRoutes } from '../../support/api-requests.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 function recorder(): { routes: Routes; handlers: Map<string, Handler> } {
   const handlers = new Map<string, Handler>();
@@ -82,5 +86,24 @@ describe('what workers may read of the cluster', () => {
     ['/services/self', '/services/self'],
   ])('%s at a worker is %s at a manager', (url, target) => {
     expect(targetOf(url, 'abc')).toBe(target);
+  });
+
+  test('the networks of the cluster are waited for, but not for good', async () => {
+    const clock = new FakeClock();
+    const [near, silent] = duplexPair();
+    const context = {
+      apiMinor: 50,
+      query: new URLSearchParams(),
+      signal: new AbortController().signal,
+    } as unknown as RequestContext;
+    const answer = clusterNetworks(context, { connect: async () => near }, clock);
+    const refused = expect(answer).rejects.toMatchObject({
+      code: 'unavailable',
+      message: 'a manager gave no answer within 30 s',
+    });
+    await new Promise((resolve) => silent.once('data', resolve)); // it was asked
+    await clock.advance(ANSWER_LIMIT_MS);
+    await refused;
+    expect([near.destroyed, clock.pending]).toEqual([true, 0]);
   });
 });
