@@ -2,6 +2,8 @@
  * Containers of other nodes in the list of this node's, where its filters name them: `node`, and `id`. Each node answers for its
  * own. Knows which nodes are asked and how their answers are put together; nothing of what makes a row.
  */
+import { setMaxListeners } from 'node:events';
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Node } from '../../common/model/node.ts';
@@ -88,19 +90,27 @@ export async function rowsElsewhere(
   const query = new URLSearchParams(context.query);
   query.set('filters', filters.encoded({ node: [], 'is-task': ['true'] }));
   const target = `/v1.${context.apiMinor}${CONTAINER_LIST}?${query}`;
+  // Where one gives no rows nobody waits for those of the others.
+  const all = abortWith(context.signal);
+  setMaxListeners(NODES_AT_ONCE, all.signal);
   const askOne = async (node: RemoteNode): Promise<ContainerRow[]> => {
     const remote = swarm.manager?.containers;
     if (!remote) throw new SkepError('unavailable', 'this node is no manager any more');
     const peer = `node ${node.hostname || node.nodeId}`;
     const connect = (signal: AbortSignal) => remote.connect(node, 'containers', signal);
-    return (await askJson({ connect, target, peer }, clock, context.signal)) as ContainerRow[];
+    return (await askJson({ connect, target, peer }, clock, all.signal)) as ContainerRow[];
   };
   const rows: ContainerRow[] = [];
   const left = [...nodes];
   const worker = async (): Promise<void> => {
     for (let node = left.shift(); node; node = left.shift()) rows.push(...(await askOne(node)));
   };
-  await Promise.all(Array.from({ length: NODES_AT_ONCE }, worker));
+  try {
+    await Promise.all(Array.from({ length: NODES_AT_ONCE }, worker));
+  } finally {
+    all.abort(new SkepError('cancelled', 'the list is given up'));
+    all.release();
+  }
   return rows;
 }
 

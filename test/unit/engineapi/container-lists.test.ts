@@ -38,15 +38,21 @@ let engine: EngineServer;
 let asked: string[];
 let answer: (context: RequestContext) => void;
 let options: RemoteListOptions;
+let clock: FakeClock;
+/** that the server has while nobody asks */
+let idleTimers: number;
+let connections: StreamDuplex[];
 beforeEach(() => {
-  const clock = new FakeClock();
+  clock = new FakeClock();
   asked = [];
+  connections = [];
   answer = (context) => context.send(200, [{ Created: 5 }]);
   engine = new EngineServer({ log: silentLogger, clock, headers: () => ({}) });
   engine.add('GET', '/containers/json', (context) => {
     asked.push(decodeURIComponent(context.request.url ?? ''));
     answer(context);
   });
+  idleTimers = clock.pending;
   const getNode = async (ref: string) => {
     const found = NODES.find(({ id, description }) => [id, description?.hostname].includes(ref));
     if (found) return found;
@@ -57,7 +63,9 @@ beforeEach(() => {
     connect: async () => {
       const [here, there] = streamPair(64 * 1024);
       engine.accept(new StreamDuplex(there));
-      return new StreamDuplex(here);
+      const connection = new StreamDuplex(here);
+      connections.push(connection);
+      return connection;
     },
   };
   options = {
@@ -124,6 +132,24 @@ describe('the rows of other nodes', () => {
       code: 'unavailable',
       message: 'the connection to node one broke',
     });
+  });
+
+  test('are asked for no further, and waited for no longer, once a node refuses', async () => {
+    const nodes = Array.from({ length: 40 }, (_, i) => remote(`n${i}`, `host${i}`));
+    let refuse = () => {};
+    answer = (request) => {
+      refuse = () => request.send(404, { message: 'refused' });
+    };
+    const rows = rowsElsewhere(context(), filters({}), nodes, options);
+    const refused = expect(rows).rejects.toMatchObject({ message: 'refused' });
+    const atOnce = clock.pending - idleTimers;
+    await expect.poll(() => asked.length, { interval: 1 }).toBe(atOnce);
+    expect(atOnce).toBeLessThan(nodes.length);
+    refuse();
+    await refused;
+    await expect.poll(() => connections.every(({ destroyed }) => destroyed)).toBe(true);
+    await expect.poll(() => clock.pending).toBe(idleTimers);
+    expect([asked.length, connections.length]).toEqual([atOnce, atOnce]);
   });
 
   test('stand among our own by age', () => {
