@@ -239,8 +239,8 @@ export class PlainContainers {
   }
 
   /**
-   * What no record says a person paused was held by a daemon that died meanwhile, for a commit: nobody
-   * else would let it go. Tasks are never paused by anybody.
+   * What an earlier daemon held is let go, for nobody else would: it may have died during a commit. A person's pause lasts where a
+   * record tells of it. None does for tasks (`TaskContainer`), where it looks the same as a commit's and ends with it.
    */
   async #thaw(): Promise<void> {
     const { runtime, log } = this.#options;
@@ -248,9 +248,9 @@ export class PlainContainers {
       if (!paused || this.#damaged.has(id) || this.#containers.get(id)?.record.isPaused) continue;
       try {
         await ignoreGone(runtime.thaw(id));
-        log.warn({ containerId: id }, 'container that nobody paused is let go');
+        log.warn({ containerId: id }, 'container that an earlier daemon had paused is let go');
       } catch (err) {
-        log.error({ containerId: id, err }, 'container that nobody paused could not be let go');
+        log.error({ containerId: id, err }, 'container that an earlier daemon had paused could not be let go');
       }
     }
   }
