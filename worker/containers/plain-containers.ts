@@ -248,9 +248,12 @@ export class PlainContainers {
       if (!paused || this.#damaged.has(id) || this.#containers.get(id)?.record.isPaused) continue;
       try {
         await ignoreGone(runtime.thaw(id));
-        log.warn({ containerId: id }, 'container that an earlier daemon had paused is let go');
+        log.warn({ containerId: id }, 'container that an earlier daemon paused is let go');
       } catch (err) {
-        log.error({ containerId: id, err }, 'container that an earlier daemon had paused could not be let go');
+        log.error(
+          { containerId: id, err },
+          'container that an earlier daemon paused could not be let go',
+        );
       }
     }
   }
