@@ -73,6 +73,8 @@ export class Resync {
 
   /** Whether the set is to be put in force. */
   isUsable({ complete, difference }: Pick<AssembledSet, 'complete' | 'difference'>): boolean {
+    // A step agrees again only together with those before it, which were not put in force.
+    if (this.#state === 'asked' && !complete) return false;
     if (difference === null) {
       this.stop();
       this.#state = 'agrees';

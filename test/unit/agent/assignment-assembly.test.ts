@@ -78,6 +78,8 @@ describe('what follows from a difference', () => {
     [['good', 'bad', 'bad', 'whole', 'bad'], [true, false, false, true, false], 2],
     [['badWhole', 'bad', 'whole'], [false, false, true], 1],
     [['bad', 'badWhole', 'bad', 'good', 'bad'], [false, true, true, true, false], 2],
+    [['bad', 'good', 'bad', 'whole', 'good'], [false, false, false, true, true], 1],
+    [['bad', 'good', 'badWhole', 'good'], [false, false, true, true], 1],
   ])('%j are used: %j, and the whole set is asked for %i times at once', (seen, used, asked) => {
     let count = 0;
     const resync = new Resync(new FakeClock(), () => void count++);
