@@ -18,8 +18,8 @@ const LIMIT_MS = 15 * 60_000;
 const KILL_AFTER_MS = 10_000;
 
 /**
- * What fetches Debian packages while it runs, which a private machine, without a way out, cannot. They
- * share this machine, so one of them runs at a time.
+ * What fetches Debian packages while it runs, which a private machine, without a way out, cannot, and what fills a disk, of
+ * which a private machine has none. They share this machine, so one of them runs at a time.
  */
 const NEED_THIS_MACHINE = [
   'test/native/runtime-cgroup2.test.ts',
@@ -27,6 +27,7 @@ const NEED_THIS_MACHINE = [
   'test/cluster/clients.test.ts',
   'test/cluster/differential.test.ts',
   'test/cluster/nginx.test.ts',
+  'test/cluster/images.test.ts',
 ];
 
 interface Outcome {
