@@ -10,7 +10,7 @@ import {
 } from '../support/runtime-box.ts';
 import { checkOutRelease, hasCommit, runAndKillOwner } from '../support/runtime-owner.ts';
 
-/** The last commits that spoke a version of the protocol, or started their shims in another way. */
+/** The last commits that spoke a version of the protocol, or started their shims in another way; of today's version the first. */
 const RELEASES = [
   { commit: '23a81ad12732770672d3a719ecdb0d6beae59697', name: 'protocol 1', resizes: false },
   { commit: 'e6720eec9e58b2727a6d8060442990b77b6e6f6c', name: 'protocol 2', resizes: false },
@@ -22,6 +22,11 @@ const RELEASES = [
   {
     commit: 'c22de5f11f416ee03af69f0405745b802161c046',
     name: 'protocol 3, shims made ahead',
+    resizes: true,
+  },
+  {
+    commit: 'cbc10bca89c16341f1e38a170eb13566db700921',
+    name: 'protocol 4, as it began',
     resizes: true,
   },
 ];
