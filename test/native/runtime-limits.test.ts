@@ -1,8 +1,19 @@
-import { existsSync, readdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OciResources, OciSpec } from '../../worker/runtime/oci.ts';
+import type { Cgroup1Report } from '../support/cgroup1-probe.ts';
 import { execResult, execSpec, RuntimeBox, runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const MIB = 1024 * 1024;
@@ -24,8 +35,9 @@ function withResources(resources: Partial<OciResources>) {
   });
 }
 
-/** Of statfs(2), linux/magic.h. */
-const TMPFS_MAGIC = 0x01021994;
+/** Without the empty v2 hierarchy, which kills and freezes on a hybrid machine. */
+const ON_V1_ALONE =
+  'umount /sys/fs/cgroup/unified 2>/dev/null; exec node --import tsx test/support/cgroup1-probe.ts';
 
 describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
   let box: RuntimeBox;
@@ -140,6 +152,20 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
     await box.runtime.killAll('update');
   });
 
+  test('a busy loop is held to a tenth of a core from now on, as the same process', async () => {
+    const { pid } = await box.run('slowed', 'while :; do :; done');
+    outweighTheMachine();
+    const cpu = { quota: 10_000, period: 100_000, shares: null };
+    await box.runtime.updateResources('slowed', { cpu, devices: [] });
+    await sleep(300); // past the first period
+    const { cores, throttledPeriods } = await coresUsed('slowed', 3000);
+    expect(cores).toBeGreaterThan(0.08);
+    expect(cores).toBeLessThan(0.12);
+    expect(throttledPeriods).toBeGreaterThan(0);
+    expect(box.runtime.get('slowed')).toMatchObject({ status: 'running', pid });
+    await box.runtime.killAll('slowed');
+  });
+
   /** A file of the task's group, on v1 below the controller. */
   function control(id: string, controller: string, file: string): string {
     const dirs = box.cgroupDirs().filter((dir) => existsSync(join(dir, id, file)));
@@ -174,6 +200,24 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
       expect(await box.logText('patient')).toBe(`${16 * 2 ** 21}`);
       await box.runtime.killAll('stuck');
       expect(await box.runtime.wait('stuck')).toMatchObject({ exitCode: 137, oomKilled: false });
+    });
+
+    test('without a v2 hierarchy: held and killed by the freezer, frozen ones and fork storms, too', {
+      timeout: 60_000,
+    }, async () => {
+      const program = ['--mount', '--propagation', 'private', 'sh', '-c', ON_V1_ALONE];
+      const { stdout } = await promisify(execFile)('unshare', program);
+      const report = JSON.parse(stdout) as Cgroup1Report;
+      expect(report).toMatchObject({
+        version: 'v1',
+        states: ['FROZEN', 'THAWED'],
+        exitCodes: [137, 137],
+        leftovers: [],
+      });
+      expect(report.pids[0]).toBeGreaterThanOrEqual(30);
+      expect(report.pids[1]).toBe(0);
+      expect(report.pausedNanos).toBeLessThan(20_000_000);
+      expect(report.thawedNanos).toBeGreaterThan(20_000_000);
     });
 
     test('throttles of block devices', async () => {
@@ -229,16 +273,103 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
     expect(box.cgroupDirs().filter((dir) => existsSync(join(dir, 'none')))).toEqual([]);
   });
 
-  test('what it reads, writes and sends is counted', async (context) => {
-    if (statfsSync(box.dir).type === TMPFS_MAGIC) context.skip('no block device below');
-    await box.run('counted', 'dd if=/dev/zero of=/data bs=1M count=4 conv=fsync; sleep 100');
-    await expect
-      .poll(async () => (await box.runtime.stats('counted')).blockIo?.writeBytes ?? 0n, {
-        timeout: 10_000,
-      })
-      .toBeGreaterThanOrEqual(4n * 1024n * 1024n);
-    expect((await box.runtime.stats('counted')).networks).toEqual([]);
-    await box.runtime.killAll('counted');
+  test('a change of which one part is refused changes nothing', async () => {
+    const before = { memory: { limit: 64 * MIB, swap: 96 * MIB }, pids: { limit: 20 } };
+    await box.run('whole', 'sleep 100', withResources(before));
+    const files = onV1
+      ? ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes', 'cpu.cfs_quota_us', 'cpu.shares']
+      : ['memory.max', 'memory.swap.max', 'cpu.max', 'cpu.weight'];
+    const limits = () => files.map((file) => control('whole', file.split('.')[0]!, file));
+    const were = limits();
+    const cpu = { quota: 50_000, period: 100_000, shares: 512, cpus: '4000' };
+    for (const limit of [32 * MIB, 256 * MIB, null]) {
+      const change = { memory: { limit, swap: limit }, cpu, pids: { limit: 9 }, devices: [] };
+      const changing = box.runtime.updateResources('whole', change);
+      await expect(changing).rejects.toThrow('cpuset.cpus = 4000');
+      expect(limits()).toEqual(were);
+    }
+    expect(box.runtime.stats('whole').pidsLimit).toBe(20);
+    await box.runtime.killAll('whole');
+  });
+
+  /** A file system on a block device of its own while `use` runs: the box may be in memory. */
+  async function onBlockDevice(use: (dir: string) => Promise<void>): Promise<void> {
+    const [image, dir] = [join(box.dir, 'disk'), join(box.dir, 'on-disk')];
+    mkdirSync(dir);
+    writeFileSync(image, '');
+    truncateSync(image, 64 * MIB);
+    execFileSync('mkfs.ext4', ['-q', image]);
+    execFileSync('mount', ['-o', 'loop', image, dir]);
+    try {
+      await use(dir);
+    } finally {
+      execFileSync('umount', ['-l', dir]);
+    }
+  }
+
+  test('what it reads and writes is counted', async () => {
+    await onBlockDevice(async (dir) => {
+      const disk = { type: 'bind', source: dir, destination: '/disk', options: ['rbind'] };
+      const script = 'dd if=/dev/zero of=/disk/data bs=1M count=4 conv=fsync; sleep 100';
+      const { dev } = statSync(dir);
+      // From Linux 6.10 on, cgroup v1 counts only on devices that have had a throttle.
+      const throttle = { major: dev >> 8, minor: dev & 0xff, rate: 1 << 30 };
+      const limited = withResources({
+        blockIO: {
+          weight: null,
+          throttleReadBpsDevice: [throttle],
+          throttleWriteBpsDevice: [],
+          throttleReadIOPSDevice: [],
+          throttleWriteIOPSDevice: [],
+        },
+      });
+      await box.run('counted', script, (spec) =>
+        limited({ ...spec, mounts: [...spec.mounts, disk] }),
+      );
+      const counted = () => box.runtime.stats('counted').blockIo;
+      await expect
+        .poll(() => counted()?.writeBytes ?? 0n, { timeout: 10_000 })
+        .toBeGreaterThanOrEqual(4n * 1024n * 1024n);
+      expect(counted()?.writeBytes).toBeLessThan(6n * 1024n * 1024n);
+      await box.runtime.killAll('counted');
+      await box.runtime.wait('counted');
+      await box.runtime.remove('counted');
+    });
+  });
+
+  test('what it sends and receives is counted', async () => {
+    const ids = ['one', 'other'] as const;
+    for (const id of ids) await box.run(id, 'sleep 100');
+    const netnsOf = (id: string) => String(box.runtime.get(id)?.pid);
+    const into = (id: string, ...words: string[]) =>
+      execFileSync('nsenter', [`--net=/proc/${netnsOf(id)}/ns/net`, ...words]);
+    expect(box.runtime.stats('one').networks).toEqual([]);
+    const peer = ['peer', 'name', 'eth0', 'netns', netnsOf('other')];
+    const type = ['type', 'veth', ...peer];
+    execFileSync('ip', ['link', 'add', 'eth0', 'netns', netnsOf('one'), ...type]);
+    ids.forEach((id, i) => {
+      into(id, 'ip', 'link', 'set', 'eth0', 'addrgenmode', 'none'); // what IPv6 says by itself
+      into(id, 'ip', 'addr', 'add', `192.0.2.${i + 1}/24`, 'dev', 'eth0');
+      into(id, 'ip', 'link', 'set', 'eth0', 'up');
+    });
+    into('one', 'busybox', 'ping', '-c', '1', '-W', '5', '192.0.2.2'); // the neighbours know each other
+    const before = box.runtime.stats('one').networks;
+    into('one', 'busybox', 'ping', '-c', '4', '-i', '0.1', '-s', '1000', '192.0.2.2');
+    const [one, other] = ids.map((id) => box.runtime.stats(id).networks[0]);
+    const bytes = 4 * (1000 + 8 + 20 + 14); // headers of ICMP, IP and Ethernet
+    const sentBytes = one!.sentBytes - before[0]!.sentBytes;
+    expect(sentBytes).toBeGreaterThanOrEqual(bytes);
+    expect(sentBytes).toBeLessThan(bytes + 200); // ARP
+    expect(one).toMatchObject({ name: 'eth0', sendErrors: 0, receiveErrors: 0 });
+    expect([other!.receivedBytes, other!.receivedPackets]).toEqual([
+      one!.sentBytes,
+      one!.sentPackets,
+    ]);
+    expect([other!.sentBytes, other!.sentPackets]).toEqual([
+      one!.receivedBytes,
+      one!.receivedPackets,
+    ]);
+    for (const id of ids) await box.runtime.killAll(id);
   });
 
   test('a frozen container stands still, and can be killed', async () => {
