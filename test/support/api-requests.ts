@@ -3,6 +3,7 @@ import { silentLogger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { addRoutes } from '../../daemon/engineapi/routes.ts';
 import { EngineServer, type Method, type Routes } from '../../daemon/engineapi/server.ts';
+import type { ApiAnswer } from './api-answers.ts';
 import { FakeClock } from './fake-clock.ts';
 
 export interface ApiRequest {
@@ -50,6 +51,7 @@ const WORDS = [
     '../..',
   ],
   ...['%00', '%2e%2e%2f', '%ff', '%', '\u{1f41d}', 'x'.repeat(300), "'", '"', '{}', '[]', '\\'],
+  ...['key', 'conf', 'net', 'vol'], // of the bodies below
   ...['docker.io/library/box', 'sha256:00', 'sha256:zz', '127.0.0.1:1/x:y@z', 'bridge', 'ingress'],
 ];
 const QUERIES = [
@@ -184,7 +186,9 @@ const VERSIONS = [
 /** Whole bodies, as clients send them: what is done to one of them comes further than what is made of nothing. */
 const WHOLE: Readonly<Record<string, object>> = {
   'POST /containers/create': {
-    ...{ Image: 'box', Cmd: ['sleep', '1'], Env: ['A=1'], Labels: { a: 'b' }, Tty: true },
+    // A stop that may wait for ever does not: `sleep` takes no other signal.
+    ...{ Image: 'box', Cmd: ['sleep', '1000'], StopSignal: 'SIGKILL', StopTimeout: 1 },
+    ...{ Env: ['A=1'], Labels: { a: 'b' }, Tty: true },
     ...{ Hostname: 'h', User: '0', WorkingDir: '/', ExposedPorts: { '80/tcp': {} } },
     HostConfig: {
       ...{ NetworkMode: 'bridge', Memory: 16_777_216, NanoCpus: 1e8, AutoRemove: false },
@@ -197,7 +201,7 @@ const WHOLE: Readonly<Record<string, object>> = {
   'POST /services/create': {
     ...{ Name: 'web', Labels: { a: 'b' }, Mode: { Replicated: { Replicas: 1 } } },
     TaskTemplate: {
-      ContainerSpec: { Image: 'box', Args: ['sleep', '1'], Env: ['A=1'], Mounts: [] },
+      ContainerSpec: { Image: 'box', Args: ['sleep', '100'], Env: ['A=1'], Mounts: [] },
       Resources: { Limits: { NanoCPUs: 1e8, MemoryBytes: 16_777_216 }, Reservations: {} },
       RestartPolicy: { Condition: 'none', Delay: 0, MaxAttempts: 0 },
       Placement: { Constraints: ['node.role==manager'], Preferences: [] },
@@ -214,26 +218,51 @@ const WHOLE: Readonly<Record<string, object>> = {
   'POST /secrets/create': { Name: 'key', Data: 'eA==', Labels: {} },
   'POST /configs/create': { Name: 'conf', Data: 'eA==', Labels: {} },
   'POST /containers/:id/exec': { Cmd: ['true'], AttachStdout: true, Tty: true, Env: ['A=1'] },
-  'POST /exec/:id/start': { Detach: true, Tty: false, ConsoleSize: [24, 80] },
+  'POST /exec/:id/start': { Detach: false, Tty: false, ConsoleSize: [24, 80] },
   'POST /containers/:id/update': { Memory: 16_777_216, RestartPolicy: { Name: 'no' } },
   'POST /networks/:id/connect': { Container: 'web', EndpointConfig: { Aliases: ['x'] } },
   'POST /networks/:id/disconnect': { Container: 'web', Force: true },
   'POST /nodes/:id/update': { Role: 'manager', Availability: 'active', Labels: { a: 'b' } },
 };
 
-/** Makes requests by chance; generators of one seed make the same ones. */
+/** Below `/images/` and `/skep/images/` routes are told apart by their last word. */
+const VERBS = ['json', 'history', 'get', 'tag', 'push', 'distribute'];
+/** Where a connection may be taken over. */
+const TAKES_OVER = /\/(attach|exec\/:id\/start)$/;
+/** Without which there is nothing to meet: asked for more often than the others. */
+const FERTILE = [
+  ...Object.keys(WHOLE).filter((route) => route.endsWith('/create')),
+  ...['POST /containers/:id/start', 'POST /containers/:id/exec', 'POST /exec/:id/start'],
+];
+const FERTILE_SHARE = 0.2;
+/** Of the ids in paths, those that answers told of. */
+const KNOWN_SHARE = 0.7;
+/** Of a kind, the newest: older ones are gone, or were met often enough. */
+const KNOWN_MAX = 12;
+
+/**
+ * Makes requests by chance, most of them for objects that answers told of. Generators of one seed make the same ones where they
+ * learn the same.
+ */
 export class ApiRequests {
   readonly #routes = allRoutes();
+  readonly #fertile = this.#routes.filter((route) => FERTILE.includes(route.join(' ')));
   readonly #random: Random;
+  /** kind of object, the first word of its routes -> ids and names of what there is, newest last */
+  readonly #known = new Map<string, string[]>();
 
   constructor(random: Random) {
     this.#random = random;
   }
 
   request(): ApiRequest {
-    const [method, template] = this.#one(this.#routes);
-    const path = template.replace(/:\w+|\*/g, () => this.#segment());
-    const query = this.#query();
+    const isFertile = this.#chance(FERTILE_SHARE);
+    const [method, template] = this.#one(isFertile ? this.#fertile : this.#routes);
+    const kind = /^(?:\/skep)?\/(\w+)/.exec(template)?.[1] ?? '';
+    const path = template
+      .replace(/:\w+/g, () => this.#segment(kind))
+      .replace('*', () => this.#segment(kind) + (this.#chance(0.7) ? `/${this.#one(VERBS)}` : ''));
+    const query = this.#query(template.endsWith('/attach') ? ['stream=1', 'stdout=1'] : []);
     const body =
       method === 'POST' || method === 'PUT' ? this.#bodyOf(`${method} ${template}`) : null;
     return {
@@ -241,22 +270,47 @@ export class ApiRequests {
         ? this.#one(['GET', 'POST', 'DELETE', 'HEAD', 'PUT'] as const)
         : method,
       path: `${this.#chance(0.8) ? '/v1.50' : this.#one(VERSIONS)}${path}${query}`,
-      headers: this.#headers(),
+      headers: this.#headers(TAKES_OVER.test(template) ? 0.5 : 0.1),
       body,
     };
   }
 
-  #segment(): string {
+  /** Takes up of which objects an answer tells: what was made, and what is listed. */
+  learn({ method, path }: ApiRequest, answer: ApiAnswer): void {
+    if (answer.kind !== 'answer' || !answer.isJson) return;
+    const [, kind = '', verb = ''] =
+      /^(?:\/v1\.\d+)?\/(\w+)(?:\/[^/?]+)*?(?:\/(json|create|exec))?(?:\?|$)/.exec(path) ?? [];
+    const made = method === 'POST' && answer.status === 201;
+    const isList = method === 'GET' && answer.status === 200;
+    if (!made && !isList) return;
+    const body: unknown = JSON.parse(answer.text);
+    for (const row of made ? [body] : Array.isArray(body) ? body : []) {
+      const { ID, Id, Name } = (row ?? {}) as Readonly<Record<string, unknown>>;
+      const name = ID ?? Id ?? Name;
+      if (typeof name === 'string') this.#know(verb === 'exec' ? 'exec' : kind, name);
+    }
+  }
+
+  #know(kind: string, name: string): void {
+    const before = (this.#known.get(kind) ?? []).filter((it) => it !== name);
+    this.#known.set(kind, [...before, name].slice(-KNOWN_MAX));
+  }
+
+  #segment(kind: string): string {
+    const known = this.#known.get(kind) ?? [];
+    if (known.length > 0 && this.#chance(KNOWN_SHARE)) return encodeURIComponent(this.#one(known));
     const word = this.#one(WORDS);
     return this.#chance(0.7) ? encodeURIComponent(word) : word.replace(/[^\x21-\x7e]/gu, '%f0');
   }
 
-  #query(): string {
-    const pairs = Array.from({ length: Math.floor(this.#random.unit() * 4) }, () => {
+  /** @param usual what clients send in front of the rest, mostly */
+  #query(usual: readonly string[]): string {
+    const random = Array.from({ length: Math.floor(this.#random.unit() * 4) }, () => {
       const name = this.#one(QUERIES);
       const value = name === 'filters' && this.#chance(0.7) ? this.#filters() : this.#one(WORDS);
       return `${name}=${this.#chance(0.9) ? encodeURIComponent(value) : value.replace(/[^\x21-\x7e]/gu, '')}`;
     });
+    const pairs = this.#chance(0.8) ? [...usual, ...random] : random;
     return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
   }
 
@@ -282,19 +336,27 @@ export class ApiRequests {
     return JSON.stringify({ [this.#one(names)]: value });
   }
 
-  #headers(): Record<string, string> {
+  /** @param upgrades the share that asks for the connection */
+  #headers(upgrades: number): Record<string, string> {
     const headers: Record<string, string> = { Host: 'engine' };
     if (this.#chance(0.9)) headers['Content-Type'] = 'application/json';
     if (this.#chance(0.05)) headers['X-Registry-Auth'] = this.#one(['e30=', '!', 'bm90IGpzb24=']);
     if (this.#chance(0.05)) headers['Last-Event-ID'] = this.#one(['1', 'x', '-1']);
-    if (this.#chance(0.1)) Object.assign(headers, { Connection: 'Upgrade', Upgrade: 'tcp' });
+    if (this.#chance(upgrades)) Object.assign(headers, { Connection: 'Upgrade', Upgrade: 'tcp' });
     return headers;
   }
 
   #bodyOf(route: string): string | null {
-    const whole = WHOLE[route];
+    const whole = this.#withKnown(WHOLE[route]);
     if (!whole || this.#chance(0.3)) return this.#body();
-    return JSON.stringify(this.#chance(0.2) ? whole : this.#changed(whole));
+    return JSON.stringify(this.#chance(0.4) ? whole : this.#changed(whole));
+  }
+
+  /** For a container that there is, where one is named. */
+  #withKnown(body: object | undefined): object | undefined {
+    const known = this.#known.get('containers') ?? [];
+    if (!body || !('Container' in body) || known.length === 0) return body;
+    return { ...body, Container: this.#one(known) };
   }
 
   /** With one place of it gone, or another value there. */

@@ -36,6 +36,7 @@ const ERROR: Json = { $ref: '#/definitions/ErrorResponse' };
 const DOCUMENT_IS_WRONG: readonly RegExp[] = [
   /^POST \/(secrets|configs)\/create 201: data must have required property 'Id'$/, // it is `ID`
   /^POST \/exec\/{id}\/start does not answer 101/, // as of attach, to who asks for an upgrade
+  /^GET \/exec\/{id}\/json 200: data\/ExitCode must be integer$/, // null until it has ended
   /UpdateStatus\/State must be equal to one of the allowed values/, // rollbacks have states of their own
 ];
 /** Docker answers null here, which its document does not say. */
