@@ -32,6 +32,8 @@ const ARCHIVES = 6;
 const LIVES_MAX = 1.5;
 /** The disk is always too full, and nothing too young: whenever something came, what no image has is removed. */
 const IMAGE_GC = '1:0:0s';
+/** Of a download that the next life goes on with. */
+const KILL_IN_THE_MIDDLE = 1;
 const LOG_CHARACTERS_SHOWN = 5_000;
 const CGROUP_PARENT = `skep-crash-${process.pid}`;
 
@@ -99,14 +101,26 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
     }
   });
 
+  /** requests for the rest of the layer */
+  let resumed = 0;
+  let toldMiddle: () => void = () => {};
+
+  /** Of a download: half of the layer is on its way. */
+  const inTheMiddle = (): Promise<void> =>
+    new Promise((resolve) => {
+      toldMiddle = resolve;
+    });
+
   /** Slowly, so that there is a middle. */
   function drip(): void {
     registry.hook = (request, response) => {
       if (request.url !== registry.blobUrl) return false;
       const from = Number(/\d+/.exec(request.headers.range ?? '0')![0]);
+      if (from > 0) resumed++;
       response.writeHead(from > 0 ? 206 : 200);
       const next = (at: number): void => {
         if (response.destroyed) return;
+        if (at > registry.layer.length / 2) toldMiddle();
         if (at >= registry.layer.length) response.end();
         else
           response.write(registry.layer.subarray(at, at + 20_000), () =>
@@ -190,6 +204,11 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
         expect(tags, told).toEqual(expect.arrayContaining([...kept].map((n) => `kept:${n}`)));
         await Promise.all(images.map(runs));
         if (kill === KILLS) break;
+        if (kill === KILL_IN_THE_MIDDLE + 1) {
+          const before = resumed;
+          await followed(client.imagePull(`${registry.host}/app`, '1'));
+          expect(resumed, 'downloads that were gone on with').toBeGreaterThan(before);
+        }
         const beganMs = performance.now();
         let isKilled = false;
         const worked = work(client, (number) => {
@@ -203,9 +222,11 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
                 withinMs: 60_000,
                 everyMs: 5,
               })
-            : new Promise((resolve) =>
-                setTimeout(resolve, random.unit() * LIVES_MAX * firstImageMs!),
-              );
+            : kill === KILL_IN_THE_MIDDLE
+              ? inTheMiddle()
+              : new Promise((resolve) =>
+                  setTimeout(resolve, random.unit() * LIVES_MAX * firstImageMs!),
+                );
         await Promise.race([until, worked]);
         firstImageMs ??= performance.now() - beganMs;
         isKilled = true;
