@@ -1,5 +1,6 @@
 /** Which tasks of a node it can no longer have: its labels or resources changed. */
 import { nodeMeetsConstraints, storedConstraints } from '../../common/model/constraint.ts';
+import type { TaskId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Resources, Service, TaskSpec } from '../../common/model/service.ts';
 import { endsBefore, waitsForSeat } from '../../common/model/succession.ts';
@@ -20,29 +21,31 @@ export function noncompliantTasks(
   if (node.spec.availability !== 'active') return [];
   const budget = new NodeBudget(node);
   const present = tasks.filter(isPresent);
-  const shared = sharedSeats(present, service);
+  const sharing = seatSharers(present, service);
   return present.filter((task) => {
     if (!meetsConstraints(node, task, service(task))) return true;
-    const key = shared.size > 0 ? seatKey(task) : '';
-    return !budget.take(task, shared.has(key) ? key : null);
+    return !budget.take(task, sharing.has(task.id) ? seatKey(task) : null);
   });
 }
 
-/** Seats in which one waits for another of these to end: it has the place of that. */
-function sharedSeats(
+/** Those that wait for another of these to end, whose place they have, and those others. */
+function seatSharers(
   present: readonly Task[],
   service: (task: Task) => Service | undefined,
-): ReadonlySet<string> {
+): ReadonlySet<TaskId> {
   const waiting = new Map(present.filter(waitsForSeat).map((task) => [seatKey(task), task]));
-  if (waiting.size === 0) return NO_SEATS;
-  const followed = present.filter((mate) => {
+  if (waiting.size === 0) return NOBODY;
+  const sharing = new Set<TaskId>();
+  for (const mate of present) {
     const successor = waiting.get(seatKey(mate));
-    return successor && endsBefore(mate, successor, service(mate));
-  });
-  return new Set(followed.map(seatKey));
+    if (successor && endsBefore(mate, successor, service(mate))) {
+      sharing.add(mate.id).add(successor.id);
+    }
+  }
+  return sharing;
 }
 
-const NO_SEATS: ReadonlySet<string> = new Set();
+const NOBODY: ReadonlySet<TaskId> = new Set();
 
 /** True when a task that just came to `node` may not be there: the node changed on its way. */
 export function isMisplaced(node: Node, task: Task, service: Service | undefined): boolean {

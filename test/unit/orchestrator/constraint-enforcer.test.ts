@@ -85,6 +85,16 @@ describe('constraint enforcer', () => {
     expect(noncompliantTasks(node, [old, elsewhere], none)).toEqual([elsewhere]);
   });
 
+  test('one of that seat that neither waits nor is waited for counts by itself', () => {
+    const node = aNode({ description: aNodeDescription({ nanoCpus: 3e9 }) });
+    const seat = { spec: reserving(2e9), slot: 1, serviceId: aService().id };
+    const ready = aTaskStatus({ state: 'ready' });
+    const old = aTask({ ...seat, status: running });
+    const successor = aTask({ ...seat, status: ready, desiredState: 'ready' });
+    const servesOn = aTask({ ...seat, status: running, moving: 'start-first' });
+    expect(noncompliantTasks(node, [old, successor, servesOn], none)).toEqual([servesOn]);
+  });
+
   test('beside one that serves on until it runs, it counts by itself', () => {
     const update = { ...DEFAULT_UPDATE_CONFIG, order: 'start-first' as const };
     const service = aService({ spec: aServiceSpec({ update }) });
