@@ -123,12 +123,11 @@ export function hasPermits(
 ): boolean {
   const { family, entries } = table;
   const start = entries.indexOf(table.first[FORWARD] as Entry);
-  const others = entries.findIndex(
-    (entry, i) => i >= start && !isSame(family, entry, permitLike(family, entry)),
-  );
+  const others = entries.findIndex((entry, i) => i >= start && !isPermit(family, entry, null));
   const wanted = permitsOf(family, links);
   const head = entries.slice(Math.max(start, 0), others < 0 ? entries.length : others);
-  const all = entries.filter((entry) => isPermit(family, entry, [...links, ...known]));
+  const ours = new Set([...links, ...known]);
+  const all = entries.filter((entry) => isPermit(family, entry, ours));
   return (
     all.length === wanted.length &&
     wanted.every(({ bytes }) => head.some((entry) => isSame(family, entry, bytes)))
@@ -156,11 +155,14 @@ export function withPermits(
 /** The same without these rules. */
 export function withoutPermits(table: LegacyTable, links: readonly string[]): LegacyTable {
   const { entries } = table;
-  const gone = new Set(entries.filter((entry) => isPermit(table.family, entry, links)));
+  const ours = new Set(links);
+  const gone = new Set(entries.filter((entry) => isPermit(table.family, entry, ours)));
+  const places = new Map(entries.map((entry, at) => [entry, at]));
   /** An entry, or the next one that stays. */
   const kept = (entry: Entry | null): Entry | null => {
-    let at = entry ? entries.indexOf(entry) : -1;
-    while (at >= 0 && gone.has(entries[at] as Entry)) at++;
+    if (!entry) return null;
+    let at = places.get(entry) ?? entries.length;
+    while (gone.has(entries[at] as Entry)) at++;
     return entries[at] ?? null;
   };
   const left = entries.filter((entry) => !gone.has(entry));
@@ -227,24 +229,22 @@ function permit(family: number, link: string, way: 'in' | 'out'): Entry {
   return { bytes, jump: null, before: null };
 }
 
-/** The rule of our kind that an entry would be. */
-function permitLike(family: number, { bytes }: Entry): Buffer {
-  const { linkAt } = layoutOf(family);
-  const nameAt = (way: 'in' | 'out') => linkAt + (way === 'in' ? 0 : 16);
-  const way = bytes[nameAt('in')] === 0 ? 'out' : 'in';
-  const name = bytes.toString('latin1', nameAt(way), nameAt(way) + 16).split('\0')[0] ?? '';
-  return permit(family, name, way).bytes;
-}
-
-function isPermit(family: number, entry: Entry, links: readonly string[]): boolean {
-  return permitsOf(family, links).some(({ bytes }) => isSame(family, entry, bytes));
+/** A rule of our kind. @param links for one of which it is to be; null = any */
+function isPermit(family: number, entry: Entry, links: ReadonlySet<string> | null): boolean {
+  const { entryBytes, linkAt } = layoutOf(family);
+  const { bytes } = entry;
+  if (bytes.length !== entryBytes + TARGET_BYTES) return false;
+  const way = bytes[linkAt] === 0 ? 'out' : 'in';
+  const nameAt = linkAt + (way === 'in' ? 0 : 16);
+  const name = bytes.toString('latin1', nameAt, nameAt + 16).split('\0')[0] ?? '';
+  if (links && !links.has(name)) return false;
+  return isSame(family, entry, permit(family, name, way).bytes);
 }
 
 /** But for what the kernel itself writes there: where it came from and what it counted. */
-function isSame(family: number, entry: Entry | undefined, wanted: Buffer): boolean {
+function isSame(family: number, { bytes: found }: Entry, wanted: Buffer): boolean {
   const { entryBytes, targetAt } = layoutOf(family);
-  const found = entry?.bytes;
-  if (found?.length !== wanted.length) return false;
+  if (found.length !== wanted.length) return false;
   const headEnd = targetAt - 4;
   return (
     found.subarray(0, headEnd).equals(wanted.subarray(0, headEnd)) &&
