@@ -140,6 +140,7 @@ export class AttachedTasks {
     }
     checkRequest(this.#tables, request);
     const state = await this.#open(request, []);
+    state.hasOldConnections = before.hasOldConnections;
     const [now, then] = [state.network.legs, before.network.legs];
     const [left, joined] = [withoutLegs(then, now), withoutLegs(now, then)];
     try {
@@ -240,14 +241,12 @@ export class AttachedTasks {
   async forgetUnseen(): Promise<void> {
     const due = [...this.#states.values()].filter((state) => state.hasOldConnections);
     for (const state of due.slice(0, LOOKS_AT_ONCE)) {
-      await this.#guarded(state, () => this.#forgetUnseenOf(state));
+      await this.#guarded(state, async () => {
+        const ended = endedUnseen(this.#tables, networksOf(state.network.legs));
+        await state.network.forgetConnections(ended);
+        state.hasOldConnections = false;
+      });
     }
-  }
-
-  async #forgetUnseenOf(state: AttachedState): Promise<void> {
-    const ended = endedUnseen(this.#tables, networksOf(state.network.legs));
-    await state.network.forgetConnections(ended);
-    state.hasOldConnections = false;
   }
 
   /** Makes a link anew. */
@@ -273,7 +272,6 @@ export class AttachedTasks {
     if (this.#options.isTold()) {
       await this.repair(state, joined);
       await this.program(state);
-      if (state.hasOldConnections) await this.#forgetUnseenOf(state);
     }
     await this.#publishHostPorts(state);
     if (!request.links) await network.openResolver();

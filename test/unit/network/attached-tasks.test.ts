@@ -72,6 +72,7 @@ describe('attached tasks', () => {
       plug: note('plug'),
       prepare: async () => {},
       openResolver: async () => {},
+      forgetConnections: note('forget connections of'),
       restore: async () => {},
       close: note('close'),
     };
@@ -143,6 +144,16 @@ describe('attached tasks', () => {
     expect(after).toContain('plug 1');
     expect(after.slice(-2)).toEqual(['rules of 1', 'close 2']);
     expect(tasks.all.get(ID)?.missing).toEqual(new Set());
+  });
+
+  test('connections of an adopted one are looked at with those of the others alone, also after it changed its networks', async () => {
+    await tasks.adopt(request(FRONT));
+    await tasks.change(request(BACK));
+    const looks = () => calls.filter((call) => call.startsWith('forget connections'));
+    expect(looks()).toEqual([]);
+    await tasks.forgetUnseen();
+    await tasks.forgetUnseen();
+    expect(looks()).toEqual(['forget connections of 2']);
   });
 
   test('ports whose rules could not be written are taken out with their task', async () => {
