@@ -230,7 +230,7 @@ export class HostSide {
       if (same && (await overlay.hasPort(INGRESS_PORT))) return;
     }
     // Looked for without it: its own address is in that subnet.
-    await removeLink(this.route, INGRESS_LINK);
+    await this.#unplugIngress();
     this.#ingressRefusal = await this.#whyCutOff(cidr);
     if (this.#ingressRefusal !== null) return;
     const peer = { name: INGRESS_LINK, mac: macOf(address) };
@@ -269,11 +269,16 @@ export class HostSide {
   }
 
   async removeIngress(): Promise<void> {
+    await this.#unplugIngress();
+    this.#ingressRefusal = null;
+  }
+
+  /** The link, and the rule that goes by its name. */
+  async #unplugIngress(): Promise<void> {
     await removeLink(this.route, INGRESS_LINK);
     const batch = new MessageBatch(128);
     removeLoopbackReturn(batch);
     await this.route.transact(batch);
-    this.#ingressRefusal = null;
   }
 
   /** Of those through this host. */

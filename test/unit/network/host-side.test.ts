@@ -36,6 +36,7 @@ test.each([
 /**
  * A kernel with one link that has our address while it has a link at all. @param mtuNow null = no link
  * @param isOurs it is found by any name
+ * @returns what it was asked to do, in words
  */
 function kernelWith(mtuNow: () => number | null, isOurs = false) {
   const message = (type: number, header: Buffer, fill: (batch: MessageBatch) => void) => {
@@ -52,9 +53,14 @@ function kernelWith(mtuNow: () => number | null, isOurs = false) {
       message(20, address, (batch) => batch.attrBytes(2, addressBytes(OPTIONS.vtepAddress))),
     ];
   };
-  const transact = async () => (isOurs ? dump() : []);
+  const asked: string[] = [];
+  const transact = async ({ notes }: MessageBatch) => {
+    asked.push(...notes.map(({ what }) => what));
+    return isOurs ? dump() : [];
+  };
   const socket = { dump, transact, close: async () => {} };
   vi.spyOn(NetlinkSocket, 'open').mockResolvedValue(socket as unknown as NetlinkSocket);
+  return asked;
 }
 
 test('no gateway pool is taken that another network has', async () => {
@@ -82,7 +88,7 @@ test('the underlay’s MTU is read anew when that is asked for, and kept while t
 
 test('why a host is not in the ingress network is known until it is known anew', async () => {
   let mtu: number | null = 1500;
-  kernelWith(() => {
+  const asked = kernelWith(() => {
     if (mtu === null) throw new Error('EINTR');
     return mtu;
   });
@@ -93,6 +99,8 @@ test('why a host is not in the ingress network is known until it is known anew',
   await ensure();
   const refusal = host.ingressRefusal;
   expect(refusal).toContain('holds 172.30.0.1');
+  // Of a seat of before nothing is left.
+  expect(asked.at(-1)).toBe('delete rule for what comes by skep_in');
   mtu = null;
   await expect(ensure()).rejects.toThrow('EINTR');
   expect(host.ingressRefusal).toBe(refusal);
