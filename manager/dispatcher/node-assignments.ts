@@ -50,7 +50,7 @@ type FileKind = 'secret' | 'config';
 type FileId<K extends FileKind> = AssignmentsByKind[K]['id'];
 
 interface HeldTask {
-  readonly task: Task;
+  task: Task;
   readonly needs: Needs;
   /** that was told last: writes which the agent need not hear of make newer ones; null = none yet */
   toldVersion: number | null;
@@ -118,7 +118,8 @@ export class NodeAssignments {
     const out: AssignmentChange[] = [];
     const attachments = this.#attachmentsIn(view);
     const isSame = attachments === this.#attachments && this.#ingress === tables.ingressId;
-    if (taskChanges.length === 0 && isSame) {
+    if (isSame && taskChanges.every((change) => this.#isReport(change))) {
+      for (const { object: task } of taskChanges) this.#tasks.get(task.id)!.task = task;
       for (const [id, { items, peers }] of tableChanges.byNetwork) {
         if (!this.#holds(id)) continue;
         append(out, items);
@@ -206,6 +207,18 @@ export class NodeAssignments {
       this.#told(id, item.meta.version);
       out.push({ action: 'set', kind: 'task', key: id, item });
     }
+  }
+
+  /** The agent's own words about a task that it holds: the task needs what it needed, and there is nothing to tell. */
+  #isReport({ action, object: task }: TaskChange): boolean {
+    const known = this.#tasks.get(task.id)?.task;
+    return (
+      action === 'update' &&
+      known !== undefined &&
+      isAssigned(task, this.#nodeId) &&
+      isTerminal(known.status.state) === isTerminal(task.status.state) &&
+      !differsForAgent(known, task)
+    );
   }
 
   #setTask(task: Task, out: AssignmentChange[]): void {

@@ -54,6 +54,8 @@ export type Op =
       readonly secrets: readonly SecretId[];
       readonly configs: readonly ConfigId[];
     }
+  /** of a task that is there: its status alone changes */
+  | { readonly op: 'report'; readonly id: Task['id']; readonly state: TaskState }
   | {
       readonly op: 'service';
       readonly id: ServiceId;
@@ -91,6 +93,14 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       networks: some(networkIds),
       secrets: some(secretIds),
       configs: some(configIds),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      op: fc.constant('report' as const),
+      id: oneOf(taskIds),
+      state: oneOf<TaskState>(['running', 'complete', ...TASK_STATES]),
     }),
   },
   {
@@ -171,9 +181,10 @@ function networkOf(id: NetworkId, vxlanId: number | null) {
   return aNetwork({ id, vxlanId, ipam, spec: aNetworkSpec({ name: `name-${id}`, ingress }) });
 }
 
-/** Creates or replaces; removing what is not there does nothing. */
+/** Creates or replaces; removing what is not there does nothing, nor does a report of it. */
 export function perform(tx: WriteTx, step: Op): void {
   if (step.op === 'task') put(tx, 'task', taskOf(step));
+  else if (step.op === 'report') report(tx, step.id, step.state);
   else if (step.op === 'service') put(tx, 'service', serviceOf(tx, step));
   else if (step.op === 'port') movePort(tx, step.port, step.owner);
   else if (step.op === 'node') put(tx, 'node', nodeOf(step));
@@ -210,6 +221,11 @@ function taskOf(step: Extract<Op, { op: 'task' }>): Task {
       }),
     }),
   });
+}
+
+function report(tx: WriteTx, id: Task['id'], state: TaskState): void {
+  const task = tx.get('task', id);
+  if (task) tx.update('task', { ...task, status: aTaskStatus({ state }) });
 }
 
 function serviceOf(tx: WriteTx, step: Extract<Op, { op: 'service' }>) {
