@@ -1,5 +1,5 @@
 /**
- * The whole way of a task: three managers that write to the disk, 1,000 agents over gRPC, an instant runtime. How many
+ * The whole way of a task: three managers that write to the disk, 1,000 agents on TLS links, an instant runtime. How many
  * tasks a second reach `running`, and how long one takes in a cluster that is full.
  */
 import { join } from 'node:path';

@@ -19,7 +19,7 @@ export interface LongestTurns {
   readonly wallMs: number;
 }
 
-const NONE: LongestTurns = { cpuMs: 0, ownMs: 0, wallMs: 0 };
+export const NO_TURNS: LongestTurns = { cpuMs: 0, ownMs: 0, wallMs: 0 };
 
 /** What the clocks say. */
 interface Moment {
@@ -34,12 +34,12 @@ function moment(): Moment {
 
 /** Each of the three has its own longest turn. */
 export class TurnWatch {
-  #longest = NONE;
+  #longest = NO_TURNS;
   #last: Moment = { nowMs: 0, cpuMs: 0, delayMs: 0 };
   #timer: NodeJS.Timeout | null = null;
 
   start(): void {
-    this.#longest = NONE;
+    this.#longest = NO_TURNS;
     this.#last = moment();
     this.#timer = setInterval(() => this.#look(), PERIOD_MS);
   }
