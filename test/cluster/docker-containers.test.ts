@@ -482,6 +482,26 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       await docker('restart', '-t', '0', 'limited');
       expect(await shown()).toBe(String(96 * 1024 ** 2));
       expect(await inspect('limited', '{{.HostConfig.RestartPolicy.Name}}')).toBe('always');
+      const tooMuch = await tryDocker(['update', '-m', '97m', 'limited']);
+      expect(tooMuch.stderr).toContain('smaller than already set memoryswap limit');
+      expect(await shown()).toBe(String(96 * 1024 ** 2));
+
+      await docker('run', '-d', '--name', 'spun', 'box', 'sh', '-c', 'while :; do :; done');
+      const pid = await inspect('spun', '{{.State.Pid}}');
+      await docker('update', '--cpu-quota', '10000', 'spun');
+      const perCent = async () =>
+        Number.parseFloat(await docker('stats', '--no-stream', '--format', '{{.CPUPerc}}', 'spun'));
+      await eventually(
+        'a tenth of a core',
+        async () => {
+          const used = await perCent();
+          expect(used).toBeGreaterThan(7);
+          expect(used).toBeLessThan(13);
+        },
+        SOON,
+      );
+      expect(await inspect('spun', '{{.State.Pid}} {{.State.Status}}')).toBe(`${pid} running`);
+      await docker('rm', '-f', 'spun');
     });
 
     test('events tell it in Docker’s words', async () => {
