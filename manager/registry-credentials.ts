@@ -37,7 +37,7 @@ export interface RegistryCredentialsOptions {
 
 /** The leader looks for logins that are due at least so often, */
 export const LOOK_PERIOD_MS = 60_000;
-/** and not sooner again than that. */
+/** and not sooner again than that for one that is due: a nudge is heeded at once. */
 const LOOK_PAUSE_MS = 1_000;
 /** A token that does not say when it ends is used so often. */
 export const OPAQUE_PERIOD_MS = 3_600_000;
@@ -89,10 +89,15 @@ export class RegistryCredentials {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
+    const { store, logins } = this.#options;
     const held = store.view((view) => heldLogins(view.list('service')));
     const dueAtMs = new Map<string, number>();
-    for (const login of held) {
+    // What is there already is written before any registry is asked: one may take its time, and nodes use what is written.
+    const isReplaced = held.map(
+      ({ domain, identityToken }) => logins.latest(domain, identityToken) !== identityToken,
+    );
+    const first = held.filter((_, at) => isReplaced[at]);
+    for (const login of [...first, ...held.filter((_, at) => !isReplaced[at])]) {
       const { key, nextMs } = await this.#keep(login, signal);
       dueAtMs.set(key, nextMs);
     }

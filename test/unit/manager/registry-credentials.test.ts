@@ -193,6 +193,22 @@ describe('registry credentials', () => {
     expect(asked).toHaveLength(3);
   });
 
+  test('what came instead is written while a registry takes its time', async () => {
+    await have('one', { spec: spec(byToken(jwt(-3000, 60))) });
+    await have('two', { spec: spec(byToken('old')) });
+    replaced.set('old', 'next');
+    await room.stop();
+    let answer = (_: string): void => {};
+    room = roomWith(() => new Promise((resolve) => (answer = resolve)));
+    await room.start();
+    for (const nudge of nudges) nudge();
+    await settle();
+    expect(tokenOf('two')).toBe('next');
+    answer('late');
+    await settle();
+    expect(tokenOf('one')).toBe('late');
+  });
+
   test('what a user wrote meanwhile stays', async () => {
     const old = jwt(-3000, 60);
     await have('one', { spec: spec(byToken(old)) });
