@@ -19,24 +19,26 @@ export class KeptAddresses {
     return kept;
   }
 
-  /** What the service names now, in place of what it named before. True when it named any then. */
+  /** What the service names now, in place of what it named before. True when one of those is not among them: others may have it. */
   put({ id, spec }: Service): boolean {
-    const namedSome = this.remove(id);
+    const before = this.#byService.get(id) ?? [];
+    this.remove(id);
     const named = spec.task.networks.flatMap(({ target, addresses }) =>
       addresses.flatMap((text) => {
         const address = addressIn(text);
         return address === null ? [] : [[asId<NetworkId>(target), address] as const];
       }),
     );
-    if (named.length === 0) return namedSome;
-    this.#byService.set(id, named);
+    if (named.length > 0) this.#byService.set(id, named);
     for (const [networkId, address] of named) {
       const kept = this.of(networkId) as Map<number, Set<ServiceId>>;
       const services = kept.get(address);
       if (services) services.add(id);
       else kept.set(address, new Set([id]));
     }
-    return namedSome;
+    return before.some(
+      ([network, address]) => !named.some((one) => one[0] === network && one[1] === address),
+    );
   }
 
   /** True when it named any: they may be given to others now. */
@@ -44,9 +46,10 @@ export class KeptAddresses {
     const named = this.#byService.get(id) ?? [];
     this.#byService.delete(id);
     for (const [networkId, address] of named) {
-      const services = this.#byNetwork.get(networkId)?.get(address);
+      const kept = this.#byNetwork.get(networkId);
+      const services = kept?.get(address);
       services?.delete(id);
-      if (services?.size === 0) this.#byNetwork.get(networkId)!.delete(address);
+      if (services?.size === 0) kept?.delete(address);
     }
     return named.length > 0;
   }
