@@ -127,8 +127,9 @@ export class NetworkManager {
 
   /** Leaves everything in the kernel as it is, for the tasks that go on running. */
   stop(): Promise<void> {
-    this.#cancelTimers();
+    const ended = this.#endRounds();
     return this.#serial.run(async () => {
+      await ended;
       await this.#node?.close();
       this.#node = null;
     });
@@ -210,8 +211,9 @@ export class NetworkManager {
 
   /** Removes all of ours from the kernel and the disk; also after `stop`. Tasks must have ended. */
   removeAll(): Promise<void> {
-    this.#cancelTimers();
+    const ended = this.#endRounds();
     return this.#serial.run(async () => {
+      await ended;
       const node = this.#node ?? (await this.#open());
       this.#node = null;
       await node.destroy();
@@ -270,10 +272,11 @@ export class NetworkManager {
     return this.#drifts.counts;
   }
 
-  #cancelTimers(): void {
+  /** Resolves when no way is tried any more; what goes by the kernel's state is of the queue. Never rejects. */
+  #endRounds(): Promise<void> {
     this.#sweeper?.cancel();
     this.#prover.stop();
-    this.#pathWatch.stop();
+    return this.#pathWatch.stop();
   }
 
   #note(proof: Proof): void {

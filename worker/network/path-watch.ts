@@ -31,7 +31,8 @@ export class PathWatch {
   readonly #narrow = new Map<string, number>();
   #told: number | null = null;
   #timer: Timer | null = null;
-  #isUnderWay = false;
+  #underWay: Promise<void> | null = null;
+  #end = new AbortController();
 
   constructor(options: PathWatchOptions) {
     this.#options = options;
@@ -39,31 +40,45 @@ export class PathWatch {
 
   start(): void {
     const { clock, log } = this.#options;
+    this.#end = new AbortController();
     this.#timer = clock.setPeriodic(PERIOD_MS, () => {
       this.look().catch((err: unknown) => log.warn({ err }, 'ways to other hosts were not tried'));
     });
   }
 
-  /** What is under way goes on to its end. */
-  stop(): void {
+  /** A look under way ends without a word at its next probe. Resolves when none is; never rejects. */
+  async stop(): Promise<void> {
     this.#timer?.cancel();
+    this.#end.abort();
+    await this.#underWay?.catch(() => {});
   }
 
   /** One look; none while another is under way. */
   async look(): Promise<void> {
-    if (this.#isUnderWay) return;
-    this.#isUnderWay = true;
+    if (this.#underWay) return;
+    const { signal } = this.#end;
+    this.#underWay = this.#look(signal);
     try {
-      const all = this.#options.paths();
-      this.#forgetOthers(all);
-      const { random, probe } = this.#options;
-      const some = shuffled(all, random).slice(0, PATHS_OF_ROUND_MAX);
-      const passing = await measurePaths(some, probe);
-      for (const [i, path] of some.entries()) this.#note(path, passing[i] ?? null);
-      this.#tell();
+      await this.#underWay;
+    } catch (err) {
+      if (!signal.aborted) throw err;
     } finally {
-      this.#isUnderWay = false;
+      this.#underWay = null;
     }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const all = this.#options.paths();
+    this.#forgetOthers(all);
+    const { random, probe } = this.#options;
+    const some = shuffled(all, random).slice(0, PATHS_OF_ROUND_MAX);
+    const passing = await measurePaths(some, async (probes, timeoutMs) => {
+      signal.throwIfAborted();
+      return probe(probes, timeoutMs);
+    });
+    signal.throwIfAborted();
+    for (const [i, path] of some.entries()) this.#note(path, passing[i] ?? null);
+    this.#tell();
   }
 
   #forgetOthers(paths: readonly Path[]): void {

@@ -3,7 +3,7 @@ import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
 import type { Path } from '../../../worker/network/path-check.ts';
 import { PathWatch } from '../../../worker/network/path-watch.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 
 describe('ways to other hosts that are watched', () => {
   let hosts: string[];
@@ -11,6 +11,8 @@ describe('ways to other hosts that are watched', () => {
   let carried: Map<string, number>;
   let told: (number | null)[];
   let asked: Set<string>;
+  /** before a probe is answered */
+  let onProbe: () => Promise<void>;
   let watch: PathWatch;
 
   beforeEach(() => {
@@ -18,15 +20,18 @@ describe('ways to other hosts that are watched', () => {
     carried = new Map();
     told = [];
     asked = new Set();
+    onProbe = async () => {};
     watch = new PathWatch({
       ...{ clock: new FakeClock(), random: new SeededRandom(1), log: silentLogger },
       paths: () =>
         hosts.map((address): Path => ({ address, packetBytes: 1500, networkName: 'front' })),
-      probe: async (probes) =>
-        probes.map(({ address, packetBytes }) => {
+      probe: async (probes) => {
+        await onProbe();
+        return probes.map(({ address, packetBytes }) => {
           asked.add(address);
           return packetBytes <= (carried.get(address) ?? 1500);
-        }),
+        });
+      },
       tell: (mtu) => told.push(mtu),
     });
   });
@@ -76,5 +81,25 @@ describe('ways to other hosts that are watched', () => {
     expect(asked.size).toBe(50);
     await look(20);
     expect(asked.size).toBe(120);
+  });
+
+  test('who stops them waits for the probe under way, after which there is none, and nothing is told', async () => {
+    carried.set('192.0.2.2', 1400);
+    await look();
+    const done: string[] = [];
+    let answer = (): void => {};
+    onProbe = () =>
+      new Promise((resolve) => {
+        done.push('probe');
+        answer = resolve;
+      });
+    const looked = look().then(() => done.push('look'));
+    const stopped = watch.stop().then(() => done.push('stop'));
+    await settle();
+    expect(done).toEqual(['probe']);
+    answer();
+    await Promise.all([looked, stopped]);
+    expect(done.toSorted()).toEqual(['look', 'probe', 'stop']);
+    expect(told).toEqual([]);
   });
 });
