@@ -21,8 +21,8 @@ export const swaggerMinors: readonly number[] = existsSync(FOLDER)
       .sort((a, b) => a - b)
   : [];
 
-/** What is meant to answer 500: Docker's own status of it. */
-const MEANT_FAILURE = /update out of sequence/;
+/** What is meant to answer 500: Docker's own status of it; the second of a registry. */
+const MEANT_FAILURE = /update out of sequence|: no answer in \d+ ms/;
 
 /** Of the text of an answer with status 500: any other says that something went wrong here. */
 export function isMeantFailure(text: string): boolean {
