@@ -49,16 +49,15 @@ export async function detectCgroups(parent: string, clock: Clock): Promise<Cgrou
     );
   }
   const mounts = parseCgroupMounts(await readFile('/proc/self/mountinfo', 'utf8'));
-  const controllers =
-    mounts.v2 === null
-      ? []
-      : ((await readControl(`${mounts.v2}/cgroup.controllers`)) ?? '').split(' ');
-  if (mounts.v2 !== null && controllers.includes('memory')) {
-    return new CgroupV2(mounts.v2, parent, controllers, clock);
+  const offered = mounts.v2 && (await readControl(`${mounts.v2}/cgroup.controllers`));
+  const v2 = offered === null ? null : mounts.v2; // one that another mount covers is none
+  const controllers = (offered ?? '').split(' ');
+  if (v2 !== null && controllers.includes('memory')) {
+    return new CgroupV2(v2, parent, controllers, clock);
   }
   if (mounts.v1.has('memory') && mounts.v1.has('pids') && mounts.v1.has('cpu')) {
     // An empty v2 hierarchy still kills and freezes whole groups, since kernel 5.14.
-    const killable = mounts.v2 !== null && existsSync('/proc/self/ns/cgroup') ? mounts.v2 : null;
+    const killable = v2 !== null && existsSync('/proc/self/ns/cgroup') ? v2 : null;
     return new CgroupV1(mounts, killable, parent, clock);
   }
   throw new SkepError(
