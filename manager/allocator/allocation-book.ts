@@ -169,6 +169,14 @@ export class AllocationBook {
     return true;
   }
 
+  /** Gives it back what it had, which nobody was given meanwhile. */
+  returnToTask(taskId: TaskId, attachments: readonly NetworkAttachment[]): void {
+    this.taskAttachments.set(taskId, attachments);
+    for (const { networkId, addresses } of attachments) {
+      for (const address of addresses) this.networks.get(networkId)?.pool.take(address);
+    }
+  }
+
   releaseNode(nodeId: NodeId): boolean {
     const freed = this.releaseLeft(nodeId, []);
     const attachments = this.nodeAttachments.get(nodeId);

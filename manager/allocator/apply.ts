@@ -1,5 +1,6 @@
 /** Writes one decision of the allocator, unless the object has moved on in the meantime. */
 import { assertNever } from '../../common/base/assert.ts';
+import type { TaskId } from '../../common/model/ids.ts';
 import { attachmentKey, type Node } from '../../common/model/node.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
@@ -26,6 +27,8 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
       return;
     }
     case 'task': {
+      // Also when the task is gone: they have nothing in the book any more.
+      for (const id of change.withdrawn) withdraw(tx, id);
       const task = tx.get('task', change.id);
       if (task?.status.state !== 'new') return;
       const { container, hostPorts, appliedAtMs } = task.status;
@@ -41,12 +44,6 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
       tx.update('task', taskWith(task, { ...change.allocation, status }));
       return;
     }
-    case 'task-withdrawn': {
-      const task = tx.get('task', change.id);
-      if (task && !isTerminal(task.status.state))
-        tx.update('task', taskWith(task, { networks: [] }));
-      return;
-    }
     case 'task-waits': {
       const task = tx.get('task', change.id);
       if (task?.status.state !== 'new') return;
@@ -56,6 +53,11 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
     default:
       assertNever(change, 'allocation change');
   }
+}
+
+function withdraw(tx: WriteTx, id: TaskId): void {
+  const task = tx.get('task', id);
+  if (task && !isTerminal(task.status.state)) tx.update('task', taskWith(task, { networks: [] }));
 }
 
 /** Of places that are not asked for any more nothing is written: the node is looked at again. */

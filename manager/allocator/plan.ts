@@ -31,9 +31,13 @@ export type AllocationChange =
   | { readonly kind: 'network'; readonly id: NetworkId; readonly allocation: NetworkAllocation }
   | { readonly kind: 'service'; readonly id: ServiceId; readonly endpoint: Endpoint }
   | ({ readonly kind: 'node'; readonly id: NodeId } & NodeChanges)
-  | { readonly kind: 'task'; readonly id: TaskId; readonly allocation: TaskAllocation }
-  /** it was told to stop, and cannot hear it: it has no seats any more */
-  | { readonly kind: 'task-withdrawn'; readonly id: TaskId }
+  | {
+      readonly kind: 'task';
+      readonly id: TaskId;
+      readonly allocation: TaskAllocation;
+      /** they were told to stop, and cannot hear it: what they had is the task's */
+      readonly withdrawn: readonly TaskId[];
+    }
   | { readonly kind: 'task-waits'; readonly id: TaskId; readonly problem: string };
 
 export interface AllocationPlan {
@@ -132,17 +136,21 @@ class PlanPass {
     if (!task || !taskNeedsAllocation(task) || this.#book.taskAttachments.has(id)) return;
     const service = this.#view.get('service', task.serviceId);
     if (!service) return; // its service is gone: the orchestrator takes it away
-    for (const lost of lostForerunners(this.#view, task)) {
-      if (this.#book.releaseTask(lost)) this.#changes.push({ kind: 'task-withdrawn', id: lost });
-    }
     const endpoint = this.#endpointOf(service);
+    const lost = lostForerunners(this.#view, task).flatMap((one) => {
+      const attachments = this.#book.taskAttachments.get(one);
+      return attachments ? [[one, attachments] as const] : [];
+    });
+    for (const [one] of lost) this.#book.releaseTask(one);
     const allocation = isProblem(endpoint)
       ? endpoint
       : planTask(this.#book, this.#view, task, service, endpoint);
     if (!isProblem(allocation)) {
-      this.#changes.push({ kind: 'task', id, allocation });
+      this.#changes.push({ kind: 'task', id, allocation, withdrawn: lost.map(([one]) => one) });
       return;
     }
+    // They keep what is of no use to the task.
+    for (const [one, attachments] of lost) this.#book.returnToTask(one, attachments);
     this.#tasks.add(id);
     this.#explain(task, allocation.problem);
   }

@@ -427,6 +427,41 @@ describe('allocator', () => {
       expect(addressOf(next)).toBe('10.9.0.3/29');
     });
 
+    test('stays with one whose node went down as long as the next task cannot be placed', async () => {
+      const { net, db, web, addressOf } = await named('10.9.0.3');
+      const other = await task(web);
+      expect(addressOf(other)).toBe('10.9.0.2/29');
+      const old = await task(db);
+      await follow(db, old, 'down');
+      expect(addressOf(old)).toBe('');
+      const networks = (address: string) => [
+        aNetworkTarget({ target: net.id, addresses: [address] }),
+      ];
+      const db2 = await service({
+        endpoint: { mode: 'dnsrr' as const, ports: [] },
+        task: aTaskSpec({ networks: networks('10.9.0.5') }),
+      });
+      const second = await task(db2);
+      await t.store.update((tx) => {
+        const node = tx.list('node')[0]!;
+        const now = tx.require('task', second.id);
+        const status = aTaskStatus({ state: 'running' });
+        tx.update('task', { ...now, nodeId: node.id, desiredState: 'shutdown', status });
+      });
+      await rest();
+      const spec = aTaskSpec({ networks: networks('10.9.0.2') });
+      const next = await task(db2, { desiredState: 'ready', spec });
+      expect(next.status.err).toMatch(/^address 10.9.0.2 of network .* is in use$/);
+      expect(addressOf(second)).toBe('10.9.0.5/29');
+      const third = aTaskSpec({ networks: networks('10.9.0.5') });
+      expect((await task(web, { slot: 3, spec: third })).status.err).toContain('is in use');
+      // As soon as it can be placed it takes over.
+      await end(other.id, 'failed');
+      await rest();
+      expect(addressOf(next)).toBe('10.9.0.2/29');
+      expect(addressOf(second)).toBe('');
+    });
+
     test.each(['before', 'after'])(
       'is taken over from one whose node went down %s',
       async (when) => {
