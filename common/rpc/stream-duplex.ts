@@ -16,13 +16,17 @@ export class StreamDuplex extends Duplex {
   readonly #stream: RpcStream<Uint8Array, Uint8Array>;
   readonly #abort = new AbortController();
   #isReading = false;
-  /** of what was written: as of a socket, but without what waits */
-  bytesWritten = 0;
+  #takenBytes = 0;
 
   constructor(stream: RpcStream<Uint8Array, Uint8Array>) {
     super({ allowHalfOpen: true });
     this.#stream = stream;
     this.on('error', () => {}); // whoever uses it listens to `close`; an unheard failure ends no process
+  }
+
+  /** Of what was written, what the other end has made room for: also of a chunk that waits for the rest of it. */
+  get takenBytes(): number {
+    return this.#takenBytes;
   }
 
   override _read(): void {
@@ -65,7 +69,7 @@ export class StreamDuplex extends Duplex {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES_MAX) {
       const piece = chunk.subarray(at, at + PIECE_BYTES_MAX);
       await this.#stream.send(piece, this.#abort.signal);
-      this.bytesWritten += piece.length;
+      this.#takenBytes += piece.length;
     }
   }
 }

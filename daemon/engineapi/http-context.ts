@@ -8,6 +8,7 @@ import { type Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { patiently } from './patient-reader.ts';
+import { endInPieces, PIECE_BYTES_MAX } from './patient-writer.ts';
 import { BODY_BYTES_MAX, RawInput } from './raw-input.ts';
 
 /** A client that has not sent its JSON body whole by then is told so. Streams of files have no such limit. */
@@ -140,11 +141,13 @@ export class RequestContext {
   /** As `send`, of JSON that is text already. */
   sendText(status: number, json: string): void {
     const body = `${json}\n`;
+    const length = Buffer.byteLength(body);
     this.response.writeHead(status, {
       'Content-Type': 'application/json',
-      'Content-Length': Buffer.byteLength(body),
+      'Content-Length': length,
     });
-    this.response.end(body); // as text it leaves with its headers in one write
+    if (length > PIECE_BYTES_MAX) endInPieces(this.response, Buffer.from(body));
+    else this.response.end(body); // as text it leaves with its headers in one write
   }
 
   empty(status: number): void {
@@ -158,7 +161,7 @@ export class RequestContext {
       'Content-Type': 'application/json',
       'Content-Length': json.length,
     });
-    this.response.end(json);
+    endInPieces(this.response, json);
   }
 
   /** Sends the headers at once: clients wait for them before they go on. */

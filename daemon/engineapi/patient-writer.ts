@@ -52,3 +52,25 @@ export async function drained(out: Writable, signal: AbortSignal): Promise<void>
     throw err;
   }
 }
+
+/** Large enough to cost little, and what is taken within STALL_LIMIT_MS over the slowest of links. */
+export const PIECE_BYTES_MAX = 256 * 1024;
+
+/**
+ * Ends `out` with `bytes`, as fast as its reader takes them: of what is written at once nobody could tell whether it is being read
+ * (`StalledReaders`). Whoever destroys `out` ends it.
+ */
+export function endInPieces(out: Writable, bytes: Buffer): void {
+  let at = 0;
+  const goOn = (): void => {
+    for (let isFull = false; !isFull; at += PIECE_BYTES_MAX) {
+      if (bytes.length - at <= PIECE_BYTES_MAX) {
+        out.off('drain', goOn).end(bytes.subarray(at));
+        return;
+      }
+      isFull = !out.write(bytes.subarray(at, at + PIECE_BYTES_MAX));
+    }
+  };
+  out.on('drain', goOn);
+  goOn();
+}

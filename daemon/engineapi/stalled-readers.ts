@@ -3,15 +3,15 @@
  * its reader as long as that likes, for people page through logs; but not for ever. Knows nothing of what is sent.
  */
 import type { Duplex } from 'node:stream';
+import { StreamDuplex } from '../../common/rpc/stream-duplex.ts';
 
 /** A client that has taken nothing of what waits for it for so long is gone or stuck. People leave pagers open for minutes. */
 export const STALL_LIMIT_MS = 600_000;
 export const STALL_CHECK_PERIOD_MS = 60_000;
 
 interface Standing {
-  /** what is written, and what of it waits: one of them changes whenever the client takes something */
-  readonly written: number;
-  readonly waiting: number;
+  /** bytes that have left this process, whatever was added to those that wait */
+  readonly taken: number;
   readonly sinceMs: number;
 }
 
@@ -29,12 +29,17 @@ export class StalledReaders {
       this.#standing.delete(connection);
       return false;
     }
-    const written = (connection as { readonly bytesWritten?: number }).bytesWritten ?? 0;
+    const taken = takenOf(connection);
     const before = this.#standing.get(connection);
-    if (before?.written === written && before.waiting === waiting) {
-      return nowMs - before.sinceMs >= STALL_LIMIT_MS;
-    }
-    this.#standing.set(connection, { written, waiting, sinceMs: nowMs });
+    if (before?.taken === taken) return nowMs - before.sinceMs >= STALL_LIMIT_MS;
+    this.#standing.set(connection, { taken, sinceMs: nowMs });
     return false;
   }
+}
+
+/** Of a socket a chunk is written when it comes, and waits until the whole of it is through: what is large is to come in pieces. */
+function takenOf(connection: Duplex): number {
+  if (connection instanceof StreamDuplex) return connection.takenBytes;
+  const { bytesWritten = 0 } = connection as { readonly bytesWritten?: number };
+  return bytesWritten - connection.writableLength;
 }

@@ -7,7 +7,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../common/base/log.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
-import { PatientWriter, READER_PATIENCE_MS } from '../../daemon/engineapi/patient-writer.ts';
+import {
+  PatientWriter,
+  PIECE_BYTES_MAX,
+  READER_PATIENCE_MS,
+} from '../../daemon/engineapi/patient-writer.ts';
 import { CONNECTIONS_MAX, EngineServer } from '../../daemon/engineapi/server.ts';
 import { STALL_CHECK_PERIOD_MS, STALL_LIMIT_MS } from '../../daemon/engineapi/stalled-readers.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -160,5 +164,31 @@ describe('a client is cut off', () => {
     const before = taken;
     await expect.poll(() => taken, { interval: 2 }).toBeGreaterThan(before);
     reader.destroy();
+  });
+
+  test('not while it takes some of a large answer now and then', async () => {
+    server.add('GET', '/large', (context) =>
+      context.sendBytes(200, Buffer.alloc(64 * 1024 * 1024)),
+    );
+    const socket = connect(socketPath, () =>
+      socket.write('GET /large HTTP/1.1\r\nHost: e\r\n\r\n'),
+    );
+    let [taken, enough] = [0, 0];
+    socket.on('data', (chunk: Buffer) => {
+      taken += chunk.length;
+      if (taken >= enough) socket.pause();
+    });
+    for (let ms = 0; ms <= STALL_LIMIT_MS; ms += STALL_CHECK_PERIOD_MS) {
+      enough = taken + 2 * PIECE_BYTES_MAX;
+      socket.resume();
+      await expect.poll(() => taken, { interval: 2 }).toBeGreaterThanOrEqual(enough);
+      await clock.advance(STALL_CHECK_PERIOD_MS);
+    }
+    expect(socket.destroyed).toBe(false);
+    const before = taken;
+    enough = before + 16 * 1024 * 1024; // more than what is on its way
+    socket.resume();
+    await expect.poll(() => taken, { interval: 2 }).toBeGreaterThanOrEqual(enough);
+    socket.destroy();
   });
 });

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
+import { StreamDuplex } from '../../../common/rpc/stream-duplex.ts';
 import { STALL_LIMIT_MS, StalledReaders } from '../../../daemon/engineapi/stalled-readers.ts';
+import { streamPair } from '../../support/rpc-stream-pair.ts';
 
 /** What a connection holds, look by look; the last look is STALL_LIMIT_MS after the first. */
 const LOOKS: readonly [string, readonly (readonly [number, number])[], boolean][] = [
@@ -41,6 +43,15 @@ const LOOKS: readonly [string, readonly (readonly [number, number])[], boolean][
     false,
   ],
   [
+    'takes nothing while more and more waits for it',
+    [
+      [9, 5],
+      [14, 10],
+      [19, 15],
+    ],
+    true,
+  ],
+  [
     'took all meanwhile',
     [
       [9, 5],
@@ -61,5 +72,19 @@ describe('a client', () => {
       return readers.among([connection as unknown as Duplex], nowMs).length;
     });
     expect(told).toEqual([0, 0, isStalled ? 1 : 0]);
+  });
+
+  test('that takes of a stream between nodes a chunk that is not through', () => {
+    const connection = new StreamDuplex(streamPair(1)[0]);
+    let takenBytes = 7;
+    Object.defineProperties(connection, {
+      takenBytes: { get: () => takenBytes },
+      writableLength: { get: () => 100 },
+    });
+    const readers = new StalledReaders();
+    const told = (nowMs: number) => readers.among([connection], nowMs).length;
+    expect([told(0), told(STALL_LIMIT_MS - 1)]).toEqual([0, 0]);
+    takenBytes++;
+    expect([told(STALL_LIMIT_MS), told(2 * STALL_LIMIT_MS)]).toEqual([0, 1]);
   });
 });
