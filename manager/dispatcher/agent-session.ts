@@ -44,6 +44,11 @@ export class AgentSession {
    */
   returns = true;
 
+  /** when it last got the whole set because it asked for it; monotonic clock */
+  resyncedAtMs = Number.NEGATIVE_INFINITY;
+  /** it asked for it again so soon that it has to wait */
+  awaitsResync = false;
+
   readonly #stream: AgentStream;
   #end: { readonly reason: unknown } | null = null;
   #assignments: NodeAssignments;

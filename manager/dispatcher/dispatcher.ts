@@ -45,6 +45,8 @@ export interface DispatcherOptions {
 
 /** How often liveness is looked at; a part of the shortest grace. */
 const SWEEP_PERIOD_MS = 200;
+/** Between two whole sets that one agent asks for. */
+const RESYNC_PAUSE_MS = 1_000;
 /** Commits that are gathered for one step. With so many the step goes; what came with the last of them is at most the feed. */
 const GATHERED_MAX = FEED_COMMITS_MAX;
 
@@ -156,9 +158,7 @@ export class Dispatcher {
         this.#applied(session, message.revision);
         return;
       case 'resync':
-        this.#options.log.warn({ nodeId: session.nodeId }, 'assignments of an agent differ');
-        this.#catchUp();
-        this.#sendWhole(session);
+        this.#resyncSession(session);
         return;
       case 'hello':
       case 'description':
@@ -178,6 +178,31 @@ export class Dispatcher {
         });
       }
     }
+  }
+
+  /** An agent whose set differs however often it gets it must not keep the leader busy. */
+  #resyncSession(session: AgentSession): void {
+    if (session.awaitsResync) return;
+    const { clock } = this.#options;
+    const leftMs = session.resyncedAtMs + RESYNC_PAUSE_MS - clock.monotonicMs();
+    if (leftMs <= 0) {
+      this.#sendAsked(session);
+      return;
+    }
+    session.awaitsResync = true;
+    this.#background.run(async (signal) => {
+      await clock.sleep(leftMs, signal);
+      session.awaitsResync = false;
+      if (this.#sessions.get(session.nodeId) === session) this.#sendAsked(session);
+    });
+  }
+
+  #sendAsked(session: AgentSession): void {
+    const { clock, log } = this.#options;
+    log.warn({ nodeId: session.nodeId }, 'assignments of an agent differ');
+    session.resyncedAtMs = clock.monotonicMs();
+    this.#catchUp();
+    this.#sendWhole(session);
   }
 
   #applied(session: AgentSession, revision: number): void {

@@ -320,6 +320,24 @@ describe('assignments', () => {
     ]);
   });
 
+  test('one that says so again and again gets one each second', async () => {
+    const { stream } = await connect();
+    const whole = () => stream.of('assignments').filter(({ complete }) => complete).length;
+    const before = whole();
+    for (let i = 0; i < 5; i++) stream.say({ kind: 'resync' });
+    await settle();
+    expect(whole() - before).toBe(1);
+    await store.clock.advance(990);
+    expect(whole() - before).toBe(1);
+    await store.clock.advance(10);
+    expect(whole() - before).toBe(2);
+    await store.clock.advance(1_000);
+    expect(whole() - before).toBe(2);
+    stream.say({ kind: 'resync' });
+    await settle();
+    expect(whole() - before).toBe(3);
+  });
+
   test('a reader that fell behind the feed starts over with a whole set', async () => {
     const { stream } = await connect();
     const [task] = await store.create('task', assigned());
