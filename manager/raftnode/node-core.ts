@@ -6,7 +6,8 @@ import { DEFAULTS, type RaftNodeOptions } from './node-options.ts';
 
 /** Until the cluster says otherwise. */
 export function timingOf({ electionTicks }: Pick<RaftNodeOptions, 'electionTicks'>): RaftTiming {
-  return { electionTicks: electionTicks ?? DEFAULTS.electionTicks, heartbeatTicks: 1 };
+  const { heartbeatTicks } = DEFAULTS;
+  return { electionTicks: electionTicks ?? DEFAULTS.electionTicks, heartbeatTicks };
 }
 
 /** @param applied index that the state machine is at */

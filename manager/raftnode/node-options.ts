@@ -3,6 +3,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { RaftConfig } from '../raft/config.ts';
 import type { RaftEventListener } from '../raft/events.ts';
 import type { RawNode } from '../raft/raw-node.ts';
@@ -98,7 +99,8 @@ const MIB = 1024 * 1024;
 
 export const DEFAULTS = {
   tickMs: 100,
-  electionTicks: 10,
+  electionTicks: DEFAULT_CLUSTER_SPEC.raft.electionTicks,
+  heartbeatTicks: DEFAULT_CLUSTER_SPEC.raft.heartbeatTicks,
   snapshotIntervalEntries: 10_000,
   snapshotIntervalBytes: 64 * 1024 * 1024,
   keepEntries: 500,
