@@ -49,11 +49,16 @@ export class NativeError extends SkepError {
 /** Mirrors `struct skep_error` (native/include/skep.h): 256 bytes. */
 export const ERROR_BYTES = 256;
 
+/** Second names of values that have two. */
+const ALIASES: readonly string[] = ['EWOULDBLOCK', 'EDEADLOCK', 'ENOTSUP'];
+
 const errnoNames = new Map<number, string>(
-  Object.entries(koffi.os.errno).map(([name, value]) => [Number(value), name]),
+  Object.entries(koffi.os.errno)
+    .filter(([name]) => !ALIASES.includes(name))
+    .map(([name, value]) => [Number(value), name]),
 );
 
-/** The name of an errno value, e.g. 16 -> `EBUSY`. */
+/** The name of an errno value, e.g. 16 -> `EBUSY`, 11 -> `EAGAIN`. */
 export function errnoName(value: number): string {
   return value === 0 ? 'none' : (errnoNames.get(value) ?? `errno ${value}`);
 }

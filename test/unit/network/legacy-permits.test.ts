@@ -1,5 +1,6 @@
+import { constants } from 'node:os';
 import { beforeEach, expect, test, vi } from 'vitest';
-import { NativeError } from '../../../native/ffi/library.ts';
+import { errnoName, NativeError } from '../../../native/ffi/library.ts';
 import { changeLegacyFilter } from '../../../native/ffi/net/legacy-filter.ts';
 import { AF_INET, AF_INET6 } from '../../../native/ffi/net/rtnl-family.ts';
 import { LegacyPermits } from '../../../worker/network/legacy-permits.ts';
@@ -21,7 +22,7 @@ beforeEach(() => {
 const permits = new LegacyPermits(() => ['skep_gw']);
 
 test('a table that somebody else does not let go of keeps nobody from leaving', async () => {
-  errno = 'EAGAIN';
+  errno = errnoName(constants.errno.EWOULDBLOCK); // of flock(2)
   await permits.remove();
   expect(changed).toEqual([AF_INET6]);
 });
