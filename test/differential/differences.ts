@@ -16,7 +16,6 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   { at: /\/PreviousSpec\/TaskTemplate\/RestartPolicy\/Delay$/, why: FIELDS },
   { at: /\/Spec\/Runtime$/, why: FIELDS },
   { at: /\/JobStatus\/JobIteration\/Index$/, why: FIELDS },
-  { at: /^(networks|stack files)\/.*\/EnableIPv4$/, why: FIELDS },
   {
     at: /(job\/service g?job( \(2\))?\/Spec|^stack files\/.*\/shop_g?job)\/(Update|Rollback)Config\//,
     why: 'The defaults that `service inspect` shows have no update of a job',

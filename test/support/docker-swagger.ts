@@ -21,8 +21,9 @@ export const swaggerMinors: readonly number[] = existsSync(FOLDER)
       .sort((a, b) => a - b)
   : [];
 
-/** What is meant to answer 500: Docker's own status of it; the second of a registry. */
-const MEANT_FAILURE = /update out of sequence|: no answer in \d+ ms/;
+/** What is meant to answer 500, as in Docker: a version of before, what is too much or all given away, and who does not answer. */
+const MEANT_FAILURE =
+  /update out of sequence|exceed the limit of|all addresses of \S+ are in use|: no answer in \d+ ms/;
 
 /** Of the text of an answer with status 500: any other says that something went wrong here. */
 export function isMeantFailure(text: string): boolean {
