@@ -16,6 +16,8 @@ export interface ExecCreateJson {
   readonly AttachStdout: boolean;
   readonly AttachStderr: boolean;
   readonly Tty: boolean;
+  /** rows and columns that the command's terminal begins with */
+  readonly ConsoleSize?: readonly [number, number];
   readonly Cmd: readonly string[];
   readonly Env?: readonly string[];
   readonly WorkingDir?: string;

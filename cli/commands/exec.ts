@@ -76,12 +76,14 @@ export async function runExec(context: CommandContext, request: ExecRequest): Pr
   const { client } = context;
   const { containerId, words, env, flags, output = context } = request;
   const tty = flags.tty ?? false;
+  const size = tty ? terminalSize(context) : null;
   const detachKeys = detachKeysOf(flags.detachKeys ?? '');
   const { Id } = await client.execCreate(containerId, {
     AttachStdin: (flags.interactive ?? false) && !flags.detach,
     AttachStdout: !flags.detach,
     AttachStderr: !flags.detach,
     Tty: tty,
+    ...(size && { ConsoleSize: size }),
     Cmd: words,
     ...(flags.detachKeys && { DetachKeys: flags.detachKeys }),
     ...(env.length > 0 && { Env: env }),
@@ -209,13 +211,20 @@ function rawTerminal(context: CommandContext, tell: RelayOptions['resize']): () 
 const RESIZE_ATTEMPTS = 5;
 const RESIZE_PAUSE_MS = 20;
 
+/** Rows and columns of ours; null = it is none, or has no size. */
+function terminalSize({
+  stdout: { rows, columns },
+}: CommandContext): readonly [number, number] | null {
+  return rows && columns ? [rows, columns] : null;
+}
+
 /** Tells the size of the window; the first time the process may not have begun yet. */
 async function sendSize(context: CommandContext, tell: RelayOptions['resize']): Promise<void> {
-  const { rows, columns } = context.stdout;
-  if (!rows || !columns) return;
+  const size = terminalSize(context);
+  if (size === null) return;
   for (let attempt = 0; attempt < RESIZE_ATTEMPTS; attempt++) {
     try {
-      await tell(rows, columns);
+      await tell(...size);
       return;
     } catch {
       // Not begun, or ended: a window has no more use then.
