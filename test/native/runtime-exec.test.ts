@@ -141,6 +141,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     ]);
     expect(lines).toContain('hello'); // its echo, whenever it came
     expect(exitCode).toBe(4);
+    await expect(session.resize(1, 1)).rejects.toMatchObject({ code: 'conflict' });
   });
 
   test('has a terminal of the size that was asked for from the beginning', async () => {

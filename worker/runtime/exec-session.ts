@@ -12,6 +12,12 @@ import { ShimConnection } from './shim-connection.ts';
 import { stdinWriter } from './stdin-writer.ts';
 import { errorDetail, failureExitCode, failureWords } from './task-files.ts';
 
+/** Of a size that could not be set. */
+const NO_RESIZE: Readonly<Record<string, string>> = {
+  ESRCH: 'is not running',
+  ENOTTY: 'has no terminal',
+};
+
 /** A command that could not be run. */
 export class CommandError extends SkepError {
   /** 127 = not found, 126 = cannot be executed */
@@ -35,7 +41,7 @@ export interface ExecSession {
   readonly stderr: Readable;
   /** Resolves after the command's end; 128 + signal when signalled. */
   wait(signal?: AbortSignal): Promise<{ exitCode: number }>;
-  /** Only with a terminal. */
+  /** Of its terminal. Rejects with `conflict` when it has none, or after its end. */
   resize(rows: number, columns: number): Promise<void>;
   kill(signo: number): Promise<void>;
   /** Gives up the command: it is killed if it still runs. Idempotent. */
@@ -111,7 +117,13 @@ export class ShimExecSession implements ExecSession {
     payload.writeInt32LE(this.#pid, 0);
     payload.writeUInt16LE(rows, 4);
     payload.writeUInt16LE(columns, 6);
-    await this.#control(FRAME.execResize, payload);
+    try {
+      await this.#control(FRAME.execResize, payload);
+    } catch (err) {
+      const why = err instanceof NativeError ? NO_RESIZE[err.errno] : undefined;
+      if (why === undefined) throw err;
+      throw new SkepError('conflict', `resize exec: it ${why}`, { cause: err });
+    }
   }
 
   async kill(signo: number): Promise<void> {
