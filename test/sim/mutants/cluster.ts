@@ -99,8 +99,8 @@ const DISPATCHER: readonly Mutant[] = [
     name: 'resync-unheard',
     bug: 'an agent that says that it lacks something gets no whole set',
     file: 'manager/dispatcher/dispatcher.ts',
-    find: '        this.#catchUp();\n        this.#sendWhole(session);\n        return;',
-    replace: '        return;',
+    find: '        this.#resyncSession(session);\n',
+    replace: '',
     invariants: [2],
   },
   {
