@@ -56,9 +56,6 @@ export interface EngineServerOptions {
 const HEADERS_LIMIT_MS = 10_000;
 const CHECK_PERIOD_MS = 2_000;
 const HANDSHAKE_LIMIT_MS = 10_000;
-/** What is still read of a request that is refused before all of it has come. */
-const LINGER_BYTES_MAX = 1024 * 1024;
-const LINGER_MS_MAX = 2_000;
 /** A connection without a request is closed after this. */
 const IDLE_LIMIT_MS = 60_000;
 /**
@@ -203,12 +200,12 @@ export class EngineServer implements Routes {
         }),
       );
     } catch (err) {
-      this.#fail(request, response, err, upgrade === null);
+      this.#fail(request, response, err, upgrade === null && request.complete);
     }
   }
 
-  /** @param isPlain it is no upgrade: the connection may serve another request when nothing of this one is still to come */
-  #fail(request: IncomingMessage, response: ServerResponse, err: unknown, isPlain: boolean): void {
+  /** @param keeps the connection may serve another request: nothing of this one is still to come */
+  #fail(request: IncomingMessage, response: ServerResponse, err: unknown, keeps: boolean): void {
     const known = err instanceof SkepError;
     if (known && err.code === 'cancelled') {
       response.destroy();
@@ -227,31 +224,9 @@ export class EngineServer implements Routes {
     response.writeHead(status, {
       'Content-Type': 'application/json',
       'Content-Length': body.length,
-      ...(!(isPlain && request.complete) && { Connection: 'close' }),
+      ...(!keeps && { Connection: 'close' }),
     });
-    if (!isPlain || request.complete || request.destroyed) {
-      response.end(body);
-      return;
-    }
-    // A connection that is closed before all of a request is read takes the answer with it.
-    response.write(body);
-    this.#linger(request, () => response.end());
-  }
-
-  /** Calls `then` when the rest of a request that nobody wants has come, or more of it than is waited for. */
-  #linger(request: IncomingMessage, then: () => void): void {
-    let left = LINGER_BYTES_MAX;
-    const end = (): void => {
-      timer.cancel();
-      request.off('data', take).off('end', end).off('close', end);
-      then();
-    };
-    const take = (chunk: Buffer): void => {
-      left -= chunk.length;
-      if (left < 0) end();
-    };
-    const timer = this.#options.clock.setTimer(LINGER_MS_MAX, end);
-    request.on('data', take).once('end', end).once('close', end).resume();
+    response.end(body);
   }
 }
 

@@ -5,7 +5,6 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
 import {
@@ -192,33 +191,4 @@ describe('a client is cut off', () => {
     await expect.poll(() => taken, { interval: 2 }).toBeGreaterThanOrEqual(enough);
     socket.destroy();
   });
-});
-
-test('of a request that is refused before all of it has come the rest is read, for a while', async () => {
-  server.add('POST', '/refused', () => {
-    throw new SkepError('unimplemented', 'never');
-  });
-  const ask = async () => {
-    const socket = connect(socketPath);
-    let answer = '';
-    let isOver = false;
-    socket.on('data', (chunk: Buffer) => {
-      answer += chunk.toString();
-    });
-    socket.on('close', () => {
-      isOver = true;
-    });
-    socket.write('POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc');
-    await expect.poll(() => answer).toContain('never');
-    for (let i = 0; i < 20; i++) await turn();
-    expect(isOver).toBe(false);
-    return { socket, over: () => expect.poll(() => isOver).toBe(true) };
-  };
-  const whole = await ask();
-  whole.socket.write('def');
-  await whole.over();
-  expect(clock.pending).toBe(idleTimers);
-  const part = await ask();
-  await clock.advance(2_000);
-  await part.over();
 });
