@@ -2,10 +2,10 @@
  * `npm run test:root [-- FILE...]`: the suites that make kernel objects (test/native, test/cluster),
  * two files at a time. Each file runs by `vitest run` on a machine of its own
  * (test/support/private-machine): names, ports, mounts, processes and firewall of one are nothing to the
- * other, and what a killed suite leaves ends with its machine.
+ * other, and what a killed suite leaves, control groups aside, ends with its machine.
  *
- * Prints what vitest said of a file when it has ended, a line that counts, and whether tests with docker were left out. Exit status: 0 = all
- * passed, 1 = some did not.
+ * Prints what vitest said of a file when it has ended, a line that counts, and whether tests with docker were
+ * left out. Exit status: 0 = all passed, 1 = some did not.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
