@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ContainerBundle } from '../../worker/runtime/native-runtime.ts';
@@ -74,10 +74,13 @@ describe.skipIf(!runtimeTestsCanRun)(title, () => {
 
   test('are ended ones for the next daemon until they are made', async () => {
     await box.output('between', 'exit 5');
-    const exit = readFileSync(join(box.stateDir, 'between/exit'));
+    const exitFile = join(box.stateDir, 'between/exit');
+    // The shim tells of an exit before it writes it down.
+    await expect.poll(() => existsSync(exitFile), { timeout: 5000, interval: 5 }).toBe(true);
+    const exit = readFileSync(exitFile);
     await box.runtime.renew('between', asItWas);
     // As it is on disk when the daemon dies behind the shim's start.
-    writeFileSync(join(box.stateDir, 'between/exit'), exit);
+    writeFileSync(exitFile, exit);
     await box.runtime.stop();
     box.runtime = box.newRuntime();
     await box.runtime.start();
