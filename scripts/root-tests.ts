@@ -4,8 +4,12 @@
  * (test/support/private-machine): names, ports, mounts, processes and firewall of one are nothing to the
  * other, and what a killed suite leaves, control groups aside, ends with its machine.
  *
+ * A file that failed beside another one is run once more with the machines to itself: two suites on two cores make each
+ * other's limits short. It is named at the end all the same, with what failed: it is a fault, of the suite or of skep, that
+ * wants mending.
+ *
  * Prints what vitest said of a file when it has ended, a line that counts, and whether tests with docker were
- * left out. Exit status: 0 = all passed, 1 = some did not.
+ * left out. Exit status: 0 = all passed, at the latest alone; 1 = some did not.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -13,6 +17,10 @@ import { join } from 'node:path';
 
 /** At once. Most of a suite's time is waiting; three of them on two cores make each other's limits short. */
 const LANES = 2;
+/** More files than this that failed are no chance: none of them is run again. */
+const AGAIN_MAX = 4;
+/** Lines of a failure that are shown again at the end, where a record that is cut keeps them. */
+const FAILURE_LINES = 60;
 /** No file takes a third of it, jepsen included. */
 const LIMIT_MS = 15 * 60_000;
 const KILL_AFTER_MS = 10_000;
@@ -33,6 +41,7 @@ const NEED_THIS_MACHINE = [
 interface Outcome {
   readonly file: string;
   readonly passed: boolean;
+  readonly report: string;
 }
 
 /** Files not yet begun, the longest kinds first, so that the lanes end together. */
@@ -84,12 +93,21 @@ async function runFile(file: string): Promise<Outcome> {
   process.stdout.write(
     `${passed ? withoutLog(report) : report}${file}: ${words}, ${seconds(began)}\n`,
   );
-  return { file, passed };
+  return { file, passed, report };
 }
 
 /** What a suite's daemons and rooms log is read when it failed. */
 function withoutLog(report: string): string {
   return report.replace(/^\{"level":.*\n/gm, '');
+}
+
+/** From vitest's own heading on, where there is one. */
+function failureIn(report: string): string {
+  const lines = withoutLog(report).split('\n');
+  const from = lines.findIndex((line) => /Failed (Tests|Suites)/.test(line));
+  return (from === -1 ? lines.slice(-FAILURE_LINES) : lines.slice(from, from + FAILURE_LINES)).join(
+    '\n',
+  );
 }
 
 function endGroup(pid: number): void {
@@ -130,11 +148,20 @@ const asked = process.argv.slice(2);
 const queue = asked.length > 0 ? asked : allFiles();
 const outcomes: Outcome[] = [];
 await Promise.all(Array.from({ length: LANES }, () => lane(queue, outcomes)));
-const failed = outcomes.filter(({ passed }) => !passed).map(({ file }) => file);
+const failed = outcomes.filter(({ passed }) => !passed);
+const again: Outcome[] = [];
+if (outcomes.length > 1 && failed.length <= AGAIN_MAX)
+  for (const { file } of failed) again.push(await runFile(file));
 console.log(`${outcomes.length} files in ${seconds(began)}, ${failed.length} failed`);
-for (const file of failed) console.log(`  ${file}`);
+for (const { file, report } of [...failed, ...again.filter(({ passed }) => !passed)]) {
+  console.log(`\n${file} failed:\n${failureIn(report)}`);
+}
+const passedAlone = again.filter(({ passed }) => passed).map(({ file }) => file);
+const stillFailed = failed.map(({ file }) => file).filter((file) => !passedAlone.includes(file));
+for (const file of passedAlone) console.log(`failed beside another, passed alone: ${file}`);
+for (const file of stillFailed) console.log(`FAILED: ${file}`);
 // No package that scripts/setup installs has it, and vitest does not print the names of what it skips.
 if (spawnSync('docker', ['--version']).status !== 0) {
   console.log('docker is not installed: the tests that have it as their client were skipped');
 }
-process.exitCode = failed.length === 0 ? 0 : 1;
+process.exitCode = stillFailed.length === 0 ? 0 : 1;
