@@ -94,6 +94,24 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     expect(await answer(9090)).toBe(`web ${lab.outsideAddress}`);
     expect(await answer(8080)).toMatch(/^failed/);
   });
+  test('leaves no socket open when it was the leaving, which can be done again', async () => {
+    await host.apply(tables(), true);
+    const task = await attachWeb();
+    await task.end();
+    await host.detach(seats()[0]!.taskId);
+    await host.stop();
+    const before = host.openSockets();
+    // What was before us cannot be put back while its file is none.
+    const kept = `${host.dir}/ip_forward`;
+    rmSync(kept, { force: true });
+    mkdirSync(kept);
+    await expect(host.removeAll()).rejects.toThrow();
+    expect(host.openSockets()).toBe(before);
+    rmdirSync(kept);
+    await host.removeAll();
+    expect(host.openSockets()).toBe(before);
+    expect(await inNetns(host.netns, 'nft', 'list', 'tables')).toBe('');
+  });
 });
 
 test.skipIf(!isRoot)(

@@ -3,7 +3,7 @@
  * processes standing for tasks. Everything is removed by `close`, also after a failed test.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -179,6 +179,19 @@ export class LabHost {
   }
   removeAll(): Promise<void> {
     return this.#call('removeAll');
+  }
+
+  /** How many sockets its process has open. */
+  openSockets(): number {
+    const dir = `/proc/${this.#child?.pid}/fd`;
+    const targets = readdirSync(dir).map((fd) => {
+      try {
+        return readlinkSync(join(dir, fd));
+      } catch {
+        return ''; // closed meanwhile
+      }
+    });
+    return targets.filter((target) => target.startsWith('socket:')).length;
   }
 
   /** As kill -9 of the daemon: nothing is cleaned up. */

@@ -239,13 +239,17 @@ export class AttachedTasks {
 
   /** Connections to what ended while no daemon looked. It costs each task a look at all that the machine has: some at a time. */
   async forgetUnseen(): Promise<void> {
-    const due = [...this.#states.values()].filter((state) => state.hasOldConnections);
-    for (const state of due.slice(0, LOOKS_AT_ONCE)) {
+    const due = [...this.#states].filter(([, state]) => state.hasOldConnections);
+    for (const [taskId, state] of due.slice(0, LOOKS_AT_ONCE)) {
       await this.#guarded(state, async () => {
         const ended = endedUnseen(this.#tables, networksOf(state.network.legs));
         await state.network.forgetConnections(ended);
         state.hasOldConnections = false;
       });
+      if (!state.hasOldConnections) continue;
+      // Behind all others: those that fail again and again keep nobody from their turn.
+      this.#states.delete(taskId);
+      this.#states.set(taskId, state);
     }
   }
 

@@ -2,7 +2,7 @@
  * iptables-legacy whose chain FORWARD drops by policy: two rules of ours at its head for each of our links. They have no
  * comment there (a module of its own would be needed), so the links tell whose they are.
  */
-import { describeError } from '../../common/base/errors.ts';
+import { describeError, hasCode } from '../../common/base/errors.ts';
 import {
   changeLegacyFilter,
   isLegacyBusy,
@@ -33,13 +33,28 @@ export class LegacyPermits {
   async differences(links: readonly string[]): Promise<Difference[]> {
     const found: Difference[] = [];
     for (const family of LEGACY_FAMILIES) {
-      const table = await readLegacyFilter(family);
-      if (!table || !dropsForwarded(table) || hasPermits(table, links, this.#known())) continue;
+      const refusal = await this.#whyNot(family, links);
+      if (refusal === undefined) continue;
       const command = family === AF_INET6 ? 'ip6tables-legacy' : 'iptables-legacy';
       const what = `permits in chain FORWARD of ${command}`;
-      found.push({ what, wanted: 'there', found: this.#refusals.get(family) ?? null });
+      found.push({ what, wanted: 'there', found: refusal });
     }
     return found;
+  }
+
+  /** undefined = a table is as it ought to be, null = it lacks them; else why it has not got them, or may not have them. */
+  async #whyNot(
+    family: LegacyFamily,
+    links: readonly string[],
+  ): Promise<string | null | undefined> {
+    try {
+      const table = await readLegacyFilter(family);
+      if (!table || !dropsForwarded(table) || hasPermits(table, links, this.#known())) return;
+    } catch (err) {
+      if (!hasCode(err, 'resource-exhausted')) throw err;
+      return describeError(err);
+    }
+    return this.#refusals.get(family) ?? null;
   }
 
   /** Never rejects: `differences` tells of what is not there. */
@@ -58,7 +73,7 @@ export class LegacyPermits {
     }
   }
 
-  /** From a table that somebody else does not let go of they are not taken: they permit what goes by links that are gone. */
+  /** From a table that somebody else does not let go of, or too large, they are not taken: they permit what goes by links that are gone. */
   async remove(): Promise<void> {
     const known = this.#known();
     for (const family of LEGACY_FAMILIES) {
@@ -67,7 +82,7 @@ export class LegacyPermits {
           hasPermits(table, [], known) ? null : withoutPermits(table, known),
         );
       } catch (err) {
-        if (!isLegacyBusy(err)) throw err;
+        if (!isLegacyBusy(err) && !hasCode(err, 'resource-exhausted')) throw err;
       }
     }
   }

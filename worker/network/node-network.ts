@@ -156,13 +156,16 @@ export class NodeNetwork {
     await this.#host.close();
   }
 
-  /** Removes all of ours from the kernel, and closes. */
+  /** Removes all of ours from the kernel, and closes, also when it rejects because something could not be removed. */
   async destroy(): Promise<void> {
-    await this.#tasks.close();
-    await this.#overlays.removeAll();
-    await this.#encrypted.destroy();
-    await this.#host.restore();
-    await this.close();
+    try {
+      await this.#tasks.close();
+      await this.#overlays.removeAll();
+      await this.#encrypted.destroy();
+      await this.#host.restore();
+    } finally {
+      await this.close();
+    }
   }
 
   /**

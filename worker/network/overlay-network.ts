@@ -331,8 +331,11 @@ export class OverlayNetwork {
 
   /** The device is deleted by name: its namespace ends later, and its VNI must be free at once. */
   async destroy(): Promise<void> {
-    await removeLink(this.#route, OVERLAY_VXLAN);
-    await this.close();
+    try {
+      await removeLink(this.#route, OVERLAY_VXLAN);
+    } finally {
+      await this.close();
+    }
     await removeNetns(this.#parts.pin);
   }
 

@@ -1,5 +1,6 @@
 /** Reads and changes the table `filter` of iptables-legacy in the namespace of this process, through libskep. */
 import { readFile } from 'node:fs/promises';
+import { SkepError } from '../../../common/base/errors.ts';
 import { declareAsync, NativeError } from '../library.ts';
 import {
   COUNTER_BYTES,
@@ -30,6 +31,8 @@ const lockCall = declareAsync('int skep_legacy_lock(const char *path, _Out_ uint
 const TABLE = 'filter';
 const LOCK = '/run/xtables.lock';
 const ATTEMPTS = 3;
+/** Some two hundred thousand rules: that many bytes are held several times over while the table is changed. */
+export const LEGACY_TABLE_BYTES_MAX = 32 << 20;
 
 export const LEGACY_FAMILIES = [AF_INET, AF_INET6] as const;
 export type LegacyFamily = (typeof LEGACY_FAMILIES)[number];
@@ -44,7 +47,10 @@ async function isUsed(family: LegacyFamily): Promise<boolean> {
   return names.split('\n').includes(TABLE);
 }
 
-/** null = nobody uses it; asking the kernel itself would make it. */
+/**
+ * null = nobody uses it; asking the kernel itself would make it. Rejects with `resource-exhausted` when it has more than
+ * `LEGACY_TABLE_BYTES_MAX`.
+ */
 export async function readLegacyFilter(family: LegacyFamily): Promise<LegacyTable | null> {
   if (!(await isUsed(family))) return null;
   for (let attempt = 1; ; attempt++) {
@@ -62,11 +68,19 @@ async function readOnce(family: LegacyFamily): Promise<LegacyTable> {
   info.write(TABLE, 'latin1');
   await infoCall(family, info, info.length);
   const size = info.readUInt32LE(INFO_BYTES - 4);
+  checkTableSize(size);
   const entries = Buffer.alloc(ENTRIES_HEADER_BYTES + size);
   entries.write(TABLE, 'latin1');
   entries.writeUInt32LE(size, 32);
   await entriesCall(family, entries, entries.length);
   return readLegacyTable(family, info, entries);
+}
+
+/** @param size bytes of its rules, as the kernel tells them */
+export function checkTableSize(size: number): void {
+  if (size <= LEGACY_TABLE_BYTES_MAX) return;
+  const words = `table ${TABLE} of iptables-legacy has ${size} bytes, of which ${LEGACY_TABLE_BYTES_MAX} are read at most`;
+  throw new SkepError('resource-exhausted', words);
 }
 
 /** Somebody else is at the table. */

@@ -48,6 +48,8 @@ describe('attached tasks', () => {
   /** what the kernel was told, and whether it refuses */
   let calls: string[];
   let refuses: string;
+  /** of the first so many, connections cannot be looked at */
+  let refusesLooks: number;
   let published: Map<string, TaskTarget | null>;
   let tasks: AttachedTasks;
 
@@ -55,7 +57,8 @@ describe('attached tasks', () => {
   function fakeNetwork(which: number, legs: readonly TaskLeg[]) {
     const note = (what: string) => async () => {
       const call = `${what} ${which}`;
-      if (refuses === call) throw new Error('EBUSY');
+      const isLook = what.startsWith('forget');
+      if (refuses === call || (isLook && which <= refusesLooks)) throw new Error('EBUSY');
       calls.push(call);
     };
     const names = legs.map(({ networkId }) => networkId);
@@ -81,6 +84,7 @@ describe('attached tasks', () => {
   beforeEach(async () => {
     calls = [];
     refuses = '';
+    refusesLooks = 0;
     published = new Map();
     let opened = 0;
     vi.spyOn(TaskNetwork, 'open').mockImplementation(async (_id, _path, legs) => {
@@ -154,6 +158,16 @@ describe('attached tasks', () => {
     await tasks.forgetUnseen();
     await tasks.forgetUnseen();
     expect(looks()).toEqual(['forget connections of 2']);
+  });
+
+  test('those whose connections cannot be looked at keep no other from its turn', async () => {
+    const ids = Array.from({ length: 60 }, (_, i) => asId<TaskId>(`t${i}`));
+    for (const taskId of ids) await tasks.adopt({ ...request(FRONT), taskId });
+    refusesLooks = 50;
+    await tasks.forgetUnseen();
+    await tasks.forgetUnseen();
+    const looks = calls.filter((call) => call.startsWith('forget connections'));
+    expect(looks).toEqual(ids.slice(50).map((_, i) => `forget connections of ${51 + i}`));
   });
 
   test('ports whose rules could not be written are taken out with their task', async () => {
