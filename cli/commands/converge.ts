@@ -48,9 +48,13 @@ export function viewService(
       error: task.Status.Err ?? '',
     }));
   const running = slots.filter((slot) => slot.state === 'running').length;
-  const rollingBack = service.UpdateStatus?.State?.startsWith('rollback') ?? false;
-  const title = rollingBack ? 'rolling back update' : 'overall progress';
-  const heading = [`${title}: ${running} out of ${wanted} tasks`];
+  const { State: state = '', Message: message = '' } = service.UpdateStatus ?? {};
+  const isRollback = state.startsWith('rollback');
+  const way = `${isRollback ? 'rolling back update: ' : ''}${running} out of ${wanted} tasks`;
+  const heading = [
+    ...(isRollback && message !== '' ? [`rollback: ${message}`] : []),
+    `overall progress: ${way}`,
+  ];
   return { heading, slots, seats: wanted, goal: 'running', wanted, running };
 }
 
@@ -125,7 +129,6 @@ async function followChanges(
 ): Promise<void> {
   const { client, clock } = context;
   let stableSinceMs: number | null = null;
-  let sawRollback = false;
   for (;;) {
     const service = await client.service(serviceId);
     const [tasks, nodes] = await Promise.all([
@@ -145,7 +148,6 @@ async function followChanges(
       continue;
     }
     const view = viewService(service, tasks, nodes);
-    sawRollback ||= service.UpdateStatus?.State === 'rollback_completed';
     const monitorMs = (service.Spec.UpdateConfig?.Monitor ?? MONITOR_DEFAULT_NANOS) / 1e6;
     const nowMs = clock.monotonicMs();
     const done = view.running === view.wanted && view.slots.length === view.wanted;
@@ -156,7 +158,6 @@ async function followChanges(
     const leftMs = stableSinceMs === null ? null : stableSinceMs + monitorMs - nowMs;
     screen?.show(view, leftMs);
     if (leftMs !== null && leftMs <= 0) {
-      if (sawRollback) screen?.end(`rollback: ${service.UpdateStatus?.Message ?? ''}`);
       screen?.end(`verify: Service ${serviceId} converged`);
       return;
     }

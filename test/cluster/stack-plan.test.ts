@@ -116,15 +116,22 @@ Plan HASH
     timeout: 90_000,
   }, async () => {
     const before = ids(await shared.current.running('shop_web', 3));
-    write(3, 'two', 'echo no such table; exit 3');
+    write(3, 'three', 'cat /run/secrets/key; echo no such table; exit 3');
     const { code, stderr } = await deploy();
     expect(code).toBe(2);
     expect(stderr).toMatch(/^shop_web: rolled back to what it was\n/);
     expect(stderr).toMatch(
-      /\nshop_web\.\d \(\w+\) failed: task: non-zero exit \(3\)\n {2}\| no such table\n/,
+      /\nshop_web\.\d \(\w+\) failed: task: non-zero exit \(3\)\n {2}\| three\n {2}\| no such table\n/,
     );
     const after = ids(await shared.current.running('shop_web', 3));
     expect(before.some((id) => after.includes(id))).toBe(true);
+    // The secret that came with it went with it: every task has the content of before.
+    const shown = await shared.current.skep([
+      ...['service', 'exec', '--all', 'shop_web', '--', 'cat', '/run/secrets/key'],
+    ]);
+    expect(shown.trimEnd().split('\n').sort()).toEqual(
+      [1, 2, 3].map((slot) => `shop_web.${slot} | two`),
+    );
   });
 
   test('stack rollback brings an earlier deployment with its secret', {
@@ -142,6 +149,59 @@ Plan HASH
       '4 deploy rolled-back',
     ]);
     expect(await cluster.skep(['config', 'ls', '-q'])).toBe('');
+  });
+
+  describe('a deployment ends with', () => {
+    const NEVER = 'healthcheck: {test: "false", interval: 200ms, retries: 100000}';
+    const CONFIG = 'update_config: {monitor: 1s, failure_action: pause}';
+    const file = (command: string, more: string): void =>
+      writeFileSync(
+        join(dir, 'ends.yml'),
+        `services:
+  one:
+    image: ${IMAGE}
+    command: ["${command}"]
+    stop_grace_period: 1s
+    ${more}
+`,
+      );
+    const end = (...more: string[]) =>
+      shared.current.try(
+        ['stack', 'deploy', '-c', 'ends.yml', '--resolve-image', 'never', ...more, 'ends'],
+        { cwd: dir },
+      );
+    afterAll(() => shared.current.skep(['stack', 'rm', 'ends']), 60_000);
+
+    test('0 when it is up, and 1 when its update is paused', { timeout: 90_000 }, async () => {
+      file('exec sleep 3600', `deploy: {${CONFIG}}`);
+      expect((await end()).code).toBe(0);
+      file('echo broken; exit 9', `deploy: {${CONFIG}}`);
+      const { code, stderr } = await end();
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^ends_one: .*paused/)]);
+      expect(stderr).toContain('\n  | broken\n');
+    });
+
+    test('1 when the file is wrong, before anything is done', { timeout: 30_000 }, async () => {
+      file('exec sleep 3600', 'deploy: {replicsa: 2}');
+      const { code, stderr } = await end();
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^ends\.yml:6:14: .*replicas/)]);
+    });
+
+    test('3 when its time is over', { timeout: 90_000 }, async () => {
+      file('exec sleep 3601', NEVER);
+      expect(await end('--timeout', '3s')).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining('ends_one'),
+      });
+    });
+
+    test('4 when no node takes its tasks', { timeout: 90_000 }, async () => {
+      file('exec sleep 3602', 'deploy: {placement: {constraints: [node.labels.no == such]}}');
+      expect(await end()).toMatchObject({
+        code: 4,
+        stderr: expect.stringContaining('scheduling constraints not satisfied'),
+      });
+    });
   });
 
   test('is stopped and started', { timeout: 90_000 }, async () => {

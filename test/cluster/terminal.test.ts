@@ -92,6 +92,86 @@ describe.skipIf(!clusterTestsCanRun)('on a terminal', () => {
     },
   );
 
+  /** Of so many tasks that run, and stayed so. */
+  const bars = (count: number): string[] =>
+    Array.from({ length: count }, (_, at) => `${at + 1}/${count}: running   [${'='.repeat(50)}]`);
+  const verified = [
+    expect.stringMatching(/^verify: Waiting 1 seconds to verify that tasks are stable\.\.\.$/),
+    expect.stringMatching(/^verify: Service \S+ converged$/),
+  ];
+
+  test.skipIf(!hasTmux).each([80, 200])(
+    'of %d columns a service that is made, scaled and rolled back is bars, as Docker draws them',
+    { timeout: 120_000 },
+    async (columns) => {
+      const name = `drawn-${columns}`;
+      const create = `service create --no-resolve-image --name ${name} --stop-grace-period 1s --update-monitor 1s --update-parallelism 3 --rollback-monitor 1s --rollback-parallelism 3 --replicas 2 ${IMAGE}`;
+      expect(await screen(columns, create)).toEqual([
+        expect.stringMatching(/^[0-9a-z]{25}$/),
+        'overall progress: 2 out of 2 tasks',
+        ...bars(2),
+        ...verified,
+      ]);
+      expect(await screen(columns, `service scale ${name}=3`)).toEqual([
+        `${name} scaled to 3`,
+        'overall progress: 3 out of 3 tasks',
+        ...bars(3),
+        ...verified,
+      ]);
+      expect(await screen(columns, `service update --env-add A=1 ${name}`)).toEqual([
+        name,
+        'overall progress: 3 out of 3 tasks',
+        ...bars(3),
+        ...verified,
+      ]);
+      expect(await screen(columns, `service rollback ${name}`)).toEqual([
+        name,
+        expect.stringMatching(/^rollback: (?:manually requested rollback|rollback completed)$/),
+        'overall progress: rolling back update: 3 out of 3 tasks',
+        ...bars(3),
+        ...verified,
+      ]);
+      await shared.current.skep(['service', 'rm', '-d', name]);
+    },
+  );
+
+  test('in a pipe service create, scale, update and rollback are plain lines', {
+    timeout: 120_000,
+  }, async () => {
+    const said = async (...words: string[]): Promise<string[]> => {
+      const { code, stdout, stderr } = await shared.current.try(words);
+      expect([code, stderr], words.join(' ')).toEqual([0, '']);
+      expect(stdout).not.toMatch(/[\x1b\r]/);
+      return stdout.trimEnd().split('\n');
+    };
+    const monitors = ['--update-monitor', '1s', '--rollback-monitor', '1s'];
+    const made = [
+      '--no-resolve-image',
+      '--name',
+      'piped',
+      '--stop-grace-period',
+      '1s',
+      ...monitors,
+    ];
+    const ends = (count: number, way = '') => [
+      expect.stringMatching(`overall progress: ${way}${count} out of ${count} tasks$`),
+      ...verified,
+    ];
+    const created = await said('service', 'create', ...made, IMAGE);
+    expect(created[0]).toMatch(/^[0-9a-z]{25}$/);
+    expect(created.slice(-3)).toEqual(ends(1));
+    const scaled = await said('service', 'scale', 'piped=2');
+    expect(scaled[0]).toBe('piped scaled to 2');
+    expect(scaled.slice(-3)).toEqual(ends(2));
+    const updated = await said('service', 'update', '--env-add', 'A=1', 'piped');
+    expect([updated[0], ...updated.slice(-3)]).toEqual(['piped', ...ends(2)]);
+    const back = await said('service', 'rollback', 'piped');
+    expect(back[0]).toBe('piped');
+    expect(back.join('\n')).toContain('overall progress: rolling back update: ');
+    expect(back.at(-1)).toMatch(/^verify: Service \S+ converged$/);
+    await shared.current.skep(['service', 'rm', '-d', 'piped']);
+  });
+
   test.skipIf(!hasTmux).each([80, 200])(
     'of %d columns a plan has its colours, and says the same as in a pipe',
     { timeout: 60_000 },

@@ -193,6 +193,19 @@ verify: Service s converged
   });
 });
 
+test('a rollback says why, and that it goes back', () => {
+  const UpdateStatus = { State: 'rollback_started', Message: 'manually requested rollback' };
+  const { heading } = viewService(
+    service({ Replicated: { Replicas: 2 } }, { UpdateStatus }),
+    [task(1, 'running'), task(2, 'starting')],
+    nodes,
+  );
+  expect(heading).toEqual([
+    'rollback: manually requested rollback',
+    'overall progress: rolling back update: 1 out of 2 tasks',
+  ]);
+});
+
 describe('view of a job', () => {
   const ofIteration = (Index: number) => ({ JobIteration: { Index } });
   const job = service(
