@@ -292,10 +292,16 @@ export class Membership {
   }
 
   async #wantedImages(signal: AbortSignal): Promise<readonly string[] | null> {
-    if (this.#manager) return this.#manager.images.wanted();
-    for (const address of await this.#managers()) {
+    const managers = (await this.#managers()).map((address) => ({
+      address,
+      ask: async () =>
+        (await this.#pool.client(address).unary(wantedImages, {}, { signal })).images,
+    }));
+    const own = this.#manager;
+    if (own) managers.unshift({ address: 'self', ask: () => own.images.wanted(signal) });
+    for (const { address, ask } of managers) {
       try {
-        return (await this.#pool.client(address).unary(wantedImages, {}, { signal })).images;
+        return await ask();
       } catch (err) {
         signal.throwIfAborted();
         this.#parts.log.debug({ err, address }, 'manager does not say which images are wanted');

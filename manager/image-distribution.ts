@@ -10,6 +10,8 @@ import type { Store } from './store/types.ts';
 
 export interface ImageDistributionOptions {
   readonly store: Pick<Store, 'view'>;
+  /** resolves when the store has what was written before the call */
+  readonly readBarrier: (signal?: AbortSignal) => Promise<unknown>;
   readonly pool: Pick<RpcClients, 'client'>;
   /** this node */
   readonly nodeId: string;
@@ -42,11 +44,17 @@ export class ImageDistribution {
 
   /** Serves what nodes ask of managers about images; returns the release. */
   register(server: Pick<RpcService, 'handleUnary'>): () => void {
-    return server.handleUnary(wantedImages, async () => ({ images: this.wanted() }));
+    return server.handleUnary(wantedImages, async (_, { signal }) => ({
+      images: await this.wanted(signal),
+    }));
   }
 
-  /** Images of the services' specs, and of those that a rollback would bring back. */
-  wanted(): string[] {
+  /**
+   * Images of the services' specs, and of those that a rollback would bring back. Rejects (`no-leader`, `unavailable`) when
+   * this manager may not know them all: who is not told of an image removes it.
+   */
+  async wanted(signal?: AbortSignal): Promise<string[]> {
+    await this.#options.readBarrier(signal);
     const services = this.#options.store.view((view) => view.list('service'));
     const specs = services.flatMap(({ spec, previousSpec }) => [spec, previousSpec ?? spec]);
     return [...new Set(specs.map(({ task }) => task.container.image))];

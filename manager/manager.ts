@@ -92,6 +92,7 @@ export class Manager implements ManagerList, LeaderLocator {
     this.store = new MemoryStore({ proposer: null, clock, random });
     this.images = new ImageDistribution({
       store: this.store,
+      readBarrier: (signal) => this.#requireRaft().readBarrier(signal),
       pool,
       nodeId,
       address: options.address,

@@ -48,7 +48,10 @@ export const takeImage = serverStream<TakeImageRequest, ImageTaken>({
   needsCurrentManager: true,
 });
 
-/** Which images a node must not remove to make room. Any manager answers, from what it knows. */
+/**
+ * Which images a node must not remove to make room. Any manager answers that knows all that was written before; others reject
+ * (`no-leader`, `unavailable`).
+ */
 export const wantedImages = unary<Record<string, never>, WantedImages>({
   path: '/skep.Images/WantedImages',
   request: { encode: encodeWantedImagesRequest, decode: decodeWantedImagesRequest },

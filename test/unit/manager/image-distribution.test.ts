@@ -51,10 +51,14 @@ function poolOf(answers: Readonly<Record<string, 'takes' | Error>>) {
   return { seen, pool: { client } as unknown as Pick<RpcClients, 'client'> };
 }
 
-async function scene(answers: Readonly<Record<string, 'takes' | Error>> = {}) {
+async function scene(
+  answers: Readonly<Record<string, 'takes' | Error>> = {},
+  readBarrier: () => Promise<unknown> = async () => {},
+) {
   const { store, create } = makeStore();
   const { seen, pool } = poolOf(answers);
-  const images = new ImageDistribution({ store, pool, nodeId: SELF, address: 'self:2377' });
+  const self = { nodeId: SELF, address: 'self:2377' };
+  const images = new ImageDistribution({ store, pool, readBarrier, ...self });
   await create('node', node(SELF, 'self'));
   return { images, create, seen };
 }
@@ -87,7 +91,17 @@ describe('image distribution', () => {
       previousSpec: serviceOf('before', 'web:1').spec,
     };
     await create('service', updated, serviceOf('other', 'web:2'), serviceOf('db', 'db:5'));
-    expect(images.wanted().sort()).toEqual(['db:5', 'web:1', 'web:2']);
+    expect((await images.wanted()).sort()).toEqual(['db:5', 'web:1', 'web:2']);
+  });
+
+  test('says which images are wanted when it knows all services, and never before', async () => {
+    let caughtUp: () => Promise<unknown> = async () => {
+      throw new SkepError('no-leader', 'there is none');
+    };
+    const { images, create } = await scene({}, () => caughtUp());
+    await expect(images.wanted()).rejects.toMatchObject({ code: 'no-leader' });
+    caughtUp = () => create('service', serviceOf('late', 'late:1'));
+    expect(await images.wanted()).toEqual(['late:1']);
   });
 
   test('orders every other node to take an image, some at once, and tells of each', async () => {
