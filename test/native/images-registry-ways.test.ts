@@ -173,7 +173,7 @@ describe.skipIf(!isRoot || !hasDockerRegistry || !hasSkopeo)(
     test('is refused without its authority', async () => {
       const images = await open(trust());
       expect(await failure(images.pull(`${NAME}/web:1`, null))).toContain(
-        'tls: certificate signed by unknown authority',
+        'tls: certificate signed by unknown authority "Test CA"',
       );
     });
 

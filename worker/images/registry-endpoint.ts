@@ -169,8 +169,7 @@ export class RegistryEndpoint {
       this.#doubtScheme(url);
       const method = options.method ?? 'GET';
       if (!isUntrusted(err)) throw connectionError(err, `${sentenceCase(method)} "${url.href}"`);
-      const isDirect = this.#proxyFor(url) === null;
-      throw unknownAuthority(err, isDirect ? await issuerOf(url, this.#options.clock) : null);
+      throw unknownAuthority(err, await issuerOf(url, this.#options.clock, this.#agent(url)));
     }
   }
 

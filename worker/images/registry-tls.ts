@@ -3,7 +3,8 @@
  * authorities and the folder of that host, in the layout of Docker's `certs.d`.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { isIP } from 'node:net';
+import type http from 'node:http';
+import https from 'node:https';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import type { Clock } from '../../common/base/clock.ts';
@@ -113,25 +114,26 @@ function systemAuthorities(): readonly string[] {
   return [readFileSync(SYSTEM_CERTIFICATES, 'utf8')];
 }
 
-/** Who issued the certificate that a host shows, for people; null when that cannot be learned. */
-export function issuerOf(url: URL, clock: Clock): Promise<string | null> {
+/**
+ * Who issued the certificate that a host shows, for people; null when that cannot be learned.
+ * @param agent whose way to the host is taken, a proxy for one
+ */
+export function issuerOf(url: URL, clock: Clock, agent: http.Agent): Promise<string | null> {
   return new Promise((resolve) => {
-    const host = url.hostname.replace(/^\[|\]$/g, '');
-    const socket = tls.connect({
-      host,
-      port: Number(url.port || 443),
-      ...(isIP(host) === 0 && { servername: host }),
-      rejectUnauthorized: false, // nothing is sent: only the certificate is looked at
-    });
-    const timer = clock.setTimer(ISSUER_TIMEOUT_MS, () => socket.destroy());
-    socket.once('secureConnect', () => {
+    // Never ended, so that nothing is sent: only the certificate is looked at.
+    const request = https.request(url, { agent, rejectUnauthorized: false });
+    const timer = clock.setTimer(ISSUER_TIMEOUT_MS, () => request.destroy());
+    const look = (socket: tls.TLSSocket): void => {
       const { issuer } = socket.getPeerCertificate();
       const name = issuer?.CN ?? issuer?.O;
       resolve(Array.isArray(name) ? (name[0] ?? null) : (name ?? null));
-      socket.destroy();
+      request.destroy();
+    };
+    request.once('socket', (socket) => {
+      (socket as tls.TLSSocket).once('secureConnect', () => look(socket as tls.TLSSocket));
     });
-    socket.once('error', () => resolve(null));
-    socket.once('close', () => {
+    request.once('error', () => resolve(null));
+    request.once('close', () => {
       timer.cancel();
       resolve(null);
     });
