@@ -88,11 +88,12 @@ export const up: DevConfigure = (command, context) => {
     .option('--managers <n>', 'hosts that are managers', count, 1)
     .option('--workers <n>', 'hosts that are workers', count, 0)
     .option('--json', 'print the hosts as JSON')
-    .action(async (flags: DaemonFlags & UpFlags) => {
+    .argument('[flags...]', 'after --: more flags of every daemon (skepd --help)')
+    .action(async (daemonFlags: readonly string[], flags: DaemonFlags & UpFlags) => {
       requireRoot();
       const { name, managers, workers } = flags;
       const started = await upCluster(
-        { name, managers, workers, ...settingsOf(flags) },
+        { name, managers, workers, ...settingsOf(flags), daemonFlags },
         partsOf(context),
       );
       if (flags.json) printJson(context, started);

@@ -58,6 +58,7 @@ export async function startDaemon(
     ...(settings.apiReadOnWorkers ? ['--api-read-on-workers'] : []),
     ...(settings.imageGc === undefined ? [] : ['--image-gc', settings.imageGc]),
     ...settings.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
+    ...(settings.daemonFlags ?? []),
   ]);
   const child = spawn(argv[0]!, argv.slice(1), {
     detached: true, // a session of its own: Ctrl-C here does not reach it

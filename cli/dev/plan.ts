@@ -28,7 +28,15 @@ export interface DaemonSettings {
   /** of the daemons; absent in the plans of earlier releases */
   readonly apiReadOnWorkers?: boolean;
   readonly imageGc?: string;
+  /** any others, as they are given to `skepd` */
+  readonly daemonFlags?: readonly string[];
 }
+
+/** Flags of `skepd` by which the hosts are told apart and found again. */
+const OWN_FLAGS = [
+  ...['--data-dir', '--host', '-H', '--listen-addr', '--advertise-addr'],
+  ...['--hostname', '--cgroup-parent'],
+];
 
 export interface ClusterPlan {
   readonly name: string;
@@ -64,6 +72,17 @@ export function checkClusterName(name: string): void {
   );
 }
 
+/** Throws `invalid-argument` for what is no flag, and for those that a development cluster sets itself. */
+function checkDaemonFlags(flags: readonly string[]): void {
+  const [first] = flags;
+  if (first !== undefined && !first.startsWith('-')) {
+    throw new SkepError('invalid-argument', `flags of skepd after --: ${first} is none`);
+  }
+  const own = flags.find((flag) => OWN_FLAGS.includes(flag.split('=')[0]!));
+  if (own === undefined) return;
+  throw new SkepError('invalid-argument', `flags of skepd after --: skep dev sets ${own} itself`);
+}
+
 /** The subnet a name would have if all are free, 0..255. */
 export function preferredSubnet(name: string): number {
   return createHash('sha256').update(name).digest()[0]!;
@@ -86,10 +105,11 @@ export interface PlanRequest extends DevRoots, DaemonSettings {
   readonly subnet: number;
 }
 
-/** Throws `invalid-argument` for a bad name or number. */
+/** Throws `invalid-argument` for a bad name, number or flag. */
 export function planCluster(request: PlanRequest): ClusterPlan {
   const { name, managers, workers, subnet, stateRoot, socketRoot } = request;
   checkClusterName(name);
+  checkDaemonFlags(request.daemonFlags ?? []);
   if (managers < 1) throw new SkepError('invalid-argument', '--managers: at least 1 is needed');
   if (managers + workers > HOSTS_MAX) {
     throw new SkepError('invalid-argument', `at most ${HOSTS_MAX} hosts: ${managers + workers}`);
@@ -107,6 +127,7 @@ export function planCluster(request: PlanRequest): ClusterPlan {
       insecureRegistries: request.insecureRegistries,
       ...(request.apiReadOnWorkers && { apiReadOnWorkers: true }),
       ...(request.imageGc !== undefined && { imageGc: request.imageGc }),
+      ...(request.daemonFlags && { daemonFlags: request.daemonFlags }),
     },
     bridge: `skb-${tag}`,
     subnet,

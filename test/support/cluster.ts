@@ -372,6 +372,8 @@ export interface ClusterRequest {
   readonly apiReadOnWorkers?: boolean;
   /** of the daemons: `HIGH:LOW:AGE` */
   readonly imageGc?: string;
+  /** more flags of the daemons */
+  readonly daemonFlags?: readonly string[];
 }
 
 /** What ends the names of the clusters that this process starts. */
@@ -387,6 +389,7 @@ export async function startCluster(prefix: string, request: ClusterRequest): Pro
   const imageGc = request.imageGc === undefined ? [] : ['--image-gc', request.imageGc];
   const flags = [...sizes, ...level, ...insecure, ...reads, ...imageGc];
   const argv = [SKEP, 'dev', 'up', '--name', name, ...flags, '--json'];
+  if (request.daemonFlags) argv.push('--', ...request.daemonFlags);
   const { stdout } = succeeded(await run(argv));
   const { hosts } = JSON.parse(stdout) as { hosts: Omit<ClusterHost, 'daemonSocket'>[] };
   return new TestCluster(

@@ -62,9 +62,16 @@ describe('plan of a development cluster', () => {
     (name) => expect(() => checkClusterName(name)).toThrow(/cluster name/),
   );
 
+  test('further flags of the daemons are kept for their next start', () => {
+    const daemonFlags = ['--registry-mirror', 'http://mirror:5000'];
+    expect(planCluster({ ...request, daemonFlags }).settings.daemonFlags).toEqual(daemonFlags);
+  });
+
   test.each([
     [{ managers: 0 }, /at least 1/],
     [{ workers: 300 }, /at most 200 hosts/],
+    [{ daemonFlags: ['worker-1'] }, /flags of skepd after --: worker-1 is none/],
+    [{ daemonFlags: ['--label', 'a=b', '--data-dir=/x'] }, /skep dev sets --data-dir=\/x itself/],
   ])('%j is refused', (change, why) => {
     expect(() => planCluster({ ...request, ...change })).toThrow(why);
   });
