@@ -1,6 +1,6 @@
 /** The Engine API by TCP with certificates: who gets in, and that streams work as on a unix socket. */
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
@@ -13,6 +13,7 @@ import { listenAt } from '../../daemon/api-listeners.ts';
 import { RAW_TYPE } from '../../daemon/engineapi/frames.ts';
 import { CONNECTIONS_MAX, EngineServer } from '../../daemon/engineapi/server.ts';
 import { type CertificateFolder, makeCertificates } from '../support/certificates.ts';
+import { freePort } from '../support/free-port.ts';
 
 let dir: string;
 let daemon: CertificateFolder;
@@ -50,16 +51,6 @@ afterEach(async () => {
   for (const socket of sockets) socket.destroy();
   await server.stop();
 });
-
-/** One that nobody listened on a moment ago. */
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port: free } = probe.address() as AddressInfo;
-      probe.close(() => resolve(free));
-    });
-  });
-}
 
 const options = () => ({
   ...{ server, group: '', socketMode: 0o660, passed: [], log: silentLogger },

@@ -4,8 +4,9 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { programPath } from './programs.ts';
 
 export const hasDockerRegistry = programPath('docker-registry') !== null;
@@ -69,17 +70,6 @@ function registryConfig(options: TestRegistryOptions, port: number): object {
       auth: { htpasswd: { realm: 'test', path: join(options.dir, 'htpasswd') } },
     }),
   };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 async function answering(port: number, child: ChildProcess): Promise<void> {

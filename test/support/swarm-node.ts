@@ -1,5 +1,4 @@
 /** A node's part in a cluster, with a manager on a real socket and disk; its worker does nothing. */
-import { createServer } from 'node:net';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
@@ -7,6 +6,7 @@ import { type ClusterSpec, DEFAULT_CLUSTER_SPEC } from '../../common/model/clust
 import { SwarmNode } from '../../daemon/swarm-node.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import type { Worker } from '../../worker/worker.ts';
+import { freePort } from './free-port.ts';
 
 type Used = 'register' | 'join' | 'suspend' | 'leave' | 'describeAgain' | 'refusal' | 'images';
 
@@ -51,12 +51,4 @@ export async function initRequest(spec: ClusterSpec = DEFAULT_CLUSTER_SPEC) {
       availability: 'active',
     },
   } as const;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof address === 'object' ? (address?.port ?? 0) : 0;
 }
