@@ -1,5 +1,6 @@
-// kill -9 of a daemon in the middle of pulls, loads, unpacks, removals and prunes, all at once: what the next one finds is
-// whole, goes on, and what was complete runs. SKEP_PROOFS=full kills a hundred times. Root, because containers are run.
+// kill -9 of a daemon in the middle of pulls, loads, unpacks, removals, prunes and the removal of what a full disk has no room
+// for, all at once: what the next one finds is whole, goes on, and what was complete runs. SKEP_PROOFS=full kills a hundred
+// times. Root, because containers are run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
   createReadStream,
@@ -13,27 +14,36 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EngineClient } from '../../cli/client/engine-client.ts';
 import type { ProgressJson } from '../../cli/client/image-calls.ts';
+import { hasStatus } from '../../cli/client/transport.ts';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SeededRandom, SystemRandom } from '../../common/base/random.ts';
 import { ImageStore } from '../../worker/images/image-store.ts';
 import { eventually, REPOSITORY, run, SKEP, succeeded } from '../support/cluster.ts';
 import { FaultyRegistry } from '../support/faulty-registry.ts';
+import { freePort } from '../support/free-port.ts';
 import { buildBusyboxImage, busyboxPath, sha256 } from '../support/image-builder.ts';
 
 const isRoot = process.getuid?.() === 0;
-const KILLS = process.env['SKEP_PROOFS'] === 'full' ? 100 : 12;
+const KILLS = process.env['SKEP_PROOFS'] === 'full' ? 100 : 25;
 /** Archives: images of even numbers stay once they are loaded, the others come and go. */
 const ARCHIVES = 6;
 /** Of the time that a first image takes, so that the kills fall everywhere. */
 const LIVES_MAX = 1.5;
-/** The disk is always too full, and nothing too young: whenever something came, what no image has is removed. */
+/** The disk is always too full, and nothing too young: whenever something came, images that no service wants are removed. */
 const IMAGE_GC = '1:0:0s';
+/** Between two looks at whether an image is gone, ms. */
+const LOOK_MS = 5;
+/** What the daemon logs of a removal of images to make room. */
+const MADE_ROOM = /^.*"removed":[1-9].*disk was filling, unused images were removed.*$/gm;
 /** Of a download that the next life goes on with. */
 const KILL_IN_THE_MIDDLE = 1;
+/** Each third one falls when an image has just gone to make room, and its files are going. */
+const KILL_PERIOD = 3;
 const LOG_CHARACTERS_SHOWN = 5_000;
 const CGROUP_PARENT = `skep-crash-${process.pid}`;
 
@@ -45,6 +55,7 @@ interface Life {
 }
 
 let dir: string;
+/** of the image that a service wants */
 let registry: FaultyRegistry;
 
 beforeEach(async () => {
@@ -60,18 +71,25 @@ afterEach(async () => {
 
 describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
   let life: Life | null = null;
+  /** of images that nobody wants: they go as soon as something comes */
+  const unwanted = new FaultyRegistry({ moreLayers: 3 });
+  let clusterPort: number;
+
+  beforeEach(async () => {
+    await unwanted.start();
+    clusterPort = await freePort();
+  });
 
   const host = (): string => `unix://${dir}/api.sock`;
 
   async function begin(): Promise<Life> {
     const log = openSync(join(dir, 'log'), 'a');
     const argv = ['--data-dir', join(dir, 'data'), '--host', host(), '--image-gc', IMAGE_GC];
+    const cluster = ['--listen-addr', `127.0.0.1:${clusterPort}`, '--advertise-addr', '127.0.0.1'];
     const child = spawn(
       join(REPOSITORY, 'bin/skepd'),
-      [...argv, '--cgroup-parent', CGROUP_PARENT],
-      {
-        stdio: ['ignore', log, log],
-      },
+      [...argv, ...cluster, '--cgroup-parent', CGROUP_PARENT],
+      { stdio: ['ignore', log, log] },
     );
     const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
     const client = new EngineClient(host());
@@ -88,8 +106,27 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
     life = null;
   }
 
+  /** A cluster of this node alone: its services say which images are wanted. */
+  async function formCluster({ client }: Life): Promise<void> {
+    const ListenAddr = `127.0.0.1:${clusterPort}`;
+    await client.swarmInit({
+      ...{ ListenAddr, AdvertiseAddr: '127.0.0.1', DataPathAddr: '', DataPathPort: 0 },
+      ...{ ForceNewCluster: false, AutoLockManagers: false, Availability: 'active' },
+      ...{ DefaultAddrPool: [], SubnetSize: 24, Spec: {} },
+    });
+    const Image = `${registry.host}/app:1`;
+    await client.serviceCreate({
+      Name: 'wants',
+      Mode: { Replicated: { Replicas: 0 } },
+      TaskTemplate: { ContainerSpec: { Image } },
+    });
+  }
+
   afterEach(async (context) => {
+    const { client } = life ?? (await begin());
+    await client.swarmLeave(true); // its networks go
     await end('SIGTERM');
+    await unwanted.stop();
     const log = readFileSync(join(dir, 'log'), 'utf8').slice(-LOG_CHARACTERS_SHOWN);
     context.onTestFailed(() => console.error(`the daemon's log ends with\n${log}`));
   });
@@ -104,11 +141,17 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
   /** requests for the rest of the layer */
   let resumed = 0;
   let toldMiddle: () => void = () => {};
+  let toldGoing: () => void = () => {};
 
   /** Of a download: half of the layer is on its way. */
   const inTheMiddle = (): Promise<void> =>
     new Promise((resolve) => {
       toldMiddle = resolve;
+    });
+
+  const going = (): Promise<void> =>
+    new Promise((resolve) => {
+      toldGoing = resolve;
     });
 
   /** Slowly, so that there is a middle. */
@@ -139,6 +182,22 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
   /** Goes on until it is killed. @param onKept told the numbers of images that stay, when they are complete */
   async function work(client: EngineClient, onKept: (number: number) => void): Promise<void> {
     const name = `${registry.host}/app`;
+    const stranger = `${unwanted.host}/app`;
+    const isThere = async (reference: string): Promise<boolean> =>
+      client.image(reference).then(
+        () => true,
+        (err: unknown) => {
+          if (hasStatus(err, 404)) return false;
+          throw err;
+        },
+      );
+    const strangers = async (): Promise<never> => {
+      for (;;) {
+        await followed(client.imagePull(stranger, '1'));
+        while (await isThere(`${stranger}:1`)) await sleep(LOOK_MS);
+        toldGoing();
+      }
+    };
     const pulls = async (): Promise<never> => {
       for (;;) {
         await followed(client.imagePull(name, '1'));
@@ -154,7 +213,7 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
         else await client.imageRemove(`kept:${i}`, true);
       }
     };
-    await Promise.all([pulls(), loads()]);
+    await Promise.all([pulls(), strangers(), loads()]);
   }
 
   /** A kept image's own program says its number; what is pulled has none, so it is given one. */
@@ -165,11 +224,12 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
         ? [['-v', `${busyboxPath()}:/busybox:ro`], ['/busybox', 'cat', '/hello'], 'hello', 'there']
         : [[], ['/bin/cat', '/number'], 'number', number];
     const { GraphDriver } = (await life!.client.image(Id)) as {
-      GraphDriver: { Data: { UpperDir: string } };
+      GraphDriver: { Data: { UpperDir: string; LowerDir?: string } };
     };
-    expect(readFileSync(join(GraphDriver.Data.UpperDir, file), 'utf8'), RepoTags?.join()).toBe(
-      said,
-    );
+    const { UpperDir, LowerDir = '' } = GraphDriver.Data;
+    const layers = [UpperDir, ...LowerDir.split(':').filter(Boolean)];
+    const lies = layers.map((layer) => join(layer, file)).find(existsSync);
+    expect(lies && readFileSync(lies, 'utf8'), RepoTags?.join()).toBe(said);
     const flags = ['--rm', '--network', 'none', ...lent];
     const result = await run([SKEP, '-H', host(), 'run', ...flags, Id, ...argv]);
     expect(succeeded(result).stdout, result.stderr).toBe(said);
@@ -188,8 +248,14 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
       const seed = Date.now();
       const random = new SeededRandom(seed);
       let firstImageMs: number | null = null;
+      await formCluster(await begin());
+      await end('SIGTERM');
       for (let kill = 0; kill <= KILLS; kill++) {
         const { client } = await begin();
+        await eventually('the cluster has its leader', () => client.services(), {
+          withinMs: 30_000,
+          everyMs: 20,
+        });
         const told = `seed ${seed}, kill ${kill}`;
         const ingest = join(dir, 'data/images/ingest'); // what was moved aside goes in the background
         await eventually(told, () => expect(readdirSync(ingest)).toEqual([]), {
@@ -224,15 +290,19 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
               })
             : kill === KILL_IN_THE_MIDDLE
               ? inTheMiddle()
-              : new Promise((resolve) =>
-                  setTimeout(resolve, random.unit() * LIVES_MAX * firstImageMs!),
-                );
+              : kill % KILL_PERIOD === KILL_PERIOD - 1
+                ? going()
+                : new Promise((resolve) =>
+                    setTimeout(resolve, random.unit() * LIVES_MAX * firstImageMs!),
+                  );
         await Promise.race([until, worked]);
         firstImageMs ??= performance.now() - beganMs;
         isKilled = true;
         await end('SIGKILL');
         await worked;
       }
+      const log = readFileSync(join(dir, 'log'), 'utf8');
+      expect(log.match(MADE_ROOM), 'removals to make room').not.toBeNull();
       await life!.client.imagesPrune({ dangling: ['false'] });
       await end('SIGTERM'); // what was moved aside is removed by then
       for (const place of ['l', 'ingest', 'pins']) {
